@@ -1,0 +1,2 @@
+// Package pb is generated from the .proto files of package api. It holds no code of its own.
+package pb

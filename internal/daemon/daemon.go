@@ -1,0 +1,91 @@
+// Package daemon is the life of a control-plane process: logger, metrics registry, named readiness, admin HTTP, signals.
+//
+// It owns nothing that a component does; a component is a function that Run calls. It must not import any package of Tulle.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+)
+
+// Config says how a process presents itself.
+type Config struct {
+	Name      string // component, as in metrics and logs
+	AdminAddr string // host:port of /metrics, /ready, /live and /ping
+	LogLevel  string // debug, info, warn or error; "" is info
+	LogFormat string // plain or json; "" is plain
+}
+
+// Env is what Run hands to a component.
+type Env struct {
+	Log      *zap.Logger
+	Registry *prometheus.Registry
+	Ready    *Readiness
+}
+
+// Run serves the admin endpoints and calls main with a context that SIGTERM and SIGINT cancel. It returns main's error; a
+// cancelled context is not one. The admin server outlives main's context until main returned, so that readiness and metrics stay
+// readable while the process drains.
+func Run(cfg Config, main func(ctx context.Context, env *Env) error) error {
+	log, err := NewLogger(cfg.LogLevel, cfg.LogFormat)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = log.Sync() }()
+	env := &Env{Log: log.Named(cfg.Name), Registry: prometheus.NewRegistry(), Ready: &Readiness{}}
+	env.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	lis, err := net.Listen("tcp", cfg.AdminAddr)
+	if err != nil {
+		return fmt.Errorf("listen for admin requests: %w", err)
+	}
+	admin := &http.Server{Handler: adminHandler(env), ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 16 << 10}
+
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		if err := admin.Serve(lis); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve admin requests: %w", err)
+		}
+		return nil
+	})
+	group.Go(func() error {
+		defer func() { _ = admin.Close() }()
+		env.Log.Info("started", zap.String("admin", lis.Addr().String()))
+		err := main(ctx, env)
+		if errors.Is(err, context.Canceled) {
+			err = nil
+		}
+		env.Log.Info("stopped", zap.Error(err))
+		return err
+	})
+	return group.Wait()
+}
+
+func adminHandler(env *Env) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(env.Registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /live", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "live") })
+	mux.HandleFunc("GET /ping", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "pong") })
+	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
+		if waiting := env.Ready.Waiting(); len(waiting) > 0 {
+			http.Error(w, fmt.Sprintf("not ready: waiting for %v", waiting), http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ready")
+	})
+	return mux
+}

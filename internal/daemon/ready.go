@@ -1,0 +1,42 @@
+package daemon
+
+import (
+	"slices"
+	"sync"
+)
+
+// Readiness is a set of named tasks that must be done before a process is ready. The zero Readiness waits for nothing, so name
+// every task before the admin server can be asked. It may be used by several goroutines.
+type Readiness struct {
+	mu      sync.Mutex // guards waiting
+	waiting []string
+}
+
+// Task adds a task and returns the function that marks it as done; calling it again has no effect.
+func (r *Readiness) Task(name string) (done func()) {
+	r.Wait(name)
+	return func() { r.Done(name) }
+}
+
+// Wait adds the task, if it is not there yet: the process is not ready until Done.
+func (r *Readiness) Wait(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !slices.Contains(r.waiting, name) {
+		r.waiting = append(r.waiting, name)
+	}
+}
+
+// Done removes the task.
+func (r *Readiness) Done(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.waiting = slices.DeleteFunc(r.waiting, func(s string) bool { return s == name })
+}
+
+// Waiting returns the names of the tasks that are not done yet.
+func (r *Readiness) Waiting() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.waiting)
+}

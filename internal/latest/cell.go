@@ -1,0 +1,69 @@
+// Package latest publishes values of which only the newest matters.
+//
+// A Cell has any number of readers; a reader that is slow skips values and never holds up the writer or another reader. It imports
+// the standard library only.
+package latest
+
+import (
+	"context"
+	"sync"
+)
+
+// Cell holds the latest of a sequence of values. The zero Cell is ready to use and holds nothing. Values must not be changed after
+// Store: readers share them.
+type Cell[T any] struct {
+	mu      sync.Mutex // guards the fields below
+	value   T
+	seq     uint64
+	changed chan struct{} // closed by the next Store; made by the first waiter
+}
+
+// Store makes v the latest value and wakes every waiter.
+func (c *Cell[T]) Store(v T) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.value = v
+	c.seq++
+	if c.changed != nil {
+		close(c.changed)
+		c.changed = nil
+	}
+}
+
+// Load returns the latest value and its sequence number, which is 0 when nothing was stored yet.
+func (c *Cell[T]) Load() (T, uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.value, c.seq
+}
+
+// Wait returns the latest value as soon as its sequence number differs from seen; 0 asks for any value. It returns ctx's error when
+// ctx ends first.
+func (c *Cell[T]) Wait(ctx context.Context, seen uint64) (T, uint64, error) {
+	for {
+		value, seq, changed := c.next(seen)
+		if changed == nil {
+			return value, seq, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			var zero T
+			return zero, seen, ctx.Err()
+		}
+	}
+}
+
+// next returns the value if it is newer than seen, else a channel that the next Store closes.
+func (c *Cell[T]) next(seen uint64) (T, uint64, <-chan struct{}) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.seq != seen {
+		return c.value, c.seq, nil
+	}
+	if c.changed == nil {
+		c.changed = make(chan struct{})
+	}
+	var zero T
+	return zero, seen, c.changed
+}

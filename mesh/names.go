@@ -1,0 +1,78 @@
+package mesh
+
+// Names that manifests, dashboards and habits of Linkerd's users rely on. Annotations that tune one proxy live in the settings
+// table of injector/inject; here are the ones that more than one package reads.
+const (
+	// InjectAnnotation on a namespace or a pod asks for a proxy: "enabled", "ingress" or "disabled"; the pod's wins.
+	InjectAnnotation = "linkerd.io/inject"
+	// ConfigPrefix begins every annotation that configures a proxy.
+	ConfigPrefix = "config.linkerd.io/"
+	// OpaquePortsAnnotation on a Service, pod or namespace lists ports and ranges that carry TCP without detection.
+	OpaquePortsAnnotation = ConfigPrefix + "opaque-ports"
+	// SkipInboundPortsAnnotation lists the ports of a pod that bypass its proxy; a peer must not speak mesh TLS to them.
+	SkipInboundPortsAnnotation = ConfigPrefix + "skip-inbound-ports"
+	// DefaultInboundPolicyAnnotation on a pod or namespace holds an AccessPolicy.
+	DefaultInboundPolicyAnnotation = ConfigPrefix + "default-inbound-policy"
+	// RequireIdentityPortsAnnotation lists the ports of a pod that refuse peers without mesh TLS.
+	RequireIdentityPortsAnnotation = ConfigPrefix + "proxy-require-identity-inbound-ports"
+
+	// ControlPlaneNSLabel on a pod says which control plane injected its proxy; a pod without it has no identity.
+	ControlPlaneNSLabel = "linkerd.io/control-plane-ns"
+	// WorkloadNSLabel repeats the pod's namespace for dashboards.
+	WorkloadNSLabel = "linkerd.io/workload-ns"
+	// ControlPlaneComponentLabel names the component on control-plane objects.
+	ControlPlaneComponentLabel = "linkerd.io/control-plane-component"
+	// ProxyVersionAnnotation records which proxy a pod was injected with.
+	ProxyVersionAnnotation = "linkerd.io/proxy-version"
+	// CreatedByAnnotation records which tool made an object.
+	CreatedByAnnotation = "linkerd.io/created-by"
+)
+
+// Names of Tulle's own objects.
+const (
+	ControlPlaneNamespace = "tulle"
+
+	IdentityName    = "tulle-identity"
+	DestinationName = "tulle-destination"
+	InjectorName    = "tulle-proxy-injector"
+
+	ProxyContainer = "tulle-proxy"
+	InitContainer  = "tulle-init"
+
+	// TrustRootsConfigMap holds the trust anchors, PEM, under TrustRootsKey; the identity controller keeps one in every namespace.
+	TrustRootsConfigMap = "tulle-identity-trust-roots"
+	TrustRootsKey       = "ca-bundle.crt"
+	// IssuerSecret holds the issuer's certificate and key, in namespace ControlPlaneNamespace.
+	IssuerSecret = "tulle-identity-issuer"
+	// TokenAudience is the only audience that the identity controller accepts.
+	TokenAudience = "identity.tulle.dev"
+
+	DefaultTrustDomain   = "cluster.local"
+	DefaultClusterDomain = "cluster.local"
+	DefaultOpaquePorts   = "25,587,3306,4444,5432,6379,9300,11211"
+)
+
+// Ports of the proxy and of the control plane.
+const (
+	OutboundPort = 4140
+	InboundPort  = 4143
+	ControlPort  = 4190
+	AdminPort    = 4191
+	// ProxyUID is the user that the proxy runs as; its own traffic is not captured.
+	ProxyUID = 2102
+
+	IdentityPort         = 8080
+	DestinationPort      = 8086
+	InjectorPort         = 8443
+	IdentityAdminPort    = 9990
+	InjectorAdminPort    = 9995
+	DestinationAdminPort = 9996
+)
+
+// ALPN values of mesh TLS. They tell a peer's proxy from an application's own TLS in the ClientHello, and what is inside.
+const (
+	// ALPNMux is mesh TLS that carries HTTP/2 frames: many requests on one shared connection.
+	ALPNMux = "tulle.dev/h2"
+	// ALPNRelay is mesh TLS that carries one TCP connection as it is.
+	ALPNRelay = "tulle.dev/tcp"
+)

@@ -1,0 +1,89 @@
+package mesh
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// AccessPolicy says which peers a port without a Server accepts. The zero value is not a policy; see ParseAccessPolicy.
+type AccessPolicy string
+
+// The six access policies of Linkerd. "Cluster" narrows to the cluster networks; "audit" allows, logs and counts.
+const (
+	AllUnauthenticated     AccessPolicy = "all-unauthenticated"
+	AllAuthenticated       AccessPolicy = "all-authenticated"
+	ClusterUnauthenticated AccessPolicy = "cluster-unauthenticated"
+	ClusterAuthenticated   AccessPolicy = "cluster-authenticated"
+	Deny                   AccessPolicy = "deny"
+	Audit                  AccessPolicy = "audit"
+)
+
+// AccessPolicies lists every AccessPolicy in the order that messages show them.
+var AccessPolicies = []AccessPolicy{AllUnauthenticated, AllAuthenticated, ClusterUnauthenticated, ClusterAuthenticated, Deny, Audit}
+
+// ParseAccessPolicy returns the policy named s, or an error that lists what is accepted.
+func ParseAccessPolicy(s string) (AccessPolicy, error) {
+	if p := AccessPolicy(s); slices.Contains(AccessPolicies, p) {
+		return p, nil
+	}
+	names := make([]string, len(AccessPolicies))
+	for i, p := range AccessPolicies {
+		names[i] = string(p)
+	}
+	return "", fmt.Errorf("access policy %q: want one of %s", s, strings.Join(names, ", "))
+}
+
+// Protocol says how a port's bytes are read. The zero value, Detect, means: look at the first bytes.
+type Protocol uint8
+
+// The protocols a port may declare.
+const (
+	Detect Protocol = iota
+	HTTP1
+	HTTP2
+	Opaque
+)
+
+func (p Protocol) String() string {
+	switch p {
+	case HTTP1:
+		return "HTTP/1"
+	case HTTP2:
+		return "HTTP/2"
+	case Opaque:
+		return "opaque"
+	default:
+		return "detect"
+	}
+}
+
+// Inbound is what a pod's proxy needs to serve the pod: one value for the whole pod, replaced as one.
+type Inbound struct {
+	// ClusterNetworks is what the cluster-* policies call the cluster. Empty means that no address is inside.
+	ClusterNetworks []netip.Prefix
+	// Default applies to every port that Ports does not name.
+	Default PortPolicy
+	// Ports holds the ports that differ from Default.
+	Ports map[uint16]PortPolicy
+}
+
+// PortPolicy is the policy of one port of a pod.
+type PortPolicy struct {
+	Protocol Protocol
+	Policy   AccessPolicy
+	// RequireIdentity refuses peers without mesh TLS whatever Policy says.
+	RequireIdentity bool
+	// ProbePaths lists the exact HTTP paths of the pod's kubelet probes on this port. A GET of one is allowed from Node without
+	// identity, its query ignored.
+	ProbePaths []string
+}
+
+// Port returns the policy of port p.
+func (in *Inbound) Port(p uint16) PortPolicy {
+	if port, ok := in.Ports[p]; ok {
+		return port
+	}
+	return in.Default
+}

@@ -1,0 +1,104 @@
+package mesh
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// PortRange is an inclusive range of ports; First == Last for a single one.
+type PortRange struct {
+	First uint16 `json:"first"`
+	Last  uint16 `json:"last"`
+}
+
+// Contains reports whether port lies in the range.
+func (r PortRange) Contains(port uint16) bool { return r.First <= port && port <= r.Last }
+
+func (r PortRange) String() string {
+	if r.First == r.Last {
+		return strconv.Itoa(int(r.First))
+	}
+	return fmt.Sprintf("%d-%d", r.First, r.Last)
+}
+
+// PortSet is a list of ranges, sorted and without overlap.
+type PortSet []PortRange
+
+// Contains reports whether port lies in any range of the set.
+func (s PortSet) Contains(port uint16) bool {
+	return slices.ContainsFunc(s, func(r PortRange) bool { return r.Contains(port) })
+}
+
+func (s PortSet) String() string {
+	parts := make([]string, len(s))
+	for i, r := range s {
+		parts[i] = r.String()
+	}
+	return strings.Join(parts, ",")
+}
+
+// ParsePortSet reads a comma-separated list of ports and ranges such as "25,6379,9000-9010". Space around a part is ignored, an
+// empty list gives a nil set. A part that is not a number in 1-65535 and, if named is not nil, not a port name that it resolves, is
+// an error that quotes the part.
+func ParsePortSet(s string, named func(name string) []uint16) (PortSet, error) {
+	var set PortSet
+	for part := range strings.SplitSeq(s, ",") {
+		part = strings.TrimSpace(part)
+		if part == "" {
+			continue
+		}
+		ranges, err := parsePortPart(part, named)
+		if err != nil {
+			return nil, err
+		}
+		set = append(set, ranges...)
+	}
+	return set.normalize(), nil
+}
+
+func parsePortPart(part string, named func(string) []uint16) ([]PortRange, error) {
+	if first, last, ok := strings.Cut(part, "-"); ok {
+		a, errA := parsePort(first)
+		b, errB := parsePort(last)
+		if errA == nil && errB == nil && a <= b {
+			return []PortRange{{a, b}}, nil
+		}
+	} else if p, err := parsePort(part); err == nil {
+		return []PortRange{{p, p}}, nil
+	}
+	if named != nil {
+		var ranges []PortRange
+		for _, p := range named(part) {
+			ranges = append(ranges, PortRange{p, p})
+		}
+		if ranges != nil {
+			return ranges, nil
+		}
+	}
+	return nil, fmt.Errorf("%q is not a port (1-65535) or a range first-last", part)
+}
+
+func parsePort(s string) (uint16, error) {
+	p, err := strconv.ParseUint(strings.TrimSpace(s), 10, 16)
+	if err == nil && p == 0 {
+		err = strconv.ErrRange
+	}
+	return uint16(p), err
+}
+
+// normalize sorts the ranges and joins those that touch or overlap.
+func (s PortSet) normalize() PortSet {
+	slices.SortFunc(s, func(a, b PortRange) int { return cmp.Compare(a.First, b.First) })
+	var out PortSet
+	for _, r := range s {
+		if n := len(out); n > 0 && int(r.First) <= int(out[n-1].Last)+1 {
+			out[n-1].Last = max(out[n-1].Last, r.Last)
+			continue
+		}
+		out = append(out, r)
+	}
+	return out
+}
