@@ -1,11 +1,43 @@
 # Tulle's one entry point. `make help` lists the targets; each installs what it lacks and says so.
 SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
+
+# need COMMAND,PACKAGE... installs Debian packages when a command is missing, or says what to install.
+define need
+	@command -v $(1) >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "installing $(2), which this target needs"; apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -yqq $(2) >/dev/null; \
+	  else echo "$(1) is missing: install $(2) (needs root), then run this target again" >&2; exit 1; fi; }
+endef
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
+
+# --- tests ---
+
+.PHONY: test
+test: unit lint generated e2e ## every test; what continuous integration runs
+
+.PHONY: unit
+unit: ## format, vet and unit tests with the race detector; needs no root, but skips what does
+	$(call need,gcc,gcc libc6-dev)
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "run gofmt -w on: $$unformatted" >&2; exit 1; }
+	go vet ./...
+	go test -race ./...
+	cd test && go vet ./... && go test $$(go list ./... | grep -v -e /e2e -e /demo)
+	cd tools && go vet ./... && go test ./...
+
+.PHONY: lint
+lint: ## the linter, with the rules of staticcheck.conf
+	go tool -modfile=tools/go.mod staticcheck ./...
 
 .PHONY: generate
-generate: ## write the generated code again (needs protoc)
+generate: ## write the generated code again
+	$(call need,protoc,protobuf-compiler)
 	go generate ./...
+
+.PHONY: generated
+generated: generate ## check that the generated code is what generate writes
+	@git diff --exit-code -- '*.pb.go' || { echo "run make generate and commit the result" >&2; exit 1; }
