@@ -93,7 +93,8 @@ func (in *Inbound) Equal(other *Inbound) bool {
 	if in == nil || other == nil {
 		return in == other
 	}
-	if !slices.Equal(in.ClusterNetworks, other.ClusterNetworks) || !in.Default.equal(other.Default) || len(in.Ports) != len(other.Ports) {
+	if !slices.Equal(in.ClusterNetworks, other.ClusterNetworks) || !in.Default.equal(other.Default) || len(in.Ports) != len(other.Ports) ||
+		!slices.Equal(in.OpaquePorts, other.OpaquePorts) || !slices.Equal(in.RequireIdentityPorts, other.RequireIdentityPorts) {
 		return false
 	}
 	for n, p := range in.Ports {

@@ -67,6 +67,10 @@ type Inbound struct {
 	Default PortPolicy
 	// Ports holds the ports that differ from Default.
 	Ports map[uint16]PortPolicy
+	// OpaquePorts carry TCP without detection, and RequireIdentityPorts refuse peers without mesh TLS, on top of what Ports and
+	// Default say. They are sets of ranges because annotations name ranges: one may span every port.
+	OpaquePorts          PortSet
+	RequireIdentityPorts PortSet
 }
 
 // PortPolicy is the policy of one port of a pod.
@@ -82,8 +86,15 @@ type PortPolicy struct {
 
 // Port returns the policy of port p.
 func (in *Inbound) Port(p uint16) PortPolicy {
-	if port, ok := in.Ports[p]; ok {
-		return port
+	port, ok := in.Ports[p]
+	if !ok {
+		port = in.Default
 	}
-	return in.Default
+	if in.OpaquePorts.Contains(p) {
+		port.Protocol = Opaque
+	}
+	if in.RequireIdentityPorts.Contains(p) {
+		port.RequireIdentity = true
+	}
+	return port
 }

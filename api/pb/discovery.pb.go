@@ -817,8 +817,11 @@ type Inbound struct {
 	ClusterNetworks []*Prefix              `protobuf:"bytes,1,rep,name=cluster_networks,json=clusterNetworks,proto3" json:"cluster_networks,omitempty"`
 	Default         *PortPolicy            `protobuf:"bytes,2,opt,name=default,proto3" json:"default,omitempty"`
 	Ports           map[uint32]*PortPolicy `protobuf:"bytes,3,rep,name=ports,proto3" json:"ports,omitempty" protobuf_key:"varint,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Ports that are opaque, or that require identity, on top of what ports and default say.
+	OpaquePorts          []*PortRange `protobuf:"bytes,4,rep,name=opaque_ports,json=opaquePorts,proto3" json:"opaque_ports,omitempty"`
+	RequireIdentityPorts []*PortRange `protobuf:"bytes,5,rep,name=require_identity_ports,json=requireIdentityPorts,proto3" json:"require_identity_ports,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
 }
 
 func (x *Inbound) Reset() {
@@ -872,6 +875,73 @@ func (x *Inbound) GetPorts() map[uint32]*PortPolicy {
 	return nil
 }
 
+func (x *Inbound) GetOpaquePorts() []*PortRange {
+	if x != nil {
+		return x.OpaquePorts
+	}
+	return nil
+}
+
+func (x *Inbound) GetRequireIdentityPorts() []*PortRange {
+	if x != nil {
+		return x.RequireIdentityPorts
+	}
+	return nil
+}
+
+// An inclusive range of ports.
+type PortRange struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	First         uint32                 `protobuf:"varint,1,opt,name=first,proto3" json:"first,omitempty"`
+	Last          uint32                 `protobuf:"varint,2,opt,name=last,proto3" json:"last,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PortRange) Reset() {
+	*x = PortRange{}
+	mi := &file_discovery_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PortRange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PortRange) ProtoMessage() {}
+
+func (x *PortRange) ProtoReflect() protoreflect.Message {
+	mi := &file_discovery_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PortRange.ProtoReflect.Descriptor instead.
+func (*PortRange) Descriptor() ([]byte, []int) {
+	return file_discovery_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *PortRange) GetFirst() uint32 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *PortRange) GetLast() uint32 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
 type Prefix struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Ip            []byte                 `protobuf:"bytes,1,opt,name=ip,proto3" json:"ip,omitempty"`
@@ -882,7 +952,7 @@ type Prefix struct {
 
 func (x *Prefix) Reset() {
 	*x = Prefix{}
-	mi := &file_discovery_proto_msgTypes[10]
+	mi := &file_discovery_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -894,7 +964,7 @@ func (x *Prefix) String() string {
 func (*Prefix) ProtoMessage() {}
 
 func (x *Prefix) ProtoReflect() protoreflect.Message {
-	mi := &file_discovery_proto_msgTypes[10]
+	mi := &file_discovery_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -907,7 +977,7 @@ func (x *Prefix) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Prefix.ProtoReflect.Descriptor instead.
 func (*Prefix) Descriptor() ([]byte, []int) {
-	return file_discovery_proto_rawDescGZIP(), []int{10}
+	return file_discovery_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Prefix) GetIp() []byte {
@@ -938,7 +1008,7 @@ type PortPolicy struct {
 
 func (x *PortPolicy) Reset() {
 	*x = PortPolicy{}
-	mi := &file_discovery_proto_msgTypes[11]
+	mi := &file_discovery_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -950,7 +1020,7 @@ func (x *PortPolicy) String() string {
 func (*PortPolicy) ProtoMessage() {}
 
 func (x *PortPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_discovery_proto_msgTypes[11]
+	mi := &file_discovery_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -963,7 +1033,7 @@ func (x *PortPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PortPolicy.ProtoReflect.Descriptor instead.
 func (*PortPolicy) Descriptor() ([]byte, []int) {
-	return file_discovery_proto_rawDescGZIP(), []int{11}
+	return file_discovery_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *PortPolicy) GetProtocol() Protocol {
@@ -1052,15 +1122,20 @@ const file_discovery_proto_rawDesc = "" +
 	"\n" +
 	"owner_name\x18\x05 \x01(\tR\townerName\x12*\n" +
 	"\x11pod_template_hash\x18\x06 \x01(\tR\x0fpodTemplateHash\x12(\n" +
-	"\x10control_plane_ns\x18\a \x01(\tR\x0econtrolPlaneNs\"\xa2\x02\n" +
+	"\x10control_plane_ns\x18\a \x01(\tR\x0econtrolPlaneNs\"\xb9\x03\n" +
 	"\aInbound\x12E\n" +
 	"\x10cluster_networks\x18\x01 \x03(\v2\x1a.tulle.discovery.v1.PrefixR\x0fclusterNetworks\x128\n" +
 	"\adefault\x18\x02 \x01(\v2\x1e.tulle.discovery.v1.PortPolicyR\adefault\x12<\n" +
-	"\x05ports\x18\x03 \x03(\v2&.tulle.discovery.v1.Inbound.PortsEntryR\x05ports\x1aX\n" +
+	"\x05ports\x18\x03 \x03(\v2&.tulle.discovery.v1.Inbound.PortsEntryR\x05ports\x12@\n" +
+	"\fopaque_ports\x18\x04 \x03(\v2\x1d.tulle.discovery.v1.PortRangeR\vopaquePorts\x12S\n" +
+	"\x16require_identity_ports\x18\x05 \x03(\v2\x1d.tulle.discovery.v1.PortRangeR\x14requireIdentityPorts\x1aX\n" +
 	"\n" +
 	"PortsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\rR\x03key\x124\n" +
-	"\x05value\x18\x02 \x01(\v2\x1e.tulle.discovery.v1.PortPolicyR\x05value:\x028\x01\",\n" +
+	"\x05value\x18\x02 \x01(\v2\x1e.tulle.discovery.v1.PortPolicyR\x05value:\x028\x01\"5\n" +
+	"\tPortRange\x12\x14\n" +
+	"\x05first\x18\x01 \x01(\rR\x05first\x12\x12\n" +
+	"\x04last\x18\x02 \x01(\rR\x04last\",\n" +
 	"\x06Prefix\x12\x0e\n" +
 	"\x02ip\x18\x01 \x01(\fR\x02ip\x12\x12\n" +
 	"\x04bits\x18\x02 \x01(\rR\x04bits\"\xaa\x01\n" +
@@ -1094,7 +1169,7 @@ func file_discovery_proto_rawDescGZIP() []byte {
 }
 
 var file_discovery_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_discovery_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_discovery_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_discovery_proto_goTypes = []any{
 	(Protocol)(0),             // 0: tulle.discovery.v1.Protocol
 	(Outbound_Kind)(0),        // 1: tulle.discovery.v1.Outbound.Kind
@@ -1108,9 +1183,10 @@ var file_discovery_proto_goTypes = []any{
 	(*Endpoint)(nil),          // 9: tulle.discovery.v1.Endpoint
 	(*Pod)(nil),               // 10: tulle.discovery.v1.Pod
 	(*Inbound)(nil),           // 11: tulle.discovery.v1.Inbound
-	(*Prefix)(nil),            // 12: tulle.discovery.v1.Prefix
-	(*PortPolicy)(nil),        // 13: tulle.discovery.v1.PortPolicy
-	nil,                       // 14: tulle.discovery.v1.Inbound.PortsEntry
+	(*PortRange)(nil),         // 12: tulle.discovery.v1.PortRange
+	(*Prefix)(nil),            // 13: tulle.discovery.v1.Prefix
+	(*PortPolicy)(nil),        // 14: tulle.discovery.v1.PortPolicy
+	nil,                       // 15: tulle.discovery.v1.Inbound.PortsEntry
 }
 var file_discovery_proto_depIdxs = []int32{
 	3,  // 0: tulle.discovery.v1.SubscribeRequest.hello:type_name -> tulle.discovery.v1.Hello
@@ -1125,18 +1201,20 @@ var file_discovery_proto_depIdxs = []int32{
 	6,  // 9: tulle.discovery.v1.Endpoint.address:type_name -> tulle.discovery.v1.Address
 	0,  // 10: tulle.discovery.v1.Endpoint.protocol:type_name -> tulle.discovery.v1.Protocol
 	10, // 11: tulle.discovery.v1.Endpoint.pod:type_name -> tulle.discovery.v1.Pod
-	12, // 12: tulle.discovery.v1.Inbound.cluster_networks:type_name -> tulle.discovery.v1.Prefix
-	13, // 13: tulle.discovery.v1.Inbound.default:type_name -> tulle.discovery.v1.PortPolicy
-	14, // 14: tulle.discovery.v1.Inbound.ports:type_name -> tulle.discovery.v1.Inbound.PortsEntry
-	0,  // 15: tulle.discovery.v1.PortPolicy.protocol:type_name -> tulle.discovery.v1.Protocol
-	13, // 16: tulle.discovery.v1.Inbound.PortsEntry.value:type_name -> tulle.discovery.v1.PortPolicy
-	2,  // 17: tulle.discovery.v1.Discovery.Subscribe:input_type -> tulle.discovery.v1.SubscribeRequest
-	5,  // 18: tulle.discovery.v1.Discovery.Subscribe:output_type -> tulle.discovery.v1.SubscribeResponse
-	18, // [18:19] is the sub-list for method output_type
-	17, // [17:18] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	13, // 12: tulle.discovery.v1.Inbound.cluster_networks:type_name -> tulle.discovery.v1.Prefix
+	14, // 13: tulle.discovery.v1.Inbound.default:type_name -> tulle.discovery.v1.PortPolicy
+	15, // 14: tulle.discovery.v1.Inbound.ports:type_name -> tulle.discovery.v1.Inbound.PortsEntry
+	12, // 15: tulle.discovery.v1.Inbound.opaque_ports:type_name -> tulle.discovery.v1.PortRange
+	12, // 16: tulle.discovery.v1.Inbound.require_identity_ports:type_name -> tulle.discovery.v1.PortRange
+	0,  // 17: tulle.discovery.v1.PortPolicy.protocol:type_name -> tulle.discovery.v1.Protocol
+	14, // 18: tulle.discovery.v1.Inbound.PortsEntry.value:type_name -> tulle.discovery.v1.PortPolicy
+	2,  // 19: tulle.discovery.v1.Discovery.Subscribe:input_type -> tulle.discovery.v1.SubscribeRequest
+	5,  // 20: tulle.discovery.v1.Discovery.Subscribe:output_type -> tulle.discovery.v1.SubscribeResponse
+	20, // [20:21] is the sub-list for method output_type
+	19, // [19:20] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_discovery_proto_init() }
@@ -1159,7 +1237,7 @@ func file_discovery_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_discovery_proto_rawDesc), len(file_discovery_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

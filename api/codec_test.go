@@ -1,0 +1,227 @@
+package api
+
+import (
+	"math/rand/v2"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/tulle-mesh/tulle/api/pb"
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+var compareAddrs = cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })
+var comparePrefixes = cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })
+
+// FuzzRoundTrip shows that Decode(Encode(x)) equals x, through real bytes, for values drawn from a seed.
+func FuzzRoundTrip(f *testing.F) {
+	for seed := range uint64(64) {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, seed uint64) {
+		g := generator{rand.New(rand.NewPCG(seed, 1))}
+		out := g.outbound()
+		var wireOut pb.Outbound
+		throughBytes(t, EncodeOutbound(out), &wireOut)
+		gotOut, err := DecodeOutbound(&wireOut)
+		if diff := cmp.Diff(out, gotOut, compareAddrs); err != nil || diff != "" {
+			t.Errorf("outbound: error %v (-want +got):\n%s", err, diff)
+		}
+		in := g.inbound()
+		var wireIn pb.Inbound
+		throughBytes(t, EncodeInbound(in), &wireIn)
+		gotIn, err := DecodeInbound(&wireIn)
+		if diff := cmp.Diff(in, gotIn, comparePrefixes); err != nil || diff != "" {
+			t.Errorf("inbound: error %v (-want +got):\n%s", err, diff)
+		}
+		target := mesh.Target{Addr: g.addr()}
+		if got, err := DecodeTarget(EncodeTarget(target)); err != nil || got != target {
+			t.Errorf("target: got %v, %v; want %v", got, err, target)
+		}
+	})
+}
+
+// FuzzDecode shows that bytes of a peer never panic the decoders, and that what they accept is a value that survives a round trip.
+func FuzzDecode(f *testing.F) {
+	g := generator{rand.New(rand.NewPCG(1, 1))}
+	for range 8 {
+		out, _ := proto.Marshal(EncodeOutbound(g.outbound()))
+		in, _ := proto.Marshal(EncodeInbound(g.inbound()))
+		f.Add(out)
+		f.Add(in)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var wireOut pb.Outbound
+		if proto.Unmarshal(data, &wireOut) == nil {
+			if out, err := DecodeOutbound(&wireOut); err == nil {
+				again, err := DecodeOutbound(EncodeOutbound(out))
+				if err != nil || !out.Equal(again) {
+					t.Errorf("outbound: accepted %v, then %v, %v", out, again, err)
+				}
+			}
+		}
+		var wireIn pb.Inbound
+		if proto.Unmarshal(data, &wireIn) == nil {
+			if in, err := DecodeInbound(&wireIn); err == nil {
+				again, err := DecodeInbound(EncodeInbound(in))
+				if err != nil || !in.Equal(again) {
+					t.Errorf("inbound: accepted %v, then %v, %v", in, again, err)
+				}
+			}
+		}
+	})
+}
+
+func TestInboundTargetIsAbsent(t *testing.T) {
+	if a := EncodeTarget(mesh.Target{}); a != nil {
+		t.Errorf("EncodeTarget(inbound) = %v, want nil", a)
+	}
+	if got, err := DecodeTarget(nil); err != nil || !got.IsInbound() {
+		t.Errorf("DecodeTarget(nil) = %v, %v; want the inbound target", got, err)
+	}
+}
+
+func TestMappedAddressIsUnmapped(t *testing.T) {
+	mapped := netip.MustParseAddr("::ffff:10.1.2.3").As16()
+	got, err := DecodeTarget(&pb.Address{Ip: mapped[:], Port: 80})
+	if want := (mesh.Target{Addr: netip.MustParseAddrPort("10.1.2.3:80")}); err != nil || got != want {
+		t.Errorf("got %v, %v; want %v", got, err, want)
+	}
+}
+
+func TestUnknownPolicyDenies(t *testing.T) {
+	for _, policy := range []string{"", "allow-on-fridays"} {
+		in, err := DecodeInbound(&pb.Inbound{Default: &pb.PortPolicy{Policy: policy}})
+		if err != nil || in.Default.Policy != mesh.Deny {
+			t.Errorf("policy %q: got %+v, %v; want deny", policy, in, err)
+		}
+	}
+	if in, err := DecodeInbound(&pb.Inbound{}); err != nil || in.Port(80).Policy != mesh.Deny {
+		t.Errorf("no policy at all: got %+v, %v; want deny", in, err)
+	}
+}
+
+func TestDecodeRefuses(t *testing.T) {
+	ok := &pb.Address{Ip: []byte{10, 0, 0, 1}, Port: 80}
+	outbounds := map[string]struct {
+		in   *pb.Outbound
+		want string
+	}{
+		"an unknown kind":            {&pb.Outbound{Kind: 9}, "unknown kind 9"},
+		"a negative kind":            {&pb.Outbound{Kind: -1}, "unknown kind -1"},
+		"an unknown protocol":        {&pb.Outbound{Protocol: 4}, "unknown protocol 4"},
+		"a service without a port":   {&pb.Outbound{Service: &pb.Service{Name: "web"}}, "port 0"},
+		"an endpoint without an IP":  {&pb.Outbound{Endpoints: []*pb.Endpoint{{}}}, "0 bytes"},
+		"a port beyond 65535":        {&pb.Outbound{Endpoints: []*pb.Endpoint{{Address: &pb.Address{Ip: ok.Ip, Port: 65536}}}}, "port 65536"},
+		"an identity that is none":   {&pb.Outbound{Endpoints: []*pb.Endpoint{{Address: ok, Identity: "web"}}}, "not a workload identity"},
+		"another spelling of one":    {&pb.Outbound{Endpoints: []*pb.Endpoint{{Address: ok, Identity: "a.b/ns/c/sa/d"}}}, "not a workload identity"},
+		"an endpoint's bad protocol": {&pb.Outbound{Endpoints: []*pb.Endpoint{{Address: ok, Protocol: 99}}}, "unknown protocol 99"},
+	}
+	for name, c := range outbounds {
+		if got, err := DecodeOutbound(c.in); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, %v; want an error with %q", name, got, err, c.want)
+		}
+	}
+	inbounds := map[string]struct {
+		in   *pb.Inbound
+		want string
+	}{
+		"a network of the wrong size":  {&pb.Inbound{ClusterNetworks: []*pb.Prefix{{Ip: []byte{10}, Bits: 8}}}, "1 bytes"},
+		"a network with too many bits": {&pb.Inbound{ClusterNetworks: []*pb.Prefix{{Ip: []byte{10, 0, 0, 0}, Bits: 33}}}, "33 bits"},
+		"an unknown protocol":          {&pb.Inbound{Default: &pb.PortPolicy{Protocol: 7}}, "unknown protocol 7"},
+		"port 0":                       {&pb.Inbound{Ports: map[uint32]*pb.PortPolicy{0: {}}}, "port 0"},
+		"a range upside down":          {&pb.Inbound{OpaquePorts: []*pb.PortRange{{First: 2, Last: 1}}}, "2-1"},
+		"ranges that overlap":          {&pb.Inbound{RequireIdentityPorts: []*pb.PortRange{{First: 1, Last: 5}, {First: 5, Last: 6}}}, "5-6"},
+	}
+	for name, c := range inbounds {
+		if got, err := DecodeInbound(c.in); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, %v; want an error with %q", name, got, err, c.want)
+		}
+	}
+}
+
+func throughBytes(t *testing.T, in, out proto.Message) {
+	t.Helper()
+	data, err := proto.Marshal(in)
+	if err == nil {
+		err = proto.Unmarshal(data, out)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// generator draws values of package mesh.
+type generator struct{ *rand.Rand }
+
+func (g generator) name() string { return [...]string{"web", "api-0", "a.b", "shop"}[g.IntN(4)] }
+
+func (g generator) port() uint16 { return uint16(1 + g.IntN(65535)) }
+
+func (g generator) addr() netip.AddrPort {
+	if g.IntN(2) == 0 {
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(g.Uint32()), byte(g.Uint32()), byte(g.Uint32())}), g.port())
+	}
+	return netip.AddrPortFrom(netip.AddrFrom16([16]byte{0xfd, 14: byte(g.Uint32()), 15: byte(g.Uint32())}), g.port())
+}
+
+func (g generator) outbound() *mesh.Outbound {
+	o := &mesh.Outbound{Kind: mesh.OutboundKind(g.IntN(4)), Protocol: mesh.Protocol(g.IntN(4))}
+	if g.IntN(2) == 0 {
+		o.Service = mesh.ServiceRef{Namespace: g.name(), Name: g.name(), Port: g.port()}
+		o.Authority = g.name()
+	}
+	for range g.IntN(4) {
+		e := mesh.Endpoint{
+			Addr: g.addr(), Protocol: mesh.Protocol(g.IntN(4)), Weight: g.Uint32(), Zone: g.name(), Local: g.IntN(2) == 0,
+		}
+		if g.IntN(2) == 0 {
+			e.Identity = mesh.ID{TrustDomain: "cluster.local", Namespace: "shop", ServiceAccount: g.name()}
+			e.Pod = mesh.PodRef{
+				Namespace: g.name(), Name: g.name(), ServiceAccount: g.name(), OwnerKind: "deployment", OwnerName: g.name(),
+				PodTemplateHash: g.name(), ControlPlaneNS: g.name(),
+			}
+		}
+		o.Endpoints = append(o.Endpoints, e)
+	}
+	return o
+}
+
+func (g generator) inbound() *mesh.Inbound {
+	in := &mesh.Inbound{Default: g.portPolicy()}
+	for range g.IntN(3) {
+		addr := g.addr().Addr()
+		in.ClusterNetworks = append(in.ClusterNetworks, netip.PrefixFrom(addr, g.IntN(addr.BitLen()+1)))
+	}
+	for range g.IntN(3) {
+		if in.Ports == nil {
+			in.Ports = map[uint16]mesh.PortPolicy{}
+		}
+		in.Ports[g.port()] = g.portPolicy()
+	}
+	in.OpaquePorts, in.RequireIdentityPorts = g.portSet(), g.portSet()
+	return in
+}
+
+func (g generator) portPolicy() mesh.PortPolicy {
+	p := mesh.PortPolicy{
+		Protocol: mesh.Protocol(g.IntN(4)), Policy: mesh.AccessPolicies[g.IntN(len(mesh.AccessPolicies))], RequireIdentity: g.IntN(2) == 0,
+	}
+	for range g.IntN(3) {
+		p.ProbePaths = append(p.ProbePaths, "/"+g.name())
+	}
+	return p
+}
+
+func (g generator) portSet() mesh.PortSet {
+	var s mesh.PortSet
+	for first := 1 + g.IntN(30000); first <= 65535; first += 1 + g.IntN(30000) {
+		last := min(first+g.IntN(1000), 65535)
+		s = append(s, mesh.PortRange{First: uint16(first), Last: uint16(last)})
+		first = last + 1
+	}
+	return s
+}

@@ -1,0 +1,91 @@
+package api
+
+import (
+	"fmt"
+
+	"github.com/tulle-mesh/tulle/api/pb"
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+// EncodeInbound returns in as the wire says it.
+func EncodeInbound(in *mesh.Inbound) *pb.Inbound {
+	out := &pb.Inbound{
+		Default:              encodePortPolicy(in.Default),
+		OpaquePorts:          encodePorts(in.OpaquePorts),
+		RequireIdentityPorts: encodePorts(in.RequireIdentityPorts),
+	}
+	for _, n := range in.ClusterNetworks {
+		out.ClusterNetworks = append(out.ClusterNetworks, encodePrefix(n))
+	}
+	if len(in.Ports) > 0 {
+		out.Ports = make(map[uint32]*pb.PortPolicy, len(in.Ports))
+	}
+	for port, policy := range in.Ports {
+		out.Ports[uint32(port)] = encodePortPolicy(policy)
+	}
+	return out
+}
+
+func encodePortPolicy(p mesh.PortPolicy) *pb.PortPolicy {
+	return &pb.PortPolicy{
+		Protocol: pb.Protocol(p.Protocol), Policy: string(p.Policy), RequireIdentity: p.RequireIdentity, ProbePaths: p.ProbePaths,
+	}
+}
+
+// DecodeInbound returns the value that in says. An access policy that this release does not know, or none, becomes mesh.Deny; an
+// unknown protocol, a network or a port that is none are errors, and the value is refused whole.
+func DecodeInbound(in *pb.Inbound) (*mesh.Inbound, error) {
+	out := &mesh.Inbound{}
+	for _, n := range in.GetClusterNetworks() {
+		prefix, err := decodePrefix(n)
+		if err != nil {
+			return nil, fmt.Errorf("decode inbound: cluster networks: %w", err)
+		}
+		out.ClusterNetworks = append(out.ClusterNetworks, prefix)
+	}
+	var err error
+	if out.Default, err = decodePortPolicy(in.GetDefault()); err != nil {
+		return nil, fmt.Errorf("decode inbound: default: %w", err)
+	}
+	if out.Ports, err = decodePortPolicies(in.GetPorts()); err != nil {
+		return nil, fmt.Errorf("decode inbound: %w", err)
+	}
+	if out.OpaquePorts, err = decodePorts(in.GetOpaquePorts()); err != nil {
+		return nil, fmt.Errorf("decode inbound: opaque ports: %w", err)
+	}
+	if out.RequireIdentityPorts, err = decodePorts(in.GetRequireIdentityPorts()); err != nil {
+		return nil, fmt.Errorf("decode inbound: ports that require identity: %w", err)
+	}
+	return out, nil
+}
+
+func decodePortPolicies(ports map[uint32]*pb.PortPolicy) (map[uint16]mesh.PortPolicy, error) {
+	if len(ports) == 0 {
+		return nil, nil
+	}
+	out := make(map[uint16]mesh.PortPolicy, len(ports))
+	for p, policy := range ports {
+		port, err := decodePort(p)
+		if err != nil {
+			return nil, err
+		}
+		if out[port], err = decodePortPolicy(policy); err != nil {
+			return nil, fmt.Errorf("port %d: %w", port, err)
+		}
+	}
+	return out, nil
+}
+
+func decodePortPolicy(p *pb.PortPolicy) (mesh.PortPolicy, error) {
+	protocol, err := decodeProtocol(p.GetProtocol())
+	if err != nil {
+		return mesh.PortPolicy{}, err
+	}
+	policy, err := mesh.ParseAccessPolicy(p.GetPolicy())
+	if err != nil {
+		policy = mesh.Deny
+	}
+	return mesh.PortPolicy{
+		Protocol: protocol, Policy: policy, RequireIdentity: p.GetRequireIdentity(), ProbePaths: p.GetProbePaths(),
+	}, nil
+}
