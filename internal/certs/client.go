@@ -1,0 +1,50 @@
+package certs
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"os"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+
+	"github.com/tulle-mesh/tulle/api/pb"
+)
+
+// maxAnswerBytes bounds what the identity controller may answer: a chain and a bundle of anchors.
+const maxAnswerBytes = 256 << 10
+
+// client asks the identity controller. It opens a connection for each request: there are two or three a day.
+type client struct {
+	addr      string
+	tokenFile string
+	tls       *tls.Config
+}
+
+func (c *client) certify(ctx context.Context, csr []byte) (*answer, error) {
+	token, err := os.ReadFile(c.tokenFile)
+	if err != nil {
+		return nil, fmt.Errorf("read token: %w", err)
+	}
+	if token = bytes.TrimSpace(token); len(token) == 0 {
+		return nil, errors.New("read token: the file is empty")
+	}
+	conn, err := grpc.NewClient("dns:///"+c.addr,
+		grpc.WithTransportCredentials(credentials.NewTLS(c.tls)),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswerBytes)),
+		grpc.WithDisableServiceConfig(),
+		grpc.WithNoProxy(), // HTTP_PROXY is for the application beside us
+	)
+	if err != nil {
+		return nil, fmt.Errorf("dial %s: %w", c.addr, err)
+	}
+	defer func() { _ = conn.Close() }()
+	resp, err := pb.NewIdentityClient(conn).Certify(ctx, &pb.CertifyRequest{Token: string(token), Csr: csr})
+	if err != nil {
+		return nil, err
+	}
+	return &answer{chain: resp.GetChain(), anchors: resp.GetTrustAnchors()}, nil
+}

@@ -1,0 +1,225 @@
+package certs
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+const (
+	// pollInterval is how often the trust roots file is read again. A kubelet replaces it at most once in a minute or so.
+	pollInterval = 5 * time.Second
+	// attemptTimeout bounds one exchange with the identity controller.
+	attemptTimeout = 10 * time.Second
+	minBackoff     = 500 * time.Millisecond
+	maxBackoff     = 150 * time.Second
+	// minRenewal keeps a certificate of very short life from being renewed all the time.
+	minRenewal = 10 * time.Second
+)
+
+// Config says who a workload is and where it gets its certificate.
+type Config struct {
+	ID mesh.ID
+	// Addr is host:port of the identity controller, Server the identity that it must prove.
+	Addr   string
+	Server mesh.ID
+	// TokenFile holds the projected ServiceAccount token, TrustRootsFile the trust anchors (PEM). Both are read at every attempt.
+	TokenFile      string
+	TrustRootsFile string
+	Log            *zap.Logger // nil logs nothing
+}
+
+// Manager keeps the certificate of one workload valid. Its methods may be used by several goroutines.
+type Manager struct {
+	id        mesh.ID
+	rootsFile string
+	certifier certifier // nil: the certificate was given
+	log       *zap.Logger
+	ready     chan struct{}         // closed with the first certificate
+	state     atomic.Pointer[state] // never nil; written by Run alone
+
+	mu     sync.Mutex // guards status
+	status Status
+}
+
+// state is what handshakes use. It is never changed.
+type state struct {
+	cert  *tls.Certificate // nil before the first
+	trust *trust           // nil before the first
+}
+
+// Status is what metrics say about a Manager.
+type Status struct {
+	// NotBefore and NotAfter are the validity of the certificate in force; zero before the first.
+	NotBefore, NotAfter time.Time
+	// Refreshed is when it arrived.
+	Refreshed time.Time
+	// Refreshes and Failures count the attempts that brought a certificate, and those that did not.
+	Refreshes, Failures uint64
+	// LastError is the error of the last attempt, nil if it brought a certificate.
+	LastError error
+	// RootsErrors counts the times that the trust roots file could not be used; the anchors before stayed in force.
+	RootsErrors uint64
+}
+
+// certifier answers a certificate request, DER, with a certificate.
+type certifier interface {
+	certify(ctx context.Context, csr []byte) (*answer, error)
+}
+
+// answer is what the identity controller says, DER.
+type answer struct {
+	chain   [][]byte // leaf first
+	anchors [][]byte
+}
+
+// New returns a Manager without a certificate; Run gets one.
+func New(cfg Config) *Manager {
+	m := newManager(cfg.ID, cfg.Log)
+	m.rootsFile = cfg.TrustRootsFile
+	m.certifier = &client{addr: cfg.Addr, tokenFile: cfg.TokenFile, tls: m.verifyingTLS(cfg.Server, nil)}
+	return m
+}
+
+// Static returns a Manager that holds cert for ever and trusts roots. Its Run only waits. It is for running without a control plane.
+func Static(cert tls.Certificate, roots []*x509.Certificate) (*Manager, error) {
+	if len(roots) == 0 {
+		return nil, errors.New("static certificate: no trust anchors")
+	}
+	if cert.Leaf == nil {
+		leaf, err := x509.ParseCertificate(cert.Certificate[0])
+		if err != nil {
+			return nil, fmt.Errorf("static certificate: %w", err)
+		}
+		cert.Leaf = leaf
+	}
+	id, err := leafID(cert.Leaf)
+	if err != nil {
+		return nil, fmt.Errorf("static certificate: %w", err)
+	}
+	m := newManager(id, nil)
+	m.adopt(&cert, newTrust(nil, roots, nil))
+	return m, nil
+}
+
+func newManager(id mesh.ID, log *zap.Logger) *Manager {
+	if log == nil {
+		log = zap.NewNop()
+	}
+	m := &Manager{id: id, log: log, ready: make(chan struct{})}
+	m.state.Store(&state{})
+	return m
+}
+
+// ID returns whose certificate the Manager keeps.
+func (m *Manager) ID() mesh.ID { return m.id }
+
+// Ready is closed once there was a certificate; Err says whether there still is.
+func (m *Manager) Ready() <-chan struct{} { return m.ready }
+
+// Err returns nil while the workload holds a valid certificate, else an error that wraps ErrNoCertificate.
+func (m *Manager) Err() error {
+	_, err := m.certificate()
+	return err
+}
+
+// Status returns the figures of the moment.
+func (m *Manager) Status() Status {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.status
+}
+
+// Run gets a certificate, renews it when half of its life is over, and follows the trust roots file, until ctx ends. A renewal that
+// fails is tried again with growing pauses, while the certificate that is valid stays in force.
+func (m *Manager) Run(ctx context.Context) error {
+	if m.certifier == nil {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	poll := time.NewTicker(pollInterval)
+	defer poll.Stop()
+	renew := time.NewTimer(0)
+	defer renew.Stop()
+	var due time.Time // on the wall clock: a machine that slept must not take an old certificate for a young one
+	backoff := minBackoff
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-poll.C:
+			if m.pollRoots() || wall().After(due) {
+				renew.Reset(0)
+			}
+			continue
+		case <-renew.C:
+		}
+		var pause time.Duration
+		if err := m.renew(ctx); err != nil {
+			m.log.Warn("certificate not renewed", zap.Error(err), zap.Stringer("id", m.id),
+				zap.Time("validUntil", m.Status().NotAfter))
+			pause = jitter(backoff, 0.25)
+			backoff = min(2*backoff, maxBackoff)
+		} else {
+			pause = max(minRenewal, jitter(time.Until(m.Status().NotAfter)/2, 0.1))
+			backoff = minBackoff
+		}
+		renew.Reset(pause)
+		due = wall().Add(pause)
+	}
+}
+
+// wall is the time without its monotonic part.
+func wall() time.Time { return time.Now().Round(0) }
+
+// jitter returns d give or take the fraction, evenly spread.
+func jitter(d time.Duration, fraction float64) time.Duration {
+	return time.Duration(float64(d) * (1 + fraction*(2*rand.Float64()-1)))
+}
+
+// pollRoots reads the trust roots file again. It reports whether the certificate in force no longer leads to an anchor, so that a new
+// one is needed at once.
+func (m *Manager) pollRoots() (stranded bool) {
+	old := m.state.Load()
+	if err := m.readRoots(); err != nil {
+		m.log.Warn("trust anchors not read, the last ones stay in force", zap.Error(err))
+		return false
+	}
+	s := m.state.Load()
+	if s.trust == old.trust || s.cert == nil {
+		return false
+	}
+	m.log.Info("trust anchors changed", zap.Int("anchors", len(s.trust.file)))
+	return s.check(time.Now()) != nil
+}
+
+// readRoots brings the file's anchors into force.
+func (m *Manager) readRoots() error {
+	s := m.state.Load()
+	bundle, err := os.ReadFile(m.rootsFile)
+	if err != nil {
+		err = fmt.Errorf("read trust anchors: %w", err)
+	} else {
+		var next *trust
+		if next, err = s.trust.withFile(bundle); err == nil && next != s.trust {
+			m.state.Store(&state{cert: s.cert, trust: next})
+		}
+	}
+	if err != nil {
+		m.mu.Lock()
+		m.status.RootsErrors++
+		m.mu.Unlock()
+	}
+	return err
+}

@@ -1,0 +1,125 @@
+package certs
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+// renew gets a certificate for a new key and brings it into force.
+func (m *Manager) renew(ctx context.Context) error {
+	cert, trust, err := m.request(ctx)
+	if err != nil {
+		m.mu.Lock()
+		m.status.Failures++
+		m.status.LastError = err
+		m.mu.Unlock()
+		return err
+	}
+	m.adopt(cert, trust)
+	m.log.Info("certificate in force", zap.Stringer("id", m.id), zap.Time("notAfter", cert.Leaf.NotAfter))
+	return nil
+}
+
+func (m *Manager) request(ctx context.Context) (*tls.Certificate, *trust, error) {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	// Anchors from before do as well: the file may be gone for a moment while it is replaced.
+	if err := m.readRoots(); err != nil && m.state.Load().trust == nil {
+		return nil, nil, err
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make key: %w", err)
+	}
+	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{URIs: []*url.URL{m.id.URI()}}, key)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make certificate request: %w", err)
+	}
+	ans, err := m.certifier.certify(ctx, csr)
+	if err != nil {
+		return nil, nil, fmt.Errorf("certify %s: %w", m.id, err)
+	}
+	trust, err := m.state.Load().trust.withAnswer(ans.anchors)
+	if err != nil {
+		return nil, nil, err
+	}
+	cert, err := newCertificate(key, ans.chain)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := (&state{cert: cert, trust: trust}).check(time.Now()); err != nil {
+		return nil, nil, fmt.Errorf("check certificate of the answer: %w", err)
+	}
+	if id, err := leafID(cert.Leaf); err != nil || id != m.id {
+		return nil, nil, fmt.Errorf("check certificate of the answer: it is of %s, want %s", id, m.id)
+	}
+	return cert, trust, nil
+}
+
+func newCertificate(key *ecdsa.PrivateKey, chain [][]byte) (*tls.Certificate, error) {
+	if len(chain) == 0 {
+		return nil, errors.New("check certificate of the answer: empty chain")
+	}
+	leaf, err := x509.ParseCertificate(chain[0])
+	if err != nil {
+		return nil, fmt.Errorf("check certificate of the answer: %w", err)
+	}
+	if !key.PublicKey.Equal(leaf.PublicKey) {
+		return nil, errors.New("check certificate of the answer: it is for another key")
+	}
+	return &tls.Certificate{Certificate: chain, PrivateKey: key, Leaf: leaf}, nil
+}
+
+// adopt brings a certificate and anchors into force.
+func (m *Manager) adopt(cert *tls.Certificate, trust *trust) {
+	first := m.state.Swap(&state{cert: cert, trust: trust}).cert == nil
+	m.mu.Lock()
+	m.status.NotBefore, m.status.NotAfter = cert.Leaf.NotBefore, cert.Leaf.NotAfter
+	m.status.Refreshed, m.status.LastError = time.Now(), nil
+	m.status.Refreshes++
+	m.mu.Unlock()
+	if first {
+		close(m.ready)
+	}
+}
+
+// check verifies our own certificate as a peer with our anchors would.
+func (s *state) check(now time.Time) error {
+	chain := make([]*x509.Certificate, len(s.cert.Certificate))
+	for i, der := range s.cert.Certificate {
+		cert, err := x509.ParseCertificate(der)
+		if err != nil {
+			return err
+		}
+		chain[i] = cert
+	}
+	id, err := s.trust.identify(chain, x509.ExtKeyUsageServerAuth, now)
+	if reasonOf(id, err) == OutOfTime {
+		return fmt.Errorf("%w; compare the clock of this machine with the identity controller's", err)
+	}
+	return err
+}
+
+// usable returns nil if there is a certificate and it is valid at now, as far as its dates go.
+func (s *state) usable(id mesh.ID, now time.Time) error {
+	switch {
+	case s.cert == nil:
+		return fmt.Errorf("mesh TLS of %s: %w: the identity controller has not issued one yet", id, ErrNoCertificate)
+	case now.After(s.cert.Leaf.NotAfter):
+		return fmt.Errorf("mesh TLS of %s: %w: it ended at %s, the clock says %s", id, ErrNoCertificate,
+			s.cert.Leaf.NotAfter.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+	}
+	return nil
+}

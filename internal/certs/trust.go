@@ -1,0 +1,120 @@
+package certs
+
+import (
+	"bytes"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+// Limits of what a peer may present. A chain of the mesh is a leaf, its issuer and rarely one or two more; verifying a chain costs
+// signatures for every certificate, so what no authority of the mesh would make is refused before any is checked.
+const (
+	maxChain      = 4
+	maxChainBytes = 16 << 10
+)
+
+// trust is the set of trust anchors in force: those of the trust roots file and those of the identity controller's last answer.
+//
+// Both come from the same bundle, yet either may be the newer one: kubelets take up to two minutes to carry a ConfigMap into a pod,
+// while an answer is as old as the certificate. The union admits a new anchor as soon as either names it. An anchor that was dropped
+// must go as fast, so a file that changes overrules an answer that came before.
+type trust struct {
+	bundle []byte // the file's text
+	file   []*x509.Certificate
+	answer []*x509.Certificate
+	pool   *x509.CertPool
+}
+
+// withFile returns the trust after the file was read, and t itself if the file says what it said before.
+func (t *trust) withFile(bundle []byte) (*trust, error) {
+	if t != nil && bytes.Equal(t.bundle, bundle) {
+		return t, nil
+	}
+	roots, err := mesh.ParseRoots(bundle)
+	if err != nil {
+		return t, err
+	}
+	return newTrust(bundle, roots, nil), nil
+}
+
+// withAnswer returns the trust after the identity controller answered with anchors, DER.
+func (t *trust) withAnswer(anchors [][]byte) (*trust, error) {
+	var roots []*x509.Certificate
+	for _, der := range anchors {
+		cert, err := x509.ParseCertificate(der)
+		if err != nil {
+			return t, fmt.Errorf("parse trust anchor of the answer: %w", err)
+		}
+		if !cert.IsCA {
+			return t, fmt.Errorf("trust anchor %q of the answer is not a CA", cert.Subject)
+		}
+		roots = append(roots, cert)
+	}
+	return newTrust(t.bundle, t.file, roots), nil
+}
+
+func newTrust(bundle []byte, file, answer []*x509.Certificate) *trust {
+	t := &trust{bundle: bundle, file: file, answer: answer, pool: x509.NewCertPool()}
+	for _, cert := range slices.Concat(file, answer) {
+		t.pool.AddCert(cert)
+	}
+	return t
+}
+
+// identify returns the identity that a chain, leaf first, proves at now for the usage. With an error it returns the identity that the
+// leaf claims, if it can be read.
+func (t *trust) identify(chain []*x509.Certificate, usage x509.ExtKeyUsage, now time.Time) (mesh.ID, error) {
+	if err := checkSize(chain); err != nil {
+		return mesh.ID{}, err
+	}
+	id, err := leafID(chain[0])
+	if err != nil {
+		return mesh.ID{}, err
+	}
+	intermediates := x509.NewCertPool()
+	for _, cert := range chain[1:] {
+		intermediates.AddCert(cert)
+	}
+	_, err = chain[0].Verify(x509.VerifyOptions{
+		Roots: t.pool, Intermediates: intermediates, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{usage},
+	})
+	return id, err
+}
+
+func checkSize(chain []*x509.Certificate) error {
+	if len(chain) == 0 {
+		return errors.New("no certificate")
+	}
+	if len(chain) > maxChain {
+		return fmt.Errorf("chain of %d certificates, want %d at most", len(chain), maxChain)
+	}
+	size := 0
+	for _, cert := range chain {
+		size += len(cert.Raw)
+	}
+	if size > maxChainBytes {
+		return fmt.Errorf("chain of %d bytes, want %d at most", size, maxChainBytes)
+	}
+	return nil
+}
+
+// leafID returns the identity that a leaf claims. Source: SPIFFE X509-SVID §2 (exactly one URI SAN), §4.1 (no CA), §4.3 (key usage
+// digitalSignature, neither keyCertSign nor cRLSign).
+func leafID(cert *x509.Certificate) (mesh.ID, error) {
+	switch {
+	case cert.IsCA || cert.KeyUsage&(x509.KeyUsageCertSign|x509.KeyUsageCRLSign) != 0:
+		return mesh.ID{}, errors.New("certificate of an authority, not of a workload")
+	case cert.KeyUsage&x509.KeyUsageDigitalSignature == 0:
+		return mesh.ID{}, errors.New("certificate without key usage digitalSignature")
+	case len(cert.URIs) != 1:
+		return mesh.ID{}, fmt.Errorf("certificate with %d URI names, want one", len(cert.URIs))
+	case cert.URIs[0].Scheme != "spiffe":
+		return mesh.ID{}, fmt.Errorf("certificate of %q, want a SPIFFE ID", cert.URIs[0])
+	}
+	return mesh.ParseID(cert.URIs[0].String())
+}
