@@ -1,0 +1,82 @@
+// Package exchange holds the life record of a request and of a connection, and the taxonomy of what can go wrong with them.
+//
+// It owns Exchange, Conn, Traffic and Fault. It imports mesh and proxy/message only: the engine (proxy/forward) fills the records,
+// the proxy's handler decides on them, and metrics, access log and tap read them. The one idea: everything that anyone wants to know
+// about a request stands in one value that ends exactly once.
+package exchange
+
+import (
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/message"
+)
+
+// Exchange is the life of one request: its heads, its times, its sizes and its end. The engine reuses exchanges: nobody may keep one,
+// or bytes of its heads, after Handler.End. Only the goroutine that runs the handler may touch it.
+type Exchange struct {
+	// Conn is the connection that the request came on.
+	Conn *Conn
+	// Request is the request's head as it goes upstream; the handler may edit it in Route and Again.
+	Request message.Head
+	// Response is the final response's head as it goes downstream; the handler may edit it in Response, and fills it for a Reply.
+	Response message.Head
+	// Trailers of the response, if it had any; complete at End. gRPC's status is here, or in Response if the server sent trailers only.
+	Trailers message.Head
+
+	// Begun is when the request's head was complete, Sent when it was last given to an upstream, Answered when the final response's
+	// head came, Ended when the last byte of the response was handed to the connection. All come from one clock reading a batch; a
+	// zero time means that it did not happen.
+	Begun, Sent, Answered, Ended time.Time
+	// RequestBytes and ResponseBytes count body bytes that were forwarded.
+	RequestBytes, ResponseBytes int64
+	// Attempts counts upstreams that the request was given to.
+	Attempts int
+	// Fault is why the exchange failed; zero when it did not. A fault after the final response's head means that it was cut short.
+	Fault Fault
+
+	// AnswerTimeout bounds the time from Begun to the final response's head, TotalTimeout the time to the exchange's end, IdleTimeout
+	// the time that no body byte moves. Zero means no bound. The handler sets them in Route.
+	AnswerTimeout, TotalTimeout, IdleTimeout time.Duration
+
+	// Data belongs to the handler. It outlives End: the next exchange in the same memory finds what the last one left, so that the
+	// handler can reuse its own per-request state.
+	Data any
+}
+
+// Reset makes x ready for the next request; it keeps memory and Data.
+func (x *Exchange) Reset() {
+	const keepBytes = 8 << 10
+	x.Request.Reset()
+	x.Response.Reset()
+	x.Trailers.Reset()
+	x.Request.Shrink(keepBytes)
+	x.Response.Shrink(keepBytes)
+	x.Trailers.Shrink(keepBytes)
+	*x = Exchange{Request: x.Request, Response: x.Response, Trailers: x.Trailers, Data: x.Data}
+}
+
+// Conn describes an accepted connection for the exchanges on it. It is immutable once the engine serves the connection, but for
+// what Traffic and Data point to.
+type Conn struct {
+	// Peer is who the other side proved to be; zero without mesh TLS.
+	Peer mesh.ID
+	// Remote is the client's address, Target the address that it wanted to reach.
+	Remote, Target netip.AddrPort
+	// TLS says that the connection is mesh TLS terminated here.
+	TLS bool
+	// Traffic counts the connection's bytes; nil means that nobody does.
+	Traffic *Traffic
+	// Data belongs to the handler: what it resolved once for the connection.
+	Data any
+}
+
+// Traffic counts the bytes of one or more connections, as they are above TLS. Its methods and fields may be used by several goroutines.
+type Traffic struct {
+	ReadBytes, WrittenBytes atomic.Uint64
+	// Opened counts connections; Open is how many are open now.
+	Opened atomic.Uint64
+	Open   atomic.Int64
+}

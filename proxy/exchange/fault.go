@@ -1,0 +1,92 @@
+package exchange
+
+import "fmt"
+
+// Side says who is to blame for a fault.
+type Side uint8
+
+// The sides of an exchange.
+const (
+	Proxy      Side = iota // this proxy: a limit, a policy, a shutdown
+	Downstream             // the client that sent the request
+	Upstream               // the server that was to answer it
+)
+
+func (s Side) String() string { return [...]string{"proxy", "downstream", "upstream"}[s] }
+
+// Kind says what went wrong. Its String is the word that metrics, logs and documentation share.
+type Kind uint8
+
+// The kinds of fault. The table is the whole taxonomy; which side it strikes and what an answer maps it to:
+//
+//	kind          side        when                                                          usual status
+//	Malformed     downstream  the request breaks HTTP's syntax or rules                     400, connection closed
+//	HeadTooLarge  downstream  the request head exceeds the limit                            431, connection closed
+//	HeadTimeout   downstream  the head did not arrive in time                               408, connection closed
+//	Unsupported   downstream  a transfer coding or expectation this proxy does not know     501, connection closed
+//	Disconnected  downstream  the client went away or reset the stream                      none
+//	Flood         downstream  resets, control frames or empty frames beyond the budget      none: GOAWAY ENHANCE_YOUR_CALM
+//	NoEndpoint    proxy       no endpoint became available within the park timeout          504 (fail-fast)
+//	Overloaded    proxy       a bounded queue is full                                       503
+//	Shutdown      proxy       the drain's bound ended                                       503
+//	Timeout       proxy       a deadline of the exchange passed                             504
+//	DialRefused   upstream    the connection could not be made                              502, retryable
+//	DialTimeout   upstream    the connection was not made in time                           504, retryable
+//	Identity      upstream    the TLS peer is not who it must be                            502, retryable
+//	Refused       upstream    GOAWAY or REFUSED_STREAM: certainly not processed             503, retryable
+//	Lost          upstream    the connection ended before the answer                        502, retryable if nothing was sent
+//	Reset         upstream    the server reset the stream                                   502
+//	BadResponse   upstream    the response breaks HTTP's syntax or rules                    502
+const (
+	None Kind = iota
+	Malformed
+	HeadTooLarge
+	HeadTimeout
+	Unsupported
+	Disconnected
+	Flood
+	NoEndpoint
+	Overloaded
+	Shutdown
+	Timeout
+	DialRefused
+	DialTimeout
+	Identity
+	Refused
+	Lost
+	Reset
+	BadResponse
+)
+
+func (k Kind) String() string {
+	return [...]string{
+		"none", "malformed", "head_too_large", "head_timeout", "unsupported", "disconnected", "flood", "no_endpoint", "overloaded",
+		"shutdown", "timeout", "dial_refused", "dial_timeout", "identity", "refused", "lost", "reset", "bad_response",
+	}[k]
+}
+
+// Fault is why an exchange, or one attempt of it, failed. The zero Fault means that nothing did.
+type Fault struct {
+	Side Side
+	Kind Kind
+	// Retryable says that the request was certainly not processed and can be sent again from its start.
+	Retryable bool
+	// Reason narrows the kind to one constant word such as "te_and_cl"; it may label a metric.
+	Reason string
+	// Err is the error behind the fault, for logs; nil when there is none.
+	Err error
+}
+
+// Is reports whether something went wrong.
+func (f Fault) Is() bool { return f.Kind != None }
+
+func (f Fault) String() string {
+	s := f.Side.String() + " " + f.Kind.String()
+	if f.Reason != "" {
+		s += " (" + f.Reason + ")"
+	}
+	if f.Err != nil {
+		s = fmt.Sprintf("%s: %v", s, f.Err)
+	}
+	return s
+}

@@ -1,0 +1,56 @@
+package forward
+
+import (
+	"cmp"
+	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/exchange"
+)
+
+// Protocol says how a connection carries messages.
+type Protocol uint8
+
+// The protocols of a connection.
+const (
+	HTTP1 Protocol = iota
+	// HTTP2 is HTTP/2 with prior knowledge, to or from an application.
+	HTTP2
+	// Mux is HTTP/2 between two proxies of the mesh: more streams, HTTP/1 messages restored at the far end, tunnels.
+	Mux
+)
+
+func (p Protocol) String() string { return [...]string{"HTTP/1", "HTTP/2", "mux"}[p] }
+
+// Config bounds an Engine. The zero Config is usable: every zero field means its default.
+type Config struct {
+	// MaxHeadBytes bounds a message head and a trailer section, counted as RFC 9113 §6.5.2 does; 64 KiB.
+	MaxHeadBytes int
+	// MaxStreams is how many concurrent streams an HTTP2 connection may open; 250. A Mux connection may open 16 times as many.
+	MaxStreams int
+	// MaxExchanges bounds the requests in flight; beyond it they fail as Overloaded; 100 000.
+	MaxExchanges int
+	// MaxParked bounds the exchanges that wait for an endpoint; 10 000.
+	MaxParked int
+	// MaxQueuedBytes is how many body bytes the engine holds before it makes every sender wait for its receiver; 32 MiB.
+	MaxQueuedBytes int
+	// ParkTimeout is how long an exchange waits for an endpoint (fail-fast); 3 s.
+	ParkTimeout time.Duration
+	// HeadTimeout is how long a request's head may take from its first to its last byte, and an HTTP/2 preface; 10 s.
+	HeadTimeout time.Duration
+	// Report, when set, is told of faults of connections that belong to no exchange, such as a flood. It must not block.
+	Report func(c *exchange.Conn, f exchange.Fault)
+}
+
+func (c Config) withDefaults() Config {
+	c.MaxHeadBytes = cmp.Or(c.MaxHeadBytes, 64<<10)
+	c.MaxStreams = cmp.Or(c.MaxStreams, 250)
+	c.MaxExchanges = cmp.Or(c.MaxExchanges, 100_000)
+	c.MaxParked = cmp.Or(c.MaxParked, 10_000)
+	c.MaxQueuedBytes = cmp.Or(c.MaxQueuedBytes, 32<<20)
+	c.ParkTimeout = cmp.Or(c.ParkTimeout, 3*time.Second)
+	c.HeadTimeout = cmp.Or(c.HeadTimeout, 10*time.Second)
+	if c.Report == nil {
+		c.Report = func(*exchange.Conn, exchange.Fault) {}
+	}
+	return c
+}

@@ -1,0 +1,2 @@
+// Package forward is the HTTP engine: it moves messages between connections.
+package forward

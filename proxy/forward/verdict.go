@@ -1,0 +1,39 @@
+package forward
+
+import (
+	"github.com/tulle-mesh/tulle/proxy/exchange"
+)
+
+// Handler decides what happens to each exchange. The engine calls it with the loop's turn held: it must not block, and it may touch
+// the exchange freely until it returns. Package proxy implements it, once for each direction.
+type Handler interface {
+	// Route is called when a request's head is complete. It may edit x.Request.
+	Route(x *exchange.Exchange) Verdict
+	// Again is called for every fault that strikes before the final response's head went downstream, also for a request that was
+	// too broken to be routed. Give is honoured only if f.Retryable; anything else than a Reply then becomes a bare 502.
+	Again(x *exchange.Exchange, f exchange.Fault) Verdict
+	// Response is called when the final response's head arrived from an upstream. It may edit x.Response. It is not called for a
+	// Reply.
+	Response(x *exchange.Exchange)
+	// End is called exactly once for each exchange that Route or Again saw, after everything else.
+	End(x *exchange.Exchange)
+}
+
+// Verdict is what the Handler wants done with an exchange; one of Give, Reply and Park makes it. The zero Verdict is a Reply without
+// a body.
+type Verdict struct {
+	upstream *Upstream
+	park     bool
+	body     []byte
+}
+
+// Give sends the request to u. The Upstream must belong to the same engine.
+func Give(u *Upstream) Verdict { return Verdict{upstream: u} }
+
+// Park keeps the exchange until Engine.Kick, when Route is asked again, and at most Config.ParkTimeout: then Again gets a NoEndpoint
+// fault.
+func Park() Verdict { return Verdict{park: true} }
+
+// Reply answers with x.Response, which the handler filled in (status and fields, no framing), and body. The engine adds
+// content-length, and connection: close where the connection cannot live on. The body is copied.
+func Reply(body []byte) Verdict { return Verdict{body: body} }

@@ -1,0 +1,137 @@
+package message
+
+import "iter"
+
+// Len returns the number of field lines.
+func (h *Head) Len() int { return len(h.fields) }
+
+// Field returns the name, in the case it arrived in, and the value of field line i.
+func (h *Head) Field(i int) (name, value []byte) {
+	f := &h.fields[i]
+	return h.Bytes(f.name), h.Bytes(f.value)
+}
+
+// All ranges over the field lines in order. The head must not be edited meanwhile.
+func (h *Head) All() iter.Seq2[[]byte, []byte] {
+	return func(yield func(name, value []byte) bool) {
+		for i := range h.fields {
+			if !yield(h.Field(i)) {
+				return
+			}
+		}
+	}
+}
+
+// Append adds a field line of stored ranges.
+func (h *Head) Append(name, value Span) { h.fields = append(h.fields, field{name, value}) }
+
+// Add adds a field line.
+func (h *Head) Add(name, value string) { h.Append(h.StoreString(name), h.StoreString(value)) }
+
+// AddBytes is Add for bytes; they may be a part of this head.
+func (h *Head) AddBytes(name, value []byte) { h.Append(h.Store(name), h.Store(value)) }
+
+// Get returns the value of the first field line of that name. The name must be lower-case; the case of the head's own names does
+// not matter (RFC 9110 §5.1).
+func (h *Head) Get(name string) (value []byte, ok bool) {
+	for i := range h.fields {
+		if f := &h.fields[i]; h.named(f, name) {
+			return h.Bytes(f.value), true
+		}
+	}
+	return nil, false
+}
+
+// Has reports whether the head has a field of that lower-case name.
+func (h *Head) Has(name string) bool {
+	_, ok := h.Get(name)
+	return ok
+}
+
+// Set makes value the only one of the field of that lower-case name.
+func (h *Head) Set(name, value string) {
+	v := h.StoreString(value)
+	for i := range h.fields {
+		if h.named(&h.fields[i], name) {
+			h.fields[i].value = v
+			h.delFrom(i+1, name)
+			return
+		}
+	}
+	h.Append(h.StoreString(name), v)
+}
+
+// Del removes every field line of that lower-case name.
+func (h *Head) Del(name string) { h.delFrom(0, name) }
+
+// DelFunc removes every field line for which drop returns true.
+func (h *Head) DelFunc(drop func(name, value []byte) bool) {
+	kept := h.fields[:0]
+	for _, f := range h.fields {
+		if !drop(h.Bytes(f.name), h.Bytes(f.value)) {
+			kept = append(kept, f)
+		}
+	}
+	h.fields = kept
+}
+
+func (h *Head) delFrom(i int, name string) {
+	kept := h.fields[:i]
+	for ; i < len(h.fields); i++ {
+		if f := h.fields[i]; !h.named(&f, name) {
+			kept = append(kept, f)
+		}
+	}
+	h.fields = kept
+}
+
+func (h *Head) named(f *field, name string) bool {
+	return int(f.name.Len) == len(name) && EqualFold(h.Bytes(f.name), name)
+}
+
+// EqualFold reports whether b equals the lower-case ASCII string s when b's own letters are read as lower-case.
+func EqualFold(b []byte, s string) bool {
+	if len(b) != len(s) {
+		return false
+	}
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			c |= 0x20
+		}
+		if c != s[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// HasToken reports whether a comma-separated list value (RFC 9110 §5.6.1) holds the lower-case token.
+func HasToken(value []byte, token string) bool {
+	for len(value) > 0 {
+		var item []byte
+		item, value = NextToken(value)
+		if EqualFold(item, token) {
+			return true
+		}
+	}
+	return false
+}
+
+// NextToken cuts the first element off a comma-separated list value, without the space around it; empty elements come out empty.
+func NextToken(list []byte) (item, rest []byte) {
+	end := len(list)
+	for i, c := range list {
+		if c == ',' {
+			end, rest = i, list[i+1:]
+			break
+		}
+	}
+	item = list[:end]
+	for len(item) > 0 && (item[0] == ' ' || item[0] == '\t') {
+		item = item[1:]
+	}
+	for len(item) > 0 && (item[len(item)-1] == ' ' || item[len(item)-1] == '\t') {
+		item = item[:len(item)-1]
+	}
+	return item, rest
+}
