@@ -1,0 +1,67 @@
+package inject
+
+// meaningless lists the annotations below config.linkerd.io/ that Linkerd knows and Tulle does not need, each with the reason and
+// what to do instead.
+func meaningless() map[string]string {
+	const (
+		debug  = "a shell beside the application is `kubectl debug -it POD --image=... --target=CONTAINER`, at any time and without a restart"
+		init   = "capture is programmed by the proxy's own image; set proxy-image and proxy-version"
+		trace  = "spans are not exported by this version; trace headers pass through unchanged"
+		always = "mesh TLS and identity are always on; to let a port bypass the proxy use skip-inbound-ports or skip-outbound-ports"
+	)
+	return map[string]string{
+		"enable-debug-sidecar":            debug,
+		"debug-image":                     debug,
+		"debug-image-version":             debug,
+		"debug-image-pull-policy":         debug,
+		"init-image":                      init,
+		"init-image-version":              init,
+		"trace-collector":                 trace,
+		"trace-collector-service-account": trace,
+		"disable-identity":                always,
+		"proxy-disable-identity":          always,
+		"identity-mode":                   always,
+		"proxy-log-http-headers":          "header values are never logged; use access-log for one line a request",
+		"enable-external-profiles":        "names outside the cluster are forwarded as they are",
+		"enable-gateway":                  "multicluster gateways are not part of this version",
+		"close-wait-timeout":              "it needs a privileged init container; set net.netfilter.nf_conntrack_tcp_timeout_close_wait on the node",
+		"pod-inbound-ports":               "one answer covers the policy of every port of a pod",
+		"proxy-outbound-transport-mode":   "connections always go to the pod's real address and port",
+		"enable-h2-upgrade":               "HTTP/1 between two proxies is always carried as HTTP/2 and restored at the far end",
+		"disable-tap":                     "use viz.linkerd.io/disable-tap",
+		"admission-webhooks":              "it is a label of the namespace, not an annotation",
+	}
+}
+
+// nearest returns the candidate with the smallest edit distance from key, the first of equals, and false if none is close enough
+// to be what was meant: a third of the key's length.
+func nearest(key string, candidates []string) (string, bool) {
+	best, limit := "", len(key)/3+1
+	for _, c := range candidates {
+		if d := distance(key, c); d < limit {
+			best, limit = c, d
+		}
+	}
+	return best, best != ""
+}
+
+// distance is the Levenshtein distance in bytes; keys are ASCII.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,175 @@
+package inject
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+// Settings are the values that hold for one pod.
+type Settings struct {
+	Values
+	// Warnings are for the pod's author: what was written and has no effect, and what was meant perhaps.
+	Warnings []string
+	// explicit holds the keys that the pod or its namespace set itself.
+	explicit map[string]bool
+}
+
+// prefixes of the annotations, weakest first: where one key is written under two, the last wins.
+var prefixes = []string{"config.alpha.linkerd.io/", "config.beta.linkerd.io/", mesh.ConfigPrefix}
+
+// Validate reports every value that an annotation of the same meaning would not be allowed to have.
+func (v Values) Validate() error {
+	var errs []error
+	for _, a := range annotations() {
+		if s := a.field.get(&v); s != "" {
+			scratch := v
+			if err := a.field.set(&scratch, s); err != nil {
+				errs = append(errs, fmt.Errorf("value for %s: %q: want %s (%w)", a.key, s, a.want, err))
+			}
+		}
+	}
+	if v.WebhookFailurePolicy != FailClosed && v.WebhookFailurePolicy != FailOpen {
+		errs = append(errs, fmt.Errorf("webhookFailurePolicy %q: want %s or %s", v.WebhookFailurePolicy, FailClosed, FailOpen))
+	}
+	if v.Proxy.UID == 0 {
+		errs = append(errs, errors.New("proxy.uid is 0: the proxy never runs as root"))
+	}
+	for _, key := range v.PodMaySet {
+		if !slices.ContainsFunc(annotations(), func(a annotation) bool { return a.key == key && a.admin }) {
+			errs = append(errs, fmt.Errorf("podMaySet: %q is not an annotation that is the administrator's", key))
+		}
+	}
+	return errors.Join(append(errs, v.Proxy.Ports.distinct())...)
+}
+
+// ParseSettings applies the annotations of a pod's namespace and then the pod's own to defaults. The error names every annotation
+// that has a bad value, or that only the administrator may set, and what is accepted instead.
+func ParseSettings(defaults Values, namespace, pod map[string]string) (Settings, error) {
+	s := Settings{Values: defaults, explicit: map[string]bool{}}
+	err := errors.Join(s.apply(namespace, onNamespace), s.apply(pod, onPod))
+	if err == nil {
+		err = errors.Join(s.Proxy.Ports.distinct(), s.reconcileResources())
+	}
+	if err != nil {
+		return Settings{}, err
+	}
+	return s, nil
+}
+
+// place says where an annotation was written.
+type place string
+
+const (
+	onNamespace place = "namespace"
+	onPod       place = "pod"
+)
+
+func (s *Settings) apply(written map[string]string, where place) error {
+	var errs []error
+	known := map[string]bool{}
+	for _, a := range annotations() {
+		known[a.key] = true
+		for _, prefix := range prefixes {
+			value, ok := written[prefix+a.key]
+			if !ok {
+				continue
+			}
+			if err := s.set(a, prefix+a.key, strings.TrimSpace(value), where); err != nil {
+				errs = append(errs, err)
+			}
+		}
+	}
+	s.warnUnknown(written, known, where)
+	return errors.Join(errs...)
+}
+
+func (s *Settings) set(a annotation, name, value string, where place) error {
+	switch {
+	case a.podOnly && where == onNamespace:
+		s.Warnings = append(s.Warnings, fmt.Sprintf("annotation %s has no effect on a namespace: set it on the pod template", name))
+		return nil
+	case a.admin && where == onPod && !slices.Contains(s.PodMaySet, a.key):
+		return fmt.Errorf("annotation %s is the administrator's: set it on the namespace, or list %q in podMaySet of the installation's values",
+			name, a.key)
+	}
+	if err := a.field.set(&s.Values, value); err != nil {
+		return fmt.Errorf("annotation %s of the %s has the value %q: want %s", name, where, value, a.want)
+	}
+	s.explicit[a.key] = true
+	return nil
+}
+
+func (s *Settings) warnUnknown(written map[string]string, known map[string]bool, where place) {
+	for _, name := range slices.Sorted(maps.Keys(written)) {
+		i := slices.IndexFunc(prefixes, func(p string) bool { return strings.HasPrefix(name, p) })
+		if i < 0 {
+			continue
+		}
+		key := strings.TrimPrefix(name, prefixes[i])
+		if known[key] {
+			continue
+		}
+		if why, ok := meaningless()[key]; ok {
+			s.Warnings = append(s.Warnings, fmt.Sprintf("annotation %s has no effect in Tulle: %s", name, why))
+			continue
+		}
+		msg := fmt.Sprintf("annotation %s of the %s is unknown and has no effect", name, where)
+		if near, ok := nearest(key, slices.Sorted(maps.Keys(known))); ok {
+			msg += fmt.Sprintf("; did you mean %s?", mesh.ConfigPrefix+near)
+		}
+		s.Warnings = append(s.Warnings, msg)
+	}
+}
+
+// distinct reports two listeners on one port.
+func (p Ports) distinct() error {
+	seen := map[uint16]string{}
+	for _, l := range []struct {
+		name string
+		port uint16
+	}{{"inbound", p.Inbound}, {"outbound", p.Outbound}, {"admin", p.Admin}, {"control", p.Control}} {
+		if other, ok := seen[l.port]; ok {
+			return fmt.Errorf("the proxy's %s and %s ports are both %d", other, l.name, l.port)
+		}
+		seen[l.port] = l.name
+	}
+	return nil
+}
+
+// reconcileResources lowers a default request to a limit that was set below it, and reports an explicit pair that contradicts.
+func (s *Settings) reconcileResources() error {
+	r := &s.Proxy.Resources
+	return errors.Join(
+		s.reconcile("proxy-cpu", &r.CPU.Request, &r.CPU.Limit),
+		s.reconcile("proxy-memory", &r.Memory.Request, &r.Memory.Limit),
+		s.reconcile("proxy-ephemeral-storage", &r.EphemeralStorage.Request, &r.EphemeralStorage.Limit),
+	)
+}
+
+func (s *Settings) reconcile(key string, request, limit *string) error {
+	if *request == "" || *limit == "" {
+		return nil
+	}
+	req, reqErr := resource.ParseQuantity(*request)
+	lim, limErr := resource.ParseQuantity(*limit)
+	if err := errors.Join(reqErr, limErr); err != nil {
+		return fmt.Errorf("read %s: %w", key, err)
+	}
+	switch {
+	case req.Cmp(lim) <= 0:
+	case !s.explicit[key+"-request"]:
+		*request = *limit
+	case !s.explicit[key+"-limit"]:
+		*limit = *request
+	default:
+		return fmt.Errorf("annotation %s%s-request (%s) is above %s-limit (%s)", mesh.ConfigPrefix, key, *request, key, *limit)
+	}
+	return nil
+}

@@ -1,0 +1,377 @@
+package inject
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+// annotation is one row of the settings table: a key below config.linkerd.io/, what it accepts and where the value lives.
+type annotation struct {
+	key  string
+	want string // what is accepted, as the end of "want ..."
+	// admin marks what decides which code runs in a proxy or as whom: a pod may set it only if Values.PodMaySet lists it.
+	admin bool
+	// podOnly marks what a namespace cannot pass on to its pods.
+	podOnly bool
+	field   field
+}
+
+// field reads a value as the text that set accepts and writes it. An empty text from get means that nothing is set.
+type field struct {
+	get func(*Values) string
+	set func(*Values, string) error
+}
+
+// annotations returns the settings table in the order that documents show it. It is the one list of what can be set.
+func annotations() []annotation {
+	return slices.Concat(imageAnnotations(), resourceAnnotations(), trafficAnnotations(), observeAnnotations(), lifecycleAnnotations())
+}
+
+func imageAnnotations() []annotation {
+	return []annotation{
+		{key: "proxy-image", want: "an image name without a tag", admin: true,
+			field: text(func(v *Values) *string { return &v.Proxy.Image.Name }, checkImageName)},
+		{key: "proxy-version", want: "an image tag or a sha256: digest",
+			field: text(func(v *Values) *string { return &v.Proxy.Image.Version }, checkImageVersion)},
+		{key: "image-pull-policy", want: "Always, IfNotPresent or Never",
+			field: enum(func(v *Values) *string { return &v.Proxy.Image.PullPolicy }, "Always", "IfNotPresent", "Never")},
+		{key: "proxy-uid", want: "a user number from 1 to 4294967294", admin: true,
+			field: number(func(v *Values) *int64 { return &v.Proxy.UID })},
+		{key: "proxy-gid", want: "a group number from 1 to 4294967294", admin: true,
+			field: number(func(v *Values) *int64 { return &v.Proxy.GID })},
+		{key: "proxy-additional-env", want: `a JSON list such as [{"name":"A","value":"b"}], no name beginning with TULLE_`, admin: true,
+			field: field{get: additionalEnv, set: addEnv}},
+	}
+}
+
+func resourceAnnotations() []annotation {
+	quantity := func(key string, at func(*Resources) *string) annotation {
+		at2 := func(v *Values) *string { return at(&v.Proxy.Resources) }
+		return annotation{key: key, want: "a Kubernetes quantity such as 100m or 64Mi", field: text(at2, checkQuantity)}
+	}
+	return []annotation{
+		quantity("proxy-cpu-request", func(r *Resources) *string { return &r.CPU.Request }),
+		quantity("proxy-cpu-limit", func(r *Resources) *string { return &r.CPU.Limit }),
+		{key: "proxy-cpu-ratio-limit", want: "a share of the node's cores, more than 0 and at most 1", podOnly: true,
+			field: ratio(func(v *Values) *float64 { return &v.Proxy.Resources.CPU.RatioLimit })},
+		quantity("proxy-memory-request", func(r *Resources) *string { return &r.Memory.Request }),
+		quantity("proxy-memory-limit", func(r *Resources) *string { return &r.Memory.Limit }),
+		quantity("proxy-ephemeral-storage-request", func(r *Resources) *string { return &r.EphemeralStorage.Request }),
+		quantity("proxy-ephemeral-storage-limit", func(r *Resources) *string { return &r.EphemeralStorage.Limit }),
+	}
+}
+
+func trafficAnnotations() []annotation {
+	const wantPorts = "ports and ranges such as 25,6379,9000-9010"
+	port := func(key string, at func(*Ports) *uint16) annotation {
+		return annotation{key: key, want: "a port from 1 to 65535", field: port(func(v *Values) *uint16 { return at(&v.Proxy.Ports) })}
+	}
+	return []annotation{
+		port("inbound-port", func(p *Ports) *uint16 { return &p.Inbound }),
+		port("outbound-port", func(p *Ports) *uint16 { return &p.Outbound }),
+		port("admin-port", func(p *Ports) *uint16 { return &p.Admin }),
+		port("control-port", func(p *Ports) *uint16 { return &p.Control }),
+		{key: "skip-inbound-ports", want: wantPorts,
+			field: text(func(v *Values) *string { return &v.ProxyInit.IgnoreInboundPorts }, checkPorts)},
+		{key: "skip-outbound-ports", want: wantPorts,
+			field: text(func(v *Values) *string { return &v.ProxyInit.IgnoreOutboundPorts }, checkPorts)},
+		{key: "skip-subnets", want: "networks such as 10.0.0.0/8,fd00::/8",
+			field: text(func(v *Values) *string { return &v.ProxyInit.SkipSubnets }, checkSubnets)},
+		{key: "opaque-ports", want: "ports, ranges and container port names such as 25,6379,9000-9010,redis",
+			field: text(func(v *Values) *string { return &v.Proxy.OpaquePorts }, checkNamedPorts)},
+		{key: "default-inbound-policy", want: "one of " + policyNames(),
+			field: field{
+				get: func(v *Values) string { return string(v.Proxy.DefaultInboundPolicy) },
+				set: func(v *Values, s string) (err error) {
+					v.Proxy.DefaultInboundPolicy, err = mesh.ParseAccessPolicy(s)
+					return
+				},
+			}},
+		{key: "proxy-require-identity-inbound-ports", want: wantPorts,
+			field: text(func(v *Values) *string { return &v.Proxy.RequireIdentityOnInboundPorts }, checkPorts)},
+	}
+}
+
+func observeAnnotations() []annotation {
+	return []annotation{
+		{key: "proxy-log-level", want: "error, warn, info or debug, or directives such as warn,linkerd=info",
+			field: field{
+				get: func(v *Values) string { return v.Proxy.LogLevel },
+				set: func(v *Values, s string) (err error) { v.Proxy.LogLevel, err = parseLogLevel(s); return },
+			}},
+		{key: "proxy-log-format", want: "plain or json",
+			field: enum(func(v *Values) *string { return &v.Proxy.LogFormat }, "plain", "json")},
+		{key: "access-log", want: "apache, json or off",
+			field: enum(func(v *Values) *string { return &v.Proxy.AccessLog }, "apache", "json", "off")},
+		{key: "proxy-metrics-hostname-labels", want: "true or false",
+			field: truth(func(v *Values) *bool { return &v.Proxy.Metrics.HostnameLabels })},
+	}
+}
+
+func lifecycleAnnotations() []annotation {
+	const wantDuration = "a duration such as 500ms, 5s or 1m30s"
+	duration := func(key string, at func(*ProxyValues) *mesh.Duration) annotation {
+		return annotation{key: key, want: wantDuration, field: duration(func(v *Values) *mesh.Duration { return at(&v.Proxy) })}
+	}
+	truth := func(key string, at func(*ProxyValues) *bool) annotation {
+		return annotation{key: key, want: "true, false, enabled or disabled", field: truth(func(v *Values) *bool { return at(&v.Proxy) })}
+	}
+	return []annotation{
+		truth("proxy-enable-native-sidecar", func(p *ProxyValues) *bool { return &p.NativeSidecar }),
+		truth("proxy-await", func(p *ProxyValues) *bool { return &p.Await }),
+		truth("proxy-admin-shutdown", func(p *ProxyValues) *bool { return &p.EnableShutdown }),
+		duration("shutdown-grace-period", func(p *ProxyValues) *mesh.Duration { return &p.ShutdownGrace }),
+		{key: "proxy-wait-before-exit-seconds", want: "a number of seconds", field: seconds(func(v *Values) *uint32 { return &v.Proxy.WaitBeforeExitSeconds })},
+		duration("proxy-outbound-connect-timeout", func(p *ProxyValues) *mesh.Duration { return &p.OutboundConnectTimeout }),
+		duration("proxy-inbound-connect-timeout", func(p *ProxyValues) *mesh.Duration { return &p.InboundConnectTimeout }),
+		duration("proxy-outbound-discovery-cache-unused-timeout", func(p *ProxyValues) *mesh.Duration { return &p.OutboundDiscoveryIdle }),
+		duration("proxy-inbound-discovery-cache-unused-timeout", func(p *ProxyValues) *mesh.Duration { return &p.InboundDiscoveryIdle }),
+		truth("proxy-disable-outbound-protocol-detect-timeout", func(p *ProxyValues) *bool { return &p.DisableOutboundDetectTimeout }),
+		truth("proxy-disable-inbound-protocol-detect-timeout", func(p *ProxyValues) *bool { return &p.DisableInboundDetectTimeout }),
+	}
+}
+
+func text(at func(*Values) *string, check func(string) error) field {
+	return field{
+		get: func(v *Values) string { return *at(v) },
+		set: func(v *Values, s string) error { *at(v) = s; return check(s) },
+	}
+}
+
+func enum(at func(*Values) *string, accepted ...string) field {
+	return text(at, func(s string) error {
+		if !slices.Contains(accepted, s) {
+			return errNotAccepted
+		}
+		return nil
+	})
+}
+
+func number(at func(*Values) *int64) field {
+	return field{
+		get: func(v *Values) string {
+			if *at(v) <= 0 {
+				return ""
+			}
+			return strconv.FormatInt(*at(v), 10)
+		},
+		set: func(v *Values, s string) error {
+			n, err := strconv.ParseUint(s, 10, 32)
+			if err == nil && (n == 0 || n == 1<<32-1) { // root, and the value that means "no user" to the kernel
+				err = errNotAccepted
+			}
+			*at(v) = int64(n)
+			return err
+		},
+	}
+}
+
+func port(at func(*Values) *uint16) field {
+	return field{
+		get: func(v *Values) string { return strconv.Itoa(int(*at(v))) },
+		set: func(v *Values, s string) error {
+			n, err := strconv.ParseUint(s, 10, 16)
+			if err == nil && n == 0 {
+				err = errNotAccepted
+			}
+			*at(v) = uint16(n)
+			return err
+		},
+	}
+}
+
+func seconds(at func(*Values) *uint32) field {
+	return field{
+		get: func(v *Values) string { return strconv.Itoa(int(*at(v))) },
+		set: func(v *Values, s string) error {
+			n, err := strconv.ParseUint(s, 10, 31)
+			*at(v) = uint32(n)
+			return err
+		},
+	}
+}
+
+func ratio(at func(*Values) *float64) field {
+	return field{
+		get: func(v *Values) string {
+			if *at(v) == 0 {
+				return ""
+			}
+			return strconv.FormatFloat(*at(v), 'g', -1, 64)
+		},
+		set: func(v *Values, s string) error {
+			x, err := strconv.ParseFloat(s, 64)
+			if err == nil && !(x > 0 && x <= 1) { // written so that NaN is refused
+				err = errNotAccepted
+			}
+			*at(v) = x
+			return err
+		},
+	}
+}
+
+func duration(at func(*Values) *mesh.Duration) field {
+	return field{
+		get: func(v *Values) string { text, _ := at(v).MarshalText(); return string(text) },
+		set: func(v *Values, s string) error { return at(v).UnmarshalText([]byte(s)) },
+	}
+}
+
+func truth(at func(*Values) *bool) field {
+	return field{
+		get: func(v *Values) string { return strconv.FormatBool(*at(v)) },
+		set: func(v *Values, s string) error {
+			switch s {
+			case "true", "enabled":
+				*at(v) = true
+			case "false", "disabled":
+				*at(v) = false
+			default:
+				return errNotAccepted
+			}
+			return nil
+		},
+	}
+}
+
+// errNotAccepted is the cause where "want ..." says all there is to say.
+var errNotAccepted = errors.New("not accepted")
+
+var (
+	imageName    = regexp.MustCompile(`^[a-z0-9]+([._-]+[a-z0-9]+)*(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$`)
+	imageVersion = regexp.MustCompile(`^(sha256:[0-9a-f]{64}|[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})$`)
+)
+
+func checkImageName(s string) error {
+	// host:port is only a host where a path follows; otherwise the part after the colon is a tag.
+	if !imageName.MatchString(s) || strings.Contains(s[strings.LastIndexByte(s, '/')+1:], ":") {
+		return errNotAccepted
+	}
+	return nil
+}
+
+func checkImageVersion(s string) error {
+	if !imageVersion.MatchString(s) {
+		return errNotAccepted
+	}
+	return nil
+}
+
+func checkPorts(s string) error {
+	_, err := mesh.ParsePortSet(s, nil)
+	return err
+}
+
+// checkNamedPorts accepts any well-formed port name: which ports it stands for is known where the containers are.
+func checkNamedPorts(s string) error {
+	_, err := mesh.ParsePortSet(s, func(name string) []uint16 {
+		if len(validation.IsValidPortName(name)) > 0 {
+			return nil
+		}
+		return []uint16{}
+	})
+	return err
+}
+
+func checkSubnets(s string) error {
+	_, err := parseSubnets(s)
+	return err
+}
+
+func parseSubnets(s string) ([]netip.Prefix, error) {
+	var subnets []netip.Prefix
+	for part := range strings.SplitSeq(s, ",") {
+		if part = strings.TrimSpace(part); part == "" {
+			continue
+		}
+		p, err := netip.ParsePrefix(part)
+		if err != nil {
+			return nil, err
+		}
+		subnets = append(subnets, p.Masked())
+	}
+	return subnets, nil
+}
+
+func policyNames() string {
+	names := make([]string, len(mesh.AccessPolicies))
+	for i, p := range mesh.AccessPolicies {
+		names[i] = string(p)
+	}
+	return strings.Join(names, ", ")
+}
+
+// parseLogLevel reads a level or Linkerd's list of directives ("warn,linkerd=info,hickory=error") as one level: the one for the
+// mesh's own code if there is one, else the general one. Levels that Tulle's logger does not have become the nearest it has.
+func parseLogLevel(s string) (string, error) {
+	var general, own string
+	for directive := range strings.SplitSeq(s, ",") {
+		target, level, ok := strings.Cut(strings.TrimSpace(directive), "=")
+		if !ok {
+			target, level = "", target
+		}
+		switch level = strings.ToLower(level); level {
+		case "error", "warn", "info", "debug":
+		case "trace":
+			level = "debug"
+		case "off":
+			level = "error"
+		default:
+			return "", fmt.Errorf("%q is not a level", level)
+		}
+		switch target {
+		case "":
+			general = level
+		case "linkerd", "linkerd2_proxy", "tulle":
+			own = level
+		}
+	}
+	if own == "" {
+		own = general
+	}
+	if own == "" {
+		return "", errNotAccepted
+	}
+	return own, nil
+}
+
+func additionalEnv(v *Values) string {
+	if len(v.Proxy.AdditionalEnv) == 0 {
+		return ""
+	}
+	text, _ := json.Marshal(v.Proxy.AdditionalEnv)
+	return string(text)
+}
+
+// addEnv adds to what is there; a name that is there already gets the new value. The list is copied: Values share arrays.
+func addEnv(v *Values, s string) error {
+	var vars []EnvVar
+	dec := json.NewDecoder(strings.NewReader(s))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&vars); err != nil {
+		return err
+	}
+	merged := slices.Clone(v.Proxy.AdditionalEnv)
+	for _, e := range vars {
+		if len(validation.IsEnvVarName(e.Name)) > 0 || strings.HasPrefix(e.Name, "TULLE_") {
+			return fmt.Errorf("variable %q: %w", e.Name, errNotAccepted)
+		}
+		if i := slices.IndexFunc(merged, func(m EnvVar) bool { return m.Name == e.Name }); i >= 0 {
+			merged[i] = e
+			continue
+		}
+		merged = append(merged, e)
+	}
+	v.Proxy.AdditionalEnv = merged
+	return nil
+}
