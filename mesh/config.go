@@ -53,6 +53,10 @@ type ProxyConfig struct {
 	Ingress bool `json:"ingress,omitempty"`
 	// HostnameLabels adds the hostname label to outbound route metrics.
 	HostnameLabels bool `json:"hostnameLabels,omitempty"`
+	// Workers is how many cores the proxy may use at once (GOMAXPROCS); WorkersRatio is the same as a share of the node's cores,
+	// rounded up, and wins. Both zero means one core.
+	Workers      int     `json:"workers,omitempty"`
+	WorkersRatio float64 `json:"workersRatio,omitempty"`
 }
 
 // Environment of a proxy container.

@@ -7,6 +7,10 @@ const (
 	InjectAnnotation = "linkerd.io/inject"
 	// ConfigPrefix begins every annotation that configures a proxy.
 	ConfigPrefix = "config.linkerd.io/"
+	// EnforceLabel with the value EnforceRequired on a namespace makes injection mandatory for its pods: opting out, the host's
+	// network and bypassed ports are refused there. A label, because webhooks and policies can select by it.
+	EnforceLabel    = "tulle.dev/injection"
+	EnforceRequired = "required"
 	// OpaquePortsAnnotation on a Service, pod or namespace lists ports and ranges that carry TCP without detection.
 	OpaquePortsAnnotation = ConfigPrefix + "opaque-ports"
 	// SkipInboundPortsAnnotation lists the ports of a pod that bypass its proxy; a peer must not speak mesh TLS to them.
@@ -46,6 +50,11 @@ const (
 	IssuerSecret = "tulle-identity-issuer"
 	// TokenAudience is the only audience that the identity controller accepts.
 	TokenAudience = "identity.tulle.dev"
+
+	// TokenFile is where a proxy finds its ServiceAccount token, TrustRootsDir where the trust anchors are mounted: the directory,
+	// not the file, so that a rotation arrives.
+	TokenFile     = "/var/run/secrets/tulle/token"
+	TrustRootsDir = "/var/run/tulle/trust-roots"
 
 	DefaultTrustDomain   = "cluster.local"
 	DefaultClusterDomain = "cluster.local"

@@ -33,16 +33,25 @@ func meaningless() map[string]string {
 	}
 }
 
-// nearest returns the candidate with the smallest edit distance from key, the first of equals, and false if none is close enough
-// to be what was meant: a third of the key's length.
+// nearest returns the candidate with the smallest edit distance from key, and false if none is close enough to be what was meant:
+// a third of the key's length. Of equals the one that begins most like key wins, since people shorten the ends of words.
 func nearest(key string, candidates []string) (string, bool) {
 	best, limit := "", len(key)/3+1
 	for _, c := range candidates {
-		if d := distance(key, c); d < limit {
+		d := distance(key, c)
+		if d < limit || d == limit && best != "" && commonPrefix(key, c) > commonPrefix(key, best) {
 			best, limit = c, d
 		}
 	}
 	return best, best != ""
+}
+
+func commonPrefix(a, b string) int {
+	n := 0
+	for n < min(len(a), len(b)) && a[n] == b[n] {
+		n++
+	}
+	return n
 }
 
 // distance is the Levenshtein distance in bytes; keys are ASCII.

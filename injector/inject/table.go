@@ -278,7 +278,7 @@ func checkNamedPorts(s string) error {
 		if len(validation.IsValidPortName(name)) > 0 {
 			return nil
 		}
-		return []uint16{}
+		return []uint16{1} // any port: only the form is checked here
 	})
 	return err
 }

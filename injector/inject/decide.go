@@ -1,0 +1,163 @@
+package inject
+
+import (
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+// Namespace is what a decision needs to know of a pod's namespace.
+type Namespace struct {
+	Name        string
+	Labels      map[string]string
+	Annotations map[string]string
+}
+
+// Verdict says what happens to a pod.
+type Verdict uint8
+
+// The verdicts. Skip leaves the pod as it is; Deny refuses it.
+const (
+	Skip Verdict = iota
+	Inject
+	Deny
+)
+
+// Decision is the verdict on a pod with its grounds.
+type Decision struct {
+	Verdict Verdict
+	// Reason is why a pod is skipped or denied; "" when it is injected.
+	Reason Reason
+	// Ingress is set when the proxy routes each request by its authority instead of by its original destination.
+	Ingress bool
+	// At says which inject annotation decided: AtWorkload, AtNamespace or "" for none.
+	At string
+}
+
+// Values of Decision.At, as in metrics.
+const (
+	AtWorkload  = "workload"
+	AtNamespace = "namespace"
+)
+
+// Asked reports whether somebody asked for injection or wrote something that was meant to: then a skip deserves an event.
+func (d Decision) Asked() bool {
+	return d.Reason != NotAnnotated && d.Reason != OptedOut
+}
+
+// Reason is a skip reason, spelled as in Linkerd's metrics and events.
+type Reason string
+
+// The reasons why a pod gets no proxy.
+const (
+	HostNetwork     Reason = "host_network_enabled"
+	SidecarExists   Reason = "sidecar_already_exists"
+	Unsupported     Reason = "unsupported_resource"
+	NotAnnotated    Reason = "injection_enable_annotation_absent"
+	OptedOut        Reason = "injection_disable_annotation_present"
+	InvalidAtPod    Reason = "invalid_inject_annotation_at_workload"
+	InvalidAtNS     Reason = "invalid_inject_annotation_at_ns"
+	BypassesCapture Reason = "capture_bypassed"
+)
+
+// Text says the reason to a person.
+func (r Reason) Text() string {
+	switch r {
+	case HostNetwork:
+		return "the pod uses the host's network, where traffic cannot be captured"
+	case SidecarExists:
+		return "the pod has a proxy already"
+	case Unsupported:
+		return "this kind of object or operating system is not supported"
+	case NotAnnotated:
+		return "neither the pod nor its namespace has the annotation " + mesh.InjectAnnotation + ": enabled"
+	case OptedOut:
+		return "the annotation " + mesh.InjectAnnotation + ": disabled is set"
+	case InvalidAtPod:
+		return "the pod's annotation " + mesh.InjectAnnotation + " has an unknown value: want enabled, ingress or disabled"
+	case InvalidAtNS:
+		return "the namespace's annotation " + mesh.InjectAnnotation + " has an unknown value: want enabled, ingress or disabled"
+	case BypassesCapture:
+		return "the pod takes ports or networks out of the mesh"
+	default:
+		return string(r)
+	}
+}
+
+// Decide says whether a pod of the namespace is injected. The pod's annotation wins over the namespace's. A namespace whose
+// EnforceLabel is EnforceRequired injects every pod and turns each way around the proxy that a pod can write into a denial.
+func Decide(ns Namespace, pod *corev1.Pod) Decision {
+	required := ns.Labels[mesh.EnforceLabel] == mesh.EnforceRequired
+	d := annotated(ns, pod)
+	if required && d.Verdict == Skip && d.Reason == NotAnnotated {
+		d = Decision{Verdict: Inject, At: AtNamespace}
+	}
+	if d.Verdict == Inject {
+		switch {
+		case pod.Spec.HostNetwork:
+			d = Decision{Reason: HostNetwork, At: d.At}
+		case hasSidecar(&pod.Spec):
+			d = Decision{Reason: SidecarExists, At: d.At}
+		case onWindows(&pod.Spec):
+			d = Decision{Reason: Unsupported, At: d.At}
+		case required && bypasses(pod.Annotations):
+			d = Decision{Reason: BypassesCapture, At: AtWorkload}
+		}
+	}
+	if required && d.Verdict == Skip {
+		d.Verdict = Deny
+	}
+	return d
+}
+
+func annotated(ns Namespace, pod *corev1.Pod) Decision {
+	d := Decision{Reason: NotAnnotated}
+	value, invalid := "", InvalidAtPod
+	if v, ok := pod.Annotations[mesh.InjectAnnotation]; ok {
+		value, d.At = v, AtWorkload
+	} else if v, ok := ns.Annotations[mesh.InjectAnnotation]; ok {
+		value, invalid, d.At = v, InvalidAtNS, AtNamespace
+	} else {
+		return d
+	}
+	switch value {
+	case "enabled":
+		return Decision{Verdict: Inject, At: d.At}
+	case "ingress":
+		return Decision{Verdict: Inject, Ingress: true, At: d.At}
+	case "disabled":
+		d.Reason = OptedOut
+	default:
+		d.Reason = invalid
+	}
+	return d
+}
+
+// hasSidecar recognises the containers of this mesh and of others: two proxies that both capture a pod's traffic break it.
+func hasSidecar(spec *corev1.PodSpec) bool {
+	names := []string{mesh.ProxyContainer, mesh.InitContainer, "linkerd-proxy", "linkerd-init", "linkerd-network-validator", "istio-proxy", "istio-init"}
+	images := []string{"cr.l5d.io/linkerd/proxy:", "ghcr.io/linkerd/proxy:", "docker.io/istio/proxyv2:", "gcr.io/istio-release/proxyv2:"}
+	return slices.ContainsFunc(slices.Concat(spec.InitContainers, spec.Containers), func(c corev1.Container) bool {
+		return slices.Contains(names, c.Name) ||
+			slices.ContainsFunc(images, func(prefix string) bool { return strings.HasPrefix(c.Image, prefix) })
+	})
+}
+
+func onWindows(spec *corev1.PodSpec) bool {
+	return spec.OS != nil && spec.OS.Name == corev1.Windows || spec.NodeSelector[corev1.LabelOSStable] == string(corev1.Windows)
+}
+
+// bypasses reports whether the pod itself takes traffic out of the proxy.
+func bypasses(pod map[string]string) bool {
+	for _, key := range []string{"skip-inbound-ports", "skip-outbound-ports", "skip-subnets"} {
+		for _, prefix := range prefixes {
+			if strings.TrimSpace(pod[prefix+key]) != "" {
+				return true
+			}
+		}
+	}
+	return false
+}

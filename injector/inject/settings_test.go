@@ -1,0 +1,154 @@
+package inject
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+func TestParseSettings(t *testing.T) {
+	const c = mesh.ConfigPrefix
+	type want struct {
+		got  func(Settings) any
+		want any
+	}
+	for _, tt := range []struct {
+		name    string
+		ns, pod map[string]string
+		want    want
+	}{
+		{"the pod wins over the namespace", map[string]string{c + "proxy-log-level": "debug"}, map[string]string{c + "proxy-log-level": "warn"},
+			want{func(s Settings) any { return s.Proxy.LogLevel }, "warn"}},
+		{"the stable prefix wins over alpha", nil,
+			map[string]string{"config.alpha.linkerd.io/access-log": "json", c + "access-log": "apache"},
+			want{func(s Settings) any { return s.Proxy.AccessLog }, "apache"}},
+		{"directives keep the level of the mesh's own code", nil, map[string]string{c + "proxy-log-level": "warn,linkerd=trace"},
+			want{func(s Settings) any { return s.Proxy.LogLevel }, "debug"}},
+		{"off becomes the quietest level", nil, map[string]string{c + "proxy-log-level": "off"},
+			want{func(s Settings) any { return s.Proxy.LogLevel }, "error"}},
+		{"space around a value is ignored", nil, map[string]string{c + "admin-port": " 9191 "},
+			want{func(s Settings) any { return s.Proxy.Ports.Admin }, uint16(9191)}},
+		{"a namespace may set the image", map[string]string{c + "proxy-image": "example.org:5000/mesh/proxy"}, nil,
+			want{func(s Settings) any { return s.ImageRef() }, "example.org:5000/mesh/proxy:dev"}},
+		{"a digest is joined with @", nil, map[string]string{c + "proxy-version": "sha256:" + strings.Repeat("a", 64)},
+			want{func(s Settings) any { return s.ImageRef() }, "ghcr.io/tulle-mesh/proxy@sha256:" + strings.Repeat("a", 64)}},
+		{"a limit below the default request lowers the request", nil, map[string]string{c + "proxy-memory-limit": "10Mi"},
+			want{func(s Settings) any { return s.Proxy.Resources.Memory }, Bound{"10Mi", "10Mi"}}},
+		{"durations are Go's", nil, map[string]string{c + "proxy-outbound-connect-timeout": "1500ms"},
+			want{func(s Settings) any { return time.Duration(s.Proxy.OutboundConnectTimeout) }, 1500 * time.Millisecond}},
+		{"an environment is merged by name", map[string]string{c + "proxy-additional-env": `[{"name":"A","value":"1"},{"name":"B","value":"2"},{"name":"A","value":"3"}]`}, nil,
+			want{func(s Settings) any { return s.Proxy.AdditionalEnv }, []EnvVar{{"A", "3"}, {"B", "2"}}}},
+		{"other annotations are not looked at", nil, map[string]string{"example.org/x": "y", "linkerd.io/inject": "enabled"},
+			want{func(s Settings) any { return s.Warnings }, []string(nil)}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s, err := ParseSettings(Defaults(), tt.ns, tt.pod)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want.want, tt.want.got(s)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestEveryAnnotationRefuses proves for each row of the table that a bad value is an error that names the annotation, the value
+// and what is accepted.
+func TestEveryAnnotationRefuses(t *testing.T) {
+	defaults := Defaults()
+	for _, a := range annotations() {
+		if a.admin {
+			defaults.PodMaySet = append(defaults.PodMaySet, a.key)
+		}
+	}
+	for _, a := range annotations() {
+		t.Run(a.key, func(t *testing.T) {
+			for _, bad := range []string{"no way!", "-1", `[{"name":"TULLE_PROXY_CONFIG","value":"x"}]`} {
+				_, err := ParseSettings(defaults, nil, map[string]string{mesh.ConfigPrefix + a.key: bad})
+				if err == nil {
+					t.Errorf("value %q was accepted", bad)
+					continue
+				}
+				for _, part := range []string{mesh.ConfigPrefix + a.key, "want " + a.want} {
+					if !strings.Contains(err.Error(), part) {
+						t.Errorf("error %q lacks %q", err, part)
+					}
+				}
+			}
+		})
+	}
+}
+
+func TestAdministratorsAnnotations(t *testing.T) {
+	pod := map[string]string{mesh.ConfigPrefix + "proxy-image": "evil.example/proxy"}
+	if _, err := ParseSettings(Defaults(), nil, pod); err == nil || !strings.Contains(err.Error(), "is the administrator's") {
+		t.Errorf("error is %v, want a refusal", err)
+	}
+	if _, err := ParseSettings(Defaults(), pod, nil); err != nil {
+		t.Errorf("on a namespace: %v", err)
+	}
+	open := Defaults()
+	open.PodMaySet = []string{"proxy-image"}
+	if _, err := ParseSettings(open, nil, pod); err != nil {
+		t.Errorf("with podMaySet: %v", err)
+	}
+}
+
+func TestParseSettingsNamesEveryMistake(t *testing.T) {
+	_, err := ParseSettings(Defaults(), map[string]string{mesh.ConfigPrefix + "proxy-gid": "root"}, map[string]string{
+		mesh.ConfigPrefix + "opaque-ports":    "1-",
+		mesh.ConfigPrefix + "proxy-cpu-limit": "lots",
+	})
+	for _, part := range []string{"proxy-gid of the namespace", "opaque-ports of the pod", "proxy-cpu-limit of the pod"} {
+		if err == nil || !strings.Contains(err.Error(), part) {
+			t.Errorf("error %v lacks %q", err, part)
+		}
+	}
+}
+
+func TestNearest(t *testing.T) {
+	keys := []string{"proxy-cpu-limit", "proxy-memory-limit", "opaque-ports"}
+	for key, want := range map[string]string{
+		"proxy-mem-limit": "proxy-memory-limit",
+		"opaque-port":     "opaque-ports",
+		"opqaue-ports":    "opaque-ports",
+		"colour":          "",
+		"":                "",
+	} {
+		if got, ok := nearest(key, keys); got != want || ok != (want != "") {
+			t.Errorf("nearest to %q is %q, want %q", key, got, want)
+		}
+	}
+}
+
+// FuzzParseSettings: whatever an annotation holds, the outcome is an error or settings whose pod the proxy understands.
+func FuzzParseSettings(f *testing.F) {
+	for i, a := range annotations() {
+		defaults := Defaults()
+		f.Add(i, a.field.get(&defaults))
+	}
+	f.Add(0, "1-65535,0x10,,")
+	f.Fuzz(func(t *testing.T, row int, value string) {
+		all := annotations()
+		a := all[uint(row)%uint(len(all))]
+		s, err := ParseSettings(Defaults(), map[string]string{mesh.ConfigPrefix + a.key: value}, nil)
+		if err != nil {
+			return
+		}
+		if err := s.Validate(); err != nil {
+			t.Errorf("%s: %q was accepted, and then refused: %v", a.key, value, err)
+		}
+		capture, err := s.capture()
+		if err != nil {
+			t.Errorf("%s: %q was accepted, but capture is impossible: %v", a.key, value, err)
+		}
+		if !capture.SkipInboundPorts.Contains(s.Proxy.Ports.Admin) {
+			t.Errorf("%s: %q: the admin port is captured", a.key, value)
+		}
+	})
+}
