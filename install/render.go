@@ -1,0 +1,230 @@
+package install
+
+import (
+	"bytes"
+	"embed"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"text/template"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/tulle-mesh/tulle/injector/inject"
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+//go:embed manifests
+var manifests embed.FS
+
+// Target says who installs what where.
+type Target struct {
+	// Namespace of the control plane; "" is mesh.ControlPlaneNamespace.
+	Namespace string
+	// Version of the CLI, and of the images unless the values say otherwise.
+	Version string
+}
+
+// context is what the templates see.
+type context struct {
+	Values
+	Namespace    string
+	CLIVersion   string
+	ImageVersion string
+	// ProxyValues and InstallValues are YAML for the ConfigMap tulle-config.
+	ProxyValues   string
+	InstallValues string
+}
+
+// component is what sets one of the three deployments apart; the template deployment.yaml gives them everything else.
+type component struct {
+	*context
+	Name, Component string
+	PortName        string
+	Port, AdminPort int
+	ServicePort     int
+	Args            []string
+	Resources       Resources
+	// MeshIdentity mounts the token and the trust anchors; ProxyConfig mounts tulle-config.
+	MeshIdentity, ProxyConfig bool
+}
+
+// PrintsTrustRoots reports whether the output holds the trust anchors: they were given, and nobody else keeps the ConfigMap.
+func (c *context) PrintsTrustRoots() bool { return c.IdentityTrustAnchorsPEM != "" && !c.Identity.ExternalCA }
+
+// Where the control plane finds what is mounted.
+const (
+	tokenFile      = "/var/run/secrets/tulle/token"
+	trustRootsFile = "/var/run/tulle/trust-roots/" + mesh.TrustRootsKey
+	configFile     = "/var/run/tulle/config/values"
+)
+
+// Render returns the manifests of the control plane as a YAML stream, in the order in which they have to be applied. The same
+// arguments give the same bytes. Values that Validate refuses may give manifests that do not apply.
+func Render(v Values, t Target) ([]byte, error) {
+	c, err := newContext(v, t)
+	if err != nil {
+		return nil, err
+	}
+	tmpl, err := parseManifests()
+	if err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	add := func(name string, data any) error {
+		var doc bytes.Buffer
+		if err := tmpl.ExecuteTemplate(&doc, name, data); err != nil {
+			return fmt.Errorf("render %s: %w", name, err)
+		}
+		if text := strings.Trim(doc.String(), "\n"); text != "" {
+			out.WriteString("---\n" + strings.TrimPrefix(text, "---\n") + "\n")
+		}
+		return nil
+	}
+	for _, name := range []string{
+		"namespace.yaml", "config.yaml", "credentials.yaml", "identity-rbac.yaml", "destination-rbac.yaml", "injector-rbac.yaml",
+	} {
+		if err := add(name, c); err != nil {
+			return nil, err
+		}
+	}
+	for _, deployment := range c.components() {
+		if err := add("deployment.yaml", deployment); err != nil {
+			return nil, err
+		}
+	}
+	return out.Bytes(), add("webhook.yaml", c)
+}
+
+func newContext(v Values, t Target) (*context, error) {
+	c := &context{Values: v, Namespace: t.Namespace, CLIVersion: t.Version, ImageVersion: v.Version}
+	if c.Namespace == "" {
+		c.Namespace = mesh.ControlPlaneNamespace
+	}
+	if c.ImageVersion == "" {
+		c.ImageVersion = t.Version
+	}
+	proxyValues, err := yaml.Marshal(v.ProxyDefaults(t))
+	if err != nil {
+		return nil, fmt.Errorf("encode proxy defaults: %w", err)
+	}
+	public := v
+	public.Identity.Issuer.TLS = IssuerTLS{}
+	installValues, err := yaml.Marshal(public)
+	if err != nil {
+		return nil, fmt.Errorf("encode values: %w", err)
+	}
+	c.ProxyValues, c.InstallValues = string(proxyValues), string(installValues)
+	return c, nil
+}
+
+// ProxyDefaults returns what the injector gives to every proxy.
+func (v *Values) ProxyDefaults(t Target) inject.Values {
+	out := inject.Values{
+		ControlPlaneNamespace: t.Namespace,
+		ClusterDomain:         v.ClusterDomain,
+		TrustDomain:           v.TrustDomain(),
+		Version:               v.Version,
+		WebhookFailurePolicy:  v.WebhookFailurePolicy,
+		PodMaySet:             v.PodMaySet,
+		Proxy:                 v.Proxy,
+		ProxyInit:             v.ProxyInit,
+	}
+	if out.ControlPlaneNamespace == "" {
+		out.ControlPlaneNamespace = mesh.ControlPlaneNamespace
+	}
+	if out.Version == "" {
+		out.Version = t.Version
+	}
+	if out.Proxy.Image.PullPolicy == "" {
+		out.Proxy.Image.PullPolicy = v.ImagePullPolicy
+	}
+	return out
+}
+
+func (c *context) components() []component {
+	return []component{
+		{
+			context: c, Name: mesh.IdentityName, Component: "identity", PortName: "grpc",
+			Port: mesh.IdentityPort, ServicePort: mesh.IdentityPort, AdminPort: mesh.IdentityAdminPort,
+			Resources: c.IdentityResources, Args: c.identityArgs(),
+		},
+		{
+			context: c, Name: mesh.DestinationName, Component: "destination", PortName: "grpc",
+			Port: mesh.DestinationPort, ServicePort: mesh.DestinationPort, AdminPort: mesh.DestinationAdminPort,
+			Resources: c.DestinationResources, Args: c.destinationArgs(), MeshIdentity: true,
+		},
+		{
+			context: c, Name: mesh.InjectorName, Component: "proxy-injector", PortName: "https",
+			Port: mesh.InjectorPort, ServicePort: 443, AdminPort: mesh.InjectorAdminPort,
+			Resources: c.InjectorResources, ProxyConfig: true,
+			Args: append(c.commonArgs("proxy-injector", mesh.InjectorPort, mesh.InjectorAdminPort), "--config-file="+configFile),
+		},
+	}
+}
+
+func (c *context) commonArgs(component string, port, adminPort int) []string {
+	return []string{
+		component,
+		fmt.Sprintf("--addr=:%d", port),
+		fmt.Sprintf("--admin-addr=:%d", adminPort),
+		"--controller-namespace=" + c.Namespace,
+		"--trust-domain=" + c.TrustDomain(),
+		"--log-level=" + c.ControllerLogLevel,
+		"--log-format=" + c.ControllerLogFormat,
+	}
+}
+
+func (c *context) identityArgs() []string {
+	args := append(c.commonArgs("identity", mesh.IdentityPort, mesh.IdentityAdminPort),
+		"--issuance-lifetime="+c.Identity.Issuer.IssuanceLifetime,
+		"--clock-skew-allowance="+c.Identity.Issuer.ClockSkewAllowance)
+	if c.Identity.Issuer.Scheme == ExternalIssuer {
+		args = append(args, "--external-issuer")
+	}
+	if c.Identity.ExternalCA {
+		args = append(args, "--external-trust-roots")
+	}
+	return args
+}
+
+func (c *context) destinationArgs() []string {
+	return append(c.commonArgs("destination", mesh.DestinationPort, mesh.DestinationAdminPort),
+		"--cluster-domain="+c.ClusterDomain,
+		"--cluster-networks="+c.ClusterNetworks,
+		"--default-inbound-policy="+string(c.Proxy.DefaultInboundPolicy),
+		"--default-opaque-ports="+c.Proxy.OpaquePorts,
+		fmt.Sprintf("--identity-addr=%s.%s.svc.%s.:%d", mesh.IdentityName, c.Namespace, c.ClusterDomain, mesh.IdentityPort),
+		"--token-file="+tokenFile,
+		"--trust-roots-file="+trustRootsFile)
+}
+
+// parseManifests reads the templates. Their functions: quote gives a YAML string, indent shifts every line but the first, base64 and
+// yaml encode, resources gives a resources block.
+func parseManifests() (*template.Template, error) {
+	tmpl, err := template.New("").Option("missingkey=error").Funcs(template.FuncMap{
+		"quote":  quote,
+		"indent": indent,
+		"base64": func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) },
+		"yaml": func(v any) (string, error) {
+			data, err := yaml.Marshal(v)
+			return string(data), err
+		},
+	}).ParseFS(manifests, "manifests/*.yaml")
+	if err != nil {
+		return nil, fmt.Errorf("parse manifests: %w", err)
+	}
+	return tmpl, nil
+}
+
+// quote returns s as a JSON string, which YAML reads as it is.
+func quote(v any) (string, error) {
+	data, err := json.Marshal(v)
+	return string(data), err
+}
+
+// indent shifts all lines of text but the first by n spaces; the first is where the template put it.
+func indent(n int, text string) string {
+	return strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "\n"+strings.Repeat(" ", n))
+}

@@ -1,0 +1,148 @@
+// Package install renders the manifests of Tulle's control plane.
+//
+// It owns the values that an installation may change (values.yaml is their schema, defaults and documentation), how --set and values
+// files change them, and the manifest templates. It must not import client-go or read a cluster. The one idea: Render is a pure
+// function of Values, its output is the same bytes every time, and nothing secret is in it unless the user put it there.
+package install
+
+import (
+	_ "embed"
+	"fmt"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/tulle-mesh/tulle/injector/inject"
+)
+
+//go:embed values.yaml
+var defaultValues []byte
+
+//go:embed values-ha.yaml
+var haValues []byte
+
+// Values configures one installation. Every key is documented in values.yaml; Overrides builds a Values.
+type Values struct {
+	ClusterDomain   string `json:"clusterDomain"`
+	ClusterNetworks string `json:"clusterNetworks"`
+
+	Version          string          `json:"linkerdVersion"`
+	ImagePullPolicy  string          `json:"imagePullPolicy"`
+	ImagePullSecrets []LocalObjectID `json:"imagePullSecrets"`
+
+	ControllerImage           string            `json:"controllerImage"`
+	ControllerReplicas        int               `json:"controllerReplicas"`
+	ControllerLogLevel        string            `json:"controllerLogLevel"`
+	ControllerLogFormat       string            `json:"controllerLogFormat"`
+	ControllerUID             int64             `json:"controllerUID"`
+	ControllerGID             int64             `json:"controllerGID"`
+	PodAnnotations            map[string]string `json:"podAnnotations"`
+	PodLabels                 map[string]string `json:"podLabels"`
+	PriorityClassName         string            `json:"priorityClassName"`
+	NodeSelector              map[string]string `json:"nodeSelector"`
+	Tolerations               []Toleration      `json:"tolerations"`
+	EnablePodAntiAffinity     bool              `json:"enablePodAntiAffinity"`
+	EnablePodDisruptionBudget bool              `json:"enablePodDisruptionBudget"`
+
+	IdentityResources    Resources `json:"identityResources"`
+	DestinationResources Resources `json:"destinationResources"`
+	InjectorResources    Resources `json:"proxyInjectorResources"`
+
+	IdentityTrustDomain     string   `json:"identityTrustDomain"`
+	IdentityTrustAnchorsPEM string   `json:"identityTrustAnchorsPEM"`
+	Identity                Identity `json:"identity"`
+
+	WebhookFailurePolicy inject.FailurePolicy `json:"webhookFailurePolicy"`
+	Injector             Injector             `json:"proxyInjector"`
+
+	PodMaySet []string               `json:"podMaySet"`
+	Proxy     inject.ProxyValues     `json:"proxy"`
+	ProxyInit inject.ProxyInitValues `json:"proxyInit"`
+}
+
+// LocalObjectID names an object of the control plane's namespace.
+type LocalObjectID struct {
+	Name string `json:"name"`
+}
+
+// Toleration is a pod toleration. Source: Kubernetes core/v1 Toleration.
+type Toleration struct {
+	Key               string `json:"key,omitempty"`
+	Operator          string `json:"operator,omitempty"`
+	Value             string `json:"value,omitempty"`
+	Effect            string `json:"effect,omitempty"`
+	TolerationSeconds *int64 `json:"tolerationSeconds,omitempty"`
+}
+
+// Resources are the requests and limits of one container; an empty quantity sets none.
+type Resources struct {
+	CPU              inject.Bound `json:"cpu"`
+	Memory           inject.Bound `json:"memory"`
+	EphemeralStorage inject.Bound `json:"ephemeral-storage"`
+}
+
+// Spec returns the resources as a container's spec has them, without what is empty.
+func (r Resources) Spec() map[string]map[string]string {
+	spec := map[string]map[string]string{}
+	add := func(kind, resource, quantity string) {
+		if quantity == "" {
+			return
+		}
+		if spec[kind] == nil {
+			spec[kind] = map[string]string{}
+		}
+		spec[kind][resource] = quantity
+	}
+	for resource, bound := range map[string]inject.Bound{"cpu": r.CPU, "memory": r.Memory, "ephemeral-storage": r.EphemeralStorage} {
+		add("requests", resource, bound.Request)
+		add("limits", resource, bound.Limit)
+	}
+	return spec
+}
+
+// Identity configures the identity controller.
+type Identity struct {
+	ExternalCA bool   `json:"externalCA"`
+	Issuer     Issuer `json:"issuer"`
+}
+
+// Issuer configures where the issuing certificate comes from and what it issues.
+type Issuer struct {
+	Scheme             string    `json:"scheme"`
+	ClockSkewAllowance string    `json:"clockSkewAllowance"`
+	IssuanceLifetime   string    `json:"issuanceLifetime"`
+	TLS                IssuerTLS `json:"tls"`
+}
+
+// The two schemes of an issuer Secret.
+const (
+	OwnIssuer      = "linkerd.io/tls"
+	ExternalIssuer = "kubernetes.io/tls"
+)
+
+// IssuerTLS is an issuer given by the user; both fields are PEM, and empty unless given.
+type IssuerTLS struct {
+	CrtPEM string `json:"crtPEM"`
+	KeyPEM string `json:"keyPEM"`
+}
+
+// Injector configures the injector's webhook.
+type Injector struct {
+	TimeoutSeconds int `json:"timeoutSeconds"`
+}
+
+// Defaults returns the values of a plain `tulle install`.
+func Defaults() Values {
+	var v Values
+	if err := yaml.UnmarshalStrict(defaultValues, &v); err != nil {
+		panic(fmt.Sprintf("install: values.yaml does not fit Values: %v", err))
+	}
+	return v
+}
+
+// TrustDomain returns the trust domain of every identity.
+func (v *Values) TrustDomain() string {
+	if v.IdentityTrustDomain != "" {
+		return v.IdentityTrustDomain
+	}
+	return v.ClusterDomain
+}
