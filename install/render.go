@@ -51,7 +51,9 @@ type component struct {
 }
 
 // PrintsTrustRoots reports whether the output holds the trust anchors: they were given, and nobody else keeps the ConfigMap.
-func (c *context) PrintsTrustRoots() bool { return c.IdentityTrustAnchorsPEM != "" && !c.Identity.ExternalCA }
+func (c *context) PrintsTrustRoots() bool {
+	return c.IdentityTrustAnchorsPEM != "" && !c.Identity.ExternalCA
+}
 
 // Where the control plane finds what is mounted.
 const (

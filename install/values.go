@@ -9,6 +9,7 @@ import (
 	_ "embed"
 	"fmt"
 
+	"k8s.io/apimachinery/pkg/api/resource"
 	"sigs.k8s.io/yaml"
 
 	"github.com/tulle-mesh/tulle/injector/inject"
@@ -80,21 +81,25 @@ type Resources struct {
 	EphemeralStorage inject.Bound `json:"ephemeral-storage"`
 }
 
-// Spec returns the resources as a container's spec has them, without what is empty.
+// Spec returns the resources as a container's spec has them, without what is empty. Quantities are in the form that the API server
+// stores, so that applying the same manifests again changes nothing.
 func (r Resources) Spec() map[string]map[string]string {
 	spec := map[string]map[string]string{}
-	add := func(kind, resource, quantity string) {
+	add := func(kind, name, quantity string) {
 		if quantity == "" {
 			return
+		}
+		if q, err := resource.ParseQuantity(quantity); err == nil {
+			quantity = q.String()
 		}
 		if spec[kind] == nil {
 			spec[kind] = map[string]string{}
 		}
-		spec[kind][resource] = quantity
+		spec[kind][name] = quantity
 	}
-	for resource, bound := range map[string]inject.Bound{"cpu": r.CPU, "memory": r.Memory, "ephemeral-storage": r.EphemeralStorage} {
-		add("requests", resource, bound.Request)
-		add("limits", resource, bound.Limit)
+	for name, bound := range map[string]inject.Bound{"cpu": r.CPU, "memory": r.Memory, "ephemeral-storage": r.EphemeralStorage} {
+		add("requests", name, bound.Request)
+		add("limits", name, bound.Limit)
 	}
 	return spec
 }

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+)
+
+// cluster is the Kubernetes API as the commands use it.
+type cluster struct {
+	kubernetes.Interface
+	// config dials what a typed client does not: port-forwards.
+	config *rest.Config
+	// namespace is that of -n, else of the kubeconfig's context.
+	namespace string
+}
+
+// connector reaches the cluster that the flags name. It does not send a request yet.
+type connector func(globalFlags) (*cluster, error)
+
+// requestTimeout bounds one request to the Kubernetes API, so that a dead address is an error and not a wait.
+const requestTimeout = 30 * time.Second
+
+func connect(f globalFlags) (*cluster, error) {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = f.kubeconfig
+	overrides := &clientcmd.ConfigOverrides{
+		CurrentContext: f.context,
+		AuthInfo:       clientcmdapi.AuthInfo{Impersonate: f.as, ImpersonateGroups: f.asGroups},
+		ClusterInfo:    clientcmdapi.Cluster{Server: f.apiAddr},
+	}
+	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides)
+	config, err := loader.ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("load kubeconfig: %w", err)
+	}
+	config.Timeout = requestTimeout
+	config.UserAgent = "tulle/" + version
+	namespace := f.namespace
+	if namespace == "" {
+		if namespace, _, err = loader.Namespace(); err != nil {
+			return nil, fmt.Errorf("load kubeconfig: %w", err)
+		}
+	}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("make a client for %s: %w", config.Host, err)
+	}
+	return &cluster{Interface: client, config: config, namespace: namespace}, nil
+}

@@ -1,0 +1,220 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tulle-mesh/tulle/install"
+)
+
+// installOptions are the flags of install that are not values.
+type installOptions struct {
+	crds, ha, ignoreCluster        bool
+	externalIssuer, externalCA     bool
+	registry, output               string
+	set, setString, setFile        []string
+	valueFiles                     []string
+	anchorsFile, certFile, keyFile string
+}
+
+func (c *cli) installCommand() *cobra.Command {
+	var opts installOptions
+	cmd := &cobra.Command{
+		Use:   "install",
+		Short: "Print the manifests of the control plane",
+		Long: `install prints the manifests of the control plane; nothing is changed until they are applied.
+
+The output holds no secrets and is the same every time, so that it can be kept in git, and applying it again is how an installation
+is updated. The control plane makes its own trust anchor and issuer when it first starts. Give all three --identity-*-file flags to
+bring your own; then the issuer's key is part of the output.`,
+		Example: `  tulle install | kubectl apply -f -
+  tulle install --ha --set proxy.logLevel=debug | kubectl apply -f -
+  tulle install -f values.yaml --controller-replicas=2 > tulle.yaml
+  tulle install --identity-external-issuer --identity-trust-anchors-file ca.crt | kubectl apply -f -`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.install(cmd, opts) },
+	}
+	fs := cmd.Flags()
+	fs.BoolVar(&opts.crds, "crds", false, "print only the custom resource definitions")
+	fs.BoolVar(&opts.ha, "ha", false, "three replicas of everything, spread over nodes, with disruption budgets")
+	fs.BoolVar(&opts.ignoreCluster, "ignore-cluster", false, "do not look for an installation in the current cluster")
+	fs.StringVarP(&opts.output, "output", "o", "yaml", "format: yaml or json")
+	fs.StringArrayVar(&opts.set, "set", nil, "set a value: key=value,...; values.yaml lists the keys")
+	fs.StringArrayVar(&opts.setString, "set-string", nil, "set a value that is a text: key=value,...")
+	fs.StringArrayVar(&opts.setFile, "set-file", nil, "set a value to the content of a file: key=path,...")
+	fs.StringArrayVarP(&opts.valueFiles, "values", "f", nil, "file or https URL of values; may be repeated, the last wins")
+	fs.StringVar(&opts.registry, "registry", "", "prefix of both images, instead of ghcr.io/tulle-mesh")
+	fs.StringVar(&opts.anchorsFile, "identity-trust-anchors-file", "", "PEM file of the trust anchors")
+	fs.StringVar(&opts.certFile, "identity-issuer-certificate-file", "", "PEM file of the issuer's certificate")
+	fs.StringVar(&opts.keyFile, "identity-issuer-key-file", "", "PEM file of the issuer's key")
+	fs.BoolVar(&opts.externalIssuer, "identity-external-issuer", false, "the Secret tulle-identity-issuer is kept by somebody else, such as cert-manager")
+	fs.BoolVar(&opts.externalCA, "identity-external-ca", false, "the ConfigMaps tulle-identity-trust-roots are kept by somebody else, such as trust-manager")
+	for _, f := range valueFlags {
+		fs.String(f.name, "", fmt.Sprintf("%s (%s)", f.usage, f.key))
+	}
+	for _, f := range flagsWithoutMeaning {
+		fs.String(f.name, "", "no effect: "+f.reason)
+		fs.Lookup(f.name).NoOptDefVal = "true"
+		fs.Lookup(f.name).Hidden = true
+	}
+	return cmd
+}
+
+func (c *cli) install(cmd *cobra.Command, opts installOptions) error {
+	if opts.output != "yaml" && opts.output != "json" {
+		return fmt.Errorf("output %q: want yaml or json", opts.output)
+	}
+	overrides, err := c.installOverrides(cmd, opts)
+	if err != nil {
+		return err
+	}
+	values, warnings, err := overrides.Values()
+	if err != nil {
+		return err
+	}
+	more, err := values.Validate(time.Now())
+	if err != nil {
+		return err
+	}
+	for _, w := range append(warnings, more...) {
+		fmt.Fprintln(c.err, "warning:", w)
+	}
+	target := install.Target{Namespace: c.flags.controlNamespace, Version: version}
+	if opts.crds {
+		fmt.Fprintln(c.err, "This release needs no custom resource definitions; the output holds the control plane's namespace alone.")
+		return c.writeManifests(install.RenderCRDs(target))(opts.output)
+	}
+	if !opts.ignoreCluster {
+		c.noteInstallation(cmd.Context())
+	}
+	return c.writeManifests(install.Render(values, target))(opts.output)
+}
+
+// writeManifests takes what a render function returned and writes it in a format.
+func (c *cli) writeManifests(manifests []byte, err error) func(format string) error {
+	return func(format string) error {
+		if err == nil && format == "json" {
+			manifests, err = install.JSON(manifests)
+		}
+		if err != nil {
+			return err
+		}
+		_, err = c.out.Write(manifests)
+		return err
+	}
+}
+
+// noteInstallation says on stderr when the output will update what is there. A cluster that does not answer is no obstacle: the
+// output does not depend on it.
+func (c *cli) noteInstallation(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	cl, err := c.connect(c.flags)
+	if err != nil {
+		c.debugf("not looking for an installation: %v", err)
+		return
+	}
+	config, err := cl.CoreV1().ConfigMaps(c.flags.controlNamespace).Get(ctx, "tulle-config", metav1.GetOptions{})
+	if err != nil {
+		c.debugf("no installation found: %v", err)
+		return
+	}
+	fmt.Fprintf(c.err, "Tulle is already installed in namespace %q (%s); applying this output updates it.\n",
+		c.flags.controlNamespace, strings.TrimPrefix(config.Annotations["linkerd.io/created-by"], "tulle/cli "))
+}
+
+// debugf writes what only --verbose shows.
+func (c *cli) debugf(format string, args ...any) {
+	if c.flags.verbose {
+		fmt.Fprintf(c.err, format+"\n", args...)
+	}
+}
+
+// installOverrides applies flags, then values files, then --set, --set-string and --set-file: what is more explicit wins.
+func (c *cli) installOverrides(cmd *cobra.Command, opts installOptions) (*install.Overrides, error) {
+	o := &install.Overrides{}
+	if opts.ha {
+		if err := o.HighAvailability(); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.flagOverrides(cmd, opts, o); err != nil {
+		return nil, err
+	}
+	for _, name := range opts.valueFiles {
+		data, err := c.readSource(cmd.Context(), name)
+		if err != nil {
+			return nil, err
+		}
+		if err := o.File(name, data); err != nil {
+			return nil, err
+		}
+	}
+	for _, expr := range opts.set {
+		if err := o.Set(expr); err != nil {
+			return nil, err
+		}
+	}
+	for _, expr := range opts.setString {
+		if err := o.SetString(expr); err != nil {
+			return nil, err
+		}
+	}
+	for _, expr := range opts.setFile {
+		if err := o.SetFile(expr, os.ReadFile); err != nil {
+			return nil, err
+		}
+	}
+	return o, nil
+}
+
+// flagOverrides applies the flags that stand for values.
+func (c *cli) flagOverrides(cmd *cobra.Command, opts installOptions, o *install.Overrides) error {
+	set := map[string]string{}
+	if opts.registry != "" {
+		prefix := strings.TrimSuffix(opts.registry, "/")
+		set["controllerImage"], set["proxy.image.name"] = prefix+"/controller", prefix+"/proxy"
+	}
+	if opts.externalIssuer {
+		set["identity.issuer.scheme"] = install.ExternalIssuer
+	}
+	if opts.externalCA {
+		set["identity.externalCA"] = "true"
+	}
+	for key, file := range map[string]string{
+		"identityTrustAnchorsPEM": opts.anchorsFile, "identity.issuer.tls.crtPEM": opts.certFile, "identity.issuer.tls.keyPEM": opts.keyFile,
+	} {
+		if file == "" {
+			continue
+		}
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return fmt.Errorf("read credentials: %w", err)
+		}
+		set[key] = string(data)
+	}
+	for key, value := range set {
+		if err := o.SetKey(key, key, value); err != nil {
+			return err
+		}
+	}
+	for _, f := range valueFlags {
+		if flag := cmd.Flags().Lookup(f.name); flag.Changed {
+			if err := o.SetKey("--"+f.name, f.key, flag.Value.String()); err != nil {
+				return err
+			}
+		}
+	}
+	for _, f := range flagsWithoutMeaning {
+		if cmd.Flags().Changed(f.name) {
+			fmt.Fprintf(c.err, "warning: --%s has no effect: %s\n", f.name, f.reason)
+		}
+	}
+	return nil
+}

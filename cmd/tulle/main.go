@@ -1,0 +1,45 @@
+// Command tulle installs, checks and inspects the mesh.
+//
+// It owns what a person types and reads: one command a file, each a function over explicit inputs that writes to the streams it is
+// given. It decides nothing about the mesh itself; manifests come from package install, injected pods from injector/inject. The one
+// idea: the cluster is behind one small value (cluster.go), so that every command runs in a test against a fake one.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// Version is set by the linker.
+var version = "dev"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args, streams{in: os.Stdin, out: os.Stdout, err: os.Stderr}))
+}
+
+// run is the whole program; it returns the exit code.
+func run(ctx context.Context, args []string, std streams) int {
+	root := newRoot(args[0], std, connect)
+	if extension, rest, ok := findExtension(root, args[1:]); ok {
+		return runExtension(ctx, extension, rest, std)
+	}
+	root.SetArgs(args[1:])
+	err := root.ExecuteContext(ctx)
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errReported):
+		return 1
+	}
+	fmt.Fprintf(std.err, "%s: %v\n", root.Name(), err)
+	return 1
+}
+
+// errReported is returned by a command that has already written what went wrong.
+var errReported = errors.New("reported")

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+// streams are where a command reads and writes.
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// cli is what all commands share.
+type cli struct {
+	streams
+	flags   globalFlags
+	connect connector
+}
+
+// globalFlags may stand before or after the verb.
+type globalFlags struct {
+	controlNamespace string
+	namespace        string
+	kubeconfig       string
+	context          string
+	as               string
+	asGroups         []string
+	apiAddr          string
+	verbose          bool
+}
+
+// newRoot returns the command tree. It answers to the name tulle, or linkerd when it was called so.
+func newRoot(argv0 string, std streams, connect connector) *cobra.Command {
+	c := &cli{streams: std, connect: connect}
+	root := &cobra.Command{
+		Use:   commandName(argv0),
+		Short: "A lightweight service mesh for Kubernetes",
+		Long: `tulle installs, checks and inspects the Tulle service mesh.
+
+Its verbs, flags and columns are those of linkerd. Called as linkerd, through a link of that name, it answers to it. An unknown
+command X runs the program tulle-X or linkerd-X from PATH.`,
+		Example: `  tulle check --pre                       # can Tulle be installed here?
+  tulle install | kubectl apply -f -      # install it
+  tulle check                             # is it healthy?
+  kubectl annotate ns shop linkerd.io/inject=enabled
+  kubectl rollout restart -n shop deploy  # every new pod of shop gets its proxy
+  tulle -n shop check --proxy`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.SetIn(std.in)
+	root.SetOut(std.out)
+	root.SetErr(std.err)
+	c.flags.register(root.PersistentFlags())
+	root.AddCommand(c.installCommand())
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	return root
+}
+
+func commandName(argv0 string) string {
+	if strings.TrimSuffix(filepath.Base(argv0), ".exe") == "linkerd" {
+		return "linkerd"
+	}
+	return "tulle"
+}
+
+func (f *globalFlags) register(fs *pflag.FlagSet) {
+	namespace := os.Getenv("LINKERD_NAMESPACE")
+	if namespace == "" {
+		namespace = mesh.ControlPlaneNamespace
+	}
+	fs.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		if name == "tulle-namespace" {
+			name = "linkerd-namespace"
+		}
+		return pflag.NormalizedName(name)
+	})
+	fs.StringVarP(&f.controlNamespace, "linkerd-namespace", "L", namespace,
+		"namespace of the control plane; also --tulle-namespace and the variable LINKERD_NAMESPACE")
+	fs.StringVarP(&f.namespace, "namespace", "n", "", "namespace of what the command is about (default: that of the kubeconfig's context)")
+	fs.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig file (default: $KUBECONFIG, else ~/.kube/config)")
+	fs.StringVar(&f.context, "context", "", "context of the kubeconfig")
+	fs.StringVar(&f.as, "as", "", "user to impersonate")
+	fs.StringArrayVar(&f.asGroups, "as-group", nil, "group to impersonate; may be repeated")
+	fs.StringVar(&f.apiAddr, "api-addr", "", "address of the Kubernetes API, instead of the kubeconfig's")
+	fs.BoolVar(&f.verbose, "verbose", false, "say on stderr what is being done")
+}
