@@ -1,0 +1,37 @@
+package model
+
+import "github.com/tulle-mesh/tulle/mesh"
+
+// inbound answers a pod's proxy about the pod itself; nil if the pod is not known. What the pod says wins over its namespace, which
+// wins over the installation.
+func (r *resolver) inbound() *mesh.Inbound {
+	p := r.store.pods[name{r.q.Pod.Namespace, r.q.Pod.Name}]
+	if p == nil {
+		return nil
+	}
+	d := r.snap.defaults(p.namespace)
+	in := &mesh.Inbound{
+		ClusterNetworks:      r.store.config.ClusterNetworks,
+		Default:              mesh.PortPolicy{Policy: d.policy},
+		OpaquePorts:          d.opaque,
+		RequireIdentityPorts: d.requireIdentity,
+	}
+	if p.settings.policy != "" {
+		in.Default.Policy = p.settings.policy
+	}
+	if p.settings.opaque != nil {
+		in.OpaquePorts = *p.settings.opaque
+	}
+	if p.settings.requireIdentity != nil {
+		in.RequireIdentityPorts = *p.settings.requireIdentity
+	}
+	if len(p.probes) > 0 {
+		in.Ports = make(map[uint16]mesh.PortPolicy, len(p.probes))
+	}
+	for port, paths := range p.probes {
+		policy := in.Default
+		policy.ProbePaths = paths
+		in.Ports[port] = policy
+	}
+	return in
+}

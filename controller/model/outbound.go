@@ -1,0 +1,166 @@
+package model
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+// service answers for a ClusterIP.
+func (r *resolver) service(svc *service) *mesh.Outbound {
+	number := r.q.Target.Addr.Port()
+	out := &mesh.Outbound{
+		Kind:    mesh.ToService,
+		Service: mesh.ServiceRef{Namespace: svc.namespace, Name: svc.name.name, Port: number},
+	}
+	port, ok := svc.port(number)
+	if !ok {
+		out.Kind = mesh.UndefinedPort
+		return out
+	}
+	out.Authority = fmt.Sprintf("%s.%s.svc.%s:%d", svc.name.name, svc.namespace, r.store.config.ClusterDomain, number)
+	found := r.candidates(svc, port)
+	found = r.near(svc, r.usable(svc, found))
+	out.Protocol = r.serviceProtocol(svc, port, found)
+	out.Endpoints = make([]mesh.Endpoint, 0, len(found))
+	for _, c := range found {
+		out.Endpoints = append(out.Endpoints, r.endpoint(c))
+	}
+	slices.SortFunc(out.Endpoints, func(a, b mesh.Endpoint) int { return a.Addr.Compare(b.Addr) })
+	out.Endpoints = slices.CompactFunc(out.Endpoints, func(a, b mesh.Endpoint) bool { return a.Addr == b.Addr })
+	return out
+}
+
+// candidate is an endpoint of a slice with the port it serves the target on and the pod it is, if it is one.
+type candidate struct {
+	*sliceEndpoint
+	port uint16
+	pod  *pod
+}
+
+// candidates returns the endpoints of the Service's port whose address family is the target's. An endpoint whose pod is not where the
+// slice says is left out: the slice is older than the pod's end or newer than its start, and the address may be somebody else's.
+func (r *resolver) candidates(svc *service, port servicePort) []candidate {
+	var out []candidate
+	for _, sl := range r.store.slicesByService[svc.name] {
+		number, ok := sl.portNamed(port.name)
+		if !ok {
+			continue
+		}
+		for i := range sl.endpoints {
+			e := &sl.endpoints[i]
+			if e.addr.Is4() != r.q.Target.Addr.Addr().Is4() {
+				continue
+			}
+			if p, ok := r.store.podOf(e); ok {
+				out = append(out, candidate{e, number, p})
+			}
+		}
+	}
+	return out
+}
+
+// podOf returns the pod behind an endpoint, nil if there is none. What the endpoint claims is checked against the pods themselves,
+// because anybody may write a slice that names somebody else's address: identity is that of the pod which has the address. ok is
+// false if the claim does not hold.
+func (s *Store) podOf(e *sliceEndpoint) (p *pod, ok bool) {
+	if e.pod == (name{}) {
+		return s.podAt(e.addr), true
+	}
+	p = s.pods[e.pod]
+	if p == nil || e.uid != "" && p.uid != e.uid || !slices.Contains(p.ips, e.addr) {
+		return nil, false
+	}
+	if !p.hostNetwork && s.podAt(e.addr) != p {
+		return nil, false
+	}
+	return p, true
+}
+
+func (r *resolver) endpoint(c candidate) mesh.Endpoint {
+	e := mesh.Endpoint{Addr: netip.AddrPortFrom(c.addr, c.port), Weight: 1, Zone: c.zone}
+	if e.Zone == "" {
+		e.Zone = r.snap.zones[c.node]
+	}
+	r.describe(&e, c.pod)
+	return e
+}
+
+// describe completes an endpoint by the pod behind it.
+func (r *resolver) describe(e *mesh.Endpoint, p *pod) {
+	if p != nil {
+		e.Pod = p.ref
+		e.Identity = p.identity(e.Addr.Port(), r.store.config.TrustDomain)
+		e.Protocol = r.snap.podProtocol(p, e.Addr.Port())
+		if e.Zone == "" {
+			e.Zone = r.snap.zones[p.node]
+		}
+	}
+	e.Local = e.Zone != "" && e.Zone == r.q.Zone
+}
+
+// identity returns whom a peer must find at the port; zero if the port has no proxy of this control plane before it.
+func (p *pod) identity(port uint16, trustDomain string) mesh.ID {
+	if !p.meshed || p.unmeshed.Contains(port) {
+		return mesh.ID{}
+	}
+	return mesh.ID{TrustDomain: trustDomain, Namespace: p.namespace, ServiceAccount: p.ref.ServiceAccount}
+}
+
+// serviceProtocol follows the documented precedence: the Service's appProtocol, its annotation, the annotations of its pods, the
+// namespace's, the default list. Where pods disagree, as in the middle of a roll-out, opaque wins: it is right for all of them.
+func (r *resolver) serviceProtocol(svc *service, port servicePort, found []candidate) mesh.Protocol {
+	if protocol, ok := svc.declaredProtocol(port); ok {
+		return protocol
+	}
+	podsDecide := len(found) > 0
+	for _, c := range found {
+		if c.pod != nil && r.snap.podProtocol(c.pod, c.port) == mesh.Opaque {
+			return mesh.Opaque
+		}
+		podsDecide = podsDecide && c.pod != nil && c.pod.settings.opaque != nil
+	}
+	if podsDecide {
+		return mesh.Detect
+	}
+	return opaqueIf(r.snap.defaults(svc.namespace).opaque.Contains(port.port))
+}
+
+// pod answers for a pod's own address: a headless Service's endpoint, an instance of a StatefulSet, or an address an application
+// learned in another way.
+func (r *resolver) pod(p *pod) *mesh.Outbound {
+	e := mesh.Endpoint{Addr: r.q.Target.Addr, Weight: 1}
+	r.describe(&e, p)
+	protocol := e.Protocol
+	if declared, ok := r.headlessProtocol(p); ok {
+		protocol = declared
+	}
+	return &mesh.Outbound{Kind: mesh.ToPod, Protocol: protocol, Endpoints: []mesh.Endpoint{e}}
+}
+
+// headlessProtocol returns what headless Services say about the target, which is a port of p. Only Services of the pod's namespace
+// count: another namespace must not change how the pod is spoken to. The first by name that says something decides.
+func (r *resolver) headlessProtocol(p *pod) (mesh.Protocol, bool) {
+	addr := r.q.Target.Addr
+	var said *service
+	var protocol mesh.Protocol
+	for _, sl := range r.store.slicesByIP[addr.Addr()] {
+		svc := r.store.services[sl.service]
+		if svc == nil || !svc.headless || svc.namespace != p.namespace || said != nil && strings.Compare(said.name.name, svc.name.name) < 0 {
+			continue
+		}
+		for _, sp := range sl.ports {
+			port, ok := svc.portNamed(sp.name)
+			if !ok || sp.port != addr.Port() {
+				continue
+			}
+			if declared, ok := svc.declaredProtocol(port); ok {
+				said, protocol = svc, declared
+			}
+		}
+	}
+	return protocol, said != nil
+}

@@ -1,0 +1,82 @@
+package model
+
+import "github.com/tulle-mesh/tulle/mesh"
+
+// Asker is the proxy that asks.
+type Asker struct {
+	Namespace, Pod string
+	Node           string
+}
+
+// Question is a target and as much of its asker as the answer depends on, so that the proxies of a zone share one answer. The part
+// about the asker is filled by Narrow.
+type Question struct {
+	Target mesh.Target
+	// Of an outbound target: where the asker is.
+	Zone, Node string
+	// Of the inbound target: which pod the asker is.
+	Pod PodName
+}
+
+// Answer is what a proxy is told. One field is set; neither, if there is nothing to tell: then what was told last stays in force.
+type Answer struct {
+	Outbound *mesh.Outbound
+	Inbound  *mesh.Inbound
+}
+
+// Narrow returns the question that the asker's target comes down to. It changes with the store and the snapshot: a Service that
+// begins to prefer endpoints on the same node makes one question into as many as there are nodes.
+func Narrow(s *Store, snap *Snapshot, target mesh.Target, a Asker) Question {
+	q := Question{Target: target}
+	if target.IsInbound() {
+		q.Pod = PodName{a.Namespace, a.Pod}
+		return q
+	}
+	addr := target.Addr.Addr()
+	svc := s.serviceByIP[addr]
+	if svc == nil && s.podAt(addr) == nil {
+		return q
+	}
+	q.Zone = snap.zones[a.Node]
+	if svc != nil && s.dependsOnNode(svc) {
+		q.Node = a.Node
+	}
+	return q
+}
+
+// Resolve returns the answer to q. Its cost is that of the target, whatever else the store holds.
+func Resolve(s *Store, snap *Snapshot, q Question) Answer {
+	r := resolver{s, snap, q}
+	if q.Target.IsInbound() {
+		return Answer{Inbound: r.inbound()}
+	}
+	addr := q.Target.Addr.Addr()
+	if svc := s.serviceByIP[addr]; svc != nil {
+		return Answer{Outbound: r.service(svc)}
+	}
+	if p := s.podAt(addr); p != nil {
+		return Answer{Outbound: r.pod(p)}
+	}
+	return Answer{Outbound: &mesh.Outbound{Kind: mesh.Unknown}}
+}
+
+// resolver holds what the steps of one Resolve share.
+type resolver struct {
+	store *Store
+	snap  *Snapshot
+	q     Question
+}
+
+// Where returns the node and ServiceAccount of a running pod; ok is false for a pod that the store does not know.
+func (s *Store) Where(p PodName) (node, serviceAccount string, ok bool) {
+	rec := s.pods[name{p.Namespace, p.Name}]
+	if rec == nil {
+		return "", "", false
+	}
+	return rec.node, rec.ref.ServiceAccount, true
+}
+
+// Equal reports whether two answers would make a proxy behave alike.
+func (a Answer) Equal(b Answer) bool {
+	return a.Outbound.Equal(b.Outbound) && a.Inbound.Equal(b.Inbound)
+}

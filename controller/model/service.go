@@ -1,0 +1,146 @@
+package model
+
+import (
+	"net/netip"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+// service is the record of a Service.
+type service struct {
+	name
+	clusterIPs      []netip.Addr // empty for headless Services and ExternalName
+	headless        bool
+	ports           []servicePort // TCP alone
+	settings        settings
+	publishNotReady bool
+	// localOnly is internalTrafficPolicy Local; distribution is spec.trafficDistribution.
+	localOnly    bool
+	distribution string
+}
+
+type servicePort struct {
+	name string
+	port uint16
+	// app is what appProtocol says, if declared.
+	app      mesh.Protocol
+	declared bool
+}
+
+func (s *Store) applyService(o *corev1.Service, deleted bool) Change {
+	key := name{o.Namespace, o.Name}
+	old := s.services[key]
+	var change Change
+	if old != nil {
+		s.forgetService(old, &change)
+	}
+	if !deleted {
+		var prior settings
+		if old != nil {
+			prior = old.settings
+		}
+		now := newService(o, prior)
+		s.services[key] = now
+		for _, ip := range now.clusterIPs {
+			s.serviceByIP[ip] = now
+		}
+		s.touchService(now, &change)
+		change.Problems = newProblems(prior.problems, now.settings.problems)
+	}
+	change.Addrs = unique(change.Addrs)
+	return change
+}
+
+func (s *Store) forgetService(old *service, change *Change) {
+	delete(s.services, old.name)
+	for _, ip := range old.clusterIPs {
+		// Another Service may have been given the address before this one's end was seen.
+		if s.serviceByIP[ip] == old {
+			delete(s.serviceByIP, ip)
+		}
+	}
+	s.touchService(old, change)
+}
+
+// touchService adds the addresses whose answers depend on svc: its own, and for a headless Service those of its endpoints.
+func (s *Store) touchService(svc *service, change *Change) {
+	change.Addrs = append(change.Addrs, svc.clusterIPs...)
+	if !svc.headless {
+		return
+	}
+	for _, sl := range s.slicesByService[svc.name] {
+		change.Addrs = append(change.Addrs, sl.addrs()...)
+	}
+}
+
+func newService(o *corev1.Service, prior settings) *service {
+	svc := &service{
+		name:            name{o.Namespace, o.Name},
+		publishNotReady: o.Spec.PublishNotReadyAddresses,
+		localOnly:       o.Spec.InternalTrafficPolicy != nil && *o.Spec.InternalTrafficPolicy == corev1.ServiceInternalTrafficPolicyLocal,
+	}
+	if d := o.Spec.TrafficDistribution; d != nil {
+		svc.distribution = *d
+	}
+	for _, p := range o.Spec.Ports {
+		if p.Protocol != "" && p.Protocol != corev1.ProtocolTCP {
+			continue
+		}
+		port := servicePort{name: p.Name, port: uint16(p.Port)}
+		if p.AppProtocol != nil && *p.AppProtocol != "" {
+			port.app, port.declared = appProtocol(*p.AppProtocol), true
+		}
+		svc.ports = append(svc.ports, port)
+	}
+	svc.settings = parseSettings("Service", o, svc.portsNamed, prior)
+	svc.headless = o.Spec.ClusterIP == corev1.ClusterIPNone
+	if o.Spec.Type != corev1.ServiceTypeExternalName && !svc.headless {
+		svc.clusterIPs = clusterIPs(o)
+	}
+	return svc
+}
+
+// clusterIPs reads spec.clusterIPs, or clusterIP where an old object has only that.
+func clusterIPs(o *corev1.Service) []netip.Addr {
+	texts := o.Spec.ClusterIPs
+	if len(texts) == 0 {
+		texts = []string{o.Spec.ClusterIP}
+	}
+	var out []netip.Addr
+	for _, text := range texts {
+		if ip, ok := parseAddr(text); ok {
+			out = append(out, ip)
+		}
+	}
+	return out
+}
+
+func (svc *service) portsNamed(n string) []uint16 {
+	var out []uint16
+	for _, p := range svc.ports {
+		if p.name == n {
+			out = append(out, p.port)
+		}
+	}
+	return out
+}
+
+func (svc *service) port(number uint16) (servicePort, bool) {
+	for _, p := range svc.ports {
+		if p.port == number {
+			return p, true
+		}
+	}
+	return servicePort{}, false
+}
+
+func (svc *service) portNamed(n string) (servicePort, bool) {
+	for _, p := range svc.ports {
+		if p.name == n {
+			return p, true
+		}
+	}
+	return servicePort{}, false
+}

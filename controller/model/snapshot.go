@@ -1,0 +1,75 @@
+package model
+
+import (
+	"maps"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+// Snapshot is what follows from all objects together. It is immutable.
+type Snapshot struct {
+	namespaces map[string]defaults
+	fallback   defaults // of a namespace that says nothing, or is not known yet
+	zones      map[string]string
+}
+
+// defaults is what holds for the pods and Services of a namespace that say nothing themselves.
+type defaults struct {
+	opaque          mesh.PortSet
+	requireIdentity mesh.PortSet
+	policy          mesh.AccessPolicy
+}
+
+// Build derives a Snapshot from the whole store.
+func Build(s *Store) *Snapshot {
+	snap := &Snapshot{
+		namespaces: make(map[string]defaults, len(s.namespaces)),
+		fallback:   defaults{opaque: s.config.DefaultOpaquePorts, policy: s.config.DefaultPolicy},
+		zones:      maps.Clone(s.zones),
+	}
+	for n, said := range s.namespaces {
+		d := snap.fallback
+		if said.opaque != nil {
+			d.opaque = *said.opaque
+		}
+		if said.requireIdentity != nil {
+			d.requireIdentity = *said.requireIdentity
+		}
+		if said.policy != "" {
+			d.policy = said.policy
+		}
+		snap.namespaces[n] = d
+	}
+	return snap
+}
+
+func (snap *Snapshot) defaults(namespace string) defaults {
+	if d, ok := snap.namespaces[namespace]; ok {
+		return d
+	}
+	return snap.fallback
+}
+
+func (s *Store) applyNamespace(o *corev1.Namespace, deleted bool) Change {
+	old, known := s.namespaces[o.Name]
+	if deleted {
+		delete(s.namespaces, o.Name)
+		return Change{Policy: known}
+	}
+	now := parseSettings("Namespace", o, nil, old)
+	s.namespaces[o.Name] = now
+	return Change{Policy: !now.equal(old), Problems: newProblems(old.problems, now.problems)}
+}
+
+func (s *Store) applyNode(o *corev1.Node, deleted bool) Change {
+	old, known := s.zones[o.Name]
+	if deleted {
+		delete(s.zones, o.Name)
+		return Change{Policy: known && old != ""}
+	}
+	zone := o.Labels[corev1.LabelTopologyZone]
+	s.zones[o.Name] = zone
+	return Change{Policy: zone != old}
+}

@@ -1,0 +1,94 @@
+package model
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+// Config is what the installation says about the cluster. Every field but ClusterNetworks must be set.
+type Config struct {
+	TrustDomain           string
+	ClusterDomain         string
+	ControlPlaneNamespace string
+	// ClusterNetworks is what the cluster-* access policies call the cluster.
+	ClusterNetworks []netip.Prefix
+	// DefaultPolicy and DefaultOpaquePorts hold for pods and namespaces that say nothing.
+	DefaultPolicy      mesh.AccessPolicy
+	DefaultOpaquePorts mesh.PortSet
+}
+
+// Store holds one record of every object, and the indexes that make an answer cost only what the answer is about. Records are never
+// changed: Apply replaces them.
+type Store struct {
+	config Config
+
+	services   map[name]*service
+	slices     map[name]*slice
+	pods       map[name]*pod
+	namespaces map[string]settings
+	zones      map[string]string // of nodes
+
+	serviceByIP     map[netip.Addr]*service
+	slicesByService map[name][]*slice
+	slicesByIP      map[netip.Addr][]*slice
+	podsByIP        map[netip.Addr][]*pod // without pods of the host network
+}
+
+// name is the namespace and name of an object of any kind.
+type name struct{ namespace, name string }
+
+// New returns an empty Store.
+func New(c Config) *Store {
+	return &Store{
+		config:          c,
+		services:        map[name]*service{},
+		slices:          map[name]*slice{},
+		pods:            map[name]*pod{},
+		namespaces:      map[string]settings{},
+		zones:           map[string]string{},
+		serviceByIP:     map[netip.Addr]*service{},
+		slicesByService: map[name][]*slice{},
+		slicesByIP:      map[netip.Addr][]*slice{},
+		podsByIP:        map[netip.Addr][]*pod{},
+	}
+}
+
+// link adds v to the list under k, and unlink takes it away. Lists are short: an address has one pod, a Service a few slices.
+func link[K comparable, V comparable](index map[K][]V, k K, v V) {
+	if !slices.Contains(index[k], v) {
+		index[k] = append(index[k], v)
+	}
+}
+
+func unlink[K comparable, V comparable](index map[K][]V, k K, v V) {
+	list := slices.DeleteFunc(index[k], func(x V) bool { return x == v })
+	if len(list) == 0 {
+		delete(index, k)
+		return
+	}
+	index[k] = list
+}
+
+// servicesAt returns the ClusterIPs of the Services that have addr as an endpoint.
+func (s *Store) servicesAt(addr netip.Addr) []netip.Addr {
+	var out []netip.Addr
+	for _, sl := range s.slicesByIP[addr] {
+		if svc := s.services[sl.service]; svc != nil {
+			out = append(out, svc.clusterIPs...)
+		}
+	}
+	return out
+}
+
+// parseAddr reads an address of the API server; a malformed one is not an address.
+func parseAddr(s string) (netip.Addr, bool) {
+	a, err := netip.ParseAddr(s)
+	return a.Unmap(), err == nil
+}
+
+func unique(addrs []netip.Addr) []netip.Addr {
+	slices.SortFunc(addrs, netip.Addr.Compare)
+	return slices.Compact(addrs)
+}

@@ -1,0 +1,81 @@
+package model
+
+import (
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// dependsOnNode reports whether the Service's endpoints depend on the asker's node and not on its zone alone.
+func (s *Store) dependsOnNode(svc *service) bool {
+	if svc.localOnly || svc.distribution == corev1.ServiceTrafficDistributionPreferSameNode {
+		return true
+	}
+	return slices.ContainsFunc(s.slicesByService[svc.name], func(sl *slice) bool { return sl.nodeHints })
+}
+
+// usable returns the candidates that may get traffic, as kube-proxy chooses them (KEP-1669): those on the asker's node if the
+// Service's internalTrafficPolicy is Local; of these the ready ones; if there are none, those that end but still serve.
+func (r *resolver) usable(svc *service, all []candidate) []candidate {
+	if svc.localOnly {
+		all = filter(all, func(c candidate) bool { return c.node == r.q.Node })
+	}
+	ready := filter(all, func(c candidate) bool {
+		return c.conditions.ready || svc.publishNotReady && !c.conditions.terminating
+	})
+	if len(ready) > 0 {
+		return ready
+	}
+	return filter(all, func(c candidate) bool { return c.conditions.serving && c.conditions.terminating })
+}
+
+// near returns the candidates that the asker should prefer: by node, then by zone, else all. Hints count when every candidate has
+// them (KEP-2433); without hints a trafficDistribution is followed by the endpoints' own places (KEP-3015, KEP-4444).
+func (r *resolver) near(svc *service, all []candidate) []candidate {
+	if svc.localOnly || len(all) == 0 {
+		return all
+	}
+	node, zone := placesOf(svc, all)
+	if node != nil && r.q.Node != "" {
+		if same := filter(all, func(c candidate) bool { return slices.Contains(node(c), r.q.Node) }); len(same) > 0 {
+			return same
+		}
+	}
+	if zone != nil && r.q.Zone != "" {
+		if same := filter(all, func(c candidate) bool { return slices.Contains(zone(c), r.q.Zone) }); len(same) > 0 {
+			return same
+		}
+	}
+	return all
+}
+
+// placesOf returns the functions that say for which nodes and zones a candidate is; nil where nothing says so.
+func placesOf(svc *service, all []candidate) (node, zone func(candidate) []string) {
+	if !slices.ContainsFunc(all, func(c candidate) bool { return len(c.forNodes) == 0 }) {
+		node = func(c candidate) []string { return c.forNodes }
+	}
+	if !slices.ContainsFunc(all, func(c candidate) bool { return len(c.forZones) == 0 }) {
+		zone = func(c candidate) []string { return c.forZones }
+	}
+	if node != nil || zone != nil {
+		return node, zone
+	}
+	switch svc.distribution {
+	case corev1.ServiceTrafficDistributionPreferSameNode:
+		node = func(c candidate) []string { return []string{c.node} }
+		zone = func(c candidate) []string { return []string{c.zone} }
+	case corev1.ServiceTrafficDistributionPreferSameZone, corev1.ServiceTrafficDistributionPreferClose:
+		zone = func(c candidate) []string { return []string{c.zone} }
+	}
+	return node, zone
+}
+
+func filter(all []candidate, keep func(candidate) bool) []candidate {
+	var out []candidate
+	for _, c := range all {
+		if keep(c) {
+			out = append(out, c)
+		}
+	}
+	return out
+}
