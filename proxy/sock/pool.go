@@ -1,0 +1,81 @@
+package sock
+
+import "sync"
+
+// Large holds what one batch of a busy connection needs: four full TLS records with their framing. Small holds a typical message.
+type (
+	Large [64<<10 + 2<<10]byte
+	Small [4 << 10]byte
+)
+
+// The pools are process-wide because a buffer belongs to no connection between two batches; that is what keeps idle ones empty.
+var (
+	largePool = sync.Pool{New: func() any { return new(Large) }}
+	smallPool = sync.Pool{New: func() any { return new(Small) }}
+)
+
+// GetLarge takes a buffer; its content is arbitrary.
+func GetLarge() *Large { return largePool.Get().(*Large) }
+
+// Put gives the buffer back; nil is allowed.
+func (b *Large) Put() {
+	if b != nil {
+		largePool.Put(b)
+	}
+}
+
+// GetSmall takes a buffer; its content is arbitrary.
+func GetSmall() *Small { return smallPool.Get().(*Small) }
+
+// Put gives the buffer back; nil is allowed.
+func (b *Small) Put() {
+	if b != nil {
+		smallPool.Put(b)
+	}
+}
+
+// aheadBuffer holds unread bytes: in a pooled buffer, or in one of its own when they were given back by unread.
+type aheadBuffer struct {
+	buf   *Large
+	bytes []byte
+}
+
+func (a *aheadBuffer) len() int { return len(a.bytes) }
+
+// space makes room behind the unread bytes and returns it.
+func (a *aheadBuffer) space() []byte {
+	if a.buf == nil {
+		a.buf = GetLarge()
+		a.bytes = a.buf[:copy(a.buf[:], a.bytes)]
+	} else if cap(a.bytes)-len(a.bytes) < len(a.buf)/2 {
+		a.bytes = a.buf[:copy(a.buf[:], a.bytes)]
+	}
+	return a.bytes[len(a.bytes):cap(a.bytes)]
+}
+
+func (a *aheadBuffer) grew(n int) { a.bytes = a.bytes[:len(a.bytes)+n] }
+
+func (a *aheadBuffer) skip(n int) { a.bytes = a.bytes[n:] }
+
+func (a *aheadBuffer) read(p []byte) int {
+	n := copy(p, a.bytes)
+	a.skip(n)
+	a.release()
+	return n
+}
+
+// release gives the buffer back when nothing is in it.
+func (a *aheadBuffer) release() {
+	if len(a.bytes) == 0 {
+		a.buf.Put()
+		a.buf, a.bytes = nil, nil
+	}
+}
+
+func (a *aheadBuffer) unread(p []byte) {
+	if len(p) > 0 {
+		a.bytes = append(append(make([]byte, 0, len(p)+len(a.bytes)), p...), a.bytes...)
+		a.buf.Put()
+		a.buf = nil
+	}
+}

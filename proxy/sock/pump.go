@@ -1,0 +1,184 @@
+package sock
+
+import (
+	"errors"
+	"io"
+	"syscall"
+)
+
+// Receiver takes what a connection read.
+type Receiver interface {
+	// Receive is given all unread bytes and returns how many it took. What it leaves comes again with more behind it; it must not
+	// leave more than 64 KiB. ErrPause makes Pump wait for a token on its channel; another error ends Pump with it.
+	Receive(in []byte) (n int, err error)
+}
+
+// ErrPause is what a Receiver returns to stop reading for a while.
+var ErrPause = errors.New("sock: pause")
+
+// pump is the reading side of a Conn.
+type pump struct {
+	c       *Conn
+	to      Receiver
+	plain   aheadBuffer // decrypted bytes; unused without TLS
+	inside  bool        // crypto/tls holds more plaintext of the record that it read last
+	drained bool        // the kernel said that nothing is left to read
+	inq     bool        // the kernel can say so
+	end     error       // what crypto/tls ended with; the plaintext before it is given first, however often the receiver pauses
+	err     error
+	recv    recvState
+	ready   func(fd uintptr) bool // onReady, made once
+}
+
+// Pump reads until the connection ends and gives everything to r, on the calling goroutine. After r paused it, a token on resume makes
+// it go on. It returns io.EOF at the end of the stream, or the error that ended it.
+func (c *Conn) Pump(r Receiver, resume <-chan struct{}) error {
+	p := &c.pump
+	p.to, c.pumped = r, true
+	p.inq = c.rc != nil && enableInq(c.rc)
+	defer p.stop()
+	for {
+		p.err = nil
+		if err := p.process(); err == nil {
+			if err := p.wait(); err != nil {
+				return err
+			}
+		} else {
+			p.err = err
+		}
+		switch {
+		case p.err == ErrPause: //nolint:errorlint // never wrapped: it crosses one call
+			<-resume
+		case p.err != nil:
+			return p.err
+		}
+	}
+}
+
+func (p *pump) stop() {
+	p.c.ahead.bytes, p.plain.bytes = nil, nil
+	p.c.ahead.release()
+	p.plain.release()
+}
+
+// wait reads until p.err is set. It returns the poller's own error.
+func (p *pump) wait() error {
+	if p.c.rc == nil {
+		return p.block()
+	}
+	p.drained = false // the edge may be gone: the first call must look
+	return p.c.rc.Read(p.ready)
+}
+
+// block is ready for connections without a descriptor.
+func (p *pump) block() error {
+	for p.err == nil {
+		n, err := p.c.nc.Read(p.c.ahead.space())
+		p.c.ahead.grew(max(n, 0))
+		if n > 0 {
+			p.err = p.process()
+		}
+		if p.err == nil && err != nil {
+			p.err = err
+			if err == io.EOF {
+				p.err = p.c.eof()
+			}
+		}
+		p.release()
+	}
+	return nil
+}
+
+// onReady is called by the poller: at first, and then whenever the descriptor became readable. It returns true when p.err is set.
+func (p *pump) onReady(fd uintptr) bool {
+	for {
+		if p.drained {
+			p.drained = false
+			p.release()
+			return false
+		}
+		n, left, err := p.recv.recvmsg(fd, p.c.ahead.space())
+		switch {
+		case err == syscall.EAGAIN:
+			p.release()
+			return false
+		case err == syscall.EINTR:
+			continue
+		case err != nil:
+			p.err = err
+		case n == 0:
+			p.err = p.c.eof()
+		default:
+			p.c.ahead.grew(n)
+			p.drained = p.inq && left == 0
+			p.err = p.process()
+		}
+		if p.err != nil {
+			p.release()
+			return true
+		}
+	}
+}
+
+// eof is what the end of the stream means: with TLS it must have been announced (RFC 8446 §6.1), and then crypto/tls has said so.
+func (c *Conn) eof() error {
+	if c.tls != nil {
+		return io.ErrUnexpectedEOF
+	}
+	return io.EOF
+}
+
+func (p *pump) release() {
+	p.c.ahead.release()
+	p.plain.release()
+}
+
+// process gives everything that can be given to the receiver.
+func (p *pump) process() error {
+	if p.c.tls == nil {
+		return p.give(&p.c.ahead)
+	}
+	for {
+		more := false
+		if p.end == nil {
+			more, p.end = p.decrypt()
+		}
+		if err := p.give(&p.plain); err != nil {
+			return err
+		}
+		if !more {
+			return p.end
+		}
+	}
+}
+
+func (p *pump) give(a *aheadBuffer) error {
+	if a.len() == 0 {
+		return nil
+	}
+	n, err := p.to.Receive(a.bytes)
+	a.skip(n)
+	return err
+}
+
+// decrypt fills the plaintext buffer from complete records. more says that the buffer was too small for all of them.
+func (p *pump) decrypt() (more bool, err error) {
+	for had := p.plain.len(); ; {
+		if !p.inside && p.c.recLeft == 0 && !completeRecord(p.c.ahead.bytes) {
+			return false, nil
+		}
+		space := p.plain.space()
+		if len(space) < maxPlaintext && p.plain.len() > had {
+			return true, nil
+		}
+		n, err := p.c.tls.Read(space)
+		p.plain.grew(n)
+		p.inside = err == nil && n == len(space)
+		if err == errWouldBlock { //nolint:errorlint // under.Read's own value, never wrapped
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+}

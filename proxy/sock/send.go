@@ -1,0 +1,193 @@
+package sock
+
+import (
+	"io"
+	"syscall"
+)
+
+// sendState is the writing side of a Conn: what the poller's callbacks work on.
+type sendState struct {
+	bufs    [][]byte
+	n       int // bytes of bufs that the socket took
+	full    bool
+	err     error
+	try     func(fd uintptr) bool // writes once
+	wait    func(fd uintptr) bool // writes until nothing is left
+	sealing [1][]byte
+	writev  writevState
+}
+
+func (s *sendState) init(c *Conn) {
+	c.pump.ready = c.pump.onReady
+	s.try = func(fd uintptr) bool {
+		s.write(fd)
+		return true
+	}
+	s.wait = func(fd uintptr) bool {
+		s.write(fd)
+		return !s.full || s.err != nil
+	}
+}
+
+// write gives bufs to the socket until it is full.
+func (s *sendState) write(fd uintptr) {
+	s.full = false
+	for {
+		bufs, skip := s.bufs, s.n
+		for len(bufs) > 0 && skip >= len(bufs[0]) {
+			skip -= len(bufs[0])
+			bufs = bufs[1:]
+		}
+		if len(bufs) == 0 {
+			return
+		}
+		n, err := s.writev.do(fd, bufs, skip)
+		switch {
+		case err == syscall.EAGAIN:
+			s.full = true
+			return
+		case err == syscall.EINTR:
+			continue
+		case err != nil:
+			s.err = err
+			return
+		}
+		s.n += n
+	}
+}
+
+// raw writes bufs as they are. With block it waits until all are written; else full says that the socket took only n bytes.
+func (c *Conn) raw(bufs [][]byte, block bool) (n int, full bool, err error) {
+	if c.rc == nil {
+		return c.rawBlocking(bufs, block)
+	}
+	s := &c.out
+	s.bufs, s.n, s.err, s.full = bufs, 0, nil, false
+	if block {
+		err = c.rc.Write(s.wait)
+	} else {
+		err = c.rc.Write(s.try)
+	}
+	s.bufs = nil
+	if s.err != nil {
+		err = s.err
+	}
+	return s.n, s.full && err == nil, err
+}
+
+// rawBlocking is raw for a connection without a descriptor: it is always full, so that a goroutine that may wait takes over.
+func (c *Conn) rawBlocking(bufs [][]byte, block bool) (n int, full bool, err error) {
+	if !block {
+		return 0, true, nil
+	}
+	for _, b := range bufs {
+		m, err := c.nc.Write(b)
+		n += m
+		if err != nil {
+			return n, false, err
+		}
+	}
+	return n, false, nil
+}
+
+// TrySend gives bufs, in order, to the connection and returns how many of their bytes it took. full says that the socket can take no
+// more now: then Send must be called, on a goroutine that may wait, with what is left; with TLS that may be nothing but sealed bytes.
+// Only one goroutine may send at a time.
+func (c *Conn) TrySend(bufs [][]byte) (n int, full bool, err error) {
+	if c.tls == nil {
+		return c.raw(bufs, false)
+	}
+	return c.seal(bufs, false)
+}
+
+// Send is TrySend that waits until everything is written.
+func (c *Conn) Send(bufs [][]byte) (n int, err error) {
+	if c.tls == nil {
+		n, _, err = c.raw(bufs, true)
+		return n, err
+	}
+	n, _, err = c.seal(bufs, true)
+	return n, err
+}
+
+// Unsent reports whether sealed bytes wait to be sent: those that a full socket left behind, and those that crypto/tls wrote while
+// it was reading. TrySend or Send with no buffers sends them.
+func (c *Conn) Unsent() bool {
+	if c.tls == nil {
+		return false
+	}
+	c.sealMu.Lock()
+	defer c.sealMu.Unlock()
+	return len(c.sealed) > 0
+}
+
+// seal encrypts bufs, at most a Large at a time, and sends the records.
+func (c *Conn) seal(bufs [][]byte, block bool) (n int, full bool, err error) {
+	const batch = 64 << 10
+	if full, err := c.flush(block); full || err != nil {
+		return 0, full, err
+	}
+	held := 0
+	for _, b := range bufs {
+		for len(b) > 0 {
+			part := b[:min(len(b), batch-held)]
+			b = b[len(part):]
+			if _, err := c.tls.Write(part); err != nil {
+				return n, false, err
+			}
+			n += len(part)
+			if held += len(part); held < batch {
+				continue
+			}
+			held = 0
+			if full, err := c.flush(block); full || err != nil {
+				return n, full, err
+			}
+		}
+	}
+	full, err = c.flush(block)
+	return n, full, err
+}
+
+// flush sends what is sealed.
+func (c *Conn) flush(block bool) (full bool, err error) {
+	for {
+		full, err = c.flushOnce()
+		if !full || err != nil || !block {
+			return full, err
+		}
+		if err := c.waitWritable(); err != nil {
+			return false, err
+		}
+	}
+}
+
+func (c *Conn) flushOnce() (full bool, err error) {
+	c.sealMu.Lock()
+	defer c.sealMu.Unlock()
+	if len(c.sealed) == 0 {
+		return false, nil
+	}
+	c.out.sealing[0] = c.sealed
+	n, full, err := c.raw(c.out.sealing[:], c.rc == nil)
+	c.out.sealing[0] = nil
+	c.sealed = c.sealed[n:]
+	if len(c.sealed) == 0 || err != nil {
+		c.sealBuf.Put()
+		c.sealBuf, c.sealed = nil, nil
+	}
+	return full, err
+}
+
+// waitWritable waits until the socket takes bytes again, without holding sealMu: the reader must not wait for a slow peer.
+func (c *Conn) waitWritable() error {
+	asked := false
+	err := c.rc.Write(func(uintptr) bool {
+		defer func() { asked = true }()
+		return asked
+	})
+	if err == io.EOF {
+		return io.ErrClosedPipe
+	}
+	return err
+}

@@ -1,0 +1,71 @@
+package sock
+
+import (
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// The system calls here are raw: the descriptors are non-blocking, so that the scheduler need not be told.
+
+// enableInq asks the kernel to say with every read how much is left (TCP_INQ). It reports whether the socket can.
+func enableInq(rc syscall.RawConn) bool {
+	var serr error
+	err := rc.Control(func(fd uintptr) {
+		serr = unix.SetsockoptInt(int(fd), unix.SOL_TCP, unix.TCP_INQ, 1)
+	})
+	return err == nil && serr == nil
+}
+
+type recvState struct {
+	msg unix.Msghdr
+	iov unix.Iovec
+	oob [32]byte
+}
+
+// recvmsg reads into p. left is how many bytes the socket still holds, at least 1 when its end waits there; it is only known, and
+// else -1, where TCP_INQ is enabled.
+func (r *recvState) recvmsg(fd uintptr, p []byte) (n, left int, err error) {
+	r.iov.Base = &p[0]
+	r.iov.SetLen(len(p))
+	r.msg.Iov, r.msg.Iovlen = &r.iov, 1
+	r.msg.Control, r.msg.Controllen = &r.oob[0], uint64(len(r.oob))
+	got, _, errno := syscall.RawSyscall(syscall.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(&r.msg)), 0)
+	r.iov.Base = nil
+	if errno != 0 {
+		return 0, -1, errno
+	}
+	left = -1
+	if r.msg.Controllen >= unix.SizeofCmsghdr {
+		if h := (*unix.Cmsghdr)(unsafe.Pointer(&r.oob[0])); h.Level == unix.SOL_TCP && h.Type == unix.TCP_CM_INQ {
+			left = int(*(*int32)(unsafe.Pointer(&r.oob[unix.CmsgLen(0)])))
+		}
+	}
+	return int(got), left, nil
+}
+
+type writevState struct{ iov [16]unix.Iovec }
+
+// do writes bufs without the first skip bytes; skip is less than the length of the first.
+func (w *writevState) do(fd uintptr, bufs [][]byte, skip int) (int, error) {
+	count := 0
+	for _, b := range bufs {
+		b = b[skip:]
+		skip = 0
+		if len(b) == 0 {
+			continue
+		}
+		w.iov[count].Base = &b[0]
+		w.iov[count].SetLen(len(b))
+		if count++; count == len(w.iov) {
+			break
+		}
+	}
+	n, _, errno := syscall.RawSyscall(syscall.SYS_WRITEV, fd, uintptr(unsafe.Pointer(&w.iov[0])), uintptr(count))
+	clear(w.iov[:count])
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
+}

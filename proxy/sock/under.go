@@ -1,0 +1,84 @@
+package sock
+
+import (
+	"encoding/binary"
+	"net"
+	"time"
+)
+
+// under is what crypto/tls sees as its connection.
+type under Conn
+
+// wouldBlock is what under.Read returns when the read-ahead holds nothing. crypto/tls stays usable after an error that says it is
+// temporary.
+type wouldBlock struct{}
+
+func (wouldBlock) Error() string   { return "sock: would block" }
+func (wouldBlock) Timeout() bool   { return true }
+func (wouldBlock) Temporary() bool { return true }
+
+var errWouldBlock net.Error = wouldBlock{}
+
+const (
+	recordHeader = 5        // RFC 8446 §5.1: type, version, length
+	maxPlaintext = 16 << 10 // RFC 8446 §5.1
+)
+
+// completeRecord reports whether p begins with a whole TLS record.
+func completeRecord(p []byte) bool {
+	return len(p) >= recordHeader && len(p) >= recordHeader+int(binary.BigEndian.Uint16(p[3:]))
+}
+
+// Read hands out at most the rest of the record that the read-ahead begins with, so that crypto/tls does not hoard records.
+func (u *under) Read(p []byte) (int, error) {
+	c := (*Conn)(u)
+	for c.ahead.len() == 0 || c.recLeft == 0 && c.ahead.len() < recordHeader {
+		if c.pumped {
+			return 0, errWouldBlock
+		}
+		n, err := c.nc.Read(c.ahead.space())
+		c.ahead.grew(max(n, 0))
+		if n <= 0 {
+			c.ahead.release()
+			return 0, err
+		}
+	}
+	if c.recLeft == 0 {
+		c.recLeft = recordHeader + int(binary.BigEndian.Uint16(c.ahead.bytes[3:]))
+	}
+	n := min(len(p), c.recLeft, c.ahead.len())
+	copy(p[:n], c.ahead.bytes)
+	c.ahead.skip(n)
+	c.recLeft -= n
+	if !c.pumped {
+		c.ahead.release()
+	}
+	return n, nil
+}
+
+// Write passes handshake flights on and collects everything later.
+func (u *under) Write(p []byte) (int, error) {
+	c := (*Conn)(u)
+	c.sealMu.Lock()
+	defer c.sealMu.Unlock()
+	if !c.deferred {
+		return c.nc.Write(p)
+	}
+	if c.sealBuf == nil && len(c.sealed) == 0 {
+		c.sealBuf = GetLarge()
+		c.sealed = c.sealBuf[:0]
+	}
+	c.sealed = append(c.sealed, p...)
+	return len(p), nil
+}
+
+func (u *under) Close() error { return u.nc.Close() }
+
+func (u *under) LocalAddr() net.Addr  { return u.nc.LocalAddr() }
+func (u *under) RemoteAddr() net.Addr { return u.nc.RemoteAddr() }
+
+func (u *under) SetDeadline(t time.Time) error     { return u.nc.SetDeadline(t) }
+func (u *under) SetReadDeadline(t time.Time) error { return u.nc.SetReadDeadline(t) }
+
+// SetWriteDeadline ignores the deadlines that crypto/tls sets around close_notify, which it believes to be on the wire by then.
+func (u *under) SetWriteDeadline(time.Time) error { return nil }
