@@ -1,0 +1,246 @@
+package nft
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/nftables"
+	"golang.org/x/sys/unix"
+
+	"github.com/tulle-mesh/tulle/injector/redirect"
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+// config is what the tests capture. The port 9100 and the network behind the peer's second address are excepted.
+func config() mesh.CaptureConfig {
+	return mesh.CaptureConfig{
+		OutboundPort: mesh.OutboundPort, InboundPort: mesh.InboundPort, ProxyUID: mesh.ProxyUID,
+		SkipInboundPorts:  mesh.PortSet{{First: 4190, Last: 4191}, {First: 9100, Last: 9100}},
+		SkipOutboundPorts: mesh.PortSet{{First: 9100, Last: 9109}},
+		SkipSubnets:       []netip.Prefix{netip.MustParsePrefix("10.88.9.0/24"), netip.MustParsePrefix("fd88:9::/64")},
+	}
+}
+
+// TestCapture programs a pod's namespace and follows connections to where they arrive: who accepts them, and which destination
+// the kernel remembers.
+func TestCapture(t *testing.T) {
+	pod, peer := pair(t)
+	pod.do(t, func() error {
+		report, err := Apply(redirect.Rules(config()))
+		if err == nil && !(report.IPv4 && report.IPv6) {
+			t.Errorf("report is %+v, want both families", report)
+		}
+		return err
+	})
+	const app, proxyOut, proxyIn, far = "app", "proxy outbound", "proxy inbound", "peer"
+	accepted := make(chan arrival)
+	for _, port := range []uint16{80, 9100, 9109, 9110} {
+		peer.serve(t, far, "0.0.0.0", port, accepted)
+		peer.serve(t, far, "::", port, accepted)
+	}
+	for _, port := range []uint16{8080, 9100, 4191} {
+		pod.serve(t, app, "0.0.0.0", port, accepted)
+		pod.serve(t, app, "::", port, accepted)
+	}
+	pod.serve(t, proxyOut, "127.0.0.1", mesh.OutboundPort, accepted)
+	pod.serve(t, proxyOut, "::1", mesh.OutboundPort, accepted)
+	pod.serve(t, proxyIn, "0.0.0.0", mesh.InboundPort, accepted)
+	pod.serve(t, proxyIn, "::", mesh.InboundPort, accepted)
+
+	asProxy := func(f func() error) error { return asUser(mesh.ProxyUID, f) }
+	plainly := func(f func() error) error { return f() }
+	for _, tt := range []struct {
+		name   string
+		from   *namespace
+		as     func(func() error) error
+		to     []string
+		source []string // nil: any
+		want   string
+	}{
+		{"the application's connection goes to the proxy", pod, plainly, []string{"10.88.1.1:80", "[fd88:1::1]:80"}, nil, proxyOut},
+		{"an address that nobody has goes to the proxy", pod, plainly, []string{"192.0.2.7:1", "[2001:db8::7]:1"}, nil, proxyOut},
+		{"the proxy's own connection goes out", pod, asProxy, []string{"10.88.1.1:80", "[fd88:1::1]:80"}, nil, far},
+		{"the first skipped port goes out", pod, plainly, []string{"10.88.1.1:9100", "[fd88:1::1]:9100"}, nil, far},
+		{"the last skipped port goes out", pod, plainly, []string{"10.88.1.1:9109", "[fd88:1::1]:9109"}, nil, far},
+		{"the port after the skipped ones goes to the proxy", pod, plainly, []string{"10.88.1.1:9110", "[fd88:1::1]:9110"}, nil, proxyOut},
+		{"a skipped network goes out", pod, plainly, []string{"10.88.9.1:80", "[fd88:9::1]:80"}, nil, far},
+		{"loopback stays", pod, plainly, []string{"127.0.0.1:8080", "[::1]:8080"}, nil, app},
+		{"the pod's own address stays", pod, plainly, []string{"10.88.1.2:8080", "[fd88:1::2]:8080"}, nil, app},
+		{"the proxy reaches the application at the pod's address", pod, asProxy, []string{"10.88.1.2:8080", "[fd88:1::2]:8080"}, nil, app},
+		{"a connection from outside goes to the proxy", peer, plainly, []string{"10.88.1.2:8080", "[fd88:1::2]:8080"}, nil, proxyIn},
+		{"from outside to the outbound port goes to the inbound proxy", peer, plainly, []string{"10.88.1.2:4140", "[fd88:1::2]:4140"}, nil, proxyIn},
+		{"from outside to a skipped port goes to the application", peer, plainly, []string{"10.88.1.2:9100", "[fd88:1::2]:9100"}, nil, app},
+		{"from outside to the admin port is direct", peer, plainly, []string{"10.88.1.2:4191", "[fd88:1::2]:4191"}, nil, app},
+		{"from a skipped network goes to the application", peer, plainly, []string{"10.88.1.2:8080", "[fd88:1::2]:8080"},
+			[]string{"10.88.9.1", "fd88:9::1"}, app},
+	} {
+		for i, to := range tt.to {
+			source := ""
+			if tt.source != nil {
+				source = tt.source[i]
+			}
+			target := netip.MustParseAddrPort(to)
+			t.Run(tt.name+" "+to, func(t *testing.T) {
+				tt.from.do(t, func() error { return tt.as(func() error { return connect(target, source) }) })
+				got := <-accepted
+				if got.where != tt.want {
+					t.Errorf("arrived at %s, want %s", got.where, tt.want)
+				}
+				if strings.HasPrefix(tt.want, "proxy") && got.original != target {
+					t.Errorf("original destination is %s, want %s", got.original, target)
+				}
+			})
+		}
+	}
+}
+
+func TestApplyAgainReplaces(t *testing.T) {
+	pod, _ := pair(t)
+	pod.do(t, func() error {
+		for range 3 {
+			if _, err := Apply(redirect.Rules(config())); err != nil {
+				return err
+			}
+		}
+		conn, err := nftables.New()
+		if err != nil {
+			return err
+		}
+		for _, family := range []nftables.TableFamily{nftables.TableFamilyIPv4, nftables.TableFamilyIPv6} {
+			rules, err := conn.GetRules(&nftables.Table{Name: table, Family: family}, &nftables.Chain{Name: "inbound"})
+			if err != nil {
+				return err
+			}
+			if len(rules) != 5 { // lo, one subnet, two port ranges, the redirection
+				t.Errorf("family %d: %d inbound rules, want 5", family, len(rules))
+			}
+		}
+		return nil
+	})
+}
+
+func TestProbe(t *testing.T) {
+	pod, _ := pair(t)
+	targets := redirect.ProbeTargets(config())
+	if len(targets) != 2 {
+		t.Fatalf("targets are %v, want one of each family", targets)
+	}
+	pod.do(t, func() error {
+		for _, target := range targets {
+			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			if _, err := Probe(ctx, target, mesh.OutboundPort); !errors.Is(err, ErrNotCaptured) {
+				t.Errorf("%s without rules: error is %v, want %v", target, err, ErrNotCaptured)
+			}
+			cancel()
+		}
+		if _, err := Apply(redirect.Rules(config())); err != nil {
+			return err
+		}
+		for _, target := range targets {
+			if got, err := Probe(t.Context(), target, mesh.OutboundPort); got != Captured || err != nil {
+				t.Errorf("%s: got %s, %v, want captured", target, got, err)
+			}
+		}
+		lis, err := net.Listen("tcp", "127.0.0.1:4140")
+		if err != nil {
+			return err
+		}
+		defer func() { _ = lis.Close() }()
+		if got, err := Probe(t.Context(), targets[0], mesh.OutboundPort); got != Occupied || err != nil {
+			t.Errorf("beside a running proxy: got %s, %v, want %s", got, err, Occupied)
+		}
+		return nil
+	})
+}
+
+func TestProbeWithoutRoute(t *testing.T) {
+	alone := newNamespace(t)
+	alone.do(t, func() error {
+		got, err := Probe(t.Context(), netip.MustParseAddrPort("192.0.2.1:80"), mesh.OutboundPort)
+		if got != NoRoute || err != nil {
+			t.Errorf("got %s, %v, want %s", got, err, NoRoute)
+		}
+		return nil
+	})
+}
+
+func TestApplyWithoutCapability(t *testing.T) {
+	pod := newNamespace(t)
+	pod.do(t, func() error {
+		// The thread ends with the namespace, so nothing is given back.
+		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		var none [2]unix.CapUserData
+		if err := unix.Capset(&header, &none[0]); err != nil {
+			return err
+		}
+		_, err := Apply(redirect.Rules(config()))
+		if err == nil || !strings.Contains(err.Error(), "NET_ADMIN") {
+			t.Errorf("error is %v, want one that names NET_ADMIN", err)
+		}
+		return nil
+	})
+}
+
+// arrival is one accepted connection.
+type arrival struct {
+	where    string
+	original netip.AddrPort
+}
+
+// serve accepts on addr:port inside the namespace and reports each connection.
+func (n *namespace) serve(t *testing.T, where, addr string, port uint16, accepted chan<- arrival) {
+	t.Helper()
+	var lis *net.TCPListener
+	n.do(t, func() (err error) {
+		network := "tcp4"
+		if strings.Contains(addr, ":") {
+			network = "tcp6" // only IPv6, so that the two families can be told apart
+		}
+		lis, err = net.ListenTCP(network, &net.TCPAddr{IP: net.ParseIP(addr), Port: int(port)})
+		return err
+	})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			conn, err := lis.AcceptTCP()
+			if err != nil {
+				return
+			}
+			original, _ := originalDestination(conn) // fails for a connection that was not redirected
+			_ = conn.Close()
+			accepted <- arrival{where, original}
+		}
+	}()
+	t.Cleanup(func() { _ = lis.Close(); <-done })
+}
+
+// connect opens a connection and waits until the far side closed it.
+func connect(to netip.AddrPort, source string) error {
+	dialer := net.Dialer{Timeout: 3 * time.Second}
+	if source != "" {
+		dialer.LocalAddr = &net.TCPAddr{IP: net.ParseIP(source)}
+	}
+	conn, err := dialer.Dial("tcp", to.String())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	_, err = io.Copy(io.Discard, conn)
+	return err
+}
+
+// asUser runs f with the file system user of the thread set, which is the user that the kernel records for a new socket.
+func asUser(uid int, f func() error) error {
+	if err := unix.Setfsuid(uid); err != nil {
+		return err
+	}
+	defer func() { _ = unix.Setfsuid(0) }()
+	return f()
+}

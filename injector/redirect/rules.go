@@ -1,0 +1,124 @@
+// Package redirect decides what of a pod's traffic passes through its proxy: capture rules as values.
+//
+// It owns the order of the rules and the choice of a probe that proves them. It imports mesh alone and does no I/O; package
+// redirect/nft puts the rules into the kernel. The one idea: in each direction the exceptions come first and the redirection of all
+// TCP comes last, so what nobody excepted is captured — also a port that is opened later.
+package redirect
+
+import (
+	"fmt"
+	"net/netip"
+
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+// Hook is the place in the network stack where a rule is asked, once for each connection.
+type Hook uint8
+
+// The hooks. Inbound sees connections that arrive from outside the pod, Outbound those that a process in the pod opens.
+const (
+	Inbound Hook = iota
+	Outbound
+)
+
+func (h Hook) String() string {
+	if h == Inbound {
+		return "inbound"
+	}
+	return "outbound"
+}
+
+// Rule is one step of a hook: if its one criterion holds, the connection is redirected to a port of the pod's loopback or, with
+// RedirectTo 0, passes untouched. Without a criterion it holds for all TCP.
+type Rule struct {
+	Hook       Hook
+	Loopback   bool           // the packet uses the loopback interface
+	UID        *uint32        // the sending process runs as this user; Outbound only
+	Subnet     netip.Prefix   // the far address lies in it: source inbound, destination outbound; applies to its own family alone
+	Ports      mesh.PortRange // the destination port lies in it; the zero range is no criterion
+	RedirectTo uint16
+}
+
+// String shows the rule in the words of nft.
+func (r Rule) String() string {
+	what, verdict := "all tcp", "pass"
+	switch {
+	case r.Loopback:
+		what = "interface lo"
+	case r.UID != nil:
+		what = fmt.Sprintf("user %d", *r.UID)
+	case r.Subnet.IsValid() && r.Hook == Inbound:
+		what = fmt.Sprintf("from %s", r.Subnet)
+	case r.Subnet.IsValid():
+		what = fmt.Sprintf("to %s", r.Subnet)
+	case r.Ports != mesh.PortRange{}:
+		what = fmt.Sprintf("tcp port %s", r.Ports)
+	}
+	if r.RedirectTo != 0 {
+		verdict = fmt.Sprintf("redirect to :%d", r.RedirectTo)
+	}
+	return fmt.Sprintf("%s: %s: %s", r.Hook, what, verdict)
+}
+
+// Rules returns the rules of both hooks in the order in which they are asked.
+//
+// A connection of the pod to itself, by loopback or by its own address, stays on the loopback interface and is never captured: it
+// leaves no host, and the proxy reaches its application the same way. The proxy is known by its user, so its own connections go
+// out as they are.
+func Rules(c mesh.CaptureConfig) []Rule {
+	uid := c.ProxyUID
+	rules := []Rule{{Hook: Inbound, Loopback: true}}
+	for _, s := range c.SkipSubnets {
+		rules = append(rules, Rule{Hook: Inbound, Subnet: s.Masked()})
+	}
+	for _, p := range c.SkipInboundPorts {
+		rules = append(rules, Rule{Hook: Inbound, Ports: p})
+	}
+	rules = append(rules, Rule{Hook: Inbound, RedirectTo: c.InboundPort}, Rule{Hook: Outbound, UID: &uid}, Rule{Hook: Outbound, Loopback: true})
+	for _, s := range c.SkipSubnets {
+		rules = append(rules, Rule{Hook: Outbound, Subnet: s.Masked()})
+	}
+	for _, p := range c.SkipOutboundPorts {
+		rules = append(rules, Rule{Hook: Outbound, Ports: p})
+	}
+	return append(rules, Rule{Hook: Outbound, RedirectTo: c.OutboundPort})
+}
+
+// ProbeTargets returns an address of each family that the rules must redirect to the outbound port and that exists nowhere: the
+// documentation networks of RFC 5737 and RFC 3849. A family whose candidates are all excepted is left out, because there is
+// nothing to prove.
+func ProbeTargets(c mesh.CaptureConfig) []netip.AddrPort {
+	port, ok := capturedPort(c.SkipOutboundPorts)
+	if !ok {
+		return nil
+	}
+	var targets []netip.AddrPort
+	for _, family := range [][]string{{"192.0.2.1", "198.51.100.1", "203.0.113.1"}, {"2001:db8::1"}} {
+		for _, candidate := range family {
+			if addr := netip.MustParseAddr(candidate); !skipped(c.SkipSubnets, addr) {
+				targets = append(targets, netip.AddrPortFrom(addr, port))
+				break
+			}
+		}
+	}
+	return targets
+}
+
+func skipped(subnets []netip.Prefix, addr netip.Addr) bool {
+	for _, s := range subnets {
+		if s.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}
+
+// capturedPort returns the lowest port that is not skipped, from 80 on so that logs show a familiar one.
+func capturedPort(skip mesh.PortSet) (uint16, bool) {
+	for i := range 65535 {
+		if p := uint16(79+i)%65535 + 1; !skip.Contains(p) {
+			return p, true
+		}
+	}
+	return 0, false
+}
