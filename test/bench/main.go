@@ -1,0 +1,153 @@
+// Command bench measures Tulle's pair of proxies against others in one run on one machine and writes what it found as ratios:
+// test/bench/results.json and docs/performance.md. `make bench` runs it.
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/tulle-mesh/tulle/test/bench/lab"
+	"github.com/tulle-mesh/tulle/test/bench/systems"
+)
+
+// options are the command line.
+type options struct {
+	quick     bool
+	blocks    int
+	workloads string
+	systems   string
+	root      string
+	results   string
+	report    string
+	limit     time.Duration
+	config    systems.Config
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, readOptions()); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func readOptions() options {
+	var o options
+	flag.BoolVar(&o.quick, "quick", false, "few blocks, only W0, W1, W3, W5 and W7")
+	flag.IntVar(&o.blocks, "blocks", 0, "number of blocks (0: 7, or 3 when quick)")
+	flag.StringVar(&o.workloads, "workloads", "", "only these, comma separated")
+	flag.StringVar(&o.systems, "systems", "", "only these, comma separated")
+	flag.StringVar(&o.root, "root", "..", "top of the repository")
+	flag.StringVar(&o.results, "results", "", "where to write the results (default test/bench/results.json)")
+	flag.StringVar(&o.report, "report", "", "where to write the report (default docs/performance.md)")
+	flag.DurationVar(&o.limit, "limit", 3*time.Hour, "end the run after this time")
+	flag.StringVar(&o.config.ComparatorL, "comparator-l", os.Getenv("COMPARATOR_L"), "program that runs linkerd2-proxy")
+	flag.StringVar(&o.config.ComparatorE, "comparator-e", os.Getenv("COMPARATOR_E"), "program that runs Envoy")
+	flag.StringVar(&o.config.Tulle, "tulle", "", "path of tulle-proxy (default bin/tulle-proxy)")
+	flag.Parse()
+	if o.blocks == 0 {
+		o.blocks = 7
+		if o.quick {
+			o.blocks = 3
+		}
+	}
+	return o
+}
+
+// run enters the sandbox and measures there.
+func run(ctx context.Context, o options) error {
+	ctx, cancel := context.WithTimeout(ctx, o.limit)
+	defer cancel()
+	if !lab.Inside() {
+		return lab.Enter(ctx)
+	}
+	if err := lab.Furnish(); err != nil {
+		return err
+	}
+	b, err := newBench(o)
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(b.dir)
+	if err := b.calibrate(ctx); err != nil {
+		return err
+	}
+	if err := b.blocks(ctx); err != nil {
+		return err
+	}
+	return b.write()
+}
+
+// plan are the durations of a run.
+type plan struct{ warmup, measure, settle time.Duration }
+
+// bench is one run.
+type bench struct {
+	options   options
+	plan      plan
+	systems   []*systems.System
+	workloads []workload
+	dir       string // for configurations and logs
+	bin       string // the bench's own programs
+	message   string // file: the gRPC message that h2load sends
+	pki       *lab.PKI
+	rates     map[systems.Kind]float64 // throughput of the slowest production comparator, shared layout
+	samples   *samples
+}
+
+func newBench(o options) (*bench, error) {
+	root, err := filepath.Abs(o.root)
+	if err != nil {
+		return nil, fmt.Errorf("find repository: %w", err)
+	}
+	o.root = root
+	if o.config.Tulle == "" {
+		o.config.Tulle = filepath.Join(root, "bin", "tulle-proxy")
+	}
+	o.results = cmp.Or(o.results, filepath.Join(root, "test", "bench", "results.json"))
+	o.report = cmp.Or(o.report, filepath.Join(root, "docs", "performance.md"))
+	b := &bench{options: o, bin: filepath.Dir(os.Args[0]), rates: map[systems.Kind]float64{}, samples: newSamples(),
+		plan: plan{warmup: 5 * time.Second, measure: 20 * time.Second, settle: 5 * time.Second}}
+	if o.quick {
+		b.plan = plan{warmup: time.Second, measure: 2 * time.Second, settle: 2 * time.Second}
+	}
+	b.systems = chosen(systems.All(o.config), o.systems, func(s *systems.System) string { return s.Name })
+	b.workloads = chosen(workloads, o.workloads, func(w workload) string { return w.name })
+	if b.dir, err = os.MkdirTemp("", "tulle-bench-"); err != nil {
+		return nil, fmt.Errorf("make work directory: %w", err)
+	}
+	b.message = filepath.Join(b.dir, "message")
+	if err := os.WriteFile(b.message, append([]byte{0, 0, 0, 0, 95}, make([]byte, 95)...), 0o644); err != nil {
+		return nil, fmt.Errorf("write message: %w", err)
+	}
+	b.pki, err = lab.NewPKI(b.dir, time.Now())
+	return b, err
+}
+
+// chosen are the elements that a comma-separated list names; an empty list names all.
+func chosen[T any](all []T, list string, name func(T) string) []T {
+	if list == "" {
+		return all
+	}
+	var some []T
+	for _, one := range all {
+		for word := range strings.SplitSeq(list, ",") {
+			if name(one) == word {
+				some = append(some, one)
+			}
+		}
+	}
+	return some
+}
+
+var errInterrupted = errors.New("interrupted")
