@@ -41,3 +41,15 @@ generate: ## write the generated code again
 .PHONY: generated
 generated: generate ## check that the generated code is what generate writes
 	@git diff --exit-code -- '*.pb.go' || { echo "run make generate and commit the result" >&2; exit 1; }
+
+# --- benchmark ---
+
+.PHONY: bench
+bench: ## what a pair of proxies costs beside others (BENCH=quick: under five minutes)
+	$(call need,haproxy,haproxy)
+	$(call need,nginx,nginx libnginx-mod-stream)
+	$(call need,wrk,wrk)
+	$(call need,h2load,nghttp2-client)
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/tulle-proxy ./cmd/tulle-proxy
+	cd test && go build -o ../bin/bench/ ./bench/...
+	bin/bench/bench -root . $(if $(filter quick,$(BENCH)),-quick)
