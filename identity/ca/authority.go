@@ -1,6 +1,7 @@
 package ca
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -19,14 +20,19 @@ import (
 const (
 	AnchorLifetime = 10 * 365 * 24 * time.Hour
 	IssuerLifetime = 365 * 24 * time.Hour
-	// backdate lets machines whose clock is late accept a new authority at once.
-	backdate = time.Minute
+	// Backdate lets machines whose clock is late accept a new authority at once.
+	Backdate = time.Minute
 )
 
 // Pair is a certificate and its private key, PEM.
 type Pair struct {
 	CertPEM []byte
 	KeyPEM  []byte
+}
+
+// Equal reports whether both fields are equal, byte for byte.
+func (p Pair) Equal(q Pair) bool {
+	return bytes.Equal(p.CertPEM, q.CertPEM) && bytes.Equal(p.KeyPEM, q.KeyPEM)
 }
 
 // NewAnchor makes a self-signed trust anchor, ECDSA P-256, for trustDomain.
@@ -84,7 +90,7 @@ func authority(name string, now, end time.Time) (*x509.Certificate, error) {
 	return &x509.Certificate{
 		SerialNumber:          serial,
 		Subject:               pkix.Name{CommonName: name + " " + now.UTC().Format(time.DateOnly)},
-		NotBefore:             now.Add(-backdate),
+		NotBefore:             now.Add(-Backdate),
 		NotAfter:              end,
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 		BasicConstraintsValid: true,

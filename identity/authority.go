@@ -1,0 +1,154 @@
+package identity
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/tulle-mesh/tulle/identity/ca"
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+// Authority is what certificates are issued with: an issuer, and the trust anchors that it was checked against and that callers are
+// told. It is never changed.
+type Authority struct {
+	Issuer *ca.Issuer
+	Roots  []*x509.Certificate
+
+	pair   ca.Pair
+	bundle []byte
+}
+
+// input is what the cluster says at one moment. A nil field is an object that does not exist.
+type input struct {
+	issuer *corev1.Secret
+	roots  *corev1.ConfigMap
+}
+
+// notice is something that an operator should hear of: it becomes an Event and a log line.
+type notice struct {
+	warning bool
+	reason  string
+	message string
+}
+
+// Reasons of notices. The first three are those of Linkerd.
+const (
+	issuerUpdated          = "IssuerUpdated"
+	issuerUpdateSkipped    = "IssuerUpdateSkipped"
+	issuerValidationFailed = "IssuerValidationFailed"
+	rootsUpdated           = "TrustRootsUpdated"
+	rootsValidationFailed  = "TrustRootsValidationFailed"
+)
+
+// resolve returns the authority that follows old (nil at first), and what to tell the operator. An issuer and a bundle of anchors are
+// taken together if they fit; else whichever of the two fits what is in force; else old stays.
+func resolve(old *Authority, in input, profile ca.Profile, now time.Time) (*Authority, []notice) {
+	pair, issuerErr := issuerPair(in.issuer)
+	bundle, rootsErr := rootsBundle(in.roots)
+	if issuerErr == nil && rootsErr == nil {
+		next, err := newAuthority(pair, bundle, profile, now)
+		if err == nil {
+			return next, changes(old, next)
+		}
+		if old == nil || pair.Equal(old.pair) && bytes.Equal(bundle, old.bundle) {
+			return old, failures(old, err, nil)
+		}
+	}
+	if old == nil {
+		return nil, failures(nil, issuerErr, rootsErr)
+	}
+	if issuerErr == nil && !pair.Equal(old.pair) {
+		next, err := newAuthority(pair, old.bundle, profile, now)
+		if err == nil {
+			return next, append(changes(old, next), failures(old, nil, cmp.Or(rootsErr, errStrands))...)
+		}
+		issuerErr = err
+	}
+	if rootsErr == nil && !bytes.Equal(bundle, old.bundle) {
+		next, err := newAuthority(old.pair, bundle, profile, now)
+		if err == nil {
+			return next, append(changes(old, next), failures(old, issuerErr, nil)...)
+		}
+		rootsErr = fmt.Errorf("%w: %w", errStrands, err)
+	}
+	return old, failures(old, issuerErr, rootsErr)
+}
+
+var errStrands = errors.New("the issuer does not lead to any trust anchor of the bundle")
+
+func newAuthority(pair ca.Pair, bundle []byte, profile ca.Profile, now time.Time) (*Authority, error) {
+	roots, err := mesh.ParseRoots(bundle)
+	if err != nil {
+		return nil, err
+	}
+	issuer, err := ca.Load(pair.CertPEM, pair.KeyPEM, roots, profile, now)
+	if err != nil {
+		return nil, err
+	}
+	return &Authority{Issuer: issuer, Roots: roots, pair: pair, bundle: bundle}, nil
+}
+
+func changes(old, next *Authority) []notice {
+	var notices []notice
+	if old == nil {
+		return nil
+	}
+	if !old.Issuer.Certificate().Equal(next.Issuer.Certificate()) {
+		notices = append(notices, notice{reason: issuerUpdated, message: fmt.Sprintf("certificates are issued by %q, valid until %s",
+			next.Issuer.Certificate().Subject, next.Issuer.NotAfter().UTC().Format(time.RFC3339))})
+	}
+	if !bytes.Equal(old.bundle, next.bundle) {
+		notices = append(notices, notice{reason: rootsUpdated, message: fmt.Sprintf("the bundle of trust anchors has %d", len(next.Roots))})
+	}
+	return notices
+}
+
+func failures(old *Authority, issuerErr, rootsErr error) []notice {
+	stays := ""
+	if old != nil {
+		stays = "; the last good one stays in force"
+	}
+	var notices []notice
+	if issuerErr != nil {
+		notices = append(notices, notice{warning: true, reason: issuerValidationFailed, message: issuerErr.Error() + stays})
+	}
+	if rootsErr != nil {
+		notices = append(notices, notice{warning: true, reason: rootsValidationFailed, message: rootsErr.Error() + stays})
+	}
+	return notices
+}
+
+// issuerPair reads the issuer Secret in either scheme: linkerd.io/tls (crt.pem, key.pem) or kubernetes.io/tls (tls.crt, tls.key).
+func issuerPair(s *corev1.Secret) (ca.Pair, error) {
+	if s == nil {
+		return ca.Pair{}, fmt.Errorf("Secret %s does not exist", mesh.IssuerSecret)
+	}
+	for _, scheme := range [][2]string{{"crt.pem", "key.pem"}, {corev1.TLSCertKey, corev1.TLSPrivateKeyKey}} {
+		cert, key := s.Data[scheme[0]], s.Data[scheme[1]]
+		if len(cert) > 0 && len(key) > 0 {
+			return ca.Pair{CertPEM: cert, KeyPEM: key}, nil
+		}
+	}
+	return ca.Pair{}, fmt.Errorf("Secret %s has neither crt.pem and key.pem nor tls.crt and tls.key", s.Name)
+}
+
+func rootsBundle(c *corev1.ConfigMap) ([]byte, error) {
+	if c == nil {
+		return nil, fmt.Errorf("ConfigMap %s does not exist", mesh.TrustRootsConfigMap)
+	}
+	if c.Data[mesh.TrustRootsKey] == "" {
+		return nil, fmt.Errorf("ConfigMap %s has no key %s", c.Name, mesh.TrustRootsKey)
+	}
+	return []byte(c.Data[mesh.TrustRootsKey]), nil
+}
+
+// equal reports whether both say the same, byte for byte.
+func (a *Authority) equal(b *Authority) bool {
+	return a.pair.Equal(b.pair) && bytes.Equal(a.bundle, b.bundle)
+}

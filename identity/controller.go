@@ -1,0 +1,142 @@
+package identity
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/tulle-mesh/tulle/api/pb"
+	"github.com/tulle-mesh/tulle/identity/ca"
+	"github.com/tulle-mesh/tulle/internal/latest"
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+// maxRequestBytes is enough for any token and any request with a key of a type that is accepted.
+const maxRequestBytes = 16 << 10
+
+// Config is what an identity controller needs.
+type Config struct {
+	Client   kubernetes.Interface
+	Listener net.Listener // where Certify is served; closed by Run
+	// Namespace is the control plane's, Replica the name of this pod.
+	Namespace   string
+	Replica     string
+	TrustDomain string
+	Profile     ca.Profile
+	// ExternalIssuer says that somebody else writes the issuer Secret, ExternalRoots that somebody else writes the bundle in Namespace.
+	ExternalIssuer bool
+	ExternalRoots  bool
+	Limits         Limits
+	Log            *zap.Logger
+	Registry       prometheus.Registerer
+}
+
+// Controller is one replica of the identity controller.
+type Controller struct {
+	cfg       Config
+	authority latest.Cell[*Authority]
+	metrics   *metrics
+	serving   *serving
+	server    *Server
+	listener  net.Listener
+}
+
+// New checks the configuration and registers the metrics; it touches neither network nor cluster.
+func New(cfg Config) (*Controller, error) {
+	if err := cfg.Profile.Validate(); err != nil {
+		return nil, err
+	}
+	id := mesh.ID{TrustDomain: cfg.TrustDomain, Namespace: cfg.Namespace, ServiceAccount: mesh.IdentityName}
+	if err := id.Validate(); err != nil {
+		return nil, fmt.Errorf("identity of the controller: %w", err)
+	}
+	if cfg.Replica == "" {
+		return nil, errors.New("the replica has no name to be elected by")
+	}
+	c := &Controller{cfg: cfg}
+	c.metrics = newMetrics(cfg.Registry, &c.authority)
+	c.listener = newBoundedListener(cfg.Listener, c.metrics.refusals.WithLabelValues(reasonConnections))
+	c.serving = &serving{id: id, authority: &c.authority, log: cfg.Log.Named("serving"), ready: make(chan struct{})}
+	reviewer := &TokenReview{Client: cfg.Client, TrustDomain: cfg.TrustDomain}
+	c.server = newServer(&c.authority, reviewer, cfg.Limits, cfg.Log.Named("certify"), c.metrics)
+	return c, nil
+}
+
+// Ready is closed when the first certificate can be issued.
+func (c *Controller) Ready() <-chan struct{} { return c.serving.ready }
+
+// Run follows the cluster's issuer and trust anchors, serves Certify, and does the leader's work while this replica is the leader,
+// until ctx ends or a part fails.
+func (c *Controller) Run(ctx context.Context) error {
+	cfg := c.cfg
+	events, end := newAnnouncer(ctx, cfg.Client, cfg.Namespace, c.metrics, cfg.Log)
+	defer end()
+	wake := make(chan struct{}, 1)
+	follow := &follower{
+		client: cfg.Client, namespace: cfg.Namespace, profile: cfg.Profile, authority: &c.authority,
+		changed: func() { signal(wake) }, tell: events.tell, log: cfg.Log,
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return follow.Run(ctx) })
+	group.Go(func() error { return c.serving.Run(ctx) })
+	group.Go(func() error { return c.serve(ctx) })
+	group.Go(func() error {
+		return lead(ctx, cfg.Client, cfg.Namespace, cfg.Replica, func(ctx context.Context) error { return c.leader(ctx, wake) })
+	})
+	return group.Wait()
+}
+
+// leader is what one replica alone does.
+func (c *Controller) leader(ctx context.Context, wake <-chan struct{}) error {
+	cfg := c.cfg
+	cfg.Log.Info("leading")
+	c.metrics.leader.Set(1)
+	defer c.metrics.leader.Set(0)
+	keep := &keeper{
+		client: cfg.Client, namespace: cfg.Namespace, trustDomain: cfg.TrustDomain,
+		own:       ownership{externalIssuer: cfg.ExternalIssuer, externalRoots: cfg.ExternalRoots},
+		authority: &c.authority, wake: wake, log: cfg.Log.Named("keeper"),
+	}
+	publish := &publisher{
+		client: cfg.Client, namespace: cfg.Namespace, authority: &c.authority, metrics: c.metrics, log: cfg.Log.Named("publisher"),
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return keep.Run(ctx) })
+	group.Go(func() error { return publish.Run(ctx) })
+	return group.Wait()
+}
+
+// serve answers Certify from the moment that there is a certificate to present.
+func (c *Controller) serve(ctx context.Context) error {
+	select {
+	case <-c.serving.ready:
+	case <-ctx.Done():
+		_ = c.listener.Close()
+		return ctx.Err()
+	}
+	server := grpc.NewServer(
+		grpc.Creds(credentials.NewTLS(c.serving.tlsConfig())),
+		grpc.MaxRecvMsgSize(maxRequestBytes),
+		grpc.MaxHeaderListSize(maxRequestBytes),
+		grpc.MaxConcurrentStreams(8),
+		grpc.ConnectionTimeout(5*time.Second),
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 30 * time.Second, MaxConnectionAge: 5 * time.Minute}),
+	)
+	pb.RegisterIdentityServer(server, c.server)
+	stop := context.AfterFunc(ctx, server.GracefulStop)
+	defer stop()
+	if err := server.Serve(c.listener); err != nil {
+		return fmt.Errorf("serve certify requests: %w", err)
+	}
+	return ctx.Err()
+}

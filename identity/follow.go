@@ -1,0 +1,122 @@
+package identity
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	coreinformers "k8s.io/client-go/informers/core/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/tulle-mesh/tulle/identity/ca"
+	"github.com/tulle-mesh/tulle/internal/latest"
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+// recheckInterval is how often what was refused is looked at again: an issuer may become valid by the clock alone.
+const recheckInterval = time.Minute
+
+// follower turns the issuer Secret and the bundle of namespace tulle into an Authority, on every replica.
+type follower struct {
+	client    kubernetes.Interface
+	namespace string
+	profile   ca.Profile
+	authority *latest.Cell[*Authority] // written here alone
+	changed   func()                   // called after each event of either object
+	tell      func(notice)
+	log       *zap.Logger
+}
+
+// named returns list options that a role with resourceNames allows.
+func named(name string) func(*metav1.ListOptions) {
+	return func(o *metav1.ListOptions) {
+		o.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, name).String()
+	}
+}
+
+func (f *follower) Run(ctx context.Context) error {
+	events := make(chan struct{}, 1) // one pending event stands for any number: both objects are read again
+	notify := cache.ResourceEventHandlerFuncs{
+		AddFunc:    func(any) { signal(events) },
+		UpdateFunc: func(any, any) { signal(events) },
+		DeleteFunc: func(any) { signal(events) },
+	}
+	secrets := coreinformers.NewFilteredSecretInformer(f.client, f.namespace, 0, nil, named(mesh.IssuerSecret))
+	roots := coreinformers.NewFilteredConfigMapInformer(f.client, f.namespace, 0, nil, named(mesh.TrustRootsConfigMap))
+	group, ctx := errgroup.WithContext(ctx)
+	for _, informer := range []cache.SharedIndexInformer{secrets, roots} {
+		if _, err := informer.AddEventHandler(notify); err != nil {
+			return fmt.Errorf("watch issuer and trust anchors: %w", err)
+		}
+		group.Go(func() error { informer.RunWithContext(ctx); return ctx.Err() })
+	}
+	group.Go(func() error {
+		if !cache.WaitForCacheSync(ctx.Done(), secrets.HasSynced, roots.HasSynced) {
+			return ctx.Err()
+		}
+		return f.loop(ctx, events, func() input { return f.read(secrets.GetStore(), roots.GetStore()) })
+	})
+	return group.Wait()
+}
+
+func (f *follower) read(secrets, roots cache.Store) input {
+	var in input
+	if obj, ok, _ := secrets.GetByKey(f.namespace + "/" + mesh.IssuerSecret); ok {
+		in.issuer, _ = obj.(*corev1.Secret)
+	}
+	if obj, ok, _ := roots.GetByKey(f.namespace + "/" + mesh.TrustRootsConfigMap); ok {
+		in.roots, _ = obj.(*corev1.ConfigMap)
+	}
+	return in
+}
+
+func (f *follower) loop(ctx context.Context, events <-chan struct{}, read func() input) error {
+	recheck := time.NewTicker(recheckInterval)
+	defer recheck.Stop()
+	var told []notice
+	var version string // of the Secret that was looked at last
+	for {
+		in := read()
+		old, _ := f.authority.Load()
+		next, notices := resolve(old, in, f.profile, time.Now())
+		if next != nil && (old == nil || !next.equal(old)) {
+			f.authority.Store(next)
+			f.log.Info("authority in force", zap.Stringer("issuer", next.Issuer.Certificate().Subject),
+				zap.Time("notAfter", next.Issuer.NotAfter()), zap.Int("anchors", len(next.Roots)))
+		}
+		if in.issuer != nil && in.issuer.ResourceVersion != version {
+			if version != "" && len(notices) == 0 && old != nil {
+				notices = []notice{{reason: issuerUpdateSkipped, message: "the issuer in the Secret is the one in force"}}
+			}
+			version = in.issuer.ResourceVersion
+		}
+		if !slices.Equal(notices, told) {
+			for _, n := range notices {
+				f.tell(n)
+			}
+			told = notices
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-events:
+			f.changed()
+		case <-recheck.C:
+		}
+	}
+}
+
+// signal leaves a value in a channel of capacity one, unless there is one.
+func signal(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,149 @@
+package identity
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	coreinformers "k8s.io/client-go/informers/core/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/workqueue"
+
+	"github.com/tulle-mesh/tulle/internal/latest"
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+// publishers is how many namespaces are written at one time.
+const publishers = 4
+
+// publisher is the leader's part in all other namespaces: it keeps a copy of the bundle in each.
+type publisher struct {
+	client    kubernetes.Interface
+	namespace string // where the source is
+	authority *latest.Cell[*Authority]
+	metrics   *metrics
+	log       *zap.Logger
+}
+
+func (p *publisher) Run(ctx context.Context) error {
+	namespaces := coreinformers.NewNamespaceInformer(p.client, 0, nil)
+	copies := coreinformers.NewFilteredConfigMapInformer(p.client, metav1.NamespaceAll, 0, nil, named(mesh.TrustRootsConfigMap))
+	queue := workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[string](100*time.Millisecond, time.Minute))
+	add := func(namespace func(metav1.Object) string) cache.ResourceEventHandlerFuncs {
+		return handler(func(obj metav1.Object) { queue.Add(namespace(obj)) })
+	}
+	if err := watch(namespaces, add(metav1.Object.GetName)); err != nil {
+		return err
+	}
+	if err := watch(copies, add(metav1.Object.GetNamespace)); err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { namespaces.RunWithContext(ctx); return ctx.Err() })
+	group.Go(func() error { copies.RunWithContext(ctx); return ctx.Err() })
+	group.Go(func() error { <-ctx.Done(); queue.ShutDown(); return ctx.Err() })
+	group.Go(func() error {
+		if !cache.WaitForCacheSync(ctx.Done(), namespaces.HasSynced, copies.HasSynced) {
+			return ctx.Err()
+		}
+		for range publishers {
+			group.Go(func() error { p.work(ctx, queue, namespaces.GetStore(), copies.GetStore()); return ctx.Err() })
+		}
+		return p.followBundle(ctx, queue, namespaces.GetStore())
+	})
+	return group.Wait()
+}
+
+// watch adds the handler and keeps of each object only what is looked at.
+func watch(informer cache.SharedIndexInformer, h cache.ResourceEventHandler) error {
+	if err := informer.SetTransform(func(obj any) (any, error) {
+		if o, ok := obj.(metav1.Object); ok {
+			o.SetManagedFields(nil)
+		}
+		return obj, nil
+	}); err != nil {
+		return fmt.Errorf("watch: %w", err)
+	}
+	if _, err := informer.AddEventHandler(h); err != nil {
+		return fmt.Errorf("watch: %w", err)
+	}
+	return nil
+}
+
+func handler(do func(metav1.Object)) cache.ResourceEventHandlerFuncs {
+	each := func(obj any) {
+		if gone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+			obj = gone.Obj
+		}
+		if o, ok := obj.(metav1.Object); ok {
+			do(o)
+		}
+	}
+	return cache.ResourceEventHandlerFuncs{AddFunc: each, UpdateFunc: func(_, obj any) { each(obj) }, DeleteFunc: each}
+}
+
+// followBundle queues every namespace whenever the bundle in force is another one.
+func (p *publisher) followBundle(ctx context.Context, queue workqueue.TypedRateLimitingInterface[string], namespaces cache.Store) error {
+	var seen uint64
+	for {
+		var err error
+		if _, seen, err = p.authority.Wait(ctx, seen); err != nil {
+			return err
+		}
+		for _, name := range namespaces.ListKeys() {
+			queue.Add(name)
+		}
+	}
+}
+
+func (p *publisher) work(ctx context.Context, queue workqueue.TypedRateLimitingInterface[string], namespaces, copies cache.Store) {
+	for {
+		name, shutdown := queue.Get()
+		if shutdown {
+			return
+		}
+		if err := p.reconcile(ctx, name, namespaces, copies); err != nil && ctx.Err() == nil {
+			p.metrics.copies.WithLabelValues("error").Inc()
+			p.log.Warn("trust anchors not written", zap.String("namespace", name), zap.Error(err))
+			queue.AddRateLimited(name)
+		} else {
+			queue.Forget(name)
+		}
+		queue.Done(name)
+	}
+}
+
+// reconcile writes the copy of one namespace if it is missing or says something else.
+func (p *publisher) reconcile(ctx context.Context, name string, namespaces, copies cache.Store) error {
+	authority, seq := p.authority.Load()
+	if seq == 0 || name == p.namespace {
+		return nil
+	}
+	obj, ok, _ := namespaces.GetByKey(name)
+	if ns, isNS := obj.(*corev1.Namespace); !ok || !isNS || ns.DeletionTimestamp != nil {
+		return nil
+	}
+	if obj, ok, _ := copies.GetByKey(name + "/" + mesh.TrustRootsConfigMap); ok {
+		if copied, ok := obj.(*corev1.ConfigMap); ok && p.isCurrent(copied, authority) {
+			return nil
+		}
+	}
+	err := applyRoots(ctx, p.client, name, p.namespace, authority.bundle)
+	if apierrors.IsNotFound(err) || apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
+		return nil // the namespace goes away, and the copy with it
+	}
+	if err == nil {
+		p.metrics.copies.WithLabelValues("success").Inc()
+	}
+	return err
+}
+
+func (p *publisher) isCurrent(c *corev1.ConfigMap, a *Authority) bool {
+	return c.Data[mesh.TrustRootsKey] == string(a.bundle) && c.Labels[mesh.ControlPlaneNSLabel] == p.namespace
+}

@@ -1,0 +1,162 @@
+package identity
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"net/netip"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/time/rate"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/peer"
+
+	"github.com/tulle-mesh/tulle/api/pb"
+	"github.com/tulle-mesh/tulle/identity/ca"
+	"github.com/tulle-mesh/tulle/internal/latest"
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+const (
+	// maxWait is how long a request waits for its turn when too many are in work.
+	maxWait = time.Second
+	// reviewTimeout bounds the question to the API server; proxies give up after ten seconds.
+	reviewTimeout = 8 * time.Second
+)
+
+// Server answers Certify. It may be used by several goroutines.
+type Server struct {
+	pb.UnimplementedIdentityServer
+
+	authority *latest.Cell[*Authority]
+	reviewer  Reviewer
+	log       *zap.Logger
+	metrics   *metrics
+
+	byAddress  *keyedLimiter[netip.Addr]
+	byIdentity *keyedLimiter[mesh.ID]
+	global     *rate.Limiter
+	inFlight   chan struct{} // holds one value for each request in work
+}
+
+func newServer(authority *latest.Cell[*Authority], reviewer Reviewer, limits Limits, log *zap.Logger, m *metrics) *Server {
+	return &Server{
+		authority:  authority,
+		reviewer:   newReviewCache(reviewer),
+		log:        log,
+		metrics:    m,
+		byAddress:  newKeyedLimiter[netip.Addr](limits.Address),
+		byIdentity: newKeyedLimiter[mesh.ID](limits.Identity),
+		global:     rate.NewLimiter(rate.Limit(limits.Global.PerSecond), limits.Global.Burst),
+		inFlight:   make(chan struct{}, limits.InFlight),
+	}
+}
+
+// Certify implements pb.IdentityServer; api/identity.proto lists its errors.
+func (s *Server) Certify(ctx context.Context, req *pb.CertifyRequest) (*pb.CertifyResponse, error) {
+	addr := peerAddr(ctx)
+	resp, err := s.certify(ctx, req, addr)
+	if err != nil {
+		var refusal *Refusal
+		if !errors.As(err, &refusal) {
+			refusal = refuse(codes.Internal, reasonIssue, "%w", err)
+		}
+		s.metrics.refusals.WithLabelValues(refusal.Reason).Inc()
+		s.log.Warn("certificate refused", zap.String("reason", refusal.Reason), zap.Error(refusal.Err), zap.Stringer("client", addr))
+		return nil, refusal
+	}
+	s.metrics.issued.Inc()
+	return resp, nil
+}
+
+func (s *Server) certify(ctx context.Context, req *pb.CertifyRequest, addr netip.Addr) (*pb.CertifyResponse, error) {
+	if !s.byAddress.allow(addr, time.Now()) {
+		return nil, refuse(codes.ResourceExhausted, reasonAddressLimit, "too many requests from %s", addr)
+	}
+	done, err := s.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	caller, err := s.review(ctx, req.GetToken())
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	if !s.byIdentity.allow(caller.ID, now) {
+		return nil, refuse(codes.ResourceExhausted, reasonIdentityLimit, "too many requests of %s", caller.ID)
+	}
+	if !s.global.AllowN(now, 1) {
+		return nil, refuse(codes.ResourceExhausted, reasonGlobalLimit, "too many requests of all workloads together")
+	}
+	return s.issue(req.GetCsr(), caller, addr, now)
+}
+
+// enter waits for a place among the requests in work.
+func (s *Server) enter(ctx context.Context) (leave func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, maxWait)
+	defer cancel()
+	select {
+	case s.inFlight <- struct{}{}:
+		return func() { <-s.inFlight }, nil
+	case <-ctx.Done():
+		return nil, refuse(codes.ResourceExhausted, reasonBusy, "%d requests are in work", cap(s.inFlight))
+	}
+}
+
+func (s *Server) review(ctx context.Context, token string) (Caller, error) {
+	if token == "" {
+		return Caller{}, refuse(codes.Unauthenticated, reasonTokenMissing, "the request has no token")
+	}
+	ctx, cancel := context.WithTimeout(ctx, reviewTimeout)
+	defer cancel()
+	return s.reviewer.Review(ctx, token)
+}
+
+func (s *Server) issue(csr []byte, caller Caller, addr netip.Addr, now time.Time) (*pb.CertifyResponse, error) {
+	authority, seq := s.authority.Load()
+	if seq == 0 {
+		return nil, refuse(codes.Unavailable, reasonIssuerMissing, "there is no issuer yet")
+	}
+	token, err := authority.Issuer.Prepare(csr, caller.ID, now)
+	switch {
+	case errors.Is(err, ca.ErrRequest):
+		return nil, refuse(codes.InvalidArgument, reasonRequest, "%w", err)
+	case errors.Is(err, ca.ErrForeignName):
+		return nil, refuse(codes.FailedPrecondition, reasonForeignName, "%w", err)
+	case errors.Is(err, ca.ErrIssuerExpired):
+		return nil, refuse(codes.Unavailable, reasonIssuerExpired, "%w", err)
+	case err != nil:
+		return nil, err
+	}
+	// The audit line comes first: a signature that nobody recorded cannot exist.
+	s.log.Info("certificate issued", zap.Stringer("id", caller.ID), zap.String("pod", caller.Pod), zap.String("podUID", caller.PodUID),
+		zap.String("serial", token.Serial.Text(16)), zap.Time("notAfter", token.NotAfter), zap.Stringer("client", addr))
+	leaf, err := authority.Issuer.Issue(token)
+	if err != nil {
+		return nil, err
+	}
+	return &pb.CertifyResponse{Chain: leaf.Chain, NotAfter: leaf.NotAfter.Unix(), TrustAnchors: encode(authority.Roots)}, nil
+}
+
+func encode(certs []*x509.Certificate) [][]byte {
+	out := make([][]byte, len(certs))
+	for i, cert := range certs {
+		out[i] = cert.Raw
+	}
+	return out
+}
+
+// peerAddr returns the address that the request comes from; the zero Addr, one key for all, if that cannot be told.
+func peerAddr(ctx context.Context) netip.Addr {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return netip.Addr{}
+	}
+	addr, err := netip.ParseAddrPort(p.Addr.String())
+	if err != nil {
+		return netip.Addr{}
+	}
+	return addr.Addr().Unmap()
+}

@@ -1,0 +1,101 @@
+package identity
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/tulle-mesh/tulle/internal/latest"
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+// servingRetry is the pause after the server could not issue its own certificate.
+const servingRetry = 10 * time.Second
+
+// serving keeps the certificate that the server itself presents: one that it issues to itself by the same rules as any other, anew
+// whenever the authority changes or half of the life is over.
+type serving struct {
+	id        mesh.ID
+	authority *latest.Cell[*Authority]
+	log       *zap.Logger
+	cert      atomic.Pointer[tls.Certificate]
+	ready     chan struct{} // closed with the first certificate
+	once      sync.Once
+}
+
+func (s *serving) Run(ctx context.Context) error {
+	authority, seen, err := s.authority.Wait(ctx, 0)
+	for err == nil {
+		pause := servingRetry
+		if cert, issueErr := selfIssue(authority, s.id, time.Now()); issueErr != nil {
+			s.log.Error("certificate of the server itself not renewed", zap.Error(issueErr))
+		} else {
+			s.cert.Store(cert)
+			s.once.Do(func() { close(s.ready) })
+			pause = max(servingRetry, time.Until(cert.Leaf.NotAfter)/2)
+		}
+		authority, seen, err = s.next(ctx, authority, seen, pause)
+	}
+	return err
+}
+
+// next waits for another authority, for the pause at most.
+func (s *serving) next(ctx context.Context, current *Authority, seen uint64, pause time.Duration) (*Authority, uint64, error) {
+	waiting, cancel := context.WithTimeout(ctx, pause)
+	defer cancel()
+	authority, seq, err := s.authority.Wait(waiting, seen)
+	if err != nil {
+		return current, seen, ctx.Err()
+	}
+	return authority, seq, nil
+}
+
+func selfIssue(authority *Authority, id mesh.ID, now time.Time) (*tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("make key: %w", err)
+	}
+	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{URIs: []*url.URL{id.URI()}}, key)
+	if err != nil {
+		return nil, fmt.Errorf("make certificate request: %w", err)
+	}
+	token, err := authority.Issuer.Prepare(csr, id, now)
+	if err != nil {
+		return nil, err
+	}
+	leaf, err := authority.Issuer.Issue(token)
+	if err != nil {
+		return nil, err
+	}
+	cert, err := x509.ParseCertificate(leaf.Chain[0])
+	if err != nil {
+		return nil, fmt.Errorf("parse own certificate: %w", err)
+	}
+	return &tls.Certificate{Certificate: leaf.Chain, PrivateKey: key, Leaf: cert}, nil
+}
+
+// tlsConfig is mesh TLS without certificates of clients: they come here to get one.
+func (s *serving) tlsConfig() *tls.Config {
+	return &tls.Config{
+		MinVersion:             tls.VersionTLS13,
+		CurvePreferences:       []tls.CurveID{tls.X25519MLKEM768, tls.X25519, tls.CurveP256},
+		SessionTicketsDisabled: true,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			if cert := s.cert.Load(); cert != nil {
+				return cert, nil
+			}
+			return nil, errors.New("the identity controller has no issuer yet")
+		},
+	}
+}
