@@ -42,6 +42,44 @@ generate: ## write the generated code again
 generated: generate ## check that the generated code is what generate writes
 	@git diff --exit-code -- '*.pb.go' || { echo "run make generate and commit the result" >&2; exit 1; }
 
+# --- programs and images ---
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+REGISTRY ?= ghcr.io/tulle-mesh
+GOARCH ?= $(shell go env GOARCH)
+PROGRAMS := tulle tulle-controller tulle-proxy
+GO_STATIC := CGO_ENABLED=0 GOARCH=$(GOARCH) go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)'
+
+.PHONY: build
+build: ## the CLI, the controller and the proxy, static, into bin/
+	@mkdir -p bin
+	for p in $(PROGRAMS); do $(GO_STATIC) -o bin/$$p ./cmd/$$p; done
+
+.PHONY: images
+images: ## dist/proxy.tar and dist/controller.tar for docker load, kind load image-archive and ctr import
+	@mkdir -p dist bin
+	for p in controller proxy; do \
+	  $(GO_STATIC) -o bin/tulle-$$p ./cmd/tulle-$$p; \
+	  go run -C tools ./image --name $(REGISTRY)/$$p:$(VERSION) --arch $(GOARCH) --output $(CURDIR)/dist/$$p.tar \
+	    --file /tulle-$$p=$(CURDIR)/bin/tulle-$$p --entrypoint /tulle-$$p \
+	    --label org.opencontainers.image.title=tulle-$$p --label org.opencontainers.image.version=$(VERSION) \
+	    --label org.opencontainers.image.source=https://github.com/tulle-mesh/tulle --label org.opencontainers.image.licenses=Apache-2.0; \
+	done
+
+# --- a real Kubernetes on this machine ---
+
+.PHONY: cluster
+cluster: ## start Kubernetes in namespaces of this machine, without uplink (NODES=3 for three zones); needs root
+	cd test && go run ./cluster up $(if $(NODES),--nodes $(NODES))
+
+.PHONY: cluster-down
+cluster-down: ## end that cluster and remove everything of it
+	cd test && go run ./cluster down
+
+.PHONY: cluster-load
+cluster-load: images ## build the images and import them into that cluster
+	cd test && go run ./cluster load $(CURDIR)/dist/controller.tar $(CURDIR)/dist/proxy.tar
+
 # --- benchmark ---
 
 .PHONY: bench
