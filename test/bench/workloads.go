@@ -61,6 +61,7 @@ var workloads = []workload{
 	{name: "W6b", title: "opaque TCP: connect, one exchange, close", kind: systems.TCP, phases: []phase{{layout: isolated, measure: churn}}},
 	{name: "W7", title: "idle connections", kind: systems.HTTP, once: true, quick: true, phases: []phase{{layout: isolated, measure: hold}}},
 	{name: "W7t", title: "idle opaque connections", kind: systems.TCP, once: true, phases: []phase{{layout: isolated, measure: hold}}},
+	{name: "W9", title: "W1 at half load beside an endless download", kind: systems.HTTP, phases: []phase{{layout: shared, measure: mixed}}},
 	{name: "W10", title: "64 stalled readers of an endless body", kind: systems.HTTP, once: true, phases: []phase{{layout: isolated, measure: stall}}},
 }
 
@@ -176,4 +177,25 @@ func churn(ctx context.Context, n *lane) (figures, error) {
 		return n.blast(ctx, "-kind", string(n.kind), "-conns", "16", "-duration", d.String(), "churn")
 	})
 	return f, err
+}
+
+// mixed measures latencies at a fixed rate while one client downloads without end through the same pair.
+func mixed(ctx context.Context, n *lane) (figures, error) {
+	length := n.bench.plan.warmup + n.bench.plan.measure + time.Second
+	var download outcome
+	ended := make(chan error, 1)
+	go func() {
+		var err error
+		download, _, err = n.blast(ctx, "-path", "/endless", "-duration", length.String(), "download")
+		ended <- err
+	}()
+	f, err := steady("mixed", highShare, systems.HTTP)(ctx, n)
+	if other := <-ended; err == nil {
+		err = other
+	}
+	if err != nil {
+		return nil, err
+	}
+	f["mixed.gbps"] = download.Bytes * 8 / 1e9 / download.Seconds
+	return f, nil
 }

@@ -106,3 +106,27 @@ func runStall(c config, loop *poll.Loop) (Result, error) {
 	}
 	return Result{Requests: int64(stalled)}, park(loop, func(time.Time) time.Duration { return 50 * time.Millisecond })
 }
+
+// runDownload reads an endless body on every connection as fast as it comes.
+func runDownload(c config, loop *poll.Loop) (Result, error) {
+	count := &counter{}
+	var conns []*httpConn
+	for range c.conns {
+		h, err := openHTTP(loop, c, count, netip.Addr{})
+		if err == nil {
+			err = h.send()
+		}
+		if err != nil {
+			return Result{}, err
+		}
+		conns = append(conns, h)
+	}
+	if err := until(loop, time.Now().Add(c.duration)); err != nil {
+		return Result{}, err
+	}
+	result := Result{Seconds: c.duration.Seconds()}
+	for _, h := range conns {
+		result.Bytes += h.bytes
+	}
+	return result, count.failure
+}

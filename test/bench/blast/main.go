@@ -69,7 +69,7 @@ func run() error {
 	flag.BoolVar(&c.down, "down", false, "from server to client (bulk)")
 	flag.Parse()
 	if flag.NArg() != 2 {
-		return errors.New("usage: blast [flags] rate|stream|bulk|churn|hold|stall ADDRESS")
+		return errors.New("usage: blast [flags] rate|stream|bulk|download|churn|hold|stall ADDRESS")
 	}
 	var err error
 	if c.addr, err = netip.ParseAddrPort(flag.Arg(1)); err != nil {
@@ -77,6 +77,7 @@ func run() error {
 	}
 	modes := map[string]func(config, *poll.Loop) (Result, error){
 		"rate": runRate, "stream": runStream, "bulk": runBulk, "churn": runChurn, "hold": runHold, "stall": runStall,
+		"download": runDownload,
 	}
 	mode := modes[flag.Arg(0)]
 	if mode == nil {

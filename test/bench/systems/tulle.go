@@ -1,16 +1,84 @@
 package systems
 
 import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
 	"os"
+	"path/filepath"
 
 	"github.com/tulle-mesh/tulle/test/bench/lab"
 )
 
+// tulle runs the proxy that `make` builds, with a configuration file in place of the control plane. Everything else is as in a pod:
+// detection where the traffic is HTTP, an authenticated peer required, metrics on.
 func tulle(path string) *System {
 	missing := ""
 	if _, err := os.Stat(path); err != nil {
 		missing = "tulle-proxy is not built"
 	}
-	return &System{Name: "tulle", Long: "Tulle's proxy, without a control plane", Missing: missing, Hybrid: true, Entry: outer,
-		Commands: func(s Setup) ([]lab.Command, error) { return nil, nil }}
+	return &System{Name: "tulle", Long: "Tulle's proxy, with a file in place of the control plane", Missing: missing, Hybrid: true, Entry: outer,
+		Commands: func(s Setup) ([]lab.Command, error) {
+			var commands []lab.Command
+			for side, file := range map[string]tulleFile{"in": tulleIn(s), "out": tulleOut(s)} {
+				config := filepath.Join(s.Dir, "tulle-"+side+".json")
+				text, err := json.Marshal(file)
+				if err != nil {
+					return nil, fmt.Errorf("encode %s: %w", config, err)
+				}
+				if err := os.WriteFile(config, text, 0o600); err != nil {
+					return nil, fmt.Errorf("write configuration: %w", err)
+				}
+				commands = append(commands, lab.Command{Name: "tulle-" + side, Path: path, Args: []string{"--local", config}, CPUs: s.CPUs,
+					Env: []string{fmt.Sprint("GOMAXPROCS=", s.Threads)}})
+			}
+			return commands, nil
+		}}
+}
+
+// tulleFile is the proxy's local configuration.
+type tulleFile struct {
+	Certificate string          `json:"certificate"`
+	Key         string          `json:"key"`
+	Anchors     string          `json:"anchors"`
+	Admin       netip.AddrPort  `json:"admin"`
+	Outbound    []tulleOutbound `json:"outbound,omitempty"`
+	Inbound     []tulleInbound  `json:"inbound,omitempty"`
+}
+
+type tulleOutbound struct {
+	Listen    netip.AddrPort  `json:"listen"`
+	Authority string          `json:"authority"`
+	Protocol  string          `json:"protocol"`
+	Endpoints []tulleEndpoint `json:"endpoints"`
+}
+
+type tulleEndpoint struct {
+	Addr     netip.AddrPort `json:"addr"`
+	Identity string         `json:"identity"`
+}
+
+type tulleInbound struct {
+	Listen   netip.AddrPort `json:"listen"`
+	App      netip.AddrPort `json:"app"`
+	Protocol string         `json:"protocol"`
+	Policy   string         `json:"policy"`
+}
+
+func tulleProtocol(k Kind) string {
+	if k == TCP {
+		return "opaque"
+	}
+	return "detect"
+}
+
+func tulleOut(s Setup) tulleFile {
+	return tulleFile{Certificate: s.PKI.Client.Chain, Key: s.PKI.Client.Key, Anchors: s.PKI.Roots, Admin: netip.AddrPortFrom(s.Out.Addr(), 4191),
+		Outbound: []tulleOutbound{{Listen: s.Out, Authority: "app.bench.svc.cluster.local:80", Protocol: tulleProtocol(s.Kind),
+			Endpoints: []tulleEndpoint{{Addr: s.In, Identity: s.PKI.Server.SPIFFE}}}}}
+}
+
+func tulleIn(s Setup) tulleFile {
+	return tulleFile{Certificate: s.PKI.Server.Chain, Key: s.PKI.Server.Key, Anchors: s.PKI.Roots, Admin: netip.AddrPortFrom(s.In.Addr(), 4191),
+		Inbound: []tulleInbound{{Listen: s.In, App: s.App, Protocol: tulleProtocol(s.Kind), Policy: "all-authenticated"}}}
 }
