@@ -27,8 +27,6 @@ func (v *Values) checkCredentials(now time.Time) (warnings []string, err error) 
 	switch {
 	case external && (tls.CrtPEM != "" || tls.KeyPEM != ""):
 		return nil, errors.New("an issuer certificate or key must not be given when the issuer is an external one")
-	case external && v.IdentityTrustAnchorsPEM == "" && !v.Identity.ExternalCA:
-		return nil, errors.New("a trust anchors file must be specified when the issuer is an external one, unless the trust anchors are external too")
 	case !external && v.Identity.ExternalCA && tls.CrtPEM == "":
 		return nil, errors.New("external trust anchors need an issuer: give its certificate and key, or say that it is external")
 	case !given:

@@ -31,7 +31,7 @@ func Documents(stream []byte) []string {
 	var docs []string
 	for doc := range strings.SplitSeq("\n"+string(stream), "\n---\n") {
 		if strings.TrimSpace(doc) != "" {
-			docs = append(docs, doc)
+			docs = append(docs, strings.TrimPrefix(doc, "\n")+"\n")
 		}
 	}
 	return docs
