@@ -20,11 +20,11 @@ var version = "dev"
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	os.Exit(run(ctx, os.Args, streams{in: os.Stdin, out: os.Stdout, err: os.Stderr}))
+	os.Exit(run(ctx, os.Args, streams{in: os.Stdin, out: os.Stdout, err: os.Stderr}, connect))
 }
 
 // run is the whole program; it returns the exit code.
-func run(ctx context.Context, args []string, std streams) int {
+func run(ctx context.Context, args []string, std streams, connect connector) int {
 	root := newRoot(args[0], std, connect)
 	if extension, rest, ok := findExtension(root, args[1:]); ok {
 		return runExtension(ctx, extension, rest, std)

@@ -59,8 +59,14 @@ command X runs the program tulle-X or linkerd-X from PATH.`,
 	root.SetIn(std.in)
 	root.SetOut(std.out)
 	root.SetErr(std.err)
+	root.SetGlobalNormalizationFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		if name == "tulle-namespace" {
+			name = "linkerd-namespace"
+		}
+		return pflag.NormalizedName(name)
+	})
 	c.flags.register(root.PersistentFlags())
-	root.AddCommand(c.installCommand())
+	root.AddCommand(c.installCommand(), c.injectCommand(), c.uninjectCommand())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	return root
@@ -78,12 +84,6 @@ func (f *globalFlags) register(fs *pflag.FlagSet) {
 	if namespace == "" {
 		namespace = mesh.ControlPlaneNamespace
 	}
-	fs.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
-		if name == "tulle-namespace" {
-			name = "linkerd-namespace"
-		}
-		return pflag.NormalizedName(name)
-	})
 	fs.StringVarP(&f.controlNamespace, "linkerd-namespace", "L", namespace,
 		"namespace of the control plane; also --tulle-namespace and the variable LINKERD_NAMESPACE")
 	fs.StringVarP(&f.namespace, "namespace", "n", "", "namespace of what the command is about (default: that of the kubeconfig's context)")

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/yaml"
+)
+
+func TestInjectGolden(t *testing.T) {
+	for name, args := range map[string][]string{
+		"inject/mixed.txt":          {"testdata/inject/mixed.yaml"},
+		"inject/mixed-manual.txt":   {"--manual", "--ignore-cluster", "-n", "shop", "testdata/inject/mixed.yaml"},
+		"inject/cronjob.txt":        {"--ingress", "--skip-outbound-ports=3306,9000-9010", "testdata/inject/cronjob.yaml"},
+		"inject/cronjob-manual.txt": {"--manual", "--ignore-cluster", "--proxy-image=example.org/proxy", "testdata/inject/cronjob.yaml"},
+		"inject/nothing.txt":        {"testdata/inject/nothing.yaml"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := runCLI(t, noCluster, "", append([]string{"inject"}, args...)...)
+			if r.code != 0 {
+				t.Fatalf("exit code %d: %s", r.code, r.err)
+			}
+			golden(t, name, r)
+		})
+	}
+}
+
+func TestUninjectUndoesInject(t *testing.T) {
+	for _, mode := range [][]string{nil, {"--manual", "--ignore-cluster"}} {
+		for _, file := range []string{"testdata/inject/cronjob.yaml", "testdata/inject/mixed.yaml"} {
+			meshed := runCLI(t, noCluster, "", append(append([]string{"inject"}, mode...), file)...)
+			bare := runCLI(t, noCluster, meshed.out, "uninject", "-")
+			if bare.code != 0 {
+				t.Fatalf("exit code %d: %s", bare.code, bare.err)
+			}
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(trees(t, string(data)), trees(t, bare.out)); diff != "" {
+				t.Errorf("%s with %q does not come back (-was +is):\n%s", file, mode, diff)
+			}
+		}
+	}
+}
+
+// trees returns the documents of a manifest without empty metadata, which uninject may leave behind.
+func trees(t *testing.T, manifest string) []map[string]any {
+	t.Helper()
+	var out []map[string]any
+	for _, doc := range splitDocuments("test", []byte(manifest)) {
+		var tree map[string]any
+		if err := yaml.Unmarshal([]byte(doc.text), &tree); err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, dropEmpty(tree).(map[string]any))
+	}
+	return out
+}
+
+func dropEmpty(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for k, below := range v {
+			if m, ok := dropEmpty(below).(map[string]any); ok && len(m) == 0 {
+				delete(v, k)
+			}
+		}
+	case []any:
+		for _, item := range v {
+			dropEmpty(item)
+		}
+	}
+	return v
+}
+
+func TestInjectNamesDocumentLineAndField(t *testing.T) {
+	for name, test := range map[string]struct{ manifest, want string }{
+		"a syntax error":         {"a: b\n---\nkind: Pod\nspec: {\n", "stdin: document 2, line 4: "},
+		"a tab":                  {"# x\n\nkind: Pod\nspec:\n\ta: b\n", "stdin: document 1, line 5: "},
+		"a wrong type":           {"kind: Pod\nspec:\n  containers:\n  - name: a\n    ports: [{containerPort: 80}, {containerPort: eighty}]\n", "document 1, line 5: spec.containers.ports.containerPort: is a string, want int32"},
+		"a wrong type in a List": {"kind: List\nitems:\n- kind: Deployment\n  spec:\n    template:\n      spec:\n        containers: web\n", "document 1, line 7: items[0].spec.template.spec.containers: is a string"},
+		"a list of nothing":      {"kind: List\nitems: {a: b}\n", "document 1, line 2: items: is not a list"},
+		"a scalar":               {"hello\n", "document 1, line 1: not an object"},
+		"a template of text":     {"kind: Deployment\nspec: {template: none}\n", "spec.template: is not an object"},
+		"a bad annotation":       {"kind: Pod\nmetadata: {name: web, annotations: {config.linkerd.io/proxy-cpu-request: lots}}\nspec: {}\n", "pod/web: annotation config.linkerd.io/proxy-cpu-request"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := runCLI(t, noCluster, test.manifest, "inject", "-")
+			if r.code != 1 || r.out != "" || !strings.Contains(r.err, test.want) {
+				t.Errorf("exit code %d, stdout %q, stderr %q; want 1, nothing, and %q", r.code, r.out, r.err, test.want)
+			}
+		})
+	}
+}
+
+func TestInjectReadsHTTPSOnly(t *testing.T) {
+	if r := runCLI(t, noCluster, "", "inject", "http://127.0.0.1/x.yaml"); r.code != 1 || !strings.Contains(r.err, "plain http is not accepted") {
+		t.Errorf("exit code %d, stderr %q; want a refusal", r.code, r.err)
+	}
+	plain := httptest.NewServer(http.NotFoundHandler())
+	defer plain.Close()
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/down":
+			http.Redirect(w, r, plain.URL, http.StatusFound)
+		case "/ok":
+			_, _ = w.Write([]byte("kind: Pod\n"))
+		default:
+			http.NotFound(w, r)
+		}
+	}))
+	defer server.Close()
+	transport := server.Client().Transport
+	if data, err := fetch(t.Context(), transport, server.URL+"/ok"); err != nil || string(data) != "kind: Pod\n" {
+		t.Errorf("fetch = %q, %v", data, err)
+	}
+	for path, want := range map[string]string{"/down": "only https is accepted", "/missing": "404"} {
+		if _, err := fetch(t.Context(), transport, server.URL+path); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("fetch %s = %v; want an error with %q", path, err, want)
+		}
+	}
+}
+
+func TestInjectReadsDirectories(t *testing.T) {
+	dir := t.TempDir()
+	if r := runCLI(t, noCluster, "", "inject", dir); r.code != 1 || !strings.Contains(r.err, "no .yaml") {
+		t.Errorf("an empty directory: exit code %d, stderr %q", r.code, r.err)
+	}
+	for name, content := range map[string]string{"b.yml": "kind: Pod\nmetadata: {name: b}\n", "a.yaml": "kind: Pod\nmetadata: {name: a}\n", "c.txt": "{"} {
+		if err := os.WriteFile(dir+"/"+name, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := runCLI(t, noCluster, "", "inject", dir)
+	if r.code != 0 || !strings.Contains(r.err, "pod \"a\" injected\npod \"b\" injected\n") {
+		t.Errorf("exit code %d, stderr %q; want a and b injected, in this order", r.code, r.err)
+	}
+}
+
+func FuzzInjectDocument(f *testing.F) {
+	for _, file := range []string{"testdata/inject/mixed.yaml", "testdata/inject/cronjob.yaml"} {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(string(data))
+	}
+	f.Add("kind: List\nitems: [{kind: Pod, spec: {containers: [{}]}}, 3]\n--- \n{")
+	f.Fuzz(func(t *testing.T, manifest string) {
+		for _, doc := range splitDocuments("fuzz", []byte(manifest)) {
+			_, _, _ = changeDocument(doc, uninjectObject)
+		}
+	})
+}

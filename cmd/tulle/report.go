@@ -1,0 +1,88 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/tulle-mesh/tulle/injector/inject"
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+// report is what happened to one object of a manifest.
+type report struct {
+	object *manifestObject
+	// outcome is injected, annotated or uninjected; "" means that the object was left as it is.
+	outcome string
+	// reason is why a workload was left as it is; "" for other kinds.
+	reason inject.Reason
+	// udp is set when a container declares a UDP port, which is never captured.
+	udp      bool
+	warnings []string
+}
+
+// examine finds what keeps a pod from being injected, and what its author should know.
+func (r *report) examine(pod *corev1.Pod) {
+	asked := inject.Namespace{Annotations: map[string]string{mesh.InjectAnnotation: "enabled"}}
+	r.reason = inject.Decide(asked, pod).Reason
+	if r.reason == inject.InvalidAtPod {
+		r.reason = "" // inject replaces the annotation
+	}
+	r.udp = slices.ContainsFunc(slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers), func(c corev1.Container) bool {
+		return slices.ContainsFunc(c.Ports, func(p corev1.ContainerPort) bool { return p.Protocol == corev1.ProtocolUDP })
+	})
+}
+
+// line is the report's summary of the object.
+func (r *report) line() string {
+	switch {
+	case r.object.kind() == "":
+		return `document missing "kind" field, skipped`
+	case r.outcome == "":
+		return fmt.Sprintf("%s %q skipped", strings.ToLower(r.object.kind()), r.object.meta("name"))
+	}
+	return fmt.Sprintf("%s %q %s", strings.ToLower(r.object.kind()), r.object.meta("name"), r.outcome)
+}
+
+// writeReports writes warnings about groups of objects, then one line an object, between blank lines that keep it apart from what
+// else a pipeline writes. The texts are Linkerd's.
+func writeReports(w io.Writer, reports []report, verb string) {
+	fmt.Fprintln(w)
+	group := func(text string, has func(report) bool) {
+		var names []string
+		for _, r := range reports {
+			if has(r) {
+				names = append(names, r.object.name())
+			}
+		}
+		if names != nil {
+			fmt.Fprintf(w, "‼ "+text+"\n", strings.Join(names, ", "))
+		}
+	}
+	because := func(reason inject.Reason) func(report) bool {
+		return func(r report) bool { return r.reason == reason }
+	}
+	if verb == "injected" {
+		group(`"hostNetwork: true" detected in %s`, because(inject.HostNetwork))
+		group("known 3rd party sidecar detected in %s", because(inject.SidecarExists))
+		group(`"linkerd.io/inject: disabled" annotation set on %s`, because(inject.OptedOut))
+		group("%s: unsupported operating system", because(inject.Unsupported))
+		group(`%s uses "protocol: UDP"`, func(r report) bool { return r.udp })
+	}
+	for _, r := range reports {
+		for _, warning := range r.warnings {
+			fmt.Fprintf(w, "‼ %s: %s\n", r.object.name(), warning)
+		}
+	}
+	if !slices.ContainsFunc(reports, func(r report) bool { return r.outcome != "" }) {
+		fmt.Fprintln(w, "‼ no supported objects found")
+	}
+	fmt.Fprintln(w)
+	for _, r := range reports {
+		fmt.Fprintln(w, r.line())
+	}
+	fmt.Fprintln(w)
+}

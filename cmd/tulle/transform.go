@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// transform applies change to every object of the sources, writes the manifests to stdout and the report to stderr. Nothing is
+// written when a source cannot be read whole.
+func (c *cli) transform(ctx context.Context, args []string, format string, change func(*manifestObject) (report, error), verb string) error {
+	if format != "yaml" && format != "json" {
+		return fmt.Errorf("output %q: want yaml or json", format)
+	}
+	var trees []map[string]any
+	var reports []report
+	var errs []error
+	for _, arg := range args {
+		files, err := sources(arg)
+		if err != nil {
+			return err
+		}
+		for _, file := range files {
+			data, err := c.readSource(ctx, file)
+			if err != nil {
+				return err
+			}
+			for _, doc := range splitDocuments(sourceName(file), data) {
+				tree, more, err := changeDocument(doc, change)
+				trees, reports, errs = append(trees, tree), append(reports, more...), append(errs, err)
+			}
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	if err := c.writeTrees(trees, format); err != nil {
+		return err
+	}
+	writeReports(c.err, reports, verb)
+	return nil
+}
+
+func sourceName(file string) string {
+	if file == "-" {
+		return "stdin"
+	}
+	return file
+}
+
+func changeDocument(doc document, change func(*manifestObject) (report, error)) (map[string]any, []report, error) {
+	tree, err := doc.decode()
+	if err != nil {
+		return nil, nil, err
+	}
+	objects, err := objectsOf(doc, tree)
+	if err != nil {
+		return nil, nil, err
+	}
+	var reports []report
+	for _, o := range objects {
+		r, err := change(o)
+		if err != nil {
+			return nil, nil, err
+		}
+		reports = append(reports, r)
+	}
+	return tree, reports, nil
+}
+
+func (c *cli) writeTrees(trees []map[string]any, format string) error {
+	if format == "json" {
+		enc := json.NewEncoder(c.out)
+		for _, tree := range trees {
+			if err := enc.Encode(tree); err != nil {
+				return fmt.Errorf("write manifest: %w", err)
+			}
+		}
+		return nil
+	}
+	data, err := encodeDocuments(trees)
+	if err != nil {
+		return err
+	}
+	_, err = c.out.Write(data)
+	return err
+}

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+func (c *cli) uninjectCommand() *cobra.Command {
+	var output string
+	cmd := &cobra.Command{
+		Use:   "uninject [flags] FILE|DIR|URL|-...",
+		Short: "Remove the proxy from workloads in a manifest",
+		Long: `uninject writes the manifests again without the proxy's containers and volumes, and without the annotations and labels below
+linkerd.io. The annotation linkerd.io/inject: disabled stays, and so do the config.linkerd.io annotations.`,
+		Example: `  kubectl get deploy -o yaml | tulle uninject - | kubectl apply -f -`,
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.transform(cmd.Context(), args, output, uninjectObject, "uninjected")
+		},
+	}
+	cmd.Flags().StringVarP(&output, "output", "o", "yaml", "format: yaml or json")
+	return cmd
+}
+
+// uninjectObject takes out of o what injection put in, by its annotation or by hand.
+func uninjectObject(o *manifestObject) (report, error) {
+	r := report{object: o}
+	if o.kind() == "Namespace" {
+		if stripMeta(o.tree) {
+			r.outcome = "uninjected"
+		}
+		return r, nil
+	}
+	tmpl, ok, err := o.template()
+	if !ok {
+		return r, err
+	}
+	if _, own := tmpl.pod.Labels[mesh.ControlPlaneComponentLabel]; own {
+		return r, nil
+	}
+	before := tmpl.pod.DeepCopy()
+	changed := stripPod(&tmpl.pod.Spec)
+	if changed {
+		if err := patchTemplate(tmpl.tree, before, &tmpl.pod); err != nil {
+			return r, err
+		}
+	}
+	if stripMeta(tmpl.tree) || changed {
+		r.outcome = "uninjected"
+	}
+	return r, nil
+}
+
+// stripPod removes the proxy's containers and the volumes that only they mount, and reports whether there were any.
+func stripPod(spec *corev1.PodSpec) bool {
+	mounted := map[string]bool{}
+	own := func(c corev1.Container) bool {
+		if c.Name != mesh.ProxyContainer && c.Name != mesh.InitContainer {
+			return false
+		}
+		for _, m := range c.VolumeMounts {
+			mounted[m.Name] = true
+		}
+		return true
+	}
+	before := len(spec.InitContainers) + len(spec.Containers)
+	spec.InitContainers = slices.DeleteFunc(spec.InitContainers, own)
+	spec.Containers = slices.DeleteFunc(spec.Containers, own)
+	if before == len(spec.InitContainers)+len(spec.Containers) {
+		return false
+	}
+	for _, c := range slices.Concat(spec.InitContainers, spec.Containers) {
+		for _, m := range c.VolumeMounts {
+			delete(mounted, m.Name)
+		}
+	}
+	spec.Volumes = slices.DeleteFunc(spec.Volumes, func(v corev1.Volume) bool { return mounted[v.Name] })
+	return true
+}
+
+// stripMeta removes the annotations and labels below linkerd.io/ from an object's metadata, and reports whether there were any.
+func stripMeta(tree map[string]any) bool {
+	changed := false
+	for _, kind := range []string{"annotations", "labels"} {
+		meta, ok := nested(tree, "metadata")
+		if !ok {
+			return changed
+		}
+		set, ok := meta[kind].(map[string]any)
+		if !ok {
+			continue
+		}
+		before := len(set)
+		maps.DeleteFunc(set, func(key string, value any) bool {
+			return strings.HasPrefix(key, "linkerd.io/") && (key != mesh.InjectAnnotation || value != "disabled")
+		})
+		changed = changed || len(set) != before
+		if len(set) == 0 {
+			delete(meta, kind)
+		}
+	}
+	return changed
+}
