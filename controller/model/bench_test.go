@@ -82,7 +82,9 @@ func filled(objects []metav1.Object) *Store {
 	return s
 }
 
-func benchTarget(i int) mesh.Target { return mesh.Target{Addr: netip.AddrPortFrom(benchClusterIP(i), 80)} }
+func benchTarget(i int) mesh.Target {
+	return mesh.Target{Addr: netip.AddrPortFrom(benchClusterIP(i), 80)}
+}
 
 // BenchmarkColdStart is a controller's start with 5,000 Services and 20,000 pods: every event, the snapshot, and an answer for each
 // Service in each of three zones.

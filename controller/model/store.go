@@ -92,3 +92,9 @@ func unique(addrs []netip.Addr) []netip.Addr {
 	slices.SortFunc(addrs, netip.Addr.Compare)
 	return slices.Compact(addrs)
 }
+
+// Services returns how many Services the store knows.
+func (s *Store) Services() int { return len(s.services) }
+
+// Pods returns how many pods that have not ended the store knows.
+func (s *Store) Pods() int { return len(s.pods) }

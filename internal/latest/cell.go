@@ -6,6 +6,8 @@ package latest
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 )
 
@@ -16,10 +18,21 @@ type Cell[T any] struct {
 	value   T
 	seq     uint64
 	changed chan struct{} // closed by the next Store; made by the first waiter
+	follows map[*follow]struct{}
 }
+
+// follow is one call of Follow.
+type follow struct{ wake func() }
 
 // Store makes v the latest value and wakes every waiter.
 func (c *Cell[T]) Store(v T) {
+	for _, f := range c.set(v) {
+		f.wake()
+	}
+}
+
+// set stores v and returns who is to be woken, so that nobody is called with the lock held.
+func (c *Cell[T]) set(v T) []*follow {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.value = v
@@ -27,6 +40,32 @@ func (c *Cell[T]) Store(v T) {
 	if c.changed != nil {
 		close(c.changed)
 		c.changed = nil
+	}
+	if len(c.follows) == 0 {
+		return nil
+	}
+	return slices.Collect(maps.Keys(c.follows))
+}
+
+// Follow calls wake after every Store, and at once if the cell holds a value already, until stop is called; a call that is under way
+// then may still come. It is for a reader of many cells, which needs no goroutine for each: wake runs on the storing goroutine, so it
+// must only take note and return.
+func (c *Cell[T]) Follow(wake func()) (stop func()) {
+	f := &follow{wake}
+	c.mu.Lock()
+	if c.follows == nil {
+		c.follows = map[*follow]struct{}{}
+	}
+	c.follows[f] = struct{}{}
+	filled := c.seq > 0
+	c.mu.Unlock()
+	if filled {
+		wake()
+	}
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.follows, f)
 	}
 }
 

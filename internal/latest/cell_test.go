@@ -58,3 +58,44 @@ func TestWaitEndsWithItsContext(t *testing.T) {
 		}
 	})
 }
+
+func TestFollowerIsWokenByEveryStoreUntilItStops(t *testing.T) {
+	var c Cell[int]
+	woken := 0
+	stop := c.Follow(func() { woken++ })
+	if woken != 0 {
+		t.Errorf("woken %d times by an empty cell, want 0", woken)
+	}
+	c.Store(1)
+	c.Store(2)
+	if woken != 2 {
+		t.Errorf("woken %d times by 2 values, want 2", woken)
+	}
+	stop()
+	c.Store(3)
+	if woken != 2 {
+		t.Errorf("woken %d times after it stopped, want 2", woken)
+	}
+}
+
+func TestLateFollowerIsWokenAtOnce(t *testing.T) {
+	var c Cell[int]
+	c.Store(1)
+	woken := 0
+	defer c.Follow(func() { woken++ })()
+	if woken != 1 {
+		t.Errorf("woken %d times, want 1", woken)
+	}
+}
+
+func TestFollowerMayReadAndStop(t *testing.T) {
+	var c Cell[int]
+	got := 0
+	var stop func()
+	stop = c.Follow(func() { got, _ = c.Load(); stop() })
+	c.Store(5)
+	c.Store(6)
+	if got != 5 {
+		t.Errorf("got %d, want 5: the follower stopped itself", got)
+	}
+}

@@ -1,0 +1,37 @@
+package controller
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// metrics of the loop.
+type metrics struct {
+	events, resolves, changes, rebuilds prometheus.Counter
+	problems                            *prometheus.CounterVec
+	batch                               prometheus.Histogram
+	watches, answers                    prometheus.Gauge
+}
+
+func newMetrics(r prometheus.Registerer) *metrics {
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+	}
+	gauge := func(name, help string) prometheus.Gauge {
+		return prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
+	}
+	m := &metrics{
+		events:   counter("tulle_destination_events_total", "Changes of Kubernetes objects."),
+		resolves: counter("tulle_destination_resolves_total", "Answers that were derived again."),
+		changes:  counter("tulle_destination_changes_total", "Answers that differed from the last one and were published."),
+		rebuilds: counter("tulle_destination_rebuilds_total", "Snapshots that were built because a namespace or a node changed."),
+		problems: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tulle_destination_problems_total", Help: "Mistakes found in Kubernetes objects, by the annotation or field that is wrong.",
+		}, []string{"field"}),
+		batch: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "tulle_destination_batch_size", Help: "Events and requests that were handled together.",
+			Buckets: prometheus.ExponentialBuckets(1, 4, 7),
+		}),
+		watches: gauge("tulle_destination_watches", "Targets that are watched, counted once a node."),
+		answers: gauge("tulle_destination_answers", "Answers that the watched targets come down to."),
+	}
+	r.MustRegister(m.events, m.resolves, m.changes, m.rebuilds, m.problems, m.batch, m.watches, m.answers)
+	return m
+}

@@ -1,0 +1,217 @@
+package controller
+
+import (
+	"net/netip"
+
+	"github.com/tulle-mesh/tulle/controller/discovery"
+	"github.com/tulle-mesh/tulle/controller/model"
+	"github.com/tulle-mesh/tulle/internal/latest"
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+// table holds the store and everything that is watched. It belongs to the loop's goroutine.
+//
+// A watch is what proxies in one place ask about one target; an answer is what the question comes down to at present. Watches of many
+// nodes share one answer until, say, a Service turns to endpoints on the same node, and then no more: Narrow decides each time.
+type table struct {
+	store   *model.Store
+	snap    *model.Snapshot
+	metrics *metrics
+
+	watches map[watchKey]*watch
+	byAddr  map[netip.Addr]map[*watch]struct{}
+	byPod   map[model.PodName]*watch
+	answers map[model.Question]*answer
+
+	// rebuild asks for a new snapshot; touched are the watches whose answers may differ now.
+	rebuild bool
+	touched map[*watch]struct{}
+}
+
+// watchKey is a target and what can ever matter of its askers.
+type watchKey struct {
+	target mesh.Target
+	node   string        // of an outbound target
+	pod    model.PodName // of the inbound target
+}
+
+func keyOf(t mesh.Target, a discovery.Asker) watchKey {
+	if t.IsInbound() {
+		return watchKey{pod: model.PodName{Namespace: a.Namespace, Name: a.Pod}}
+	}
+	return watchKey{target: t, node: a.Node}
+}
+
+type watch struct {
+	key  watchKey
+	refs int
+	cell *latest.Cell[*discovery.Value]
+	// question is what the watch came down to when it was answered last; answered says that it ever was.
+	question model.Question
+	answered bool
+	told     *discovery.Value
+}
+
+// answer is shared by every watch with the same question.
+type answer struct {
+	refs  int
+	value *discovery.Value // nil if there is nothing to tell
+	stale bool
+}
+
+func newTable(c model.Config, m *metrics) *table {
+	store := model.New(c)
+	return &table{
+		store: store, snap: model.Build(store), metrics: m,
+		watches: map[watchKey]*watch{}, byAddr: map[netip.Addr]map[*watch]struct{}{}, byPod: map[model.PodName]*watch{},
+		answers: map[model.Question]*answer{}, touched: map[*watch]struct{}{},
+	}
+}
+
+// apply records an event and notes which watches it may concern.
+func (t *table) apply(e model.Event) []model.Problem {
+	change := t.store.Apply(e)
+	t.rebuild = t.rebuild || change.Policy
+	for _, addr := range change.Addrs {
+		for w := range t.byAddr[addr] {
+			t.touch(w)
+		}
+	}
+	for _, pod := range change.Pods {
+		if w := t.byPod[pod]; w != nil {
+			t.touch(w)
+		}
+	}
+	return change.Problems
+}
+
+func (t *table) touch(w *watch) {
+	t.touched[w] = struct{}{}
+	if w.answered {
+		t.answers[w.question].stale = true
+	}
+}
+
+// watch returns the watch for key, one more time used.
+func (t *table) watch(key watchKey) *watch {
+	w := t.watches[key]
+	if w == nil {
+		w = &watch{key: key, cell: &latest.Cell[*discovery.Value]{}}
+		t.watches[key] = w
+		t.index(w)
+		t.touched[w] = struct{}{}
+		t.metrics.watches.Set(float64(len(t.watches)))
+	}
+	w.refs++
+	return w
+}
+
+func (t *table) index(w *watch) {
+	if w.key.target.IsInbound() {
+		t.byPod[w.key.pod] = w
+		return
+	}
+	addr := w.key.target.Addr.Addr()
+	if t.byAddr[addr] == nil {
+		t.byAddr[addr] = map[*watch]struct{}{}
+	}
+	t.byAddr[addr][w] = struct{}{}
+}
+
+// release ends one use of w, and forgets it after the last.
+func (t *table) release(w *watch) {
+	if w.refs--; w.refs > 0 {
+		return
+	}
+	delete(t.watches, w.key)
+	delete(t.touched, w)
+	t.metrics.watches.Set(float64(len(t.watches)))
+	if w.answered {
+		t.unref(w.question)
+	}
+	if w.key.target.IsInbound() {
+		delete(t.byPod, w.key.pod)
+		return
+	}
+	addr := w.key.target.Addr.Addr()
+	if delete(t.byAddr[addr], w); len(t.byAddr[addr]) == 0 {
+		delete(t.byAddr, addr)
+	}
+}
+
+func (t *table) unref(q model.Question) {
+	if a := t.answers[q]; a.refs > 1 {
+		a.refs--
+	} else {
+		delete(t.answers, q)
+	}
+}
+
+// publish brings every touched watch up to date.
+func (t *table) publish() {
+	if t.rebuild {
+		t.rebuild = false
+		t.snap = model.Build(t.store)
+		t.metrics.rebuilds.Inc()
+		for _, w := range t.watches {
+			t.touch(w)
+		}
+	}
+	for w := range t.touched {
+		t.ask(w)
+		t.tell(w)
+	}
+	clear(t.touched)
+	t.metrics.answers.Set(float64(len(t.answers)))
+}
+
+// ask moves w to the answer of the question it comes down to now, and brings that up to date.
+func (t *table) ask(w *watch) {
+	q := model.Narrow(t.store, t.snap, w.key.target, model.Asker{Namespace: w.key.pod.Namespace, Pod: w.key.pod.Name, Node: w.key.node})
+	if !w.answered || q != w.question {
+		a := t.answers[q]
+		if a == nil {
+			a = &answer{stale: true}
+			t.answers[q] = a
+		}
+		a.refs++
+		if w.answered {
+			t.unref(w.question)
+		}
+		w.question, w.answered = q, true
+	}
+	if a := t.answers[q]; a.stale {
+		a.stale = false
+		t.refresh(q, a)
+	}
+}
+
+// refresh resolves q again. An answer that is the same keeps its value, and so its bytes and whoever shares them; when there is nothing
+// to tell any more, what was told last stays in force.
+func (t *table) refresh(q model.Question, a *answer) {
+	t.metrics.resolves.Inc()
+	now := model.Resolve(t.store, t.snap, q)
+	if now == (model.Answer{}) || a.value != nil && now.Equal(said(a.value)) {
+		return
+	}
+	a.value = &discovery.Value{Outbound: now.Outbound, Inbound: now.Inbound}
+}
+
+// tell gives w's readers the answer, unless it would not change what they do.
+func (t *table) tell(w *watch) {
+	value := t.answers[w.question].value
+	if value == nil || value == w.told {
+		return
+	}
+	told := w.told
+	w.told = value
+	if told != nil && said(told).Equal(said(value)) {
+		return
+	}
+	t.metrics.changes.Inc()
+	w.cell.Store(value)
+}
+
+func said(v *discovery.Value) model.Answer {
+	return model.Answer{Outbound: v.Outbound, Inbound: v.Inbound}
+}
