@@ -1,0 +1,281 @@
+// Package balance chooses one of a target's endpoints for a request or a connection.
+//
+// It owns the choice (power of two choices by peak-EWMA latency and work in flight) and the backing off of endpoints that cannot be
+// connected to. It imports the standard library only, dials nothing and never asks for the time. The one idea: an endpoint is 64
+// bytes in a flat slice, so that ten thousand of them fit in a cache and a choice touches two.
+package balance
+
+import (
+	"math"
+	"math/bits"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Numbers of Linkerd's balancer, so that habits carry over.
+const (
+	// DefaultRTT is the latency that an endpoint is taken to have before it was measured.
+	DefaultRTT = 30 * time.Millisecond
+	// Decay is the time in which an old measurement loses most of its weight (1/e is left).
+	Decay = 10 * time.Second
+	// MinBackoff and MaxBackoff bound the time that an endpoint is left alone after it could not be connected to.
+	MinBackoff = 100 * time.Millisecond
+	MaxBackoff = 60 * time.Second
+)
+
+// Endpoint is what a Pool is told about an endpoint. Key tells it from the others of the pool.
+type Endpoint struct {
+	Key    netip.AddrPort
+	Weight uint32 // relative to the others; 0 counts as 1
+}
+
+// Slot names an endpoint of a Pool from Pick to Done, also when an Update removes it meanwhile.
+type Slot struct {
+	index      int32
+	generation uint32
+}
+
+// slot is the state of one endpoint. Times are nanoseconds on the caller's monotonic clock.
+type slot struct {
+	ewma       float64 // nanoseconds, at stamp
+	stamp      int64
+	retryAt    int64 // not picked before, while others can be
+	backoff    int64 // 0: the last connection succeeded
+	inflight   int32
+	weight     float32
+	generation uint32
+	item       int32 // index in the list of the last Update; -1: removed, freed when nothing is in flight
+	_          [16]byte
+}
+
+// Pool balances over a changing list of endpoints. Its methods may be used by several goroutines. The zero Pool has no endpoints.
+type Pool struct {
+	mu    sync.Mutex // guards the fields below; held for nanoseconds, never while anything waits
+	slots []slot
+	keys  map[netip.AddrPort]int32 // of the slots in use
+	live  []int32                  // slots of the last Update's list
+	free  []int32
+	rng   uint64
+}
+
+// Update makes endpoints the list to choose from. Endpoints that stay keep what was learned about them; the Item of a Pick is an
+// index into this list. Keys must differ.
+func (p *Pool) Update(endpoints []Endpoint, now time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	before := p.live
+	for _, i := range before {
+		p.slots[i].item = -1
+	}
+	if p.keys == nil {
+		p.keys = make(map[netip.AddrPort]int32, len(endpoints))
+	}
+	p.live = make([]int32, len(endpoints))
+	for item, e := range endpoints {
+		i, known := p.keys[e.Key]
+		if !known {
+			i = p.take(now)
+			p.keys[e.Key] = i
+		}
+		p.slots[i].item = int32(item)
+		p.slots[i].weight = float32(max(e.Weight, 1))
+		p.live[item] = i
+	}
+	if len(p.keys) > len(endpoints) {
+		for key, i := range p.keys {
+			if p.slots[i].item < 0 {
+				delete(p.keys, key)
+				p.release(i)
+			}
+		}
+	}
+}
+
+func (p *Pool) take(now time.Duration) int32 {
+	fresh := slot{ewma: float64(DefaultRTT), stamp: int64(now)}
+	if n := len(p.free); n > 0 {
+		i := p.free[n-1]
+		p.free = p.free[:n-1]
+		fresh.generation = p.slots[i].generation
+		p.slots[i] = fresh
+		return i
+	}
+	p.slots = append(p.slots, fresh)
+	return int32(len(p.slots) - 1)
+}
+
+// release frees a removed slot as soon as nothing is in flight on it.
+func (p *Pool) release(i int32) {
+	if s := &p.slots[i]; s.item < 0 && s.inflight == 0 {
+		s.generation++
+		p.free = append(p.free, i)
+	}
+}
+
+// Len returns the number of endpoints.
+func (p *Pool) Len() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.live)
+}
+
+// Pick chooses an endpoint and counts it as in flight until Done. item is its index in the list of the last Update. An endpoint
+// that backs off is chosen only when the draw finds no other; then it is the one that may be tried again first. ok is false when
+// there are no endpoints.
+func (p *Pool) Pick(now time.Duration) (chosen Slot, item int, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := len(p.live)
+	if n == 0 {
+		return Slot{}, 0, false
+	}
+	best := p.live[p.random(n)]
+	if n > 1 {
+		best = p.better(best, p.other(best, n), int64(now))
+		if p.slots[best].retryAt > int64(now) {
+			best = p.scan(int64(now))
+		}
+	}
+	s := &p.slots[best]
+	if s.backoff > 0 { // one attempt tells; the others keep away until it has ended
+		s.retryAt = max(s.retryAt, int64(now)) + s.backoff
+	}
+	s.inflight++
+	return Slot{index: best, generation: s.generation}, int(s.item), true
+}
+
+// other draws an endpoint different from i.
+func (p *Pool) other(i int32, n int) int32 {
+	k := p.random(n - 1)
+	if p.live[k] == i {
+		return p.live[n-1]
+	}
+	return p.live[k]
+}
+
+func (p *Pool) better(a, b int32, now int64) int32 {
+	sa, sb := &p.slots[a], &p.slots[b]
+	if away := sa.retryAt > now; away != (sb.retryAt > now) {
+		if away {
+			return b
+		}
+		return a
+	}
+	if sa.load(now) <= sb.load(now) {
+		return a
+	}
+	return b
+}
+
+// scan finds an endpoint that does not back off, or else the one whose backing off ends first, starting anywhere.
+func (p *Pool) scan(now int64) int32 {
+	start := p.random(len(p.live))
+	best := p.live[start]
+	for k := range p.live {
+		i := p.live[(start+k)%len(p.live)]
+		if p.slots[i].retryAt <= now {
+			return i
+		}
+		if p.slots[i].retryAt < p.slots[best].retryAt {
+			best = i
+		}
+	}
+	return best
+}
+
+// load is what one more request would wait for: latency times the work in flight, per weight.
+func (s *slot) load(now int64) float64 {
+	return s.ewma * decay(now-s.stamp) * float64(s.inflight+1) / float64(s.weight)
+}
+
+// decay returns exp(-age/Decay). Below 1/64 of Decay the first-order term is exact to a part in ten thousand, and cheap.
+func decay(age int64) float64 {
+	x := float64(max(age, 0)) / float64(Decay)
+	if x < 1.0/64 {
+		return 1 - x
+	}
+	return math.Exp(-x)
+}
+
+// Outcome is how what Pick chose went.
+type Outcome uint8
+
+// The outcomes. Only Responded carries a latency.
+const (
+	// Abandoned tells nothing about the endpoint: the client went away.
+	Abandoned Outcome = iota
+	// Responded means that the endpoint answered.
+	Responded
+	// Connected means that a connection was made, of which no latency is known.
+	Connected
+	// Unreachable means that no connection could be made: the endpoint backs off.
+	Unreachable
+)
+
+// Done ends what Pick began. latency is used with Responded alone.
+func (p *Pool) Done(chosen Slot, outcome Outcome, now, latency time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := &p.slots[chosen.index]
+	if s.generation != chosen.generation {
+		return // the slot serves another endpoint; only a second Done for one Pick comes here
+	}
+	s.inflight--
+	switch outcome {
+	case Responded:
+		s.observe(int64(now), float64(latency))
+		s.backoff, s.retryAt = 0, 0
+	case Connected:
+		s.backoff, s.retryAt = 0, 0
+	case Unreachable:
+		s.backoff = min(max(2*s.backoff, int64(MinBackoff)), int64(MaxBackoff))
+		jitter := int64(p.random(int(s.backoff/2) + 1))
+		s.retryAt = int64(now) + s.backoff - jitter
+	}
+	p.release(chosen.index)
+}
+
+// observe takes a peak at once and forgets it slowly. Source: Finagle's and Linkerd's peak-EWMA.
+func (s *slot) observe(now int64, latency float64) {
+	w := decay(now - s.stamp)
+	s.stamp = now
+	s.ewma *= w
+	if latency > s.ewma {
+		s.ewma = latency
+		return
+	}
+	s.ewma += latency * (1 - w)
+}
+
+// random returns a number in [0, n), by xorshift.
+func (p *Pool) random(n int) int {
+	if p.rng == 0 {
+		p.rng = 0x9E3779B97F4A7C15
+	}
+	p.rng ^= p.rng << 13
+	p.rng ^= p.rng >> 7
+	p.rng ^= p.rng << 17
+	hi, _ := bits.Mul64(p.rng, uint64(n))
+	return int(hi)
+}
+
+// Available returns how many endpoints do not back off.
+func (p *Pool) Available(now time.Duration) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0
+	for _, i := range p.live {
+		if p.slots[i].retryAt <= int64(now) {
+			n++
+		}
+	}
+	return n
+}
+
+// Seed makes the draws of this pool differ from those of others: proxies that start together would else choose alike.
+func (p *Pool) Seed(seed uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.rng = seed | 1
+}

@@ -1,0 +1,232 @@
+package balance
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"testing"
+	"time"
+	"unsafe"
+)
+
+func endpoints(n int) []Endpoint {
+	out := make([]Endpoint, n)
+	for i := range out {
+		var ip [4]byte
+		binary.BigEndian.PutUint32(ip[:], 10<<24+uint32(i))
+		out[i].Key = netip.AddrPortFrom(netip.AddrFrom4(ip), 80)
+	}
+	return out
+}
+
+func newPool(n int) *Pool {
+	p := &Pool{}
+	p.Update(endpoints(n), 0)
+	return p
+}
+
+func TestSlotIsOneCacheLine(t *testing.T) {
+	if size := unsafe.Sizeof(slot{}); size != 64 {
+		t.Fatalf("slot is %d bytes, want 64", size)
+	}
+}
+
+func TestPickPrefersTheFaster(t *testing.T) {
+	p := newPool(2)
+	now := time.Second
+	var count [2]int
+	for range 1000 {
+		s, item, ok := p.Pick(now)
+		if !ok {
+			t.Fatal("no endpoint")
+		}
+		count[item]++
+		latency := time.Millisecond
+		if item == 1 {
+			latency = 100 * time.Millisecond
+		}
+		now += time.Millisecond
+		p.Done(s, Responded, now, latency)
+	}
+	if count[1] > 10 {
+		t.Fatalf("slow endpoint got %d of 1000", count[1])
+	}
+}
+
+func TestPickSpreadsByWorkInFlight(t *testing.T) {
+	p := newPool(10)
+	var count [10]int
+	for range 1000 {
+		_, item, _ := p.Pick(0)
+		count[item]++
+	}
+	for i, n := range count {
+		if n < 90 || n > 110 {
+			t.Errorf("endpoint %d has %d of 1000 in flight, want about 100", i, n)
+		}
+	}
+}
+
+func TestPickHonoursWeight(t *testing.T) {
+	p := &Pool{}
+	list := endpoints(2)
+	list[0].Weight, list[1].Weight = 1, 3
+	p.Update(list, 0)
+	var count [2]int
+	for range 1000 {
+		_, item, _ := p.Pick(0)
+		count[item]++
+	}
+	if count[1] < 740 || count[1] > 760 {
+		t.Fatalf("weight 3 against 1 got %d of 1000", count[1])
+	}
+}
+
+func TestPickSkipsUnreachableWhileOthersLive(t *testing.T) {
+	p := newPool(3)
+	now := time.Second
+	tries := 0
+	for range 1000 {
+		s, item, _ := p.Pick(now)
+		if item == 0 {
+			tries++
+			p.Done(s, Unreachable, now, 0)
+		} else {
+			p.Done(s, Responded, now, time.Millisecond)
+		}
+		now += time.Millisecond
+	}
+	// In a second: at once, and then after backing off for 100, 200, 400 ms at most, half of it at least.
+	if tries < 2 || tries > 6 {
+		t.Fatalf("unreachable endpoint was tried %d times in a second", tries)
+	}
+}
+
+func TestPickFindsTheOnlyReachable(t *testing.T) {
+	p := newPool(100)
+	now := time.Second
+	for range 10000 {
+		s, item, _ := p.Pick(now)
+		if item != 42 {
+			p.Done(s, Unreachable, now, 0)
+			continue
+		}
+		p.Done(s, Connected, now, 0)
+	}
+	s, item, _ := p.Pick(now)
+	if item != 42 {
+		t.Fatalf("picked %d although only 42 is reachable", item)
+	}
+	p.Done(s, Connected, now, 0)
+	if got := p.Available(now); got != 1 {
+		t.Fatalf("%d available, want 1", got)
+	}
+}
+
+func TestUnreachableIsProbedByOneAndComesBack(t *testing.T) {
+	p := newPool(2)
+	for { // make endpoint 0 unreachable
+		s, item, _ := p.Pick(0)
+		if item == 0 {
+			p.Done(s, Unreachable, 0, 0)
+			break
+		}
+		p.Done(s, Abandoned, 0, 0)
+	}
+	now := MinBackoff
+	var probe *Slot
+	for range 100 {
+		if s, item, _ := p.Pick(now); item == 0 {
+			if probe != nil {
+				t.Fatal("two probes at once")
+			}
+			probe = &s
+		}
+	}
+	if probe == nil {
+		t.Fatal("never probed")
+	}
+	p.Done(*probe, Connected, now, 0)
+	if got := p.Available(now); got != 2 {
+		t.Fatalf("%d available after the probe succeeded, want 2", got)
+	}
+}
+
+func TestAllUnreachableStillPicks(t *testing.T) {
+	p := newPool(2)
+	for range 10 {
+		s, _, ok := p.Pick(0)
+		if !ok {
+			t.Fatal("nothing picked")
+		}
+		p.Done(s, Unreachable, 0, 0)
+	}
+}
+
+func TestUpdateKeepsWhatWasLearned(t *testing.T) {
+	p := newPool(3)
+	s, item, _ := p.Pick(0)
+	p.Done(s, Unreachable, 0, 0)
+	list := endpoints(3)
+	list[0], list[2] = list[2], list[0]
+	p.Update(list, 0)
+	for range 100 {
+		_, got, _ := p.Pick(0)
+		if got == 2-item {
+			t.Fatal("unreachable endpoint picked after the list was reordered")
+		}
+	}
+}
+
+func TestRemovedEndpointMayEndLater(t *testing.T) {
+	p := newPool(1)
+	s, _, _ := p.Pick(0)
+	p.Update(nil, 0)
+	if _, _, ok := p.Pick(0); ok {
+		t.Fatal("picked from nothing")
+	}
+	p.Update(endpoints(2)[1:], 0)
+	p.Done(s, Responded, 0, time.Second)
+	s2, item, ok := p.Pick(0)
+	if !ok || item != 0 {
+		t.Fatalf("got item %d, %v", item, ok)
+	}
+	p.Done(s2, Responded, 0, time.Second)
+	if len(p.slots) != 2 || len(p.free) != 1 {
+		t.Fatalf("%d slots, %d free; want the removed one to be free", len(p.slots), len(p.free))
+	}
+}
+
+func TestPickAllocatesNothing(t *testing.T) {
+	p := newPool(100)
+	now := time.Duration(0)
+	if n := testing.AllocsPerRun(1000, func() {
+		s, _, _ := p.Pick(now)
+		now += time.Millisecond
+		p.Done(s, Responded, now, time.Millisecond)
+	}); n != 0 {
+		t.Fatalf("%v allocations", n)
+	}
+}
+
+func BenchmarkPick(b *testing.B) {
+	for _, n := range []int{2, 10_000} {
+		p := newPool(n)
+		b.Run(map[int]string{2: "2", 10_000: "10k"}[n], func(b *testing.B) {
+			b.ReportAllocs()
+			now := time.Duration(0)
+			for b.Loop() {
+				s, _, _ := p.Pick(now)
+				now += time.Microsecond
+				p.Done(s, Responded, now, time.Millisecond)
+			}
+		})
+	}
+}
+
+func BenchmarkUpdate10k(b *testing.B) {
+	p, list := newPool(10_000), endpoints(10_000)
+	b.ReportAllocs()
+	for b.Loop() {
+		p.Update(list, 0)
+	}
+}
