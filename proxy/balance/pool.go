@@ -25,9 +25,10 @@ const (
 )
 
 // Endpoint is what a Pool is told about an endpoint. Key tells it from the others of the pool.
-type Endpoint struct {
+type Endpoint[T any] struct {
 	Key    netip.AddrPort
 	Weight uint32 // relative to the others; 0 counts as 1
+	Item   T      // what Pick gives
 }
 
 // Slot names an endpoint of a Pool from Pick to Done, also when an Update removes it meanwhile.
@@ -49,19 +50,21 @@ type slot struct {
 	_          [16]byte
 }
 
-// Pool balances over a changing list of endpoints. Its methods may be used by several goroutines. The zero Pool has no endpoints.
-type Pool struct {
+// Pool balances over a changing list of endpoints, of which each stands for a T. Its methods may be used by several goroutines. The
+// zero Pool has no endpoints.
+type Pool[T any] struct {
 	mu    sync.Mutex // guards the fields below; held for nanoseconds, never while anything waits
 	slots []slot
 	keys  map[netip.AddrPort]int32 // of the slots in use
 	live  []int32                  // slots of the last Update's list
+	items []T                      // of the same list
 	free  []int32
 	rng   uint64
 }
 
-// Update makes endpoints the list to choose from. Endpoints that stay keep what was learned about them; the Item of a Pick is an
-// index into this list. Keys must differ.
-func (p *Pool) Update(endpoints []Endpoint, now time.Duration) {
+// Update makes endpoints the list to choose from. Endpoints that stay keep what was learned about them. Keys must
+// differ.
+func (p *Pool[T]) Update(endpoints []Endpoint[T], now time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	before := p.live
@@ -72,6 +75,7 @@ func (p *Pool) Update(endpoints []Endpoint, now time.Duration) {
 		p.keys = make(map[netip.AddrPort]int32, len(endpoints))
 	}
 	p.live = make([]int32, len(endpoints))
+	p.items = make([]T, len(endpoints))
 	for item, e := range endpoints {
 		i, known := p.keys[e.Key]
 		if !known {
@@ -81,6 +85,7 @@ func (p *Pool) Update(endpoints []Endpoint, now time.Duration) {
 		p.slots[i].item = int32(item)
 		p.slots[i].weight = float32(max(e.Weight, 1))
 		p.live[item] = i
+		p.items[item] = e.Item
 	}
 	if len(p.keys) > len(endpoints) {
 		for key, i := range p.keys {
@@ -92,7 +97,7 @@ func (p *Pool) Update(endpoints []Endpoint, now time.Duration) {
 	}
 }
 
-func (p *Pool) take(now time.Duration) int32 {
+func (p *Pool[T]) take(now time.Duration) int32 {
 	fresh := slot{ewma: float64(DefaultRTT), stamp: int64(now)}
 	if n := len(p.free); n > 0 {
 		i := p.free[n-1]
@@ -106,7 +111,7 @@ func (p *Pool) take(now time.Duration) int32 {
 }
 
 // release frees a removed slot as soon as nothing is in flight on it.
-func (p *Pool) release(i int32) {
+func (p *Pool[T]) release(i int32) {
 	if s := &p.slots[i]; s.item < 0 && s.inflight == 0 {
 		s.generation++
 		p.free = append(p.free, i)
@@ -114,21 +119,20 @@ func (p *Pool) release(i int32) {
 }
 
 // Len returns the number of endpoints.
-func (p *Pool) Len() int {
+func (p *Pool[T]) Len() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.live)
 }
 
-// Pick chooses an endpoint and counts it as in flight until Done. item is its index in the list of the last Update. An endpoint
-// that backs off is chosen only when the draw finds no other; then it is the one that may be tried again first. ok is false when
+// Pick chooses an endpoint and counts it as in flight until Done. An endpoint that backs off is chosen only when the draw finds no other; then it is the one that may be tried again first. ok is false when
 // there are no endpoints.
-func (p *Pool) Pick(now time.Duration) (chosen Slot, item int, ok bool) {
+func (p *Pool[T]) Pick(now time.Duration) (chosen Slot, item T, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n := len(p.live)
 	if n == 0 {
-		return Slot{}, 0, false
+		return Slot{}, item, false
 	}
 	best := p.live[p.random(n)]
 	if n > 1 {
@@ -142,11 +146,11 @@ func (p *Pool) Pick(now time.Duration) (chosen Slot, item int, ok bool) {
 		s.retryAt = max(s.retryAt, int64(now)) + s.backoff
 	}
 	s.inflight++
-	return Slot{index: best, generation: s.generation}, int(s.item), true
+	return Slot{index: best, generation: s.generation}, p.items[s.item], true
 }
 
 // other draws an endpoint different from i.
-func (p *Pool) other(i int32, n int) int32 {
+func (p *Pool[T]) other(i int32, n int) int32 {
 	k := p.random(n - 1)
 	if p.live[k] == i {
 		return p.live[n-1]
@@ -154,7 +158,7 @@ func (p *Pool) other(i int32, n int) int32 {
 	return p.live[k]
 }
 
-func (p *Pool) better(a, b int32, now int64) int32 {
+func (p *Pool[T]) better(a, b int32, now int64) int32 {
 	sa, sb := &p.slots[a], &p.slots[b]
 	if away := sa.retryAt > now; away != (sb.retryAt > now) {
 		if away {
@@ -169,7 +173,7 @@ func (p *Pool) better(a, b int32, now int64) int32 {
 }
 
 // scan finds an endpoint that does not back off, or else the one whose backing off ends first, starting anywhere.
-func (p *Pool) scan(now int64) int32 {
+func (p *Pool[T]) scan(now int64) int32 {
 	start := p.random(len(p.live))
 	best := p.live[start]
 	for k := range p.live {
@@ -214,7 +218,7 @@ const (
 )
 
 // Done ends what Pick began. latency is used with Responded alone.
-func (p *Pool) Done(chosen Slot, outcome Outcome, now, latency time.Duration) {
+func (p *Pool[T]) Done(chosen Slot, outcome Outcome, now, latency time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := &p.slots[chosen.index]
@@ -249,7 +253,7 @@ func (s *slot) observe(now int64, latency float64) {
 }
 
 // random returns a number in [0, n), by xorshift.
-func (p *Pool) random(n int) int {
+func (p *Pool[T]) random(n int) int {
 	if p.rng == 0 {
 		p.rng = 0x9E3779B97F4A7C15
 	}
@@ -261,7 +265,7 @@ func (p *Pool) random(n int) int {
 }
 
 // Available returns how many endpoints do not back off.
-func (p *Pool) Available(now time.Duration) int {
+func (p *Pool[T]) Available(now time.Duration) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n := 0
@@ -274,7 +278,7 @@ func (p *Pool) Available(now time.Duration) int {
 }
 
 // Seed makes the draws of this pool differ from those of others: proxies that start together would else choose alike.
-func (p *Pool) Seed(seed uint64) {
+func (p *Pool[T]) Seed(seed uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.rng = seed | 1

@@ -1,0 +1,129 @@
+package authz
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+var (
+	web    = mesh.ID{TrustDomain: "cluster.local", Namespace: "shop", ServiceAccount: "web"}
+	inside = netip.MustParseAddr("10.1.2.3")
+	public = netip.MustParseAddr("192.0.2.1")
+	node   = netip.MustParseAddr("172.18.0.2")
+)
+
+func compile(port mesh.PortPolicy) *Port {
+	return Compile(&mesh.Inbound{
+		ClusterNetworks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")},
+		Default:         mesh.PortPolicy{Policy: mesh.Deny},
+		Ports:           map[uint16]mesh.PortPolicy{80: port},
+	}, []netip.Addr{node, netip.MustParseAddr("fe80::1%eth0")}).Port(80)
+}
+
+func TestDecide(t *testing.T) {
+	meshed := func(a netip.Addr) Peer { return Peer{ID: web, Addr: a} }
+	plain := func(a netip.Addr) Peer { return Peer{Addr: a} }
+	for name, tc := range map[string]struct {
+		policy mesh.AccessPolicy
+		peer   Peer
+		want   Verdict
+	}{
+		"all-unauthenticated lets anyone in":             {mesh.AllUnauthenticated, plain(public), Verdict{Allow: true}},
+		"all-authenticated lets a meshed peer in":        {mesh.AllAuthenticated, meshed(public), Verdict{Allow: true}},
+		"all-authenticated wants an identity":            {mesh.AllAuthenticated, plain(inside), Verdict{Reason: NoIdentity}},
+		"cluster-unauthenticated lets the cluster in":    {mesh.ClusterUnauthenticated, plain(inside), Verdict{Allow: true}},
+		"cluster-unauthenticated keeps others out":       {mesh.ClusterUnauthenticated, meshed(public), Verdict{Reason: OutsideCluster}},
+		"cluster-authenticated lets a meshed peer in":    {mesh.ClusterAuthenticated, meshed(inside), Verdict{Allow: true}},
+		"cluster-authenticated wants an identity":        {mesh.ClusterAuthenticated, plain(inside), Verdict{Reason: NoIdentity}},
+		"cluster-authenticated wants the cluster":        {mesh.ClusterAuthenticated, meshed(public), Verdict{Reason: OutsideCluster}},
+		"deny keeps everyone out":                        {mesh.Deny, meshed(inside), Verdict{Reason: Denied}},
+		"audit lets in and says so":                      {mesh.Audit, plain(public), Verdict{Allow: true, Audited: true}},
+		"a policy of a later release denies":             {"mesh-only", meshed(inside), Verdict{Reason: Denied}},
+		"no policy denies":                               {"", meshed(inside), Verdict{Reason: Denied}},
+		"IPv4-mapped address counts as IPv4":             {mesh.ClusterUnauthenticated, plain(netip.MustParseAddr("::ffff:10.1.2.3")), Verdict{Allow: true}},
+		"IPv4-mapped address outside stays outside":      {mesh.ClusterUnauthenticated, plain(netip.MustParseAddr("::ffff:192.0.2.1")), Verdict{Reason: OutsideCluster}},
+		"IPv6 of the cluster":                            {mesh.ClusterUnauthenticated, plain(netip.MustParseAddr("fd00::1")), Verdict{Allow: true}},
+		"IPv6 with a zone is compared without it":        {mesh.ClusterUnauthenticated, plain(netip.MustParseAddr("fd00::1%eth0")), Verdict{Allow: true}},
+		"IPv6 loopback is no cluster network":            {mesh.ClusterUnauthenticated, plain(netip.IPv6Loopback()), Verdict{Reason: OutsideCluster}},
+		"IPv6 that embeds the digits of IPv4 stays IPv6": {mesh.ClusterUnauthenticated, plain(netip.MustParseAddr("::10.1.2.3")), Verdict{Reason: OutsideCluster}},
+		"an address that is none belongs to no network":  {mesh.ClusterUnauthenticated, plain(netip.Addr{}), Verdict{Reason: OutsideCluster}},
+		"a node's probe path does not open a connection": {mesh.AllAuthenticated, plain(node), Verdict{Reason: NoIdentity}},
+	} {
+		tc.want.Name = string(tc.policy)
+		if got := compile(mesh.PortPolicy{Policy: tc.policy}).Decide(tc.peer); got != tc.want {
+			t.Errorf("%s: got %+v, want %+v", name, got, tc.want)
+		}
+	}
+}
+
+func TestRequireIdentityComesFirst(t *testing.T) {
+	for _, policy := range mesh.AccessPolicies {
+		port := compile(mesh.PortPolicy{Policy: policy, RequireIdentity: true})
+		if got := port.Decide(Peer{Addr: inside}); got.Allow || got.Reason != NoIdentity {
+			t.Errorf("%s: peer without identity got %+v", policy, got)
+		}
+	}
+}
+
+func TestMappedClusterNetwork(t *testing.T) {
+	p := Compile(&mesh.Inbound{
+		ClusterNetworks: []netip.Prefix{netip.MustParsePrefix("::ffff:10.0.0.0/104")},
+		Default:         mesh.PortPolicy{Policy: mesh.ClusterUnauthenticated},
+	}, nil)
+	if !p.Port(1).Decide(Peer{Addr: inside}).Allow || p.Port(1).Decide(Peer{Addr: public}).Allow {
+		t.Error("IPv4-mapped network does not mean the IPv4 network")
+	}
+}
+
+func TestProbes(t *testing.T) {
+	port := compile(mesh.PortPolicy{Policy: mesh.AllAuthenticated, RequireIdentity: true, ProbePaths: []string{"/healthz", "/a/b"}})
+	for name, tc := range map[string]struct {
+		from         netip.Addr
+		method, path string
+		want         bool
+	}{
+		"exact path":                        {node, "GET", "/healthz", true},
+		"second path":                       {node, "GET", "/a/b", true},
+		"query is ignored":                  {node, "GET", "/healthz?verbose=1&x=/../", true},
+		"mapped address of the node":        {netip.MustParseAddr("::ffff:172.18.0.2"), "GET", "/healthz", true},
+		"link-local address of the node":    {netip.MustParseAddr("fe80::1"), "GET", "/healthz", true},
+		"another pod":                       {inside, "GET", "/healthz", false},
+		"another method":                    {node, "POST", "/healthz", false},
+		"lower-case method is another":      {node, "get", "/healthz", false},
+		"prefix of a path":                  {node, "GET", "/health", false},
+		"path below":                        {node, "GET", "/healthz/", false},
+		"dot segments lead elsewhere":       {node, "GET", "/healthz/../admin", false},
+		"encoded spelling is another":       {node, "GET", "/health%7a", false},
+		"query that ends in a probe's path": {node, "GET", "/admin?/healthz", false},
+		"empty path":                        {node, "GET", "", false},
+	} {
+		got := port.DecideRequest(Peer{Addr: tc.from}, []byte(tc.method), []byte(tc.path))
+		if got.Allow != tc.want {
+			t.Errorf("%s: got %+v", name, got)
+		}
+		if tc.want && got.Name != ProbeName {
+			t.Errorf("%s: authorization is %q, want %q", name, got.Name, ProbeName)
+		}
+	}
+}
+
+func TestOtherPortsHaveTheDefault(t *testing.T) {
+	p := Compile(&mesh.Inbound{Default: mesh.PortPolicy{Policy: mesh.Deny}}, nil)
+	if got := p.Port(1234).Decide(Peer{ID: web}); got.Allow {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestVerdictAllocatesNothing(t *testing.T) {
+	port := compile(mesh.PortPolicy{Policy: mesh.ClusterAuthenticated, ProbePaths: []string{"/healthz"}})
+	method, path := []byte("GET"), []byte("/healthz?x")
+	if n := testing.AllocsPerRun(1000, func() {
+		if !port.DecideRequest(Peer{ID: web, Addr: inside}, method, path).Allow {
+			t.Fatal("denied")
+		}
+	}); n != 0 {
+		t.Fatalf("%v allocations", n)
+	}
+}
