@@ -38,7 +38,7 @@ func Secure(c *tls.Conn) *End {
 
 // Result says how a relay ended.
 type Result struct {
-	// From is the first error while reading or writing the respective side; nil means an orderly end.
+	// A and B are the first error while reading or writing the end of that name; nil means an orderly end.
 	A, B error
 }
 
@@ -66,8 +66,8 @@ func direction(src, dst *End) error {
 		err = dst.closeWrite()
 	}
 	if err != nil {
-		src.abort()
-		dst.abort()
+		src.Abort()
+		dst.Abort()
 	}
 	return err
 }
@@ -164,8 +164,8 @@ func ignoreClosed(err error) error {
 	return err
 }
 
-// abort closes the connection with a reset instead of an orderly end.
-func (e *End) abort() {
+// Abort closes the connection with a reset instead of an orderly end. Any goroutine may call it to end a relay.
+func (e *End) Abort() {
 	if c, ok := e.wire.NetConn().(interface{ SetLinger(int) error }); ok {
 		_ = c.SetLinger(0) // best effort: the connection may be gone
 	}

@@ -1,0 +1,115 @@
+package proxy
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+// Config is what a proxy is made from. Parse it with mesh.ParseProxyConfig and ParsePod, or with ParseLocal.
+type Config struct {
+	Settings mesh.ProxyConfig
+	Pod      Pod
+	// Local, when set, replaces the control plane and the redirected listeners.
+	Local   *Local
+	Version string
+	Log     *zap.Logger
+	// Level is the level of Log, which the admin server can change.
+	Level zap.AtomicLevel
+	// AccessLog receives the lines of the access log; nil writes none.
+	AccessLog Writer
+}
+
+// Writer is where the access log goes; a line is one Write.
+type Writer interface {
+	Write(line []byte) (int, error)
+}
+
+// Pod says where the proxy runs.
+type Pod struct {
+	Name, Namespace, Node, ServiceAccount string
+	// IPs are the pod's addresses, HostIPs the node's, where kubelet probes come from. Both are unmapped.
+	IPs, HostIPs []netip.Addr
+}
+
+// ParsePod reads the variables of mesh.PodEnv and the ones beside it.
+func ParsePod(getenv func(string) string) (Pod, error) {
+	pod := Pod{
+		Name:           getenv(mesh.PodEnv),
+		Namespace:      getenv(mesh.NamespaceEnv),
+		Node:           getenv(mesh.NodeEnv),
+		ServiceAccount: getenv(mesh.ServiceAccountEnv),
+	}
+	for name, value := range map[string]string{mesh.PodEnv: pod.Name, mesh.NamespaceEnv: pod.Namespace, mesh.ServiceAccountEnv: pod.ServiceAccount} {
+		if value == "" {
+			return Pod{}, fmt.Errorf("parse %s: is missing", name)
+		}
+	}
+	var err error
+	if pod.IPs, err = parseAddrs(getenv(mesh.PodIPsEnv)); err != nil {
+		return Pod{}, fmt.Errorf("parse %s: %w", mesh.PodIPsEnv, err)
+	}
+	if pod.HostIPs, err = parseAddrs(getenv(mesh.HostIPsEnv)); err != nil {
+		return Pod{}, fmt.Errorf("parse %s: %w", mesh.HostIPsEnv, err)
+	}
+	return pod, nil
+}
+
+func parseAddrs(list string) ([]netip.Addr, error) {
+	var out []netip.Addr
+	for part := range strings.SplitSeq(list, ",") {
+		if part = strings.TrimSpace(part); part == "" {
+			continue
+		}
+		a, err := netip.ParseAddr(part)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, a.Unmap())
+	}
+	return out, nil
+}
+
+// times are the bounds of a proxy's waiting; every one has a default.
+type times struct {
+	outboundConnect, inboundConnect time.Duration
+	outboundDetect, inboundDetect   time.Duration
+	// handshake bounds a TLS handshake on either side.
+	handshake time.Duration
+	// declared bounds the wait for the first bytes on a port that declares HTTP.
+	declared time.Duration
+	// discovery bounds the wait for the first value of a target.
+	discovery time.Duration
+	// failFast bounds the wait of a connection for an endpoint; the engine's own bound is the same.
+	failFast time.Duration
+	// outboundIdle is how long a target is kept after its last use.
+	outboundIdle, inboundIdle time.Duration
+	grace, waitBeforeExit     time.Duration
+}
+
+// timesOf fills in the defaults; compatibility with Linkerd's where those do not hurt (its detection waits ten seconds).
+func timesOf(s *mesh.ProxyConfig) times {
+	d := func(v mesh.Duration, otherwise time.Duration) time.Duration {
+		return cmp.Or(time.Duration(v), otherwise)
+	}
+	return times{
+		outboundConnect: d(s.OutboundConnectTimeout, time.Second),
+		inboundConnect:  d(s.InboundConnectTimeout, 300*time.Millisecond),
+		outboundDetect:  d(s.OutboundDetectTimeout, time.Second),
+		inboundDetect:   d(s.InboundDetectTimeout, time.Second),
+		handshake:       5 * time.Second,
+		declared:        10 * time.Second,
+		discovery:       3 * time.Second,
+		failFast:        3 * time.Second,
+		outboundIdle:    d(s.OutboundDiscoveryIdle, 10*time.Minute),
+		inboundIdle:     d(s.InboundDiscoveryIdle, 10*time.Minute),
+		grace:           d(s.ShutdownGrace, 2*time.Minute),
+		waitBeforeExit:  time.Duration(s.WaitBeforeExit),
+	}
+}

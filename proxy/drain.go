@@ -1,0 +1,112 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// maxConns bounds the accepted connections of each direction that are open at once: beyond it new ones are reset, so that a flood
+// takes descriptors and memory from nobody else.
+const maxConns = 20_000
+
+// tracker knows every accepted connection, so that a proxy that stops can wait for them.
+type tracker struct {
+	wg sync.WaitGroup
+
+	mu     sync.Mutex // guards the fields below
+	open   int
+	closed bool
+}
+
+// run calls serve on a goroutine of its own, which owns conn; false when there are too many.
+func (t *tracker) run(conn *net.TCPConn, serve func()) bool {
+	t.mu.Lock()
+	if t.open >= maxConns || t.closed {
+		t.mu.Unlock()
+		return false
+	}
+	t.open++
+	t.wg.Add(1)
+	t.mu.Unlock()
+	go func() {
+		defer t.done(conn)
+		serve()
+	}()
+	return true
+}
+
+func (t *tracker) done(conn *net.TCPConn) {
+	_ = conn.Close() // closed already when it ended in order
+	t.mu.Lock()
+	t.open--
+	t.mu.Unlock()
+	t.wg.Done()
+}
+
+// stop lets no further connection in, and returns a channel that is closed when the last one has ended.
+func (t *tracker) stop() <-chan struct{} {
+	t.mu.Lock()
+	t.closed = true
+	t.mu.Unlock()
+	idle := make(chan struct{})
+	go func() {
+		t.wg.Wait()
+		close(idle)
+	}()
+	return idle
+}
+
+// count returns how many connections are open.
+func (t *tracker) count() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.open
+}
+
+// drain waits for open connections after the listeners were closed: HTTP clients are told to finish, and everything has until the
+// grace ends. What is left then is cut by cancelling the connections' context.
+func (p *Proxy) drain(cut context.CancelFunc) {
+	p.log.Info("draining", zap.Int("connections", p.conns.count()), zap.Duration("grace", p.times.grace))
+	idle := p.conns.stop()
+	ctx, cancel := context.WithTimeout(context.Background(), p.times.grace)
+	defer cancel()
+	var engines sync.WaitGroup
+	for name, engine := range map[string]interface{ Drain(context.Context) error }{"outbound": p.outbound.engine, "inbound": p.inbound.engine} {
+		engines.Go(func() {
+			if err := engine.Drain(ctx); err != nil && !errors.Is(err, context.Canceled) {
+				p.log.Warn("drain cut requests off", zap.String("direction", name), zap.Error(err))
+			}
+		})
+	}
+	select {
+	case <-idle:
+		p.log.Info("drained")
+	case <-ctx.Done():
+		p.log.Warn("grace ended", zap.Int("connections", p.conns.count()))
+	}
+	cut()
+	cancel()
+	engines.Wait()
+	<-idle
+}
+
+// reset closes a connection so that its peer sees it refused instead of ended.
+func reset(conn *net.TCPConn) {
+	_ = conn.SetLinger(0) // best effort: the connection may be gone
+	_ = conn.Close()
+}
+
+// wait returns when d has passed or ctx ends.
+func wait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,257 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"go.uber.org/zap"
+
+	"github.com/tulle-mesh/tulle/internal/certs"
+	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/authz"
+	"github.com/tulle-mesh/tulle/proxy/detect"
+	"github.com/tulle-mesh/tulle/proxy/exchange"
+	"github.com/tulle-mesh/tulle/proxy/forward"
+	"github.com/tulle-mesh/tulle/proxy/relay"
+	"github.com/tulle-mesh/tulle/proxy/sock"
+	"github.com/tulle-mesh/tulle/proxy/stats"
+	"github.com/tulle-mesh/tulle/proxy/wire"
+)
+
+// inbound serves the connections that peers make to this pod's applications.
+type inbound struct {
+	proxy  *Proxy
+	engine *forward.Engine
+	log    *zap.Logger
+	policy atomic.Pointer[authz.Policy] // never nil
+	muxTLS *tls.Config                  // nil without certificates
+	tcpTLS *tls.Config
+
+	mu     sync.Mutex // guards the fields below
+	apps   map[netip.AddrPort]*app
+	relays map[*inboundRelay]struct{}
+}
+
+// inboundRelay is an open connection whose right is checked again when the policy changes.
+type inboundRelay struct {
+	peer authz.Peer
+	port uint16
+	end  *relay.End
+}
+
+// inboundConn is what the requests of one connection share. It is the Data of exchange.Conn.
+type inboundConn struct {
+	app    *app
+	peer   authz.Peer
+	client clientTLS
+	http   *stats.HTTP
+
+	decision atomic.Pointer[decision]
+}
+
+// serve forwards one connection of a peer to app, the address that it asked for. It is the inbound path of docs/request.md: guard,
+// detect, identify, then decide for each request (inbound_http.go) or for the connection.
+func (in *inbound) serve(ctx context.Context, conn *net.TCPConn, app netip.AddrPort) {
+	if in.proxy.isOwnPort(app) {
+		in.refuse(conn, app, errLoop)
+		return
+	}
+	peer := authz.Peer{Addr: unmap(conn.RemoteAddr().(*net.TCPAddr).AddrPort()).Addr()}
+	port := in.policy.Load().Port(app.Port())
+	peek := detect.NewConn(conn)
+	kind, err := peek.Sniff(in.proxy.detectTime(port.Protocol(), in.proxy.times.inboundDetect))
+	if err != nil {
+		in.refuse(conn, app, errDetect)
+		return
+	}
+	if kind == detect.TLS {
+		hello, ok, err := peek.SniffHello(in.proxy.times.inboundDetect)
+		switch {
+		case err != nil:
+			in.refuse(conn, app, errDetect)
+			return
+		case ok && in.muxTLS != nil && hello.Offers(mesh.ALPNMux):
+			in.serveMux(ctx, conn, peek.Peeked(), app, peer)
+			return
+		case ok && in.tcpTLS != nil && hello.Offers(mesh.ALPNRelay):
+			in.serveSecure(ctx, conn, peek.Peeked(), app, peer)
+			return
+		}
+	}
+	client := clientTLS{passed: kind == detect.TLS}
+	if protocol, isHTTP := httpProtocol(kind, port.Protocol()); isHTTP && port.Protocol() != mesh.Opaque {
+		in.serveHTTP(ctx, sock.New(conn, peek.Peeked()), protocol, &exchange.Conn{
+			Remote: unmap(conn.RemoteAddr().(*net.TCPAddr).AddrPort()), Target: app,
+			Data: &inboundConn{app: in.app(app), peer: peer, client: client},
+		})
+		return
+	}
+	in.relay(ctx, relay.Plain(conn, peek.Peeked()), app, peer, client)
+}
+
+// serveMux terminates mesh TLS that carries requests.
+func (in *inbound) serveMux(ctx context.Context, conn *net.TCPConn, prefix []byte, app netip.AddrPort, peer authz.Peer) {
+	handshake, cancel := context.WithTimeout(ctx, in.proxy.times.handshake)
+	secured, err := sock.Server(handshake, sock.New(conn, prefix), in.muxTLS)
+	cancel()
+	if err == nil {
+		state, _ := secured.TLS()
+		peer.ID, err = certs.PeerID(state)
+	}
+	if err != nil {
+		in.refuseHandshake(conn, app, err)
+		return
+	}
+	in.serveHTTP(ctx, secured, forward.Mux, &exchange.Conn{
+		Peer: peer.ID, TLS: true, Remote: unmap(conn.RemoteAddr().(*net.TCPAddr).AddrPort()), Target: app,
+		Data: &inboundConn{app: in.app(app), peer: peer, client: newClient(peer.ID)},
+	})
+}
+
+// serveSecure terminates mesh TLS that carries one opaque connection.
+func (in *inbound) serveSecure(ctx context.Context, conn *net.TCPConn, prefix []byte, app netip.AddrPort, peer authz.Peer) {
+	handshake, cancel := context.WithTimeout(ctx, in.proxy.times.handshake)
+	secured := tls.Server(wire.NewRecords(conn, prefix), in.tcpTLS)
+	err := secured.HandshakeContext(handshake)
+	cancel()
+	if err == nil {
+		peer.ID, err = certs.PeerID(secured.ConnectionState())
+	}
+	if err != nil {
+		in.refuseHandshake(conn, app, err)
+		return
+	}
+	in.relay(ctx, relay.Secure(secured), app, peer, newClient(peer.ID))
+}
+
+// serveHTTP lets the engine read requests from a connection.
+func (in *inbound) serveHTTP(ctx context.Context, conn net.Conn, protocol forward.Protocol, rec *exchange.Conn) {
+	c := rec.Data.(*inboundConn)
+	defer in.releaseApp(c.app)
+	labels := in.labels(c.app.addr, c.client)
+	requests, releaseHTTP := in.proxy.stats.HTTP(labels)
+	defer releaseHTTP()
+	tcp, releaseTCP := in.proxy.stats.TCP(stats.Labels(`peer="src"`).Join(labels))
+	defer releaseTCP()
+	c.http = requests
+	rec.Traffic = &tcp.Traffic
+	closed := in.proxy.countOpen(tcp)
+	closed(in.engine.Serve(ctx, conn, protocol, rec))
+}
+
+// relay forwards a connection whose requests cannot be told apart, if the policy lets the peer in.
+func (in *inbound) relay(ctx context.Context, client *relay.End, app netip.AddrPort, peer authz.Peer, how clientTLS) {
+	open := &inboundRelay{peer: peer, port: app.Port(), end: client}
+	// Registered before the decision: a policy that changes in between finds the connection.
+	in.register(open)
+	defer in.unregister(open)
+	verdict := in.policy.Load().Port(open.port).Decide(peer)
+	in.countDecision(stats.InboundTCPAllow, stats.InboundTCPDeny, app, how, verdict)
+	if !verdict.Allow {
+		in.log.Info("connection denied", zap.Stringer("app", app), zap.Stringer("client", peer.Addr),
+			zap.Stringer("client_id", peer.ID), zap.String("reason", string(verdict.Reason)))
+		client.Abort()
+		return
+	}
+	server, err := dialTCP(ctx, app, in.proxy.times.inboundConnect)
+	if err != nil {
+		in.countError(faultOf(err).Kind.String())
+		client.Abort()
+		return
+	}
+	end := relay.Plain(server, nil)
+	labels := in.labels(app, how)
+	src, releaseSrc := in.proxy.stats.TCP(stats.Labels(`peer="src"`).Join(labels))
+	defer releaseSrc()
+	dst, releaseDst := in.proxy.stats.TCP(stats.Labels(`peer="dst"`).Join(labels))
+	defer releaseDst()
+	client.Read, client.Written = &src.ReadBytes, &src.WrittenBytes
+	end.Read, end.Written = &dst.ReadBytes, &dst.WrittenBytes
+	closedSrc, closedDst := in.proxy.countOpen(src), in.proxy.countOpen(dst)
+	stop := context.AfterFunc(ctx, client.Abort)
+	result := relay.Run(client, end)
+	stop()
+	closedSrc(result.A)
+	closedDst(result.B)
+}
+
+func (in *inbound) labels(app netip.AddrPort, client clientTLS) stats.Labels {
+	return inboundLabels(app, client, in.policy.Load().Port(app.Port()).Name())
+}
+
+func (in *inbound) register(r *inboundRelay) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.relays[r] = struct{}{}
+}
+
+func (in *inbound) unregister(r *inboundRelay) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	delete(in.relays, r)
+}
+
+// setPolicy makes p the policy of new connections and requests, and cuts the open connections that it denies.
+func (in *inbound) setPolicy(p *authz.Policy) {
+	in.policy.Store(p)
+	for _, r := range in.denied(p) {
+		reason := string(p.Port(r.port).Decide(r.peer).Reason)
+		in.proxy.stats.Counter(stats.InboundTCPTerminate, stats.Labels("").With("direction", "inbound").With("reason", reason)).Inc()
+		in.log.Info("connection lost its right", zap.Uint16("port", r.port), zap.Stringer("client", r.peer.Addr),
+			zap.Stringer("client_id", r.peer.ID), zap.String("reason", reason))
+		r.end.Abort()
+	}
+}
+
+func (in *inbound) denied(p *authz.Policy) (out []*inboundRelay) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for r := range in.relays {
+		if !p.Port(r.port).Decide(r.peer).Allow {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// refuseHandshake ends a connection whose client could not prove an identity.
+func (in *inbound) refuseHandshake(conn *net.TCPConn, app netip.AddrPort, err error) {
+	reason := "tls_handshake"
+	var peer *certs.PeerError
+	switch {
+	case errors.As(err, &peer):
+		reason = string(peer.Reason)
+	case errors.Is(err, certs.ErrNoCertificate):
+		reason = "no_certificate"
+	}
+	in.log.Info("mesh TLS refused", zap.Stringer("app", app), zap.String("reason", reason), zap.Error(err))
+	in.countError(reason)
+	_ = conn.Close() // in order, so that the client sees the alert
+}
+
+// refuse resets the connection and counts why.
+func (in *inbound) refuse(conn *net.TCPConn, app netip.AddrPort, reason string) {
+	in.countError(reason)
+	in.log.Debug("inbound connection refused", zap.Stringer("app", app), zap.String("error", reason))
+	reset(conn)
+}
+
+func (in *inbound) countError(reason string) {
+	in.proxy.stats.Counter(stats.InboundTCPErrors, stats.Labels("").With("direction", "inbound").With("error", reason)).Inc()
+}
+
+// countDecision counts a verdict under the allow or the deny family.
+func (in *inbound) countDecision(allow, deny string, app netip.AddrPort, client clientTLS, v authz.Verdict) {
+	family, l := deny, in.labels(app, client)
+	if v.Allow {
+		family, l = allow, l.With("authz_kind", "default").With("authz_name", v.Name)
+	} else {
+		l = l.With("reason", string(v.Reason))
+	}
+	in.proxy.stats.Counter(family, l).Inc()
+}

@@ -1,0 +1,92 @@
+package proxy
+
+import (
+	"net/netip"
+	"strconv"
+
+	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/stats"
+)
+
+// Labels as Linkerd's proxy spells them. None is taken from a request: a client must not be able to invent series.
+
+// targetLabels are the labels of everything that concerns an outbound target.
+func targetLabels(v *mesh.Outbound) stats.Labels {
+	return stats.Labels("").With("direction", "outbound").
+		With("authority", v.Authority).
+		With("dst_service", v.Service.Name).
+		With("dst_namespace", v.Service.Namespace)
+}
+
+// acceptLabels are the labels of the application's own connections to a target.
+func acceptLabels(target stats.Labels, addr netip.AddrPort) stats.Labels {
+	return stats.Labels("").With("peer", "src").Join(target).Join(addrLabels(addr)).
+		With("tls", "no_identity").With("no_tls_reason", "loopback")
+}
+
+func addrLabels(addr netip.AddrPort) stats.Labels {
+	return stats.Labels("").With("target_addr", addr.String()).
+		With("target_ip", addr.Addr().String()).
+		With("target_port", strconv.Itoa(int(addr.Port())))
+}
+
+// endpointLabels are the labels of one endpoint of a target.
+func endpointLabels(target stats.Labels, e *mesh.Endpoint, loopback bool) stats.Labels {
+	l := target.Join(addrLabels(e.Addr))
+	switch {
+	case loopback:
+		l = l.With("tls", "loopback").With("no_tls_reason", "loopback")
+	case e.Identity.IsZero():
+		l = l.With("tls", "no_identity").With("no_tls_reason", "not_provided_by_service_discovery")
+	default:
+		l = l.With("tls", "true").With("server_id", e.Identity.String())
+	}
+	if e.Pod != (mesh.PodRef{}) {
+		if !l.Has("dst_namespace") {
+			l = l.With("dst_namespace", e.Pod.Namespace)
+		}
+		l = l.With("dst_pod", e.Pod.Name).With("dst_serviceaccount", e.Pod.ServiceAccount)
+		if e.Pod.OwnerKind != "" {
+			l = l.With("dst_"+e.Pod.OwnerKind, e.Pod.OwnerName)
+		}
+		l = l.With("dst_pod_template_hash", e.Pod.PodTemplateHash).With("dst_control_plane_ns", e.Pod.ControlPlaneNS)
+	}
+	if e.Zone != "" {
+		locality := "remote"
+		if e.Local {
+			locality = "local"
+		}
+		l = l.With("dst_zone", e.Zone).With("dst_zone_locality", locality)
+	}
+	return l
+}
+
+// clientTLS are the labels that say how a peer came in.
+type clientTLS struct {
+	id mesh.ID
+	// header is the identity as applications are told it, made once.
+	header string
+	// passed says that the bytes are TLS of the application's own.
+	passed bool
+}
+
+// newClient describes a client that proved to be id.
+func newClient(id mesh.ID) clientTLS { return clientTLS{id: id, header: id.String()} }
+
+func (c clientTLS) labels(l stats.Labels) stats.Labels {
+	switch {
+	case !c.id.IsZero():
+		return l.With("tls", "true").With("client_id", c.header)
+	case c.passed:
+		return l.With("tls", "opaque").With("no_tls_reason", "no_tls_from_remote")
+	default:
+		return l.With("tls", "no_identity").With("no_tls_reason", "no_tls_from_remote")
+	}
+}
+
+// inboundLabels are the labels of everything that concerns a port of this pod and one client identity. policy is the name of the
+// port's access policy.
+func inboundLabels(app netip.AddrPort, client clientTLS, policy string) stats.Labels {
+	l := client.labels(stats.Labels("").With("direction", "inbound").Join(addrLabels(app)))
+	return l.With("srv_kind", "default").With("srv_name", policy).With("srv_port", strconv.Itoa(int(app.Port())))
+}

@@ -1,0 +1,239 @@
+package proxy
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+
+	"github.com/tulle-mesh/tulle/internal/certs"
+	"github.com/tulle-mesh/tulle/internal/latest"
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+// Local is a proxy without control plane and without redirected traffic: each listener has one fixed destination. It is for
+// laptops, benchmarks and tests.
+type Local struct {
+	Certs    *certs.Manager // nil: no mesh TLS either way
+	Admin    netip.AddrPort // invalid: no admin server
+	Outbound []LocalOutbound
+	Inbound  []LocalInbound
+}
+
+// LocalOutbound is a listener for an application's connections to one target.
+type LocalOutbound struct {
+	Listen netip.AddrPort
+	Target mesh.Outbound
+}
+
+// LocalInbound is a listener for peers' connections to one application.
+type LocalInbound struct {
+	Listen netip.AddrPort
+	App    netip.AddrPort
+	Policy mesh.PortPolicy
+}
+
+// localFile is the JSON form of Local.
+type localFile struct {
+	// Certificate, Key and Anchors are PEM files; all or none.
+	Certificate string              `json:"certificate,omitempty"`
+	Key         string              `json:"key,omitempty"`
+	Anchors     string              `json:"anchors,omitempty"`
+	Admin       netip.AddrPort      `json:"admin,omitzero"`
+	Outbound    []localOutboundFile `json:"outbound,omitempty"`
+	Inbound     []localInboundFile  `json:"inbound,omitempty"`
+}
+
+type localOutboundFile struct {
+	Listen    netip.AddrPort      `json:"listen"`
+	Authority string              `json:"authority,omitempty"`
+	Protocol  string              `json:"protocol,omitempty"` // detect (default), http1, http2, opaque
+	Endpoints []localEndpointFile `json:"endpoints"`
+}
+
+type localEndpointFile struct {
+	Addr     netip.AddrPort `json:"addr"`
+	Identity string         `json:"identity,omitempty"` // empty: plaintext
+	Weight   uint32         `json:"weight,omitempty"`
+}
+
+type localInboundFile struct {
+	Listen          netip.AddrPort `json:"listen"`
+	App             netip.AddrPort `json:"app"`
+	Protocol        string         `json:"protocol,omitempty"`
+	Policy          string         `json:"policy,omitempty"` // an access policy; all-unauthenticated by default
+	RequireIdentity bool           `json:"requireIdentity,omitempty"`
+}
+
+// ParseLocal decodes the JSON form of Local and loads the files that it names. An unknown field is an error.
+func ParseLocal(data []byte) (*Local, error) {
+	var file localFile
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&file); err != nil {
+		return nil, fmt.Errorf("parse local configuration: %w", err)
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("parse local configuration: trailing data")
+	}
+	local := &Local{Admin: file.Admin}
+	for i, o := range file.Outbound {
+		out, err := o.outbound()
+		if err != nil {
+			return nil, fmt.Errorf("parse local configuration: outbound %d: %w", i, err)
+		}
+		local.Outbound = append(local.Outbound, out)
+	}
+	for i, in := range file.Inbound {
+		parsed, err := in.inbound()
+		if err != nil {
+			return nil, fmt.Errorf("parse local configuration: inbound %d: %w", i, err)
+		}
+		local.Inbound = append(local.Inbound, parsed)
+	}
+	return local, local.load(&file)
+}
+
+// load reads the certificate and the anchors.
+func (l *Local) load(file *localFile) error {
+	if file.Certificate == "" && file.Key == "" && file.Anchors == "" {
+		return nil
+	}
+	cert, err := tls.LoadX509KeyPair(file.Certificate, file.Key)
+	if err != nil {
+		return fmt.Errorf("load certificate: %w", err)
+	}
+	text, err := os.ReadFile(file.Anchors)
+	if err != nil {
+		return fmt.Errorf("load anchors: %w", err)
+	}
+	roots, err := parseCertificates(text)
+	if err != nil {
+		return fmt.Errorf("load anchors %s: %w", file.Anchors, err)
+	}
+	if l.Certs, err = certs.Static(cert, roots); err != nil {
+		return fmt.Errorf("load certificate: %w", err)
+	}
+	return nil
+}
+
+func parseCertificates(text []byte) ([]*x509.Certificate, error) {
+	var out []*x509.Certificate
+	for {
+		var block *pem.Block
+		if block, text = pem.Decode(text); block == nil {
+			break
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, c)
+	}
+	if out == nil {
+		return nil, errors.New("no certificate in PEM form")
+	}
+	return out, nil
+}
+
+func (o *localOutboundFile) outbound() (LocalOutbound, error) {
+	protocol, err := parseProtocol(o.Protocol)
+	if err != nil {
+		return LocalOutbound{}, err
+	}
+	out := LocalOutbound{Listen: o.Listen, Target: mesh.Outbound{Kind: mesh.ToService, Authority: o.Authority, Protocol: protocol}}
+	for _, e := range o.Endpoints {
+		endpoint := mesh.Endpoint{Addr: e.Addr, Weight: e.Weight}
+		if e.Identity != "" {
+			if endpoint.Identity, err = mesh.ParseID(e.Identity); err != nil {
+				return LocalOutbound{}, err
+			}
+		}
+		out.Target.Endpoints = append(out.Target.Endpoints, endpoint)
+	}
+	return out, nil
+}
+
+func (in *localInboundFile) inbound() (LocalInbound, error) {
+	protocol, err := parseProtocol(in.Protocol)
+	if err != nil {
+		return LocalInbound{}, err
+	}
+	policy := mesh.AllUnauthenticated
+	if in.Policy != "" {
+		if policy, err = mesh.ParseAccessPolicy(in.Policy); err != nil {
+			return LocalInbound{}, err
+		}
+	}
+	return LocalInbound{Listen: in.Listen, App: in.App, Policy: mesh.PortPolicy{
+		Protocol: protocol, Policy: policy, RequireIdentity: in.RequireIdentity,
+	}}, nil
+}
+
+func parseProtocol(s string) (mesh.Protocol, error) {
+	switch s {
+	case "", "detect":
+		return mesh.Detect, nil
+	case "http1":
+		return mesh.HTTP1, nil
+	case "http2":
+		return mesh.HTTP2, nil
+	case "opaque":
+		return mesh.Opaque, nil
+	default:
+		return 0, fmt.Errorf("protocol %q: want detect, http1, http2 or opaque", s)
+	}
+}
+
+// fixed is a source whose values never change: a target is the address of the listener that serves it. It is complete before the
+// proxy accepts its first connection.
+type fixed struct {
+	outbound map[mesh.Target]*latest.Cell[*mesh.Outbound]
+	inbound  latest.Cell[*mesh.Inbound]
+}
+
+// newFixed makes the source of a local configuration.
+func newFixed(local *Local) (*fixed, error) {
+	f := &fixed{outbound: map[mesh.Target]*latest.Cell[*mesh.Outbound]{}}
+	for i, o := range local.Outbound {
+		for _, e := range o.Target.Endpoints {
+			if !e.Identity.IsZero() && local.Certs == nil {
+				return nil, fmt.Errorf("local outbound %d: endpoint %s has an identity, but there is no certificate to connect with", i, e.Addr)
+			}
+		}
+	}
+	in := &mesh.Inbound{Default: mesh.PortPolicy{Policy: mesh.Deny}, Ports: map[uint16]mesh.PortPolicy{}}
+	for _, l := range local.Inbound {
+		in.Ports[l.App.Port()] = l.Policy
+	}
+	f.inbound.Store(in)
+	return f, nil
+}
+
+// add makes value what the listener at addr forwards to.
+func (f *fixed) add(addr netip.AddrPort, value mesh.Outbound) {
+	cell := &latest.Cell[*mesh.Outbound]{}
+	cell.Store(&value)
+	f.outbound[mesh.Target{Addr: addr}] = cell
+}
+
+// Watch returns the cell of a listener's target. It panics for any other: no connection can ask for it.
+func (f *fixed) Watch(t mesh.Target) *latest.Cell[*mesh.Outbound] {
+	cell, ok := f.outbound[t]
+	if !ok {
+		panic("proxy: no local target " + t.Addr.String())
+	}
+	return cell
+}
+
+// Unwatch does nothing.
+func (f *fixed) Unwatch(mesh.Target) {}
+
+// Inbound returns the policy of the local inbound listeners.
+func (f *fixed) Inbound() *latest.Cell[*mesh.Inbound] { return &f.inbound }

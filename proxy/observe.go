@@ -1,0 +1,48 @@
+package proxy
+
+import (
+	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/stats"
+)
+
+// addMetrics adds the series that describe the proxy itself.
+func (p *Proxy) addMetrics() {
+	r := p.stats
+	r.AddProcess(p.cfg.Version, p.started)
+	r.Func("tulle_control_targets", "", func() float64 { return float64(p.outbound.targets.count()) })
+	r.Func("tulle_control_stale_seconds", "", func() float64 { return p.staleFor().Seconds() })
+	if p.certs == nil {
+		return
+	}
+	r.Func("identity_cert_expiration_timestamp_seconds", "", func() float64 { return unixSeconds(p.certs.Status().NotAfter) })
+	r.Func("identity_cert_refresh_timestamp_seconds", "", func() float64 { return unixSeconds(p.certs.Status().Refreshed) })
+	refreshes := func(result string, value func() uint64) {
+		r.Func("identity_cert_refreshes_total", stats.Labels("").With("result", result), func() float64 { return float64(value()) })
+	}
+	refreshes("ok", func() uint64 { return p.certs.Status().Refreshes })
+	refreshes("error", func() uint64 { return p.certs.Status().Failures })
+	r.Func("tulle_trust_roots_errors_total", "", func() float64 { return float64(p.certs.Status().RootsErrors) })
+}
+
+func unixSeconds(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return float64(t.Unix())
+}
+
+// staleFor returns for how long the control plane has not been heard of; 0 while connected, and without one.
+func (p *Proxy) staleFor() time.Duration { return 0 }
+
+// waitingFor returns what keeps the proxy from being ready.
+func (p *Proxy) waitingFor() []string {
+	var waiting []string
+	if p.certs != nil && p.certs.Err() != nil {
+		waiting = append(waiting, "certificate")
+	}
+	if _, seq := p.source.Inbound().Load(); seq == 0 {
+		waiting = append(waiting, "inbound policy")
+	}
+	return waiting
+}

@@ -1,0 +1,214 @@
+package proxy
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/balance"
+	"github.com/tulle-mesh/tulle/proxy/detect"
+	"github.com/tulle-mesh/tulle/proxy/exchange"
+	"github.com/tulle-mesh/tulle/proxy/forward"
+	"github.com/tulle-mesh/tulle/proxy/relay"
+	"github.com/tulle-mesh/tulle/proxy/sock"
+	"github.com/tulle-mesh/tulle/proxy/stats"
+)
+
+// outbound serves the connections of this pod's applications.
+type outbound struct {
+	proxy   *Proxy
+	engine  *forward.Engine
+	targets *targets
+	log     *zap.Logger
+}
+
+// Words of the label "error" of outbound connections, beyond the engine's kinds of fault.
+const (
+	errLoop           = "loop"
+	errOriginalDst    = "no_original_destination"
+	errTooManyTargets = "too_many_targets"
+	errNoDiscovery    = "discovery_unavailable"
+	errUndefinedPort  = "undefined_port"
+	errNoEndpoint     = "no_endpoint"
+	errTooManyConns   = "too_many_connections"
+	errDetect         = "detect"
+)
+
+// serve forwards one connection of the application to orig. It is the outbound path of docs/request.md: guard, discover, detect,
+// then requests (outbound_http.go) or bytes.
+func (o *outbound) serve(ctx context.Context, conn *net.TCPConn, orig netip.AddrPort) {
+	if o.proxy.isOwnPort(orig) {
+		o.refuse(conn, orig, errLoop)
+		return
+	}
+	t, release, ok := o.targets.get(mesh.Target{Addr: orig})
+	if !ok {
+		o.refuse(conn, orig, errTooManyTargets)
+		return
+	}
+	defer release()
+	value := t.wait(ctx, o.proxy.times.discovery)
+	switch {
+	case value == nil && o.inCluster(orig.Addr()):
+		o.refuse(conn, orig, errNoDiscovery)
+		return
+	case value == nil:
+		o.relayUnknown(ctx, conn, orig)
+		return
+	case value.Kind == mesh.UndefinedPort:
+		o.refuse(conn, orig, errUndefinedPort)
+		return
+	}
+	o.serveTarget(ctx, conn, t, value)
+}
+
+// serveTarget finds out what the application speaks and forwards it.
+func (o *outbound) serveTarget(ctx context.Context, conn *net.TCPConn, t *target, value *mesh.Outbound) {
+	if t.opaque(value) {
+		o.relay(ctx, conn, nil, t)
+		return
+	}
+	peek := detect.NewConn(conn)
+	kind, err := peek.Sniff(o.proxy.detectTime(value.Protocol, o.proxy.times.outboundDetect))
+	if err != nil {
+		o.refuse(conn, t.key.Addr, errDetect)
+		return
+	}
+	protocol, isHTTP := httpProtocol(kind, value.Protocol)
+	if !isHTTP {
+		o.relay(ctx, conn, peek.Peeked(), t)
+		return
+	}
+	remote := conn.RemoteAddr().(*net.TCPAddr).AddrPort()
+	rec := &exchange.Conn{Remote: unmap(remote), Target: t.key.Addr, Data: t}
+	count := o.proxy.countOpen(t.tcp())
+	rec.Traffic = &t.tcp().Traffic
+	err = o.engine.Serve(ctx, sock.New(conn, peek.Peeked()), protocol, rec)
+	count(err)
+}
+
+// httpProtocol returns how a connection is read whose first bytes look like kind, on a port that declares a protocol.
+func httpProtocol(kind detect.Kind, declared mesh.Protocol) (p forward.Protocol, isHTTP bool) {
+	switch {
+	case kind == detect.HTTP2:
+		return forward.HTTP2, true
+	case kind == detect.HTTP1, declared == mesh.HTTP1 && kind != detect.TLS:
+		return forward.HTTP1, true
+	case declared == mesh.HTTP2 && kind != detect.TLS:
+		return forward.HTTP2, true
+	default:
+		return 0, false
+	}
+}
+
+// relay forwards an opaque connection to an endpoint; prefix was read from conn already.
+func (o *outbound) relay(ctx context.Context, conn *net.TCPConn, prefix []byte, t *target) {
+	end, ep, slot, fault := o.connect(ctx, t)
+	if fault.Is() {
+		o.fail(conn, t, fault)
+		return
+	}
+	client := relay.Plain(conn, prefix)
+	src, dst := t.tcp(), ep.tcp()
+	client.Read, client.Written = &src.ReadBytes, &src.WrittenBytes
+	end.Read, end.Written = &dst.ReadBytes, &dst.WrittenBytes
+	closedSrc, closedDst := o.proxy.countOpen(src), o.proxy.countOpen(dst)
+	stop := context.AfterFunc(ctx, client.Abort)
+	result := relay.Run(client, end)
+	stop()
+	closedSrc(result.A)
+	closedDst(result.B)
+	t.pool.Done(slot, balance.Connected, o.proxy.now(), 0)
+}
+
+// connectAttempts bounds the endpoints that one connection or request is tried on.
+const connectAttempts = 3
+
+// connect picks endpoints until one accepts. Nothing was sent yet, so trying another is safe.
+func (o *outbound) connect(ctx context.Context, t *target) (*relay.End, *endpoint, balance.Slot, exchange.Fault) {
+	fault := exchange.Fault{Side: exchange.Proxy, Kind: exchange.NoEndpoint}
+	deadline := time.Now().Add(o.proxy.times.failFast)
+	for attempt := 0; attempt == 0 || attempt < min(connectAttempts, t.pool.Len()); {
+		slot, ep, ok := t.pool.Pick(o.proxy.now())
+		if !ok {
+			if !o.awaitEndpoint(ctx, t, deadline) {
+				return nil, nil, slot, fault
+			}
+			continue
+		}
+		end, err := ep.dialRelay(ctx)
+		if err == nil {
+			return end, ep, slot, exchange.Fault{}
+		}
+		fault = faultOf(err)
+		t.pool.Done(slot, balance.Unreachable, o.proxy.now(), 0)
+		o.log.Debug("endpoint unreachable", zap.Stringer("addr", ep.Addr), zap.Error(err))
+		attempt++
+	}
+	return nil, nil, balance.Slot{}, fault
+}
+
+// awaitEndpoint waits for a value with endpoints; false when none comes before the deadline.
+func (o *outbound) awaitEndpoint(ctx context.Context, t *target, deadline time.Time) bool {
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	_, seen := t.cell.Load()
+	for {
+		t.refresh()
+		if t.pool.Len() > 0 {
+			return true
+		}
+		var err error
+		if _, seen, err = t.cell.Wait(ctx, seen); err != nil {
+			return false
+		}
+	}
+}
+
+// relayUnknown forwards to an address outside the cluster of which discovery, being away, said nothing.
+func (o *outbound) relayUnknown(ctx context.Context, conn *net.TCPConn, orig netip.AddrPort) {
+	c, err := dialTCP(ctx, orig, o.proxy.times.outboundConnect)
+	if err != nil {
+		o.refuse(conn, orig, faultOf(err).Kind.String())
+		return
+	}
+	client := relay.Plain(conn, nil)
+	stop := context.AfterFunc(ctx, client.Abort)
+	defer stop()
+	relay.Run(client, relay.Plain(c, nil))
+}
+
+// fail resets a connection whose target could not be reached.
+func (o *outbound) fail(conn *net.TCPConn, t *target, fault exchange.Fault) {
+	o.log.Info("outbound connection failed", zap.Stringer("target", t.key.Addr), zap.String("fault", fault.String()))
+	o.refuse(conn, t.key.Addr, fault.Kind.String())
+}
+
+// refuse resets the connection and counts why.
+func (o *outbound) refuse(conn *net.TCPConn, orig netip.AddrPort, reason string) {
+	o.proxy.stats.Counter(stats.OutboundTCPErrors, stats.Labels("").With("direction", "outbound").With("error", reason)).Inc()
+	o.log.Debug("outbound connection refused", zap.Stringer("target", orig), zap.String("error", reason))
+	reset(conn)
+}
+
+// inCluster reports whether an address may be one of the mesh's, which must not be reached in plaintext by guessing. Until discovery
+// told what the cluster's networks are, every private address counts.
+func (o *outbound) inCluster(a netip.Addr) bool {
+	in, _ := o.targets.source.Inbound().Load()
+	if in == nil || len(in.ClusterNetworks) == 0 {
+		return a.IsPrivate() || a.IsLinkLocalUnicast() || sharedAddressSpace.Contains(a)
+	}
+	for _, n := range in.ClusterNetworks {
+		if n.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// sharedAddressSpace is used inside clusters like the private networks. Source: RFC 6598.
+var sharedAddressSpace = netip.MustParsePrefix("100.64.0.0/10")

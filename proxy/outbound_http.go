@@ -1,0 +1,125 @@
+package proxy
+
+import (
+	"github.com/tulle-mesh/tulle/proxy/balance"
+	"github.com/tulle-mesh/tulle/proxy/exchange"
+	"github.com/tulle-mesh/tulle/proxy/forward"
+	"github.com/tulle-mesh/tulle/proxy/stats"
+)
+
+// outboundRequest is what the outbound side knows about a request in flight. It lives in Exchange.Data and is reused.
+type outboundRequest struct {
+	begun bool
+	grpc  bool
+	ep    *endpoint // of the attempt in flight
+	slot  balance.Slot
+	// last is the endpoint of the last attempt, which the request is counted for.
+	last *endpoint
+}
+
+// Route picks an endpoint. It implements forward.Handler.
+func (o *outbound) Route(x *exchange.Exchange) forward.Verdict {
+	r, ok := x.Data.(*outboundRequest)
+	if !ok {
+		r = &outboundRequest{}
+		x.Data = r
+	}
+	if !r.begun {
+		*r = outboundRequest{begun: true, grpc: isGRPC(&x.Request)}
+	}
+	t := x.Conn.Data.(*target)
+	if !o.pick(t, r) {
+		return forward.Park()
+	}
+	return forward.Give(r.ep.upstream(x.Request.Version))
+}
+
+func (o *outbound) pick(t *target, r *outboundRequest) bool {
+	slot, ep, ok := t.pool.Pick(o.proxy.now())
+	if !ok {
+		return false
+	}
+	r.slot, r.ep = slot, ep
+	if r.last != ep {
+		r.last = ep
+		ep.http().Request()
+	}
+	return true
+}
+
+// Again tries another endpoint when the request was certainly not processed, and answers the fault else. It implements
+// forward.Handler.
+func (o *outbound) Again(x *exchange.Exchange, f exchange.Fault) forward.Verdict {
+	t := x.Conn.Data.(*target)
+	r, ok := x.Data.(*outboundRequest)
+	if !ok {
+		r = &outboundRequest{}
+		x.Data = r
+	}
+	failed := r.ep
+	o.done(t, r, outcomeOf(f))
+	if f.Retryable && f.Side == exchange.Upstream && x.Attempts < min(connectAttempts, max(t.pool.Len(), 2)) && o.pick(t, r) {
+		return forward.Give(r.ep.upstream(x.Request.Version))
+	}
+	o.proxy.countFault(stats.OutboundHTTPErrors, "outbound", f)
+	next := t.key.Addr
+	if failed != nil {
+		next = failed.Addr
+	}
+	return o.proxy.respond(x, answer{fault: f, grpc: r.grpc, detailed: true, object: o.object(t), nextHop: next})
+}
+
+// object names what the request was for, for the application that sent it.
+func (o *outbound) object(t *target) string {
+	if v := t.value.Load(); v != nil && v.Authority != "" {
+		return v.Authority
+	}
+	return t.key.Addr.String()
+}
+
+func outcomeOf(f exchange.Fault) balance.Outcome {
+	switch f.Kind {
+	case exchange.DialRefused, exchange.DialTimeout, exchange.Identity:
+		return balance.Unreachable
+	default:
+		return balance.Abandoned
+	}
+}
+
+// done ends the attempt in flight, if there is one.
+func (o *outbound) done(t *target, r *outboundRequest, outcome balance.Outcome) {
+	if r.ep != nil {
+		t.pool.Done(r.slot, outcome, o.proxy.now(), 0)
+		r.ep = nil
+	}
+}
+
+// Response implements forward.Handler; an answer goes to the application as it came.
+func (o *outbound) Response(*exchange.Exchange) {}
+
+// End tells the balancer and the metrics. It implements forward.Handler.
+func (o *outbound) End(x *exchange.Exchange) {
+	r, ok := x.Data.(*outboundRequest)
+	if !ok {
+		return
+	}
+	t := x.Conn.Data.(*target)
+	if r.ep != nil {
+		outcome, latency := balance.Abandoned, x.Answered.Sub(x.Sent)
+		if !x.Answered.IsZero() {
+			outcome = balance.Responded
+		}
+		t.pool.Done(r.slot, outcome, o.proxy.now(), max(latency, 0))
+		r.ep = nil
+	}
+	counters := t.http
+	if r.last != nil {
+		counters = r.last.http
+	}
+	h := counters()
+	if r.last == nil {
+		h.Request()
+	}
+	h.Response(resultOf(x, r.grpc), latencyOf(x))
+	*r = outboundRequest{}
+}

@@ -1,0 +1,111 @@
+// Package stats counts what the proxy does and writes it as Prometheus text.
+//
+// It owns every metric's name, type and help, the counters behind them and the exposition. It imports proxy/exchange and the standard
+// library only: a client library would cost more memory than the rest of an idle proxy, and its label lookups more time than the rest
+// of a request. The one idea: whoever serves a peer resolves that peer's group of series once and then adds to plain atomics; names
+// and labels meet numbers only while somebody scrapes.
+package stats
+
+// Type is a metric's type as the text format names it.
+type Type string
+
+// The types in use.
+const (
+	CounterType   Type = "counter"
+	GaugeType     Type = "gauge"
+	HistogramType Type = "histogram"
+)
+
+// Family is one metric: all series of one name.
+type Family struct {
+	Name   string
+	Type   Type
+	Help   string
+	Labels string // beyond the common ones of its kind, for docs/metrics.md
+}
+
+// id is the index of a family in Families.
+type id int
+
+// The families. Names and labels up to the first tulle_ are Linkerd's: dashboards and habits carry over.
+const (
+	requestTotal id = iota
+	responseTotal
+	responseLatency
+	tcpOpenTotal
+	tcpOpenConnections
+	tcpCloseTotal
+	tcpDuration
+	tcpReadBytes
+	tcpWriteBytes
+	// The families from here on have series of their own (Registry.Counter, Registry.Func).
+	firstSingle
+)
+
+// Families returns every metric of the proxy, in the order of the exposition.
+func Families() []Family { return families[:] }
+
+var families = [...]Family{
+	{"request_total", CounterType, "Requests that arrived.", ""},
+	{"response_total", CounterType, "Responses that ended; error names what the proxy answered for.", "status_code, classification, grpc_status, error"},
+	{"response_latency_ms", HistogramType, "Time from a request's head to the end of its response, in milliseconds.", "status_code, classification, grpc_status"},
+	{"tcp_open_total", CounterType, "Connections that were opened.", "peer"},
+	{"tcp_open_connections", GaugeType, "Connections that are open.", "peer"},
+	{"tcp_close_total", CounterType, "Connections that were closed; errno is empty for an orderly end.", "peer, errno"},
+	{"tcp_connection_duration_ms", HistogramType, "Life of closed connections, in milliseconds.", "peer"},
+	{"tcp_read_bytes_total", CounterType, "Bytes read from the peer, above TLS.", "peer"},
+	{"tcp_write_bytes_total", CounterType, "Bytes written to the peer, above TLS.", "peer"},
+	{InboundHTTPAllow, CounterType, "Requests that policy allowed.", "authz_group, authz_kind, authz_name"},
+	{InboundHTTPDeny, CounterType, "Requests that policy denied.", "reason"},
+	{InboundTCPAllow, CounterType, "Connections that policy allowed.", "authz_group, authz_kind, authz_name"},
+	{InboundTCPDeny, CounterType, "Connections that policy denied.", "reason"},
+	{InboundTCPTerminate, CounterType, "Open connections that lost their right and were cut.", "reason"},
+	{InboundHTTPErrors, CounterType, "Inbound requests that the proxy failed.", "error"},
+	{OutboundHTTPErrors, CounterType, "Outbound requests that the proxy failed.", "error"},
+	{InboundTCPErrors, CounterType, "Inbound connections that the proxy failed.", "error"},
+	{OutboundTCPErrors, CounterType, "Outbound connections that the proxy failed.", "error"},
+	{"control_connected", GaugeType, "1 while the stream to the destination controller is up.", "addr"},
+	{"control_connect_failures_total", CounterType, "Streams to the destination controller that failed.", "addr"},
+	{"control_request_total", CounterType, "Watches that were sent to the destination controller.", "addr"},
+	{"control_response_total", CounterType, "Values that came from the destination controller.", "addr, classification"},
+	{"tulle_control_stale_seconds", GaugeType, "Time since the control plane was heard of, in seconds; 0 while connected.", ""},
+	{"tulle_control_targets", GaugeType, "Outbound addresses whose value is kept.", ""},
+	{"identity_cert_expiration_timestamp_seconds", GaugeType, "When the certificate in force ends.", ""},
+	{"identity_cert_refresh_timestamp_seconds", GaugeType, "When the certificate in force arrived.", ""},
+	{"identity_cert_refreshes_total", CounterType, "Attempts to get a certificate.", "result"},
+	{"tulle_trust_roots_errors_total", CounterType, "Times that the trust roots file could not be used.", ""},
+	{"tulle_metrics_overflow_total", CounterType, "Groups of series that were folded into one because there are too many.", ""},
+	{"tulle_memory_heap_bytes", GaugeType, "Live and dead objects of the heap.", ""},
+	{"tulle_memory_stack_bytes", GaugeType, "Goroutine stacks.", ""},
+	{"tulle_goroutines", GaugeType, "Goroutines.", ""},
+	{"process_start_time_seconds", GaugeType, "When the process started.", ""},
+	{"process_cpu_seconds_total", CounterType, "User and system time.", ""},
+	{"process_resident_memory_bytes", GaugeType, "Resident memory.", ""},
+	{"process_virtual_memory_bytes", GaugeType, "Virtual memory.", ""},
+	{"process_open_fds", GaugeType, "Open descriptors.", ""},
+	{"process_max_fds", GaugeType, "Limit of open descriptors.", ""},
+	{"proxy_build_info", GaugeType, "1, labelled with the build.", "version, go_version"},
+}
+
+// Names of the families whose series are made with Registry.Counter.
+const (
+	InboundHTTPAllow    = "inbound_http_authz_allow_total"
+	InboundHTTPDeny     = "inbound_http_authz_deny_total"
+	InboundTCPAllow     = "inbound_tcp_authz_allow_total"
+	InboundTCPDeny      = "inbound_tcp_authz_deny_total"
+	InboundTCPTerminate = "inbound_tcp_authz_terminate_total"
+	InboundHTTPErrors   = "inbound_http_errors_total"
+	OutboundHTTPErrors  = "outbound_http_errors_total"
+	InboundTCPErrors    = "inbound_tcp_errors_total"
+	OutboundTCPErrors   = "outbound_tcp_errors_total"
+)
+
+// lookup returns the family of that name. A name that is not in the table is a programmer's error.
+func lookup(name string) id {
+	for i := range families {
+		if families[i].Name == name {
+			return id(i)
+		}
+	}
+	panic("stats: no such metric: " + name)
+}

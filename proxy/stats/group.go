@@ -1,0 +1,232 @@
+package stats
+
+import (
+	"errors"
+	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/exchange"
+)
+
+// group is a set of series with common labels that live and die together.
+type group interface {
+	// collect writes the group's series of one family.
+	collect(f id, w *writer)
+	// activity is a number that changes whenever one of the group's series does.
+	activity() uint64
+}
+
+// HTTP counts the requests of one peer, endpoint or port. Its methods may be called by several goroutines and allocate nothing once
+// a status has been seen.
+type HTTP struct {
+	labels   Labels
+	requests atomic.Uint64
+
+	mu        sync.Mutex                  // serialises additions to responses
+	responses atomic.Pointer[[]*response] // replaced as a whole
+}
+
+// Outcome is how a request ended. Outcomes are comparable.
+type Outcome struct {
+	Status int // 0: the client went away before there was one
+	// GRPC is the gRPC status, or NotGRPC.
+	GRPC    int16
+	Failure bool
+	// Error is the constant word of the proxy's own fault; "" if the answer came from the application.
+	Error string
+}
+
+// NotGRPC says in an Outcome that the request was no gRPC call.
+const NotGRPC int16 = -1
+
+// maxOutcomes bounds the series of a group: a peer may invent statuses.
+const maxOutcomes = 64
+
+type response struct {
+	outcome Outcome
+	labels  Labels // of the outcome alone, without error
+	total   atomic.Uint64
+	// latency is shared by outcomes that differ in their error only; first is set in one of them.
+	latency *histogram
+	first   bool
+}
+
+// Request counts a request that arrived.
+func (h *HTTP) Request() { h.requests.Add(1) }
+
+// Response counts a response that ended.
+func (h *HTTP) Response(o Outcome, latency time.Duration) {
+	r := h.find(o)
+	if r == nil {
+		r = h.add(o)
+	}
+	r.total.Add(1)
+	r.latency.observe(latency)
+}
+
+func (h *HTTP) find(o Outcome) *response {
+	list := h.responses.Load()
+	if list == nil {
+		return nil
+	}
+	for _, r := range *list {
+		if r.outcome == o {
+			return r
+		}
+	}
+	return nil
+}
+
+func (h *HTTP) add(o Outcome) *response {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var list []*response
+	if p := h.responses.Load(); p != nil {
+		list = *p
+	}
+	if len(list) >= maxOutcomes {
+		o = Outcome{Status: o.Status / 100 * 100, GRPC: NotGRPC, Failure: o.Failure}
+	}
+	if r := h.find(o); r != nil {
+		return r
+	}
+	r := &response{outcome: o, labels: o.labels(), first: true}
+	for _, other := range list {
+		if other.labels == r.labels {
+			r.latency, r.first = other.latency, false
+			break
+		}
+	}
+	if r.first {
+		r.latency = &histogram{}
+	}
+	list = append(list[:len(list):len(list)], r)
+	h.responses.Store(&list)
+	return r
+}
+
+func (o Outcome) labels() Labels {
+	classification := "success"
+	if o.Failure {
+		classification = "failure"
+	}
+	var l Labels
+	if o.Status > 0 {
+		l = l.With("status_code", strconv.Itoa(o.Status))
+	}
+	l = l.With("classification", classification)
+	if o.GRPC != NotGRPC {
+		l = l.With("grpc_status", strconv.Itoa(int(o.GRPC)))
+	}
+	return l
+}
+
+func (h *HTTP) collect(f id, w *writer) {
+	if f == requestTotal {
+		w.value(f, h.labels, h.requests.Load())
+		return
+	}
+	list := h.responses.Load()
+	if list == nil || f != responseTotal && f != responseLatency {
+		return
+	}
+	for _, r := range *list {
+		if f == responseTotal {
+			w.value(f, h.labels.Join(r.labels.With("error", r.outcome.Error)), r.total.Load())
+			continue
+		}
+		if r.first {
+			w.histogram(f, h.labels.Join(r.labels), r.latency)
+		}
+	}
+}
+
+func (h *HTTP) activity() uint64 {
+	n := h.requests.Load()
+	if list := h.responses.Load(); list != nil {
+		for _, r := range *list {
+			n += r.total.Load()
+		}
+	}
+	return n
+}
+
+// TCP counts the connections of one peer. The byte and connection counters are the embedded Traffic's, which the engine and the relay
+// add to themselves.
+type TCP struct {
+	exchange.Traffic
+	labels   Labels
+	duration histogram
+	closes   [len(errnos) + 1]atomic.Uint64
+}
+
+// errnos are the ends of a connection that metrics tell apart; the last slot of TCP.closes is any other.
+var errnos = [...]struct {
+	err  error
+	name string
+}{
+	{nil, ""},
+	{syscall.ECONNRESET, "ECONNRESET"},
+	{syscall.EPIPE, "EPIPE"},
+	{syscall.ETIMEDOUT, "ETIMEDOUT"},
+	{syscall.ECONNREFUSED, "ECONNREFUSED"},
+	{syscall.ECONNABORTED, "ECONNABORTED"},
+	{syscall.EHOSTUNREACH, "EHOSTUNREACH"},
+	{syscall.ENETUNREACH, "ENETUNREACH"},
+}
+
+// Close counts a connection that ended after age; err is nil for an orderly end. Traffic's own counts are not touched.
+func (t *TCP) Close(age time.Duration, err error) {
+	t.duration.observe(age)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = syscall.ETIMEDOUT
+	}
+	for i, e := range errnos {
+		if err == e.err || e.err != nil && errors.Is(err, e.err) {
+			t.closes[i].Add(1)
+			return
+		}
+	}
+	t.closes[len(errnos)].Add(1)
+}
+
+func (t *TCP) collect(f id, w *writer) {
+	switch f {
+	case tcpOpenTotal:
+		w.value(f, t.labels, t.Opened.Load())
+	case tcpOpenConnections:
+		w.value(f, t.labels, uint64(max(t.Open.Load(), 0)))
+	case tcpReadBytes:
+		w.value(f, t.labels, t.ReadBytes.Load())
+	case tcpWriteBytes:
+		w.value(f, t.labels, t.WrittenBytes.Load())
+	case tcpDuration:
+		if t.duration.count() > 0 {
+			w.histogram(f, t.labels, &t.duration)
+		}
+	case tcpCloseTotal:
+		t.collectCloses(f, w)
+	}
+}
+
+func (t *TCP) collectCloses(f id, w *writer) {
+	for i := range t.closes {
+		n := t.closes[i].Load()
+		if n == 0 {
+			continue
+		}
+		name := "other"
+		if i < len(errnos) {
+			name = errnos[i].name
+		}
+		w.value(f, t.labels.With("errno", name), n)
+	}
+}
+
+func (t *TCP) activity() uint64 {
+	return t.Opened.Load() + uint64(t.Open.Load()) + t.ReadBytes.Load() + t.WrittenBytes.Load() + t.duration.count()
+}

@@ -1,0 +1,35 @@
+package stats
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// bounds are the upper bounds of Linkerd's latency buckets, in milliseconds; one more bucket is unbounded.
+var bounds = [...]uint32{
+	1, 2, 3, 4, 5, 10, 20, 30, 40, 50, 100, 200, 300, 400, 500, 1000, 2000, 3000, 4000, 5000, 10000, 20000, 30000, 40000, 50000,
+}
+
+// histogram counts durations. Its sum is kept in microseconds.
+type histogram struct {
+	buckets [len(bounds) + 1]atomic.Uint64
+	micros  atomic.Uint64
+}
+
+func (h *histogram) observe(d time.Duration) {
+	micros := uint64(max(d, 0) / time.Microsecond)
+	h.micros.Add(micros)
+	i := 0
+	for i < len(bounds) && micros > uint64(bounds[i])*1000 {
+		i++
+	}
+	h.buckets[i].Add(1)
+}
+
+func (h *histogram) count() uint64 {
+	var n uint64
+	for i := range h.buckets {
+		n += h.buckets[i].Load()
+	}
+	return n
+}

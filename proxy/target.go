@@ -1,0 +1,234 @@
+package proxy
+
+import (
+	"context"
+	"math/rand/v2"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tulle-mesh/tulle/internal/latest"
+	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/balance"
+	"github.com/tulle-mesh/tulle/proxy/stats"
+)
+
+// source is where the proxy learns what serves an address and what the pod's own ports accept.
+type source interface {
+	// Watch returns the cell that holds the target's value once it is known; the caller watches a target once.
+	Watch(t mesh.Target) *latest.Cell[*mesh.Outbound]
+	// Unwatch ends what Watch began.
+	Unwatch(t mesh.Target)
+	// Inbound returns the cell of the pod's own policy.
+	Inbound() *latest.Cell[*mesh.Inbound]
+}
+
+// target is one outbound address and what serves it.
+type target struct {
+	key   mesh.Target
+	proxy *Proxy
+	cell  *latest.Cell[*mesh.Outbound]
+	value atomic.Pointer[mesh.Outbound] // the latest, once refresh has taken it in
+	pool  balance.Pool[*endpoint]
+
+	holders atomic.Int32 // open connections
+	used    atomic.Int64 // proxy clock, when the last connection began or ended
+
+	mu        sync.Mutex // guards the fields below
+	seq       uint64     // of the value that endpoints were made from
+	endpoints map[netip.AddrPort]*endpoint
+	labels    stats.Labels
+	accept    *stats.TCP  // connections from the application
+	unserved  *stats.HTTP // requests that no endpoint was found for
+	release   []func()
+}
+
+// refresh takes in the cell's latest value. It keeps endpoints that stay, with their connections and what was learned about them.
+func (t *target) refresh() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	value, seq := t.cell.Load()
+	if seq == t.seq || value == nil {
+		return
+	}
+	t.seq = seq
+	t.labels = targetLabels(value)
+	old := t.endpoints
+	t.endpoints = make(map[netip.AddrPort]*endpoint, len(value.Endpoints))
+	list := make([]balance.Endpoint[*endpoint], 0, len(value.Endpoints))
+	for _, e := range t.serving(value) {
+		ep := old[e.Addr]
+		if ep != nil && ep.same(&e) {
+			delete(old, e.Addr)
+		} else {
+			ep = t.proxy.newEndpoint(e, t.labels)
+		}
+		t.endpoints[e.Addr] = ep
+		list = append(list, balance.Endpoint[*endpoint]{Key: e.Addr, Weight: e.Weight, Item: ep})
+	}
+	t.pool.Update(list, t.proxy.now())
+	t.value.Store(value)
+	for _, ep := range old {
+		ep.close()
+	}
+}
+
+// serving returns the endpoints of a value; an address that is none of the mesh's serves itself.
+func (t *target) serving(value *mesh.Outbound) []mesh.Endpoint {
+	if value.Kind == mesh.Unknown {
+		return []mesh.Endpoint{{Addr: t.key.Addr}}
+	}
+	return value.Endpoints
+}
+
+// wait returns the target's value, after waiting for the first one; nil when it does not come in time.
+func (t *target) wait(ctx context.Context, bound time.Duration) *mesh.Outbound {
+	if v := t.value.Load(); v != nil {
+		return v
+	}
+	ctx, cancel := context.WithTimeout(ctx, bound)
+	defer cancel()
+	if _, _, err := t.cell.Wait(ctx, 0); err != nil {
+		return nil
+	}
+	t.refresh()
+	return t.value.Load()
+}
+
+// opaque reports whether connections are relayed without looking at them: the service says so, or one of its pods does.
+func (t *target) opaque(v *mesh.Outbound) bool {
+	if v.Kind == mesh.Unknown || v.Protocol == mesh.Opaque {
+		return true
+	}
+	for i := range v.Endpoints {
+		if v.Endpoints[i].Protocol == mesh.Opaque {
+			return true
+		}
+	}
+	return false
+}
+
+// tcp returns the counters of the application's connections to the target.
+func (t *target) tcp() *stats.TCP {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.accept == nil {
+		var release func()
+		t.accept, release = t.proxy.stats.TCP(acceptLabels(t.labels, t.key.Addr))
+		t.release = append(t.release, release)
+	}
+	return t.accept
+}
+
+// http returns the counters of requests that no endpoint was found for.
+func (t *target) http() *stats.HTTP {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.unserved == nil {
+		var release func()
+		t.unserved, release = t.proxy.stats.HTTP(t.labels)
+		t.release = append(t.release, release)
+	}
+	return t.unserved
+}
+
+func (t *target) close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, ep := range t.endpoints {
+		ep.close()
+	}
+	for _, r := range t.release {
+		r()
+	}
+	t.endpoints, t.release = nil, nil
+}
+
+// hold keeps the target until the returned function is called.
+func (t *target) hold() (release func()) {
+	t.holders.Add(1)
+	return func() {
+		t.used.Store(int64(t.proxy.now()))
+		t.holders.Add(-1)
+	}
+}
+
+// maxTargets bounds the outbound addresses that are kept.
+const maxTargets = 16 << 10
+
+// targets are the outbound addresses in use. While the control plane is away none is forgotten for being idle: nobody could tell
+// what serves it when it is needed again.
+type targets struct {
+	proxy  *Proxy
+	source source
+
+	mu   sync.Mutex // guards the fields below
+	byID map[mesh.Target]*target
+}
+
+// get returns a target and keeps it until release is called. ok is false when there are too many in use.
+func (ts *targets) get(key mesh.Target) (t *target, release func(), ok bool) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	t = ts.byID[key]
+	if t == nil {
+		if len(ts.byID) >= maxTargets && !ts.evict() {
+			return nil, nil, false
+		}
+		t = &target{key: key, proxy: ts.proxy, cell: ts.source.Watch(key)}
+		t.pool.Seed(rand.Uint64())
+		ts.byID[key] = t
+	}
+	release = t.hold()
+	return t, release, true
+}
+
+// evict makes room by forgetting the target whose last use is longest ago.
+func (ts *targets) evict() bool {
+	var oldest *target
+	for _, t := range ts.byID {
+		if t.holders.Load() == 0 && (oldest == nil || t.used.Load() < oldest.used.Load()) {
+			oldest = t
+		}
+	}
+	if oldest == nil {
+		return false
+	}
+	ts.forget(oldest)
+	return true
+}
+
+func (ts *targets) forget(t *target) {
+	delete(ts.byID, t.key)
+	ts.source.Unwatch(t.key)
+	t.close()
+}
+
+// sweep forgets the targets that nobody has used for idle.
+func (ts *targets) sweep(idle time.Duration) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	for _, t := range ts.byID {
+		if t.holders.Load() == 0 && ts.proxy.now()-time.Duration(t.used.Load()) > idle {
+			ts.forget(t)
+		}
+	}
+}
+
+// changed takes in a new value of a target.
+func (ts *targets) changed(key mesh.Target) {
+	ts.mu.Lock()
+	t := ts.byID[key]
+	ts.mu.Unlock()
+	if t != nil {
+		t.refresh()
+	}
+}
+
+// count returns how many targets are kept.
+func (ts *targets) count() int {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	return len(ts.byID)
+}
