@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -18,30 +19,43 @@ func (b *bench) calibrate(ctx context.Context) error {
 		systems.HTTP: func(n *lane) (outcome, time.Duration, error) { return n.wrk(ctx, "/200", 64, b.plan.warmup) },
 		systems.GRPC: func(n *lane) (outcome, time.Duration, error) { return n.h2load(ctx, 4, 16, b.plan.warmup) },
 	}
+	for _, w := range b.workloads {
+		if load, ok := loads[w.kind]; ok && w.paced && b.wanted(w) && b.rates[w.kind] == 0 {
+			if err := b.calibrateKind(ctx, w.kind, load); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// wanted says whether this run measures the workload.
+func (b *bench) wanted(w workload) bool {
+	return !b.options.quick || b.options.workloads != "" || w.quick
+}
+
+func (b *bench) calibrateKind(ctx context.Context, kind systems.Kind, load func(*lane) (outcome, time.Duration, error)) error {
 	for _, s := range systems.All(b.options.config) {
 		if s.Missing != "" || (s.Name != "haproxy" && s.Name != "nginx") {
 			continue
 		}
-		for kind, load := range loads {
-			n, err := b.open(ctx, s, shared, kind)
-			if err != nil {
-				return fmt.Errorf("calibrate: %w", err)
-			}
-			o, _, err := load(n)
-			n.close()
-			if err != nil {
-				return fmt.Errorf("calibrate %s: %w", s.Name, err)
-			}
-			rate := o.Requests / o.Seconds
-			if b.rates[kind] == 0 || rate < b.rates[kind] {
-				b.rates[kind] = rate
-			}
+		n, err := b.open(ctx, s, shared, kind)
+		if err != nil {
+			return fmt.Errorf("calibrate: %w", err)
+		}
+		o, _, err := load(n)
+		n.close()
+		if err != nil {
+			return fmt.Errorf("calibrate %s: %w", s.Name, err)
+		}
+		if rate := o.Requests / o.Seconds; b.rates[kind] == 0 || rate < b.rates[kind] {
+			b.rates[kind] = rate
 		}
 	}
-	if b.rates[systems.HTTP] == 0 {
-		return fmt.Errorf("calibrate: neither haproxy nor nginx is installed: run `make bench`, which installs them")
+	if b.rates[kind] == 0 {
+		return errors.New("calibrate: neither haproxy nor nginx is installed: run `make bench`, which installs them")
 	}
-	fmt.Printf("open-loop rates are shares of %.0f HTTP/1 and %.0f gRPC requests a second\n", b.rates[systems.HTTP], b.rates[systems.GRPC])
+	fmt.Printf("open-loop rates of %s are shares of %.0f requests a second\n", kind, b.rates[kind])
 	return nil
 }
 
@@ -51,7 +65,7 @@ func (b *bench) blocks(ctx context.Context) error {
 	order := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))
 	for block := range b.options.blocks {
 		for _, w := range b.workloads {
-			if (w.once && block > 0) || (b.options.quick && b.options.workloads == "" && !w.quick) {
+			if (w.once && block > 0) || !b.wanted(w) {
 				continue
 			}
 			for _, i := range order.Perm(len(b.systems)) {

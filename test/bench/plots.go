@@ -56,6 +56,7 @@ var (
 func (b *bench) draw(c chart, path string) (ok bool, err error) {
 	p := plot.New()
 	p.Title.Text, p.Y.Label.Text = c.title, c.axis
+	p.Title.Padding, p.Title.TextStyle.Font.Size = vg.Points(8), vg.Points(12)
 	p.Y.Min = 0
 	var names []string
 	whiskers := &struct {
@@ -91,7 +92,9 @@ func (b *bench) draw(c chart, path string) (ok bool, err error) {
 	}
 	p.Add(bars)
 	p.NominalX(names...)
-	return true, p.Save(vg.Points(480), vg.Points(260), path)
+	p.X.Min, p.X.Max = -0.6, float64(len(names))-0.4
+	p.Y.Max *= 1.1
+	return true, p.Save(vg.Points(520), vg.Points(260), path)
 }
 
 // series are all values of a key, less the direct path's when added says so.

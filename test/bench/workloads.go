@@ -14,6 +14,7 @@ type workload struct {
 	kind        systems.Kind
 	once        bool // measured in the first block only: it hardly varies
 	quick       bool // part of BENCH=quick
+	paced       bool // has an open loop, whose rate has to be found first
 	phases      []phase
 }
 
@@ -29,7 +30,7 @@ type figures map[string]float64
 
 var workloads = []workload{
 	{name: "W0", title: "idle", kind: systems.HTTP, once: true, quick: true, phases: []phase{{layout: isolated, measure: idle}}},
-	{name: "W1", title: "HTTP/1 GET, 200 bytes, 64 connections", kind: systems.HTTP, quick: true, phases: []phase{
+	{name: "W1", title: "HTTP/1 GET, 200 bytes, 64 connections", kind: systems.HTTP, quick: true, paced: true, phases: []phase{
 		{layout: isolated, measure: saturateHTTP("/200", 64)},
 		{layout: shared, measure: saturateHTTP("/200", 64)},
 		{layout: shared, measure: steady("high", highShare, systems.HTTP)},
@@ -42,7 +43,7 @@ var workloads = []workload{
 		{layout: isolated, measure: saturateHTTP("/64k", 16)},
 		{layout: shared, measure: saturateHTTP("/64k", 16)},
 	}},
-	{name: "W3", title: "gRPC unary, 100 bytes, 4 connections of 16 streams", kind: systems.GRPC, quick: true, phases: []phase{
+	{name: "W3", title: "gRPC unary, 100 bytes, 4 connections of 16 streams", kind: systems.GRPC, quick: true, paced: true, phases: []phase{
 		{layout: isolated, measure: saturateGRPC},
 		{layout: shared, measure: saturateGRPC},
 		{layout: shared, full: true, measure: steady("high", highShare, systems.GRPC)},
@@ -61,7 +62,7 @@ var workloads = []workload{
 	{name: "W6b", title: "opaque TCP: connect, one exchange, close", kind: systems.TCP, phases: []phase{{layout: isolated, measure: churn}}},
 	{name: "W7", title: "idle connections", kind: systems.HTTP, once: true, quick: true, phases: []phase{{layout: isolated, measure: hold}}},
 	{name: "W7t", title: "idle opaque connections", kind: systems.TCP, once: true, phases: []phase{{layout: isolated, measure: hold}}},
-	{name: "W9", title: "W1 at half load beside an endless download", kind: systems.HTTP, phases: []phase{{layout: shared, measure: mixed}}},
+	{name: "W9", title: "W1 at half load beside an endless download", kind: systems.HTTP, paced: true, phases: []phase{{layout: shared, measure: mixed}}},
 	{name: "W10", title: "64 stalled readers of an endless body", kind: systems.HTTP, once: true, phases: []phase{{layout: isolated, measure: stall}}},
 }
 
