@@ -88,6 +88,7 @@ bench: ## what a pair of proxies costs beside others (BENCH=quick: under five mi
 	$(call need,nginx,nginx libnginx-mod-stream)
 	$(call need,wrk,wrk)
 	$(call need,h2load,nghttp2-client)
+	$(call need,strace,strace)
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/tulle-proxy ./cmd/tulle-proxy
 	cd test && go build -o ../bin/bench/ ./bench/...
 	bin/bench/bench -root . $(if $(filter quick,$(BENCH)),-quick)

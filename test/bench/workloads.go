@@ -39,6 +39,10 @@ var workloads = []workload{
 	{name: "W1c1", title: "HTTP/1 GET, 200 bytes, 1 connection", kind: systems.HTTP, quick: true, phases: []phase{
 		{layout: isolated, measure: saturateHTTP("/200", 1)},
 	}},
+	{name: "W1s", title: "HTTP/1 GET, 200 bytes: system calls of the pair a request", kind: systems.HTTP, once: true, phases: []phase{
+		{layout: isolated, measure: syscalls("c64", 64)},
+		{layout: isolated, measure: syscalls("c1", 1)},
+	}},
 	{name: "W2", title: "HTTP/1 GET, 64 KiB, 16 connections", kind: systems.HTTP, phases: []phase{
 		{layout: isolated, measure: saturateHTTP("/64k", 16)},
 		{layout: shared, measure: saturateHTTP("/64k", 16)},

@@ -97,7 +97,7 @@ func (p *Process) Stop() {
 	select {
 	case <-p.done:
 	case <-timer.C:
-		for _, pid := range p.tree() {
+		for _, pid := range p.Tree() {
 			_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended in between
 		}
 		<-p.done

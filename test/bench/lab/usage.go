@@ -12,8 +12,8 @@ import (
 // tick is the unit of CPU times in /proc: USER_HZ is 100 on every Linux architecture that Go supports.
 const tick = 10 * time.Millisecond
 
-// tree is the process and its descendants.
-func (p *Process) tree() []int {
+// Tree is the process and its descendants.
+func (p *Process) Tree() []int {
 	parents := map[int][]int{}
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat") // the pattern is well formed
 	for _, path := range stats {
@@ -50,7 +50,7 @@ func statFields(pid int) ([]string, error) {
 // CPU is user plus system time of the process and its descendants so far.
 func (p *Process) CPU() time.Duration {
 	var ticks int64
-	for _, pid := range p.tree() {
+	for _, pid := range p.Tree() {
 		fields, err := statFields(pid)
 		if err != nil {
 			continue // ended since the listing
@@ -68,7 +68,7 @@ type Memory struct{ Anonymous, Resident int64 }
 // Memory reads RssAnon and VmRSS.
 func (p *Process) Memory() Memory {
 	var m Memory
-	for _, pid := range p.tree() {
+	for _, pid := range p.Tree() {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 		if err != nil {
 			continue // ended since the listing

@@ -114,8 +114,10 @@ func (l *Loop) dispatch(fd int, events uint32) {
 	}
 }
 
+// epollPwait2 does not tell Go's scheduler that it waits: these programs have nothing else to run, and the hand-over of the
+// processor on every wait would cost more than the wait. The scheduler's preemption signal ends a wait that it needs to end.
 func epollPwait2(fd int, events []unix.EpollEvent, ts *unix.Timespec) (int, error) {
-	n, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(fd), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)),
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT2, uintptr(fd), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)),
 		uintptr(unsafe.Pointer(ts)), 0, 0)
 	if errno != 0 {
 		return 0, errno
