@@ -4,50 +4,20 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
 
+	"github.com/tulle-mesh/tulle/test/step"
 	"github.com/tulle-mesh/tulle/tools/pack"
 )
 
 const kubernetesVersion = "v1.36.3"
 
 var kubernetesPrograms = []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"}
-
-// ErrNotInCheckout says that the tool was started outside a checkout, whose modules it builds.
-var ErrNotInCheckout = errors.New("not inside a checkout of github.com/tulle-mesh/tulle")
-
-// checkout is the folder of the root module.
-func checkout() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", fmt.Errorf("find checkout: %w", err)
-	}
-	for ; ; dir = filepath.Dir(dir) {
-		data, err := os.ReadFile(filepath.Join(dir, "go.mod"))
-		if err == nil && strings.HasPrefix(string(data), "module github.com/tulle-mesh/tulle\n") {
-			return dir, nil
-		}
-		if dir == filepath.Dir(dir) {
-			return "", ErrNotInCheckout
-		}
-	}
-}
-
-// cacheFolder is where builds outlive a checkout: tulle in the user's cache folder.
-func cacheFolder() (string, error) {
-	dir, err := os.UserCacheDir()
-	if err != nil {
-		return "", fmt.Errorf("find cache folder: %w", err)
-	}
-	return filepath.Join(dir, "tulle"), nil
-}
 
 // buildKubernetes returns the folder of the Kubernetes programs; those that the cache lacks are compiled, which report announces.
 func buildKubernetes(ctx context.Context, modules, cache string, report func(program string, build func() error) error) (string, error) {
@@ -62,33 +32,12 @@ func buildKubernetes(ctx context.Context, modules, cache string, report func(pro
 		if _, err := os.Stat(target); err == nil {
 			continue
 		}
-		err := report(program, func() error { return goBuild(ctx, module, flags, "k8s.io/kubernetes/cmd/"+program, target) })
+		err := report(program, func() error { return step.GoBuild(ctx, module, flags, "k8s.io/kubernetes/cmd/"+program, target) })
 		if err != nil {
 			return "", err
 		}
 	}
 	return dir, nil
-}
-
-// goBuild compiles a static program. The target appears when it is whole, so an interrupted build leaves nothing to trip over.
-func goBuild(ctx context.Context, module, ldflags, pkg, target string) error {
-	golang, err := exec.LookPath("go")
-	if err != nil {
-		return fmt.Errorf("build %s: %w", pkg, err)
-	}
-	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
-		return fmt.Errorf("build %s: %w", pkg, err)
-	}
-	tmp := target + ".tmp"
-	err = run(ctx, module, []string{"CGO_ENABLED=0", "GOWORK=off", "GOFLAGS="}, golang,
-		"build", "-trimpath", "-buildvcs=false", "-ldflags", ldflags, "-o", tmp, pkg)
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, target); err != nil {
-		return fmt.Errorf("build %s: %w", pkg, err)
-	}
-	return nil
 }
 
 // systemImage is an image that the cluster itself runs: one static program.
@@ -116,7 +65,7 @@ func (i systemImage) archive(ctx context.Context, cache string) (string, error) 
 	if _, err := os.Stat(base + ".tar"); err == nil {
 		return base + ".tar", nil
 	}
-	if err := goBuild(ctx, i.source, "-s -w", ".", base); err != nil {
+	if err := step.GoBuild(ctx, i.source, "-s -w", ".", base); err != nil {
 		return "", err
 	}
 	defer func() { _ = os.Remove(base) }()

@@ -9,9 +9,10 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
-	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/tulle-mesh/tulle/test/step"
 )
 
 // Cluster is one cluster of a checkout: its folder, and what the folder records.
@@ -19,14 +20,14 @@ type Cluster struct {
 	files    layout
 	root     string // of the checkout
 	cache    string
-	progress *progress
+	progress *step.Progress
 	lock     *os.File
 }
 
 // Open returns the cluster whose folder is data ("" is .cluster of the checkout). Only one process at a time works on a checkout's
 // cluster: Open waits for the other.
 func Open(data string, out io.Writer) (*Cluster, error) {
-	root, err := checkout()
+	root, err := step.Checkout()
 	if err != nil {
 		return nil, err
 	}
@@ -36,7 +37,7 @@ func Open(data string, out io.Writer) (*Cluster, error) {
 	if data, err = filepath.Abs(data); err != nil {
 		return nil, fmt.Errorf("find cluster folder: %w", err)
 	}
-	cache, err := cacheFolder()
+	cache, err := step.Cache()
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +52,7 @@ func Open(data string, out io.Writer) (*Cluster, error) {
 	return &Cluster{
 		files: layout{data: data, binaries: filepath.Join(cache, "kubernetes-"+kubernetesVersion+"-"+runtime.GOARCH)},
 		root:  root, cache: cache, lock: lock,
-		progress: &progress{out: out, begun: time.Now()},
+		progress: step.New(out),
 	}, nil
 }
 
@@ -63,12 +64,12 @@ func (c *Cluster) Down(context.Context) error {
 	}
 	if state == nil {
 		if _, err := os.Stat(c.files.data); err != nil {
-			c.progress.say("no cluster in %s", c.files.data)
+			c.progress.Say("no cluster in %s", c.files.data)
 			return nil
 		}
 		state = &State{ID: -1}
 	}
-	return c.progress.step("end cluster", func() (string, error) { return "", c.remove(state) })
+	return c.progress.Do("end cluster", func() (string, error) { return "", c.remove(state) })
 }
 
 // remove undoes Up, however far it came.
@@ -100,7 +101,7 @@ func (c *Cluster) Status(ctx context.Context) error {
 		return err
 	}
 	if state == nil {
-		c.progress.say("no cluster in %s", c.files.data)
+		c.progress.Say("no cluster in %s", c.files.data)
 		return nil
 	}
 	for _, node := range state.Nodes {
@@ -108,50 +109,13 @@ func (c *Cluster) Status(ctx context.Context) error {
 		if node.Alive() {
 			word = "runs"
 		}
-		c.progress.say("%s  supervisor %d %s  zone %s", node.Name, node.PID, word, zone(nodeNumber(node.Name)))
+		c.progress.Say("%s  supervisor %d %s  zone %s", node.Name, node.PID, word, zone(nodeNumber(node.Name)))
 	}
 	out, err := c.kubectl(ctx, "", "get", "nodes,pods", "-A", "-o", "wide")
 	if err != nil {
 		return err
 	}
-	c.progress.say("%s", out)
-	return nil
-}
-
-// Load imports image archives on every node of the running cluster.
-func (c *Cluster) Load(ctx context.Context, archives []string) error {
-	state, err := c.running()
-	if err != nil {
-		return err
-	}
-	for _, archive := range archives {
-		err := c.progress.step("load "+filepath.Base(archive), func() (string, error) {
-			for _, node := range state.Nodes {
-				if err := load(ctx, node, archive); err != nil {
-					return "", err
-				}
-			}
-			return fmt.Sprintf("%d node(s)", len(state.Nodes)), nil
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// load imports an archive into the containerd of one node. It goes in by stdin: the node may not see the archive's folder.
-func load(ctx context.Context, node NodeState, archive string) error {
-	file, err := os.Open(archive)
-	if err != nil {
-		return fmt.Errorf("open archive: %w", err)
-	}
-	defer func() { _ = file.Close() }()
-	cmd := inNode(ctx, node, "ctr", "--namespace", "k8s.io", "images", "import", "-")
-	cmd.Stdin = file
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("import %s on %s: %w\n%s", archive, node.Name, err, tail(string(out), 5))
-	}
+	c.progress.Say("%s", out)
 	return nil
 }
 

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/tulle-mesh/tulle/test/step"
 )
 
 // Named lacks of a machine; the error's text says what to do.
@@ -75,11 +77,11 @@ func installPackages(ctx context.Context, say func(string, ...any)) ([]string, e
 		return nil, fmt.Errorf("%s: %w", strings.Join(missing, ", "), ErrNoPackages)
 	}
 	say("     installing Debian packages: %s", strings.Join(missing, " "))
-	if err := run(ctx, "", []string{"DEBIAN_FRONTEND=noninteractive"}, apt, "update", "-qq"); err != nil {
+	if err := step.Run(ctx, "", []string{"DEBIAN_FRONTEND=noninteractive"}, apt, "update", "-qq"); err != nil {
 		return nil, err
 	}
 	args := append([]string{"install", "-y", "-qq", "--no-install-recommends"}, missing...)
-	if err := run(ctx, "", []string{"DEBIAN_FRONTEND=noninteractive"}, apt, args...); err != nil {
+	if err := step.Run(ctx, "", []string{"DEBIAN_FRONTEND=noninteractive"}, apt, args...); err != nil {
 		return nil, err
 	}
 	return missing, nil
@@ -155,20 +157,4 @@ func findProgram(program string) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("%s: %w", program, errNotInstalled)
-}
-
-// run executes a program to its end; its output becomes part of the error when it fails.
-func run(ctx context.Context, dir string, env []string, program string, args ...string) error {
-	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s %s: %w\n%s", filepath.Base(program), strings.Join(args, " "), err, tail(string(out), 20))
-	}
-	return nil
-}
-
-// tail returns the last lines of a text.
-func tail(text string, lines int) string {
-	all := strings.Split(strings.TrimRight(text, "\n"), "\n")
-	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }

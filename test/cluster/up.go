@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/tulle-mesh/tulle/test/step"
 )
 
 //go:embed manifests/*.yaml
@@ -30,7 +32,7 @@ func (c *Cluster) Up(ctx context.Context, nodes int) error {
 	}{
 		{"check machine", func() (string, error) { return "", checkMachine(c.files.data, c.cache) }},
 		{"Debian packages", func() (string, error) {
-			installed, err := installPackages(ctx, c.progress.say)
+			installed, err := installPackages(ctx, c.progress.Say)
 			return strings.Join(installed, " "), err
 		}},
 		{"Kubernetes " + kubernetesVersion + " programs", func() (string, error) { return c.files.binaries, c.build(ctx) }},
@@ -44,7 +46,7 @@ func (c *Cluster) Up(ctx context.Context, nodes int) error {
 		}},
 	}
 	for _, s := range steps {
-		if err := c.progress.step(s.name, s.do); err != nil {
+		if err := c.progress.Do(s.name, s.do); err != nil {
 			return err
 		}
 	}
@@ -58,15 +60,15 @@ func (c *Cluster) Up(ctx context.Context, nodes int) error {
 	if err := c.settle(ctx, state, m); err != nil {
 		return err
 	}
-	c.progress.say("cluster of %d node(s) is up after %s:\n  export KUBECONFIG=%s PATH=%s:$PATH",
-		len(state.Nodes), time.Since(c.progress.begun).Round(100*time.Millisecond), c.files.kubeconfig(), filepath.Join(c.files.data, "bin"))
+	c.progress.Say("cluster of %d node(s) is up after %s:\n  export KUBECONFIG=%s PATH=%s:$PATH",
+		len(state.Nodes), c.progress.Since(), c.files.kubeconfig(), filepath.Join(c.files.data, "bin"))
 	return nil
 }
 
 func (c *Cluster) build(ctx context.Context) error {
 	modules := filepath.Join(c.root, "test", "cluster", "modules")
 	_, err := buildKubernetes(ctx, modules, c.cache, func(program string, build func() error) error {
-		return c.progress.step("compile "+program, func() (string, error) { return "", build() })
+		return c.progress.Do("compile "+program, func() (string, error) { return "", build() })
 	})
 	return err
 }
@@ -81,7 +83,7 @@ func (c *Cluster) resume() (*State, error) {
 		return state, nil
 	}
 	if state != nil {
-		err := c.progress.step("clear away the cluster that ended", func() (string, error) { return "", c.remove(state) })
+		err := c.progress.Do("clear away the cluster that ended", func() (string, error) { return "", c.remove(state) })
 		if err != nil {
 			return nil, err
 		}
@@ -92,7 +94,7 @@ func (c *Cluster) resume() (*State, error) {
 // addNodes starts nodes until there are count.
 func (c *Cluster) addNodes(ctx context.Context, state *State, m machine, count int) error {
 	for n := len(state.Nodes) + 1; n <= count; n++ {
-		err := c.progress.step("start "+nodeName(n), func() (string, error) {
+		err := c.progress.Do("start "+nodeName(n), func() (string, error) {
 			return zone(n), c.startNode(ctx, state, m, n)
 		})
 		if err != nil {
@@ -262,7 +264,7 @@ func (c *Cluster) settle(ctx context.Context, state *State, m machine) error {
 		do   func() error
 	}{
 		{"API server", func() error {
-			return eventually(ctx, 90*time.Second, func() error {
+			return step.Eventually(ctx, 90*time.Second, func() error {
 				_, err := c.kubectl(ctx, "", "get", "--raw", "/readyz")
 				return err
 			})
@@ -272,7 +274,7 @@ func (c *Cluster) settle(ctx context.Context, state *State, m machine) error {
 		{"CoreDNS", func() error { return c.applySystem(ctx) }},
 	}
 	for _, s := range steps {
-		if err := c.progress.step(s.name, func() (string, error) { return "", s.do() }); err != nil {
+		if err := c.progress.Do(s.name, func() (string, error) { return "", s.do() }); err != nil {
 			return fmt.Errorf("%w\nlogs are in %s%s", err, filepath.Join(c.files.data, "logs"), c.deaths())
 		}
 	}
@@ -285,7 +287,7 @@ func (c *Cluster) deaths() string {
 	if err != nil || len(data) == 0 {
 		return ""
 	}
-	return ":\n" + tail(string(data), 5)
+	return ":\n" + step.Tail(string(data), 5)
 }
 
 // loadSystemImages imports pause and CoreDNS where a node does not have them yet.
@@ -295,26 +297,16 @@ func (c *Cluster) loadSystemImages(ctx context.Context, state *State) error {
 		if err != nil {
 			return err
 		}
-		for _, node := range state.Nodes {
-			if err := loadOnce(ctx, node, image.name, archive); err != nil {
-				return err
-			}
+		// containerd answers a moment after the node has started.
+		err = step.Eventually(ctx, 60*time.Second, func() error {
+			_, err := loadAll(ctx, state.Nodes, archive)
+			return err
+		})
+		if err != nil {
+			return err
 		}
 	}
 	return nil
-}
-
-func loadOnce(ctx context.Context, node NodeState, image, archive string) error {
-	return eventually(ctx, 60*time.Second, func() error {
-		out, err := inNode(ctx, node, "ctr", "--namespace", "k8s.io", "images", "list", "--quiet", "name=="+image).CombinedOutput()
-		if err != nil {
-			return fmt.Errorf("list images of %s: %w\n%s", node.Name, err, tail(string(out), 5))
-		}
-		if strings.TrimSpace(string(out)) == image {
-			return nil
-		}
-		return load(ctx, node, archive)
-	})
 }
 
 // awaitNodes waits for the nodes and writes down which pod addresses each has; no controller allocates them here.
@@ -329,7 +321,7 @@ func (c *Cluster) awaitNodes(ctx context.Context, state *State, m machine) error
 		if err != nil {
 			return fmt.Errorf("encode pod ranges: %w", err)
 		}
-		err = eventually(ctx, 60*time.Second, func() error {
+		err = step.Eventually(ctx, 60*time.Second, func() error {
 			_, err := c.kubectl(ctx, "", "patch", "node", node.Name, "--patch", string(patch))
 			return err
 		})

@@ -1,0 +1,2 @@
+// Package pb is generated from shop.proto.
+package pb
