@@ -50,12 +50,12 @@ func (v *Values) checkAnchors(now time.Time) (anchors []*x509.Certificate, warni
 	if v.IdentityTrustAnchorsPEM == "" {
 		return nil, nil, nil
 	}
-	anchors, text, err := parseCertificates(v.IdentityTrustAnchorsPEM)
+	anchors, text, err := ParseCertificates(v.IdentityTrustAnchorsPEM)
 	if err != nil {
 		return nil, nil, fmt.Errorf("identityTrustAnchorsPEM: %w", err)
 	}
 	for _, anchor := range anchors {
-		if err := checkAnchor(anchor, now); err != nil {
+		if err := CheckAnchor(anchor, now); err != nil {
 			return nil, nil, fmt.Errorf("identityTrustAnchorsPEM: %q: %w", anchor.Subject, err)
 		}
 		if anchor.NotAfter.Sub(now) < expiresSoon {
@@ -66,8 +66,8 @@ func (v *Values) checkAnchors(now time.Time) (anchors []*x509.Certificate, warni
 	return anchors, warnings, nil
 }
 
-// checkAnchor accepts what Linkerd does: a CA with an ECDSA P-256 or RSA 2048 or 4096 key, and the stronger ones of their kind.
-func checkAnchor(cert *x509.Certificate, now time.Time) error {
+// CheckAnchor accepts what Linkerd does: a CA with an ECDSA P-256 or RSA 2048 or 4096 key, and the stronger ones of their kind.
+func CheckAnchor(cert *x509.Certificate, now time.Time) error {
 	switch key := cert.PublicKey.(type) {
 	case *ecdsa.PublicKey:
 		if key.Curve != elliptic.P256() && key.Curve != elliptic.P384() {
@@ -96,7 +96,7 @@ func checkAnchor(cert *x509.Certificate, now time.Time) error {
 // check against.
 func (v *Values) checkIssuer(anchors []*x509.Certificate, now time.Time) (warnings []string, err error) {
 	tls := &v.Identity.Issuer.TLS
-	chain, text, err := parseCertificates(tls.CrtPEM)
+	chain, text, err := ParseCertificates(tls.CrtPEM)
 	if err != nil {
 		return nil, fmt.Errorf("identity.issuer.tls.crtPEM: %w", err)
 	}
@@ -118,8 +118,8 @@ func (v *Values) checkIssuer(anchors []*x509.Certificate, now time.Time) (warnin
 	return warnings, nil
 }
 
-// parseCertificates reads every CERTIFICATE block and returns them also as PEM without the text around them.
-func parseCertificates(text string) (certs []*x509.Certificate, normal string, err error) {
+// ParseCertificates reads every CERTIFICATE block and returns them also as PEM without the text around them.
+func ParseCertificates(text string) (certs []*x509.Certificate, normal string, err error) {
 	var out bytes.Buffer
 	for rest := []byte(text); ; {
 		var block *pem.Block

@@ -96,7 +96,10 @@ func Render(v Values, t Target) ([]byte, error) {
 			return nil, err
 		}
 	}
-	return out.Bytes(), add("webhook.yaml", c)
+	if err := add("webhook.yaml", c); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
 }
 
 func newContext(v Values, t Target) (*context, error) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -132,6 +133,10 @@ func TestEveryDocumentDecodesStrictly(t *testing.T) {
 			}
 			if got := len(deployments(objects)); got != 3 {
 				t.Errorf("got %d deployments, want 3", got)
+			}
+			// The webhook comes last: no pod is sent to the injector before everything that it needs was applied.
+			if _, last := objects[len(objects)-1].(*admissionv1.MutatingWebhookConfiguration); !last {
+				t.Errorf("the last document is a %T, want the webhook", objects[len(objects)-1])
 			}
 		})
 	}

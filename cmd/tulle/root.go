@@ -66,7 +66,7 @@ command X runs the program tulle-X or linkerd-X from PATH.`,
 		return pflag.NormalizedName(name)
 	})
 	c.flags.register(root.PersistentFlags())
-	root.AddCommand(c.installCommand(), c.injectCommand(), c.uninjectCommand())
+	root.AddCommand(c.installCommand(), c.injectCommand(), c.uninjectCommand(), c.checkCommand())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	return root

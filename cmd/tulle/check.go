@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// check is one question about the cluster. It sees the facts alone, so that checks do not depend on each other and a test can ask one.
+type check struct {
+	// anchor is where docs/checks.md explains the check; it is the same in every release.
+	anchor string
+	text   string
+	// warns says that a failure is worth a warning only.
+	warns bool
+	// fatal says that nothing after the check means anything when it fails.
+	fatal bool
+	// settles says that the answer may change by itself, so that --wait waits for it.
+	settles bool
+	ask     func(*facts) error
+}
+
+// category is a group of checks under one heading.
+type category struct {
+	name   string
+	checks []check
+}
+
+// hintBase is where the anchors of checks lead.
+const hintBase = "https://github.com/tulle-mesh/tulle/blob/main/docs/checks.md#"
+
+// checkOptions are the flags of check.
+type checkOptions struct {
+	pre, proxy bool
+	expected   string
+	wait       time.Duration
+	output     string
+}
+
+func (c *cli) checkCommand() *cobra.Command {
+	opts := checkOptions{}
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Find out what is wrong with the installation",
+		Long: `check asks the cluster a list of questions and says what is wrong, and where the answer is explained. It only reads.
+
+With --pre it asks whether Tulle can be installed; with --proxy also about the proxies, of all namespaces or that of -n. It waits for
+what may settle by itself, such as pods that start. The exit code is 1 when something is wrong (×); warnings (‼) leave it at 0.`,
+		Example: `  tulle check --pre
+  tulle check
+  tulle -n shop check --proxy
+  tulle check --wait=0s -o json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.check(cmd.Context(), opts) },
+	}
+	fs := cmd.Flags()
+	fs.BoolVar(&opts.pre, "pre", false, "only what must hold before the installation")
+	fs.BoolVar(&opts.proxy, "proxy", false, "also the proxies")
+	fs.StringVar(&opts.expected, "expected-version", "", "version that CLI, control plane and proxies should have (default: the CLI's)")
+	fs.DurationVar(&opts.wait, "wait", 5*time.Minute, "how long to wait for what may settle by itself")
+	fs.StringVarP(&opts.output, "output", "o", "table", "format: table, json or short")
+	cmd.MarkFlagsMutuallyExclusive("pre", "proxy")
+	return cmd
+}
+
+func (c *cli) check(ctx context.Context, opts checkOptions) error {
+	if !slices.Contains([]string{"table", "json", "short"}, opts.output) {
+		return fmt.Errorf("output %q: want table, json or short", opts.output)
+	}
+	if opts.expected == "" {
+		opts.expected = version
+	}
+	results, err := c.settle(ctx, opts)
+	if err != nil {
+		return err
+	}
+	if err := writeResults(c.out, results, opts.output); err != nil {
+		return err
+	}
+	if !succeeded(results) {
+		return errReported
+	}
+	return nil
+}
+
+// pollInterval is how often check looks again while it waits.
+const pollInterval = 2 * time.Second
+
+// settle asks until nothing that may settle fails any more, or time is up, and returns the last answers.
+func (c *cli) settle(ctx context.Context, opts checkOptions) ([]categoryResult, error) {
+	deadline := time.NewTimer(opts.wait)
+	defer deadline.Stop()
+	poll := time.NewTicker(pollInterval)
+	defer poll.Stop()
+	said := ""
+	for {
+		results := examine(checks(opts), c.gather(ctx, opts))
+		waitingFor := unsettled(results)
+		if waitingFor == "" || opts.wait <= 0 {
+			return results, nil
+		}
+		if waitingFor != said {
+			fmt.Fprintln(c.err, "waiting:", waitingFor)
+			said = waitingFor
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-deadline.C:
+			return results, nil
+		case <-poll.C:
+		}
+	}
+}
+
+// checks returns what the options ask about, in the order in which it is shown.
+func checks(opts checkOptions) []category {
+	categories := []category{kubernetesAPI(), kubernetesVersion()}
+	if opts.pre {
+		return append(categories, preInstallation())
+	}
+	categories = append(categories, existence(), configuration(), identityChecks(), webhookChecks(), versionChecks(), haChecks())
+	if opts.proxy {
+		categories = append(categories, dataPlane())
+	}
+	return categories
+}
+
+// outcome is the answer to a check.
+type outcome string
+
+const (
+	passed outcome = "success"
+	warned outcome = "warning"
+	failed outcome = "error"
+)
+
+type checkResult struct {
+	check
+	outcome outcome
+	err     error
+}
+
+type categoryResult struct {
+	name   string
+	checks []checkResult
+}
+
+// examine asks every check; a fatal one that fails is the last.
+func examine(categories []category, f *facts) []categoryResult {
+	var results []categoryResult
+	for _, cat := range categories {
+		result := categoryResult{name: cat.name}
+		for _, ch := range cat.checks {
+			r := checkResult{check: ch, outcome: passed, err: ch.ask(f)}
+			if r.err != nil {
+				r.outcome = failed
+				if ch.warns {
+					r.outcome = warned
+				}
+			}
+			result.checks = append(result.checks, r)
+			if r.outcome == failed && ch.fatal {
+				return append(results, result)
+			}
+		}
+		results = append(results, result)
+	}
+	return results
+}
+
+// unsettled returns the first failure that may settle by itself, or "".
+func unsettled(results []categoryResult) string {
+	for _, cat := range results {
+		for _, r := range cat.checks {
+			if r.settles && r.outcome == failed {
+				return fmt.Sprintf("%s: %v", r.text, r.err)
+			}
+		}
+	}
+	return ""
+}
+
+func succeeded(results []categoryResult) bool {
+	return !slices.ContainsFunc(results, func(cat categoryResult) bool {
+		return slices.ContainsFunc(cat.checks, func(r checkResult) bool { return r.outcome == failed })
+	})
+}

@@ -1,0 +1,305 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/tulle-mesh/tulle/injector/inject"
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+func dataPlane() category {
+	return category{"tulle-data-plane", []check{
+		{anchor: "l5d-data-plane-exists", text: "data plane namespace exists", fatal: true, ask: askDataNamespace},
+		{anchor: "l5d-data-plane-ready", text: "data plane proxies are ready", settles: true, ask: askProxiesReady},
+		{anchor: "l5d-data-plane-injected", text: "pods that asked for a proxy have one", warns: true, ask: askInjected},
+		{anchor: "l5d-data-plane-uid", text: "no application runs as the proxy's user", ask: askProxyUser},
+		{anchor: "l5d-data-plane-version", text: "data plane is up-to-date", warns: true, ask: askProxyVersions},
+		{anchor: "l5d-data-plane-cli-version", text: "data plane and cli versions match", warns: true, ask: askProxyCLIVersions},
+		{anchor: "l5d-data-plane-pod-labels", text: "data plane pod labels are configured correctly", warns: true, ask: askPodLabels},
+		{anchor: "l5d-data-plane-services-annotations", text: "data plane service annotations are configured correctly", warns: true, ask: askServiceAnnotations},
+		{anchor: "linkerd-opaque-ports-definition", text: "opaque ports are properly annotated", warns: true, ask: askOpaquePorts},
+	}}
+}
+
+// inScope reports whether -n leaves the namespace in.
+func (f *facts) inScope(namespace string) bool { return f.dataPlane == "" || f.dataPlane == namespace }
+
+// eachPod calls visit for every living pod in scope outside of the control plane.
+func (f *facts) eachPod(visit func(*corev1.Pod)) {
+	for i := range f.pods.value.Items {
+		pod := &f.pods.value.Items[i]
+		if f.inScope(pod.Namespace) && pod.Namespace != f.namespace && !finished(pod) && pod.DeletionTimestamp == nil {
+			visit(pod)
+		}
+	}
+}
+
+// proxyOf returns the proxy's container, native sidecar or not, or nil.
+func proxyOf(pod *corev1.Pod) *corev1.Container {
+	for _, containers := range [][]corev1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
+		for i := range containers {
+			if containers[i].Name == mesh.ProxyContainer {
+				return &containers[i]
+			}
+		}
+	}
+	return nil
+}
+
+// podErrors joins what ask finds wrong with each pod that has a proxy.
+func podErrors(f *facts, ask func(*corev1.Pod) string) error {
+	if f.pods.err != nil {
+		return f.pods.err
+	}
+	var wrong []string
+	f.eachPod(func(pod *corev1.Pod) {
+		if proxyOf(pod) == nil {
+			return
+		}
+		if why := ask(pod); why != "" {
+			wrong = append(wrong, fmt.Sprintf("%s/%s: %s", pod.Namespace, pod.Name, why))
+		}
+	})
+	if wrong == nil {
+		return nil
+	}
+	slices.Sort(wrong)
+	if extra := len(wrong) - 10; extra > 0 {
+		wrong = append(wrong[:10], fmt.Sprintf("and %d more", extra))
+	}
+	return errors.New(strings.Join(wrong, "\n"))
+}
+
+func askDataNamespace(f *facts) error {
+	if f.dataPlane == "" {
+		return nil
+	}
+	if f.namespaces.err != nil {
+		return f.namespaces.err
+	}
+	if !slices.ContainsFunc(f.namespaces.value.Items, func(ns corev1.Namespace) bool { return ns.Name == f.dataPlane }) {
+		return fmt.Errorf("the %s namespace does not exist", f.dataPlane)
+	}
+	return nil
+}
+
+func askProxiesReady(f *facts) error {
+	if f.pods.err != nil {
+		return f.pods.err
+	}
+	meshed := 0
+	f.eachPod(func(pod *corev1.Pod) {
+		if proxyOf(pod) != nil {
+			meshed++
+		}
+	})
+	if meshed == 0 {
+		where := "any namespace"
+		if f.dataPlane != "" {
+			where = "namespace " + f.dataPlane
+		}
+		return fmt.Errorf("no pod with a proxy found in %s", where)
+	}
+	return podErrors(f, func(pod *corev1.Pod) string {
+		for _, s := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
+			if s.Name == mesh.ProxyContainer && s.Ready {
+				return ""
+			}
+			if s.Name == mesh.ProxyContainer && s.State.Waiting != nil {
+				return strings.TrimSpace("proxy is waiting: " + s.State.Waiting.Reason + " " + s.State.Waiting.Message)
+			}
+		}
+		return "proxy is not ready"
+	})
+}
+
+// askInjected finds pods that would be injected today and run without a proxy: they are older than their namespace's annotation, or
+// were made while the injector was away.
+func askInjected(f *facts) error {
+	if err := errors.Join(f.pods.err, f.namespaces.err); err != nil {
+		return err
+	}
+	namespaces := map[string]inject.Namespace{}
+	for _, ns := range f.namespaces.value.Items {
+		namespaces[ns.Name] = inject.Namespace{Name: ns.Name, Labels: ns.Labels, Annotations: ns.Annotations}
+	}
+	var bare []string
+	f.eachPod(func(pod *corev1.Pod) {
+		if proxyOf(pod) == nil && inject.Decide(namespaces[pod.Namespace], pod).Verdict == inject.Inject {
+			bare = append(bare, pod.Namespace+"/"+pod.Name)
+		}
+	})
+	if bare == nil {
+		return nil
+	}
+	slices.Sort(bare)
+	return fmt.Errorf("pods without a proxy, restart them: %s", abbreviate(bare))
+}
+
+// askProxyUser finds what the injector refuses today: traffic of the proxy's user is not captured.
+func askProxyUser(f *facts) error {
+	return podErrors(f, func(pod *corev1.Pod) string {
+		proxy := proxyOf(pod)
+		if proxy.SecurityContext == nil || proxy.SecurityContext.RunAsUser == nil {
+			return ""
+		}
+		uid := *proxy.SecurityContext.RunAsUser
+		inherited := pod.Spec.SecurityContext != nil && pod.Spec.SecurityContext.RunAsUser != nil && *pod.Spec.SecurityContext.RunAsUser == uid
+		for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
+			if c.Name == mesh.ProxyContainer || c.Name == mesh.InitContainer {
+				continue
+			}
+			own := c.SecurityContext != nil && c.SecurityContext.RunAsUser != nil
+			if own && *c.SecurityContext.RunAsUser == uid || !own && inherited {
+				return fmt.Sprintf("container %s runs as user %d; its traffic leaves in plain text", c.Name, uid)
+			}
+		}
+		return ""
+	})
+}
+
+func askProxyVersions(f *facts) error {
+	if f.controlPods.err != nil {
+		return f.controlPods.err
+	}
+	control := map[string]bool{}
+	for _, pod := range f.controlPods.value.Items {
+		control[pod.Labels["app.kubernetes.io/version"]] = true
+	}
+	return podErrors(f, func(pod *corev1.Pod) string {
+		if v := pod.Annotations[mesh.ProxyVersionAnnotation]; !control[v] {
+			return fmt.Sprintf("proxy %s, control plane %s: restart it to update the proxy", v, strings.Join(sorted(control), ", "))
+		}
+		return ""
+	})
+}
+
+func sorted(set map[string]bool) []string { return slices.Sorted(maps.Keys(set)) }
+
+func askProxyCLIVersions(f *facts) error {
+	return podErrors(f, func(pod *corev1.Pod) string {
+		if v := pod.Annotations[mesh.ProxyVersionAnnotation]; v != f.expected {
+			return fmt.Sprintf("proxy running %s but cli running %s", v, f.expected)
+		}
+		return ""
+	})
+}
+
+// askPodLabels finds injection settings that were written as labels, where nobody reads them.
+func askPodLabels(f *facts) error {
+	if f.pods.err != nil {
+		return f.pods.err
+	}
+	var wrong []string
+	f.eachPod(func(pod *corev1.Pod) {
+		for _, key := range slices.Sorted(maps.Keys(pod.Labels)) {
+			if key == mesh.InjectAnnotation || strings.HasPrefix(key, mesh.ConfigPrefix) {
+				wrong = append(wrong, fmt.Sprintf("%s/%s: %s is a label, but must be an annotation", pod.Namespace, pod.Name, key))
+			}
+		}
+	})
+	if wrong == nil {
+		return nil
+	}
+	return errors.New(strings.Join(wrong, "\n"))
+}
+
+func askServiceAnnotations(f *facts) error {
+	if f.services.err != nil {
+		return f.services.err
+	}
+	var wrong []string
+	for _, svc := range f.services.value.Items {
+		if !f.inScope(svc.Namespace) {
+			continue
+		}
+		name := svc.Namespace + "/" + svc.Name
+		if _, ok := svc.Annotations[mesh.InjectAnnotation]; ok {
+			wrong = append(wrong, name+": "+mesh.InjectAnnotation+" has no effect on a Service; annotate the workload or its namespace")
+		}
+		if ports, ok := svc.Annotations[mesh.OpaquePortsAnnotation]; ok {
+			if _, err := mesh.ParsePortSet(ports, func(string) []uint16 { return []uint16{} }); err != nil {
+				wrong = append(wrong, fmt.Sprintf("%s: %s: %v", name, mesh.OpaquePortsAnnotation, err))
+			}
+		}
+	}
+	if wrong == nil {
+		return nil
+	}
+	return errors.New(strings.Join(wrong, "\n"))
+}
+
+// askOpaquePorts finds ports that a pod declares opaque while a Service in front of it does not, or the other way round: two proxies
+// that disagree about a port.
+func askOpaquePorts(f *facts) error {
+	if err := errors.Join(f.services.err, f.pods.err); err != nil {
+		return err
+	}
+	var wrong []string
+	for _, svc := range f.services.value.Items {
+		written, annotated := svc.Annotations[mesh.OpaquePortsAnnotation]
+		if !f.inScope(svc.Namespace) || len(svc.Spec.Selector) == 0 {
+			continue
+		}
+		onService, err := mesh.ParsePortSet(written, nil)
+		if err != nil {
+			continue // the check of annotations says so, or the ports have names
+		}
+		f.eachPod(func(pod *corev1.Pod) {
+			onPod, err := mesh.ParsePortSet(pod.Annotations[mesh.OpaquePortsAnnotation], nil)
+			_, podAnnotated := pod.Annotations[mesh.OpaquePortsAnnotation]
+			if err != nil || pod.Namespace != svc.Namespace || proxyOf(pod) == nil || !selects(svc.Spec.Selector, pod.Labels) || !annotated && !podAnnotated {
+				return
+			}
+			for _, p := range svc.Spec.Ports {
+				target := targetPort(p, pod)
+				if target == 0 || onService.Contains(uint16(p.Port)) == onPod.Contains(target) {
+					continue
+				}
+				if onPod.Contains(target) {
+					wrong = append(wrong, fmt.Sprintf("service %s/%s: port %d leads to port %d of pod %s, which is opaque, but is not opaque itself", svc.Namespace, svc.Name, p.Port, target, pod.Name))
+				} else if podAnnotated {
+					wrong = append(wrong, fmt.Sprintf("pod %s/%s: port %d is not opaque, but port %d of service %s that leads to it is", pod.Namespace, pod.Name, target, p.Port, svc.Name))
+				}
+			}
+		})
+	}
+	if wrong == nil {
+		return nil
+	}
+	slices.Sort(wrong)
+	return errors.New(strings.Join(wrong, "\n"))
+}
+
+func selects(selector, labels map[string]string) bool {
+	for k, v := range selector {
+		if labels[k] != v {
+			return false
+		}
+	}
+	return true
+}
+
+// targetPort returns the pod's port behind a Service's port, or 0.
+func targetPort(p corev1.ServicePort, pod *corev1.Pod) uint16 {
+	if name := p.TargetPort.StrVal; name != "" {
+		for _, c := range pod.Spec.Containers {
+			for _, port := range c.Ports {
+				if port.Name == name {
+					return uint16(port.ContainerPort)
+				}
+			}
+		}
+		return 0
+	}
+	if p.TargetPort.IntVal != 0 {
+		return uint16(p.TargetPort.IntVal)
+	}
+	return uint16(p.Port)
+}

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	authzv1 "k8s.io/api/authorization/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	apiversion "k8s.io/apimachinery/pkg/version"
+	"sigs.k8s.io/yaml"
+
+	"github.com/tulle-mesh/tulle/install"
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+// fact is something that the cluster was asked, or why there is no answer.
+type fact[T any] struct {
+	value T
+	err   error
+}
+
+func learn[T any](value T, err error) fact[T] { return fact[T]{value, err} }
+
+// facts are what checks see: one reading of the cluster.
+type facts struct {
+	now      time.Time
+	expected string // version
+	// namespace is the control plane's; dataPlane restricts the pods and services of dataPlane checks, "" for all namespaces.
+	namespace string
+	dataPlane string
+
+	client  error
+	version fact[*apiversion.Info]
+
+	// Before the installation.
+	access map[string]error // what the user may not create, by resource
+	leases fact[*coordinationv1.LeaseList]
+
+	// The installation. Names of objects are keys.
+	controlNS   fact[*corev1.Namespace]
+	config      fact[*corev1.ConfigMap]
+	values      fact[install.Values]
+	deployments fact[*appsv1.DeploymentList]
+	controlPods fact[*corev1.PodList]
+	objects     fact[[]string] // of the installation that are missing, as kind/name
+	webhook     fact[*admissionv1.MutatingWebhookConfiguration]
+	injectorTLS fact[*corev1.Secret]
+	issuer      fact[*corev1.Secret]
+	trustRoots  fact[*corev1.ConfigMapList]
+
+	// The cluster.
+	nodes      fact[*corev1.NodeList]
+	namespaces fact[*corev1.NamespaceList]
+	pods       fact[*corev1.PodList]
+	services   fact[*corev1.ServiceList]
+}
+
+// gather reads what the options' checks ask for. It never fails: what cannot be read is a fact too.
+func (c *cli) gather(ctx context.Context, opts checkOptions) *facts {
+	f := &facts{now: time.Now(), expected: opts.expected, namespace: c.flags.controlNamespace, dataPlane: c.flags.namespace}
+	cl, err := c.connect(c.flags)
+	if f.client = err; err != nil {
+		return f
+	}
+	if f.version = learn(cl.Discovery().ServerVersion()); f.version.err != nil {
+		return f
+	}
+	all := metav1.ListOptions{}
+	core, own := cl.CoreV1(), f.namespace
+	f.controlNS = learn(core.Namespaces().Get(ctx, own, metav1.GetOptions{}))
+	f.nodes = learn(core.Nodes().List(ctx, all))
+	if opts.pre {
+		f.access = deniedCreates(ctx, cl, own)
+		f.leases = learn(cl.CoordinationV1().Leases(corev1.NamespaceNodeLease).List(ctx, all))
+		return f
+	}
+	f.config = learn(core.ConfigMaps(own).Get(ctx, configMapName, metav1.GetOptions{}))
+	f.values = installedValues(f.config)
+	f.deployments = learn(cl.AppsV1().Deployments(own).List(ctx, all))
+	f.controlPods = learn(core.Pods(own).List(ctx, metav1.ListOptions{LabelSelector: mesh.ControlPlaneComponentLabel}))
+	f.objects = learn(missingObjects(ctx, cl, f))
+	f.webhook = learn(cl.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, webhookName, metav1.GetOptions{}))
+	f.injectorTLS = learn(core.Secrets(own).Get(ctx, injectorSecret, metav1.GetOptions{}))
+	f.issuer = learn(core.Secrets(own).Get(ctx, mesh.IssuerSecret, metav1.GetOptions{}))
+	f.trustRoots = learn(core.ConfigMaps(metav1.NamespaceAll).List(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + mesh.TrustRootsConfigMap}))
+	f.namespaces = learn(core.Namespaces().List(ctx, all))
+	f.pods = learn(core.Pods(metav1.NamespaceAll).List(ctx, all))
+	f.services = learn(core.Services(metav1.NamespaceAll).List(ctx, all))
+	return f
+}
+
+// Names that the injector's owner and install agree on.
+const (
+	webhookName    = "tulle-proxy-injector-webhook-config"
+	injectorSecret = "tulle-proxy-injector-tls"
+)
+
+// installedValues returns the values that the installation was rendered with.
+func installedValues(config fact[*corev1.ConfigMap]) fact[install.Values] {
+	if config.err != nil {
+		return fact[install.Values]{err: config.err}
+	}
+	values := install.Defaults()
+	if err := yaml.Unmarshal([]byte(config.value.Data["install"]), &values); err != nil {
+		return fact[install.Values]{err: fmt.Errorf("read ConfigMap %s: %w", configMapName, err)}
+	}
+	return fact[install.Values]{value: values}
+}
+
+// created lists what an installation creates.
+var created = []struct {
+	resource, group string
+	namespaced      bool
+}{
+	{"namespaces", "", false},
+	{"clusterroles", "rbac.authorization.k8s.io", false},
+	{"clusterrolebindings", "rbac.authorization.k8s.io", false},
+	{"mutatingwebhookconfigurations", "admissionregistration.k8s.io", false},
+	{"validatingadmissionpolicies", "admissionregistration.k8s.io", false},
+	{"validatingadmissionpolicybindings", "admissionregistration.k8s.io", false},
+	{"serviceaccounts", "", true},
+	{"roles", "rbac.authorization.k8s.io", true},
+	{"rolebindings", "rbac.authorization.k8s.io", true},
+	{"services", "", true},
+	{"deployments", "apps", true},
+	{"configmaps", "", true},
+}
+
+// deniedCreates returns why the user may not create what an installation consists of.
+func deniedCreates(ctx context.Context, cl *cluster, namespace string) map[string]error {
+	denied := map[string]error{}
+	for _, r := range created {
+		review := &authzv1.SelfSubjectAccessReview{Spec: authzv1.SelfSubjectAccessReviewSpec{
+			ResourceAttributes: &authzv1.ResourceAttributes{Verb: "create", Group: r.group, Resource: r.resource},
+		}}
+		if r.namespaced {
+			review.Spec.ResourceAttributes.Namespace = namespace
+		}
+		answer, err := cl.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
+		switch {
+		case err != nil:
+			denied[r.resource] = err
+		case !answer.Status.Allowed:
+			denied[r.resource] = fmt.Errorf("you may not create %s (kubectl auth can-i create %s)", r.resource, r.resource)
+		}
+	}
+	return denied
+}

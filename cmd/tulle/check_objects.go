@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/tulle-mesh/tulle/install"
+)
+
+// missingObjects returns what the installation's values render and the cluster does not have, as kind/name.
+func missingObjects(ctx context.Context, cl *cluster, f *facts) ([]string, error) {
+	if f.values.err != nil {
+		return nil, f.values.err
+	}
+	stream, err := install.Render(f.values.value, install.Target{Namespace: f.namespace, Version: f.expected})
+	if err != nil {
+		return nil, err
+	}
+	var missing []string
+	for _, doc := range install.Documents(stream) {
+		var meta metav1.PartialObjectMetadata
+		if err := yaml.Unmarshal([]byte(doc), &meta); err != nil {
+			return nil, fmt.Errorf("decode manifest: %w", err)
+		}
+		get, ok := getters(cl)[meta.Kind]
+		if !ok {
+			continue
+		}
+		switch err := get(ctx, meta.Namespace, meta.Name); {
+		case apierrors.IsNotFound(err):
+			missing = append(missing, meta.Kind+"/"+meta.Name)
+		case err != nil:
+			return nil, err
+		}
+	}
+	return missing, nil
+}
+
+// getters says how to look for an object of each kind that an installation consists of.
+func getters(cl *cluster) map[string]func(ctx context.Context, namespace, name string) error {
+	opts := metav1.GetOptions{}
+	return map[string]func(ctx context.Context, namespace, name string) error{
+		"Namespace": func(ctx context.Context, _, name string) error {
+			_, err := cl.CoreV1().Namespaces().Get(ctx, name, opts)
+			return err
+		},
+		"ConfigMap": func(ctx context.Context, ns, name string) error {
+			_, err := cl.CoreV1().ConfigMaps(ns).Get(ctx, name, opts)
+			return err
+		},
+		"ServiceAccount": func(ctx context.Context, ns, name string) error {
+			_, err := cl.CoreV1().ServiceAccounts(ns).Get(ctx, name, opts)
+			return err
+		},
+		"Service": func(ctx context.Context, ns, name string) error {
+			_, err := cl.CoreV1().Services(ns).Get(ctx, name, opts)
+			return err
+		},
+		"Deployment": func(ctx context.Context, ns, name string) error {
+			_, err := cl.AppsV1().Deployments(ns).Get(ctx, name, opts)
+			return err
+		},
+		"PodDisruptionBudget": func(ctx context.Context, ns, name string) error {
+			_, err := cl.PolicyV1().PodDisruptionBudgets(ns).Get(ctx, name, opts)
+			return err
+		},
+		"Role": func(ctx context.Context, ns, name string) error {
+			_, err := cl.RbacV1().Roles(ns).Get(ctx, name, opts)
+			return err
+		},
+		"RoleBinding": func(ctx context.Context, ns, name string) error {
+			_, err := cl.RbacV1().RoleBindings(ns).Get(ctx, name, opts)
+			return err
+		},
+		"ClusterRole": func(ctx context.Context, _, name string) error {
+			_, err := cl.RbacV1().ClusterRoles().Get(ctx, name, opts)
+			return err
+		},
+		"ClusterRoleBinding": func(ctx context.Context, _, name string) error {
+			_, err := cl.RbacV1().ClusterRoleBindings().Get(ctx, name, opts)
+			return err
+		},
+		"MutatingWebhookConfiguration": func(ctx context.Context, _, name string) error {
+			_, err := cl.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, name, opts)
+			return err
+		},
+		"ValidatingAdmissionPolicy": func(ctx context.Context, _, name string) error {
+			_, err := cl.AdmissionregistrationV1().ValidatingAdmissionPolicies().Get(ctx, name, opts)
+			return err
+		},
+		"ValidatingAdmissionPolicyBinding": func(ctx context.Context, _, name string) error {
+			_, err := cl.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Get(ctx, name, opts)
+			return err
+		},
+	}
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// writeResults writes the answers as a table, as its failures only (short), or as JSON. The layouts are Linkerd's.
+func writeResults(w io.Writer, results []categoryResult, format string) error {
+	if format == "json" {
+		return writeResultsJSON(w, results)
+	}
+	for _, cat := range results {
+		lines := categoryLines(cat, format == "short")
+		if lines == "" {
+			continue
+		}
+		fmt.Fprintf(w, "%s\n%s\n%s\n", cat.name, strings.Repeat("-", len(cat.name)), lines)
+	}
+	status := "√"
+	if !succeeded(results) {
+		status = "×"
+	}
+	_, err := fmt.Fprintln(w, "Status check results are", status)
+	return err
+}
+
+func categoryLines(cat categoryResult, failuresOnly bool) string {
+	var b strings.Builder
+	for _, r := range cat.checks {
+		if r.outcome == passed {
+			if !failuresOnly {
+				fmt.Fprintln(&b, "√", r.text)
+			}
+			continue
+		}
+		symbol := "×"
+		if r.outcome == warned {
+			symbol = "‼"
+		}
+		fmt.Fprintf(&b, "%s %s\n    %s\n    see %s%s for hints\n", symbol, r.text,
+			strings.ReplaceAll(r.err.Error(), "\n", "\n    "), hintBase, r.anchor)
+	}
+	return b.String()
+}
+
+// writeResultsJSON writes the document that scripts for `linkerd check -o json` read.
+func writeResultsJSON(w io.Writer, results []categoryResult) error {
+	type jsonCheck struct {
+		Description string  `json:"description"`
+		Hint        string  `json:"hint,omitempty"`
+		Error       string  `json:"error,omitempty"`
+		Result      outcome `json:"result"`
+	}
+	type jsonCategory struct {
+		Name   string      `json:"categoryName"`
+		Checks []jsonCheck `json:"checks"`
+	}
+	doc := struct {
+		Success    bool           `json:"success"`
+		Categories []jsonCategory `json:"categories"`
+	}{Success: succeeded(results), Categories: []jsonCategory{}}
+	for _, cat := range results {
+		category := jsonCategory{Name: cat.name, Checks: []jsonCheck{}}
+		for _, r := range cat.checks {
+			entry := jsonCheck{Description: r.text, Result: r.outcome}
+			if r.err != nil {
+				entry.Hint, entry.Error = hintBase+r.anchor, r.err.Error()
+			}
+			category.Checks = append(category.Checks, entry)
+		}
+		doc.Categories = append(doc.Categories, category)
+	}
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(doc)
+}

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+func TestCheckGolden(t *testing.T) {
+	for name, test := range map[string]struct {
+		cluster *fakeCluster
+		args    []string
+		code    int
+	}{
+		"check/pre.txt":        {emptyCluster(), []string{"check", "--pre"}, 0},
+		"check/pre-denied.txt": {&fakeCluster{apiVersion: "v1.36.3", mayNot: map[string]bool{"clusterroles": true}}, []string{"check", "--pre"}, 1},
+		"check/old.txt":        {&fakeCluster{apiVersion: "v1.27.4"}, []string{"check", "--pre"}, 1},
+		"check/absent.txt":     {emptyCluster(), []string{"check", "--wait=0s"}, 1},
+		"check/healthy.txt":    {healthyCluster(t), []string{"-n", "shop", "check", "--proxy"}, 0},
+		"check/short.txt":      {healthyCluster(t), []string{"check", "-o", "short", "--expected-version=v9"}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := runCLI(t, test.cluster.connect, "", test.args...)
+			if r.code != test.code {
+				t.Errorf("exit code %d, want %d", r.code, test.code)
+			}
+			golden(t, name, r)
+		})
+	}
+}
+
+func TestCheckJSON(t *testing.T) {
+	f := healthyCluster(t)
+	find[*appsv1.Deployment](t, f, "tulle-identity").Status.ReadyReplicas = 0
+	r := runCLI(t, f.connect, "", "check", "-o", "json", "--wait=0s")
+	var doc struct {
+		Success    bool
+		Categories []struct {
+			CategoryName string
+			Checks       []struct{ Description, Hint, Error, Result string }
+		}
+	}
+	if err := json.Unmarshal([]byte(r.out), &doc); err != nil {
+		t.Fatalf("%v in %s", err, r.out)
+	}
+	if doc.Success || r.code != 1 || doc.Categories[0].CategoryName != "kubernetes-api" {
+		t.Errorf("success %v, exit code %d, first category %q", doc.Success, r.code, doc.Categories[0].CategoryName)
+	}
+	found := false
+	for _, cat := range doc.Categories {
+		for _, ch := range cat.Checks {
+			found = found || ch.Result == "error" && strings.Contains(ch.Error, "tulle-identity: 0 of 1 replicas") && strings.HasPrefix(ch.Hint, hintBase)
+		}
+	}
+	if !found {
+		t.Errorf("no error names tulle-identity:\n%s", r.out)
+	}
+}
+
+// Each case breaks one thing in a healthy cluster and names what check must say, and nothing else may fail.
+func TestCheckFindsWhatIsWrong(t *testing.T) {
+	for name, test := range map[string]struct {
+		damage func(*testing.T, *fakeCluster)
+		symbol string
+		want   string
+	}{
+		"a pod that crashes": {func(t *testing.T, f *fakeCluster) {
+			pod := find[*corev1.Pod](t, f, "tulle-destination-0")
+			pod.Status.Conditions = nil
+			pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "destination", State: corev1.ContainerState{
+				Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff", Message: "back-off 10s"},
+			}}}
+		}, "×", "tulle-destination-0: container destination is waiting: CrashLoopBackOff back-off 10s"},
+		"a pod without a node": {func(t *testing.T, f *fakeCluster) {
+			pod := find[*corev1.Pod](t, f, "tulle-identity-0")
+			pod.Status.Conditions = append(pod.Status.Conditions, corev1.PodCondition{Type: corev1.PodScheduled, Reason: corev1.PodReasonUnschedulable, Message: "0/1 nodes"})
+		}, "×", "tulle-identity-0: 0/1 nodes"},
+		"a pod outside of the networks": {func(t *testing.T, f *fakeCluster) {
+			find[*corev1.Pod](t, f, "web-1").Status.PodIPs = []corev1.PodIP{{IP: "100.1.2.3"}}
+		}, "×", "shop/web-1 (100.1.2.3)"},
+		"a node's podCIDR outside of the networks": {func(t *testing.T, f *fakeCluster) {
+			find[*corev1.Node](t, f, "node-1").Spec.PodCIDRs = []string{"10.0.0.0/7"}
+		}, "×", "node-1 (10.0.0.0/7)"},
+		"a role that was deleted": {func(t *testing.T, f *fakeCluster) {
+			find[*rbacv1.ClusterRole](t, f, "tulle-identity").Name = "gone"
+		}, "×", "missing: ClusterRole/tulle-identity"},
+		"a namespace that is not restricted": {func(t *testing.T, f *fakeCluster) {
+			delete(find[*corev1.Namespace](t, f, "tulle").Labels, "pod-security.kubernetes.io/enforce")
+		}, "‼", "pod-security.kubernetes.io/enforce"},
+		"an issuer of another root": {func(t *testing.T, f *fakeCluster) {
+			other := healthyCluster(t)
+			find[*corev1.Secret](t, f, mesh.IssuerSecret).Data = find[*corev1.Secret](t, other, mesh.IssuerSecret).Data
+		}, "×", "issuer cert is issued by the trust anchor"},
+		"an edited copy of the anchors": {func(t *testing.T, f *fakeCluster) {
+			for _, o := range f.objects {
+				if cm, ok := o.(*corev1.ConfigMap); ok && cm.Namespace == "shop" {
+					cm.Data[mesh.TrustRootsKey] += "# edited"
+				}
+			}
+		}, "×", "namespaces with other trust anchors than tulle: shop"},
+		"a webhook without a CA": {func(t *testing.T, f *fakeCluster) {
+			find[*admissionv1.MutatingWebhookConfiguration](t, f, webhookName).Webhooks[0].ClientConfig.CABundle = nil
+		}, "×", "has no caBundle yet"},
+		"a webhook with another CA": {func(t *testing.T, f *fakeCluster) {
+			find[*admissionv1.MutatingWebhookConfiguration](t, f, webhookName).Webhooks[0].ClientConfig.CABundle = webhookCertificate(t)
+		}, "×", "x509"},
+		"a webhook that labels pass by": {func(t *testing.T, f *fakeCluster) {
+			find[*admissionv1.MutatingWebhookConfiguration](t, f, webhookName).Webhooks[0].ObjectSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"a": "b"}}
+		}, "‼", "objectSelector"},
+		"a pod that was never injected": {func(t *testing.T, f *fakeCluster) {
+			f.objects = append(f.objects, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "old", Namespace: "shop"}})
+		}, "‼", "pods without a proxy, restart them: shop/old"},
+		"a proxy that is not ready": {func(t *testing.T, f *fakeCluster) {
+			find[*corev1.Pod](t, f, "web-2").Status.InitContainerStatuses[0].Ready = false
+		}, "×", "shop/web-2: proxy is not ready"},
+		"an application with the proxy's user": {func(t *testing.T, f *fakeCluster) {
+			uid := int64(mesh.ProxyUID)
+			find[*corev1.Pod](t, f, "web-1").Spec.Containers[0].SecurityContext = &corev1.SecurityContext{RunAsUser: &uid}
+		}, "×", "shop/web-1: container web runs as user 2102"},
+		"a proxy of another release": {func(t *testing.T, f *fakeCluster) {
+			find[*corev1.Pod](t, f, "web-1").Annotations[mesh.ProxyVersionAnnotation] = "v0.0.1"
+		}, "‼", "shop/web-1: proxy v0.0.1, control plane dev"},
+		"an annotation written as a label": {func(t *testing.T, f *fakeCluster) {
+			find[*corev1.Pod](t, f, "web-1").Labels["config.linkerd.io/proxy-log-level"] = "debug"
+		}, "‼", "is a label, but must be an annotation"},
+		"an opaque Service port of a pod that says otherwise": {func(t *testing.T, f *fakeCluster) {
+			find[*corev1.Pod](t, f, "web-1").Annotations[mesh.OpaquePortsAnnotation] = "9999"
+			f.objects = append(f.objects, &corev1.Service{
+				ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "shop", Annotations: map[string]string{mesh.OpaquePortsAnnotation: "80"}},
+				Spec:       corev1.ServiceSpec{Selector: map[string]string{"app": "web"}, Ports: []corev1.ServicePort{{Port: 80}}},
+			})
+		}, "‼", "pod shop/web-1: port 80 is not opaque, but port 80 of service web that leads to it is"},
+		"inject on a Service": {func(t *testing.T, f *fakeCluster) {
+			f.objects = append(f.objects, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "shop", Annotations: map[string]string{mesh.InjectAnnotation: "enabled"}}})
+		}, "‼", "has no effect on a Service"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := healthyCluster(t)
+			test.damage(t, f)
+			r := runCLI(t, f.connect, "", "check", "--proxy", "--wait=0s", "-o", "short")
+			if !strings.Contains(r.out, test.want) {
+				t.Errorf("check does not say %q:\n%s", test.want, r.out)
+			}
+			if !strings.Contains(r.out, "\n"+test.symbol+" ") {
+				t.Errorf("no line begins with %s:\n%s", test.symbol, r.out)
+			}
+			if wantCode := map[string]int{"×": 1, "‼": 0}[test.symbol]; r.code != wantCode {
+				t.Errorf("exit code %d, want %d:\n%s", r.code, wantCode, r.out)
+			}
+		})
+	}
+}
+
+func TestCheckWaitsForWhatSettles(t *testing.T) {
+	f := healthyCluster(t)
+	identity := find[*appsv1.Deployment](t, f, "tulle-identity")
+	identity.Status.ReadyReplicas = 0
+	asked := 0
+	connect := func(flags globalFlags) (*cluster, error) {
+		if asked++; asked == 2 {
+			identity.Status.ReadyReplicas = 1
+		}
+		return f.connect(flags)
+	}
+	r := runCLI(t, connect, "", "check", "--wait=1m")
+	if r.code != 0 || asked != 2 || !strings.Contains(r.err, "waiting: control plane deployments are ready: tulle-identity: 0 of 1") {
+		t.Errorf("exit code %d after %d readings, stderr %q; want 0 after 2 and a word about tulle-identity", r.code, asked, r.err)
+	}
+}
+
+func TestCheckSeesClockSkew(t *testing.T) {
+	f := emptyCluster()
+	renewed := metav1.NewMicroTime(time.Now().Add(-10 * time.Minute))
+	f.objects = append(f.objects, &coordinationv1.Lease{
+		ObjectMeta: metav1.ObjectMeta{Name: "node-1", Namespace: corev1.NamespaceNodeLease},
+		Spec:       coordinationv1.LeaseSpec{RenewTime: &renewed},
+	})
+	if r := runCLI(t, f.connect, "", "check", "--pre"); r.code != 0 || !strings.Contains(r.out, "clock skew of 10m") {
+		t.Errorf("exit code %d; want 0 and a warning:\n%s", r.code, r.out)
+	}
+}
+
+func TestEveryCheckIsDocumented(t *testing.T) {
+	data, err := os.ReadFile("../../docs/checks.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, cat := range append(checks(checkOptions{pre: true}), checks(checkOptions{proxy: true})...) {
+		for _, ch := range cat.checks {
+			if !strings.Contains(string(data), `<a id="`+ch.anchor+`"></a>`) {
+				t.Errorf("docs/checks.md has no anchor %s (%s)", ch.anchor, ch.text)
+			}
+		}
+	}
+}

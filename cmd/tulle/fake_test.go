@@ -1,0 +1,190 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
+	"testing"
+	"time"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	authzv1 "k8s.io/api/authorization/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	apiversion "k8s.io/apimachinery/pkg/version"
+	fakediscovery "k8s.io/client-go/discovery/fake"
+	"k8s.io/client-go/kubernetes/fake"
+	"k8s.io/client-go/kubernetes/scheme"
+	clienttesting "k8s.io/client-go/testing"
+
+	"github.com/tulle-mesh/tulle/identity/ca"
+	"github.com/tulle-mesh/tulle/injector/inject"
+	"github.com/tulle-mesh/tulle/install"
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+// fakeCluster is a cluster in memory; the only fake behind the CLI's tests.
+type fakeCluster struct {
+	objects []runtime.Object
+	// mayNot lists the resources that the user may not create.
+	mayNot     map[string]bool
+	apiVersion string
+}
+
+func (f *fakeCluster) connect(flags globalFlags) (*cluster, error) {
+	objects := make([]runtime.Object, len(f.objects))
+	for i, o := range f.objects {
+		objects[i] = o.DeepCopyObject()
+	}
+	client := fake.NewClientset(objects...)
+	client.Discovery().(*fakediscovery.FakeDiscovery).FakedServerVersion = &apiversion.Info{GitVersion: f.apiVersion}
+	client.PrependReactor("create", "selfsubjectaccessreviews", func(action clienttesting.Action) (bool, runtime.Object, error) {
+		review := action.(clienttesting.CreateAction).GetObject().(*authzv1.SelfSubjectAccessReview)
+		review.Status.Allowed = !f.mayNot[review.Spec.ResourceAttributes.Resource]
+		return true, review, nil
+	})
+	namespace := flags.namespace
+	if namespace == "" {
+		namespace = metav1.NamespaceDefault
+	}
+	return &cluster{Interface: client, namespace: namespace}, nil
+}
+
+// find returns the cluster's object of a type and name, to change it.
+func find[T runtime.Object](t *testing.T, f *fakeCluster, name string) T {
+	t.Helper()
+	for _, o := range f.objects {
+		if typed, ok := o.(T); ok && any(typed).(metav1.Object).GetName() == name {
+			return typed
+		}
+	}
+	t.Fatalf("no object %q", name)
+	panic("unreachable")
+}
+
+// emptyCluster has a node and nothing else.
+func emptyCluster() *fakeCluster {
+	return &fakeCluster{apiVersion: "v1.36.3", objects: []runtime.Object{
+		&corev1.Node{
+			ObjectMeta: metav1.ObjectMeta{Name: "node-1", Labels: map[string]string{"kubernetes.io/os": "linux"}},
+			Spec:       corev1.NodeSpec{PodCIDRs: []string{"10.244.0.0/24"}},
+			Status:     corev1.NodeStatus{Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}},
+		},
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "default"}},
+	}}
+}
+
+// healthyCluster has a running installation and two meshed pods in namespace shop.
+func healthyCluster(t *testing.T) *fakeCluster {
+	t.Helper()
+	f := emptyCluster()
+	stream, err := install.Render(install.Defaults(), install.Target{Version: version})
+	if err != nil {
+		t.Fatal(err)
+	}
+	decoder := scheme.Codecs.UniversalDeserializer()
+	for _, doc := range install.Documents(stream) {
+		obj, _, err := decoder.Decode([]byte(doc), nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.objects = append(f.objects, obj)
+		if d, ok := obj.(*appsv1.Deployment); ok {
+			d.Status = appsv1.DeploymentStatus{Replicas: 1, ReadyReplicas: 1, UpdatedReplicas: 1, AvailableReplicas: 1}
+			f.objects = append(f.objects, podOf(d))
+		}
+	}
+	f.objects = append(f.objects, &corev1.Namespace{
+		ObjectMeta: metav1.ObjectMeta{Name: "shop", Annotations: map[string]string{mesh.InjectAnnotation: "enabled"}},
+	})
+	f.addCertificates(t)
+	f.objects = append(f.objects, meshedPod(t, "web-1", "10.244.0.11"), meshedPod(t, "web-2", "10.244.0.12"))
+	return f
+}
+
+func podOf(d *appsv1.Deployment) *corev1.Pod {
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: d.Name + "-0", Namespace: d.Namespace, Labels: d.Spec.Template.Labels},
+		Spec:       d.Spec.Template.Spec,
+		Status: corev1.PodStatus{
+			Phase: corev1.PodRunning, PodIPs: []corev1.PodIP{{IP: "10.244.0.2"}},
+			Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}},
+		},
+	}
+}
+
+// meshedPod is what the injector makes of a pod of one container, running.
+func meshedPod(t *testing.T, name, ip string) *corev1.Pod {
+	t.Helper()
+	bare := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "shop", Labels: map[string]string{"app": "web"}},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "web", Image: "web:1", Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: 8080}}}}},
+	}
+	settings, err := inject.ParseSettings(inject.Defaults(), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pod, _, err := inject.Apply(bare, settings, inject.Decision{Verdict: inject.Inject}, "shop", inject.Owner{Kind: "Deployment", Name: "web"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pod.Status = corev1.PodStatus{
+		Phase: corev1.PodRunning, PodIPs: []corev1.PodIP{{IP: ip}},
+		InitContainerStatuses: []corev1.ContainerStatus{{Name: mesh.ProxyContainer, Ready: true}},
+	}
+	return pod
+}
+
+// addCertificates adds what the identity controller and the injector make when they start.
+func (f *fakeCluster) addCertificates(t *testing.T) {
+	t.Helper()
+	anchor, err := ca.NewAnchor("cluster.local", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	issuer, err := ca.NewIssuer(anchor, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.objects = append(f.objects, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: mesh.IssuerSecret, Namespace: "tulle"},
+		Data:       map[string][]byte{"crt.pem": issuer.CertPEM, "key.pem": issuer.KeyPEM},
+	})
+	for _, ns := range []string{"default", "tulle", "shop"} {
+		f.objects = append(f.objects, &corev1.ConfigMap{
+			ObjectMeta: metav1.ObjectMeta{Name: mesh.TrustRootsConfigMap, Namespace: ns, Labels: map[string]string{mesh.ControlPlaneNSLabel: "tulle"}},
+			Data:       map[string]string{mesh.TrustRootsKey: string(anchor.CertPEM)},
+		})
+	}
+	cert := webhookCertificate(t)
+	f.objects = append(f.objects, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: injectorSecret, Namespace: "tulle"},
+		Data:       map[string][]byte{corev1.TLSCertKey: cert},
+	})
+	hooks := find[*admissionv1.MutatingWebhookConfiguration](t, f, webhookName).Webhooks
+	for i := range hooks {
+		hooks[i].ClientConfig.CABundle = cert
+	}
+}
+
+func webhookCertificate(t *testing.T) []byte {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour),
+		DNSNames: []string{"tulle-proxy-injector.tulle.svc"}, IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+}
