@@ -14,7 +14,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gorilla/websocket"
+	"github.com/coder/websocket"
 )
 
 // answer is what the client saw of a response.
@@ -156,17 +156,19 @@ func websocketCommand(args []string) error {
 	count := fs.Int("count", 100, "messages to echo")
 	size := fs.Int("size", 1000, "bytes a message")
 	_ = fs.Parse(args)
-	conn, _, err := websocket.DefaultDialer.Dial(*url, nil)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	conn, _, err := websocket.Dial(ctx, *url, nil)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close() }()
+	defer func() { _ = conn.Close(websocket.StatusNormalClosure, "") }()
 	message := strings.Repeat("x", *size)
 	for i := range *count {
-		if err := conn.WriteMessage(websocket.TextMessage, []byte(message)); err != nil {
+		if err := conn.Write(ctx, websocket.MessageText, []byte(message)); err != nil {
 			return fmt.Errorf("message %d: %w", i, err)
 		}
-		_, got, err := conn.ReadMessage()
+		_, got, err := conn.Read(ctx)
 		if err != nil {
 			return fmt.Errorf("message %d: %w", i, err)
 		}
