@@ -1,0 +1,113 @@
+package kube
+
+import (
+	"bytes"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/yaml"
+
+	"github.com/tulle-mesh/tulle/controller/model"
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+var section = regexp.MustCompile(`(?m)^-- (apply|delete|ask|problems)(.*) --\n`)
+
+// TestStripKeepsWhatTheModelReads plays the model's transcripts to two stores, one of which gets stripped objects: every answer must
+// be the same.
+func TestStripKeepsWhatTheModelReads(t *testing.T) {
+	files, err := filepath.Glob("../model/testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no transcripts: %v", err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := model.Config{TrustDomain: "cluster.local", ClusterDomain: "cluster.local", ControlPlaneNamespace: "tulle", DefaultPolicy: mesh.Deny}
+		whole, stripped := model.New(c), model.New(c)
+		heads := section.FindAllSubmatchIndex(text, -1)
+		for i, h := range heads {
+			end := len(text)
+			if i+1 < len(heads) {
+				end = heads[i+1][0]
+			}
+			verb, rest, body := string(text[h[2]:h[3]]), string(text[h[4]:h[5]]), text[h[1]:end]
+			switch verb {
+			case "apply", "delete":
+				for _, o := range objects(t, body) {
+					whole.Apply(model.Event{Object: o, Deleted: verb == "delete"})
+					small, err := strip(o.(runtime.Object).DeepCopyObject())
+					if err != nil {
+						t.Fatal(err)
+					}
+					stripped.Apply(model.Event{Object: small.(metav1.Object), Deleted: verb == "delete"})
+				}
+			case "ask":
+				if want, got := ask(whole, rest), ask(stripped, rest); !got.Equal(want) {
+					t.Errorf("%s: ask%s: got %+v, want %+v", file, rest, got, want)
+				}
+			}
+		}
+	}
+}
+
+func ask(s *model.Store, text string) model.Answer {
+	who, what, _ := strings.Cut(strings.TrimSpace(text), " ")
+	pod, node, _ := strings.Cut(who, "@")
+	namespace, podName, _ := strings.Cut(pod, "/")
+	var target mesh.Target
+	if what != "inbound" {
+		target.Addr = netip.MustParseAddrPort(what)
+	}
+	snap := model.Build(s)
+	return model.Resolve(s, snap, model.Narrow(s, snap, target, model.Asker{Namespace: namespace, Pod: podName, Node: node}))
+}
+
+func objects(t *testing.T, text []byte) []metav1.Object {
+	t.Helper()
+	kinds := map[string]func() metav1.Object{
+		"Service":       func() metav1.Object { return &corev1.Service{} },
+		"EndpointSlice": func() metav1.Object { return &discoveryv1.EndpointSlice{} },
+		"Pod":           func() metav1.Object { return &corev1.Pod{} },
+		"Namespace":     func() metav1.Object { return &corev1.Namespace{} },
+		"Node":          func() metav1.Object { return &corev1.Node{} },
+	}
+	var out []metav1.Object
+	for doc := range bytes.SplitSeq(text, []byte("\n---\n")) {
+		var kind metav1.TypeMeta
+		if err := yaml.Unmarshal(doc, &kind); err != nil {
+			t.Fatal(err)
+		}
+		o := kinds[kind.Kind]()
+		if err := yaml.Unmarshal(doc, o); err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, o)
+	}
+	return out
+}
+
+func TestStripDropsTheRest(t *testing.T) {
+	small, err := strip(&corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: "web-1", ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "kubectl"}}, Annotations: map[string]string{"notes": "long"},
+		},
+		Spec:   corev1.PodSpec{Volumes: []corev1.Volume{{Name: "data"}}, Containers: []corev1.Container{{Name: "app", Env: []corev1.EnvVar{{Name: "A"}}}}},
+		Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{Name: "app"}}},
+	})
+	p := small.(*corev1.Pod)
+	if err != nil || p.ManagedFields != nil || p.Annotations != nil || p.Spec.Volumes != nil || p.Spec.Containers[0].Env != nil ||
+		p.Status.ContainerStatuses != nil {
+		t.Errorf("got %+v, %v; want names alone", p, err)
+	}
+}
