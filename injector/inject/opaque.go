@@ -1,8 +1,6 @@
 package inject
 
 import (
-	"strings"
-
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/tulle-mesh/tulle/mesh"
@@ -60,15 +58,17 @@ func ServicePorts(svc *corev1.Service) []uint16 {
 	return ports
 }
 
-// ServiceWarnings checks the annotations of a Service: only opaque-ports has a meaning there. The error names a bad value.
-func ServiceWarnings(own map[string]string) ([]string, error) {
-	relevant := map[string]string{}
-	for name, value := range own {
-		if strings.TrimPrefix(name, mesh.ConfigPrefix) == "opaque-ports" {
-			relevant[name] = value
+// CheckService returns an error that names a bad value among the annotations of a Service; only opaque-ports has a meaning there.
+func CheckService(own map[string]string) error {
+	value, ok := own[mesh.OpaquePortsAnnotation]
+	if !ok {
+		return nil
+	}
+	for _, a := range annotations() {
+		if mesh.ConfigPrefix+a.key == mesh.OpaquePortsAnnotation {
+			s := Settings{explicit: map[string]bool{}}
+			return s.set(a, mesh.OpaquePortsAnnotation, value, onService)
 		}
 	}
-	s := Settings{Values: Defaults(), explicit: map[string]bool{}}
-	err := s.apply(relevant, "Service")
-	return s.Warnings, err
+	return nil
 }

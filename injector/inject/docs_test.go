@@ -1,0 +1,50 @@
+package inject
+
+import (
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+// TestAnnotationsAreDocumented keeps docs/annotations.md equal to the table.
+func TestAnnotationsAreDocumented(t *testing.T) {
+	var out strings.Builder
+	out.WriteString(`# Annotations that configure a proxy
+
+Written by ` + "`go test ./injector/inject -update`" + ` from the settings table. Put them on a pod template, or on a namespace for all its pods; the
+pod's win. The prefixes ` + "`config.alpha.linkerd.io/` and `config.beta.linkerd.io/`" + ` are accepted too. A value that is not accepted refuses the pod by
+name; an unknown annotation is a warning with the nearest name that exists. The administrator's annotations are taken from namespaces
+only, unless ` + "`podMaySet`" + ` of the installation's values lists them.
+
+| annotation | accepts | default | where |
+|---|---|---|---|
+`)
+	defaults := Defaults()
+	for _, a := range annotations() {
+		where := "pod, namespace"
+		switch {
+		case a.podOnly:
+			where = "pod"
+		case a.admin:
+			where = "namespace (administrator)"
+		case mesh.ConfigPrefix+a.key == mesh.OpaquePortsAnnotation:
+			where = "pod, namespace, Service"
+		}
+		value := a.field.get(&defaults)
+		if value == "" || value == "0s" {
+			value = "–"
+		}
+		fmt.Fprintf(&out, "| `%s%s` | %s | %s | %s |\n", mesh.ConfigPrefix, a.key, a.want, value, where)
+	}
+	out.WriteString("\n## Known to Linkerd, without effect in Tulle\n\n| annotation | why, and what to do instead |\n|---|---|\n")
+	foreign := meaningless()
+	for _, key := range slices.Sorted(maps.Keys(foreign)) {
+		fmt.Fprintf(&out, "| `%s%s` | %s |\n", mesh.ConfigPrefix, key, foreign[key])
+	}
+	golden(t, filepath.Join("..", "..", "docs", "annotations.md"), []byte(out.String()))
+}
