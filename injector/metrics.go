@@ -1,0 +1,79 @@
+package injector
+
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tulle-mesh/tulle/injector/inject"
+)
+
+// metrics are the webhook's counters. Names and labels of the first two are Linkerd's; every label value comes from a fixed list or
+// from objects that the cluster really has.
+type metrics struct {
+	requests  *prometheus.CounterVec
+	responses *prometheus.CounterVec
+	denials   *prometheus.CounterVec
+	errors    *prometheus.CounterVec
+	failures  *prometheus.CounterVec
+	events    *prometheus.CounterVec
+	expiry    prometheus.Gauge
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+		reg.MustRegister(v)
+		return v
+	}
+	m := &metrics{
+		requests: counter("proxy_inject_admission_requests_total", "Reviews of pods and Services.",
+			"owner_kind", "namespace", "annotation_at"),
+		responses: counter("proxy_inject_admission_responses_total", "Answered reviews, by outcome.",
+			"owner_kind", "namespace", "annotation_at", "skip", "skip_reason"),
+		denials: counter("tulle_inject_denials_total", "Refused objects, by reason.", "reason"),
+		errors:  counter("tulle_inject_request_errors_total", "Requests without an answer, by reason.", "reason"),
+		failures: counter("tulle_inject_failures_total", "Failed work beside reviews, by task: the last good state stays in force.",
+			"task"),
+		events: counter("tulle_inject_events_total", "Events on owners, by outcome.", "outcome"),
+		expiry: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "tulle_inject_certificate_expiration_timestamp_seconds",
+			Help: "When the certificate that the webhook serves expires, in seconds since 1970.",
+		}),
+	}
+	reg.MustRegister(m.expiry)
+	return m
+}
+
+// observe counts one answered review.
+func (m *metrics) observe(ownerKind, namespace string, d inject.Decision) {
+	kind := boundedKind(ownerKind)
+	m.requests.WithLabelValues(kind, namespace, d.At).Inc()
+	skip := d.Verdict != inject.Inject
+	m.responses.WithLabelValues(kind, namespace, d.At, strconv.FormatBool(skip), string(d.Reason)).Inc()
+}
+
+// boundedKind maps an owner's kind, which may be any custom resource's, to a fixed list.
+func boundedKind(kind string) string {
+	switch kind {
+	case "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job", "CronJob", "ReplicationController", "Pod", "Service":
+		return kind
+	default:
+		return "other"
+	}
+}
+
+// Values of the labels of tulle_inject_request_errors_total and tulle_inject_denials_total beside the reasons of package inject.
+const (
+	errTooLarge   = "too_large"
+	errUnreadable = "unreadable"
+	errVersion    = "unknown_version"
+	errNoRequest  = "no_request"
+	errBadObject  = "bad_object"
+	errNamespace  = "namespace_unavailable"
+	errOverload   = "overloaded"
+	errInternal   = "internal"
+
+	denyAnnotation = "invalid_annotation"
+	denyPod        = "pod_conflicts_with_proxy"
+)

@@ -1,0 +1,245 @@
+package injector
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/time/rate"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/types"
+	corev1apply "k8s.io/client-go/applyconfigurations/core/v1"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/tulle-mesh/tulle/injector/inject"
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+// secretName is the Secret that the replicas share; see credentials.
+const secretName = "tulle-proxy-injector-tls"
+
+// Times of upkeep.
+const (
+	upkeepEvery  = 30 * time.Minute // the longest time between two looks, for what no watch reports: the clock
+	upkeepRetry  = time.Second      // after the first failure; doubled up to upkeepMax
+	upkeepMax    = time.Minute
+	upkeepRate   = 1 // looks a second, with a burst for the start
+	upkeepBurst  = 10
+	requestLimit = 15 * time.Second
+)
+
+// upkeep keeps the shared credentials valid and the webhook configuration true, in this order, and only then serves a new
+// certificate: an API server always trusts what it meets. Every replica runs it. They need no leader, because all of them derive
+// the same from the same objects and the API server refuses a write that was based on an old version.
+type upkeep struct {
+	client    kubernetes.Interface
+	namespace string
+	optedIn   func() (names []string, own types.UID)
+	values    func() inject.Values
+	now       func() time.Time
+	metrics   *metrics
+	log       *zap.Logger
+
+	wake    chan struct{} // capacity 1: a look that is due
+	serving atomic.Pointer[tls.Certificate]
+}
+
+// dnsName is what API servers verify: the name of the Service in the webhook configuration.
+func (u *upkeep) dnsName() string { return mesh.InjectorName + "." + u.namespace + ".svc" }
+
+// poke asks for a look soon. It never blocks.
+func (u *upkeep) poke() {
+	select {
+	case u.wake <- struct{}{}:
+	default:
+	}
+}
+
+// certificate serves the newest announced certificate.
+func (u *upkeep) certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if c := u.serving.Load(); c != nil {
+		return c, nil
+	}
+	return nil, errors.New("no certificate yet")
+}
+
+// run looks whenever something changed or time has come, until ctx ends; done is called after the first success.
+func (u *upkeep) run(ctx context.Context, done func()) error {
+	limit := rate.NewLimiter(upkeepRate, upkeepBurst)
+	retry := upkeepRetry
+	for {
+		pause := upkeepEvery
+		if err := u.look(ctx); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			u.metrics.failures.WithLabelValues("upkeep").Inc()
+			u.log.Error("certificate and webhook configuration could not be kept", zap.Error(err))
+			pause, retry = retry, min(2*retry, upkeepMax)
+		} else {
+			retry = upkeepRetry
+			done()
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		case <-u.wake:
+		case <-timer.C:
+		}
+		timer.Stop()
+		if err := limit.Wait(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// look does all that is due.
+func (u *upkeep) look(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, requestLimit)
+	defer cancel()
+	c, err := u.credentials(ctx)
+	if err != nil {
+		return fmt.Errorf("keep Secret %s: %w", secretName, err)
+	}
+	err = u.announce(ctx, c)
+	if err == nil || u.serving.Load() == nil {
+		if old := u.serving.Swap(&c.serving); old == nil || !old.Leaf.Equal(c.serving.Leaf) {
+			u.log.Info("serving a new certificate", zap.Time("expires", c.serving.Leaf.NotAfter))
+		}
+		u.metrics.expiry.Set(float64(c.serving.Leaf.NotAfter.Unix()))
+	}
+	if err != nil {
+		return fmt.Errorf("keep webhook configuration %s: %w", configurationName, err)
+	}
+	return nil
+}
+
+// credentials reads the Secret and writes what is due. When another replica wrote first, its version counts.
+func (u *upkeep) credentials(ctx context.Context) (*credentials, error) {
+	secrets := u.client.CoreV1().Secrets(u.namespace)
+	for {
+		secret, err := secrets.Get(ctx, secretName, metav1.GetOptions{})
+		missing := apierrors.IsNotFound(err)
+		if err != nil && !missing {
+			return nil, err
+		}
+		var current *credentials
+		if !missing {
+			if current, err = decodeCredentials(secret.Data); err != nil {
+				u.log.Error("the Secret's credentials are unusable and will be replaced", zap.Error(err))
+			}
+		}
+		next, err := current.renew(u.dnsName(), u.now())
+		if err != nil || next == current {
+			return next, err
+		}
+		if err := u.write(ctx, secret, missing, next); apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
+			continue // bounded by ctx
+		} else if err != nil {
+			return nil, err
+		}
+		u.log.Info("renewed", zap.Int("authorities", len(next.authorities)), zap.Time("expires", next.serving.Leaf.NotAfter))
+		return next, nil
+	}
+}
+
+// write applies on the server's side: unlike a POST, that is authorized by name even where it creates, so RBAC holds the injector to
+// this one Secret. The version makes it fail if somebody else wrote in between; of two that create at once the last one counts, and
+// the watch tells the other.
+func (u *upkeep) write(ctx context.Context, secret *corev1.Secret, missing bool, c *credentials) error {
+	data, err := c.encode()
+	if err != nil {
+		return err
+	}
+	apply := corev1apply.Secret(secretName, u.namespace).
+		WithLabels(map[string]string{mesh.ControlPlaneNSLabel: u.namespace, mesh.ControlPlaneComponentLabel: "proxy-injector"}).
+		WithAnnotations(map[string]string{mesh.CreatedByAnnotation: mesh.InjectorName}).
+		WithType(corev1.SecretTypeTLS).WithData(data)
+	if !missing {
+		apply = apply.WithResourceVersion(secret.ResourceVersion)
+	}
+	_, err = u.client.CoreV1().Secrets(u.namespace).Apply(ctx, apply, metav1.ApplyOptions{FieldManager: mesh.InjectorName, Force: true})
+	return err
+}
+
+// announce writes the webhook configuration where it does not say what it should.
+func (u *upkeep) announce(ctx context.Context, c *credentials) error {
+	configurations := u.client.AdmissionregistrationV1().MutatingWebhookConfigurations()
+	optedIn, own := u.optedIn()
+	a := announcement{bundle: c.bundle(), optedIn: optedIn, policy: u.values().WebhookFailurePolicy}
+	for {
+		current, err := configurations.Get(ctx, configurationName, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		next, err := a.apply(current)
+		if err != nil {
+			return err
+		}
+		if equality.Semantic.DeepEqual(current, next) {
+			return u.adopt(ctx, current, own)
+		}
+		if next, err = configurations.Update(ctx, next, metav1.UpdateOptions{}); apierrors.IsConflict(err) {
+			continue // bounded by ctx
+		} else if err != nil {
+			return err
+		}
+		u.log.Info("webhook configuration written", zap.Strings("optedIn", optedIn), zap.Int("authorities", len(c.authorities)))
+		return u.adopt(ctx, next, own)
+	}
+}
+
+// adopt makes the control plane's namespace the owner of the configuration, so that deleting the namespace does not leave behind a
+// webhook that refuses pods. A cluster may forbid it; then `tulle uninstall` is the way to remove it.
+func (u *upkeep) adopt(ctx context.Context, config metav1.Object, own types.UID) error {
+	if own == "" || len(config.GetOwnerReferences()) > 0 {
+		return nil
+	}
+	patch := fmt.Appendf(nil, `{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"Namespace","name":%q,"uid":%q}]}}`, u.namespace, own)
+	_, err := u.client.AdmissionregistrationV1().MutatingWebhookConfigurations().
+		Patch(ctx, configurationName, types.MergePatchType, patch, metav1.PatchOptions{})
+	if apierrors.IsForbidden(err) {
+		u.log.Debug("webhook configuration not adopted", zap.Error(err))
+		return nil
+	}
+	return err
+}
+
+// watch pokes on every change of the Secret and of the webhook configuration, by whomever, until ctx ends.
+func (u *upkeep) watch(ctx context.Context) error {
+	byName := func(name string) informers.SharedInformerOption {
+		return informers.WithTweakListOptions(func(o *metav1.ListOptions) {
+			o.FieldSelector = fields.OneTermEqualSelector("metadata.name", name).String()
+		})
+	}
+	secrets := informers.NewSharedInformerFactoryWithOptions(u.client, 0, informers.WithNamespace(u.namespace), byName(secretName))
+	configs := informers.NewSharedInformerFactoryWithOptions(u.client, 0, byName(configurationName))
+	handler := cache.ResourceEventHandlerFuncs{
+		AddFunc: func(any) { u.poke() }, UpdateFunc: func(any, any) { u.poke() }, DeleteFunc: func(any) { u.poke() },
+	}
+	for _, i := range []cache.SharedIndexInformer{
+		secrets.Core().V1().Secrets().Informer(), configs.Admissionregistration().V1().MutatingWebhookConfigurations().Informer(),
+	} {
+		if _, err := i.AddEventHandler(handler); err != nil {
+			return fmt.Errorf("watch: %w", err)
+		}
+	}
+	secrets.Start(ctx.Done())
+	configs.Start(ctx.Done())
+	<-ctx.Done()
+	secrets.Shutdown()
+	configs.Shutdown()
+	return ctx.Err()
+}

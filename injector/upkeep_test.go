@@ -1,0 +1,257 @@
+package injector
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/fake"
+	k8stesting "k8s.io/client-go/testing"
+
+	"github.com/tulle-mesh/tulle/injector/inject"
+)
+
+// installed is the webhook configuration as the installation writes it, in what matters here.
+func installed() *admissionregistrationv1.MutatingWebhookConfiguration {
+	ignore, fail := admissionregistrationv1.Ignore, admissionregistrationv1.Fail
+	rules := []admissionregistrationv1.RuleWithOperations{{
+		Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Create},
+		Rule:       admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"pods", "services"}},
+	}}
+	return &admissionregistrationv1.MutatingWebhookConfiguration{
+		ObjectMeta: metav1.ObjectMeta{Name: configurationName},
+		Webhooks: []admissionregistrationv1.MutatingWebhook{
+			{Name: baseWebhook, FailurePolicy: &ignore, Rules: rules, NamespaceSelector: &metav1.LabelSelector{
+				MatchExpressions: []metav1.LabelSelectorRequirement{{
+					Key: "kubernetes.io/metadata.name", Operator: metav1.LabelSelectorOpNotIn, Values: []string{"kube-system", "tulle"},
+				}},
+			}},
+			{Name: "required.proxy-injector.tulle.dev", FailurePolicy: &fail, Rules: rules},
+		},
+	}
+}
+
+func newUpkeep(client kubernetes.Interface, now time.Time, optedIn ...string) *upkeep {
+	return &upkeep{
+		client: client, namespace: "tulle", values: inject.Defaults, now: func() time.Time { return now },
+		optedIn: func() ([]string, types.UID) { return optedIn, "uid-of-tulle" },
+		metrics: newMetrics(prometheus.NewRegistry()), log: zap.NewNop(), wake: make(chan struct{}, 1),
+	}
+}
+
+func configuration(t *testing.T, client kubernetes.Interface) *admissionregistrationv1.MutatingWebhookConfiguration {
+	t.Helper()
+	c, err := client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(t.Context(), configurationName, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func mustLook(t *testing.T, u *upkeep) {
+	t.Helper()
+	if err := u.look(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestUpkeepAnnounces(t *testing.T) {
+	client := fake.NewClientset(installed())
+	u := newUpkeep(client, time.Now(), "shop", "bank")
+	mustLook(t, u)
+
+	config := configuration(t, client)
+	secret, err := client.CoreV1().Secrets("tulle").Get(t.Context(), secretName, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, w := range config.Webhooks {
+		names = append(names, w.Name)
+		if !bytes.Equal(w.ClientConfig.CABundle, secret.Data[authorityCerts]) {
+			t.Errorf("webhook %s announces other authorities than the Secret's", w.Name)
+		}
+	}
+	if diff := cmp.Diff([]string{baseWebhook, "required.proxy-injector.tulle.dev", optedInWebhook}, names); diff != "" {
+		t.Errorf("webhooks (-want +got):\n%s", diff)
+	}
+	managed := config.Webhooks[2]
+	if *managed.FailurePolicy != admissionregistrationv1.Fail {
+		t.Errorf("failure policy for namespaces that opted in is %s", *managed.FailurePolicy)
+	}
+	if got := managed.Rules[0].Resources; !cmp.Equal(got, []string{"pods"}) {
+		t.Errorf("rule covers %v: a Service must not wait for an injector", got)
+	}
+	want := []metav1.LabelSelectorRequirement{
+		{Key: "kubernetes.io/metadata.name", Operator: metav1.LabelSelectorOpNotIn, Values: []string{"kube-system", "tulle"}},
+		{Key: "kubernetes.io/metadata.name", Operator: metav1.LabelSelectorOpIn, Values: []string{"bank", "shop"}},
+	}
+	if diff := cmp.Diff(want, managed.NamespaceSelector.MatchExpressions); diff != "" {
+		t.Errorf("selector (-want +got):\n%s", diff)
+	}
+	if got := config.Webhooks[0].Rules[0].Resources; len(got) != 2 {
+		t.Errorf("the base webhook's rule was changed to %v", got)
+	}
+	if owners := config.OwnerReferences; len(owners) != 1 || owners[0].UID != "uid-of-tulle" {
+		t.Errorf("owners are %v, want the control plane's namespace", owners)
+	}
+}
+
+func TestUpkeepRests(t *testing.T) {
+	client := fake.NewClientset(installed())
+	u := newUpkeep(client, time.Now(), "shop")
+	mustLook(t, u)
+	client.ClearActions()
+	mustLook(t, u)
+	for _, a := range client.Actions() {
+		if a.GetVerb() != "get" {
+			t.Errorf("%s %s where nothing is due", a.GetVerb(), a.GetResource().Resource)
+		}
+	}
+}
+
+func TestUpkeepRepairs(t *testing.T) {
+	client := fake.NewClientset(installed())
+	u := newUpkeep(client, time.Now(), "shop")
+	mustLook(t, u)
+	good := configuration(t, client)
+
+	broken := good.DeepCopy()
+	broken.Webhooks[0].ClientConfig.CABundle = []byte("junk")
+	broken.Webhooks = broken.Webhooks[:1]
+	if _, err := client.AdmissionregistrationV1().MutatingWebhookConfigurations().Update(t.Context(), broken, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	mustLook(t, u)
+	repaired := configuration(t, client)
+	if !bytes.Equal(repaired.Webhooks[0].ClientConfig.CABundle, good.Webhooks[0].ClientConfig.CABundle) || len(repaired.Webhooks) != 2 {
+		t.Errorf("configuration is %v, want authorities and opted-in webhook back", repaired.Webhooks)
+	}
+
+	secrets := client.CoreV1().Secrets("tulle")
+	secret, err := secrets.Get(t.Context(), secretName, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret.Data = map[string][]byte{servingCert: []byte("junk")}
+	if _, err := secrets.Update(t.Context(), secret, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	before := u.serving.Load()
+	mustLook(t, u)
+	if u.serving.Load().Leaf.Equal(before.Leaf) {
+		t.Error("junk in the Secret was not replaced")
+	}
+	if bytes.Equal(configuration(t, client).Webhooks[0].ClientConfig.CABundle, good.Webhooks[0].ClientConfig.CABundle) {
+		t.Error("the new authority was not announced")
+	}
+}
+
+func TestReplicasShareOneCertificate(t *testing.T) {
+	client := fake.NewClientset(installed())
+	a, b := newUpkeep(client, time.Now()), newUpkeep(client, time.Now())
+	mustLook(t, a)
+	mustLook(t, b)
+	if !a.serving.Load().Leaf.Equal(b.serving.Load().Leaf) {
+		t.Error("two replicas serve two certificates")
+	}
+}
+
+func TestNewCertificateIsServedOnlyWhenAnnounced(t *testing.T) {
+	now := time.Now()
+	client := fake.NewClientset(installed())
+	u := newUpkeep(client, now)
+	mustLook(t, u)
+	before := u.serving.Load()
+
+	u.now = func() time.Time { return now.Add(servingLife) } // everything has expired
+	configs := client.AdmissionregistrationV1().MutatingWebhookConfigurations()
+	if err := configs.Delete(t.Context(), configurationName, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := u.look(t.Context()); err == nil {
+		t.Error("a configuration that is gone is no error")
+	}
+	if u.serving.Load() != before {
+		t.Error("a certificate is served that no API server was told of")
+	}
+	if _, err := configs.Create(t.Context(), installed(), metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	mustLook(t, u)
+	if u.serving.Load() == before {
+		t.Error("the new certificate is not served")
+	}
+}
+
+func TestAnnouncementPolicy(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		a    announcement
+		want int
+	}{
+		{"nobody opted in", announcement{policy: inject.FailClosed}, 2},
+		{"fail closed", announcement{policy: inject.FailClosed, optedIn: []string{"shop"}}, 3},
+		{"fail open", announcement{policy: inject.FailOpen, optedIn: []string{"shop"}}, 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			once, err := tt.a.apply(installed())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(once.Webhooks) != tt.want {
+				t.Errorf("%d webhooks, want %d", len(once.Webhooks), tt.want)
+			}
+			twice, err := tt.a.apply(once)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(once, twice); diff != "" {
+				t.Errorf("a second time changes it (-once +twice):\n%s", diff)
+			}
+			empty, err := announcement{policy: tt.a.policy}.apply(once)
+			if err != nil || len(empty.Webhooks) != 2 {
+				t.Errorf("after everybody opted out: %d webhooks, %v, want 2", len(empty.Webhooks), err)
+			}
+		})
+	}
+	if _, err := (announcement{}).apply(&admissionregistrationv1.MutatingWebhookConfiguration{}); err == nil {
+		t.Error("a configuration without the base webhook is no error")
+	}
+}
+
+func TestRecorderWritesOnce(t *testing.T) {
+	client := fake.NewClientset()
+	r := newRecorder(client, newMetrics(prometheus.NewRegistry()), zap.NewNop())
+	about := corev1.ObjectReference{Kind: "Deployment", Namespace: "shop", Name: "web", UID: "1"}
+	for range 5 {
+		r.notify(event{about: about, reason: "Injected", message: "m"})
+	}
+	r.notify(event{about: about, reason: "InjectionSkipped", message: "m"})
+	r.notify(event{reason: "Injected", message: "about nothing"})
+	ctx, cancel := context.WithCancel(t.Context())
+	written := 0
+	client.PrependReactor("create", "events", func(k8stesting.Action) (bool, runtime.Object, error) {
+		if written++; written == 2 {
+			cancel() // the second kind was queued last
+		}
+		return false, nil, nil
+	})
+	if err := r.run(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("error is %v, want that of the context", err)
+	}
+	if written != 2 {
+		t.Errorf("%d events were written, want one of each reason", written)
+	}
+}
