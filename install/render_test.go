@@ -61,7 +61,7 @@ var variants = map[string]func(*Overrides) error{
 	"set": func(o *Overrides) error {
 		return o.Set(`controllerReplicas=2,proxy.logLevel=debug,clusterDomain=example.org,podLabels.team=mesh,podAnnotations.a\.b/c=true,` +
 			`nodeSelector.disk=ssd,tolerations[0].key=infra,tolerations[0].operator=Exists,imagePullSecrets[0].name=regcred,` +
-			`priorityClassName=high,controllerGID=65534,identityResources.cpu.limit=1000m,webhookFailurePolicy=Fail`)
+			`priorityClassName=high,controllerGID=65534,identityResources.cpu.limit=1000m,webhookFailurePolicy=Ignore`)
 	},
 	"external-issuer": func(o *Overrides) error {
 		return o.Set("identity.issuer.scheme=kubernetes.io/tls,identity.externalCA=true")
@@ -221,8 +221,7 @@ func TestDefaultsAgreeWithTheInjector(t *testing.T) {
 	v := Defaults()
 	want := inject.Defaults()
 	got := v.ProxyDefaults(Target{Version: want.Version})
-	ignore := cmpopts.IgnoreFields(inject.Values{}, "WebhookFailurePolicy")
-	if diff := cmp.Diff(want, got, ignore, cmpopts.EquateEmpty()); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("values.yaml differs from inject.Defaults (-inject +install):\n%s", diff)
 	}
 }
