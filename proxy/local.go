@@ -3,9 +3,7 @@ package proxy
 import (
 	"bytes"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -113,7 +111,7 @@ func (l *Local) load(file *localFile) error {
 	if err != nil {
 		return fmt.Errorf("load anchors: %w", err)
 	}
-	roots, err := parseCertificates(text)
+	roots, err := mesh.ParseRoots(text)
 	if err != nil {
 		return fmt.Errorf("load anchors %s: %w", file.Anchors, err)
 	}
@@ -121,25 +119,6 @@ func (l *Local) load(file *localFile) error {
 		return fmt.Errorf("load certificate: %w", err)
 	}
 	return nil
-}
-
-func parseCertificates(text []byte) ([]*x509.Certificate, error) {
-	var out []*x509.Certificate
-	for {
-		var block *pem.Block
-		if block, text = pem.Decode(text); block == nil {
-			break
-		}
-		c, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, c)
-	}
-	if out == nil {
-		return nil, errors.New("no certificate in PEM form")
-	}
-	return out, nil
 }
 
 func (o *localOutboundFile) outbound() (LocalOutbound, error) {

@@ -1,7 +1,7 @@
 // Package authz decides which peers and requests a pod's ports accept.
 //
 // It owns the verdict over mesh.Inbound: the six access policies, the demand for identity, kubelet probes. It imports mesh and the
-// standard library only. The one idea: a policy is compiled once into a value that never changes, a verdict is a pure function of it
+// standard library only. The one idea: a policy is a value that never changes, a verdict is a pure function of it
 // and of what the connection proved, and whatever is not understood is denied.
 package authz
 
@@ -56,10 +56,9 @@ const ProbeName = "probe"
 
 // Policy is a compiled mesh.Inbound. It is immutable.
 type Policy struct {
+	inbound  *mesh.Inbound
 	networks []netip.Prefix
 	hosts    []netip.Addr
-	fallback Port
-	ports    map[uint16]*Port
 }
 
 // Port is the policy of one port. It is immutable.
@@ -68,18 +67,14 @@ type Port struct {
 	setting mesh.PortPolicy
 }
 
-// Compile returns the policy for a pod on the node that has the addresses hosts: where its kubelet's probes come from.
+// Compile returns the policy for a pod on the node that has the addresses hosts: where its kubelet's probes come from. It keeps in.
 func Compile(in *mesh.Inbound, hosts []netip.Addr) *Policy {
-	p := &Policy{ports: make(map[uint16]*Port, len(in.Ports))}
+	p := &Policy{inbound: in}
 	for _, prefix := range in.ClusterNetworks {
 		p.networks = append(p.networks, unmap(prefix))
 	}
 	for _, host := range hosts {
 		p.hosts = append(p.hosts, canonical(host))
-	}
-	p.fallback = Port{policy: p, setting: in.Default}
-	for number, setting := range in.Ports {
-		p.ports[number] = &Port{policy: p, setting: setting}
 	}
 	return p
 }
@@ -96,21 +91,16 @@ func unmap(p netip.Prefix) netip.Prefix {
 func canonical(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
 
 // Port returns the policy of a port.
-func (p *Policy) Port(number uint16) *Port {
-	if port, ok := p.ports[number]; ok {
-		return port
-	}
-	return &p.fallback
-}
+func (p *Policy) Port(number uint16) Port { return Port{policy: p, setting: p.inbound.Port(number)} }
 
 // Protocol returns what the port declares.
-func (p *Port) Protocol() mesh.Protocol { return p.setting.Protocol }
+func (p Port) Protocol() mesh.Protocol { return p.setting.Protocol }
 
 // Name returns the name of the port's access policy, for metrics.
-func (p *Port) Name() string { return string(p.setting.Policy) }
+func (p Port) Name() string { return string(p.setting.Policy) }
 
 // Decide answers a connection whose requests cannot be told apart.
-func (p *Port) Decide(peer Peer) Verdict {
+func (p Port) Decide(peer Peer) Verdict {
 	v := Verdict{Name: string(p.setting.Policy)}
 	if p.setting.RequireIdentity && peer.ID.IsZero() {
 		v.Reason = NoIdentity
@@ -150,14 +140,14 @@ func (p *Policy) inCluster(a netip.Addr) bool {
 
 // DecideRequest answers one HTTP request. path is the request target's path, with or without a query. A probe of the pod's own
 // kubelet is allowed whatever the policy says, unless it is for a path that is not exactly one of the pod's probes.
-func (p *Port) DecideRequest(peer Peer, method, path []byte) Verdict {
+func (p Port) DecideRequest(peer Peer, method, path []byte) Verdict {
 	if len(p.setting.ProbePaths) > 0 && string(method) == "GET" && p.isProbe(path) && p.policy.isHost(peer.Addr) {
 		return Verdict{Allow: true, Name: ProbeName}
 	}
 	return p.Decide(peer)
 }
 
-func (p *Port) isProbe(path []byte) bool {
+func (p Port) isProbe(path []byte) bool {
 	for i, c := range path {
 		if c == '?' {
 			path = path[:i]

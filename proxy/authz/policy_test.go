@@ -14,7 +14,7 @@ var (
 	node   = netip.MustParseAddr("172.18.0.2")
 )
 
-func compile(port mesh.PortPolicy) *Port {
+func compile(port mesh.PortPolicy) Port {
 	return Compile(&mesh.Inbound{
 		ClusterNetworks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")},
 		Default:         mesh.PortPolicy{Policy: mesh.Deny},
@@ -106,6 +106,17 @@ func TestProbes(t *testing.T) {
 		if tc.want && got.Name != ProbeName {
 			t.Errorf("%s: authorization is %q, want %q", name, got.Name, ProbeName)
 		}
+	}
+}
+
+func TestRangesOfPortsCount(t *testing.T) {
+	p := Compile(&mesh.Inbound{
+		Default:              mesh.PortPolicy{Policy: mesh.AllUnauthenticated},
+		OpaquePorts:          mesh.PortSet{{First: 3000, Last: 3999}},
+		RequireIdentityPorts: mesh.PortSet{{First: 80, Last: 90}},
+	}, nil)
+	if p.Port(3306).Protocol() != mesh.Opaque || p.Port(80).Decide(Peer{Addr: inside}).Allow || !p.Port(91).Decide(Peer{Addr: inside}).Allow {
+		t.Error("a range of ports is not honoured")
 	}
 }
 

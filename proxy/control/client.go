@@ -1,0 +1,218 @@
+// Package control keeps the proxy's one stream to the destination controller.
+//
+// It owns the watches, the cells that their values arrive in, and coming back after a failure. It must not know what the values are
+// used for. The one idea: a value outlives the stream that brought it; while the control plane is away every cell keeps its last
+// value, and the next stream begins by asking for all of them again.
+package control
+
+import (
+	"context"
+	"crypto/tls"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/tulle-mesh/tulle/api/pb"
+	"github.com/tulle-mesh/tulle/internal/latest"
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+// Config says who asks whom.
+type Config struct {
+	// Addr is host:port of the destination controller; the name is looked up for every connection.
+	Addr string
+	// TLS proves the proxy's identity and wants the controller's.
+	TLS *tls.Config
+	// Namespace, Pod and Node say who asks; Version is for the controller's log.
+	Namespace, Pod, Node, Version string
+	// Changed, when set, is called after a target's cell got a value, on the goroutine that receives: it must not wait for another
+	// value.
+	Changed func(mesh.Target)
+	Log     *zap.Logger
+}
+
+// Pauses between streams. They grow while streams fail, so that a controller that comes back is not met by every proxy at once.
+const (
+	minBackoff = 200 * time.Millisecond
+	maxBackoff = 15 * time.Second
+)
+
+// Client watches targets. Its methods may be called by several goroutines.
+type Client struct {
+	cfg     Config
+	started time.Time
+	inbound latest.Cell[*mesh.Inbound]
+
+	connected atomic.Bool
+	lost      atomic.Int64 // when the last stream that answered ended, after started; 0: none has yet
+	counts    counts
+
+	mu       sync.Mutex // guards the fields below
+	watches  map[uint64]*watch
+	byTarget map[mesh.Target]*watch
+	lastID   uint64
+	// streaming says that there is a stream that takes requests, and queue what is to be sent on it.
+	streaming bool
+	queue     []*pb.SubscribeRequest
+
+	wake chan struct{} // holds one token while queue may have something
+}
+
+type counts struct{ sent, received, rejected, failures atomic.Uint64 }
+
+// inboundID is the watch of the pod's own policy. IDs of targets are greater.
+const inboundID = 1
+
+type watch struct {
+	id     uint64
+	target mesh.Target
+	cell   latest.Cell[*mesh.Outbound]
+	// rejected is the error of the last value that could not be used; it is logged once. Only the receiver touches it.
+	rejected string
+}
+
+// New returns a client that watches the pod's inbound policy and nothing else yet.
+func New(cfg Config) *Client {
+	if cfg.Changed == nil {
+		cfg.Changed = func(mesh.Target) {}
+	}
+	return &Client{
+		cfg: cfg, started: time.Now(), lastID: inboundID, wake: make(chan struct{}, 1),
+		watches: map[uint64]*watch{}, byTarget: map[mesh.Target]*watch{},
+	}
+}
+
+// Inbound returns the cell of the pod's own policy.
+func (c *Client) Inbound() *latest.Cell[*mesh.Inbound] { return &c.inbound }
+
+// Watch returns the cell in which the target's values arrive. Watching a target again gives the same cell. It never blocks.
+func (c *Client) Watch(t mesh.Target) *latest.Cell[*mesh.Outbound] {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if w := c.byTarget[t]; w != nil {
+		return &w.cell
+	}
+	c.lastID++
+	w := &watch{id: c.lastID, target: t}
+	c.watches[w.id], c.byTarget[t] = w, w
+	c.enqueue(watchRequest(w.id, t))
+	return &w.cell
+}
+
+// Unwatch ends what Watch began. It never blocks.
+func (c *Client) Unwatch(t mesh.Target) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w := c.byTarget[t]
+	if w == nil {
+		return
+	}
+	delete(c.byTarget, t)
+	delete(c.watches, w.id)
+	c.enqueue(&pb.SubscribeRequest{Message: &pb.SubscribeRequest_Unwatch{Unwatch: w.id}})
+}
+
+// enqueue adds a request for the present stream. Without one there is nothing to add to: the next begins with every watch.
+func (c *Client) enqueue(r *pb.SubscribeRequest) {
+	if c.streaming {
+		c.queue = append(c.queue, r)
+		c.poke()
+	}
+}
+
+func (c *Client) poke() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take returns the requests that wait to be sent.
+func (c *Client) take() []*pb.SubscribeRequest {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	q := c.queue
+	c.queue = nil
+	return q
+}
+
+// rewind makes the queue what a new stream has to begin with.
+func (c *Client) rewind() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.streaming = true
+	c.queue = append(make([]*pb.SubscribeRequest, 0, len(c.watches)+2), c.hello(), &pb.SubscribeRequest{
+		Message: &pb.SubscribeRequest_Watch{Watch: &pb.Watch{Id: inboundID}},
+	})
+	for _, w := range c.watches {
+		c.queue = append(c.queue, watchRequest(w.id, w.target))
+	}
+	c.poke()
+}
+
+// rest drops what the stream that has ended did not take.
+func (c *Client) rest() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.streaming, c.queue = false, nil
+}
+
+// Run keeps a stream up until ctx ends.
+func (c *Client) Run(ctx context.Context) error {
+	backoff := minBackoff
+	for {
+		answered, err := c.stream(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if answered {
+			c.connected.Store(false)
+			c.lost.Store(int64(time.Since(c.started)))
+			backoff = minBackoff
+		}
+		c.counts.failures.Add(1)
+		pause := backoff/2 + rand.N(backoff)
+		c.cfg.Log.Warn("destination controller lost", zap.String("addr", c.cfg.Addr), zap.Bool("answered", answered),
+			zap.Duration("retryIn", pause), zap.Error(err))
+		backoff = min(2*backoff, maxBackoff)
+		if err := sleep(ctx, pause); err != nil {
+			return err
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Status is what metrics say about a Client.
+type Status struct {
+	Connected bool
+	// Stale is the time since a stream that answered ended, or since New when none has; 0 while connected.
+	Stale time.Duration
+	// Sent counts requests, Received values that were taken in, Rejected values that could not be, Failures streams that ended.
+	Sent, Received, Rejected, Failures uint64
+}
+
+// Status returns the figures of the moment.
+func (c *Client) Status() Status {
+	s := Status{
+		Connected: c.connected.Load(),
+		Sent:      c.counts.sent.Load(), Received: c.counts.received.Load(),
+		Rejected: c.counts.rejected.Load(), Failures: c.counts.failures.Load(),
+	}
+	if !s.Connected {
+		s.Stale = time.Since(c.started) - time.Duration(c.lost.Load())
+	}
+	return s
+}

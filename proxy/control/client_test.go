@@ -1,0 +1,168 @@
+package control
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+
+	"github.com/tulle-mesh/tulle/api/pb"
+	"github.com/tulle-mesh/tulle/internal/meshtest"
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var (
+	web    = mesh.ID{TrustDomain: "cluster.local", Namespace: "shop", ServiceAccount: "web"}
+	target = mesh.Target{Addr: netip.MustParseAddrPort("10.96.0.10:80")}
+)
+
+func service(name string) *mesh.Outbound {
+	return &mesh.Outbound{Kind: mesh.ToService, Service: mesh.ServiceRef{Namespace: "shop", Name: name, Port: 80}, Authority: name}
+}
+
+func policy(p mesh.AccessPolicy) *mesh.Inbound {
+	return &mesh.Inbound{Default: mesh.PortPolicy{Policy: p}}
+}
+
+// start runs a client until the test ends.
+func start(t *testing.T, ca *meshtest.CA, addr string, changed func(mesh.Target)) (*Client, context.Context) {
+	t.Helper()
+	c := New(Config{
+		Addr: addr, TLS: ca.Certs(web).ClientTLS(meshtest.DestinationID, "h2"),
+		Namespace: "shop", Pod: "web-1", Changed: changed, Log: zap.NewNop(),
+	})
+	run, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = c.Run(run) })
+	ctx, done := context.WithTimeout(context.Background(), 20*time.Second)
+	t.Cleanup(func() { done(); cancel(); wg.Wait() })
+	return c, ctx
+}
+
+func TestValuesArriveAndFollow(t *testing.T) {
+	ca := meshtest.NewCA(t)
+	plane := meshtest.NewControlPlane(t, ca)
+	plane.SetInbound(policy(mesh.Deny))
+	plane.SetOutbound(target, service("a"))
+	changes := make(chan mesh.Target, 16)
+	c, ctx := start(t, ca, plane.Addr(), func(t mesh.Target) { changes <- t })
+	cell := c.Watch(target)
+	if c.Watch(target) != cell {
+		t.Fatal("watching twice gives two cells")
+	}
+	got, seq, err := cell.Wait(ctx, 0)
+	if diff := cmp.Diff(service("a"), got); err != nil || diff != "" {
+		t.Fatalf("%v (-want +got)\n%s", err, diff)
+	}
+	plane.SetOutbound(target, service("b"))
+	if got, _, err = cell.Wait(ctx, seq); err != nil || got.Authority != "b" {
+		t.Fatalf("got %+v, %v", got, err)
+	}
+	if in, _, err := c.Inbound().Wait(ctx, 0); err != nil || in.Default.Policy != mesh.Deny {
+		t.Fatalf("got %+v, %v", in, err)
+	}
+	if changed := <-changes; changed != target {
+		t.Fatalf("told of %v", changed)
+	}
+	if s := c.Status(); !s.Connected || s.Stale != 0 || s.Received < 3 {
+		t.Fatalf("status %+v", s)
+	}
+}
+
+func TestUnwatchEndsTheWatch(t *testing.T) {
+	ca := meshtest.NewCA(t)
+	plane := meshtest.NewControlPlane(t, ca)
+	plane.SetInbound(policy(mesh.Deny))
+	c, ctx := start(t, ca, plane.Addr(), nil)
+	c.Watch(target)
+	if err := plane.AwaitWatches(ctx, target, 1); err != nil {
+		t.Fatal(err)
+	}
+	c.Unwatch(target)
+	c.Unwatch(target)
+	if err := plane.AwaitWatches(ctx, target, 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestLastValueOutlivesTheControlPlane(t *testing.T) {
+	ca := meshtest.NewCA(t)
+	plane := meshtest.NewControlPlane(t, ca)
+	plane.SetInbound(policy(mesh.AllAuthenticated))
+	plane.SetOutbound(target, service("a"))
+	c, ctx := start(t, ca, plane.Addr(), nil)
+	cell := c.Watch(target)
+	_, seq, err := cell.Wait(ctx, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plane.Stop()
+	other := mesh.Target{Addr: netip.MustParseAddrPort("10.96.0.11:80")}
+	otherCell := c.Watch(other) // asked for while away
+	if got, now := cell.Load(); now != seq || got.Authority != "a" {
+		t.Fatalf("lost the value: %+v", got)
+	}
+	plane.SetOutbound(target, service("b"))
+	plane.SetOutbound(other, service("c"))
+	plane.Start()
+	if got, _, err := cell.Wait(ctx, seq); err != nil || got.Authority != "b" {
+		t.Fatalf("got %+v, %v after the control plane came back", got, err)
+	}
+	if got, _, err := otherCell.Wait(ctx, 0); err != nil || got.Authority != "c" {
+		t.Fatalf("got %+v, %v for the target that was asked for meanwhile", got, err)
+	}
+	if s := c.Status(); s.Failures == 0 {
+		t.Fatalf("status %+v does not tell of the failure", s)
+	}
+}
+
+func TestValueThatMakesNoSenseIsRefused(t *testing.T) {
+	ca := meshtest.NewCA(t)
+	plane := meshtest.NewControlPlane(t, ca)
+	plane.SetInbound(policy(mesh.Deny))
+	plane.SetOutbound(target, service("a"))
+	c, ctx := start(t, ca, plane.Addr(), nil)
+	cell := c.Watch(target)
+	_, seq, err := cell.Wait(ctx, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plane.SetOutboundRaw(target, &pb.Outbound{Kind: 99})
+	_, inSeq, err := c.Inbound().Wait(ctx, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for c.Status().Rejected == 0 { // the refusal has no cell; another value shows that the stream went on
+		plane.SetInbound(policy(mesh.Deny))
+		if _, inSeq, err = c.Inbound().Wait(ctx, inSeq); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, now := cell.Load(); now != seq || got.Authority != "a" {
+		t.Fatalf("lost the last good value: %+v", got)
+	}
+}
+
+func TestAnotherIdentityIsNotAsked(t *testing.T) {
+	ca := meshtest.NewCA(t)
+	plane := meshtest.NewControlPlane(t, ca)
+	plane.SetInbound(policy(mesh.AllUnauthenticated))
+	c := New(Config{
+		Addr: plane.Addr(), TLS: ca.Certs(web).ClientTLS(web, "h2"), Namespace: "shop", Pod: "web-1", Log: zap.NewNop(),
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if answered, err := c.stream(ctx); answered || err == nil || ctx.Err() != nil {
+		t.Fatalf("got %v, %v; want a refusal", answered, err)
+	}
+	if _, seq := c.Inbound().Load(); seq != 0 {
+		t.Fatal("took a policy from an impostor")
+	}
+}

@@ -1,0 +1,161 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/tulle-mesh/tulle/api"
+	"github.com/tulle-mesh/tulle/api/pb"
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+const (
+	// maxValueBytes bounds a value: about a hundred thousand endpoints.
+	maxValueBytes = 32 << 20
+	// answerTimeout bounds the wait for a stream's first value: the pod's own policy, which the controller always has.
+	answerTimeout = 10 * time.Second
+)
+
+// stream asks for every watch on a new connection and takes values in until it ends. answered reports that at least one came.
+func (c *Client) stream(ctx context.Context) (answered bool, err error) {
+	conn, err := grpc.NewClient("passthrough:///"+c.cfg.Addr,
+		grpc.WithTransportCredentials(credentials.NewTLS(c.cfg.TLS)),
+		// The proxy's only stream is idle nearly always: buffers are small and shared.
+		grpc.WithReadBufferSize(4<<10), grpc.WithWriteBufferSize(4<<10), grpc.WithSharedWriteBuffer(true),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxValueBytes)),
+		grpc.WithMaxHeaderListSize(16<<10),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 20 * time.Second, Timeout: 10 * time.Second}),
+		grpc.WithNoProxy(), grpc.WithDisableServiceConfig(), grpc.WithDisableRetry(), grpc.WithIdleTimeout(0),
+	)
+	if err != nil {
+		return false, fmt.Errorf("connect to %s: %w", c.cfg.Addr, err)
+	}
+	defer func() { _ = conn.Close() }()
+
+	group, ctx := errgroup.WithContext(ctx)
+	rpc, err := pb.NewDiscoveryClient(conn).Subscribe(ctx)
+	if err != nil {
+		return false, fmt.Errorf("subscribe: %w", err)
+	}
+	c.rewind()
+	defer c.rest()
+	first := make(chan struct{})
+	group.Go(func() error { return c.send(ctx, rpc) })
+	group.Go(func() error {
+		err := c.receive(rpc, &answered, first)
+		if err == nil || errors.Is(err, io.EOF) {
+			err = errors.New("stream ended by the controller")
+		}
+		return err
+	})
+	group.Go(func() error { return awaitFirst(ctx, first) })
+	err = group.Wait()
+	return answered, err
+}
+
+// awaitFirst ends the stream of a controller that accepts it and says nothing.
+func awaitFirst(ctx context.Context, first <-chan struct{}) error {
+	timer := time.NewTimer(answerTimeout)
+	defer timer.Stop()
+	select {
+	case <-first:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return fmt.Errorf("no value within %v", answerTimeout)
+	}
+}
+
+func (c *Client) send(ctx context.Context, rpc pb.Discovery_SubscribeClient) error {
+	for {
+		select {
+		case <-c.wake:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		for _, r := range c.take() {
+			if err := rpc.Send(r); err != nil {
+				if errors.Is(err, io.EOF) {
+					return nil // receive has the reason
+				}
+				return fmt.Errorf("send: %w", err)
+			}
+			c.counts.sent.Add(1)
+		}
+	}
+}
+
+func (c *Client) receive(rpc pb.Discovery_SubscribeClient, answered *bool, first chan<- struct{}) error {
+	for {
+		r, err := rpc.Recv()
+		if err != nil {
+			return err
+		}
+		if !*answered {
+			*answered = true
+			close(first)
+			c.connected.Store(true)
+			c.cfg.Log.Info("destination controller connected", zap.String("addr", c.cfg.Addr))
+		}
+		c.takeIn(r)
+	}
+}
+
+// takeIn stores a value in its cell. One that cannot be decoded is refused whole: the last good one stays.
+func (c *Client) takeIn(r *pb.SubscribeResponse) {
+	if r.GetId() == inboundID {
+		value, err := api.DecodeInbound(r.GetInbound())
+		if err != nil {
+			c.reject("inbound policy", err)
+			return
+		}
+		c.counts.received.Add(1)
+		c.inbound.Store(value)
+		return
+	}
+	c.mu.Lock()
+	w := c.watches[r.GetId()]
+	c.mu.Unlock()
+	if w == nil {
+		return // unwatched while the value was under way
+	}
+	value, err := api.DecodeOutbound(r.GetOutbound())
+	if err != nil {
+		if w.rejected != err.Error() {
+			w.rejected = err.Error()
+			c.reject(w.target.Addr.String(), err)
+			return
+		}
+		c.counts.rejected.Add(1)
+		return
+	}
+	w.rejected = ""
+	c.counts.received.Add(1)
+	w.cell.Store(value)
+	c.cfg.Changed(w.target)
+}
+
+func (c *Client) reject(what string, err error) {
+	c.counts.rejected.Add(1)
+	c.cfg.Log.Error("value refused, the last good one stays", zap.String("of", what), zap.Error(err))
+}
+
+func (c *Client) hello() *pb.SubscribeRequest {
+	return &pb.SubscribeRequest{Message: &pb.SubscribeRequest_Hello{Hello: &pb.Hello{
+		Namespace: c.cfg.Namespace, Pod: c.cfg.Pod, Node: c.cfg.Node, Version: c.cfg.Version,
+	}}}
+}
+
+func watchRequest(id uint64, t mesh.Target) *pb.SubscribeRequest {
+	return &pb.SubscribeRequest{Message: &pb.SubscribeRequest_Watch{Watch: &pb.Watch{Id: id, Outbound: api.EncodeTarget(t)}}}
+}
