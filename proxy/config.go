@@ -3,12 +3,14 @@ package proxy
 import (
 	"cmp"
 	"fmt"
+	"net"
 	"net/netip"
 	"strings"
 	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/tulle-mesh/tulle/internal/certs"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -17,9 +19,13 @@ type Config struct {
 	Settings mesh.ProxyConfig
 	Pod      Pod
 	// Local, when set, replaces the control plane and the redirected listeners.
-	Local   *Local
-	Version string
-	Log     *zap.Logger
+	Local *Local
+	// Certs, when set, is the pod's identity; nil gets one from Settings.IdentityAddr.
+	Certs *certs.Manager
+	// Original, when set, tells where an accepted connection wanted to go; nil asks the kernel, which redirected it.
+	Original func(*net.TCPConn) (netip.AddrPort, error)
+	Version  string
+	Log      *zap.Logger
 	// Level is the level of Log, which the admin server can change.
 	Level zap.AtomicLevel
 	// AccessLog receives the lines of the access log; nil writes none.

@@ -3,6 +3,7 @@ package proxy
 import (
 	"time"
 
+	"github.com/tulle-mesh/tulle/proxy/control"
 	"github.com/tulle-mesh/tulle/proxy/stats"
 )
 
@@ -12,6 +13,9 @@ func (p *Proxy) addMetrics() {
 	r.AddProcess(p.cfg.Version, p.started)
 	r.Func("tulle_control_targets", "", func() float64 { return float64(p.outbound.targets.count()) })
 	r.Func("tulle_control_stale_seconds", "", func() float64 { return p.staleFor().Seconds() })
+	if p.control != nil {
+		p.addControlMetrics()
+	}
 	if p.certs == nil {
 		return
 	}
@@ -25,6 +29,24 @@ func (p *Proxy) addMetrics() {
 	r.Func("tulle_trust_roots_errors_total", "", func() float64 { return float64(p.certs.Status().RootsErrors) })
 }
 
+// addControlMetrics adds the series of the stream to the destination controller.
+func (p *Proxy) addControlMetrics() {
+	addr := stats.Labels("").With("addr", p.cfg.Settings.DestinationAddr)
+	add := func(name string, l stats.Labels, value func(control.Status) uint64) {
+		p.stats.Func(name, l, func() float64 { return float64(value(p.control.Status())) })
+	}
+	p.stats.Func("control_connected", addr, func() float64 {
+		if p.control.Status().Connected {
+			return 1
+		}
+		return 0
+	})
+	add("control_connect_failures_total", addr, func(s control.Status) uint64 { return s.Failures })
+	add("control_request_total", addr, func(s control.Status) uint64 { return s.Sent })
+	add("control_response_total", addr.With("classification", "success"), func(s control.Status) uint64 { return s.Received })
+	add("control_response_total", addr.With("classification", "failure"), func(s control.Status) uint64 { return s.Rejected })
+}
+
 func unixSeconds(t time.Time) float64 {
 	if t.IsZero() {
 		return 0
@@ -33,7 +55,12 @@ func unixSeconds(t time.Time) float64 {
 }
 
 // staleFor returns for how long the control plane has not been heard of; 0 while connected, and without one.
-func (p *Proxy) staleFor() time.Duration { return 0 }
+func (p *Proxy) staleFor() time.Duration {
+	if p.control == nil {
+		return 0
+	}
+	return p.control.Status().Stale
+}
 
 // waitingFor returns what keeps the proxy from being ready.
 func (p *Proxy) waitingFor() []string {

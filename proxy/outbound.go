@@ -66,6 +66,13 @@ func (o *outbound) serve(ctx context.Context, conn *net.TCPConn, orig netip.Addr
 	o.serveTarget(ctx, conn, t, value)
 }
 
+// changed takes in a new value of a target, and asks again for the requests that wait for an endpoint.
+func (o *outbound) changed(key mesh.Target) {
+	if o.targets.refresh(key) {
+		o.engine.Kick()
+	}
+}
+
 // serveTarget finds out what the application speaks and forwards it.
 func (o *outbound) serveTarget(ctx context.Context, conn *net.TCPConn, t *target, value *mesh.Outbound) {
 	if t.opaque(value) {

@@ -21,6 +21,7 @@ import (
 	"github.com/tulle-mesh/tulle/internal/certs"
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/proxy/authz"
+	"github.com/tulle-mesh/tulle/proxy/control"
 	"github.com/tulle-mesh/tulle/proxy/exchange"
 	"github.com/tulle-mesh/tulle/proxy/forward"
 	"github.com/tulle-mesh/tulle/proxy/stats"
@@ -36,7 +37,8 @@ type Proxy struct {
 	certs     *certs.Manager // nil without mesh TLS
 	stats     *stats.Registry
 	source    source
-	fixed     *fixed // source, in local mode
+	control   *control.Client // source, in a pod
+	fixed     *fixed          // source, in local mode
 	outbound  *outbound
 	inbound   *inbound
 	accessLog *accessLog
@@ -60,7 +62,10 @@ type Running struct {
 func New(cfg Config) (*Proxy, error) {
 	p := &Proxy{
 		cfg: cfg, times: timesOf(&cfg.Settings), log: cfg.Log.Named("proxy"), started: time.Now(),
-		stats: stats.NewRegistry(), original: originalDst, running: make(chan struct{}),
+		stats: stats.NewRegistry(), original: cfg.Original, running: make(chan struct{}),
+	}
+	if p.original == nil {
+		p.original = originalDst
 	}
 	p.accessLog = newAccessLog(cfg.Settings.AccessLog, cfg.AccessLog, p.log)
 	p.outbound = &outbound{proxy: p, log: p.log.Named("outbound")}
@@ -82,13 +87,43 @@ func New(cfg Config) (*Proxy, error) {
 
 // connectControl makes what the proxy learns its configuration and identity from.
 func (p *Proxy) connectControl() error {
-	if p.cfg.Local == nil {
-		return errors.New("proxy: control plane not supported yet")
+	if p.cfg.Local != nil {
+		var err error
+		p.fixed, err = newFixed(p.cfg.Local)
+		p.source, p.certs = p.fixed, p.cfg.Local.Certs
+		return err
 	}
-	var err error
-	p.fixed, err = newFixed(p.cfg.Local)
-	p.source, p.certs = p.fixed, p.cfg.Local.Certs
-	return err
+	s, pod := &p.cfg.Settings, &p.cfg.Pod
+	if p.certs = p.cfg.Certs; p.certs == nil {
+		p.certs = certs.New(certs.Config{
+			ID:   mesh.ID{TrustDomain: s.TrustDomain, Namespace: pod.Namespace, ServiceAccount: pod.ServiceAccount},
+			Addr: s.IdentityAddr, Server: p.controlID(mesh.IdentityName),
+			TokenFile: s.TokenFile, TrustRootsFile: s.TrustRootsFile, Log: p.log.Named("certs"),
+		})
+	}
+	p.control = control.New(control.Config{
+		Addr: s.DestinationAddr, TLS: p.certs.ClientTLS(p.controlID(mesh.DestinationName), "h2"),
+		Namespace: pod.Namespace, Pod: pod.Name, Node: pod.Node, Version: p.cfg.Version,
+		Changed: p.outbound.changed, Log: p.log.Named("control"),
+	})
+	p.source = p.control
+	return nil
+}
+
+// controlID returns the identity of a part of the control plane.
+func (p *Proxy) controlID(name string) mesh.ID {
+	s := &p.cfg.Settings
+	return mesh.ID{TrustDomain: s.TrustDomain, Namespace: s.ControlPlaneNamespace, ServiceAccount: name}
+}
+
+// runControl connects to the destination controller once there is an identity to connect with.
+func (p *Proxy) runControl(ctx context.Context) error {
+	select {
+	case <-p.certs.Ready():
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return p.control.Run(ctx)
 }
 
 // initialPolicy holds until discovery has answered: the configured default, for every port.
@@ -162,9 +197,13 @@ func (p *Proxy) Run(ctx context.Context) error {
 
 // background returns what runs beside the listeners.
 func (p *Proxy) background() []func(context.Context) error {
-	return []func(context.Context) error{
+	run := []func(context.Context) error{
 		p.outbound.engine.Run, p.inbound.engine.Run, p.admin.serve, p.followPolicy, p.sweep,
 	}
+	if p.control != nil {
+		run = append(run, p.certs.Run, p.runControl)
+	}
+	return run
 }
 
 // followPolicy makes every new inbound policy the one in force.

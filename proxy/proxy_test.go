@@ -34,6 +34,13 @@ var (
 // start runs a proxy until the test ends.
 func start(t *testing.T, cfg Config) *Proxy {
 	t.Helper()
+	p := newProxy(t, cfg)
+	run(t, p)
+	return p
+}
+
+func newProxy(t *testing.T, cfg Config) *Proxy {
+	t.Helper()
 	cfg.Log, cfg.Level = zaptest.NewLogger(t, zaptest.Level(zap.InfoLevel)), zap.NewAtomicLevel()
 	if cfg.Settings.ShutdownGrace == 0 {
 		cfg.Settings.ShutdownGrace = mesh.Duration(100 * time.Millisecond)
@@ -42,16 +49,23 @@ func start(t *testing.T, cfg Config) *Proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return p
+}
+
+// run runs p until the test ends; the channel is closed when it ended.
+func run(t *testing.T, p *Proxy) (ended <-chan struct{}) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	wg.Go(func() {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
 		if err := p.Run(ctx); err != nil {
 			t.Errorf("run: %v", err)
 		}
-	})
-	t.Cleanup(func() { cancel(); wg.Wait() })
+	}()
+	t.Cleanup(func() { cancel(); <-done })
 	<-p.Running()
-	return p
+	return done
 }
 
 // pair runs a client's and a server's proxy in front of app, and returns the client's address for the application.

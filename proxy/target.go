@@ -216,14 +216,16 @@ func (ts *targets) sweep(idle time.Duration) {
 	}
 }
 
-// changed takes in a new value of a target.
-func (ts *targets) changed(key mesh.Target) {
+// refresh takes in a new value of a target, and reports whether it has endpoints.
+func (ts *targets) refresh(key mesh.Target) (serving bool) {
 	ts.mu.Lock()
 	t := ts.byID[key]
 	ts.mu.Unlock()
-	if t != nil {
-		t.refresh()
+	if t == nil {
+		return false
 	}
+	t.refresh()
+	return t.pool.Len() > 0
 }
 
 // count returns how many targets are kept.

@@ -40,7 +40,7 @@ func runProxy(args []string) error {
 	}
 	cfg.Version, cfg.AccessLog = version, os.Stdout
 
-	limitRuntime(cfg.Log)
+	limitRuntime(&cfg.Settings, cfg.Log)
 	p, err := proxy.New(cfg)
 	if err != nil {
 		return err

@@ -1,0 +1,329 @@
+package proxy
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tulle-mesh/tulle/internal/meshtest"
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+// pod is a proxy with a control plane. Instead of the kernel, the test says where connections wanted to go.
+type pod struct {
+	*Proxy
+	ended    <-chan struct{}
+	plane    *meshtest.ControlPlane
+	outbound atomic.Pointer[netip.AddrPort] // where the application's connections go
+	inbound  atomic.Pointer[netip.AddrPort] // where peers' connections go
+}
+
+func startPod(t *testing.T, edit func(*Config)) *pod {
+	t.Helper()
+	ca := meshtest.NewCA(t)
+	pd := &pod{plane: meshtest.NewControlPlane(t, ca)}
+	pd.plane.SetInbound(&mesh.Inbound{
+		ClusterNetworks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
+		Default:         mesh.PortPolicy{Policy: mesh.AllUnauthenticated},
+	})
+	cfg := Config{
+		Settings: mesh.ProxyConfig{
+			TrustDomain: mesh.DefaultTrustDomain, ControlPlaneNamespace: mesh.ControlPlaneNamespace,
+			DestinationAddr: pd.plane.Addr(), DefaultInboundPolicy: mesh.Deny,
+		},
+		Pod:   Pod{Name: "web-1", Namespace: "shop", ServiceAccount: "web", IPs: []netip.Addr{netip.MustParseAddr("127.0.0.1")}},
+		Certs: ca.Certs(web),
+		Original: func(c *net.TCPConn) (netip.AddrPort, error) {
+			if unmap(c.LocalAddr().(*net.TCPAddr).AddrPort()) == pd.Addresses().Outbound {
+				return *pd.outbound.Load(), nil
+			}
+			return *pd.inbound.Load(), nil
+		},
+	}
+	if edit != nil {
+		edit(&cfg)
+	}
+	pd.Proxy = newProxy(t, cfg)
+	pd.times.failFast, pd.times.discovery = 300*time.Millisecond, 300*time.Millisecond
+	pd.ended = run(t, pd.Proxy)
+	return pd
+}
+
+func (pd *pod) outboundTo(addr string) (entrance string) {
+	a := netip.MustParseAddrPort(addr)
+	pd.outbound.Store(&a)
+	return pd.Addresses().Outbound.String()
+}
+
+func (pd *pod) inboundTo(addr string) (entrance string) {
+	a := netip.MustParseAddrPort(addr)
+	pd.inbound.Store(&a)
+	return netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), pd.Addresses().Inbound.Port()).String()
+}
+
+// awaitPolicy returns once the inbound policy came and is in force.
+func (pd *pod) awaitPolicy(t *testing.T, want func(netip.AddrPort) bool, app string) {
+	t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for !want(netip.MustParseAddrPort(app)) {
+		if time.Now().After(deadline) {
+			t.Fatal("policy did not come into force")
+		}
+		_, seq := pd.source.Inbound().Load()
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+		_, _, _ = pd.source.Inbound().Wait(ctx, seq)
+		cancel()
+	}
+}
+
+func (pd *pod) target(addr string) mesh.Target {
+	return mesh.Target{Addr: netip.MustParseAddrPort(addr)}
+}
+
+func toService(endpoints ...string) *mesh.Outbound {
+	o := &mesh.Outbound{Kind: mesh.ToService, Authority: "cart.shop.svc.cluster.local:80", Protocol: mesh.Opaque}
+	for _, e := range endpoints {
+		o.Endpoints = append(o.Endpoints, mesh.Endpoint{Addr: netip.MustParseAddrPort(e)})
+	}
+	return o
+}
+
+// greet answers a connection with a name and ends it.
+func greet(name string) func(*net.TCPConn) {
+	return func(c *net.TCPConn) { _, _ = io.WriteString(c, name) }
+}
+
+const clusterIP = "10.96.0.10:80"
+
+func TestServiceIsServedByItsEndpoints(t *testing.T) {
+	pd := startPod(t, nil)
+	pd.plane.SetOutbound(pd.target(clusterIP), toService(listen(t, greet("a")), listen(t, greet("b"))))
+	entrance := pd.outboundTo(clusterIP)
+	seen := map[string]bool{}
+	for range 200 {
+		got, err := ask(entrance, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if seen[got] = true; len(seen) == 2 {
+			return
+		}
+	}
+	t.Fatalf("200 connections reached %v only", seen)
+}
+
+func TestUnreachableEndpointIsNotTheClientsProblem(t *testing.T) {
+	pd := startPod(t, nil)
+	dead, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead.Close()
+	pd.plane.SetOutbound(pd.target(clusterIP), toService(dead.Addr().String(), listen(t, greet("a"))))
+	entrance := pd.outboundTo(clusterIP)
+	for i := range 50 {
+		if got, err := ask(entrance, ""); got != "a" || err != nil {
+			t.Fatalf("connection %d: got %q, %v", i, got, err)
+		}
+	}
+}
+
+func TestServiceWithoutEndpointsFailsFast(t *testing.T) {
+	pd := startPod(t, nil)
+	pd.plane.SetOutbound(pd.target(clusterIP), toService())
+	if got, err := ask(pd.outboundTo(clusterIP), "x"); !isReset(err) {
+		t.Fatalf("got %q, %v; want a reset", got, err)
+	}
+}
+
+func TestConnectionWaitsForTheFirstEndpoint(t *testing.T) {
+	pd := startPod(t, nil)
+	pd.times.failFast = 10 * time.Second
+	app := listen(t, greet("late"))
+	pd.plane.SetOutbound(pd.target(clusterIP), toService())
+	c := dial(t, pd.outboundTo(clusterIP))
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := pd.plane.AwaitWatches(ctx, pd.target(clusterIP), 1); err != nil {
+		t.Fatal(err)
+	}
+	pd.plane.SetOutbound(pd.target(clusterIP), toService(app))
+	if got, err := io.ReadAll(c); string(got) != "late" || err != nil {
+		t.Fatalf("got %q, %v", got, err)
+	}
+}
+
+func TestUndefinedPortIsRefused(t *testing.T) {
+	pd := startPod(t, nil)
+	pd.plane.SetOutbound(pd.target(clusterIP), &mesh.Outbound{Kind: mesh.UndefinedPort})
+	if got, err := ask(pd.outboundTo(clusterIP), "x"); !isReset(err) {
+		t.Fatalf("got %q, %v; want a reset", got, err)
+	}
+}
+
+func TestAddressOutsideTheMeshIsForwarded(t *testing.T) {
+	pd := startPod(t, nil)
+	app := listen(t, greet("outside"))
+	pd.plane.SetOutbound(pd.target(app), &mesh.Outbound{Kind: mesh.Unknown})
+	if got, err := ask(pd.outboundTo(app), ""); got != "outside" || err != nil {
+		t.Fatalf("got %q, %v", got, err)
+	}
+}
+
+func TestControlPlaneAway(t *testing.T) {
+	pd := startPod(t, nil)
+	pd.plane.SetOutbound(pd.target(clusterIP), toService(listen(t, greet("known"))))
+	entrance := pd.outboundTo(clusterIP)
+	if got, err := ask(entrance, ""); got != "known" || err != nil {
+		t.Fatalf("got %q, %v", got, err)
+	}
+	pd.plane.Stop()
+	if got, err := ask(entrance, ""); got != "known" || err != nil {
+		t.Errorf("known target: got %q, %v", got, err)
+	}
+	if got, err := ask(pd.outboundTo("10.96.0.11:80"), "x"); !isReset(err) {
+		t.Errorf("unknown address in the cluster: got %q, %v; want a reset: nothing says that plaintext is right", got, err)
+	}
+	if got, err := ask(pd.outboundTo(listen(t, greet("outside"))), ""); got != "outside" || err != nil {
+		t.Errorf("address outside the cluster: got %q, %v", got, err)
+	}
+}
+
+func TestLoopsAreRefused(t *testing.T) {
+	pd := startPod(t, nil)
+	for name, port := range map[string]uint16{"outbound": pd.Addresses().Outbound.Port(), "inbound": pd.Addresses().Inbound.Port()} {
+		self := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port).String()
+		if _, err := ask(pd.outboundTo(self), "x"); !isReset(err) {
+			t.Errorf("outbound to own %s listener: %v, want a reset", name, err)
+		}
+		if _, err := ask(pd.inboundTo(self), "x"); !isReset(err) {
+			t.Errorf("inbound to own %s listener: %v, want a reset", name, err)
+		}
+	}
+}
+
+func TestOwnPodIsReachedInPlaintext(t *testing.T) {
+	pd := startPod(t, nil)
+	app := listen(t, greet("me"))
+	o := toService(app)
+	o.Endpoints[0].Identity = web
+	pd.plane.SetOutbound(pd.target(clusterIP), o)
+	if got, err := ask(pd.outboundTo(clusterIP), ""); got != "me" || err != nil {
+		t.Fatalf("got %q, %v", got, err)
+	}
+	if text := pd.scrape(t); !strings.Contains(text, `tls="loopback"`) {
+		t.Error("no series with tls=\"loopback\"")
+	}
+}
+
+func TestDefaultPolicyHoldsUntilDiscoveryAnswers(t *testing.T) {
+	app := listen(t, echo)
+	pd := startPod(t, func(c *Config) { c.Settings.DestinationAddr = "127.0.0.1:1" })
+	if got, err := ask(pd.inboundTo(app), "x"); !isReset(err) {
+		t.Fatalf("got %q, %v; want a reset", got, err)
+	}
+	if status, body := pd.get(t, "/ready"); status != http.StatusServiceUnavailable || body != "not ready\n" {
+		t.Errorf("ready: %d %q", status, body)
+	}
+	if status, body := pd.get(t, "/live"); status != http.StatusOK || body != "live\n" {
+		t.Errorf("live: %d %q", status, body)
+	}
+}
+
+func TestOpenConnectionLosesItsRight(t *testing.T) {
+	pd := startPod(t, nil)
+	app := listen(t, echo)
+	pd.awaitPolicy(t, func(a netip.AddrPort) bool {
+		return pd.Proxy.inbound.policy.Load().Port(a.Port()).Name() == string(mesh.AllUnauthenticated)
+	}, app)
+	c := dial(t, pd.inboundTo(app))
+	if _, err := io.WriteString(c, "\x00ping"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(c, make([]byte, 5)); err != nil {
+		t.Fatal(err)
+	}
+	pd.plane.SetInbound(&mesh.Inbound{Default: mesh.PortPolicy{Policy: mesh.Deny}})
+	if err := c.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadAll(c); !isReset(err) {
+		t.Fatalf("got %v, want a reset within a second", err)
+	}
+	if text := pd.scrape(t); !strings.Contains(text, `inbound_tcp_authz_terminate_total{direction="inbound",reason="denied"} 1`) {
+		t.Error("the cut was not counted")
+	}
+}
+
+func (pd *pod) get(t *testing.T, path string) (status int, body string) {
+	t.Helper()
+	return pd.request(t, http.MethodGet, path, "localhost")
+}
+
+func (pd *pod) request(t *testing.T, method, path, host string) (status int, body string) {
+	t.Helper()
+	url := "http://" + netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), pd.Addresses().Admin.Port()).String() + path
+	req, err := http.NewRequest(method, url, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Host, req.Close = host, true
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, string(text)
+}
+
+func (pd *pod) scrape(t *testing.T) string {
+	t.Helper()
+	status, text := pd.get(t, "/metrics")
+	if status != http.StatusOK {
+		t.Fatalf("metrics: %d %s", status, text)
+	}
+	return text
+}
+
+func TestAdminIsForThePodAlone(t *testing.T) {
+	pd := startPod(t, nil)
+	for _, tc := range []struct {
+		method, path, host string
+		want               int
+	}{
+		{"GET", "/metrics", "10.1.2.3:4191", 200},
+		{"GET", "/proxy-log-level", "localhost:4191", 200},
+		{"GET", "/proxy-log-level", "rebound.example", 403},
+		{"GET", "/env.json", "127.0.0.1:4191", 200},
+		{"GET", "/env.json", "10.1.2.3:4191", 403},
+		{"POST", "/shutdown", "localhost", 404}, // not enabled
+		{"POST", "/shutdown", "10.1.2.3", 403},
+		{"GET", "/shutdown", "localhost", 405},
+		{"GET", "/debug/pprof/heap", "localhost", 404}, // not enabled
+		{"GET", "/", "localhost", 404},
+	} {
+		if got, body := pd.request(t, tc.method, tc.path, tc.host); got != tc.want {
+			t.Errorf("%s %s of %s: got %d %q, want %d", tc.method, tc.path, tc.host, got, body, tc.want)
+		} else if got == 403 && body != "Requests are only permitted from localhost.\n" {
+			t.Errorf("%s %s of %s: body %q", tc.method, tc.path, tc.host, body)
+		}
+	}
+}
+
+func TestShutdownEndpoint(t *testing.T) {
+	pd := startPod(t, func(c *Config) { c.Settings.AdminShutdown = true })
+	if status, _ := pd.request(t, http.MethodPost, "/shutdown", "localhost"); status != http.StatusOK {
+		t.Fatalf("got %d", status)
+	}
+	<-pd.ended
+}

@@ -1,0 +1,39 @@
+package stats
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Markdown returns docs/metrics.md: a test holds the file to it.
+func Markdown() string {
+	var b strings.Builder
+	b.WriteString(`# Metrics of the proxy
+
+Generated from proxy/stats; run ` + "`go test ./proxy/stats -update`" + ` after a change. The proxy serves them at ` + "`:4191/metrics`" + `.
+Names and labels are Linkerd's where it has the metric, so that its dashboards and queries work; what Linkerd lacks begins with tulle_.
+
+Labels that series share:
+
+| who | labels |
+|---|---|
+| outbound requests and connections | direction, authority, target_addr, target_ip, target_port, tls, no_tls_reason, server_id, dst_namespace, dst_service, dst_pod, dst_serviceaccount, dst_<kind of owner>, dst_pod_template_hash, dst_control_plane_ns, dst_zone, dst_zone_locality |
+| inbound requests and connections | direction, target_addr, target_ip, target_port, tls, no_tls_reason, client_id, srv_kind, srv_name, srv_port |
+
+tls is one of: true (mesh TLS, with server_id or client_id), no_identity (plaintext, with no_tls_reason), opaque (the application's own
+TLS), loopback (within the pod). No label is taken from a request, so a client cannot invent series; a series that nobody adds to is dropped after
+ten minutes; beyond ` + fmt.Sprint(maxGroups) + ` groups of series new peers are counted together under overflow="true".
+
+| metric | type | meaning | further labels |
+|---|---|---|---|
+`)
+	for _, f := range families {
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", f.Name, f.Type, f.Help, f.Labels)
+	}
+	b.WriteString("\nBuckets of the histograms, in milliseconds: ")
+	for _, bound := range bounds {
+		fmt.Fprintf(&b, "%d, ", bound)
+	}
+	b.WriteString("and above.\n")
+	return b.String()
+}
