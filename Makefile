@@ -48,7 +48,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 REGISTRY ?= ghcr.io/tulle-mesh
 GOARCH ?= $(shell go env GOARCH)
 PROGRAMS := tulle tulle-controller tulle-proxy
-GO_STATIC := CGO_ENABLED=0 GOARCH=$(GOARCH) go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)'
+GO_STATIC := CGO_ENABLED=0 GOARCH=$(GOARCH) go build -trimpath -tags grpcnotrace -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)'
 
 .PHONY: build
 build: ## the CLI, the controller and the proxy, static, into bin/
@@ -89,6 +89,6 @@ bench: ## what a pair of proxies costs beside others (BENCH=quick: under five mi
 	$(call need,wrk,wrk)
 	$(call need,h2load,nghttp2-client)
 	$(call need,strace,strace)
-	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/tulle-proxy ./cmd/tulle-proxy
+	CGO_ENABLED=0 go build -trimpath -tags grpcnotrace -ldflags '-s -w' -o bin/tulle-proxy ./cmd/tulle-proxy
 	cd test && go build -o ../bin/bench/ ./bench/...
 	bin/bench/bench -root . $(if $(filter quick,$(BENCH)),-quick)
