@@ -44,7 +44,9 @@ generated: generate ## check that the generated code is what generate writes
 
 # --- programs and images ---
 
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+# The commit, and for a changed checkout a digest of the changes: a new program is a new version, which a cluster rolls out.
+VERSION ?= $(shell git describe --tags --always 2>/dev/null || echo dev)$(shell git diff --quiet HEAD 2>/dev/null || \
+  { echo -n -; git diff HEAD | sha1sum | cut -c1-7; })
 REGISTRY ?= ghcr.io/tulle-mesh
 GOARCH ?= $(shell go env GOARCH)
 PROGRAMS := tulle tulle-controller tulle-proxy
@@ -79,6 +81,16 @@ cluster-down: ## end that cluster and remove everything of it
 .PHONY: cluster-load
 cluster-load: images ## build the images and import them into that cluster
 	cd test && go run ./cluster load $(CURDIR)/dist/controller.tar $(CURDIR)/dist/proxy.tar
+
+# --- demo ---
+
+.PHONY: demo
+demo: build images ## the mesh at work: cluster, control plane, a shop, and who talks to whom (KUBECONFIG=… for a cluster of yours)
+	cd test && go run ./demo $(if $(filter command\ line,$(origin KUBECONFIG)),--kubeconfig $(abspath $(KUBECONFIG)))
+
+.PHONY: demo-images
+demo-images: ## dist/shop.tar and dist/redis.tar
+	cd test && go run ./demo images
 
 # --- benchmark ---
 

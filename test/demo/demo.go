@@ -1,0 +1,237 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/tulle-mesh/tulle/test/step"
+)
+
+const (
+	namespace     = "shop"
+	defaultWindow = 15 * time.Second
+)
+
+// demo is one run. Everything that it does can be done again: what is there already is left as it is.
+type demo struct {
+	root, cache string
+	kubeconfig  string // of the user's own cluster; "" is the cluster of this checkout
+	window      time.Duration
+	progress    *step.Progress
+	own         bool // the cluster is the user's own
+}
+
+func (d *demo) run(ctx context.Context) error {
+	if err := d.cluster(ctx); err != nil {
+		return err
+	}
+	shop, err := d.loadImages(ctx)
+	if err != nil {
+		return err
+	}
+	steps := []struct {
+		name string
+		do   func() (string, error)
+	}{
+		{"tulle install | kubectl apply -f -", func() (string, error) { return d.install(ctx) }},
+		{"tulle check", func() (string, error) { return d.check(ctx) }},
+		{"deploy the shop", func() (string, error) { return d.deploy(ctx, shop) }},
+		{"every pod ready, each with its proxy", func() (string, error) { return d.awaitShop(ctx) }},
+		{"the Job is complete", func() (string, error) { return d.awaitJob(ctx) }},
+	}
+	for _, s := range steps {
+		if err := d.progress.Do(s.name, s.do); err != nil {
+			return err
+		}
+	}
+	return d.show(ctx)
+}
+
+// cluster makes sure that there is one: the user's, or the one of this checkout.
+func (d *demo) cluster(ctx context.Context) error {
+	if d.kubeconfig != "" {
+		d.own = true
+		return d.progress.Do("reach the cluster of "+d.kubeconfig, func() (string, error) { return d.kubectl(ctx, "", "get", "--raw", "/readyz") })
+	}
+	d.kubeconfig = filepath.Join(d.root, ".cluster", "kubeconfig")
+	cmd := exec.CommandContext(ctx, "go", "run", "./cluster", "up")
+	cmd.Dir, cmd.Stdout, cmd.Stderr = filepath.Join(d.root, "test"), os.Stdout, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("start cluster: %w", err)
+	}
+	return nil
+}
+
+// loadImages brings the mesh's and the shop's images to the nodes and returns the shop's.
+func (d *demo) loadImages(ctx context.Context) ([]image, error) {
+	shop, err := d.images(ctx)
+	if err != nil {
+		return nil, err
+	}
+	archives := []string{filepath.Join(d.root, "dist", "controller.tar"), filepath.Join(d.root, "dist", "proxy.tar")}
+	for _, i := range shop {
+		archives = append(archives, i.archive)
+	}
+	return shop, d.progress.Do("images on the nodes", func() (string, error) {
+		if d.own {
+			return d.loadForeign(ctx, archives)
+		}
+		args := append([]string{"run", "./cluster", "load"}, archives...)
+		return "", step.Run(ctx, filepath.Join(d.root, "test"), nil, "go", args...)
+	})
+}
+
+// loadForeign knows how the usual local clusters take images; others must be able to pull them.
+func (d *demo) loadForeign(ctx context.Context, archives []string) (string, error) {
+	current, err := d.kubectl(ctx, "", "config", "current-context")
+	if err != nil {
+		return "", err
+	}
+	for _, archive := range archives {
+		if name, ok := strings.CutPrefix(current, "kind-"); ok {
+			err = step.Run(ctx, "", nil, "kind", "load", "image-archive", archive, "--name", name)
+		} else if name, ok := strings.CutPrefix(current, "k3d-"); ok {
+			err = step.Run(ctx, "", nil, "k3d", "image", "import", archive, "--cluster", name)
+		} else {
+			return "context " + current + " is neither kind nor k3d: its nodes must get the images of dist/ in their own way", nil
+		}
+		if err != nil {
+			return "", err
+		}
+	}
+	return current, nil
+}
+
+func (d *demo) install(ctx context.Context) (string, error) {
+	manifest, err := step.Output(ctx, "", d.env(), d.tulle(), "install")
+	if err != nil {
+		return "", err
+	}
+	out, err := d.kubectl(ctx, manifest+"\n", "apply", "-f", "-")
+	return countChanges(out), err
+}
+
+func (d *demo) check(ctx context.Context) (string, error) {
+	out, err := step.Output(ctx, "", d.env(), d.tulle(), "check", "--wait", "3m")
+	if err != nil {
+		return "", err
+	}
+	return step.Tail(out, 1), nil
+}
+
+// deploy applies the manifests of the shop with the images that were just built in place of those for hand use.
+func (d *demo) deploy(ctx context.Context, images []image) (string, error) {
+	var changes []string
+	for _, file := range []string{"shop.yaml", "restock.yaml"} {
+		manifest, err := os.ReadFile(filepath.Join(d.root, "test", "demo", file))
+		if err != nil {
+			return "", fmt.Errorf("read manifest: %w", err)
+		}
+		for _, i := range images {
+			manifest = bytes.ReplaceAll(manifest, []byte(i.plain), []byte(i.name))
+			manifest = bytes.ReplaceAll(manifest, []byte("restock-dev"), []byte("restock-"+i.tag))
+		}
+		out, err := d.kubectl(ctx, string(manifest), "apply", "-f", "-")
+		if err != nil {
+			return "", err
+		}
+		changes = append(changes, out)
+	}
+	return countChanges(strings.Join(changes, "\n")), nil
+}
+
+// countChanges sums up what kubectl apply said.
+func countChanges(applied string) string {
+	unchanged, lines := 0, 0
+	for line := range strings.Lines(applied) {
+		line = strings.TrimSpace(line)
+		switch {
+		case strings.HasSuffix(line, " unchanged"):
+			unchanged++
+			lines++
+		case strings.HasSuffix(line, " created"), strings.HasSuffix(line, " configured"), strings.HasSuffix(line, " serverside-applied"):
+			lines++
+		}
+	}
+	return fmt.Sprintf("%d objects, %d changed", lines, lines-unchanged)
+}
+
+// awaitShop waits for every workload and refuses pods that came up without a proxy: they were made while no injector answered.
+func (d *demo) awaitShop(ctx context.Context) (string, error) {
+	for attempt := 0; ; attempt++ {
+		if _, err := d.kubectl(ctx, "", "-n", namespace, "rollout", "status", "deployment", "--timeout=180s"); err != nil {
+			return "", errors.Join(err, d.explain(ctx))
+		}
+		pods, err := d.pods(ctx)
+		if err != nil {
+			return "", err
+		}
+		var bare []string
+		for _, p := range pods {
+			if !p.proxied() {
+				bare = append(bare, p.Metadata.Name)
+			}
+		}
+		if len(bare) == 0 {
+			return fmt.Sprintf("%d pods", len(pods)), nil
+		}
+		if attempt == 1 {
+			return "", fmt.Errorf("pods without a proxy: %s", strings.Join(bare, ", "))
+		}
+		if _, err := d.kubectl(ctx, "", append([]string{"-n", namespace, "delete", "pod"}, bare...)...); err != nil {
+			return "", err
+		}
+	}
+}
+
+func (d *demo) awaitJob(ctx context.Context) (string, error) {
+	if _, err := d.kubectl(ctx, "", "-n", namespace, "wait", "--for=condition=Complete", "job", "--all", "--timeout=120s"); err != nil {
+		return "", errors.Join(err, d.explain(ctx))
+	}
+	return d.kubectl(ctx, "", "-n", namespace, "logs", "job/"+d.jobName(ctx), "-c", "restock")
+}
+
+func (d *demo) jobName(ctx context.Context) string {
+	names, err := d.kubectl(ctx, "", "-n", namespace, "get", "jobs", "--sort-by=.metadata.creationTimestamp", "-o", "jsonpath={.items[*].metadata.name}")
+	if err != nil || names == "" {
+		return "restock"
+	}
+	all := strings.Fields(names)
+	return all[len(all)-1]
+}
+
+// explain collects what a person would look at first when pods do not come up.
+func (d *demo) explain(ctx context.Context) error {
+	pods, err := d.kubectl(ctx, "", "-n", namespace, "get", "pods", "-o", "wide")
+	if err != nil {
+		return err
+	}
+	events, err := d.kubectl(ctx, "", "-n", namespace, "get", "events", "--field-selector=type=Warning", "--sort-by=.lastTimestamp")
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("pods:\n%s\nwarnings:\n%s", pods, step.Tail(events, 10))
+}
+
+func (d *demo) tulle() string { return filepath.Join(d.root, "bin", "tulle") }
+
+func (d *demo) env() []string { return []string{"KUBECONFIG=" + d.kubeconfig} }
+
+// kubectl runs the cluster tool's kubectl where there is one, else the user's.
+func (d *demo) kubectl(ctx context.Context, stdin string, args ...string) (string, error) {
+	program := filepath.Join(d.root, ".cluster", "bin", "kubectl")
+	if _, err := os.Stat(program); err != nil || d.own {
+		program = "kubectl"
+	}
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Env = append(os.Environ(), d.env()...)
+	cmd.Stdin = strings.NewReader(stdin)
+	return step.Collect(cmd)
+}

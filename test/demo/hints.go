@@ -1,0 +1,29 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+)
+
+// hints is what to try next, ready to paste.
+func (d *demo) hints() string {
+	path := filepath.Join(d.root, "bin")
+	if !d.own {
+		path = filepath.Join(d.root, ".cluster", "bin") + ":" + path
+	}
+	end := "make cluster-down"
+	if d.own {
+		end = "kubectl delete namespace shop; tulle uninstall | kubectl delete -f -"
+	}
+	return fmt.Sprintf(`
+Try next:
+  export KUBECONFIG=%s PATH=%s:$PATH
+  tulle check --proxy -n shop                             is every proxy healthy?
+  tulle identity -n shop deploy/web                       the certificate that web shows to others
+  tulle diagnostics endpoints cart.shop.svc.cluster.local:9090
+  kubectl -n shop scale deploy/catalog --replicas=5       customers do not notice
+  kubectl -n shop rollout restart deploy/cart             nor this
+  kubectl -n tulle delete pods --all                      nor this
+  make demo                                               the table again
+  %s`, d.kubeconfig, path, end)
+}

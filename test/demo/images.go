@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/tulle-mesh/tulle/test/step"
+	"github.com/tulle-mesh/tulle/tools/pack"
+)
+
+// image is an archive of the demo. Its tag is its content, so that a new build is rolled out and an old one is left alone.
+type image struct {
+	archive string
+	plain   string // the name that the manifests carry
+	name    string // the name of this build
+	tag     string // of the name; for the shop alone, whose Job is named after it
+}
+
+// images writes the archives of the shop and of Redis.
+func (d *demo) images(ctx context.Context) ([]image, error) {
+	var images []image
+	builds := []struct {
+		name  string
+		build func() (image, error)
+	}{
+		{"image of the shop", func() (image, error) { return d.shopImage(ctx) }},
+		{"image of Redis, from Debian's package", func() (image, error) { return d.redisImage(ctx) }},
+	}
+	for _, b := range builds {
+		err := d.progress.Do(b.name, func() (string, error) {
+			i, err := b.build()
+			images = append(images, i)
+			return i.name, err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return images, nil
+}
+
+func (d *demo) shopImage(ctx context.Context) (image, error) {
+	program := filepath.Join(d.root, "bin", "shop")
+	if err := step.GoBuild(ctx, filepath.Join(d.root, "test"), "-s -w", "./apps/shop", program); err != nil {
+		return image{}, err
+	}
+	i, err := d.pack("shop", pack.Spec{
+		Files: map[string]string{"/shop": program}, Entrypoint: []string{"/shop"}, User: "65534:65534", Architecture: runtime.GOARCH,
+	})
+	_, i.tag, _ = strings.Cut(i.name, "shop:")
+	return i, err
+}
+
+// pack writes dist/NAME.tar with the image's digest as its tag.
+func (d *demo) pack(name string, spec pack.Spec) (image, error) {
+	img, err := pack.Build(spec)
+	if err != nil {
+		return image{}, fmt.Errorf("pack %s: %w", name, err)
+	}
+	digest, err := img.Digest()
+	if err != nil {
+		return image{}, fmt.Errorf("pack %s: %w", name, err)
+	}
+	base := "docker.io/tulle-mesh/" + name + ":"
+	i := image{archive: filepath.Join(d.root, "dist", name+".tar"), plain: base + "dev", name: base + digest.Hex[:12]}
+	return i, pack.WriteFile(i.archive, i.name, img)
+}
