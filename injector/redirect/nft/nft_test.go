@@ -159,6 +159,35 @@ func TestProbe(t *testing.T) {
 	})
 }
 
+// TestCaptureProves asks for the whole: rules of both families and a proof of each.
+func TestCaptureProves(t *testing.T) {
+	pod, _ := pair(t)
+	pod.do(t, func() error {
+		report, proofs, err := Capture(t.Context(), config())
+		if err != nil {
+			return err
+		}
+		if !report.IPv4 || !report.IPv6 || len(proofs) != 2 || proofs[0].Outcome != Captured || proofs[1].Outcome != Captured {
+			t.Errorf("report %+v, proofs %v, want both families captured", report, proofs)
+		}
+		return nil
+	})
+}
+
+// TestCaptureAsProxyUser: whoever runs the init container as the proxy's user is told so instead of being left without capture.
+func TestCaptureAsProxyUser(t *testing.T) {
+	pod, _ := pair(t)
+	pod.do(t, func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		err := asUser(mesh.ProxyUID, func() error { _, _, err := Capture(ctx, config()); return err })
+		if !errors.Is(err, ErrNotCaptured) {
+			t.Errorf("error is %v, want %v", err, ErrNotCaptured)
+		}
+		return nil
+	})
+}
+
 func TestProbeWithoutRoute(t *testing.T) {
 	alone := newNamespace(t)
 	alone.do(t, func() error {
