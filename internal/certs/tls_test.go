@@ -1,9 +1,19 @@
 package certs_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"math/big"
 	"net"
+	"net/url"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/tulle-mesh/tulle/internal/certs"
 	"github.com/tulle-mesh/tulle/internal/meshtest"
@@ -71,3 +81,136 @@ func TestBothSidesLearnWhoThePeerIs(t *testing.T) {
 	}
 }
 
+func TestPeerThatCannotProveItsIdentityIsRefused(t *testing.T) {
+	ca, other := meshtest.NewCA(t), meshtest.NewCA(t)
+	with := func(cert tls.Certificate) *certs.Manager {
+		m, err := certs.Static(cert, ca.Roots())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	names := func(n int) tls.Certificate {
+		return selfSigned(t, func(c *x509.Certificate) {
+			for i := range n {
+				id := mesh.ID{TrustDomain: "cluster.local", Namespace: "shop", ServiceAccount: fmt.Sprintf("sa-%d", i)}
+				c.URIs = append(c.URIs, id.URI())
+			}
+		})
+	}
+	long := selfSigned(t, func(c *x509.Certificate) { c.URIs = []*url.URL{web.URI()} })
+	for range 200 {
+		long.Certificate = append(long.Certificate, long.Certificate[0])
+	}
+	good := func(c *x509.Certificate) { c.URIs = []*url.URL{web.URI()} }
+	cases := []struct {
+		name   string
+		client tls.Certificate
+		reason certs.Reason
+		text   string
+	}{
+		{"another authority", other.Issue(web), certs.Untrusted, web.String()},
+		{"made by itself", selfSigned(t, good), certs.Untrusted, "unknown authority"},
+		{"ended yesterday", ca.IssueAt(web, time.Now().Add(-48*time.Hour)), certs.OutOfTime, "compare the clocks"},
+		{"begins tomorrow", ca.IssueAt(web, time.Now().Add(24*time.Hour)), certs.OutOfTime, "compare the clocks"},
+		{"no name", selfSigned(t, func(*x509.Certificate) {}), certs.Malformed, "0 URI names"},
+		{"two names", names(2), certs.Malformed, "2 URI names"},
+		{"a thousand names", names(1000), certs.Malformed, "bytes, want"},
+		{"a host name", selfSigned(t, func(c *x509.Certificate) { c.URIs = []*url.URL{{Scheme: "https", Host: "web.shop"}} }),
+			certs.Malformed, "want a SPIFFE ID"},
+		{"an authority's certificate", selfSigned(t, func(c *x509.Certificate) { good(c); c.IsCA = true }),
+			certs.Malformed, "of an authority"},
+		{"a long chain", long, certs.Malformed, "chain of 201 certificates"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			client := with(ca.Issue(web)).ClientTLS(api, "x")
+			client.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &c.client, nil }
+			_, _, err, clientErr := handshake(t, with(ca.Issue(api)).ServerTLS("x"), client)
+			if clientErr == nil {
+				t.Error("the client was let in")
+			}
+			var refused *certs.PeerError
+			if !errors.As(err, &refused) || refused.Reason != c.reason {
+				t.Fatalf("got %v, want a PeerError because of %s", err, c.reason)
+			}
+			if !strings.Contains(err.Error(), c.text) || !strings.Contains(err.Error(), api.String()) {
+				t.Errorf("error %q does not say %q and who we are", err, c.text)
+			}
+		})
+	}
+}
+
+func TestClientRefusesEveryServerButTheOneItWants(t *testing.T) {
+	ca, other := meshtest.NewCA(t), meshtest.NewCA(t)
+	cases := []struct {
+		name   string
+		server *certs.Manager
+		reason certs.Reason
+		text   string
+	}{
+		{"somebody else of the mesh", ca.Certs(web), certs.WrongIdentity, "peer is " + web.String() + ", want " + api.String()},
+		{"the right name from another authority", other.Certs(api), certs.Untrusted, api.String()},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			_, _, _, err := handshake(t, c.server.ServerTLS("x"), ca.Certs(web).ClientTLS(api, "x"))
+			var refused *certs.PeerError
+			if !errors.As(err, &refused) || refused.Reason != c.reason || !strings.Contains(err.Error(), c.text) {
+				t.Errorf("got %v, want a PeerError because of %s that says %q", err, c.reason, c.text)
+			}
+		})
+	}
+}
+
+func TestNoHandshakeWithoutCertificateOrCommonProtocol(t *testing.T) {
+	ca := meshtest.NewCA(t)
+	old, err := certs.Static(ca.IssueAt(api, time.Now().Add(-48*time.Hour)), ca.Roots())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := old.Err(); !errors.Is(err, certs.ErrNoCertificate) {
+		t.Errorf("a certificate that ended: got %v, want %v", err, certs.ErrNoCertificate)
+	}
+	none := certs.New(certs.Config{ID: api, Server: web})
+	anonymous := ca.Certs(web).ClientTLS(api, "x")
+	anonymous.GetClientCertificate = nil
+	cases := []struct {
+		name           string
+		server, client *tls.Config
+		want           error // of the server; nil: any
+	}{
+		{"server without a certificate", none.ServerTLS("x"), ca.Certs(web).ClientTLS(api, "x"), certs.ErrNoCertificate},
+		{"server whose certificate ended", old.ServerTLS("x"), ca.Certs(web).ClientTLS(api, "x"), certs.ErrNoCertificate},
+		{"client without a certificate", ca.Certs(api).ServerTLS("x"), anonymous, nil},
+		{"other protocol", ca.Certs(api).ServerTLS(mesh.ALPNMux), ca.Certs(web).ClientTLS(api, mesh.ALPNRelay), nil},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			_, _, serverErr, clientErr := handshake(t, c.server, c.client)
+			if serverErr == nil || clientErr == nil || (c.want != nil && !errors.Is(serverErr, c.want)) {
+				t.Errorf("server %v, client %v, want %v", serverErr, clientErr, c.want)
+			}
+		})
+	}
+}
+
+// selfSigned returns a certificate of its own making: valid today, then edited.
+func selfSigned(t *testing.T, edit func(*x509.Certificate)) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		KeyUsage: x509.KeyUsageDigitalSignature, BasicConstraintsValid: true,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	edit(template)
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
