@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
@@ -73,7 +74,9 @@ func (c *Controller) Run(ctx context.Context) error {
 		n := c.drain()
 		c.metrics.batch.Observe(float64(n + 1))
 		if c.isSynced() {
+			begin := time.Now()
 			c.table.publish()
+			c.metrics.publish.Observe(time.Since(begin).Seconds())
 		}
 	}
 }

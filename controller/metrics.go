@@ -6,7 +6,7 @@ import "github.com/prometheus/client_golang/prometheus"
 type metrics struct {
 	events, resolves, changes, rebuilds prometheus.Counter
 	problems                            *prometheus.CounterVec
-	batch                               prometheus.Histogram
+	batch, publish                      prometheus.Histogram
 	watches, answers                    prometheus.Gauge
 }
 
@@ -29,9 +29,13 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "tulle_destination_batch_size", Help: "Events and requests that were handled together.",
 			Buckets: prometheus.ExponentialBuckets(1, 4, 7),
 		}),
+		publish: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "tulle_destination_publish_seconds", Help: "Time to bring every watch that a batch touched up to date.",
+			Buckets: prometheus.ExponentialBuckets(0.00001, 10, 6),
+		}),
 		watches: gauge("tulle_destination_watches", "Targets that are watched, counted once a node."),
 		answers: gauge("tulle_destination_answers", "Answers that the watched targets come down to."),
 	}
-	r.MustRegister(m.events, m.resolves, m.changes, m.rebuilds, m.problems, m.batch, m.watches, m.answers)
+	r.MustRegister(m.events, m.resolves, m.changes, m.rebuilds, m.problems, m.batch, m.publish, m.watches, m.answers)
 	return m
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -133,6 +134,7 @@ func (f *destinationFlags) serve(ctx context.Context, env *daemon.Env, client ku
 	})
 	server := discovery.New(discovery.Config{
 		Log: env.Log.Named("discovery"), Registry: env.Registry, TLS: manager.ServerTLS("h2"), Identify: certs.PeerID,
+		HandshakeReason: handshakeReason,
 	}, loop)
 
 	group, ctx := errgroup.WithContext(ctx)
@@ -155,6 +157,18 @@ func (f *destinationFlags) serve(ctx context.Context, env *daemon.Env, client ku
 		return server.Run(ctx, lis)
 	})
 	return group.Wait()
+}
+
+func handshakeReason(err error) string {
+	var peer *certs.PeerError
+	switch {
+	case errors.As(err, &peer):
+		return string(peer.Reason)
+	case errors.Is(err, certs.ErrNoCertificate):
+		return "no_certificate"
+	default:
+		return "tls"
+	}
 }
 
 // await calls done when ch is closed; it returns false if ctx ends first.

@@ -28,6 +28,8 @@ type Config struct {
 	// TLS demands a certificate of the mesh from the peer, and Identify returns whose it is.
 	TLS      *tls.Config
 	Identify func(tls.ConnectionState) (mesh.ID, error)
+	// HandshakeReason says in a word, for a metric's label, why a handshake failed; nil says "failed" of every one.
+	HandshakeReason func(error) string
 
 	// MaxWatches bounds the targets of one stream, and MaxStreams the streams of one pod: a proxy has one, and for a moment a second
 	// when it reconnects.
@@ -42,6 +44,9 @@ type Config struct {
 }
 
 func (c *Config) setDefaults() {
+	if c.HandshakeReason == nil {
+		c.HandshakeReason = func(error) string { return "failed" }
+	}
 	setDefault(&c.MaxWatches, 20000)
 	setDefault(&c.MaxStreams, 4)
 	setDefault(&c.MaxAge, 30*time.Minute)
@@ -107,7 +112,7 @@ func (s *Server) Run(ctx context.Context, lis net.Listener) error {
 // options bound what a peer can make the server hold: requests are a few bytes, and thousands of idle connections must be cheap.
 func (s *Server) options() []grpc.ServerOption {
 	return []grpc.ServerOption{
-		grpc.Creds(credentials.NewTLS(s.config.TLS)),
+		grpc.Creds(counted{credentials.NewTLS(s.config.TLS), s.handshakeFailed}),
 		grpc.ForceServerCodecV2(newCodec()),
 		grpc.MaxRecvMsgSize(4 << 10),
 		grpc.MaxHeaderListSize(8 << 10),
@@ -121,6 +126,12 @@ func (s *Server) options() []grpc.ServerOption {
 			MaxConnectionAge: s.config.MaxAge, MaxConnectionAgeGrace: 5 * time.Second, Time: 30 * time.Second, Timeout: 10 * time.Second,
 		}),
 	}
+}
+
+func (s *Server) handshakeFailed(from net.Addr, err error) {
+	why := s.config.HandshakeReason(err)
+	s.metrics.handshakes.WithLabelValues(why).Inc()
+	s.config.Log.Debug("handshake failed", zap.String("reason", why), zap.Stringer("peer", from), zap.Error(err))
 }
 
 // Subscribe implements pb.DiscoveryServer.

@@ -3,6 +3,7 @@ package discovery
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -369,7 +370,15 @@ func TestStreamsOfAPodAreBounded(t *testing.T) {
 }
 
 func TestPeerWithoutMeshIdentityGetsNoConnection(t *testing.T) {
-	f := start(t, nil)
+	f := start(t, func(c *Config) {
+		c.HandshakeReason = func(err error) string {
+			var peer *certs.PeerError
+			if errors.As(err, &peer) {
+				return string(peer.Reason)
+			}
+			return "tls"
+		}
+	})
 	other := meshtest.NewCA(t)
 	for name, conn := range map[string]*grpc.ClientConn{
 		"no certificate":           f.dialTLS(t, &tls.Config{InsecureSkipVerify: true}),
@@ -385,6 +394,11 @@ func TestPeerWithoutMeshIdentityGetsNoConnection(t *testing.T) {
 			t.Errorf("%s: got %v, want Unavailable", name, err)
 		}
 		cancel()
+	}
+	for _, reason := range []certs.Reason{certs.Untrusted, "tls"} {
+		if got := testutil.ToFloat64(f.server.metrics.handshakes.WithLabelValues(string(reason))); got == 0 {
+			t.Errorf("no handshake failure is counted with reason %q", reason)
+		}
 	}
 }
 
