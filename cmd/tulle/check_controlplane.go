@@ -264,7 +264,7 @@ func askControlVersion(f *facts) error {
 	}
 	other := map[string]bool{}
 	for _, pod := range f.controlPods.value.Items {
-		if v := pod.Labels["app.kubernetes.io/version"]; v != f.expected {
+		if v := pod.Labels[versionLabel]; v != f.expected {
 			other[v] = true
 		}
 	}

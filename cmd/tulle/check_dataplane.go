@@ -170,7 +170,7 @@ func askProxyVersions(f *facts) error {
 	}
 	control := map[string]bool{}
 	for _, pod := range f.controlPods.value.Items {
-		control[pod.Labels["app.kubernetes.io/version"]] = true
+		control[pod.Labels[versionLabel]] = true
 	}
 	return podErrors(f, func(pod *corev1.Pod) string {
 		if v := pod.Annotations[mesh.ProxyVersionAnnotation]; !control[v] {

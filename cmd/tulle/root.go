@@ -66,7 +66,7 @@ command X runs the program tulle-X or linkerd-X from PATH.`,
 		return pflag.NormalizedName(name)
 	})
 	c.flags.register(root.PersistentFlags())
-	root.AddCommand(c.installCommand(), c.injectCommand(), c.uninjectCommand(), c.checkCommand())
+	root.AddCommand(c.installCommand(), c.injectCommand(), c.uninjectCommand(), c.checkCommand(), c.versionCommand(), c.uninstallCommand())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	return root
