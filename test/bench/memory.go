@@ -48,13 +48,13 @@ func idle(ctx context.Context, n *lane) (figures, error) {
 
 // hold is what the pair grows by for each connection that had one exchange and is idle since.
 func hold(ctx context.Context, n *lane) (figures, error) {
-	const conns = 1000
+	const conns = 4000 // enough that what a pair sets up once does not count
 	before := n.memory()
 	release, err := n.hold(ctx, "-kind", string(n.kind), "-conns", fmt.Sprint(conns), "hold")
 	if err != nil {
 		return nil, err
 	}
-	err = rest(ctx, n.bench.plan.settle)
+	err = rest(ctx, 2*n.bench.plan.settle)
 	after := n.memory()
 	if err := release(); err != nil {
 		return nil, fmt.Errorf("hold connections: %w", err)

@@ -28,7 +28,7 @@ func haproxy() *System {
 
 var haproxyConfig = template.Must(template.New("haproxy").Parse(`global
   nbthread {{.Threads}}
-  maxconn 4096
+  maxconn 8192
   ssl-default-bind-ciphersuites TLS_AES_128_GCM_SHA256
   ssl-default-server-ciphersuites TLS_AES_128_GCM_SHA256
   ssl-default-bind-options ssl-min-ver TLSv1.3 no-tls-tickets

@@ -37,7 +37,7 @@ user root;
 worker_processes {{.Threads}};
 pid {{.Dir}}/nginx-{{.Side}}.pid;
 load_module ` + nginxStream + `;
-events { worker_connections 4096; }
+events { worker_connections 16384; }
 {{- if eq .Kind "tcp"}}
 stream {
   {{- if eq .Side "out"}}
