@@ -84,7 +84,7 @@ func (a *admin) handler() http.Handler {
 	mux.HandleFunc("GET /proxy-log-level", localOnly(a.getLevel))
 	mux.HandleFunc("PUT /proxy-log-level", localOnly(a.setLevel))
 	mux.HandleFunc("POST /shutdown", localOnly(a.stop))
-	if a.proxy.cfg.Settings.Profiling {
+	if local := a.proxy.cfg.Local; a.proxy.cfg.Settings.Profiling || local != nil && local.Profiling {
 		addProfiling(mux)
 	}
 	return mux

@@ -18,10 +18,12 @@ import (
 // Local is a proxy without control plane and without redirected traffic: each listener has one fixed destination. It is for
 // laptops, benchmarks and tests.
 type Local struct {
-	Certs    *certs.Manager // nil: no mesh TLS either way
-	Admin    netip.AddrPort // invalid: no admin server
-	Outbound []LocalOutbound
-	Inbound  []LocalInbound
+	Certs *certs.Manager // nil: no mesh TLS either way
+	Admin netip.AddrPort // invalid: no admin server
+	// Profiling enables /debug/pprof on the admin server.
+	Profiling bool
+	Outbound  []LocalOutbound
+	Inbound   []LocalInbound
 }
 
 // LocalOutbound is a listener for an application's connections to one target.
@@ -44,6 +46,7 @@ type localFile struct {
 	Key         string              `json:"key,omitempty"`
 	Anchors     string              `json:"anchors,omitempty"`
 	Admin       netip.AddrPort      `json:"admin,omitzero"`
+	Profiling   bool                `json:"profiling,omitempty"`
 	Outbound    []localOutboundFile `json:"outbound,omitempty"`
 	Inbound     []localInboundFile  `json:"inbound,omitempty"`
 }
@@ -80,7 +83,7 @@ func ParseLocal(data []byte) (*Local, error) {
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("parse local configuration: trailing data")
 	}
-	local := &Local{Admin: file.Admin}
+	local := &Local{Admin: file.Admin, Profiling: file.Profiling}
 	for i, o := range file.Outbound {
 		out, err := o.outbound()
 		if err != nil {
