@@ -11,63 +11,72 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// Names of the webhooks in the configuration. The installation writes all but optedInWebhook.
+// Names of the injector's two webhook configurations. The installation writes the first, the injector the second, so that whoever
+// applies the installation's manifests again finds them as they were. Configurations are called in the order of their names, and
+// this order matters: see optedInConfiguration.
 const (
 	configurationName = "tulle-proxy-injector-webhook-config"
-	baseWebhook       = "proxy-injector.tulle.dev"
-	optedInWebhook    = "opted-in.proxy-injector.tulle.dev"
+	optedInName       = configurationName + "-opted-in"
+
+	baseWebhook    = "proxy-injector.tulle.dev"
+	optedInWebhook = "opted-in.proxy-injector.tulle.dev"
 )
 
-// announcement is what the webhook configuration has to say.
+// configuration shortens the name of the API's type.
+type configuration = admissionregistrationv1.MutatingWebhookConfiguration
+
+// announcement is what the webhook configurations have to say.
 type announcement struct {
 	bundle  []byte   // authorities, PEM
 	optedIn []string // namespaces whose pods must not start without a proxy
 	policy  inject.FailurePolicy
 }
 
-// apply returns a copy of the configuration that says it.
-//
-// The base webhook covers every namespace and lets pods pass while no injector answers. The namespaces that opted in get a webhook
-// of their own that does not. They are listed by the immutable name label, because what they opt in with is an annotation, which no
-// selector can see. Whatever else stands in the configuration stays.
-func (a announcement) apply(current *admissionregistrationv1.MutatingWebhookConfiguration) (*admissionregistrationv1.MutatingWebhookConfiguration, error) {
+// withBundle returns a copy of the installation's configuration that announces the authorities. Whatever else stands in it stays.
+func (a announcement) withBundle(current *configuration) *configuration {
 	next := current.DeepCopy()
-	next.Webhooks = slices.DeleteFunc(next.Webhooks, func(w admissionregistrationv1.MutatingWebhook) bool { return w.Name == optedInWebhook })
-	i := slices.IndexFunc(next.Webhooks, func(w admissionregistrationv1.MutatingWebhook) bool { return w.Name == baseWebhook })
-	if i < 0 {
-		return nil, errors.New("it has no webhook " + baseWebhook + ": install Tulle again")
-	}
-	if a.policy != inject.FailOpen && len(a.optedIn) > 0 {
-		next.Webhooks = append(next.Webhooks, a.optedInWebhook(next.Webhooks[i].DeepCopy()))
-	}
 	for i := range next.Webhooks {
 		next.Webhooks[i].ClientConfig.CABundle = a.bundle
 	}
-	return next, nil
+	return next
 }
 
-// optedInWebhook is the base webhook, narrowed to pods of the opted-in namespaces that want a proxy and have none: it comes after
-// the base webhook, so it is called only when that one did not answer.
-func (a announcement) optedInWebhook(base *admissionregistrationv1.MutatingWebhook) admissionregistrationv1.MutatingWebhook {
-	w := *base
+// optedInConfiguration returns the webhook of the namespaces that opted in, made from the installation's base webhook; base is the
+// result of withBundle.
+//
+// The base webhook covers every namespace and lets pods pass while no injector answers. This one is called after it, for pods that
+// want a proxy and still have none, and does not. Namespaces are listed by the immutable label with their name, because what they opt
+// in with is an annotation, which no selector can see.
+func (a announcement) optedInConfiguration(base *configuration) (*configuration, error) {
+	next := &configuration{
+		TypeMeta:   metav1.TypeMeta{APIVersion: admissionregistrationv1.SchemeGroupVersion.String(), Kind: "MutatingWebhookConfiguration"},
+		ObjectMeta: metav1.ObjectMeta{Name: optedInName, Labels: base.Labels, Annotations: map[string]string{mesh.CreatedByAnnotation: mesh.InjectorName}},
+	}
+	i := slices.IndexFunc(base.Webhooks, func(w admissionregistrationv1.MutatingWebhook) bool { return w.Name == baseWebhook })
+	if i < 0 {
+		return nil, errors.New("it has no webhook " + baseWebhook + ": install Tulle again")
+	}
+	if a.policy == inject.FailOpen || len(a.optedIn) == 0 {
+		return next, nil
+	}
+	w := base.Webhooks[i].DeepCopy()
 	w.Name = optedInWebhook
 	fail := admissionregistrationv1.Fail
 	w.FailurePolicy = &fail
 	for i := range w.Rules {
-		w.Rules[i].Resources = []string{"pods"}
+		w.Rules[i].Resources = []string{"pods"} // a Service must not wait for an injector
 	}
-	selector := &metav1.LabelSelector{}
-	if w.NamespaceSelector != nil {
-		selector = w.NamespaceSelector
+	if w.NamespaceSelector == nil {
+		w.NamespaceSelector = &metav1.LabelSelector{}
 	}
 	names := slices.Clone(a.optedIn)
 	slices.Sort(names)
-	selector.MatchExpressions = append(selector.MatchExpressions, metav1.LabelSelectorRequirement{
+	w.NamespaceSelector.MatchExpressions = append(w.NamespaceSelector.MatchExpressions, metav1.LabelSelectorRequirement{
 		Key: "kubernetes.io/metadata.name", Operator: metav1.LabelSelectorOpIn, Values: names,
 	})
-	w.NamespaceSelector = selector
 	w.MatchConditions = matchConditions()
-	return w
+	next.Webhooks = []admissionregistrationv1.MutatingWebhook{*w}
+	return next, nil
 }
 
 // matchConditions let pods pass that inject.Decide skips in a namespace that opted in.

@@ -67,6 +67,7 @@ func toNamespace(m *metav1.PartialObjectMetadata) inject.Namespace {
 }
 
 // optedIn lists the namespaces whose pods are to be injected unless they say otherwise, and the UID of the control plane's own.
+// Those where injection is mandatory have a webhook of their own.
 func (x *namespaceIndex) optedIn(controlPlane string) (names []string, own types.UID) {
 	for _, o := range x.informer.GetStore().List() {
 		m := o.(*metav1.PartialObjectMetadata)
@@ -75,7 +76,7 @@ func (x *namespaceIndex) optedIn(controlPlane string) (names []string, own types
 			continue
 		}
 		ask := m.Annotations[mesh.InjectAnnotation]
-		if ask == "enabled" || ask == "ingress" || m.Labels[mesh.EnforceLabel] == mesh.EnforceRequired {
+		if (ask == "enabled" || ask == "ingress") && m.Labels[mesh.EnforceLabel] != mesh.EnforceRequired {
 			names = append(names, m.Name)
 		}
 	}

@@ -62,9 +62,9 @@ func TestServer(t *testing.T) {
 		t.Errorf("not ready: %v", waiting)
 	}
 
-	config := configuration(t, client)
-	if got := len(config.Webhooks); got != 3 {
-		t.Errorf("%d webhooks, want one more for the namespace that opted in", got)
+	config := get(t, client, configurationName)
+	if got := len(get(t, client, optedInName).Webhooks); got != 1 {
+		t.Errorf("%d webhooks for namespaces that opted in, want one", got)
 	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(config.Webhooks[0].ClientConfig.CABundle)

@@ -3,6 +3,7 @@ package injector
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -120,10 +121,7 @@ func (u *upkeep) look(ctx context.Context) error {
 		}
 		u.metrics.expiry.Set(float64(c.serving.Leaf.NotAfter.Unix()))
 	}
-	if err != nil {
-		return fmt.Errorf("keep webhook configuration %s: %w", configurationName, err)
-	}
-	return nil
+	return err
 }
 
 // credentials reads the Secret and writes what is due. When another replica wrote first, its version counts.
@@ -174,72 +172,111 @@ func (u *upkeep) write(ctx context.Context, secret *corev1.Secret, missing bool,
 	return err
 }
 
-// announce writes the webhook configuration where it does not say what it should.
+// announce writes the webhook configurations where they do not say what they should.
 func (u *upkeep) announce(ctx context.Context, c *credentials) error {
-	configurations := u.client.AdmissionregistrationV1().MutatingWebhookConfigurations()
 	optedIn, own := u.optedIn()
 	a := announcement{bundle: c.bundle(), optedIn: optedIn, policy: u.values().WebhookFailurePolicy}
+	base, err := u.announceBundle(ctx, a)
+	if err != nil {
+		return fmt.Errorf("keep webhook configuration %s: %w", configurationName, err)
+	}
+	next, err := a.optedInConfiguration(base)
+	if err != nil {
+		return fmt.Errorf("read webhook configuration %s: %w", configurationName, err)
+	}
+	written, err := u.announceOptedIn(ctx, next)
+	if err != nil {
+		return fmt.Errorf("keep webhook configuration %s: %w", optedInName, err)
+	}
+	return errors.Join(u.adopt(ctx, base, own), u.adopt(ctx, written, own))
+}
+
+func (u *upkeep) announceBundle(ctx context.Context, a announcement) (*configuration, error) {
+	configurations := u.client.AdmissionregistrationV1().MutatingWebhookConfigurations()
 	for {
 		current, err := configurations.Get(ctx, configurationName, metav1.GetOptions{})
 		if err != nil {
-			return err
+			return nil, err
 		}
-		next, err := a.apply(current)
-		if err != nil {
-			return err
-		}
+		next := a.withBundle(current)
 		if equality.Semantic.DeepEqual(current, next) {
-			return u.adopt(ctx, current, own)
+			return current, nil
 		}
-		if next, err = configurations.Update(ctx, next, metav1.UpdateOptions{}); apierrors.IsConflict(err) {
+		next, err = configurations.Update(ctx, next, metav1.UpdateOptions{})
+		if apierrors.IsConflict(err) {
 			continue // bounded by ctx
-		} else if err != nil {
-			return err
 		}
-		u.log.Info("webhook configuration written", zap.Strings("optedIn", optedIn), zap.Int("authorities", len(c.authorities)))
-		return u.adopt(ctx, next, own)
+		if err == nil {
+			u.log.Info("certificate authorities announced", zap.Int("webhooks", len(next.Webhooks)))
+		}
+		return next, err
 	}
 }
 
-// adopt makes the control plane's namespace the owner of the configuration, so that deleting the namespace does not leave behind a
+// announceOptedIn applies on the server's side, for the reason that write does.
+func (u *upkeep) announceOptedIn(ctx context.Context, next *configuration) (*configuration, error) {
+	configurations := u.client.AdmissionregistrationV1().MutatingWebhookConfigurations()
+	current, err := configurations.Get(ctx, optedInName, metav1.GetOptions{})
+	switch {
+	case err == nil && equality.Semantic.DeepEqual(current.Webhooks, next.Webhooks):
+		return current, nil
+	case err != nil && !apierrors.IsNotFound(err):
+		return nil, err
+	}
+	text, err := json.Marshal(next)
+	if err != nil {
+		return nil, err
+	}
+	force := true
+	next, err = configurations.Patch(ctx, optedInName, types.ApplyPatchType, text, metav1.PatchOptions{FieldManager: mesh.InjectorName, Force: &force})
+	if err == nil {
+		u.log.Info("namespaces that opted in announced", zap.Int("webhooks", len(next.Webhooks)))
+	}
+	return next, err
+}
+
+// adopt makes the control plane's namespace the owner of a configuration, so that deleting the namespace does not leave behind a
 // webhook that refuses pods. A cluster may forbid it; then `tulle uninstall` is the way to remove it.
-func (u *upkeep) adopt(ctx context.Context, config metav1.Object, own types.UID) error {
-	if own == "" || len(config.GetOwnerReferences()) > 0 {
+func (u *upkeep) adopt(ctx context.Context, config *configuration, own types.UID) error {
+	if own == "" || len(config.OwnerReferences) > 0 {
 		return nil
 	}
 	patch := fmt.Appendf(nil, `{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"Namespace","name":%q,"uid":%q}]}}`, u.namespace, own)
 	_, err := u.client.AdmissionregistrationV1().MutatingWebhookConfigurations().
-		Patch(ctx, configurationName, types.MergePatchType, patch, metav1.PatchOptions{})
+		Patch(ctx, config.Name, types.MergePatchType, patch, metav1.PatchOptions{})
 	if apierrors.IsForbidden(err) {
-		u.log.Debug("webhook configuration not adopted", zap.Error(err))
+		u.log.Debug("webhook configuration not adopted", zap.String("name", config.Name), zap.Error(err))
 		return nil
 	}
 	return err
 }
 
-// watch pokes on every change of the Secret and of the webhook configuration, by whomever, until ctx ends.
+// watch pokes on every change of the Secret and of the webhook configurations, by whomever, until ctx ends.
 func (u *upkeep) watch(ctx context.Context) error {
-	byName := func(name string) informers.SharedInformerOption {
-		return informers.WithTweakListOptions(func(o *metav1.ListOptions) {
-			o.FieldSelector = fields.OneTermEqualSelector("metadata.name", name).String()
-		})
-	}
-	secrets := informers.NewSharedInformerFactoryWithOptions(u.client, 0, informers.WithNamespace(u.namespace), byName(secretName))
-	configs := informers.NewSharedInformerFactoryWithOptions(u.client, 0, byName(configurationName))
 	handler := cache.ResourceEventHandlerFuncs{
 		AddFunc: func(any) { u.poke() }, UpdateFunc: func(any, any) { u.poke() }, DeleteFunc: func(any) { u.poke() },
 	}
-	for _, i := range []cache.SharedIndexInformer{
-		secrets.Core().V1().Secrets().Informer(), configs.Admissionregistration().V1().MutatingWebhookConfigurations().Informer(),
-	} {
-		if _, err := i.AddEventHandler(handler); err != nil {
-			return fmt.Errorf("watch: %w", err)
+	var factories []informers.SharedInformerFactory
+	for _, name := range []string{secretName, configurationName, optedInName} {
+		factory := informers.NewSharedInformerFactoryWithOptions(u.client, 0, informers.WithNamespace(u.namespace),
+			informers.WithTweakListOptions(func(o *metav1.ListOptions) {
+				o.FieldSelector = fields.OneTermEqualSelector("metadata.name", name).String()
+			}))
+		informer := factory.Admissionregistration().V1().MutatingWebhookConfigurations().Informer
+		if name == secretName {
+			informer = factory.Core().V1().Secrets().Informer
 		}
+		if _, err := informer().AddEventHandler(handler); err != nil {
+			return fmt.Errorf("watch %s: %w", name, err)
+		}
+		factories = append(factories, factory)
 	}
-	secrets.Start(ctx.Done())
-	configs.Start(ctx.Done())
+	for _, f := range factories {
+		f.Start(ctx.Done())
+	}
 	<-ctx.Done()
-	secrets.Shutdown()
-	configs.Shutdown()
+	for _, f := range factories {
+		f.Shutdown()
+	}
 	return ctx.Err()
 }

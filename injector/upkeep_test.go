@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -50,9 +51,9 @@ func newUpkeep(client kubernetes.Interface, now time.Time, optedIn ...string) *u
 	}
 }
 
-func configuration(t *testing.T, client kubernetes.Interface) *admissionregistrationv1.MutatingWebhookConfiguration {
+func get(t *testing.T, client kubernetes.Interface, name string) *configuration {
 	t.Helper()
-	c, err := client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(t.Context(), configurationName, metav1.GetOptions{})
+	c, err := client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(t.Context(), name, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,40 +72,37 @@ func TestUpkeepAnnounces(t *testing.T) {
 	u := newUpkeep(client, time.Now(), "shop", "bank")
 	mustLook(t, u)
 
-	config := configuration(t, client)
+	config, optedIn := get(t, client, configurationName), get(t, client, optedInName)
 	secret, err := client.CoreV1().Secrets("tulle").Get(t.Context(), secretName, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var names []string
-	for _, w := range config.Webhooks {
-		names = append(names, w.Name)
+	for _, w := range slices.Concat(config.Webhooks, optedIn.Webhooks) {
 		if !bytes.Equal(w.ClientConfig.CABundle, secret.Data[authorityCerts]) {
 			t.Errorf("webhook %s announces other authorities than the Secret's", w.Name)
 		}
 	}
-	if diff := cmp.Diff([]string{baseWebhook, "required.proxy-injector.tulle.dev", optedInWebhook}, names); diff != "" {
-		t.Errorf("webhooks (-want +got):\n%s", diff)
+	without := announcement{}.withBundle(config)
+	if diff := cmp.Diff(installed().Webhooks, without.Webhooks); diff != "" {
+		t.Errorf("the installation's webhooks were changed beyond their authorities (-want +got):\n%s", diff)
 	}
-	managed := config.Webhooks[2]
-	if *managed.FailurePolicy != admissionregistrationv1.Fail {
-		t.Errorf("failure policy for namespaces that opted in is %s", *managed.FailurePolicy)
+	if len(optedIn.Webhooks) != 1 || *optedIn.Webhooks[0].FailurePolicy != admissionregistrationv1.Fail {
+		t.Fatalf("webhooks for namespaces that opted in are %v, want one that fails closed", optedIn.Webhooks)
 	}
-	if got := managed.Rules[0].Resources; !cmp.Equal(got, []string{"pods"}) {
+	if got := optedIn.Webhooks[0].Rules[0].Resources; !cmp.Equal(got, []string{"pods"}) {
 		t.Errorf("rule covers %v: a Service must not wait for an injector", got)
 	}
 	want := []metav1.LabelSelectorRequirement{
 		{Key: "kubernetes.io/metadata.name", Operator: metav1.LabelSelectorOpNotIn, Values: []string{"kube-system", "tulle"}},
 		{Key: "kubernetes.io/metadata.name", Operator: metav1.LabelSelectorOpIn, Values: []string{"bank", "shop"}},
 	}
-	if diff := cmp.Diff(want, managed.NamespaceSelector.MatchExpressions); diff != "" {
+	if diff := cmp.Diff(want, optedIn.Webhooks[0].NamespaceSelector.MatchExpressions); diff != "" {
 		t.Errorf("selector (-want +got):\n%s", diff)
 	}
-	if got := config.Webhooks[0].Rules[0].Resources; len(got) != 2 {
-		t.Errorf("the base webhook's rule was changed to %v", got)
-	}
-	if owners := config.OwnerReferences; len(owners) != 1 || owners[0].UID != "uid-of-tulle" {
-		t.Errorf("owners are %v, want the control plane's namespace", owners)
+	for _, c := range []*configuration{config, optedIn} {
+		if owners := c.OwnerReferences; len(owners) != 1 || owners[0].UID != "uid-of-tulle" {
+			t.Errorf("owners of %s are %v, want the control plane's namespace", c.Name, owners)
+		}
 	}
 }
 
@@ -125,18 +123,23 @@ func TestUpkeepRepairs(t *testing.T) {
 	client := fake.NewClientset(installed())
 	u := newUpkeep(client, time.Now(), "shop")
 	mustLook(t, u)
-	good := configuration(t, client)
+	good := get(t, client, configurationName)
 
 	broken := good.DeepCopy()
 	broken.Webhooks[0].ClientConfig.CABundle = []byte("junk")
-	broken.Webhooks = broken.Webhooks[:1]
+	if err := client.AdmissionregistrationV1().MutatingWebhookConfigurations().Delete(t.Context(), optedInName, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := client.AdmissionregistrationV1().MutatingWebhookConfigurations().Update(t.Context(), broken, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	mustLook(t, u)
-	repaired := configuration(t, client)
-	if !bytes.Equal(repaired.Webhooks[0].ClientConfig.CABundle, good.Webhooks[0].ClientConfig.CABundle) || len(repaired.Webhooks) != 2 {
-		t.Errorf("configuration is %v, want authorities and opted-in webhook back", repaired.Webhooks)
+	repaired := get(t, client, configurationName)
+	if !bytes.Equal(repaired.Webhooks[0].ClientConfig.CABundle, good.Webhooks[0].ClientConfig.CABundle) {
+		t.Error("the authorities are not back")
+	}
+	if len(get(t, client, optedInName).Webhooks) != 1 {
+		t.Error("the webhook for namespaces that opted in is not back")
 	}
 
 	secrets := client.CoreV1().Secrets("tulle")
@@ -153,7 +156,7 @@ func TestUpkeepRepairs(t *testing.T) {
 	if u.serving.Load().Leaf.Equal(before.Leaf) {
 		t.Error("junk in the Secret was not replaced")
 	}
-	if bytes.Equal(configuration(t, client).Webhooks[0].ClientConfig.CABundle, good.Webhooks[0].ClientConfig.CABundle) {
+	if bytes.Equal(get(t, client, configurationName).Webhooks[0].ClientConfig.CABundle, good.Webhooks[0].ClientConfig.CABundle) {
 		t.Error("the new authority was not announced")
 	}
 }
@@ -201,33 +204,25 @@ func TestAnnouncementPolicy(t *testing.T) {
 		a    announcement
 		want int
 	}{
-		{"nobody opted in", announcement{policy: inject.FailClosed}, 2},
-		{"fail closed", announcement{policy: inject.FailClosed, optedIn: []string{"shop"}}, 3},
-		{"fail open", announcement{policy: inject.FailOpen, optedIn: []string{"shop"}}, 2},
+		{"nobody opted in", announcement{policy: inject.FailClosed}, 0},
+		{"fail closed", announcement{policy: inject.FailClosed, optedIn: []string{"shop"}}, 1},
+		{"fail open", announcement{policy: inject.FailOpen, optedIn: []string{"shop"}}, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			once, err := tt.a.apply(installed())
+			c, err := tt.a.optedInConfiguration(installed())
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(once.Webhooks) != tt.want {
-				t.Errorf("%d webhooks, want %d", len(once.Webhooks), tt.want)
-			}
-			twice, err := tt.a.apply(once)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(once, twice); diff != "" {
-				t.Errorf("a second time changes it (-once +twice):\n%s", diff)
-			}
-			empty, err := announcement{policy: tt.a.policy}.apply(once)
-			if err != nil || len(empty.Webhooks) != 2 {
-				t.Errorf("after everybody opted out: %d webhooks, %v, want 2", len(empty.Webhooks), err)
+			if len(c.Webhooks) != tt.want {
+				t.Errorf("%d webhooks, want %d", len(c.Webhooks), tt.want)
 			}
 		})
 	}
-	if _, err := (announcement{}).apply(&admissionregistrationv1.MutatingWebhookConfiguration{}); err == nil {
+	if _, err := (announcement{}).optedInConfiguration(&configuration{}); err == nil {
 		t.Error("a configuration without the base webhook is no error")
+	}
+	if slices.IsSorted([]string{optedInName, configurationName}) {
+		t.Error("the API server would call the webhook that fails closed first")
 	}
 }
 
