@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -82,11 +83,12 @@ func closedLoop(ctx context.Context, n *lane, run func(time.Duration) (outcome, 
 		return nil, outcome{}, fmt.Errorf("warm up: %w", err)
 	}
 	var o outcome
+	profiled := n.profile(ctx, fmt.Sprintf("%s-%s", n.kind, n.layout.name))
 	c, err := n.load(func() (used time.Duration, err error) {
 		o, used, err = run(n.bench.plan.measure)
 		return used, err
 	})
-	if err != nil {
+	if err := errors.Join(err, profiled()); err != nil {
 		return nil, o, err
 	}
 	if o.Requests == 0 {

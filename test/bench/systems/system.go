@@ -54,12 +54,13 @@ func outer(s Setup) netip.AddrPort { return s.Out }
 // Config names programs that are not part of the bench.
 type Config struct {
 	Tulle                    string // path of tulle-proxy
+	Profiles                 string // directory for Tulle's CPU profiles; empty: none are taken
 	ComparatorL, ComparatorE string // scripts or binaries that run a linkerd2-proxy or Envoy pair; empty: not run
 }
 
 // All are the systems in the order of the report.
 func All(c Config) []*System {
-	return []*System{direct(), null(), haproxy(), nginx(), reverse(), tulle(c.Tulle),
+	return []*System{direct(), null(), haproxy(), nginx(), reverse(), tulle(c),
 		comparator("linkerd2-proxy", c.ComparatorL), comparator("envoy", c.ComparatorE)}
 }
 

@@ -12,15 +12,16 @@ import (
 
 // tulle runs the proxy that `make` builds, with a configuration file in place of the control plane. Everything else is as in a pod:
 // detection where the traffic is HTTP, an authenticated peer required, metrics on.
-func tulle(path string) *System {
+func tulle(c Config) *System {
 	missing := ""
-	if _, err := os.Stat(path); err != nil {
+	if _, err := os.Stat(c.Tulle); err != nil {
 		missing = "tulle-proxy is not built"
 	}
 	return &System{Name: "tulle", Long: "Tulle's proxy, with a file in place of the control plane", Missing: missing, Hybrid: true, Entry: outer,
 		Commands: func(s Setup) ([]lab.Command, error) {
 			var commands []lab.Command
 			for side, file := range map[string]tulleFile{"in": tulleIn(s), "out": tulleOut(s)} {
+				file.Profiling = c.Profiles != ""
 				config := filepath.Join(s.Dir, "tulle-"+side+".json")
 				text, err := json.Marshal(file)
 				if err != nil {
@@ -29,7 +30,7 @@ func tulle(path string) *System {
 				if err := os.WriteFile(config, text, 0o600); err != nil {
 					return nil, fmt.Errorf("write configuration: %w", err)
 				}
-				commands = append(commands, lab.Command{Name: "tulle-" + side, Path: path, Args: []string{"--local", config}, CPUs: s.CPUs,
+				commands = append(commands, lab.Command{Name: "tulle-" + side, Path: c.Tulle, Args: []string{"--local", config}, CPUs: s.CPUs,
 					Env: []string{fmt.Sprint("GOMAXPROCS=", s.Threads)}})
 			}
 			return commands, nil
@@ -42,6 +43,7 @@ type tulleFile struct {
 	Key         string          `json:"key"`
 	Anchors     string          `json:"anchors"`
 	Admin       netip.AddrPort  `json:"admin"`
+	Profiling   bool            `json:"profiling,omitempty"`
 	Outbound    []tulleOutbound `json:"outbound,omitempty"`
 	Inbound     []tulleInbound  `json:"inbound,omitempty"`
 }
