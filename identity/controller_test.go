@@ -1,8 +1,106 @@
 package identity
 
 import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
+	"time"
+
+	"go.uber.org/zap/zaptest"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tulle-mesh/tulle/api/pb"
+	"github.com/tulle-mesh/tulle/identity/ca"
+	"github.com/tulle-mesh/tulle/internal/certs"
+	"github.com/tulle-mesh/tulle/mesh"
 )
+
+var api = mesh.ID{TrustDomain: "cluster.local", Namespace: "shop", ServiceAccount: "api"}
+
+// workload is a proxy's certs.Manager with its files, running until the test ends.
+type workload struct {
+	*certs.Manager
+	rootsFile string
+}
+
+func startWorkload(t *testing.T, c *Controller, id mesh.ID, bundle []byte) *workload {
+	t.Helper()
+	dir := t.TempDir()
+	w := &workload{rootsFile: filepath.Join(dir, "ca-bundle.crt")}
+	token := filepath.Join(dir, "token")
+	w.mount(t, bundle)
+	if err := os.WriteFile(token, []byte(id.Namespace+"/"+id.ServiceAccount+"/pod-0"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.Manager = certs.New(certs.Config{
+		ID: id, Addr: c.cfg.Listener.Addr().String(), Server: server, TokenFile: token, TrustRootsFile: w.rootsFile,
+		Log: zaptest.NewLogger(t).Named(id.ServiceAccount),
+	})
+	run(t, w.Run)
+	awaitClosed(t, w.Ready(), "first certificate")
+	return w
+}
+
+// mount does what the kubelet does when the ConfigMap of the pod's namespace changed.
+func (w *workload) mount(t *testing.T, bundle []byte) {
+	t.Helper()
+	if err := os.WriteFile(w.rootsFile, bundle, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// awaitSigner waits until the workload's certificate is by the issuer of an authority.
+func (w *workload) awaitSigner(t *testing.T, a *Authority) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	limit := time.After(deadline)
+	for {
+		cert, err := w.ServerTLS().GetCertificate(nil)
+		if err == nil && cert.Leaf.CheckSignatureFrom(a.Issuer.Certificate()) == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-limit:
+			t.Fatalf("%s did not renew under the new issuer", w.ID())
+		}
+	}
+}
+
+// talk connects two workloads and demands that each sees the other.
+func talk(t *testing.T, client, server *certs.Manager) error {
+	t.Helper()
+	a, b := net.Pipe()
+	defer a.Close()
+	defer b.Close()
+	accepted := make(chan error, 1)
+	go func() {
+		conn := tls.Server(a, server.ServerTLS("x"))
+		err := conn.Handshake()
+		if err == nil {
+			_, err = conn.Write([]byte{1})
+		} else {
+			a.Close()
+		}
+		accepted <- err
+	}()
+	conn := tls.Client(b, client.ClientTLS(server.ID(), "x"))
+	err := conn.Handshake()
+	if err == nil {
+		_, err = conn.Read(make([]byte, 1))
+	}
+	b.Close()
+	return errors.Join(err, <-accepted)
+}
 
 func TestBareClusterGetsAnAuthorityAndWorkloadsTheirCertificates(t *testing.T) {
 	c := newCluster(t)
@@ -14,9 +112,266 @@ func TestBareClusterGetsAnAuthorityAndWorkloadsTheirCertificates(t *testing.T) {
 			t.Errorf("namespace %s has other trust anchors than %s", namespace, testNamespace)
 		}
 	}
-	w := startWorkload(t, controller, web, source)
-	awaitClosed(t, w.Ready(), "first certificate")
-	if err := w.Err(); err != nil {
+	if err := talk(t, startWorkload(t, controller, web, source).Manager, startWorkload(t, controller, api, source).Manager); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestCopiesOfTheTrustAnchorsAreKept(t *testing.T) {
+	ctx := t.Context()
+	leaving := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "leaving", Finalizers: []string{"x"},
+		DeletionTimestamp: &metav1.Time{Time: time.Now()}}}
+	c := newCluster(t, leaving)
+	c.start(nil)
+	source := string(c.awaitRoots(testNamespace, count(1)))
+	same := func(roots []*x509.Certificate) bool { return string(mesh.EncodeRoots(roots)) == source }
+	c.awaitRoots("shop", same)
+	maps := c.CoreV1().ConfigMaps("shop")
+
+	if err := maps.Delete(ctx, mesh.TrustRootsConfigMap, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	c.awaitRoots("shop", same)
+
+	edited, err := maps.Get(ctx, mesh.TrustRootsConfigMap, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, _ := newPairs(t, time.Now())
+	edited = edited.DeepCopy()
+	edited.Data[mesh.TrustRootsKey] = string(other.CertPEM)
+	if _, err := maps.Update(ctx, edited, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	c.awaitRoots("shop", same)
+
+	if _, err := c.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "fresh"}},
+		metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	c.awaitRoots("fresh", same)
+	if _, err := c.CoreV1().ConfigMaps("leaving").Get(ctx, mesh.TrustRootsConfigMap, metav1.GetOptions{}); err == nil {
+		t.Error("a namespace that terminates was written to")
+	}
+}
+
+func TestIssuerThatDoesNotFitIsReportedAndTheLastOneServes(t *testing.T) {
+	ctx := t.Context()
+	anchor, issuer := newPairs(t, time.Now())
+	_, foreign := newPairs(t, time.Now())
+	c := newCluster(t, issuerSecret(issuer), rootsMap(anchor))
+	controller := c.start(func(cfg *Config) { cfg.ExternalIssuer, cfg.ExternalRoots = true, true })
+	awaitClosed(t, controller.Ready(), "readiness")
+	events, err := c.CoreV1().Events(testNamespace).Watch(ctx, metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer events.Stop()
+	expect := func(reason string) {
+		t.Helper()
+		for limit := time.After(deadline); ; {
+			select {
+			case e := <-events.ResultChan():
+				if event, ok := e.Object.(*corev1.Event); ok && event.Reason == reason && event.InvolvedObject.Name == mesh.IdentityName {
+					return
+				}
+			case <-limit:
+				t.Fatalf("no Event %s", reason)
+			}
+		}
+	}
+	put := func(pair ca.Pair) {
+		t.Helper()
+		if _, err := c.CoreV1().Secrets(testNamespace).Update(ctx, issuerSecret(pair), metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	client := dial(t, controller, "127.0.0.1")
+	certify := func(when string) {
+		t.Helper()
+		if _, err := client.Certify(ctx, &pb.CertifyRequest{Token: "shop/web/w", Csr: csrOf(t, web)}); err != nil {
+			t.Errorf("%s: %v", when, err)
+		}
+	}
+	put(foreign)
+	expect(issuerValidationFailed)
+	certify("with an issuer of another anchor in the Secret")
+	second, err := ca.NewIssuer(anchor, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(second)
+	expect(issuerUpdated)
+	certify("with a good new issuer")
+	if err := c.CoreV1().Secrets(testNamespace).Delete(ctx, mesh.IssuerSecret, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	expect(issuerValidationFailed)
+	certify("without the Secret")
+}
+
+// Steps of a rotation of the root while workloads run: bundle of both, new issuer, old anchor dropped. Nothing restarts, and at each
+// step every pair of workloads can talk.
+func TestRootRotatesWhileWorkloadsKeepTalking(t *testing.T) {
+	ctx := t.Context()
+	oldAnchor, oldIssuer := newPairs(t, time.Now())
+	newAnchor, newIssuer := newPairs(t, time.Now())
+	c := newCluster(t, issuerSecret(oldIssuer), rootsMap(oldAnchor))
+	controller := c.start(func(cfg *Config) { cfg.ExternalIssuer, cfg.ExternalRoots = true, true })
+	awaitClosed(t, controller.Ready(), "readiness")
+	bundle := c.awaitRoots("shop", count(1))
+	early := startWorkload(t, controller, web, bundle)
+	veteran := certificateBy(t, oldAnchor, oldIssuer)
+	all := []*workload{early}
+	step := func(when string) {
+		t.Helper()
+		for _, a := range all {
+			for _, b := range all {
+				if err := talk(t, a.Manager, b.Manager); err != nil {
+					t.Errorf("%s: %s to %s: %v", when, a.ID(), b.ID(), err)
+				}
+			}
+		}
+	}
+	put := func(anchors ...ca.Pair) {
+		t.Helper()
+		if _, err := c.CoreV1().ConfigMaps(testNamespace).Update(ctx, rootsMap(anchors...), metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		bundle = c.awaitRoots("shop", count(len(anchors)))
+		for _, w := range all {
+			w.mount(t, bundle)
+		}
+	}
+	step("before")
+
+	put(oldAnchor, newAnchor)
+	all = append(all, startWorkload(t, controller, api, bundle))
+	awaitTrust(t, early.Manager, certificateBy(t, newAnchor, newIssuer), true)
+	step("with both anchors")
+
+	if _, err := c.CoreV1().Secrets(testNamespace).Update(ctx, issuerSecret(newIssuer), metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	next := awaitAuthority(t, controller, func(a *Authority) bool { return a.pair.Equal(newIssuer) })
+	late := mesh.ID{TrustDomain: "cluster.local", Namespace: "shop", ServiceAccount: "late"}
+	all = append(all, startWorkload(t, controller, late, bundle))
+	step("with the new issuer, between certificates of both")
+
+	put(newAnchor)
+	for _, w := range all {
+		w.awaitSigner(t, next)
+		awaitTrust(t, w.Manager, veteran, false)
+	}
+	step("without the old anchor")
+}
+
+// certificateBy returns a certificate of api by the issuer.
+func certificateBy(t *testing.T, anchor, issuer ca.Pair) tls.Certificate {
+	t.Helper()
+	roots, err := mesh.ParseRoots(anchor.CertPEM)
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded, err := ca.Load(issuer.CertPEM, issuer.KeyPEM, roots, ca.Profile{}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := selfIssue(&Authority{Issuer: loaded, Roots: roots}, api, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return *cert
+}
+
+// awaitTrust waits until the Manager accepts, or refuses, a client with the certificate.
+func awaitTrust(t *testing.T, m *certs.Manager, cert tls.Certificate, want bool) {
+	t.Helper()
+	var chain []*x509.Certificate
+	for _, der := range cert.Certificate {
+		parsed, err := x509.ParseCertificate(der)
+		if err != nil {
+			t.Fatal(err)
+		}
+		chain = append(chain, parsed)
+	}
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	limit := time.After(deadline)
+	verify := m.ServerTLS().VerifyConnection
+	for (verify(tls.ConnectionState{PeerCertificates: chain}) == nil) != want {
+		select {
+		case <-tick.C:
+		case <-limit:
+			t.Fatalf("%s accepts the certificate: %t", m.ID(), !want)
+		}
+	}
+}
+
+func TestOneReplicaWritesAndAnotherTakesOver(t *testing.T) {
+	c := newCluster(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	leading := make(chan string)
+	replica := func(ctx context.Context, name string) chan error {
+		done := make(chan error, 1)
+		go func() {
+			done <- lead(ctx, c.Clientset, testNamespace, name, func(ctx context.Context) error {
+				leading <- name
+				<-ctx.Done()
+				return ctx.Err()
+			})
+		}()
+		return done
+	}
+	first, resign := context.WithCancel(ctx)
+	a := replica(first, "a")
+	if got := <-leading; got != "a" {
+		t.Fatalf("%s leads", got)
+	}
+	b := replica(ctx, "b")
+	resign()
+	if err := <-a; !errors.Is(err, context.Canceled) {
+		t.Errorf("a: %v", err)
+	}
+	select {
+	case got := <-leading:
+		if got != "b" {
+			t.Errorf("%s leads after a", got)
+		}
+	case <-time.After(deadline):
+		t.Error("nobody leads after a")
+	}
+	cancel()
+	if err := <-b; !errors.Is(err, context.Canceled) {
+		t.Errorf("b: %v", err)
+	}
+}
+
+func TestWritesAreAppliesOfTheNamesThatTheRoleAllows(t *testing.T) {
+	c := newCluster(t)
+	controller := c.start(nil)
+	awaitClosed(t, controller.Ready(), "readiness")
+	c.awaitRoots("shop", count(1))
+	allowed := []string{"secrets/" + mesh.IssuerSecret, "secrets/" + anchorSecret, "configmaps/" + mesh.TrustRootsConfigMap}
+	for _, action := range c.Actions() {
+		resource := action.GetResource().Resource
+		if resource != "secrets" && resource != "configmaps" {
+			continue
+		}
+		switch a := action.(type) {
+		case interface{ GetPatch() []byte }:
+			name := action.(interface{ GetName() string }).GetName()
+			if !slices.Contains(allowed, resource+"/"+name) {
+				t.Errorf("writes %s/%s", resource, name)
+			}
+			if strings.Contains(string(a.GetPatch()), "managedFields") {
+				t.Errorf("patch of %s/%s carries managed fields", resource, name)
+			}
+		default:
+			if verb := action.GetVerb(); !slices.Contains([]string{"get", "list", "watch"}, verb) {
+				t.Errorf("verb %s on %s", verb, resource)
+			}
+		}
 	}
 }

@@ -81,6 +81,7 @@ func (f *follower) loop(ctx context.Context, events <-chan struct{}, read func()
 	recheck := time.NewTicker(recheckInterval)
 	defer recheck.Stop()
 	var told []notice
+	event := true
 	var version string // of the Secret that was looked at last
 	for {
 		in := read()
@@ -97,16 +98,19 @@ func (f *follower) loop(ctx context.Context, events <-chan struct{}, read func()
 			}
 			version = in.issuer.ResourceVersion
 		}
-		if !slices.Equal(notices, told) {
+		// The same trouble is told once for each change of the objects, not once for each look at them.
+		if event || !slices.EqualFunc(notices, told, func(a, b notice) bool { return a.reason == b.reason }) {
 			for _, n := range notices {
 				f.tell(n)
 			}
-			told = notices
 		}
+		told = notices
+		event = false
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-events:
+			event = true
 			f.changed()
 		case <-recheck.C:
 		}

@@ -6,8 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"net"
-	"os"
-	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,7 +21,6 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 
-	"github.com/tulle-mesh/tulle/internal/certs"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -42,7 +40,8 @@ var (
 // cluster is a fake API server whose tokens are "<namespace>/<service account>/<pod>".
 type cluster struct {
 	*fake.Clientset
-	t *testing.T
+	t       *testing.T
+	reviews atomic.Int64 // how many tokens were reviewed
 }
 
 func newCluster(t *testing.T, objects ...runtime.Object) *cluster {
@@ -53,6 +52,7 @@ func newCluster(t *testing.T, objects ...runtime.Object) *cluster {
 	c := &cluster{Clientset: fake.NewClientset(objects...), t: t}
 	c.PrependReactor("create", "tokenreviews", func(action clienttesting.Action) (bool, runtime.Object, error) {
 		review := action.(clienttesting.CreateAction).GetObject().(*authv1.TokenReview).DeepCopy()
+		c.reviews.Add(1)
 		parts := bytes.Split([]byte(review.Spec.Token), []byte("/"))
 		if len(parts) != 3 {
 			review.Status.Error = "invalid bearer token"
@@ -158,33 +158,5 @@ func awaitClosed(t *testing.T, c <-chan struct{}, what string) {
 	case <-c:
 	case <-time.After(deadline):
 		t.Fatalf("%s did not happen", what)
-	}
-}
-
-// workload is a proxy's certs.Manager with its files, running until the test ends.
-type workload struct {
-	*certs.Manager
-	rootsFile string
-}
-
-func startWorkload(t *testing.T, c *Controller, id mesh.ID, bundle []byte) *workload {
-	t.Helper()
-	dir := t.TempDir()
-	w := &workload{rootsFile: filepath.Join(dir, "ca-bundle.crt")}
-	token := filepath.Join(dir, "token")
-	write(t, w.rootsFile, bundle)
-	write(t, token, []byte(id.Namespace+"/"+id.ServiceAccount+"/pod-0"))
-	w.Manager = certs.New(certs.Config{
-		ID: id, Addr: c.cfg.Listener.Addr().String(), Server: server, TokenFile: token, TrustRootsFile: w.rootsFile,
-		Log: zaptest.NewLogger(t).Named(id.ServiceAccount),
-	})
-	run(t, w.Run)
-	return w
-}
-
-func write(t *testing.T, name string, data []byte) {
-	t.Helper()
-	if err := os.WriteFile(name, data, 0o600); err != nil {
-		t.Fatal(err)
 	}
 }

@@ -62,18 +62,32 @@ func (p *publisher) Run(ctx context.Context) error {
 
 // watch adds the handler and keeps of each object only what is looked at.
 func watch(informer cache.SharedIndexInformer, h cache.ResourceEventHandler) error {
-	if err := informer.SetTransform(func(obj any) (any, error) {
-		if o, ok := obj.(metav1.Object); ok {
-			o.SetManagedFields(nil)
-		}
-		return obj, nil
-	}); err != nil {
+	if err := informer.SetTransform(trim); err != nil {
 		return fmt.Errorf("watch: %w", err)
 	}
 	if _, err := informer.AddEventHandler(h); err != nil {
 		return fmt.Errorf("watch: %w", err)
 	}
 	return nil
+}
+
+// trim returns a copy with little more than what reconcile reads; clusters have thousands of namespaces.
+func trim(obj any) (any, error) {
+	switch o := obj.(type) {
+	case *corev1.Namespace:
+		return &corev1.Namespace{ObjectMeta: trimMeta(o.ObjectMeta)}, nil
+	case *corev1.ConfigMap:
+		return &corev1.ConfigMap{ObjectMeta: trimMeta(o.ObjectMeta), Data: o.Data}, nil
+	default:
+		return obj, nil
+	}
+}
+
+func trimMeta(m metav1.ObjectMeta) metav1.ObjectMeta {
+	return metav1.ObjectMeta{
+		Namespace: m.Namespace, Name: m.Name, UID: m.UID, ResourceVersion: m.ResourceVersion,
+		Labels: m.Labels, DeletionTimestamp: m.DeletionTimestamp,
+	}
 }
 
 func handler(do func(metav1.Object)) cache.ResourceEventHandlerFuncs {
