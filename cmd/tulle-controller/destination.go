@@ -104,6 +104,7 @@ func (f *destinationFlags) run(ctx context.Context, env *daemon.Env) error {
 	}
 	restConfig.ContentType = runtime.ContentTypeProtobuf
 	restConfig.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
+	restConfig.Wrap(kube.CountFailures(env.Registry))
 	client, err := kubernetes.NewForConfig(restConfig)
 	if err != nil {
 		return fmt.Errorf("make Kubernetes client: %w", err)
