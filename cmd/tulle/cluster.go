@@ -1,11 +1,12 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"time"
 
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
@@ -13,8 +14,8 @@ import (
 // cluster is the Kubernetes API as the commands use it.
 type cluster struct {
 	kubernetes.Interface
-	// config dials what a typed client does not: port-forwards.
-	config *rest.Config
+	// dialPod connects to a port of a pod; the connection ends with the context.
+	dialPod func(ctx context.Context, namespace, pod string, port int) (net.Conn, error)
 	// namespace is that of -n, else of the kubeconfig's context.
 	namespace string
 }
@@ -50,5 +51,5 @@ func connect(f globalFlags) (*cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a client for %s: %w", config.Host, err)
 	}
-	return &cluster{Interface: client, config: config, namespace: namespace}, nil
+	return &cluster{Interface: client, dialPod: podDialer(client, config), namespace: namespace}, nil
 }

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"math/big"
+	"net"
 	"testing"
 	"time"
 
@@ -34,6 +37,8 @@ type fakeCluster struct {
 	// mayNot lists the resources that the user may not create.
 	mayNot     map[string]bool
 	apiVersion string
+	// ports maps pod:port to the address of a real server on loopback.
+	ports map[string]string
 }
 
 func (f *fakeCluster) connect(flags globalFlags) (*cluster, error) {
@@ -52,7 +57,15 @@ func (f *fakeCluster) connect(flags globalFlags) (*cluster, error) {
 	if namespace == "" {
 		namespace = metav1.NamespaceDefault
 	}
-	return &cluster{Interface: client, namespace: namespace}, nil
+	dial := func(ctx context.Context, _, pod string, port int) (net.Conn, error) {
+		addr, ok := f.ports[fmt.Sprintf("%s:%d", pod, port)]
+		if !ok {
+			return nil, fmt.Errorf("nothing listens on port %d of %s", port, pod)
+		}
+		var d net.Dialer
+		return d.DialContext(ctx, "tcp", addr)
+	}
+	return &cluster{Interface: client, dialPod: dial, namespace: namespace}, nil
 }
 
 // find returns the cluster's object of a type and name, to change it.

@@ -66,7 +66,8 @@ command X runs the program tulle-X or linkerd-X from PATH.`,
 		return pflag.NormalizedName(name)
 	})
 	c.flags.register(root.PersistentFlags())
-	root.AddCommand(c.installCommand(), c.injectCommand(), c.uninjectCommand(), c.checkCommand(), c.versionCommand(), c.uninstallCommand())
+	root.AddCommand(c.installCommand(), c.injectCommand(), c.uninjectCommand(), c.checkCommand(), c.versionCommand(), c.uninstallCommand(),
+		c.identityCommand(), c.diagnosticsCommand())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	return root

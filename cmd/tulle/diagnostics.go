@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+func (c *cli) diagnosticsCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "diagnostics",
+		Aliases: []string{"dg"},
+		Short:   "Look inside of the control plane and the proxies",
+		Args:    cobra.NoArgs,
+	}
+	cmd.AddCommand(c.endpointsCommand(), c.proxyMetricsCommand(), c.controllerMetricsCommand())
+	return cmd
+}
+
+func (c *cli) proxyMetricsCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "proxy-metrics KIND/NAME",
+		Short: "Print the metrics of a workload's proxies as they export them",
+		Example: `  tulle diagnostics proxy-metrics -n shop deploy/web
+  tulle diagnostics proxy-metrics -n shop pod/web-5d8f7c-x2x7q`,
+		Args: cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			kind, name, err := parseResource(args)
+			if err != nil {
+				return err
+			}
+			cl, err := c.connect(c.flags)
+			if err != nil {
+				return err
+			}
+			pods, err := podsOf(cmd.Context(), cl, kind, name)
+			if err != nil {
+				return err
+			}
+			return c.scrape(cmd.Context(), cl, pods, proxyAdminPort)
+		},
+	}
+}
+
+func (c *cli) controllerMetricsCommand() *cobra.Command {
+	var wait time.Duration
+	cmd := &cobra.Command{
+		Use:     "controller-metrics",
+		Short:   "Print the metrics of every control-plane pod",
+		Example: `  tulle diagnostics controller-metrics`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cl, err := c.connect(c.flags)
+			if err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), wait)
+			defer cancel()
+			list, err := cl.CoreV1().Pods(c.flags.controlNamespace).List(ctx, metav1.ListOptions{LabelSelector: mesh.ControlPlaneComponentLabel})
+			if err != nil {
+				return fmt.Errorf("list control-plane pods: %w", err)
+			}
+			if len(list.Items) == 0 {
+				return fmt.Errorf("no control-plane pods in namespace %s", c.flags.controlNamespace)
+			}
+			slices.SortFunc(list.Items, func(a, b corev1.Pod) int { return strings.Compare(a.Name, b.Name) })
+			return c.scrape(ctx, cl, list.Items, controllerAdminPort)
+		},
+	}
+	cmd.Flags().DurationVarP(&wait, "wait", "w", 30*time.Second, "how long to wait for all answers")
+	return cmd
+}
+
+// proxyAdminPort returns the admin port of the pod's proxy, or 0 without one.
+func proxyAdminPort(pod *corev1.Pod) int {
+	if proxy := proxyOf(pod); proxy != nil {
+		return containerPort(proxy, "tulle-admin", mesh.AdminPort)
+	}
+	return 0
+}
+
+// controllerAdminPort returns the admin port of a control-plane pod, or 0.
+func controllerAdminPort(pod *corev1.Pod) int {
+	for i := range pod.Spec.Containers {
+		if port := containerPort(&pod.Spec.Containers[i], "admin", 0); port != 0 {
+			return port
+		}
+	}
+	return 0
+}
+
+func containerPort(c *corev1.Container, name string, fallback int) int {
+	for _, p := range c.Ports {
+		if p.Name == name {
+			return int(p.ContainerPort)
+		}
+	}
+	return fallback
+}
+
+// scrape prints the metrics of each pod below a header. What cannot be read is part of the output, and an error at the end.
+func (c *cli) scrape(ctx context.Context, cl *cluster, pods []corev1.Pod, adminPort func(*corev1.Pod) int) error {
+	var errs []error
+	for i := range pods {
+		pod := &pods[i]
+		fmt.Fprintf(c.out, "#\n# POD %s (%d of %d)\n#\n", pod.Name, i+1, len(pods))
+		err := errors.New("it has no proxy")
+		if port := adminPort(pod); port != 0 {
+			err = copyMetrics(ctx, c.out, cl, pod, port)
+		}
+		if err != nil {
+			fmt.Fprintf(c.out, "# ERROR %v\n", err)
+			errs = append(errs, fmt.Errorf("pod %s/%s: %w", pod.Namespace, pod.Name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// maxMetrics bounds what one pod may answer.
+const maxMetrics = 64 << 20
+
+func copyMetrics(ctx context.Context, w io.Writer, cl *cluster, pod *corev1.Pod, port int) error {
+	transport := &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return cl.dialPod(context.WithoutCancel(ctx), pod.Namespace, pod.Name, port)
+		},
+		DisableKeepAlives: true,
+	}
+	defer transport.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost/metrics", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		return fmt.Errorf("read metrics: %w", err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("read metrics: %s", resp.Status)
+	}
+	_, err = io.Copy(w, io.LimitReader(resp.Body, maxMetrics))
+	return err
+}
