@@ -58,6 +58,7 @@ type inboundConn struct {
 // detect, identify, then decide for each request (inbound_http.go) or for the connection.
 func (in *inbound) serve(ctx context.Context, conn *net.TCPConn, app netip.AddrPort) {
 	if in.proxy.isOwnPort(app) {
+		in.present(ctx, conn)
 		in.refuse(conn, app, errLoop)
 		return
 	}

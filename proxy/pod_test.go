@@ -2,6 +2,8 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"io"
 	"net"
 	"net/http"
@@ -205,6 +207,20 @@ func TestLoopsAreRefused(t *testing.T) {
 		if _, err := ask(pd.inboundTo(self), "x"); !isReset(err) {
 			t.Errorf("inbound to own %s listener: %v, want a reset", name, err)
 		}
+	}
+}
+
+func TestOwnPortPresentsTheCertificateAndServesNothing(t *testing.T) {
+	pd := startPod(t, nil)
+	entrance := pd.inboundTo(netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), pd.Addresses().Inbound.Port()).String())
+	var seen *x509.Certificate
+	conn := tls.Client(dial(t, entrance), &tls.Config{
+		MinVersion: tls.VersionTLS13, NextProtos: []string{mesh.ALPNMux}, InsecureSkipVerify: true,
+		VerifyConnection: func(s tls.ConnectionState) error { seen = s.PeerCertificates[0]; return nil },
+	})
+	_, err := conn.Read(make([]byte, 1)) // the handshake ends on this side before the proxy refuses the missing certificate
+	if err == nil || seen == nil || len(seen.URIs) != 1 || seen.URIs[0].String() != web.String() {
+		t.Errorf("read: %v after certificate %v; want an error after the one of %v", err, seen, web)
 	}
 }
 
