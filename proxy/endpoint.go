@@ -19,7 +19,6 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/relay"
 	"github.com/tulle-mesh/tulle/proxy/sock"
 	"github.com/tulle-mesh/tulle/proxy/stats"
-	"github.com/tulle-mesh/tulle/proxy/wire"
 )
 
 // endpoint is one address of a target: how it is connected to and counted. Its connections and metrics are made at first use, so
@@ -164,8 +163,8 @@ func (ep *endpoint) dialRelay(ctx context.Context) (*relay.End, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, ep.proxy.times.handshake)
 	defer cancel()
-	secured := tls.Client(wire.NewRecords(c, nil), ep.relayConfig())
-	if err := secured.HandshakeContext(ctx); err != nil {
+	secured, err := sock.Client(ctx, sock.New(c, nil), ep.relayConfig())
+	if err != nil {
 		_ = c.Close()
 		return nil, handshakeFault(err)
 	}

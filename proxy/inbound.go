@@ -20,7 +20,6 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/relay"
 	"github.com/tulle-mesh/tulle/proxy/sock"
 	"github.com/tulle-mesh/tulle/proxy/stats"
-	"github.com/tulle-mesh/tulle/proxy/wire"
 )
 
 // inbound serves the connections that peers make to this pod's applications.
@@ -41,7 +40,7 @@ type inbound struct {
 type inboundRelay struct {
 	peer authz.Peer
 	port uint16
-	end  *relay.End
+	cut  context.CancelFunc // resets the connection
 }
 
 // inboundConn is what the requests of one connection share. It is the Data of exchange.Conn.
@@ -97,37 +96,40 @@ func (in *inbound) serve(ctx context.Context, conn *net.TCPConn, app netip.AddrP
 
 // serveMux terminates mesh TLS that carries requests.
 func (in *inbound) serveMux(ctx context.Context, conn *net.TCPConn, prefix []byte, app netip.AddrPort, peer authz.Peer) {
-	handshake, cancel := context.WithTimeout(ctx, in.proxy.times.handshake)
-	secured, err := sock.Server(handshake, sock.New(conn, prefix), in.muxTLS)
-	cancel()
-	if err == nil {
-		state, _ := secured.TLS()
-		peer.ID, err = certs.PeerID(state)
-	}
+	secured, id, err := in.handshake(ctx, conn, prefix, in.muxTLS)
 	if err != nil {
 		in.refuseHandshake(conn, app, err)
 		return
 	}
+	peer.ID = id
 	in.serveHTTP(ctx, secured, forward.Mux, &exchange.Conn{
-		Peer: peer.ID, TLS: true, Remote: unmap(conn.RemoteAddr().(*net.TCPAddr).AddrPort()), Target: app,
-		Data: &inboundConn{app: in.app(app), peer: peer, client: newClient(peer.ID)},
+		Peer: id, TLS: true, Remote: unmap(conn.RemoteAddr().(*net.TCPAddr).AddrPort()), Target: app,
+		Data: &inboundConn{app: in.app(app), peer: peer, client: newClient(id)},
 	})
 }
 
 // serveSecure terminates mesh TLS that carries one opaque connection.
 func (in *inbound) serveSecure(ctx context.Context, conn *net.TCPConn, prefix []byte, app netip.AddrPort, peer authz.Peer) {
-	handshake, cancel := context.WithTimeout(ctx, in.proxy.times.handshake)
-	secured := tls.Server(wire.NewRecords(conn, prefix), in.tcpTLS)
-	err := secured.HandshakeContext(handshake)
-	cancel()
-	if err == nil {
-		peer.ID, err = certs.PeerID(secured.ConnectionState())
-	}
+	secured, id, err := in.handshake(ctx, conn, prefix, in.tcpTLS)
 	if err != nil {
 		in.refuseHandshake(conn, app, err)
 		return
 	}
-	in.relay(ctx, relay.Secure(secured), app, peer, newClient(peer.ID))
+	peer.ID = id
+	in.relay(ctx, relay.Secure(secured), app, peer, newClient(id))
+}
+
+// handshake terminates mesh TLS and returns who the peer proved to be.
+func (in *inbound) handshake(ctx context.Context, conn *net.TCPConn, prefix []byte, config *tls.Config) (*sock.Conn, mesh.ID, error) {
+	ctx, cancel := context.WithTimeout(ctx, in.proxy.times.handshake)
+	defer cancel()
+	secured, err := sock.Server(ctx, sock.New(conn, prefix), config)
+	if err != nil {
+		return nil, mesh.ID{}, err
+	}
+	state, _ := secured.TLS()
+	id, err := certs.PeerID(state)
+	return secured, id, err
 }
 
 // serveHTTP lets the engine read requests from a connection.
@@ -147,7 +149,9 @@ func (in *inbound) serveHTTP(ctx context.Context, conn net.Conn, protocol forwar
 
 // relay forwards a connection whose requests cannot be told apart, if the policy lets the peer in.
 func (in *inbound) relay(ctx context.Context, client *relay.End, app netip.AddrPort, peer authz.Peer, how clientTLS) {
-	open := &inboundRelay{peer: peer, port: app.Port(), end: client}
+	ctx, cut := context.WithCancel(ctx)
+	defer cut()
+	open := &inboundRelay{peer: peer, port: app.Port(), cut: cut}
 	// Registered before the decision: a policy that changes in between finds the connection.
 	in.register(open)
 	defer in.unregister(open)
@@ -174,9 +178,7 @@ func (in *inbound) relay(ctx context.Context, client *relay.End, app netip.AddrP
 	client.Read, client.Written = &src.ReadBytes, &src.WrittenBytes
 	end.Read, end.Written = &dst.ReadBytes, &dst.WrittenBytes
 	closedSrc, closedDst := in.proxy.countOpen(src), in.proxy.countOpen(dst)
-	stop := context.AfterFunc(ctx, client.Abort)
-	result := relay.Run(client, end)
-	stop()
+	result := relay.Run(ctx, client, end)
 	closedSrc(result.A)
 	closedDst(result.B)
 }
@@ -205,7 +207,7 @@ func (in *inbound) setPolicy(p *authz.Policy) {
 		in.proxy.stats.Counter(stats.InboundTCPTerminate, stats.Labels("").With("direction", "inbound").With("reason", reason)).Inc()
 		in.log.Info("connection lost its right", zap.Uint16("port", r.port), zap.Stringer("client", r.peer.Addr),
 			zap.Stringer("client_id", r.peer.ID), zap.String("reason", reason))
-		r.end.Abort()
+		r.cut()
 	}
 }
 

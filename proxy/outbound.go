@@ -124,9 +124,7 @@ func (o *outbound) relay(ctx context.Context, conn *net.TCPConn, prefix []byte, 
 	client.Read, client.Written = &src.ReadBytes, &src.WrittenBytes
 	end.Read, end.Written = &dst.ReadBytes, &dst.WrittenBytes
 	closedSrc, closedDst := o.proxy.countOpen(src), o.proxy.countOpen(dst)
-	stop := context.AfterFunc(ctx, client.Abort)
-	result := relay.Run(client, end)
-	stop()
+	result := relay.Run(ctx, client, end)
 	closedSrc(result.A)
 	closedDst(result.B)
 	t.pool.Done(slot, balance.Connected, o.proxy.now(), 0)
@@ -183,10 +181,7 @@ func (o *outbound) relayUnknown(ctx context.Context, conn *net.TCPConn, orig net
 		o.refuse(conn, orig, faultOf(err).Kind.String())
 		return
 	}
-	client := relay.Plain(conn, nil)
-	stop := context.AfterFunc(ctx, client.Abort)
-	defer stop()
-	relay.Run(client, relay.Plain(c, nil))
+	relay.Run(ctx, relay.Plain(conn, nil), relay.Plain(c, nil))
 }
 
 // fail resets a connection whose target could not be reached.

@@ -4,16 +4,12 @@ import (
 	"errors"
 	"io"
 	"net"
-	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/tulle-mesh/tulle/proxy/wire"
+	"github.com/tulle-mesh/tulle/proxy/sock"
 )
-
-// plains holds *[wire.BufferBytes]byte for plaintext between two TLS ends or a TLS end and a socket.
-var plains = sync.Pool{New: func() any { return new([wire.BufferBytes]byte) }}
 
 // spliceBytes is how much one splice may move; a pipe holds 64 KiB unless it is made larger.
 const spliceBytes = 64 << 10
@@ -61,12 +57,8 @@ type splicer struct {
 
 // splice moves bytes from src to dst inside the kernel until src ends. Without descriptors for a pipe it copies.
 func splice(src, dst *End) error {
-	if ahead := src.wire.Ahead(); len(ahead) > 0 {
-		count(src.Read, len(ahead))
-		if err := dst.write(ahead); err != nil {
-			return err
-		}
-		src.wire.Discard(len(ahead))
+	if err := sendPrefix(src, dst); err != nil {
+		return err
 	}
 	in, errIn := src.tcp.SyscallConn()
 	out, errOut := dst.tcp.SyscallConn()
@@ -82,7 +74,7 @@ func splice(src, dst *End) error {
 		}
 		switch {
 		case isPipeless(err):
-			return copyPlain(src, dst)
+			return pump(&End{conn: sock.New(src.tcp, nil), Read: src.Read}, &End{conn: sock.New(dst.tcp, nil), Written: dst.Written})
 		case err != nil:
 			return &net.OpError{Op: "splice", Net: "tcp", Addr: src.tcp.RemoteAddr(), Err: err}
 		case s.n == 0:
@@ -98,6 +90,18 @@ func splice(src, dst *End) error {
 		}
 		count(dst.Written, n)
 	}
+}
+
+// sendPrefix writes what was read from src before the relay began.
+func sendPrefix(src, dst *End) error {
+	if len(src.prefix) == 0 {
+		return nil
+	}
+	count(src.Read, len(src.prefix))
+	n, err := dst.tcp.Write(src.prefix)
+	count(dst.Written, n)
+	src.prefix = nil
+	return err
 }
 
 // isPipeless reports that the process or the system ran out of descriptors.
@@ -159,5 +163,3 @@ func spliceFDs(from, to, n int) (int64, error) {
 		}
 	}
 }
-
-func isNotConnected(err error) bool { return errors.Is(err, syscall.ENOTCONN) }
