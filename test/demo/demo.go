@@ -166,7 +166,7 @@ func countChanges(applied string) string {
 // awaitShop waits for every workload and refuses pods that came up without a proxy: they were made while no injector answered.
 func (d *demo) awaitShop(ctx context.Context) (string, error) {
 	for attempt := 0; ; attempt++ {
-		if _, err := d.kubectl(ctx, "", "-n", namespace, "rollout", "status", "deployment", "--timeout=180s"); err != nil {
+		if err := d.rollout(ctx); err != nil {
 			return "", errors.Join(err, d.explain(ctx))
 		}
 		pods, err := d.pods(ctx)
@@ -189,6 +189,14 @@ func (d *demo) awaitShop(ctx context.Context) (string, error) {
 			return "", err
 		}
 	}
+}
+
+// rollout waits for all deployments together: kubectl's own timeout is for each of them.
+func (d *demo) rollout(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	defer cancel()
+	_, err := d.kubectl(ctx, "", "-n", namespace, "rollout", "status", "deployment")
+	return err
 }
 
 func (d *demo) awaitJob(ctx context.Context) (string, error) {

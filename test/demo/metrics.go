@@ -14,6 +14,9 @@ import (
 
 const adminPort = 4191
 
+// unmeshed stands for callers without an identity, such as the kubelet with its probes.
+const unmeshed = "(unmeshed)"
+
 // edge is who talks to whom, and how.
 type edge struct {
 	src, dst string
@@ -98,10 +101,8 @@ func (r reading) add(workload string, known map[string]bool, text string) error 
 			t.latency[b.GetUpperBound()] += float64(b.GetCumulativeCount())
 		}
 	})
-	each("tcp_open_connections", func(t *traffic, m *dto.Metric, labels map[string]string) {
-		if labels["direction"] == "inbound" || labels["peer"] == "dst" {
-			t.connections += m.GetGauge().GetValue()
-		}
+	each("tcp_open_connections", func(t *traffic, m *dto.Metric, _ map[string]string) {
+		t.connections += m.GetGauge().GetValue()
 	})
 	return nil
 }
@@ -112,6 +113,9 @@ func edgeOf(workload string, known map[string]bool, labels map[string]string) (e
 	e := edge{tls: labels["tls"], why: labels["no_tls_reason"]}
 	switch labels["direction"] {
 	case "outbound":
+		if labels["peer"] == "src" {
+			return edge{}, false
+		}
 		e.src, e.dst = workload, labels["target_addr"]
 		for _, name := range []string{"dst_deployment", "dst_statefulset", "dst_daemonset", "dst_service"} {
 			if labels[name] != "" {
@@ -133,7 +137,7 @@ func edgeOf(workload string, known map[string]bool, labels map[string]string) (e
 // caller is the ServiceAccount of an identity; the shop's workloads are named like theirs.
 func caller(id string) string {
 	if id == "" {
-		return "(no identity)"
+		return unmeshed
 	}
 	if _, account, ok := strings.Cut(id, "/sa/"); ok {
 		return account
