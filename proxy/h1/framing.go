@@ -1,0 +1,183 @@
+package h1
+
+import (
+	"github.com/tulle-mesh/tulle/proxy/message"
+)
+
+// Coding says how a message's body is delimited, RFC 9112 §6.
+type Coding uint8
+
+// The codings.
+const (
+	NoBody     Coding = iota // there is none: the message ends with its head
+	Length                   // Content-Length bytes
+	Chunked                  // the chunked coding, with trailers
+	UntilClose               // a response that ends with its connection
+	Tunnel                   // no HTTP any more: after 101, or 2xx to CONNECT
+)
+
+// Framing is what a head says about the message around it. Parsing takes it out of the head's fields (but for Content-Length), and
+// writing puts it back: connection options are for one connection only, RFC 9110 §7.6.1.
+type Framing struct {
+	Coding Coding
+	// Length is the body's length if Coding is Length.
+	Length int64
+	// Close says that the connection ends after the message.
+	Close bool
+	// Expect says that a request waits for 100 Continue.
+	Expect bool
+}
+
+// hop is what the hop-by-hop fields of a head add up to.
+type hop struct {
+	length                    int64 // -1 without Content-Length
+	close, keepAlive, upgrade bool
+	chunked, trailers, expect bool
+	host                      []byte
+	hosts                     int
+	token                     []byte    // of Upgrade
+	connection                [4][]byte // values of Connection
+	connections               int
+}
+
+// collect reads the fields that frame a message and removes those that are for this connection only.
+func (f *hop) collect(h *message.Head) error {
+	f.length = -1
+	var err error
+	h.DelFunc(func(name, value []byte) bool {
+		drop, ferr := f.field(name, value)
+		if err == nil {
+			err = ferr
+		}
+		return drop
+	})
+	return err
+}
+
+func (f *hop) field(name, value []byte) (drop bool, err error) {
+	switch len(name) {
+	case 2:
+		if message.EqualFold(name, "te") {
+			f.trailers = f.trailers || message.HasToken(value, "trailers")
+			return true, nil
+		}
+	case 4:
+		if message.EqualFold(name, "host") {
+			f.host = value
+			f.hosts++
+			return true, nil
+		}
+	case 6:
+		if message.EqualFold(name, "expect") {
+			return false, f.expectation(value)
+		}
+	case 7:
+		if message.EqualFold(name, "upgrade") {
+			f.token = value
+			return true, nil
+		}
+	case 10:
+		if message.EqualFold(name, "connection") {
+			return true, f.options(value)
+		}
+		return message.EqualFold(name, "keep-alive"), nil
+	case 14:
+		if message.EqualFold(name, "content-length") {
+			return f.contentLength(value)
+		}
+	case 16:
+		return message.EqualFold(name, "proxy-connection"), nil
+	case 17:
+		if message.EqualFold(name, "transfer-encoding") {
+			return true, f.transferEncoding(value)
+		}
+	}
+	return false, nil
+}
+
+func (f *hop) expectation(value []byte) error {
+	if !message.EqualFold(value, "100-continue") {
+		return ErrExpectation
+	}
+	f.expect = true
+	return nil
+}
+
+func (f *hop) options(value []byte) error {
+	if f.connections == len(f.connection) {
+		return ErrFieldValue
+	}
+	f.connection[f.connections] = value
+	f.connections++
+	for len(value) > 0 {
+		var option []byte
+		option, value = message.NextToken(value)
+		switch {
+		case message.EqualFold(option, "close"):
+			f.close = true
+		case message.EqualFold(option, "keep-alive"):
+			f.keepAlive = true
+		case message.EqualFold(option, "upgrade"):
+			f.upgrade = true
+		}
+	}
+	return nil
+}
+
+// contentLength keeps the first of several equal fields.
+func (f *hop) contentLength(value []byte) (drop bool, err error) {
+	n, ok := message.ParseLength(value)
+	if !ok || f.length >= 0 && f.length != n {
+		return false, ErrContentLength
+	}
+	drop = f.length >= 0
+	f.length = n
+	return drop, nil
+}
+
+// transferEncoding accepts one field with the one coding that every version of every peer reads alike.
+func (f *hop) transferEncoding(value []byte) error {
+	if f.chunked || !message.EqualFold(value, "chunked") {
+		return ErrTransferCoding
+	}
+	f.chunked = true
+	return nil
+}
+
+// finish applies the rules that need more than one field.
+func (f *hop) finish(h *message.Head) error {
+	if f.chunked {
+		if h.Version == message.HTTP10 {
+			return ErrTEInHTTP10
+		}
+		if f.length >= 0 {
+			return ErrTEAndCL
+		}
+	}
+	for _, value := range f.connection[:f.connections] {
+		dropNominated(h, value)
+	}
+	if f.trailers {
+		h.Set("te", "trailers")
+	}
+	return nil
+}
+
+// dropNominated removes the fields that Connection nominates, except those that frame, route or authorize the message: a client must
+// not be able to take them away.
+func dropNominated(h *message.Head, value []byte) {
+	for len(value) > 0 {
+		var option []byte
+		option, value = message.NextToken(value)
+		if len(option) > 0 && !protected(option) {
+			h.DelFunc(func(name, _ []byte) bool { return message.EqualFoldBytes(name, option) })
+		}
+	}
+}
+
+// protected names cannot be nominated away: framing, routing, and what upgrades carry.
+func protected(option []byte) bool {
+	return message.EqualFold(option, "close") || message.EqualFold(option, "keep-alive") || message.EqualFold(option, "upgrade") ||
+		message.EqualFold(option, "te") || message.EqualFold(option, "host") || message.EqualFold(option, "content-length") ||
+		message.EqualFold(option, "authorization") || message.EqualFold(option, "cookie")
+}

@@ -1,0 +1,120 @@
+package h2
+
+import "encoding/binary"
+
+// Identifiers of settings, RFC 9113 §6.5.2 and RFC 8441 §3.
+const (
+	settingHeaderTableSize   = 1
+	settingEnablePush        = 2
+	settingMaxStreams        = 3
+	settingInitialWindow     = 4
+	settingMaxFrame          = 5
+	settingMaxHeaderList     = 6
+	settingConnectProtocol   = 8
+	maxSettings              = 100 // in one frame; more is a flood
+	settingLen               = 6
+	minMaxFrame, maxMaxFrame = 16384, 1<<24 - 1
+)
+
+// Options are what a SETTINGS frame says.
+type Options struct {
+	HeaderTableSize uint32
+	MaxStreams      uint32
+	InitialWindow   uint32
+	MaxHeaderList   uint32
+	ConnectProtocol bool
+}
+
+// PeerDefaults is what holds until a peer says otherwise.
+func PeerDefaults() Options {
+	return Options{HeaderTableSize: 4096, MaxStreams: MaxStreamID, InitialWindow: InitialWindow, MaxHeaderList: 1<<32 - 1}
+}
+
+// Apply reads the payload of a SETTINGS frame into o. server says that the sender is one: it must not enable push.
+func (o *Options) Apply(payload []byte, server bool) *Error {
+	if len(payload)%settingLen != 0 {
+		return &Error{FrameSizeError, "settings_size"}
+	}
+	if len(payload) > maxSettings*settingLen {
+		return &Error{EnhanceYourCalm, "settings_flood"}
+	}
+	for ; len(payload) > 0; payload = payload[settingLen:] {
+		id, v := binary.BigEndian.Uint16(payload), binary.BigEndian.Uint32(payload[2:])
+		switch id {
+		case settingHeaderTableSize:
+			o.HeaderTableSize = v
+		case settingEnablePush:
+			if v > 1 || server && v == 1 {
+				return &Error{ProtocolError, "settings_push"}
+			}
+		case settingMaxStreams:
+			o.MaxStreams = v
+		case settingInitialWindow:
+			if v > MaxWindow {
+				return &Error{FlowControlError, "settings_window"}
+			}
+			o.InitialWindow = v
+		case settingMaxFrame:
+			if v < minMaxFrame || v > maxMaxFrame {
+				return &Error{ProtocolError, "settings_max_frame"}
+			}
+		case settingMaxHeaderList:
+			o.MaxHeaderList = v
+		case settingConnectProtocol:
+			if v > 1 {
+				return &Error{ProtocolError, "settings_connect_protocol"}
+			}
+			o.ConnectProtocol = v == 1
+		}
+	}
+	return nil
+}
+
+// AppendSettings appends a SETTINGS frame that says what we accept. A client says that it wants no push; frames larger than MaxFrame
+// and tables larger than the initial one are never offered.
+func AppendSettings(dst []byte, o Options, client bool) []byte {
+	at := len(dst)
+	dst = AppendHeader(dst, FrameHeader{Type: Settings})
+	add := func(id uint16, v uint32) {
+		dst = binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint16(dst, id), v)
+	}
+	if client {
+		add(settingEnablePush, 0)
+	} else {
+		add(settingMaxStreams, o.MaxStreams)
+	}
+	add(settingInitialWindow, o.InitialWindow)
+	add(settingMaxHeaderList, o.MaxHeaderList)
+	if o.ConnectProtocol {
+		add(settingConnectProtocol, 1)
+	}
+	dst[at+2] = byte(len(dst) - at - HeaderLen)
+	return dst
+}
+
+// AppendSettingsAck appends the acknowledgement of a SETTINGS frame.
+func AppendSettingsAck(dst []byte) []byte {
+	return AppendHeader(dst, FrameHeader{Type: Settings, Flags: FlagAck})
+}
+
+// Window is a flow-control window, RFC 9113 §5.2. It may be negative after the initial size shrank.
+type Window int32
+
+// Grow adds n and reports whether the window stays within 2^31-1 (RFC 9113 §6.9.1).
+func (w *Window) Grow(n int64) bool {
+	sum := int64(*w) + n
+	if sum > MaxWindow || sum < -MaxWindow {
+		return false
+	}
+	*w = Window(sum)
+	return true
+}
+
+// Take consumes n bytes and reports whether the window held them.
+func (w *Window) Take(n int) bool {
+	if int64(n) > int64(*w) {
+		return false
+	}
+	*w -= Window(n)
+	return true
+}
