@@ -2,56 +2,173 @@ package forward
 
 import (
 	"context"
-	"errors"
 	"net"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/tulle-mesh/tulle/proxy/exchange"
+	"github.com/tulle-mesh/tulle/proxy/message"
+	"github.com/tulle-mesh/tulle/proxy/sock"
 )
 
 // Engine forwards messages between connections. Its methods may be called by several goroutines.
 type Engine struct {
 	cfg     Config
 	handler Handler
+	ctx     context.Context // of dials; ends with Run. The engine owns the connections that they make.
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup // goroutines of upstream connections and of writers
+	wake    chan struct{}  // tells Run that there are tasks, or that the wheel is no longer empty
+	kicked  atomic.Bool
+
+	taskMu sync.Mutex // guards tasks; never held while anything else is
+	tasks  []func()
+
+	turn     sync.Mutex // the turn: guards the fields below and the state of every link, flight and upstream
+	now      time.Time  // one reading of the clock a batch
+	dirty    []*link    // links with something to flush
+	flusher  bool       // a goroutine is about to flush the dirty links
+	inFlight int
+	queued   int // bytes in the queues of all flows
+	parked   flightList
+	retired  []*flight // ended in this batch; recycled at its end
+	free     []*flight
+	links    map[*link]struct{}
+	idle     chan struct{} // closed when the last downstream link ends, made by Drain
+	serving  int           // downstream links
+	draining bool
+	stopped  bool
+	wheel    wheel
+	withheld []*h2Conn    // connections that wait for queues to shrink
+	scratch  message.Head // for what nobody keeps
+	block    []byte       // for header blocks
 }
 
 // New makes an engine. Run must be running while it serves.
 func New(cfg Config, h Handler) *Engine {
-	return &Engine{cfg: cfg.withDefaults(), handler: h}
+	e := &Engine{cfg: cfg.withDefaults(), handler: h, wake: make(chan struct{}, 1), links: map[*link]struct{}{}, now: time.Now()}
+	e.ctx, e.cancel = context.WithCancel(context.Background())
+	e.wheel.start, e.wheel.wake = e.now, e.wakeUp
+	return e
 }
-
-var errNotYet = errors.New("forward: not supported")
 
 // Run drives timeouts and dials until ctx is cancelled; then it closes every connection, waits for their goroutines and returns nil.
 func (e *Engine) Run(ctx context.Context) error {
-	<-ctx.Done()
-	return nil
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		e.turn.Lock()
+		if e.wheel.count > 0 {
+			timer.Reset(tick)
+		} else {
+			timer.Stop()
+		}
+		e.turn.Unlock()
+		select {
+		case <-ctx.Done():
+			e.stop()
+			return nil
+		case <-e.wake:
+		case <-timer.C:
+		}
+		e.begin()
+		e.runTasks()
+		e.wheel.advance(e.now)
+		e.settle()
+	}
+}
+
+func (e *Engine) stop() {
+	e.cancel()
+	e.begin()
+	e.stopped = true
+	for l := range e.links {
+		l.close(net.ErrClosed)
+	}
+	e.settle()
+	e.wg.Wait()
+}
+
+// task runs f with the turn, soon; it never blocks.
+func (e *Engine) task(f func()) {
+	e.taskMu.Lock()
+	e.tasks = append(e.tasks, f)
+	e.taskMu.Unlock()
+	e.wakeUp()
+}
+
+func (e *Engine) wakeUp() {
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (e *Engine) runTasks() {
+	e.taskMu.Lock()
+	tasks := e.tasks
+	e.tasks = nil
+	e.taskMu.Unlock()
+	for _, f := range tasks {
+		f()
+	}
+	if e.kicked.Swap(false) {
+		e.unpark()
+	}
 }
 
 // Serve reads requests from an accepted connection and forwards them until the connection ends, and closes it. It returns nil when
 // the connection ended in order. rec must not change meanwhile. A conn that is no *sock.Conn becomes one.
 func (e *Engine) Serve(ctx context.Context, conn net.Conn, p Protocol, rec *exchange.Conn) error {
-	_ = conn.Close()
-	return errNotYet
+	l := newLink(e, sock.New(conn, nil), rec.Traffic)
+	l.rec = rec
+	if p == HTTP1 {
+		l.proto = newH1Server(l)
+	} else {
+		l.proto = newH2Conn(l, p == Mux, nil)
+	}
+	stop := context.AfterFunc(ctx, func() { e.task(func() { l.close(context.Cause(ctx)) }) })
+	defer stop()
+	return l.serve(true)
 }
 
 // Kick asks Route again about every parked exchange, soon. Call it when an endpoint appeared. It never blocks.
-func (e *Engine) Kick() {}
+func (e *Engine) Kick() {
+	if !e.kicked.Swap(true) {
+		e.wakeUp()
+	}
+}
 
 // Drain tells every downstream connection to finish what it has and send nothing new (GOAWAY twice as RFC 9113 §6.8, or connection:
 // close), and returns when all are done or ctx is cancelled; then it closes the rest and returns ctx's error.
-func (e *Engine) Drain(ctx context.Context) error { return ctx.Err() }
-
-// NewUpstream makes an upstream without any connection; the first request dials.
-func (e *Engine) NewUpstream(cfg UpstreamConfig) *Upstream {
-	return &Upstream{engine: e, cfg: cfg}
+func (e *Engine) Drain(ctx context.Context) error {
+	e.begin()
+	e.draining = true
+	if e.idle == nil {
+		e.idle = make(chan struct{})
+		if e.serving == 0 {
+			close(e.idle)
+		}
+	}
+	idle := e.idle
+	for l := range e.links {
+		if l.rec != nil {
+			l.proto.drain()
+		}
+	}
+	e.settle()
+	select {
+	case <-idle:
+		return nil
+	case <-ctx.Done():
+	}
+	e.begin()
+	for l := range e.links {
+		if l.rec != nil {
+			l.close(ctx.Err())
+		}
+	}
+	e.settle()
+	return ctx.Err()
 }
-
-// Upstream is one address that requests are given to, and the connections to it.
-type Upstream struct {
-	engine *Engine
-	cfg    UpstreamConfig
-}
-
-// Close lets the requests that were given to u finish and then closes its connections. Requests given later fail as Refused. It may
-// be called from a Handler's method and never blocks.
-func (u *Upstream) Close() {}

@@ -1,21 +1,26 @@
 package forward
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/tulle-mesh/tulle/proxy/exchange"
+	"github.com/tulle-mesh/tulle/proxy/sock"
 )
 
 // UpstreamConfig describes the connections to one address.
 type UpstreamConfig struct {
 	// Dial makes a connection that is ready for Protocol, mesh TLS included: a *sock.Conn, or any other net.Conn at the price of a
-	// goroutine for writing. The context carries no deadline: Dial bounds itself. An error that is an exchange.Fault (through
-	// errors.As on *DialError) is passed on as it is; another becomes DialTimeout if it says so itself, else DialRefused.
+	// goroutine for writing. It must bound itself; ctx ends with the engine. A *DialError says which fault its failure is; another
+	// error becomes DialTimeout if it is a timeout, else DialRefused.
 	Dial     func(ctx context.Context) (net.Conn, error)
 	Protocol Protocol
-	// Conns is how many shared connections HTTP2 and Mux use; 0 means 1.
+	// Conns is how many shared connections HTTP2 and Mux use; 0 means 1. When all of them carry as many streams as the peer allows,
+	// up to 16 are made.
 	Conns int
 	// MaxConns bounds the connections of HTTP1, tunnels included; 0 means 10 000. Beyond it requests wait.
 	MaxConns int
@@ -25,9 +30,25 @@ type UpstreamConfig struct {
 	IdleTimeout time.Duration
 	// Traffic counts the connections and their bytes; may be nil.
 	Traffic *exchange.Traffic
-	// Closed, when set, is told that a connection ended, how old it was and why; nil means that it ended in order.
+	// Closed, when set, is told that a connection ended, how old it was and why; nil means that it ended in order. It must not block.
 	Closed func(age time.Duration, err error)
 }
+
+func (c UpstreamConfig) withDefaults() UpstreamConfig {
+	c.Conns = cmp.Or(c.Conns, 1)
+	c.MaxConns = cmp.Or(c.MaxConns, 10_000)
+	c.MaxWaiting = cmp.Or(c.MaxWaiting, 1_000)
+	if c.IdleTimeout == 0 {
+		c.IdleTimeout = 3 * time.Second
+		if c.Protocol != HTTP1 {
+			c.IdleTimeout = time.Minute
+		}
+	}
+	return c
+}
+
+// maxShared bounds the shared connections to one address.
+const maxShared = 16
 
 // DialError lets Dial say which fault its failure is.
 type DialError struct{ Fault exchange.Fault }
@@ -36,3 +57,250 @@ func (e *DialError) Error() string { return e.Fault.String() }
 
 // Unwrap returns the error behind the fault.
 func (e *DialError) Unwrap() error { return e.Fault.Err }
+
+// Upstream is one address that requests are given to, and the connections to it.
+type Upstream struct {
+	e       *Engine
+	cfg     UpstreamConfig
+	shared  []*h2Conn   // that take new streams
+	turn    int         // the shared connection that had the last stream
+	resting []*h1Client // idle, the latest last
+	open    int         // connections and dials
+	dialing int         // dials that are not for one tunnel
+	waiting flightList
+	closed  bool
+}
+
+// NewUpstream makes an upstream without any connection; the first request dials.
+func (e *Engine) NewUpstream(cfg UpstreamConfig) *Upstream {
+	return &Upstream{e: e, cfg: cfg.withDefaults()}
+}
+
+// Close lets the requests that were given to u finish and then closes its connections. Requests given later fail as Refused. It may
+// be called from a Handler's method and never blocks.
+func (u *Upstream) Close() { u.e.task(u.close) }
+
+func (u *Upstream) close() {
+	u.closed = true
+	for _, c := range slices.Clone(u.resting) {
+		c.drain()
+	}
+	for _, c := range slices.Clone(u.shared) {
+		c.drain()
+	}
+}
+
+// give finds a connection for the flight, or lets it wait for one.
+func (u *Upstream) give(fl *flight) {
+	switch {
+	case u.closed:
+		fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Refused, Reason: "endpoint_gone", Retryable: true})
+	case u.cfg.Protocol == HTTP1:
+		u.giveH1(fl)
+	case fl.tunnel && u.cfg.Protocol == Mux:
+		u.dial(fl) // a connection of its own: it may live for days and carry anything
+	default:
+		if c := u.pick(); c != nil {
+			fl.depart(c)
+			return
+		}
+		u.wait(fl)
+	}
+}
+
+func (u *Upstream) giveH1(fl *flight) {
+	for n := len(u.resting); n > 0; n = len(u.resting) {
+		c := u.resting[n-1]
+		u.resting[n-1] = nil
+		u.resting = u.resting[:n-1]
+		if !c.l.closed {
+			fl.depart(c)
+			return
+		}
+	}
+	u.wait(fl)
+}
+
+// pick returns the next shared connection that can take a stream.
+func (u *Upstream) pick() *h2Conn {
+	if len(u.shared) < u.cfg.Conns && len(u.shared)+u.dialing < u.cfg.Conns && len(u.shared) > 0 {
+		u.dial(nil)
+	}
+	for range u.shared {
+		u.turn++
+		if c := u.shared[u.turn%len(u.shared)]; c.takes() {
+			return c
+		}
+	}
+	return nil
+}
+
+// wait queues the flight and sees to it that enough connections are on their way.
+func (u *Upstream) wait(fl *flight) {
+	if u.waiting.len >= u.cfg.MaxWaiting {
+		fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Overloaded, Reason: "waiting"})
+		return
+	}
+	u.waiting.push(fl)
+	fl.waiting = u
+	u.dialEnough()
+}
+
+func (u *Upstream) dialEnough() {
+	if u.cfg.Protocol != HTTP1 {
+		if u.dialing == 0 && u.waiting.len > 0 && u.open < maxShared {
+			u.dial(nil)
+		}
+		return
+	}
+	for u.dialing < u.waiting.len && u.open < u.cfg.MaxConns {
+		u.dial(nil)
+	}
+}
+
+// dial makes a connection, for one flight alone if own is not nil.
+func (u *Upstream) dial(own *flight) {
+	if u.e.stopped {
+		return
+	}
+	u.open++
+	if own == nil {
+		u.dialing++
+	} else {
+		own.waiting = u
+	}
+	u.e.wg.Add(1)
+	var ticket int64
+	if own != nil {
+		ticket = own.serial
+	}
+	go u.connect(own, ticket)
+}
+
+// connect is the goroutine of a connection: it dials and then reads.
+func (u *Upstream) connect(own *flight, ticket int64) {
+	e := u.e
+	defer e.wg.Done()
+	conn, err := u.cfg.Dial(e.ctx)
+	e.begin()
+	if own != nil && !own.holds(ticket, u) {
+		// It gave up meanwhile, and its memory may serve another exchange.
+		if err == nil {
+			_ = conn.Close()
+		}
+		u.open--
+		e.settle()
+		return
+	}
+	if own == nil {
+		u.dialing--
+	}
+	if err != nil {
+		u.open--
+		u.refused(own, dialFault(err))
+		e.settle()
+		return
+	}
+	l := newLink(e, sock.New(conn, nil), u.cfg.Traffic)
+	l.onClose = func(err error) {
+		u.open--
+		u.dialEnough()
+		if u.cfg.Closed != nil {
+			u.cfg.Closed(time.Since(l.born), err)
+		}
+	}
+	u.arrive(l, own)
+	e.settle()
+	_ = l.serve(false)
+}
+
+func (u *Upstream) arrive(l *link, own *flight) {
+	if u.cfg.Protocol == HTTP1 {
+		c := newH1Client(l, u)
+		l.proto = c
+		u.rest(c)
+		return
+	}
+	c := newH2Conn(l, u.cfg.Protocol == Mux, u)
+	l.proto = c
+	if own != nil {
+		c.private = true
+		own.waiting = nil
+		own.depart(c)
+		return
+	}
+	u.shared = append(u.shared, c)
+	u.serveWaiting()
+}
+
+// refused is told that a dial failed. A shared connection was for everyone who waits, another for the one who waits longest.
+func (u *Upstream) refused(own *flight, f exchange.Fault) {
+	if own != nil {
+		own.waiting = nil
+		own.fault(f)
+		return
+	}
+	n := 1
+	if u.cfg.Protocol != HTTP1 {
+		n = u.waiting.len
+	}
+	for ; n > 0 && u.waiting.first != nil; n-- {
+		fl := u.waiting.first
+		fl.unlist()
+		fl.fault(f)
+	}
+}
+
+func dialFault(err error) exchange.Fault {
+	var d *DialError
+	if errors.As(err, &d) {
+		return d.Fault
+	}
+	f := exchange.Fault{Side: exchange.Upstream, Kind: exchange.DialRefused, Retryable: true, Err: err}
+	var timeout interface{ Timeout() bool }
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		f.Kind = exchange.DialTimeout
+	}
+	return f
+}
+
+// rest takes an HTTP/1 connection that is free.
+func (u *Upstream) rest(c *h1Client) {
+	if fl := u.waiting.first; fl != nil {
+		fl.depart(c)
+		return
+	}
+	if u.closed {
+		c.l.close(nil)
+		return
+	}
+	u.resting = append(u.resting, c)
+	u.e.wheel.set(&c.l.timer, u.e.now.Add(u.cfg.IdleTimeout))
+}
+
+// lost is told that an HTTP/1 connection is closed.
+func (u *Upstream) lost(c *h1Client) {
+	if i := slices.Index(u.resting, c); i >= 0 {
+		u.resting = slices.Delete(u.resting, i, i+1)
+	}
+}
+
+// serveWaiting gives streams to those who wait for one.
+func (u *Upstream) serveWaiting() {
+	for u.waiting.first != nil {
+		c := u.pick()
+		if c == nil {
+			u.dialEnough()
+			return
+		}
+		u.waiting.first.depart(c)
+	}
+}
+
+// withdraw takes a shared connection out of the choice.
+func (u *Upstream) withdraw(c *h2Conn) {
+	if i := slices.Index(u.shared, c); i >= 0 {
+		u.shared = slices.Delete(u.shared, i, i+1)
+	}
+	u.dialEnough()
+}

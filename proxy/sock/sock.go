@@ -120,8 +120,24 @@ func (c *Conn) CloseWrite() error {
 	return c.nc.Close()
 }
 
-// Close closes the connection at once. A Pump or Send that is running returns an error.
+// Close closes the connection at once. A Pump or Send that is running returns an error; Close waits for it, and must therefore not be
+// called by a Receiver.
 func (c *Conn) Close() error { return c.nc.Close() }
+
+// Abort ends the connection in both directions and never waits: Pump and Send return, and then Close must free the descriptor. With
+// reset the peer is told by a TCP reset, which destroys what it has not read, else by FIN.
+func (c *Conn) Abort(reset bool) {
+	if c.rc == nil {
+		_ = c.nc.Close()
+		return
+	}
+	if t, ok := c.nc.(*net.TCPConn); ok && reset {
+		_ = t.SetLinger(0)
+		_ = c.nc.SetDeadline(time.Unix(1, 0))
+		return
+	}
+	shutdown(c.rc)
+}
 
 // LocalAddr implements net.Conn.
 func (c *Conn) LocalAddr() net.Addr { return c.nc.LocalAddr() }

@@ -18,6 +18,11 @@ func enableInq(rc syscall.RawConn) bool {
 	return err == nil && serr == nil
 }
 
+// shutdown wakes whoever reads or writes, too. An error means that the connection has ended already.
+func shutdown(rc syscall.RawConn) {
+	_ = rc.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) })
+}
+
 type recvState struct {
 	msg unix.Msghdr
 	iov unix.Iovec

@@ -1,0 +1,44 @@
+package forward
+
+import "time"
+
+// budget is a token bucket against peers that make us work for nothing. What a peer achieves fills it too, so that a busy honest one
+// never runs out.
+type budget struct {
+	burst, rate float64 // tokens at most; tokens a second
+	used        float64
+	at          time.Time
+}
+
+// spend takes a token and reports whether there was one.
+func (b *budget) spend(now time.Time) bool {
+	if !b.at.IsZero() {
+		b.used = max(0, b.used-now.Sub(b.at).Seconds()*b.rate)
+	}
+	b.at = now
+	b.used++
+	return b.used <= b.burst
+}
+
+// refund gives a token back.
+func (b *budget) refund() { b.used = max(0, b.used-1) }
+
+// recent remembers the streams that were reset last: frames of theirs may still arrive.
+type recent struct {
+	ids [256]uint32
+	at  uint8
+}
+
+func (r *recent) add(id uint32) {
+	r.ids[r.at] = id
+	r.at++
+}
+
+func (r *recent) has(id uint32) bool {
+	for _, known := range r.ids {
+		if known == id {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,350 @@
+package forward
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/exchange"
+	"github.com/tulle-mesh/tulle/proxy/h2"
+	"github.com/tulle-mesh/tulle/proxy/message"
+)
+
+// downstream is the connection that a request came on.
+type downstream interface {
+	sink
+	// interim forwards a 1xx response.
+	interim(fl *flight, h *message.Head)
+	// answer begins the response: x.Response goes out, fl.resp follows.
+	answer(fl *flight)
+	// leave parts with a flight that has ended; if the response is not complete, the client must see that.
+	leave(fl *flight)
+}
+
+// upstream is the connection that a request goes out on.
+type upstream interface {
+	// request begins the request: x.Request goes out, fl.req follows.
+	request(fl *flight)
+	// leave parts with a flight; if the exchange is not complete, the server must see that.
+	leave(fl *flight)
+}
+
+// maxAttempts bounds how often Handler.Again may choose again.
+const maxAttempts = 16
+
+// flight is an exchange on its way. It is in exactly one place: parked, waiting for a connection of an upstream, or on one.
+type flight struct {
+	x    exchange.Exchange
+	e    *Engine
+	down downstream
+	up   upstream // nil while it is on no connection
+
+	req, resp flow
+	ds, us    stream       // its streams, where the links speak HTTP/2
+	length    int64        // the request's content length; -1 unknown
+	trailers  message.Head // of the request
+	code      h2.Code      // that the server reset the stream with
+
+	tunnel   bool // asks for a tunnel: CONNECT or Upgrade
+	open     bool // is one
+	answered bool // the final response's head went downstream
+	ended    bool
+	seen     bool // by the handler
+
+	list       *flightList // that it is in
+	next, prev *flight
+	waiting    *Upstream // that it waits for
+	serial     int64     // changes when the memory serves another exchange
+	parkUntil  time.Time
+	moved      time.Time // when a body byte moved last
+	timer      timer
+}
+
+// flightList is a queue of flights.
+type flightList struct {
+	first, last *flight
+	len         int
+}
+
+func (q *flightList) push(fl *flight) {
+	fl.list, fl.prev, fl.next = q, q.last, nil
+	if q.last != nil {
+		q.last.next = fl
+	} else {
+		q.first = fl
+	}
+	q.last = fl
+	q.len++
+}
+
+func (fl *flight) unlist() {
+	q := fl.list
+	if q == nil {
+		return
+	}
+	if fl.prev != nil {
+		fl.prev.next = fl.next
+	} else {
+		q.first = fl.next
+	}
+	if fl.next != nil {
+		fl.next.prev = fl.prev
+	} else {
+		q.last = fl.prev
+	}
+	fl.list, fl.prev, fl.next, fl.waiting = nil, nil, nil, nil
+	q.len--
+}
+
+func (e *Engine) newFlight(d downstream, rec *exchange.Conn) *flight {
+	var fl *flight
+	if n := len(e.free); n > 0 {
+		fl = e.free[n-1]
+		e.free[n-1] = nil
+		e.free = e.free[:n-1]
+	} else {
+		fl = &flight{e: e}
+		fl.req.fl, fl.resp.fl = fl, fl
+		fl.timer.fire = fl.expired
+	}
+	e.inFlight++
+	fl.down, fl.length = d, -1
+	fl.x.Conn, fl.x.Begun, fl.moved = rec, e.now, e.now
+	fl.resp.to = d
+	return fl
+}
+
+func (fl *flight) reset() {
+	fl.x.Reset()
+	fl.req.reset()
+	fl.resp.reset()
+	fl.trailers.Reset()
+	*fl = flight{e: fl.e, x: fl.x, req: fl.req, resp: fl.resp, trailers: fl.trailers, serial: fl.serial + 1, timer: timer{fire: fl.timer.fire}}
+}
+
+// start asks the handler where the request goes. The head is complete; the body may follow.
+func (fl *flight) start() {
+	if fl.e.inFlight > fl.e.cfg.MaxExchanges {
+		fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Overloaded, Reason: "exchanges"})
+		return
+	}
+	fl.seen = true
+	fl.act(fl.e.handler.Route(&fl.x))
+	if !fl.ended {
+		fl.arm()
+	}
+}
+
+func (fl *flight) act(v Verdict) {
+	switch {
+	case v.upstream != nil:
+		fl.x.Attempts++
+		fl.x.Sent = fl.e.now
+		v.upstream.give(fl)
+	case v.park:
+		fl.park()
+	default:
+		fl.reply(v.body)
+	}
+}
+
+func (fl *flight) park() {
+	if fl.e.parked.len >= fl.e.cfg.MaxParked {
+		fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Overloaded, Reason: "parked"})
+		return
+	}
+	if fl.parkUntil.IsZero() {
+		fl.parkUntil = fl.e.now.Add(fl.e.cfg.ParkTimeout)
+	}
+	fl.e.parked.push(fl)
+	fl.arm()
+}
+
+// unpark asks again about everything that is parked.
+func (e *Engine) unpark() {
+	for n := e.parked.len; n > 0 && e.parked.first != nil; n-- {
+		fl := e.parked.first
+		fl.unlist()
+		fl.act(e.handler.Route(&fl.x))
+	}
+}
+
+// holds lets a dial find out whether the flight that it is for still waits for it.
+func (fl *flight) holds(ticket int64, u *Upstream) bool {
+	return fl.serial == ticket && fl.waiting == u && fl.list == nil && !fl.ended
+}
+
+// depart says that the flight is on a connection: its request goes out there.
+func (fl *flight) depart(up upstream) {
+	fl.unlist()
+	fl.up = up
+	up.request(fl)
+}
+
+// fault ends an attempt, and the flight unless the handler knows a way on. The connection that caused it has parted already or is
+// told to.
+func (fl *flight) fault(f exchange.Fault) {
+	if fl.ended {
+		return
+	}
+	fl.part()
+	if fl.answered {
+		fl.abandon(f)
+		return
+	}
+	f.Retryable = f.Retryable && fl.req.moved == 0 && fl.x.Attempts < maxAttempts
+	fl.x.Fault = f
+	fl.req.to, fl.req.sentEnd = nil, false
+	fl.x.Response.Reset()
+	fl.x.Trailers.Reset()
+	fl.resp.reset()
+	fl.resp.to = fl.down
+	fl.seen = true
+	v := fl.e.handler.Again(&fl.x, f)
+	if v.upstream == nil && !v.park {
+		fl.reply(v.body)
+		return
+	}
+	if !f.Retryable {
+		fl.x.Response.Reset()
+		fl.x.Response.Status = 502
+		fl.reply(nil)
+		return
+	}
+	fl.x.Fault = exchange.Fault{}
+	fl.act(v)
+}
+
+// part leaves the upstream side, wherever the flight is there.
+func (fl *flight) part() {
+	fl.unlist()
+	fl.waiting = nil
+	if up := fl.up; up != nil {
+		fl.up = nil
+		up.leave(fl)
+	}
+}
+
+// abandon ends a flight that cannot be answered any more.
+func (fl *flight) abandon(f exchange.Fault) {
+	if !fl.ended {
+		fl.x.Fault = f
+		fl.finish()
+	}
+}
+
+// reply answers with x.Response and body.
+func (fl *flight) reply(body []byte) {
+	fl.part()
+	r := &fl.x.Response
+	r.Del("content-length")
+	r.Del("transfer-encoding")
+	if len(body) > 0 {
+		r.Set("content-length", strconv.Itoa(len(body)))
+		if string(fl.x.Request.Method()) == "HEAD" {
+			body = nil
+		}
+	}
+	fl.resp.ended = len(body) == 0
+	fl.answer()
+	if len(body) > 0 && !fl.ended {
+		fl.resp.write(body, true)
+	}
+}
+
+// respond forwards the final response of an upstream, whose head is in x.Response.
+func (fl *flight) respond() {
+	fl.e.handler.Response(&fl.x)
+	fl.answer()
+}
+
+func (fl *flight) answer() {
+	fl.answered = true
+	fl.x.Answered = fl.e.now
+	if fl.tunnel && !fl.opens() {
+		fl.tunnel = false
+		fl.req.write(nil, true) // the server refused the tunnel: the request is over
+	}
+	if !fl.ended {
+		fl.open = fl.tunnel
+		fl.down.answer(fl)
+	}
+}
+
+// opens reports whether the response makes a tunnel of the exchange.
+func (fl *flight) opens() bool {
+	s := fl.x.Response.Status
+	if len(fl.x.Request.Part(message.Protocol)) > 0 {
+		return s == 101
+	}
+	return s >= 200 && s < 300 && fl.up != nil
+}
+
+// flowEnded is told when a link has the end of a body. The exchange ends with its response; a tunnel with both directions.
+func (fl *flight) flowEnded(f *flow) {
+	switch {
+	case fl.open && !(fl.req.sentEnd && fl.resp.sentEnd):
+	case f == &fl.resp || fl.open:
+		fl.finish()
+	}
+}
+
+// finish ends the flight, exactly once.
+func (fl *flight) finish() {
+	if fl.ended {
+		return
+	}
+	fl.ended = true
+	fl.e.wheel.cancel(&fl.timer)
+	fl.part()
+	fl.x.RequestBytes, fl.x.ResponseBytes, fl.x.Ended = fl.req.moved, fl.resp.moved, fl.e.now
+	fl.down.leave(fl)
+	if fl.seen {
+		fl.e.handler.End(&fl.x)
+	} else {
+		fl.e.cfg.Report(fl.x.Conn, fl.x.Fault)
+	}
+	fl.e.inFlight--
+	fl.e.retired = append(fl.e.retired, fl)
+}
+
+// arm sets the timer to the earliest of the flight's deadlines.
+func (fl *flight) arm() {
+	var at time.Time
+	earliest := func(from time.Time, d time.Duration) {
+		if t := from.Add(d); d > 0 && (at.IsZero() || t.Before(at)) {
+			at = t
+		}
+	}
+	if fl.list == &fl.e.parked {
+		at = fl.parkUntil
+	}
+	if !fl.answered {
+		earliest(fl.x.Begun, fl.x.AnswerTimeout)
+	}
+	earliest(fl.x.Begun, fl.x.TotalTimeout)
+	earliest(fl.moved, fl.x.IdleTimeout)
+	if !at.IsZero() {
+		fl.e.wheel.set(&fl.timer, at)
+	}
+}
+
+// expired is the timer's callback.
+func (fl *flight) expired() {
+	now := fl.e.now
+	passed := func(from time.Time, d time.Duration) bool { return d > 0 && !now.Before(from.Add(d)) }
+	timeout := func(reason string) {
+		fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Timeout, Reason: reason})
+	}
+	switch {
+	case fl.list == &fl.e.parked && !now.Before(fl.parkUntil):
+		fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.NoEndpoint, Reason: "fail_fast"})
+	case !fl.answered && passed(fl.x.Begun, fl.x.AnswerTimeout):
+		timeout("answer")
+	case passed(fl.x.Begun, fl.x.TotalTimeout):
+		timeout("total")
+	case passed(fl.moved, fl.x.IdleTimeout):
+		timeout("idle")
+	default:
+		fl.arm()
+	}
+}

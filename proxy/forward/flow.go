@@ -1,0 +1,83 @@
+package forward
+
+import "github.com/tulle-mesh/tulle/proxy/message"
+
+// A sink writes a body to a link.
+type sink interface {
+	// push writes p behind what waits in f.q, and then f's end if the source has ended. What the link does not take stays in f.q.
+	push(f *flow, p []byte)
+}
+
+// A source reads a body from a link.
+type source interface {
+	// consumed says that n bytes of f went to the destination's link: as many more may come.
+	consumed(f *flow, n int)
+}
+
+// flow is the body of one message on its way from one link to another. Bytes that cannot go on at once wait in q; the source stops
+// when too many do, because it is told of consumed bytes only.
+type flow struct {
+	fl       *flight
+	from     source // nil for a reply
+	to       sink   // nil while the request has no connection yet
+	q        queue
+	trailers *message.Head // set before ended, if the message has a trailer section
+	total    int64         // bytes that the source gave
+	moved    int64         // bytes that went to the destination's link
+	ended    bool          // the source gave everything
+	sentEnd  bool          // the destination's link has the end
+}
+
+// flowLimit is how many bytes of an HTTP/1 body wait in a flow before its source stops reading.
+const flowLimit = 64 << 10
+
+// write takes bytes from the source; last says that there are no more.
+func (f *flow) write(p []byte, last bool) {
+	f.total += int64(len(p))
+	f.ended = f.ended || last
+	f.fl.moved = f.fl.e.now
+	if f.to == nil {
+		f.hold(p)
+		return
+	}
+	f.to.push(f, p)
+}
+
+// hold keeps bytes that the sink has no room for.
+func (f *flow) hold(p []byte) {
+	if len(p) > 0 {
+		f.q.append(p)
+		f.fl.e.queued += len(p)
+	}
+}
+
+// unhold removes n bytes from the queue.
+func (f *flow) unhold(n int) {
+	f.q.skip(n)
+	f.fl.e.queued -= n
+}
+
+// went notes that n bytes went to the destination's link.
+func (f *flow) went(n int) {
+	f.moved += int64(n)
+	if f.from != nil && n > 0 {
+		f.from.consumed(f, n)
+	}
+}
+
+// end notes that the sink wrote the end.
+func (f *flow) end() {
+	f.sentEnd = true
+	f.fl.flowEnded(f)
+}
+
+// empty says that nothing was given and nothing will be: the message ends with its head.
+func (f *flow) empty() bool { return f.ended && f.total == 0 && f.trailers == nil }
+
+func (f *flow) reset() {
+	if f.q.size > 0 {
+		f.fl.e.queued -= f.q.size
+	}
+	f.q.clear()
+	*f = flow{fl: f.fl, q: queue{chunks: f.q.chunks[:0]}}
+}

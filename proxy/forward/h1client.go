@@ -1,0 +1,246 @@
+package forward
+
+import (
+	"errors"
+	"io"
+
+	"github.com/tulle-mesh/tulle/proxy/exchange"
+	"github.com/tulle-mesh/tulle/proxy/h1"
+	"github.com/tulle-mesh/tulle/proxy/message"
+)
+
+// h1Client is the client's end of an HTTP/1 connection: one request at a time, then it waits in its upstream's idle list.
+type h1Client struct {
+	l     *link
+	u     *Upstream
+	in    h1Reader
+	out   h1Writer
+	state h1State
+	cur   *flight
+	uses  int  // requests that it carried
+	keep  bool // the connection survives the current response
+	heard bool // the server answered something to the current request
+}
+
+func newH1Client(l *link, u *Upstream) *h1Client {
+	c := &h1Client{l: l, u: u}
+	c.out.l = l
+	l.timer.fire = func() { l.close(nil) }
+	return c
+}
+
+func (c *h1Client) request(fl *flight) {
+	c.cur, c.keep, c.heard, c.state = fl, false, false, h1Head
+	c.uses++
+	c.l.e.wheel.cancel(&c.l.timer)
+	h := &fl.x.Request
+	f := c.framing(fl)
+	c.l.out.grew(h1.AppendRequest(c.l.out.tail(h.Size()+128), h, f))
+	c.l.markDirty()
+	c.out.begin(&fl.req, f.Coding)
+	fl.req.to = c
+	fl.resp.from = c
+	c.out.push(&fl.req, nil)
+}
+
+// framing chooses how the request's body is delimited. An HTTP/1.0 request is restored as one, unless its length is not known.
+func (c *h1Client) framing(fl *flight) h1.Framing {
+	h := &fl.x.Request
+	switch {
+	case fl.tunnel:
+		return h1.Framing{Coding: h1.Tunnel}
+	case fl.req.empty():
+		if h.Version == message.HTTP2 && fl.length < 0 && expectsBody(h.Method()) {
+			h.Set("content-length", "0") // RFC 9110 §8.6
+		}
+		return h1.Framing{}
+	case fl.length >= 0:
+		return h1.Framing{Coding: h1.Length, Length: fl.length}
+	}
+	if h.Version == message.HTTP10 {
+		h.Version = message.HTTP11
+	}
+	return h1.Framing{Coding: h1.Chunked}
+}
+
+func expectsBody(method []byte) bool {
+	switch string(method) {
+	case "POST", "PUT", "PATCH":
+		return true
+	}
+	return false
+}
+
+func (c *h1Client) push(f *flow, p []byte) { c.out.push(f, p) }
+
+func (c *h1Client) drained() { c.out.drained() }
+
+// consumed implements source.
+func (c *h1Client) consumed(f *flow, _ int) {
+	if f.q.size < flowLimit/2 {
+		c.l.unpause()
+	}
+}
+
+func (c *h1Client) receive(in []byte) (n int, err error) {
+	for n < len(in) && !c.l.closed {
+		if c.cur == nil {
+			c.l.close(errUnsolicited)
+			return len(in), nil
+		}
+		var used int
+		switch c.state {
+		case h1Head:
+			used, err = c.head(in[n:])
+		case h1Tunnel:
+			used = len(in) - n
+			c.cur.resp.write(in[n:], false)
+		default:
+			used, err = c.body(in[n:])
+		}
+		if err != nil {
+			c.fail(exchange.Fault{Side: exchange.Upstream, Kind: exchange.BadResponse, Reason: reasonOf(err), Err: err})
+			return len(in), nil
+		}
+		n += used
+		if c.cur != nil && c.cur.resp.q.size >= flowLimit {
+			return n, c.l.pause()
+		}
+		if used == 0 {
+			break
+		}
+	}
+	return n, nil
+}
+
+var errUnsolicited = errors.New("forward: response without a request")
+
+func reasonOf(err error) string {
+	var syntax *h1.Error
+	if errors.As(err, &syntax) {
+		return syntax.Reason
+	}
+	return ""
+}
+
+func (c *h1Client) head(in []byte) (used int, err error) {
+	fl := c.cur
+	max := c.l.e.cfg.MaxHeadBytes
+	end, err := c.in.scan.Scan(in, max)
+	if err != nil || end == 0 {
+		return 0, err
+	}
+	h := &fl.x.Response
+	h.Reset()
+	f, err := h1.ParseResponse(in[:end], h, fl.x.Request.Method(), fl.tunnel && len(fl.x.Request.Part(message.Protocol)) > 0)
+	if err == nil && h.Size() > max {
+		err = h1.ErrHeadTooLarge
+	}
+	if err != nil {
+		return 0, err
+	}
+	c.heard = true
+	if h.Status < 200 && h.Status != 101 {
+		fl.down.interim(fl, h)
+		h.Reset()
+		return end, nil
+	}
+	h.Del(upgraded)
+	c.in.begin(f)
+	c.keep = !f.Close
+	c.state = h1Body
+	switch f.Coding {
+	case h1.Tunnel:
+		c.state, c.keep = h1Tunnel, false
+	case h1.NoBody:
+		fl.resp.ended = true
+	}
+	fl.respond()
+	return end, nil
+}
+
+func (c *h1Client) body(in []byte) (used int, err error) {
+	fl := c.cur
+	data, used, last, err := c.in.next(in, &fl.x.Trailers, c.l.e.cfg.MaxHeadBytes)
+	if err != nil {
+		return used, err
+	}
+	if last && fl.x.Trailers.Len() > 0 {
+		fl.resp.trailers = &fl.x.Trailers
+	}
+	if len(data) > 0 || last {
+		fl.resp.write(data, last)
+	}
+	return used, nil
+}
+
+// fail closes the connection for a fault of the current exchange.
+func (c *h1Client) fail(f exchange.Fault) {
+	fl := c.cur
+	c.cur = nil
+	c.l.close(f.Err)
+	if fl != nil {
+		fl.up = nil
+		fl.fault(f)
+	}
+}
+
+func (c *h1Client) leave(fl *flight) {
+	c.cur, c.out.f = nil, nil
+	if !c.l.closed && c.keep && fl.resp.ended && fl.req.sentEnd && !fl.open {
+		c.l.unpause()
+		c.u.rest(c)
+		return
+	}
+	c.l.close(nil)
+}
+
+func (c *h1Client) ended(err error) {
+	fl := c.cur
+	if !c.l.closed {
+		switch {
+		case fl != nil && c.state == h1Tunnel:
+			fl.resp.write(nil, true)
+			return
+		case fl != nil && c.state == h1Body && c.in.coding == h1.UntilClose:
+			fl.resp.write(nil, true)
+		}
+		if c.cur != nil && fl.resp.ended {
+			c.keep = false // the client has yet to take the rest of the response
+			return
+		}
+		c.l.close(err)
+		return
+	}
+	c.u.lost(c)
+	if fl == nil {
+		return
+	}
+	c.cur, fl.up = nil, nil
+	f := exchange.Fault{Side: exchange.Upstream, Kind: exchange.Lost, Err: err, Retryable: c.untouched(fl)}
+	if err == nil || errors.Is(err, io.EOF) {
+		f.Err = io.ErrUnexpectedEOF
+	}
+	fl.fault(f)
+}
+
+// untouched reports whether the request may be sent again although it was sent: the connection had been idle, the server said nothing
+// to it, and the method is safe to repeat (RFC 9112 §9.3.1, RFC 9110 §9.2.2).
+func (c *h1Client) untouched(fl *flight) bool {
+	if c.heard || c.uses < 2 || !fl.req.empty() {
+		return false
+	}
+	switch string(fl.x.Request.Method()) {
+	case "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE":
+		return true
+	}
+	return false
+}
+
+func (c *h1Client) drain() {
+	if c.cur == nil {
+		c.l.close(nil)
+	} else {
+		c.keep = false
+	}
+}

@@ -1,0 +1,122 @@
+package forward
+
+import (
+	"io"
+
+	"github.com/tulle-mesh/tulle/proxy/h1"
+	"github.com/tulle-mesh/tulle/proxy/message"
+)
+
+// h1Reader reads the body of one HTTP/1 message after the other.
+type h1Reader struct {
+	scan   h1.Scanner
+	chunks h1.Chunks
+	coding h1.Coding
+	left   int64
+}
+
+func (r *h1Reader) begin(f h1.Framing) {
+	r.coding, r.left, r.chunks = f.Coding, f.Length, h1.Chunks{}
+}
+
+// next reads body bytes from in: data for the flow, how much of in it used, and whether the body is over. t takes the trailers.
+func (r *h1Reader) next(in []byte, t *message.Head, max int) (data []byte, used int, last bool, err error) {
+	switch r.coding {
+	case h1.NoBody:
+		return nil, 0, true, nil
+	case h1.Length:
+		n := int(min(r.left, int64(len(in))))
+		r.left -= int64(n)
+		return in[:n], n, r.left == 0, nil
+	case h1.Chunked:
+		data, used, trailers, err := r.chunks.Next(in)
+		if err != nil || !trailers {
+			return data, used, false, err
+		}
+		end, err := r.scan.Scan(in[used:], max)
+		if err != nil || end == 0 {
+			return nil, used, false, err
+		}
+		return nil, used + end, true, h1.ParseTrailers(in[used:used+end], t)
+	default:
+		return in, len(in), false, nil
+	}
+}
+
+// h1Writer writes the body of one HTTP/1 message after the other. It is the sink of both ends of an HTTP/1 connection.
+type h1Writer struct {
+	l      *link
+	coding h1.Coding
+	f      *flow // that is being written
+	queued bool  // f.q holds bytes that wait for room
+}
+
+func (w *h1Writer) begin(f *flow, c h1.Coding) { w.f, w.coding, w.queued = f, c, false }
+
+// push implements sink.
+func (w *h1Writer) push(f *flow, p []byte) {
+	if f != w.f || f.sentEnd {
+		return
+	}
+	w.drain()
+	if w.f != f {
+		return
+	}
+	if f.q.size == 0 && len(p) > 0 && w.l.room() > 0 {
+		w.write(p)
+		f.went(len(p))
+	} else {
+		f.hold(p)
+	}
+	w.end()
+}
+
+// drain writes what waits in the flow's queue, as far as the link has room.
+func (w *h1Writer) drain() {
+	for f := w.f; f != nil && f.q.size > 0 && w.l.room() > 0; {
+		p := f.q.peek(w.l.room())
+		w.write(p)
+		f.unhold(len(p))
+		f.went(len(p))
+		f = w.f
+	}
+}
+
+// drained is drain, and the end after it.
+func (w *h1Writer) drained() {
+	w.drain()
+	w.end()
+}
+
+func (w *h1Writer) end() {
+	f := w.f
+	if f == nil || !f.ended || f.q.size > 0 {
+		return
+	}
+	w.f = nil
+	switch w.coding {
+	case h1.Chunked:
+		w.l.out.grew(h1.AppendLastChunk(w.l.out.tail(256), f.trailers))
+		w.l.markDirty()
+	case h1.Tunnel:
+		w.l.closeWrite()
+	}
+	f.end()
+}
+
+func (w *h1Writer) write(p []byte) {
+	out := &w.l.out
+	switch w.coding {
+	case h1.NoBody: // a response to HEAD, 204, 304: there is no place for what the server sent
+		return
+	case h1.Chunked:
+		out.grew(h1.AppendChunkSize(out.tail(32), len(p)))
+		out.append(p)
+		out.append([]byte("\r\n"))
+	default:
+		out.append(p)
+	}
+	w.l.markDirty()
+}
+
+var errTruncated = io.ErrUnexpectedEOF

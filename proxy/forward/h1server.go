@@ -1,0 +1,341 @@
+package forward
+
+import (
+	"errors"
+	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/exchange"
+	"github.com/tulle-mesh/tulle/proxy/h1"
+	"github.com/tulle-mesh/tulle/proxy/message"
+)
+
+// h1Server is the server's end of an HTTP/1 connection: one request at a time, pipelined ones wait in the socket.
+type h1Server struct {
+	l     *link
+	in    h1Reader
+	out   h1Writer
+	state h1State
+	cur   *flight
+	// last says that the connection ends after the current request: the client or a drain wants it, or the request was broken.
+	last      bool
+	halfGone  bool // the client sent FIN
+	discarded int  // body bytes of requests that were answered early
+}
+
+type h1State uint8
+
+const (
+	h1Head   h1State = iota // between requests, or inside a head
+	h1Body                  // inside a request's body
+	h1Wait                  // the request is complete, the response is not
+	h1Tunnel                // bytes go through
+	h1Linger                // nothing more will be sent; read until the client has read everything (RFC 9112 §9.6)
+)
+
+const (
+	lingerTime = time.Second
+	// maxDiscard is how much of an unwanted request body is read for the sake of keeping the connection.
+	maxDiscard = 256 << 10
+)
+
+func newH1Server(l *link) *h1Server {
+	s := &h1Server{l: l}
+	s.out.l = l
+	l.timer.fire = s.expired
+	return s
+}
+
+func (s *h1Server) receive(in []byte) (n int, err error) {
+	for n < len(in) && !s.l.closed {
+		var used int
+		switch s.state {
+		case h1Head:
+			used = s.head(in[n:])
+		case h1Body:
+			used = s.body(in[n:])
+		case h1Wait: // a pipelined request waits for its turn
+			return n, s.l.pause()
+		case h1Tunnel:
+			used = len(in) - n
+			s.cur.req.write(in[n:], false)
+		case h1Linger:
+			return len(in), nil
+		}
+		n += used
+		if s.cur != nil && s.cur.req.q.size >= flowLimit { // the body waits for the server
+			return n, s.l.pause()
+		}
+		if used == 0 && s.state != h1Wait {
+			break
+		}
+	}
+	return n, nil
+}
+
+// head reads a request's head, if it is complete.
+func (s *h1Server) head(in []byte) (used int) {
+	if !s.in.scan.Pending() {
+		for len(in) >= used+2 && in[used] == '\r' && in[used+1] == '\n' { // RFC 9112 §2.2: ignore empty lines before the request
+			used += 2
+		}
+		in = in[used:]
+	}
+	e := s.l.e
+	end, err := s.in.scan.Scan(in, e.cfg.MaxHeadBytes)
+	if err == nil && end == 0 {
+		if len(in) > 0 && s.l.timer.at == 0 {
+			e.wheel.set(&s.l.timer, e.now.Add(e.cfg.HeadTimeout))
+		}
+		return used
+	}
+	e.wheel.cancel(&s.l.timer)
+	fl := e.newFlight(s, s.l.rec)
+	s.cur = fl
+	var f h1.Framing
+	if err == nil {
+		f, err = h1.ParseRequest(in[:end], &fl.x.Request)
+	}
+	if err == nil && fl.x.Request.Size() > e.cfg.MaxHeadBytes {
+		err = h1.ErrHeadTooLarge
+	}
+	if err != nil {
+		s.refuse(err)
+		return used + end
+	}
+	fl.x.Request.Del(origProto)
+	s.last = f.Close
+	s.begin(fl, f)
+	return used + end
+}
+
+// begin starts a request with a valid head.
+func (s *h1Server) begin(fl *flight, f h1.Framing) {
+	fl.req.from = s
+	s.in.begin(f)
+	switch f.Coding {
+	case h1.NoBody:
+		s.state, fl.req.ended = h1Wait, true
+	case h1.Tunnel:
+		if r := &fl.x.Request; string(r.Method()) != "CONNECT" && string(r.Method()) != "GET" {
+			r.Place(message.Protocol, message.Span{}) // an upgrade that no proxy knows how to carry: it may be ignored
+			s.state, fl.req.ended = h1Wait, true
+			break
+		}
+		s.state, fl.tunnel = h1Wait, true
+	case h1.Length:
+		fl.length = f.Length
+		s.state = h1Body
+	default:
+		s.state = h1Body
+	}
+	fl.start()
+}
+
+// refuse answers a request that cannot be understood. Where it ends is not known either: the connection ends with the answer.
+func (s *h1Server) refuse(err error) {
+	f := exchange.Fault{Side: exchange.Downstream, Kind: exchange.Malformed, Err: err}
+	var syntax *h1.Error
+	if errors.As(err, &syntax) {
+		f.Reason = syntax.Reason
+		switch syntax.Class {
+		case h1.TooLarge:
+			f.Kind = exchange.HeadTooLarge
+		case h1.Unsupported:
+			f.Kind = exchange.Unsupported
+		}
+	}
+	s.state, s.last = h1Linger, true
+	s.cur.req.ended = true
+	s.cur.fault(f)
+}
+
+func (s *h1Server) body(in []byte) (used int) {
+	fl := s.cur
+	trailers := &s.l.e.scratch
+	if fl != nil {
+		trailers = &fl.trailers
+	}
+	trailers.Reset()
+	data, used, last, err := s.in.next(in, trailers, s.l.e.cfg.MaxHeadBytes)
+	if fl == nil {
+		s.discard(used, last, err)
+		return used
+	}
+	if err != nil {
+		if fl.answered {
+			fl.abandon(exchange.Fault{Side: exchange.Downstream, Kind: exchange.Malformed, Err: err})
+			s.l.close(err)
+			return used
+		}
+		s.refuse(err)
+		return used
+	}
+	if last {
+		s.state = h1Wait
+		if trailers.Len() > 0 {
+			fl.req.trailers = trailers
+		}
+	}
+	if len(data) > 0 || last {
+		fl.req.write(data, last)
+	}
+	return used
+}
+
+// discard drops the body of a request that was answered already.
+func (s *h1Server) discard(n int, last bool, err error) {
+	s.discarded += n
+	switch {
+	case err != nil || s.discarded > maxDiscard:
+		s.linger()
+	case last:
+		s.next()
+	}
+}
+
+// consumed implements source.
+func (s *h1Server) consumed(f *flow, _ int) {
+	if f.q.size < flowLimit/2 && s.state != h1Wait {
+		s.l.unpause()
+	}
+}
+
+func (s *h1Server) push(f *flow, p []byte) { s.out.push(f, p) }
+
+func (s *h1Server) drained() { s.out.drained() }
+
+func (s *h1Server) interim(fl *flight, h *message.Head) {
+	if fl.x.Request.Version == message.HTTP10 {
+		return // RFC 9110 §15.2
+	}
+	s.l.out.grew(h1.AppendResponse(s.l.out.tail(h.Size()+128), h, h1.Framing{}, message.HTTP11))
+	s.l.markDirty()
+}
+
+func (s *h1Server) answer(fl *flight) {
+	h := &fl.x.Response
+	f := s.framing(fl)
+	s.last = f.Close
+	s.l.out.grew(h1.AppendResponse(s.l.out.tail(h.Size()+128), h, f, fl.x.Request.Version))
+	s.l.markDirty()
+	s.out.begin(&fl.resp, f.Coding)
+	if fl.open {
+		s.state = h1Tunnel
+		s.l.unpause()
+	}
+	s.out.push(&fl.resp, nil)
+}
+
+// framing chooses how the response's body is delimited, RFC 9112 §6.3, for what is known about it.
+func (s *h1Server) framing(fl *flight) h1.Framing {
+	h := &fl.x.Response
+	f := h1.Framing{Close: s.last || s.halfGone || s.l.e.draining}
+	length := h.Has("content-length")
+	switch {
+	case fl.open:
+		f.Coding = h1.Tunnel
+	case string(fl.x.Request.Method()) == "HEAD" || h.Status == 204 || h.Status == 304:
+	case fl.resp.empty():
+		if !length {
+			h.Set("content-length", "0")
+		}
+	case length:
+		f.Coding = h1.Length
+	case fl.x.Request.Version == message.HTTP10:
+		f.Coding, f.Close = h1.UntilClose, true
+	default:
+		f.Coding = h1.Chunked
+	}
+	return f
+}
+
+func (s *h1Server) leave(fl *flight) {
+	s.cur, s.out.f = nil, nil
+	switch {
+	case s.l.closed:
+	case !fl.resp.sentEnd:
+		s.breakOff(fl)
+	case fl.open:
+		s.l.closeSoon()
+	case s.last:
+		s.linger()
+	case s.state == h1Body: // answered early: the rest of the body is read and dropped
+		s.discarded = 0
+		s.l.unpause()
+	default:
+		s.next()
+	}
+}
+
+// breakOff ends the connection so that the client sees that its response is not complete. Where only the end of the connection would
+// mark the end of the body, it must be a reset.
+func (s *h1Server) breakOff(fl *flight) {
+	if fl.answered && s.out.coding == h1.UntilClose {
+		s.l.reset = true
+	}
+	s.l.close(errTruncated)
+}
+
+// next makes ready for another request.
+func (s *h1Server) next() {
+	if s.halfGone || s.l.e.draining {
+		s.linger()
+		return
+	}
+	s.state = h1Head
+	s.l.unpause()
+}
+
+// linger sends what is to be sent, then FIN, and closes when the client has, or after a while. Closing at once with unread bytes in
+// the socket would reset the connection and could destroy the response on its way.
+func (s *h1Server) linger() {
+	s.state = h1Linger
+	if s.halfGone {
+		s.l.closeSoon()
+		return
+	}
+	s.l.closeWrite()
+	s.l.unpause()
+	s.l.e.wheel.set(&s.l.timer, s.l.e.now.Add(lingerTime))
+}
+
+func (s *h1Server) expired() {
+	if s.state == h1Linger || s.cur != nil {
+		s.l.close(nil)
+		return
+	}
+	s.cur = s.l.e.newFlight(s, s.l.rec)
+	s.cur.req.ended = true
+	s.state, s.last = h1Linger, true
+	s.cur.fault(exchange.Fault{Side: exchange.Downstream, Kind: exchange.HeadTimeout, Reason: "head_timeout"})
+}
+
+func (s *h1Server) ended(err error) {
+	fl := s.cur
+	gone := exchange.Fault{Side: exchange.Downstream, Kind: exchange.Disconnected, Err: err}
+	if s.l.closed {
+		if fl != nil {
+			fl.abandon(gone)
+		}
+		return
+	}
+	s.halfGone = true
+	switch s.state {
+	case h1Wait: // a half-close: the client has sent everything and still wants the answer
+	case h1Tunnel:
+		fl.req.write(nil, true)
+	case h1Body:
+		if fl != nil {
+			fl.abandon(gone)
+		}
+		s.l.closeSoon()
+	default:
+		s.l.closeSoon()
+	}
+}
+
+func (s *h1Server) drain() {
+	if s.state == h1Head && s.cur == nil && !s.in.scan.Pending() {
+		s.linger()
+	}
+}

@@ -1,0 +1,333 @@
+package forward
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/exchange"
+	"github.com/tulle-mesh/tulle/proxy/h2"
+	"github.com/tulle-mesh/tulle/proxy/hpack"
+	"github.com/tulle-mesh/tulle/proxy/message"
+)
+
+const (
+	// streamWindow is what a stream may send at first; it doubles up to maxStreamWindow while its receiver keeps up.
+	streamWindow    = 256 << 10
+	maxStreamWindow = 4 << 20
+	// connWindow is what a connection may send. It is granted again as bytes arrive, as long as the engine holds less than
+	// Config.MaxQueuedBytes: one stream that nobody reads must not stop the others.
+	connWindow = 16 << 20
+	// muxFactor is how many times as many streams a connection between proxies carries.
+	muxFactor = 16
+	// goAwayDelay is the time between the two GOAWAY frames of a drain, RFC 9113 §6.8: at least a round trip.
+	goAwayDelay = time.Second
+)
+
+// stream is one side of an exchange on an HTTP/2 connection. Its zero value is no stream.
+type stream struct {
+	id        uint32
+	fl        *flight
+	in, out   *flow // what the peer sends us, what we send the peer
+	window    int   // how much the peer may have under way
+	recvLeft  int   // how much the peer may still send
+	credit    int   // what was consumed and is not granted again yet
+	expect    int64 // body bytes that content-length still announces; -1 unknown
+	send      h2.Window
+	headed    bool // the peer's head is complete
+	remoteEnd bool // the peer has ended
+	localEnd  bool // we have
+	ready     bool // in the ring
+	next      *stream
+}
+
+// h2Conn is either end of an HTTP/2 connection.
+type h2Conn struct {
+	l       *link
+	u       *Upstream // nil at the server's end
+	mux     bool
+	private bool // for one tunnel only
+
+	enc     *hpack.Encoder
+	dec     *hpack.Decoder
+	reader  h2.HeadReader
+	peer    h2.Options
+	streams map[uint32]*stream
+	nextID  uint32 // of the next stream that we open
+	lastID  uint32 // of the last stream that the peer opened
+
+	send        h2.Window
+	recvLeft    int
+	recvCredit  int
+	withheld    bool    // in Engine.withheld
+	first, last *stream // the ring of streams that have something to send
+
+	greeted   bool // the client's preface was read
+	settled   bool // the peer's first SETTINGS was read
+	draining  bool
+	goneAway  bool // the final GOAWAY was sent
+	dead      bool // a connection error was sent: what comes is dropped
+	block     []byte
+	blockOf   h2.FrameHeader // the HEADERS frame that CONTINUATION frames follow; StreamID 0 without
+	fragments int
+	resets    recent
+	abuse     budget // resets and refused streams
+	control   budget // frames that carry nothing
+}
+
+func newH2Conn(l *link, mux bool, u *Upstream) *h2Conn {
+	c := &h2Conn{
+		l: l, u: u, mux: mux, enc: hpack.NewEncoder(), dec: hpack.NewDecoder(), peer: h2.PeerDefaults(),
+		streams: map[uint32]*stream{}, nextID: 1, send: h2.InitialWindow, recvLeft: connWindow,
+		abuse: budget{burst: 1000, rate: 100}, control: budget{burst: 4000, rate: 1000},
+	}
+	l.timer.fire = c.expired
+	out := l.out.tail(128)
+	if u != nil {
+		out = append(out, h2.Preface...)
+		c.greeted = true
+	}
+	own := h2.Options{MaxStreams: uint32(c.limit()), InitialWindow: streamWindow, MaxHeaderList: uint32(l.e.cfg.MaxHeadBytes)}
+	out = h2.AppendSettings(out, own, u != nil)
+	l.out.grew(h2.AppendWindowUpdate(out, 0, connWindow-h2.InitialWindow))
+	return c
+}
+
+// limit is how many streams the peer of a server may have open.
+func (c *h2Conn) limit() int {
+	if c.mux {
+		return c.l.e.cfg.MaxStreams * muxFactor
+	}
+	return c.l.e.cfg.MaxStreams
+}
+
+func (c *h2Conn) client() bool { return c.u != nil }
+
+func (c *h2Conn) streamOf(fl *flight) *stream {
+	if c.client() {
+		return &fl.us
+	}
+	return &fl.ds
+}
+
+// takes reports whether the connection can take one more stream of ours.
+func (c *h2Conn) takes() bool {
+	return !c.draining && !c.dead && !c.l.closed && len(c.streams) < int(min(c.peer.MaxStreams, 1<<20))
+}
+
+func (c *h2Conn) open(fl *flight, id uint32) *stream {
+	s := c.streamOf(fl)
+	*s = stream{id: id, fl: fl, window: streamWindow, recvLeft: streamWindow, expect: -1, send: h2.Window(c.peer.InitialWindow)}
+	s.in, s.out = &fl.req, &fl.resp
+	if c.client() {
+		s.in, s.out = s.out, s.in
+	}
+	s.in.from = c
+	c.streams[id] = s
+	return s
+}
+
+// request opens a stream for the flight's request.
+func (c *h2Conn) request(fl *flight) {
+	c.l.e.wheel.cancel(&c.l.timer)
+	s := c.open(fl, c.nextID)
+	c.nextID += 2
+	if c.nextID > h2.MaxStreamID-2 {
+		c.drain()
+	}
+	fl.req.to = c
+	s.localEnd = fl.req.empty() && !fl.tunnel
+	e := c.l.e
+	e.block = c.requestBlock(e.block[:0], fl)
+	c.write(h2.AppendHeaders(c.l.out.tail(len(e.block)+64), s.id, e.block, s.localEnd))
+	if s.localEnd {
+		fl.req.end()
+		return
+	}
+	c.push(&fl.req, nil)
+}
+
+func (c *h2Conn) write(out []byte) {
+	c.l.out.grew(out)
+	c.l.markDirty()
+}
+
+// interim implements downstream.
+func (c *h2Conn) interim(fl *flight, h *message.Head) {
+	e := c.l.e
+	e.block = h2.AppendBlock(e.block[:0], c.enc, h, h2.Response)
+	c.write(h2.AppendHeaders(c.l.out.tail(len(e.block)+64), fl.ds.id, e.block, false))
+}
+
+// answer implements downstream.
+func (c *h2Conn) answer(fl *flight) {
+	s, e := &fl.ds, c.l.e
+	s.localEnd = fl.resp.empty() && !fl.open
+	e.block = c.responseBlock(e.block[:0], fl)
+	c.write(h2.AppendHeaders(c.l.out.tail(len(e.block)+64), s.id, e.block, s.localEnd))
+	if s.localEnd {
+		fl.resp.end()
+		return
+	}
+	c.push(&fl.resp, nil)
+}
+
+// leave implements downstream and upstream: a stream that is not complete is reset.
+func (c *h2Conn) leave(fl *flight) {
+	s := c.streamOf(fl)
+	if s.id == 0 || c.streams[s.id] != s {
+		return
+	}
+	delete(c.streams, s.id)
+	if s.localEnd && s.remoteEnd {
+		c.abuse.refund()
+	} else if !c.l.closed && !c.dead {
+		c.reset(s.id, c.farewell(fl, s))
+	}
+	c.unready(s)
+	c.vacated()
+}
+
+// farewell is the code of the reset that ends an incomplete stream.
+func (c *h2Conn) farewell(fl *flight, s *stream) h2.Code {
+	switch {
+	case !c.client() && s.localEnd:
+		return h2.NoError // RFC 9113 §8.1: the response is complete, the rest of the request is not wanted
+	case c.client():
+		return h2.Cancel
+	case fl.x.Fault.Kind == exchange.Malformed:
+		return h2.ProtocolError
+	case fl.code != h2.NoError:
+		return fl.code // what the server said
+	case fl.x.Fault.Side == exchange.Downstream:
+		return h2.Cancel
+	}
+	return h2.InternalError
+}
+
+// vacated follows the end of a stream.
+func (c *h2Conn) vacated() {
+	switch {
+	case c.l.closed:
+	case len(c.streams) == 0 && (c.private || c.draining && (c.client() || c.goneAway)):
+		c.l.closeSoon()
+	case c.client():
+		if len(c.streams) == 0 {
+			c.l.e.wheel.set(&c.l.timer, c.l.e.now.Add(c.u.cfg.IdleTimeout))
+		}
+		if c.u.waiting.len > 0 {
+			c.u.serveWaiting()
+		}
+	}
+}
+
+// reset sends RST_STREAM and remembers that frames of the stream may still be under way.
+func (c *h2Conn) reset(id uint32, code h2.Code) {
+	c.resets.add(id)
+	c.write(h2.AppendReset(c.l.out.tail(16), id, code))
+}
+
+// die ends the connection with an error, RFC 9113 §5.4.1.
+func (c *h2Conn) die(err *h2.Error) {
+	if c.dead {
+		return
+	}
+	c.dead = true
+	c.write(h2.AppendGoAway(c.l.out.tail(64), c.lastID, err.Code, err.Reason))
+	f := exchange.Fault{Side: exchange.Downstream, Kind: exchange.Malformed, Reason: err.Reason, Err: err}
+	if err.Code == h2.EnhanceYourCalm {
+		f.Kind = exchange.Flood
+	}
+	if c.l.rec != nil {
+		c.l.e.cfg.Report(c.l.rec, f)
+	}
+	c.scatter(err)
+	c.l.err = err
+	c.l.closeWrite()
+	c.l.e.wheel.set(&c.l.timer, c.l.e.now.Add(lingerTime))
+}
+
+// scatter ends every stream because the connection has.
+func (c *h2Conn) scatter(err error) {
+	if c.client() {
+		c.u.withdraw(c)
+	}
+	for id, s := range c.streams {
+		delete(c.streams, id)
+		c.orphan(s, err)
+	}
+	c.first, c.last = nil, nil
+}
+
+// orphan ends the flight of a stream that is gone.
+func (c *h2Conn) orphan(s *stream, err error) {
+	fl := s.fl
+	if !c.client() {
+		fl.abandon(exchange.Fault{Side: exchange.Downstream, Kind: exchange.Disconnected, Err: err})
+		return
+	}
+	fl.up = nil
+	f := exchange.Fault{Side: exchange.Upstream, Kind: exchange.Lost, Err: err, Retryable: !s.headed && repeatable(fl)}
+	var broken *h2.Error
+	if errors.As(err, &broken) {
+		f.Kind, f.Reason = exchange.BadResponse, broken.Reason
+	}
+	if f.Err == nil || errors.Is(err, io.EOF) {
+		f.Err = io.ErrUnexpectedEOF
+	}
+	fl.fault(f)
+}
+
+// repeatable reports whether a request without a body may be sent twice, RFC 9110 §9.2.2.
+func repeatable(fl *flight) bool {
+	if !fl.req.empty() {
+		return false
+	}
+	switch string(fl.x.Request.Method()) {
+	case "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE":
+		return true
+	}
+	return false
+}
+
+func (c *h2Conn) ended(err error) {
+	if !c.l.closed {
+		c.l.close(err)
+		return
+	}
+	c.scatter(err)
+}
+
+// drain ends the connection in order: a client's opens no more streams, a server's says so twice.
+func (c *h2Conn) drain() {
+	if c.draining || c.dead {
+		return
+	}
+	c.draining = true
+	if c.client() {
+		c.u.withdraw(c)
+		c.vacated()
+		return
+	}
+	c.write(h2.AppendGoAway(c.l.out.tail(32), h2.MaxStreamID, h2.NoError, ""))
+	c.l.e.wheel.set(&c.l.timer, c.l.e.now.Add(goAwayDelay))
+}
+
+// expired is the timer's callback: it serves the preface, the drain, the idle time and the end, one after the other.
+func (c *h2Conn) expired() {
+	switch {
+	case c.dead:
+		c.l.close(c.l.err)
+	case c.client():
+		if len(c.streams) == 0 {
+			c.u.withdraw(c)
+			c.l.closeSoon()
+		}
+	case !c.greeted || !c.settled:
+		c.die(&h2.Error{Code: h2.ProtocolError, Reason: "preface_timeout"})
+	case c.draining && !c.goneAway:
+		c.goneAway = true
+		c.write(h2.AppendGoAway(c.l.out.tail(32), c.lastID, h2.NoError, ""))
+		c.vacated()
+	}
+}

@@ -1,0 +1,197 @@
+package forward
+
+import (
+	"errors"
+
+	"github.com/tulle-mesh/tulle/proxy/exchange"
+	"github.com/tulle-mesh/tulle/proxy/h2"
+	"github.com/tulle-mesh/tulle/proxy/hpack"
+	"github.com/tulle-mesh/tulle/proxy/message"
+)
+
+// maxFragments bounds the frames of one header block: an endless row of CONTINUATION is a flood (CVE-2024-27316 and others).
+const maxFragments = 32
+
+func (c *h2Conn) onHeaders(f h2.FrameHeader, p []byte) *h2.Error {
+	if f.StreamID == 0 {
+		return violation(h2.ProtocolError, "headers_on_connection")
+	}
+	p, err := f.Unpad(p)
+	if err != nil {
+		return err
+	}
+	if f.Has(h2.FlagEndHeaders) {
+		return c.onBlock(f, p)
+	}
+	c.blockOf, c.fragments = f, 1
+	c.block = append(c.block[:0], p...)
+	return nil
+}
+
+func (c *h2Conn) onContinuation(f h2.FrameHeader, p []byte) *h2.Error {
+	if c.blockOf.StreamID == 0 {
+		return violation(h2.ProtocolError, "continuation")
+	}
+	c.fragments++
+	if c.fragments > maxFragments || len(c.block)+len(p) > 2*c.l.e.cfg.MaxHeadBytes {
+		return violation(h2.EnhanceYourCalm, "continuation_flood")
+	}
+	c.block = append(c.block, p...)
+	if !f.Has(h2.FlagEndHeaders) {
+		return nil
+	}
+	head := c.blockOf
+	block := c.block
+	c.blockOf, c.block = h2.FrameHeader{}, nil
+	return c.onBlock(head, block)
+}
+
+// onBlock takes a complete header block. Whatever becomes of the stream, the block is decoded: the tables must stay in step.
+func (c *h2Conn) onBlock(f h2.FrameHeader, block []byte) *h2.Error {
+	s := c.streams[f.StreamID]
+	switch {
+	case s != nil && c.client():
+		return c.onResponse(s, f, block)
+	case s != nil:
+		return c.onTrailers(s, f, block, &s.fl.trailers)
+	case c.client() && !c.idle(f.StreamID), c.resets.has(f.StreamID):
+		_, err := c.decode(block, &c.l.e.scratch, h2.Trailers)
+		return err
+	case c.client() || f.StreamID&1 == 0:
+		return violation(h2.ProtocolError, "stream_id")
+	case f.StreamID <= c.lastID:
+		return violation(h2.StreamClosed, "headers_on_closed_stream")
+	}
+	return c.onRequest(f, block)
+}
+
+// decode reads a header list into h. reason says what is wrong with it, ErrTooLarge's is "head_too_large".
+func (c *h2Conn) decode(block []byte, h *message.Head, k h2.Kind) (reason string, err *h2.Error) {
+	h.Reset()
+	c.reader.Begin(h, k)
+	derr := c.dec.Decode(block, h, c.l.e.cfg.MaxHeadBytes, &c.reader)
+	switch {
+	case errors.Is(derr, hpack.ErrTooLarge):
+		return tooLarge, nil
+	case derr != nil:
+		return "", violation(h2.CompressionError, "header_block")
+	}
+	return c.reader.End(), nil
+}
+
+const tooLarge = "head_too_large"
+
+func (c *h2Conn) onRequest(f h2.FrameHeader, block []byte) *h2.Error {
+	e := c.l.e
+	c.lastID = f.StreamID
+	if len(c.streams) >= c.limit() || c.goneAway || e.stopped {
+		if _, err := c.decode(block, &e.scratch, h2.Request); err != nil {
+			return err
+		}
+		if !c.abuse.spend(e.now) {
+			return violation(h2.EnhanceYourCalm, "stream_flood")
+		}
+		c.reset(f.StreamID, h2.RefusedStream)
+		return nil
+	}
+	fl := e.newFlight(c, c.l.rec)
+	s := c.open(fl, f.StreamID)
+	reason, err := c.decode(block, &fl.x.Request, h2.Request)
+	if err != nil {
+		fl.abandon(exchange.Fault{Side: exchange.Downstream, Kind: exchange.Malformed, Reason: err.Reason})
+		return err
+	}
+	s.headed, s.remoteEnd = true, f.Has(h2.FlagEndStream)
+	s.expect, fl.length = c.reader.Length, c.reader.Length
+	fl.req.ended = s.remoteEnd
+	if reason == "" && s.remoteEnd && s.expect > 0 {
+		reason = "content_length"
+	}
+	if reason == "" && !c.restoreRequest(fl) {
+		reason = "protocol"
+	}
+	switch reason {
+	case "":
+		fl.start()
+	case tooLarge:
+		fl.fault(exchange.Fault{Side: exchange.Downstream, Kind: exchange.HeadTooLarge, Reason: reason})
+	default:
+		c.malformed(s, reason)
+	}
+	return nil
+}
+
+// onTrailers takes the last header list of a message.
+func (c *h2Conn) onTrailers(s *stream, f h2.FrameHeader, block []byte, h *message.Head) *h2.Error {
+	if s.remoteEnd {
+		return violation(h2.StreamClosed, "headers_after_end")
+	}
+	reason, err := c.decode(block, h, h2.Trailers)
+	switch {
+	case err != nil:
+		return err
+	case reason != "":
+		c.malformed(s, reason)
+		return nil
+	case !f.Has(h2.FlagEndStream):
+		c.malformed(s, "trailers_without_end")
+		return nil
+	}
+	if reason := s.account(0, true); reason != "" {
+		c.malformed(s, reason)
+		return nil
+	}
+	s.remoteEnd = true
+	if h.Len() > 0 {
+		s.in.trailers = h
+	}
+	s.in.write(nil, true)
+	return nil
+}
+
+func (c *h2Conn) onResponse(s *stream, f h2.FrameHeader, block []byte) *h2.Error {
+	fl := s.fl
+	if s.headed {
+		return c.onTrailers(s, f, block, &fl.x.Trailers)
+	}
+	if s.remoteEnd {
+		return violation(h2.StreamClosed, "headers_after_end")
+	}
+	h := &fl.x.Response
+	reason, err := c.decode(block, h, h2.Response)
+	if err != nil {
+		return err
+	}
+	end := f.Has(h2.FlagEndStream)
+	interim := h.Status < 200
+	if reason == "" && interim && end {
+		reason = "interim_with_end"
+	}
+	if reason != "" {
+		c.malformed(s, reason)
+		return nil
+	}
+	if interim {
+		fl.down.interim(fl, h)
+		h.Reset()
+		return nil
+	}
+	s.headed, s.remoteEnd = true, end
+	c.expectBody(s, fl)
+	if end && s.expect > 0 {
+		c.malformed(s, "content_length")
+		return nil
+	}
+	fl.resp.ended = end
+	c.restoreResponse(fl)
+	fl.respond()
+	return nil
+}
+
+// expectBody notes the length of the body that the response's head announces. To HEAD and 304 it is that of another response.
+func (c *h2Conn) expectBody(s *stream, fl *flight) {
+	s.expect = c.reader.Length
+	if string(fl.x.Request.Method()) == "HEAD" || fl.x.Response.Status == 304 {
+		s.expect = -1
+	}
+}

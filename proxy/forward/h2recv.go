@@ -1,0 +1,387 @@
+package forward
+
+import (
+	"bytes"
+	"encoding/binary"
+
+	"github.com/tulle-mesh/tulle/proxy/exchange"
+	"github.com/tulle-mesh/tulle/proxy/h2"
+)
+
+// Violations that no correct peer commits end the connection, also where RFC 9113 speaks of a stream error and allows more (§5.4):
+// that is what takes the gain out of making a server reset streams (CVE-2025-8671).
+
+func violation(code h2.Code, reason string) *h2.Error { return &h2.Error{Code: code, Reason: reason} }
+
+func (c *h2Conn) receive(in []byte) (n int, err error) {
+	if c.dead {
+		return len(in), nil
+	}
+	if !c.greeted {
+		if n = c.preface(in); n == 0 {
+			return 0, nil
+		}
+	}
+	for len(in)-n >= h2.HeaderLen && !c.l.closed && !c.dead {
+		f := h2.ParseHeader(in[n:])
+		if f.Length > h2.MaxFrame {
+			c.die(violation(h2.FrameSizeError, "frame_size"))
+			break
+		}
+		end := n + h2.HeaderLen + int(f.Length)
+		if end > len(in) {
+			break
+		}
+		if err := c.dispatch(f, in[n+h2.HeaderLen:end]); err != nil {
+			c.die(err)
+		}
+		n = end
+	}
+	if c.dead {
+		return len(in), nil
+	}
+	return n, nil
+}
+
+// preface reads the client's preface, RFC 9113 §3.4.
+func (c *h2Conn) preface(in []byte) (n int) {
+	e := c.l.e
+	switch {
+	case bytes.HasPrefix(in, []byte(h2.Preface)):
+		c.greeted = true
+		return len(h2.Preface)
+	case bytes.HasPrefix([]byte(h2.Preface), in):
+		if c.l.timer.at == 0 {
+			e.wheel.set(&c.l.timer, e.now.Add(e.cfg.HeadTimeout))
+		}
+		return 0
+	}
+	c.die(violation(h2.ProtocolError, "preface"))
+	return 0
+}
+
+func (c *h2Conn) dispatch(f h2.FrameHeader, p []byte) *h2.Error {
+	if !c.settled && (f.Type != h2.Settings || f.Has(h2.FlagAck)) {
+		return violation(h2.ProtocolError, "first_frame")
+	}
+	if c.blockOf.StreamID != 0 && (f.Type != h2.Continuation || f.StreamID != c.blockOf.StreamID) {
+		return violation(h2.ProtocolError, "continuation")
+	}
+	switch f.Type {
+	case h2.Data:
+		return c.onData(f, p)
+	case h2.Headers:
+		return c.onHeaders(f, p)
+	case h2.Continuation:
+		return c.onContinuation(f, p)
+	case h2.WindowUpdate:
+		return c.onWindowUpdate(f, p)
+	case h2.RSTStream:
+		return c.onReset(f, p)
+	case h2.PushPromise:
+		return violation(h2.ProtocolError, "push_promise")
+	}
+	if !c.control.spend(c.l.e.now) {
+		return violation(h2.EnhanceYourCalm, "control_flood")
+	}
+	switch f.Type {
+	case h2.Settings:
+		return c.onSettings(f, p)
+	case h2.Ping:
+		return c.onPing(f, p)
+	case h2.GoAway:
+		return c.onGoAway(f, p)
+	case h2.Priority:
+		return onPriority(f, p)
+	}
+	return nil // RFC 9113 §5.5
+}
+
+// idle reports whether a stream was not opened yet, RFC 9113 §5.1.
+func (c *h2Conn) idle(id uint32) bool {
+	if own := id&1 == 1 == c.client(); own {
+		return id >= c.nextID
+	}
+	return c.client() || id > c.lastID // we accept no pushed streams
+}
+
+func (c *h2Conn) onData(f h2.FrameHeader, p []byte) *h2.Error {
+	if f.StreamID == 0 || c.idle(f.StreamID) {
+		return violation(h2.ProtocolError, "data_on_idle_stream")
+	}
+	size := len(p)
+	if c.recvLeft -= size; c.recvLeft < 0 {
+		return violation(h2.FlowControlError, "connection_window")
+	}
+	c.grantConn(size)
+	data, err := f.Unpad(p)
+	if err != nil {
+		return err
+	}
+	s := c.streams[f.StreamID]
+	if s == nil {
+		if c.client() || c.resets.has(f.StreamID) {
+			return nil
+		}
+		return violation(h2.StreamClosed, "data_on_closed_stream")
+	}
+	if s.remoteEnd {
+		return violation(h2.StreamClosed, "data_after_end")
+	}
+	if s.recvLeft -= size; s.recvLeft < 0 {
+		return violation(h2.FlowControlError, "stream_window")
+	}
+	end := f.Has(h2.FlagEndStream)
+	if len(data) == 0 && !end && !c.control.spend(c.l.e.now) {
+		return violation(h2.EnhanceYourCalm, "empty_data_flood")
+	}
+	if reason := s.account(len(data), end); reason != "" {
+		c.malformed(s, reason)
+		return nil
+	}
+	s.remoteEnd = end
+	s.credit += size - len(data)
+	c.control.refund()
+	s.in.write(data, end)
+	return nil
+}
+
+// account holds a body to the length that its head announced, RFC 9113 §8.1.1.
+func (s *stream) account(n int, end bool) (reason string) {
+	if !s.headed {
+		return "data_before_head"
+	}
+	if s.expect < 0 {
+		return ""
+	}
+	s.expect -= int64(n)
+	if s.expect < 0 || end && s.expect > 0 {
+		return "content_length"
+	}
+	return ""
+}
+
+// malformed ends the exchange of a stream whose message breaks the rules, RFC 9113 §8.1.1.
+func (c *h2Conn) malformed(s *stream, reason string) {
+	fl := s.fl
+	if c.client() {
+		fl.fault(exchange.Fault{Side: exchange.Upstream, Kind: exchange.BadResponse, Reason: reason})
+		return
+	}
+	if !c.abuse.spend(c.l.e.now) {
+		c.die(violation(h2.EnhanceYourCalm, "malformed_flood"))
+		return
+	}
+	fl.abandon(exchange.Fault{Side: exchange.Downstream, Kind: exchange.Malformed, Reason: reason})
+}
+
+// grantConn gives the connection's window back: at once while the engine has room for what comes, else when it has again.
+func (c *h2Conn) grantConn(n int) {
+	c.recvCredit += n
+	e := c.l.e
+	if c.recvCredit < connWindow/2 {
+		return
+	}
+	if e.queued >= e.cfg.MaxQueuedBytes {
+		if !c.withheld {
+			c.withheld = true
+			e.withheld = append(e.withheld, c)
+		}
+		return
+	}
+	c.write(h2.AppendWindowUpdate(c.l.out.tail(16), 0, c.recvCredit))
+	c.recvLeft += c.recvCredit
+	c.recvCredit = 0
+}
+
+func (e *Engine) grantWithheld() {
+	if len(e.withheld) == 0 || e.queued >= e.cfg.MaxQueuedBytes {
+		return
+	}
+	for i, c := range e.withheld {
+		e.withheld[i], c.withheld = nil, false
+		if !c.l.closed && !c.dead {
+			c.grantConn(0)
+		}
+	}
+	e.withheld = e.withheld[:0]
+}
+
+// consumed implements source: the peer may send as much more. A stream whose receiver keeps up gets a larger window each time that it
+// has used up four of them.
+func (c *h2Conn) consumed(f *flow, n int) {
+	s := c.streamOf(f.fl)
+	if s.in != f || s.remoteEnd || c.streams[s.id] != s || c.dead {
+		return
+	}
+	s.credit += n
+	if s.credit < s.window/2 {
+		return
+	}
+	if e := c.l.e; s.window < maxStreamWindow && f.q.size == 0 && f.total > 4*int64(s.window) && e.queued < e.cfg.MaxQueuedBytes/2 {
+		s.credit += s.window
+		s.window *= 2
+	}
+	c.write(h2.AppendWindowUpdate(c.l.out.tail(16), s.id, s.credit))
+	s.recvLeft += s.credit
+	s.credit = 0
+}
+
+func (c *h2Conn) onWindowUpdate(f h2.FrameHeader, p []byte) *h2.Error {
+	if len(p) != 4 {
+		return violation(h2.FrameSizeError, "window_update_size")
+	}
+	n := binary.BigEndian.Uint32(p) & h2.MaxWindow
+	if n == 0 {
+		return violation(h2.ProtocolError, "window_update_zero")
+	}
+	if n < 256 && !c.control.spend(c.l.e.now) {
+		return violation(h2.EnhanceYourCalm, "window_flood") // CVE-2019-9511: bodies in crumbs
+	}
+	if f.StreamID == 0 {
+		if !c.send.Grow(int64(n)) {
+			return violation(h2.FlowControlError, "window_overflow")
+		}
+		c.drained()
+		return nil
+	}
+	s := c.streams[f.StreamID]
+	if s == nil {
+		if c.idle(f.StreamID) {
+			return violation(h2.ProtocolError, "window_update_on_idle_stream")
+		}
+		return nil
+	}
+	if !s.send.Grow(int64(n)) {
+		return violation(h2.FlowControlError, "window_overflow")
+	}
+	c.enqueue(s)
+	c.drained()
+	return nil
+}
+
+func (c *h2Conn) onReset(f h2.FrameHeader, p []byte) *h2.Error {
+	if len(p) != 4 {
+		return violation(h2.FrameSizeError, "rst_stream_size")
+	}
+	if f.StreamID == 0 || c.idle(f.StreamID) {
+		return violation(h2.ProtocolError, "rst_on_idle_stream")
+	}
+	if !c.client() && !c.abuse.spend(c.l.e.now) {
+		return violation(h2.EnhanceYourCalm, "rapid_reset") // CVE-2023-44487
+	}
+	s := c.streams[f.StreamID]
+	if s == nil {
+		return nil
+	}
+	delete(c.streams, f.StreamID)
+	c.unready(s)
+	c.gone(s, h2.Code(binary.BigEndian.Uint32(p)))
+	c.vacated()
+	return nil
+}
+
+// gone ends the flight of a stream that the peer reset.
+func (c *h2Conn) gone(s *stream, code h2.Code) {
+	fl := s.fl
+	if !c.client() {
+		fl.abandon(exchange.Fault{Side: exchange.Downstream, Kind: exchange.Disconnected, Reason: "reset"})
+		return
+	}
+	fl.up, fl.code = nil, code
+	switch {
+	case code == h2.RefusedStream:
+		fl.fault(exchange.Fault{Side: exchange.Upstream, Kind: exchange.Refused, Reason: "refused_stream", Retryable: true})
+	case code == h2.NoError && s.remoteEnd: // RFC 9113 §8.1: the response is complete, it only has to be passed on
+	default:
+		fl.fault(exchange.Fault{Side: exchange.Upstream, Kind: exchange.Reset, Reason: "reset"})
+	}
+}
+
+func (c *h2Conn) onSettings(f h2.FrameHeader, p []byte) *h2.Error {
+	if f.StreamID != 0 {
+		return violation(h2.ProtocolError, "settings_on_stream")
+	}
+	if f.Has(h2.FlagAck) {
+		if len(p) != 0 {
+			return violation(h2.FrameSizeError, "settings_ack_size")
+		}
+		return nil
+	}
+	old := c.peer.InitialWindow
+	if err := c.peer.Apply(p, c.client()); err != nil {
+		return err
+	}
+	if !c.settled {
+		c.settled = true
+		if !c.draining {
+			c.l.e.wheel.cancel(&c.l.timer)
+		}
+	}
+	c.enc.SetMax(c.peer.HeaderTableSize)
+	c.write(h2.AppendSettingsAck(c.l.out.tail(16)))
+	if delta := int64(c.peer.InitialWindow) - int64(old); delta != 0 {
+		for _, s := range c.streams {
+			if !s.send.Grow(delta) {
+				return violation(h2.FlowControlError, "window_overflow")
+			}
+			c.enqueue(s)
+		}
+		c.drained()
+	}
+	if c.client() && c.u.waiting.len > 0 {
+		c.u.serveWaiting()
+	}
+	return nil
+}
+
+func (c *h2Conn) onPing(f h2.FrameHeader, p []byte) *h2.Error {
+	if len(p) != 8 {
+		return violation(h2.FrameSizeError, "ping_size")
+	}
+	if f.StreamID != 0 {
+		return violation(h2.ProtocolError, "ping_on_stream")
+	}
+	if !f.Has(h2.FlagAck) {
+		c.write(h2.AppendPing(c.l.out.tail(32), h2.FlagAck, p))
+	}
+	return nil
+}
+
+// onGoAway gives the requests that the server will not process another chance.
+func (c *h2Conn) onGoAway(f h2.FrameHeader, p []byte) *h2.Error {
+	if len(p) < 8 {
+		return violation(h2.FrameSizeError, "goaway_size")
+	}
+	if f.StreamID != 0 {
+		return violation(h2.ProtocolError, "goaway_on_stream")
+	}
+	if !c.client() {
+		return nil
+	}
+	last := binary.BigEndian.Uint32(p) & h2.MaxStreamID
+	c.draining = true
+	c.u.withdraw(c)
+	for id, s := range c.streams {
+		if id > last {
+			delete(c.streams, id)
+			c.unready(s)
+			s.fl.up = nil
+			s.fl.fault(exchange.Fault{Side: exchange.Upstream, Kind: exchange.Refused, Reason: "goaway", Retryable: true})
+		}
+	}
+	c.vacated()
+	return nil
+}
+
+func onPriority(f h2.FrameHeader, p []byte) *h2.Error {
+	switch {
+	case f.StreamID == 0:
+		return violation(h2.ProtocolError, "priority_on_connection")
+	case len(p) != 5:
+		return violation(h2.FrameSizeError, "priority_size")
+	case binary.BigEndian.Uint32(p)&h2.MaxStreamID == f.StreamID:
+		return violation(h2.ProtocolError, "self_dependency")
+	}
+	return nil
+}

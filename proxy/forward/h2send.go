@@ -1,0 +1,137 @@
+package forward
+
+import (
+	"github.com/tulle-mesh/tulle/proxy/h2"
+)
+
+// quantum is how much one stream sends before the next one has its turn.
+const quantum = 16 << 10
+
+// push implements sink. What fits goes out at once; what does not waits in the flow, and the stream in the ring unless its own window
+// is what stops it.
+func (c *h2Conn) push(f *flow, p []byte) {
+	s := c.streamOf(f.fl)
+	if s.out != f || s.localEnd || c.streams[s.id] != s {
+		return
+	}
+	if f.q.size == 0 {
+		if n := c.allowed(s, len(p)); n > 0 || len(p) == 0 && f.ended {
+			last := f.ended && n == len(p)
+			c.frames(s, p[:n], last)
+			p = p[n:]
+			f.went(n)
+			if last {
+				f.end()
+				return
+			}
+		}
+	}
+	if len(p) > 0 {
+		f.hold(p)
+		c.enqueue(s)
+	}
+}
+
+// allowed is how many of n bytes the stream may send now.
+func (c *h2Conn) allowed(s *stream, n int) int {
+	return max(0, min(n, int(s.send), int(c.send), c.l.room()))
+}
+
+// frames writes p, which is allowed, and the end of the stream if last.
+func (c *h2Conn) frames(s *stream, p []byte, last bool) {
+	trailers := s.out.trailers
+	s.send.Take(len(p))
+	c.send.Take(len(p))
+	if len(p) == 0 && last && trailers == nil {
+		c.frame(s, nil, true)
+	}
+	for len(p) > 0 {
+		part := p[:min(len(p), h2.MaxFrame)]
+		p = p[len(part):]
+		c.frame(s, part, last && len(p) == 0 && trailers == nil)
+	}
+	if last && trailers != nil {
+		e := c.l.e
+		e.block = h2.AppendBlock(e.block[:0], c.enc, trailers, h2.Trailers)
+		c.write(h2.AppendHeaders(c.l.out.tail(len(e.block)+64), s.id, e.block, true))
+	}
+	s.localEnd = last
+}
+
+func (c *h2Conn) frame(s *stream, p []byte, end bool) {
+	h := h2.FrameHeader{Length: uint32(len(p)), Type: h2.Data, StreamID: s.id}
+	if end {
+		h.Flags = h2.FlagEndStream
+	}
+	c.l.out.grew(h2.AppendHeader(c.l.out.tail(h2.HeaderLen), h))
+	c.l.out.append(p)
+	c.l.markDirty()
+}
+
+func (c *h2Conn) enqueue(s *stream) {
+	if s.ready || s.send <= 0 || s.out.q.size == 0 {
+		return
+	}
+	s.ready, s.next = true, nil
+	if c.last != nil {
+		c.last.next = s
+	} else {
+		c.first = s
+	}
+	c.last = s
+}
+
+// unready takes a stream that ends out of the ring.
+func (c *h2Conn) unready(s *stream) {
+	if !s.ready {
+		return
+	}
+	s.ready = false
+	var before *stream
+	for at := c.first; at != nil; before, at = at, at.next {
+		if at != s {
+			continue
+		}
+		if before != nil {
+			before.next = s.next
+		} else {
+			c.first = s.next
+		}
+		if c.last == s {
+			c.last = before
+		}
+		break
+	}
+	s.next = nil
+}
+
+// drained lets the streams of the ring send, a quantum each.
+func (c *h2Conn) drained() {
+	for c.first != nil && c.send > 0 && c.l.room() > 0 && !c.l.closed {
+		s := c.first
+		c.first = s.next
+		if c.first == nil {
+			c.last = nil
+		}
+		s.ready, s.next = false, nil
+		c.unqueue(s, c.allowed(s, quantum))
+		if c.streams[s.id] == s && !s.localEnd {
+			c.enqueue(s)
+		}
+	}
+}
+
+// unqueue sends up to n bytes of what waits in the stream's flow.
+func (c *h2Conn) unqueue(s *stream, n int) {
+	for f := s.out; n > 0 && f.q.size > 0; {
+		p := f.q.peek(n)
+		size, last := len(p), f.ended && f.q.size == len(p)
+		n -= size
+		c.frames(s, p, last)
+		f.unhold(size)
+		f.went(size)
+		if last {
+			f.end()
+		}
+	}
+}

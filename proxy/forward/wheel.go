@@ -1,0 +1,84 @@
+package forward
+
+import "time"
+
+const (
+	tick  = 10 * time.Millisecond
+	slots = 512
+)
+
+// timer is a deadline in the wheel. Its zero value is not set. Timers are fields of what they time: setting one allocates nothing.
+type timer struct {
+	next, prev *timer
+	at         int64 // tick
+	fire       func()
+}
+
+// wheel is a coarse hashed timer wheel: a deadline fires up to a tick late. Whoever has the turn may use it.
+type wheel struct {
+	start time.Time
+	last  int64 // the last tick that was advanced to
+	count int
+	slots [slots]*timer
+	wake  func()
+}
+
+func (w *wheel) tickOf(t time.Time) int64 { return int64(t.Sub(w.start)/tick) + 1 }
+
+// set arms t for the instant at; a timer that is armed already moves.
+func (w *wheel) set(t *timer, at time.Time) {
+	w.cancel(t)
+	t.at = max(w.tickOf(at), w.last+1)
+	head := &w.slots[t.at%slots]
+	t.next, t.prev = *head, nil
+	if *head != nil {
+		(*head).prev = t
+	}
+	*head = t
+	if w.count++; w.count == 1 && w.wake != nil {
+		w.wake()
+	}
+}
+
+// cancel disarms t; one that is not armed is left alone.
+func (w *wheel) cancel(t *timer) {
+	if t.at == 0 {
+		return
+	}
+	if t.prev != nil {
+		t.prev.next = t.next
+	} else {
+		w.slots[t.at%slots] = t.next
+	}
+	if t.next != nil {
+		t.next.prev = t.prev
+	}
+	t.next, t.prev, t.at = nil, nil, 0
+	w.count--
+}
+
+// advance fires what is due at now. A timer may set and cancel any timer while it fires.
+func (w *wheel) advance(now time.Time) {
+	to := w.tickOf(now) - 1
+	if w.count == 0 {
+		w.last = max(w.last, to)
+		return
+	}
+	for from := max(w.last+1, to-slots+1); from <= to; from++ {
+		w.last = from
+		for t := w.due(from, to); t != nil; t = w.due(from, to) {
+			w.cancel(t)
+			t.fire()
+		}
+	}
+	w.last = max(w.last, to)
+}
+
+func (w *wheel) due(slot, to int64) *timer {
+	for t := w.slots[slot%slots]; t != nil; t = t.next {
+		if t.at <= to {
+			return t
+		}
+	}
+	return nil
+}
