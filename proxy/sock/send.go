@@ -1,18 +1,18 @@
 package sock
 
-import (
-	"io"
-	"syscall"
-)
+import "syscall"
 
 // sendState is the writing side of a Conn: what the poller's callbacks work on.
 type sendState struct {
-	bufs    [][]byte
-	n       int // bytes of bufs that the socket took
-	full    bool
-	err     error
-	try     func(fd uintptr) bool // writes once
-	wait    func(fd uintptr) bool // writes until nothing is left
+	bufs [][]byte
+	n    int // bytes of bufs that the socket took
+	full bool
+	err  error
+	try  func(fd uintptr) bool // writes once
+	wait func(fd uintptr) bool // writes until nothing is left
+	// The same for what is sealed.
+	trySealed, waitSealed func(fd uintptr) bool
+
 	sealing [1][]byte
 	writev  writevState
 }
@@ -27,6 +27,11 @@ func (s *sendState) init(c *Conn) {
 		s.write(fd)
 		return !s.full || s.err != nil
 	}
+	s.trySealed = func(fd uintptr) bool {
+		c.writeSealed(fd)
+		return true
+	}
+	s.waitSealed = c.writeSealed
 }
 
 // write gives bufs to the socket until it is full.
@@ -149,45 +154,54 @@ func (c *Conn) seal(bufs [][]byte, block bool) (n int, full bool, err error) {
 	return n, full, err
 }
 
-// flush sends what is sealed.
+// flush sends what is sealed. The lock is held for each write alone: a reader must not wait for a slow peer.
 func (c *Conn) flush(block bool) (full bool, err error) {
-	for {
-		full, err = c.flushOnce()
-		if !full || err != nil || !block {
-			return full, err
-		}
-		if err := c.waitWritable(); err != nil {
-			return false, err
-		}
+	if c.rc == nil {
+		return c.flushBlocking(block)
 	}
+	s := &c.out
+	s.n, s.err, s.full = 0, nil, false
+	if block {
+		err = c.rc.Write(s.waitSealed)
+	} else {
+		err = c.rc.Write(s.trySealed)
+	}
+	if s.err != nil {
+		err = s.err
+	}
+	return s.full && err == nil, err
 }
 
-func (c *Conn) flushOnce() (full bool, err error) {
+// writeSealed writes what is sealed until the socket is full. It runs inside the poller's callback: a try after the poller was armed
+// is what makes sure that no edge is lost.
+func (c *Conn) writeSealed(fd uintptr) (done bool) {
 	c.sealMu.Lock()
 	defer c.sealMu.Unlock()
+	s := &c.out
+	s.full = false
 	if len(c.sealed) == 0 {
-		return false, nil
+		return true
 	}
-	c.out.sealing[0] = c.sealed
-	n, full, err := c.raw(c.out.sealing[:], c.rc == nil)
-	c.out.sealing[0] = nil
-	c.sealed = c.sealed[n:]
-	if len(c.sealed) == 0 || err != nil {
+	s.sealing[0] = c.sealed
+	s.bufs, s.n = s.sealing[:], 0
+	s.write(fd)
+	s.bufs, s.sealing[0] = nil, nil
+	c.sealed = c.sealed[s.n:]
+	if len(c.sealed) == 0 || s.err != nil {
 		c.sealBuf.Put()
 		c.sealBuf, c.sealed = nil, nil
 	}
-	return full, err
+	return !s.full || s.err != nil
 }
 
-// waitWritable waits until the socket takes bytes again, without holding sealMu: the reader must not wait for a slow peer.
-func (c *Conn) waitWritable() error {
-	asked := false
-	err := c.rc.Write(func(uintptr) bool {
-		defer func() { asked = true }()
-		return asked
-	})
-	if err == io.EOF {
-		return io.ErrClosedPipe
+func (c *Conn) flushBlocking(block bool) (full bool, err error) {
+	c.sealMu.Lock()
+	defer c.sealMu.Unlock()
+	if len(c.sealed) == 0 || !block {
+		return len(c.sealed) > 0, nil
 	}
-	return err
+	_, err = c.nc.Write(c.sealed)
+	c.sealBuf.Put()
+	c.sealBuf, c.sealed = nil, nil
+	return false, err
 }
