@@ -63,7 +63,11 @@ func (s *Server) Certify(ctx context.Context, req *pb.CertifyRequest) (*pb.Certi
 			refusal = refuse(codes.Internal, reasonIssue, "%w", err)
 		}
 		s.metrics.refusals.WithLabelValues(refusal.Reason).Inc()
-		s.log.Warn("certificate refused", zap.String("reason", refusal.Reason), zap.Error(refusal.Err), zap.Stringer("client", addr))
+		line := s.log.Warn
+		if refusal.Code == codes.ResourceExhausted {
+			line = s.log.Debug // a flood must not become one of log lines; the counter tells
+		}
+		line("certificate refused", zap.String("reason", refusal.Reason), zap.Error(refusal.Err), zap.Stringer("client", addr))
 		return nil, refusal
 	}
 	s.metrics.issued.Inc()

@@ -42,7 +42,11 @@ func (f *commonFlags) daemon(name string) daemon.Config {
 // kubernetes returns how to reach the API server: the kubeconfig file if one is given, else the pod's own ServiceAccount. The client's
 // own rate limit is off unless a component sets one: the API server's priority and fairness knows better.
 func (f *commonFlags) kubernetes(component string) (*rest.Config, error) {
-	cfg, err := clientcmd.BuildConfigFromFlags("", f.kubeconfig)
+	load := rest.InClusterConfig
+	if f.kubeconfig != "" {
+		load = func() (*rest.Config, error) { return clientcmd.BuildConfigFromFlags("", f.kubeconfig) }
+	}
+	cfg, err := load()
 	if err != nil {
 		return nil, fmt.Errorf("reach the API server: %w", err)
 	}
