@@ -144,7 +144,7 @@ type client struct {
 
 func subscribe(t testing.TB, conn *grpc.ClientConn, h *pb.Hello) *client {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	t.Cleanup(cancel)
 	rpc, err := pb.NewDiscoveryClient(conn).Subscribe(ctx)
 	if err != nil {

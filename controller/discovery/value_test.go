@@ -1,7 +1,6 @@
 package discovery
 
 import (
-	"fmt"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -30,24 +29,5 @@ func TestSharedBytesAreTheMessage(t *testing.T) {
 				t.Errorf("got %v, %v; want %v", &got, err, want)
 			}
 		}
-	}
-}
-
-// BenchmarkSend is what one more stream costs when a value of n endpoints changes: it must not depend on n.
-func BenchmarkSend(b *testing.B) {
-	for _, n := range []int{1, 1000} {
-		b.Run(fmt.Sprint("endpoints=", n), func(b *testing.B) {
-			out := &mesh.Outbound{Kind: mesh.ToService}
-			for i := range n {
-				out.Endpoints = append(out.Endpoints, mesh.Endpoint{Addr: target(i).Addr, Identity: webID})
-			}
-			r, c := &response{id: 7, value: &Value{Outbound: out}}, newCodec()
-			b.ReportAllocs()
-			for b.Loop() {
-				if _, err := c.Marshal(r); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
 	}
 }
