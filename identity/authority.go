@@ -127,7 +127,7 @@ func failures(old *Authority, issuerErr, rootsErr error) []notice {
 // issuerPair reads the issuer Secret in either scheme: linkerd.io/tls (crt.pem, key.pem) or kubernetes.io/tls (tls.crt, tls.key).
 func issuerPair(s *corev1.Secret) (ca.Pair, error) {
 	if s == nil {
-		return ca.Pair{}, fmt.Errorf("Secret %s does not exist", mesh.IssuerSecret)
+		return ca.Pair{}, fmt.Errorf("issuer: Secret %s does not exist", mesh.IssuerSecret)
 	}
 	for _, scheme := range [][2]string{{"crt.pem", "key.pem"}, {corev1.TLSCertKey, corev1.TLSPrivateKeyKey}} {
 		cert, key := s.Data[scheme[0]], s.Data[scheme[1]]
@@ -135,15 +135,15 @@ func issuerPair(s *corev1.Secret) (ca.Pair, error) {
 			return ca.Pair{CertPEM: cert, KeyPEM: key}, nil
 		}
 	}
-	return ca.Pair{}, fmt.Errorf("Secret %s has neither crt.pem and key.pem nor tls.crt and tls.key", s.Name)
+	return ca.Pair{}, fmt.Errorf("issuer: Secret %s has neither crt.pem and key.pem nor tls.crt and tls.key", s.Name)
 }
 
 func rootsBundle(c *corev1.ConfigMap) ([]byte, error) {
 	if c == nil {
-		return nil, fmt.Errorf("ConfigMap %s does not exist", mesh.TrustRootsConfigMap)
+		return nil, fmt.Errorf("trust anchors: ConfigMap %s does not exist", mesh.TrustRootsConfigMap)
 	}
 	if c.Data[mesh.TrustRootsKey] == "" {
-		return nil, fmt.Errorf("ConfigMap %s has no key %s", c.Name, mesh.TrustRootsKey)
+		return nil, fmt.Errorf("trust anchors: ConfigMap %s has no key %s", c.Name, mesh.TrustRootsKey)
 	}
 	return []byte(c.Data[mesh.TrustRootsKey]), nil
 }

@@ -111,14 +111,14 @@ func bundleWith(bundle []byte, anchor *corev1.Secret) ([]byte, error) {
 	}
 	own, err := mesh.ParseRoots(anchor.Data[corev1.TLSCertKey])
 	if err != nil {
-		return nil, fmt.Errorf("Secret %s: %w", anchor.Name, err)
+		return nil, fmt.Errorf("trust anchor: Secret %s: %w", anchor.Name, err)
 	}
 	if len(bundle) == 0 {
 		return mesh.EncodeRoots(own), nil
 	}
 	roots, err := mesh.ParseRoots(bundle)
 	if err != nil {
-		return nil, fmt.Errorf("ConfigMap %s: %w", mesh.TrustRootsConfigMap, err)
+		return nil, fmt.Errorf("trust anchors: ConfigMap %s: %w", mesh.TrustRootsConfigMap, err)
 	}
 	if contains(roots, own[0]) {
 		return bundle, nil
@@ -139,7 +139,7 @@ func planIssuer(e estate, now time.Time) (step, error) {
 	anchor := ca.Pair{CertPEM: e.anchor.Data[corev1.TLSCertKey], KeyPEM: e.anchor.Data[corev1.TLSPrivateKeyKey]}
 	parent, err := tls.X509KeyPair(anchor.CertPEM, anchor.KeyPEM)
 	if err != nil {
-		return step{}, fmt.Errorf("Secret %s: %w", anchorSecret, err)
+		return step{}, fmt.Errorf("trust anchor: Secret %s: %w", anchorSecret, err)
 	}
 	renew := step{action: makeIssuer, anchor: anchor}
 	if e.issuer == nil {

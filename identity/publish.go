@@ -34,7 +34,8 @@ type publisher struct {
 func (p *publisher) Run(ctx context.Context) error {
 	namespaces := coreinformers.NewNamespaceInformer(p.client, 0, nil)
 	copies := coreinformers.NewFilteredConfigMapInformer(p.client, metav1.NamespaceAll, 0, nil, named(mesh.TrustRootsConfigMap))
-	queue := workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[string](100*time.Millisecond, time.Minute))
+	backoff := workqueue.NewTypedItemExponentialFailureRateLimiter[string](100*time.Millisecond, time.Minute)
+	queue := workqueue.NewTypedRateLimitingQueue(backoff)
 	add := func(namespace func(metav1.Object) string) cache.ResourceEventHandlerFuncs {
 		return handler(func(obj metav1.Object) { queue.Add(namespace(obj)) })
 	}

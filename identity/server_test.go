@@ -86,7 +86,8 @@ func TestRefusalsHaveACodeAReasonAndACounter(t *testing.T) {
 	if got := testutil.ToFloat64(controller.metrics.issued); got != 1 {
 		t.Errorf("%v certificates counted, want 1", got)
 	}
-	if _, err := client.Certify(t.Context(), &pb.CertifyRequest{Token: strings.Repeat("x", maxRequestBytes)}); status.Code(err) != codes.ResourceExhausted {
+	_, err := client.Certify(t.Context(), &pb.CertifyRequest{Token: strings.Repeat("x", maxRequestBytes)})
+	if status.Code(err) != codes.ResourceExhausted {
 		t.Errorf("a request that is too large: got %v", err)
 	}
 }
@@ -98,14 +99,16 @@ func TestOneAddressThatFloodsDoesNotStarveTheOthers(t *testing.T) {
 	flooder := dial(t, controller, "127.0.0.2")
 	refused := 0
 	for range 100 {
-		if _, err := flooder.Certify(t.Context(), &pb.CertifyRequest{Token: "nobody", Csr: nil}); status.Code(err) == codes.ResourceExhausted {
+		_, err := flooder.Certify(t.Context(), &pb.CertifyRequest{Token: "nobody"})
+		if status.Code(err) == codes.ResourceExhausted {
 			refused++
 		}
 	}
 	if refused < 80 || c.reviews.Load() > 20 {
 		t.Errorf("%d of 100 were refused by the limit and %d reached the API server", refused, c.reviews.Load())
 	}
-	if _, err := dial(t, controller, "127.0.0.3").Certify(t.Context(), &pb.CertifyRequest{Token: "shop/web/w", Csr: csrOf(t, web)}); err != nil {
+	other := dial(t, controller, "127.0.0.3")
+	if _, err := other.Certify(t.Context(), &pb.CertifyRequest{Token: "shop/web/w", Csr: csrOf(t, web)}); err != nil {
 		t.Errorf("another address: %v", err)
 	}
 }
