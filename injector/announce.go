@@ -49,8 +49,10 @@ func (a announcement) withBundle(current *configuration) *configuration {
 // in with is an annotation, which no selector can see.
 func (a announcement) optedInConfiguration(base *configuration) (*configuration, error) {
 	next := &configuration{
-		TypeMeta:   metav1.TypeMeta{APIVersion: admissionregistrationv1.SchemeGroupVersion.String(), Kind: "MutatingWebhookConfiguration"},
-		ObjectMeta: metav1.ObjectMeta{Name: optedInName, Labels: base.Labels, Annotations: map[string]string{mesh.CreatedByAnnotation: mesh.InjectorName}},
+		TypeMeta: metav1.TypeMeta{APIVersion: admissionregistrationv1.SchemeGroupVersion.String(), Kind: "MutatingWebhookConfiguration"},
+		ObjectMeta: metav1.ObjectMeta{
+			Name: optedInName, Labels: base.Labels, Annotations: map[string]string{mesh.CreatedByAnnotation: mesh.InjectorName},
+		},
 	}
 	i := slices.IndexFunc(base.Webhooks, func(w admissionregistrationv1.MutatingWebhook) bool { return w.Name == baseWebhook })
 	if i < 0 {
@@ -85,7 +87,8 @@ func matchConditions() []admissionregistrationv1.MatchCondition {
 	const present = "has(" + annotations + ") && '" + mesh.InjectAnnotation + "' in " + annotations
 	const proxy = "(c, c.name == '" + mesh.ProxyContainer + "')"
 	return []admissionregistrationv1.MatchCondition{
-		{Name: "wants-proxy", Expression: "!(" + present + ") || " + annotations + "['" + mesh.InjectAnnotation + "'] in ['enabled', 'ingress']"},
+		{Name: "wants-proxy", Expression: "!(" + present + ") || " +
+			annotations + "['" + mesh.InjectAnnotation + "'] in ['enabled', 'ingress']"},
 		{Name: "can-have-proxy", Expression: "!(has(object.spec.hostNetwork) && object.spec.hostNetwork)"},
 		{Name: "has-no-proxy", Expression: "!(has(object.spec.initContainers) && object.spec.initContainers.exists" + proxy + ")" +
 			" && !object.spec.containers.exists" + proxy},

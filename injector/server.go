@@ -23,17 +23,19 @@ import (
 	"github.com/tulle-mesh/tulle/injector/inject"
 )
 
-// Config is what a Server needs. Every field but ConfigFile and Readiness is required.
+// Config is what a Server needs. Every field but ConfigFile, Linger and Readiness is required.
 type Config struct {
 	Listener  net.Listener // where the API server calls; Run closes it
 	Namespace string       // the control plane's
 	// ConfigFile holds inject.Values as YAML and is read again when it changes; "" means the defaults.
 	ConfigFile string
-	Client     kubernetes.Interface
-	Metadata   metadata.Interface
-	Log        *zap.Logger
-	Registry   prometheus.Registerer
-	Readiness  Readiness
+	// Linger is how long reviews are still accepted after Run's context ended: until every API server knows that this replica is going.
+	Linger    time.Duration
+	Client    kubernetes.Interface
+	Metadata  metadata.Interface
+	Log       *zap.Logger
+	Registry  prometheus.Registerer
+	Readiness Readiness
 }
 
 // Readiness is told which tasks must be done before the process counts as ready.
@@ -89,7 +91,7 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// Run serves until ctx ends, then lets the reviews in progress end.
+// Run serves until ctx ends and for Linger after it, then lets the reviews in progress end.
 func (s *Server) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { s.namespaces.informer.Run(ctx.Done()); return ctx.Err() })
@@ -127,6 +129,8 @@ func (s *Server) serve(ctx context.Context, group *errgroup.Group) {
 	})
 	group.Go(func() error {
 		<-ctx.Done()
+		s.cfg.Log.Info("leaving", zap.Duration("linger", s.cfg.Linger))
+		time.Sleep(s.cfg.Linger)
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
 		defer cancel()
 		if err := server.Shutdown(grace); err != nil {

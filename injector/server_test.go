@@ -45,7 +45,7 @@ func TestServer(t *testing.T) {
 	ready := &daemon.Readiness{}
 	announced := newSignal()
 	server, err := New(Config{
-		Listener: lis, Namespace: "tulle", ConfigFile: configFile, Client: client, Metadata: objects(t),
+		Listener: lis, Namespace: "tulle", ConfigFile: configFile, Linger: 2 * time.Second, Client: client, Metadata: objects(t),
 		Log: zap.NewNop(), Registry: prometheus.NewRegistry(), Readiness: ready,
 	})
 	if err != nil {
@@ -88,6 +88,13 @@ func TestServer(t *testing.T) {
 	}
 	transport.CloseIdleConnections()
 	cancel()
+	// An API server that has not heard of it yet comes with a new connection.
+	late, err := api.Post("https://"+lis.Addr().String()+"/", "application/json", strings.NewReader(request("plain", "services", "{}")))
+	if err != nil {
+		t.Fatalf("after the end was announced: %v", err)
+	}
+	_ = late.Body.Close()
+	transport.CloseIdleConnections()
 	if err := <-ended; err != nil && err != context.Canceled {
 		t.Error(err)
 	}

@@ -228,7 +228,8 @@ func (u *upkeep) announceOptedIn(ctx context.Context, next *configuration) (*con
 		return nil, err
 	}
 	force := true
-	next, err = configurations.Patch(ctx, optedInName, types.ApplyPatchType, text, metav1.PatchOptions{FieldManager: mesh.InjectorName, Force: &force})
+	next, err = configurations.Patch(ctx, optedInName, types.ApplyPatchType, text,
+		metav1.PatchOptions{FieldManager: mesh.InjectorName, Force: &force})
 	if err == nil {
 		u.log.Info("namespaces that opted in announced", zap.Int("webhooks", len(next.Webhooks)))
 	}
@@ -241,7 +242,8 @@ func (u *upkeep) adopt(ctx context.Context, config *configuration, own types.UID
 	if own == "" || len(config.OwnerReferences) > 0 {
 		return nil
 	}
-	patch := fmt.Appendf(nil, `{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"Namespace","name":%q,"uid":%q}]}}`, u.namespace, own)
+	patch := fmt.Appendf(nil, `{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"Namespace","name":%q,"uid":%q}]}}`,
+		u.namespace, own)
 	_, err := u.client.AdmissionregistrationV1().MutatingWebhookConfigurations().
 		Patch(ctx, config.Name, types.MergePatchType, patch, metav1.PatchOptions{})
 	if apierrors.IsForbidden(err) {

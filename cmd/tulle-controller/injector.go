@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"time"
 
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
@@ -23,6 +24,9 @@ type injectorFlags struct {
 
 	configFile string
 }
+
+// injectorLinger outlasts the time in which a Service forgets a replica that ends.
+const injectorLinger = 5 * time.Second
 
 func injectorCommand() *cobra.Command {
 	var f injectorFlags
@@ -58,7 +62,7 @@ func (f *injectorFlags) run(ctx context.Context, env *daemon.Env) error {
 		return fmt.Errorf("listen for reviews: %w", err)
 	}
 	server, err := injector.New(injector.Config{
-		Listener: lis, Namespace: f.namespace, ConfigFile: f.configFile, Client: client, Metadata: meta,
+		Listener: lis, Namespace: f.namespace, ConfigFile: f.configFile, Linger: injectorLinger, Client: client, Metadata: meta,
 		Log: env.Log, Registry: env.Registry, Readiness: env.Ready,
 	})
 	if err != nil {

@@ -165,7 +165,8 @@ func advise(spec *corev1.PodSpec, s Settings, owner Owner) []string {
 	}
 	if w := int64(s.Proxy.WaitBeforeExitSeconds); w > 0 && w >= grace {
 		warnings = append(warnings, fmt.Sprintf(
-			"proxy-wait-before-exit-seconds (%d) reaches terminationGracePeriodSeconds (%d): the proxy will be killed while it waits", w, grace))
+			"proxy-wait-before-exit-seconds (%d) reaches terminationGracePeriodSeconds (%d): the proxy will be killed while it waits",
+			w, grace))
 	}
 	return warnings
 }

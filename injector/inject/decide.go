@@ -138,7 +138,10 @@ func annotated(ns Namespace, pod *corev1.Pod) Decision {
 
 // hasSidecar recognises the containers of this mesh and of others: two proxies that both capture a pod's traffic break it.
 func hasSidecar(spec *corev1.PodSpec) bool {
-	names := []string{mesh.ProxyContainer, mesh.InitContainer, "linkerd-proxy", "linkerd-init", "linkerd-network-validator", "istio-proxy", "istio-init"}
+	names := []string{
+		mesh.ProxyContainer, mesh.InitContainer,
+		"linkerd-proxy", "linkerd-init", "linkerd-network-validator", "istio-proxy", "istio-init",
+	}
 	images := []string{"cr.l5d.io/linkerd/proxy:", "ghcr.io/linkerd/proxy:", "docker.io/istio/proxyv2:", "gcr.io/istio-release/proxyv2:"}
 	return slices.ContainsFunc(slices.Concat(spec.InitContainers, spec.Containers), func(c corev1.Container) bool {
 		return slices.Contains(names, c.Name) ||

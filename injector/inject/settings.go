@@ -97,7 +97,7 @@ func (s *Settings) set(a annotation, name, value string, where place) error {
 		s.Warnings = append(s.Warnings, fmt.Sprintf("annotation %s has no effect on a namespace: set it on the pod template", name))
 		return nil
 	case a.admin && where == onPod && !slices.Contains(s.PodMaySet, a.key):
-		return fmt.Errorf("annotation %s is the administrator's: set it on the namespace, or list %q in podMaySet of the installation's values",
+		return fmt.Errorf("annotation %s is the administrator's: set it on the namespace, or list %q in podMaySet of the installation",
 			name, a.key)
 	}
 	if err := a.field.set(&s.Values, value); err != nil {

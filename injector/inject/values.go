@@ -145,9 +145,11 @@ func Defaults() Values {
 		Version:               "dev",
 		WebhookFailurePolicy:  FailClosed,
 		Proxy: ProxyValues{
-			Image:                Image{Name: "ghcr.io/tulle-mesh/proxy", PullPolicy: "IfNotPresent"},
-			UID:                  mesh.ProxyUID,
-			Ports:                Ports{Admin: mesh.AdminPort, Control: mesh.ControlPort, Inbound: mesh.InboundPort, Outbound: mesh.OutboundPort},
+			Image: Image{Name: "ghcr.io/tulle-mesh/proxy", PullPolicy: "IfNotPresent"},
+			UID:   mesh.ProxyUID,
+			Ports: Ports{
+				Admin: mesh.AdminPort, Control: mesh.ControlPort, Inbound: mesh.InboundPort, Outbound: mesh.OutboundPort,
+			},
 			Resources:            Resources{CPU: CPU{Request: "10m"}, Memory: Bound{Request: "20Mi"}},
 			LogLevel:             "info",
 			LogFormat:            "plain",

@@ -74,7 +74,8 @@ func Rules(c mesh.CaptureConfig) []Rule {
 	for _, p := range c.SkipInboundPorts {
 		rules = append(rules, Rule{Hook: Inbound, Ports: p})
 	}
-	rules = append(rules, Rule{Hook: Inbound, RedirectTo: c.InboundPort}, Rule{Hook: Outbound, UID: &uid}, Rule{Hook: Outbound, Loopback: true})
+	rules = append(rules, Rule{Hook: Inbound, RedirectTo: c.InboundPort},
+		Rule{Hook: Outbound, UID: &uid}, Rule{Hook: Outbound, Loopback: true})
 	for _, s := range c.SkipSubnets {
 		rules = append(rules, Rule{Hook: Outbound, Subnet: s.Masked()})
 	}

@@ -111,7 +111,8 @@ func explain(err error) error {
 	switch {
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
 		return fmt.Errorf("%w: tulle-init needs the capability NET_ADMIN; a Pod Security level or policy may have taken it away", err)
-	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EPROTONOSUPPORT), errors.Is(err, unix.EAFNOSUPPORT), errors.Is(err, os.ErrNotExist):
+	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EPROTONOSUPPORT), errors.Is(err, unix.EAFNOSUPPORT),
+		errors.Is(err, os.ErrNotExist):
 		return fmt.Errorf("%w: the node's kernel needs nf_tables with nat (modules nf_tables, nft_chain_nat, nft_redir, nf_conntrack)", err)
 	}
 	return err
