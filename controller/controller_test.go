@@ -139,7 +139,8 @@ func slice(i, n int) *discoveryv1.EndpointSlice {
 	}
 	for j := range n {
 		name := fmt.Sprint("node-", j)
-		s.Endpoints = append(s.Endpoints, discoveryv1.Endpoint{Addresses: []string{fmt.Sprintf("10.%d.%d.%d", 1+j, i>>8, i&255)}, NodeName: &name})
+		addr := fmt.Sprintf("10.%d.%d.%d", 1+j, i>>8, i&255)
+		s.Endpoints = append(s.Endpoints, discoveryv1.Endpoint{Addresses: []string{addr}, NodeName: &name})
 	}
 	return s
 }

@@ -153,7 +153,8 @@ func (f *destinationFlags) serve(ctx context.Context, env *daemon.Env, client ku
 		}
 		env.Log.Info("serving", zap.Stringer("addr", lis.Addr()), zap.Stringer("identity", manager.ID()),
 			zap.String("clusterDomain", modelConfig.ClusterDomain), zap.Stringers("clusterNetworks", modelConfig.ClusterNetworks),
-			zap.String("defaultInboundPolicy", string(modelConfig.DefaultPolicy)), zap.Stringer("defaultOpaquePorts", modelConfig.DefaultOpaquePorts))
+			zap.String("defaultInboundPolicy", string(modelConfig.DefaultPolicy)),
+			zap.Stringer("defaultOpaquePorts", modelConfig.DefaultOpaquePorts))
 		listening()
 		return server.Run(ctx, lis)
 	})

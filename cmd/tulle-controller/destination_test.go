@@ -60,9 +60,13 @@ func TestDestinationTellsAProxyWhatKubernetesSays(t *testing.T) {
 			Spec:       corev1.ServiceSpec{ClusterIP: "10.96.0.1", Ports: []corev1.ServicePort{{Port: 80}}},
 		},
 		&corev1.Pod{
-			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web-1", UID: "1", Labels: map[string]string{mesh.ControlPlaneNSLabel: "tulle"}},
-			Spec:       corev1.PodSpec{NodeName: "node-1", ServiceAccountName: "web", InitContainers: []corev1.Container{{Name: mesh.ProxyContainer}}},
-			Status:     corev1.PodStatus{PodIPs: []corev1.PodIP{{IP: "10.1.0.1"}}},
+			ObjectMeta: metav1.ObjectMeta{
+				Namespace: "shop", Name: "web-1", UID: "1", Labels: map[string]string{mesh.ControlPlaneNSLabel: "tulle"},
+			},
+			Spec: corev1.PodSpec{
+				NodeName: "node-1", ServiceAccountName: "web", InitContainers: []corev1.Container{{Name: mesh.ProxyContainer}},
+			},
+			Status: corev1.PodStatus{PodIPs: []corev1.PodIP{{IP: "10.1.0.1"}}},
 		},
 		endpoints("10.1.0.1"),
 	)
@@ -72,7 +76,8 @@ func TestDestinationTellsAProxyWhatKubernetesSays(t *testing.T) {
 	if len(out.Endpoints) != 1 || out.Endpoints[0].Identity != webID || out.Authority != "web.shop.svc.cluster.local:80" {
 		t.Fatalf("got %+v, want the pod with its identity", out)
 	}
-	if _, err := client.DiscoveryV1().EndpointSlices("shop").Update(t.Context(), endpoints("10.1.0.1", "192.0.2.1"), metav1.UpdateOptions{}); err != nil {
+	more := endpoints("10.1.0.1", "192.0.2.1")
+	if _, err := client.DiscoveryV1().EndpointSlices("shop").Update(t.Context(), more, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if out := proxy.next(t).outbound(t); len(out.Endpoints) != 2 {
@@ -124,7 +129,8 @@ func startDestination(t *testing.T, client *fake.Clientset) *grpc.ClientConn {
 		}
 	})
 	creds := credentials.NewTLS(authority.Certs(webID).ClientTLS(f.id(mesh.DestinationName), "h2"))
-	conn, err := grpc.NewClient("passthrough:///"+f.addr, grpc.WithTransportCredentials(creds), grpc.WithDefaultCallOptions(grpc.WaitForReady(true)))
+	conn, err := grpc.NewClient("passthrough:///"+f.addr, grpc.WithTransportCredentials(creds),
+		grpc.WithDefaultCallOptions(grpc.WaitForReady(true)))
 	if err != nil {
 		t.Fatal(err)
 	}

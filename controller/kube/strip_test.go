@@ -33,7 +33,9 @@ func TestStripKeepsWhatTheModelReads(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := model.Config{TrustDomain: "cluster.local", ClusterDomain: "cluster.local", ControlPlaneNamespace: "tulle", DefaultPolicy: mesh.Deny}
+		c := model.Config{
+			TrustDomain: "cluster.local", ClusterDomain: "cluster.local", ControlPlaneNamespace: "tulle", DefaultPolicy: mesh.Deny,
+		}
 		whole, stripped := model.New(c), model.New(c)
 		heads := section.FindAllSubmatchIndex(text, -1)
 		for i, h := range heads {
@@ -102,7 +104,9 @@ func TestStripDropsTheRest(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{
 			Name: "web-1", ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "kubectl"}}, Annotations: map[string]string{"notes": "long"},
 		},
-		Spec:   corev1.PodSpec{Volumes: []corev1.Volume{{Name: "data"}}, Containers: []corev1.Container{{Name: "app", Env: []corev1.EnvVar{{Name: "A"}}}}},
+		Spec: corev1.PodSpec{
+			Volumes: []corev1.Volume{{Name: "data"}}, Containers: []corev1.Container{{Name: "app", Env: []corev1.EnvVar{{Name: "A"}}}},
+		},
 		Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{Name: "app"}}},
 	})
 	p := small.(*corev1.Pod)

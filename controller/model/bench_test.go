@@ -60,7 +60,9 @@ func benchPod(svc metav1.ObjectMeta, i, j int) *corev1.Pod {
 func benchSlice(svc metav1.ObjectMeta, i int) *discoveryv1.EndpointSlice {
 	port, portName := int32(8080), ""
 	s := &discoveryv1.EndpointSlice{
-		ObjectMeta:  metav1.ObjectMeta{Namespace: svc.Namespace, Name: svc.Name, Labels: map[string]string{discoveryv1.LabelServiceName: svc.Name}},
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: svc.Namespace, Name: svc.Name, Labels: map[string]string{discoveryv1.LabelServiceName: svc.Name},
+		},
 		AddressType: discoveryv1.AddressTypeIPv4,
 		Ports:       []discoveryv1.EndpointPort{{Name: &portName, Port: &port}},
 	}

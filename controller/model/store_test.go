@@ -104,7 +104,8 @@ func (w *world) event() Event {
 	var o metav1.Object
 	switch w.IntN(10) {
 	case 0:
-		o = &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: w.pick("n", 3), Labels: map[string]string{corev1.LabelTopologyZone: w.pick("z", 2)}}}
+		zone := map[string]string{corev1.LabelTopologyZone: w.pick("z", 2)}
+		o = &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: w.pick("n", 3), Labels: zone}}
 	case 1:
 		o = &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop", Annotations: w.annotations()}}
 	case 2, 3:
