@@ -14,6 +14,8 @@ import (
 	"syscall"
 )
 
+//go:generate go test . -run ^TestReferenceIsCurrent$ -update
+
 // Version is set by the linker.
 var version = "dev"
 

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// reference writes docs/cli.md from the commands themselves.
+func reference(t *testing.T) string {
+	t.Helper()
+	t.Setenv("LINKERD_NAMESPACE", "")
+	root := newRoot("tulle", streams{}, noCluster)
+	var b strings.Builder
+	b.WriteString("# The command line\n\nWritten by `go generate ./cmd/tulle`; do not edit.\n\n" + root.Long + "\n\n```console\n" + root.Example + "\n```\n\n")
+	b.WriteString("## Flags of every command\n\nThey may stand before or after the verb.\n\n")
+	writeFlags(&b, root.PersistentFlags())
+	for _, cmd := range root.Commands() {
+		writeCommand(&b, cmd)
+	}
+	values, err := os.ReadFile("../../install/values.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(&b, "## Values of install\n\nFor `--set`, `--set-string`, `--set-file` and `-f`:\n\n```yaml\n%s```\n", values)
+	return b.String()
+}
+
+func writeCommand(b *strings.Builder, cmd *cobra.Command) {
+	if cmd.Hidden || cmd.Name() == "help" || cmd.HasParent() && cmd.Parent().Name() == "completion" {
+		return
+	}
+	fmt.Fprintf(b, "## %s\n\n", cmd.CommandPath())
+	if text := cmd.Long; text != "" && cmd.Name() != "completion" {
+		fmt.Fprintf(b, "%s\n\n", text)
+	} else {
+		fmt.Fprintf(b, "%s.\n\n", cmd.Short)
+	}
+	if cmd.Runnable() {
+		fmt.Fprintf(b, "```console\n%s\n```\n\n", cmd.UseLine())
+	}
+	if cmd.Example != "" {
+		fmt.Fprintf(b, "```console\n%s\n```\n\n", cmd.Example)
+	}
+	writeFlags(b, cmd.NonInheritedFlags())
+	for _, below := range cmd.Commands() {
+		writeCommand(b, below)
+	}
+}
+
+func writeFlags(b *strings.Builder, fs *pflag.FlagSet) {
+	rows := 0
+	fs.VisitAll(func(f *pflag.Flag) {
+		if f.Hidden || f.Name == "help" {
+			return
+		}
+		if rows++; rows == 1 {
+			b.WriteString("| flag | default | meaning |\n|---|---|---|\n")
+		}
+		name := "`--" + f.Name + "`"
+		if f.Shorthand != "" {
+			name = "`-" + f.Shorthand + "`, " + name
+		}
+		value := f.DefValue
+		if value == "[]" {
+			value = ""
+		}
+		if value != "" {
+			value = "`" + value + "`"
+		}
+		fmt.Fprintf(b, "| %s | %s | %s |\n", name, value, strings.ReplaceAll(f.Usage, "|", `\|`))
+	})
+	if rows > 0 {
+		b.WriteString("\n")
+	}
+}
+
+func TestReferenceIsCurrent(t *testing.T) {
+	const file = "../../docs/cli.md"
+	got := reference(t)
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("docs/cli.md is out of date, run go generate ./cmd/tulle (-file +commands):\n%s", diff)
+	}
+}
+
+func TestEveryCommandHelps(t *testing.T) {
+	var walk func(*cobra.Command)
+	walk = func(cmd *cobra.Command) {
+		if cmd.Name() == "help" || cmd.Name() == "completion" || cmd.HasParent() && cmd.Parent().Name() == "completion" {
+			return
+		}
+		if cmd.Short == "" || cmd.Runnable() && cmd.Example == "" {
+			t.Errorf("%s: no summary or no example", cmd.CommandPath())
+		}
+		for _, below := range cmd.Commands() {
+			walk(below)
+		}
+	}
+	walk(newRoot("tulle", streams{}, noCluster))
+}
