@@ -253,10 +253,23 @@ func (c *h2Conn) onWindowUpdate(f h2.FrameHeader, p []byte) *h2.Error {
 		return nil
 	}
 	if !s.send.Grow(int64(n)) {
-		return violation(h2.FlowControlError, "window_overflow")
+		return c.overflow(s)
 	}
 	c.enqueue(s)
 	c.drained()
+	return nil
+}
+
+// overflow ends a stream whose window the peer grew beyond its maximum: a stream error, RFC 9113 §6.9.1.
+func (c *h2Conn) overflow(s *stream) *h2.Error {
+	if !c.client() && !c.abuse.spend(c.l.e.now) {
+		return violation(h2.EnhanceYourCalm, "malformed_flood")
+	}
+	delete(c.streams, s.id)
+	c.unready(s)
+	c.reset(s.id, h2.FlowControlError)
+	c.gone(s, h2.FlowControlError)
+	c.vacated()
 	return nil
 }
 

@@ -55,7 +55,9 @@ func TestProxyFace(t *testing.T) {
 	conform(t, startTLSFront(t, local.Local.Inbound[0], ca.Certs(client)))
 }
 
-func loopback(port uint16) netip.AddrPort { return netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port) }
+func loopback(port uint16) netip.AddrPort {
+	return netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port)
+}
 
 // startApplication serves HTTP/2 with prior knowledge; its answer is large enough for the tests of flow control.
 func startApplication(t *testing.T) netip.AddrPort {
