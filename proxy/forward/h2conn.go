@@ -195,10 +195,8 @@ func (c *h2Conn) farewell(fl *flight, s *stream) h2.Code {
 		return h2.NoError // RFC 9113 §8.1: the response is complete, the rest of the request is not wanted
 	case c.client():
 		return h2.Cancel
-	case fl.x.Fault.Kind == exchange.Malformed:
-		return h2.ProtocolError
 	case fl.code != h2.NoError:
-		return fl.code // what the server said
+		return fl.code // what the server said, or what is wrong with the request
 	case fl.x.Fault.Side == exchange.Downstream:
 		return h2.Cancel
 	}

@@ -162,7 +162,10 @@ func (s *stream) account(n int, end bool) (reason string) {
 }
 
 // malformed ends the exchange of a stream whose message breaks the rules, RFC 9113 §8.1.1.
-func (c *h2Conn) malformed(s *stream, reason string) {
+func (c *h2Conn) malformed(s *stream, reason string) { c.refuse(s, h2.ProtocolError, reason) }
+
+// refuse ends the exchange of a stream with a stream error.
+func (c *h2Conn) refuse(s *stream, code h2.Code, reason string) {
 	fl := s.fl
 	if c.client() {
 		fl.fault(exchange.Fault{Side: exchange.Upstream, Kind: exchange.BadResponse, Reason: reason})
@@ -172,6 +175,7 @@ func (c *h2Conn) malformed(s *stream, reason string) {
 		c.die(violation(h2.EnhanceYourCalm, "malformed_flood"))
 		return
 	}
+	fl.code = code
 	fl.abandon(exchange.Fault{Side: exchange.Downstream, Kind: exchange.Malformed, Reason: reason})
 }
 
@@ -253,23 +257,11 @@ func (c *h2Conn) onWindowUpdate(f h2.FrameHeader, p []byte) *h2.Error {
 		return nil
 	}
 	if !s.send.Grow(int64(n)) {
-		return c.overflow(s)
+		c.refuse(s, h2.FlowControlError, "window_overflow") // RFC 9113 §6.9.1 is strict about the kind of error
+		return nil
 	}
 	c.enqueue(s)
 	c.drained()
-	return nil
-}
-
-// overflow ends a stream whose window the peer grew beyond its maximum: a stream error, RFC 9113 §6.9.1.
-func (c *h2Conn) overflow(s *stream) *h2.Error {
-	if !c.client() && !c.abuse.spend(c.l.e.now) {
-		return violation(h2.EnhanceYourCalm, "malformed_flood")
-	}
-	delete(c.streams, s.id)
-	c.unready(s)
-	c.reset(s.id, h2.FlowControlError)
-	c.gone(s, h2.FlowControlError)
-	c.vacated()
 	return nil
 }
 
