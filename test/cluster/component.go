@@ -48,8 +48,9 @@ func nodeSpec(l layout, m machine, f fabric, n int) NodeSpec {
 	spec := NodeSpec{
 		Hostname: nodeName(n), Lib: l.lib(n), Logs: l.logs(n),
 		Sysctls: map[string]string{
-			"net/ipv4/ip_forward":                        "1",
-			"net/ipv4/tcp_congestion_control":            "cubic", // bbr paces, also between pods of one machine
+			"net/ipv4/ip_forward": "1",
+			// bbr paces, also between two ends of one machine. Where the host's list does not allow cubic, bbr stays.
+			"-net/ipv4/tcp_congestion_control":           "cubic",
 			"-net/bridge/bridge-nf-call-iptables":        "1",
 			"-net/bridge/bridge-nf-call-ip6tables":       "1",
 			"-net/ipv6/conf/all/forwarding":              "1",

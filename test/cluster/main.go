@@ -41,8 +41,19 @@ func command() *cobra.Command {
 			return c.Up(cmd.Context(), nodes)
 		},
 	}
-	up.Flags().IntVar(&nodes, "nodes", 0, "number of nodes, each in a zone of its own (0: as many as run, else 1)")
-	root.AddCommand(up, &cobra.Command{
+	up.Flags().IntVar(&nodes, "nodes", 0, "number of nodes, each in a zone of its own (0: as many as there were, else 1)")
+	enter := &cobra.Command{
+		Use: "exec NODE COMMAND...", Short: "run a command in the namespaces of a node", Args: cobra.MinimumNArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := open(cmd)
+			if err != nil {
+				return err
+			}
+			return c.Exec(cmd.Context(), args[0], args[1:])
+		},
+	}
+	enter.Flags().SetInterspersed(false) // flags behind the node are the command's
+	root.AddCommand(up, enter, &cobra.Command{
 		Use: "down", Short: "end the cluster and remove everything of it", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := open(cmd)
@@ -68,16 +79,6 @@ func command() *cobra.Command {
 				return err
 			}
 			return c.Status(cmd.Context())
-		},
-	}, &cobra.Command{
-		Use: "exec NODE COMMAND...", Short: "run a command in the namespaces of a node", Args: cobra.MinimumNArgs(2),
-		DisableFlagParsing: true,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := open(cmd)
-			if err != nil {
-				return err
-			}
-			return c.Exec(cmd.Context(), args[0], args[1:])
 		},
 	}, &cobra.Command{
 		Use: superviseVerb, Short: "be the first process of a node (started by up)", Args: cobra.NoArgs, Hidden: true,

@@ -19,7 +19,7 @@ import (
 //go:embed manifests/*.yaml
 var manifests embed.FS
 
-// Up makes sure that a cluster of at least nodes nodes runs (0: as many as run already, else one). A cluster that runs whole gets the
+// Up makes sure that a cluster of at least nodes nodes runs (0: as many as there were, else one). A cluster that runs whole gets the
 // nodes that it lacks; one that was hurt, by a crash or a reboot, is replaced by a new one.
 func (c *Cluster) Up(ctx context.Context, nodes int) error {
 	if nodes < 0 || nodes > maxNodes {
@@ -50,11 +50,14 @@ func (c *Cluster) Up(ctx context.Context, nodes int) error {
 			return err
 		}
 	}
-	state, err := c.resume()
+	state, before, err := c.resume()
 	if err != nil {
 		return err
 	}
-	if err := c.addNodes(ctx, state, m, max(nodes, 1)); err != nil {
+	if nodes == 0 {
+		nodes = max(before, 1)
+	}
+	if err := c.addNodes(ctx, state, m, nodes); err != nil {
 		return err
 	}
 	if err := c.settle(ctx, state, m); err != nil {
@@ -73,22 +76,23 @@ func (c *Cluster) build(ctx context.Context) error {
 	return err
 }
 
-// resume returns the state of the running cluster, or a blank one after clearing away what a dead one left.
-func (c *Cluster) resume() (*State, error) {
-	state, err := readState(c.files.stateFile())
+// resume returns the state of the running cluster, or a blank one after clearing away what a dead one left, and how many nodes it had.
+func (c *Cluster) resume() (state *State, nodes int, err error) {
+	state, err = readState(c.files.stateFile())
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if state != nil && state.alive() {
-		return state, nil
+		return state, len(state.Nodes), nil
 	}
 	if state != nil {
+		nodes = len(state.Nodes)
 		err := c.progress.Do("clear away the cluster that ended", func() (string, error) { return "", c.remove(state) })
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 	}
-	return &State{ID: -1, Built: kubernetesVersion}, nil
+	return &State{ID: -1, Built: kubernetesVersion}, nodes, nil
 }
 
 // addNodes starts nodes until there are count.
