@@ -120,7 +120,6 @@ func (s *Server) options() []grpc.ServerOption {
 		grpc.ConnectionTimeout(10 * time.Second),
 		grpc.ReadBufferSize(4 << 10),
 		grpc.WriteBufferSize(16 << 10),
-		grpc.SharedWriteBuffer(true),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			MaxConnectionAge: s.config.MaxAge, MaxConnectionAgeGrace: 5 * time.Second, Time: 30 * time.Second, Timeout: 10 * time.Second,
