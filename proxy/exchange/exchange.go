@@ -67,7 +67,7 @@ type Conn struct {
 	Remote, Target netip.AddrPort
 	// TLS says that the connection is mesh TLS terminated here.
 	TLS bool
-	// Traffic counts the connection's bytes; nil means that nobody does.
+	// Traffic counts the connection's bytes; nil means that nobody does. The connection itself is counted by whoever accepted it.
 	Traffic *Traffic
 	// Data belongs to the handler: what it resolved once for the connection.
 	Data any

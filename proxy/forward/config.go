@@ -37,6 +37,9 @@ type Config struct {
 	ParkTimeout time.Duration
 	// HeadTimeout is how long a request's head may take from its first to its last byte, and an HTTP/2 preface; 10 s.
 	HeadTimeout time.Duration
+	// IdleAfter is how long an HTTP/1 connection is silent between two requests before Serve returns ErrIdle, give or take a factor of
+	// two, and a quarter of that where there are hundreds of connections; 0 means never.
+	IdleAfter time.Duration
 	// Report, when set, is told of faults of connections that belong to no exchange, such as a flood. It must not block.
 	Report func(c *exchange.Conn, f exchange.Fault)
 }

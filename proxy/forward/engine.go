@@ -40,6 +40,7 @@ type Engine struct {
 	draining bool
 	stopped  bool
 	wheel    wheel
+	idler    idler
 	withheld []*h2Conn    // connections that wait for queues to shrink
 	scratch  message.Head // for what nobody keeps
 	block    []byte       // for header blocks
@@ -49,7 +50,8 @@ type Engine struct {
 func New(cfg Config, h Handler) *Engine {
 	e := &Engine{cfg: cfg.withDefaults(), handler: h, wake: make(chan struct{}, 1), links: map[*link]struct{}{}, now: time.Now()}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
-	e.wheel.start, e.wheel.wake = e.now, e.wakeUp
+	e.wheel.start, e.wheel.asleep, e.wheel.wake = e.now, never, e.wakeUp
+	e.idler.timer.fire = e.findIdle
 	return e
 }
 
@@ -59,8 +61,8 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer timer.Stop()
 	for {
 		e.turn.Lock()
-		if e.wheel.count > 0 {
-			timer.Reset(tick)
+		if at, ok := e.wheel.next(); ok {
+			timer.Reset(time.Until(at))
 		} else {
 			timer.Stop()
 		}
@@ -119,7 +121,8 @@ func (e *Engine) runTasks() {
 }
 
 // Serve reads requests from an accepted connection and forwards them until the connection ends, and closes it. It returns nil when
-// the connection ended in order. rec must not change meanwhile. A conn that is no *sock.Conn becomes one.
+// the connection ended in order, and ErrIdle, without closing it, when nothing moved for a while. rec must not change meanwhile. A conn
+// that is no *sock.Conn becomes one.
 func (e *Engine) Serve(ctx context.Context, conn net.Conn, p Protocol, rec *exchange.Conn) error {
 	l := newLink(e, sock.New(conn, nil), rec.Traffic)
 	l.rec = rec

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"time"
 
 	"github.com/tulle-mesh/tulle/proxy/exchange"
@@ -38,6 +39,9 @@ type link struct {
 	paused  bool
 	reset   bool // close with a TCP reset
 	closed  bool
+	mayIdle bool // counted in Engine.idler
+	active  bool // read something since the idler looked last
+	idling  bool // its reader is to return
 	err     error
 	resume  chan struct{} // tokens for the reader
 	done    chan struct{} // closed with the link
@@ -79,8 +83,9 @@ func (l *link) serve(downstream bool) error {
 		if e.draining {
 			l.proto.drain()
 		}
+		e.watchIdle(l)
 	}
-	if l.traffic != nil {
+	if !downstream && l.traffic != nil { // an accepted connection is counted by whoever accepted it
 		l.traffic.Opened.Add(1)
 		l.traffic.Open.Add(1)
 	}
@@ -88,6 +93,11 @@ func (l *link) serve(downstream bool) error {
 
 	err := l.sock.Pump(l, l.resume)
 	e.begin()
+	for errors.Is(err, os.ErrDeadlineExceeded) && !l.wentIdle() && !l.closed { // bytes came just in time
+		e.settle()
+		err = l.sock.Pump(l, l.resume)
+		e.begin()
+	}
 	if !l.closed {
 		if errors.Is(err, io.EOF) {
 			l.proto.ended(io.EOF)
@@ -97,8 +107,11 @@ func (l *link) serve(downstream bool) error {
 	}
 	e.settle()
 	<-l.done
-	_ = l.sock.Close()
 	e.begin()
+	if l.err != ErrIdle { //nolint:errorlint // our own value, never wrapped
+		_ = l.sock.Close()
+	}
+	e.unwatchIdle(l)
 	if downstream {
 		e.serving--
 		if e.serving == 0 && e.idle != nil {
@@ -107,7 +120,7 @@ func (l *link) serve(downstream bool) error {
 	}
 	err = l.err
 	e.settle()
-	if l.traffic != nil {
+	if !downstream && l.traffic != nil {
 		l.traffic.Open.Add(-1)
 	}
 	if errors.Is(err, io.EOF) {
@@ -124,6 +137,7 @@ func (l *link) Receive(in []byte) (n int, err error) {
 		e.settle()
 		return 0, net.ErrClosed
 	}
+	l.active, l.idling = true, false
 	n, err = l.proto.receive(in)
 	if l.traffic != nil {
 		l.traffic.ReadBytes.Add(uint64(n))

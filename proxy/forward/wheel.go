@@ -20,7 +20,28 @@ type wheel struct {
 	last  int64 // the last tick that was advanced to
 	count int
 	slots [slots]*timer
-	wake  func()
+	// asleep is the tick at which the owner wakes up by itself, far away when nothing is armed; wake is called for an earlier one.
+	asleep int64
+	wake   func()
+}
+
+// never is a tick that does not come.
+const never = 1<<63 - 1
+
+// next says when to call advance: not later than the first deadline. ok is false when nothing is armed.
+func (w *wheel) next() (at time.Time, ok bool) {
+	w.asleep = never
+	if w.count == 0 {
+		return time.Time{}, false
+	}
+	w.asleep = w.last + slots
+	for t := w.last + 1; t < w.last+slots; t++ {
+		if w.slots[t%slots] != nil { // perhaps of a later round: then it is looked at in vain
+			w.asleep = t
+			break
+		}
+	}
+	return w.start.Add(time.Duration(w.asleep) * tick), true
 }
 
 func (w *wheel) tickOf(t time.Time) int64 { return int64(t.Sub(w.start)/tick) + 1 }
@@ -35,7 +56,8 @@ func (w *wheel) set(t *timer, at time.Time) {
 		(*head).prev = t
 	}
 	*head = t
-	if w.count++; w.count == 1 && w.wake != nil {
+	if w.count++; t.at < w.asleep && w.wake != nil {
+		w.asleep = t.at
 		w.wake()
 	}
 }

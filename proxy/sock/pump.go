@@ -3,6 +3,7 @@ package sock
 import (
 	"errors"
 	"io"
+	"os"
 	"syscall"
 )
 
@@ -31,16 +32,19 @@ type pump struct {
 }
 
 // Pump reads until the connection ends and gives everything to r, on the calling goroutine. After r paused it, a token on resume makes
-// it go on. It returns io.EOF at the end of the stream, or the error that ended it.
+// it go on. It returns io.EOF at the end of the stream, or the error that ended it. After os.ErrDeadlineExceeded it may be called again:
+// nothing is lost.
 func (c *Conn) Pump(r Receiver, resume <-chan struct{}) error {
 	p := &c.pump
 	p.to, c.pumped = r, true
 	p.inq = c.rc != nil && enableInq(c.rc)
-	defer p.stop()
 	for {
 		p.err = nil
 		if err := p.process(); err == nil {
 			if err := p.wait(); err != nil {
+				if !errors.Is(err, os.ErrDeadlineExceeded) {
+					p.stop()
+				}
 				return err
 			}
 		} else {
@@ -50,6 +54,7 @@ func (c *Conn) Pump(r Receiver, resume <-chan struct{}) error {
 		case p.err == ErrPause: //nolint:errorlint // never wrapped: it crosses one call
 			<-resume
 		case p.err != nil:
+			p.stop()
 			return p.err
 		}
 	}

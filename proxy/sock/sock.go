@@ -83,6 +83,9 @@ func (c *Conn) TLS() (state tls.ConnectionState, ok bool) {
 	return c.tls.ConnectionState(), true
 }
 
+// Plain reports whether c is a socket without TLS.
+func (c *Conn) Plain() bool { return c.tls == nil && c.rc != nil }
+
 // NetConn returns the connection below, for its socket options and addresses.
 func (c *Conn) NetConn() net.Conn { return c.nc }
 
