@@ -23,8 +23,8 @@ type tracker struct {
 	closed bool
 }
 
-// run calls serve on a goroutine of its own, which owns conn; false when there are too many.
-func (t *tracker) run(conn *net.TCPConn, serve func()) bool {
+// run calls serve on a goroutine of its own, which owns conn until serve says that it was parked; false when there are too many.
+func (t *tracker) run(conn *net.TCPConn, serve func() (parked bool)) bool {
 	t.mu.Lock()
 	if t.open >= maxConns || t.closed {
 		t.mu.Unlock()
@@ -33,15 +33,23 @@ func (t *tracker) run(conn *net.TCPConn, serve func()) bool {
 	t.open++
 	t.wg.Add(1)
 	t.mu.Unlock()
-	go func() {
-		defer t.done(conn)
-		serve()
-	}()
+	t.resume(conn, serve)
 	return true
 }
 
-func (t *tracker) done(conn *net.TCPConn) {
-	_ = conn.Close() // closed already when it ended in order
+// resume is run for a connection that was parked.
+func (t *tracker) resume(conn *net.TCPConn, serve func() (parked bool)) {
+	go func() {
+		if serve() {
+			return
+		}
+		_ = conn.Close() // closed already when it ended in order
+		t.leave()
+	}()
+}
+
+// leave is called when a connection has ended.
+func (t *tracker) leave() {
 	t.mu.Lock()
 	t.open--
 	t.mu.Unlock()
@@ -73,6 +81,7 @@ func (t *tracker) count() int {
 func (p *Proxy) drain(cut context.CancelFunc) {
 	p.log.Info("draining", zap.Int("connections", p.conns.count()), zap.Duration("grace", p.times.grace))
 	idle := p.conns.stop()
+	p.lot.Close() // what is parked has nothing to finish
 	ctx, cancel := context.WithTimeout(context.Background(), p.times.grace)
 	defer cancel()
 	var engines sync.WaitGroup

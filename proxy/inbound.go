@@ -55,11 +55,11 @@ type inboundConn struct {
 
 // serve forwards one connection of a peer to app, the address that it asked for. It is the inbound path of docs/request.md: guard,
 // detect, identify, then decide for each request (inbound_http.go) or for the connection.
-func (in *inbound) serve(ctx context.Context, conn *net.TCPConn, app netip.AddrPort) {
+func (in *inbound) serve(ctx context.Context, conn *net.TCPConn, app netip.AddrPort) (parked bool) {
 	if in.proxy.isOwnPort(app) {
 		in.present(ctx, conn)
 		in.refuse(conn, app, errLoop)
-		return
+		return false
 	}
 	peer := authz.Peer{Addr: unmap(conn.RemoteAddr().(*net.TCPAddr).AddrPort()).Addr()}
 	port := in.policy.Load().Port(app.Port())
@@ -67,20 +67,20 @@ func (in *inbound) serve(ctx context.Context, conn *net.TCPConn, app netip.AddrP
 	kind, err := peek.Sniff(in.proxy.detectTime(port.Protocol(), in.proxy.times.inboundDetect))
 	if err != nil {
 		in.refuse(conn, app, errDetect)
-		return
+		return false
 	}
 	if kind == detect.TLS {
 		hello, ok, err := peek.SniffHello(in.proxy.times.inboundDetect)
 		switch {
 		case err != nil:
 			in.refuse(conn, app, errDetect)
-			return
+			return false
 		case ok && in.muxTLS != nil && hello.Offers(mesh.ALPNMux):
 			in.serveMux(ctx, conn, peek.Peeked(), app, peer)
-			return
+			return false
 		case ok && in.tcpTLS != nil && hello.Offers(mesh.ALPNRelay):
 			in.serveSecure(ctx, conn, peek.Peeked(), app, peer)
-			return
+			return false
 		}
 	}
 	client := clientTLS{passed: kind == detect.TLS}
@@ -89,9 +89,10 @@ func (in *inbound) serve(ctx context.Context, conn *net.TCPConn, app netip.AddrP
 			Remote: unmap(conn.RemoteAddr().(*net.TCPAddr).AddrPort()), Target: app,
 			Data: &inboundConn{app: in.app(app), peer: peer, client: client},
 		})
-		return
+		return false
 	}
 	in.relay(ctx, relay.Plain(conn, peek.Peeked()), app, peer, client)
+	return false
 }
 
 // serveMux terminates mesh TLS that carries requests.

@@ -20,8 +20,7 @@ type listener struct {
 	direction string
 	// original returns where a connection wanted to go.
 	original func(*net.TCPConn) (netip.AddrPort, error)
-	// serve owns the connection.
-	serve func(ctx context.Context, conn *net.TCPConn, orig netip.AddrPort)
+	serve serveFunc
 }
 
 // listen binds every listener of the configuration.
@@ -40,7 +39,8 @@ func (p *Proxy) listen() error {
 	return err
 }
 
-type serveFunc = func(ctx context.Context, conn *net.TCPConn, orig netip.AddrPort)
+// serveFunc serves a connection to its end, or until it is parked.
+type serveFunc = func(ctx context.Context, conn *net.TCPConn, orig netip.AddrPort) (parked bool)
 
 // listenBoth binds a port on an IPv4 and an IPv6 address; a system without IPv6 does without the second. Port 0 lets the system
 // choose one that is free on both.
@@ -122,7 +122,7 @@ func (p *Proxy) accept(conns context.Context, l *listener) error {
 			continue
 		}
 		backoff = 0
-		if !p.conns.run(conn, func() { p.serveConn(conns, l, conn) }) {
+		if !p.conns.run(conn, func() bool { return p.serveConn(conns, l, conn) }) {
 			p.countConnError(l.direction, errTooManyConns)
 			reset(conn)
 		}
@@ -130,15 +130,15 @@ func (p *Proxy) accept(conns context.Context, l *listener) error {
 }
 
 // serveConn finds out where the connection wanted to go and serves it.
-func (p *Proxy) serveConn(ctx context.Context, l *listener, conn *net.TCPConn) {
+func (p *Proxy) serveConn(ctx context.Context, l *listener, conn *net.TCPConn) (parked bool) {
 	orig, err := l.original(conn)
 	if err != nil {
 		p.log.Warn("no original destination", zap.String("direction", l.direction), zap.Stringer("client", conn.RemoteAddr()), zap.Error(err))
 		p.countConnError(l.direction, errOriginalDst)
 		reset(conn)
-		return
+		return false
 	}
-	l.serve(ctx, conn, orig)
+	return l.serve(ctx, conn, orig)
 }
 
 func (p *Proxy) countConnError(direction, reason string) {

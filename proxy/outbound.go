@@ -14,7 +14,6 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/exchange"
 	"github.com/tulle-mesh/tulle/proxy/forward"
 	"github.com/tulle-mesh/tulle/proxy/relay"
-	"github.com/tulle-mesh/tulle/proxy/sock"
 	"github.com/tulle-mesh/tulle/proxy/stats"
 )
 
@@ -40,30 +39,34 @@ const (
 
 // serve forwards one connection of the application to orig. It is the outbound path of docs/request.md: guard, discover, detect,
 // then requests (outbound_http.go) or bytes.
-func (o *outbound) serve(ctx context.Context, conn *net.TCPConn, orig netip.AddrPort) {
+func (o *outbound) serve(ctx context.Context, conn *net.TCPConn, orig netip.AddrPort) (parked bool) {
 	if o.proxy.isOwnPort(orig) {
 		o.refuse(conn, orig, errLoop)
-		return
+		return false
 	}
 	t, release, ok := o.targets.get(mesh.Target{Addr: orig})
 	if !ok {
 		o.refuse(conn, orig, errTooManyTargets)
-		return
+		return false
 	}
-	defer release()
+	defer func() {
+		if !parked {
+			release()
+		}
+	}()
 	value := t.wait(ctx, o.proxy.times.discovery)
 	switch {
 	case value == nil && o.inCluster(orig.Addr()):
 		o.refuse(conn, orig, errNoDiscovery)
-		return
+		return false
 	case value == nil:
 		o.relayUnknown(ctx, conn, orig)
-		return
+		return false
 	case value.Kind == mesh.UndefinedPort:
 		o.refuse(conn, orig, errUndefinedPort)
-		return
+		return false
 	}
-	o.serveTarget(ctx, conn, t, value)
+	return o.serveTarget(ctx, conn, t, value, release)
 }
 
 // changed takes in a new value of a target, and asks again for the requests that wait for an endpoint.
@@ -73,29 +76,29 @@ func (o *outbound) changed(key mesh.Target) {
 	}
 }
 
-// serveTarget finds out what the application speaks and forwards it.
-func (o *outbound) serveTarget(ctx context.Context, conn *net.TCPConn, t *target, value *mesh.Outbound) {
+// serveTarget finds out what the application speaks and forwards it. A parked connection calls release at its end.
+func (o *outbound) serveTarget(ctx context.Context, conn *net.TCPConn, t *target, value *mesh.Outbound, release func()) (parked bool) {
 	if t.opaque(value) {
 		o.relay(ctx, conn, nil, t)
-		return
+		return false
 	}
 	peek := detect.NewConn(conn)
 	kind, err := peek.Sniff(o.proxy.detectTime(value.Protocol, o.proxy.times.outboundDetect))
 	if err != nil {
 		o.refuse(conn, t.key.Addr, errDetect)
-		return
+		return false
 	}
 	protocol, isHTTP := httpProtocol(kind, value.Protocol)
 	if !isHTTP {
 		o.relay(ctx, conn, peek.Peeked(), t)
-		return
+		return false
 	}
 	remote := conn.RemoteAddr().(*net.TCPAddr).AddrPort()
-	rec := &exchange.Conn{Remote: unmap(remote), Target: t.key.Addr, Data: t}
-	count := o.proxy.countOpen(t.tcp())
-	rec.Traffic = &t.tcp().Traffic
-	err = o.engine.Serve(ctx, sock.New(conn, peek.Peeked()), protocol, rec)
-	count(err)
+	kept := &keptConn{
+		proxy: o.proxy, ctx: ctx, engine: o.engine, closed: o.proxy.countOpen(t.tcp()), release: release,
+		rec: &exchange.Conn{Remote: unmap(remote), Target: t.key.Addr, Traffic: &t.tcp().Traffic, Data: t},
+	}
+	return kept.serve(conn, peek.Peeked(), protocol)
 }
 
 // httpProtocol returns how a connection is read whose first bytes look like kind, on a port that declares a protocol.

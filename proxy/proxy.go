@@ -44,6 +44,7 @@ type Proxy struct {
 	accessLog *accessLog
 	admin     *admin
 	conns     tracker
+	lot       *lot
 
 	original  func(*net.TCPConn) (netip.AddrPort, error)
 	listeners []*listener
@@ -70,9 +71,13 @@ func New(cfg Config) (*Proxy, error) {
 	p.accessLog = newAccessLog(cfg.Settings.AccessLog, cfg.AccessLog, p.log)
 	p.outbound = &outbound{proxy: p, log: p.log.Named("outbound")}
 	p.inbound = &inbound{proxy: p, log: p.log.Named("inbound"), apps: map[netip.AddrPort]*app{}, relays: map[*inboundRelay]struct{}{}}
-	p.outbound.engine = forward.New(forward.Config{ParkTimeout: p.times.failFast, Report: p.reporter("outbound")}, p.outbound)
+	p.outbound.engine = forward.New(forward.Config{ParkTimeout: p.times.failFast, IdleAfter: idleAfter, Report: p.reporter("outbound")}, p.outbound)
 	p.inbound.engine = forward.New(forward.Config{ParkTimeout: p.times.failFast, Report: p.reporter("inbound")}, p.inbound)
 	if err := p.connectControl(); err != nil {
+		return nil, err
+	}
+	var err error
+	if p.lot, err = newLot(p.log); err != nil {
 		return nil, err
 	}
 	p.outbound.targets = &targets{proxy: p, source: p.source, byID: map[mesh.Target]*target{}}
@@ -198,7 +203,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 // background returns what runs beside the listeners.
 func (p *Proxy) background() []func(context.Context) error {
 	run := []func(context.Context) error{
-		p.outbound.engine.Run, p.inbound.engine.Run, p.admin.serve, p.followPolicy, p.sweep,
+		p.outbound.engine.Run, p.inbound.engine.Run, p.admin.serve, p.followPolicy, p.sweep, p.lot.Run, p.lot.trim,
 	}
 	if p.control != nil {
 		run = append(run, p.certs.Run, p.runControl)
