@@ -96,10 +96,12 @@ func (c *podConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close implements net.Conn; it ends the tunnel, and with it watch.
+// Close implements net.Conn; it ends the tunnel, and with it watch, for which it waits.
 func (c *podConn) Close() error {
 	c.release()
-	return c.tunnel.Close()
+	err := c.tunnel.Close()
+	c.fault <- <-c.fault
+	return err
 }
 
 // LocalAddr implements net.Conn.
