@@ -295,15 +295,18 @@ func TestMetricsOfAMeshedRequest(t *testing.T) {
 	app := serveHTTP(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
 	p := startPair(t, pairConfig{app: app})
 	do(t, client(t, p.addr, false), "GET", "http://cart.shop/", nil)
+	_, port, _ := net.SplitHostPort(app)
 	// The client may have its answer a moment before the last byte is counted.
 	for name, want := range map[string][]string{
 		"client": {
 			`request_total{direction="outbound",authority="cart.shop.svc.cluster.local:80",`, `tls="true",server_id="` + cart.String() + `"} 1`,
 			`status_code="418",classification="success"} 1`,
+			`tcp_open_total{peer="src",direction="outbound",authority="cart.shop.svc.cluster.local:80",target_addr="` + p.addr + `"`,
+			`tcp_open_connections{peer="dst",direction="outbound",`, `no_tls_reason="loopback"} 1`,
 		},
 		"server": {
 			`request_total{direction="inbound",target_addr="` + app + `",`, `tls="true",client_id="` + web.String() + `",`,
-			`status_code="418",classification="success"} 1`,
+			`status_code="418",classification="success"} 1`, `tcp_open_total{peer="src",direction="inbound",`, `srv_port="` + port + `"} 1`,
 		},
 	} {
 		proxy := map[string]*Proxy{"client": p.client, "server": p.server}[name]
@@ -321,6 +324,9 @@ func TestMetricsOfAMeshedRequest(t *testing.T) {
 			if !strings.Contains(text.String(), w) {
 				t.Errorf("%s: no %s in\n%s", name, w, text.String())
 			}
+		}
+		if strings.Contains(text.String(), "tcp_open_total") && !strings.Contains(text.String(), "} 1\n# HELP tcp_open_connections") {
+			t.Errorf("%s: a connection is counted twice\n%s", name, text.String())
 		}
 	}
 }

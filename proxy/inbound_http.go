@@ -111,8 +111,9 @@ func (in *inbound) Route(x *exchange.Exchange) forward.Verdict {
 	if in.proxy.accessLog != nil {
 		r.log = in.proxy.accessLog.begin(x)
 	}
-	verdict := in.policy.Load().Port(c.app.addr.Port()).DecideRequest(c.peer, x.Request.Method(), x.Request.Path())
-	in.countRequest(c, verdict)
+	port := in.policy.Load().Port(c.app.addr.Port())
+	verdict := port.DecideRequest(c.peer, x.Request.Method(), x.Request.Path())
+	in.countRequest(c, port.Name(), verdict)
 	if !verdict.Allow {
 		return in.deny(x, r, c, verdict)
 	}
@@ -146,8 +147,7 @@ type decision struct {
 }
 
 // countRequest counts a verdict without building labels for each request.
-func (in *inbound) countRequest(c *inboundConn, v authz.Verdict) {
-	policy := in.policy.Load().Port(c.app.addr.Port()).Name()
+func (in *inbound) countRequest(c *inboundConn, policy string, v authz.Verdict) {
 	last := c.decision.Load()
 	if last != nil && last.verdict == v && last.policy == policy {
 		last.counter.Inc()
