@@ -99,7 +99,9 @@ func (w *h1Writer) end() {
 		w.l.out.grew(h1.AppendLastChunk(w.l.out.tail(256), f.trailers))
 		w.l.markDirty()
 	case h1.Tunnel:
-		w.l.closeWrite()
+		if f.fl.open { // else the tunnel was refused, and the connection goes on
+			w.l.closeWrite()
+		}
 	}
 	f.end()
 }

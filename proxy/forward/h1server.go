@@ -100,7 +100,7 @@ func (s *h1Server) head(in []byte) (used int) {
 	}
 	if err != nil {
 		s.refuse(err)
-		return used + end
+		return used + len(in) // where another request would begin cannot be known
 	}
 	fl.x.Request.Del(origProto)
 	s.last = f.Close
@@ -168,7 +168,7 @@ func (s *h1Server) body(in []byte) (used int) {
 			return used
 		}
 		s.refuse(err)
-		return used
+		return len(in)
 	}
 	if last {
 		s.state = h1Wait

@@ -17,6 +17,9 @@ type Receiver interface {
 // ErrPause is what a Receiver returns to stop reading for a while.
 var ErrPause = errors.New("sock: pause")
 
+// errStuck is a Receiver's mistake.
+var errStuck = errors.New("sock: receiver neither takes what was read nor pauses")
+
 // pump is the reading side of a Conn.
 type pump struct {
 	c       *Conn
@@ -102,7 +105,12 @@ func (p *pump) onReady(fd uintptr) bool {
 			p.release()
 			return false
 		}
-		n, left, err := p.recv.recvmsg(fd, p.c.ahead.space())
+		space := p.c.ahead.space()
+		if len(space) == 0 {
+			p.err = errStuck
+			return true
+		}
+		n, left, err := p.recv.recvmsg(fd, space)
 		switch {
 		case err == syscall.EAGAIN:
 			p.release()
