@@ -132,7 +132,10 @@ func (c *h2Conn) onData(f h2.FrameHeader, p []byte) *h2.Error {
 		return violation(h2.FlowControlError, "stream_window")
 	}
 	end := f.Has(h2.FlagEndStream)
-	if len(data) == 0 && !end && !c.control.spend(c.l.e.now) {
+	switch {
+	case len(data) > 0 || end:
+		c.control.refund()
+	case !c.control.spend(c.l.e.now):
 		return violation(h2.EnhanceYourCalm, "empty_data_flood")
 	}
 	if reason := s.account(len(data), end); reason != "" {
@@ -141,7 +144,6 @@ func (c *h2Conn) onData(f h2.FrameHeader, p []byte) *h2.Error {
 	}
 	s.remoteEnd = end
 	s.credit += size - len(data)
-	c.control.refund()
 	s.in.write(data, end)
 	return nil
 }

@@ -1,0 +1,275 @@
+package forward
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
+	"github.com/tulle-mesh/tulle/proxy/exchange"
+)
+
+// attacker is a HTTP/2 client that obeys nothing.
+type attacker struct {
+	*http2.Framer
+	c   net.Conn
+	enc *hpack.Encoder
+	buf bytes.Buffer
+}
+
+func attack(t *testing.T, addr string) *attacker {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	a := &attacker{Framer: http2.NewFramer(c, c), c: c}
+	a.AllowIllegalWrites = true
+	a.enc = hpack.NewEncoder(&a.buf)
+	_, _ = io.WriteString(c, http2.ClientPreface)
+	_ = a.WriteSettings()
+	return a
+}
+
+func (a *attacker) block(fields ...string) []byte {
+	a.buf.Reset()
+	for i := 0; i < len(fields); i += 2 {
+		_ = a.enc.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1]})
+	}
+	return a.buf.Bytes()
+}
+
+func (a *attacker) get(id uint32, end bool, more ...string) error {
+	fields := append([]string{":method", "GET", ":scheme", "http", ":authority", "a", ":path", "/"}, more...)
+	return a.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: a.block(fields...), EndStream: end, EndHeaders: true})
+}
+
+// verdict reads until the connection ends and returns the code of GOAWAY.
+func (a *attacker) verdict(t *testing.T) (code http2.ErrCode, told bool) {
+	t.Helper()
+	for {
+		f, err := a.ReadFrame()
+		if err != nil {
+			var timeout net.Error
+			if errors.As(err, &timeout) && timeout.Timeout() {
+				t.Fatal("the connection goes on")
+			}
+			return code, told
+		}
+		if g, ok := f.(*http2.GoAwayFrame); ok {
+			code, told = g.ErrCode, true
+		}
+	}
+}
+
+// Each attack is repeated until the connection fails; the proxy must end it with the code, and soon.
+func TestAttacksEndTheConnection(t *testing.T) {
+	var requests atomic.Int64
+	app := serveApp(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		requests.Add(1)
+		_, _ = io.Copy(io.Discard, r.Body)
+	}))
+	for name, c := range map[string]struct {
+		want http2.ErrCode
+		do   func(a *attacker, i uint32) error
+	}{
+		"rapid reset, CVE-2023-44487": {http2.ErrCodeEnhanceYourCalm, func(a *attacker, i uint32) error {
+			if err := a.get(2*i+1, true); err != nil {
+				return err
+			}
+			return a.WriteRSTStream(2*i+1, http2.ErrCodeCancel)
+		}},
+		"WINDOW_UPDATE of 0, CVE-2025-8671": {http2.ErrCodeProtocol, func(a *attacker, i uint32) error {
+			_ = a.get(2*i+1, false)
+			return a.WriteWindowUpdate(2*i+1, 0)
+		}},
+		"WINDOW_UPDATE that overflows, CVE-2025-8671": {http2.ErrCodeEnhanceYourCalm, func(a *attacker, i uint32) error {
+			_ = a.get(2*i+1, false)
+			return a.WriteWindowUpdate(2*i+1, 1<<31-1)
+		}},
+		"PRIORITY of a wrong size, CVE-2025-8671": {http2.ErrCodeFrameSize, func(a *attacker, i uint32) error {
+			_ = a.get(2*i+1, false)
+			return a.WriteRawFrame(http2.FramePriority, 0, 2*i+1, []byte{0, 0, 0, 0})
+		}},
+		"PRIORITY on itself, CVE-2025-8671": {http2.ErrCodeProtocol, func(a *attacker, i uint32) error {
+			_ = a.get(2*i+1, false)
+			return a.WritePriority(2*i+1, http2.PriorityParam{StreamDep: 2*i + 1})
+		}},
+		"HEADERS after END_STREAM, CVE-2025-8671": {http2.ErrCodeStreamClosed, func(a *attacker, i uint32) error {
+			_ = a.get(1, true)
+			return a.get(1, true)
+		}},
+		"DATA after END_STREAM, CVE-2025-8671": {http2.ErrCodeStreamClosed, func(a *attacker, i uint32) error {
+			_ = a.get(2*i+1, true)
+			return a.WriteData(2*i+1, true, []byte("x"))
+		}},
+		"malformed requests": {http2.ErrCodeEnhanceYourCalm, func(a *attacker, i uint32) error {
+			return a.get(2*i+1, true, "Upper", "x")
+		}},
+		"more streams than allowed": {http2.ErrCodeEnhanceYourCalm, func(a *attacker, i uint32) error {
+			return a.get(2*i+1, false)
+		}},
+		"CONTINUATION without end, CVE-2024-27316": {http2.ErrCodeEnhanceYourCalm, func(a *attacker, i uint32) error {
+			if i == 0 {
+				return a.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: a.block(":method", "GET")})
+			}
+			return a.WriteContinuation(1, false, nil)
+		}},
+		"SETTINGS flood, CVE-2019-9515": {http2.ErrCodeEnhanceYourCalm, func(a *attacker, _ uint32) error { return a.WriteSettings() }},
+		"PING flood, CVE-2019-9512":     {http2.ErrCodeEnhanceYourCalm, func(a *attacker, _ uint32) error { return a.WritePing(false, [8]byte{}) }},
+		"empty DATA flood, CVE-2019-9518": {http2.ErrCodeEnhanceYourCalm, func(a *attacker, i uint32) error {
+			if i == 0 {
+				return a.get(1, false)
+			}
+			return a.WriteData(1, false, nil)
+		}},
+		"windows in crumbs, CVE-2019-9511": {http2.ErrCodeEnhanceYourCalm, func(a *attacker, i uint32) error { return a.WriteWindowUpdate(0, 1) }},
+		"PUSH_PROMISE from a client": {http2.ErrCodeProtocol, func(a *attacker, _ uint32) error {
+			return a.WritePushPromise(http2.PushPromiseParam{StreamID: 1, PromiseID: 2, EndHeaders: true})
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := build(t, true, false, app, Config{})
+			a := attack(t, r.first.addr)
+			written := make(chan struct{})
+			go func() {
+				defer close(written)
+				for i := uint32(0); i < 20_000; i++ {
+					if c.do(a, i) != nil {
+						return
+					}
+				}
+			}()
+			code, told := a.verdict(t)
+			if told && code != c.want {
+				t.Errorf("GOAWAY %v, want %v", code, c.want)
+			}
+			a.c.Close()
+			<-written
+			resp, err := r.client.Get(r.url + "/")
+			_ = body(t, resp, err) // others are served
+		})
+	}
+	if n := requests.Load(); n > 20_000 {
+		t.Errorf("the application saw %d requests", n)
+	}
+}
+
+func TestUnknownFramesAreIgnored(t *testing.T) {
+	app := serveApp(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {}))
+	r := build(t, true, false, app, Config{})
+	a := attack(t, r.first.addr)
+	for typ := http2.FrameType(0x0a); typ < 0x20; typ++ {
+		_ = a.WriteRawFrame(typ, 0xff, 0, []byte("anything"))
+	}
+	_ = a.get(1, true)
+	for {
+		f, err := a.ReadFrame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h, ok := f.(*http2.HeadersFrame); ok && h.StreamID == 1 {
+			return
+		}
+	}
+}
+
+func TestHeaderListBombGets431(t *testing.T) {
+	app := serveApp(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { t.Error("the application saw it") }))
+	r := build(t, true, false, app, Config{})
+	a := attack(t, r.first.addr)
+	large := strings.Repeat("v", 3000)
+	fields := []string{":method", "GET", ":scheme", "http", ":authority", "a", ":path", "/"}
+	for range 40 {
+		fields = append(fields, "x", large) // one entry of the table, referred to again and again
+	}
+	_ = a.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: a.block(fields...), EndStream: true, EndHeaders: true})
+	a.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	for {
+		f, err := a.ReadFrame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h, ok := f.(*http2.MetaHeadersFrame); ok {
+			if got := h.PseudoValue("status"); got != "431" {
+				t.Errorf("status %s, want 431", got)
+			}
+			return
+		}
+	}
+}
+
+func TestSilentPrefaceTimesOut(t *testing.T) {
+	r := build(t, true, false, "127.0.0.1:1", Config{HeadTimeout: 50 * time.Millisecond})
+	c, br := r.connect(t)
+	send(t, c, "P")
+	if _, err := io.ReadAll(br); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A server that goes away in the middle: what it did not process is sent again, on another connection.
+func TestRequestsThatGoAwayRefusesAreRetried(t *testing.T) {
+	var conns atomic.Int64
+	l := listen(t)
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go serveFrames(c, conns.Add(1) == 1)
+		}
+	}()
+	r := build(t, true, false, l.Addr().String(), Config{})
+	r.first.h.again = func(x *exchange.Exchange, f exchange.Fault) Verdict {
+		if !f.Retryable {
+			t.Errorf("got %v", f)
+		}
+		return Give(r.first.h.to.Load())
+	}
+	resp, err := r.client.Get(r.url + "/")
+	if _ = body(t, resp, err); resp.StatusCode != 200 || conns.Load() != 2 {
+		t.Errorf("status %d over %d connections, want 200 over 2", resp.StatusCode, conns.Load())
+	}
+}
+
+// serveFrames answers every request with 200, or, going away, with GOAWAY that says that nothing was processed.
+func serveFrames(c net.Conn, goAway bool) {
+	defer c.Close()
+	if _, err := io.ReadFull(c, make([]byte, len(http2.ClientPreface))); err != nil {
+		return
+	}
+	fr := http2.NewFramer(c, c)
+	_ = fr.WriteSettings()
+	var buf bytes.Buffer
+	enc := hpack.NewEncoder(&buf)
+	for {
+		f, err := fr.ReadFrame()
+		if err != nil {
+			return
+		}
+		h, ok := f.(*http2.HeadersFrame)
+		if !ok {
+			continue
+		}
+		if goAway {
+			_ = fr.WriteGoAway(0, http2.ErrCodeNo, nil)
+			continue
+		}
+		buf.Reset()
+		_ = enc.WriteField(hpack.HeaderField{Name: ":status", Value: "200"})
+		_ = fr.WriteHeaders(http2.HeadersFrameParam{StreamID: h.StreamID, BlockFragment: buf.Bytes(), EndHeaders: true, EndStream: true})
+	}
+}
