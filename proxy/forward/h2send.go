@@ -26,9 +26,13 @@ func (c *h2Conn) push(f *flow, p []byte) {
 			}
 		}
 	}
-	if len(p) > 0 {
+	switch {
+	case len(p) > 0:
 		f.hold(p)
 		c.enqueue(s)
+	case f.q.size > 0: // it came before there was a connection to send it on
+		c.enqueue(s)
+		c.drained()
 	}
 }
 
