@@ -20,7 +20,7 @@ type listener struct {
 	direction string
 	// original returns where a connection wanted to go.
 	original func(*net.TCPConn) (netip.AddrPort, error)
-	serve serveFunc
+	serve    serveFunc
 }
 
 // listen binds every listener of the configuration.

@@ -29,8 +29,8 @@ const (
 func (c *Client) stream(ctx context.Context) (answered bool, err error) {
 	conn, err := grpc.NewClient("passthrough:///"+c.cfg.Addr,
 		grpc.WithTransportCredentials(credentials.NewTLS(c.cfg.TLS)),
-		// The proxy's only stream is idle nearly always: buffers are small and shared.
-		grpc.WithReadBufferSize(4<<10), grpc.WithWriteBufferSize(4<<10), grpc.WithSharedWriteBuffer(true),
+		// The proxy's only stream is idle nearly always: buffers are small; grpc shares the one for writing.
+		grpc.WithReadBufferSize(4<<10), grpc.WithWriteBufferSize(4<<10),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxValueBytes)),
 		grpc.WithMaxHeaderListSize(16<<10),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 20 * time.Second, Timeout: 10 * time.Second}),
@@ -52,7 +52,7 @@ func (c *Client) stream(ctx context.Context) (answered bool, err error) {
 	group.Go(func() error { return c.send(ctx, rpc) })
 	group.Go(func() error {
 		err := c.receive(rpc, &answered, first)
-		if err == nil || errors.Is(err, io.EOF) {
+		if errors.Is(err, io.EOF) {
 			err = errors.New("stream ended by the controller")
 		}
 		return err

@@ -27,7 +27,6 @@ type fixed struct {
 	again func(x *exchange.Exchange, f exchange.Fault) Verdict
 	ends  atomic.Int64
 	mu    sync.Mutex
-	last  exchange.Exchange // copies of plain fields
 	fault exchange.Fault
 	route func(x *exchange.Exchange)
 }
