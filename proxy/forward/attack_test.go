@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"io"
@@ -271,5 +272,36 @@ func serveFrames(c net.Conn, goAway bool) {
 		buf.Reset()
 		_ = enc.WriteField(hpack.HeaderField{Name: ":status", Value: "200"})
 		_ = fr.WriteHeaders(http2.HeadersFrameParam{StreamID: h.StreamID, BlockFragment: buf.Bytes(), EndHeaders: true, EndStream: true})
+	}
+}
+
+func TestServerThatFellSilentIsGivenUp(t *testing.T) {
+	app := rawApp(t, func(_ int, c net.Conn, br *bufio.Reader) { _, _ = io.Copy(io.Discard, br) })
+	r := build(t, true, false, app, Config{Silence: 20 * time.Millisecond})
+	r.first.h.again = func(x *exchange.Exchange, f exchange.Fault) Verdict {
+		if f.Kind != exchange.Lost || !errors.Is(f.Err, errSilent) {
+			t.Errorf("got %v", f)
+		}
+		x.Response.Status = 502
+		return Reply(nil)
+	}
+	resp, err := r.client.Get(r.url + "/")
+	if _ = body(t, resp, err); resp.StatusCode != 502 {
+		t.Errorf("status %d", resp.StatusCode)
+	}
+}
+
+func TestServerThatIsSlowButLivesIsNot(t *testing.T) {
+	app := serveApp(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select { // slow is what this test is about
+		case <-time.After(300 * time.Millisecond):
+		case <-r.Context().Done():
+			t.Error("the request was given up")
+		}
+	}))
+	r := build(t, true, false, app, Config{Silence: 40 * time.Millisecond})
+	resp, err := r.client.Get(r.url + "/")
+	if _ = body(t, resp, err); resp.StatusCode != 200 {
+		t.Errorf("status %d", resp.StatusCode)
 	}
 }

@@ -40,6 +40,9 @@ type Config struct {
 	// IdleAfter is how long an HTTP/1 connection is silent between two requests before Serve returns ErrIdle, give or take a factor of
 	// two, and a quarter of that where there are hundreds of connections; 0 means never.
 	IdleAfter time.Duration
+	// Silence is how long an HTTP/2 server that owes answers may say nothing before it is asked whether it lives, and how long it then
+	// has to say so: one whose node is gone is found out within three times as long, and its requests fail; 5 s.
+	Silence time.Duration
 	// Report, when set, is told of faults of connections that belong to no exchange, such as a flood. It must not block.
 	Report func(c *exchange.Conn, f exchange.Fault)
 }
@@ -52,6 +55,7 @@ func (c Config) withDefaults() Config {
 	c.MaxQueuedBytes = cmp.Or(c.MaxQueuedBytes, 32<<20)
 	c.ParkTimeout = cmp.Or(c.ParkTimeout, 3*time.Second)
 	c.HeadTimeout = cmp.Or(c.HeadTimeout, 10*time.Second)
+	c.Silence = cmp.Or(c.Silence, 5*time.Second)
 	if c.Report == nil {
 		c.Report = func(*exchange.Conn, exchange.Fault) {}
 	}

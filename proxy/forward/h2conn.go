@@ -24,6 +24,8 @@ const (
 	goAwayDelay = time.Second
 )
 
+var errSilent = errors.New("forward: peer does not answer a ping")
+
 // stream is one side of an exchange on an HTTP/2 connection. Its zero value is no stream.
 type stream struct {
 	id        uint32
@@ -70,6 +72,8 @@ type h2Conn struct {
 	block     []byte
 	blockOf   h2.FrameHeader // the HEADERS frame that CONTINUATION frames follow; StreamID 0 without
 	fragments int
+	heard     bool // something came since the last look
+	pinged    bool // a ping is out
 	resets    recent
 	abuse     budget // resets and refused streams
 	control   budget // frames that carry nothing
@@ -129,8 +133,11 @@ func (c *h2Conn) open(fl *flight, id uint32) *stream {
 
 // request opens a stream for the flight's request.
 func (c *h2Conn) request(fl *flight) {
-	c.l.e.wheel.cancel(&c.l.timer)
 	s := c.open(fl, c.nextID)
+	if len(c.streams) == 1 {
+		c.heard, c.pinged = true, false
+		c.l.e.wheel.set(&c.l.timer, c.l.e.now.Add(c.l.e.cfg.Silence))
+	}
 	c.nextID += 2
 	if c.nextID > h2.MaxStreamID-2 {
 		c.drain()
@@ -317,10 +324,7 @@ func (c *h2Conn) expired() {
 	case c.dead:
 		c.l.close(c.l.err)
 	case c.client():
-		if len(c.streams) == 0 {
-			c.u.withdraw(c)
-			c.l.closeSoon()
-		}
+		c.look()
 	case !c.greeted || !c.settled:
 		c.die(&h2.Error{Code: h2.ProtocolError, Reason: "preface_timeout"})
 	case c.draining && !c.goneAway:
@@ -328,4 +332,23 @@ func (c *h2Conn) expired() {
 		c.write(h2.AppendGoAway(c.l.out.tail(32), c.lastID, h2.NoError, ""))
 		c.vacated()
 	}
+}
+
+// look is what a client's timer does: it closes an idle connection, and finds out whether the peer of a busy one still lives.
+func (c *h2Conn) look() {
+	switch {
+	case len(c.streams) == 0:
+		c.u.withdraw(c)
+		c.l.closeSoon()
+		return
+	case c.heard:
+		c.heard, c.pinged = false, false
+	case c.pinged:
+		c.l.close(errSilent)
+		return
+	default:
+		c.pinged = true
+		c.write(h2.AppendPing(c.l.out.tail(32), 0, make([]byte, 8)))
+	}
+	c.l.e.wheel.set(&c.l.timer, c.l.e.now.Add(c.l.e.cfg.Silence))
 }

@@ -17,6 +17,7 @@ func (c *h2Conn) receive(in []byte) (n int, err error) {
 	if c.dead {
 		return len(in), nil
 	}
+	c.heard = true
 	if !c.greeted {
 		if n = c.preface(in); n == 0 {
 			return 0, nil
@@ -321,7 +322,7 @@ func (c *h2Conn) onSettings(f h2.FrameHeader, p []byte) *h2.Error {
 	}
 	if !c.settled {
 		c.settled = true
-		if !c.draining {
+		if !c.client() && !c.draining {
 			c.l.e.wheel.cancel(&c.l.timer)
 		}
 	}

@@ -231,6 +231,9 @@ func (u *Upstream) arrive(l *link, own *flight) {
 	}
 	u.shared = append(u.shared, c)
 	u.serveWaiting()
+	if u.closed {
+		c.drain()
+	}
 }
 
 // refused is told that a dial failed. A shared connection was for everyone who waits, another for the one who waits longest.
