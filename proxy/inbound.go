@@ -27,6 +27,7 @@ type inbound struct {
 	proxy  *Proxy
 	engine *forward.Engine
 	log    *zap.Logger
+	events events
 	policy atomic.Pointer[authz.Policy] // never nil
 	muxTLS *tls.Config                  // nil without certificates
 	tcpTLS *tls.Config
@@ -158,8 +159,11 @@ func (in *inbound) relay(ctx context.Context, client *relay.End, app netip.AddrP
 	defer in.unregister(open)
 	verdict := in.policy.Load().Port(open.port).Decide(peer)
 	in.countDecision(stats.InboundTCPAllow, stats.InboundTCPDeny, app, how, verdict)
+	if verdict.Audited {
+		in.events.info("connection audited", zap.Stringer("app", app), zap.Stringer("client", peer.Addr), zap.Stringer("client_id", peer.ID))
+	}
 	if !verdict.Allow {
-		in.log.Info("connection denied", zap.Stringer("app", app), zap.Stringer("client", peer.Addr),
+		in.events.info("connection denied", zap.Stringer("app", app), zap.Stringer("client", peer.Addr),
 			zap.Stringer("client_id", peer.ID), zap.String("reason", string(verdict.Reason)))
 		client.Abort()
 		return
@@ -233,7 +237,7 @@ func (in *inbound) refuseHandshake(conn *net.TCPConn, app netip.AddrPort, err er
 	case errors.Is(err, certs.ErrNoCertificate):
 		reason = "no_certificate"
 	}
-	in.log.Info("mesh TLS refused", zap.Stringer("app", app), zap.String("reason", reason), zap.Error(err))
+	in.events.info("mesh TLS refused", zap.Stringer("app", app), zap.String("reason", reason), zap.Error(err))
 	in.countError(reason)
 	_ = conn.Close() // in order, so that the client sees the alert
 }

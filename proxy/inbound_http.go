@@ -114,6 +114,9 @@ func (in *inbound) Route(x *exchange.Exchange) forward.Verdict {
 	port := in.policy.Load().Port(c.app.addr.Port())
 	verdict := port.DecideRequest(c.peer, x.Request.Method(), x.Request.Path())
 	in.countRequest(c, port.Name(), verdict)
+	if verdict.Audited {
+		in.events.info("request audited", zap.Stringer("app", c.app.addr), zap.Stringer("client", c.peer.Addr), zap.Stringer("client_id", c.peer.ID))
+	}
 	if !verdict.Allow {
 		return in.deny(x, r, c, verdict)
 	}
@@ -132,7 +135,7 @@ func (in *inbound) request(x *exchange.Exchange) *inboundRequest {
 
 // deny answers a request that policy refused.
 func (in *inbound) deny(x *exchange.Exchange, r *inboundRequest, c *inboundConn, v authz.Verdict) forward.Verdict {
-	in.log.Info("request denied", zap.Stringer("app", c.app.addr), zap.Stringer("client", c.peer.Addr),
+	in.events.info("request denied", zap.Stringer("app", c.app.addr), zap.Stringer("client", c.peer.Addr),
 		zap.Stringer("client_id", c.peer.ID), zap.String("reason", string(v.Reason)))
 	return in.proxy.respond(x, answer{
 		status: 403, cause: "http_request_denied", text: v.Reason.Explain(), grpc: r.grpc, detailed: !c.peer.ID.IsZero(),

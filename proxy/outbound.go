@@ -23,6 +23,7 @@ type outbound struct {
 	engine  *forward.Engine
 	targets *targets
 	log     *zap.Logger
+	events  events
 }
 
 // Words of the label "error" of outbound connections, beyond the engine's kinds of fault.
@@ -189,7 +190,7 @@ func (o *outbound) relayUnknown(ctx context.Context, conn *net.TCPConn, orig net
 
 // fail resets a connection whose target could not be reached.
 func (o *outbound) fail(conn *net.TCPConn, t *target, fault exchange.Fault) {
-	o.log.Info("outbound connection failed", zap.Stringer("target", t.key.Addr), zap.String("fault", fault.String()))
+	o.events.info("outbound connection failed", zap.Stringer("target", t.key.Addr), zap.String("fault", fault.String()))
 	o.refuse(conn, t.key.Addr, fault.Kind.String())
 }
 

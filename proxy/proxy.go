@@ -11,6 +11,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -71,6 +72,8 @@ func New(cfg Config) (*Proxy, error) {
 	p.accessLog = newAccessLog(cfg.Settings.AccessLog, cfg.AccessLog, p.log)
 	p.outbound = &outbound{proxy: p, log: p.log.Named("outbound")}
 	p.inbound = &inbound{proxy: p, log: p.log.Named("inbound"), apps: map[netip.AddrPort]*app{}, relays: map[*inboundRelay]struct{}{}}
+	p.outbound.events = events{log: p.outbound.log, now: p.now}
+	p.inbound.events = events{log: p.inbound.log, now: p.now}
 	p.outbound.engine = forward.New(forward.Config{ParkTimeout: p.times.failFast, IdleAfter: idleAfter, Report: p.reporter("outbound")}, p.outbound)
 	p.inbound.engine = forward.New(forward.Config{ParkTimeout: p.times.failFast, Report: p.reporter("inbound")}, p.inbound)
 	if err := p.connectControl(); err != nil {
@@ -220,9 +223,13 @@ func (p *Proxy) followPolicy(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		first := seen == 0
 		seen = seq
 		p.inbound.setPolicy(authz.Compile(value, p.cfg.Pod.HostIPs))
 		p.log.Info("inbound policy", zap.String("default", string(value.Default.Policy)), zap.Int("ports", len(value.Ports)))
+		if first { // starting is over: what it alone needed goes back to the system
+			debug.FreeOSMemory()
+		}
 	}
 }
 

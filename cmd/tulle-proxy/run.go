@@ -47,10 +47,6 @@ func runProxy(args []string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	go func() { // ends with the process at the latest
-		<-p.Running()
-		returnMemory()
-	}()
 	cfg.Log.Info("starting", zap.String("version", version), zap.String("pod", cfg.Pod.Namespace+"/"+cfg.Pod.Name))
 	return p.Run(ctx)
 }

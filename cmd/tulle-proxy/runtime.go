@@ -51,6 +51,3 @@ func containerMemory() int64 {
 	}
 	return 0
 }
-
-// returnMemory gives back what only starting needed.
-func returnMemory() { debug.FreeOSMemory() }
