@@ -42,9 +42,9 @@ func (d *demo) run(ctx context.Context) error {
 	}{
 		{"tulle install | kubectl apply -f -", func() (string, error) { return d.install(ctx) }},
 		{"tulle check", func() (string, error) { return d.check(ctx) }},
-		{"deploy the shop", func() (string, error) { return d.deploy(ctx, shop) }},
+		{"deploy the shop", func() (string, error) { return d.deploy(ctx, "shop.yaml", shop) }},
 		{"every pod ready, each with its proxy", func() (string, error) { return d.awaitShop(ctx) }},
-		{"the Job is complete", func() (string, error) { return d.awaitJob(ctx) }},
+		{"a Job runs and ends", func() (string, error) { return d.finishJob(ctx, shop) }},
 	}
 	for _, s := range steps {
 		if err := d.progress.Do(s.name, s.do); err != nil {
@@ -126,25 +126,20 @@ func (d *demo) check(ctx context.Context) (string, error) {
 	return step.Tail(out, 1), nil
 }
 
-// deploy applies the manifests of the shop with the images that were just built in place of those for hand use.
-func (d *demo) deploy(ctx context.Context, images []image) (string, error) {
-	var changes []string
-	for _, file := range []string{"shop.yaml", "restock.yaml"} {
-		manifest, err := os.ReadFile(filepath.Join(d.root, "test", "demo", file))
-		if err != nil {
-			return "", fmt.Errorf("read manifest: %w", err)
-		}
-		for _, i := range images {
-			manifest = bytes.ReplaceAll(manifest, []byte(i.plain), []byte(i.name))
+// deploy applies a manifest with the images that were just built in place of those for hand use.
+func (d *demo) deploy(ctx context.Context, file string, images []image) (string, error) {
+	manifest, err := os.ReadFile(filepath.Join(d.root, "test", "demo", file))
+	if err != nil {
+		return "", fmt.Errorf("read manifest: %w", err)
+	}
+	for _, i := range images {
+		manifest = bytes.ReplaceAll(manifest, []byte(i.plain), []byte(i.name))
+		if i.tag != "" {
 			manifest = bytes.ReplaceAll(manifest, []byte("restock-dev"), []byte("restock-"+i.tag))
 		}
-		out, err := d.kubectl(ctx, string(manifest), "apply", "-f", "-")
-		if err != nil {
-			return "", err
-		}
-		changes = append(changes, out)
 	}
-	return countChanges(strings.Join(changes, "\n")), nil
+	out, err := d.kubectl(ctx, string(manifest), "apply", "-f", "-")
+	return countChanges(out), err
 }
 
 // countChanges sums up what kubectl apply said.
@@ -163,8 +158,13 @@ func countChanges(applied string) string {
 	return fmt.Sprintf("%d objects, %d changed", lines, lines-unchanged)
 }
 
-// awaitShop waits for every workload and refuses pods that came up without a proxy: they were made while no injector answered.
+// awaitShop waits for every workload. Pods without a proxy were made while no injector answered, pods with another proxy before the
+// mesh was updated: they are replaced, once.
 func (d *demo) awaitShop(ctx context.Context) (string, error) {
+	version, err := step.Output(ctx, "", d.env(), d.tulle(), "version", "--client", "--short")
+	if err != nil {
+		return "", err
+	}
 	for attempt := 0; ; attempt++ {
 		if err := d.rollout(ctx); err != nil {
 			return "", errors.Join(err, d.explain(ctx))
@@ -173,19 +173,19 @@ func (d *demo) awaitShop(ctx context.Context) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		var bare []string
+		var stale []string
 		for _, p := range pods {
-			if !p.proxied() {
-				bare = append(bare, p.Metadata.Name)
+			if !strings.HasSuffix(p.proxy(), ":"+version) {
+				stale = append(stale, p.Metadata.Name)
 			}
 		}
-		if len(bare) == 0 {
-			return fmt.Sprintf("%d pods", len(pods)), nil
+		if len(stale) == 0 {
+			return fmt.Sprintf("%d pods, proxy %s", len(pods), version), nil
 		}
 		if attempt == 1 {
-			return "", fmt.Errorf("pods without a proxy: %s", strings.Join(bare, ", "))
+			return "", fmt.Errorf("pods without the proxy %s: %s", version, strings.Join(stale, ", "))
 		}
-		if _, err := d.kubectl(ctx, "", append([]string{"-n", namespace, "delete", "pod"}, bare...)...); err != nil {
+		if _, err := d.kubectl(ctx, "", "-n", namespace, "rollout", "restart", "deployment"); err != nil {
 			return "", err
 		}
 	}
@@ -199,20 +199,21 @@ func (d *demo) rollout(ctx context.Context) error {
 	return err
 }
 
-func (d *demo) awaitJob(ctx context.Context) (string, error) {
-	if _, err := d.kubectl(ctx, "", "-n", namespace, "wait", "--for=condition=Complete", "job", "--all", "--timeout=120s"); err != nil {
+// finishJob runs the Job of this image, unless it has run before.
+func (d *demo) finishJob(ctx context.Context, images []image) (string, error) {
+	if _, err := d.deploy(ctx, "restock.yaml", images); err != nil {
+		return "", err
+	}
+	var job string
+	for _, i := range images {
+		if i.tag != "" {
+			job = "job/restock-" + i.tag
+		}
+	}
+	if _, err := d.kubectl(ctx, "", "-n", namespace, "wait", "--for=condition=Complete", job, "--timeout=60s"); err != nil {
 		return "", errors.Join(err, d.explain(ctx))
 	}
-	return d.kubectl(ctx, "", "-n", namespace, "logs", "job/"+d.jobName(ctx), "-c", "restock")
-}
-
-func (d *demo) jobName(ctx context.Context) string {
-	names, err := d.kubectl(ctx, "", "-n", namespace, "get", "jobs", "--sort-by=.metadata.creationTimestamp", "-o", "jsonpath={.items[*].metadata.name}")
-	if err != nil || names == "" {
-		return "restock"
-	}
-	all := strings.Fields(names)
-	return all[len(all)-1]
+	return d.kubectl(ctx, "", "-n", namespace, "logs", job, "-c", "restock")
 }
 
 // explain collects what a person would look at first when pods do not come up.

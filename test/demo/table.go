@@ -137,11 +137,13 @@ func printTable(out io.Writer, recent, total reading, window time.Duration) erro
 	return w.Flush()
 }
 
-// security is true, or the reason why not.
+// security is mutual, or the reason why not. Calls that found no endpoint to go to never had a connection.
 func (e edge) security() string {
 	switch {
 	case e.tls == "true":
 		return "mutual"
+	case e.tls == "":
+		return "- (no connection)"
 	case e.why != "":
 		return "no: " + e.why
 	}
@@ -155,7 +157,7 @@ func judge(recent, total reading) error {
 		faults = append(faults, err)
 	}
 	for e := range total {
-		if e.src != unmeshed && e.tls != "true" {
+		if e.src != unmeshed && e.tls != "true" && e.tls != "" {
 			faults = append(faults, fmt.Errorf("%s -> %s is not secured: %s", e.src, e.dst, e.security()))
 		}
 	}

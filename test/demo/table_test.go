@@ -25,6 +25,11 @@ func TestJudgeAcceptsTheShopAndNamesWhatIsWrong(t *testing.T) {
 	if err := judge(shopReading(), shopReading()); err != nil {
 		t.Errorf("the shop as it should be: %v", err)
 	}
+	early := shopReading()
+	early.at(edge{src: "web", dst: "catalog"}).failure = 3
+	if err := judge(shopReading(), early); err != nil {
+		t.Errorf("calls before there was an endpoint: %v", err)
+	}
 	pay := edge{src: "web", dst: "checkout", tls: "true"}
 	for _, tc := range []struct {
 		name  string
