@@ -234,12 +234,12 @@ func TestRequestsThatGoAwayRefusesAreRetried(t *testing.T) {
 		}
 	}()
 	r := build(t, true, false, l.Addr().String(), Config{})
-	r.first.h.again = func(x *exchange.Exchange, f exchange.Fault) Verdict {
+	r.first.onAgain(func(x *exchange.Exchange, f exchange.Fault) Verdict {
 		if !f.Retryable {
 			t.Errorf("got %v", f)
 		}
 		return Give(r.first.h.to.Load())
-	}
+	})
 	resp, err := r.client.Get(r.url + "/")
 	if _ = body(t, resp, err); resp.StatusCode != 200 || conns.Load() != 2 {
 		t.Errorf("status %d over %d connections, want 200 over 2", resp.StatusCode, conns.Load())
@@ -278,13 +278,13 @@ func serveFrames(c net.Conn, goAway bool) {
 func TestServerThatFellSilentIsGivenUp(t *testing.T) {
 	app := rawApp(t, func(_ int, c net.Conn, br *bufio.Reader) { _, _ = io.Copy(io.Discard, br) })
 	r := build(t, true, false, app, Config{Silence: 20 * time.Millisecond})
-	r.first.h.again = func(x *exchange.Exchange, f exchange.Fault) Verdict {
+	r.first.onAgain(func(x *exchange.Exchange, f exchange.Fault) Verdict {
 		if f.Kind != exchange.Lost || !errors.Is(f.Err, errSilent) {
 			t.Errorf("got %v", f)
 		}
 		x.Response.Status = 502
 		return Reply(nil)
-	}
+	})
 	resp, err := r.client.Get(r.url + "/")
 	if _ = body(t, resp, err); resp.StatusCode != 502 {
 		t.Errorf("status %d", resp.StatusCode)

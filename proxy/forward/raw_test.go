@@ -274,12 +274,12 @@ func TestStaleConnectionIsRetried(t *testing.T) {
 		}
 	})
 	r := build(t, false, false, app, Config{})
-	r.first.h.again = func(x *exchange.Exchange, f exchange.Fault) Verdict {
+	r.first.onAgain(func(x *exchange.Exchange, f exchange.Fault) Verdict {
 		if !f.Retryable || f.Kind != exchange.Lost {
 			t.Errorf("got %v", f)
 		}
 		return Give(r.first.h.to.Load())
-	}
+	})
 	for _, path := range []string{"/1", "/2", "/3"} {
 		resp, err := r.client.Get(r.url + path)
 		if got := body(t, resp, err); got != path {
@@ -310,12 +310,12 @@ func TestParkedExchangeGoesOnWhenKicked(t *testing.T) {
 			r := build(t, p.http2, p.meshed, app, Config{})
 			u := r.first.h.to.Swap(nil)
 			parked := make(chan struct{}, 1)
-			r.first.h.route = func(*exchange.Exchange) {
+			r.first.onRoute(func(*exchange.Exchange) {
 				select {
 				case parked <- struct{}{}:
 				default:
 				}
-			}
+			})
 			go func() {
 				<-parked
 				r.first.h.to.Store(u)
@@ -350,7 +350,7 @@ func TestDeadlineOfTheAnswer(t *testing.T) {
 	for _, p := range pairs {
 		t.Run(p.name, func(t *testing.T) {
 			r := build(t, p.http2, p.meshed, app, Config{})
-			r.first.h.route = func(x *exchange.Exchange) { x.AnswerTimeout = 30 * time.Millisecond }
+			r.first.onRoute(func(x *exchange.Exchange) { x.AnswerTimeout = 30 * time.Millisecond })
 			resp, err := r.client.Get(r.url + "/")
 			if got := body(t, resp, err); resp.StatusCode != 504 || got != "timeout" {
 				t.Errorf("got %d %q", resp.StatusCode, got)

@@ -58,18 +58,26 @@ func (h *fixed) Again(x *exchange.Exchange, f exchange.Fault) Verdict {
 
 func (h *fixed) Response(*exchange.Exchange) {}
 
-func (h *fixed) End(x *exchange.Exchange) {
-	h.ends.Add(1)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.fault = x.Fault
-}
+func (h *fixed) End(*exchange.Exchange) { h.ends.Add(1) }
 
 // proxy is a running engine that serves one listener.
 type proxy struct {
 	e    *Engine
 	h    *fixed
 	addr string
+}
+
+// onAgain and onRoute replace what the handler does, between two of its calls.
+func (p *proxy) onAgain(f func(x *exchange.Exchange, f exchange.Fault) Verdict) {
+	p.e.turn.Lock()
+	defer p.e.turn.Unlock()
+	p.h.again = f
+}
+
+func (p *proxy) onRoute(f func(x *exchange.Exchange)) {
+	p.e.turn.Lock()
+	defer p.e.turn.Unlock()
+	p.h.route = f
 }
 
 // start runs an engine that serves what l accepts. accept prepares a connection (TLS).
