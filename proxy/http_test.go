@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -288,6 +289,29 @@ func TestUpgradeBecomesATunnel(t *testing.T) {
 	echoed := make([]byte, 7)
 	if _, err := io.ReadFull(r, echoed); err != nil || string(echoed) != "\x81\x05hello" {
 		t.Fatalf("got %q, %v", echoed, err)
+	}
+}
+
+func TestTunnelLosesItsRight(t *testing.T) {
+	app := listen(t, func(c *net.TCPConn) {
+		_, _ = http.ReadRequest(bufio.NewReader(c))
+		_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+		_, _ = io.Copy(io.Discard, c)
+	})
+	pd := startPod(t, func(c *Config) { c.Settings.DefaultInboundPolicy = mesh.AllUnauthenticated })
+	c := dial(t, pd.inboundTo(app))
+	_, _ = io.WriteString(c, "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+	r := bufio.NewReader(c)
+	if res, err := http.ReadResponse(r, nil); err != nil || res.StatusCode != 101 {
+		t.Fatalf("got %+v, %v", res, err)
+	}
+	pd.plane.SetInbound(&mesh.Inbound{Default: mesh.PortPolicy{Policy: mesh.Deny}})
+	if err := c.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	var timeout net.Error
+	if _, err := r.ReadByte(); err == nil || errors.As(err, &timeout) && timeout.Timeout() {
+		t.Fatalf("got %v, want the end within a second", err)
 	}
 }
 

@@ -32,16 +32,9 @@ type inbound struct {
 	muxTLS *tls.Config                  // nil without certificates
 	tcpTLS *tls.Config
 
-	mu     sync.Mutex // guards the fields below
-	apps   map[netip.AddrPort]*app
-	relays map[*inboundRelay]struct{}
-}
-
-// inboundRelay is an open connection whose right is checked again when the policy changes.
-type inboundRelay struct {
-	peer authz.Peer
-	port uint16
-	cut  context.CancelFunc // resets the connection
+	mu   sync.Mutex // guards the fields below
+	apps map[netip.AddrPort]*app
+	open map[*openConn]struct{}
 }
 
 // inboundConn is what the requests of one connection share. It is the Data of exchange.Conn.
@@ -52,6 +45,7 @@ type inboundConn struct {
 	http   *stats.HTTP
 
 	decision atomic.Pointer[decision]
+	inFlight atomic.Int32 // requests
 }
 
 // serve forwards one connection of a peer to app, the address that it asked for. It is the inbound path of docs/request.md: guard,
@@ -138,6 +132,11 @@ func (in *inbound) handshake(ctx context.Context, conn *net.TCPConn, prefix []by
 func (in *inbound) serveHTTP(ctx context.Context, conn net.Conn, protocol forward.Protocol, rec *exchange.Conn) {
 	c := rec.Data.(*inboundConn)
 	defer in.releaseApp(c.app)
+	ctx, cut := context.WithCancel(ctx)
+	defer cut()
+	open := &openConn{peer: c.peer, port: c.app.addr.Port(), requests: &c.inFlight, cut: cut}
+	in.register(open)
+	defer in.unregister(open)
 	labels := in.labels(c.app.addr, c.client)
 	requests, releaseHTTP := in.proxy.stats.HTTP(labels)
 	defer releaseHTTP()
@@ -153,7 +152,7 @@ func (in *inbound) serveHTTP(ctx context.Context, conn net.Conn, protocol forwar
 func (in *inbound) relay(ctx context.Context, client *relay.End, app netip.AddrPort, peer authz.Peer, how clientTLS) {
 	ctx, cut := context.WithCancel(ctx)
 	defer cut()
-	open := &inboundRelay{peer: peer, port: app.Port(), cut: cut}
+	open := &openConn{peer: peer, port: app.Port(), cut: cut}
 	// Registered before the decision: a policy that changes in between finds the connection.
 	in.register(open)
 	defer in.unregister(open)
@@ -190,41 +189,6 @@ func (in *inbound) relay(ctx context.Context, client *relay.End, app netip.AddrP
 
 func (in *inbound) labels(app netip.AddrPort, client clientTLS) stats.Labels {
 	return inboundLabels(app, client, in.policy.Load().Port(app.Port()).Name())
-}
-
-func (in *inbound) register(r *inboundRelay) {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	in.relays[r] = struct{}{}
-}
-
-func (in *inbound) unregister(r *inboundRelay) {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	delete(in.relays, r)
-}
-
-// setPolicy makes p the policy of new connections and requests, and cuts the open connections that it denies.
-func (in *inbound) setPolicy(p *authz.Policy) {
-	in.policy.Store(p)
-	for _, r := range in.denied(p) {
-		reason := string(p.Port(r.port).Decide(r.peer).Reason)
-		in.proxy.stats.Counter(stats.InboundTCPTerminate, stats.Labels("").With("direction", "inbound").With("reason", reason)).Inc()
-		in.log.Info("connection lost its right", zap.Uint16("port", r.port), zap.Stringer("client", r.peer.Addr),
-			zap.Stringer("client_id", r.peer.ID), zap.String("reason", reason))
-		r.cut()
-	}
-}
-
-func (in *inbound) denied(p *authz.Policy) (out []*inboundRelay) {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	for r := range in.relays {
-		if !p.Port(r.port).Decide(r.peer).Allow {
-			out = append(out, r)
-		}
-	}
-	return out
 }
 
 // refuseHandshake ends a connection whose client could not prove an identity.

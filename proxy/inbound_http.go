@@ -106,6 +106,9 @@ type inboundRequest struct {
 func (in *inbound) Route(x *exchange.Exchange) forward.Verdict {
 	c := x.Conn.Data.(*inboundConn)
 	r := in.request(x)
+	if !r.begun {
+		c.inFlight.Add(1)
+	}
 	r.begun, r.grpc = true, isGRPC(&x.Request)
 	c.http.Request()
 	if in.proxy.accessLog != nil {
@@ -187,7 +190,9 @@ func (in *inbound) Response(*exchange.Exchange) {}
 func (in *inbound) End(x *exchange.Exchange) {
 	c := x.Conn.Data.(*inboundConn)
 	r := in.request(x)
-	if !r.begun { // too broken to be routed
+	if r.begun {
+		c.inFlight.Add(-1)
+	} else { // too broken to be routed
 		c.http.Request()
 	}
 	c.http.Response(resultOf(x, r.grpc), latencyOf(x))

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tulle-mesh/tulle/internal/certs"
+	"github.com/tulle-mesh/tulle/internal/latest"
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/proxy/authz"
 	"github.com/tulle-mesh/tulle/proxy/control"
@@ -71,7 +72,7 @@ func New(cfg Config) (*Proxy, error) {
 	}
 	p.accessLog = newAccessLog(cfg.Settings.AccessLog, cfg.AccessLog, p.log)
 	p.outbound = &outbound{proxy: p, log: p.log.Named("outbound")}
-	p.inbound = &inbound{proxy: p, log: p.log.Named("inbound"), apps: map[netip.AddrPort]*app{}, relays: map[*inboundRelay]struct{}{}}
+	p.inbound = &inbound{proxy: p, log: p.log.Named("inbound"), apps: map[netip.AddrPort]*app{}, open: map[*openConn]struct{}{}}
 	p.outbound.events = events{log: p.outbound.log, now: p.now}
 	p.inbound.events = events{log: p.inbound.log, now: p.now}
 	p.outbound.engine = forward.New(forward.Config{ParkTimeout: p.times.failFast, IdleAfter: idleAfter, Report: p.reporter("outbound")}, p.outbound)
@@ -214,23 +215,41 @@ func (p *Proxy) background() []func(context.Context) error {
 	return run
 }
 
-// followPolicy makes every new inbound policy the one in force.
+// followPolicy makes every new inbound policy the one in force, and looks a moment later whom it has left behind.
 func (p *Proxy) followPolicy(ctx context.Context) error {
 	cell := p.source.Inbound()
 	var seen uint64
+	var due time.Time // of the look; zero when none is
 	for {
-		value, seq, err := cell.Wait(ctx, seen)
-		if err != nil {
-			return err
+		value, seq, err := waitUntil(ctx, cell, seen, due)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil: // due
+			p.inbound.cutLingering()
+			due = time.Time{}
+			continue
 		}
-		first := seen == 0
-		seen = seq
 		p.inbound.setPolicy(authz.Compile(value, p.cfg.Pod.HostIPs))
 		p.log.Info("inbound policy", zap.String("default", string(value.Default.Policy)), zap.Int("ports", len(value.Ports)))
-		if first { // starting is over: what it alone needed goes back to the system
+		if seen == 0 { // starting is over: what it alone needed goes back to the system
 			debug.FreeOSMemory()
 		}
+		seen = seq
+		if due.IsZero() {
+			due = time.Now().Add(revokeGrace)
+		}
 	}
+}
+
+// waitUntil is cell.Wait that returns context.DeadlineExceeded at the given time; the zero time is never.
+func waitUntil[T any](ctx context.Context, cell *latest.Cell[T], seen uint64, due time.Time) (T, uint64, error) {
+	if !due.IsZero() {
+		bounded, cancel := context.WithDeadline(ctx, due)
+		defer cancel()
+		ctx = bounded
+	}
+	return cell.Wait(ctx, seen)
 }
 
 // sweepInterval is how often idle targets and metrics are looked for.
