@@ -84,6 +84,22 @@ cluster-down: ## end that cluster and remove everything of it
 cluster-load: images ## build the images and import them into that cluster
 	cd test && go run ./cluster load $(CURDIR)/dist/controller.tar $(CURDIR)/dist/proxy.tar
 
+# --- end to end ---
+
+OWN_CLUSTER := $(filter command\ line,$(origin KUBECONFIG))
+
+.PHONY: e2e
+e2e: build images ## the mesh on a real cluster under test (RUN=TestGRPC for a part; KEEP=1 leaves the cluster up; KUBECONFIG=…)
+	CGO_ENABLED=0 go build -C test -trimpath -buildvcs=false -ldflags '-s -w' -o ../bin/e2e-app ./e2e/app
+	app=docker.io/tulle-mesh/e2e-app:$$(sha256sum bin/e2e-app | cut -c1-12); \
+	go run -C tools ./image --name $$app --arch $(GOARCH) --output $(CURDIR)/dist/e2e-app.tar --file /app=$(CURDIR)/bin/e2e-app --entrypoint /app; \
+	$(if $(OWN_CLUSTER),export KUBECONFIG=$(abspath $(KUBECONFIG));, \
+	  export KUBECONFIG=; \
+	  $(if $(KEEP),,[ -e .cluster ] || trap '$(MAKE) --no-print-directory cluster-down' EXIT;) \
+	  $(MAKE) --no-print-directory cluster; \
+	  (cd test && go run ./cluster load $(CURDIR)/dist/controller.tar $(CURDIR)/dist/proxy.tar $(CURDIR)/dist/e2e-app.tar);) \
+	cd test && E2E_APP_IMAGE=$$app go test -count=1 -timeout 30m -v $(if $(RUN),-run '$(RUN)') ./e2e
+
 # --- demo ---
 
 .PHONY: demo

@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 	if own := filepath.Join(root, ".cluster/bin/kubectl"); exists(own) {
 		env.kubectl = own
 	}
-	if !exists(env.kubeconfig) || !exists(env.tulle) {
+	if !exists(env.kubeconfig) || !exists(env.tulle) || os.Getenv("E2E_APP_IMAGE") == "" {
 		fmt.Fprintln(os.Stderr, "e2e: run `make e2e`: the tests need a cluster, images and bin/tulle")
 		os.Exit(1)
 	}
@@ -97,12 +97,13 @@ func installMesh() error {
 	return err
 }
 
+// manifest reads a file of testdata and names the test application's image of this build in it.
 func manifest(name string) []byte {
 	data, err := os.ReadFile(filepath.Join("testdata", name))
 	if err != nil {
 		panic(err)
 	}
-	return data
+	return bytes.ReplaceAll(data, []byte("docker.io/tulle-mesh/e2e-app:test"), []byte(os.Getenv("E2E_APP_IMAGE")))
 }
 
 // run executes a command with the cluster's kubeconfig and returns its standard output; the error carries its standard error.
