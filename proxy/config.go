@@ -40,7 +40,7 @@ type Writer interface {
 // Pod says where the proxy runs.
 type Pod struct {
 	Name, Namespace, Node, ServiceAccount string
-	// IPs are the pod's addresses, HostIPs the node's, where kubelet probes come from. Both are unmapped.
+	// IPs are the pod's addresses, HostIPs the node's, where kubelet probes come from, with those of Gateways. Both are unmapped.
 	IPs, HostIPs []netip.Addr
 }
 

@@ -66,7 +66,11 @@ func loadConfig(local string) (proxy.Config, error) {
 	if cfg.Settings, err = mesh.ParseProxyConfig([]byte(os.Getenv(mesh.ProxyConfigEnv))); err != nil {
 		return cfg, err
 	}
-	cfg.Pod, err = proxy.ParsePod(os.Getenv)
+	if cfg.Pod, err = proxy.ParsePod(os.Getenv); err != nil {
+		return cfg, err
+	}
+	gateways, err := proxy.Gateways()
+	cfg.Pod.HostIPs = append(cfg.Pod.HostIPs, gateways...)
 	return cfg, err
 }
 
