@@ -44,7 +44,7 @@ func main() {
 func readOptions() options {
 	var o options
 	flag.BoolVar(&o.quick, "quick", false, "few blocks, only W0, W1, W3, W5 and W7")
-	flag.IntVar(&o.blocks, "blocks", 0, "number of blocks (0: 7, or 3 when quick)")
+	flag.IntVar(&o.blocks, "blocks", 0, "number of blocks (0: 7, or 2 when quick)")
 	flag.StringVar(&o.workloads, "workloads", "", "only these, comma separated")
 	flag.StringVar(&o.systems, "systems", "", "only these, comma separated")
 	flag.StringVar(&o.root, "root", "..", "top of the repository")
@@ -59,7 +59,7 @@ func readOptions() options {
 	if o.blocks == 0 {
 		o.blocks = 7
 		if o.quick {
-			o.blocks = 3
+			o.blocks = 2
 		}
 	}
 	return o
@@ -120,7 +120,7 @@ func newBench(o options) (*bench, error) {
 	b := &bench{options: o, bin: filepath.Dir(os.Args[0]), rates: map[systems.Kind]float64{}, samples: newSamples(),
 		plan: plan{warmup: 5 * time.Second, measure: 20 * time.Second, settle: 5 * time.Second}}
 	if o.quick {
-		b.plan = plan{warmup: time.Second, measure: 2 * time.Second, settle: 2 * time.Second}
+		b.plan = plan{warmup: time.Second, measure: 2 * time.Second, settle: 1500 * time.Millisecond}
 	}
 	b.systems = chosen(systems.All(o.config), o.systems, func(s *systems.System) string { return s.Name })
 	b.workloads = chosen(workloads, o.workloads, func(w workload) string { return w.name })

@@ -37,7 +37,7 @@ var workloads = []workload{
 		{layout: shared, measure: steady("high", highShare, systems.HTTP)},
 		{layout: shared, full: true, measure: steady("low", lowShare, systems.HTTP)},
 	}},
-	{name: "W1c1", title: "HTTP/1 GET, 200 bytes, 1 connection", kind: systems.HTTP, quick: true, phases: []phase{
+	{name: "W1c1", title: "HTTP/1 GET, 200 bytes, 1 connection", kind: systems.HTTP, phases: []phase{
 		{layout: isolated, measure: saturateHTTP("/200", 1)},
 	}},
 	{name: "W1s", title: "HTTP/1 GET, 200 bytes: system calls of the pair a request", kind: systems.HTTP, once: true, phases: []phase{
@@ -50,7 +50,7 @@ var workloads = []workload{
 	}},
 	{name: "W3", title: "gRPC unary, 100 bytes, 4 connections of 16 streams", kind: systems.GRPC, quick: true, paced: true, phases: []phase{
 		{layout: isolated, measure: saturateGRPC},
-		{layout: shared, measure: saturateGRPC},
+		{layout: shared, full: true, measure: saturateGRPC},
 		{layout: shared, full: true, measure: steady("high", highShare, systems.GRPC)},
 	}},
 	{name: "W4", title: "gRPC streaming, 64 streams of 1 KiB messages", kind: systems.GRPC, phases: []phase{
