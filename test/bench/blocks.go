@@ -111,7 +111,10 @@ func (b *bench) cell(ctx context.Context, block int, w workload, s *systems.Syst
 	return nil
 }
 
+// phase measures one phase, in bounded time: a system that hangs must not end the run.
 func (b *bench) phase(ctx context.Context, w workload, p phase, s *systems.System) (figures, float64, error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second+2*(b.plan.warmup+b.plan.measure+b.plan.settle))
+	defer cancel()
 	n, err := b.open(ctx, s, p.layout, w.kind)
 	if err != nil {
 		return nil, 0, err
