@@ -264,9 +264,13 @@ func (fl *flight) answer() {
 		fl.tunnel = false
 		fl.req.write(nil, true) // the server refused the tunnel: the request is over
 	}
-	if !fl.ended {
-		fl.open = fl.tunnel
-		fl.down.answer(fl)
+	if fl.ended {
+		return
+	}
+	fl.open = fl.tunnel
+	fl.down.answer(fl)
+	if fl.open && !fl.ended {
+		fl.req.to.push(&fl.req, nil) // what the client sent ahead
 	}
 }
 

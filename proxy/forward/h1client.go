@@ -20,6 +20,9 @@ type h1Client struct {
 	uses  int  // requests that it carried
 	keep  bool // the connection survives the current response
 	heard bool // the server answered something to the current request
+	// reading says that receive has bytes to look at, free that the connection became free meanwhile: it rests only if none are left,
+	// so that a response that nobody asked for never answers the next request.
+	reading, free bool
 }
 
 func newH1Client(l *link, u *Upstream) *h1Client {
@@ -83,6 +86,17 @@ func (c *h1Client) consumed(f *flow, _ int) {
 }
 
 func (c *h1Client) receive(in []byte) (n int, err error) {
+	c.reading = true
+	n, err = c.read(in)
+	c.reading = false
+	if c.free && !c.l.closed {
+		c.free = false
+		c.u.rest(c)
+	}
+	return n, err
+}
+
+func (c *h1Client) read(in []byte) (n int, err error) {
 	for n < len(in) && !c.l.closed {
 		if c.cur == nil {
 			c.l.close(errUnsolicited)
@@ -189,7 +203,9 @@ func (c *h1Client) leave(fl *flight) {
 	c.cur, c.out.f = nil, nil
 	if !c.l.closed && c.keep && fl.resp.ended && fl.req.sentEnd && !fl.open {
 		c.l.unpause()
-		c.u.rest(c)
+		if c.free = c.reading; !c.free {
+			c.u.rest(c)
+		}
 		return
 	}
 	c.l.close(nil)

@@ -53,6 +53,15 @@ type h1Writer struct {
 
 func (w *h1Writer) begin(f *flow, c h1.Coding) { w.f, w.coding, w.queued = f, c, false }
 
+// room is how many body bytes may go out now. A tunnel takes none before it is open: to a server that refuses it, what its client
+// sent by then would be the next request.
+func (w *h1Writer) room() int {
+	if w.coding == h1.Tunnel && !w.f.fl.open {
+		return 0
+	}
+	return w.l.room()
+}
+
 // push implements sink.
 func (w *h1Writer) push(f *flow, p []byte) {
 	if f != w.f || f.sentEnd {
@@ -62,7 +71,7 @@ func (w *h1Writer) push(f *flow, p []byte) {
 	if w.f != f {
 		return
 	}
-	if f.q.size == 0 && len(p) > 0 && w.l.room() > 0 {
+	if f.q.size == 0 && len(p) > 0 && w.room() > 0 {
 		w.write(p)
 		f.went(len(p))
 	} else {
@@ -73,8 +82,8 @@ func (w *h1Writer) push(f *flow, p []byte) {
 
 // drain writes what waits in the flow's queue, as far as the link has room.
 func (w *h1Writer) drain() {
-	for f := w.f; f != nil && f.q.size > 0 && w.l.room() > 0; {
-		p := f.q.peek(w.l.room())
+	for f := w.f; f != nil && f.q.size > 0 && w.room() > 0; {
+		p := f.q.peek(w.room())
 		w.write(p)
 		f.unhold(len(p))
 		f.went(len(p))
@@ -90,7 +99,7 @@ func (w *h1Writer) drained() {
 
 func (w *h1Writer) end() {
 	f := w.f
-	if f == nil || !f.ended || f.q.size > 0 {
+	if f == nil || !f.ended || f.q.size > 0 || f.fl.tunnel && !f.fl.open {
 		return
 	}
 	w.f = nil

@@ -148,7 +148,7 @@ func (u *Upstream) wait(fl *flight) {
 
 func (u *Upstream) dialEnough() {
 	if u.cfg.Protocol != HTTP1 {
-		if u.dialing == 0 && u.waiting.len > 0 && u.open < maxShared {
+		if u.dialing == 0 && u.waiting.len > 0 && len(u.shared) < maxShared {
 			u.dial(nil)
 		}
 		return

@@ -1,0 +1,194 @@
+package forward
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+)
+
+// listener makes the attacker able to read header lists.
+func (a *attacker) listen() *attacker {
+	a.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	return a
+}
+
+// open sends a request with exactly these fields.
+func (a *attacker) open(id uint32, end bool, fields ...string) {
+	_ = a.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: a.block(fields...), EndStream: end, EndHeaders: true})
+}
+
+// response reads the head and body that answer a stream; a reset gives its code as the status.
+func (a *attacker) response(t *testing.T, id uint32) (status, body string) {
+	t.Helper()
+	var b strings.Builder
+	for {
+		f, err := a.ReadFrame()
+		if err != nil {
+			t.Fatalf("stream %d: %v", id, err)
+		}
+		if f.Header().StreamID != id {
+			continue
+		}
+		switch f := f.(type) {
+		case *http2.MetaHeadersFrame:
+			if s := f.PseudoValue("status"); s != "" {
+				status = s
+			}
+			if f.StreamEnded() {
+				return status, b.String()
+			}
+		case *http2.DataFrame:
+			b.Write(f.Data())
+			if f.StreamEnded() {
+				return status, b.String()
+			}
+		case *http2.RSTStreamFrame:
+			return f.ErrCode.String(), b.String()
+		}
+	}
+}
+
+// seeing runs an application that reads HTTP/1 requests itself, notes their targets, and answers each with its own target.
+type seeing struct {
+	addr string
+	mu   sync.Mutex
+	seen []string
+}
+
+func see(t *testing.T, answer func(req *http.Request) string) *seeing {
+	s := &seeing{}
+	s.addr = rawApp(t, func(_ int, c net.Conn, br *bufio.Reader) {
+		for {
+			req, err := http.ReadRequest(br)
+			if err != nil {
+				return
+			}
+			_, _ = io.Copy(io.Discard, req.Body)
+			s.mu.Lock()
+			s.seen = append(s.seen, req.RequestURI)
+			s.mu.Unlock()
+			if _, err := io.WriteString(c, answer(req)); err != nil {
+				return
+			}
+		}
+	})
+	return s
+}
+
+func (s *seeing) targets() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]string(nil), s.seen...)
+}
+
+func ownTarget(req *http.Request) string {
+	return fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(req.RequestURI), req.RequestURI)
+}
+
+// What a client sends before its upgrade was accepted is no request, and must not become one when it is refused.
+func TestRefusedTunnelSmugglesNothing(t *testing.T) {
+	const smuggled = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
+	for name, head := range map[string][]string{
+		"upgrade": {":method", "CONNECT", ":protocol", "websocket", ":scheme", "http", ":authority", "a", ":path", "/chat", origProto, "HTTP/1.1"},
+		"CONNECT": {":method", "CONNECT", ":authority", "a:80", origProto, "HTTP/1.1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			app := see(t, func(req *http.Request) string {
+				if req.Method == "CONNECT" {
+					return "HTTP/1.1 405 No\r\nContent-Length: 0\r\n\r\n"
+				}
+				return ownTarget(req)
+			})
+			h := &fixed{}
+			p := start(t, Mux, Config{}, h, nil)
+			h.to.Store(p.e.NewUpstream(UpstreamConfig{Protocol: HTTP1, Dial: dialTo(app.addr)}))
+			a := attack(t, p.addr).listen()
+			a.open(1, false, head...)
+			_ = a.WriteData(1, false, []byte(smuggled))
+			if status, _ := a.response(t, 1); status == "" {
+				t.Error("no answer")
+			}
+			for id := uint32(3); id < 9; id += 2 {
+				a.open(id, true, ":method", "GET", ":scheme", "http", ":authority", "a", ":path", "/next", origProto, "HTTP/1.1")
+				if _, got := a.response(t, id); got != "/next" {
+					t.Errorf("the next request was answered %q", got)
+				}
+			}
+			for _, target := range app.targets() {
+				if target == "/smuggled" {
+					t.Error("the application got the smuggled request")
+				}
+			}
+		})
+	}
+}
+
+// A response that nobody asked for must not answer the request that takes the connection next.
+func TestUnsolicitedResponseAnswersNobody(t *testing.T) {
+	app := see(t, func(req *http.Request) string {
+		return ownTarget(req) + "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong"
+	})
+	h := &fixed{}
+	p := start(t, HTTP1, Config{}, h, nil)
+	h.to.Store(p.e.NewUpstream(UpstreamConfig{Protocol: HTTP1, Dial: dialTo(app.addr), MaxConns: 1}))
+	var wg sync.WaitGroup
+	for i := range 20 {
+		wg.Go(func() {
+			want := fmt.Sprint("/", i)
+			resp, err := http.Post("http://"+p.addr+want, "", nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer resp.Body.Close()
+			got, _ := io.ReadAll(resp.Body)
+			if resp.StatusCode != 502 && string(got) != want {
+				t.Errorf("%s was answered %d %q", want, resp.StatusCode, got)
+			}
+		})
+	}
+	wg.Wait()
+	http.DefaultClient.CloseIdleConnections()
+}
+
+// Tunnels have connections of their own; they must not use up those that requests share.
+func TestTunnelsLeaveRoomForRequests(t *testing.T) {
+	h := &fixed{}
+	far := start(t, Mux, Config{}, h, nil)
+	app := rawApp(t, func(_ int, c net.Conn, br *bufio.Reader) {
+		req, err := http.ReadRequest(br)
+		if err != nil {
+			return
+		}
+		if req.Header.Get("Upgrade") == "" {
+			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+			return
+		}
+		_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+		_, _ = io.Copy(c, br)
+	})
+	h.to.Store(far.e.NewUpstream(UpstreamConfig{Protocol: HTTP1, Dial: dialTo(app)}))
+	nearHandler := &fixed{}
+	near := start(t, HTTP1, Config{}, nearHandler, nil)
+	nearHandler.to.Store(near.e.NewUpstream(UpstreamConfig{Protocol: Mux, Dial: dialTo(far.addr)}))
+	r := &route{first: near, last: far, url: "http://" + near.addr}
+	for range maxShared + 1 {
+		c, br := r.connect(t)
+		send(t, c, "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+		_ = receive(t, br, "GET", 101)
+	}
+	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Get(r.url + "/")
+	if got := body(t, resp, err); got != "ok" {
+		t.Errorf("got %q", got)
+	}
+}
