@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httputil"
 	"strings"
 	"testing"
 
@@ -349,4 +350,47 @@ func compare(t *testing.T, head string, f Framing) {
 	if chunked != (f.Coding == Chunked) || f.Coding == Length && r.ContentLength != f.Length || f.Coding == NoBody && r.ContentLength > 0 {
 		t.Fatalf("net/http frames differently: length %d, codings %v; we %+v\n%q", r.ContentLength, r.TransferEncoding, f, head)
 	}
+}
+
+// FuzzChunks compares with net/http's decoder: what we take for a whole body, it must take for the same.
+func FuzzChunks(f *testing.F) {
+	f.Add("3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n")
+	f.Add("A \r\n0123456789\r\n0\r\n")
+	f.Fuzz(func(t *testing.T, in string) {
+		got, err := chunks(in, len(in)+1)
+		if bytewise, berr := chunks(in, 1); bytewise != got || (err == nil) != (berr == nil) {
+			t.Fatalf("%q, %v at once; %q, %v byte by byte\n%q", got, err, bytewise, berr, in)
+		}
+		if err != nil || !strings.Contains(in, "0\r\n") {
+			return
+		}
+		want, werr := io.ReadAll(httputil.NewChunkedReader(strings.NewReader(in)))
+		if !strings.HasPrefix(string(want), got) && !strings.HasPrefix(got, string(want)) || werr == nil && string(want) != got {
+			t.Fatalf("got %q, net/http says %q, %v\n%q", got, want, werr, in)
+		}
+	})
+}
+
+// FuzzResponse: what is accepted and written again must read the same.
+func FuzzResponse(f *testing.F) {
+	f.Add("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\n", "GET")
+	f.Add("HTTP/1.0 304\r\nX: y\r\n\r\n", "HEAD")
+	f.Fuzz(func(t *testing.T, in, method string) {
+		var s Scanner
+		end, err := s.Scan([]byte(in), 64<<10)
+		if err != nil || end == 0 {
+			return
+		}
+		h := &message.Head{}
+		framing, err := ParseResponse([]byte(in[:end]), h, []byte(method), true)
+		if err != nil {
+			return
+		}
+		again := AppendResponse(nil, h, framing, message.HTTP11)
+		h2 := &message.Head{}
+		framing2, err := ParseResponse(again, h2, []byte(method), true)
+		if err != nil || framing2.Coding != framing.Coding || framing2.Length != framing.Length || h2.Status != h.Status {
+			t.Fatalf("%+v became %+v, %v\n%q\n%q", framing, framing2, err, in, again)
+		}
+	})
 }

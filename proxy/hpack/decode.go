@@ -2,12 +2,20 @@ package hpack
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/tulle-mesh/tulle/proxy/message"
 )
 
 // ErrTooLarge is a header list beyond the limit. The tables stay in step: the connection can go on.
 var ErrTooLarge = errors.New("hpack: header list too large")
+
+// What the decoder refuses although some others take it: a table size after a field (RFC 7541 §4.2), and integers in more bytes than
+// any acceptable value needs (§5.1 allows to bound them).
+var (
+	errLateUpdate = fmt.Errorf("%w: table size after a field", ErrCompression)
+	errInteger    = fmt.Errorf("%w: integer", ErrCompression)
+)
 
 // Sink takes the fields of a header list as the decoder finds them. The spans lie in the head that Decode fills.
 type Sink interface {
@@ -58,7 +66,12 @@ func (d *Decoder) Decode(block []byte, h *message.Head, max int, to Sink) error 
 // sizeUpdate is allowed at the beginning of a block only, RFC 7541 §4.2.
 func (d *Decoder) sizeUpdate(block []byte, allowed bool) (rest []byte, err error) {
 	max, rest, ok := readInt(block, 5)
-	if !ok || !allowed || max > maxTable {
+	switch {
+	case !ok:
+		return nil, errInteger
+	case !allowed:
+		return nil, errLateUpdate
+	case max > maxTable:
 		return nil, ErrCompression
 	}
 	d.table.resize(max)
@@ -73,7 +86,7 @@ func (d *Decoder) field(block []byte, h *message.Head) (name, value message.Span
 	case first&0x80 != 0:
 		i, rest, ok := readInt(block, 7)
 		if !ok {
-			return name, value, nil, ErrCompression
+			return name, value, nil, errInteger
 		}
 		name, value, err = d.indexed(i, h)
 		return name, value, rest, err
@@ -82,7 +95,7 @@ func (d *Decoder) field(block []byte, h *message.Head) (name, value message.Span
 	}
 	i, rest, ok := readInt(block, prefix)
 	if !ok {
-		return name, value, nil, ErrCompression
+		return name, value, nil, errInteger
 	}
 	if i == 0 {
 		name, rest, err = readString(rest, h)
@@ -153,7 +166,10 @@ func readString(p []byte, h *message.Head) (s message.Span, rest []byte, err err
 		return s, nil, ErrCompression
 	}
 	n, rest, ok := readInt(p, 7)
-	if !ok || n > len(rest) {
+	if !ok {
+		return s, nil, errInteger
+	}
+	if n > len(rest) {
 		return s, nil, ErrCompression
 	}
 	if p[0]&0x80 == 0 {

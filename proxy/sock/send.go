@@ -129,8 +129,10 @@ func (c *Conn) Unsent() bool {
 // seal encrypts bufs, at most a Large at a time, and sends the records.
 func (c *Conn) seal(bufs [][]byte, block bool) (n int, full bool, err error) {
 	const batch = 64 << 10
-	if full, err := c.flush(block); full || err != nil {
-		return 0, full, err
+	if c.Unsent() {
+		if full, err := c.flush(block); full || err != nil {
+			return 0, full, err
+		}
 	}
 	held := 0
 	for _, b := range bufs {
