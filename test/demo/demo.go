@@ -115,7 +115,14 @@ func (d *demo) install(ctx context.Context) (string, error) {
 		return "", err
 	}
 	out, err := d.kubectl(ctx, manifest+"\n", "apply", "-f", "-")
-	return countChanges(out), err
+	if err != nil {
+		return "", err
+	}
+	// Until the old injector is gone, pods may still get the old proxy.
+	if _, err := d.kubectl(ctx, "", "-n", "tulle", "rollout", "status", "deployment", "--timeout=60s"); err != nil {
+		return "", err
+	}
+	return countChanges(out), nil
 }
 
 func (d *demo) check(ctx context.Context) (string, error) {

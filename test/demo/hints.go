@@ -19,7 +19,7 @@ func (d *demo) hints() string {
 Try next:
   export KUBECONFIG=%s PATH=%s:$PATH
   tulle check --proxy -n shop                             is every proxy healthy?
-  tulle identity -n shop deploy/web                       the certificate that web shows to others
+  tulle identity -n shop -l app=web                       the certificate that web shows to others
   tulle diagnostics endpoints cart.shop.svc.cluster.local:9090
   kubectl -n shop scale deploy/catalog --replicas=5       customers do not notice
   kubectl -n shop rollout restart deploy/cart             nor this
