@@ -28,6 +28,7 @@ type trust struct {
 	file   []*x509.Certificate
 	answer []*x509.Certificate
 	pool   *x509.CertPool
+	proofs proofs
 }
 
 // withFile returns the trust after the file was read, and t itself if the file says what it said before.
@@ -76,14 +77,26 @@ func (t *trust) identify(chain []*x509.Certificate, usage x509.ExtKeyUsage, now 
 	if err != nil {
 		return mesh.ID{}, err
 	}
+	return id, t.verify(chain, usage, now)
+}
+
+func (t *trust) verify(chain []*x509.Certificate, usage x509.ExtKeyUsage, now time.Time) error {
+	key := keyOf(chain, usage)
+	if t.proofs.hold(key, now) {
+		return nil
+	}
 	intermediates := x509.NewCertPool()
 	for _, cert := range chain[1:] {
 		intermediates.AddCert(cert)
 	}
-	_, err = chain[0].Verify(x509.VerifyOptions{
+	verified, err := chain[0].Verify(x509.VerifyOptions{
 		Roots: t.pool, Intermediates: intermediates, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{usage},
 	})
-	return id, err
+	if err != nil {
+		return err
+	}
+	t.proofs.add(key, verified[0])
+	return nil
 }
 
 func checkSize(chain []*x509.Certificate) error {

@@ -1,0 +1,70 @@
+package certs
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/binary"
+	"sync"
+	"time"
+)
+
+// maxProofs bounds the chains that are remembered: more peers than a pod talks to, at about a hundred bytes each.
+const maxProofs = 1024
+
+// proofs remembers which chains lead to the anchors of one trust. Of the signatures of a handshake, those of the chain are the larger
+// part, and a peer presents the same chain every time. Only chains that were verified are remembered, and the trust that replaces this
+// one begins without any, so that a dropped anchor takes all that it vouched for with it.
+type proofs struct {
+	mu     sync.Mutex // guards the field below
+	chains map[chainKey]validity
+}
+
+// chainKey stands for a usage and every byte of a chain.
+type chainKey [sha256.Size]byte
+
+// validity is the time in which every certificate of a chain, its anchor included, is valid. Source: RFC 5280 §4.1.2.5.
+type validity struct{ from, to time.Time }
+
+func (v validity) holds(now time.Time) bool { return !now.Before(v.from) && !now.After(v.to) }
+
+func keyOf(chain []*x509.Certificate, usage x509.ExtKeyUsage) chainKey {
+	h := sha256.New()
+	var number [8]byte
+	write := func(n int) {
+		binary.BigEndian.PutUint64(number[:], uint64(n))
+		h.Write(number[:])
+	}
+	write(int(usage))
+	for _, cert := range chain {
+		write(len(cert.Raw))
+		h.Write(cert.Raw)
+	}
+	return chainKey(h.Sum(nil))
+}
+
+// hold reports whether the chain behind the key was verified and is valid at now.
+func (p *proofs) hold(key chainKey, now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	v, ok := p.chains[key]
+	return ok && v.holds(now)
+}
+
+// add remembers a chain as it was verified, from the leaf to the anchor.
+func (p *proofs) add(key chainKey, verified []*x509.Certificate) {
+	v := validity{from: verified[0].NotBefore, to: verified[0].NotAfter}
+	for _, cert := range verified[1:] {
+		if cert.NotBefore.After(v.from) {
+			v.from = cert.NotBefore
+		}
+		if cert.NotAfter.Before(v.to) {
+			v.to = cert.NotAfter
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.chains == nil || len(p.chains) >= maxProofs {
+		p.chains = map[chainKey]validity{} // whoever still connects is verified once more
+	}
+	p.chains[key] = v
+}
