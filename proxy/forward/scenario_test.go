@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // app answers every scenario.
@@ -58,6 +59,15 @@ func app() http.Handler {
 				return
 			}
 			n -= k
+		}
+	})
+	mux.HandleFunc("/endless", func(w http.ResponseWriter, r *http.Request) {
+		block := make([]byte, 32<<10)
+		for {
+			if _, err := w.Write(block); err != nil {
+				cancelled <- struct{}{}
+				return
+			}
 		}
 	})
 	return mux
@@ -197,7 +207,7 @@ var scenarios = map[string]func(t *testing.T, r *route){
 	},
 	"cancellation reaches the application": func(t *testing.T, r *route) {
 		ctx, cancel := context.WithCancel(t.Context())
-		req, _ := http.NewRequestWithContext(ctx, "GET", r.url+"/bytes/1000000000", nil)
+		req, _ := http.NewRequestWithContext(ctx, "GET", r.url+"/endless", nil)
 		resp, err := r.client.Do(req)
 		if err != nil {
 			t.Fatal(err)
@@ -205,5 +215,13 @@ var scenarios = map[string]func(t *testing.T, r *route){
 		_, _ = io.ReadFull(resp.Body, make([]byte, 1<<20))
 		cancel()
 		_ = resp.Body.Close()
+		select {
+		case <-cancelled:
+		case <-time.After(5 * time.Second):
+			t.Error("the application writes on")
+		}
 	},
 }
+
+// cancelled is told when the application learns that a client of /endless is gone.
+var cancelled = make(chan struct{}, 1)
