@@ -19,6 +19,7 @@ type h1Server struct {
 	// last says that the connection ends after the current request: the client or a drain wants it, or the request was broken.
 	last      bool
 	halfGone  bool // the client sent FIN
+	expecting bool // the client waits for 100 before it sends the body
 	discarded int  // body bytes of requests that were answered early
 }
 
@@ -74,21 +75,18 @@ func (s *h1Server) receive(in []byte) (n int, err error) {
 
 // head reads a request's head, if it is complete.
 func (s *h1Server) head(in []byte) (used int) {
-	if !s.in.scan.Pending() {
-		for len(in) >= used+2 && in[used] == '\r' && in[used+1] == '\n' { // RFC 9112 §2.2: ignore empty lines before the request
-			used += 2
-		}
-		in = in[used:]
-	}
 	e := s.l.e
 	end, err := s.in.scan.Scan(in, e.cfg.MaxHeadBytes)
 	if err == nil && end == 0 {
 		if len(in) > 0 && s.l.timer.at == 0 {
 			e.wheel.set(&s.l.timer, e.now.Add(e.cfg.HeadTimeout))
 		}
-		return used
+		return 0
 	}
 	e.wheel.cancel(&s.l.timer)
+	if err == nil && end == len("\r\n") {
+		return end // RFC 9112 §2.2: ignore empty lines before the request
+	}
 	fl := e.newFlight(s, s.l.rec)
 	s.cur = fl
 	var f h1.Framing
@@ -100,18 +98,19 @@ func (s *h1Server) head(in []byte) (used int) {
 	}
 	if err != nil {
 		s.refuse(err)
-		return used + len(in) // where another request would begin cannot be known
+		return len(in) // where another request would begin cannot be known
 	}
 	fl.x.Request.Del(origProto)
 	s.last = f.Close
 	s.begin(fl, f)
-	return used + end
+	return end
 }
 
 // begin starts a request with a valid head.
 func (s *h1Server) begin(fl *flight, f h1.Framing) {
 	fl.req.from = s
 	s.in.begin(f)
+	s.expecting = f.Expect
 	switch f.Coding {
 	case h1.NoBody:
 		s.state, fl.req.ended = h1Wait, true
@@ -151,6 +150,7 @@ func (s *h1Server) refuse(err error) {
 
 func (s *h1Server) body(in []byte) (used int) {
 	fl := s.cur
+	s.expecting = false
 	trailers := &s.l.e.scratch
 	if fl != nil {
 		trailers = &fl.trailers
@@ -208,6 +208,7 @@ func (s *h1Server) interim(fl *flight, h *message.Head) {
 	if fl.x.Request.Version == message.HTTP10 {
 		return // RFC 9110 §15.2
 	}
+	s.expecting = false
 	s.l.out.grew(h1.AppendResponse(s.l.out.tail(h.Size()+128), h, h1.Framing{}, message.HTTP11))
 	s.l.markDirty()
 }
@@ -226,10 +227,11 @@ func (s *h1Server) answer(fl *flight) {
 	s.out.push(&fl.resp, nil)
 }
 
-// framing chooses how the response's body is delimited, RFC 9112 §6.3, for what is known about it.
+// framing chooses how the response's body is delimited, RFC 9112 §6.3, for what is known about it. The connection ends with it when a
+// client was not told to go on: whether it sends the body nevertheless, or its next request, nobody knows (RFC 9110 §10.1.1).
 func (s *h1Server) framing(fl *flight) h1.Framing {
 	h := &fl.x.Response
-	f := h1.Framing{Close: s.last || s.halfGone || s.l.e.draining}
+	f := h1.Framing{Close: s.last || s.halfGone || s.l.e.draining || s.expecting && s.state == h1Body}
 	length := h.Has("content-length")
 	switch {
 	case fl.open:

@@ -68,7 +68,7 @@ func (c *h2Conn) restoreRequest(fl *flight) bool {
 		} else {
 			h.Version = message.HTTP11
 		}
-		h.Absolute = bytes.HasSuffix(orig, []byte(absoluteForm))
+		h.Absolute = bytes.HasSuffix(orig, []byte(absoluteForm)) && len(h.Authority()) > 0 && bytes.HasPrefix(h.Path(), []byte("/"))
 		h.Del(origProto)
 	}
 	if upgrade {

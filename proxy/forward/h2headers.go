@@ -172,6 +172,7 @@ func (c *h2Conn) onResponse(s *stream, f h2.FrameHeader, block []byte) *h2.Error
 		return nil
 	}
 	if interim {
+		h.Del("content-length") // RFC 9110 §8.6: there is none in 1xx
 		fl.down.interim(fl, h)
 		h.Reset()
 		return nil
@@ -188,10 +189,11 @@ func (c *h2Conn) onResponse(s *stream, f h2.FrameHeader, block []byte) *h2.Error
 	return nil
 }
 
-// expectBody notes the length of the body that the response's head announces. To HEAD and 304 it is that of another response.
+// expectBody notes the length of the body that the response's head announces. To HEAD and 304 it is that of another response: they have
+// no body, nor has 204 (RFC 9110 §6.4.1).
 func (c *h2Conn) expectBody(s *stream, fl *flight) {
 	s.expect = c.reader.Length
-	if string(fl.x.Request.Method()) == "HEAD" || fl.x.Response.Status == 304 {
-		s.expect = -1
+	if status := fl.x.Response.Status; status == 204 || status == 304 || string(fl.x.Request.Method()) == "HEAD" {
+		s.expect = 0
 	}
 }

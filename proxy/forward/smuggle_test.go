@@ -192,3 +192,74 @@ func TestTunnelsLeaveRoomForRequests(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+func TestEmptyLineBetweenRequestsMayComeInTwoPieces(t *testing.T) {
+	h1Pairs(t, see(t, ownTarget).addr, Config{}, func(t *testing.T, r *route) {
+		c, br := r.connect(t)
+		send(t, c, "GET /1 HTTP/1.1\r\nHost: a\r\n\r\n\r")
+		_ = body(t, receive(t, br, "GET", 200), nil)
+		send(t, c, "\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n")
+		if got := body(t, receive(t, br, "GET", 200), nil); got != "/2" {
+			t.Errorf("got %q", got)
+		}
+	})
+}
+
+// A client that was not told to go on may send its next request instead of the body: neither may be taken for the other.
+func TestRefusedExpectationEndsTheConnection(t *testing.T) {
+	app := rawApp(t, func(_ int, c net.Conn, br *bufio.Reader) {
+		if _, err := http.ReadRequest(br); err == nil {
+			_, _ = io.WriteString(c, "HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n")
+			_, _ = io.Copy(io.Discard, br)
+		}
+	})
+	h1Pairs(t, app, Config{}, func(t *testing.T, r *route) {
+		c, br := r.connect(t)
+		send(t, c, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n")
+		if resp := receive(t, br, "POST", 403); !resp.Close {
+			t.Error("the connection goes on")
+		}
+	})
+}
+
+// What a server sends in the place of a body that its response cannot have is no response to anyone.
+func TestBodyWhereThereIsNoneIsAFault(t *testing.T) {
+	l := listen(t)
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go serveBodies(c)
+		}
+	}()
+	r := build(t, true, false, l.Addr().String(), Config{})
+	a := attack(t, r.first.addr).listen()
+	a.open(1, true, ":method", "HEAD", ":scheme", "http", ":authority", "a", ":path", "/")
+	if status, got := a.response(t, 1); got != "" {
+		t.Errorf("HEAD got %s %q", status, got)
+	}
+}
+
+// serveBodies answers every request with a body.
+func serveBodies(c net.Conn) {
+	defer c.Close()
+	if _, err := io.ReadFull(c, make([]byte, len(http2.ClientPreface))); err != nil {
+		return
+	}
+	a := &attacker{Framer: http2.NewFramer(c, c), c: c}
+	a.enc = hpack.NewEncoder(&a.buf)
+	_ = a.WriteSettings()
+	for {
+		f, err := a.ReadFrame()
+		if err != nil {
+			return
+		}
+		if h, ok := f.(*http2.HeadersFrame); ok {
+			a.open(h.StreamID, false, ":status", "200")
+			_ = a.WriteData(h.StreamID, true, []byte("HTTP/1.1 200 OK\r\n\r\n"))
+		}
+	}
+}

@@ -127,30 +127,9 @@ func ParseTrailers(section []byte, h *message.Head) error {
 		return err
 	}
 	for name := range h.All() {
-		if !AllowedTrailer(name) {
+		if !message.AllowedTrailer(name) {
 			return ErrTrailer
 		}
 	}
 	return nil
-}
-
-// AllowedTrailer reports whether a field may stand in a trailer section.
-func AllowedTrailer(name []byte) bool {
-	switch len(name) {
-	case 2:
-		return !message.EqualFold(name, "te")
-	case 4:
-		return !message.EqualFold(name, "host")
-	case 7:
-		return !message.EqualFold(name, "trailer") && !message.EqualFold(name, "upgrade")
-	case 10:
-		return !message.EqualFold(name, "connection") && !message.EqualFold(name, "keep-alive")
-	case 13:
-		return !message.EqualFold(name, "authorization")
-	case 14:
-		return !message.EqualFold(name, "content-length")
-	case 17:
-		return !message.EqualFold(name, "transfer-encoding")
-	}
-	return true
 }

@@ -38,7 +38,11 @@ type hop struct {
 	token                     []byte    // of Upgrade
 	connection                [4][]byte // values of Connection
 	connections               int
+	options                   int // in all of them
 }
+
+// maxOptions bounds the options of a message's Connection fields, each of which costs a walk over all fields.
+const maxOptions = 32
 
 // collect reads the fields that frame a message and removes those that are for this connection only.
 func (f *hop) collect(h *message.Head) error {
@@ -78,7 +82,7 @@ func (f *hop) field(name, value []byte) (drop bool, err error) {
 		}
 	case 10:
 		if message.EqualFold(name, "connection") {
-			return true, f.options(value)
+			return true, f.connectionOptions(value)
 		}
 		return message.EqualFold(name, "keep-alive"), nil
 	case 14:
@@ -103,13 +107,16 @@ func (f *hop) expectation(value []byte) error {
 	return nil
 }
 
-func (f *hop) options(value []byte) error {
+func (f *hop) connectionOptions(value []byte) error {
 	if f.connections == len(f.connection) {
 		return ErrFieldValue
 	}
 	f.connection[f.connections] = value
 	f.connections++
 	for len(value) > 0 {
+		if f.options++; f.options > maxOptions {
+			return ErrFieldValue
+		}
 		var option []byte
 		option, value = message.NextToken(value)
 		switch {

@@ -110,7 +110,7 @@ func AppendLastChunk(dst []byte, trailers *message.Head) []byte {
 	dst = append(dst, "0\r\n"...)
 	if trailers != nil {
 		for name, value := range trailers.All() {
-			if AllowedTrailer(name) {
+			if message.AllowedTrailer(name) {
 				dst = append(append(append(append(dst, name...), ": "...), value...), "\r\n"...)
 			}
 		}

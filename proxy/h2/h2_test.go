@@ -144,3 +144,11 @@ func FuzzNoSmuggling(f *testing.F) {
 		}
 	})
 }
+
+// Servers that merge trailers into the head must not learn a host, a credential or an identity from them.
+func TestTrailersDoNotRouteOrAuthorize(t *testing.T) {
+	h, _, reason := read(t, Trailers, "host", "b", "authorization", "x", "l5d-client-id", "x", "l5d_client_id", "x", "grpc-status", "0")
+	if reason != "" || h.Len() != 1 || !h.Has("grpc-status") {
+		t.Errorf("%d fields are left, reason %q; want grpc-status alone", h.Len(), reason)
+	}
+}

@@ -67,9 +67,10 @@ func (r *HeadReader) Field(name, value message.Span) {
 		r.reason = "field_value"
 		return
 	}
-	if !r.special(n, v, value) {
-		r.h.Append(name, value)
+	if r.special(n, v, value) || r.kind == Trailers && !message.AllowedTrailer(n) {
+		return
 	}
+	r.h.Append(name, value)
 }
 
 func space(c byte) bool { return c == ' ' || c == '\t' }

@@ -135,3 +135,28 @@ func NextToken(list []byte) (item, rest []byte) {
 	}
 	return item, rest
 }
+
+// AllowedTrailer reports whether a field may stand in a trailer section: none that frames, routes or authorizes a message may, for
+// there are servers that merge trailers into the head (RFC 9110 §6.5.1). Nor may the mesh's own, which say who a client is.
+func AllowedTrailer(name []byte) bool {
+	if len(name) > 3 && EqualFold(name[:3], "l5d") {
+		return false
+	}
+	switch len(name) {
+	case 2:
+		return !EqualFold(name, "te")
+	case 4:
+		return !EqualFold(name, "host")
+	case 7:
+		return !EqualFold(name, "trailer") && !EqualFold(name, "upgrade")
+	case 10:
+		return !EqualFold(name, "connection") && !EqualFold(name, "keep-alive")
+	case 13:
+		return !EqualFold(name, "authorization")
+	case 14:
+		return !EqualFold(name, "content-length")
+	case 17:
+		return !EqualFold(name, "transfer-encoding")
+	}
+	return true
+}
