@@ -253,6 +253,55 @@ func TestRequestsAreBalancedOverOneConnection(t *testing.T) {
 	})
 }
 
+// TestEndpointsComeAndGoUnderLoad is a rollout as a client's proxy sees it: no request may fail.
+func TestEndpointsComeAndGoUnderLoad(t *testing.T) {
+	pd := startPod(t, nil)
+	apps := make([]string, 4)
+	for i := range apps {
+		apps[i] = serveHTTP(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") })
+	}
+	serve := func(endpoints ...string) {
+		o := toService(endpoints...)
+		o.Protocol = mesh.Detect
+		pd.plane.SetOutbound(pd.target(clusterIP), o)
+	}
+	serve(apps...)
+	entrance := pd.outboundTo(clusterIP)
+	ctx, cancel := context.WithCancel(context.Background())
+	var load sync.WaitGroup
+	for i := range 4 {
+		c := client(t, entrance, i%2 == 0)
+		load.Go(func() {
+			for ctx.Err() == nil {
+				res, err := c.Get("http://cart.shop/")
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				_, _ = io.Copy(io.Discard, res.Body)
+				_ = res.Body.Close()
+				if res.StatusCode != 200 {
+					t.Errorf("%d %v", res.StatusCode, res.Header)
+					return
+				}
+			}
+		})
+	}
+	cell := pd.source.Watch(pd.target(clusterIP))
+	_, seen, err := cell.Wait(ctx, 0)
+	for i := range 200 {
+		serve(apps[i%4], apps[(i+1)%4])
+		if err == nil {
+			_, seen, err = cell.Wait(ctx, seen)
+		}
+	}
+	cancel()
+	load.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestMalformedRequestIsAnsweredAndCounted(t *testing.T) {
 	pd := startPod(t, nil)
 	o := toService(serveHTTP(t, func(http.ResponseWriter, *http.Request) { t.Error("malformed request reached the application") }))

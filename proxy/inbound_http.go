@@ -174,7 +174,7 @@ func (in *inbound) countRequest(c *inboundConn, policy string, v authz.Verdict) 
 func (in *inbound) Again(x *exchange.Exchange, f exchange.Fault) forward.Verdict {
 	c := x.Conn.Data.(*inboundConn)
 	r := in.request(x)
-	if f.Retryable && f.Side == exchange.Upstream && f.Kind != exchange.DialRefused && f.Kind != exchange.DialTimeout && x.Attempts < connectAttempts {
+	if f.Retryable && f.Kind != exchange.DialRefused && f.Kind != exchange.DialTimeout && x.Attempts < connectAttempts {
 		return forward.Give(in.upstream(c.app, x.Request.Version))
 	}
 	in.proxy.countFault(stats.InboundHTTPErrors, "inbound", f)

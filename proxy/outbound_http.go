@@ -58,7 +58,7 @@ func (o *outbound) Again(x *exchange.Exchange, f exchange.Fault) forward.Verdict
 	}
 	failed := r.ep
 	o.done(t, r, outcomeOf(f))
-	if f.Retryable && f.Side == exchange.Upstream && x.Attempts < min(connectAttempts, max(t.pool.Len(), 2)) && o.pick(t, r) {
+	if f.Retryable && x.Attempts < min(connectAttempts, max(t.pool.Len(), 2)) && o.pick(t, r) {
 		return forward.Give(r.ep.upstream(x.Request.Version))
 	}
 	o.proxy.countFault(stats.OutboundHTTPErrors, "outbound", f)
@@ -77,9 +77,11 @@ func (o *outbound) object(t *target) string {
 	return t.key.Addr.String()
 }
 
+// outcomeOf says what a failed attempt tells about its endpoint. One that refuses requests or drops its connections is most likely
+// ending: the next attempt had better go elsewhere.
 func outcomeOf(f exchange.Fault) balance.Outcome {
 	switch f.Kind {
-	case exchange.DialRefused, exchange.DialTimeout, exchange.Identity:
+	case exchange.DialRefused, exchange.DialTimeout, exchange.Identity, exchange.Refused, exchange.Lost:
 		return balance.Unreachable
 	default:
 		return balance.Abandoned
