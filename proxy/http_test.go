@@ -355,12 +355,12 @@ func TestTunnelLosesItsRight(t *testing.T) {
 		t.Fatalf("got %+v, %v", res, err)
 	}
 	pd.plane.SetInbound(&mesh.Inbound{Default: mesh.PortPolicy{Policy: mesh.Deny}})
-	if err := c.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
+	if err := c.SetReadDeadline(time.Now().Add(3 * time.Second)); err != nil { // a second, on a machine that has one to spare
 		t.Fatal(err)
 	}
 	var timeout net.Error
 	if _, err := r.ReadByte(); err == nil || errors.As(err, &timeout) && timeout.Timeout() {
-		t.Fatalf("got %v, want the end within a second", err)
+		t.Fatalf("got %v, want the end soon", err)
 	}
 }
 
