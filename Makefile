@@ -113,7 +113,7 @@ demo-images: ## dist/shop.tar and dist/redis.tar
 # --- benchmark ---
 
 .PHONY: bench
-bench: ## what a pair of proxies costs beside others (BENCH=quick: under five minutes)
+bench: ## what a pair of proxies costs beside others (BENCH=quick: under five minutes, BENCH=long: half a day)
 	$(call need,haproxy,haproxy)
 	$(call need,nginx,nginx libnginx-mod-stream)
 	$(call need,wrk,wrk)
@@ -121,4 +121,4 @@ bench: ## what a pair of proxies costs beside others (BENCH=quick: under five mi
 	$(call need,strace,strace)
 	CGO_ENABLED=0 go build -trimpath -tags grpcnotrace -ldflags '-s -w' -o bin/tulle-proxy ./cmd/tulle-proxy
 	cd test && go build -o ../bin/bench/ ./bench/...
-	bin/bench/bench -root . $(if $(filter quick,$(BENCH)),-quick)
+	bin/bench/bench -root . -scale $(or $(BENCH),normal) $(BENCH_FLAGS)

@@ -30,9 +30,7 @@ func (b *bench) calibrate(ctx context.Context) error {
 }
 
 // wanted says whether this run measures the workload.
-func (b *bench) wanted(w workload) bool {
-	return !b.options.quick || b.options.workloads != "" || w.quick
-}
+func (b *bench) wanted(w workload) bool { return b.plan.all || b.options.workloads != "" || w.quick }
 
 func (b *bench) calibrateKind(ctx context.Context, kind systems.Kind, load func(*lane) (outcome, time.Duration, error)) error {
 	for _, s := range systems.All(b.options.config) {
@@ -63,12 +61,16 @@ func (b *bench) calibrateKind(ctx context.Context, kind systems.Kind, load func(
 // drifts on the machine meets all of them.
 func (b *bench) blocks(ctx context.Context) error {
 	order := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))
-	for block := range b.options.blocks {
+	for block := range b.plan.blocks {
 		for _, w := range b.workloads {
 			if (w.once && block > 0) || !b.wanted(w) {
 				continue
 			}
 			for _, i := range order.Perm(len(b.systems)) {
+				if time.Since(b.began) > b.plan.limit {
+					fmt.Printf("stopped in block %d of %d: the run's time is over\n", block+1, b.plan.blocks)
+					return nil
+				}
 				if err := b.cell(ctx, block, w, b.systems[i]); err != nil {
 					return err
 				}
@@ -86,14 +88,14 @@ func (b *bench) cell(ctx context.Context, block int, w workload, s *systems.Syst
 		return nil
 	}
 	for _, p := range w.phases {
-		if p.full && b.options.quick {
+		if p.full && !b.plan.all {
 			continue
 		}
 		f, noise, err := b.phase(ctx, w, p, s)
 		if ctx.Err() != nil {
 			return fmt.Errorf("%w: %w", errInterrupted, context.Cause(ctx))
 		}
-		if err == nil && noise > noiseLimit && !b.options.quick { // once more: strangers may be gone
+		if err == nil && noise > noiseLimit && b.plan.all { // once more: strangers may be gone
 			f, noise, err = b.phase(ctx, w, p, s)
 		}
 		if err != nil {

@@ -21,7 +21,7 @@ import (
 
 // options are the command line.
 type options struct {
-	quick     bool
+	scale     string
 	blocks    int
 	workloads string
 	systems   string
@@ -43,32 +43,38 @@ func main() {
 
 func readOptions() options {
 	var o options
-	flag.BoolVar(&o.quick, "quick", false, "few blocks, only W0, W1, W3, W5 and W7")
-	flag.IntVar(&o.blocks, "blocks", 0, "number of blocks (0: 7, or 2 when quick)")
+	flag.StringVar(&o.scale, "scale", "normal", "quick (a few workloads, under 5 minutes), normal (an hour) or long (half a day)")
+	flag.IntVar(&o.blocks, "blocks", 0, "number of blocks (0: what the scale says)")
 	flag.StringVar(&o.workloads, "workloads", "", "only these, comma separated")
 	flag.StringVar(&o.systems, "systems", "", "only these, comma separated")
 	flag.StringVar(&o.root, "root", "..", "top of the repository")
 	flag.StringVar(&o.results, "results", "", "where to write the results (default test/bench/results.json)")
 	flag.StringVar(&o.report, "report", "", "where to write the report (default docs/performance.md)")
-	flag.DurationVar(&o.limit, "limit", 3*time.Hour, "end the run after this time")
+	flag.DurationVar(&o.limit, "limit", 0, "stop measuring after this time and write what there is (0: what the scale says)")
 	flag.StringVar(&o.config.ComparatorL, "comparator-l", os.Getenv("COMPARATOR_L"), "program that runs linkerd2-proxy")
 	flag.StringVar(&o.config.ComparatorE, "comparator-e", os.Getenv("COMPARATOR_E"), "program that runs Envoy")
 	flag.StringVar(&o.config.Tulle, "tulle", "", "path of tulle-proxy (default bin/tulle-proxy)")
 	flag.StringVar(&o.config.Profiles, "profiles", "", "directory for CPU profiles of tulle-proxy (default: none are taken)")
 	flag.Parse()
-	if o.blocks == 0 {
-		o.blocks = 7
-		if o.quick {
-			o.blocks = 2
-		}
-	}
 	return o
+}
+
+// plan is how long a run takes.
+type plan struct {
+	blocks                  int
+	warmup, measure, settle time.Duration
+	limit                   time.Duration
+	all                     bool // every workload and phase, and a second try for what was disturbed
+}
+
+var plans = map[string]plan{
+	"quick":  {blocks: 2, warmup: time.Second, measure: 2 * time.Second, settle: 1500 * time.Millisecond, limit: 270 * time.Second},
+	"normal": {blocks: 5, warmup: time.Second, measure: 4 * time.Second, settle: 3 * time.Second, limit: time.Hour, all: true},
+	"long":   {blocks: 7, warmup: 5 * time.Second, measure: 20 * time.Second, settle: 5 * time.Second, limit: 12 * time.Hour, all: true},
 }
 
 // run enters the sandbox and measures there.
 func run(ctx context.Context, o options) error {
-	ctx, cancel := context.WithTimeout(ctx, o.limit)
-	defer cancel()
 	if !lab.Inside() {
 		return lab.Enter(ctx)
 	}
@@ -89,15 +95,13 @@ func run(ctx context.Context, o options) error {
 	return b.write()
 }
 
-// plan are the durations of a run.
-type plan struct{ warmup, measure, settle time.Duration }
-
 // bench is one run.
 type bench struct {
 	options   options
 	plan      plan
 	systems   []*systems.System
 	workloads []workload
+	began     time.Time
 	dir       string // for configurations and logs
 	bin       string // the bench's own programs
 	message   string // file: the gRPC message that h2load sends
@@ -118,10 +122,12 @@ func newBench(o options) (*bench, error) {
 	o.results = cmp.Or(o.results, filepath.Join(root, "test", "bench", "results.json"))
 	o.report = cmp.Or(o.report, filepath.Join(root, "docs", "performance.md"))
 	b := &bench{options: o, bin: filepath.Dir(os.Args[0]), rates: map[systems.Kind]float64{}, samples: newSamples(),
-		plan: plan{warmup: 5 * time.Second, measure: 20 * time.Second, settle: 5 * time.Second}}
-	if o.quick {
-		b.plan = plan{warmup: time.Second, measure: 2 * time.Second, settle: 1500 * time.Millisecond}
+		began: time.Now()}
+	var ok bool
+	if b.plan, ok = plans[o.scale]; !ok {
+		return nil, fmt.Errorf("scale %q: want quick, normal or long", o.scale)
 	}
+	b.plan.blocks, b.plan.limit = cmp.Or(o.blocks, b.plan.blocks), cmp.Or(o.limit, b.plan.limit)
 	b.systems = chosen(systems.All(o.config), o.systems, func(s *systems.System) string { return s.Name })
 	b.workloads = chosen(workloads, o.workloads, func(w workload) string { return w.name })
 	if b.dir, err = os.MkdirTemp("", "tulle-bench-"); err != nil {

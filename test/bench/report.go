@@ -62,12 +62,9 @@ func (b *bench) addBinary() {
 
 func (b *bench) page(r results, plots []line) page {
 	p := page{
-		Date: time.Now().UTC().Format(time.DateOnly), Machine: machine(), Mode: "full", Blocks: b.options.blocks, Noisy: b.samples.noisy,
+		Date: time.Now().UTC().Format(time.DateOnly), Machine: machine(), Mode: b.options.scale, Blocks: b.plan.blocks, Noisy: b.samples.noisy,
 		Total: b.samples.total, HTTPRate: b.rates["http"], GRPCRate: b.rates["grpc"], Plots: plots,
 		Required: ratioTable(r.Ratios[:len(required)]), Aspired: ratioTable(r.Ratios[len(required):]),
-	}
-	if b.options.quick {
-		p.Mode = "quick"
 	}
 	for _, s := range b.systems {
 		said := s.Long

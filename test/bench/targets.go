@@ -70,6 +70,7 @@ var aspired = []target{
 	atLeast("W6b", "isolated.throughput", hap, 2), atLeast("W6b", "isolated.throughput", rev, 3), atLeast("W6b", "isolated.throughput", lin, 4),
 	atMost("W0", "isolated.rss_anon", hap, 1.5), atMost("W0", "isolated.rss_anon", rev, 0.5), atMost("W0", "isolated.rss_anon", lin, 1),
 	atMost("W7", "isolated.per_connection", rev, 0.3), atMost("W7", "isolated.per_connection", lin, 0.5),
+	atMost("W10", "isolated.growth", limits, 64*(256<<10)*1.1),
 	added(atMost("W9", "shared.mixed.p99", hap, 1)), added(atMost("W9", "shared.mixed.p99", lin, 1)),
 }
 
