@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -22,8 +21,6 @@ const (
 	pollInterval = 5 * time.Second
 	// attemptTimeout bounds one exchange with the identity controller.
 	attemptTimeout = 10 * time.Second
-	minBackoff     = 500 * time.Millisecond
-	maxBackoff     = 150 * time.Second
 	// minRenewal keeps a certificate of very short life from being renewed all the time.
 	minRenewal = 10 * time.Second
 )
@@ -141,8 +138,8 @@ func (m *Manager) Status() Status {
 	return m.status
 }
 
-// Run gets a certificate, renews it when half of its life is over, and follows the trust roots file, until ctx ends. A renewal that
-// fails is tried again with growing pauses, while the certificate that is valid stays in force.
+// Run gets a certificate, renews it when half of its life is over, and follows the trust roots file, until ctx ends. What
+// fails is tried again: every half second at first while there is no valid certificate, with growing pauses where there is one.
 func (m *Manager) Run(ctx context.Context) error {
 	if m.certifier == nil {
 		<-ctx.Done()
@@ -153,7 +150,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	renew := time.NewTimer(0)
 	defer renew.Stop()
 	var due time.Time // on the wall clock: a machine that slept must not take an old certificate for a young one
-	backoff := minBackoff
+	var failures retries
 	for {
 		select {
 		case <-ctx.Done():
@@ -169,11 +166,10 @@ func (m *Manager) Run(ctx context.Context) error {
 		if err := m.renew(ctx); err != nil {
 			m.log.Warn("certificate not renewed", zap.Error(err), zap.Stringer("id", m.id),
 				zap.Time("validUntil", m.Status().NotAfter))
-			pause = jitter(backoff, 0.25)
-			backoff = min(2*backoff, maxBackoff)
+			pause = failures.next(m.Err() != nil, time.Now())
 		} else {
 			pause = max(minRenewal, jitter(time.Until(m.Status().NotAfter)/2, 0.1))
-			backoff = minBackoff
+			failures = retries{}
 		}
 		renew.Reset(pause)
 		due = wall().Add(pause)
@@ -182,11 +178,6 @@ func (m *Manager) Run(ctx context.Context) error {
 
 // wall is the time without its monotonic part.
 func wall() time.Time { return time.Now().Round(0) }
-
-// jitter returns d give or take the fraction, evenly spread.
-func jitter(d time.Duration, fraction float64) time.Duration {
-	return time.Duration(float64(d) * (1 + fraction*(2*rand.Float64()-1)))
-}
 
 // pollRoots reads the trust roots file again. It reports whether the certificate in force no longer leads to an anchor, so that a new
 // one is needed at once.

@@ -183,11 +183,38 @@ func TestFailedRenewalKeepsTheCertificateUntilItEnds(t *testing.T) {
 			t.Errorf("after the end: got %v, want %v", err, ErrNoCertificate)
 		}
 		s.set(func(csr []byte) (*answer, error) { return &answer{chain: a.sign(csr)}, nil })
-		pass(200 * time.Second)
+		pass(30 * time.Second)
 		if err := m.Err(); err != nil {
-			t.Errorf("after the controller came back: %v", err)
+			t.Errorf("half a minute after the controller came back: %v", err)
 		}
 	})
+}
+
+func TestFirstCertificateComesSoonAfterTheController(t *testing.T) {
+	for _, away := range []time.Duration{time.Second, 10 * time.Second, 29 * time.Second, time.Minute, time.Hour} {
+		t.Run(away.String(), func(t *testing.T) {
+			inBubble(t, func(t *testing.T, m *Manager, a *authority, s *script, start func()) {
+				s.set(func([]byte) (*answer, error) { return nil, errors.New("identity controller is away") })
+				start()
+				pass(away)
+				failed := s.count()
+				s.set(func(csr []byte) (*answer, error) { return &answer{chain: a.sign(csr)}, nil })
+				back := time.Now()
+				<-m.Ready()
+				bound := 750 * time.Millisecond
+				if away > eagerness {
+					bound = 30 * time.Second
+				}
+				if waited := time.Since(back); waited > bound {
+					t.Errorf("waited %v, want %v at most", waited, bound)
+				}
+				// Four a second is the most that jitter can make of the first half minute.
+				if most := 4*int(min(away, eagerness)/time.Second) + int(away/(18*time.Second)) + 8; failed > most {
+					t.Errorf("asked %d times within %v, want %d at most", failed, away, most)
+				}
+			})
+		})
+	}
 }
 
 func TestAnswersThatDoNotFitAreNotUsed(t *testing.T) {

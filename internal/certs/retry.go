@@ -1,0 +1,45 @@
+package certs
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+// Pauses between attempts. A workload that waits for a certificate serves nobody, so it asks again quickly at first, because at the
+// start of a cluster the identity controller is often only seconds behind, and never waits longer than half a minute. One whose
+// certificate is still valid has time.
+const (
+	minBackoff    = 500 * time.Millisecond
+	maxBackoff    = 150 * time.Second
+	urgentBackoff = 24 * time.Second
+	// eagerness is how long after the first failure a workload without a certificate keeps to minBackoff.
+	eagerness = 30 * time.Second
+)
+
+// retries paces the attempts after failures. The zero retries has seen none.
+type retries struct {
+	since  time.Time // of the first failure in a row
+	failed uint      // how many failures there were beyond eagerness
+}
+
+// next returns the pause after a failure at now; urgent says that the workload has no valid certificate.
+func (r *retries) next(urgent bool, now time.Time) time.Duration {
+	if r.since.IsZero() {
+		r.since = now
+	}
+	if urgent && now.Sub(r.since) < eagerness {
+		return jitter(minBackoff, 0.5)
+	}
+	longest := maxBackoff
+	if urgent {
+		longest = urgentBackoff
+	}
+	pause := min(longest, minBackoff<<min(r.failed, 16))
+	r.failed++
+	return jitter(pause, 0.25)
+}
+
+// jitter returns d give or take the fraction, evenly spread.
+func jitter(d time.Duration, fraction float64) time.Duration {
+	return time.Duration(float64(d) * (1 + fraction*(2*rand.Float64()-1)))
+}
