@@ -20,7 +20,7 @@ const module = "github.com/tulle-mesh/tulle"
 // layers is the house from the ground up: a package may import packages of lower layers only. A package that is not listed here
 // fails the test, so that nobody moves in without saying where they belong.
 var layers = [][]string{
-	{"mesh", "api/pb", "internal/latest", "internal/daemon", "proxy/message", "proxy/sock", "proxy/park"},
+	{"mesh", "api/pb", "internal/latest", "internal/listen", "internal/daemon", "proxy/message", "proxy/sock", "proxy/park"},
 	{
 		"api", "identity/ca", "injector/inject", "injector/redirect", "controller/model",
 		"proxy/detect", "proxy/exchange", "proxy/h1", "proxy/hpack", "proxy/balance", "proxy/authz",

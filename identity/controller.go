@@ -18,11 +18,15 @@ import (
 	"github.com/tulle-mesh/tulle/api/pb"
 	"github.com/tulle-mesh/tulle/identity/ca"
 	"github.com/tulle-mesh/tulle/internal/latest"
+	"github.com/tulle-mesh/tulle/internal/listen"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
 // maxRequestBytes is enough for any token and any request with a key of a type that is accepted.
 const maxRequestBytes = 16 << 10
+
+// connections bounds what may be connected: a proxy connects for a moment, twice a day.
+var connections = listen.Bounds{Total: 4096, PerAddress: 64}
 
 // Config is what an identity controller needs.
 type Config struct {
@@ -65,7 +69,7 @@ func New(cfg Config) (*Controller, error) {
 	}
 	c := &Controller{cfg: cfg}
 	c.metrics = newMetrics(cfg.Registry, &c.authority)
-	c.listener = newBoundedListener(cfg.Listener, c.metrics.refusals.WithLabelValues(reasonConnections))
+	c.listener = listen.Bounded(cfg.Listener, connections, c.metrics.refusals.WithLabelValues(reasonConnections).Inc)
 	c.serving = &serving{id: id, authority: &c.authority, log: cfg.Log.Named("serving"), ready: make(chan struct{})}
 	reviewer := &TokenReview{Client: cfg.Client, TrustDomain: cfg.TrustDomain}
 	c.server = newServer(&c.authority, reviewer, cfg.Limits, cfg.Log.Named("certify"), c.metrics)

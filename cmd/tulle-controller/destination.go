@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/tulle-mesh/tulle/controller"
@@ -98,13 +97,10 @@ func (f *destinationFlags) id(serviceAccount string) mesh.ID {
 }
 
 func (f *destinationFlags) run(ctx context.Context, env *daemon.Env) error {
-	restConfig, err := f.kubernetes("destination")
+	restConfig, err := f.kubernetes("destination", env)
 	if err != nil {
 		return err
 	}
-	restConfig.ContentType = runtime.ContentTypeProtobuf
-	restConfig.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
-	restConfig.Wrap(kube.CountFailures(env.Registry))
 	client, err := kubernetes.NewForConfig(restConfig)
 	if err != nil {
 		return fmt.Errorf("make Kubernetes client: %w", err)

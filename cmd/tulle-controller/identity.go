@@ -54,7 +54,7 @@ func identityCommand() *cobra.Command {
 
 func (f *identityFlags) run(ctx context.Context, env *daemon.Env) error {
 	ready := env.Ready.Task("issuer")
-	restConfig, err := f.kubernetes("identity")
+	restConfig, err := f.kubernetes("identity", env)
 	if err != nil {
 		return err
 	}

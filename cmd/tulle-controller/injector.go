@@ -45,7 +45,7 @@ func injectorCommand() *cobra.Command {
 
 // run connects to the API server and runs the webhook until ctx ends.
 func (f *injectorFlags) run(ctx context.Context, env *daemon.Env) error {
-	config, err := f.kubernetes("proxy-injector")
+	config, err := f.kubernetes("proxy-injector", env)
 	if err != nil {
 		return err
 	}

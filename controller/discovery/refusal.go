@@ -18,13 +18,15 @@ const (
 	wrongNamespace      reason = "wrong_namespace"       // Hello names another namespace than the certificate
 	wrongServiceAccount reason = "wrong_service_account" // the pod runs as another ServiceAccount than the certificate says
 	unknownPod          reason = "unknown_pod"           // the pod is not known, or not yet on that node
+	tooManyConnections  reason = "too_many_connections"  // of one address, or of all together
 	tooManyStreams      reason = "too_many_streams"
 	tooManyWatches      reason = "too_many_watches"
 	badRequest          reason = "bad_request"
 )
 
 var reasons = []reason{
-	noIdentity, noHello, wrongNamespace, wrongServiceAccount, unknownPod, tooManyStreams, tooManyWatches, badRequest,
+	noIdentity, noHello, wrongNamespace, wrongServiceAccount, unknownPod, tooManyConnections, tooManyStreams, tooManyWatches,
+	badRequest,
 }
 
 // refusal is an error that the peer caused.

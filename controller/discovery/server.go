@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/peer"
 
 	"github.com/tulle-mesh/tulle/api/pb"
+	"github.com/tulle-mesh/tulle/internal/listen"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -37,6 +38,11 @@ type Config struct {
 	MaxStreams int // 4
 	// MaxAge is when a connection is ended, give or take a tenth, so that proxies spread over new replicas.
 	MaxAge time.Duration // 30 minutes
+	// Connections bounds what may be connected. Where a cluster's network hides the pods of a node behind its address, all of their
+	// proxies count for one.
+	Connections listen.Bounds // 32768, and 512 of an address
+	// IdleTimeout is how long a connection may be without a stream.
+	IdleTimeout time.Duration // 30 seconds
 	// HelloTimeout is how long a stream may take to say who it is.
 	HelloTimeout time.Duration // 10 seconds
 	// DrainTimeout is how long connections may take to end when the server does.
@@ -50,6 +56,8 @@ func (c *Config) setDefaults() {
 	setDefault(&c.MaxWatches, 20000)
 	setDefault(&c.MaxStreams, 4)
 	setDefault(&c.MaxAge, 30*time.Minute)
+	setDefault(&c.Connections, listen.Bounds{Total: 32768, PerAddress: 512})
+	setDefault(&c.IdleTimeout, 30*time.Second)
 	setDefault(&c.HelloTimeout, 10*time.Second)
 	setDefault(&c.DrainTimeout, 5*time.Second)
 }
@@ -90,7 +98,8 @@ func (s *Server) Run(ctx context.Context, lis net.Listener) error {
 	server := grpc.NewServer(s.options()...)
 	pb.RegisterDiscoveryServer(server, s)
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(lis) }()
+	bounded := listen.Bounded(lis, s.config.Connections, s.metrics.refusals.WithLabelValues(string(tooManyConnections)).Inc)
+	go func() { served <- server.Serve(bounded) }()
 	select {
 	case err := <-served:
 		close(s.ending)
@@ -122,7 +131,8 @@ func (s *Server) options() []grpc.ServerOption {
 		grpc.WriteBufferSize(16 << 10),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
-			MaxConnectionAge: s.config.MaxAge, MaxConnectionAgeGrace: 5 * time.Second, Time: 30 * time.Second, Timeout: 10 * time.Second,
+			MaxConnectionAge: s.config.MaxAge, MaxConnectionAgeGrace: 5 * time.Second, MaxConnectionIdle: s.config.IdleTimeout,
+			Time: 30 * time.Second, Timeout: 10 * time.Second,
 		}),
 	}
 }

@@ -2,12 +2,10 @@ package kube
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
@@ -29,12 +27,6 @@ const livePods = "status.phase!=Failed,status.phase!=Succeeded"
 // Watch sends every Service, EndpointSlice, pod, namespace and node to out as an event, then one that is Synced, then every change,
 // until ctx ends, whose error it returns. While the API server is away nothing is sent, and afterwards only what has changed.
 func Watch(ctx context.Context, c Config, out chan<- model.Event) error {
-	errorsTotal := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "tulle_kube_watch_errors_total",
-		Help: "Lists and watches that the API server refused or that broke, by resource and reason.",
-	}, []string{"resource", "reason"})
-	c.Registry.MustRegister(errorsTotal)
-
 	all := informers.NewSharedInformerFactoryWithOptions(c.Client, 0, informers.WithTransform(strip))
 	pods := informers.NewSharedInformerFactoryWithOptions(c.Client, 0, informers.WithTransform(strip),
 		informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.FieldSelector = livePods }))
@@ -48,7 +40,6 @@ func Watch(ctx context.Context, c Config, out chan<- model.Event) error {
 	var synced []cache.InformerSynced
 	for resource, informer := range sources {
 		onError := func(_ context.Context, _ *cache.Reflector, err error) {
-			errorsTotal.WithLabelValues(resource, reasonOf(err)).Inc()
 			c.Log.Warn("watch broke, will list again", zap.String("resource", resource), zap.Error(err))
 		}
 		if err := informer.SetWatchErrorHandlerWithContext(onError); err != nil {
@@ -96,15 +87,4 @@ func send(ctx context.Context, out chan<- model.Event, e model.Event) {
 	case out <- e:
 	case <-ctx.Done():
 	}
-}
-
-// reasonOf is a word for a metric's label.
-func reasonOf(err error) string {
-	if reason := apierrors.ReasonForError(err); reason != metav1.StatusReasonUnknown {
-		return string(reason)
-	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		return "Timeout"
-	}
-	return "Unreachable"
 }
