@@ -173,7 +173,13 @@ func (r *reviewer) copyOpaquePorts(
 	return patched(before, after, nil)
 }
 
+// maxWarnings is more than anybody reads. The API server hands on 4 KiB of them.
+const maxWarnings = 20
+
 func allow(warnings []string) *admissionv1.AdmissionResponse {
+	if more := len(warnings) - maxWarnings; more > 0 {
+		warnings = append(warnings[:maxWarnings:maxWarnings], fmt.Sprintf("and %d more warnings", more))
+	}
 	return &admissionv1.AdmissionResponse{Allowed: true, Warnings: warnings}
 }
 

@@ -96,7 +96,7 @@ func TestReview(t *testing.T) {
 		{name: "a dry run sends no event", body: strings.Replace(request("shop", "pods", plainPod), `"uid"`, `"dryRun":true,"uid"`, 1),
 			patch: "tulle-proxy"},
 		{name: "a Service takes over its namespace's opaque ports", body: request("opaque", "services", `{"metadata":{"name":"a/b"},"spec":{}}`),
-			patch: `{"value":{"config.linkerd.io/opaque-ports":"7000"},"op":"add","path":"/metadata/annotations"}`},
+			patch: `{"op":"add","path":"/metadata/annotations","value":{"config.linkerd.io/opaque-ports":"7000"}}`},
 		{name: "a Service with annotations of its own keeps them", body: request("opaque", "services",
 			`{"metadata":{"annotations":{"a/b":"c"}},"spec":{}}`), patch: `/metadata/annotations/config.linkerd.io~1opaque-ports`},
 		{name: "a Service with a bad list is refused", body: request("shop", "services",

@@ -1,5 +1,7 @@
 package inject
 
+import "k8s.io/apimachinery/pkg/util/validation"
+
 // meaningless lists the annotations below config.linkerd.io/ that Linkerd knows and Tulle does not need, each with the reason and
 // what to do instead.
 func meaningless() map[string]string {
@@ -36,6 +38,9 @@ func meaningless() map[string]string {
 // nearest returns the candidate with the smallest edit distance from key, and false if none is close enough to be what was meant:
 // a third of the key's length. Of equals the one that begins most like key wins, since people shorten the ends of words.
 func nearest(key string, candidates []string) (string, bool) {
+	if len(key) > validation.DNS1123LabelMaxLength {
+		return "", false // longer than a key can be
+	}
 	best, limit := "", len(key)/3+1
 	for _, c := range candidates {
 		d := distance(key, c)

@@ -107,7 +107,12 @@ func (s *Settings) set(a annotation, name, value string, where place) error {
 	return nil
 }
 
+// maxUnknown bounds the annotations that one object gets a warning for: what somebody means by each is costly to find out, and a pod
+// may bring as many as a request holds.
+const maxUnknown = 10
+
 func (s *Settings) warnUnknown(written map[string]string, known map[string]bool, where place) {
+	unknown, keys := 0, slices.Sorted(maps.Keys(known))
 	for _, name := range slices.Sorted(maps.Keys(written)) {
 		i := slices.IndexFunc(prefixes, func(p string) bool { return strings.HasPrefix(name, p) })
 		if i < 0 {
@@ -117,15 +122,21 @@ func (s *Settings) warnUnknown(written map[string]string, known map[string]bool,
 		if known[key] {
 			continue
 		}
+		if unknown++; unknown > maxUnknown {
+			continue
+		}
 		if why, ok := meaningless()[key]; ok {
 			s.Warnings = append(s.Warnings, fmt.Sprintf("annotation %s has no effect in Tulle: %s", name, why))
 			continue
 		}
 		msg := fmt.Sprintf("annotation %s of the %s is unknown and has no effect", name, where)
-		if near, ok := nearest(key, slices.Sorted(maps.Keys(known))); ok {
+		if near, ok := nearest(key, keys); ok {
 			msg += fmt.Sprintf("; did you mean %s?", mesh.ConfigPrefix+near)
 		}
 		s.Warnings = append(s.Warnings, msg)
+	}
+	if unknown > maxUnknown {
+		s.Warnings = append(s.Warnings, fmt.Sprintf("%d more annotations of the %s below config.linkerd.io are unknown", unknown-maxUnknown, where))
 	}
 }
 
