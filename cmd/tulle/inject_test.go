@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -52,7 +53,11 @@ func TestUninjectUndoesInject(t *testing.T) {
 func trees(t *testing.T, manifest string) []map[string]any {
 	t.Helper()
 	var out []map[string]any
-	for _, doc := range splitDocuments("test", []byte(manifest)) {
+	docs, err := splitDocuments("test", []byte(manifest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, doc := range docs {
 		var tree map[string]any
 		if err := yaml.Unmarshal([]byte(doc.text), &tree); err != nil {
 			t.Fatal(err)
@@ -80,19 +85,67 @@ func dropEmpty(v any) any {
 
 func TestInjectNamesDocumentLineAndField(t *testing.T) {
 	for name, test := range map[string]struct{ manifest, want string }{
-		"a syntax error":         {"a: b\n---\nkind: Pod\nspec: {\n", "stdin: document 2, line 4: "},
-		"a tab":                  {"# x\n\nkind: Pod\nspec:\n\ta: b\n", "stdin: document 1, line 5: "},
-		"a wrong type":           {"kind: Pod\nspec:\n  containers:\n  - name: a\n    ports: [{containerPort: 80}, {containerPort: eighty}]\n", "document 1, line 5: spec.containers.ports.containerPort: is a string, want int32"},
-		"a wrong type in a List": {"kind: List\nitems:\n- kind: Deployment\n  spec:\n    template:\n      spec:\n        containers: web\n", "document 1, line 7: items[0].spec.template.spec.containers: is a string"},
-		"a list of nothing":      {"kind: List\nitems: {a: b}\n", "document 1, line 2: items: is not a list"},
-		"a scalar":               {"hello\n", "document 1, line 1: not an object"},
-		"a template of text":     {"kind: Deployment\nspec: {template: none}\n", "spec.template: is not an object"},
-		"a bad annotation":       {"kind: Pod\nmetadata: {name: web, annotations: {config.linkerd.io/proxy-cpu-request: lots}}\nspec: {}\n", "pod/web: annotation config.linkerd.io/proxy-cpu-request"},
+		"a syntax error":          {"a: b\n---\nkind: Pod\nspec: {\n", "stdin: document 2, line 4: "},
+		"a tab":                   {"# x\n\nkind: Pod\nspec:\n\ta: b\n", "stdin: document 1, line 5: "},
+		"a wrong type":            {"kind: Pod\nspec:\n  containers:\n  - name: a\n    ports: [{containerPort: 80}, {containerPort: eighty}]\n", "document 1, line 5: spec.containers.ports.containerPort: is a string, want int32"},
+		"a wrong type in a List":  {"kind: List\nitems:\n- kind: Deployment\n  spec:\n    template:\n      spec:\n        containers: web\n", "document 1, line 7: items[0].spec.template.spec.containers: is a string"},
+		"a list of nothing":       {"kind: List\nitems: {a: b}\n", "document 1, line 2: items: is not a list"},
+		"a scalar":                {"hello\n", "document 1, line 1: not an object"},
+		"a template of text":      {"kind: Deployment\nspec: {template: none}\n", "spec.template: is not an object"},
+		"a key that stands twice": {"kind: Pod\nmetadata: {name: a}\nspec: {}\nspec: {containers: []}\n", "document 1, line 4: "},
+		"content behind a marker": {"kind: Pod\n--- {kind: Pod, spec: 3}\n", "document 2, line 2: spec: is a number"},
+		"an end marker":           {"kind: Pod\n...\nkind: Pod\nspec: []\n", "document 2, line 4: spec: is a array"},
+		"carriage returns":        {"kind: Pod\r\n---\r\nkind: Pod\r\nspec: x\r\n", "document 2, line 4: spec: is a string"},
+		"a byte order mark":       {"\ufeff---\nkind: Pod\nspec: x\n", "document 1, line 3: spec: is a string"},
+		"a directive":             {"%YAML 1.1\n---\nkind: Pod\nspec: x\n", "document 1, line 4: spec: is a string"},
+		"latin 1":                 {"kind: Pod\nmetadata:\n  name: caf\xe9\n", "stdin: line 3: the text is not UTF-8"},
+		"UTF-16":                  {"\xff\xfek\x00i\x00", "save it as UTF-8"},
+		"aliases that multiply":   {aliasBomb(), "document 1"},
+		"a List in a List":        {"kind: List\nitems:\n- kind: List\n  items: [{kind: Pod, spec: 3}]\n", "document 1, line 4: items[0].items[0].spec: is a number"},
+		"Lists without end":       {strings.Repeat(`{"kind":"List","items":[`, 50) + strings.Repeat("]}", 50), "more than 8 Lists"},
+		"a bad annotation":        {"kind: Pod\nmetadata: {name: web, annotations: {config.linkerd.io/proxy-cpu-request: lots}}\nspec: {}\n", "pod/web: annotation config.linkerd.io/proxy-cpu-request"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := runCLI(t, noCluster, test.manifest, "inject", "-")
 			if r.code != 1 || r.out != "" || !strings.Contains(r.err, test.want) {
 				t.Errorf("exit code %d, stdout %q, stderr %q; want 1, nothing, and %q", r.code, r.out, r.err, test.want)
+			}
+		})
+	}
+}
+
+func aliasBomb() string {
+	bomb := "a: &a [x,x,x,x,x,x,x,x,x,x]\n"
+	for c := 'b'; c < 'k'; c++ {
+		bomb += fmt.Sprintf("%c: &%c [%s]\n", c, c, strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*%c,", c-1), 10), ","))
+	}
+	return bomb
+}
+
+// TestInjectOfALargeManifest would take minutes if its cost grew faster than the manifest.
+func TestInjectOfALargeManifest(t *testing.T) {
+	const objects = 2_000
+	manifest := strings.Repeat("kind: ConfigMap\ndata:\n  a: |\n"+strings.Repeat("    a line of text that nobody reads\n", 20)+"---\n", objects)
+	r := runCLI(t, noCluster, "kind: Pod\nmetadata: {name: web}\n---\n"+manifest, "inject", "-")
+	if r.code != 0 || !strings.Contains(r.err, `pod "web" injected`) || strings.Count(r.out, "kind: ConfigMap") != objects {
+		t.Errorf("exit code %d, %d ConfigMaps", r.code, strings.Count(r.out, "kind: ConfigMap"))
+	}
+}
+
+func TestInjectReachesEveryObject(t *testing.T) {
+	for name, test := range map[string]struct {
+		manifest string
+		injected int
+	}{
+		"content behind a marker":    {"--- {kind: Pod, metadata: {name: a}}\n--- # comment\nkind: Pod\nmetadata: {name: b}\n", 2},
+		"a List in a List":           {"kind: List\nitems:\n- kind: List\n  items: [{kind: Pod, metadata: {name: a}}]\n- {kind: Pod, metadata: {name: b}}\n", 2},
+		"an end marker":              {"kind: Pod\nmetadata: {name: a}\n...\nkind: Pod\nmetadata: {name: b}\n", 2},
+		"a marker inside of a value": {"kind: Pod\nmetadata: {name: a, annotations: {x: \"----\"}}\n#---\n----: y\n", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := runCLI(t, noCluster, test.manifest, "inject", "-")
+			if got := strings.Count(r.out, "linkerd.io/inject: enabled"); r.code != 0 || got != test.injected {
+				t.Errorf("exit code %d, %d injected, want %d: %s%s", r.code, got, test.injected, r.out, r.err)
 			}
 		})
 	}
@@ -152,7 +205,11 @@ func FuzzInjectDocument(f *testing.F) {
 	}
 	f.Add("kind: List\nitems: [{kind: Pod, spec: {containers: [{}]}}, 3]\n--- \n{")
 	f.Fuzz(func(t *testing.T, manifest string) {
-		for _, doc := range splitDocuments("fuzz", []byte(manifest)) {
+		docs, err := splitDocuments("fuzz", []byte(manifest))
+		if err != nil {
+			return
+		}
+		for _, doc := range docs {
 			_, _, _ = changeDocument(doc, uninjectObject)
 		}
 	})

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	yamlv3 "go.yaml.in/yaml/v3"
 	"sigs.k8s.io/yaml"
@@ -21,35 +22,63 @@ type document struct {
 	text   string
 }
 
-// splitDocuments cuts a manifest at its "---" lines. Documents without content are left out.
-func splitDocuments(source string, data []byte) []document {
+// splitDocuments cuts a manifest at the markers that begin a line: "---", which may be followed by content or a comment, and "...".
+// Documents without content are left out. Text that is not UTF-8 is an error that names the line.
+func splitDocuments(source string, data []byte) ([]document, error) {
+	if err := checkText(source, data); err != nil {
+		return nil, err
+	}
+	text := strings.TrimPrefix(string(data), byteOrderMark)
 	var docs []document
-	current := document{source: source, line: 1}
-	number := 0
-	flush := func() {
-		if hasContent(current.text) {
-			number++
-			current.number = number
-			docs = append(docs, current)
+	start, startLine := 0, 1 // of the current document
+	flush := func(end int) {
+		if content := text[start:end]; hasContent(content) {
+			docs = append(docs, document{source: source, number: len(docs) + 1, line: startLine, text: content})
 		}
 	}
-	line := 0
-	for text := range strings.Lines(string(data)) {
+	offset, line := 0, 0
+	for l := range strings.Lines(text) {
+		begin := offset
+		offset += len(l)
 		line++
-		if rest, ok := strings.CutPrefix(text, "---"); ok && strings.TrimSpace(strings.SplitN(rest, "#", 2)[0]) == "" {
-			flush()
-			current = document{source: source, line: line + 1}
+		rest, marker := strings.CutPrefix(l, "---")
+		if !marker {
+			rest, marker = strings.CutPrefix(l, "...")
+		}
+		if !marker || strings.Trim(rest[:min(1, len(rest))], " \t\r\n") != "" {
 			continue
 		}
-		current.text += text
+		flush(begin)
+		start, startLine = offset, line+1
+		if content := strings.TrimSpace(rest); content != "" && content[0] != '#' {
+			start, startLine = offset-len(rest), line
+		}
 	}
-	flush()
-	return docs
+	flush(len(text))
+	return docs, nil
 }
 
+const byteOrderMark = "\ufeff"
+
+// checkText refuses what is not UTF-8: the YAML decoder would say so without a line, or take UTF-16 for one document.
+func checkText(source string, data []byte) error {
+	if bytes.HasPrefix(data, []byte{0xff, 0xfe}) || bytes.HasPrefix(data, []byte{0xfe, 0xff}) {
+		return fmt.Errorf("%s: the text is UTF-16, as Windows writes it: save it as UTF-8", source)
+	}
+	line := 0
+	for l := range bytes.Lines(data) {
+		line++
+		if !utf8.Valid(l) {
+			return fmt.Errorf("%s: line %d: the text is not UTF-8", source, line)
+		}
+	}
+	return nil
+}
+
+// hasContent reports whether there is more than comments and directives.
 func hasContent(text string) bool {
 	for line := range strings.Lines(text) {
-		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+		if line = strings.TrimSpace(line); line != "" && line[0] != '#' && line[0] != '%' {
 			return true
 		}
 	}
@@ -59,10 +88,11 @@ func hasContent(text string) bool {
 // lineInError is how the YAML decoder says where it stopped.
 var lineInError = regexp.MustCompile(`line (\d+): `)
 
-// decode returns the document as a tree; numbers stay as they are written.
+// decode returns the document as a tree; numbers stay as they are written. A key that stands twice is an error: one of its values would
+// be lost.
 func (d document) decode() (map[string]any, error) {
 	var tree map[string]any
-	err := yaml.Unmarshal([]byte(d.text), &tree, func(dec *json.Decoder) *json.Decoder { dec.UseNumber(); return dec })
+	err := yaml.UnmarshalStrict([]byte(d.text), &tree, func(dec *json.Decoder) *json.Decoder { dec.UseNumber(); return dec })
 	if err == nil {
 		return tree, nil
 	}

@@ -26,7 +26,11 @@ func (c *cli) transform(ctx context.Context, args []string, format string, chang
 			if err != nil {
 				return err
 			}
-			for _, doc := range splitDocuments(sourceName(file), data) {
+			docs, err := splitDocuments(sourceName(file), data)
+			if err != nil {
+				return err
+			}
+			for _, doc := range docs {
 				tree, more, err := changeDocument(doc, change)
 				trees, reports, errs = append(trees, tree), append(reports, more...), append(errs, err)
 			}

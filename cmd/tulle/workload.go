@@ -16,7 +16,7 @@ import (
 // manifestObject is one object of a manifest, in the form it was written.
 type manifestObject struct {
 	doc  document
-	path string // of the object in its document: "", or items[n] in a List
+	path string // of the object in its document: "", or "items[n]." in a List
 	tree map[string]any
 }
 
@@ -57,13 +57,12 @@ func (o *manifestObject) template() (t template, ok bool, err error) {
 		return template{}, false, nil
 	}
 	tree, isMap := nested(o.tree, path...)
-	where := strings.TrimPrefix(o.path+"."+strings.Join(path, "."), ".")
-	where = strings.TrimSuffix(where, ".")
+	where := strings.TrimSuffix(o.path+strings.Join(path, "."), ".")
 	if !isMap {
 		return template{}, false, o.doc.errorAt(0, where, "is not an object")
 	}
 	if _, isMap := nested(tree, "metadata"); !isMap {
-		return template{}, false, o.doc.errorAt(0, where+".metadata", "is not an object")
+		return template{}, false, o.doc.errorAt(0, strings.TrimPrefix(where+".metadata", "."), "is not an object")
 	}
 	data, err := json.Marshal(tree)
 	if err != nil {
@@ -79,23 +78,37 @@ func (o *manifestObject) template() (t template, ok bool, err error) {
 	return template{tree: tree, pod: corev1.Pod{ObjectMeta: typed.ObjectMeta, Spec: typed.Spec}}, true, nil
 }
 
-// objectsOf returns the objects of a document: the items of a List, else the document itself.
+// maxNesting bounds Lists within Lists.
+const maxNesting = 8
+
+// objectsOf returns the objects of a document: itself, or the items of a List, and of Lists among these.
 func objectsOf(doc document, tree map[string]any) ([]*manifestObject, error) {
+	return listed(doc, "", tree, 0)
+}
+
+func listed(doc document, path string, tree map[string]any, depth int) ([]*manifestObject, error) {
 	if kind, _ := tree["kind"].(string); kind != "List" {
-		return []*manifestObject{{doc: doc, tree: tree}}, nil
+		return []*manifestObject{{doc: doc, path: path, tree: tree}}, nil
+	}
+	field := path + "items"
+	if depth == maxNesting {
+		return nil, doc.errorAt(0, field, fmt.Sprintf("is in more than %d Lists", maxNesting))
 	}
 	items, ok := tree["items"].([]any)
 	if !ok && tree["items"] != nil {
-		return nil, doc.errorAt(doc.lineOf("items", "object"), "items", "is not a list")
+		return nil, doc.errorAt(doc.lineOf(field, "object"), field, "is not a list")
 	}
-	objects := make([]*manifestObject, 0, len(items))
+	var objects []*manifestObject
 	for i, item := range items {
-		path := fmt.Sprintf("items[%d]", i)
 		below, ok := item.(map[string]any)
 		if !ok {
-			return nil, doc.errorAt(0, path, "is not an object")
+			return nil, doc.errorAt(0, fmt.Sprintf("%s[%d]", field, i), "is not an object")
 		}
-		objects = append(objects, &manifestObject{doc: doc, path: path, tree: below})
+		more, err := listed(doc, fmt.Sprintf("%s[%d].", field, i), below, depth+1)
+		if err != nil {
+			return nil, err
+		}
+		objects = append(objects, more...)
 	}
 	return objects, nil
 }
