@@ -166,7 +166,7 @@ func (m *Manager) Run(ctx context.Context) error {
 		if err := m.renew(ctx); err != nil {
 			m.log.Warn("certificate not renewed", zap.Error(err), zap.Stringer("id", m.id),
 				zap.Time("validUntil", m.Status().NotAfter))
-			pause = failures.next(m.Err() != nil, time.Now())
+			pause = failures.next(m.lifeLeft(), time.Now())
 		} else {
 			pause = max(minRenewal, jitter(time.Until(m.Status().NotAfter)/2, 0.1))
 			failures = retries{}
@@ -174,6 +174,15 @@ func (m *Manager) Run(ctx context.Context) error {
 		renew.Reset(pause)
 		due = wall().Add(pause)
 	}
+}
+
+// lifeLeft is how long the certificate in force is valid still; not positive if it is not, or if there is none.
+func (m *Manager) lifeLeft() time.Duration {
+	s := m.state.Load()
+	if s.cert == nil {
+		return 0
+	}
+	return s.cert.Leaf.NotAfter.Sub(wall())
 }
 
 // wall is the time without its monotonic part.

@@ -22,8 +22,10 @@ type retries struct {
 	failed uint      // how many failures there were beyond eagerness
 }
 
-// next returns the pause after a failure at now; urgent says that the workload has no valid certificate.
-func (r *retries) next(urgent bool, now time.Time) time.Duration {
+// next returns the pause after a failure at now. It never goes beyond the end of the certificate, lifeLeft away: from then on the
+// workload is in a hurry.
+func (r *retries) next(lifeLeft time.Duration, now time.Time) time.Duration {
+	urgent := lifeLeft <= 0
 	if r.since.IsZero() {
 		r.since = now
 	}
@@ -36,7 +38,10 @@ func (r *retries) next(urgent bool, now time.Time) time.Duration {
 	}
 	pause := min(longest, minBackoff<<min(r.failed, 16))
 	r.failed++
-	return jitter(pause, 0.25)
+	if pause = jitter(pause, 0.25); !urgent {
+		pause = min(pause, max(minBackoff, lifeLeft))
+	}
+	return pause
 }
 
 // jitter returns d give or take the fraction, evenly spread.
