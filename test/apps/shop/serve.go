@@ -16,8 +16,12 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 )
 
-// grace is how long a service goes on after SIGTERM: endpoints that no longer list it take a moment to spread.
-const grace = 5 * time.Second
+// A service that is told to end goes on accepting for a while, because the news that it leaves takes a moment to reach its callers,
+// and then has some time for what is in flight.
+const (
+	farewell = 2 * time.Second
+	grace    = 5 * time.Second
+)
 
 // serveHTTP serves until ctx ends, then lets requests in flight finish. /healthz answers 200.
 func serveHTTP(ctx context.Context, addr string, mux *http.ServeMux) error {
@@ -32,6 +36,7 @@ func serveHTTP(ctx context.Context, addr string, mux *http.ServeMux) error {
 	})
 	group.Go(func() error {
 		<-ctx.Done()
+		time.Sleep(farewell)
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 		defer cancel()
 		return server.Shutdown(end)
@@ -52,6 +57,7 @@ func serveGRPC(ctx context.Context, addr string, register func(*grpc.Server)) er
 	group.Go(func() error { return server.Serve(listener) })
 	group.Go(func() error {
 		<-ctx.Done()
+		time.Sleep(farewell)
 		hard := time.AfterFunc(grace, server.Stop)
 		defer hard.Stop()
 		server.GracefulStop()
