@@ -205,8 +205,8 @@ func (s *h1Server) push(f *flow, p []byte) { s.out.push(f, p) }
 func (s *h1Server) drained() { s.out.drained() }
 
 func (s *h1Server) interim(fl *flight, h *message.Head) {
-	if fl.x.Request.Version == message.HTTP10 {
-		return // RFC 9110 §15.2
+	if fl.x.Request.Version == message.HTTP10 || s.l.room() <= 0 {
+		return // RFC 9110 §15.2; nor does anyone need a hint who does not read
 	}
 	s.expecting = false
 	s.l.out.grew(h1.AppendResponse(s.l.out.tail(h.Size()+128), h, h1.Framing{}, message.HTTP11))

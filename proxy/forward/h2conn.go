@@ -161,6 +161,9 @@ func (c *h2Conn) write(out []byte) {
 
 // interim implements downstream.
 func (c *h2Conn) interim(fl *flight, h *message.Head) {
+	if c.l.room() <= 0 {
+		return
+	}
 	e := c.l.e
 	e.block = h2.AppendBlock(e.block[:0], c.enc, h, h2.Response)
 	c.write(h2.AppendHeaders(c.l.out.tail(len(e.block)+64), fl.ds.id, e.block, false))

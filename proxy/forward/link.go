@@ -14,8 +14,8 @@ import (
 const (
 	// outboxRoom is how many bytes a link takes before bodies wait in the queues of their flows, and thereby make their senders wait.
 	outboxRoom = 128 << 10
-	// outboxLimit is how many bytes may wait all in all: what is beyond outboxRoom are answers to control frames, and a peer that
-	// provokes so many without reading them is flooding.
+	// outboxLimit is how many bytes may wait all in all before no more is read from a client: what is beyond outboxRoom are heads of
+	// answers and answers to control frames, which it provokes without reading them.
 	outboxLimit = 2 << 20
 )
 
@@ -37,6 +37,7 @@ type link struct {
 	finish  bool     // close once everything is sent
 	halved  bool     // FIN once everything is sent
 	paused  bool
+	choked  bool // paused because the outbox is full
 	reset   bool // close with a TCP reset
 	closed  bool
 	mayIdle bool // counted in Engine.idler
@@ -142,8 +143,12 @@ func (l *link) Receive(in []byte) (n int, err error) {
 	if l.traffic != nil {
 		l.traffic.ReadBytes.Add(uint64(n))
 	}
-	if l.closed && err == nil {
+	switch {
+	case err != nil:
+	case l.closed:
 		err = net.ErrClosed
+	case l.rec != nil && l.out.size > outboxLimit:
+		l.choked, err = true, l.pause()
 	}
 	if l.sock.Unsent() {
 		l.markDirty()
@@ -238,25 +243,23 @@ func (l *link) sent(n int, err error) bool {
 	if l.traffic != nil {
 		l.traffic.WrittenBytes.Add(uint64(n))
 	}
-	if err != nil && !l.closed {
+	if err != nil {
 		l.close(err)
+	}
+	if !l.closed {
+		l.proto.drained()
 	}
 	if l.closed {
 		l.busy = false
 		l.release()
 		return false
 	}
-	l.proto.drained()
-	if l.out.size > outboxLimit {
-		l.close(errOutboxFlood)
-		l.busy = false
-		l.release()
-		return false
+	if l.choked && l.out.size <= outboxLimit/2 {
+		l.choked = false
+		l.unpause()
 	}
-	return !l.closed
+	return true
 }
-
-var errOutboxFlood = errors.New("forward: peer provokes answers and does not read them")
 
 // idle ends a sender's work.
 func (l *link) idle() {

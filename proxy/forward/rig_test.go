@@ -29,11 +29,16 @@ type fixed struct {
 	mu    sync.Mutex
 	fault exchange.Fault
 	route func(x *exchange.Exchange)
+	// answer, when set, answers every request.
+	answer func(x *exchange.Exchange) Verdict
 }
 
 func (h *fixed) Route(x *exchange.Exchange) Verdict {
 	if h.route != nil {
 		h.route(x)
+	}
+	if h.answer != nil {
+		return h.answer(x)
 	}
 	if u := h.to.Load(); u != nil {
 		return Give(u)

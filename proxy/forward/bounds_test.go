@@ -1,0 +1,110 @@
+package forward
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/exchange"
+	"github.com/tulle-mesh/tulle/proxy/h2"
+)
+
+// refuse answers a request without a body.
+func refuse(x *exchange.Exchange) Verdict {
+	x.Response.Status = 204
+	x.Response.Set("x-reason", "this answer is longer than the request that provoked it, in every version of HTTP that there is")
+	return Reply(nil)
+}
+
+// held is what an engine holds for its connections.
+func (e *Engine) held() (n int) {
+	e.turn.Lock()
+	defer e.turn.Unlock()
+	n = e.queued
+	for l := range e.links {
+		n += l.out.size + l.sending.size
+	}
+	return n
+}
+
+// stuff writes batches until the other side takes no more, and calls each after every one.
+func stuff(t *testing.T, c net.Conn, next func() []byte, each func()) {
+	t.Helper()
+	for written := 0; written < 256<<20; {
+		_ = c.SetWriteDeadline(time.Now().Add(500 * time.Millisecond))
+		n, err := c.Write(next())
+		if err != nil {
+			return
+		}
+		written += n
+		each()
+	}
+	t.Error("there is no end to the requests that are taken")
+}
+
+func TestAnswersThatNobodyReadsAreBounded(t *testing.T) {
+	for _, p := range []Protocol{HTTP1, HTTP2} {
+		t.Run(p.String(), func(t *testing.T) {
+			q := start(t, p, Config{}, &fixed{answer: refuse}, nil)
+			c := attack(t, q.addr).c
+			next := streams()
+			if p == HTTP1 {
+				c, _ = (&route{first: q}).connect(t)
+				batch := bytes.Repeat([]byte("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), 1000)
+				next = func() []byte { return batch }
+			}
+			most := 0
+			stuff(t, c, next, func() { most = max(most, q.e.held()) })
+			if limit := outboxLimit + 2<<20; most > limit {
+				t.Errorf("%d bytes are held for a client that does not read, want at most %d", most, limit)
+			}
+		})
+	}
+}
+
+// streams returns batches of requests on ever new streams.
+func streams() func() []byte {
+	id := uint32(1)
+	return func() (out []byte) {
+		for range 1000 {
+			out = h2.AppendHeaders(out, id, []byte{0x82, 0x84, 0x86, 0x41, 1, 'a'}, true) // GET / of http://a
+			id += 2
+		}
+		return out
+	}
+}
+
+// A server that never comes to an answer must not fill the client's connection with interim ones.
+func TestInterimAnswersThatNobodyReadsAreBounded(t *testing.T) {
+	var sent atomic.Int64
+	app := rawApp(t, func(_ int, c net.Conn, br *bufio.Reader) {
+		if _, err := http.ReadRequest(br); err != nil {
+			return
+		}
+		hints := make([]byte, 0, 64<<10)
+		for len(hints) < 60<<10 {
+			hints = append(hints, "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"...)
+		}
+		for range 1000 {
+			n, err := c.Write(hints)
+			if sent.Add(int64(n)); err != nil {
+				return
+			}
+		}
+		_, _ = io.WriteString(c, "HTTP/1.1 204 No Content\r\n\r\n")
+		_, _ = br.ReadByte()
+	})
+	r := build(t, false, false, app, Config{})
+	c, _ := r.connect(t)
+	send(t, c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	for deadline := time.Now().Add(10 * time.Second); r.first.h.ends.Load() == 0 && time.Now().Before(deadline); {
+		if held := r.first.e.held(); held > outboxLimit {
+			t.Fatalf("%d bytes are held", held)
+		}
+	}
+}
