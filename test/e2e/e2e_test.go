@@ -30,6 +30,8 @@ type environment struct {
 	kubectl    string
 	tulle      string
 	kubeconfig string
+	appImage   string // of the test application
+	version    string // of the mesh
 }
 
 func TestMain(m *testing.M) {
@@ -44,7 +46,8 @@ func TestMain(m *testing.M) {
 	if own := filepath.Join(root, ".cluster/bin/kubectl"); exists(own) {
 		env.kubectl = own
 	}
-	if !exists(env.kubeconfig) || !exists(env.tulle) || os.Getenv("E2E_APP_IMAGE") == "" {
+	env.appImage = os.Getenv("E2E_APP_IMAGE")
+	if !exists(env.kubeconfig) || !exists(env.tulle) || env.appImage == "" {
 		fmt.Fprintln(os.Stderr, "e2e: run `make e2e`: the tests need a cluster, images and bin/tulle")
 		os.Exit(1)
 	}
@@ -62,11 +65,20 @@ func exists(path string) bool {
 
 // setUp installs the mesh and the applications, and waits until all of it is ready.
 func setUp() error {
+	version, err := run(time.Minute, nil, env.tulle, "version", "--client", "--short")
+	if err != nil {
+		return err
+	}
+	env.version = strings.TrimSpace(string(version))
 	steps := []struct {
 		name string
 		run  func() error
 	}{
 		{"install the mesh", installMesh},
+		{"wait for the control plane", func() error {
+			_, err := kubectl("-n", meshNS, "rollout", "status", "deployment", "--timeout=180s")
+			return err
+		}},
 		{"check the mesh", func() error { _, err := run(5*time.Minute, nil, env.tulle, "check", "--wait", "4m"); return err }},
 		{"deploy the applications", func() error { _, err := kubectlIn(manifest("apps.yaml"), "apply", "-f", "-"); return err }},
 		{"wait for the applications", func() error {
@@ -97,21 +109,22 @@ func installMesh() error {
 	return err
 }
 
-// manifest reads a file of testdata and names the test application's image of this build in it.
+// manifest reads a file of testdata and names in it the test application's image of this build, and the mesh's version, so that a new
+// version of the proxy is a new pod.
 func manifest(name string) []byte {
 	data, err := os.ReadFile(filepath.Join("testdata", name))
 	if err != nil {
 		panic(err)
 	}
-	return bytes.ReplaceAll(data, []byte("docker.io/tulle-mesh/e2e-app:test"), []byte(os.Getenv("E2E_APP_IMAGE")))
+	data = bytes.ReplaceAll(data, []byte("docker.io/tulle-mesh/e2e-app:test"), []byte(env.appImage))
+	return bytes.ReplaceAll(data, []byte("MESH_VERSION"), []byte(env.version))
 }
 
 // run executes a command with the cluster's kubeconfig and returns its standard output; the error carries its standard error.
 func run(timeout time.Duration, stdin []byte, name string, args ...string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+env.kubeconfig)
+	cmd := command(ctx, name, args...)
 	cmd.Stdin = bytes.NewReader(stdin)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -119,6 +132,13 @@ func run(timeout time.Duration, stdin []byte, name string, args ...string) ([]by
 		return stdout.Bytes(), fmt.Errorf("%s %s: %w: %s", filepath.Base(name), strings.Join(args, " "), err, tail(stderr.String(), 2000))
 	}
 	return stdout.Bytes(), nil
+}
+
+// command prepares a command with the cluster's kubeconfig.
+func command(ctx context.Context, name string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+env.kubeconfig)
+	return cmd
 }
 
 func tail(s string, n int) string { return s[max(0, len(s)-n):] }

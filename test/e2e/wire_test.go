@@ -1,7 +1,10 @@
 package e2e
 
 import (
+	"bufio"
+	"bytes"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -18,22 +21,34 @@ type capture struct {
 // onTheWire captures on the node while act runs and returns what was seen.
 func onTheWire(t *testing.T, marker string, act func()) capture {
 	t.Helper()
-	type outcome struct {
-		out []byte
-		err error
+	cmd := command(t.Context(), env.kubectl, "-n", node.namespace, "exec", "-i", "deploy/"+node.deployment, "-c", "app", "--",
+		"/app", "capture", "-marker", marker)
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
 	}
-	done := make(chan outcome, 1)
-	go func() {
-		out, err := node.app("capture", "-marker", marker, "-for", "12s")
-		done <- outcome{out, err}
-	}()
-	<-time.After(3 * time.Second) // kubectl exec gives no sign that the capture has begun
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	said := bufio.NewReader(stderr)
+	if line, err := said.ReadString('\n'); line != "capturing\n" {
+		t.Fatalf("the capture said %q, %v", line, err)
+	}
 	act()
-	got := <-done
-	if got.err != nil {
-		t.Fatal(got.err)
+	if err := stdin.Close(); err != nil {
+		t.Fatal(err)
 	}
-	return decode[capture](t, got.out)
+	rest, _ := io.ReadAll(said)
+	if err := cmd.Wait(); err != nil {
+		t.Fatalf("%v: %s", err, rest)
+	}
+	return decode[capture](t, out.Bytes())
 }
 
 func TestNoPlaintextOnTheWire(t *testing.T) {

@@ -6,12 +6,14 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -39,12 +41,11 @@ type capture struct {
 	TLS int `json:"tls"`
 }
 
-// captureCommand reads every packet that passes any interface of the node for a while, as tcpdump would, and looks for a marker.
-// It needs the host's network and CAP_NET_RAW.
+// captureCommand reads every packet that passes any interface of the node until its standard input ends, as tcpdump would, and looks
+// for a marker. It prints "capturing" to its standard error when it has begun. It needs the host's network and CAP_NET_RAW.
 func captureCommand(args []string) error {
 	fs := flags("capture")
 	marker := fs.String("marker", "", "bytes to look for")
-	duration := fs.Duration("for", 10*time.Second, "how long")
 	_ = fs.Parse(args)
 
 	const allProtocols = 0x0003 << 8 // ETH_P_ALL in network byte order
@@ -58,20 +59,25 @@ func captureCommand(args []string) error {
 	if err := syscall.SetsockoptTimeval(fd, syscall.SOL_SOCKET, syscall.SO_RCVTIMEO, &timeout); err != nil {
 		return err
 	}
+	var ended atomic.Bool
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		ended.Store(true)
+	}()
 	fmt.Fprintln(os.Stderr, "capturing")
 	var c capture
 	buf := make([]byte, 1<<17)
-	for end := time.Now().Add(*duration); time.Now().Before(end); {
+	for {
 		n, _, err := syscall.Recvfrom(fd, buf, 0)
 		switch {
-		case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.EINTR):
-			continue
-		case err != nil:
+		case err == nil:
+			c.look(buf[:n], []byte(*marker))
+		case !errors.Is(err, syscall.EAGAIN) && !errors.Is(err, syscall.EINTR):
 			return err
+		case ended.Load(): // and nothing is left to read
+			return printJSON(c)
 		}
-		c.look(buf[:n], []byte(*marker))
 	}
-	return printJSON(c)
 }
 
 func (c *capture) look(packet, marker []byte) {
