@@ -522,3 +522,39 @@ func TestServerThatLosesItsCertificateAuthority(t *testing.T) {
 		t.Fatalf("got %d %v", got.status, got.header)
 	}
 }
+
+// TestApplicationThatStopsIsNotTheClientsProblem: a pod whose application is on its way out is still an endpoint for a moment.
+func TestApplicationThatStopsIsNotTheClientsProblem(t *testing.T) {
+	forging := serveHTTP(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Tulle-Unprocessed", "dial_refused")
+		fmt.Fprint(w, "served")
+	})
+	resetting := listen(t, func(c *net.TCPConn) { // as connections end that were never accepted
+		_ = c.SetLinger(0)
+	})
+	for name, stopping := range map[string]string{"refuses connections": refusing(t), "resets connections": resetting} {
+		t.Run(name, func(t *testing.T) {
+			ca := meshtest.NewCA(t)
+			target := mesh.Outbound{Kind: mesh.ToService, Authority: "cart.shop.svc.cluster.local:80"}
+			for _, app := range []string{stopping, forging} {
+				server := start(t, Config{Local: &Local{
+					Certs: ca.Certs(cart),
+					Inbound: []LocalInbound{{
+						Listen: anyPort, App: netip.MustParseAddrPort(app), Policy: mesh.PortPolicy{Policy: mesh.AllUnauthenticated},
+					}},
+				}})
+				target.Endpoints = append(target.Endpoints, mesh.Endpoint{Addr: server.Addresses().Local.Inbound[0], Identity: cart})
+			}
+			p := start(t, Config{Local: &Local{Certs: ca.Certs(web), Outbound: []LocalOutbound{{Listen: anyPort, Target: target}}}})
+			bothVersions(t, func(t *testing.T, http2 bool) {
+				c := client(t, p.Addresses().Local.Outbound[0].String(), http2)
+				for i := range 20 {
+					got := do(t, c, "GET", "http://cart.shop/", nil)
+					if got.status != 200 || got.body != "served" || got.header.Get("Tulle-Unprocessed") != "" {
+						t.Fatalf("request %d: %d %q %v", i, got.status, got.body, got.header)
+					}
+				}
+			})
+		})
+	}
+}

@@ -180,11 +180,15 @@ func (in *inbound) Again(x *exchange.Exchange, f exchange.Fault) forward.Verdict
 	in.proxy.countFault(stats.InboundHTTPErrors, "inbound", f)
 	return in.proxy.respond(x, answer{
 		fault: f, grpc: r.grpc, detailed: !c.peer.ID.IsZero(), object: c.app.addr.String(), nextHop: c.app.addr,
+		unprocessed: f.Retryable && !c.peer.ID.IsZero(),
 	})
 }
 
-// Response implements forward.Handler; an answer goes back as it came.
-func (in *inbound) Response(*exchange.Exchange) {}
+// Response implements forward.Handler. An answer goes back as it came; only a proxy may say that a request was not processed.
+func (in *inbound) Response(x *exchange.Exchange) exchange.Fault {
+	x.Response.Del(unprocessedField)
+	return exchange.Fault{}
+}
 
 // End tells the metrics and the access log. It implements forward.Handler.
 func (in *inbound) End(x *exchange.Exchange) {
@@ -201,6 +205,10 @@ func (in *inbound) End(x *exchange.Exchange) {
 	}
 	*r = inboundRequest{}
 }
+
+// unprocessedField is how a proxy tells a meshed peer that the answer is its own and that the application has not seen the request,
+// so that the peer may send it elsewhere: an application that stops refuses connections before everyone knows that it is gone.
+const unprocessedField = "tulle-unprocessed"
 
 // setClientID replaces whatever a peer claims about its identity by what it proved. Applications read underscores and dashes alike,
 // so every spelling goes.

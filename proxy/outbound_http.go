@@ -1,6 +1,9 @@
 package proxy
 
 import (
+	"errors"
+	"strings"
+
 	"github.com/tulle-mesh/tulle/proxy/balance"
 	"github.com/tulle-mesh/tulle/proxy/exchange"
 	"github.com/tulle-mesh/tulle/proxy/forward"
@@ -96,8 +99,22 @@ func (o *outbound) done(t *target, r *outboundRequest, outcome balance.Outcome) 
 	}
 }
 
-// Response implements forward.Handler; an answer goes to the application as it came.
-func (o *outbound) Response(*exchange.Exchange) {}
+// Response implements forward.Handler. An answer goes to the application as it came, unless it says that the peer's application has
+// not seen the request: that is a failed attempt.
+func (o *outbound) Response(x *exchange.Exchange) exchange.Fault {
+	kind, ok := x.Response.Get(unprocessedField)
+	if r, _ := x.Data.(*outboundRequest); !ok || r == nil || r.ep == nil || r.ep.Identity.IsZero() {
+		return exchange.Fault{}
+	}
+	f := exchange.Fault{Side: exchange.Upstream, Kind: exchange.DialRefused, Reason: "application", Retryable: true}
+	if string(kind) == exchange.DialTimeout.String() {
+		f.Kind = exchange.DialTimeout
+	}
+	if text, ok := x.Response.Get("l5d-proxy-error"); ok {
+		f.Err = errors.New(strings.TrimPrefix(string(text), mappingOf(f.Kind).text+": "))
+	}
+	return f
+}
 
 // End tells the balancer and the metrics. It implements forward.Handler.
 func (o *outbound) End(x *exchange.Exchange) {

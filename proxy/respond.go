@@ -21,6 +21,8 @@ type answer struct {
 	// text is the body and the value of l5d-proxy-error; the fault's default when empty.
 	text string
 	grpc bool
+	// unprocessed tells a meshed peer that the application has not seen the request.
+	unprocessed bool
 	// detailed says that the answer goes to the local application or to a meshed peer, which may learn addresses and errors.
 	detailed bool
 	// object names what the request was for, nextHop where it was sent.
@@ -101,6 +103,9 @@ func (p *Proxy) respond(x *exchange.Exchange, a answer) forward.Verdict {
 	}
 	if a.detailed {
 		res.Add("l5d-proxy-error", fieldValue(m.text))
+	}
+	if a.unprocessed {
+		res.Add(unprocessedField, a.fault.Kind.String())
 	}
 	res.Add("proxy-status", a.proxyStatus(m))
 	return forward.Reply(body)

@@ -251,9 +251,12 @@ func (fl *flight) reply(body []byte) {
 	}
 }
 
-// respond forwards the final response of an upstream, whose head is in x.Response.
+// respond forwards the final response of an upstream, whose head is in x.Response, unless the handler sees a fault in it.
 func (fl *flight) respond() {
-	fl.e.handler.Response(&fl.x)
+	if f := fl.e.handler.Response(&fl.x); f.Is() {
+		fl.fault(f)
+		return
+	}
 	fl.answer()
 }
 

@@ -3,6 +3,7 @@ package forward
 import (
 	"errors"
 	"io"
+	"syscall"
 
 	"github.com/tulle-mesh/tulle/proxy/exchange"
 	"github.com/tulle-mesh/tulle/proxy/h1"
@@ -233,17 +234,19 @@ func (c *h1Client) ended(err error) {
 		return
 	}
 	c.cur, fl.up = nil, nil
-	f := exchange.Fault{Side: exchange.Upstream, Kind: exchange.Lost, Err: err, Retryable: c.untouched(fl)}
+	f := exchange.Fault{Side: exchange.Upstream, Kind: exchange.Lost, Err: err, Retryable: c.untouched(fl, err)}
 	if err == nil || errors.Is(err, io.EOF) {
 		f.Err = io.ErrUnexpectedEOF
 	}
 	fl.fault(f)
 }
 
-// untouched reports whether the request may be sent again although it was sent: the connection had been idle, the server said nothing
-// to it, and the method is safe to repeat (RFC 9112 §9.3.1, RFC 9110 §9.2.2).
-func (c *h1Client) untouched(fl *flight) bool {
-	if c.heard || c.uses < 2 || !fl.req.empty() {
+// untouched reports whether the request may be sent again although it was sent: the server said nothing to it, the method is safe to
+// repeat (RFC 9112 §9.3.1, RFC 9110 §9.2.2), and the connection had been idle or was reset. A server that stops resets the connections
+// that it has not accepted yet; one that fell over the request would have read it, and its connection ends without a reset.
+func (c *h1Client) untouched(fl *flight, err error) bool {
+	reset := errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	if c.heard || c.uses < 2 && !reset || !fl.req.empty() {
 		return false
 	}
 	switch string(fl.x.Request.Method()) {

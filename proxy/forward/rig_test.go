@@ -61,7 +61,7 @@ func (h *fixed) Again(x *exchange.Exchange, f exchange.Fault) Verdict {
 	return Reply([]byte(f.Kind.String()))
 }
 
-func (h *fixed) Response(*exchange.Exchange) {}
+func (h *fixed) Response(*exchange.Exchange) exchange.Fault { return exchange.Fault{} }
 
 func (h *fixed) End(*exchange.Exchange) { h.ends.Add(1) }
 

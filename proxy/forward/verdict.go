@@ -12,9 +12,9 @@ type Handler interface {
 	// Again is called for every fault that strikes before the final response's head went downstream, also for a request that was
 	// too broken to be routed. Give is honoured only if f.Retryable; anything else than a Reply then becomes a bare 502.
 	Again(x *exchange.Exchange, f exchange.Fault) Verdict
-	// Response is called when the final response's head arrived from an upstream. It may edit x.Response. It is not called for a
-	// Reply.
-	Response(x *exchange.Exchange)
+	// Response is called when the final response's head arrived from an upstream. It may edit x.Response. A fault that it returns
+	// stands in for the response: the attempt failed with it. It is not called for a Reply.
+	Response(x *exchange.Exchange) exchange.Fault
 	// End is called exactly once for each exchange that Route or Again saw, after everything else.
 	End(x *exchange.Exchange)
 }

@@ -36,10 +36,8 @@ func (l load) mustBeWhole(t *testing.T, want int) {
 
 func TestRollingRestartLosesNothing(t *testing.T) {
 	got := underLoad(t, func() {
-		for range 2 {
-			mustKubectl(t, "-n", appNS, "rollout", "restart", "deployment/server")
-			mustKubectl(t, "-n", appNS, "rollout", "status", "deployment/server", "--timeout=180s")
-		}
+		mustKubectl(t, "-n", appNS, "rollout", "restart", "deployment/server")
+		mustKubectl(t, "-n", appNS, "rollout", "status", "deployment/server", "--timeout=180s")
 	}, "-url", "http://server.e2e/", "-rate", "200", "-count", "10000")
 	got.mustBeWhole(t, 10000)
 }

@@ -41,7 +41,7 @@ type capture struct {
 	TLS int `json:"tls"`
 }
 
-// captureCommand reads every packet that passes any interface of the node until its standard input ends, as tcpdump would, and looks
+// captureCommand reads every packet that passes an interface of the node, but for its own loopback, until its standard input ends, as tcpdump would, and looks
 // for a marker. It prints "capturing" to its standard error when it has begun. It needs the host's network and CAP_NET_RAW.
 func captureCommand(args []string) error {
 	fs := flags("capture")
@@ -68,8 +68,9 @@ func captureCommand(args []string) error {
 	var c capture
 	buf := make([]byte, 1<<17)
 	for {
-		n, _, err := syscall.Recvfrom(fd, buf, 0)
+		n, from, err := syscall.Recvfrom(fd, buf, 0)
 		switch {
+		case err == nil && isLoopback(from): // kubectl exec's own streams
 		case err == nil:
 			c.look(buf[:n], []byte(*marker))
 		case !errors.Is(err, syscall.EAGAIN) && !errors.Is(err, syscall.EINTR):
@@ -78,6 +79,11 @@ func captureCommand(args []string) error {
 			return printJSON(c)
 		}
 	}
+}
+
+func isLoopback(from syscall.Sockaddr) bool {
+	link, ok := from.(*syscall.SockaddrLinklayer)
+	return ok && link.Hatype == syscall.ARPHRD_LOOPBACK
 }
 
 func (c *capture) look(packet, marker []byte) {
