@@ -18,40 +18,43 @@ const maxConns = 20_000
 type tracker struct {
 	wg sync.WaitGroup
 
-	mu     sync.Mutex // guards the fields below
-	open   int
+	mu     sync.Mutex     // guards the fields below
+	open   map[string]int // by direction
 	closed bool
 }
 
 // run calls serve on a goroutine of its own, which owns conn until serve says that it was parked; false when there are too many.
-func (t *tracker) run(conn *net.TCPConn, serve func() (parked bool)) bool {
+func (t *tracker) run(conn *net.TCPConn, direction string, serve func() (parked bool)) bool {
 	t.mu.Lock()
-	if t.open >= maxConns || t.closed {
+	if t.open[direction] >= maxConns || t.closed {
 		t.mu.Unlock()
 		return false
 	}
-	t.open++
+	if t.open == nil {
+		t.open = map[string]int{}
+	}
+	t.open[direction]++
 	t.wg.Add(1)
 	t.mu.Unlock()
-	t.resume(conn, serve)
+	t.resume(conn, direction, serve)
 	return true
 }
 
 // resume is run for a connection that was parked.
-func (t *tracker) resume(conn *net.TCPConn, serve func() (parked bool)) {
+func (t *tracker) resume(conn *net.TCPConn, direction string, serve func() (parked bool)) {
 	go func() {
 		if serve() {
 			return
 		}
 		_ = conn.Close() // closed already when it ended in order
-		t.leave()
+		t.leave(direction)
 	}()
 }
 
 // leave is called when a connection has ended.
-func (t *tracker) leave() {
+func (t *tracker) leave(direction string) {
 	t.mu.Lock()
-	t.open--
+	t.open[direction]--
 	t.mu.Unlock()
 	t.wg.Done()
 }
@@ -73,7 +76,11 @@ func (t *tracker) stop() <-chan struct{} {
 func (t *tracker) count() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.open
+	n := 0
+	for _, open := range t.open {
+		n += open
+	}
+	return n
 }
 
 // drain waits for open connections after the listeners were closed: HTTP clients are told to finish, and everything has until the

@@ -51,7 +51,7 @@ type inboundConn struct {
 // serve forwards one connection of a peer to app, the address that it asked for. It is the inbound path of docs/request.md: guard,
 // detect, identify, then decide for each request (inbound_http.go) or for the connection.
 func (in *inbound) serve(ctx context.Context, conn *net.TCPConn, app netip.AddrPort) (parked bool) {
-	if in.proxy.isOwnPort(app) {
+	if in.loops(app) {
 		in.present(ctx, conn)
 		in.refuse(conn, app, errLoop)
 		return false
@@ -88,6 +88,12 @@ func (in *inbound) serve(ctx context.Context, conn *net.TCPConn, app netip.AddrP
 	}
 	in.relay(ctx, relay.Plain(conn, peek.Peeked()), app, peer, client)
 	return false
+}
+
+// loops reports whether app is a port of the proxy. What comes here was for an address of the pod, also if nobody told us of it: only
+// the port counts.
+func (in *inbound) loops(app netip.AddrPort) bool {
+	return in.proxy.isOwnPort(app) || in.proxy.cfg.Local == nil && in.proxy.servesPort(app.Port())
 }
 
 // serveMux terminates mesh TLS that carries requests.

@@ -48,7 +48,7 @@ func (k *keptConn) serve(conn *net.TCPConn, prefix []byte, p forward.Protocol) (
 
 // Wake implements park.Sleeper.
 func (k *keptConn) Wake(conn *net.TCPConn) {
-	k.proxy.conns.resume(conn, func() bool {
+	k.proxy.conns.resume(conn, "outbound", func() bool {
 		parked := k.serve(conn, nil, forward.HTTP1)
 		if !parked {
 			k.release()
@@ -64,7 +64,7 @@ func (k *keptConn) Evict(err error) {
 	}
 	k.closed(err)
 	k.release()
-	k.proxy.conns.leave()
+	k.proxy.conns.leave("outbound")
 }
 
 // lot is where idle connections are parked.

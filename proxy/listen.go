@@ -122,7 +122,7 @@ func (p *Proxy) accept(conns context.Context, l *listener) error {
 			continue
 		}
 		backoff = 0
-		if !p.conns.run(conn, func() bool { return p.serveConn(conns, l, conn) }) {
+		if !p.conns.run(conn, l.direction, func() bool { return p.serveConn(conns, l, conn) }) {
 			p.countConnError(l.direction, errTooManyConns)
 			reset(conn)
 		}

@@ -343,3 +343,14 @@ func TestShutdownEndpoint(t *testing.T) {
 	}
 	<-pd.ended
 }
+
+func TestPortOfTheProxyOnAnUnknownAddressIsALoop(t *testing.T) {
+	pd := startPod(t, nil)
+	own := netip.AddrPortFrom(netip.MustParseAddr("10.1.2.3"), pd.Addresses().Inbound.Port())
+	if _, err := ask(pd.inboundTo(own.String()), "x"); !isReset(err) {
+		t.Errorf("got %v, want a reset", err)
+	}
+	if text := pd.scrape(t); !strings.Contains(text, `inbound_tcp_errors_total{direction="inbound",error="loop"} 1`) {
+		t.Error("not counted as a loop")
+	}
+}

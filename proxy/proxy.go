@@ -296,11 +296,13 @@ func (p *Proxy) isOwnPort(a netip.AddrPort) bool {
 	if p.cfg.Local != nil {
 		return slices.Contains(p.bound.Local.Inbound, a) // an outbound listener's address is its target's name
 	}
-	if !p.isOwn(a.Addr()) && !a.Addr().IsLoopback() && !a.Addr().IsUnspecified() {
-		return false
-	}
+	return (p.isOwn(a.Addr()) || a.Addr().IsLoopback() || a.Addr().IsUnspecified()) && p.servesPort(a.Port())
+}
+
+// servesPort reports whether a port of the pod is the proxy's.
+func (p *Proxy) servesPort(port uint16) bool {
 	s := &p.cfg.Settings
-	switch a.Port() {
+	switch port {
 	case p.bound.Outbound.Port(), p.bound.Inbound.Port(), s.ControlPort, s.AdminPort:
 		return true
 	default:

@@ -1,6 +1,9 @@
 package forward
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // budget is a token bucket against peers that make us work for nothing. What a peer achieves fills it too, so that a busy honest one
 // never runs out.
@@ -23,22 +26,19 @@ func (b *budget) spend(now time.Time) bool {
 // refund gives a token back.
 func (b *budget) refund() { b.used = max(0, b.used-1) }
 
-// recent remembers the streams that were reset last: frames of theirs may still arrive.
+// recent remembers the streams that were reset last: frames of theirs may still arrive, from as many as may be open at once.
 type recent struct {
-	ids [256]uint32
-	at  uint8
+	ids []uint32 // a ring once it is full
+	at  int
 }
 
-func (r *recent) add(id uint32) {
-	r.ids[r.at] = id
-	r.at++
-}
-
-func (r *recent) has(id uint32) bool {
-	for _, known := range r.ids {
-		if known == id {
-			return true
-		}
+func (r *recent) add(id uint32, most int) {
+	if len(r.ids) < most {
+		r.ids = append(r.ids, id)
+		return
 	}
-	return false
+	r.ids[r.at] = id
+	r.at = (r.at + 1) % most
 }
+
+func (r *recent) has(id uint32) bool { return slices.Contains(r.ids, id) }

@@ -305,3 +305,47 @@ func TestServerThatIsSlowButLivesIsNot(t *testing.T) {
 		t.Errorf("status %d", resp.StatusCode)
 	}
 }
+
+// A head that begins and never ends is a slowloris, however HTTP/2 wraps it.
+func TestHeadInPiecesTimesOut(t *testing.T) {
+	for name, begin := range map[string]func(a *attacker){
+		"no CONTINUATION": func(a *attacker) {
+			_ = a.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: a.block(":method", "GET")})
+		},
+		"no SETTINGS": nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := build(t, true, false, "127.0.0.1:1", Config{HeadTimeout: 50 * time.Millisecond})
+			c, _ := r.connect(t)
+			a := &attacker{Framer: http2.NewFramer(c, c), c: c}
+			if begin == nil {
+				send(t, c, http2.ClientPreface)
+			} else {
+				a = attack(t, r.first.addr)
+				begin(a)
+			}
+			if code, _ := a.verdict(t); code == http2.ErrCodeNo {
+				t.Error("the connection ended without an error")
+			}
+		})
+	}
+}
+
+// Many uploads that are refused at once are no attack, though their bodies go on for a while.
+func TestBodiesOfRefusedUploadsAreIgnored(t *testing.T) {
+	p := start(t, Mux, Config{}, &fixed{answer: refuse}, nil)
+	a := attack(t, p.addr).listen()
+	a.enc = hpack.NewEncoder(&a.buf)
+	for i := range uint32(1000) {
+		_ = a.get(2*i+1, false)
+	}
+	for i := range uint32(1000) {
+		if err := a.WriteData(2*i+1, true, []byte("late")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = a.get(2001, true)
+	if status, _ := a.response(t, 2001); status != "204" {
+		t.Errorf("got %s", status)
+	}
+}

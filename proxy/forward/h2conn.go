@@ -231,7 +231,7 @@ func (c *h2Conn) vacated() {
 
 // reset sends RST_STREAM and remembers that frames of the stream may still be under way.
 func (c *h2Conn) reset(id uint32, code h2.Code) {
-	c.resets.add(id)
+	c.resets.add(id, c.limit())
 	c.write(h2.AppendReset(c.l.out.tail(16), id, code))
 }
 
@@ -321,7 +321,7 @@ func (c *h2Conn) drain() {
 	c.l.e.wheel.set(&c.l.timer, c.l.e.now.Add(goAwayDelay))
 }
 
-// expired is the timer's callback: it serves the preface, the drain, the idle time and the end, one after the other.
+// expired is the timer's callback: it serves the preface, heads in pieces, the drain, the idle time and the end, one after the other.
 func (c *h2Conn) expired() {
 	switch {
 	case c.dead:
@@ -334,6 +334,8 @@ func (c *h2Conn) expired() {
 		c.goneAway = true
 		c.write(h2.AppendGoAway(c.l.out.tail(32), c.lastID, h2.NoError, ""))
 		c.vacated()
+	case c.blockOf.StreamID != 0:
+		c.die(&h2.Error{Code: h2.EnhanceYourCalm, Reason: "head_timeout"})
 	}
 }
 

@@ -23,6 +23,9 @@ func (c *h2Conn) onHeaders(f h2.FrameHeader, p []byte) *h2.Error {
 	if f.Has(h2.FlagEndHeaders) {
 		return c.onBlock(f, p)
 	}
+	if !c.client() && !c.draining {
+		c.l.e.wheel.set(&c.l.timer, c.l.e.now.Add(c.l.e.cfg.HeadTimeout))
+	}
 	c.blockOf, c.fragments = f, 1
 	c.block = append(c.block[:0], p...)
 	return nil
@@ -39,6 +42,9 @@ func (c *h2Conn) onContinuation(f h2.FrameHeader, p []byte) *h2.Error {
 	c.block = append(c.block, p...)
 	if !f.Has(h2.FlagEndHeaders) {
 		return nil
+	}
+	if !c.client() && !c.draining {
+		c.l.e.wheel.cancel(&c.l.timer)
 	}
 	head := c.blockOf
 	block := c.block

@@ -47,14 +47,14 @@ func (c *h2Conn) receive(in []byte) (n int, err error) {
 // preface reads the client's preface, RFC 9113 §3.4.
 func (c *h2Conn) preface(in []byte) (n int) {
 	e := c.l.e
+	if c.l.timer.at == 0 {
+		e.wheel.set(&c.l.timer, e.now.Add(e.cfg.HeadTimeout)) // until the settings are there
+	}
 	switch {
 	case bytes.HasPrefix(in, []byte(h2.Preface)):
 		c.greeted = true
 		return len(h2.Preface)
 	case bytes.HasPrefix([]byte(h2.Preface), in):
-		if c.l.timer.at == 0 {
-			e.wheel.set(&c.l.timer, e.now.Add(e.cfg.HeadTimeout))
-		}
 		return 0
 	}
 	c.die(violation(h2.ProtocolError, "preface"))

@@ -211,3 +211,21 @@ func configs(t *testing.T) (server, client *tls.Config) {
 			MinVersion: tls.VersionTLS13, RootCAs: roots, ServerName: "peer", DynamicRecordSizingDisabled: true,
 		}
 }
+
+// A header that announces more than a record may hold must not make anyone wait for it.
+func TestRecordThatIsTooLongEndsTheConnection(t *testing.T) {
+	a, b := pair(t, true)
+	done := make(chan error, 1)
+	go func() { done <- b.Pump(&collector{}, nil) }()
+	if _, err := a.NetConn().Write([]byte{23, 3, 3, 0xff, 0xff, 1, 2, 3}); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-done:
+		if err == nil || errors.Is(err, io.EOF) {
+			t.Errorf("Pump: %v", err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Fatal("the reader waits for the rest")
+	}
+}

@@ -2,6 +2,7 @@ package sock
 
 import (
 	"encoding/binary"
+	"errors"
 	"net"
 	"time"
 )
@@ -20,13 +21,22 @@ func (wouldBlock) Temporary() bool { return true }
 var errWouldBlock net.Error = wouldBlock{}
 
 const (
-	recordHeader = 5        // RFC 8446 §5.1: type, version, length
-	maxPlaintext = 16 << 10 // RFC 8446 §5.1
+	recordHeader  = 5                  // RFC 8446 §5.1: type, version, length
+	maxPlaintext  = 16 << 10           // RFC 8446 §5.1
+	maxCiphertext = maxPlaintext + 256 // RFC 8446 §5.2
+	maxSealed     = 256 << 10
 )
 
-// completeRecord reports whether p begins with a whole TLS record.
+// errSealed ends a connection whose peer provokes answers of crypto/tls (KeyUpdate) and does not read them.
+var errSealed = errors.New("sock: too much waits to be sent")
+
+// completeRecord reports whether p begins with a whole TLS record, or with one that is too long to wait for.
 func completeRecord(p []byte) bool {
-	return len(p) >= recordHeader && len(p) >= recordHeader+int(binary.BigEndian.Uint16(p[3:]))
+	if len(p) < recordHeader {
+		return false
+	}
+	n := int(binary.BigEndian.Uint16(p[3:]))
+	return n > maxCiphertext || len(p) >= recordHeader+n
 }
 
 // Read hands out at most the rest of the record that the read-ahead begins with, so that crypto/tls does not hoard records.
@@ -63,6 +73,9 @@ func (u *under) Write(p []byte) (int, error) {
 	defer c.sealMu.Unlock()
 	if !c.deferred {
 		return c.nc.Write(p)
+	}
+	if len(c.sealed) > maxSealed {
+		return 0, errSealed
 	}
 	if c.sealBuf == nil && len(c.sealed) == 0 {
 		c.sealBuf = GetLarge()

@@ -13,6 +13,8 @@ const (
 	// maxGroups bounds the groups: 2 000 endpoints with their connections and requests, and 4 MiB at most. What comes beyond is
 	// counted in one group without labels of its own.
 	maxGroups = 4000
+	// maxSingles bounds the counters of their own in the same way: labels name ports and peers, and a stranger may try every port.
+	maxSingles = 4000
 )
 
 // Registry holds every series of a proxy. Its methods may be used by several goroutines.
@@ -117,13 +119,18 @@ func (r *Registry) Sweep(now time.Duration) {
 	}
 }
 
-// Counter returns the series of a family that has no groups; equal labels share one. The labels must come from a bounded set. It
-// panics if there is no such family.
+// Counter returns the series of a family that has no groups; equal labels share one, and beyond the bound all do. It panics if there is
+// no such family.
 func (r *Registry) Counter(family string, labels Labels) *Counter {
 	k := singleKey{lookup(family), labels}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c, ok := r.singles[k]
+	if !ok && len(r.singles) >= maxSingles {
+		r.overflow.Inc()
+		k.labels = Labels("").With("overflow", "true")
+		c, ok = r.singles[k]
+	}
 	if !ok {
 		c = &Counter{}
 		r.singles[k] = c

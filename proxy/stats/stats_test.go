@@ -164,6 +164,19 @@ func TestGroupsAreBounded(t *testing.T) {
 	}
 }
 
+func TestCountersAreBounded(t *testing.T) {
+	r := NewRegistry()
+	for i := range 2 * maxSingles {
+		r.Counter(InboundTCPDeny, Labels("").With("target_port", fmt.Sprint(i))).Inc()
+	}
+	if len(r.singles) > maxSingles+1 {
+		t.Errorf("%d counters", len(r.singles))
+	}
+	if got := text(t, r); !strings.Contains(got, InboundTCPDeny+`{overflow="true"} `+fmt.Sprint(maxSingles+1)) {
+		t.Error("what is beyond the bound is not counted together")
+	}
+}
+
 func TestOutcomesAreBounded(t *testing.T) {
 	h := &HTTP{}
 	for status := 100; status < 600; status++ {
