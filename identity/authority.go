@@ -82,6 +82,8 @@ func resolve(old *Authority, in input, profile ca.Profile, now time.Time) (*Auth
 
 var errStrands = errors.New("the issuer does not lead to any trust anchor of the bundle")
 
+var errMissing = errors.New("does not exist")
+
 func newAuthority(pair ca.Pair, bundle []byte, profile ca.Profile, now time.Time) (*Authority, error) {
 	roots, err := mesh.ParseRoots(bundle)
 	if err != nil {
@@ -114,12 +116,14 @@ func failures(old *Authority, issuerErr, rootsErr error) []notice {
 	if old != nil {
 		stays = "; the last good one stays in force"
 	}
+	// What does not exist before the first authority is about to be made, by the leader or by whoever is to bring it.
+	alarms := func(err error) bool { return old != nil || !errors.Is(err, errMissing) }
 	var notices []notice
 	if issuerErr != nil {
-		notices = append(notices, notice{warning: true, reason: issuerValidationFailed, message: issuerErr.Error() + stays})
+		notices = append(notices, notice{warning: alarms(issuerErr), reason: issuerValidationFailed, message: issuerErr.Error() + stays})
 	}
 	if rootsErr != nil {
-		notices = append(notices, notice{warning: true, reason: rootsValidationFailed, message: rootsErr.Error() + stays})
+		notices = append(notices, notice{warning: alarms(rootsErr), reason: rootsValidationFailed, message: rootsErr.Error() + stays})
 	}
 	return notices
 }
@@ -127,7 +131,7 @@ func failures(old *Authority, issuerErr, rootsErr error) []notice {
 // issuerPair reads the issuer Secret in either scheme: linkerd.io/tls (crt.pem, key.pem) or kubernetes.io/tls (tls.crt, tls.key).
 func issuerPair(s *corev1.Secret) (ca.Pair, error) {
 	if s == nil {
-		return ca.Pair{}, fmt.Errorf("issuer: Secret %s does not exist", mesh.IssuerSecret)
+		return ca.Pair{}, fmt.Errorf("issuer: Secret %s %w", mesh.IssuerSecret, errMissing)
 	}
 	for _, scheme := range [][2]string{{"crt.pem", "key.pem"}, {corev1.TLSCertKey, corev1.TLSPrivateKeyKey}} {
 		cert, key := s.Data[scheme[0]], s.Data[scheme[1]]
@@ -140,7 +144,7 @@ func issuerPair(s *corev1.Secret) (ca.Pair, error) {
 
 func rootsBundle(c *corev1.ConfigMap) ([]byte, error) {
 	if c == nil {
-		return nil, fmt.Errorf("trust anchors: ConfigMap %s does not exist", mesh.TrustRootsConfigMap)
+		return nil, fmt.Errorf("trust anchors: ConfigMap %s %w", mesh.TrustRootsConfigMap, errMissing)
 	}
 	if c.Data[mesh.TrustRootsKey] == "" {
 		return nil, fmt.Errorf("trust anchors: ConfigMap %s has no key %s", c.Name, mesh.TrustRootsKey)

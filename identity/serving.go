@@ -20,8 +20,13 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// servingRetry is the pause after the server could not issue its own certificate.
-const servingRetry = 10 * time.Second
+const (
+	// servingRetry is the pause after the server could not issue its own certificate.
+	servingRetry = 10 * time.Second
+	// servingLook is the longest time between two looks at the wall clock: a timer stands still while the machine sleeps, and knows
+	// nothing of a clock that was set.
+	servingLook = time.Minute
+)
 
 // serving keeps the certificate that the server itself presents: one that it issues to itself by the same rules as any other, anew
 // whenever the authority changes or half of the life is over.
@@ -35,19 +40,41 @@ type serving struct {
 }
 
 func (s *serving) Run(ctx context.Context) error {
+	var used *Authority
 	authority, seen, err := s.authority.Wait(ctx, 0)
 	for err == nil {
-		pause := servingRetry
-		if cert, issueErr := selfIssue(authority, s.id, time.Now()); issueErr != nil {
-			s.log.Error("certificate of the server itself not renewed", zap.Error(issueErr))
-		} else {
-			s.cert.Store(cert)
-			s.once.Do(func() { close(s.ready) })
-			pause = max(servingRetry, time.Until(cert.Leaf.NotAfter)/2)
+		pause := servingLook
+		if authority != used || s.due(time.Now()) {
+			if issueErr := s.renew(authority); issueErr != nil {
+				s.log.Error("certificate of the server itself not renewed", zap.Error(issueErr))
+				pause = servingRetry
+			} else {
+				used = authority
+			}
 		}
 		authority, seen, err = s.next(ctx, authority, seen, pause)
 	}
 	return err
+}
+
+// due reports whether now, by the wall clock, is in the second half of the certificate's life, or before the certificate's time.
+func (s *serving) due(now time.Time) bool {
+	cert := s.cert.Load()
+	if cert == nil {
+		return true
+	}
+	begin, end := cert.Leaf.NotBefore, cert.Leaf.NotAfter
+	return now.Before(begin) || now.After(begin.Add(end.Sub(begin)/2))
+}
+
+func (s *serving) renew(authority *Authority) error {
+	cert, err := selfIssue(authority, s.id, time.Now())
+	if err != nil {
+		return err
+	}
+	s.cert.Store(cert)
+	s.once.Do(func() { close(s.ready) })
+	return nil
 }
 
 // next waits for another authority, for the pause at most.

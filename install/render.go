@@ -9,6 +9,7 @@ import (
 	"strings"
 	"text/template"
 
+	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/yaml"
 
 	"github.com/tulle-mesh/tulle/injector/inject"
@@ -107,6 +108,9 @@ func newContext(v Values, t Target) (*context, error) {
 	c := &context{Values: v, Namespace: t.Namespace, CLIVersion: t.Version, ImageVersion: v.Version}
 	if c.Namespace == "" {
 		c.Namespace = mesh.ControlPlaneNamespace
+	}
+	if problems := validation.IsDNS1123Label(c.Namespace); problems != nil {
+		return nil, fmt.Errorf("namespace of the control plane %q: %s", c.Namespace, strings.Join(problems, "; "))
 	}
 	if c.ImageVersion == "" {
 		c.ImageVersion = t.Version

@@ -3,10 +3,12 @@ package install
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -20,7 +22,7 @@ import (
 // about values that work, for now.
 func (v *Values) Validate(now time.Time) (warnings []string, err error) {
 	warnings, credentials := v.checkCredentials(now)
-	return warnings, errors.Join(v.checkNames(), v.checkControlPlane(), v.checkResources(), v.checkProxy(), credentials)
+	return warnings, errors.Join(v.checkNames(), v.checkMetadata(), v.checkControlPlane(), v.checkResources(), v.checkProxy(), credentials)
 }
 
 func (v *Values) checkNames() error {
@@ -38,6 +40,54 @@ func (v *Values) checkNames() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// checkMetadata finds what the API server would refuse of the control plane's pods, and what would overrule the manifests themselves.
+func (v *Values) checkMetadata() error {
+	var errs []error
+	report := func(key, value string, problems []string) {
+		if len(problems) > 0 {
+			errs = append(errs, fmt.Errorf("%s %q: %s", key, value, strings.Join(problems, "; ")))
+		}
+	}
+	for _, set := range []struct {
+		key    string
+		values map[string]string
+	}{{"podLabels", v.PodLabels}, {"podAnnotations", v.PodAnnotations}, {"nodeSelector", v.NodeSelector}} {
+		for _, k := range slices.Sorted(maps.Keys(set.values)) {
+			report(set.key, k, validation.IsQualifiedName(k))
+			if set.key != "podAnnotations" {
+				report(set.key+"."+k, set.values[k], validation.IsValidLabelValue(set.values[k]))
+			}
+			if set.key != "nodeSelector" && reserved(k) {
+				errs = append(errs, fmt.Errorf("%s %q: the manifests set this themselves", set.key, k))
+			}
+		}
+	}
+	if v.PriorityClassName != "" {
+		report("priorityClassName", v.PriorityClassName, validation.IsDNS1123Subdomain(v.PriorityClassName))
+	}
+	for i, s := range v.ImagePullSecrets {
+		report(fmt.Sprintf("imagePullSecrets[%d].name", i), s.Name, validation.IsDNS1123Subdomain(s.Name))
+	}
+	for i, t := range v.Tolerations {
+		if t.Key != "" {
+			report(fmt.Sprintf("tolerations[%d].key", i), t.Key, validation.IsQualifiedName(t.Key))
+		}
+	}
+	if strings.ContainsFunc(v.ControllerImage, unicode.IsSpace) || v.ControllerImage == "" {
+		errs = append(errs, fmt.Errorf("controllerImage %q: want an image name without a tag", v.ControllerImage))
+	}
+	return errors.Join(errs...)
+}
+
+// reserved reports whether a label or annotation of the control plane's pods has a meaning of its own.
+func reserved(key string) bool {
+	switch key {
+	case "app.kubernetes.io/name", "app.kubernetes.io/part-of", "app.kubernetes.io/version":
+		return true
+	}
+	return strings.HasPrefix(key, "linkerd.io/")
 }
 
 func (v *Values) checkControlPlane() error {

@@ -34,10 +34,17 @@ const hintBase = "https://github.com/tulle-mesh/tulle/blob/main/docs/checks.md#"
 
 // checkOptions are the flags of check.
 type checkOptions struct {
-	pre, proxy bool
-	expected   string
-	wait       time.Duration
-	output     string
+	pre, proxy, crds bool
+	expected         string
+	wait             time.Duration
+	output           string
+}
+
+// checkFlagsWithoutMeaning are flags of linkerd check that change nothing here.
+var checkFlagsWithoutMeaning = []flagWithoutMeaning{
+	{name: "cni-namespace", reason: "there is no CNI plugin", valued: true},
+	{name: "linkerd-cni-enabled", reason: "there is no CNI plugin; capture is programmed by the init container"},
+	{name: "cli-version-override", reason: "nothing is asked outside of the cluster; --expected-version says what to expect", valued: true},
 }
 
 func (c *cli) checkCommand() *cobra.Command {
@@ -54,7 +61,10 @@ what may settle by itself, such as pods that start. The exit code is 1 when some
   tulle -n shop check --proxy
   tulle check --wait=0s -o json`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return c.check(cmd.Context(), opts) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c.warnWithoutMeaning(cmd.Flags(), checkFlagsWithoutMeaning)
+			return c.check(cmd.Context(), opts)
+		},
 	}
 	fs := cmd.Flags()
 	fs.BoolVar(&opts.pre, "pre", false, "only what must hold before the installation")
@@ -62,13 +72,20 @@ what may settle by itself, such as pods that start. The exit code is 1 when some
 	fs.StringVar(&opts.expected, "expected-version", "", "version that CLI, control plane and proxies should have (default: the CLI's)")
 	fs.DurationVar(&opts.wait, "wait", 5*time.Minute, "how long to wait for what may settle by itself")
 	fs.StringVarP(&opts.output, "output", "o", "table", "format: table, json or short")
-	cmd.MarkFlagsMutuallyExclusive("pre", "proxy")
+	fs.BoolVar(&opts.crds, "crds", false, "only what the custom resource definitions need")
+	for _, f := range checkFlagsWithoutMeaning {
+		acceptWithoutMeaning(fs, f)
+	}
+	cmd.MarkFlagsMutuallyExclusive("pre", "proxy", "crds")
 	return cmd
 }
 
 func (c *cli) check(ctx context.Context, opts checkOptions) error {
 	if !slices.Contains([]string{"table", "json", "short"}, opts.output) {
 		return fmt.Errorf("output %q: want table, json or short", opts.output)
+	}
+	if opts.crds {
+		fmt.Fprintln(c.err, "This release needs no custom resource definitions; what follows is whether the cluster answers.")
 	}
 	if opts.expected == "" {
 		opts.expected = version
@@ -119,8 +136,11 @@ func (c *cli) settle(ctx context.Context, opts checkOptions) ([]categoryResult, 
 // checks returns what the options ask about, in the order in which it is shown.
 func checks(opts checkOptions) []category {
 	categories := []category{kubernetesAPI(), kubernetesVersion()}
-	if opts.pre {
+	switch {
+	case opts.pre:
 		return append(categories, preInstallation())
+	case opts.crds:
+		return categories
 	}
 	categories = append(categories, existence(), configuration(), identityChecks(), webhookChecks(), versionChecks(), haChecks())
 	if opts.proxy {

@@ -204,3 +204,17 @@ func TestEveryCheckIsDocumented(t *testing.T) {
 		}
 	}
 }
+
+func TestCheckAcceptsFlagsOfLinkerd(t *testing.T) {
+	r := runCLI(t, noCluster, "", "check", "--crds", "--linkerd-cni-enabled", "--cni-namespace", "linkerd-cni", "--wait=0s")
+	for _, want := range []string{
+		"--linkerd-cni-enabled has no effect: there is no CNI plugin", "--cni-namespace has no effect", "needs no custom resource definitions",
+	} {
+		if !strings.Contains(r.err, want) {
+			t.Errorf("stderr %q lacks %q", r.err, want)
+		}
+	}
+	if !strings.Contains(r.out, "kubernetes-api") || strings.Contains(r.out, "tulle-existence") || strings.Contains(r.out, "linkerd-existence") {
+		t.Errorf("stdout %q: want the cluster's checks alone", r.out)
+	}
+}

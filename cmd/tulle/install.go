@@ -58,10 +58,8 @@ bring your own; then the issuer's key is part of the output.`,
 	for _, f := range valueFlags {
 		fs.String(f.name, "", fmt.Sprintf("%s (%s)", f.usage, f.key))
 	}
-	for _, f := range flagsWithoutMeaning {
-		fs.String(f.name, "", "no effect: "+f.reason)
-		fs.Lookup(f.name).NoOptDefVal = "true"
-		fs.Lookup(f.name).Hidden = true
+	for _, f := range installFlagsWithoutMeaning {
+		acceptWithoutMeaning(fs, f)
 	}
 	return cmd
 }
@@ -211,10 +209,6 @@ func (c *cli) flagOverrides(cmd *cobra.Command, opts installOptions, o *install.
 			}
 		}
 	}
-	for _, f := range flagsWithoutMeaning {
-		if cmd.Flags().Changed(f.name) {
-			fmt.Fprintf(c.err, "warning: --%s has no effect: %s\n", f.name, f.reason)
-		}
-	}
+	c.warnWithoutMeaning(cmd.Flags(), installFlagsWithoutMeaning)
 	return nil
 }

@@ -1,5 +1,11 @@
 package main
 
+import (
+	"fmt"
+
+	"github.com/spf13/pflag"
+)
+
 // valueFlags are the flags of install that set one value each.
 var valueFlags = []struct{ name, key, usage string }{
 	{"admin-port", "proxy.ports.admin", "port of a proxy's metrics and health"},
@@ -30,13 +36,36 @@ var valueFlags = []struct{ name, key, usage string }{
 	{"skip-outbound-ports", "proxyInit.ignoreOutboundPorts", "outbound ports that bypass the proxy"},
 }
 
-// flagsWithoutMeaning are flags of linkerd install that change nothing here. They are accepted, so that scripts keep working, and
-// say so.
-var flagsWithoutMeaning = []struct{ name, reason string }{
-	{"disable-h2-upgrade", "HTTP between two proxies is always multiplexed"},
-	{"disable-heartbeat", "nothing is ever reported home"},
-	{"enable-endpoint-slices", "EndpointSlices are always used"},
-	{"enable-external-profiles", "service profiles are not part of this release"},
-	{"force", "installing again is always allowed"},
-	{"linkerd-cni-enabled", "there is no CNI plugin; capture is programmed by the init container"},
+// flagWithoutMeaning is a flag of linkerd that changes nothing here. It is accepted, so that scripts keep working, and says so.
+type flagWithoutMeaning struct {
+	name, reason string
+	valued       bool // takes a value, which --name value may give
+}
+
+// acceptWithoutMeaning registers f out of the help's sight.
+func acceptWithoutMeaning(fs *pflag.FlagSet, f flagWithoutMeaning) {
+	fs.String(f.name, "", "no effect: "+f.reason)
+	if !f.valued {
+		fs.Lookup(f.name).NoOptDefVal = "true"
+	}
+	fs.Lookup(f.name).Hidden = true
+}
+
+// warnWithoutMeaning says on stderr which of the flags were given.
+func (c *cli) warnWithoutMeaning(fs *pflag.FlagSet, flags []flagWithoutMeaning) {
+	for _, f := range flags {
+		if fs.Changed(f.name) {
+			fmt.Fprintf(c.err, "warning: --%s has no effect: %s\n", f.name, f.reason)
+		}
+	}
+}
+
+// installFlagsWithoutMeaning are flags of linkerd install that change nothing here.
+var installFlagsWithoutMeaning = []flagWithoutMeaning{
+	{name: "disable-h2-upgrade", reason: "HTTP between two proxies is always multiplexed"},
+	{name: "disable-heartbeat", reason: "nothing is ever reported home"},
+	{name: "enable-endpoint-slices", reason: "EndpointSlices are always used"},
+	{name: "enable-external-profiles", reason: "service profiles are not part of this release"},
+	{name: "force", reason: "installing again is always allowed"},
+	{name: "linkerd-cni-enabled", reason: "there is no CNI plugin; capture is programmed by the init container"},
 }
