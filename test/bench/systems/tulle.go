@@ -11,7 +11,7 @@ import (
 )
 
 // tulle runs the proxy that `make` builds, with a configuration file in place of the control plane. Everything else is as in a pod:
-// detection where the traffic is HTTP, an authenticated peer required, metrics on.
+// detection where the traffic is HTTP, an authenticated peer required, metrics on, and one thread, which is its default everywhere.
 func tulle(c Config) *System {
 	missing := ""
 	if _, err := os.Stat(c.Tulle); err != nil {
@@ -30,8 +30,7 @@ func tulle(c Config) *System {
 				if err := os.WriteFile(config, text, 0o600); err != nil {
 					return nil, fmt.Errorf("write configuration: %w", err)
 				}
-				commands = append(commands, lab.Command{Name: "tulle-" + side, Path: c.Tulle, Args: []string{"--local", config}, CPUs: s.CPUs,
-					Env: []string{fmt.Sprint("GOMAXPROCS=", s.Threads)}})
+				commands = append(commands, lab.Command{Name: "tulle-" + side, Path: c.Tulle, Args: []string{"--local", config}, CPUs: s.CPUs})
 			}
 			return commands, nil
 		}}
