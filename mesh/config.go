@@ -49,10 +49,6 @@ type ProxyConfig struct {
 	// AdminShutdown enables POST /shutdown, from localhost only; Profiling enables /debug/pprof, from localhost only.
 	AdminShutdown bool `json:"adminShutdown,omitempty"`
 	Profiling     bool `json:"profiling,omitempty"`
-	// Ingress routes each request by its l5d-dst-override or Host header instead of by the original destination.
-	Ingress bool `json:"ingress,omitempty"`
-	// HostnameLabels adds the hostname label to outbound route metrics.
-	HostnameLabels bool `json:"hostnameLabels,omitempty"`
 	// Workers is how many cores the proxy may use at once (GOMAXPROCS); WorkersRatio is the same as a share of the node's cores,
 	// rounded up, and wins. Both zero means one core.
 	Workers      int     `json:"workers,omitempty"`

@@ -27,7 +27,7 @@ func Apply(pod *corev1.Pod, s Settings, d Decision, ns string, owner Owner) (*co
 	if err != nil {
 		return nil, nil, err
 	}
-	b := builder{s: s, ingress: d.Ingress}
+	b := builder{s: s}
 	initContainer, err := b.initContainer(capture)
 	if err != nil {
 		return nil, nil, err
@@ -55,7 +55,12 @@ func Apply(pod *corev1.Pod, s Settings, d Decision, ns string, owner Owner) (*co
 	}
 	spec.Volumes = append(spec.Volumes, b.volumes()...)
 	label(out, s, ns, owner)
-	return out, advise(&pod.Spec, s, owner), nil
+	warnings := advise(&pod.Spec, s, owner)
+	if d.Ingress {
+		warnings = append(warnings, mesh.InjectAnnotation+": ingress is treated as enabled: requests go to the address that the ingress "+
+			"chose, so let it send to Services (their ClusterIP) instead of to pods")
+	}
+	return out, warnings, nil
 }
 
 // capture is what tulle-init programs. The proxy's own ports are reached directly, and never captured.

@@ -28,8 +28,7 @@ const forever = mesh.Duration(365 * 24 * time.Hour)
 
 // builder makes the parts of an injected pod from the pod's settings.
 type builder struct {
-	s       Settings
-	ingress bool
+	s Settings
 }
 
 // initContainer programs capture and ends. Root with NET_ADMIN alone is the least it can run with: a capability reaches a process
@@ -169,8 +168,6 @@ func (b builder) proxyConfig() mesh.ProxyConfig {
 		ShutdownGrace:          p.ShutdownGrace,
 		WaitBeforeExit:         mesh.Duration(time.Duration(p.WaitBeforeExitSeconds) * time.Second),
 		AdminShutdown:          p.EnableShutdown,
-		Ingress:                b.ingress,
-		HostnameLabels:         p.Metrics.HostnameLabels,
 		Workers:                p.Resources.CPU.workers(),
 		WorkersRatio:           p.Resources.CPU.RatioLimit,
 	}

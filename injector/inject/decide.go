@@ -31,7 +31,7 @@ type Decision struct {
 	Verdict Verdict
 	// Reason is why a pod is skipped or denied; "" when it is injected.
 	Reason Reason
-	// Ingress is set when the proxy routes each request by its authority instead of by its original destination.
+	// Ingress is set when the annotation says ingress instead of enabled. Apply warns that this changes nothing.
 	Ingress bool
 	// At says which inject annotation decided: AtWorkload, AtNamespace or "" for none.
 	At string

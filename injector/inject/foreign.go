@@ -30,6 +30,7 @@ func meaningless() map[string]string {
 		"pod-inbound-ports":               "one answer covers the policy of every port of a pod",
 		"proxy-outbound-transport-mode":   "connections always go to the pod's real address and port",
 		"enable-h2-upgrade":               "HTTP/1 between two proxies is always carried as HTTP/2 and restored at the far end",
+		"proxy-metrics-hostname-labels":   "metrics never carry the names that clients ask for, which anybody could multiply",
 		"disable-tap":                     "use viz.linkerd.io/disable-tap",
 		"admission-webhooks":              "it is a label of the namespace, not an annotation",
 	}

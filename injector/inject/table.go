@@ -113,8 +113,6 @@ func observeAnnotations() []annotation {
 			field: enum(func(v *Values) *string { return &v.Proxy.LogFormat }, "plain", "json")},
 		{key: "access-log", want: "apache, json or off",
 			field: enum(func(v *Values) *string { return &v.Proxy.AccessLog }, "apache", "json", "off")},
-		{key: "proxy-metrics-hostname-labels", want: "true or false",
-			field: truth(func(v *Values) *bool { return &v.Proxy.Metrics.HostnameLabels })},
 	}
 }
 

@@ -75,8 +75,7 @@ type ProxyValues struct {
 	// NativeSidecar runs the proxy as an init container that keeps running (Kubernetes 1.29); false as an ordinary container.
 	NativeSidecar bool `json:"nativeSidecar"`
 	// Await holds the application's start until the proxy is ready. It needs NativeSidecar.
-	Await   bool          `json:"await"`
-	Metrics MetricsValues `json:"metrics"`
+	Await bool `json:"await"`
 	// AdditionalEnv is added to the proxy container. Names that begin with TULLE_ are refused.
 	AdditionalEnv []EnvVar `json:"additionalEnv,omitempty"`
 }
@@ -114,11 +113,6 @@ type CPU struct {
 	Request    string  `json:"request,omitempty"`
 	Limit      string  `json:"limit,omitempty"`
 	RatioLimit float64 `json:"ratioLimit,omitempty"`
-}
-
-// MetricsValues tune what a proxy exports.
-type MetricsValues struct {
-	HostnameLabels bool `json:"hostnameLabels,omitempty"`
 }
 
 // EnvVar is one variable of AdditionalEnv.
