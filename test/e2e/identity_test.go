@@ -1,0 +1,68 @@
+package e2e
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"strings"
+	"testing"
+	"time"
+)
+
+const issuerSecret = "tulle-identity-issuer"
+
+// TestForeignIssuerIsRefused replaces the issuer by one that the trust anchors do not know: the last good one stays in force.
+func TestForeignIssuerIsRefused(t *testing.T) {
+	data := func() string {
+		return mustKubectl(t, "-n", meshNS, "get", "secret", issuerSecret, "-o", "jsonpath={.data}")
+	}
+	patch := func(data string) {
+		mustKubectl(t, "-n", meshNS, "patch", "secret", issuerSecret, "--type=merge", "-p", `{"data":`+data+`}`)
+	}
+	mustKubectl(t, "-n", meshNS, "delete", "events", "--field-selector=reason=IssuerValidationFailed") // of earlier runs
+	good := data()
+	t.Cleanup(func() { patch(good) })
+	cert, key := foreignIssuer(t)
+	encode := base64.StdEncoding.EncodeToString
+	patch(fmt.Sprintf(`{"tls.crt":%q,"tls.key":%q}`, encode(cert), encode(key)))
+
+	eventually(t, time.Minute, func() error {
+		events := mustKubectl(t, "-n", meshNS, "get", "events", "-o", "jsonpath={.items[*].reason}")
+		if !strings.Contains(events, "IssuerValidationFailed") {
+			return fmt.Errorf("no Event IssuerValidationFailed among %s", events)
+		}
+		return nil
+	})
+	// A new pod still gets a certificate.
+	mustKubectl(t, "-n", appNS, "rollout", "restart", "deployment/strict")
+	mustKubectl(t, "-n", appNS, "rollout", "status", "deployment/strict", "--timeout=120s")
+	serverSaw(t, meshed.http(t, "-url", "http://strict.e2e/"))
+}
+
+func foreignIssuer(t *testing.T) (cert, key []byte) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(7), Subject: pkix.Name{CommonName: "identity.tulle.cluster.local"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
+}
