@@ -1,9 +1,11 @@
 package injector
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"regexp"
 	"slices"
@@ -41,7 +43,7 @@ func TestHostilePodsAreAnsweredQuickly(t *testing.T) {
 		}
 		begin := time.Now()
 		w := post(h, request("shop", "pods", string(text)))
-		if took := time.Since(begin); took > 4*time.Second {
+		if took := time.Since(begin); took > 20*time.Second { // what is meant takes minutes; a busy machine with the race detector, seconds
 			t.Errorf("%d bytes took %v", len(text), took)
 		}
 		var out admissionv1.AdmissionReview
@@ -75,6 +77,27 @@ func TestHostilePodsAreAnsweredQuickly(t *testing.T) {
 		p.Spec.Containers[0].Ports = slices.Repeat([]corev1.ContainerPort{{ContainerPort: 53, Protocol: corev1.ProtocolUDP}}, 40_000)
 	}); len(resp.Warnings) > 25 {
 		t.Errorf("%d warnings about UDP", len(resp.Warnings))
+	}
+}
+
+func TestLargeReviewsWaitForEachOther(t *testing.T) {
+	r, _ := newReviewer()
+	h := newHandler(r)
+	for range maxLarge {
+		h.large <- struct{}{}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	ask := func(body string) int {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequestWithContext(ctx, http.MethodPost, "/", strings.NewReader(body)))
+		return w.Code
+	}
+	if got := ask(request("shop", "pods", plainPod) + strings.Repeat(" ", largeBody)); got != http.StatusTooManyRequests {
+		t.Errorf("a large review beyond the bound: status %d, want 429", got)
+	}
+	if got := ask(request("shop", "pods", plainPod)); got != http.StatusOK {
+		t.Errorf("a small one meanwhile: status %d, want 200", got)
 	}
 }
 

@@ -15,8 +15,11 @@ import (
 
 // Limits of the webhook. A pod may be as large as etcd takes, 1.5 MiB, and a review holds it once more for an update.
 const (
-	maxBodyBytes  = 3 << 20
-	maxInFlight   = 64
+	maxBodyBytes = 3 << 20
+	maxInFlight  = 64
+	// A body above largeBody may stand for a hundred times its size in memory, for lists of empty items do: few are worked on at a time.
+	largeBody     = 128 << 10
+	maxLarge      = 2
 	reviewTimeout = 4 * time.Second // below the 5 s after which the API server stops waiting
 )
 
@@ -25,12 +28,13 @@ const (
 type handler struct {
 	review  *reviewer
 	slots   chan struct{} // capacity maxInFlight: one token a request in progress
+	large   chan struct{} // capacity maxLarge: one token a large one
 	metrics *metrics
 	log     *zap.Logger
 }
 
 func newHandler(r *reviewer) *handler {
-	return &handler{review: r, slots: make(chan struct{}, maxInFlight), metrics: r.metrics, log: r.log}
+	return &handler{review: r, slots: make(chan struct{}, maxInFlight), large: make(chan struct{}, maxLarge), metrics: r.metrics, log: r.log}
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
@@ -66,6 +70,14 @@ func (h *handler) serve(ctx context.Context, w http.ResponseWriter, req *http.Re
 			return nil, &reviewError{errTooLarge, http.StatusRequestEntityTooLarge, fmt.Errorf("body is above %d bytes", maxBodyBytes)}
 		}
 		return nil, &reviewError{errUnreadable, http.StatusBadRequest, fmt.Errorf("read body: %w", err)}
+	}
+	if len(body) > largeBody {
+		select {
+		case h.large <- struct{}{}:
+			defer func() { <-h.large }()
+		case <-ctx.Done():
+			return nil, &reviewError{errOverload, http.StatusTooManyRequests, fmt.Errorf("more than %d large requests at a time", maxLarge)}
+		}
 	}
 	var in admissionv1.AdmissionReview
 	if err := json.Unmarshal(body, &in); err != nil {

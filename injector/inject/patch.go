@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,25 +12,28 @@ import (
 
 // operation is a step of a patch. Source: RFC 6902 §4.
 type operation struct {
-	Op    string `json:"op"`
-	Path  string `json:"path"`
-	Value any    `json:"value,omitempty"`
+	Op    string          `json:"op"`
+	Path  string          `json:"path"`
+	Value json.RawMessage `json:"value,omitempty"`
 }
 
 // Patch returns the RFC 6902 patch that turns before into after, both as JSON encodes them: the same bytes for the same objects,
 // and nil where nothing differs. List items are added in place, so that fields of other items which this build does not know
-// survive on the server. Time and memory grow with the size of the objects and no faster: both may come from anybody.
+// survive on the server. Time and memory grow with the size of the objects and no faster, since both may come from anybody: what
+// is the same in both is compared as text and never decoded.
 func Patch(before, after any) ([]byte, error) {
-	from, err := tree(before)
+	from, err := json.Marshal(before)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("encode object: %w", err)
 	}
-	to, err := tree(after)
+	to, err := json.Marshal(after)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("encode object: %w", err)
 	}
 	var d differ
-	d.value("", from, to)
+	if err := d.value("", from, to); err != nil {
+		return nil, fmt.Errorf("compare objects: %w", err)
+	}
 	if len(d.ops) == 0 {
 		return nil, nil
 	}
@@ -42,73 +44,63 @@ func Patch(before, after any) ([]byte, error) {
 	return patch, nil
 }
 
-// tree returns what JSON makes of v, with numbers as they are written.
-func tree(v any) (any, error) {
-	text, err := json.Marshal(v)
-	if err != nil {
-		return nil, fmt.Errorf("encode object: %w", err)
-	}
-	var out any
-	dec := json.NewDecoder(bytes.NewReader(text))
-	dec.UseNumber()
-	if err := dec.Decode(&out); err != nil {
-		return nil, fmt.Errorf("decode object: %w", err)
-	}
-	return out, nil
-}
-
-// differ collects the operations; each path is that of the document after the operations before it.
+// differ collects the operations; each path is that of the document after the operations before it. Its values are compact JSON.
 type differ struct{ ops []operation }
 
-func (d *differ) set(op, path string, value any) {
-	if value == nil {
-		value = json.RawMessage("null") // nil is a value that is absent
+func (d *differ) value(path string, from, to json.RawMessage) error {
+	switch {
+	case bytes.Equal(from, to):
+		return nil
+	case from[0] == '{' && to[0] == '{':
+		return d.object(path, from, to)
+	case from[0] == '[' && to[0] == '[':
+		return d.list(path, from, to)
 	}
-	d.ops = append(d.ops, operation{op, path, value})
+	d.ops = append(d.ops, operation{"replace", path, to})
+	return nil
 }
 
-func (d *differ) value(path string, from, to any) {
-	switch from := from.(type) {
-	case map[string]any:
-		if to, ok := to.(map[string]any); ok {
-			d.object(path, from, to)
-			return
-		}
-	case []any:
-		if to, ok := to.([]any); ok {
-			d.list(path, from, to)
-			return
-		}
+func (d *differ) object(path string, before, after json.RawMessage) error {
+	var from, to map[string]json.RawMessage
+	if err := decodeBoth(before, after, &from, &to); err != nil {
+		return err
 	}
-	if !reflect.DeepEqual(from, to) {
-		d.set("replace", path, to)
-	}
-}
-
-func (d *differ) object(path string, from, to map[string]any) {
 	for _, key := range slices.Sorted(maps.Keys(from)) {
 		if _, stays := to[key]; !stays {
 			d.ops = append(d.ops, operation{Op: "remove", Path: path + "/" + escape(key)})
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(to)) {
-		if old, existed := from[key]; existed {
-			d.value(path+"/"+escape(key), old, to[key])
-		} else {
-			d.set("add", path+"/"+escape(key), to[key])
+		old, existed := from[key]
+		if !existed {
+			d.ops = append(d.ops, operation{"add", path + "/" + escape(key), to[key]})
+		} else if err := d.value(path+"/"+escape(key), old, to[key]); err != nil {
+			return err
 		}
 	}
+	return nil
+}
+
+func decodeBoth[T any](before, after json.RawMessage, from, to *T) error {
+	if err := json.Unmarshal(before, from); err != nil {
+		return err
+	}
+	return json.Unmarshal(after, to)
 }
 
 // list compares lists without the items that they begin and end with alike. Injection only adds items, and its reversal only takes some
 // out, so whatever stays is recognised; a list that was changed otherwise is compared place by place.
-func (d *differ) list(path string, from, to []any) {
+func (d *differ) list(path string, before, after json.RawMessage) error {
+	var from, to []json.RawMessage
+	if err := decodeBoth(before, after, &from, &to); err != nil {
+		return err
+	}
 	head := 0
-	for head < min(len(from), len(to)) && reflect.DeepEqual(from[head], to[head]) {
+	for head < min(len(from), len(to)) && bytes.Equal(from[head], to[head]) {
 		head++
 	}
 	from, to = from[head:], to[head:]
-	for len(from) > 0 && len(to) > 0 && reflect.DeepEqual(from[len(from)-1], to[len(to)-1]) {
+	for len(from) > 0 && len(to) > 0 && bytes.Equal(from[len(from)-1], to[len(to)-1]) {
 		from, to = from[:len(from)-1], to[:len(to)-1]
 	}
 	at := func(i int) string { return path + "/" + strconv.Itoa(head+i) }
@@ -116,7 +108,7 @@ func (d *differ) list(path string, from, to []any) {
 	case subsequence(to, from):
 		kept := 0
 		for _, item := range from {
-			if kept < len(to) && reflect.DeepEqual(item, to[kept]) {
+			if kept < len(to) && bytes.Equal(item, to[kept]) {
 				kept++
 			} else {
 				d.ops = append(d.ops, operation{Op: "remove", Path: at(kept)})
@@ -125,35 +117,39 @@ func (d *differ) list(path string, from, to []any) {
 	case subsequence(from, to):
 		kept := 0
 		for i, item := range to {
-			if kept < len(from) && reflect.DeepEqual(item, from[kept]) {
+			if kept < len(from) && bytes.Equal(item, from[kept]) {
 				kept++
 			} else {
-				d.set("add", at(i), item)
+				d.ops = append(d.ops, operation{"add", at(i), item})
 			}
 		}
 	default:
-		d.items(at, from, to)
+		return d.items(at, from, to)
 	}
+	return nil
 }
 
 // items compares lists of which neither is the other with items added.
-func (d *differ) items(at func(int) string, from, to []any) {
+func (d *differ) items(at func(int) string, from, to []json.RawMessage) error {
 	both := min(len(from), len(to))
 	for i := range both {
-		d.value(at(i), from[i], to[i])
+		if err := d.value(at(i), from[i], to[i]); err != nil {
+			return err
+		}
 	}
 	for range from[both:] {
 		d.ops = append(d.ops, operation{Op: "remove", Path: at(both)})
 	}
 	for i := both; i < len(to); i++ {
-		d.set("add", at(i), to[i])
+		d.ops = append(d.ops, operation{"add", at(i), to[i]})
 	}
+	return nil
 }
 
 // subsequence reports whether all items of short are in long, in the same order.
-func subsequence(short, long []any) bool {
+func subsequence(short, long []json.RawMessage) bool {
 	for _, item := range long {
-		if len(short) > 0 && reflect.DeepEqual(item, short[0]) {
+		if len(short) > 0 && bytes.Equal(item, short[0]) {
 			short = short[1:]
 		}
 	}
