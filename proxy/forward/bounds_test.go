@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -106,5 +107,25 @@ func TestInterimAnswersThatNobodyReadsAreBounded(t *testing.T) {
 		if held := r.first.e.held(); held > outboxLimit {
 			t.Fatalf("%d bytes are held", held)
 		}
+	}
+}
+
+// A client that opens streams and reads none of the answers fills the queues. Others must be served all the same.
+func TestStalledReadersDoNotStopTheOthers(t *testing.T) {
+	app := serveApp(t, app())
+	r := build(t, true, true, app, Config{MaxQueuedBytes: 4 << 20, Stall: 200 * time.Millisecond})
+	a := attack(t, r.first.addr)
+	for i := range uint32(200) {
+		a.open(2*i+1, true, ":method", "GET", ":scheme", "http", ":authority", "a", ":path", "/bytes/10000000")
+	}
+	for deadline := time.Now().Add(5 * time.Second); r.first.e.held() < 4<<20; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatal("the queues do not fill")
+		}
+	}
+	r.client.Timeout = 20 * time.Second
+	resp, err := r.client.Get(r.url + "/bytes/60000000")
+	if got := body(t, resp, err); len(got) != 60000000 {
+		t.Errorf("got %d bytes", len(got))
 	}
 }

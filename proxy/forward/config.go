@@ -43,6 +43,8 @@ type Config struct {
 	// Silence is how long an HTTP/2 server that owes answers may say nothing before it is asked whether it lives, and how long it then
 	// has to say so: one whose node is gone is found out within three times as long, and its requests fail; 5 s.
 	Silence time.Duration
+	// Stall is how long a body may stand still before its receiver while the queues are full; then its exchange is given up; 5 s.
+	Stall time.Duration
 	// Report, when set, is told of faults of connections that belong to no exchange, such as a flood. It must not block.
 	Report func(c *exchange.Conn, f exchange.Fault)
 }
@@ -56,6 +58,7 @@ func (c Config) withDefaults() Config {
 	c.ParkTimeout = cmp.Or(c.ParkTimeout, 3*time.Second)
 	c.HeadTimeout = cmp.Or(c.HeadTimeout, 10*time.Second)
 	c.Silence = cmp.Or(c.Silence, 5*time.Second)
+	c.Stall = cmp.Or(c.Stall, 5*time.Second)
 	if c.Report == nil {
 		c.Report = func(*exchange.Conn, exchange.Fault) {}
 	}

@@ -42,6 +42,7 @@ type Engine struct {
 	wheel    wheel
 	idler    idler
 	withheld []*h2Conn    // connections that wait for queues to shrink
+	pressure timer        // set while there are any
 	scratch  message.Head // for what nobody keeps
 	block    []byte       // for header blocks
 }
@@ -52,6 +53,7 @@ func New(cfg Config, h Handler) *Engine {
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.wheel.start, e.wheel.asleep, e.wheel.wake = e.now, never, e.wakeUp
 	e.idler.timer.fire = e.findIdle
+	e.pressure.fire = e.relieve
 	return e
 }
 

@@ -1,6 +1,10 @@
 package forward
 
-import "github.com/tulle-mesh/tulle/proxy/message"
+import (
+	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/message"
+)
 
 // A sink writes a body to a link.
 type sink interface {
@@ -24,6 +28,7 @@ type flow struct {
 	trailers *message.Head // set before ended, if the message has a trailer section
 	total    int64         // bytes that the source gave
 	moved    int64         // bytes that went to the destination's link
+	sentAt   time.Time     // when bytes went there last
 	ended    bool          // the source gave everything
 	sentEnd  bool          // the destination's link has the end
 }
@@ -60,6 +65,7 @@ func (f *flow) unhold(n int) {
 // went notes that n bytes went to the destination's link.
 func (f *flow) went(n int) {
 	f.moved += int64(n)
+	f.sentAt = f.fl.e.now
 	if f.from != nil && n > 0 {
 		f.from.consumed(f, n)
 	}

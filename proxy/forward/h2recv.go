@@ -193,6 +193,7 @@ func (c *h2Conn) grantConn(n int) {
 		if !c.withheld {
 			c.withheld = true
 			e.withheld = append(e.withheld, c)
+			e.pressed()
 		}
 		return
 	}
