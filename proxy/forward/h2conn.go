@@ -85,6 +85,9 @@ func newH2Conn(l *link, mux bool, u *Upstream) *h2Conn {
 		streams: map[uint32]*stream{}, nextID: 1, send: h2.InitialWindow, recvLeft: connWindow,
 		abuse: budget{burst: 1000, rate: 100}, control: budget{burst: 4000, rate: 1000},
 	}
+	if mux { // many clients share it, and when one deadline passes for all of them, all of their streams are reset
+		c.abuse = budget{burst: 1000 * muxFactor, rate: 100 * muxFactor}
+	}
 	l.timer.fire = c.expired
 	out := l.out.tail(128)
 	if u != nil {
