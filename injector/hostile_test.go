@@ -24,8 +24,8 @@ import (
 // denial, but it is one, soon, and never silent about what it does not follow.
 func TestHostilePodsAreAnsweredQuickly(t *testing.T) {
 	values := []string{
-		"", " ", "\x00", "\ufeff", "-1", "0", "1e999", "NaN", "999999999999999999999999", strings.Repeat("9", 1<<16),
-		strings.Repeat("1,", 1<<15), "1-65535,1-65535", "65536", "{{.}}", "${x}", "a\nb", `"`, `[{"name":"TULLE_PROXY_CONFIG","value":"x"}]`,
+		"", " ", "\x00", "\ufeff", "-1", "0", "1e999", "NaN", "999999999999999999999999", strings.Repeat("9", 1<<12),
+		strings.Repeat("1,", 1<<12), "1-65535,1-65535", "65536", "{{.}}", "${x}", "a\nb", `"`, `[{"name":"TULLE_PROXY_CONFIG","value":"x"}]`,
 		`[{"name":"GOMEMLIMIT"}]`, "[" + strings.Repeat("[", 9000), "0.0.0.0/0,::/0", "::ffff:1.2.3.4/128", "1Ei", "1m", "true", "\u202e",
 	}
 	r, _ := newReviewer()
@@ -64,17 +64,17 @@ func TestHostilePodsAreAnsweredQuickly(t *testing.T) {
 		}
 	}
 	masses := map[string]string{}
-	for i := range 30_000 {
+	for i := range 10_000 {
 		masses[fmt.Sprintf("config.linkerd.io/proxy-something-that-is-not-known-to-anybody-%d", i)] = "x"
 	}
 	if resp := ask(masses, nil); len(resp.Warnings) == 0 || len(resp.Warnings) > 25 {
-		t.Errorf("%d warnings about 30000 unknown annotations", len(resp.Warnings))
+		t.Errorf("%d warnings about 10000 unknown annotations", len(resp.Warnings))
 	}
 	ask(map[string]string{"config.linkerd.io/" + strings.Repeat("x", 2<<20): ""}, nil)
-	ask(nil, func(p *corev1.Pod) { p.Spec.Volumes = make([]corev1.Volume, 100_000) })
-	ask(nil, func(p *corev1.Pod) { p.Spec.Tolerations = make([]corev1.Toleration, 500_000) })
+	ask(nil, func(p *corev1.Pod) { p.Spec.Volumes = make([]corev1.Volume, 30_000) })
+	ask(nil, func(p *corev1.Pod) { p.Spec.Tolerations = make([]corev1.Toleration, 100_000) })
 	if resp := ask(nil, func(p *corev1.Pod) {
-		p.Spec.Containers[0].Ports = slices.Repeat([]corev1.ContainerPort{{ContainerPort: 53, Protocol: corev1.ProtocolUDP}}, 40_000)
+		p.Spec.Containers[0].Ports = slices.Repeat([]corev1.ContainerPort{{ContainerPort: 53, Protocol: corev1.ProtocolUDP}}, 10_000)
 	}); len(resp.Warnings) > 25 {
 		t.Errorf("%d warnings about UDP", len(resp.Warnings))
 	}
