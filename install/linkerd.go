@@ -2,7 +2,10 @@ package install
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+
+	"github.com/tulle-mesh/tulle/injector/inject"
 )
 
 // linkerdOnly lists the keys of Linkerd's control-plane chart that have no meaning for Tulle, and why. A key covers those below it.
@@ -107,13 +110,8 @@ func withoutMeaning(key string) (reason string, ok bool) {
 
 // unknownKey returns the error for a key that neither Tulle nor Linkerd has; it names the nearest one.
 func unknownKey(key string) error {
-	best, distance := "", 1+len(key)/3
-	for _, known := range keys("", schema()) {
-		if d := editDistance(key, known); d < distance {
-			best, distance = known, d
-		}
-	}
-	if best == "" {
+	best, ok := inject.Nearest(key, slices.Sorted(slices.Values(keys("", schema()))))
+	if !ok {
 		return fmt.Errorf("unknown key %s", key)
 	}
 	return fmt.Errorf("unknown key %s: did you mean %s?", key, best)
@@ -130,25 +128,4 @@ func keys(prefix string, tree map[string]any) []string {
 		}
 	}
 	return out
-}
-
-// editDistance is Levenshtein's: how many single-byte insertions, deletions and replacements turn a into b.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j+1]+1, row[j]+1)
-		}
-	}
-	return row[len(b)]
 }

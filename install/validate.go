@@ -19,7 +19,7 @@ import (
 )
 
 // Validate returns every mistake in v that would only show in the cluster otherwise, joined, each with its key. The warnings are
-// about values that work, for now.
+// about values that work today.
 func (v *Values) Validate(now time.Time) (warnings []string, err error) {
 	warnings, credentials := v.checkCredentials(now)
 	return warnings, errors.Join(v.checkNames(), v.checkMetadata(), v.checkControlPlane(), v.checkResources(), v.checkProxy(), credentials)

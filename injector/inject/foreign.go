@@ -36,9 +36,9 @@ func meaningless() map[string]string {
 	}
 }
 
-// nearest returns the candidate with the smallest edit distance from key, and false if none is close enough to be what was meant:
+// Nearest returns the candidate with the smallest edit distance from key, and false if none is close enough to be what was meant:
 // a third of the key's length. Of equals the one that begins most like key wins, since people shorten the ends of words.
-func nearest(key string, candidates []string) (string, bool) {
+func Nearest(key string, candidates []string) (string, bool) {
 	if len(key) > validation.DNS1123LabelMaxLength {
 		return "", false // longer than a key can be
 	}

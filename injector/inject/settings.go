@@ -130,7 +130,7 @@ func (s *Settings) warnUnknown(written map[string]string, known map[string]bool,
 			continue
 		}
 		msg := fmt.Sprintf("annotation %s of the %s is unknown and has no effect", name, where)
-		if near, ok := nearest(key, keys); ok {
+		if near, ok := Nearest(key, keys); ok {
 			msg += fmt.Sprintf("; did you mean %s?", mesh.ConfigPrefix+near)
 		}
 		s.Warnings = append(s.Warnings, msg)

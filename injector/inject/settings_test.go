@@ -120,7 +120,7 @@ func TestNearest(t *testing.T) {
 		"colour":          "",
 		"":                "",
 	} {
-		if got, ok := nearest(key, keys); got != want || ok != (want != "") {
+		if got, ok := Nearest(key, keys); got != want || ok != (want != "") {
 			t.Errorf("nearest to %q is %q, want %q", key, got, want)
 		}
 	}
