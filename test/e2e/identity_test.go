@@ -8,6 +8,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"strings"
@@ -43,6 +44,49 @@ func TestForeignIssuerIsRefused(t *testing.T) {
 	mustKubectl(t, "-n", appNS, "rollout", "restart", "deployment/strict")
 	mustKubectl(t, "-n", appNS, "rollout", "status", "deployment/strict", "--timeout=120s")
 	serverSaw(t, meshed.http(t, "-url", "http://strict.e2e/"))
+}
+
+// TestTrustAnchorRotatesUnderLoad takes the anchor that the controller made away, and sees it make and spread another, issue under it,
+// and no request fail or container restart meanwhile.
+func TestTrustAnchorRotatesUnderLoad(t *testing.T) {
+	issuer := func() string {
+		return mustKubectl(t, "-n", meshNS, "get", "secret", issuerSecret, "-o", `jsonpath={.data.tls\.crt}`)
+	}
+	anchors := func() int {
+		bundle := mustKubectl(t, "-n", appNS, "get", "configmap", "tulle-identity-trust-roots", "-o", `jsonpath={.data.ca-bundle\.crt}`)
+		return strings.Count(bundle, "BEGIN CERTIFICATE")
+	}
+	pods := func() string {
+		return mustKubectl(t, "-n", appNS, "get", "pods", "-l", "app in (client,server)", "-o",
+			`jsonpath={range .items[*]}{.metadata.uid} {.status.containerStatuses[*].restartCount} {.status.initContainerStatuses[*].restartCount}{"\n"}{end}`)
+	}
+	oldIssuer, oldAnchors, oldPods := issuer(), anchors(), pods()
+	const seconds, rate = 225, 20
+	got := underLoad(t, func() {
+		mustKubectl(t, "-n", meshNS, "delete", "secret", "tulle-identity-trust-anchor")
+		// The controller may not watch that Secret; a change of the issuer's makes it look.
+		mustKubectl(t, "-n", meshNS, "annotate", "--overwrite", "secret", issuerSecret, "e2e.tulle.dev/look="+fmt.Sprint(time.Now().UnixNano()))
+		eventually(t, time.Minute, func() error {
+			if n := anchors(); n != oldAnchors+1 {
+				return fmt.Errorf("the bundle has %d anchors, want %d", n, oldAnchors+1)
+			}
+			return nil
+		})
+		eventually(t, 200*time.Second, func() error {
+			if issuer() == oldIssuer {
+				return errors.New("the issuer is still the one of the old anchor")
+			}
+			return nil
+		})
+		// Pods with certificates of the new issuer and pods with those of the old one accept each other.
+		mustKubectl(t, "-n", appNS, "rollout", "restart", "deployment/strict")
+		mustKubectl(t, "-n", appNS, "rollout", "status", "deployment/strict", "--timeout=120s")
+		serverSaw(t, meshed.http(t, "-url", "http://strict.e2e/"))
+	}, "-url", "http://server.e2e/", "-rate", fmt.Sprint(rate), "-count", fmt.Sprint(rate*seconds), "-fresh")
+	got.mustBeWhole(t, rate*seconds)
+	if now := pods(); now != oldPods {
+		t.Errorf("pods and restarts were\n%sand are\n%s", oldPods, now)
+	}
 }
 
 func foreignIssuer(t *testing.T) (cert, key []byte) {
