@@ -302,6 +302,38 @@ func TestEndpointsComeAndGoUnderLoad(t *testing.T) {
 	}
 }
 
+func TestUploadDoesNotKeepRequestsFromItsEndpoint(t *testing.T) {
+	pd := startPod(t, nil)
+	named := func(name string) string {
+		return serveHTTP(t, func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			fmt.Fprint(w, name)
+		})
+	}
+	o := toService(named("a"), named("b"))
+	o.Protocol = mesh.Detect
+	pd.plane.SetOutbound(pd.target(clusterIP), o)
+	c := client(t, pd.outboundTo(clusterIP), false)
+	body, upload := io.Pipe()
+	go func() {
+		_, _ = upload.Write(make([]byte, 2*bulkBytes))
+		<-time.After(500 * time.Millisecond) // a thousand times the latency of a small request
+		_ = upload.Close()
+	}()
+	res, err := c.Post("http://cart.shop/", "application/octet-stream", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	seen := map[string]int{}
+	for range 100 {
+		seen[do(t, c, "GET", "http://cart.shop/", nil).body]++
+	}
+	if len(seen) != 2 {
+		t.Errorf("requests went to %v", seen)
+	}
+}
+
 func TestMalformedRequestIsAnsweredAndCounted(t *testing.T) {
 	pd := startPod(t, nil)
 	o := toService(serveHTTP(t, func(http.ResponseWriter, *http.Request) { t.Error("malformed request reached the application") }))

@@ -116,6 +116,10 @@ func (o *outbound) Response(x *exchange.Exchange) exchange.Fault {
 	return f
 }
 
+// bulkBytes is the size of a request body from where on the time to the answer tells of the upload and not of the endpoint. One upload
+// of seconds would keep other requests away from its endpoint for a minute.
+const bulkBytes = 64 << 10
+
 // End tells the balancer and the metrics. It implements forward.Handler.
 func (o *outbound) End(x *exchange.Exchange) {
 	r, ok := x.Data.(*outboundRequest)
@@ -127,6 +131,9 @@ func (o *outbound) End(x *exchange.Exchange) {
 		outcome, latency := balance.Abandoned, x.Answered.Sub(x.Sent)
 		if !x.Answered.IsZero() {
 			outcome = balance.Responded
+			if x.RequestBytes > bulkBytes {
+				outcome = balance.Connected
+			}
 		}
 		t.pool.Done(r.slot, outcome, o.proxy.now(), max(latency, 0))
 		r.ep = nil
