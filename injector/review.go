@@ -110,7 +110,11 @@ func (r *reviewer) pod(ctx context.Context, req *admissionv1.AdmissionRequest) (
 		if d.Asked() && !dryRun {
 			r.events.notify(event{about: ref, reason: "InjectionSkipped", message: "Tulle proxy injection skipped: " + d.Reason.Text()})
 		}
-		return r.copyOpaquePorts(&pod, pod.Annotations, ns, inject.PodPorts(&pod))
+		resp, err := r.copyOpaquePorts(&pod, pod.Annotations, ns, inject.PodPorts(&pod))
+		if err == nil && (d.Reason == inject.InvalidAtPod || d.Reason == inject.InvalidAtNS) {
+			resp.Warnings = append(resp.Warnings, "no proxy is injected: "+d.Reason.Text())
+		}
+		return resp, err
 	}
 	settings, err := inject.ParseSettings(r.values(), ns.Annotations, pod.Annotations)
 	if err != nil {
