@@ -73,6 +73,7 @@ func (d *demo) show(ctx context.Context) error {
 	if err := printTable(os.Stdout, recent, total, d.window); err != nil {
 		return err
 	}
+	d.progress.Say("%s: callers without an identity, here the kubelet with its probes.", unmeshed)
 	if err := judge(recent, total); err != nil {
 		return err
 	}
