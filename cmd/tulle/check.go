@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -113,8 +114,17 @@ func (c *cli) settle(ctx context.Context, opts checkOptions) ([]categoryResult, 
 	poll := time.NewTicker(pollInterval)
 	defer poll.Stop()
 	said := ""
+	var last []categoryResult // of the last round that nobody interrupted
 	for {
 		results := examine(checks(opts), c.gather(ctx, opts))
+		if ctx.Err() != nil {
+			fmt.Fprintln(c.err, "interrupted; this is how far it came:")
+			if last != nil {
+				return last, nil
+			}
+			return results, nil
+		}
+		last = results
 		waitingFor := unsettled(results)
 		if waitingFor == "" || opts.wait <= 0 {
 			return results, nil
@@ -125,7 +135,6 @@ func (c *cli) settle(ctx context.Context, opts checkOptions) ([]categoryResult, 
 		}
 		select {
 		case <-ctx.Done():
-			return nil, ctx.Err()
 		case <-deadline.C:
 			return results, nil
 		case <-poll.C:
@@ -176,6 +185,9 @@ func examine(categories []category, f *facts) []categoryResult {
 		result := categoryResult{name: cat.name}
 		for _, ch := range cat.checks {
 			r := checkResult{check: ch, outcome: passed, err: ch.ask(f)}
+			if errors.Is(r.err, errNotAsked) {
+				continue
+			}
 			if r.err != nil {
 				r.outcome = failed
 				if ch.warns {
@@ -187,10 +199,15 @@ func examine(categories []category, f *facts) []categoryResult {
 				return append(results, result)
 			}
 		}
-		results = append(results, result)
+		if result.checks != nil {
+			results = append(results, result)
+		}
 	}
 	return results
 }
+
+// errNotAsked is the answer of a check that does not concern this installation; such a check is not shown.
+var errNotAsked = errors.New("not asked")
 
 // unsettled returns the first failure that may settle by itself, or "".
 func unsettled(results []categoryResult) string {

@@ -280,7 +280,7 @@ func askReplicas(f *facts) error {
 		return f.values.err
 	}
 	if !f.values.value.EnablePodDisruptionBudget && !f.values.value.EnablePodAntiAffinity {
-		return nil
+		return errNotAsked
 	}
 	if f.deployments.err != nil {
 		return f.deployments.err

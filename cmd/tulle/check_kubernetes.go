@@ -40,7 +40,7 @@ func askVersion(f *facts) error {
 
 func preInstallation() category {
 	checks := []check{
-		{anchor: "pre-ns", text: "control plane namespace does not already exist", ask: askNoNamespace},
+		{anchor: "pre-ns", text: "control plane namespace is not used by anything else", ask: askNoNamespace},
 	}
 	for _, r := range created {
 		checks = append(checks, check{
@@ -64,7 +64,7 @@ func askNoNamespace(f *facts) error {
 	case f.controlNS.value.Labels["linkerd.io/is-control-plane"] == "true":
 		return nil
 	}
-	return fmt.Errorf("the %s namespace already exists", f.namespace)
+	return fmt.Errorf("the %s namespace already exists, and is not labelled linkerd.io/is-control-plane=true", f.namespace)
 }
 
 func askLinuxNodes(f *facts) error {

@@ -22,8 +22,13 @@ func (c *cli) diagnosticsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "diagnostics",
 		Aliases: []string{"dg"},
-		Short:   "Look inside of the control plane and the proxies",
-		Args:    cobra.NoArgs,
+		Short:   "Look inside the control plane and the proxies",
+		Example: `  tulle diagnostics endpoints web.shop.svc.cluster.local:80
+  tulle diagnostics proxy-metrics -n shop deploy/web
+  tulle diagnostics controller-metrics`,
+		Args: cobra.NoArgs,
+		// With a RunE an unknown command below this one is an error, not help and success.
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(c.endpointsCommand(), c.proxyMetricsCommand(), c.controllerMetricsCommand())
 	return cmd
@@ -35,7 +40,12 @@ func (c *cli) proxyMetricsCommand() *cobra.Command {
 		Short: "Print the metrics of a workload's proxies as they export them",
 		Example: `  tulle diagnostics proxy-metrics -n shop deploy/web
   tulle diagnostics proxy-metrics -n shop pod/web-5d8f7c-x2x7q`,
-		Args: cobra.RangeArgs(1, 2),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) < 1 || len(args) > 2 {
+				return errors.New("name one resource, such as deploy/web")
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			kind, name, err := parseResource(args)
 			if err != nil {

@@ -134,7 +134,7 @@ func TestResourcesThatAreNot(t *testing.T) {
 		"web":         "want kind/name",
 		"cm/web":      "not a kind that has pods",
 		"deploy/none": `"none" not found`,
-		"po/none":     "no pods of pod/none",
+		"po/none":     "no pod none runs in namespace shop",
 	} {
 		if r := runCLI(t, f.connect, "", "-n", "shop", "diagnostics", "proxy-metrics", arg); r.code != 1 || !strings.Contains(r.err, want) {
 			t.Errorf("%s: exit code %d, stderr %q; want %q", arg, r.code, r.err, want)

@@ -31,7 +31,7 @@ It reads the cluster and runs the controller's own rules here, so it answers eve
 what a proxy does shows that the proxy's information is old. Give --from where the answer depends on who asks.`,
 		Example: `  tulle diagnostics endpoints web.shop.svc.cluster.local:80
   tulle diagnostics endpoints --from shop/web-5d8f7c-x2x7q -o json db.shop:5432`,
-		Args: cobra.MinimumNArgs(1),
+		Args: atLeastOne("an authority, such as web.shop.svc.cluster.local:80"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.endpoints(cmd.Context(), args, from, output)
 		},

@@ -36,7 +36,7 @@ injector. Flags become config.linkerd.io annotations. The report goes to stderr;
 		Example: `  kubectl get deploy -o yaml | tulle inject - | kubectl apply -f -
   tulle inject --proxy-log-level=debug shop.yaml | kubectl apply -f -
   tulle inject --manual --ignore-cluster manifests/ > meshed.yaml`,
-		Args: cobra.MinimumNArgs(1),
+		Args: atLeastOne("a file, a directory, a URL, or - for standard input"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.annotations = injectAnnotations(cmd.Flags())
 			return c.inject(cmd.Context(), args, opts)
@@ -44,7 +44,7 @@ injector. Flags become config.linkerd.io annotations. The report goes to stderr;
 	}
 	fs := cmd.Flags()
 	fs.BoolVar(&opts.manual, "manual", false, "write the proxy's containers instead of the annotation")
-	fs.BoolVar(&opts.ingress, "ingress", false, "the workload is an ingress: its proxy routes each request by its Host header")
+	fs.BoolVar(&opts.ingress, "ingress", false, "write the annotation value ingress, which means enabled here; requests go to the address that the ingress chose")
 	fs.BoolVar(&opts.ignoreCluster, "ignore-cluster", false, "with --manual: take the defaults of this CLI, not those of the installation")
 	fs.StringVarP(&opts.output, "output", "o", "yaml", "format: yaml or json")
 	registerInjectFlags(fs)

@@ -31,6 +31,10 @@ func run(ctx context.Context, args []string, std streams, connect connector) int
 	if extension, rest, ok := findExtension(root, args[1:]); ok {
 		return runExtension(ctx, extension, rest, std)
 	}
+	if instead := elsewhere(root, args[1:]); instead != "" {
+		fmt.Fprintf(std.err, "%s: %s\n", root.Name(), instead)
+		return 1
+	}
 	root.SetArgs(args[1:])
 	err := root.ExecuteContext(ctx)
 	switch {

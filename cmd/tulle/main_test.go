@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"flag"
 	"os"
@@ -91,5 +92,35 @@ func TestUnknownCommandRunsAnExtension(t *testing.T) {
 	}
 	if r := runCLI(t, noCluster, "", "nothing-of-that-name"); r.code != 1 || !strings.Contains(r.err, `unknown command "nothing-of-that-name"`) {
 		t.Errorf("got %q and exit code %d; want an error", r.err, r.code)
+	}
+}
+
+func TestWrongArgumentsSayWhatIsWanted(t *testing.T) {
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"inject"}, "name a file, a directory, a URL, or - for standard input"},
+		{[]string{"uninject"}, "name a file, a directory, a URL, or - for standard input"},
+		{[]string{"diagnostics", "endpoints"}, "name an authority"},
+		{[]string{"diagnostics", "proxy-metrics"}, "name one resource"},
+		{[]string{"diagnostics", "nothing-of-that-name"}, `unknown command "nothing-of-that-name"`},
+		{[]string{"viz", "stat"}, "this version has no viz"},
+		{[]string{"upgrade"}, "tulle install | kubectl apply -f -"},
+		{[]string{"check", "--nothing"}, "tulle check --help"},
+	} {
+		if r := runCLI(t, noCluster, "", tt.args...); r.code != 1 || !strings.Contains(r.err, tt.want) {
+			t.Errorf("%q: exit code %d, stderr %q; want %q", tt.args, r.code, r.err, tt.want)
+		}
+	}
+}
+
+func TestInterruptedCheckShowsHowFarItCame(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var out, err strings.Builder
+	code := run(ctx, []string{"tulle", "check"}, streams{in: strings.NewReader(""), out: &out, err: &err}, noCluster)
+	if code != 1 || !strings.Contains(out.String(), "Status check results are") || !strings.Contains(err.String(), "interrupted") {
+		t.Errorf("exit code %d, stdout %q, stderr %q; want the results so far and that it was interrupted", code, out.String(), err.String())
 	}
 }

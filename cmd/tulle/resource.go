@@ -59,6 +59,9 @@ func podsOf(ctx context.Context, cl *cluster, kind, name string) ([]corev1.Pod, 
 		return nil, fmt.Errorf("list pods of %s/%s: %w", kind, name, err)
 	}
 	pods := slices.DeleteFunc(list.Items, func(p corev1.Pod) bool { return finished(&p) || kind == "pod" && p.Name != name })
+	if len(pods) == 0 && kind == "pod" {
+		return nil, fmt.Errorf("no pod %s runs in namespace %s", name, namespace)
+	}
 	if len(pods) == 0 {
 		return nil, fmt.Errorf("no pods of %s/%s in namespace %s", kind, name, namespace)
 	}

@@ -19,7 +19,7 @@ func (c *cli) uninjectCommand() *cobra.Command {
 		Long: `uninject writes the manifests again without the proxy's containers and volumes, and without the annotations and labels below
 linkerd.io. The annotation linkerd.io/inject: disabled stays, and so do the config.linkerd.io annotations.`,
 		Example: `  kubectl get deploy -o yaml | tulle uninject - | kubectl apply -f -`,
-		Args:    cobra.MinimumNArgs(1),
+		Args:    atLeastOne("a file, a directory, a URL, or - for standard input"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.transform(cmd.Context(), args, output, uninjectObject, "uninjected")
 		},

@@ -1,0 +1,35 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+// atLeastOne refuses a command line without arguments and says which are wanted.
+func atLeastOne(what string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return fmt.Errorf("name %s", what)
+		}
+		return nil
+	}
+}
+
+// elsewhere answers a verb of linkerd that Tulle does not have: what to do instead. It is "" for every other command line.
+func elsewhere(root *cobra.Command, args []string) string {
+	found, _, err := root.Find(args)
+	verb := firstWord(root, args)
+	if err == nil || found != root || verb < 0 {
+		return ""
+	}
+	switch name := args[verb]; name {
+	case "upgrade":
+		return "there is no upgrade: apply the newer version over the old with `tulle install | kubectl apply -f -`"
+	case "viz", "stat", "top", "tap", "edges", "routes", "dashboard":
+		return "this version has no " + name + "; the figures of a workload: `tulle diagnostics proxy-metrics -n NAMESPACE deploy/NAME`"
+	case "authz", "profile", "multicluster", "jaeger":
+		return "this version has no " + name
+	}
+	return ""
+}
