@@ -26,8 +26,6 @@ type fixed struct {
 	to    atomic.Pointer[Upstream]
 	again func(x *exchange.Exchange, f exchange.Fault) Verdict
 	ends  atomic.Int64
-	mu    sync.Mutex
-	fault exchange.Fault
 	route func(x *exchange.Exchange)
 	// answer, when set, answers every request.
 	answer func(x *exchange.Exchange) Verdict
