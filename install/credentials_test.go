@@ -118,7 +118,7 @@ func TestGivenCredentialsAreRendered(t *testing.T) {
 	for _, obj := range decodeStrict(t, render(t, v)) {
 		switch o := obj.(type) {
 		case *corev1.Secret:
-			crt, key = string(o.Data["crt.pem"]), string(o.Data["key.pem"])
+			crt, key = string(o.Data["tls.crt"]), string(o.Data["tls.key"])
 		case *corev1.ConfigMap:
 			if o.Name == "tulle-identity-trust-roots" {
 				roots = o.Data["ca-bundle.crt"]
