@@ -95,7 +95,7 @@ e2e: build images ## the mesh on a real cluster under test (RUN=TestGRPC for a p
 	go run -C tools ./image --name $$app --arch $(GOARCH) --output $(CURDIR)/dist/e2e-app.tar --file /app=$(CURDIR)/bin/e2e-app --entrypoint /app; \
 	$(if $(OWN_CLUSTER),export KUBECONFIG=$(abspath $(KUBECONFIG));, \
 	  export KUBECONFIG=; \
-	  $(if $(KEEP),,[ -e .cluster ] || trap '$(MAKE) --no-print-directory cluster-down' EXIT;) \
+	  $(if $(KEEP),,[ -e .cluster ] || trap '$(MAKE) --no-print-directory -C $(CURDIR) cluster-down' EXIT;) \
 	  $(MAKE) --no-print-directory cluster; \
 	  (cd test && go run ./cluster load $(CURDIR)/dist/controller.tar $(CURDIR)/dist/proxy.tar $(CURDIR)/dist/e2e-app.tar);) \
 	cd test && E2E_APP_IMAGE=$$app go test -count=1 -timeout 30m -v $(if $(RUN),-run '$(RUN)') ./e2e
