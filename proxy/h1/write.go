@@ -120,26 +120,26 @@ func AppendLastChunk(dst []byte, trailers *message.Head) []byte {
 
 // reason returns the registered phrase of a status, "" for an unregistered one (RFC 9110 §15; the phrase means nothing).
 func reason(status int) string {
-	if i := status - 100; i >= 0 && i < len(reasons) {
-		return reasons[i]
+	if status >= 0 && status < len(reasons) {
+		return reasons[status]
 	}
 	return ""
 }
 
-var reasons = [500]string{
-	0: "Continue", 1: "Switching Protocols", 2: "Processing", 3: "Early Hints",
-	100: "OK", 101: "Created", 102: "Accepted", 103: "Non-Authoritative Information", 104: "No Content", 105: "Reset Content",
-	106: "Partial Content", 107: "Multi-Status", 108: "Already Reported", 126: "IM Used",
-	200: "Multiple Choices", 201: "Moved Permanently", 202: "Found", 203: "See Other", 204: "Not Modified", 205: "Use Proxy",
-	207: "Temporary Redirect", 208: "Permanent Redirect",
-	300: "Bad Request", 301: "Unauthorized", 302: "Payment Required", 303: "Forbidden", 304: "Not Found", 305: "Method Not Allowed",
-	306: "Not Acceptable", 307: "Proxy Authentication Required", 308: "Request Timeout", 309: "Conflict", 310: "Gone",
-	311: "Length Required", 312: "Precondition Failed", 313: "Content Too Large", 314: "URI Too Long", 315: "Unsupported Media Type",
-	316: "Range Not Satisfiable", 317: "Expectation Failed", 318: "I'm a teapot", 321: "Misdirected Request",
-	322: "Unprocessable Content", 323: "Locked", 324: "Failed Dependency", 325: "Too Early", 326: "Upgrade Required",
-	328: "Precondition Required", 329: "Too Many Requests", 331: "Request Header Fields Too Large",
-	351: "Unavailable For Legal Reasons",
-	400: "Internal Server Error", 401: "Not Implemented", 402: "Bad Gateway", 403: "Service Unavailable", 404: "Gateway Timeout",
-	405: "HTTP Version Not Supported", 406: "Variant Also Negotiates", 407: "Insufficient Storage", 408: "Loop Detected",
-	410: "Not Extended", 411: "Network Authentication Required",
+var reasons = [600]string{
+	100: "Continue", 101: "Switching Protocols", 102: "Processing", 103: "Early Hints",
+	200: "OK", 201: "Created", 202: "Accepted", 203: "Non-Authoritative Information", 204: "No Content", 205: "Reset Content",
+	206: "Partial Content", 207: "Multi-Status", 208: "Already Reported", 226: "IM Used",
+	300: "Multiple Choices", 301: "Moved Permanently", 302: "Found", 303: "See Other", 304: "Not Modified", 305: "Use Proxy",
+	307: "Temporary Redirect", 308: "Permanent Redirect",
+	400: "Bad Request", 401: "Unauthorized", 402: "Payment Required", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed",
+	406: "Not Acceptable", 407: "Proxy Authentication Required", 408: "Request Timeout", 409: "Conflict", 410: "Gone",
+	411: "Length Required", 412: "Precondition Failed", 413: "Content Too Large", 414: "URI Too Long", 415: "Unsupported Media Type",
+	416: "Range Not Satisfiable", 417: "Expectation Failed", 418: "I'm a teapot", 421: "Misdirected Request",
+	422: "Unprocessable Content", 423: "Locked", 424: "Failed Dependency", 425: "Too Early", 426: "Upgrade Required",
+	428: "Precondition Required", 429: "Too Many Requests", 431: "Request Header Fields Too Large",
+	451: "Unavailable For Legal Reasons",
+	500: "Internal Server Error", 501: "Not Implemented", 502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout",
+	505: "HTTP Version Not Supported", 506: "Variant Also Negotiates", 507: "Insufficient Storage", 508: "Loop Detected",
+	510: "Not Extended", 511: "Network Authentication Required",
 }
