@@ -49,6 +49,25 @@ type Outbound struct {
 	// Protocol that the port declares through appProtocol or opaque-ports; Detect when nothing does.
 	Protocol  Protocol
 	Endpoints []Endpoint
+	Accrual   *Accrual
+
+	// Routes govern the Service's HTTP requests: all of one kind, those that win a tie first. A request that none of them matches is
+	// answered with 404. Without Routes and Profile, Policy holds for requests to the Service.
+	Routes  []Route
+	Profile *Profile
+	Policy  RequestPolicy
+	// Streams share the connections that are not HTTP; empty means that the Service itself takes them.
+	Streams []StreamRule
+	// Backends are the Services that Routes, Profile and Streams send to, without this one, each once and sorted by Service.
+	Backends []Backend
+}
+
+// StreamRule is a TCPRoute's or a TLSRoute's rule.
+type StreamRule struct {
+	Ref Ref
+	// Hostnames are the server names that a TLS connection asks for, "*." first for any name below; empty for every connection.
+	Hostnames []string
+	Backends  []WeightedBackend
 }
 
 // Endpoint is one address that serves a target.
@@ -85,7 +104,18 @@ func (o *Outbound) Equal(p *Outbound) bool {
 		return o == p
 	}
 	return o.Kind == p.Kind && o.Service == p.Service && o.Authority == p.Authority && o.Protocol == p.Protocol &&
-		slices.Equal(o.Endpoints, p.Endpoints)
+		slices.Equal(o.Endpoints, p.Endpoints) && equal(o.Accrual, p.Accrual) && o.Policy.equal(p.Policy) &&
+		equalParts(o.Routes, p.Routes) && equal(o.Profile, p.Profile) && equalParts(o.Streams, p.Streams) &&
+		slices.EqualFunc(o.Backends, p.Backends, Backend.equal)
+}
+
+func (b Backend) equal(c Backend) bool {
+	return b.Service == c.Service && b.Authority == c.Authority && b.Protocol == c.Protocol &&
+		slices.Equal(b.Endpoints, c.Endpoints) && equal(b.Accrual, c.Accrual)
+}
+
+func (p RequestPolicy) equal(q RequestPolicy) bool {
+	return p.Timeouts == q.Timeouts && equal(p.Retry, q.Retry) && equal(p.Fault, q.Fault)
 }
 
 // Equal reports whether two values would make a proxy behave alike.
@@ -107,5 +137,6 @@ func (in *Inbound) Equal(other *Inbound) bool {
 
 func (p PortPolicy) equal(q PortPolicy) bool {
 	return p.Protocol == q.Protocol && p.Policy == q.Policy && p.RequireIdentity == q.RequireIdentity &&
-		slices.Equal(p.ProbePaths, q.ProbePaths)
+		slices.Equal(p.ProbePaths, q.ProbePaths) && p.Server == q.Server && equalParts(p.Authorizations, q.Authorizations) &&
+		equalParts(p.Routes, q.Routes) && equal(p.RateLimit, q.RateLimit)
 }

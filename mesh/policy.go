@@ -82,6 +82,15 @@ type PortPolicy struct {
 	// ProbePaths lists the exact HTTP paths of the pod's kubelet probes on this port. A GET of one is allowed from Node without
 	// identity, its query ignored.
 	ProbePaths []string
+	// Server names the Server that selects the port; zero where none does. Policy then is its accessPolicy: what becomes of a client
+	// that meets no Authorization.
+	Server Ref
+	// Authorizations let clients in, to every route.
+	Authorizations []Authorization
+	// Routes govern the port's HTTP requests: one that none of them matches is answered with 404, except a kubelet's probe. A
+	// connection whose requests cannot be told apart is refused where there are Routes: it would pass them by.
+	Routes    []InboundRoute
+	RateLimit *RateLimit
 }
 
 // Port returns the policy of port p.
