@@ -1,12 +1,14 @@
 package api
 
 import (
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/tulle-mesh/tulle/api/pb"
@@ -104,6 +106,32 @@ func TestUnknownPolicyDenies(t *testing.T) {
 	}
 }
 
+func TestAuthorizationThatIsNotUnderstoodLetsNobodyIn(t *testing.T) {
+	unknown := protowire.AppendVarint(protowire.AppendTag(nil, 99, protowire.VarintType), 1)
+	later := func(a *pb.Authorization, part proto.Message) *pb.Authorization {
+		part.ProtoReflect().SetUnknown(unknown)
+		return a
+	}
+	prefix := &pb.Prefix{Ip: []byte{10, 0, 0, 0}, Bits: 8}
+	network, match := &pb.Network{Prefix: prefix}, &pb.IdentityMatch{}
+	for name, a := range map[string]*pb.Authorization{
+		"no kind of client and no identity": {},
+		"a later kind of client":            {Clients: 3, Identities: []*pb.IdentityMatch{{}}},
+		"a negative kind of client":         {Clients: -1, Identities: []*pb.IdentityMatch{{}}},
+		"a later demand on an identity":     later(&pb.Authorization{Identities: []*pb.IdentityMatch{match}}, match),
+		"a later demand on a network":       later(&pb.Authorization{Clients: pb.Authorization_ANY, Networks: []*pb.Network{network}}, network),
+	} {
+		got, err := decodeAuthorization(a)
+		if err != nil || got.Clients != mesh.NamedClients || len(got.Identities) != 0 {
+			t.Errorf("%s: got %+v, %v; want an authorization of nobody", name, got, err)
+		}
+	}
+	whole := &pb.Authorization{Clients: pb.Authorization_ANY}
+	if got, err := decodeAuthorization(later(whole, whole)); err != nil || got.Clients != mesh.NamedClients {
+		t.Errorf("a later demand: got %+v, %v; want an authorization of nobody", got, err)
+	}
+}
+
 func TestDecodeRefuses(t *testing.T) {
 	ok := &pb.Address{Ip: []byte{10, 0, 0, 1}, Port: 80}
 	outbounds := map[string]struct {
@@ -129,12 +157,20 @@ func TestDecodeRefuses(t *testing.T) {
 		in   *pb.Inbound
 		want string
 	}{
-		"a network of the wrong size":  {&pb.Inbound{ClusterNetworks: []*pb.Prefix{{Ip: []byte{10}, Bits: 8}}}, "1 bytes"},
-		"a network with too many bits": {&pb.Inbound{ClusterNetworks: []*pb.Prefix{{Ip: []byte{10, 0, 0, 0}, Bits: 33}}}, "33 bits"},
-		"an unknown protocol":          {&pb.Inbound{Default: &pb.PortPolicy{Protocol: 7}}, "unknown protocol 7"},
-		"port 0":                       {&pb.Inbound{Ports: map[uint32]*pb.PortPolicy{0: {}}}, "port 0"},
-		"a range upside down":          {&pb.Inbound{OpaquePorts: []*pb.PortRange{{First: 2, Last: 1}}}, "2-1"},
-		"ranges that overlap":          {&pb.Inbound{RequireIdentityPorts: []*pb.PortRange{{First: 1, Last: 5}, {First: 5, Last: 6}}}, "5-6"},
+		"a network of the wrong size":    {&pb.Inbound{ClusterNetworks: []*pb.Prefix{{Ip: []byte{10}, Bits: 8}}}, "1 bytes"},
+		"a network with too many bits":   {&pb.Inbound{ClusterNetworks: []*pb.Prefix{{Ip: []byte{10, 0, 0, 0}, Bits: 33}}}, "33 bits"},
+		"an unknown protocol":            {&pb.Inbound{Default: &pb.PortPolicy{Protocol: 7}}, "unknown protocol 7"},
+		"port 0":                         {&pb.Inbound{Ports: map[uint32]*pb.PortPolicy{0: {}}}, "port 0"},
+		"a range upside down":            {&pb.Inbound{OpaquePorts: []*pb.PortRange{{First: 2, Last: 1}}}, "2-1"},
+		"an authorization's bad network": {authorizing(&pb.Authorization{Networks: []*pb.Network{{}}}), "0 bytes"},
+		"an exception that is none": {authorizing(&pb.Authorization{Networks: []*pb.Network{{
+			Prefix: &pb.Prefix{Ip: []byte{10, 0, 0, 0}, Bits: 8}, Except: []*pb.Prefix{{Ip: []byte{10, 0, 0, 0}, Bits: 99}},
+		}}}), "except of 10.0.0.0/8"},
+		"a negative rate":         {limiting(&pb.RateLimit{Total: -1}), "-1 requests a second"},
+		"a rate that is none":     {limiting(&pb.RateLimit{Identity: math.NaN()}), "NaN requests a second"},
+		"an override of nobody":   {limiting(&pb.RateLimit{Overrides: []*pb.RateLimit_Override{{Identities: []string{""}}}}), "not a workload identity"},
+		"an override without end": {limiting(&pb.RateLimit{Overrides: []*pb.RateLimit_Override{{PerSecond: math.Inf(1)}}}), "override 0"},
+		"ranges that overlap":     {&pb.Inbound{RequireIdentityPorts: []*pb.PortRange{{First: 1, Last: 5}, {First: 5, Last: 6}}}, "5-6"},
 	}
 	for name, c := range inbounds {
 		if got, err := DecodeInbound(c.in); err == nil || !strings.Contains(err.Error(), c.want) {
@@ -142,6 +178,12 @@ func TestDecodeRefuses(t *testing.T) {
 		}
 	}
 }
+
+func authorizing(a *pb.Authorization) *pb.Inbound {
+	return &pb.Inbound{Default: &pb.PortPolicy{Authorizations: []*pb.Authorization{a}}}
+}
+
+func limiting(l *pb.RateLimit) *pb.Inbound { return &pb.Inbound{Default: &pb.PortPolicy{RateLimit: l}} }
 
 func throughBytes(t *testing.T, in, out proto.Message) {
 	t.Helper()
@@ -193,8 +235,7 @@ func (g generator) outbound() *mesh.Outbound {
 func (g generator) inbound() *mesh.Inbound {
 	in := &mesh.Inbound{Default: g.portPolicy()}
 	for range g.IntN(3) {
-		addr := g.addr().Addr()
-		in.ClusterNetworks = append(in.ClusterNetworks, netip.PrefixFrom(addr, g.IntN(addr.BitLen()+1)))
+		in.ClusterNetworks = append(in.ClusterNetworks, g.prefix())
 	}
 	for range g.IntN(3) {
 		if in.Ports == nil {
@@ -213,7 +254,60 @@ func (g generator) portPolicy() mesh.PortPolicy {
 	for range g.IntN(3) {
 		p.ProbePaths = append(p.ProbePaths, "/"+g.name())
 	}
+	if g.IntN(2) == 0 {
+		p.Server = g.ref()
+	}
+	for range g.IntN(3) {
+		p.Authorizations = append(p.Authorizations, g.authorization())
+	}
+	if g.IntN(2) == 0 {
+		p.RateLimit = g.rateLimit()
+	}
 	return p
+}
+
+func (g generator) ref() mesh.Ref {
+	return mesh.Ref{Group: g.name(), Kind: g.name(), Namespace: g.name(), Name: g.name()}
+}
+
+func (g generator) prefix() netip.Prefix {
+	addr := g.addr().Addr()
+	return netip.PrefixFrom(addr, g.IntN(addr.BitLen()+1))
+}
+
+func (g generator) id() mesh.ID {
+	return mesh.ID{TrustDomain: "cluster.local", Namespace: "shop", ServiceAccount: g.name()}
+}
+
+func (g generator) authorization() mesh.Authorization {
+	a := mesh.Authorization{Ref: g.ref(), Clients: mesh.ClientKind(g.IntN(3))}
+	for range g.IntN(3) {
+		n := mesh.Network{Net: g.prefix()}
+		for range g.IntN(3) {
+			n.Except = append(n.Except, g.prefix())
+		}
+		a.Networks = append(a.Networks, n)
+	}
+	for range g.IntN(3) {
+		m := mesh.IdentityMatch(g.id())
+		if g.IntN(2) == 0 {
+			m.ServiceAccount = ""
+		}
+		a.Identities = append(a.Identities, m)
+	}
+	return a
+}
+
+func (g generator) rateLimit() *mesh.RateLimit {
+	l := &mesh.RateLimit{Ref: g.ref(), Total: g.Float64() * 1000, Identity: g.Float64()}
+	for range g.IntN(3) {
+		o := mesh.RateOverride{PerSecond: g.Float64()}
+		for range g.IntN(3) {
+			o.Identities = append(o.Identities, g.id())
+		}
+		l.Overrides = append(l.Overrides, o)
+	}
+	return l
 }
 
 func (g generator) portSet() mesh.PortSet {

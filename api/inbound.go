@@ -29,11 +29,13 @@ func EncodeInbound(in *mesh.Inbound) *pb.Inbound {
 func encodePortPolicy(p mesh.PortPolicy) *pb.PortPolicy {
 	return &pb.PortPolicy{
 		Protocol: pb.Protocol(p.Protocol), Policy: string(p.Policy), RequireIdentity: p.RequireIdentity, ProbePaths: p.ProbePaths,
+		Server: encodeRef(p.Server), Authorizations: encodeAuthorizations(p.Authorizations), RateLimit: encodeRateLimit(p.RateLimit),
 	}
 }
 
 // DecodeInbound returns the value that in says. An access policy that this release does not know, or none, becomes mesh.Deny; an
-// unknown protocol, a network or a port that is none are errors, and the value is refused whole.
+// unknown protocol, a network, an identity, a rate or a port that is none are errors, and the value is refused whole. An authorization
+// that this release does not understand in full lets nobody in.
 func DecodeInbound(in *pb.Inbound) (*mesh.Inbound, error) {
 	out := &mesh.Inbound{}
 	for _, n := range in.GetClusterNetworks() {
@@ -85,7 +87,15 @@ func decodePortPolicy(p *pb.PortPolicy) (mesh.PortPolicy, error) {
 	if err != nil {
 		policy = mesh.Deny
 	}
-	return mesh.PortPolicy{
+	out := mesh.PortPolicy{
 		Protocol: protocol, Policy: policy, RequireIdentity: p.GetRequireIdentity(), ProbePaths: p.GetProbePaths(),
-	}, nil
+		Server: decodeRef(p.GetServer()),
+	}
+	if out.Authorizations, err = decodeAuthorizations(p.GetAuthorizations()); err != nil {
+		return mesh.PortPolicy{}, err
+	}
+	if out.RateLimit, err = decodeRateLimit(p.GetRateLimit()); err != nil {
+		return mesh.PortPolicy{}, fmt.Errorf("rate limit: %w", err)
+	}
+	return out, nil
 }

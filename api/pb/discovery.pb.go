@@ -127,6 +127,58 @@ func (Outbound_Kind) EnumDescriptor() ([]byte, []int) {
 	return file_discovery_proto_rawDescGZIP(), []int{5, 0}
 }
 
+type Authorization_Clients int32
+
+const (
+	// Mesh TLS with one of the identities.
+	Authorization_NAMED Authorization_Clients = 0
+	// Mesh TLS with any identity.
+	Authorization_AUTHENTICATED Authorization_Clients = 1
+	// Also plaintext.
+	Authorization_ANY Authorization_Clients = 2
+)
+
+// Enum value maps for Authorization_Clients.
+var (
+	Authorization_Clients_name = map[int32]string{
+		0: "NAMED",
+		1: "AUTHENTICATED",
+		2: "ANY",
+	}
+	Authorization_Clients_value = map[string]int32{
+		"NAMED":         0,
+		"AUTHENTICATED": 1,
+		"ANY":           2,
+	}
+)
+
+func (x Authorization_Clients) Enum() *Authorization_Clients {
+	p := new(Authorization_Clients)
+	*p = x
+	return p
+}
+
+func (x Authorization_Clients) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Authorization_Clients) Descriptor() protoreflect.EnumDescriptor {
+	return file_discovery_proto_enumTypes[2].Descriptor()
+}
+
+func (Authorization_Clients) Type() protoreflect.EnumType {
+	return &file_discovery_proto_enumTypes[2]
+}
+
+func (x Authorization_Clients) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Authorization_Clients.Descriptor instead.
+func (Authorization_Clients) EnumDescriptor() ([]byte, []int) {
+	return file_discovery_proto_rawDescGZIP(), []int{14, 0}
+}
+
 type SubscribeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Message:
@@ -627,6 +679,75 @@ func (x *Service) GetPort() uint32 {
 	return 0
 }
 
+// The object that something comes from.
+type Ref struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Group         string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	Kind          string                 `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
+	Namespace     string                 `protobuf:"bytes,3,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Name          string                 `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Ref) Reset() {
+	*x = Ref{}
+	mi := &file_discovery_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Ref) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Ref) ProtoMessage() {}
+
+func (x *Ref) ProtoReflect() protoreflect.Message {
+	mi := &file_discovery_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Ref.ProtoReflect.Descriptor instead.
+func (*Ref) Descriptor() ([]byte, []int) {
+	return file_discovery_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Ref) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *Ref) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Ref) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *Ref) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 type Endpoint struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Address *Address               `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
@@ -643,7 +764,7 @@ type Endpoint struct {
 
 func (x *Endpoint) Reset() {
 	*x = Endpoint{}
-	mi := &file_discovery_proto_msgTypes[7]
+	mi := &file_discovery_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -655,7 +776,7 @@ func (x *Endpoint) String() string {
 func (*Endpoint) ProtoMessage() {}
 
 func (x *Endpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_discovery_proto_msgTypes[7]
+	mi := &file_discovery_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -668,7 +789,7 @@ func (x *Endpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
 func (*Endpoint) Descriptor() ([]byte, []int) {
-	return file_discovery_proto_rawDescGZIP(), []int{7}
+	return file_discovery_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Endpoint) GetAddress() *Address {
@@ -735,7 +856,7 @@ type Pod struct {
 
 func (x *Pod) Reset() {
 	*x = Pod{}
-	mi := &file_discovery_proto_msgTypes[8]
+	mi := &file_discovery_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -747,7 +868,7 @@ func (x *Pod) String() string {
 func (*Pod) ProtoMessage() {}
 
 func (x *Pod) ProtoReflect() protoreflect.Message {
-	mi := &file_discovery_proto_msgTypes[8]
+	mi := &file_discovery_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -760,7 +881,7 @@ func (x *Pod) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pod.ProtoReflect.Descriptor instead.
 func (*Pod) Descriptor() ([]byte, []int) {
-	return file_discovery_proto_rawDescGZIP(), []int{8}
+	return file_discovery_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Pod) GetNamespace() string {
@@ -826,7 +947,7 @@ type Inbound struct {
 
 func (x *Inbound) Reset() {
 	*x = Inbound{}
-	mi := &file_discovery_proto_msgTypes[9]
+	mi := &file_discovery_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -838,7 +959,7 @@ func (x *Inbound) String() string {
 func (*Inbound) ProtoMessage() {}
 
 func (x *Inbound) ProtoReflect() protoreflect.Message {
-	mi := &file_discovery_proto_msgTypes[9]
+	mi := &file_discovery_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -851,7 +972,7 @@ func (x *Inbound) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inbound.ProtoReflect.Descriptor instead.
 func (*Inbound) Descriptor() ([]byte, []int) {
-	return file_discovery_proto_rawDescGZIP(), []int{9}
+	return file_discovery_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Inbound) GetClusterNetworks() []*Prefix {
@@ -900,7 +1021,7 @@ type PortRange struct {
 
 func (x *PortRange) Reset() {
 	*x = PortRange{}
-	mi := &file_discovery_proto_msgTypes[10]
+	mi := &file_discovery_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -912,7 +1033,7 @@ func (x *PortRange) String() string {
 func (*PortRange) ProtoMessage() {}
 
 func (x *PortRange) ProtoReflect() protoreflect.Message {
-	mi := &file_discovery_proto_msgTypes[10]
+	mi := &file_discovery_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -925,7 +1046,7 @@ func (x *PortRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PortRange.ProtoReflect.Descriptor instead.
 func (*PortRange) Descriptor() ([]byte, []int) {
-	return file_discovery_proto_rawDescGZIP(), []int{10}
+	return file_discovery_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *PortRange) GetFirst() uint32 {
@@ -952,7 +1073,7 @@ type Prefix struct {
 
 func (x *Prefix) Reset() {
 	*x = Prefix{}
-	mi := &file_discovery_proto_msgTypes[11]
+	mi := &file_discovery_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -964,7 +1085,7 @@ func (x *Prefix) String() string {
 func (*Prefix) ProtoMessage() {}
 
 func (x *Prefix) ProtoReflect() protoreflect.Message {
-	mi := &file_discovery_proto_msgTypes[11]
+	mi := &file_discovery_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -977,7 +1098,7 @@ func (x *Prefix) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Prefix.ProtoReflect.Descriptor instead.
 func (*Prefix) Descriptor() ([]byte, []int) {
-	return file_discovery_proto_rawDescGZIP(), []int{11}
+	return file_discovery_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Prefix) GetIp() []byte {
@@ -1002,13 +1123,17 @@ type PortPolicy struct {
 	Policy          string   `protobuf:"bytes,2,opt,name=policy,proto3" json:"policy,omitempty"`
 	RequireIdentity bool     `protobuf:"varint,3,opt,name=require_identity,json=requireIdentity,proto3" json:"require_identity,omitempty"`
 	ProbePaths      []string `protobuf:"bytes,4,rep,name=probe_paths,json=probePaths,proto3" json:"probe_paths,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// The Server that selects the port; absent where none does.
+	Server         *Ref             `protobuf:"bytes,5,opt,name=server,proto3" json:"server,omitempty"`
+	Authorizations []*Authorization `protobuf:"bytes,6,rep,name=authorizations,proto3" json:"authorizations,omitempty"`
+	RateLimit      *RateLimit       `protobuf:"bytes,8,opt,name=rate_limit,json=rateLimit,proto3" json:"rate_limit,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *PortPolicy) Reset() {
 	*x = PortPolicy{}
-	mi := &file_discovery_proto_msgTypes[12]
+	mi := &file_discovery_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1020,7 +1145,7 @@ func (x *PortPolicy) String() string {
 func (*PortPolicy) ProtoMessage() {}
 
 func (x *PortPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_discovery_proto_msgTypes[12]
+	mi := &file_discovery_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1033,7 +1158,7 @@ func (x *PortPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PortPolicy.ProtoReflect.Descriptor instead.
 func (*PortPolicy) Descriptor() ([]byte, []int) {
-	return file_discovery_proto_rawDescGZIP(), []int{12}
+	return file_discovery_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *PortPolicy) GetProtocol() Protocol {
@@ -1062,6 +1187,333 @@ func (x *PortPolicy) GetProbePaths() []string {
 		return x.ProbePaths
 	}
 	return nil
+}
+
+func (x *PortPolicy) GetServer() *Ref {
+	if x != nil {
+		return x.Server
+	}
+	return nil
+}
+
+func (x *PortPolicy) GetAuthorizations() []*Authorization {
+	if x != nil {
+		return x.Authorizations
+	}
+	return nil
+}
+
+func (x *PortPolicy) GetRateLimit() *RateLimit {
+	if x != nil {
+		return x.RateLimit
+	}
+	return nil
+}
+
+// An authorization lets in whom all of it describes. A proxy that does not understand a part of one lets nobody in by it.
+type Authorization struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Ref   *Ref                   `protobuf:"bytes,1,opt,name=ref,proto3" json:"ref,omitempty"`
+	// Absent for any address.
+	Networks []*Network            `protobuf:"bytes,2,rep,name=networks,proto3" json:"networks,omitempty"`
+	Clients  Authorization_Clients `protobuf:"varint,3,opt,name=clients,proto3,enum=tulle.discovery.v1.Authorization_Clients" json:"clients,omitempty"`
+	// Of NAMED: one of them must match.
+	Identities    []*IdentityMatch `protobuf:"bytes,4,rep,name=identities,proto3" json:"identities,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Authorization) Reset() {
+	*x = Authorization{}
+	mi := &file_discovery_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Authorization) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Authorization) ProtoMessage() {}
+
+func (x *Authorization) ProtoReflect() protoreflect.Message {
+	mi := &file_discovery_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Authorization.ProtoReflect.Descriptor instead.
+func (*Authorization) Descriptor() ([]byte, []int) {
+	return file_discovery_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Authorization) GetRef() *Ref {
+	if x != nil {
+		return x.Ref
+	}
+	return nil
+}
+
+func (x *Authorization) GetNetworks() []*Network {
+	if x != nil {
+		return x.Networks
+	}
+	return nil
+}
+
+func (x *Authorization) GetClients() Authorization_Clients {
+	if x != nil {
+		return x.Clients
+	}
+	return Authorization_NAMED
+}
+
+func (x *Authorization) GetIdentities() []*IdentityMatch {
+	if x != nil {
+		return x.Identities
+	}
+	return nil
+}
+
+// An identity whose absent parts match any.
+type IdentityMatch struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	TrustDomain    string                 `protobuf:"bytes,1,opt,name=trust_domain,json=trustDomain,proto3" json:"trust_domain,omitempty"`
+	Namespace      string                 `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	ServiceAccount string                 `protobuf:"bytes,3,opt,name=service_account,json=serviceAccount,proto3" json:"service_account,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *IdentityMatch) Reset() {
+	*x = IdentityMatch{}
+	mi := &file_discovery_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IdentityMatch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IdentityMatch) ProtoMessage() {}
+
+func (x *IdentityMatch) ProtoReflect() protoreflect.Message {
+	mi := &file_discovery_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IdentityMatch.ProtoReflect.Descriptor instead.
+func (*IdentityMatch) Descriptor() ([]byte, []int) {
+	return file_discovery_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *IdentityMatch) GetTrustDomain() string {
+	if x != nil {
+		return x.TrustDomain
+	}
+	return ""
+}
+
+func (x *IdentityMatch) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *IdentityMatch) GetServiceAccount() string {
+	if x != nil {
+		return x.ServiceAccount
+	}
+	return ""
+}
+
+type Network struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Prefix        *Prefix                `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	Except        []*Prefix              `protobuf:"bytes,2,rep,name=except,proto3" json:"except,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Network) Reset() {
+	*x = Network{}
+	mi := &file_discovery_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Network) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Network) ProtoMessage() {}
+
+func (x *Network) ProtoReflect() protoreflect.Message {
+	mi := &file_discovery_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Network.ProtoReflect.Descriptor instead.
+func (*Network) Descriptor() ([]byte, []int) {
+	return file_discovery_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Network) GetPrefix() *Prefix {
+	if x != nil {
+		return x.Prefix
+	}
+	return nil
+}
+
+func (x *Network) GetExcept() []*Prefix {
+	if x != nil {
+		return x.Except
+	}
+	return nil
+}
+
+// Requests in a second that one proxy lets in; 0 means no bound.
+type RateLimit struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ref           *Ref                   `protobuf:"bytes,1,opt,name=ref,proto3" json:"ref,omitempty"`
+	Total         float64                `protobuf:"fixed64,2,opt,name=total,proto3" json:"total,omitempty"`
+	Identity      float64                `protobuf:"fixed64,3,opt,name=identity,proto3" json:"identity,omitempty"`
+	Overrides     []*RateLimit_Override  `protobuf:"bytes,4,rep,name=overrides,proto3" json:"overrides,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RateLimit) Reset() {
+	*x = RateLimit{}
+	mi := &file_discovery_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RateLimit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RateLimit) ProtoMessage() {}
+
+func (x *RateLimit) ProtoReflect() protoreflect.Message {
+	mi := &file_discovery_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RateLimit.ProtoReflect.Descriptor instead.
+func (*RateLimit) Descriptor() ([]byte, []int) {
+	return file_discovery_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *RateLimit) GetRef() *Ref {
+	if x != nil {
+		return x.Ref
+	}
+	return nil
+}
+
+func (x *RateLimit) GetTotal() float64 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+func (x *RateLimit) GetIdentity() float64 {
+	if x != nil {
+		return x.Identity
+	}
+	return 0
+}
+
+func (x *RateLimit) GetOverrides() []*RateLimit_Override {
+	if x != nil {
+		return x.Overrides
+	}
+	return nil
+}
+
+type RateLimit_Override struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// SPIFFE IDs.
+	Identities    []string `protobuf:"bytes,1,rep,name=identities,proto3" json:"identities,omitempty"`
+	PerSecond     float64  `protobuf:"fixed64,2,opt,name=per_second,json=perSecond,proto3" json:"per_second,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RateLimit_Override) Reset() {
+	*x = RateLimit_Override{}
+	mi := &file_discovery_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RateLimit_Override) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RateLimit_Override) ProtoMessage() {}
+
+func (x *RateLimit_Override) ProtoReflect() protoreflect.Message {
+	mi := &file_discovery_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RateLimit_Override.ProtoReflect.Descriptor instead.
+func (*RateLimit_Override) Descriptor() ([]byte, []int) {
+	return file_discovery_proto_rawDescGZIP(), []int{17, 0}
+}
+
+func (x *RateLimit_Override) GetIdentities() []string {
+	if x != nil {
+		return x.Identities
+	}
+	return nil
+}
+
+func (x *RateLimit_Override) GetPerSecond() float64 {
+	if x != nil {
+		return x.PerSecond
+	}
+	return 0
 }
 
 var File_discovery_proto protoreflect.FileDescriptor
@@ -1104,7 +1556,12 @@ const file_discovery_proto_rawDesc = "" +
 	"\aService\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
-	"\x04port\x18\x03 \x01(\rR\x04port\"\x84\x02\n" +
+	"\x04port\x18\x03 \x01(\rR\x04port\"a\n" +
+	"\x03Ref\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\tR\x05group\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x1c\n" +
+	"\tnamespace\x18\x03 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x04 \x01(\tR\x04name\"\x84\x02\n" +
 	"\bEndpoint\x125\n" +
 	"\aaddress\x18\x01 \x01(\v2\x1b.tulle.discovery.v1.AddressR\aaddress\x12\x1a\n" +
 	"\bidentity\x18\x02 \x01(\tR\bidentity\x128\n" +
@@ -1138,14 +1595,47 @@ const file_discovery_proto_rawDesc = "" +
 	"\x04last\x18\x02 \x01(\rR\x04last\",\n" +
 	"\x06Prefix\x12\x0e\n" +
 	"\x02ip\x18\x01 \x01(\fR\x02ip\x12\x12\n" +
-	"\x04bits\x18\x02 \x01(\rR\x04bits\"\xaa\x01\n" +
+	"\x04bits\x18\x02 \x01(\rR\x04bits\"\xe4\x02\n" +
 	"\n" +
 	"PortPolicy\x128\n" +
 	"\bprotocol\x18\x01 \x01(\x0e2\x1c.tulle.discovery.v1.ProtocolR\bprotocol\x12\x16\n" +
 	"\x06policy\x18\x02 \x01(\tR\x06policy\x12)\n" +
 	"\x10require_identity\x18\x03 \x01(\bR\x0frequireIdentity\x12\x1f\n" +
 	"\vprobe_paths\x18\x04 \x03(\tR\n" +
-	"probePaths*8\n" +
+	"probePaths\x12/\n" +
+	"\x06server\x18\x05 \x01(\v2\x17.tulle.discovery.v1.RefR\x06server\x12I\n" +
+	"\x0eauthorizations\x18\x06 \x03(\v2!.tulle.discovery.v1.AuthorizationR\x0eauthorizations\x12<\n" +
+	"\n" +
+	"rate_limit\x18\b \x01(\v2\x1d.tulle.discovery.v1.RateLimitR\trateLimit\"\xad\x02\n" +
+	"\rAuthorization\x12)\n" +
+	"\x03ref\x18\x01 \x01(\v2\x17.tulle.discovery.v1.RefR\x03ref\x127\n" +
+	"\bnetworks\x18\x02 \x03(\v2\x1b.tulle.discovery.v1.NetworkR\bnetworks\x12C\n" +
+	"\aclients\x18\x03 \x01(\x0e2).tulle.discovery.v1.Authorization.ClientsR\aclients\x12A\n" +
+	"\n" +
+	"identities\x18\x04 \x03(\v2!.tulle.discovery.v1.IdentityMatchR\n" +
+	"identities\"0\n" +
+	"\aClients\x12\t\n" +
+	"\x05NAMED\x10\x00\x12\x11\n" +
+	"\rAUTHENTICATED\x10\x01\x12\a\n" +
+	"\x03ANY\x10\x02\"y\n" +
+	"\rIdentityMatch\x12!\n" +
+	"\ftrust_domain\x18\x01 \x01(\tR\vtrustDomain\x12\x1c\n" +
+	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12'\n" +
+	"\x0fservice_account\x18\x03 \x01(\tR\x0eserviceAccount\"q\n" +
+	"\aNetwork\x122\n" +
+	"\x06prefix\x18\x01 \x01(\v2\x1a.tulle.discovery.v1.PrefixR\x06prefix\x122\n" +
+	"\x06except\x18\x02 \x03(\v2\x1a.tulle.discovery.v1.PrefixR\x06except\"\xf9\x01\n" +
+	"\tRateLimit\x12)\n" +
+	"\x03ref\x18\x01 \x01(\v2\x17.tulle.discovery.v1.RefR\x03ref\x12\x14\n" +
+	"\x05total\x18\x02 \x01(\x01R\x05total\x12\x1a\n" +
+	"\bidentity\x18\x03 \x01(\x01R\bidentity\x12D\n" +
+	"\toverrides\x18\x04 \x03(\v2&.tulle.discovery.v1.RateLimit.OverrideR\toverrides\x1aI\n" +
+	"\bOverride\x12\x1e\n" +
+	"\n" +
+	"identities\x18\x01 \x03(\tR\n" +
+	"identities\x12\x1d\n" +
+	"\n" +
+	"per_second\x18\x02 \x01(\x01R\tperSecond*8\n" +
 	"\bProtocol\x12\n" +
 	"\n" +
 	"\x06DETECT\x10\x00\x12\t\n" +
@@ -1168,53 +1658,71 @@ func file_discovery_proto_rawDescGZIP() []byte {
 	return file_discovery_proto_rawDescData
 }
 
-var file_discovery_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_discovery_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_discovery_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_discovery_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_discovery_proto_goTypes = []any{
-	(Protocol)(0),             // 0: tulle.discovery.v1.Protocol
-	(Outbound_Kind)(0),        // 1: tulle.discovery.v1.Outbound.Kind
-	(*SubscribeRequest)(nil),  // 2: tulle.discovery.v1.SubscribeRequest
-	(*Hello)(nil),             // 3: tulle.discovery.v1.Hello
-	(*Watch)(nil),             // 4: tulle.discovery.v1.Watch
-	(*SubscribeResponse)(nil), // 5: tulle.discovery.v1.SubscribeResponse
-	(*Address)(nil),           // 6: tulle.discovery.v1.Address
-	(*Outbound)(nil),          // 7: tulle.discovery.v1.Outbound
-	(*Service)(nil),           // 8: tulle.discovery.v1.Service
-	(*Endpoint)(nil),          // 9: tulle.discovery.v1.Endpoint
-	(*Pod)(nil),               // 10: tulle.discovery.v1.Pod
-	(*Inbound)(nil),           // 11: tulle.discovery.v1.Inbound
-	(*PortRange)(nil),         // 12: tulle.discovery.v1.PortRange
-	(*Prefix)(nil),            // 13: tulle.discovery.v1.Prefix
-	(*PortPolicy)(nil),        // 14: tulle.discovery.v1.PortPolicy
-	nil,                       // 15: tulle.discovery.v1.Inbound.PortsEntry
+	(Protocol)(0),              // 0: tulle.discovery.v1.Protocol
+	(Outbound_Kind)(0),         // 1: tulle.discovery.v1.Outbound.Kind
+	(Authorization_Clients)(0), // 2: tulle.discovery.v1.Authorization.Clients
+	(*SubscribeRequest)(nil),   // 3: tulle.discovery.v1.SubscribeRequest
+	(*Hello)(nil),              // 4: tulle.discovery.v1.Hello
+	(*Watch)(nil),              // 5: tulle.discovery.v1.Watch
+	(*SubscribeResponse)(nil),  // 6: tulle.discovery.v1.SubscribeResponse
+	(*Address)(nil),            // 7: tulle.discovery.v1.Address
+	(*Outbound)(nil),           // 8: tulle.discovery.v1.Outbound
+	(*Service)(nil),            // 9: tulle.discovery.v1.Service
+	(*Ref)(nil),                // 10: tulle.discovery.v1.Ref
+	(*Endpoint)(nil),           // 11: tulle.discovery.v1.Endpoint
+	(*Pod)(nil),                // 12: tulle.discovery.v1.Pod
+	(*Inbound)(nil),            // 13: tulle.discovery.v1.Inbound
+	(*PortRange)(nil),          // 14: tulle.discovery.v1.PortRange
+	(*Prefix)(nil),             // 15: tulle.discovery.v1.Prefix
+	(*PortPolicy)(nil),         // 16: tulle.discovery.v1.PortPolicy
+	(*Authorization)(nil),      // 17: tulle.discovery.v1.Authorization
+	(*IdentityMatch)(nil),      // 18: tulle.discovery.v1.IdentityMatch
+	(*Network)(nil),            // 19: tulle.discovery.v1.Network
+	(*RateLimit)(nil),          // 20: tulle.discovery.v1.RateLimit
+	nil,                        // 21: tulle.discovery.v1.Inbound.PortsEntry
+	(*RateLimit_Override)(nil), // 22: tulle.discovery.v1.RateLimit.Override
 }
 var file_discovery_proto_depIdxs = []int32{
-	3,  // 0: tulle.discovery.v1.SubscribeRequest.hello:type_name -> tulle.discovery.v1.Hello
-	4,  // 1: tulle.discovery.v1.SubscribeRequest.watch:type_name -> tulle.discovery.v1.Watch
-	6,  // 2: tulle.discovery.v1.Watch.outbound:type_name -> tulle.discovery.v1.Address
-	7,  // 3: tulle.discovery.v1.SubscribeResponse.outbound:type_name -> tulle.discovery.v1.Outbound
-	11, // 4: tulle.discovery.v1.SubscribeResponse.inbound:type_name -> tulle.discovery.v1.Inbound
+	4,  // 0: tulle.discovery.v1.SubscribeRequest.hello:type_name -> tulle.discovery.v1.Hello
+	5,  // 1: tulle.discovery.v1.SubscribeRequest.watch:type_name -> tulle.discovery.v1.Watch
+	7,  // 2: tulle.discovery.v1.Watch.outbound:type_name -> tulle.discovery.v1.Address
+	8,  // 3: tulle.discovery.v1.SubscribeResponse.outbound:type_name -> tulle.discovery.v1.Outbound
+	13, // 4: tulle.discovery.v1.SubscribeResponse.inbound:type_name -> tulle.discovery.v1.Inbound
 	1,  // 5: tulle.discovery.v1.Outbound.kind:type_name -> tulle.discovery.v1.Outbound.Kind
-	8,  // 6: tulle.discovery.v1.Outbound.service:type_name -> tulle.discovery.v1.Service
+	9,  // 6: tulle.discovery.v1.Outbound.service:type_name -> tulle.discovery.v1.Service
 	0,  // 7: tulle.discovery.v1.Outbound.protocol:type_name -> tulle.discovery.v1.Protocol
-	9,  // 8: tulle.discovery.v1.Outbound.endpoints:type_name -> tulle.discovery.v1.Endpoint
-	6,  // 9: tulle.discovery.v1.Endpoint.address:type_name -> tulle.discovery.v1.Address
+	11, // 8: tulle.discovery.v1.Outbound.endpoints:type_name -> tulle.discovery.v1.Endpoint
+	7,  // 9: tulle.discovery.v1.Endpoint.address:type_name -> tulle.discovery.v1.Address
 	0,  // 10: tulle.discovery.v1.Endpoint.protocol:type_name -> tulle.discovery.v1.Protocol
-	10, // 11: tulle.discovery.v1.Endpoint.pod:type_name -> tulle.discovery.v1.Pod
-	13, // 12: tulle.discovery.v1.Inbound.cluster_networks:type_name -> tulle.discovery.v1.Prefix
-	14, // 13: tulle.discovery.v1.Inbound.default:type_name -> tulle.discovery.v1.PortPolicy
-	15, // 14: tulle.discovery.v1.Inbound.ports:type_name -> tulle.discovery.v1.Inbound.PortsEntry
-	12, // 15: tulle.discovery.v1.Inbound.opaque_ports:type_name -> tulle.discovery.v1.PortRange
-	12, // 16: tulle.discovery.v1.Inbound.require_identity_ports:type_name -> tulle.discovery.v1.PortRange
+	12, // 11: tulle.discovery.v1.Endpoint.pod:type_name -> tulle.discovery.v1.Pod
+	15, // 12: tulle.discovery.v1.Inbound.cluster_networks:type_name -> tulle.discovery.v1.Prefix
+	16, // 13: tulle.discovery.v1.Inbound.default:type_name -> tulle.discovery.v1.PortPolicy
+	21, // 14: tulle.discovery.v1.Inbound.ports:type_name -> tulle.discovery.v1.Inbound.PortsEntry
+	14, // 15: tulle.discovery.v1.Inbound.opaque_ports:type_name -> tulle.discovery.v1.PortRange
+	14, // 16: tulle.discovery.v1.Inbound.require_identity_ports:type_name -> tulle.discovery.v1.PortRange
 	0,  // 17: tulle.discovery.v1.PortPolicy.protocol:type_name -> tulle.discovery.v1.Protocol
-	14, // 18: tulle.discovery.v1.Inbound.PortsEntry.value:type_name -> tulle.discovery.v1.PortPolicy
-	2,  // 19: tulle.discovery.v1.Discovery.Subscribe:input_type -> tulle.discovery.v1.SubscribeRequest
-	5,  // 20: tulle.discovery.v1.Discovery.Subscribe:output_type -> tulle.discovery.v1.SubscribeResponse
-	20, // [20:21] is the sub-list for method output_type
-	19, // [19:20] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	10, // 18: tulle.discovery.v1.PortPolicy.server:type_name -> tulle.discovery.v1.Ref
+	17, // 19: tulle.discovery.v1.PortPolicy.authorizations:type_name -> tulle.discovery.v1.Authorization
+	20, // 20: tulle.discovery.v1.PortPolicy.rate_limit:type_name -> tulle.discovery.v1.RateLimit
+	10, // 21: tulle.discovery.v1.Authorization.ref:type_name -> tulle.discovery.v1.Ref
+	19, // 22: tulle.discovery.v1.Authorization.networks:type_name -> tulle.discovery.v1.Network
+	2,  // 23: tulle.discovery.v1.Authorization.clients:type_name -> tulle.discovery.v1.Authorization.Clients
+	18, // 24: tulle.discovery.v1.Authorization.identities:type_name -> tulle.discovery.v1.IdentityMatch
+	15, // 25: tulle.discovery.v1.Network.prefix:type_name -> tulle.discovery.v1.Prefix
+	15, // 26: tulle.discovery.v1.Network.except:type_name -> tulle.discovery.v1.Prefix
+	10, // 27: tulle.discovery.v1.RateLimit.ref:type_name -> tulle.discovery.v1.Ref
+	22, // 28: tulle.discovery.v1.RateLimit.overrides:type_name -> tulle.discovery.v1.RateLimit.Override
+	16, // 29: tulle.discovery.v1.Inbound.PortsEntry.value:type_name -> tulle.discovery.v1.PortPolicy
+	3,  // 30: tulle.discovery.v1.Discovery.Subscribe:input_type -> tulle.discovery.v1.SubscribeRequest
+	6,  // 31: tulle.discovery.v1.Discovery.Subscribe:output_type -> tulle.discovery.v1.SubscribeResponse
+	31, // [31:32] is the sub-list for method output_type
+	30, // [30:31] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_discovery_proto_init() }
@@ -1236,8 +1744,8 @@ func file_discovery_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_discovery_proto_rawDesc), len(file_discovery_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   14,
+			NumEnums:      3,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
