@@ -100,6 +100,15 @@ e2e: build images ## the mesh on a real cluster under test (RUN=TestGRPC for a p
 	  (cd test && go run ./cluster load $(CURDIR)/dist/controller.tar $(CURDIR)/dist/proxy.tar $(CURDIR)/dist/e2e-app.tar);) \
 	cd test && E2E_APP_IMAGE=$$app go test -count=1 -timeout 30m -v $(if $(RUN),-run '$(RUN)') ./e2e
 
+# --- conformance ---
+
+.PHONY: conformance
+conformance: build images ## Gateway API's mesh conformance suite, both channels (CHANNEL=standard, RUN=MeshBasic for a part; KUBECONFIG=…)
+	$(if $(OWN_CLUSTER),,$(MAKE) --no-print-directory cluster; \
+	  (cd test && go run ./cluster load $(CURDIR)/dist/controller.tar $(CURDIR)/dist/proxy.tar);) \
+	cd test && go run ./conformance $(if $(CHANNEL),-channel $(CHANNEL)) $(if $(RUN),-run $(RUN)) \
+	  $(if $(OWN_CLUSTER),-kubeconfig $(abspath $(KUBECONFIG)))
+
 # --- demo ---
 
 .PHONY: demo
