@@ -1,6 +1,10 @@
 package mesh
 
-import "testing"
+import (
+	"errors"
+	"strings"
+	"testing"
+)
 
 func TestIdentityMatch(t *testing.T) {
 	id := ID{TrustDomain: "cluster.local", Namespace: "prod", ServiceAccount: "web"}
@@ -23,6 +27,76 @@ func TestIdentityMatch(t *testing.T) {
 			t.Errorf("%s: %v.Matches(%v) = %v, want %v", name, c.match, c.id, got, c.want)
 		}
 	}
+}
+
+func TestParseIdentityMatch(t *testing.T) {
+	const dns = ".serviceaccount.identity.linkerd.cluster.local"
+	web := IdentityMatch{"cluster.local", "prod", "web"}
+	prod := IdentityMatch{TrustDomain: "cluster.local", Namespace: "prod"}
+	domain := IdentityMatch{TrustDomain: "cluster.local"}
+	for text, want := range map[string]IdentityMatch{
+		"*":                                     {},
+		"web.prod" + dns:                        web,
+		"cluster.local/ns/prod/sa/web":          web,
+		"spiffe://cluster.local/ns/prod/sa/web": web,
+		"*.prod" + dns:                          prod,
+		"cluster.local/ns/prod/sa/*":            prod,
+		"cluster.local/ns/prod/*":               prod,
+		"spiffe://cluster.local/ns/prod/sa/*":   prod,
+		"*" + dns:                               domain,
+		"cluster.local/*":                       domain,
+		"spiffe://cluster.local/ns/*/sa/*":      domain,
+		"*/ns/prod/sa/web":                      {"", "prod", "web"},
+		"*/ns/*/sa/*":                           {},
+		"a.b.prod" + dns:                        {"cluster.local", "prod", "a.b"},
+	} {
+		if got, err := ParseIdentityMatch(text); err != nil || got != want {
+			t.Errorf("ParseIdentityMatch(%q) = %+v, %v; want %+v", text, got, err, want)
+		}
+	}
+	for name, text := range map[string]string{
+		"nothing":                                "",
+		"the beginning of an account":            "cluster.local/ns/prod/sa/web*",
+		"the end of an account":                  "cluster.local/ns/prod/sa/*b",
+		"the end of an account with dots":        "*.web.prod" + dns,
+		"the beginning of a namespace":           "cluster.local/ns/prod*/sa/web",
+		"a namespace within a name":              "web.*" + dns,
+		"a star within a name":                   "we*.prod" + dns,
+		"two stars":                              "*.*" + dns,
+		"the end of a trust domain":              "*.local",
+		"a trust domain alone":                   "*.cluster.local",
+		"a part of a trust domain":               "*.prod.serviceaccount.identity.linkerd.*",
+		"a name without trust domain":            "*.prod.serviceaccount.identity.linkerd",
+		"an empty namespace":                     "*." + dns,
+		"a path that is no identity's":           "spiffe://cluster.local/workload/*",
+		"something before the namespace":         "cluster.local/x/prod/sa/*",
+		"something after the account":            "cluster.local/ns/prod/sa/*/x",
+		"a character that no namespace may hold": "cluster.local/ns/Prod/sa/*",
+	} {
+		if got, err := ParseIdentityMatch(text); !errors.Is(err, ErrNotID) {
+			t.Errorf("%s: ParseIdentityMatch(%q) = %+v, %v; want an error", name, text, got, err)
+		}
+	}
+}
+
+// FuzzParseIdentityMatch shows that only the star itself means more than one identity.
+func FuzzParseIdentityMatch(f *testing.F) {
+	f.Add("*.prod.serviceaccount.identity.linkerd.cluster.local")
+	f.Add("spiffe://cluster.local/ns/prod/sa/*")
+	f.Add("a.b.c.serviceaccount.identity.x.y")
+	f.Fuzz(func(t *testing.T, s string) {
+		m, err := ParseIdentityMatch(s)
+		if err != nil {
+			return
+		}
+		exact := m.TrustDomain != "" && m.Namespace != "" && m.ServiceAccount != ""
+		if exact == strings.Contains(s, "*") {
+			t.Fatalf("%q means %+v", s, m)
+		}
+		if exact && ID(m).Validate() != nil {
+			t.Fatalf("%q means %+v, which is no identity", s, m)
+		}
+	})
 }
 
 func TestEqualSeesRoutes(t *testing.T) {
