@@ -2,18 +2,30 @@ package model
 
 import (
 	"net/netip"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
 // Event is one change of one object.
 type Event struct {
-	// Object is what the object is now, or last was if Deleted: *Service, *Pod, *Namespace, *Node of core/v1 or *EndpointSlice of
-	// discovery/v1. It must not change afterwards.
+	// Object is what the object is now, or last was if Deleted. It must not change afterwards. It is one of
+	//
+	//   - core/v1 *Service, *Pod, *Namespace, *Node; discovery/v1 *EndpointSlice
+	//   - gateway.networking.k8s.io, whatever version is served, as the types of sigs.k8s.io/gateway-api/apis/v1: *HTTPRoute,
+	//     *GRPCRoute, *TLSRoute, *TCPRoute, *ReferenceGrant
+	//   - policy.linkerd.io HTTPRoute, whatever version is served, as *PolicyHTTPRoute
 	Object metav1.Object
+	// Unknown holds the JSON paths of what the object says and its type has no field for, such as "spec.rules[0].color". The rest of
+	// the object is used; its status tells what is not.
+	Unknown []string
+	// At is when the event was received. Annotations that may only reach so far into the future are compared with it; zero leaves that
+	// out.
+	At time.Time
 	// Deleted says that the object is gone.
 	Deleted bool
 	// Synced says that every object that existed at the start has been seen. Object is nil then.
@@ -43,11 +55,15 @@ type Problem struct {
 	Message string
 }
 
-// ObjectRef names an object for people.
+// ObjectRef names an object for people. Group is empty for the core group.
 type ObjectRef struct {
-	Kind, Namespace, Name string
-	UID                   types.UID
+	Group, Kind, Namespace, Name string
+	UID                          types.UID
 }
+
+// PolicyHTTPRoute is a policy.linkerd.io HTTPRoute. All its versions have the shape of Gateway API's, which is why it has no type of
+// its own.
+type PolicyHTTPRoute struct{ gatewayv1.HTTPRoute }
 
 // Apply records the event and returns what it may have changed. An object of a kind it does not know changes nothing.
 func (s *Store) Apply(e Event) Change {

@@ -34,6 +34,8 @@ type Store struct {
 	slicesByService map[name][]*slice
 	slicesByIP      map[netip.Addr][]*slice
 	podsByIP        map[netip.Addr][]*pod // without pods of the host network
+
+	statuses statuses
 }
 
 // name is the namespace and name of an object of any kind.
