@@ -229,6 +229,7 @@ func (g generator) outbound() *mesh.Outbound {
 		}
 		o.Endpoints = append(o.Endpoints, e)
 	}
+	g.traffic(o)
 	return o
 }
 

@@ -9,19 +9,28 @@ import (
 
 // EncodeOutbound returns o as the wire says it.
 func EncodeOutbound(o *mesh.Outbound) *pb.Outbound {
-	out := &pb.Outbound{
+	return &pb.Outbound{
 		Kind:      pb.Outbound_Kind(o.Kind),
+		Service:   encodeService(o.Service),
 		Authority: o.Authority,
 		Protocol:  pb.Protocol(o.Protocol),
+		Endpoints: encodeEndpoints(o.Endpoints),
+		Accrual:   encodeAccrual(o.Accrual),
+		Routes:    mapped(o.Routes, encodeRoute),
+		Profile:   encodeProfile(o.Profile),
+		Policy:    encodePolicy(o.Policy),
+		Streams:   mapped(o.Streams, encodeStream),
+		Backends:  mapped(o.Backends, encodeBackend),
 	}
-	if s := o.Service; !s.IsZero() {
-		out.Service = &pb.Service{Namespace: s.Namespace, Name: s.Name, Port: uint32(s.Port)}
+}
+
+func encodeEndpoints(in []mesh.Endpoint) []*pb.Endpoint {
+	if len(in) == 0 {
+		return nil
 	}
-	if len(o.Endpoints) > 0 {
-		out.Endpoints = make([]*pb.Endpoint, len(o.Endpoints))
-	}
-	for i := range o.Endpoints {
-		out.Endpoints[i] = encodeEndpoint(&o.Endpoints[i])
+	out := make([]*pb.Endpoint, len(in))
+	for i := range in {
+		out[i] = encodeEndpoint(&in[i])
 	}
 	return out
 }
@@ -46,7 +55,7 @@ func encodeEndpoint(e *mesh.Endpoint) *pb.Endpoint {
 
 // DecodeOutbound returns the value that o says. A kind or protocol that this release does not know, an address that is none, and an
 // identity that is not a SPIFFE ID are errors: the value is refused whole, because half of it could send traffic to nobody's
-// identity.
+// identity. Of a route, only the rule that this release does not understand is lost: it becomes invalid, as does a backend.
 func DecodeOutbound(o *pb.Outbound) (*mesh.Outbound, error) {
 	if o.GetKind() < 0 || o.GetKind() > pb.Outbound_UNDEFINED_PORT {
 		return nil, fmt.Errorf("decode outbound: unknown kind %d", o.GetKind())
@@ -56,19 +65,53 @@ func DecodeOutbound(o *pb.Outbound) (*mesh.Outbound, error) {
 		return nil, fmt.Errorf("decode outbound: %w", err)
 	}
 	out := &mesh.Outbound{Kind: mesh.OutboundKind(o.GetKind()), Authority: o.GetAuthority(), Protocol: protocol}
-	if s := o.GetService(); s != nil {
-		port, err := decodePort(s.GetPort())
-		if err != nil {
-			return nil, fmt.Errorf("decode outbound: service %s/%s: %w", s.GetNamespace(), s.GetName(), err)
+	if out.Service, err = decodeService(o.GetService()); err != nil {
+		return nil, fmt.Errorf("decode outbound: %w", err)
+	}
+	if out.Endpoints, err = decodeEndpoints(o.GetEndpoints()); err != nil {
+		return nil, fmt.Errorf("decode outbound: %w", err)
+	}
+	if err := decodeTraffic(o, out); err != nil {
+		return nil, fmt.Errorf("decode outbound: %w", err)
+	}
+	return out, nil
+}
+
+// decodeTraffic reads the parts that say how requests and connections are shared and tried.
+func decodeTraffic(o *pb.Outbound, out *mesh.Outbound) (err error) {
+	if out.Accrual, err = decodeAccrual(o.GetAccrual()); err != nil {
+		return err
+	}
+	if out.Profile, err = decodeProfile(o.GetProfile()); err != nil {
+		return err
+	}
+	var f flaws
+	out.Policy = f.policy(o.GetPolicy())
+	if f.first != "" {
+		return fmt.Errorf("policy: %s", f.first)
+	}
+	out.Routes = mapped(o.GetRoutes(), decodeRoute)
+	out.Streams = mapped(o.GetStreams(), decodeStream)
+	if len(o.GetBackends()) > 0 {
+		out.Backends = make([]mesh.Backend, len(o.GetBackends()))
+	}
+	for i, b := range o.GetBackends() {
+		if out.Backends[i], err = decodeBackend(b); err != nil {
+			return fmt.Errorf("backend %d: %w", i, err)
 		}
-		out.Service = mesh.ServiceRef{Namespace: s.GetNamespace(), Name: s.GetName(), Port: port}
 	}
-	if len(o.GetEndpoints()) > 0 {
-		out.Endpoints = make([]mesh.Endpoint, len(o.GetEndpoints()))
+	return nil
+}
+
+func decodeEndpoints(in []*pb.Endpoint) ([]mesh.Endpoint, error) {
+	if len(in) == 0 {
+		return nil, nil
 	}
-	for i, e := range o.GetEndpoints() {
-		if out.Endpoints[i], err = decodeEndpoint(e); err != nil {
-			return nil, fmt.Errorf("decode outbound: endpoint %d: %w", i, err)
+	out := make([]mesh.Endpoint, len(in))
+	for i, e := range in {
+		var err error
+		if out[i], err = decodeEndpoint(e); err != nil {
+			return nil, fmt.Errorf("endpoint %d: %w", i, err)
 		}
 	}
 	return out, nil

@@ -544,12 +544,20 @@ func (x *Address) GetPort() uint32 {
 }
 
 type Outbound struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Kind          Outbound_Kind          `protobuf:"varint,1,opt,name=kind,proto3,enum=tulle.discovery.v1.Outbound_Kind" json:"kind,omitempty"`
-	Service       *Service               `protobuf:"bytes,2,opt,name=service,proto3" json:"service,omitempty"`
-	Authority     string                 `protobuf:"bytes,3,opt,name=authority,proto3" json:"authority,omitempty"`
-	Protocol      Protocol               `protobuf:"varint,4,opt,name=protocol,proto3,enum=tulle.discovery.v1.Protocol" json:"protocol,omitempty"`
-	Endpoints     []*Endpoint            `protobuf:"bytes,5,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Kind      Outbound_Kind          `protobuf:"varint,1,opt,name=kind,proto3,enum=tulle.discovery.v1.Outbound_Kind" json:"kind,omitempty"`
+	Service   *Service               `protobuf:"bytes,2,opt,name=service,proto3" json:"service,omitempty"`
+	Authority string                 `protobuf:"bytes,3,opt,name=authority,proto3" json:"authority,omitempty"`
+	Protocol  Protocol               `protobuf:"varint,4,opt,name=protocol,proto3,enum=tulle.discovery.v1.Protocol" json:"protocol,omitempty"`
+	Endpoints []*Endpoint            `protobuf:"bytes,5,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
+	Accrual   *Accrual               `protobuf:"bytes,6,opt,name=accrual,proto3" json:"accrual,omitempty"`
+	Routes    []*Route               `protobuf:"bytes,7,rep,name=routes,proto3" json:"routes,omitempty"`
+	Profile   *Profile               `protobuf:"bytes,8,opt,name=profile,proto3" json:"profile,omitempty"`
+	// Of requests, where there are neither routes nor a profile.
+	Policy  *RequestPolicy `protobuf:"bytes,9,opt,name=policy,proto3" json:"policy,omitempty"`
+	Streams []*StreamRule  `protobuf:"bytes,10,rep,name=streams,proto3" json:"streams,omitempty"`
+	// The Services that routes, profile and streams send to, each once.
+	Backends      []*Backend `protobuf:"bytes,11,rep,name=backends,proto3" json:"backends,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -619,133 +627,46 @@ func (x *Outbound) GetEndpoints() []*Endpoint {
 	return nil
 }
 
-type Service struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
-	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	Port          uint32                 `protobuf:"varint,3,opt,name=port,proto3" json:"port,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Service) Reset() {
-	*x = Service{}
-	mi := &file_discovery_proto_msgTypes[6]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Service) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Service) ProtoMessage() {}
-
-func (x *Service) ProtoReflect() protoreflect.Message {
-	mi := &file_discovery_proto_msgTypes[6]
+func (x *Outbound) GetAccrual() *Accrual {
 	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
+		return x.Accrual
 	}
-	return mi.MessageOf(x)
+	return nil
 }
 
-// Deprecated: Use Service.ProtoReflect.Descriptor instead.
-func (*Service) Descriptor() ([]byte, []int) {
-	return file_discovery_proto_rawDescGZIP(), []int{6}
-}
-
-func (x *Service) GetNamespace() string {
+func (x *Outbound) GetRoutes() []*Route {
 	if x != nil {
-		return x.Namespace
+		return x.Routes
 	}
-	return ""
+	return nil
 }
 
-func (x *Service) GetName() string {
+func (x *Outbound) GetProfile() *Profile {
 	if x != nil {
-		return x.Name
+		return x.Profile
 	}
-	return ""
+	return nil
 }
 
-func (x *Service) GetPort() uint32 {
+func (x *Outbound) GetPolicy() *RequestPolicy {
 	if x != nil {
-		return x.Port
+		return x.Policy
 	}
-	return 0
+	return nil
 }
 
-// The object that something comes from.
-type Ref struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Group         string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
-	Kind          string                 `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
-	Namespace     string                 `protobuf:"bytes,3,opt,name=namespace,proto3" json:"namespace,omitempty"`
-	Name          string                 `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Ref) Reset() {
-	*x = Ref{}
-	mi := &file_discovery_proto_msgTypes[7]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Ref) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Ref) ProtoMessage() {}
-
-func (x *Ref) ProtoReflect() protoreflect.Message {
-	mi := &file_discovery_proto_msgTypes[7]
+func (x *Outbound) GetStreams() []*StreamRule {
 	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
+		return x.Streams
 	}
-	return mi.MessageOf(x)
+	return nil
 }
 
-// Deprecated: Use Ref.ProtoReflect.Descriptor instead.
-func (*Ref) Descriptor() ([]byte, []int) {
-	return file_discovery_proto_rawDescGZIP(), []int{7}
-}
-
-func (x *Ref) GetGroup() string {
+func (x *Outbound) GetBackends() []*Backend {
 	if x != nil {
-		return x.Group
+		return x.Backends
 	}
-	return ""
-}
-
-func (x *Ref) GetKind() string {
-	if x != nil {
-		return x.Kind
-	}
-	return ""
-}
-
-func (x *Ref) GetNamespace() string {
-	if x != nil {
-		return x.Namespace
-	}
-	return ""
-}
-
-func (x *Ref) GetName() string {
-	if x != nil {
-		return x.Name
-	}
-	return ""
+	return nil
 }
 
 type Endpoint struct {
@@ -764,7 +685,7 @@ type Endpoint struct {
 
 func (x *Endpoint) Reset() {
 	*x = Endpoint{}
-	mi := &file_discovery_proto_msgTypes[8]
+	mi := &file_discovery_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -776,7 +697,7 @@ func (x *Endpoint) String() string {
 func (*Endpoint) ProtoMessage() {}
 
 func (x *Endpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_discovery_proto_msgTypes[8]
+	mi := &file_discovery_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -789,7 +710,7 @@ func (x *Endpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
 func (*Endpoint) Descriptor() ([]byte, []int) {
-	return file_discovery_proto_rawDescGZIP(), []int{8}
+	return file_discovery_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Endpoint) GetAddress() *Address {
@@ -856,7 +777,7 @@ type Pod struct {
 
 func (x *Pod) Reset() {
 	*x = Pod{}
-	mi := &file_discovery_proto_msgTypes[9]
+	mi := &file_discovery_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -868,7 +789,7 @@ func (x *Pod) String() string {
 func (*Pod) ProtoMessage() {}
 
 func (x *Pod) ProtoReflect() protoreflect.Message {
-	mi := &file_discovery_proto_msgTypes[9]
+	mi := &file_discovery_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -881,7 +802,7 @@ func (x *Pod) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pod.ProtoReflect.Descriptor instead.
 func (*Pod) Descriptor() ([]byte, []int) {
-	return file_discovery_proto_rawDescGZIP(), []int{9}
+	return file_discovery_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Pod) GetNamespace() string {
@@ -931,6 +852,145 @@ func (x *Pod) GetControlPlaneNs() string {
 		return x.ControlPlaneNs
 	}
 	return ""
+}
+
+// A Service that routes send to.
+type Backend struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Service       *Service               `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	Authority     string                 `protobuf:"bytes,2,opt,name=authority,proto3" json:"authority,omitempty"`
+	Protocol      Protocol               `protobuf:"varint,3,opt,name=protocol,proto3,enum=tulle.discovery.v1.Protocol" json:"protocol,omitempty"`
+	Endpoints     []*Endpoint            `protobuf:"bytes,4,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
+	Accrual       *Accrual               `protobuf:"bytes,5,opt,name=accrual,proto3" json:"accrual,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Backend) Reset() {
+	*x = Backend{}
+	mi := &file_discovery_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Backend) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Backend) ProtoMessage() {}
+
+func (x *Backend) ProtoReflect() protoreflect.Message {
+	mi := &file_discovery_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Backend.ProtoReflect.Descriptor instead.
+func (*Backend) Descriptor() ([]byte, []int) {
+	return file_discovery_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Backend) GetService() *Service {
+	if x != nil {
+		return x.Service
+	}
+	return nil
+}
+
+func (x *Backend) GetAuthority() string {
+	if x != nil {
+		return x.Authority
+	}
+	return ""
+}
+
+func (x *Backend) GetProtocol() Protocol {
+	if x != nil {
+		return x.Protocol
+	}
+	return Protocol_DETECT
+}
+
+func (x *Backend) GetEndpoints() []*Endpoint {
+	if x != nil {
+		return x.Endpoints
+	}
+	return nil
+}
+
+func (x *Backend) GetAccrual() *Accrual {
+	if x != nil {
+		return x.Accrual
+	}
+	return nil
+}
+
+// The rule of a TCPRoute or a TLSRoute.
+type StreamRule struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Ref   *Ref                   `protobuf:"bytes,1,opt,name=ref,proto3" json:"ref,omitempty"`
+	// Server names of TLS, "*." first for any name below; none for every connection.
+	Hostnames     []string           `protobuf:"bytes,2,rep,name=hostnames,proto3" json:"hostnames,omitempty"`
+	Backends      []*WeightedBackend `protobuf:"bytes,3,rep,name=backends,proto3" json:"backends,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamRule) Reset() {
+	*x = StreamRule{}
+	mi := &file_discovery_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamRule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamRule) ProtoMessage() {}
+
+func (x *StreamRule) ProtoReflect() protoreflect.Message {
+	mi := &file_discovery_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamRule.ProtoReflect.Descriptor instead.
+func (*StreamRule) Descriptor() ([]byte, []int) {
+	return file_discovery_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *StreamRule) GetRef() *Ref {
+	if x != nil {
+		return x.Ref
+	}
+	return nil
+}
+
+func (x *StreamRule) GetHostnames() []string {
+	if x != nil {
+		return x.Hostnames
+	}
+	return nil
+}
+
+func (x *StreamRule) GetBackends() []*WeightedBackend {
+	if x != nil {
+		return x.Backends
+	}
+	return nil
 }
 
 type Inbound struct {
@@ -1520,7 +1580,7 @@ var File_discovery_proto protoreflect.FileDescriptor
 
 const file_discovery_proto_rawDesc = "" +
 	"\n" +
-	"\x0fdiscovery.proto\x12\x12tulle.discovery.v1\"\x9f\x01\n" +
+	"\x0fdiscovery.proto\x12\x12tulle.discovery.v1\x1a\vroute.proto\"\x9f\x01\n" +
 	"\x10SubscribeRequest\x121\n" +
 	"\x05hello\x18\x01 \x01(\v2\x19.tulle.discovery.v1.HelloH\x00R\x05hello\x121\n" +
 	"\x05watch\x18\x02 \x01(\v2\x19.tulle.discovery.v1.WatchH\x00R\x05watch\x12\x1a\n" +
@@ -1541,27 +1601,25 @@ const file_discovery_proto_rawDesc = "" +
 	"\x05value\"-\n" +
 	"\aAddress\x12\x0e\n" +
 	"\x02ip\x18\x01 \x01(\fR\x02ip\x12\x12\n" +
-	"\x04port\x18\x02 \x01(\rR\x04port\"\xcb\x02\n" +
+	"\x04port\x18\x02 \x01(\rR\x04port\"\x9a\x05\n" +
 	"\bOutbound\x125\n" +
 	"\x04kind\x18\x01 \x01(\x0e2!.tulle.discovery.v1.Outbound.KindR\x04kind\x125\n" +
 	"\aservice\x18\x02 \x01(\v2\x1b.tulle.discovery.v1.ServiceR\aservice\x12\x1c\n" +
 	"\tauthority\x18\x03 \x01(\tR\tauthority\x128\n" +
 	"\bprotocol\x18\x04 \x01(\x0e2\x1c.tulle.discovery.v1.ProtocolR\bprotocol\x12:\n" +
-	"\tendpoints\x18\x05 \x03(\v2\x1c.tulle.discovery.v1.EndpointR\tendpoints\"=\n" +
+	"\tendpoints\x18\x05 \x03(\v2\x1c.tulle.discovery.v1.EndpointR\tendpoints\x125\n" +
+	"\aaccrual\x18\x06 \x01(\v2\x1b.tulle.discovery.v1.AccrualR\aaccrual\x121\n" +
+	"\x06routes\x18\a \x03(\v2\x19.tulle.discovery.v1.RouteR\x06routes\x125\n" +
+	"\aprofile\x18\b \x01(\v2\x1b.tulle.discovery.v1.ProfileR\aprofile\x129\n" +
+	"\x06policy\x18\t \x01(\v2!.tulle.discovery.v1.RequestPolicyR\x06policy\x128\n" +
+	"\astreams\x18\n" +
+	" \x03(\v2\x1e.tulle.discovery.v1.StreamRuleR\astreams\x127\n" +
+	"\bbackends\x18\v \x03(\v2\x1b.tulle.discovery.v1.BackendR\bbackends\"=\n" +
 	"\x04Kind\x12\v\n" +
 	"\aUNKNOWN\x10\x00\x12\v\n" +
 	"\aSERVICE\x10\x01\x12\a\n" +
 	"\x03POD\x10\x02\x12\x12\n" +
-	"\x0eUNDEFINED_PORT\x10\x03\"O\n" +
-	"\aService\x12\x1c\n" +
-	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
-	"\x04port\x18\x03 \x01(\rR\x04port\"a\n" +
-	"\x03Ref\x12\x14\n" +
-	"\x05group\x18\x01 \x01(\tR\x05group\x12\x12\n" +
-	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x1c\n" +
-	"\tnamespace\x18\x03 \x01(\tR\tnamespace\x12\x12\n" +
-	"\x04name\x18\x04 \x01(\tR\x04name\"\x84\x02\n" +
+	"\x0eUNDEFINED_PORT\x10\x03\"\x84\x02\n" +
 	"\bEndpoint\x125\n" +
 	"\aaddress\x18\x01 \x01(\v2\x1b.tulle.discovery.v1.AddressR\aaddress\x12\x1a\n" +
 	"\bidentity\x18\x02 \x01(\tR\bidentity\x128\n" +
@@ -1579,7 +1637,18 @@ const file_discovery_proto_rawDesc = "" +
 	"\n" +
 	"owner_name\x18\x05 \x01(\tR\townerName\x12*\n" +
 	"\x11pod_template_hash\x18\x06 \x01(\tR\x0fpodTemplateHash\x12(\n" +
-	"\x10control_plane_ns\x18\a \x01(\tR\x0econtrolPlaneNs\"\xb9\x03\n" +
+	"\x10control_plane_ns\x18\a \x01(\tR\x0econtrolPlaneNs\"\x8b\x02\n" +
+	"\aBackend\x125\n" +
+	"\aservice\x18\x01 \x01(\v2\x1b.tulle.discovery.v1.ServiceR\aservice\x12\x1c\n" +
+	"\tauthority\x18\x02 \x01(\tR\tauthority\x128\n" +
+	"\bprotocol\x18\x03 \x01(\x0e2\x1c.tulle.discovery.v1.ProtocolR\bprotocol\x12:\n" +
+	"\tendpoints\x18\x04 \x03(\v2\x1c.tulle.discovery.v1.EndpointR\tendpoints\x125\n" +
+	"\aaccrual\x18\x05 \x01(\v2\x1b.tulle.discovery.v1.AccrualR\aaccrual\"\x96\x01\n" +
+	"\n" +
+	"StreamRule\x12)\n" +
+	"\x03ref\x18\x01 \x01(\v2\x17.tulle.discovery.v1.RefR\x03ref\x12\x1c\n" +
+	"\thostnames\x18\x02 \x03(\tR\thostnames\x12?\n" +
+	"\bbackends\x18\x03 \x03(\v2#.tulle.discovery.v1.WeightedBackendR\bbackends\"\xb9\x03\n" +
 	"\aInbound\x12E\n" +
 	"\x10cluster_networks\x18\x01 \x03(\v2\x1a.tulle.discovery.v1.PrefixR\x0fclusterNetworks\x128\n" +
 	"\adefault\x18\x02 \x01(\v2\x1e.tulle.discovery.v1.PortPolicyR\adefault\x12<\n" +
@@ -1670,10 +1739,10 @@ var file_discovery_proto_goTypes = []any{
 	(*SubscribeResponse)(nil),  // 6: tulle.discovery.v1.SubscribeResponse
 	(*Address)(nil),            // 7: tulle.discovery.v1.Address
 	(*Outbound)(nil),           // 8: tulle.discovery.v1.Outbound
-	(*Service)(nil),            // 9: tulle.discovery.v1.Service
-	(*Ref)(nil),                // 10: tulle.discovery.v1.Ref
-	(*Endpoint)(nil),           // 11: tulle.discovery.v1.Endpoint
-	(*Pod)(nil),                // 12: tulle.discovery.v1.Pod
+	(*Endpoint)(nil),           // 9: tulle.discovery.v1.Endpoint
+	(*Pod)(nil),                // 10: tulle.discovery.v1.Pod
+	(*Backend)(nil),            // 11: tulle.discovery.v1.Backend
+	(*StreamRule)(nil),         // 12: tulle.discovery.v1.StreamRule
 	(*Inbound)(nil),            // 13: tulle.discovery.v1.Inbound
 	(*PortRange)(nil),          // 14: tulle.discovery.v1.PortRange
 	(*Prefix)(nil),             // 15: tulle.discovery.v1.Prefix
@@ -1684,6 +1753,13 @@ var file_discovery_proto_goTypes = []any{
 	(*RateLimit)(nil),          // 20: tulle.discovery.v1.RateLimit
 	nil,                        // 21: tulle.discovery.v1.Inbound.PortsEntry
 	(*RateLimit_Override)(nil), // 22: tulle.discovery.v1.RateLimit.Override
+	(*Service)(nil),            // 23: tulle.discovery.v1.Service
+	(*Accrual)(nil),            // 24: tulle.discovery.v1.Accrual
+	(*Route)(nil),              // 25: tulle.discovery.v1.Route
+	(*Profile)(nil),            // 26: tulle.discovery.v1.Profile
+	(*RequestPolicy)(nil),      // 27: tulle.discovery.v1.RequestPolicy
+	(*Ref)(nil),                // 28: tulle.discovery.v1.Ref
+	(*WeightedBackend)(nil),    // 29: tulle.discovery.v1.WeightedBackend
 }
 var file_discovery_proto_depIdxs = []int32{
 	4,  // 0: tulle.discovery.v1.SubscribeRequest.hello:type_name -> tulle.discovery.v1.Hello
@@ -1692,37 +1768,49 @@ var file_discovery_proto_depIdxs = []int32{
 	8,  // 3: tulle.discovery.v1.SubscribeResponse.outbound:type_name -> tulle.discovery.v1.Outbound
 	13, // 4: tulle.discovery.v1.SubscribeResponse.inbound:type_name -> tulle.discovery.v1.Inbound
 	1,  // 5: tulle.discovery.v1.Outbound.kind:type_name -> tulle.discovery.v1.Outbound.Kind
-	9,  // 6: tulle.discovery.v1.Outbound.service:type_name -> tulle.discovery.v1.Service
+	23, // 6: tulle.discovery.v1.Outbound.service:type_name -> tulle.discovery.v1.Service
 	0,  // 7: tulle.discovery.v1.Outbound.protocol:type_name -> tulle.discovery.v1.Protocol
-	11, // 8: tulle.discovery.v1.Outbound.endpoints:type_name -> tulle.discovery.v1.Endpoint
-	7,  // 9: tulle.discovery.v1.Endpoint.address:type_name -> tulle.discovery.v1.Address
-	0,  // 10: tulle.discovery.v1.Endpoint.protocol:type_name -> tulle.discovery.v1.Protocol
-	12, // 11: tulle.discovery.v1.Endpoint.pod:type_name -> tulle.discovery.v1.Pod
-	15, // 12: tulle.discovery.v1.Inbound.cluster_networks:type_name -> tulle.discovery.v1.Prefix
-	16, // 13: tulle.discovery.v1.Inbound.default:type_name -> tulle.discovery.v1.PortPolicy
-	21, // 14: tulle.discovery.v1.Inbound.ports:type_name -> tulle.discovery.v1.Inbound.PortsEntry
-	14, // 15: tulle.discovery.v1.Inbound.opaque_ports:type_name -> tulle.discovery.v1.PortRange
-	14, // 16: tulle.discovery.v1.Inbound.require_identity_ports:type_name -> tulle.discovery.v1.PortRange
-	0,  // 17: tulle.discovery.v1.PortPolicy.protocol:type_name -> tulle.discovery.v1.Protocol
-	10, // 18: tulle.discovery.v1.PortPolicy.server:type_name -> tulle.discovery.v1.Ref
-	17, // 19: tulle.discovery.v1.PortPolicy.authorizations:type_name -> tulle.discovery.v1.Authorization
-	20, // 20: tulle.discovery.v1.PortPolicy.rate_limit:type_name -> tulle.discovery.v1.RateLimit
-	10, // 21: tulle.discovery.v1.Authorization.ref:type_name -> tulle.discovery.v1.Ref
-	19, // 22: tulle.discovery.v1.Authorization.networks:type_name -> tulle.discovery.v1.Network
-	2,  // 23: tulle.discovery.v1.Authorization.clients:type_name -> tulle.discovery.v1.Authorization.Clients
-	18, // 24: tulle.discovery.v1.Authorization.identities:type_name -> tulle.discovery.v1.IdentityMatch
-	15, // 25: tulle.discovery.v1.Network.prefix:type_name -> tulle.discovery.v1.Prefix
-	15, // 26: tulle.discovery.v1.Network.except:type_name -> tulle.discovery.v1.Prefix
-	10, // 27: tulle.discovery.v1.RateLimit.ref:type_name -> tulle.discovery.v1.Ref
-	22, // 28: tulle.discovery.v1.RateLimit.overrides:type_name -> tulle.discovery.v1.RateLimit.Override
-	16, // 29: tulle.discovery.v1.Inbound.PortsEntry.value:type_name -> tulle.discovery.v1.PortPolicy
-	3,  // 30: tulle.discovery.v1.Discovery.Subscribe:input_type -> tulle.discovery.v1.SubscribeRequest
-	6,  // 31: tulle.discovery.v1.Discovery.Subscribe:output_type -> tulle.discovery.v1.SubscribeResponse
-	31, // [31:32] is the sub-list for method output_type
-	30, // [30:31] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	9,  // 8: tulle.discovery.v1.Outbound.endpoints:type_name -> tulle.discovery.v1.Endpoint
+	24, // 9: tulle.discovery.v1.Outbound.accrual:type_name -> tulle.discovery.v1.Accrual
+	25, // 10: tulle.discovery.v1.Outbound.routes:type_name -> tulle.discovery.v1.Route
+	26, // 11: tulle.discovery.v1.Outbound.profile:type_name -> tulle.discovery.v1.Profile
+	27, // 12: tulle.discovery.v1.Outbound.policy:type_name -> tulle.discovery.v1.RequestPolicy
+	12, // 13: tulle.discovery.v1.Outbound.streams:type_name -> tulle.discovery.v1.StreamRule
+	11, // 14: tulle.discovery.v1.Outbound.backends:type_name -> tulle.discovery.v1.Backend
+	7,  // 15: tulle.discovery.v1.Endpoint.address:type_name -> tulle.discovery.v1.Address
+	0,  // 16: tulle.discovery.v1.Endpoint.protocol:type_name -> tulle.discovery.v1.Protocol
+	10, // 17: tulle.discovery.v1.Endpoint.pod:type_name -> tulle.discovery.v1.Pod
+	23, // 18: tulle.discovery.v1.Backend.service:type_name -> tulle.discovery.v1.Service
+	0,  // 19: tulle.discovery.v1.Backend.protocol:type_name -> tulle.discovery.v1.Protocol
+	9,  // 20: tulle.discovery.v1.Backend.endpoints:type_name -> tulle.discovery.v1.Endpoint
+	24, // 21: tulle.discovery.v1.Backend.accrual:type_name -> tulle.discovery.v1.Accrual
+	28, // 22: tulle.discovery.v1.StreamRule.ref:type_name -> tulle.discovery.v1.Ref
+	29, // 23: tulle.discovery.v1.StreamRule.backends:type_name -> tulle.discovery.v1.WeightedBackend
+	15, // 24: tulle.discovery.v1.Inbound.cluster_networks:type_name -> tulle.discovery.v1.Prefix
+	16, // 25: tulle.discovery.v1.Inbound.default:type_name -> tulle.discovery.v1.PortPolicy
+	21, // 26: tulle.discovery.v1.Inbound.ports:type_name -> tulle.discovery.v1.Inbound.PortsEntry
+	14, // 27: tulle.discovery.v1.Inbound.opaque_ports:type_name -> tulle.discovery.v1.PortRange
+	14, // 28: tulle.discovery.v1.Inbound.require_identity_ports:type_name -> tulle.discovery.v1.PortRange
+	0,  // 29: tulle.discovery.v1.PortPolicy.protocol:type_name -> tulle.discovery.v1.Protocol
+	28, // 30: tulle.discovery.v1.PortPolicy.server:type_name -> tulle.discovery.v1.Ref
+	17, // 31: tulle.discovery.v1.PortPolicy.authorizations:type_name -> tulle.discovery.v1.Authorization
+	20, // 32: tulle.discovery.v1.PortPolicy.rate_limit:type_name -> tulle.discovery.v1.RateLimit
+	28, // 33: tulle.discovery.v1.Authorization.ref:type_name -> tulle.discovery.v1.Ref
+	19, // 34: tulle.discovery.v1.Authorization.networks:type_name -> tulle.discovery.v1.Network
+	2,  // 35: tulle.discovery.v1.Authorization.clients:type_name -> tulle.discovery.v1.Authorization.Clients
+	18, // 36: tulle.discovery.v1.Authorization.identities:type_name -> tulle.discovery.v1.IdentityMatch
+	15, // 37: tulle.discovery.v1.Network.prefix:type_name -> tulle.discovery.v1.Prefix
+	15, // 38: tulle.discovery.v1.Network.except:type_name -> tulle.discovery.v1.Prefix
+	28, // 39: tulle.discovery.v1.RateLimit.ref:type_name -> tulle.discovery.v1.Ref
+	22, // 40: tulle.discovery.v1.RateLimit.overrides:type_name -> tulle.discovery.v1.RateLimit.Override
+	16, // 41: tulle.discovery.v1.Inbound.PortsEntry.value:type_name -> tulle.discovery.v1.PortPolicy
+	3,  // 42: tulle.discovery.v1.Discovery.Subscribe:input_type -> tulle.discovery.v1.SubscribeRequest
+	6,  // 43: tulle.discovery.v1.Discovery.Subscribe:output_type -> tulle.discovery.v1.SubscribeResponse
+	43, // [43:44] is the sub-list for method output_type
+	42, // [42:43] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_discovery_proto_init() }
@@ -1730,6 +1818,7 @@ func file_discovery_proto_init() {
 	if File_discovery_proto != nil {
 		return
 	}
+	file_route_proto_init()
 	file_discovery_proto_msgTypes[0].OneofWrappers = []any{
 		(*SubscribeRequest_Hello)(nil),
 		(*SubscribeRequest_Watch)(nil),
