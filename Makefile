@@ -42,7 +42,7 @@ generate: ## write the generated code again
 
 .PHONY: generated
 generated: generate ## check that the generated code is what generate writes
-	@git diff --exit-code -- '*.pb.go' || { echo "run make generate and commit the result" >&2; exit 1; }
+	@git diff --exit-code -- '*.pb.go' crds || { echo "run make generate and commit the result" >&2; exit 1; }
 
 # --- programs and images ---
 

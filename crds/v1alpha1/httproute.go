@@ -1,0 +1,27 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+)
+
+// HTTPRoute is the HTTPRoute of policy.linkerd.io: that of the Gateway API under another group, from the time when a cluster could not
+// be expected to have the Gateway API. Its schema takes what Linkerd's versions of the kind take, and what the Gateway API has added
+// since. A parent without group is in policy.linkerd.io, one without kind is a Server.
+//
+// +kubebuilder:object:root=true
+type HTTPRoute struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+	Spec              gatewayv1.HTTPRouteSpec   `json:"spec"`
+	Status            gatewayv1.HTTPRouteStatus `json:"status,omitempty"`
+}
+
+// HTTPRouteList is what the API server answers to a list.
+//
+// +kubebuilder:object:root=true
+type HTTPRouteList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []HTTPRoute `json:"items"`
+}

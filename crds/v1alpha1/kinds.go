@@ -1,0 +1,43 @@
+package v1alpha1
+
+import "k8s.io/apimachinery/pkg/runtime/schema"
+
+// The API groups of the kinds.
+const (
+	ProfileGroup = "linkerd.io"
+	PolicyGroup  = "policy.linkerd.io"
+)
+
+// Kind is one kind of the mesh as the API server has it.
+type Kind struct {
+	Group, Name, Plural string
+	// Versions that are served, oldest first. The last one is stored, and the one to read and write.
+	Versions []string
+}
+
+// Kinds returns every kind, in the order of their plural names within a group.
+func Kinds() []Kind {
+	return []Kind{
+		{ProfileGroup, "ServiceProfile", "serviceprofiles", []string{"v1alpha1", "v1alpha2"}},
+		{PolicyGroup, "AuthorizationPolicy", "authorizationpolicies", []string{"v1alpha1"}},
+		{PolicyGroup, "HTTPLocalRateLimitPolicy", "httplocalratelimitpolicies", []string{"v1alpha1"}},
+		{PolicyGroup, "HTTPRoute", "httproutes", []string{"v1alpha1", "v1beta1", "v1beta2", "v1beta3"}},
+		{PolicyGroup, "MeshTLSAuthentication", "meshtlsauthentications", []string{"v1alpha1"}},
+		{PolicyGroup, "NetworkAuthentication", "networkauthentications", []string{"v1alpha1"}},
+		{PolicyGroup, "ServerAuthorization", "serverauthorizations", []string{"v1alpha1", "v1beta1"}},
+		{PolicyGroup, "Server", "servers", []string{"v1alpha1", "v1beta1", "v1beta2", "v1beta3"}},
+	}
+}
+
+// StorageVersion returns the version to read and write.
+func (k Kind) StorageVersion() string { return k.Versions[len(k.Versions)-1] }
+
+// Resource returns the kind's resource in the version to read and write.
+func (k Kind) Resource() schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: k.Group, Version: k.StorageVersion(), Resource: k.Plural}
+}
+
+// GroupVersionKind returns the kind in the version to read and write.
+func (k Kind) GroupVersionKind() schema.GroupVersionKind {
+	return schema.GroupVersionKind{Group: k.Group, Version: k.StorageVersion(), Kind: k.Name}
+}
