@@ -23,6 +23,7 @@ var layers = [][]string{
 	{"mesh", "crds/v1alpha1", "api/pb", "internal/latest", "internal/listen", "internal/daemon", "proxy/message", "proxy/sock", "proxy/park"},
 	{
 		"api", "crds", "identity/ca", "injector/inject", "injector/redirect", "controller/model",
+		"internal/convert",
 		"proxy/detect", "proxy/exchange", "proxy/h1", "proxy/hpack", "proxy/balance", "proxy/authz",
 	},
 	{"proxy/h2", "internal/certs", "proxy/relay", "proxy/stats", "injector/redirect/nft"},

@@ -43,9 +43,17 @@ func run(ctx context.Context, args []string, std streams, connect connector) int
 	case errors.Is(err, errReported):
 		return 1
 	}
+	if code := exitError(0); errors.As(err, &code) {
+		return int(code)
+	}
 	fmt.Fprintf(std.err, "%s: %v\n", root.Name(), err)
 	return 1
 }
 
 // errReported is returned by a command that has already written what went wrong.
 var errReported = errors.New("reported")
+
+// exitError is returned by a command that has written all there is to say and whose exit code is not 1.
+type exitError int
+
+func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tulle-mesh/tulle/internal/convert"
+)
+
+// codeLossy is convert's exit code when something of the input has no counterpart.
+const codeLossy = 3
+
+func (c *cli) convertCommand() *cobra.Command {
+	var output, until string
+	var options convert.Options
+	cmd := &cobra.Command{
+		Use:   "convert [flags] FILE|DIR|-...",
+		Short: "Turn manifests of Istio, SMI and of tutorials into manifests of this mesh",
+		Long: `convert writes manifests that this mesh understands: Istio's VirtualService, DestinationRule, PeerAuthentication and
+AuthorizationPolicy, SMI's TrafficSplit, and the kinds and fields that tutorials invented for Linkerd. Other objects are passed on.
+What became of each field goes to stderr: kept, converted, approximated or dropped. The exit code is 3 when something was dropped.
+
+A rule whose restriction has no counterpart is left out whole, never widened. Services of the input tell their ports and selectors;
+put them among the files.`,
+		Example: `  tulle convert istio/ > tulle.yaml
+  kubectl get virtualservice,destinationrule,service -A -o yaml | tulle convert - | kubectl apply -f -`,
+		Args: atLeastOne("a file, a directory, a URL, or - for standard input"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if until != "" {
+				var err error
+				if options.FaultUntil, err = time.Parse(time.RFC3339, until); err != nil {
+					return fmt.Errorf("--fault-until %q: want a time such as 2026-12-31T18:00:00Z", until)
+				}
+			}
+			return c.convert(cmd.Context(), args, output, options)
+		},
+	}
+	fs := cmd.Flags()
+	fs.StringVarP(&output, "output", "o", "yaml", "format: yaml or json")
+	fs.IntVar(&options.Port, "port", 80, "port of Services and pods that the input does not describe")
+	fs.StringVar(&until, "fault-until", "", "when injected faults end, RFC 3339; without it they are dropped")
+	return cmd
+}
+
+func (c *cli) convert(ctx context.Context, args []string, output string, options convert.Options) error {
+	if output != "yaml" && output != "json" {
+		return fmt.Errorf("output %q: want yaml or json", output)
+	}
+	objects, err := c.readObjects(ctx, args)
+	if err != nil {
+		return err
+	}
+	trees := make([]map[string]any, len(objects))
+	for i, o := range objects {
+		trees[i] = o.tree
+	}
+	result := convert.Convert(trees, options)
+	if err := c.writeTrees(result.Objects, output); err != nil {
+		return err
+	}
+	writeFindings(c.err, result.Findings)
+	if result.Lossy() {
+		return exitError(codeLossy)
+	}
+	return nil
+}
+
+// readObjects reads every object of the sources, those of Lists one by one. All that is wrong is one error.
+func (c *cli) readObjects(ctx context.Context, args []string) ([]*manifestObject, error) {
+	var objects []*manifestObject
+	var errs []error
+	for _, arg := range args {
+		files, err := sources(arg)
+		if err != nil {
+			return nil, err
+		}
+		for _, file := range files {
+			data, err := c.readSource(ctx, file)
+			if err != nil {
+				return nil, err
+			}
+			docs, err := splitDocuments(sourceName(file), data)
+			if err != nil {
+				return nil, err
+			}
+			for _, doc := range docs {
+				more, err := decodeObjects(doc)
+				objects, errs = append(objects, more...), append(errs, err)
+			}
+		}
+	}
+	return objects, errors.Join(errs...)
+}
+
+func decodeObjects(doc document) ([]*manifestObject, error) {
+	if err := doc.checkIndentation(); err != nil {
+		return nil, err
+	}
+	tree, err := doc.decode()
+	if err != nil {
+		return nil, err
+	}
+	return objectsOf(doc, tree)
+}
+
+// writeFindings writes what became of each field, a line each.
+func writeFindings(w io.Writer, findings []convert.Finding) {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tw, "OUTCOME\tOBJECT\tFIELD\tMESSAGE")
+	for _, f := range findings {
+		field := f.Field
+		if field == "" {
+			field = "-"
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", f.Outcome, f.Object, field, f.Message)
+	}
+	_ = tw.Flush()
+}

@@ -1,0 +1,243 @@
+package convert
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+)
+
+// destinationRule makes Services of subsets, and annotations of a Service of its traffic policy.
+func destinationRule(o *object) []map[string]any {
+	spec := o.spec()
+	name, namespace, ok := o.service(spec.at("host").text())
+	if !ok {
+		o.drop("", "%q is no Service of the cluster", spec.at("host").text())
+		return nil
+	}
+	var out []map[string]any
+	for _, s := range spec.at("subsets").items() {
+		out = append(out, o.subsetManifest(name, namespace, s))
+	}
+	annotations := o.trafficPolicy(spec.at("trafficPolicy"))
+	if len(annotations) == 0 {
+		return out
+	}
+	if svc := o.find("Service", namespace, name); svc != nil {
+		return append(out, annotated(manifest("v1", "Service", namespace, name, nil), annotations))
+	}
+	var said []string
+	for _, k := range keys(annotations) {
+		said = append(said, fmt.Sprintf("%s=%v", k, annotations[k]))
+	}
+	o.nearly("spec.trafficPolicy", "the Service is not in the input; annotate it: kubectl annotate service -n %s %s %s", orDefault(namespace), name,
+		strings.Join(said, " "))
+	return out
+}
+
+func orDefault(namespace string) string {
+	if namespace == "" {
+		return "default"
+	}
+	return namespace
+}
+
+// subsetManifest is a Service that selects the pods of a subset, with the ports of the Service that it is a part of.
+func (o *object) subsetManifest(host, namespace string, s node) map[string]any {
+	selector := map[string]any{}
+	if labels, ok := s.at("labels").raw().(map[string]any); ok {
+		maps.Copy(selector, labels)
+	}
+	ports := []any{map[string]any{"port": o.options.Port}}
+	if svc := o.find("Service", namespace, host); svc != nil {
+		spec, _ := svc["spec"].(map[string]any)
+		if base, ok := spec["selector"].(map[string]any); ok {
+			for k, v := range base {
+				if _, ok := selector[k]; !ok {
+					selector[k] = v
+				}
+			}
+		}
+		if list, ok := spec["ports"].([]any); ok {
+			ports = list
+		}
+	} else {
+		o.assumePort(s)
+		s.nearly("add the labels of Service %s's own selector, which is not in the input", host)
+	}
+	name := subsetService(host, s.at("name").text())
+	o.became(s.path, "Service %s", name)
+	s.at("trafficPolicy").drop("annotate Service %s instead", name)
+	return manifest("v1", "Service", namespace, name, map[string]any{"selector": selector, "ports": ports})
+}
+
+// trafficPolicy converts outlier detection; the rest is how the proxy works anyway, or cannot be chosen.
+func (o *object) trafficPolicy(n node) map[string]any {
+	out := map[string]any{}
+	if d := n.at("outlierDetection"); d.exists() {
+		out["balancer.linkerd.io/failure-accrual"] = "consecutive"
+		for _, k := range []string{"consecutive5xxErrors", "consecutiveGatewayErrors", "consecutiveErrors"} {
+			if v := d.at(k); v.exists() {
+				out["balancer.linkerd.io/failure-accrual-consecutive-max-failures"] = v.text()
+			}
+		}
+		if v := d.at("baseEjectionTime"); v.exists() {
+			out["balancer.linkerd.io/failure-accrual-consecutive-min-penalty"] = v.text()
+		}
+		d.at("interval").drop("failures are seen as they happen")
+		d.at("maxEjectionPercent").drop("at most half of the endpoints are ejected")
+		d.at("minHealthPercent").drop("at most half of the endpoints are ejected")
+	}
+	if mode := n.at("tls", "mode"); mode.exists() {
+		if mode.text() == "ISTIO_MUTUAL" {
+			o.became(mode.path, "mutual TLS is always on between meshed pods")
+		} else {
+			mode.drop("an application's own TLS is passed through as it is")
+		}
+	}
+	n.at("loadBalancer").drop("requests go to the less loaded of two endpoints, by latency")
+	n.at("connectionPool").drop("queues and connections are bounded by the proxy itself")
+	n.at("portLevelSettings").drop("one policy holds for all ports of a Service")
+	return out
+}
+
+// peerAuthentication makes access policies of mTLS modes. Source: security.istio.io PeerAuthentication.
+func peerAuthentication(o *object) []map[string]any {
+	spec := o.spec()
+	policy := o.mtls(spec.at("mtls", "mode"))
+	if labels := spec.at("selector", "matchLabels"); labels.exists() {
+		return o.portLevel(labels, policy)
+	}
+	spec.at("portLevelMtls").drop("ports are chosen by a Server; give the PeerAuthentication a selector")
+	switch {
+	case policy == "":
+		return nil
+	case o.namespace == "istio-system":
+		o.nearly("spec.mtls", "for the whole mesh: tulle install --set proxy.defaultInboundPolicy=%s", policy)
+		return nil
+	}
+	o.became("spec.mtls", "annotation config.linkerd.io/default-inbound-policy of namespace %s", orDefault(o.namespace))
+	return []map[string]any{namespacePolicy(o.namespace, policy)}
+}
+
+func namespacePolicy(namespace, policy string) map[string]any {
+	return annotated(manifest("v1", "Namespace", "", orDefault(namespace), nil),
+		map[string]any{"config.linkerd.io/default-inbound-policy": policy})
+}
+
+// mtls returns the access policy of a mode; "" for one that says nothing.
+func (o *object) mtls(mode node) string {
+	switch mode.text() {
+	case "STRICT":
+		return "all-authenticated"
+	case "PERMISSIVE":
+		return "all-unauthenticated"
+	case "DISABLE":
+		mode.nearly("mutual TLS cannot be switched off between meshed pods; clients without it are let in")
+		return "all-unauthenticated"
+	}
+	return ""
+}
+
+// portLevel makes a Server for each port that a PeerAuthentication names; its own mode belongs to the pods.
+func (o *object) portLevel(labels node, policy string) []map[string]any {
+	if policy != "" {
+		o.nearly("spec.mtls", "annotate the pod template of these pods: config.linkerd.io/default-inbound-policy: %s", policy)
+	}
+	selector := map[string]any{"matchLabels": labels.raw()}
+	var out []map[string]any
+	for _, port := range o.spec().at("portLevelMtls").keys() {
+		n := o.spec().at("portLevelMtls", port)
+		access := o.mtls(n.at("mode"))
+		if access == "" {
+			continue
+		}
+		number := node{o, port, n.path}.number(0)
+		out = append(out, manifest(serverAPI, "Server", o.namespace, o.name+"-"+port, map[string]any{
+			"podSelector": selector, "port": number, "accessPolicy": access,
+		}))
+	}
+	return out
+}
+
+// envoyFilter knows one use of EnvoyFilter, the local rate limit that tutorials show.
+func envoyFilter(o *object) []map[string]any {
+	for _, patch := range o.spec().at("configPatches").items() {
+		value := patch.at("patch", "value")
+		if value.at("name").text() != "envoy.filters.http.local_ratelimit" {
+			continue
+		}
+		config := value.at("typed_config")
+		if config.at("value").exists() {
+			config = config.at("value")
+		}
+		return o.rateLimit(config.at("token_bucket"))
+	}
+	o.drop("", "the proxy has no Envoy to patch: use HTTPRoute filters, the route's annotations or the policy kinds")
+	return nil
+}
+
+// rateLimit makes an HTTPLocalRateLimitPolicy of a token bucket.
+func (o *object) rateLimit(bucket node) []map[string]any {
+	perSecond, ok := bucketRate(bucket)
+	if !ok {
+		o.drop("", "the token bucket says no rate: write an HTTPLocalRateLimitPolicy")
+		return nil
+	}
+	o.spec().done()
+	whole := int(perSecond)
+	if float64(whole) < perSecond {
+		whole++
+	}
+	bucket.nearly("%.2f requests a second become %d, for one proxy: requestsPerSecond is a whole number", perSecond, whole)
+	labels := o.spec().at("workloadSelector", "labels").raw()
+	o.assumePort(o.spec())
+	server := manifest(serverAPI, "Server", o.namespace, o.name, map[string]any{
+		"podSelector": map[string]any{"matchLabels": labels}, "port": o.options.Port, "accessPolicy": "all-unauthenticated",
+	})
+	return []map[string]any{server, manifest(policyAlpha, "HTTPLocalRateLimitPolicy", o.namespace, o.name, map[string]any{
+		"targetRef": map[string]any{"group": "policy.linkerd.io", "kind": "Server", "name": o.name},
+		"total":     map[string]any{"requestsPerSecond": whole},
+	})}
+}
+
+// telemetry says where its parts are here.
+func telemetry(o *object) []map[string]any {
+	o.spec().at("accessLogging").drop("annotate pods or namespaces: config.linkerd.io/access-log: json")
+	o.spec().at("metrics").drop("the metrics have fixed names and labels: docs/metrics.md")
+	o.spec().at("tracing").drop("trace context is passed on; spans are the applications'")
+	return nil
+}
+
+// serviceMonitor rewrites the one that watches Istio's control plane.
+func serviceMonitor(o *object) []map[string]any {
+	if o.spec().at("selector", "matchLabels", "istio").text() == "" {
+		o.spec().done()
+		o.keep("", "passed on as it is")
+		return []map[string]any{o.tree}
+	}
+	interval := o.spec().at("endpoints").items()
+	endpoint := map[string]any{"port": "admin"}
+	for _, e := range interval {
+		if i := e.at("interval"); i.exists() {
+			endpoint["interval"] = i.text()
+		}
+	}
+	o.spec().done()
+	o.became("", "PodMonitor of the control plane")
+	return []map[string]any{manifest("monitoring.coreos.com/v1", "PodMonitor", "tulle", o.name, map[string]any{
+		"selector":            map[string]any{"matchExpressions": []any{map[string]any{"key": "linkerd.io/control-plane-component", "operator": "Exists"}}},
+		"podMetricsEndpoints": []any{endpoint},
+	})}
+}
+
+// collector warns of an exporter that OpenTelemetry's collector no longer has.
+func collector(o *object) []map[string]any {
+	config := o.spec().at("config")
+	if s, ok := config.v.(string); ok && strings.Contains(s, "jaeger:") || config.at("exporters", "jaeger").exists() {
+		o.keep(config.path, "not the mesh's, passed on; but the collector's exporter jaeger was removed: send to the same host with exporter otlp, port 4317")
+	} else {
+		o.keep("", "not the mesh's, passed on as it is")
+	}
+	o.spec().done()
+	return []map[string]any{o.tree}
+}

@@ -1,0 +1,281 @@
+package convert
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// virtualService makes HTTPRoutes and TCPRoutes of a VirtualService. Source: networking.istio.io VirtualService.
+func virtualService(o *object) []map[string]any {
+	v := vs{o: o}
+	spec := o.spec()
+	for _, g := range spec.at("gateways").items() {
+		if g.text() != "mesh" {
+			g.drop("routes of a gateway belong to the gateway's own HTTPRoute; this one governs traffic inside the mesh")
+		}
+	}
+	for i, host := range spec.at("hosts").items() {
+		name, namespace, ok := o.service(host.text())
+		if !ok {
+			host.drop("%q is no Service of the cluster", host.text())
+			continue
+		}
+		v.host, v.namespace = name, namespace
+		v.suffix = ""
+		if i > 0 {
+			v.suffix = "-" + name
+		}
+		v.routes()
+	}
+	spec.at("exportTo").drop("a route in the Service's namespace holds for every client, one in a client's namespace for that namespace")
+	return v.out
+}
+
+// service returns the Service that a host of Istio's names; a short name is in the object's namespace.
+func (o *object) service(host string) (name, namespace string, ok bool) {
+	parts := strings.Split(host, ".")
+	switch {
+	case host == "" || strings.Contains(host, "*"):
+		return "", "", false
+	case len(parts) == 1:
+		return host, o.namespace, true
+	case len(parts) >= 3 && parts[2] == "svc":
+		return parts[0], parts[1], true
+	}
+	return "", "", false
+}
+
+// vs converts one VirtualService.
+type vs struct {
+	o                       *object
+	host, namespace, suffix string // of the parent, and what follows the route's name for it
+	out                     []map[string]any
+}
+
+// routes converts all for one host. Retries and faults are annotations of a whole route, so rules that have them get a route each.
+func (v *vs) routes() {
+	http := v.o.spec().at("http")
+	apart := len(http.items()) > 1 && slices.ContainsFunc(http.items(), func(r node) bool {
+		return r.at("retries").exists() || r.at("fault").exists()
+	})
+	if len(http.items()) > 1 {
+		http.nearly("Istio takes the first rule that matches; here the most specific match counts, and the order only between equals")
+	}
+	var rules []any
+	annotations := map[string]any{}
+	for i, r := range http.items() {
+		rule, said := v.rule(r), v.annotations(r)
+		if rule == nil {
+			continue
+		}
+		if apart {
+			v.add("HTTPRoute", fmt.Sprintf("%s%s-%d", v.o.name, v.suffix, i+1), []any{rule}, said)
+			continue
+		}
+		rules = append(rules, rule)
+		for k, a := range said {
+			annotations[k] = a
+		}
+	}
+	if len(rules) > 0 {
+		v.add("HTTPRoute", v.o.name+v.suffix, rules, annotations)
+	}
+	for i, r := range v.o.spec().at("tcp").items() {
+		v.stream(fmt.Sprintf("%s%s-tcp-%d", v.o.name, v.suffix, i+1), r)
+	}
+	v.o.spec().at("tls").drop("write a TLSRoute: its hostnames are the server names of the clients' TLS")
+}
+
+func (v *vs) add(kind, name string, rules []any, annotations map[string]any) {
+	apiVersion := gatewayAPI
+	if kind == "TCPRoute" {
+		apiVersion = "gateway.networking.k8s.io/v1alpha2"
+	}
+	parent := parentService(v.host, v.o.servicePort(v.host, v.namespace, v.o.spec().at("hosts")))
+	if v.namespace != v.o.namespace {
+		parent["namespace"] = v.namespace
+		v.o.nearly("spec.hosts", "the Service is in namespace %s: a route of another namespace holds for clients of its own namespace only", v.namespace)
+	}
+	route := manifest(apiVersion, kind, v.o.namespace, name, map[string]any{"parentRefs": []any{parent}, "rules": rules})
+	v.out = append(v.out, annotated(route, annotations))
+}
+
+// rule converts one entry of http; nil if it cannot be expressed at all.
+func (v *vs) rule(r node) map[string]any {
+	rule := map[string]any{}
+	if name := r.at("name"); name.exists() {
+		rule["name"] = name.text()
+	}
+	var matches []any
+	for _, m := range r.at("match").items() {
+		match, ok := v.match(m)
+		if !ok {
+			m.drop("a condition of this match has no counterpart, and without it the match would be wider")
+			continue
+		}
+		matches = append(matches, match)
+	}
+	if r.at("match").exists() && len(matches) == 0 {
+		r.done()
+		return nil
+	}
+	if len(matches) > 0 {
+		rule["matches"] = matches
+	}
+	if filters := v.filters(r); len(filters) > 0 {
+		rule["filters"] = filters
+	}
+	if backends := v.backends(r.at("route")); len(backends) > 0 {
+		rule["backendRefs"] = backends
+	}
+	if timeout := r.at("timeout"); timeout.exists() {
+		rule["timeouts"] = map[string]any{"request": timeout.text()}
+	}
+	r.at("delegate").drop("write the delegate's rules here")
+	r.at("directResponse").drop("the mesh has no fixed answers")
+	return rule
+}
+
+// match converts one alternative. ok is false when a condition of it would be lost.
+func (v *vs) match(m node) (match map[string]any, ok bool) {
+	match = map[string]any{}
+	if !m.only("name", "uri", "method", "headers", "queryParams", "ignoreUriCase") || m.at("ignoreUriCase").text() == "true" {
+		return nil, false
+	}
+	m.at("name").done()
+	if uri := m.at("uri"); uri.exists() {
+		match["path"] = v.path(uri)
+	}
+	if method := m.at("method"); method.exists() {
+		if !method.at("exact").exists() {
+			return nil, false
+		}
+		match["method"] = method.at("exact").text()
+	}
+	if fields := fieldMatches(m.at("headers")); len(fields) > 0 {
+		match["headers"] = fields
+	}
+	if fields := fieldMatches(m.at("queryParams")); len(fields) > 0 {
+		match["queryParams"] = fields
+	}
+	return match, true
+}
+
+func (v *vs) path(uri node) map[string]any {
+	if exact := uri.at("exact"); exact.exists() {
+		return map[string]any{"type": "Exact", "value": exact.text()}
+	}
+	if regex := uri.at("regex"); regex.exists() {
+		return map[string]any{"type": "RegularExpression", "value": regex.text()}
+	}
+	prefix := uri.at("prefix")
+	value := prefix.text()
+	if value != "/" && !strings.HasSuffix(value, "/") {
+		prefix.nearly("Istio's prefix %q matches %q too; PathPrefix matches whole segments", value, value+"x")
+	}
+	if value != "/" {
+		value = strings.TrimSuffix(value, "/")
+	}
+	return map[string]any{"type": "PathPrefix", "value": value}
+}
+
+// fieldMatches converts header and query conditions; a prefix is a regular expression here.
+func fieldMatches(n node) []any {
+	var out []any
+	for _, name := range n.keys() {
+		m := map[string]any{"name": name}
+		switch f := n.at(name); {
+		case f.at("exact").exists():
+			m["value"] = f.at("exact").text()
+		case f.at("regex").exists():
+			m["type"], m["value"] = "RegularExpression", f.at("regex").text()
+		case f.at("prefix").exists():
+			m["type"], m["value"] = "RegularExpression", regexp.QuoteMeta(f.at("prefix").text())+".*"
+		default: // {} asks for presence
+			f.done()
+			m["type"], m["value"] = "RegularExpression", ".*"
+		}
+		out = append(out, m)
+	}
+	return out
+}
+
+func (v *vs) backends(routes node) []any {
+	var out []any
+	only := len(routes.items()) == 1
+	for _, r := range routes.items() {
+		ref := v.destination(r.at("destination"))
+		if ref == nil {
+			continue
+		}
+		if w := r.at("weight"); w.exists() {
+			ref["weight"] = w.number(0)
+		} else if !only {
+			ref["weight"] = 0 // Istio's default among several
+		}
+		if filters := headerFilters(r.at("headers")); len(filters) > 0 {
+			ref["filters"] = filters
+		}
+		out = append(out, ref)
+	}
+	return out
+}
+
+// destination converts a host and its subset: a subset is a Service of its own here.
+func (v *vs) destination(d node) map[string]any {
+	name, namespace, ok := v.o.service(d.at("host").text())
+	if !ok {
+		d.drop("%q is no Service of the cluster", d.at("host").text())
+		return nil
+	}
+	port := d.at("port", "number").number(0)
+	if port == 0 {
+		port = v.o.servicePort(name, namespace, d.at("host"))
+	}
+	ref := map[string]any{"name": name, "port": port}
+	if namespace != v.o.namespace {
+		ref["namespace"] = namespace
+		d.at("host").nearly("a backend in namespace %s needs a ReferenceGrant there", namespace)
+	}
+	if subset := d.at("subset"); subset.exists() {
+		ref["name"] = subsetService(name, subset.text())
+		if v.o.subset(name, subset.text()) == nil {
+			subset.nearly("a subset is a Service here: write one named %s that selects the pods of %q", ref["name"], subset.text())
+		} else {
+			v.o.became(subset.path, "Service %s", ref["name"])
+		}
+	}
+	return ref
+}
+
+func subsetService(host, subset string) string { return host + "-" + subset }
+
+// subset returns a subset of a DestinationRule in the input.
+func (o *object) subset(host, subset string) map[string]any {
+	for _, tree := range o.input {
+		if tree["kind"] != "DestinationRule" {
+			continue
+		}
+		rule := newObject(o.conversion, tree)
+		if name, _, ok := rule.service(rule.spec().at("host").text()); !ok || name != host {
+			continue
+		}
+		for _, s := range rule.spec().at("subsets").items() {
+			if s.at("name").text() == subset {
+				m, _ := s.v.(map[string]any)
+				return m
+			}
+		}
+	}
+	return nil
+}
+
+// stream converts one entry of tcp.
+func (v *vs) stream(name string, r node) {
+	r.at("match").drop("a TCPRoute has no matches: it takes every connection to the Service's port")
+	if backends := v.backends(r.at("route")); len(backends) > 0 {
+		v.add("TCPRoute", name, []any{map[string]any{"backendRefs": backends}}, nil)
+	}
+}
