@@ -28,8 +28,18 @@ func elsewhere(root *cobra.Command, args []string) string {
 		return "there is no upgrade: apply the newer version over the old with `tulle install | kubectl apply -f -`"
 	case "viz", "stat", "top", "tap", "edges", "routes", "dashboard":
 		return "this version has no " + name + "; the figures of a workload: `tulle diagnostics proxy-metrics -n NAMESPACE deploy/NAME`"
-	case "authz", "profile", "multicluster", "jaeger":
+	case "authz", "multicluster", "jaeger":
 		return "this version has no " + name
 	}
 	return ""
+}
+
+// exactlyOne refuses a command line with none or several arguments.
+func exactlyOne(what string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return fmt.Errorf("name %s, and nothing else", what)
+		}
+		return nil
+	}
 }

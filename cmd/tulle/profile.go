@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	texttemplate "text/template"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tulle-mesh/tulle/crds/v1alpha1"
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+type profileOptions struct {
+	template        bool
+	openAPI, proto  string
+	clusterDomain   string
+	ignoreCluster   bool
+	output          string
+	name, namespace string // of the Service
+}
+
+func (c *cli) profileCommand() *cobra.Command {
+	var opts profileOptions
+	cmd := &cobra.Command{
+		Use:   "profile [flags] (--template | --open-api FILE | --proto FILE) SERVICE",
+		Short: "Write a ServiceProfile",
+		Long: `profile writes a ServiceProfile for a Service: a commented template, a route for each operation of an OpenAPI document, or one for each
+method of a protobuf file. The OpenAPI extensions x-linkerd-retryable and x-linkerd-timeout of an operation are taken over. FILE may be a
+URL, or - for standard input. The profile's namespace is that of -n, which also is the Service's.`,
+		Example: `  tulle profile -n shop --template web
+  tulle profile -n shop --open-api web.json web | kubectl apply -f -
+  tulle profile -n shop --proto catalog.proto catalog | kubectl apply -f -`,
+		Args: exactlyOne("the Service"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			opts.name, opts.namespace = args[0], c.flags.namespace
+			return c.profile(cmd.Context(), opts)
+		},
+	}
+	fs := cmd.Flags()
+	fs.BoolVar(&opts.template, "template", false, "write a template with comments")
+	fs.StringVar(&opts.openAPI, "open-api", "", "OpenAPI document, version 2 or 3, in JSON or YAML")
+	fs.StringVar(&opts.proto, "proto", "", "protobuf file with the gRPC services")
+	fs.StringVar(&opts.clusterDomain, "cluster-domain", mesh.DefaultClusterDomain, "DNS domain of the cluster")
+	fs.BoolVar(&opts.ignoreCluster, "ignore-cluster", false, "accepted for scripts that were written for linkerd: the cluster is not asked")
+	fs.StringVarP(&opts.output, "output", "o", "yaml", "format: yaml or json")
+	return cmd
+}
+
+func (c *cli) profile(ctx context.Context, opts profileOptions) error {
+	if opts.namespace == "" {
+		opts.namespace = "default"
+	}
+	chosen := 0
+	for _, set := range []bool{opts.template, opts.openAPI != "", opts.proto != ""} {
+		if set {
+			chosen++
+		}
+	}
+	if chosen != 1 {
+		return errors.New("give one of --template, --open-api and --proto")
+	}
+	if strings.ContainsAny(opts.name, "./:") {
+		return fmt.Errorf("service %q: give the name alone, and its namespace with -n", opts.name)
+	}
+	var routes []v1alpha1.RouteSpec
+	var err error
+	switch {
+	case opts.template:
+		return writeProfileTemplate(c.out, opts)
+	case opts.openAPI != "":
+		routes, err = c.routesFrom(ctx, opts.openAPI, openAPIRoutes)
+	default:
+		routes, err = c.routesFrom(ctx, opts.proto, protoRoutes)
+	}
+	if err != nil {
+		return err
+	}
+	tree := map[string]any{
+		"apiVersion": "linkerd.io/v1alpha2", "kind": "ServiceProfile",
+		"metadata": map[string]any{"name": opts.fqdn(), "namespace": opts.namespace},
+		"spec":     map[string]any{"routes": routes},
+	}
+	return c.writeTrees([]map[string]any{tree}, opts.output)
+}
+
+// fqdn is the profile's name: that of the Service as clients resolve it.
+func (o profileOptions) fqdn() string {
+	return fmt.Sprintf("%s.%s.svc.%s", o.name, o.namespace, o.clusterDomain)
+}
+
+func (c *cli) routesFrom(ctx context.Context, file string, parse func(name string, data []byte) ([]v1alpha1.RouteSpec, error)) ([]v1alpha1.RouteSpec, error) {
+	data, err := c.readSource(ctx, file)
+	if err != nil {
+		return nil, err
+	}
+	routes, err := parse(sourceName(file), data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", sourceName(file), err)
+	}
+	if len(routes) == 0 {
+		return nil, fmt.Errorf("%s: describes no operation", sourceName(file))
+	}
+	return routes, nil
+}
+
+var profileTemplate = texttemplate.Must(texttemplate.New("profile").Parse(`# A ServiceProfile names the requests of a Service, for metrics, timeouts and retries. Its name is the Service's DNS name. In the
+# Service's namespace it holds for every client, in a client's namespace for the clients of that namespace.
+apiVersion: linkerd.io/v1alpha2
+kind: ServiceProfile
+metadata:
+  name: {{ .Name }}
+  namespace: {{ .Namespace }}
+spec:
+  # The first route whose condition holds counts; a request without a route is forwarded as it is.
+  routes:
+  - name: GET /books/{id} # the label rt_route of metrics
+    condition:
+      # All parts must hold. Besides method and pathRegex there are all, any and not, which hold conditions themselves.
+      method: GET
+      pathRegex: /books/\d+ # RE2; the whole path, without query
+    # Which responses are failures; without response classes those with a status of 500 and more are, and gRPC's failures.
+    responseClasses:
+    - condition:
+        status:
+          min: 500
+          max: 599
+      isFailure: true
+    # A request that fails is sent again, within the retry budget. Only for requests that may be processed twice.
+    isRetryable: true
+    # Bounds the request with all its retries.
+    timeout: 300ms
+  # Retries may add this share to the requests of the last ttl, and so many a second in any case.
+  retryBudget:
+    retryRatio: 0.2
+    minRetriesPerSecond: 10
+    ttl: 10s
+`))
+
+func writeProfileTemplate(w io.Writer, opts profileOptions) error {
+	return profileTemplate.Execute(w, struct{ Name, Namespace string }{opts.fqdn(), opts.namespace})
+}
