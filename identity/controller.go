@@ -18,6 +18,7 @@ import (
 	"github.com/tulle-mesh/tulle/api/pb"
 	"github.com/tulle-mesh/tulle/identity/ca"
 	"github.com/tulle-mesh/tulle/internal/latest"
+	"github.com/tulle-mesh/tulle/internal/lead"
 	"github.com/tulle-mesh/tulle/internal/listen"
 	"github.com/tulle-mesh/tulle/mesh"
 )
@@ -95,7 +96,8 @@ func (c *Controller) Run(ctx context.Context) error {
 	group.Go(func() error { return c.serving.Run(ctx) })
 	group.Go(func() error { return c.serve(ctx) })
 	group.Go(func() error {
-		return lead(ctx, cfg.Client, cfg.Namespace, cfg.Replica, func(ctx context.Context) error { return c.leader(ctx, wake) })
+		election := lead.Config{Client: cfg.Client, Namespace: cfg.Namespace, Name: mesh.IdentityName, Replica: cfg.Replica}
+		return lead.Run(ctx, election, func(ctx context.Context) error { return c.leader(ctx, wake) })
 	})
 	return group.Wait()
 }

@@ -1,7 +1,6 @@
 package identity
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -305,46 +304,6 @@ func awaitTrust(t *testing.T, m *certs.Manager, cert tls.Certificate, want bool)
 		case <-limit:
 			t.Fatalf("%s accepts the certificate: %t", m.ID(), !want)
 		}
-	}
-}
-
-func TestOneReplicaWritesAndAnotherTakesOver(t *testing.T) {
-	c := newCluster(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	leading := make(chan string)
-	replica := func(ctx context.Context, name string) chan error {
-		done := make(chan error, 1)
-		go func() {
-			done <- lead(ctx, c.Clientset, testNamespace, name, func(ctx context.Context) error {
-				leading <- name
-				<-ctx.Done()
-				return ctx.Err()
-			})
-		}()
-		return done
-	}
-	first, resign := context.WithCancel(ctx)
-	a := replica(first, "a")
-	if got := <-leading; got != "a" {
-		t.Fatalf("%s leads", got)
-	}
-	b := replica(ctx, "b")
-	resign()
-	if err := <-a; !errors.Is(err, context.Canceled) {
-		t.Errorf("a: %v", err)
-	}
-	select {
-	case got := <-leading:
-		if got != "b" {
-			t.Errorf("%s leads after a", got)
-		}
-	case <-time.After(deadline):
-		t.Error("nobody leads after a")
-	}
-	cancel()
-	if err := <-b; !errors.Is(err, context.Canceled) {
-		t.Errorf("b: %v", err)
 	}
 }
 

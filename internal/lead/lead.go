@@ -1,4 +1,4 @@
-package identity
+package lead
 
 import (
 	"context"
@@ -11,8 +11,6 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
-
-	"github.com/tulle-mesh/tulle/mesh"
 )
 
 // Times of the election. A leader that cannot renew stops writing before another one may start.
@@ -22,25 +20,34 @@ const (
 	retryPeriod   = 2 * time.Second
 )
 
-// lead runs work whenever this replica is the leader, until ctx ends. The context that it hands to work ends with the leadership. The
-// lease is given back only after work returned.
-func lead(ctx context.Context, client kubernetes.Interface, namespace, replica string, work func(context.Context) error) error {
+// Config of an election. Every field must be set.
+type Config struct {
+	Client kubernetes.Interface
+	// Namespace and Name are of the Lease, which is made if there is none.
+	Namespace, Name string
+	// Replica tells the replicas apart.
+	Replica string
+}
+
+// Run runs work whenever this replica is the leader, until ctx ends or work fails, whose error it returns. The context that it hands to
+// work ends with the leadership. The lease is given back only after work returned.
+func Run(ctx context.Context, c Config, work func(context.Context) error) error {
 	for ctx.Err() == nil {
-		if err := leadOnce(ctx, client, namespace, replica, work); err != nil && !errors.Is(err, context.Canceled) {
+		if err := once(ctx, c, work); err != nil && !errors.Is(err, context.Canceled) {
 			return err
 		}
 	}
 	return ctx.Err()
 }
 
-func leadOnce(ctx context.Context, client kubernetes.Interface, namespace, replica string, work func(context.Context) error) error {
+func once(ctx context.Context, c Config, work func(context.Context) error) error {
 	elected := make(chan context.Context, 1) // at most one election in a run of the elector
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
-		Name: mesh.IdentityName,
+		Name: c.Name,
 		Lock: &resourcelock.LeaseLock{
-			LeaseMeta:  metav1.ObjectMeta{Namespace: namespace, Name: mesh.IdentityName},
-			Client:     client.CoordinationV1(),
-			LockConfig: resourcelock.ResourceLockConfig{Identity: replica},
+			LeaseMeta:  metav1.ObjectMeta{Namespace: c.Namespace, Name: c.Name},
+			Client:     c.Client.CoordinationV1(),
+			LockConfig: resourcelock.ResourceLockConfig{Identity: c.Replica},
 		},
 		LeaseDuration:   leaseDuration,
 		RenewDeadline:   renewDeadline,
