@@ -20,6 +20,11 @@ type Reporter interface {
 	Report(model.Problem)
 }
 
+// StatusKeeper is told what the statuses of objects should say from now on. Publish must not block.
+type StatusKeeper interface {
+	Publish([]model.Status)
+}
+
 // Config of a Controller. Every field must be set.
 type Config struct {
 	Log      *zap.Logger
@@ -29,6 +34,8 @@ type Config struct {
 	Events <-chan model.Event
 	// Problems gets every mistake that is found in an object.
 	Problems Reporter
+	// Statuses gets what statuses should say, as it changes.
+	Statuses StatusKeeper
 }
 
 // Controller answers what proxies ask. It is a discovery.Source.
@@ -76,6 +83,9 @@ func (c *Controller) Run(ctx context.Context) error {
 		if c.isSynced() {
 			begin := time.Now()
 			c.table.publish()
+			if statuses := c.table.statuses(); len(statuses) > 0 {
+				c.config.Statuses.Publish(statuses)
+			}
 			c.metrics.publish.Observe(time.Since(begin).Seconds())
 		}
 	}

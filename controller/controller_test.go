@@ -32,15 +32,27 @@ type fixture struct {
 	events   chan model.Event
 	problems chan model.Problem
 	stop     func()
+
+	mu       sync.Mutex // guards the field below
+	statuses map[string]model.Status
 }
 
 func (f *fixture) Report(p model.Problem) { f.problems <- p }
 
+// Publish keeps the latest status of every object.
+func (f *fixture) Publish(all []model.Status) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, s := range all {
+		f.statuses[s.Object.Name] = s
+	}
+}
+
 func start(t testing.TB) *fixture {
 	t.Helper()
-	f := &fixture{t: t, events: make(chan model.Event), problems: make(chan model.Problem, 16)}
+	f := &fixture{t: t, events: make(chan model.Event), problems: make(chan model.Problem, 16), statuses: map[string]model.Status{}}
 	f.Controller = New(Config{
-		Log: zap.NewNop(), Registry: prometheus.NewRegistry(), Events: f.events, Problems: f,
+		Log: zap.NewNop(), Registry: prometheus.NewRegistry(), Events: f.events, Problems: f, Statuses: f,
 		Model: model.Config{
 			TrustDomain: "cluster.local", ClusterDomain: "cluster.local", ControlPlaneNamespace: "tulle", DefaultPolicy: mesh.AllUnauthenticated,
 		},

@@ -165,6 +165,9 @@ func (t *table) publish() {
 	t.metrics.answers.Set(float64(len(t.answers)))
 }
 
+// statuses returns what statuses should say now that may have said something else before. It follows publish.
+func (t *table) statuses() []model.Status { return t.store.Statuses(t.snap) }
+
 // ask moves w to the answer of the question it comes down to now, and brings that up to date.
 func (t *table) ask(w *watch) {
 	q := model.Narrow(t.store, t.snap, w.key.target, model.Asker{Namespace: w.key.pod.Namespace, Pod: w.key.pod.Name, Node: w.key.node})

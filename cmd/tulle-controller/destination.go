@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
-	"k8s.io/client-go/kubernetes"
 
 	"github.com/tulle-mesh/tulle/controller"
 	"github.com/tulle-mesh/tulle/controller/discovery"
@@ -101,33 +101,40 @@ func (f *destinationFlags) run(ctx context.Context, env *daemon.Env) error {
 	if err != nil {
 		return err
 	}
-	client, err := kubernetes.NewForConfig(restConfig)
+	clients, err := kube.NewClients(restConfig)
 	if err != nil {
-		return fmt.Errorf("make Kubernetes client: %w", err)
+		return err
 	}
 	addr := f.identityAddr
 	if addr == "" {
 		addr = fmt.Sprintf("%s.%s.svc.%s.:%d", mesh.IdentityName, f.namespace, f.clusterDomain, mesh.IdentityPort)
 	}
-	return f.serve(ctx, env, client, certs.New(certs.Config{
+	return f.serve(ctx, env, clients, certs.New(certs.Config{
 		ID: f.id(mesh.DestinationName), Addr: addr, Server: f.id(mesh.IdentityName),
 		TokenFile: f.tokenFile, TrustRootsFile: f.trustRootsFile, Log: env.Log.Named("certs"),
 	}))
 }
 
-// serve joins the parts: informers feed the loop, the loop feeds the server. Proxies are let in when there is something to tell them
+// serve joins the parts: watches feed the loop, the loop feeds the server and the writer of statuses. Proxies are let in when there is something to tell them
 // and a certificate to tell it under; until then their connections are refused, so that they try another replica.
-func (f *destinationFlags) serve(ctx context.Context, env *daemon.Env, client kubernetes.Interface, manager *certs.Manager) error {
+func (f *destinationFlags) serve(ctx context.Context, env *daemon.Env, clients kube.Clients, manager *certs.Manager) error {
 	caches, certificate, listening := env.Ready.Task("caches"), env.Ready.Task("certificate"), env.Ready.Task("server")
 	modelConfig, err := f.model()
 	if err != nil {
 		return err
 	}
-	kubeConfig := kube.Config{Log: env.Log.Named("kube"), Registry: env.Registry, Client: client}
+	replica, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("name the replica: %w", err)
+	}
+	kubeConfig := kube.Config{Log: env.Log.Named("kube"), Registry: env.Registry, Clients: clients}
 	recorder := kube.NewRecorder(kubeConfig)
+	watcher := kube.NewWatcher(kubeConfig, recorder)
+	statuses := kube.NewStatusWriter(kubeConfig, watcher, f.namespace, replica)
 	events := make(chan model.Event, eventCapacity)
 	loop := controller.New(controller.Config{
 		Log: env.Log.Named("controller"), Registry: env.Registry, Model: modelConfig, Events: events, Problems: recorder,
+		Statuses: statuses,
 	})
 	server := discovery.New(discovery.Config{
 		Log: env.Log.Named("discovery"), Registry: env.Registry, TLS: manager.ServerTLS("h2"), Identify: certs.PeerID,
@@ -137,7 +144,8 @@ func (f *destinationFlags) serve(ctx context.Context, env *daemon.Env, client ku
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return manager.Run(ctx) })
 	group.Go(func() error { return recorder.Run(ctx) })
-	group.Go(func() error { return kube.Watch(ctx, kubeConfig, events) })
+	group.Go(func() error { return watcher.Run(ctx, events) })
+	group.Go(func() error { return statuses.Run(ctx) })
 	group.Go(func() error { return loop.Run(ctx) })
 	group.Go(func() error {
 		if !await(ctx, loop.Synced(), caches) || !await(ctx, manager.Ready(), certificate) {

@@ -16,10 +16,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	dynamicfake "k8s.io/client-go/dynamic/fake"
 	"k8s.io/client-go/kubernetes/fake"
+	metadatafake "k8s.io/client-go/metadata/fake"
 
 	"github.com/tulle-mesh/tulle/api"
 	"github.com/tulle-mesh/tulle/api/pb"
+	"github.com/tulle-mesh/tulle/controller/kube"
 	"github.com/tulle-mesh/tulle/internal/daemon"
 	"github.com/tulle-mesh/tulle/internal/meshtest"
 	"github.com/tulle-mesh/tulle/mesh"
@@ -119,9 +123,16 @@ func startDestination(t *testing.T, client *fake.Clientset) *grpc.ClientConn {
 	f := defaultDestination()
 	f.addr = freeAddr(t)
 	env := &daemon.Env{Log: zaptest.NewLogger(t), Registry: prometheus.NewRegistry(), Ready: &daemon.Readiness{}}
+	scheme := runtime.NewScheme()
+	if err := metav1.AddMetaToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	clients := kube.Clients{
+		Kubernetes: client, Dynamic: dynamicfake.NewSimpleDynamicClient(scheme), Metadata: metadatafake.NewSimpleMetadataClient(scheme),
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- f.serve(ctx, env, client, authority.Certs(f.id(mesh.DestinationName))) }()
+	go func() { done <- f.serve(ctx, env, clients, authority.Certs(f.id(mesh.DestinationName))) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; !errors.Is(err, context.Canceled) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"hash/fnv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -13,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/tulle-mesh/tulle/controller/model"
@@ -38,7 +40,7 @@ type Recorder struct {
 // NewRecorder returns a Recorder; Run makes it write.
 func NewRecorder(c Config) *Recorder {
 	r := &Recorder{
-		log: c.Log, client: c.Client, queue: make(chan model.Problem, eventQueue),
+		log: c.Log, client: c.Clients.Kubernetes, queue: make(chan model.Problem, eventQueue),
 		results: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tulle_kube_events_total", Help: "Events about objects, by what became of them.",
 		}, []string{"result"}),
@@ -96,10 +98,35 @@ func newEvent(p model.Problem, now time.Time) *corev1.Event {
 	return &corev1.Event{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: fmt.Sprintf("%.200s.%016x", p.Object.Name, h.Sum64())},
 		InvolvedObject: corev1.ObjectReference{
-			APIVersion: "v1", Kind: p.Object.Kind, Namespace: p.Object.Namespace, Name: p.Object.Name, UID: p.Object.UID,
+			APIVersion: apiVersion(p.Object), Kind: p.Object.Kind, Namespace: p.Object.Namespace, Name: p.Object.Name, UID: p.Object.UID,
 		},
-		Type: corev1.EventTypeWarning, Reason: "InvalidAnnotation", Message: fmt.Sprintf("%.1000s", p.Message),
+		Type: corev1.EventTypeWarning, Reason: reason(p), Message: fmt.Sprintf("%.1000s", p.Message),
 		Source:         corev1.EventSource{Component: mesh.DestinationName},
 		FirstTimestamp: at, LastTimestamp: at, Count: 1,
 	}
+}
+
+// reason sorts problems for people: by an annotation, by a field, and by a definition that is gone.
+func reason(p model.Problem) string {
+	switch {
+	case p.Object.Kind == definitionKind:
+		return "DefinitionRemoved"
+	case strings.Contains(p.Field, "/"):
+		return "InvalidAnnotation"
+	default:
+		return "InvalidField"
+	}
+}
+
+// apiVersion returns the best version of the object's kind: ObjectRef has none, and Events need one.
+func apiVersion(o model.ObjectRef) string {
+	if o.Group == "" || o.Group == definitionGroup {
+		return schema.GroupVersion{Group: o.Group, Version: "v1"}.String()
+	}
+	for _, k := range kinds() {
+		if k.group == o.Group && k.name == o.Kind {
+			return schema.GroupVersion{Group: o.Group, Version: k.versions[0]}.String()
+		}
+	}
+	return o.Group
 }

@@ -18,7 +18,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
+	dynamicfake "k8s.io/client-go/dynamic/fake"
 	"k8s.io/client-go/kubernetes/fake"
+	metadatafake "k8s.io/client-go/metadata/fake"
 	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/tulle-mesh/tulle/controller/model"
@@ -27,21 +29,28 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// config is of a cluster that defines no kinds of its own.
 func config(client *fake.Clientset) Config {
-	return Config{Log: zap.NewNop(), Registry: prometheus.NewRegistry(), Client: client}
+	scheme := runtime.NewScheme()
+	_ = metav1.AddMetaToScheme(scheme)
+	return Config{Log: zap.NewNop(), Registry: prometheus.NewRegistry(), Clients: Clients{
+		Kubernetes: client, Dynamic: dynamicfake.NewSimpleDynamicClient(runtime.NewScheme()), Metadata: metadatafake.NewSimpleMetadataClient(scheme),
+	}}
 }
 
-// start runs Watch and returns its events. The channel has no capacity, so that an event that was received was handled in order.
+// start runs a Watcher and returns its events. The channel has no capacity, so that an event that was received was handled in order.
 func start(t *testing.T, client *fake.Clientset) <-chan model.Event {
 	t.Helper()
 	out := make(chan model.Event)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- Watch(ctx, config(client), out) }()
+	c := config(client)
+	w := NewWatcher(c, NewRecorder(c))
+	go func() { done <- w.Run(ctx, out) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; !errors.Is(err, context.Canceled) {
-			t.Errorf("Watch: %v", err)
+			t.Errorf("Run: %v", err)
 		}
 	})
 	return out

@@ -1,6 +1,8 @@
 package kube
 
 import (
+	"strings"
+
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -15,7 +17,9 @@ func strip(o any) (any, error) {
 	case *corev1.Pod:
 		return stripPod(o), nil
 	case *corev1.Service:
+		annotations := policy(o.Annotations)
 		o.ObjectMeta = stripMeta(&o.ObjectMeta, false)
+		o.Annotations = annotations
 		o.Spec.Selector, o.Status = nil, corev1.ServiceStatus{}
 	case *discoveryv1.EndpointSlice:
 		service := o.Labels[discoveryv1.LabelServiceName]
@@ -60,6 +64,30 @@ func ours(all map[string]string) map[string]string {
 		}
 	}
 	return out
+}
+
+// policy returns the annotations that may say something about requests: those of Linkerd's domains and of Tulle's.
+func policy(all map[string]string) map[string]string {
+	var out map[string]string
+	for key, value := range all {
+		domain, _, _ := strings.Cut(key, "/")
+		if !strings.HasSuffix(domain, "linkerd.io") && !strings.HasSuffix(domain, "tulle.dev") {
+			continue
+		}
+		if out == nil {
+			out = map[string]string{}
+		}
+		out[key] = value
+	}
+	return out
+}
+
+// stripConfiguration drops from an object that configures the mesh what the model does not read.
+func stripConfiguration(o metav1.Object) {
+	o.SetManagedFields(nil)
+	o.SetFinalizers(nil)
+	o.SetOwnerReferences(nil)
+	o.SetAnnotations(policy(o.GetAnnotations()))
 }
 
 func stripPod(p *corev1.Pod) *corev1.Pod {

@@ -6,12 +6,14 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/yaml"
 
@@ -46,13 +48,10 @@ func TestStripKeepsWhatTheModelReads(t *testing.T) {
 			verb, rest, body := string(text[h[2]:h[3]]), string(text[h[4]:h[5]]), text[h[1]:end]
 			switch verb {
 			case "apply", "delete":
-				for _, o := range objects(t, body) {
-					whole.Apply(model.Event{Object: o, Deleted: verb == "delete"})
-					small, err := strip(o.(runtime.Object).DeepCopyObject())
-					if err != nil {
-						t.Fatal(err)
-					}
-					stripped.Apply(model.Event{Object: small.(metav1.Object), Deleted: verb == "delete"})
+				for _, p := range parse(t, body) {
+					p.whole.Deleted, p.small.Deleted = verb == "delete", verb == "delete"
+					whole.Apply(p.whole)
+					stripped.Apply(p.small)
 				}
 			case "ask":
 				if want, got := ask(whole, rest), ask(stripped, rest); !got.Equal(want) {
@@ -75,28 +74,58 @@ func ask(s *model.Store, text string) model.Answer {
 	return model.Resolve(s, snap, model.Narrow(s, snap, target, model.Asker{Namespace: namespace, Pod: podName, Node: node}))
 }
 
-func objects(t *testing.T, text []byte) []metav1.Object {
+// played is an object as it was written down, and as it comes from a cache.
+type played struct{ whole, small model.Event }
+
+func parse(t *testing.T, text []byte) []played {
 	t.Helper()
-	kinds := map[string]func() metav1.Object{
-		"Service":       func() metav1.Object { return &corev1.Service{} },
-		"EndpointSlice": func() metav1.Object { return &discoveryv1.EndpointSlice{} },
-		"Pod":           func() metav1.Object { return &corev1.Pod{} },
-		"Namespace":     func() metav1.Object { return &corev1.Namespace{} },
-		"Node":          func() metav1.Object { return &corev1.Node{} },
+	core := map[string]func() runtime.Object{
+		"Service":       func() runtime.Object { return &corev1.Service{} },
+		"EndpointSlice": func() runtime.Object { return &discoveryv1.EndpointSlice{} },
+		"Pod":           func() runtime.Object { return &corev1.Pod{} },
+		"Namespace":     func() runtime.Object { return &corev1.Namespace{} },
+		"Node":          func() runtime.Object { return &corev1.Node{} },
 	}
-	var out []metav1.Object
+	var out []played
 	for doc := range bytes.SplitSeq(text, []byte("\n---\n")) {
-		var kind metav1.TypeMeta
-		if err := yaml.Unmarshal(doc, &kind); err != nil {
+		u := &unstructured.Unstructured{}
+		if err := yaml.Unmarshal(doc, &u.Object); err != nil {
 			t.Fatal(err)
 		}
-		o := kinds[kind.Kind]()
+		if group := u.GroupVersionKind().Group; strings.Contains(group, ".") && group != discoveryv1.GroupName {
+			out = append(out, parseConfiguration(t, u))
+			continue
+		}
+		o := core[u.GetKind()]()
 		if err := yaml.Unmarshal(doc, o); err != nil {
 			t.Fatal(err)
 		}
-		out = append(out, o)
+		small, err := strip(o.DeepCopyObject())
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, played{model.Event{Object: o.(metav1.Object)}, model.Event{Object: small.(metav1.Object)}})
 	}
 	return out
+}
+
+func parseConfiguration(t *testing.T, u *unstructured.Unstructured) played {
+	t.Helper()
+	gk := u.GroupVersionKind().GroupKind()
+	all := kinds()
+	i := slices.IndexFunc(all, func(k kind) bool { return k.groupKind() == gk })
+	if i < 0 {
+		t.Fatalf("%v is not watched", gk)
+	}
+	whole, into := all[i].object()
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, into); err != nil {
+		t.Fatal(err)
+	}
+	small := decode(all[i], u)
+	if small.err != nil {
+		t.Fatal(small.err)
+	}
+	return played{model.Event{Object: whole, Unknown: small.unknown}, model.Event{Object: small.Object, Unknown: small.unknown}}
 }
 
 func TestStripDropsTheRest(t *testing.T) {

@@ -2,89 +2,199 @@ package kube
 
 import (
 	"context"
-	"fmt"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/informers"
-	"k8s.io/client-go/kubernetes"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/tulle-mesh/tulle/controller/model"
+	"github.com/tulle-mesh/tulle/internal/latest"
 )
 
-// Config of Watch. Every field must be set.
+// Config of a Watcher, a Recorder and a StatusWriter. Every field must be set.
 type Config struct {
 	Log      *zap.Logger
 	Registry prometheus.Registerer
-	Client   kubernetes.Interface
+	Clients  Clients
 }
 
-// livePods leaves out pods that have ended: their addresses are free, and Jobs leave thousands of them.
-const livePods = "status.phase!=Failed,status.phase!=Succeeded"
-
-// Watch sends every Service, EndpointSlice, pod, namespace and node to out as an event, then one that is Synced, then every change,
-// until ctx ends, whose error it returns. While the API server is away nothing is sent, and afterwards only what has changed.
-func Watch(ctx context.Context, c Config, out chan<- model.Event) error {
-	all := informers.NewSharedInformerFactoryWithOptions(c.Client, 0, informers.WithTransform(strip))
-	pods := informers.NewSharedInformerFactoryWithOptions(c.Client, 0, informers.WithTransform(strip),
-		informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.FieldSelector = livePods }))
-	sources := map[string]cache.SharedIndexInformer{
-		"services":       all.Core().V1().Services().Informer(),
-		"endpointslices": all.Discovery().V1().EndpointSlices().Informer(),
-		"namespaces":     all.Core().V1().Namespaces().Informer(),
-		"nodes":          all.Core().V1().Nodes().Informer(),
-		"pods":           pods.Core().V1().Pods().Informer(),
-	}
-	var synced []cache.InformerSynced
-	for resource, informer := range sources {
-		onError := func(_ context.Context, _ *cache.Reflector, err error) {
-			c.Log.Warn("watch broke, will list again", zap.String("resource", resource), zap.Error(err))
-		}
-		if err := informer.SetWatchErrorHandlerWithContext(onError); err != nil {
-			return fmt.Errorf("watch %s: %w", resource, err)
-		}
-		registration, err := informer.AddEventHandler(handler{ctx, out})
-		if err != nil {
-			return fmt.Errorf("watch %s: %w", resource, err)
-		}
-		synced = append(synced, registration.HasSynced)
-	}
-	all.StartWithContext(ctx)
-	pods.StartWithContext(ctx)
-	defer pods.Shutdown()
-	defer all.Shutdown()
-	// A registration has synced when its handler has returned from the last object of the first list, which is then in out.
-	if cache.WaitForCacheSync(ctx.Done(), synced...) {
-		send(ctx, out, model.Event{Synced: true})
-	}
-	<-ctx.Done()
-	return ctx.Err()
+// Watcher sends what Kubernetes has as events. Everything that configures the mesh, but for Services, namespaces and pods, is of a kind
+// that a cluster may lack, get later and lose again.
+type Watcher struct {
+	config   Config
+	problems reporter
+	metrics  *watchMetrics
+	sources  []*source
+	byKind   map[schema.GroupKind]*source
+	cells    definitions
+	// shown is called with every object of configuration that changes at the API server.
+	shown func(id)
 }
 
-// handler sends what an informer sees. It keeps the context because the informer's interface has none; both live as long as Watch.
-type handler struct {
-	ctx context.Context
-	out chan<- model.Event
+// id names an object of configuration.
+type id struct {
+	kind schema.GroupKind
+	name types.NamespacedName
 }
 
-func (h handler) OnAdd(o any, _ bool) { h.send(o, false) }
-func (h handler) OnUpdate(_, o any)   { h.send(o, false) }
-func (h handler) OnDelete(o any)      { h.send(o, true) }
+// reporter takes mistakes. Report must not block.
+type reporter interface{ Report(model.Problem) }
 
-func (h handler) send(o any, deleted bool) {
-	if gone, ok := o.(cache.DeletedFinalStateUnknown); ok {
-		o = gone.Obj
+// NewWatcher returns a Watcher; Run makes it watch. What is wrong with an object as a whole is reported to problems.
+func NewWatcher(c Config, problems reporter) *Watcher {
+	w := &Watcher{
+		config: c, problems: problems, metrics: newWatchMetrics(c.Registry),
+		byKind: map[schema.GroupKind]*source{}, cells: definitions{}, shown: func(id) {},
 	}
-	if object, ok := o.(metav1.Object); ok {
-		send(h.ctx, h.out, model.Event{Object: object, Deleted: deleted})
+	for _, k := range kinds() {
+		cell := &latest.Cell[definition]{}
+		w.cells[k.definition()] = cell
+		s := &source{objects: newObjects(k, w.hooks(k)), clients: c.Clients, log: c.Log, cell: cell}
+		s.defined = func(ctx context.Context) (bool, error) { return isDefined(ctx, c.Clients, k.definition()) }
+		w.sources = append(w.sources, s)
+		w.byKind[k.groupKind()] = s
 	}
+	return w
+}
+
+func (w *Watcher) hooks(k kind) hooks {
+	labels := prometheus.Labels{"group": k.group, "kind": k.name}
+	missing, objects := w.metrics.missing.With(labels), w.metrics.objects.With(labels)
+	failures := w.metrics.failures.With(labels)
+	return hooks{
+		broken: func(o *object) {
+			failures.Inc()
+			w.config.Log.Warn("cannot decode an object", zap.String("kind", k.name), zap.String("namespace", o.GetNamespace()),
+				zap.String("name", o.GetName()), zap.Error(o.err))
+			w.problems.Report(model.Problem{
+				Object:  model.ObjectRef{Group: k.group, Kind: k.name, Namespace: o.GetNamespace(), Name: o.GetName(), UID: o.GetUID()},
+				Field:   "spec",
+				Message: o.err.Error() + "; what it said before stays in force",
+			})
+		},
+		kept: func() {
+			missing.Set(1)
+			w.config.Log.Error("a kind is not defined any more; its objects stay in force", zap.String("definition", k.definition()))
+			w.problems.Report(model.Problem{
+				Object:  model.ObjectRef{Group: definitionGroup, Kind: definitionKind, Name: k.definition()},
+				Message: "the definition is gone; what its objects said stays in force until it is back, or this controller restarts",
+			})
+		},
+		told: func(n int, whole bool) {
+			objects.Set(float64(n))
+			if whole {
+				missing.Set(0)
+			}
+		},
+		shown: func(name types.NamespacedName) { w.shown(id{k.groupKind(), name}) },
+	}
+}
+
+// Run sends every object to out as an event, then one that is Synced, then every change, until ctx ends, whose error it returns. While
+// the API server is away nothing is sent, and afterwards only what has changed. The first Synced waits for each kind that is defined:
+// without its objects, proxies would lose what they were told before.
+func (w *Watcher) Run(ctx context.Context, out chan<- model.Event) error {
+	core, err := newCore(w.config)
+	if err != nil {
+		return err
+	}
+	registered, err := core.register(ctx, out)
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return core.run(ctx) })
+	group.Go(func() error { w.cells.run(ctx, w.config.Clients); return ctx.Err() })
+	for _, s := range w.sources {
+		s.send = func(ctx context.Context, e model.Event) { send(ctx, out, e) }
+		group.Go(func() error { return s.objects.Run(ctx) })
+		group.Go(func() error { return s.follow(ctx) })
+	}
+	group.Go(func() error {
+		if cache.WaitForCacheSync(ctx.Done(), registered...) && w.settle(ctx) {
+			send(ctx, out, model.Event{Synced: true})
+		}
+		return nil
+	})
+	return group.Wait()
+}
+
+// settlePatience is the time after which kinds that were not listed are named in the log.
+const settlePatience = 30 * time.Second
+
+// settle waits until the model has what there is of each kind; false if ctx ends first.
+func (w *Watcher) settle(ctx context.Context) bool {
+	late := time.NewTicker(settlePatience)
+	defer late.Stop()
+	for _, s := range w.sources {
+		for settled := false; !settled; {
+			select {
+			case <-s.settled:
+				settled = true
+			case <-late.C:
+				w.config.Log.Error("still waiting for the objects of a kind", zap.String("definition", s.kind.definition()))
+			case <-ctx.Done():
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// shown is what the API server shows of an object.
+type shown struct {
+	objects    *objects
+	resource   schema.GroupVersionResource
+	version    string
+	generation int64
+	status     status
+}
+
+// show returns what the API server shows of the object; false if there is none, or none that could be decoded.
+func (w *Watcher) show(n id) (shown, bool) {
+	s := w.byKind[n.kind]
+	if s == nil {
+		return shown{}, false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o := s.known[n.name]
+	if o == nil || o.err != nil {
+		return shown{}, false
+	}
+	return shown{s.objects, s.kind.resource(s.version), o.version, o.GetGeneration(), o.status}, true
 }
 
 func send(ctx context.Context, out chan<- model.Event, e model.Event) {
+	e.At = time.Now()
 	select {
 	case out <- e:
 	case <-ctx.Done():
 	}
+}
+
+// watchMetrics are of the kinds that a cluster may lack.
+type watchMetrics struct {
+	missing, objects *prometheus.GaugeVec
+	failures         *prometheus.CounterVec
+}
+
+func newWatchMetrics(r prometheus.Registerer) *watchMetrics {
+	labels := []string{"group", "kind"}
+	m := &watchMetrics{
+		missing: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "tulle_kube_kind_missing",
+			Help: "1 while the objects of a kind stay in force although its CustomResourceDefinition was removed.",
+		}, labels),
+		objects: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "tulle_kube_objects", Help: "Objects of a kind that are in force."}, labels),
+		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tulle_kube_decode_failures_total", Help: "Objects that could not be decoded, each time that they changed.",
+		}, labels),
+	}
+	r.MustRegister(m.missing, m.objects, m.failures)
+	return m
 }

@@ -1,0 +1,74 @@
+package kube
+
+import (
+	"fmt"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+)
+
+// object is what is kept of one object of a kind.
+type object struct {
+	// Object is what the model is told, without status; of an object that could not be decoded only its name. It never changes, and
+	// neither does what it points to.
+	metav1.Object
+	unknown []string
+	// err is why the object could not be decoded.
+	err error
+
+	// version and status are those of the API server, and change more often than what the model is told.
+	version string
+	status  status
+}
+
+// status is as much of an object's status as anybody writes who follows the Gateway API.
+type status struct {
+	Parents    []gatewayv1.RouteParentStatus `json:"parents,omitempty"`
+	Conditions []metav1.Condition            `json:"conditions,omitempty"`
+}
+
+// decode reads u, which it may take apart.
+func decode(k kind, u *unstructured.Unstructured) *object {
+	o := &object{version: u.GetResourceVersion()}
+	o.status = readStatus(u)
+	delete(u.Object, "status")
+	typed, into := k.object()
+	err := runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(u.Object, into, true)
+	if strict, ok := runtime.AsStrictDecodingError(err); ok {
+		o.unknown = unknownFields(strict.Errors())
+	} else if err != nil {
+		o.err = fmt.Errorf("decode %s %s/%s: %w", k.name, u.GetNamespace(), u.GetName(), err)
+		typed, _ = k.object()
+		typed.SetNamespace(u.GetNamespace())
+		typed.SetName(u.GetName())
+		typed.SetUID(u.GetUID())
+		typed.SetGeneration(u.GetGeneration())
+	}
+	stripConfiguration(typed)
+	o.Object = typed
+	return o
+}
+
+// readStatus returns the status of u, as far as it can be read: nobody's mistakes in a status keep the object from working.
+func readStatus(u *unstructured.Unstructured) status {
+	var out status
+	if fields, ok := u.Object["status"].(map[string]any); ok {
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(fields, &out); err != nil {
+			return status{}
+		}
+	}
+	return out
+}
+
+// unknownFields returns the paths that a strict decoder's errors name.
+func unknownFields(errs []error) []string {
+	out := make([]string, 0, len(errs))
+	for _, e := range errs {
+		path := strings.TrimPrefix(e.Error(), `unknown field `)
+		out = append(out, strings.Trim(path, `"`))
+	}
+	return out
+}

@@ -1,0 +1,271 @@
+package kube
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tulle-mesh/tulle/controller/model"
+)
+
+// objects are those of one kind. A reflector keeps known up to date and never waits; Run tells the model what is new, one goroutine
+// for a kind, so that what is told of an object is told in order and only the latest of it.
+//
+// An object that is gone is told to be gone only if its kind is still defined then: who removes a CustomResourceDefinition removes all
+// objects of the kind, which is rarely what was meant. The API server marks the definition before it deletes the objects, so a look at
+// the definition after a deletion was seen cannot miss it.
+type objects struct {
+	kind kind
+	// defined looks at the API server whether the kind is still defined; it tries until it knows or ctx ends.
+	defined func(ctx context.Context) (bool, error)
+	send    func(ctx context.Context, e model.Event)
+	hooks   hooks
+
+	mu sync.Mutex // guards the fields below
+	// known is what the API server has, nil while the kind is not watched, and version the one that is watched.
+	known   map[types.NamespacedName]*object
+	version string
+	changed map[types.NamespacedName]struct{}
+	// listed says that known is whole: a list was complete.
+	listed bool
+	wake   chan struct{} // holds a token while something has changed
+
+	// told is what the model has. It belongs to Run.
+	told map[types.NamespacedName]*object
+
+	settled chan struct{} // closed once the model has all there is, which may be nothing
+	settle  func()
+}
+
+// hooks let others know. They must not block.
+type hooks struct {
+	// broken is called for an object that cannot be decoded, each time that it changes.
+	broken func(o *object)
+	// kept is called when the objects stay in force although the definition of a kind that was watched is gone.
+	kept func()
+	// told is called after changes with the number of objects in force; whole says that they are what a complete list held.
+	told func(n int, whole bool)
+	// shown is called for every change of an object at the API server.
+	shown func(name types.NamespacedName)
+}
+
+func newObjects(k kind, h hooks) *objects {
+	s := &objects{
+		kind: k, hooks: h, changed: map[types.NamespacedName]struct{}{}, wake: make(chan struct{}, 1),
+		told: map[types.NamespacedName]*object{}, settled: make(chan struct{}),
+	}
+	s.settle = sync.OnceFunc(func() { close(s.settled) })
+	return s
+}
+
+// begin makes ready for a watch of version. What the model has been told stays in force until the list is complete.
+func (s *objects) begin(version string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.known, s.version, s.listed = map[types.NamespacedName]*object{}, version, false
+	clear(s.changed)
+}
+
+// end forgets what the API server had.
+func (s *objects) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.known, s.version, s.listed = nil, "", false
+	clear(s.changed)
+}
+
+// Add implements cache.ReflectorStore.
+func (s *objects) Add(o any) error { return s.Update(o) }
+
+// Update implements cache.ReflectorStore.
+func (s *objects) Update(o any) error {
+	u := o.(*unstructured.Unstructured)
+	now := decode(s.kind, u)
+	s.note(nameOf(u), now)
+	return nil
+}
+
+// Delete implements cache.ReflectorStore.
+func (s *objects) Delete(o any) error {
+	s.note(nameOf(o.(*unstructured.Unstructured)), nil)
+	return nil
+}
+
+// Resync implements cache.ReflectorStore.
+func (s *objects) Resync() error { return nil }
+
+// Replace implements cache.ReflectorStore.
+func (s *objects) Replace(list []any, _ string) error {
+	fresh := make(map[types.NamespacedName]*object, len(list))
+	for i, o := range list {
+		u := o.(*unstructured.Unstructured)
+		name := nameOf(u)
+		if was := s.at(name); was != nil && was.version == u.GetResourceVersion() {
+			fresh[name] = was
+		} else {
+			fresh[name] = decode(s.kind, u)
+		}
+		list[i] = nil // the list is large and ours
+	}
+	s.mu.Lock()
+	for name, now := range fresh {
+		fresh[name] = share(s.known[name], now)
+		s.changed[name] = struct{}{}
+	}
+	s.known, s.listed = fresh, true
+	s.mu.Unlock()
+	for name := range fresh {
+		s.hooks.shown(name)
+	}
+	s.signal()
+	return nil
+}
+
+func (s *objects) note(name types.NamespacedName, now *object) {
+	s.mu.Lock()
+	if now == nil {
+		delete(s.known, name)
+	} else {
+		s.known[name] = share(s.known[name], now)
+	}
+	s.changed[name] = struct{}{}
+	s.mu.Unlock()
+	s.hooks.shown(name)
+	s.signal()
+}
+
+// learn records the answer to a write, unless the watch has told something else since the state that the write was made from.
+func (s *objects) learn(name types.NamespacedName, base string, u *unstructured.Unstructured) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if was := s.known[name]; was != nil && was.version == base {
+		now := *was
+		now.version, now.status = u.GetResourceVersion(), readStatus(u)
+		s.known[name] = &now
+	}
+}
+
+func (s *objects) signal() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// at returns what the API server has under the name; nil for nothing.
+func (s *objects) at(name types.NamespacedName) *object {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.known[name]
+}
+
+// share returns now, with the model's part of was if that is the same: most changes of an object are of its status.
+func share(was, now *object) *object {
+	if was != nil && same(was, now) {
+		now.Object, now.unknown, now.err = was.Object, was.unknown, was.err
+	}
+	return now
+}
+
+// same reports whether two states of an object tell the model the same. The API server counts the changes of a spec in the generation.
+func same(a, b *object) bool {
+	return a.Object == b.Object || a.err == nil && b.err == nil && a.GetUID() == b.GetUID() &&
+		a.GetGeneration() == b.GetGeneration() && a.GetGeneration() != 0 && slices.Equal(a.unknown, b.unknown) &&
+		maps.Equal(a.GetLabels(), b.GetLabels()) && maps.Equal(a.GetAnnotations(), b.GetAnnotations())
+}
+
+// batch is what has changed since the last one.
+type batch struct {
+	now map[types.NamespacedName]*object // nil for what is gone
+	// whole says that now is all there is.
+	whole bool
+}
+
+func (s *objects) take() batch {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.known == nil {
+		return batch{}
+	}
+	b := batch{now: make(map[types.NamespacedName]*object, len(s.changed)), whole: s.listed}
+	for name := range s.changed {
+		b.now[name] = s.known[name]
+	}
+	clear(s.changed)
+	s.listed = false
+	return b
+}
+
+// Run tells the model what changes, until ctx ends, whose error it returns.
+func (s *objects) Run(ctx context.Context) error {
+	for {
+		select {
+		case <-s.wake:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		b := s.take()
+		if err := s.bury(ctx, b); err != nil {
+			return err
+		}
+		for name, now := range b.now {
+			if now != nil {
+				s.tell(ctx, name, now)
+			}
+		}
+		s.hooks.told(len(s.told), b.whole)
+		if b.whole && ctx.Err() == nil {
+			s.settle()
+		}
+	}
+}
+
+// bury tells what is gone.
+func (s *objects) bury(ctx context.Context, b batch) error {
+	var gone []types.NamespacedName
+	for name := range s.told {
+		if now, changed := b.now[name]; now == nil && (changed || b.whole) {
+			gone = append(gone, name)
+		}
+	}
+	if len(gone) == 0 {
+		return nil
+	}
+	switch defined, err := s.defined(ctx); {
+	case err != nil:
+		return err
+	case !defined:
+		s.hooks.kept()
+		return nil
+	}
+	for _, name := range gone {
+		s.send(ctx, model.Event{Object: s.told[name].Object, Deleted: true})
+		delete(s.told, name)
+	}
+	return nil
+}
+
+// tell passes on what is new about an object. One that cannot be decoded keeps what it said last.
+func (s *objects) tell(ctx context.Context, name types.NamespacedName, now *object) {
+	was := s.told[name]
+	switch {
+	case now.err != nil:
+		if was != nil && was.GetUID() != now.GetUID() {
+			s.send(ctx, model.Event{Object: was.Object, Deleted: true})
+			delete(s.told, name)
+		}
+		s.hooks.broken(now)
+	case was == nil || !same(was, now):
+		s.send(ctx, model.Event{Object: now.Object, Unknown: now.unknown})
+		s.told[name] = now
+	}
+}
+
+func nameOf(o metav1.Object) types.NamespacedName {
+	return types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetName()}
+}
