@@ -24,14 +24,10 @@ func decodeRef(r *pb.Ref) mesh.Ref {
 }
 
 func encodeAuthorizations(list []mesh.Authorization) []*pb.Authorization {
-	out := make([]*pb.Authorization, 0, len(list))
-	for i := range list {
-		out = append(out, encodeAuthorization(&list[i]))
-	}
-	return out
+	return mapped(list, encodeAuthorization)
 }
 
-func encodeAuthorization(a *mesh.Authorization) *pb.Authorization {
+func encodeAuthorization(a mesh.Authorization) *pb.Authorization {
 	out := &pb.Authorization{Ref: encodeRef(a.Ref), Clients: pb.Authorization_Clients(a.Clients)}
 	for _, n := range a.Networks {
 		network := &pb.Network{Prefix: encodePrefix(n.Net)}

@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/netip"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -263,6 +264,11 @@ func (g generator) portPolicy() mesh.PortPolicy {
 	}
 	if g.IntN(2) == 0 {
 		p.RateLimit = g.rateLimit()
+	}
+	for range g.IntN(3) {
+		r := mesh.InboundRoute{Authorizations: []mesh.Authorization{g.authorization()}}
+		g.fill(reflect.ValueOf(&r.Route).Elem(), 0)
+		p.Routes = append(p.Routes, r)
 	}
 	return p
 }

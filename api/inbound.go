@@ -30,7 +30,12 @@ func encodePortPolicy(p mesh.PortPolicy) *pb.PortPolicy {
 	return &pb.PortPolicy{
 		Protocol: pb.Protocol(p.Protocol), Policy: string(p.Policy), RequireIdentity: p.RequireIdentity, ProbePaths: p.ProbePaths,
 		Server: encodeRef(p.Server), Authorizations: encodeAuthorizations(p.Authorizations), RateLimit: encodeRateLimit(p.RateLimit),
+		Routes: mapped(p.Routes, encodeInboundRoute),
 	}
+}
+
+func encodeInboundRoute(r mesh.InboundRoute) *pb.InboundRoute {
+	return &pb.InboundRoute{Route: encodeRoute(r.Route), Authorizations: encodeAuthorizations(r.Authorizations)}
 }
 
 // DecodeInbound returns the value that in says. An access policy that this release does not know, or none, becomes mesh.Deny; an
@@ -93,6 +98,13 @@ func decodePortPolicy(p *pb.PortPolicy) (mesh.PortPolicy, error) {
 	}
 	if out.Authorizations, err = decodeAuthorizations(p.GetAuthorizations()); err != nil {
 		return mesh.PortPolicy{}, err
+	}
+	for _, r := range p.GetRoutes() {
+		authorizations, err := decodeAuthorizations(r.GetAuthorizations())
+		if err != nil {
+			return mesh.PortPolicy{}, fmt.Errorf("route %s: %w", r.GetRoute().GetRef().GetName(), err)
+		}
+		out.Routes = append(out.Routes, mesh.InboundRoute{Route: decodeRoute(r.GetRoute()), Authorizations: authorizations})
 	}
 	if out.RateLimit, err = decodeRateLimit(p.GetRateLimit()); err != nil {
 		return mesh.PortPolicy{}, fmt.Errorf("rate limit: %w", err)

@@ -176,7 +176,7 @@ func (x Authorization_Clients) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Authorization_Clients.Descriptor instead.
 func (Authorization_Clients) EnumDescriptor() ([]byte, []int) {
-	return file_discovery_proto_rawDescGZIP(), []int{14, 0}
+	return file_discovery_proto_rawDescGZIP(), []int{15, 0}
 }
 
 type SubscribeRequest struct {
@@ -1186,9 +1186,11 @@ type PortPolicy struct {
 	// The Server that selects the port; absent where none does.
 	Server         *Ref             `protobuf:"bytes,5,opt,name=server,proto3" json:"server,omitempty"`
 	Authorizations []*Authorization `protobuf:"bytes,6,rep,name=authorizations,proto3" json:"authorizations,omitempty"`
-	RateLimit      *RateLimit       `protobuf:"bytes,8,opt,name=rate_limit,json=rateLimit,proto3" json:"rate_limit,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Where there are any, they govern the port's requests.
+	Routes        []*InboundRoute `protobuf:"bytes,7,rep,name=routes,proto3" json:"routes,omitempty"`
+	RateLimit     *RateLimit      `protobuf:"bytes,8,opt,name=rate_limit,json=rateLimit,proto3" json:"rate_limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PortPolicy) Reset() {
@@ -1263,9 +1265,69 @@ func (x *PortPolicy) GetAuthorizations() []*Authorization {
 	return nil
 }
 
+func (x *PortPolicy) GetRoutes() []*InboundRoute {
+	if x != nil {
+		return x.Routes
+	}
+	return nil
+}
+
 func (x *PortPolicy) GetRateLimit() *RateLimit {
 	if x != nil {
 		return x.RateLimit
+	}
+	return nil
+}
+
+type InboundRoute struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Route *Route                 `protobuf:"bytes,1,opt,name=route,proto3" json:"route,omitempty"`
+	// Let clients in to this route alone.
+	Authorizations []*Authorization `protobuf:"bytes,2,rep,name=authorizations,proto3" json:"authorizations,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *InboundRoute) Reset() {
+	*x = InboundRoute{}
+	mi := &file_discovery_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InboundRoute) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InboundRoute) ProtoMessage() {}
+
+func (x *InboundRoute) ProtoReflect() protoreflect.Message {
+	mi := &file_discovery_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InboundRoute.ProtoReflect.Descriptor instead.
+func (*InboundRoute) Descriptor() ([]byte, []int) {
+	return file_discovery_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *InboundRoute) GetRoute() *Route {
+	if x != nil {
+		return x.Route
+	}
+	return nil
+}
+
+func (x *InboundRoute) GetAuthorizations() []*Authorization {
+	if x != nil {
+		return x.Authorizations
 	}
 	return nil
 }
@@ -1285,7 +1347,7 @@ type Authorization struct {
 
 func (x *Authorization) Reset() {
 	*x = Authorization{}
-	mi := &file_discovery_proto_msgTypes[14]
+	mi := &file_discovery_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1297,7 +1359,7 @@ func (x *Authorization) String() string {
 func (*Authorization) ProtoMessage() {}
 
 func (x *Authorization) ProtoReflect() protoreflect.Message {
-	mi := &file_discovery_proto_msgTypes[14]
+	mi := &file_discovery_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1310,7 +1372,7 @@ func (x *Authorization) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Authorization.ProtoReflect.Descriptor instead.
 func (*Authorization) Descriptor() ([]byte, []int) {
-	return file_discovery_proto_rawDescGZIP(), []int{14}
+	return file_discovery_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Authorization) GetRef() *Ref {
@@ -1353,7 +1415,7 @@ type IdentityMatch struct {
 
 func (x *IdentityMatch) Reset() {
 	*x = IdentityMatch{}
-	mi := &file_discovery_proto_msgTypes[15]
+	mi := &file_discovery_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1365,7 +1427,7 @@ func (x *IdentityMatch) String() string {
 func (*IdentityMatch) ProtoMessage() {}
 
 func (x *IdentityMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_discovery_proto_msgTypes[15]
+	mi := &file_discovery_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1378,7 +1440,7 @@ func (x *IdentityMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentityMatch.ProtoReflect.Descriptor instead.
 func (*IdentityMatch) Descriptor() ([]byte, []int) {
-	return file_discovery_proto_rawDescGZIP(), []int{15}
+	return file_discovery_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *IdentityMatch) GetTrustDomain() string {
@@ -1412,7 +1474,7 @@ type Network struct {
 
 func (x *Network) Reset() {
 	*x = Network{}
-	mi := &file_discovery_proto_msgTypes[16]
+	mi := &file_discovery_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1424,7 +1486,7 @@ func (x *Network) String() string {
 func (*Network) ProtoMessage() {}
 
 func (x *Network) ProtoReflect() protoreflect.Message {
-	mi := &file_discovery_proto_msgTypes[16]
+	mi := &file_discovery_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1437,7 +1499,7 @@ func (x *Network) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Network.ProtoReflect.Descriptor instead.
 func (*Network) Descriptor() ([]byte, []int) {
-	return file_discovery_proto_rawDescGZIP(), []int{16}
+	return file_discovery_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Network) GetPrefix() *Prefix {
@@ -1467,7 +1529,7 @@ type RateLimit struct {
 
 func (x *RateLimit) Reset() {
 	*x = RateLimit{}
-	mi := &file_discovery_proto_msgTypes[17]
+	mi := &file_discovery_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1479,7 +1541,7 @@ func (x *RateLimit) String() string {
 func (*RateLimit) ProtoMessage() {}
 
 func (x *RateLimit) ProtoReflect() protoreflect.Message {
-	mi := &file_discovery_proto_msgTypes[17]
+	mi := &file_discovery_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1492,7 +1554,7 @@ func (x *RateLimit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RateLimit.ProtoReflect.Descriptor instead.
 func (*RateLimit) Descriptor() ([]byte, []int) {
-	return file_discovery_proto_rawDescGZIP(), []int{17}
+	return file_discovery_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RateLimit) GetRef() *Ref {
@@ -1534,7 +1596,7 @@ type RateLimit_Override struct {
 
 func (x *RateLimit_Override) Reset() {
 	*x = RateLimit_Override{}
-	mi := &file_discovery_proto_msgTypes[19]
+	mi := &file_discovery_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1546,7 +1608,7 @@ func (x *RateLimit_Override) String() string {
 func (*RateLimit_Override) ProtoMessage() {}
 
 func (x *RateLimit_Override) ProtoReflect() protoreflect.Message {
-	mi := &file_discovery_proto_msgTypes[19]
+	mi := &file_discovery_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1559,7 +1621,7 @@ func (x *RateLimit_Override) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RateLimit_Override.ProtoReflect.Descriptor instead.
 func (*RateLimit_Override) Descriptor() ([]byte, []int) {
-	return file_discovery_proto_rawDescGZIP(), []int{17, 0}
+	return file_discovery_proto_rawDescGZIP(), []int{18, 0}
 }
 
 func (x *RateLimit_Override) GetIdentities() []string {
@@ -1664,7 +1726,7 @@ const file_discovery_proto_rawDesc = "" +
 	"\x04last\x18\x02 \x01(\rR\x04last\",\n" +
 	"\x06Prefix\x12\x0e\n" +
 	"\x02ip\x18\x01 \x01(\fR\x02ip\x12\x12\n" +
-	"\x04bits\x18\x02 \x01(\rR\x04bits\"\xe4\x02\n" +
+	"\x04bits\x18\x02 \x01(\rR\x04bits\"\x9e\x03\n" +
 	"\n" +
 	"PortPolicy\x128\n" +
 	"\bprotocol\x18\x01 \x01(\x0e2\x1c.tulle.discovery.v1.ProtocolR\bprotocol\x12\x16\n" +
@@ -1673,9 +1735,13 @@ const file_discovery_proto_rawDesc = "" +
 	"\vprobe_paths\x18\x04 \x03(\tR\n" +
 	"probePaths\x12/\n" +
 	"\x06server\x18\x05 \x01(\v2\x17.tulle.discovery.v1.RefR\x06server\x12I\n" +
-	"\x0eauthorizations\x18\x06 \x03(\v2!.tulle.discovery.v1.AuthorizationR\x0eauthorizations\x12<\n" +
+	"\x0eauthorizations\x18\x06 \x03(\v2!.tulle.discovery.v1.AuthorizationR\x0eauthorizations\x128\n" +
+	"\x06routes\x18\a \x03(\v2 .tulle.discovery.v1.InboundRouteR\x06routes\x12<\n" +
 	"\n" +
-	"rate_limit\x18\b \x01(\v2\x1d.tulle.discovery.v1.RateLimitR\trateLimit\"\xad\x02\n" +
+	"rate_limit\x18\b \x01(\v2\x1d.tulle.discovery.v1.RateLimitR\trateLimit\"\x8a\x01\n" +
+	"\fInboundRoute\x12/\n" +
+	"\x05route\x18\x01 \x01(\v2\x19.tulle.discovery.v1.RouteR\x05route\x12I\n" +
+	"\x0eauthorizations\x18\x02 \x03(\v2!.tulle.discovery.v1.AuthorizationR\x0eauthorizations\"\xad\x02\n" +
 	"\rAuthorization\x12)\n" +
 	"\x03ref\x18\x01 \x01(\v2\x17.tulle.discovery.v1.RefR\x03ref\x127\n" +
 	"\bnetworks\x18\x02 \x03(\v2\x1b.tulle.discovery.v1.NetworkR\bnetworks\x12C\n" +
@@ -1728,7 +1794,7 @@ func file_discovery_proto_rawDescGZIP() []byte {
 }
 
 var file_discovery_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_discovery_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_discovery_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_discovery_proto_goTypes = []any{
 	(Protocol)(0),              // 0: tulle.discovery.v1.Protocol
 	(Outbound_Kind)(0),         // 1: tulle.discovery.v1.Outbound.Kind
@@ -1747,19 +1813,20 @@ var file_discovery_proto_goTypes = []any{
 	(*PortRange)(nil),          // 14: tulle.discovery.v1.PortRange
 	(*Prefix)(nil),             // 15: tulle.discovery.v1.Prefix
 	(*PortPolicy)(nil),         // 16: tulle.discovery.v1.PortPolicy
-	(*Authorization)(nil),      // 17: tulle.discovery.v1.Authorization
-	(*IdentityMatch)(nil),      // 18: tulle.discovery.v1.IdentityMatch
-	(*Network)(nil),            // 19: tulle.discovery.v1.Network
-	(*RateLimit)(nil),          // 20: tulle.discovery.v1.RateLimit
-	nil,                        // 21: tulle.discovery.v1.Inbound.PortsEntry
-	(*RateLimit_Override)(nil), // 22: tulle.discovery.v1.RateLimit.Override
-	(*Service)(nil),            // 23: tulle.discovery.v1.Service
-	(*Accrual)(nil),            // 24: tulle.discovery.v1.Accrual
-	(*Route)(nil),              // 25: tulle.discovery.v1.Route
-	(*Profile)(nil),            // 26: tulle.discovery.v1.Profile
-	(*RequestPolicy)(nil),      // 27: tulle.discovery.v1.RequestPolicy
-	(*Ref)(nil),                // 28: tulle.discovery.v1.Ref
-	(*WeightedBackend)(nil),    // 29: tulle.discovery.v1.WeightedBackend
+	(*InboundRoute)(nil),       // 17: tulle.discovery.v1.InboundRoute
+	(*Authorization)(nil),      // 18: tulle.discovery.v1.Authorization
+	(*IdentityMatch)(nil),      // 19: tulle.discovery.v1.IdentityMatch
+	(*Network)(nil),            // 20: tulle.discovery.v1.Network
+	(*RateLimit)(nil),          // 21: tulle.discovery.v1.RateLimit
+	nil,                        // 22: tulle.discovery.v1.Inbound.PortsEntry
+	(*RateLimit_Override)(nil), // 23: tulle.discovery.v1.RateLimit.Override
+	(*Service)(nil),            // 24: tulle.discovery.v1.Service
+	(*Accrual)(nil),            // 25: tulle.discovery.v1.Accrual
+	(*Route)(nil),              // 26: tulle.discovery.v1.Route
+	(*Profile)(nil),            // 27: tulle.discovery.v1.Profile
+	(*RequestPolicy)(nil),      // 28: tulle.discovery.v1.RequestPolicy
+	(*Ref)(nil),                // 29: tulle.discovery.v1.Ref
+	(*WeightedBackend)(nil),    // 30: tulle.discovery.v1.WeightedBackend
 }
 var file_discovery_proto_depIdxs = []int32{
 	4,  // 0: tulle.discovery.v1.SubscribeRequest.hello:type_name -> tulle.discovery.v1.Hello
@@ -1768,49 +1835,52 @@ var file_discovery_proto_depIdxs = []int32{
 	8,  // 3: tulle.discovery.v1.SubscribeResponse.outbound:type_name -> tulle.discovery.v1.Outbound
 	13, // 4: tulle.discovery.v1.SubscribeResponse.inbound:type_name -> tulle.discovery.v1.Inbound
 	1,  // 5: tulle.discovery.v1.Outbound.kind:type_name -> tulle.discovery.v1.Outbound.Kind
-	23, // 6: tulle.discovery.v1.Outbound.service:type_name -> tulle.discovery.v1.Service
+	24, // 6: tulle.discovery.v1.Outbound.service:type_name -> tulle.discovery.v1.Service
 	0,  // 7: tulle.discovery.v1.Outbound.protocol:type_name -> tulle.discovery.v1.Protocol
 	9,  // 8: tulle.discovery.v1.Outbound.endpoints:type_name -> tulle.discovery.v1.Endpoint
-	24, // 9: tulle.discovery.v1.Outbound.accrual:type_name -> tulle.discovery.v1.Accrual
-	25, // 10: tulle.discovery.v1.Outbound.routes:type_name -> tulle.discovery.v1.Route
-	26, // 11: tulle.discovery.v1.Outbound.profile:type_name -> tulle.discovery.v1.Profile
-	27, // 12: tulle.discovery.v1.Outbound.policy:type_name -> tulle.discovery.v1.RequestPolicy
+	25, // 9: tulle.discovery.v1.Outbound.accrual:type_name -> tulle.discovery.v1.Accrual
+	26, // 10: tulle.discovery.v1.Outbound.routes:type_name -> tulle.discovery.v1.Route
+	27, // 11: tulle.discovery.v1.Outbound.profile:type_name -> tulle.discovery.v1.Profile
+	28, // 12: tulle.discovery.v1.Outbound.policy:type_name -> tulle.discovery.v1.RequestPolicy
 	12, // 13: tulle.discovery.v1.Outbound.streams:type_name -> tulle.discovery.v1.StreamRule
 	11, // 14: tulle.discovery.v1.Outbound.backends:type_name -> tulle.discovery.v1.Backend
 	7,  // 15: tulle.discovery.v1.Endpoint.address:type_name -> tulle.discovery.v1.Address
 	0,  // 16: tulle.discovery.v1.Endpoint.protocol:type_name -> tulle.discovery.v1.Protocol
 	10, // 17: tulle.discovery.v1.Endpoint.pod:type_name -> tulle.discovery.v1.Pod
-	23, // 18: tulle.discovery.v1.Backend.service:type_name -> tulle.discovery.v1.Service
+	24, // 18: tulle.discovery.v1.Backend.service:type_name -> tulle.discovery.v1.Service
 	0,  // 19: tulle.discovery.v1.Backend.protocol:type_name -> tulle.discovery.v1.Protocol
 	9,  // 20: tulle.discovery.v1.Backend.endpoints:type_name -> tulle.discovery.v1.Endpoint
-	24, // 21: tulle.discovery.v1.Backend.accrual:type_name -> tulle.discovery.v1.Accrual
-	28, // 22: tulle.discovery.v1.StreamRule.ref:type_name -> tulle.discovery.v1.Ref
-	29, // 23: tulle.discovery.v1.StreamRule.backends:type_name -> tulle.discovery.v1.WeightedBackend
+	25, // 21: tulle.discovery.v1.Backend.accrual:type_name -> tulle.discovery.v1.Accrual
+	29, // 22: tulle.discovery.v1.StreamRule.ref:type_name -> tulle.discovery.v1.Ref
+	30, // 23: tulle.discovery.v1.StreamRule.backends:type_name -> tulle.discovery.v1.WeightedBackend
 	15, // 24: tulle.discovery.v1.Inbound.cluster_networks:type_name -> tulle.discovery.v1.Prefix
 	16, // 25: tulle.discovery.v1.Inbound.default:type_name -> tulle.discovery.v1.PortPolicy
-	21, // 26: tulle.discovery.v1.Inbound.ports:type_name -> tulle.discovery.v1.Inbound.PortsEntry
+	22, // 26: tulle.discovery.v1.Inbound.ports:type_name -> tulle.discovery.v1.Inbound.PortsEntry
 	14, // 27: tulle.discovery.v1.Inbound.opaque_ports:type_name -> tulle.discovery.v1.PortRange
 	14, // 28: tulle.discovery.v1.Inbound.require_identity_ports:type_name -> tulle.discovery.v1.PortRange
 	0,  // 29: tulle.discovery.v1.PortPolicy.protocol:type_name -> tulle.discovery.v1.Protocol
-	28, // 30: tulle.discovery.v1.PortPolicy.server:type_name -> tulle.discovery.v1.Ref
-	17, // 31: tulle.discovery.v1.PortPolicy.authorizations:type_name -> tulle.discovery.v1.Authorization
-	20, // 32: tulle.discovery.v1.PortPolicy.rate_limit:type_name -> tulle.discovery.v1.RateLimit
-	28, // 33: tulle.discovery.v1.Authorization.ref:type_name -> tulle.discovery.v1.Ref
-	19, // 34: tulle.discovery.v1.Authorization.networks:type_name -> tulle.discovery.v1.Network
-	2,  // 35: tulle.discovery.v1.Authorization.clients:type_name -> tulle.discovery.v1.Authorization.Clients
-	18, // 36: tulle.discovery.v1.Authorization.identities:type_name -> tulle.discovery.v1.IdentityMatch
-	15, // 37: tulle.discovery.v1.Network.prefix:type_name -> tulle.discovery.v1.Prefix
-	15, // 38: tulle.discovery.v1.Network.except:type_name -> tulle.discovery.v1.Prefix
-	28, // 39: tulle.discovery.v1.RateLimit.ref:type_name -> tulle.discovery.v1.Ref
-	22, // 40: tulle.discovery.v1.RateLimit.overrides:type_name -> tulle.discovery.v1.RateLimit.Override
-	16, // 41: tulle.discovery.v1.Inbound.PortsEntry.value:type_name -> tulle.discovery.v1.PortPolicy
-	3,  // 42: tulle.discovery.v1.Discovery.Subscribe:input_type -> tulle.discovery.v1.SubscribeRequest
-	6,  // 43: tulle.discovery.v1.Discovery.Subscribe:output_type -> tulle.discovery.v1.SubscribeResponse
-	43, // [43:44] is the sub-list for method output_type
-	42, // [42:43] is the sub-list for method input_type
-	42, // [42:42] is the sub-list for extension type_name
-	42, // [42:42] is the sub-list for extension extendee
-	0,  // [0:42] is the sub-list for field type_name
+	29, // 30: tulle.discovery.v1.PortPolicy.server:type_name -> tulle.discovery.v1.Ref
+	18, // 31: tulle.discovery.v1.PortPolicy.authorizations:type_name -> tulle.discovery.v1.Authorization
+	17, // 32: tulle.discovery.v1.PortPolicy.routes:type_name -> tulle.discovery.v1.InboundRoute
+	21, // 33: tulle.discovery.v1.PortPolicy.rate_limit:type_name -> tulle.discovery.v1.RateLimit
+	26, // 34: tulle.discovery.v1.InboundRoute.route:type_name -> tulle.discovery.v1.Route
+	18, // 35: tulle.discovery.v1.InboundRoute.authorizations:type_name -> tulle.discovery.v1.Authorization
+	29, // 36: tulle.discovery.v1.Authorization.ref:type_name -> tulle.discovery.v1.Ref
+	20, // 37: tulle.discovery.v1.Authorization.networks:type_name -> tulle.discovery.v1.Network
+	2,  // 38: tulle.discovery.v1.Authorization.clients:type_name -> tulle.discovery.v1.Authorization.Clients
+	19, // 39: tulle.discovery.v1.Authorization.identities:type_name -> tulle.discovery.v1.IdentityMatch
+	15, // 40: tulle.discovery.v1.Network.prefix:type_name -> tulle.discovery.v1.Prefix
+	15, // 41: tulle.discovery.v1.Network.except:type_name -> tulle.discovery.v1.Prefix
+	29, // 42: tulle.discovery.v1.RateLimit.ref:type_name -> tulle.discovery.v1.Ref
+	23, // 43: tulle.discovery.v1.RateLimit.overrides:type_name -> tulle.discovery.v1.RateLimit.Override
+	16, // 44: tulle.discovery.v1.Inbound.PortsEntry.value:type_name -> tulle.discovery.v1.PortPolicy
+	3,  // 45: tulle.discovery.v1.Discovery.Subscribe:input_type -> tulle.discovery.v1.SubscribeRequest
+	6,  // 46: tulle.discovery.v1.Discovery.Subscribe:output_type -> tulle.discovery.v1.SubscribeResponse
+	46, // [46:47] is the sub-list for method output_type
+	45, // [45:46] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_discovery_proto_init() }
@@ -1834,7 +1904,7 @@ func file_discovery_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_discovery_proto_rawDesc), len(file_discovery_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   20,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
