@@ -137,7 +137,7 @@ func TestEachRequestIsAuthorized(t *testing.T) {
 		port: {Policy: mesh.AllAuthenticated, ProbePaths: []string{"/healthz"}},
 	}})
 	pd.awaitPolicy(t, func(a netip.AddrPort) bool {
-		return pd.Proxy.inbound.policy.Load().Port(a.Port()).Name() == string(mesh.AllAuthenticated)
+		return pd.Proxy.inbound.policy.Load().Port(a.Port()).Server().Name == string(mesh.AllAuthenticated)
 	}, app)
 	c := dial(t, pd.inboundTo(app))
 	_, _ = io.WriteString(c, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\nGET /healthz/../admin HTTP/1.1\r\nHost: a\r\n\r\nGET /healthz?x HTTP/1.1\r\nHost: a\r\n\r\n")

@@ -32,6 +32,8 @@ type inbound struct {
 	muxTLS *tls.Config                  // nil without certificates
 	tcpTLS *tls.Config
 
+	limiters limiters
+
 	mu   sync.Mutex // guards the fields below
 	apps map[netip.AddrPort]*app
 	open map[*openConn]struct{}
@@ -42,10 +44,10 @@ type inboundConn struct {
 	app    *app
 	peer   authz.Peer
 	client clientTLS
-	http   *stats.HTTP
-
-	decision atomic.Pointer[decision]
-	inFlight atomic.Int32 // requests
+	ledger ledger
+	// unrouted counts requests that were too broken to be routed; nil until there is one.
+	unrouted *stats.HTTP
+	release  func()
 }
 
 // serve forwards one connection of a peer to app, the address that it asked for. It is the inbound path of docs/request.md: guard,
@@ -140,15 +142,12 @@ func (in *inbound) serveHTTP(ctx context.Context, conn net.Conn, protocol forwar
 	defer in.releaseApp(c.app)
 	ctx, cut := context.WithCancel(ctx)
 	defer cut()
-	open := &openConn{peer: c.peer, port: c.app.addr.Port(), requests: &c.inFlight, cut: cut}
+	open := &openConn{peer: c.peer, client: c.client, app: c.app.addr, ledger: &c.ledger, cut: cut}
 	in.register(open)
 	defer in.unregister(open)
-	labels := in.labels(c.app.addr, c.client)
-	requests, releaseHTTP := in.proxy.stats.HTTP(labels)
-	defer releaseHTTP()
-	tcp, releaseTCP := in.proxy.stats.TCP(stats.Labels(`peer="src"`).Join(labels))
+	defer c.close()
+	tcp, releaseTCP := in.proxy.stats.TCP(stats.Labels(`peer="src"`).Join(in.labels(c.app.addr, c.client)))
 	defer releaseTCP()
-	c.http = requests
 	rec.Traffic = &tcp.Traffic
 	closed := in.proxy.countOpen(tcp)
 	closed(in.engine.Serve(ctx, conn, protocol, rec))
@@ -158,12 +157,14 @@ func (in *inbound) serveHTTP(ctx context.Context, conn net.Conn, protocol forwar
 func (in *inbound) relay(ctx context.Context, client *relay.End, app netip.AddrPort, peer authz.Peer, how clientTLS) {
 	ctx, cut := context.WithCancel(ctx)
 	defer cut()
-	open := &openConn{peer: peer, port: app.Port(), cut: cut}
+	open := &openConn{peer: peer, client: how, app: app, cut: cut}
 	// Registered before the decision: a policy that changes in between finds the connection.
 	in.register(open)
 	defer in.unregister(open)
-	verdict := in.policy.Load().Port(open.port).Decide(peer)
-	in.countDecision(stats.InboundTCPAllow, stats.InboundTCPDeny, app, how, verdict)
+	port := in.policy.Load().Port(app.Port())
+	verdict := port.Decide(peer)
+	labels := inboundLabels(app, how, port.Server())
+	in.countConnection(labels, verdict)
 	if verdict.Audited {
 		in.events.info("connection audited", zap.Stringer("app", app), zap.Stringer("client", peer.Addr), zap.Stringer("client_id", peer.ID))
 	}
@@ -180,7 +181,6 @@ func (in *inbound) relay(ctx context.Context, client *relay.End, app netip.AddrP
 		return
 	}
 	end := relay.Plain(server, nil)
-	labels := in.labels(app, how)
 	src, releaseSrc := in.proxy.stats.TCP(stats.Labels(`peer="src"`).Join(labels))
 	defer releaseSrc()
 	dst, releaseDst := in.proxy.stats.TCP(stats.Labels(`peer="dst"`).Join(labels))
@@ -194,7 +194,7 @@ func (in *inbound) relay(ctx context.Context, client *relay.End, app netip.AddrP
 }
 
 func (in *inbound) labels(app netip.AddrPort, client clientTLS) stats.Labels {
-	return inboundLabels(app, client, in.policy.Load().Port(app.Port()).Name())
+	return inboundLabels(app, client, in.policy.Load().Port(app.Port()).Server())
 }
 
 // refuseHandshake ends a connection whose client could not prove an identity.
@@ -223,13 +223,11 @@ func (in *inbound) countError(reason string) {
 	in.proxy.stats.Counter(stats.InboundTCPErrors, stats.Labels("").With("direction", "inbound").With("error", reason)).Inc()
 }
 
-// countDecision counts a verdict under the allow or the deny family.
-func (in *inbound) countDecision(allow, deny string, app netip.AddrPort, client clientTLS, v authz.Verdict) {
-	family, l := deny, in.labels(app, client)
+// countConnection counts a verdict on a connection.
+func (in *inbound) countConnection(l stats.Labels, v authz.Verdict) {
 	if v.Allow {
-		family, l = allow, l.With("authz_kind", "default").With("authz_name", v.Name)
+		in.proxy.stats.Counter(stats.InboundTCPAllow, l.Join(refLabels("authz", v.Authorization))).Inc()
 	} else {
-		l = l.With("reason", string(v.Reason))
+		in.proxy.stats.Counter(stats.InboundTCPDeny, l.With("reason", string(v.Reason))).Inc()
 	}
-	in.proxy.stats.Counter(family, l).Inc()
 }

@@ -4,13 +4,18 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"strconv"
+	"strings"
 	"sync"
+	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/proxy/authz"
 	"github.com/tulle-mesh/tulle/proxy/exchange"
 	"github.com/tulle-mesh/tulle/proxy/forward"
+	"github.com/tulle-mesh/tulle/proxy/limit"
 	"github.com/tulle-mesh/tulle/proxy/message"
 	"github.com/tulle-mesh/tulle/proxy/sock"
 	"github.com/tulle-mesh/tulle/proxy/stats"
@@ -96,8 +101,8 @@ func (in *inbound) upstream(a *app, v message.Version) *forward.Upstream {
 
 // inboundRequest is what the inbound side knows about a request in flight. It lives in Exchange.Data and is reused.
 type inboundRequest struct {
-	begun bool
-	grpc  bool
+	account *account // nil until the request is routed
+	grpc    bool
 	// log is the request's line for the access log, which is written at its end; nil without one.
 	log *accessLine
 }
@@ -106,22 +111,26 @@ type inboundRequest struct {
 func (in *inbound) Route(x *exchange.Exchange) forward.Verdict {
 	c := x.Conn.Data.(*inboundConn)
 	r := in.request(x)
-	if !r.begun {
-		c.inFlight.Add(1)
-	}
-	r.begun, r.grpc = true, isGRPC(&x.Request)
-	c.http.Request()
+	r.grpc = isGRPC(&x.Request)
 	if in.proxy.accessLog != nil {
 		r.log = in.proxy.accessLog.begin(x)
 	}
 	port := in.policy.Load().Port(c.app.addr.Port())
-	verdict := port.DecideRequest(c.peer, x.Request.Method(), x.Request.Path())
-	in.countRequest(c, port.Name(), verdict)
-	if verdict.Audited {
+	a := in.account(c, port, port.Match(c.peer, &x.Request))
+	r.account = a
+	a.inFlight.Add(1)
+	a.http.Request()
+	a.decided.Inc()
+	if !a.verdict.Allow {
+		return in.deny(x, c, r)
+	}
+	if a.verdict.Audited {
 		in.events.info("request audited", zap.Stringer("app", c.app.addr), zap.Stringer("client", c.peer.Addr), zap.Stringer("client_id", c.peer.ID))
 	}
-	if !verdict.Allow {
-		return in.deny(x, r, c, verdict)
+	if a.limiter != nil {
+		if scope, wait := a.limiter.Take(c.peer.ID, x.Begun.Sub(in.proxy.started)); scope != "" {
+			return in.refuseExcess(x, c, r, scope, wait)
+		}
 	}
 	setClientID(&x.Request, c.client)
 	return forward.Give(in.upstream(c.app, x.Request.Version))
@@ -137,37 +146,60 @@ func (in *inbound) request(x *exchange.Exchange) *inboundRequest {
 }
 
 // deny answers a request that policy refused.
-func (in *inbound) deny(x *exchange.Exchange, r *inboundRequest, c *inboundConn, v authz.Verdict) forward.Verdict {
+func (in *inbound) deny(x *exchange.Exchange, c *inboundConn, r *inboundRequest) forward.Verdict {
+	v, port := r.account.verdict, c.ledger.port
 	in.events.info("request denied", zap.Stringer("app", c.app.addr), zap.Stringer("client", c.peer.Addr),
-		zap.Stringer("client_id", c.peer.ID), zap.String("reason", string(v.Reason)))
+		zap.Stringer("client_id", c.peer.ID), zap.String("server", nameOf(port.Server())), zap.String("route", nameOf(v.Route)),
+		zap.String("reason", string(v.Reason)))
+	a := answer{
+		status: 403, cause: "http_request_denied", text: v.Reason.Explain(), grpc: r.grpc,
+		detailed: !c.peer.ID.IsZero(), object: in.subject(c, v.Route),
+	}
+	switch v.Reason {
+	case authz.NoRoute:
+		a.status, a.cause = 404, "destination_not_found"
+	case authz.AmbiguousPath:
+		a.status, a.cause = 400, "http_request_error"
+	default:
+		if port.IsProbe(c.peer, &x.Request) { // a route took the probe's place
+			a.text = "this route matches a kubelet's probe, so it decides on it: authorize the node's network, or let the route match less"
+		}
+	}
+	return in.proxy.respond(x, a)
+}
+
+// refuseExcess answers a request that is too many for the port's rate limit.
+func (in *inbound) refuseExcess(x *exchange.Exchange, c *inboundConn, r *inboundRequest, scope limit.Scope, wait time.Duration) forward.Verdict {
+	in.countLimited(c, r.account, scope)
+	text := "too many requests from all clients together"
+	if scope == limit.Identity {
+		text = "too many requests from this client"
+	}
 	return in.proxy.respond(x, answer{
-		status: 403, cause: "http_request_denied", text: v.Reason.Explain(), grpc: r.grpc, detailed: !c.peer.ID.IsZero(),
+		status: 429, cause: "http_request_denied", text: text, grpc: r.grpc, retryAfter: wait,
+		detailed: !c.peer.ID.IsZero(), object: nameOf(r.account.limiter.Limit().Ref) + ", " + in.subject(c, r.account.verdict.Route),
 	})
 }
 
-// decision is the last verdict of a connection and the counter of its like: nearly all requests of a connection get the same one.
-type decision struct {
-	verdict authz.Verdict
-	policy  string
-	counter *stats.Counter
+// subject names what a decision was about: the Server, the route and the client.
+func (in *inbound) subject(c *inboundConn, route mesh.Ref) string {
+	port := c.ledger.port
+	s := "port " + strconv.Itoa(int(c.app.addr.Port())) + " with the policy " + port.Server().Name
+	if port.HasServer() {
+		s = nameOf(port.Server())
+	}
+	if route.Namespace != "" {
+		s += ", " + nameOf(route)
+	}
+	return s + ", client " + c.client.header
 }
 
-// countRequest counts a verdict without building labels for each request.
-func (in *inbound) countRequest(c *inboundConn, policy string, v authz.Verdict) {
-	last := c.decision.Load()
-	if last != nil && last.verdict == v && last.policy == policy {
-		last.counter.Inc()
-		return
+// nameOf renders a Ref for people: Server shop/cart.
+func nameOf(r mesh.Ref) string {
+	if r.Namespace == "" {
+		return strings.TrimSpace(r.Kind + " " + r.Name)
 	}
-	family, l := stats.InboundHTTPDeny, inboundLabels(c.app.addr, c.client, policy)
-	if v.Allow {
-		family, l = stats.InboundHTTPAllow, l.With("authz_kind", "default").With("authz_name", v.Name)
-	} else {
-		l = l.With("reason", string(v.Reason))
-	}
-	counter := in.proxy.stats.Counter(family, l)
-	counter.Inc()
-	c.decision.Store(&decision{verdict: v, policy: policy, counter: counter})
+	return r.Kind + " " + r.Namespace + "/" + r.Name
 }
 
 // Again answers every fault: what one application could not take, no other can. It implements forward.Handler.
@@ -194,16 +226,34 @@ func (in *inbound) Response(x *exchange.Exchange) exchange.Fault {
 func (in *inbound) End(x *exchange.Exchange) {
 	c := x.Conn.Data.(*inboundConn)
 	r := in.request(x)
-	if r.begun {
-		c.inFlight.Add(-1)
-	} else { // too broken to be routed
-		c.http.Request()
+	if r.account == nil { // too broken to be routed
+		series := in.unrouted(c)
+		series.Request()
+		series.Response(resultOf(x, r.grpc), latencyOf(x))
+	} else {
+		r.account.inFlight.Add(-1)
+		r.account.http.Response(resultOf(x, r.grpc), latencyOf(x))
 	}
-	c.http.Response(resultOf(x, r.grpc), latencyOf(x))
 	if r.log != nil {
 		in.proxy.accessLog.end(r.log, x)
 	}
 	*r = inboundRequest{}
+}
+
+// unrouted returns what counts a connection's requests that were too broken to be routed.
+func (in *inbound) unrouted(c *inboundConn) *stats.HTTP {
+	if c.unrouted == nil {
+		c.unrouted, c.release = in.proxy.stats.HTTP(in.labels(c.app.addr, c.client))
+	}
+	return c.unrouted
+}
+
+// close ends what counts the connection's requests.
+func (c *inboundConn) close() {
+	c.ledger.close()
+	if c.release != nil {
+		c.release()
+	}
 }
 
 // unprocessedField is how a proxy tells a meshed peer that the answer is its own and that the application has not seen the request,

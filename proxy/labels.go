@@ -3,6 +3,7 @@ package proxy
 import (
 	"net/netip"
 	"strconv"
+	"strings"
 
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/proxy/stats"
@@ -84,9 +85,17 @@ func (c clientTLS) labels(l stats.Labels) stats.Labels {
 	}
 }
 
-// inboundLabels are the labels of everything that concerns a port of this pod and one client identity. policy is the name of the
-// port's access policy.
-func inboundLabels(app netip.AddrPort, client clientTLS, policy string) stats.Labels {
+// inboundLabels are the labels of everything that concerns a port of this pod and one client identity. server is the port's Server.
+func inboundLabels(app netip.AddrPort, client clientTLS, server mesh.Ref) stats.Labels {
 	l := client.labels(stats.Labels("").With("direction", "inbound").Join(addrLabels(app)))
-	return l.With("srv_kind", "default").With("srv_name", policy).With("srv_port", strconv.Itoa(int(app.Port())))
+	return l.Join(refLabels("srv", server)).With("srv_port", strconv.Itoa(int(app.Port())))
+}
+
+// refLabels are the labels prefix_group, prefix_kind and prefix_name of an object; none for the zero Ref. Linkerd writes the kinds of
+// policy in lower case, and those of routes as they are.
+func refLabels(prefix string, r mesh.Ref) stats.Labels {
+	if prefix != "route" {
+		r.Kind = strings.ToLower(r.Kind)
+	}
+	return stats.Labels("").With(prefix+"_group", r.Group).With(prefix+"_kind", r.Kind).With(prefix+"_name", r.Name)
 }

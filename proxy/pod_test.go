@@ -256,7 +256,7 @@ func TestOpenConnectionLosesItsRight(t *testing.T) {
 	pd := startPod(t, nil)
 	app := listen(t, echo)
 	pd.awaitPolicy(t, func(a netip.AddrPort) bool {
-		return pd.Proxy.inbound.policy.Load().Port(a.Port()).Name() == string(mesh.AllUnauthenticated)
+		return pd.Proxy.inbound.policy.Load().Port(a.Port()).Server().Name == string(mesh.AllUnauthenticated)
 	}, app)
 	c := dial(t, pd.inboundTo(app))
 	if _, err := io.WriteString(c, "\x00ping"); err != nil {
@@ -272,7 +272,7 @@ func TestOpenConnectionLosesItsRight(t *testing.T) {
 	if _, err := io.ReadAll(c); !isReset(err) {
 		t.Fatalf("got %v, want a reset soon", err)
 	}
-	if text := pd.scrape(t); !strings.Contains(text, `inbound_tcp_authz_terminate_total{direction="inbound",reason="denied"} 1`) {
+	if text := pd.scrape(t); !strings.Contains(text, `srv_kind="default",srv_name="deny",srv_port="`+app[strings.LastIndex(app, ":")+1:]+`",reason="denied"} 1`) {
 		t.Error("the cut was not counted")
 	}
 }

@@ -26,6 +26,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/control"
 	"github.com/tulle-mesh/tulle/proxy/exchange"
 	"github.com/tulle-mesh/tulle/proxy/forward"
+	"github.com/tulle-mesh/tulle/proxy/limit"
 	"github.com/tulle-mesh/tulle/proxy/stats"
 )
 
@@ -72,7 +73,8 @@ func New(cfg Config) (*Proxy, error) {
 	}
 	p.accessLog = newAccessLog(cfg.Settings.AccessLog, cfg.AccessLog, p.log)
 	p.outbound = &outbound{proxy: p, log: p.log.Named("outbound")}
-	p.inbound = &inbound{proxy: p, log: p.log.Named("inbound"), apps: map[netip.AddrPort]*app{}, open: map[*openConn]struct{}{}}
+	p.inbound = &inbound{proxy: p, log: p.log.Named("inbound"), apps: map[netip.AddrPort]*app{}, open: map[*openConn]struct{}{},
+		limiters: limiters{byRef: map[mesh.Ref]*limit.Limiter{}}}
 	p.outbound.events = events{log: p.outbound.log, now: p.now}
 	p.inbound.events = events{log: p.inbound.log, now: p.now}
 	p.outbound.engine = forward.New(forward.Config{ParkTimeout: p.times.failFast, IdleAfter: idleAfter, Report: p.reporter("outbound")}, p.outbound)

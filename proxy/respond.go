@@ -28,6 +28,8 @@ type answer struct {
 	// object names what the request was for, nextHop where it was sent.
 	object  string
 	nextHop netip.AddrPort
+	// retryAfter, when set, tells the client to wait; rounded up to seconds.
+	retryAfter time.Duration
 }
 
 // mapping is how a kind of fault is answered.
@@ -88,6 +90,9 @@ func (p *Proxy) respond(x *exchange.Exchange, a answer) forward.Verdict {
 	if a.detailed && a.fault.Err != nil {
 		m.text += ": " + a.fault.Err.Error()
 	}
+	if a.detailed && a.object != "" {
+		m.text = a.object + ": " + m.text
+	}
 	res := &x.Response
 	res.Reset()
 	res.Status = m.status
@@ -107,6 +112,9 @@ func (p *Proxy) respond(x *exchange.Exchange, a answer) forward.Verdict {
 	if a.unprocessed {
 		res.Add(unprocessedField, a.fault.Kind.String())
 	}
+	if a.retryAfter > 0 {
+		res.Add("retry-after", strconv.FormatInt(int64((a.retryAfter+time.Second-1)/time.Second), 10))
+	}
 	res.Add("proxy-status", a.proxyStatus(m))
 	return forward.Reply(body)
 }
@@ -121,7 +129,7 @@ func (a *answer) proxyStatus(m mapping) string {
 		s += "; next-hop=" + quoted(a.nextHop.String())
 	}
 	if a.object != "" {
-		s += "; details=" + quoted(a.object+": "+m.text)
+		s += "; details=" + quoted(m.text)
 	}
 	return s
 }

@@ -2,7 +2,7 @@ package proxy
 
 import (
 	"context"
-	"sync/atomic"
+	"net/netip"
 	"time"
 
 	"go.uber.org/zap"
@@ -17,10 +17,21 @@ const revokeGrace = 500 * time.Millisecond
 
 // openConn is an inbound connection whose right is checked again when the policy changes.
 type openConn struct {
-	peer     authz.Peer
-	port     uint16
-	requests *atomic.Int32      // in flight; nil for a connection whose requests cannot be told apart
-	cut      context.CancelFunc // resets the connection
+	peer   authz.Peer
+	client clientTLS
+	app    netip.AddrPort
+	ledger *ledger            // nil for a connection whose requests cannot be told apart
+	cut    context.CancelFunc // resets the connection
+}
+
+// lost reports whether the policy denies what the connection carries, and why.
+func (c *openConn) lost(p *authz.Policy) (v authz.Verdict, lost bool) {
+	port := p.Port(c.app.Port())
+	if c.ledger != nil {
+		return c.ledger.lost(port, c.peer)
+	}
+	v = port.Decide(c.peer)
+	return v, !v.Allow
 }
 
 func (in *inbound) register(c *openConn) {
@@ -39,37 +50,36 @@ func (in *inbound) unregister(c *openConn) {
 // after revokeGrace.
 func (in *inbound) setPolicy(p *authz.Policy) {
 	in.policy.Store(p)
-	in.cut(func(c *openConn) bool { return c.requests == nil })
+	in.limiters.keep(p.RateLimits())
+	in.cut(func(c *openConn) bool { return c.ledger == nil })
 }
 
-// cutLingering cuts the denied connections that still carry a request. Requests that began under the present policy were denied at
-// once, so these began before.
+// cutLingering cuts the connections that still carry a request which the policy denies. Requests that began under the present policy
+// were denied at once, so these began before.
 func (in *inbound) cutLingering() {
-	in.cut(func(c *openConn) bool { return c.requests != nil && c.requests.Load() > 0 })
+	in.cut(func(c *openConn) bool { return c.ledger != nil })
 }
 
-// cut ends the open connections that the policy denies and which reports true of.
+// cut ends the open connections which report true of and whose right the policy took away.
 func (in *inbound) cut(which func(*openConn) bool) {
 	p := in.policy.Load()
-	for _, c := range in.denied(p) {
-		if !which(c) {
+	in.mu.Lock()
+	candidates := make([]*openConn, 0, len(in.open))
+	for c := range in.open {
+		if which(c) {
+			candidates = append(candidates, c)
+		}
+	}
+	in.mu.Unlock()
+	for _, c := range candidates {
+		v, lost := c.lost(p)
+		if !lost {
 			continue
 		}
-		reason := string(p.Port(c.port).Decide(c.peer).Reason)
-		in.proxy.stats.Counter(stats.InboundTCPTerminate, stats.Labels("").With("direction", "inbound").With("reason", reason)).Inc()
-		in.events.info("connection lost its right", zap.Uint16("port", c.port), zap.Stringer("client", c.peer.Addr),
-			zap.Stringer("client_id", c.peer.ID), zap.String("reason", reason))
+		labels := inboundLabels(c.app, c.client, p.Port(c.app.Port()).Server())
+		in.proxy.stats.Counter(stats.InboundTCPTerminate, labels.With("reason", string(v.Reason))).Inc()
+		in.events.info("connection lost its right", zap.Stringer("app", c.app), zap.Stringer("client", c.peer.Addr),
+			zap.Stringer("client_id", c.peer.ID), zap.String("reason", string(v.Reason)))
 		c.cut()
 	}
-}
-
-func (in *inbound) denied(p *authz.Policy) (out []*openConn) {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	for c := range in.open {
-		if !p.Port(c.port).Decide(c.peer).Allow {
-			out = append(out, c)
-		}
-	}
-	return out
 }

@@ -1,8 +1,8 @@
 // Package authz decides which peers and requests a pod's ports accept.
 //
-// It owns the verdict over mesh.Inbound: the six access policies, the demand for identity, kubelet probes. It imports mesh and the
-// standard library only. The one idea: a policy is a value that never changes, a verdict is a pure function of it
-// and of what the connection proved, and whatever is not understood is denied.
+// It owns the verdict over mesh.Inbound: authorizations, the six access policies, the demand for identity, kubelet probes, and which
+// paths are too ambiguous to decide on. It imports mesh, proxy/message and the standard library only. The one idea: a policy is a value
+// that never changes, a verdict is a pure function of it and of what the connection proved, and whatever is not understood is denied.
 package authz
 
 import (
@@ -18,148 +18,110 @@ type Peer struct {
 	Addr netip.Addr // where the connection comes from
 }
 
-// Verdict is the answer to a peer or a request.
-type Verdict struct {
-	Allow bool
-	// Audited says that the peer was let in although an enforcing policy might not: log it and count it.
-	Audited bool
-	// Name is the authorization that allowed, as metrics call it: an access policy's name or "probe"; the policy's name on a denial.
-	Name string
-	// Reason is why not: one of the constants below, "" when allowed.
-	Reason Reason
-}
-
-// Reason is a constant word for a denial; it labels metrics and stands in logs and in the answer to the peer.
-type Reason string
-
-// The reasons of a denial.
-const (
-	NoIdentity     Reason = "no_identity"     // the port wants mesh TLS
-	OutsideCluster Reason = "outside_cluster" // the peer's address is in no cluster network
-	Denied         Reason = "denied"          // the policy is deny, or one that this release does not know
-)
-
-// Explain returns the reason as a sentence for a person.
-func (r Reason) Explain() string {
-	switch r {
-	case NoIdentity:
-		return "this port accepts meshed clients only (mutual TLS with an identity)"
-	case OutsideCluster:
-		return "this port accepts clients from the cluster's networks only"
-	default:
-		return "this port's policy denies all clients"
-	}
-}
-
-// ProbeName is what metrics call the authorization of a kubelet's probe.
-const ProbeName = "probe"
-
 // Policy is a compiled mesh.Inbound. It is immutable.
 type Policy struct {
 	inbound  *mesh.Inbound
 	networks []netip.Prefix
 	hosts    []netip.Addr
+	ports    map[uint16]*Port
+	// others are for ports that inbound.Ports does not name, by whether they are opaque and whether they require identity.
+	others [2][2]*Port
 }
 
 // Port is the policy of one port. It is immutable.
 type Port struct {
-	policy  *Policy
-	setting mesh.PortPolicy
+	policy         *Policy
+	setting        mesh.PortPolicy
+	server         mesh.Ref // what selects the port, or mesh's Kind "default" with the access policy's name
+	authorizations []authorization
+	routes         []route
+}
+
+// route is a route of a port and who may use it beyond those who may use all of the port.
+type route struct {
+	ref            mesh.Ref
+	authorizations []authorization
 }
 
 // Compile returns the policy for a pod on the node that has the addresses hosts: where its kubelet's probes come from. It keeps in.
 func Compile(in *mesh.Inbound, hosts []netip.Addr) *Policy {
-	p := &Policy{inbound: in}
+	p := &Policy{inbound: in, ports: make(map[uint16]*Port, len(in.Ports))}
 	for _, prefix := range in.ClusterNetworks {
-		p.networks = append(p.networks, unmap(prefix))
+		p.networks = append(p.networks, canonicalNetwork(prefix))
 	}
 	for _, host := range hosts {
-		p.hosts = append(p.hosts, canonical(host))
+		p.hosts = append(p.hosts, canonicalAddr(host))
+	}
+	for number := range in.Ports {
+		p.ports[number] = p.compile(in.Port(number))
+	}
+	for opaque := range p.others {
+		for requireIdentity := range p.others[opaque] {
+			port := in.Default
+			if opaque == 1 {
+				port.Protocol = mesh.Opaque
+			}
+			port.RequireIdentity = port.RequireIdentity || requireIdentity == 1
+			p.others[opaque][requireIdentity] = p.compile(port)
+		}
 	}
 	return p
 }
 
-// unmap turns an IPv4 network that is written as IPv4-mapped IPv6 into what it means.
-func unmap(p netip.Prefix) netip.Prefix {
-	if p.Addr().Is4In6() && p.Bits() >= 96 {
-		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+func (p *Policy) compile(setting mesh.PortPolicy) *Port {
+	port := &Port{policy: p, setting: setting, server: setting.Server, authorizations: compileAuthorizations(setting.Authorizations)}
+	if port.server == (mesh.Ref{}) {
+		port.server = own(string(setting.Policy))
 	}
-	return p.Masked()
+	for _, r := range setting.Routes {
+		port.routes = append(port.routes, route{ref: r.Route.Ref, authorizations: compileAuthorizations(r.Authorizations)})
+	}
+	return port
 }
 
-// canonical gives one form to an address that sockets show in several: IPv4-mapped, with a zone.
-func canonical(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
+// own names a piece of Tulle's own, as mesh.Ref says.
+func own(name string) mesh.Ref { return mesh.Ref{Kind: "default", Name: name} }
 
 // Port returns the policy of a port.
-func (p *Policy) Port(number uint16) Port { return Port{policy: p, setting: p.inbound.Port(number)} }
+func (p *Policy) Port(number uint16) *Port {
+	if port, ok := p.ports[number]; ok {
+		return port
+	}
+	return p.others[index(p.inbound.OpaquePorts.Contains(number))][index(p.inbound.RequireIdentityPorts.Contains(number))]
+}
+
+func index(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
 
 // Protocol returns what the port declares.
-func (p Port) Protocol() mesh.Protocol { return p.setting.Protocol }
+func (p *Port) Protocol() mesh.Protocol { return p.setting.Protocol }
 
-// Name returns the name of the port's access policy, for metrics.
-func (p Port) Name() string { return string(p.setting.Policy) }
+// Server names the Server that selects the port; without one, mesh's Kind "default" and the access policy's name.
+func (p *Port) Server() mesh.Ref { return p.server }
 
-// Decide answers a connection whose requests cannot be told apart.
-func (p Port) Decide(peer Peer) Verdict {
-	v := Verdict{Name: string(p.setting.Policy)}
-	if p.setting.RequireIdentity && peer.ID.IsZero() {
-		v.Reason = NoIdentity
-		return v
-	}
-	switch p.setting.Policy {
-	case mesh.AllUnauthenticated:
-		v.Allow = true
-	case mesh.Audit:
-		v.Allow, v.Audited = true, true
-	case mesh.AllAuthenticated:
-		v.check(!peer.ID.IsZero(), NoIdentity)
-	case mesh.ClusterUnauthenticated:
-		v.check(p.policy.inCluster(peer.Addr), OutsideCluster)
-	case mesh.ClusterAuthenticated:
-		v.check(!peer.ID.IsZero(), NoIdentity)
-		if v.Allow {
-			v.check(p.policy.inCluster(peer.Addr), OutsideCluster)
-		}
-	default: // deny, and whatever a newer control plane may say
-		v.Reason = Denied
-	}
-	return v
-}
+// HasServer reports whether a Server selects the port.
+func (p *Port) HasServer() bool { return p.setting.Server != mesh.Ref{} }
 
-func (v *Verdict) check(ok bool, otherwise Reason) {
-	v.Allow, v.Reason = ok, ""
-	if !ok {
-		v.Reason = otherwise
-	}
-}
+// RateLimit returns the port's rate limit; nil for none.
+func (p *Port) RateLimit() *mesh.RateLimit { return p.setting.RateLimit }
 
-func (p *Policy) inCluster(a netip.Addr) bool {
-	a = canonical(a)
-	return slices.ContainsFunc(p.networks, func(n netip.Prefix) bool { return n.Contains(a) })
-}
-
-// DecideRequest answers one HTTP request. path is the request target's path, with or without a query. A probe of the pod's own
-// kubelet is allowed whatever the policy says, unless it is for a path that is not exactly one of the pod's probes.
-func (p Port) DecideRequest(peer Peer, method, path []byte) Verdict {
-	if len(p.setting.ProbePaths) > 0 && string(method) == "GET" && p.isProbe(path) && p.policy.isHost(peer.Addr) {
-		return Verdict{Allow: true, Name: ProbeName}
-	}
-	return p.Decide(peer)
-}
-
-func (p Port) isProbe(path []byte) bool {
-	for i, c := range path {
-		if c == '?' {
-			path = path[:i]
-			break
+// RateLimits returns the rate limits of all ports.
+func (p *Policy) RateLimits() (out []*mesh.RateLimit) {
+	for _, port := range p.ports {
+		if l := port.RateLimit(); l != nil {
+			out = append(out, l)
 		}
 	}
-	for _, probe := range p.setting.ProbePaths {
-		if string(path) == probe {
-			return true
-		}
+	if l := p.inbound.Default.RateLimit; l != nil {
+		out = append(out, l)
 	}
-	return false
+	return out
 }
 
-func (p *Policy) isHost(a netip.Addr) bool { return slices.Contains(p.hosts, canonical(a)) }
+func (p *Policy) inCluster(a netip.Addr) bool { return containsAddr(p.networks, canonicalAddr(a)) }
+
+func (p *Policy) isHost(a netip.Addr) bool { return slices.Contains(p.hosts, canonicalAddr(a)) }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/message"
 )
 
 var (
@@ -14,13 +15,22 @@ var (
 	node   = netip.MustParseAddr("172.18.0.2")
 )
 
-func compile(port mesh.PortPolicy) Port {
+func compile(port mesh.PortPolicy) *Port {
 	return Compile(&mesh.Inbound{
 		ClusterNetworks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")},
 		Default:         mesh.PortPolicy{Policy: mesh.Deny},
 		Ports:           map[uint16]mesh.PortPolicy{80: port},
 	}, []netip.Addr{node, netip.MustParseAddr("fe80::1%eth0")}).Port(80)
 }
+
+func request(method, path string) *message.Head {
+	h := &message.Head{}
+	h.SetPart(message.Method, method)
+	h.SetPart(message.Path, path)
+	return h
+}
+
+func decide(p *Port, peer Peer, h *message.Head) Verdict { return p.Verdict(peer, p.Match(peer, h)) }
 
 func TestDecide(t *testing.T) {
 	meshed := func(a netip.Addr) Peer { return Peer{ID: web, Addr: a} }
@@ -51,7 +61,9 @@ func TestDecide(t *testing.T) {
 		"an address that is none belongs to no network":  {mesh.ClusterUnauthenticated, plain(netip.Addr{}), Verdict{Reason: OutsideCluster}},
 		"a node's probe path does not open a connection": {mesh.AllAuthenticated, plain(node), Verdict{Reason: NoIdentity}},
 	} {
-		tc.want.Name = string(tc.policy)
+		if tc.want.Allow {
+			tc.want.Authorization = own(string(tc.policy))
+		}
 		if got := compile(mesh.PortPolicy{Policy: tc.policy}).Decide(tc.peer); got != tc.want {
 			t.Errorf("%s: got %+v, want %+v", name, got, tc.want)
 		}
@@ -99,12 +111,12 @@ func TestProbes(t *testing.T) {
 		"query that ends in a probe's path": {node, "GET", "/admin?/healthz", false},
 		"empty path":                        {node, "GET", "", false},
 	} {
-		got := port.DecideRequest(Peer{Addr: tc.from}, []byte(tc.method), []byte(tc.path))
+		got := decide(port, Peer{Addr: tc.from}, request(tc.method, tc.path))
 		if got.Allow != tc.want {
 			t.Errorf("%s: got %+v", name, got)
 		}
-		if tc.want && got.Name != ProbeName {
-			t.Errorf("%s: authorization is %q, want %q", name, got.Name, ProbeName)
+		if tc.want && (got.Authorization != own(ProbeName) || got.Route != own(ProbeName)) {
+			t.Errorf("%s: got %+v, want %q", name, got, ProbeName)
 		}
 	}
 }
@@ -129,9 +141,9 @@ func TestOtherPortsHaveTheDefault(t *testing.T) {
 
 func TestVerdictAllocatesNothing(t *testing.T) {
 	port := compile(mesh.PortPolicy{Policy: mesh.ClusterAuthenticated, ProbePaths: []string{"/healthz"}})
-	method, path := []byte("GET"), []byte("/healthz?x")
+	h := request("GET", "/healthz?x")
 	if n := testing.AllocsPerRun(1000, func() {
-		if !port.DecideRequest(Peer{ID: web, Addr: inside}, method, path).Allow {
+		if !decide(port, Peer{ID: web, Addr: inside}, h).Allow {
 			t.Fatal("denied")
 		}
 	}); n != 0 {

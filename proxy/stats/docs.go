@@ -18,7 +18,12 @@ Labels that series share:
 | who | labels |
 |---|---|
 | outbound requests and connections | direction, authority, target_addr, target_ip, target_port, tls, no_tls_reason, server_id, dst_namespace, dst_service, dst_pod, dst_serviceaccount, dst_<kind of owner>, dst_pod_template_hash, dst_control_plane_ns, dst_zone, dst_zone_locality |
-| inbound requests and connections | direction, target_addr, target_ip, target_port, tls, no_tls_reason, client_id, srv_kind, srv_name, srv_port |
+| inbound requests and connections | direction, target_addr, target_ip, target_port, tls, no_tls_reason, client_id, srv_group, srv_kind, srv_name, srv_port |
+| inbound requests beyond that | route_group, route_kind, route_name, authz_group, authz_kind, authz_name |
+
+srv_*, route_* and authz_* name the Server of the port, the route of the request, and what let the request in: a ServerAuthorization, an
+AuthorizationPolicy, or with the kind "default" an access policy or the kubelet's "probe". Where there is no Server, srv_kind is "default" and
+srv_name the port's access policy; where a Server has no routes, route_kind and route_name are "default". What is empty is left out.
 
 tls is one of: true (mesh TLS, with server_id or client_id), no_identity (plaintext, with no_tls_reason), opaque (the application's own
 TLS), loopback (within the pod). No label is taken from a request, so a client cannot invent series; a series that nobody adds to is dropped after

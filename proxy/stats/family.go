@@ -55,9 +55,11 @@ var families = [...]Family{
 	{"tcp_connection_duration_ms", HistogramType, "Life of closed connections, in milliseconds.", "peer"},
 	{"tcp_read_bytes_total", CounterType, "Bytes read from the peer, above TLS.", "peer"},
 	{"tcp_write_bytes_total", CounterType, "Bytes written to the peer, above TLS.", "peer"},
-	{InboundHTTPAllow, CounterType, "Requests that policy allowed.", "authz_group, authz_kind, authz_name"},
-	{InboundHTTPDeny, CounterType, "Requests that policy denied.", "reason"},
-	{InboundTCPAllow, CounterType, "Connections that policy allowed.", "authz_group, authz_kind, authz_name"},
+	{InboundHTTPAllow, CounterType, "Requests that policy allowed.", "route_*, authz_*"},
+	{InboundHTTPDeny, CounterType, "Requests that policy denied.", "route_*, reason"},
+	{InboundHTTPNoRoute, CounterType, "Requests that no route of their Server matches.", ""},
+	{InboundHTTPLimited, CounterType, "Requests that were too many for a rate limit.", "ratelimit_group, ratelimit_kind, ratelimit_name, ratelimit_scope"},
+	{InboundTCPAllow, CounterType, "Connections that policy allowed.", "authz_*"},
 	{InboundTCPDeny, CounterType, "Connections that policy denied.", "reason"},
 	{InboundTCPTerminate, CounterType, "Open connections that lost their right and were cut.", "reason"},
 	{InboundHTTPErrors, CounterType, "Inbound requests that the proxy failed.", "error"},
@@ -91,6 +93,8 @@ var families = [...]Family{
 const (
 	InboundHTTPAllow    = "inbound_http_authz_allow_total"
 	InboundHTTPDeny     = "inbound_http_authz_deny_total"
+	InboundHTTPNoRoute  = "inbound_http_route_not_found_total"
+	InboundHTTPLimited  = "inbound_http_local_ratelimit_total"
 	InboundTCPAllow     = "inbound_tcp_authz_allow_total"
 	InboundTCPDeny      = "inbound_tcp_authz_deny_total"
 	InboundTCPTerminate = "inbound_tcp_authz_terminate_total"

@@ -1,0 +1,196 @@
+package authz
+
+import (
+	"net/netip"
+
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+// Verdict is the answer to a peer or a request.
+type Verdict struct {
+	Allow bool
+	// Audited says that the peer was let in although an enforcing policy might not: log it and count it.
+	Audited bool
+	// Authorization let the peer in; zero on a denial. An access policy that did is of Kind "default".
+	Authorization mesh.Ref
+	// Route that the request is for. It is of Kind "default" where the port has no routes, and zero for a connection and for a request
+	// that is for no route.
+	Route mesh.Ref
+	// Reason is why not: one of the constants below, "" when allowed.
+	Reason Reason
+}
+
+// Reason is a constant word for a denial; it labels metrics and stands in logs and in the answer to the peer.
+type Reason string
+
+// The reasons of a denial.
+const (
+	NoIdentity      Reason = "no_identity"      // the port wants mesh TLS
+	OutsideCluster  Reason = "outside_cluster"  // the peer's address is in no cluster network
+	NotAuthorized   Reason = "not_authorized"   // no authorization is for the peer
+	OutsideNetworks Reason = "outside_networks" // the authorizations that are for the peer are for other addresses
+	Denied          Reason = "denied"           // the policy is deny, or one that this release does not know
+	NotHTTP         Reason = "not_http"         // the port has routes, and the connection's requests cannot be told apart
+	NoRoute         Reason = "no_route"         // the port has routes, and the request is for none of them
+	AmbiguousPath   Reason = "ambiguous_path"   // the port has routes, and servers may read the request's path differently
+)
+
+// Explain returns the reason as a sentence for a person, and what helps. It names nothing, so that strangers may read it.
+func (r Reason) Explain() string {
+	switch r {
+	case NoIdentity:
+		return "this port accepts meshed clients only (mutual TLS with an identity); mesh the client, or authorize unauthenticated clients"
+	case OutsideCluster:
+		return "this port accepts clients from the cluster's networks only"
+	case NotAuthorized:
+		return "no authorization lets this client in; add its identity to an AuthorizationPolicy or a ServerAuthorization"
+	case OutsideNetworks:
+		return "the authorizations for this client are for other networks than the one that it comes from"
+	case NotHTTP:
+		return "this port has routes, so it accepts HTTP only; the connection is opaque or encrypted by the application"
+	case NoRoute:
+		return "no route of this port matches the request"
+	case AmbiguousPath:
+		return "this port has routes, so it refuses a path with dot segments, empty segments, a backslash, %2F, %5C, %00 or a broken escape"
+	default:
+		return "this port's policy denies all clients"
+	}
+}
+
+// ProbeName is what metrics call the route and the authorization of a kubelet's probe.
+const ProbeName = "probe"
+
+// Part is a part of a port that has a verdict of its own: the index of a route, or one of the constants.
+type Part int
+
+// The parts that are no route.
+const (
+	Whole     Part = -1 - iota // all of a port without routes
+	Probe                      // a kubelet's probe
+	Unmatched                  // what no route matches
+	Ambiguous                  // a path that cannot be matched safely
+)
+
+// Decide answers a connection whose requests cannot be told apart.
+func (p *Port) Decide(peer Peer) Verdict {
+	if len(p.routes) > 0 {
+		return Verdict{Reason: NotHTTP}
+	}
+	return p.decide(peer, nil)
+}
+
+// Verdict answers a peer's request for a part of the port that Match named. It is the same for every such request, so that callers may
+// keep it as long as they keep p.
+func (p *Port) Verdict(peer Peer, part Part) Verdict {
+	switch part {
+	case Probe:
+		return Verdict{Allow: true, Authorization: own(ProbeName), Route: own(ProbeName)}
+	case Whole:
+		v := p.decide(peer, nil)
+		v.Route = own("default")
+		return v
+	case Unmatched, Ambiguous:
+		if p.setting.RequireIdentity && peer.ID.IsZero() {
+			return Verdict{Reason: NoIdentity}
+		}
+		if part == Ambiguous {
+			return Verdict{Reason: AmbiguousPath}
+		}
+		return Verdict{Reason: NoRoute}
+	default:
+		v := p.decide(peer, p.routes[part].authorizations)
+		v.Route = p.routes[part].ref
+		return v
+	}
+}
+
+// Still answers a request that another policy let in and that is not over: v is its verdict then. A route that is gone leaves it to
+// those who may use all of the port.
+func (p *Port) Still(peer Peer, v Verdict) Verdict {
+	if v.Authorization == own(ProbeName) {
+		if len(p.setting.ProbePaths) > 0 && p.policy.isHost(peer.Addr) {
+			return v
+		}
+		return Verdict{Reason: Denied}
+	}
+	for i := range p.routes {
+		if p.routes[i].ref == v.Route {
+			return p.Verdict(peer, Part(i))
+		}
+	}
+	return p.decide(peer, nil)
+}
+
+// decide answers a peer for whom more stands beside the port's own authorizations.
+func (p *Port) decide(peer Peer, more []authorization) Verdict {
+	if p.setting.RequireIdentity && peer.ID.IsZero() {
+		return Verdict{Reason: NoIdentity}
+	}
+	addr := canonicalAddr(peer.Addr)
+	for _, list := range [...][]authorization{more, p.authorizations} {
+		for i := range list {
+			if a := &list[i]; a.takes(peer.ID) && a.reaches(addr) {
+				return Verdict{Allow: true, Authorization: a.ref}
+			}
+		}
+	}
+	v := p.byPolicy(peer)
+	if v.Reason == Denied {
+		v.Reason = p.explain(peer.ID, more)
+	}
+	return v
+}
+
+// byPolicy answers a peer that no authorization lets in.
+func (p *Port) byPolicy(peer Peer) Verdict {
+	reason := Reason("")
+	switch p.setting.Policy {
+	case mesh.AllUnauthenticated, mesh.Audit:
+	case mesh.AllAuthenticated:
+		reason = needIdentity(peer.ID)
+	case mesh.ClusterUnauthenticated:
+		reason = p.needCluster(peer.Addr)
+	case mesh.ClusterAuthenticated:
+		if reason = needIdentity(peer.ID); reason == "" {
+			reason = p.needCluster(peer.Addr)
+		}
+	default: // deny, and whatever a newer control plane may say
+		reason = Denied
+	}
+	if reason != "" {
+		return Verdict{Reason: reason}
+	}
+	return Verdict{Allow: true, Audited: p.setting.Policy == mesh.Audit, Authorization: own(string(p.setting.Policy))}
+}
+
+func needIdentity(id mesh.ID) Reason {
+	if id.IsZero() {
+		return NoIdentity
+	}
+	return ""
+}
+
+func (p *Port) needCluster(a netip.Addr) Reason {
+	if p.policy.inCluster(a) {
+		return ""
+	}
+	return OutsideCluster
+}
+
+// explain returns what the client lacked that the authorizations want: it is no policy's fault if there are any.
+func (p *Port) explain(id mesh.ID, more []authorization) Reason {
+	reason := Denied
+	for _, list := range [...][]authorization{more, p.authorizations} {
+		for i := range list {
+			switch {
+			case list[i].takes(id):
+				return OutsideNetworks
+			case id.IsZero():
+				reason = NoIdentity
+			default:
+				reason = NotAuthorized
+			}
+		}
+	}
+	return reason
+}

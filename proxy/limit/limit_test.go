@@ -1,0 +1,116 @@
+package limit
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+func id(name string) mesh.ID {
+	return mesh.ID{TrustDomain: "cluster.local", Namespace: "shop", ServiceAccount: name}
+}
+
+// run asks for requests of the clients, each at its own rate, for a time, and returns how many each was let.
+func run(l *Limiter, length time.Duration, perSecond map[mesh.ID]int) map[mesh.ID]int {
+	got := map[mesh.ID]int{}
+	for now := time.Duration(0); now < length; now += time.Millisecond {
+		for id, n := range perSecond {
+			for range n / 1000 {
+				if scope, _ := l.Take(id, now); scope == "" {
+					got[id]++
+				}
+			}
+			if n < 1000 && now%(time.Second/time.Duration(n)) == 0 {
+				if scope, _ := l.Take(id, now); scope == "" {
+					got[id]++
+				}
+			}
+		}
+	}
+	return got
+}
+
+func TestRates(t *testing.T) {
+	a, b, plain := id("a"), id("b"), mesh.ID{}
+	override := []mesh.RateOverride{{Identities: []mesh.ID{b}, PerSecond: 50}, {Identities: []mesh.ID{b}, PerSecond: 1}}
+	for name, tc := range map[string]struct {
+		limit mesh.RateLimit
+		ask   map[mesh.ID]int // a second, for 10 s
+		want  map[mesh.ID]int // a second's worth at once, then the rate
+	}{
+		"no bounds":                          {mesh.RateLimit{}, map[mesh.ID]int{a: 2000}, map[mesh.ID]int{a: 20000}},
+		"total":                              {mesh.RateLimit{Total: 10}, map[mesh.ID]int{a: 1000}, map[mesh.ID]int{a: 110}},
+		"slower than the rate":               {mesh.RateLimit{Total: 10}, map[mesh.ID]int{a: 5}, map[mesh.ID]int{a: 50}},
+		"each identity":                      {mesh.RateLimit{Identity: 10}, map[mesh.ID]int{a: 1000, b: 1000}, map[mesh.ID]int{a: 110, b: 110}},
+		"clients without identity are one":   {mesh.RateLimit{Identity: 10}, map[mesh.ID]int{plain: 1000}, map[mesh.ID]int{plain: 110}},
+		"an override, and the first counts":  {mesh.RateLimit{Identity: 10, Overrides: override}, map[mesh.ID]int{a: 1000, b: 1000}, map[mesh.ID]int{a: 110, b: 550}},
+		"an override without identity limit": {mesh.RateLimit{Overrides: override}, map[mesh.ID]int{a: 1000, b: 1000}, map[mesh.ID]int{a: 10000, b: 550}},
+		"less than one a second":             {mesh.RateLimit{Total: 0.5}, map[mesh.ID]int{a: 1000}, map[mesh.ID]int{a: 5}},
+		"a flood takes nothing from others":  {mesh.RateLimit{Total: 30, Identity: 10}, map[mesh.ID]int{a: 5000, b: 10}, map[mesh.ID]int{a: 110, b: 100}},
+	} {
+		got := run(New(tc.limit), 10*time.Second, tc.ask)
+		for id, want := range tc.want {
+			if d := got[id] - want; d < -1 || d > 1 {
+				t.Errorf("%s: %v was let %d requests, want %d", name, id, got[id], want)
+			}
+		}
+	}
+}
+
+func TestWaitIsEnough(t *testing.T) {
+	for _, l := range []mesh.RateLimit{{Total: 3}, {Identity: 3}, {Total: 0.25}} {
+		limiter := New(l)
+		now := time.Hour
+		for range 20 {
+			scope, wait := limiter.Take(id("a"), now)
+			if scope == "" {
+				continue
+			}
+			if again, _ := limiter.Take(id("a"), now+wait-1); again == "" {
+				t.Errorf("%+v: a request fits before its wait of %v is over", l, wait)
+			}
+			now += wait
+			if again, left := limiter.Take(id("a"), now); again != "" {
+				t.Errorf("%+v: after its wait a request does not fit for another %v", l, left)
+			}
+		}
+	}
+}
+
+func TestClientsAreBounded(t *testing.T) {
+	l := New(mesh.RateLimit{Identity: 1})
+	for i := range MaxBuckets {
+		l.Take(id(fmt.Sprint(i)), 0)
+	}
+	if scope, _ := l.Take(id("late"), 0); scope != "" {
+		t.Fatal("the first client beyond the bound is refused")
+	}
+	if scope, _ := l.Take(id("later"), 0); scope != Identity {
+		t.Error("clients beyond the bound do not share a bucket")
+	}
+	if n := len(l.clients); n != MaxBuckets {
+		t.Errorf("%d buckets, want %d", n, MaxBuckets)
+	}
+	if scope, _ := l.Take(id("later"), 2*time.Second); scope != "" || len(l.clients) != 1 {
+		t.Errorf("buckets that are full again are kept: %d, %q", len(l.clients), scope)
+	}
+}
+
+func TestTakeAllocatesNothing(t *testing.T) {
+	l, a := New(mesh.RateLimit{Total: 1e6, Identity: 1e6}), id("a")
+	now := time.Duration(0)
+	if n := testing.AllocsPerRun(1000, func() { now += time.Microsecond; l.Take(a, now) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func BenchmarkTake(b *testing.B) {
+	l, a := New(mesh.RateLimit{Total: 1e6, Identity: 1e6}), id("a")
+	now := time.Duration(0)
+	for b.Loop() {
+		now += time.Microsecond
+		l.Take(a, now)
+	}
+}
