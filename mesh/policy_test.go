@@ -30,3 +30,18 @@ func TestInboundPort(t *testing.T) {
 		}
 	}
 }
+
+func TestPortSetWithout(t *testing.T) {
+	set := PortSet{{1, 3}, {5, 5}, {8, 9}}
+	for port, want := range map[uint16]string{1: "2-3,5,8-9", 2: "1,3,5,8-9", 3: "1-2,5,8-9", 5: "1-3,8-9", 9: "1-3,5,8", 7: "1-3,5,8-9"} {
+		if got := set.Without(port).String(); got != want {
+			t.Errorf("without %d: %s, want %s", port, got, want)
+		}
+	}
+	if all := (PortSet{{0, 65535}}); all.Without(65535).String() != "0-65534" || all.Without(0).String() != "1-65535" {
+		t.Error("the ends of the range of ports are not taken out")
+	}
+	if set.String() != "1-3,5,8-9" {
+		t.Errorf("the set itself changed to %s", set)
+	}
+}

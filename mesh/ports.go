@@ -102,3 +102,24 @@ func (s PortSet) normalize() PortSet {
 	}
 	return out
 }
+
+// Without returns the set that lacks port. It does not change s.
+func (s PortSet) Without(port uint16) PortSet {
+	if !s.Contains(port) {
+		return s
+	}
+	out := make(PortSet, 0, len(s)+1)
+	for _, r := range s {
+		if !r.Contains(port) {
+			out = append(out, r)
+			continue
+		}
+		if r.First < port {
+			out = append(out, PortRange{r.First, port - 1})
+		}
+		if port < r.Last {
+			out = append(out, PortRange{port + 1, r.Last})
+		}
+	}
+	return out
+}

@@ -9,6 +9,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/tulle-mesh/tulle/crds/v1alpha1"
 )
 
 // Event is one change of one object.
@@ -19,6 +21,8 @@ type Event struct {
 	//   - gateway.networking.k8s.io, whatever version is served, as the types of sigs.k8s.io/gateway-api/apis/v1: *HTTPRoute,
 	//     *GRPCRoute, *TLSRoute, *TCPRoute, *ReferenceGrant
 	//   - policy.linkerd.io HTTPRoute, whatever version is served, as *PolicyHTTPRoute
+	//   - of crds/v1alpha1 *Server, *ServerAuthorization, *AuthorizationPolicy, *MeshTLSAuthentication, *NetworkAuthentication,
+	//     *HTTPLocalRateLimitPolicy
 	Object metav1.Object
 	// Unknown holds the JSON paths of what the object says and its type has no field for, such as "spec.rules[0].color". The rest of
 	// the object is used; its status tells what is not.
@@ -78,6 +82,18 @@ func (s *Store) Apply(e Event) Change {
 		return s.applyNamespace(o, e.Deleted)
 	case *corev1.Node:
 		return s.applyNode(o, e.Deleted)
+	case *v1alpha1.Server:
+		return s.applyServer(o, e)
+	case *v1alpha1.AuthorizationPolicy:
+		return s.applyPolicy(o, e)
+	case *v1alpha1.ServerAuthorization:
+		return s.applyServerAuthorization(o, e)
+	case *v1alpha1.MeshTLSAuthentication:
+		return s.applyMeshTLS(o, e)
+	case *v1alpha1.NetworkAuthentication:
+		return s.applyNetworkAuthentication(o, e)
+	case *v1alpha1.HTTPLocalRateLimitPolicy:
+		return s.applyRateLimit(o, e)
 	}
 	return Change{}
 }

@@ -25,13 +25,35 @@ func (r *resolver) inbound() *mesh.Inbound {
 	if p.settings.requireIdentity != nil {
 		in.RequireIdentityPorts = *p.settings.requireIdentity
 	}
-	if len(p.probes) > 0 {
-		in.Ports = make(map[uint16]mesh.PortPolicy, len(p.probes))
+	servers := r.store.access.serversOf[p.name]
+	if len(p.probes)+len(servers) > 0 {
+		in.Ports = make(map[uint16]mesh.PortPolicy, len(p.probes)+len(servers))
 	}
 	for port, paths := range p.probes {
 		policy := in.Default
 		policy.ProbePaths = paths
 		in.Ports[port] = policy
 	}
+	r.serve(p, in)
 	return in
+}
+
+// serve puts what Servers say over the defaults of their ports. A Server that says how the bytes are read is asked before the
+// annotations of the pod and its namespace.
+func (r *resolver) serve(p *pod, in *mesh.Inbound) {
+	taken := map[uint16]bool{}
+	for _, sv := range r.store.access.serversOf[p.name] {
+		for _, port := range sv.portsOf(p) {
+			if taken[port] {
+				continue
+			}
+			taken[port] = true
+			policy := *r.store.access.ports[sv.key()]
+			policy.ProbePaths = p.probes[port]
+			in.Ports[port] = policy
+			if policy.Protocol != mesh.Detect {
+				in.OpaquePorts = in.OpaquePorts.Without(port)
+			}
+		}
+	}
 }

@@ -94,7 +94,7 @@ func (r *resolver) describe(e *mesh.Endpoint, p *pod) {
 	if p != nil {
 		e.Pod = p.ref
 		e.Identity = p.identity(e.Addr.Port(), r.store.config.TrustDomain)
-		e.Protocol = r.snap.podProtocol(p, e.Addr.Port())
+		e.Protocol = r.podProtocol(p, e.Addr.Port())
 		if e.Zone == "" {
 			e.Zone = r.snap.zones[p.node]
 		}
@@ -118,10 +118,10 @@ func (r *resolver) serviceProtocol(svc *service, port servicePort, found []candi
 	}
 	podsDecide := len(found) > 0
 	for _, c := range found {
-		if c.pod != nil && r.snap.podProtocol(c.pod, c.port) == mesh.Opaque {
+		if c.pod != nil && r.podProtocol(c.pod, c.port) == mesh.Opaque {
 			return mesh.Opaque
 		}
-		podsDecide = podsDecide && c.pod != nil && c.pod.settings.opaque != nil
+		podsDecide = podsDecide && c.pod != nil && r.podDecides(c.pod, c.port)
 	}
 	if podsDecide {
 		return mesh.Detect

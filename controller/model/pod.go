@@ -6,6 +6,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tulle-mesh/tulle/mesh"
@@ -24,7 +25,15 @@ type pod struct {
 	meshed   bool
 	unmeshed mesh.PortSet
 	probes   map[uint16][]string // HTTP paths of probes by port
+	labels   labels.Set
+	ports    []namedPort
 	ref      mesh.PodRef
+}
+
+// namedPort is a port of a container that has a name.
+type namedPort struct {
+	name string
+	port uint16
 }
 
 func (s *Store) applyPod(o *corev1.Pod, deleted bool) Change {
@@ -54,6 +63,7 @@ func (s *Store) applyPod(o *corev1.Pod, deleted bool) Change {
 		s.touchPod(now, &change)
 		change.Problems = newProblems(prior.problems, now.settings.problems)
 	}
+	s.selectServers(old, s.pods[key])
 	change.Addrs = unique(change.Addrs)
 	return change
 }
@@ -92,9 +102,11 @@ func newPod(o *corev1.Pod, controlPlane string, prior settings) *pod {
 		hostNetwork: o.Spec.HostNetwork,
 		ips:         podIPs(o),
 		probes:      probePaths(o),
+		labels:      o.Labels,
+		ports:       namedPorts(o),
 		ref:         podRef(o),
 	}
-	p.settings = parseSettings("Pod", o, func(n string) []uint16 { return containerPortsNamed(o, n) }, prior)
+	p.settings = parseSettings("Pod", o, p.portsNamed, prior)
 	p.meshed = !o.Spec.HostNetwork && o.Labels[mesh.ControlPlaneNSLabel] == controlPlane && proxyOf(o) != nil
 	if p.meshed {
 		p.unmeshed = unmeshedPorts(o, p.settings)
@@ -157,15 +169,26 @@ func envOf(c *corev1.Container, key string) string {
 	return ""
 }
 
-func containerPortsNamed(o *corev1.Pod, n string) []uint16 {
-	var out []uint16
+func namedPorts(o *corev1.Pod) []namedPort {
+	var out []namedPort
 	for _, list := range [][]corev1.Container{o.Spec.InitContainers, o.Spec.Containers} {
 		for i := range list {
 			for _, p := range list[i].Ports {
-				if p.Name == n {
-					out = append(out, uint16(p.ContainerPort))
+				if p.Name != "" {
+					out = append(out, namedPort{p.Name, uint16(p.ContainerPort)})
 				}
 			}
+		}
+	}
+	return out
+}
+
+// portsNamed returns the ports of that name, of which several containers may have one each.
+func (p *pod) portsNamed(n string) []uint16 {
+	var out []uint16
+	for _, np := range p.ports {
+		if np.name == n {
+			out = append(out, np.port)
 		}
 	}
 	return out

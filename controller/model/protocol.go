@@ -27,12 +27,21 @@ func (svc *service) declaredProtocol(p servicePort) (protocol mesh.Protocol, ok 
 	return mesh.Detect, false
 }
 
-// podProtocol returns what a pod's annotation, else its namespace's, else the default list says about a port of the pod.
-func (snap *Snapshot) podProtocol(p *pod, port uint16) mesh.Protocol {
+// podProtocol returns what a Server, else the pod's annotation, else its namespace's, else the default list says about a port of the
+// pod.
+func (r *resolver) podProtocol(p *pod, port uint16) mesh.Protocol {
+	if protocol := r.store.serverProtocolAt(p, port); protocol != mesh.Detect {
+		return opaqueIf(protocol == mesh.Opaque)
+	}
 	if p.settings.opaque != nil {
 		return opaqueIf(p.settings.opaque.Contains(port))
 	}
-	return opaqueIf(snap.defaults(p.namespace).opaque.Contains(port))
+	return opaqueIf(r.snap.defaults(p.namespace).opaque.Contains(port))
+}
+
+// podDecides reports whether podProtocol is what a Server or the pod itself says.
+func (r *resolver) podDecides(p *pod, port uint16) bool {
+	return p.settings.opaque != nil || r.store.serverProtocolAt(p, port) != mesh.Detect
 }
 
 func opaqueIf(opaque bool) mesh.Protocol {

@@ -66,5 +66,8 @@ func (s *Store) Statuses(snap *Snapshot) []Status {
 
 // status derives the status of the object named k.
 func (s *Store) status(_ *Snapshot, k statusKey) Status {
+	if status, ok := s.accessStatus(k); ok {
+		return status
+	}
 	return Status{Object: ObjectRef{Group: k.group, Kind: k.kind, Namespace: k.namespace, Name: k.name.name}, Gone: true}
 }

@@ -35,6 +35,7 @@ type Store struct {
 	slicesByIP      map[netip.Addr][]*slice
 	podsByIP        map[netip.Addr][]*pod // without pods of the host network
 
+	access   access
 	statuses statuses
 }
 
@@ -54,6 +55,7 @@ func New(c Config) *Store {
 		slicesByService: map[name][]*slice{},
 		slicesByIP:      map[netip.Addr][]*slice{},
 		podsByIP:        map[netip.Addr][]*pod{},
+		access:          newAccess(),
 	}
 }
 

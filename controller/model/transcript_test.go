@@ -19,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
+	"github.com/tulle-mesh/tulle/crds/v1alpha1"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -29,6 +30,7 @@ var update = flag.Bool("update", false, "write the transcripts' answers again")
 //	-- apply --                          objects, YAML
 //	-- delete --                         objects, YAML
 //	-- problems --                       what the section before was found to be wrong with
+//	-- statuses --                       the statuses that changed
 //	-- ask <namespace>/<pod>@<node> <address:port or inbound> --    the answer
 func TestTranscripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
@@ -77,6 +79,8 @@ func play(t *testing.T, text string) string {
 			playObjects(t, &out, s, body, verb == "delete")
 		case "ask":
 			fmt.Fprintf(&out, "-- %s --\n%s\n", head, playQuestion(t, s, rest))
+		case "statuses":
+			fmt.Fprintf(&out, "-- statuses --\n%s\n", renderStatuses(s))
 		case "problems": // written again by the section before
 		default:
 			t.Fatalf("unknown section %q", head)
@@ -140,7 +144,7 @@ func render(a Answer) string {
 		fmt.Fprintf(&b, "inbound default=%s opaque=%s require-identity=%s networks=%v\n", in.Default.Policy, in.OpaquePorts,
 			in.RequireIdentityPorts, in.ClusterNetworks)
 		for _, port := range slices.Sorted(maps.Keys(in.Ports)) {
-			fmt.Fprintf(&b, "  %d %s probes=%v\n", port, in.Ports[port].Policy, in.Ports[port].ProbePaths)
+			renderPort(&b, port, in.Ports[port])
 		}
 	default:
 		b.WriteString("nothing\n")
@@ -168,6 +172,18 @@ func objects(t *testing.T, text string) []metav1.Object {
 			o = &corev1.Namespace{}
 		case "Node":
 			o = &corev1.Node{}
+		case "Server":
+			o = &v1alpha1.Server{}
+		case "AuthorizationPolicy":
+			o = &v1alpha1.AuthorizationPolicy{}
+		case "ServerAuthorization":
+			o = &v1alpha1.ServerAuthorization{}
+		case "MeshTLSAuthentication":
+			o = &v1alpha1.MeshTLSAuthentication{}
+		case "NetworkAuthentication":
+			o = &v1alpha1.NetworkAuthentication{}
+		case "HTTPLocalRateLimitPolicy":
+			o = &v1alpha1.HTTPLocalRateLimitPolicy{}
 		default:
 			t.Fatalf("unknown kind %q in:\n%s", kind.Kind, doc)
 		}

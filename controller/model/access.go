@@ -1,0 +1,188 @@
+package model
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/tulle-mesh/tulle/crds/v1alpha1"
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+// access is the part of a Store that says who may reach pods. A Server is a hub: pods know which Servers select them, and whatever
+// refers to a Server changes what it comes down to, once for all of its pods.
+type access struct {
+	servers   map[name]*server
+	serversIn map[string][]*server         // by namespace
+	serversOf map[name][]*server           // by pod; the ones that win an overlap first
+	podsIn    map[string]map[*pod]struct{} // by namespace
+	overlaps  map[name]map[name]int        // by loser and winner
+	ports     map[name]*mesh.PortPolicy    // what each Server comes down to
+
+	policies   map[name]*authorizationPolicy
+	policiesAt map[mesh.Ref][]*authorizationPolicy // by target
+	policiesBy map[mesh.Ref][]*authorizationPolicy // by what they require
+	proofs     map[mesh.Ref]*authentication
+
+	serverAuths   map[name]*serverAuthorization
+	serverAuthsIn map[string][]*serverAuthorization // by namespace
+
+	limits   map[name]*rateLimitPolicy
+	limitsAt map[name][]*rateLimitPolicy // by Server
+
+	routes   map[mesh.Ref]*serverRoute
+	routesAt map[name][]*serverRoute // by Server
+}
+
+func newAccess() access {
+	return access{
+		servers: map[name]*server{}, serversIn: map[string][]*server{}, serversOf: map[name][]*server{},
+		podsIn: map[string]map[*pod]struct{}{}, overlaps: map[name]map[name]int{}, ports: map[name]*mesh.PortPolicy{},
+		policies: map[name]*authorizationPolicy{}, policiesAt: map[mesh.Ref][]*authorizationPolicy{},
+		policiesBy: map[mesh.Ref][]*authorizationPolicy{}, proofs: map[mesh.Ref]*authentication{},
+		serverAuths: map[name]*serverAuthorization{}, serverAuthsIn: map[string][]*serverAuthorization{},
+		limits: map[name]*rateLimitPolicy{}, limitsAt: map[name][]*rateLimitPolicy{},
+		routes: map[mesh.Ref]*serverRoute{}, routesAt: map[name][]*serverRoute{},
+	}
+}
+
+// refreshServer derives again what the Server n comes down to, and names its pods if that has changed.
+func (s *Store) refreshServer(n name, change *Change) {
+	sv, before := s.access.servers[n], s.access.ports[n]
+	if sv == nil || !sv.valid() {
+		delete(s.access.ports, n)
+		return
+	}
+	now := s.portPolicy(sv)
+	if before != nil && samePolicy(before, now) {
+		return
+	}
+	s.access.ports[n] = now
+	for p := range s.access.podsIn[n.namespace] {
+		if slices.Contains(s.access.serversOf[p.name], sv) {
+			change.Pods = append(change.Pods, PodName{p.namespace, p.name.name})
+		}
+	}
+}
+
+// samePolicy compares what two values say as proxies see it.
+func samePolicy(a, b *mesh.PortPolicy) bool {
+	x := mesh.Inbound{Default: *a}
+	return x.Equal(&mesh.Inbound{Default: *b})
+}
+
+// portPolicy is what a Server and everything that refers to it come down to, for any of its pods.
+func (s *Store) portPolicy(sv *server) *mesh.PortPolicy {
+	n := sv.key()
+	p := &mesh.PortPolicy{
+		Protocol: sv.spec.protocol, Policy: sv.spec.policy, Server: sv.ref(),
+		Authorizations: s.authorizationsFor(sv), RateLimit: s.rateLimit(n),
+	}
+	for _, r := range s.access.routesAt[n] {
+		p.Routes = append(p.Routes, mesh.InboundRoute{Route: r.route, Authorizations: s.policiesFor(r.ref)})
+	}
+	return p
+}
+
+// authorizationsFor returns what lets clients in to a Server: the policies that target it or its namespace, and the
+// ServerAuthorizations that select it.
+func (s *Store) authorizationsFor(sv *server) []mesh.Authorization {
+	out := s.policiesFor(sv.ref(), namespaceRef(sv.object.Namespace))
+	for _, sa := range s.access.serverAuthsIn[sv.object.Namespace] {
+		if sa.selects(sv) {
+			out = append(out, sa.spec.authorization)
+		}
+	}
+	sortAuthorizations(out)
+	return out
+}
+
+// policiesFor returns what the AuthorizationPolicies of the targets say. One that does not know whom to let in lets nobody in.
+func (s *Store) policiesFor(targets ...mesh.Ref) []mesh.Authorization {
+	var out []mesh.Authorization
+	for _, target := range targets {
+		for _, p := range s.access.policiesAt[target] {
+			if a, missing := s.authorization(p); len(missing) == 0 {
+				out = append(out, a)
+			}
+		}
+	}
+	sortAuthorizations(out)
+	return out
+}
+
+// sortAuthorizations makes the order one that does not depend on that of events: the first that is met is what metrics show.
+func sortAuthorizations(list []mesh.Authorization) {
+	slices.SortFunc(list, func(a, b mesh.Authorization) int {
+		return cmp.Or(cmp.Compare(a.Ref.Kind, b.Ref.Kind), cmp.Compare(a.Ref.Name, b.Ref.Name))
+	})
+}
+
+// serversOfTarget returns the Servers for which something changes when a policy on the target does.
+func (s *Store) serversOfTarget(target mesh.Ref) []name {
+	switch {
+	case target == serverRef(name{target.Namespace, target.Name}):
+		return []name{{target.Namespace, target.Name}}
+	case target == namespaceRef(target.Name):
+		var out []name
+		for _, sv := range s.access.serversIn[target.Name] {
+			out = append(out, sv.key())
+		}
+		return out
+	}
+	if r := s.access.routes[target]; r != nil {
+		return r.servers
+	}
+	return nil
+}
+
+// touchReferrers has the statuses told again of whatever names the Server n, which has come or gone.
+func (s *Store) touchReferrers(n name) {
+	for _, p := range s.access.policiesAt[serverRef(n)] {
+		s.statuses.touch(keyOf(p.ref()))
+	}
+	for _, l := range s.access.limitsAt[n] {
+		s.statuses.touch(keyOf(l.ref()))
+	}
+	for _, r := range s.access.routesAt[n] {
+		s.statuses.touch(keyOf(r.ref))
+	}
+	for _, sa := range s.access.serverAuthsIn[n.namespace] {
+		if sa.spec.server == n.name {
+			s.statuses.touch(keyOf(sa.ref()))
+		}
+	}
+}
+
+// accessStatus derives the status of an object that says who may reach pods; ok is false if there is none of that kind and name.
+func (s *Store) accessStatus(k statusKey) (status Status, ok bool) {
+	if k.group != v1alpha1.PolicyGroup {
+		return Status{}, false
+	}
+	switch k.kind {
+	case "Server":
+		if sv := s.access.servers[k.name]; sv != nil {
+			return s.serverStatus(sv), true
+		}
+	case "AuthorizationPolicy":
+		if p := s.access.policies[k.name]; p != nil {
+			return s.policyStatus(p), true
+		}
+	case "ServerAuthorization":
+		if sa := s.access.serverAuths[k.name]; sa != nil {
+			return s.serverAuthorizationStatus(sa), true
+		}
+	case "MeshTLSAuthentication", "NetworkAuthentication":
+		if a := s.access.proofs[mesh.Ref{Group: k.group, Kind: k.kind, Namespace: k.namespace, Name: k.name.name}]; a != nil {
+			return a.status(yes(conditionAccepted, conditionAccepted, "")), true
+		}
+	case "HTTPLocalRateLimitPolicy":
+		if l := s.access.limits[k.name]; l != nil {
+			return s.limitStatus(l), true
+		}
+	}
+	return Status{}, false
+}
+
+func keyOf(r mesh.Ref) statusKey { return statusKey{r.Group, r.Kind, name{r.Namespace, r.Name}} }
+
+func namespaceRef(namespace string) mesh.Ref { return mesh.Ref{Kind: "Namespace", Name: namespace} }

@@ -1,0 +1,136 @@
+package model
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/tulle-mesh/tulle/crds/v1alpha1"
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+// proof is what a client must show: the identities of a MeshTLSAuthentication or the networks of a NetworkAuthentication.
+type proof struct {
+	identities []mesh.IdentityMatch
+	networks   []mesh.Network
+}
+
+func parseMeshTLS(spec *v1alpha1.MeshTLSAuthenticationSpec, namespace string, c Config) (out proof, f faults) {
+	out.identities = parseIdentities(spec.Identities, "spec.identities", c, &f)
+	for i, r := range spec.IdentityRefs {
+		path := fmt.Sprintf("spec.identityRefs[%d]", i)
+		switch m := (mesh.IdentityMatch{TrustDomain: c.TrustDomain, Namespace: cmp.Or(r.Namespace, namespace)}); {
+		case !isCore(r.Group):
+			f.wrong(path+".group", fmt.Sprintf("%q has no identities: leave it out", r.Group))
+		case r.Kind == "ServiceAccount":
+			m.ServiceAccount = r.Name
+			out.identities = append(out.identities, m)
+		case r.Kind == "Namespace":
+			m.Namespace = cmp.Or(r.Name, m.Namespace)
+			out.identities = append(out.identities, m)
+		default:
+			f.wrong(path+".kind", fmt.Sprintf("%q: want ServiceAccount or Namespace", r.Kind))
+		}
+	}
+	if len(out.identities) == 0 && len(f.problems) == 0 {
+		f.wrong("spec", "names nobody: want identities or identityRefs")
+	}
+	return out, f
+}
+
+// parseIdentities reads patterns. Linkerd's users also write "*." and the trust domain for everybody in it.
+func parseIdentities(patterns []string, path string, c Config, f *faults) []mesh.IdentityMatch {
+	var out []mesh.IdentityMatch
+	for i, text := range patterns {
+		if text == "*."+c.TrustDomain {
+			out = append(out, mesh.IdentityMatch{TrustDomain: c.TrustDomain})
+			continue
+		}
+		m, err := mesh.ParseIdentityMatch(text)
+		if err != nil {
+			f.wrong(fmt.Sprintf("%s[%d]", path, i), err)
+			continue
+		}
+		out = append(out, m)
+	}
+	return out
+}
+
+// named makes an Authorization's Clients of identities, of which one that means everybody makes the others meaningless.
+func named(a *mesh.Authorization, identities []mesh.IdentityMatch) {
+	a.Clients, a.Identities = mesh.NamedClients, identities
+	for _, m := range identities {
+		if m == (mesh.IdentityMatch{}) {
+			a.Clients, a.Identities = mesh.AuthenticatedClients, nil
+			return
+		}
+	}
+}
+
+func parseNetworkAuthentication(spec *v1alpha1.NetworkAuthenticationSpec) (out proof, f faults) {
+	out.networks = parseNetworks(spec.Networks, "spec.networks", &f)
+	if len(out.networks) == 0 && len(f.problems) == 0 {
+		f.wrong("spec.networks", "names no network")
+	}
+	return out, f
+}
+
+func parseNetworks(in []v1alpha1.Network, path string, f *faults) []mesh.Network {
+	var out []mesh.Network
+	for i, n := range in {
+		path := fmt.Sprintf("%s[%d]", path, i)
+		net, err := parseNetwork(n.CIDR)
+		if err != nil {
+			f.wrong(path+".cidr", err)
+			continue
+		}
+		m := mesh.Network{Net: net}
+		for j, text := range n.Except {
+			except, err := parseNetwork(text)
+			if err == nil {
+				err = checkExcept(net, except)
+			}
+			if err != nil {
+				f.wrong(fmt.Sprintf("%s.except[%d]", path, j), err)
+				continue
+			}
+			m.Except = append(m.Except, except)
+		}
+		out = append(out, m)
+	}
+	return out
+}
+
+// checkExcept refuses an exception that is a mistake for certain: one that leaves nothing, or takes nothing away.
+func checkExcept(net, except netip.Prefix) error {
+	switch {
+	case except.Bits() <= net.Bits() && except.Overlaps(net):
+		return fmt.Errorf("%s leaves nothing of %s", except, net)
+	case !except.Overlaps(net):
+		return fmt.Errorf("%s is no part of %s", except, net)
+	}
+	return nil
+}
+
+// parseNetwork reads a network or one address. An IPv4 address that is written as IPv6 is IPv4: clients are compared unmapped.
+func parseNetwork(s string) (netip.Prefix, error) {
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		addr, single := netip.ParseAddr(s)
+		if single != nil || addr.Zone() != "" {
+			return netip.Prefix{}, fmt.Errorf("%q: want a network such as 10.0.0.0/8 or an address", s)
+		}
+		p = netip.PrefixFrom(addr, addr.BitLen())
+	}
+	if p.Addr().Is4In6() {
+		if p.Bits() < 96 {
+			return netip.Prefix{}, errors.New("a network of IPv4 addresses in IPv6 form must have 96 bits at least")
+		}
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+	}
+	return p.Masked(), nil
+}
+
+// isCore reports whether group is the core group's name, in either spelling.
+func isCore(group string) bool { return group == "" || group == "core" }

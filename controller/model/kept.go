@@ -1,0 +1,163 @@
+package model
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+// kept is an object whose mistakes must not take effect: how it stands, and what of it is in force.
+type kept[T any] struct {
+	object     ObjectRef
+	created    time.Time
+	generation int64
+	problems   []Problem
+	// partial names what the object says and nothing comes of, each as <path>: <why>.
+	partial []string
+	// serving is the generation that spec is from: generation itself, an earlier one that was the last without problems, or 0 if there
+	// never was any.
+	serving int64
+	spec    T
+}
+
+// faults collects what is wrong with an object.
+type faults struct {
+	problems []fault
+	partial  []string
+}
+
+// fault is a mistake in a field. path may have indexes, field has none: metrics count by it.
+type fault struct{ field, path, message string }
+
+// wrong notes that the value at the path cannot be used.
+func (f *faults) wrong(path string, why any) {
+	f.problems = append(f.problems, fault{withoutIndexes(path), path, fmt.Sprint(why)})
+}
+
+// ignored notes that the value at the path has no effect.
+func (f *faults) ignored(path, why string) { f.partial = append(f.partial, path+": "+why) }
+
+func withoutIndexes(path string) string {
+	var b strings.Builder
+	for part := range strings.SplitSeq(path, "[") {
+		if _, after, ok := strings.Cut(part, "]"); ok {
+			part = after
+		}
+		b.WriteString(part)
+	}
+	return b.String()
+}
+
+// keep returns the record that takes old's place: with spec if nothing is wrong with the object, else with what old has in force.
+func keep[T any](ref ObjectRef, o metav1.Object, spec T, f faults, old *kept[T]) kept[T] {
+	ref.Namespace, ref.Name, ref.UID = o.GetNamespace(), o.GetName(), o.GetUID()
+	k := kept[T]{
+		object: ref, created: o.GetCreationTimestamp().Time, generation: o.GetGeneration(), partial: f.partial, spec: spec,
+	}
+	// A new object has generation 1; objects that no API server has seen, as in a file, have none.
+	k.serving = max(k.generation, 1)
+	if len(f.problems) == 0 {
+		return k
+	}
+	var none T
+	k.serving, k.spec = 0, none
+	if old != nil && old.object.UID == ref.UID {
+		k.serving, k.spec = old.serving, old.spec
+	}
+	for _, p := range f.problems {
+		k.problems = append(k.problems, Problem{Object: ref, Field: p.field, Message: fmt.Sprintf("%s: %s; %s", p.path, p.message, k.inForce())})
+	}
+	return k
+}
+
+func (k *kept[T]) inForce() string {
+	if k.serving == 0 {
+		return "nothing of the object is in force"
+	}
+	return fmt.Sprintf("generation %d stays in force", k.serving)
+}
+
+// valid reports whether anything of the object is in force.
+func (k *kept[T]) valid() bool { return k.serving != 0 }
+
+func (k *kept[T]) key() name { return name{k.object.Namespace, k.object.Name} }
+
+func (k *kept[T]) ref() mesh.Ref {
+	return mesh.Ref{Group: k.object.Group, Kind: k.object.Kind, Namespace: k.object.Namespace, Name: k.object.Name}
+}
+
+// news returns the problems that old, the record before, did not have.
+func (k *kept[T]) news(old *kept[T]) []Problem {
+	if old == nil {
+		return k.problems
+	}
+	return newProblems(old.problems, k.problems)
+}
+
+// Conditions, and reasons that Gateway API has no name for. The ones of rate limits are Linkerd's.
+const (
+	reasonInvalid         = "Invalid"
+	reasonNoTarget        = "NoMatchingTarget"
+	reasonLimitExists     = "RateLimitReasonAlreadyExists"
+	reasonConflicted      = "Conflicted"
+	reasonNotFound        = "AuthenticationNotFound"
+	conditionPartial      = "PartiallyInvalid"
+	reasonUnsupported     = "UnsupportedValue"
+	conditionAccepted     = "Accepted"
+	conditionResolvedRefs = "ResolvedRefs"
+)
+
+func yes(kind, reason, message string) metav1.Condition {
+	return metav1.Condition{Type: kind, Status: metav1.ConditionTrue, Reason: reason, Message: message}
+}
+
+func no(kind, reason, message string) metav1.Condition {
+	return metav1.Condition{Type: kind, Status: metav1.ConditionFalse, Reason: reason, Message: message}
+}
+
+// status returns the object's status: accepted, unless something is wrong with the object itself, and the others.
+func (k *kept[T]) status(accepted metav1.Condition, others ...metav1.Condition) Status {
+	if len(k.problems) > 0 {
+		accepted = no(conditionAccepted, reasonInvalid, k.explain())
+	}
+	s := Status{Object: k.object, Generation: k.generation, Conditions: append([]metav1.Condition{accepted}, others...)}
+	if len(k.partial) > 0 {
+		s.Conditions = append(s.Conditions, yes(conditionPartial, reasonUnsupported, strings.Join(k.partial, "\n")))
+	}
+	for i := range s.Conditions {
+		s.Conditions[i].ObservedGeneration = k.generation
+	}
+	return s
+}
+
+// maxExplained bounds how many mistakes a status tells: an object may hold thousands, and a message has 32 KiB.
+const maxExplained = 8
+
+func (k *kept[T]) explain() string {
+	var lines []string
+	for i, p := range k.problems {
+		if i == maxExplained {
+			lines = append(lines, fmt.Sprintf("and %d more", len(k.problems)-i))
+			break
+		}
+		lines = append(lines, p.Message)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// older orders by age and then by name: of two objects that want the same, the first wins.
+func older[T any](a, b *kept[T]) int {
+	return cmp.Or(a.created.Compare(b.created), cmp.Compare(a.object.Namespace, b.object.Namespace),
+		cmp.Compare(a.object.Name, b.object.Name))
+}
+
+// unknownIn returns the paths of fields that the type has not and that are part of the spec.
+func unknownIn(e Event) []string {
+	return slices.DeleteFunc(slices.Clone(e.Unknown), func(path string) bool { return !strings.HasPrefix(path, "spec") })
+}

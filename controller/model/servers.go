@@ -1,0 +1,269 @@
+package model
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/tulle-mesh/tulle/crds/v1alpha1"
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+// server is the record of a Server.
+type server struct {
+	kept[serverSpec]
+	labels labels.Set // by which ServerAuthorizations select
+}
+
+// serverSpec is what a Server says: which port of which pods it is about, and what becomes of clients that nothing lets in.
+type serverSpec struct {
+	selector labels.Selector // of pods; nil selects none
+	port     uint16          // 0 if portName names it
+	portName string
+	protocol mesh.Protocol
+	policy   mesh.AccessPolicy
+}
+
+func serverRef(n name) mesh.Ref {
+	return mesh.Ref{Group: v1alpha1.PolicyGroup, Kind: "Server", Namespace: n.namespace, Name: n.name}
+}
+
+func parseServer(o *v1alpha1.Server) (spec serverSpec, f faults) {
+	switch {
+	case o.Spec.PodSelector != nil:
+		spec.selector = parseSelector(o.Spec.PodSelector, "spec.podSelector", &f)
+	case o.Spec.ExternalWorkloadSelector == nil:
+		f.wrong("spec.podSelector", "is missing")
+	}
+	if o.Spec.ExternalWorkloadSelector != nil {
+		f.ignored("spec.externalWorkloadSelector", "workloads outside the cluster are not part of the mesh")
+	}
+	switch p := o.Spec.Port; {
+	case p.Type == intstr.String && p.StrVal != "":
+		spec.portName = p.StrVal
+	case p.Type == intstr.Int && p.IntVal > 0 && p.IntVal <= 65535:
+		spec.port = uint16(p.IntVal)
+	default:
+		f.wrong("spec.port", fmt.Sprintf("%q: want a number from 1 to 65535, or the name of a container's port", p.String()))
+	}
+	var ok bool
+	if spec.protocol, ok = serverProtocol(o.Spec.ProxyProtocol); !ok {
+		f.wrong("spec.proxyProtocol", fmt.Sprintf("%q: want one of unknown, HTTP/1, HTTP/2, gRPC, opaque, TLS", o.Spec.ProxyProtocol))
+	}
+	spec.policy = mesh.Deny
+	if o.Spec.AccessPolicy != "" {
+		policy, err := mesh.ParseAccessPolicy(o.Spec.AccessPolicy)
+		if err != nil {
+			f.wrong("spec.accessPolicy", err)
+		}
+		spec.policy = policy
+	}
+	return spec, f
+}
+
+func parseSelector(s *metav1.LabelSelector, path string, f *faults) labels.Selector {
+	selector, err := metav1.LabelSelectorAsSelector(s)
+	if err != nil {
+		f.wrong(path, err)
+	}
+	return selector
+}
+
+// serverProtocol reads a proxyProtocol. TLS is the application's own: its bytes are carried as they are.
+func serverProtocol(s string) (mesh.Protocol, bool) {
+	switch s {
+	case "", v1alpha1.ProtocolUnknown:
+		return mesh.Detect, true
+	case v1alpha1.ProtocolHTTP1:
+		return mesh.HTTP1, true
+	case v1alpha1.ProtocolHTTP2, v1alpha1.ProtocolGRPC:
+		return mesh.HTTP2, true
+	case v1alpha1.ProtocolOpaque, v1alpha1.ProtocolTLS:
+		return mesh.Opaque, true
+	}
+	return mesh.Detect, false
+}
+
+func (s *Store) applyServer(o *v1alpha1.Server, e Event) Change {
+	a := &s.access
+	n := name{o.Namespace, o.Name}
+	old := a.servers[n]
+	var change Change
+	if old != nil {
+		delete(a.servers, n)
+		unlink(a.serversIn, n.namespace, old)
+	}
+	var now *server
+	if !e.Deleted {
+		now = &server{labels: o.Labels}
+		spec, f := parseServer(o)
+		for _, path := range unknownIn(e) {
+			f.ignored(path, "is not a field of a Server")
+		}
+		var before *kept[serverSpec]
+		if old != nil {
+			before = &old.kept
+		}
+		now.kept = keep(ObjectRef{Group: v1alpha1.PolicyGroup, Kind: "Server"}, o, spec, f, before)
+		change.Problems = now.news(before)
+		a.servers[n] = now
+		link(a.serversIn, n.namespace, now)
+	}
+	s.reselect(n, old, now, &change)
+	s.refreshServer(n, &change)
+	if (old == nil) != (now == nil) {
+		s.touchReferrers(n)
+	}
+	s.statuses.touch(keyOf(serverRef(n)))
+	change.Addrs = unique(change.Addrs)
+	return change
+}
+
+// reselect brings the pods that old or now select up to date, either of which may be nil.
+func (s *Store) reselect(n name, old, now *server, change *Change) {
+	for p := range s.access.podsIn[n.namespace] {
+		was, is := old.selects(p), now.selects(p)
+		if !was && !is {
+			continue
+		}
+		before := s.access.serversOf[p.name]
+		after := slices.DeleteFunc(slices.Clone(before), func(x *server) bool { return x == old })
+		if is {
+			after = append(after, now)
+		}
+		s.setServers(p, after)
+		change.Pods = append(change.Pods, PodName{p.namespace, p.name.name})
+		if declares(before) || declares(after) {
+			s.touchPod(p, change)
+		}
+	}
+}
+
+// declares reports whether one of the Servers says what the bytes of its port are, which clients' proxies want to know too.
+func declares(list []*server) bool {
+	return slices.ContainsFunc(list, func(sv *server) bool { return sv.spec.protocol != mesh.Detect })
+}
+
+// setServers records which Servers select p: the ones that win an overlap first.
+func (s *Store) setServers(p *pod, list []*server) {
+	slices.SortFunc(list, func(x, y *server) int { return older(&x.kept, &y.kept) })
+	for _, o := range overlapsOf(p, s.access.serversOf[p.name]) {
+		s.countOverlap(o, -1)
+	}
+	for _, o := range overlapsOf(p, list) {
+		s.countOverlap(o, +1)
+	}
+	if len(list) == 0 {
+		delete(s.access.serversOf, p.name)
+		return
+	}
+	s.access.serversOf[p.name] = list
+}
+
+// selectServers makes p the pod of its name; it may be nil, if there is none any more.
+func (s *Store) selectServers(old, p *pod) {
+	if old != nil {
+		s.setServers(old, nil)
+		delete(s.access.podsIn[old.namespace], old)
+		if len(s.access.podsIn[old.namespace]) == 0 {
+			delete(s.access.podsIn, old.namespace)
+		}
+	}
+	if p == nil {
+		return
+	}
+	if s.access.podsIn[p.namespace] == nil {
+		s.access.podsIn[p.namespace] = map[*pod]struct{}{}
+	}
+	s.access.podsIn[p.namespace][p] = struct{}{}
+	var list []*server
+	for _, sv := range s.access.serversIn[p.namespace] {
+		if sv.selects(p) {
+			list = append(list, sv)
+		}
+	}
+	s.setServers(p, list)
+}
+
+// selects reports whether sv, which may be nil, is about p.
+func (sv *server) selects(p *pod) bool {
+	return sv != nil && sv.valid() && sv.spec.selector != nil && sv.spec.selector.Matches(p.labels)
+}
+
+// portsOf returns which ports of p the Server is about: a name may be that of ports of several containers, or of none.
+func (sv *server) portsOf(p *pod) []uint16 {
+	if sv.spec.port != 0 {
+		return []uint16{sv.spec.port}
+	}
+	return p.portsNamed(sv.spec.portName)
+}
+
+// serverProtocolAt returns what the Server that decides about a port of p says of its bytes; Detect if it, or no Server, says nothing.
+func (s *Store) serverProtocolAt(p *pod, port uint16) mesh.Protocol {
+	for _, sv := range s.access.serversOf[p.name] {
+		if slices.Contains(sv.portsOf(p), port) {
+			return sv.spec.protocol
+		}
+	}
+	return mesh.Detect
+}
+
+// overlap is a Server that another one keeps from a port.
+type overlap struct{ loser, winner name }
+
+// overlapsOf returns the overlaps among the Servers that select p, those that win first.
+func overlapsOf(p *pod, list []*server) []overlap {
+	if len(list) < 2 {
+		return nil
+	}
+	var out []overlap
+	taken := map[uint16]*server{}
+	for _, sv := range list {
+		for _, port := range sv.portsOf(p) {
+			switch winner := taken[port]; winner {
+			case nil:
+				taken[port] = sv
+			case sv:
+			default:
+				out = append(out, overlap{loser: sv.key(), winner: winner.key()})
+			}
+		}
+	}
+	return out
+}
+
+// countOverlap keeps, for the status, how many ports of pods a Server loses to another.
+func (s *Store) countOverlap(o overlap, by int) {
+	counts := s.access.overlaps[o.loser]
+	if counts == nil {
+		counts = map[name]int{}
+		s.access.overlaps[o.loser] = counts
+	}
+	before := counts[o.winner]
+	if counts[o.winner] += by; counts[o.winner] == 0 {
+		delete(counts, o.winner)
+	}
+	if len(counts) == 0 {
+		delete(s.access.overlaps, o.loser)
+	}
+	if (before == 0) != (before+by == 0) {
+		s.statuses.touch(keyOf(serverRef(o.loser)))
+	}
+}
+
+func (s *Store) serverStatus(sv *server) Status {
+	winners := make([]string, 0, len(s.access.overlaps[sv.key()]))
+	for n := range s.access.overlaps[sv.key()] {
+		winners = append(winners, n.name)
+	}
+	if len(winners) > 0 {
+		slices.Sort(winners)
+		return sv.status(no(conditionAccepted, reasonConflicted,
+			"older Servers select the same port of the same pods, where this one does not count: "+strings.Join(winners, ", ")))
+	}
+	return sv.status(yes(conditionAccepted, conditionAccepted, ""))
+}
