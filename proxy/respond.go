@@ -73,6 +73,8 @@ func mappingOf(k exchange.Kind) mapping {
 		return mapping{502, "http_response_incomplete", "server reset the stream"}
 	case exchange.BadResponse:
 		return mapping{502, "http_protocol_error", "malformed response"}
+	case exchange.Rejected:
+		return mapping{503, "destination_unavailable", "server failed the request, and there is no other way"}
 	default:
 		return mapping{500, "proxy_internal_error", "unexpected error"}
 	}

@@ -34,12 +34,19 @@ type Exchange struct {
 	RequestBytes, ResponseBytes int64
 	// Attempts counts upstreams that the request was given to.
 	Attempts int
+	// Unrepeatable says why the request cannot be sent again, as a constant word: one of Final, TooManyAttempts, NotKept, BodyTooLarge
+	// and BuffersFull, or "" if it can. The engine sets it before Response and Again.
+	Unrepeatable string
 	// Fault is why the exchange failed; zero when it did not. A fault after the final response's head means that it was cut short.
 	Fault Fault
 
 	// AnswerTimeout bounds the time from Begun to the final response's head, TotalTimeout the time to the exchange's end, IdleTimeout
-	// the time that no body byte moves. Zero means no bound. The handler sets them in Route.
-	AnswerTimeout, TotalTimeout, IdleTimeout time.Duration
+	// the time that no body byte moves, AttemptTimeout the time from Sent to the final response's head: it ends the attempt only, if
+	// the handler knows another. Zero means no bound. The handler sets them in Route.
+	AnswerTimeout, TotalTimeout, IdleTimeout, AttemptTimeout time.Duration
+	// Replay asks to keep the beginning of the body, so that the request can be sent again after some of it has left. The handler sets
+	// it in the first Route.
+	Replay bool
 
 	// Data belongs to the handler. It outlives End: the next exchange in the same memory finds what the last one left, so that the
 	// handler can reuse its own per-request state.

@@ -29,7 +29,7 @@ type Kind uint8
 //	NoEndpoint    proxy       no endpoint became available within the park timeout          504 (fail-fast)
 //	Overloaded    proxy       a bounded queue is full                                       503
 //	Shutdown      proxy       the drain's bound ended                                       503
-//	Timeout       proxy       a deadline of the exchange passed                             504
+//	Timeout       proxy       a deadline of the exchange passed; of an attempt: upstream    504
 //	DialRefused   upstream    the connection could not be made                              502, retryable
 //	DialTimeout   upstream    the connection was not made in time                           504, retryable
 //	Identity      upstream    the TLS peer is not who it must be                            502, retryable
@@ -37,6 +37,7 @@ type Kind uint8
 //	Lost          upstream    the connection ended before the answer                        502, retryable if nothing was sent
 //	Reset         upstream    the server reset the stream                                   502
 //	BadResponse   upstream    the response breaks HTTP's syntax or rules                    502
+//	Rejected      upstream    the handler wants another response than the one that came     502
 const (
 	None Kind = iota
 	Malformed
@@ -56,14 +57,33 @@ const (
 	Lost
 	Reset
 	BadResponse
+	Rejected
 )
 
 func (k Kind) String() string {
 	return [...]string{
 		"none", "malformed", "head_too_large", "head_timeout", "unsupported", "disconnected", "flood", "no_endpoint", "overloaded",
 		"shutdown", "timeout", "dial_refused", "dial_timeout", "identity", "refused", "lost", "reset", "bad_response",
+		"rejected",
 	}[k]
 }
+
+// Reasons of a Timeout: which of the exchange's bounds passed.
+const (
+	AnswerTimeout  = "answer"
+	TotalTimeout   = "total"
+	IdleTimeout    = "idle"
+	AttemptTimeout = "attempt" // the only one that is the upstream's fault
+)
+
+// Values of Exchange.Unrepeatable.
+const (
+	Final           = "final"             // the client's own fault, or a bound of this proxy's
+	TooManyAttempts = "too_many_attempts" // of one request
+	NotKept         = "not_kept"          // the body has begun to leave, and nobody asked to keep it
+	BodyTooLarge    = "body_too_large"    // to be kept
+	BuffersFull     = "buffers_full"      // too many bodies are kept
+)
 
 // Fault is why an exchange, or one attempt of it, failed. The zero Fault means that nothing did.
 type Fault struct {

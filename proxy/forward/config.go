@@ -29,10 +29,12 @@ type Config struct {
 	MaxStreams int
 	// MaxExchanges bounds the requests in flight; beyond it they fail as Overloaded; 100 000.
 	MaxExchanges int
-	// MaxParked bounds the exchanges that wait for an endpoint; 10 000.
+	// MaxParked bounds the exchanges that wait for an endpoint, and those that wait for a time; 10 000 each.
 	MaxParked int
 	// MaxQueuedBytes is how many body bytes the engine holds before it makes every sender wait for its receiver; 32 MiB.
 	MaxQueuedBytes int
+	// MaxKeptBytes bounds the memory that holds request bodies in case they must be sent again; 16 MiB. Beyond it bodies are not kept.
+	MaxKeptBytes int
 	// ParkTimeout is how long an exchange waits for an endpoint (fail-fast); 3 s.
 	ParkTimeout time.Duration
 	// HeadTimeout is how long a request's head may take from its first to its last byte, and an HTTP/2 preface; 10 s.
@@ -55,6 +57,7 @@ func (c Config) withDefaults() Config {
 	c.MaxExchanges = cmp.Or(c.MaxExchanges, 100_000)
 	c.MaxParked = cmp.Or(c.MaxParked, 10_000)
 	c.MaxQueuedBytes = cmp.Or(c.MaxQueuedBytes, 32<<20)
+	c.MaxKeptBytes = cmp.Or(c.MaxKeptBytes, 16<<20)
 	c.ParkTimeout = cmp.Or(c.ParkTimeout, 3*time.Second)
 	c.HeadTimeout = cmp.Or(c.HeadTimeout, 10*time.Second)
 	c.Silence = cmp.Or(c.Silence, 5*time.Second)

@@ -34,7 +34,8 @@
 // # Ends and faults
 //
 // Everything that goes wrong is an exchange.Fault and goes through flight.fault: before the response has begun, Handler.Again chooses
-// another way (only if the request was certainly not processed) or a reply; afterwards the client is told by a reset. flight.finish
+// another way or a reply; afterwards the client is told by a reset. The engine says whether the request can be sent again, because its
+// body has not begun to leave or was kept (replay.go); whether it may be, is policy, and the Handler's. flight.finish
 // ends every exchange exactly once. Its memory is recycled at the end of the batch, so that code up the stack may still look at it.
 //
 // Between proxies (Mux), HTTP/1 messages travel as HTTP/2 streams and are restored at the far end: two private fields carry what

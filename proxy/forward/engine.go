@@ -32,6 +32,8 @@ type Engine struct {
 	inFlight int
 	queued   int // bytes in the queues of all flows
 	parked   flightList
+	delayed  flightList
+	kept     int       // bytes of memory that hold request bodies for another attempt
 	retired  []*flight // ended in this batch; recycled at its end
 	free     []*flight
 	links    map[*link]struct{}

@@ -28,10 +28,7 @@ type upstream interface {
 	leave(fl *flight)
 }
 
-// maxAttempts bounds how often Handler.Again may choose again.
-const maxAttempts = 16
-
-// flight is an exchange on its way. It is in exactly one place: parked, waiting for a connection of an upstream, or on one.
+// flight is an exchange on its way. It is in exactly one place: parked, delayed, waiting for a connection of an upstream, or on one.
 type flight struct {
 	x    exchange.Exchange
 	e    *Engine
@@ -55,6 +52,7 @@ type flight struct {
 	waiting    *Upstream // that it waits for
 	serial     int64     // changes when the memory serves another exchange
 	parkUntil  time.Time
+	wakeAt     time.Time // of a delayed one
 	moved      time.Time // when a body byte moved last
 	timer      timer
 }
@@ -121,53 +119,6 @@ func (fl *flight) reset() {
 	*fl = flight{e: fl.e, x: fl.x, req: fl.req, resp: fl.resp, trailers: fl.trailers, serial: fl.serial + 1, timer: timer{fire: fl.timer.fire}}
 }
 
-// start asks the handler where the request goes. The head is complete; the body may follow.
-func (fl *flight) start() {
-	if fl.e.inFlight > fl.e.cfg.MaxExchanges {
-		fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Overloaded, Reason: "exchanges"})
-		return
-	}
-	fl.seen = true
-	fl.act(fl.e.handler.Route(&fl.x))
-	if !fl.ended {
-		fl.arm()
-	}
-}
-
-func (fl *flight) act(v Verdict) {
-	switch {
-	case v.upstream != nil:
-		fl.x.Attempts++
-		fl.x.Sent = fl.e.now
-		v.upstream.give(fl)
-	case v.park:
-		fl.park()
-	default:
-		fl.reply(v.body)
-	}
-}
-
-func (fl *flight) park() {
-	if fl.e.parked.len >= fl.e.cfg.MaxParked {
-		fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Overloaded, Reason: "parked"})
-		return
-	}
-	if fl.parkUntil.IsZero() {
-		fl.parkUntil = fl.e.now.Add(fl.e.cfg.ParkTimeout)
-	}
-	fl.e.parked.push(fl)
-	fl.arm()
-}
-
-// unpark asks again about everything that is parked.
-func (e *Engine) unpark() {
-	for n := e.parked.len; n > 0 && e.parked.first != nil; n-- {
-		fl := e.parked.first
-		fl.unlist()
-		fl.act(e.handler.Route(&fl.x))
-	}
-}
-
 // holds lets a dial find out whether the flight that it is for still waits for it.
 func (fl *flight) holds(ticket int64, u *Upstream) bool {
 	return fl.serial == ticket && fl.waiting == u && fl.list == nil && !fl.ended
@@ -178,50 +129,6 @@ func (fl *flight) depart(up upstream) {
 	fl.unlist()
 	fl.up = up
 	up.request(fl)
-}
-
-// fault ends an attempt, and the flight unless the handler knows a way on. The connection that caused it has parted already or is
-// told to.
-func (fl *flight) fault(f exchange.Fault) {
-	if fl.ended {
-		return
-	}
-	fl.part()
-	if fl.answered {
-		fl.abandon(f)
-		return
-	}
-	f.Retryable = f.Retryable && fl.req.moved == 0 && fl.x.Attempts < maxAttempts
-	fl.x.Fault = f
-	fl.req.to, fl.req.sentEnd = nil, false
-	fl.x.Response.Reset()
-	fl.x.Trailers.Reset()
-	fl.resp.reset()
-	fl.resp.to = fl.down
-	fl.seen = true
-	v := fl.e.handler.Again(&fl.x, f)
-	if v.upstream == nil && !v.park {
-		fl.reply(v.body)
-		return
-	}
-	if !f.Retryable {
-		fl.x.Response.Reset()
-		fl.x.Response.Status = 502
-		fl.reply(nil)
-		return
-	}
-	fl.x.Fault = exchange.Fault{}
-	fl.act(v)
-}
-
-// part leaves the upstream side, wherever the flight is there.
-func (fl *flight) part() {
-	fl.unlist()
-	fl.waiting = nil
-	if up := fl.up; up != nil {
-		fl.up = nil
-		up.leave(fl)
-	}
 }
 
 // abandon ends a flight that cannot be answered any more.
@@ -249,15 +156,6 @@ func (fl *flight) reply(body []byte) {
 	if len(body) > 0 && !fl.ended {
 		fl.resp.write(body, true)
 	}
-}
-
-// respond forwards the final response of an upstream, whose head is in x.Response, unless the handler sees a fault in it.
-func (fl *flight) respond() {
-	if f := fl.e.handler.Response(&fl.x); f.Is() {
-		fl.fault(f)
-		return
-	}
-	fl.answer()
 }
 
 func (fl *flight) answer() {
@@ -312,46 +210,4 @@ func (fl *flight) finish() {
 	}
 	fl.e.inFlight--
 	fl.e.retired = append(fl.e.retired, fl)
-}
-
-// arm sets the timer to the earliest of the flight's deadlines.
-func (fl *flight) arm() {
-	var at time.Time
-	earliest := func(from time.Time, d time.Duration) {
-		if t := from.Add(d); d > 0 && (at.IsZero() || t.Before(at)) {
-			at = t
-		}
-	}
-	if fl.list == &fl.e.parked {
-		at = fl.parkUntil
-	}
-	if !fl.answered {
-		earliest(fl.x.Begun, fl.x.AnswerTimeout)
-	}
-	earliest(fl.x.Begun, fl.x.TotalTimeout)
-	earliest(fl.moved, fl.x.IdleTimeout)
-	if !at.IsZero() {
-		fl.e.wheel.set(&fl.timer, at)
-	}
-}
-
-// expired is the timer's callback.
-func (fl *flight) expired() {
-	now := fl.e.now
-	passed := func(from time.Time, d time.Duration) bool { return d > 0 && !now.Before(from.Add(d)) }
-	timeout := func(reason string) {
-		fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Timeout, Reason: reason})
-	}
-	switch {
-	case fl.list == &fl.e.parked && !now.Before(fl.parkUntil):
-		fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.NoEndpoint, Reason: "fail_fast"})
-	case !fl.answered && passed(fl.x.Begun, fl.x.AnswerTimeout):
-		timeout("answer")
-	case passed(fl.x.Begun, fl.x.TotalTimeout):
-		timeout("total")
-	case passed(fl.moved, fl.x.IdleTimeout):
-		timeout("idle")
-	default:
-		fl.arm()
-	}
 }

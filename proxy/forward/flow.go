@@ -27,10 +27,15 @@ type flow struct {
 	q        queue
 	trailers *message.Head // set before ended, if the message has a trailer section
 	total    int64         // bytes that the source gave
-	moved    int64         // bytes that went to the destination's link
+	moved    int64         // bytes that went to the destination's link, since the beginning or the last rewind
+	granted  int64         // bytes that the source was told of
 	sentAt   time.Time     // when bytes went there last
 	ended    bool          // the source gave everything
 	sentEnd  bool          // the destination's link has the end
+
+	kept   queue  // all bytes that the source gave, as long as keeps
+	keeps  bool   // what the source gives is kept for another attempt
+	unkept string // why it is not
 }
 
 // flowLimit is how many bytes of an HTTP/1 body wait in a flow before its source stops reading.
@@ -41,6 +46,9 @@ func (f *flow) write(p []byte, last bool) {
 	f.total += int64(len(p))
 	f.ended = f.ended || last
 	f.fl.moved = f.fl.e.now
+	if f.keeps {
+		f.keepMore(p)
+	}
 	if f.to == nil {
 		f.hold(p)
 		return
@@ -67,7 +75,9 @@ func (f *flow) went(n int) {
 	f.moved += int64(n)
 	f.sentAt = f.fl.e.now
 	if f.from != nil && n > 0 {
-		f.from.consumed(f, n)
+		fresh := max(0, f.moved-f.granted) // the source was told of the others before they went a second time
+		f.granted += fresh
+		f.from.consumed(f, int(fresh))
 	}
 }
 
@@ -85,5 +95,6 @@ func (f *flow) reset() {
 		f.fl.e.queued -= f.q.size
 	}
 	f.q.clear()
-	*f = flow{fl: f.fl, q: queue{chunks: f.q.chunks[:0]}}
+	f.forget("")
+	*f = flow{fl: f.fl, q: queue{chunks: f.q.chunks[:0]}, kept: queue{chunks: f.kept.chunks[:0]}}
 }

@@ -98,6 +98,18 @@ func (q *queue) skip(n int) {
 	}
 }
 
+// footprint is how much memory the queue holds.
+func (q *queue) footprint() (n int) {
+	for i := range q.chunks {
+		if q.chunks[i].large != nil {
+			n += len(q.chunks[i].large)
+		} else {
+			n += len(q.chunks[i].small)
+		}
+	}
+	return n
+}
+
 func (q *queue) clear() { q.skip(q.size); q.dropEmpty() }
 
 // dropEmpty frees a chunk that tail made and nobody filled.

@@ -27,6 +27,8 @@ type fixed struct {
 	again func(x *exchange.Exchange, f exchange.Fault) Verdict
 	ends  atomic.Int64
 	route func(x *exchange.Exchange)
+	// response, when set, judges every response.
+	response func(x *exchange.Exchange) exchange.Fault
 	// answer, when set, answers every request.
 	answer func(x *exchange.Exchange) Verdict
 }
@@ -59,7 +61,12 @@ func (h *fixed) Again(x *exchange.Exchange, f exchange.Fault) Verdict {
 	return Reply([]byte(f.Kind.String()))
 }
 
-func (h *fixed) Response(*exchange.Exchange) exchange.Fault { return exchange.Fault{} }
+func (h *fixed) Response(x *exchange.Exchange) exchange.Fault {
+	if h.response != nil {
+		return h.response(x)
+	}
+	return exchange.Fault{}
+}
 
 func (h *fixed) End(*exchange.Exchange) { h.ends.Add(1) }
 
@@ -75,6 +82,12 @@ func (p *proxy) onAgain(f func(x *exchange.Exchange, f exchange.Fault) Verdict) 
 	p.e.turn.Lock()
 	defer p.e.turn.Unlock()
 	p.h.again = f
+}
+
+func (p *proxy) onResponse(f func(x *exchange.Exchange) exchange.Fault) {
+	p.e.turn.Lock()
+	defer p.e.turn.Unlock()
+	p.h.response = f
 }
 
 func (p *proxy) onRoute(f func(x *exchange.Exchange)) {

@@ -1,6 +1,8 @@
 package forward
 
 import (
+	"time"
+
 	"github.com/tulle-mesh/tulle/proxy/exchange"
 )
 
@@ -10,20 +12,24 @@ type Handler interface {
 	// Route is called when a request's head is complete. It may edit x.Request.
 	Route(x *exchange.Exchange) Verdict
 	// Again is called for every fault that strikes before the final response's head went downstream, also for a request that was
-	// too broken to be routed. Give is honoured only if f.Retryable; anything else than a Reply then becomes a bare 502.
+	// too broken to be routed. Whether the request was certainly not processed says f.Retryable; whether it can be sent again at all,
+	// x.Unrepeatable: where that is not empty, anything else than a Reply becomes a bare 502.
 	Again(x *exchange.Exchange, f exchange.Fault) Verdict
 	// Response is called when the final response's head arrived from an upstream. It may edit x.Response. A fault that it returns
-	// stands in for the response: the attempt failed with it. It is not called for a Reply.
+	// stands in for the response: the attempt failed with it, and Again says how to go on. It must not reject a response that it wants
+	// to pass on when there is no way on. It is not called for a Reply.
 	Response(x *exchange.Exchange) exchange.Fault
 	// End is called exactly once for each exchange that Route or Again saw, after everything else.
 	End(x *exchange.Exchange)
 }
 
-// Verdict is what the Handler wants done with an exchange; one of Give, Reply and Park makes it. The zero Verdict is a Reply without
+// Verdict is what the Handler wants done with an exchange; one of Give, Reply, Park and Wait makes it. The zero Verdict is a Reply without
 // a body.
 type Verdict struct {
 	upstream *Upstream
 	park     bool
+	wait     bool
+	delay    time.Duration
 	body     []byte
 }
 
@@ -34,6 +40,12 @@ func Give(u *Upstream) Verdict { return Verdict{upstream: u} }
 // fault.
 func Park() Verdict { return Verdict{park: true} }
 
+// Wait keeps the exchange for d, up to a tick of 10 ms longer; then Route is asked again. Its timeouts go on meanwhile.
+func Wait(d time.Duration) Verdict { return Verdict{wait: true, delay: d} }
+
 // Reply answers with x.Response, which the handler filled in (status and fields, no framing), and body. The engine adds
 // content-length, and connection: close where the connection cannot live on. The body is copied.
 func Reply(body []byte) Verdict { return Verdict{body: body} }
+
+// answers reports whether v is a Reply.
+func (v Verdict) answers() bool { return v.upstream == nil && !v.park && !v.wait }

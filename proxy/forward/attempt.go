@@ -1,0 +1,151 @@
+package forward
+
+import (
+	"cmp"
+
+	"github.com/tulle-mesh/tulle/proxy/exchange"
+)
+
+// maxAttempts bounds how often a request is given to an upstream.
+const maxAttempts = 16
+
+// start asks the handler where the request goes. The head is complete; the body may follow.
+func (fl *flight) start() {
+	if fl.e.inFlight > fl.e.cfg.MaxExchanges {
+		fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Overloaded, Reason: "exchanges"})
+		return
+	}
+	fl.seen = true
+	fl.route()
+	if !fl.ended {
+		fl.arm()
+	}
+}
+
+// route asks the handler, and does what it says.
+func (fl *flight) route() {
+	v := fl.e.handler.Route(&fl.x)
+	if fl.x.Replay && !fl.req.keeps {
+		fl.req.keep()
+	}
+	fl.act(v)
+}
+
+func (fl *flight) act(v Verdict) {
+	switch {
+	case v.upstream != nil:
+		fl.x.Attempts++
+		fl.x.Sent = fl.e.now
+		v.upstream.give(fl)
+		if fl.x.AttemptTimeout > 0 && !fl.ended {
+			fl.arm()
+		}
+	case v.park:
+		fl.park()
+	case v.wait:
+		fl.delay(v)
+	default:
+		fl.reply(v.body)
+	}
+}
+
+func (fl *flight) park() {
+	if fl.e.parked.len >= fl.e.cfg.MaxParked {
+		fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Overloaded, Reason: "parked"})
+		return
+	}
+	if fl.parkUntil.IsZero() {
+		fl.parkUntil = fl.e.now.Add(fl.e.cfg.ParkTimeout)
+	}
+	fl.e.parked.push(fl)
+	fl.arm()
+}
+
+// delay keeps the flight for a while; then Route is asked again.
+func (fl *flight) delay(v Verdict) {
+	if fl.e.delayed.len >= fl.e.cfg.MaxParked {
+		fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Overloaded, Reason: "delayed"})
+		return
+	}
+	fl.wakeAt = fl.e.now.Add(v.delay)
+	fl.e.delayed.push(fl)
+	fl.arm()
+}
+
+// unpark asks again about everything that is parked.
+func (e *Engine) unpark() {
+	for n := e.parked.len; n > 0 && e.parked.first != nil; n-- {
+		fl := e.parked.first
+		fl.unlist()
+		fl.route()
+	}
+}
+
+// fault ends an attempt, and the flight unless the handler knows a way on. The connection that caused it has parted already or is
+// told to.
+func (fl *flight) fault(f exchange.Fault) {
+	if fl.ended {
+		return
+	}
+	fl.part()
+	if fl.answered {
+		fl.abandon(f)
+		return
+	}
+	fl.x.Unrepeatable = fl.unrepeatable(f)
+	f.Retryable = f.Retryable && fl.x.Unrepeatable == ""
+	fl.x.Fault = f
+	fl.req.to, fl.req.sentEnd = nil, false
+	fl.x.Response.Reset()
+	fl.x.Trailers.Reset()
+	fl.resp.reset()
+	fl.resp.to = fl.down
+	fl.seen = true
+	v := fl.e.handler.Again(&fl.x, f)
+	switch {
+	case v.answers():
+		fl.reply(v.body)
+	case fl.x.Unrepeatable != "":
+		fl.x.Response.Reset()
+		fl.x.Response.Status = 502
+		fl.reply(nil)
+	default:
+		fl.x.Fault, fl.code = exchange.Fault{}, 0
+		fl.req.rewind()
+		fl.act(v)
+	}
+}
+
+// unrepeatable says why the request cannot be sent again after f; "" if it can. A fault of the client's own, or of a bound of this
+// engine's, is the end of it.
+func (fl *flight) unrepeatable(f exchange.Fault) string {
+	switch {
+	case f.Side != exchange.Upstream && !f.Retryable:
+		return exchange.Final
+	case fl.x.Attempts >= maxAttempts:
+		return exchange.TooManyAttempts
+	case fl.req.moved > 0 && !fl.req.keeps:
+		return cmp.Or(fl.req.unkept, exchange.NotKept)
+	}
+	return ""
+}
+
+// part leaves the upstream side, wherever the flight is there.
+func (fl *flight) part() {
+	fl.unlist()
+	fl.waiting = nil
+	if up := fl.up; up != nil {
+		fl.up = nil
+		up.leave(fl)
+	}
+}
+
+// respond forwards the final response of an upstream, whose head is in x.Response, unless the handler sees a fault in it.
+func (fl *flight) respond() {
+	fl.x.Unrepeatable = fl.unrepeatable(exchange.Fault{Side: exchange.Upstream})
+	if f := fl.e.handler.Response(&fl.x); f.Is() {
+		fl.fault(f)
+		return
+	}
+	fl.answer()
+}

@@ -1,0 +1,329 @@
+package forward
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/exchange"
+)
+
+// rejected is the fault of an attempt whose response is not wanted.
+var rejected = exchange.Fault{Side: exchange.Upstream, Kind: exchange.Rejected}
+
+// retrying makes the first proxy of a way send again what fails, at most limit times, and keep bodies for it. delay is waited before.
+func retrying(r *route, limit int, delay time.Duration) {
+	r.first.onRoute(func(x *exchange.Exchange) { x.Replay = true })
+	r.first.onResponse(func(x *exchange.Exchange) exchange.Fault {
+		if x.Response.Status == 503 && x.Attempts <= limit && x.Unrepeatable == "" {
+			return rejected
+		}
+		if x.Unrepeatable != "" {
+			x.Response.Set("x-unrepeatable", x.Unrepeatable)
+		}
+		return exchange.Fault{}
+	})
+	r.first.onAgain(func(x *exchange.Exchange, f exchange.Fault) Verdict {
+		if x.Attempts <= limit && x.Unrepeatable == "" {
+			if delay > 0 {
+				return Wait(delay)
+			}
+			return Give(r.first.h.to.Load())
+		}
+		x.Response.Status = 502
+		x.Response.Set("x-fault", f.Kind.String()+"/"+f.Reason)
+		x.Response.Set("x-unrepeatable", x.Unrepeatable)
+		return Reply([]byte(f.Kind.String()))
+	})
+}
+
+// flaky fails the first requests in a way of its own, after it read the body; then it answers with the body's hash.
+func flaky(failures int64, fail func(w http.ResponseWriter)) (http.Handler, *atomic.Int64) {
+	var seen atomic.Int64
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := sha256.New()
+		n, err := io.Copy(h, r.Body)
+		if err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		if seen.Add(1) <= failures {
+			fail(w)
+			return
+		}
+		fmt.Fprintf(w, "%d %x %s", n, h.Sum(nil), r.Trailer.Get("X-Sum"))
+	}), &seen
+}
+
+func hashed(p []byte) string { return fmt.Sprintf("%d %x ", len(p), sha256.Sum256(p)) }
+
+func unavailable(w http.ResponseWriter) {
+	w.WriteHeader(http.StatusServiceUnavailable)
+	_, _ = io.WriteString(w, strings.Repeat("busy ", 100))
+}
+
+func TestRejectedResponsesAreAskedForAgain(t *testing.T) {
+	bodies := map[string][]byte{"no body": nil, "small": []byte("hello"), "largest that is kept": bytes.Repeat([]byte("x"), keepLimit)}
+	for _, p := range pairs {
+		for name, sent := range bodies {
+			for _, chunked := range []bool{false, true} {
+				t.Run(fmt.Sprint(p.name, "/", name, "/chunked=", chunked), func(t *testing.T) {
+					h, seen := flaky(2, unavailable)
+					r := build(t, p.http2, p.meshed, serveApp(t, h), Config{})
+					retrying(r, 3, 0)
+					var in io.Reader = bytes.NewReader(sent)
+					if chunked {
+						in = io.MultiReader(in)
+					}
+					resp, err := r.client.Post(r.url, "text/plain", in)
+					if got := body(t, resp, err); got != hashed(sent) || seen.Load() != 3 {
+						t.Errorf("got %d %q after %d requests", resp.StatusCode, got, seen.Load())
+					}
+					r.holdsNothing(t)
+				})
+			}
+		}
+	}
+}
+
+// holdsNothing checks that no memory of a request stays behind.
+func (r *route) holdsNothing(t *testing.T) {
+	t.Helper()
+	for _, p := range []*proxy{r.first, r.last} {
+		deadline := time.Now().Add(5 * time.Second)
+		for {
+			p.e.turn.Lock()
+			inFlight, queued, kept, delayed := p.e.inFlight, p.e.queued, p.e.kept, p.e.delayed.len
+			p.e.turn.Unlock()
+			if inFlight == 0 && queued == 0 && kept == 0 && delayed == 0 {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%d in flight, %d bytes queued, %d kept, %d delayed", inFlight, queued, kept, delayed)
+			}
+			runtime.Gosched()
+		}
+	}
+}
+
+func TestTrailersAreSentAgain(t *testing.T) {
+	for _, p := range pairs {
+		t.Run(p.name, func(t *testing.T) {
+			h, _ := flaky(1, unavailable)
+			r := build(t, p.http2, p.meshed, serveApp(t, h), Config{})
+			retrying(r, 1, 0)
+			req, err := http.NewRequest("POST", r.url, io.MultiReader(strings.NewReader("hello")))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Trailer = http.Header{"X-Sum": {"42"}}
+			resp, err := r.client.Do(req)
+			if got := body(t, resp, err); got != hashed([]byte("hello"))+"42" {
+				t.Errorf("got %q", got)
+			}
+		})
+	}
+}
+
+// TestBodyThatIsStillComing fails the first attempt while the client has sent a part of its body only.
+func TestBodyThatIsStillComing(t *testing.T) {
+	for _, p := range pairs {
+		t.Run(p.name, func(t *testing.T) {
+			var seen atomic.Int64
+			failed := make(chan struct{})
+			r := build(t, p.http2, p.meshed, serveApp(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				_ = http.NewResponseController(w).EnableFullDuplex()
+				if seen.Add(1) == 1 {
+					_, _ = io.ReadFull(r.Body, make([]byte, 5))
+					w.WriteHeader(503)
+					w.(http.Flusher).Flush()
+					close(failed)
+					return
+				}
+				all, _ := io.ReadAll(r.Body)
+				_, _ = w.Write(all)
+			})), Config{})
+			retrying(r, 1, 20*time.Millisecond)
+			in, out := io.Pipe()
+			go func() {
+				_, _ = io.WriteString(out, "first")
+				<-failed
+				_, _ = io.WriteString(out, " second")
+				_ = out.Close()
+			}()
+			resp, err := r.client.Post(r.url, "text/plain", in)
+			if got := body(t, resp, err); got != "first second" {
+				t.Errorf("got %d %q", resp.StatusCode, got)
+			}
+		})
+	}
+}
+
+func TestWhatCannotBeSentAgain(t *testing.T) {
+	large := bytes.Repeat([]byte("x"), 3*keepLimit)
+	for name, test := range map[string]struct {
+		sent   []byte
+		replay bool
+		cfg    Config
+		want   string
+	}{
+		"nobody asked to keep the body":     {[]byte("hello"), false, Config{}, exchange.NotKept},
+		"the body is too large":             {large, true, Config{}, exchange.BodyTooLarge},
+		"too much is kept already":          {[]byte("hello"), true, Config{MaxKeptBytes: 1}, exchange.BuffersFull},
+		"no body, nothing has to be kept":   {nil, false, Config{}, ""},
+		"a body within every bound is kept": {[]byte("hello"), true, Config{}, ""},
+	} {
+		for _, p := range pairs {
+			t.Run(name+"/"+p.name, func(t *testing.T) {
+				h, seen := flaky(1, unavailable)
+				r := build(t, p.http2, p.meshed, serveApp(t, h), test.cfg)
+				retrying(r, 1, 0)
+				r.first.onRoute(func(x *exchange.Exchange) { x.Replay = test.replay })
+				resp, err := r.client.Post(r.url, "text/plain", bytes.NewReader(test.sent))
+				got := body(t, resp, err)
+				if test.want == "" {
+					if got != hashed(test.sent) {
+						t.Errorf("got %d %q", resp.StatusCode, got)
+					}
+					return
+				}
+				if resp.StatusCode != 503 || resp.Header.Get("X-Unrepeatable") != test.want || seen.Load() != 1 {
+					t.Errorf("got %d %v after %d requests", resp.StatusCode, resp.Header, seen.Load())
+				}
+				r.holdsNothing(t)
+			})
+		}
+	}
+}
+
+// TestAttemptTimeout hangs the first attempt; the request goes on although the server may have processed it.
+func TestAttemptTimeout(t *testing.T) {
+	for _, p := range pairs {
+		t.Run(p.name, func(t *testing.T) {
+			h, _ := flaky(0, nil)
+			var seen atomic.Int64
+			hang := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if seen.Add(1) == 1 {
+					_, _ = io.Copy(io.Discard, r.Body)
+					<-r.Context().Done()
+					return
+				}
+				h.ServeHTTP(w, r)
+			})
+			r := build(t, p.http2, p.meshed, serveApp(t, hang), Config{})
+			retrying(r, 1, 0)
+			r.first.onRoute(func(x *exchange.Exchange) { x.Replay, x.AttemptTimeout = true, 50*time.Millisecond })
+			resp, err := r.client.Post(r.url, "text/plain", strings.NewReader("hello"))
+			if got := body(t, resp, err); got != hashed([]byte("hello")) {
+				t.Errorf("got %d %q %v", resp.StatusCode, got, resp.Header)
+			}
+			r.holdsNothing(t)
+		})
+	}
+}
+
+func TestAttemptTimeoutIsAnsweredWithoutRetries(t *testing.T) {
+	hang := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	r := build(t, false, false, serveApp(t, hang), Config{})
+	retrying(r, 0, 0)
+	r.first.onRoute(func(x *exchange.Exchange) { x.AttemptTimeout = 20 * time.Millisecond })
+	resp, err := r.client.Get(r.url)
+	body(t, resp, err)
+	if got := resp.Header.Get("X-Fault"); got != "timeout/attempt" {
+		t.Errorf("got %d %q", resp.StatusCode, got)
+	}
+}
+
+// TestTotalTimeoutEndsRetries bounds a request whose attempts would go on for longer.
+func TestTotalTimeoutEndsRetries(t *testing.T) {
+	h, _ := flaky(1<<20, unavailable)
+	r := build(t, false, false, serveApp(t, h), Config{})
+	retrying(r, 10, 30*time.Millisecond)
+	r.first.onRoute(func(x *exchange.Exchange) { x.TotalTimeout = 100 * time.Millisecond })
+	resp, err := r.client.Get(r.url)
+	body(t, resp, err)
+	if got := resp.Header.Get("X-Fault"); got != "timeout/total" || resp.Header.Get("X-Unrepeatable") != exchange.Final {
+		t.Errorf("got %d %v", resp.StatusCode, resp.Header)
+	}
+	r.holdsNothing(t)
+}
+
+func TestWaitingIsBounded(t *testing.T) {
+	r := build(t, true, false, serveApp(t, app()), Config{MaxParked: 1})
+	var late atomic.Bool
+	r.first.e.turn.Lock()
+	r.first.h.answer = func(x *exchange.Exchange) Verdict {
+		if late.Load() {
+			x.Response.Status = 204
+			return Reply(nil)
+		}
+		return Wait(time.Hour)
+	}
+	r.first.e.turn.Unlock()
+	first := make(chan error, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	req, err := http.NewRequestWithContext(ctx, "GET", r.url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_, err := r.client.Do(req)
+		first <- err
+	}()
+	for deadline := time.Now().Add(5 * time.Second); ; {
+		r.first.e.turn.Lock()
+		n := r.first.e.delayed.len
+		r.first.e.turn.Unlock()
+		if n == 1 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the request does not wait")
+		}
+	}
+	resp, err := r.client.Get(r.url)
+	if body(t, resp, err); resp.Header.Get("X-Fault") != "overloaded/delayed" {
+		t.Errorf("got %d %v", resp.StatusCode, resp.Header)
+	}
+	cancel()
+	if err := <-first; !errors.Is(err, context.Canceled) {
+		t.Errorf("the request that waits ended with %v", err)
+	}
+	r.holdsNothing(t)
+	late.Store(true)
+	resp, err = r.client.Get(r.url)
+	if body(t, resp, err); resp.StatusCode != 204 {
+		t.Errorf("got %d", resp.StatusCode)
+	}
+}
+
+// TestDelayedStart waits before the first attempt, as an injected delay does.
+func TestDelayedStart(t *testing.T) {
+	for _, p := range pairs {
+		t.Run(p.name, func(t *testing.T) {
+			r := build(t, p.http2, p.meshed, serveApp(t, app()), Config{})
+			var asked atomic.Int64
+			r.first.e.turn.Lock()
+			r.first.h.answer = func(x *exchange.Exchange) Verdict {
+				if asked.Add(1) == 1 {
+					return Wait(50 * time.Millisecond)
+				}
+				return Give(r.first.h.to.Load())
+			}
+			r.first.e.turn.Unlock()
+			begun := time.Now()
+			resp, err := r.client.Post(r.url+"/echo", "text/plain", strings.NewReader("hello"))
+			if got := body(t, resp, err); got != "hello" || time.Since(begun) < 50*time.Millisecond || asked.Load() != 2 {
+				t.Errorf("got %q after %v, asked %d times", got, time.Since(begun), asked.Load())
+			}
+		})
+	}
+}

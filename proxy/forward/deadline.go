@@ -1,0 +1,68 @@
+package forward
+
+import (
+	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/exchange"
+)
+
+// arm sets the timer to the earliest of the flight's deadlines.
+func (fl *flight) arm() {
+	var at time.Time
+	earliest := func(from time.Time, d time.Duration) {
+		if t := from.Add(d); d > 0 && (at.IsZero() || t.Before(at)) {
+			at = t
+		}
+	}
+	switch fl.list {
+	case &fl.e.parked:
+		at = fl.parkUntil
+	case &fl.e.delayed:
+		at = fl.wakeAt
+	}
+	if !fl.answered {
+		earliest(fl.x.Begun, fl.x.AnswerTimeout)
+		if fl.attempting() {
+			earliest(fl.x.Sent, fl.x.AttemptTimeout)
+		}
+	}
+	earliest(fl.x.Begun, fl.x.TotalTimeout)
+	earliest(fl.moved, fl.x.IdleTimeout)
+	if !at.IsZero() {
+		fl.e.wheel.set(&fl.timer, at)
+	}
+}
+
+// attempting reports whether the flight is with an upstream.
+func (fl *flight) attempting() bool { return fl.up != nil || fl.waiting != nil }
+
+// expired is the timer's callback. What ends the exchange goes before what ends an attempt or a delay.
+func (fl *flight) expired() {
+	now := fl.e.now
+	passed := func(from time.Time, d time.Duration) bool { return d > 0 && !now.Before(from.Add(d)) }
+	timeout := func(reason string) {
+		fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Timeout, Reason: reason})
+	}
+	switch {
+	case fl.list == &fl.e.parked && !now.Before(fl.parkUntil):
+		fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.NoEndpoint, Reason: "fail_fast"})
+	case passed(fl.x.Begun, fl.x.TotalTimeout):
+		timeout(exchange.TotalTimeout)
+	case !fl.answered && passed(fl.x.Begun, fl.x.AnswerTimeout):
+		timeout(exchange.AnswerTimeout)
+	case passed(fl.moved, fl.x.IdleTimeout):
+		timeout(exchange.IdleTimeout)
+	case !fl.answered && fl.attempting() && passed(fl.x.Sent, fl.x.AttemptTimeout):
+		// A request that is still waiting for its connection has not left, so nobody can have processed it.
+		fl.fault(exchange.Fault{Side: exchange.Upstream, Kind: exchange.Timeout, Reason: exchange.AttemptTimeout, Retryable: fl.up == nil})
+	case fl.list == &fl.e.delayed && !now.Before(fl.wakeAt):
+		fl.unlist()
+		fl.moved = now
+		fl.route()
+		if !fl.ended {
+			fl.arm()
+		}
+	default:
+		fl.arm()
+	}
+}
