@@ -11,8 +11,9 @@ import (
 	utilversion "k8s.io/apimachinery/pkg/util/version"
 )
 
-// minKubernetes is the first release with native sidecars and ValidatingAdmissionPolicy in v1.
-const minKubernetes = "1.30.0"
+// minKubernetes is the first release whose admission rules in CEL know IP addresses; native sidecars and ValidatingAdmissionPolicy in v1
+// are older.
+const minKubernetes = "1.31.0"
 
 func kubernetesAPI() category {
 	return category{"kubernetes-api", []check{

@@ -5,6 +5,9 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // MeshTLSAuthentication is met by a client whose certificate names one of the identities.
 //
 // +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=meshtlsauthn
+// +kubebuilder:printcolumn:name=Age,type=date,JSONPath=`.metadata.creationTimestamp`
 type MeshTLSAuthentication struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -13,19 +16,39 @@ type MeshTLSAuthentication struct {
 }
 
 // MeshTLSAuthenticationSpec is what a MeshTLSAuthentication says. Exactly one of its fields is set.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.identities) != has(self.identityRefs)",message="want either identities or identityRefs, and not both; make two MeshTLSAuthentications and an AuthorizationPolicy for each"
 type MeshTLSAuthenticationSpec struct {
 	// Identities in any of the three spellings, "*" for all, or with "*" in the place of a first part.
-	Identities   []string      `json:"identities,omitempty"`
+	//
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=1024
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=512
+	// +kubebuilder:validation:items:XValidation:rule="self == '*' || self.startsWith('spiffe://') || self.matches('^[^/]+/ns/[^/]+/sa/[^/]+$') || self.matches('^([*]|[a-z0-9]([-a-z0-9]*[a-z0-9])?)([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",message="want an identity such as web.shop.serviceaccount.identity.tulle.cluster.local or spiffe://cluster.local/ns/shop/sa/web, or * for any client with an identity"
+	Identities []string `json:"identities,omitempty"`
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=1024
 	IdentityRefs []IdentityRef `json:"identityRefs,omitempty"`
 }
 
 // IdentityRef names a ServiceAccount, or a Namespace for all that are in it. Without Name it is all of the kind in Namespace, "" being
 // the namespace of the object that holds the IdentityRef.
+//
+// +kubebuilder:validation:XValidation:rule="self.kind in ['ServiceAccount', 'Namespace'] && (!has(self.group) || size(self.group) == 0 || self.group == 'core')",message="want kind ServiceAccount or Namespace of the core group: an identity is a ServiceAccount's"
+// +kubebuilder:validation:XValidation:rule="self.kind != 'Namespace' || has(self.name)",message="a Namespace is referred to by name: add name"
 type IdentityRef struct {
 	// Group is "" for the core group, which may also be spelled "core".
-	Group     string `json:"group,omitempty"`
-	Kind      string `json:"kind"`
-	Name      string `json:"name,omitempty"`
+	//
+	// +kubebuilder:validation:MaxLength=253
+	Group string `json:"group,omitempty"`
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Kind string `json:"kind"`
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
+	// +kubebuilder:validation:MaxLength=63
 	Namespace string `json:"namespace,omitempty"`
 }
 
@@ -41,6 +64,9 @@ type MeshTLSAuthenticationList struct {
 // NetworkAuthentication is met by a client whose address is in one of the networks.
 //
 // +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=netauthn;networkauthn
+// +kubebuilder:printcolumn:name=Age,type=date,JSONPath=`.metadata.creationTimestamp`
 type NetworkAuthentication struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -50,6 +76,8 @@ type NetworkAuthentication struct {
 
 // NetworkAuthenticationSpec is what a NetworkAuthentication says.
 type NetworkAuthenticationSpec struct {
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=256
 	Networks []Network `json:"networks"`
 }
 

@@ -8,6 +8,12 @@ import (
 // Server is one port of some pods of its namespace. A port that a Server selects is closed to whom nothing lets in.
 //
 // +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=srv
+// +kubebuilder:printcolumn:name=Port,type=string,JSONPath=`.spec.port`
+// +kubebuilder:printcolumn:name=Protocol,type=string,JSONPath=`.spec.proxyProtocol`
+// +kubebuilder:printcolumn:name="Access Policy",type=string,JSONPath=`.spec.accessPolicy`
+// +kubebuilder:printcolumn:name=Age,type=date,JSONPath=`.metadata.creationTimestamp`
 type Server struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -16,14 +22,23 @@ type Server struct {
 }
 
 // ServerSpec is what a Server says. Exactly one of the selectors is set; an empty one selects everything in the namespace.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.podSelector) != has(self.externalWorkloadSelector)",message="want either podSelector or externalWorkloadSelector, and not both; podSelector: {} selects every pod of the namespace"
+// +kubebuilder:validation:XValidation:rule="type(self.port) == int ? self.port > 0 && self.port < 65536 : string(self.port).matches('^[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$') && string(self.port).matches('[a-z]')",fieldPath=".port",message="want the number of a container's port from 1 to 65535, without quotes, or the name of one, which has a letter in it"
 type ServerSpec struct {
 	PodSelector              *metav1.LabelSelector `json:"podSelector,omitempty"`
 	ExternalWorkloadSelector *metav1.LabelSelector `json:"externalWorkloadSelector,omitempty"`
 	// Port is the number of a container's port or its name.
 	Port intstr.IntOrString `json:"port"`
 	// ProxyProtocol is one of the Protocol constants; "" is ProtocolUnknown.
+	//
+	// +kubebuilder:default=unknown
+	// +kubebuilder:validation:Enum=unknown;HTTP/1;HTTP/2;gRPC;opaque;TLS
 	ProxyProtocol string `json:"proxyProtocol,omitempty"`
 	// AccessPolicy is what becomes of clients that nothing lets in: one of mesh.AccessPolicies; "" is deny.
+	//
+	// +kubebuilder:default=deny
+	// +kubebuilder:validation:Enum=deny;all-unauthenticated;all-authenticated;cluster-unauthenticated;cluster-authenticated;audit
 	AccessPolicy string `json:"accessPolicy,omitempty"`
 }
 

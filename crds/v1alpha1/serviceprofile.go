@@ -10,6 +10,9 @@ import (
 // for whom it comes first.
 //
 // +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=sp
+// +kubebuilder:printcolumn:name=Age,type=date,JSONPath=`.metadata.creationTimestamp`
 type ServiceProfile struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -20,70 +23,112 @@ type ServiceProfile struct {
 // ServiceProfileSpec is what a ServiceProfile says.
 type ServiceProfileSpec struct {
 	// Routes are tried in order; the first whose condition holds is taken.
+	//
+	// +kubebuilder:validation:MaxItems=1000
 	Routes      []RouteSpec  `json:"routes,omitempty"`
 	RetryBudget *RetryBudget `json:"retryBudget,omitempty"`
 	// DstOverrides share out what is sent to the Service.
+	//
+	// +kubebuilder:validation:MaxItems=64
 	DstOverrides []WeightedDst `json:"dstOverrides,omitempty"`
 	// OpaquePorts are ports, and ranges of them, whose bytes are not looked at.
+	//
+	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:MaxLength=11
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[0-9]{1,5}(-[0-9]{1,5})?$')",message="want a port such as '3306', or a range such as '4000-4010'"
 	OpaquePorts []string `json:"opaquePorts,omitempty"`
 }
 
 // RouteSpec is one kind of request.
 type RouteSpec struct {
 	// Name is the label by which metrics tell the route.
-	Name      string        `json:"name"`
+	//
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	Name string `json:"name"`
+	// +kubebuilder:validation:XValidation:rule="has(self.method) || has(self.pathRegex) || has(self.all) || has(self.any) || has(self.not)",message="an empty condition holds for nothing: add method, pathRegex, all, any or not; pathRegex: '.*' holds for every request"
 	Condition *RequestMatch `json:"condition"`
 	// ResponseClasses are tried in order; a response that none of them holds for is a failure from 500 on.
+	//
+	// +kubebuilder:validation:MaxItems=32
 	ResponseClasses []ResponseClass `json:"responseClasses,omitempty"`
 	IsRetryable     bool            `json:"isRetryable,omitempty"`
 	// Timeout bounds the request with its retries; a Go duration.
+	//
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self == '' || self.matches('^([0-9]+([.][0-9]*)?(ns|us|µs|ms|s|m|h))+$')",message="want a duration with its unit, such as 300ms, 1.5s or 1m30s"
 	Timeout string `json:"timeout,omitempty"`
 	// RetryBudget takes the place of the profile's for this route. Linkerd has it on the profile alone.
 	RetryBudget *RetryBudget `json:"retryBudget,omitempty"`
 }
 
-// RequestMatch holds for a request if all of its parts do.
+// RequestMatch holds for a request if all of its parts do. A schema cannot nest in itself: `go generate` writes a few levels out.
 type RequestMatch struct {
 	// PathRegex has to match the whole path.
-	PathRegex string          `json:"pathRegex,omitempty"`
-	Method    string          `json:"method,omitempty"`
-	All       []*RequestMatch `json:"all,omitempty"`
-	Any       []*RequestMatch `json:"any,omitempty"`
-	Not       *RequestMatch   `json:"not,omitempty"`
+	//
+	// +kubebuilder:validation:MaxLength=4096
+	// +kubebuilder:validation:XValidation:rule="'/'.matches(self) in [true, false]",message="want a regular expression of the RE2 syntax, such as /users/[^/]*"
+	PathRegex string `json:"pathRegex,omitempty"`
+	// +kubebuilder:validation:MaxLength=32
+	Method string `json:"method,omitempty"`
+	// +kubebuilder:validation:Schemaless
+	All []*RequestMatch `json:"all,omitempty"`
+	// +kubebuilder:validation:Schemaless
+	Any []*RequestMatch `json:"any,omitempty"`
+	// +kubebuilder:validation:Schemaless
+	Not *RequestMatch `json:"not,omitempty"`
 }
 
 // ResponseClass says whether the responses of a condition are failures.
 type ResponseClass struct {
+	// +kubebuilder:validation:XValidation:rule="has(self.status) || has(self.all) || has(self.any) || has(self.not)",message="an empty condition holds for nothing: add status, all, any or not; status: {min: 500, max: 599} holds for every server error"
 	Condition *ResponseMatch `json:"condition"`
 	IsFailure bool           `json:"isFailure,omitempty"`
 }
 
 // ResponseMatch holds for a response if all of its parts do.
 type ResponseMatch struct {
-	Status *Range           `json:"status,omitempty"`
-	All    []*ResponseMatch `json:"all,omitempty"`
-	Any    []*ResponseMatch `json:"any,omitempty"`
-	Not    *ResponseMatch   `json:"not,omitempty"`
+	Status *Range `json:"status,omitempty"`
+	// +kubebuilder:validation:Schemaless
+	All []*ResponseMatch `json:"all,omitempty"`
+	// +kubebuilder:validation:Schemaless
+	Any []*ResponseMatch `json:"any,omitempty"`
+	// +kubebuilder:validation:Schemaless
+	Not *ResponseMatch `json:"not,omitempty"`
 }
 
 // Range is a range of status codes with both ends. An end that is 0 is the other end.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.min) || !has(self.max) || self.min <= self.max",message="min is above max; exchange them"
 type Range struct {
+	// +kubebuilder:validation:Minimum=100
+	// +kubebuilder:validation:Maximum=599
 	Min uint32 `json:"min,omitempty"`
+	// +kubebuilder:validation:Minimum=100
+	// +kubebuilder:validation:Maximum=599
 	Max uint32 `json:"max,omitempty"`
 }
 
 // RetryBudget bounds retries: to RetryRatio of the requests of the last TTL, and MinRetriesPerSecond on top.
 type RetryBudget struct {
-	RetryRatio          float32 `json:"retryRatio"`
-	MinRetriesPerSecond uint32  `json:"minRetriesPerSecond"`
+	// +kubebuilder:validation:Minimum=0
+	RetryRatio float32 `json:"retryRatio"`
+	// +kubebuilder:validation:Minimum=0
+	MinRetriesPerSecond uint32 `json:"minRetriesPerSecond"`
 	// TTL is a Go duration.
+	//
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]*)?(ns|us|µs|ms|s|m|h))+$')",message="want a duration with its unit, such as 10s"
 	TTL string `json:"ttl"`
 }
 
 // WeightedDst is a destination, given as host:port, and its share.
 type WeightedDst struct {
-	Authority string            `json:"authority"`
-	Weight    resource.Quantity `json:"weight"`
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	Authority string `json:"authority"`
+	// Weight is not below 0.
+	Weight resource.Quantity `json:"weight"`
 }
 
 // ServiceProfileList is what the API server answers to a list.
