@@ -1,0 +1,156 @@
+package route
+
+import "bytes"
+
+// canonical returns a path, without its query, in the form in which paths are compared: as most servers read it. Octets that need not be
+// encoded are decoded, the hexadecimal digits of the others are upper-case, empty and dot segments are gone (RFC 3986 §6.2.2). What is
+// sent on keeps its own form. %2F and %5C stay as they are: they are no separators; see Ambiguous. A path that is canonical already is
+// returned itself.
+func canonical(path []byte) []byte {
+	if isCanonical(path) {
+		return path
+	}
+	return resolve(decode(path))
+}
+
+// cut is bytes.Cut for one byte.
+func cut(s []byte, sep byte) (before, after []byte, found bool) {
+	if i := bytes.IndexByte(s, sep); i >= 0 {
+		return s[:i], s[i+1:], true
+	}
+	return s, nil, false
+}
+
+func isCanonical(path []byte) bool {
+	for i, c := range path {
+		if c == '%' || c >= 0x80 {
+			return false
+		}
+		if c == '/' && i+1 < len(path) && (path[i+1] == '/' || path[i+1] == '.' && isDots(segment(path[i+1:]))) {
+			return false
+		}
+	}
+	return true
+}
+
+func segment(path []byte) []byte {
+	if i := bytes.IndexByte(path, '/'); i >= 0 {
+		return path[:i]
+	}
+	return path
+}
+
+func isDots(s []byte) bool { return len(s) <= 2 && (string(s) == "." || string(s) == "..") }
+
+const upperHex = "0123456789ABCDEF"
+
+// decode returns a copy of path in which the octets that mean themselves are not encoded, and all others are.
+func decode(path []byte) []byte {
+	out := make([]byte, 0, len(path)+8)
+	for i := 0; i < len(path); i++ {
+		c := path[i]
+		encoded := false
+		if c == '%' {
+			encoded = true // a stray one too
+			if v, ok := octet(path[i+1:]); ok {
+				c = v
+				i += 2
+			}
+		}
+		if c <= ' ' || c >= 0x7f || encoded && bytes.IndexByte(reserved, c) >= 0 {
+			out = append(out, '%', upperHex[c>>4], upperHex[c&15])
+			continue
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// reserved octets mean something else when they are encoded.
+var reserved = []byte(`/\%?#`)
+
+// octet reads two hexadecimal digits.
+func octet(s []byte) (c byte, ok bool) {
+	if len(s) < 2 {
+		return 0, false
+	}
+	hi, lo := digit(s[0]), digit(s[1])
+	return hi<<4 | lo, hi < 16 && lo < 16
+}
+
+func digit(c byte) byte {
+	switch {
+	case c >= '0' && c <= '9':
+		return c - '0'
+	case c|0x20 >= 'a' && c|0x20 <= 'f':
+		return c | 0x20 - 'a' + 10
+	default:
+		return 255
+	}
+}
+
+// resolve removes dot segments and empty ones, in place. Source: RFC 3986 §5.2.4.
+func resolve(path []byte) []byte {
+	if len(path) == 0 || path[0] != '/' {
+		return path
+	}
+	out := path[:0]
+	last := false // whether the path ends with a slash
+	for rest := path; len(rest) > 0; {
+		s := segment(rest[1:])
+		rest = rest[1+len(s):]
+		switch {
+		case len(s) == 0 || string(s) == ".":
+			last = true
+		case string(s) == "..":
+			out = out[:max(bytes.LastIndexByte(out, '/'), 0)]
+			last = true
+		default:
+			out = append(append(out, '/'), s...)
+			last = false
+		}
+	}
+	if last || len(out) == 0 {
+		out = append(out, '/')
+	}
+	return out
+}
+
+// Ambiguous reports whether servers read a path (its query does not matter) in different ways: it has dot segments in any spelling,
+// backslashes, encoded separators, control characters or broken encodings. Where a rule guards something, such a request had better be
+// refused. Source: CVE-2021-29492, CVE-2021-31920 and their kin.
+func Ambiguous(path []byte) bool {
+	path, _, _ = cut(path, '?')
+	start := 0 // of the segment, in what was decoded so far
+	plain := make([]byte, 0, 256)
+	for i := 0; i < len(path); i++ {
+		c := path[i]
+		if c == '/' {
+			if isAlias(plain[start:]) {
+				return true
+			}
+			start = len(plain) + 1
+		}
+		if c == '%' {
+			v, ok := octet(path[i+1:])
+			if !ok || v == '/' || v == '%' {
+				return true
+			}
+			c = v
+			i += 2
+		}
+		if c == '\\' || c < ' ' || c == 0x7f {
+			return true
+		}
+		plain = append(plain, c)
+	}
+	return start <= len(plain) && isAlias(plain[start:])
+}
+
+// isAlias reports whether a segment is one of dots, also behind parameters that some servers cut off.
+func isAlias(s []byte) bool {
+	if i := bytes.IndexByte(s, ';'); i >= 0 {
+		s = s[:i]
+	}
+	return isDots(s)
+}
