@@ -84,6 +84,13 @@ func (pd *pod) awaitPolicy(t *testing.T, want func(netip.AddrPort) bool, app str
 	}
 }
 
+// inForce reports whether the Server of that name is the one in force.
+func (pd *pod) inForce(server string) func(netip.AddrPort) bool {
+	return func(a netip.AddrPort) bool {
+		return pd.Proxy.inbound.policy.Load().Port(a.Port()).Server().Name == server
+	}
+}
+
 func (pd *pod) target(addr string) mesh.Target {
 	return mesh.Target{Addr: netip.MustParseAddrPort(addr)}
 }

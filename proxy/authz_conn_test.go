@@ -1,0 +1,378 @@
+package proxy
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+// exchangeRaw sends text on a new connection and returns the statuses of the answers.
+func exchangeRaw(t *testing.T, addr, text string, answers int) (statuses []int, bodies []string) {
+	t.Helper()
+	c := dial(t, addr)
+	if _, err := io.WriteString(c, text); err != nil {
+		t.Fatal(err)
+	}
+	r := bufio.NewReader(c)
+	for range answers {
+		res, err := http.ReadResponse(r, nil)
+		if err != nil {
+			t.Fatalf("after %v: %v", statuses, err)
+		}
+		body, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		statuses, bodies = append(statuses, res.StatusCode), append(bodies, string(body))
+	}
+	return statuses, bodies
+}
+
+func TestProxyHeaderOfAStrangerMeansNothing(t *testing.T) {
+	g := startGuarded(t)
+	g.set(t, only(networked(authorize(mesh.AnyClients), "10.0.0.0/8")))
+	for name, header := range map[string]string{
+		"version 1": "PROXY TCP4 10.1.2.3 10.1.2.4 1000 80\r\n",
+		"version 2": "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\x0a\x01\x02\x03\x0a\x01\x02\x04\x03\xe8\x00\x50",
+	} {
+		if got, err := ask(g.http.String(), header+"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"); strings.Contains(got, " 200 ") || err == nil && got == "" {
+			t.Errorf("%s: got %q, %v", name, got, err)
+		}
+	}
+}
+
+func TestIdentityIsNotWhatAClientSays(t *testing.T) {
+	g := startGuarded(t, web)
+	g.set(t, only(authorize(mesh.NamedClients, cart)))
+	spoofed := "L5d-Client-Id: " + cart.String() + "\r\nl5d_client_id: " + cart.String() + "\r\nX-Forwarded-Client-Cert: URI=" + cart.String() +
+		"\r\nConnection: l5d-client-id\r\n\r\n"
+	for _, id := range []mesh.ID{web, nobody} {
+		if got, _ := exchangeRaw(t, g.entrance(id, true), "GET / HTTP/1.1\r\nHost: a\r\n"+spoofed, 1); got[0] != 403 {
+			t.Errorf("%q: got %d", id, got[0])
+		}
+	}
+	g.set(t, only(authorize(mesh.AnyClients)))
+	for _, id := range []mesh.ID{web, nobody} {
+		_, got := exchangeRaw(t, g.entrance(id, true), "GET / HTTP/1.1\r\nHost: a\r\n"+spoofed, 1)
+		if told, _, _ := strings.Cut(got[0], " "); told != id.String() {
+			t.Errorf("application was told %q of %q", told, id)
+		}
+	}
+}
+
+// TestSplitPreface sends the preface of HTTP/2 byte by byte: the connection still is one whose requests are told apart.
+func TestSplitPreface(t *testing.T) {
+	g := startGuarded(t)
+	g.set(t, probing(only()))
+	c := dial(t, g.http.String())
+	for _, b := range []byte(http2.ClientPreface) {
+		if _, err := c.Write([]byte{b}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := h2Statuses(t, c, "/"); got[0] != "403" {
+		t.Errorf("got %v", got)
+	}
+}
+
+// h2Statuses makes one request for each path on an HTTP/2 connection whose preface was sent, all at once, and returns the statuses.
+func h2Statuses(t *testing.T, c net.Conn, paths ...string) []string {
+	t.Helper()
+	f := http2.NewFramer(c, c)
+	f.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	if err := f.WriteSettings(); err != nil {
+		t.Fatal(err)
+	}
+	var block strings.Builder
+	enc := hpack.NewEncoder(&block)
+	for i, path := range paths {
+		block.Reset()
+		for _, h := range [][2]string{{":method", "GET"}, {":scheme", "http"}, {":authority", "cart.shop"}, {":path", path}} {
+			if err := enc.WriteField(hpack.HeaderField{Name: h[0], Value: h[1]}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		err := f.WriteHeaders(http2.HeadersFrameParam{StreamID: uint32(2*i + 1), BlockFragment: []byte(block.String()), EndStream: true, EndHeaders: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	out, seen := make([]string, len(paths)), 0
+	for seen < len(paths) {
+		frame, err := f.ReadFrame()
+		if err != nil {
+			t.Fatalf("after %v: %v", out, err)
+		}
+		switch frame := frame.(type) {
+		case *http2.MetaHeadersFrame:
+			if status := frame.PseudoValue("status"); status != "" {
+				out[frame.StreamID/2] = status
+				seen++
+			}
+		case *http2.RSTStreamFrame:
+			out[frame.StreamID/2] = frame.ErrCode.String()
+			seen++
+		}
+	}
+	return out
+}
+
+// streaming is an application whose answers go on until the client leaves.
+func streaming(t *testing.T) (addr string) {
+	return serveHTTP(t, func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(200)
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	})
+}
+
+// TestChangeReachesOpenConnections takes the right of one of two clients: its connection and its stream end within a second, the
+// other's live on, and its next request is denied on the connection that it has.
+func TestChangeReachesOpenConnections(t *testing.T) {
+	g := startGuarded(t, web, web2)
+	both := only(authorize(mesh.NamedClients, web, web2))
+	g.set(t, both)
+	clients := map[mesh.ID]*http.Client{}
+	conns := map[mesh.ID]*net.TCPConn{}
+	for _, id := range []mesh.ID{web, web2} {
+		clients[id] = client(t, g.entrance(id, true), false)
+		if got := do(t, clients[id], "GET", "http://cart.shop/", nil); got.status != 200 {
+			t.Fatalf("%v: %d", id, got.status)
+		}
+		conns[id] = dial(t, g.entrance(id, false))
+		if _, err := io.WriteString(conns[id], "\x00ping"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(conns[id], make([]byte, 5)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g.set(t, only(authorize(mesh.NamedClients, web2)))
+	changed := time.Now()
+	if got := do(t, clients[web], "GET", "http://cart.shop/", nil); got.status != 403 {
+		t.Errorf("the next request of the client without right: %d", got.status)
+	}
+	if _, err := conns[web].Read(make([]byte, 1)); !isReset(err) {
+		t.Errorf("the connection of the client without right: %v, want a reset", err)
+	}
+	if took := time.Since(changed); took > time.Second {
+		t.Errorf("the connection lived on for %v", took)
+	}
+	if got := do(t, clients[web2], "GET", "http://cart.shop/", nil); got.status != 200 {
+		t.Errorf("the other client: %d", got.status)
+	}
+	if _, err := io.WriteString(conns[web2], "pong"); err != nil {
+		t.Error(err)
+	}
+	if _, err := io.ReadFull(conns[web2], make([]byte, 4)); err != nil {
+		t.Errorf("the other client's connection: %v", err)
+	}
+	if text := g.metrics(t); !strings.Contains(text, `srv_group="policy.linkerd.io",srv_kind="server",srv_name="cart-2"`) ||
+		!strings.Contains(text, `inbound_tcp_authz_terminate_total{direction="inbound"`) {
+		t.Error("the cut was not counted for its Server")
+	}
+}
+
+// metrics returns the exposition of the guarded pod.
+func (g *guarded) metrics(t *testing.T) string {
+	t.Helper()
+	var b strings.Builder
+	if err := g.stats.WriteText(&b); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func TestStreamLosesItsRight(t *testing.T) {
+	app := streaming(t)
+	pd := startPod(t, nil)
+	policy := func(a ...mesh.Authorization) *mesh.Inbound {
+		p := only(a...)
+		p.Server = mesh.Ref{Kind: "Server", Name: fmt.Sprint(len(a))}
+		return &mesh.Inbound{Default: p}
+	}
+	pd.plane.SetInbound(policy(authorize(mesh.AnyClients)))
+	pd.awaitPolicy(t, pd.inForce("1"), app)
+	res, err := client(t, pd.inboundTo(app), true).Get("http://cart.shop/")
+	if err != nil || res.StatusCode != 200 {
+		t.Fatal(res, err)
+	}
+	defer res.Body.Close()
+	pd.plane.SetInbound(policy())
+	pd.awaitPolicy(t, pd.inForce("0"), app)
+	began := time.Now()
+	if _, err := io.ReadAll(res.Body); err == nil {
+		t.Error("the stream ended in order")
+	}
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("the stream lived on for %v", took)
+	}
+}
+
+// TestStreamThatKeepsItsRightGoesOn changes what does not concern a stream in flight: it goes on.
+func TestStreamThatKeepsItsRightGoesOn(t *testing.T) {
+	app := listen(t, func(c *net.TCPConn) {
+		r := bufio.NewReader(c)
+		if _, err := http.ReadRequest(r); err != nil {
+			return
+		}
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n1")
+		<-time.After(1500 * time.Millisecond) // past the look at those who linger
+		_, _ = io.WriteString(c, "2")
+	})
+	pd := startPod(t, nil)
+	policy := func(name string, a ...mesh.Authorization) *mesh.Inbound {
+		p := only(a...)
+		p.Server = mesh.Ref{Kind: "Server", Name: name}
+		return &mesh.Inbound{Default: p}
+	}
+	pd.plane.SetInbound(policy("a", authorize(mesh.AnyClients)))
+	pd.awaitPolicy(t, pd.inForce("a"), app)
+	res, err := client(t, pd.inboundTo(app), false).Get("http://cart.shop/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	pd.plane.SetInbound(policy("b", authorize(mesh.NamedClients, web), authorize(mesh.AnyClients)))
+	pd.awaitPolicy(t, pd.inForce("b"), app)
+	if got, err := io.ReadAll(res.Body); string(got) != "12" || err != nil {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+// TestDenyUnderLoad denies while requests come in as fast as they can: from then on none succeeds.
+func TestDenyUnderLoad(t *testing.T) {
+	g := startGuarded(t, web)
+	allow := only(authorize(mesh.NamedClients, web))
+	g.set(t, allow)
+	type outcome struct {
+		begun, ended time.Time
+		status       int
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	results := make(chan []outcome, 4)
+	var load sync.WaitGroup
+	for i := range 4 {
+		c := client(t, g.entrance(web, true), i%2 == 0)
+		load.Go(func() {
+			var seen []outcome
+			for ctx.Err() == nil {
+				begun := time.Now()
+				res, err := c.Get("http://cart.shop/")
+				if err != nil {
+					continue
+				}
+				_, _ = io.Copy(io.Discard, res.Body)
+				_ = res.Body.Close()
+				seen = append(seen, outcome{begun, time.Now(), res.StatusCode})
+			}
+			results <- seen
+		})
+	}
+	var denials [][2]time.Time // each from when it was in force to when it was about to end
+	for range 5 {
+		<-time.After(20 * time.Millisecond) // of load
+		g.set(t, only())
+		from := time.Now()
+		<-time.After(20 * time.Millisecond)
+		denials = append(denials, [2]time.Time{from, time.Now()})
+		g.set(t, allow)
+	}
+	cancel()
+	load.Wait()
+	close(results)
+	counts := map[int]int{}
+	for list := range results {
+		for _, o := range list {
+			counts[o.status]++
+			for _, d := range denials {
+				if o.status == 200 && o.begun.After(d[0]) && o.ended.Before(d[1]) {
+					t.Errorf("200 for a request that began %v after the deny", o.begun.Sub(d[0]))
+				}
+			}
+		}
+	}
+	if counts[200] == 0 || counts[403] == 0 {
+		t.Errorf("the load saw %v", counts)
+	}
+}
+
+func TestDenialTellsMeshedClientsAll(t *testing.T) {
+	g := startGuarded(t, web)
+	g.set(t, only(authorize(mesh.NamedClients, web2)))
+	got := do(t, client(t, g.entrance(web, true), false), "GET", "http://cart.shop/", nil)
+	names := "Server shop/cart-1, client " + web.String() + ": no authorization lets this client in; add its identity to an AuthorizationPolicy or a ServerAuthorization"
+	if want := `tulle-proxy; error=http_request_denied; details="` + names + `"`; got.status != 403 || got.header.Get("Proxy-Status") != want {
+		t.Errorf("got %d, Proxy-Status %q, want %q", got.status, got.header.Get("Proxy-Status"), want)
+	}
+	if got.header.Get("L5d-Proxy-Error") != names || got.body != names+"\n" {
+		t.Errorf("l5d-proxy-error %q, body %q", got.header.Get("L5d-Proxy-Error"), got.body)
+	}
+	got = do(t, client(t, g.entrance(nobody, true), false), "GET", "http://cart.shop/", nil)
+	if text := fmt.Sprint(got.header, got.body); strings.Contains(text, "shop") || !strings.Contains(got.body, "meshed clients only") {
+		t.Errorf("a stranger reads %s", text)
+	}
+}
+
+func TestRateLimit(t *testing.T) {
+	g := startGuarded(t, web, web2)
+	p := only(authorize(mesh.AnyClients))
+	p.RateLimit = &mesh.RateLimit{
+		Ref: mesh.Ref{Group: "policy.linkerd.io", Kind: "HTTPLocalRateLimitPolicy", Namespace: "shop", Name: "cart"}, Identity: 3, Total: 100,
+		Overrides: []mesh.RateOverride{{Identities: []mesh.ID{web2}, PerSecond: 6}},
+	}
+	p = probing(p)
+	g.set(t, p)
+	flood := func(id mesh.ID, how string) (ok int, last string) {
+		for range 12 {
+			if got := g.try(t, call{by: id, how: how, target: "/"}); got == "200" {
+				ok++
+			} else {
+				last = got
+			}
+		}
+		return ok, last
+	}
+	for _, c := range []struct {
+		id   mesh.ID
+		want int // at once; requests that take their time may see one more
+		how  string
+		last string
+	}{{web, 3, "h1", "429"}, {web2, 6, "grpc", "grpc 8"}, {nobody, 3, "h2", "429"}} {
+		if ok, last := flood(c.id, c.how); ok < c.want || ok > c.want+2 || last != c.last {
+			t.Errorf("%q: %d requests, then %s; want %d, then %s", c.id, ok, last, c.want, c.last)
+		}
+	}
+	if got := g.try(t, call{from: otherAddr, how: "h1", target: "/"}); got != "429" {
+		t.Errorf("another client without identity: got %s, want the bucket of all of them, which is empty", got)
+	}
+	if got := g.try(t, call{from: nodeAddr, how: "h1", target: "/healthz"}); got != "200" {
+		t.Errorf("a probe: got %s", got)
+	}
+	got := do(t, client(t, g.entrance(web, true), false), "GET", "http://cart.shop/", nil)
+	for ; got.status == 200; got = do(t, client(t, g.entrance(web, true), false), "GET", "http://cart.shop/", nil) {
+	}
+	if got.header.Get("Retry-After") != "1" || !strings.Contains(got.header.Get("Proxy-Status"), "HTTPLocalRateLimitPolicy shop/cart, Server shop/cart-1") {
+		t.Errorf("got %d %v", got.status, got.header)
+	}
+	g.set(t, p) // another Server, the same limit: what was counted stays
+	if ok, _ := flood(web, "h1"); ok > 2 {
+		t.Errorf("a change of policy gave a client %d requests", ok)
+	}
+	want := `ratelimit_group="policy.linkerd.io",ratelimit_kind="httplocalratelimitpolicy",ratelimit_name="cart",ratelimit_scope="identity"}`
+	if text := g.metrics(t); !strings.Contains(text, "inbound_http_local_ratelimit_total{") || !strings.Contains(text, want) {
+		t.Error("what was refused is not counted")
+	}
+}
