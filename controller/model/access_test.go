@@ -2,10 +2,14 @@ package model
 
 import (
 	"fmt"
+	"math"
+	"slices"
 	"strings"
+	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tulle-mesh/tulle/crds/v1alpha1"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -76,5 +80,48 @@ func renderConditions(b *strings.Builder, indent string, list []metav1.Condition
 			fmt.Fprintf(b, " %q", c.Message)
 		}
 		b.WriteString("\n")
+	}
+}
+
+func TestBoundsOfPolicies(t *testing.T) {
+	server := v1alpha1.LocalRef{Group: v1alpha1.PolicyGroup, Kind: "Server", Name: "web"}
+	meta := metav1.ObjectMeta{Namespace: "shop", Name: "x"}
+	limit := func(rate float64) *v1alpha1.HTTPLocalRateLimitPolicy {
+		spec := v1alpha1.HTTPLocalRateLimitPolicySpec{TargetRef: server, Total: &v1alpha1.RateLimit{RequestsPerSecond: rate}}
+		return &v1alpha1.HTTPLocalRateLimitPolicy{ObjectMeta: meta, Spec: spec}
+	}
+	for name, c := range map[string]struct {
+		object  metav1.Object
+		unknown []string
+		field   string // of the problem; "" for none
+	}{
+		"no rate at all":          {limit(0), nil, "spec.total.requestsPerSecond"},
+		"no number":               {limit(math.NaN()), nil, "spec.total.requestsPerSecond"},
+		"an endless rate":         {limit(math.Inf(1)), nil, "spec.total.requestsPerSecond"},
+		"a slow rate":             {limit(0.01), nil, ""},
+		"a rate beside a novelty": {limit(1), []string{"spec.burst"}, ""},
+		"an account without a name is not all of them": {&v1alpha1.AuthorizationPolicy{ObjectMeta: meta, Spec: v1alpha1.AuthorizationPolicySpec{
+			TargetRef: server, RequiredAuthenticationRefs: []v1alpha1.ObjectRef{{Kind: "ServiceAccount"}},
+		}}, nil, "spec.requiredAuthenticationRefs.name"},
+		"a policy with a field that would narrow it": {&v1alpha1.AuthorizationPolicy{
+			ObjectMeta: meta, Spec: v1alpha1.AuthorizationPolicySpec{TargetRef: server},
+		}, []string{"spec.targetRef.namespace"}, "spec.targetRef.namespace"},
+		"identities for a whole city": {&v1alpha1.MeshTLSAuthentication{ObjectMeta: meta, Spec: v1alpha1.MeshTLSAuthenticationSpec{
+			Identities: slices.Repeat([]string{"*"}, maxProofs+1),
+		}}, nil, "spec.identities"},
+		"exceptions for a whole city": {&v1alpha1.NetworkAuthentication{ObjectMeta: meta, Spec: v1alpha1.NetworkAuthenticationSpec{
+			Networks: []v1alpha1.Network{{CIDR: "10.0.0.0/8", Except: slices.Repeat([]string{"10.0.0.1"}, maxProofs)}},
+		}}, nil, "spec.networks"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := New(testConfig())
+			var fields []string
+			for _, p := range s.Apply(Event{Object: c.object, Unknown: c.unknown}).Problems {
+				fields = append(fields, p.Field)
+			}
+			if got := strings.Join(fields, ","); got != c.field {
+				t.Errorf("problems in %q, want %q", got, c.field)
+			}
+		})
 	}
 }

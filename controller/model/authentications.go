@@ -10,6 +10,9 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
+// maxProofs bounds the identities and the networks of one object: each of its pods' proxies gets them all.
+const maxProofs = 4096
+
 // proof is what a client must show: the identities of a MeshTLSAuthentication or the networks of a NetworkAuthentication.
 type proof struct {
 	identities []mesh.IdentityMatch
@@ -18,6 +21,7 @@ type proof struct {
 
 func parseMeshTLS(spec *v1alpha1.MeshTLSAuthenticationSpec, namespace string, c Config) (out proof, f faults) {
 	out.identities = parseIdentities(spec.Identities, "spec.identities", c, &f)
+	tooMany(len(spec.IdentityRefs), "spec.identityRefs", &f)
 	for i, r := range spec.IdentityRefs {
 		path := fmt.Sprintf("spec.identityRefs[%d]", i)
 		switch m := (mesh.IdentityMatch{TrustDomain: c.TrustDomain, Namespace: cmp.Or(r.Namespace, namespace)}); {
@@ -39,8 +43,18 @@ func parseMeshTLS(spec *v1alpha1.MeshTLSAuthenticationSpec, namespace string, c 
 	return out, f
 }
 
+func tooMany(n int, path string, f *faults) bool {
+	if n > maxProofs {
+		f.wrong(path, fmt.Sprintf("has %d elements: %d is the most", n, maxProofs))
+	}
+	return n > maxProofs
+}
+
 // parseIdentities reads patterns. Linkerd's users also write "*." and the trust domain for everybody in it.
 func parseIdentities(patterns []string, path string, c Config, f *faults) []mesh.IdentityMatch {
+	if tooMany(len(patterns), path, f) {
+		return nil
+	}
 	var out []mesh.IdentityMatch
 	for i, text := range patterns {
 		if text == "*."+c.TrustDomain {
@@ -77,6 +91,13 @@ func parseNetworkAuthentication(spec *v1alpha1.NetworkAuthenticationSpec) (out p
 }
 
 func parseNetworks(in []v1alpha1.Network, path string, f *faults) []mesh.Network {
+	all := len(in)
+	for _, n := range in {
+		all += len(n.Except)
+	}
+	if tooMany(all, path, f) {
+		return nil
+	}
 	var out []mesh.Network
 	for i, n := range in {
 		path := fmt.Sprintf("%s[%d]", path, i)

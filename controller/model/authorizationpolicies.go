@@ -38,6 +38,8 @@ func parsePolicy(o *v1alpha1.AuthorizationPolicy, c Config) (spec policySpec, f 
 		namespace := cmp.Or(r.Namespace, o.Namespace)
 		ref := mesh.Ref{Group: r.Group, Kind: r.Kind, Namespace: namespace, Name: r.Name}
 		switch {
+		case r.Name == "":
+			f.wrong(path+".name", "is missing")
 		case isCore(r.Group) && r.Kind == "ServiceAccount":
 			spec.accounts = append(spec.accounts, mesh.IdentityMatch{TrustDomain: c.TrustDomain, Namespace: namespace, ServiceAccount: r.Name})
 		case ref.Group != v1alpha1.PolicyGroup:

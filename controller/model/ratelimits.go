@@ -3,6 +3,7 @@ package model
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/tulle-mesh/tulle/crds/v1alpha1"
@@ -54,7 +55,7 @@ func parseRateLimit(o *v1alpha1.HTTPLocalRateLimitPolicy, c Config) (spec rateLi
 // parseRate checks a bound, which total bounds in turn unless it is 0.
 func parseRate(rate float64, path string, total float64, f *faults) float64 {
 	switch {
-	case !(rate > 0):
+	case !(rate > 0) || math.IsInf(rate, 1):
 		f.wrong(path, fmt.Sprintf("%v: want more than 0", rate))
 	case total > 0 && rate > total:
 		f.wrong(path, fmt.Sprintf("%v is more than spec.total.requestsPerSecond, %v", rate, total))
