@@ -30,7 +30,7 @@ var layers = [][]string{
 		"proxy/detect", "proxy/exchange", "proxy/h1", "proxy/hpack", "proxy/balance", "proxy/authz", "proxy/limit", "proxy/route",
 	},
 	{"proxy/h2", "internal/certs", "proxy/relay", "proxy/stats", "injector/redirect/nft"},
-	{"identity", "injector", "controller/kube", "controller/discovery", "install", "proxy/forward", "proxy/control", "internal/meshtest"},
+	{"internal/analyze", "identity", "injector", "controller/kube", "controller/discovery", "install", "proxy/forward", "proxy/control", "internal/meshtest"},
 	{"proxy", "controller"},
 	{"cmd/tulle", "cmd/tulle-controller", "cmd/tulle-proxy"},
 }

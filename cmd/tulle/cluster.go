@@ -7,6 +7,7 @@ import (
 	"net"
 	"time"
 
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -15,6 +16,8 @@ import (
 // cluster is the Kubernetes API as the commands use it.
 type cluster struct {
 	kubernetes.Interface
+	// dynamic reads objects of kinds that the cluster may not know.
+	dynamic dynamic.Interface
 	// dialPod connects to a port of a pod; the connection ends with the context.
 	dialPod func(ctx context.Context, namespace, pod string, port int) (net.Conn, error)
 	// namespace is that of -n, else of the kubeconfig's context.
@@ -55,5 +58,9 @@ func connect(f globalFlags) (*cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a client for %s: %w", config.Host, err)
 	}
-	return &cluster{Interface: client, dialPod: podDialer(client, config), namespace: namespace}, nil
+	untyped, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("make a client for %s: %w", config.Host, err)
+	}
+	return &cluster{Interface: client, dynamic: untyped, dialPod: podDialer(client, config), namespace: namespace}, nil
 }

@@ -18,9 +18,12 @@ import (
 	authzv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	apiversion "k8s.io/apimachinery/pkg/version"
 	fakediscovery "k8s.io/client-go/discovery/fake"
+	fakedynamic "k8s.io/client-go/dynamic/fake"
 	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/kubernetes/scheme"
 	clienttesting "k8s.io/client-go/testing"
@@ -39,6 +42,8 @@ type fakeCluster struct {
 	apiVersion string
 	// ports maps pod:port to the address of a real server on loopback.
 	ports map[string]string
+	// untyped are objects of custom kinds.
+	untyped []*unstructured.Unstructured
 }
 
 func (f *fakeCluster) connect(flags globalFlags) (*cluster, error) {
@@ -65,7 +70,33 @@ func (f *fakeCluster) connect(flags globalFlags) (*cluster, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, "tcp", addr)
 	}
-	return &cluster{Interface: client, dialPod: dial, namespace: namespace}, nil
+	return &cluster{Interface: client, dynamic: f.dynamic(), dialPod: dial, namespace: namespace}, nil
+}
+
+// dynamic serves the same objects to whoever reads them without their types, and those of kinds that only it knows.
+func (f *fakeCluster) dynamic() *fakedynamic.FakeDynamicClient {
+	lists := map[schema.GroupVersionResource]string{}
+	for resource, kind := range analyzedResources() {
+		lists[resource] = kind + "List"
+	}
+	var objects []runtime.Object
+	for _, o := range f.objects {
+		kinds, _, err := scheme.Scheme.ObjectKinds(o)
+		if err != nil {
+			panic(err)
+		}
+		tree, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
+		if err != nil {
+			panic(err)
+		}
+		u := &unstructured.Unstructured{Object: tree}
+		u.SetGroupVersionKind(kinds[0])
+		objects = append(objects, u)
+	}
+	for _, o := range f.untyped {
+		objects = append(objects, o.DeepCopy())
+	}
+	return fakedynamic.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), lists, objects...)
 }
 
 // find returns the cluster's object of a type and name, to change it.

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/tulle-mesh/tulle/crds/v1alpha1"
+	"github.com/tulle-mesh/tulle/internal/analyze"
+)
+
+type analyzeOptions struct {
+	files         []string
+	ignoreCluster bool
+	all           bool
+	output        string
+	threshold     string
+}
+
+func (c *cli) analyzeCommand() *cobra.Command {
+	var opts analyzeOptions
+	cmd := &cobra.Command{
+		Use:   "analyze [flags]",
+		Short: "Find what is valid and does not do what it seems to",
+		Long: `analyze reads routes, policies, profiles, Services, namespaces and pods, from the cluster and from files, and reports what has no
+effect or not the one that it seems to have: references to what is not there, routes that others override, profiles in the wrong
+namespace, budgets without retries, policies that let everybody in, pods without a proxy, misspelled annotations.
+
+With -f the files are looked at as if they were applied to the cluster; with --ignore-cluster as they are, and what is missing may be
+elsewhere. The exit code is 1 when there is a finding of the threshold's severity, or a worse one.`,
+		Example: `  tulle analyze -n shop
+  tulle analyze -A -o json
+  tulle analyze -f manifests/ --ignore-cluster`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.analyze(cmd.Context(), opts) },
+	}
+	fs := cmd.Flags()
+	fs.StringArrayVarP(&opts.files, "filename", "f", nil, "file, directory, URL, or - for standard input, as if it were applied; may be repeated")
+	fs.BoolVar(&opts.ignoreCluster, "ignore-cluster", false, "look at the files alone")
+	fs.BoolVarP(&opts.all, "all-namespaces", "A", false, "report findings of all namespaces, not only of that of -n")
+	fs.StringVarP(&opts.output, "output", "o", "table", "format: table or json")
+	fs.StringVar(&opts.threshold, "failure-threshold", string(analyze.Error), "severity from which on the exit code is 1: error, warning or info")
+	return cmd
+}
+
+func (c *cli) analyze(ctx context.Context, opts analyzeOptions) error {
+	threshold := slices.Index(analyze.Severities, analyze.Severity(opts.threshold))
+	switch {
+	case threshold < 0:
+		return fmt.Errorf("--failure-threshold %q: want error, warning or info", opts.threshold)
+	case opts.output != "table" && opts.output != "json":
+		return fmt.Errorf("output %q: want table or json", opts.output)
+	case opts.ignoreCluster && len(opts.files) == 0:
+		return errors.New("--ignore-cluster leaves nothing to look at without -f")
+	}
+	trees, namespace, err := c.analyzed(ctx, opts)
+	if err != nil {
+		return err
+	}
+	world := analyze.NewWorld(trees, namespace)
+	world.Partial = opts.ignoreCluster
+	findings := world.Analyze()
+	if !opts.all && len(opts.files) == 0 {
+		findings = slices.DeleteFunc(findings, func(f analyze.Finding) bool { return f.Namespace != namespace })
+	}
+	if err := writeAnalysis(c.out, findings, opts.output); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(findings, func(f analyze.Finding) bool { return slices.Index(analyze.Severities, f.Severity) <= threshold }) {
+		return errReported
+	}
+	return nil
+}
+
+// analyzed returns the cluster's objects, then those of the files, and the namespace of objects that name none.
+func (c *cli) analyzed(ctx context.Context, opts analyzeOptions) (trees []map[string]any, namespace string, err error) {
+	namespace = c.flags.namespace
+	if !opts.ignoreCluster {
+		cl, err := c.connect(c.flags)
+		if err != nil {
+			return nil, "", fmt.Errorf("%w (--ignore-cluster looks at files alone)", err)
+		}
+		namespace = cl.namespace
+		if trees, err = listAnalyzed(ctx, cl); err != nil {
+			return nil, "", err
+		}
+	}
+	objects, err := c.readObjects(ctx, opts.files)
+	if err != nil {
+		return nil, "", err
+	}
+	for _, o := range objects {
+		trees = append(trees, o.tree)
+	}
+	if namespace == "" {
+		namespace = metav1.NamespaceDefault
+	}
+	return trees, namespace, nil
+}
+
+// analyzedResources are what analyze reads, with the kind of their objects.
+func analyzedResources() map[schema.GroupVersionResource]string {
+	out := map[schema.GroupVersionResource]string{
+		{Version: "v1", Resource: "services"}: "Service", {Version: "v1", Resource: "namespaces"}: "Namespace", {Version: "v1", Resource: "pods"}: "Pod",
+		{Group: gatewayGroup, Version: "v1", Resource: "httproutes"}:           "HTTPRoute",
+		{Group: gatewayGroup, Version: "v1", Resource: "grpcroutes"}:           "GRPCRoute",
+		{Group: gatewayGroup, Version: "v1", Resource: "tlsroutes"}:            "TLSRoute",
+		{Group: gatewayGroup, Version: "v1alpha2", Resource: "tcproutes"}:      "TCPRoute",
+		{Group: gatewayGroup, Version: "v1beta1", Resource: "referencegrants"}: "ReferenceGrant",
+	}
+	for _, k := range v1alpha1.Kinds() {
+		out[k.Resource()] = k.Name
+	}
+	return out
+}
+
+const gatewayGroup = "gateway.networking.k8s.io"
+
+// listAnalyzed reads everything that the checks look at. A kind that the cluster does not know has no objects.
+func listAnalyzed(ctx context.Context, cl *cluster) ([]map[string]any, error) {
+	resources := analyzedResources()
+	order := slices.SortedFunc(maps.Keys(resources), func(a, b schema.GroupVersionResource) int {
+		return strings.Compare(a.String(), b.String())
+	})
+	var trees []map[string]any
+	for _, resource := range order {
+		next := ""
+		for {
+			list, err := cl.dynamic.Resource(resource).List(ctx, metav1.ListOptions{Limit: 500, Continue: next})
+			if apierrors.IsNotFound(err) {
+				break
+			}
+			if err != nil {
+				return nil, fmt.Errorf("list %s: %w", resource.Resource, err)
+			}
+			for i := range list.Items {
+				trees = append(trees, withKind(&list.Items[i], resource, resources[resource]))
+			}
+			if next = list.GetContinue(); next == "" {
+				break
+			}
+		}
+	}
+	return trees, nil
+}
+
+func withKind(u *unstructured.Unstructured, resource schema.GroupVersionResource, kind string) map[string]any {
+	u.SetGroupVersionKind(resource.GroupVersion().WithKind(kind))
+	return u.Object
+}
+
+func writeAnalysis(w io.Writer, findings []analyze.Finding, format string) error {
+	if format == "json" {
+		if findings == nil {
+			findings = []analyze.Finding{}
+		}
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		return enc.Encode(findings)
+	}
+	if len(findings) == 0 {
+		_, err := fmt.Fprintln(w, "No issues found.")
+		return err
+	}
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tw, "SEVERITY\tCODE\tNAMESPACE\tOBJECT\tMESSAGE")
+	for _, f := range findings {
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", f.Severity, f.Code, f.Namespace, f.Object, f.Message)
+	}
+	return tw.Flush()
+}

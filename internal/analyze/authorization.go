@@ -1,0 +1,160 @@
+package analyze
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/tulle-mesh/tulle/crds/v1alpha1"
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+// checkServers looks for Servers that select nothing, or what another selects.
+func checkServers(w *World) {
+	taken := map[string]*object{}
+	servers := w.sorted("Server")
+	for _, o := range servers {
+		s := spec[v1alpha1.ServerSpec](o)
+		pods := w.selected(o.namespace, s.PodSelector)
+		if len(pods) == 0 && s.PodSelector != nil && !w.Partial && w.has("Pod") {
+			w.report(Warning, "ServerSelectsNothing", o, "no pod of namespace %s has the labels %s", o.namespace, metav1.FormatLabelSelector(s.PodSelector))
+		}
+		for _, pod := range pods {
+			k := fmt.Sprint(pod.name, "\x00", s.Port.String())
+			if other := taken[k]; other != nil {
+				w.report(Error, "ServerOverlap", o, "has no effect on pod %s: Server %s, which is older, selects its port %s too", pod.name.name, other.name.name, s.Port.String())
+				break
+			}
+			taken[k] = o
+		}
+	}
+}
+
+// sorted returns the objects of a kind, the oldest first, equals by name.
+func (w *World) sorted(kind string) []*object {
+	var out []*object
+	w.each(kind, func(o *object) { out = append(out, o) })
+	slices.SortStableFunc(out, func(a, b *object) int {
+		return strings.Compare(a.created+"\x00"+a.name.name, b.created+"\x00"+b.name.name)
+	})
+	return out
+}
+
+func (w *World) has(kind string) bool {
+	return slices.ContainsFunc(w.objects, func(o *object) bool { return o.kind == kind })
+}
+
+// selected returns the pods of a namespace that a selector means; a selector that is none means nothing.
+func (w *World) selected(namespace string, s *metav1.LabelSelector) []*object {
+	selector, err := metav1.LabelSelectorAsSelector(s)
+	if err != nil || s == nil {
+		return nil
+	}
+	var out []*object
+	w.each("Pod", func(o *object) {
+		if o.namespace == namespace && selector.Matches(labels.Set(o.labels)) {
+			out = append(out, o)
+		}
+	})
+	return out
+}
+
+// checkPolicies looks for authorizations that refer to what is not there.
+func checkPolicies(w *World) {
+	w.each("AuthorizationPolicy", func(o *object) {
+		if o.group != v1alpha1.PolicyGroup {
+			return
+		}
+		s := spec[v1alpha1.AuthorizationPolicySpec](o)
+		switch t := s.TargetRef; {
+		case t.Kind == "Namespace" && t.Name != o.namespace:
+			w.report(Error, "TargetNamespace", o, "the target is namespace %s, and only the policy's own namespace %s can be", t.Name, o.namespace)
+		case t.Kind != "Namespace" && w.missing(t.Kind, o.namespace, t.Name):
+			w.report(Error, "TargetMissing", o, "there is no %s %s in namespace %s", t.Kind, t.Name, o.namespace)
+		}
+		for _, ref := range s.RequiredAuthenticationRefs {
+			namespace := ref.Namespace
+			if namespace == "" {
+				namespace = o.namespace
+			}
+			if ref.Kind != "ServiceAccount" && w.missing(ref.Kind, namespace, ref.Name) {
+				w.report(Error, "AuthenticationMissing", o, "there is no %s %s in namespace %s: the policy lets nobody in", ref.Kind, ref.Name, namespace)
+			}
+		}
+	})
+	w.each("ServerAuthorization", func(o *object) {
+		if n := spec[v1alpha1.ServerAuthorizationSpec](o).Server.Name; n != "" && w.missing("Server", o.namespace, n) {
+			w.report(Error, "TargetMissing", o, "there is no Server %s in namespace %s", n, o.namespace)
+		}
+	})
+}
+
+// checkPermissive names what lets in more clients than one would think.
+func checkPermissive(w *World) {
+	w.each("ServerAuthorization", func(o *object) {
+		if spec[v1alpha1.ServerAuthorizationSpec](o).Client.Unauthenticated {
+			w.report(Warning, "Permissive", o, "client.unauthenticated lets in every client, without mutual TLS too")
+		}
+	})
+	w.each("AuthorizationPolicy", func(o *object) {
+		if refs := spec[v1alpha1.AuthorizationPolicySpec](o).RequiredAuthenticationRefs; o.group == v1alpha1.PolicyGroup && len(refs) == 0 {
+			w.report(Warning, "Permissive", o, "requiredAuthenticationRefs is empty: it lets in every client, without mutual TLS too")
+		}
+	})
+	w.each("Server", func(o *object) {
+		if p := mesh.AccessPolicy(spec[v1alpha1.ServerSpec](o).AccessPolicy); p == mesh.AllUnauthenticated || p == mesh.Audit {
+			w.report(Warning, "Permissive", o, "accessPolicy %s lets in every client, without mutual TLS too: authorizations change nothing", p)
+		}
+	})
+	w.each("MeshTLSAuthentication", func(o *object) {
+		if slices.Contains(spec[v1alpha1.MeshTLSAuthenticationSpec](o).Identities, "*") {
+			w.report(Info, "Permissive", o, `identity "*" is every meshed client of every namespace`)
+		}
+	})
+}
+
+// checkCallers finds pods without a proxy beside ports that want mutual TLS.
+func checkCallers(w *World) {
+	unmeshed := map[string][]string{}
+	w.each("Pod", func(o *object) {
+		if !injected(o) && o.namespace != "kube-system" {
+			unmeshed[o.namespace] = append(unmeshed[o.namespace], o.name.name)
+		}
+	})
+	authenticated := func(p string) bool {
+		return mesh.AccessPolicy(p) == mesh.AllAuthenticated || mesh.AccessPolicy(p) == mesh.ClusterAuthenticated
+	}
+	w.each("Server", func(o *object) {
+		if authenticated(spec[v1alpha1.ServerSpec](o).AccessPolicy) {
+			w.reportCallers(o, unmeshed[o.namespace])
+		}
+	})
+	w.each("Namespace", func(o *object) {
+		if authenticated(o.annotations[mesh.DefaultInboundPolicyAnnotation]) {
+			w.reportCallers(o, unmeshed[o.name.name])
+		}
+	})
+}
+
+func (w *World) reportCallers(o *object, pods []string) {
+	if len(pods) == 0 {
+		return
+	}
+	slices.Sort(pods)
+	more := ""
+	if len(pods) > 3 {
+		more = fmt.Sprintf(" and %d more", len(pods)-3)
+		pods = pods[:3]
+	}
+	w.report(Warning, "UnmeshedCaller", o, "only clients with mutual TLS are let in, and these pods beside it have no proxy: %s%s", strings.Join(pods, ", "), more)
+}
+
+// injected reports whether a pod has the proxy, as native sidecar or as container.
+func injected(o *object) bool {
+	s := spec[corev1.PodSpec](o)
+	return slices.ContainsFunc(slices.Concat(s.InitContainers, s.Containers), func(c corev1.Container) bool { return c.Name == mesh.ProxyContainer })
+}

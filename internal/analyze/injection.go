@@ -1,0 +1,75 @@
+package analyze
+
+import (
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/tulle-mesh/tulle/injector/inject"
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+// checkInjection finds pods without a proxy in namespaces that ask for one.
+func checkInjection(w *World) {
+	w.each("Pod", func(o *object) {
+		ns := w.byName[name{"Namespace", "", o.namespace}]
+		if ns == nil || injected(o) {
+			return
+		}
+		var pod corev1.Pod
+		decode(o.tree, &pod)
+		if pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
+			return
+		}
+		decision := inject.Decide(inject.Namespace{Name: ns.name.name, Annotations: ns.annotations, Labels: ns.labels}, &pod)
+		if decision.Verdict == inject.Inject {
+			w.report(Warning, "NotInjected", o, "the namespace asks for a proxy and the pod has none: it was created before; restart its workload")
+		}
+	})
+}
+
+// checkAnnotations finds annotations that the injector would refuse, or warn of.
+func checkAnnotations(w *World) {
+	for _, o := range w.objects {
+		annotations := templateAnnotations(o)
+		switch value, ok := annotations[mesh.InjectAnnotation]; {
+		case ok && value != "enabled" && value != "disabled" && value != "ingress":
+			w.report(Error, "AnnotationValue", o, "annotation %s is %q: want enabled or disabled", mesh.InjectAnnotation, value)
+		}
+		if o.kind == "Service" {
+			if err := inject.CheckService(annotations); err != nil {
+				w.report(Error, "AnnotationValue", o, "%v", err)
+			}
+			continue
+		}
+		settings, err := inject.ParseSettings(inject.Defaults(), nil, annotations)
+		if err != nil {
+			w.report(Error, "AnnotationValue", o, "%v", err)
+		}
+		for _, warning := range settings.Warnings {
+			w.report(Warning, "AnnotationUnknown", o, "%s", warning)
+		}
+	}
+}
+
+// templateAnnotations returns the annotations of an object and of its pod template.
+func templateAnnotations(o *object) map[string]string {
+	type template struct {
+		Template struct {
+			Metadata struct{ Annotations map[string]string }
+		}
+		JobTemplate struct {
+			Spec struct {
+				Template struct {
+					Metadata struct{ Annotations map[string]string }
+				}
+			}
+		}
+	}
+	out := map[string]string{}
+	t := spec[template](o)
+	for _, m := range []map[string]string{o.annotations, t.Template.Metadata.Annotations, t.JobTemplate.Spec.Template.Metadata.Annotations} {
+		for k, v := range m {
+			out[k] = v
+		}
+	}
+	return out
+}
