@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -40,7 +41,7 @@ func decode(k kind, u *unstructured.Unstructured) *object {
 	if strict, ok := runtime.AsStrictDecodingError(err); ok {
 		o.unknown = unknownFields(strict.Errors())
 	} else if err != nil {
-		o.err = fmt.Errorf("decode %s %s/%s: %w", k.name, u.GetNamespace(), u.GetName(), err)
+		o.err = fmt.Errorf("decode %s %s/%s: %w", k.name, u.GetNamespace(), u.GetName(), locate(k, u, err))
 		typed, _ = k.object()
 		typed.SetNamespace(u.GetNamespace())
 		typed.SetName(u.GetName())
@@ -50,6 +51,19 @@ func decode(k kind, u *unstructured.Unstructured) *object {
 	stripConfiguration(typed)
 	o.Object = typed
 	return o
+}
+
+// locate returns an error for people: the converter's says what is wrong, but not where.
+func locate(k kind, u *unstructured.Unstructured, err error) error {
+	text, encodeErr := u.MarshalJSON()
+	if encodeErr != nil {
+		return err
+	}
+	_, into := k.object()
+	if where := json.Unmarshal(text, into); where != nil {
+		return where
+	}
+	return err
 }
 
 // readStatus returns the status of u, as far as it can be read: nobody's mistakes in a status keep the object from working.

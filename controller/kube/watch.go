@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -65,6 +66,7 @@ func (w *Watcher) hooks(k kind) hooks {
 	labels := prometheus.Labels{"group": k.group, "kind": k.name}
 	missing, objects := w.metrics.missing.With(labels), w.metrics.objects.With(labels)
 	failures := w.metrics.failures.With(labels)
+	var gone atomic.Bool
 	return hooks{
 		broken: func(o *object) {
 			failures.Inc()
@@ -77,6 +79,9 @@ func (w *Watcher) hooks(k kind) hooks {
 			})
 		},
 		kept: func() {
+			if gone.Swap(true) {
+				return
+			}
 			missing.Set(1)
 			w.config.Log.Error("a kind is not defined any more; its objects stay in force", zap.String("definition", k.definition()))
 			w.problems.Report(model.Problem{
@@ -87,6 +92,7 @@ func (w *Watcher) hooks(k kind) hooks {
 		told: func(n int, whole bool) {
 			objects.Set(float64(n))
 			if whole {
+				gone.Store(false)
 				missing.Set(0)
 			}
 		},

@@ -1,0 +1,123 @@
+package kube
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/tulle-mesh/tulle/controller/model"
+)
+
+var (
+	before = metav1.NewTime(time.Unix(1000, 0))
+	after  = metav1.NewTime(time.Unix(2000, 0))
+)
+
+func condition(kind string, truth metav1.ConditionStatus, message string, generation int64, at metav1.Time) metav1.Condition {
+	return metav1.Condition{
+		Type: kind, Status: truth, Reason: "Because", Message: message, ObservedGeneration: generation, LastTransitionTime: at,
+	}
+}
+
+func parent(name string, who gatewayv1.GatewayController, conditions ...metav1.Condition) gatewayv1.RouteParentStatus {
+	return gatewayv1.RouteParentStatus{ParentRef: ref(name), ControllerName: who, Conditions: conditions}
+}
+
+func ref(name string) gatewayv1.ParentReference {
+	return gatewayv1.ParentReference{Name: gatewayv1.ObjectName(name)}
+}
+
+func TestMergeParents(t *testing.T) {
+	const other = "example.com/gateway"
+	accepted := condition("Accepted", metav1.ConditionTrue, "", 0, metav1.Time{})
+	for name, test := range map[string]struct {
+		was     []gatewayv1.RouteParentStatus
+		want    []model.ParentStatus
+		now     []gatewayv1.RouteParentStatus
+		changed bool
+	}{
+		"what others said stays": {
+			was:  []gatewayv1.RouteParentStatus{parent("edge", other, condition("Accepted", "False", "no", 1, before))},
+			want: []model.ParentStatus{{Ref: ref("web"), Conditions: []metav1.Condition{accepted}}},
+			now: []gatewayv1.RouteParentStatus{
+				parent("edge", other, condition("Accepted", "False", "no", 1, before)),
+				parent("web", model.ControllerName, condition("Accepted", "True", "", 2, after)),
+			},
+			changed: true,
+		},
+		"the same is no change": {
+			was:  []gatewayv1.RouteParentStatus{parent("web", model.ControllerName, condition("Accepted", "True", "", 2, before))},
+			want: []model.ParentStatus{{Ref: ref("web"), Conditions: []metav1.Condition{accepted}}},
+			now:  []gatewayv1.RouteParentStatus{parent("web", model.ControllerName, condition("Accepted", "True", "", 2, before))},
+		},
+		"a new generation keeps the time of the transition": {
+			was:     []gatewayv1.RouteParentStatus{parent("web", model.ControllerName, condition("Accepted", "True", "", 1, before))},
+			want:    []model.ParentStatus{{Ref: ref("web"), Conditions: []metav1.Condition{accepted}}},
+			now:     []gatewayv1.RouteParentStatus{parent("web", model.ControllerName, condition("Accepted", "True", "", 2, before))},
+			changed: true,
+		},
+		"a new status has a new time": {
+			was:     []gatewayv1.RouteParentStatus{parent("web", model.ControllerName, condition("Accepted", "False", "", 2, before))},
+			want:    []model.ParentStatus{{Ref: ref("web"), Conditions: []metav1.Condition{accepted}}},
+			now:     []gatewayv1.RouteParentStatus{parent("web", model.ControllerName, condition("Accepted", "True", "", 2, after))},
+			changed: true,
+		},
+		"a parent that is not ours any more goes": {
+			was: []gatewayv1.RouteParentStatus{
+				parent("web", model.ControllerName, condition("Accepted", "True", "", 1, before)),
+				parent("web", other, condition("Accepted", "True", "", 1, before)),
+			},
+			now:     []gatewayv1.RouteParentStatus{parent("web", other, condition("Accepted", "True", "", 1, before))},
+			changed: true,
+		},
+		"nothing of ours, then and now, is no change": {
+			was: []gatewayv1.RouteParentStatus{parent("web", other)},
+			now: []gatewayv1.RouteParentStatus{parent("web", other)},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := merge(status{Parents: test.was}, model.Status{Generation: 2, Parents: test.want}, after)
+			if diff := cmp.Diff(test.now, got.Parents); diff != "" || got.changed != test.changed {
+				t.Errorf("changed %t, want %t; parents (-want +got):\n%s", got.changed, test.changed, diff)
+			}
+		})
+	}
+}
+
+func TestMergeLeavesOutParentsBeyondTheSchemasLimit(t *testing.T) {
+	var want model.Status
+	for i := range 40 {
+		want.Parents = append(want.Parents, model.ParentStatus{Ref: ref(fmt.Sprint("p", i))})
+	}
+	was := status{Parents: []gatewayv1.RouteParentStatus{parent("edge", "example.com/gateway")}}
+	got := merge(was, want, after)
+	if len(got.Parents) != maxParents || got.Parents[0].ParentRef.Name != "edge" || !got.cut {
+		t.Errorf("%d parents, cut %t; want %d with the other controller's first, cut", len(got.Parents), got.cut, maxParents)
+	}
+	if again := merge(got.status, want, after); again.changed {
+		t.Error("the same again is a change")
+	}
+}
+
+func TestMergeConditionsKeepsTypesOfOthers(t *testing.T) {
+	was := status{Conditions: []metav1.Condition{
+		condition("Audited", "True", "by somebody", 1, before), condition("Accepted", "False", "old", 1, before),
+	}}
+	long := strings.Repeat("x", maxMessageBytes+1)
+	want := model.Status{Generation: 3, Conditions: []metav1.Condition{condition("Accepted", "False", long, 0, metav1.Time{})}}
+	got := merge(was, want, after)
+	now := []metav1.Condition{
+		condition("Audited", "True", "by somebody", 1, before), condition("Accepted", "False", long[:maxMessageBytes], 3, before),
+	}
+	if diff := cmp.Diff(now, got.Conditions); diff != "" || !got.changed {
+		t.Errorf("changed %t, conditions (-want +got):\n%s", got.changed, diff)
+	}
+	if again := merge(got.status, want, after); again.changed {
+		t.Error("the same again is a change")
+	}
+}
