@@ -27,7 +27,7 @@ var layers = [][]string{
 	{
 		"api", "crds", "identity/ca", "injector/inject", "injector/redirect", "controller/model",
 		"internal/convert",
-		"proxy/detect", "proxy/exchange", "proxy/h1", "proxy/hpack", "proxy/balance", "proxy/authz", "proxy/limit", "proxy/route",
+		"proxy/detect", "proxy/exchange", "proxy/h1", "proxy/hpack", "proxy/balance", "proxy/retry", "proxy/authz", "proxy/limit", "proxy/route",
 	},
 	{"proxy/h2", "internal/certs", "proxy/relay", "proxy/stats", "injector/redirect/nft"},
 	{"internal/analyze", "identity", "injector", "controller/kube", "controller/discovery", "install", "proxy/forward", "proxy/control", "internal/meshtest"},
@@ -60,6 +60,7 @@ var bans = []ban{
 	{"proxy/limit", "google.golang.org/grpc", "", "pure package"},
 	{"proxy/route", "google.golang.org/grpc", "", "pure package"},
 	{"proxy/balance", "google.golang.org/grpc", "", "pure package"},
+	{"proxy/retry", "google.golang.org/grpc", "", "pure package"},
 }
 
 // users lists, for an import, the only packages that may name it themselves.

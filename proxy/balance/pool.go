@@ -1,8 +1,9 @@
 // Package balance chooses one of a target's endpoints for a request or a connection.
 //
-// It owns the choice (power of two choices by peak-EWMA latency and work in flight) and the backing off of endpoints that cannot be
-// connected to. It imports the standard library only, dials nothing and never asks for the time. The one idea: an endpoint is 64
-// bytes in a flat slice, so that ten thousand of them fit in a cache and a choice touches two.
+// It owns the choice (power of two choices by peak-EWMA latency and work in flight), the backing off of endpoints that cannot be
+// connected to, and the ejection of those that keep failing. It imports mesh and the standard library only, dials nothing and never
+// asks for the time. The one idea: an endpoint is 64 bytes in a flat slice, so that ten thousand of them fit in a cache and a choice
+// touches two.
 package balance
 
 import (
@@ -11,6 +12,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/tulle-mesh/tulle/mesh"
 )
 
 // Numbers of Linkerd's balancer, so that habits carry over.
@@ -35,6 +38,7 @@ type Endpoint[T any] struct {
 type Slot struct {
 	index      int32
 	generation uint32
+	probe      bool // of an ejected endpoint
 }
 
 // slot is the state of one endpoint. Times are nanoseconds on the caller's monotonic clock.
@@ -42,12 +46,14 @@ type slot struct {
 	ewma       float64 // nanoseconds, at stamp
 	stamp      int64
 	retryAt    int64 // not picked before, while others can be
-	backoff    int64 // 0: the last connection succeeded
+	backoff    int64 // 0: the last connection succeeded; of an ejected one: its penalty
 	inflight   int32
 	weight     float32
 	generation uint32
-	item       int32 // index in the list of the last Update; -1: removed, freed when nothing is in flight
-	_          [16]byte
+	item       int32  // index in the list of the last Update; -1: removed, freed when nothing is in flight
+	failures   uint32 // in a row
+	ejected    bool
+	_          [8]byte
 }
 
 // Pool balances over a changing list of endpoints, of which each stands for a T. Its methods may be used by several goroutines. The
@@ -60,6 +66,10 @@ type Pool[T any] struct {
 	items []T                      // of the same list
 	free  []int32
 	rng   uint64
+
+	accrual *mesh.Accrual // nil: nobody is ejected
+	ejected int           // of live
+	windows []window      // of slots, as far as there are any; empty unless the success rate counts
 }
 
 // Update makes endpoints the list to choose from. Endpoints that stay keep what was learned about them. Keys must
@@ -95,6 +105,7 @@ func (p *Pool[T]) Update(endpoints []Endpoint[T], now time.Duration) {
 			}
 		}
 	}
+	p.trim()
 }
 
 func (p *Pool[T]) take(now time.Duration) int32 {
@@ -104,6 +115,9 @@ func (p *Pool[T]) take(now time.Duration) int32 {
 		p.free = p.free[:n-1]
 		fresh.generation = p.slots[i].generation
 		p.slots[i] = fresh
+		if int(i) < len(p.windows) {
+			p.windows[i] = window{}
+		}
 		return i
 	}
 	p.slots = append(p.slots, fresh)
@@ -146,7 +160,7 @@ func (p *Pool[T]) Pick(now time.Duration) (chosen Slot, item T, ok bool) {
 		s.retryAt = max(s.retryAt, int64(now)) + s.backoff
 	}
 	s.inflight++
-	return Slot{index: best, generation: s.generation}, p.items[s.item], true
+	return Slot{index: best, generation: s.generation, probe: s.ejected}, p.items[s.item], true
 }
 
 // other draws an endpoint different from i.
@@ -165,6 +179,12 @@ func (p *Pool[T]) better(a, b int32, now int64) int32 {
 			return b
 		}
 		return a
+	}
+	if p.ejected > 0 && sa.ejected != sb.ejected { // its penalty is over: a probe must not wait until it is the faster one
+		if sa.ejected {
+			return a
+		}
+		return b
 	}
 	if sa.load(now) <= sb.load(now) {
 		return a
@@ -205,7 +225,7 @@ func decay(age int64) float64 {
 // Outcome is how what Pick chose went.
 type Outcome uint8
 
-// The outcomes. Only Responded carries a latency.
+// The outcomes. Only Responded and Failed carry a latency.
 const (
 	// Abandoned tells nothing about the endpoint: the client went away.
 	Abandoned Outcome = iota
@@ -215,9 +235,12 @@ const (
 	Connected
 	// Unreachable means that no connection could be made: the endpoint backs off.
 	Unreachable
+	// Failed means that the endpoint answered with a failure, or not in time. A quick failure does not make it look quick: it keeps the
+	// latency that it had.
+	Failed
 )
 
-// Done ends what Pick began. latency is used with Responded alone.
+// Done ends what Pick began. latency is used with Responded and Failed.
 func (p *Pool[T]) Done(chosen Slot, outcome Outcome, now, latency time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -227,12 +250,28 @@ func (p *Pool[T]) Done(chosen Slot, outcome Outcome, now, latency time.Duration)
 	}
 	s.inflight--
 	switch outcome {
-	case Responded:
-		s.observe(int64(now), float64(latency))
-		s.backoff, s.retryAt = 0, 0
-	case Connected:
-		s.backoff, s.retryAt = 0, 0
+	case Abandoned:
+		if chosen.probe && s.ejected { // the probe told nothing: the next request is one
+			s.retryAt = int64(now)
+		}
+	case Failed:
+		s.observe(int64(now), max(float64(latency), s.ewma))
+		if !s.ejected { // there is a connection
+			s.backoff, s.retryAt = 0, 0
+		}
+		p.judge(chosen, true, int64(now))
+	case Responded, Connected:
+		if outcome == Responded {
+			s.observe(int64(now), float64(latency))
+		}
+		p.judge(chosen, false, int64(now))
+		if !s.ejected {
+			s.backoff, s.retryAt = 0, 0
+		}
 	case Unreachable:
+		if p.judge(chosen, true, int64(now)); s.ejected {
+			break
+		}
 		s.backoff = min(max(2*s.backoff, int64(MinBackoff)), int64(MaxBackoff))
 		jitter := int64(p.random(int(s.backoff/2) + 1))
 		s.retryAt = int64(now) + s.backoff - jitter

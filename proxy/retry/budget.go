@@ -1,0 +1,88 @@
+package retry
+
+import (
+	"time"
+
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+const (
+	// steps are the pieces of a budget's window that expire one at a time.
+	steps = 10
+	// token is what one retry costs; a deposit is a fraction of it.
+	token = 1 << 16
+)
+
+// Budget bounds retries: in any span of TTL there are at most Ratio times as many as requests, and MinPerSecond each second on top. It
+// must not be used by two goroutines at once. Source: Finagle's RetryBudget and Linkerd's; unlike theirs the reserve cannot be spent at
+// once, for the first second of an outage is when it hurts most.
+type Budget struct {
+	deposit int64 // of a request
+	step    time.Duration
+	slots   [steps]int64 // deposits less what was taken, the current one at
+	at      int
+	began   time.Duration // of the current slot
+	sum     int64         // of the slots
+	reserve int64
+	rate    int64 // of the reserve, in token a second, which is also the most that it holds
+	filled  time.Duration
+}
+
+// NewBudget returns a budget whose reserve is full. A TTL of 0 means that of mesh.DefaultBudget.
+func NewBudget(b mesh.Budget, now time.Duration) *Budget {
+	ttl := b.TTL
+	if ttl <= 0 {
+		ttl = mesh.DefaultBudget.TTL
+	}
+	rate := int64(b.MinPerSecond) * token
+	return &Budget{
+		deposit: int64(b.Ratio * token), step: max(ttl/steps, time.Millisecond), began: now, reserve: rate, rate: rate, filled: now,
+	}
+}
+
+// Deposit counts a request that is not a retry.
+func (b *Budget) Deposit(now time.Duration) {
+	b.expire(now)
+	b.slots[b.at] += b.deposit
+	b.sum += b.deposit
+}
+
+// Has reports whether there is a token.
+func (b *Budget) Has(now time.Duration) bool {
+	b.expire(now)
+	b.fill(now)
+	return b.sum >= token || b.reserve >= token
+}
+
+// Take takes a token that Has saw.
+func (b *Budget) Take(now time.Duration) {
+	if !b.Has(now) {
+		return
+	}
+	if b.sum >= token {
+		b.slots[b.at] -= token
+		b.sum -= token
+		return
+	}
+	b.reserve -= token
+}
+
+func (b *Budget) fill(now time.Duration) {
+	passed := min(max(now-b.filled, 0), time.Second)
+	b.filled = now
+	b.reserve = min(b.reserve+int64(float64(b.rate)*passed.Seconds()), b.rate)
+}
+
+// expire forgets what is older than the window.
+func (b *Budget) expire(now time.Duration) {
+	for n := 0; now-b.began >= b.step; n++ {
+		if n == steps { // a long silence: everything is forgotten
+			b.began = now
+			return
+		}
+		b.began += b.step
+		b.at = (b.at + 1) % steps
+		b.sum -= b.slots[b.at]
+		b.slots[b.at] = 0
+	}
+}
