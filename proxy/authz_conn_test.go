@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
@@ -127,6 +128,158 @@ func h2Statuses(t *testing.T, c net.Conn, paths ...string) []string {
 		}
 	}
 	return out
+}
+
+// TestEachRequestOfAConnectionIsDecidedOn sends allowed, denied and allowed requests at once.
+func TestEachRequestOfAConnectionIsDecidedOn(t *testing.T) {
+	g := startGuarded(t, web)
+	g.set(t, byRoute())
+	get := func(path string) string { return "GET " + path + " HTTP/1.1\r\nHost: a\r\n\r\n" }
+	for _, id := range []mesh.ID{nobody, web} {
+		got, _ := exchangeRaw(t, g.entrance(id, true), get("/public")+get("/admin")+get("/public/2")+get("/other")+get("/public/../admin")+get("/public"), 6)
+		if diff := cmp.Diff([]int{200, 403, 200, 404, 400, 200}, got); diff != "" {
+			t.Errorf("%q, pipelined (-want +got):\n%s", id, diff)
+		}
+		c := dial(t, g.entrance(id, true))
+		if _, err := io.WriteString(c, http2.ClientPreface); err != nil {
+			t.Fatal(err)
+		}
+		streams := h2Statuses(t, c, "/public", "/admin", "/public/2", "/other", "/public/../admin", "/public")
+		if diff := cmp.Diff([]string{"200", "403", "200", "404", "400", "200"}, streams); diff != "" {
+			t.Errorf("%q, streams (-want +got):\n%s", id, diff)
+		}
+	}
+}
+
+// TestHostSelectsNothing asks for a route by everything but the path.
+func TestHostSelectsNothing(t *testing.T) {
+	g := startGuarded(t)
+	g.set(t, byRoute())
+	for name, text := range map[string]string{
+		"another Host":                      "GET /admin HTTP/1.1\r\nHost: public\r\n",
+		"a Host that is a path":             "GET /admin HTTP/1.1\r\nHost: a/public\r\n",
+		"two Hosts":                         "GET /admin HTTP/1.1\r\nHost: a\r\nHost: /public\r\n",
+		"absolute form":                     "GET http://public/admin HTTP/1.1\r\nHost: public\r\n",
+		"absolute form with another Host":   "GET http://a/admin HTTP/1.1\r\nHost: b\r\n",
+		"absolute form without a path":      "GET http://a HTTP/1.1\r\nHost: a\r\n",
+		"authority form":                    "GET a:80 HTTP/1.1\r\nHost: a\r\n",
+		"headers that some servers believe": "GET /admin HTTP/1.1\r\nHost: a\r\nX-Original-URL: /public\r\nX-Rewrite-URL: /public\r\nX-HTTP-Method-Override: GET\r\n",
+		"a fragment":                        "GET /admin#/public HTTP/1.1\r\nHost: a\r\n",
+		"a query that is a path":            "GET /admin?/../public HTTP/1.1\r\nHost: a\r\n",
+		"a tunnel":                          "CONNECT public:80 HTTP/1.1\r\nHost: public:80\r\n",
+		"an upgrade":                        "GET /admin HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\n",
+	} {
+		if got, _ := exchangeRaw(t, g.http.String(), text+"\r\n", 1); got[0] != 403 && got[0] != 404 && got[0] != 400 {
+			t.Errorf("%s: got %d", name, got[0])
+		}
+	}
+	got, _ := exchangeRaw(t, g.http.String(), "GET http://a/public HTTP/1.1\r\nHost: a\r\n\r\nGET /public HTTP/1.1\r\nHost: admin\r\n\r\n", 2)
+	if got[0] != 200 || got[1] != 200 {
+		t.Errorf("an open route by absolute form and by another Host: got %v", got)
+	}
+}
+
+func TestFiltersOfARoute(t *testing.T) {
+	g := startGuarded(t, web)
+	filtered := func(name, prefix string, filters ...mesh.Filter) mesh.InboundRoute {
+		r := routed(name, mesh.Match{Path: mesh.PrefixPath, Value: prefix}, authorize(mesh.NamedClients, web))
+		r.Route.Rules[0].Filters = filters
+		return r
+	}
+	invalid := filtered("broken", "/broken")
+	invalid.Route.Rules[0].Invalid = "filter of a later day"
+	g.set(t, mesh.PortPolicy{Policy: mesh.Deny, Routes: []mesh.InboundRoute{
+		filtered("heads", "/heads", mesh.Filter{RequestHeaders: &mesh.HeaderModifier{Set: []mesh.Header{{Name: "x-added", Value: "added"}}}},
+			mesh.Filter{ResponseHeaders: &mesh.HeaderModifier{Set: []mesh.Header{{Name: "x-answer", Value: "marked"}}}}),
+		filtered("moved", "/moved", mesh.Filter{Redirect: &mesh.Redirect{Status: 308, Path: &mesh.PathModifier{Prefix: true, Value: "/new"}}}),
+		invalid,
+	}})
+	c := client(t, g.entrance(web, true), false)
+	c.CheckRedirect = noRedirect
+	if got := do(t, c, "GET", "http://cart.shop/heads", nil); got.body != web.String()+" added /heads" || got.header.Get("X-Answer") != "marked" {
+		t.Errorf("heads: got %d %q %v", got.status, got.body, got.header)
+	}
+	if got := do(t, c, "GET", "http://cart.shop:81/moved/x?q", nil); got.status != 308 || got.header.Get("Location") != "http://cart.shop:81/new/x?q" {
+		t.Errorf("redirect: got %d to %q", got.status, got.header.Get("Location"))
+	}
+	if got := do(t, c, "GET", "http://cart.shop/broken", nil); got.status != 500 || !strings.Contains(got.header.Get("Proxy-Status"), "HTTPRoute shop/broken") {
+		t.Errorf("broken: got %d %v", got.status, got.header)
+	}
+	c = client(t, g.entrance(nobody, true), false)
+	c.CheckRedirect = noRedirect
+	if got := do(t, c, "GET", "http://cart.shop/moved", nil); got.status != 403 {
+		t.Errorf("redirect for a stranger: got %d, want the denial", got.status)
+	}
+}
+
+// TestRouteLosesItsRightAlone takes the authorization of one of two routes: a stream of the other goes on.
+func TestRouteLosesItsRightAlone(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), 1500*time.Millisecond) // past the look at those who linger
+	defer cancel()
+	app := serveHTTP(t, func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).Flush()
+		select {
+		case <-ctx.Done():
+		case <-r.Context().Done():
+		}
+		fmt.Fprint(w, "end")
+	})
+	pd := startPod(t, nil)
+	policy := func(name string, a ...mesh.Authorization) *mesh.Inbound {
+		return &mesh.Inbound{Default: mesh.PortPolicy{Policy: mesh.Deny, Server: mesh.Ref{Kind: "Server", Name: name}, Routes: []mesh.InboundRoute{
+			routed("kept", mesh.Match{Path: mesh.PrefixPath, Value: "/kept"}, authorize(mesh.AnyClients)),
+			routed("lost", mesh.Match{Path: mesh.PrefixPath, Value: "/lost"}, a...),
+		}}}
+	}
+	pd.plane.SetInbound(policy("a", authorize(mesh.AnyClients)))
+	pd.awaitPolicy(t, pd.inForce("a"), app)
+	var bodies []io.ReadCloser
+	for _, path := range []string{"/kept", "/lost"} {
+		res, err := client(t, pd.inboundTo(app), false).Get("http://cart.shop" + path)
+		if err != nil || res.StatusCode != 200 {
+			t.Fatal(path, res, err)
+		}
+		defer res.Body.Close()
+		bodies = append(bodies, res.Body)
+	}
+	pd.plane.SetInbound(policy("b"))
+	pd.awaitPolicy(t, pd.inForce("b"), app)
+	if _, err := io.ReadAll(bodies[1]); err == nil {
+		t.Error("the stream of the route that lost its authorization ended in order")
+	}
+	if got, err := io.ReadAll(bodies[0]); string(got) != "end" || err != nil {
+		t.Errorf("the stream of the other route: %q, %v", got, err)
+	}
+}
+
+// TestMetricsOfRoutes shows the labels that dashboards ask for.
+func TestMetricsOfRoutes(t *testing.T) {
+	g := startGuarded(t, web)
+	g.set(t, byRoute(authorize(mesh.NamedClients, web)))
+	for _, path := range []string{"/admin", "/public", "/other", "/public/../x"} {
+		g.try(t, call{by: web, how: "h1", target: path})
+	}
+	g.try(t, call{by: nobody, how: "h1", target: "/admin"})
+	text := g.metrics(t)
+	server := `srv_group="policy.linkerd.io",srv_kind="server",srv_name="cart-1",srv_port="` + fmt.Sprint(g.ports[0]) + `"`
+	admin := `route_group="policy.linkerd.io",route_kind="HTTPRoute",route_name="admin"`
+	authz := `authz_group="policy.linkerd.io",authz_kind="serverauthorization",authz_name="some"`
+	for family, labels := range map[string]string{
+		"inbound_http_authz_allow_total":     server + "," + admin + "," + authz + "} 1",
+		"inbound_http_authz_deny_total":      server + "," + admin + `,reason="no_identity"} 1`,
+		"inbound_http_route_not_found_total": server + "} 1",
+		"inbound_http_errors_total":          `direction="inbound",error="ambiguous_path"} 1`,
+		"request_total":                      server + "," + admin + "," + authz + "} 1",
+		"response_total":                     server + "," + admin + "," + authz + `,status_code="200",classification="success"} 1`,
+	} {
+		found := false
+		for line := range strings.Lines(text) {
+			found = found || strings.HasPrefix(line, family+"{") && strings.HasSuffix(strings.TrimSpace(line), labels)
+		}
+		if !found {
+			t.Errorf("no series %s with %s", family, labels)
+		}
+	}
 }
 
 // streaming is an application whose answers go on until the client leaves.

@@ -228,6 +228,36 @@ func probing(p mesh.PortPolicy) mesh.PortPolicy {
 	return p
 }
 
+// guarding is a policy with one route, for a prefix.
+func guarding(prefix string, a ...mesh.Authorization) mesh.PortPolicy {
+	return mesh.PortPolicy{Policy: mesh.Deny, Routes: []mesh.InboundRoute{routed("all", mesh.Match{Path: mesh.PrefixPath, Value: prefix}, a...)}}
+}
+
+// byRoute is a policy with a route that everybody may GET, /public, and two that those may use whom admin names: /admin and the calls of
+// shop.Admin.
+func byRoute(admin ...mesh.Authorization) mesh.PortPolicy {
+	return mesh.PortPolicy{Policy: mesh.Deny, Routes: []mesh.InboundRoute{
+		routed("public", mesh.Match{Path: mesh.PrefixPath, Value: "/public", Method: "GET"}, authorize(mesh.AnyClients)),
+		routed("admin", mesh.Match{Path: mesh.PrefixPath, Value: "/admin"}, admin...),
+		routed("calls", mesh.Match{Path: mesh.GRPCExact, Service: "shop.Admin"}, admin...),
+	}}
+}
+
+func routed(name string, m mesh.Match, a ...mesh.Authorization) mesh.InboundRoute {
+	ref := mesh.Ref{Group: "policy.linkerd.io", Kind: "HTTPRoute", Namespace: "shop", Name: name}
+	return mesh.InboundRoute{Route: mesh.Route{Ref: ref, Rules: []mesh.Rule{{Matches: []mesh.Match{m}}}}, Authorizations: a}
+}
+
+func serving(p mesh.PortPolicy, a ...mesh.Authorization) mesh.PortPolicy {
+	p.Authorizations = a
+	return p
+}
+
+func opaque(p mesh.PortPolicy) mesh.PortPolicy {
+	p.Protocol = mesh.Opaque
+	return p
+}
+
 // TestAuthorizationTable is who may call whom, over real sockets and real proxies.
 func TestAuthorizationTable(t *testing.T) {
 	g := startGuarded(t, web, web2, dotted, crossed, prod)
@@ -286,6 +316,54 @@ func TestAuthorizationTable(t *testing.T) {
 		{"an opaque port knows identities only", mesh.PortPolicy{
 			Protocol: mesh.Opaque, Policy: mesh.Deny, Authorizations: []mesh.Authorization{authorize(mesh.NamedClients, web)},
 		}, []call{{by: web, how: "tcp", want: "echo"}, {by: web2, how: "tcp", want: "reset"}, {by: nobody, how: "tcp", want: "reset"}, {by: nobody, how: "h1", want: "reset"}}},
+		{"a route lets in whom it names", byRoute(authorize(mesh.NamedClients, web)), calls(
+			by(web, "404", "grpc 5", "reset"), []call{
+				{by: web, how: "h1", target: "/admin", want: "200"},
+				{by: web, how: "h2", target: "/admin/x?y=/public", want: "200"},
+				{by: web, how: "grpc", target: "/shop.Admin/Drop", want: "200"},
+				{by: web2, how: "h1", target: "/admin", want: "403"},
+				{by: web2, how: "grpc", target: "/shop.Admin/Drop", want: "grpc 7"},
+				{by: nobody, how: "h1", target: "/admin", want: "403"},
+				{by: nobody, how: "h1", target: "/public", want: "200"},
+				{by: nobody, how: "h2", target: "/public/x", want: "200"},
+				{by: nobody, how: "h1", target: "/publicity", want: "404"},
+				{by: nobody, how: "h1", target: "POST /public", want: "404"},
+			})},
+		{"who may use the Server may use its routes", serving(byRoute(), authorize(mesh.NamedClients, web2)), []call{
+			{by: web2, how: "h1", target: "/admin", want: "200"},
+			{by: web2, how: "h1", target: "/", want: "404"},
+			{by: web2, how: "tcp", want: "reset"},
+			{by: web, how: "h1", target: "/admin", want: "403"},
+			{by: web, how: "h1", target: "/public", want: "200"},
+		}},
+		{"paths that are spelled otherwise", byRoute(authorize(mesh.NamedClients, web)), []call{
+			{how: "h1", target: "/%61dmin", want: "403"},
+			{how: "h1", target: "//admin", want: "403"},
+			{how: "h2", target: "/%61dmin/x", want: "403"},
+			{how: "h1", target: "/Admin", want: "404"},
+			{how: "h1", target: "/public/../admin", want: "400"},
+			{how: "h2", target: "/public/../admin", want: "400"},
+			{how: "grpc", target: "/public/../admin", want: "grpc 13"},
+			{how: "h1", target: "/public/%2e%2e/admin", want: "400"},
+			{how: "h1", target: "/public/.%2E/admin", want: "400"},
+			{how: "h1", target: "/public/..;x/admin", want: "400"},
+			{how: "h1", target: "/public%2f..%2fadmin", want: "400"},
+			{how: "h1", target: "/public%5c..%5cadmin", want: "400"},
+			{how: "h1", target: "/public/%252e%252e/admin", want: "400"},
+			{how: "h1", target: "/public%00", want: "400"},
+		}},
+		{"probes of a pod with routes", probing(byRoute(authorize(mesh.NamedClients, web))), []call{
+			{from: nodeAddr, how: "h1", target: "/healthz", want: "200"},
+			{from: nodeAddr, how: "h1", target: "POST /healthz", want: "404"},
+			{from: otherAddr, how: "h1", target: "/healthz", want: "404"},
+		}},
+		{"a probe that a route takes over", probing(guarding("/", authorize(mesh.NamedClients, web))), []call{
+			{from: nodeAddr, how: "h1", target: "/healthz", want: "403"},
+			{by: web, how: "h1", target: "/healthz", want: "200"},
+		}},
+		{"an opaque port with routes takes nobody", opaque(serving(byRoute(), authorize(mesh.AnyClients))), []call{
+			{by: web, how: "tcp", want: "reset"}, {by: nobody, how: "tcp", want: "reset"}, {by: nobody, how: "h1", target: "/public", want: "reset"},
+		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			g.set(t, tc.policy)

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"net"
 	"net/netip"
@@ -17,6 +18,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/forward"
 	"github.com/tulle-mesh/tulle/proxy/limit"
 	"github.com/tulle-mesh/tulle/proxy/message"
+	"github.com/tulle-mesh/tulle/proxy/route"
 	"github.com/tulle-mesh/tulle/proxy/sock"
 	"github.com/tulle-mesh/tulle/proxy/stats"
 )
@@ -101,7 +103,8 @@ func (in *inbound) upstream(a *app, v message.Version) *forward.Upstream {
 
 // inboundRequest is what the inbound side knows about a request in flight. It lives in Exchange.Data and is reused.
 type inboundRequest struct {
-	account *account // nil until the request is routed
+	account *account  // nil until the request is routed
+	hit     route.Hit // zero where no route governs the request
 	grpc    bool
 	// log is the request's line for the access log, which is written at its end; nil without one.
 	log *accessLine
@@ -116,8 +119,9 @@ func (in *inbound) Route(x *exchange.Exchange) forward.Verdict {
 		r.log = in.proxy.accessLog.begin(x)
 	}
 	port := in.policy.Load().Port(c.app.addr.Port())
-	a := in.account(c, port, port.Match(c.peer, &x.Request))
-	r.account = a
+	part, hit := port.Match(c.peer, &x.Request)
+	a := in.account(c, port, part)
+	r.account, r.hit = a, hit
 	a.inFlight.Add(1)
 	a.http.Request()
 	a.decided.Inc()
@@ -132,8 +136,55 @@ func (in *inbound) Route(x *exchange.Exchange) forward.Verdict {
 			return in.refuseExcess(x, c, r, scope, wait)
 		}
 	}
+	if hit.Rule != nil {
+		if verdict, answered := in.filter(x, c, r); answered {
+			return verdict
+		}
+	}
 	setClientID(&x.Request, c.client)
 	return forward.Give(in.upstream(c.app, x.Request.Version))
+}
+
+// filter does to the request what its rule says, which may be to answer it.
+func (in *inbound) filter(x *exchange.Exchange, c *inboundConn, r *inboundRequest) (v forward.Verdict, answered bool) {
+	rule := r.hit.Rule
+	if rule.Invalid != "" {
+		in.countHTTPError("invalid_route")
+		return in.proxy.respond(x, answer{
+			status: 500, cause: "proxy_configuration_error", text: rule.Invalid, grpc: r.grpc,
+			detailed: !c.peer.ID.IsZero(), object: in.subject(c, r.account.verdict.Route),
+		}), true
+	}
+	if rule.CORS != nil {
+		x.Response.Reset()
+		if preflight, _ := rule.CORS.Preflight(&x.Request, &x.Response); preflight {
+			x.Response.Status = 200
+			return forward.Reply(nil), true
+		}
+	}
+	if to := rule.Redirect; to != nil {
+		x.Response.Reset()
+		x.Response.Status = to.Status
+		x.Response.Add("location", route.Location(to, &x.Request, r.hit, portOf(x.Request.Authority())))
+		rule.EditResponse(&x.Response)
+		return forward.Reply(nil), true
+	}
+	rule.EditRequest(&x.Request, r.hit)
+	return forward.Verdict{}, false
+}
+
+// portOf returns the port that an authority names, or that of plaintext HTTP.
+func portOf(authority []byte) uint16 {
+	if i := bytes.LastIndexByte(authority, ':'); i >= 0 {
+		if n, err := strconv.ParseUint(string(authority[i+1:]), 10, 16); err == nil {
+			return uint16(n)
+		}
+	}
+	return 80
+}
+
+func (in *inbound) countHTTPError(reason string) {
+	in.proxy.stats.Counter(stats.InboundHTTPErrors, stats.Labels("").With("direction", "inbound").With("error", reason)).Inc()
 }
 
 func (in *inbound) request(x *exchange.Exchange) *inboundRequest {
@@ -216,9 +267,15 @@ func (in *inbound) Again(x *exchange.Exchange, f exchange.Fault) forward.Verdict
 	})
 }
 
-// Response implements forward.Handler. An answer goes back as it came; only a proxy may say that a request was not processed.
+// Response implements forward.Handler. An answer goes back as its route says; only a proxy may say that a request was not processed.
 func (in *inbound) Response(x *exchange.Exchange) exchange.Fault {
 	x.Response.Del(unprocessedField)
+	if rule := in.request(x).hit.Rule; rule != nil {
+		rule.EditResponse(&x.Response)
+		if rule.CORS != nil {
+			rule.CORS.Mark(&x.Request, &x.Response)
+		}
+	}
 	return exchange.Fault{}
 }
 

@@ -2,37 +2,33 @@ package authz
 
 import (
 	"github.com/tulle-mesh/tulle/proxy/message"
+	"github.com/tulle-mesh/tulle/proxy/route"
 )
 
-// Match names the part of the port that a request is for. A GET of one of the pod's probe paths from its own node is a probe,
-// unless a route matches it too: then the route decides.
-func (p *Port) Match(peer Peer, h *message.Head) Part {
-	if len(p.routes) == 0 {
-		if p.IsProbe(peer, h) {
-			return Probe
-		}
-		return Whole
-	}
-	part := p.route(h)
+// Match names the part of the port that a request is for, and the rule that matches it where that is a route. A GET of one of the pod's
+// probe paths from its own node is a probe, unless a route matches it too: then the route decides.
+func (p *Port) Match(peer Peer, h *message.Head) (Part, route.Hit) {
+	part, hit := p.route(h)
 	if part < 0 && p.IsProbe(peer, h) {
-		return Probe
+		return Probe, route.Hit{}
 	}
-	return part
+	return part, hit
 }
 
-// route names the route that a request is for. It matches the canonical spelling of the path, and leaves the request as it was.
-func (p *Port) route(h *message.Head) Part {
-	var scratch [256]byte
-	path, changed, ok := canonicalPath(scratch[:0], h.Path())
+// route names the route that a request is for. Routes may guard what others leave open, so a path that servers read in different ways is
+// for none of them.
+func (p *Port) route(h *message.Head) (Part, route.Hit) {
+	if len(p.routes) == 0 {
+		return Whole, route.Hit{}
+	}
+	if route.Ambiguous(h.Path()) {
+		return Ambiguous, route.Hit{}
+	}
+	hit, ok := p.table.Match(h)
 	if !ok {
-		return Ambiguous
+		return Unmatched, route.Hit{}
 	}
-	if changed {
-		original := string(h.Path())
-		defer h.SetPart(message.Path, original)
-		h.SetPart(message.Path, string(path))
-	}
-	return Unmatched
+	return Part(hit.Rule.Route), hit
 }
 
 // IsProbe reports whether a request is a probe of the pod's own kubelet: a GET, from the node, of exactly one of the pod's probe paths.

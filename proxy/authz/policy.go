@@ -1,7 +1,7 @@
 // Package authz decides which peers and requests a pod's ports accept.
 //
-// It owns the verdict over mesh.Inbound: authorizations, the six access policies, the demand for identity, kubelet probes, and which
-// paths are too ambiguous to decide on. It imports mesh, proxy/message and the standard library only. The one idea: a policy is a value
+// It owns the verdict over mesh.Inbound: authorizations, the six access policies, the demand for identity, kubelet probes. It imports
+// mesh, proxy/message, proxy/route and the standard library only. The one idea: a policy is a value
 // that never changes, a verdict is a pure function of it and of what the connection proved, and whatever is not understood is denied.
 package authz
 
@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/route"
 )
 
 // Peer is what is known about the other side of a connection.
@@ -34,11 +35,12 @@ type Port struct {
 	setting        mesh.PortPolicy
 	server         mesh.Ref // what selects the port, or mesh's Kind "default" with the access policy's name
 	authorizations []authorization
-	routes         []route
+	routes         []guarded
+	table          *route.Table // finds one of routes
 }
 
-// route is a route of a port and who may use it beyond those who may use all of the port.
-type route struct {
+// guarded is a route of a port and who may use it beyond those who may use all of the port.
+type guarded struct {
 	ref            mesh.Ref
 	authorizations []authorization
 }
@@ -73,9 +75,12 @@ func (p *Policy) compile(setting mesh.PortPolicy) *Port {
 	if port.server == (mesh.Ref{}) {
 		port.server = own(string(setting.Policy))
 	}
-	for _, r := range setting.Routes {
-		port.routes = append(port.routes, route{ref: r.Route.Ref, authorizations: compileAuthorizations(r.Authorizations)})
+	routes := make([]mesh.Route, len(setting.Routes))
+	for i, r := range setting.Routes {
+		routes[i] = r.Route
+		port.routes = append(port.routes, guarded{ref: r.Route.Ref, authorizations: compileAuthorizations(r.Authorizations)})
 	}
+	port.table = route.CompileRoutes(routes)
 	return port
 }
 

@@ -30,7 +30,10 @@ func request(method, path string) *message.Head {
 	return h
 }
 
-func decide(p *Port, peer Peer, h *message.Head) Verdict { return p.Verdict(peer, p.Match(peer, h)) }
+func decide(p *Port, peer Peer, h *message.Head) Verdict {
+	part, _ := p.Match(peer, h)
+	return p.Verdict(peer, part)
+}
 
 func TestDecide(t *testing.T) {
 	meshed := func(a netip.Addr) Peer { return Peer{ID: web, Addr: a} }

@@ -51,7 +51,7 @@ func (r Reason) Explain() string {
 	case NoRoute:
 		return "no route of this port matches the request"
 	case AmbiguousPath:
-		return "this port has routes, so it refuses a path with dot segments, empty segments, a backslash, %2F, %5C, %00 or a broken escape"
+		return "this port has routes, so it refuses a path with dot segments, a backslash, an encoded slash or percent sign, control characters or a broken escape"
 	default:
 		return "this port's policy denies all clients"
 	}

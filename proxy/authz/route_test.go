@@ -1,0 +1,167 @@
+package authz
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+
+	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/message"
+)
+
+// routed is a route for paths under a prefix, and who may use it.
+func routed(name, prefix string, a ...mesh.Authorization) mesh.InboundRoute {
+	return mesh.InboundRoute{Authorizations: a, Route: mesh.Route{Ref: refTo(name), Rules: []mesh.Rule{{
+		Matches: []mesh.Match{{Path: mesh.PrefixPath, Value: prefix}},
+	}}}}
+}
+
+func refTo(route string) mesh.Ref {
+	return mesh.Ref{Group: "policy.linkerd.io", Kind: "HTTPRoute", Namespace: "shop", Name: route}
+}
+
+func TestRoutes(t *testing.T) {
+	other := id("shop", "other")
+	server := mesh.Authorization{Ref: mesh.Ref{Kind: "AuthorizationPolicy", Name: "server"}, Clients: mesh.NamedClients, Identities: []mesh.IdentityMatch{mesh.IdentityMatch(other)}}
+	port := compile(mesh.PortPolicy{
+		Policy: mesh.Deny, ProbePaths: []string{"/healthz", "/public/live", "/a%2fb"}, Authorizations: []mesh.Authorization{server},
+		Routes: []mesh.InboundRoute{
+			routed("public", "/public", mesh.Authorization{Ref: saz, Clients: mesh.AnyClients}), routed("admin", "/admin", named(web)), routed("rest", "/rest"),
+		},
+	})
+	plain, meshed := Peer{Addr: inside}, func(i mesh.ID) Peer { return Peer{ID: i, Addr: inside} }
+	allow := func(a mesh.Ref, route string) Verdict {
+		return Verdict{Allow: true, Authorization: a, Route: refTo(route)}
+	}
+	deny := func(route string, why Reason) Verdict { return Verdict{Route: refTo(route), Reason: why} }
+	for name, tc := range map[string]struct {
+		peer         Peer
+		method, path string
+		want         Verdict
+	}{
+		"the route's own authorization":                {plain, "GET", "/public/x", allow(saz, "public")},
+		"another route's authorization":                {plain, "GET", "/admin", deny("admin", NoIdentity)},
+		"a named client of the route":                  {meshed(web), "GET", "/admin/x?y", allow(saz, "admin")},
+		"the server's authorization is for all routes": {meshed(other), "GET", "/admin", allow(server.Ref, "admin")},
+		"a route without authorizations":               {meshed(other), "GET", "/rest", allow(server.Ref, "rest")},
+		"a route without authorizations, others":       {meshed(web), "GET", "/rest", deny("rest", NotAuthorized)},
+		"no route":                                     {meshed(other), "GET", "/", Verdict{Reason: NoRoute}},
+		"a segment is not its beginning":               {plain, "GET", "/publicity", Verdict{Reason: NoRoute}},
+		"another spelling of a route":                  {plain, "GET", "/%61dmin", deny("admin", NoIdentity)},
+		"an empty segment before a route":              {plain, "GET", "//admin", deny("admin", NoIdentity)},
+		"dot segments out of a route":                  {plain, "GET", "/public/../admin", Verdict{Reason: AmbiguousPath}},
+		"encoded dot segments":                         {plain, "GET", "/public/%2e%2e/admin", Verdict{Reason: AmbiguousPath}},
+		"an encoded slash":                             {plain, "GET", "/public%2fx", Verdict{Reason: AmbiguousPath}},
+		"a backslash":                                  {plain, "GET", `/public\..\admin`, Verdict{Reason: AmbiguousPath}},
+		"parameters that hide dots":                    {plain, "GET", "/public/..;x/admin", Verdict{Reason: AmbiguousPath}},
+		"OPTIONS of the server":                        {meshed(other), "OPTIONS", "*", Verdict{Reason: NoRoute}},
+		"a probe that no route matches":                {Peer{Addr: node}, "GET", "/healthz?x", Verdict{Allow: true, Authorization: own(ProbeName), Route: own(ProbeName)}},
+		"a probe's path from elsewhere":                {plain, "GET", "/healthz", Verdict{Reason: NoRoute}},
+		"a probe that a route matches":                 {Peer{Addr: node}, "GET", "/public/live", allow(saz, "public")},
+		"a probe whose path is ambiguous":              {Peer{Addr: node}, "GET", "/a%2fb", Verdict{Allow: true, Authorization: own(ProbeName), Route: own(ProbeName)}},
+		"a probe by another method":                    {Peer{Addr: node}, "POST", "/healthz", Verdict{Reason: NoRoute}},
+	} {
+		h := request(tc.method, tc.path)
+		if got := decide(port, tc.peer, h); got != tc.want {
+			t.Errorf("%s: got %+v, want %+v", name, got, tc.want)
+		}
+		if string(h.Path()) != tc.path {
+			t.Errorf("%s: the path became %q", name, h.Path())
+		}
+	}
+	if got := port.Decide(meshed(other)); got.Allow || got.Reason != NotHTTP {
+		t.Errorf("a connection past the routes: got %+v", got)
+	}
+}
+
+func TestRoutesAndRequiredIdentity(t *testing.T) {
+	port := compile(mesh.PortPolicy{Policy: mesh.AllUnauthenticated, RequireIdentity: true, Routes: []mesh.InboundRoute{routed("all", "/a")}})
+	for _, path := range []string{"/a", "/b", "/a/../b"} {
+		if got := decide(port, Peer{Addr: inside}, request("GET", path)); got.Reason != NoIdentity {
+			t.Errorf("%s: got %+v", path, got)
+		}
+	}
+}
+
+func TestStill(t *testing.T) {
+	anyone := mesh.Authorization{Ref: saz, Clients: mesh.AnyClients}
+	peer := Peer{ID: web, Addr: inside}
+	before := compile(mesh.PortPolicy{Policy: mesh.Deny, Routes: []mesh.InboundRoute{routed("a", "/a", anyone), routed("b", "/b", anyone)}})
+	v := decide(before, peer, request("GET", "/a"))
+	whole := decide(compile(mesh.PortPolicy{Policy: mesh.AllUnauthenticated}), peer, request("GET", "/a"))
+	for name, tc := range map[string]struct {
+		was  Verdict
+		port mesh.PortPolicy
+		want bool
+	}{
+		"the route keeps its authorization":             {v, mesh.PortPolicy{Policy: mesh.Deny, Routes: []mesh.InboundRoute{routed("b", "/b"), routed("a", "/a", anyone)}}, true},
+		"the route loses its authorization":             {v, mesh.PortPolicy{Policy: mesh.Deny, Routes: []mesh.InboundRoute{routed("a", "/a"), routed("b", "/b", anyone)}}, false},
+		"the route gets another":                        {v, mesh.PortPolicy{Policy: mesh.Deny, Routes: []mesh.InboundRoute{routed("a", "/a", named(web))}}, true},
+		"the route goes, the Server lets in":            {v, mesh.PortPolicy{Policy: mesh.Deny, Authorizations: []mesh.Authorization{anyone}}, true},
+		"the route goes, the Server does not let in":    {v, mesh.PortPolicy{Policy: mesh.Deny, Routes: []mesh.InboundRoute{routed("b", "/b", anyone)}}, false},
+		"all routes go, the policy lets in":             {v, mesh.PortPolicy{Policy: mesh.AllAuthenticated}, true},
+		"routes come, the Server lets in":               {whole, mesh.PortPolicy{Policy: mesh.AllAuthenticated, Routes: []mesh.InboundRoute{routed("a", "/a")}}, true},
+		"identity is required of those who have it":     {v, mesh.PortPolicy{Policy: mesh.AllUnauthenticated, RequireIdentity: true}, true},
+		"everybody is denied":                           {whole, mesh.PortPolicy{Policy: mesh.Deny}, false},
+		"a probe, while there are probes":               {Verdict{Allow: true, Authorization: own(ProbeName)}, mesh.PortPolicy{Policy: mesh.AllUnauthenticated}, false},
+		"a client that the policy of a later day names": {v, mesh.PortPolicy{Policy: "mesh-only"}, false},
+	} {
+		if got := compile(tc.port).Still(peer, tc.was); got.Allow != tc.want {
+			t.Errorf("%s: got %+v", name, got)
+		}
+	}
+	if got := compile(mesh.PortPolicy{Policy: mesh.Deny, ProbePaths: []string{"/"}}).Still(Peer{Addr: node}, Verdict{Authorization: own(ProbeName), Allow: true}); !got.Allow {
+		t.Errorf("a probe of a pod with probes: got %+v", got)
+	}
+}
+
+// many is a port with n routes, each with an authorization of its own, and n authorizations.
+func many(n int) (*Port, Peer, *message.Head) {
+	setting := mesh.PortPolicy{Policy: mesh.Deny}
+	for i := range n {
+		client := named(id("shop", fmt.Sprintf("client-%d", i)))
+		setting.Authorizations = append(setting.Authorizations, within(client, fmt.Sprintf("10.%d.0.0/16", i%250)))
+		setting.Routes = append(setting.Routes, routed(fmt.Sprintf("route-%d", i), fmt.Sprintf("/api/v%d", i), client))
+	}
+	last := n - 1
+	peer := Peer{ID: id("shop", fmt.Sprintf("client-%d", last)), Addr: netip.MustParseAddr(fmt.Sprintf("10.%d.0.1", last%250))}
+	return compile(setting), peer, request("GET", fmt.Sprintf("/api/v%d/carts/4711?expand=all", last))
+}
+
+func TestRoutedVerdictAllocatesNothing(t *testing.T) {
+	port, peer, h := many(200)
+	if n := testing.AllocsPerRun(1000, func() {
+		if !decide(port, peer, h).Allow {
+			t.Fatal("denied")
+		}
+	}); n != 0 {
+		t.Fatalf("%v allocations", n)
+	}
+}
+
+// BenchmarkMatch is what a policy costs each request; BenchmarkVerdict what it costs once for a connection and a route.
+func BenchmarkMatch(b *testing.B) {
+	for _, n := range []int{1, 200} {
+		b.Run(fmt.Sprintf("%d rules", n), func(b *testing.B) {
+			port, peer, h := many(n)
+			for b.Loop() {
+				if part, _ := port.Match(peer, h); int(part) != n-1 {
+					b.Fatal(part)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkVerdict(b *testing.B) {
+	for _, n := range []int{1, 200} {
+		b.Run(fmt.Sprintf("%d authorizations", n), func(b *testing.B) {
+			port, peer, _ := many(n)
+			for b.Loop() {
+				if !port.Verdict(peer, 0).Allow { // by the last one of the Server
+					b.Fatal("denied")
+				}
+			}
+		})
+	}
+}
