@@ -122,6 +122,7 @@ func (c *Controller) apply(e model.Event) {
 		return
 	}
 	c.metrics.events.Inc()
+	e.At = time.Now()
 	for _, p := range c.table.apply(e) {
 		c.metrics.problems.WithLabelValues(p.Field).Inc()
 		c.config.Log.Warn("invalid object", zap.String("kind", p.Object.Kind), zap.String("namespace", p.Object.Namespace),

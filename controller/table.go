@@ -12,7 +12,7 @@ import (
 // table holds the store and everything that is watched. It belongs to the loop's goroutine.
 //
 // A watch is what proxies in one place ask about one target; an answer is what the question comes down to at present. Watches of many
-// nodes share one answer until, say, a Service turns to endpoints on the same node, and then no more: Narrow decides each time.
+// nodes and namespaces share one answer until, say, a Service turns to endpoints on the same node, and then no more: Narrow decides each time.
 type table struct {
 	store   *model.Store
 	snap    *model.Snapshot
@@ -31,15 +31,17 @@ type table struct {
 // watchKey is a target and what can ever matter of its askers.
 type watchKey struct {
 	target mesh.Target
-	node   string        // of an outbound target
-	pod    model.PodName // of the inbound target
+	// Of an outbound target.
+	node, namespace string
+	// Of the inbound target.
+	pod model.PodName
 }
 
 func keyOf(t mesh.Target, a discovery.Asker) watchKey {
 	if t.IsInbound() {
 		return watchKey{pod: model.PodName{Namespace: a.Namespace, Name: a.Pod}}
 	}
-	return watchKey{target: t, node: a.Node}
+	return watchKey{target: t, node: a.Node, namespace: a.Namespace}
 }
 
 type watch struct {
@@ -166,11 +168,15 @@ func (t *table) publish() {
 }
 
 // statuses returns what statuses should say now that may have said something else before. It follows publish.
-func (t *table) statuses() []model.Status { return t.store.Statuses(t.snap) }
+func (t *table) statuses() []model.Status { return t.store.Statuses() }
 
 // ask moves w to the answer of the question it comes down to now, and brings that up to date.
 func (t *table) ask(w *watch) {
-	q := model.Narrow(t.store, t.snap, w.key.target, model.Asker{Namespace: w.key.pod.Namespace, Pod: w.key.pod.Name, Node: w.key.node})
+	asker := model.Asker{Namespace: w.key.namespace, Node: w.key.node}
+	if w.key.target.IsInbound() {
+		asker = model.Asker{Namespace: w.key.pod.Namespace, Pod: w.key.pod.Name}
+	}
+	q := model.Narrow(t.store, t.snap, w.key.target, asker)
 	if !w.answered || q != w.question {
 		a := t.answers[q]
 		if a == nil {

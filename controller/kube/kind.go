@@ -7,7 +7,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
-	"github.com/tulle-mesh/tulle/controller/model"
 	"github.com/tulle-mesh/tulle/crds/v1alpha1"
 )
 
@@ -58,10 +57,7 @@ func kinds() []kind {
 		"MeshTLSAuthentication":    plain[v1alpha1.MeshTLSAuthentication],
 		"NetworkAuthentication":    plain[v1alpha1.NetworkAuthentication],
 		"HTTPLocalRateLimitPolicy": plain[v1alpha1.HTTPLocalRateLimitPolicy],
-		"HTTPRoute": func() (metav1.Object, any) {
-			o := &model.PolicyHTTPRoute{}
-			return o, &o.HTTPRoute
-		},
+		"HTTPRoute":                plain[v1alpha1.HTTPRoute],
 	}
 	for _, k := range v1alpha1.Kinds() {
 		versions := slices.Clone(k.Versions)

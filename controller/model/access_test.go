@@ -58,7 +58,7 @@ func renderAuthorization(b *strings.Builder, indent string, a mesh.Authorization
 
 func renderStatuses(s *Store) string {
 	var b strings.Builder
-	for _, st := range s.Statuses(Build(s)) {
+	for _, st := range s.Statuses() {
 		fmt.Fprintf(&b, "%s %s/%s", st.Object.Kind, st.Object.Namespace, st.Object.Name)
 		if st.Gone {
 			b.WriteString(" gone")
@@ -66,7 +66,7 @@ func renderStatuses(s *Store) string {
 		b.WriteString("\n")
 		renderConditions(&b, "  ", st.Conditions)
 		for _, p := range st.Parents {
-			fmt.Fprintf(&b, "  %s\n", p.Ref.Name)
+			fmt.Fprintf(&b, "  %s\n", brief(p.Ref))
 			renderConditions(&b, "    ", p.Conditions)
 		}
 	}

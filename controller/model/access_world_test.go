@@ -45,7 +45,7 @@ func TestAccessChangeNamesEveryAnswer(t *testing.T) {
 				}
 			}
 			before = after
-			for _, st := range s.Statuses(Build(s)) {
+			for _, st := range s.Statuses() {
 				told[statusKey{st.Object.Group, st.Object.Kind, name{st.Object.Namespace, st.Object.Name}}] = st
 			}
 			w.compareStatuses(t, s, told)
@@ -57,7 +57,7 @@ func TestAccessChangeNamesEveryAnswer(t *testing.T) {
 func (w *accessWorld) compareStatuses(t *testing.T, s *Store, told map[statusKey]Status) {
 	t.Helper()
 	for k := range w.live {
-		if diff := cmp.Diff(told[k], s.status(nil, k)); diff != "" && k.kind != "Pod" {
+		if diff := cmp.Diff(told[k], newJudge(s).status(k)); diff != "" && k.kind != "Pod" {
 			t.Fatalf("%v: told last and true now differ:\n%s", k, diff)
 		}
 	}
@@ -232,7 +232,7 @@ func TestAccessForgets(t *testing.T) {
 		s.Apply(Event{Object: o, Deleted: true})
 	}
 	for _, k := range slices.Collect(maps.Keys(w.live)) {
-		if st := s.status(nil, k); !st.Gone {
+		if st := newJudge(s).status(k); !st.Gone {
 			t.Errorf("%v still has a status: %+v", k, st)
 		}
 	}

@@ -20,9 +20,10 @@ type Event struct {
 	//   - core/v1 *Service, *Pod, *Namespace, *Node; discovery/v1 *EndpointSlice
 	//   - gateway.networking.k8s.io, whatever version is served, as the types of sigs.k8s.io/gateway-api/apis/v1: *HTTPRoute,
 	//     *GRPCRoute, *TLSRoute, *TCPRoute, *ReferenceGrant
-	//   - policy.linkerd.io HTTPRoute, whatever version is served, as *PolicyHTTPRoute
-	//   - of crds/v1alpha1 *Server, *ServerAuthorization, *AuthorizationPolicy, *MeshTLSAuthentication, *NetworkAuthentication,
-	//     *HTTPLocalRateLimitPolicy
+	//   - of policy.linkerd.io and linkerd.io, whatever version is served, as the types of crds/v1alpha1: *HTTPRoute, *ServiceProfile,
+	//     *Server, *ServerAuthorization, *AuthorizationPolicy, *MeshTLSAuthentication, *NetworkAuthentication, *HTTPLocalRateLimitPolicy
+	//
+	// Of metadata, namespace, name, UID, generation, creationTimestamp, labels and annotations are read.
 	Object metav1.Object
 	// Unknown holds the JSON paths of what the object says and its type has no field for, such as "spec.rules[0].color". The rest of
 	// the object is used; its status tells what is not.
@@ -65,15 +66,11 @@ type ObjectRef struct {
 	UID                          types.UID
 }
 
-// PolicyHTTPRoute is a policy.linkerd.io HTTPRoute. All its versions have the shape of Gateway API's, which is why it has no type of
-// its own.
-type PolicyHTTPRoute struct{ gatewayv1.HTTPRoute }
-
 // Apply records the event and returns what it may have changed. An object of a kind it does not know changes nothing.
 func (s *Store) Apply(e Event) Change {
 	switch o := e.Object.(type) {
 	case *corev1.Service:
-		return s.applyService(o, e.Deleted)
+		return s.applyService(o, e)
 	case *discoveryv1.EndpointSlice:
 		return s.applySlice(o, e.Deleted)
 	case *corev1.Pod:
@@ -94,6 +91,20 @@ func (s *Store) Apply(e Event) Change {
 		return s.applyNetworkAuthentication(o, e)
 	case *v1alpha1.HTTPLocalRateLimitPolicy:
 		return s.applyRateLimit(o, e)
+	case *gatewayv1.HTTPRoute:
+		return s.applyHTTPRoute(httpRoute, o, &o.Spec, e)
+	case *v1alpha1.HTTPRoute:
+		return s.applyHTTPRoute(policyHTTPRoute, o, &o.Spec, e)
+	case *gatewayv1.GRPCRoute:
+		return s.applyGRPCRoute(o, e)
+	case *gatewayv1.TLSRoute:
+		return s.applyTLSRoute(o, e)
+	case *gatewayv1.TCPRoute:
+		return s.applyTCPRoute(o, e)
+	case *gatewayv1.ReferenceGrant:
+		return s.applyGrant(o, e.Deleted)
+	case *v1alpha1.ServiceProfile:
+		return s.applyProfile(o, e)
 	}
 	return Change{}
 }

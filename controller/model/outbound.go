@@ -21,18 +21,33 @@ func (r *resolver) service(svc *service) *mesh.Outbound {
 		out.Kind = mesh.UndefinedPort
 		return out
 	}
-	out.Authority = fmt.Sprintf("%s.%s.svc.%s:%d", svc.name.name, svc.namespace, r.store.config.ClusterDomain, number)
-	found := r.candidates(svc, port)
-	found = r.near(svc, r.usable(svc, found))
-	out.Protocol = r.serviceProtocol(svc, port, found)
-	out.Endpoints = make([]mesh.Endpoint, 0, len(found))
-	for _, c := range found {
-		out.Endpoints = append(out.Endpoints, r.endpoint(c))
-	}
-	slices.SortFunc(out.Endpoints, func(a, b mesh.Endpoint) int { return a.Addr.Compare(b.Addr) })
-	out.Endpoints = slices.CompactFunc(out.Endpoints, func(a, b mesh.Endpoint) bool { return a.Addr == b.Addr })
+	out.Authority = r.store.authority(out.Service)
+	out.Endpoints, out.Protocol = r.endpoints(svc, port, r.v4())
+	r.route(out, svc, port)
 	return out
 }
+
+// authority is the name by which the port is known to its clients.
+func (s *Store) authority(ref mesh.ServiceRef) string {
+	return fmt.Sprintf("%s.%s.svc.%s:%d", ref.Name, ref.Namespace, s.config.ClusterDomain, ref.Port)
+}
+
+// endpoints returns the endpoints of a Service's port for the asker, of one address family and sorted by address, and the protocol that
+// is declared for the port.
+func (r *resolver) endpoints(svc *service, port servicePort, v4 bool) ([]mesh.Endpoint, mesh.Protocol) {
+	found := r.candidates(svc, port, v4)
+	found = r.near(svc, r.usable(svc, found))
+	protocol := r.serviceProtocol(svc, port, found)
+	out := make([]mesh.Endpoint, 0, len(found))
+	for _, c := range found {
+		out = append(out, r.endpoint(c))
+	}
+	slices.SortFunc(out, func(a, b mesh.Endpoint) int { return a.Addr.Compare(b.Addr) })
+	return slices.CompactFunc(out, func(a, b mesh.Endpoint) bool { return a.Addr == b.Addr }), protocol
+}
+
+// v4 reports whether the target is an IPv4 address.
+func (r *resolver) v4() bool { return r.q.Target.Addr.Addr().Is4() }
 
 // candidate is an endpoint of a slice with the port it serves the target on and the pod it is, if it is one.
 type candidate struct {
@@ -41,9 +56,9 @@ type candidate struct {
 	pod  *pod
 }
 
-// candidates returns the endpoints of the Service's port whose address family is the target's. An endpoint whose pod is not where the
-// slice says is left out: the slice is older than the pod's end or newer than its start, and the address may be somebody else's.
-func (r *resolver) candidates(svc *service, port servicePort) []candidate {
+// candidates returns the endpoints of the Service's port that have the address family. An endpoint whose pod is not where the slice
+// says is left out: the slice is older than the pod's end or newer than its start, and the address may be somebody else's.
+func (r *resolver) candidates(svc *service, port servicePort, v4 bool) []candidate {
 	var out []candidate
 	for _, sl := range r.store.slicesByService[svc.name] {
 		number, ok := sl.portNamed(port.name)
@@ -52,7 +67,7 @@ func (r *resolver) candidates(svc *service, port servicePort) []candidate {
 		}
 		for i := range sl.endpoints {
 			e := &sl.endpoints[i]
-			if e.addr.Is4() != r.q.Target.Addr.Addr().Is4() {
+			if e.addr.Is4() != v4 {
 				continue
 			}
 			if p, ok := r.store.podOf(e); ok {

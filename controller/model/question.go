@@ -14,6 +14,8 @@ type Question struct {
 	Target mesh.Target
 	// Of an outbound target: where the asker is.
 	Zone, Node string
+	// Of an outbound target: the asker's namespace, if it has routes or a profile of its own for the target.
+	Namespace string
 	// Of the inbound target: which pod the asker is.
 	Pod PodName
 }
@@ -38,8 +40,14 @@ func Narrow(s *Store, snap *Snapshot, target mesh.Target, a Asker) Question {
 		return q
 	}
 	q.Zone = snap.zones[a.Node]
-	if svc != nil && s.dependsOnNode(svc) {
+	if svc == nil {
+		return q
+	}
+	if s.dependsOnNode(svc) || s.sendsToNodes(svc) {
 		q.Node = a.Node
+	}
+	if s.dependsOnNamespace(svc, a.Namespace) {
+		q.Namespace = a.Namespace
 	}
 	return q
 }

@@ -2,6 +2,7 @@ package model
 
 import (
 	"net/netip"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -13,8 +14,10 @@ type service struct {
 	name
 	clusterIPs      []netip.Addr // empty for headless Services and ExternalName
 	headless        bool
+	external        bool          // a name elsewhere, without endpoints
 	ports           []servicePort // TCP alone
 	settings        settings
+	requests        requestSettings
 	publishNotReady bool
 	// localOnly is internalTrafficPolicy Local; distribution is spec.trafficDistribution.
 	localOnly    bool
@@ -29,26 +32,28 @@ type servicePort struct {
 	declared bool
 }
 
-func (s *Store) applyService(o *corev1.Service, deleted bool) Change {
+func (s *Store) applyService(o *corev1.Service, e Event) Change {
 	key := name{o.Namespace, o.Name}
 	old := s.services[key]
 	var change Change
 	if old != nil {
 		s.forgetService(old, &change)
 	}
-	if !deleted {
-		var prior settings
+	if !e.Deleted {
+		var prior service
 		if old != nil {
-			prior = old.settings
+			prior = *old
 		}
-		now := newService(o, prior)
+		now := newService(o, e.At, &prior)
 		s.services[key] = now
 		for _, ip := range now.clusterIPs {
 			s.serviceByIP[ip] = now
 		}
 		s.touchService(now, &change)
-		change.Problems = newProblems(prior.problems, now.settings.problems)
+		change.Problems = append(newProblems(prior.settings.problems, now.settings.problems),
+			newProblems(prior.requests.problems, now.requests.problems)...)
 	}
+	s.touchRouting(key, &change)
 	change.Addrs = unique(change.Addrs)
 	return change
 }
@@ -75,7 +80,7 @@ func (s *Store) touchService(svc *service, change *Change) {
 	}
 }
 
-func newService(o *corev1.Service, prior settings) *service {
+func newService(o *corev1.Service, at time.Time, prior *service) *service {
 	svc := &service{
 		name:            name{o.Namespace, o.Name},
 		publishNotReady: o.Spec.PublishNotReadyAddresses,
@@ -94,9 +99,12 @@ func newService(o *corev1.Service, prior settings) *service {
 		}
 		svc.ports = append(svc.ports, port)
 	}
-	svc.settings = parseSettings("Service", o, svc.portsNamed, prior)
+	svc.settings = parseSettings("Service", o, svc.portsNamed, prior.settings)
+	ref := ObjectRef{Kind: "Service", Namespace: o.Namespace, Name: o.Name, UID: o.UID}
+	svc.requests = parseRequestSettings(ref, o, at, true, prior.requests)
+	svc.external = o.Spec.Type == corev1.ServiceTypeExternalName
 	svc.headless = o.Spec.ClusterIP == corev1.ClusterIPNone
-	if o.Spec.Type != corev1.ServiceTypeExternalName && !svc.headless {
+	if !svc.external && !svc.headless {
 		svc.clusterIPs = clusterIPs(o)
 	}
 	return svc

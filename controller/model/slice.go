@@ -67,6 +67,7 @@ func (s *Store) touchSlice(sl *slice, change *Change) {
 		return
 	}
 	change.Addrs = append(change.Addrs, svc.clusterIPs...)
+	change.Addrs = append(change.Addrs, s.senderAddrs(svc.name)...)
 	if svc.headless {
 		change.Addrs = append(change.Addrs, sl.addrs()...)
 	}

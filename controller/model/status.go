@@ -50,10 +50,11 @@ func (t *statuses) touch(k statusKey) {
 }
 
 // Statuses returns the statuses that may have changed since the last call, sorted by object. Its cost is theirs.
-func (s *Store) Statuses(snap *Snapshot) []Status {
+func (s *Store) Statuses() []Status {
 	out := make([]Status, 0, len(s.statuses.touched))
+	j := newJudge(s)
 	for k := range s.statuses.touched {
-		out = append(out, s.status(snap, k))
+		out = append(out, j.status(k))
 	}
 	clear(s.statuses.touched)
 	slices.SortFunc(out, func(a, b Status) int {
@@ -65,9 +66,15 @@ func (s *Store) Statuses(snap *Snapshot) []Status {
 }
 
 // status derives the status of the object named k.
-func (s *Store) status(_ *Snapshot, k statusKey) Status {
-	if status, ok := s.accessStatus(k); ok {
+func (j *judge) status(k statusKey) Status {
+	if status, ok := j.store.accessStatus(k); ok {
 		return status
+	}
+	if r := j.store.routes[k]; r != nil {
+		return j.route(r)
+	}
+	if p := j.store.profiles[k.name]; p != nil && k == p.statusKey {
+		return j.profile(p)
 	}
 	return Status{Object: ObjectRef{Group: k.group, Kind: k.kind, Namespace: k.namespace, Name: k.name.name}, Gone: true}
 }

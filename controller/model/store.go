@@ -35,7 +35,8 @@ type Store struct {
 	slicesByIP      map[netip.Addr][]*slice
 	podsByIP        map[netip.Addr][]*pod // without pods of the host network
 
-	access   access
+	access access
+	routing
 	statuses statuses
 }
 
@@ -56,6 +57,7 @@ func New(c Config) *Store {
 		slicesByIP:      map[netip.Addr][]*slice{},
 		podsByIP:        map[netip.Addr][]*pod{},
 		access:          newAccess(),
+		routing:         newRouting(),
 	}
 }
 
@@ -75,12 +77,13 @@ func unlink[K comparable, V comparable](index map[K][]V, k K, v V) {
 	index[k] = list
 }
 
-// servicesAt returns the ClusterIPs of the Services that have addr as an endpoint.
+// servicesAt returns the ClusterIPs of the Services that have addr as an endpoint, and of those that send to these.
 func (s *Store) servicesAt(addr netip.Addr) []netip.Addr {
 	var out []netip.Addr
 	for _, sl := range s.slicesByIP[addr] {
 		if svc := s.services[sl.service]; svc != nil {
 			out = append(out, svc.clusterIPs...)
+			out = append(out, s.senderAddrs(svc.name)...)
 		}
 	}
 	return out

@@ -12,11 +12,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 
 	"github.com/tulle-mesh/tulle/crds/v1alpha1"
@@ -93,17 +96,19 @@ func playObjects(t *testing.T, out *strings.Builder, s *Store, body string, dele
 	t.Helper()
 	var problems []Problem
 	for _, o := range objects(t, body) {
-		problems = append(problems, s.Apply(Event{Object: o, Deleted: deleted}).Problems...)
+		problems = append(problems, s.Apply(Event{Object: o.object, Unknown: o.unknown, Deleted: deleted, At: playTime}).Problems...)
 	}
-	if len(problems) == 0 {
-		return
+	if len(problems) > 0 {
+		out.WriteString("-- problems --\n")
+		for _, p := range problems {
+			fmt.Fprintf(out, "%s %s/%s: %s\n", p.Object.Kind, p.Object.Namespace, p.Object.Name, p.Message)
+		}
+		out.WriteString("\n")
 	}
-	out.WriteString("-- problems --\n")
-	for _, p := range problems {
-		fmt.Fprintf(out, "%s %s/%s: %s\n", p.Object.Kind, p.Object.Namespace, p.Object.Name, p.Message)
-	}
-	out.WriteString("\n")
 }
+
+// playTime is when all events of transcripts are received.
+var playTime = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 
 func playQuestion(t *testing.T, s *Store, text string) string {
 	t.Helper()
@@ -139,6 +144,7 @@ func render(a Answer) string {
 			}
 			b.WriteString("\n")
 		}
+		renderRouting(&b, o)
 	case a.Inbound != nil:
 		in := a.Inbound
 		fmt.Fprintf(&b, "inbound default=%s opaque=%s require-identity=%s networks=%v\n", in.Default.Policy, in.OpaquePorts,
@@ -152,47 +158,105 @@ func render(a Answer) string {
 	return b.String()
 }
 
-func objects(t *testing.T, text string) []metav1.Object {
+// decoded is an object and the paths of it that its type has no field for.
+type decoded struct {
+	object  metav1.Object
+	unknown []string
+}
+
+func objects(t *testing.T, text string) []decoded {
 	t.Helper()
-	var out []metav1.Object
+	var out []decoded
 	for doc := range bytes.SplitSeq([]byte(text), []byte("\n---\n")) {
 		var kind metav1.TypeMeta
 		if err := yaml.Unmarshal(doc, &kind); err != nil {
 			t.Fatal(err)
 		}
-		var o metav1.Object
-		switch kind.Kind {
-		case "Service":
-			o = &corev1.Service{}
-		case "EndpointSlice":
-			o = &discoveryv1.EndpointSlice{}
-		case "Pod":
-			o = &corev1.Pod{}
-		case "Namespace":
-			o = &corev1.Namespace{}
-		case "Node":
-			o = &corev1.Node{}
-		case "Server":
-			o = &v1alpha1.Server{}
-		case "AuthorizationPolicy":
-			o = &v1alpha1.AuthorizationPolicy{}
-		case "ServerAuthorization":
-			o = &v1alpha1.ServerAuthorization{}
-		case "MeshTLSAuthentication":
-			o = &v1alpha1.MeshTLSAuthentication{}
-		case "NetworkAuthentication":
-			o = &v1alpha1.NetworkAuthentication{}
-		case "HTTPLocalRateLimitPolicy":
-			o = &v1alpha1.HTTPLocalRateLimitPolicy{}
-		default:
+		o := newObject(kind.GroupVersionKind().Group, kind.Kind)
+		if o == nil {
 			t.Fatalf("unknown kind %q in:\n%s", kind.Kind, doc)
 		}
-		if err := yaml.UnmarshalStrict(doc, o); err != nil {
-			t.Fatalf("%v in:\n%s", err, doc)
-		}
-		out = append(out, o)
+		out = append(out, decoded{o, decode(t, doc, o)})
 	}
 	return out
+}
+
+// decode decodes strictly, but for what an API server keeps although a type of ours does not know it.
+func decode(t *testing.T, doc []byte, o metav1.Object) (unknown []string) {
+	t.Helper()
+	text, err := yaml.YAMLToJSON(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	strict, err := kjson.UnmarshalStrict(text, o)
+	if err != nil {
+		t.Fatalf("%v in:\n%s", err, doc)
+	}
+	for _, err := range strict {
+		field, ok := strings.CutPrefix(err.Error(), "unknown field ")
+		if !ok || !strings.HasPrefix(field, "\"spec.rules") {
+			t.Fatalf("%v in:\n%s", err, doc)
+		}
+		unknown = append(unknown, strings.Trim(field, "\""))
+	}
+	return unknown
+}
+
+func newObject(group, kind string) metav1.Object {
+	switch kind {
+	case "Service":
+		return &corev1.Service{}
+	case "EndpointSlice":
+		return &discoveryv1.EndpointSlice{}
+	case "Pod":
+		return &corev1.Pod{}
+	case "Namespace":
+		return &corev1.Namespace{}
+	case "Node":
+		return &corev1.Node{}
+	}
+	if group == gatewayv1.GroupName {
+		return newGatewayObject(kind)
+	}
+	return newMeshObject(kind)
+}
+
+func newGatewayObject(kind string) metav1.Object {
+	switch kind {
+	case "HTTPRoute":
+		return &gatewayv1.HTTPRoute{}
+	case "GRPCRoute":
+		return &gatewayv1.GRPCRoute{}
+	case "TLSRoute":
+		return &gatewayv1.TLSRoute{}
+	case "TCPRoute":
+		return &gatewayv1.TCPRoute{}
+	case "ReferenceGrant":
+		return &gatewayv1.ReferenceGrant{}
+	}
+	return nil
+}
+
+func newMeshObject(kind string) metav1.Object {
+	switch kind {
+	case "HTTPRoute":
+		return &v1alpha1.HTTPRoute{}
+	case "ServiceProfile":
+		return &v1alpha1.ServiceProfile{}
+	case "Server":
+		return &v1alpha1.Server{}
+	case "AuthorizationPolicy":
+		return &v1alpha1.AuthorizationPolicy{}
+	case "ServerAuthorization":
+		return &v1alpha1.ServerAuthorization{}
+	case "MeshTLSAuthentication":
+		return &v1alpha1.MeshTLSAuthentication{}
+	case "NetworkAuthentication":
+		return &v1alpha1.NetworkAuthentication{}
+	case "HTTPLocalRateLimitPolicy":
+		return &v1alpha1.HTTPLocalRateLimitPolicy{}
+	}
+	return nil
 }
 
 func testConfig() Config {

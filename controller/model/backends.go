@@ -1,0 +1,84 @@
+package model
+
+import (
+	"fmt"
+
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+// rulesFor returns the rules that r serves to clients of parent, with their policy, and with every reference looked up.
+func (s *Store) rulesFor(r *route, parent *service) []mesh.Rule {
+	if rules, ok := r.resolved[parent.name]; ok {
+		return rules
+	}
+	rules := make([]mesh.Rule, len(r.served.rules))
+	policy := r.settings.over(parent.requests)
+	for i := range rules {
+		rules[i] = r.served.rules[i]
+		rules[i].Policy = r.served.bounds[i].over(policy)
+		rules[i].Backends = s.resolveBackends(r, parent.name, rules[i].Backends)
+		rules[i].Filters = s.resolveMirrors(r, parent.name, rules[i].Filters)
+	}
+	if r.resolved == nil {
+		r.resolved = map[name][]mesh.Rule{}
+	}
+	r.resolved[parent.name] = rules
+	return rules
+}
+
+// resolveBackends returns the backends, those marked that cannot be used; list itself if all can.
+func (s *Store) resolveBackends(r *route, parent name, list []mesh.WeightedBackend) []mesh.WeightedBackend {
+	out, copied := list, false
+	for i := range list {
+		b := list[i]
+		b.Filters = s.resolveMirrors(r, parent, b.Filters)
+		if b.Invalid == "" {
+			_, b.Invalid = s.lookup(r, parent, b.Service)
+		}
+		if b.Invalid == list[i].Invalid && sameSlice(b.Filters, list[i].Filters) {
+			continue
+		}
+		if !copied {
+			out, copied = append([]mesh.WeightedBackend(nil), list...), true
+		}
+		out[i] = b
+	}
+	return out
+}
+
+// resolveMirrors does the same for what filters copy requests to.
+func (s *Store) resolveMirrors(r *route, parent name, list []mesh.Filter) []mesh.Filter {
+	out, copied := list, false
+	for i := range list {
+		if list[i].Mirror == nil || list[i].Mirror.Backend.Invalid != "" {
+			continue
+		}
+		_, invalid := s.lookup(r, parent, list[i].Mirror.Backend.Service)
+		if invalid == "" {
+			continue
+		}
+		if !copied {
+			out, copied = append([]mesh.Filter(nil), list...), true
+		}
+		mirror := *list[i].Mirror
+		mirror.Backend.Invalid = invalid
+		out[i].Mirror = &mirror
+	}
+	return out
+}
+
+func sameSlice[T any](a, b []T) bool { return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) }
+
+// lookup says why r, which is attached to parent, has nothing to send to at to; both "" if it has. Another namespace must have agreed,
+// but for the parent Service itself: its clients meant to reach it in the first place. Whether something exists there is told only to
+// whom it is granted.
+func (s *Store) lookup(r *route, parent name, to mesh.ServiceRef) (reason gatewayv1.RouteConditionReason, message string) {
+	target := name{to.Namespace, to.Name}
+	if to.Namespace != r.namespace && target != parent && !s.granted(r, target) {
+		return gatewayv1.RouteReasonRefNotPermitted, fmt.Sprintf("no ReferenceGrant in namespace %s lets %ss of namespace %s refer to Service %s",
+			to.Namespace, r.kind, r.namespace, to.Name)
+	}
+	return s.exists(to)
+}

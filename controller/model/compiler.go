@@ -1,0 +1,219 @@
+package model
+
+import (
+	"fmt"
+	"regexp/syntax"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+// Bounds of one object, so that none can take the time or the memory of the others. They are well above those of the CRDs, which an
+// object may pass by, being older than they are.
+const (
+	maxRules      = 1024
+	maxMatches    = 1024 // of all rules together
+	maxBackends   = 256  // of one rule
+	maxRegex      = 4 << 10
+	maxPrograms   = 64 << 10 // instructions of all regular expressions together, once compiled
+	maxConditions = 1024     // of all conditions of a profile together
+	maxDepth      = 32       // of one condition
+	maxFindings   = 64
+)
+
+// compiler turns the spec of one object into what proxies are told. It collects what is wrong and goes on.
+type compiler struct {
+	kind      routeKind
+	namespace string // of the object
+	findings  []finding
+	// broken is the first mistake that keeps the current rule, or the current use of a backend, from being served.
+	broken  string
+	uses    map[mesh.ServiceRef]struct{}
+	matches int
+	program int
+	// mistakes counts the findings that are mistakes.
+	mistakes int
+}
+
+func newCompiler(kind routeKind, namespace string) *compiler {
+	return &compiler{kind: kind, namespace: namespace, uses: map[mesh.ServiceRef]struct{}{}}
+}
+
+// spec completes what was compiled.
+func (c *compiler) spec(parents []gatewayv1.ParentReference, rules []mesh.Rule, bounds []ruleBounds) *routeSpec {
+	sp := &routeSpec{parents: newParentRefs(c.kind, c.namespace, parents), rules: rules, bounds: bounds, findings: c.findings}
+	for use := range c.uses {
+		sp.uses = append(sp.uses, use)
+	}
+	return sp
+}
+
+func (c *compiler) find(w findingWeight, reason gatewayv1.RouteConditionReason, path, format string, args ...any) {
+	f := finding{w, reason, path, fmt.Sprintf(format, args...)}
+	if w == broken {
+		c.mistakes++
+		if c.broken == "" {
+			c.broken = f.String()
+		}
+	}
+	// The weightiest decide what becomes of the object, so they are never left out for others.
+	if len(c.findings) < maxFindings || w == broken && c.mistakes == 1 {
+		c.findings = append(c.findings, f)
+	}
+}
+
+func (c *compiler) unsupported(path, format string, args ...any) {
+	c.find(broken, gatewayv1.RouteReasonUnsupportedValue, path, format, args...)
+}
+
+func (c *compiler) ignored(path, format string, args ...any) {
+	c.find(ignored, gatewayv1.RouteReasonUnsupportedValue, path, format, args...)
+}
+
+// unknownFields returns a finding for each path of the spec that has no meaning here.
+func unknownFields(paths []string) []finding {
+	var out []finding
+	for _, path := range paths {
+		if strings.HasPrefix(path, "spec.") && len(out) < maxFindings {
+			out = append(out, finding{ignored, gatewayv1.RouteReasonUnsupportedValue, path, "this field is not supported and has no effect"})
+		}
+	}
+	return out
+}
+
+// at returns the path of an element of a list.
+func at(path, list string, i int) string { return fmt.Sprintf("%s.%s[%d]", path, list, i) }
+
+// noMatch stands for a match with a mistake: no path is empty.
+func noMatch() mesh.Match { return mesh.Match{Path: mesh.RegexPath} }
+
+// regex checks an expression that proxies are going to compile.
+func (c *compiler) regex(path, text string) string {
+	if len(text) > maxRegex {
+		c.unsupported(path, "the regular expression has %d bytes: %d is the most", len(text), maxRegex)
+		return ""
+	}
+	tree, err := syntax.Parse(text, syntax.Perl)
+	if err != nil {
+		c.unsupported(path, "%q is no RE2 expression: %v", clip(text), err)
+		return ""
+	}
+	if c.program += programSize(tree); c.program > maxPrograms {
+		c.unsupported(path, "the regular expressions of this object are too large: repeat less")
+		return ""
+	}
+	return text
+}
+
+// programSize estimates how many instructions the expression compiles to. A short text can make a long program: (a{1000}){1000}.
+func programSize(tree *syntax.Regexp) int {
+	size := 1
+	switch tree.Op {
+	case syntax.OpLiteral:
+		size = len(tree.Rune)
+	case syntax.OpCharClass:
+		size = 1 + len(tree.Rune)/2
+	}
+	for _, sub := range tree.Sub {
+		size += programSize(sub)
+	}
+	if tree.Op == syntax.OpRepeat {
+		size *= max(tree.Min, tree.Max, 1)
+	}
+	return min(size, maxPrograms+1)
+}
+
+// framing reports whether a route must not touch the header, and what to use instead: connections and the framing of messages are the
+// proxies' alone, and the host has a filter of its own.
+func framing(header string) (hint string, ok bool) {
+	switch header {
+	case "connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade":
+		return "", true
+	case "host":
+		return "; use a URLRewrite filter", true
+	default:
+		return "", false
+	}
+}
+
+func (c *compiler) headerName(path, text string) string {
+	n := strings.ToLower(text)
+	if !httpguts.ValidHeaderFieldName(text) {
+		c.unsupported(path, "%q is no name of a header", clip(text))
+	}
+	return n
+}
+
+// headerModifier reads a filter. What it leaves out is told to people; the whole filter is of no use then.
+func (c *compiler) headerModifier(path string, in *gatewayv1.HTTPHeaderFilter) *mesh.HeaderModifier {
+	out := &mesh.HeaderModifier{}
+	edit := func(path, text string) string {
+		n := c.headerName(path, text)
+		if hint, ok := framing(n); ok {
+			c.unsupported(path, "a route may not change header %s%s", n, hint)
+		}
+		return n
+	}
+	headers := func(list string, in []gatewayv1.HTTPHeader) []mesh.Header {
+		var out []mesh.Header
+		for i, h := range in {
+			if !httpguts.ValidHeaderFieldValue(h.Value) {
+				c.unsupported(at(path, list, i)+".value", "%q is no value of a header", clip(h.Value))
+			}
+			out = append(out, mesh.Header{Name: edit(at(path, list, i)+".name", string(h.Name)), Value: h.Value})
+		}
+		return out
+	}
+	out.Set, out.Add = headers("set", in.Set), headers("add", in.Add)
+	for i, n := range in.Remove {
+		out.Remove = append(out.Remove, edit(at(path, "remove", i), n))
+	}
+	return out
+}
+
+// backend reads a reference to a Service.
+func (c *compiler) backend(path string, in *gatewayv1.BackendObjectReference) mesh.WeightedBackend {
+	group, kind := string(value(in.Group)), "Service"
+	if in.Kind != nil {
+		kind = string(*in.Kind)
+	}
+	namespace := c.namespace
+	if in.Namespace != nil && *in.Namespace != "" {
+		namespace = string(*in.Namespace)
+	}
+	out := mesh.WeightedBackend{Weight: 1, Ref: mesh.Ref{Group: group, Kind: kind, Namespace: namespace, Name: string(in.Name)}}
+	if !isCore(group) || kind != "Service" {
+		out.Invalid = fmt.Sprintf("%s: kind %s of group %q is no Service", path, clip(kind), clip(group))
+		c.find(unresolved, gatewayv1.RouteReasonInvalidKind, path, "kind %s of group %q is no Service", clip(kind), clip(group))
+		return out
+	}
+	out.Ref.Group = "core"
+	out.Service = mesh.ServiceRef{Namespace: namespace, Name: string(in.Name), Port: uint16(value(in.Port))}
+	if in.Port == nil || *in.Port < 1 || *in.Port > 65535 {
+		out.Invalid = path + ".port: a Service needs a port between 1 and 65535"
+		c.find(unresolved, gatewayv1.RouteReasonBackendNotFound, path+".port", "a Service needs a port between 1 and 65535")
+		return out
+	}
+	c.uses[out.Service] = struct{}{}
+	return out
+}
+
+// maxWeight is Gateway API's.
+const maxWeight = 1_000_000
+
+func (c *compiler) weighted(path string, in *gatewayv1.BackendRef) mesh.WeightedBackend {
+	out := c.backend(path, &in.BackendObjectReference)
+	if in.Weight == nil {
+		return out
+	}
+	if *in.Weight < 0 || *in.Weight > maxWeight {
+		c.unsupported(path+".weight", "%d is no weight: want 0 to %d", *in.Weight, maxWeight)
+		out.Invalid = c.broken
+		return out
+	}
+	out.Weight = uint32(*in.Weight)
+	return out
+}

@@ -1,0 +1,103 @@
+package model
+
+import (
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+func (s *Store) applyGRPCRoute(o *gatewayv1.GRPCRoute, e Event) Change {
+	key := statusKey{grpcRoute.group, grpcRoute.kind, name{o.Namespace, o.Name}}
+	if e.Deleted {
+		return s.applyRoute(key, nil)
+	}
+	return s.applyRoute(key, newRoute(grpcRoute, o, compileGRPCRoute(o.Namespace, &o.Spec), e, s.routes[key]))
+}
+
+func compileGRPCRoute(namespace string, in *gatewayv1.GRPCRouteSpec) *routeSpec {
+	c := newCompiler(grpcRoute, namespace)
+	list := atMost(c, "spec.rules", in.Rules, maxRules)
+	rules := make([]mesh.Rule, len(list))
+	for i := range list {
+		rules[i] = c.grpcRule(at("spec", "rules", i), &list[i])
+	}
+	return c.spec(in.ParentRefs, rules, make([]ruleBounds, len(rules)))
+}
+
+func (c *compiler) grpcRule(path string, in *gatewayv1.GRPCRouteRule) mesh.Rule {
+	c.broken = ""
+	rule := mesh.Rule{Name: string(value(in.Name)), Matches: c.grpcMatches(path, in.Matches), Filters: c.grpcFilters(path, in.Filters)}
+	if in.SessionPersistence != nil {
+		c.ignored(path+".sessionPersistence", "sessions are not kept at one endpoint; this has no effect")
+	}
+	rule.Invalid = c.broken
+	refs := atMost(c, path+".backendRefs", in.BackendRefs, maxBackends)
+	for i := range refs {
+		at := at(path, "backendRefs", i)
+		c.broken = ""
+		b := c.weighted(at, &refs[i].BackendRef)
+		b.Filters = c.grpcFilters(at, refs[i].Filters)
+		if b.Invalid == "" {
+			b.Invalid = c.broken
+		}
+		rule.Backends = append(rule.Backends, b)
+	}
+	return rule
+}
+
+func (c *compiler) grpcMatches(path string, in []gatewayv1.GRPCRouteMatch) []mesh.Match {
+	if c.matches += len(in); c.matches > maxMatches {
+		c.unsupported(path+".matches", "the rules have more than %d matches", maxMatches)
+		return []mesh.Match{noMatch()}
+	}
+	if len(in) == 0 {
+		return []mesh.Match{{}}
+	}
+	out := make([]mesh.Match, len(in))
+	for i := range in {
+		before := c.mistakes
+		if out[i] = c.grpcMatch(at(path, "matches", i), &in[i]); c.mistakes > before {
+			out[i] = noMatch()
+		}
+	}
+	return out
+}
+
+func (c *compiler) grpcMatch(path string, in *gatewayv1.GRPCRouteMatch) mesh.Match {
+	var out mesh.Match
+	if m := in.Method; m != nil {
+		out.Service, out.Call = value(m.Service), value(m.Method)
+		switch kind := value(m.Type); kind {
+		case "", gatewayv1.GRPCMethodMatchExact:
+			out.Path = mesh.GRPCExact
+		case gatewayv1.GRPCMethodMatchRegularExpression:
+			out.Path = mesh.GRPCRegex
+			c.regex(path+".method.service", out.Service)
+			c.regex(path+".method.method", out.Call)
+		default:
+			c.unsupported(path+".method.type", "%q is not supported: want Exact or RegularExpression", clip(string(kind)))
+		}
+		if out.Service == "" && out.Call == "" {
+			c.unsupported(path+".method", "want a service, a method or both")
+		}
+	}
+	for i := range in.Headers {
+		h, at := &in.Headers[i], at(path, "headers", i)
+		m := mesh.FieldMatch{Name: c.headerName(at+".name", string(h.Name)), Value: h.Value}
+		m.Regex = c.fieldKind(at, string(value(h.Type)), h.Value)
+		out.Headers = c.addField(out.Headers, at, m)
+	}
+	return out
+}
+
+// grpcFilters reads filters as the same ones of an HTTPRoute, of which a GRPCRoute has a few.
+func (c *compiler) grpcFilters(path string, in []gatewayv1.GRPCRouteFilter) []mesh.Filter {
+	out := make([]gatewayv1.HTTPRouteFilter, len(in))
+	for i, f := range in {
+		out[i] = gatewayv1.HTTPRouteFilter{
+			Type: gatewayv1.HTTPRouteFilterType(f.Type), RequestHeaderModifier: f.RequestHeaderModifier,
+			ResponseHeaderModifier: f.ResponseHeaderModifier, RequestMirror: f.RequestMirror, ExtensionRef: f.ExtensionRef,
+		}
+	}
+	return c.httpFilters(path, out, false)
+}

@@ -1,0 +1,222 @@
+package model
+
+import (
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+func (s *Store) applyHTTPRoute(kind routeKind, o metav1.Object, spec *gatewayv1.HTTPRouteSpec, e Event) Change {
+	key := statusKey{kind.group, kind.kind, name{o.GetNamespace(), o.GetName()}}
+	if e.Deleted {
+		return s.applyRoute(key, nil)
+	}
+	return s.applyRoute(key, newRoute(kind, o, compileHTTPRoute(kind, o.GetNamespace(), spec), e, s.routes[key]))
+}
+
+// compileHTTPRoute reads an HTTPRoute of either group. Hostnames are left out: a Service is meant by its address, whatever a request
+// says its host is. Source: GEP-1294.
+func compileHTTPRoute(kind routeKind, namespace string, in *gatewayv1.HTTPRouteSpec) *routeSpec {
+	c := newCompiler(kind, namespace)
+	list := atMost(c, "spec.rules", in.Rules, maxRules)
+	rules, bounds := make([]mesh.Rule, len(list)), make([]ruleBounds, len(list))
+	for i := range list {
+		rules[i], bounds[i] = c.httpRule(at("spec", "rules", i), &list[i])
+	}
+	sp := c.spec(in.ParentRefs, rules, bounds)
+	for _, h := range in.Hostnames {
+		sp.hostnames = append(sp.hostnames, string(h))
+	}
+	return sp
+}
+
+func (c *compiler) httpRule(path string, in *gatewayv1.HTTPRouteRule) (mesh.Rule, ruleBounds) {
+	c.broken = ""
+	rule := mesh.Rule{Name: string(value(in.Name)), Matches: c.httpMatches(path, in.Matches)}
+	rule.Filters = c.httpFilters(path, in.Filters, prefixesOnly(rule.Matches))
+	bounds := ruleBounds{retry: c.retry(path+".retry", in.Retry)}
+	if in.Timeouts != nil {
+		bounds.request = c.duration(path+".timeouts.request", in.Timeouts.Request)
+		bounds.attempt = c.duration(path+".timeouts.backendRequest", in.Timeouts.BackendRequest)
+		if r, a := value(bounds.request), value(bounds.attempt); r > 0 && a > r {
+			c.unsupported(path+".timeouts.backendRequest", "%v is longer than the whole request may take, %v", a, r)
+		}
+	}
+	if in.SessionPersistence != nil {
+		c.ignored(path+".sessionPersistence", "sessions are not kept at one endpoint; this has no effect")
+	}
+	// The mistake of one backend is that of its share.
+	rule.Invalid = c.broken
+	refs := atMost(c, path+".backendRefs", in.BackendRefs, maxBackends)
+	for i := range refs {
+		ref := &refs[i]
+		at := at(path, "backendRefs", i)
+		c.broken = ""
+		b := c.weighted(at, &ref.BackendRef)
+		b.Filters = c.httpFilters(at, ref.Filters, prefixesOnly(rule.Matches))
+		if b.Invalid == "" {
+			b.Invalid = c.broken
+		}
+		rule.Backends = append(rule.Backends, b)
+	}
+	return rule, bounds
+}
+
+// atMost cuts off what is too much to look at, and says so.
+func atMost[T any](c *compiler, path string, list []T, most int) []T {
+	if len(list) <= most {
+		return list
+	}
+	c.unsupported(path, "%d elements: %d is the most", len(list), most)
+	return list[:most]
+}
+
+func (c *compiler) duration(path string, in *gatewayv1.Duration) *time.Duration {
+	if in == nil {
+		return nil
+	}
+	d, err := gatewayDuration(string(*in))
+	if err != nil {
+		c.unsupported(path, "%v", err)
+		return nil
+	}
+	return &d
+}
+
+// Defaults of a retry that leaves them out, which Gateway API leaves to us: the errors of gateways are those that a request that is
+// safe to send again is most likely to get over.
+const (
+	firstRetried, lastRetried = 502, 504
+	defaultAttempts           = 1
+)
+
+func (c *compiler) retry(path string, in *gatewayv1.HTTPRouteRetry) *mesh.Retry {
+	if in == nil {
+		return nil
+	}
+	out := &mesh.Retry{Limit: defaultAttempts, Backoff: value(c.duration(path+".backoff", in.Backoff))}
+	if in.Attempts != nil {
+		if *in.Attempts < 0 || *in.Attempts > maxAttempts {
+			c.unsupported(path+".attempts", "%d attempts: want 0 to %d", *in.Attempts, maxAttempts)
+		} else {
+			out.Limit = uint32(*in.Attempts)
+		}
+	}
+	for i, code := range in.Codes {
+		if code < 400 || code > 599 {
+			c.unsupported(at(path, "codes", i), "%d is no error: want 400 to 599", code)
+			continue
+		}
+		out.Statuses = append(out.Statuses, mesh.StatusRange{First: uint16(code), Last: uint16(code)})
+	}
+	if len(in.Codes) == 0 {
+		out.Statuses = []mesh.StatusRange{{First: firstRetried, Last: lastRetried}}
+	}
+	return out
+}
+
+func (c *compiler) httpMatches(path string, in []gatewayv1.HTTPRouteMatch) []mesh.Match {
+	if len(in) == 0 {
+		return []mesh.Match{{Path: mesh.PrefixPath, Value: "/"}}
+	}
+	if c.matches += len(in); c.matches > maxMatches {
+		c.unsupported(path+".matches", "the rules have more than %d matches", maxMatches)
+		return []mesh.Match{noMatch()}
+	}
+	out := make([]mesh.Match, len(in))
+	for i := range in {
+		before := c.mistakes
+		if out[i] = c.httpMatch(at(path, "matches", i), &in[i]); c.mistakes > before {
+			out[i] = noMatch()
+		}
+	}
+	return out
+}
+
+func (c *compiler) httpMatch(path string, in *gatewayv1.HTTPRouteMatch) mesh.Match {
+	out := mesh.Match{Method: string(value(in.Method))}
+	c.path(path+".path", in.Path, &out)
+	for i := range in.Headers {
+		h, at := &in.Headers[i], at(path, "headers", i)
+		m := mesh.FieldMatch{Name: c.headerName(at+".name", string(h.Name)), Value: h.Value}
+		m.Regex = c.fieldKind(at, string(value(h.Type)), h.Value)
+		out.Headers = c.addField(out.Headers, at, m)
+	}
+	for i := range in.QueryParams {
+		q, at := &in.QueryParams[i], at(path, "queryParams", i)
+		m := mesh.FieldMatch{Name: string(q.Name), Value: q.Value}
+		m.Regex = c.fieldKind(at, string(value(q.Type)), q.Value)
+		out.Query = c.addField(out.Query, at, m)
+	}
+	return out
+}
+
+// addField leaves out a second match of the same name. Source: Gateway API, HTTPRouteMatch.headers: "only the first entry … MUST be
+// considered".
+func (c *compiler) addField(list []mesh.FieldMatch, path string, m mesh.FieldMatch) []mesh.FieldMatch {
+	for i := range list {
+		if list[i].Name == m.Name {
+			c.ignored(path, "%q is matched before; this has no effect", clip(m.Name))
+			return list
+		}
+	}
+	return append(list, m)
+}
+
+// fieldKind reports whether the match is a regular expression. The types of headers and of query parameters are spelled alike.
+func (c *compiler) fieldKind(path, kind, text string) bool {
+	switch kind {
+	case "", string(gatewayv1.HeaderMatchExact):
+	case string(gatewayv1.HeaderMatchRegularExpression):
+		c.regex(path+".value", text)
+		return true
+	default:
+		c.unsupported(path+".type", "%q is not supported: want Exact or RegularExpression", clip(kind))
+	}
+	return false
+}
+
+func (c *compiler) path(path string, in *gatewayv1.HTTPPathMatch, out *mesh.Match) {
+	out.Path, out.Value = mesh.PrefixPath, "/"
+	if in == nil {
+		return
+	}
+	kind := gatewayv1.PathMatchPathPrefix
+	if in.Type != nil {
+		kind = *in.Type
+	}
+	if in.Value != nil {
+		out.Value = *in.Value
+	}
+	switch kind {
+	case gatewayv1.PathMatchRegularExpression:
+		out.Path = mesh.RegexPath
+		c.regex(path+".value", out.Value)
+		return
+	case gatewayv1.PathMatchExact:
+		out.Path = mesh.ExactPath
+	case gatewayv1.PathMatchPathPrefix:
+		if out.Value != "/" {
+			out.Value = strings.TrimSuffix(out.Value, "/")
+		}
+	default:
+		c.unsupported(path+".type", "%q is not supported: want Exact, PathPrefix or RegularExpression", clip(string(kind)))
+	}
+	if !strings.HasPrefix(out.Value, "/") {
+		c.unsupported(path+".value", "%q is no path: it begins with /", clip(out.Value))
+	}
+}
+
+// prefixesOnly reports whether every match is one of a prefix, so that there is one to replace.
+func prefixesOnly(matches []mesh.Match) bool {
+	for i := range matches {
+		if matches[i].Path != mesh.PrefixPath {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,74 @@
+package model
+
+import (
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+)
+
+// profile derives the status of a ServiceProfile, which has no parents: it is about one Service.
+func (j *judge) profile(p *profile) Status {
+	out := Status{
+		Object:     ObjectRef{Group: p.group, Kind: p.kind, Namespace: p.namespace, Name: p.name.name, UID: p.uid},
+		Generation: p.generation,
+	}
+	refused := j.profileRefused(p)
+	holds := refused.message == ""
+	if holds {
+		refused.reason = gatewayv1.RouteReasonAccepted
+	}
+	out.Conditions = append(out.Conditions, condition(p.generation, gatewayv1.RouteConditionAccepted, holds, refused.reason, refused.message))
+	out.Conditions = append(out.Conditions, j.profileRefs(p))
+	if partial := (&routeSpec{findings: p.said.findings}).partial(); partial.message != "" {
+		out.Conditions = append(out.Conditions,
+			condition(p.generation, gatewayv1.RouteConditionPartiallyInvalid, true, partial.reason, partial.message))
+	}
+	return out
+}
+
+func (j *judge) profileRefused(p *profile) verdict {
+	if p.of == (name{}) {
+		return verdict{gatewayv1.RouteReasonNoMatchingParent, fmt.Sprintf("the name of a ServiceProfile is that of a Service: want <name>.<namespace>.svc.%s",
+			j.store.config.ClusterDomain)}
+	}
+	svc := j.store.services[p.of]
+	switch {
+	case svc == nil:
+		return verdict{gatewayv1.RouteReasonNoMatchingParent, fmt.Sprintf("there is no Service %s in namespace %s", p.of.name, p.of.namespace)}
+	case len(svc.clusterIPs) == 0:
+		return verdict{gatewayv1.RouteReasonNoMatchingParent, "parent service must have a ClusterIP"}
+	case !p.said.broken():
+		return verdict{}
+	}
+	var texts []string
+	for _, f := range p.said.findings {
+		if f.weight == broken {
+			texts = append(texts, f.String())
+		}
+	}
+	then := "what has a mistake has no effect"
+	if p.served != p.said {
+		then = fmt.Sprintf("generation %d keeps serving", p.served.generation)
+	}
+	return verdict{gatewayv1.RouteReasonUnsupportedValue, joined(list(texts), then)}
+}
+
+func (j *judge) profileRefs(p *profile) metav1.Condition {
+	var reason gatewayv1.RouteConditionReason
+	var texts []string
+	for i := range p.said.mesh.Overrides {
+		b := &p.said.mesh.Overrides[i]
+		if b.Invalid != "" {
+			continue
+		}
+		if why, message := j.store.exists(b.Service); message != "" {
+			reason = why
+			texts = append(texts, at("spec", "dstOverrides", i)+": "+message)
+		}
+	}
+	if len(texts) > 0 {
+		return condition(p.generation, gatewayv1.RouteConditionResolvedRefs, false, reason, list(texts))
+	}
+	return condition(p.generation, gatewayv1.RouteConditionResolvedRefs, true, gatewayv1.RouteReasonResolvedRefs, "")
+}

@@ -1,0 +1,293 @@
+package model
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+// routeConflicted is Linkerd's, for a route that gives way to others.
+const routeConflicted gatewayv1.RouteConditionReason = "RouteReasonConflicted"
+
+// scope is a port of a Service and a namespace of clients.
+type scope struct {
+	service   name
+	port      uint16
+	namespace string
+}
+
+// judge derives statuses. It remembers which routes hold where, which is the same for every route of a parent.
+type judge struct {
+	store *Store
+	holds map[scope][]*route
+}
+
+func newJudge(s *Store) *judge { return &judge{store: s, holds: map[scope][]*route{}} }
+
+// verdict is one condition before it has a type.
+type verdict struct {
+	reason  gatewayv1.RouteConditionReason
+	message string
+}
+
+func (j *judge) attached(svc *service, port servicePort, namespace string) []*route {
+	key := scope{svc.name, port.port, namespace}
+	list, ok := j.holds[key]
+	if !ok {
+		list = j.store.attached(svc, port, namespace)
+		j.holds[key] = list
+	}
+	return list
+}
+
+// route derives the status of a route: for each of its parents that is ours whether the route holds there, whether its references lead
+// anywhere, and what of it has no effect.
+func (j *judge) route(r *route) Status {
+	out := Status{Object: r.ref(), Generation: r.generation}
+	for i := range r.said.parents {
+		p := &r.said.parents[i]
+		var refused, partial verdict
+		switch p.kind {
+		case parentService:
+			refused, partial = j.atService(r, p)
+		case parentServer:
+			out.Parents = append(out.Parents, ParentStatus{Ref: p.raw, Conditions: j.atServer(r, p)})
+			continue
+		case parentEgress:
+			refused = verdict{gatewayv1.RouteReasonUnsupportedValue, "EgressNetwork is not supported"}
+		default:
+			continue
+		}
+		conditions := []metav1.Condition{accepted(r, refused), resolvedRefs(r, j.unresolved(r, p))}
+		if partial.message != "" {
+			conditions = append(conditions, condition(r.generation, gatewayv1.RouteConditionPartiallyInvalid, true, partial.reason, partial.message))
+		}
+		out.Parents = append(out.Parents, ParentStatus{Ref: p.raw, Conditions: conditions})
+	}
+	return out
+}
+
+// atService says why r does not hold at the Service, and what of it has no effect there; zero verdicts if it does, and nothing.
+func (j *judge) atService(r *route, p *parentRef) (refused, partial verdict) {
+	partial = r.said.partial()
+	svc := j.store.services[p.name]
+	if problem := p.problem(svc); problem != "" {
+		return verdict{gatewayv1.RouteReasonNoMatchingParent, problem}, partial
+	}
+	if r.said.broken() {
+		return r.mistakes(), r.whatServes(partial)
+	}
+	if !r.routeKind.isStream() {
+		if profile := j.store.profileFor(svc, r.namespace); profile != nil && len(profile.served.mesh.Routes) > 0 {
+			return verdict{routeConflicted, fmt.Sprintf("ServiceProfile %s in namespace %s has routes, which stand in the place of this one",
+				profile.name.name, profile.namespace)}, partial
+		}
+	}
+	won, lost := 0, ""
+	for _, port := range svc.ports {
+		if !p.meets(port) {
+			continue
+		}
+		holds := j.attached(svc, port, r.namespace)
+		if slices.Contains(holds, r) {
+			won++
+			continue
+		}
+		lost = givesWay(r, port, holds)
+	}
+	switch {
+	case lost != "" && won == 0:
+		return verdict{routeConflicted, lost}, partial
+	case lost != "":
+		return verdict{}, verdict{routeConflicted, joined(lost, partial.message)}
+	}
+	return verdict{}, partial
+}
+
+// atServer derives the conditions at a Server, which has the requests already: there are no references to look up.
+func (j *judge) atServer(r *route, p *parentRef) []metav1.Condition {
+	refused, partial := verdict{}, r.said.partial()
+	switch {
+	case r.routeKind.isStream():
+		refused = verdict{gatewayv1.RouteReasonNoMatchingParent, fmt.Sprintf("a %s cannot be attached to a Server", r.kind)}
+	case p.namespace != r.namespace:
+		refused = verdict{gatewayv1.RouteReasonNoMatchingParent, "a route is attached to Servers of its own namespace only"}
+	case j.store.access.servers[p.name] == nil:
+		refused = verdict{gatewayv1.RouteReasonNoMatchingParent, fmt.Sprintf("there is no Server %s in namespace %s", p.name.name, p.namespace)}
+	case r.said.broken():
+		refused, partial = r.mistakes(), r.whatServes(partial)
+	}
+	if at := r.said.atServerIgnored(); len(at) > 0 && (refused.message == "" || r.said.broken()) {
+		partial = verdict{gatewayv1.RouteReasonUnsupportedValue, joined(list(at), partial.message)}
+	}
+	out := []metav1.Condition{accepted(r, refused)}
+	if partial.message != "" {
+		out = append(out, condition(r.generation, gatewayv1.RouteConditionPartiallyInvalid, true, partial.reason, partial.message))
+	}
+	return out
+}
+
+// atServerIgnored says what of the rules has no effect on requests that have arrived.
+func (sp *routeSpec) atServerIgnored() []string {
+	var out []string
+	for i := range sp.rules {
+		path := at("spec", "rules", i)
+		if len(sp.rules[i].Backends) > 0 {
+			out = append(out, path+".backendRefs: a Server's requests go to its own pods; this has no effect")
+		}
+		if slices.ContainsFunc(sp.rules[i].Filters, func(f mesh.Filter) bool { return f.Mirror != nil }) {
+			out = append(out, path+".filters: requests are mirrored by their clients' proxies; at a Server this has no effect")
+		}
+		if sp.bounds[i] != (ruleBounds{}) {
+			out = append(out, path+": timeouts and retries are for routes of a Service; at a Server they have no effect")
+		}
+	}
+	return out
+}
+
+// givesWay says to what r gives way at the port, where others hold.
+func givesWay(r *route, port servicePort, holds []*route) string {
+	first := holds[0]
+	if first.routeKind.rank() < r.routeKind.rank() {
+		return fmt.Sprintf("%s %s in namespace %s holds at port %d: %ss give way to it", first.kind, first.name.name, first.namespace,
+			port.port, r.kind)
+	}
+	if r.routeKind == tcpRoute {
+		return fmt.Sprintf("TCPRoute %s in namespace %s holds at port %d, being older", first.name.name, first.namespace, port.port)
+	}
+	return fmt.Sprintf("older routes have %d rules at port %d already, which is as many as there may be", maxPortRules, port.port)
+}
+
+// mistakes says what is wrong with the object and what that means.
+func (r *route) mistakes() verdict {
+	var out verdict
+	var texts []string
+	for _, f := range r.said.findings {
+		if f.weight != broken {
+			continue
+		}
+		if out.reason == "" {
+			out.reason = f.reason
+		}
+		texts = append(texts, f.String())
+	}
+	then := "what has a mistake is answered with an error"
+	if r.served != r.said {
+		then = fmt.Sprintf("generation %d keeps serving", r.served.generation)
+	}
+	out.message = joined(list(texts), then)
+	return out
+}
+
+// whatServes adds to what has no effect that the rules without mistakes are served, unless an earlier generation is.
+func (r *route) whatServes(partial verdict) verdict {
+	fine := func(rule mesh.Rule) bool { return rule.Invalid == "" }
+	if r.served != r.said || !slices.ContainsFunc(r.said.rules, fine) {
+		return partial
+	}
+	return verdict{gatewayv1.RouteReasonUnsupportedValue, joined(partial.message, "what has no mistake is served")}
+}
+
+// partial says what of the object has no effect.
+func (sp *routeSpec) partial() verdict {
+	var texts []string
+	for _, f := range sp.findings {
+		if f.weight == ignored {
+			texts = append(texts, f.String())
+		}
+	}
+	if len(texts) == 0 {
+		return verdict{}
+	}
+	return verdict{gatewayv1.RouteReasonUnsupportedValue, list(texts)}
+}
+
+// unresolved says which of r's references lead nowhere.
+func (j *judge) unresolved(r *route, p *parentRef) verdict {
+	var out verdict
+	var texts []string
+	add := func(reason gatewayv1.RouteConditionReason, text string) {
+		if out.reason == "" {
+			out.reason = reason
+		}
+		if !slices.Contains(texts, text) {
+			texts = append(texts, text)
+		}
+	}
+	for _, f := range r.said.findings {
+		if f.weight == unresolved {
+			add(f.reason, f.String())
+		}
+	}
+	mirrors := func(path string, filters []mesh.Filter) {
+		for i := range filters {
+			if m := filters[i].Mirror; m != nil && m.Backend.Invalid == "" {
+				if reason, message := j.store.lookup(r, p.name, m.Backend.Service); message != "" {
+					add(reason, path+".filters: "+message)
+				}
+			}
+		}
+	}
+	for i := range r.said.rules {
+		path := at("spec", "rules", i)
+		mirrors(path, r.said.rules[i].Filters)
+		for k := range r.said.rules[i].Backends {
+			b := &r.said.rules[i].Backends[k]
+			mirrors(at(path, "backendRefs", k), b.Filters)
+			if b.Invalid != "" {
+				continue
+			}
+			if reason, message := j.store.lookup(r, p.name, b.Service); message != "" {
+				add(reason, at(path, "backendRefs", k)+": "+message)
+			}
+		}
+	}
+	out.message = list(texts)
+	return out
+}
+
+func accepted(r *route, refused verdict) metav1.Condition {
+	if refused.message != "" {
+		return condition(r.generation, gatewayv1.RouteConditionAccepted, false, refused.reason, refused.message)
+	}
+	message := ""
+	if len(r.said.hostnames) > 0 && !r.routeKind.isStream() {
+		message = "hostnames have no effect: a Service is meant by its address"
+	}
+	return condition(r.generation, gatewayv1.RouteConditionAccepted, true, gatewayv1.RouteReasonAccepted, message)
+}
+
+func resolvedRefs(r *route, v verdict) metav1.Condition {
+	if v.message != "" {
+		return condition(r.generation, gatewayv1.RouteConditionResolvedRefs, false, v.reason, v.message)
+	}
+	return condition(r.generation, gatewayv1.RouteConditionResolvedRefs, true, gatewayv1.RouteReasonResolvedRefs, "")
+}
+
+func condition(generation int64, kind gatewayv1.RouteConditionType, holds bool, reason gatewayv1.RouteConditionReason, message string) metav1.Condition {
+	status := metav1.ConditionFalse
+	if holds {
+		status = metav1.ConditionTrue
+	}
+	return metav1.Condition{Type: string(kind), Status: status, ObservedGeneration: generation, Reason: string(reason), Message: message}
+}
+
+// maxListed is how many mistakes one message names; whoever mends them sees the others then.
+const maxListed = 8
+
+// list joins what people are told.
+func list(texts []string) string {
+	if more := len(texts) - maxListed; more > 0 {
+		texts = append(slices.Clone(texts[:maxListed]), fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(texts, "; ")
+}
+
+func joined(texts ...string) string {
+	return strings.Join(slices.DeleteFunc(texts, func(s string) bool { return s == "" }), "; ")
+}
