@@ -28,7 +28,7 @@ func elsewhere(root *cobra.Command, args []string) string {
 		return "there is no upgrade: apply the newer version over the old with `tulle install | kubectl apply -f -`"
 	case "viz", "stat", "top", "tap", "edges", "routes", "dashboard":
 		return "this version has no " + name + "; the figures of a workload: `tulle diagnostics proxy-metrics -n NAMESPACE deploy/NAME`"
-	case "authz", "multicluster", "jaeger":
+	case "multicluster", "jaeger":
 		return "this version has no " + name
 	}
 	return ""

@@ -24,13 +24,14 @@ func (c *cli) diagnosticsCommand() *cobra.Command {
 		Aliases: []string{"dg"},
 		Short:   "Look inside the control plane and the proxies",
 		Example: `  tulle diagnostics endpoints web.shop.svc.cluster.local:80
+  tulle diagnostics policy -n shop deploy/web 8080
   tulle diagnostics proxy-metrics -n shop deploy/web
   tulle diagnostics controller-metrics`,
 		Args: cobra.NoArgs,
 		// With a RunE an unknown command below this one is an error, not help and success.
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(c.endpointsCommand(), c.proxyMetricsCommand(), c.controllerMetricsCommand())
+	cmd.AddCommand(c.endpointsCommand(), c.policyCommand(), c.profileOfCommand(), c.proxyMetricsCommand(), c.controllerMetricsCommand())
 	return cmd
 }
 

@@ -17,6 +17,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tulle-mesh/tulle/controller/kube"
 	"github.com/tulle-mesh/tulle/controller/model"
 	"github.com/tulle-mesh/tulle/mesh"
 )
@@ -129,6 +130,13 @@ func newResolver(ctx context.Context, cl *cluster, control string) (*resolver, e
 	})}
 	if err := r.load(ctx, cl); err != nil {
 		return nil, err
+	}
+	configuration, err := kube.ReadConfiguration(ctx, cl.dynamic)
+	if err != nil {
+		return nil, fmt.Errorf("read the cluster: %w", err)
+	}
+	for _, e := range configuration {
+		r.store.Apply(e)
 	}
 	r.snapshot = model.Build(r.store)
 	return r, nil

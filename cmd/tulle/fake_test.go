@@ -78,6 +78,10 @@ func (f *fakeCluster) dynamic() *fakedynamic.FakeDynamicClient {
 	lists := map[schema.GroupVersionResource]string{}
 	for resource, kind := range analyzedResources() {
 		lists[resource] = kind + "List"
+		if resource.Group == gatewayGroup {
+			resource.Version = "v1"
+			lists[resource] = kind + "List"
+		}
 	}
 	var objects []runtime.Object
 	for _, o := range f.objects {

@@ -71,7 +71,7 @@ command X runs the program tulle-X or linkerd-X from PATH.`,
 	})
 	c.flags.register(root.PersistentFlags())
 	root.AddCommand(c.installCommand(), c.injectCommand(), c.uninjectCommand(), c.checkCommand(), c.versionCommand(), c.uninstallCommand(),
-		c.identityCommand(), c.diagnosticsCommand(), c.convertCommand(),
+		c.identityCommand(), c.authzCommand(), c.diagnosticsCommand(), c.convertCommand(),
 		c.profileCommand(), c.analyzeCommand())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()

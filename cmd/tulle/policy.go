@@ -1,0 +1,248 @@
+package main
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/tulle-mesh/tulle/api"
+	"github.com/tulle-mesh/tulle/controller/model"
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+func (c *cli) policyCommand() *cobra.Command {
+	var output, from string
+	cmd := &cobra.Command{
+		Use:   "policy KIND/NAME PORT",
+		Short: "Print the policy of a port as a proxy is told it",
+		Long: `policy prints what the destination controller tells proxies about a port, in the words of the discovery API: of a Service's port what
+clients' proxies get, with endpoints, routes, retries and timeouts, and of a workload's port what its own proxies get, with Server,
+authorizations and rate limit. Pods of a workload may differ; the first by name is shown, pod/NAME shows another.
+
+Like diagnostics endpoints it reads the cluster and runs the controller's own rules here.`,
+		Example: `  tulle diagnostics policy -n shop svc/web 80
+  tulle diagnostics policy -n shop --from shop/cart-7d9c-x2x7q -o json svc/web 80
+  tulle diagnostics policy -n shop deploy/web 8080`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) < 2 || len(args) > 3 {
+				return errors.New("name a resource and a port, such as deploy/web 8080")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.policy(cmd.Context(), args[:len(args)-1], args[len(args)-1], from, output)
+		},
+	}
+	cmd.Flags().StringVarP(&output, "output", "o", "yaml", "format: yaml or json")
+	cmd.Flags().StringVar(&from, "from", "", "namespace/pod whose proxy asks about a Service; its namespace, zone and node may matter")
+	return cmd
+}
+
+func (c *cli) policy(ctx context.Context, resource []string, portText, from, output string) error {
+	if output != "yaml" && output != "json" {
+		return fmt.Errorf("output %q: want yaml or json", output)
+	}
+	port, err := strconv.ParseUint(portText, 10, 16)
+	if err != nil || port == 0 {
+		return fmt.Errorf("port %q: want 1 to 65535", portText)
+	}
+	kind, name, err := parseResource(resource)
+	if err != nil {
+		return err
+	}
+	var message proto.Message
+	if kind == "service" {
+		message, err = c.outboundPolicy(ctx, name, uint16(port), from)
+	} else {
+		message, err = c.inboundPolicy(ctx, resource, uint16(port))
+	}
+	if err != nil {
+		return err
+	}
+	return c.printMessage(message, output)
+}
+
+// outboundPolicy returns what clients' proxies are told about a port of a Service.
+func (c *cli) outboundPolicy(ctx context.Context, name string, port uint16, from string) (proto.Message, error) {
+	cl, err := c.connect(c.flags)
+	if err != nil {
+		return nil, err
+	}
+	r, err := newResolver(ctx, cl, c.flags.controlNamespace)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.askAs(from); err != nil {
+		return nil, err
+	}
+	out, err := r.outbound(net.JoinHostPort(name+"."+cl.namespace, strconv.Itoa(int(port))))
+	if err != nil {
+		return nil, fmt.Errorf("svc/%s: %w", name, err)
+	}
+	return api.EncodeOutbound(out), nil
+}
+
+// outbound returns what proxies are told about the address of an authority.
+func (r *resolver) outbound(authority string) (*mesh.Outbound, error) {
+	svc, port, err := r.service(authority)
+	if err != nil {
+		return nil, err
+	}
+	addr, err := netip.ParseAddr(svc.Spec.ClusterIP)
+	if svc.Spec.ClusterIP == corev1.ClusterIPNone || err != nil {
+		return nil, errors.New("the Service has no address of its own, so proxies are told about its pods one by one")
+	}
+	q := model.Narrow(r.store, r.snapshot, mesh.Target{Addr: netip.AddrPortFrom(addr, port)}, r.asker)
+	out := model.Resolve(r.store, r.snapshot, q).Outbound
+	if out.Kind == mesh.UndefinedPort {
+		return nil, fmt.Errorf("Service %s.%s has no port %d; proxies refuse it", svc.Name, svc.Namespace, port)
+	}
+	return out, nil
+}
+
+// inboundPolicy returns what the proxy of a workload's first pod is told about a port.
+func (c *cli) inboundPolicy(ctx context.Context, resource []string, port uint16) (proto.Message, error) {
+	r, pods, err := c.podsAndResolver(ctx, resource)
+	if err != nil {
+		return nil, err
+	}
+	pod := &pods[0]
+	if len(pods) > 1 {
+		fmt.Fprintf(c.err, "The first of %d pods: %s\n", len(pods), pod.Name)
+	}
+	in := r.inbound(pod)
+	if in == nil {
+		return nil, fmt.Errorf("pod %s is not known", pod.Name)
+	}
+	// The port alone, with everything that the pod says about it put together.
+	one := &mesh.Inbound{Ports: map[uint16]mesh.PortPolicy{port: in.Port(port)}}
+	return api.EncodeInbound(one).GetPorts()[uint32(port)], nil
+}
+
+func (c *cli) profileOfCommand() *cobra.Command {
+	var from string
+	cmd := &cobra.Command{
+		Use:   "profile AUTHORITY",
+		Short: "Print the profile of a Service as a proxy is told it",
+		Long: `profile prints, as JSON, what the destination controller tells a proxy about how requests to an authority are treated: its
+ServiceProfile, routes, request policy and circuit breaker, without the endpoints. The profile of the client's namespace stands before
+that of the Service's: give --from to ask as a client.`,
+		Example: `  tulle diagnostics profile web.shop.svc.cluster.local:80
+  tulle diagnostics profile --from bank/api-7d9c-x2x7q web.shop:80`,
+		Args: exactlyOne("an authority, such as web.shop.svc.cluster.local:80"),
+		RunE: func(cmd *cobra.Command, args []string) error { return c.profileOf(cmd.Context(), args[0], from) },
+	}
+	cmd.Flags().StringVar(&from, "from", "", "namespace/pod whose proxy asks")
+	return cmd
+}
+
+func (c *cli) profileOf(ctx context.Context, authority, from string) error {
+	cl, err := c.connect(c.flags)
+	if err != nil {
+		return err
+	}
+	r, err := newResolver(ctx, cl, c.flags.controlNamespace)
+	if err != nil {
+		return err
+	}
+	if err := r.askAs(from); err != nil {
+		return err
+	}
+	told, err := r.outbound(authority)
+	if err != nil {
+		return fmt.Errorf("%s: %w", authority, err)
+	}
+	out := *told
+	out.Endpoints, out.Backends = nil, nil
+	return c.printMessage(api.EncodeOutbound(&out), "json")
+}
+
+// printMessage writes a message of the discovery API for people: as the API has it, but with addresses as text.
+func (c *cli) printMessage(m proto.Message, output string) error {
+	data, err := protojson.MarshalOptions{EmitDefaultValues: true}.Marshal(m)
+	if err != nil {
+		return fmt.Errorf("encode the answer: %w", err)
+	}
+	var tree any
+	if err := json.Unmarshal(data, &tree); err != nil {
+		return fmt.Errorf("encode the answer: %w", err)
+	}
+	if data, err = json.MarshalIndent(legible(tree), "", "  "); err != nil {
+		return fmt.Errorf("encode the answer: %w", err)
+	}
+	if output == "yaml" {
+		data, err = yaml.JSONToYAML(data)
+	} else {
+		data = append(data, '\n')
+	}
+	if err != nil {
+		return fmt.Errorf("encode the answer: %w", err)
+	}
+	_, err = c.out.Write(data)
+	return err
+}
+
+// legible writes the API's addresses and networks, whose ip is bytes, as text, and leaves out what is empty.
+func legible(tree any) any {
+	switch v := tree.(type) {
+	case map[string]any:
+		if text, ok := address(v); ok {
+			return text
+		}
+		for key, value := range v {
+			if v[key] = legible(value); empty(v[key]) {
+				delete(v, key)
+			}
+		}
+	case []any:
+		for i := range v {
+			v[i] = legible(v[i])
+		}
+	}
+	return tree
+}
+
+func empty(v any) bool {
+	switch v := v.(type) {
+	case nil:
+		return true
+	case string:
+		return v == ""
+	case []any:
+		return len(v) == 0
+	}
+	return false
+}
+
+func address(v map[string]any) (string, bool) {
+	encoded, ok := v["ip"].(string)
+	if !ok || len(v) != 2 {
+		return "", false
+	}
+	bytes, err := base64.StdEncoding.DecodeString(encoded)
+	if err != nil {
+		return "", false
+	}
+	ip, ok := netip.AddrFromSlice(bytes)
+	if !ok {
+		return "", false
+	}
+	if port, ok := v["port"].(float64); ok {
+		return netip.AddrPortFrom(ip, uint16(port)).String(), true
+	}
+	if bits, ok := v["bits"].(float64); ok {
+		return netip.PrefixFrom(ip, int(bits)).String(), true
+	}
+	return "", false
+}
