@@ -24,7 +24,12 @@ func (fl *flight) start() {
 
 // route asks the handler, and does what it says.
 func (fl *flight) route() {
+	fl.e.routing = fl
 	v := fl.e.handler.Route(&fl.x)
+	fl.e.routing = nil
+	if fl.copies != nil {
+		fl.sendCopies()
+	}
 	if fl.x.Replay && !fl.req.keeps {
 		fl.req.keep()
 	}
@@ -87,8 +92,11 @@ func (fl *flight) fault(f exchange.Fault) {
 	if fl.ended {
 		return
 	}
+	if f.Kind == exchange.Rejected {
+		fl.runOut()
+	}
 	fl.part()
-	if fl.answered {
+	if fl.answered || fl.loose != nil {
 		fl.abandon(f)
 		return
 	}
@@ -142,6 +150,10 @@ func (fl *flight) part() {
 
 // respond forwards the final response of an upstream, whose head is in x.Response, unless the handler sees a fault in it.
 func (fl *flight) respond() {
+	if fl.loose != nil {
+		fl.answer()
+		return
+	}
 	fl.x.Unrepeatable = fl.unrepeatable(exchange.Fault{Side: exchange.Upstream})
 	if f := fl.e.handler.Response(&fl.x); f.Is() {
 		fl.fault(f)

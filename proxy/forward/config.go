@@ -35,6 +35,8 @@ type Config struct {
 	MaxQueuedBytes int
 	// MaxKeptBytes bounds the memory that holds request bodies in case they must be sent again; 16 MiB. Beyond it bodies are not kept.
 	MaxKeptBytes int
+	// MaxCopies bounds the mirrored requests in flight; 1 000. Beyond it requests are not mirrored.
+	MaxCopies int
 	// ParkTimeout is how long an exchange waits for an endpoint (fail-fast); 3 s.
 	ParkTimeout time.Duration
 	// HeadTimeout is how long a request's head may take from its first to its last byte, and an HTTP/2 preface; 10 s.
@@ -58,6 +60,7 @@ func (c Config) withDefaults() Config {
 	c.MaxParked = cmp.Or(c.MaxParked, 10_000)
 	c.MaxQueuedBytes = cmp.Or(c.MaxQueuedBytes, 32<<20)
 	c.MaxKeptBytes = cmp.Or(c.MaxKeptBytes, 16<<20)
+	c.MaxCopies = cmp.Or(c.MaxCopies, 1_000)
 	c.ParkTimeout = cmp.Or(c.ParkTimeout, 3*time.Second)
 	c.HeadTimeout = cmp.Or(c.HeadTimeout, 10*time.Second)
 	c.Silence = cmp.Or(c.Silence, 5*time.Second)

@@ -38,6 +38,9 @@
 // body has not begun to leave or was kept (replay.go); whether it may be, is policy, and the Handler's. flight.finish
 // ends every exchange exactly once. Its memory is recycled at the end of the batch, so that code up the stack may still look at it.
 //
+// A flight without a client (mirror.go) carries a copy of a request elsewhere, or lets a response run out that is not wanted. It asks the
+// Handler nothing.
+//
 // Between proxies (Mux), HTTP/1 messages travel as HTTP/2 streams and are restored at the far end: two private fields carry what
 // HTTP/2 has no place for (h2head.go). A tunnel (Upgrade, CONNECT) is a stream on a connection of its own.
 package forward

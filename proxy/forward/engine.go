@@ -33,6 +33,9 @@ type Engine struct {
 	queued   int // bytes in the queues of all flows
 	parked   flightList
 	delayed  flightList
+	routing  *flight   // that Route is asked about
+	copies   int       // mirrored requests in flight
+	unwanted detached  // of every response that runs out
 	kept     int       // bytes of memory that hold request bodies for another attempt
 	retired  []*flight // ended in this batch; recycled at its end
 	free     []*flight

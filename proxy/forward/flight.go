@@ -26,6 +26,8 @@ type upstream interface {
 	request(fl *flight)
 	// leave parts with a flight; if the exchange is not complete, the server must see that.
 	leave(fl *flight)
+	// pass lets another flight take the rest of a response whose request is complete.
+	pass(from, to *flight)
 }
 
 // flight is an exchange on its way. It is in exactly one place: parked, delayed, waiting for a connection of an upstream, or on one.
@@ -55,6 +57,8 @@ type flight struct {
 	wakeAt     time.Time // of a delayed one
 	moved      time.Time // when a body byte moved last
 	timer      timer
+	copies     *flight   // of the request
+	loose      *detached // nil unless it is detached
 }
 
 // flightList is a queue of flights.
@@ -203,9 +207,15 @@ func (fl *flight) finish() {
 	fl.part()
 	fl.x.RequestBytes, fl.x.ResponseBytes, fl.x.Ended = fl.req.moved, fl.resp.moved, fl.e.now
 	fl.down.leave(fl)
-	if fl.seen {
+	if fl.copies != nil {
+		fl.dropCopies()
+	}
+	switch {
+	case fl.loose != nil:
+		fl.detach()
+	case fl.seen:
 		fl.e.handler.End(&fl.x)
-	} else {
+	default:
 		fl.e.cfg.Report(fl.x.Conn, fl.x.Fault)
 	}
 	fl.e.inFlight--

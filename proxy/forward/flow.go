@@ -49,6 +49,9 @@ func (f *flow) write(p []byte, last bool) {
 	if f.keeps {
 		f.keepMore(p)
 	}
+	if f.fl.copies != nil && f == &f.fl.req {
+		f.fl.copyBody(p, last)
+	}
 	if f.to == nil {
 		f.hold(p)
 		return
