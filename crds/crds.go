@@ -5,8 +5,8 @@ package crds
 import (
 	"embed"
 	"fmt"
-	"io/fs"
-	"path"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 //go:generate sh -c "cd .. && go tool -modfile=tools/go.mod controller-gen object paths=./crds/v1alpha1 && go run -C tools ./crds"
@@ -14,28 +14,38 @@ import (
 //go:embed *.yaml gateway/*.yaml
 var files embed.FS
 
-// Own returns the definitions of the mesh's own kinds, each a YAML document, in the order of group and plural.
-func Own() ([][]byte, error) { return read(".") }
+// Definition is one CustomResourceDefinition.
+type Definition struct {
+	// Resource is what it defines, in the version that is stored.
+	Resource schema.GroupVersionResource
+	// Served lists the versions.
+	Served []string
+	// YAML is the definition, one document.
+	YAML []byte
+}
+
+// Own returns the definitions of the mesh's own kinds, in the order of group and kind.
+func Own() ([]Definition, error) { return read(ownIndex()) }
 
 // Gateway returns the definitions of those kinds of the Gateway API that the mesh reads, as its standard channel has them but for
 // descriptions.
-func Gateway() ([][]byte, error) { return read("gateway") }
+func Gateway() ([]Definition, error) { return read(gatewayIndex()) }
 
-func read(dir string) ([][]byte, error) {
-	entries, err := fs.ReadDir(files, dir)
-	if err != nil {
-		return nil, fmt.Errorf("list definitions: %w", err)
-	}
-	var documents [][]byte
-	for _, e := range entries {
-		if e.IsDir() {
-			continue
-		}
-		data, err := fs.ReadFile(files, path.Join(dir, e.Name()))
+// entry is a line of the generated index.
+type entry struct {
+	file, group, plural, stored string
+	served                      []string
+}
+
+func read(index []entry) ([]Definition, error) {
+	var definitions []Definition
+	for _, e := range index {
+		data, err := files.ReadFile(e.file)
 		if err != nil {
 			return nil, fmt.Errorf("read definition: %w", err)
 		}
-		documents = append(documents, data)
+		gvr := schema.GroupVersionResource{Group: e.group, Version: e.stored, Resource: e.plural}
+		definitions = append(definitions, Definition{Resource: gvr, Served: e.served, YAML: data})
 	}
-	return documents, nil
+	return definitions, nil
 }

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/yaml"
 
 	"github.com/tulle-mesh/tulle/crds/v1alpha1"
@@ -26,16 +27,28 @@ type definition struct {
 	}
 }
 
-func decode(t *testing.T, documents [][]byte, err error) []definition {
+func decode(t *testing.T, definitions []Definition, err error) []definition {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
 	var out []definition
-	for _, doc := range documents {
+	for _, def := range definitions {
 		var d definition
-		if err := yaml.Unmarshal(doc, &d); err != nil {
+		if err := yaml.Unmarshal(def.YAML, &d); err != nil {
 			t.Fatal(err)
+		}
+		index := Definition{Resource: schema.GroupVersionResource{Group: d.Spec.Group, Resource: d.Spec.Names.Plural}, YAML: def.YAML}
+		for _, v := range d.Spec.Versions {
+			if v.Served {
+				index.Served = append(index.Served, v.Name)
+			}
+			if v.Storage {
+				index.Resource.Version = v.Name
+			}
+		}
+		if diff := cmp.Diff(index, def); diff != "" {
+			t.Errorf("%s: the index differs (-definition +index):\n%s", d.Metadata.Name, diff)
 		}
 		out = append(out, d)
 	}
@@ -43,9 +56,9 @@ func decode(t *testing.T, documents [][]byte, err error) []definition {
 }
 
 func TestDefinitionsAreThoseOfTheTypes(t *testing.T) {
-	documents, err := Own()
+	definitions, err := Own()
 	got := map[string]v1alpha1.Kind{}
-	for _, d := range decode(t, documents, err) {
+	for _, d := range decode(t, definitions, err) {
 		k := v1alpha1.Kind{Group: d.Spec.Group, Name: d.Spec.Names.Kind, Plural: d.Spec.Names.Plural}
 		for i, v := range d.Spec.Versions {
 			k.Versions = append(k.Versions, v.Name)
@@ -68,12 +81,11 @@ func TestDefinitionsAreThoseOfTheTypes(t *testing.T) {
 }
 
 func TestGatewayDefinitionsSayWhereTheyAreFrom(t *testing.T) {
-	documents, err := Gateway()
-	definitions := decode(t, documents, err)
+	definitions, err := Gateway()
 	if len(definitions) != 5 {
 		t.Errorf("%d definitions, want those of the five kinds that the mesh reads", len(definitions))
 	}
-	for _, d := range definitions {
+	for _, d := range decode(t, definitions, err) {
 		want := map[string]string{"gateway.networking.k8s.io/bundle-version": "v1.6.3", "gateway.networking.k8s.io/channel": "standard"}
 		delete(d.Metadata.Annotations, "api-approved.kubernetes.io")
 		if diff := cmp.Diff(want, d.Metadata.Annotations); diff != "" {

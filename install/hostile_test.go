@@ -12,8 +12,11 @@ import (
 func TestNamespaceCannotWriteManifests(t *testing.T) {
 	for _, namespace := range []string{"tulle\nkind: Secret", "a: b", "Tulle", "x'y", "-", strings.Repeat("a", 64)} {
 		for name, render := range map[string]func(Target) ([]byte, error){
-			"Render":     func(t Target) ([]byte, error) { return Render(Defaults(), t) },
-			"RenderCRDs": RenderCRDs,
+			"Render": func(t Target) ([]byte, error) { return Render(Defaults(), t) },
+			"Definitions": func(t Target) ([]byte, error) {
+				all, err := Definitions(t)
+				return RenderCRDs(all), err
+			},
 		} {
 			if out, err := render(Target{Namespace: namespace, Version: "1"}); err == nil || out != nil {
 				t.Errorf("%s accepts the namespace %q", name, namespace)

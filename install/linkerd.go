@@ -42,7 +42,6 @@ var linkerdOnly = []struct{ key, reason string }{
 	{"linkerdNamespace", "the namespace is given by --linkerd-namespace"},
 	{"namespace", "the namespace is given by --linkerd-namespace"},
 	{"installNamespace", "the namespace is always part of the output"},
-	{"installGatewayAPI", "no custom resources are needed by this release"},
 	{"networkValidator", "the init container checks the capture rules itself"},
 	{"nodeAffinity", "nodeSelector and tolerations place the control plane"},
 	{"podMonitor", "no monitoring objects are installed"},

@@ -26,6 +26,8 @@ type Values struct {
 	ClusterDomain   string `json:"clusterDomain"`
 	ClusterNetworks string `json:"clusterNetworks"`
 
+	InstallGatewayAPI bool `json:"installGatewayAPI"`
+
 	Version          string          `json:"linkerdVersion"`
 	ImagePullPolicy  string          `json:"imagePullPolicy"`
 	ImagePullSecrets []LocalObjectID `json:"imagePullSecrets"`

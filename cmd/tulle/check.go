@@ -73,7 +73,7 @@ what may settle by itself, such as pods that start. The exit code is 1 when some
 	fs.StringVar(&opts.expected, "expected-version", "", "version that CLI, control plane and proxies should have (default: the CLI's)")
 	fs.DurationVar(&opts.wait, "wait", 5*time.Minute, "how long to wait for what may settle by itself")
 	fs.StringVarP(&opts.output, "output", "o", "table", "format: table, json or short")
-	fs.BoolVar(&opts.crds, "crds", false, "only what the custom resource definitions need")
+	fs.BoolVar(&opts.crds, "crds", false, "only the custom resource definitions")
 	for _, f := range checkFlagsWithoutMeaning {
 		acceptWithoutMeaning(fs, f)
 	}
@@ -84,9 +84,6 @@ what may settle by itself, such as pods that start. The exit code is 1 when some
 func (c *cli) check(ctx context.Context, opts checkOptions) error {
 	if !slices.Contains([]string{"table", "json", "short"}, opts.output) {
 		return fmt.Errorf("output %q: want table, json or short", opts.output)
-	}
-	if opts.crds {
-		fmt.Fprintln(c.err, "This release needs no custom resource definitions; what follows is whether the cluster answers.")
 	}
 	if opts.expected == "" {
 		opts.expected = version
@@ -149,9 +146,9 @@ func checks(opts checkOptions) []category {
 	case opts.pre:
 		return append(categories, preInstallation())
 	case opts.crds:
-		return categories
+		return append(categories, gatewayDefinitions(), ownDefinitions())
 	}
-	categories = append(categories, existence(), configuration(), identityChecks(), webhookChecks(), versionChecks(), haChecks())
+	categories = append(categories, gatewayDefinitions(), existence(), configuration(), identityChecks(), webhookChecks(), versionChecks(), haChecks())
 	if opts.proxy {
 		categories = append(categories, dataPlane())
 	}

@@ -28,6 +28,7 @@ func existence() category {
 func configuration() category {
 	return category{"tulle-config", []check{
 		{anchor: "l5d-config-objects", text: "control plane objects exist", settles: true, ask: askObjects},
+		{anchor: "l5d-config-crds", text: "control plane CustomResourceDefinitions exist", settles: true, ask: askOwnDefinitions},
 		{anchor: "l5d-config-restricted", text: "control plane Namespace enforces the restricted Pod Security Standard", warns: true, ask: askRestricted},
 		{anchor: "l5d-config-webhook-optout", text: "control plane Namespace is exempt from injection", ask: askExempt},
 	}}

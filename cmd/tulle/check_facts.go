@@ -11,6 +11,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	apiversion "k8s.io/apimachinery/pkg/version"
 	"sigs.k8s.io/yaml"
 
@@ -36,6 +37,10 @@ type facts struct {
 
 	client  error
 	version fact[*apiversion.Info]
+
+	// What custom resources the cluster serves, of those that an installation defines.
+	definitions []install.Definition
+	served      fact[map[schema.GroupVersionResource]bool]
 
 	// Before the installation.
 	access map[string]error // what the user may not create, by resource
@@ -79,6 +84,14 @@ func (c *cli) gather(ctx context.Context, opts checkOptions) *facts {
 		f.leases = learn(cl.CoordinationV1().Leases(corev1.NamespaceNodeLease).List(ctx, all))
 		return f
 	}
+	if f.definitions, err = install.Definitions(install.Target{Namespace: own, Version: opts.expected}); err != nil {
+		f.served.err = err
+	} else {
+		f.served = learn(servedVersions(cl, f.definitions))
+	}
+	if opts.crds {
+		return f
+	}
 	f.config = learn(core.ConfigMaps(own).Get(ctx, configMapName, metav1.GetOptions{}))
 	f.values = installedValues(f.config)
 	f.deployments = learn(cl.AppsV1().Deployments(own).List(ctx, all))
@@ -120,6 +133,7 @@ var created = []struct {
 	{"namespaces", "", false},
 	{"clusterroles", "rbac.authorization.k8s.io", false},
 	{"clusterrolebindings", "rbac.authorization.k8s.io", false},
+	{"customresourcedefinitions", "apiextensions.k8s.io", false},
 	{"mutatingwebhookconfigurations", "admissionregistration.k8s.io", false},
 	{"validatingadmissionpolicies", "admissionregistration.k8s.io", false},
 	{"validatingadmissionpolicybindings", "admissionregistration.k8s.io", false},

@@ -55,7 +55,7 @@ func preInstallation() category {
 	)}
 }
 
-// askNoNamespace lets a namespace pass that the user made for the installation, as `tulle install --crds` does.
+// askNoNamespace lets a namespace pass that the user made for the installation.
 func askNoNamespace(f *facts) error {
 	switch {
 	case apierrors.IsNotFound(f.controlNS.err):

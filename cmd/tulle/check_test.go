@@ -205,10 +205,27 @@ func TestEveryCheckIsDocumented(t *testing.T) {
 	}
 }
 
+func TestCheckNamesVersionsThatAreNotServed(t *testing.T) {
+	f := healthyCluster(t)
+	for i := range f.definitions {
+		if d := &f.definitions[i]; d.Name() == "servers.policy.linkerd.io" {
+			d.Served = []string{"v1beta1", "v1beta3"}
+		}
+	}
+	r := runCLI(t, f.connect, "", "check", "--crds", "--wait=0s")
+	for _, want := range []string{
+		"√ the Gateway API's routes are served", "× control plane CustomResourceDefinitions exist\n", "    servers.policy.linkerd.io is not served in v1beta2\n",
+	} {
+		if !strings.Contains(r.out, want) || r.code != 1 {
+			t.Errorf("exit code %d, stdout %q lacks %q", r.code, r.out, want)
+		}
+	}
+}
+
 func TestCheckAcceptsFlagsOfLinkerd(t *testing.T) {
 	r := runCLI(t, noCluster, "", "check", "--crds", "--linkerd-cni-enabled", "--cni-namespace", "linkerd-cni", "--wait=0s")
 	for _, want := range []string{
-		"--linkerd-cni-enabled has no effect: there is no CNI plugin", "--cni-namespace has no effect", "needs no custom resource definitions",
+		"--linkerd-cni-enabled has no effect: there is no CNI plugin", "--cni-namespace has no effect",
 	} {
 		if !strings.Contains(r.err, want) {
 			t.Errorf("stderr %q lacks %q", r.err, want)

@@ -7,8 +7,11 @@ import (
 	"net"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
@@ -18,6 +21,8 @@ type cluster struct {
 	kubernetes.Interface
 	// dynamic reads objects of kinds that the cluster may not know.
 	dynamic dynamic.Interface
+	// metadata reads what objects of any kind are called, custom resources among them.
+	metadata metadata.Interface
 	// dialPod connects to a port of a pod; the connection ends with the context.
 	dialPod func(ctx context.Context, namespace, pod string, port int) (net.Conn, error)
 	// namespace is that of -n, else of the kubeconfig's context.
@@ -62,5 +67,21 @@ func connect(f globalFlags) (*cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a client for %s: %w", config.Host, err)
 	}
-	return &cluster{Interface: client, dynamic: untyped, dialPod: podDialer(client, config), namespace: namespace}, nil
+	meta, err := metadata.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("make a client for %s: %w", config.Host, err)
+	}
+	return &cluster{Interface: client, dynamic: untyped, metadata: meta, dialPod: podDialer(client, config), namespace: namespace}, nil
+}
+
+// definitionResource is that of CustomResourceDefinitions.
+var definitionResource = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
+
+// definitions returns the metadata of the cluster's CustomResourceDefinitions.
+func (cl *cluster) definitions(ctx context.Context) ([]metav1.PartialObjectMetadata, error) {
+	list, err := cl.metadata.Resource(definitionResource).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list custom resource definitions: %w", err)
+	}
+	return list.Items, nil
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"slices"
 	"testing"
 	"time"
 
@@ -26,7 +27,10 @@ import (
 	fakedynamic "k8s.io/client-go/dynamic/fake"
 	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/metadata"
+	metadatafake "k8s.io/client-go/metadata/fake"
 	clienttesting "k8s.io/client-go/testing"
+	"sigs.k8s.io/yaml"
 
 	"github.com/tulle-mesh/tulle/identity/ca"
 	"github.com/tulle-mesh/tulle/injector/inject"
@@ -40,6 +44,9 @@ type fakeCluster struct {
 	// mayNot lists the resources that the user may not create.
 	mayNot     map[string]bool
 	apiVersion string
+	// definitions are the cluster's, and resources what they define; made of them are its custom resources.
+	definitions []install.Definition
+	resources   []*metav1.PartialObjectMetadata
 	// ports maps pod:port to the address of a real server on loopback.
 	ports map[string]string
 	// untyped are objects of custom kinds.
@@ -58,6 +65,7 @@ func (f *fakeCluster) connect(flags globalFlags) (*cluster, error) {
 		review.Status.Allowed = !f.mayNot[review.Spec.ResourceAttributes.Resource]
 		return true, review, nil
 	})
+	client.Resources = servedResources(f.definitions)
 	namespace := flags.namespace
 	if namespace == "" {
 		namespace = metav1.NamespaceDefault
@@ -70,7 +78,7 @@ func (f *fakeCluster) connect(flags globalFlags) (*cluster, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, "tcp", addr)
 	}
-	return &cluster{Interface: client, dynamic: f.dynamic(), dialPod: dial, namespace: namespace}, nil
+	return &cluster{Interface: client, dynamic: f.dynamic(), metadata: f.metadata(), dialPod: dial, namespace: namespace}, nil
 }
 
 // dynamic serves the same objects to whoever reads them without their types, and those of kinds that only it knows.
@@ -101,6 +109,42 @@ func (f *fakeCluster) dynamic() *fakedynamic.FakeDynamicClient {
 		objects = append(objects, o.DeepCopy())
 	}
 	return fakedynamic.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), lists, objects...)
+}
+
+// servedResources returns what discovery says of definitions.
+func servedResources(definitions []install.Definition) []*metav1.APIResourceList {
+	var lists []*metav1.APIResourceList
+	for _, d := range definitions {
+		for _, v := range d.Served {
+			gv := schema.GroupVersion{Group: d.Resource.Group, Version: v}.String()
+			i := slices.IndexFunc(lists, func(l *metav1.APIResourceList) bool { return l.GroupVersion == gv })
+			if i < 0 {
+				i, lists = len(lists), append(lists, &metav1.APIResourceList{GroupVersion: gv})
+			}
+			lists[i].APIResources = append(lists[i].APIResources, metav1.APIResource{Name: d.Resource.Resource})
+		}
+	}
+	return lists
+}
+
+// metadata returns the client of the definitions and of the custom resources.
+func (f *fakeCluster) metadata() metadata.Interface {
+	known := metadatafake.NewTestScheme()
+	if err := metav1.AddMetaToScheme(known); err != nil {
+		panic(err)
+	}
+	var objects []runtime.Object
+	for _, d := range f.definitions {
+		object := &metav1.PartialObjectMetadata{}
+		if err := yaml.Unmarshal(d.Manifest, object); err != nil {
+			panic(err)
+		}
+		objects = append(objects, object)
+	}
+	for _, r := range f.resources {
+		objects = append(objects, r)
+	}
+	return metadatafake.NewSimpleMetadataClient(known, objects...)
 }
 
 // find returns the cluster's object of a type and name, to change it.
@@ -146,6 +190,9 @@ func healthyCluster(t *testing.T) *fakeCluster {
 			d.Status = appsv1.DeploymentStatus{Replicas: 1, ReadyReplicas: 1, UpdatedReplicas: 1, AvailableReplicas: 1}
 			f.objects = append(f.objects, podOf(d))
 		}
+	}
+	if f.definitions, err = install.Definitions(install.Target{Version: version}); err != nil {
+		t.Fatal(err)
 	}
 	f.objects = append(f.objects, &corev1.Namespace{
 		ObjectMeta: metav1.ObjectMeta{Name: "shop", Annotations: map[string]string{mesh.InjectAnnotation: "enabled"}},

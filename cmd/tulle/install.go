@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,7 +29,8 @@ func (c *cli) installCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "install",
 		Short: "Print the manifests of the control plane",
-		Long: `install prints the manifests of the control plane; nothing is changed until they are applied.
+		Long: `install prints the manifests of the control plane, and before them the definitions of its custom resources; nothing is changed
+until they are applied. The definitions of the Gateway API are among them, unless the cluster has a Gateway API of its own.
 
 The output holds no secrets and is the same every time, so that it can be kept in git, and applying it again is how an installation
 is updated. The control plane makes its own trust anchor and issuer when it first starts. Give all three --identity-*-file flags to
@@ -84,38 +86,69 @@ func (c *cli) install(cmd *cobra.Command, opts installOptions) error {
 		fmt.Fprintln(c.err, "warning:", w)
 	}
 	target := install.Target{Namespace: c.flags.controlNamespace, Version: version}
-	if opts.crds {
-		fmt.Fprintln(c.err, "This release needs no custom resource definitions; the output holds the control plane's namespace alone.")
-		return c.writeManifests(install.RenderCRDs(target))(opts.output)
-	}
+	var cl *cluster
 	if !opts.ignoreCluster {
-		c.noteInstallation(cmd.Context())
-	}
-	return c.writeManifests(install.Render(values, target))(opts.output)
-}
-
-// writeManifests takes what a render function returned and writes it in a format.
-func (c *cli) writeManifests(manifests []byte, err error) func(format string) error {
-	return func(format string) error {
-		if err == nil && format == "json" {
-			manifests, err = install.JSON(manifests)
+		if cl, err = c.connect(c.flags); err != nil {
+			c.debugf("not looking at the cluster: %v", err)
 		}
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), lookTimeout)
+	defer cancel()
+	manifests, err := c.missingDefinitions(ctx, cl, target, values.InstallGatewayAPI)
+	if err != nil {
+		return err
+	}
+	if !opts.crds {
+		c.noteInstallation(ctx, cl)
+		rest, err := install.Render(values, target)
 		if err != nil {
 			return err
 		}
-		_, err = c.out.Write(manifests)
-		return err
+		manifests = append(manifests, rest...)
 	}
+	if opts.output == "json" {
+		if manifests, err = install.JSON(manifests); err != nil {
+			return err
+		}
+	}
+	_, err = c.out.Write(manifests)
+	return err
+}
+
+// lookTimeout bounds what install asks of a cluster, which may be none.
+const lookTimeout = 5 * time.Second
+
+// missingDefinitions returns the definitions of custom resources for the cluster, nil for none. Where it does not answer it is taken
+// for a bare one.
+func (c *cli) missingDefinitions(ctx context.Context, cl *cluster, target install.Target, gateway bool) ([]byte, error) {
+	all, err := install.Definitions(target)
+	if err != nil {
+		return nil, err
+	}
+	existing := map[string]map[string]string{}
+	if cl != nil {
+		definitions, err := cl.definitions(ctx)
+		if err != nil {
+			fmt.Fprintln(c.err, "note: printing every definition, since the cluster does not say what it has:", err)
+		}
+		for _, d := range definitions {
+			existing[d.Name] = d.Annotations
+		}
+	}
+	if !gateway {
+		all = slices.DeleteFunc(all, func(d install.Definition) bool { return d.Gateway() })
+	}
+	missing, notes := install.Missing(all, existing)
+	for _, note := range notes {
+		fmt.Fprintln(c.err, "note:", note)
+	}
+	return install.RenderCRDs(missing), nil
 }
 
 // noteInstallation says on stderr when the output will update what is there. A cluster that does not answer is no obstacle: the
-// output does not depend on it.
-func (c *cli) noteInstallation(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	cl, err := c.connect(c.flags)
-	if err != nil {
-		c.debugf("not looking for an installation: %v", err)
+// manifests of the control plane do not depend on it.
+func (c *cli) noteInstallation(ctx context.Context, cl *cluster) {
+	if cl == nil {
 		return
 	}
 	config, err := cl.CoreV1().ConfigMaps(c.flags.controlNamespace).Get(ctx, "tulle-config", metav1.GetOptions{})

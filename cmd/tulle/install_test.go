@@ -1,11 +1,17 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	metadatafake "k8s.io/client-go/metadata/fake"
+	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/tulle-mesh/tulle/identity/ca"
 )
@@ -98,16 +104,62 @@ func TestInstallSaysWhatHasNoEffect(t *testing.T) {
 	}
 }
 
-func TestInstallCRDsCanBeApplied(t *testing.T) {
+func TestInstallCRDsPrintsDefinitionsAlone(t *testing.T) {
 	r := runCLI(t, noCluster, "", "install", "--crds")
-	if r.code != 0 || strings.Count(r.out, "kind: ") != 1 || !strings.Contains(r.out, "kind: Namespace") || !strings.Contains(r.err, "no custom resource definitions") {
-		t.Errorf("exit code %d, stdout %q, stderr %q; want the namespace alone, and a word about it", r.code, r.out, r.err)
+	if own, gateway := countDefinitions(r.out); r.code != 0 || r.err != "" || own != 8 || gateway != 5 || strings.Count(r.out, "\n---\n") != 12 {
+		t.Errorf("exit code %d, stderr %q, %d definitions of our own and %d of the Gateway API; want 8 and 5 and nothing else", r.code, r.err, own, gateway)
+	}
+	if whole := runCLI(t, noCluster, "", "install"); !strings.HasPrefix(whole.out, r.out) {
+		t.Error("install does not begin with the definitions")
+	}
+}
+
+func countDefinitions(stream string) (own, gateway int) {
+	all := strings.Count(stream, "\nkind: CustomResourceDefinition\n")
+	gateway = strings.Count(stream, "\n  group: gateway.networking.k8s.io\n")
+	return all - gateway, gateway
+}
+
+func TestInstallLeavesAForeignGatewayAPIAlone(t *testing.T) {
+	foreign := emptyCluster()
+	foreign.resources = []*metav1.PartialObjectMetadata{{
+		TypeMeta: metav1.TypeMeta{APIVersion: "apiextensions.k8s.io/v1", Kind: "CustomResourceDefinition"},
+		ObjectMeta: metav1.ObjectMeta{
+			Name:        "gateways.gateway.networking.k8s.io",
+			Annotations: map[string]string{"gateway.networking.k8s.io/bundle-version": "v1.4.0"},
+		},
+	}}
+	refuses := func(globalFlags) (*cluster, error) {
+		cl, err := emptyCluster().connect(globalFlags{})
+		client := metadatafake.NewSimpleMetadataClient(metadatafake.NewTestScheme())
+		client.PrependReactor("list", "*", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, errors.New("not yours") })
+		cl.metadata = client
+		return cl, err
+	}
+	for name, test := range map[string]struct {
+		connect connector
+		args    []string
+		gateway int
+		note    string
+	}{
+		"foreign":                      {foreign.connect, nil, 0, "note: the cluster has a Gateway API of its own (v1.4.0), which stays as it is\n"},
+		"foreign, but not looked at":   {foreign.connect, []string{"--ignore-cluster"}, 5, ""},
+		"foreign, and not asked for":   {foreign.connect, []string{"--set", "installGatewayAPI=false"}, 0, ""},
+		"none, and not asked for":      {noCluster, []string{"--set", "installGatewayAPI=false"}, 0, ""},
+		"a cluster that does not tell": {refuses, nil, 5, "note: printing every definition, since the cluster does not say what it has: list custom resource definitions: not yours\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := runCLI(t, test.connect, "", append([]string{"install"}, test.args...)...)
+			if own, gateway := countDefinitions(r.out); r.code != 0 || own != 8 || gateway != test.gateway || r.err != test.note {
+				t.Errorf("exit code %d, %d and %d definitions, stderr %q; want 8 and %d, and %q", r.code, own, gateway, r.err, test.gateway, test.note)
+			}
+		})
 	}
 }
 
 func TestInstallWritesJSON(t *testing.T) {
 	r := runCLI(t, noCluster, "", "install", "-o", "json")
-	if lines := strings.Split(strings.TrimSpace(r.out), "\n"); r.code != 0 || len(lines) < 20 || !strings.HasPrefix(lines[0], `{"apiVersion":"v1","kind":"Namespace"`) {
+	if lines := strings.Split(strings.TrimSpace(r.out), "\n"); r.code != 0 || len(lines) < 20 || !strings.HasPrefix(lines[0], `{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition"`) {
 		t.Errorf("exit code %d, %d lines, the first %.60s", r.code, len(lines), lines[0])
 	}
 }

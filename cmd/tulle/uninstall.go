@@ -16,30 +16,40 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/yaml"
 
+	"github.com/tulle-mesh/tulle/install"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
 func (c *cli) uninstallCommand() *cobra.Command {
-	var force bool
-	var output string
+	var opts uninstallOptions
 	cmd := &cobra.Command{
 		Use:   "uninstall",
 		Short: "Print the manifests of everything that an installation left in the cluster",
 		Long: `uninstall prints what belongs to the installation, for kubectl to delete: cluster-wide objects, the trust anchors of every
 namespace, and the control plane's namespace with all that is in it, keys included. It refuses while pods still have a proxy, since
-these would lose their identity within a day; --force prints anyway.`,
+these would lose their identity within a day; --force prints anyway.
+
+Deleting the definition of a custom resource deletes all resources of the kind. So a definition stays, and is named on stderr, as long
+as there are any, such as a ServiceProfile; --with-resources prints it too.`,
 		Example: `  tulle uninstall | kubectl delete -f -`,
 		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return c.uninstall(cmd.Context(), force, output) },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return c.uninstall(cmd.Context(), opts) },
 	}
-	cmd.Flags().BoolVarP(&force, "force", "f", false, "even if pods still have a proxy")
-	cmd.Flags().StringVarP(&output, "output", "o", "yaml", "format: yaml or json")
+	cmd.Flags().BoolVarP(&opts.force, "force", "f", false, "even if pods still have a proxy")
+	cmd.Flags().BoolVar(&opts.resources, "with-resources", false, "also the definitions of kinds of which there are resources, which deletes these")
+	cmd.Flags().StringVarP(&opts.output, "output", "o", "yaml", "format: yaml or json")
 	return cmd
 }
 
-func (c *cli) uninstall(ctx context.Context, force bool, output string) error {
-	if output != "yaml" && output != "json" {
-		return fmt.Errorf("output %q: want yaml or json", output)
+// uninstallOptions are the flags of uninstall.
+type uninstallOptions struct {
+	force, resources bool
+	output           string
+}
+
+func (c *cli) uninstall(ctx context.Context, opts uninstallOptions) error {
+	if opts.output != "yaml" && opts.output != "json" {
+		return fmt.Errorf("output %q: want yaml or json", opts.output)
 	}
 	cl, err := c.connect(c.flags)
 	if err != nil {
@@ -51,7 +61,7 @@ func (c *cli) uninstall(ctx context.Context, force bool, output string) error {
 	}
 	if len(meshed) > 0 {
 		text := fmt.Sprintf("%d pods still have a proxy: %s", len(meshed), abbreviate(meshed))
-		if !force {
+		if !opts.force {
 			return errors.New(text + "\nremove them with `tulle uninject`, or the annotation and a restart, first; --force uninstalls anyway")
 		}
 		fmt.Fprintln(c.err, "warning:", text)
@@ -60,10 +70,15 @@ func (c *cli) uninstall(ctx context.Context, force bool, output string) error {
 	if err != nil {
 		return err
 	}
+	definitions, err := c.unusedDefinitions(ctx, cl, opts.resources)
+	if err != nil {
+		return err
+	}
+	objects = append(objects, definitions...)
 	if len(objects) == 0 {
 		return fmt.Errorf("nothing of Tulle found (namespace %s)", c.flags.controlNamespace)
 	}
-	return c.writeObjects(objects, output)
+	return c.writeObjects(objects, opts.output)
 }
 
 // meshedPods returns the pods whose proxies belong to the control plane of the namespace, as namespace/name, sorted.
@@ -138,6 +153,40 @@ func installedObjects(ctx context.Context, cl *cluster, control string) ([]objec
 		return nil, fmt.Errorf("read namespace %s: %w", control, err)
 	}
 	return append(objects, objectName{corev1.SchemeGroupVersion.String(), "Namespace", nameOnly{Name: ns.Name}}), nil
+}
+
+// unusedDefinitions lists the installation's CustomResourceDefinitions of which there are no resources, or all of them, and says on
+// stderr which stay.
+func (c *cli) unusedDefinitions(ctx context.Context, cl *cluster, all bool) ([]objectName, error) {
+	known, err := install.Definitions(install.Target{Namespace: c.flags.controlNamespace, Version: version})
+	if err != nil {
+		return nil, err
+	}
+	existing, err := cl.definitions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var objects []objectName
+	for _, d := range existing {
+		if d.Labels[mesh.ControlPlaneNSLabel] != c.flags.controlNamespace {
+			continue
+		}
+		i := slices.IndexFunc(known, func(k install.Definition) bool { return k.Name() == d.Name })
+		if i < 0 {
+			continue // of another release, or somebody's who uses the label
+		}
+		resources, err := cl.metadata.Resource(known[i].Resource).List(ctx, metav1.ListOptions{})
+		switch {
+		case err != nil && !apierrors.IsNotFound(err):
+			return nil, fmt.Errorf("list %s: %w", d.Name, err)
+		case err == nil && len(resources.Items) > 0 && !all:
+			fmt.Fprintf(c.err, "note: %s stays: deleting it would delete %d resources, such as %s/%s; --with-resources deletes them\n",
+				d.Name, len(resources.Items), resources.Items[0].Namespace, resources.Items[0].Name)
+			continue
+		}
+		objects = append(objects, objectName{"apiextensions.k8s.io/v1", "CustomResourceDefinition", nameOnly{Name: d.Name}})
+	}
+	return objects, nil
 }
 
 func (c *cli) writeObjects(objects []objectName, format string) error {

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
@@ -34,6 +36,34 @@ func TestUninstallRefusesWhilePodsHaveProxies(t *testing.T) {
 	}
 	if r := runCLI(t, f.connect, "", "uninstall", "--force"); r.code != 0 || !strings.Contains(r.out, "kind: Namespace") || !strings.Contains(r.err, "shop/web-1") {
 		t.Errorf("--force: exit code %d, stdout %q, stderr %q; want everything and a warning", r.code, r.out, r.err)
+	}
+}
+
+func TestUninstallKeepsDefinitionsThatAreUsed(t *testing.T) {
+	f := withoutPods(healthyCluster(t))
+	f.resources = []*metav1.PartialObjectMetadata{{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "linkerd.io/v1alpha2", Kind: "ServiceProfile"},
+		ObjectMeta: metav1.ObjectMeta{Name: "web.shop.svc.cluster.local", Namespace: "shop"},
+	}}
+	const name = "name: serviceprofiles.linkerd.io"
+	r := runCLI(t, f.connect, "", "uninstall")
+	if r.code != 0 || strings.Contains(r.out, name) || !strings.Contains(r.out, "name: servers.policy.linkerd.io") ||
+		!strings.Contains(r.err, "note: serviceprofiles.linkerd.io stays: deleting it would delete 1 resources, such as shop/web.shop.svc.cluster.local") {
+		t.Errorf("exit code %d, stderr %q; want the other definitions, and a word about this one", r.code, r.err)
+	}
+	if r := runCLI(t, f.connect, "", "uninstall", "--with-resources"); r.code != 0 || !strings.Contains(r.out, name) || r.err != "" {
+		t.Errorf("--with-resources: exit code %d, stderr %q; want every definition", r.code, r.err)
+	}
+}
+
+func TestUninstallLeavesDefinitionsOfOthers(t *testing.T) {
+	f := withoutPods(healthyCluster(t))
+	for i := range f.definitions {
+		d := &f.definitions[i]
+		d.Manifest = bytes.Replace(d.Manifest, []byte("control-plane-ns: tulle"), []byte("control-plane-ns: linkerd"), 1)
+	}
+	if r := runCLI(t, f.connect, "", "uninstall"); r.code != 0 || strings.Contains(r.out, "CustomResourceDefinition") {
+		t.Errorf("exit code %d, stderr %q; want no definition of another control plane", r.code, r.err)
 	}
 }
 

@@ -29,7 +29,11 @@ func httpRoute(gateway *gatewayAPI) *apiextensionsv1.CustomResourceDefinition {
 			}
 		}
 	})
-	editAt(root, []string{"spec", "parentRefs", "[]"}, restrictParent)
+	editAt(root, []string{"spec", "parentRefs", "[]"}, func(s *schema) {
+		defaultParent(s)
+		restrictParent(s)
+	})
+	editAt(root, []string{"status", "parents", "[]", "parentRef"}, defaultParent)
 	editAt(root, []string{"spec", "rules", "[]", "matches", "[]", "path"}, compileRegex)
 	return &apiextensionsv1.CustomResourceDefinition{
 		TypeMeta: metav1.TypeMeta{APIVersion: apiextensionsv1.SchemeGroupVersion.String(), Kind: "CustomResourceDefinition"},
@@ -43,11 +47,14 @@ func httpRoute(gateway *gatewayAPI) *apiextensionsv1.CustomResourceDefinition {
 	}
 }
 
-// restrictParent says what a parent may be. Gateways are let pass, since Linkerd's default is one: their routes are not the mesh's.
-func restrictParent(s *schema) {
+func defaultParent(s *schema) {
 	group, kind := s.Properties["group"], s.Properties["kind"]
 	group.Default, kind.Default = jsonOf(policyGroup), jsonOf("Server")
 	s.Properties["group"], s.Properties["kind"] = group, kind
+}
+
+// restrictParent says what a parent may be. Gateways are let pass, since Linkerd's default is one: their routes are not the mesh's.
+func restrictParent(s *schema) {
 	s.XValidations = append(s.XValidations,
 		must("self.kind != 'Service' || self.group in ['', 'core']", "a Service is in the core group: add group: core"),
 		must("!(self.kind in ['Server', 'EgressNetwork']) || self.group == 'policy.linkerd.io'",

@@ -37,7 +37,10 @@ func run(root string) error {
 	if err := write(filepath.Join(root, "crds"), own); err != nil {
 		return err
 	}
-	return write(filepath.Join(root, "crds", "gateway"), gateway.standard)
+	if err := write(filepath.Join(root, "crds", "gateway"), gateway.standard); err != nil {
+		return err
+	}
+	return writeIndex(filepath.Join(root, "crds", "zz_generated_index.go"), own, gateway.standard)
 }
 
 // write replaces the definitions in a folder.
@@ -50,12 +53,15 @@ func write(dir string, definitions []*apiextensionsv1.CustomResourceDefinition) 
 		if err != nil {
 			return fmt.Errorf("encode %s: %w", d.Name, err)
 		}
-		name := d.Spec.Group + "_" + d.Spec.Names.Plural + ".yaml"
-		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, fileName(d)), data, 0o644); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func fileName(d *apiextensionsv1.CustomResourceDefinition) string {
+	return d.Spec.Group + "_" + d.Spec.Names.Plural + ".yaml"
 }
 
 // encode returns a definition as YAML, without what the API server fills in.
