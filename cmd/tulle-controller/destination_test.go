@@ -116,6 +116,18 @@ func endpoints(addrs ...string) *discoveryv1.EndpointSlice {
 	return s
 }
 
+// clientsOf returns clients of a cluster that lacks every kind of configuration.
+func clientsOf(t *testing.T, client *fake.Clientset) kube.Clients {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	if err := metav1.AddMetaToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	return kube.Clients{
+		Kubernetes: client, Dynamic: dynamicfake.NewSimpleDynamicClient(scheme), Metadata: metadatafake.NewSimpleMetadataClient(scheme),
+	}
+}
+
 // startDestination runs the controller and returns a connection to it with the identity of web.
 func startDestination(t *testing.T, client *fake.Clientset) *grpc.ClientConn {
 	t.Helper()
@@ -123,16 +135,9 @@ func startDestination(t *testing.T, client *fake.Clientset) *grpc.ClientConn {
 	f := defaultDestination()
 	f.addr = freeAddr(t)
 	env := &daemon.Env{Log: zaptest.NewLogger(t), Registry: prometheus.NewRegistry(), Ready: &daemon.Readiness{}}
-	scheme := runtime.NewScheme()
-	if err := metav1.AddMetaToScheme(scheme); err != nil {
-		t.Fatal(err)
-	}
-	clients := kube.Clients{
-		Kubernetes: client, Dynamic: dynamicfake.NewSimpleDynamicClient(scheme), Metadata: metadatafake.NewSimpleMetadataClient(scheme),
-	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- f.serve(ctx, env, clients, authority.Certs(f.id(mesh.DestinationName))) }()
+	go func() { done <- f.serve(ctx, env, clientsOf(t, client), authority.Certs(f.id(mesh.DestinationName))) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; !errors.Is(err, context.Canceled) {

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"k8s.io/client-go/kubernetes/fake"
+
+	"github.com/tulle-mesh/tulle/controller/kube"
+	"github.com/tulle-mesh/tulle/internal/daemon"
+	"github.com/tulle-mesh/tulle/internal/meshtest"
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+var update = flag.Bool("update", false, "write docs/controller-metrics.md again")
+
+const metricsHead = `# Metrics of the destination controller
+
+Generated from its registry; run ` + "`go test ./cmd/tulle-controller -update`" + ` after a change. It serves them at ` + "`:9996/metrics`" + `, and
+` + "`tulle diagnostics controller-metrics`" + ` prints those of every replica. The Go runtime's and the process's own are not listed.
+
+Worth an alert: ` + "`tulle_kube_kind_missing > 0`" + ` (somebody removed a CustomResourceDefinition; what its objects said stays in force only as long as
+this process lives), ` + "`tulle_kube_decode_failures_total`" + ` and ` + "`tulle_destination_problems_total`" + ` rising (mistakes in objects),
+` + "`tulle_kube_request_failures_total`" + ` rising (the API server is away or refuses), and ` + "`sum(tulle_kube_leading) == 0`" + ` (nobody writes statuses).
+
+| metric | meaning | labels |
+|---|---|---|
+`
+
+var desc = regexp.MustCompile(`^Desc\{fqName: "([^"]+)", help: "(.*)", unit: "", constLabels: \{.*\}, variableLabels: \{(.*)\}\}$`)
+
+// metricsDoc describes what a registry holds.
+func metricsDoc(r *prometheus.Registry) string {
+	ch := make(chan *prometheus.Desc)
+	go func() { r.Describe(ch); close(ch) }()
+	var lines []string
+	for d := range ch {
+		m := desc.FindStringSubmatch(d.String())
+		if m == nil || !strings.HasPrefix(m[1], "tulle_") {
+			continue
+		}
+		help := strings.ReplaceAll(m[2], `\"`, `"`)
+		lines = append(lines, fmt.Sprintf("| `%s` | %s | %s |\n", m[1], help, strings.ReplaceAll(m[3], ",", ", ")))
+	}
+	slices.Sort(lines)
+	return metricsHead + strings.Join(lines, "")
+}
+
+func TestMetricsAreDocumented(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	kube.CountFailures(registry)
+	env := &daemon.Env{Log: zap.NewNop(), Registry: registry, Ready: &daemon.Readiness{}}
+	f := defaultDestination()
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	manager := meshtest.NewCA(t).Certs(f.id(mesh.DestinationName))
+	if err := f.serve(ended, env, clientsOf(t, fake.NewClientset()), manager); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	const file = "../../docs/controller-metrics.md"
+	got := metricsDoc(registry)
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", file, diff)
+	}
+}
