@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -152,6 +153,7 @@ func BenchmarkFullBuild(b *testing.B) {
 	w := full()
 	objects := w.objects()
 	b.ReportAllocs()
+	begin := cpuTime(b)
 	for b.Loop() {
 		s := store(objects)
 		snap := model.Build(s)
@@ -165,6 +167,17 @@ func BenchmarkFullBuild(b *testing.B) {
 			b.Fatalf("%d statuses, want %d", got, w.routes)
 		}
 	}
+	b.ReportMetric(float64(cpuTime(b)-begin)/1e6/float64(b.N), "cpu-ms/op")
+}
+
+// cpuTime is what the process has had of the processors: elapsed time tells little on a machine that others use.
+func cpuTime(b *testing.B) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // BenchmarkOneChange is what follows from one change, in worlds of different size: the cost must not depend on what it does not touch.
