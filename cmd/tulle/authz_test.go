@@ -29,6 +29,21 @@ spec:
   - {kind: ServiceAccount, name: cart}
   - {group: policy.linkerd.io, kind: NetworkAuthentication, name: cluster}
 ---
+apiVersion: policy.linkerd.io/v1beta3
+kind: HTTPRoute
+metadata: {name: reads, namespace: shop}
+spec: {parentRefs: [{name: web}], rules: [{matches: [{method: GET, path: {value: /items}}]}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: GRPCRoute
+metadata: {name: calls, namespace: shop}
+spec: {parentRefs: [{group: policy.linkerd.io, kind: Server, name: web}]}
+---
+apiVersion: policy.linkerd.io/v1alpha1
+kind: AuthorizationPolicy
+metadata: {name: readers, namespace: shop}
+spec: {targetRef: {group: policy.linkerd.io, kind: HTTPRoute, name: reads}, requiredAuthenticationRefs: []}
+---
 apiVersion: policy.linkerd.io/v1alpha1
 kind: NetworkAuthentication
 metadata: {name: cluster, namespace: shop}

@@ -77,7 +77,7 @@ func (s *Store) portPolicy(sv *server) *mesh.PortPolicy {
 		Protocol: sv.spec.protocol, Policy: sv.spec.policy, Server: sv.ref(),
 		Authorizations: s.authorizationsFor(sv), RateLimit: s.rateLimit(n),
 	}
-	for _, r := range s.access.routesAt[n] {
+	for _, r := range s.routesFor(n) {
 		p.Routes = append(p.Routes, mesh.InboundRoute{Route: r.route, Authorizations: s.policiesFor(r.ref)})
 	}
 	return p
@@ -135,7 +135,7 @@ func (s *Store) serversOfTarget(target mesh.Ref) []name {
 	return nil
 }
 
-// touchReferrers has the statuses told again of whatever names the Server n, which has come or gone.
+// touchReferrers has the statuses told again of whatever names the Server n, which has come, gone, or turned to another protocol.
 func (s *Store) touchReferrers(n name) {
 	for _, p := range s.access.policiesAt[serverRef(n)] {
 		s.statuses.touch(keyOf(p.ref()))

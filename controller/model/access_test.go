@@ -6,8 +6,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/tulle-mesh/tulle/crds/v1alpha1"
 	"github.com/tulle-mesh/tulle/mesh"
@@ -123,5 +126,45 @@ func TestBoundsOfPolicies(t *testing.T) {
 				t.Errorf("problems in %q, want %q", got, c.field)
 			}
 		})
+	}
+}
+
+// TestServerHoldsSoManyRules shows that the rules of a Server are bounded, and that the oldest routes hold.
+func TestServerHoldsSoManyRules(t *testing.T) {
+	s := New(testConfig())
+	s.Apply(Event{Object: &v1alpha1.Server{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web"},
+		Spec:       v1alpha1.ServerSpec{PodSelector: &metav1.LabelSelector{}, Port: intstr.FromInt32(80)},
+	}})
+	route := func(i int) *v1alpha1.HTTPRoute {
+		return &v1alpha1.HTTPRoute{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: fmt.Sprint("route-", i), CreationTimestamp: metav1.NewTime(time.Unix(int64(-i), 0))},
+			Spec: gatewayv1.HTTPRouteSpec{
+				CommonRouteSpec: gatewayv1.CommonRouteSpec{ParentRefs: []gatewayv1.ParentReference{{Name: "web"}}},
+				Rules:           make([]gatewayv1.HTTPRouteRule, maxRules),
+			},
+		}
+	}
+	accepted := func() string {
+		var names []string
+		for _, st := range s.Statuses() {
+			if len(st.Parents) > 0 && st.Parents[0].Conditions[0].Status == metav1.ConditionTrue {
+				names = append(names, st.Object.Name)
+			}
+		}
+		return strings.Join(names, " ")
+	}
+	for i, want := range []string{"route-0", "route-1", "route-1 route-2"} {
+		s.Apply(Event{Object: route(i)})
+		if got := accepted(); got != want {
+			t.Errorf("after route %d: newly accepted %q, want %q", i, got, want)
+		}
+	}
+	if got := len(s.access.ports[name{"shop", "web"}].Routes); got != maxPortRules/maxRules {
+		t.Errorf("%d routes hold, want %d", got, maxPortRules/maxRules)
+	}
+	s.Apply(Event{Object: route(1), Deleted: true})
+	if got := accepted(); got != "route-0 route-2" {
+		t.Errorf("after one has gone: accepted %q, want both others", got)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/tulle-mesh/tulle/crds/v1alpha1"
 	"github.com/tulle-mesh/tulle/mesh"
@@ -115,7 +116,7 @@ func (w *accessWorld) answers(s *Store) map[asked]Answer {
 
 var accessKinds = []string{
 	"Pod", "Server", "Server", "AuthorizationPolicy", "AuthorizationPolicy", "ServerAuthorization", "MeshTLSAuthentication",
-	"NetworkAuthentication", "HTTPLocalRateLimitPolicy",
+	"NetworkAuthentication", "HTTPLocalRateLimitPolicy", "HTTPRoute",
 }
 
 func (w *accessWorld) event() Event {
@@ -189,13 +190,33 @@ func (w *accessWorld) object(kind string) metav1.Object {
 		o.Spec.Total = &v1alpha1.RateLimit{RequestsPerSecond: float64(w.IntN(4))}
 		return o
 	}
+	if kind == "HTTPRoute" {
+		return w.route(meta)
+	}
 	return w.pod(meta)
+}
+
+// route has no mistakes, which would make what is in force depend on what was said before.
+func (w *accessWorld) route(meta metav1.ObjectMeta) metav1.Object {
+	o := &v1alpha1.HTTPRoute{ObjectMeta: meta}
+	for range w.IntN(3) {
+		ref := gatewayv1.ParentReference{Name: gatewayv1.ObjectName(w.pick("x", 3))}
+		if namespace := gatewayv1.Namespace("a"); w.IntN(3) == 0 {
+			ref.Namespace = &namespace
+		}
+		o.Spec.ParentRefs = append(o.Spec.ParentRefs, ref)
+	}
+	o.Spec.Rules = make([]gatewayv1.HTTPRouteRule, 1+w.IntN(2))
+	return o
 }
 
 func (w *accessWorld) policy(meta metav1.ObjectMeta) metav1.Object {
 	o := &v1alpha1.AuthorizationPolicy{ObjectMeta: meta}
 	o.Spec.TargetRef = v1alpha1.LocalRef{Group: v1alpha1.PolicyGroup, Kind: "Server", Name: w.pick("x", 3)}
-	if w.IntN(3) == 0 {
+	switch w.IntN(4) {
+	case 0:
+		o.Spec.TargetRef.Kind = "HTTPRoute"
+	case 1:
 		o.Spec.TargetRef = v1alpha1.LocalRef{Kind: "Namespace", Name: [...]string{"a", "b"}[w.IntN(2)]}
 	}
 	for _, kind := range []string{"MeshTLSAuthentication", "NetworkAuthentication"} {

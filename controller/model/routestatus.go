@@ -121,6 +121,15 @@ func (j *judge) atServer(r *route, p *parentRef) []metav1.Condition {
 		refused = verdict{gatewayv1.RouteReasonNoMatchingParent, fmt.Sprintf("there is no Server %s in namespace %s", p.name.name, p.namespace)}
 	case r.said.broken():
 		refused, partial = r.mistakes(), r.whatServes(partial)
+	case j.store.access.servers[p.name].spec.protocol == mesh.Opaque:
+		refused = verdict{gatewayv1.RouteReasonUnsupportedProtocol, fmt.Sprintf(
+			"Server %s carries connections as they are: none of their requests can be held to a route, so they are all refused", p.name.name)}
+	case !j.store.holdsAtServer(r.meshRef(), p.name):
+		refused = verdict{routeConflicted, fmt.Sprintf("older routes have as many rules at the Server as there may be, %d", maxPortRules)}
+	}
+	if p.port != 0 || p.section != "" {
+		partial = verdict{gatewayv1.RouteReasonUnsupportedValue, joined("parentRefs: a Server has one port: port and sectionName have no effect",
+			partial.message)}
 	}
 	if at := r.said.atServerIgnored(); len(at) > 0 && (refused.message == "" || r.said.broken()) {
 		partial = verdict{gatewayv1.RouteReasonUnsupportedValue, joined(list(at), partial.message)}

@@ -23,6 +23,7 @@ func (s *Store) setServerRoute(ref mesh.Ref, now *serverRoute, change *Change) {
 	var touched []name
 	old := a.routes[ref]
 	if old != nil {
+		s.touchCrowded(old.servers)
 		delete(a.routes, ref)
 		for _, n := range old.servers {
 			unlink(a.routesAt, n, old)
@@ -35,6 +36,7 @@ func (s *Store) setServerRoute(ref mesh.Ref, now *serverRoute, change *Change) {
 			link(a.routesAt, n, now)
 			slices.SortFunc(a.routesAt[n], olderRoute)
 		}
+		s.touchCrowded(now.servers)
 		touched = append(touched, now.servers...)
 	}
 	slices.SortFunc(touched, func(x, y name) int {
@@ -48,6 +50,33 @@ func (s *Store) setServerRoute(ref mesh.Ref, now *serverRoute, change *Change) {
 			s.statuses.touch(keyOf(p.ref()))
 		}
 	}
+}
+
+// touchCrowded has the statuses told again of the routes of those Servers that have more than they may: which ones hold depends on all.
+func (s *Store) touchCrowded(servers []name) {
+	for _, n := range servers {
+		if all := s.access.routesAt[n]; len(s.routesFor(n)) < len(all) {
+			for _, r := range all {
+				s.statuses.touch(keyOf(r.ref))
+			}
+		}
+	}
+}
+
+// routesFor returns the routes that govern the Server n, the oldest first: those whose rules are not too many.
+func (s *Store) routesFor(n name) []*serverRoute {
+	all, rules := s.access.routesAt[n], 0
+	for i, r := range all {
+		if rules += len(r.route.Rules); rules > maxPortRules {
+			return all[:i]
+		}
+	}
+	return all
+}
+
+// holdsAtServer reports whether the route governs the Server n.
+func (s *Store) holdsAtServer(route mesh.Ref, n name) bool {
+	return slices.ContainsFunc(s.routesFor(n), func(r *serverRoute) bool { return r.ref == route })
 }
 
 // olderRoute orders the routes of a Server: of two whose rules match a request equally well, the first wins.

@@ -115,7 +115,7 @@ func (s *Store) applyServer(o *v1alpha1.Server, e Event) Change {
 	}
 	s.reselect(n, old, now, &change)
 	s.refreshServer(n, &change)
-	if (old == nil) != (now == nil) {
+	if (old == nil) != (now == nil) || old != nil && old.spec.protocol != now.spec.protocol {
 		s.touchReferrers(n)
 	}
 	s.statuses.touch(keyOf(serverRef(n)))
