@@ -64,6 +64,9 @@ func run(ctx context.Context, args []string) error {
 			failed = append(failed, fmt.Errorf("%s channel: %w", channel, err))
 		}
 	}
+	if c.only == "" {
+		failed = append(failed, c.progress.Do("what the suite leaves out: strict", func() (string, error) { return c.strict(ctx) }))
+	}
 	return errors.Join(failed...)
 }
 
@@ -75,6 +78,7 @@ type conformance struct {
 	progress    *step.Progress
 
 	suite   string // the suite's program
+	echo    string // the image of its application
 	crds    string // folder of the channels' CRDs
 	version string // of the mesh
 }
@@ -92,6 +96,7 @@ func (c *conformance) prepare(ctx context.Context) error {
 		{"the suite, Gateway API " + suiteVersion, func() (string, error) { return c.buildSuite(ctx) }},
 		{"image of the echo application", func() (string, error) {
 			name, archive, err := c.echoImage(ctx)
+			c.echo = name
 			if err != nil || own {
 				return name, err
 			}
@@ -137,6 +142,13 @@ func (c *conformance) install(ctx context.Context, channel string) (string, erro
 	}
 	c.version, err = step.Output(ctx, "", c.env(), c.tulle(), "version", "--client", "--short")
 	return step.Tail(out, 1), err
+}
+
+// strict runs the tests of package strict, with what the last channel installed.
+func (c *conformance) strict(ctx context.Context) (string, error) {
+	out, err := step.Output(ctx, filepath.Join(c.root, "test"), []string{"CONFORMANCE_KUBECONFIG=" + c.kubeconfig, "CONFORMANCE_IMAGE=" + c.echo},
+		"go", "test", "-count=1", "-timeout=20m", "-v", "./conformance/strict")
+	return fmt.Sprintf("%d tests passed", strings.Count(out, "--- PASS")), err
 }
 
 func (c *conformance) tulle() string { return filepath.Join(c.root, "bin", "tulle") }
