@@ -109,6 +109,12 @@ func (o *Outbound) Equal(p *Outbound) bool {
 		slices.EqualFunc(o.Backends, p.Backends, Backend.equal)
 }
 
+// SameRoutes reports whether requests and connections to o and p fall under the same rules, whatever serves them.
+func (o *Outbound) SameRoutes(p *Outbound) bool {
+	return o.Kind == p.Kind && o.Service == p.Service && o.Authority == p.Authority && o.Policy.equal(p.Policy) &&
+		equalParts(o.Routes, p.Routes) && equal(o.Profile, p.Profile) && equalParts(o.Streams, p.Streams)
+}
+
 func (b Backend) equal(c Backend) bool {
 	return b.Service == c.Service && b.Authority == c.Authority && b.Protocol == c.Protocol &&
 		slices.Equal(b.Endpoints, c.Endpoints) && equal(b.Accrual, c.Accrual)

@@ -12,11 +12,14 @@ import (
 // Labels as Linkerd's proxy spells them. None is taken from a request: a client must not be able to invent series.
 
 // targetLabels are the labels of everything that concerns an outbound target.
-func targetLabels(v *mesh.Outbound) stats.Labels {
+func targetLabels(v *mesh.Outbound) stats.Labels { return serviceLabels(v.Service, v.Authority) }
+
+// serviceLabels are the labels of everything that concerns a Service that requests are sent to.
+func serviceLabels(s mesh.ServiceRef, authority string) stats.Labels {
 	return stats.Labels("").With("direction", "outbound").
-		With("authority", v.Authority).
-		With("dst_service", v.Service.Name).
-		With("dst_namespace", v.Service.Namespace)
+		With("authority", authority).
+		With("dst_service", s.Name).
+		With("dst_namespace", s.Namespace)
 }
 
 // acceptLabels are the labels of the application's own connections to a target.

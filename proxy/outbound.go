@@ -36,6 +36,11 @@ const (
 	errNoEndpoint     = "no_endpoint"
 	errTooManyConns   = "too_many_connections"
 	errDetect         = "detect"
+	errNoRoute        = "route_not_found"
+	errNoBackend      = "no_backend"
+	errBadBackend     = "invalid_backend"
+	errBadRule        = "invalid_rule"
+	errCORS           = "cors"
 )
 
 // serve forwards one connection of the application to orig. It is the outbound path of docs/request.md: guard, discover, detect,
@@ -79,11 +84,11 @@ func (o *outbound) changed(key mesh.Target) {
 
 // serveTarget finds out what the application speaks and forwards it. A parked connection calls release at its end.
 func (o *outbound) serveTarget(ctx context.Context, conn *net.TCPConn, t *target, value *mesh.Outbound, release func()) (parked bool) {
+	peek := detect.NewConn(conn)
 	if t.opaque(value) {
-		o.relay(ctx, conn, nil, t)
+		o.relay(ctx, conn, peek, t)
 		return false
 	}
-	peek := detect.NewConn(conn)
 	kind, err := peek.Sniff(o.proxy.detectTime(value.Protocol, o.proxy.times.outboundDetect))
 	if err != nil {
 		o.refuse(conn, t.key.Addr, errDetect)
@@ -91,7 +96,7 @@ func (o *outbound) serveTarget(ctx context.Context, conn *net.TCPConn, t *target
 	}
 	protocol, isHTTP := httpProtocol(kind, value.Protocol)
 	if !isHTTP {
-		o.relay(ctx, conn, peek.Peeked(), t)
+		o.relay(ctx, conn, peek, t)
 		return false
 	}
 	remote := conn.RemoteAddr().(*net.TCPAddr).AddrPort()
@@ -116,14 +121,20 @@ func httpProtocol(kind detect.Kind, declared mesh.Protocol) (p forward.Protocol,
 	}
 }
 
-// relay forwards an opaque connection to an endpoint; prefix was read from conn already.
-func (o *outbound) relay(ctx context.Context, conn *net.TCPConn, prefix []byte, t *target) {
-	end, ep, slot, fault := o.connect(ctx, t)
+// relay forwards an opaque connection, whose first bytes may have been looked at, to an endpoint.
+func (o *outbound) relay(ctx context.Context, conn *net.TCPConn, peek *detect.Conn, t *target) {
+	svc, reason := o.streamService(t, peek)
+	if svc == nil {
+		o.events.info("outbound connection refused", zap.Stringer("target", t.key.Addr), zap.String("error", reason))
+		o.refuse(conn, t.key.Addr, reason)
+		return
+	}
+	end, ep, slot, fault := o.connect(ctx, t, svc)
 	if fault.Is() {
 		o.fail(conn, t, fault)
 		return
 	}
-	client := relay.Plain(conn, prefix)
+	client := relay.Plain(conn, peek.Peeked())
 	src, dst := t.tcp(), ep.tcp()
 	client.Read, client.Written = &src.ReadBytes, &src.WrittenBytes
 	end.Read, end.Written = &dst.ReadBytes, &dst.WrittenBytes
@@ -131,20 +142,20 @@ func (o *outbound) relay(ctx context.Context, conn *net.TCPConn, prefix []byte, 
 	result := relay.Run(ctx, client, end)
 	closedSrc(result.A)
 	closedDst(result.B)
-	t.pool.Done(slot, balance.Connected, o.proxy.now(), 0)
+	svc.pool.Done(slot, balance.Connected, o.proxy.now(), 0)
 }
 
 // connectAttempts bounds the endpoints that one connection or request is tried on.
 const connectAttempts = 3
 
 // connect picks endpoints until one accepts. Nothing was sent yet, so trying another is safe.
-func (o *outbound) connect(ctx context.Context, t *target) (*relay.End, *endpoint, balance.Slot, exchange.Fault) {
+func (o *outbound) connect(ctx context.Context, t *target, svc *service) (*relay.End, *endpoint, balance.Slot, exchange.Fault) {
 	fault := exchange.Fault{Side: exchange.Proxy, Kind: exchange.NoEndpoint}
 	deadline := time.Now().Add(o.proxy.times.failFast)
-	for attempt := 0; attempt == 0 || attempt < min(connectAttempts, t.pool.Len()); {
-		slot, ep, ok := t.pool.Pick(o.proxy.now())
+	for attempt := 0; attempt == 0 || attempt < min(connectAttempts, svc.pool.Len()); {
+		slot, ep, ok := svc.pool.Pick(o.proxy.now())
 		if !ok {
-			if !o.awaitEndpoint(ctx, t, deadline) {
+			if !o.awaitEndpoint(ctx, t, svc, deadline) {
 				return nil, nil, slot, fault
 			}
 			continue
@@ -154,7 +165,7 @@ func (o *outbound) connect(ctx context.Context, t *target) (*relay.End, *endpoin
 			return end, ep, slot, exchange.Fault{}
 		}
 		fault = faultOf(err)
-		t.pool.Done(slot, balance.Unreachable, o.proxy.now(), 0)
+		svc.pool.Done(slot, balance.Unreachable, o.proxy.now(), 0)
 		o.log.Debug("endpoint unreachable", zap.Stringer("addr", ep.Addr), zap.Error(err))
 		attempt++
 	}
@@ -162,13 +173,13 @@ func (o *outbound) connect(ctx context.Context, t *target) (*relay.End, *endpoin
 }
 
 // awaitEndpoint waits for a value with endpoints; false when none comes before the deadline.
-func (o *outbound) awaitEndpoint(ctx context.Context, t *target, deadline time.Time) bool {
+func (o *outbound) awaitEndpoint(ctx context.Context, t *target, svc *service, deadline time.Time) bool {
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	_, seen := t.cell.Load()
 	for {
 		t.refresh()
-		if t.pool.Len() > 0 {
+		if svc.pool.Len() > 0 {
 			return true
 		}
 		var err error

@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/tulle-mesh/tulle/proxy/balance"
 	"github.com/tulle-mesh/tulle/proxy/exchange"
@@ -14,35 +15,80 @@ import (
 type outboundRequest struct {
 	begun bool
 	grpc  bool
-	ep    *endpoint // of the attempt in flight
-	slot  balance.Slot
+	// course is the rule that the request fell under, share the rule's backend that it goes to; nil before that is known, and where the
+	// proxy itself answers. They stay, whatever becomes of the target's routes meanwhile.
+	course *course
+	share  *share
+	refuse string    // why the proxy answered in the application's place, if a rule made it
+	ep     *endpoint // of the attempt in flight
+	slot   balance.Slot
 	// last is the endpoint of the last attempt, which the request is counted for.
 	last *endpoint
 }
 
-// Route picks an endpoint. It implements forward.Handler.
-func (o *outbound) Route(x *exchange.Exchange) forward.Verdict {
+func outboundRequestOf(x *exchange.Exchange) *outboundRequest {
 	r, ok := x.Data.(*outboundRequest)
 	if !ok {
 		r = &outboundRequest{}
 		x.Data = r
 	}
+	return r
+}
+
+// Route finds the rule that the request falls under, does what it says, and picks an endpoint. It implements forward.Handler.
+func (o *outbound) Route(x *exchange.Exchange) forward.Verdict {
+	r := outboundRequestOf(x)
 	if !r.begun {
-		*r = outboundRequest{begun: true, grpc: isGRPC(&x.Request)}
+		if v, answered := o.begin(x, r); answered {
+			return v
+		}
 	}
-	t := x.Conn.Data.(*target)
-	if !o.pick(t, r) {
+	if !o.pick(r) {
 		return forward.Park()
 	}
 	return forward.Give(r.ep.upstream(x.Request.Version))
 }
 
-func (o *outbound) pick(t *target, r *outboundRequest) bool {
-	slot, ep, ok := t.pool.Pick(o.proxy.now())
+// begin chooses rule and backend, and edits the request, once. answered is true when the request goes nowhere.
+func (o *outbound) begin(x *exchange.Exchange, r *outboundRequest) (v forward.Verdict, answered bool) {
+	*r = outboundRequest{begun: true, grpc: isGRPC(&x.Request)}
+	t := x.Conn.Data.(*target)
+	p := t.plan.Load()
+	hit, ok := p.table.Match(&x.Request)
+	if !ok {
+		return o.unrouted(x, r, t, p), true
+	}
+	c := p.courses[hit.Rule.ID]
+	r.course = c
+	limits := &c.Policy.Timeouts
+	x.TotalTimeout, x.AnswerTimeout, x.IdleTimeout = limits.Request, limits.Response, limits.Idle
+	if c.Route >= 0 {
+		if v, answered := o.answerRule(x, r, t, hit); answered {
+			return v, true
+		}
+		c.EditRequest(&x.Request, hit)
+	}
+	s := c.pick()
+	if s == nil || s.service == nil || s.Invalid != "" {
+		return o.unserved(x, r, t, s), true
+	}
+	if s.Redirect != nil {
+		return o.redirect(x, s.Redirect, hit), true
+	}
+	s.EditRequest(&x.Request, hit)
+	r.share = s
+	return v, false
+}
+
+func (o *outbound) pick(r *outboundRequest) bool {
+	slot, ep, ok := r.share.service.pool.Pick(o.proxy.now())
 	if !ok {
 		return false
 	}
 	r.slot, r.ep = slot, ep
+	if m := r.share.meters(); m != nil {
+		m.Request()
+	}
 	if r.last != ep {
 		r.last = ep
 		ep.http().Request()
@@ -50,18 +96,14 @@ func (o *outbound) pick(t *target, r *outboundRequest) bool {
 	return true
 }
 
-// Again tries another endpoint when the request was certainly not processed, and answers the fault else. It implements
+// Again tries another endpoint of the backend when the request was certainly not processed, and answers the fault else. It implements
 // forward.Handler.
 func (o *outbound) Again(x *exchange.Exchange, f exchange.Fault) forward.Verdict {
 	t := x.Conn.Data.(*target)
-	r, ok := x.Data.(*outboundRequest)
-	if !ok {
-		r = &outboundRequest{}
-		x.Data = r
-	}
+	r := outboundRequestOf(x)
 	failed := r.ep
-	o.done(t, r, outcomeOf(f))
-	if f.Retryable && x.Attempts < min(connectAttempts, max(t.pool.Len(), 2)) && o.pick(t, r) {
+	o.attempted(x, r, outcomeOf(f), f)
+	if f.Retryable && r.share != nil && x.Attempts < min(connectAttempts, max(r.share.service.pool.Len(), 2)) && o.pick(r) {
 		return forward.Give(r.ep.upstream(x.Request.Version))
 	}
 	o.proxy.countFault(stats.OutboundHTTPErrors, "outbound", f)
@@ -69,15 +111,21 @@ func (o *outbound) Again(x *exchange.Exchange, f exchange.Fault) forward.Verdict
 	if failed != nil {
 		next = failed.Addr
 	}
-	return o.proxy.respond(x, answer{fault: f, grpc: r.grpc, detailed: true, object: o.object(t), nextHop: next})
+	v := o.proxy.respond(x, answer{fault: f, grpc: r.grpc, detailed: true, object: o.object(t, r), nextHop: next})
+	r.mark(x)
+	return v
 }
 
 // object names what the request was for, for the application that sent it.
-func (o *outbound) object(t *target) string {
+func (o *outbound) object(t *target, r *outboundRequest) string {
+	name := t.key.Addr.String()
 	if v := t.value.Load(); v != nil && v.Authority != "" {
-		return v.Authority
+		name = v.Authority
 	}
-	return t.key.Addr.String()
+	if r.course != nil && r.course.Route >= 0 {
+		name += ", " + r.course.String()
+	}
+	return name
 }
 
 // outcomeOf says what a failed attempt tells about its endpoint. One that refuses requests or drops its connections is most likely
@@ -91,23 +139,38 @@ func outcomeOf(f exchange.Fault) balance.Outcome {
 	}
 }
 
-// done ends the attempt in flight, if there is one.
-func (o *outbound) done(t *target, r *outboundRequest, outcome balance.Outcome) {
-	if r.ep != nil {
-		t.pool.Done(r.slot, outcome, o.proxy.now(), 0)
-		r.ep = nil
+// attempted ends the attempt in flight, if there is one, which failed with f.
+func (o *outbound) attempted(x *exchange.Exchange, r *outboundRequest, outcome balance.Outcome, f exchange.Fault) {
+	if r.ep == nil {
+		return
+	}
+	r.share.service.pool.Done(r.slot, outcome, o.proxy.now(), 0)
+	r.ep = nil
+	if m := r.share.meters(); m != nil {
+		m.End(stats.RouteStatus{Code: -1, Error: routeError(f)}, max(time.Since(x.Sent), 0))
 	}
 }
 
-// Response implements forward.Handler. An answer goes to the application as it came, unless it says that the peer's application has
-// not seen the request: that is a failed attempt.
+// Response implements forward.Handler. An answer goes to the application as the rule has it, unless it says that the peer's application
+// has not seen the request: that is a failed attempt.
 func (o *outbound) Response(x *exchange.Exchange) exchange.Fault {
-	kind, ok := x.Response.Get(unprocessedField)
-	if r, _ := x.Data.(*outboundRequest); !ok || r == nil || r.ep == nil || r.ep.Identity.IsZero() {
+	r, _ := x.Data.(*outboundRequest)
+	if r == nil || r.ep == nil {
 		return exchange.Fault{}
 	}
+	if kind, ok := x.Response.Get(unprocessedField); ok && !r.ep.Identity.IsZero() {
+		return unprocessed(x, string(kind))
+	}
+	r.share.EditResponse(&x.Response)
+	r.course.EditResponse(&x.Response)
+	r.mark(x)
+	return exchange.Fault{}
+}
+
+// unprocessed is the fault that a peer's proxy answered for.
+func unprocessed(x *exchange.Exchange, kind string) exchange.Fault {
 	f := exchange.Fault{Side: exchange.Upstream, Kind: exchange.DialRefused, Reason: "application", Retryable: true}
-	if string(kind) == exchange.DialTimeout.String() {
+	if kind == exchange.DialTimeout.String() {
 		f.Kind = exchange.DialTimeout
 	}
 	if text, ok := x.Response.Get("l5d-proxy-error"); ok {
@@ -126,7 +189,7 @@ func (o *outbound) End(x *exchange.Exchange) {
 	if !ok {
 		return
 	}
-	t := x.Conn.Data.(*target)
+	result := r.result(x)
 	if r.ep != nil {
 		outcome, latency := balance.Abandoned, x.Answered.Sub(x.Sent)
 		if !x.Answered.IsZero() {
@@ -135,10 +198,13 @@ func (o *outbound) End(x *exchange.Exchange) {
 				outcome = balance.Connected
 			}
 		}
-		t.pool.Done(r.slot, outcome, o.proxy.now(), max(latency, 0))
+		r.share.service.pool.Done(r.slot, outcome, o.proxy.now(), max(latency, 0))
 		r.ep = nil
+		if m := r.share.meters(); m != nil {
+			m.End(r.status(x, result), max(x.Ended.Sub(x.Sent), 0))
+		}
 	}
-	counters := t.http
+	counters := x.Conn.Data.(*target).http
 	if r.last != nil {
 		counters = r.last.http
 	}
@@ -146,6 +212,17 @@ func (o *outbound) End(x *exchange.Exchange) {
 	if r.last == nil {
 		h.Request()
 	}
-	h.Response(resultOf(x, r.grpc), latencyOf(x))
+	took := latencyOf(x)
+	h.Response(result, took)
+	if r.course != nil {
+		meter, named := r.course.meters()
+		if meter != nil {
+			meter.End(r.status(x, result), took)
+		}
+		if named != nil {
+			named.Request()
+			named.Response(result, took)
+		}
+	}
 	*r = outboundRequest{}
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -20,7 +21,9 @@ type answer struct {
 	cause  string
 	// text is the body and the value of l5d-proxy-error; the fault's default when empty.
 	text string
+	// grpc says that a gRPC call is answered; code, when set, overrides the gRPC status that the HTTP status maps to.
 	grpc bool
+	code int
 	// unprocessed tells a meshed peer that the application has not seen the request.
 	unprocessed bool
 	// detailed says that the answer goes to the local application or to a meshed peer, which may learn addresses and errors.
@@ -102,7 +105,7 @@ func (p *Proxy) respond(x *exchange.Exchange, a answer) forward.Verdict {
 	if a.grpc {
 		res.Status = 200
 		res.Add("content-type", "application/grpc")
-		res.Add("grpc-status", strconv.Itoa(grpcStatus(m.status)))
+		res.Add("grpc-status", strconv.Itoa(cmp.Or(a.code, grpcStatus(m.status))))
 		res.Add("grpc-message", percentEncode(m.text))
 		body = nil
 	} else {

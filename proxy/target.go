@@ -2,15 +2,12 @@ package proxy
 
 import (
 	"context"
-	"math/rand/v2"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/tulle-mesh/tulle/internal/latest"
 	"github.com/tulle-mesh/tulle/mesh"
-	"github.com/tulle-mesh/tulle/proxy/balance"
 	"github.com/tulle-mesh/tulle/proxy/stats"
 )
 
@@ -30,21 +27,23 @@ type target struct {
 	proxy *Proxy
 	cell  *latest.Cell[*mesh.Outbound]
 	value atomic.Pointer[mesh.Outbound] // the latest, once refresh has taken it in
-	pool  balance.Pool[*endpoint]
+	plan  atomic.Pointer[plan]          // of value; set before it
+	own   *service
 
 	holders atomic.Int32 // open connections
 	used    atomic.Int64 // proxy clock, when the last connection began or ended
 
-	mu        sync.Mutex // guards the fields below
-	seq       uint64     // of the value that endpoints were made from
-	endpoints map[netip.AddrPort]*endpoint
-	labels    stats.Labels
-	accept    *stats.TCP  // connections from the application
-	unserved  *stats.HTTP // requests that no endpoint was found for
-	release   []func()
+	mu       sync.Mutex                   // guards the fields below, and the endpoints of services
+	seq      uint64                       // of the value that services were made from
+	services map[mesh.ServiceRef]*service // own among them
+	labels   stats.Labels
+	accept   *stats.TCP  // connections from the application
+	unserved *stats.HTTP // requests that no endpoint was found for
+	release  []func()
 }
 
-// refresh takes in the cell's latest value. It keeps endpoints that stay, with their connections and what was learned about them.
+// refresh takes in the cell's latest value. It keeps endpoints that stay, with their connections and what was learned about them, and
+// the plan if only endpoints changed.
 func (t *target) refresh() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -54,23 +53,34 @@ func (t *target) refresh() {
 	}
 	t.seq = seq
 	t.labels = targetLabels(value)
-	old := t.endpoints
-	t.endpoints = make(map[netip.AddrPort]*endpoint, len(value.Endpoints))
-	list := make([]balance.Endpoint[*endpoint], 0, len(value.Endpoints))
-	for _, e := range t.serving(value) {
-		ep := old[e.Addr]
-		if ep != nil && ep.same(&e) {
-			delete(old, e.Addr)
-		} else {
-			ep = t.proxy.newEndpoint(e, t.labels)
+	t.own.update(t.proxy, t.serving(value), t.labels)
+	before := t.services
+	t.services = map[mesh.ServiceRef]*service{value.Service: t.own}
+	same := len(before) > 0
+	for i := range value.Backends {
+		b := &value.Backends[i]
+		if _, twice := t.services[b.Service]; twice {
+			continue
 		}
-		t.endpoints[e.Addr] = ep
-		list = append(list, balance.Endpoint[*endpoint]{Key: e.Addr, Weight: e.Weight, Item: ep})
+		s := before[b.Service]
+		if s == nil {
+			s, same = t.proxy.newService(), false
+		}
+		s.update(t.proxy, b.Endpoints, serviceLabels(b.Service, b.Authority))
+		t.services[b.Service] = s
 	}
-	t.pool.Update(list, t.proxy.now())
+	old := t.value.Load()
+	if !same || len(before) != len(t.services) || !value.SameRoutes(old) {
+		next := newPlan(value, t.services, t.proxy.stats)
+		if last := t.plan.Swap(next); last != nil {
+			last.close()
+		}
+	}
 	t.value.Store(value)
-	for _, ep := range old {
-		ep.close()
+	for ref, s := range before {
+		if t.services[ref] != s {
+			s.update(t.proxy, nil, "")
+		}
 	}
 }
 
@@ -136,13 +146,16 @@ func (t *target) http() *stats.HTTP {
 func (t *target) close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, ep := range t.endpoints {
-		ep.close()
+	for _, s := range t.services {
+		s.close()
+	}
+	if p := t.plan.Load(); p != nil {
+		p.close()
 	}
 	for _, r := range t.release {
 		r()
 	}
-	t.endpoints, t.release = nil, nil
+	t.services, t.release = nil, nil
 }
 
 // hold keeps the target until the returned function is called.
@@ -176,8 +189,7 @@ func (ts *targets) get(key mesh.Target) (t *target, release func(), ok bool) {
 		if len(ts.byID) >= maxTargets && !ts.evict() {
 			return nil, nil, false
 		}
-		t = &target{key: key, proxy: ts.proxy, cell: ts.source.Watch(key)}
-		t.pool.Seed(rand.Uint64())
+		t = &target{key: key, proxy: ts.proxy, cell: ts.source.Watch(key), own: ts.proxy.newService()}
 		ts.byID[key] = t
 	}
 	release = t.hold()
@@ -216,8 +228,8 @@ func (ts *targets) sweep(idle time.Duration) {
 	}
 }
 
-// refresh takes in a new value of a target, and reports whether it has endpoints.
-func (ts *targets) refresh(key mesh.Target) (serving bool) {
+// refresh takes in a new value of a target, and reports whether there is one.
+func (ts *targets) refresh(key mesh.Target) (known bool) {
 	ts.mu.Lock()
 	t := ts.byID[key]
 	ts.mu.Unlock()
@@ -225,7 +237,7 @@ func (ts *targets) refresh(key mesh.Target) (serving bool) {
 		return false
 	}
 	t.refresh()
-	return t.pool.Len() > 0
+	return true
 }
 
 // count returns how many targets are kept.

@@ -82,7 +82,7 @@ func checkName(name string) error {
 	case "content-length", "transfer-encoding", "connection", "keep-alive", "proxy-connection", "te", "trailer", "upgrade":
 		return fmt.Errorf("the header %s belongs to the connection and cannot be changed", name)
 	}
-	if strings.HasPrefix(name, "l5d-") {
+	if strings.HasPrefix(name, "l5d-") || strings.HasPrefix(name, "tulle-") {
 		return fmt.Errorf("the header %s belongs to the mesh and cannot be changed", name)
 	}
 	if name == "" || !message.IsLowerToken([]byte(name)) {

@@ -188,3 +188,10 @@ func (r *Rule) String() string {
 	}
 	return b.String()
 }
+
+// Stream returns the compiled form of a rule for connections, which has backends alone.
+func Stream(s *mesh.StreamRule) *Rule {
+	r := &Rule{Ref: s.Ref}
+	r.setBackends(s.Backends)
+	return r
+}

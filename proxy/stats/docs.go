@@ -24,6 +24,11 @@ Labels that series share:
 srv_*, route_* and authz_* name the Server of the port, the route of the request, and what let the request in: a ServerAuthorization, an
 AuthorizationPolicy, or with the kind "default" an access policy or the kubelet's "probe". Where there is no Server, srv_kind is "default" and
 srv_name the port's access policy; where a Server has no routes, route_kind and route_name are "default". What is empty is left out.
+| requests of a route | parent_group, parent_kind, parent_namespace, parent_name, parent_port of the Service that was asked for; route_group, route_kind, route_namespace, route_name; backend_group, backend_kind, backend_namespace, backend_name, backend_port |
+| requests of a named route | direction, dst (the Service's authority), rt_route (the route of a ServiceProfile, or the name of an HTTPRoute or GRPCRoute) |
+
+Requests of a Service without routes count under route_kind="default", route_name="http". The errors of routes are Linkerd's words:
+FAIL_FAST, LOAD_SHED, REQUEST_TIMEOUT, RESPONSE_HEADERS_TIMEOUT, IDLE_TIMEOUT, RESET, REFUSED, IO, CANCEL and UNKNOWN.
 
 tls is one of: true (mesh TLS, with server_id or client_id), no_identity (plaintext, with no_tls_reason), opaque (the application's own
 TLS), loopback (within the pod). No label is taken from a request, so a client cannot invent series; a series that nobody adds to is dropped after
@@ -39,6 +44,6 @@ ten minutes; beyond ` + fmt.Sprint(maxGroups) + ` groups of series new peers are
 	for _, bound := range bounds {
 		fmt.Fprintf(&b, "%d, ", bound)
 	}
-	b.WriteString("and above.\n")
+	b.WriteString("and above. Those of routes, in seconds: 0.05, 0.5, 1, 10 and above; of their backends: 0.025, 0.05, 0.1, 0.25, 0.5, 1, 10 and above.\n")
 	return b.String()
 }

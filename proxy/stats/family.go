@@ -38,6 +38,19 @@ const (
 	tcpDuration
 	tcpReadBytes
 	tcpWriteBytes
+	routeRequestTotal
+	routeResponseTotal
+	routeResponseLatency
+	httpRouteStatuses
+	httpRouteDuration
+	httpBackendRequests
+	httpBackendStatuses
+	httpBackendDuration
+	grpcRouteStatuses // from here on as for HTTP, see family
+	grpcRouteDuration
+	grpcBackendRequests
+	grpcBackendStatuses
+	grpcBackendDuration
 	// The families from here on have series of their own (Registry.Counter, Registry.Func).
 	firstSingle
 )
@@ -55,6 +68,19 @@ var families = [...]Family{
 	{"tcp_connection_duration_ms", HistogramType, "Life of closed connections, in milliseconds.", "peer"},
 	{"tcp_read_bytes_total", CounterType, "Bytes read from the peer, above TLS.", "peer"},
 	{"tcp_write_bytes_total", CounterType, "Bytes written to the peer, above TLS.", "peer"},
+	{"route_request_total", CounterType, "Requests that fell under a named route.", "dst, rt_route"},
+	{"route_response_total", CounterType, "Responses to requests of a named route that ended.", "dst, rt_route, status_code, classification, grpc_status, error"},
+	{"route_response_latency_ms", HistogramType, "Time from a request's head to the end of its response, in milliseconds.", "dst, rt_route, status_code, classification, grpc_status"},
+	{"outbound_http_route_request_statuses_total", CounterType, "Requests of HTTP routes that ended; error names what the proxy answered for.", "parent_*, route_*, http_status, error"},
+	{"outbound_http_route_request_duration_seconds", HistogramType, "Time from a request's head to the end of its response.", "parent_*, route_*"},
+	{"outbound_http_route_backend_requests_total", CounterType, "Requests of HTTP routes that were sent to a backend, each attempt once.", "parent_*, route_*, backend_*"},
+	{"outbound_http_route_backend_response_statuses_total", CounterType, "How those ended.", "parent_*, route_*, backend_*, http_status, error"},
+	{"outbound_http_route_backend_response_duration_seconds", HistogramType, "Time from sending a request to a backend to the end of its answer.", "parent_*, route_*, backend_*"},
+	{"outbound_grpc_route_request_statuses_total", CounterType, "Requests of gRPC routes that ended; error names what the proxy answered for.", "parent_*, route_*, grpc_status, error"},
+	{"outbound_grpc_route_request_duration_seconds", HistogramType, "Time from a request's head to the end of its response.", "parent_*, route_*"},
+	{"outbound_grpc_route_backend_requests_total", CounterType, "Requests of gRPC routes that were sent to a backend, each attempt once.", "parent_*, route_*, backend_*"},
+	{"outbound_grpc_route_backend_response_statuses_total", CounterType, "How those ended.", "parent_*, route_*, backend_*, grpc_status, error"},
+	{"outbound_grpc_route_backend_response_duration_seconds", HistogramType, "Time from sending a request to a backend to the end of its answer.", "parent_*, route_*, backend_*"},
 	{InboundHTTPAllow, CounterType, "Requests that policy allowed.", "route_*, authz_*"},
 	{InboundHTTPDeny, CounterType, "Requests that policy denied.", "route_*, reason"},
 	{InboundHTTPNoRoute, CounterType, "Requests that no route of their Server matches.", ""},

@@ -24,6 +24,7 @@ type group interface {
 // a status has been seen.
 type HTTP struct {
 	labels   Labels
+	named    bool // under the name of a route
 	requests atomic.Uint64
 
 	mu        sync.Mutex                  // serialises additions to responses
@@ -126,16 +127,20 @@ func (o Outcome) labels() Labels {
 }
 
 func (h *HTTP) collect(f id, w *writer) {
-	if f == requestTotal {
+	requests, responses, latency := requestTotal, responseTotal, responseLatency
+	if h.named {
+		requests, responses, latency = routeRequestTotal, routeResponseTotal, routeResponseLatency
+	}
+	if f == requests {
 		w.value(f, h.labels, h.requests.Load())
 		return
 	}
 	list := h.responses.Load()
-	if list == nil || f != responseTotal && f != responseLatency {
+	if list == nil || f != responses && f != latency {
 		return
 	}
 	for _, r := range *list {
-		if f == responseTotal {
+		if f == responses {
 			w.value(f, h.labels.Join(r.labels.With("error", r.outcome.Error)), r.total.Load())
 			continue
 		}

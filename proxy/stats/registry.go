@@ -28,9 +28,22 @@ type Registry struct {
 }
 
 type groupKey struct {
-	http   bool
+	kind   groupKind
 	labels Labels
 }
+
+// groupKind tells groups apart that may have the same labels.
+type groupKind uint8
+
+const (
+	httpGroup groupKind = iota
+	tcpGroup
+	namedGroup
+	httpRouteGroup
+	grpcRouteGroup
+	httpBackendGroup
+	grpcBackendGroup
+)
 
 type singleKey struct {
 	family id
@@ -70,13 +83,13 @@ func NewRegistry() *Registry {
 // HTTP returns the group that counts requests under the labels; calls with equal labels share one. Call release when nobody will add
 // to it through this handle any more: the group is kept for some time, so that its last counts are scraped.
 func (r *Registry) HTTP(labels Labels) (g *HTTP, release func()) {
-	e := r.hold(groupKey{true, labels}, func(l Labels) group { return &HTTP{labels: l} })
+	e := r.hold(groupKey{httpGroup, labels}, func(l Labels) group { return &HTTP{labels: l} })
 	return e.group.(*HTTP), sync.OnceFunc(func() { r.release(e) })
 }
 
 // TCP returns the group that counts connections under the labels; see HTTP.
 func (r *Registry) TCP(labels Labels) (g *TCP, release func()) {
-	e := r.hold(groupKey{false, labels}, func(l Labels) group { return &TCP{labels: l} })
+	e := r.hold(groupKey{tcpGroup, labels}, func(l Labels) group { return &TCP{labels: l} })
 	return e.group.(*TCP), sync.OnceFunc(func() { r.release(e) })
 }
 

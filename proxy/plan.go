@@ -1,0 +1,173 @@
+package proxy
+
+import (
+	"cmp"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/route"
+	"github.com/tulle-mesh/tulle/proxy/stats"
+)
+
+// plan is what a target's routes mean for requests and connections. It is made once per change of them and immutable: what is in flight
+// keeps the one that it began with.
+type plan struct {
+	registry  *stats.Registry
+	service   mesh.ServiceRef
+	authority string
+	profile   bool // the routes are a ServiceProfile's
+	grpc      bool // they are GRPCRoutes
+
+	table   *route.Table
+	courses []*course // by the rule's ID
+	streams []*stream
+}
+
+// course is a rule with what it needs at run time.
+type course struct {
+	*route.Rule
+	plan   *plan
+	shares []*share
+	draw   atomic.Uint64
+
+	once    sync.Once    // for the fields below
+	meter   *stats.Route // nil where no Service was asked for
+	named   *stats.HTTP  // nil also without a route
+	release []func()
+}
+
+// share is a rule's use of a backend.
+type share struct {
+	*route.Backend
+	course  *course
+	service *service // nil: there is nothing behind the reference
+
+	once    sync.Once           // for the fields below
+	meter   *stats.RouteBackend // nil where no Service was asked for
+	release func()
+}
+
+// stream is a rule for connections that are not HTTP.
+type stream struct {
+	*course
+	hostnames []string
+}
+
+// newPlan joins the rules of a value with the services that they send to.
+func newPlan(value *mesh.Outbound, services map[mesh.ServiceRef]*service, registry *stats.Registry) *plan {
+	p := &plan{
+		registry: registry, service: value.Service, authority: value.Authority, profile: value.Profile != nil,
+		grpc: len(value.Routes) > 0 && value.Routes[0].GRPC, table: route.Compile(value),
+	}
+	for _, r := range p.table.Rules() {
+		p.courses = append(p.courses, p.course(r, services))
+	}
+	for i := range value.Streams {
+		s := &value.Streams[i]
+		p.streams = append(p.streams, &stream{course: p.course(route.Stream(s), services), hostnames: s.Hostnames})
+	}
+	return p
+}
+
+func (p *plan) course(r *route.Rule, services map[mesh.ServiceRef]*service) *course {
+	c := &course{Rule: r, plan: p}
+	c.draw.Store(rand.Uint64())
+	backends := r.Backends
+	if r.Itself {
+		ref := mesh.Ref{Kind: "Service", Namespace: p.service.Namespace, Name: p.service.Name}
+		backends = []route.Backend{{WeightedBackend: mesh.WeightedBackend{Service: p.service, Ref: ref, Weight: 1}}}
+	}
+	for i := range backends {
+		s := &share{Backend: &backends[i], course: c}
+		if s.Invalid == "" && (r.Itself || !s.Service.IsZero()) {
+			s.service = services[s.Service]
+		}
+		c.shares = append(c.shares, s)
+	}
+	return c
+}
+
+// pick chooses the backend of one request or connection; nil if there is none.
+func (c *course) pick() *share {
+	if c.Itself {
+		return c.shares[0]
+	}
+	if b := c.Pick(c.draw.Add(route.Step)); b != nil {
+		return c.shares[b.ID]
+	}
+	return nil
+}
+
+// meters returns the counters of the rule's route. They are made at first use: most rules of most targets never see a request.
+func (c *course) meters() (*stats.Route, *stats.HTTP) {
+	c.once.Do(func() {
+		p := c.plan
+		if p.service.IsZero() {
+			return
+		}
+		meter, release := p.registry.Route(c.labels(), c.GRPC)
+		c.meter, c.release = meter, append(c.release, release)
+		if c.Route < 0 && !p.profile {
+			return
+		}
+		name := c.Ref.Name
+		if p.profile {
+			name = c.Name
+		}
+		named, release := p.registry.Named(stats.Labels("").With("direction", "outbound").With("dst", p.authority).With("rt_route", name))
+		c.named, c.release = named, append(c.release, release)
+	})
+	return c.meter, c.named
+}
+
+func (s *share) meters() *stats.RouteBackend {
+	s.once.Do(func() {
+		p := s.course.plan
+		if p.service.IsZero() {
+			return
+		}
+		labels := s.course.labels().Join(objectLabels("backend", s.Ref)).With("backend_port", strconv.Itoa(int(s.Service.Port)))
+		s.meter, s.release = p.registry.RouteBackend(labels, s.course.GRPC)
+	})
+	return s.meter
+}
+
+// labels are those of the route and of the Service that it is attached to.
+func (c *course) labels() stats.Labels {
+	service := c.plan.service
+	parent := objectLabels("parent", mesh.Ref{Kind: "Service", Namespace: service.Namespace, Name: service.Name})
+	return parent.With("parent_port", strconv.Itoa(int(service.Port))).Join(objectLabels("route", c.Ref))
+}
+
+// objectLabels are the labels that name an object, as Linkerd has them: its Services are of the group "core".
+func objectLabels(what string, r mesh.Ref) stats.Labels {
+	if r.Kind == "Service" {
+		r.Group = cmp.Or(r.Group, "core")
+	}
+	return stats.Labels("").With(what+"_group", r.Group).With(what+"_kind", r.Kind).With(what+"_namespace", r.Namespace).With(what+"_name", r.Name)
+}
+
+// close lets go of the counters. Requests in flight still add to them: a group outlives its holders.
+func (p *plan) close() {
+	for _, c := range p.courses {
+		c.close()
+	}
+	for _, s := range p.streams {
+		s.close()
+	}
+}
+
+func (c *course) close() {
+	c.once.Do(func() {}) // who comes later is not counted
+	for _, release := range c.release {
+		release()
+	}
+	for _, s := range c.shares {
+		if s.once.Do(func() {}); s.release != nil {
+			s.release()
+		}
+	}
+}

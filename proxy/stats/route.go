@@ -1,0 +1,247 @@
+package stats
+
+import (
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Route counts the requests that fell under a route, and RouteBackend those of them that went to one of its backends. Their methods may
+// be called by several goroutines and allocate nothing once a status has been seen.
+type Route struct {
+	labels   Labels
+	grpc     bool
+	statuses tally
+	duration durations
+}
+
+// RouteBackend counts the requests of a route that went to a backend.
+type RouteBackend struct {
+	labels   Labels
+	grpc     bool
+	requests atomic.Uint64
+	statuses tally
+	duration durations
+}
+
+// RouteStatus is how a request of a route ended. RouteStatuses are comparable.
+type RouteStatus struct {
+	// Code is the HTTP status, or, for a gRPC route, the gRPC status; -1 when there was none.
+	Code int16
+	// Error is Linkerd's word for what went wrong; "" if the answer came from the application.
+	Error string
+}
+
+// Buckets of the routes' histograms, as Linkerd has them.
+var (
+	requestBounds  = []time.Duration{50 * time.Millisecond, 500 * time.Millisecond, time.Second, 10 * time.Second}
+	responseBounds = []time.Duration{
+		25 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond, time.Second, 10 * time.Second,
+	}
+)
+
+// End counts a request that ended after d.
+func (r *Route) End(s RouteStatus, d time.Duration) {
+	r.statuses.add(s)
+	r.duration.observe(requestBounds, d)
+}
+
+// Request counts a request that was sent to the backend.
+func (b *RouteBackend) Request() { b.requests.Add(1) }
+
+// End counts an answer of the backend, or that there was none, after d.
+func (b *RouteBackend) End(s RouteStatus, d time.Duration) {
+	b.statuses.add(s)
+	b.duration.observe(responseBounds, d)
+}
+
+// Route returns the group that counts the requests of a route; see HTTP.
+func (r *Registry) Route(labels Labels, grpc bool) (g *Route, release func()) {
+	e := r.hold(groupKey{routeGroup(grpc), labels}, func(l Labels) group { return &Route{labels: l, grpc: grpc} })
+	return e.group.(*Route), sync.OnceFunc(func() { r.release(e) })
+}
+
+// RouteBackend returns the group that counts the requests of a route to one backend; see HTTP.
+func (r *Registry) RouteBackend(labels Labels, grpc bool) (g *RouteBackend, release func()) {
+	e := r.hold(groupKey{backendGroup(grpc), labels}, func(l Labels) group { return &RouteBackend{labels: l, grpc: grpc} })
+	return e.group.(*RouteBackend), sync.OnceFunc(func() { r.release(e) })
+}
+
+// Named returns the group that counts requests as ServiceProfiles have it, under the name of a route; see HTTP.
+func (r *Registry) Named(labels Labels) (g *HTTP, release func()) {
+	e := r.hold(groupKey{namedGroup, labels}, func(l Labels) group { return &HTTP{labels: l, named: true} })
+	return e.group.(*HTTP), sync.OnceFunc(func() { r.release(e) })
+}
+
+func routeGroup(grpc bool) groupKind {
+	if grpc {
+		return grpcRouteGroup
+	}
+	return httpRouteGroup
+}
+
+func backendGroup(grpc bool) groupKind {
+	if grpc {
+		return grpcBackendGroup
+	}
+	return httpBackendGroup
+}
+
+// family returns the family f of HTTP routes, or its counterpart of gRPC routes.
+func family(f id, grpc bool) id {
+	if grpc {
+		return f + grpcRouteStatuses - httpRouteStatuses
+	}
+	return f
+}
+
+func (r *Route) collect(f id, w *writer) {
+	switch f {
+	case family(httpRouteStatuses, r.grpc):
+		r.statuses.collect(f, r.labels, r.grpc, w)
+	case family(httpRouteDuration, r.grpc):
+		r.duration.collect(f, r.labels, requestBounds, w)
+	}
+}
+
+func (b *RouteBackend) collect(f id, w *writer) {
+	switch f {
+	case family(httpBackendRequests, b.grpc):
+		w.value(f, b.labels, b.requests.Load())
+	case family(httpBackendStatuses, b.grpc):
+		b.statuses.collect(f, b.labels, b.grpc, w)
+	case family(httpBackendDuration, b.grpc):
+		b.duration.collect(f, b.labels, responseBounds, w)
+	}
+}
+
+func (r *Route) activity() uint64        { return r.duration.count() }
+func (b *RouteBackend) activity() uint64 { return b.requests.Load() + b.duration.count() }
+
+// tally counts statuses.
+type tally struct {
+	mu   sync.Mutex // serialises additions to list
+	list atomic.Pointer[[]*tallied]
+}
+
+type tallied struct {
+	status RouteStatus
+	n      atomic.Uint64
+}
+
+func (t *tally) add(s RouteStatus) {
+	c := t.find(s)
+	if c == nil {
+		c = t.grow(s)
+	}
+	c.n.Add(1)
+}
+
+func (t *tally) find(s RouteStatus) *tallied {
+	if list := t.list.Load(); list != nil {
+		for _, c := range *list {
+			if c.status == s {
+				return c
+			}
+		}
+	}
+	return nil
+}
+
+func (t *tally) grow(s RouteStatus) *tallied {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var list []*tallied
+	if p := t.list.Load(); p != nil {
+		list = *p
+	}
+	if len(list) >= maxOutcomes { // a backend may invent statuses
+		s = RouteStatus{Code: s.Code / 100 * 100}
+	}
+	if c := t.find(s); c != nil {
+		return c
+	}
+	c := &tallied{status: s}
+	list = append(list[:len(list):len(list)], c)
+	t.list.Store(&list)
+	return c
+}
+
+func (t *tally) collect(f id, labels Labels, grpc bool, w *writer) {
+	list := t.list.Load()
+	if list == nil {
+		return
+	}
+	for _, c := range *list {
+		w.value(f, labels.Join(c.status.labels(grpc)), c.n.Load())
+	}
+}
+
+func (s RouteStatus) labels(grpc bool) Labels {
+	var l Labels
+	switch {
+	case grpc:
+		l = l.With("grpc_status", codeName(s.Code))
+	case s.Code > 0:
+		l = l.With("http_status", strconv.Itoa(int(s.Code)))
+	}
+	return l.With("error", s.Error)
+}
+
+// codeName returns the name of a gRPC status.
+func codeName(code int16) string {
+	names := strings.Fields("OK CANCELLED UNKNOWN INVALID_ARGUMENT DEADLINE_EXCEEDED NOT_FOUND ALREADY_EXISTS PERMISSION_DENIED " +
+		"RESOURCE_EXHAUSTED FAILED_PRECONDITION ABORTED OUT_OF_RANGE UNIMPLEMENTED INTERNAL UNAVAILABLE DATA_LOSS UNAUTHENTICATED")
+	if code < 0 || int(code) >= len(names) {
+		return "UNKNOWN"
+	}
+	return names[code]
+}
+
+// durations is a histogram in seconds with few buckets.
+type durations struct {
+	buckets [8]atomic.Uint64 // one more than there are bounds, and unused ones
+	micros  atomic.Uint64
+}
+
+func (h *durations) observe(bounds []time.Duration, d time.Duration) {
+	d = max(d, 0)
+	h.micros.Add(uint64(d / time.Microsecond))
+	i := 0
+	for i < len(bounds) && d > bounds[i] {
+		i++
+	}
+	h.buckets[i].Add(1)
+}
+
+func (h *durations) count() (n uint64) {
+	for i := range h.buckets {
+		n += h.buckets[i].Load()
+	}
+	return n
+}
+
+func (h *durations) collect(f id, labels Labels, bounds []time.Duration, w *writer) {
+	if h.count() == 0 {
+		return
+	}
+	w.head(f)
+	var sum uint64
+	for i, bound := range bounds {
+		sum += h.buckets[i].Load()
+		w.bucket(f, labels, strconv.FormatFloat(bound.Seconds(), 'g', -1, 64), sum)
+	}
+	sum += h.buckets[len(bounds)].Load()
+	w.bucket(f, labels, "+Inf", sum)
+	w.series(f, "_sum", labels, "")
+	w.buf = append(appendFloat(w.buf, float64(h.micros.Load())/1e6), '\n')
+	w.series(f, "_count", labels, "")
+	w.buf = append(strconv.AppendUint(w.buf, sum, 10), '\n')
+}
+
+func (w *writer) bucket(f id, labels Labels, le string, n uint64) {
+	w.series(f, "_bucket", labels, Labels("").With("le", le))
+	w.buf = append(strconv.AppendUint(w.buf, n, 10), '\n')
+}
