@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/proxy/exchange"
 )
 
@@ -45,6 +46,8 @@ type accessLine struct {
 	method, uri, host string
 	version           string
 	trace, userAgent  string
+	// What policy made of the request.
+	server, route, authorization mesh.Ref
 }
 
 // begin keeps what the line needs of the request.
@@ -99,7 +102,7 @@ func (l *accessLine) apache(x *exchange.Exchange) []byte {
 	return strconv.AppendInt(append(b, ' '), x.ResponseBytes, 10)
 }
 
-// json renders the fields of Linkerd's JSON access log.
+// json renders the fields of Linkerd's JSON access log, and what policy made of the request.
 func (l *accessLine) json(x *exchange.Exchange) ([]byte, error) {
 	processing := time.Duration(0)
 	if !x.Answered.IsZero() && !x.Begun.IsZero() {
@@ -120,8 +123,13 @@ func (l *accessLine) json(x *exchange.Exchange) ([]byte, error) {
 		ProcessingNS  int64  `json:"processing_ns"`
 		UserAgent     string `json:"user_agent"`
 		Host          string `json:"host"`
+		// Beyond Linkerd's.
+		Server        string `json:"server,omitempty"`
+		Route         string `json:"route,omitempty"`
+		Authorization string `json:"authorization,omitempty"`
 	}{
 		l.client.String(), l.id, x.Begun.UTC().Format(time.RFC3339Nano), l.method, l.uri, l.version, l.trace,
 		x.RequestBytes, x.Response.Status, x.ResponseBytes, int64(latencyOf(x)), int64(processing), l.userAgent, l.host,
+		nameOf(l.server), nameOf(l.route), nameOf(l.authorization),
 	})
 }

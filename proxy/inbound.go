@@ -45,6 +45,9 @@ type inboundConn struct {
 	peer   authz.Peer
 	client clientTLS
 	ledger ledger
+	// common are the labels of everything under the policy labelled.
+	common   stats.Labels
+	labelled *authz.Port
 	// unrouted counts requests that were too broken to be routed; nil until there is one.
 	unrouted *stats.HTTP
 	release  func()
@@ -146,7 +149,8 @@ func (in *inbound) serveHTTP(ctx context.Context, conn net.Conn, protocol forwar
 	in.register(open)
 	defer in.unregister(open)
 	defer c.close()
-	tcp, releaseTCP := in.proxy.stats.TCP(stats.Labels(`peer="src"`).Join(in.labels(c.app.addr, c.client)))
+	port := in.policy.Load().Port(c.app.addr.Port())
+	tcp, releaseTCP := in.proxy.stats.TCP(stats.Labels(`peer="src"`).Join(c.labels(port)))
 	defer releaseTCP()
 	rec.Traffic = &tcp.Traffic
 	closed := in.proxy.countOpen(tcp)
@@ -193,8 +197,12 @@ func (in *inbound) relay(ctx context.Context, client *relay.End, app netip.AddrP
 	closedDst(result.B)
 }
 
-func (in *inbound) labels(app netip.AddrPort, client clientTLS) stats.Labels {
-	return inboundLabels(app, client, in.policy.Load().Port(app.Port()).Server())
+// labels returns the labels of what the client does under the port's policy.
+func (c *inboundConn) labels(port *authz.Port) stats.Labels {
+	if c.labelled != port {
+		c.labelled, c.common = port, inboundLabels(c.app.addr, c.client, port.Server())
+	}
+	return c.common
 }
 
 // refuseHandshake ends a connection whose client could not prove an identity.
@@ -226,7 +234,7 @@ func (in *inbound) countError(reason string) {
 // countConnection counts a verdict on a connection.
 func (in *inbound) countConnection(l stats.Labels, v authz.Verdict) {
 	if v.Allow {
-		in.proxy.stats.Counter(stats.InboundTCPAllow, l.Join(refLabels("authz", v.Authorization))).Inc()
+		in.proxy.stats.Counter(stats.InboundTCPAllow, withAuthz(l, v.Authorization)).Inc()
 	} else {
 		in.proxy.stats.Counter(stats.InboundTCPDeny, l.With("reason", string(v.Reason))).Inc()
 	}

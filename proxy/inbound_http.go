@@ -292,6 +292,9 @@ func (in *inbound) End(x *exchange.Exchange) {
 		r.account.http.Response(resultOf(x, r.grpc), latencyOf(x))
 	}
 	if r.log != nil {
+		if a := r.account; a != nil {
+			r.log.server, r.log.route, r.log.authorization = a.server, a.verdict.Route, a.verdict.Authorization
+		}
 		in.proxy.accessLog.end(r.log, x)
 	}
 	*r = inboundRequest{}
@@ -300,7 +303,7 @@ func (in *inbound) End(x *exchange.Exchange) {
 // unrouted returns what counts a connection's requests that were too broken to be routed.
 func (in *inbound) unrouted(c *inboundConn) *stats.HTTP {
 	if c.unrouted == nil {
-		c.unrouted, c.release = in.proxy.stats.HTTP(in.labels(c.app.addr, c.client))
+		c.unrouted, c.release = in.proxy.stats.HTTP(c.labels(in.policy.Load().Port(c.app.addr.Port())))
 	}
 	return c.unrouted
 }

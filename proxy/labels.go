@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/limit"
 	"github.com/tulle-mesh/tulle/proxy/stats"
 )
 
@@ -77,28 +78,37 @@ type clientTLS struct {
 // newClient describes a client that proved to be id.
 func newClient(id mesh.ID) clientTLS { return clientTLS{id: id, header: id.String()} }
 
-func (c clientTLS) labels(l stats.Labels) stats.Labels {
+// pair returns what labels say about how the peer came in: tls, and one more with its value.
+func (c clientTLS) pair() (tls, name, value string) {
 	switch {
 	case !c.id.IsZero():
-		return l.With("tls", "true").With("client_id", c.header)
+		return "true", "client_id", c.header
 	case c.passed:
-		return l.With("tls", "opaque").With("no_tls_reason", "no_tls_from_remote")
+		return "opaque", "no_tls_reason", "no_tls_from_remote"
 	default:
-		return l.With("tls", "no_identity").With("no_tls_reason", "no_tls_from_remote")
+		return "no_identity", "no_tls_reason", "no_tls_from_remote"
 	}
 }
 
 // inboundLabels are the labels of everything that concerns a port of this pod and one client identity. server is the port's Server.
 func inboundLabels(app netip.AddrPort, client clientTLS, server mesh.Ref) stats.Labels {
-	l := client.labels(stats.Labels("").With("direction", "inbound").Join(addrLabels(app)))
-	return l.Join(refLabels("srv", server)).With("srv_port", strconv.Itoa(int(app.Port())))
+	port := strconv.Itoa(int(app.Port()))
+	tls, name, value := client.pair()
+	return stats.Labels(`direction="inbound"`).Add(
+		"target_addr", app.String(), "target_ip", app.Addr().String(), "target_port", port, "tls", tls, name, value,
+		"srv_group", server.Group, "srv_kind", strings.ToLower(server.Kind), "srv_name", server.Name, "srv_port", port)
 }
 
-// refLabels are the labels prefix_group, prefix_kind and prefix_name of an object; none for the zero Ref. Linkerd writes the kinds of
-// policy in lower case, and those of routes as they are.
-func refLabels(prefix string, r mesh.Ref) stats.Labels {
-	if prefix != "route" {
-		r.Kind = strings.ToLower(r.Kind)
-	}
-	return stats.Labels("").With(prefix+"_group", r.Group).With(prefix+"_kind", r.Kind).With(prefix+"_name", r.Name)
+// withRoute, withAuthz and withRateLimit add the labels of an object; none for the zero Ref. Linkerd writes the kinds of policy in lower
+// case, and those of routes as they are.
+func withRoute(l stats.Labels, r mesh.Ref) stats.Labels {
+	return l.Add("route_group", r.Group, "route_kind", r.Kind, "route_name", r.Name)
+}
+
+func withAuthz(l stats.Labels, r mesh.Ref) stats.Labels {
+	return l.Add("authz_group", r.Group, "authz_kind", strings.ToLower(r.Kind), "authz_name", r.Name)
+}
+
+func withRateLimit(l stats.Labels, r mesh.Ref, scope limit.Scope) stats.Labels {
+	return l.Add("ratelimit_group", r.Group, "ratelimit_kind", strings.ToLower(r.Kind), "ratelimit_name", r.Name, "ratelimit_scope", string(scope))
 }

@@ -15,6 +15,7 @@ import (
 type account struct {
 	part    authz.Part
 	verdict authz.Verdict
+	server  mesh.Ref
 	limiter *limit.Limiter // nil where nothing is limited
 	http    *stats.HTTP
 	release func()
@@ -101,9 +102,9 @@ func (in *inbound) account(c *inboundConn, port *authz.Port, part authz.Part) *a
 		return a
 	}
 	v := port.Verdict(c.peer, part)
-	labels := inboundLabels(c.app.addr, c.client, port.Server()).Join(refLabels("route", v.Route))
-	a := &account{part: part, verdict: v}
-	counted := labels.Join(refLabels("authz", v.Authorization))
+	labels := withRoute(c.labels(port), v.Route)
+	a := &account{part: part, verdict: v, server: port.Server()}
+	counted := withAuthz(labels, v.Authorization)
 	a.http, a.release = in.proxy.stats.HTTP(counted)
 	switch {
 	case v.Allow:
@@ -126,8 +127,8 @@ func (in *inbound) account(c *inboundConn, port *authz.Port, part authz.Part) *a
 func (in *inbound) countLimited(c *inboundConn, a *account, scope limit.Scope) {
 	counter := a.limited[scope]
 	if counter == nil {
-		l := inboundLabels(c.app.addr, c.client, c.ledger.port.Server()).Join(refLabels("ratelimit", a.limiter.Limit().Ref))
-		counter = in.proxy.stats.Counter(stats.InboundHTTPLimited, l.With("ratelimit_scope", string(scope)))
+		l := withRateLimit(c.labels(c.ledger.port), a.limiter.Limit().Ref, scope)
+		counter = in.proxy.stats.Counter(stats.InboundHTTPLimited, l)
 		if a.limited == nil {
 			a.limited = map[limit.Scope]*stats.Counter{}
 		}

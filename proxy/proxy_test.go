@@ -53,7 +53,7 @@ func newProxy(t *testing.T, cfg Config) *Proxy {
 }
 
 // run runs p until the test ends; the channel is closed when it ended.
-func run(t *testing.T, p *Proxy) (ended <-chan struct{}) {
+func run(t testing.TB, p *Proxy) (ended <-chan struct{}) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

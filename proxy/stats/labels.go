@@ -6,18 +6,42 @@ import "strings"
 type Labels string
 
 // With returns the labels with one more; an empty value leaves it out, which means the same to Prometheus.
-func (l Labels) With(name, value string) Labels {
-	if value == "" {
+func (l Labels) With(name, value string) Labels { return l.Add(name, value) }
+
+// Add returns the labels with more, given as names and values in turn; an empty value leaves its label out.
+func (l Labels) Add(pairs ...string) Labels {
+	size := len(l)
+	for i := 0; i < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			size += len(pairs[i]) + len(pairs[i+1]) + len(`,=""`)
+		}
+	}
+	if size == len(l) {
 		return l
 	}
 	var b strings.Builder
-	b.Grow(len(l) + len(name) + len(value) + 4)
-	if l != "" {
-		b.WriteString(string(l))
-		b.WriteByte(',')
+	b.Grow(size)
+	b.WriteString(string(l))
+	for i := 0; i < len(pairs); i += 2 {
+		if pairs[i+1] == "" {
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(pairs[i])
+		b.WriteString(`="`)
+		escape(&b, pairs[i+1])
+		b.WriteByte('"')
 	}
-	b.WriteString(name)
-	b.WriteString(`="`)
+	return Labels(b.String())
+}
+
+func escape(b *strings.Builder, value string) {
+	if !strings.ContainsAny(value, "\\\"\n") {
+		b.WriteString(value)
+		return
+	}
 	for i := range len(value) {
 		switch c := value[i]; c {
 		case '\\', '"':
@@ -29,8 +53,6 @@ func (l Labels) With(name, value string) Labels {
 			b.WriteByte(c)
 		}
 	}
-	b.WriteByte('"')
-	return Labels(b.String())
 }
 
 // Join returns both lists as one.
