@@ -87,7 +87,7 @@ func Render(v Values, t Target) ([]byte, error) {
 	}
 	for _, name := range []string{
 		"namespace.yaml", "config.yaml", "credentials.yaml", "identity-rbac.yaml", "destination-rbac.yaml", "injector-rbac.yaml",
-		"required-policy.yaml",
+		"required-policy.yaml", "policy-rules.yaml",
 	} {
 		if err := add(name, c); err != nil {
 			return nil, err
