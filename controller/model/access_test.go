@@ -108,7 +108,7 @@ func TestBoundsOfPolicies(t *testing.T) {
 		}}, nil, "spec.requiredAuthenticationRefs.name"},
 		"a policy with a field that would narrow it": {&v1alpha1.AuthorizationPolicy{
 			ObjectMeta: meta, Spec: v1alpha1.AuthorizationPolicySpec{TargetRef: server},
-		}, []string{"spec.targetRef.namespace"}, "spec.targetRef.namespace"},
+		}, []string{"spec.targetRef.namespace"}, "spec"},
 		"identities for a whole city": {&v1alpha1.MeshTLSAuthentication{ObjectMeta: meta, Spec: v1alpha1.MeshTLSAuthenticationSpec{
 			Identities: slices.Repeat([]string{"*"}, maxProofs+1),
 		}}, nil, "spec.identities"},
