@@ -19,7 +19,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	root := &cobra.Command{Use: "shop", Short: "the services of the demo shop", SilenceUsage: true, SilenceErrors: true}
-	root.AddCommand(webCommand(), catalogCommand(), cartCommand(), checkoutCommand(), liveCommand(), loadCommand(), restockCommand())
+	root.AddCommand(webCommand(), catalogCommand(), cartCommand(), checkoutCommand(), liveCommand(), loadCommand(), restockCommand(), getCommand())
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "shop:", err)
 		os.Exit(1)

@@ -15,7 +15,7 @@ import (
 )
 
 func webCommand() *cobra.Command {
-	var addr, catalogAddr, cartAddr, checkoutURL string
+	var addr, catalogAddr, cartAddr, checkoutURL, version string
 	cmd := &cobra.Command{
 		Use: "web", Short: "HTTP: the front end", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -31,7 +31,7 @@ func webCommand() *cobra.Command {
 			defer func() { _ = carts.Close() }()
 			w := &web{
 				catalog: pb.NewCatalogClient(goods), cart: pb.NewCartClient(carts), checkout: checkoutURL,
-				client: &http.Client{Timeout: 5 * time.Second},
+				client: &http.Client{Timeout: 5 * time.Second}, version: version,
 			}
 			return serveHTTP(cmd.Context(), addr, w.mux())
 		},
@@ -40,6 +40,7 @@ func webCommand() *cobra.Command {
 	flags.StringVar(&addr, "addr", ":8080", "address to serve")
 	flags.StringVar(&catalogAddr, "catalog", "catalog:9090", "address of the catalog service")
 	flags.StringVar(&cartAddr, "cart", "cart:9090", "address of the cart service")
+	flags.StringVar(&version, "version", "v1", "what the pages say in X-Version")
 	flags.StringVar(&checkoutURL, "checkout", "http://checkout:8080", "URL of the checkout service")
 	return cmd
 }
@@ -49,6 +50,7 @@ type web struct {
 	cart     pb.CartClient
 	checkout string
 	client   *http.Client
+	version  string // of the pages, for whoever compares two
 }
 
 func (w *web) mux() *http.ServeMux {
@@ -69,6 +71,7 @@ func (w *web) list(out http.ResponseWriter, r *http.Request) {
 	}
 	out.Header().Set("Content-Type", "application/json")
 	out.Header().Set("X-Served-By", reply.ServedBy)
+	out.Header().Set("X-Version", w.version)
 	_ = json.NewEncoder(out).Encode(reply.Items) // the client is gone when this fails
 }
 
