@@ -27,6 +27,7 @@ import (
 	"github.com/tulle-mesh/tulle/controller/discovery"
 	"github.com/tulle-mesh/tulle/controller/model"
 	"github.com/tulle-mesh/tulle/internal/certs"
+	"github.com/tulle-mesh/tulle/internal/listen"
 	"github.com/tulle-mesh/tulle/internal/meshtest"
 	"github.com/tulle-mesh/tulle/mesh"
 )
@@ -211,7 +212,7 @@ func BenchmarkOneChange(b *testing.B) {
 	}
 }
 
-// streams are proxies that are connected to a controller over loopback, 50 to a connection.
+// streams are proxies that are connected to a controller over loopback, each by its own connection.
 type streams struct {
 	*fixture
 	all []pb.Discovery_SubscribeClient
@@ -226,7 +227,7 @@ func connect(b *testing.B, f *fixture, n int) *streams {
 	serverID := mesh.ID{TrustDomain: "cluster.local", Namespace: "tulle", ServiceAccount: "tulle-destination"}
 	server := discovery.New(discovery.Config{
 		Log: zap.NewNop(), Registry: prometheus.NewRegistry(), TLS: authority.Certs(serverID).ServerTLS("h2"), Identify: certs.PeerID,
-		MaxStreams: 16, // of a pod: there are fewer pods than proxies here
+		MaxStreams: 16, Connections: listen.Bounds{Total: 2 * n, PerAddress: 2 * n}, // all proxies are at one address, and of few pods
 	}, f)
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -236,17 +237,15 @@ func connect(b *testing.B, f *fixture, n int) *streams {
 	done := make(chan error, 1)
 	go func() { done <- server.Run(ctx, lis) }()
 	s := &streams{fixture: f}
+	tls := authority.Certs(appID).ClientTLS(serverID, "h2")
 	var conns []*grpc.ClientConn
 	for i := range n {
-		if i%50 == 0 {
-			tls := authority.Certs(appID).ClientTLS(serverID, "h2")
-			conn, err := grpc.NewClient("passthrough:///"+lis.Addr().String(), grpc.WithTransportCredentials(credentials.NewTLS(tls)))
-			if err != nil {
-				b.Fatal(err)
-			}
-			conns = append(conns, conn)
+		conn, err := grpc.NewClient("passthrough:///"+lis.Addr().String(), grpc.WithTransportCredentials(credentials.NewTLS(tls)))
+		if err != nil {
+			b.Fatal(err)
 		}
-		stream, err := pb.NewDiscoveryClient(conns[len(conns)-1]).Subscribe(ctx)
+		conns = append(conns, conn)
+		stream, err := pb.NewDiscoveryClient(conn).Subscribe(ctx)
 		if err != nil {
 			b.Fatal(err)
 		}
