@@ -74,14 +74,16 @@ func (r *resolver) route(out *mesh.Outbound, svc *service, port servicePort) {
 		if p.served.opaque.Contains(port.port) {
 			out.Protocol = mesh.Opaque
 		}
-		out.Profile = r.store.resolvedProfile(p)
-		collect(backends, out.Profile.Overrides)
+		if p.served.stands() {
+			out.Profile = r.store.resolvedProfile(p)
+			collect(backends, out.Profile.Overrides)
+		}
 	}
 	for _, route := range r.store.governing(svc, port, r.namespaceOf(svc)) {
 		rules := r.store.rulesFor(route, svc)
 		if route.routeKind.isStream() {
 			out.Streams = append(out.Streams, mesh.StreamRule{Ref: route.meshRef(), Hostnames: route.served.hostnames, Backends: rules[0].Backends})
-		} else if out.Profile == nil || len(out.Profile.Routes) == 0 {
+		} else if out.Profile == nil {
 			out.Routes = append(out.Routes, mesh.Route{Ref: route.meshRef(), GRPC: route.routeKind == grpcRoute, Rules: rules})
 		} else {
 			continue

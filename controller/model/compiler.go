@@ -108,7 +108,8 @@ func (c *compiler) regex(path, text string) string {
 	return text
 }
 
-// programSize estimates how many instructions the expression compiles to. A short text can make a long program: (a{1000}){1000}.
+// programSize estimates how many instructions the expression compiles to. A short text can make a long program: a{1000} again and
+// again.
 func programSize(tree *syntax.Regexp) int {
 	size := 1
 	switch tree.Op {
@@ -126,17 +127,16 @@ func programSize(tree *syntax.Regexp) int {
 	return min(size, maxPrograms+1)
 }
 
-// framing reports whether a route must not touch the header, and what to use instead: connections and the framing of messages are the
-// proxies' alone, and the host has a filter of its own.
-func framing(header string) (hint string, ok bool) {
+// forbidden says why a route must not touch the header; "" if it may.
+func forbidden(header string) string {
 	switch header {
 	case "connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade":
-		return "", true
-	case "host":
-		return "; use a URLRewrite filter", true
-	default:
-		return "", false
+		return "it belongs to the connection"
 	}
+	if strings.HasPrefix(header, "l5d-") {
+		return "it belongs to the mesh"
+	}
+	return ""
 }
 
 func (c *compiler) headerName(path, text string) string {
@@ -147,31 +147,41 @@ func (c *compiler) headerName(path, text string) string {
 	return n
 }
 
-// headerModifier reads a filter. What it leaves out is told to people; the whole filter is of no use then.
 func (c *compiler) headerModifier(path string, in *gatewayv1.HTTPHeaderFilter) *mesh.HeaderModifier {
-	out := &mesh.HeaderModifier{}
-	edit := func(path, text string) string {
-		n := c.headerName(path, text)
-		if hint, ok := framing(n); ok {
-			c.unsupported(path, "a route may not change header %s%s", n, hint)
+	out := &mesh.HeaderModifier{Set: c.headers(path, "set", in.Set), Add: c.headers(path, "add", in.Add)}
+	for i, h := range out.Add {
+		if h.Name == "host" {
+			c.unsupported(at(path, "add", i)+".name", "a request has one host: use set")
 		}
-		return n
 	}
-	headers := func(list string, in []gatewayv1.HTTPHeader) []mesh.Header {
-		var out []mesh.Header
-		for i, h := range in {
-			if !httpguts.ValidHeaderFieldValue(h.Value) {
-				c.unsupported(at(path, list, i)+".value", "%q is no value of a header", clip(h.Value))
-			}
-			out = append(out, mesh.Header{Name: edit(at(path, list, i)+".name", string(h.Name)), Value: h.Value})
-		}
-		return out
-	}
-	out.Set, out.Add = headers("set", in.Set), headers("add", in.Add)
 	for i, n := range in.Remove {
-		out.Remove = append(out.Remove, edit(at(path, "remove", i), n))
+		n = c.editedName(at(path, "remove", i), n)
+		if n == "host" {
+			c.unsupported(at(path, "remove", i), "a request needs a host")
+		}
+		out.Remove = append(out.Remove, n)
 	}
 	return out
+}
+
+func (c *compiler) headers(path, list string, in []gatewayv1.HTTPHeader) []mesh.Header {
+	var out []mesh.Header
+	for i, h := range in {
+		at := at(path, list, i)
+		if !httpguts.ValidHeaderFieldValue(h.Value) || strings.TrimSpace(h.Value) != h.Value {
+			c.unsupported(at+".value", "%q is no value of a header", clip(h.Value))
+		}
+		out = append(out, mesh.Header{Name: c.editedName(at+".name", string(h.Name)), Value: h.Value})
+	}
+	return out
+}
+
+func (c *compiler) editedName(path, text string) string {
+	n := c.headerName(path, text)
+	if why := forbidden(n); why != "" {
+		c.unsupported(path, "a route may not change header %s: %s", n, why)
+	}
+	return n
 }
 
 // backend reads a reference to a Service.

@@ -2,6 +2,7 @@ package model
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,6 +31,11 @@ func (c *compiler) httpFilters(path string, in []gatewayv1.HTTPRouteFilter, pref
 		c.find(broken, gatewayv1.RouteReasonIncompatibleFilters, path+".filters", "a request is either redirected or rewritten")
 	}
 	return out
+}
+
+// rewritesPath reports whether one of the filters does.
+func rewritesPath(filters []mesh.Filter) bool {
+	return slices.ContainsFunc(filters, func(f mesh.Filter) bool { return f.Rewrite != nil && f.Rewrite.Path != nil })
 }
 
 // httpFilter returns one filter; ok is false if it cannot be served, which has been told then.
@@ -109,9 +115,10 @@ func (c *compiler) pathModifier(path string, in *gatewayv1.HTTPPathModifier, pre
 	default:
 		c.unsupported(path+".type", "%q is not supported: want ReplaceFullPath or ReplacePrefixMatch", clip(string(in.Type)))
 	}
-	// What a request line cannot carry must not get there.
-	if strings.ContainsFunc(out.Value, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '#' }) {
-		c.unsupported(path, "%q is no path", clip(out.Value))
+	// What a request line cannot carry must not get there, and a query is not part of a path.
+	wrong := func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '#' || r == '?' }
+	if strings.ContainsFunc(out.Value, wrong) || out.Value != "" && out.Value[0] != '/' {
+		c.unsupported(path, "%q is no path: it begins with / and has no query", clip(out.Value))
 	}
 	return out
 }

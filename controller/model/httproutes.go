@@ -58,6 +58,9 @@ func (c *compiler) httpRule(path string, in *gatewayv1.HTTPRouteRule) (mesh.Rule
 		c.broken = ""
 		b := c.weighted(at, &ref.BackendRef)
 		b.Filters = c.httpFilters(at, ref.Filters, prefixesOnly(rule.Matches))
+		if rewritesPath(rule.Filters) && rewritesPath(b.Filters) {
+			c.find(broken, gatewayv1.RouteReasonIncompatibleFilters, at+".filters", "the rule rewrites the path already")
+		}
 		if b.Invalid == "" {
 			b.Invalid = c.broken
 		}

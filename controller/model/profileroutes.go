@@ -9,6 +9,9 @@ import (
 func (c *compiler) profileRoute(path string, in *v1alpha1.RouteSpec) mesh.ProfileRoute {
 	c.broken = ""
 	out := mesh.ProfileRoute{Name: in.Name, Retryable: in.IsRetryable, Budget: c.budget(path+".retryBudget", in.RetryBudget)}
+	if out.Budget != nil && !out.Retryable {
+		c.ignored(path+".retryBudget", "the route is not retryable; this has no effect")
+	}
 	if in.Timeout != "" {
 		d, err := anyDuration(in.Timeout)
 		if err != nil {

@@ -40,6 +40,9 @@ type profileSpec struct {
 
 func (sp *profileSpec) broken() bool { return (&routeSpec{findings: sp.findings}).broken() }
 
+// stands reports whether the profile says where requests go, or what they are: then it stands in the place of routes. Source: Linkerd.
+func (sp *profileSpec) stands() bool { return len(sp.mesh.Routes)+len(sp.mesh.Overrides) > 0 }
+
 func (s *Store) applyProfile(o *v1alpha1.ServiceProfile, e Event) Change {
 	key := name{o.Namespace, o.Name}
 	var change Change
@@ -149,6 +152,9 @@ func compileProfile(o *v1alpha1.ServiceProfile, domain string) *profileSpec {
 	routes := atMost(c, "spec.routes", o.Spec.Routes, maxRules)
 	for i := range routes {
 		sp.mesh.Routes = append(sp.mesh.Routes, c.profileRoute(at("spec", "routes", i), &routes[i]))
+	}
+	if o.Spec.RetryBudget != nil && !slices.ContainsFunc(sp.mesh.Routes, func(r mesh.ProfileRoute) bool { return r.Retryable }) {
+		c.ignored("spec.retryBudget", "no route is retryable, so nothing is retried; this has no effect")
 	}
 	overrides := atMost(c, "spec.dstOverrides", o.Spec.DstOverrides, maxBackends)
 	for i := range overrides {

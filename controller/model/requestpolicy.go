@@ -103,6 +103,10 @@ func (r *annotationReader) retry() *mesh.Retry {
 	statuses, http := readAnnotation(r, retryHTTPAnnotation, parseStatuses)
 	codes, grpc := readAnnotation(r, retryGRPCAnnotation, parseGRPCCodes)
 	limit, limited := readAnnotation(r, retryLimitAnnotation, parseLimit)
+	if limited && !r.has(retryHTTPAnnotation, retryGRPCAnnotation) {
+		r.problem(retryLimitAnnotation, fmt.Errorf("nothing says what to retry: want %s or %s", retryHTTPAnnotation, retryGRPCAnnotation),
+			"it has no effect")
+	}
 	if !limited {
 		limit = defaultAttempts
 	}

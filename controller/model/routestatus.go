@@ -83,9 +83,9 @@ func (j *judge) atService(r *route, p *parentRef) (refused, partial verdict) {
 		return r.mistakes(), r.whatServes(partial)
 	}
 	if !r.routeKind.isStream() {
-		if profile := j.store.profileFor(svc, r.namespace); profile != nil && len(profile.served.mesh.Routes) > 0 {
-			return verdict{routeConflicted, fmt.Sprintf("ServiceProfile %s in namespace %s has routes, which stand in the place of this one",
-				profile.name.name, profile.namespace)}, partial
+		if profile := j.store.profileFor(svc, r.namespace); profile != nil && profile.served.stands() {
+			return verdict{routeConflicted, fmt.Sprintf("ServiceProfile %s in namespace %s stands in the place of routes", profile.name.name,
+				profile.namespace)}, partial
 		}
 	}
 	won, lost := 0, ""
