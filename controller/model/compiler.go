@@ -133,7 +133,7 @@ func forbidden(header string) string {
 	case "connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade":
 		return "it belongs to the connection"
 	}
-	if strings.HasPrefix(header, "l5d-") {
+	if strings.HasPrefix(header, "l5d-") || strings.HasPrefix(header, "tulle-") {
 		return "it belongs to the mesh"
 	}
 	return ""
