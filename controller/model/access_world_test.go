@@ -51,7 +51,7 @@ func TestAccessChangeNamesEveryAnswer(t *testing.T) {
 			}
 			w.compareStatuses(t, s, told)
 		}
-		w.compareWithFresh(t, s, before)
+		w.compareWithFresh(t, s)
 	}
 }
 
@@ -65,7 +65,7 @@ func (w *accessWorld) compareStatuses(t *testing.T, s *Store, told map[statusKey
 }
 
 // compareWithFresh leaves out objects that have mistakes: what holds of them depends on what they said before.
-func (w *accessWorld) compareWithFresh(t *testing.T, s *Store, got map[asked]Answer) {
+func (w *accessWorld) compareWithFresh(t *testing.T, s *Store) {
 	t.Helper()
 	fresh := New(testConfig())
 	for k, o := range w.live {
@@ -75,7 +75,7 @@ func (w *accessWorld) compareWithFresh(t *testing.T, s *Store, got map[asked]Ans
 			fresh.Apply(Event{Object: last})
 		}
 	}
-	got = w.answers(s)
+	got := w.answers(s)
 	for q, want := range w.answers(fresh) {
 		if !got[q].Equal(want) {
 			t.Fatalf("%v: after all events\n%sfrom the final objects alone\n%s", q, render(got[q]), render(want))
