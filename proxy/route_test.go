@@ -263,7 +263,7 @@ func TestTimeoutsOfARule(t *testing.T) {
 	}
 	pd.plane.SetOutbound(pd.target(clusterIP), viaRoutes([]mesh.Rule{
 		with("/request", mesh.Timeouts{Request: 50 * time.Millisecond}), with("/response", mesh.Timeouts{Response: 50 * time.Millisecond}),
-		with("/idle", mesh.Timeouts{Idle: 50 * time.Millisecond}),
+		with("/idle", mesh.Timeouts{Idle: time.Second}), // the head must be here first, also on a busy machine
 	}, backendOf("a", slow)))
 	entrance := pd.outboundTo(clusterIP)
 	bothVersions(t, func(t *testing.T, http2 bool) {

@@ -36,7 +36,7 @@ const defaultMaxAge = 5 * time.Second
 func compileCORS(c *mesh.CORS) (*CORS, error) {
 	out := &CORS{
 		credentials: c.AllowCredentials,
-		methods:     list(c.AllowMethods), headers: list(c.AllowHeaders), expose: list(c.ExposeHeaders),
+		methods:     joinNames(c.AllowMethods), headers: joinNames(c.AllowHeaders), expose: joinNames(c.ExposeHeaders),
 		maxAge: strconv.FormatInt(int64(cmp.Or(c.MaxAge, defaultMaxAge)/time.Second), 10),
 	}
 	for _, s := range c.AllowOrigins {
@@ -55,8 +55,8 @@ func compileCORS(c *mesh.CORS) (*CORS, error) {
 	return out, nil
 }
 
-// list renders names as fields do. "*" swallows the others.
-func list(names []string) string {
+// joinNames renders names as fields do. "*" swallows the others.
+func joinNames(names []string) string {
 	if slices.Contains(names, "*") {
 		return "*"
 	}

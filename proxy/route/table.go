@@ -20,11 +20,11 @@ type Table struct {
 	rules    []*Rule
 	fallback *Rule // of what no rule matches; nil: it is answered with 404
 
-	// What is compared with the path is found in one of three places; each list is in order of precedence.
-	exact   map[string][]*matcher
-	prefix  map[string][]*matcher
+	// Where matchers are looked for: by the whole path, by a part of it, or whatever it is.
+	exact   map[string]*list
+	prefix  map[string]*list
 	lengths []int // of the keys of prefix, longest first
-	others  []*matcher
+	others  *list // nil for none
 
 	headers, query []string // names that matches ask for; see request
 }
@@ -40,7 +40,7 @@ type Hit struct {
 func (t *Table) Rules() []*Rule { return t.rules }
 
 // Routed reports whether requests can fall under different rules, or under none.
-func (t *Table) Routed() bool { return len(t.exact)+len(t.prefix)+len(t.others) > 0 }
+func (t *Table) Routed() bool { return len(t.exact)+len(t.prefix) > 0 || t.others != nil }
 
 // Compile returns the table of a value's routes or profile. Without either, every request falls under one rule that holds the value's
 // Policy, whose Ref is of kind "default" and which has no backends: requests go to the Service itself.
@@ -74,7 +74,7 @@ func CompileRoutes(routes []mesh.Route) *Table {
 }
 
 func compile(rules []*Rule, fallback *Rule) *Table {
-	t := &Table{rules: rules, fallback: fallback, exact: map[string][]*matcher{}, prefix: map[string][]*matcher{}}
+	t := &Table{rules: rules, fallback: fallback, exact: map[string]*list{}, prefix: map[string]*list{}}
 	if fallback != nil {
 		t.rules = append(slices.Clip(rules), fallback)
 	}
@@ -94,23 +94,50 @@ func compile(rules []*Rule, fallback *Rule) *Table {
 		m.order = i
 		t.place(m)
 	}
-	for key := range t.prefix {
+	for _, l := range t.exact {
+		l.index()
+	}
+	for key, l := range t.prefix {
+		l.index()
 		if n := len(key); !slices.Contains(t.lengths, n) {
 			t.lengths = append(t.lengths, n)
 		}
+	}
+	if t.others != nil {
+		t.others.index()
 	}
 	slices.SortFunc(t.lengths, func(a, b int) int { return cmp.Compare(b, a) })
 	return t
 }
 
 func (t *Table) place(m *matcher) {
+	by := t.byPath(m)
+	l := t.others
+	if by != nil {
+		l = by[m.path]
+	}
+	if l == nil {
+		l = &list{}
+	}
+	l.rest = append(l.rest, m)
+	if by != nil {
+		by[m.path] = l
+	} else {
+		t.others = l
+	}
+}
+
+// byPath returns the map that a matcher is looked for in; nil if there is none.
+func (t *Table) byPath(m *matcher) map[string]*list {
 	switch {
-	case m.rank.kind == exactRank && m.path != "":
-		t.exact[m.path] = append(t.exact[m.path], m)
-	case m.rank.kind == prefixRank && m.path != "":
-		t.prefix[m.path] = append(t.prefix[m.path], m)
+	case m.path == "":
+		return nil
+	case m.rank.kind == exactRank:
+		return t.exact
+	case m.rank.kind == prefixRank:
+		return t.prefix
 	default:
-		t.others = append(t.others, m)
+		return nil
 	}
 }
 
@@ -126,29 +153,16 @@ func (t *Table) Match(h *message.Head) (hit Hit, ok bool) {
 	r.path = canonical(r.path)
 	best := &matcher{order: math.MaxInt}
 	if len(t.exact) > 0 {
-		best = r.first(t.exact[string(r.path)], best)
+		best = t.exact[string(r.path)].first(&r, best)
 	}
 	for _, n := range t.lengths {
 		if n < len(r.path) && r.path[n] == '/' || n == len(r.path) {
-			best = r.first(t.prefix[string(r.path[:n])], best)
+			best = t.prefix[string(r.path[:n])].first(&r, best)
 		}
 	}
-	best = r.first(t.others, best)
+	best = t.others.first(&r, best)
 	if best.rule == nil {
 		return Hit{Rule: t.fallback}, t.fallback != nil
 	}
 	return Hit{Rule: best.rule, prefix: best.prefix}, true
-}
-
-// first returns the first of the list that holds and comes before best, or best.
-func (r *request) first(list []*matcher, best *matcher) *matcher {
-	for _, m := range list {
-		if m.order > best.order {
-			return best
-		}
-		if m.holds(r) {
-			return m
-		}
-	}
-	return best
 }
