@@ -122,11 +122,11 @@ func (c *conformance) install(ctx context.Context, channel string) (string, erro
 		if other == channel {
 			continue
 		}
-		if _, err := c.kubectl(ctx, "", "delete", "-f", filepath.Join(c.crds, other), "--ignore-not-found", "--wait"); err != nil {
+		if err := c.definitions(ctx, other, "delete", "--ignore-not-found", "--wait"); err != nil {
 			return "", err
 		}
 	}
-	if _, err := c.kubectl(ctx, "", "apply", "--server-side", "-f", filepath.Join(c.crds, channel)); err != nil {
+	if err := c.definitions(ctx, channel, "apply", "--server-side"); err != nil {
 		return "", err
 	}
 	manifest, err := step.Output(ctx, "", c.env(), c.tulle(), "install")
@@ -142,6 +142,19 @@ func (c *conformance) install(ctx context.Context, channel string) (string, erro
 	}
 	c.version, err = step.Output(ctx, "", c.env(), c.tulle(), "version", "--client", "--short")
 	return step.Tail(out, 1), err
+}
+
+// definitions runs a verb of kubectl on the CRDs of a channel.
+func (c *conformance) definitions(ctx context.Context, channel string, verb ...string) error {
+	files, err := filepath.Glob(filepath.Join(c.crds, channel, "gateway.*.yaml")) // the folder also holds a kustomization
+	if err != nil {
+		return fmt.Errorf("find the CRDs of the %s channel: %w", channel, err)
+	}
+	for _, file := range files {
+		verb = append(verb, "-f", file)
+	}
+	_, err = c.kubectl(ctx, "", verb...)
+	return err
 }
 
 // strict runs the tests of package strict, with what the last channel installed.
