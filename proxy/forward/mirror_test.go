@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -197,16 +198,18 @@ func TestCopyOfABrokenRequestIsBroken(t *testing.T) {
 func TestConnectionsSurviveUnwantedResponses(t *testing.T) {
 	for _, p := range pairs {
 		t.Run(p.name, func(t *testing.T) {
-			fails := false
+			var requests atomic.Int32
 			h := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-				if fails = !fails; fails {
+				if requests.Add(1)%2 == 1 {
 					unavailable(w)
 				}
 			})
 			r := build(t, p.http2, p.meshed, serveApp(t, h), Config{})
 			retrying(r, 1, 0)
 			var traffic exchange.Traffic
+			r.first.e.turn.Lock() // the engine reads it in a turn
 			r.first.h.to.Load().cfg.Traffic = &traffic
+			r.first.e.turn.Unlock()
 			for range 50 {
 				resp, err := r.client.Get(r.url)
 				if body(t, resp, err); resp.StatusCode != 200 {
