@@ -240,4 +240,7 @@ type load struct {
 	Statuses         map[string]int
 	Errors           map[string]int
 	Pods             map[string]int
+	P50              float64 `json:"p50_ms"`
+	P99              float64 `json:"p99_ms"`
+	Max              float64 `json:"max_ms"`
 }

@@ -55,14 +55,7 @@ func httpCommand(args []string) error {
 	if err != nil {
 		return err
 	}
-	for _, h := range headers {
-		name, value, _ := strings.Cut(h, ":")
-		if strings.EqualFold(name, "host") {
-			req.Host = strings.TrimSpace(value)
-			continue
-		}
-		req.Header.Add(name, strings.TrimSpace(value))
-	}
+	headers.addTo(req)
 	if *body > 0 {
 		req.ContentLength = *body
 	}

@@ -39,6 +39,8 @@ func loadCommand(args []string) error {
 	count := fs.Int("count", 1000, "requests in all")
 	timeout := fs.Duration("timeout", 20*time.Second, "a request")
 	fresh := fs.Bool("fresh", false, "a new connection for each request")
+	var headers headerList
+	fs.Var(&headers, "header", "header to send, \"Name: value\"; repeatable")
 	_ = fs.Parse(args)
 
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
@@ -46,6 +48,11 @@ func loadCommand(args []string) error {
 	t := transport(*proto)
 	t.DisableKeepAlives = *fresh
 	client := &http.Client{Transport: t, Timeout: *timeout}
+	req, err := http.NewRequest(http.MethodGet, *url, http.NoBody)
+	if err != nil {
+		return err
+	}
+	headers.addTo(req)
 	r := &result{Statuses: map[int]int{}, Errors: map[string]int{}, Pods: map[string]int{}}
 	start := time.Now()
 	var wg sync.WaitGroup
@@ -59,7 +66,7 @@ func loadCommand(args []string) error {
 			break
 		}
 		r.Sent++
-		wg.Go(func() { r.record(due, client, *url) })
+		wg.Go(func() { r.record(due, client, req.Clone(context.Background())) })
 	}
 	wg.Wait()
 	r.Seconds = time.Since(start).Seconds()
@@ -67,8 +74,8 @@ func loadCommand(args []string) error {
 	return printJSON(r)
 }
 
-func (r *result) record(due time.Time, client *http.Client, url string) {
-	resp, err := client.Get(url)
+func (r *result) record(due time.Time, client *http.Client, req *http.Request) {
+	resp, err := client.Do(req)
 	var status int
 	var pod string
 	if err == nil {

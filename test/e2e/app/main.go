@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"net/http"
 	"os"
 	"strings"
 )
@@ -53,3 +54,15 @@ type headerList []string
 
 func (h *headerList) String() string     { return strings.Join(*h, ", ") }
 func (h *headerList) Set(v string) error { *h = append(*h, v); return nil }
+
+// addTo adds the headers to a request; Host becomes its authority.
+func (h headerList) addTo(req *http.Request) {
+	for _, line := range h {
+		name, value, _ := strings.Cut(line, ":")
+		if strings.EqualFold(name, "host") {
+			req.Host = strings.TrimSpace(value)
+			continue
+		}
+		req.Header.Add(name, strings.TrimSpace(value))
+	}
+}

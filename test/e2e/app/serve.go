@@ -56,13 +56,14 @@ type seen struct {
 func serve(args []string) error {
 	fs := flags("serve")
 	failEvery := fs.Int64("fail-every", 0, "answer every n-th request of /flaky with 500; 0 means none")
+	next := fs.String("next", "", "the URL that /work passes requests on to")
 	grace := fs.Duration("grace", 5*time.Second, "how long to finish requests on SIGTERM")
 	_ = fs.Parse(args)
 
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	group, ctx := errgroup.WithContext(ctx)
-	handler := newHandler(*failEvery)
+	handler := newHandler(*failEvery, newWorker(*next))
 	group.Go(func() error { return serveHTTP(ctx, portHTTP, handler, nil, *grace) })
 	group.Go(func() error { return serveHTTP(ctx, portTLS, handler, selfSigned(), *grace) })
 	group.Go(func() error { return serveGRPC(ctx) })
@@ -72,7 +73,7 @@ func serve(args []string) error {
 	return group.Wait()
 }
 
-func newHandler(failEvery int64) http.Handler {
+func newHandler(failEvery int64, w *worker) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", answerSeen)
 	mux.HandleFunc("/bytes", answerBytes)
@@ -80,6 +81,7 @@ func newHandler(failEvery int64) http.Handler {
 	mux.HandleFunc("/status", answerStatus)
 	mux.HandleFunc("/slow", answerSlowly)
 	mux.HandleFunc("/ws", answerWebSocket)
+	w.register(mux)
 	var n atomic.Int64
 	mux.HandleFunc("/flaky", func(w http.ResponseWriter, _ *http.Request) {
 		if failEvery > 0 && n.Add(1)%failEvery == 0 {
