@@ -141,6 +141,13 @@ func (in *inbound) Route(x *exchange.Exchange) forward.Verdict {
 			return verdict
 		}
 	}
+	if left, ok := takeRemaining(&x.Request, !c.peer.ID.IsZero()); ok {
+		if left <= 0 {
+			return in.late(x, c, r)
+		}
+		x.TotalTimeout = left
+		tellDeadline(&x.Request, left)
+	}
 	setClientID(&x.Request, c.client)
 	return forward.Give(in.upstream(c.app, x.Request.Version))
 }
@@ -267,9 +274,32 @@ func (in *inbound) Again(x *exchange.Exchange, f exchange.Fault) forward.Verdict
 	})
 }
 
+// late answers a request whose caller has given it up.
+func (in *inbound) late(x *exchange.Exchange, c *inboundConn, r *inboundRequest) forward.Verdict {
+	x.Fault = exchange.Fault{Side: exchange.Proxy, Kind: exchange.Timeout, Reason: "deadline"}
+	in.proxy.countFault(stats.InboundHTTPErrors, "inbound", x.Fault)
+	return in.proxy.respond(x, answer{fault: x.Fault, grpc: r.grpc, detailed: !c.peer.ID.IsZero(), object: c.app.addr.String()})
+}
+
+// markRetried tells a meshed peer that a failed answer passes a failure on that was retried further along.
+func (in *inbound) markRetried(x *exchange.Exchange) {
+	h := &x.Response
+	if h.Has(retriedField) {
+		h.Del(retriedField)
+	}
+	failed := h.Status >= 500
+	if !failed && in.request(x).grpc && h.Has("grpc-status") {
+		failed = grpcFailure(grpcOf(x))
+	}
+	if failed && !x.Conn.Peer.IsZero() && in.proxy.failures.Claim(x.Begun) {
+		h.Add(retriedField, "1")
+	}
+}
+
 // Response implements forward.Handler. An answer goes back as its route says; only a proxy may say that a request was not processed.
 func (in *inbound) Response(x *exchange.Exchange) exchange.Fault {
 	x.Response.Del(unprocessedField)
+	in.markRetried(x)
 	if rule := in.request(x).hit.Rule; rule != nil {
 		rule.EditResponse(&x.Response)
 		if rule.CORS != nil {

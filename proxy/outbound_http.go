@@ -22,6 +22,7 @@ type outboundRequest struct {
 	refuse string    // why the proxy answered in the application's place, if a rule made it
 	ep     *endpoint // of the attempt in flight
 	slot   balance.Slot
+	effort
 	// last is the endpoint of the last attempt, which the request is counted for.
 	last *endpoint
 }
@@ -43,10 +44,7 @@ func (o *outbound) Route(x *exchange.Exchange) forward.Verdict {
 			return v
 		}
 	}
-	if !o.pick(r) {
-		return forward.Park()
-	}
-	return forward.Give(r.ep.upstream(x.Request.Version))
+	return o.attempt(x, r)
 }
 
 // begin chooses rule and backend, and edits the request, once. answered is true when the request goes nowhere.
@@ -60,8 +58,9 @@ func (o *outbound) begin(x *exchange.Exchange, r *outboundRequest) (v forward.Ve
 	}
 	c := p.courses[hit.Rule.ID]
 	r.course = c
-	limits := &c.Policy.Timeouts
-	x.TotalTimeout, x.AnswerTimeout, x.IdleTimeout = limits.Request, limits.Response, limits.Idle
+	if o.embark(x, r) {
+		return o.late(x, r, t), true
+	}
 	if c.Route >= 0 {
 		if v, answered := o.answerRule(x, r, t, hit); answered {
 			return v, true
@@ -102,16 +101,27 @@ func (o *outbound) Again(x *exchange.Exchange, f exchange.Fault) forward.Verdict
 	t := x.Conn.Data.(*target)
 	r := outboundRequestOf(x)
 	failed := r.ep
-	o.attempted(x, r, outcomeOf(f), f)
-	if f.Retryable && r.share != nil && x.Attempts < min(connectAttempts, max(r.share.service.pool.Len(), 2)) && o.pick(r) {
-		return forward.Give(r.ep.upstream(x.Request.Version))
+	o.attempted(x, r, outcomeOf(f, r.deadline), f)
+	switch {
+	case f.Kind == exchange.Rejected:
+		return o.again(x, r)
+	case f.Retryable && r.share != nil && x.Attempts < min(connectAttempts, max(r.share.service.pool.Len(), 2)) && o.pick(r):
+		return o.give(x, r)
+	case f.Side == exchange.Upstream && o.retryFault(x, r, f):
+		return o.again(x, r)
+	case f.Side == exchange.Upstream:
+		o.settle(x, r)
 	}
 	o.proxy.countFault(stats.OutboundHTTPErrors, "outbound", f)
 	next := t.key.Addr
 	if failed != nil {
 		next = failed.Addr
 	}
-	v := o.proxy.respond(x, answer{fault: f, grpc: r.grpc, detailed: true, object: o.object(t, r), nextHop: next})
+	a := answer{fault: f, grpc: r.grpc, detailed: true, object: o.object(t, r), nextHop: next}
+	if f.Kind == exchange.Timeout {
+		a.text = timeoutText(x, r, f.Reason)
+	}
+	v := o.proxy.respond(x, a)
 	r.mark(x)
 	return v
 }
@@ -130,10 +140,18 @@ func (o *outbound) object(t *target, r *outboundRequest) string {
 
 // outcomeOf says what a failed attempt tells about its endpoint. One that refuses requests or drops its connections is most likely
 // ending: the next attempt had better go elsewhere.
-func outcomeOf(f exchange.Fault) balance.Outcome {
+// A deadline that the caller set says nothing about it.
+func outcomeOf(f exchange.Fault, deadline bool) balance.Outcome {
 	switch f.Kind {
 	case exchange.DialRefused, exchange.DialTimeout, exchange.Identity, exchange.Refused, exchange.Lost:
 		return balance.Unreachable
+	case exchange.Reset, exchange.BadResponse:
+		return balance.Failed
+	case exchange.Timeout:
+		if f.Reason == exchange.AttemptTimeout || !deadline {
+			return balance.Failed
+		}
+		return balance.Abandoned
 	default:
 		return balance.Abandoned
 	}
@@ -144,10 +162,11 @@ func (o *outbound) attempted(x *exchange.Exchange, r *outboundRequest, outcome b
 	if r.ep == nil {
 		return
 	}
-	r.share.service.pool.Done(r.slot, outcome, o.proxy.now(), 0)
+	took := max(time.Since(x.Sent), 0)
+	r.share.service.pool.Done(r.slot, outcome, o.proxy.now(), took)
 	r.ep = nil
 	if m := r.share.meters(); m != nil {
-		m.End(stats.RouteStatus{Code: -1, Error: routeError(f)}, max(time.Since(x.Sent), 0))
+		m.End(stats.RouteStatus{Code: -1, Error: routeError(f)}, took)
 	}
 }
 
@@ -160,6 +179,9 @@ func (o *outbound) Response(x *exchange.Exchange) exchange.Fault {
 	}
 	if kind, ok := x.Response.Get(unprocessedField); ok && !r.ep.Identity.IsZero() {
 		return unprocessed(x, string(kind))
+	}
+	if f := o.judge(x, r); f.Is() {
+		return f
 	}
 	r.share.EditResponse(&x.Response)
 	r.course.EditResponse(&x.Response)
@@ -190,11 +212,15 @@ func (o *outbound) End(x *exchange.Exchange) {
 		return
 	}
 	result := r.result(x)
+	o.conclude(x, r, result)
 	if r.ep != nil {
 		outcome, latency := balance.Abandoned, x.Answered.Sub(x.Sent)
 		if !x.Answered.IsZero() {
 			outcome = balance.Responded
-			if x.RequestBytes > bulkBytes {
+			switch {
+			case x.Fault.Side == exchange.Upstream || !x.Fault.Is() && result.Failure:
+				outcome = balance.Failed
+			case x.RequestBytes > bulkBytes:
 				outcome = balance.Connected
 			}
 		}

@@ -117,6 +117,7 @@ func (r *outboundRequest) result(x *exchange.Exchange) stats.Outcome {
 	}
 	if r.refuse != "" {
 		out.Error = r.refuse
+		out.Failure = out.Failure || r.refuse == errInjected
 	}
 	return out
 }
@@ -159,9 +160,9 @@ func routeError(f exchange.Fault) string {
 
 func timeoutError(reason string) string {
 	switch reason {
-	case "total":
+	case exchange.TotalTimeout, "deadline":
 		return "REQUEST_TIMEOUT"
-	case "idle":
+	case exchange.IdleTimeout:
 		return "IDLE_TIMEOUT"
 	default:
 		return "RESPONSE_HEADERS_TIMEOUT"

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/retry"
 	"github.com/tulle-mesh/tulle/proxy/route"
 	"github.com/tulle-mesh/tulle/proxy/stats"
 )
@@ -24,6 +25,7 @@ type plan struct {
 	table   *route.Table
 	courses []*course // by the rule's ID
 	streams []*stream
+	budgets budgets
 }
 
 // course is a rule with what it needs at run time.
@@ -32,6 +34,7 @@ type course struct {
 	plan   *plan
 	shares []*share
 	draw   atomic.Uint64
+	retry  *retry.Policy // nil where nothing is retried
 
 	once    sync.Once    // for the fields below
 	meter   *stats.Route // nil where no Service was asked for

@@ -27,6 +27,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/exchange"
 	"github.com/tulle-mesh/tulle/proxy/forward"
 	"github.com/tulle-mesh/tulle/proxy/limit"
+	"github.com/tulle-mesh/tulle/proxy/retry"
 	"github.com/tulle-mesh/tulle/proxy/stats"
 )
 
@@ -44,6 +45,7 @@ type Proxy struct {
 	fixed     *fixed          // source, in local mode
 	outbound  *outbound
 	inbound   *inbound
+	failures  retry.Failures // of the application's calls
 	accessLog *accessLog
 	admin     *admin
 	conns     tracker

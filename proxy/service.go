@@ -6,6 +6,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/proxy/balance"
+	"github.com/tulle-mesh/tulle/proxy/retry"
 	"github.com/tulle-mesh/tulle/proxy/stats"
 )
 
@@ -13,6 +14,7 @@ import (
 // and it stays when they change: with its connections, and with what the balancer has learned.
 type service struct {
 	pool      balance.Pool[*endpoint]
+	pace      retry.Pace                   // of requests that may be retried
 	endpoints map[netip.AddrPort]*endpoint // guarded by target.mu
 }
 
@@ -23,7 +25,7 @@ func (p *Proxy) newService() *service {
 }
 
 // update takes in the endpoints of a new value. It keeps those that stay.
-func (s *service) update(p *Proxy, endpoints []mesh.Endpoint, labels stats.Labels) {
+func (s *service) update(p *Proxy, endpoints []mesh.Endpoint, accrual *mesh.Accrual, labels stats.Labels) {
 	old := s.endpoints
 	s.endpoints = make(map[netip.AddrPort]*endpoint, len(endpoints))
 	list := make([]balance.Endpoint[*endpoint], 0, len(endpoints))
@@ -38,6 +40,7 @@ func (s *service) update(p *Proxy, endpoints []mesh.Endpoint, labels stats.Label
 		list = append(list, balance.Endpoint[*endpoint]{Key: e.Addr, Weight: e.Weight, Item: ep})
 	}
 	s.pool.Update(list, p.now())
+	s.pool.SetAccrual(accrual)
 	for _, ep := range old {
 		ep.close()
 	}

@@ -53,7 +53,7 @@ func (t *target) refresh() {
 	}
 	t.seq = seq
 	t.labels = targetLabels(value)
-	t.own.update(t.proxy, t.serving(value), t.labels)
+	t.own.update(t.proxy, t.serving(value), value.Accrual, t.labels)
 	before := t.services
 	t.services = map[mesh.ServiceRef]*service{value.Service: t.own}
 	same := len(before) > 0
@@ -66,20 +66,22 @@ func (t *target) refresh() {
 		if s == nil {
 			s, same = t.proxy.newService(), false
 		}
-		s.update(t.proxy, b.Endpoints, serviceLabels(b.Service, b.Authority))
+		s.update(t.proxy, b.Endpoints, b.Accrual, serviceLabels(b.Service, b.Authority))
 		t.services[b.Service] = s
 	}
 	old := t.value.Load()
 	if !same || len(before) != len(t.services) || !value.SameRoutes(old) {
 		next := newPlan(value, t.services, t.proxy.stats)
-		if last := t.plan.Swap(next); last != nil {
+		last := t.plan.Load()
+		next.setRetries(value, last, t.proxy.now())
+		if t.plan.Store(next); last != nil {
 			last.close()
 		}
 	}
 	t.value.Store(value)
 	for ref, s := range before {
 		if t.services[ref] != s {
-			s.update(t.proxy, nil, "")
+			s.update(t.proxy, nil, nil, "")
 		}
 	}
 }

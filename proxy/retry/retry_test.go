@@ -150,6 +150,30 @@ func TestBackoffDoublesAndSpreads(t *testing.T) {
 	}
 }
 
+// TestFailuresAreMatchedInOrder has requests that overlap, whose calls end and whose answers come in any order.
+func TestFailuresAreMatchedInOrder(t *testing.T) {
+	at := func(ms int) time.Time { return time.Unix(1000, 0).Add(time.Duration(ms) * time.Millisecond) }
+	const n = 200
+	for name, order := range map[string]func(i int) int{
+		"first come, first answered": func(i int) int { return i },
+		"last come, first answered":  func(i int) int { return n - 1 - i },
+		"mixed":                      func(i int) int { return i * 77 % n },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var f Failures
+			for i := range n { // request i comes at 10i, its call is made 5 later
+				call := order(i)
+				f.Add(at(10*call+5), at(10*n+i))
+			}
+			for i := range n {
+				if !f.Claim(at(10 * order(i))) {
+					t.Fatalf("answer %d finds no failure", i)
+				}
+			}
+		})
+	}
+}
+
 func TestFailuresBelongToTheRequestThatSpansThem(t *testing.T) {
 	at := func(ms int) time.Time { return time.Unix(1000, 0).Add(time.Duration(ms) * time.Millisecond) }
 	var f Failures
