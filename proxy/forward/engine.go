@@ -40,7 +40,7 @@ type Engine struct {
 	retired  []*flight // ended in this batch; recycled at its end
 	free     []*flight
 	links    map[*link]struct{}
-	idle     chan struct{} // closed when the last downstream link ends, made by Drain
+	idle     chan struct{} // closed when the last downstream link ends; made by Drain, nil before and after
 	serving  int           // downstream links
 	draining bool
 	stopped  bool
@@ -157,11 +157,9 @@ func (e *Engine) Drain(ctx context.Context) error {
 	e.draining = true
 	if e.idle == nil {
 		e.idle = make(chan struct{})
-		if e.serving == 0 {
-			close(e.idle)
-		}
 	}
 	idle := e.idle
+	e.tellIdle()
 	for l := range e.links {
 		if l.rec != nil {
 			l.proto.drain()
@@ -181,4 +179,13 @@ func (e *Engine) Drain(ctx context.Context) error {
 	}
 	e.settle()
 	return ctx.Err()
+}
+
+// tellIdle tells Drain that no downstream connection is left. One that comes later, such as a parked one that wakes up, is drained at
+// once and nobody waits for it.
+func (e *Engine) tellIdle() {
+	if e.serving == 0 && e.idle != nil {
+		close(e.idle)
+		e.idle = nil
+	}
 }

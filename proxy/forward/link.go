@@ -115,9 +115,7 @@ func (l *link) serve(downstream bool) error {
 	e.unwatchIdle(l)
 	if downstream {
 		e.serving--
-		if e.serving == 0 && e.idle != nil {
-			close(e.idle)
-		}
+		e.tellIdle()
 	}
 	err = l.err
 	e.settle()
@@ -147,7 +145,7 @@ func (l *link) Receive(in []byte) (n int, err error) {
 	case err != nil:
 	case l.closed:
 		err = net.ErrClosed
-	case l.rec != nil && l.out.size > outboxLimit:
+	case l.rec != nil && l.out.size+l.sending.size > outboxLimit:
 		l.choked, err = true, l.pause()
 	}
 	if l.sock.Unsent() {
@@ -254,7 +252,7 @@ func (l *link) sent(n int, err error) bool {
 		l.release()
 		return false
 	}
-	if l.choked && l.out.size <= outboxLimit/2 {
+	if l.choked && l.out.size+l.sending.size <= outboxLimit/2 {
 		l.choked = false
 		l.unpause()
 	}

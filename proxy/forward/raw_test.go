@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -393,6 +394,23 @@ func TestDrainLetsRequestsFinish(t *testing.T) {
 				t.Errorf("Drain: %v", err)
 			}
 		})
+	}
+}
+
+// A parked connection may wake up when everything is drained already.
+func TestConnectionsThatComeAfterADrainAreClosed(t *testing.T) {
+	r := build(t, false, false, "127.0.0.1:1", Config{})
+	if err := r.first.e.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		_, br := r.connect(t)
+		if _, err := br.ReadByte(); !errors.Is(err, io.EOF) {
+			t.Errorf("got %v, want the end of the connection", err)
+		}
+	}
+	if err := r.first.e.Drain(t.Context()); err != nil {
+		t.Errorf("a second drain: %v", err)
 	}
 }
 
