@@ -64,9 +64,6 @@ func run(ctx context.Context, args []string) error {
 			failed = append(failed, fmt.Errorf("%s channel: %w", channel, err))
 		}
 	}
-	if c.only == "" {
-		failed = append(failed, c.progress.Do("what the suite leaves out: strict", func() (string, error) { return c.strict(ctx) }))
-	}
 	return errors.Join(failed...)
 }
 
@@ -155,13 +152,6 @@ func (c *conformance) definitions(ctx context.Context, channel string, verb ...s
 	}
 	_, err = c.kubectl(ctx, "", verb...)
 	return err
-}
-
-// strict runs the tests of package strict, with what the last channel installed.
-func (c *conformance) strict(ctx context.Context) (string, error) {
-	out, err := step.Output(ctx, filepath.Join(c.root, "test"), []string{"CONFORMANCE_KUBECONFIG=" + c.kubeconfig, "CONFORMANCE_IMAGE=" + c.echo},
-		"go", "test", "-count=1", "-timeout=20m", "-v", "./conformance/strict")
-	return fmt.Sprintf("%d tests passed", strings.Count(out, "--- PASS")), err
 }
 
 func (c *conformance) tulle() string { return filepath.Join(c.root, "bin", "tulle") }

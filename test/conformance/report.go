@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -92,14 +93,41 @@ func (r *report) String() string {
 	return b.String()
 }
 
-// verdict returns which profile is not complete.
-func (r *report) verdict() error {
-	for _, p := range r.Profiles {
-		for level, o := range map[string]outcome{"core": p.Core, "extended": p.Extended} {
-			if o.Result != "" && o.Result != "success" || len(o.UnsupportedFeatures) > 0 {
-				return fmt.Errorf("%s %s: %s, unsupported: %s", p.Name, level, o.Result, strings.Join(o.UnsupportedFeatures, ", "))
-			}
+// level is a part of a profile that has to be complete.
+type level struct {
+	profile, name   string
+	tests, features int
+}
+
+// levels are what the suite counts for a mesh that supports everything. It also runs tests that need features of no such profile, which
+// only results knows.
+var levels = []level{{"MESH-HTTP", "core", 7, 0}, {"MESH-HTTP", "extended", 7, 9}, {"MESH-GRPC", "core", 3, 0}}
+
+// verdict returns what keeps the report from being complete.
+func (r *report) verdict(channel string) error {
+	var missing []error
+	if r.Channel != channel || r.Version != suiteVersion {
+		missing = append(missing, fmt.Errorf("the report is about %s of the %s channel", r.Version, r.Channel))
+	}
+	for _, l := range levels {
+		o := r.outcome(l)
+		s := o.Statistics
+		if o.Result != "success" || s.Passed != l.tests || s.Failed+s.Skipped > 0 || len(o.SupportedFeatures) != l.features || len(o.UnsupportedFeatures) > 0 {
+			missing = append(missing, fmt.Errorf("%s %s: %q with %d of %d tests and %d of %d features, unsupported: %q", l.profile, l.name, o.Result,
+				s.Passed, l.tests, len(o.SupportedFeatures), l.features, o.UnsupportedFeatures))
 		}
 	}
-	return nil
+	return errors.Join(missing...)
+}
+
+func (r *report) outcome(l level) outcome {
+	for _, p := range r.Profiles {
+		if p.Name == l.profile && l.name == "core" {
+			return p.Core
+		}
+		if p.Name == l.profile {
+			return p.Extended
+		}
+	}
+	return outcome{}
 }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/tulle-mesh/tulle/test/step"
@@ -22,6 +23,8 @@ const (
 	suiteToolchain = "go1.27.3"
 	// meshTests is how many tests of a mesh the suite has.
 	meshTests = 23
+	// strictTests is the least number of package strict's own, below which something has kept them from running.
+	strictTests = 20
 )
 
 // features are all that the suite can ask of a mesh.
@@ -75,18 +78,14 @@ func (c *conformance) runChannel(ctx context.Context, channel string) error {
 	if err != nil {
 		return err
 	}
-	report := filepath.Join(c.root, "test", "conformance", "reports", fmt.Sprintf("%s-%s-default-report.yaml", channel, c.version))
+	report := filepath.Join(c.root, "test", "conformance", "reports", fmt.Sprintf("%s-%s-default-report.yaml", channel, c.snapshot()))
 	if c.only != "" {
 		report = filepath.Join(c.cache, "conformance-report.yaml")
 	}
 	if err := os.MkdirAll(filepath.Dir(report), 0o755); err != nil {
 		return fmt.Errorf("write report: %w", err)
 	}
-	var outcome results
-	err = c.progress.Do(channel+" channel: suite", func() (string, error) {
-		outcome, err = c.runSuite(ctx, report)
-		return outcome.String(), err
-	})
+	outcome, err := c.show(channel+" channel: suite", func() (results, error) { return c.runSuite(ctx, report) })
 	if err != nil || c.only != "" {
 		return errors.Join(err, outcome.verdict(1))
 	}
@@ -95,58 +94,98 @@ func (c *conformance) runChannel(ctx context.Context, channel string) error {
 		return err
 	}
 	c.progress.Say("%s", summary)
-	return errors.Join(outcome.verdict(meshTests), summary.verdict())
+	beyond, err := c.show(channel+" channel: what the suite leaves out", func() (results, error) { return c.runStrict(ctx, channel) })
+	return errors.Join(outcome.verdict(meshTests), summary.verdict(channel), err, beyond.verdict(strictTests))
 }
+
+// show runs tests as a step.
+func (c *conformance) show(name string, run func() (results, error)) (r results, err error) {
+	err = c.progress.Do(name, func() (string, error) {
+		r, err = run()
+		return r.String(), err
+	})
+	return r, err
+}
+
+// snapshot returns the mesh's version as a semantic version, which is how reports have to name it; a build without a release in its
+// history is one before the first. Source: gateway-api conformance/reports/README.md.
+func (c *conformance) snapshot() string {
+	if release.MatchString(c.version) {
+		return c.version
+	}
+	return "v0.0.0-g" + c.version
+}
+
+var release = regexp.MustCompile(`^v\d+\.\d+\.\d+`)
 
 // runSuite runs the suite and shows each test as it ends. A failed test is no error: the results tell.
 func (c *conformance) runSuite(ctx context.Context, report string) (results, error) {
 	args := []string{
 		"-test.v", "-test.run", "^TestConformance$", "-test.timeout", "30m",
-		"--organization=tulle-mesh", "--project=tulle", "--url=https://github.com/tulle-mesh/tulle", "--version=" + c.version,
+		"--organization=tulle-mesh", "--project=tulle", "--url=https://github.com/tulle-mesh/tulle", "--version=" + c.snapshot(),
 		"--contact=https://github.com/tulle-mesh/tulle/issues", "--conformance-profiles=MESH-HTTP,MESH-GRPC", "--gateway-class=",
 		"--supported-features=" + strings.Join(features, ","), "--namespace-annotations=linkerd.io/inject=enabled", "--report-output=" + report,
 	}
 	if c.only != "" {
 		args = append(args, "--run-test="+c.only)
 	}
-	cmd := exec.CommandContext(ctx, c.suite, args...)
-	cmd.Env = append(os.Environ(), c.env()...)
+	return c.runTests(exec.CommandContext(ctx, c.suite, args...), "conformance.log", suiteEnded)
+}
+
+// runStrict runs the tests of package strict with the CRDs of a channel in place.
+func (c *conformance) runStrict(ctx context.Context, channel string) (results, error) {
+	cmd := exec.CommandContext(ctx, "go", "test", "-count=1", "-timeout=20m", "-v", "./conformance/strict")
+	cmd.Dir = filepath.Join(c.root, "test")
+	cmd.Env = []string{"CONFORMANCE_KUBECONFIG=" + c.kubeconfig, "CONFORMANCE_IMAGE=" + c.echo, "CONFORMANCE_CHANNEL=" + channel}
+	return c.runTests(cmd, "conformance-strict.log", strictEnded)
+}
+
+// runTests runs a program that prints what go test -v does, keeps its output and shows each test as it ends. A failed test is no
+// error: the results tell. cmd.Env is what the program needs besides the environment.
+func (c *conformance) runTests(cmd *exec.Cmd, logName string, ended *regexp.Regexp) (results, error) {
+	cmd.Env = slices.Concat(os.Environ(), c.env(), cmd.Env)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		return results{}, fmt.Errorf("run suite: %w", err)
+		return results{}, fmt.Errorf("run tests: %w", err)
 	}
-	log, err := os.Create(filepath.Join(c.cache, "conformance.log"))
+	log, err := os.Create(filepath.Join(c.cache, logName))
 	if err != nil {
-		return results{}, fmt.Errorf("run suite: %w", err)
+		return results{}, fmt.Errorf("run tests: %w", err)
 	}
 	defer func() { _ = log.Close() }()
 	cmd.Stderr = log
 	if err := cmd.Start(); err != nil {
-		return results{}, fmt.Errorf("run suite: %w", err)
+		return results{}, fmt.Errorf("run tests: %w", err)
 	}
-	outcome, err := c.follow(io.TeeReader(out, log))
+	outcome, err := c.follow(io.TeeReader(out, log), ended)
 	exit := cmd.Wait()
 	var failed *exec.ExitError
 	switch {
 	case err != nil:
-		return outcome, fmt.Errorf("read the suite's output: %w", err)
+		return outcome, fmt.Errorf("read the tests' output: %w", err)
 	case exit != nil && (!errors.As(exit, &failed) || len(outcome.failed) == 0):
-		return outcome, fmt.Errorf("run suite: %w; its output is in %s", exit, log.Name())
+		return outcome, fmt.Errorf("run tests: %w; their output is in %s", exit, log.Name())
+	case len(outcome.failed) > 0:
+		c.progress.Say("     the whole output is in %s", log.Name())
 	}
 	return outcome, nil
 }
 
-// ended matches the line that go test prints when a test of the suite, or one of its cases, has ended.
-var ended = regexp.MustCompile(`^\s*--- (PASS|FAIL|SKIP): TestConformance/(Mesh[^/ ]*)( |/\S+ )`)
+// suiteEnded and strictEnded match the line that go test prints when a test has ended: one of the suite's, whose cases do not count,
+// and one of strict's.
+var (
+	suiteEnded  = regexp.MustCompile(`^\s*--- (PASS|FAIL|SKIP): TestConformance/(Mesh[^/ ]*) `)
+	strictEnded = regexp.MustCompile(`^\s*--- (PASS|FAIL|SKIP): (Test\S+) `)
+)
 
-// follow reads the suite's output.
-func (c *conformance) follow(output io.Reader) (results, error) {
+// follow reads what go test prints.
+func (c *conformance) follow(output io.Reader, ended *regexp.Regexp) (results, error) {
 	var r results
 	lines := bufio.NewScanner(output)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		m := ended.FindStringSubmatch(lines.Text())
-		if m == nil || m[3] != " " {
+		if m == nil {
 			continue
 		}
 		c.progress.Say("     %s %s", strings.ToLower(m[1]), m[2])

@@ -84,7 +84,7 @@ type request struct {
 // response is what the echo client printed of one request.
 type response struct {
 	status   int
-	version  string // of the application that answered: v1, v2, or "" for the proxy
+	version  string // of the application that answered: v1, v2, client, or "" for the proxy
 	path     string // that it saw
 	location string
 	seen     map[string]string // request headers that it saw, by lower-case name
@@ -131,7 +131,7 @@ func parse(out string, n int) []response {
 		case "StatusCode":
 			r.status, _ = strconv.Atoi(m[3])
 		case "Hostname":
-			r.version = strings.TrimPrefix(strings.Join(strings.Split(m[3], "-")[:2], "-"), "echo-")
+			r.version = strings.TrimPrefix(deployment(m[3]), "echo-")
 		case "URL":
 			r.path = m[3]
 		case "ResponseHeader":
@@ -148,6 +148,12 @@ func parse(out string, n int) []response {
 		}
 	}
 	return responses
+}
+
+// deployment returns the name of the deployment that a pod belongs to: two parts are added to it.
+func deployment(pod string) string {
+	parts := strings.Split(pod, "-")
+	return strings.Join(parts[:max(0, len(parts)-2)], "-")
 }
 
 // eventually calls check until it succeeds thrice in a row, for at most half a minute: the suite's bound for what was applied to hold.
