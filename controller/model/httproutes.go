@@ -1,6 +1,7 @@
 package model
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -58,6 +59,7 @@ func (c *compiler) httpRule(path string, in *gatewayv1.HTTPRouteRule) (mesh.Rule
 		c.broken = ""
 		b := c.weighted(at, &ref.BackendRef)
 		b.Filters = c.httpFilters(at, ref.Filters, prefixesOnly(rule.Matches))
+		c.noCORS(at, b.Filters)
 		if rewritesPath(rule.Filters) && rewritesPath(b.Filters) {
 			c.find(broken, gatewayv1.RouteReasonIncompatibleFilters, at+".filters", "the rule rewrites the path already")
 		}
@@ -67,6 +69,13 @@ func (c *compiler) httpRule(path string, in *gatewayv1.HTTPRouteRule) (mesh.Rule
 		rule.Backends = append(rule.Backends, b)
 	}
 	return rule, bounds
+}
+
+// noCORS refuses CORS filters at a backend.
+func (c *compiler) noCORS(path string, filters []mesh.Filter) {
+	if slices.ContainsFunc(filters, func(f mesh.Filter) bool { return f.CORS != nil }) {
+		c.unsupported(path+".filters", "CORS is for a whole rule: what a page may send cannot depend on the backend that a request happens to go to")
+	}
 }
 
 // atMost cuts off what is too much to look at, and says so.
