@@ -122,6 +122,9 @@ func (o *outbound) attempt(x *exchange.Exchange, r *outboundRequest) forward.Ver
 	if !o.pick(r) {
 		return forward.Park()
 	}
+	if !r.mirrored {
+		o.mirror(x, r)
+	}
 	return o.give(x, r)
 }
 

@@ -130,6 +130,7 @@ func (o *outbound) relay(ctx context.Context, conn *net.TCPConn, peek *detect.Co
 		return
 	}
 	end, ep, slot, fault := o.connect(ctx, t, svc)
+	t.letGo(svc)
 	if fault.Is() {
 		o.fail(conn, t, fault)
 		return

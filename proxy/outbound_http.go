@@ -8,6 +8,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/balance"
 	"github.com/tulle-mesh/tulle/proxy/exchange"
 	"github.com/tulle-mesh/tulle/proxy/forward"
+	"github.com/tulle-mesh/tulle/proxy/route"
 	"github.com/tulle-mesh/tulle/proxy/stats"
 )
 
@@ -19,10 +20,12 @@ type outboundRequest struct {
 	// proxy itself answers. They stay, whatever becomes of the target's routes meanwhile.
 	course *course
 	share  *share
+	held   *service  // the share's, if it is not the target's own
 	refuse string    // why the proxy answered in the application's place, if a rule made it
 	ep     *endpoint // of the attempt in flight
 	slot   balance.Slot
 	effort
+	mirrored bool // or need not be
 	// last is the endpoint of the last attempt, which the request is counted for.
 	last *endpoint
 }
@@ -51,13 +54,10 @@ func (o *outbound) Route(x *exchange.Exchange) forward.Verdict {
 func (o *outbound) begin(x *exchange.Exchange, r *outboundRequest) (v forward.Verdict, answered bool) {
 	*r = outboundRequest{begun: true, grpc: isGRPC(&x.Request)}
 	t := x.Conn.Data.(*target)
-	p := t.plan.Load()
-	hit, ok := p.table.Match(&x.Request)
-	if !ok {
-		return o.unrouted(x, r, t, p), true
+	c, s, hit := t.choose(x, r)
+	if c == nil {
+		return o.unrouted(x, r, t), true
 	}
-	c := p.courses[hit.Rule.ID]
-	r.course = c
 	if o.embark(x, r) {
 		return o.late(x, r, t), true
 	}
@@ -67,7 +67,6 @@ func (o *outbound) begin(x *exchange.Exchange, r *outboundRequest) (v forward.Ve
 		}
 		c.EditRequest(&x.Request, hit)
 	}
-	s := c.pick()
 	if s == nil || s.service == nil || s.Invalid != "" {
 		return o.unserved(x, r, t, s), true
 	}
@@ -75,8 +74,30 @@ func (o *outbound) begin(x *exchange.Exchange, r *outboundRequest) (v forward.Ve
 		return o.redirect(x, s.Redirect, hit), true
 	}
 	s.EditRequest(&x.Request, hit)
-	r.share = s
+	r.share, r.mirrored = s, len(s.mirrors) == 0
 	return v, false
+}
+
+// choose finds the rule that a request falls under, and the backend whose turn it is; c is nil if there is no rule, s if the rule has no
+// backend with a weight.
+func (t *target) choose(x *exchange.Exchange, r *outboundRequest) (c *course, s *share, hit route.Hit) {
+	for {
+		p := t.plan.Load()
+		hit, ok := p.table.Match(&x.Request)
+		if !ok {
+			r.course = nil
+			return nil, nil, hit
+		}
+		c = p.courses[hit.Rule.ID]
+		r.course = c
+		if s = c.pick(); c.Itself || s == nil || s.service == nil {
+			return c, s, hit
+		}
+		if t.keep(s.service) { // else the routes have just changed
+			r.held = s.service
+			return c, s, hit
+		}
+	}
 }
 
 func (o *outbound) pick(r *outboundRequest) bool {
@@ -249,6 +270,9 @@ func (o *outbound) End(x *exchange.Exchange) {
 			named.Request()
 			named.Response(result, took)
 		}
+	}
+	if r.held != nil {
+		x.Conn.Data.(*target).letGo(r.held)
 	}
 	*r = outboundRequest{}
 }

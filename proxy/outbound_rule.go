@@ -62,9 +62,9 @@ func (o *outbound) redirect(x *exchange.Exchange, to *mesh.Redirect, hit route.H
 
 // unrouted answers a request that no rule matches. Source: Gateway API, HTTPRouteRule.matches (404); gRPC's own status for a method
 // that nobody serves.
-func (o *outbound) unrouted(x *exchange.Exchange, r *outboundRequest, t *target, p *plan) forward.Verdict {
+func (o *outbound) unrouted(x *exchange.Exchange, r *outboundRequest, t *target) forward.Verdict {
 	a := answer{status: 404, cause: "destination_not_found", text: "no rule of the Service's routes matches the request"}
-	if p.grpc {
+	if t.plan.Load().grpc {
 		a.code = grpcUnimplemented
 	}
 	return o.refuseRequest(x, r, t, a, errNoRoute)

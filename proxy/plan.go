@@ -3,6 +3,7 @@ package proxy
 import (
 	"cmp"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -46,7 +47,8 @@ type course struct {
 type share struct {
 	*route.Backend
 	course  *course
-	service *service // nil: there is nothing behind the reference
+	service *service  // nil: there is nothing behind the reference
+	mirrors []*mirror // of the rule and of the backend
 
 	once    sync.Once           // for the fields below
 	meter   *stats.RouteBackend // nil where no Service was asked for
@@ -83,8 +85,10 @@ func (p *plan) course(r *route.Rule, services map[mesh.ServiceRef]*service) *cou
 		ref := mesh.Ref{Kind: "Service", Namespace: p.service.Namespace, Name: p.service.Name}
 		backends = []route.Backend{{WeightedBackend: mesh.WeightedBackend{Service: p.service, Ref: ref, Weight: 1}}}
 	}
+	mirrors := c.mirrors(r.Mirrors, services)
 	for i := range backends {
 		s := &share{Backend: &backends[i], course: c}
+		s.mirrors = slices.Concat(mirrors, c.mirrors(s.Mirrors, services))
 		if s.Invalid == "" && (r.Itself || !s.Service.IsZero()) {
 			s.service = services[s.Service]
 		}

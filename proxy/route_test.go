@@ -366,6 +366,40 @@ func TestAShiftFailsNoRequest(t *testing.T) {
 	})
 }
 
+// TestARequestKeepsItsBackend takes a backend away from a request that has chosen it and waits.
+func TestARequestKeepsItsBackend(t *testing.T) {
+	pd := startPod(t, nil)
+	late := onPrefix("/", weighted("a", 1))
+	late.Policy.Fault = &mesh.FaultInjection{Delay: 300 * time.Millisecond, DelayPercent: 100, Until: time.Now().Add(time.Hour)}
+	pd.plane.SetOutbound(pd.target(clusterIP), viaRoutes([]mesh.Rule{late}, backendOf("a", echoing(t, "a"))))
+	c := client(t, pd.outboundTo(clusterIP), false)
+	got := make(chan string, 1)
+	go func() {
+		res, err := c.Get("http://cart.shop/")
+		if err != nil {
+			got <- err.Error()
+			return
+		}
+		res.Body.Close()
+		got <- fmt.Sprint(res.StatusCode, res.Header.Get("X-App"))
+	}()
+	first := pd.awaitPlan(t, clusterIP, func(p *plan) bool { return p.courses[0].shares[0].service.holders.Load() == 1 })
+	pd.plane.SetOutbound(pd.target(clusterIP), viaRoutes([]mesh.Rule{onPrefix("/", weighted("b", 1))}, backendOf("b", echoing(t, "b"))))
+	pd.awaitPlan(t, clusterIP, func(p *plan) bool { return p != first })
+	if s := <-got; s != "200a" {
+		t.Errorf("the request got %q, want an answer of a", s)
+	}
+	served := first.courses[0].shares[0].service
+	for deadline := time.Now().Add(5 * time.Second); served.pool.Len() > 0; {
+		if time.Now().After(deadline) {
+			t.Fatal("the endpoints of a are kept")
+		}
+	}
+	if res := do(t, c, "GET", "http://cart.shop/", nil); res.header.Get("X-App") != "b" {
+		t.Errorf("the next request got %d of %q", res.status, res.header.Get("X-App"))
+	}
+}
+
 func TestServicesOutliveTheirRules(t *testing.T) {
 	pd := startPod(t, nil)
 	value := func(weight uint32, endpoints ...string) *mesh.Outbound {

@@ -3,6 +3,7 @@ package proxy
 import (
 	"math/rand/v2"
 	"net/netip"
+	"sync/atomic"
 
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/proxy/balance"
@@ -16,6 +17,38 @@ type service struct {
 	pool      balance.Pool[*endpoint]
 	pace      retry.Pace                   // of requests that may be retried
 	endpoints map[netip.AddrPort]*endpoint // guarded by target.mu
+	holders   atomic.Int64                 // requests that go there, and withdrawn
+}
+
+// withdrawn is added to the holders of a service that no route of its target sends to any more. It keeps its endpoints until the last of
+// the requests that were on their way there has ended.
+const withdrawn = 1 << 62
+
+// keep keeps a service's endpoints for a request. It is false if the service is withdrawn: then there is a newer plan. The target's own
+// service stays anyway.
+func (t *target) keep(s *service) bool {
+	if s.holders.Add(1) < withdrawn {
+		return true
+	}
+	t.letGo(s)
+	return false
+}
+
+// letGo ends keep.
+func (t *target) letGo(s *service) {
+	if s.holders.Add(-1) == withdrawn {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		s.update(t.proxy, nil, nil, "")
+	}
+}
+
+// withdraw lets the service's requests end, and then its endpoints go. The caller holds the target's mutex, and its plan knows the
+// service no more.
+func (s *service) withdraw(p *Proxy) {
+	if s.holders.Add(withdrawn) == withdrawn {
+		s.update(p, nil, nil, "")
+	}
 }
 
 func (p *Proxy) newService() *service {

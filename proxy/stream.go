@@ -6,8 +6,17 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/detect"
 )
 
-// streamService chooses the service that takes a connection which is not HTTP; nil with the reason if none does.
+// streamService chooses the service that takes a connection which is not HTTP; nil with the reason if none does. The caller lets go of it
+// when it has connected.
 func (o *outbound) streamService(t *target, peek *detect.Conn) (svc *service, reason string) {
+	for {
+		if svc, reason = o.streamShare(t, peek); svc == nil || t.keep(svc) {
+			return svc, reason
+		}
+	}
+}
+
+func (o *outbound) streamShare(t *target, peek *detect.Conn) (svc *service, reason string) {
 	p := t.plan.Load()
 	if len(p.streams) == 0 {
 		return t.own, ""

@@ -81,7 +81,7 @@ func (t *target) refresh() {
 	t.value.Store(value)
 	for ref, s := range before {
 		if t.services[ref] != s {
-			s.update(t.proxy, nil, nil, "")
+			s.withdraw(t.proxy)
 		}
 	}
 }

@@ -91,6 +91,7 @@ var families = [...]Family{
 	{"outbound_grpc_route_retry_limit_exceeded_total", CounterType, "Failures that were not retried because the request had all its retries.", "parent_*, route_*"},
 	{"outbound_grpc_route_retry_overflow_total", CounterType, "Failures that were not retried because the budget is spent.", "parent_*, route_*"},
 	{"outbound_grpc_route_retry_skipped_total", CounterType, "Failures that the policy covers and that were not retried, by reason.", "parent_*, route_*, reason"},
+	{MirrorCopies, CounterType, "Copies of requests for mirrors, by how they ended: answered, or why not.", "parent_*, route_*, backend_*, result, status_code"},
 	{InboundHTTPAllow, CounterType, "Requests that policy allowed.", "route_*, authz_*"},
 	{InboundHTTPDeny, CounterType, "Requests that policy denied.", "route_*, reason"},
 	{InboundHTTPNoRoute, CounterType, "Requests that no route of their Server matches.", ""},
@@ -127,6 +128,7 @@ var families = [...]Family{
 
 // Names of the families whose series are made with Registry.Counter.
 const (
+	MirrorCopies        = "tulle_mirror_copies_total"
 	InboundHTTPAllow    = "inbound_http_authz_allow_total"
 	InboundHTTPDeny     = "inbound_http_authz_deny_total"
 	InboundHTTPNoRoute  = "inbound_http_route_not_found_total"

@@ -1,0 +1,141 @@
+package proxy
+
+import (
+	"math/bits"
+	"math/rand/v2"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/balance"
+	"github.com/tulle-mesh/tulle/proxy/exchange"
+	"github.com/tulle-mesh/tulle/proxy/message"
+	"github.com/tulle-mesh/tulle/proxy/route"
+	"github.com/tulle-mesh/tulle/proxy/stats"
+)
+
+// Copies of requests, for the mirrors of a rule or of a backend. The engine sees to it that a copy never makes its original wait.
+
+// copyTime bounds a copy whose original has no bound of its own: a mirror that never answers must not fill the room for copies.
+const copyTime = 30 * time.Second
+
+// Words of the label "result" of copies, beyond the engine's kinds of fault.
+const (
+	copyAnswered  = "answered"
+	copyNoRoom    = "no_room" // for more copies, or the request is a tunnel
+	copyNoBackend = errBadBackend
+)
+
+// mirror is a mirror with what it needs at run time.
+type mirror struct {
+	*mesh.Mirror
+	service  *service // nil: there is nothing behind the reference
+	registry *stats.Registry
+	labels   stats.Labels
+	draw     atomic.Uint64
+}
+
+// mirrors joins what filters copy requests to with the services behind it.
+func (c *course) mirrors(list []*mesh.Mirror, services map[mesh.ServiceRef]*service) (out []*mirror) {
+	for _, m := range list {
+		labels := c.labels().Join(objectLabels("backend", m.Backend.Ref)).With("backend_port", strconv.Itoa(int(m.Backend.Service.Port)))
+		one := &mirror{Mirror: m, registry: c.plan.registry, labels: labels}
+		if m.Backend.Invalid == "" && !m.Backend.Service.IsZero() {
+			one.service = services[m.Backend.Service]
+		}
+		one.draw.Store(rand.Uint64())
+		out = append(out, one)
+	}
+	return out
+}
+
+// takes draws whether a request is copied. The draws are spread as those for weights are.
+func (m *mirror) takes() bool {
+	at, _ := bits.Mul64(m.draw.Add(route.Step), uint64(m.Denominator))
+	return at < uint64(m.Numerator)
+}
+
+func (m *mirror) count(result, status string) {
+	m.registry.Counter(stats.MirrorCopies, m.labels.With("result", result).With("status_code", status)).Inc()
+}
+
+// mirror sends a copy of the request to each mirror whose turn it is, before the request itself leaves for the first time.
+func (o *outbound) mirror(x *exchange.Exchange, r *outboundRequest) {
+	r.mirrored = true
+	for _, m := range r.share.mirrors {
+		if m.takes() {
+			o.copyTo(x, m)
+		}
+	}
+}
+
+func (o *outbound) copyTo(x *exchange.Exchange, m *mirror) {
+	t := x.Conn.Data.(*target)
+	if m.service == nil || !t.keep(m.service) {
+		m.count(copyNoBackend, "")
+		return
+	}
+	slot, ep, ok := m.service.pool.Pick(o.proxy.now())
+	if !ok {
+		t.letGo(m.service)
+		m.count(exchange.NoEndpoint.String(), "")
+		return
+	}
+	copied := o.engine.Mirror(x, ep.upstream(x.Request.Version), func(c *exchange.Exchange) {
+		m.service.pool.Done(slot, copyOutcome(c), o.proxy.now(), max(c.Answered.Sub(c.Sent), 0))
+		t.letGo(m.service)
+		m.end(c)
+	})
+	if copied == nil {
+		m.service.pool.Done(slot, balance.Abandoned, o.proxy.now(), 0)
+		t.letGo(m.service)
+		m.count(copyNoRoom, "")
+		return
+	}
+	copied.TotalTimeout = copyTime
+	if x.TotalTimeout > 0 {
+		copied.TotalTimeout = min(copyTime, x.TotalTimeout)
+	}
+	tellRemaining(&copied.Request, copied.TotalTimeout, ep.meshed())
+	shadow(&copied.Request)
+}
+
+// end counts how a copy ended.
+func (m *mirror) end(c *exchange.Exchange) {
+	if c.Fault.Is() {
+		m.count(c.Fault.Kind.String(), "")
+		return
+	}
+	m.count(copyAnswered, strconv.Itoa(c.Response.Status))
+}
+
+// copyOutcome says what a copy tells about its endpoint: whether it can be reached, and how long it takes. Not that a copy failed, for it
+// may have failed because it is one, and the same endpoints may serve requests that are not.
+func copyOutcome(c *exchange.Exchange) balance.Outcome {
+	switch {
+	case c.Fault.Is():
+		if o := outcomeOf(c.Fault, true); o == balance.Unreachable {
+			return o
+		}
+		return balance.Abandoned
+	case c.Answered.IsZero() || c.Response.Status >= 500 || c.RequestBytes > bulkBytes:
+		return balance.Abandoned
+	default:
+		return balance.Responded
+	}
+}
+
+// shadow marks the authority of a copy, as Envoy and Istio do, so that whoever gets it can tell. An address stays as it is.
+func shadow(h *message.Head) {
+	name, port := string(h.Part(message.Authority)), ""
+	if i := strings.LastIndexByte(name, ':'); i >= 0 {
+		name, port = name[:i], name[i:]
+	}
+	if _, err := netip.ParseAddr(name); err == nil || name == "" || name[0] == '[' {
+		return
+	}
+	h.SetPart(message.Authority, name+"-shadow"+port)
+}
