@@ -19,6 +19,11 @@ const (
 	grpcTimeoutField = "grpc-timeout"
 )
 
+// deadlineGrace is how much longer than told the inbound side waits for the application. The caller's proxy knows the rule that bounds the
+// request, whether to try again and what to say: its own clock is to end the request, and calls it off here. This one is for a caller
+// that is gone.
+const deadlineGrace = 100 * time.Millisecond
+
 // takeDeadline removes the deadline that the application sent along, and returns how much time it leaves; ok is false without one. What
 // cannot be read is no deadline.
 func takeDeadline(h *message.Head, grpc bool) (left time.Duration, ok bool) {

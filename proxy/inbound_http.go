@@ -145,7 +145,7 @@ func (in *inbound) Route(x *exchange.Exchange) forward.Verdict {
 		if left <= 0 {
 			return in.late(x, c, r)
 		}
-		x.TotalTimeout = left
+		x.TotalTimeout = left + deadlineGrace
 		tellDeadline(&x.Request, left)
 	}
 	setClientID(&x.Request, c.client)

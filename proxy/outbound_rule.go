@@ -128,10 +128,18 @@ func (r *outboundRequest) status(x *exchange.Exchange, result stats.Outcome) sta
 	case x.Fault.Is():
 		return stats.RouteStatus{Code: -1, Error: routeError(x.Fault)}
 	case r.course.GRPC:
-		return stats.RouteStatus{Code: result.GRPC}
+		return stats.RouteStatus{Code: result.GRPC, Error: r.injected()}
 	default:
-		return stats.RouteStatus{Code: int16(result.Status)}
+		return stats.RouteStatus{Code: int16(result.Status), Error: r.injected()}
 	}
+}
+
+// injected returns what metrics say of an answer that is a fault on purpose; else "".
+func (r *outboundRequest) injected() string {
+	if r.refuse == errInjected {
+		return errInjected
+	}
+	return ""
 }
 
 // routeError returns Linkerd's word for a fault.

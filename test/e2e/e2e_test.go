@@ -191,6 +191,7 @@ type answer struct {
 	Body     string
 	Continue bool
 	Error    string
+	Seconds  float64
 }
 
 func (a answer) header(name string) string {

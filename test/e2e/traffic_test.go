@@ -178,7 +178,8 @@ func podIPs(t *testing.T, ns, app string) []string {
 	t.Helper()
 	var list struct {
 		Items []struct {
-			Status struct{ PodIPs []struct{ IP string } }
+			Metadata struct{ DeletionTimestamp string }
+			Status   struct{ PodIPs []struct{ IP string } }
 		}
 	}
 	out := mustKubectl(t, "-n", ns, "get", "pods", "-l", "app="+app, "--field-selector=status.phase=Running", "-o", "json")
@@ -187,6 +188,9 @@ func podIPs(t *testing.T, ns, app string) []string {
 	}
 	var ips []string
 	for _, pod := range list.Items {
+		if pod.Metadata.DeletionTimestamp != "" {
+			continue // it ends, but still counts as running
+		}
 		for _, ip := range pod.Status.PodIPs {
 			ips = append(ips, ip.IP)
 		}

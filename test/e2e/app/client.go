@@ -26,9 +26,10 @@ type answer struct {
 	Bytes   int64       `json:"bytes"`
 	SHA256  string      `json:"sha256"`
 	// Body is the first 64 KiB.
-	Body     string `json:"body"`
-	Continue bool   `json:"continue"`
-	Error    string `json:"error,omitempty"`
+	Body     string  `json:"body"`
+	Continue bool    `json:"continue"`
+	Error    string  `json:"error,omitempty"`
+	Seconds  float64 `json:"seconds"`
 }
 
 func httpCommand(args []string) error {
@@ -87,9 +88,10 @@ func transport(proto string) *http.Transport {
 	return t
 }
 
-func roundTrip(t *http.Transport, req *http.Request) answer {
-	var a answer
+func roundTrip(t *http.Transport, req *http.Request) (a answer) {
 	req = req.WithContext(withContinue(req.Context(), &a.Continue))
+	begun := time.Now()
+	defer func() { a.Seconds = time.Since(begun).Seconds() }()
 	resp, err := t.RoundTrip(req)
 	if err != nil {
 		a.Error = err.Error()
