@@ -25,8 +25,11 @@ const (
 const deadlineGrace = 100 * time.Millisecond
 
 // takeDeadline removes the deadline that the application sent along, and returns how much time it leaves; ok is false without one. What
-// cannot be read is no deadline.
+// cannot be read is no deadline, and an application cannot speak for its proxy.
 func takeDeadline(h *message.Head, grpc bool) (left time.Duration, ok bool) {
+	if h.Has(remainingField) {
+		h.Del(remainingField)
+	}
 	if v, has := h.Get(deadlineField); has {
 		ms, err := strconv.ParseInt(string(v), 10, 64)
 		if ok = err == nil && ms > 0; ok {

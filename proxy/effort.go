@@ -159,7 +159,7 @@ func (o *outbound) judge(x *exchange.Exchange, r *outboundRequest) exchange.Faul
 		r.exhausted = r.ep.meshed()
 	}
 	if r.policy != nil && r.policy.Covers(status, grpc) && o.mayRetry(x, r) {
-		o.ended(x, r, balance.Failed, stats.RouteStatus{Code: int16(status)})
+		o.ended(x, r)
 		return exchange.Fault{Side: exchange.Upstream, Kind: exchange.Rejected}
 	}
 	if failed {
@@ -168,17 +168,13 @@ func (o *outbound) judge(x *exchange.Exchange, r *outboundRequest) exchange.Faul
 	return exchange.Fault{}
 }
 
-// ended ends the attempt in flight, which the endpoint answered.
-func (o *outbound) ended(x *exchange.Exchange, r *outboundRequest, outcome balance.Outcome, status stats.RouteStatus) {
+// ended ends the attempt in flight, whose answer is asked for again.
+func (o *outbound) ended(x *exchange.Exchange, r *outboundRequest) {
 	took := max(time.Since(x.Sent), 0)
-	r.share.service.pool.Done(r.slot, outcome, o.proxy.now(), took)
+	r.share.service.pool.Done(r.slot, balance.Failed, o.proxy.now(), took)
 	r.ep = nil
-	if m := r.share.meters(); m != nil {
-		if r.course.GRPC {
-			status.Code = grpcOf(x)
-		}
-		m.End(status, took)
-	}
+	result := r.result(x)
+	r.countAttempt(r.status(x, result), result, took)
 }
 
 // mayRetry decides whether a failure that the policy covers is retried. A retry that it allows must be made.
@@ -195,6 +191,7 @@ func (o *outbound) mayRetry(x *exchange.Exchange, r *outboundRequest) bool {
 		}
 	}
 	r.wait, r.skip = r.policy.Decide(a, o.proxy.now())
+	r.course.countRetryable(r.skip)
 	switch r.skip {
 	case "":
 		r.retries++
@@ -253,16 +250,30 @@ func (o *outbound) conclude(x *exchange.Exchange, r *outboundRequest, result sta
 	}
 }
 
+// noBudget is Linkerd's word.
+const noBudget = "no_budget"
+
+// countRetryable counts a failure that the policy covers under the name of the route, as ServiceProfiles have it.
+func (c *course) countRetryable(skipped retry.Skip) {
+	if c.meters().named == nil {
+		return
+	}
+	if skipped == retry.Overflow {
+		skipped = noBudget
+	}
+	c.plan.proxy.stats.Counter("route_retryable_total", c.dst.With("skipped", string(skipped))).Inc()
+}
+
 // countRetry counts under the families outbound_{http,grpc}_route_retry_<what>.
 func (c *course) countRetry(what string) {
 	if !c.plan.service.IsZero() {
-		c.plan.registry.Counter(c.retryFamily(what), c.labels()).Inc()
+		c.plan.proxy.stats.Counter(c.retryFamily(what), c.labels()).Inc()
 	}
 }
 
 func (c *course) countSkip(reason retry.Skip) {
 	if !c.plan.service.IsZero() {
-		c.plan.registry.Counter(c.retryFamily("skipped_total"), c.labels().With("reason", string(reason))).Inc()
+		c.plan.proxy.stats.Counter(c.retryFamily("skipped_total"), c.labels().With("reason", string(reason))).Inc()
 	}
 }
 

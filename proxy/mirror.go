@@ -42,7 +42,7 @@ type mirror struct {
 func (c *course) mirrors(list []*mesh.Mirror, services map[mesh.ServiceRef]*service) (out []*mirror) {
 	for _, m := range list {
 		labels := c.labels().Join(objectLabels("backend", m.Backend.Ref)).With("backend_port", strconv.Itoa(int(m.Backend.Service.Port)))
-		one := &mirror{Mirror: m, registry: c.plan.registry, labels: labels}
+		one := &mirror{Mirror: m, registry: c.plan.proxy.stats, labels: labels}
 		if m.Backend.Invalid == "" && !m.Backend.Service.IsZero() {
 			one.service = services[m.Backend.Service]
 		}

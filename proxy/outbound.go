@@ -123,8 +123,9 @@ func httpProtocol(kind detect.Kind, declared mesh.Protocol) (p forward.Protocol,
 
 // relay forwards an opaque connection, whose first bytes may have been looked at, to an endpoint.
 func (o *outbound) relay(ctx context.Context, conn *net.TCPConn, peek *detect.Conn, t *target) {
-	svc, reason := o.streamService(t, peek)
+	svc, reason, closed := o.streamService(t, peek)
 	if svc == nil {
+		closed(reason)
 		o.events.info("outbound connection refused", zap.Stringer("target", t.key.Addr), zap.String("error", reason))
 		o.refuse(conn, t.key.Addr, reason)
 		return
@@ -132,6 +133,7 @@ func (o *outbound) relay(ctx context.Context, conn *net.TCPConn, peek *detect.Co
 	end, ep, slot, fault := o.connect(ctx, t, svc)
 	t.letGo(svc)
 	if fault.Is() {
+		closed(fault.Kind.String())
 		o.fail(conn, t, fault)
 		return
 	}
@@ -143,7 +145,16 @@ func (o *outbound) relay(ctx context.Context, conn *net.TCPConn, peek *detect.Co
 	result := relay.Run(ctx, client, end)
 	closedSrc(result.A)
 	closedDst(result.B)
+	closed(streamError(result))
 	svc.pool.Done(slot, balance.Connected, o.proxy.now(), 0)
+}
+
+// streamError is Linkerd's word for a connection that broke.
+func streamError(r relay.Result) string {
+	if r.A != nil || r.B != nil {
+		return "IO"
+	}
+	return ""
 }
 
 // connectAttempts bounds the endpoints that one connection or request is tried on.

@@ -109,6 +109,9 @@ func (o *outbound) pick(r *outboundRequest) bool {
 	if m := r.share.meters(); m != nil {
 		m.Request()
 	}
+	if a := r.course.meters().actual; a != nil {
+		a.Request()
+	}
 	if r.last != ep {
 		r.last = ep
 		ep.http().Request()
@@ -130,7 +133,7 @@ func (o *outbound) Again(x *exchange.Exchange, f exchange.Fault) forward.Verdict
 		return o.give(x, r)
 	case f.Side == exchange.Upstream && o.retryFault(x, r, f):
 		return o.again(x, r)
-	case f.Side == exchange.Upstream:
+	case f.Side != exchange.Downstream:
 		o.settle(x, r)
 	}
 	o.proxy.countFault(stats.OutboundHTTPErrors, "outbound", f)
@@ -186,9 +189,7 @@ func (o *outbound) attempted(x *exchange.Exchange, r *outboundRequest, outcome b
 	took := max(time.Since(x.Sent), 0)
 	r.share.service.pool.Done(r.slot, outcome, o.proxy.now(), took)
 	r.ep = nil
-	if m := r.share.meters(); m != nil {
-		m.End(stats.RouteStatus{Code: -1, Error: routeError(f)}, took)
-	}
+	r.countAttempt(stats.RouteStatus{Code: -1, Error: routeError(f)}, stats.Outcome{GRPC: stats.NotGRPC, Failure: true, Error: f.Kind.String()}, took)
 }
 
 // Response implements forward.Handler. An answer goes to the application as the rule has it, unless it says that the peer's application
@@ -247,9 +248,7 @@ func (o *outbound) End(x *exchange.Exchange) {
 		}
 		r.share.service.pool.Done(r.slot, outcome, o.proxy.now(), max(latency, 0))
 		r.ep = nil
-		if m := r.share.meters(); m != nil {
-			m.End(r.status(x, result), max(x.Ended.Sub(x.Sent), 0))
-		}
+		r.countAttempt(r.status(x, result), result, max(x.Ended.Sub(x.Sent), 0))
 	}
 	counters := x.Conn.Data.(*target).http
 	if r.last != nil {
@@ -262,13 +261,13 @@ func (o *outbound) End(x *exchange.Exchange) {
 	took := latencyOf(x)
 	h.Response(result, took)
 	if r.course != nil {
-		meter, named := r.course.meters()
-		if meter != nil {
-			meter.End(r.status(x, result), took)
+		c := r.course.meters()
+		if c.requests != nil {
+			c.requests.End(r.status(x, result), took)
 		}
-		if named != nil {
-			named.Request()
-			named.Response(result, took)
+		if c.named != nil {
+			c.named.Request()
+			c.named.Response(result, took)
 		}
 	}
 	if r.held != nil {

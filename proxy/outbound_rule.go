@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/proxy/exchange"
@@ -140,6 +141,16 @@ func (r *outboundRequest) injected() string {
 		return errInjected
 	}
 	return ""
+}
+
+// countAttempt counts an attempt that ended after took.
+func (r *outboundRequest) countAttempt(status stats.RouteStatus, result stats.Outcome, took time.Duration) {
+	if m := r.share.meters(); m != nil {
+		m.End(status, took)
+	}
+	if a := r.course.meters().actual; a != nil {
+		a.Response(result, took)
+	}
 }
 
 // routeError returns Linkerd's word for a fault.

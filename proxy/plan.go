@@ -17,7 +17,7 @@ import (
 // plan is what a target's routes mean for requests and connections. It is made once per change of them and immutable: what is in flight
 // keeps the one that it began with.
 type plan struct {
-	registry  *stats.Registry
+	proxy     *Proxy
 	service   mesh.ServiceRef
 	authority string
 	profile   bool // the routes are a ServiceProfile's
@@ -37,10 +37,17 @@ type course struct {
 	draw   atomic.Uint64
 	retry  *retry.Policy // nil where nothing is retried
 
-	once    sync.Once    // for the fields below
-	meter   *stats.Route // nil where no Service was asked for
-	named   *stats.HTTP  // nil also without a route
+	once sync.Once // for the fields below
+	counters
 	release []func()
+}
+
+// counters are those of a rule. They are nil where no Service was asked for.
+type counters struct {
+	requests *stats.Route
+	// named and actual count requests and their attempts under the name of a route; nil also without one.
+	named, actual *stats.HTTP
+	dst           stats.Labels // of both
 }
 
 // share is a rule's use of a backend.
@@ -62,9 +69,9 @@ type stream struct {
 }
 
 // newPlan joins the rules of a value with the services that they send to.
-func newPlan(value *mesh.Outbound, services map[mesh.ServiceRef]*service, registry *stats.Registry) *plan {
+func newPlan(value *mesh.Outbound, services map[mesh.ServiceRef]*service, proxy *Proxy) *plan {
 	p := &plan{
-		registry: registry, service: value.Service, authority: value.Authority, profile: value.Profile != nil,
+		proxy: proxy, service: value.Service, authority: value.Authority, profile: value.Profile != nil,
 		grpc: len(value.Routes) > 0 && value.Routes[0].GRPC, table: route.Compile(value),
 	}
 	for _, r := range p.table.Rules() {
@@ -109,14 +116,14 @@ func (c *course) pick() *share {
 }
 
 // meters returns the counters of the rule's route. They are made at first use: most rules of most targets never see a request.
-func (c *course) meters() (*stats.Route, *stats.HTTP) {
+func (c *course) meters() *counters {
 	c.once.Do(func() {
 		p := c.plan
 		if p.service.IsZero() {
 			return
 		}
-		meter, release := p.registry.Route(c.labels(), c.GRPC)
-		c.meter, c.release = meter, append(c.release, release)
+		requests, release := p.proxy.stats.Route(c.labels(), c.GRPC)
+		c.requests, c.release = requests, append(c.release, release)
 		if c.Route < 0 && !p.profile {
 			return
 		}
@@ -124,10 +131,13 @@ func (c *course) meters() (*stats.Route, *stats.HTTP) {
 		if p.profile {
 			name = c.Name
 		}
-		named, release := p.registry.Named(stats.Labels("").With("direction", "outbound").With("dst", p.authority).With("rt_route", name))
+		c.dst = stats.Labels("").With("direction", "outbound").With("dst", p.authority).With("rt_route", name)
+		named, release := p.proxy.stats.Named(c.dst)
 		c.named, c.release = named, append(c.release, release)
+		actual, release := p.proxy.stats.Actual(c.dst)
+		c.actual, c.release = actual, append(c.release, release)
 	})
-	return c.meter, c.named
+	return &c.counters
 }
 
 func (s *share) meters() *stats.RouteBackend {
@@ -136,18 +146,21 @@ func (s *share) meters() *stats.RouteBackend {
 		if p.service.IsZero() {
 			return
 		}
-		labels := s.course.labels().Join(objectLabels("backend", s.Ref)).With("backend_port", strconv.Itoa(int(s.Service.Port)))
-		s.meter, s.release = p.registry.RouteBackend(labels, s.course.GRPC)
+		backend := objectLabels("backend", s.Ref).With("backend_port", strconv.Itoa(int(s.Service.Port)))
+		s.meter, s.release = p.proxy.stats.RouteBackend(s.course.labels().Join(backend), s.course.GRPC)
+		s.service.show(p.proxy, p.labels().Join(backend))
 	})
 	return s.meter
 }
 
-// labels are those of the route and of the Service that it is attached to.
-func (c *course) labels() stats.Labels {
-	service := c.plan.service
-	parent := objectLabels("parent", mesh.Ref{Kind: "Service", Namespace: service.Namespace, Name: service.Name})
-	return parent.With("parent_port", strconv.Itoa(int(service.Port))).Join(objectLabels("route", c.Ref))
+// labels are those of the Service that was asked for.
+func (p *plan) labels() stats.Labels {
+	parent := objectLabels("parent", mesh.Ref{Kind: "Service", Namespace: p.service.Namespace, Name: p.service.Name})
+	return parent.With("parent_port", strconv.Itoa(int(p.service.Port)))
 }
+
+// labels are those of the route and of the Service that it is attached to.
+func (c *course) labels() stats.Labels { return c.plan.labels().Join(objectLabels("route", c.Ref)) }
 
 // objectLabels are the labels that name an object, as Linkerd has them: its Services are of the group "core".
 func objectLabels(what string, r mesh.Ref) stats.Labels {

@@ -3,6 +3,7 @@ package proxy
 import (
 	"math/rand/v2"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 
 	"github.com/tulle-mesh/tulle/mesh"
@@ -18,6 +19,9 @@ type service struct {
 	pace      retry.Pace                   // of requests that may be retried
 	endpoints map[netip.AddrPort]*endpoint // guarded by target.mu
 	holders   atomic.Int64                 // requests that go there, and withdrawn
+
+	shown sync.Once // for the field below
+	hide  func()    // of its metrics
 }
 
 // withdrawn is added to the holders of a service that no route of its target sends to any more. It keeps its endpoints until the last of
@@ -39,7 +43,7 @@ func (t *target) letGo(s *service) {
 	if s.holders.Add(-1) == withdrawn {
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		s.update(t.proxy, nil, nil, "")
+		s.empty(t.proxy)
 	}
 }
 
@@ -47,7 +51,30 @@ func (t *target) letGo(s *service) {
 // service no more.
 func (s *service) withdraw(p *Proxy) {
 	if s.holders.Add(withdrawn) == withdrawn {
-		s.update(p, nil, nil, "")
+		s.empty(p)
+	}
+}
+
+// empty lets the endpoints go; what is in flight on them ends.
+func (s *service) empty(p *Proxy) {
+	s.update(p, nil, nil, "")
+	s.unshow()
+}
+
+// show makes metrics say how many endpoints there are. It is called when requests are sent there: most Services of most targets never
+// get one.
+func (s *service) show(p *Proxy, labels stats.Labels) {
+	s.shown.Do(func() {
+		s.hide = p.stats.Balancer(labels, func() stats.Endpoints {
+			st := s.pool.States(p.now())
+			return stats.Endpoints{Ready: st.Ready, Pending: st.Pending + st.Ejected, Ejected: st.Ejected}
+		})
+	})
+}
+
+func (s *service) unshow() {
+	if s.shown.Do(func() {}); s.hide != nil {
+		s.hide()
 	}
 }
 
@@ -84,4 +111,5 @@ func (s *service) close() {
 		ep.close()
 	}
 	s.endpoints = nil
+	s.unshow()
 }

@@ -3,47 +3,66 @@ package proxy
 import (
 	"strings"
 
+	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/proxy/detect"
 )
 
 // streamService chooses the service that takes a connection which is not HTTP; nil with the reason if none does. The caller lets go of it
-// when it has connected.
-func (o *outbound) streamService(t *target, peek *detect.Conn) (svc *service, reason string) {
+// when it has connected. closed counts how the connection ended, under the rule that it fell under.
+func (o *outbound) streamService(t *target, peek *detect.Conn) (svc *service, reason string, closed func(reason string)) {
 	for {
-		if svc, reason = o.streamShare(t, peek); svc == nil || t.keep(svc) {
-			return svc, reason
+		p := t.plan.Load()
+		c, svc, reason := o.streamRule(t, p, peek)
+		if svc == nil || t.keep(svc) {
+			return svc, reason, p.openStream(c)
 		}
 	}
 }
 
-func (o *outbound) streamShare(t *target, peek *detect.Conn) (svc *service, reason string) {
-	p := t.plan.Load()
+// streamRule finds the rule and draws a service; the rule is nil if no route is there for the connection.
+func (o *outbound) streamRule(t *target, p *plan, peek *detect.Conn) (c *course, svc *service, reason string) {
 	if len(p.streams) == 0 {
-		return t.own, ""
+		return nil, t.own, ""
 	}
 	name, isTLS := "", false
 	if p.asksNames() {
 		var err error
 		if name, isTLS, err = o.serverName(peek); err != nil {
-			return nil, errDetect
+			return nil, nil, errDetect
 		}
 	}
-	c := p.over(name)
-	if c == nil {
+	if c = p.over(name); c == nil {
 		if isTLS {
-			return nil, errNoRoute
+			return nil, nil, errNoRoute
 		}
-		return t.own, "" // the rules are for TLS
+		return nil, t.own, "" // the rules are for TLS
 	}
 	s := c.pick()
 	switch {
 	case s == nil:
-		return nil, errNoBackend
+		return c, nil, errNoBackend
 	case s.service == nil:
-		return nil, errBadBackend
+		return c, nil, errBadBackend
 	default:
-		return s.service, ""
+		return c, s.service, ""
 	}
+}
+
+// openStream counts a connection under the families outbound_{tcp,tls}_route_*, and closed its end.
+func (p *plan) openStream(c *course) (closed func(reason string)) {
+	if p.service.IsZero() {
+		return func(string) {}
+	}
+	family, ref := "outbound_tcp_route_", mesh.Ref{Kind: "default", Name: "opaq"}
+	if c != nil {
+		ref = c.Ref
+	}
+	if ref.Kind == "TLSRoute" {
+		family = "outbound_tls_route_"
+	}
+	labels := p.labels().Join(objectLabels("route", ref))
+	p.proxy.stats.Counter(family+"open_total", labels).Inc()
+	return func(reason string) { p.proxy.stats.Counter(family+"close_total", labels.With("error", reason)).Inc() }
 }
 
 // serverName returns the server name that a connection asks for; "" if it asks for none.

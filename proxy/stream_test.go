@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -16,7 +17,10 @@ func TestWeightsShareConnections(t *testing.T) {
 	o := toService(listen(t, greet("itself")))
 	o.Service = svc("cart")
 	o.Backends = []mesh.Backend{backendOf("a", listen(t, greet("a"))), backendOf("b", listen(t, greet("b")))}
-	o.Streams = []mesh.StreamRule{{Backends: []mesh.WeightedBackend{weighted("a", 3), weighted("b", 1), unresolved(1)}}}
+	o.Streams = []mesh.StreamRule{{
+		Ref:      mesh.Ref{Group: "gateway.networking.k8s.io", Kind: "TCPRoute", Namespace: "shop", Name: "split"},
+		Backends: []mesh.WeightedBackend{weighted("a", 3), weighted("b", 1), unresolved(1)},
+	}}
 	pd.plane.SetOutbound(pd.target(clusterIP), o)
 	entrance := pd.outboundTo(clusterIP)
 	got := map[string]int{}
@@ -32,6 +36,10 @@ func TestWeightsShareConnections(t *testing.T) {
 			t.Errorf("%s got %d of 100 connections, want %d", who, got[who], want)
 		}
 	}
+	const labels = `{parent_group="core",parent_kind="Service",parent_namespace="shop",parent_name="cart",parent_port="80",` +
+		`route_group="gateway.networking.k8s.io",route_kind="TCPRoute",route_namespace="shop",route_name="split"`
+	pd.awaitMetric(t, "outbound_tcp_route_open_total"+labels+"} 100")
+	pd.awaitMetric(t, "outbound_tcp_route_close_total"+labels+`,error="invalid_backend"} `+strconv.Itoa(got["reset"]))
 }
 
 func TestSpecificityOfServerNames(t *testing.T) {

@@ -71,7 +71,7 @@ func (t *target) refresh() {
 	}
 	old := t.value.Load()
 	if !same || len(before) != len(t.services) || !value.SameRoutes(old) {
-		next := newPlan(value, t.services, t.proxy.stats)
+		next := newPlan(value, t.services, t.proxy)
 		last := t.plan.Load()
 		next.setRetries(value, last, t.proxy.now())
 		if t.plan.Store(next); last != nil {

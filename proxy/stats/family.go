@@ -27,7 +27,7 @@ type Family struct {
 // id is the index of a family in Families.
 type id int
 
-// The families. Names and labels up to the first tulle_ are Linkerd's: dashboards and habits carry over.
+// The families. Names that do not begin with tulle_, and their labels, are Linkerd's: dashboards and habits carry over.
 const (
 	requestTotal id = iota
 	responseTotal
@@ -41,6 +41,9 @@ const (
 	routeRequestTotal
 	routeResponseTotal
 	routeResponseLatency
+	routeActualRequestTotal
+	routeActualResponseTotal
+	routeActualResponseLatency
 	httpRouteStatuses
 	httpRouteDuration
 	httpBackendRequests
@@ -51,6 +54,8 @@ const (
 	grpcBackendRequests
 	grpcBackendStatuses
 	grpcBackendDuration
+	balancerEndpoints
+	balancerEjected
 	// The families from here on have series of their own (Registry.Counter, Registry.Func).
 	firstSingle
 )
@@ -71,6 +76,9 @@ var families = [...]Family{
 	{"route_request_total", CounterType, "Requests that fell under a named route.", "dst, rt_route"},
 	{"route_response_total", CounterType, "Responses to requests of a named route that ended.", "dst, rt_route, status_code, classification, grpc_status, error"},
 	{"route_response_latency_ms", HistogramType, "Time from a request's head to the end of its response, in milliseconds.", "dst, rt_route, status_code, classification, grpc_status"},
+	{"route_actual_request_total", CounterType, "Attempts of requests that fell under a named route: route_request_total and the retries.", "dst, rt_route"},
+	{"route_actual_response_total", CounterType, "How the attempts ended.", "dst, rt_route, status_code, classification, grpc_status, error"},
+	{"route_actual_response_latency_ms", HistogramType, "Time from sending an attempt to its end, in milliseconds.", "dst, rt_route, status_code, classification, grpc_status"},
 	{"outbound_http_route_request_statuses_total", CounterType, "Requests of HTTP routes that ended; error names what the proxy answered for.", "parent_*, route_*, http_status, error"},
 	{"outbound_http_route_request_duration_seconds", HistogramType, "Time from a request's head to the end of its response.", "parent_*, route_*"},
 	{"outbound_http_route_backend_requests_total", CounterType, "Requests of HTTP routes that were sent to a backend, each attempt once.", "parent_*, route_*, backend_*"},
@@ -81,6 +89,9 @@ var families = [...]Family{
 	{"outbound_grpc_route_backend_requests_total", CounterType, "Requests of gRPC routes that were sent to a backend, each attempt once.", "parent_*, route_*, backend_*"},
 	{"outbound_grpc_route_backend_response_statuses_total", CounterType, "How those ended.", "parent_*, route_*, backend_*, grpc_status, error"},
 	{"outbound_grpc_route_backend_response_duration_seconds", HistogramType, "Time from sending a request to a backend to the end of its answer.", "parent_*, route_*, backend_*"},
+	{"outbound_http_balancer_endpoints", GaugeType, "Endpoints of a Service that requests were sent to: ready ones, and those that are left out, because they cannot be reached or failed too often.", "parent_*, backend_*, endpoint_state"},
+	{"tulle_balancer_endpoints_ejected", GaugeType, "Endpoints of a Service that are left out because they failed too often.", "parent_*, backend_*"},
+	{"route_retryable_total", CounterType, "Failures that the named route's policy covers: retried, or skipped and why.", "dst, rt_route, skipped"},
 	{"outbound_http_route_retry_requests_total", CounterType, "Retries of requests of HTTP routes.", "parent_*, route_*"},
 	{"outbound_http_route_retry_successes_total", CounterType, "Requests that succeeded after a retry.", "parent_*, route_*"},
 	{"outbound_http_route_retry_limit_exceeded_total", CounterType, "Failures that were not retried because the request had all its retries.", "parent_*, route_*"},
@@ -91,6 +102,10 @@ var families = [...]Family{
 	{"outbound_grpc_route_retry_limit_exceeded_total", CounterType, "Failures that were not retried because the request had all its retries.", "parent_*, route_*"},
 	{"outbound_grpc_route_retry_overflow_total", CounterType, "Failures that were not retried because the budget is spent.", "parent_*, route_*"},
 	{"outbound_grpc_route_retry_skipped_total", CounterType, "Failures that the policy covers and that were not retried, by reason.", "parent_*, route_*, reason"},
+	{"outbound_tcp_route_open_total", CounterType, "Connections that are not HTTP that were opened, by the rule that they fell under.", "parent_*, route_*"},
+	{"outbound_tcp_route_close_total", CounterType, "How those ended; error is empty for an orderly end.", "parent_*, route_*, error"},
+	{"outbound_tls_route_open_total", CounterType, "The same for rules that go by the server name of TLS.", "parent_*, route_*"},
+	{"outbound_tls_route_close_total", CounterType, "How those ended; error is empty for an orderly end.", "parent_*, route_*, error"},
 	{MirrorCopies, CounterType, "Copies of requests for mirrors, by how they ended: answered, or why not.", "parent_*, route_*, backend_*, result, status_code"},
 	{InboundHTTPAllow, CounterType, "Requests that policy allowed.", "route_*, authz_*"},
 	{InboundHTTPDeny, CounterType, "Requests that policy denied.", "route_*, reason"},

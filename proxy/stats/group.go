@@ -24,7 +24,7 @@ type group interface {
 // a status has been seen.
 type HTTP struct {
 	labels   Labels
-	named    bool // under the name of a route
+	families [3]id // requests, responses, latency
 	requests atomic.Uint64
 
 	mu        sync.Mutex                  // serialises additions to responses
@@ -127,10 +127,7 @@ func (o Outcome) labels() Labels {
 }
 
 func (h *HTTP) collect(f id, w *writer) {
-	requests, responses, latency := requestTotal, responseTotal, responseLatency
-	if h.named {
-		requests, responses, latency = routeRequestTotal, routeResponseTotal, routeResponseLatency
-	}
+	requests, responses, latency := h.families[0], h.families[1], h.families[2]
 	if f == requests {
 		w.value(f, h.labels, h.requests.Load())
 		return

@@ -39,10 +39,12 @@ const (
 	httpGroup groupKind = iota
 	tcpGroup
 	namedGroup
+	actualGroup
 	httpRouteGroup
 	grpcRouteGroup
 	httpBackendGroup
 	grpcBackendGroup
+	balancerGroup
 )
 
 type singleKey struct {
@@ -83,7 +85,8 @@ func NewRegistry() *Registry {
 // HTTP returns the group that counts requests under the labels; calls with equal labels share one. Call release when nobody will add
 // to it through this handle any more: the group is kept for some time, so that its last counts are scraped.
 func (r *Registry) HTTP(labels Labels) (g *HTTP, release func()) {
-	e := r.hold(groupKey{httpGroup, labels}, func(l Labels) group { return &HTTP{labels: l} })
+	families := [3]id{requestTotal, responseTotal, responseLatency}
+	e := r.hold(groupKey{httpGroup, labels}, func(l Labels) group { return &HTTP{labels: l, families: families} })
 	return e.group.(*HTTP), sync.OnceFunc(func() { r.release(e) })
 }
 

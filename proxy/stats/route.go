@@ -71,7 +71,15 @@ func (r *Registry) RouteBackend(labels Labels, grpc bool) (g *RouteBackend, rele
 
 // Named returns the group that counts requests as ServiceProfiles have it, under the name of a route; see HTTP.
 func (r *Registry) Named(labels Labels) (g *HTTP, release func()) {
-	e := r.hold(groupKey{namedGroup, labels}, func(l Labels) group { return &HTTP{labels: l, named: true} })
+	families := [3]id{routeRequestTotal, routeResponseTotal, routeResponseLatency}
+	e := r.hold(groupKey{namedGroup, labels}, func(l Labels) group { return &HTTP{labels: l, families: families} })
+	return e.group.(*HTTP), sync.OnceFunc(func() { r.release(e) })
+}
+
+// Actual returns the group that counts the attempts of such requests; see Named.
+func (r *Registry) Actual(labels Labels) (g *HTTP, release func()) {
+	families := [3]id{routeActualRequestTotal, routeActualResponseTotal, routeActualResponseLatency}
+	e := r.hold(groupKey{actualGroup, labels}, func(l Labels) group { return &HTTP{labels: l, families: families} })
 	return e.group.(*HTTP), sync.OnceFunc(func() { r.release(e) })
 }
 
