@@ -21,6 +21,7 @@ var (
 	kubectlPath = "kubectl"
 	kubeconfig  = os.Getenv("CONFORMANCE_KUBECONFIG")
 	image       = os.Getenv("CONFORMANCE_IMAGE")
+	channel     = os.Getenv("CONFORMANCE_CHANNEL")
 )
 
 func TestMain(m *testing.M) {
@@ -78,16 +79,18 @@ type request struct {
 	url     string
 	headers []string
 	method  string
+	flags   []string // more of the client's
 	count   int
 }
 
 // response is what the echo client printed of one request.
 type response struct {
-	status   int
-	version  string // of the application that answered: v1, v2, client, or "" for the proxy
-	path     string // that it saw
-	location string
-	seen     map[string]string // request headers that it saw, by lower-case name
+	status  int
+	version string            // of the application that answered: v1, v2, client, or "" for the proxy
+	path    string            // that it saw
+	headers map[string]string // of the response, by lower-case name
+	seen    map[string]string // headers that the application saw
+	code    string            // of a gRPC call that failed
 }
 
 // line is what the client prints of request n: a key of the response, or, of its body, what the server says it saw.
@@ -108,12 +111,18 @@ func send(r request) ([]response, error) {
 	}
 	n := max(r.count, 1)
 	args = append(args, "--count", strconv.Itoa(n))
-	out, err := kubectl("", args...)
+	out, err := kubectl("", append(args, r.flags...)...)
 	if err != nil {
-		return nil, err
+		if m := rpcError.FindStringSubmatch(out + err.Error()); m != nil && n == 1 {
+			return []response{{code: m[1]}}, nil
+		}
+		return nil, fmt.Errorf("%w%s", err, out)
 	}
 	return parse(out, n), nil
 }
+
+// rpcError is how the client ends that made a gRPC call that failed.
+var rpcError = regexp.MustCompile(`rpc error: code = (\w+)`)
 
 func parse(out string, n int) []response {
 	responses := make([]response, n)
@@ -135,19 +144,22 @@ func parse(out string, n int) []response {
 		case "URL":
 			r.path = m[3]
 		case "ResponseHeader":
-			if name, value, ok := strings.Cut(m[3], ":"); ok && strings.EqualFold(name, "location") {
-				r.location = value
-			}
+			r.headers = withHeader(r.headers, m[3])
 		case "RequestHeader":
-			if name, value, ok := strings.Cut(m[3], ":"); ok {
-				if r.seen == nil {
-					r.seen = map[string]string{}
-				}
-				r.seen[strings.ToLower(name)] = value
-			}
+			r.seen = withHeader(r.seen, m[3])
 		}
 	}
 	return responses
+}
+
+func withHeader(to map[string]string, line string) map[string]string {
+	if name, value, ok := strings.Cut(line, ":"); ok {
+		if to == nil {
+			to = map[string]string{}
+		}
+		to[strings.ToLower(name)] = value
+	}
+	return to
 }
 
 // deployment returns the name of the deployment that a pod belongs to: two parts are added to it.
