@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -53,7 +54,7 @@ func TestFaultEndsWithoutTheControlPlane(t *testing.T) {
 		t.Errorf("%v requests count as injected, want 440 at least", got)
 	}
 
-	t.Cleanup(func() { scaleControlPlane(t, 1); waitControlPlane(t) })
+	t.Cleanup(func() { scaleControlPlane(t, 1); waitControlPlane(t); awaitConnected(t) })
 	scaleControlPlane(t, 0)
 	if left := time.Until(until); left > 2*time.Second {
 		if got := work(t, "web-v1", 100, 200); got.Failed < 25 {
@@ -71,15 +72,38 @@ func TestFaultEndsWithoutTheControlPlane(t *testing.T) {
 	}
 }
 
-// proxyMetric sums the series of the client's proxy that have a name and hold a label.
-func proxyMetric(t *testing.T, name, label string) (sum float64) {
+// awaitConnected waits until the proxies that send requests on follow the control plane again: what one has not asked for before, it could not
+// reach.
+func awaitConnected(t *testing.T) {
 	t.Helper()
-	out, err := run(time.Minute, nil, env.tulle, "diagnostics", "proxy-metrics", "-n", meshed.namespace, "deploy/"+meshed.deployment)
+	workloads := []client{meshed}
+	for i := range links {
+		workloads = append(workloads, client{workNS, fmt.Sprint("link-", i+1)})
+	}
+	for _, c := range workloads {
+		eventually(t, time.Minute, func() error {
+			return nilIf(c.metric(t, "control_connected") == 1, "the proxy of %s/%s is not connected", c.namespace, c.deployment)
+		})
+	}
+}
+
+// proxyMetric is metric of the client that the tests speak from.
+func proxyMetric(t *testing.T, name string, labels ...string) float64 {
+	t.Helper()
+	return meshed.metric(t, name, labels...)
+}
+
+// metric sums the series of a workload's proxies that have a name and all of the labels.
+func (c client) metric(t *testing.T, name string, labels ...string) (sum float64) {
+	t.Helper()
+	out, err := run(time.Minute, nil, env.tulle, "diagnostics", "proxy-metrics", "-n", c.namespace, "deploy/"+c.deployment)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(string(out)) {
-		if !strings.HasPrefix(line, name+"{") || !strings.Contains(line, label) {
+		line = strings.TrimSpace(line)
+		if series, _, _ := strings.Cut(line, "{"); series != name ||
+			slices.ContainsFunc(labels, func(l string) bool { return !strings.Contains(line, l) }) {
 			continue
 		}
 		var v float64
