@@ -73,14 +73,17 @@ type Inbound struct {
 	RequireIdentityPorts PortSet
 }
 
+// GRPCProbePath is what the kubelet calls for a gRPC probe, whatever service the probe names.
+const GRPCProbePath = "/grpc.health.v1.Health/Check"
+
 // PortPolicy is the policy of one port of a pod.
 type PortPolicy struct {
 	Protocol Protocol
 	Policy   AccessPolicy
 	// RequireIdentity refuses peers without mesh TLS whatever Policy says.
 	RequireIdentity bool
-	// ProbePaths lists the exact HTTP paths of the pod's kubelet probes on this port. A GET of one is allowed from Node without
-	// identity, its query ignored.
+	// ProbePaths lists the exact HTTP paths of the pod's kubelet probes on this port, GRPCProbePath for a gRPC probe. A GET of one, or
+	// a POST of GRPCProbePath, is allowed from Node without identity, its query ignored.
 	ProbePaths []string
 	// Server names the Server that selects the port; zero where none does. Policy then is its accessPolicy: what becomes of a client
 	// that meets no Authorization.

@@ -11,7 +11,7 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// probePaths returns the paths, sorted, that the kubelet asks for over plain HTTP, by port: the probes of containers and native
+// probePaths returns the paths, sorted, that the kubelet asks for over plain HTTP or gRPC, by port: the probes of containers and native
 // sidecars. A probe over HTTPS shows no path to a proxy; one with a host of its own goes elsewhere.
 func probePaths(o *corev1.Pod) map[uint16][]string {
 	paths := map[uint16][]string{}
@@ -39,13 +39,24 @@ func addProbes(paths map[uint16][]string, c *corev1.Container) {
 		return
 	}
 	for _, p := range []*corev1.Probe{c.StartupProbe, c.LivenessProbe, c.ReadinessProbe} {
-		if p == nil || p.HTTPGet == nil || p.HTTPGet.Host != "" || p.HTTPGet.Scheme == corev1.URISchemeHTTPS {
-			continue
-		}
-		if port, ok := probePort(p.HTTPGet.Port, c); ok {
-			paths[port] = append(paths[port], probePath(p.HTTPGet.Path))
+		if port, path, ok := probed(p, c); ok {
+			paths[port] = append(paths[port], path)
 		}
 	}
+}
+
+// probed returns what a probe of a container asks for, if a proxy can tell.
+func probed(p *corev1.Probe, c *corev1.Container) (port uint16, path string, ok bool) {
+	switch {
+	case p == nil:
+	case p.GRPC != nil:
+		port, ok = probePort(intstr.FromInt32(p.GRPC.Port), c)
+		return port, mesh.GRPCProbePath, ok
+	case p.HTTPGet != nil && p.HTTPGet.Host == "" && p.HTTPGet.Scheme != corev1.URISchemeHTTPS:
+		port, ok = probePort(p.HTTPGet.Port, c)
+		return port, probePath(p.HTTPGet.Path), ok
+	}
+	return 0, "", false
 }
 
 // probePath is the path without its query as the kubelet asks for it: rooted, and escaped as a URL.

@@ -1,12 +1,13 @@
 package authz
 
 import (
+	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/proxy/message"
 	"github.com/tulle-mesh/tulle/proxy/route"
 )
 
-// Match names the part of the port that a request is for, and the rule that matches it where that is a route. A GET of one of the pod's
-// probe paths from its own node is a probe, unless a route matches it too: then the route decides.
+// Match names the part of the port that a request is for, and the rule that matches it where that is a route. A request that is a probe
+// of the pod's own kubelet is no route's, unless one matches it too: then the route decides.
 func (p *Port) Match(peer Peer, h *message.Head) (Part, route.Hit) {
 	part, hit := p.route(h)
 	if part < 0 && p.IsProbe(peer, h) {
@@ -31,9 +32,14 @@ func (p *Port) route(h *message.Head) (Part, route.Hit) {
 	return Part(hit.Rule.Route), hit
 }
 
-// IsProbe reports whether a request is a probe of the pod's own kubelet: a GET, from the node, of exactly one of the pod's probe paths.
+// IsProbe reports whether a request is a probe of the pod's own kubelet: from the node, for exactly one of the pod's probe paths, a GET
+// or the call of a gRPC probe.
 func (p *Port) IsProbe(peer Peer, h *message.Head) bool {
-	return len(p.setting.ProbePaths) > 0 && string(h.Method()) == "GET" && p.isProbePath(h.Path()) && p.policy.isHost(peer.Addr)
+	return len(p.setting.ProbePaths) > 0 && isProbeMethod(h) && p.isProbePath(h.Path()) && p.policy.isHost(peer.Addr)
+}
+
+func isProbeMethod(h *message.Head) bool {
+	return string(h.Method()) == "GET" || string(h.Method()) == "POST" && string(h.Path()) == mesh.GRPCProbePath
 }
 
 func (p *Port) isProbePath(path []byte) bool {

@@ -93,7 +93,7 @@ func TestMappedClusterNetwork(t *testing.T) {
 }
 
 func TestProbes(t *testing.T) {
-	port := compile(mesh.PortPolicy{Policy: mesh.AllAuthenticated, RequireIdentity: true, ProbePaths: []string{"/healthz", "/a/b"}})
+	port := compile(mesh.PortPolicy{Policy: mesh.AllAuthenticated, RequireIdentity: true, ProbePaths: []string{"/healthz", "/a/b", mesh.GRPCProbePath}})
 	for name, tc := range map[string]struct {
 		from         netip.Addr
 		method, path string
@@ -104,6 +104,9 @@ func TestProbes(t *testing.T) {
 		"query is ignored":                  {node, "GET", "/healthz?verbose=1&x=/../", true},
 		"mapped address of the node":        {netip.MustParseAddr("::ffff:172.18.0.2"), "GET", "/healthz", true},
 		"link-local address of the node":    {netip.MustParseAddr("fe80::1"), "GET", "/healthz", true},
+		"gRPC":                              {node, "POST", "/grpc.health.v1.Health/Check", true},
+		"another gRPC method":               {node, "POST", "/grpc.health.v1.Health/Watch", false},
+		"gRPC of another pod":               {inside, "POST", "/grpc.health.v1.Health/Check", false},
 		"another pod":                       {inside, "GET", "/healthz", false},
 		"another method":                    {node, "POST", "/healthz", false},
 		"lower-case method is another":      {node, "get", "/healthz", false},

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
 
@@ -23,12 +24,16 @@ const (
 	maxValueBytes = 32 << 20
 	// answerTimeout bounds the wait for a stream's first value: the pod's own policy, which the controller always has.
 	answerTimeout = 10 * time.Second
+	// connectTimeout bounds one attempt to connect. A controller that went away between two addresses of its Service leaves a handshake
+	// without an answer; grpc would wait for it for 20 s.
+	connectTimeout = 5 * time.Second
 )
 
 // stream asks for every watch on a new connection and takes values in until it ends. answered reports that at least one came.
 func (c *Client) stream(ctx context.Context) (answered bool, err error) {
 	conn, err := grpc.NewClient("passthrough:///"+c.cfg.Addr,
 		grpc.WithTransportCredentials(credentials.NewTLS(c.cfg.TLS)),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: connectTimeout}),
 		// The proxy's only stream is idle nearly always: buffers are small; grpc shares the one for writing.
 		grpc.WithReadBufferSize(4<<10), grpc.WithWriteBufferSize(4<<10),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxValueBytes)),

@@ -59,6 +59,7 @@ func answerOf(response *http.Response, err error) string {
 		return err.Error()
 	}
 	defer func() { _ = response.Body.Close() }()
+	body, _ := io.ReadAll(io.LimitReader(response.Body, 256))
 	_, _ = io.Copy(io.Discard, response.Body)
 	line := response.Status
 	if version := response.Header.Get("X-Version"); version != "" {
@@ -69,6 +70,8 @@ func answerOf(response *http.Response, err error) string {
 	}
 	if reason := response.Header.Get("L5d-Proxy-Error"); reason != "" {
 		line += ": " + reason
+	} else if strings.HasPrefix(response.Header.Get("Proxy-Status"), "tulle-proxy") { // to a client without identity it says less
+		line += ": " + strings.TrimSpace(string(body))
 	}
 	return line
 }
