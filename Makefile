@@ -119,6 +119,10 @@ demo: build images ## the mesh at work: cluster, control plane, a shop, and who 
 demo-images: ## dist/shop.tar and dist/redis.tar
 	cd test && go run ./demo images
 
+.PHONY: guides
+guides: demo ## docs/guides, command by command as they stand, on the demo's cluster (GUIDE=canary for one; KUBECONFIG=…)
+	cd test && go run ./guides $(GUIDE) $(if $(filter command\ line,$(origin KUBECONFIG)),--kubeconfig $(abspath $(KUBECONFIG)))
+
 # --- benchmark ---
 
 .PHONY: bench
