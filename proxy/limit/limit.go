@@ -135,6 +135,9 @@ type bucket struct{ full time.Duration }
 
 // wait returns how long it takes until a request fits; 0 or less if it does now.
 func (b *bucket) wait(r rate, now time.Duration) time.Duration {
+	if r.cost == 0 {
+		return 0 // whoever asks, and in whatever order: requests of several connections bring times that go back and forth
+	}
 	return max(b.full, now) + r.cost - r.burst - now
 }
 

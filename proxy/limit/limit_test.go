@@ -114,3 +114,21 @@ func BenchmarkTake(b *testing.B) {
 		l.Take(a, now)
 	}
 }
+
+// Requests of several connections are timed when their heads come and counted when it is their turn, so time goes back and forth.
+func TestTimesOutOfOrder(t *testing.T) {
+	a := id("a")
+	for name, l := range map[string]mesh.RateLimit{
+		"no bound on all":           {Identity: 1000},
+		"no bound on each":          {Total: 1000},
+		"no bound on some":          {Total: 1000, Identity: 1, Overrides: []mesh.RateOverride{{Identities: []mesh.ID{a}}}},
+		"more than can be measured": {Total: 1e12, Identity: 1e12},
+	} {
+		limiter := New(l)
+		for _, now := range []time.Duration{2 * time.Second, 2*time.Second - time.Millisecond} {
+			if scope, wait := limiter.Take(a, now); scope != "" {
+				t.Errorf("%s: at %v refused by %s for %v", name, now, scope, wait)
+			}
+		}
+	}
+}
