@@ -63,7 +63,7 @@ func (t *target) refresh() {
 			continue
 		}
 		s := before[b.Service]
-		if s == nil {
+		if s == nil || s == t.own { // the address was that Service's before
 			s, same = t.proxy.newService(), false
 		}
 		s.update(t.proxy, b.Endpoints, b.Accrual, serviceLabels(b.Service, b.Authority))
@@ -80,7 +80,7 @@ func (t *target) refresh() {
 	}
 	t.value.Store(value)
 	for ref, s := range before {
-		if t.services[ref] != s {
+		if s != t.own && t.services[ref] != s {
 			s.withdraw(t.proxy)
 		}
 	}
