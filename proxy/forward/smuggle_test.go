@@ -132,6 +132,34 @@ func TestRefusedTunnelSmugglesNothing(t *testing.T) {
 	}
 }
 
+// A peer must not turn its connection into one whose requests nobody authorizes.
+func TestNoTunnelOfRequests(t *testing.T) {
+	for _, protocol := range []string{"h2c", "websocket, h2c", "TLS/1.0"} {
+		app := see(t, ownTarget)
+		h := &fixed{}
+		p := start(t, Mux, Config{}, h, nil)
+		h.to.Store(p.e.NewUpstream(UpstreamConfig{Protocol: HTTP1, Dial: dialTo(app.addr)}))
+		a := attack(t, p.addr)
+		_ = a.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, EndHeaders: true, BlockFragment: a.block(
+			":method", "CONNECT", ":protocol", protocol, ":scheme", "http", ":authority", "a", ":path", "/chat", origProto, "HTTP/1.1")})
+		for {
+			f, err := a.ReadFrame()
+			if err != nil {
+				t.Fatalf("%s: %v", protocol, err)
+			}
+			if _, answered := f.(*http2.HeadersFrame); answered {
+				t.Errorf("%s: answered", protocol)
+			}
+			if f.Header().StreamID == 1 {
+				break
+			}
+		}
+		if got := app.targets(); len(got) > 0 {
+			t.Errorf("%s: the application got %v", protocol, got)
+		}
+	}
+}
+
 // A response that nobody asked for must not answer the request that takes the connection next.
 func TestUnsolicitedResponseAnswersNobody(t *testing.T) {
 	app := see(t, func(req *http.Request) string {

@@ -122,6 +122,9 @@ func TestRequestsAreRead(t *testing.T) {
 		"TE keeps trailers only":               {"GET / HTTP/1.1\r\n" + host + "TE: gzip, trailers\r\nConnection: TE\r\n\r\n", Framing{}, "te: trailers\n"},
 		"space around a value goes":            {"GET / HTTP/1.1\r\n" + host + "A: \t b c \t\r\n\r\n", Framing{}, "A: b c\n"},
 		"the order and case of fields is kept": {"GET / HTTP/1.1\r\nB: 1\r\n" + host + "a: 2\r\nB: 3\r\n\r\n", Framing{}, "B: 1\na: 2\nB: 3\n"},
+		"nor is a list with h2c":               {"GET / HTTP/1.1\r\n" + host + "Connection: Upgrade\r\nUpgrade: websocket, H2C\r\n\r\n", Framing{}, ""},
+		"nor HTTP by its name":                 {"GET / HTTP/1.1\r\n" + host + "Connection: Upgrade\r\nUpgrade: HTTP/2.0\r\n\r\n", Framing{}, ""},
+		"nor TLS":                              {"GET / HTTP/1.1\r\n" + host + "Connection: Upgrade\r\nUpgrade: TLS/1.0\r\n\r\n", Framing{}, ""},
 		"a body and an upgrade":                {"POST / HTTP/1.1\r\n" + host + "Connection: upgrade\r\nUpgrade: x\r\nContent-Length: 1\r\n\r\n", Framing{Coding: Length, Length: 1}, "Content-Length: 1\n"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -40,7 +40,7 @@ func (f *hop) request(h *message.Head) Framing {
 		out.Coding, out.Length = Length, f.length
 	case string(h.Method()) == "CONNECT":
 		out.Coding = Tunnel
-	case f.upgrade && len(f.token) > 0 && h.Version == message.HTTP11 && !message.EqualFold(f.token, "h2c"):
+	case f.upgrade && h.Version == message.HTTP11 && message.MayUpgrade(f.token):
 		out.Coding = Tunnel
 		h.Place(message.Protocol, h.Store(f.token))
 	}

@@ -1,6 +1,9 @@
 package message
 
-import "iter"
+import (
+	"bytes"
+	"iter"
+)
 
 // Len returns the number of field lines.
 func (h *Head) Len() int { return len(h.fields) }
@@ -134,6 +137,20 @@ func NextToken(list []byte) (item, rest []byte) {
 		item = item[:len(item)-1]
 	}
 	return item, rest
+}
+
+// MayUpgrade reports whether a connection may become what the value of an Upgrade field lists: not another HTTP, nor TLS. Requests would
+// go through such a tunnel of which nobody but the first was authorized.
+func MayUpgrade(list []byte) bool {
+	for rest := list; len(rest) > 0; {
+		var protocol []byte
+		protocol, rest = NextToken(rest)
+		name, _, _ := bytes.Cut(protocol, []byte{'/'}) // the version
+		if EqualFold(name, "h2c") || EqualFold(name, "http") || EqualFold(name, "tls") {
+			return false
+		}
+	}
+	return len(list) > 0
 }
 
 // AllowedTrailer reports whether a field may stand in a trailer section: none that frames, routes or authorizes a message may, for
