@@ -141,6 +141,21 @@ func TestRetriesOfRequests(t *testing.T) {
 	}
 }
 
+// TestRetriesGoToAnotherEndpoint has one pod of two fail, so quickly that it looks idle.
+func TestRetriesGoToAnotherEndpoint(t *testing.T) {
+	pd := startPod(t, nil)
+	bad := serveHTTP(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) })
+	good := serveHTTP(t, func(http.ResponseWriter, *http.Request) { <-time.After(5 * time.Millisecond) })
+	policy := mesh.RequestPolicy{Retry: serverErrors(1)}
+	pd.plane.SetOutbound(pd.target(clusterIP), viaRoutes([]mesh.Rule{ruled("/", policy)}, backendOf("a", bad, good)))
+	c := client(t, pd.outboundTo(clusterIP), false)
+	for i := range 10 { // the budget has ten for sure
+		if got := do(t, c, "GET", "http://cart.shop/", nil); got.status != 200 {
+			t.Fatalf("request %d got %d", i, got.status)
+		}
+	}
+}
+
 // countLines returns how many lines of a family contain the text.
 func countLines(text, family, want string) (n int) {
 	for line := range strings.Lines(text) {

@@ -101,7 +101,17 @@ func (t *target) choose(x *exchange.Exchange, r *outboundRequest) (c *course, s 
 }
 
 func (o *outbound) pick(r *outboundRequest) bool {
-	slot, ep, ok := r.share.service.pool.Pick(o.proxy.now())
+	pool, now := &r.share.service.pool, o.proxy.now()
+	var (
+		slot balance.Slot
+		ep   *endpoint
+		ok   bool
+	)
+	if r.last == nil {
+		slot, ep, ok = pool.Pick(now)
+	} else {
+		slot, ep, ok = pool.PickOther(now, r.slot)
+	}
 	if !ok {
 		return false
 	}

@@ -139,18 +139,41 @@ func (p *Pool[T]) Len() int {
 	return len(p.live)
 }
 
-// Pick chooses an endpoint and counts it as in flight until Done. An endpoint that backs off is chosen only when the draw finds no other; then it is the one that may be tried again first. ok is false when
-// there are no endpoints.
+// Pick chooses an endpoint and counts it as in flight until Done. An endpoint that backs off is chosen only when the draw finds no other;
+// then it is the one that may be tried again first. ok is false when there are no endpoints.
 func (p *Pool[T]) Pick(now time.Duration) (chosen Slot, item T, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.pick(now, -1)
+}
+
+// PickOther is Pick for a request that has just failed at one endpoint, which is chosen again only when every other one backs off: quick
+// failures make it look idle.
+func (p *Pool[T]) PickOther(now time.Duration, than Slot) (chosen Slot, item T, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	avoid := than.index
+	if int(avoid) >= len(p.slots) || p.slots[avoid].generation != than.generation {
+		avoid = -1 // it is gone
+	}
+	return p.pick(now, avoid)
+}
+
+func (p *Pool[T]) pick(now time.Duration, avoid int32) (chosen Slot, item T, ok bool) {
 	n := len(p.live)
 	if n == 0 {
 		return Slot{}, item, false
 	}
 	best := p.live[p.random(n)]
 	if n > 1 {
-		best = p.better(best, p.other(best, n), int64(now))
+		second := p.other(best, n)
+		switch avoid {
+		case best:
+			best = second
+		case second:
+			second = best
+		}
+		best = p.better(best, second, int64(now))
 		if p.slots[best].retryAt > int64(now) {
 			best = p.scan(int64(now))
 		}
@@ -261,7 +284,11 @@ func (p *Pool[T]) Done(chosen Slot, outcome Outcome, now, latency time.Duration)
 		}
 		p.judge(chosen, true, int64(now))
 	case Responded, Connected:
-		if outcome == Responded {
+		switch {
+		case outcome == Connected:
+		case chosen.probe && s.ejected: // what was learned while it failed says nothing about it now
+			s.ewma, s.stamp = float64(latency), int64(now)
+		default:
 			s.observe(int64(now), float64(latency))
 		}
 		p.judge(chosen, false, int64(now))

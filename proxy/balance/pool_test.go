@@ -123,6 +123,29 @@ func TestPickFindsTheOnlyReachable(t *testing.T) {
 	}
 }
 
+func TestPickOtherLeavesTheOneThatFailed(t *testing.T) {
+	for n := range 4 {
+		p := newPool(n + 1)
+		now := time.Second
+		for range 200 {
+			s, failed, _ := p.Pick(now)
+			p.Done(s, Failed, now, time.Microsecond)
+			again, item, _ := p.PickOther(now, s)
+			if item == failed != (n == 0) {
+				t.Fatalf("of %d endpoints, %d is chosen after %d", n+1, item, failed)
+			}
+			p.Done(again, Responded, now, time.Millisecond)
+			now += time.Millisecond
+		}
+		s, _, _ := p.Pick(now)
+		p.Update(nil, now)
+		p.Done(s, Failed, now, 0)
+		if _, _, ok := p.PickOther(now, s); ok {
+			t.Error("an endpoint that is gone was chosen")
+		}
+	}
+}
+
 func TestUnreachableIsProbedByOneAndComesBack(t *testing.T) {
 	p := newPool(2)
 	for { // make endpoint 0 unreachable
