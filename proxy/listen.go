@@ -44,7 +44,22 @@ type serveFunc = func(ctx context.Context, conn *net.TCPConn, orig netip.AddrPor
 
 // listenBoth binds a port on an IPv4 and an IPv6 address; a system without IPv6 does without the second. Port 0 lets the system
 // choose one that is free on both.
-func (p *Proxy) listenBoth(direction string, addrs []netip.Addr, port uint16, serve serveFunc) (netip.AddrPort, error) {
+func (p *Proxy) listenBoth(direction string, addrs []netip.Addr, port uint16, serve serveFunc) (first netip.AddrPort, err error) {
+	const tries = 10
+	for range tries {
+		had := len(p.listeners)
+		if first, err = p.listenPort(direction, addrs, port, serve); port != 0 || !errors.Is(err, syscall.EADDRINUSE) {
+			return first, err
+		}
+		for _, l := range p.listeners[had:] { // what is free on one may be taken on the other
+			_ = l.Close()
+		}
+		p.listeners = p.listeners[:had]
+	}
+	return first, err
+}
+
+func (p *Proxy) listenPort(direction string, addrs []netip.Addr, port uint16, serve serveFunc) (netip.AddrPort, error) {
 	var first netip.AddrPort
 	for i, a := range addrs {
 		network := "tcp4"

@@ -64,7 +64,11 @@ func run(t testing.TB, p *Proxy) (ended <-chan struct{}) {
 		}
 	}()
 	t.Cleanup(func() { cancel(); <-done })
-	<-p.Running()
+	select {
+	case <-p.Running():
+	case <-done:
+		t.Fatal("the proxy does not run")
+	}
 	return done
 }
 

@@ -22,7 +22,10 @@ func TestAnEndpointIsEjectedAndComesBack(t *testing.T) {
 			w.WriteHeader(500)
 		}
 	})
-	b := backendOf("a", bad, echoing(t, "b"), echoing(t, "c"))
+	good := func() string { // slower than an endpoint is taken to be that nobody has tried: the sick one gets its requests
+		return serveHTTP(t, func(http.ResponseWriter, *http.Request) { <-time.After(40 * time.Millisecond) })
+	}
+	b := backendOf("a", bad, good(), good())
 	b.Accrual = &mesh.Accrual{MaxFailures: 3, MinPenalty: 200 * time.Millisecond, MaxPenalty: 400 * time.Millisecond}
 	pd.plane.SetOutbound(pd.target(clusterIP), viaRoutes([]mesh.Rule{ruled("/", mesh.RequestPolicy{})}, b))
 	c := client(t, pd.outboundTo(clusterIP), false)
