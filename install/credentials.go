@@ -32,11 +32,11 @@ func (v *Values) checkCredentials(now time.Time) (warnings []string, err error) 
 	case !given:
 		return nil, nil
 	case !external && v.IdentityTrustAnchorsPEM == "" && !v.Identity.ExternalCA:
-		return nil, errors.New("a trust anchors file must be specified if other credentials are provided")
+		return nil, errors.New("a trust anchors file must be specified if other credentials are provided: --identity-trust-anchors-file")
 	case !external && tls.CrtPEM == "":
-		return nil, errors.New("a certificate file must be specified if other credentials are provided")
+		return nil, errors.New("a certificate file must be specified if other credentials are provided: --identity-issuer-certificate-file")
 	case !external && tls.KeyPEM == "":
-		return nil, errors.New("a private key file must be specified if other credentials are provided")
+		return nil, errors.New("a private key file must be specified if other credentials are provided: --identity-issuer-key-file")
 	}
 	anchors, warnings, err := v.checkAnchors(now)
 	if err != nil || external {

@@ -153,8 +153,5 @@ func (v *Values) checkResources() error {
 
 func (v *Values) checkProxy() error {
 	// The version is not among the values yet; Render fills it in.
-	if err := v.ProxyDefaults(Target{Version: "0"}).Validate(); err != nil {
-		return fmt.Errorf("proxy: %w", err)
-	}
-	return nil
+	return v.ProxyDefaults(Target{Version: "0"}).Validate()
 }

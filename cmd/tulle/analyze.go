@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -70,10 +71,13 @@ func (c *cli) analyze(ctx context.Context, opts analyzeOptions) error {
 		return err
 	}
 	world := analyze.NewWorld(trees, namespace)
-	world.Partial = opts.ignoreCluster
+	world.Partial, world.Now = opts.ignoreCluster, time.Now()
 	findings := world.Analyze()
 	if !opts.all && len(opts.files) == 0 {
 		findings = slices.DeleteFunc(findings, func(f analyze.Finding) bool { return f.Namespace != namespace })
+		if len(findings) == 0 && !world.HasNamespace(namespace) {
+			return fmt.Errorf("there is no namespace %s; -n names another, -A is for all", namespace)
+		}
 	}
 	if err := writeAnalysis(c.out, findings, opts.output); err != nil {
 		return err

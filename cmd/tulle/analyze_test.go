@@ -63,3 +63,49 @@ func TestAnalyzeFilesAlone(t *testing.T) {
 		t.Errorf("exit code %d, stdout %q, stderr %q", r.code, r.out, r.err)
 	}
 }
+
+// TestAnalyzeTuning finds what the annotations of routes and Services would not do, in words of the kind of object that they are at.
+func TestAnalyzeTuning(t *testing.T) {
+	manifest := `
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop, annotations: {balancer.linkerd.io/failure-accrual: sometimes, retry.linkerd.io/htpp: 5xx}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: web, namespace: shop, annotations: {timeout.linkerd.io/request: soon}}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, annotations: {config.linkerd.io/default-inbound-policy: open}}
+`
+	r := runCLI(t, noCluster, manifest, "analyze", "--ignore-cluster", "-f", "-")
+	for _, want := range []string{
+		"annotation balancer.linkerd.io/failure-accrual: \"sometimes\"", "annotation retry.linkerd.io/htpp: there is no such annotation",
+		"annotation timeout.linkerd.io/request: \"soon\"", "default-inbound-policy of the namespace has the value \"open\"",
+	} {
+		if !strings.Contains(r.out, want) {
+			t.Errorf("no %s in\n%s%s", want, r.out, r.err)
+		}
+	}
+	if r.code != 1 {
+		t.Errorf("exit code %d, want 1", r.code)
+	}
+}
+
+func TestAnalyzeNamesWhatIsNotThere(t *testing.T) {
+	for name, tc := range map[string]struct {
+		stdin string
+		args  []string
+		want  string
+	}{
+		"a namespace":        {"", []string{"analyze", "-n", "nowhere"}, "there is no namespace nowhere"},
+		"objects in a file":  {"# nothing\n", []string{"analyze", "-f", "-"}, "stdin: holds no objects"},
+		"an object's kind":   {"a: 1\n", []string{"analyze", "-f", "-"}, "stdin: document 1: kind: is missing"},
+		"what is to convert": {"", []string{"convert", "-"}, "stdin: holds no objects"},
+	} {
+		if r := runCLI(t, healthyCluster(t).connect, tc.stdin, tc.args...); r.code != 1 || !strings.Contains(r.err, tc.want) {
+			t.Errorf("%s: exit code %d, stderr %q; want %q", name, r.code, r.err, tc.want)
+		}
+	}
+}

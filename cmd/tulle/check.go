@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -127,7 +128,7 @@ func (c *cli) settle(ctx context.Context, opts checkOptions) ([]categoryResult, 
 			return results, nil
 		}
 		if waitingFor != said {
-			fmt.Fprintln(c.err, "waiting:", waitingFor)
+			fmt.Fprintln(c.err, "waiting:", strings.ReplaceAll(waitingFor, "\n", "; "))
 			said = waitingFor
 		}
 		select {

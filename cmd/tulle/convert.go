@@ -38,6 +38,9 @@ put them among the files.`,
 					return fmt.Errorf("--fault-until %q: want a time such as 2026-12-31T18:00:00Z", until)
 				}
 			}
+			if options.Port < 1 || options.Port > 65535 {
+				return fmt.Errorf("--port %d: want 1 to 65535", options.Port)
+			}
 			return c.convert(cmd.Context(), args, output, options)
 		},
 	}
@@ -71,7 +74,8 @@ func (c *cli) convert(ctx context.Context, args []string, output string, options
 	return nil
 }
 
-// readObjects reads every object of the sources, those of Lists one by one. All that is wrong is one error.
+// readObjects reads every object of the sources, those of Lists one by one. All that is wrong is one error, as is a source that holds
+// nothing: most likely what was to write it failed.
 func (c *cli) readObjects(ctx context.Context, args []string) ([]*manifestObject, error) {
 	var objects []*manifestObject
 	var errs []error
@@ -80,6 +84,7 @@ func (c *cli) readObjects(ctx context.Context, args []string) ([]*manifestObject
 		if err != nil {
 			return nil, err
 		}
+		before := len(objects) + len(errs)
 		for _, file := range files {
 			data, err := c.readSource(ctx, file)
 			if err != nil {
@@ -94,6 +99,9 @@ func (c *cli) readObjects(ctx context.Context, args []string) ([]*manifestObject
 				objects, errs = append(objects, more...), append(errs, err)
 			}
 		}
+		if len(objects)+len(errs) == before {
+			errs = append(errs, fmt.Errorf("%s: holds no objects", sourceName(arg)))
+		}
 	}
 	return objects, errors.Join(errs...)
 }
@@ -106,11 +114,21 @@ func decodeObjects(doc document) ([]*manifestObject, error) {
 	if err != nil {
 		return nil, err
 	}
-	return objectsOf(doc, tree)
+	objects, err := objectsOf(doc, tree)
+	for _, o := range objects {
+		if o.kind() == "" {
+			return nil, doc.errorAt(0, o.path+"kind", "is missing: want a Kubernetes object")
+		}
+	}
+	return objects, err
 }
 
 // writeFindings writes what became of each field, a line each.
 func writeFindings(w io.Writer, findings []convert.Finding) {
+	if len(findings) == 0 {
+		fmt.Fprintln(w, "Nothing to convert.")
+		return
+	}
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "OUTCOME\tOBJECT\tFIELD\tMESSAGE")
 	for _, f := range findings {

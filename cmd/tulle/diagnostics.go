@@ -27,12 +27,25 @@ func (c *cli) diagnosticsCommand() *cobra.Command {
   tulle diagnostics policy -n shop deploy/web 8080
   tulle diagnostics proxy-metrics -n shop deploy/web
   tulle diagnostics controller-metrics`,
-		Args: cobra.NoArgs,
+		Args: noSuchCommand,
 		// With a RunE an unknown command below this one is an error, not help and success.
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(c.endpointsCommand(), c.policyCommand(), c.profileOfCommand(), c.proxyMetricsCommand(), c.controllerMetricsCommand())
 	return cmd
+}
+
+// noSuchCommand refuses what is no command below cmd, and names those that are nearly so.
+func noSuchCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	cmd.SuggestionsMinimumDistance = 2
+	near := cmd.SuggestionsFor(args[0])
+	if len(near) == 0 {
+		return fmt.Errorf("unknown command %q for %q; see `%s --help`", args[0], cmd.CommandPath(), cmd.CommandPath())
+	}
+	return fmt.Errorf("unknown command %q for %q; did you mean %s?", args[0], cmd.CommandPath(), strings.Join(near, " or "))
 }
 
 func (c *cli) proxyMetricsCommand() *cobra.Command {

@@ -8,7 +8,9 @@ import (
 	"strings"
 	texttemplate "text/template"
 
+	"github.com/bufbuild/protocompile/reporter"
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/tulle-mesh/tulle/crds/v1alpha1"
 	"github.com/tulle-mesh/tulle/mesh"
@@ -66,6 +68,11 @@ func (c *cli) profile(ctx context.Context, opts profileOptions) error {
 	if strings.ContainsAny(opts.name, "./:") {
 		return fmt.Errorf("service %q: give the name alone, and its namespace with -n", opts.name)
 	}
+	for what, name := range map[string]string{"service": opts.name, "namespace": opts.namespace} {
+		if problems := validation.IsDNS1123Label(name); problems != nil {
+			return fmt.Errorf("%s %q: %s", what, name, strings.Join(problems, "; "))
+		}
+	}
 	var routes []v1alpha1.RouteSpec
 	var err error
 	switch {
@@ -98,6 +105,9 @@ func (c *cli) routesFrom(ctx context.Context, file string, parse func(name strin
 		return nil, err
 	}
 	routes, err := parse(sourceName(file), data)
+	if position := (reporter.ErrorWithPos)(nil); errors.As(err, &position) { // names the file itself
+		return nil, err
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", sourceName(file), err)
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -45,8 +46,11 @@ func parseResource(args []string) (kind, name string, err error) {
 // podsOf returns the living pods of a resource, sorted by name; it is an error if there are none.
 func podsOf(ctx context.Context, cl *cluster, kind, name string) ([]corev1.Pod, error) {
 	selector, namespace, err := selectorOf(ctx, cl, kind, name)
+	if apierrors.IsNotFound(err) {
+		return nil, fmt.Errorf("%w in namespace %s; -n names another", err, namespace)
+	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s/%s: %w", kind, name, err)
 	}
 	opts := metav1.ListOptions{}
 	if kind == "pod" {

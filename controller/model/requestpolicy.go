@@ -98,6 +98,12 @@ func parseRequestSettings(ref ObjectRef, o metav1.Object, now time.Time, service
 	return out
 }
 
+// CheckAnnotations returns what is wrong with the annotations of a route or of a Service that say how requests are tried, as Build would
+// report them at the instant now. The Field of an annotation that there is none of is its prefix, which ends with a slash.
+func CheckAnnotations(o metav1.Object, service bool, now time.Time) []Problem {
+	return parseRequestSettings(ObjectRef{}, o, now, service, requestSettings{}).problems
+}
+
 // retry reads what is retried, and how often. Without an annotation that names failures there are none to retry.
 func (r *annotationReader) retry() *mesh.Retry {
 	statuses, http := readAnnotation(r, retryHTTPAnnotation, parseStatuses)

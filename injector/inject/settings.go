@@ -31,7 +31,7 @@ func (v Values) Validate() error {
 		if s := a.field.get(&v); s != "" {
 			scratch := v
 			if err := a.field.set(&scratch, s); err != nil {
-				errs = append(errs, fmt.Errorf("value for %s: %q: want %s (%w)", a.key, s, a.want, err))
+				errs = append(errs, fmt.Errorf("%s %q: want %s", a.key, s, a.want))
 			}
 		}
 	}

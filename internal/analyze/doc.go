@@ -1,8 +1,8 @@
 // Package analyze finds what is valid and yet does not do what its author meant: a profile where it has no effect, a policy that lets
 // everybody in, a pod that got no proxy.
 //
-// It owns the findings; it reads objects and nothing else, so the same code looks at files and at a cluster. It imports mesh, crds and
-// injector/inject. The one idea: a check is a function over all objects that reports, and knows no other check.
+// It owns the findings; it reads objects and nothing else, so the same code looks at files and at a cluster. It imports mesh, crds,
+// injector/inject and controller/model. The one idea: a check is a function over all objects that reports, and knows no other check.
 package analyze
 
 import (
@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Severity says how sure it is that something is wrong.
@@ -41,6 +42,8 @@ type Finding struct {
 type World struct {
 	objects []*object
 	byName  map[name]*object
+	// Now is when faults on purpose are told to be over.
+	Now time.Time
 	// Partial says that there may be more objects than these, so that one which is missing is not told.
 	Partial  bool
 	findings []Finding
@@ -74,6 +77,9 @@ func NewWorld(trees []map[string]any, defaultNamespace string) *World {
 	}
 	return w
 }
+
+// HasNamespace reports whether the Namespace itself is among the objects.
+func (w *World) HasNamespace(n string) bool { return w.byName[name{"Namespace", "", n}] != nil }
 
 func newObject(tree map[string]any, defaultNamespace string) *object {
 	var head struct {

@@ -1,8 +1,12 @@
 package analyze
 
 import (
-	corev1 "k8s.io/api/core/v1"
+	"strings"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tulle-mesh/tulle/controller/model"
 	"github.com/tulle-mesh/tulle/injector/inject"
 	"github.com/tulle-mesh/tulle/mesh"
 )
@@ -34,18 +38,36 @@ func checkAnnotations(w *World) {
 		case ok && value != "enabled" && value != "disabled" && value != "ingress":
 			w.report(Error, "AnnotationValue", o, "annotation %s is %q: want enabled or disabled", mesh.InjectAnnotation, value)
 		}
+		if o.kind == "Service" || o.kind == "HTTPRoute" || o.kind == "GRPCRoute" {
+			checkTuning(w, o)
+		}
 		if o.kind == "Service" {
 			if err := inject.CheckService(annotations); err != nil {
 				w.report(Error, "AnnotationValue", o, "%v", err)
 			}
 			continue
 		}
-		settings, err := inject.ParseSettings(inject.Defaults(), nil, annotations)
+		namespace, pod := map[string]string(nil), annotations
+		if o.kind == "Namespace" {
+			namespace, pod = annotations, nil
+		}
+		settings, err := inject.ParseSettings(inject.Defaults(), namespace, pod)
 		if err != nil {
 			w.report(Error, "AnnotationValue", o, "%v", err)
 		}
 		for _, warning := range settings.Warnings {
 			w.report(Warning, "AnnotationUnknown", o, "%s", warning)
+		}
+	}
+}
+
+// checkTuning finds annotations about retries, timeouts, circuit breaking and faults that the controller would not accept.
+func checkTuning(w *World, o *object) {
+	for _, p := range model.CheckAnnotations(&metav1.ObjectMeta{Annotations: o.annotations}, o.kind == "Service", w.Now) {
+		if strings.HasSuffix(p.Field, "/") {
+			w.report(Warning, "AnnotationUnknown", o, "%s", p.Message)
+		} else {
+			w.report(Error, "AnnotationValue", o, "%s", p.Message)
 		}
 	}
 }

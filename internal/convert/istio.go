@@ -3,6 +3,7 @@ package convert
 import (
 	"fmt"
 	"maps"
+	"math"
 	"strings"
 )
 
@@ -75,6 +76,7 @@ func (o *object) trafficPolicy(n node) map[string]any {
 	out := map[string]any{}
 	if d := n.at("outlierDetection"); d.exists() {
 		out["balancer.linkerd.io/failure-accrual"] = "consecutive"
+		o.became(d.path, "annotations balancer.linkerd.io/failure-accrual* of the Service")
 		for _, k := range []string{"consecutive5xxErrors", "consecutiveGatewayErrors", "consecutiveErrors"} {
 			if v := d.at(k); v.exists() {
 				out["balancer.linkerd.io/failure-accrual-consecutive-max-failures"] = v.text()
@@ -184,11 +186,8 @@ func (o *object) rateLimit(bucket node) []map[string]any {
 		return nil
 	}
 	o.spec().done()
-	whole := int(perSecond)
-	if float64(whole) < perSecond {
-		whole++
-	}
-	bucket.nearly("%.2f requests a second become %d, for one proxy: requestsPerSecond is a whole number", perSecond, whole)
+	perSecond = math.Round(perSecond*1000) / 1000
+	bucket.nearly("%v requests a second, for one proxy; a second's worth may come at once, whatever the bucket holds", perSecond)
 	labels := o.spec().at("workloadSelector", "labels").raw()
 	o.assumePort(o.spec())
 	server := manifest(serverAPI, "Server", o.namespace, o.name, map[string]any{
@@ -196,7 +195,7 @@ func (o *object) rateLimit(bucket node) []map[string]any {
 	})
 	return []map[string]any{server, manifest(policyAlpha, "HTTPLocalRateLimitPolicy", o.namespace, o.name, map[string]any{
 		"targetRef": map[string]any{"group": "policy.linkerd.io", "kind": "Server", "name": o.name},
-		"total":     map[string]any{"requestsPerSecond": whole},
+		"total":     map[string]any{"requestsPerSecond": perSecond},
 	})}
 }
 
