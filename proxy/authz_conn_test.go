@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -476,6 +477,68 @@ func TestDenialTellsMeshedClientsAll(t *testing.T) {
 	got = do(t, client(t, g.entrance(nobody, true), false), "GET", "http://cart.shop/", nil)
 	if text := fmt.Sprint(got.header, got.body); strings.Contains(text, "shop") || !strings.Contains(got.body, "meshed clients only") {
 		t.Errorf("a stranger reads %s", text)
+	}
+}
+
+// TestSilenceIsNoWayAroundPolicy connects, waits until detection gives up, and only then asks: what is decided on is each request, all the
+// same, for a stranger and through a client's proxy, which has taken the silence for a protocol in which the server speaks first.
+func TestSilenceIsNoWayAroundPolicy(t *testing.T) {
+	g := startGuarded(t, web)
+	limited := only(authorize(mesh.AnyClients))
+	limited.RateLimit = &mesh.RateLimit{Ref: mesh.Ref{Kind: "HTTPLocalRateLimitPolicy", Namespace: "shop", Name: "cart"}, Identity: 0.01}
+	for _, tc := range []struct {
+		name   string
+		policy mesh.PortPolicy
+		paths  [2]string
+		want   string
+	}{
+		{"routes", byRoute(authorize(mesh.NamedClients, web2)), [2]string{"/public", "/admin"}, "200 403"},
+		{"a rate limit", limited, [2]string{"/", "/"}, "200 429"},
+	} {
+		g.set(t, tc.policy)
+		var wg sync.WaitGroup
+		for _, id := range []mesh.ID{web, nobody} {
+			wg.Go(func() {
+				conn := dial(t, g.entrance(id, true))
+				defer conn.Close()
+				<-time.After(g.times.inboundDetect + g.times.inboundDetect/2)
+				in := bufio.NewReader(conn)
+				var got []string
+				for _, path := range tc.paths {
+					fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: cart.shop\r\n\r\n", path)
+					res, err := http.ReadResponse(in, nil)
+					if err != nil {
+						t.Errorf("%s, %q: %v", tc.name, id, err)
+						return
+					}
+					_, _ = io.Copy(io.Discard, res.Body)
+					got = append(got, strconv.Itoa(res.StatusCode))
+				}
+				if got := strings.Join(got, " "); got != tc.want {
+					t.Errorf("%s, %q: got %s, want %s", tc.name, id, got, tc.want)
+				}
+			})
+		}
+		wg.Wait()
+	}
+}
+
+// TestBytesAreNoWayAroundARateLimit sends what is no HTTP to a port whose requests are counted.
+func TestBytesAreNoWayAroundARateLimit(t *testing.T) {
+	g := startGuarded(t, web)
+	p := only(authorize(mesh.AnyClients))
+	p.RateLimit = &mesh.RateLimit{Ref: mesh.Ref{Kind: "HTTPLocalRateLimitPolicy", Namespace: "shop", Name: "cart"}, Total: 100}
+	g.set(t, p)
+	for _, id := range []mesh.ID{web, nobody} {
+		if got := g.try(t, call{by: id, how: "tcp"}); got != "reset" {
+			t.Errorf("%q: got %s, want reset", id, got)
+		}
+	}
+	g.set(t, opaque(p))
+	for _, id := range []mesh.ID{web, nobody} {
+		if got := g.try(t, call{by: id, how: "tcp"}); got != "echo" {
+			t.Errorf("%q, to an opaque port, where nothing is counted: got %s, want echo", id, got)
+		}
 	}
 }
 

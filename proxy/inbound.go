@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -64,7 +65,7 @@ func (in *inbound) serve(ctx context.Context, conn *net.TCPConn, app netip.AddrP
 	peer := authz.Peer{Addr: unmap(conn.RemoteAddr().(*net.TCPAddr).AddrPort()).Addr()}
 	port := in.policy.Load().Port(app.Port())
 	peek := detect.NewConn(conn)
-	kind, err := peek.Sniff(in.proxy.detectTime(port.Protocol(), in.proxy.times.inboundDetect))
+	kind, err := peek.Sniff(in.detectTime(port))
 	if err != nil {
 		in.refuse(conn, app, errDetect)
 		return false
@@ -84,7 +85,7 @@ func (in *inbound) serve(ctx context.Context, conn *net.TCPConn, app netip.AddrP
 		}
 	}
 	client := clientTLS{passed: kind == detect.TLS}
-	if protocol, isHTTP := httpProtocol(kind, port.Protocol()); isHTTP && port.Protocol() != mesh.Opaque {
+	if protocol, isHTTP := inboundProtocol(kind, port, peek); isHTTP {
 		in.serveHTTP(ctx, sock.New(conn, peek.Peeked()), protocol, &exchange.Conn{
 			Remote: unmap(conn.RemoteAddr().(*net.TCPAddr).AddrPort()), Target: app,
 			Data: &inboundConn{app: in.app(app), peer: peer, client: client},
@@ -93,6 +94,27 @@ func (in *inbound) serve(ctx context.Context, conn *net.TCPConn, app netip.AddrP
 	}
 	in.relay(ctx, relay.Plain(conn, peek.Peeked()), app, peer, client)
 	return false
+}
+
+// detectTime bounds the wait for a connection's first bytes. A port that takes HTTP alone has no server that speaks first.
+func (in *inbound) detectTime(port *authz.Port) time.Duration {
+	if port.HTTPOnly() && port.Protocol() != mesh.Opaque {
+		return in.proxy.times.declared
+	}
+	return in.proxy.detectTime(port.Protocol(), in.proxy.times.inboundDetect)
+}
+
+// inboundProtocol says how a connection's requests are told apart. Clients connect before they have something to ask: silence on a port
+// that takes HTTP alone is HTTP.
+func inboundProtocol(kind detect.Kind, port *authz.Port, peek *detect.Conn) (p forward.Protocol, isHTTP bool) {
+	switch {
+	case port.Protocol() == mesh.Opaque:
+		return 0, false
+	case port.HTTPOnly() && len(peek.Peeked()) == 0:
+		return forward.HTTP1, true
+	default:
+		return httpProtocol(kind, port.Protocol())
+	}
 }
 
 // loops reports whether app is a port of the proxy. What comes here was for an address of the pod, also if nobody told us of it: only
@@ -115,7 +137,8 @@ func (in *inbound) serveMux(ctx context.Context, conn *net.TCPConn, prefix []byt
 	})
 }
 
-// serveSecure terminates mesh TLS that carries one opaque connection.
+// serveSecure terminates mesh TLS that carries one connection whose requests the peer's proxy did not tell apart: it declared the port
+// opaque, or saw nothing for too long. Where the policy is about requests, they are told apart here.
 func (in *inbound) serveSecure(ctx context.Context, conn *net.TCPConn, prefix []byte, app netip.AddrPort, peer authz.Peer) {
 	secured, id, err := in.handshake(ctx, conn, prefix, in.tcpTLS)
 	if err != nil {
@@ -123,6 +146,21 @@ func (in *inbound) serveSecure(ctx context.Context, conn *net.TCPConn, prefix []
 		return
 	}
 	peer.ID = id
+	if port := in.policy.Load().Port(app.Port()); port.HTTPOnly() {
+		peek := detect.NewConn(secured)
+		kind, err := peek.Sniff(in.detectTime(port))
+		if err != nil {
+			in.refuse(conn, app, errDetect)
+			return
+		}
+		if protocol, isHTTP := inboundProtocol(kind, port, peek); isHTTP {
+			in.serveHTTP(ctx, peek, protocol, &exchange.Conn{
+				Peer: id, TLS: true, Remote: unmap(conn.RemoteAddr().(*net.TCPAddr).AddrPort()), Target: app,
+				Data: &inboundConn{app: in.app(app), peer: peer, client: newClient(id)},
+			})
+			return
+		}
+	}
 	in.relay(ctx, relay.Secure(secured), app, peer, newClient(id))
 }
 

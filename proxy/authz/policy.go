@@ -105,6 +105,12 @@ func index(b bool) int {
 // Protocol returns what the port declares.
 func (p *Port) Protocol() mesh.Protocol { return p.setting.Protocol }
 
+// HTTPOnly reports whether the port's policy is about requests, so that a connection whose requests cannot be told apart would pass it
+// by. A rate limit has no say where the port is declared opaque: its own pod speaks no HTTP there.
+func (p *Port) HTTPOnly() bool {
+	return len(p.routes) > 0 || p.setting.RateLimit != nil && p.setting.Protocol != mesh.Opaque
+}
+
 // Server names the Server that selects the port; without one, mesh's Kind "default" and the access policy's name.
 func (p *Port) Server() mesh.Ref { return p.server }
 

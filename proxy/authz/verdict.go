@@ -30,7 +30,7 @@ const (
 	NotAuthorized   Reason = "not_authorized"   // no authorization is for the peer
 	OutsideNetworks Reason = "outside_networks" // the authorizations that are for the peer are for other addresses
 	Denied          Reason = "denied"           // the policy is deny, or one that this release does not know
-	NotHTTP         Reason = "not_http"         // the port has routes, and the connection's requests cannot be told apart
+	NotHTTP         Reason = "not_http"         // the port takes HTTP alone, and the connection's requests cannot be told apart
 	NoRoute         Reason = "no_route"         // the port has routes, and the request is for none of them
 	AmbiguousPath   Reason = "ambiguous_path"   // the port has routes, and servers may read the request's path differently
 )
@@ -47,7 +47,7 @@ func (r Reason) Explain() string {
 	case OutsideNetworks:
 		return "the authorizations for this client are for other networks than the one that it comes from"
 	case NotHTTP:
-		return "this port has routes, so it accepts HTTP only; the connection is opaque or encrypted by the application"
+		return "this port has routes or a rate limit, so it accepts HTTP only; the connection is opaque or encrypted by the application"
 	case NoRoute:
 		return "no route of this port matches the request"
 	case AmbiguousPath:
@@ -73,7 +73,7 @@ const (
 
 // Decide answers a connection whose requests cannot be told apart.
 func (p *Port) Decide(peer Peer) Verdict {
-	if len(p.routes) > 0 {
+	if p.HTTPOnly() {
 		return Verdict{Reason: NotHTTP}
 	}
 	return p.decide(peer, nil)
