@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 const gib = 1 << 30
@@ -247,4 +248,6 @@ type load struct {
 	P50              float64 `json:"p50_ms"`
 	P99              float64 `json:"p99_ms"`
 	Max              float64 `json:"max_ms"`
+	// LastOK is when the last answer of 2xx was complete.
+	LastOK time.Time `json:"last_ok"`
 }

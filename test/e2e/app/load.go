@@ -26,6 +26,9 @@ type result struct {
 	Max      float64        `json:"max_ms"`
 	Seconds  float64        `json:"seconds"`
 
+	// LastOK is when the last answer of 2xx was complete.
+	LastOK time.Time `json:"last_ok"`
+
 	mu        sync.Mutex // guards the fields above while the run lasts
 	latencies []float64
 }
@@ -94,6 +97,9 @@ func (r *result) record(due time.Time, client *http.Client, req *http.Request) {
 		return
 	}
 	r.Statuses[status]++
+	if status/100 == 2 {
+		r.LastOK = time.Now()
+	}
 	r.Pods[pod]++
 	if status >= 500 {
 		r.Failed++

@@ -19,6 +19,9 @@ var commands = map[string]func(args []string) error{
 	"ws":    websocketCommand,
 	"tcp":   tcpCommand,
 	"tls":   tlsCommand,
+	"table": tableCommand,
+
+	"lifeline": lifelineCommand,
 
 	// These run in a pod that shares the node's namespaces.
 	"sleep":   sleepCommand,
@@ -29,7 +32,7 @@ var commands = map[string]func(args []string) error{
 
 func main() {
 	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: app serve|http|load|grpc|ws|tcp|tls|spiffe|capture|kill [flags]")
+		fmt.Fprintln(os.Stderr, "usage: app serve|http|load|grpc|ws|tcp|tls|table|lifeline|spiffe|capture|kill [flags]")
 		os.Exit(2)
 	}
 	if err := commands[os.Args[1]](os.Args[2:]); err != nil {

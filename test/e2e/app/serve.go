@@ -58,6 +58,7 @@ func serve(args []string) error {
 	failEvery := fs.Int64("fail-every", 0, "answer every n-th request of /flaky with 500; 0 means none")
 	next := fs.String("next", "", "the URL that /work passes requests on to")
 	grace := fs.Duration("grace", 5*time.Second, "how long to finish requests on SIGTERM")
+	cells := fs.Int("cells", 0, "open this many cells of ports")
 	_ = fs.Parse(args)
 
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
@@ -70,6 +71,7 @@ func serve(args []string) error {
 	group.Go(func() error { return serveTCP(ctx, portTCP, answerAtEnd) })
 	group.Go(func() error { return serveTCP(ctx, portBanner, bannerThenEcho) })
 	group.Go(func() error { return serveTCP(ctx, portOpaque, echo) })
+	serveCells(ctx, group, *cells, handler)
 	return group.Wait()
 }
 
@@ -80,6 +82,7 @@ func newHandler(failEvery int64, w *worker) http.Handler {
 	mux.HandleFunc("/trailers", answerTrailers)
 	mux.HandleFunc("/status", answerStatus)
 	mux.HandleFunc("/slow", answerSlowly)
+	mux.HandleFunc("/drops", answerDrops)
 	mux.HandleFunc("/ws", answerWebSocket)
 	w.register(mux)
 	var n atomic.Int64
