@@ -71,7 +71,11 @@ func (o *outbound) begin(x *exchange.Exchange, r *outboundRequest) (v forward.Ve
 		return o.unserved(x, r, t, s), true
 	}
 	if s.Redirect != nil {
-		return o.redirect(x, s.Redirect, hit), true
+		v = o.redirect(x, s.Redirect, hit)
+		s.EditResponse(&x.Response)
+		c.EditResponse(&x.Response)
+		r.mark(x)
+		return v, true
 	}
 	s.EditRequest(&x.Request, hit)
 	r.share, r.mirrored = s, len(s.mirrors) == 0

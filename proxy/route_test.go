@@ -145,7 +145,9 @@ func TestFilters(t *testing.T) {
 	both.Backends[0].Filters = []mesh.Filter{
 		request(mesh.HeaderModifier{Add: header("x-test", "backend")}), response(mesh.HeaderModifier{Add: header("x-app", "backend")}),
 	}
-	elsewhere := onPrefix("/elsewhere", weighted("a", 1, mesh.Filter{Redirect: &mesh.Redirect{Host: "b.shop", Status: 308}}))
+	elsewhere := onPrefix("/elsewhere", weighted("a", 1, mesh.Filter{Redirect: &mesh.Redirect{Host: "b.shop", Status: 308}},
+		response(mesh.HeaderModifier{Add: header("x-app", "backend")})))
+	elsewhere.Filters = []mesh.Filter{response(mesh.HeaderModifier{Add: header("x-app", "rule")})}
 	prefix := func(v string) *mesh.PathModifier { return &mesh.PathModifier{Prefix: true, Value: v} }
 	pd.plane.SetOutbound(pd.target(clusterIP), viaRoutes([]mesh.Rule{
 		filtered("/set", request(mesh.HeaderModifier{Set: header("x-test", "new")})),
@@ -175,7 +177,7 @@ func TestFilters(t *testing.T) {
 			{path: "/strip/x?y=1", body: "a GET cart.shop/x?y=1"},
 			{path: "/full/x?y", body: "a GET other.example:81/one?y"},
 			{path: "/moved/x?y", status: 301, header: map[string]string{"Location": "https://cart.shop/to/x?y", "X-App": "moved"}},
-			{path: "/elsewhere/x", status: 308, header: map[string]string{"Location": "http://b.shop/elsewhere/x"}},
+			{path: "/elsewhere/x", status: 308, header: map[string]string{"Location": "http://b.shop/elsewhere/x", "X-App": "backend,rule"}},
 		} {
 			got := do(t, c, "GET", "http://cart.shop"+want.path, http.Header{"X-Test": {"old"}})
 			if want.status == 0 {
