@@ -173,7 +173,7 @@ func TestTimeoutsSayWhichBoundPassed(t *testing.T) {
 	defer close(release)
 	var tries atomic.Int64
 	app := serveHTTP(t, func(http.ResponseWriter, *http.Request) { tries.Add(1); <-release })
-	const d = 50 * time.Millisecond
+	const d = 150 * time.Millisecond // time enough for a busy machine to reach the application
 	pd.plane.SetOutbound(pd.target(clusterIP), viaRoutes([]mesh.Rule{
 		ruled("/request", mesh.RequestPolicy{Timeouts: mesh.Timeouts{Request: d}}),
 		ruled("/response", mesh.RequestPolicy{Timeouts: mesh.Timeouts{Response: d}}),
@@ -194,16 +194,16 @@ func TestTimeoutsSayWhichBoundPassed(t *testing.T) {
 			in         time.Duration // deadline of the application's; 0 for none
 			tries      int64
 		}{
-			{path: "/request", text: "the request timeout of 50ms has passed", tries: 1},
-			{path: "/response", text: "the response timeout of 50ms has passed", tries: 1},
-			{path: "/attempt", text: "the attempt timeout of 50ms has passed", tries: 1},
-			{path: "/idle", text: "the idle timeout of 50ms has passed", tries: 1},
-			{path: "/retried", text: "the attempt timeout of 50ms has passed", tries: 3},
-			{path: "/short", text: "the request timeout of 50ms has passed", tries: 1},
+			{path: "/request", text: "the request timeout of 150ms has passed", tries: 1},
+			{path: "/response", text: "the response timeout of 150ms has passed", tries: 1},
+			{path: "/attempt", text: "the attempt timeout of 150ms has passed", tries: 1},
+			{path: "/idle", text: "the idle timeout of 150ms has passed", tries: 1},
+			{path: "/retried", text: "the attempt timeout of 150ms has passed", tries: 3},
+			{path: "/short", text: "the request timeout of 150ms has passed", tries: 1},
 			{path: "/none", text: "the caller's deadline has passed", in: -time.Second, tries: 0},
 			{path: "/none", text: "the caller's deadline has passed", in: d, tries: 1},
-			{path: "/none", text: "the caller's deadline has passed", header: call("50m"), tries: 1},
-			{path: "/request", text: "the request timeout of 50ms has passed", header: call("5S"), tries: 1},
+			{path: "/none", text: "the caller's deadline has passed", header: call("150m"), tries: 1},
+			{path: "/request", text: "the request timeout of 150ms has passed", header: call("5S"), tries: 1},
 		} {
 			tries.Store(0)
 			c, begun := client(t, entrance, http2), time.Now()
@@ -250,7 +250,7 @@ func TestASlowEndpointIsLeftForAnother(t *testing.T) {
 	release := make(chan struct{})
 	defer close(release)
 	slow := serveHTTP(t, func(http.ResponseWriter, *http.Request) { <-release })
-	policy := mesh.RequestPolicy{Timeouts: mesh.Timeouts{Attempt: 100 * time.Millisecond, Request: 10 * time.Second}, Retry: serverErrors(5)}
+	policy := mesh.RequestPolicy{Timeouts: mesh.Timeouts{Attempt: 250 * time.Millisecond, Request: 10 * time.Second}, Retry: serverErrors(5)}
 	pd.plane.SetOutbound(pd.target(clusterIP), viaRoutes([]mesh.Rule{ruled("/", policy)}, backendOf("a", slow, echoing(t, "quick"))))
 	c := client(t, pd.outboundTo(clusterIP), false)
 	for range 10 {

@@ -20,7 +20,7 @@ func TestFaultsOnPurpose(t *testing.T) {
 		}
 		return ruled(path, mesh.RequestPolicy{Fault: &f, Retry: retry})
 	}
-	const d = 150 * time.Millisecond
+	const d = 400 * time.Millisecond
 	pd.plane.SetOutbound(pd.target(clusterIP), viaRoutes([]mesh.Rule{
 		faulty("/abort", mesh.FaultInjection{AbortStatus: 418, AbortPercent: 100}, nil),
 		faulty("/call", mesh.FaultInjection{AbortGRPC: 8, AbortPercent: 100}, nil),

@@ -121,7 +121,7 @@ func TestMirrorNeverHarms(t *testing.T) {
 			before := r.first.h.route
 			r.first.onRoute(func(x *exchange.Exchange) {
 				before(x)
-				if c := r.first.h; c != nil && r.first.e.routing.copies != nil {
+				if test.want == exchange.Timeout && r.first.e.routing.copies != nil {
 					r.first.e.routing.copies.x.TotalTimeout = 100 * time.Millisecond
 				}
 			})
