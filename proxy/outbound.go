@@ -126,7 +126,6 @@ func (o *outbound) relay(ctx context.Context, conn *net.TCPConn, peek *detect.Co
 	svc, reason, closed := o.streamService(t, peek)
 	if svc == nil {
 		closed(reason)
-		o.events.info("outbound connection refused", zap.Stringer("target", t.key.Addr), zap.String("error", reason))
 		o.refuse(conn, t.key.Addr, reason)
 		return
 	}
@@ -214,13 +213,21 @@ func (o *outbound) relayUnknown(ctx context.Context, conn *net.TCPConn, orig net
 // fail resets a connection whose target could not be reached.
 func (o *outbound) fail(conn *net.TCPConn, t *target, fault exchange.Fault) {
 	o.events.info("outbound connection failed", zap.Stringer("target", t.key.Addr), zap.String("fault", fault.String()))
-	o.refuse(conn, t.key.Addr, fault.Kind.String())
+	o.abandon(conn, fault.Kind.String())
 }
 
-// refuse resets the connection and counts why.
+// refuse resets a connection that the proxy does not try to forward, and says so: the application sees nothing but the reset. One that
+// ended before it said anything is the application's own affair.
 func (o *outbound) refuse(conn *net.TCPConn, orig netip.AddrPort, reason string) {
+	if reason != errDetect {
+		o.events.info("outbound connection refused", zap.Stringer("target", orig), zap.String("error", reason))
+	}
+	o.abandon(conn, reason)
+}
+
+// abandon resets the connection and counts why.
+func (o *outbound) abandon(conn *net.TCPConn, reason string) {
 	o.proxy.stats.Counter(stats.OutboundTCPErrors, stats.Labels("").With("direction", "outbound").With("error", reason)).Inc()
-	o.log.Debug("outbound connection refused", zap.Stringer("target", orig), zap.String("error", reason))
 	reset(conn)
 }
 

@@ -199,6 +199,9 @@ func TestControlPlaneAway(t *testing.T) {
 	if got, err := ask(pd.outboundTo("10.96.0.11:80"), "x"); !isReset(err) {
 		t.Errorf("unknown address in the cluster: got %q, %v; want a reset: nothing says that plaintext is right", got, err)
 	}
+	if text := pd.scrape(t); !strings.Contains(text, `outbound_tcp_errors_total{direction="outbound",error="discovery_unavailable"} 1`) {
+		t.Error("the reset is not counted")
+	}
 	if got, err := ask(pd.outboundTo(listen(t, greet("outside"))), ""); got != "outside" || err != nil {
 		t.Errorf("address outside the cluster: got %q, %v", got, err)
 	}
