@@ -27,6 +27,7 @@ func dryRun(t *testing.T, manifest []byte) (said string, accepted bool) {
 func policyNamespaces(t *testing.T) {
 	t.Helper()
 	for _, ns := range []string{"production", "shop"} {
+		mustKubectl(t, "delete", "namespace", ns, "--ignore-not-found") // of another test
 		if _, err := kubectlIn([]byte(`{apiVersion: v1, kind: Namespace, metadata: {name: `+ns+`}}`), "apply", "-f", "-"); err != nil {
 			t.Fatal(err)
 		}

@@ -276,16 +276,10 @@ func (g *guarded) try(cells ...*cell) ([]tried, error) {
 
 // run has a client make its attempts, and keeps what came of each.
 func (g *guarded) run(by client, plan []tried) error {
-	type call struct {
-		How    string `json:"how"`
-		Addr   string `json:"addr"`
-		Target string `json:"target"`
-		Raw    string `json:"raw"`
-	}
-	calls := make([]call, len(plan))
+	calls := make([]tableCall, len(plan))
 	for i, p := range plan {
 		addr, _ := g.addr(p.cell, p.attempt)
-		calls[i] = call{How: p.how, Addr: addr, Target: p.target, Raw: p.raw}
+		calls[i] = tableCall{How: p.how, Addr: addr, Target: p.target, Raw: p.raw}
 		if p.target == "" {
 			calls[i].Target = "/"
 			if p.how == "grpc" {
@@ -293,22 +287,39 @@ func (g *guarded) run(by client, plan []tried) error {
 			}
 		}
 	}
-	in, err := json.Marshal(calls)
+	outcomes, err := by.table(calls)
 	if err != nil {
 		return err
-	}
-	out, err := run(2*time.Minute, in, env.kubectl, "-n", by.namespace, "exec", "-i", "deploy/"+by.deployment, "-c", "app", "--", "/app", "table")
-	if err != nil {
-		return err
-	}
-	var outcomes []outcome
-	if err := json.Unmarshal(out, &outcomes); err != nil || len(outcomes) != len(plan) {
-		return fmt.Errorf("%s/%s printed %.200s: %v", by.namespace, by.deployment, out, err)
 	}
 	for i := range plan {
 		plan[i].outcome = outcomes[i]
 	}
 	return nil
+}
+
+// tableCall mirrors a call of the table command.
+type tableCall struct {
+	How    string `json:"how"`
+	Addr   string `json:"addr"`
+	Target string `json:"target"`
+	Raw    string `json:"raw"`
+}
+
+// table has a client make calls, some at a time, and returns what came of each.
+func (c client) table(calls []tableCall) ([]outcome, error) {
+	in, err := json.Marshal(calls)
+	if err != nil {
+		return nil, err
+	}
+	out, err := run(2*time.Minute, in, env.kubectl, "-n", c.namespace, "exec", "-i", "deploy/"+c.deployment, "-c", "app", "--", "/app", "table")
+	if err != nil {
+		return nil, err
+	}
+	var outcomes []outcome
+	if err := json.Unmarshal(out, &outcomes); err != nil || len(outcomes) != len(calls) {
+		return nil, fmt.Errorf("%s/%s printed %.200s: %v", c.namespace, c.deployment, out, err)
+	}
+	return outcomes, nil
 }
 
 // spiffeID is what a client of the mesh proves.

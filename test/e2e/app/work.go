@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// worker answers /work, counts what it got, and passes it on if it is a link of a chain. It fails and is late as /behave tells it to.
+// worker answers /work and its like, counts what it got, and passes it on if it is a link of a chain. It fails and is late as /behave tells it to.
 type worker struct {
 	next   string // the URL of the next link; empty at the end of a chain
 	client *http.Client
@@ -34,7 +34,9 @@ func newWorker(next string) *worker {
 }
 
 func (w *worker) register(mux *http.ServeMux) {
-	mux.HandleFunc("/work", w.work)
+	for _, path := range []string{"/work", "/orders", "/orders/", "/api/"} { // the latter are those of tutorials
+		mux.HandleFunc(path, w.work)
+	}
 	mux.HandleFunc("/behave", w.behave)
 	mux.HandleFunc("/worked", w.worked)
 }
