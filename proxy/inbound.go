@@ -110,7 +110,7 @@ func inboundProtocol(kind detect.Kind, port *authz.Port, peek *detect.Conn) (p f
 	switch {
 	case port.Protocol() == mesh.Opaque:
 		return 0, false
-	case port.HTTPOnly() && len(peek.Peeked()) == 0:
+	case port.HTTPOnly() && port.Protocol() == mesh.Detect && len(peek.Peeked()) == 0:
 		return forward.HTTP1, true
 	default:
 		return httpProtocol(kind, port.Protocol())

@@ -106,9 +106,17 @@ func index(b bool) int {
 func (p *Port) Protocol() mesh.Protocol { return p.setting.Protocol }
 
 // HTTPOnly reports whether the port's policy is about requests, so that a connection whose requests cannot be told apart would pass it
-// by. A rate limit has no say where the port is declared opaque: its own pod speaks no HTTP there.
+// by; or whether the port is declared HTTP, so that its application may believe who l5d-client-id says that the client is. A rate limit has
+// no say where the port is declared opaque: its own pod speaks no HTTP there.
 func (p *Port) HTTPOnly() bool {
-	return len(p.routes) > 0 || p.setting.RateLimit != nil && p.setting.Protocol != mesh.Opaque
+	switch p.setting.Protocol {
+	case mesh.HTTP1, mesh.HTTP2:
+		return true
+	case mesh.Opaque:
+		return len(p.routes) > 0
+	default:
+		return len(p.routes) > 0 || p.setting.RateLimit != nil
+	}
 }
 
 // Server names the Server that selects the port; without one, mesh's Kind "default" and the access policy's name.

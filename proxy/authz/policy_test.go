@@ -156,3 +156,28 @@ func TestVerdictAllocatesNothing(t *testing.T) {
 		t.Fatalf("%v allocations", n)
 	}
 }
+
+// A connection that hides its requests would hide them from routes and rate limits, and could name somebody else to the application.
+func TestPortsOfRequests(t *testing.T) {
+	limit := &mesh.RateLimit{Total: 1}
+	routes := []mesh.InboundRoute{routed("a", "/a")}
+	for name, tc := range map[string]struct {
+		port mesh.PortPolicy
+		want bool
+	}{
+		"nothing is said":                 {mesh.PortPolicy{}, false},
+		"routes":                          {mesh.PortPolicy{Routes: routes}, true},
+		"a rate limit":                    {mesh.PortPolicy{RateLimit: limit}, true},
+		"declared HTTP/1":                 {mesh.PortPolicy{Protocol: mesh.HTTP1}, true},
+		"declared HTTP/2":                 {mesh.PortPolicy{Protocol: mesh.HTTP2}, true},
+		"declared opaque":                 {mesh.PortPolicy{Protocol: mesh.Opaque}, false},
+		"declared opaque, a rate limit":   {mesh.PortPolicy{Protocol: mesh.Opaque, RateLimit: limit}, false},
+		"declared opaque, routes: nobody": {mesh.PortPolicy{Protocol: mesh.Opaque, Routes: routes}, true},
+	} {
+		tc.port.Policy = mesh.AllUnauthenticated
+		port := compile(tc.port)
+		if got := port.Decide(Peer{ID: web, Addr: inside}); port.HTTPOnly() != tc.want || got.Allow == tc.want {
+			t.Errorf("%s: requests only %t, a connection %+v; want requests only %t", name, port.HTTPOnly(), got, tc.want)
+		}
+	}
+}

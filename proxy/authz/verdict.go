@@ -47,7 +47,7 @@ func (r Reason) Explain() string {
 	case OutsideNetworks:
 		return "the authorizations for this client are for other networks than the one that it comes from"
 	case NotHTTP:
-		return "this port has routes or a rate limit, so it accepts HTTP only; the connection is opaque or encrypted by the application"
+		return "this port has routes or a rate limit, or is declared HTTP, so it accepts HTTP only; the connection is opaque or encrypted by the application"
 	case NoRoute:
 		return "no route of this port matches the request"
 	case AmbiguousPath:
