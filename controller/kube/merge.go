@@ -60,7 +60,14 @@ func sameParent(a, b gatewayv1.RouteParentStatus) bool {
 
 func mergeConditions(was status, want model.Status, now metav1.Time) merged {
 	fresh := conditions(was.Conditions, want.Conditions, want.Generation, now)
-	out := merged{status: status{Conditions: slices.Clone(was.Conditions)}}
+	out := merged{}
+	for _, c := range was.Conditions {
+		if model.Judges(c.Type) && !slices.ContainsFunc(fresh, func(f metav1.Condition) bool { return f.Type == c.Type }) {
+			out.changed = true // what it said about an earlier generation is true no more
+			continue
+		}
+		out.Conditions = append(out.Conditions, c)
+	}
 	for _, c := range fresh {
 		i := slices.IndexFunc(out.Conditions, func(o metav1.Condition) bool { return o.Type == c.Type })
 		switch {

@@ -121,3 +121,16 @@ func TestMergeConditionsKeepsTypesOfOthers(t *testing.T) {
 		t.Error("the same again is a change")
 	}
 }
+
+// An object that was mended must not say for ever what was wrong with it.
+func TestMergeConditionsForgetsWhatIsNoMore(t *testing.T) {
+	mended := condition("Accepted", "True", "", 2, before)
+	for _, gone := range []string{"PartiallyInvalid", "ResolvedRefs"} {
+		was := status{Conditions: []metav1.Condition{condition("Accepted", "True", "", 1, before), condition(gone, "True", "old", 1, before)}}
+		want := model.Status{Generation: 2, Conditions: []metav1.Condition{condition("Accepted", "True", "", 0, metav1.Time{})}}
+		got := merge(was, want, after)
+		if diff := cmp.Diff([]metav1.Condition{mended}, got.Conditions); diff != "" || !got.changed {
+			t.Errorf("%s: changed %t, conditions (-want +got):\n%s", gone, got.changed, diff)
+		}
+	}
+}

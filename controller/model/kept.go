@@ -113,6 +113,11 @@ const (
 	conditionResolvedRefs = "ResolvedRefs"
 )
 
+// Judges reports whether statuses of objects without parents say something by conditions of that type, if there is something to say.
+func Judges(conditionType string) bool {
+	return conditionType == conditionAccepted || conditionType == conditionResolvedRefs || conditionType == conditionPartial
+}
+
 func yes(kind, reason, message string) metav1.Condition {
 	return metav1.Condition{Type: kind, Status: metav1.ConditionTrue, Reason: reason, Message: message}
 }
