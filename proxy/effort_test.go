@@ -156,6 +156,30 @@ func TestRetriesGoToAnotherEndpoint(t *testing.T) {
 	}
 }
 
+// TestBudgetsOutliveRoutes spends a budget and changes the routes: that must not fill it again.
+func TestBudgetsOutliveRoutes(t *testing.T) {
+	pd := startPod(t, nil)
+	failing := backendOf("a", serveHTTP(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }))
+	value := func(ratio float64, retries uint32) *mesh.Outbound {
+		r := ruled("/", mesh.RequestPolicy{Retry: serverErrors(retries)})
+		r.Policy.Retry.Budget = &mesh.Budget{Ratio: ratio, TTL: 10 * time.Second}
+		return viaRoutes([]mesh.Rule{r}, failing)
+	}
+	pd.plane.SetOutbound(pd.target(clusterIP), value(1, 1))
+	do(t, client(t, pd.outboundTo(clusterIP), false), "GET", "http://cart.shop/", nil)
+	first := pd.awaitPlan(t, clusterIP, func(*plan) bool { return true }).courses[0].retry
+	pd.plane.SetOutbound(pd.target(clusterIP), value(1, 2))
+	second := pd.awaitPlan(t, clusterIP, func(p *plan) bool { return p.courses[0].Policy.Retry.Limit == 2 }).courses[0].retry
+	if second.Own != first.Own || second.Service != first.Service || first.Own == nil {
+		t.Error("a change of the routes made new budgets")
+	}
+	pd.plane.SetOutbound(pd.target(clusterIP), value(2, 2))
+	third := pd.awaitPlan(t, clusterIP, func(p *plan) bool { return p.courses[0].Policy.Retry.Budget.Ratio == 2 }).courses[0].retry
+	if third.Own == second.Own || third.Service != first.Service {
+		t.Error("a budget that changed goes on, or the Service's does not")
+	}
+}
+
 // countLines returns how many lines of a family contain the text.
 func countLines(text, family, want string) (n int) {
 	for line := range strings.Lines(text) {
