@@ -16,7 +16,8 @@ type access struct {
 	serversOf map[name][]*server           // by pod; the ones that win an overlap first
 	podsIn    map[string]map[*pod]struct{} // by namespace
 	overlaps  map[name]map[name]int        // by loser and winner
-	ports     map[name]*mesh.PortPolicy    // what each Server comes down to
+	ports     map[name]*mesh.PortPolicy    // what each Server comes down to, once it was asked for; see Store.port
+	stale     map[name]struct{}            // Servers whose ports are to be derived again
 
 	policies   map[name]*authorizationPolicy
 	policiesAt map[mesh.Ref][]*authorizationPolicy // by target
@@ -36,7 +37,7 @@ type access struct {
 func newAccess() access {
 	return access{
 		servers: map[name]*server{}, serversIn: map[string][]*server{}, serversOf: map[name][]*server{},
-		podsIn: map[string]map[*pod]struct{}{}, overlaps: map[name]map[name]int{}, ports: map[name]*mesh.PortPolicy{},
+		podsIn: map[string]map[*pod]struct{}{}, overlaps: map[name]map[name]int{}, ports: map[name]*mesh.PortPolicy{}, stale: map[name]struct{}{},
 		policies: map[name]*authorizationPolicy{}, policiesAt: map[mesh.Ref][]*authorizationPolicy{},
 		policiesBy: map[mesh.Ref][]*authorizationPolicy{}, proofs: map[mesh.Ref]*authentication{},
 		serverAuths: map[name]*serverAuthorization{}, serverAuthsIn: map[string][]*serverAuthorization{},
@@ -45,23 +46,37 @@ func newAccess() access {
 	}
 }
 
-// refreshServer derives again what the Server n comes down to, and names its pods if that has changed.
+// refreshServer has what the Server n comes down to derived again, when one of its pods is asked about next, and names those pods. A storm
+// of events that concern many Servers costs each of them once.
 func (s *Store) refreshServer(n name, change *Change) {
-	sv, before := s.access.servers[n], s.access.ports[n]
+	sv := s.access.servers[n]
 	if sv == nil || !sv.valid() {
 		delete(s.access.ports, n)
+		delete(s.access.stale, n)
 		return
 	}
-	now := s.portPolicy(sv)
-	if before != nil && samePolicy(before, now) {
-		return
-	}
-	s.access.ports[n] = now
+	s.access.stale[n] = struct{}{}
 	for p := range s.access.podsIn[n.namespace] {
 		if slices.Contains(s.access.serversOf[p.name], sv) {
 			change.Pods = append(change.Pods, PodName{p.namespace, p.name.name})
 		}
 	}
+}
+
+// port returns what the Server comes down to. It stays the same value as long as it says the same.
+func (s *Store) port(sv *server) *mesh.PortPolicy {
+	n := sv.key()
+	before := s.access.ports[n]
+	if _, stale := s.access.stale[n]; before != nil && !stale {
+		return before
+	}
+	delete(s.access.stale, n)
+	now := s.portPolicy(sv)
+	if before != nil && samePolicy(before, now) {
+		return before
+	}
+	s.access.ports[n] = now
+	return now
 }
 
 // samePolicy compares what two values say as proxies see it.

@@ -160,7 +160,7 @@ func TestServerHoldsSoManyRules(t *testing.T) {
 			t.Errorf("after route %d: newly accepted %q, want %q", i, got, want)
 		}
 	}
-	if got := len(s.access.ports[name{"shop", "web"}].Routes); got != maxPortRules/maxRules {
+	if got := len(s.port(s.access.servers[name{"shop", "web"}]).Routes); got != maxPortRules/maxRules {
 		t.Errorf("%d routes hold, want %d", got, maxPortRules/maxRules)
 	}
 	s.Apply(Event{Object: route(1), Deleted: true})

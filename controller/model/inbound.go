@@ -48,7 +48,7 @@ func (r *resolver) serve(p *pod, in *mesh.Inbound) {
 				continue
 			}
 			taken[port] = true
-			policy := *r.store.access.ports[sv.key()]
+			policy := *r.store.port(sv)
 			policy.ProbePaths = p.probes[port]
 			in.Ports[port] = policy
 			if policy.Protocol != mesh.Detect {
