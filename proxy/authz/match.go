@@ -22,7 +22,7 @@ func (p *Port) route(h *message.Head) (Part, route.Hit) {
 	if len(p.routes) == 0 {
 		return Whole, route.Hit{}
 	}
-	if route.Ambiguous(h.Path()) {
+	if route.Ambiguous(h.Path()) || p.table.TooLong(h) {
 		return Ambiguous, route.Hit{}
 	}
 	hit, ok := p.table.Match(h)

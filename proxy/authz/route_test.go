@@ -3,6 +3,7 @@ package authz
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/tulle-mesh/tulle/mesh"
@@ -54,6 +55,9 @@ func TestRoutes(t *testing.T) {
 		"an encoded slash":                             {plain, "GET", "/public%2fx", Verdict{Reason: AmbiguousPath}},
 		"a backslash":                                  {plain, "GET", `/public\..\admin`, Verdict{Reason: AmbiguousPath}},
 		"parameters that hide dots":                    {plain, "GET", "/public/..;x/admin", Verdict{Reason: AmbiguousPath}},
+		"a path of 8000 bytes":                         {plain, "GET", "/public/" + strings.Repeat("a", 8000-8), allow(saz, "public")},
+		"a path that takes long to look at":            {plain, "GET", "/public/" + strings.Repeat("a", 8<<10), Verdict{Reason: AmbiguousPath}},
+		"a long query is none of its business":         {plain, "GET", "/public?" + strings.Repeat("a", 8<<10), allow(saz, "public")},
 		"OPTIONS of the server":                        {meshed(other), "OPTIONS", "*", Verdict{Reason: NoRoute}},
 		"a probe that no route matches":                {Peer{Addr: node}, "GET", "/healthz?x", Verdict{Allow: true, Authorization: own(ProbeName), Route: own(ProbeName)}},
 		"a probe's path from elsewhere":                {plain, "GET", "/healthz", Verdict{Reason: NoRoute}},
@@ -163,5 +167,37 @@ func BenchmarkVerdict(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// A regular expression takes milliseconds for what fills a head, and everybody else waits meanwhile.
+func TestLongValuesAreNotSearched(t *testing.T) {
+	search := func(m mesh.Match) *Port {
+		return compile(mesh.PortPolicy{Policy: mesh.AllUnauthenticated, Routes: []mesh.InboundRoute{
+			{Route: mesh.Route{Rules: []mesh.Rule{{Matches: []mesh.Match{m}}, {Matches: []mesh.Match{{Path: mesh.PrefixPath, Value: "/"}}}}}},
+		}})
+	}
+	regex := []mesh.FieldMatch{{Name: "x", Value: ".*a", Regex: true}}
+	long := strings.Repeat("a", 8<<10)
+	for name, tc := range map[string]struct {
+		match  mesh.Match
+		path   string
+		fields []string
+		want   bool
+	}{
+		"a header":                   {mesh.Match{Headers: regex}, "/", []string{long}, false},
+		"a header in two lines":      {mesh.Match{Headers: regex}, "/", []string{long[:5000], long[:5000]}, false},
+		"a header that is short":     {mesh.Match{Headers: regex}, "/", []string{"aa"}, true},
+		"a header that is compared":  {mesh.Match{Headers: []mesh.FieldMatch{{Name: "x", Value: "a"}}}, "/", []string{long}, true},
+		"a query":                    {mesh.Match{Query: regex}, "/?x=" + long, nil, false},
+		"a query that is not looked": {mesh.Match{}, "/?x=" + long, nil, true},
+	} {
+		h := request("GET", tc.path)
+		for _, v := range tc.fields {
+			h.Add("x", v)
+		}
+		if got := decide(search(tc.match), Peer{Addr: inside}, h); got.Allow != tc.want || !tc.want && got.Reason != AmbiguousPath {
+			t.Errorf("%s: got %+v, want allowed %t", name, got, tc.want)
+		}
 	}
 }

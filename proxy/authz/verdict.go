@@ -51,7 +51,7 @@ func (r Reason) Explain() string {
 	case NoRoute:
 		return "no route of this port matches the request"
 	case AmbiguousPath:
-		return "this port has routes, so it refuses a path with dot segments, a backslash, an encoded slash or percent sign, control characters or a broken escape"
+		return "this port has routes, so it refuses a path with dot segments, a backslash, an encoded slash or percent sign, control characters, a broken escape or more than 8 KiB"
 	default:
 		return "this port's policy denies all clients"
 	}

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/tulle-mesh/tulle/mesh"
@@ -73,6 +74,12 @@ func (t *Table) newMatcher(r *Rule, m *mesh.Match) (*matcher, error) {
 	out.headers, errs[0] = compileFields(m.Headers, &t.headers, strings.ToLower)
 	out.query, errs[1] = compileFields(m.Query, &t.query, func(s string) string { return s })
 	out.rank.headers, out.rank.query = len(out.headers), len(out.query)
+	for i := range out.headers {
+		if f := &out.headers[i]; f.pattern != nil && !slices.Contains(t.searched, f.name) {
+			t.searched = append(t.searched, f.name)
+		}
+	}
+	t.searchesQuery = t.searchesQuery || slices.ContainsFunc(out.query, func(f fieldTest) bool { return f.pattern != nil })
 	if m.Condition != nil {
 		out.condition, errs[2] = compileCondition(m.Condition)
 	}

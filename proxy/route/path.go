@@ -116,11 +116,18 @@ func resolve(path []byte) []byte {
 	return out
 }
 
+// MaxPath is the longest path that rules which guard something look at. Source: RFC 9110 §4.1 wants 8000 bytes to be supported.
+const MaxPath = 8 << 10
+
 // Ambiguous reports whether servers read a path (its query does not matter) in different ways: it has dot segments in any spelling,
 // backslashes, encoded separators, control characters or broken encodings. Where a rule guards something, such a request had better be
-// refused. Source: CVE-2021-29492, CVE-2021-31920 and their kin.
+// refused. Source: CVE-2021-29492, CVE-2021-31920 and their kin. So had one of more than MaxPath bytes: a simple regular expression takes
+// milliseconds for it, and everybody else waits meanwhile.
 func Ambiguous(path []byte) bool {
 	path, _, _ = cut(path, '?')
+	if len(path) > MaxPath {
+		return true
+	}
 	start := 0 // of the segment, in what was decoded so far
 	plain := make([]byte, 0, 256)
 	for i := 0; i < len(path); i++ {

@@ -27,6 +27,10 @@ type Table struct {
 	others  *list // nil for none
 
 	headers, query []string // names that matches ask for; see request
+
+	// searched are the headers that regular expressions look into; searchesQuery says that some look into parameters.
+	searched      []string
+	searchesQuery bool
 }
 
 // Hit is a rule that a request falls under. The zero Hit is none.
@@ -125,6 +129,30 @@ func (t *Table) place(m *matcher) {
 	} else {
 		t.others = l
 	}
+}
+
+// TooLong reports whether regular expressions would look into a header or a query of more than MaxPath bytes: see Ambiguous.
+func (t *Table) TooLong(h *message.Head) bool {
+	if t.searchesQuery {
+		if _, query, _ := cut(h.Path(), '?'); len(query) > MaxPath {
+			return true
+		}
+	}
+	for _, searched := range t.searched {
+		n := 0
+		if searched == "host" || searched == ":authority" {
+			n = len(h.Authority())
+		}
+		for name, value := range h.All() {
+			if message.EqualFold(name, searched) {
+				n += len(value) + 1
+			}
+		}
+		if n > MaxPath {
+			return true
+		}
+	}
+	return false
 }
 
 // byPath returns the map that a matcher is looked for in; nil if there is none.
