@@ -189,3 +189,12 @@ func TestIdentityPrintsWhatAProxyPresents(t *testing.T) {
 		t.Errorf("without a pod: exit code %d, stderr %q", r.code, r.err)
 	}
 }
+
+func TestNoInstallationIsSaid(t *testing.T) {
+	for _, args := range [][]string{{"diagnostics", "endpoints", "web.shop:80"}, {"diagnostics", "profile", "web.shop:80"}} {
+		r := runCLI(t, emptyCluster().connect, "", args...)
+		if r.code != 1 || !strings.Contains(r.err, "no installation in namespace tulle; -L names another") {
+			t.Errorf("%v: exit code %d, stderr %q", args, r.code, r.err)
+		}
+	}
+}

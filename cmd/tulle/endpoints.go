@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tulle-mesh/tulle/controller/kube"
@@ -108,6 +109,9 @@ type resolver struct {
 
 func newResolver(ctx context.Context, cl *cluster, control string) (*resolver, error) {
 	config, err := cl.CoreV1().ConfigMaps(control).Get(ctx, configMapName, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, fmt.Errorf("there is no installation in namespace %s; -L names another, `tulle install` makes one", control)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read the installation's values: %w", err)
 	}

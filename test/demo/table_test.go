@@ -30,6 +30,10 @@ func TestJudgeAcceptsTheShopAndNamesWhatIsWrong(t *testing.T) {
 	if err := judge(shopReading(), early); err != nil {
 		t.Errorf("calls before there was an endpoint: %v", err)
 	}
+	early.at(edge{"web", "cart", "no_identity", "not_provided_by_service_discovery"}).success = 3
+	if err := judge(shopReading(), early); err != nil {
+		t.Errorf("calls before the shop was meshed: %v", err)
+	}
 	pay := edge{src: "web", dst: "checkout", tls: "true"}
 	for _, tc := range []struct {
 		name  string
@@ -39,7 +43,7 @@ func TestJudgeAcceptsTheShopAndNamesWhatIsWrong(t *testing.T) {
 		{"more failures than injected", func(r reading) { r[pay].failure = 200 }, "web -> checkout: 81.8 %"},
 		{"fewer failures than injected", func(r reading) { r[pay].failure = 0 }, "web -> checkout: 100.0 %"},
 		{"one failure where there must be none", func(r reading) { r[edge{"web", "cart", "true", ""}].failure = 1 }, "web -> cart: 1 of 1001 calls failed"},
-		{"plain text beside the secured calls", func(r reading) { r.at(edge{"cart", "redis", "no_identity", "loopback"}) }, "cart -> redis is not secured: no: loopback"},
+		{"plain text beside the secured calls", func(r reading) { r.at(edge{"cart", "redis", "no_identity", "loopback"}).connections = 1 }, "cart -> redis is not secured: no: loopback"},
 		{"an edge that nobody used", func(r reading) { delete(r, edge{"load", "live", "true", ""}) }, "no traffic seen: load -> live"},
 		{"an edge that fell silent", func(r reading) { *r[pay] = traffic{} }, "web -> checkout: no call in the window"},
 	} {
