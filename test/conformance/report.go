@@ -112,7 +112,8 @@ func (r *report) verdict(channel string) error {
 	for _, l := range levels {
 		o := r.outcome(l)
 		s := o.Statistics
-		if o.Result != "success" || s.Passed != l.tests || s.Failed+s.Skipped > 0 || len(o.SupportedFeatures) != l.features || len(o.UnsupportedFeatures) > 0 {
+		if o.Result != "success" || s.Passed != l.tests || s.Failed+s.Skipped > 0 ||
+			len(o.SupportedFeatures) != l.features || len(o.UnsupportedFeatures) > 0 {
 			missing = append(missing, fmt.Errorf("%s %s: %q with %d of %d tests and %d of %d features, unsupported: %q", l.profile, l.name, o.Result,
 				s.Passed, l.tests, len(o.SupportedFeatures), l.features, o.UnsupportedFeatures))
 		}

@@ -34,7 +34,8 @@ func TestTLSRoute(t *testing.T) {
 	}
 	for version, host := range map[string]string{"v1": "one.example.org", "v2": "two.example.org"} {
 		eventually(t, func() error {
-			return answersOnly(request{url: "https://echo:443/", count: 5, flags: []string{"-k", "--new-connection-per-request", "--server-name=" + host}}, version)
+			flags := []string{"-k", "--new-connection-per-request", "--server-name=" + host}
+			return answersOnly(request{url: "https://echo:443/", count: 5, flags: flags}, version)
 		})
 	}
 }
