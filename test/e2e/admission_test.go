@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -48,43 +46,9 @@ func policyNamespaces(t *testing.T) {
 func TestAdmission(t *testing.T) {
 	policyNamespaces(t)
 	t.Run("tutorials", testManifestsOfTutorials)
+	t.Run("what convert makes", testConvertedManifests)
 	t.Run("judgements", testJudgements)
 	t.Run("versions are one object", testVersionsAreOneObject)
-}
-
-// The manifests of tutorials, as they are written there: what is valid for Linkerd is accepted without a word, unless it does what its
-// author may not mean, and what is not gets an error.
-func testManifestsOfTutorials(t *testing.T) {
-	for file, want := range map[string][]string{
-		"httproute-canary.yaml":       nil,
-		"server-orders.yaml":          nil,
-		"serviceprofile-orders.yaml":  nil,
-		"serviceprofile-retries.yaml": nil,
-		"serverauthorization-unauthenticated.yaml": {
-			"Warning:", "spec.client.unauthenticated: this opens the Server to every client, plaintext included",
-		},
-		"security-group.yaml": {`no matches for kind "Server" in version "security.linkerd.io/v1beta1"`},
-		"trafficsplit.yaml":   {`no matches for kind "TrafficSplit" in version "split.smi-spec.io/v1alpha1"`},
-	} {
-		t.Run(file, func(t *testing.T) {
-			manifest, err := os.ReadFile(filepath.Join("testdata/seeds", file))
-			if err != nil {
-				t.Fatal(err)
-			}
-			said, accepted := dryRun(t, manifest)
-			if valid := len(want) != 1; accepted != valid {
-				t.Errorf("accepted: %v; kubectl says %s", accepted, said)
-			}
-			if want == nil && strings.Contains(said, "Warning") {
-				t.Errorf("kubectl warns: %s", said)
-			}
-			for _, w := range want {
-				if !strings.Contains(said, w) {
-					t.Errorf("kubectl says %s, without %q", said, w)
-				}
-			}
-		})
-	}
 }
 
 // judgement is a manifest, in flow style, and what must be said of it: nothing, a warning, or an error that tells where, why and what

@@ -2,7 +2,9 @@ package e2e
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -51,6 +53,70 @@ func TestTutorials(t *testing.T) {
 	})
 	t.Run("a profile in place of a route", testTutorialProfile)
 	t.Run("policies outlive their definitions", testPoliciesOutliveTheirDefinitions)
+}
+
+// The manifests of tutorials, as they are written there: what is valid for Linkerd is accepted without a word, unless it does what its
+// author may not mean, and what is not gets an error.
+func testManifestsOfTutorials(t *testing.T) {
+	for file, want := range map[string][]string{
+		"httproute-canary.yaml":       nil,
+		"server-orders.yaml":          nil,
+		"serviceprofile-orders.yaml":  nil,
+		"serviceprofile-retries.yaml": nil,
+		"serverauthorization-unauthenticated.yaml": {
+			"Warning:", "spec.client.unauthenticated: this opens the Server to every client, plaintext included",
+		},
+		"security-group.yaml": {`no matches for kind "Server" in version "security.linkerd.io/v1beta1"`},
+		"trafficsplit.yaml":   {`no matches for kind "TrafficSplit" in version "split.smi-spec.io/v1alpha1"`},
+	} {
+		t.Run(file, func(t *testing.T) {
+			manifest, err := os.ReadFile(filepath.Join("testdata/seeds", file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			said, accepted := dryRun(t, manifest)
+			if valid := len(want) != 1; accepted != valid {
+				t.Errorf("accepted: %v; kubectl says %s", accepted, said)
+			}
+			if want == nil && strings.Contains(said, "Warning") {
+				t.Errorf("kubectl warns: %s", said)
+			}
+			for _, w := range want {
+				if !strings.Contains(said, w) {
+					t.Errorf("kubectl says %s, without %q", said, w)
+				}
+			}
+		})
+	}
+}
+
+// What tulle convert makes of manifests that are not the mesh's is what the API server takes, whatever namespace it is for.
+func testConvertedManifests(t *testing.T) {
+	files, err := filepath.Glob("../../cmd/tulle/testdata/convert/*.yaml")
+	seeds, err2 := filepath.Glob("testdata/seeds/*.yaml")
+	if err != nil || err2 != nil || len(files) == 0 {
+		t.Fatalf("no manifests: %v, %v", err, err2)
+	}
+	none := map[string]string{
+		"y11-flat.yaml": "no manifest", "y15-monitor.yaml": "a kind of Prometheus' operator", "y16-collector.yaml": "a kind of OpenTelemetry's operator",
+	}
+	namespace := regexp.MustCompile(`(?m)^  namespace: .*$`)
+	for _, file := range append(files, seeds...) {
+		if none[filepath.Base(file)] != "" {
+			continue
+		}
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			t.Parallel()
+			made, err := run(time.Minute, nil, env.tulle, "convert", file) // an error says that something has no counterpart
+			if len(made) == 0 {
+				t.Fatal(err)
+			}
+			made = namespace.ReplaceAll(made, []byte("  namespace: shop"))
+			if _, err := kubectlIn(made, "apply", "--dry-run=server", "-f", "-"); err != nil {
+				t.Errorf("%v\n%s", err, made)
+			}
+		})
+	}
 }
 
 // applySeed applies a manifest of testdata/seeds. One names no namespace.
