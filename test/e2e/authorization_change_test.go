@@ -101,7 +101,7 @@ func (g *guarded) use(f flip) (used, error) {
 		if err := json.Unmarshal(out, &l); err != nil {
 			return used{}, err
 		}
-		u := used{last: l.LastOK, enough: l.Statuses["200"] > 300, told: fmt.Sprintf("statuses %v, errors %v", l.Statuses, l.Errors)}
+		u := used{last: l.LastOK, enough: l.Statuses["200"] > 100, told: fmt.Sprintf("statuses %v, errors %v", l.Statuses, l.Errors)}
 		if l.Statuses["403"] > 300 && l.Failed == 0 {
 			u.ended = "403"
 		}
@@ -119,7 +119,7 @@ func (g *guarded) use(f flip) (used, error) {
 	if err := json.Unmarshal(out, &l); err != nil {
 		return used{}, err
 	}
-	u := used{last: l.Last, enough: l.Bytes > 100, told: fmt.Sprintf("%d bytes", l.Bytes)}
+	u := used{last: l.Last, enough: l.Bytes > 50, told: fmt.Sprintf("%d bytes", l.Bytes)}
 	if !strings.Contains(l.Error, "deadline") && !strings.Contains(l.Error, "timeout") {
 		u.ended = l.Error
 	}
