@@ -25,7 +25,7 @@ func TestFaultsOnPurpose(t *testing.T) {
 		faulty("/abort", mesh.FaultInjection{AbortStatus: 418, AbortPercent: 100}, nil),
 		faulty("/call", mesh.FaultInjection{AbortGRPC: 8, AbortPercent: 100}, nil),
 		faulty("/half", mesh.FaultInjection{AbortStatus: 503, AbortPercent: 50}, nil),
-		faulty("/retried", mesh.FaultInjection{AbortStatus: 503, AbortPercent: 50}, serverErrors(20)),
+		faulty("/retried", mesh.FaultInjection{AbortStatus: 503, AbortPercent: 20}, serverErrors(20)), // few enough for the default budget
 		faulty("/delay", mesh.FaultInjection{Delay: d, DelayPercent: 100}, nil),
 		faulty("/over", mesh.FaultInjection{AbortStatus: 503, AbortPercent: 100, Delay: d, DelayPercent: 100, Until: time.Now().Add(-time.Second)}, nil),
 	}, backendOf("a", app)))
