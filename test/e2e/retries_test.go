@@ -71,7 +71,8 @@ func TestRetriesAlongAChain(t *testing.T) {
 	const n = 3000
 	behave(t, link(links)+"."+workNS, "fail=1")
 	got, worst := measure(n)
-	t.Logf("with the last link down: %.2f requests a link for each of the client's", worst)
+	t.Logf("with the last link down: %.2f requests a link for each of the client's; statuses %v, errors %v, causes %v",
+		worst, got.Statuses, got.Errors, got.Causes)
 	if got.OK > 0 || worst > 1.3 {
 		t.Errorf("%d requests succeeded, amplification %.2f; want none, 1.3 at most", got.OK, worst)
 	}
@@ -80,7 +81,8 @@ func TestRetriesAlongAChain(t *testing.T) {
 	got, worst = measure(n)
 	t.Logf("%.2f%% of %d requests succeed, at %.2f requests a link for each", share(got.OK, n), n, worst)
 	if got.OK < n*999/1000 || worst > 1.3 {
-		t.Errorf("%d of %d requests succeeded at amplification %.2f; want 99.9%% at 1.3", got.OK, n, worst)
+		t.Errorf("%d of %d requests succeeded at amplification %.2f; want 99.9%% at 1.3: statuses %v, errors %v, causes %v",
+			got.OK, n, worst, got.Statuses, got.Errors, got.Causes)
 	}
 }
 

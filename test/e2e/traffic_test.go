@@ -244,6 +244,7 @@ type load struct {
 	Sent, OK, Failed int
 	Statuses         map[string]int
 	Errors           map[string]int
+	Causes           map[string]int
 	Pods             map[string]int
 	P50              float64 `json:"p50_ms"`
 	P99              float64 `json:"p99_ms"`

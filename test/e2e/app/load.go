@@ -20,6 +20,7 @@ type result struct {
 	Failed   int            `json:"failed"`
 	Statuses map[int]int    `json:"statuses"`
 	Errors   map[string]int `json:"errors"`
+	Causes   map[string]int `json:"causes"` // of failures, as Proxy-Status has them
 	Pods     map[string]int `json:"pods"`
 	P50      float64        `json:"p50_ms"`
 	P99      float64        `json:"p99_ms"`
@@ -56,7 +57,7 @@ func loadCommand(args []string) error {
 		return err
 	}
 	headers.addTo(req)
-	r := &result{Statuses: map[int]int{}, Errors: map[string]int{}, Pods: map[string]int{}}
+	r := &result{Statuses: map[int]int{}, Errors: map[string]int{}, Causes: map[string]int{}, Pods: map[string]int{}}
 	start := time.Now()
 	var wg sync.WaitGroup
 	for i := range *count {
@@ -103,6 +104,7 @@ func (r *result) record(due time.Time, client *http.Client, req *http.Request) {
 	r.Pods[pod]++
 	if status >= 500 {
 		r.Failed++
+		r.Causes[resp.Header.Get("Proxy-Status")]++
 		fmt.Fprintln(os.Stderr, time.Now().Format(time.RFC3339Nano), status, resp.Header)
 		return
 	}
