@@ -256,6 +256,8 @@ func (o *outbound) End(x *exchange.Exchange) {
 			switch {
 			case x.Fault.Side == exchange.Upstream || !x.Fault.Is() && result.Failure:
 				outcome = balance.Failed
+			case result.Status == 429 || result.GRPC == grpcResourceExhausted:
+				outcome = balance.Shed
 			case x.RequestBytes > bulkBytes:
 				outcome = balance.Connected
 			}

@@ -91,8 +91,9 @@ func (o *outbound) unserved(x *exchange.Exchange, r *outboundRequest, t *target,
 }
 
 const (
-	grpcUnimplemented = 12
-	grpcUnavailable   = 14
+	grpcResourceExhausted = 8
+	grpcUnimplemented     = 12
+	grpcUnavailable       = 14
 )
 
 // refuseRequest answers and counts under reason.

@@ -235,20 +235,24 @@ func TestLowSuccessRateEjects(t *testing.T) {
 }
 
 func TestQuickFailuresDoNotAttract(t *testing.T) {
-	p := accruing(2, nil)
-	now := time.Duration(0)
-	picked := map[int]int{}
-	for range 2000 {
-		now += 10 * time.Millisecond
-		slot, item, _ := p.Pick(now)
-		picked[item]++
-		if item == 1 {
-			p.Done(slot, Failed, now, time.Millisecond) // at once
-		} else {
-			p.Done(slot, Responded, now, 20*time.Millisecond)
-		}
-	}
-	if picked[1] > 1200 {
-		t.Errorf("the endpoint that fails quickly got %d of 2000 requests", picked[1])
+	for name, outcome := range map[string]Outcome{"fails": Failed, "sheds load": Shed} {
+		t.Run(name, func(t *testing.T) {
+			p := accruing(2, nil)
+			now := time.Duration(0)
+			picked := map[int]int{}
+			for range 2000 {
+				now += 10 * time.Millisecond
+				slot, item, _ := p.Pick(now)
+				picked[item]++
+				if item == 1 {
+					p.Done(slot, outcome, now, time.Millisecond) // at once
+				} else {
+					p.Done(slot, Responded, now, 20*time.Millisecond)
+				}
+			}
+			if picked[1] > 1200 {
+				t.Errorf("the endpoint that %s quickly got %d of 2000 requests", name, picked[1])
+			}
+		})
 	}
 }

@@ -248,7 +248,7 @@ func decay(age int64) float64 {
 // Outcome is how what Pick chose went.
 type Outcome uint8
 
-// The outcomes. Only Responded and Failed carry a latency.
+// The outcomes. Only Responded, Shed and Failed carry a latency.
 const (
 	// Abandoned tells nothing about the endpoint: the client went away.
 	Abandoned Outcome = iota
@@ -258,12 +258,14 @@ const (
 	Connected
 	// Unreachable means that no connection could be made: the endpoint backs off.
 	Unreachable
+	// Shed means that the endpoint answered that it is asked too much. It works, but it looks no quicker for that: more would come.
+	Shed
 	// Failed means that the endpoint answered with a failure, or not in time. A quick failure does not make it look quick: it keeps the
 	// latency that it had.
 	Failed
 )
 
-// Done ends what Pick began. latency is used with Responded and Failed.
+// Done ends what Pick began. latency is used with the outcomes that carry one.
 func (p *Pool[T]) Done(chosen Slot, outcome Outcome, now, latency time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -283,9 +285,11 @@ func (p *Pool[T]) Done(chosen Slot, outcome Outcome, now, latency time.Duration)
 			s.backoff, s.retryAt = 0, 0
 		}
 		p.judge(chosen, true, int64(now))
-	case Responded, Connected:
+	case Responded, Connected, Shed:
 		switch {
 		case outcome == Connected:
+		case outcome == Shed:
+			s.observe(int64(now), max(float64(latency), s.ewma))
 		case chosen.probe && s.ejected: // what was learned while it failed says nothing about it now
 			s.ewma, s.stamp = float64(latency), int64(now)
 		default:
