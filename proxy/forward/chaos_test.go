@@ -6,7 +6,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
-	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -19,13 +18,7 @@ import (
 // without waits, and copies mirrored. Every answer must be that of its own request, and nothing may be left behind. TULLE_SOAK=1m makes
 // it longer.
 func TestChaosOfAttempts(t *testing.T) {
-	length := time.Second
-	if s := os.Getenv("TULLE_SOAK"); s != "" {
-		var err error
-		if length, err = time.ParseDuration(s); err != nil {
-			t.Fatal(err)
-		}
-	}
+	length := soakLength(t)
 	addr := serveApp(t, http.HandlerFunc(fails))
 	for _, p := range pairs {
 		t.Run(p.name, func(t *testing.T) {

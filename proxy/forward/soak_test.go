@@ -16,16 +16,23 @@ import (
 	"time"
 )
 
+// soakLength returns how long a test sends traffic each way.
+func soakLength(t *testing.T) time.Duration {
+	s := os.Getenv("TULLE_SOAK")
+	if s == "" {
+		return time.Second
+	}
+	length, err := time.ParseDuration(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return length
+}
+
 // TestSoak mixes clients that behave with clients that do not, and checks every byte of the former. It takes a second a way;
 // TULLE_SOAK=1m makes it longer.
 func TestSoak(t *testing.T) {
-	length := time.Second
-	if s := os.Getenv("TULLE_SOAK"); s != "" {
-		var err error
-		if length, err = time.ParseDuration(s); err != nil {
-			t.Fatal(err)
-		}
-	}
+	length := soakLength(t)
 	addr := serveApp(t, app())
 	for _, p := range pairs {
 		t.Run(p.name, func(t *testing.T) {
