@@ -23,6 +23,8 @@ type outcome struct {
 	P50      float64 `json:"p50"`
 	P99      float64 `json:"p99"`
 	P999     float64 `json:"p999"`
+	P99Raw   float64 `json:"p99_raw"`
+	Calm     float64 `json:"calm"`
 	Late     float64 `json:"late"`
 }
 

@@ -76,7 +76,7 @@ var aspired = []target{
 
 // unit of a figure, by the end of its name.
 var units = []struct{ suffix, unit string }{
-	{".throughput", "1/s"}, {".cpu_all", "us"}, {"idle_cpu", "mcpu"}, {".cpu", "us"}, {"p50", "us"}, {".p99", "us"}, {".p999", "us"},
-	{".gbps", "Gb/s"}, {"rss_anon", "B"}, {"rss", "B"}, {"per_connection", "B"}, {"growth", "B"}, {"binary", "B"}, {".late", "1"},
+	{".throughput", "1/s"}, {".cpu_all", "us"}, {"idle_cpu", "mcpu"}, {".cpu", "us"}, {"p50", "us"}, {".p99", "us"}, {".p99_raw", "us"}, {".p999", "us"},
+	{".gbps", "Gb/s"}, {"rss_anon", "B"}, {"rss", "B"}, {"per_connection", "B"}, {"growth", "B"}, {"binary", "B"}, {".late", "1"}, {".calm", "1"},
 	{"syscalls", "1"},
 }

@@ -125,7 +125,7 @@ func steady(name string, share float64, kind systems.Kind) func(context.Context,
 		var o outcome
 		c, err := n.load(func() (used time.Duration, err error) {
 			o, used, err = n.blast(ctx, "-kind", string(kind), "-conns", conns, "-streams", streams, "-rate", fmt.Sprint(rate),
-				"-warmup", n.bench.plan.warmup.String(), "-duration", n.bench.plan.measure.String(), "rate")
+				"-watch", "-warmup", n.bench.plan.warmup.String(), "-duration", n.bench.plan.measure.String(), "rate")
 			return used, err
 		})
 		if err != nil {
@@ -133,7 +133,7 @@ func steady(name string, share float64, kind systems.Kind) func(context.Context,
 		}
 		total := rate * c.wall.Seconds()
 		return figures{name + ".p50": o.P50, name + ".p99": o.P99, name + ".p999": o.P999, name + ".cpu": micros(c.pair) / total,
-			name + ".cpu_all": micros(c.all) / total, name + ".late": o.Late}, nil
+			name + ".cpu_all": micros(c.all) / total, name + ".late": o.Late, name + ".p99_raw": o.P99Raw, name + ".calm": o.Calm}, nil
 	}
 }
 

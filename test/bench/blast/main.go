@@ -32,6 +32,7 @@ type config struct {
 	warmup   time.Duration
 	duration time.Duration
 	down     bool
+	watched  bool
 	addr     netip.AddrPort
 }
 
@@ -41,10 +42,12 @@ type Result struct {
 	Bytes    int64   `json:"bytes,omitempty"`
 	Failed   int64   `json:"failed,omitempty"`
 	Seconds  float64 `json:"seconds"`
-	P50      float64 `json:"p50,omitempty"` // microseconds, from the intended send time
+	P50      float64 `json:"p50,omitempty"` // microseconds, from the intended send time, of requests far from any stall of the machine
 	P99      float64 `json:"p99,omitempty"`
 	P999     float64 `json:"p999,omitempty"`
-	Late     float64 `json:"late,omitempty"` // share of requests that the generator itself sent more than 200 µs late
+	P99Raw   float64 `json:"p99_raw,omitempty"` // of all requests
+	Calm     float64 `json:"calm,omitempty"`    // share of requests far from any stall
+	Late     float64 `json:"late,omitempty"`    // share of requests that the generator itself sent more than 200 µs late
 }
 
 func main() {
@@ -67,9 +70,13 @@ func run() error {
 	flag.DurationVar(&c.warmup, "warmup", 0, "time before the measurement")
 	flag.DurationVar(&c.duration, "duration", time.Second, "time of the measurement")
 	flag.BoolVar(&c.down, "down", false, "from server to client (bulk)")
+	flag.BoolVar(&c.watched, "watch", false, "leave out requests that were due near a stall of the machine (rate)")
 	flag.Parse()
+	if flag.NArg() == 1 && flag.Arg(0) == "watch" {
+		return runWatch()
+	}
 	if flag.NArg() != 2 {
-		return errors.New("usage: blast [flags] rate|stream|bulk|download|churn|hold|stall ADDRESS")
+		return errors.New("usage: blast [flags] rate|stream|bulk|download|churn|hold|stall ADDRESS, or blast watch")
 	}
 	var err error
 	if c.addr, err = netip.ParseAddrPort(flag.Arg(1)); err != nil {

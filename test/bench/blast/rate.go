@@ -2,10 +2,10 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
+	"slices"
 	"time"
-
-	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"github.com/tulle-mesh/tulle/test/bench/poll"
 )
@@ -23,16 +23,22 @@ type generator struct {
 	idle     []slot
 	due      map[slot]time.Time
 	waiting  []time.Time
-	latency  *hdrhistogram.Histogram // µs
-	from     time.Time               // answers to requests due before are not counted
+	from     time.Time // answers to requests due before are not counted
+	samples  []sample
 	result   Result
 	late     int64
 	failure  error
 	inflight int
 }
 
+// sample is one answer.
+type sample struct {
+	due     time.Time
+	latency time.Duration
+}
+
 func newGenerator(loop *poll.Loop) *generator {
-	return &generator{loop: loop, due: map[slot]time.Time{}, latency: hdrhistogram.New(1, 60_000_000, 3)}
+	return &generator{loop: loop, due: map[slot]time.Time{}}
 }
 
 func runRate(c config, loop *poll.Loop) (Result, error) {
@@ -40,7 +46,15 @@ func runRate(c config, loop *poll.Loop) (Result, error) {
 	if err := g.open(c); err != nil {
 		return Result{}, err
 	}
+	var watch *watch
+	if c.watched {
+		var err error
+		if watch, err = startWatch(); err != nil {
+			return Result{}, fmt.Errorf("start watch: %w", err)
+		}
+	}
 	slots := len(g.idle)
+	g.samples = make([]sample, 0, int(1.1*c.rate*c.duration.Seconds())+1000)
 	// One seed for every system: all see the same arrivals.
 	arrivals := rand.New(rand.NewPCG(1, 2))
 	start := time.Now()
@@ -68,9 +82,12 @@ func runRate(c config, loop *poll.Loop) (Result, error) {
 	}
 	g.result.Failed += int64(g.inflight)
 	g.result.Seconds = c.duration.Seconds()
-	g.result.P50, g.result.P99 = float64(g.latency.ValueAtQuantile(50)), float64(g.latency.ValueAtQuantile(99))
-	g.result.P999 = float64(g.latency.ValueAtQuantile(99.9))
 	g.result.Late = float64(g.late) / float64(max(1, g.result.Requests))
+	stood, err := watch.stop()
+	if err != nil {
+		return Result{}, err
+	}
+	g.summarize(stood)
 	return g.result, nil
 }
 
@@ -118,7 +135,7 @@ func (g *generator) answered(s slot) {
 	g.inflight--
 	if due.After(g.from) {
 		g.result.Requests++
-		_ = g.latency.RecordValue(max(1, time.Since(due).Microseconds())) // a latency over a minute fails the run elsewhere
+		g.samples = append(g.samples, sample{due: due, latency: time.Since(due)})
 	}
 	if len(g.waiting) > 0 {
 		due := g.waiting[0]
@@ -127,6 +144,30 @@ func (g *generator) answered(s slot) {
 		return
 	}
 	g.idle = append(g.idle, s)
+}
+
+// summarize computes the percentiles: of all answers, and of those to requests that were due while the machine ran.
+func (g *generator) summarize(stood stalls) {
+	var all, calm []time.Duration
+	for _, s := range g.samples {
+		all = append(all, s.latency)
+		if !stood.near(s.due) {
+			calm = append(calm, s.latency)
+		}
+	}
+	g.result.Calm = float64(len(calm)) / float64(max(1, len(all)))
+	g.result.P99Raw = percentile(all, 0.99)
+	g.result.P50, g.result.P99, g.result.P999 = percentile(calm, 0.5), percentile(calm, 0.99), percentile(calm, 0.999)
+}
+
+// percentile returns the latency in microseconds that the given share does not exceed, 0 of none; it sorts.
+func percentile(latencies []time.Duration, share float64) float64 {
+	if len(latencies) == 0 {
+		return 0
+	}
+	slices.Sort(latencies)
+	rank := int(math.Ceil(share * float64(len(latencies))))
+	return float64(latencies[max(rank-1, 0)]) / float64(time.Microsecond)
 }
 
 // failed ends the run: no system may lose a request.
