@@ -20,7 +20,7 @@ type check struct {
 	warns bool
 	// fatal says that nothing after the check means anything when it fails.
 	fatal bool
-	// settles says that the answer may change by itself, so that --wait waits for it.
+	// settles says that the answer may change by itself, so that --wait waits for it, unless it is lasting.
 	settles bool
 	ask     func(*facts) error
 }
@@ -57,7 +57,8 @@ func (c *cli) checkCommand() *cobra.Command {
 		Long: `check asks the cluster a list of questions and says what is wrong, and where the answer is explained. It only reads.
 
 With --pre it asks whether Tulle can be installed; with --proxy also about the proxies, of all namespaces or that of -n. It waits for
-what may settle by itself, such as pods that start. The exit code is 1 when something is wrong (×); warnings (‼) leave it at 0.`,
+what may settle by itself, such as pods that start; where no pod has a proxy and none is about to, it says so at once. The exit code is
+1 when something is wrong (×); warnings (‼) leave it at 0.`,
 		Example: `  tulle check --pre
   tulle check
   tulle -n shop check --proxy
@@ -211,7 +212,7 @@ var errNotAsked = errors.New("not asked")
 func unsettled(results []categoryResult) string {
 	for _, cat := range results {
 		for _, r := range cat.checks {
-			if r.settles && r.outcome == failed {
+			if r.settles && r.outcome == failed && !errors.As(r.err, new(lasting)) {
 				return fmt.Sprintf("%s: %v", r.text, r.err)
 			}
 		}

@@ -100,11 +100,7 @@ func askProxiesReady(f *facts) error {
 		}
 	})
 	if meshed == 0 {
-		where := "any namespace"
-		if f.dataPlane != "" {
-			where = "namespace " + f.dataPlane
-		}
-		return fmt.Errorf("no pod with a proxy found in %s", where)
+		return askAnyProxy(f)
 	}
 	return podErrors(f, func(pod *corev1.Pod) string {
 		for _, s := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
@@ -125,10 +121,7 @@ func askInjected(f *facts) error {
 	if err := errors.Join(f.pods.err, f.namespaces.err); err != nil {
 		return err
 	}
-	namespaces := map[string]inject.Namespace{}
-	for _, ns := range f.namespaces.value.Items {
-		namespaces[ns.Name] = inject.Namespace{Name: ns.Name, Labels: ns.Labels, Annotations: ns.Annotations}
-	}
+	namespaces := f.injectNamespaces()
 	var bare []string
 	f.eachPod(func(pod *corev1.Pod) {
 		if proxyOf(pod) == nil && inject.Decide(namespaces[pod.Namespace], pod).Verdict == inject.Inject {
@@ -180,7 +173,7 @@ func askProxyVersions(f *facts) error {
 	})
 }
 
-func sorted(set map[string]bool) []string { return slices.Sorted(maps.Keys(set)) }
+func sorted[V any](set map[string]V) []string { return slices.Sorted(maps.Keys(set)) }
 
 func askProxyCLIVersions(f *facts) error {
 	return podErrors(f, func(pod *corev1.Pod) string {

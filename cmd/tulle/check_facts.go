@@ -63,6 +63,7 @@ type facts struct {
 	namespaces fact[*corev1.NamespaceList]
 	pods       fact[*corev1.PodList]
 	services   fact[*corev1.ServiceList]
+	rollouts   fact[[]rollout] // of the data plane's namespaces; asked for with the proxies
 }
 
 // gather reads what the options' checks ask for. It never fails: what cannot be read is a fact too.
@@ -104,6 +105,9 @@ func (c *cli) gather(ctx context.Context, opts checkOptions) *facts {
 	f.namespaces = learn(core.Namespaces().List(ctx, all))
 	f.pods = learn(core.Pods(metav1.NamespaceAll).List(ctx, all))
 	f.services = learn(core.Services(metav1.NamespaceAll).List(ctx, all))
+	if opts.proxy {
+		f.rollouts = learn(rollouts(ctx, cl, f.dataPlane))
+	}
 	return f
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/tulle-mesh/tulle/mesh"
 )
@@ -176,6 +178,96 @@ func TestCheckWaitsForWhatSettles(t *testing.T) {
 	r := runCLI(t, connect, "", "check", "--wait=1m")
 	if r.code != 0 || asked != 2 || !strings.Contains(r.err, "waiting: control plane deployments are ready: tulle-identity: 0 of 1") {
 		t.Errorf("exit code %d after %d readings, stderr %q; want 0 after 2 and a word about tulle-identity", r.code, asked, r.err)
+	}
+}
+
+// removePods takes the pods of namespace shop out of the cluster.
+func removePods(f *fakeCluster) {
+	f.objects = slices.DeleteFunc(f.objects, func(o runtime.Object) bool {
+		pod, ok := o.(*corev1.Pod)
+		return ok && pod.Namespace == "shop"
+	})
+}
+
+// Nobody waits for proxies that nothing is going to start; the answer says what would.
+func TestCheckSaysAtOnceThatThereAreNoProxies(t *testing.T) {
+	bare := func(names ...string) func(*fakeCluster) {
+		return func(f *fakeCluster) {
+			removePods(f)
+			for _, name := range names {
+				f.objects = append(f.objects, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "shop"}})
+			}
+		}
+	}
+	unannotated := func(f *fakeCluster) { find[*corev1.Namespace](t, f, "shop").Annotations = nil }
+	for name, test := range map[string]struct {
+		damage []func(*fakeCluster)
+		args   []string
+		want   string
+	}{
+		"pods older than the annotation": {
+			[]func(*fakeCluster){bare("old")}, []string{"-n", "shop"},
+			"no pod with a proxy found in namespace shop, which asks for proxies; pods get theirs when they start: kubectl -n shop rollout restart deploy",
+		},
+		"a namespace without the annotation": {
+			[]func(*fakeCluster){bare("old"), unannotated}, []string{"-n", "shop"},
+			"which does not ask for proxies: kubectl annotate namespace shop linkerd.io/inject=enabled, then kubectl -n shop rollout restart deploy",
+		},
+		"workloads that wait for a person": {
+			[]func(*fakeCluster){bare("old"), func(f *fakeCluster) {
+				onDelete := appsv1.StatefulSetUpdateStrategy{Type: appsv1.OnDeleteStatefulSetStrategyType}
+				f.objects = append(f.objects,
+					&appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "shop"}, Spec: appsv1.DeploymentSpec{Paused: true}},
+					&appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Name: "db", Namespace: "shop"},
+						Spec: appsv1.StatefulSetSpec{UpdateStrategy: onDelete}, Status: appsv1.StatefulSetStatus{Replicas: 1}})
+			}}, []string{"-n", "shop"}, "no pod with a proxy found in namespace shop, which asks for proxies",
+		},
+		"an empty namespace":                        {[]func(*fakeCluster){bare()}, []string{"-n", "shop"}, "there are no pods in namespace shop; those that start get a proxy"},
+		"an empty namespace without the annotation": {[]func(*fakeCluster){bare(), unannotated}, []string{"-n", "shop"}, "shop, and it does not ask for proxies: kubectl annotate"},
+		"the control plane's namespace":             {nil, []string{"-n", "tulle"}, "namespace tulle is the control plane's"},
+		"a cluster without proxies":                 {[]func(*fakeCluster){bare("old")}, nil, "no pod with a proxy found in any namespace; proxies are asked for in shop"},
+		"a cluster that asks for none":              {[]func(*fakeCluster){bare("old"), unannotated}, nil, "in any namespace, and none asks for proxies"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := healthyCluster(t)
+			for _, damage := range test.damage {
+				damage(f)
+			}
+			asked := 0
+			connect := func(flags globalFlags) (*cluster, error) { asked++; return f.connect(flags) }
+			r := runCLI(t, connect, "", append(test.args, "check", "--proxy", "--wait=5s", "-o", "short")...)
+			if asked != 1 || r.code != 1 || !strings.Contains(r.out, "× data plane proxies are ready\n    ") || !strings.Contains(r.out, test.want) {
+				t.Errorf("exit code %d after %d readings; want 1 after 1, and %q:\n%s", r.code, asked, test.want, r.out)
+			}
+		})
+	}
+}
+
+// Between `kubectl rollout restart` and its first new pod, no pod has a proxy, but one will.
+func TestCheckWaitsForProxiesThatARolloutIsToStart(t *testing.T) {
+	for name, workload := range map[string]runtime.Object{
+		"deploy/web": &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "shop", Generation: 2}, Status: appsv1.DeploymentStatus{ObservedGeneration: 1}},
+		"sts/web":    &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "shop"}},
+		"ds/web": &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "shop"}, Status: appsv1.DaemonSetStatus{
+			DesiredNumberScheduled: 1,
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			before, after := healthyCluster(t), healthyCluster(t)
+			removePods(before)
+			before.objects = append(before.objects, workload)
+			asked := 0
+			connect := func(flags globalFlags) (*cluster, error) {
+				if asked++; asked == 1 {
+					return before.connect(flags)
+				}
+				return after.connect(flags)
+			}
+			r := runCLI(t, connect, "", "-n", "shop", "check", "--proxy", "--wait=1m")
+			if want := "no pod with a proxy found yet; " + name + " -n shop is being rolled out"; r.code != 0 || asked != 2 || !strings.Contains(r.err, want) {
+				t.Errorf("exit code %d after %d readings, stderr %q; want 0 after 2 and %q", r.code, asked, r.err, want)
+			}
+		})
 	}
 }
 

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tulle-mesh/tulle/injector/inject"
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+// lasting is a failure of a check that settles otherwise, and that no waiting mends.
+type lasting struct{ error }
+
+func (l lasting) Unwrap() error { return l.error }
+
+// rollout is a workload whose controller has pods of its present template yet to create.
+type rollout struct {
+	namespace, name string // name with its kind, as in deploy/web
+	template        corev1.PodTemplateSpec
+}
+
+// rollouts lists the workloads of namespace, or of all for "", whose controllers are about to create pods. Those that wait for a
+// person, because they are paused or replace only what is deleted, are not.
+func rollouts(ctx context.Context, cl *cluster, namespace string) ([]rollout, error) {
+	apps := cl.AppsV1()
+	deployments, err := apps.Deployments(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list deployments: %w", err)
+	}
+	stateful, err := apps.StatefulSets(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list stateful sets: %w", err)
+	}
+	daemons, err := apps.DaemonSets(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list daemon sets: %w", err)
+	}
+	var found []rollout
+	add := func(o metav1.ObjectMeta, kind string, template corev1.PodTemplateSpec, seen int64, updated, want int32) {
+		if seen < o.Generation || updated < want {
+			found = append(found, rollout{o.Namespace, kind + "/" + o.Name, template})
+		}
+	}
+	for _, d := range deployments.Items {
+		if d.Spec.Paused {
+			continue
+		}
+		add(d.ObjectMeta, "deploy", d.Spec.Template, d.Status.ObservedGeneration, d.Status.UpdatedReplicas, wanted(d.Spec.Replicas))
+	}
+	for _, s := range stateful.Items {
+		updated := s.Status.UpdatedReplicas
+		if s.Spec.UpdateStrategy.Type == appsv1.OnDeleteStatefulSetStrategyType {
+			updated = s.Status.Replicas
+		}
+		add(s.ObjectMeta, "sts", s.Spec.Template, s.Status.ObservedGeneration, updated, wanted(s.Spec.Replicas))
+	}
+	for _, d := range daemons.Items {
+		updated := d.Status.UpdatedNumberScheduled
+		if d.Spec.UpdateStrategy.Type == appsv1.OnDeleteDaemonSetStrategyType {
+			updated = d.Status.CurrentNumberScheduled
+		}
+		add(d.ObjectMeta, "ds", d.Spec.Template, d.Status.ObservedGeneration, updated, d.Status.DesiredNumberScheduled)
+	}
+	return found, nil
+}
+
+// wanted returns the number of replicas that a field asks for; the API's default is 1.
+func wanted(replicas *int32) int32 {
+	if replicas == nil {
+		return 1
+	}
+	return *replicas
+}
+
+// askAnyProxy is the answer where no pod has a proxy: there is something to wait for only while a workload that is to be injected has
+// pods to create.
+func askAnyProxy(f *facts) error {
+	if err := errors.Join(f.namespaces.err, f.rollouts.err); err != nil {
+		return err
+	}
+	namespaces := f.injectNamespaces()
+	for _, r := range f.rollouts.value {
+		pod := &corev1.Pod{ObjectMeta: r.template.ObjectMeta, Spec: r.template.Spec}
+		if r.namespace != f.namespace && inject.Decide(namespaces[r.namespace], pod).Verdict == inject.Inject {
+			return fmt.Errorf("no pod with a proxy found yet; %s -n %s is being rolled out", r.name, r.namespace)
+		}
+	}
+	return lasting{f.withoutProxies(namespaces)}
+}
+
+// withoutProxies says what would give the scope its first proxy.
+func (f *facts) withoutProxies(namespaces map[string]inject.Namespace) error {
+	ns := f.dataPlane
+	switch {
+	case ns == "":
+		asked := slices.DeleteFunc(sorted(namespaces), func(name string) bool {
+			return inject.Decide(namespaces[name], &corev1.Pod{}).Verdict != inject.Inject
+		})
+		if len(asked) == 0 {
+			return fmt.Errorf("no pod with a proxy found in any namespace, and none asks for proxies: kubectl annotate namespace NS %s=enabled, "+
+				"then kubectl -n NS rollout restart deploy", mesh.InjectAnnotation)
+		}
+		return fmt.Errorf("no pod with a proxy found in any namespace; proxies are asked for in %s: start workloads there, or restart those that run: "+
+			"kubectl -n NS rollout restart deploy", abbreviate(asked))
+	case ns == f.namespace:
+		return fmt.Errorf("namespace %s is the control plane's, whose pods need no proxy: say -n and a namespace of applications, or nothing for all", ns)
+	}
+	pods := 0
+	f.eachPod(func(*corev1.Pod) { pods++ })
+	asks := inject.Decide(namespaces[ns], &corev1.Pod{}).Verdict == inject.Inject
+	annotate := fmt.Sprintf("kubectl annotate namespace %s %s=enabled", ns, mesh.InjectAnnotation)
+	restart := fmt.Sprintf("kubectl -n %s rollout restart deploy", ns)
+	switch {
+	case pods == 0 && asks:
+		return fmt.Errorf("there are no pods in namespace %s; those that start get a proxy", ns)
+	case pods == 0:
+		return fmt.Errorf("there are no pods in namespace %s, and it does not ask for proxies: %s", ns, annotate)
+	case asks:
+		return fmt.Errorf("no pod with a proxy found in namespace %s, which asks for proxies; pods get theirs when they start: %s", ns, restart)
+	default:
+		return fmt.Errorf("no pod with a proxy found in namespace %s, which does not ask for proxies: %s, then %s", ns, annotate, restart)
+	}
+}
+
+// injectNamespaces returns what decides about injection of each namespace.
+func (f *facts) injectNamespaces() map[string]inject.Namespace {
+	namespaces := map[string]inject.Namespace{}
+	for _, ns := range f.namespaces.value.Items {
+		namespaces[ns.Name] = inject.Namespace{Name: ns.Name, Labels: ns.Labels, Annotations: ns.Annotations}
+	}
+	return namespaces
+}
