@@ -133,6 +133,27 @@ func TestAuthorizationThatIsNotUnderstoodLetsNobodyIn(t *testing.T) {
 	}
 }
 
+// A match that is not understood whole at a port may guard what other routes open: it must come before theirs.
+func TestInboundMatchThatIsNotUnderstoodIsWidened(t *testing.T) {
+	ref := mesh.Ref{Kind: "HTTPRoute", Namespace: "shop", Name: "lock"}
+	matches := []mesh.Match{{Path: mesh.ExactPath, Value: "/a"}, {Path: mesh.ExactPath, Value: "/b"}, {Path: mesh.ExactPath, Value: "/c", Headers: []mesh.FieldMatch{{Name: "x"}}}}
+	in := &mesh.Inbound{Default: mesh.PortPolicy{Policy: mesh.Deny, Routes: []mesh.InboundRoute{{Route: mesh.Route{Ref: ref, Rules: []mesh.Rule{{Matches: matches}}}}}}}
+	wire := EncodeInbound(in)
+	sent := wire.GetDefault().GetRoutes()[0].GetRoute().GetRules()[0].GetMatches()
+	sent[1].Path = 99
+	sent[2].GetHeaders()[0].ProtoReflect().SetUnknown(newer)
+	got, err := DecodeInbound(wire)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rule := got.Default.Routes[0].Route.Rules[0]
+	for i, want := range []bool{false, true, true} {
+		if rule.Matches[i].Widened != want || rule.Invalid == "" {
+			t.Errorf("match %d: got %+v of a rule that is invalid because %q", i, rule.Matches[i], rule.Invalid)
+		}
+	}
+}
+
 func TestDecodeRefuses(t *testing.T) {
 	ok := &pb.Address{Ip: []byte{10, 0, 0, 1}, Port: 80}
 	outbounds := map[string]struct {

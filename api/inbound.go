@@ -104,10 +104,31 @@ func decodePortPolicy(p *pb.PortPolicy) (mesh.PortPolicy, error) {
 		if err != nil {
 			return mesh.PortPolicy{}, fmt.Errorf("route %s: %w", r.GetRoute().GetRef().GetName(), err)
 		}
-		out.Routes = append(out.Routes, mesh.InboundRoute{Route: decodeRoute(r.GetRoute()), Authorizations: authorizations})
+		out.Routes = append(out.Routes, mesh.InboundRoute{Route: decodeGuard(r.GetRoute()), Authorizations: authorizations})
 	}
 	if out.RateLimit, err = decodeRateLimit(p.GetRateLimit()); err != nil {
 		return mesh.PortPolicy{}, fmt.Errorf("rate limit: %w", err)
 	}
 	return out, nil
+}
+
+// decodeGuard returns a route that may guard what other routes leave open: a match that this release does not know whole comes before
+// those of the others.
+func decodeGuard(r *pb.Route) mesh.Route {
+	out := decodeRoute(r)
+	for i, rule := range r.GetRules() {
+		for j, m := range rule.GetMatches() {
+			if !readable(m) {
+				out.Rules[i].Matches[j].Widened = true
+			}
+		}
+	}
+	return out
+}
+
+// readable reports whether this release knows every part of m.
+func readable(m *pb.Match) bool {
+	var f flaws
+	f.match(m)
+	return f.first == ""
 }

@@ -111,7 +111,7 @@ func decodeRule(r *pb.Rule) mesh.Rule {
 func encodeMatch(m mesh.Match) *pb.Match {
 	out := &pb.Match{
 		Path: pb.Match_PathKind(m.Path), Value: m.Value, Service: m.Service, Call: m.Call, Method: m.Method,
-		Headers: mapped(m.Headers, encodeFieldMatch), Query: mapped(m.Query, encodeFieldMatch),
+		Headers: mapped(m.Headers, encodeFieldMatch), Query: mapped(m.Query, encodeFieldMatch), Widened: m.Widened,
 	}
 	if m.Condition != nil {
 		out.Condition = encodeCondition(*m.Condition)
@@ -124,7 +124,7 @@ func (f *flaws) match(m *pb.Match) mesh.Match {
 	f.whole(m)
 	out := mesh.Match{
 		Value: m.GetValue(), Service: m.GetService(), Call: m.GetCall(), Method: m.GetMethod(),
-		Headers: mapped(m.GetHeaders(), f.field), Query: mapped(m.GetQuery(), f.field),
+		Headers: mapped(m.GetHeaders(), f.field), Query: mapped(m.GetQuery(), f.field), Widened: m.GetWidened(),
 	}
 	if kind := m.GetPath(); kind < 0 || kind > pb.Match_GRPC_REGEX {
 		f.add("this proxy does not know path matches of kind %d", kind)

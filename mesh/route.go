@@ -70,6 +70,10 @@ type Match struct {
 	Query   []FieldMatch
 	// Condition, when set, must hold too. Only ServiceProfiles use it.
 	Condition *Condition
+	// Widened says that parts of the match could not be read and are left out: it takes every request that it was meant for, and maybe
+	// more, and comes before the matches that are whole, so that none of those requests falls under another. Its rule is Invalid. Only
+	// inbound routes use it, which may guard what others leave open.
+	Widened bool
 }
 
 // FieldMatch compares one header, by lower-case Name, or one query parameter, by exact Name.

@@ -480,6 +480,41 @@ func TestDenialTellsMeshedClientsAll(t *testing.T) {
 	}
 }
 
+// TestAMistakenRouteFailsClosed has a route whose match could not be read beside one that opens everything: meshed clients read which route
+// it is and what is wrong with it, strangers that something is.
+func TestAMistakenRouteFailsClosed(t *testing.T) {
+	g := startGuarded(t, web)
+	lock := routed("lock", mesh.Match{Path: mesh.PrefixPath, Value: "/admin", Widened: true})
+	lock.Route.Rules[0].Invalid = `spec.rules[0].matches[0].headers[0].value: "(" is no RE2 expression`
+	g.set(t, probing(mesh.PortPolicy{Policy: mesh.Deny, Routes: []mesh.InboundRoute{
+		routed("wide", mesh.Match{Path: mesh.PrefixPath, Value: "/"}, authorize(mesh.AnyClients)), lock,
+	}}))
+	for _, c := range []call{
+		{by: web, how: "h1", target: "/", want: "200"},
+		{by: nobody, how: "h2", target: "/", want: "200"},
+		{by: web, how: "h1", target: "/admin/x", want: "500"},
+		{by: web, how: "grpc", target: "/admin/x", want: "grpc 13"},
+		{by: nobody, how: "h2", target: "/%61dmin", want: "500"},
+	} {
+		if got := g.try(t, c); got != c.want {
+			t.Errorf("%+v: got %s", c, got)
+		}
+	}
+	got := do(t, client(t, g.entrance(web, true), false), "GET", "http://cart.shop/admin", nil)
+	names := "Server shop/cart-1, HTTPRoute shop/lock, client " + web.String() + ": " + lock.Route.Rules[0].Invalid
+	want := `tulle-proxy; error=proxy_configuration_error; details="` + strings.ReplaceAll(names, `"`, `\"`) + `"`
+	if got.header.Get("Proxy-Status") != want || got.body != names+"\n" {
+		t.Errorf("got Proxy-Status %s and body %s, want %s", got.header.Get("Proxy-Status"), got.body, want)
+	}
+	got = do(t, client(t, g.entrance(nobody, true), false), "GET", "http://cart.shop/admin", nil)
+	if text := fmt.Sprint(got.header, got.body); strings.Contains(text, "shop") || strings.Contains(text, "RE2") || !strings.Contains(got.body, "has a mistake") {
+		t.Errorf("a stranger reads %s", text)
+	}
+	if want := `inbound_http_errors_total{direction="inbound",error="invalid_route"} 5`; !strings.Contains(g.metrics(t), want) {
+		t.Errorf("no %s", want)
+	}
+}
+
 // TestSilenceIsNoWayAroundPolicy connects, waits until detection gives up, and only then asks: what is decided on is each request, all the
 // same, for a stranger and through a client's proxy, which has taken the silence for a protocol in which the server speaks first.
 func TestSilenceIsNoWayAroundPolicy(t *testing.T) {

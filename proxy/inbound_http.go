@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"net"
 	"net/netip"
@@ -110,6 +111,14 @@ type inboundRequest struct {
 	log *accessLine
 }
 
+// route names the route that decided on the request, or whose mistake did.
+func (r *inboundRequest) route() mesh.Ref {
+	if r.account.verdict.Reason == authz.InvalidRoute {
+		return r.hit.Rule.Ref
+	}
+	return r.account.verdict.Route
+}
+
 // Route authorizes the request and gives it to the application. It implements forward.Handler.
 func (in *inbound) Route(x *exchange.Exchange) forward.Verdict {
 	c := x.Conn.Data.(*inboundConn)
@@ -207,17 +216,22 @@ func (in *inbound) request(x *exchange.Exchange) *inboundRequest {
 func (in *inbound) deny(x *exchange.Exchange, c *inboundConn, r *inboundRequest) forward.Verdict {
 	v, port := r.account.verdict, c.ledger.port
 	in.events.info("request denied", zap.Stringer("app", c.app.addr), zap.Stringer("client", c.peer.Addr),
-		zap.Stringer("client_id", c.peer.ID), zap.String("server", nameOf(port.Server())), zap.String("route", nameOf(v.Route)),
+		zap.Stringer("client_id", c.peer.ID), zap.String("server", nameOf(port.Server())), zap.String("route", nameOf(r.route())),
 		zap.String("reason", string(v.Reason)))
 	a := answer{
 		status: 403, cause: "http_request_denied", text: v.Reason.Explain(), grpc: r.grpc,
-		detailed: !c.peer.ID.IsZero(), object: in.subject(c, v.Route),
+		detailed: !c.peer.ID.IsZero(), object: in.subject(c, r.route()),
 	}
 	switch v.Reason {
 	case authz.NoRoute:
 		a.status, a.cause = 404, "destination_not_found"
 	case authz.AmbiguousPath:
 		a.status, a.cause = 400, "http_request_error"
+	case authz.InvalidRoute:
+		a.status, a.cause = 500, "proxy_configuration_error"
+		if a.detailed {
+			a.text = cmp.Or(r.hit.Rule.Invalid, a.text)
+		}
 	default:
 		if port.IsProbe(c.peer, &x.Request) { // a route took the probe's place
 			a.text = "this route matches a kubelet's probe, so it decides on it: authorize the node's network, or let the route match less"
@@ -323,7 +337,7 @@ func (in *inbound) End(x *exchange.Exchange) {
 	}
 	if r.log != nil {
 		if a := r.account; a != nil {
-			r.log.server, r.log.route, r.log.authorization = a.server, a.verdict.Route, a.verdict.Authorization
+			r.log.server, r.log.route, r.log.authorization = a.server, r.route(), a.verdict.Authorization
 		}
 		in.proxy.accessLog.end(r.log, x)
 	}

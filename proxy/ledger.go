@@ -111,7 +111,7 @@ func (in *inbound) account(c *inboundConn, port *authz.Port, part authz.Part) *a
 		a.decided = in.proxy.stats.Counter(stats.InboundHTTPAllow, counted)
 	case v.Reason == authz.NoRoute:
 		a.decided = in.proxy.stats.Counter(stats.InboundHTTPNoRoute, labels)
-	case v.Reason == authz.AmbiguousPath:
+	case v.Reason == authz.AmbiguousPath, v.Reason == authz.InvalidRoute:
 		a.decided = in.proxy.stats.Counter(stats.InboundHTTPErrors, stats.Labels("").With("direction", "inbound").With("error", string(v.Reason)))
 	default:
 		a.decided = in.proxy.stats.Counter(stats.InboundHTTPDeny, labels.With("reason", string(v.Reason)))

@@ -361,12 +361,14 @@ type Match struct {
 	Path  Match_PathKind         `protobuf:"varint,1,opt,name=path,proto3,enum=tulle.discovery.v1.Match_PathKind" json:"path,omitempty"`
 	Value string                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
 	// Of gRPC.
-	Service       string        `protobuf:"bytes,3,opt,name=service,proto3" json:"service,omitempty"`
-	Call          string        `protobuf:"bytes,4,opt,name=call,proto3" json:"call,omitempty"`
-	Method        string        `protobuf:"bytes,5,opt,name=method,proto3" json:"method,omitempty"`
-	Headers       []*FieldMatch `protobuf:"bytes,6,rep,name=headers,proto3" json:"headers,omitempty"`
-	Query         []*FieldMatch `protobuf:"bytes,7,rep,name=query,proto3" json:"query,omitempty"`
-	Condition     *Condition    `protobuf:"bytes,8,opt,name=condition,proto3" json:"condition,omitempty"`
+	Service   string        `protobuf:"bytes,3,opt,name=service,proto3" json:"service,omitempty"`
+	Call      string        `protobuf:"bytes,4,opt,name=call,proto3" json:"call,omitempty"`
+	Method    string        `protobuf:"bytes,5,opt,name=method,proto3" json:"method,omitempty"`
+	Headers   []*FieldMatch `protobuf:"bytes,6,rep,name=headers,proto3" json:"headers,omitempty"`
+	Query     []*FieldMatch `protobuf:"bytes,7,rep,name=query,proto3" json:"query,omitempty"`
+	Condition *Condition    `protobuf:"bytes,8,opt,name=condition,proto3" json:"condition,omitempty"`
+	// Parts that could not be read are left out; the match comes before those that are whole.
+	Widened       bool `protobuf:"varint,9,opt,name=widened,proto3" json:"widened,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -455,6 +457,13 @@ func (x *Match) GetCondition() *Condition {
 		return x.Condition
 	}
 	return nil
+}
+
+func (x *Match) GetWidened() bool {
+	if x != nil {
+		return x.Widened
+	}
+	return false
 }
 
 type FieldMatch struct {
@@ -2046,7 +2055,7 @@ const file_route_proto_rawDesc = "" +
 	"\afilters\x18\x03 \x03(\v2\x1a.tulle.discovery.v1.FilterR\afilters\x12?\n" +
 	"\bbackends\x18\x04 \x03(\v2#.tulle.discovery.v1.WeightedBackendR\bbackends\x129\n" +
 	"\x06policy\x18\x05 \x01(\v2!.tulle.discovery.v1.RequestPolicyR\x06policy\x12\x18\n" +
-	"\ainvalid\x18\x06 \x01(\tR\ainvalid\"\x9f\x03\n" +
+	"\ainvalid\x18\x06 \x01(\tR\ainvalid\"\xb9\x03\n" +
 	"\x05Match\x126\n" +
 	"\x04path\x18\x01 \x01(\x0e2\".tulle.discovery.v1.Match.PathKindR\x04path\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\x12\x18\n" +
@@ -2055,7 +2064,8 @@ const file_route_proto_rawDesc = "" +
 	"\x06method\x18\x05 \x01(\tR\x06method\x128\n" +
 	"\aheaders\x18\x06 \x03(\v2\x1e.tulle.discovery.v1.FieldMatchR\aheaders\x124\n" +
 	"\x05query\x18\a \x03(\v2\x1e.tulle.discovery.v1.FieldMatchR\x05query\x12;\n" +
-	"\tcondition\x18\b \x01(\v2\x1d.tulle.discovery.v1.ConditionR\tcondition\"U\n" +
+	"\tcondition\x18\b \x01(\v2\x1d.tulle.discovery.v1.ConditionR\tcondition\x12\x18\n" +
+	"\awidened\x18\t \x01(\bR\awidened\"U\n" +
 	"\bPathKind\x12\a\n" +
 	"\x03ANY\x10\x00\x12\t\n" +
 	"\x05EXACT\x10\x01\x12\n" +

@@ -17,6 +17,7 @@ func (s *Store) rulesFor(r *route, parent *service) []mesh.Rule {
 	policy := r.settings.over(parent.requests)
 	for i := range rules {
 		rules[i] = r.served.rules[i]
+		rules[i].Matches = whole(rules[i].Matches)
 		rules[i].Policy = r.served.bounds[i].over(policy)
 		rules[i].Backends = s.resolveBackends(r, parent.name, rules[i].Backends)
 		rules[i].Filters = s.resolveMirrors(r, parent.name, rules[i].Filters)

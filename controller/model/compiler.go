@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 	"regexp/syntax"
+	"slices"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
@@ -87,8 +88,27 @@ func unknownFields(paths []string) []finding {
 // at returns the path of an element of a list.
 func at(path, list string, i int) string { return fmt.Sprintf("%s.%s[%d]", path, list, i) }
 
-// noMatch stands for a match with a mistake: no path is empty.
-func noMatch() mesh.Match { return mesh.Match{Path: mesh.RegexPath} }
+// whole returns the matches as a Service has them, list itself if all could be read: one with a mistake takes no request there, as no path
+// is empty. Other routes of a Service open nothing that it was to guard.
+func whole(list []mesh.Match) []mesh.Match {
+	out := list
+	for i := range list {
+		if !list[i].Widened {
+			continue
+		}
+		if sameSlice(out, list) {
+			out = slices.Clone(list)
+		}
+		out[i] = mesh.Match{Path: mesh.RegexPath}
+	}
+	return out
+}
+
+// anyMatch stands for matches that were not read at all.
+func anyMatch() []mesh.Match { return []mesh.Match{{Widened: true}} }
+
+// anyValue is the expression that stands for one with a mistake.
+const anyValue = "(?s).*"
 
 // regex checks an expression that proxies are going to compile.
 func (c *compiler) regex(path, text string) string {

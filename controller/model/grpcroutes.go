@@ -21,7 +21,9 @@ func compileGRPCRoute(namespace string, in *gatewayv1.GRPCRouteSpec) *routeSpec 
 	for i := range list {
 		rules[i] = c.grpcRule(at("spec", "rules", i), &list[i])
 	}
-	return c.spec(in.ParentRefs, rules, make([]ruleBounds, len(rules)))
+	sp := c.spec(in.ParentRefs, rules, make([]ruleBounds, len(rules)))
+	sp.unread = len(in.Rules) - len(rules)
+	return sp
 }
 
 func (c *compiler) grpcRule(path string, in *gatewayv1.GRPCRouteRule) mesh.Rule {
@@ -48,7 +50,7 @@ func (c *compiler) grpcRule(path string, in *gatewayv1.GRPCRouteRule) mesh.Rule 
 func (c *compiler) grpcMatches(path string, in []gatewayv1.GRPCRouteMatch) []mesh.Match {
 	if c.matches += len(in); c.matches > maxMatches {
 		c.unsupported(path+".matches", "the rules have more than %d matches", maxMatches)
-		return []mesh.Match{noMatch()}
+		return anyMatch()
 	}
 	if len(in) == 0 {
 		return []mesh.Match{{}}
@@ -56,38 +58,39 @@ func (c *compiler) grpcMatches(path string, in []gatewayv1.GRPCRouteMatch) []mes
 	out := make([]mesh.Match, len(in))
 	for i := range in {
 		before := c.mistakes
-		if out[i] = c.grpcMatch(at(path, "matches", i), &in[i]); c.mistakes > before {
-			out[i] = noMatch()
-		}
+		out[i] = c.grpcMatch(at(path, "matches", i), &in[i])
+		out[i].Widened = c.mistakes > before
 	}
 	return out
 }
 
 func (c *compiler) grpcMatch(path string, in *gatewayv1.GRPCRouteMatch) mesh.Match {
 	var out mesh.Match
-	if m := in.Method; m != nil {
-		out.Service, out.Call = value(m.Service), value(m.Method)
-		switch kind := value(m.Type); kind {
-		case "", gatewayv1.GRPCMethodMatchExact:
-			out.Path = mesh.GRPCExact
-		case gatewayv1.GRPCMethodMatchRegularExpression:
-			out.Path = mesh.GRPCRegex
-			c.regex(path+".method.service", out.Service)
-			c.regex(path+".method.method", out.Call)
-		default:
-			c.unsupported(path+".method.type", "%q is not supported: want Exact or RegularExpression", clip(string(kind)))
-		}
-		if out.Service == "" && out.Call == "" {
-			c.unsupported(path+".method", "want a service, a method or both")
-		}
+	if in.Method != nil {
+		c.grpcMethod(path+".method", in.Method, &out)
 	}
 	for i := range in.Headers {
-		h, at := &in.Headers[i], at(path, "headers", i)
-		m := mesh.FieldMatch{Name: c.headerName(at+".name", string(h.Name)), Value: h.Value}
-		m.Regex = c.fieldKind(at, string(value(h.Type)), h.Value)
-		out.Headers = c.addField(out.Headers, at, m)
+		h := &in.Headers[i]
+		out.Headers = c.header(out.Headers, at(path, "headers", i), &gatewayv1.HTTPHeaderMatch{
+			Type: (*gatewayv1.HeaderMatchType)(h.Type), Name: gatewayv1.HTTPHeaderName(h.Name), Value: h.Value,
+		})
 	}
 	return out
+}
+
+// grpcMethod reads the service and the method of a match; one with a mistake is any.
+func (c *compiler) grpcMethod(path string, in *gatewayv1.GRPCMethodMatch, out *mesh.Match) {
+	service, call := value(in.Service), value(in.Method)
+	switch kind := value(in.Type); {
+	case service == "" && call == "":
+		c.unsupported(path, "want a service, a method or both")
+	case kind == "" || kind == gatewayv1.GRPCMethodMatchExact:
+		out.Path, out.Service, out.Call = mesh.GRPCExact, service, call
+	case kind == gatewayv1.GRPCMethodMatchRegularExpression:
+		out.Path, out.Service, out.Call = mesh.GRPCRegex, c.regex(path+".service", service), c.regex(path+".method", call)
+	default:
+		c.unsupported(path+".type", "%q is not supported: want Exact or RegularExpression", clip(string(kind)))
+	}
 }
 
 // grpcFilters reads filters as the same ones of an HTTPRoute, of which a GRPCRoute has a few.

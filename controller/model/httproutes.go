@@ -29,6 +29,7 @@ func compileHTTPRoute(kind routeKind, namespace string, in *gatewayv1.HTTPRouteS
 		rules[i], bounds[i] = c.httpRule(at("spec", "rules", i), &list[i])
 	}
 	sp := c.spec(in.ParentRefs, rules, bounds)
+	sp.unread = len(in.Rules) - len(rules)
 	for _, h := range in.Hostnames {
 		sp.hostnames = append(sp.hostnames, string(h))
 	}
@@ -137,14 +138,13 @@ func (c *compiler) httpMatches(path string, in []gatewayv1.HTTPRouteMatch) []mes
 	}
 	if c.matches += len(in); c.matches > maxMatches {
 		c.unsupported(path+".matches", "the rules have more than %d matches", maxMatches)
-		return []mesh.Match{noMatch()}
+		return anyMatch()
 	}
 	out := make([]mesh.Match, len(in))
 	for i := range in {
 		before := c.mistakes
-		if out[i] = c.httpMatch(at(path, "matches", i), &in[i]); c.mistakes > before {
-			out[i] = noMatch()
-		}
+		out[i] = c.httpMatch(at(path, "matches", i), &in[i])
+		out[i].Widened = c.mistakes > before
 	}
 	return out
 }
@@ -153,50 +153,61 @@ func (c *compiler) httpMatch(path string, in *gatewayv1.HTTPRouteMatch) mesh.Mat
 	out := mesh.Match{Method: string(value(in.Method))}
 	c.path(path+".path", in.Path, &out)
 	for i := range in.Headers {
-		h, at := &in.Headers[i], at(path, "headers", i)
-		m := mesh.FieldMatch{Name: c.headerName(at+".name", string(h.Name)), Value: h.Value}
-		m.Regex = c.fieldKind(at, string(value(h.Type)), h.Value)
-		out.Headers = c.addField(out.Headers, at, m)
+		out.Headers = c.header(out.Headers, at(path, "headers", i), &in.Headers[i])
 	}
 	for i := range in.QueryParams {
 		q, at := &in.QueryParams[i], at(path, "queryParams", i)
-		m := mesh.FieldMatch{Name: string(q.Name), Value: q.Value}
-		m.Regex = c.fieldKind(at, string(value(q.Type)), q.Value)
-		out.Query = c.addField(out.Query, at, m)
+		out.Query = c.addField(out.Query, at, string(value(q.Type)), mesh.FieldMatch{Name: string(q.Name), Value: q.Value})
 	}
 	return out
 }
 
-// addField leaves out a second match of the same name. Source: Gateway API, HTTPRouteMatch.headers: "only the first entry … MUST be
-// considered".
-func (c *compiler) addField(list []mesh.FieldMatch, path string, m mesh.FieldMatch) []mesh.FieldMatch {
+func (c *compiler) header(list []mesh.FieldMatch, path string, in *gatewayv1.HTTPHeaderMatch) []mesh.FieldMatch {
+	before := c.mistakes
+	n := c.headerName(path+".name", string(in.Name))
+	named := c.mistakes == before
+	if out := c.addField(list, path, string(value(in.Type)), mesh.FieldMatch{Name: n, Value: in.Value}); named {
+		return out
+	}
+	return list
+}
+
+// addField leaves out a match of a kind that is not supported, and a second one of the same name. Source: Gateway API,
+// HTTPRouteMatch.headers: "only the first entry … MUST be considered". The types of headers and of query parameters are spelled alike.
+func (c *compiler) addField(list []mesh.FieldMatch, path, kind string, m mesh.FieldMatch) []mesh.FieldMatch {
 	for i := range list {
 		if list[i].Name == m.Name {
 			c.ignored(path, "%q is matched before; this has no effect", clip(m.Name))
 			return list
 		}
 	}
-	return append(list, m)
-}
-
-// fieldKind reports whether the match is a regular expression. The types of headers and of query parameters are spelled alike.
-func (c *compiler) fieldKind(path, kind, text string) bool {
 	switch kind {
 	case "", string(gatewayv1.HeaderMatchExact):
 	case string(gatewayv1.HeaderMatchRegularExpression):
-		c.regex(path+".value", text)
-		return true
+		m.Regex = true
+		if before := c.mistakes; c.regex(path+".value", m.Value) == "" && c.mistakes > before {
+			m.Value = anyValue
+		}
 	default:
 		c.unsupported(path+".type", "%q is not supported: want Exact or RegularExpression", clip(kind))
+		return list
 	}
-	return false
+	return append(list, m)
 }
 
+// path reads the path of a match; one with a mistake is any.
 func (c *compiler) path(path string, in *gatewayv1.HTTPPathMatch, out *mesh.Match) {
 	out.Path, out.Value = mesh.PrefixPath, "/"
 	if in == nil {
 		return
 	}
+	before := c.mistakes
+	if c.knownPath(path, in, out); c.mistakes > before {
+		out.Path, out.Value = mesh.AnyPath, ""
+	}
+}
+
+func (c *compiler) knownPath(path string, in *gatewayv1.HTTPPathMatch, out *mesh.Match) {
 	kind := gatewayv1.PathMatchPathPrefix
 	if in.Type != nil {
 		kind = *in.Type

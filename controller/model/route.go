@@ -2,6 +2,7 @@ package model
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
 
@@ -63,6 +64,7 @@ type routeSpec struct {
 	parents    []parentRef
 	hostnames  []string // of a TLSRoute; of others for people only
 	rules      []mesh.Rule
+	unread     int          // rules beyond the most that are looked at
 	bounds     []ruleBounds // of rules, by index
 	// uses are the ports of Services that the rules name, each once.
 	uses     []mesh.ServiceRef
@@ -190,6 +192,10 @@ func (r *route) atServers() *serverRoute {
 		rule.Backends, rule.Policy = nil, mesh.RequestPolicy{}
 		rule.Filters = slices.DeleteFunc(slices.Clone(rule.Filters), func(f mesh.Filter) bool { return f.Mirror != nil })
 		out.route.Rules[i] = rule
+	}
+	if n := r.served.unread; n > 0 {
+		out.route.Rules = append(out.route.Rules, mesh.Rule{Matches: anyMatch(), Invalid: fmt.Sprintf(
+			"spec.rules: %d more than the %d that are the most", n, maxRules)})
 	}
 	return out
 }

@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -121,6 +122,7 @@ func (j *judge) atServer(r *route, p *parentRef) []metav1.Condition {
 		refused = verdict{gatewayv1.RouteReasonNoMatchingParent, fmt.Sprintf("there is no Server %s in namespace %s", p.name.name, p.namespace)}
 	case r.said.broken():
 		refused, partial = r.mistakes(), r.whatServes(partial)
+		refused.message = joined(refused.message, r.closes())
 	case j.store.access.servers[p.name].spec.protocol == mesh.Opaque:
 		refused = verdict{gatewayv1.RouteReasonUnsupportedProtocol, fmt.Sprintf(
 			"Server %s carries connections as they are: none of their requests can be held to a route, so they are all refused", p.name.name)}
@@ -191,6 +193,34 @@ func (r *route) mistakes() verdict {
 	}
 	out.message = joined(list(texts), then)
 	return out
+}
+
+// closes says which requests to a Server fall under no other route because matches of r could not be read.
+func (r *route) closes() string {
+	var some, all []string
+	for i := range r.served.rules {
+		path := at("spec", "rules", i)
+		for k, m := range r.served.rules[i].Matches {
+			switch {
+			case !m.Widened:
+			case reflect.DeepEqual(m, anyMatch()[0]):
+				all = append(all, at(path, "matches", k))
+			default:
+				some = append(some, at(path, "matches", k))
+			}
+		}
+	}
+	if r.served.unread > 0 {
+		all = append(all, fmt.Sprintf("spec.rules beyond %d", maxRules))
+	}
+	switch {
+	case len(all) > 0:
+		return "so is every request to the Server, as any may be meant by " + list(all)
+	case len(some) > 0:
+		return "so is every request to the Server that the rest of it matches: " + list(some)
+	default:
+		return ""
+	}
 }
 
 // whatServes adds to what has no effect that the rules without mistakes are served, unless an earlier generation is.

@@ -6,8 +6,9 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/route"
 )
 
-// Match names the part of the port that a request is for, and the rule that matches it where that is a route. A request that is a probe
-// of the pod's own kubelet is no route's, unless one matches it too: then the route decides.
+// Match names the part of the port that a request is for, and the rule that matches it where that is a route, or the mistake of one. A
+// request that is a probe of the pod's own kubelet is no route's, unless one matches it too: then the route decides. One that could not be
+// read whole does not: a slip of the pen must not end the pod.
 func (p *Port) Match(peer Peer, h *message.Head) (Part, route.Hit) {
 	part, hit := p.route(h)
 	if part < 0 && p.IsProbe(peer, h) {
@@ -28,6 +29,9 @@ func (p *Port) route(h *message.Head) (Part, route.Hit) {
 	hit, ok := p.table.Match(h)
 	if !ok {
 		return Unmatched, route.Hit{}
+	}
+	if hit.Widened {
+		return Mistaken, hit
 	}
 	return Part(hit.Rule.Route), hit
 }

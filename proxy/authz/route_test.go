@@ -87,6 +87,38 @@ func TestRoutesAndRequiredIdentity(t *testing.T) {
 	}
 }
 
+func TestAMistakenRouteOpensNothing(t *testing.T) {
+	anyone := mesh.Authorization{Ref: saz, Clients: mesh.AnyClients}
+	mistaken := routed("admin", "/admin", named(web))
+	mistaken.Route.Rules[0].Matches[0] = mesh.Match{Method: "GET", Widened: true}
+	mistaken.Route.Rules[0].Invalid = "it cannot be read"
+	setting := mesh.PortPolicy{
+		Policy: mesh.AllUnauthenticated, ProbePaths: []string{"/healthz"}, Routes: []mesh.InboundRoute{routed("all", "/", anyone), mistaken},
+	}
+	plain := Peer{Addr: inside}
+	for name, tc := range map[string]struct {
+		peer         Peer
+		method, path string
+		want         Verdict
+	}{
+		"what it may be meant for":         {plain, "GET", "/admin", Verdict{Reason: InvalidRoute}},
+		"to whom it names":                 {Peer{ID: web, Addr: inside}, "GET", "/admin", Verdict{Reason: InvalidRoute}},
+		"what it is not meant for":         {plain, "POST", "/admin", Verdict{Allow: true, Authorization: saz, Route: refTo("all")}},
+		"a probe":                          {Peer{Addr: node}, "GET", "/healthz", Verdict{Allow: true, Authorization: own(ProbeName), Route: own(ProbeName)}},
+		"a probe's path from elsewhere":    {plain, "GET", "/healthz", Verdict{Reason: InvalidRoute}},
+		"what is no probe, from the node":  {Peer{Addr: node}, "GET", "/healthz/x", Verdict{Reason: InvalidRoute}},
+		"a path that cannot be told apart": {plain, "GET", "/a/../b", Verdict{Reason: AmbiguousPath}},
+	} {
+		if got := decide(compile(setting), tc.peer, request(tc.method, tc.path)); got != tc.want {
+			t.Errorf("%s: got %+v, want %+v", name, got, tc.want)
+		}
+	}
+	setting.RequireIdentity = true
+	if got := decide(compile(setting), plain, request("GET", "/admin")); got.Reason != NoIdentity {
+		t.Errorf("a client without the identity that is required: got %+v", got)
+	}
+}
+
 func TestStill(t *testing.T) {
 	anyone := mesh.Authorization{Ref: saz, Clients: mesh.AnyClients}
 	peer := Peer{ID: web, Addr: inside}

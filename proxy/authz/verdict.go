@@ -32,6 +32,7 @@ const (
 	Denied          Reason = "denied"           // the policy is deny, or one that this release does not know
 	NotHTTP         Reason = "not_http"         // the port takes HTTP alone, and the connection's requests cannot be told apart
 	NoRoute         Reason = "no_route"         // the port has routes, and the request is for none of them
+	InvalidRoute    Reason = "invalid_route"    // a route of the port has a mistake in the match that would say which requests are its own
 	AmbiguousPath   Reason = "ambiguous_path"   // the port has routes, and servers may read the request's path differently
 )
 
@@ -50,6 +51,8 @@ func (r Reason) Explain() string {
 		return "this port has routes or a rate limit, or is declared HTTP, so it accepts HTTP only; the connection is opaque or encrypted by the application"
 	case NoRoute:
 		return "no route of this port matches the request"
+	case InvalidRoute:
+		return "a route of this port has a mistake, and the request may be one that it is meant for; its status says what is wrong"
 	case AmbiguousPath:
 		return "this port has routes, so it refuses a path with dot segments, a backslash, an encoded slash or percent sign, control characters, a broken escape or more than 8 KiB"
 	default:
@@ -69,7 +72,20 @@ const (
 	Probe                      // a kubelet's probe
 	Unmatched                  // what no route matches
 	Ambiguous                  // a path that cannot be matched safely
+	Mistaken                   // what may be meant for a route that could not be read whole
 )
+
+// reason says why a part of a port that is nobody's is denied to everybody.
+func (p Part) reason() Reason {
+	switch p {
+	case Ambiguous:
+		return AmbiguousPath
+	case Mistaken:
+		return InvalidRoute
+	default:
+		return NoRoute
+	}
+}
 
 // Decide answers a connection whose requests cannot be told apart.
 func (p *Port) Decide(peer Peer) Verdict {
@@ -89,14 +105,11 @@ func (p *Port) Verdict(peer Peer, part Part) Verdict {
 		v := p.decide(peer, nil)
 		v.Route = own("default")
 		return v
-	case Unmatched, Ambiguous:
+	case Unmatched, Ambiguous, Mistaken:
 		if p.setting.RequireIdentity && peer.ID.IsZero() {
 			return Verdict{Reason: NoIdentity}
 		}
-		if part == Ambiguous {
-			return Verdict{Reason: AmbiguousPath}
-		}
-		return Verdict{Reason: NoRoute}
+		return Verdict{Reason: part.reason()}
 	default:
 		v := p.decide(peer, p.routes[part].authorizations)
 		v.Route = p.routes[part].ref

@@ -30,6 +30,7 @@ type matcher struct {
 
 // rank orders matchers by what the specification calls more specific. Rules and routes break ties by their order.
 type rank struct {
+	widened bool
 	kind    int // of path match, the less the better
 	length  int // of the prefix, the more the better; of gRPC, see grpcLength
 	method  bool
@@ -45,6 +46,7 @@ const (
 
 func compare(a, b *matcher) int {
 	return cmp.Or(
+		-compareBool(a.rank.widened, b.rank.widened),
 		cmp.Compare(a.rank.kind, b.rank.kind),
 		cmp.Compare(b.rank.length, a.rank.length),
 		-compareBool(a.rank.method, b.rank.method),
@@ -68,7 +70,7 @@ func compareBool(a, b bool) int {
 // its rule is invalid, and what it was meant for must not fall under another.
 func (t *Table) newMatcher(r *Rule, m *mesh.Match) (*matcher, error) {
 	out := &matcher{rule: r, method: m.Method, prefix: -1}
-	out.rank.method = m.Method != ""
+	out.rank.widened, out.rank.method = m.Widened, m.Method != ""
 	err := out.compilePath(m)
 	var errs [3]error
 	out.headers, errs[0] = compileFields(m.Headers, &t.headers, strings.ToLower)

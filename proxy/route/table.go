@@ -38,6 +38,8 @@ type Hit struct {
 	Rule *Rule
 	// prefix is how many bytes of the canonical path the match's prefix takes; -1 when it matched without one.
 	prefix int
+	// Widened says that the match could not be read whole: the request may not be one that it was meant for.
+	Widened bool
 }
 
 // Rules returns the rules of the table, each at the index that is its ID.
@@ -192,5 +194,5 @@ func (t *Table) Match(h *message.Head) (hit Hit, ok bool) {
 	if best.rule == nil {
 		return Hit{Rule: t.fallback}, t.fallback != nil
 	}
-	return Hit{Rule: best.rule, prefix: best.prefix}, true
+	return Hit{Rule: best.rule, prefix: best.prefix, Widened: best.rank.widened}, true
 }

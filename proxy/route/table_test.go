@@ -94,6 +94,34 @@ func TestPrecedence(t *testing.T) {
 	}
 }
 
+// A match that could not be read whole may have been meant to guard what others open: it comes before them, however specific they are.
+func TestAWidenedMatchComesFirst(t *testing.T) {
+	widened := func(m mesh.Match) mesh.Match { m.Widened = true; return m }
+	post := mesh.Match{Method: "POST"}
+	for what, c := range map[string]struct {
+		widened mesh.Match
+		target  string
+		want    string
+	}{
+		"nothing of it is known":           {mesh.Match{}, "/a/b", "guard"},
+		"its path is known":                {prefix("/a"), "/a/b", "guard"},
+		"its path is known, and another":   {prefix("/c"), "/a/b", "0"},
+		"its method is known":              {mesh.Match{Method: "GET"}, "/a/b", "guard"},
+		"its method is known, and another": {post, "/a/b", "0"},
+		"a header is known":                {with(mesh.Match{}, "x: 1"), "/a/b", "guard"},
+		"a header is known, and another":   {with(mesh.Match{}, "x: 2"), "/a/b", "0"},
+	} {
+		guard := mesh.Route{Rules: []mesh.Rule{{Name: "guard", Matches: []mesh.Match{widened(c.widened)}, Invalid: "it cannot be read"}}}
+		wide := rules(exact("/a/b"), regex("/a/.*"), with(prefix("/a/b"), "x: 1"), prefix("/"))
+		for i, routes := range [][]mesh.Route{{wide, guard}, {guard, wide}} {
+			hit, _ := CompileRoutes(routes).Match(get("GET", c.target, "x: 1"))
+			if hit.Rule == nil || hit.Rule.Name != c.want || hit.Widened != (c.want == "guard") {
+				t.Errorf("%s, order %d: got %+v", what, i, hit)
+			}
+		}
+	}
+}
+
 func TestTheEarlierRouteWinsATie(t *testing.T) {
 	table := CompileRoutes([]mesh.Route{rules(exact("/z"), prefix("/a")), rules(prefix("/a"))})
 	if hit, ok := table.Match(get("GET", "/a")); !ok || hit.Rule.Route != 0 || hit.Rule.Index != 1 {
