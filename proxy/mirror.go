@@ -41,7 +41,7 @@ type mirror struct {
 // mirrors joins what filters copy requests to with the services behind it.
 func (c *course) mirrors(list []*mesh.Mirror, services map[mesh.ServiceRef]*service) (out []*mirror) {
 	for _, m := range list {
-		labels := c.labels().Join(objectLabels("backend", m.Backend.Ref)).With("backend_port", strconv.Itoa(int(m.Backend.Service.Port)))
+		labels := c.labels().Join(backendLabels(m.Backend.Ref, m.Backend.Service))
 		one := &mirror{Mirror: m, registry: c.plan.proxy.stats, labels: labels}
 		if m.Backend.Invalid == "" && !m.Backend.Service.IsZero() {
 			one.service = services[m.Backend.Service]

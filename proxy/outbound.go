@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"time"
@@ -123,13 +124,14 @@ func httpProtocol(kind detect.Kind, declared mesh.Protocol) (p forward.Protocol,
 
 // relay forwards an opaque connection, whose first bytes may have been looked at, to an endpoint.
 func (o *outbound) relay(ctx context.Context, conn *net.TCPConn, peek *detect.Conn, t *target) {
-	svc, reason, closed := o.streamService(t, peek)
+	way, closed := o.passage(t, peek)
+	svc := way.service
 	if svc == nil {
-		closed(reason)
-		o.refuse(conn, t.key.Addr, reason)
+		closed(way.reason)
+		o.refuse(conn, t.key.Addr, way.reason)
 		return
 	}
-	end, ep, slot, fault := o.connect(ctx, t, svc)
+	end, ep, slot, fault := o.connect(ctx, t, way)
 	t.letGo(svc)
 	if fault.Is() {
 		closed(fault.Kind.String())
@@ -160,17 +162,23 @@ func streamError(r relay.Result) string {
 const connectAttempts = 3
 
 // connect picks endpoints until one accepts. Nothing was sent yet, so trying another is safe.
-func (o *outbound) connect(ctx context.Context, t *target, svc *service) (*relay.End, *endpoint, balance.Slot, exchange.Fault) {
+func (o *outbound) connect(ctx context.Context, t *target, way passage) (*relay.End, *endpoint, balance.Slot, exchange.Fault) {
+	svc, balancer, waited := way.service, way.balancer(), false
 	fault := exchange.Fault{Side: exchange.Proxy, Kind: exchange.NoEndpoint}
 	deadline := time.Now().Add(o.proxy.times.failFast)
 	for attempt := 0; attempt == 0 || attempt < min(connectAttempts, svc.pool.Len()); {
 		slot, ep, ok := svc.pool.Pick(o.proxy.now())
 		if !ok {
-			if !o.awaitEndpoint(ctx, t, svc, deadline) {
+			waited = true
+			if !o.awaitEndpoint(ctx, t, svc, deadline, balancer) {
 				return nil, nil, slot, fault
 			}
 			continue
 		}
+		if !waited {
+			balancer.Pass()
+		}
+		waited = false
 		end, err := ep.dialRelay(ctx)
 		if err == nil {
 			return end, ep, slot, exchange.Fault{}
@@ -184,9 +192,12 @@ func (o *outbound) connect(ctx context.Context, t *target, svc *service) (*relay
 }
 
 // awaitEndpoint waits for a value with endpoints; false when none comes before the deadline.
-func (o *outbound) awaitEndpoint(ctx context.Context, t *target, svc *service, deadline time.Time) bool {
+func (o *outbound) awaitEndpoint(ctx context.Context, t *target, svc *service, deadline time.Time, balancer *stats.Balancer) bool {
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
+	began := o.proxy.now()
+	balancer.Wait()
+	defer func() { balancer.Leave(o.proxy.now() - began) }()
 	_, seen := t.cell.Load()
 	for {
 		t.refresh()
@@ -195,6 +206,9 @@ func (o *outbound) awaitEndpoint(ctx context.Context, t *target, svc *service, d
 		}
 		var err error
 		if _, seen, err = t.cell.Wait(ctx, seen); err != nil {
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				balancer.FailFast()
+			}
 			return false
 		}
 	}

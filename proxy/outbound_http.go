@@ -25,6 +25,7 @@ type outboundRequest struct {
 	ep     *endpoint // of the attempt in flight
 	slot   balance.Slot
 	effort
+	wanting
 	mirrored bool // or need not be
 	// last is the endpoint of the last attempt, which the request is counted for.
 	last *endpoint
@@ -116,12 +117,19 @@ func (o *outbound) pick(r *outboundRequest) bool {
 	} else {
 		slot, ep, ok = pool.PickOther(now, r.slot)
 	}
+	meters := r.share.meters()
 	if !ok {
+		r.queue(meters.balancer, now)
 		return false
 	}
+	if r.queued {
+		r.unqueue(now)
+	} else {
+		meters.balancer.Pass()
+	}
 	r.slot, r.ep = slot, ep
-	if m := r.share.meters(); m != nil {
-		m.Request()
+	if meters.requests != nil {
+		meters.requests.Request()
 	}
 	if a := r.course.meters().actual; a != nil {
 		a.Request()
@@ -133,12 +141,38 @@ func (o *outbound) pick(r *outboundRequest) bool {
 	return true
 }
 
+// wanting is what is known about a request that waits for an endpoint.
+type wanting struct {
+	queued bool
+	since  time.Duration // proxy clock
+}
+
+// queue counts a request that found no endpoint, once for all the times that it asks.
+func (r *outboundRequest) queue(b *stats.Balancer, now time.Duration) {
+	if !r.queued {
+		r.wanting = wanting{queued: true, since: now}
+		b.Wait()
+	}
+}
+
+// unqueue ends queue.
+func (r *outboundRequest) unqueue(now time.Duration) {
+	r.share.meters().balancer.Leave(now - r.since)
+	r.wanting = wanting{}
+}
+
 // Again tries another endpoint of the backend when the request was certainly not processed, and answers the fault else. It implements
 // forward.Handler.
 func (o *outbound) Again(x *exchange.Exchange, f exchange.Fault) forward.Verdict {
 	t := x.Conn.Data.(*target)
 	r := outboundRequestOf(x)
 	failed := r.ep
+	if r.queued {
+		if f.Kind == exchange.NoEndpoint {
+			r.share.meters().balancer.FailFast()
+		}
+		r.unqueue(o.proxy.now())
+	}
 	o.attempted(x, r, outcomeOf(f, r.deadline), f)
 	switch {
 	case f.Kind == exchange.Rejected:
@@ -248,6 +282,9 @@ func (o *outbound) End(x *exchange.Exchange) {
 		return
 	}
 	result := r.result(x)
+	if r.queued {
+		r.unqueue(o.proxy.now())
+	}
 	o.conclude(x, r, result)
 	if r.ep != nil {
 		outcome, latency := balance.Abandoned, x.Answered.Sub(x.Sent)

@@ -146,7 +146,7 @@ func (r *outboundRequest) injected() string {
 
 // countAttempt counts an attempt that ended after took.
 func (r *outboundRequest) countAttempt(status stats.RouteStatus, result stats.Outcome, took time.Duration) {
-	if m := r.share.meters(); m != nil {
+	if m := r.share.meters().requests; m != nil {
 		m.End(status, took)
 	}
 	if a := r.course.meters().actual; a != nil {

@@ -57,9 +57,16 @@ type share struct {
 	service *service  // nil: there is nothing behind the reference
 	mirrors []*mirror // of the rule and of the backend
 
-	once    sync.Once           // for the fields below
-	meter   *stats.RouteBackend // nil where no Service was asked for
+	once sync.Once // for the fields below
+	tallies
 	release func()
+}
+
+// tallies are the counters of a rule's use of a backend: of its requests, and of their way through the balancer. They are nil where no
+// Service was asked for.
+type tallies struct {
+	requests *stats.RouteBackend
+	balancer *stats.Balancer
 }
 
 // stream is a rule for connections that are not HTTP.
@@ -140,17 +147,18 @@ func (c *course) meters() *counters {
 	return &c.counters
 }
 
-func (s *share) meters() *stats.RouteBackend {
+// meters returns the counters of the rule's use of the backend. They are made at first use, too.
+func (s *share) meters() *tallies {
 	s.once.Do(func() {
 		p := s.course.plan
 		if p.service.IsZero() {
 			return
 		}
-		backend := objectLabels("backend", s.Ref).With("backend_port", strconv.Itoa(int(s.Service.Port)))
-		s.meter, s.release = p.proxy.stats.RouteBackend(s.course.labels().Join(backend), s.course.GRPC)
-		s.service.show(p.proxy, p.labels().Join(backend))
+		backend := backendLabels(s.Ref, s.Service)
+		s.requests, s.release = p.proxy.stats.RouteBackend(s.course.labels().Join(backend), s.course.GRPC)
+		s.balancer = s.service.show(p.proxy, &s.service.http, func() stats.Labels { return p.labels().Join(backend) })
 	})
-	return s.meter
+	return &s.tallies
 }
 
 // labels are those of the Service that was asked for.
@@ -168,6 +176,11 @@ func objectLabels(what string, r mesh.Ref) stats.Labels {
 		r.Group = cmp.Or(r.Group, "core")
 	}
 	return stats.Labels("").With(what+"_group", r.Group).With(what+"_kind", r.Kind).With(what+"_namespace", r.Namespace).With(what+"_name", r.Name)
+}
+
+// backendLabels are the labels of a port of a Service that a rule sends to.
+func backendLabels(ref mesh.Ref, service mesh.ServiceRef) stats.Labels {
+	return objectLabels("backend", ref).With("backend_port", strconv.Itoa(int(service.Port)))
 }
 
 // close lets go of the counters. Requests in flight still add to them: a group outlives its holders.

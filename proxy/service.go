@@ -20,8 +20,16 @@ type service struct {
 	endpoints map[netip.AddrPort]*endpoint // guarded by target.mu
 	holders   atomic.Int64                 // requests that go there, and withdrawn
 
-	shown sync.Once // for the field below
-	hide  func()    // of its metrics
+	http, tcp meter // of the pool, by what it balances
+}
+
+// meter shows a balancer in the metrics, from the first request or connection on that is sent there: most Services of most targets never
+// get one.
+type meter struct {
+	mu       sync.Mutex // guards the fields below
+	balancer *stats.Balancer
+	release  func()
+	closed   bool
 }
 
 // withdrawn is added to the holders of a service that no route of its target sends to any more. It keeps its endpoints until the last of
@@ -58,24 +66,41 @@ func (s *service) withdraw(p *Proxy) {
 // empty lets the endpoints go; what is in flight on them ends.
 func (s *service) empty(p *Proxy) {
 	s.update(p, nil, nil, "")
-	s.unshow()
+	s.http.close()
+	s.tcp.close()
 }
 
-// show makes metrics say how many endpoints there are. It is called when requests are sent there: most Services of most targets never
-// get one.
-func (s *service) show(p *Proxy, labels stats.Labels) {
-	s.shown.Do(func() {
-		s.hide = p.stats.Balancer(labels, func() stats.Endpoints {
-			st := s.pool.States(p.now())
-			return stats.Endpoints{Ready: st.Ready, Pending: st.Pending + st.Ejected, Ejected: st.Ejected}
+// show makes metrics tell of the balancer of connections, or of requests, and returns what counts for it: nil if the service is withdrawn
+// and nobody was shown.
+func (s *service) show(p *Proxy, m *meter, labels func() stats.Labels) *stats.Balancer {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.balancer == nil && !m.closed {
+		m.balancer, m.release = p.stats.Balancer(stats.BalancerConfig{
+			Labels: labels(), TCP: m == &s.tcp, Timeout: p.times.failFast,
+			States: func() stats.Endpoints {
+				st := s.pool.States(p.now())
+				return stats.Endpoints{Ready: st.Ready, Pending: st.Pending + st.Ejected, Ejected: st.Ejected}
+			},
 		})
-	})
+	}
+	return m.balancer
 }
 
-func (s *service) unshow() {
-	if s.shown.Do(func() {}); s.hide != nil {
-		s.hide()
+// update counts a change of the endpoints.
+func (m *meter) update(c stats.Change, endpoints int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.balancer.Update(c, endpoints)
+}
+
+func (m *meter) close() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.release != nil && !m.closed {
+		m.release()
 	}
+	m.closed = true
 }
 
 func (p *Proxy) newService() *service {
@@ -87,6 +112,7 @@ func (p *Proxy) newService() *service {
 // update takes in the endpoints of a new value. It keeps those that stay.
 func (s *service) update(p *Proxy, endpoints []mesh.Endpoint, accrual *mesh.Accrual, labels stats.Labels) {
 	old := s.endpoints
+	came := false
 	s.endpoints = make(map[netip.AddrPort]*endpoint, len(endpoints))
 	list := make([]balance.Endpoint[*endpoint], 0, len(endpoints))
 	for _, e := range endpoints {
@@ -95,14 +121,32 @@ func (s *service) update(p *Proxy, endpoints []mesh.Endpoint, accrual *mesh.Accr
 			delete(old, e.Addr)
 		} else {
 			ep = p.newEndpoint(e, labels)
+			came = true
 		}
 		s.endpoints[e.Addr] = ep
 		list = append(list, balance.Endpoint[*endpoint]{Key: e.Addr, Weight: e.Weight, Item: ep})
 	}
 	s.pool.Update(list, p.now())
 	s.pool.SetAccrual(accrual)
+	if came || len(old) > 0 {
+		change := changeOf(came, len(old) > 0)
+		s.http.update(change, len(endpoints))
+		s.tcp.update(change, len(endpoints))
+	}
 	for _, ep := range old {
 		ep.close()
+	}
+}
+
+// changeOf names an update of endpoints, of which some came or went.
+func changeOf(came, went bool) stats.Change {
+	switch {
+	case !went:
+		return stats.Add
+	case !came:
+		return stats.Remove
+	default:
+		return stats.Reset
 	}
 }
 
@@ -111,5 +155,6 @@ func (s *service) close() {
 		ep.close()
 	}
 	s.endpoints = nil
-	s.unshow()
+	s.http.close()
+	s.tcp.close()
 }

@@ -5,47 +5,74 @@ import (
 
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/proxy/detect"
+	"github.com/tulle-mesh/tulle/proxy/stats"
 )
 
-// streamService chooses the service that takes a connection which is not HTTP; nil with the reason if none does. The caller lets go of it
-// when it has connected. closed counts how the connection ended, under the rule that it fell under.
-func (o *outbound) streamService(t *target, peek *detect.Conn) (svc *service, reason string, closed func(reason string)) {
+// passage is how a connection that is not HTTP goes on: to a service, or nowhere for a reason.
+type passage struct {
+	plan    *plan
+	course  *course  // the rule; nil if no route is there for the connection
+	share   *share   // the rule's backend; nil for the endpoints of the Service itself
+	service *service // nil if nothing takes the connection
+	reason  string
+}
+
+// passage chooses the service that takes a connection which is not HTTP. The caller lets go of it when it has connected. closed counts how
+// the connection ended, under the rule that it fell under.
+func (o *outbound) passage(t *target, peek *detect.Conn) (way passage, closed func(reason string)) {
 	for {
 		p := t.plan.Load()
-		c, svc, reason := o.streamRule(t, p, peek)
-		if svc == nil || t.keep(svc) {
-			return svc, reason, p.openStream(c)
+		way = o.streamRule(t, p, peek)
+		if way.service == nil || t.keep(way.service) {
+			return way, p.openStream(way.course)
 		}
 	}
 }
 
-// streamRule finds the rule and draws a service; the rule is nil if no route is there for the connection.
-func (o *outbound) streamRule(t *target, p *plan, peek *detect.Conn) (c *course, svc *service, reason string) {
+// streamRule finds the rule and draws a service.
+func (o *outbound) streamRule(t *target, p *plan, peek *detect.Conn) passage {
+	own := passage{plan: p, service: t.own}
 	if len(p.streams) == 0 {
-		return nil, t.own, ""
+		return own
 	}
 	name, isTLS := "", false
 	if p.asksNames() {
 		var err error
 		if name, isTLS, err = o.serverName(peek); err != nil {
-			return nil, nil, errDetect
+			return passage{plan: p, reason: errDetect}
 		}
 	}
-	if c = p.over(name); c == nil {
+	c := p.over(name)
+	if c == nil {
 		if isTLS {
-			return nil, nil, errNoRoute
+			return passage{plan: p, reason: errNoRoute}
 		}
-		return nil, t.own, "" // the rules are for TLS
+		return own // the rules are for TLS
 	}
 	s := c.pick()
 	switch {
 	case s == nil:
-		return c, nil, errNoBackend
+		return passage{plan: p, course: c, reason: errNoBackend}
 	case s.service == nil:
-		return c, nil, errBadBackend
+		return passage{plan: p, course: c, reason: errBadBackend}
 	default:
-		return c, s.service, ""
+		return passage{plan: p, course: c, share: s, service: s.service}
 	}
+}
+
+// balancer returns what counts the connections to the service; nil where no Service was asked for.
+func (w passage) balancer() *stats.Balancer {
+	p := w.plan
+	if p.service.IsZero() {
+		return nil
+	}
+	return w.service.show(p.proxy, &w.service.tcp, func() stats.Labels {
+		ref, service := mesh.Ref{Kind: "Service", Namespace: p.service.Namespace, Name: p.service.Name}, p.service
+		if w.share != nil {
+			ref, service = w.share.Ref, w.share.Service
+		}
+		return p.labels().Join(backendLabels(ref, service))
+	})
 }
 
 // openStream counts a connection under the families outbound_{tcp,tls}_route_*, and closed its end.

@@ -3,55 +3,234 @@ package stats
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
-// balancer asks for the endpoints of the balancers that share its labels: a Service may be reached by several addresses.
-type balancer struct {
-	labels Labels
+// Balancer counts what goes through the balancers that share its labels: a Service may be reached by several addresses. A nil Balancer
+// counts nothing. Its methods may be called by several goroutines and allocate nothing.
+type Balancer struct {
+	labels  Labels
+	tcp     bool
+	timeout time.Duration
 
-	mu     sync.Mutex // guards the fields below
-	states []*func() Endpoints
+	updates [len(changes)]atomic.Uint64
+	passed  atomic.Uint64 // requests that need not wait
+	stopped atomic.Uint64 // and those that had to
+	waiting atomic.Int64  // of these
+	waited  durations     // of those that do not wait any more
+
+	mu         sync.Mutex // guards the fields below
+	states     []*func() Endpoints
+	gate       gate
+	open, shut uint64 // how often the gate was
+}
+
+// gate says whether requests may wait for an endpoint with some hope, and since when.
+type gate struct {
+	shut  bool
+	since time.Time
 }
 
 // Endpoints is how many endpoints a balancer has. Ejected ones are among those that are Pending.
 type Endpoints struct{ Ready, Pending, Ejected int }
 
-// Balancer shows at each scrape what states says, until release is called.
-func (r *Registry) Balancer(labels Labels, states func() Endpoints) (release func()) {
-	e := r.hold(groupKey{balancerGroup, labels}, func(l Labels) group { return &balancer{labels: l} })
-	b := e.group.(*balancer)
+// Change is what an update of a balancer's endpoints did.
+type Change uint8
+
+// The changes, in Linkerd's words: endpoints came, went, or did both. A balancer begins with a Reset.
+const (
+	Reset Change = iota
+	Add
+	Remove
+)
+
+var changes = [...]Labels{Reset: `op="Reset"`, Add: `op="Add"`, Remove: `op="Remove"`}
+
+// queueBounds are the buckets of the time that requests wait for an endpoint, as Linkerd has them.
+var queueBounds = []time.Duration{
+	500 * time.Microsecond, 5 * time.Millisecond, 50 * time.Millisecond, 500 * time.Millisecond, time.Second, 3 * time.Second,
+}
+
+// BalancerConfig describes a balancer that begins.
+type BalancerConfig struct {
+	Labels Labels
+	// TCP says that it balances connections, and not HTTP requests.
+	TCP bool
+	// Timeout is how long a request waits for an endpoint at most.
+	Timeout time.Duration
+	// States is asked at each scrape.
+	States func() Endpoints
+}
+
+// Balancer returns the group that counts for a balancer. The balancer's endpoints are shown until release is called; see HTTP.
+func (r *Registry) Balancer(c BalancerConfig) (g *Balancer, release func()) {
+	kind := balancerGroup
+	if c.TCP {
+		kind = tcpBalancerGroup
+	}
+	e := r.hold(groupKey{kind, c.Labels}, func(l Labels) group {
+		return &Balancer{labels: l, tcp: c.TCP, timeout: c.Timeout, gate: gate{since: time.Now()}, open: 1}
+	})
+	b := e.group.(*Balancer)
 	b.mu.Lock()
-	b.states = append(b.states, &states)
+	b.states = append(b.states, &c.States)
 	b.mu.Unlock()
-	return sync.OnceFunc(func() {
+	b.updates[Reset].Add(1)
+	return b, sync.OnceFunc(func() {
 		b.mu.Lock()
-		b.states = slices.DeleteFunc(b.states, func(s *func() Endpoints) bool { return s == &states })
+		b.states = slices.DeleteFunc(b.states, func(s *func() Endpoints) bool { return s == &c.States })
 		b.mu.Unlock()
 		r.release(e)
 	})
 }
 
-func (b *balancer) collect(f id, w *writer) {
-	if f != balancerEndpoints && f != balancerEjected {
+// Pass counts a request, or an attempt of one, that found an endpoint at once.
+func (b *Balancer) Pass() {
+	if b != nil {
+		b.passed.Add(1)
+	}
+}
+
+// Wait counts one that found none, and waits for one.
+func (b *Balancer) Wait() {
+	if b != nil {
+		b.stopped.Add(1)
+		b.waiting.Add(1)
+	}
+}
+
+// Leave ends Wait after d, for whatever reason.
+func (b *Balancer) Leave(d time.Duration) {
+	if b != nil {
+		b.waiting.Add(-1)
+		b.waited.observe(queueBounds, d)
+	}
+}
+
+// FailFast says that a request waited in vain: until there is an endpoint, those that come will, too.
+func (b *Balancer) FailFast() {
+	if b == nil {
 		return
 	}
 	b.mu.Lock()
-	list := slices.Clone(b.states)
-	b.mu.Unlock()
-	if len(list) == 0 {
+	defer b.mu.Unlock()
+	if !b.gate.shut {
+		b.gate = gate{shut: true, since: time.Now()}
+		b.shut++
+	}
+}
+
+// Update counts a change of the endpoints, of which there are now so many.
+func (b *Balancer) Update(c Change, endpoints int) {
+	if b == nil {
 		return
 	}
-	var all Endpoints
+	b.updates[c].Add(1)
+	if endpoints == 0 {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.gate.shut {
+		b.gate = gate{since: time.Now()}
+		b.open++
+	}
+}
+
+// endpoints adds up what the balancers say; ok is false when there is none any more.
+func (b *Balancer) endpoints() (all Endpoints, ok bool) {
+	b.mu.Lock()
+	list := slices.Clone(b.states)
+	b.mu.Unlock()
 	for _, states := range list {
 		s := (*states)()
 		all.Ready, all.Pending, all.Ejected = all.Ready+s.Ready, all.Pending+s.Pending, all.Ejected+s.Ejected
 	}
-	if f == balancerEjected {
-		w.value(f, b.labels, uint64(all.Ejected))
-		return
-	}
-	w.value(f, b.labels.With("endpoint_state", "ready"), uint64(all.Ready))
-	w.value(f, b.labels.With("endpoint_state", "pending"), uint64(all.Pending))
+	return all, len(list) > 0
 }
 
-func (b *balancer) activity() uint64 { return 0 }
+func (b *Balancer) collect(f id, w *writer) {
+	if f == balancerEjected && !b.tcp {
+		if all, ok := b.endpoints(); ok {
+			w.value(f, b.labels, uint64(all.Ejected))
+		}
+		return
+	}
+	kind := f
+	if b.tcp {
+		kind = f - tcpBalancerEndpoints + balancerEndpoints
+	}
+	if kind < balancerEndpoints || kind > gateTimeout {
+		return
+	}
+	switch kind {
+	case balancerEndpoints, balancerP2C:
+		b.collectEndpoints(f, kind, w)
+	case balancerUpdates:
+		for c := range changes {
+			w.value(f, b.labels.Join(changes[c]), b.updates[c].Load())
+		}
+	case queueLength:
+		w.value(f, b.labels, uint64(max(b.waiting.Load(), 0)))
+	case queueRequests:
+		w.value(f, b.labels, b.passed.Load()+b.stopped.Load())
+	case queueLatency:
+		b.collectLatency(f, w)
+	default:
+		b.collectGate(f, kind, w)
+	}
+}
+
+func (b *Balancer) collectEndpoints(f, kind id, w *writer) {
+	all, ok := b.endpoints()
+	switch {
+	case !ok:
+	case kind == balancerP2C:
+		w.value(f, b.labels, uint64(all.Ready+all.Pending))
+	default:
+		w.value(f, b.labels.With("endpoint_state", "ready"), uint64(all.Ready))
+		w.value(f, b.labels.With("endpoint_state", "pending"), uint64(all.Pending))
+	}
+}
+
+// collectLatency writes the time in the queue: none for those that passed, who are not timed on their way.
+func (b *Balancer) collectLatency(f id, w *writer) {
+	var all durations
+	for i := range all.buckets {
+		all.buckets[i].Store(b.waited.buckets[i].Load())
+	}
+	all.buckets[0].Add(b.passed.Load())
+	all.micros.Store(b.waited.micros.Load())
+	all.collect(f, b.labels, queueBounds, w)
+}
+
+func (b *Balancer) collectGate(f, kind id, w *writer) {
+	b.mu.Lock()
+	g, open, shut := b.gate, b.open, b.shut
+	b.mu.Unlock()
+	opened, closed := float64(g.since.UnixMilli())/1000, 0.0
+	if g.shut {
+		opened, closed = closed, opened
+	}
+	switch kind {
+	case gateOpen:
+		w.value(f, b.labels, open)
+	case gateShut:
+		w.value(f, b.labels, shut)
+	case gateOpenTime:
+		w.float(f, b.labels, opened)
+	case gateShutTime:
+		w.float(f, b.labels, closed)
+	case gateTimeout:
+		w.float(f, b.labels, b.timeout.Seconds())
+	}
+}
+
+func (b *Balancer) activity() uint64 {
+	n := b.passed.Load() + b.stopped.Load() + b.waited.count()
+	for c := range b.updates {
+		n += b.updates[c].Load()
+	}
+	return n
+}

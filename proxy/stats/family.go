@@ -55,6 +55,27 @@ const (
 	grpcBackendStatuses
 	grpcBackendDuration
 	balancerEndpoints
+	balancerP2C
+	balancerUpdates
+	queueLength
+	queueRequests
+	queueLatency
+	gateOpen
+	gateShut
+	gateOpenTime
+	gateShutTime
+	gateTimeout
+	tcpBalancerEndpoints // from here on as for HTTP, see Balancer.collect
+	_
+	_
+	_
+	_
+	_
+	_
+	_
+	_
+	_
+	_
 	balancerEjected
 	// The families from here on have series of their own (Registry.Counter, Registry.Func).
 	firstSingle
@@ -90,6 +111,27 @@ var families = [...]Family{
 	{"outbound_grpc_route_backend_response_statuses_total", CounterType, "How those ended.", "parent_*, route_*, backend_*, grpc_status, error"},
 	{"outbound_grpc_route_backend_response_duration_seconds", HistogramType, "Time from sending a request to a backend to the end of its answer.", "parent_*, route_*, backend_*"},
 	{"outbound_http_balancer_endpoints", GaugeType, "Endpoints of a Service that requests were sent to: ready ones, and those that are left out, because they cannot be reached or failed too often.", "parent_*, backend_*, endpoint_state"},
+	{"outbound_http_balancer_p2c_endpoints", GaugeType, "Endpoints of such a Service, whatever their state.", "parent_*, backend_*"},
+	{"outbound_http_balancer_p2c_updates_total", CounterType, "Changes of those endpoints: some came (Add), went (Remove), or both (Reset).", "parent_*, backend_*, op"},
+	{"outbound_http_balancer_queue_length", GaugeType, "Requests that wait for an endpoint.", "parent_*, backend_*"},
+	{"outbound_http_balancer_queue_requests_total", CounterType, "Requests that asked for an endpoint, each attempt once.", "parent_*, backend_*"},
+	{"outbound_http_balancer_queue_latency_seconds", HistogramType, "Time that they waited for one.", "parent_*, backend_*"},
+	{"outbound_http_balancer_queue_gate_open_total", CounterType, "Times that there were endpoints again, and the beginning.", "parent_*, backend_*"},
+	{"outbound_http_balancer_queue_gate_shut_total", CounterType, "Times that none had come when the time to wait was over.", "parent_*, backend_*"},
+	{"outbound_http_balancer_queue_gate_open_time_seconds", GaugeType, "Since when there are endpoints, in seconds since 1970; 0 while there are none.", "parent_*, backend_*"},
+	{"outbound_http_balancer_queue_gate_shut_time_seconds", GaugeType, "Since when requests are known to wait in vain, in seconds since 1970; 0 while they do not.", "parent_*, backend_*"},
+	{"outbound_http_balancer_queue_gate_timeout_seconds", GaugeType, "Time that a request waits for an endpoint at most.", "parent_*, backend_*"},
+	{"outbound_tcp_balancer_endpoints", GaugeType, "Endpoints of a Service that connections that are not HTTP were sent to: ready ones, and those that are left out, because they cannot be reached or failed too often.", "parent_*, backend_*, endpoint_state"},
+	{"outbound_tcp_balancer_p2c_endpoints", GaugeType, "Endpoints of such a Service, whatever their state.", "parent_*, backend_*"},
+	{"outbound_tcp_balancer_p2c_updates_total", CounterType, "Changes of those endpoints: some came (Add), went (Remove), or both (Reset).", "parent_*, backend_*, op"},
+	{"outbound_tcp_balancer_queue_length", GaugeType, "Connections that are not HTTP that wait for an endpoint.", "parent_*, backend_*"},
+	{"outbound_tcp_balancer_queue_requests_total", CounterType, "Connections that are not HTTP that asked for an endpoint, each attempt once.", "parent_*, backend_*"},
+	{"outbound_tcp_balancer_queue_latency_seconds", HistogramType, "Time that they waited for one.", "parent_*, backend_*"},
+	{"outbound_tcp_balancer_queue_gate_open_total", CounterType, "Times that there were endpoints again, and the beginning.", "parent_*, backend_*"},
+	{"outbound_tcp_balancer_queue_gate_shut_total", CounterType, "Times that none had come when the time to wait was over.", "parent_*, backend_*"},
+	{"outbound_tcp_balancer_queue_gate_open_time_seconds", GaugeType, "Since when there are endpoints, in seconds since 1970; 0 while there are none.", "parent_*, backend_*"},
+	{"outbound_tcp_balancer_queue_gate_shut_time_seconds", GaugeType, "Since when connections that are not HTTP are known to wait in vain, in seconds since 1970; 0 while they do not.", "parent_*, backend_*"},
+	{"outbound_tcp_balancer_queue_gate_timeout_seconds", GaugeType, "Time that a connection waits for an endpoint at most.", "parent_*, backend_*"},
 	{"tulle_balancer_endpoints_ejected", GaugeType, "Endpoints of a Service that are left out because they failed too often.", "parent_*, backend_*"},
 	{"route_retryable_total", CounterType, "Failures that the named route's policy covers: retried, or skipped and why.", "dst, rt_route, skipped"},
 	{"outbound_http_route_retry_requests_total", CounterType, "Retries of requests of HTTP routes.", "parent_*, route_*"},

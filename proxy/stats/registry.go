@@ -45,6 +45,7 @@ const (
 	httpBackendGroup
 	grpcBackendGroup
 	balancerGroup
+	tcpBalancerGroup
 )
 
 type singleKey struct {

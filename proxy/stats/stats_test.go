@@ -103,6 +103,11 @@ func TestExpositionIsWhatPrometheusReads(t *testing.T) {
 		c.Close(time.Second, nil)
 	}
 	r.Counter(InboundHTTPDeny, `reason="denied"`).Inc()
+	for _, tcp := range []bool{false, true} {
+		b, _ := r.Balancer(BalancerConfig{Labels: `backend_name="a"`, TCP: tcp, States: func() Endpoints { return Endpoints{Ready: 2, Pending: 1} }})
+		b.Pass()
+		b.Update(Add, 3)
+	}
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(strings.NewReader(text(t, r)))
 	if err != nil {
@@ -193,6 +198,10 @@ func TestCountingAllocatesNothing(t *testing.T) {
 	h.Response(o, 0)
 	if n := testing.AllocsPerRun(1000, func() { h.Request(); h.Response(o, time.Millisecond) }); n != 0 {
 		t.Fatalf("%v allocations", n)
+	}
+	b := &Balancer{}
+	if n := testing.AllocsPerRun(1000, func() { b.Pass(); b.Wait(); b.Leave(time.Millisecond) }); n != 0 {
+		t.Fatalf("%v allocations of a balancer", n)
 	}
 }
 
