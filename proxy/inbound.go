@@ -55,7 +55,8 @@ type inboundConn struct {
 }
 
 // serve forwards one connection of a peer to app, the address that it asked for. It is the inbound path of docs/request.md: guard,
-// detect, identify, then decide for each request (inbound_http.go) or for the connection.
+// detect, identify, then decide for each request (inbound_http.go) or for the connection. A connection of the node that ends without a
+// byte asked for nothing: it is how the kubelet probes a port (tcpSocket), which no denial must cry wolf about.
 func (in *inbound) serve(ctx context.Context, conn *net.TCPConn, app netip.AddrPort) (parked bool) {
 	if in.loops(app) {
 		in.present(ctx, conn)
@@ -66,7 +67,12 @@ func (in *inbound) serve(ctx context.Context, conn *net.TCPConn, app netip.AddrP
 	port := in.policy.Load().Port(app.Port())
 	peek := detect.NewConn(conn)
 	kind, err := peek.Sniff(in.detectTime(port))
-	if err != nil {
+	switch {
+	case peek.Silent() && port.FromNode(peer) && !port.Decide(peer).Allow:
+		in.log.Debug("connection of the node ended without a byte", zap.Stringer("app", app))
+		_ = conn.Close()
+		return false
+	case err != nil:
 		in.refuse(conn, app, errDetect)
 		return false
 	}

@@ -2,8 +2,11 @@ package proxy
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -42,5 +45,55 @@ func TestGRPCProbeOnNewConnections(t *testing.T) {
 		if err != nil {
 			t.Fatalf("probe %d: %v", i, err)
 		}
+	}
+}
+
+// TestTCPProbeOfALockedPortIsNoDenial connects and leaves without a byte, as the kubelet does for a tcpSocket probe, and as others do.
+func TestTCPProbeOfALockedPortIsNoDenial(t *testing.T) {
+	g := startGuarded(t)
+	dialer := func(from netip.Addr) *net.Dialer {
+		return &net.Dialer{Timeout: 10 * time.Second, LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))}
+	}
+	leave := func(from netip.Addr) (ended error) {
+		c, err := dialer(from).Dial("tcp", g.tcp.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if err := c.(*net.TCPConn).CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		_, ended = c.Read(make([]byte, 1))
+		return ended
+	}
+	const denials = "inbound_tcp_authz_deny_total{"
+	routed := guarding("/", authorize(mesh.AnyClients))
+	for name, policy := range map[string]mesh.PortPolicy{
+		"an opaque port": opaque(only()), "a port without a declared protocol": only(), "an opaque port with routes": opaque(routed),
+	} {
+		g.set(t, policy)
+		if err := leave(nodeAddr); !errors.Is(err, io.EOF) {
+			t.Errorf("%s, a probe: got %v", name, err)
+		}
+		if text := g.metrics(t); strings.Contains(text, denials) || strings.Contains(text, "inbound_tcp_errors_total{") {
+			t.Fatalf("%s: a probe counts as denied, or as an error:\n%s", name, text)
+		}
+	}
+	g.set(t, opaque(only()))
+	if err := leave(otherAddr); !isReset(err) {
+		t.Errorf("from elsewhere: got %v", err)
+	}
+	if got := tryTCP(t, dialer(nodeAddr), g.tcp.String()); got != "reset" {
+		t.Errorf("bytes from the node: got %s", got)
+	}
+	if text := g.metrics(t); !strings.Contains(text, `reason="denied"} 2`) {
+		t.Errorf("no two denials:\n%s", text)
+	}
+	g.set(t, opaque(only(authorize(mesh.AnyClients))))
+	if err := leave(nodeAddr); !errors.Is(err, io.EOF) {
+		t.Errorf("to an open port: got %v", err)
+	}
+	if text := g.metrics(t); !strings.Contains(text, "inbound_tcp_authz_allow_total{") {
+		t.Error("a connection to an open port was not forwarded")
 	}
 }

@@ -141,6 +141,9 @@ func (p *Policy) RateLimits() (out []*mesh.RateLimit) {
 	return out
 }
 
+// FromNode reports whether the peer is on the pod's own node, as its kubelet is.
+func (p *Port) FromNode(peer Peer) bool { return p.policy.isHost(peer.Addr) }
+
 func (p *Policy) inCluster(a netip.Addr) bool { return containsAddr(p.networks, canonicalAddr(a)) }
 
 func (p *Policy) isHost(a netip.Addr) bool { return slices.Contains(p.hosts, canonicalAddr(a)) }

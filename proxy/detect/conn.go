@@ -23,6 +23,9 @@ func NewConn(c net.Conn) *Conn { return &Conn{Conn: c} }
 // Peeked returns the bytes that were looked at and not read yet. They are valid until the next Fill or Read.
 func (c *Conn) Peeked() []byte { return c.prefix }
 
+// Silent reports whether the peer ended its stream, or the connection broke, before any byte came that was not read yet.
+func (c *Conn) Silent() bool { return len(c.prefix) == 0 && c.err != nil }
+
 // NetConn returns the connection below. Bytes that Peeked returns are missing from it.
 func (c *Conn) NetConn() net.Conn { return c.Conn }
 
