@@ -99,8 +99,12 @@ func (c *h1Client) receive(in []byte) (n int, err error) {
 
 func (c *h1Client) read(in []byte) (n int, err error) {
 	for n < len(in) && !c.l.closed {
-		if c.cur == nil {
+		switch {
+		case c.cur == nil:
 			c.l.close(errUnsolicited)
+			return len(in), nil
+		case c.cur.resp.ended: // the same, while the client has yet to take the rest of the response before
+			c.keep = false
 			return len(in), nil
 		}
 		var used int
@@ -209,6 +213,7 @@ func (c *h1Client) leave(fl *flight) {
 		}
 		return
 	}
+	c.l.reset = fl.open && !fl.req.sentEnd // a tunnel that was cut off must not look whole
 	c.l.close(nil)
 }
 

@@ -291,3 +291,71 @@ func serveBodies(c net.Conn) {
 		}
 	}
 }
+
+// CONNECT has no body: a server that looks for one takes the next request for it.
+func TestConnectWithABodySmugglesNothing(t *testing.T) {
+	app := rawApp(t, func(_ int, c net.Conn, br *bufio.Reader) {
+		for {
+			req, err := http.ReadRequest(br)
+			if err != nil {
+				return
+			}
+			answer := ownTarget(req)
+			if req.Method == "CONNECT" {
+				answer = "HTTP/1.1 405 No\r\nContent-Length: 0\r\n\r\n"
+			}
+			_, _ = io.WriteString(c, answer) // the body comes when it comes
+			_, _ = io.Copy(io.Discard, req.Body)
+		}
+	})
+	next := []string{":method", "GET", ":scheme", "http", ":authority", "a", ":path", "/next", origProto, "HTTP/1.1"}
+	t.Run("mux", func(t *testing.T) {
+		h := &fixed{}
+		p := start(t, Mux, Config{}, h, nil)
+		h.to.Store(p.e.NewUpstream(UpstreamConfig{Protocol: HTTP1, Dial: dialTo(app)}))
+		a := attack(t, p.addr).listen()
+		a.open(1, false, ":method", "CONNECT", ":authority", "a:80", origProto, "HTTP/1.1", "content-length", "5")
+		_, _ = a.response(t, 1)
+		a.open(3, true, next...)
+		if status, got := a.response(t, 3); got != "/next" {
+			t.Errorf("the next request was answered %s %q", status, got)
+		}
+	})
+	h1Pairs(t, app, Config{}, func(t *testing.T, r *route) {
+		for _, framing := range []string{"Content-Length: 5", "Transfer-Encoding: chunked"} {
+			c, br := r.connect(t)
+			send(t, c, "CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n"+framing+"\r\n\r\n")
+			_ = receive(t, br, "GET", 400)
+		}
+	})
+}
+
+// A response that nobody asked for waits behind one that is read slowly.
+func TestUnsolicitedResponseBehindASlowOneAnswersNobody(t *testing.T) {
+	const size = 100_000
+	app := rawApp(t, func(_ int, c net.Conn, br *bufio.Reader) {
+		for {
+			req, err := http.ReadRequest(br)
+			if err != nil {
+				return
+			}
+			if req.RequestURI != "/slow" {
+				_, _ = io.WriteString(c, ownTarget(req))
+				continue
+			}
+			_, _ = fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%sHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong", size, strings.Repeat("x", size))
+		}
+	})
+	h := &fixed{}
+	p := start(t, HTTP2, Config{}, h, nil)
+	h.to.Store(p.e.NewUpstream(UpstreamConfig{Protocol: HTTP1, Dial: dialTo(app), MaxConns: 1}))
+	a := attack(t, p.addr).listen()
+	a.open(1, true, ":method", "GET", ":scheme", "http", ":authority", "a", ":path", "/slow")
+	p.eventually(t, "the response is there", func() bool { return p.e.queued >= size-65_535 })
+	a.open(3, true, ":method", "POST", ":scheme", "http", ":authority", "a", ":path", "/next")
+	_ = a.WriteWindowUpdate(0, size)
+	_ = a.WriteWindowUpdate(1, size)
+	if status, got := a.response(t, 3); got != "/next" && status != "502" {
+		t.Errorf("the next request was answered %s %q", status, got)
+	}
+}

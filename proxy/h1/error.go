@@ -51,6 +51,7 @@ var (
 	ErrChunkExtension   = &Error{Malformed, "chunk_extension"}     // §7.1.1
 	ErrChunkEnd         = &Error{Malformed, "chunk_end"}           // §7.1: chunk data is followed by CRLF
 	ErrTrailer          = &Error{Malformed, "trailer"}             // RFC 9110 §6.5.1
+	ErrConnectBody      = &Error{Malformed, "connect_body"}        // RFC 9110 §9.3.6: CONNECT has no content, and not everyone looks for it
 	ErrExpectation      = &Error{Unsupported, "expectation"}       // RFC 9110 §10.1.1
 	ErrHeadTooLarge     = &Error{TooLarge, "head_too_large"}
 )

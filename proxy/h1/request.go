@@ -28,6 +28,9 @@ func ParseRequest(head []byte, h *message.Head) (Framing, error) {
 	if err := f.finish(h); err != nil {
 		return Framing{}, err
 	}
+	if (f.chunked || f.length > 0) && string(h.Method()) == "CONNECT" {
+		return Framing{}, ErrConnectBody
+	}
 	return f.request(h), nil
 }
 

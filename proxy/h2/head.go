@@ -185,6 +185,9 @@ func (r *HeadReader) request() (reason string) {
 		return "method"
 	}
 	connect := string(h.Method()) == "CONNECT"
+	if connect && r.Length > 0 {
+		return "connect_body" // RFC 9110 §9.3.6
+	}
 	if r.pseudos&sawProtocol != 0 && (!connect || !message.IsToken(h.Part(message.Protocol))) {
 		return "protocol"
 	}
