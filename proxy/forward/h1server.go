@@ -270,9 +270,9 @@ func (s *h1Server) leave(fl *flight) {
 }
 
 // breakOff ends the connection so that the client sees that its response is not complete. Where only the end of the connection would
-// mark the end of the body, it must be a reset.
+// mark the end of the body, or of what goes through a tunnel, it must be a reset.
 func (s *h1Server) breakOff(fl *flight) {
-	if fl.answered && s.out.coding == h1.UntilClose {
+	if fl.answered && (s.out.coding == h1.UntilClose || fl.open) {
 		s.l.reset = true
 	}
 	s.l.close(errTruncated)
@@ -302,7 +302,11 @@ func (s *h1Server) linger() {
 }
 
 func (s *h1Server) expired() {
-	if s.state == h1Linger || s.cur != nil {
+	switch {
+	case s.state == h1Linger && s.l.halved: // the client has yet to take the rest of its last response
+		s.l.e.wheel.set(&s.l.timer, s.l.e.now.Add(lingerTime))
+		return
+	case s.state == h1Linger || s.cur != nil:
 		s.l.close(nil)
 		return
 	}

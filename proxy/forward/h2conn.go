@@ -277,7 +277,9 @@ func (c *h2Conn) orphan(s *stream, err error) {
 		fl.abandon(exchange.Fault{Side: exchange.Downstream, Kind: exchange.Disconnected, Err: err})
 		return
 	}
-	fl.up = nil
+	if fl.up = nil; s.whole() {
+		return
+	}
 	f := exchange.Fault{Side: exchange.Upstream, Kind: exchange.Lost, Err: err, Retryable: !s.headed && repeatable(fl)}
 	var broken *h2.Error
 	if errors.As(err, &broken) {
@@ -288,6 +290,10 @@ func (c *h2Conn) orphan(s *stream, err error) {
 	}
 	fl.fault(f)
 }
+
+// whole reports whether a response has come to its end, so that it only has to be passed on, whatever becomes of its stream. A tunnel
+// needs the other direction as well.
+func (s *stream) whole() bool { return s.remoteEnd && !s.fl.open }
 
 // repeatable reports whether a request without a body may be sent twice, RFC 9110 §9.2.2.
 func repeatable(fl *flight) bool {

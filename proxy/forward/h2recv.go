@@ -297,11 +297,13 @@ func (c *h2Conn) gone(s *stream, code h2.Code) {
 		fl.abandon(exchange.Fault{Side: exchange.Downstream, Kind: exchange.Disconnected, Reason: "reset"})
 		return
 	}
-	fl.up, fl.code = nil, code
-	switch {
-	case code == h2.RefusedStream:
+	if fl.up = nil; s.whole() { // RFC 9113 §8.1: the rest of the request is not wanted
+		return
+	}
+	fl.code = code
+	switch code {
+	case h2.RefusedStream:
 		fl.fault(exchange.Fault{Side: exchange.Upstream, Kind: exchange.Refused, Reason: "refused_stream", Retryable: true})
-	case code == h2.NoError && s.remoteEnd: // RFC 9113 §8.1: the response is complete, it only has to be passed on
 	default:
 		fl.fault(exchange.Fault{Side: exchange.Upstream, Kind: exchange.Reset, Reason: "reset"})
 	}
@@ -372,7 +374,7 @@ func (c *h2Conn) onGoAway(f h2.FrameHeader, p []byte) *h2.Error {
 	c.draining = true
 	c.u.withdraw(c)
 	for id, s := range c.streams {
-		if id > last {
+		if id > last && !s.whole() {
 			delete(c.streams, id)
 			c.unready(s)
 			s.fl.up = nil

@@ -252,6 +252,7 @@ func (u *Upstream) refused(own *flight, f exchange.Fault) {
 		fl.unlist()
 		fl.fault(f)
 	}
+	u.dialEnough() // MaxConns has room for another
 }
 
 func dialFault(err error) exchange.Fault {
