@@ -174,7 +174,7 @@ func (o *outbound) ended(x *exchange.Exchange, r *outboundRequest) {
 	r.share.service.pool.Done(r.slot, balance.Failed, o.proxy.now(), took)
 	r.ep = nil
 	result := r.result(x)
-	r.countAttempt(r.status(x, result), result, took)
+	r.countAttempt(r.status(x, result), result, attemptTimes{took, took})
 }
 
 // mayRetry decides whether a failure that the policy covers is retried. A retry that it allows must be made.

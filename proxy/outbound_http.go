@@ -237,7 +237,7 @@ func (o *outbound) attempted(x *exchange.Exchange, r *outboundRequest, outcome b
 	took := max(time.Since(x.Sent), 0)
 	r.share.service.pool.Done(r.slot, outcome, o.proxy.now(), took)
 	r.ep = nil
-	r.countAttempt(stats.RouteStatus{Code: -1, Error: routeError(f)}, stats.Outcome{GRPC: stats.NotGRPC, Failure: true, Error: f.Kind.String()}, took)
+	r.countAttempt(stats.RouteStatus{Code: -1, Error: routeError(f)}, stats.Outcome{GRPC: stats.NotGRPC, Failure: true, Error: f.Kind.String()}, attemptTimes{took, took})
 }
 
 // Response implements forward.Handler. An answer goes to the application as the rule has it, unless it says that the peer's application
@@ -301,7 +301,7 @@ func (o *outbound) End(x *exchange.Exchange) {
 		}
 		r.share.service.pool.Done(r.slot, outcome, o.proxy.now(), max(latency, 0))
 		r.ep = nil
-		r.countAttempt(r.status(x, result), result, max(x.Ended.Sub(x.Sent), 0))
+		r.countAttempt(r.status(x, result), result, answerTimes(x))
 	}
 	counters := x.Conn.Data.(*target).http
 	if r.last != nil {
@@ -311,16 +311,16 @@ func (o *outbound) End(x *exchange.Exchange) {
 	if r.last == nil {
 		h.Request()
 	}
-	took := latencyOf(x)
-	h.Response(result, took)
+	latency := latencyOf(x)
+	h.Response(result, latency)
 	if r.course != nil {
 		c := r.course.meters()
 		if c.requests != nil {
-			c.requests.End(r.status(x, result), took)
+			c.requests.End(r.status(x, result), durationOf(x))
 		}
 		if c.named != nil {
 			c.named.Request()
-			c.named.Response(result, took)
+			c.named.Response(result, latency)
 		}
 	}
 	if r.held != nil {

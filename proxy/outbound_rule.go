@@ -144,13 +144,33 @@ func (r *outboundRequest) injected() string {
 	return ""
 }
 
-// countAttempt counts an attempt that ended after took.
-func (r *outboundRequest) countAttempt(status stats.RouteStatus, result stats.Outcome, took time.Duration) {
+// attemptTimes are how long an attempt took: up to the first byte of its answer, and the answer once the request was sent.
+type attemptTimes struct{ latency, answer time.Duration }
+
+// answerTimes are those of an exchange that ended with its last attempt.
+func answerTimes(x *exchange.Exchange) (a attemptTimes) {
+	a.answer = max(x.Ended.Sub(later(x.Sent, x.Uploaded)), 0)
+	a.latency = max(x.Ended.Sub(x.Sent), 0)
+	if !x.FirstByte.IsZero() {
+		a.latency = max(x.FirstByte.Sub(x.Sent), 0)
+	}
+	return a
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// countAttempt counts an attempt that ended.
+func (r *outboundRequest) countAttempt(status stats.RouteStatus, result stats.Outcome, took attemptTimes) {
 	if m := r.share.meters().requests; m != nil {
-		m.End(status, took)
+		m.End(status, took.answer)
 	}
 	if a := r.course.meters().actual; a != nil {
-		a.Response(result, took)
+		a.Response(result, took.latency)
 	}
 }
 

@@ -255,10 +255,19 @@ func (p *Proxy) countFault(family, direction string, f exchange.Fault) {
 	p.stats.Counter(family, l).Inc()
 }
 
-// latencyOf returns how long an exchange took; 0 when its request never became complete.
-func latencyOf(x *exchange.Exchange) time.Duration {
+// durationOf returns how long an exchange took; 0 when its request never became complete.
+func durationOf(x *exchange.Exchange) time.Duration {
 	if x.Begun.IsZero() || x.Ended.IsZero() {
 		return 0
 	}
 	return x.Ended.Sub(x.Begun)
+}
+
+// latencyOf returns how long the client waited for an answer: up to the first byte of its body, or up to its end if it had none. A server
+// that sends a head and then thinks is slow; a stream that goes on for hours is not. Source: Linkerd's response_latency_ms.
+func latencyOf(x *exchange.Exchange) time.Duration {
+	if x.FirstByte.IsZero() {
+		return durationOf(x)
+	}
+	return x.FirstByte.Sub(x.Begun)
 }

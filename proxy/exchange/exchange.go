@@ -30,6 +30,9 @@ type Exchange struct {
 	// head came, Ended when the last byte of the response was handed to the connection. All come from one clock reading a batch; a
 	// zero time means that it did not happen.
 	Begun, Sent, Answered, Ended time.Time
+	// Uploaded is when the last byte of the request's body so far went upstream, FirstByte when the first one of the response's body came.
+	// They are known at End.
+	Uploaded, FirstByte time.Time
 	// RequestBytes and ResponseBytes count body bytes that were forwarded.
 	RequestBytes, ResponseBytes int64
 	// Attempts counts upstreams that the request was given to.

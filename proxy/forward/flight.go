@@ -205,7 +205,8 @@ func (fl *flight) finish() {
 	fl.ended = true
 	fl.e.wheel.cancel(&fl.timer)
 	fl.part()
-	fl.x.RequestBytes, fl.x.ResponseBytes, fl.x.Ended = fl.req.moved, fl.resp.moved, fl.e.now
+	fl.x.RequestBytes, fl.x.ResponseBytes = fl.req.moved, fl.resp.moved
+	fl.x.Uploaded, fl.x.FirstByte, fl.x.Ended = fl.req.sentAt, fl.resp.firstAt, fl.e.now
 	fl.down.leave(fl)
 	if fl.copies != nil {
 		fl.dropCopies()

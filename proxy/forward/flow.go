@@ -30,6 +30,7 @@ type flow struct {
 	moved    int64         // bytes that went to the destination's link, since the beginning or the last rewind
 	granted  int64         // bytes that the source was told of
 	sentAt   time.Time     // when bytes went there last
+	firstAt  time.Time     // when the source gave the first bytes
 	ended    bool          // the source gave everything
 	sentEnd  bool          // the destination's link has the end
 
@@ -43,6 +44,9 @@ const flowLimit = 64 << 10
 
 // write takes bytes from the source; last says that there are no more.
 func (f *flow) write(p []byte, last bool) {
+	if f.total == 0 && len(p) > 0 {
+		f.firstAt = f.fl.e.now
+	}
 	f.total += int64(len(p))
 	f.ended = f.ended || last
 	f.fl.moved = f.fl.e.now
