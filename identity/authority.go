@@ -44,6 +44,10 @@ const (
 	issuerValidationFailed = "IssuerValidationFailed"
 	rootsUpdated           = "TrustRootsUpdated"
 	rootsValidationFailed  = "TrustRootsValidationFailed"
+	anchorMade             = "TrustAnchorMade"
+	anchorRestored         = "TrustAnchorRestored"
+	anchorMissing          = "TrustAnchorMissing"
+	anchorNotReplaced      = "TrustAnchorNotReplaced"
 )
 
 // resolve returns the authority that follows old (nil at first), and what to tell the operator. An issuer and a bundle of anchors are

@@ -97,27 +97,31 @@ func (c *Controller) Run(ctx context.Context) error {
 	group.Go(func() error { return c.serve(ctx) })
 	group.Go(func() error {
 		election := lead.Config{Client: cfg.Client, Namespace: cfg.Namespace, Name: mesh.IdentityName, Replica: cfg.Replica}
-		return lead.Run(ctx, election, func(ctx context.Context) error { return c.leader(ctx, wake) })
+		return lead.Run(ctx, election, func(ctx context.Context) error { return c.leader(ctx, wake, events.tell) })
 	})
 	return group.Wait()
 }
 
 // leader is what one replica alone does.
-func (c *Controller) leader(ctx context.Context, wake <-chan struct{}) error {
+func (c *Controller) leader(ctx context.Context, wake chan struct{}, tell func(notice)) error {
 	cfg := c.cfg
 	cfg.Log.Info("leading")
 	c.metrics.leader.Set(1)
 	defer c.metrics.leader.Set(0)
+	defer c.metrics.missing.Set(0)
 	keep := &keeper{
 		client: cfg.Client, namespace: cfg.Namespace, trustDomain: cfg.TrustDomain,
 		own:       ownership{externalIssuer: cfg.ExternalIssuer, externalRoots: cfg.ExternalRoots},
-		authority: &c.authority, wake: wake, log: cfg.Log.Named("keeper"),
+		authority: &c.authority, wake: wake, tell: tell, missing: c.metrics.missing, log: cfg.Log.Named("keeper"),
 	}
 	publish := &publisher{
 		client: cfg.Client, namespace: cfg.Namespace, authority: &c.authority, metrics: c.metrics, log: cfg.Log.Named("publisher"),
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return keep.Run(ctx) })
+	if !cfg.ExternalIssuer {
+		group.Go(func() error { return watchAnchor(ctx, cfg.Client, cfg.Namespace, func() { signal(wake) }) })
+	}
 	group.Go(func() error { return publish.Run(ctx) })
 	return group.Wait()
 }

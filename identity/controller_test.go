@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/zap/zaptest"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -161,24 +163,7 @@ func TestIssuerThatDoesNotFitIsReportedAndTheLastOneServes(t *testing.T) {
 	c := newCluster(t, issuerSecret(issuer), rootsMap(anchor))
 	controller := c.start(func(cfg *Config) { cfg.ExternalIssuer, cfg.ExternalRoots = true, true })
 	awaitClosed(t, controller.Ready(), "readiness")
-	events, err := c.CoreV1().Events(testNamespace).Watch(ctx, metav1.ListOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer events.Stop()
-	expect := func(reason string) {
-		t.Helper()
-		for limit := time.After(deadline); ; {
-			select {
-			case e := <-events.ResultChan():
-				if event, ok := e.Object.(*corev1.Event); ok && event.Reason == reason && event.InvolvedObject.Name == mesh.IdentityName {
-					return
-				}
-			case <-limit:
-				t.Fatalf("no Event %s", reason)
-			}
-		}
-	}
+	expect := c.expectEvent()
 	put := func(pair ca.Pair) {
 		t.Helper()
 		if _, err := c.CoreV1().Secrets(testNamespace).Update(ctx, issuerSecret(pair), metav1.UpdateOptions{}); err != nil {
@@ -207,6 +192,64 @@ func TestIssuerThatDoesNotFitIsReportedAndTheLastOneServes(t *testing.T) {
 	}
 	expect(issuerValidationFailed)
 	certify("without the Secret")
+}
+
+func TestDeletedAnchorIsRestoredAtOnceAndCertificatesGoOn(t *testing.T) {
+	ctx := t.Context()
+	c := newCluster(t)
+	controller := c.start(nil)
+	awaitClosed(t, controller.Ready(), "readiness")
+	source := c.awaitRoots("shop", count(1))
+	secrets := c.CoreV1().Secrets(testNamespace)
+	any := func(*corev1.Secret) bool { return true }
+	before := c.awaitSecret(anchorSecret, any)
+	expect := c.expectEvent()
+	client := dial(t, controller, "127.0.0.1")
+
+	for range 2 { // the second deletion is of what was restored
+		if err := secrets.Delete(ctx, anchorSecret, metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		expect(anchorRestored)
+		if after := c.awaitSecret(anchorSecret, any); !cmp.Equal(after.Data, before.Data) {
+			t.Fatal("another anchor took the place of the one that was deleted")
+		}
+	}
+	for _, name := range []string{mesh.IssuerSecret, anchorSecret} {
+		if err := secrets.Delete(ctx, name, metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := client.Certify(ctx, &pb.CertifyRequest{Token: "shop/web/w", Csr: csrOf(t, web)}); err != nil {
+		t.Errorf("without any Secret: %v", err)
+	}
+	expect(anchorRestored)
+	if after := c.awaitSecret(anchorSecret, any); !cmp.Equal(after.Data, before.Data) {
+		t.Error("another anchor took the place of the one that was deleted with the issuer")
+	}
+	c.awaitSecret(mesh.IssuerSecret, any)
+	if now := c.awaitRoots("shop", count(1)); string(now) != string(source) {
+		t.Error("the bundle changed")
+	}
+	if n := testutil.ToFloat64(controller.metrics.notices.WithLabelValues(anchorRestored)); n != 3 {
+		t.Errorf("counted %v restorations, want 3", n)
+	}
+}
+
+func TestAnchorThatNobodyHoldsIsMissedAndMadeAnewWhenAskedFor(t *testing.T) {
+	anchor, issuer := newPairs(t, time.Now())
+	c := newCluster(t, made(issuer), rootsMap(anchor))
+	expect := c.expectEvent()
+	controller := c.start(nil)
+	awaitClosed(t, controller.Ready(), "readiness")
+	expect(anchorMissing)
+	if n := testutil.ToFloat64(controller.metrics.missing); n != 1 {
+		t.Errorf("tulle_identity_trust_anchor_missing is %v, want 1", n)
+	}
+	c.awaitRoots("shop", count(1))
+	c.annotateRoots("2026-11-21")
+	expect(anchorMade)
+	c.awaitRoots("shop", count(2))
 }
 
 // Steps of a rotation of the root while workloads run: bundle of both, new issuer, old anchor dropped. Nothing restarts, and at each

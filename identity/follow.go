@@ -66,6 +66,25 @@ func (f *follower) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
+// watchAnchor calls changed after each event of the anchor's Secret, of which it keeps no data.
+func watchAnchor(ctx context.Context, client kubernetes.Interface, namespace string, changed func()) error {
+	secrets := coreinformers.NewFilteredSecretInformer(client, namespace, 0, nil, named(anchorSecret))
+	bare := func(obj any) (any, error) {
+		if s, ok := obj.(*corev1.Secret); ok {
+			return &corev1.Secret{ObjectMeta: trimMeta(s.ObjectMeta)}, nil
+		}
+		return obj, nil
+	}
+	if err := secrets.SetTransform(bare); err != nil {
+		return fmt.Errorf("watch trust anchor: %w", err)
+	}
+	if _, err := secrets.AddEventHandler(handler(func(metav1.Object) { changed() })); err != nil {
+		return fmt.Errorf("watch trust anchor: %w", err)
+	}
+	secrets.RunWithContext(ctx)
+	return ctx.Err()
+}
+
 func (f *follower) read(secrets, roots cache.Store) input {
 	var in input
 	if obj, ok, _ := secrets.GetByKey(f.namespace + "/" + mesh.IssuerSecret); ok {

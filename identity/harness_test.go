@@ -18,6 +18,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 
@@ -127,6 +128,61 @@ func (c *cluster) awaitRoots(namespace string, ok func(roots []*x509.Certificate
 		case <-watching.ResultChan():
 		case <-ctx.Done():
 			c.t.Fatalf("trust anchors of namespace %s did not become what was wanted", namespace)
+		}
+	}
+}
+
+// annotateRoots asks for a new anchor.
+func (c *cluster) annotateRoots(value string) {
+	c.t.Helper()
+	patch := []byte(`{"metadata":{"annotations":{"` + replaceAnnotation + `":"` + value + `"}}}`)
+	maps := c.CoreV1().ConfigMaps(testNamespace)
+	if _, err := maps.Patch(context.Background(), mesh.TrustRootsConfigMap, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// expectEvent returns a function that waits for the next Event of a reason on the controller's Deployment.
+func (c *cluster) expectEvent() func(reason string) {
+	c.t.Helper()
+	events, err := c.CoreV1().Events(testNamespace).Watch(context.Background(), metav1.ListOptions{})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(events.Stop)
+	return func(reason string) {
+		c.t.Helper()
+		for limit := time.After(deadline); ; {
+			select {
+			case e := <-events.ResultChan():
+				if event, ok := e.Object.(*corev1.Event); ok && event.Reason == reason && event.InvolvedObject.Name == mesh.IdentityName {
+					return
+				}
+			case <-limit:
+				c.t.Fatalf("no Event %s", reason)
+			}
+		}
+	}
+}
+
+// awaitSecret returns a Secret of the control plane as soon as ok accepts it.
+func (c *cluster) awaitSecret(name string, ok func(*corev1.Secret) bool) *corev1.Secret {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), deadline)
+	defer cancel()
+	watching, err := c.CoreV1().Secrets(testNamespace).Watch(ctx, metav1.ListOptions{})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer watching.Stop()
+	for {
+		if s, err := c.CoreV1().Secrets(testNamespace).Get(ctx, name, metav1.GetOptions{}); err == nil && ok(s) {
+			return s
+		}
+		select {
+		case <-watching.ResultChan():
+		case <-ctx.Done():
+			c.t.Fatalf("Secret %s did not become what was wanted", name)
 		}
 	}
 }

@@ -2,9 +2,11 @@ package identity
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -31,7 +33,12 @@ type keeper struct {
 	own         ownership
 	authority   *latest.Cell[*Authority]
 	wake        <-chan struct{}
+	tell        func(notice)
+	missing     prometheus.Gauge // whether the trust anchor is
 	log         *zap.Logger
+
+	seen *corev1.Secret // the anchor's, as it was seen last
+	told notice         // of the trouble there is, so that it is told once
 }
 
 func (k *keeper) Run(ctx context.Context) error {
@@ -65,19 +72,49 @@ func (k *keeper) settle(ctx context.Context) (time.Duration, error) {
 		if err != nil {
 			return 0, err
 		}
-		var lastGood []byte
-		if a, seq := k.authority.Load(); seq > 0 {
-			lastGood = a.bundle
+		next, err := plan(e, k.own, k.remember(e), time.Now())
+		if err != nil {
+			return 0, err
 		}
-		next, err := plan(e, k.own, lastGood, time.Now())
-		if err != nil || next.action == wait {
-			return next.pause, err
+		if next.action == wait {
+			k.report(next.trouble)
+			return next.pause, nil
 		}
 		if err := k.do(ctx, next, e); err != nil {
 			return 0, err
 		}
 	}
 	return 0, fmt.Errorf("issuer and trust anchors do not settle: somebody else writes them too")
+}
+
+// remember returns what is known from before e, and keeps what will be needed after it.
+func (k *keeper) remember(e estate) memory {
+	var known memory
+	if a, seq := k.authority.Load(); seq > 0 {
+		known.bundle = a.bundle
+	}
+	switch {
+	case e.anchor != nil:
+		if _, err := tls.X509KeyPair(e.anchor.Data[corev1.TLSCertKey], e.anchor.Data[corev1.TLSPrivateKeyKey]); err == nil {
+			k.seen = e.anchor
+		}
+	case e.issuer != nil && !isOurs(e.issuer):
+		k.seen = nil // who gave the issuer took the anchor away, which has nothing left to sign
+	}
+	known.anchor = k.seen
+	return known
+}
+
+// report tells a trouble when it begins.
+func (k *keeper) report(t trouble) {
+	k.missing.Set(0)
+	if t.missing {
+		k.missing.Set(1)
+	}
+	if t.notice != k.told && t.notice != (notice{}) {
+		k.tell(t.notice)
+	}
+	k.told = t.notice
 }
 
 // look reads the objects from the API server itself: what is written next depends on what is there now.
@@ -116,8 +153,24 @@ func (k *keeper) do(ctx context.Context, s step, e estate) error {
 		if err != nil {
 			return err
 		}
-		k.log.Info("made a trust anchor", zap.Bool("rotation", e.issuer != nil))
-		return k.applySecret(ctx, anchorSecret, pair, nil)
+		if err := k.applyAnchor(ctx, pair, asked(e.roots)); err != nil {
+			return err
+		}
+		message := "made the trust anchor"
+		if value := asked(e.roots); value != "" {
+			message = fmt.Sprintf("made a new trust anchor, as %s=%s asks; it signs the issuer when it has reached the pods", replaceAnnotation, value)
+		}
+		k.tell(notice{reason: anchorMade, message: message})
+		return nil
+	case restoreAnchor:
+		pair := ca.Pair{CertPEM: k.seen.Data[corev1.TLSCertKey], KeyPEM: k.seen.Data[corev1.TLSPrivateKeyKey]}
+		if err := k.applyAnchor(ctx, pair, k.seen.Annotations[madeForAnnotation]); err != nil {
+			return err
+		}
+		k.tell(notice{warning: true, reason: anchorRestored, message: fmt.Sprintf(
+			"Secret %s was deleted while certificates under it are in use, and is there again; to replace the anchor, set %s of ConfigMap %s",
+			anchorSecret, replaceAnnotation, mesh.TrustRootsConfigMap)})
+		return nil
 	case writeRoots:
 		k.log.Info("writing the bundle of trust anchors")
 		return applyRoots(ctx, k.client, k.namespace, k.namespace, s.roots)
@@ -131,6 +184,15 @@ func (k *keeper) do(ctx context.Context, s step, e estate) error {
 	default:
 		return nil
 	}
+}
+
+// applyAnchor writes the anchor's Secret; madeFor is the value of replaceAnnotation that it answers, "" if none.
+func (k *keeper) applyAnchor(ctx context.Context, pair ca.Pair, madeFor string) error {
+	var annotations map[string]string
+	if madeFor != "" {
+		annotations = map[string]string{madeForAnnotation: madeFor}
+	}
+	return k.applySecret(ctx, anchorSecret, pair, annotations)
 }
 
 func (k *keeper) applySecret(ctx context.Context, name string, pair ca.Pair, annotations map[string]string) error {

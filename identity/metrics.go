@@ -15,6 +15,7 @@ type metrics struct {
 	notices  *prometheus.CounterVec
 	copies   *prometheus.CounterVec
 	leader   prometheus.Gauge
+	missing  prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer, authority *latest.Cell[*Authority]) *metrics {
@@ -36,7 +37,11 @@ func newMetrics(reg prometheus.Registerer, authority *latest.Cell[*Authority]) *
 			Name: "tulle_identity_leader", Help: "Whether this replica is the one that writes, 1 or 0.",
 		}),
 	}
-	reg.MustRegister(m.issued, m.refusals, m.notices, m.copies, m.leader)
+	m.missing = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "tulle_identity_trust_anchor_missing",
+		Help: "Whether the Secret of the trust anchor that the issuer is under does not exist and cannot be restored, 1 or 0; 0 on replicas that do not lead.",
+	})
+	reg.MustRegister(m.issued, m.refusals, m.notices, m.copies, m.leader, m.missing)
 	gauge := func(name, help string, value func(*Authority) float64) {
 		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 {
 			a, seq := authority.Load()

@@ -21,6 +21,10 @@ const (
 	// madeAnnotation marks an issuer that the controller made, by the fingerprint of its certificate: one that somebody else put into
 	// the same Secret later is theirs.
 	madeAnnotation = "tulle.dev/made-issuer"
+	// replaceAnnotation, on the bundle's ConfigMap, asks for a new anchor: each value once. A value is done when the anchor's Secret has
+	// it as its madeForAnnotation.
+	replaceAnnotation = "tulle.dev/replace-anchor"
+	madeForAnnotation = "tulle.dev/made-for"
 	// propagation is how long a new anchor is handed out before anything is issued under it: kubelets bring a ConfigMap into a pod
 	// within their sync period and the life of their cache, a minute each.
 	propagation = 3 * time.Minute
@@ -41,11 +45,24 @@ type ownership struct {
 	externalRoots  bool
 }
 
+// memory is what the leader knows of before: with it, what was deleted is restored and not made anew.
+type memory struct {
+	bundle []byte         // of the authority in force, nil if there is none
+	anchor *corev1.Secret // the anchor's Secret as it was seen last, nil if never
+}
+
+// others reports whether anchors but this one are in force.
+func (m memory) others(anchor *x509.Certificate) bool {
+	roots, err := mesh.ParseRoots(m.bundle)
+	return err == nil && !(len(roots) == 1 && roots[0].Equal(anchor))
+}
+
 type action uint8
 
 const (
 	wait action = iota
 	makeAnchor
+	restoreAnchor
 	writeRoots
 	makeIssuer
 )
@@ -56,19 +73,66 @@ type step struct {
 	roots  []byte        // for writeRoots
 	anchor ca.Pair       // for makeIssuer
 	pause  time.Duration // for wait
+	trouble
 }
 
-// plan returns what the leader must write next, one object at a time, until nothing is left but to wait. lastGood is the bundle that
-// the replica used last, nil if none.
+// trouble is what the leader cannot mend: the operator is told, once.
+type trouble struct {
+	notice
+	missing bool // the trust anchor is
+}
+
+// plan returns what the leader must write next, one object at a time, until nothing is left but to wait.
 //
 // The order keeps peers able to verify each other: an anchor is in the bundle before an issuer is under it, and an issuer moves to a
-// new anchor only when the bundle has reached the pods.
-func plan(e estate, own ownership, lastGood []byte, now time.Time) (step, error) {
-	if !own.externalIssuer && e.anchor == nil && (e.issuer == nil || isOurs(e.issuer)) {
-		return step{action: makeAnchor}, nil
+// new anchor only when the bundle has reached the pods. An anchor whose certificates may be in use is never followed by another that
+// nobody asked for: it is restored, or its absence is told.
+func plan(e estate, own ownership, known memory, now time.Time) (step, error) {
+	anchor := planAnchor(e, own, known)
+	if anchor.action != wait {
+		return anchor, nil
 	}
+	next, err := planBelow(e, own, known, now)
+	if err == nil && next.action == wait {
+		next.trouble = anchor.trouble
+	}
+	return next, err
+}
+
+// planAnchor returns what to do about the anchor itself.
+func planAnchor(e estate, own ownership, known memory) step {
+	asked := asked(e.roots)
+	if own.externalIssuer || e.issuer != nil && !isOurs(e.issuer) {
+		if asked == "" || e.anchor != nil && e.anchor.Annotations[madeForAnnotation] == asked {
+			return step{}
+		}
+		return step{trouble: trouble{notice: notice{warning: true, reason: anchorNotReplaced, message: fmt.Sprintf(
+			"%s of ConfigMap %s has no effect: the issuer comes from outside; add the new anchor to the bundle, then replace the issuer",
+			replaceAnnotation, mesh.TrustRootsConfigMap)}}}
+	}
+	switch {
+	case e.anchor != nil && (asked == "" || asked == e.anchor.Annotations[madeForAnnotation]):
+		return step{}
+	case e.anchor == nil && known.anchor != nil:
+		return step{action: restoreAnchor}
+	case asked != "":
+		return step{action: makeAnchor}
+	case e.issuer == nil && len(present(e.roots)) == 0 && known.bundle == nil:
+		return step{action: makeAnchor} // there was nothing before
+	}
+	message := "nothing can be issued"
+	if e.issuer != nil || known.bundle != nil {
+		message = "certificates are issued still, but the issuer cannot be renewed"
+	}
+	return step{trouble: trouble{missing: true, notice: notice{warning: true, reason: anchorMissing, message: fmt.Sprintf(
+		"Secret %s does not exist: %s; restore it, or ask for a new anchor with %s of ConfigMap %s",
+		anchorSecret, message, replaceAnnotation, mesh.TrustRootsConfigMap)}}}
+}
+
+// planBelow returns what to do about what the anchor signs, and about the bundle that it is in.
+func planBelow(e estate, own ownership, known memory, now time.Time) (step, error) {
 	if !own.externalRoots {
-		roots, err := planRoots(e, lastGood)
+		roots, err := planRoots(e, known.bundle)
 		if err != nil {
 			return step{}, err
 		}
@@ -79,15 +143,12 @@ func plan(e estate, own ownership, lastGood []byte, now time.Time) (step, error)
 	if own.externalIssuer || e.anchor == nil {
 		return step{pause: lookInterval}, nil
 	}
-	return planIssuer(e, now)
+	return planIssuer(e, known, now)
 }
 
 // planRoots returns the bundle to write, nil if what is there will do.
 func planRoots(e estate, lastGood []byte) ([]byte, error) {
-	var present []byte
-	if e.roots != nil {
-		present = []byte(e.roots.Data[mesh.TrustRootsKey])
-	}
+	present := present(e.roots)
 	if len(present) == 0 {
 		if present = lastGood; present == nil && e.anchor == nil && e.issuer != nil {
 			present = e.issuer.Data["ca.crt"]
@@ -102,6 +163,22 @@ func planRoots(e estate, lastGood []byte) ([]byte, error) {
 		return nil, err
 	}
 	return want, nil
+}
+
+// present returns the bundle of the ConfigMap, nil if there is none.
+func present(roots *corev1.ConfigMap) []byte {
+	if roots == nil {
+		return nil
+	}
+	return []byte(roots.Data[mesh.TrustRootsKey])
+}
+
+// asked returns the value of replaceAnnotation.
+func asked(roots *corev1.ConfigMap) string {
+	if roots == nil {
+		return ""
+	}
+	return roots.Annotations[replaceAnnotation]
 }
 
 // bundleWith returns the bundle with the anchor of the Secret appended, unless it has it.
@@ -135,14 +212,18 @@ func contains(roots []*x509.Certificate, root *x509.Certificate) bool {
 	return false
 }
 
-func planIssuer(e estate, now time.Time) (step, error) {
+func planIssuer(e estate, known memory, now time.Time) (step, error) {
 	anchor := ca.Pair{CertPEM: e.anchor.Data[corev1.TLSCertKey], KeyPEM: e.anchor.Data[corev1.TLSPrivateKeyKey]}
 	parent, err := tls.X509KeyPair(anchor.CertPEM, anchor.KeyPEM)
 	if err != nil {
 		return step{}, fmt.Errorf("trust anchor: Secret %s: %w", anchorSecret, err)
 	}
 	renew := step{action: makeIssuer, anchor: anchor}
+	settled := parent.Leaf.NotBefore.Add(ca.Backdate + propagation)
 	if e.issuer == nil {
+		if known.others(parent.Leaf) && now.Before(settled) {
+			return step{pause: settled.Sub(now)}, nil // the last good issuer serves until pods know this anchor
+		}
 		return renew, nil
 	}
 	if !isOurs(e.issuer) {
@@ -158,7 +239,7 @@ func planIssuer(e estate, now time.Time) (step, error) {
 	}
 	due := issuer.Leaf.NotAfter.Add(-issuer.Leaf.NotAfter.Sub(issuer.Leaf.NotBefore) / 3)
 	if issuer.Leaf.CheckSignatureFrom(parent.Leaf) != nil {
-		if settled := parent.Leaf.NotBefore.Add(ca.Backdate + propagation); settled.Before(due) {
+		if settled.Before(due) {
 			due = settled
 		}
 	}

@@ -2,13 +2,14 @@ package identity
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tulle-mesh/tulle/identity/ca"
 	"github.com/tulle-mesh/tulle/internal/latest"
@@ -27,6 +28,17 @@ func made(pair ca.Pair) *corev1.Secret {
 	return s
 }
 
+// asking returns the bundle with the annotation that asks for a new anchor.
+func asking(value string, roots *corev1.ConfigMap) *corev1.ConfigMap {
+	roots.Annotations = map[string]string{replaceAnnotation: value}
+	return roots
+}
+
+func madeFor(value string, anchor *corev1.Secret) *corev1.Secret {
+	anchor.Annotations = map[string]string{madeForAnnotation: value}
+	return anchor
+}
+
 func TestPlanWritesOneObjectAtATimeInTheOrderThatPeersNeed(t *testing.T) {
 	anchor, issuer := newPairs(t, now)
 	next, nextIssuer := newPairs(t, now.Add(100*time.Hour))
@@ -36,44 +48,60 @@ func TestPlanWritesOneObjectAtATimeInTheOrderThatPeersNeed(t *testing.T) {
 	replaced.Data["tls.crt"], replaced.Data["tls.key"] = nextIssuer.CertPEM, nextIssuer.KeyPEM
 	external := ownership{externalIssuer: true}
 	third := ca.IssuerLifetime / 3
+	var none memory
+	held := memory{bundle: anchor.CertPEM, anchor: anchorOf(anchor)}
 	cases := []struct {
-		name     string
-		e        estate
-		own      ownership
-		lastGood []byte
-		at       time.Time
-		want     action
-		roots    int // anchors in the bundle that is written
+		name  string
+		e     estate
+		own   ownership
+		known memory
+		at    time.Time
+		want  action
+		roots int // anchors in the bundle that is written
 	}{
-		{"bare cluster", estate{}, ownership{}, nil, now, makeAnchor, 0},
-		{"anchor made", estate{anchor: anchorOf(anchor)}, ownership{}, nil, now, writeRoots, 1},
-		{"bundle written", estate{anchor: anchorOf(anchor), roots: rootsMap(anchor)}, ownership{}, nil, now, makeIssuer, 0},
-		{"settled", estate{made(issuer), anchorOf(anchor), rootsMap(anchor)}, ownership{}, nil, now, wait, 0},
-		{"two thirds of the issuer's life left", estate{made(issuer), anchorOf(anchor), rootsMap(anchor)}, ownership{}, nil,
+		{"bare cluster", estate{}, ownership{}, none, now, makeAnchor, 0},
+		{"anchor made", estate{anchor: anchorOf(anchor)}, ownership{}, none, now, writeRoots, 1},
+		{"bundle written", estate{anchor: anchorOf(anchor), roots: rootsMap(anchor)}, ownership{}, none, now, makeIssuer, 0},
+		{"settled", estate{made(issuer), anchorOf(anchor), rootsMap(anchor)}, ownership{}, none, now, wait, 0},
+		{"two thirds of the issuer's life left", estate{made(issuer), anchorOf(anchor), rootsMap(anchor)}, ownership{}, none,
 			now.Add(third), wait, 0},
-		{"less than a third left", estate{made(issuer), anchorOf(anchor), rootsMap(anchor)}, ownership{}, nil,
+		{"less than a third left", estate{made(issuer), anchorOf(anchor), rootsMap(anchor)}, ownership{}, none,
 			now.Add(2*third + time.Minute), makeIssuer, 0},
-		{"issuer deleted", estate{anchor: anchorOf(anchor), roots: rootsMap(anchor)}, ownership{}, nil, now, makeIssuer, 0},
+		{"issuer deleted", estate{anchor: anchorOf(anchor), roots: rootsMap(anchor)}, ownership{}, none, now, makeIssuer, 0},
 		{"bundle deleted: the last good one and the own anchor", estate{made(issuer), anchorOf(anchor), nil}, ownership{},
-			next.CertPEM, now, writeRoots, 2},
-		{"own anchor removed from the bundle", estate{made(issuer), anchorOf(anchor), rootsMap(next)}, ownership{}, nil, now, writeRoots, 2},
-		{"anchor deleted: the root is rotated", estate{made(issuer), nil, rootsMap(anchor)}, ownership{}, nil, now, makeAnchor, 0},
-		{"new anchor goes into the bundle first", estate{made(issuer), anchorOf(next), rootsMap(anchor)}, ownership{}, nil,
+			memory{bundle: next.CertPEM}, now, writeRoots, 2},
+		{"own anchor removed from the bundle", estate{made(issuer), anchorOf(anchor), rootsMap(next)}, ownership{}, none, now, writeRoots, 2},
+		{"anchor deleted that is known", estate{made(issuer), nil, rootsMap(anchor)}, ownership{}, held, now, restoreAnchor, 0},
+		{"anchor and issuer deleted", estate{roots: rootsMap(anchor)}, ownership{}, held, now, restoreAnchor, 0},
+		{"everything deleted", estate{}, ownership{}, held, now, restoreAnchor, 0},
+		{"anchor deleted while a new one is asked for", estate{made(issuer), nil, asking("1", rootsMap(anchor))}, ownership{}, held, now,
+			restoreAnchor, 0},
+		{"another anchor is asked for", estate{made(issuer), anchorOf(anchor), asking("1", rootsMap(anchor))}, ownership{}, held, now,
+			makeAnchor, 0},
+		{"and another one", estate{made(issuer), madeFor("1", anchorOf(anchor)), asking("2", rootsMap(anchor))}, ownership{}, held, now,
+			makeAnchor, 0},
+		{"the one that was asked for is there", estate{made(issuer), madeFor("1", anchorOf(anchor)), asking("1", rootsMap(anchor))},
+			ownership{}, held, now, wait, 0},
+		{"an anchor is asked for that is missing", estate{made(issuer), nil, asking("1", rootsMap(anchor))}, ownership{}, none, now,
+			makeAnchor, 0},
+		{"issuer deleted while the new anchor is carried to the pods", estate{anchor: anchorOf(next), roots: rootsMap(anchor, next)},
+			ownership{}, memory{bundle: anchor.CertPEM}, now.Add(100 * time.Hour), wait, 0},
+		{"new anchor goes into the bundle first", estate{made(issuer), anchorOf(next), rootsMap(anchor)}, ownership{}, none,
 			now.Add(100 * time.Hour), writeRoots, 2},
-		{"then it is carried to the pods", estate{made(issuer), anchorOf(next), rootsMap(anchor, next)}, ownership{}, nil,
+		{"then it is carried to the pods", estate{made(issuer), anchorOf(next), rootsMap(anchor, next)}, ownership{}, none,
 			now.Add(100*time.Hour + propagation - time.Second), wait, 0},
-		{"then the issuer moves under it", estate{made(issuer), anchorOf(next), rootsMap(anchor, next)}, ownership{}, nil,
+		{"then the issuer moves under it", estate{made(issuer), anchorOf(next), rootsMap(anchor, next)}, ownership{}, none,
 			now.Add(100*time.Hour + propagation), makeIssuer, 0},
-		{"issuer given by somebody", estate{issuerSecret(issuer), nil, rootsMap(anchor)}, ownership{}, nil, now.Add(3 * third), wait, 0},
-		{"issuer replaced by somebody", estate{replaced, anchorOf(anchor), rootsMap(anchor)}, ownership{}, nil, now.Add(3 * third), wait, 0},
-		{"issuer given with its anchor", estate{issuer: withCA}, ownership{}, nil, now, writeRoots, 1},
-		{"external issuer that is not there yet", estate{}, external, nil, now, wait, 0},
-		{"external issuer with its anchor", estate{issuer: withCA}, external, nil, now, writeRoots, 1},
-		{"external bundle that is not there yet", estate{issuer: withCA}, ownership{externalIssuer: true, externalRoots: true}, nil, now, wait, 0},
+		{"issuer given by somebody", estate{issuerSecret(issuer), nil, rootsMap(anchor)}, ownership{}, none, now.Add(3 * third), wait, 0},
+		{"issuer replaced by somebody", estate{replaced, anchorOf(anchor), rootsMap(anchor)}, ownership{}, none, now.Add(3 * third), wait, 0},
+		{"issuer given with its anchor", estate{issuer: withCA}, ownership{}, none, now, writeRoots, 1},
+		{"external issuer that is not there yet", estate{}, external, none, now, wait, 0},
+		{"external issuer with its anchor", estate{issuer: withCA}, external, none, now, writeRoots, 1},
+		{"external bundle that is not there yet", estate{issuer: withCA}, ownership{externalIssuer: true, externalRoots: true}, none, now, wait, 0},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := plan(c.e, c.own, c.lastGood, c.at)
+			got, err := plan(c.e, c.own, c.known, c.at)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -93,6 +121,34 @@ func TestPlanWritesOneObjectAtATimeInTheOrderThatPeersNeed(t *testing.T) {
 	}
 }
 
+// Certificates under an anchor may be in use for a day after it is gone: nothing follows it unasked.
+func TestPlanTellsOfAnAnchorThatCannotBeRestored(t *testing.T) {
+	anchor, issuer := newPairs(t, now)
+	for name, c := range map[string]struct {
+		e       estate
+		known   memory
+		reason  string
+		message string
+	}{
+		"the issuer is there": {estate{made(issuer), nil, rootsMap(anchor)}, memory{}, anchorMissing, "issued still, but the issuer cannot be renewed"},
+		"the issuer is in memory alone": {estate{roots: rootsMap(anchor)}, memory{bundle: anchor.CertPEM}, anchorMissing,
+			"issued still"},
+		"nothing but the bundle is left": {estate{roots: rootsMap(anchor)}, memory{}, anchorMissing, "nothing can be issued"},
+		"another is asked for, and the issuer comes from outside": {estate{issuerSecret(issuer), nil, asking("1", rootsMap(anchor))}, memory{},
+			anchorNotReplaced, "no effect: the issuer comes from outside"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := plan(c.e, ownership{}, c.known, now)
+			if err != nil || got.action != wait {
+				t.Fatalf("action %d (%v), want to wait", got.action, err)
+			}
+			if got.reason != c.reason || !got.warning || !strings.Contains(got.message, c.message) || got.missing != (c.reason == anchorMissing) {
+				t.Errorf("told %+v, want a warning %s: %s", got.trouble, c.reason, c.message)
+			}
+		})
+	}
+}
+
 func TestPlanLeavesWhatItCannotReadToTheOperator(t *testing.T) {
 	anchor, issuer := newPairs(t, now)
 	broken := rootsMap()
@@ -101,19 +157,19 @@ func TestPlanLeavesWhatItCannotReadToTheOperator(t *testing.T) {
 		"bundle": {made(issuer), anchorOf(anchor), broken},
 		"anchor": {made(issuer), anchorOf(ca.Pair{CertPEM: []byte("x"), KeyPEM: []byte("x")}), rootsMap(anchor)},
 	} {
-		if got, err := plan(e, ownership{}, nil, now); err == nil {
+		if got, err := plan(e, ownership{}, memory{}, now); err == nil {
 			t.Errorf("broken %s: got action %d, want an error", name, got.action)
 		}
 	}
 }
 
-func TestDeletingTheAnchorRotatesTheRootWithoutAGap(t *testing.T) {
+func TestReplacingTheAnchorRotatesTheRootWithoutAGap(t *testing.T) {
 	c := newCluster(t)
 	synctest.Test(t, func(t *testing.T) {
 		ctx := context.Background()
 		keep := &keeper{
 			client: c.Clientset, namespace: testNamespace, trustDomain: "cluster.local",
-			authority: &latest.Cell[*Authority]{}, log: zap.NewNop(),
+			authority: &latest.Cell[*Authority]{}, log: zap.NewNop(), tell: func(notice) {}, missing: prometheus.NewGauge(prometheus.GaugeOpts{Name: "x"}),
 		}
 		authority := func(old *Authority) *Authority {
 			t.Helper()
@@ -139,9 +195,7 @@ func TestDeletingTheAnchorRotatesTheRootWithoutAGap(t *testing.T) {
 		}
 		settle()
 		first := authority(nil)
-		if err := c.CoreV1().Secrets(testNamespace).Delete(ctx, anchorSecret, metav1.DeleteOptions{}); err != nil {
-			t.Fatal(err)
-		}
+		c.annotateRoots("1")
 		pause := settle()
 		between := authority(first)
 		if len(between.Roots) != 2 || !between.pair.Equal(first.pair) || pause != propagation {

@@ -56,6 +56,7 @@ type facts struct {
 	webhook     fact[*admissionv1.MutatingWebhookConfiguration]
 	injectorTLS fact[*corev1.Secret]
 	issuer      fact[*corev1.Secret]
+	anchorKept  error // why the Secret of the trust anchor cannot be read
 	trustRoots  fact[*corev1.ConfigMapList]
 
 	// The cluster.
@@ -101,6 +102,7 @@ func (c *cli) gather(ctx context.Context, opts checkOptions) *facts {
 	f.webhook = learn(cl.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, webhookName, metav1.GetOptions{}))
 	f.injectorTLS = learn(core.Secrets(own).Get(ctx, injectorSecret, metav1.GetOptions{}))
 	f.issuer = learn(core.Secrets(own).Get(ctx, mesh.IssuerSecret, metav1.GetOptions{}))
+	_, f.anchorKept = core.Secrets(own).Get(ctx, anchorSecret, metav1.GetOptions{})
 	f.trustRoots = learn(core.ConfigMaps(metav1.NamespaceAll).List(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + mesh.TrustRootsConfigMap}))
 	f.namespaces = learn(core.Namespaces().List(ctx, all))
 	f.pods = learn(core.Pods(metav1.NamespaceAll).List(ctx, all))
@@ -111,10 +113,13 @@ func (c *cli) gather(ctx context.Context, opts checkOptions) *facts {
 	return f
 }
 
-// Names that the injector's owner and install agree on.
+// Names that the controllers and install agree on.
 const (
 	webhookName    = "tulle-proxy-injector-webhook-config"
 	injectorSecret = "tulle-proxy-injector-tls"
+	anchorSecret   = "tulle-identity-trust-anchor"
+	// madeIssuerAnnotation is of issuers that the identity controller made.
+	madeIssuerAnnotation = "tulle.dev/made-issuer"
 )
 
 // installedValues returns the values that the installation was rendered with.

@@ -25,6 +25,7 @@ func identityChecks() category {
 		{anchor: "l5d-identity-issuer-cert-is-time-valid", text: "issuer cert is within its validity period", ask: askIssuerValid},
 		{anchor: "l5d-identity-issuer-cert-not-expiring-soon", text: "issuer cert is valid for at least 60 days", warns: true, ask: askIssuerLasts},
 		{anchor: "l5d-identity-issuer-cert-issued-by-trust-anchor", text: "issuer cert is issued by the trust anchor", ask: askIssuerChain},
+		{anchor: "l5d-identity-trust-anchor-kept", text: "the trust anchor that renews the issuer is kept", warns: true, ask: askAnchorKept},
 		{anchor: "l5d-identity-trust-roots-everywhere", text: "trust anchors are the same in every namespace", settles: true, ask: askTrustRoots},
 	}}
 }
@@ -74,6 +75,17 @@ func askCertificates(f *facts) error {
 	_, errAnchors := anchors(f)
 	_, errIssuer := issuer(f)
 	return errors.Join(errAnchors, errIssuer)
+}
+
+// askAnchorKept concerns issuers that the controller made: it renews them with the anchor's key.
+func askAnchorKept(f *facts) error {
+	if f.issuer.err != nil {
+		return f.issuer.err
+	}
+	if f.issuer.value.Annotations[madeIssuerAnnotation] == "" {
+		return errNotAsked
+	}
+	return f.anchorKept
 }
 
 // eachAnchor joins what ask finds wrong with every trust anchor.

@@ -104,6 +104,9 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 			other := healthyCluster(t)
 			find[*corev1.Secret](t, f, mesh.IssuerSecret).Data = find[*corev1.Secret](t, other, mesh.IssuerSecret).Data
 		}, "×", "issuer cert is issued by the trust anchor"},
+		"an anchor that was deleted": {func(t *testing.T, f *fakeCluster) {
+			find[*corev1.Secret](t, f, mesh.IssuerSecret).Annotations = map[string]string{madeIssuerAnnotation: "x"}
+		}, "‼", "\"tulle-identity-trust-anchor\" not found"},
 		"an edited copy of the anchors": {func(t *testing.T, f *fakeCluster) {
 			for _, o := range f.objects {
 				if cm, ok := o.(*corev1.ConfigMap); ok && cm.Namespace == "shop" {

@@ -16,7 +16,10 @@ import (
 	"time"
 )
 
-const issuerSecret = "tulle-identity-issuer"
+const (
+	issuerSecret = "tulle-identity-issuer"
+	anchorSecret = "tulle-identity-trust-anchor"
+)
 
 // TestForeignIssuerIsRefused replaces the issuer by one that the trust anchors do not know: the last good one stays in force.
 func TestForeignIssuerIsRefused(t *testing.T) {
@@ -46,8 +49,29 @@ func TestForeignIssuerIsRefused(t *testing.T) {
 	serverSaw(t, meshed.http(t, "-url", "http://strict.e2e/"))
 }
 
-// TestTrustAnchorRotatesUnderLoad takes the anchor that the controller made away, and sees it make and spread another, issue under it,
-// and no request fail or container restart meanwhile.
+// TestDeletedTrustAnchorIsRestored takes the anchor away that the controller made, and sees the same one come back at once.
+func TestDeletedTrustAnchorIsRestored(t *testing.T) {
+	anchor := func() string {
+		return mustKubectl(t, "-n", meshNS, "get", "secret", anchorSecret, "--ignore-not-found", "-o", `jsonpath={.data}`)
+	}
+	before := anchor()
+	mustKubectl(t, "-n", meshNS, "delete", "secret", anchorSecret)
+	eventually(t, 10*time.Second, func() error {
+		if anchor() != before {
+			return errors.New("the anchor is not there, or is another one")
+		}
+		return nil
+	})
+	eventually(t, 10*time.Second, func() error {
+		if mustKubectl(t, "-n", meshNS, "get", "events", "--field-selector", "reason=TrustAnchorRestored", "-o", "name") == "" {
+			return errors.New("no Event says so")
+		}
+		return nil
+	})
+}
+
+// TestTrustAnchorRotatesUnderLoad asks for a new anchor, and sees the controller make and spread it, issue under it, and no request fail
+// or container restart meanwhile.
 func TestTrustAnchorRotatesUnderLoad(t *testing.T) {
 	issuer := func() string {
 		return mustKubectl(t, "-n", meshNS, "get", "secret", issuerSecret, "-o", `jsonpath={.data.tls\.crt}`)
@@ -63,9 +87,8 @@ func TestTrustAnchorRotatesUnderLoad(t *testing.T) {
 	oldIssuer, oldAnchors, oldPods := issuer(), anchors(), pods()
 	const seconds, rate = 225, 20
 	got := underLoad(t, func() {
-		mustKubectl(t, "-n", meshNS, "delete", "secret", "tulle-identity-trust-anchor")
-		// The controller may not watch that Secret; a change of the issuer's makes it look.
-		mustKubectl(t, "-n", meshNS, "annotate", "--overwrite", "secret", issuerSecret, "e2e.tulle.dev/look="+fmt.Sprint(time.Now().UnixNano()))
+		mustKubectl(t, "-n", meshNS, "annotate", "--overwrite", "configmap", "tulle-identity-trust-roots",
+			"tulle.dev/replace-anchor="+fmt.Sprint(time.Now().UnixNano()))
 		eventually(t, time.Minute, func() error {
 			if n := anchors(); n != oldAnchors+1 {
 				return fmt.Errorf("the bundle has %d anchors, want %d", n, oldAnchors+1)
