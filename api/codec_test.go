@@ -1,6 +1,7 @@
 package api
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"net/netip"
@@ -346,4 +347,27 @@ func (g generator) portSet() mesh.PortSet {
 		first = last + 1
 	}
 	return s
+}
+
+// BenchmarkAuthorizations is what a proxy gets of a Server with n AuthorizationPolicies that name one client each.
+func BenchmarkAuthorizations(b *testing.B) {
+	for _, n := range []int{200, 10_000} {
+		in := &mesh.Inbound{}
+		for i := range n {
+			in.Default.Authorizations = append(in.Default.Authorizations, mesh.Authorization{
+				Ref:        mesh.Ref{Group: "policy.linkerd.io", Kind: "AuthorizationPolicy", Namespace: "shop", Name: fmt.Sprint("client-", i)},
+				Identities: []mesh.IdentityMatch{{TrustDomain: "cluster.local", Namespace: "shop", ServiceAccount: fmt.Sprint("client-", i)}},
+			})
+		}
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			b.ReportAllocs()
+			wire := EncodeInbound(in)
+			for b.Loop() {
+				if _, err := DecodeInbound(wire); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(proto.Size(wire)), "B/message")
+		})
+	}
 }

@@ -34,7 +34,7 @@ type Port struct {
 	policy         *Policy
 	setting        mesh.PortPolicy
 	server         mesh.Ref // what selects the port, or mesh's Kind "default" with the access policy's name
-	authorizations []authorization
+	authorizations authorizations
 	routes         []guarded
 	table          *route.Table // finds one of routes
 }
@@ -42,7 +42,7 @@ type Port struct {
 // guarded is a route of a port and who may use it beyond those who may use all of the port.
 type guarded struct {
 	ref            mesh.Ref
-	authorizations []authorization
+	authorizations authorizations
 }
 
 // Compile returns the policy for a pod on the node that has the addresses hosts: where its kubelet's probes come from. It keeps in.
@@ -71,14 +71,14 @@ func Compile(in *mesh.Inbound, hosts []netip.Addr) *Policy {
 }
 
 func (p *Policy) compile(setting mesh.PortPolicy) *Port {
-	port := &Port{policy: p, setting: setting, server: setting.Server, authorizations: compileAuthorizations(setting.Authorizations)}
+	port := &Port{policy: p, setting: setting, server: setting.Server, authorizations: newAuthorizations(setting.Authorizations)}
 	if port.server == (mesh.Ref{}) {
 		port.server = own(string(setting.Policy))
 	}
 	routes := make([]mesh.Route, len(setting.Routes))
 	for i, r := range setting.Routes {
 		routes[i] = r.Route
-		port.routes = append(port.routes, guarded{ref: r.Route.Ref, authorizations: compileAuthorizations(r.Authorizations)})
+		port.routes = append(port.routes, guarded{ref: r.Route.Ref, authorizations: newAuthorizations(r.Authorizations)})
 	}
 	port.table = route.CompileRoutes(routes)
 	return port

@@ -190,16 +190,58 @@ func BenchmarkMatch(b *testing.B) {
 }
 
 func BenchmarkVerdict(b *testing.B) {
-	for _, n := range []int{1, 200} {
+	for _, n := range []int{1, 200, 10_000} {
+		port, peer, _ := many(n)
 		b.Run(fmt.Sprintf("%d authorizations", n), func(b *testing.B) {
-			port, peer, _ := many(n)
 			for b.Loop() {
 				if !port.Verdict(peer, 0).Allow { // by the last one of the Server
 					b.Fatal("denied")
 				}
 			}
 		})
+		b.Run(fmt.Sprintf("%d authorizations, denied", n), func(b *testing.B) {
+			stranger := Peer{ID: id("shop", "stranger"), Addr: peer.Addr}
+			for b.Loop() {
+				if port.Verdict(stranger, 0).Allow {
+					b.Fatal("allowed")
+				}
+			}
+		})
 	}
+}
+
+// BenchmarkVerdictByNetwork is for a Server whose n authorizations are for networks alone.
+func BenchmarkVerdictByNetwork(b *testing.B) {
+	for _, n := range []int{200, 10_000} {
+		setting := mesh.PortPolicy{Policy: mesh.Deny}
+		for i := range n {
+			a := mesh.Authorization{Ref: saz, Clients: mesh.AnyClients}
+			setting.Authorizations = append(setting.Authorizations, within(a, fmt.Sprintf("10.%d.%d.0/24", i/256, i%256)))
+		}
+		port := compile(setting)
+		b.Run(fmt.Sprintf("%d authorizations", n), func(b *testing.B) {
+			peer := Peer{Addr: netip.MustParseAddr("192.0.2.1")}
+			for b.Loop() {
+				if port.Verdict(peer, Whole).Allow {
+					b.Fatal("allowed")
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkCompile is what a proxy does when the authorizations of a Server change.
+func BenchmarkCompile(b *testing.B) {
+	setting := mesh.PortPolicy{Policy: mesh.Deny}
+	for i := range 10_000 {
+		setting.Authorizations = append(setting.Authorizations, named(id("shop", fmt.Sprintf("client-%d", i))))
+	}
+	b.Run("10000 authorizations", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			compile(setting)
+		}
+	})
 }
 
 // A regular expression takes milliseconds for what fills a head, and everybody else waits meanwhile.

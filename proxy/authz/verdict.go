@@ -111,7 +111,7 @@ func (p *Port) Verdict(peer Peer, part Part) Verdict {
 		}
 		return Verdict{Reason: part.reason()}
 	default:
-		v := p.decide(peer, p.routes[part].authorizations)
+		v := p.decide(peer, &p.routes[part].authorizations)
 		v.Route = p.routes[part].ref
 		return v
 	}
@@ -135,16 +135,17 @@ func (p *Port) Still(peer Peer, v Verdict) Verdict {
 }
 
 // decide answers a peer for whom more stands beside the port's own authorizations.
-func (p *Port) decide(peer Peer, more []authorization) Verdict {
+func (p *Port) decide(peer Peer, more *authorizations) Verdict {
 	if p.setting.RequireIdentity && peer.ID.IsZero() {
 		return Verdict{Reason: NoIdentity}
 	}
 	addr := canonicalAddr(peer.Addr)
-	for _, list := range [...][]authorization{more, p.authorizations} {
-		for i := range list {
-			if a := &list[i]; a.takes(peer.ID) && a.reaches(addr) {
-				return Verdict{Allow: true, Authorization: a.ref}
-			}
+	for _, list := range [...]*authorizations{more, &p.authorizations} {
+		if list == nil {
+			continue
+		}
+		if ref, ok := list.first(peer.ID, addr); ok {
+			return Verdict{Allow: true, Authorization: ref}
 		}
 	}
 	v := p.byPolicy(peer)
@@ -191,18 +192,17 @@ func (p *Port) needCluster(a netip.Addr) Reason {
 }
 
 // explain returns what the client lacked that the authorizations want: it is no policy's fault if there are any.
-func (p *Port) explain(id mesh.ID, more []authorization) Reason {
+func (p *Port) explain(id mesh.ID, more *authorizations) Reason {
 	reason := Denied
-	for _, list := range [...][]authorization{more, p.authorizations} {
-		for i := range list {
-			switch {
-			case list[i].takes(id):
-				return OutsideNetworks
-			case id.IsZero():
-				reason = NoIdentity
-			default:
-				reason = NotAuthorized
-			}
+	for _, list := range [...]*authorizations{more, &p.authorizations} {
+		switch {
+		case list == nil || len(list.list) == 0:
+		case list.takes(id):
+			return OutsideNetworks
+		case id.IsZero():
+			reason = NoIdentity
+		default:
+			reason = NotAuthorized
 		}
 	}
 	return reason
