@@ -107,6 +107,7 @@ type inboundRequest struct {
 	account *account  // nil until the request is routed
 	hit     route.Hit // zero where no route governs the request
 	grpc    bool
+	served  bool // policy let it in
 	// log is the request's line for the access log, which is written at its end; nil without one.
 	log *accessLine
 }
@@ -144,6 +145,11 @@ func (in *inbound) Route(x *exchange.Exchange) forward.Verdict {
 		if scope, wait := a.limiter.Take(c.peer.ID, x.Begun.Sub(in.proxy.started)); scope != "" {
 			return in.refuseExcess(x, c, r, scope, wait)
 		}
+	}
+	r.served = true
+	a.served.Request()
+	if a.named != nil {
+		a.named.Request()
 	}
 	if hit.Rule != nil {
 		if verdict, answered := in.filter(x, c, r); answered {
@@ -333,7 +339,7 @@ func (in *inbound) End(x *exchange.Exchange) {
 		series.Response(resultOf(x, r.grpc), latencyOf(x))
 	} else {
 		r.account.inFlight.Add(-1)
-		r.account.http.Response(resultOf(x, r.grpc), latencyOf(x))
+		r.account.end(x, r)
 	}
 	if r.log != nil {
 		if a := r.account; a != nil {
@@ -342,6 +348,23 @@ func (in *inbound) End(x *exchange.Exchange) {
 		in.proxy.accessLog.end(r.log, x)
 	}
 	*r = inboundRequest{}
+}
+
+// end counts how a request ended.
+func (a *account) end(x *exchange.Exchange, r *inboundRequest) {
+	result, latency := resultOf(x, r.grpc), latencyOf(x)
+	a.http.Response(result, latency)
+	if !r.served {
+		return
+	}
+	status := int16(cmp.Or(result.Status, -1))
+	if a.verdict.Route.Kind == "GRPCRoute" {
+		status = result.GRPC
+	}
+	a.served.End(status, durationOf(x), max(x.Ended.Sub(later(x.Begun, x.Uploaded)), 0))
+	if a.named != nil {
+		a.named.Response(result, latency)
+	}
 }
 
 // unrouted returns what counts a connection's requests that were too broken to be routed.

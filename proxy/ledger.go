@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -18,7 +20,9 @@ type account struct {
 	server  mesh.Ref
 	limiter *limit.Limiter // nil where nothing is limited
 	http    *stats.HTTP
-	release func()
+	served  *stats.InboundRoute // what is let in; nil where nothing is
+	named   *stats.HTTP         // the same under the name of the route, if it has one
+	release []func()
 	// decided counts the verdict: allowed, denied, or for no route.
 	decided *stats.Counter
 	limited map[limit.Scope]*stats.Counter // made at the first request that is too many
@@ -63,7 +67,7 @@ func (l *ledger) turnOver(port *authz.Port) {
 		if a.inFlight.Load() > 0 {
 			former = append(former, a)
 		} else {
-			a.release()
+			a.close()
 		}
 	}
 	l.port, l.current, l.former = port, nil, former
@@ -74,9 +78,16 @@ func (l *ledger) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, a := range append(l.former, l.current...) {
-		a.release()
+		a.close()
 	}
 	l.current, l.former = nil, nil
+}
+
+// close lets go of the counters.
+func (a *account) close() {
+	for _, release := range a.release {
+		release()
+	}
 }
 
 // lost returns the verdict on a request in flight that port does not let this peer make any more.
@@ -105,7 +116,12 @@ func (in *inbound) account(c *inboundConn, port *authz.Port, part authz.Part) *a
 	labels := withRoute(c.labels(port), v.Route)
 	a := &account{part: part, verdict: v, server: port.Server()}
 	counted := withAuthz(labels, v.Authorization)
-	a.http, a.release = in.proxy.stats.HTTP(counted)
+	var release func()
+	a.http, release = in.proxy.stats.HTTP(counted)
+	a.release = append(a.release, release)
+	if v.Allow {
+		in.countServed(c, a)
+	}
 	switch {
 	case v.Allow:
 		a.decided = in.proxy.stats.Counter(stats.InboundHTTPAllow, counted)
@@ -121,6 +137,21 @@ func (in *inbound) account(c *inboundConn, port *authz.Port, part authz.Part) *a
 	}
 	c.ledger.add(a)
 	return a
+}
+
+// countServed makes what counts the requests that are let in.
+func (in *inbound) countServed(c *inboundConn, a *account) {
+	parent := stats.Labels("").Add("parent_group", a.server.Group, "parent_kind", strings.ToLower(a.server.Kind), "parent_name", a.server.Name,
+		"parent_port", strconv.Itoa(int(c.app.addr.Port())))
+	r := a.verdict.Route
+	var release func()
+	a.served, release = in.proxy.stats.InboundRoute(withRoute(parent, r), r.Kind == "GRPCRoute")
+	a.release = append(a.release, release)
+	if r.Namespace == "" { // there is no such object
+		return
+	}
+	a.named, release = in.proxy.stats.Named(stats.Labels("").Add("direction", "inbound", "rt_route", r.Name))
+	a.release = append(a.release, release)
 }
 
 // countLimited counts a request that was too many.

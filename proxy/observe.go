@@ -19,13 +19,12 @@ func (p *Proxy) addMetrics() {
 	if p.certs == nil {
 		return
 	}
-	r.Func("identity_cert_expiration_timestamp_seconds", "", func() float64 { return unixSeconds(p.certs.Status().NotAfter) })
-	r.Func("identity_cert_refresh_timestamp_seconds", "", func() float64 { return unixSeconds(p.certs.Status().Refreshed) })
-	refreshes := func(result string, value func() uint64) {
-		r.Func("identity_cert_refreshes_total", stats.Labels("").With("result", result), func() float64 { return float64(value()) })
+	for _, prefix := range []string{"control_identity_cert_", "identity_cert_"} {
+		r.Func(prefix+"expiration_timestamp_seconds", "", func() float64 { return unixSeconds(p.certs.Status().NotAfter) })
+		r.Func(prefix+"refresh_timestamp_seconds", "", func() float64 { return unixSeconds(p.certs.Status().Refreshed) })
+		r.Func(prefix+"refreshes_total", `result="ok"`, func() float64 { return float64(p.certs.Status().Refreshes) })
+		r.Func(prefix+"refreshes_total", `result="error"`, func() float64 { return float64(p.certs.Status().Failures) })
 	}
-	refreshes("ok", func() uint64 { return p.certs.Status().Refreshes })
-	refreshes("error", func() uint64 { return p.certs.Status().Failures })
 	r.Func("tulle_trust_roots_errors_total", "", func() float64 { return float64(p.certs.Status().RootsErrors) })
 }
 

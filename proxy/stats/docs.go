@@ -20,19 +20,23 @@ Labels that series share:
 | outbound requests and connections | direction, authority, target_addr, target_ip, target_port, tls, no_tls_reason, server_id, dst_namespace, dst_service, dst_pod, dst_serviceaccount, dst_<kind of owner>, dst_pod_template_hash, dst_control_plane_ns, dst_zone, dst_zone_locality |
 | inbound requests and connections | direction, target_addr, target_ip, target_port, tls, no_tls_reason, client_id, srv_group, srv_kind, srv_name, srv_port |
 | inbound requests beyond that | route_group, route_kind, route_name, authz_group, authz_kind, authz_name |
+| requests of a route | parent_group, parent_kind, parent_namespace, parent_name, parent_port of the Service that was asked for; route_group, route_kind, route_namespace, route_name; backend_group, backend_kind, backend_namespace, backend_name, backend_port |
+| requests of a named route | direction, dst (the Service's authority; inbound none), rt_route (the route of a ServiceProfile, or the name of an HTTPRoute or GRPCRoute) |
+| requests that a Server let in | parent_group, parent_kind, parent_name, parent_port of the Server; route_group, route_kind, route_name |
 
 srv_*, route_* and authz_* name the Server of the port, the route of the request, and what let the request in: a ServerAuthorization, an
 AuthorizationPolicy, or with the kind "default" an access policy or the kubelet's "probe". Where there is no Server, srv_kind is "default" and
-srv_name the port's access policy; where a Server has no routes, route_kind and route_name are "default". What is empty is left out.
-| requests of a route | parent_group, parent_kind, parent_namespace, parent_name, parent_port of the Service that was asked for; route_group, route_kind, route_namespace, route_name; backend_group, backend_kind, backend_namespace, backend_name, backend_port |
-| requests of a named route | direction, dst (the Service's authority), rt_route (the route of a ServiceProfile, or the name of an HTTPRoute or GRPCRoute) |
+srv_name the port's access policy; where a Server has no routes, route_kind and route_name are "default". What is empty is left out, which is the
+same to Prometheus.
 
 Requests of a Service without routes count under route_kind="default", route_name="http". The errors of routes are Linkerd's words:
 FAIL_FAST, LOAD_SHED, REQUEST_TIMEOUT, RESPONSE_HEADERS_TIMEOUT, IDLE_TIMEOUT, RESET, REFUSED, IO, CANCEL and UNKNOWN.
 
 tls is one of: true (mesh TLS, with server_id or client_id), no_identity (plaintext, with no_tls_reason), opaque (the application's own
-TLS), loopback (within the pod). No label is taken from a request, so a client cannot invent series; a series that nobody adds to is dropped after
-ten minutes; beyond ` + fmt.Sprint(maxGroups) + ` groups of series new peers are counted together under overflow="true".
+TLS), loopback (within the pod). No label is taken from a request, so a client cannot invent series. What counts a peer, an endpoint, a route or a
+balancer is dropped ten minutes after its last use, the endpoints of a balancer at once; the counters of decisions, retries, copies and errors stay,
+so that the first error in a week is seen as one more. Beyond ` + fmt.Sprint(maxGroups) + ` groups of series new peers, and beyond ` +
+		fmt.Sprint(maxSingles) + ` counters new ones, are counted together under overflow="true".
 
 | metric | type | meaning | further labels |
 |---|---|---|---|
@@ -44,6 +48,6 @@ ten minutes; beyond ` + fmt.Sprint(maxGroups) + ` groups of series new peers are
 	for _, bound := range bounds {
 		fmt.Fprintf(&b, "%d, ", bound)
 	}
-	b.WriteString("and above. Those of routes, in seconds: 0.05, 0.5, 1, 10 and above; of their backends: 0.025, 0.05, 0.1, 0.25, 0.5, 1, 10 and above.\n")
+	b.WriteString("and above. Those of requests of routes, in seconds: 0.05, 0.5, 1, 10 and above; of responses: 0.025, 0.05, 0.1, 0.25, 0.5, 1, 10 and above; of queues: 0.0005, 0.005, 0.05, 0.5, 1, 3 and above.\n")
 	return b.String()
 }

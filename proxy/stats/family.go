@@ -77,6 +77,14 @@ const (
 	_
 	_
 	balancerEjected
+	inboundHTTPRequests
+	inboundHTTPStatuses
+	inboundHTTPRequestDuration
+	inboundHTTPResponseDuration
+	inboundGRPCRequests // from here on as for HTTP, see InboundRoute.collect
+	_
+	_
+	_
 	// The families from here on have series of their own (Registry.Counter, Registry.Func).
 	firstSingle
 )
@@ -94,7 +102,7 @@ var families = [...]Family{
 	{"tcp_connection_duration_ms", HistogramType, "Life of closed connections, in milliseconds.", "peer"},
 	{"tcp_read_bytes_total", CounterType, "Bytes read from the peer, above TLS.", "peer"},
 	{"tcp_write_bytes_total", CounterType, "Bytes written to the peer, above TLS.", "peer"},
-	{"route_request_total", CounterType, "Requests that fell under a named route.", "dst, rt_route"},
+	{"route_request_total", CounterType, "Requests that fell under a named route: of a Service, or inbound of a Server.", "dst, rt_route"},
 	{"route_response_total", CounterType, "Responses to requests of a named route that ended.", "dst, rt_route, status_code, classification, grpc_status, error"},
 	{"route_response_latency_ms", HistogramType, "Time from a request's head to the first byte of its response's body, or to the end of a response without, in milliseconds.", "dst, rt_route, status_code, classification, grpc_status"},
 	{"route_actual_request_total", CounterType, "Attempts of requests that fell under a named route: route_request_total and the retries.", "dst, rt_route"},
@@ -133,6 +141,14 @@ var families = [...]Family{
 	{"outbound_tcp_balancer_queue_gate_shut_time_seconds", GaugeType, "Since when connections that are not HTTP are known to wait in vain, in seconds since 1970; 0 while they do not.", "parent_*, backend_*"},
 	{"outbound_tcp_balancer_queue_gate_timeout_seconds", GaugeType, "Time that a connection waits for an endpoint at most.", "parent_*, backend_*"},
 	{"tulle_balancer_endpoints_ejected", GaugeType, "Endpoints of a Service that are left out because they failed too often.", "parent_*, backend_*"},
+	{"inbound_http_requests_total", CounterType, "Requests that policy let in under HTTPRoutes, and without a route.", "parent_group, parent_kind, parent_name, parent_port, route_*"},
+	{"inbound_http_statuses_total", CounterType, "How those ended; status is that of HTTP.", "parent_group, parent_kind, parent_name, parent_port, route_*, status"},
+	{"inbound_http_request_duration_seconds", HistogramType, "Time from a request's head to the end of its response.", "parent_group, parent_kind, parent_name, parent_port, route_*"},
+	{"inbound_http_response_duration_seconds", HistogramType, "Time from the end of a request to the end of its response.", "parent_group, parent_kind, parent_name, parent_port, route_*"},
+	{"inbound_grpc_requests_total", CounterType, "Requests that policy let in under GRPCRoutes.", "parent_group, parent_kind, parent_name, parent_port, route_*"},
+	{"inbound_grpc_statuses_total", CounterType, "How those ended; status is that of gRPC as a number.", "parent_group, parent_kind, parent_name, parent_port, route_*, status"},
+	{"inbound_grpc_request_duration_seconds", HistogramType, "Time from a request's head to the end of its response.", "parent_group, parent_kind, parent_name, parent_port, route_*"},
+	{"inbound_grpc_response_duration_seconds", HistogramType, "Time from the end of a request to the end of its response.", "parent_group, parent_kind, parent_name, parent_port, route_*"},
 	{"route_retryable_total", CounterType, "Failures that the named route's policy covers: retried, or skipped and why.", "dst, rt_route, skipped"},
 	{"outbound_http_route_retry_requests_total", CounterType, "Retries of requests of HTTP routes.", "parent_*, route_*"},
 	{"outbound_http_route_retry_successes_total", CounterType, "Requests that succeeded after a retry.", "parent_*, route_*"},
@@ -166,9 +182,12 @@ var families = [...]Family{
 	{"control_response_total", CounterType, "Values that came from the destination controller.", "addr, classification"},
 	{"tulle_control_stale_seconds", GaugeType, "Time since the control plane was heard of, in seconds; 0 while connected.", ""},
 	{"tulle_control_targets", GaugeType, "Outbound addresses whose value is kept.", ""},
-	{"identity_cert_expiration_timestamp_seconds", GaugeType, "When the certificate in force ends.", ""},
-	{"identity_cert_refresh_timestamp_seconds", GaugeType, "When the certificate in force arrived.", ""},
-	{"identity_cert_refreshes_total", CounterType, "Attempts to get a certificate.", "result"},
+	{"control_identity_cert_expiration_timestamp_seconds", GaugeType, "When the certificate in force ends.", ""},
+	{"control_identity_cert_refresh_timestamp_seconds", GaugeType, "When the certificate in force arrived.", ""},
+	{"control_identity_cert_refreshes_total", CounterType, "Attempts to get a certificate.", "result"},
+	{"identity_cert_expiration_timestamp_seconds", GaugeType, "The same, as older versions of Linkerd name it.", ""},
+	{"identity_cert_refresh_timestamp_seconds", GaugeType, "The same, as older versions of Linkerd name it.", ""},
+	{"identity_cert_refreshes_total", CounterType, "The same, as older versions of Linkerd name it.", "result"},
 	{"tulle_trust_roots_errors_total", CounterType, "Times that the trust roots file could not be used.", ""},
 	{"tulle_metrics_overflow_total", CounterType, "Groups of series that were folded into one because there are too many.", ""},
 	{"tulle_memory_heap_bytes", GaugeType, "Live and dead objects of the heap.", ""},

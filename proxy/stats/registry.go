@@ -46,6 +46,8 @@ const (
 	grpcBackendGroup
 	balancerGroup
 	tcpBalancerGroup
+	inboundHTTPGroup
+	inboundGRPCGroup
 )
 
 type singleKey struct {

@@ -108,7 +108,7 @@ func family(f id, grpc bool) id {
 func (r *Route) collect(f id, w *writer) {
 	switch f {
 	case family(httpRouteStatuses, r.grpc):
-		r.statuses.collect(f, r.labels, r.grpc, w)
+		r.statuses.collect(f, r.labels, statusLabels(r.grpc), w)
 	case family(httpRouteDuration, r.grpc):
 		r.duration.collect(f, r.labels, requestBounds, w)
 	}
@@ -119,7 +119,7 @@ func (b *RouteBackend) collect(f id, w *writer) {
 	case family(httpBackendRequests, b.grpc):
 		w.value(f, b.labels, b.requests.Load())
 	case family(httpBackendStatuses, b.grpc):
-		b.statuses.collect(f, b.labels, b.grpc, w)
+		b.statuses.collect(f, b.labels, statusLabels(b.grpc), w)
 	case family(httpBackendDuration, b.grpc):
 		b.duration.collect(f, b.labels, responseBounds, w)
 	}
@@ -177,25 +177,27 @@ func (t *tally) grow(s RouteStatus) *tallied {
 	return c
 }
 
-func (t *tally) collect(f id, labels Labels, grpc bool, w *writer) {
+func (t *tally) collect(f id, labels Labels, of func(RouteStatus) Labels, w *writer) {
 	list := t.list.Load()
 	if list == nil {
 		return
 	}
 	for _, c := range *list {
-		w.value(f, labels.Join(c.status.labels(grpc)), c.n.Load())
+		w.value(f, labels.Join(of(c.status)), c.n.Load())
 	}
 }
 
-func (s RouteStatus) labels(grpc bool) Labels {
-	var l Labels
-	switch {
-	case grpc:
-		l = l.With("grpc_status", codeName(s.Code))
-	case s.Code > 0:
-		l = l.With("http_status", strconv.Itoa(int(s.Code)))
+// statusLabels returns what names the statuses of routes of a kind.
+func statusLabels(grpc bool) func(RouteStatus) Labels {
+	return func(s RouteStatus) (l Labels) {
+		switch {
+		case grpc:
+			l = l.With("grpc_status", codeName(s.Code))
+		case s.Code > 0:
+			l = l.With("http_status", strconv.Itoa(int(s.Code)))
+		}
+		return l.With("error", s.Error)
 	}
-	return l.With("error", s.Error)
 }
 
 // codeName returns the name of a gRPC status.

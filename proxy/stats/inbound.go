@@ -1,0 +1,66 @@
+package stats
+
+import (
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// InboundRoute counts the requests that policy let in under a route of a Server. Its methods may be called by several goroutines and allocate
+// nothing once a status has been seen.
+type InboundRoute struct {
+	labels            Labels
+	grpc              bool
+	requests          atomic.Uint64
+	statuses          tally
+	request, response durations
+}
+
+// Request counts a request that was let in.
+func (r *InboundRoute) Request() { r.requests.Add(1) }
+
+// End counts how it ended: with a status, the HTTP status or that of a gRPC route, -1 if there was none; request after it came, and response
+// after all of it came.
+func (r *InboundRoute) End(status int16, request, response time.Duration) {
+	r.statuses.add(RouteStatus{Code: status})
+	r.request.observe(requestBounds, request)
+	r.response.observe(responseBounds, response)
+}
+
+// InboundRoute returns the group that counts the requests let in under a route; see HTTP.
+func (r *Registry) InboundRoute(labels Labels, grpc bool) (g *InboundRoute, release func()) {
+	kind := inboundHTTPGroup
+	if grpc {
+		kind = inboundGRPCGroup
+	}
+	e := r.hold(groupKey{kind, labels}, func(l Labels) group { return &InboundRoute{labels: l, grpc: grpc} })
+	return e.group.(*InboundRoute), sync.OnceFunc(func() { r.release(e) })
+}
+
+func (r *InboundRoute) collect(f id, w *writer) {
+	kind := f
+	if r.grpc {
+		kind = f - inboundGRPCRequests + inboundHTTPRequests
+	}
+	switch kind {
+	case inboundHTTPRequests:
+		w.value(f, r.labels, r.requests.Load())
+	case inboundHTTPStatuses:
+		r.statuses.collect(f, r.labels, inboundStatus, w)
+	case inboundHTTPRequestDuration:
+		r.request.collect(f, r.labels, requestBounds, w)
+	case inboundHTTPResponseDuration:
+		r.response.collect(f, r.labels, responseBounds, w)
+	}
+}
+
+// inboundStatus is the label of a status: Linkerd names statuses of gRPC by their numbers here.
+func inboundStatus(s RouteStatus) (l Labels) {
+	if s.Code < 0 {
+		return ""
+	}
+	return l.With("status", strconv.Itoa(int(s.Code)))
+}
+
+func (r *InboundRoute) activity() uint64 { return r.requests.Load() + r.request.count() }
