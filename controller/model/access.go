@@ -1,7 +1,6 @@
 package model
 
 import (
-	"cmp"
 	"slices"
 
 	"github.com/tulle-mesh/tulle/crds/v1alpha1"
@@ -12,12 +11,14 @@ import (
 // refers to a Server changes what it comes down to, once for all of its pods.
 type access struct {
 	servers   map[name]*server
-	serversIn map[string][]*server         // by namespace
-	serversOf map[name][]*server           // by pod; the ones that win an overlap first
-	podsIn    map[string]map[*pod]struct{} // by namespace
-	overlaps  map[name]map[name]int        // by loser and winner
-	ports     map[name]*mesh.PortPolicy    // what each Server comes down to, once it was asked for; see Store.port
-	stale     map[name]struct{}            // Servers whose ports are to be derived again
+	serversIn map[string][]*server           // by namespace
+	serversOf map[name][]*server             // by pod; the ones that win an overlap first
+	podsIn    map[string]map[*pod]struct{}   // by namespace
+	overlaps  map[name]map[name]int          // by loser and winner
+	ports     map[name]*mesh.PortPolicy      // what each Server comes down to, once it was asked for; see Store.port
+	stale     map[name]struct{}              // Servers whose ports are to be derived again
+	uncounted map[name]struct{}              // Servers whose authorizations are to be counted again; see recount
+	leftOut   map[name]map[mesh.Ref]struct{} // authorizations that a Server has no room for
 
 	policies   map[name]*authorizationPolicy
 	policiesAt map[mesh.Ref][]*authorizationPolicy // by target
@@ -38,6 +39,7 @@ func newAccess() access {
 	return access{
 		servers: map[name]*server{}, serversIn: map[string][]*server{}, serversOf: map[name][]*server{},
 		podsIn: map[string]map[*pod]struct{}{}, overlaps: map[name]map[name]int{}, ports: map[name]*mesh.PortPolicy{}, stale: map[name]struct{}{},
+		uncounted: map[name]struct{}{}, leftOut: map[name]map[mesh.Ref]struct{}{},
 		policies: map[name]*authorizationPolicy{}, policiesAt: map[mesh.Ref][]*authorizationPolicy{},
 		policiesBy: map[mesh.Ref][]*authorizationPolicy{}, proofs: map[mesh.Ref]*authentication{},
 		serverAuths: map[name]*serverAuthorization{}, serverAuthsIn: map[string][]*serverAuthorization{},
@@ -49,6 +51,7 @@ func newAccess() access {
 // refreshServer has what the Server n comes down to derived again, when one of its pods is asked about next, and names those pods. A storm
 // of events that concern many Servers costs each of them once.
 func (s *Store) refreshServer(n name, change *Change) {
+	s.access.uncounted[n] = struct{}{}
 	sv := s.access.servers[n]
 	if sv == nil || !sv.valid() {
 		delete(s.access.ports, n)
@@ -88,48 +91,14 @@ func samePolicy(a, b *mesh.PortPolicy) bool {
 // portPolicy is what a Server and everything that refers to it come down to, for any of its pods.
 func (s *Store) portPolicy(sv *server) *mesh.PortPolicy {
 	n := sv.key()
+	ofServer, ofRoutes := s.authorizationsFor(sv)
 	p := &mesh.PortPolicy{
-		Protocol: sv.spec.protocol, Policy: sv.spec.policy, Server: sv.ref(),
-		Authorizations: s.authorizationsFor(sv), RateLimit: s.rateLimit(n),
+		Protocol: sv.spec.protocol, Policy: sv.spec.policy, Server: sv.ref(), Authorizations: ofServer, RateLimit: s.rateLimit(n),
 	}
 	for _, r := range s.routesFor(n) {
-		p.Routes = append(p.Routes, mesh.InboundRoute{Route: r.route, Authorizations: s.policiesFor(r.ref)})
+		p.Routes = append(p.Routes, mesh.InboundRoute{Route: r.route, Authorizations: ofRoutes[r.ref]})
 	}
 	return p
-}
-
-// authorizationsFor returns what lets clients in to a Server: the policies that target it or its namespace, and the
-// ServerAuthorizations that select it.
-func (s *Store) authorizationsFor(sv *server) []mesh.Authorization {
-	out := s.policiesFor(sv.ref(), namespaceRef(sv.object.Namespace))
-	for _, sa := range s.access.serverAuthsIn[sv.object.Namespace] {
-		if sa.selects(sv) {
-			out = append(out, sa.spec.authorization)
-		}
-	}
-	sortAuthorizations(out)
-	return out
-}
-
-// policiesFor returns what the AuthorizationPolicies of the targets say. One that does not know whom to let in lets nobody in.
-func (s *Store) policiesFor(targets ...mesh.Ref) []mesh.Authorization {
-	var out []mesh.Authorization
-	for _, target := range targets {
-		for _, p := range s.access.policiesAt[target] {
-			if a, missing := s.authorization(p); len(missing) == 0 {
-				out = append(out, a)
-			}
-		}
-	}
-	sortAuthorizations(out)
-	return out
-}
-
-// sortAuthorizations makes the order one that does not depend on that of events: the first that is met is what metrics show.
-func sortAuthorizations(list []mesh.Authorization) {
-	slices.SortFunc(list, func(a, b mesh.Authorization) int {
-		return cmp.Or(cmp.Compare(a.Ref.Kind, b.Ref.Kind), cmp.Compare(a.Ref.Name, b.Ref.Name))
-	})
 }
 
 // serversOfTarget returns the Servers for which something changes when a policy on the target does.

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -171,5 +172,81 @@ func TestServerHoldsSoManyRules(t *testing.T) {
 	s.Apply(Event{Object: route(1), Deleted: true})
 	if got := accepted(); got != "route-0 route-2" {
 		t.Errorf("after one has gone: accepted %q, want both others", got)
+	}
+}
+
+// TestServerHasRoomForSoManyAuthorizations has five AuthorizationPolicies of 4,000 identities each at one Server: the newest does not fit,
+// lets nobody in and says so, until an older one goes.
+func TestServerHasRoomForSoManyAuthorizations(t *testing.T) {
+	s := New(testConfig())
+	at := func(name string, age int) metav1.ObjectMeta {
+		return metav1.ObjectMeta{Namespace: "shop", Name: name, Generation: 1, CreationTimestamp: metav1.NewTime(time.Unix(int64(age), 0))}
+	}
+	s.Apply(Event{Object: &v1alpha1.Server{ObjectMeta: at("web", 0), Spec: v1alpha1.ServerSpec{
+		PodSelector: &metav1.LabelSelector{}, Port: intstr.FromInt32(80),
+	}}})
+	clients := &v1alpha1.MeshTLSAuthentication{ObjectMeta: at("clients", 0)}
+	for i := range 4000 {
+		clients.Spec.Identities = append(clients.Spec.Identities, fmt.Sprintf("spiffe://cluster.local/ns/shop/sa/client-%d", i))
+	}
+	s.Apply(Event{Object: clients})
+	policy := func(name string, age int, kind string) *v1alpha1.AuthorizationPolicy {
+		spec := v1alpha1.AuthorizationPolicySpec{
+			TargetRef:                  v1alpha1.LocalRef{Group: v1alpha1.PolicyGroup, Kind: "Server", Name: "web"},
+			RequiredAuthenticationRefs: []v1alpha1.ObjectRef{{Group: v1alpha1.PolicyGroup, Kind: "MeshTLSAuthentication", Name: "clients"}},
+		}
+		if kind == "Namespace" {
+			spec.TargetRef = v1alpha1.LocalRef{Kind: kind, Name: "shop"}
+		}
+		return &v1alpha1.AuthorizationPolicy{ObjectMeta: at(name, age), Spec: spec}
+	}
+	inForce := func() string {
+		var names []string
+		for _, a := range s.port(s.access.servers[name{"shop", "web"}]).Authorizations {
+			names = append(names, a.Ref.Name)
+		}
+		return strings.Join(names, " ")
+	}
+	told := func() string {
+		var lines []string
+		for line := range strings.SplitSeq(renderStatuses(s), "\n") {
+			if strings.Contains(line, "16384") {
+				lines = append(lines, strings.TrimSpace(line))
+			}
+		}
+		return strings.Join(lines, "\n")
+	}
+	for i, n := range []string{"e", "d", "c", "b"} {
+		s.Apply(Event{Object: policy(n, i+2, "Server")})
+	}
+	if got := inForce() + told(); got != "b c d e" {
+		t.Fatalf("four of them: got %q", got)
+	}
+	s.Apply(Event{Object: policy("a", 9, "Server")})
+	if got := inForce(); got != "b c d e" {
+		t.Errorf("five of them: %q are in force, want the oldest four", got)
+	}
+	const newest = `Accepted=False Conflicted @1 "older authorizations ask for as many identities and networks as there may be at a Server, 16384; this one lets nobody in at: web"`
+	const crowded = `PartiallyInvalid=True UnsupportedValue @1 "authorizations ask for more than 16384 identities and networks, which is the most; these, the newest, let nobody in: AuthorizationPolicy `
+	if diff := cmp.Diff(newest+"\n"+crowded+`a"`, told()); diff != "" {
+		t.Errorf("statuses (-want +got):\n%s", diff)
+	}
+	s.Apply(Event{Object: policy("all", 1, "Namespace")})
+	if got := inForce(); got != "all c d e" {
+		t.Errorf("an older one for the namespace: %q are in force", got)
+	}
+	if got := told(); strings.Count(got, newest) != 1 || !strings.Contains(got, crowded+`a; AuthorizationPolicy b"`) {
+		t.Errorf("an older one for the namespace: told %s", got)
+	}
+	s.Apply(Event{Object: policy("d", 0, "Server"), Deleted: true})
+	s.Apply(Event{Object: policy("c", 0, "Server"), Deleted: true})
+	if got := inForce() + told(); got != "a all b e" || len(s.access.leftOut) > 0 {
+		t.Errorf("two have gone: got %q", got)
+	}
+	s.Apply(Event{Object: policy("c", 0, "Server")})
+	s.Statuses()
+	s.Apply(Event{Object: &v1alpha1.Server{ObjectMeta: at("web", 0)}, Deleted: true})
+	if got := told(); got != "" || len(s.access.leftOut) > 0 {
+		t.Errorf("the Server has gone: told %s", got)
 	}
 }

@@ -257,6 +257,7 @@ func TestAccessForgets(t *testing.T) {
 			t.Errorf("%v still has a status: %+v", k, st)
 		}
 	}
+	s.Statuses() // which are told after each batch of events
 	if diff := cmp.Diff(newAccess(), s.access, cmp.AllowUnexported(access{}), cmp.Comparer(func(a, b map[string]map[*pod]struct{}) bool {
 		return len(a) == len(b)
 	})); diff != "" {

@@ -196,11 +196,20 @@ func (s *Store) authorization(p *authorizationPolicy) (a mesh.Authorization, mis
 
 func (s *Store) policyStatus(p *authorizationPolicy) Status {
 	accepted := yes(conditionAccepted, conditionAccepted, "")
-	if t := p.spec.target; p.valid() && !s.hasTarget(t) {
+	t := p.spec.target
+	if p.valid() && !s.hasTarget(t) {
 		accepted = no(conditionAccepted, reasonNoTarget, describeMissing(t))
 	}
 	if !p.valid() {
 		return p.status(accepted)
+	}
+	k := p.kept
+	if text := s.crowdedOut(p.ref(), s.serversOfTarget(t)); text != "" {
+		if t.Kind == "Server" {
+			accepted = no(conditionAccepted, reasonConflicted, text)
+		} else {
+			k.partial = append(slices.Clone(k.partial), text)
+		}
 	}
 	_, missing := s.authorization(p)
 	resolved := yes(conditionResolvedRefs, conditionResolvedRefs, "")
@@ -211,7 +220,7 @@ func (s *Store) policyStatus(p *authorizationPolicy) Status {
 		}
 		resolved = no(conditionResolvedRefs, reasonNotFound, "the policy lets nobody in: not found, or never valid: "+strings.Join(list, ", "))
 	}
-	return p.status(accepted, resolved)
+	return k.status(accepted, resolved)
 }
 
 // hasTarget reports whether a policy on the target can have an effect.

@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/labels"
 
@@ -62,6 +63,7 @@ func parseMeshTLSProof(m *v1alpha1.MeshTLSProof, namespace string, c Config, a *
 		return
 	}
 	identities := parseIdentities(m.Identities, "spec.client.meshTLS.identities", c, f)
+	tooMany(len(m.ServiceAccounts), "spec.client.meshTLS.serviceAccounts", f)
 	for i, r := range m.ServiceAccounts {
 		if r.Name == "" {
 			f.wrong(fmt.Sprintf("spec.client.meshTLS.serviceAccounts[%d].name", i), "is missing")
@@ -117,11 +119,25 @@ func (s *Store) applyServerAuthorization(o *v1alpha1.ServerAuthorization, e Even
 // serverAuthorizationStatus does not mind that a selector selects nothing yet: that is what selectors are for.
 func (s *Store) serverAuthorizationStatus(sa *serverAuthorization) Status {
 	n := name{sa.object.Namespace, sa.spec.server}
+	k := sa.kept
+	if text := s.crowdedOut(sa.ref(), s.serversSelectedBy(sa)); text != "" {
+		k.partial = append(slices.Clone(k.partial), text)
+	}
 	switch {
 	case sa.valid() && n.name != "" && s.access.servers[n] == nil:
-		return sa.status(no(conditionAccepted, reasonNoTarget, describeMissing(serverRef(n))))
+		return k.status(no(conditionAccepted, reasonNoTarget, describeMissing(serverRef(n))))
 	case sa.spec.authorization.Clients == mesh.AnyClients:
-		return sa.status(yes(conditionAccepted, conditionAccepted, "clients without mesh TLS are let in, too"))
+		return k.status(yes(conditionAccepted, conditionAccepted, "clients without mesh TLS are let in, too"))
 	}
-	return sa.status(yes(conditionAccepted, conditionAccepted, ""))
+	return k.status(yes(conditionAccepted, conditionAccepted, ""))
+}
+
+func (s *Store) serversSelectedBy(sa *serverAuthorization) []name {
+	var out []name
+	for _, sv := range s.access.serversIn[sa.object.Namespace] {
+		if sa.selects(sv) {
+			out = append(out, sv.key())
+		}
+	}
+	return out
 }

@@ -256,14 +256,18 @@ func (s *Store) countOverlap(o overlap, by int) {
 }
 
 func (s *Store) serverStatus(sv *server) Status {
+	k := sv.kept
+	if text := s.crowd(sv); text != "" {
+		k.partial = append(slices.Clone(k.partial), text)
+	}
 	winners := make([]string, 0, len(s.access.overlaps[sv.key()]))
 	for n := range s.access.overlaps[sv.key()] {
 		winners = append(winners, n.name)
 	}
 	if len(winners) > 0 {
 		slices.Sort(winners)
-		return sv.status(no(conditionAccepted, reasonConflicted,
+		return k.status(no(conditionAccepted, reasonConflicted,
 			"older Servers select the same port of the same pods, where this one does not count: "+strings.Join(winners, ", ")))
 	}
-	return sv.status(yes(conditionAccepted, conditionAccepted, ""))
+	return k.status(yes(conditionAccepted, conditionAccepted, ""))
 }

@@ -51,6 +51,7 @@ func (t *statuses) touch(k statusKey) {
 
 // Statuses returns the statuses that may have changed since the last call, sorted by object. Its cost is theirs.
 func (s *Store) Statuses() []Status {
+	s.recount()
 	out := make([]Status, 0, len(s.statuses.touched))
 	j := newJudge(s)
 	for k := range s.statuses.touched {

@@ -1,0 +1,166 @@
+package model
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+// maxPortProofs bounds what the authorizations of a Server and of its routes ask for together: each of them, each identity, network and
+// exception counts. All of it is sent to each pod of the Server, a hundred bytes apiece, whenever any of it changes.
+const maxPortProofs = 4 * maxProofs
+
+// authorizer is what lets clients in: to a Server, or to one of its routes.
+type authorizer struct {
+	created       time.Time
+	route         mesh.Ref // zero for the whole Server
+	authorization mesh.Authorization
+}
+
+// weight is what the authorization counts of maxPortProofs.
+func (a *authorizer) weight() int {
+	n := 1 + len(a.authorization.Identities)
+	for i := range a.authorization.Networks {
+		n += 1 + len(a.authorization.Networks[i].Except)
+	}
+	return n
+}
+
+// eachAuthorizer calls f with all that lets clients in to a Server or to routes of it: the policies that target it, its namespace or the
+// route, and the ServerAuthorizations that select it. A policy that does not know whom to let in lets nobody in.
+func (s *Store) eachAuthorizer(sv *server, f func(authorizer)) {
+	target := func(target, route mesh.Ref) {
+		for _, p := range s.access.policiesAt[target] {
+			if a, missing := s.authorization(p); len(missing) == 0 {
+				f(authorizer{p.created, route, a})
+			}
+		}
+	}
+	target(sv.ref(), mesh.Ref{})
+	target(namespaceRef(sv.object.Namespace), mesh.Ref{})
+	for _, sa := range s.access.serverAuthsIn[sv.object.Namespace] {
+		if sa.selects(sv) {
+			f(authorizer{sa.created, mesh.Ref{}, sa.spec.authorization})
+		}
+	}
+	for _, r := range s.routesFor(sv.key()) {
+		target(r.ref, r.ref)
+	}
+}
+
+// authorizersOf splits what lets clients in to a Server into what it has room for, the oldest, and what it has not: that lets nobody in.
+func (s *Store) authorizersOf(sv *server) (fit, leftOut []authorizer) {
+	var all []authorizer
+	weight := 0
+	s.eachAuthorizer(sv, func(a authorizer) {
+		all = append(all, a)
+		weight += a.weight()
+	})
+	if weight <= maxPortProofs {
+		return all, nil
+	}
+	slices.SortFunc(all, func(a, b authorizer) int {
+		return cmp.Or(a.created.Compare(b.created), compareAuthorizations(a.authorization.Ref, b.authorization.Ref))
+	})
+	weight = 0
+	for i := range all {
+		if weight += all[i].weight(); weight > maxPortProofs {
+			return all[:i], all[i:]
+		}
+	}
+	return all, nil
+}
+
+func compareAuthorizations(a, b mesh.Ref) int {
+	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+}
+
+// authorizationsFor returns what lets clients in to a Server, and to each of its routes. Their order does not depend on that of events:
+// the first that is met is what metrics show.
+func (s *Store) authorizationsFor(sv *server) (ofServer []mesh.Authorization, ofRoutes map[mesh.Ref][]mesh.Authorization) {
+	fit, _ := s.authorizersOf(sv)
+	slices.SortFunc(fit, func(a, b authorizer) int { return compareAuthorizations(a.authorization.Ref, b.authorization.Ref) })
+	ofRoutes = map[mesh.Ref][]mesh.Authorization{}
+	for i := range fit {
+		if a := &fit[i]; a.route == (mesh.Ref{}) {
+			ofServer = append(ofServer, a.authorization)
+		} else {
+			ofRoutes[a.route] = append(ofRoutes[a.route], a.authorization)
+		}
+	}
+	return ofServer, ofRoutes
+}
+
+// recount notes which authorizations do not fit any more, or again, at the Servers that something changed about since the last time, and
+// has the statuses told that say so.
+func (s *Store) recount() {
+	a := &s.access
+	for n := range a.uncounted {
+		before, now := a.leftOut[n], s.leftOutOf(a.servers[n])
+		for _, one := range [...][2]map[mesh.Ref]struct{}{{before, now}, {now, before}} {
+			for ref := range one[0] {
+				if _, both := one[1][ref]; !both {
+					s.statuses.touch(keyOf(ref))
+					s.statuses.touch(keyOf(serverRef(n)))
+				}
+			}
+		}
+		if delete(a.leftOut, n); len(now) > 0 {
+			a.leftOut[n] = now
+		}
+	}
+	clear(a.uncounted)
+}
+
+// leftOutOf names the authorizations that there is no room for at a Server, which may be nil. Nearly always there are none, and finding
+// that out costs no memory.
+func (s *Store) leftOutOf(sv *server) map[mesh.Ref]struct{} {
+	if sv == nil || !sv.valid() {
+		return nil
+	}
+	weight := 0
+	s.eachAuthorizer(sv, func(a authorizer) { weight += a.weight() })
+	if weight <= maxPortProofs {
+		return nil
+	}
+	out := map[mesh.Ref]struct{}{}
+	_, leftOut := s.authorizersOf(sv)
+	for i := range leftOut {
+		out[leftOut[i].authorization.Ref] = struct{}{}
+	}
+	return out
+}
+
+// crowdedOut says at which of the Servers there is no room for the authorization; "" if there is at all of them.
+func (s *Store) crowdedOut(ref mesh.Ref, servers []name) string {
+	var names []string
+	for _, n := range servers {
+		if _, out := s.access.leftOut[n][ref]; out {
+			names = append(names, n.name)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	slices.Sort(names)
+	return fmt.Sprintf("older authorizations ask for as many identities and networks as there may be at a Server, %d; this one lets nobody in at: %s",
+		maxPortProofs, list(names))
+}
+
+// crowd tells in the status of a Server which authorizations it has no room for.
+func (s *Store) crowd(sv *server) string {
+	out := s.access.leftOut[sv.key()]
+	if len(out) == 0 {
+		return ""
+	}
+	names := make([]string, 0, len(out))
+	for ref := range out {
+		names = append(names, ref.Kind+" "+ref.Name)
+	}
+	slices.Sort(names)
+	return fmt.Sprintf("authorizations ask for more than %d identities and networks, which is the most; these, the newest, let nobody in: %s",
+		maxPortProofs, list(names))
+}
