@@ -31,7 +31,8 @@ type Config struct {
 	MaxExchanges int
 	// MaxParked bounds the exchanges that wait for an endpoint, and those that wait for a time; 10 000 each.
 	MaxParked int
-	// MaxQueuedBytes is how many body bytes the engine holds before it makes every sender wait for its receiver; 32 MiB.
+	// MaxQueuedBytes is how much memory with body bytes the engine holds before it makes every sender wait for its receiver; 32 MiB. At
+	// eight times as much it gives up exchanges that would queue more.
 	MaxQueuedBytes int
 	// MaxKeptBytes bounds the memory that holds request bodies in case they must be sent again; 16 MiB. Beyond it bodies are not kept.
 	MaxKeptBytes int
@@ -47,7 +48,7 @@ type Config struct {
 	// Silence is how long an HTTP/2 server that owes answers may say nothing before it is asked whether it lives, and how long it then
 	// has to say so: one whose node is gone is found out within three times as long, and its requests fail; 5 s.
 	Silence time.Duration
-	// Stall is how long a body may stand still before its receiver while the queues are full; then its exchange is given up; 5 s.
+	// Stall is how long a body may all but stand still before its receiver while the queues are full; then its exchange is given up; 5 s.
 	Stall time.Duration
 	// Report, when set, is told of faults of connections that belong to no exchange, such as a flood. It must not block.
 	Report func(c *exchange.Conn, f exchange.Fault)

@@ -30,7 +30,7 @@ type Engine struct {
 	dirty    []*link    // links with something to flush
 	flusher  bool       // a goroutine is about to flush the dirty links
 	inFlight int
-	queued   int // bytes in the queues of all flows
+	queued   int // memory in the queues of all flows
 	parked   flightList
 	delayed  flightList
 	routing  *flight   // that Route is asked about

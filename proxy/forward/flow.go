@@ -3,6 +3,7 @@ package forward
 import (
 	"time"
 
+	"github.com/tulle-mesh/tulle/proxy/exchange"
 	"github.com/tulle-mesh/tulle/proxy/message"
 )
 
@@ -31,6 +32,7 @@ type flow struct {
 	granted  int64         // bytes that the source was told of
 	sentAt   time.Time     // when bytes went there last
 	firstAt  time.Time     // when the source gave the first bytes
+	looked   int64         // moved, when it was looked at last (pressure.go)
 	ended    bool          // the source gave everything
 	sentEnd  bool          // the destination's link has the end
 
@@ -58,23 +60,28 @@ func (f *flow) write(p []byte, last bool) {
 	}
 	if f.to == nil {
 		f.hold(p)
-		return
+	} else {
+		f.to.push(f, p)
 	}
-	f.to.push(f, p)
+	if e := f.fl.e; e.queued > lastResort*e.cfg.MaxQueuedBytes && len(p) > 0 && f.q.size > 0 {
+		f.fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Overloaded, Reason: "queues"})
+	}
 }
 
 // hold keeps bytes that the sink has no room for.
 func (f *flow) hold(p []byte) {
 	if len(p) > 0 {
+		before := f.q.memory
 		f.q.append(p)
-		f.fl.e.queued += len(p)
+		f.fl.e.queued += f.q.memory - before
 	}
 }
 
 // unhold removes n bytes from the queue.
 func (f *flow) unhold(n int) {
+	before := f.q.memory
 	f.q.skip(n)
-	f.fl.e.queued -= n
+	f.fl.e.queued += f.q.memory - before
 }
 
 // went notes that n bytes went to the destination's link.
@@ -98,9 +105,7 @@ func (f *flow) end() {
 func (f *flow) empty() bool { return f.ended && f.total == 0 && f.trailers == nil }
 
 func (f *flow) reset() {
-	if f.q.size > 0 {
-		f.fl.e.queued -= f.q.size
-	}
+	f.fl.e.queued -= f.q.memory
 	f.q.clear()
 	f.forget("")
 	*f = flow{fl: f.fl, q: queue{chunks: f.q.chunks[:0]}, kept: queue{chunks: f.kept.chunks[:0]}}

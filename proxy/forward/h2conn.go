@@ -15,9 +15,10 @@ const (
 	// streamWindow is what a stream may send at first; it doubles up to maxStreamWindow while its receiver keeps up.
 	streamWindow    = 256 << 10
 	maxStreamWindow = 4 << 20
-	// connWindow is what a connection may send. It is granted again as bytes arrive, as long as the engine holds less than
-	// Config.MaxQueuedBytes: one stream that nobody reads must not stop the others.
-	connWindow = 16 << 20
+	// maxConnWindow is what a connection may send at most; it begins with HTTP/2's own window, which doubles as it is used. It is granted
+	// again as bytes arrive, as long as the engine holds less than Config.MaxQueuedBytes: one stream that nobody reads must not stop the
+	// others.
+	maxConnWindow = 16 << 20
 	// muxFactor is how many times as many streams a connection between proxies carries.
 	muxFactor = 16
 	// goAwayDelay is the time between the two GOAWAY frames of a drain, RFC 9113 §6.8: at least a round trip.
@@ -59,6 +60,7 @@ type h2Conn struct {
 	lastID  uint32 // of the last stream that the peer opened
 
 	send        h2.Window
+	window      int // as the streams have it
 	recvLeft    int
 	recvCredit  int
 	withheld    bool    // in Engine.withheld
@@ -82,7 +84,8 @@ type h2Conn struct {
 func newH2Conn(l *link, mux bool, u *Upstream) *h2Conn {
 	c := &h2Conn{
 		l: l, u: u, mux: mux, enc: hpack.NewEncoder(), dec: hpack.NewDecoder(), peer: h2.PeerDefaults(),
-		streams: map[uint32]*stream{}, nextID: 1, send: h2.InitialWindow, recvLeft: connWindow,
+		streams: map[uint32]*stream{}, nextID: 1, send: h2.InitialWindow,
+		window: h2.InitialWindow, recvLeft: h2.InitialWindow,
 		abuse: budget{burst: 1000, rate: 100}, control: budget{burst: 4000, rate: 1000},
 	}
 	if mux { // many clients share it, and when one deadline passes for all of them, all of their streams are reset
@@ -95,8 +98,7 @@ func newH2Conn(l *link, mux bool, u *Upstream) *h2Conn {
 		c.greeted = true
 	}
 	own := h2.Options{MaxStreams: uint32(c.limit()), InitialWindow: streamWindow, MaxHeaderList: uint32(l.e.cfg.MaxHeadBytes)}
-	out = h2.AppendSettings(out, own, u != nil)
-	l.out.grew(h2.AppendWindowUpdate(out, 0, connWindow-h2.InitialWindow))
+	l.out.grew(h2.AppendSettings(out, own, u != nil))
 	return c
 }
 

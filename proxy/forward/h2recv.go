@@ -186,7 +186,7 @@ func (c *h2Conn) refuse(s *stream, code h2.Code, reason string) {
 func (c *h2Conn) grantConn(n int) {
 	c.recvCredit += n
 	e := c.l.e
-	if c.recvCredit < connWindow/2 {
+	if c.recvCredit < c.window/2 {
 		return
 	}
 	if e.queued >= e.cfg.MaxQueuedBytes {
@@ -196,6 +196,10 @@ func (c *h2Conn) grantConn(n int) {
 			e.pressed()
 		}
 		return
+	}
+	if c.window < maxConnWindow && e.queued < e.cfg.MaxQueuedBytes/2 {
+		c.recvCredit += c.window
+		c.window *= 2
 	}
 	c.write(h2.AppendWindowUpdate(c.l.out.tail(16), 0, c.recvCredit))
 	c.recvLeft += c.recvCredit

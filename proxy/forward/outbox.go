@@ -18,6 +18,14 @@ func newChunk(need, behind int) chunk {
 	return chunk{b: l[:0], large: l}
 }
 
+// memory is how much the chunk takes, whatever is in it.
+func (c *chunk) memory() int {
+	if c.large != nil {
+		return len(c.large)
+	}
+	return len(c.small)
+}
+
 func (c *chunk) free() {
 	c.small.Put()
 	c.large.Put()
@@ -28,6 +36,13 @@ func (c *chunk) free() {
 type queue struct {
 	chunks []chunk
 	size   int
+	memory int // that the chunks take
+}
+
+func (q *queue) grow(need int) {
+	c := newChunk(need, len(q.chunks))
+	q.memory += c.memory()
+	q.chunks = append(q.chunks, c)
 }
 
 // append copies p to the end.
@@ -36,7 +51,7 @@ func (q *queue) append(p []byte) {
 	for len(p) > 0 {
 		last := len(q.chunks) - 1
 		if last < 0 || len(q.chunks[last].b) == cap(q.chunks[last].b) {
-			q.chunks = append(q.chunks, newChunk(len(p), len(q.chunks)))
+			q.grow(len(p))
 			last++
 		}
 		c := &q.chunks[last]
@@ -50,7 +65,7 @@ func (q *queue) append(p []byte) {
 func (q *queue) tail(n int) []byte {
 	last := len(q.chunks) - 1
 	if last < 0 || cap(q.chunks[last].b)-len(q.chunks[last].b) < n {
-		q.chunks = append(q.chunks, newChunk(n, len(q.chunks)))
+		q.grow(n)
 		last++
 	}
 	return q.chunks[last].b
@@ -88,6 +103,7 @@ func (q *queue) skip(n int) {
 			break
 		}
 		n -= len(c.b)
+		q.memory -= c.memory()
 		c.free()
 		done++
 	}
@@ -98,18 +114,6 @@ func (q *queue) skip(n int) {
 	}
 }
 
-// footprint is how much memory the queue holds.
-func (q *queue) footprint() (n int) {
-	for i := range q.chunks {
-		if q.chunks[i].large != nil {
-			n += len(q.chunks[i].large)
-		} else {
-			n += len(q.chunks[i].small)
-		}
-	}
-	return n
-}
-
 func (q *queue) clear() { q.skip(q.size); q.dropEmpty() }
 
 // dropEmpty frees a chunk that tail made and nobody filled.
@@ -117,5 +121,5 @@ func (q *queue) dropEmpty() {
 	for i := range q.chunks {
 		q.chunks[i].free()
 	}
-	q.chunks = q.chunks[:0]
+	q.chunks, q.memory = q.chunks[:0], 0
 }

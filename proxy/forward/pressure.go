@@ -7,13 +7,21 @@ import (
 )
 
 // While the queues are full (Config.MaxQueuedBytes), connections get no window back, and everyone waits for the readers that are
-// behind. One that has stopped reading must not stop the others with it: its exchanges are given up.
+// behind. One that has all but stopped reading must not stop the others with it: its exchanges are given up.
 
-// pressed notes that a connection waits for the queues to shrink.
+// lastResort is how many times MaxQueuedBytes the queues may hold, with the windows of many connections: beyond it the exchanges that
+// want to queue still more are given up at once.
+const lastResort = 8
+
+// pressed notes that a connection waits for the queues to shrink, and looks who is behind.
 func (e *Engine) pressed() {
-	if e.pressure.at == 0 {
-		e.wheel.set(&e.pressure, e.now.Add(e.cfg.Stall))
+	if e.pressure.at != 0 {
+		return
 	}
+	for fl := range e.served() {
+		fl.req.looked, fl.resp.looked = fl.req.moved, fl.resp.moved
+	}
+	e.wheel.set(&e.pressure, e.now.Add(e.cfg.Stall))
 }
 
 // relieve gives up exchanges whose readers stand still, until the queues are half empty.
@@ -22,30 +30,43 @@ func (e *Engine) relieve() {
 		return
 	}
 	left := e.queued
-	for l := range e.links {
-		holder, ok := l.proto.(interface{ flights() iter.Seq[*flight] })
-		if !ok || l.rec == nil {
-			continue
-		}
-		for fl := range holder.flights() {
-			if held := fl.stalled(); held > 0 && left > e.cfg.MaxQueuedBytes/2 {
-				left -= held
-				fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Overloaded, Reason: "stalled"})
-			}
+	for fl := range e.served() {
+		if held := fl.stalled(); held > 0 && left > e.cfg.MaxQueuedBytes/2 {
+			left -= held
+			fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Overloaded, Reason: "stalled"})
 		}
 	}
 	e.pressed()
 }
 
-// stalled is how many bytes the flight holds, if none went on for a while.
+// stalled is how much memory the flight holds, if next to nothing of it went on since the last look: an eighth in all that time.
 func (fl *flight) stalled() int {
-	e := fl.e
+	if e := fl.e; e.now.Sub(fl.x.Begun) < e.cfg.Stall {
+		return 0
+	}
 	for _, f := range [...]*flow{&fl.req, &fl.resp} {
-		if f.q.size > 0 && e.now.Sub(f.sentAt) >= e.cfg.Stall && e.now.Sub(fl.x.Begun) >= e.cfg.Stall {
-			return fl.req.q.size + fl.resp.q.size
+		if f.q.size > 0 && 8*(f.moved-f.looked) < int64(f.q.memory) {
+			return fl.req.q.memory + fl.resp.q.memory
 		}
 	}
 	return 0
+}
+
+// served ranges over the flights of all clients. They may end meanwhile.
+func (e *Engine) served() iter.Seq[*flight] {
+	return func(yield func(*flight) bool) {
+		for l := range e.links {
+			holder, ok := l.proto.(interface{ flights() iter.Seq[*flight] })
+			if !ok || l.rec == nil {
+				continue
+			}
+			for fl := range holder.flights() {
+				if !yield(fl) {
+					return
+				}
+			}
+		}
+	}
 }
 
 func (c *h2Conn) flights() iter.Seq[*flight] {

@@ -29,9 +29,9 @@ func (f *flow) keepMore(p []byte) {
 		f.forget(exchange.BodyTooLarge)
 		return
 	}
-	e.kept -= f.kept.footprint()
+	e.kept -= f.kept.memory
 	f.kept.append(p)
-	e.kept += f.kept.footprint()
+	e.kept += f.kept.memory
 	if e.kept > e.cfg.MaxKeptBytes {
 		f.forget(exchange.BuffersFull)
 	}
@@ -40,7 +40,7 @@ func (f *flow) keepMore(p []byte) {
 // forget drops what was kept, and keeps nothing more.
 func (f *flow) forget(reason string) {
 	if f.kept.size > 0 {
-		f.fl.e.kept -= f.kept.footprint()
+		f.fl.e.kept -= f.kept.memory
 		f.kept.clear()
 	}
 	f.keeps, f.unkept = false, reason
@@ -52,8 +52,7 @@ func (f *flow) rewind() {
 		return
 	}
 	f.unhold(f.q.size)
-	f.q.dropEmpty()
-	f.moved = 0
+	f.moved, f.looked = 0, 0
 	for i := range f.kept.chunks {
 		f.hold(f.kept.chunks[i].b)
 	}
