@@ -89,7 +89,7 @@ var converters = map[kind]converter{
 
 // Convert translates the objects. Objects of other kinds are passed on, with what is wrong in their annotations reported.
 func Convert(objects []map[string]any, o Options) *Result {
-	c := &conversion{options: o, input: objects, result: &Result{}, servers: map[string]string{}}
+	c := &conversion{options: o, input: objects, result: &Result{}, servers: map[string]map[string]any{}}
 	if c.options.Port == 0 {
 		c.options.Port = 80
 	}
@@ -105,7 +105,7 @@ type conversion struct {
 	options Options
 	input   []map[string]any
 	result  *Result
-	servers map[string]string // names of the Servers that were made, by namespace, selector and port
+	servers map[string]map[string]any // the Servers that were made, by namespace, selector and port
 }
 
 func (c *conversion) convert(tree map[string]any) {
@@ -147,15 +147,19 @@ func key(tree map[string]any) string {
 	return fmt.Sprint(tree["apiVersion"], "\x00", tree["kind"], "\x00", meta["namespace"], "\x00", meta["name"])
 }
 
-// merge adds what is in from to into; where both say something, into wins.
+// merge adds what is in from to into; where both say something, into wins, but the stricter of two inbound policies.
 func merge(into, from map[string]any) {
 	for k, v := range from {
 		a, okA := into[k].(map[string]any)
 		b, okB := v.(map[string]any)
-		if okA && okB {
+		earlier, ok := into[k]
+		switch {
+		case okA && okB:
 			merge(a, b)
-		} else if _, ok := into[k]; !ok {
+		case !ok:
 			into[k] = v
+		case k == inboundPolicy:
+			into[k] = stricter(text(earlier), text(v))
 		}
 	}
 }

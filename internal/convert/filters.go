@@ -6,18 +6,18 @@ import (
 	"time"
 )
 
-// filters converts what changes or copies the requests of a rule.
-func (v *vs) filters(r node) []any {
+// filters converts what changes or copies the requests of a rule; path is the modifier of a rewrite, nil for none.
+func (v *vs) filters(r node, path map[string]any) []any {
 	out := headerFilters(r.at("headers"))
-	if rewrite := r.at("rewrite"); rewrite.exists() {
-		f := map[string]any{}
-		if uri := rewrite.at("uri"); uri.exists() {
-			f["path"] = pathModifier(r, uri.text())
-		}
-		if authority := rewrite.at("authority"); authority.exists() {
-			f["hostname"] = authority.text()
-		}
-		out = append(out, map[string]any{"type": "URLRewrite", "urlRewrite": f})
+	rewrite := map[string]any{}
+	if path != nil {
+		rewrite["path"] = path
+	}
+	if authority := r.at("rewrite", "authority"); authority.exists() {
+		rewrite["hostname"] = authority.text()
+	}
+	if len(rewrite) > 0 {
+		out = append(out, map[string]any{"type": "URLRewrite", "urlRewrite": rewrite})
 	}
 	if redirect := r.at("redirect"); redirect.exists() {
 		out = append(out, redirectFilter(redirect))
@@ -57,16 +57,6 @@ func (v *vs) mirror(destination node, shares ...node) map[string]any {
 		}
 	}
 	return map[string]any{"type": "RequestMirror", "requestMirror": m}
-}
-
-// pathModifier replaces the prefix where the rule matches one, else the whole path.
-func pathModifier(r node, value string) map[string]any {
-	for _, m := range r.at("match").items() {
-		if m.at("uri", "prefix").exists() {
-			return map[string]any{"type": "ReplacePrefixMatch", "replacePrefixMatch": value}
-		}
-	}
-	return map[string]any{"type": "ReplaceFullPath", "replaceFullPath": value}
 }
 
 func redirectFilter(n node) map[string]any {

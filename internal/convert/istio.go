@@ -83,7 +83,7 @@ func (o *object) trafficPolicy(n node) map[string]any {
 			}
 		}
 		if v := d.at("baseEjectionTime"); v.exists() {
-			out["balancer.linkerd.io/failure-accrual-consecutive-min-penalty"] = v.text()
+			out["balancer.linkerd.io/failure-accrual-consecutive-min-penalty"] = v.duration()
 		}
 		d.at("interval").drop("failures are seen as they happen")
 		d.at("maxEjectionPercent").drop("at most half of the endpoints are ejected")
@@ -99,65 +99,6 @@ func (o *object) trafficPolicy(n node) map[string]any {
 	n.at("loadBalancer").drop("requests go to the less loaded of two endpoints, by latency")
 	n.at("connectionPool").drop("queues and connections are bounded by the proxy itself")
 	n.at("portLevelSettings").drop("one policy holds for all ports of a Service")
-	return out
-}
-
-// peerAuthentication makes access policies of mTLS modes. Source: security.istio.io PeerAuthentication.
-func peerAuthentication(o *object) []map[string]any {
-	spec := o.spec()
-	policy := o.mtls(spec.at("mtls", "mode"))
-	if labels := spec.at("selector", "matchLabels"); labels.exists() {
-		return o.portLevel(labels, policy)
-	}
-	spec.at("portLevelMtls").drop("ports are chosen by a Server; give the PeerAuthentication a selector")
-	switch {
-	case policy == "":
-		return nil
-	case o.namespace == "istio-system":
-		o.nearly("spec.mtls", "for the whole mesh: tulle install --set proxy.defaultInboundPolicy=%s", policy)
-		return nil
-	}
-	o.became("spec.mtls", "annotation config.linkerd.io/default-inbound-policy of namespace %s", orDefault(o.namespace))
-	return []map[string]any{namespacePolicy(o.namespace, policy)}
-}
-
-func namespacePolicy(namespace, policy string) map[string]any {
-	return annotated(manifest("v1", "Namespace", "", orDefault(namespace), nil),
-		map[string]any{"config.linkerd.io/default-inbound-policy": policy})
-}
-
-// mtls returns the access policy of a mode; "" for one that says nothing.
-func (o *object) mtls(mode node) string {
-	switch mode.text() {
-	case "STRICT":
-		return "all-authenticated"
-	case "PERMISSIVE":
-		return "all-unauthenticated"
-	case "DISABLE":
-		mode.nearly("mutual TLS cannot be switched off between meshed pods; clients without it are let in")
-		return "all-unauthenticated"
-	}
-	return ""
-}
-
-// portLevel makes a Server for each port that a PeerAuthentication names; its own mode belongs to the pods.
-func (o *object) portLevel(labels node, policy string) []map[string]any {
-	if policy != "" {
-		o.nearly("spec.mtls", "annotate the pod template of these pods: config.linkerd.io/default-inbound-policy: %s", policy)
-	}
-	selector := map[string]any{"matchLabels": labels.raw()}
-	var out []map[string]any
-	for _, port := range o.spec().at("portLevelMtls").keys() {
-		n := o.spec().at("portLevelMtls", port)
-		access := o.mtls(n.at("mode"))
-		if access == "" {
-			continue
-		}
-		number := node{o, port, n.path}.number(0)
-		out = append(out, manifest(serverAPI, "Server", o.namespace, o.name+"-"+port, map[string]any{
-			"podSelector": selector, "port": number, "accessPolicy": access,
-		}))
-	}
 	return out
 }
 
@@ -190,13 +131,15 @@ func (o *object) rateLimit(bucket node) []map[string]any {
 	bucket.nearly("%v requests a second, for one proxy; a second's worth may come at once, whatever the bucket holds", perSecond)
 	labels := o.spec().at("workloadSelector", "labels").raw()
 	o.assumePort(o.spec())
-	server := manifest(serverAPI, "Server", o.namespace, o.name, map[string]any{
-		"podSelector": map[string]any{"matchLabels": labels}, "port": o.options.Port, "accessPolicy": "all-unauthenticated",
-	})
-	return []map[string]any{server, manifest(policyAlpha, "HTTPLocalRateLimitPolicy", o.namespace, o.name, map[string]any{
-		"targetRef": map[string]any{"group": "policy.linkerd.io", "kind": "Server", "name": o.name},
+	access := "all-unauthenticated"
+	if o.mutual(labels) {
+		access = "all-authenticated"
+	}
+	server, made := o.server(labels, o.options.Port, o.name, access)
+	return append(made, manifest(policyAlpha, "HTTPLocalRateLimitPolicy", o.namespace, o.name, map[string]any{
+		"targetRef": map[string]any{"group": "policy.linkerd.io", "kind": "Server", "name": server},
 		"total":     map[string]any{"requestsPerSecond": perSecond},
-	})}
+	}))
 }
 
 // telemetry says where its parts are here.

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// istioPolicy makes a Server, routes and AuthorizationPolicies of an AuthorizationPolicy of Istio's. Policies only ever allow here. A
+// istioPolicy makes Servers, routes and AuthorizationPolicies of an AuthorizationPolicy of Istio's. Policies only ever allow here. A
 // rule whose restriction cannot be expressed is left out whole: half of it would let in more than was meant.
 func istioPolicy(o *object) []map[string]any {
 	spec := o.spec()
@@ -21,42 +21,66 @@ func istioPolicy(o *object) []map[string]any {
 		o.drop("", "action %s: policies only allow here; leave out of the allowed what is to be denied", action)
 		return nil
 	case len(rules) == 0 && !labels.exists():
-		o.became("", "annotation config.linkerd.io/default-inbound-policy: deny of namespace %s", orDefault(o.namespace))
+		o.became("", "annotation %s: deny of namespace %s", inboundPolicy, orDefault(o.namespace))
 		return []map[string]any{namespacePolicy(o.namespace, "deny")}
 	case !labels.exists():
 		return o.namespaceRules(rules)
 	}
-	p := istioServer{o: o}
-	p.attach(labels, o.serverPort(rules))
-	for i, r := range rules {
-		p.rule(r, fmt.Sprintf("%s-%d", o.name, i+1))
+	var out []map[string]any
+	ports := o.serverPorts(rules)
+	for _, port := range ports {
+		p := istioServer{o: o, labels: labels.raw(), port: port, out: out}
+		if len(ports) > 1 {
+			p.suffix = fmt.Sprintf("-%d", port)
+		}
+		p.attach()
+		for i, r := range rules {
+			p.rule(r, fmt.Sprintf("%s-%d", o.name, i+1))
+		}
+		out = p.out
 	}
-	return p.out
+	return out
 }
 
-// serverPort returns the port that all rules name, else the assumed one.
-func (o *object) serverPort(rules []node) int {
-	var ports []string
+// serverPorts returns the ports that the rules name, or the assumed one: there is a Server for each.
+func (o *object) serverPorts(rules []node) []int {
+	var ports []int
+	open := len(rules) == 0
 	for _, r := range rules {
-		for _, to := range r.at("to").items() {
-			for _, p := range to.at("operation", "ports").items() {
-				if !slices.Contains(ports, text(p.v)) {
-					ports = append(ports, text(p.v))
+		operations := r.at("to").items()
+		open = open || len(operations) == 0
+		for _, to := range operations {
+			named := to.at("operation", "ports").texts()
+			open = open || len(named) == 0
+			for _, p := range named {
+				if n, err := strconv.Atoi(p); err == nil && !slices.Contains(ports, n) {
+					ports = append(ports, n)
 				}
 			}
 		}
 	}
-	if len(ports) == 1 {
-		if n, err := strconv.Atoi(ports[0]); err == nil {
-			return n
-		}
+	switch {
+	case len(ports) == 0:
+		o.nearly("spec.selector", "a Server is for one port of the pods, taken to be %d (--port): write one more for each other port", o.options.Port)
+		return []int{o.options.Port}
+	case open:
+		o.nearly("spec.selector", "the Servers are for the ports that the rules name: write one more for each other port")
 	}
-	o.nearly("spec.selector", "a Server is for one port of the pods, taken to be %d (--port): write one more for each other port", o.options.Port)
-	return o.options.Port
+	return ports
 }
 
-// namespaceRules allows clients to every Server of the namespace.
+// namespaceRules allows clients to every Server of the namespace. A rule without any condition admits what mutual TLS admits, which is
+// not to deny.
 func (o *object) namespaceRules(rules []node) []map[string]any {
+	if slices.ContainsFunc(rules, func(r node) bool { return len(r.keys()) == 0 }) {
+		policy := "all-unauthenticated"
+		if o.mutual(nil) {
+			policy = "all-authenticated"
+		}
+		o.spec().at("rules").done()
+		o.became("spec.rules", "annotation %s: %s of namespace %s: a rule without conditions admits every client", inboundPolicy, policy, orDefault(o.namespace))
+		return []map[string]any{namespacePolicy(o.namespace, policy)}
+	}
 	out := []map[string]any{namespacePolicy(o.namespace, "deny")}
 	o.nearly("spec.rules", "the namespace denies by default; the policies hold for its Servers: write one for each port")
 	for i, r := range rules {
@@ -64,8 +88,12 @@ func (o *object) namespaceRules(rules []node) []map[string]any {
 			r.drop("operations need a selector: they become a route on a Server")
 			continue
 		}
+		if r.at("when").exists() {
+			r.drop("conditions (when) have no counterpart")
+			continue
+		}
 		name := fmt.Sprintf("%s-%d", o.name, i+1)
-		refs, made, ok := o.clients(r, name)
+		refs, made, ok := o.clients(r, name, nil)
 		if !ok {
 			continue
 		}
@@ -75,28 +103,24 @@ func (o *object) namespaceRules(rules []node) []map[string]any {
 	return out
 }
 
-// istioServer collects what one policy with a selector becomes.
+// istioServer collects what one policy with a selector becomes at one port.
 type istioServer struct {
-	o    *object
-	name string // of the Server
-	out  []map[string]any
+	o      *object
+	labels any
+	port   int
+	suffix string // of names, where the policy is about several ports
+	name   string // of the Server
+	out    []map[string]any
 }
 
-// attach makes the Server that the policy is about. Policies for the same pods share one: two Servers of one port exclude each other,
-// while Istio's policies add up.
-func (p *istioServer) attach(labels node, port int) {
-	o := p.o
-	about := fmt.Sprintf("%q %v %d", o.namespace, labels.raw(), port)
-	if name, ok := o.servers[about]; ok {
-		p.name = name
-		o.became("spec.selector", "Server %s, which another policy for these pods made", name)
-		return
+// attach makes the Server that the policy is about.
+func (p *istioServer) attach() {
+	name, made := p.o.server(p.labels, p.port, p.o.name+p.suffix, "deny")
+	p.name = name
+	p.out = append(p.out, made...)
+	if made != nil {
+		p.o.became("spec.selector", "Server %s: its port admits nobody but those who are allowed", name)
 	}
-	p.name, o.servers[about] = o.name, o.name
-	p.out = append(p.out, manifest(serverAPI, "Server", o.namespace, o.name, map[string]any{
-		"podSelector": map[string]any{"matchLabels": labels.raw()}, "port": port, "accessPolicy": "deny",
-	}))
-	o.became("spec.selector", "Server %s: its port admits nobody but those who are allowed", o.name)
 }
 
 func (p *istioServer) rule(r node, name string) {
@@ -104,21 +128,25 @@ func (p *istioServer) rule(r node, name string) {
 		r.drop("conditions (when) have no counterpart")
 		return
 	}
-	matches, anything, ok := p.operations(r)
-	if !ok {
+	reach, ok := p.operations(r)
+	switch {
+	case !ok:
 		r.drop("an operation of this rule has no counterpart: only methods, paths and ports have")
 		return
+	case !reach.concerned:
+		return
 	}
-	refs, made, ok := p.o.clients(r, name)
+	refs, made, ok := p.o.clients(r, name, p.labels)
 	if !ok {
 		return
 	}
 	p.out = append(p.out, made...)
+	name += p.suffix
 	target := map[string]any{"group": "policy.linkerd.io", "kind": "Server", "name": p.name}
-	if !anything {
+	if !reach.anything {
 		p.out = append(p.out, manifest(gatewayAPI, "HTTPRoute", p.o.namespace, name, map[string]any{
 			"parentRefs": []any{map[string]any{"group": "policy.linkerd.io", "kind": "Server", "name": p.name}},
-			"rules":      []any{map[string]any{"matches": matches}},
+			"rules":      []any{map[string]any{"matches": reach.matches}},
 		}))
 		target = map[string]any{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": name}
 	}
@@ -132,18 +160,30 @@ func (o *object) authorize(name string, target map[string]any, refs []any) map[s
 	return manifest(policyAlpha, "AuthorizationPolicy", o.namespace, name, map[string]any{"targetRef": target, "requiredAuthenticationRefs": refs})
 }
 
-// operations converts methods and paths; anything is true for a rule without either.
-func (p *istioServer) operations(r node) (matches []any, anything, ok bool) {
-	for _, to := range r.at("to").items() {
-		op := to.at("operation")
+// reach is what a rule allows at one port.
+type reach struct {
+	concerned bool // it allows something there
+	anything  bool // whatever the request
+	matches   []any
+}
+
+// operations converts methods and paths; ok is false when a restriction would be lost.
+func (p *istioServer) operations(r node) (to reach, ok bool) {
+	list := r.at("to").items()
+	if len(list) == 0 {
+		return reach{concerned: true, anything: true}, true
+	}
+	for _, item := range list {
+		op := item.at("operation")
 		if !op.only("methods", "paths", "ports") {
-			return nil, false, false
+			return reach{}, false
 		}
-		op.at("ports").done()
+		if ports := op.at("ports").texts(); len(ports) > 0 && !slices.Contains(ports, strconv.Itoa(p.port)) {
+			continue
+		}
+		to.concerned = true
 		methods, paths := op.at("methods").texts(), op.at("paths").items()
-		if len(methods) == 0 && len(paths) == 0 {
-			return nil, true, true
-		}
+		to.anything = to.anything || len(methods) == 0 && len(paths) == 0
 		for _, path := range orNone(paths) {
 			for _, method := range orNone(methods) {
 				match := map[string]any{}
@@ -153,11 +193,11 @@ func (p *istioServer) operations(r node) (matches []any, anything, ok bool) {
 				if method != "" && method != "*" {
 					match["method"] = method
 				}
-				matches = append(matches, match)
+				to.matches = append(to.matches, match)
 			}
 		}
 	}
-	return matches, len(matches) == 0, true
+	return to, true
 }
 
 // orNone returns one zero value in place of an empty list.
@@ -168,9 +208,14 @@ func orNone[T any](list []T) []T {
 	return list
 }
 
-// istioPath converts a path of Istio's: exact, or with a wildcard at either end.
+// segments are the wildcards of a path template: one segment, any number of them.
+var segments = strings.NewReplacer(regexp.QuoteMeta("{**}"), ".*", regexp.QuoteMeta("{*}"), "[^/]+")
+
+// istioPath converts a path of Istio's: exact, with a wildcard at either end, or a template.
 func istioPath(n node) map[string]any {
 	switch path := n.text(); {
+	case strings.Contains(path, "{*}") || strings.Contains(path, "{**}"):
+		return map[string]any{"type": "RegularExpression", "value": segments.Replace(regexp.QuoteMeta(path))}
 	case path == "*":
 		return map[string]any{"type": "PathPrefix", "value": "/"}
 	case strings.HasSuffix(path, "/*"):
@@ -189,13 +234,13 @@ func istioPath(n node) map[string]any {
 }
 
 // clients converts the sources of a rule into authentications. ok is false when a restriction would be lost: the rule is dropped then.
-func (o *object) clients(r node, name string) (refs []any, made []map[string]any, ok bool) {
-	var identities, networks []any
-	var namespaces []any
+// A rule without sources admits every client, but mutual TLS where that is asked of these pods.
+func (o *object) clients(r node, name string, labels any) (refs []any, made []map[string]any, ok bool) {
+	var identities, accounts, networks []any
 	from := r.at("from").items()
 	for _, f := range from {
 		source := f.at("source")
-		if !source.only("principals", "namespaces", "ipBlocks") {
+		if !source.only("principals", "namespaces", "ipBlocks") || len(source.keys()) == 0 {
 			r.drop("a source of this rule has no counterpart: only principals, namespaces and ipBlocks have")
 			return nil, nil, false
 		}
@@ -204,10 +249,22 @@ func (o *object) clients(r node, name string) (refs []any, made []map[string]any
 			return nil, nil, false
 		}
 		for _, principal := range source.at("principals").items() {
-			identities = append(identities, spiffe(principal.text()))
+			switch identity, account := o.principal(principal); {
+			case identity != "":
+				identities = append(identities, identity)
+			case account != nil:
+				accounts = append(accounts, account)
+			default:
+				r.drop("principal %q: only whole ones, those of a whole namespace and * have a counterpart", principal.text())
+				return nil, nil, false
+			}
 		}
 		for _, namespace := range source.at("namespaces").texts() {
-			namespaces = append(namespaces, map[string]any{"kind": "Namespace", "name": namespace})
+			if strings.Contains(namespace, "*") {
+				r.drop("namespace %q: name the namespaces", namespace)
+				return nil, nil, false
+			}
+			accounts = append(accounts, map[string]any{"kind": "Namespace", "name": namespace})
 		}
 		for _, block := range source.at("ipBlocks").texts() {
 			if !strings.Contains(block, "/") {
@@ -216,24 +273,48 @@ func (o *object) clients(r node, name string) (refs []any, made []map[string]any
 			networks = append(networks, map[string]any{"cidr": block})
 		}
 	}
-	ref := func(kind string) {
+	if len(from) == 0 && o.mutual(labels) {
+		identities = []any{"*"}
+	}
+	authentication := func(kind, field string, list []any) {
+		made = append(made, manifest(policyAlpha, kind, o.namespace, name, map[string]any{field: list}))
 		refs = append(refs, map[string]any{"group": "policy.linkerd.io", "kind": kind, "name": name})
 	}
 	switch {
-	case networks != nil:
-		made = append(made, manifest(policyAlpha, "NetworkAuthentication", o.namespace, name, map[string]any{"networks": networks}))
-		ref("NetworkAuthentication")
-	case identities != nil && namespaces != nil:
-		r.drop("principals and namespaces in one rule: write a policy for each")
+	case identities != nil && accounts != nil:
+		r.drop("names and whole namespaces of clients in one rule: write a policy for each")
 		return nil, nil, false
+	case networks != nil:
+		authentication("NetworkAuthentication", "networks", networks)
+		if o.mutual(labels) {
+			authentication("MeshTLSAuthentication", "identities", []any{"*"})
+		}
 	case identities != nil:
-		made = append(made, manifest(policyAlpha, "MeshTLSAuthentication", o.namespace, name, map[string]any{"identities": identities}))
-		ref("MeshTLSAuthentication")
-	case namespaces != nil:
-		made = append(made, manifest(policyAlpha, "MeshTLSAuthentication", o.namespace, name, map[string]any{"identityRefs": namespaces}))
-		ref("MeshTLSAuthentication")
+		authentication("MeshTLSAuthentication", "identities", identities)
+	case accounts != nil:
+		authentication("MeshTLSAuthentication", "identityRefs", accounts)
 	}
 	return refs, made, true
+}
+
+// wildPrincipal is what a principal with wildcards may look like: all of a namespace, or one account in any trust domain.
+var wildPrincipal = regexp.MustCompile(`^(?:\*|[^/*]+)/ns/([^/*]+)/(?:\*|sa/\*|sa/([^/*]+))$`)
+
+// principal converts a principal of Istio's to an identity, or to a reference to a namespace or a ServiceAccount; to neither where it has no
+// counterpart.
+func (o *object) principal(n node) (identity string, account map[string]any) {
+	whole := n.text()
+	if whole == "*" || !strings.Contains(whole, "*") {
+		return spiffe(whole), nil
+	}
+	parts := wildPrincipal.FindStringSubmatch(whole)
+	switch {
+	case parts == nil:
+		return "", nil
+	case parts[2] != "":
+		return "", map[string]any{"kind": "ServiceAccount", "namespace": parts[1], "name": parts[2]}
+	}
+	return "", map[string]any{"kind": "Namespace", "name": parts[1]}
 }
 
 func hostBits(address string) string {

@@ -7,6 +7,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // object is one object of the input while it is converted. It keeps a list of what was read.
@@ -154,6 +155,27 @@ func (n node) number(otherwise int) int {
 		return otherwise
 	}
 	return i
+}
+
+// duration returns a length of time as annotations and Gateway API write it, whole numbers with one unit (Source: GEP-2257); what is
+// none is left as it is.
+func (n node) duration() string {
+	d, err := time.ParseDuration(n.text())
+	if err != nil || d < 0 || d%time.Millisecond != 0 {
+		return n.text()
+	}
+	for _, u := range []struct {
+		unit time.Duration
+		name string
+	}{{time.Hour, "h"}, {time.Minute, "m"}, {time.Second, "s"}} {
+		if d%u.unit == 0 && d > 0 {
+			return fmt.Sprint(int64(d/u.unit), u.name)
+		}
+	}
+	if d == 0 {
+		return "0s"
+	}
+	return fmt.Sprint(d.Milliseconds(), "ms")
 }
 
 // raw returns the value as it is.

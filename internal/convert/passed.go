@@ -73,8 +73,15 @@ func (o *object) respell(tree map[string]any, path []string) map[string]any {
 func (o *object) labelsOf(meta, labels, annotations map[string]any) map[string]any {
 	kept := map[string]any{}
 	for _, k := range keys(labels) {
-		if k == "istio-injection" || k == "sidecar.istio.io/inject" {
+		switch k {
+		case "istio-injection", "sidecar.istio.io/inject":
 			annotations["linkerd.io/inject"] = injection(labels[k])
+			o.became("label "+k, "annotation linkerd.io/inject")
+			continue
+		case "istio.io/rev": // names the control plane that injects
+			if annotations["linkerd.io/inject"] == nil {
+				annotations["linkerd.io/inject"] = "enabled"
+			}
 			o.became("label "+k, "annotation linkerd.io/inject")
 			continue
 		}

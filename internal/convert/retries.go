@@ -20,16 +20,19 @@ func (v *vs) annotations(r node) map[string]any {
 
 // retries converts attempts, perTryTimeout and retryOn. Connection failures are always tried elsewhere here, without being asked.
 func (v *vs) retries(n node, out map[string]any) {
-	attempts := n.at("attempts")
-	if attempts.text() == "0" {
+	attempts, on := n.at("attempts"), n.at("retryOn")
+	codes, grpc := retryConditions(on.text())
+	switch {
+	case attempts.text() == "0":
+		return
+	case len(codes)+len(grpc) == 0:
+		v.o.became(on.path, "connections that fail are tried elsewhere without being asked")
 		return
 	}
 	out["retry.linkerd.io/limit"] = strconv.Itoa(attempts.number(2))
 	if timeout := n.at("perTryTimeout"); timeout.exists() {
-		out["retry.linkerd.io/timeout"] = timeout.text()
+		out["retry.linkerd.io/timeout"] = timeout.duration()
 	}
-	on := n.at("retryOn")
-	codes, grpc := retryConditions(on.text())
 	if len(codes) > 0 {
 		out["retry.linkerd.io/http"] = strings.Join(codes, ",")
 	}
@@ -72,25 +75,30 @@ func (v *vs) fault(n node, out map[string]any) {
 		n.drop("a fault must say when it ends: give --fault-until")
 		return
 	}
-	if abort := n.at("abort"); abort.exists() {
+	abort, delay := v.injected(n.at("abort")), v.injected(n.at("delay"))
+	if abort.exists() {
 		if status := abort.at("httpStatus"); status.exists() {
 			out["fault.tulle.dev/abort-http"] = status.text()
 		}
 		if status := abort.at("grpcStatus"); status.exists() {
 			out["fault.tulle.dev/abort-grpc"] = strings.ReplaceAll(strings.ToLower(status.text()), "_", "-")
 		}
-		out["fault.tulle.dev/abort-percent"] = percentOr100(abort.at("percentage", "value"))
+		out["fault.tulle.dev/abort-percent"] = abort.at("percentage", "value").text()
 	}
-	if delay := n.at("delay"); delay.exists() {
-		out["fault.tulle.dev/delay"] = delay.at("fixedDelay").text()
-		out["fault.tulle.dev/delay-percent"] = percentOr100(delay.at("percentage", "value"))
+	if delay.exists() {
+		out["fault.tulle.dev/delay"] = delay.at("fixedDelay").duration()
+		out["fault.tulle.dev/delay-percent"] = delay.at("percentage", "value").text()
 	}
-	out["fault.tulle.dev/until"] = until.UTC().Format(time.RFC3339)
+	if abort.exists() || delay.exists() {
+		out["fault.tulle.dev/until"] = until.UTC().Format(time.RFC3339)
+	}
 }
 
-func percentOr100(n node) string {
-	if !n.exists() {
-		return "100"
+// injected returns an abort or a delay that Istio would inject, which is none without a percentage.
+func (v *vs) injected(n node) node {
+	if n.exists() && !n.at("percentage", "value").exists() {
+		n.drop("without a percentage nothing is injected: say percentage.value")
+		return node{o: v.o, path: n.path}
 	}
-	return n.text()
+	return n
 }

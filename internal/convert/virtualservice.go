@@ -66,21 +66,21 @@ func (v *vs) routes() {
 	var rules []any
 	annotations := map[string]any{}
 	for i, r := range http.items() {
-		rule, said := v.rule(r), v.annotations(r)
-		if rule == nil {
+		made, said := v.rules(r), v.annotations(r)
+		if made == nil {
 			continue
 		}
 		if apart {
-			v.add("HTTPRoute", fmt.Sprintf("%s%s-%d", v.o.name, v.suffix, i+1), []any{rule}, said)
+			v.add("HTTPRoute", fmt.Sprintf("%s%s-%d", v.o.name, v.suffix, i+1), 0, made, said)
 			continue
 		}
-		rules = append(rules, rule)
+		rules = append(rules, made...)
 		for k, a := range said {
 			annotations[k] = a
 		}
 	}
 	if len(rules) > 0 {
-		v.add("HTTPRoute", v.o.name+v.suffix, rules, annotations)
+		v.add("HTTPRoute", v.o.name+v.suffix, 0, rules, annotations)
 	}
 	for i, r := range v.o.spec().at("tcp").items() {
 		v.stream(fmt.Sprintf("%s%s-tcp-%d", v.o.name, v.suffix, i+1), r)
@@ -88,12 +88,16 @@ func (v *vs) routes() {
 	v.o.spec().at("tls").drop("write a TLSRoute: its hostnames are the server names of the clients' TLS")
 }
 
-func (v *vs) add(kind, name string, rules []any, annotations map[string]any) {
+// add makes a route for a port of the host; port 0 is the one that the Service has.
+func (v *vs) add(kind, name string, port int, rules []any, annotations map[string]any) {
 	apiVersion := gatewayAPI
 	if kind == "TCPRoute" {
 		apiVersion = "gateway.networking.k8s.io/v1alpha2"
 	}
-	parent := parentService(v.host, v.o.servicePort(v.host, v.namespace, v.o.spec().at("hosts")))
+	if port == 0 {
+		port = v.o.servicePort(v.host, v.namespace, v.o.spec().at("hosts"))
+	}
+	parent := parentService(v.host, port)
 	if v.namespace != v.o.namespace {
 		parent["namespace"] = v.namespace
 		v.o.nearly("spec.hosts", "the Service is in namespace %s: a route of another namespace holds for clients of its own namespace only", v.namespace)
@@ -102,13 +106,9 @@ func (v *vs) add(kind, name string, rules []any, annotations map[string]any) {
 	v.out = append(v.out, annotated(route, annotations))
 }
 
-// rule converts one entry of http; nil if it cannot be expressed at all.
-func (v *vs) rule(r node) map[string]any {
-	rule := map[string]any{}
-	if name := r.at("name"); name.exists() {
-		rule["name"] = name.text()
-	}
-	var matches []any
+// rules converts one entry of http: nil if it cannot be expressed at all, several where its matches need different filters.
+func (v *vs) rules(r node) []any {
+	var matches []map[string]any
 	for _, m := range r.at("match").items() {
 		match, ok := v.match(m)
 		if !ok {
@@ -121,21 +121,75 @@ func (v *vs) rule(r node) map[string]any {
 		r.done()
 		return nil
 	}
-	if len(matches) > 0 {
-		rule["matches"] = matches
+	var rules []any
+	for i, group := range rewritten(r.at("rewrite", "uri"), matches) {
+		rule := v.rule(r, group.path)
+		if len(group.matches) > 0 {
+			rule["matches"] = group.matches
+		}
+		if name, ok := rule["name"]; ok && i > 0 {
+			rule["name"] = fmt.Sprintf("%s-%d", name, i+1)
+		}
+		rules = append(rules, rule)
 	}
-	if filters := v.filters(r); len(filters) > 0 {
+	return rules
+}
+
+// rule converts what an entry of http does, with the modifier of its path.
+func (v *vs) rule(r node, path map[string]any) map[string]any {
+	rule := map[string]any{}
+	if name := r.at("name"); name.exists() {
+		rule["name"] = name.text()
+	}
+	if filters := v.filters(r, path); len(filters) > 0 {
 		rule["filters"] = filters
 	}
 	if backends := v.backends(r.at("route")); len(backends) > 0 {
 		rule["backendRefs"] = backends
 	}
 	if timeout := r.at("timeout"); timeout.exists() {
-		rule["timeouts"] = map[string]any{"request": timeout.text()}
+		rule["timeouts"] = map[string]any{"request": timeout.duration()}
 	}
 	r.at("delegate").drop("write the delegate's rules here")
 	r.at("directResponse").drop("the mesh has no fixed answers")
 	return rule
+}
+
+// modified are matches with one modifier of the path, nil for none.
+type modified struct {
+	matches []any
+	path    map[string]any
+}
+
+// rewritten groups matches by what a rewrite makes of their paths: Istio's replaces the prefix that was matched, else the whole path. A rule
+// that replaces a prefix has just the one match, and a match without a path is one of the prefix /.
+func rewritten(uri node, matches []map[string]any) []modified {
+	var plain modified
+	if !uri.exists() {
+		for _, m := range matches {
+			plain.matches = append(plain.matches, m)
+		}
+		return []modified{plain}
+	}
+	if len(matches) == 0 {
+		matches = []map[string]any{{}}
+	}
+	var out []modified
+	plain.path = map[string]any{"type": "ReplaceFullPath", "replaceFullPath": uri.text()}
+	for _, m := range matches {
+		if m["path"] == nil {
+			m["path"] = map[string]any{"type": "PathPrefix", "value": "/"}
+		}
+		if m["path"].(map[string]any)["type"] != "PathPrefix" {
+			plain.matches = append(plain.matches, m)
+			continue
+		}
+		out = append(out, modified{[]any{m}, map[string]any{"type": "ReplacePrefixMatch", "replacePrefixMatch": uri.text()}})
+	}
+	if plain.matches != nil {
+		out = append(out, plain)
+	}
+	return out
 }
 
 // match converts one alternative. ok is false when a condition of it would be lost.
@@ -272,10 +326,16 @@ func (o *object) subset(host, subset string) map[string]any {
 	return nil
 }
 
-// stream converts one entry of tcp.
+// stream converts one entry of tcp. A TCPRoute has no matches: it takes every connection to one port.
 func (v *vs) stream(name string, r node) {
-	r.at("match").drop("a TCPRoute has no matches: it takes every connection to the Service's port")
+	port := 0
+	match := r.at("match")
+	if list := match.items(); len(list) == 1 && list[0].only("port") {
+		port = list[0].at("port").number(0)
+	} else {
+		match.drop("a TCPRoute has no matches: it takes every connection to the Service's port")
+	}
 	if backends := v.backends(r.at("route")); len(backends) > 0 {
-		v.add("TCPRoute", name, []any{map[string]any{"backendRefs": backends}}, nil)
+		v.add("TCPRoute", name, port, []any{map[string]any{"backendRefs": backends}}, nil)
 	}
 }

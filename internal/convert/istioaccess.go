@@ -1,0 +1,127 @@
+package convert
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+)
+
+// What Istio says of mutual TLS and of authorization about the same pods adds up, and here both are access policies: where they
+// meet, the stricter one holds.
+
+// inboundPolicy is the annotation of what a port without a Server admits.
+const inboundPolicy = "config.linkerd.io/default-inbound-policy"
+
+// strictness lists the access policies, the widest first.
+var strictness = []string{"audit", "all-unauthenticated", "cluster-unauthenticated", "all-authenticated", "cluster-authenticated", "deny"}
+
+// stricter returns the policy that admits less.
+func stricter(a, b string) string {
+	if slices.Index(strictness, b) > slices.Index(strictness, a) {
+		return b
+	}
+	return a
+}
+
+// server returns the name of the Server of a port of some pods, and the Server itself unless another object made it before: two
+// Servers of one port would exclude each other.
+func (o *object) server(labels any, port int, name, access string) (string, []map[string]any) {
+	about := fmt.Sprintf("%q %v %d", o.namespace, labels, port)
+	if earlier, ok := o.servers[about]; ok {
+		spec := earlier["spec"].(map[string]any)
+		spec["accessPolicy"] = stricter(text(spec["accessPolicy"]), access)
+		name := text(earlier["metadata"].(map[string]any)["name"])
+		o.became("spec.selector", "Server %s, which another object about these pods made", name)
+		return name, nil
+	}
+	made := manifest(serverAPI, "Server", o.namespace, name, map[string]any{
+		"podSelector": map[string]any{"matchLabels": labels}, "port": port, "accessPolicy": access,
+	})
+	o.servers[about] = made
+	return name, []map[string]any{made}
+}
+
+// peerAuthentication makes access policies of mTLS modes. Source: security.istio.io PeerAuthentication.
+func peerAuthentication(o *object) []map[string]any {
+	spec := o.spec()
+	policy := o.mtls(spec.at("mtls", "mode"))
+	if labels := spec.at("selector", "matchLabels"); labels.exists() {
+		return o.portLevel(labels, policy)
+	}
+	spec.at("portLevelMtls").drop("ports are chosen by a Server; give the PeerAuthentication a selector")
+	switch {
+	case policy == "":
+		return nil
+	case o.namespace == "istio-system":
+		o.nearly("spec.mtls", "for the whole mesh: tulle install --set proxy.defaultInboundPolicy=%s", policy)
+		return nil
+	}
+	o.became("spec.mtls", "annotation %s of namespace %s", inboundPolicy, orDefault(o.namespace))
+	return []map[string]any{namespacePolicy(o.namespace, policy)}
+}
+
+func namespacePolicy(namespace, policy string) map[string]any {
+	return annotated(manifest("v1", "Namespace", "", orDefault(namespace), nil), map[string]any{inboundPolicy: policy})
+}
+
+// mtls returns the access policy of a mode; "" for one that says nothing.
+func (o *object) mtls(mode node) string {
+	switch mode.text() {
+	case "STRICT":
+		return "all-authenticated"
+	case "PERMISSIVE":
+		return "all-unauthenticated"
+	case "DISABLE":
+		mode.nearly("mutual TLS cannot be switched off between meshed pods; clients without it are let in")
+		return "all-unauthenticated"
+	}
+	return ""
+}
+
+// portLevel makes a Server for each port that a PeerAuthentication names; its own mode belongs to the pods.
+func (o *object) portLevel(labels node, policy string) []map[string]any {
+	if policy != "" {
+		o.nearly("spec.mtls", "annotate the pod template of these pods: %s: %s", inboundPolicy, policy)
+	}
+	var out []map[string]any
+	for _, port := range o.spec().at("portLevelMtls").keys() {
+		n := o.spec().at("portLevelMtls", port)
+		access := o.mtls(n.at("mode"))
+		number, err := strconv.Atoi(port)
+		if access == "" || err != nil {
+			continue
+		}
+		_, made := o.server(labels.raw(), number, o.name+"-"+port, access)
+		out = append(out, made...)
+	}
+	return out
+}
+
+// mutual tells whether a PeerAuthentication of the input admits only clients with mutual TLS to the object's pods. The narrowest that
+// says something counts: of these pods, of their namespace, of the mesh.
+func (o *object) mutual(labels any) bool {
+	var mode [3]string
+	for _, tree := range o.input {
+		if tree["kind"] != "PeerAuthentication" {
+			continue
+		}
+		p := newObject(o.conversion, tree)
+		said, selector := p.spec().at("mtls", "mode").text(), p.spec().at("selector", "matchLabels")
+		switch {
+		case said == "" || said == "UNSET":
+		case p.namespace == o.namespace && selector.exists() && reflect.DeepEqual(selector.v, labels):
+			mode[0] = said
+		case p.namespace == o.namespace && !selector.exists():
+			mode[1] = said
+		case p.namespace == "istio-system" && !selector.exists():
+			mode[2] = said
+		}
+	}
+	for _, said := range mode {
+		if said != "" {
+			return said == "STRICT"
+		}
+	}
+	return false
+}
