@@ -24,10 +24,13 @@ import (
 
 // Limits of what is written to the API server, whatever users do.
 const (
-	statusRate    = 10 // a second
-	statusBurst   = 50
+	// statusRate, a second, and statusBurst bound what etcd has to store: in a cluster where a change makes all routes say something else,
+	// or where somebody writes over statuses again and again. It is for the API server to say how fast it can: it answers later.
+	statusRate    = 100
+	statusBurst   = 500
 	statusTimeout = 5 * time.Second
-	// statusWriters bounds the patches under way, so that a slow one does not hold up the rest.
+	// statusWriters bounds the patches under way, so that a slow one does not hold up the rest, and so the seats that they take of the
+	// API server's priority level for ServiceAccounts, which has hundreds.
 	statusWriters = 4
 	// An object whose status cannot be written is tried again after these times.
 	firstStatusRetry = 100 * time.Millisecond

@@ -211,21 +211,34 @@ func TestConflictsAndDeletedObjectsAreNoFailures(t *testing.T) {
 	})
 }
 
-// TestWritesAreBounded has 200 statuses change at once: the API server sees the burst, and then the rate.
-func TestWritesAreBounded(t *testing.T) {
+// TestWritesAreBoundedAndQuick has 1000 statuses change at once: the API server sees the burst, and then the rate, and all within ten
+// seconds.
+func TestWritesAreBoundedAndQuick(t *testing.T) {
 	bubble(t, func(t *testing.T, c *cluster) {
-		w := newWriting(c, 200)
+		const n = 1000
+		w := newWriting(c, n)
 		defer w.lead()()
 		time.Sleep(time.Minute)
-		for i := range 200 {
+		for i := range n {
 			w.say(i, 1, "fine")
+			if i%50 == 49 {
+				time.Sleep(time.Millisecond) // the fake's watches hold no more than 100 events
+			}
 		}
-		time.Sleep(5*time.Second + time.Millisecond)
-		synctest.Wait()
-		if got := w.patches.Load(); got < 90 || got > statusBurst+5*statusRate+statusWriters {
-			t.Errorf("%d patches in 5 s, want about %d", got, statusBurst+5*statusRate)
+		for _, after := range []struct {
+			wait        time.Duration
+			least, most int64
+		}{
+			{2 * time.Second, statusBurst + statusRate, statusBurst + 2*statusRate + statusWriters},
+			{8 * time.Second, n, n},
+		} {
+			time.Sleep(after.wait + time.Millisecond)
+			synctest.Wait()
+			if got := w.patches.Load(); got < after.least || got > after.most {
+				t.Errorf("%d patches after %v more, want %d to %d", got, after.wait, after.least, after.most)
+			}
 		}
-		w.says(199, "fine1")
+		w.says(n-1, "fine1")
 		w.says(0, "fine1")
 	})
 }
