@@ -627,3 +627,44 @@ func TestRateLimit(t *testing.T) {
 		t.Error("what was refused is not counted")
 	}
 }
+
+// TestATunnelIsNoWayAroundPolicy asks for a tunnel by CONNECT, which an application like any other grants because it does not look at the
+// method: what comes out of the tunnel would be requests that nobody decided on, under any identity.
+func TestATunnelIsNoWayAroundPolicy(t *testing.T) {
+	g := startGuarded(t, web)
+	tunnel := func(id mesh.ID) (status int) {
+		c := dial(t, g.entrance(id, true))
+		if _, err := io.WriteString(c, "CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		res, err := http.ReadResponse(bufio.NewReader(c), &http.Request{Method: "CONNECT"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res.StatusCode
+	}
+	anyone := authorize(mesh.AnyClients)
+	wide := guarding("/", anyone)
+	limited, declared, explicit := only(anyone), only(anyone), guarding("/", anyone)
+	limited.RateLimit, declared.Protocol = &mesh.RateLimit{Total: 1000}, mesh.HTTP1
+	explicit.Routes = append(explicit.Routes, routed("tunnels", mesh.Match{Method: "CONNECT"}, authorize(mesh.NamedClients, web)))
+	for _, tc := range []struct {
+		name              string
+		policy            mesh.PortPolicy
+		meshed, plaintext int
+	}{
+		{"past routes", wide, 403, 403},
+		{"past a rate limit", limited, 403, 403},
+		{"on a port that is declared HTTP", declared, 403, 403},
+		{"where bytes pass as well", only(anyone), 200, 200},
+		{"by a route that says so", explicit, 200, 403},
+	} {
+		g.set(t, tc.policy)
+		if meshed, plaintext := tunnel(web), tunnel(nobody); meshed != tc.meshed || plaintext != tc.plaintext {
+			t.Errorf("%s: got %d and %d, want %d and %d", tc.name, meshed, plaintext, tc.meshed, tc.plaintext)
+		}
+	}
+	if want := `reason="tunnel"`; !strings.Contains(g.metrics(t), want) {
+		t.Errorf("no %s", want)
+	}
+}

@@ -18,9 +18,14 @@ func (p *Port) Match(peer Peer, h *message.Head) (Part, route.Hit) {
 }
 
 // route names the route that a request is for. Routes may guard what others leave open, so a path that servers read in different ways is
-// for none of them.
+// for none of them. Nor is a tunnel where the policy is about requests, unless the route names its method: many servers answer CONNECT as
+// they do anything else and take what comes out of the tunnel for their next requests, on which nobody decided.
 func (p *Port) route(h *message.Head) (Part, route.Hit) {
+	tunnel := string(h.Method()) == "CONNECT"
 	if len(p.routes) == 0 {
+		if tunnel {
+			return Tunnel, route.Hit{}
+		}
 		return Whole, route.Hit{}
 	}
 	if route.Ambiguous(h.Path()) || p.table.TooLong(h) {
@@ -32,6 +37,9 @@ func (p *Port) route(h *message.Head) (Part, route.Hit) {
 	}
 	if hit.Widened {
 		return Mistaken, hit
+	}
+	if tunnel && !hit.NamesMethod {
+		return Tunnel, route.Hit{}
 	}
 	return Part(hit.Rule.Route), hit
 }

@@ -124,6 +124,7 @@ func TestStill(t *testing.T) {
 	peer := Peer{ID: web, Addr: inside}
 	before := compile(mesh.PortPolicy{Policy: mesh.Deny, Routes: []mesh.InboundRoute{routed("a", "/a", anyone), routed("b", "/b", anyone)}})
 	v := decide(before, peer, request("GET", "/a"))
+	tunnel := decide(compile(mesh.PortPolicy{Policy: mesh.AllUnauthenticated}), peer, request("CONNECT", ""))
 	whole := decide(compile(mesh.PortPolicy{Policy: mesh.AllUnauthenticated}), peer, request("GET", "/a"))
 	for name, tc := range map[string]struct {
 		was  Verdict
@@ -138,6 +139,8 @@ func TestStill(t *testing.T) {
 		"all routes go, the policy lets in":             {v, mesh.PortPolicy{Policy: mesh.AllAuthenticated}, true},
 		"routes come, the Server lets in":               {whole, mesh.PortPolicy{Policy: mesh.AllAuthenticated, Routes: []mesh.InboundRoute{routed("a", "/a")}}, true},
 		"identity is required of those who have it":     {v, mesh.PortPolicy{Policy: mesh.AllUnauthenticated, RequireIdentity: true}, true},
+		"a tunnel, while bytes may pass as well":        {tunnel, mesh.PortPolicy{Policy: mesh.AllAuthenticated}, true},
+		"a tunnel, when routes come":                    {tunnel, mesh.PortPolicy{Policy: mesh.AllAuthenticated, Routes: []mesh.InboundRoute{routed("a", "/", anyone)}}, false},
 		"everybody is denied":                           {whole, mesh.PortPolicy{Policy: mesh.Deny}, false},
 		"a probe, while there are probes":               {Verdict{Allow: true, Authorization: own(ProbeName)}, mesh.PortPolicy{Policy: mesh.AllUnauthenticated}, false},
 		"a client that the policy of a later day names": {v, mesh.PortPolicy{Policy: "mesh-only"}, false},

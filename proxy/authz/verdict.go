@@ -32,6 +32,7 @@ const (
 	Denied          Reason = "denied"           // the policy is deny, or one that this release does not know
 	NotHTTP         Reason = "not_http"         // the port takes HTTP alone, and the connection's requests cannot be told apart
 	NoRoute         Reason = "no_route"         // the port has routes, and the request is for none of them
+	NoTunnel        Reason = "tunnel"           // the port takes HTTP alone, and the request asks for a tunnel to anything
 	InvalidRoute    Reason = "invalid_route"    // a route of the port has a mistake in the match that would say which requests are its own
 	AmbiguousPath   Reason = "ambiguous_path"   // the port has routes, and servers may read the request's path differently
 )
@@ -49,6 +50,8 @@ func (r Reason) Explain() string {
 		return "the authorizations for this client are for other networks than the one that it comes from"
 	case NotHTTP:
 		return "this port has routes or a rate limit, or is declared HTTP, so it accepts HTTP only; the connection is opaque or encrypted by the application"
+	case NoTunnel:
+		return "this port has routes or a rate limit, or is declared HTTP, so it opens no tunnel, unless a route matches the method CONNECT"
 	case NoRoute:
 		return "no route of this port matches the request"
 	case InvalidRoute:
@@ -63,6 +66,9 @@ func (r Reason) Explain() string {
 // ProbeName is what metrics call the route and the authorization of a kubelet's probe.
 const ProbeName = "probe"
 
+// tunnelName is what metrics call the route of a tunnel by CONNECT.
+const tunnelName = "tunnel"
+
 // Part is a part of a port that has a verdict of its own: the index of a route, or one of the constants.
 type Part int
 
@@ -72,6 +78,7 @@ const (
 	Probe                      // a kubelet's probe
 	Unmatched                  // what no route matches
 	Ambiguous                  // a path that cannot be matched safely
+	Tunnel                     // CONNECT, which no route asks for
 	Mistaken                   // what may be meant for a route that could not be read whole
 )
 
@@ -80,6 +87,8 @@ func (p Part) reason() Reason {
 	switch p {
 	case Ambiguous:
 		return AmbiguousPath
+	case Tunnel:
+		return NoTunnel
 	case Mistaken:
 		return InvalidRoute
 	default:
@@ -105,6 +114,13 @@ func (p *Port) Verdict(peer Peer, part Part) Verdict {
 		v := p.decide(peer, nil)
 		v.Route = own("default")
 		return v
+	case Tunnel:
+		if !p.HTTPOnly() {
+			v := p.decide(peer, nil)
+			v.Route = own(tunnelName)
+			return v
+		}
+		fallthrough
 	case Unmatched, Ambiguous, Mistaken:
 		if p.setting.RequireIdentity && peer.ID.IsZero() {
 			return Verdict{Reason: NoIdentity}
@@ -125,6 +141,9 @@ func (p *Port) Still(peer Peer, v Verdict) Verdict {
 			return v
 		}
 		return Verdict{Reason: Denied}
+	}
+	if v.Route == own(tunnelName) {
+		return p.Verdict(peer, Tunnel)
 	}
 	for i := range p.routes {
 		if p.routes[i].ref == v.Route {

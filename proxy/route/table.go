@@ -40,6 +40,8 @@ type Hit struct {
 	prefix int
 	// Widened says that the match could not be read whole: the request may not be one that it was meant for.
 	Widened bool
+	// NamesMethod says that the match asks for the request's method.
+	NamesMethod bool
 }
 
 // Rules returns the rules of the table, each at the index that is its ID.
@@ -194,5 +196,5 @@ func (t *Table) Match(h *message.Head) (hit Hit, ok bool) {
 	if best.rule == nil {
 		return Hit{Rule: t.fallback}, t.fallback != nil
 	}
-	return Hit{Rule: best.rule, prefix: best.prefix, Widened: best.rank.widened}, true
+	return Hit{Rule: best.rule, prefix: best.prefix, Widened: best.rank.widened, NamesMethod: best.rank.method}, true
 }
