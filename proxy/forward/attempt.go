@@ -15,11 +15,25 @@ func (fl *flight) start() {
 		fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Overloaded, Reason: "exchanges"})
 		return
 	}
+	if !fl.weigh() {
+		fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Overloaded, Reason: "heads"})
+		return
+	}
 	fl.seen = true
 	fl.route()
 	if !fl.ended {
 		fl.arm()
 	}
+}
+
+// freeHead is how much a request's head takes at no account: nearly all are smaller, and a flight keeps as much for the next one.
+const freeHead = 8 << 10
+
+// weigh reports whether there is room for the request's head. A client pays a few bytes for a large one, with HPACK's table.
+func (fl *flight) weigh() bool {
+	fl.large = max(0, cap(fl.x.Request.Arena())-freeHead)
+	fl.e.heads += fl.large
+	return fl.large == 0 || fl.e.heads <= fl.e.cfg.MaxHeadsBytes
 }
 
 // route asks the handler, and does what it says.

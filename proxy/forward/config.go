@@ -29,6 +29,9 @@ type Config struct {
 	MaxStreams int
 	// MaxExchanges bounds the requests in flight; beyond it they fail as Overloaded; 100 000.
 	MaxExchanges int
+	// MaxHeadsBytes bounds the memory of the large heads (beyond 8 KiB) of requests in flight; beyond it requests with such a head fail as
+	// Overloaded; 64 MiB.
+	MaxHeadsBytes int
 	// MaxParked bounds the exchanges that wait for an endpoint, and those that wait for a time; 10 000 each.
 	MaxParked int
 	// MaxQueuedBytes is how much memory with body bytes the engine holds before it makes every sender wait for its receiver; 32 MiB. At
@@ -58,6 +61,7 @@ func (c Config) withDefaults() Config {
 	c.MaxHeadBytes = cmp.Or(c.MaxHeadBytes, 64<<10)
 	c.MaxStreams = cmp.Or(c.MaxStreams, 250)
 	c.MaxExchanges = cmp.Or(c.MaxExchanges, 100_000)
+	c.MaxHeadsBytes = cmp.Or(c.MaxHeadsBytes, 64<<20)
 	c.MaxParked = cmp.Or(c.MaxParked, 10_000)
 	c.MaxQueuedBytes = cmp.Or(c.MaxQueuedBytes, 32<<20)
 	c.MaxKeptBytes = cmp.Or(c.MaxKeptBytes, 16<<20)

@@ -31,6 +31,7 @@ type Engine struct {
 	flusher  bool       // a goroutine is about to flush the dirty links
 	inFlight int
 	queued   int // memory in the queues of all flows
+	heads    int // memory of large request heads
 	parked   flightList
 	delayed  flightList
 	routing  *flight   // that Route is asked about

@@ -40,6 +40,7 @@ type flight struct {
 	req, resp flow
 	ds, us    stream       // its streams, where the links speak HTTP/2
 	length    int64        // the request's content length; -1 unknown
+	large     int          // what its head adds to Engine.heads
 	trailers  message.Head // of the request
 	code      h2.Code      // that the server reset the stream with
 
@@ -220,5 +221,6 @@ func (fl *flight) finish() {
 		fl.e.cfg.Report(fl.x.Conn, fl.x.Fault)
 	}
 	fl.e.inFlight--
+	fl.e.heads -= fl.large
 	fl.e.retired = append(fl.e.retired, fl)
 }

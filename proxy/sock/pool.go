@@ -34,9 +34,11 @@ func (b *Small) Put() {
 	}
 }
 
-// aheadBuffer holds unread bytes: in a pooled buffer, or in one of its own when they were given back by unread.
+// aheadBuffer holds unread bytes: in a pooled buffer, which is small while it waits for more and they fit, or in one of its own when
+// they were given back by unread.
 type aheadBuffer struct {
 	buf   *Large
+	small *Small
 	bytes []byte
 }
 
@@ -47,6 +49,8 @@ func (a *aheadBuffer) space() []byte {
 	if a.buf == nil {
 		a.buf = GetLarge()
 		a.bytes = a.buf[:copy(a.buf[:], a.bytes)]
+		a.small.Put()
+		a.small = nil
 	} else if cap(a.bytes)-len(a.bytes) < len(a.buf)/2 {
 		a.bytes = a.buf[:copy(a.buf[:], a.bytes)]
 	}
@@ -64,18 +68,31 @@ func (a *aheadBuffer) read(p []byte) int {
 	return n
 }
 
-// release gives the buffer back when nothing is in it.
+// release gives the buffer back when nothing is in it, and makes do with a small one for little: a peer must not be able to take a large
+// one with a single byte that it leaves us waiting with.
 func (a *aheadBuffer) release() {
-	if len(a.bytes) == 0 {
-		a.buf.Put()
-		a.buf, a.bytes = nil, nil
+	switch {
+	case len(a.bytes) == 0:
+		a.drop()
+		a.bytes = nil
+	case a.buf != nil && len(a.bytes) <= len(Small{}):
+		small := GetSmall()
+		bytes := small[:copy(small[:], a.bytes)]
+		a.drop()
+		a.small, a.bytes = small, bytes
 	}
+}
+
+// drop gives the buffers back.
+func (a *aheadBuffer) drop() {
+	a.buf.Put()
+	a.small.Put()
+	a.buf, a.small = nil, nil
 }
 
 func (a *aheadBuffer) unread(p []byte) {
 	if len(p) > 0 {
 		a.bytes = append(append(make([]byte, 0, len(p)+len(a.bytes)), p...), a.bytes...)
-		a.buf.Put()
-		a.buf = nil
+		a.drop()
 	}
 }

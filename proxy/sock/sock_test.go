@@ -12,6 +12,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"os"
 	"testing"
 	"time"
 )
@@ -227,5 +228,35 @@ func TestRecordThatIsTooLongEndsTheConnection(t *testing.T) {
 		}
 	case <-time.After(5 * time.Second):
 		t.Fatal("the reader waits for the rest")
+	}
+}
+
+// reluctant is a Receiver that waits for more, whatever comes.
+type reluctant chan struct{}
+
+func (r reluctant) Receive([]byte) (int, error) {
+	r <- struct{}{}
+	return 0, nil
+}
+
+// A peer that begins a message and falls silent must not take a large buffer with it.
+func TestAByteThatWaitsForMoreTakesLittle(t *testing.T) {
+	a, b := pair(t, false)
+	r := make(reluctant, 10)
+	for _, want := range []string{"G", "GE"} {
+		_, _ = a.Write([]byte(want[len(want)-1:]))
+		done := make(chan error, 1)
+		go func() { done <- b.Pump(r, nil) }()
+		if <-r; want == "GE" {
+			<-r // what was there before, then with what came
+		}
+		_ = b.SetReadDeadline(time.Unix(1, 0))
+		if err := <-done; !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatal(err)
+		}
+		_ = b.SetReadDeadline(time.Time{})
+		if b.ahead.buf != nil || string(b.ahead.bytes) != want {
+			t.Errorf("%q waits in a large buffer: %v", b.ahead.bytes, b.ahead.buf != nil)
+		}
 	}
 }
