@@ -236,65 +236,73 @@ func istioPath(n node) map[string]any {
 // clients converts the sources of a rule into authentications. ok is false when a restriction would be lost: the rule is dropped then.
 // A rule without sources admits every client, but mutual TLS where that is asked of these pods.
 func (o *object) clients(r node, name string, labels any) (refs []any, made []map[string]any, ok bool) {
-	var identities, accounts, networks []any
-	from := r.at("from").items()
-	for _, f := range from {
-		source := f.at("source")
-		if !source.only("principals", "namespaces", "ipBlocks") || len(source.keys()) == 0 {
-			r.drop("a source of this rule has no counterpart: only principals, namespaces and ipBlocks have")
-			return nil, nil, false
-		}
-		if len(source.keys()) > 1 || len(from) > 1 && source.at("ipBlocks").exists() {
-			r.drop("several kinds of source in one rule: write a policy for each")
-			return nil, nil, false
-		}
-		for _, principal := range source.at("principals").items() {
-			switch identity, account := o.principal(principal); {
-			case identity != "":
-				identities = append(identities, identity)
-			case account != nil:
-				accounts = append(accounts, account)
-			default:
-				r.drop("principal %q: only whole ones, those of a whole namespace and * have a counterpart", principal.text())
-				return nil, nil, false
-			}
-		}
-		for _, namespace := range source.at("namespaces").texts() {
-			if strings.Contains(namespace, "*") {
-				r.drop("namespace %q: name the namespaces", namespace)
-				return nil, nil, false
-			}
-			accounts = append(accounts, map[string]any{"kind": "Namespace", "name": namespace})
-		}
-		for _, block := range source.at("ipBlocks").texts() {
-			if !strings.Contains(block, "/") {
-				block += hostBits(block)
-			}
-			networks = append(networks, map[string]any{"cidr": block})
-		}
-	}
-	if len(from) == 0 && o.mutual(labels) {
-		identities = []any{"*"}
+	from, lost := o.sources(r.at("from").items())
+	if lost != "" {
+		r.drop("%s", lost)
+		return nil, nil, false
 	}
 	authentication := func(kind, field string, list []any) {
 		made = append(made, manifest(policyAlpha, kind, o.namespace, name, map[string]any{field: list}))
 		refs = append(refs, map[string]any{"group": "policy.linkerd.io", "kind": kind, "name": name})
 	}
+	if from.networks != nil {
+		authentication("NetworkAuthentication", "networks", from.networks)
+	}
 	switch {
-	case identities != nil && accounts != nil:
-		r.drop("names and whole namespaces of clients in one rule: write a policy for each")
-		return nil, nil, false
-	case networks != nil:
-		authentication("NetworkAuthentication", "networks", networks)
-		if o.mutual(labels) {
-			authentication("MeshTLSAuthentication", "identities", []any{"*"})
-		}
-	case identities != nil:
-		authentication("MeshTLSAuthentication", "identities", identities)
-	case accounts != nil:
-		authentication("MeshTLSAuthentication", "identityRefs", accounts)
+	case from.identities != nil:
+		authentication("MeshTLSAuthentication", "identities", from.identities)
+	case from.accounts != nil:
+		authentication("MeshTLSAuthentication", "identityRefs", from.accounts)
+	case o.mutual(labels):
+		authentication("MeshTLSAuthentication", "identities", []any{"*"})
 	}
 	return refs, made, true
+}
+
+// sources are the clients of a rule; at most one list is filled.
+type sources struct {
+	identities []any
+	accounts   []any // references to namespaces and ServiceAccounts
+	networks   []any
+}
+
+// sources reads from; lost says which restriction has no counterpart, empty for none.
+func (o *object) sources(from []node) (s sources, lost string) {
+	for _, f := range from {
+		source := f.at("source")
+		switch {
+		case !source.only("principals", "namespaces", "ipBlocks") || len(source.keys()) == 0:
+			return s, "a source of this rule has no counterpart: only principals, namespaces and ipBlocks have"
+		case len(source.keys()) > 1 || len(from) > 1 && source.at("ipBlocks").exists():
+			return s, "several kinds of source in one rule: write a policy for each"
+		}
+		for _, principal := range source.at("principals").items() {
+			switch identity, account := o.principal(principal); {
+			case identity != "":
+				s.identities = append(s.identities, identity)
+			case account != nil:
+				s.accounts = append(s.accounts, account)
+			default:
+				return s, fmt.Sprintf("principal %q: only whole ones, those of a whole namespace and * have a counterpart", principal.text())
+			}
+		}
+		for _, namespace := range source.at("namespaces").texts() {
+			if strings.Contains(namespace, "*") {
+				return s, fmt.Sprintf("namespace %q: name the namespaces", namespace)
+			}
+			s.accounts = append(s.accounts, map[string]any{"kind": "Namespace", "name": namespace})
+		}
+		for _, block := range source.at("ipBlocks").texts() {
+			if !strings.Contains(block, "/") {
+				block += hostBits(block)
+			}
+			s.networks = append(s.networks, map[string]any{"cidr": block})
+		}
+	}
+	if s.identities != nil && s.accounts != nil {
+		return s, "names and whole namespaces of clients in one rule: write a policy for each"
+	}
+	return s, ""
 }
 
 // wildPrincipal is what a principal with wildcards may look like: all of a namespace, or one account in any trust domain.
