@@ -35,9 +35,10 @@ func (c *cli) analyzeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "analyze [flags]",
 		Short: "Find what is valid and does not do what it seems to",
-		Long: `analyze reads routes, policies, profiles, Services, namespaces and pods, from the cluster and from files, and reports what has no
-effect or not the one that it seems to have: references to what is not there, routes that others override, profiles in the wrong
-namespace, budgets without retries, policies that let everybody in, pods without a proxy, misspelled annotations.
+		Long: `analyze reads routes, policies, profiles, Services, namespaces, workloads and pods, from the cluster and from files, and reports what has
+no effect or not the one that it seems to have: references to what is not there, routes that others override, profiles in the wrong
+namespace, budgets without retries, policies that let everybody in, pods without a proxy, annotations that are misspelled, or at a
+workload where they belong at its pods.
 
 With -f the files are looked at as if they were applied to the cluster; with --ignore-cluster as they are, and what is missing may be
 elsewhere. The exit code is 1 when there is a finding of the threshold's severity, or a worse one.`,
@@ -118,6 +119,11 @@ func (c *cli) analyzed(ctx context.Context, opts analyzeOptions) (trees []map[st
 func analyzedResources() map[schema.GroupVersionResource]string {
 	out := map[schema.GroupVersionResource]string{
 		{Version: "v1", Resource: "services"}: "Service", {Version: "v1", Resource: "namespaces"}: "Namespace", {Version: "v1", Resource: "pods"}: "Pod",
+		{Group: "apps", Version: "v1", Resource: "deployments"}:                "Deployment",
+		{Group: "apps", Version: "v1", Resource: "statefulsets"}:               "StatefulSet",
+		{Group: "apps", Version: "v1", Resource: "daemonsets"}:                 "DaemonSet",
+		{Group: "batch", Version: "v1", Resource: "cronjobs"}:                  "CronJob",
+		{Group: "batch", Version: "v1", Resource: "jobs"}:                      "Job",
 		{Group: gatewayGroup, Version: "v1", Resource: "httproutes"}:           "HTTPRoute",
 		{Group: gatewayGroup, Version: "v1", Resource: "grpcroutes"}:           "GRPCRoute",
 		{Group: gatewayGroup, Version: "v1", Resource: "tlsroutes"}:            "TLSRoute",

@@ -93,6 +93,79 @@ metadata: {name: shop, annotations: {config.linkerd.io/default-inbound-policy: o
 	}
 }
 
+// TestAnalyzeWorkloads finds in the cluster what pods of its workloads would be refused for, or lack: such pods may not exist. What is
+// the workload's mistake is told once and not for each of its pods.
+func TestAnalyzeWorkloads(t *testing.T) {
+	manifest := `
+{apiVersion: v1, kind: Namespace, metadata: {name: shop, annotations: {linkerd.io/inject: enabled}}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop, annotations: {linkerd.io/inject: disabled}}
+spec: {template: {metadata: {labels: {app: web}, annotations: {config.linkerd.io/proxy-cpu-limit: lots}}}}
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db, namespace: shop}
+spec: {template: {metadata: {labels: {app: db}, annotations: {config.linkerd.io/proxy-log-levle: debug}}}}
+---
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: agent, namespace: shop}
+spec: {template: {metadata: {annotations: {linkerd.io/inject: "yes"}}}}
+---
+apiVersion: batch/v1
+kind: CronJob
+metadata: {name: report, namespace: shop, annotations: {config.linkerd.io/skip-outbound-ports: "25"}}
+spec: {jobTemplate: {spec: {template: {metadata: {annotations: {linkerd.io/inject: sometimes}}}}}}
+---
+apiVersion: v1
+kind: Pod
+metadata:
+  name: db-0
+  namespace: shop
+  labels: {app: db}
+  annotations: {config.linkerd.io/proxy-log-levle: debug}
+  ownerReferences: [{apiVersion: apps/v1, kind: StatefulSet, name: db, uid: u, controller: true}]
+---
+apiVersion: v1
+kind: Pod
+metadata:
+  name: web-6c-1
+  namespace: shop
+  labels: {app: web, pod-template-hash: 6c}
+  ownerReferences: [{apiVersion: apps/v1, kind: ReplicaSet, name: web-6c, uid: u, controller: true}]
+---
+apiVersion: v1
+kind: Pod
+metadata:
+  name: report-29389-x
+  namespace: shop
+  annotations: {linkerd.io/inject: enabled, config.linkerd.io/proxy-log-levle: debug}
+  ownerReferences: [{apiVersion: batch/v1, kind: Job, name: report-29389, uid: u, controller: true}]
+---
+apiVersion: policy.linkerd.io/v1beta3
+kind: Server
+metadata: {name: web, namespace: shop}
+spec: {port: 80, podSelector: {matchLabels: {app: web}}}
+---
+apiVersion: policy.linkerd.io/v1beta3
+kind: Server
+metadata: {name: agent, namespace: shop}
+spec: {port: 80, podSelector: {matchLabels: {app: agent}}}
+`
+	f := emptyCluster()
+	for _, tree := range trees(t, manifest) {
+		f.untyped = append(f.untyped, &unstructured.Unstructured{Object: tree})
+	}
+	r := runCLI(t, f.connect, "", "analyze", "-n", "shop")
+	golden(t, "analyze/workloads.txt", r)
+	files := runCLI(t, emptyCluster().connect, manifest, "analyze", "-f", "-")
+	if files.out != r.out || r.code != 1 {
+		t.Errorf("exit code %d; the cluster has\n%s%sthe files have\n%s%s", r.code, r.err, r.out, files.err, files.out)
+	}
+}
+
 func TestAnalyzeNamesWhatIsNotThere(t *testing.T) {
 	for name, tc := range map[string]struct {
 		stdin string

@@ -20,7 +20,7 @@ func checkServers(w *World) {
 	for _, o := range servers {
 		s := spec[v1alpha1.ServerSpec](o)
 		pods := w.selected(o.namespace, s.PodSelector)
-		if len(pods) == 0 && s.PodSelector != nil && !w.Partial && w.has("Pod") {
+		if len(pods) == 0 && s.PodSelector != nil && !w.Partial && w.has("Pod") && !w.promised(o.namespace, s.PodSelector) {
 			w.report(Warning, "ServerSelectsNothing", o, "no pod of namespace %s has the labels %s", o.namespace, metav1.FormatLabelSelector(s.PodSelector))
 		}
 		for _, pod := range pods {

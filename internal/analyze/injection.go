@@ -25,7 +25,13 @@ func checkInjection(w *World) {
 		}
 		decision := inject.Decide(inject.Namespace{Name: ns.name.name, Annotations: ns.annotations, Labels: ns.labels}, &pod)
 		if decision.Verdict == inject.Inject {
-			w.report(Warning, "NotInjected", o, "the namespace asks for a proxy and the pod has none: it was created before; restart its workload")
+			next := "restart its workload"
+			if maker := w.maker(o); maker != nil && maker.kind == "CronJob" {
+				next = "that of the next run of CronJob " + maker.name.name + " will have one"
+			} else if maker != nil {
+				next = "restart " + maker.kind + " " + maker.name.name
+			}
+			w.report(Warning, "NotInjected", o, "the namespace asks for a proxy and the pod has none: it was created before; %s", next)
 		}
 	})
 }
@@ -33,7 +39,13 @@ func checkInjection(w *World) {
 // checkAnnotations finds annotations that the injector would refuse, or warn of.
 func checkAnnotations(w *World) {
 	for _, o := range w.objects {
-		annotations := templateAnnotations(o)
+		annotations := o.annotations
+		switch {
+		case w.maker(o) != nil:
+			continue // the workload is told, once
+		case isWorkload(o):
+			annotations = templateOf(o).annotations
+		}
 		switch value, ok := annotations[mesh.InjectAnnotation]; {
 		case ok && value != "enabled" && value != "disabled" && value != "ingress":
 			w.report(Error, "AnnotationValue", o, "annotation %s is %q: want enabled or disabled", mesh.InjectAnnotation, value)
@@ -70,28 +82,4 @@ func checkTuning(w *World, o *object) {
 			w.report(Error, "AnnotationValue", o, "%s", p.Message)
 		}
 	}
-}
-
-// templateAnnotations returns the annotations of an object and of its pod template.
-func templateAnnotations(o *object) map[string]string {
-	type template struct {
-		Template struct {
-			Metadata struct{ Annotations map[string]string }
-		}
-		JobTemplate struct {
-			Spec struct {
-				Template struct {
-					Metadata struct{ Annotations map[string]string }
-				}
-			}
-		}
-	}
-	out := map[string]string{}
-	t := spec[template](o)
-	for _, m := range []map[string]string{o.annotations, t.Template.Metadata.Annotations, t.JobTemplate.Spec.Template.Metadata.Annotations} {
-		for k, v := range m {
-			out[k] = v
-		}
-	}
-	return out
 }

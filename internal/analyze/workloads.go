@@ -1,0 +1,94 @@
+package analyze
+
+import (
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+// workloadKinds are the kinds that make pods of a template.
+var workloadKinds = []string{"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Job", "CronJob"}
+
+func isWorkload(o *object) bool { return slices.Contains(workloadKinds, o.kind) }
+
+// template is what the checks look at of a pod template, and where it is.
+type template struct {
+	path                string // of its metadata
+	labels, annotations map[string]string
+}
+
+func templateOf(o *object) template {
+	type pods struct {
+		Template struct {
+			Metadata struct{ Labels, Annotations map[string]string }
+		}
+	}
+	if o.kind == "CronJob" {
+		s := spec[struct{ JobTemplate struct{ Spec pods } }](o).JobTemplate.Spec.Template.Metadata
+		return template{"spec.jobTemplate.spec.template.metadata", s.Labels, s.Annotations}
+	}
+	s := spec[pods](o).Template.Metadata
+	return template{"spec.template.metadata", s.Labels, s.Annotations}
+}
+
+// checkPlaces finds annotations about the proxy at a workload itself, where nobody reads them.
+func checkPlaces(w *World) {
+	for _, o := range w.objects {
+		if !isWorkload(o) || w.maker(o) != nil {
+			continue
+		}
+		at := templateOf(o)
+		var lost []string
+		for key, value := range o.annotations {
+			about := key == mesh.InjectAnnotation || strings.HasPrefix(key, mesh.ConfigPrefix)
+			if _, there := at.annotations[key]; about && (!there || at.annotations[key] != value) {
+				lost = append(lost, key)
+			}
+		}
+		slices.Sort(lost)
+		for _, key := range lost {
+			w.report(Warning, "AnnotationPlace", o, "annotation %s has no effect at the %s itself: it belongs at %s", key, o.kind, at.path)
+		}
+	}
+}
+
+// maker returns the workload among the objects that made the object, of those between them the one that a person wrote; nil if there is
+// none. ReplicaSets, and Jobs of a CronJob, carry the name of what made them.
+func (w *World) maker(o *object) *object {
+	meta, _ := o.tree["metadata"].(map[string]any)
+	var head struct{ OwnerReferences []metav1.OwnerReference }
+	decode(meta, &head)
+	for _, owner := range head.OwnerReferences {
+		if owner.Controller == nil || !*owner.Controller {
+			continue
+		}
+		switch owner.Kind {
+		case "ReplicaSet":
+			if made := w.byName[name{"Deployment", o.namespace, strings.TrimSuffix(owner.Name, "-"+o.labels["pod-template-hash"])}]; made != nil {
+				return made
+			}
+		case "Job":
+			if i := strings.LastIndexByte(owner.Name, '-'); i > 0 {
+				if made := w.byName[name{"CronJob", o.namespace, owner.Name[:i]}]; made != nil {
+					return made
+				}
+			}
+		}
+		if made := w.byName[name{owner.Kind, o.namespace, owner.Name}]; made != nil && isWorkload(made) {
+			return made
+		}
+	}
+	return nil
+}
+
+// promised reports whether a workload of the namespace makes pods that the selector means, when it is not scaled to none.
+func (w *World) promised(namespace string, s *metav1.LabelSelector) bool {
+	selector, err := metav1.LabelSelectorAsSelector(s)
+	return err == nil && slices.ContainsFunc(w.objects, func(o *object) bool {
+		return o.namespace == namespace && isWorkload(o) && selector.Matches(labels.Set(templateOf(o).labels))
+	})
+}
