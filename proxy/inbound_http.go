@@ -387,8 +387,8 @@ func (c *inboundConn) close() {
 // so that the peer may send it elsewhere: an application that stops refuses connections before everyone knows that it is gone.
 const unprocessedField = "tulle-unprocessed"
 
-// setClientID replaces whatever a peer claims about its identity by what it proved. Applications read underscores and dashes alike,
-// so every spelling goes.
+// setClientID replaces whatever a peer claims about its identity by what it proved. Applications behind CGI and its heirs read every
+// character that is no letter or digit as an underscore, so every spelling goes.
 func setClientID(h *message.Head, client clientTLS) {
 	h.DelFunc(func(name, _ []byte) bool { return isClientID(name) })
 	if client.header != "" {
@@ -404,10 +404,11 @@ func isClientID(name []byte) bool {
 	}
 	for i, c := range name {
 		switch {
-		case c == '_':
-			c = '-'
 		case 'A' <= c && c <= 'Z':
 			c |= 0x20
+		case 'a' <= c && c <= 'z' || '0' <= c && c <= '9':
+		default:
+			c = '-'
 		}
 		if c != clientIDField[i] {
 			return false

@@ -35,6 +35,9 @@ func (p *Port) route(h *message.Head) (Part, route.Hit) {
 	if !ok {
 		return Unmatched, route.Hit{}
 	}
+	if p.table.DependsOnParameters(h, hit) {
+		return Ambiguous, route.Hit{}
+	}
 	if hit.Widened {
 		return Mistaken, hit
 	}

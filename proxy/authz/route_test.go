@@ -28,6 +28,8 @@ func TestRoutes(t *testing.T) {
 		Policy: mesh.Deny, ProbePaths: []string{"/healthz", "/public/live", "/a%2fb"}, Authorizations: []mesh.Authorization{server},
 		Routes: []mesh.InboundRoute{
 			routed("public", "/public", mesh.Authorization{Ref: saz, Clients: mesh.AnyClients}), routed("admin", "/admin", named(web)), routed("rest", "/rest"),
+			routed("open", "/open", mesh.Authorization{Ref: saz, Clients: mesh.AnyClients}), routed("secret", "/open/secret", named(web)),
+			routed("strict", "/strict;x", mesh.Authorization{Ref: saz, Clients: mesh.AnyClients}),
 		},
 	})
 	plain, meshed := Peer{Addr: inside}, func(i mesh.ID) Peer { return Peer{ID: i, Addr: inside} }
@@ -55,6 +57,13 @@ func TestRoutes(t *testing.T) {
 		"an encoded slash":                             {plain, "GET", "/public%2fx", Verdict{Reason: AmbiguousPath}},
 		"a backslash":                                  {plain, "GET", `/public\..\admin`, Verdict{Reason: AmbiguousPath}},
 		"parameters that hide dots":                    {plain, "GET", "/public/..;x/admin", Verdict{Reason: AmbiguousPath}},
+		"a parameter that hides a route":               {plain, "GET", "/open/x/admin;x", allow(saz, "open")},
+		"parameters of a segment":                      {plain, "GET", "/public/x;y=1/z;a", allow(saz, "public")},
+		"a parameter that hides the route":             {plain, "GET", "/open/secret;x", Verdict{Reason: AmbiguousPath}},
+		"an encoded semicolon":                         {plain, "GET", "/open/secret%3bx/y", Verdict{Reason: AmbiguousPath}},
+		"a segment of a parameter alone":               {plain, "GET", "/open/;x/secret", Verdict{Reason: AmbiguousPath}},
+		"parameters out of all routes":                 {plain, "GET", "/strict;x", Verdict{Reason: AmbiguousPath}},
+		"a semicolon in the query":                     {plain, "GET", "/open/x?a;b", allow(saz, "open")},
 		"a path of 8000 bytes":                         {plain, "GET", "/public/" + strings.Repeat("a", 8000-8), allow(saz, "public")},
 		"a path that takes long to look at":            {plain, "GET", "/public/" + strings.Repeat("a", 8<<10), Verdict{Reason: AmbiguousPath}},
 		"a long query is none of its business":         {plain, "GET", "/public?" + strings.Repeat("a", 8<<10), allow(saz, "public")},

@@ -161,3 +161,20 @@ func isAlias(s []byte) bool {
 	}
 	return isDots(s)
 }
+
+// withoutParameters returns a copy of the path in which each segment ends at its first semicolon.
+func withoutParameters(path []byte) []byte {
+	out := make([]byte, 0, len(path))
+	cutting := false
+	for _, c := range path {
+		if c == '/' {
+			cutting = false
+		} else if c == ';' {
+			cutting = true
+		}
+		if !cutting {
+			out = append(out, c)
+		}
+	}
+	return out
+}

@@ -7,6 +7,7 @@
 package route
 
 import (
+	"bytes"
 	"cmp"
 	"math"
 	"slices"
@@ -180,9 +181,28 @@ func (t *Table) Match(h *message.Head) (hit Hit, ok bool) {
 	if !t.Routed() {
 		return Hit{Rule: t.fallback}, t.fallback != nil
 	}
-	r := request{table: t, head: h}
-	r.path, r.query, _ = cut(h.Path(), '?')
-	r.path = canonical(r.path)
+	path, query, _ := cut(h.Path(), '?')
+	return t.match(h, canonical(path), query)
+}
+
+// DependsOnParameters reports whether a request that falls under hit falls under another route, or under none, for a server that cuts off
+// the parameters of a path's segments: for it, /admin;x and /;x/admin are /admin. Source: Jakarta Servlet 6.0 §3.5.2, RFC 3986 §3.3.
+func (t *Table) DependsOnParameters(h *message.Head, hit Hit) bool {
+	path, query, _ := cut(h.Path(), '?')
+	if bytes.IndexByte(path, ';') < 0 && bytes.IndexByte(path, '%') < 0 {
+		return false
+	}
+	path = canonical(path)
+	if bytes.IndexByte(path, ';') < 0 {
+		return false
+	}
+	other, ok := t.match(h, canonical(withoutParameters(path)), query)
+	return !ok || other.Rule.Route != hit.Rule.Route || other.Widened != hit.Widened
+}
+
+// match finds the rule for the canonical path.
+func (t *Table) match(h *message.Head, path, query []byte) (hit Hit, ok bool) {
+	r := request{table: t, head: h, path: path, query: query}
 	best := &matcher{order: math.MaxInt}
 	if len(t.exact) > 0 {
 		best = t.exact[string(r.path)].first(&r, best)
