@@ -216,3 +216,32 @@ func TestFailedDialWakesTheNextWaiter(t *testing.T) {
 		}
 	}
 }
+
+// A client that has sent everything may still wait for its answer. One that is gone does not: nobody is to work for it.
+func TestClientThatIsGoneAfterItsLastWordIsNoticed(t *testing.T) {
+	asked, gone := make(chan struct{}, 1), make(chan error, 1)
+	app := rawApp(t, func(_ int, c net.Conn, br *bufio.Reader) {
+		if _, err := http.ReadRequest(br); err != nil {
+			return
+		}
+		asked <- struct{}{}
+		_, err := br.ReadByte()
+		gone <- err
+	})
+	h1Pairs(t, app, Config{}, func(t *testing.T, r *route) {
+		c, _ := r.connect(t)
+		send(t, c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+		_ = c.(*net.TCPConn).CloseWrite()
+		<-asked
+		_ = c.(*net.TCPConn).SetLinger(0) // what its kernel says at last to whoever asks for it
+		_ = c.Close()
+		select {
+		case err := <-gone:
+			if !errors.Is(err, io.EOF) {
+				t.Errorf("the server saw %v", err)
+			}
+		case <-time.After(5 * time.Second):
+			t.Error("the server still works for it")
+		}
+	})
+}

@@ -107,6 +107,11 @@ func (l *link) serve(downstream bool) error {
 		}
 	}
 	e.settle()
+	if err = l.sock.AwaitHangup(l.done); err != nil {
+		e.begin()
+		l.close(err)
+		e.settle()
+	}
 	<-l.done
 	e.begin()
 	if l.err != ErrIdle { //nolint:errorlint // our own value, never wrapped

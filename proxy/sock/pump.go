@@ -63,6 +63,27 @@ func (c *Conn) Pump(r Receiver, resume <-chan struct{}) error {
 	}
 }
 
+// AwaitHangup waits, once the peer has said that it will send nothing more, until the connection has ended in the other direction too, or
+// done is closed. It returns an error if the connection broke: a peer that is gone and one that still reads begin alike.
+func (c *Conn) AwaitHangup(done <-chan struct{}) error {
+	if c.rc == nil {
+		<-done
+		return nil
+	}
+	var broken error
+	_ = c.rc.Read(func(fd uintptr) bool { // fails only when the connection is closed
+		select {
+		case <-done:
+			return true
+		default:
+		}
+		var over bool
+		over, broken = hangup(fd)
+		return over
+	})
+	return broken
+}
+
 func (p *pump) stop() {
 	p.c.ahead.bytes, p.plain.bytes = nil, nil
 	p.c.ahead.release()

@@ -23,6 +23,19 @@ func shutdown(rc syscall.RawConn) {
 	_ = rc.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) })
 }
 
+// hangup reports whether a socket has ended in both directions, and why if it was by an error.
+func hangup(fd uintptr) (over bool, broken error) {
+	fds := [1]unix.PollFd{{Fd: int32(fd)}}
+	n, err := unix.Poll(fds[:], 0)
+	if err != nil || n == 0 || fds[0].Revents&(unix.POLLERR|unix.POLLHUP) == 0 {
+		return false, nil
+	}
+	if code, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR); err == nil && code != 0 {
+		return true, syscall.Errno(code)
+	}
+	return true, nil
+}
+
 type recvState struct {
 	msg unix.Msghdr
 	iov unix.Iovec
