@@ -1,6 +1,9 @@
 package authz
 
 import (
+	"bytes"
+	"unicode"
+
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/proxy/message"
 	"github.com/tulle-mesh/tulle/proxy/route"
@@ -18,7 +21,7 @@ func (p *Port) Match(peer Peer, h *message.Head) (Part, route.Hit) {
 }
 
 // route names the route that a request is for. Routes may guard what others leave open, so a path that servers read in different ways is
-// for none of them. Nor is a tunnel where the policy is about requests, unless the route names its method: many servers answer CONNECT as
+// for none of them; and neither is one whose method some of them turn to upper case. Nor is a tunnel where the policy is about requests, unless the route names its method: many servers answer CONNECT as
 // they do anything else and take what comes out of the tunnel for their next requests, on which nobody decided.
 func (p *Port) route(h *message.Head) (Part, route.Hit) {
 	tunnel := string(h.Method()) == "CONNECT"
@@ -28,7 +31,7 @@ func (p *Port) route(h *message.Head) (Part, route.Hit) {
 		}
 		return Whole, route.Hit{}
 	}
-	if route.Ambiguous(h.Path()) || p.table.TooLong(h) {
+	if route.Ambiguous(h.Path()) || p.table.TooLong(h) || bytes.ContainsFunc(h.Method(), unicode.IsLower) {
 		return Ambiguous, route.Hit{}
 	}
 	hit, ok := p.table.Match(h)

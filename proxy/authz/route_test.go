@@ -57,6 +57,8 @@ func TestRoutes(t *testing.T) {
 		"an encoded slash":                             {plain, "GET", "/public%2fx", Verdict{Reason: AmbiguousPath}},
 		"a backslash":                                  {plain, "GET", `/public\..\admin`, Verdict{Reason: AmbiguousPath}},
 		"parameters that hide dots":                    {plain, "GET", "/public/..;x/admin", Verdict{Reason: AmbiguousPath}},
+		"a method in lower case":                       {plain, "get", "/public", Verdict{Reason: AmbiguousPath}},
+		"a method of a later day":                      {plain, "M-SEARCH", "/public", allow(saz, "public")},
 		"a parameter that hides a route":               {plain, "GET", "/open/x/admin;x", allow(saz, "open")},
 		"parameters of a segment":                      {plain, "GET", "/public/x;y=1/z;a", allow(saz, "public")},
 		"a parameter that hides the route":             {plain, "GET", "/open/secret;x", Verdict{Reason: AmbiguousPath}},
