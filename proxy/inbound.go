@@ -231,7 +231,7 @@ func (in *inbound) relay(ctx context.Context, client *relay.End, app netip.AddrP
 	end := relay.Plain(server, nil)
 	src, releaseSrc := in.proxy.stats.TCP(stats.Labels(`peer="src"`).Join(labels))
 	defer releaseSrc()
-	dst, releaseDst := in.proxy.stats.TCP(stats.Labels(`peer="dst"`).Join(labels))
+	dst, releaseDst := in.proxy.stats.TCP(appLabels(app))
 	defer releaseDst()
 	client.Read, client.Written = &src.ReadBytes, &src.WrittenBytes
 	end.Read, end.Written = &dst.ReadBytes, &dst.WrittenBytes

@@ -87,7 +87,7 @@ func (in *inbound) upstream(a *app, v message.Version) *forward.Upstream {
 		return a.upstreams[protocol]
 	}
 	if a.tcp == nil {
-		a.tcp, a.release = in.proxy.stats.TCP(stats.Labels(`peer="dst",direction="inbound"`).Join(addrLabels(a.addr)))
+		a.tcp, a.release = in.proxy.stats.TCP(appLabels(a.addr))
 	}
 	a.upstreams[protocol] = in.engine.NewUpstream(forward.UpstreamConfig{
 		Protocol: protocol, Traffic: &a.tcp.Traffic, Closed: a.tcp.Close,

@@ -66,6 +66,11 @@ func endpointLabels(target stats.Labels, e *mesh.Endpoint, loopback bool) stats.
 	return l
 }
 
+// appLabels are the labels of connections to a port of this pod's application, whoever they are for: they never leave the pod.
+func appLabels(app netip.AddrPort) stats.Labels {
+	return stats.Labels(`peer="dst",direction="inbound"`).Join(addrLabels(app)).With("tls", "no_identity").With("no_tls_reason", "loopback")
+}
+
 // clientTLS are the labels that say how a peer came in.
 type clientTLS struct {
 	id mesh.ID

@@ -42,3 +42,22 @@ func TestRequestsLetInAreCountedByRoute(t *testing.T) {
 		t.Error("what policy denied counts as let in")
 	}
 }
+
+// TestConnectionsToTheApplicationAreNobodys relays a meshed client's connection: only the one that came from there is its, and mesh TLS.
+func TestConnectionsToTheApplicationAreNobodys(t *testing.T) {
+	p := startPair(t, pairConfig{app: listen(t, greet("a")), protocol: mesh.Opaque})
+	if got, err := ask(p.addr, ""); got != "a" || err != nil {
+		t.Fatalf("got %q, %v", got, err)
+	}
+	var b strings.Builder
+	if err := p.server.stats.WriteText(&b); err != nil {
+		t.Fatal(err)
+	}
+	text := b.String()
+	if n := countLines(text, "tcp_open_total", `tls="true",client_id="`+web.String()+`"`); n != 1 {
+		t.Errorf("%d series with the client, want one", n)
+	}
+	if countLines(text, "tcp_open_total", `peer="dst",direction="inbound"`) != 1 || countLines(text, "tcp_open_total", `tls="no_identity",no_tls_reason="loopback"} 1`) != 1 {
+		t.Error("no series of the connection to the application")
+	}
+}
