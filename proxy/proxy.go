@@ -141,6 +141,9 @@ func (p *Proxy) runControl(ctx context.Context) error {
 
 // initialPolicy holds until discovery has answered: the configured default, for every port.
 func (p *Proxy) initialPolicy() *authz.Policy {
+	if value, seq := p.source.Inbound().Load(); seq > 0 { // without a control plane there is nothing to wait for
+		return authz.Compile(value, p.cfg.Pod.HostIPs)
+	}
 	return authz.Compile(&mesh.Inbound{Default: mesh.PortPolicy{Policy: p.cfg.Settings.DefaultInboundPolicy}}, nil)
 }
 
