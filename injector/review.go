@@ -105,14 +105,14 @@ func (r *reviewer) pod(ctx context.Context, req *admissionv1.AdmissionRequest) (
 
 	switch d.Verdict {
 	case inject.Deny:
-		return r.deny(req, string(d.Reason), errors.New("injection is mandatory in this namespace, but "+d.Reason.Text())), nil
+		return r.deny(req, string(d.Reason), errors.New("injection is mandatory in this namespace, but "+d.Text())), nil
 	case inject.Skip:
 		if d.Asked() && !dryRun {
-			r.events.notify(event{about: ref, reason: "InjectionSkipped", message: "Tulle proxy injection skipped: " + d.Reason.Text()})
+			r.events.notify(event{about: ref, reason: "InjectionSkipped", message: "Tulle proxy injection skipped: " + d.Text()})
 		}
 		resp, err := r.copyOpaquePorts(&pod, pod.Annotations, ns, inject.PodPorts(&pod))
 		if err == nil && (d.Reason == inject.InvalidAtPod || d.Reason == inject.InvalidAtNS) {
-			resp.Warnings = append(resp.Warnings, "no proxy is injected: "+d.Reason.Text())
+			resp.Warnings = append(resp.Warnings, "no proxy is injected: "+d.Text())
 		}
 		return resp, err
 	}

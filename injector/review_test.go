@@ -86,7 +86,7 @@ func TestReview(t *testing.T) {
 		{name: "a skip that somebody should know of is an event", body: request("shop", "pods", pod("", `,"hostNetwork":true`)),
 			event: "InjectionSkipped", wantSkipped: inject.HostNetwork},
 		{name: "an unknown value of the annotation is a warning", body: request("shop", "pods", pod(`"linkerd.io/inject":"yes"`, "")),
-			warning: "want enabled, ingress or disabled", event: "InjectionSkipped", wantSkipped: inject.InvalidAtPod},
+			warning: `has the value "yes": want enabled, ingress or disabled`, event: "InjectionSkipped", wantSkipped: inject.InvalidAtPod},
 		{name: "opting out is no event", body: request("shop", "pods", pod(`"linkerd.io/inject":"disabled"`, "")), wantSkipped: inject.OptedOut},
 		{name: "a bad annotation is refused by name", body: request("shop", "pods", pod(`"config.linkerd.io/proxy-cpu-limit":"lots"`, "")),
 			denied: "config.linkerd.io/proxy-cpu-limit"},

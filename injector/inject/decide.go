@@ -1,6 +1,7 @@
 package inject
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -35,6 +36,8 @@ type Decision struct {
 	Ingress bool
 	// At says which inject annotation decided: AtWorkload, AtNamespace or "" for none.
 	At string
+	// Value is what that annotation says when it is none of the values that have a meaning, else "".
+	Value string
 }
 
 // Values of Decision.At, as in metrics.
@@ -63,9 +66,9 @@ const (
 	BypassesCapture Reason = "capture_bypassed"
 )
 
-// Text says the reason to a person.
-func (r Reason) Text() string {
-	switch r {
+// Text says to a person why the pod is skipped or denied.
+func (d Decision) Text() string {
+	switch d.Reason {
 	case HostNetwork:
 		return "the pod uses the host's network, where traffic cannot be captured"
 	case SidecarExists:
@@ -77,13 +80,13 @@ func (r Reason) Text() string {
 	case OptedOut:
 		return "the annotation " + mesh.InjectAnnotation + ": disabled is set"
 	case InvalidAtPod:
-		return "the pod's annotation " + mesh.InjectAnnotation + " has an unknown value: want enabled, ingress or disabled"
+		return fmt.Sprintf("annotation %s of the pod has the value %.63q: want enabled, ingress or disabled", mesh.InjectAnnotation, d.Value)
 	case InvalidAtNS:
-		return "the namespace's annotation " + mesh.InjectAnnotation + " has an unknown value: want enabled, ingress or disabled"
+		return fmt.Sprintf("annotation %s of the namespace has the value %.63q: want enabled, ingress or disabled", mesh.InjectAnnotation, d.Value)
 	case BypassesCapture:
 		return "the pod takes ports or networks out of the mesh"
 	default:
-		return string(r)
+		return string(d.Reason)
 	}
 }
 
@@ -131,7 +134,7 @@ func annotated(ns Namespace, pod *corev1.Pod) Decision {
 	case "disabled":
 		d.Reason = OptedOut
 	default:
-		d.Reason = invalid
+		d.Reason, d.Value = invalid, value
 	}
 	return d
 }
