@@ -23,6 +23,7 @@ func (l lasting) Unwrap() error { return l.error }
 type rollout struct {
 	namespace, name string // name with its kind, as in deploy/web
 	template        corev1.PodTemplateSpec
+	refused         string // why the API server takes no pod of it; "" where nobody said so
 }
 
 // rollouts lists the workloads of namespace, or of all for "", whose controllers are about to create pods. Those that wait for a
@@ -42,32 +43,42 @@ func rollouts(ctx context.Context, cl *cluster, namespace string) ([]rollout, er
 		return nil, fmt.Errorf("list daemon sets: %w", err)
 	}
 	var found []rollout
-	add := func(o metav1.ObjectMeta, kind string, template corev1.PodTemplateSpec, seen int64, updated, want int32) {
+	add := func(o metav1.ObjectMeta, kind string, template corev1.PodTemplateSpec, seen int64, updated, want int32, refused string) {
 		if seen < o.Generation || updated < want {
-			found = append(found, rollout{o.Namespace, kind + "/" + o.Name, template})
+			found = append(found, rollout{o.Namespace, kind + "/" + o.Name, template, refused})
 		}
 	}
 	for _, d := range deployments.Items {
 		if d.Spec.Paused {
 			continue
 		}
-		add(d.ObjectMeta, "deploy", d.Spec.Template, d.Status.ObservedGeneration, d.Status.UpdatedReplicas, wanted(d.Spec.Replicas))
+		add(d.ObjectMeta, "deploy", d.Spec.Template, d.Status.ObservedGeneration, d.Status.UpdatedReplicas, wanted(d.Spec.Replicas), replicaFailure(&d))
 	}
 	for _, s := range stateful.Items {
 		updated := s.Status.UpdatedReplicas
 		if s.Spec.UpdateStrategy.Type == appsv1.OnDeleteStatefulSetStrategyType {
 			updated = s.Status.Replicas
 		}
-		add(s.ObjectMeta, "sts", s.Spec.Template, s.Status.ObservedGeneration, updated, wanted(s.Spec.Replicas))
+		add(s.ObjectMeta, "sts", s.Spec.Template, s.Status.ObservedGeneration, updated, wanted(s.Spec.Replicas), "")
 	}
 	for _, d := range daemons.Items {
 		updated := d.Status.UpdatedNumberScheduled
 		if d.Spec.UpdateStrategy.Type == appsv1.OnDeleteDaemonSetStrategyType {
 			updated = d.Status.CurrentNumberScheduled
 		}
-		add(d.ObjectMeta, "ds", d.Spec.Template, d.Status.ObservedGeneration, updated, d.Status.DesiredNumberScheduled)
+		add(d.ObjectMeta, "ds", d.Spec.Template, d.Status.ObservedGeneration, updated, d.Status.DesiredNumberScheduled, "")
 	}
 	return found, nil
+}
+
+// replicaFailure returns why a deployment cannot create pods. Of other kinds only events tell, which nobody keeps.
+func replicaFailure(d *appsv1.Deployment) string {
+	for _, cond := range d.Status.Conditions {
+		if cond.Type == appsv1.DeploymentReplicaFailure && cond.Status == corev1.ConditionTrue {
+			return cond.Message
+		}
+	}
+	return ""
 }
 
 // wanted returns the number of replicas that a field asks for; the API's default is 1.
@@ -78,20 +89,32 @@ func wanted(replicas *int32) int32 {
 	return *replicas
 }
 
-// askAnyProxy is the answer where no pod has a proxy: there is something to wait for only while a workload that is to be injected has
-// pods to create.
-func askAnyProxy(f *facts) error {
+// askRollouts says which workloads that are to be injected get no pods, and, where no pod has a proxy, whether there is something to
+// wait for: there is only while such a workload has pods to create.
+func askRollouts(f *facts, meshed bool) error {
 	if err := errors.Join(f.namespaces.err, f.rollouts.err); err != nil {
 		return err
 	}
-	namespaces := f.injectNamespaces()
+	var errs []error
+	namespaces, waiting := f.injectNamespaces(), ""
 	for _, r := range f.rollouts.value {
 		pod := &corev1.Pod{ObjectMeta: r.template.ObjectMeta, Spec: r.template.Spec}
-		if r.namespace != f.namespace && inject.Decide(namespaces[r.namespace], pod).Verdict == inject.Inject {
-			return fmt.Errorf("no pod with a proxy found yet; %s -n %s is being rolled out", r.name, r.namespace)
+		switch {
+		case r.namespace == f.namespace || inject.Decide(namespaces[r.namespace], pod).Verdict == inject.Skip:
+		case r.refused != "":
+			errs = append(errs, fmt.Errorf("%s -n %s gets no new pods: %s", r.name, r.namespace, r.refused))
+		case waiting == "":
+			waiting = fmt.Sprintf("%s -n %s", r.name, r.namespace)
 		}
 	}
-	return lasting{f.withoutProxies(namespaces)}
+	switch {
+	case meshed || errs != nil:
+		return errors.Join(errs...)
+	case waiting != "":
+		return fmt.Errorf("no pod with a proxy found yet; %s is being rolled out", waiting)
+	default:
+		return lasting{f.withoutProxies(namespaces)}
+	}
 }
 
 // withoutProxies says what would give the scope its first proxy.
@@ -114,17 +137,21 @@ func (f *facts) withoutProxies(namespaces map[string]inject.Namespace) error {
 	pods := 0
 	f.eachPod(func(*corev1.Pod) { pods++ })
 	asks := inject.Decide(namespaces[ns], &corev1.Pod{}).Verdict == inject.Inject
-	annotate := fmt.Sprintf("kubectl annotate namespace %s %s=enabled", ns, mesh.InjectAnnotation)
+	says, annotate := "which does not ask for proxies", fmt.Sprintf("kubectl annotate namespace %s %s=enabled", ns, mesh.InjectAnnotation)
+	if value, ok := namespaces[ns].Annotations[mesh.InjectAnnotation]; ok {
+		says = fmt.Sprintf("whose annotation %s is %.63q", mesh.InjectAnnotation, value)
+		annotate = fmt.Sprintf("kubectl annotate --overwrite namespace %s %s=enabled", ns, mesh.InjectAnnotation)
+	}
 	restart := fmt.Sprintf("kubectl -n %s rollout restart deploy", ns)
 	switch {
 	case pods == 0 && asks:
 		return fmt.Errorf("there are no pods in namespace %s; those that start get a proxy", ns)
 	case pods == 0:
-		return fmt.Errorf("there are no pods in namespace %s, and it does not ask for proxies: %s", ns, annotate)
+		return fmt.Errorf("there are no pods in namespace %s, %s: %s", ns, says, annotate)
 	case asks:
 		return fmt.Errorf("no pod with a proxy found in namespace %s, which asks for proxies; pods get theirs when they start: %s", ns, restart)
 	default:
-		return fmt.Errorf("no pod with a proxy found in namespace %s, which does not ask for proxies: %s, then %s", ns, annotate, restart)
+		return fmt.Errorf("no pod with a proxy found in namespace %s, %s: %s, then %s", ns, says, annotate, restart)
 	}
 }
 

@@ -65,7 +65,9 @@ func askDeployments(f *facts) error {
 			if d.Spec.Replicas != nil {
 				want = *d.Spec.Replicas
 			}
-			if d.Status.ReadyReplicas < max(want, 1) || d.Status.UpdatedReplicas < want || d.Status.ObservedGeneration < d.Generation {
+			if want == 0 {
+				errs = append(errs, fmt.Errorf("%s: scaled to 0 replicas; kubectl -n %s scale deploy/%s --replicas=1", name, d.Namespace, name))
+			} else if d.Status.ReadyReplicas < want || d.Status.UpdatedReplicas < want || d.Status.ObservedGeneration < d.Generation {
 				errs = append(errs, fmt.Errorf("%s: %d of %d replicas are ready, %d up to date", name, d.Status.ReadyReplicas, want, d.Status.UpdatedReplicas))
 			}
 		}

@@ -93,26 +93,27 @@ func askProxiesReady(f *facts) error {
 	if f.pods.err != nil {
 		return f.pods.err
 	}
-	meshed := 0
-	f.eachPod(func(pod *corev1.Pod) {
-		if proxyOf(pod) != nil {
-			meshed++
+	meshed := false
+	f.eachPod(func(pod *corev1.Pod) { meshed = meshed || proxyOf(pod) != nil })
+	return errors.Join(podErrors(f, proxyNotReady), askRollouts(f, meshed))
+}
+
+// proxyNotReady says what keeps a pod's proxy back, which may be an init container before it, or "" when it is ready.
+func proxyNotReady(pod *corev1.Pod) string {
+	for _, s := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
+		proxy, waiting := s.Name == mesh.ProxyContainer, s.State.Waiting
+		switch {
+		case proxy && s.Ready:
+			return ""
+		case proxy && waiting != nil:
+			return strings.TrimSpace("proxy is waiting: " + waiting.Reason + " " + waiting.Message)
+		case proxy:
+			return "proxy is not ready"
+		case waiting != nil && waiting.Reason != "" && waiting.Reason != "PodInitializing":
+			return strings.TrimSpace(fmt.Sprintf("proxy is waiting for container %s: %s %s", s.Name, waiting.Reason, waiting.Message))
 		}
-	})
-	if meshed == 0 {
-		return askAnyProxy(f)
 	}
-	return podErrors(f, func(pod *corev1.Pod) string {
-		for _, s := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
-			if s.Name == mesh.ProxyContainer && s.Ready {
-				return ""
-			}
-			if s.Name == mesh.ProxyContainer && s.State.Waiting != nil {
-				return strings.TrimSpace("proxy is waiting: " + s.State.Waiting.Reason + " " + s.State.Waiting.Message)
-			}
-		}
-		return "proxy is not ready"
-	})
+	return "proxy is not ready"
 }
 
 // askInjected finds pods that would be injected today and run without a proxy: they are older than their namespace's annotation, or
@@ -165,11 +166,18 @@ func askProxyVersions(f *facts) error {
 	for _, pod := range f.controlPods.value.Items {
 		control[pod.Labels[versionLabel]] = true
 	}
+	if len(control) == 0 {
+		return errors.New("there are no control plane pods to compare with")
+	}
 	return podErrors(f, func(pod *corev1.Pod) string {
-		if v := pod.Annotations[mesh.ProxyVersionAnnotation]; !control[v] {
-			return fmt.Sprintf("proxy %s, control plane %s: restart it to update the proxy", v, strings.Join(sorted(control), ", "))
+		v, remedy := pod.Annotations[mesh.ProxyVersionAnnotation], "restart it to update the proxy"
+		if control[v] {
+			return ""
 		}
-		return ""
+		if pod.Annotations[mesh.ConfigPrefix+"proxy-version"] == v {
+			remedy = "its annotation " + mesh.ConfigPrefix + "proxy-version asks for that one"
+		}
+		return fmt.Sprintf("proxy %s, control plane %s: %s", v, strings.Join(sorted(control), ", "), remedy)
 	})
 }
 

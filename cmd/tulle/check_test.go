@@ -129,6 +129,31 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 		"a proxy that is not ready": {func(t *testing.T, f *fakeCluster) {
 			find[*corev1.Pod](t, f, "web-2").Status.InitContainerStatuses[0].Ready = false
 		}, "×", "shop/web-2: proxy is not ready"},
+		"a proxy whose image cannot be had": {func(t *testing.T, f *fakeCluster) {
+			waiting := func(reason, message string) corev1.ContainerState {
+				return corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}}
+			}
+			find[*corev1.Pod](t, f, "web-1").Status.InitContainerStatuses = []corev1.ContainerStatus{
+				{Name: mesh.InitContainer, State: waiting("ErrImagePull", "no such tag")},
+				{Name: mesh.ProxyContainer, State: waiting("PodInitializing", "")},
+			}
+		}, "×", "shop/web-1: proxy is waiting for container tulle-init: ErrImagePull no such tag"},
+		"a workload whose new pods are refused, beside others": {func(_ *testing.T, f *fakeCluster) {
+			f.objects = append(f.objects, refusedDeployment("cart"))
+		}, "×", "deploy/cart -n shop gets no new pods: violates PodSecurity"},
+		"a control plane that is scaled to zero": {func(t *testing.T, f *fakeCluster) {
+			find[*appsv1.Deployment](t, f, "tulle-identity").Spec.Replicas = new(int32)
+		}, "×", "tulle-identity: scaled to 0 replicas; kubectl -n tulle scale deploy/tulle-identity --replicas=1"},
+		"proxies without a control plane": {func(_ *testing.T, f *fakeCluster) {
+			f.objects = slices.DeleteFunc(f.objects, func(o runtime.Object) bool {
+				pod, ok := o.(*corev1.Pod)
+				return ok && pod.Namespace == "tulle"
+			})
+		}, "×", "‼ data plane is up-to-date\n    there are no control plane pods to compare with"},
+		"a proxy whose version is pinned": {func(t *testing.T, f *fakeCluster) {
+			pod := find[*corev1.Pod](t, f, "web-1")
+			pod.Annotations[mesh.ProxyVersionAnnotation], pod.Annotations[mesh.ConfigPrefix+"proxy-version"] = "v0.0.1", "v0.0.1"
+		}, "‼", "shop/web-1: proxy v0.0.1, control plane dev: its annotation config.linkerd.io/proxy-version asks for that one"},
 		"an application with the proxy's user": {func(t *testing.T, f *fakeCluster) {
 			uid := int64(mesh.ProxyUID)
 			find[*corev1.Pod](t, f, "web-1").Spec.Containers[0].SecurityContext = &corev1.SecurityContext{RunAsUser: &uid}
@@ -216,6 +241,12 @@ func TestCheckSaysAtOnceThatThereAreNoProxies(t *testing.T) {
 			[]func(*fakeCluster){bare("old"), unannotated}, []string{"-n", "shop"},
 			"which does not ask for proxies: kubectl annotate namespace shop linkerd.io/inject=enabled, then kubectl -n shop rollout restart deploy",
 		},
+		"a namespace whose annotation means nothing": {
+			[]func(*fakeCluster){bare("old"), func(f *fakeCluster) {
+				find[*corev1.Namespace](t, f, "shop").Annotations = map[string]string{mesh.InjectAnnotation: "enable"}
+			}}, []string{"-n", "shop"},
+			`whose annotation linkerd.io/inject is "enable": kubectl annotate --overwrite namespace shop linkerd.io/inject=enabled, then kubectl`,
+		},
 		"workloads that wait for a person": {
 			[]func(*fakeCluster){bare("old"), func(f *fakeCluster) {
 				onDelete := appsv1.StatefulSetUpdateStrategy{Type: appsv1.OnDeleteStatefulSetStrategyType}
@@ -226,7 +257,7 @@ func TestCheckSaysAtOnceThatThereAreNoProxies(t *testing.T) {
 			}}, []string{"-n", "shop"}, "no pod with a proxy found in namespace shop, which asks for proxies",
 		},
 		"an empty namespace":                        {[]func(*fakeCluster){bare()}, []string{"-n", "shop"}, "there are no pods in namespace shop; those that start get a proxy"},
-		"an empty namespace without the annotation": {[]func(*fakeCluster){bare(), unannotated}, []string{"-n", "shop"}, "shop, and it does not ask for proxies: kubectl annotate"},
+		"an empty namespace without the annotation": {[]func(*fakeCluster){bare(), unannotated}, []string{"-n", "shop"}, "shop, which does not ask for proxies: kubectl annotate"},
 		"the control plane's namespace":             {nil, []string{"-n", "tulle"}, "namespace tulle is the control plane's"},
 		"a cluster without proxies":                 {[]func(*fakeCluster){bare("old")}, nil, "no pod with a proxy found in any namespace; proxies are asked for in shop"},
 		"a cluster that asks for none":              {[]func(*fakeCluster){bare("old"), unannotated}, nil, "in any namespace, and none asks for proxies"},
@@ -243,6 +274,27 @@ func TestCheckSaysAtOnceThatThereAreNoProxies(t *testing.T) {
 				t.Errorf("exit code %d after %d readings; want 1 after 1, and %q:\n%s", r.code, asked, test.want, r.out)
 			}
 		})
+	}
+}
+
+// A namespace that Pod Security keeps baseline takes no pod with tulle-init: no waiting helps, but whoever waits reads why.
+func TestCheckSaysWhyThereAreNoProxiesYet(t *testing.T) {
+	f := healthyCluster(t)
+	removePods(f)
+	f.objects = append(f.objects, refusedDeployment("web"))
+	r := runCLI(t, f.connect, "", "-n", "shop", "check", "--proxy", "--wait=0s", "-o", "short")
+	if want := "deploy/web -n shop gets no new pods: violates PodSecurity"; r.code != 1 || !strings.Contains(r.out, want) {
+		t.Errorf("exit code %d, want 1 and %q:\n%s", r.code, want, r.out)
+	}
+}
+
+// refusedDeployment is a deployment of namespace shop whose pods the API server does not take.
+func refusedDeployment(name string) *appsv1.Deployment {
+	return &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "shop"},
+		Status: appsv1.DeploymentStatus{Conditions: []appsv1.DeploymentCondition{
+			{Type: appsv1.DeploymentReplicaFailure, Status: corev1.ConditionTrue, Message: "violates PodSecurity"},
+		}},
 	}
 }
 
