@@ -37,8 +37,8 @@ func (c *cli) analyzeCommand() *cobra.Command {
 		Short: "Find what is valid and does not do what it seems to",
 		Long: `analyze reads routes, policies, profiles, Services, namespaces, workloads and pods, from the cluster and from files, and reports what has
 no effect or not the one that it seems to have: references to what is not there, routes that others override, profiles in the wrong
-namespace, budgets without retries, policies that let everybody in, pods without a proxy, annotations that are misspelled, or at a
-workload where they belong at its pods.
+namespace, budgets without retries, policies that let everybody in, Servers that let nobody in, pods without a proxy,
+annotations that are misspelled, or at a workload where they belong at its pods.
 
 With -f the files are looked at as if they were applied to the cluster; with --ignore-cluster as they are, and what is missing may be
 elsewhere. The exit code is 1 when there is a finding of the threshold's severity, or a worse one.`,

@@ -1,6 +1,7 @@
 package analyze
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -8,12 +9,13 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/tulle-mesh/tulle/crds/v1alpha1"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// checkServers looks for Servers that select nothing, or what another selects.
+// checkServers looks for Servers that select nothing, what another selects, or what they lock for everybody.
 func checkServers(w *World) {
 	taken := map[string]*object{}
 	servers := w.sorted("Server")
@@ -23,15 +25,57 @@ func checkServers(w *World) {
 		if len(pods) == 0 && s.PodSelector != nil && !w.Partial && w.has("Pod") && !w.promised(o.namespace, s.PodSelector) {
 			w.report(Warning, "ServerSelectsNothing", o, "no pod of namespace %s has the labels %s", o.namespace, metav1.FormatLabelSelector(s.PodSelector))
 		}
+		counts := false
 		for _, pod := range pods {
-			k := fmt.Sprint(pod.name, "\x00", s.Port.String())
+			k := fmt.Sprint(pod.name, "\x00", portNumber(pod, s.Port))
 			if other := taken[k]; other != nil {
 				w.report(Error, "ServerOverlap", o, "has no effect on pod %s: Server %s, which is older, selects its port %s too", pod.name.name, other.name.name, s.Port.String())
 				break
 			}
-			taken[k] = o
+			taken[k], counts = o, true
+		}
+		if denies := mesh.AccessPolicy(cmp.Or(s.AccessPolicy, string(mesh.Deny))) == mesh.Deny; counts && denies && !w.Partial && !w.authorized(o) {
+			w.report(Warning, "NobodyAllowed", o, "no authorization is for this Server or a route of it: port %s is closed to everybody", s.Port.String())
 		}
 	}
+}
+
+// portNumber returns the number of a pod's port, or a name that none of its ports has.
+func portNumber(pod *object, port intstr.IntOrString) string {
+	s := spec[corev1.PodSpec](pod)
+	for _, c := range slices.Concat(s.InitContainers, s.Containers) {
+		for _, p := range c.Ports {
+			if port.Type == intstr.String && p.Name == port.StrVal {
+				return fmt.Sprint(p.ContainerPort)
+			}
+		}
+	}
+	return port.String()
+}
+
+// authorized reports whether anything is there to let somebody in at a Server, or at one of its routes.
+func (w *World) authorized(server *object) bool {
+	routes := map[name]bool{}
+	w.eachRoute(func(o *object, r routeSpec) {
+		routes[o.name] = slices.ContainsFunc(r.ParentRefs, func(p reference) bool {
+			return p.Kind == "Server" && p.Name == server.name.name && p.in(o.namespace) == server.namespace
+		})
+	})
+	return slices.ContainsFunc(w.objects, func(o *object) bool {
+		switch {
+		case o.namespace != server.namespace:
+			return false
+		case o.kind == "ServerAuthorization":
+			s := spec[v1alpha1.ServerAuthorizationSpec](o).Server
+			selector, err := metav1.LabelSelectorAsSelector(s.Selector)
+			return s.Name == server.name.name || err == nil && selector.Matches(labels.Set(server.labels))
+		case o.kind == "AuthorizationPolicy" && o.group == v1alpha1.PolicyGroup:
+			t := spec[v1alpha1.AuthorizationPolicySpec](o).TargetRef
+			return t.Kind == "Namespace" && t.Name == server.namespace || t.Kind == "Server" && t.Name == server.name.name ||
+				routes[name{t.Kind, server.namespace, t.Name}]
+		}
+		return false
+	})
 }
 
 // sorted returns the objects of a kind, the oldest first, equals by name.

@@ -48,7 +48,7 @@ func checkAnnotations(w *World) {
 		}
 		switch value, ok := annotations[mesh.InjectAnnotation]; {
 		case ok && value != "enabled" && value != "disabled" && value != "ingress":
-			w.report(Error, "AnnotationValue", o, "annotation %s is %q: want enabled or disabled", mesh.InjectAnnotation, value)
+			w.report(Error, "AnnotationValue", o, "annotation %s is %q: want enabled, ingress or disabled", mesh.InjectAnnotation, value)
 		}
 		if o.kind == "Service" || o.kind == "HTTPRoute" || o.kind == "GRPCRoute" {
 			checkTuning(w, o)
