@@ -25,11 +25,14 @@ type Config struct {
 	// Original, when set, tells where an accepted connection wanted to go; nil asks the kernel, which redirected it.
 	Original func(*net.TCPConn) (netip.AddrPort, error)
 	Version  string
-	Log      *zap.Logger
+	// Log must not make its caller wait, nor must AccessLog: requests are logged while the engine's turn is held.
+	Log *zap.Logger
 	// Level is the level of Log, which the admin server can change.
 	Level zap.AtomicLevel
 	// AccessLog receives the lines of the access log; nil writes none.
 	AccessLog Writer
+	// LostLines, when set, returns how many lines of both logs were lost.
+	LostLines func() uint64
 }
 
 // Writer is where the access log goes; a line is one Write.

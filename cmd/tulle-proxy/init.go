@@ -25,7 +25,7 @@ func runInit(args []string) error {
 	if err != nil {
 		return fmt.Errorf("init: %w", err)
 	}
-	_, log, err := newLogger("", "")
+	_, log, err := newLogger("", "", os.Stderr)
 	if err != nil {
 		return fmt.Errorf("init: %w", err)
 	}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 
 	"go.uber.org/zap"
@@ -35,10 +37,16 @@ func runProxy(args []string) error {
 	if *logLevel != "" {
 		cfg.Settings.LogLevel = *logLevel
 	}
-	if cfg.Level, cfg.Log, err = newLogger(cfg.Settings.LogLevel, cfg.Settings.LogFormat); err != nil {
+	var lost atomic.Uint64
+	logs, access := newLines(os.Stderr, &lost), newLines(os.Stdout, &lost)
+	for _, l := range []*lines{logs, access} {
+		go l.run()
+		defer l.close()
+	}
+	if cfg.Level, cfg.Log, err = newLogger(cfg.Settings.LogLevel, cfg.Settings.LogFormat, logs); err != nil {
 		return err
 	}
-	cfg.Version, cfg.AccessLog = version, os.Stdout
+	cfg.Version, cfg.AccessLog, cfg.LostLines = version, access, lost.Load
 
 	limitRuntime(&cfg.Settings, cfg.Log)
 	p, err := proxy.New(cfg)
@@ -74,8 +82,8 @@ func loadConfig(local string) (proxy.Config, error) {
 	return cfg, err
 }
 
-// newLogger writes to stderr; level and format are what the configuration and the level endpoint accept.
-func newLogger(level, format string) (zap.AtomicLevel, *zap.Logger, error) {
+// newLogger writes to out; level and format are what the configuration and the level endpoint accept.
+func newLogger(level, format string, out io.Writer) (zap.AtomicLevel, *zap.Logger, error) {
 	atom := zap.NewAtomicLevel()
 	if level != "" {
 		if err := atom.UnmarshalText([]byte(level)); err != nil {
@@ -93,5 +101,5 @@ func newLogger(level, format string) (zap.AtomicLevel, *zap.Logger, error) {
 	default:
 		return atom, nil, fmt.Errorf("log format %q: want plain or json", format)
 	}
-	return atom, zap.New(zapcore.NewCore(encoder, zapcore.Lock(os.Stderr), atom)), nil
+	return atom, zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(out)), atom)), nil
 }

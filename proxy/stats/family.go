@@ -190,6 +190,7 @@ var families = [...]Family{
 	{"identity_cert_refreshes_total", CounterType, "The same, as older versions of Linkerd name it.", "result"},
 	{"tulle_trust_roots_errors_total", CounterType, "Times that the trust roots file could not be used.", ""},
 	{"tulle_metrics_overflow_total", CounterType, "Groups of series that were folded into one because there are too many.", ""},
+	{"tulle_log_lines_lost_total", CounterType, "Lines of the log and the access log that were lost because nobody read them in time.", ""},
 	{"tulle_memory_heap_bytes", GaugeType, "Live and dead objects of the heap.", ""},
 	{"tulle_memory_stack_bytes", GaugeType, "Goroutine stacks.", ""},
 	{"tulle_goroutines", GaugeType, "Goroutines.", ""},
