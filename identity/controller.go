@@ -26,8 +26,17 @@ import (
 // maxRequestBytes is enough for any token and any request with a key of a type that is accepted.
 const maxRequestBytes = 16 << 10
 
+// drainTimeout is how long calls may take to end when the controller does.
+const drainTimeout = 5 * time.Second
+
 // connections bounds what may be connected: a proxy connects for a moment, twice a day.
 var connections = listen.Bounds{Total: 4096, PerAddress: 64}
+
+// lifetimes bound how long a connection holds its place. The grace ends calls that never send what they announce.
+var lifetimes = keepalive.ServerParameters{
+	MaxConnectionIdle: 30 * time.Second, MaxConnectionAge: 5 * time.Minute, MaxConnectionAgeGrace: 10 * time.Second,
+	Time: 30 * time.Second, Timeout: 10 * time.Second,
+}
 
 // Config is what an identity controller needs.
 type Config struct {
@@ -44,6 +53,8 @@ type Config struct {
 	Limits         Limits
 	Log            *zap.Logger
 	Registry       prometheus.Registerer
+
+	keepalive keepalive.ServerParameters // the zero value is lifetimes
 }
 
 // Controller is one replica of the identity controller.
@@ -67,6 +78,9 @@ func New(cfg Config) (*Controller, error) {
 	}
 	if cfg.Replica == "" {
 		return nil, errors.New("the replica has no name to be elected by")
+	}
+	if cfg.keepalive == (keepalive.ServerParameters{}) {
+		cfg.keepalive = lifetimes
 	}
 	c := &Controller{cfg: cfg}
 	c.metrics = newMetrics(cfg.Registry, &c.authority)
@@ -140,10 +154,17 @@ func (c *Controller) serve(ctx context.Context) error {
 		grpc.MaxHeaderListSize(maxRequestBytes),
 		grpc.MaxConcurrentStreams(8),
 		grpc.ConnectionTimeout(5*time.Second),
-		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 30 * time.Second, MaxConnectionAge: 5 * time.Minute}),
+		grpc.ReadBufferSize(4<<10),
+		grpc.WriteBufferSize(4<<10),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Minute}),
+		grpc.KeepaliveParams(c.cfg.keepalive),
 	)
 	pb.RegisterIdentityServer(server, c.server)
-	stop := context.AfterFunc(ctx, server.GracefulStop)
+	stop := context.AfterFunc(ctx, func() {
+		force := time.AfterFunc(drainTimeout, server.Stop)
+		defer force.Stop()
+		server.GracefulStop()
+	})
 	defer stop()
 	if err := server.Serve(c.listener); err != nil {
 		return fmt.Errorf("serve certify requests: %w", err)

@@ -72,6 +72,13 @@ func newCluster(t *testing.T, objects ...runtime.Object) *cluster {
 	return c
 }
 
+func (c *cluster) config(lis net.Listener) Config {
+	return Config{
+		Client: c.Clientset, Listener: lis, Namespace: testNamespace, Replica: "identity-0", TrustDomain: "cluster.local",
+		Limits: DefaultLimits(), Log: zaptest.NewLogger(c.t, zaptest.Level(zap.InfoLevel)), Registry: prometheus.NewRegistry(),
+	}
+}
+
 // start runs a controller until the test ends.
 func (c *cluster) start(edit func(*Config)) *Controller {
 	c.t.Helper()
@@ -79,10 +86,7 @@ func (c *cluster) start(edit func(*Config)) *Controller {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	cfg := Config{
-		Client: c.Clientset, Listener: lis, Namespace: testNamespace, Replica: "identity-0", TrustDomain: "cluster.local",
-		Limits: DefaultLimits(), Log: zaptest.NewLogger(c.t, zaptest.Level(zap.InfoLevel)), Registry: prometheus.NewRegistry(),
-	}
+	cfg := c.config(lis)
 	if edit != nil {
 		edit(&cfg)
 	}

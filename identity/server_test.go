@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"google.golang.org/grpc"
@@ -25,6 +26,11 @@ import (
 // dial connects to the controller from a loopback address of its own.
 func dial(t *testing.T, c *Controller, local string) pb.IdentityClient {
 	t.Helper()
+	return pb.NewIdentityClient(connect(t, c, local))
+}
+
+func connect(t *testing.T, c *Controller, local string) *grpc.ClientConn {
+	t.Helper()
 	conn, err := grpc.NewClient("passthrough:///"+c.cfg.Listener.Addr().String(),
 		grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{InsecureSkipVerify: true})),
 		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
@@ -34,7 +40,7 @@ func dial(t *testing.T, c *Controller, local string) pb.IdentityClient {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	return pb.NewIdentityClient(conn)
+	return conn
 }
 
 func csrOf(t *testing.T, id mesh.ID) []byte {
@@ -110,6 +116,79 @@ func TestOneAddressThatFloodsDoesNotStarveTheOthers(t *testing.T) {
 	other := dial(t, controller, "127.0.0.3")
 	if _, err := other.Certify(t.Context(), &pb.CertifyRequest{Token: "shop/web/w", Csr: csrOf(t, web)}); err != nil {
 		t.Errorf("another address: %v", err)
+	}
+}
+
+func TestCallThatNeverSendsItsRequestDoesNotHoldItsConnection(t *testing.T) {
+	c := newCluster(t)
+	controller := c.start(func(cfg *Config) {
+		cfg.keepalive = lifetimes
+		cfg.keepalive.MaxConnectionAge, cfg.keepalive.MaxConnectionAgeGrace = 100*time.Millisecond, min(lifetimes.MaxConnectionAgeGrace, 100*time.Millisecond)
+	})
+	awaitClosed(t, controller.Ready(), "readiness")
+	ctx, cancel := context.WithTimeout(t.Context(), deadline)
+	defer cancel()
+	call, err := connect(t, controller, "127.0.0.1").NewStream(ctx, &grpc.StreamDesc{ClientStreams: true}, pb.Identity_Certify_FullMethodName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := call.RecvMsg(&pb.CertifyResponse{}); status.Code(err) != codes.Unavailable {
+		t.Errorf("a call without a request ended with %v, want it cut", err)
+	}
+}
+
+func TestCallThatNeverSendsItsRequestDoesNotHoldUpTheEnd(t *testing.T) {
+	c := newCluster(t)
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	controller, err := New(c.config(lis))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = controller.Run(ctx) }()
+	awaitClosed(t, controller.Ready(), "readiness")
+	call, err := connect(t, controller, "127.0.0.1").NewStream(t.Context(), &grpc.StreamDesc{ClientStreams: true}, pb.Identity_Certify_FullMethodName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if err := call.RecvMsg(&pb.CertifyResponse{}); status.Code(err) != codes.Unavailable {
+		t.Errorf("a call without a request ended with %v, want it cut", err)
+	}
+	awaitClosed(t, done, "the controller's end")
+}
+
+func TestOneAddressCannotTakeEveryConnection(t *testing.T) {
+	c := newCluster(t)
+	controller := c.start(nil)
+	awaitClosed(t, controller.Ready(), "readiness")
+	open := func(local string) (served bool) {
+		t.Helper()
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(local)}}
+		conn, err := d.Dial("tcp", controller.cfg.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		return tls.Client(conn, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}).Handshake() == nil
+	}
+	for i := range connections.PerAddress {
+		if !open("127.0.0.2") {
+			t.Fatalf("connection %d of an address was refused", i+1)
+		}
+	}
+	if open("127.0.0.2") {
+		t.Error("one connection too many was served")
+	}
+	if got := testutil.ToFloat64(controller.metrics.refusals.WithLabelValues(reasonConnections)); got != 1 {
+		t.Errorf("counted %v refusals, want 1", got)
+	}
+	if !open("127.0.0.3") {
+		t.Error("another address was refused")
 	}
 }
 
