@@ -29,6 +29,12 @@ func guardedRoutes(version string) string {
 		identities(webAlone) + networks(anywhere)
 }
 
+// wideRoutes has a route for everything that is everybody's, and one for the match that is web's alone.
+func wideRoutes(match string) string {
+	return routeFor(gatewayRoutes, "wide", "{matches: [{path: {type: PathPrefix, value: /}}]}", "["+where+"]") +
+		routeFor(gatewayRoutes, "lock", "{matches: ["+match+"]}", "["+who+"]") + identities(webAlone) + networks(anywhere)
+}
+
 // sees is an attempt by each of the callers.
 func sees(how, target, want string, callers ...client) (list []attempt) {
 	for _, c := range callers {
@@ -60,6 +66,13 @@ spec:
 		}},
 		{name: "server-and-routes", policies: guardedRoutes(ownRoutes) + admits(`{meshTLS: {serviceAccounts: [{name: web2}]}}`), attempts: attempts(
 			sees("h1", "/admin", "200", web, web2), sees("h1", "/admin", "403", dotted, stranger), sees("h1", "/else", "404", web2, stranger))},
+		{name: "wide-route", policies: wideRoutes("{path: {type: PathPrefix, value: /admin}}"), attempts: attempts(
+			sees("h1", "/admin", "200", web), sees("h1", "/admin", "403", web2, stranger), sees("h1", "/else/x;y=1", "200", web2, stranger),
+			sees("h1", "/admin;x", "400", web2, stranger), sees("h2", "/;x/admin", "400", web2, stranger),
+			[]attempt{{by: stranger, how: "raw", raw: ask("CONNECT a:80", "a:80"), want: "403"}, {by: stranger, how: "raw", raw: ask("delete /admin", "g"), want: "400"}})},
+		// A match that is too large to be compiled, which nobody refuses at admission, closes what the rest of it says.
+		{name: "mistaken-route", policies: wideRoutes(fmt.Sprintf("{method: DELETE, path: {type: RegularExpression, value: \"/admin/%s\"}}", strings.Repeat("[a-z]{1000}", 60))),
+			attempts: attempts(sees("h1", "/admin", "200", web, stranger), sees("h1", "DELETE /admin", "500", web, web2, stranger), sees("h2", "DELETE /else", "500", web, stranger))},
 		// Bytes would pass the routes by: a port that is read as bytes and has routes takes nobody.
 		{name: "opaque-routes", spec: map[string]string{"http": "proxyProtocol: opaque"}, policies: guardedRoutes(ownRoutes),
 			attempts: attempts(sees("h1", "/public", "reset", web, stranger), []attempt{{by: stranger, how: "raw", raw: ask("GET /public", "g"), want: "reset"}})},
@@ -138,7 +151,7 @@ func spellings() (list []attempt) {
 		"GET http://cell.example//admin":                             "403",
 		"GET HTTP://CELL.EXAMPLE/admin":                              "403",
 		"GET http://public.example/admin?http://cell.example/public": "400", // which of the two hosts?
-		"get /public":        "404", // methods are case-sensitive
+		"get /public":        "400", // methods are case-sensitive, and not every application knows
 		"OPTIONS *":          "404",
 		"GET public":         "400",
 		"GET /admin#/public": "400",
