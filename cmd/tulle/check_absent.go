@@ -9,6 +9,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tulle-mesh/tulle/injector/inject"
 	"github.com/tulle-mesh/tulle/mesh"
@@ -28,7 +29,7 @@ type rollout struct {
 
 // rollouts lists the workloads of namespace, or of all for "", whose controllers are about to create pods. Those that wait for a
 // person, because they are paused or replace only what is deleted, are not.
-func rollouts(ctx context.Context, cl *cluster, namespace string) ([]rollout, error) {
+func rollouts(ctx context.Context, cl *cluster, namespace string, pods []corev1.Pod) ([]rollout, error) {
 	apps := cl.AppsV1()
 	deployments, err := apps.Deployments(namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -41,6 +42,10 @@ func rollouts(ctx context.Context, cl *cluster, namespace string) ([]rollout, er
 	daemons, err := apps.DaemonSets(namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("list daemon sets: %w", err)
+	}
+	told, err := failedCreates(ctx, cl, namespace, pods)
+	if err != nil {
+		return nil, err
 	}
 	var found []rollout
 	add := func(o metav1.ObjectMeta, kind string, template corev1.PodTemplateSpec, seen int64, updated, want int32, refused string) {
@@ -59,19 +64,41 @@ func rollouts(ctx context.Context, cl *cluster, namespace string) ([]rollout, er
 		if s.Spec.UpdateStrategy.Type == appsv1.OnDeleteStatefulSetStrategyType {
 			updated = s.Status.Replicas
 		}
-		add(s.ObjectMeta, "sts", s.Spec.Template, s.Status.ObservedGeneration, updated, wanted(s.Spec.Replicas), "")
+		add(s.ObjectMeta, "sts", s.Spec.Template, s.Status.ObservedGeneration, updated, wanted(s.Spec.Replicas), told[s.UID])
 	}
 	for _, d := range daemons.Items {
 		updated := d.Status.UpdatedNumberScheduled
 		if d.Spec.UpdateStrategy.Type == appsv1.OnDeleteDaemonSetStrategyType {
 			updated = d.Status.CurrentNumberScheduled
 		}
-		add(d.ObjectMeta, "ds", d.Spec.Template, d.Status.ObservedGeneration, updated, d.Status.DesiredNumberScheduled, "")
+		add(d.ObjectMeta, "ds", d.Spec.Template, d.Status.ObservedGeneration, updated, d.Status.DesiredNumberScheduled, told[d.UID])
 	}
 	return found, nil
 }
 
-// replicaFailure returns why a deployment cannot create pods. Of other kinds only events tell, which nobody keeps.
+// failedCreates returns what the last event about a pod that was not taken says, by the workload that was to have it. Of StatefulSets
+// and DaemonSets nothing else tells. An event that is older than one of the workload's pods is of trouble that is over.
+func failedCreates(ctx context.Context, cl *cluster, namespace string, pods []corev1.Pod) (map[types.UID]string, error) {
+	events, err := cl.CoreV1().Events(namespace).List(ctx, metav1.ListOptions{FieldSelector: "reason=FailedCreate"})
+	if err != nil {
+		return nil, fmt.Errorf("list events: %w", err)
+	}
+	told, last := map[types.UID]string{}, map[types.UID]metav1.Time{}
+	for _, e := range events.Items {
+		uid := e.InvolvedObject.UID
+		if at := last[uid]; e.Reason == "FailedCreate" && !e.LastTimestamp.Before(&at) {
+			told[uid], last[uid] = e.Message, e.LastTimestamp
+		}
+	}
+	for _, pod := range pods {
+		if owner := metav1.GetControllerOf(&pod); owner != nil && !pod.CreationTimestamp.Time.Before(last[owner.UID].Time) {
+			delete(told, owner.UID)
+		}
+	}
+	return told, nil
+}
+
+// replicaFailure returns why a deployment cannot create pods.
 func replicaFailure(d *appsv1.Deployment) string {
 	for _, cond := range d.Status.Conditions {
 		if cond.Type == appsv1.DeploymentReplicaFailure && cond.Status == corev1.ConditionTrue {

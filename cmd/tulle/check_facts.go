@@ -107,8 +107,8 @@ func (c *cli) gather(ctx context.Context, opts checkOptions) *facts {
 	f.namespaces = learn(core.Namespaces().List(ctx, all))
 	f.pods = learn(core.Pods(metav1.NamespaceAll).List(ctx, all))
 	f.services = learn(core.Services(metav1.NamespaceAll).List(ctx, all))
-	if opts.proxy {
-		f.rollouts = learn(rollouts(ctx, cl, f.dataPlane))
+	if opts.proxy && f.pods.err == nil {
+		f.rollouts = learn(rollouts(ctx, cl, f.dataPlane, f.pods.value.Items))
 	}
 	return f
 }

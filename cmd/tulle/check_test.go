@@ -141,6 +141,15 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 		"a workload whose new pods are refused, beside others": {func(_ *testing.T, f *fakeCluster) {
 			f.objects = append(f.objects, refusedDeployment("cart"))
 		}, "×", "deploy/cart -n shop gets no new pods: violates PodSecurity"},
+		"a StatefulSet whose new pods are refused": {func(_ *testing.T, f *fakeCluster) {
+			about := corev1.ObjectReference{UID: "db-uid"}
+			f.objects = append(f.objects,
+				&appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Name: "db", Namespace: "shop", UID: about.UID}},
+				&corev1.Event{ObjectMeta: metav1.ObjectMeta{Name: "db.1", Namespace: "shop"}, InvolvedObject: about, Reason: "FailedCreate",
+					Message: "denied: proxy-cpu-limit", LastTimestamp: metav1.Unix(2, 0)},
+				&corev1.Event{ObjectMeta: metav1.ObjectMeta{Name: "db.2", Namespace: "shop"}, InvolvedObject: about, Reason: "FailedCreate",
+					Message: "an earlier mistake", LastTimestamp: metav1.Unix(1, 0)})
+		}, "×", "sts/db -n shop gets no new pods: denied: proxy-cpu-limit"},
 		"a control plane that is scaled to zero": {func(t *testing.T, f *fakeCluster) {
 			find[*appsv1.Deployment](t, f, "tulle-identity").Spec.Replicas = new(int32)
 		}, "×", "tulle-identity: scaled to 0 replicas; kubectl -n tulle scale deploy/tulle-identity --replicas=1"},
@@ -285,6 +294,22 @@ func TestCheckSaysWhyThereAreNoProxiesYet(t *testing.T) {
 	r := runCLI(t, f.connect, "", "-n", "shop", "check", "--proxy", "--wait=0s", "-o", "short")
 	if want := "deploy/web -n shop gets no new pods: violates PodSecurity"; r.code != 1 || !strings.Contains(r.out, want) {
 		t.Errorf("exit code %d, want 1 and %q:\n%s", r.code, want, r.out)
+	}
+}
+
+// An event outlives what it tells of: pods that came after it show that the trouble is over.
+func TestCheckForgetsRefusalsOfTheStatefulSetsFirstTry(t *testing.T) {
+	f := healthyCluster(t)
+	controller := true
+	db := metav1.ObjectMeta{Name: "db", Namespace: "shop", UID: "db-uid"}
+	f.objects = append(f.objects,
+		&appsv1.StatefulSet{ObjectMeta: db},
+		&corev1.Event{ObjectMeta: metav1.ObjectMeta{Name: "db.1", Namespace: "shop"}, InvolvedObject: corev1.ObjectReference{UID: db.UID},
+			Reason: "FailedCreate", Message: "no injector answered", LastTimestamp: metav1.Unix(1, 0)},
+		&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "db-0", Namespace: "shop", CreationTimestamp: metav1.Unix(2, 0),
+			OwnerReferences: []metav1.OwnerReference{{Kind: "StatefulSet", Name: "db", UID: db.UID, Controller: &controller}}}})
+	if r := runCLI(t, f.connect, "", "check", "--proxy", "--wait=0s", "-o", "short"); strings.Contains(r.out, "gets no new pods") {
+		t.Errorf("check tells of trouble that is over:\n%s", r.out)
 	}
 }
 
