@@ -65,7 +65,7 @@ func (p *plan) setRetries(value *mesh.Outbound, last *plan, now time.Duration) {
 		if r == nil {
 			continue
 		}
-		c.retry = &retry.Policy{Retry: *r, Service: take(budgetKey{Budget: common})}
+		c.retry, c.tries = &retry.Policy{Retry: *r, Service: take(budgetKey{Budget: common})}, newTries(c)
 		if r.Budget == nil || *r.Budget == common {
 			continue
 		}
@@ -253,35 +253,51 @@ func (o *outbound) conclude(x *exchange.Exchange, r *outboundRequest, result sta
 // noBudget is Linkerd's word.
 const noBudget = "no_budget"
 
-// countRetryable counts a failure that the policy covers under the name of the route, as ServiceProfiles have it.
-func (c *course) countRetryable(skipped retry.Skip) {
-	if c.meters().named == nil {
-		return
-	}
-	if skipped == retry.Overflow {
-		skipped = noBudget
-	}
-	c.plan.proxy.stats.Counter("route_retryable_total", c.dst.With("skipped", string(skipped))).Inc()
+// tries are the counters of what became of failures that a rule's policy covers.
+type tries struct {
+	retries   *stats.Counters[string]     // outbound_{http,grpc}_route_retry_<string>
+	skipped   *stats.Counters[retry.Skip] // by reason
+	retryable *stats.Counters[retry.Skip] // as ServiceProfiles have it, under the name of the route
 }
 
-// countRetry counts under the families outbound_{http,grpc}_route_retry_<what>.
+// newTries returns those of a rule. Nobody counts where no Service was asked for.
+func newTries(c *course) *tries {
+	family := "outbound_http_route_retry_"
+	if c.GRPC {
+		family = "outbound_grpc_route_retry_"
+	}
+	r := c.plan.proxy.stats
+	return &tries{
+		retries: stats.NewCounters(r, func(what string) (string, stats.Labels) { return family + what, c.labels() }),
+		skipped: stats.NewCounters(r, func(reason retry.Skip) (string, stats.Labels) {
+			return family + "skipped_total", c.labels().With("reason", string(reason))
+		}),
+		retryable: stats.NewCounters(r, func(skipped retry.Skip) (string, stats.Labels) {
+			if skipped == retry.Overflow {
+				skipped = noBudget
+			}
+			return "route_retryable_total", c.dst.With("skipped", string(skipped))
+		}),
+	}
+}
+
+// countRetryable counts a failure that the policy covers, and why it is not retried if it is not.
+func (c *course) countRetryable(skipped retry.Skip) {
+	if c.meters().named != nil {
+		c.tries.retryable.Inc(skipped)
+	}
+}
+
 func (c *course) countRetry(what string) {
 	if !c.plan.service.IsZero() {
-		c.plan.proxy.stats.Counter(c.retryFamily(what), c.labels()).Inc()
+		c.tries.retries.Inc(what)
 	}
 }
 
 func (c *course) countSkip(reason retry.Skip) {
 	if !c.plan.service.IsZero() {
-		c.plan.proxy.stats.Counter(c.retryFamily("skipped_total"), c.labels().With("reason", string(reason))).Inc()
+		c.tries.skipped.Inc(reason)
 	}
-}
-
-func (c *course) retryFamily(what string) string {
-	if c.GRPC {
-		return "outbound_grpc_route_retry_" + what
-	}
-	return "outbound_http_route_retry_" + what
 }
 
 // timeoutText says which bound passed, for the application that waited.

@@ -32,17 +32,28 @@ const (
 // mirror is a mirror with what it needs at run time.
 type mirror struct {
 	*mesh.Mirror
-	service  *service // nil: there is nothing behind the reference
-	registry *stats.Registry
-	labels   stats.Labels
-	draw     atomic.Uint64
+	service *service // nil: there is nothing behind the reference
+	ends    *stats.Counters[copyEnd]
+	draw    atomic.Uint64
+}
+
+// copyEnd is how a copy ended; status is 0 if nobody answered it.
+type copyEnd struct {
+	result string
+	status int
 }
 
 // mirrors joins what filters copy requests to with the services behind it.
 func (c *course) mirrors(list []*mesh.Mirror, services map[mesh.ServiceRef]*service) (out []*mirror) {
 	for _, m := range list {
 		labels := c.labels().Join(backendLabels(m.Backend.Ref, m.Backend.Service))
-		one := &mirror{Mirror: m, registry: c.plan.proxy.stats, labels: labels}
+		one := &mirror{Mirror: m, ends: stats.NewCounters(c.plan.proxy.stats, func(e copyEnd) (string, stats.Labels) {
+			l := labels.With("result", e.result)
+			if e.status > 0 {
+				l = l.With("status_code", strconv.Itoa(e.status))
+			}
+			return stats.MirrorCopies, l
+		})}
 		if m.Backend.Invalid == "" && !m.Backend.Service.IsZero() {
 			one.service = services[m.Backend.Service]
 		}
@@ -58,9 +69,7 @@ func (m *mirror) takes() bool {
 	return at < uint64(m.Numerator)
 }
 
-func (m *mirror) count(result, status string) {
-	m.registry.Counter(stats.MirrorCopies, m.labels.With("result", result).With("status_code", status)).Inc()
-}
+func (m *mirror) count(result string, status int) { m.ends.Inc(copyEnd{result, status}) }
 
 // mirror sends a copy of the request to each mirror whose turn it is, before the request itself leaves for the first time.
 func (o *outbound) mirror(x *exchange.Exchange, r *outboundRequest) {
@@ -75,13 +84,13 @@ func (o *outbound) mirror(x *exchange.Exchange, r *outboundRequest) {
 func (o *outbound) copyTo(x *exchange.Exchange, m *mirror) {
 	t := x.Conn.Data.(*target)
 	if m.service == nil || !t.keep(m.service) {
-		m.count(copyNoBackend, "")
+		m.count(copyNoBackend, 0)
 		return
 	}
 	slot, ep, ok := m.service.pool.Pick(o.proxy.now())
 	if !ok {
 		t.letGo(m.service)
-		m.count(exchange.NoEndpoint.String(), "")
+		m.count(exchange.NoEndpoint.String(), 0)
 		return
 	}
 	copied := o.engine.Mirror(x, ep.upstream(x.Request.Version), func(c *exchange.Exchange) {
@@ -92,7 +101,7 @@ func (o *outbound) copyTo(x *exchange.Exchange, m *mirror) {
 	if copied == nil {
 		m.service.pool.Done(slot, balance.Abandoned, o.proxy.now(), 0)
 		t.letGo(m.service)
-		m.count(copyNoRoom, "")
+		m.count(copyNoRoom, 0)
 		return
 	}
 	copied.TotalTimeout = copyTime
@@ -106,10 +115,10 @@ func (o *outbound) copyTo(x *exchange.Exchange, m *mirror) {
 // end counts how a copy ended.
 func (m *mirror) end(c *exchange.Exchange) {
 	if c.Fault.Is() {
-		m.count(c.Fault.Kind.String(), "")
+		m.count(c.Fault.Kind.String(), 0)
 		return
 	}
-	m.count(copyAnswered, strconv.Itoa(c.Response.Status))
+	m.count(copyAnswered, c.Response.Status)
 }
 
 // copyOutcome says what a copy tells about its endpoint: whether it can be reached, and how long it takes. Not that a copy failed, for it

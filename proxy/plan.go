@@ -36,6 +36,7 @@ type course struct {
 	shares []*share
 	draw   atomic.Uint64
 	retry  *retry.Policy // nil where nothing is retried
+	tries  *tries        // of retry
 
 	once sync.Once // for the fields below
 	counters

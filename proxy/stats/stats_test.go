@@ -182,6 +182,26 @@ func TestCountersAreBounded(t *testing.T) {
 	}
 }
 
+func TestCountersOfManyKeysAreTheRegistrys(t *testing.T) {
+	r := NewRegistry()
+	c := NewCounters(r, func(port int) (string, Labels) {
+		return InboundTCPDeny, Labels("").With("target_port", fmt.Sprint(port))
+	})
+	for range 2 {
+		for port := range 2 * maxKeyed {
+			c.Inc(port)
+		}
+	}
+	for _, port := range []int{0, maxKeyed - 1, maxKeyed, 2*maxKeyed - 1} {
+		if n := r.Counter(InboundTCPDeny, Labels("").With("target_port", fmt.Sprint(port))).Value(); n != 2 {
+			t.Errorf("port %d was counted %d times, want 2", port, n)
+		}
+	}
+	if n := len(*c.list.Load()); n != maxKeyed {
+		t.Errorf("%d counters at hand, want %d", n, maxKeyed)
+	}
+}
+
 func TestOutcomesAreBounded(t *testing.T) {
 	h := &HTTP{}
 	for status := 100; status < 600; status++ {
@@ -198,6 +218,10 @@ func TestCountingAllocatesNothing(t *testing.T) {
 	h.Response(o, 0)
 	if n := testing.AllocsPerRun(1000, func() { h.Request(); h.Response(o, time.Millisecond) }); n != 0 {
 		t.Fatalf("%v allocations", n)
+	}
+	c := NewCounters(NewRegistry(), func(reason string) (string, Labels) { return InboundHTTPDeny, Labels("").With("reason", reason) })
+	if n := testing.AllocsPerRun(1000, func() { c.Inc("denied"); c.Inc("other") }); n != 0 {
+		t.Fatalf("%v allocations of counters", n)
 	}
 	b := &Balancer{}
 	if n := testing.AllocsPerRun(1000, func() { b.Pass(); b.Wait(); b.Leave(time.Millisecond) }); n != 0 {
