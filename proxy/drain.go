@@ -1,9 +1,11 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -11,29 +13,50 @@ import (
 )
 
 // maxConns bounds the accepted connections of each direction that are open at once: beyond it new ones are reset, so that a flood
-// takes descriptors and memory from nobody else.
+// takes descriptors and memory from nobody else. The last quarter of the inbound ones is not for a peer that has more than half of all:
+// one peer must not keep out the others, and the kubelet, whose probes decide whether the pod lives.
 const maxConns = 20_000
 
 // tracker knows every accepted connection, so that a proxy that stops can wait for them.
 type tracker struct {
-	wg sync.WaitGroup
+	wg   sync.WaitGroup
+	most int // 0 means maxConns
 
-	mu     sync.Mutex     // guards the fields below
-	open   map[string]int // by direction
+	mu     sync.Mutex         // guards the fields below
+	open   map[string]int     // by direction
+	peers  map[netip.Addr]int // open inbound ones by where they come from
 	closed bool
+}
+
+// peerOf returns where an inbound connection comes from. What the pod's own applications open is not told apart.
+func peerOf(conn *net.TCPConn, direction string) netip.Addr {
+	if direction != "inbound" {
+		return netip.Addr{}
+	}
+	return unmap(conn.RemoteAddr().(*net.TCPAddr).AddrPort()).Addr()
+}
+
+// full reports whether there is no room for a connection from peer.
+func (t *tracker) full(direction string, peer netip.Addr) bool {
+	open, most := t.open[direction], cmp.Or(t.most, maxConns)
+	return open >= most || open >= most/4*3 && t.peers[peer] > open/2
 }
 
 // run calls serve on a goroutine of its own, which owns conn until serve says that it was parked; false when there are too many.
 func (t *tracker) run(conn *net.TCPConn, direction string, serve func() (parked bool)) bool {
+	peer := peerOf(conn, direction)
 	t.mu.Lock()
-	if t.open[direction] >= maxConns || t.closed {
+	if t.closed || t.full(direction, peer) {
 		t.mu.Unlock()
 		return false
 	}
 	if t.open == nil {
-		t.open = map[string]int{}
+		t.open, t.peers = map[string]int{}, map[netip.Addr]int{}
 	}
 	t.open[direction]++
+	if peer.IsValid() {
+		t.peers[peer]++
+	}
 	t.wg.Add(1)
 	t.mu.Unlock()
 	t.resume(conn, direction, serve)
@@ -47,14 +70,17 @@ func (t *tracker) resume(conn *net.TCPConn, direction string, serve func() (park
 			return
 		}
 		_ = conn.Close() // closed already when it ended in order
-		t.leave(direction)
+		t.leave(direction, peerOf(conn, direction))
 	}()
 }
 
 // leave is called when a connection has ended.
-func (t *tracker) leave(direction string) {
+func (t *tracker) leave(direction string, peer netip.Addr) {
 	t.mu.Lock()
 	t.open[direction]--
+	if t.peers[peer]--; t.peers[peer] <= 0 {
+		delete(t.peers, peer)
+	}
 	t.mu.Unlock()
 	t.wg.Done()
 }

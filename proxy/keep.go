@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -64,7 +65,7 @@ func (k *keptConn) Evict(err error) {
 	}
 	k.closed(err)
 	k.release()
-	k.proxy.conns.leave("outbound")
+	k.proxy.conns.leave("outbound", netip.Addr{})
 }
 
 // lot is where idle connections are parked.
