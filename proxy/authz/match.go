@@ -38,7 +38,7 @@ func (p *Port) route(h *message.Head) (Part, route.Hit) {
 	if !ok {
 		return Unmatched, route.Hit{}
 	}
-	if p.table.DependsOnParameters(h, hit) {
+	if p.table.Elsewhere(h, hit) {
 		return Ambiguous, route.Hit{}
 	}
 	if hit.Widened {

@@ -178,3 +178,12 @@ func withoutParameters(path []byte) []byte {
 	}
 	return out
 }
+
+// withoutHost returns what follows the first segment of a path that begins with slashes; "/" if nothing does.
+func withoutHost(path []byte) []byte {
+	_, rest, ok := cut(bytes.TrimLeft(path, "/"), '/')
+	if !ok {
+		return []byte("/")
+	}
+	return append([]byte("/"), rest...)
+}

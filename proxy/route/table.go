@@ -185,19 +185,23 @@ func (t *Table) Match(h *message.Head) (hit Hit, ok bool) {
 	return t.match(h, canonical(path), query)
 }
 
-// DependsOnParameters reports whether a request that falls under hit falls under another route, or under none, for a server that cuts off
-// the parameters of a path's segments: for it, /admin;x and /;x/admin are /admin. Source: Jakarta Servlet 6.0 §3.5.2, RFC 3986 §3.3.
-func (t *Table) DependsOnParameters(h *message.Head, hit Hit) bool {
+// Elsewhere reports whether a request that falls under hit falls under another route, or under none, for servers that read its path in
+// another way: those that cut off the parameters of segments, for which /admin;x and /;x/admin are /admin (Jakarta Servlet 6.0 §3.5.2), and
+// those that take //public/admin for /admin at the host public (RFC 3986 §4.2; new URL(req.url, base) of Node.js).
+func (t *Table) Elsewhere(h *message.Head, hit Hit) bool {
 	path, query, _ := cut(h.Path(), '?')
+	other := func(path []byte) bool {
+		o, ok := t.match(h, canonical(path), query)
+		return !ok || o.Rule.Route != hit.Rule.Route || o.Widened != hit.Widened
+	}
+	if bytes.HasPrefix(path, []byte("//")) && other(withoutHost(path)) {
+		return true
+	}
 	if bytes.IndexByte(path, ';') < 0 && bytes.IndexByte(path, '%') < 0 {
 		return false
 	}
 	path = canonical(path)
-	if bytes.IndexByte(path, ';') < 0 {
-		return false
-	}
-	other, ok := t.match(h, canonical(withoutParameters(path)), query)
-	return !ok || other.Rule.Route != hit.Rule.Route || other.Widened != hit.Widened
+	return bytes.IndexByte(path, ';') >= 0 && other(withoutParameters(path))
 }
 
 // match finds the rule for the canonical path.
