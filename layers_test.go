@@ -21,7 +21,7 @@ const module = "github.com/tulle-mesh/tulle"
 // fails the test, so that nobody moves in without saying where they belong.
 var layers = [][]string{
 	{
-		"mesh", "crds/v1alpha1", "api/pb", "internal/latest", "internal/listen", "internal/daemon", "internal/lead",
+		"mesh", "crds/v1alpha1", "api/pb", "internal/latest", "internal/listen", "internal/lead",
 		"proxy/message", "proxy/sock", "proxy/park",
 	},
 	{
@@ -29,7 +29,7 @@ var layers = [][]string{
 		"internal/convert",
 		"proxy/detect", "proxy/exchange", "proxy/h1", "proxy/hpack", "proxy/balance", "proxy/retry", "proxy/authz", "proxy/limit", "proxy/route",
 	},
-	{"proxy/h2", "proxy/authz", "internal/certs", "proxy/relay", "proxy/stats", "injector/redirect/nft"},
+	{"proxy/h2", "proxy/authz", "internal/certs", "internal/daemon", "proxy/relay", "proxy/stats", "injector/redirect/nft"},
 	{"internal/analyze", "identity", "injector", "controller/kube", "controller/discovery", "install", "proxy/forward", "proxy/control", "internal/meshtest"},
 	{"proxy", "controller"},
 	{"cmd/tulle", "cmd/tulle-controller", "cmd/tulle-proxy"},

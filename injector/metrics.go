@@ -32,7 +32,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		responses: counter("proxy_inject_admission_responses_total", "Answered reviews, by outcome.",
 			"owner_kind", "namespace", "annotation_at", "skip", "skip_reason"),
 		denials: counter("tulle_inject_denials_total", "Refused objects, by reason.", "reason"),
-		errors:  counter("tulle_inject_request_errors_total", "Requests without an answer, by reason.", "reason"),
+		errors:  counter("tulle_inject_request_errors_total", "Requests without an answer, and connections that were refused, by reason.", "reason"),
 		failures: counter("tulle_inject_failures_total", "Failed work beside reviews, by task: the last good state stays in force.",
 			"task"),
 		events: counter("tulle_inject_events_total", "Events on owners, by outcome.", "outcome"),
@@ -65,14 +65,15 @@ func boundedKind(kind string) string {
 
 // Values of the labels of tulle_inject_request_errors_total and tulle_inject_denials_total beside the reasons of package inject.
 const (
-	errTooLarge   = "too_large"
-	errUnreadable = "unreadable"
-	errVersion    = "unknown_version"
-	errNoRequest  = "no_request"
-	errBadObject  = "bad_object"
-	errNamespace  = "namespace_unavailable"
-	errOverload   = "overloaded"
-	errInternal   = "internal"
+	errTooLarge    = "too_large"
+	errUnreadable  = "unreadable"
+	errVersion     = "unknown_version"
+	errNoRequest   = "no_request"
+	errBadObject   = "bad_object"
+	errNamespace   = "namespace_unavailable"
+	errOverload    = "overloaded"
+	errConnections = "too_many_connections"
+	errInternal    = "internal"
 
 	denyAnnotation = "invalid_annotation"
 	denyPod        = "pod_conflicts_with_proxy"

@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/tulle-mesh/tulle/injector/inject"
+	"github.com/tulle-mesh/tulle/internal/listen"
 )
 
 // Config is what a Server needs. Every field but ConfigFile, Linger and Readiness is required.
@@ -62,6 +63,9 @@ const (
 	followEvery   = 10 * time.Second
 	shutdownGrace = 10 * time.Second
 )
+
+// connections bounds what may be connected: an API server multiplexes reviews over a few connections.
+var connections = listen.Bounds{Total: 512, PerAddress: 64}
 
 // New returns a Server. An unreadable ConfigFile is an error; once the server runs, a bad change of it is not.
 func New(cfg Config) (*Server, error) {
@@ -122,7 +126,8 @@ func (s *Server) serve(ctx context.Context, group *errgroup.Group) {
 		ErrorLog:          zap.NewStdLog(s.cfg.Log.Named("http")),
 	}
 	group.Go(func() error {
-		if err := server.ServeTLS(s.cfg.Listener, "", ""); !errors.Is(err, http.ErrServerClosed) {
+		bounded := listen.Bounded(s.cfg.Listener, connections, s.metrics.errors.WithLabelValues(errConnections).Inc)
+		if err := server.ServeTLS(bounded, "", ""); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve reviews: %w", err)
 		}
 		return nil

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"net"
 	"net/http"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 	admissionv1 "k8s.io/api/admission/v1"
@@ -202,6 +204,47 @@ func TestBadConfigurationKeepsTheLast(t *testing.T) {
 	write("version: v2\n")
 	if err := s.readValues(); err != nil || s.values.Load().Version != "v2" {
 		t.Errorf("version is %s, error %v, want v2", s.values.Load().Version, err)
+	}
+}
+
+func TestOneAddressCannotTakeEveryConnection(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "values")
+	if err := os.WriteFile(file, []byte("version: v9\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	server, err := New(Config{Listener: lis, Namespace: "tulle", ConfigFile: file, Client: fake.NewClientset(installed()), Metadata: objects(t),
+		Log: zap.NewNop(), Registry: prometheus.NewRegistry()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- server.Run(ctx) }()
+	defer func() { cancel(); <-ended }()
+	dial := func(local string) net.Conn {
+		t.Helper()
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(local)}}
+		conn, err := d.Dial("tcp", lis.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		_ = conn.SetReadDeadline(time.Now().Add(3 * time.Second)) // before the handshake is given up
+		return conn
+	}
+	for range connections.PerAddress {
+		defer dial("127.0.0.2").Close()
+	}
+	if _, err := dial("127.0.0.2").Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("one connection too many was served")
+	}
+	if got := testutil.ToFloat64(server.metrics.errors.WithLabelValues(errConnections)); got != 1 {
+		t.Errorf("counted %v refusals, want 1", got)
 	}
 }
 

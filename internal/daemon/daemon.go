@@ -1,6 +1,6 @@
 // Package daemon is the life of a control-plane process: logger, metrics registry, named readiness, admin HTTP, signals.
 //
-// It owns nothing that a component does; a component is a function that Run calls. It must not import any package of Tulle.
+// It owns nothing that a component does; a component is a function that Run calls. It must not import any package of Tulle but internal/listen.
 package daemon
 
 import (
@@ -18,6 +18,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/tulle-mesh/tulle/internal/listen"
 )
 
 // Config says how a process presents itself.
@@ -53,7 +55,11 @@ func Run(cfg Config, main func(ctx context.Context, env *Env) error) error {
 	if err != nil {
 		return fmt.Errorf("listen for admin requests: %w", err)
 	}
-	admin := &http.Server{Handler: adminHandler(env), ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 16 << 10}
+	lis = boundedAdmin(lis, env.Registry)
+	admin := &http.Server{
+		Handler: adminHandler(env), MaxHeaderBytes: 16 << 10,
+		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: time.Minute, IdleTimeout: time.Minute,
+	}
 
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
@@ -73,6 +79,17 @@ func Run(cfg Config, main func(ctx context.Context, env *Env) error) error {
 		return err
 	})
 	return group.Wait()
+}
+
+// adminConnections bounds what may be connected to the admin endpoints, where any pod may come.
+var adminConnections = listen.Bounds{Total: 512, PerAddress: 64}
+
+func boundedAdmin(lis net.Listener, reg prometheus.Registerer) net.Listener {
+	refused := prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "tulle_admin_connections_refused_total", Help: "Connections to the admin endpoints that were one too many, of an address or of all.",
+	})
+	reg.MustRegister(refused)
+	return listen.Bounded(lis, adminConnections, refused.Inc)
 }
 
 func adminHandler(env *Env) http.Handler {
