@@ -114,12 +114,8 @@ const maxUnknown = 10
 func (s *Settings) warnUnknown(written map[string]string, known map[string]bool, where place) {
 	unknown, keys := 0, slices.Sorted(maps.Keys(known))
 	for _, name := range slices.Sorted(maps.Keys(written)) {
-		i := slices.IndexFunc(prefixes, func(p string) bool { return strings.HasPrefix(name, p) })
-		if i < 0 {
-			continue
-		}
-		key := strings.TrimPrefix(name, prefixes[i])
-		if known[key] {
+		key := configKey(name)
+		if known[key] || key == "" && !meansInject(name) {
 			continue
 		}
 		if unknown++; unknown > maxUnknown {
@@ -130,7 +126,9 @@ func (s *Settings) warnUnknown(written map[string]string, known map[string]bool,
 			continue
 		}
 		msg := fmt.Sprintf("annotation %s of the %s is unknown and has no effect", name, where)
-		if near, ok := Nearest(key, keys); ok {
+		if meansInject(name) {
+			msg += fmt.Sprintf("; did you mean %s?", mesh.InjectAnnotation)
+		} else if near, ok := Nearest(key, keys); ok {
 			msg += fmt.Sprintf("; did you mean %s?", mesh.ConfigPrefix+near)
 		}
 		s.Warnings = append(s.Warnings, msg)
@@ -138,6 +136,24 @@ func (s *Settings) warnUnknown(written map[string]string, known map[string]bool,
 	if unknown > maxUnknown {
 		s.Warnings = append(s.Warnings, fmt.Sprintf("%d more annotations of the %s below config.linkerd.io are unknown", unknown-maxUnknown, where))
 	}
+}
+
+// configKey returns an annotation's name without its prefix, or "" when it is not one that configures a proxy.
+func configKey(name string) string {
+	for _, prefix := range prefixes {
+		if key, ok := strings.CutPrefix(name, prefix); ok {
+			return key
+		}
+	}
+	return ""
+}
+
+// meansInject reports whether an annotation is linkerd.io/inject with a slip of the pen, or under the prefix of the others.
+func meansInject(name string) bool {
+	if name == mesh.InjectAnnotation || len(name) > len(mesh.InjectAnnotation)+len("config.") {
+		return false
+	}
+	return name == mesh.ConfigPrefix+"inject" || distance(name, mesh.InjectAnnotation) <= 3
 }
 
 // distinct reports two listeners on one port.

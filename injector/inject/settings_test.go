@@ -111,6 +111,18 @@ func TestParseSettingsNamesEveryMistake(t *testing.T) {
 	}
 }
 
+func TestMisspelledInjectIsToldOf(t *testing.T) {
+	s, err := ParseSettings(Defaults(), map[string]string{"linkerd.io/injekt": "enabled", mesh.InjectAnnotation: "enabled"},
+		map[string]string{"config.linkerd.io/inject": "enabled", mesh.ProxyVersionAnnotation: "v1", "sidecar.istio.io/inject": "true"})
+	want := []string{
+		"annotation linkerd.io/injekt of the namespace is unknown and has no effect; did you mean linkerd.io/inject?",
+		"annotation config.linkerd.io/inject of the pod is unknown and has no effect; did you mean linkerd.io/inject?",
+	}
+	if diff := cmp.Diff(want, s.Warnings); diff != "" || err != nil {
+		t.Errorf("error %v, warnings (-want +got):\n%s", err, diff)
+	}
+}
+
 func TestNearest(t *testing.T) {
 	keys := []string{"proxy-cpu-limit", "proxy-memory-limit", "opaque-ports"}
 	for key, want := range map[string]string{
