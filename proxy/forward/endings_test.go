@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -242,6 +243,24 @@ func TestClientThatIsGoneAfterItsLastWordIsNoticed(t *testing.T) {
 			}
 		case <-time.After(5 * time.Second):
 			t.Error("the server still works for it")
+		}
+	})
+}
+
+// Protocols have versions, and clients offer several.
+func TestUpgradeMayNameVersions(t *testing.T) {
+	app := rawApp(t, func(_ int, c net.Conn, br *bufio.Reader) {
+		if req, err := http.ReadRequest(br); err == nil {
+			_, _ = fmt.Fprintf(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", req.Header.Get("Upgrade"))
+		}
+	})
+	h1Pairs(t, app, Config{}, func(t *testing.T, r *route) {
+		for _, protocol := range []string{"SPDY/3.1", "websocket, IRC/6.9", "tcp"} {
+			c, br := r.connect(t)
+			send(t, c, "GET /exec HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: "+protocol+"\r\n\r\n")
+			if got := receive(t, br, "GET", 101).Header.Get("Upgrade"); got != protocol {
+				t.Errorf("got %q, want %q", got, protocol)
+			}
 		}
 	})
 }

@@ -72,7 +72,7 @@ func (c *h2Conn) restoreRequest(fl *flight) bool {
 		h.Del(origProto)
 	}
 	if upgrade {
-		if !was1 || !message.MayUpgrade(h.Part(message.Protocol)) {
+		if !was1 {
 			return false
 		}
 		h.SetPart(message.Method, "GET")

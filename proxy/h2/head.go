@@ -188,7 +188,7 @@ func (r *HeadReader) request() (reason string) {
 	if connect && r.Length > 0 {
 		return "connect_body" // RFC 9110 §9.3.6
 	}
-	if r.pseudos&sawProtocol != 0 && (!connect || !message.IsToken(h.Part(message.Protocol))) {
+	if r.pseudos&sawProtocol != 0 && (!connect || !message.MayUpgrade(h.Part(message.Protocol))) {
 		return "protocol"
 	}
 	if connect && r.pseudos&sawProtocol == 0 {

@@ -139,13 +139,16 @@ func NextToken(list []byte) (item, rest []byte) {
 	return item, rest
 }
 
-// MayUpgrade reports whether a connection may become what the value of an Upgrade field lists: not another HTTP, nor TLS. Requests would
-// go through such a tunnel of which nobody but the first was authorized.
+// MayUpgrade reports whether a connection may become what the value of an Upgrade field lists: protocols with or without a version
+// (RFC 9110 §7.8), but not another HTTP, nor TLS. Requests would go through such a tunnel of which nobody but the first was authorized.
 func MayUpgrade(list []byte) bool {
 	for rest := list; len(rest) > 0; {
 		var protocol []byte
 		protocol, rest = NextToken(rest)
-		name, _, _ := bytes.Cut(protocol, []byte{'/'}) // the version
+		name, version, _ := bytes.Cut(protocol, []byte{'/'})
+		if len(name) == 0 || !IsToken(name) || !IsToken(version) {
+			return false
+		}
 		if EqualFold(name, "h2c") || EqualFold(name, "http") || EqualFold(name, "tls") {
 			return false
 		}

@@ -75,3 +75,14 @@ func TestAWarmHeadAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+func TestWhatAConnectionMayBecome(t *testing.T) {
+	for in, want := range map[string]bool{
+		"websocket": true, "SPDY/3.1": true, "websocket, IRC/6.9": true,
+		"h2c": false, "websocket, H2C": false, "HTTP/2.0": false, "TLS/1.0": false, "": false, ",": false, "a b": false, "websocket\th2c": false,
+	} {
+		if got := MayUpgrade([]byte(in)); got != want {
+			t.Errorf("%q: %v", in, got)
+		}
+	}
+}
