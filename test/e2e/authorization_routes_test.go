@@ -68,7 +68,8 @@ spec:
 			sees("h1", "/admin", "200", web, web2), sees("h1", "/admin", "403", dotted, stranger), sees("h1", "/else", "404", web2, stranger))},
 		{name: "wide-route", policies: wideRoutes("{path: {type: PathPrefix, value: /admin}}"), attempts: attempts(
 			sees("h1", "/admin", "200", web), sees("h1", "/admin", "403", web2, stranger), sees("h1", "/else/x;y=1", "200", web2, stranger),
-			sees("h1", "/admin;x", "400", web2, stranger), sees("h1", "//else/admin", "400", web2, stranger), sees("h1", "//else", "200", stranger), sees("h2", "/;x/admin", "400", web2, stranger),
+			sees("h1", "/admin;x", "400", web2, stranger), sees("h1", "//else/admin", "400", web2, stranger), sees("h1", "//else", "307", stranger), // the application cleans its paths
+			sees("h2", "/;x/admin", "400", web2, stranger),
 			[]attempt{{by: stranger, how: "raw", raw: ask("CONNECT a:80", "a:80"), want: "403"}, {by: stranger, how: "raw", raw: ask("delete /admin", "g"), want: "400"}})},
 		// A match that is too large to be compiled, which nobody refuses at admission, closes what the rest of it says.
 		{name: "mistaken-route", policies: wideRoutes(fmt.Sprintf("{method: DELETE, path: {type: RegularExpression, value: \"/admin/%s\"}}", strings.Repeat("[a-z]{1000}", 60))),
