@@ -50,7 +50,7 @@ func (v Values) Validate() error {
 }
 
 // ParseSettings applies the annotations of a pod's namespace and then the pod's own to defaults. The error names every annotation
-// that has a bad value, or that only the administrator may set, and what is accepted instead.
+// that has a bad value, or that only the administrator may set, and what is accepted instead; warnings come with an error too.
 func ParseSettings(defaults Values, namespace, pod map[string]string) (Settings, error) {
 	s := Settings{Values: defaults, explicit: map[string]bool{}}
 	err := errors.Join(s.apply(namespace, onNamespace), s.apply(pod, onPod))
@@ -58,7 +58,7 @@ func ParseSettings(defaults Values, namespace, pod map[string]string) (Settings,
 		err = errors.Join(s.Proxy.Ports.distinct(), s.reconcileResources())
 	}
 	if err != nil {
-		return Settings{}, err
+		return Settings{Warnings: s.Warnings}, err
 	}
 	return s, nil
 }

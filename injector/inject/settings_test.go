@@ -84,6 +84,13 @@ func TestEveryAnnotationRefuses(t *testing.T) {
 	}
 }
 
+func TestMistakesDoNotHideWarnings(t *testing.T) {
+	s, err := ParseSettings(Defaults(), nil, map[string]string{mesh.ConfigPrefix + "proxy-cpu-limit": "lots", mesh.ConfigPrefix + "opaque-port": "1"})
+	if err == nil || len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], "did you mean config.linkerd.io/opaque-ports?") {
+		t.Errorf("error %v, warnings %q; want an error, and a warning of the other annotation", err, s.Warnings)
+	}
+}
+
 func TestAdministratorsAnnotations(t *testing.T) {
 	pod := map[string]string{mesh.ConfigPrefix + "proxy-image": "evil.example/proxy"}
 	if _, err := ParseSettings(Defaults(), nil, pod); err == nil || !strings.Contains(err.Error(), "is the administrator's") {
