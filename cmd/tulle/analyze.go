@@ -41,7 +41,8 @@ namespace, budgets without retries, policies that let everybody in, Servers that
 annotations that are misspelled, or at a workload where they belong at its pods.
 
 With -f the files are looked at as if they were applied to the cluster; with --ignore-cluster as they are, and what is missing may be
-elsewhere. The exit code is 1 when there is a finding of the threshold's severity, or a worse one.`,
+elsewhere. Fields of routes, policies and profiles that do not exist, or have a value of another type, are found in files; what values
+the API server admits beyond that, it says itself (kubectl apply --dry-run=server). The exit code is 1 when there is a finding of the threshold's severity, or a worse one.`,
 		Example: `  tulle analyze -n shop
   tulle analyze -A -o json
   tulle analyze -f manifests/ --ignore-cluster`,

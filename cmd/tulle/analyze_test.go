@@ -166,6 +166,49 @@ spec: {port: 80, podSelector: {matchLabels: {app: agent}}}
 	}
 }
 
+// TestAnalyzeFields finds in files what the API server would refuse, and nothing in objects that come from one.
+func TestAnalyzeFields(t *testing.T) {
+	manifest := `
+apiVersion: policy.linkerd.io/v1beta3
+kind: Server
+metadata: {name: web, namespace: shop}
+spec: {port: 80, podSelector: {matchLabels: {app: web}}, acessPolicy: deny}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: web, namespace: shop}
+spec:
+  parentRefs: [{group: "", kind: Service, name: web, port: 80}]
+  rules: [{timeout: {request: 1s}, backendRefs: [{name: web, port: 80}]}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: GRPCRoute
+metadata: {name: web, namespace: shop}
+spec: {hostnames: web.shop}
+---
+apiVersion: linkerd.io/v1alpha2
+kind: ServiceProfile
+metadata: {name: web.shop.svc.cluster.local, namespace: shop}
+spec: {routes: [{name: all, condition: {pathregex: /.*}}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: newer, namespace: shop, creationTimestamp: "2026-11-21T00:00:00Z"}
+spec: {fieldOfTomorrow: 1}
+`
+	r := runCLI(t, noCluster, manifest, "analyze", "--ignore-cluster", "-A", "-f", "-")
+	for _, want := range []string{
+		`Server/web`, `unknown field "spec.acessPolicy"`, `unknown field "spec.rules[0].timeout"`, `unknown field "spec.routes[0].condition.pathregex"`, "spec.hostnames has a string: want a list",
+	} {
+		if !strings.Contains(r.out, want) {
+			t.Errorf("no %s in\n%s%s", want, r.out, r.err)
+		}
+	}
+	if r.code != 1 || strings.Contains(r.out, "fieldOfTomorrow") {
+		t.Errorf("exit code %d, want 1, and not a word about an object of an API server:\n%s", r.code, r.out)
+	}
+}
+
 func TestAnalyzeNamesWhatIsNotThere(t *testing.T) {
 	for name, tc := range map[string]struct {
 		stdin string
