@@ -105,6 +105,7 @@ func TestWrongArgumentsSayWhatIsWanted(t *testing.T) {
 		{[]string{"diagnostics", "endpoints"}, "name an authority"},
 		{[]string{"diagnostics", "proxy-metrics"}, "name one resource"},
 		{[]string{"diagnostics", "nothing-of-that-name"}, `unknown command "nothing-of-that-name"`},
+		{[]string{"completion", "nothing-of-that-name"}, `unknown command "nothing-of-that-name"`},
 		{[]string{"viz", "stat"}, "this version has no viz"},
 		{[]string{"upgrade"}, "tulle install | kubectl apply -f -"},
 		{[]string{"check", "--nothing"}, "tulle check --help"},

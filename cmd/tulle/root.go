@@ -75,6 +75,10 @@ command X runs the program tulle-X or linkerd-X from PATH.`,
 		c.profileCommand(), c.analyzeCommand())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
+	if completion, _, err := root.Find([]string{"completion"}); err == nil {
+		completion.Args = noSuchCommand
+		completion.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	}
 	return root
 }
 

@@ -10,6 +10,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:resource:path=authorizationpolicies,shortName=authzpolicy
 // +kubebuilder:printcolumn:name=Target_Kind,type=string,JSONPath=`.spec.targetRef.kind`
 // +kubebuilder:printcolumn:name=Target_Name,type=string,JSONPath=`.spec.targetRef.name`
+// +kubebuilder:printcolumn:name=Accepted,type=string,JSONPath=`.status.conditions[?(@.type=="Accepted")].status`
 // +kubebuilder:printcolumn:name=Age,type=date,JSONPath=`.metadata.creationTimestamp`
 type AuthorizationPolicy struct {
 	metav1.TypeMeta   `json:",inline"`

@@ -11,6 +11,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:printcolumn:name=Target_name,type=string,JSONPath=`.spec.targetRef.name`
 // +kubebuilder:printcolumn:name=Total_RPS,type=number,JSONPath=`.spec.total.requestsPerSecond`
 // +kubebuilder:printcolumn:name=Identity_RPS,type=number,JSONPath=`.spec.identity.requestsPerSecond`
+// +kubebuilder:printcolumn:name=Accepted,type=string,JSONPath=`.status.conditions[?(@.type=="Accepted")].status`
 // +kubebuilder:printcolumn:name=Age,type=date,JSONPath=`.metadata.creationTimestamp`
 type HTTPLocalRateLimitPolicy struct {
 	metav1.TypeMeta   `json:",inline"`

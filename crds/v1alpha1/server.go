@@ -13,6 +13,7 @@ import (
 // +kubebuilder:printcolumn:name=Port,type=string,JSONPath=`.spec.port`
 // +kubebuilder:printcolumn:name=Protocol,type=string,JSONPath=`.spec.proxyProtocol`
 // +kubebuilder:printcolumn:name="Access Policy",type=string,JSONPath=`.spec.accessPolicy`
+// +kubebuilder:printcolumn:name=Accepted,type=string,JSONPath=`.status.conditions[?(@.type=="Accepted")].status`
 // +kubebuilder:printcolumn:name=Age,type=date,JSONPath=`.metadata.creationTimestamp`
 type Server struct {
 	metav1.TypeMeta   `json:",inline"`

@@ -8,6 +8,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:shortName=saz;serverauthz;srvauthz
 // +kubebuilder:printcolumn:name=Server,type=string,JSONPath=`.spec.server.name`
+// +kubebuilder:printcolumn:name=Accepted,type=string,JSONPath=`.status.conditions[?(@.type=="Accepted")].status`
 // +kubebuilder:printcolumn:name=Age,type=date,JSONPath=`.metadata.creationTimestamp`
 type ServerAuthorization struct {
 	metav1.TypeMeta   `json:",inline"`

@@ -34,10 +34,11 @@ type Config struct {
 	Log     *zap.Logger
 }
 
-// Pauses between streams. They grow while streams fail, so that a controller that comes back is not met by every proxy at once.
+// Pauses between streams. They grow while streams fail, so that a controller that comes back is not met by every proxy at once. Until a
+// proxy is back, what is changed does not reach it, so the longest is what somebody who applies a route may have to wait.
 const (
 	minBackoff = 200 * time.Millisecond
-	maxBackoff = 15 * time.Second
+	maxBackoff = 5 * time.Second
 )
 
 // Client watches targets. Its methods may be called by several goroutines.
@@ -174,7 +175,7 @@ func (c *Client) Run(ctx context.Context) error {
 			backoff = minBackoff
 		}
 		c.counts.failures.Add(1)
-		pause := backoff/2 + rand.N(backoff)
+		pause := backoff/2 + rand.N(backoff/2)
 		c.cfg.Log.Warn("destination controller lost", zap.String("addr", c.cfg.Addr), zap.Bool("answered", answered),
 			zap.Duration("retryIn", pause), zap.Error(err))
 		backoff = min(2*backoff, maxBackoff)
