@@ -11,28 +11,36 @@ const (
 type Encoder struct {
 	table  table
 	update bool // the next block must begin with the table's size
+	least  int  // the smallest size of the table since the last block
 }
 
 // NewEncoder returns an encoder for a peer that has the initial settings.
 func NewEncoder() *Encoder {
-	return &Encoder{table: table{max: encoderTable}, update: true}
+	return &Encoder{table: table{max: encoderTable}, update: true, least: encoderTable}
 }
 
 // SetMax follows the peer's SETTINGS_HEADER_TABLE_SIZE.
 func (e *Encoder) SetMax(max uint32) {
 	if size := int(min(max, encoderTable)); size != e.table.max {
 		e.table.resize(size)
-		e.update = true
+		e.update, e.least = true, min(e.least, size)
 	}
 }
 
-// Begin appends what a header block must begin with.
+// Begin appends what a header block must begin with: the size of the table where it changed, for the peer to drop the same entries. A
+// table that was smaller in between says so first (RFC 7541 §4.2). It begins empty then, with a size of 0, because Go's decoder takes
+// a second update only with an empty table.
 func (e *Encoder) Begin(dst []byte) []byte {
-	if e.update {
-		e.update = false
-		dst = appendInt(dst, 0x20, 5, e.table.max)
+	if !e.update {
+		return dst
 	}
-	return dst
+	if size := e.table.max; e.least < size {
+		e.table.resize(0)
+		e.table.resize(size)
+		dst = append(dst, 0x20)
+	}
+	e.update, e.least = false, e.table.max
+	return appendInt(dst, 0x20, 5, e.table.max)
 }
 
 // Append appends a field. The name must be lower-case. index says that the field is worth an entry of the table although its name is

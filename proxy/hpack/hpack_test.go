@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -171,6 +172,9 @@ func FuzzEncode(f *testing.F) {
 			if rng.IntN(5) == 0 {
 				e.SetMax(uint32(max))
 			}
+			if rng.IntN(10) == 0 {
+				e.SetMax(4096)
+			}
 			var want []pair
 			block := e.Begin(nil)
 			for range rng.IntN(12) {
@@ -190,4 +194,27 @@ func FuzzEncode(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestTableThatShrinksAndGrowsBetweenBlocksIsEmptiedOnBothSides(t *testing.T) {
+	e, d := NewEncoder(), NewDecoder()
+	name, value := []byte("user-agent"), []byte("a")
+	read := func(block []byte) {
+		t.Helper()
+		got, err := decode(d, block, 1<<20)
+		if want := []pair{{"user-agent", "a"}}; err != nil || !slices.Equal(got, want) {
+			t.Fatalf("block %x is %v, want %v: %v", block, got, want, err)
+		}
+	}
+	read(e.Append(e.Begin(nil), name, value, true))
+	e.SetMax(100)
+	e.SetMax(4096)
+	block := e.Begin(nil)
+	if want := appendInt([]byte{0x20}, 0x20, 5, encoderTable); string(block) != string(want) {
+		t.Errorf("the block begins with %x, want %x: no more than the smallest size, then the present one", block, want)
+	}
+	read(e.Append(block, name, value, true))
+	if block := e.Begin(nil); len(block) != 0 {
+		t.Errorf("the next block begins with %x", block)
+	}
 }
