@@ -191,9 +191,13 @@ func grpcStatus(status int) int {
 	}
 }
 
-// isGRPC reports whether a request is a gRPC call. Source: gRPC over HTTP/2, "Content-Type".
+// isGRPC reports whether a request is a gRPC call, whatever the method, but that of a tunnel: it would take the 200 of an error for an
+// open one. Source: gRPC over HTTP/2, "Content-Type".
 func isGRPC(h *message.Head) bool {
 	const prefix = "application/grpc"
+	if string(h.Method()) == "CONNECT" {
+		return false
+	}
 	v, ok := h.Get("content-type")
 	if !ok || len(v) < len(prefix) || !message.EqualFold(v[:len(prefix)], prefix) {
 		return false

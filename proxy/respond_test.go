@@ -94,6 +94,9 @@ func TestGRPCIsToldByItsContentType(t *testing.T) {
 		if got := isGRPC(&h); got != want {
 			t.Errorf("%q: got %v", value, got)
 		}
+		if h.SetPart(message.Method, "CONNECT"); isGRPC(&h) {
+			t.Errorf("%q: a tunnel is a call", value)
+		}
 	}
 }
 
