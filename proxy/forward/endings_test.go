@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/hpack"
 )
 
 // eventually waits until the condition, looked at with the turn, holds.
@@ -87,25 +86,13 @@ func TestAnswerOutlivesItsConnection(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			app := rawApp(t, func(_ int, c net.Conn, _ *bufio.Reader) {
-				if _, err := io.ReadFull(c, make([]byte, len(http2.ClientPreface))); err != nil {
-					return
-				}
-				a := &attacker{Framer: http2.NewFramer(c, c), c: c}
-				a.enc = hpack.NewEncoder(&a.buf)
-				_ = a.WriteSettings()
-				for {
-					f, err := a.ReadFrame()
-					if err != nil {
-						return
+				answerHTTP2(c, func(a *attacker, id uint32) {
+					a.open(id, false, ":status", "200")
+					for left := size; left > 0; left -= 10_000 {
+						_ = a.WriteData(id, left == 10_000, make([]byte, 10_000))
 					}
-					if h, ok := f.(*http2.HeadersFrame); ok {
-						a.open(h.StreamID, false, ":status", "200")
-						for left := size; left > 0; left -= 10_000 {
-							_ = a.WriteData(h.StreamID, left == 10_000, make([]byte, 10_000))
-						}
-						bye(a, h.StreamID)
-					}
-				}
+					bye(a, id)
+				})
 			})
 			r := build(t, true, false, app, Config{})
 			a := attack(t, r.first.addr).listen()

@@ -274,6 +274,14 @@ func TestBodyWhereThereIsNoneIsAFault(t *testing.T) {
 // serveBodies answers every request with a body.
 func serveBodies(c net.Conn) {
 	defer c.Close()
+	answerHTTP2(c, func(a *attacker, id uint32) {
+		a.open(id, false, ":status", "200")
+		_ = a.WriteData(id, true, []byte("HTTP/1.1 200 OK\r\n\r\n"))
+	})
+}
+
+// answerHTTP2 is a server's side of c until that ends; answer is called with each request's stream.
+func answerHTTP2(c net.Conn, answer func(a *attacker, id uint32)) {
 	if _, err := io.ReadFull(c, make([]byte, len(http2.ClientPreface))); err != nil {
 		return
 	}
@@ -286,8 +294,7 @@ func serveBodies(c net.Conn) {
 			return
 		}
 		if h, ok := f.(*http2.HeadersFrame); ok {
-			a.open(h.StreamID, false, ":status", "200")
-			_ = a.WriteData(h.StreamID, true, []byte("HTTP/1.1 200 OK\r\n\r\n"))
+			answer(a, h.StreamID)
 		}
 	}
 }
