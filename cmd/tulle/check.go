@@ -56,9 +56,9 @@ func (c *cli) checkCommand() *cobra.Command {
 		Short: "Find out what is wrong with the installation",
 		Long: `check asks the cluster a list of questions and says what is wrong, and where the answer is explained. It only reads.
 
-With --pre it asks whether Tulle can be installed; with --proxy also about the proxies, of all namespaces or that of -n. It waits for
-what may settle by itself, such as pods that start; where no pod has a proxy and none is about to, it says so at once. The exit code is
-1 when something is wrong (×); warnings (‼) leave it at 0.`,
+With --pre it asks whether Tulle can be installed; with --proxy also about the proxies, of all namespaces or that of -n, and asks these
+themselves whether they hear the control plane. It waits for what may settle by itself, such as pods that start; where no pod has a
+proxy and none is about to, it says so at once. The exit code is 1 when something is wrong (×); warnings (‼) leave it at 0.`,
 		Example: `  tulle check --pre
   tulle check
   tulle -n shop check --proxy
@@ -114,8 +114,11 @@ func (c *cli) settle(ctx context.Context, opts checkOptions) ([]categoryResult, 
 	defer poll.Stop()
 	said := ""
 	var last []categoryResult // of the last round that nobody interrupted
+	var known links
 	for {
-		results := examine(checks(opts), c.gather(ctx, opts))
+		f := c.gather(ctx, opts, known)
+		known = f.links
+		results := examine(checks(opts), f)
 		if ctx.Err() != nil {
 			fmt.Fprintln(c.err, "interrupted; this is how far it came:")
 			if last != nil {
@@ -189,7 +192,7 @@ func examine(categories []category, f *facts) []categoryResult {
 			}
 			if r.err != nil {
 				r.outcome = failed
-				if ch.warns {
+				if ch.warns || errors.As(r.err, new(minor)) {
 					r.outcome = warned
 				}
 			}
@@ -207,6 +210,11 @@ func examine(categories []category, f *facts) []categoryResult {
 
 // errNotAsked is the answer of a check that does not concern this installation; such a check is not shown.
 var errNotAsked = errors.New("not asked")
+
+// minor is a failure of a check that is worth a warning only, where another failure of it is an error.
+type minor struct{ error }
+
+func (m minor) Unwrap() error { return m.error }
 
 // unsettled returns the first failure that may settle by itself, or "".
 func unsettled(results []categoryResult) string {

@@ -17,6 +17,7 @@ func dataPlane() category {
 	return category{"tulle-data-plane", []check{
 		{anchor: "l5d-data-plane-exists", text: "data plane namespace exists", fatal: true, ask: askDataNamespace},
 		{anchor: "l5d-data-plane-ready", text: "data plane proxies are ready", settles: true, ask: askProxiesReady},
+		{anchor: "l5d-data-plane-connected", text: "data plane proxies are connected to the control plane", settles: true, ask: askConnected},
 		{anchor: "l5d-data-plane-injected", text: "pods that asked for a proxy have one", warns: true, ask: askInjected},
 		{anchor: "l5d-data-plane-uid", text: "no application runs as the proxy's user", ask: askProxyUser},
 		{anchor: "l5d-data-plane-version", text: "data plane is up-to-date", warns: true, ask: askProxyVersions},

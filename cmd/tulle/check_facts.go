@@ -65,10 +65,11 @@ type facts struct {
 	pods       fact[*corev1.PodList]
 	services   fact[*corev1.ServiceList]
 	rollouts   fact[[]rollout] // of the data plane's namespaces; asked for with the proxies
+	links      links           // likewise
 }
 
-// gather reads what the options' checks ask for. It never fails: what cannot be read is a fact too.
-func (c *cli) gather(ctx context.Context, opts checkOptions) *facts {
+// gather reads what the options' checks ask for. It never fails: what cannot be read is a fact too. known is what proxies said before.
+func (c *cli) gather(ctx context.Context, opts checkOptions, known links) *facts {
 	f := &facts{now: time.Now(), expected: opts.expected, namespace: c.flags.controlNamespace, dataPlane: c.flags.namespace}
 	cl, err := c.connect(c.flags)
 	if f.client = err; err != nil {
@@ -109,6 +110,7 @@ func (c *cli) gather(ctx context.Context, opts checkOptions) *facts {
 	f.services = learn(core.Services(metav1.NamespaceAll).List(ctx, all))
 	if opts.proxy && f.pods.err == nil {
 		f.rollouts = learn(rollouts(ctx, cl, f.dataPlane, f.pods.value.Items))
+		f.links = askLinks(ctx, cl, f, known)
 	}
 	return f
 }

@@ -156,25 +156,36 @@ func (c *cli) scrape(ctx context.Context, cl *cluster, pods []corev1.Pod, adminP
 const maxMetrics = 64 << 20
 
 func copyMetrics(ctx context.Context, w io.Writer, cl *cluster, pod *corev1.Pod, port int) error {
+	body, err := openMetrics(ctx, cl, pod, port)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = body.Close() }()
+	_, err = io.Copy(w, body)
+	return err
+}
+
+// openMetrics asks a port of a pod for metrics. The caller closes what it returns.
+func openMetrics(ctx context.Context, cl *cluster, pod *corev1.Pod, port int) (io.ReadCloser, error) {
 	transport := &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return cl.dialPod(context.WithoutCancel(ctx), pod.Namespace, pod.Name, port)
 		},
 		DisableKeepAlives: true,
 	}
-	defer transport.CloseIdleConnections()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost/metrics", nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
-		return fmt.Errorf("read metrics: %w", err)
+		return nil, fmt.Errorf("read metrics: %w", err)
 	}
-	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("read metrics: %s", resp.Status)
+		return nil, errors.Join(fmt.Errorf("read metrics: %s", resp.Status), resp.Body.Close())
 	}
-	_, err = io.Copy(w, io.LimitReader(resp.Body, maxMetrics))
-	return err
+	return struct {
+		io.Reader
+		io.Closer
+	}{io.LimitReader(resp.Body, maxMetrics), resp.Body}, nil
 }

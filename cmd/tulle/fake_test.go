@@ -22,6 +22,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	apiversion "k8s.io/apimachinery/pkg/version"
 	fakediscovery "k8s.io/client-go/discovery/fake"
 	fakedynamic "k8s.io/client-go/dynamic/fake"
@@ -199,6 +200,9 @@ func healthyCluster(t *testing.T) *fakeCluster {
 	})
 	f.addCertificates(t)
 	f.objects = append(f.objects, meshedPod(t, "web-1", "10.244.0.11"), meshedPod(t, "web-2", "10.244.0.12"))
+	for _, pod := range []string{"web-1", "web-2"} {
+		serveMetrics(t, f, pod+":4191", linkMetrics(1, 7, 0))
+	}
 	return f
 }
 
@@ -217,7 +221,7 @@ func podOf(d *appsv1.Deployment) *corev1.Pod {
 func meshedPod(t *testing.T, name, ip string) *corev1.Pod {
 	t.Helper()
 	bare := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "shop", Labels: map[string]string{"app": "web"}},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "shop", UID: types.UID(name), Labels: map[string]string{"app": "web"}},
 		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "web", Image: "web:1", Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: 8080}}}}},
 	}
 	settings, err := inject.ParseSettings(inject.Defaults(), nil, nil)

@@ -101,8 +101,12 @@ func TestJobEnds(t *testing.T) {
 
 func TestChecksPass(t *testing.T) {
 	for _, args := range [][]string{{"check"}, {"check", "--proxy", "-n", appNS}, {"-n", appNS, "check", "--proxy"}} {
-		if out, err := run(2*time.Minute, nil, env.tulle, args...); err != nil {
+		out, err := run(2*time.Minute, nil, env.tulle, args...)
+		if err != nil {
 			t.Errorf("tulle %v: %v\n%s", args, err, out)
+		}
+		if connected := "√ data plane proxies are connected to the control plane"; len(args) > 1 && !strings.Contains(string(out), connected) {
+			t.Errorf("tulle %v does not say %q:\n%s", args, connected, out)
 		}
 	}
 }

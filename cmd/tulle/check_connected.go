@@ -1,0 +1,180 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+// Bounds of asking proxies: each is asked through a port-forward of its own, which is work for the API server and the node.
+const (
+	askedAtOnce = 16
+	askProxy    = 5 * time.Second
+	askProxies  = 20 * time.Second
+	// answerHolds is how long a proxy that was connected is not asked again, while check waits for something else.
+	answerHolds = 30 * time.Second
+)
+
+// link is what a proxy says about its stream to the destination controller.
+type link struct {
+	asked     time.Time // when
+	connected bool
+	// values counts what came over all streams, and silent is the time since the last one ended, or since the proxy started.
+	values float64
+	silent time.Duration
+	err    error // why it could not be asked
+}
+
+// links are those of the pods whose proxies run.
+type links map[types.UID]link
+
+// askLinks asks the running proxies in scope, but those of which known has a fresh answer. What cannot be asked in time is an answer too.
+func askLinks(ctx context.Context, cl *cluster, f *facts, known links) links {
+	var pods []*corev1.Pod
+	out := links{}
+	f.eachPod(func(pod *corev1.Pod) {
+		if l, ok := known[pod.UID]; ok && l.connected && f.now.Sub(l.asked) < answerHolds {
+			out[pod.UID] = l
+		} else if proxyRuns(pod) {
+			pods = append(pods, pod)
+		}
+	})
+	ctx, cancel := context.WithTimeout(ctx, askProxies)
+	defer cancel()
+	answers := make([]link, len(pods))
+	var group errgroup.Group
+	group.SetLimit(askedAtOnce)
+	for i, pod := range pods {
+		group.Go(func() error {
+			answers[i] = askLink(ctx, cl, pod)
+			return nil
+		})
+	}
+	_ = group.Wait() // answers have the errors
+	for i, pod := range pods {
+		answers[i].asked = f.now
+		out[pod.UID] = answers[i]
+	}
+	return out
+}
+
+// proxyRuns reports whether there is a proxy to ask: others are for the check that wants them ready.
+func proxyRuns(pod *corev1.Pod) bool {
+	return slices.ContainsFunc(slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses), func(s corev1.ContainerStatus) bool {
+		return s.Name == mesh.ProxyContainer && (s.Ready || s.State.Running != nil)
+	})
+}
+
+func askLink(ctx context.Context, cl *cluster, pod *corev1.Pod) link {
+	if ctx.Err() != nil {
+		return link{err: fmt.Errorf("not asked within %v", askProxies)}
+	}
+	ctx, cancel := context.WithTimeout(ctx, askProxy)
+	defer cancel()
+	body, err := openMetrics(ctx, cl, pod, proxyAdminPort(pod))
+	if err != nil {
+		return link{err: err}
+	}
+	defer func() { _ = body.Close() }()
+	l, err := readLink(body)
+	l.err = err
+	return l
+}
+
+// readLink reads a proxy's metrics.
+func readLink(r io.Reader) (link, error) {
+	var l link
+	known := false
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		series, text, _ := cutLast(lines.Text(), " ")
+		name, _, _ := strings.Cut(series, "{")
+		value, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			continue // a comment, or nothing that is looked for
+		}
+		switch name {
+		case "control_connected":
+			known, l.connected = true, value == 1
+		case "control_response_total":
+			l.values += value
+		case "tulle_control_stale_seconds":
+			l.silent = time.Duration(value * float64(time.Second)).Round(time.Second)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return link{}, fmt.Errorf("read metrics: %w", err)
+	}
+	if !known {
+		return link{}, errors.New("its metrics lack control_connected")
+	}
+	return l, nil
+}
+
+// cutLast is strings.Cut at the last separator.
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
+}
+
+// askConnected finds proxies that go on with what they last heard. A proxy that cannot be asked is worth a warning: it may be fine, and
+// whoever asks may lack the right to.
+func askConnected(f *facts) error {
+	remedy := ""
+	err := podErrors(f, func(pod *corev1.Pod) string {
+		l, asked := f.links[pod.UID]
+		switch {
+		case !asked || l.err != nil || l.connected:
+			return ""
+		case remedy == "":
+			remedy = fmt.Sprintf("they serve what they last heard, and changes do not reach them; the reason is in\n"+
+				"kubectl logs -n %s %s -c %s | grep 'destination controller lost'", pod.Namespace, pod.Name, mesh.ProxyContainer)
+		}
+		if l.values == 0 {
+			return fmt.Sprintf("never connected, %v after it started", l.silent)
+		}
+		return fmt.Sprintf("not connected for %v", l.silent)
+	})
+	unasked := askUnasked(f)
+	switch {
+	case err == nil && unasked == nil:
+		return nil
+	case err == nil:
+		return minor{unasked}
+	case f.pods.err != nil:
+		return err
+	}
+	return errors.Join(err, unasked, errors.New(remedy))
+}
+
+// askUnasked says how many proxies could not be asked, and why the first could not.
+func askUnasked(f *facts) error {
+	var names []string
+	why := map[string]error{}
+	f.eachPod(func(pod *corev1.Pod) {
+		if err := f.links[pod.UID].err; err != nil {
+			name := pod.Namespace + "/" + pod.Name
+			names, why[name] = append(names, name), err
+		}
+	})
+	if names == nil {
+		return nil
+	}
+	slices.Sort(names)
+	return fmt.Errorf("%d of %d proxies could not be asked: %s\n%s: %w", len(names), len(f.links), abbreviate(names), names[0], why[names[0]])
+}
