@@ -80,7 +80,7 @@ func New(cfg Config) (*Proxy, error) {
 	p.outbound.events = events{log: p.outbound.log, now: p.now}
 	p.inbound.events = events{log: p.inbound.log, now: p.now}
 	p.outbound.engine = forward.New(forward.Config{ParkTimeout: p.times.failFast, IdleAfter: idleAfter, Report: p.reporter("outbound")}, p.outbound)
-	p.inbound.engine = forward.New(forward.Config{ParkTimeout: p.times.failFast, Report: p.reporter("inbound")}, p.inbound)
+	p.inbound.engine = forward.New(forward.Config{ParkTimeout: p.times.failFast, RestoreHTTP1: true, Report: p.reporter("inbound")}, p.inbound)
 	if err := p.connectControl(); err != nil {
 		return nil, err
 	}

@@ -53,6 +53,9 @@ type Config struct {
 	Silence time.Duration
 	// Stall is how long a body may all but stand still before its receiver while the queues are full; then its exchange is given up; 5 s.
 	Stall time.Duration
+	// RestoreHTTP1 makes requests on HTTP2 connections HTTP/1 again that say in l5d-orig-proto that they were. Linkerd's proxies send
+	// HTTP/1 so, in plain text, to every pod with the label of any control plane, whatever its application speaks.
+	RestoreHTTP1 bool
 	// Report, when set, is told of faults of connections that belong to no exchange, such as a flood. It must not block.
 	Report func(c *exchange.Conn, f exchange.Fault)
 }

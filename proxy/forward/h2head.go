@@ -7,7 +7,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/message"
 )
 
-// Between proxies, two private fields carry what HTTP/2 has no place for. They are taken out of whatever an application sends.
+// Between proxies, two private fields carry what HTTP/2 has no place for. They are taken out of whatever an application sends; the first
+// one also tells of a request of Linkerd's proxies, see Config.RestoreHTTP1.
 const (
 	// origProto holds the version of a request that was HTTP/1, and "; absolute-form" if its target was in that form.
 	origProto = "l5d-orig-proto"
@@ -59,16 +60,14 @@ func (c *h2Conn) restoreRequest(fl *flight) bool {
 	upgrade := len(h.Part(message.Protocol)) > 0
 	orig, was1 := h.Get(origProto)
 	if !c.mux {
+		if was1 && c.l.e.cfg.RestoreHTTP1 && string(h.Method()) != "CONNECT" {
+			restoreVersion(h, orig)
+		}
 		h.Del(origProto)
 		return !upgrade // extended CONNECT was not offered
 	}
 	if was1 {
-		if bytes.HasPrefix(orig, []byte("HTTP/1.0")) {
-			h.Version = message.HTTP10
-		} else {
-			h.Version = message.HTTP11
-		}
-		h.Absolute = bytes.HasSuffix(orig, []byte(absoluteForm)) && len(h.Authority()) > 0 && bytes.HasPrefix(h.Path(), []byte("/"))
+		restoreVersion(h, orig)
 		h.Del(origProto)
 	}
 	if upgrade {
@@ -79,6 +78,15 @@ func (c *h2Conn) restoreRequest(fl *flight) bool {
 	}
 	fl.tunnel = upgrade || string(h.Method()) == "CONNECT"
 	return true
+}
+
+// restoreVersion makes a request the HTTP/1 that the value of origProto says it was.
+func restoreVersion(h *message.Head, orig []byte) {
+	h.Version = message.HTTP11
+	if bytes.HasPrefix(orig, []byte("HTTP/1.0")) {
+		h.Version = message.HTTP10
+	}
+	h.Absolute = bytes.HasSuffix(orig, []byte(absoluteForm)) && len(h.Authority()) > 0 && bytes.HasPrefix(h.Path(), []byte("/"))
 }
 
 // restoreResponse undoes responseBlock.
