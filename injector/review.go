@@ -141,7 +141,7 @@ func (r *reviewer) service(ctx context.Context, req *admissionv1.AdmissionReques
 		return nil, err
 	}
 	r.metrics.observe("Service", ns.Name, inject.Decision{Reason: inject.Unsupported})
-	if err := inject.CheckService(svc.Annotations); err != nil {
+	if err := inject.CheckService(&svc); err != nil {
 		return r.deny(req, denyAnnotation, err), nil
 	}
 	return r.copyOpaquePorts(&svc, svc.Annotations, ns, inject.ServicePorts(&svc))
@@ -157,7 +157,7 @@ func (r *reviewer) namespace(ctx context.Context, name string) (inject.Namespace
 
 // copyOpaquePorts answers for an object that gets no proxy and takes over its namespace's opaque ports.
 func (r *reviewer) copyOpaquePorts(
-	object metav1.Object, own map[string]string, ns inject.Namespace, declared []uint16,
+	object metav1.Object, own map[string]string, ns inject.Namespace, declared inject.DeclaredPorts,
 ) (*admissionv1.AdmissionResponse, error) {
 	value, ok := inject.OpaquePorts(r.values(), ns, own, declared)
 	if !ok {

@@ -40,9 +40,10 @@ func (s PortSet) String() string {
 	return strings.Join(parts, ",")
 }
 
-// ParsePortSet reads a comma-separated list of ports and ranges such as "25,6379,9000-9010". Space around a part is ignored, an
-// empty list gives a nil set. A part that is not a number in 1-65535 and, if named is not nil, not a port name that it resolves, is
-// an error that quotes the part.
+// ParsePortSet reads a comma-separated list of ports and ranges such as "25,6379,9000-9010", and names of ports if named is not nil:
+// it returns the ports of an object that have the name, nil for a name that none has. Space around a part is ignored, an empty list
+// gives a nil set. A part that is none of these is an error that quotes the part. What looks half like a range, as "80-x" does, is
+// what the object makes of it: 8080-tcp is a common name.
 func ParsePortSet(s string, named func(name string) []uint16) (PortSet, error) {
 	var set PortSet
 	for part := range strings.SplitSeq(s, ",") {
@@ -69,16 +70,53 @@ func parsePortPart(part string, named func(string) []uint16) ([]PortRange, error
 	} else if p, err := parsePort(part); err == nil {
 		return []PortRange{{p, p}}, nil
 	}
-	if named != nil {
-		var ranges []PortRange
-		for _, p := range named(part) {
-			ranges = append(ranges, PortRange{p, p})
+	if named == nil {
+		return nil, fmt.Errorf("%q is not a port (1-65535) or a range first-last", part)
+	}
+	ports := named(part)
+	if ports == nil {
+		return nil, fmt.Errorf("%q is not a port (1-65535), a range first-last or the name of one of its ports", part)
+	}
+	ranges := make([]PortRange, len(ports))
+	for i, p := range ports {
+		ranges[i] = PortRange{p, p}
+	}
+	return ranges, nil
+}
+
+// ParseNamedPorts reads a list for objects that are not known yet, such as the pods of a namespace: names stand for the ports that each
+// object calls so, if any.
+func ParseNamedPorts(s string) (set PortSet, names []string, err error) {
+	wrong := ""
+	set, err = ParsePortSet(s, func(name string) []uint16 {
+		if !isPortName(name) {
+			wrong = name
+			return nil
 		}
-		if ranges != nil {
-			return ranges, nil
+		names = append(names, name)
+		return []uint16{}
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("%q is not a port (1-65535), a range first-last or the name of a port", wrong)
+	}
+	return set, names, nil
+}
+
+// isPortName reports whether a container's port may have the name (RFC 6335 §5.1, in lower case as Kubernetes wants it).
+func isPortName(s string) bool {
+	letter := false
+	for i := range len(s) {
+		c := s[i]
+		switch {
+		case 'a' <= c && c <= 'z':
+			letter = true
+		case '0' <= c && c <= '9':
+		case c == '-' && i > 0 && i < len(s)-1 && s[i-1] != '-':
+		default:
+			return false
 		}
 	}
-	return nil, fmt.Errorf("%q is not a port (1-65535) or a range first-last", part)
+	return letter && len(s) <= 15
 }
 
 func parsePort(s string) (uint16, error) {
@@ -101,6 +139,14 @@ func (s PortSet) normalize() PortSet {
 		out = append(out, r)
 	}
 	return out
+}
+
+// With returns the set that has port too. It does not change s.
+func (s PortSet) With(port uint16) PortSet {
+	if s.Contains(port) {
+		return s
+	}
+	return append(s[:len(s):len(s)], PortRange{port, port}).normalize()
 }
 
 // Without returns the set that lacks port. It does not change s.

@@ -225,10 +225,8 @@ func askServiceAnnotations(f *facts) error {
 		if _, ok := svc.Annotations[mesh.InjectAnnotation]; ok {
 			wrong = append(wrong, name+": "+mesh.InjectAnnotation+" has no effect on a Service; annotate the workload or its namespace")
 		}
-		if ports, ok := svc.Annotations[mesh.OpaquePortsAnnotation]; ok {
-			if _, err := mesh.ParsePortSet(ports, func(string) []uint16 { return []uint16{} }); err != nil {
-				wrong = append(wrong, fmt.Sprintf("%s: %s: %v", name, mesh.OpaquePortsAnnotation, err))
-			}
+		if err := inject.CheckService(&svc); err != nil {
+			wrong = append(wrong, fmt.Sprintf("%s: %v", name, err))
 		}
 	}
 	if wrong == nil {
@@ -245,16 +243,16 @@ func askOpaquePorts(f *facts) error {
 	}
 	var wrong []string
 	for _, svc := range f.services.value.Items {
-		written, annotated := svc.Annotations[mesh.OpaquePortsAnnotation]
+		_, annotated := svc.Annotations[mesh.OpaquePortsAnnotation]
 		if !f.inScope(svc.Namespace) || len(svc.Spec.Selector) == 0 {
 			continue
 		}
-		onService, err := mesh.ParsePortSet(written, nil)
+		onService, err := inject.ServicePorts(&svc).Opaque(svc.Annotations)
 		if err != nil {
-			continue // the check of annotations says so, or the ports have names
+			continue // the check of annotations says so
 		}
 		f.eachPod(func(pod *corev1.Pod) {
-			onPod, err := mesh.ParsePortSet(pod.Annotations[mesh.OpaquePortsAnnotation], nil)
+			onPod, err := inject.PodPorts(pod).Opaque(pod.Annotations)
 			_, podAnnotated := pod.Annotations[mesh.OpaquePortsAnnotation]
 			if err != nil || pod.Namespace != svc.Namespace || proxyOf(pod) == nil || !selects(svc.Spec.Selector, pod.Labels) || !annotated && !podAnnotated {
 				return

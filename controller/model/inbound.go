@@ -13,7 +13,7 @@ func (r *resolver) inbound() *mesh.Inbound {
 	in := &mesh.Inbound{
 		ClusterNetworks:      r.store.config.ClusterNetworks,
 		Default:              mesh.PortPolicy{Policy: d.policy},
-		OpaquePorts:          d.opaque,
+		OpaquePorts:          d.opaqueOf(p.portsNamed),
 		RequireIdentityPorts: d.requireIdentity,
 	}
 	if p.settings.policy != "" {

@@ -141,7 +141,7 @@ func (r *resolver) serviceProtocol(svc *service, port servicePort, found []candi
 	if podsDecide {
 		return mesh.Detect
 	}
-	return opaqueIf(r.snap.defaults(svc.namespace).opaque.Contains(port.port))
+	return opaqueIf(r.snap.defaults(svc.namespace).opaqueOf(svc.portsNamed).Contains(port.port))
 }
 
 // pod answers for a pod's own address: a headless Service's endpoint, an instance of a StatefulSet, or an address an application

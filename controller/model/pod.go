@@ -174,7 +174,7 @@ func namedPorts(o *corev1.Pod) []namedPort {
 	for _, list := range [][]corev1.Container{o.Spec.InitContainers, o.Spec.Containers} {
 		for i := range list {
 			for _, p := range list[i].Ports {
-				if p.Name != "" {
+				if p.Name != "" && (p.Protocol == "" || p.Protocol == corev1.ProtocolTCP) {
 					out = append(out, namedPort{p.Name, uint16(p.ContainerPort)})
 				}
 			}

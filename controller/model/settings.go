@@ -12,6 +12,7 @@ import (
 // settings is what the annotations of one object say. A nil set or an empty policy says nothing.
 type settings struct {
 	opaque          *mesh.PortSet
+	opaqueNames     []string // of ports, in a namespace: each pod has its own of that name
 	requireIdentity *mesh.PortSet
 	skipInbound     *mesh.PortSet
 	policy          mesh.AccessPolicy
@@ -26,11 +27,11 @@ type portNames func(name string) []uint16
 func parseSettings(kind string, o metav1.Object, named portNames, prior settings) settings {
 	p := parser{kind: kind, object: o, named: named}
 	out := settings{
-		opaque:          p.ports(mesh.OpaquePortsAnnotation, prior.opaque),
 		requireIdentity: p.ports(mesh.RequireIdentityPortsAnnotation, prior.requireIdentity),
 		skipInbound:     p.ports(mesh.SkipInboundPortsAnnotation, prior.skipInbound),
 		policy:          p.policy(mesh.DefaultInboundPolicyAnnotation, prior.policy),
 	}
+	out.opaque, out.opaqueNames = p.opaque(prior)
 	out.problems = p.problems
 	return out
 }
@@ -49,14 +50,32 @@ func (p *parser) ports(annotation string, prior *mesh.PortSet) *mesh.PortSet {
 	}
 	set, err := mesh.ParsePortSet(value, p.named)
 	if err != nil {
-		kept := "the next default stays in force"
-		if prior != nil {
-			kept = fmt.Sprintf("%q stays in force", prior.String())
-		}
-		p.problem(annotation, err, kept)
+		p.problem(annotation, err, keptPorts(prior))
 		return prior
 	}
 	return &set
+}
+
+// opaque reads what the injector reads at admission, in the same way: inject.DeclaredPorts of pods and Services, and names for later in
+// a namespace, which has no ports.
+func (p *parser) opaque(prior settings) (*mesh.PortSet, []string) {
+	value, ok := p.object.GetAnnotations()[mesh.OpaquePortsAnnotation]
+	if !ok || p.named != nil {
+		return p.ports(mesh.OpaquePortsAnnotation, prior.opaque), nil
+	}
+	set, names, err := mesh.ParseNamedPorts(value)
+	if err != nil {
+		p.problem(mesh.OpaquePortsAnnotation, err, keptPorts(prior.opaque))
+		return prior.opaque, prior.opaqueNames
+	}
+	return &set, names
+}
+
+func keptPorts(prior *mesh.PortSet) string {
+	if prior != nil {
+		return fmt.Sprintf("%q stays in force", prior.String())
+	}
+	return "the next default stays in force"
 }
 
 func (p *parser) policy(annotation string, prior mesh.AccessPolicy) mesh.AccessPolicy {
@@ -87,7 +106,7 @@ func (p *parser) problem(annotation string, err error, kept string) {
 // equal compares what two settings say, not what is wrong with them.
 func (a settings) equal(b settings) bool {
 	same := func(x, y *mesh.PortSet) bool { return (x == nil) == (y == nil) && (x == nil || slices.Equal(*x, *y)) }
-	return a.policy == b.policy && same(a.opaque, b.opaque) && same(a.requireIdentity, b.requireIdentity) &&
+	return a.policy == b.policy && slices.Equal(a.opaqueNames, b.opaqueNames) && same(a.opaque, b.opaque) && same(a.requireIdentity, b.requireIdentity) &&
 		same(a.skipInbound, b.skipInbound)
 }
 

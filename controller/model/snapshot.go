@@ -18,8 +18,20 @@ type Snapshot struct {
 // defaults is what holds for the pods and Services of a namespace that say nothing themselves.
 type defaults struct {
 	opaque          mesh.PortSet
+	opaqueNames     []string // of further ports, where an object has such
 	requireIdentity mesh.PortSet
 	policy          mesh.AccessPolicy
+}
+
+// opaqueOf returns the opaque ports of an object that says nothing about them itself.
+func (d defaults) opaqueOf(named portNames) mesh.PortSet {
+	set := d.opaque
+	for _, n := range d.opaqueNames {
+		for _, port := range named(n) {
+			set = set.With(port)
+		}
+	}
+	return set
 }
 
 // Build derives a Snapshot from the whole store.
@@ -32,7 +44,7 @@ func Build(s *Store) *Snapshot {
 	for n, said := range s.namespaces {
 		d := snap.fallback
 		if said.opaque != nil {
-			d.opaque = *said.opaque
+			d.opaque, d.opaqueNames = *said.opaque, said.opaqueNames
 		}
 		if said.requireIdentity != nil {
 			d.requireIdentity = *said.requireIdentity

@@ -23,6 +23,9 @@ func Apply(pod *corev1.Pod, s Settings, d Decision, ns string, owner Owner) (*co
 	if err := refuse(&pod.Spec, s.Proxy.UID); err != nil {
 		return nil, nil, err
 	}
+	if _, err := PodPorts(pod).Opaque(pod.Annotations); err != nil {
+		return nil, nil, err
+	}
 	capture, err := s.capture()
 	if err != nil {
 		return nil, nil, err

@@ -61,17 +61,26 @@ func TestDecide(t *testing.T) {
 func TestOpaquePorts(t *testing.T) {
 	enabled := map[string]string{mesh.InjectAnnotation: "enabled"}
 	own := map[string]string{mesh.OpaquePortsAnnotation: "1"}
+	ports := func(numbers ...uint16) (out DeclaredPorts) {
+		for _, n := range numbers {
+			out = append(out, DeclaredPort{Number: n})
+		}
+		return out
+	}
 	for _, tt := range []struct {
 		name     string
 		ns, own  map[string]string
-		declared []uint16
+		declared DeclaredPorts
 		want     string
 	}{
 		{name: "the object's own annotation stays", ns: own, own: own},
-		{name: "the namespace's is taken over", ns: map[string]string{mesh.OpaquePortsAnnotation: "7000-7010"}, declared: []uint16{80}, want: "7000-7010"},
-		{name: "of the default list what is declared", ns: enabled, declared: []uint16{80, 5432, 3306, 5432}, want: "5432,3306"},
-		{name: "nothing of the default list is declared", ns: enabled, declared: []uint16{80}},
-		{name: "a namespace that did not opt in is left alone", declared: []uint16{3306}},
+		{name: "the namespace's is taken over", ns: map[string]string{mesh.OpaquePortsAnnotation: "7000-7010"}, declared: ports(80), want: "7000-7010"},
+		{name: "of the default list what is declared", ns: enabled, declared: ports(80, 5432, 3306, 5432), want: "5432,3306"},
+		{name: "nothing of the default list is declared", ns: enabled, declared: ports(80)},
+		{name: "a namespace that did not opt in is left alone", declared: ports(3306)},
+		{name: "of names in the namespace's those that the object has", ns: map[string]string{mesh.OpaquePortsAnnotation: "25, redis,80-x,sql"},
+			declared: DeclaredPorts{{"redis", 6379}, {"80-x", 80}}, want: "25,redis,80-x"},
+		{name: "nothing if it has none of the names", ns: map[string]string{mesh.OpaquePortsAnnotation: "redis"}, declared: ports(80)},
 		{name: "a bad list is not spread", ns: map[string]string{mesh.OpaquePortsAnnotation: "x!"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -1,20 +1,24 @@
 package inject
 
 import (
+	"fmt"
+	"slices"
+	"strings"
+
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
 // OpaquePorts returns the opaque-ports annotation that a Service, or a pod without a proxy, takes over when it has none itself:
-// the namespace's; else, in a namespace that opted in, the part of the installation's default that the object declares. ok is
+// the namespace's, without the names that it has no port of; else, in a namespace that opted in, the part of the installation's default that the object declares. ok is
 // false when there is nothing to take over.
-func OpaquePorts(defaults Values, ns Namespace, own map[string]string, declared []uint16) (value string, ok bool) {
+func OpaquePorts(defaults Values, ns Namespace, own map[string]string, declared DeclaredPorts) (value string, ok bool) {
 	if _, set := own[mesh.OpaquePortsAnnotation]; set {
 		return "", false
 	}
 	if value, ok = ns.Annotations[mesh.OpaquePortsAnnotation]; ok {
-		return value, checkNamedPorts(value) == nil
+		return declared.meant(value)
 	}
 	switch ns.Annotations[mesh.InjectAnnotation] {
 	case "enabled", "ingress":
@@ -27,20 +31,29 @@ func OpaquePorts(defaults Values, ns Namespace, own map[string]string, declared 
 	}
 	var taken mesh.PortSet
 	for _, p := range declared {
-		if opaque.Contains(p) && !taken.Contains(p) {
-			taken = append(taken, mesh.PortRange{First: p, Last: p})
+		if n := p.Number; opaque.Contains(n) && !taken.Contains(n) {
+			taken = append(taken, mesh.PortRange{First: n, Last: n})
 		}
 	}
 	return taken.String(), len(taken) > 0
 }
 
+// DeclaredPorts are the TCP ports of an object.
+type DeclaredPorts []DeclaredPort
+
+// DeclaredPort is a TCP port of an object; it need not have a name.
+type DeclaredPort struct {
+	Name   string
+	Number uint16
+}
+
 // PodPorts lists the TCP ports that a pod's containers declare.
-func PodPorts(pod *corev1.Pod) []uint16 {
-	var ports []uint16
-	for _, c := range pod.Spec.Containers {
+func PodPorts(pod *corev1.Pod) DeclaredPorts {
+	var ports DeclaredPorts
+	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
 		for _, p := range c.Ports {
 			if p.Protocol == "" || p.Protocol == corev1.ProtocolTCP {
-				ports = append(ports, uint16(p.ContainerPort))
+				ports = append(ports, DeclaredPort{p.Name, uint16(p.ContainerPort)})
 			}
 		}
 	}
@@ -48,27 +61,58 @@ func PodPorts(pod *corev1.Pod) []uint16 {
 }
 
 // ServicePorts lists the TCP ports of a Service.
-func ServicePorts(svc *corev1.Service) []uint16 {
-	var ports []uint16
+func ServicePorts(svc *corev1.Service) DeclaredPorts {
+	var ports DeclaredPorts
 	for _, p := range svc.Spec.Ports {
 		if p.Protocol == "" || p.Protocol == corev1.ProtocolTCP {
-			ports = append(ports, uint16(p.Port))
+			ports = append(ports, DeclaredPort{p.Name, uint16(p.Port)})
 		}
 	}
 	return ports
 }
 
-// CheckService returns an error that names a bad value among the annotations of a Service; only opaque-ports has a meaning there.
-func CheckService(own map[string]string) error {
-	value, ok := own[mesh.OpaquePortsAnnotation]
-	if !ok {
-		return nil
-	}
-	for _, a := range annotations() {
-		if mesh.ConfigPrefix+a.key == mesh.OpaquePortsAnnotation {
-			s := Settings{explicit: map[string]bool{}}
-			return s.set(a, mesh.OpaquePortsAnnotation, value, onService)
+// named returns the ports of that name, of which several containers may have one each; nil if there are none.
+func (d DeclaredPorts) named(name string) []uint16 {
+	var ports []uint16
+	for _, p := range d {
+		if p.Name == name {
+			ports = append(ports, p.Number)
 		}
 	}
-	return nil
+	return ports
+}
+
+// meant returns a namespace's list without the names of ports that the object does not have; ok is false if nothing is left of it.
+func (d DeclaredPorts) meant(value string) (_ string, ok bool) {
+	_, names, err := mesh.ParseNamedPorts(value)
+	if err != nil || len(names) == 0 {
+		return value, err == nil
+	}
+	var parts []string
+	for part := range strings.SplitSeq(value, ",") {
+		if part = strings.TrimSpace(part); part != "" && (!slices.Contains(names, part) || d.named(part) != nil) {
+			parts = append(parts, part)
+		}
+	}
+	return strings.Join(parts, ","), parts != nil
+}
+
+// Opaque returns what an object's own annotations say about opaque ports, nil without any. The destination controller reads them in
+// the same way and words, so an error here is what it would tell about an object that the injector never saw.
+func (d DeclaredPorts) Opaque(own map[string]string) (mesh.PortSet, error) {
+	value, ok := own[mesh.OpaquePortsAnnotation]
+	if !ok {
+		return nil, nil
+	}
+	set, err := mesh.ParsePortSet(value, d.named)
+	if err != nil {
+		return nil, fmt.Errorf("annotation %s: %w", mesh.OpaquePortsAnnotation, err)
+	}
+	return set, nil
+}
+
+// CheckService returns an error that names a bad value among the annotations of a Service; only opaque-ports has a meaning there.
+func CheckService(svc *corev1.Service) error {
+	_, err := ServicePorts(svc).Opaque(svc.Annotations)
+	return err
 }

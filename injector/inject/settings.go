@@ -69,7 +69,6 @@ type place string
 const (
 	onNamespace place = "namespace"
 	onPod       place = "pod"
-	onService   place = "Service"
 )
 
 func (s *Settings) apply(written map[string]string, where place) error {

@@ -271,14 +271,9 @@ func checkPorts(s string) error {
 	return err
 }
 
-// checkNamedPorts accepts any well-formed port name: which ports it stands for is known where the containers are.
+// checkNamedPorts accepts any well-formed port name: which ports it stands for is known where the containers are, see DeclaredPorts.
 func checkNamedPorts(s string) error {
-	_, err := mesh.ParsePortSet(s, func(name string) []uint16 {
-		if len(validation.IsValidPortName(name)) > 0 {
-			return nil
-		}
-		return []uint16{1} // any port: only the form is checked here
-	})
+	_, _, err := mesh.ParseNamedPorts(s)
 	return err
 }
 

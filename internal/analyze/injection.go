@@ -54,7 +54,9 @@ func checkAnnotations(w *World) {
 			checkTuning(w, o)
 		}
 		if o.kind == "Service" {
-			if err := inject.CheckService(annotations); err != nil {
+			var svc corev1.Service
+			decode(o.tree, &svc)
+			if err := inject.CheckService(&svc); err != nil {
 				w.report(Error, "AnnotationValue", o, "%v", err)
 			}
 			continue
@@ -64,6 +66,9 @@ func checkAnnotations(w *World) {
 			namespace, pod = annotations, nil
 		}
 		settings, err := inject.ParseSettings(inject.Defaults(), namespace, pod)
+		if err == nil && (o.kind == "Pod" || isWorkload(o)) {
+			_, err = inject.PodPorts(&corev1.Pod{Spec: podSpecOf(o)}).Opaque(annotations)
+		}
 		if err != nil {
 			w.report(Error, "AnnotationValue", o, "%v", err)
 		}

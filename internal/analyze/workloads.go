@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
@@ -33,6 +34,21 @@ func templateOf(o *object) template {
 	}
 	s := spec[pods](o).Template.Metadata
 	return template{"spec.template.metadata", s.Labels, s.Annotations}
+}
+
+// podSpecOf returns what the pods of a workload, or a pod itself, are made of.
+func podSpecOf(o *object) corev1.PodSpec {
+	type pods struct {
+		Template struct{ Spec corev1.PodSpec }
+	}
+	switch o.kind {
+	case "Pod":
+		return spec[corev1.PodSpec](o)
+	case "CronJob":
+		return spec[struct{ JobTemplate struct{ Spec pods } }](o).JobTemplate.Spec.Template.Spec
+	default:
+		return spec[pods](o).Template.Spec
+	}
 }
 
 // checkPlaces finds annotations about the proxy at a workload itself, where nobody reads them.
