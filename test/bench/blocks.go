@@ -67,6 +67,9 @@ func (b *bench) blocks(ctx context.Context) error {
 				continue
 			}
 			for _, i := range order.Perm(len(b.systems)) {
+				if w.pod && b.systems[i].Plane == nil {
+					continue
+				}
 				if time.Since(b.began) > b.plan.limit {
 					fmt.Printf("stopped in block %d of %d: the run's time is over\n", block+1, b.plan.blocks)
 					return nil
@@ -115,7 +118,7 @@ func (b *bench) cell(ctx context.Context, block int, w workload, s *systems.Syst
 
 // phase measures one phase, in bounded time: a system that hangs must not end the run.
 func (b *bench) phase(ctx context.Context, w workload, p phase, s *systems.System) (figures, float64, error) {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second+2*(b.plan.warmup+b.plan.measure+b.plan.settle))
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second+2*(b.plan.warmup+b.plan.measure+b.plan.settle)+p.extra)
 	defer cancel()
 	n, err := b.open(ctx, s, p.layout, w.kind)
 	if err != nil {

@@ -45,7 +45,7 @@ func readOptions() options {
 	var o options
 	flag.StringVar(&o.scale, "scale", "normal", "quick (a few workloads, under 5 minutes), normal (an hour) or long (half a day)")
 	flag.IntVar(&o.blocks, "blocks", 0, "number of blocks (0: what the scale says)")
-	flag.StringVar(&o.workloads, "workloads", "", "only these, comma separated")
+	flag.StringVar(&o.workloads, "workloads", "", "only these, comma separated, of "+strings.Join(workloadNames(), ", "))
 	flag.StringVar(&o.systems, "systems", "", "only these, comma separated")
 	flag.StringVar(&o.root, "root", "..", "top of the repository")
 	flag.StringVar(&o.results, "results", "", "where to write the results (default test/bench/results.json)")

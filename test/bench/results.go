@@ -55,12 +55,15 @@ func (s *samples) ratio(t target) ratio {
 		r.Figure += "_added"
 	}
 	var q []float64
-	if t.vs == limits {
+	switch {
+	case t.vs == limits:
 		for _, v := range s.all(key{t.workload, "tulle", t.figure}) {
 			q = append(q, v/t.bound)
 		}
 		r.Target = 1
-	} else {
+	case t.own:
+		q = s.shares(key{t.workload, "tulle", t.figure}, key{t.workload, "tulle", t.vs})
+	default:
 		q = s.quotients(t.workload, t.figure, "tulle", t.vs, t.added)
 	}
 	if len(q) == 0 {

@@ -9,7 +9,7 @@ func filled() *samples {
 	s := newSamples()
 	for block, v := range []struct{ direct, tulle, haproxy float64 }{{100, 150, 200}, {50, 110, 150}, {80, 120, 180}} {
 		for system, value := range map[string]float64{"direct": v.direct, "tulle": v.tulle, "haproxy": v.haproxy} {
-			s.add(block, "W1", system, "shared", figures{"high.p99": value, "throughput": 1000 * value}, false)
+			s.add(block, "W1", system, "shared", figures{"high.p99": value, "low.p99": value / 2, "throughput": 1000 * value}, false)
 		}
 	}
 	return s
@@ -27,6 +27,7 @@ func TestRatioIsTakenBlockByBlock(t *testing.T) {
 		{"less the direct path", added(atMost("W1", "shared.high.p99", "haproxy", 1)), 0.5, true},
 		{"the whole interval has to meet the bound", added(atMost("W1", "shared.high.p99", "haproxy", 0.55)), 0.5, false},
 		{"throughput has to be at least the bound", atLeast("W1", "shared.throughput", "haproxy", 0.95), 0.7333, false},
+		{"another figure of its own", ofItself("W1", "shared.high.p99", "shared.low.p99", 1.5), 2, false},
 		{"own limit", atMost("W1", "shared.high.p99", limits, 200), 0.6, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/tulle-mesh/tulle/test/bench/lab"
@@ -27,6 +28,13 @@ type layout struct {
 	name       string
 	ends, pair string // as taskset reads it
 	threads    int    // of each proxy
+	pod        bool   // the client is in a pod, see systems.Setup
+}
+
+// inPod is the layout with the client in a pod.
+func (l layout) inPod() layout {
+	l.pod = true
+	return l
 }
 
 var (
@@ -43,7 +51,8 @@ type lane struct {
 	entry  netip.AddrPort
 	origin *lab.Process
 	pair   []*lab.Process
-	noise  float64 // the highest share of foreign CPU or steal seen
+	plane  *lab.Process // nil without a control plane
+	noise  float64      // the highest share of foreign CPU or steal seen
 }
 
 func appAddr(kind systems.Kind) netip.AddrPort {
@@ -62,7 +71,8 @@ func (b *bench) open(ctx context.Context, system *systems.System, l layout, kind
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("open lane: %w", err)
 	}
-	setup := systems.Setup{Kind: kind, Out: outAddr, In: inAddr, App: appAddr(kind), Threads: l.threads, CPUs: l.pair, Dir: dir, Bin: b.bin, PKI: b.pki}
+	setup := systems.Setup{Kind: kind, Out: outAddr, In: inAddr, App: appAddr(kind), Threads: l.threads, CPUs: l.pair, Ends: l.ends,
+		Pod: l.pod, Dir: dir, Bin: b.bin, PKI: b.pki}
 	n := &lane{bench: b, system: system, layout: l, kind: kind, entry: system.Entry(setup)}
 	origin := lab.Command{Name: "origin", Path: filepath.Join(b.bin, "origin"), CPUs: l.ends,
 		Args: []string{"-http", httpAddr.String(), "-grpc", grpcAddr.String(), "-tcp", tcpAddr.String()}}
@@ -70,18 +80,9 @@ func (b *bench) open(ctx context.Context, system *systems.System, l layout, kind
 	if n.origin, err = origin.Start(ctx, dir); err != nil {
 		return nil, err
 	}
-	commands, err := system.Commands(setup)
-	if err != nil {
+	if err := n.startPair(ctx, setup); err != nil {
 		n.close()
 		return nil, err
-	}
-	for _, c := range commands {
-		p, err := c.Start(ctx, dir)
-		if err != nil {
-			n.close()
-			return nil, err
-		}
-		n.pair = append(n.pair, p)
 	}
 	if err := n.ready(ctx); err != nil {
 		n.close()
@@ -90,20 +91,54 @@ func (b *bench) open(ctx context.Context, system *systems.System, l layout, kind
 	return n, nil
 }
 
+// startPair starts the control plane, where there is one, and the pair.
+func (n *lane) startPair(ctx context.Context, setup systems.Setup) error {
+	if setup.Pod {
+		c, err := n.system.Plane(setup)
+		if err != nil {
+			return err
+		}
+		if n.plane, err = c.Start(ctx, setup.Dir); err != nil {
+			return err
+		}
+	}
+	commands, err := n.system.Commands(setup)
+	if err != nil {
+		return err
+	}
+	for _, c := range commands {
+		p, err := c.Start(ctx, setup.Dir)
+		if err != nil {
+			return err
+		}
+		n.pair = append(n.pair, p)
+	}
+	return nil
+}
+
+// processes are all that the lane has started.
+func (n *lane) processes() []*lab.Process {
+	all := append(slices.Clone(n.pair), n.origin)
+	if n.plane != nil {
+		all = append(all, n.plane)
+	}
+	return all
+}
+
 // ready waits until one exchange went through.
 func (n *lane) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	mode := []string{"-kind", string(n.kind), "-conns", "1", "churn"}
-	if n.kind == systems.GRPC {
-		mode = []string{"-kind", "grpc", "-conns", "1", "-rate", "20", "rate"}
+	if n.kind == systems.GRPC || n.layout.pod { // churn is HTTP/1 or TCP, and from addresses that lead nowhere but to loopback
+		mode = []string{"-kind", string(n.kind), "-conns", "1", "-rate", "20", "rate"}
 	}
 	for {
 		_, _, err := n.blast(ctx, append([]string{"-duration", "60ms"}, mode...)...)
 		if err == nil {
 			return nil
 		}
-		for _, p := range append(n.pair, n.origin) {
+		for _, p := range n.processes() {
 			if dead := p.Alive(); dead != nil {
 				return dead
 			}
@@ -120,8 +155,10 @@ func (n *lane) close() {
 	for i := len(n.pair) - 1; i >= 0; i-- {
 		n.pair[i].Stop()
 	}
-	if n.origin != nil {
-		n.origin.Stop()
+	for _, p := range []*lab.Process{n.plane, n.origin} {
+		if p != nil {
+			p.Stop()
+		}
 	}
 }
 
@@ -138,7 +175,10 @@ func (n *lane) load(run func() (used time.Duration, err error)) (cost, error) {
 		for _, p := range n.pair {
 			pair += p.CPU()
 		}
-		return pair, pair + n.origin.CPU()
+		for _, p := range n.processes() {
+			own += p.CPU()
+		}
+		return pair, own
 	}
 	machine, err := lab.ReadMachine()
 	if err != nil {
@@ -156,7 +196,7 @@ func (n *lane) load(run func() (used time.Duration, err error)) (cost, error) {
 	if err != nil {
 		return cost{}, err
 	}
-	for _, p := range append(n.pair, n.origin) {
+	for _, p := range n.processes() {
 		if err := p.Alive(); err != nil {
 			return cost{}, err
 		}

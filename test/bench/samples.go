@@ -69,6 +69,17 @@ func (s *samples) all(k key) []float64 {
 	return v
 }
 
+// shares are the values of one key divided by those of another, block by block.
+func (s *samples) shares(of, by key) []float64 {
+	var q []float64
+	for _, block := range slices.Sorted(maps.Keys(s.values[of])) {
+		if y := s.values[by][block]; y > 0 {
+			q = append(q, s.values[of][block]/y)
+		}
+	}
+	return q
+}
+
 // quotients are the values of a divided by those of b, block by block. With less, the direct path's value is taken off both first.
 func (s *samples) quotients(workload, figure, a, b string, less bool) []float64 {
 	of := func(system string, block int) (float64, bool) {

@@ -6,6 +6,7 @@ type target struct {
 	bound                float64
 	atLeast              bool // the ratio must not be below the bound; otherwise not above it
 	added                bool // the direct path's value is taken off both sides first
+	own                  bool // vs names another of Tulle's figures, of the same workload
 }
 
 // limits are bounds on Tulle's own figures; their ratio is value by limit.
@@ -22,6 +23,11 @@ func atLeast(workload, figure, vs string, bound float64) target {
 func added(t target) target {
 	t.added = true
 	return t
+}
+
+// ofItself compares a figure with another of Tulle's own.
+func ofItself(workload, figure, other string, bound float64) target {
+	return target{workload: workload, figure: figure, vs: other, bound: bound, own: true}
 }
 
 // Names of comparators in targets.
@@ -70,6 +76,9 @@ var aspired = []target{
 	atLeast("W6b", "isolated.throughput", hap, 2), atLeast("W6b", "isolated.throughput", rev, 3), atLeast("W6b", "isolated.throughput", lin, 4),
 	atMost("W0", "isolated.rss_anon", hap, 1.5), atMost("W0", "isolated.rss_anon", rev, 0.5), atMost("W0", "isolated.rss_anon", lin, 1),
 	atMost("W7", "isolated.per_connection", rev, 0.3), atMost("W7", "isolated.per_connection", lin, 0.5),
+	ofItself("W8", "shared.churn.p99", "shared.still.p99", 1.5),
+	atMost("W8", "isolated.push.cpu_seconds", lin, 0.5), atMost("W8", "isolated.push.cpu_seconds", env, 0.3),
+	atMost("W8", "isolated.push.growth", lin, 0.6), atMost("W8", "isolated.push.growth", env, 0.3),
 	atMost("W10", "isolated.growth", limits, 64*(256<<10)*1.1),
 	added(atMost("W9", "shared.mixed.p99", hap, 1)), added(atMost("W9", "shared.mixed.p99", lin, 1)),
 }
@@ -78,5 +87,5 @@ var aspired = []target{
 var units = []struct{ suffix, unit string }{
 	{".throughput", "1/s"}, {".cpu_all", "us"}, {"idle_cpu", "mcpu"}, {".cpu", "us"}, {"p50", "us"}, {".p99", "us"}, {".p99_raw", "us"}, {".p999", "us"},
 	{".gbps", "Gb/s"}, {"rss_anon", "B"}, {"rss", "B"}, {"per_connection", "B"}, {"growth", "B"}, {"binary", "B"}, {".late", "1"}, {".calm", "1"},
-	{"syscalls", "1"},
+	{"syscalls", "1"}, {"cpu_seconds", "s"},
 }

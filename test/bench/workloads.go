@@ -16,13 +16,15 @@ type workload struct {
 	once        bool // measured in the first block only: it hardly varies
 	quick       bool // part of BENCH=quick
 	paced       bool // has an open loop, whose rate has to be found first
+	pod         bool // needs a control plane: for systems that have one here
 	phases      []phase
 }
 
 // phase is one measurement against a fresh lane.
 type phase struct {
 	layout  layout
-	full    bool // left out of BENCH=quick
+	full    bool          // left out of BENCH=quick
+	extra   time.Duration // beyond warming up, measuring and settling
 	measure func(context.Context, *lane) (figures, error)
 }
 
@@ -67,8 +69,21 @@ var workloads = []workload{
 	{name: "W6b", title: "opaque TCP: connect, one exchange, close", kind: systems.TCP, phases: []phase{{layout: isolated, measure: churn}}},
 	{name: "W7", title: "idle connections", kind: systems.HTTP, once: true, quick: true, phases: []phase{{layout: isolated, measure: hold}}},
 	{name: "W7t", title: "idle opaque connections", kind: systems.TCP, once: true, phases: []phase{{layout: isolated, measure: hold}}},
+	{name: "W8", title: "a Service of ten thousand endpoints: first push, and W1 at half load while a hundred a second change", kind: systems.HTTP,
+		paced: true, pod: true, phases: []phase{
+			{layout: isolated.inPod(), measure: push},
+			{layout: shared.inPod(), extra: crowdWarmup, measure: turnover},
+		}},
 	{name: "W9", title: "W1 at half load beside an endless download", kind: systems.HTTP, paced: true, phases: []phase{{layout: shared, measure: mixed}}},
 	{name: "W10", title: "64 stalled readers of an endless body", kind: systems.HTTP, once: true, phases: []phase{{layout: isolated, measure: stall}}},
+}
+
+func workloadNames() []string {
+	var names []string
+	for _, w := range workloads {
+		names = append(names, w.name)
+	}
+	return names
 }
 
 // The rates of the open loop, as shares of the slowest production comparator's throughput in the shared layout.

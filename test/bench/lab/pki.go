@@ -27,8 +27,9 @@ type Party struct {
 
 // PKI are the files of the bench's certificate authority: ECDSA P-256, one intermediate, valid for a day.
 type PKI struct {
-	Roots          string // file: the trust anchor
-	Client, Server Party
+	Roots             string // file: the trust anchor
+	Issuer, IssuerKey string // files: the intermediate and its private key
+	Client, Server    Party
 }
 
 type authority struct {
@@ -46,9 +47,17 @@ func NewPKI(dir string, now time.Time) (*PKI, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &PKI{Roots: filepath.Join(dir, "roots.pem")}
-	if err := writePEM(p.Roots, block("CERTIFICATE", root.cert.Raw)); err != nil {
-		return nil, err
+	p := &PKI{Roots: filepath.Join(dir, "roots.pem"), Issuer: filepath.Join(dir, "issuer.pem"), IssuerKey: filepath.Join(dir, "issuer-key.pem")}
+	der, err := x509.MarshalPKCS8PrivateKey(intermediate.key)
+	if err != nil {
+		return nil, fmt.Errorf("encode issuer's key: %w", err)
+	}
+	for path, data := range map[string][]byte{
+		p.Roots: block("CERTIFICATE", root.cert.Raw), p.Issuer: block("CERTIFICATE", intermediate.cert.Raw), p.IssuerKey: block("PRIVATE KEY", der),
+	} {
+		if err := writePEM(path, data); err != nil {
+			return nil, err
+		}
 	}
 	for _, side := range []struct {
 		party *Party

@@ -12,6 +12,12 @@ import (
 	"github.com/tulle-mesh/tulle/test/bench/lab"
 )
 
+// Addresses of a Setup with Pod.
+var (
+	Service      = netip.MustParseAddrPort("10.96.0.10:80")
+	PlaneControl = netip.MustParseAddrPort("127.0.0.3:8000") // where the control plane takes commands
+)
+
 // Kind is the traffic that a pair carries.
 type Kind string
 
@@ -29,7 +35,9 @@ type Setup struct {
 	In      netip.AddrPort // where the server's proxy listens, with mutual TLS
 	App     netip.AddrPort // the server
 	Threads int
-	CPUs    string // as taskset reads it
+	CPUs    string // of the pair, as taskset reads it
+	Ends    string // CPUs of all else
+	Pod     bool   // the client is in a pod of a cluster and connects to Service, which the pair serves with the control plane's help
 	Dir     string // for configuration and logs of this run
 	Bin     string // where the bench's own programs are
 	PKI     *lab.PKI
@@ -45,6 +53,8 @@ type System struct {
 	Hybrid bool
 	// Entry is where the client connects: the pair's outer listener, or the server itself.
 	Entry func(Setup) netip.AddrPort
+	// Plane is the control plane of a Setup with Pod; nil where the system has none here.
+	Plane func(Setup) (lab.Command, error)
 	// Commands are the pair, the server's side first; nil for the direct path.
 	Commands func(Setup) ([]lab.Command, error)
 }
