@@ -100,6 +100,9 @@ type times struct {
 	// outboundIdle is how long a target is kept after its last use.
 	outboundIdle, inboundIdle time.Duration
 	grace, waitBeforeExit     time.Duration
+	// lapseSpread is the time within which the connections of peers under a dropped trust anchor are drained, each at another moment, so
+	// that they are not all made again at once; lapseGrace is how long what they carry may go on.
+	lapseSpread, lapseGrace time.Duration
 }
 
 // timesOf fills in the defaults; compatibility with Linkerd's where those do not hurt (its detection waits ten seconds).
@@ -120,5 +123,7 @@ func timesOf(s *mesh.ProxyConfig) times {
 		inboundIdle:     d(s.InboundDiscoveryIdle, 10*time.Minute),
 		grace:           d(s.ShutdownGrace, 2*time.Minute),
 		waitBeforeExit:  time.Duration(s.WaitBeforeExit),
+		lapseSpread:     5 * time.Second,
+		lapseGrace:      30 * time.Second,
 	}
 }

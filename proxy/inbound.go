@@ -209,6 +209,7 @@ func (in *inbound) relay(ctx context.Context, client *relay.End, app netip.AddrP
 	// Registered before the decision: a policy that changes in between finds the connection.
 	in.register(open)
 	defer in.unregister(open)
+	defer in.proxy.lapses.watch(client.Secured(), true, cut)()
 	port := in.policy.Load().Port(app.Port())
 	verdict := port.Decide(peer)
 	labels := inboundLabels(app, how, port.Server())

@@ -143,6 +143,9 @@ func (o *outbound) relay(ctx context.Context, conn *net.TCPConn, peek *detect.Co
 	client.Read, client.Written = &src.ReadBytes, &src.WrittenBytes
 	end.Read, end.Written = &dst.ReadBytes, &dst.WrittenBytes
 	closedSrc, closedDst := o.proxy.countOpen(src), o.proxy.countOpen(dst)
+	ctx, cut := context.WithCancel(ctx)
+	defer cut()
+	defer o.proxy.lapses.watch(end.Secured(), false, cut)()
 	result := relay.Run(ctx, client, end)
 	closedSrc(result.A)
 	closedDst(result.B)

@@ -50,6 +50,7 @@ type Proxy struct {
 	admin     *admin
 	conns     tracker
 	lot       *lot
+	lapses    *lapses
 
 	original  func(*net.TCPConn) (netip.AddrPort, error)
 	listeners []*listener
@@ -93,6 +94,7 @@ func New(cfg Config) (*Proxy, error) {
 		p.inbound.muxTLS, p.inbound.tcpTLS = p.certs.ServerTLS(mesh.ALPNMux), p.certs.ServerTLS(mesh.ALPNRelay)
 	}
 	p.inbound.policy.Store(p.initialPolicy())
+	p.lapses = newLapses(p)
 	p.admin = &admin{proxy: p, log: p.log.Named("admin"), shutdown: make(chan struct{})}
 	p.addMetrics()
 	return p, nil
@@ -215,6 +217,9 @@ func (p *Proxy) Run(ctx context.Context) error {
 func (p *Proxy) background() []func(context.Context) error {
 	run := []func(context.Context) error{
 		p.outbound.engine.Run, p.inbound.engine.Run, p.admin.serve, p.followPolicy, p.sweep, p.lot.Run, p.lot.trim,
+	}
+	if p.certs != nil {
+		run = append(run, p.lapses.run)
 	}
 	if p.control != nil {
 		run = append(run, p.certs.Run, p.runControl)

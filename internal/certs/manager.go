@@ -44,7 +44,7 @@ type Manager struct {
 	certifier certifier // nil: the certificate was given
 	log       *zap.Logger
 	ready     chan struct{}         // closed with the first certificate
-	state     atomic.Pointer[state] // never nil; written by Run alone
+	state     atomic.Pointer[state] // never nil; written by Run alone, or by Replace
 
 	mu     sync.Mutex // guards status
 	status Status
@@ -52,8 +52,9 @@ type Manager struct {
 
 // state is what handshakes use. It is never changed.
 type state struct {
-	cert  *tls.Certificate // nil before the first
-	trust *trust           // nil before the first
+	cert     *tls.Certificate // nil before the first
+	trust    *trust           // nil before the first
+	replaced chan struct{}    // closed when another state is in force
 }
 
 // Status is what metrics say about a Manager.
@@ -91,9 +92,6 @@ func New(cfg Config) *Manager {
 
 // Static returns a Manager that holds cert for ever and trusts roots. Its Run only waits. It is for running without a control plane.
 func Static(cert tls.Certificate, roots []*x509.Certificate) (*Manager, error) {
-	if len(roots) == 0 {
-		return nil, errors.New("static certificate: no trust anchors")
-	}
 	if cert.Leaf == nil {
 		leaf, err := x509.ParseCertificate(cert.Certificate[0])
 		if err != nil {
@@ -106,8 +104,20 @@ func Static(cert tls.Certificate, roots []*x509.Certificate) (*Manager, error) {
 		return nil, fmt.Errorf("static certificate: %w", err)
 	}
 	m := newManager(id, nil)
+	return m, m.Replace(cert, roots)
+}
+
+// Replace brings another certificate of the same identity and other anchors into force, as a renewal does, for a Manager made with
+// Static. The certificate's Leaf must be set.
+func (m *Manager) Replace(cert tls.Certificate, roots []*x509.Certificate) error {
+	if len(roots) == 0 {
+		return errors.New("static certificate: no trust anchors")
+	}
+	if id, err := leafID(cert.Leaf); err != nil || id != m.id {
+		return fmt.Errorf("static certificate: it is of %s, want %s", id, m.id)
+	}
 	m.adopt(&cert, newTrust(nil, roots, nil))
-	return m, nil
+	return nil
 }
 
 func newManager(id mesh.ID, log *zap.Logger) *Manager {
@@ -115,7 +125,7 @@ func newManager(id mesh.ID, log *zap.Logger) *Manager {
 		log = zap.NewNop()
 	}
 	m := &Manager{id: id, log: log, ready: make(chan struct{})}
-	m.state.Store(&state{})
+	m.state.Store(&state{replaced: make(chan struct{})})
 	return m
 }
 
@@ -213,7 +223,7 @@ func (m *Manager) readRoots() error {
 	} else {
 		var next *trust
 		if next, err = s.trust.withFile(bundle); err == nil && next != s.trust {
-			m.state.Store(&state{cert: s.cert, trust: next})
+			m.replace(s.cert, next)
 		}
 	}
 	if err != nil {
@@ -222,4 +232,11 @@ func (m *Manager) readRoots() error {
 		m.mu.Unlock()
 	}
 	return err
+}
+
+// replace brings a certificate and anchors into force and returns what was.
+func (m *Manager) replace(cert *tls.Certificate, trust *trust) *state {
+	old := m.state.Swap(&state{cert: cert, trust: trust, replaced: make(chan struct{})})
+	close(old.replaced)
+	return old
 }

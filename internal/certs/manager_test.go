@@ -349,3 +349,61 @@ func TestAnchorOfTheAnswerCountsUntilTheFileChanges(t *testing.T) {
 		}
 	})
 }
+
+// TestAnchorsSayWhenTheyChange follows what watchers of open connections see: a bundle that cannot be used is no change.
+func TestAnchorsSayWhenTheyChange(t *testing.T) {
+	inBubble(t, func(t *testing.T, m *Manager, old *authority, s *script, start func()) {
+		start()
+		fresh := newAuthority(t)
+		chain := chainOf(t, old)
+		end := chain[0].NotAfter
+		anchors, replaced := m.Anchors()
+		changed := func() bool {
+			select {
+			case <-replaced:
+				return true
+			default:
+				return false
+			}
+		}
+		for _, broken := range []string{"", "hello", string(mesh.EncodeRoots(old.roots))} {
+			if err := os.WriteFile(m.rootsFile, []byte(broken), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			pass(pollInterval)
+			if now, _ := m.Anchors(); changed() || now != anchors {
+				t.Errorf("a bundle %q changed the anchors", broken)
+			}
+		}
+		writeRoots(t, m, append(slices.Clone(old.roots), fresh.roots...))
+		pass(pollInterval)
+		if !changed() {
+			t.Fatal("nobody was told of the anchor that was appended")
+		}
+		both, _ := m.Anchors()
+		if until, reason := both.Vouch(chain, x509.ExtKeyUsageClientAuth, time.Now()); reason != "" || !until.Equal(end) {
+			t.Errorf("an anchor beside: %v, %q; want %v", until, reason, end)
+		}
+		if _, reason := both.Vouch(chain, x509.ExtKeyUsageClientAuth, end.Add(time.Second)); reason != OutOfTime {
+			t.Errorf("after the end of the certificate: %q, want %q", reason, OutOfTime)
+		}
+		s.set(func([]byte) (*answer, error) { return nil, errors.New("identity controller is away") })
+		writeRoots(t, m, fresh.roots)
+		pass(pollInterval)
+		dropped, _ := m.Anchors()
+		if _, reason := dropped.Vouch(chain, x509.ExtKeyUsageClientAuth, time.Now()); reason != Untrusted {
+			t.Errorf("anchor dropped: %q, want %q", reason, Untrusted)
+		}
+		if m.Accepted(time.Now()) == nil {
+			t.Error("our own certificate is said to be accepted without its anchor")
+		}
+		s.set(func(csr []byte) (*answer, error) { return &answer{chain: fresh.sign(csr)}, nil })
+		pass(time.Minute)
+		if err := m.Accepted(time.Now()); err != nil {
+			t.Errorf("after a new certificate: %v", err)
+		}
+		if _, reason := (Anchors{}).Vouch(chain, x509.ExtKeyUsageClientAuth, time.Now()); reason != NoTrust {
+			t.Errorf("no anchors: %q, want %q", reason, NoTrust)
+		}
+	})
+}

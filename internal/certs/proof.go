@@ -42,16 +42,16 @@ func keyOf(chain []*x509.Certificate, usage x509.ExtKeyUsage) chainKey {
 	return chainKey(h.Sum(nil))
 }
 
-// hold reports whether the chain behind the key was verified and is valid at now.
-func (p *proofs) hold(key chainKey, now time.Time) bool {
+// hold returns the validity of the chain behind the key if it was verified and is valid at now.
+func (p *proofs) hold(key chainKey, now time.Time) (v validity, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	v, ok := p.chains[key]
-	return ok && v.holds(now)
+	v, ok = p.chains[key]
+	return v, ok && v.holds(now)
 }
 
-// add remembers a chain as it was verified, from the leaf to the anchor.
-func (p *proofs) add(key chainKey, verified []*x509.Certificate) {
+// add remembers a chain as it was verified, from the leaf to the anchor, and returns its validity.
+func (p *proofs) add(key chainKey, verified []*x509.Certificate) validity {
 	v := validity{from: verified[0].NotBefore, to: verified[0].NotAfter}
 	for _, cert := range verified[1:] {
 		if cert.NotBefore.After(v.from) {
@@ -67,4 +67,5 @@ func (p *proofs) add(key chainKey, verified []*x509.Certificate) {
 		p.chains = map[chainKey]validity{} // whoever still connects is verified once more
 	}
 	p.chains[key] = v
+	return v
 }

@@ -84,7 +84,7 @@ func newCertificate(key *ecdsa.PrivateKey, chain [][]byte) (*tls.Certificate, er
 
 // adopt brings a certificate and anchors into force.
 func (m *Manager) adopt(cert *tls.Certificate, trust *trust) {
-	first := m.state.Swap(&state{cert: cert, trust: trust}).cert == nil
+	first := m.replace(cert, trust).cert == nil
 	m.mu.Lock()
 	m.status.NotBefore, m.status.NotAfter = cert.Leaf.NotBefore, cert.Leaf.NotAfter
 	m.status.Refreshed, m.status.LastError = time.Now(), nil

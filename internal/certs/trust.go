@@ -43,7 +43,7 @@ func (t *trust) withFile(bundle []byte) (*trust, error) {
 	return newTrust(bundle, roots, nil), nil
 }
 
-// withAnswer returns the trust after the identity controller answered with anchors, DER.
+// withAnswer returns the trust after the identity controller answered with anchors, DER, and t itself if they are those of before.
 func (t *trust) withAnswer(anchors [][]byte) (*trust, error) {
 	var roots []*x509.Certificate
 	for _, der := range anchors {
@@ -55,6 +55,9 @@ func (t *trust) withAnswer(anchors [][]byte) (*trust, error) {
 			return t, fmt.Errorf("trust anchor %q of the answer is not a CA", cert.Subject)
 		}
 		roots = append(roots, cert)
+	}
+	if slices.EqualFunc(roots, t.answer, (*x509.Certificate).Equal) {
+		return t, nil
 	}
 	return newTrust(t.bundle, t.file, roots), nil
 }
@@ -77,13 +80,15 @@ func (t *trust) identify(chain []*x509.Certificate, usage x509.ExtKeyUsage, now 
 	if err != nil {
 		return mesh.ID{}, err
 	}
-	return id, t.verify(chain, usage, now)
+	_, err = t.verify(chain, usage, now)
+	return id, err
 }
 
-func (t *trust) verify(chain []*x509.Certificate, usage x509.ExtKeyUsage, now time.Time) error {
+// verify returns the time in which the chain proves what it says.
+func (t *trust) verify(chain []*x509.Certificate, usage x509.ExtKeyUsage, now time.Time) (validity, error) {
 	key := keyOf(chain, usage)
-	if t.proofs.hold(key, now) {
-		return nil
+	if v, ok := t.proofs.hold(key, now); ok {
+		return v, nil
 	}
 	intermediates := x509.NewCertPool()
 	for _, cert := range chain[1:] {
@@ -93,10 +98,9 @@ func (t *trust) verify(chain []*x509.Certificate, usage x509.ExtKeyUsage, now ti
 		Roots: t.pool, Intermediates: intermediates, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{usage},
 	})
 	if err != nil {
-		return err
+		return validity{}, err
 	}
-	t.proofs.add(key, verified[0])
-	return nil
+	return t.proofs.add(key, verified[0]), nil
 }
 
 func checkSize(chain []*x509.Certificate) error {

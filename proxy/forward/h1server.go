@@ -231,7 +231,7 @@ func (s *h1Server) answer(fl *flight) {
 // client was not told to go on: whether it sends the body nevertheless, or its next request, nobody knows (RFC 9110 §10.1.1).
 func (s *h1Server) framing(fl *flight) h1.Framing {
 	h := &fl.x.Response
-	f := h1.Framing{Close: s.last || s.halfGone || s.l.e.draining || s.expecting && s.state == h1Body}
+	f := h1.Framing{Close: s.last || s.halfGone || s.l.draining() || s.expecting && s.state == h1Body}
 	length := h.Has("content-length")
 	switch {
 	case fl.open:
@@ -280,7 +280,7 @@ func (s *h1Server) breakOff(fl *flight) {
 
 // next makes ready for another request.
 func (s *h1Server) next() {
-	if s.halfGone || s.l.e.draining {
+	if s.halfGone || s.l.draining() {
 		s.linger()
 		return
 	}

@@ -43,6 +43,7 @@ type link struct {
 	mayIdle bool // counted in Engine.idler
 	active  bool // read something since the idler looked last
 	idling  bool // its reader is to return
+	retired bool // by Engine.Retire
 	err     error
 	resume  chan struct{} // tokens for the reader
 	done    chan struct{} // closed with the link
@@ -81,7 +82,7 @@ func (l *link) serve(downstream bool) error {
 	}
 	if downstream {
 		e.serving++
-		if e.draining {
+		if l.draining() {
 			l.proto.drain()
 		}
 		e.watchIdle(l)
@@ -179,6 +180,9 @@ func (l *link) markDirty() {
 		l.e.dirty = append(l.e.dirty, l)
 	}
 }
+
+// draining says that the link takes nothing new.
+func (l *link) draining() bool { return l.retired || l.e.draining && l.rec != nil }
 
 // room is how many body bytes the outbox takes now.
 func (l *link) room() int { return outboxRoom - l.out.size - l.sending.size }

@@ -34,6 +34,14 @@ func Plain(c *net.TCPConn, prefix []byte) *End { return &End{tcp: c, prefix: pre
 // Secure returns the side that speaks TLS on c.
 func Secure(c *sock.Conn) *End { return &End{conn: c} }
 
+// Secured returns the TLS connection of the side; nil if it speaks plaintext.
+func (e *End) Secured() *sock.Conn {
+	if e.conn == nil || !e.conn.Secure() {
+		return nil
+	}
+	return e.conn
+}
+
 // Result says how a relay ended: A and B are what ended reading from the side of that name, or writing what was read; nil means an
 // orderly end.
 type Result struct {

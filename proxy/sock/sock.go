@@ -77,10 +77,27 @@ func (c *Conn) handshake(ctx context.Context, t *tls.Conn) (*Conn, error) {
 
 // TLS returns the state of the TLS connection; ok is false without TLS.
 func (c *Conn) TLS() (state tls.ConnectionState, ok bool) {
-	if c.tls == nil {
+	t := c.secured()
+	if t == nil {
 		return tls.ConnectionState{}, false
 	}
-	return c.tls.ConnectionState(), true
+	return t.ConnectionState(), true
+}
+
+// Secure reports whether there is TLS, in c or in a Conn below it.
+func (c *Conn) Secure() bool { return c.secured() != nil }
+
+// secured finds the TLS of a Conn that was wrapped, so that its first bytes could be looked at, and is a Conn again.
+func (c *Conn) secured() *tls.Conn {
+	if c.tls != nil {
+		return c.tls
+	}
+	if wrapped, ok := c.nc.(interface{ NetConn() net.Conn }); ok {
+		if below, ok := wrapped.NetConn().(*Conn); ok {
+			return below.secured()
+		}
+	}
+	return nil
 }
 
 // Plain reports whether c is a socket without TLS.

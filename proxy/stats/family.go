@@ -176,6 +176,7 @@ var families = [...]Family{
 	{OutboundHTTPErrors, CounterType, "Outbound requests that the proxy failed.", "error"},
 	{InboundTCPErrors, CounterType, "Inbound connections that the proxy failed.", "error"},
 	{OutboundTCPErrors, CounterType, "Outbound connections that the proxy failed.", "error"},
+	{MeshLapses, CounterType, "Open mesh TLS connections whose peer's certificate or its trust anchor lapsed, by what became of them: drained, so that new requests go over another one, or cut.", "direction, action, reason"},
 	{"control_connected", GaugeType, "1 while the stream to the destination controller is up.", "addr"},
 	{"control_connect_failures_total", CounterType, "Streams to the destination controller that failed.", "addr"},
 	{"control_request_total", CounterType, "Watches that were sent to the destination controller.", "addr"},
@@ -215,6 +216,7 @@ const (
 	InboundTCPTerminate = "inbound_tcp_authz_terminate_total"
 	InboundHTTPErrors   = "inbound_http_errors_total"
 	OutboundHTTPErrors  = "outbound_http_errors_total"
+	MeshLapses          = "tulle_mesh_connections_lapsed_total"
 	InboundTCPErrors    = "inbound_tcp_errors_total"
 	OutboundTCPErrors   = "outbound_tcp_errors_total"
 )

@@ -1,0 +1,47 @@
+package certs
+
+import (
+	"crypto/x509"
+	"errors"
+	"time"
+)
+
+// Anchors are the trust anchors of one moment. Values are equal as long as nothing took their place; the zero value trusts nobody.
+type Anchors struct{ trust *trust }
+
+// Anchors returns the trust anchors in force. replaced is closed when they, or the workload's own certificate, are replaced. A trust
+// roots file that cannot be used replaces nothing.
+func (m *Manager) Anchors() (a Anchors, replaced <-chan struct{}) {
+	s := m.state.Load()
+	return Anchors{s.trust}, s.replaced
+}
+
+// Vouch says whether the chain of a peer, which a handshake has verified at its time, would still be accepted at now, and until when.
+// reason is empty if it would, else it is that of the PeerError.
+func (a Anchors) Vouch(chain []*x509.Certificate, usage x509.ExtKeyUsage, now time.Time) (until time.Time, reason Reason) {
+	if a.trust == nil {
+		return time.Time{}, NoTrust
+	}
+	if err := checkSize(chain); err != nil {
+		return time.Time{}, Malformed
+	}
+	v, err := a.trust.verify(chain, usage, now)
+	var invalid x509.CertificateInvalidError
+	switch {
+	case err == nil:
+		return v.to, ""
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return time.Time{}, OutOfTime
+	default:
+		return time.Time{}, Untrusted
+	}
+}
+
+// Accepted returns nil if a peer with the same anchors would accept the workload's own certificate at now.
+func (m *Manager) Accepted(now time.Time) error {
+	s := m.state.Load()
+	if err := s.usable(m.id, now); err != nil {
+		return err
+	}
+	return s.check(now)
+}
