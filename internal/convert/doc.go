@@ -87,8 +87,13 @@ var converters = map[kind]converter{
 	{"security.linkerd.io", "MeshTLSAuthentication"}: regroup("policy.linkerd.io/v1alpha1"),
 }
 
-// Convert translates the objects. Objects of other kinds are passed on, with what is wrong in their annotations reported.
+// Convert translates the objects. Objects of other kinds are passed on, with what is wrong in their annotations reported, and without
+// what a cluster added to them.
 func Convert(objects []map[string]any, o Options) *Result {
+	objects = slices.Clone(objects)
+	for i, tree := range objects {
+		objects[i] = written(tree)
+	}
 	c := &conversion{options: o, input: objects, result: &Result{}, servers: map[string]map[string]any{}}
 	if c.options.Port == 0 {
 		c.options.Port = 80

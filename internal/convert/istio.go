@@ -130,16 +130,28 @@ func (o *object) rateLimit(bucket node) []map[string]any {
 	perSecond = math.Round(perSecond*1000) / 1000
 	bucket.nearly("%v requests a second, for one proxy; a second's worth may come at once, whatever the bucket holds", perSecond)
 	labels := o.spec().at("workloadSelector", "labels").raw()
-	o.assumePort(o.spec())
+	ports := o.targetPorts(labels)
+	if len(ports) == 0 {
+		o.assumePort(o.spec())
+		ports = []int{o.options.Port}
+	}
 	access := "all-unauthenticated"
 	if o.mutual(labels) {
 		access = "all-authenticated"
 	}
-	server, made := o.server(labels, o.options.Port, o.name, access)
-	return append(made, manifest(policyAlpha, "HTTPLocalRateLimitPolicy", o.namespace, o.name, map[string]any{
-		"targetRef": map[string]any{"group": "policy.linkerd.io", "kind": "Server", "name": server},
-		"total":     map[string]any{"requestsPerSecond": perSecond},
-	}))
+	var out []map[string]any
+	for _, port := range ports {
+		name := o.name
+		if len(ports) > 1 {
+			name = fmt.Sprintf("%s-%d", o.name, port)
+		}
+		server, made := o.server(labels, port, name, access)
+		out = append(append(out, made...), manifest(policyAlpha, "HTTPLocalRateLimitPolicy", o.namespace, name, map[string]any{
+			"targetRef": map[string]any{"group": "policy.linkerd.io", "kind": "Server", "name": server},
+			"total":     map[string]any{"requestsPerSecond": perSecond},
+		}))
+	}
+	return out
 }
 
 // telemetry says where its parts are here.

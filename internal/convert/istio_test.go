@@ -389,3 +389,70 @@ spec: {template: {metadata: {labels: {app: web}, annotations: {linkerd.io/inject
 		t.Run(c.name, c.run)
 	}
 }
+
+// TestObjectsOfACluster converts what `kubectl get -o yaml` prints: policies are for the ports that Services lead to, and what the cluster
+// added to an object is not applied again.
+func TestObjectsOfACluster(t *testing.T) {
+	conversionCase{
+		in: `
+apiVersion: v1
+kind: Service
+metadata:
+  name: reviews
+  namespace: books
+  uid: cb639aaf
+  resourceVersion: "4075"
+  creationTimestamp: "2026-01-02T03:04:05Z"
+  annotations: {kubectl.kubernetes.io/last-applied-configuration: "{}"}
+spec:
+  selector: {app: reviews}
+  ports: [{port: 80, targetPort: 9080}, {port: 9090, protocol: TCP}, {port: 53, protocol: UDP}]
+status: {loadBalancer: {}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: other, namespace: books}
+spec: {selector: {app: other}, ports: [{port: 7000}]}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: readers, namespace: books}
+spec:
+  selector: {matchLabels: {app: reviews, version: v1}}
+  rules: [{}]
+`,
+		want: `
+apiVersion: v1
+kind: Service
+metadata: {name: reviews, namespace: books}
+spec:
+  selector: {app: reviews}
+  ports: [{port: 80, targetPort: 9080}, {port: 9090, protocol: TCP}, {port: 53, protocol: UDP}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: other, namespace: books}
+spec: {selector: {app: other}, ports: [{port: 7000}]}
+---
+apiVersion: policy.linkerd.io/v1beta3
+kind: Server
+metadata: {name: readers-9080, namespace: books}
+spec: {podSelector: {matchLabels: {app: reviews, version: v1}}, port: 9080, accessPolicy: deny}
+---
+apiVersion: policy.linkerd.io/v1alpha1
+kind: AuthorizationPolicy
+metadata: {name: readers-1-9080, namespace: books}
+spec: {targetRef: {group: policy.linkerd.io, kind: Server, name: readers-9080}, requiredAuthenticationRefs: []}
+---
+apiVersion: policy.linkerd.io/v1beta3
+kind: Server
+metadata: {name: readers-9090, namespace: books}
+spec: {podSelector: {matchLabels: {app: reviews, version: v1}}, port: 9090, accessPolicy: deny}
+---
+apiVersion: policy.linkerd.io/v1alpha1
+kind: AuthorizationPolicy
+metadata: {name: readers-1-9090, namespace: books}
+spec: {targetRef: {group: policy.linkerd.io, kind: Server, name: readers-9090}, requiredAuthenticationRefs: []}
+`,
+	}.run(t)
+}

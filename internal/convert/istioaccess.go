@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // What Istio says of mutual TLS and of authorization about the same pods adds up, and here both are access policies: where they
@@ -124,4 +125,53 @@ func (o *object) mutual(labels any) bool {
 		}
 	}
 	return false
+}
+
+// targetPorts returns the ports of the pods with these labels that Services of the input lead to, in ascending order. One that a Service
+// knows by its name alone is reported: its number is the pods' business.
+func (o *object) targetPorts(labels any) []int {
+	chosen, _ := labels.(map[string]any)
+	var ports []int
+	for _, tree := range o.input {
+		svc := newObject(o.conversion, tree)
+		selector, _ := svc.spec().at("selector").raw().(map[string]any)
+		if svc.kind != "Service" || svc.group != "" || svc.namespace != o.namespace || len(selector) == 0 || !overlap(selector, chosen) {
+			continue
+		}
+		for _, p := range svc.spec().at("ports").items() {
+			number := p.at("port").number(0)
+			if target := p.at("targetPort"); target.exists() {
+				if number = target.number(0); number == 0 {
+					o.nearly("spec.selector", "Service %s leads to the port named %s: write a Server with port: %[2]s", svc.name, target.text())
+				}
+			}
+			if protocol := p.at("protocol").text(); number > 0 && (protocol == "" || protocol == "TCP") && !slices.Contains(ports, number) {
+				ports = append(ports, number)
+			}
+		}
+	}
+	slices.Sort(ports)
+	return ports
+}
+
+// overlap reports whether one selector chooses some of what the other does: all that it asks for, the other asks for too.
+func overlap(a, b map[string]any) bool {
+	within := func(small, large map[string]any) bool {
+		for k, v := range small {
+			if large[k] != v {
+				return false
+			}
+		}
+		return true
+	}
+	return within(a, b) || within(b, a)
+}
+
+// numbers writes ports as a list.
+func numbers(ports []int) string {
+	list := make([]string, len(ports))
+	for i, p := range ports {
+		list[i] = strconv.Itoa(p)
+	}
+	return strings.Join(list, ", ")
 }

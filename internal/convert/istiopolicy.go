@@ -42,7 +42,8 @@ func istioPolicy(o *object) []map[string]any {
 	return out
 }
 
-// serverPorts returns the ports that the rules name, or the assumed one: there is a Server for each.
+// serverPorts returns the ports that there is a Server for each of: those that the rules name; without any, those that Services of the
+// input lead to, or the assumed one.
 func (o *object) serverPorts(rules []node) []int {
 	var ports []int
 	open := len(rules) == 0
@@ -61,6 +62,11 @@ func (o *object) serverPorts(rules []node) []int {
 	}
 	switch {
 	case len(ports) == 0:
+		if ports = o.targetPorts(o.spec().at("selector", "matchLabels").raw()); len(ports) > 0 {
+			o.nearly("spec.selector", "a Server is for one port of the pods: there is one for each that Services of the input lead to (%s); "+
+				"write one more for each other port", numbers(ports))
+			return ports
+		}
 		o.nearly("spec.selector", "a Server is for one port of the pods, taken to be %d (--port): write one more for each other port", o.options.Port)
 		return []int{o.options.Port}
 	case open:

@@ -14,6 +14,31 @@ func passed(o *object) map[string]any {
 	return tree
 }
 
+// written returns an object of a cluster as somebody wrote it: without its status and what the API server and kubectl note in metadata.
+// Applied again, a resourceVersion is refused as soon as the object has changed.
+func written(tree map[string]any) map[string]any {
+	meta, ok := tree["metadata"].(map[string]any)
+	if !ok {
+		return tree
+	}
+	tree, meta = maps.Clone(tree), maps.Clone(meta)
+	tree["metadata"] = meta
+	delete(tree, "status")
+	for _, field := range []string{"creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid"} {
+		delete(meta, field)
+	}
+	if annotations, ok := meta["annotations"].(map[string]any); ok {
+		annotations = maps.Clone(annotations)
+		delete(annotations, "kubectl.kubernetes.io/last-applied-configuration")
+		delete(annotations, "deployment.kubernetes.io/revision")
+		meta["annotations"] = annotations
+		if len(annotations) == 0 {
+			delete(meta, "annotations")
+		}
+	}
+	return tree
+}
+
 // misspelled are annotations by the names that people write, and those that exist.
 var misspelled = map[string]string{
 	"config.linkerd.io/proxy-wait-before-exit-seconds": "config.alpha.linkerd.io/proxy-wait-before-exit-seconds",
