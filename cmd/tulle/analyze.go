@@ -128,13 +128,32 @@ func analyzedResources() map[schema.GroupVersionResource]string {
 		{Group: gatewayGroup, Version: "v1", Resource: "httproutes"}:           "HTTPRoute",
 		{Group: gatewayGroup, Version: "v1", Resource: "grpcroutes"}:           "GRPCRoute",
 		{Group: gatewayGroup, Version: "v1", Resource: "tlsroutes"}:            "TLSRoute",
-		{Group: gatewayGroup, Version: "v1alpha2", Resource: "tcproutes"}:      "TCPRoute",
+		{Group: gatewayGroup, Version: "v1", Resource: "tcproutes"}:            "TCPRoute",
 		{Group: gatewayGroup, Version: "v1beta1", Resource: "referencegrants"}: "ReferenceGrant",
 	}
 	for _, k := range v1alpha1.Kinds() {
 		out[k.Resource()] = k.Name
 	}
 	return out
+}
+
+// olderVersions returns the versions, best first, in which a resource is read where the cluster does not serve the one of
+// analyzedResources: it may have the definitions of an older Gateway API, or of an older Linkerd.
+func olderVersions(resource schema.GroupVersionResource) []string {
+	if resource.Group == gatewayGroup {
+		return map[string][]string{
+			"httproutes": {"v1beta1"}, "grpcroutes": {"v1alpha2"}, "tlsroutes": {"v1alpha3", "v1alpha2"}, "tcproutes": {"v1alpha2"},
+			"referencegrants": {"v1", "v1alpha2"},
+		}[resource.Resource]
+	}
+	for _, k := range v1alpha1.Kinds() {
+		if k.Resource() == resource {
+			older := slices.Clone(k.Versions[:len(k.Versions)-1])
+			slices.Reverse(older)
+			return older
+		}
+	}
+	return nil
 }
 
 const gatewayGroup = "gateway.networking.k8s.io"
@@ -147,24 +166,37 @@ func listAnalyzed(ctx context.Context, cl *cluster) ([]map[string]any, error) {
 	})
 	var trees []map[string]any
 	for _, resource := range order {
-		next := ""
-		for {
-			list, err := cl.dynamic.Resource(resource).List(ctx, metav1.ListOptions{Limit: 500, Continue: next})
+		kind := resources[resource]
+		more, err := listAll(ctx, cl, resource, kind)
+		for _, version := range olderVersions(resource) {
 			if apierrors.IsNotFound(err) {
-				break
-			}
-			if err != nil {
-				return nil, fmt.Errorf("list %s: %w", resource.Resource, err)
-			}
-			for i := range list.Items {
-				trees = append(trees, withKind(&list.Items[i], resource, resources[resource]))
-			}
-			if next = list.GetContinue(); next == "" {
-				break
+				resource.Version = version
+				more, err = listAll(ctx, cl, resource, kind)
 			}
 		}
+		if err != nil && !apierrors.IsNotFound(err) {
+			return nil, fmt.Errorf("list %s: %w", resource.Resource, err)
+		}
+		trees = append(trees, more...)
 	}
 	return trees, nil
+}
+
+// listAll reads every object of a resource. Its errors are the API server's.
+func listAll(ctx context.Context, cl *cluster, resource schema.GroupVersionResource, kind string) ([]map[string]any, error) {
+	var trees []map[string]any
+	for next := ""; ; {
+		list, err := cl.dynamic.Resource(resource).List(ctx, metav1.ListOptions{Limit: 500, Continue: next})
+		if err != nil {
+			return nil, err
+		}
+		for i := range list.Items {
+			trees = append(trees, withKind(&list.Items[i], resource, kind))
+		}
+		if next = list.GetContinue(); next == "" {
+			return trees, nil
+		}
+	}
 }
 
 func withKind(u *unstructured.Unstructured, resource schema.GroupVersionResource, kind string) map[string]any {

@@ -49,6 +49,34 @@ func TestAnalyzeAgrees(t *testing.T) {
 	}
 }
 
+// TestAnalyzeOfOlderDefinitions looks at a cluster whose API server knows none of the newest versions.
+func TestAnalyzeOfOlderDefinitions(t *testing.T) {
+	for _, manifest := range []string{`
+apiVersion: gateway.networking.k8s.io/v1alpha2
+kind: TCPRoute
+metadata: {name: old, namespace: shop}
+spec: {parentRefs: [{group: "", kind: Service, name: gone, port: 80}]}
+`, `
+apiVersion: policy.linkerd.io/v1beta2
+kind: Server
+metadata: {name: old, namespace: shop}
+spec: {podSelector: {matchLabels: {app: gone}}, port: 80}
+`} {
+		f := healthyCluster(t)
+		for _, tree := range trees(t, manifest) {
+			f.untyped = append(f.untyped, &unstructured.Unstructured{Object: tree})
+		}
+		for resource := range analyzedResources() {
+			if resource.Resource == "tcproutes" || resource.Resource == "servers" {
+				f.unserved = append(f.unserved, resource)
+			}
+		}
+		if r := runCLI(t, f.connect, "", "analyze", "-n", "shop"); !strings.Contains(r.out, "/old ") {
+			t.Errorf("nothing found in%s%s%s", manifest, r.out, r.err)
+		}
+	}
+}
+
 func TestAnalyzeHealthy(t *testing.T) {
 	r := runCLI(t, healthyCluster(t).connect, "", "analyze", "-n", "shop")
 	if r.code != 0 || r.out != "No issues found.\n" {

@@ -118,23 +118,34 @@ func proxyNotReady(pod *corev1.Pod) string {
 }
 
 // askInjected finds pods that would be injected today and run without a proxy: they are older than their namespace's annotation, or
-// were made while the injector was away.
+// were made while the injector was away, or another mesh was quicker.
 func askInjected(f *facts) error {
 	if err := errors.Join(f.pods.err, f.namespaces.err); err != nil {
 		return err
 	}
 	namespaces := f.injectNamespaces()
-	var bare []string
+	var bare, foreign []string
 	f.eachPod(func(pod *corev1.Pod) {
-		if proxyOf(pod) == nil && inject.Decide(namespaces[pod.Namespace], pod).Verdict == inject.Inject {
+		if proxyOf(pod) != nil {
+			return
+		}
+		switch decision := inject.Decide(namespaces[pod.Namespace], pod); {
+		case decision.Verdict == inject.Inject:
 			bare = append(bare, pod.Namespace+"/"+pod.Name)
+		case decision.Reason == inject.SidecarExists:
+			foreign = append(foreign, pod.Namespace+"/"+pod.Name)
 		}
 	})
-	if bare == nil {
-		return nil
+	var errs []error
+	if bare != nil {
+		slices.Sort(bare)
+		errs = append(errs, fmt.Errorf("pods without a proxy, restart them: %s", abbreviate(bare)))
 	}
-	slices.Sort(bare)
-	return fmt.Errorf("pods without a proxy, restart them: %s", abbreviate(bare))
+	if foreign != nil {
+		slices.Sort(foreign)
+		errs = append(errs, fmt.Errorf("pods with another mesh's proxy, which keeps this one's away: %s", abbreviate(foreign)))
+	}
+	return errors.Join(errs...)
 }
 
 // askProxyUser finds what the injector refuses today: traffic of the proxy's user is not captured.

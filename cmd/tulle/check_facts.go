@@ -120,7 +120,7 @@ const (
 	webhookName    = "tulle-proxy-injector-webhook-config"
 	injectorSecret = "tulle-proxy-injector-tls"
 	anchorSecret   = "tulle-identity-trust-anchor"
-	// madeIssuerAnnotation is of issuers that the identity controller made.
+	// madeIssuerAnnotation is of issuers that the identity controller made: the first 16 bytes of the SHA-256 of their certificate, in hex.
 	madeIssuerAnnotation = "tulle.dev/made-issuer"
 )
 

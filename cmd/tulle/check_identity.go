@@ -1,7 +1,9 @@
 package main
 
 import (
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -82,10 +84,22 @@ func askAnchorKept(f *facts) error {
 	if f.issuer.err != nil {
 		return f.issuer.err
 	}
-	if f.issuer.value.Annotations[madeIssuerAnnotation] == "" {
+	if !madeHere(f.issuer.value) {
 		return errNotAsked
 	}
 	return f.anchorKept
+}
+
+// madeHere reports whether the identity controller made the issuer. Its mark names the certificate: one that somebody applied over it
+// keeps the annotation and is theirs.
+func madeHere(issuer *corev1.Secret) bool {
+	for _, key := range []string{"crt.pem", corev1.TLSCertKey} {
+		if cert := issuer.Data[key]; len(cert) > 0 {
+			sum := sha256.Sum256(cert)
+			return issuer.Annotations[madeIssuerAnnotation] == hex.EncodeToString(sum[:16])
+		}
+	}
+	return false
 }
 
 // eachAnchor joins what ask finds wrong with every trust anchor.

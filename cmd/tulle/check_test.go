@@ -1,6 +1,8 @@
 package main
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"os"
 	"slices"
@@ -105,7 +107,9 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 			find[*corev1.Secret](t, f, mesh.IssuerSecret).Data = find[*corev1.Secret](t, other, mesh.IssuerSecret).Data
 		}, "×", "issuer cert is issued by the trust anchor"},
 		"an anchor that was deleted": {func(t *testing.T, f *fakeCluster) {
-			find[*corev1.Secret](t, f, mesh.IssuerSecret).Annotations = map[string]string{madeIssuerAnnotation: "x"}
+			issuer := find[*corev1.Secret](t, f, mesh.IssuerSecret)
+			sum := sha256.Sum256(issuer.Data["crt.pem"])
+			issuer.Annotations = map[string]string{madeIssuerAnnotation: hex.EncodeToString(sum[:16])}
 		}, "‼", "\"tulle-identity-trust-anchor\" not found"},
 		"an edited copy of the anchors": {func(t *testing.T, f *fakeCluster) {
 			for _, o := range f.objects {
@@ -126,6 +130,12 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 		"a pod that was never injected": {func(t *testing.T, f *fakeCluster) {
 			f.objects = append(f.objects, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "old", Namespace: "shop"}})
 		}, "‼", "pods without a proxy, restart them: shop/old"},
+		"a pod that another mesh has": {func(t *testing.T, f *fakeCluster) {
+			f.objects = append(f.objects, &corev1.Pod{
+				ObjectMeta: metav1.ObjectMeta{Name: "theirs", Namespace: "shop"},
+				Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "app"}, {Name: "istio-proxy"}}},
+			})
+		}, "‼", "another mesh's proxy, which keeps this one's away: shop/theirs"},
 		"a proxy that is not ready": {func(t *testing.T, f *fakeCluster) {
 			find[*corev1.Pod](t, f, "web-2").Status.InitContainerStatuses[0].Ready = false
 		}, "×", "shop/web-2: proxy is not ready"},
@@ -198,6 +208,17 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 				t.Errorf("exit code %d, want %d:\n%s", r.code, wantCode, r.out)
 			}
 		})
+	}
+}
+
+// TestCheckOfAnIssuerOverOneThatWasMade looks at a Secret as `kubectl apply` leaves it: with the mark of the certificate before. No anchor
+// of ours renews it.
+func TestCheckOfAnIssuerOverOneThatWasMade(t *testing.T) {
+	f := healthyCluster(t)
+	find[*corev1.Secret](t, f, mesh.IssuerSecret).Annotations = map[string]string{madeIssuerAnnotation: "0123456789abcdef0123456789abcdef"}
+	r := runCLI(t, f.connect, "", "check", "--wait=0s")
+	if r.code != 0 || strings.Contains(r.out, "tulle-identity-trust-anchor") {
+		t.Errorf("exit code %d\n%s", r.code, r.out)
 	}
 }
 

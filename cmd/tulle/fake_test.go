@@ -18,6 +18,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	authzv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -52,6 +53,8 @@ type fakeCluster struct {
 	ports map[string]string
 	// untyped are objects of custom kinds.
 	untyped []*unstructured.Unstructured
+	// unserved are resources that the cluster does not know.
+	unserved []schema.GroupVersionResource
 }
 
 func (f *fakeCluster) connect(flags globalFlags) (*cluster, error) {
@@ -86,9 +89,8 @@ func (f *fakeCluster) connect(flags globalFlags) (*cluster, error) {
 func (f *fakeCluster) dynamic() *fakedynamic.FakeDynamicClient {
 	lists := map[schema.GroupVersionResource]string{}
 	for resource, kind := range analyzedResources() {
-		lists[resource] = kind + "List"
-		if resource.Group == gatewayGroup {
-			resource.Version = "v1"
+		for _, version := range append(olderVersions(resource), resource.Version) {
+			resource.Version = version
 			lists[resource] = kind + "List"
 		}
 	}
@@ -109,7 +111,14 @@ func (f *fakeCluster) dynamic() *fakedynamic.FakeDynamicClient {
 	for _, o := range f.untyped {
 		objects = append(objects, o.DeepCopy())
 	}
-	return fakedynamic.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), lists, objects...)
+	client := fakedynamic.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), lists, objects...)
+	client.PrependReactor("list", "*", func(action clienttesting.Action) (bool, runtime.Object, error) {
+		if resource := action.GetResource(); slices.Contains(f.unserved, resource) {
+			return true, nil, apierrors.NewNotFound(resource.GroupResource(), "")
+		}
+		return false, nil, nil
+	})
+	return client
 }
 
 // servedResources returns what discovery says of definitions.

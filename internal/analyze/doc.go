@@ -67,6 +67,9 @@ type object struct {
 func NewWorld(trees []map[string]any, defaultNamespace string) *World {
 	w := &World{byName: map[name]*object{}}
 	for _, tree := range trees {
+		if ending(tree) {
+			continue
+		}
 		o := newObject(tree, defaultNamespace)
 		if earlier := w.byName[o.name]; earlier != nil && earlier.group == o.group {
 			*earlier = *o
@@ -76,6 +79,12 @@ func NewWorld(trees []map[string]any, defaultNamespace string) *World {
 		w.objects = append(w.objects, o)
 	}
 	return w
+}
+
+// ending reports whether a pod is on its way out: what is said of it concerns the one that takes its place.
+func ending(tree map[string]any) bool {
+	meta, _ := tree["metadata"].(map[string]any)
+	return tree["kind"] == "Pod" && meta["deletionTimestamp"] != nil
 }
 
 // HasNamespace reports whether the Namespace itself is among the objects.
