@@ -303,8 +303,8 @@ func TestStreamUnderADroppedAnchorIsCut(t *testing.T) {
 	if _, err := io.ReadFull(res.Body, make([]byte, 6)); err != nil {
 		t.Fatal(err)
 	}
-	r.drop(t, r.web)
 	began := time.Now()
+	r.drop(t, r.web)
 	if _, err := io.ReadAll(res.Body); err == nil {
 		t.Error("the stream ended as if it were complete")
 	}
