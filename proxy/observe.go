@@ -3,6 +3,7 @@ package proxy
 import (
 	"time"
 
+	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/proxy/control"
 	"github.com/tulle-mesh/tulle/proxy/stats"
 )
@@ -44,9 +45,22 @@ func (p *Proxy) addControlMetrics() {
 		return 0
 	})
 	add("control_connect_failures_total", addr, func(s control.Status) uint64 { return s.Failures })
-	add("control_request_total", addr, func(s control.Status) uint64 { return s.Sent })
-	add("control_response_total", addr.With("classification", "success"), func(s control.Status) uint64 { return s.Received })
-	add("control_response_total", addr.With("classification", "failure"), func(s control.Status) uint64 { return s.Rejected })
+	add("tulle_control_values_total", addr.With("result", "ok"), func(s control.Status) uint64 { return s.Received })
+	add("tulle_control_values_total", addr.With("result", "refused"), func(s control.Status) uint64 { return s.Rejected })
+}
+
+// questions returns what counts the questions to a part of the control plane, and their answers by gRPC status. What was given up on is
+// no failure.
+func (p *Proxy) questions(addr string, server mesh.ID) (asked func(), answered func(took time.Duration, grpcStatus int16)) {
+	const ok, canceled = 0, 1
+	g := p.stats.Control(stats.Labels("").Add("addr", addr, "server_id", server.String()))
+	return g.Request, func(took time.Duration, code int16) {
+		o := stats.Outcome{GRPC: code, Failure: code != ok && code != canceled}
+		if code == ok {
+			o.Status = 200
+		}
+		g.Response(o, took)
+	}
 }
 
 func unixSeconds(t time.Time) float64 {

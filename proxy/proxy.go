@@ -110,16 +110,22 @@ func (p *Proxy) connectControl() error {
 	}
 	s, pod := &p.cfg.Settings, &p.cfg.Pod
 	if p.certs = p.cfg.Certs; p.certs == nil {
+		asked, answered := p.questions(s.IdentityAddr, p.controlID(mesh.IdentityName))
 		p.certs = certs.New(certs.Config{
 			ID:   mesh.ID{TrustDomain: s.TrustDomain, Namespace: pod.Namespace, ServiceAccount: pod.ServiceAccount},
 			Addr: s.IdentityAddr, Server: p.controlID(mesh.IdentityName),
 			TokenFile: s.TokenFile, TrustRootsFile: s.TrustRootsFile, Log: p.log.Named("certs"),
+			Called: func(took time.Duration, code int16) {
+				asked()
+				answered(took, code)
+			},
 		})
 	}
+	asked, answered := p.questions(s.DestinationAddr, p.controlID(mesh.DestinationName))
 	p.control = control.New(control.Config{
 		Addr: s.DestinationAddr, TLS: p.certs.ClientTLS(p.controlID(mesh.DestinationName), "h2"),
 		Namespace: pod.Namespace, Pod: pod.Name, Node: pod.Node, Version: p.cfg.Version,
-		Changed: p.outbound.changed, Log: p.log.Named("control"),
+		Changed: p.outbound.changed, Asked: asked, Answered: answered, Log: p.log.Named("control"),
 	})
 	p.source = p.control
 	return nil

@@ -109,7 +109,7 @@ func readLink(r io.Reader) (link, error) {
 		switch name {
 		case "control_connected":
 			known, l.connected = true, value == 1
-		case "control_response_total":
+		case "tulle_control_values_total":
 			l.values += value
 		case "tulle_control_stale_seconds":
 			l.silent = time.Duration(value * float64(time.Second)).Round(time.Second)

@@ -22,8 +22,9 @@ request_total{authority="a b {control_connected} 1"} 3
 # TYPE control_connected gauge
 control_connected{addr="tulle-destination.tulle.svc:8086"} %d
 control_connect_failures_total{addr="tulle-destination.tulle.svc:8086"} 4
-control_response_total{addr="tulle-destination.tulle.svc:8086",classification="success"} %d
-control_response_total{addr="tulle-destination.tulle.svc:8086",classification="failure"} 0
+control_response_total{addr="tulle-identity.tulle.svc:8080",classification="success"} 2
+tulle_control_values_total{addr="tulle-destination.tulle.svc:8086",result="ok"} %d
+tulle_control_values_total{addr="tulle-destination.tulle.svc:8086",result="refused"} 0
 tulle_control_stale_seconds %v
 `, connected, values, stale)
 }

@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/status"
 
 	"github.com/tulle-mesh/tulle/api/pb"
 )
@@ -22,6 +24,7 @@ type client struct {
 	addr      string
 	tokenFile string
 	tls       *tls.Config
+	called    func(took time.Duration, grpcStatus int16)
 }
 
 func (c *client) certify(ctx context.Context, csr []byte) (*answer, error) {
@@ -42,7 +45,11 @@ func (c *client) certify(ctx context.Context, csr []byte) (*answer, error) {
 		return nil, fmt.Errorf("dial %s: %w", c.addr, err)
 	}
 	defer func() { _ = conn.Close() }()
+	begun := time.Now()
 	resp, err := pb.NewIdentityClient(conn).Certify(ctx, &pb.CertifyRequest{Token: string(token), Csr: csr})
+	if c.called != nil {
+		c.called(time.Since(begun), int16(status.Code(err)))
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -57,13 +57,17 @@ func (s *identityServer) start(t *testing.T, cert tls.Certificate) string {
 }
 
 // manage runs a Manager of web until the test ends.
-func manage(t *testing.T, ca *meshtest.CA, addr, token string) *certs.Manager {
+func manage(t *testing.T, ca *meshtest.CA, addr, token string, more ...func(*certs.Config)) *certs.Manager {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(file, []byte(token+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	m := certs.New(certs.Config{ID: web, Addr: addr, Server: api, TokenFile: file, TrustRootsFile: ca.RootsFile()})
+	cfg := certs.Config{ID: web, Addr: addr, Server: api, TokenFile: file, TrustRootsFile: ca.RootsFile()}
+	for _, change := range more {
+		change(&cfg)
+	}
+	m := certs.New(cfg)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- m.Run(ctx) }()
@@ -122,6 +126,26 @@ func TestRefusalOfTheControllerIsReported(t *testing.T) {
 	empty := awaitFailure(t, manage(t, ca, "127.0.0.1:1", ""))
 	if !strings.Contains(empty.Error(), "the file is empty") {
 		t.Errorf("without a token: got %v", empty)
+	}
+}
+
+func TestCallsAreToldWithTheirStatus(t *testing.T) {
+	ca := meshtest.NewCA(t)
+	s := &identityServer{ca: ca}
+	s.fail.Store(true)
+	got := make(chan codes.Code, 16)
+	m := manage(t, ca, s.start(t, ca.Issue(api)), "secret", func(cfg *certs.Config) {
+		cfg.Called = func(took time.Duration, code int16) {
+			s.fail.Store(false)
+			if took <= 0 {
+				t.Errorf("the call took %v", took)
+			}
+			got <- codes.Code(code)
+		}
+	})
+	<-m.Ready()
+	if first, second := <-got, <-got; first != codes.Unauthenticated || second != codes.OK {
+		t.Errorf("got %v, then %v; want a refusal, then a certificate", first, second)
 	}
 }
 

@@ -34,7 +34,9 @@ type Config struct {
 	// TokenFile holds the projected ServiceAccount token, TrustRootsFile the trust anchors (PEM). Both are read at every attempt.
 	TokenFile      string
 	TrustRootsFile string
-	Log            *zap.Logger // nil logs nothing
+	// Called, when set, is called after each call of the identity controller, on Run's goroutine, with its gRPC status.
+	Called func(took time.Duration, grpcStatus int16)
+	Log    *zap.Logger // nil logs nothing
 }
 
 // Manager keeps the certificate of one workload valid. Its methods may be used by several goroutines.
@@ -86,7 +88,7 @@ type answer struct {
 func New(cfg Config) *Manager {
 	m := newManager(cfg.ID, cfg.Log)
 	m.rootsFile = cfg.TrustRootsFile
-	m.certifier = &client{addr: cfg.Addr, tokenFile: cfg.TokenFile, tls: m.verifyingTLS(cfg.Server, nil)}
+	m.certifier = &client{addr: cfg.Addr, tokenFile: cfg.TokenFile, tls: m.verifyingTLS(cfg.Server, nil), called: cfg.Called}
 	return m
 }
 

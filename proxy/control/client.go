@@ -31,7 +31,11 @@ type Config struct {
 	// Changed, when set, is called after a target's cell got a value, on the goroutine that receives: it must not wait for another
 	// value.
 	Changed func(mesh.Target)
-	Log     *zap.Logger
+	// Asked and Answered, when set, are called when a watch is sent, and when its first value came or is not to come any more: took after
+	// that, with the gRPC status 0 or the one that says why not. A stream that could not be opened is one question more.
+	Asked    func()
+	Answered func(took time.Duration, grpcStatus int16)
+	Log      *zap.Logger
 }
 
 // Pauses between streams. They grow while streams fail, so that a controller that comes back is not met by every proxy at once. Until a
@@ -58,11 +62,13 @@ type Client struct {
 	// streaming says that there is a stream that takes requests, and queue what is to be sent on it.
 	streaming bool
 	queue     []*pb.SubscribeRequest
+	// asked is when the watches were sent that the present stream has not answered yet.
+	asked map[uint64]time.Time
 
 	wake chan struct{} // holds one token while queue may have something
 }
 
-type counts struct{ sent, received, rejected, failures atomic.Uint64 }
+type counts struct{ received, rejected, failures atomic.Uint64 }
 
 // inboundID is the watch of the pod's own policy. IDs of targets are greater.
 const inboundID = 1
@@ -80,9 +86,15 @@ func New(cfg Config) *Client {
 	if cfg.Changed == nil {
 		cfg.Changed = func(mesh.Target) {}
 	}
+	if cfg.Asked == nil {
+		cfg.Asked = func() {}
+	}
+	if cfg.Answered == nil {
+		cfg.Answered = func(time.Duration, int16) {}
+	}
 	return &Client{
 		cfg: cfg, started: time.Now(), lastID: inboundID, wake: make(chan struct{}, 1),
-		watches: map[uint64]*watch{}, byTarget: map[mesh.Target]*watch{},
+		watches: map[uint64]*watch{}, byTarget: map[mesh.Target]*watch{}, asked: map[uint64]time.Time{},
 	}
 }
 
@@ -201,16 +213,15 @@ type Status struct {
 	Connected bool
 	// Stale is the time since a stream that answered ended, or since New when none has; 0 while connected.
 	Stale time.Duration
-	// Sent counts requests, Received values that were taken in, Rejected values that could not be, Failures streams that ended.
-	Sent, Received, Rejected, Failures uint64
+	// Received counts values that were taken in, Rejected values that could not be, Failures streams that ended.
+	Received, Rejected, Failures uint64
 }
 
 // Status returns the figures of the moment.
 func (c *Client) Status() Status {
 	s := Status{
 		Connected: c.connected.Load(),
-		Sent:      c.counts.sent.Load(), Received: c.counts.received.Load(),
-		Rejected: c.counts.rejected.Load(), Failures: c.counts.failures.Load(),
+		Received:  c.counts.received.Load(), Rejected: c.counts.rejected.Load(), Failures: c.counts.failures.Load(),
 	}
 	if !s.Connected {
 		s.Stale = time.Since(c.started) - time.Duration(c.lost.Load())

@@ -4,12 +4,14 @@ import (
 	"context"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
+	"google.golang.org/grpc/codes"
 
 	"github.com/tulle-mesh/tulle/api/pb"
 	"github.com/tulle-mesh/tulle/internal/meshtest"
@@ -32,12 +34,16 @@ func policy(p mesh.AccessPolicy) *mesh.Inbound {
 }
 
 // start runs a client until the test ends.
-func start(t *testing.T, ca *meshtest.CA, addr string, changed func(mesh.Target)) (*Client, context.Context) {
+func start(t *testing.T, ca *meshtest.CA, addr string, changed func(mesh.Target), more ...func(*Config)) (*Client, context.Context) {
 	t.Helper()
-	c := New(Config{
+	cfg := Config{
 		Addr: addr, TLS: ca.Certs(web).ClientTLS(meshtest.DestinationID, "h2"),
 		Namespace: "shop", Pod: "web-1", Changed: changed, Log: zap.NewNop(),
-	})
+	}
+	for _, change := range more {
+		change(&cfg)
+	}
+	c := New(cfg)
 	run, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = c.Run(run) })
@@ -147,6 +153,85 @@ func TestValueThatMakesNoSenseIsRefused(t *testing.T) {
 	}
 	if got, now := cell.Load(); now != seq || got.Authority != "a" {
 		t.Fatalf("lost the last good value: %+v", got)
+	}
+}
+
+// ends collects how questions ended.
+type ends struct {
+	asked atomic.Int32
+	codes chan codes.Code
+}
+
+func newEnds() *ends { return &ends{codes: make(chan codes.Code, 16)} }
+
+func (e *ends) hook(cfg *Config) {
+	cfg.Asked = func() { e.asked.Add(1) }
+	cfg.Answered = func(took time.Duration, code int16) {
+		if took < 0 {
+			code = -1
+		}
+		e.codes <- codes.Code(code)
+	}
+}
+
+func (e *ends) next(ctx context.Context, t *testing.T) codes.Code {
+	t.Helper()
+	select {
+	case code := <-e.codes:
+		return code
+	case <-ctx.Done():
+		t.Fatal("no question ended")
+		panic("unreachable")
+	}
+}
+
+// Every watch is one question on each stream, and has one end: its first value, its unwatch, or the end of the stream.
+func TestQuestionsEndOnce(t *testing.T) {
+	ca := meshtest.NewCA(t)
+	plane := meshtest.NewControlPlane(t, ca)
+	plane.SetInbound(policy(mesh.Deny))
+	plane.SetOutbound(target, service("a"))
+	e := newEnds()
+	c, ctx := start(t, ca, plane.Addr(), nil, e.hook)
+	cell := c.Watch(target)
+	for range 2 { // the pod's own policy and the target
+		if code := e.next(ctx, t); code != codes.OK {
+			t.Fatalf("ended with %v", code)
+		}
+	}
+	_, seq, err := cell.Wait(ctx, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plane.SetOutbound(target, service("b"))
+	if _, _, err := cell.Wait(ctx, seq); err != nil { // news are no answer
+		t.Fatal(err)
+	}
+	silent := mesh.Target{Addr: netip.MustParseAddrPort("10.96.0.11:80")}
+	c.Watch(silent)
+	if err := plane.AwaitWatches(ctx, silent, 1); err != nil {
+		t.Fatal(err)
+	}
+	c.Unwatch(silent)
+	if code := e.next(ctx, t); code != codes.Canceled || e.asked.Load() != 3 {
+		t.Fatalf("%d questions, the last ended with %v; want 3 and %v", e.asked.Load(), code, codes.Canceled)
+	}
+	broken := mesh.Target{Addr: netip.MustParseAddrPort("10.96.0.12:80")}
+	plane.SetOutboundRaw(broken, &pb.Outbound{Kind: 99})
+	c.Watch(broken)
+	if code := e.next(ctx, t); code != codes.Internal {
+		t.Fatalf("a value that makes no sense ended the question with %v", code)
+	}
+	c.Watch(silent)
+	if err := plane.AwaitWatches(ctx, silent, 1); err != nil {
+		t.Fatal(err)
+	}
+	plane.Stop()
+	if code := e.next(ctx, t); code == codes.OK {
+		t.Fatal("a question that the stream left open ended well")
+	}
+	if code := e.next(ctx, t); code != codes.Unavailable { // the next stream cannot be opened
+		t.Fatalf("got %v, want %v", code, codes.Unavailable)
 	}
 }
 

@@ -47,8 +47,11 @@ func (c *Client) stream(ctx context.Context) (answered bool, err error) {
 	defer func() { _ = conn.Close() }()
 
 	group, ctx := errgroup.WithContext(ctx)
+	begun := time.Now()
 	rpc, err := pb.NewDiscoveryClient(conn).Subscribe(ctx)
 	if err != nil {
+		c.cfg.Asked()
+		c.cfg.Answered(time.Since(begun), codeOf(err))
 		return false, fmt.Errorf("subscribe: %w", err)
 	}
 	c.rewind()
@@ -64,6 +67,7 @@ func (c *Client) stream(ctx context.Context) (answered bool, err error) {
 	})
 	group.Go(func() error { return awaitFirst(ctx, first) })
 	err = group.Wait()
+	c.abandon(err)
 	return answered, err
 }
 
@@ -89,13 +93,13 @@ func (c *Client) send(ctx context.Context, rpc pb.Discovery_SubscribeClient) err
 			return ctx.Err()
 		}
 		for _, r := range c.take() {
+			c.observe(r)
 			if err := rpc.Send(r); err != nil {
 				if errors.Is(err, io.EOF) {
 					return nil // receive has the reason
 				}
 				return fmt.Errorf("send: %w", err)
 			}
-			c.counts.sent.Add(1)
 		}
 	}
 }
@@ -112,42 +116,44 @@ func (c *Client) receive(rpc pb.Discovery_SubscribeClient, answered *bool, first
 			c.connected.Store(true)
 			c.cfg.Log.Info("destination controller connected", zap.String("addr", c.cfg.Addr))
 		}
-		c.takeIn(r)
+		err = c.takeIn(r)
+		c.end(r.GetId(), codeOf(err))
 	}
 }
 
 // takeIn stores a value in its cell. One that cannot be decoded is refused whole: the last good one stays.
-func (c *Client) takeIn(r *pb.SubscribeResponse) {
+func (c *Client) takeIn(r *pb.SubscribeResponse) error {
 	if r.GetId() == inboundID {
 		value, err := api.DecodeInbound(r.GetInbound())
 		if err != nil {
 			c.reject("inbound policy", err)
-			return
+			return err
 		}
 		c.counts.received.Add(1)
 		c.inbound.Store(value)
-		return
+		return nil
 	}
 	c.mu.Lock()
 	w := c.watches[r.GetId()]
 	c.mu.Unlock()
 	if w == nil {
-		return // unwatched while the value was under way
+		return nil // unwatched while the value was under way
 	}
 	value, err := api.DecodeOutbound(r.GetOutbound())
 	if err != nil {
 		if w.rejected != err.Error() {
 			w.rejected = err.Error()
 			c.reject(w.target.Addr.String(), err)
-			return
+			return err
 		}
 		c.counts.rejected.Add(1)
-		return
+		return err
 	}
 	w.rejected = ""
 	c.counts.received.Add(1)
 	w.cell.Store(value)
 	c.cfg.Changed(w.target)
+	return nil
 }
 
 func (c *Client) reject(what string, err error) {

@@ -85,6 +85,9 @@ const (
 	_
 	_
 	_
+	controlRequestTotal
+	controlResponseTotal
+	controlResponseLatency
 	// The families from here on have series of their own (Registry.Counter, Registry.Func).
 	firstSingle
 )
@@ -149,6 +152,9 @@ var families = [...]Family{
 	{"inbound_grpc_statuses_total", CounterType, "How those ended; status is that of gRPC as a number.", "parent_group, parent_kind, parent_name, parent_port, route_*, status"},
 	{"inbound_grpc_request_duration_seconds", HistogramType, "Time from a request's head to the end of its response.", "parent_group, parent_kind, parent_name, parent_port, route_*"},
 	{"inbound_grpc_response_duration_seconds", HistogramType, "Time from the end of a request to the end of its response.", "parent_group, parent_kind, parent_name, parent_port, route_*"},
+	{"control_request_total", CounterType, "Questions to the control plane: certificates asked of the identity controller, and of the destination controller targets, and streams that could not be opened.", "addr, server_id"},
+	{"control_response_total", CounterType, "How those ended: for a target with its first value.", "addr, server_id, status_code, classification, grpc_status"},
+	{"control_response_latency_ms", HistogramType, "Time from the question to the answer, in milliseconds.", "addr, server_id, status_code, classification, grpc_status"},
 	{"route_retryable_total", CounterType, "Failures that the named route's policy covers: retried, or skipped and why.", "dst, rt_route, skipped"},
 	{"outbound_http_route_retry_requests_total", CounterType, "Retries of requests of HTTP routes.", "parent_*, route_*"},
 	{"outbound_http_route_retry_successes_total", CounterType, "Requests that succeeded after a retry.", "parent_*, route_*"},
@@ -179,8 +185,7 @@ var families = [...]Family{
 	{MeshLapses, CounterType, "Open mesh TLS connections whose peer's certificate or its trust anchor lapsed, by what became of them: drained, so that new requests go over another one, or cut.", "direction, action, reason"},
 	{"control_connected", GaugeType, "1 while the stream to the destination controller is up.", "addr"},
 	{"control_connect_failures_total", CounterType, "Streams to the destination controller that failed.", "addr"},
-	{"control_request_total", CounterType, "Watches that were sent to the destination controller.", "addr"},
-	{"control_response_total", CounterType, "Values that came from the destination controller.", "addr, classification"},
+	{"tulle_control_values_total", CounterType, "Values that came from the destination controller, answers and what changed afterwards; refused are those that make no sense.", "addr, result"},
 	{"tulle_control_stale_seconds", GaugeType, "Time since the control plane was heard of, in seconds; 0 while connected.", ""},
 	{"tulle_control_targets", GaugeType, "Outbound addresses whose value is kept.", ""},
 	{"control_identity_cert_expiration_timestamp_seconds", GaugeType, "When the certificate in force ends.", ""},

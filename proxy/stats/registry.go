@@ -48,6 +48,7 @@ const (
 	tcpBalancerGroup
 	inboundHTTPGroup
 	inboundGRPCGroup
+	controlGroup
 )
 
 type singleKey struct {
@@ -91,6 +92,13 @@ func (r *Registry) HTTP(labels Labels) (g *HTTP, release func()) {
 	families := [3]id{requestTotal, responseTotal, responseLatency}
 	e := r.hold(groupKey{httpGroup, labels}, func(l Labels) group { return &HTTP{labels: l, families: families} })
 	return e.group.(*HTTP), sync.OnceFunc(func() { r.release(e) })
+}
+
+// Control returns the group that counts questions to a part of the control plane; it is kept for ever.
+func (r *Registry) Control(labels Labels) *HTTP {
+	families := [3]id{controlRequestTotal, controlResponseTotal, controlResponseLatency}
+	e := r.hold(groupKey{controlGroup, labels}, func(l Labels) group { return &HTTP{labels: l, families: families} })
+	return e.group.(*HTTP)
 }
 
 // TCP returns the group that counts connections under the labels; see HTTP.
