@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"runtime"
 
 	"github.com/tulle-mesh/tulle/api/pb"
 	"github.com/tulle-mesh/tulle/mesh"
@@ -103,12 +104,19 @@ func decodeTraffic(o *pb.Outbound, out *mesh.Outbound) (err error) {
 	return nil
 }
 
+// stretch is how many endpoints are decoded before others may run: a proxy has one thread, and its requests must not wait for ten
+// thousand endpoints.
+const stretch = 256
+
 func decodeEndpoints(in []*pb.Endpoint) ([]mesh.Endpoint, error) {
 	if len(in) == 0 {
 		return nil, nil
 	}
 	out := make([]mesh.Endpoint, len(in))
 	for i, e := range in {
+		if i%stretch == stretch-1 {
+			runtime.Gosched()
+		}
 		var err error
 		if out[i], err = decodeEndpoint(e); err != nil {
 			return nil, fmt.Errorf("endpoint %d: %w", i, err)

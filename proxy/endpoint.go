@@ -26,8 +26,9 @@ import (
 type endpoint struct {
 	mesh.Endpoint
 	proxy    *Proxy
-	labels   stats.Labels // of everything about this endpoint
+	common   stats.Labels // of the target
 	loopback bool         // this proxy's own pod: plaintext that never leaves it
+	round    uint32       // of the service's update that it was in last; guarded by target.mu
 
 	mu        sync.Mutex // guards the fields below
 	upstreams [3]*forward.Upstream
@@ -40,9 +41,12 @@ type endpoint struct {
 
 // newEndpoint describes an endpoint of a target. common are the labels of the target.
 func (p *Proxy) newEndpoint(e mesh.Endpoint, common stats.Labels) *endpoint {
-	ep := &endpoint{Endpoint: e, proxy: p, loopback: p.isOwn(e.Addr.Addr())}
-	ep.labels = endpointLabels(common, &ep.Endpoint, ep.loopback)
-	return ep
+	return &endpoint{Endpoint: e, proxy: p, common: common, loopback: p.isOwn(e.Addr.Addr())}
+}
+
+// labels are those of everything about this endpoint: half a kilobyte, which only those that are used need.
+func (ep *endpoint) labels() stats.Labels {
+	return endpointLabels(ep.common, &ep.Endpoint, ep.loopback)
 }
 
 // same reports whether nothing that connections depend on differs.
@@ -90,7 +94,7 @@ func (ep *endpoint) http() *stats.HTTP {
 	defer ep.mu.Unlock()
 	if ep.httpStats == nil {
 		var release func()
-		ep.httpStats, release = ep.proxy.stats.HTTP(ep.labels)
+		ep.httpStats, release = ep.proxy.stats.HTTP(ep.labels())
 		ep.release = append(ep.release, release)
 	}
 	return ep.httpStats
@@ -106,7 +110,7 @@ func (ep *endpoint) tcp() *stats.TCP {
 func (ep *endpoint) tcpLocked() *stats.TCP {
 	if ep.tcpStats == nil {
 		var release func()
-		ep.tcpStats, release = ep.proxy.stats.TCP(stats.Labels(`peer="dst"`).Join(ep.labels))
+		ep.tcpStats, release = ep.proxy.stats.TCP(stats.Labels(`peer="dst"`).Join(ep.labels()))
 		ep.release = append(ep.release, release)
 	}
 	return ep.tcpStats

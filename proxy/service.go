@@ -3,6 +3,7 @@ package proxy
 import (
 	"math/rand/v2"
 	"net/netip"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -18,6 +19,7 @@ type service struct {
 	pool      balance.Pool[*endpoint]
 	pace      retry.Pace                   // of requests that may be retried
 	endpoints map[netip.AddrPort]*endpoint // guarded by target.mu
+	round     uint32                       // counts updates; guarded by target.mu
 	holders   atomic.Int64                 // requests that go there, and withdrawn
 
 	http, tcp meter // of the pool, by what it balances
@@ -111,31 +113,55 @@ func (p *Proxy) newService() *service {
 
 // update takes in the endpoints of a new value. It keeps those that stay.
 func (s *service) update(p *Proxy, endpoints []mesh.Endpoint, accrual *mesh.Accrual, labels stats.Labels) {
-	old := s.endpoints
-	came := false
-	s.endpoints = make(map[netip.AddrPort]*endpoint, len(endpoints))
-	list := make([]balance.Endpoint[*endpoint], 0, len(endpoints))
-	for _, e := range endpoints {
-		ep := old[e.Addr]
-		if ep != nil && ep.same(&e) {
-			delete(old, e.Addr)
-		} else {
-			ep = p.newEndpoint(e, labels)
-			came = true
-		}
-		s.endpoints[e.Addr] = ep
-		list = append(list, balance.Endpoint[*endpoint]{Key: e.Addr, Weight: e.Weight, Item: ep})
-	}
+	list, came, gone := s.take(p, endpoints, labels)
 	s.pool.Update(list, p.now())
 	s.pool.SetAccrual(accrual)
-	if came || len(old) > 0 {
-		change := changeOf(came, len(old) > 0)
+	if came || len(gone) > 0 {
+		change := changeOf(came, len(gone) > 0)
 		s.http.update(change, len(endpoints))
 		s.tcp.update(change, len(endpoints))
 	}
-	for _, ep := range old {
+	for _, ep := range gone {
 		ep.close()
 	}
+}
+
+// stretch is how many endpoints are compared before requests may run: of ten thousand, one has changed.
+const stretch = 256
+
+// take makes the service's endpoints those of a new value, and returns the balancer's list of them, whether some came, and who is gone.
+func (s *service) take(p *Proxy, endpoints []mesh.Endpoint, labels stats.Labels) (
+	list []balance.Endpoint[*endpoint], came bool, gone []*endpoint,
+) {
+	if s.endpoints == nil {
+		s.endpoints = make(map[netip.AddrPort]*endpoint, len(endpoints))
+	}
+	s.round++
+	list = make([]balance.Endpoint[*endpoint], 0, len(endpoints))
+	for i := range endpoints {
+		if i%stretch == stretch-1 {
+			runtime.Gosched()
+		}
+		e := &endpoints[i]
+		ep := s.endpoints[e.Addr]
+		if ep == nil || !ep.same(e) {
+			if ep != nil {
+				gone = append(gone, ep)
+			}
+			ep = p.newEndpoint(*e, labels)
+			s.endpoints[e.Addr] = ep
+			came = true
+		}
+		ep.round = s.round
+		list = append(list, balance.Endpoint[*endpoint]{Key: e.Addr, Weight: e.Weight, Item: ep})
+	}
+	for addr, ep := range s.endpoints {
+		if ep.round != s.round {
+			delete(s.endpoints, addr)
+			gone = append(gone, ep)
+		}
+	}
+	return list, came, gone
 }
 
 // changeOf names an update of endpoints, of which some came or went.

@@ -36,6 +36,10 @@ type Config struct {
 	// when it reconnects.
 	MaxWatches int // 20000
 	MaxStreams int // 4
+	// ValueRate bounds, in bytes a second, what one watch is sent of a value that keeps changing: ten thousand endpoints are nearly two
+	// megabytes, and of a hundred changes a second each would cost every proxy that watches, and its network, all of them. The first
+	// change is sent at once.
+	ValueRate int // 2 MiB
 	// MaxAge is when a connection is ended, give or take a tenth, so that proxies spread over new replicas.
 	MaxAge time.Duration // 30 minutes
 	// Connections bounds what may be connected. Where a cluster's network hides the pods of a node behind its address, all of their
@@ -55,6 +59,7 @@ func (c *Config) setDefaults() {
 	}
 	setDefault(&c.MaxWatches, 20000)
 	setDefault(&c.MaxStreams, 4)
+	setDefault(&c.ValueRate, 2<<20)
 	setDefault(&c.MaxAge, 30*time.Minute)
 	setDefault(&c.Connections, listen.Bounds{Total: 32768, PerAddress: 512})
 	setDefault(&c.IdleTimeout, 30*time.Second)

@@ -250,6 +250,37 @@ func TestSlowPeerGetsTheLatest(t *testing.T) {
 	}
 }
 
+// TestLargeValuesThatKeepChangingAreSentNowAndThen stores while the peer reads: the first value comes at once, and the last one after the
+// pause that the first one's size asks for. Small values do not wait.
+func TestLargeValuesThatKeepChangingAreSentNowAndThen(t *testing.T) {
+	f := start(t, func(c *Config) { c.ValueRate = 100 << 10 })
+	large := strings.Repeat("x", 50<<10)
+	begin := time.Now()
+	f.source.cell(target(1)).Store(outbound("first" + large))
+	c := subscribe(t, f.dial(t, webID), hello)
+	c.watch(1, target(1))
+	c.want(1, "first"+large)
+	var last string
+	for i := range 50 {
+		last = fmt.Sprint(i, large)
+		f.source.cell(target(1)).Store(outbound(last))
+	}
+	c.watch(2, target(2))
+	for i := range 10 {
+		f.source.cell(target(2)).Store(outbound(fmt.Sprint("small", i)))
+	}
+	values := 0
+	for got := ""; got != last; {
+		var id uint64
+		if id, got = c.next(); id == 1 {
+			values++
+		}
+	}
+	if waited := time.Since(begin); waited < 500*time.Millisecond || values > 5 {
+		t.Errorf("%d more values until the last, which came after %v", values, waited)
+	}
+}
+
 func TestEndedStreamReleasesItsWatches(t *testing.T) {
 	f := start(t, nil)
 	f.source.cell(target(1)).Store(outbound("a"))

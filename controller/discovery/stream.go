@@ -44,8 +44,11 @@ type watch struct {
 	id   uint64
 	cell *latest.Cell[*Value]
 	stop func()
-	// sent is the sequence number of the value sent last; only the sender uses it.
-	sent uint64
+	// sent is the sequence number of the value sent last, and due when the next may follow; resting says that the watch is marked then.
+	// Only the sender uses them.
+	sent    uint64
+	due     time.Time
+	resting bool
 	// dirty says that the watch is in the stream's list, and ended that it must not be sent; guarded by the stream's mu.
 	dirty, ended bool
 }
@@ -100,14 +103,30 @@ func (st *stream) send(w *watch) error {
 	if seq == w.sent {
 		return nil
 	}
-	w.sent = seq
+	if pause := time.Until(w.due); pause > 0 {
+		if !w.resting {
+			w.resting = true
+			time.AfterFunc(pause, func() { st.mark(w) })
+		}
+		return nil
+	}
+	w.sent, w.resting = seq, false
 	kind := "outbound"
 	if value.Inbound != nil {
 		kind = "inbound"
 	}
 	st.server.metrics.values.WithLabelValues(kind).Inc()
-	return st.rpc.SendMsg(&response{id: w.id, value: value})
+	if err := st.rpc.SendMsg(&response{id: w.id, value: value}); err != nil {
+		return err
+	}
+	if pause := value.pause(st.server.config.ValueRate); pause >= minPause {
+		w.due = time.Now().Add(pause)
+	}
+	return nil
 }
+
+// minPause is the shortest that is kept: small values are not worth a timer.
+const minPause = 10 * time.Millisecond
 
 // takeDirty returns the watches that have something new. From here on each may become dirty again.
 func (st *stream) takeDirty() []*watch {

@@ -3,6 +3,7 @@ package discovery
 import (
 	"fmt"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc/encoding"
 	grpcproto "google.golang.org/grpc/encoding/proto"
@@ -47,6 +48,12 @@ func (v *Value) encoded() ([]byte, error) {
 		}
 	})
 	return v.body, v.err
+}
+
+// pause is how long a watch rests after the value at a rate of so many bytes a second. The value has been sent.
+func (v *Value) pause(rate int) time.Duration {
+	body, _ := v.encoded() // without error: it has been sent
+	return time.Duration(float64(len(body)) / float64(rate) * float64(time.Second))
 }
 
 // response is a SubscribeResponse whose value is in bytes already.

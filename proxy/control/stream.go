@@ -36,7 +36,7 @@ func (c *Client) stream(ctx context.Context) (answered bool, err error) {
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: connectTimeout}),
 		// The proxy's only stream is idle nearly always: buffers are small; grpc shares the one for writing.
 		grpc.WithReadBufferSize(4<<10), grpc.WithWriteBufferSize(4<<10),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxValueBytes)),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxValueBytes), grpc.ForceCodecV2(newCodec())),
 		grpc.WithMaxHeaderListSize(16<<10),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 20 * time.Second, Timeout: 10 * time.Second}),
 		grpc.WithNoProxy(), grpc.WithDisableServiceConfig(), grpc.WithDisableRetry(), grpc.WithIdleTimeout(0),
