@@ -6,6 +6,7 @@ import (
 	"errors"
 	"maps"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"time"
 
@@ -133,6 +134,7 @@ func (l *lapses) review(now time.Time) (next time.Time) {
 	for conn, p := range l.proofs {
 		if p.anchors != anchors {
 			l.judge(p, anchors, now)
+			runtime.Gosched() // signatures of a thousand peers take a good part of a second: requests go first
 		}
 		switch {
 		case due(p.cutAt, now):
