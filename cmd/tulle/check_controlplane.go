@@ -125,13 +125,23 @@ func notReady(pod *corev1.Pod) string {
 	}
 	for _, s := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
 		if w := s.State.Waiting; w != nil && w.Reason != "" && w.Reason != "PodInitializing" {
-			return strings.TrimSpace(fmt.Sprintf("container %s is waiting: %s %s", s.Name, w.Reason, w.Message))
+			return fmt.Sprintf("container %s is waiting: %s", s.Name, whyWaiting(w))
 		}
 		if s.State.Running != nil && !s.Ready {
 			return fmt.Sprintf("container %s is not ready (restarts: %d)", s.Name, s.RestartCount)
 		}
 	}
 	return fmt.Sprintf("not ready, phase %s", pod.Status.Phase)
+}
+
+// whyWaiting returns a container's reason and message. The kubelet tells of an image that cannot be had in two ways by turns, while it
+// tries and between two tries; both are the same here, so that whoever waits is told once.
+func whyWaiting(w *corev1.ContainerStateWaiting) string {
+	reason, message := w.Reason, w.Message
+	if _, cause, ok := strings.Cut(message, "ErrImagePull: "); ok && reason == "ImagePullBackOff" {
+		reason, message = "ErrImagePull", cause
+	}
+	return strings.TrimSpace(reason + " " + message)
 }
 
 // clusterNetworks returns what the installation calls the cluster.

@@ -107,11 +107,11 @@ func proxyNotReady(pod *corev1.Pod) string {
 		case proxy && s.Ready:
 			return ""
 		case proxy && waiting != nil:
-			return strings.TrimSpace("proxy is waiting: " + waiting.Reason + " " + waiting.Message)
+			return "proxy is waiting: " + whyWaiting(waiting)
 		case proxy:
 			return "proxy is not ready"
 		case waiting != nil && waiting.Reason != "" && waiting.Reason != "PodInitializing":
-			return strings.TrimSpace(fmt.Sprintf("proxy is waiting for container %s: %s %s", s.Name, waiting.Reason, waiting.Message))
+			return fmt.Sprintf("proxy is waiting for container %s: %s", s.Name, whyWaiting(waiting))
 		}
 	}
 	return "proxy is not ready"

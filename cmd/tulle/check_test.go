@@ -222,6 +222,27 @@ func TestCheckOfAnIssuerOverOneThatWasMade(t *testing.T) {
 	}
 }
 
+// TestCheckTellsOnceOfAMissingImage looks at a pod between two tries to pull its image and at one, as the kubelet alternates.
+func TestCheckTellsOnceOfAMissingImage(t *testing.T) {
+	f := healthyCluster(t)
+	pod := find[*corev1.Pod](t, f, "tulle-destination-0")
+	pod.Status.Conditions = nil
+	states := []*corev1.ContainerStateWaiting{
+		{Reason: "ErrImagePull", Message: "no such host"},
+		{Reason: "ImagePullBackOff", Message: `Back-off pulling image "controller:v1": ErrImagePull: no such host`},
+	}
+	asked := 0
+	connect := func(flags globalFlags) (*cluster, error) {
+		pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "destination", State: corev1.ContainerState{Waiting: states[asked%2]}}}
+		asked++
+		return f.connect(flags)
+	}
+	r := runCLI(t, connect, "", "check", "--wait=3s")
+	if told := strings.Count(r.err, "waiting: "); asked < 2 || told != 2 { // the line's own word, and the container's
+		t.Errorf("%d readings said %q", asked, r.err)
+	}
+}
+
 func TestCheckWaitsForWhatSettles(t *testing.T) {
 	f := healthyCluster(t)
 	identity := find[*appsv1.Deployment](t, f, "tulle-identity")
