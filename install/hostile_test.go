@@ -68,3 +68,13 @@ func TestValidateNamesWhatTheAPIServerWouldRefuse(t *testing.T) {
 		}
 	}
 }
+
+// The destination controller reads the default before it knows of any port with a name, and would not start.
+func TestValidateRefusesNamesAmongTheDefaultOpaquePorts(t *testing.T) {
+	v := Defaults()
+	v.Proxy.OpaquePorts = "25,redis"
+	want := `proxy.opaquePorts: "redis" is not a port (1-65535) or a range first-last`
+	if _, err := v.Validate(time.Now()); err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}

@@ -153,5 +153,10 @@ func (v *Values) checkResources() error {
 
 func (v *Values) checkProxy() error {
 	// The version is not among the values yet; Render fills it in.
-	return v.ProxyDefaults(Target{Version: "0"}).Validate()
+	err := v.ProxyDefaults(Target{Version: "0"}).Validate()
+	// An annotation may name ports of its pods; the default holds for all, and the destination controller would not start with a name.
+	if _, wrong := mesh.ParsePortSet(v.Proxy.OpaquePorts, nil); err == nil && wrong != nil {
+		err = fmt.Errorf("proxy.opaquePorts: %w", wrong)
+	}
+	return err
 }
