@@ -2,7 +2,6 @@ package api
 
 import (
 	"fmt"
-	"runtime"
 
 	"github.com/tulle-mesh/tulle/api/pb"
 	"github.com/tulle-mesh/tulle/mesh"
@@ -57,7 +56,10 @@ func encodeEndpoint(e *mesh.Endpoint) *pb.Endpoint {
 // DecodeOutbound returns the value that o says. A kind or protocol that this release does not know, an address that is none, and an
 // identity that is not a SPIFFE ID are errors: the value is refused whole, because half of it could send traffic to nobody's
 // identity. Of a route, only the rule that this release does not understand is lost: it becomes invalid, as does a backend.
-func DecodeOutbound(o *pb.Outbound) (*mesh.Outbound, error) {
+func DecodeOutbound(o *pb.Outbound) (*mesh.Outbound, error) { return DecodeOutboundPausing(o, func() {}) }
+
+// DecodeOutboundPausing is DecodeOutbound that calls pause now and then: thousands of endpoints take milliseconds.
+func DecodeOutboundPausing(o *pb.Outbound, pause func()) (*mesh.Outbound, error) {
 	if o.GetKind() < 0 || o.GetKind() > pb.Outbound_UNDEFINED_PORT {
 		return nil, fmt.Errorf("decode outbound: unknown kind %d", o.GetKind())
 	}
@@ -69,7 +71,7 @@ func DecodeOutbound(o *pb.Outbound) (*mesh.Outbound, error) {
 	if out.Service, err = decodeService(o.GetService()); err != nil {
 		return nil, fmt.Errorf("decode outbound: %w", err)
 	}
-	if out.Endpoints, err = decodeEndpoints(o.GetEndpoints()); err != nil {
+	if out.Endpoints, err = decodeEndpoints(o.GetEndpoints(), pause); err != nil {
 		return nil, fmt.Errorf("decode outbound: %w", err)
 	}
 	if err := decodeTraffic(o, out); err != nil {
@@ -104,18 +106,17 @@ func decodeTraffic(o *pb.Outbound, out *mesh.Outbound) (err error) {
 	return nil
 }
 
-// stretch is how many endpoints are decoded before others may run: a proxy has one thread, and its requests must not wait for ten
-// thousand endpoints.
+// stretch is how many endpoints are decoded between two pauses.
 const stretch = 256
 
-func decodeEndpoints(in []*pb.Endpoint) ([]mesh.Endpoint, error) {
+func decodeEndpoints(in []*pb.Endpoint, pause func()) ([]mesh.Endpoint, error) {
 	if len(in) == 0 {
 		return nil, nil
 	}
 	out := make([]mesh.Endpoint, len(in))
 	for i, e := range in {
 		if i%stretch == stretch-1 {
-			runtime.Gosched()
+			pause()
 		}
 		var err error
 		if out[i], err = decodeEndpoint(e); err != nil {

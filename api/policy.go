@@ -204,7 +204,7 @@ func decodeBackend(b *pb.Backend) (out mesh.Backend, err error) {
 	if out.Protocol, err = decodeProtocol(b.GetProtocol()); err != nil {
 		return out, err
 	}
-	if out.Endpoints, err = decodeEndpoints(b.GetEndpoints()); err != nil {
+	if out.Endpoints, err = decodeEndpoints(b.GetEndpoints(), func() {}); err != nil {
 		return out, err
 	}
 	out.Accrual, err = decodeAccrual(b.GetAccrual())

@@ -3,7 +3,6 @@ package proxy
 import (
 	"math/rand/v2"
 	"net/netip"
-	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -126,9 +125,6 @@ func (s *service) update(p *Proxy, endpoints []mesh.Endpoint, accrual *mesh.Accr
 	}
 }
 
-// stretch is how many endpoints are compared before requests may run: of ten thousand, one has changed.
-const stretch = 256
-
 // take makes the service's endpoints those of a new value, and returns the balancer's list of them, whether some came, and who is gone.
 func (s *service) take(p *Proxy, endpoints []mesh.Endpoint, labels stats.Labels) (
 	list []balance.Endpoint[*endpoint], came bool, gone []*endpoint,
@@ -139,9 +135,6 @@ func (s *service) take(p *Proxy, endpoints []mesh.Endpoint, labels stats.Labels)
 	s.round++
 	list = make([]balance.Endpoint[*endpoint], 0, len(endpoints))
 	for i := range endpoints {
-		if i%stretch == stretch-1 {
-			runtime.Gosched()
-		}
 		e := &endpoints[i]
 		ep := s.endpoints[e.Addr]
 		if ep == nil || !ep.same(e) {

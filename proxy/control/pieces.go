@@ -1,7 +1,7 @@
 package control
 
 import (
-	"runtime"
+	"time"
 
 	"google.golang.org/grpc/encoding"
 	grpcproto "google.golang.org/grpc/encoding/proto"
@@ -32,8 +32,12 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	}
 	buffer := data.MaterializeToBuffer(mem.DefaultBufferPool())
 	defer buffer.Free()
-	return decodePieces(buffer.ReadOnlyData(), r, runtime.Gosched)
+	return decodePieces(buffer.ReadOnlyData(), r, giveWay)
 }
+
+// giveWay lets requests go first. To yield the thread is not enough: Go's scheduler looks at the network only when nothing else can run,
+// or every 10 ms.
+func giveWay() { time.Sleep(time.Millisecond) }
 
 // decodePieces decodes data into r and calls pause between pieces. To decode a message's fields one after the other is to decode the
 // message. Source: Protocol Buffers, Encoding, "Last One Wins": what is true of a concatenation is true of its parts.

@@ -139,7 +139,7 @@ func (c *Client) takeIn(r *pb.SubscribeResponse) error {
 	if w == nil {
 		return nil // unwatched while the value was under way
 	}
-	value, err := api.DecodeOutbound(r.GetOutbound())
+	value, err := api.DecodeOutboundPausing(r.GetOutbound(), giveWay)
 	if err != nil {
 		if w.rejected != err.Error() {
 			w.rejected = err.Error()

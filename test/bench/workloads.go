@@ -69,7 +69,7 @@ var workloads = []workload{
 	{name: "W6b", title: "opaque TCP: connect, one exchange, close", kind: systems.TCP, phases: []phase{{layout: isolated, measure: churn}}},
 	{name: "W7", title: "idle connections", kind: systems.HTTP, once: true, quick: true, phases: []phase{{layout: isolated, measure: hold}}},
 	{name: "W7t", title: "idle opaque connections", kind: systems.TCP, once: true, phases: []phase{{layout: isolated, measure: hold}}},
-	{name: "W8", title: "a Service of ten thousand endpoints: first push, and W1 at half load while a hundred a second change", kind: systems.HTTP,
+	{name: "W8", title: "a Service of ten thousand endpoints: first push, and W1 at a tenth of the load while a hundred a second change", kind: systems.HTTP,
 		paced: true, pod: true, phases: []phase{
 			{layout: isolated.inPod(), measure: push},
 			{layout: shared.inPod(), extra: crowdWarmup, measure: turnover},
