@@ -247,45 +247,76 @@ func askServiceAnnotations(f *facts) error {
 }
 
 // askOpaquePorts finds ports that a pod declares opaque while a Service in front of it does not, or the other way round: two proxies
-// that disagree about a port.
+// that disagree about a port; and lists that the injector would refuse today, with which no new pod comes.
 func askOpaquePorts(f *facts) error {
 	if err := errors.Join(f.services.err, f.pods.err); err != nil {
 		return err
 	}
+	refused := podErrors(f, func(pod *corev1.Pod) string {
+		if _, err := inject.PodPorts(pod).Opaque(pod.Annotations); err != nil {
+			return err.Error() + "; this list has no effect, and new pods with it are refused"
+		}
+		return ""
+	})
+	pods := f.opaquePods()
 	var wrong []string
-	for _, svc := range f.services.value.Items {
-		_, annotated := svc.Annotations[mesh.OpaquePortsAnnotation]
-		if !f.inScope(svc.Namespace) || len(svc.Spec.Selector) == 0 {
-			continue
+	for i := range f.services.value.Items {
+		if svc := &f.services.value.Items[i]; f.inScope(svc.Namespace) && len(svc.Spec.Selector) > 0 {
+			wrong = append(wrong, disagreements(svc, pods[svc.Namespace])...)
 		}
-		onService, err := inject.ServicePorts(&svc).Opaque(svc.Annotations)
-		if err != nil {
-			continue // the check of annotations says so
-		}
-		f.eachPod(func(pod *corev1.Pod) {
-			onPod, err := inject.PodPorts(pod).Opaque(pod.Annotations)
-			_, podAnnotated := pod.Annotations[mesh.OpaquePortsAnnotation]
-			if err != nil || pod.Namespace != svc.Namespace || proxyOf(pod) == nil || !selects(svc.Spec.Selector, pod.Labels) || !annotated && !podAnnotated {
-				return
-			}
-			for _, p := range svc.Spec.Ports {
-				target := targetPort(p, pod)
-				if target == 0 || onService.Contains(uint16(p.Port)) == onPod.Contains(target) {
-					continue
-				}
-				if onPod.Contains(target) {
-					wrong = append(wrong, fmt.Sprintf("service %s/%s: port %d leads to port %d of pod %s, which is opaque, but is not opaque itself", svc.Namespace, svc.Name, p.Port, target, pod.Name))
-				} else if podAnnotated {
-					wrong = append(wrong, fmt.Sprintf("pod %s/%s: port %d is not opaque, but port %d of service %s that leads to it is", pod.Namespace, pod.Name, target, p.Port, svc.Name))
-				}
-			}
-		})
 	}
 	if wrong == nil {
-		return nil
+		return refused
 	}
 	slices.Sort(wrong)
-	return errors.New(strings.Join(wrong, "\n"))
+	return errors.Join(refused, errors.New(strings.Join(wrong, "\n")))
+}
+
+// opaquePod is a pod with a proxy, and what it says about opaque ports.
+type opaquePod struct {
+	*corev1.Pod
+	opaque mesh.PortSet
+	says   bool
+}
+
+// opaquePods returns, by namespace, the pods whose lists are right or that have none: there may be thousands of pods, and of Services.
+func (f *facts) opaquePods() map[string][]opaquePod {
+	pods := map[string][]opaquePod{}
+	f.eachPod(func(pod *corev1.Pod) {
+		opaque, err := inject.PodPorts(pod).Opaque(pod.Annotations)
+		if err != nil || proxyOf(pod) == nil {
+			return
+		}
+		_, says := pod.Annotations[mesh.OpaquePortsAnnotation]
+		pods[pod.Namespace] = append(pods[pod.Namespace], opaquePod{pod, opaque, says})
+	})
+	return pods
+}
+
+// disagreements compares a Service with the pods of its namespace.
+func disagreements(svc *corev1.Service, pods []opaquePod) (wrong []string) {
+	onService, err := inject.ServicePorts(svc).Opaque(svc.Annotations)
+	if err != nil {
+		return nil // the check of annotations says so
+	}
+	_, annotated := svc.Annotations[mesh.OpaquePortsAnnotation]
+	for _, pod := range pods {
+		if !annotated && !pod.says || !selects(svc.Spec.Selector, pod.Labels) {
+			continue
+		}
+		for _, p := range svc.Spec.Ports {
+			target := targetPort(p, pod.Pod)
+			if target == 0 || onService.Contains(uint16(p.Port)) == pod.opaque.Contains(target) {
+				continue
+			}
+			if pod.opaque.Contains(target) {
+				wrong = append(wrong, fmt.Sprintf("service %s/%s: port %d leads to port %d of pod %s, which is opaque, but is not opaque itself", svc.Namespace, svc.Name, p.Port, target, pod.Name))
+			} else if pod.says {
+				wrong = append(wrong, fmt.Sprintf("pod %s/%s: port %d is not opaque, but port %d of service %s that leads to it is", pod.Namespace, pod.Name, target, p.Port, svc.Name))
+			}
+		}
+	}
+	return wrong
 }
 
 func selects(selector, labels map[string]string) bool {
