@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"strconv"
 	"strings"
 )
 
@@ -130,20 +131,24 @@ func (o *object) rateLimit(bucket node) []map[string]any {
 	perSecond = math.Round(perSecond*1000) / 1000
 	bucket.nearly("%v requests a second, for one proxy; a second's worth may come at once, whatever the bucket holds", perSecond)
 	labels := o.spec().at("workloadSelector", "labels").raw()
-	ports := o.targetPorts(labels)
+	numbers, names := o.targetPorts(labels)
+	ports := append(numbers, names...)
 	if len(ports) == 0 {
 		o.assumePort(o.spec())
-		ports = []int{o.options.Port}
+		ports = []string{strconv.Itoa(o.options.Port)}
 	}
 	access := "all-unauthenticated"
-	if o.mutual(labels) {
+	switch {
+	case o.closed(labels): // a Server comes before the namespace's annotation, and would let everybody in
+		access = "deny"
+	case o.mutual(labels):
 		access = "all-authenticated"
 	}
 	var out []map[string]any
 	for _, port := range ports {
 		name := o.name
 		if len(ports) > 1 {
-			name = fmt.Sprintf("%s-%d", o.name, port)
+			name = o.name + "-" + port
 		}
 		server, made := o.server(labels, port, name, access)
 		out = append(append(out, made...), manifest(policyAlpha, "HTTPLocalRateLimitPolicy", o.namespace, name, map[string]any{

@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -455,4 +456,68 @@ metadata: {name: readers-1-9090, namespace: books}
 spec: {targetRef: {group: policy.linkerd.io, kind: Server, name: readers-9090}, requiredAuthenticationRefs: []}
 `,
 	}.run(t)
+}
+
+// TestNothingThatIstioClosesIsOpen converts policies next to Services whose ports they close without naming them.
+func TestNothingThatIstioClosesIsOpen(t *testing.T) {
+	const service = `
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {selector: {app: web}, ports: [%s]}
+---`
+	const limit = `
+apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+metadata: {name: limit, namespace: shop}
+spec:
+  workloadSelector: {labels: {app: web}}
+  configPatches:
+  - patch:
+      value:
+        name: envoy.filters.http.local_ratelimit
+        typed_config: {value: {token_bucket: {max_tokens: 10, tokens_per_fill: 10, fill_interval: 1s}}}
+---`
+	for _, c := range []struct {
+		name, in string
+		servers  map[string]string // "namespace/port": policy
+		dropped  bool
+	}{
+		{"a port that a Service knows by name", strings.Replace(service, "%s", "{port: 80, targetPort: http}, {port: 53, targetPort: dns, protocol: UDP}", 1) +
+			policyHead + "spec: {selector: {matchLabels: {app: web}}, rules: [{from: [{source: {namespaces: [a]}}]}]}\n",
+			map[string]string{"shop/http": "deny"}, false},
+		{"a Service that selects by other labels than the policy", strings.Replace(service, "%s", "{port: 80, targetPort: 8080}", 1) +
+			policyHead + "spec: {selector: {matchLabels: {version: v1}}, rules: [{}]}\n",
+			map[string]string{"shop/8080": "deny"}, false},
+		{"a port that no rule names", strings.Replace(service, "%s", "{port: 8080}, {port: 9090}, {port: 10}", 1) +
+			policyHead + "spec: {selector: {matchLabels: {app: web}}, rules: [{to: [{operation: {ports: [\"8080\"]}}]}]}\n",
+			map[string]string{"shop/8080": "deny", "shop/9090": "deny", "shop/10": "deny"}, false},
+		{"a rate limit in a namespace that denies", limit + policyHead + "spec: {}\n", map[string]string{"shop/80": "deny"}, false},
+		{"a rate limit in a namespace that admits some", limit + policyHead + "spec: {rules: [{from: [{source: {namespaces: [a]}}]}]}\n",
+			map[string]string{"shop/80": "deny"}, false},
+		{"a rate limit in a namespace that admits all", limit + policyHead + "spec: {rules: [{}]}\n", map[string]string{"shop/80": "all-unauthenticated"}, false},
+		{"rules for the whole mesh are none for one namespace", strings.Replace(policyHead, "shop", "istio-system", 1) +
+			"spec: {rules: [{from: [{source: {namespaces: [a]}}]}]}\n", map[string]string{}, true},
+		{"to deny the whole mesh is to deny no namespace", strings.Replace(policyHead, "shop", "istio-system", 1) + "spec: {}\n", map[string]string{}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := Convert(decode(t, c.in), Options{})
+			servers := map[string]string{}
+			for _, tree := range plain(t, r.Objects) {
+				o := newObject(&conversion{}, tree)
+				switch {
+				case o.kind == "Server":
+					servers[o.namespace+"/"+o.spec().at("port").text()] = o.spec().at("accessPolicy").text()
+				case o.name == "istio-system" || o.namespace == "istio-system":
+					t.Errorf("%s %s is for one namespace", o.kind, o.name)
+				}
+			}
+			if diff := cmp.Diff(c.servers, servers); diff != "" {
+				t.Errorf("Servers (-want +got):\n%s", diff)
+			}
+			if dropped := slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Outcome == Dropped }); dropped != c.dropped {
+				t.Errorf("findings %v", r.Findings)
+			}
+		})
+	}
 }

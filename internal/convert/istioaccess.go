@@ -1,11 +1,11 @@
 package convert
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"slices"
 	"strconv"
-	"strings"
 )
 
 // What Istio says of mutual TLS and of authorization about the same pods adds up, and here both are access policies: where they
@@ -27,8 +27,8 @@ func stricter(a, b string) string {
 
 // server returns the name of the Server of a port of some pods, and the Server itself unless another object made it before: two
 // Servers of one port would exclude each other.
-func (o *object) server(labels any, port int, name, access string) (string, []map[string]any) {
-	about := fmt.Sprintf("%q %v %d", o.namespace, labels, port)
+func (o *object) server(labels any, port, name, access string) (string, []map[string]any) {
+	about := fmt.Sprintf("%q %v %s", o.namespace, labels, port)
 	if earlier, ok := o.servers[about]; ok {
 		spec := earlier["spec"].(map[string]any)
 		spec["accessPolicy"] = stricter(text(spec["accessPolicy"]), access)
@@ -37,7 +37,7 @@ func (o *object) server(labels any, port int, name, access string) (string, []ma
 		return name, nil
 	}
 	made := manifest(serverAPI, "Server", o.namespace, name, map[string]any{
-		"podSelector": map[string]any{"matchLabels": labels}, "port": port, "accessPolicy": access,
+		"podSelector": map[string]any{"matchLabels": labels}, "port": portValue(port), "accessPolicy": access,
 	})
 	o.servers[about] = made
 	return name, []map[string]any{made}
@@ -54,7 +54,7 @@ func peerAuthentication(o *object) []map[string]any {
 	switch {
 	case policy == "":
 		return nil
-	case o.namespace == "istio-system":
+	case o.namespace == meshWide:
 		o.nearly("spec.mtls", "for the whole mesh: tulle install --set proxy.defaultInboundPolicy=%s", policy)
 		return nil
 	}
@@ -89,11 +89,10 @@ func (o *object) portLevel(labels node, policy string) []map[string]any {
 	for _, port := range o.spec().at("portLevelMtls").keys() {
 		n := o.spec().at("portLevelMtls", port)
 		access := o.mtls(n.at("mode"))
-		number, err := strconv.Atoi(port)
-		if access == "" || err != nil {
+		if _, err := strconv.Atoi(port); access == "" || err != nil {
 			continue
 		}
-		_, made := o.server(labels.raw(), number, o.name+"-"+port, access)
+		_, made := o.server(labels.raw(), port, o.name+"-"+port, access)
 		out = append(out, made...)
 	}
 	return out
@@ -115,7 +114,7 @@ func (o *object) mutual(labels any) bool {
 			mode[0] = said
 		case p.namespace == o.namespace && !selector.exists():
 			mode[1] = said
-		case p.namespace == "istio-system" && !selector.exists():
+		case p.namespace == meshWide && !selector.exists():
 			mode[2] = said
 		}
 	}
@@ -127,11 +126,35 @@ func (o *object) mutual(labels any) bool {
 	return false
 }
 
-// targetPorts returns the ports of the pods with these labels that Services of the input lead to, in ascending order. One that a Service
-// knows by its name alone is reported: its number is the pods' business.
-func (o *object) targetPorts(labels any) []int {
+// closed tells whether a policy of the input about these pods, or all of the namespace, lets only some clients in. One that is about
+// others too, or only some of them, is reported.
+func (o *object) closed(labels any) (closed bool) {
 	chosen, _ := labels.(map[string]any)
-	var ports []int
+	for _, tree := range o.input {
+		p := newObject(o.conversion, tree)
+		if p.kind != "AuthorizationPolicy" || p.group != "security.istio.io" || p.namespace != o.namespace && p.namespace != meshWide {
+			continue
+		}
+		action := p.spec().at("action").text()
+		if action != "" && action != "ALLOW" || slices.ContainsFunc(p.spec().at("rules").items(), unconditional) {
+			continue
+		}
+		switch selector, _ := p.spec().at("selector", "matchLabels").raw().(map[string]any); {
+		case len(selector) == 0 || p.namespace == o.namespace && reflect.DeepEqual(selector, chosen):
+			closed = true
+		case overlap(selector, chosen):
+			o.nearly("spec.workloadSelector", "AuthorizationPolicy %s is about such pods too, by other labels: of two Servers of one port, one has no effect", p.name)
+		}
+	}
+	return closed
+}
+
+// meshWide is the namespace whose policies hold in all, by Istio's default.
+const meshWide = "istio-system"
+
+// targetPorts returns the ports of the pods with these labels that Services of the input lead to: numbers in ascending order, and names.
+func (o *object) targetPorts(labels any) (numbers, names []string) {
+	chosen, _ := labels.(map[string]any)
 	for _, tree := range o.input {
 		svc := newObject(o.conversion, tree)
 		selector, _ := svc.spec().at("selector").raw().(map[string]any)
@@ -139,39 +162,46 @@ func (o *object) targetPorts(labels any) []int {
 			continue
 		}
 		for _, p := range svc.spec().at("ports").items() {
-			number := p.at("port").number(0)
-			if target := p.at("targetPort"); target.exists() {
-				if number = target.number(0); number == 0 {
-					o.nearly("spec.selector", "Service %s leads to the port named %s: write a Server with port: %[2]s", svc.name, target.text())
-				}
+			target := p.at("targetPort").text()
+			if target == "" || target == "0" {
+				target = p.at("port").text()
 			}
-			if protocol := p.at("protocol").text(); number > 0 && (protocol == "" || protocol == "TCP") && !slices.Contains(ports, number) {
-				ports = append(ports, number)
+			if protocol := p.at("protocol").text(); target == "" || protocol != "" && protocol != "TCP" {
+				continue
+			}
+			list := &names
+			if _, err := strconv.Atoi(target); err == nil {
+				list = &numbers
+			}
+			if !slices.Contains(*list, target) {
+				*list = append(*list, target)
 			}
 		}
 	}
-	slices.Sort(ports)
-	return ports
+	sortPorts(numbers)
+	slices.Sort(names)
+	return numbers, names
 }
 
-// overlap reports whether one selector chooses some of what the other does: all that it asks for, the other asks for too.
+// sortPorts sorts numbers of ports.
+func sortPorts(ports []string) {
+	slices.SortFunc(ports, func(a, b string) int { return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b)) })
+}
+
+// portValue is a Server's port: a number, or the name of a container's port.
+func portValue(port string) any {
+	if n, err := strconv.Atoi(port); err == nil {
+		return n
+	}
+	return port
+}
+
+// overlap reports whether a pod can have the labels of both selectors.
 func overlap(a, b map[string]any) bool {
-	within := func(small, large map[string]any) bool {
-		for k, v := range small {
-			if large[k] != v {
-				return false
-			}
+	for k, v := range a {
+		if other, ok := b[k]; ok && other != v {
+			return false
 		}
-		return true
 	}
-	return within(a, b) || within(b, a)
-}
-
-// numbers writes ports as a list.
-func numbers(ports []int) string {
-	list := make([]string, len(ports))
-	for i, p := range ports {
-		list[i] = strconv.Itoa(p)
-	}
-	return strings.Join(list, ", ")
+	return true
 }

@@ -20,6 +20,8 @@ func istioPolicy(o *object) []map[string]any {
 	case action != "" && action != "ALLOW":
 		o.drop("", "action %s: policies only allow here; leave out of the allowed what is to be denied", action)
 		return nil
+	case o.wholeMesh(labels, rules):
+		return nil
 	case len(rules) == 0 && !labels.exists():
 		o.became("", "annotation %s: deny of namespace %s", inboundPolicy, orDefault(o.namespace))
 		return []map[string]any{namespacePolicy(o.namespace, "deny")}
@@ -31,7 +33,7 @@ func istioPolicy(o *object) []map[string]any {
 	for _, port := range ports {
 		p := istioServer{o: o, labels: labels.raw(), port: port, out: out}
 		if len(ports) > 1 {
-			p.suffix = fmt.Sprintf("-%d", port)
+			p.suffix = "-" + port
 		}
 		p.attach()
 		for i, r := range rules {
@@ -42,43 +44,66 @@ func istioPolicy(o *object) []map[string]any {
 	return out
 }
 
-// serverPorts returns the ports that there is a Server for each of: those that the rules name; without any, those that Services of the
-// input lead to, or the assumed one.
-func (o *object) serverPorts(rules []node) []int {
-	var ports []int
-	open := len(rules) == 0
+// serverPorts returns the ports that there is a Server for each of: those that the rules name and those that Services of the input lead
+// to, or the assumed one. Istio closes the pods' other ports too.
+func (o *object) serverPorts(rules []node) []string {
+	var ports []string
 	for _, r := range rules {
-		operations := r.at("to").items()
-		open = open || len(operations) == 0
-		for _, to := range operations {
-			named := to.at("operation", "ports").texts()
-			open = open || len(named) == 0
-			for _, p := range named {
-				if n, err := strconv.Atoi(p); err == nil && !slices.Contains(ports, n) {
-					ports = append(ports, n)
+		for _, to := range r.at("to").items() {
+			for _, p := range to.at("operation", "ports").texts() {
+				if _, err := strconv.Atoi(p); err == nil && !slices.Contains(ports, p) {
+					ports = append(ports, p)
 				}
 			}
 		}
 	}
+	numbers, names := o.targetPorts(o.spec().at("selector", "matchLabels").raw())
 	switch {
 	case len(ports) == 0:
-		if ports = o.targetPorts(o.spec().at("selector", "matchLabels").raw()); len(ports) > 0 {
-			o.nearly("spec.selector", "a Server is for one port of the pods: there is one for each that Services of the input lead to (%s); "+
-				"write one more for each other port", numbers(ports))
-			return ports
+		ports = append(numbers, names...)
+	case len(names) > 0: // a Server by name would exclude one by number, where both mean one port
+		o.nearly("spec.selector", "Services of the input lead to ports by name (%s): write a Server for each that is none of those that the rules name",
+			strings.Join(names, ", "))
+		fallthrough
+	default:
+		for _, p := range numbers {
+			if !slices.Contains(ports, p) {
+				ports = append(ports, p)
+			}
 		}
-		o.nearly("spec.selector", "a Server is for one port of the pods, taken to be %d (--port): write one more for each other port", o.options.Port)
-		return []int{o.options.Port}
-	case open:
-		o.nearly("spec.selector", "the Servers are for the ports that the rules name: write one more for each other port")
 	}
+	if len(ports) == 0 {
+		o.nearly("spec.selector", "a Server is for one port of the pods, taken to be %d (--port): write one more for each other port", o.options.Port)
+		return []string{strconv.Itoa(o.options.Port)}
+	}
+	o.nearly("spec.selector", "a Server is for one port of the pods: there is one for each that the rules name or Services of the input lead to (%s); "+
+		"write one more for each other port, which Istio closed too", strings.Join(ports, ", "))
 	return ports
+}
+
+// unconditional reports whether a rule admits every client.
+func unconditional(r node) bool { return len(r.keys()) == 0 }
+
+// wholeMesh says how a policy that holds in every namespace is written here, and reports whether it is nothing else.
+func (o *object) wholeMesh(labels node, rules []node) bool {
+	switch {
+	case o.namespace != meshWide:
+		return false
+	case labels.exists():
+		o.nearly("metadata.namespace", "in Istio it holds for such pods of every namespace: convert it once more for each namespace that has some")
+		return false
+	case len(rules) == 0:
+		o.nearly("", "for the whole mesh: tulle install --set proxy.defaultInboundPolicy=deny")
+	default:
+		o.drop("", "it holds for the whole mesh: convert it once more for each namespace, with that as its own")
+	}
+	return true
 }
 
 // namespaceRules allows clients to every Server of the namespace. A rule without any condition admits what mutual TLS admits, which is
 // not to deny.
 func (o *object) namespaceRules(rules []node) []map[string]any {
-	if slices.ContainsFunc(rules, func(r node) bool { return len(r.keys()) == 0 }) {
+	if slices.ContainsFunc(rules, unconditional) {
 		policy := "all-unauthenticated"
 		if o.mutual(nil) {
 			policy = "all-authenticated"
@@ -113,7 +138,7 @@ func (o *object) namespaceRules(rules []node) []map[string]any {
 type istioServer struct {
 	o      *object
 	labels any
-	port   int
+	port   string
 	suffix string // of names, where the policy is about several ports
 	name   string // of the Server
 	out    []map[string]any
@@ -184,7 +209,7 @@ func (p *istioServer) operations(r node) (to reach, ok bool) {
 		if !op.only("methods", "paths", "ports") {
 			return reach{}, false
 		}
-		if ports := op.at("ports").texts(); len(ports) > 0 && !slices.Contains(ports, strconv.Itoa(p.port)) {
+		if ports := op.at("ports").texts(); len(ports) > 0 && !slices.Contains(ports, p.port) {
 			continue
 		}
 		to.concerned = true
