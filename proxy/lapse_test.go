@@ -371,3 +371,44 @@ func TestOpaqueConnectionUnderADroppedAnchorIsCut(t *testing.T) {
 		})
 	}
 }
+
+// TestDroppedAnchorCutsWhatOutlivedItsCertificate looks at connections of which the peer's certificate has long ended when its anchor is
+// dropped: every opaque one that is older than a day is such a one.
+func TestDroppedAnchorCutsWhatOutlivedItsCertificate(t *testing.T) {
+	for _, protocol := range []mesh.Protocol{mesh.HTTP1, mesh.Opaque} {
+		t.Run(fmt.Sprint(protocol), func(t *testing.T) {
+			app := listen(t, echo)
+			if protocol == mesh.HTTP1 {
+				app = serveHTTP(t, func(w http.ResponseWriter, r *http.Request) {
+					fmt.Fprintln(w, "begun")
+					_ = http.NewResponseController(w).Flush()
+					<-r.Context().Done()
+				})
+			}
+			r := startRotation(t, app, protocol, ca.Profile{Lifetime: time.Hour})
+			c := dial(t, r.addr)
+			if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: cart.shop\r\n\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadFull(c, make([]byte, 6)); err != nil {
+				t.Fatal(err)
+			}
+			turnTo(t, r.web, r.fresh, r.both())
+			l := newLapses(r.client)
+			r.client.lapses.mu.Lock()
+			l.relays = maps.Clone(r.client.lapses.relays)
+			r.client.lapses.mu.Unlock()
+			later := time.Now().Add(2 * time.Hour)
+			l.review(later)
+			if n := lapsed(t, r.client, `action="cut"`); n != 0 {
+				t.Fatalf("%v connections cut at the end of the certificate", n)
+			}
+			turnTo(t, r.web, r.fresh, r.fresh.Roots())
+			l.review(later)
+			l.review(later.Add(time.Minute))
+			if n := lapsed(t, r.client, `action="cut"`, `reason="unknown_authority"`); n != 1 {
+				t.Errorf("%v connections cut without their anchor, want 1", n)
+			}
+		})
+	}
+}

@@ -30,11 +30,24 @@ func (a Anchors) Vouch(chain []*x509.Certificate, usage x509.ExtKeyUsage, now ti
 	switch {
 	case err == nil:
 		return v.to, ""
-	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired && a.ever(chain, usage):
 		return time.Time{}, OutOfTime
 	default:
 		return time.Time{}, Untrusted
 	}
+}
+
+// ever reports whether the chain is accepted at any time. crypto/x509 looks at the times first: of a certificate that has ended it does
+// not say that its anchor is gone as well. If there is such a time, it begins or ends with a certificate of the chain.
+func (a Anchors) ever(chain []*x509.Certificate, usage x509.ExtKeyUsage) bool {
+	for _, cert := range chain {
+		for _, at := range []time.Time{cert.NotAfter, cert.NotBefore} {
+			if _, err := a.trust.verify(chain, usage, at); err == nil {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // Accepted returns nil if a peer with the same anchors would accept the workload's own certificate at now.

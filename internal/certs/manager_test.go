@@ -394,6 +394,15 @@ func TestAnchorsSayWhenTheyChange(t *testing.T) {
 		if _, reason := dropped.Vouch(chain, x509.ExtKeyUsageClientAuth, time.Now()); reason != Untrusted {
 			t.Errorf("anchor dropped: %q, want %q", reason, Untrusted)
 		}
+		for _, at := range []time.Time{end.Add(time.Hour), chain[0].NotBefore.Add(-time.Hour)} {
+			if _, reason := dropped.Vouch(chain, x509.ExtKeyUsageClientAuth, at); reason != Untrusted {
+				t.Errorf("anchor dropped, and out of time at %v: %q, want %q", at, reason, Untrusted)
+			}
+		}
+		junk := slices.Concat(chain, newAuthority(t).roots)
+		if _, reason := both.Vouch(junk, x509.ExtKeyUsageClientAuth, end.Add(time.Second)); reason != OutOfTime {
+			t.Errorf("after the end, with a stranger's certificate in the chain: %q, want %q", reason, OutOfTime)
+		}
 		if m.Accepted(time.Now()) == nil {
 			t.Error("our own certificate is said to be accepted without its anchor")
 		}
