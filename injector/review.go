@@ -117,6 +117,9 @@ func (r *reviewer) pod(ctx context.Context, req *admissionv1.AdmissionRequest) (
 		return resp, err
 	}
 	settings, err := inject.ParseSettings(r.values(), ns.Annotations, pod.Annotations)
+	if err == nil {
+		_, err = inject.PodPorts(&pod).Opaque(pod.Annotations)
+	}
 	if err != nil {
 		return r.deny(req, denyAnnotation, err), nil
 	}

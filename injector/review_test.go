@@ -240,3 +240,12 @@ func FuzzHandler(f *testing.F) {
 		}
 	})
 }
+
+// A pod whose list of ports is wrong is refused for its annotation, whichever part of the injector found out.
+func TestARefusedListOfPortsCountsAsAnAnnotation(t *testing.T) {
+	r, _ := newReviewer()
+	post(newHandler(r), request("shop", "pods", `{"metadata":{"annotations":{"config.linkerd.io/opaque-ports":"redis"}},"spec":{"containers":[{"name":"web","image":"x"}]}}`))
+	if got := testutil.ToFloat64(r.metrics.denials.WithLabelValues(denyAnnotation)); got != 1 {
+		t.Errorf("%s is %v, want 1", denyAnnotation, got)
+	}
+}
