@@ -6,7 +6,6 @@ import (
 	"errors"
 	"maps"
 	"math/rand/v2"
-	"runtime"
 	"sync"
 	"time"
 
@@ -29,6 +28,9 @@ const (
 	lapseAhead = 10 * time.Minute
 	// lapseAheadPart is the same as a part of the certificate's life, for short ones.
 	lapseAheadPart = 10
+	// judgeStretch is how long signatures are checked at a stretch, and judgePause how long requests go first then. To yield the thread
+	// is not enough: Go's scheduler looks at the network only when nothing else can run, or every 10 ms.
+	judgeStretch, judgePause = time.Millisecond, time.Millisecond
 )
 
 // What becomes of a connection whose proof lapsed; values of the label "action".
@@ -131,10 +133,14 @@ func (l *lapses) review(now time.Time) (next time.Time) {
 	}
 	l.find()
 	var retire, cut []*sock.Conn
+	began := time.Now()
 	for conn, p := range l.proofs {
 		if p.anchors != anchors {
 			l.judge(p, anchors, now)
-			runtime.Gosched() // signatures of a thousand peers take a good part of a second: requests go first
+			if time.Since(began) > judgeStretch { // those of a thousand peers take a good part of a second
+				time.Sleep(judgePause)
+				began = time.Now()
+			}
 		}
 		switch {
 		case due(p.cutAt, now):

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,6 +23,7 @@ import (
 	"github.com/tulle-mesh/tulle/internal/certs"
 	"github.com/tulle-mesh/tulle/internal/meshtest"
 	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/sock"
 )
 
 // rotation is a pair of proxies whose certificates and anchors change while they run.
@@ -411,4 +414,58 @@ func TestDroppedAnchorCutsWhatOutlivedItsCertificate(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestRequestsGoBeforeSignatures has the chains of many peers checked on one thread, while somebody else has bytes to answer.
+func TestRequestsGoBeforeSignatures(t *testing.T) {
+	const peers = 200
+	ours := meshtest.NewCA(t)
+	manager := ours.Certs(web)
+	l := newLapses(newProxy(t, Config{Local: &Local{Certs: manager}}))
+	for i := range peers {
+		peer := mesh.ID{TrustDomain: web.TrustDomain, Namespace: "shop", ServiceAccount: fmt.Sprint("peer", i)}
+		l.relays[secured(t, manager, ours, peer)] = &lapsing{cut: func() {}}
+	}
+	c := dial(t, listen(t, echo))
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	l.review(time.Now()) // by what the handshakes left
+	turnTo(t, manager, ours, slices.Concat(ours.Roots(), meshtest.NewCA(t).Roots()))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		l.review(time.Now())
+	}()
+	answers := 0
+	for open := true; open; answers++ {
+		if _, err := c.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-done:
+			open = false
+		default:
+		}
+	}
+	if len(l.proofs) != peers || answers < peers/10 {
+		t.Errorf("%d answers while %d chains were checked", answers, len(l.proofs))
+	}
+}
+
+// secured returns our end of a mesh connection to the peer.
+func secured(t *testing.T, m *certs.Manager, by *meshtest.CA, peer mesh.ID) *sock.Conn {
+	t.Helper()
+	a, b := net.Pipe()
+	t.Cleanup(func() { a.Close(); b.Close() })
+	server := tls.Server(b, &tls.Config{Certificates: []tls.Certificate{by.Issue(peer)}, NextProtos: []string{mesh.ALPNRelay}, SessionTicketsDisabled: true})
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { _ = server.Handshake() }) // what is wrong with it, the client says as well
+	conn, err := sock.Client(t.Context(), sock.New(a, nil), m.ClientTLS(peer, mesh.ALPNRelay))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn
 }
