@@ -64,12 +64,51 @@ func turnover(ctx context.Context, n *lane) (figures, error) {
 		return nil, err
 	}
 	profiled := n.profile(ctx, "turnover")
+	before, err := n.upheaval(ctx)
+	if err != nil {
+		return nil, errors.Join(err, profiled())
+	}
 	during, err := steady("churn", lowShare, systems.HTTP)(ctx, n)
 	if err := errors.Join(err, profiled()); err != nil {
 		return nil, err
 	}
+	after, err := n.upheaval(ctx)
+	if err != nil {
+		return nil, err
+	}
 	maps.Copy(f, during)
-	return f, nil
+	return f, after.since(before).figures(f)
+}
+
+// upheaval is what became of the endpoints' changes: how many the control plane made, and how often the client's proxy heard of some.
+type upheaval struct {
+	at          time.Time
+	wall        time.Duration // in a difference of two
+	made, heard float64
+}
+
+func (n *lane) upheaval(ctx context.Context) (u upheaval, err error) {
+	made, err := exchange(ctx, http.MethodGet, fmt.Sprintf("http://%s/changes", systems.PlaneControl))
+	if err != nil {
+		return u, err
+	}
+	metrics, err := exchange(ctx, http.MethodGet, fmt.Sprintf("http://%s/metrics", systems.TulleOutAdmin))
+	return upheaval{at: time.Now(), made: number(made), heard: sumOf(p2cUpdates, metrics)}, err
+}
+
+func (u upheaval) since(earlier upheaval) upheaval {
+	return upheaval{wall: u.at.Sub(earlier.at), made: u.made - earlier.made, heard: u.heard - earlier.heard}
+}
+
+// figures adds the rates to f. Latencies that were taken while little changed, or while the proxy did not hear of it, are an error.
+func (u upheaval) figures(f figures) error {
+	changes, heard := u.made/u.wall.Seconds(), u.heard/u.wall.Seconds()
+	if changes < 0.9*crowdChanges || heard == 0 {
+		return fmt.Errorf("%.0f endpoints a second changed, of which the client's proxy heard %.1f times: want %d, and to hear of them",
+			changes, heard, crowdChanges)
+	}
+	f["churn.changes"], f["churn.heard"] = changes, heard
+	return nil
 }
 
 // acquaint runs the closed loop until the client's proxy knows nearly all endpoints.
@@ -122,6 +161,9 @@ func (n *lane) command(ctx context.Context, what string) error {
 
 // p2cEndpoints is what the client's proxy says of its balancer.
 var p2cEndpoints = regexp.MustCompile(`(?m)^outbound_http_balancer_p2c_endpoints(?:\{[^}]*\})? (\S+)$`)
+
+// p2cUpdates is how often the client's proxy was told of other endpoints.
+var p2cUpdates = regexp.MustCompile(`(?m)^outbound_http_balancer_p2c_updates_total(?:\{[^}]*\})? (\S+)$`)
 
 // balanced is how many endpoints the client's proxy balances over.
 func balanced(ctx context.Context) (float64, error) {

@@ -1,6 +1,9 @@
 package main
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 func TestBalancedEndpointsAreAddedUpOverStates(t *testing.T) {
 	text := []byte(`# TYPE outbound_http_balancer_p2c_endpoints gauge
@@ -20,6 +23,25 @@ func TestWorkloadsThatNeedAControlPlaneAreNoneOfTheQuickOnes(t *testing.T) {
 			if p.layout.pod != w.pod || w.pod && w.quick {
 				t.Errorf("%s: pod %t, its phase %t, quick %t", w.name, w.pod, p.layout.pod, w.quick)
 			}
+		}
+	}
+}
+
+func TestLatenciesWithoutTheirChangesAreAnError(t *testing.T) {
+	began := upheaval{at: time.Unix(0, 0), made: 7, heard: 3}
+	for _, c := range []struct {
+		name        string
+		made, heard float64
+		wrong       bool
+	}{
+		{"as many as there are to be", 507, 13, false},
+		{"half of them", 257, 13, true},
+		{"none that the proxy heard of", 507, 3, true},
+	} {
+		f := figures{}
+		err := upheaval{at: time.Unix(5, 0), made: c.made, heard: c.heard}.since(began).figures(f)
+		if (err != nil) != c.wrong || !c.wrong && (f["churn.changes"] != 100 || f["churn.heard"] != 2) {
+			t.Errorf("%s: %v, %v", c.name, err, f)
 		}
 	}
 }

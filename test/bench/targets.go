@@ -87,5 +87,5 @@ var aspired = []target{
 var units = []struct{ suffix, unit string }{
 	{".throughput", "1/s"}, {".cpu_all", "us"}, {"idle_cpu", "mcpu"}, {".cpu", "us"}, {"p50", "us"}, {".p99", "us"}, {".p99_raw", "us"}, {".p999", "us"},
 	{".gbps", "Gb/s"}, {"rss_anon", "B"}, {"rss", "B"}, {"per_connection", "B"}, {"growth", "B"}, {"binary", "B"}, {".late", "1"}, {".calm", "1"},
-	{"syscalls", "1"}, {"cpu_seconds", "s"},
+	{"syscalls", "1"}, {"cpu_seconds", "s"}, {".changes", "1/s"}, {".heard", "1/s"},
 }

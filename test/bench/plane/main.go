@@ -1,7 +1,7 @@
 // Command plane is what surrounds a pair of Tulle's proxies in a cluster, for the benchmark of one Service with many endpoints: identity
 // and destination with their real APIs over mutual TLS, and the capture of the pod's traffic. The server of discovery is the
 // controller's own; what it serves comes from this program in place of Kubernetes, and changes as POST /endpoints?count=N and
-// POST /changes?rate=N (a second) of -control say.
+// POST /changes?rate=N (a second) of -control say; GET /changes is how many were made.
 package main
 
 import (
@@ -172,6 +172,7 @@ func serveControl(ctx context.Context, addr string, c *cluster) error {
 	}
 	command("/endpoints", "count", func(_ context.Context, n int) error { return c.resize(n) })
 	command("/changes", "rate", c.pace)
+	mux.HandleFunc("GET /changes", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, c.changes()) })
 	server := &http.Server{Addr: addr, Handler: mux}
 	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
 	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {

@@ -21,8 +21,9 @@ type cluster struct {
 	value   latest.Cell[*discovery.Value] // of the Service
 	unknown latest.Cell[*discovery.Value] // of any other address
 
-	mu     sync.Mutex // guards crowd
+	mu     sync.Mutex // guards crowd and made
 	crowd  crowd
+	made   int                // changes so far
 	pacing chan time.Duration // the time between two changes; 0 for none
 }
 
@@ -71,7 +72,14 @@ func (c *cluster) change() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.crowd.change()
+	c.made++
 	c.publish()
+}
+
+func (c *cluster) changes() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.made
 }
 
 // publish tells of the present endpoints. The caller holds mu.
