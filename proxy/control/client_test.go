@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -232,6 +233,37 @@ func TestQuestionsEndOnce(t *testing.T) {
 	}
 	if code := e.next(ctx, t); code != codes.Unavailable { // the next stream cannot be opened
 		t.Fatalf("got %v, want %v", code, codes.Unavailable)
+	}
+}
+
+// A proxy that stops gives its questions up: that is no failure of the controller's. One that is not answered in time is.
+func TestQuestionThatIsGivenUpIsNoFailure(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		stops bool
+		want  codes.Code
+	}{
+		{"the proxy stops", true, codes.Canceled},
+		{"the controller says nothing", false, codes.DeadlineExceeded},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, stop := context.WithCancel(t.Context())
+				defer stop()
+				if c.stops {
+					stop()
+				}
+				e := newEnds()
+				var cfg Config
+				e.hook(&cfg)
+				client := New(cfg)
+				client.observe(watchRequest(2, target))
+				client.abandon(awaitFirst(ctx, nil))
+				if code := <-e.codes; code != c.want {
+					t.Errorf("ended with %v, want %v", code, c.want)
+				}
+			})
+		})
 	}
 }
 

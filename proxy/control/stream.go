@@ -81,7 +81,7 @@ func awaitFirst(ctx context.Context, first <-chan struct{}) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-timer.C:
-		return fmt.Errorf("no value within %v", answerTimeout)
+		return fmt.Errorf("no value within %v: %w", answerTimeout, context.DeadlineExceeded)
 	}
 }
 
