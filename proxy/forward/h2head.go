@@ -86,7 +86,9 @@ func restoreVersion(h *message.Head, orig []byte) {
 	if bytes.HasPrefix(orig, []byte("HTTP/1.0")) {
 		h.Version = message.HTTP10
 	}
-	h.Absolute = bytes.HasSuffix(orig, []byte(absoluteForm)) && len(h.Authority()) > 0 && bytes.HasPrefix(h.Path(), []byte("/"))
+	scheme := h.Part(message.Scheme)
+	h.Absolute = bytes.HasSuffix(orig, []byte(absoluteForm)) && len(h.Authority()) > 0 && bytes.HasPrefix(h.Path(), []byte("/")) &&
+		(message.EqualFold(scheme, "http") || message.EqualFold(scheme, "https")) // as package h1 reads it
 }
 
 // restoreResponse undoes responseBlock.

@@ -366,3 +366,36 @@ func TestUnsolicitedResponseBehindASlowOneAnswersNobody(t *testing.T) {
 		t.Errorf("the next request was answered %s %q", status, got)
 	}
 }
+
+// What a plaintext client says was HTTP/1 must be nothing that it could not have sent as HTTP/1.
+func TestRestoredHTTP1IsWhatHTTP1Allows(t *testing.T) {
+	app := see(t, ownTarget)
+	h := &fixed{}
+	p := start(t, HTTP2, Config{RestoreHTTP1: true}, h, nil)
+	h.to.Store(p.e.NewUpstream(UpstreamConfig{Protocol: HTTP1, Dial: dialTo(app.addr)}))
+	a := attack(t, p.addr).listen()
+	const absolute = "HTTP/1.1; absolute-form"
+	for i, c := range []struct {
+		name   string
+		fields []string
+		want   string // target that the application sees; "" if it must see nothing
+	}{
+		{"absolute form", []string{":method", "GET", ":scheme", "https", ":authority", "a", ":path", "/x", origProto, absolute}, "https://a/x"},
+		{"another scheme", []string{":method", "GET", ":scheme", "file", ":authority", "a", ":path", "/x", origProto, absolute}, "/x"},
+		{"no authority", []string{":method", "GET", ":scheme", "http", ":path", "/x", origProto, absolute}, "/x"},
+		{"two authorities", []string{":method", "GET", ":scheme", "http", ":authority", "a", ":path", "/x", "host", "b", origProto, absolute}, ""},
+		{"spaces", []string{":method", "GET", ":scheme", "http", ":authority", "a", ":path", "/x HTTP/1.1", origProto, "HTTP/1.1"}, ""},
+		{"a line", []string{":method", "GET", ":scheme", "http", ":authority", "a", ":path", "/x", "x", "1\r\ny: 2", origProto, "HTTP/1.1"}, ""},
+		{"a coding", []string{":method", "GET", ":scheme", "http", ":authority", "a", ":path", "/x", "transfer-encoding", "chunked", origProto, "HTTP/1.1"}, ""},
+		{"an upgrade", []string{":method", "GET", ":scheme", "http", ":authority", "a", ":path", "/x", "upgrade", "h2c", origProto, "HTTP/1.1"}, ""},
+		{"extended CONNECT", []string{":method", "CONNECT", ":protocol", "websocket", ":scheme", "http", ":authority", "a", ":path", "/x",
+			origProto, "HTTP/1.1"}, ""},
+	} {
+		before := len(app.targets())
+		a.open(uint32(2*i+1), true, c.fields...)
+		status, body := a.response(t, uint32(2*i+1))
+		if seen := len(app.targets()) - before; body != c.want || (seen > 0) != (c.want != "") {
+			t.Errorf("%s: answered %s %q, and the application saw %d requests", c.name, status, body, seen)
+		}
+	}
+}
