@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -112,8 +113,8 @@ func (c *cli) settle(ctx context.Context, opts checkOptions) ([]categoryResult, 
 	defer deadline.Stop()
 	poll := time.NewTicker(pollInterval)
 	defer poll.Stop()
-	said := ""
-	var last []categoryResult // of the last round that nobody interrupted
+	said, times := "", regexp.MustCompile(`\b([0-9]+h)?([0-9]+m)?[0-9]+s\b`) // how long something lasts is no news
+	var last []categoryResult                                                // of the last round that nobody interrupted
 	var known links
 	for {
 		f := c.gather(ctx, opts, known)
@@ -131,9 +132,9 @@ func (c *cli) settle(ctx context.Context, opts checkOptions) ([]categoryResult, 
 		if waitingFor == "" || opts.wait <= 0 {
 			return results, nil
 		}
-		if waitingFor != said {
+		if news := times.ReplaceAllString(waitingFor, ""); news != said {
 			fmt.Fprintln(c.err, "waiting:", strings.ReplaceAll(waitingFor, "\n", "; "))
-			said = waitingFor
+			said = news
 		}
 		select {
 		case <-ctx.Done():

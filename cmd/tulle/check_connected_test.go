@@ -182,3 +182,18 @@ func (c *countedConn) Close() error {
 	c.closed()
 	return c.Conn.Close()
 }
+
+// How long a proxy has been without the control plane is another time in every round, and no news.
+func TestCheckTellsOnceOfAProxyWithoutControlPlane(t *testing.T) {
+	f := healthyCluster(t)
+	asked := 0
+	connect := func(flags globalFlags) (*cluster, error) {
+		asked++
+		serveMetrics(t, f, "web-1:4191", linkMetrics(0, 7, float64(58+2*asked)))
+		return f.connect(flags)
+	}
+	r := runCLI(t, connect, "", "check", "--proxy", "--wait=5s")
+	if told := strings.Count(r.err, "waiting: "); r.code != 1 || asked < 3 || told != 1 {
+		t.Errorf("exit code %d; %d readings said %q", r.code, asked, r.err)
+	}
+}
