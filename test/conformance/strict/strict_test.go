@@ -44,6 +44,10 @@ func TestMain(m *testing.M) {
 }
 
 func setUp() error {
+	// What a run before left may be ending still: nothing lives long that is applied into it.
+	if _, err := kubectl("", "delete", "namespace", "strict", "strict-other", "--ignore-not-found", "--wait"); err != nil {
+		return err
+	}
 	data, err := os.ReadFile("testdata/echo.yaml")
 	if err != nil {
 		return err
