@@ -218,7 +218,7 @@ func (l *lapses) judge(p *proof, anchors certs.Anchors, now time.Time) {
 		p.reason, p.retire, p.cutAt = certs.OutOfTime, makeWay(p.chain[0].NotBefore, until, now), time.Time{}
 	case reason == certs.OutOfTime:
 		p.reason, p.retire, p.cutAt = reason, now, time.Time{}
-	case p.cutAt.IsZero(): // else it was due to end already
+	case p.cutAt.IsZero() || due(p.cutAt, now): // else it is to end already; what is overdue we could not drain, see sound
 		spread := l.proxy.times.lapseSpread
 		p.reason, p.retire = reason, now.Add(rand.N(spread+1))
 		p.cutAt = now.Add(l.proxy.times.lapseGrace + rand.N(spread+1))

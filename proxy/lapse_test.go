@@ -469,3 +469,28 @@ func secured(t *testing.T, m *certs.Manager, by *meshtest.CA, peer mesh.ID) *soc
 	}
 	return conn
 }
+
+// TestGraceBeginsAgainAfterAWrongBundle drops an anchor, has a bundle that strands us until after the grace, and then drops it again: while
+// stranded nothing could be drained, so that to cut at once would fail requests.
+func TestGraceBeginsAgainAfterAWrongBundle(t *testing.T) {
+	old, fresh := meshtest.NewCA(t), meshtest.NewCA(t)
+	manager := fresh.Certs(web)
+	l := newLapses(newProxy(t, Config{Local: &Local{Certs: manager}}))
+	p := &proof{lapsing: lapsing{engine: l.proxy.outbound.engine}, chain: []*x509.Certificate{old.Issue(cart).Leaf}}
+	now := time.Now()
+	first, _ := manager.Anchors()
+	l.judge(p, first, now)
+	cutAt := p.cutAt
+	if cutAt.IsZero() {
+		t.Fatal("not to be cut without its anchor")
+	}
+	turnTo(t, manager, fresh, slices.Concat(fresh.Roots(), meshtest.NewCA(t).Roots()))
+	second, _ := manager.Anchors()
+	if l.judge(p, second, now.Add(time.Second)); !p.cutAt.Equal(cutAt) {
+		t.Errorf("another bundle within the grace moved the cut from %v to %v", cutAt, p.cutAt)
+	}
+	now = now.Add(time.Hour)
+	if l.judge(p, first, now); p.cutAt.Before(now.Add(l.proxy.times.lapseGrace)) || p.retire.Before(now) {
+		t.Errorf("an hour after the cut was due: drained at %v, cut at %v, now is %v", p.retire, p.cutAt, now)
+	}
+}
