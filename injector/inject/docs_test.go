@@ -17,7 +17,9 @@ func TestAnnotationsAreDocumented(t *testing.T) {
 	out.WriteString(`# Annotations that configure a proxy
 
 Written by ` + "`go test ./injector/inject -update`" + ` from the settings table. Put them on a pod template, or on a namespace for all its pods; the
-pod's win. The prefixes ` + "`config.alpha.linkerd.io/` and `config.beta.linkerd.io/`" + ` are accepted too. A value that is not accepted refuses the pod by
+pod's win. The prefixes ` + "`config.alpha.linkerd.io/` and `config.beta.linkerd.io/`" + ` are accepted too, but for what the destination
+controller reads from running pods: opaque-ports, skip-inbound-ports, default-inbound-policy and proxy-require-identity-inbound-ports refuse the pod
+under them. A value that is not accepted refuses the pod by
 name; an unknown annotation is a warning with the nearest name that exists. The administrator's annotations are taken from namespaces
 only, unless ` + "`podMaySet`" + ` of the installation's values lists them.
 

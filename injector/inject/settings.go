@@ -24,6 +24,11 @@ type Settings struct {
 // prefixes of the annotations, weakest first: where one key is written under two, the last wins.
 var prefixes = []string{"config.alpha.linkerd.io/", "config.beta.linkerd.io/", mesh.ConfigPrefix}
 
+// live are the annotations that the destination controller reads from running pods, where they have the stable prefix alone.
+var live = []string{
+	mesh.OpaquePortsAnnotation, mesh.SkipInboundPortsAnnotation, mesh.DefaultInboundPolicyAnnotation, mesh.RequireIdentityPortsAnnotation,
+}
+
 // Validate reports every value that an annotation of the same meaning would not be allowed to have.
 func (v Values) Validate() error {
 	var errs []error
@@ -92,6 +97,9 @@ func (s *Settings) apply(written map[string]string, where place) error {
 
 func (s *Settings) set(a annotation, name, value string, where place) error {
 	switch {
+	case slices.Contains(live, mesh.ConfigPrefix+a.key) && name != mesh.ConfigPrefix+a.key:
+		return fmt.Errorf("annotation %s of the %s would not be in force: the destination controller reads %s%s alone, so rename it",
+			name, where, mesh.ConfigPrefix, a.key)
 	case a.podOnly && where == onNamespace:
 		s.Warnings = append(s.Warnings, fmt.Sprintf("annotation %s has no effect on a namespace: set it on the pod template", name))
 		return nil

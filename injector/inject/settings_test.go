@@ -91,6 +91,26 @@ func TestMistakesDoNotHideWarnings(t *testing.T) {
 	}
 }
 
+// What the controller would not go by must not look as if it were in force, a policy above all.
+func TestLiveAnnotationsHaveTheStablePrefixAlone(t *testing.T) {
+	for key, value := range map[string]string{
+		"opaque-ports": "3306", "skip-inbound-ports": "25", "default-inbound-policy": "deny", "proxy-require-identity-inbound-ports": "80",
+	} {
+		if _, err := ParseSettings(Defaults(), nil, map[string]string{mesh.ConfigPrefix + key: value}); err != nil {
+			t.Errorf("%s: %v", key, err)
+		}
+		for _, prefix := range []string{"config.alpha.linkerd.io/", "config.beta.linkerd.io/"} {
+			written := map[string]string{prefix + key: value}
+			for where, settings := range map[string][2]map[string]string{"pod": {nil, written}, "namespace": {written, nil}} {
+				_, err := ParseSettings(Defaults(), settings[0], settings[1])
+				if err == nil || !strings.Contains(err.Error(), prefix+key+" of the "+where) {
+					t.Errorf("%s%s: error is %v, want a refusal that names it and the %s", prefix, key, err, where)
+				}
+			}
+		}
+	}
+}
+
 func TestAdministratorsAnnotations(t *testing.T) {
 	pod := map[string]string{mesh.ConfigPrefix + "proxy-image": "evil.example/proxy"}
 	if _, err := ParseSettings(Defaults(), nil, pod); err == nil || !strings.Contains(err.Error(), "is the administrator's") {
