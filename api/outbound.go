@@ -76,14 +76,14 @@ func DecodeOutboundPausing(o *pb.Outbound, pause func()) (*mesh.Outbound, error)
 	if out.Endpoints, err = decodeEndpoints(o.GetEndpoints(), pause); err != nil {
 		return nil, fmt.Errorf("decode outbound: %w", err)
 	}
-	if err := decodeTraffic(o, out); err != nil {
+	if err := decodeTraffic(o, out, pause); err != nil {
 		return nil, fmt.Errorf("decode outbound: %w", err)
 	}
 	return out, nil
 }
 
 // decodeTraffic reads the parts that say how requests and connections are shared and tried.
-func decodeTraffic(o *pb.Outbound, out *mesh.Outbound) (err error) {
+func decodeTraffic(o *pb.Outbound, out *mesh.Outbound, pause func()) (err error) {
 	if out.Accrual, err = decodeAccrual(o.GetAccrual()); err != nil {
 		return err
 	}
@@ -101,7 +101,7 @@ func decodeTraffic(o *pb.Outbound, out *mesh.Outbound) (err error) {
 		out.Backends = make([]mesh.Backend, len(o.GetBackends()))
 	}
 	for i, b := range o.GetBackends() {
-		if out.Backends[i], err = decodeBackend(b); err != nil {
+		if out.Backends[i], err = decodeBackend(b, pause); err != nil {
 			return fmt.Errorf("backend %d: %w", i, err)
 		}
 	}

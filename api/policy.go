@@ -196,7 +196,7 @@ func encodeBackend(b mesh.Backend) *pb.Backend {
 	}
 }
 
-func decodeBackend(b *pb.Backend) (out mesh.Backend, err error) {
+func decodeBackend(b *pb.Backend, pause func()) (out mesh.Backend, err error) {
 	out.Authority = b.GetAuthority()
 	if out.Service, err = decodeService(b.GetService()); err != nil {
 		return out, err
@@ -204,7 +204,7 @@ func decodeBackend(b *pb.Backend) (out mesh.Backend, err error) {
 	if out.Protocol, err = decodeProtocol(b.GetProtocol()); err != nil {
 		return out, err
 	}
-	if out.Endpoints, err = decodeEndpoints(b.GetEndpoints(), func() {}); err != nil {
+	if out.Endpoints, err = decodeEndpoints(b.GetEndpoints(), pause); err != nil {
 		return out, err
 	}
 	out.Accrual, err = decodeAccrual(b.GetAccrual())

@@ -1,16 +1,15 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -95,41 +94,22 @@ func askLink(ctx context.Context, cl *cluster, pod *corev1.Pod) link {
 
 // readLink reads a proxy's metrics.
 func readLink(r io.Reader) (link, error) {
-	var l link
-	known := false
-	lines := bufio.NewScanner(r)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		series, text, _ := cutLast(lines.Text(), " ")
-		name, _, _ := strings.Cut(series, "{")
-		value, err := strconv.ParseFloat(text, 64)
-		if err != nil {
-			continue // a comment, or nothing that is looked for
-		}
-		switch name {
-		case "control_connected":
-			known, l.connected = true, value == 1
-		case "tulle_control_values_total":
-			l.values += value
-		case "tulle_control_stale_seconds":
-			l.silent = time.Duration(value * float64(time.Second)).Round(time.Second)
-		}
-	}
-	if err := lines.Err(); err != nil {
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(r)
+	if err != nil {
 		return link{}, fmt.Errorf("read metrics: %w", err)
 	}
-	if !known {
+	sum := func(name string) (total float64) {
+		for _, m := range families[name].GetMetric() {
+			total += m.GetCounter().GetValue() + m.GetGauge().GetValue() + m.GetUntyped().GetValue()
+		}
+		return total
+	}
+	if families["control_connected"] == nil {
 		return link{}, errors.New("its metrics lack control_connected")
 	}
-	return l, nil
-}
-
-// cutLast is strings.Cut at the last separator.
-func cutLast(s, sep string) (before, after string, found bool) {
-	if i := strings.LastIndex(s, sep); i >= 0 {
-		return s[:i], s[i+len(sep):], true
-	}
-	return s, "", false
+	silent := time.Duration(sum("tulle_control_stale_seconds") * float64(time.Second))
+	return link{connected: sum("control_connected") > 0, values: sum("tulle_control_values_total"), silent: silent.Round(time.Second)}, nil
 }
 
 // askConnected finds proxies that go on with what they last heard. A proxy that cannot be asked is worth a warning: it may be fine, and

@@ -106,8 +106,8 @@ func (p *parser) problem(annotation string, err error, kept string) {
 // equal compares what two settings say, not what is wrong with them.
 func (a settings) equal(b settings) bool {
 	same := func(x, y *mesh.PortSet) bool { return (x == nil) == (y == nil) && (x == nil || slices.Equal(*x, *y)) }
-	return a.policy == b.policy && slices.Equal(a.opaqueNames, b.opaqueNames) && same(a.opaque, b.opaque) && same(a.requireIdentity, b.requireIdentity) &&
-		same(a.skipInbound, b.skipInbound)
+	return a.policy == b.policy && same(a.opaque, b.opaque) && slices.Equal(a.opaqueNames, b.opaqueNames) &&
+		same(a.requireIdentity, b.requireIdentity) && same(a.skipInbound, b.skipInbound)
 }
 
 // newProblems returns the problems that were not there before. What stays in force is not part of the comparison's meaning but of

@@ -11,8 +11,8 @@ import (
 )
 
 // OpaquePorts returns the opaque-ports annotation that a Service, or a pod without a proxy, takes over when it has none itself:
-// the namespace's, without the names that it has no port of; else, in a namespace that opted in, the part of the installation's default that the object declares. ok is
-// false when there is nothing to take over.
+// the namespace's, without the names that it has no port of; else, in a namespace that opted in, the part of the installation's default
+// that the object declares. ok is false when there is nothing to take over.
 func OpaquePorts(defaults Values, ns Namespace, own map[string]string, declared DeclaredPorts) (value string, ok bool) {
 	if _, set := own[mesh.OpaquePortsAnnotation]; set {
 		return "", false
