@@ -54,6 +54,7 @@ func readOptions() options {
 	flag.StringVar(&o.config.ComparatorL, "comparator-l", os.Getenv("COMPARATOR_L"), "program that runs linkerd2-proxy")
 	flag.StringVar(&o.config.ComparatorE, "comparator-e", os.Getenv("COMPARATOR_E"), "program that runs Envoy")
 	flag.StringVar(&o.config.Tulle, "tulle", "", "path of tulle-proxy (default bin/tulle-proxy)")
+	flag.StringVar(&o.config.Before, "before", "", "path of an older tulle-proxy, to measure what a change costs (default: none)")
 	flag.StringVar(&o.config.Profiles, "profiles", "", "directory for CPU profiles of tulle-proxy (default: none are taken)")
 	flag.Parse()
 	return o

@@ -34,7 +34,11 @@ type line struct{ Name, Text string }
 // write writes results.json, the plots and the report.
 func (b *bench) write() error {
 	b.addBinary()
-	r := b.samples.results()
+	lists := [][]target{required, aspired}
+	if b.options.config.Before != "" {
+		lists = append(lists, unchanged)
+	}
+	r := b.samples.results(lists...)
 	if err := r.write(b.options.results); err != nil {
 		return err
 	}
@@ -49,7 +53,11 @@ func (b *bench) write() error {
 	if err := os.WriteFile(b.options.report, text.Bytes(), 0o644); err != nil {
 		return fmt.Errorf("write report: %w", err)
 	}
-	fmt.Printf("\n%s\nwrote %s and %s\n", ratioTable(r.Ratios[:len(required)]), b.options.results, b.options.report)
+	fmt.Printf("\n%s\n", ratioTable(r.Ratios[:len(required)]))
+	if against := r.Ratios[len(required)+len(aspired):]; len(against) > 0 {
+		fmt.Printf("%s\n", ratioTable(against))
+	}
+	fmt.Printf("wrote %s and %s\n", b.options.results, b.options.report)
 	return nil
 }
 

@@ -36,12 +36,13 @@ type ratio struct {
 	target    target
 }
 
-func (s *samples) results() results {
+// results are the medians, and the ratios of the lists of targets, in their order.
+func (s *samples) results(lists ...[]target) results {
 	var r results
 	for _, k := range s.keys() {
 		r.Rows = append(r.Rows, row{k.workload, k.system, k.figure, round(median(s.all(k))), unitOf(k)})
 	}
-	for _, list := range [][]target{required, aspired} {
+	for _, list := range lists {
 		for _, t := range list {
 			r.Ratios = append(r.Ratios, s.ratio(t))
 		}

@@ -37,6 +37,7 @@ const (
 	nul = "null"
 	lin = "linkerd2-proxy"
 	env = "envoy"
+	old = "before"
 )
 
 // required are what a release has to reach.
@@ -81,6 +82,11 @@ var aspired = []target{
 	atMost("W8", "isolated.push.growth", lin, 0.6), atMost("W8", "isolated.push.growth", env, 0.3),
 	atMost("W10", "isolated.growth", limits, 64*(256<<10)*1.1),
 	added(atMost("W9", "shared.mixed.p99", hap, 1)), added(atMost("W9", "shared.mixed.p99", lin, 1)),
+}
+
+// unchanged are compared with an older Tulle when -before names one. A change that adds features may cost 2 %.
+var unchanged = []target{
+	atMost("W1", "isolated.cpu", old, 1.02), atLeast("W1", "shared.throughput", old, 0.98), atMost("W3", "isolated.cpu", old, 1.02),
 }
 
 // unit of a figure, by the end of its name.

@@ -64,14 +64,19 @@ func outer(s Setup) netip.AddrPort { return s.Out }
 // Config names programs that are not part of the bench.
 type Config struct {
 	Tulle                    string // path of tulle-proxy
+	Before                   string // path of an older tulle-proxy; empty: not run
 	Profiles                 string // directory for Tulle's CPU profiles; empty: none are taken
 	ComparatorL, ComparatorE string // scripts or binaries that run a linkerd2-proxy or Envoy pair; empty: not run
 }
 
 // All are the systems in the order of the report.
 func All(c Config) []*System {
-	return []*System{direct(), null(), haproxy(), nginx(), reverse(), tulle(c),
+	all := []*System{direct(), null(), haproxy(), nginx(), reverse(), tulle(c),
 		comparator("linkerd2-proxy", c.ComparatorL), comparator("envoy", c.ComparatorE)}
+	if c.Before != "" {
+		all = append(all, before(c))
+	}
+	return all
 }
 
 func direct() *System {

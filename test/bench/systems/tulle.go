@@ -41,6 +41,14 @@ func tulle(c Config) *System {
 		}}
 }
 
+// before is the Tulle pair with an older proxy: what a change costs is the ratio of the two in one run.
+func before(c Config) *System {
+	c.Tulle, c.Profiles = c.Before, ""
+	s := tulle(c)
+	s.Name, s.Long = "before", "Tulle's proxy before a change, given by path"
+	return s
+}
+
 func tulleLocal(c Config, s Setup, side string, file tulleFile) (lab.Command, error) {
 	file.Profiling = c.Profiles != ""
 	config := filepath.Join(s.Dir, "tulle-"+side+".json")
