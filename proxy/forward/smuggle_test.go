@@ -132,6 +132,24 @@ func TestRefusedTunnelSmugglesNothing(t *testing.T) {
 	}
 }
 
+// Clients that speak HTTP/2 and were HTTP/1 once send both, and not always in one spelling (RFC 9113 §8.3.1).
+func TestApplicationGetsOneAuthority(t *testing.T) {
+	app := serveApp(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Host) }))
+	for _, c := range []struct{ authority, host, status, want string }{
+		{"a", "a:80", "200", "a"},
+		{"a:80", "A", "200", "a:80"},
+		{"a", "a:", "200", "a"},
+		{"a", "b:80", "PROTOCOL_ERROR", ""},
+		{"a", "a:8080", "PROTOCOL_ERROR", ""},
+	} {
+		a := attack(t, build(t, true, true, app, Config{}).first.addr).listen()
+		a.open(1, true, ":method", "GET", ":scheme", "http", ":authority", c.authority, ":path", "/", "host", c.host)
+		if status, got := a.response(t, 1); status != c.status || got != c.want {
+			t.Errorf(":authority %s, host %s: got %s %q, want %s %q", c.authority, c.host, status, got, c.status, c.want)
+		}
+	}
+}
+
 // A peer must not turn its connection into one whose requests nobody authorizes.
 func TestNoTunnelOfRequests(t *testing.T) {
 	for _, protocol := range []string{"h2c", "websocket, h2c", "TLS/1.0"} {

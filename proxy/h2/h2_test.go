@@ -42,7 +42,14 @@ func TestRequestLists(t *testing.T) {
 		"CONNECT":                            {[]string{":method", "CONNECT", ":authority", "a:1"}, ""},
 		"OPTIONS *":                          {[]string{":method", "OPTIONS", ":scheme", "http", ":path", "*"}, ""},
 		"te: trailers":                       {with("te", "trailers"), ""},
+		"host with the default port, §8.3.1": {with("host", "a:80"), ""},
+		"host with an empty port":            {with("host", "a:"), ""},
+		"host without the default port":      {[]string{":method", "GET", ":scheme", "https", ":authority", "a:443", ":path", "/", "host", "A"}, ""},
+		"scheme after the host's authority":  {[]string{":method", "GET", ":authority", "a:443", ":path", "/", ":scheme", "https", "host", "a"}, ""},
 		"host that differs, §8.3.1":          {with("host", "b"), "host_mismatch"},
+		"host with another port":             {with("host", "a:8080"), "host_mismatch"},
+		"host with another scheme's port":    {with("host", "a:443"), "host_mismatch"},
+		"host without the port of CONNECT":   {[]string{":method", "CONNECT", ":authority", "a:443", "host", "a"}, "host_mismatch"},
 		"two hosts":                          {with("host", "a", "host", "a"), "host"},
 		"upper-case name, §8.2.1":            {with("X", "y"), "field_name"},
 		"empty name":                         {with("", "y"), "field_name"},
@@ -77,6 +84,32 @@ func TestRequestLists(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			if _, _, got := read(t, Request, c.fields...); got != c.want {
 				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+// What routes, policy and metrics see is what the application is told.
+func TestAuthorityGoesBeforeHost(t *testing.T) {
+	for name, c := range map[string]struct {
+		authority, host, want string
+	}{
+		"both":           {"a", "A:80", "a"},
+		"with its port":  {"a:80", "a", "a:80"},
+		"host alone":     {"", "a:80", "a:80"},
+		":authority too": {"a:80", "", "a:80"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fields := []string{":method", "GET", ":scheme", "http", ":path", "/"}
+			if c.authority != "" {
+				fields = append(fields, ":authority", c.authority)
+			}
+			if c.host != "" {
+				fields = append(fields, "host", c.host)
+			}
+			h, _, reason := read(t, Request, fields...)
+			if got := string(h.Authority()); reason != "" || got != c.want || h.Has("host") {
+				t.Errorf("got %q, host %v, %q; want %q", got, h.Has("host"), reason, c.want)
 			}
 		})
 	}

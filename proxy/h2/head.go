@@ -176,10 +176,12 @@ func (r *HeadReader) request() (reason string) {
 		return "host"
 	}
 	if r.hosts == 1 {
-		if a := h.Authority(); len(a) > 0 && !message.EqualFoldBytes(a, h.Bytes(r.host)) {
-			return "host_mismatch"
+		switch a := h.Authority(); {
+		case len(a) == 0:
+			h.Place(message.Authority, r.host)
+		case !message.SameAuthority(h.Part(message.Scheme), a, h.Bytes(r.host)):
+			return "host_mismatch" // RFC 9113 §8.3.1; where they agree, :authority alone goes on
 		}
-		h.Place(message.Authority, r.host)
 	}
 	if m := h.Method(); len(m) == 0 || !message.IsToken(m) {
 		return "method"
