@@ -73,9 +73,12 @@ func (ep *endpoint) upstream(v message.Version) *forward.Upstream {
 		return up
 	}
 	dial := ep.dialPlain
-	if protocol == forward.Mux {
+	switch protocol {
+	case forward.Mux:
 		config := ep.proxy.certs.ClientTLS(ep.Identity, mesh.ALPNMux)
 		dial = func(ctx context.Context) (net.Conn, error) { return ep.dialMux(ctx, config) }
+	case forward.HTTP2:
+		dial = ep.dialHTTP2
 	}
 	tcp := ep.tcpLocked()
 	up := ep.proxy.outbound.engine.NewUpstream(forward.UpstreamConfig{

@@ -275,9 +275,10 @@ func serveFrames(c net.Conn, goAway bool) {
 	}
 }
 
-func TestServerThatFellSilentIsGivenUp(t *testing.T) {
-	app := rawApp(t, func(_ int, c net.Conn, br *bufio.Reader) { _, _ = io.Copy(io.Discard, br) })
-	r := build(t, true, false, app, Config{Silence: 20 * time.Millisecond})
+func TestPeerThatFellSilentIsGivenUp(t *testing.T) {
+	peer := rawApp(t, func(_ int, c net.Conn, br *bufio.Reader) { _, _ = io.Copy(io.Discard, br) })
+	r := build(t, true, false, peer, Config{Silence: 20 * time.Millisecond})
+	r.first.h.to.Store(r.first.e.NewUpstream(UpstreamConfig{Protocol: Mux, Dial: dialTo(peer)}))
 	r.first.onAgain(func(x *exchange.Exchange, f exchange.Fault) Verdict {
 		if f.Kind != exchange.Lost || !errors.Is(f.Err, errSilent) {
 			t.Errorf("got %v", f)
@@ -291,7 +292,7 @@ func TestServerThatFellSilentIsGivenUp(t *testing.T) {
 	}
 }
 
-func TestServerThatIsSlowButLivesIsNot(t *testing.T) {
+func TestPeerThatIsSlowButLivesIsNot(t *testing.T) {
 	app := serveApp(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		select { // slow is what this test is about
 		case <-time.After(300 * time.Millisecond):
@@ -299,7 +300,7 @@ func TestServerThatIsSlowButLivesIsNot(t *testing.T) {
 			t.Error("the request was given up")
 		}
 	}))
-	r := build(t, true, false, app, Config{Silence: 40 * time.Millisecond})
+	r := build(t, true, true, app, Config{Silence: 40 * time.Millisecond})
 	resp, err := r.client.Get(r.url + "/")
 	if _ = body(t, resp, err); resp.StatusCode != 200 {
 		t.Errorf("status %d", resp.StatusCode)

@@ -48,8 +48,9 @@ type Config struct {
 	// IdleAfter is how long an HTTP/1 connection is silent between two requests before Serve returns ErrIdle, give or take a factor of
 	// two, and a quarter of that where there are hundreds of connections; 0 means never.
 	IdleAfter time.Duration
-	// Silence is how long an HTTP/2 server that owes answers may say nothing before it is asked whether it lives, and how long it then
-	// has to say so: one whose node is gone is found out within three times as long, and its requests fail; 5 s.
+	// Silence is how long the server's end of a Mux connection may owe answers and say nothing before it is pinged, and how long it then
+	// has to answer: one whose node is gone is noticed within three times as long, and its requests fail; 5 s. Others are not pinged:
+	// the dialler sets TCP keepalive.
 	Silence time.Duration
 	// Stall is how long a body may all but stand still before its receiver while the queues are full; then its exchange is given up; 5 s.
 	Stall time.Duration

@@ -27,8 +27,9 @@ type Engine struct {
 
 	turn     sync.Mutex // the turn: guards the fields below and the state of every link, flight and upstream
 	now      time.Time  // one reading of the clock a batch
-	dirty    []*link    // links with something to flush
-	flusher  bool       // a goroutine is about to flush the dirty links
+	clock    func() time.Time
+	dirty    []*link // links with something to flush
+	flusher  bool    // a goroutine is about to flush the dirty links
 	inFlight int
 	queued   int // memory in the queues of all flows
 	heads    int // memory of large request heads
@@ -55,7 +56,7 @@ type Engine struct {
 
 // New makes an engine. Run must be running while it serves.
 func New(cfg Config, h Handler) *Engine {
-	e := &Engine{cfg: cfg.withDefaults(), handler: h, wake: make(chan struct{}, 1), links: map[*link]struct{}{}, now: time.Now()}
+	e := &Engine{cfg: cfg.withDefaults(), handler: h, wake: make(chan struct{}, 1), links: map[*link]struct{}{}, now: time.Now(), clock: time.Now}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.wheel.start, e.wheel.asleep, e.wheel.wake = e.now, never, e.wakeUp
 	e.idler.timer.fire = e.findIdle

@@ -140,8 +140,7 @@ func (c *h2Conn) open(fl *flight, id uint32) *stream {
 func (c *h2Conn) request(fl *flight) {
 	s := c.open(fl, c.nextID)
 	if len(c.streams) == 1 {
-		c.heard, c.pinged = true, false
-		c.l.e.wheel.set(&c.l.timer, c.l.e.now.Add(c.l.e.cfg.Silence))
+		c.busy()
 	}
 	c.nextID += 2
 	if c.nextID > h2.MaxStreamID-2 {
@@ -350,7 +349,18 @@ func (c *h2Conn) expired() {
 	}
 }
 
-// look is what a client's timer does: it closes an idle connection, and finds out whether the peer of a busy one still lives.
+// busy follows the first stream of an idle client connection. Only a proxy of the mesh is pinged while it is silent: gRPC servers end a
+// connection that is pinged more than once in 5 minutes without data (gRFC A8). TCP finds out whether any other server still lives.
+func (c *h2Conn) busy() {
+	if !c.mux {
+		c.l.e.wheel.cancel(&c.l.timer)
+		return
+	}
+	c.heard, c.pinged = true, false
+	c.l.e.wheel.set(&c.l.timer, c.l.e.now.Add(c.l.e.cfg.Silence))
+}
+
+// look is what a client's timer does: it closes an idle connection, and pings the silent peer of a busy one.
 func (c *h2Conn) look() {
 	switch {
 	case len(c.streams) == 0:

@@ -75,6 +75,8 @@ type proxy struct {
 	e    *Engine
 	h    *fixed
 	addr string
+	// skipped is by how much the engine's clock is ahead; guarded by the turn.
+	skipped time.Duration
 }
 
 // onAgain and onRoute replace what the handler does, between two of its calls.

@@ -1,14 +1,11 @@
 package forward
 
-import (
-	"runtime"
-	"time"
-)
+import "runtime"
 
 // begin takes the turn and reads the clock. settle ends the batch and gives the turn back.
 func (e *Engine) begin() {
 	e.turn.Lock()
-	e.now = time.Now()
+	e.now = e.clock()
 }
 
 // settle flushes what the batch wrote. With several requests in flight it lets every other connection that is readable go first, once,
