@@ -29,6 +29,7 @@ type h1Client struct {
 func newH1Client(l *link, u *Upstream) *h1Client {
 	c := &h1Client{l: l, u: u}
 	c.out.l = l
+	c.in.kind = h1.Response
 	l.timer.fire = func() { l.close(nil) }
 	return c
 }
@@ -157,6 +158,11 @@ func (c *h1Client) head(in []byte) (used int, err error) {
 	}
 	if err != nil {
 		return 0, err
+	}
+	if f.Coding == h1.Chunked {
+		if err := c.in.check(f, in[end:], &c.l.e.scratch, max); err != nil {
+			return 0, err
+		}
 	}
 	c.heard = true
 	if h.Status < 200 && h.Status != 101 {

@@ -9,6 +9,7 @@ import (
 
 // h1Reader reads the body of one HTTP/1 message after the other.
 type h1Reader struct {
+	kind   h1.Kind
 	scan   h1.Scanner
 	chunks h1.Chunks
 	coding h1.Coding
@@ -16,7 +17,22 @@ type h1Reader struct {
 }
 
 func (r *h1Reader) begin(f h1.Framing) {
-	r.coding, r.left, r.chunks = f.Coding, f.Length, h1.Chunks{}
+	r.coding, r.left, r.chunks = f.Coding, f.Length, h1.Chunks{Kind: r.kind}
+}
+
+// check reads a body as far as it came with its head, and keeps nothing of it: what breaks there is found before anything of the message
+// went on, so that it can still become another one.
+func (r *h1Reader) check(f h1.Framing, in []byte, scratch *message.Head, max int) error {
+	ahead := h1Reader{kind: r.kind}
+	ahead.begin(f)
+	for {
+		scratch.Reset()
+		_, used, last, err := ahead.next(in, scratch, max)
+		if err != nil || last || used == 0 {
+			return err
+		}
+		in = in[used:]
+	}
 }
 
 // next reads body bytes from in: data for the flow, how much of in it used, and whether the body is over. t takes the trailers.
@@ -37,7 +53,7 @@ func (r *h1Reader) next(in []byte, t *message.Head, max int) (data []byte, used 
 		if err != nil || end == 0 {
 			return nil, used, false, err
 		}
-		return nil, used + end, true, h1.ParseTrailers(in[used:used+end], t)
+		return nil, used + end, true, h1.ParseTrailers(in[used:used+end], t, r.kind)
 	default:
 		return in, len(in), false, nil
 	}

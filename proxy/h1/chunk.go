@@ -10,8 +10,10 @@ import (
 // has no use but to waste work.
 const maxChunkLine = 256
 
-// Chunks decodes the chunked coding, RFC 9112 §7.1. The zero Chunks is at the start of a body.
+// Chunks decodes the chunked coding, RFC 9112 §7.1. The zero Chunks is at the start of a request's body.
 type Chunks struct {
+	// Kind is what the body belongs to. In a response, spaces and tabs may follow a chunk's size, as old servers write them.
+	Kind  Kind
 	left  int64 // of the chunk's data
 	state chunkState
 }
@@ -85,7 +87,11 @@ func (c *Chunks) size(in []byte) (n int, err error) {
 	if digits == 0 || digits > 15 {
 		return 0, ErrChunkSize
 	}
-	if err := chunkExtension(line[digits:]); err != nil {
+	rest := line[digits:]
+	if c.Kind == Response {
+		rest = bytes.TrimRight(rest, " \t")
+	}
+	if err := chunkExtension(rest); err != nil {
 		return 0, err
 	}
 	c.left, c.state = size, chunkData
@@ -119,11 +125,11 @@ func hexDigit(c byte) int {
 	return -1
 }
 
-// ParseTrailers reads a complete trailer section, as Scanner found it, into h, which must be empty. Fields that frame, route or
+// ParseTrailers reads a complete trailer section of a message of that kind, as Scanner found it, into h, which must be empty. Fields that frame, route or
 // authorize a message are an error: who merges them into the head would read another message (RFC 9110 §6.5.1).
-func ParseTrailers(section []byte, h *message.Head) error {
+func ParseTrailers(section []byte, h *message.Head, k Kind) error {
 	h.Store(section)
-	if err := parseFields(h, 0); err != nil {
+	if err := parseFields(h, 0, k); err != nil {
 		return err
 	}
 	for name := range h.All() {

@@ -42,7 +42,6 @@ var (
 	ErrNoHost           = &Error{Malformed, "no_host"}             // §3.2
 	ErrDuplicateHost    = &Error{Malformed, "duplicate_host"}      // §3.2
 	ErrHost             = &Error{Malformed, "host"}                // §3.2, RFC 9110 §7.2
-	ErrHostMismatch     = &Error{Malformed, "host_mismatch"}       // §3.2.2: the target's authority and Host differ
 	ErrTEAndCL          = &Error{Malformed, "te_and_cl"}           // §6.1, §11.2
 	ErrTEInHTTP10       = &Error{Malformed, "te_in_http10"}        // §6.1
 	ErrTransferCoding   = &Error{Unsupported, "transfer_encoding"} // §6.1

@@ -1,6 +1,8 @@
 package h1
 
 import (
+	"strconv"
+
 	"github.com/tulle-mesh/tulle/proxy/message"
 )
 
@@ -30,7 +32,9 @@ type Framing struct {
 
 // hop is what the hop-by-hop fields of a head add up to.
 type hop struct {
+	kind                      Kind
 	length                    int64 // -1 without Content-Length
+	zeros                     bool  // Content-Length begins with some that mean nothing
 	close, keepAlive, upgrade bool
 	chunked, trailers, expect bool
 	host                      []byte
@@ -137,14 +141,17 @@ func (f *hop) contentLength(value []byte) (drop bool, err error) {
 	if !ok || f.length >= 0 && f.length != n {
 		return false, ErrContentLength
 	}
-	drop = f.length >= 0
+	if drop = f.length >= 0; !drop {
+		f.zeros = len(value) > 1 && value[0] == '0'
+	}
 	f.length = n
 	return drop, nil
 }
 
-// transferEncoding accepts one field with the one coding that every version of every peer reads alike.
+// transferEncoding accepts one field with the one coding that every version of every peer reads alike. A response may repeat it, as
+// applications do that name the coding beside their server: clients read that as chunked, once.
 func (f *hop) transferEncoding(value []byte) error {
-	if f.chunked || !message.EqualFold(value, "chunked") {
+	if f.chunked && f.kind == Request || !message.EqualFold(value, "chunked") {
 		return ErrTransferCoding
 	}
 	f.chunked = true
@@ -160,6 +167,9 @@ func (f *hop) finish(h *message.Head) error {
 		if f.length >= 0 {
 			return ErrTEAndCL
 		}
+	}
+	if f.zeros {
+		h.Set("content-length", strconv.FormatInt(f.length, 10)) // there are parsers that read a leading zero as octal
 	}
 	for _, value := range f.connection[:f.connections] {
 		dropNominated(h, value)

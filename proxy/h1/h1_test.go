@@ -70,7 +70,14 @@ func TestRequestsAreRefused(t *testing.T) {
 		"a Host with userinfo":                      {"GET / HTTP/1.1\r\nHost: a@b\r\n\r\n", ErrHost},
 		"a Host with a path":                        {"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", ErrHost},
 		"a Host with a space":                       {"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", ErrHost},
-		"a target that is not for the Host":         {"GET http://b/ HTTP/1.1\r\n" + host + "\r\n", ErrHostMismatch},
+		"an absolute target without Host":           {"GET http://b/ HTTP/1.1\r\n\r\n", ErrNoHost},
+		"an absolute target and two Hosts":          {"GET http://b/ HTTP/1.1\r\nHost: b\r\nHost: a\r\n\r\n", ErrDuplicateHost},
+		"an absolute target and a broken Host":      {"GET http://b/ HTTP/1.1\r\nHost: b/c\r\n\r\n", ErrHost},
+		"an absolute target and userinfo in Host":   {"GET http://b/ HTTP/1.1\r\nHost: u@b\r\n\r\n", ErrHost},
+		"CONNECT without Host":                      {"CONNECT b:443 HTTP/1.1\r\n\r\n", ErrNoHost},
+		"CONNECT with two Hosts":                    {"CONNECT b:443 HTTP/1.1\r\nHost: b\r\nHost: a\r\n\r\n", ErrDuplicateHost},
+		"CONNECT with userinfo":                     {"CONNECT u@b:443 HTTP/1.1\r\n" + host + "\r\n", ErrTarget},
+		"CONNECT with a path":                       {"CONNECT b:443/x HTTP/1.1\r\n" + host + "\r\n", ErrTarget},
 		"a fragment":                                {"GET /#a HTTP/1.1\r\n" + host + "\r\n", ErrTarget},
 		"a relative target":                         {"GET a HTTP/1.1\r\n" + host + "\r\n", ErrTarget},
 		"an absolute target with userinfo":          {"GET http://u@a/ HTTP/1.1\r\n" + host + "\r\n", ErrTarget},
@@ -125,6 +132,9 @@ func TestRequestsAreRead(t *testing.T) {
 		"nor is a list with h2c":               {"GET / HTTP/1.1\r\n" + host + "Connection: Upgrade\r\nUpgrade: websocket, H2C\r\n\r\n", Framing{}, ""},
 		"nor HTTP by its name":                 {"GET / HTTP/1.1\r\n" + host + "Connection: Upgrade\r\nUpgrade: HTTP/2.0\r\n\r\n", Framing{}, ""},
 		"nor TLS":                              {"GET / HTTP/1.1\r\n" + host + "Connection: Upgrade\r\nUpgrade: TLS/1.0\r\n\r\n", Framing{}, ""},
+		"a length with leading zeros":          {"POST / HTTP/1.1\r\n" + host + "Content-Length: 002\r\n\r\n", Framing{Coding: Length, Length: 2}, "Content-Length: 2\n"},
+		"a length of zeros":                    {"POST / HTTP/1.1\r\n" + host + "Content-Length: 00\r\n\r\n", Framing{}, "Content-Length: 0\n"},
+		"equal lengths in two spellings":       {"POST / HTTP/1.1\r\n" + host + "Content-Length: 02\r\nContent-Length: 2\r\n\r\n", Framing{Coding: Length, Length: 2}, "Content-Length: 2\n"},
 		"a body and an upgrade":                {"POST / HTTP/1.1\r\n" + host + "Connection: upgrade\r\nUpgrade: x\r\nContent-Length: 1\r\n\r\n", Framing{Coding: Length, Length: 1}, "Content-Length: 1\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -161,6 +171,40 @@ func TestTargetForms(t *testing.T) {
 		if got := [3]string{string(h.Part(message.Scheme)), string(h.Authority()), string(h.Path())}; got != want {
 			t.Errorf("%q: got %q, want %q", in, got, want)
 		}
+	}
+}
+
+// RFC 9112 §3.2.2: who reads a target with an authority ignores Host, and replaces it in what is sent on. Clients of forward proxies leave
+// out the port in one of the two (JDK 17, https-proxy-agent 5) or name another host (curl -x P -H 'Host: other').
+func TestTargetDecidesOverHost(t *testing.T) {
+	for name, c := range map[string]struct{ in, authority, line string }{
+		"CONNECT, Host without port":       {"CONNECT u:443 HTTP/1.1\r\nHost: u\r\n\r\n", "u:443", "CONNECT u:443 HTTP/1.1"},
+		"CONNECT, the same Host":           {"CONNECT u:443 HTTP/1.1\r\nHost: u:443\r\n\r\n", "u:443", "CONNECT u:443 HTTP/1.1"},
+		"CONNECT, another Host":            {"CONNECT u:443 HTTP/1.1\r\nHost: other:1\r\n\r\n", "u:443", "CONNECT u:443 HTTP/1.1"},
+		"CONNECT, empty Host":              {"CONNECT u:443 HTTP/1.1\r\nHost:\r\n\r\n", "u:443", "CONNECT u:443 HTTP/1.1"},
+		"CONNECT to an IPv6 address":       {"CONNECT [::1]:443 HTTP/1.1\r\nHost: [::1]\r\n\r\n", "[::1]:443", "CONNECT [::1]:443 HTTP/1.1"},
+		"CONNECT of HTTP/1.0 without Host": {"CONNECT u:443 HTTP/1.0\r\n\r\n", "u:443", "CONNECT u:443 HTTP/1.0"},
+		"absolute, Host without port":      {"GET http://u:80/ HTTP/1.1\r\nHost: u\r\n\r\n", "u:80", "GET http://u:80/ HTTP/1.1"},
+		"absolute, Host with port":         {"GET http://u/ HTTP/1.1\r\nHost: u:80\r\n\r\n", "u", "GET http://u/ HTTP/1.1"},
+		"absolute, another port":           {"GET http://u:8080/ HTTP/1.1\r\nHost: u:80\r\n\r\n", "u:8080", "GET http://u:8080/ HTTP/1.1"},
+		"absolute, another Host":           {"GET http://u/x HTTP/1.1\r\nHost: other\r\n\r\n", "u", "GET http://u/x HTTP/1.1"},
+		"absolute, empty Host":             {"GET http://u/ HTTP/1.1\r\nHost: \r\n\r\n", "u", "GET http://u/ HTTP/1.1"},
+		"absolute, https":                  {"GET https://u/ HTTP/1.1\r\nHost: u:443\r\n\r\n", "u", "GET https://u/ HTTP/1.1"},
+		"absolute without a path":          {"GET http://u?q HTTP/1.1\r\nHost: other\r\n\r\n", "u", "GET http://u/?q HTTP/1.1"},
+		"absolute of HTTP/1.0":             {"GET http://u/ HTTP/1.0\r\nHost: other\r\n\r\n", "u", "GET http://u/ HTTP/1.0"},
+		"absolute in another case":         {"GET http://U/ HTTP/1.1\r\nHost: u\r\n\r\n", "U", "GET http://U/ HTTP/1.1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h, f, err := parse(t, c.in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			line, rest, _ := strings.Cut(string(AppendRequest(nil, h, f)), "\r\n")
+			host, _, _ := strings.Cut(rest, "\r\n")
+			if got := string(h.Authority()); got != c.authority || line != c.line || host != "Host: "+c.authority || strings.Count(rest, "ost:") != 1 {
+				t.Errorf("authority %q, written %q %q; want %q, %q", got, line, rest, c.authority, c.line)
+			}
+		})
 	}
 }
 
@@ -212,13 +256,77 @@ func TestResponses(t *testing.T) {
 		"101 that nobody wanted":     {"HTTP/1.1 101 Switching Protocols\r\n\r\n", "GET", Framing{}, ErrStatus},
 		"a status of two digits":     {"HTTP/1.1 20 OK\r\n\r\n", "GET", Framing{}, ErrStartLine},
 		"a status that is no number": {"HTTP/1.1 2x0 OK\r\n\r\n", "GET", Framing{}, ErrStatus},
-		"a status beyond 599":        {"HTTP/1.1 700 OK\r\n\r\n", "GET", Framing{}, ErrStatus},
+		"a status beyond 599":        {"HTTP/1.1 700 OK\r\nContent-Length: 2\r\n\r\n", "GET", Framing{Coding: Length, Length: 2}, nil},
+		"the last status":            {"HTTP/1.1 999 Request denied\r\nContent-Length: 2\r\n\r\n", "GET", Framing{Coding: Length, Length: 2}, nil},
+		"a status below 100":         {"HTTP/1.1 099 OK\r\n\r\n", "GET", Framing{}, ErrStatus},
+		"a status of four digits":    {"HTTP/1.1 1000 OK\r\n\r\n", "GET", Framing{}, ErrStartLine},
+		"chunked, said twice":        {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", "GET", Framing{Coding: Chunked}, nil},
+		"chunked twice in one field": {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, chunked\r\n\r\n", "GET", Framing{}, ErrTransferCoding},
+		"chunked and gzip":           {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: gzip\r\n\r\n", "GET", Framing{}, ErrTransferCoding},
+		"gzip and chunked":           {"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n", "GET", Framing{}, ErrTransferCoding},
+		"space before the colon":     {"HTTP/1.1 200 OK\r\nContent-Length : 2\r\n\r\n", "GET", Framing{Coding: Length, Length: 2}, nil},
+		"a coding before spaces":     {"HTTP/1.1 200 OK\r\nTransfer-Encoding \t : chunked\r\n\r\n", "GET", Framing{Coding: Chunked}, nil},
+		"both framings, spaced":      {"HTTP/1.1 200 OK\r\nContent-Length : 2\r\nTransfer-Encoding: chunked\r\n\r\n", "GET", Framing{}, ErrTEAndCL},
+		"a space inside a name":      {"HTTP/1.1 200 OK\r\na b: 2\r\n\r\n", "GET", Framing{}, ErrFieldName},
+		"a name of spaces":           {"HTTP/1.1 200 OK\r\n : 2\r\n\r\n", "GET", Framing{}, ErrObsFold},
 		"another protocol":           {"ICY 200 OK 0000\r\n\r\n", "GET", Framing{}, ErrStartLine},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := ParseResponse([]byte(c.in), &message.Head{}, []byte(c.method), false)
 			if !errors.Is(err, c.err) || err == nil && got != c.want {
 				t.Errorf("got %+v, %v; want %+v, %v", got, err, c.want, c.err)
+			}
+		})
+	}
+}
+
+// What a server writes loosely is sent on in the canonical form.
+func TestResponsesAreSentOnInCanonicalForm(t *testing.T) {
+	const in = "HTTP/1.1 200 OK\r\nX-A : 1\r\nX-B\t:\t2 \r\nContent-Length : 002\r\n\r\n"
+	h := &message.Head{}
+	f, err := ParseResponse([]byte(in), h, []byte("GET"), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "HTTP/1.1 200 OK\r\nX-A: 1\r\nX-B: 2\r\nContent-Length: 2\r\n\r\n"
+	if got := string(AppendResponse(nil, h, f, message.HTTP11)); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	trailers := &message.Head{}
+	if err := ParseTrailers([]byte("X-Sum : 1\r\n\r\n"), trailers, Response); err != nil {
+		t.Error(err)
+	}
+	if got := string(AppendLastChunk(nil, trailers)); got != "0\r\nX-Sum: 1\r\n\r\n" {
+		t.Errorf("trailers %q", got)
+	}
+	if err := ParseTrailers([]byte("X-Sum : 1\r\n\r\n"), &message.Head{}, Request); !errors.Is(err, ErrSpaceBeforeColon) {
+		t.Errorf("trailers of a request: %v", err)
+	}
+}
+
+// Old Apache and Tomcat, and CGI programs, pad a chunk's size with spaces.
+func TestPaddedChunkSizes(t *testing.T) {
+	for name, c := range map[string]struct {
+		in       string
+		request  error
+		response error
+	}{
+		"spaces":                  {"3   \r\nabc\r\n0  \r\n", ErrChunkSize, nil},
+		"a tab":                   {"3\t\r\nabc\r\n0\t\r\n", ErrChunkSize, nil},
+		"spaces and an extension": {"3 ;a=b \r\nabc\r\n0\r\n", nil, nil},
+		"spaces in front":         {" 3\r\nabc\r\n0\r\n", ErrChunkSize, ErrChunkSize},
+		"spaces inside":           {"3 0\r\nabc\r\n0\r\n", ErrChunkSize, ErrChunkSize},
+		"spaces only":             {"  \r\nabc\r\n0\r\n", ErrChunkSize, ErrChunkSize},
+		"a vertical tab":          {"3\v\r\nabc\r\n0\r\n", ErrChunkSize, ErrChunkSize},
+		"a CR":                    {"3\r\r\nabc\r\n0\r\n", ErrChunkSize, ErrChunkSize},
+		"endless spaces":          {"3" + strings.Repeat(" ", 300), ErrChunkExtension, ErrChunkExtension},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for kind, want := range map[Kind]error{Request: c.request, Response: c.response} {
+				got, err := decode(Chunks{Kind: kind}, c.in, 1)
+				if !errors.Is(err, want) || want == nil && got != "abc" {
+					t.Errorf("kind %d: got %q, %v; want %v", kind, got, err, want)
+				}
 			}
 		})
 	}
@@ -257,8 +365,9 @@ func TestChunks(t *testing.T) {
 }
 
 // chunks decodes in, of which step more bytes become known at a time.
-func chunks(in string, step int) (out string, err error) {
-	var c Chunks
+func chunks(in string, step int) (out string, err error) { return decode(Chunks{}, in, step) }
+
+func decode(c Chunks, in string, step int) (out string, err error) {
 	from := 0
 	for known := min(step, len(in)); ; known = min(known+step, len(in)) {
 		for {
@@ -280,11 +389,11 @@ func chunks(in string, step int) (out string, err error) {
 
 func TestTrailersMustNotFrameOrRoute(t *testing.T) {
 	for _, name := range []string{"Content-Length", "transfer-encoding", "Host", "authorization", "connection", "te", "Trailer"} {
-		if err := ParseTrailers([]byte(name+": 1\r\n\r\n"), &message.Head{}); !errors.Is(err, ErrTrailer) {
+		if err := ParseTrailers([]byte(name+": 1\r\n\r\n"), &message.Head{}, Request); !errors.Is(err, ErrTrailer) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
-	if err := ParseTrailers([]byte("X-Sum: 1\r\n\r\n"), &message.Head{}); err != nil {
+	if err := ParseTrailers([]byte("X-Sum: 1\r\n\r\n"), &message.Head{}, Request); err != nil {
 		t.Error(err)
 	}
 }

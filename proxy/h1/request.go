@@ -15,7 +15,7 @@ func ParseRequest(head []byte, h *message.Head) (Framing, error) {
 	if err := requestLine(h, block[:end-2]); err != nil {
 		return Framing{}, err
 	}
-	if err := parseFields(h, end); err != nil {
+	if err := parseFields(h, end, Request); err != nil {
 		return Framing{}, err
 	}
 	var f hop
@@ -129,7 +129,9 @@ func placeAbsolute(h *message.Head, target []byte, span func(a, b int) message.S
 	return nil
 }
 
-// placeHost applies RFC 9112 §3.2: exactly one Host in HTTP/1.1, at most one in HTTP/1.0, and the same as the target's.
+// placeHost applies RFC 9112 §3.2: exactly one Host in HTTP/1.1, at most one in HTTP/1.0. A target with an authority, in absolute form or
+// of CONNECT, makes a valid Host void (§3.2.2): clients of a forward proxy name no port there, or another host. The writer replaces it, so
+// that nobody behind this proxy can go by another name than this proxy did.
 func (f *hop) placeHost(h *message.Head) error {
 	if f.hosts > 1 {
 		return ErrDuplicateHost
@@ -143,10 +145,7 @@ func (f *hop) placeHost(h *message.Head) error {
 	if !message.IsHost(f.host) {
 		return ErrHost
 	}
-	if target := h.Authority(); len(target) > 0 {
-		if !message.EqualFoldBytes(target, f.host) {
-			return ErrHostMismatch
-		}
+	if len(h.Authority()) > 0 {
 		return nil
 	}
 	h.Place(message.Authority, h.Store(f.host))

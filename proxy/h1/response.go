@@ -15,10 +15,10 @@ func ParseResponse(head []byte, h *message.Head, method []byte, wantTunnel bool)
 	if err := statusLine(h, block[:end-2]); err != nil {
 		return Framing{}, err
 	}
-	if err := parseFields(h, end); err != nil {
+	if err := parseFields(h, end, Response); err != nil {
 		return Framing{}, err
 	}
-	var f hop
+	f := hop{kind: Response}
 	if err := f.collect(h); err != nil {
 		return Framing{}, err
 	}
@@ -83,7 +83,8 @@ func statusLine(h *message.Head, line []byte) error {
 		}
 		h.Status = h.Status*10 + int(c-'0')
 	}
-	if h.Status < 100 || h.Status > 599 {
+	if h.Status < 100 { // beyond 599 clients read 5xx, RFC 9110 §15
+
 		return ErrStatus
 	}
 	return nil

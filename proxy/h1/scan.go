@@ -40,8 +40,19 @@ func (s *Scanner) Scan(in []byte, max int) (end int, err error) {
 // Pending reports whether a section has begun and is not complete.
 func (s *Scanner) Pending() bool { return s.seen > 0 }
 
-// parseFields walks the field lines of a section that lies in a head's arena from off to its end.
-func parseFields(h *message.Head, off int) error {
+// Kind says by which rules a message is read. A request is read strictly. A response is repaired where every client reads it in one way: it
+// was authorized already, and what is sent on is the canonical form.
+type Kind uint8
+
+// The kinds of message.
+const (
+	Request Kind = iota
+	Response
+)
+
+// parseFields walks the field lines of a section that lies in a head's arena from off to its end. Space between a name and its colon is
+// removed from a response, RFC 9112 §5.1.
+func parseFields(h *message.Head, off int, k Kind) error {
 	block := h.Arena()
 	for {
 		line := block[off:]
@@ -57,8 +68,12 @@ func parseFields(h *message.Head, off int) error {
 		if colon <= 0 {
 			return ErrFieldName
 		}
-		if name := line[:colon]; !message.IsToken(name) {
-			if c := name[colon-1]; c == ' ' || c == '\t' {
+		name := line[:colon]
+		if k == Response {
+			name = bytes.TrimRight(name, " \t")
+		}
+		if !message.IsToken(name) {
+			if c := name[len(name)-1]; c == ' ' || c == '\t' {
 				return ErrSpaceBeforeColon
 			}
 			return ErrFieldName
@@ -73,7 +88,7 @@ func parseFields(h *message.Head, off int) error {
 		if value := line[from:to]; !message.IsFieldValue(value) {
 			return valueError(value)
 		}
-		h.Append(message.Span{Off: uint32(off), Len: uint32(colon)}, message.Span{Off: uint32(off + from), Len: uint32(to - from)})
+		h.Append(message.Span{Off: uint32(off), Len: uint32(len(name))}, message.Span{Off: uint32(off + from), Len: uint32(to - from)})
 		off += end + 2
 	}
 }

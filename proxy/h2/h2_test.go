@@ -122,6 +122,22 @@ func TestCookieCrumbsAreJoined(t *testing.T) {
 	}
 }
 
+// There are parsers that read a leading zero as octal: one spelling goes on.
+func TestContentLengthIsNormalized(t *testing.T) {
+	for in, want := range map[string]string{"002": "2", "010": "10", "0": "0", "00": "0", "12": "12"} {
+		for _, k := range []Kind{Request, Response} {
+			fields := []string{":status", "200"}
+			if k == Request {
+				fields = []string{":method", "POST", ":scheme", "http", ":path", "/"}
+			}
+			h, _, reason := read(t, k, append(fields, "content-length", in)...)
+			if got, _ := h.Get("content-length"); reason != "" || string(got) != want {
+				t.Errorf("%s: got %q, %q; want %q", in, got, reason, want)
+			}
+		}
+	}
+}
+
 func TestResponseAndTrailerLists(t *testing.T) {
 	for _, c := range []struct {
 		kind   Kind
@@ -129,6 +145,9 @@ func TestResponseAndTrailerLists(t *testing.T) {
 		want   string
 	}{
 		{Response, []string{":status", "200", "content-length", "3"}, ""},
+		{Response, []string{":status", "999"}, ""},
+		{Response, []string{":status", "099"}, "status"},
+		{Response, []string{":status", "1000"}, "status"},
 		{Response, []string{":status", "101"}, "status"},
 		{Response, []string{":status", "20"}, "status"},
 		{Response, []string{":status", "2x0"}, "status"},

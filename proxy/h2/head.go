@@ -25,6 +25,7 @@ type HeadReader struct {
 	h       *message.Head
 	kind    Kind
 	pseudos uint8
+	zeros   bool // content-length begins with some that mean nothing
 	regular bool
 	cookies int
 	host    message.Span
@@ -147,7 +148,9 @@ func (r *HeadReader) contentLength(v []byte) (taken bool) {
 		r.reason = "content_length"
 		return false
 	}
-	taken = r.Length >= 0
+	if taken = r.Length >= 0; !taken {
+		r.zeros = len(v) > 1 && v[0] == '0'
+	}
 	r.Length = n
 	return taken
 }
@@ -157,6 +160,9 @@ func (r *HeadReader) contentLength(v []byte) (taken bool) {
 func (r *HeadReader) End() (reason string) {
 	if r.reason != "" {
 		return r.reason
+	}
+	if r.zeros {
+		r.h.Set("content-length", strconv.FormatInt(r.Length, 10)) // there are parsers that read a leading zero as octal
 	}
 	switch r.kind {
 	case Request:
@@ -215,7 +221,7 @@ func (r *HeadReader) response() (reason string) {
 		return "status"
 	}
 	n, ok := message.ParseLength(s)
-	if !ok || n < 100 || n > 599 || n == 101 {
+	if !ok || n < 100 || n == 101 {
 		return "status" // RFC 9113 §8.6: there is no 101
 	}
 	r.h.Status = int(n)
