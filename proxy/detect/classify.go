@@ -6,7 +6,11 @@
 // but speed.
 package detect
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+	"strings"
+)
 
 // Kind is what a connection's first bytes look like.
 type Kind uint8
@@ -32,15 +36,18 @@ func (k Kind) String() string {
 // Preface is what an HTTP/2 client sends first. Source: RFC 9113 §3.4.
 const Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
+// prefaceWord is how much of the preface no request in HTTP/1 begins with.
+const prefaceWord = "PRI "
+
 const (
-	// maxMethod bounds the length of a method. The longest registered one, BASELINE-CONTROL, has 16 letters.
+	// maxMethod bounds the length of a method. The longest registered one, UPDATEREDIRECTREF, has 17 letters.
 	maxMethod = 32
-	// maxLine is how far a request line's end is looked for; a longer one that begins like a request is HTTP/1 for the codec to refuse.
+	// maxLine is how far the end of a request line is looked for. A longer line that begins like a request is HTTP/1: the codec refuses it.
 	maxLine = 4 << 10
 )
 
 // Classify says what a connection that began with prefix is. It returns Undecided only for a prefix that more bytes could turn
-// into something else than opaque; an empty prefix is Undecided.
+// into something else than opaque; an empty prefix is Undecided. What it says of a prefix holds for whatever follows.
 func Classify(prefix []byte) Kind {
 	if len(prefix) == 0 {
 		return Undecided
@@ -69,28 +76,32 @@ func classifyTLS(prefix []byte) Kind {
 	}
 }
 
-// classifyLine looks for `method SP anything HTTP/digit` up to the end of the first line.
+// classifyLine reads the beginning of a request line as generously as any server does: what a server may take for a request must not
+// reach it as bytes that nobody decided on. Blank bytes before the line and between its words are skipped (RFC 9112 §2.2, §3), the
+// version may be in lower case, and what asks for a path by a method that everybody knows needs no version (HTTP/0.9). The codec is
+// strict, so that such requests are answered with 400.
 func classifyLine(prefix []byte) Kind {
-	method := 0
-	for method < len(prefix) && isToken(prefix[method]) {
-		method++
-	}
+	prefix = prefix[:min(len(prefix), maxLine)]
+	method, rest := cutMethod(prefix)
 	switch {
-	case method == 0 || method > maxMethod:
+	case len(method) == 0 && len(rest) > 0, len(method) > maxMethod:
 		return Opaque
-	case method == len(prefix):
+	case len(rest) == 0 && len(prefix) < maxLine:
 		return Undecided
-	case prefix[method] != ' ':
+	case len(rest) == 0:
+		return HTTP1
+	case !isBlank(rest[0]):
 		return Opaque
 	}
-	rest := prefix[method+1:]
 	line, _, ended := bytes.Cut(rest, []byte{'\n'})
-	switch {
-	case bytes.Contains(line, []byte(" HTTP/")):
-		return HTTP1
-	case ended:
+	line, _, binary := bytes.Cut(line, []byte{0})
+	if target := bytes.TrimLeft(line, blank); len(target) > 0 && target[0] < ' ' {
 		return Opaque
-	case bytes.IndexByte(line, 0) >= 0:
+	}
+	switch {
+	case asksForPath(line) && slices.Contains(plainMethods, string(method)), hasVersion(line):
+		return HTTP1
+	case ended, binary:
 		return Opaque
 	case len(prefix) >= maxLine:
 		return HTTP1
@@ -99,12 +110,76 @@ func classifyLine(prefix []byte) Kind {
 	}
 }
 
+// Stalled says what an undecided prefix is when nothing follows in time. One that begins a request by a registered method, or by any
+// word before a path, is HTTP: if it were opaque, the rest of the request would reach the application unseen.
+func Stalled(prefix []byte) Kind {
+	method, rest := cutMethod(prefix)
+	began := false
+	switch {
+	case len(prefix) == 0 || prefix[0] == recordHandshake:
+	case len(prefix) >= len(prefaceWord) && strings.HasPrefix(Preface, string(prefix)):
+		return HTTP2
+	case len(rest) > 0:
+		began = slices.Contains(methods, string(method)) || asksForPath(rest)
+	default:
+		began = slices.ContainsFunc(methods, func(m string) bool { return strings.HasPrefix(m, string(method)) })
+	}
+	if began {
+		return HTTP1
+	}
+	return Opaque
+}
+
+// methods are the registered methods. Source: IANA, Hypertext Transfer Protocol (HTTP) Method Registry.
+var methods = strings.Fields(`ACL BASELINE-CONTROL BIND CHECKIN CHECKOUT CONNECT COPY DELETE GET HEAD LABEL LINK LOCK MERGE MKACTIVITY
+	MKCALENDAR MKCOL MKREDIRECTREF MKWORKSPACE MOVE OPTIONS ORDERPATCH PATCH POST PRI PROPFIND PROPPATCH PUT QUERY REBIND REPORT SEARCH
+	TRACE UNBIND UNCHECKOUT UNLINK UNLOCK UPDATE UPDATEREDIRECTREF VERSION-CONTROL`)
+
+// plainMethods are those of RFC 9110 and RFC 5789 that ask for a path and that no other known protocol uses like that. OPTIONS is RTSP's,
+// SIP's and ICAP's too.
+var plainMethods = []string{"DELETE", "GET", "HEAD", "PATCH", "POST", "PUT", "TRACE"}
+
+// cutMethod returns the first word of a prefix, without the blank bytes before it, and what follows it.
+func cutMethod(prefix []byte) (method, rest []byte) {
+	line := bytes.TrimLeft(prefix, blank+"\n")
+	n := 0
+	for n < len(line) && isToken(line[n]) {
+		n++
+	}
+	return line[:n], line[n:]
+}
+
+// asksForPath reports whether the first word of a line is a path or the address of a page.
+func asksForPath(line []byte) bool {
+	target := bytes.TrimLeft(line, blank)
+	return len(target) < len(line) && (bytes.HasPrefix(target, []byte("/")) || hasPrefixFold(target, "http://") || hasPrefixFold(target, "https://"))
+}
+
+// hasVersion reports whether a word of the line begins like HTTP/1.
+func hasVersion(line []byte) bool {
+	for i, c := range line {
+		if isBlank(c) && hasPrefixFold(line[i+1:], "http/") && len(line) > i+6 && '0' <= line[i+6] && line[i+6] <= '9' {
+			return true
+		}
+	}
+	return false
+}
+
+func hasPrefixFold(s []byte, prefix string) bool {
+	return len(s) >= len(prefix) && strings.EqualFold(string(s[:len(prefix)]), prefix)
+}
+
+// blank are the bytes that may stand between the words of a request line. Source: RFC 9112 §3.
+const blank = " \t\v\f\r"
+
+func isBlank(c byte) bool { return strings.IndexByte(blank, c) >= 0 }
+
 // isToken reports whether c may be part of a method. Source: RFC 9110 §5.6.2 (tchar).
 func isToken(c byte) bool {
 	switch {
 	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
 		return true
 	default:
-		return bytes.IndexByte([]byte("!#$%&'*+-.^_`|~"), c) >= 0
+		return strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0
 	}
 }

@@ -89,15 +89,20 @@ func (c *Conn) SyscallConn() (syscall.RawConn, error) {
 }
 
 // Sniff peeks until the protocol is clear. It returns Opaque when it is not within the timeout, when the peer ends its stream
-// first, or when it sends nothing: a protocol in which the server speaks first looks like that. An error is the connection's own.
+// first, or when it sends nothing: a protocol in which the server speaks first looks like that. What Stalled within a request is HTTP,
+// whose codec waits for the rest. An error is the connection's own.
 func (c *Conn) Sniff(timeout time.Duration) (Kind, error) {
 	kind := Undecided
 	decided, err := c.peek(timeout, func() bool {
 		kind = Classify(c.prefix)
 		return kind != Undecided
 	})
-	if !decided {
+	switch {
+	case decided:
+	case c.err != nil: // the rest will never come
 		kind = Opaque
+	default:
+		kind = Stalled(c.prefix)
 	}
 	return kind, err
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,7 +28,11 @@ func TestClassify(t *testing.T) {
 		"two spaces are the codec's to refuse":      {"GET  / HTTP/1.1\r\n", HTTP1},
 		"bare line feed is the codec's to refuse":   {"GET / HTTP/1.1\n", HTTP1},
 		"method alone":                              {"GET", Undecided},
-		"part of a target":                          {"GET /a", Undecided},
+		"a path that is asked for":                  {"GET /a", HTTP1},
+		"part of an address":                        {"GET http:/", Undecided},
+		"part of a target of an unknown method":     {"BREW /a", Undecided},
+		"endless target of an unknown method":       {"BREW /" + strings.Repeat("a", maxLine), HTTP1},
+		"endless line that ends":                    {"BREW /" + strings.Repeat("a", maxLine) + "\r\n", HTTP1},
 		"endless target":                            {"GET /" + strings.Repeat("a", maxLine), HTTP1},
 		"one letter of the preface":                 {"P", Undecided},
 		"part of the preface":                       {"PRI * HTTP/2.0\r\n\r\nSM", Undecided},
@@ -47,6 +52,173 @@ func TestClassify(t *testing.T) {
 	} {
 		if got := Classify([]byte(tc.prefix)); got != tc.want {
 			t.Errorf("%s: Classify(%q) = %v, want %v", name, tc.prefix, got, tc.want)
+		}
+	}
+}
+
+// requests are what some server takes for an HTTP request, by what is unusual about it. The codec refuses most of them.
+var requests = map[string]string{
+	"nothing":                      "GET / HTTP/1.1\r\n",
+	"an empty line before":         "\r\nGET / HTTP/1.1\r\n",
+	"empty lines before":           "\r\n\r\n\r\nPOST / HTTP/1.1\r\n",
+	"bare line feeds before":       "\n\nGET / HTTP/1.1\r\n",
+	"blanks before":                " \t GET / HTTP/1.1\r\n",
+	"many empty lines before":      strings.Repeat("\r\n", maxLine),
+	"version in lower case":        "GET / http/1.1\r\n",
+	"version in mixed case":        "PURGE / Http/1.1\r\n",
+	"another version":              "GET / HTTP/3.0\r\n",
+	"no version that is known":     "GET / HTTPS/1.1\r\n",
+	"HTTP/0.9":                     "GET /\r\n",
+	"HTTP/0.9 with a bare LF":      "GET /\n",
+	"bare line feeds":              "GET / HTTP/1.1\nHost: a\n\n",
+	"tabs between the words":       "GET\t/\tHTTP/1.1\r\n",
+	"two spaces":                   "GET  /  HTTP/1.1\r\n",
+	"vertical tabs and form feeds": "GET\v/\fHTTP/1.1\r\n",
+	"carriage returns":             "GET\r/\rHTTP/1.1\r\n",
+	"method in lower case":         "get / HTTP/1.1\r\n",
+	"all in lower case":            "get / http/1.1\r\n",
+	"unknown method":               "BREW /pot HTTP/1.1\r\n",
+	"unknown method in lower case": "brew * http/1.0\r\n",
+	"method of a later day":        "M-SEARCH * HTTP/1.1\r\n",
+	"a method of WebDAV":           "VERSION-CONTROL /a HTTP/1.1\r\n",
+	"absolute form":                "GET http://a/ HTTP/1.1\r\n",
+	"absolute form in upper case":  "GET HTTPS://A/\r\n",
+	"authority form":               "CONNECT a:443 HTTP/1.1\r\n",
+	"asterisk form":                "OPTIONS * HTTP/1.1\r\n",
+	"no target":                    "GET HTTP/1.1\r\n",
+	"a NUL in the target":          "GET /\x00 HTTP/1.1\r\n",
+	"high bytes":                   "GET /\xff\xfe HTTP/1.1\r\n",
+	"preface that goes wrong":      "PRI * HTTP/2.0\r\n\r\nSM\r\n\rX",
+	"preface in lower case":        "pri * http/2.0\r\n\r\nsm\r\n\r\n",
+	"an empty line before preface": "\r\n" + Preface,
+	"preface of HTTP/2 of later":   "PRI * HTTP/3.0\r\n",
+}
+
+// TestRequestsAreNeverOpaque cuts requests everywhere: what an attacker sends byte by byte must be HTTP in the end.
+func TestRequestsAreNeverOpaque(t *testing.T) {
+	for name, sent := range requests {
+		if got := Classify([]byte(sent)); got != HTTP1 {
+			t.Errorf("%s: Classify(%q) = %v, want HTTP/1", name, sent, got)
+		}
+		for n := range len(sent) {
+			if got := Classify([]byte(sent[:n])); got != Undecided && got != HTTP1 {
+				t.Errorf("%s: Classify(%q) = %v", name, sent[:n], got)
+			}
+		}
+	}
+}
+
+// TestAStalledRequestIsNotOpaque stops within requests of registered methods.
+func TestAStalledRequestIsNotOpaque(t *testing.T) {
+	for name, sent := range requests {
+		method, _ := cutMethod([]byte(sent))
+		if len(method) > 0 && !slices.Contains(methods, string(method)) {
+			continue
+		}
+		for n := 1; n < len(sent) && Classify([]byte(sent[:n])) == Undecided; n++ {
+			if got := Stalled([]byte(sent[:n])); got != HTTP1 && got != HTTP2 {
+				t.Errorf("%s: %q and no more is %v", name, sent[:n], got)
+			}
+		}
+	}
+	for sent, want := range map[string]Kind{
+		"": Opaque, "P": HTTP1, "PRI": HTTP1, "PRI ": HTTP2, Preface[:23]: HTTP2, "\r\n": HTTP1, "GE": HTTP1, "GET ": HTTP1, "GET key": HTTP1, "CONNECT a:4": HTTP1,
+		"OPTIONS *": HTTP1, "get /a": HTTP1, "BREW /a": HTTP1, "BREW http://": HTTP1, "UPDATEREDIRECTRE": HTTP1,
+		"\x16": Opaque, "g": Opaque, "get": Opaque, "get key": Opaque, "PI": Opaque, "BREW": Opaque, "BREW pot": Opaque, "ruok": Opaque, "GETS": Opaque,
+	} {
+		if got := Stalled([]byte(sent)); got != want {
+			t.Errorf("%q and no more is %v, want %v", sent, got, want)
+		}
+	}
+}
+
+// TestOtherProtocolsAreOpaque has what clients of other protocols say first. All of it is opaque as soon as it is there, and no beginning
+// of it is HTTP.
+func TestOtherProtocolsAreOpaque(t *testing.T) {
+	for name, sent := range map[string]string{
+		"Redis, an array":          "*1\r\n$4\r\nPING\r\n",
+		"Redis, inline":            "PING\r\n",
+		"Redis, inline GET":        "GET key\r\n",
+		"Redis, inline without CR": "SET key value\n",
+		"memcached get":            "get key\r\n",
+		"memcached get of a path":  "get /index\r\n",
+		"memcached set":            "set key 0 0 5\r\nhello\r\n",
+		"memcached meta":           "mg foo v\r\n",
+		"memcached stats":          "stats\r\n",
+		"memcached, binary":        "\x80\x0a\x00\x00",
+		"beanstalkd":               "put 0 0 60 5\r\nhello\r\n",
+		"SMTP":                     "HELO client.example\r\n",
+		"SMTP, extended":           "EHLO client.example\r\n",
+		"LMTP":                     "LHLO client.example\r\n",
+		"POP3":                     "USER anna\r\n",
+		"POP3 capabilities":        "CAPA\r\n",
+		"IMAP":                     "a001 LOGIN anna secret\r\n",
+		"IMAP search":              "A1 SEARCH SUBJECT /\r\n",
+		"FTP":                      "USER anonymous\r\n",
+		"FTP list":                 "LIST /pub\r\n",
+		"IRC":                      "NICK anna\r\n",
+		"IRC password":             "PASS secret\r\n",
+		"NNTP":                     "MODE READER\r\n",
+		"NATS":                     "CONNECT {\"verbose\":false,\"lang\":\"go\"}\r\nPING\r\n",
+		"NATS publish":             "PUB orders.new 5\r\nhello\r\n",
+		"STOMP":                    "CONNECT\naccept-version:1.2\nhost:a\n\n\x00",
+		"STOMP with CRLF":          "STOMP\r\naccept-version:1.2\r\n\r\n\x00",
+		"RTSP":                     "OPTIONS rtsp://cam.example/1 RTSP/1.0\r\nCSeq: 1\r\n\r\n",
+		"RTSP of a server":         "OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n",
+		"SIP":                      "INVITE sip:anna@a.example SIP/2.0\r\n",
+		"SIP options":              "OPTIONS sip:a.example SIP/2.0\r\n",
+		"ICAP":                     "OPTIONS icap://a.example/scan ICAP/1.0\r\n",
+		"SSH":                      "SSH-2.0-OpenSSH_9.7\r\n",
+		"VNC":                      "RFB 003.008\n",
+		"rsync":                    "@RSYNCD: 31.0\n",
+		"git":                      "0032git-upload-pack /project.git\x00host=a\x00",
+		"graphite":                 "servers.web.load 1.5 1700000000\n",
+		"statsd":                   "requests:1|c\n",
+		"OpenTSDB":                 "put sys.cpu.user 1356998400 42.5 host=a\n",
+		"Influx line":              "cpu,host=a value=1 1700000000\n",
+		"syslog":                   "<34>1 2026-01-01T00:00:00Z a su - - - hello\n",
+		"JSON":                     "{\"id\":1}\n",
+		"ClamAV":                   "zPING\x00",
+		"ZooKeeper with LF":        "ruok\n",
+		"ZooKeeper":                "\x00\x00\x00\x2c\x00\x00\x00\x00",
+		"PostgreSQL":               "\x00\x00\x00\x08\x04\xd2\x16\x2f",
+		"PostgreSQL start-up":      "\x00\x00\x00\x29\x00\x03\x00\x00user\x00anna\x00",
+		"MySQL answer":             "\x20\x00\x00\x01\x85\xae\x7f\x00",
+		"MongoDB":                  "\x3a\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\xd4\x07\x00\x00",
+		"MongoDB of 71 bytes":      "G\x00\x00\x00\x01\x00\x00\x00",
+		"AMQP 0-9-1":               "AMQP\x00\x00\x09\x01",
+		"AMQP 1.0":                 "AMQP\x00\x01\x00\x00",
+		"Kafka":                    "\x00\x00\x00\x24\x00\x12\x00\x03",
+		"MQTT":                     "\x10\x12\x00\x04MQTT\x04\x02",
+		"Cassandra":                "\x04\x00\x00\x00\x01\x00\x00\x00\x16",
+		"Thrift":                   "\x80\x01\x00\x01\x00\x00\x00\x04ping",
+		"LDAP":                     "\x30\x0c\x02\x01\x01\x60\x07",
+		"DNS over TCP":             "\x00\x1d\x12\x34\x01\x00",
+		"DNS over TCP of 0x4745":   "\x47\x45\x00\x00",
+		"TNS":                      "\x00\x3a\x00\x00\x01\x00",
+		"TDS":                      "\x12\x01\x00\x2f",
+		"RMI":                      "JRMI\x00\x02K",
+		"CORBA":                    "GIOP\x01\x02\x00\x00",
+		"Hazelcast":                "CP2\x22\x00\x00\x00",
+		"FIX":                      "8=FIX.4.4\x019=65\x01",
+		"HL7":                      "\x0bMSH|^~\\&|\r",
+		"BitTorrent":               "\x13BitTorrent protocol",
+		"RTMP":                     "\x03\x00\x00\x00\x00",
+		"PROXY protocol":           "PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\nGET / HTTP/1.1\r\n",
+		"PROXY protocol 2":         "\r\n\r\n\x00\r\nQUIT\n\x21\x11",
+		"whois":                    "example.com\r\n",
+		"gopher":                   "/docs\r\n",
+	} {
+		for n := range len(sent) + 1 {
+			if got := Classify([]byte(sent[:n])); got != Opaque && (n == len(sent) || got != Undecided) {
+				t.Errorf("%s: Classify(%q) = %v", name, sent[:n], got)
+			}
+		}
+	}
+	// Some say no more than a word until the server has answered: they are opaque when the time is over.
+	for name, sent := range map[string]string{"JDWP": "JDWP-Handshake", "ZooKeeper": "ruok", "a word": "hello world", "a word in upper case": "START"} {
+		if got := Classify([]byte(sent)); got != Undecided || Stalled([]byte(sent)) != Opaque {
+			t.Errorf("%s: %q is %v, and no more %v", name, sent, got, Stalled([]byte(sent)))
 		}
 	}
 }
@@ -153,7 +325,11 @@ func FuzzParseClientHello(f *testing.F) {
 func FuzzClassify(f *testing.F) {
 	f.Add([]byte("GET / HTTP/1.1\r\n"))
 	f.Add([]byte(Preface))
+	for _, sent := range requests {
+		f.Add([]byte(sent))
+	}
 	f.Fuzz(func(t *testing.T, in []byte) {
+		in = in[:min(len(in), 200)]
 		decided := Undecided
 		for n := range len(in) + 1 {
 			kind := Classify(in[:n])
@@ -191,20 +367,56 @@ func TestSniffConsumesNothing(t *testing.T) {
 	}
 }
 
-func TestSniffFallsBackToOpaque(t *testing.T) {
-	for name, sent := range map[string]string{"silence": "", "half a preface": Preface[:10]} {
+func TestSniffOfWhatStops(t *testing.T) {
+	for name, tc := range map[string]struct {
+		sent string
+		want Kind
+	}{
+		"silence": {"", Opaque}, "half a word": {"ru", Opaque}, "half a preface": {Preface[:10], HTTP2}, "half a method": {"GE", HTTP1},
+		"an empty line": {"\r\n", HTTP1},
+	} {
+		sent := tc.sent
 		client, server := pipe(t)
 		if sent != "" {
 			go func() { _, _ = client.Write([]byte(sent)) }()
 		}
 		kind, err := server.Sniff(20 * time.Millisecond)
-		if kind != Opaque || err != nil || string(server.Peeked()) != sent {
+		if kind != tc.want || err != nil || string(server.Peeked()) != sent {
 			t.Errorf("%s: got %v, %v, peeked %q", name, kind, err, server.Peeked())
 		}
 		go func() { _, _ = client.Write([]byte("later")); client.Close() }()
 		if got, err := io.ReadAll(server); string(got) != sent+"later" || err != nil {
 			t.Errorf("%s: then read %q, %v", name, got, err)
 		}
+	}
+}
+
+// TestSniffOfWhatEnds: half a request that its client has ended can do no harm, and may be anything.
+func TestSniffOfWhatEnds(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	client, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	accepted, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer accepted.Close()
+	if _, err := client.Write([]byte("GE")); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	server := NewConn(accepted)
+	if kind, err := server.Sniff(time.Minute); kind != Opaque || err != nil {
+		t.Errorf("got %v, %v", kind, err)
 	}
 }
 
