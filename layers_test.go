@@ -29,7 +29,7 @@ var layers = [][]string{
 		"internal/convert",
 		"proxy/detect", "proxy/exchange", "proxy/h1", "proxy/hpack", "proxy/balance", "proxy/retry", "proxy/authz", "proxy/limit", "proxy/route",
 	},
-	{"proxy/h2", "proxy/authz", "internal/certs", "internal/daemon", "proxy/relay", "proxy/stats", "injector/redirect/nft"},
+	{"crds/crdtest", "proxy/h2", "proxy/authz", "internal/certs", "internal/daemon", "proxy/relay", "proxy/stats", "injector/redirect/nft"},
 	{"internal/analyze", "identity", "injector", "controller/kube", "controller/discovery", "install", "proxy/forward", "proxy/control", "internal/meshtest"},
 	{"proxy", "controller"},
 	{"cmd/tulle", "cmd/tulle-controller", "cmd/tulle-proxy"},

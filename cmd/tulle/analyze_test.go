@@ -244,9 +244,9 @@ func TestAnalyzeNamesWhatIsNotThere(t *testing.T) {
 		want  string
 	}{
 		"a namespace":        {"", []string{"analyze", "-n", "nowhere"}, "there is no namespace nowhere"},
-		"objects in a file":  {"# nothing\n", []string{"analyze", "-f", "-"}, "stdin: holds no objects"},
-		"an object's kind":   {"a: 1\n", []string{"analyze", "-f", "-"}, "stdin: document 1: kind: is missing"},
-		"what is to convert": {"", []string{"convert", "-"}, "stdin: holds no objects"},
+		"objects in a file":  {"# nothing\n", []string{"analyze", "-f", "-"}, "stdin: no Kubernetes objects"},
+		"an object's kind":   {"a: 1\n", []string{"analyze", "-f", "-"}, "stdin: document 1, from line 1: kind: is missing"},
+		"what is to convert": {"", []string{"convert", "-"}, "stdin: no Kubernetes objects"},
 	} {
 		if r := runCLI(t, healthyCluster(t).connect, tc.stdin, tc.args...); r.code != 1 || !strings.Contains(r.err, tc.want) {
 			t.Errorf("%s: exit code %d, stderr %q; want %q", name, r.code, r.err, tc.want)

@@ -74,53 +74,24 @@ func (c *cli) convert(ctx context.Context, args []string, output string, options
 	return nil
 }
 
-// readObjects reads every object of the sources, those of Lists one by one. All that is wrong is one error, as is a source that holds
-// nothing: most likely what was to write it failed.
+// readObjects reads every object of the sources, those of Lists one by one. Text that lost its indentation, and an object without a
+// kind, are errors.
 func (c *cli) readObjects(ctx context.Context, args []string) ([]*manifestObject, error) {
-	var objects []*manifestObject
-	var errs []error
-	for _, arg := range args {
-		files, err := sources(arg)
-		if err != nil {
-			return nil, err
-		}
-		before := len(objects) + len(errs)
-		for _, file := range files {
-			data, err := c.readSource(ctx, file)
-			if err != nil {
-				return nil, err
-			}
-			docs, err := splitDocuments(sourceName(file), data)
-			if err != nil {
-				return nil, err
-			}
-			for _, doc := range docs {
-				more, err := decodeObjects(doc)
-				objects, errs = append(objects, more...), append(errs, err)
-			}
-		}
-		if len(objects)+len(errs) == before {
-			errs = append(errs, fmt.Errorf("%s: holds no objects", sourceName(arg)))
-		}
-	}
-	return objects, errors.Join(errs...)
-}
-
-func decodeObjects(doc document) ([]*manifestObject, error) {
-	if err := doc.checkIndentation(); err != nil {
-		return nil, err
-	}
-	tree, err := doc.decode()
+	manifests, err := c.readManifests(ctx, args, document.checkIndentation)
 	if err != nil {
 		return nil, err
 	}
-	objects, err := objectsOf(doc, tree)
-	for _, o := range objects {
-		if o.kind() == "" {
-			return nil, doc.errorAt(0, o.path+"kind", "is missing: want a Kubernetes object")
+	var objects []*manifestObject
+	var errs []error
+	for _, m := range manifests {
+		for _, o := range m.objects {
+			if o.kind() == "" {
+				errs = append(errs, o.doc.errorAt(0, o.path+"kind", "is missing: want a Kubernetes object"))
+			}
+			objects = append(objects, o)
 		}
 	}
-	return objects, err
+	return objects, errors.Join(errs...)
 }
 
 // writeFindings writes what became of each field, a line each.

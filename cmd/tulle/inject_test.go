@@ -53,7 +53,7 @@ func TestUninjectUndoesInject(t *testing.T) {
 func trees(t *testing.T, manifest string) []map[string]any {
 	t.Helper()
 	var out []map[string]any
-	docs, err := splitDocuments("test", []byte(manifest))
+	docs, err := readDocuments("test", []byte(manifest))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,12 +205,14 @@ func FuzzInjectDocument(f *testing.F) {
 	}
 	f.Add("kind: List\nitems: [{kind: Pod, spec: {containers: [{}]}}, 3]\n--- \n{")
 	f.Fuzz(func(t *testing.T, manifest string) {
-		docs, err := splitDocuments("fuzz", []byte(manifest))
+		docs, err := readDocuments("fuzz", []byte(manifest))
 		if err != nil {
 			return
 		}
 		for _, doc := range docs {
-			_, _, _ = changeDocument(doc, uninjectObject)
+			if m, err := decodeManifest(doc, nil); err == nil {
+				_, _ = changeObjects(m.objects, uninjectObject)
+			}
 		}
 	})
 }

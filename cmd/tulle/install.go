@@ -183,6 +183,11 @@ func (c *cli) installOverrides(cmd *cobra.Command, opts installOptions) (*instal
 		if err != nil {
 			return nil, err
 		}
+		if docs, err := readDocuments(sourceName(name), data); err != nil {
+			return nil, err
+		} else if len(docs) > 1 {
+			return nil, docs[1].errorAt(0, "", "want one document")
+		}
 		if err := o.File(name, data); err != nil {
 			return nil, err
 		}

@@ -2,122 +2,78 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
-	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	yamlv3 "go.yaml.in/yaml/v3"
 	"sigs.k8s.io/yaml"
 )
 
-// document is one YAML document of a manifest and where it stands, for messages.
-type document struct {
-	source string // file, URL or stdin
-	number int    // from 1
-	line   int    // of the document's first line in the source, from 1
-	text   string
+// manifest is one document of Kubernetes objects.
+type manifest struct {
+	tree    map[string]any
+	objects []*manifestObject // parts of the tree: itself, or the items of a List
 }
 
-// splitDocuments cuts a manifest at the markers that begin a line: "---", which may be followed by content or a comment, and "...".
-// Documents without content are left out. Text that is not UTF-8 is an error that names the line.
-func splitDocuments(source string, data []byte) ([]document, error) {
-	if err := checkText(source, data); err != nil {
+// readManifests returns every document of the sources; it is how all commands read manifests. check may refuse a document first; nil
+// refuses none. All that is wrong is one error. So is a source without objects: the command that should have written it most likely failed.
+func (c *cli) readManifests(ctx context.Context, args []string, check func(document) error) ([]manifest, error) {
+	var manifests []manifest
+	var errs []error
+	for _, arg := range args {
+		files, err := sources(arg)
+		if err != nil {
+			return nil, err
+		}
+		before := len(errs)
+		found := 0
+		for _, file := range files {
+			data, err := c.readSource(ctx, file)
+			if err != nil {
+				return nil, err
+			}
+			docs, err := readDocuments(sourceName(file), data)
+			if err != nil {
+				return nil, err
+			}
+			for _, doc := range docs {
+				m, err := decodeManifest(doc, check)
+				if err != nil {
+					errs = append(errs, err)
+					continue
+				}
+				if m.tree == nil { // null
+					continue
+				}
+				found += len(m.objects)
+				manifests = append(manifests, m)
+			}
+		}
+		if found == 0 && len(errs) == before {
+			errs = append(errs, fmt.Errorf("%s: no Kubernetes objects: check the file, or the command that writes it", sourceName(arg)))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	text := strings.TrimPrefix(string(data), byteOrderMark)
-	var docs []document
-	start, startLine := 0, 1 // of the current document
-	flush := func(end int) {
-		if content := text[start:end]; hasContent(content) {
-			docs = append(docs, document{source: source, number: len(docs) + 1, line: startLine, text: content})
-		}
-	}
-	offset, line := 0, 0
-	for l := range strings.Lines(text) {
-		begin := offset
-		offset += len(l)
-		line++
-		rest, marker := strings.CutPrefix(l, "---")
-		if !marker {
-			rest, marker = strings.CutPrefix(l, "...")
-		}
-		if !marker || strings.Trim(rest[:min(1, len(rest))], " \t\r\n") != "" {
-			continue
-		}
-		flush(begin)
-		start, startLine = offset, line+1
-		if content := strings.TrimSpace(rest); content != "" && content[0] != '#' {
-			start, startLine = offset-len(rest), line
-		}
-	}
-	flush(len(text))
-	return docs, nil
+	return manifests, nil
 }
 
-const byteOrderMark = "\ufeff"
-
-// checkText refuses what is not UTF-8: the YAML decoder would say so without a line, or take UTF-16 for one document.
-func checkText(source string, data []byte) error {
-	if bytes.HasPrefix(data, []byte{0xff, 0xfe}) || bytes.HasPrefix(data, []byte{0xfe, 0xff}) {
-		return fmt.Errorf("%s: the text is UTF-16, as Windows writes it: save it as UTF-8", source)
-	}
-	line := 0
-	for l := range bytes.Lines(data) {
-		line++
-		if !utf8.Valid(l) {
-			return fmt.Errorf("%s: line %d: the text is not UTF-8", source, line)
+func decodeManifest(doc document, check func(document) error) (manifest, error) {
+	if check != nil {
+		if err := check(doc); err != nil {
+			return manifest{}, err
 		}
 	}
-	return nil
-}
-
-// hasContent reports whether there is more than comments and directives.
-func hasContent(text string) bool {
-	for line := range strings.Lines(text) {
-		if line = strings.TrimSpace(line); line != "" && line[0] != '#' && line[0] != '%' {
-			return true
-		}
+	tree, err := doc.decode()
+	if err != nil || tree == nil {
+		return manifest{}, err
 	}
-	return false
-}
-
-// lineInError is how the YAML decoder says where it stopped.
-var lineInError = regexp.MustCompile(`line (\d+): `)
-
-// decode returns the document as a tree; numbers stay as they are written. A key that stands twice is an error: one of its values would
-// be lost.
-func (d document) decode() (map[string]any, error) {
-	var tree map[string]any
-	err := yaml.UnmarshalStrict([]byte(d.text), &tree, func(dec *json.Decoder) *json.Decoder { dec.UseNumber(); return dec })
-	if err == nil {
-		return tree, nil
-	}
-	line, message := 0, strings.TrimPrefix(err.Error(), "error converting YAML to JSON: ")
-	if m := lineInError.FindStringSubmatch(message); m != nil {
-		line, _ = strconv.Atoi(m[1])
-		message = strings.Replace(message, m[0], "", 1)
-	}
-	if mismatch := (*json.UnmarshalTypeError)(nil); errors.As(err, &mismatch) {
-		message = "not an object, but a " + mismatch.Value
-		line = 1
-	}
-	return nil, d.errorAt(line, "", strings.TrimPrefix(message, "yaml: "))
-}
-
-// errorAt names the document, the line (from 1 in the document, 0 for unknown) and the field (may be "").
-func (d document) errorAt(line int, field, message string) error {
-	where := fmt.Sprintf("%s: document %d", d.source, d.number)
-	if line > 0 {
-		where += fmt.Sprintf(", line %d", d.line+line-1)
-	}
-	if field != "" {
-		where += ": " + field
-	}
-	return fmt.Errorf("%s: %s", where, message)
+	objects, err := objectsOf(doc, tree)
+	return manifest{tree: tree, objects: objects}, err
 }
 
 // mismatch explains an error of decoding the part of the document below prefix into a Kubernetes type.

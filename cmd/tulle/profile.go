@@ -8,7 +8,6 @@ import (
 	"strings"
 	texttemplate "text/template"
 
-	"github.com/bufbuild/protocompile/reporter"
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/util/validation"
 
@@ -99,22 +98,26 @@ func (o profileOptions) fqdn() string {
 	return fmt.Sprintf("%s.%s.svc.%s", o.name, o.namespace, o.clusterDomain)
 }
 
-func (c *cli) routesFrom(ctx context.Context, file string, parse func(name string, data []byte) ([]v1alpha1.RouteSpec, error)) ([]v1alpha1.RouteSpec, error) {
+// routesFrom returns the routes that parse finds in a file. Notes go to stderr.
+func (c *cli) routesFrom(ctx context.Context, file string, parse func(string, []byte) (profileRoutes, error)) ([]v1alpha1.RouteSpec, error) {
 	data, err := c.readSource(ctx, file)
 	if err != nil {
 		return nil, err
 	}
-	routes, err := parse(sourceName(file), data)
-	if position := (reporter.ErrorWithPos)(nil); errors.As(err, &position) { // names the file itself
+	found, err := parse(sourceName(file), data)
+	if err != nil {
 		return nil, err
 	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", sourceName(file), err)
-	}
-	if len(routes) == 0 {
+	if len(found.routes) == 0 {
 		return nil, fmt.Errorf("%s: describes no operation", sourceName(file))
 	}
-	return routes, nil
+	if err := found.checkLimits(); err != nil {
+		return nil, fmt.Errorf("%s: %w", sourceName(file), err)
+	}
+	for _, note := range found.notes {
+		fmt.Fprintf(c.err, "note: %s: %s\n", sourceName(file), note)
+	}
+	return found.routes, nil
 }
 
 var profileTemplate = texttemplate.Must(texttemplate.New("profile").Parse(`# A ServiceProfile names the requests of a Service, for metrics, timeouts and retries. Its name is the Service's DNS name. In the

@@ -13,28 +13,16 @@ func (c *cli) transform(ctx context.Context, args []string, format string, chang
 	if format != "yaml" && format != "json" {
 		return fmt.Errorf("output %q: want yaml or json", format)
 	}
+	manifests, err := c.readManifests(ctx, args, nil)
+	if err != nil {
+		return err
+	}
 	var trees []map[string]any
 	var reports []report
 	var errs []error
-	for _, arg := range args {
-		files, err := sources(arg)
-		if err != nil {
-			return err
-		}
-		for _, file := range files {
-			data, err := c.readSource(ctx, file)
-			if err != nil {
-				return err
-			}
-			docs, err := splitDocuments(sourceName(file), data)
-			if err != nil {
-				return err
-			}
-			for _, doc := range docs {
-				tree, more, err := changeDocument(doc, change)
-				trees, reports, errs = append(trees, tree), append(reports, more...), append(errs, err)
-			}
-		}
+	for _, m := range manifests {
+		more, err := changeObjects(m.objects, change)
+		trees, reports, errs = append(trees, m.tree), append(reports, more...), append(errs, err)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err
@@ -53,24 +41,17 @@ func sourceName(file string) string {
 	return file
 }
 
-func changeDocument(doc document, change func(*manifestObject) (report, error)) (map[string]any, []report, error) {
-	tree, err := doc.decode()
-	if err != nil {
-		return nil, nil, err
-	}
-	objects, err := objectsOf(doc, tree)
-	if err != nil {
-		return nil, nil, err
-	}
+// changeObjects applies change to the objects of one document; it stops at the first error.
+func changeObjects(objects []*manifestObject, change func(*manifestObject) (report, error)) ([]report, error) {
 	var reports []report
 	for _, o := range objects {
 		r, err := change(o)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		reports = append(reports, r)
 	}
-	return tree, reports, nil
+	return reports, nil
 }
 
 func (c *cli) writeTrees(trees []map[string]any, format string) error {

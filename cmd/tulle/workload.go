@@ -81,21 +81,25 @@ func (o *manifestObject) template() (t template, ok bool, err error) {
 // maxNesting bounds Lists within Lists.
 const maxNesting = 8
 
-// objectsOf returns the objects of a document: itself, or the items of a List, and of Lists among these.
+// objectsOf returns the objects of a document: itself, or the items of a List, and of Lists among these. A DeploymentList, as kubectl get
+// --raw prints it, is a List.
 func objectsOf(doc document, tree map[string]any) ([]*manifestObject, error) {
 	return listed(doc, "", tree, 0)
 }
 
 func listed(doc document, path string, tree map[string]any, depth int) ([]*manifestObject, error) {
-	if kind, _ := tree["kind"].(string); kind != "List" {
-		return []*manifestObject{{doc: doc, path: path, tree: tree}}, nil
+	items, isList := tree["items"].([]any)
+	kind, _ := tree["kind"].(string)
+	itemKind, ok := strings.CutSuffix(kind, "List")
+	if !ok || itemKind != "" && !isList {
+		o := &manifestObject{doc: doc, path: path, tree: tree}
+		return []*manifestObject{o}, o.checkNames()
 	}
 	field := path + "items"
 	if depth == maxNesting {
 		return nil, doc.errorAt(0, field, fmt.Sprintf("is in more than %d Lists", maxNesting))
 	}
-	items, ok := tree["items"].([]any)
-	if !ok && tree["items"] != nil {
+	if !isList && tree["items"] != nil {
 		return nil, doc.errorAt(doc.lineOf(field, "object"), field, "is not a list")
 	}
 	var objects []*manifestObject
@@ -103,6 +107,9 @@ func listed(doc document, path string, tree map[string]any, depth int) ([]*manif
 		below, ok := item.(map[string]any)
 		if !ok {
 			return nil, doc.errorAt(0, fmt.Sprintf("%s[%d]", field, i), "is not an object")
+		}
+		if itemKind != "" && below["kind"] == nil { // the API server leaves it out
+			below["kind"], below["apiVersion"] = itemKind, tree["apiVersion"]
 		}
 		more, err := listed(doc, fmt.Sprintf("%s[%d].", field, i), below, depth+1)
 		if err != nil {

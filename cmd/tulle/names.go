@@ -1,0 +1,122 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	yamlv3 "go.yaml.in/yaml/v3"
+)
+
+// checkNames refuses names, labels and annotations that are not strings, as the API server does. YAML 1.1, which Kubernetes reads, takes
+// an unquoted n, y, no, yes, off or on for a boolean.
+func (o *manifestObject) checkNames() error {
+	fields := [][]string{{"apiVersion"}, {"kind"}}
+	metas := [][]string{{"metadata"}}
+	path, hasPods := templatePath(o.kind())
+	if len(path) > 0 {
+		metas = append(metas, append(slices.Clone(path), "metadata"))
+	}
+	for _, meta := range metas {
+		for _, key := range []string{"name", "generateName", "namespace"} {
+			fields = append(fields, append(slices.Clone(meta), key))
+		}
+		for _, key := range []string{"labels", "annotations"} {
+			fields = append(fields, o.below(append(slices.Clone(meta), key)...)...)
+		}
+	}
+	if hasPods {
+		fields = append(fields, o.below("spec", "selector", "matchLabels")...)
+	}
+	if o.kind() == "Service" || o.kind() == "ReplicationController" {
+		fields = append(fields, o.below("spec", "selector")...)
+	}
+	for _, field := range fields {
+		if err := o.checkString(field); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// value returns what the object has at path, nil for nothing.
+func (o *manifestObject) value(path ...string) any {
+	var v any = o.tree
+	for _, key := range path {
+		m, _ := v.(map[string]any)
+		v = m[key]
+	}
+	return v
+}
+
+// below returns the paths of the fields of the map at path.
+func (o *manifestObject) below(path ...string) [][]string {
+	m, _ := o.value(path...).(map[string]any)
+	var paths [][]string
+	for key := range m {
+		paths = append(paths, append(slices.Clone(path), key))
+	}
+	slices.SortFunc(paths, slices.Compare)
+	return paths
+}
+
+func (o *manifestObject) checkString(field []string) error {
+	var is string
+	switch v := o.value(field...).(type) {
+	case nil, string:
+		return nil
+	case bool:
+		is = fmt.Sprintf("the boolean %t", v)
+	case json.Number:
+		is = "a number"
+	case map[string]any:
+		is = "an object"
+	default:
+		is = "a list"
+	}
+	name := o.path + strings.Join(field, ".")
+	var steps []string
+	if o.path != "" {
+		steps = strings.Split(strings.TrimSuffix(strings.ReplaceAll(o.path, "[", ".["), "."), ".")
+	}
+	node := o.doc.nodeAt(append(steps, field...))
+	switch {
+	case node == nil:
+		return o.doc.errorAt(0, name, fmt.Sprintf("is %s, want a string", is))
+	case node.Kind != yamlv3.ScalarNode:
+		return o.doc.errorAt(node.Line, name, fmt.Sprintf("is %s, want a string", is))
+	}
+	return o.doc.errorAt(node.Line, name, fmt.Sprintf("%s is %s, want a string: write %q", node.Value, is, node.Value))
+}
+
+// nodeAt returns the node at the path, whose steps are keys and, for items of lists, [n]; nil where it cannot be found.
+func (d document) nodeAt(path []string) *yamlv3.Node {
+	var root yamlv3.Node
+	if err := yamlv3.Unmarshal([]byte(d.text), &root); err != nil || len(root.Content) == 0 {
+		return nil
+	}
+	n := root.Content[0]
+	for _, step := range path {
+		if n = child(n, step); n == nil {
+			return nil
+		}
+	}
+	return n
+}
+
+// child returns the node below n at a key or an index.
+func child(n *yamlv3.Node, step string) *yamlv3.Node {
+	if n.Kind == yamlv3.AliasNode {
+		n = n.Alias
+	}
+	for i, below := range n.Content {
+		switch {
+		case n.Kind == yamlv3.SequenceNode && step == fmt.Sprintf("[%d]", i):
+			return below
+		case n.Kind == yamlv3.MappingNode && i%2 == 0 && below.Value == step:
+			return n.Content[i+1]
+		}
+	}
+	return nil
+}
