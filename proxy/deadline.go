@@ -4,6 +4,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/tulle-mesh/tulle/proxy/exchange"
+	"github.com/tulle-mesh/tulle/proxy/h2"
 	"github.com/tulle-mesh/tulle/proxy/message"
 )
 
@@ -46,6 +48,20 @@ func takeDeadline(h *message.Head, grpc bool) (left time.Duration, ok bool) {
 		}
 	}
 	return left, ok
+}
+
+// expired returns f, or a Timeout in its place if it is how a gRPC server ends a call whose deadline has passed: it resets the stream with
+// CANCEL, perhaps before this proxy's own clock strikes. C-core and grpc-go tell callers DEADLINE_EXCEEDED then.
+func expired(x *exchange.Exchange, f exchange.Fault, grpc bool) exchange.Fault {
+	if !grpc || f.Kind != exchange.Reset || f.Reason != h2.Cancel.String() {
+		return f
+	}
+	v, _ := x.Request.Get(grpcTimeoutField)
+	if d, ok := parseGRPCTimeout(v); !ok || time.Since(x.Begun) < d {
+		return f
+	}
+	x.Fault = exchange.Fault{Side: exchange.Proxy, Kind: exchange.Timeout, Reason: exchange.Deadline}
+	return x.Fault
 }
 
 // parseGRPCTimeout reads at most eight digits and a unit.

@@ -106,7 +106,7 @@ func (o *outbound) embark(x *exchange.Exchange, r *outboundRequest) (late bool) 
 // late answers a request whose deadline passed before it could be sent.
 func (o *outbound) late(x *exchange.Exchange, r *outboundRequest, t *target) forward.Verdict {
 	r.deadline = true
-	x.Fault = exchange.Fault{Side: exchange.Proxy, Kind: exchange.Timeout, Reason: "deadline"}
+	x.Fault = exchange.Fault{Side: exchange.Proxy, Kind: exchange.Timeout, Reason: exchange.Deadline}
 	o.proxy.countFault(stats.OutboundHTTPErrors, "outbound", x.Fault)
 	text := timeoutText(x, r, x.Fault.Reason)
 	return o.proxy.respond(x, answer{fault: x.Fault, text: text, grpc: r.grpc, detailed: true, object: o.object(t, r)})
@@ -213,7 +213,10 @@ func (o *outbound) retryFault(x *exchange.Exchange, r *outboundRequest, f exchan
 	}
 	status := mappingOf(f.Kind).status
 	grpc := stats.NotGRPC
-	if r.grpc {
+	switch {
+	case r.grpc && f.Kind == exchange.Reset: // as good as an answer: only its gRPC status counts
+		status, grpc = 200, int16(resetStatus(f.Reason))
+	case r.grpc:
 		grpc = int16(grpcStatus(status))
 	}
 	late := f.Kind == exchange.Timeout // of the attempt: its policy would be without effect if that were not retried

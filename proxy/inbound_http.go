@@ -284,6 +284,7 @@ func nameOf(r mesh.Ref) string {
 func (in *inbound) Again(x *exchange.Exchange, f exchange.Fault) forward.Verdict {
 	c := x.Conn.Data.(*inboundConn)
 	r := in.request(x)
+	f = expired(x, f, r.grpc)
 	if f.Retryable && f.Kind != exchange.DialRefused && f.Kind != exchange.DialTimeout && x.Attempts < connectAttempts {
 		return forward.Give(in.upstream(c.app, x.Request.Version))
 	}
@@ -296,7 +297,7 @@ func (in *inbound) Again(x *exchange.Exchange, f exchange.Fault) forward.Verdict
 
 // late answers a request whose caller has given it up.
 func (in *inbound) late(x *exchange.Exchange, c *inboundConn, r *inboundRequest) forward.Verdict {
-	x.Fault = exchange.Fault{Side: exchange.Proxy, Kind: exchange.Timeout, Reason: "deadline"}
+	x.Fault = exchange.Fault{Side: exchange.Proxy, Kind: exchange.Timeout, Reason: exchange.Deadline}
 	in.proxy.countFault(stats.InboundHTTPErrors, "inbound", x.Fault)
 	return in.proxy.respond(x, answer{fault: x.Fault, grpc: r.grpc, detailed: !c.peer.ID.IsZero(), object: c.app.addr.String()})
 }

@@ -166,6 +166,7 @@ func (r *outboundRequest) unqueue(now time.Duration) {
 func (o *outbound) Again(x *exchange.Exchange, f exchange.Fault) forward.Verdict {
 	t := x.Conn.Data.(*target)
 	r := outboundRequestOf(x)
+	f = expired(x, f, r.grpc)
 	failed := r.ep
 	if r.queued {
 		if f.Kind == exchange.NoEndpoint {
@@ -262,8 +263,10 @@ func (o *outbound) Response(x *exchange.Exchange) exchange.Fault {
 // unprocessed is the fault that a peer's proxy answered for.
 func unprocessed(x *exchange.Exchange, kind string) exchange.Fault {
 	f := exchange.Fault{Side: exchange.Upstream, Kind: exchange.DialRefused, Reason: "application", Retryable: true}
-	if kind == exchange.DialTimeout.String() {
-		f.Kind = exchange.DialTimeout
+	for _, k := range [...]exchange.Kind{exchange.DialTimeout, exchange.Refused} {
+		if kind == k.String() {
+			f.Kind = k
+		}
 	}
 	if text, ok := x.Response.Get("l5d-proxy-error"); ok {
 		f.Err = errors.New(strings.TrimPrefix(string(text), mappingOf(f.Kind).text+": "))

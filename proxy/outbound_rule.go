@@ -200,7 +200,7 @@ func routeError(f exchange.Fault) string {
 
 func timeoutError(reason string) string {
 	switch reason {
-	case exchange.TotalTimeout, "deadline":
+	case exchange.TotalTimeout, exchange.Deadline:
 		return "REQUEST_TIMEOUT"
 	case exchange.IdleTimeout:
 		return "IDLE_TIMEOUT"

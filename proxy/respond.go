@@ -9,6 +9,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/proxy/exchange"
 	"github.com/tulle-mesh/tulle/proxy/forward"
+	"github.com/tulle-mesh/tulle/proxy/h2"
 	"github.com/tulle-mesh/tulle/proxy/message"
 	"github.com/tulle-mesh/tulle/proxy/stats"
 )
@@ -89,6 +90,9 @@ func (p *Proxy) respond(x *exchange.Exchange, a answer) forward.Verdict {
 	if a.status != 0 {
 		m.status, m.cause = a.status, a.cause
 	}
+	if a.fault.Kind == exchange.Reset && a.fault.Reason != "" {
+		m.text += ": " + a.fault.Reason
+	}
 	if a.text != "" {
 		m.text = a.text
 	}
@@ -105,7 +109,7 @@ func (p *Proxy) respond(x *exchange.Exchange, a answer) forward.Verdict {
 	if a.grpc {
 		res.Status = 200
 		res.Add("content-type", "application/grpc")
-		res.Add("grpc-status", strconv.Itoa(cmp.Or(a.code, grpcStatus(m.status))))
+		res.Add("grpc-status", strconv.Itoa(a.grpcStatus(m)))
 		res.Add("grpc-message", percentEncode(m.text))
 		body = nil
 	} else {
@@ -122,6 +126,14 @@ func (p *Proxy) respond(x *exchange.Exchange, a answer) forward.Verdict {
 	}
 	res.Add("proxy-status", a.proxyStatus(m))
 	return forward.Reply(body)
+}
+
+// grpcStatus returns the status that a gRPC call is answered with.
+func (a *answer) grpcStatus(m mapping) int {
+	if a.fault.Kind == exchange.Reset {
+		return resetStatus(a.fault.Reason)
+	}
+	return cmp.Or(a.code, grpcStatus(m.status))
 }
 
 // proxyStatus renders RFC 9209's field: the cause for everyone, the object for those who may know.
@@ -188,6 +200,23 @@ func grpcStatus(status int) int {
 		return 10 // ABORTED
 	default:
 		return 2 // UNKNOWN
+	}
+}
+
+// resetStatus maps the code of a stream that the server reset, by its word in h2.Code, to gRPC's. Most clients retry UNAVAILABLE, so it is
+// for what was certainly not processed. Source: gRPC over HTTP/2, "Errors"; codes that are not listed there are INTERNAL as in C-core.
+func resetStatus(code string) int {
+	switch code {
+	case h2.RefusedStream.String():
+		return 14 // UNAVAILABLE
+	case h2.Cancel.String():
+		return 1 // CANCELLED
+	case h2.EnhanceYourCalm.String():
+		return 8 // RESOURCE_EXHAUSTED
+	case h2.InadequateSecurity.String():
+		return 7 // PERMISSION_DENIED
+	default:
+		return 13 // INTERNAL
 	}
 }
 

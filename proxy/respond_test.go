@@ -41,7 +41,7 @@ func TestStatusOfEachFault(t *testing.T) {
 		exchange.Identity:     {502, "14", "tls_certificate_error"},
 		exchange.Refused:      {503, "14", "destination_unavailable"},
 		exchange.Lost:         {502, "14", "connection_terminated"},
-		exchange.Reset:        {502, "14", "http_response_incomplete"},
+		exchange.Reset:        {502, "13", "http_response_incomplete"}, // by its code: TestResetBeforeTheResponseHead
 		exchange.BadResponse:  {502, "14", "http_protocol_error"},
 		exchange.None:         {500, "13", "proxy_internal_error"},
 	} {

@@ -35,7 +35,7 @@ type Kind uint8
 //	Identity      upstream    the TLS peer is not who it must be                            502, retryable
 //	Refused       upstream    GOAWAY or REFUSED_STREAM: certainly not processed             503, retryable
 //	Lost          upstream    the connection ended before the answer                        502, retryable if nothing was sent
-//	Reset         upstream    the server reset the stream                                   502
+//	Reset         upstream    the server reset the stream; the reason is HTTP/2's code      502; gRPC's mapping of the code
 //	BadResponse   upstream    the response breaks HTTP's syntax or rules                    502
 //	Rejected      upstream    the handler wants another response than the one that came     502
 const (
@@ -75,6 +75,9 @@ const (
 	IdleTimeout    = "idle"
 	AttemptTimeout = "attempt" // the only one that is the upstream's fault
 )
+
+// Deadline is the reason of a Timeout that is the caller's own: its deadline passed, and the handler noticed.
+const Deadline = "deadline"
 
 // Values of Exchange.Unrepeatable.
 const (

@@ -309,7 +309,7 @@ func (c *h2Conn) gone(s *stream, code h2.Code) {
 	case h2.RefusedStream:
 		fl.fault(exchange.Fault{Side: exchange.Upstream, Kind: exchange.Refused, Reason: "refused_stream", Retryable: true})
 	default:
-		fl.fault(exchange.Fault{Side: exchange.Upstream, Kind: exchange.Reset, Reason: "reset"})
+		fl.fault(exchange.Fault{Side: exchange.Upstream, Kind: exchange.Reset, Reason: code.String()})
 	}
 }
 

@@ -69,6 +69,18 @@ const (
 	HTTP11Required
 )
 
+// String returns the code's name as a constant word for metrics and logs: RFC 9113's, in lower case.
+func (c Code) String() string {
+	names := [...]string{
+		"no_error", "protocol_error", "internal_error", "flow_control_error", "settings_timeout", "stream_closed", "frame_size_error",
+		"refused_stream", "cancel", "compression_error", "connect_error", "enhance_your_calm", "inadequate_security", "http_1_1_required",
+	}
+	if int64(c) < int64(len(names)) {
+		return names[c]
+	}
+	return "unknown_code"
+}
+
 // Error is a connection error: GOAWAY with the code and the end of the connection.
 type Error struct {
 	Code Code
