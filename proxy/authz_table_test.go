@@ -352,6 +352,9 @@ func TestAuthorizationTable(t *testing.T) {
 			{how: "h1", target: "/public%5c..%5cadmin", want: "400"},
 			{how: "h1", target: "/public/%252e%252e/admin", want: "400"},
 			{how: "h1", target: "/public%00", want: "400"},
+			{how: "h1", target: "/public/%c0%ae%c0%ae/admin", want: "400"},
+			{how: "h2", target: "/public%c0%af..%c0%afadmin", want: "400"},
+			{how: "h1", target: "/public/%e2%82%ac", want: "200"},
 		}},
 		{"probes of a pod with routes", probing(byRoute(authorize(mesh.NamedClients, web))), []call{
 			{from: nodeAddr, how: "h1", target: "/healthz", want: "200"},

@@ -38,7 +38,7 @@ func (c *cli) analyzeCommand() *cobra.Command {
 		Long: `analyze reads routes, policies, profiles, Services, namespaces, workloads and pods, from the cluster and from files, and reports what has
 no effect or not the one that it seems to have: references to what is not there, routes that others override, profiles in the wrong
 namespace, budgets without retries, policies that let everybody in, Servers that let nobody in, pods without a proxy,
-annotations that are misspelled, or at a workload where they belong at its pods.
+annotations that are misspelled, or at a workload where they belong at its pods, guards of one path beside an open prefix.
 
 With -f the files are looked at as if they were applied to the cluster; with --ignore-cluster as they are, and what is missing may be
 elsewhere. Fields of routes, policies and profiles that do not exist, or have a value of another type, are found in files; what values

@@ -1,6 +1,9 @@
 package route
 
-import "bytes"
+import (
+	"bytes"
+	"unicode/utf8"
+)
 
 // canonical returns a path, without its query, in the form in which paths are compared: as most servers read it. Octets that need not be
 // encoded are decoded, the hexadecimal digits of the others are upper-case, empty and dot segments are gone (RFC 3986 §6.2.2). What is
@@ -116,11 +119,13 @@ func resolve(path []byte) []byte {
 	return out
 }
 
-// MaxPath is the longest path that rules which guard something look at. Source: RFC 9110 §4.1 wants 8000 bytes to be supported.
+// MaxPath is the longest path that rules which guard something look at, as it is sent and in its canonical form, where an octet that is
+// no ASCII takes three bytes. Source: RFC 9110 §4.1 wants 8000 bytes to be supported.
 const MaxPath = 8 << 10
 
 // Ambiguous reports whether servers read a path (its query does not matter) in different ways: it has dot segments in any spelling,
-// backslashes, encoded separators, control characters or broken encodings. Where a rule guards something, such a request had better be
+// backslashes, encoded separators, control characters or broken encodings, or decodes to no valid UTF-8: over-long forms such as %C0%AF,
+// which no client sends, are a slash to some (RFC 3629 §3, §10). Where a rule guards something, such a request had better be
 // refused. Source: CVE-2021-29492, CVE-2021-31920 and their kin. So had one of more than MaxPath bytes: a simple regular expression takes
 // milliseconds for it, and everybody else waits meanwhile.
 func Ambiguous(path []byte) bool {
@@ -128,7 +133,8 @@ func Ambiguous(path []byte) bool {
 	if len(path) > MaxPath {
 		return true
 	}
-	start := 0 // of the segment, in what was decoded so far
+	start := 0   // of the segment, in what was decoded so far
+	tripled := 0 // octets that the canonical form encodes
 	plain := make([]byte, 0, 256)
 	for i := 0; i < len(path); i++ {
 		c := path[i]
@@ -149,7 +155,13 @@ func Ambiguous(path []byte) bool {
 		if c == '\\' || c < ' ' || c == 0x7f {
 			return true
 		}
+		if path[i] >= utf8.RuneSelf || path[i] == ' ' {
+			tripled++
+		}
 		plain = append(plain, c)
+	}
+	if len(path)+2*tripled > MaxPath || !utf8.Valid(plain) {
+		return true
 	}
 	return start <= len(plain) && isAlias(plain[start:])
 }

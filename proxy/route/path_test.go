@@ -2,6 +2,7 @@ package route
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 )
 
@@ -24,6 +25,12 @@ func TestAmbiguous(t *testing.T) {
 	for path, want := range map[string]bool{
 		"/": false, "": false, "*": false, "/a/b?x=/../": false, "/a%20b": false, "/.well-known": false, "/a;v=1/b": false, "//a": false,
 		"/a/../b": true, "/./a": true, "/..": true, "/a/%2e%2e/b": true, "/a/.%2E": true, "/a%2fb": true, "/a%5Cb": true, `/a\b`: true,
+		"/%e2%82%ac": false, "/\u20ac": false, "/%c3%a9/a": false, "/%f0%9f%98%80": false, // valid UTF-8
+		"/a%c0%af": true, "/%c0%ae%c0%ae/a": true, "/%e0%80%af": true, "/%f0%80%80%af": true, "/%c1%9c": true, // over-long forms
+		"/%ff": true, "/\xff": true, "/a\xc0\xaf": true, "/%C0\xaf": true, "/%e2%82": true, "/%e2/%82%ac": true, "/%80": true, // broken ones
+		"/%ed%a0%80": true, "/%f4%90%80%80": true, "/?%c0%af": false, // a surrogate, beyond Unicode, the query
+		"/" + strings.Repeat("a", MaxPath-1): false, "/" + strings.Repeat("a", MaxPath): true, "/" + strings.Repeat("%41", MaxPath/3+1): true,
+		"/" + strings.Repeat("\u00e9", MaxPath/6-1): false, "/" + strings.Repeat("\u00e9", MaxPath/6+1): true, "/" + strings.Repeat(" ", MaxPath/3+1): true,
 		"/a%00": true, "/a%0a": true, "/%zz": true, "/%4": true, "/%252e": true, "/a/..;/b": true, "/a/.;x=1": true,
 	} {
 		if got := Ambiguous([]byte(path)); got != want {
@@ -33,7 +40,7 @@ func TestAmbiguous(t *testing.T) {
 }
 
 func FuzzCanonical(f *testing.F) {
-	for _, s := range []string{"/a/../b", "//%2e%2E/", "/%%34%31", "/..;/", "/\xff%"} {
+	for _, s := range []string{"/a/../b", "//%2e%2E/", "/%%34%31", "/..;/", "/\xff%", "/" + strings.Repeat("\u00e9", MaxPath/3), "/" + strings.Repeat("\xff", MaxPath/2)} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, path []byte) {

@@ -139,6 +139,9 @@ func spellings() (list []attempt) {
 		"/public%00/admin":          "400",
 		"/public%0d%0aX:%20y/admin": "400",
 		"/public%zz":                "400",
+		"/admin%c0%af":              "400", // over-long
+		"/public/%c0%ae%c0%ae/x":    "400",
+		"/public/%ff":               "400",
 	} {
 		list = append(list, sees("h1", target, want, stranger)...)
 		list = append(list, sees("h2", target, want, stranger)...)

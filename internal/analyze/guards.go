@@ -1,0 +1,112 @@
+package analyze
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tulle-mesh/tulle/crds/v1alpha1"
+)
+
+// pathMatch is a path that a rule of an HTTPRoute matches.
+type pathMatch struct{ kind, value string }
+
+// guardRoute is an HTTPRoute of a Server.
+type guardRoute struct {
+	*object
+	paths []pathMatch
+	lets  []string // whom its policies let in, each as the policy's requirements; sorted
+}
+
+// checkGuards finds routes that guard an Exact path beside a route with a prefix over it which lets in others: what many servers take for
+// the same path, such as /admin/ for /admin, falls under the prefix. Source: Gateway API, HTTPPathMatch.
+func checkGuards(w *World) {
+	for _, server := range w.sorted("Server") {
+		routes := w.guardRoutes(server)
+		for _, guard := range routes {
+			for _, p := range guard.paths {
+				if p.kind != "Exact" || p.value == "/" {
+					continue
+				}
+				i := slices.IndexFunc(routes, func(r guardRoute) bool { return r.object != guard.object && r.covers(p.value) && r.wider(guard) })
+				if i >= 0 {
+					w.report(Warning, "ExactGuard", guard.object, "guards Exact %s of Server %s and nothing beside it: %s/, %s and the like fall under HTTPRoute %s, which lets in others; "+
+						"match PathPrefix %s, and see docs/authorization.md#exact", p.value, server.name.name, p.value, strings.ToUpper(p.value), routes[i].name.name, p.value)
+				}
+			}
+		}
+	}
+}
+
+// covers reports whether a prefix of the route matches what is below a path.
+func (r guardRoute) covers(path string) bool {
+	return slices.ContainsFunc(r.paths, func(p pathMatch) bool {
+		prefix := strings.TrimSuffix(p.value, "/")
+		return p.kind == "PathPrefix" && (prefix == "" || path == prefix || strings.HasPrefix(path, prefix+"/"))
+	})
+}
+
+// wider reports whether the route lets in somebody whom the guard does not, as far as their policies tell.
+func (r guardRoute) wider(guard guardRoute) bool {
+	if slices.Contains(guard.lets, "") {
+		return false // everybody
+	}
+	return slices.ContainsFunc(r.lets, func(who string) bool { return !slices.Contains(guard.lets, who) })
+}
+
+// guardRoutes returns the HTTPRoutes of a Server.
+func (w *World) guardRoutes(server *object) (out []guardRoute) {
+	type routeMatches struct {
+		Rules []struct {
+			Matches []struct {
+				Path *struct{ Type, Value string }
+			}
+		}
+	}
+	w.each("HTTPRoute", func(o *object) {
+		if !slices.ContainsFunc(spec[routeSpec](o).ParentRefs, func(p reference) bool {
+			return p.Kind == "Server" && p.Name == server.name.name && p.in(o.namespace) == server.namespace
+		}) {
+			return
+		}
+		r := guardRoute{object: o, lets: w.letIn(o)}
+		for _, rule := range spec[routeMatches](o).Rules {
+			if len(rule.Matches) == 0 {
+				r.paths = append(r.paths, pathMatch{"PathPrefix", "/"})
+			}
+			for _, m := range rule.Matches {
+				p := pathMatch{"PathPrefix", "/"}
+				if m.Path != nil {
+					p = pathMatch{orElse(m.Path.Type, "PathPrefix"), orElse(m.Path.Value, "/")}
+				}
+				r.paths = append(r.paths, p)
+			}
+		}
+		out = append(out, r)
+	})
+	return out
+}
+
+func orElse(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}
+
+// letIn returns what each policy of a route requires.
+func (w *World) letIn(route *object) (out []string) {
+	w.each("AuthorizationPolicy", func(o *object) {
+		s := spec[v1alpha1.AuthorizationPolicySpec](o)
+		if o.group != v1alpha1.PolicyGroup || o.namespace != route.namespace || s.TargetRef.Kind != route.kind || s.TargetRef.Name != route.name.name {
+			return
+		}
+		required := make([]string, 0, len(s.RequiredAuthenticationRefs))
+		for _, ref := range s.RequiredAuthenticationRefs {
+			required = append(required, fmt.Sprint(ref.Kind, " ", orElse(ref.Namespace, o.namespace), "/", ref.Name))
+		}
+		slices.Sort(required)
+		out = append(out, strings.Join(required, ", "))
+	})
+	return out
+}
