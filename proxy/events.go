@@ -47,3 +47,37 @@ func (e *events) admit() (skipped uint64, ok bool) {
 	skipped, e.skipped = e.skipped, 0
 	return skipped, true
 }
+
+// summaryInterval is how often a summary writes at most.
+const summaryInterval = time.Minute
+
+// summary logs one kind of event: a line for the first, then at most one a minute, which tells how many there were.
+type summary struct {
+	log *zap.Logger
+	now func() time.Duration
+
+	mu    sync.Mutex // guards the fields below
+	next  time.Duration
+	count uint64
+}
+
+// warn counts an event, and writes a line with its fields if one is due.
+func (s *summary) warn(message string, fields ...zap.Field) {
+	if count := s.due(); count > 0 {
+		s.log.Warn(message, append(fields, zap.Uint64("count", count))...)
+	}
+}
+
+// due counts an event and returns how many a line has to tell of; 0 means that none is due.
+func (s *summary) due() (count uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.count++
+	now := s.now()
+	if now < s.next {
+		return 0
+	}
+	s.next = now + summaryInterval
+	count, s.count = s.count, 0
+	return count
+}

@@ -34,6 +34,7 @@ type inbound struct {
 	tcpTLS *tls.Config
 
 	limiters limiters
+	nonLocal summary
 
 	mu   sync.Mutex // guards the fields below
 	apps map[netip.AddrPort]*app
@@ -64,6 +65,10 @@ func (in *inbound) serve(ctx context.Context, conn *net.TCPConn, app netip.AddrP
 		return false
 	}
 	peer := authz.Peer{Addr: unmap(conn.RemoteAddr().(*net.TCPAddr).AddrPort()).Addr()}
+	if !in.proxy.serves(app.Addr()) {
+		in.refuseNonLocal(conn, app)
+		return false
+	}
 	port := in.policy.Load().Port(app.Port())
 	peek := detect.NewConn(conn)
 	kind, err := peek.Sniff(in.detectTime(port))
@@ -248,6 +253,15 @@ func (c *inboundConn) labels(port *authz.Port) stats.Labels {
 		c.labelled, c.common = port, inboundLabels(c.app.addr, c.client, port.Server())
 	}
 	return c.common
+}
+
+// refuseNonLocal resets a connection for an address that is not the pod's. No honest client makes one: somebody on the pod's network
+// sends it, who would reach another address, or a listener of loopback alone, with this pod's address.
+func (in *inbound) refuseNonLocal(conn *net.TCPConn, app netip.AddrPort) {
+	in.countError(errNonLocal)
+	in.nonLocal.warn("connections to addresses that are not the pod's refused", zap.Stringer("target", app),
+		zap.Stringer("client", conn.RemoteAddr()), zap.String("error", errNonLocal))
+	reset(conn)
 }
 
 // refuseHandshake ends a connection whose client could not prove an identity.

@@ -31,6 +31,7 @@ type outbound struct {
 const (
 	errLoop           = "loop"
 	errOriginalDst    = "no_original_destination"
+	errNonLocal       = "non_local_destination" // inbound
 	errTooManyTargets = "too_many_targets"
 	errNoDiscovery    = "discovery_unavailable"
 	errUndefinedPort  = "undefined_port"

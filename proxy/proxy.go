@@ -80,6 +80,7 @@ func New(cfg Config) (*Proxy, error) {
 		limiters: limiters{byRef: map[mesh.Ref]*limit.Limiter{}}}
 	p.outbound.events = events{log: p.outbound.log, now: p.now}
 	p.inbound.events = events{log: p.inbound.log, now: p.now}
+	p.inbound.nonLocal = summary{log: p.inbound.log, now: p.now}
 	p.outbound.engine = forward.New(forward.Config{ParkTimeout: p.times.failFast, IdleAfter: idleAfter, Report: p.reporter("outbound")}, p.outbound)
 	p.inbound.engine = forward.New(forward.Config{ParkTimeout: p.times.failFast, RestoreHTTP1: true, Report: p.reporter("inbound")}, p.inbound)
 	if err := p.connectControl(); err != nil {
@@ -308,6 +309,22 @@ func (p *Proxy) now() time.Duration { return time.Since(p.started) }
 
 // isOwn reports whether an address is this pod's.
 func (p *Proxy) isOwn(a netip.Addr) bool { return slices.Contains(p.cfg.Pod.IPs, a) }
+
+// serves reports whether connections that arrive for an address are for this pod. The kernel redirects what a neighbour sends, whatever
+// its destination; the proxy must not connect to another host for it, nor to loopback, whose listeners are for the pod itself.
+func (p *Proxy) serves(a netip.Addr) bool {
+	switch {
+	case p.cfg.Local != nil, p.isOwn(a): // a local listener has its destination from the configuration
+		return true
+	case a.IsLoopback(), a.IsUnspecified(), a.IsMulticast(), a.IsLinkLocalUnicast():
+		return false
+	}
+	local, err := isLocal(a)
+	if err != nil {
+		p.inbound.events.info("cannot tell whether an address is the pod's", zap.Stringer("addr", a), zap.Error(err))
+	}
+	return local
+}
 
 // isOwnPort reports whether a connection to an address would come back to this proxy.
 func (p *Proxy) isOwnPort(a netip.AddrPort) bool {

@@ -38,6 +38,10 @@ func runInit(args []string) error {
 	if !report.IPv6 {
 		log.Info("IPv6 is not captured: the pod has no IPv6 address and the kernel no way to redirect one", zap.Error(report.NoIPv6))
 	}
+	if report.NoLocality != nil {
+		log.Warn("the kernel cannot tell the pod's addresses from others: what arrives for others is redirected, and refused by the proxy",
+			zap.Error(report.NoLocality))
+	}
 	for _, p := range proofs {
 		log.Info("probed", zap.Stringer("target", p.Target), zap.Stringer("outcome", p.Outcome))
 	}

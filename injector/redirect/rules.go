@@ -8,6 +8,7 @@ package redirect
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/tulle-mesh/tulle/mesh"
 )
@@ -28,15 +29,19 @@ func (h Hook) String() string {
 	return "outbound"
 }
 
-// Rule is one step of a hook: if its one criterion holds, the connection is redirected to a port of the pod's loopback or, with
-// RedirectTo 0, passes untouched. Without a criterion it holds for all TCP.
+// Rule is one step of a hook. If its one criterion holds, the connection is redirected to a port of the proxy, is dropped, or passes
+// untouched. Without a criterion it holds for all TCP.
 type Rule struct {
-	Hook       Hook
-	Loopback   bool           // the packet uses the loopback interface
-	UID        *uint32        // the sending process runs as this user; Outbound only
-	Subnet     netip.Prefix   // the far address lies in it: source inbound, destination outbound; applies to its own family alone
-	Ports      mesh.PortRange // the destination port lies in it; the zero range is no criterion
-	RedirectTo uint16
+	Hook     Hook
+	Loopback bool           // the packet uses the loopback interface
+	UID      *uint32        // the sending process runs as this user; Outbound only
+	To       netip.Prefix   // the destination lies in it; applies to its own family alone
+	From     netip.Prefix   // the source lies in it; applies to its own family alone
+	NotLocal bool           // the destination is not an address of the pod; Inbound only
+	Ports    mesh.PortRange // the destination port lies in it; the zero range is no criterion
+
+	Drop       bool
+	RedirectTo uint16 // 0: passes, unless Drop is set
 }
 
 // String shows the rule in the words of nft.
@@ -47,14 +52,19 @@ func (r Rule) String() string {
 		what = "interface lo"
 	case r.UID != nil:
 		what = fmt.Sprintf("user %d", *r.UID)
-	case r.Subnet.IsValid() && r.Hook == Inbound:
-		what = fmt.Sprintf("from %s", r.Subnet)
-	case r.Subnet.IsValid():
-		what = fmt.Sprintf("to %s", r.Subnet)
+	case r.From.IsValid():
+		what = fmt.Sprintf("from %s", r.From)
+	case r.To.IsValid():
+		what = fmt.Sprintf("to %s", r.To)
+	case r.NotLocal:
+		what = "to no address of the pod"
 	case r.Ports != mesh.PortRange{}:
 		what = fmt.Sprintf("tcp port %s", r.Ports)
 	}
-	if r.RedirectTo != 0 {
+	switch {
+	case r.Drop:
+		verdict = "drop"
+	case r.RedirectTo != 0:
 		verdict = fmt.Sprintf("redirect to :%d", r.RedirectTo)
 	}
 	return fmt.Sprintf("%s: %s: %s", r.Hook, what, verdict)
@@ -65,11 +75,18 @@ func (r Rule) String() string {
 // A connection of the pod to itself, by loopback or by its own address, stays on the loopback interface and is never captured: it
 // leaves no host, and the proxy reaches its application the same way. The proxy is known by its user, so its own connections go
 // out as they are.
+//
+// From outside the pod only what is for an address of the pod is captured. A neighbour can put a packet for any address before the
+// pod, and a redirected one is delivered: the redirection hides from the kernel that its destination was loopback or another pod's.
 func Rules(c mesh.CaptureConfig) []Rule {
 	uid := c.ProxyUID
 	rules := []Rule{{Hook: Inbound, Loopback: true}}
+	for _, m := range martians {
+		rules = append(rules, Rule{Hook: Inbound, From: m, Drop: true}, Rule{Hook: Inbound, To: m, Drop: true})
+	}
+	rules = append(rules, Rule{Hook: Inbound, NotLocal: true})
 	for _, s := range c.SkipSubnets {
-		rules = append(rules, Rule{Hook: Inbound, Subnet: s.Masked()})
+		rules = append(rules, Rule{Hook: Inbound, From: s.Masked()})
 	}
 	for _, p := range c.SkipInboundPorts {
 		rules = append(rules, Rule{Hook: Inbound, Ports: p})
@@ -77,12 +94,23 @@ func Rules(c mesh.CaptureConfig) []Rule {
 	rules = append(rules, Rule{Hook: Inbound, RedirectTo: c.InboundPort},
 		Rule{Hook: Outbound, UID: &uid}, Rule{Hook: Outbound, Loopback: true})
 	for _, s := range c.SkipSubnets {
-		rules = append(rules, Rule{Hook: Outbound, Subnet: s.Masked()})
+		rules = append(rules, Rule{Hook: Outbound, To: s.Masked()})
 	}
 	for _, p := range c.SkipOutboundPorts {
 		rules = append(rules, Rule{Hook: Outbound, Ports: p})
 	}
 	return append(rules, Rule{Hook: Outbound, RedirectTo: c.OutboundPort})
+}
+
+// martians are networks whose addresses must not arrive from outside. The kernel drops them itself, but for redirected packets, mapped
+// IPv4 addresses, and where route_localnet is set. Sources: RFC 1122 §3.2.1.3, RFC 4291 §2.5.3, RFC 6890 §2.2.3.
+var martians = []netip.Prefix{
+	netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128"), netip.MustParsePrefix("::ffff:0.0.0.0/96"),
+}
+
+// WithoutLocality returns the rules for a kernel that cannot tell the pod's addresses from others. The proxy refuses the others itself.
+func WithoutLocality(rules []Rule) []Rule {
+	return slices.DeleteFunc(slices.Clone(rules), func(r Rule) bool { return r.NotLocal })
 }
 
 // ProbeTargets returns an address of each family that the rules must redirect to the outbound port and that exists nowhere: the

@@ -22,6 +22,13 @@ func TestRules(t *testing.T) {
 	}
 	want := []string{
 		"inbound: interface lo: pass",
+		"inbound: from 127.0.0.0/8: drop",
+		"inbound: to 127.0.0.0/8: drop",
+		"inbound: from ::1/128: drop",
+		"inbound: to ::1/128: drop",
+		"inbound: from ::ffff:0.0.0.0/96: drop",
+		"inbound: to ::ffff:0.0.0.0/96: drop",
+		"inbound: to no address of the pod: pass",
 		"inbound: from 10.0.0.0/8: pass",
 		"inbound: from fd00::/8: pass",
 		"inbound: tcp port 22: pass",

@@ -28,28 +28,35 @@ var (
 
 // exprs translates a rule; applies is false for a subnet of the other family.
 func (f family) exprs(r redirect.Rule) (exprs []expr.Any, applies bool) {
+	applies = true
 	switch {
 	case r.Loopback:
 		exprs = onLoopback(r.Hook)
 	case r.UID != nil:
 		exprs = []expr.Any{&expr.Meta{Key: expr.MetaKeySKUID, Register: 1}, equal(binaryutil.NativeEndian.PutUint32(*r.UID))}
-	case r.Subnet.IsValid():
-		if r.Subnet.Addr().BitLen() != f.bits {
-			return nil, false
-		}
-		exprs = f.inSubnet(r.Hook, r.Subnet)
+	case r.From.IsValid():
+		exprs, applies = f.inSubnet(f.source, r.From), r.From.Addr().BitLen() == f.bits
+	case r.To.IsValid():
+		exprs, applies = f.inSubnet(f.destination, r.To), r.To.Addr().BitLen() == f.bits
+	case r.NotLocal:
+		exprs = notLocal()
 	case r.Ports != mesh.PortRange{}:
 		exprs = append(isTCP(), portIn(r.Ports)...)
 	default:
 		exprs = isTCP()
 	}
-	if r.RedirectTo == 0 {
-		return append(exprs, &expr.Verdict{Kind: expr.VerdictReturn}), true
+	switch {
+	case r.Drop:
+		exprs = append(exprs, &expr.Verdict{Kind: expr.VerdictDrop})
+	case r.RedirectTo == 0:
+		exprs = append(exprs, &expr.Verdict{Kind: expr.VerdictReturn})
+	default:
+		exprs = append(exprs,
+			&expr.Immediate{Register: 1, Data: binaryutil.BigEndian.PutUint16(r.RedirectTo)},
+			&expr.Redir{RegisterProtoMin: 1, RegisterProtoMax: 1, Flags: unix.NF_NAT_RANGE_PROTO_SPECIFIED},
+		)
 	}
-	return append(exprs,
-		&expr.Immediate{Register: 1, Data: binaryutil.BigEndian.PutUint16(r.RedirectTo)},
-		&expr.Redir{RegisterProtoMin: 1, RegisterProtoMax: 1, Flags: unix.NF_NAT_RANGE_PROTO_SPECIFIED},
-	), true
+	return exprs, applies
 }
 
 func equal(data []byte) expr.Any { return &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: data} }
@@ -68,11 +75,18 @@ func onLoopback(hook redirect.Hook) []expr.Any {
 	return []expr.Any{&expr.Meta{Key: key, Register: 1}, equal(name)}
 }
 
-func (f family) inSubnet(hook redirect.Hook, subnet netip.Prefix) []expr.Any {
-	offset, size := f.source, uint32(f.bits/8)
-	if hook == redirect.Outbound {
-		offset = f.destination
+// notLocal matches a destination that the namespace's routes call anything but local. An address of any interface is local, and so
+// is 127.0.0.1.
+func notLocal() []expr.Any {
+	return []expr.Any{
+		&expr.Fib{Register: 1, ResultADDRTYPE: true, FlagDADDR: true},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: binaryutil.NativeEndian.PutUint32(unix.RTN_LOCAL)},
 	}
+}
+
+// inSubnet matches an address, which the network header has at offset.
+func (f family) inSubnet(offset uint32, subnet netip.Prefix) []expr.Any {
+	size := uint32(f.bits / 8)
 	return []expr.Any{
 		&expr.Payload{OperationType: expr.PayloadLoad, DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: size},
 		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: size, Mask: net.CIDRMask(subnet.Bits(), f.bits), Xor: make([]byte, size)},

@@ -27,6 +27,8 @@ type Report struct {
 	IPv4, IPv6 bool
 	// NoIPv6 is why IPv6 is not captured; it is not an error where the namespace has no IPv6 address.
 	NoIPv6 error
+	// NoLocality is why packets for foreign addresses are redirected too; the proxy refuses them.
+	NoLocality error
 }
 
 // ErrNoIPv6Capture means that the namespace has IPv6 addresses whose traffic the kernel cannot redirect.
@@ -35,11 +37,28 @@ var ErrNoIPv6Capture = errors.New("IPv6 traffic would bypass the proxy")
 // Apply replaces table "tulle" with the rules, each family in one transaction, and reads it back. It may be called again: the old
 // rules hold until the new ones do. A family that the kernel does not know is an error only if the namespace has addresses of it.
 func Apply(rules []redirect.Rule) (Report, error) {
-	if err := applyFamily(ipv4, rules); err != nil {
+	return apply(rules, applyFamily)
+}
+
+// apply is Apply with what programs one family.
+func apply(rules []redirect.Rule, program func(family, []redirect.Rule) error) (Report, error) {
+	report := Report{IPv4: true, IPv6: true}
+	attempt := func(f family) error {
+		missing := program(f, rules)
+		if !errors.Is(missing, os.ErrNotExist) {
+			return missing
+		}
+		// An expression that the kernel does not have. That of locality is the only one that the capture can do without.
+		err := program(f, redirect.WithoutLocality(rules))
+		if err == nil {
+			report.NoLocality = missing
+		}
+		return err
+	}
+	if err := attempt(ipv4); err != nil {
 		return Report{}, fmt.Errorf("capture IPv4: %w", err)
 	}
-	report := Report{IPv4: true, IPv6: true}
-	if err := applyFamily(ipv6, rules); err != nil {
+	if err := attempt(ipv6); err != nil {
 		has, addrErr := hasIPv6()
 		if addrErr != nil {
 			return Report{}, fmt.Errorf("look for IPv6 addresses: %w", addrErr)
@@ -113,7 +132,7 @@ func explain(err error) error {
 		return fmt.Errorf("%w: tulle-init needs the capability NET_ADMIN; a Pod Security level or policy may have taken it away", err)
 	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EPROTONOSUPPORT), errors.Is(err, unix.EAFNOSUPPORT),
 		errors.Is(err, os.ErrNotExist):
-		return fmt.Errorf("%w: the node's kernel needs nf_tables with nat (modules nf_tables, nft_chain_nat, nft_redir, nf_conntrack)", err)
+		return fmt.Errorf("%w: the node's kernel needs nf_tables with nat (modules nf_tables, nft_chain_nat, nft_redir, nft_fib, nf_conntrack)", err)
 	}
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tulle-mesh/tulle/injector/redirect"
+	"github.com/tulle-mesh/tulle/internal/netns"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -30,8 +32,8 @@ func config() mesh.CaptureConfig {
 // TestCapture programs a pod's namespace and follows connections to where they arrive: who accepts them, and which destination
 // the kernel remembers.
 func TestCapture(t *testing.T) {
-	pod, peer := pair(t)
-	pod.do(t, func() error {
+	pod, peer := netns.Pair(t)
+	pod.Do(t, func() error {
 		report, err := Apply(redirect.Rules(config()))
 		if err == nil && !(report.IPv4 && report.IPv6) {
 			t.Errorf("report is %+v, want both families", report)
@@ -41,23 +43,23 @@ func TestCapture(t *testing.T) {
 	const app, proxyOut, proxyIn, far = "app", "proxy outbound", "proxy inbound", "peer"
 	accepted := make(chan arrival)
 	for _, port := range []uint16{80, 9100, 9109, 9110} {
-		peer.serve(t, far, "0.0.0.0", port, accepted)
-		peer.serve(t, far, "::", port, accepted)
+		serve(t, peer, far, "0.0.0.0", port, accepted)
+		serve(t, peer, far, "::", port, accepted)
 	}
 	for _, port := range []uint16{8080, 9100, 4191} {
-		pod.serve(t, app, "0.0.0.0", port, accepted)
-		pod.serve(t, app, "::", port, accepted)
+		serve(t, pod, app, "0.0.0.0", port, accepted)
+		serve(t, pod, app, "::", port, accepted)
 	}
-	pod.serve(t, proxyOut, "127.0.0.1", mesh.OutboundPort, accepted)
-	pod.serve(t, proxyOut, "::1", mesh.OutboundPort, accepted)
-	pod.serve(t, proxyIn, "0.0.0.0", mesh.InboundPort, accepted)
-	pod.serve(t, proxyIn, "::", mesh.InboundPort, accepted)
+	serve(t, pod, proxyOut, "127.0.0.1", mesh.OutboundPort, accepted)
+	serve(t, pod, proxyOut, "::1", mesh.OutboundPort, accepted)
+	serve(t, pod, proxyIn, "0.0.0.0", mesh.InboundPort, accepted)
+	serve(t, pod, proxyIn, "::", mesh.InboundPort, accepted)
 
 	asProxy := func(f func() error) error { return asUser(mesh.ProxyUID, f) }
 	plainly := func(f func() error) error { return f() }
 	for _, tt := range []struct {
 		name   string
-		from   *namespace
+		from   *netns.Namespace
 		as     func(func() error) error
 		to     []string
 		source []string // nil: any
@@ -87,7 +89,7 @@ func TestCapture(t *testing.T) {
 			}
 			target := netip.MustParseAddrPort(to)
 			t.Run(tt.name+" "+to, func(t *testing.T) {
-				tt.from.do(t, func() error { return tt.as(func() error { return connect(target, source) }) })
+				tt.from.Do(t, func() error { return tt.as(func() error { return connect(target, source) }) })
 				got := <-accepted
 				if got.where != tt.want {
 					t.Errorf("arrived at %s, want %s", got.where, tt.want)
@@ -101,8 +103,8 @@ func TestCapture(t *testing.T) {
 }
 
 func TestApplyAgainReplaces(t *testing.T) {
-	pod, _ := pair(t)
-	pod.do(t, func() error {
+	pod, _ := netns.Pair(t)
+	pod.Do(t, func() error {
 		for range 3 {
 			if _, err := Apply(redirect.Rules(config())); err != nil {
 				return err
@@ -117,21 +119,53 @@ func TestApplyAgainReplaces(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			if len(rules) != 5 { // lo, one subnet, two port ranges, the redirection
-				t.Errorf("family %d: %d inbound rules, want 5", family, len(rules))
+			want := 8 // lo, two for loopback, locality, one subnet, two port ranges, the redirection
+			if family == nftables.TableFamilyIPv6 {
+				want += 2 // for mapped addresses
+			}
+			if len(rules) != want {
+				t.Errorf("family %d: %d inbound rules, want %d", family, len(rules), want)
 			}
 		}
 		return nil
 	})
 }
 
+// TestApplyWithoutLocality: a kernel that cannot tell the pod's addresses from others still captures, and the report says so.
+func TestApplyWithoutLocality(t *testing.T) {
+	kernel := func(lacks func(redirect.Rule) bool) func(family, []redirect.Rule) error {
+		return func(_ family, rules []redirect.Rule) error {
+			if slices.ContainsFunc(rules, lacks) {
+				return explain(unix.ENOENT)
+			}
+			return nil
+		}
+	}
+	for _, tt := range []struct {
+		name             string
+		lacks            func(redirect.Rule) bool
+		reported, failed bool
+	}{
+		{"everything is there", func(redirect.Rule) bool { return false }, false, false},
+		{"no locality", func(r redirect.Rule) bool { return r.NotLocal }, true, false},
+		{"no redirection", func(r redirect.Rule) bool { return r.RedirectTo != 0 }, false, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			report, err := apply(redirect.Rules(config()), kernel(tt.lacks))
+			if (report.NoLocality != nil) != tt.reported || (err != nil) != tt.failed {
+				t.Errorf("got report %+v, error %v; want reported %v, failed %v", report, err, tt.reported, tt.failed)
+			}
+		})
+	}
+}
+
 func TestProbe(t *testing.T) {
-	pod, _ := pair(t)
+	pod, _ := netns.Pair(t)
 	targets := redirect.ProbeTargets(config())
 	if len(targets) != 2 {
 		t.Fatalf("targets are %v, want one of each family", targets)
 	}
-	pod.do(t, func() error {
+	pod.Do(t, func() error {
 		for _, target := range targets {
 			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 			if _, err := Probe(ctx, target, mesh.OutboundPort); !errors.Is(err, ErrNotCaptured) {
@@ -161,8 +195,8 @@ func TestProbe(t *testing.T) {
 
 // TestCaptureProves asks for the whole: rules of both families and a proof of each.
 func TestCaptureProves(t *testing.T) {
-	pod, _ := pair(t)
-	pod.do(t, func() error {
+	pod, _ := netns.Pair(t)
+	pod.Do(t, func() error {
 		report, proofs, err := Capture(t.Context(), config())
 		if err != nil {
 			return err
@@ -176,8 +210,8 @@ func TestCaptureProves(t *testing.T) {
 
 // TestCaptureAsProxyUser: whoever runs the init container as the proxy's user is told so instead of being left without capture.
 func TestCaptureAsProxyUser(t *testing.T) {
-	pod, _ := pair(t)
-	pod.do(t, func() error {
+	pod, _ := netns.Pair(t)
+	pod.Do(t, func() error {
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
 		err := asUser(mesh.ProxyUID, func() error { _, _, err := Capture(ctx, config()); return err })
@@ -189,8 +223,8 @@ func TestCaptureAsProxyUser(t *testing.T) {
 }
 
 func TestProbeWithoutRoute(t *testing.T) {
-	alone := newNamespace(t)
-	alone.do(t, func() error {
+	alone := netns.New(t)
+	alone.Do(t, func() error {
 		got, err := Probe(t.Context(), netip.MustParseAddrPort("192.0.2.1:80"), mesh.OutboundPort)
 		if got != NoRoute || err != nil {
 			t.Errorf("got %s, %v, want %s", got, err, NoRoute)
@@ -200,8 +234,8 @@ func TestProbeWithoutRoute(t *testing.T) {
 }
 
 func TestApplyWithoutCapability(t *testing.T) {
-	pod := newNamespace(t)
-	pod.do(t, func() error {
+	pod := netns.New(t)
+	pod.Do(t, func() error {
 		// The thread ends with the namespace, so nothing is given back.
 		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 		var none [2]unix.CapUserData
@@ -223,10 +257,10 @@ type arrival struct {
 }
 
 // serve accepts on addr:port inside the namespace and reports each connection.
-func (n *namespace) serve(t *testing.T, where, addr string, port uint16, accepted chan<- arrival) {
+func serve(t *testing.T, n *netns.Namespace, where, addr string, port uint16, accepted chan<- arrival) {
 	t.Helper()
 	var lis *net.TCPListener
-	n.do(t, func() (err error) {
+	n.Do(t, func() (err error) {
 		network := "tcp4"
 		if strings.Contains(addr, ":") {
 			network = "tcp6" // only IPv6, so that the two families can be told apart
