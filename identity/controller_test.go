@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,6 +19,8 @@ import (
 	"go.uber.org/zap/zaptest"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/tulle-mesh/tulle/api/pb"
 	"github.com/tulle-mesh/tulle/identity/ca"
@@ -154,6 +158,49 @@ func TestCopiesOfTheTrustAnchorsAreKept(t *testing.T) {
 	if _, err := c.CoreV1().ConfigMaps("leaving").Get(ctx, mesh.TrustRootsConfigMap, metav1.GetOptions{}); err == nil {
 		t.Error("a namespace that terminates was written to")
 	}
+}
+
+// A namespace's administrator may write its ConfigMaps. Whatever writes there in a loop must cost neither the API server nor other namespaces.
+func TestContestedTrustAnchorsAreWrittenEverMoreRarely(t *testing.T) {
+	c := newCluster(t)
+	c.start(nil)
+	source := string(c.awaitRoots(testNamespace, count(1)))
+	same := func(roots []*x509.Certificate) bool { return string(mesh.EncodeRoots(roots)) == source }
+	c.awaitRoots("shop", same)
+	var applied atomic.Int64
+	c.PrependReactor("patch", "configmaps", func(action clienttesting.Action) (bool, runtime.Object, error) {
+		if action.GetNamespace() == "shop" {
+			applied.Add(1)
+		}
+		return false, nil, nil
+	})
+	contestant, stop := context.WithTimeout(t.Context(), 2*time.Second)
+	defer stop()
+	maps := c.CoreV1().ConfigMaps("shop")
+	edits := 0
+	for contestant.Err() == nil {
+		copied, err := maps.Get(t.Context(), mesh.TrustRootsConfigMap, metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if copied.Data[mesh.TrustRootsKey] != source {
+			continue
+		}
+		copied = copied.DeepCopy()
+		copied.Data[mesh.TrustRootsKey] = "mine"
+		if _, err := maps.Update(t.Context(), copied, metav1.UpdateOptions{}); err == nil {
+			edits++
+		}
+	}
+	if got := applied.Load(); got == 0 || got > 6 { // after 0, 0.1, 0.3, 0.7 and 1.5 s; the first write ever was before
+		t.Errorf("the copy was written %d times against %d edits in 2 s, want 1 to 6", got, edits)
+	}
+	if _, err := c.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "fresh"}},
+		metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	c.awaitRoots("fresh", same)
+	c.awaitRoots("shop", same) // repaired in the end
 }
 
 func TestIssuerThatDoesNotFitIsReportedAndTheLastOneServes(t *testing.T) {

@@ -29,6 +29,8 @@ type publisher struct {
 	authority *latest.Cell[*Authority]
 	metrics   *metrics
 	log       *zap.Logger
+
+	contests contests
 }
 
 func (p *publisher) Run(ctx context.Context) error {
@@ -123,40 +125,55 @@ func (p *publisher) work(ctx context.Context, queue workqueue.TypedRateLimitingI
 		if shutdown {
 			return
 		}
-		if err := p.reconcile(ctx, name, namespaces, copies); err != nil && ctx.Err() == nil {
+		wait, err := p.reconcile(ctx, name, namespaces, copies)
+		switch {
+		case err != nil && ctx.Err() == nil:
 			p.metrics.copies.WithLabelValues("error").Inc()
 			p.log.Warn("trust anchors not written", zap.String("namespace", name), zap.Error(err))
 			queue.AddRateLimited(name)
-		} else {
+		case wait > 0:
+			queue.AddAfter(name, wait)
+		default:
 			queue.Forget(name)
 		}
 		queue.Done(name)
 	}
 }
 
-// reconcile writes the copy of one namespace if it is missing or says something else.
-func (p *publisher) reconcile(ctx context.Context, name string, namespaces, copies cache.Store) error {
+// reconcile writes the copy of one namespace if it is missing or says something else. It returns how long to wait first where another
+// writer keeps changing the copy.
+func (p *publisher) reconcile(ctx context.Context, name string, namespaces, copies cache.Store) (wait time.Duration, err error) {
 	authority, seq := p.authority.Load()
 	if seq == 0 || name == p.namespace {
-		return nil
+		return 0, nil
 	}
 	obj, ok, _ := namespaces.GetByKey(name)
 	if ns, isNS := obj.(*corev1.Namespace); !ok || !isNS || ns.DeletionTimestamp != nil {
-		return nil
+		return 0, nil
 	}
 	if obj, ok, _ := copies.GetByKey(name + "/" + mesh.TrustRootsConfigMap); ok {
 		if copied, ok := obj.(*corev1.ConfigMap); ok && p.isCurrent(copied, authority) {
-			return nil
+			return 0, nil
 		}
 	}
-	err := applyRoots(ctx, p.client, name, p.namespace, authority.bundle)
+	bundle := string(authority.bundle)
+	if wait := p.contests.wait(name, bundle, time.Now()); wait > 0 {
+		return wait, nil
+	}
+	err = applyRoots(ctx, p.client, name, p.namespace, authority.bundle)
 	if apierrors.IsNotFound(err) || apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
-		return nil // the namespace goes away, and the copy with it
+		return 0, nil // the namespace goes away, and the copy with it
 	}
-	if err == nil {
-		p.metrics.copies.WithLabelValues("success").Inc()
+	if err != nil {
+		return 0, err
 	}
-	return err
+	p.metrics.copies.WithLabelValues("success").Inc()
+	if writes := p.contests.wrote(name, bundle, time.Now()); writes >= contestKnown {
+		p.metrics.copies.WithLabelValues("contested").Inc()
+		p.log.Warn("trust anchors are overwritten by another writer", zap.String("namespace", name),
+			zap.String("configmap", mesh.TrustRootsConfigMap), zap.Int("writes", writes))
+	}
+	return 0, nil
 }
 
 func (p *publisher) isCurrent(c *corev1.ConfigMap, a *Authority) bool {

@@ -26,9 +26,8 @@ func (c *cli) convertCommand() *cobra.Command {
 AuthorizationPolicy, SMI's TrafficSplit, and the kinds and fields that tutorials invented for Linkerd. Other objects are passed on.
 What became of each field goes to stderr: kept, converted, approximated or dropped. The exit code is 3 when something was dropped.
 
-A rule that cannot be converted exactly is left out whole: it is never widened, and nothing is guessed that chooses pods or destinations.
-Services and workloads among the files tell ports and selectors, so add them; the report names those that are missing. -n is the
-namespace of objects that name none.`,
+A rule whose restriction has no counterpart is left out whole, never widened. Services of the input tell their ports and selectors;
+put them among the files.`,
 		Example: `  tulle convert istio/ > tulle.yaml
   kubectl get virtualservice,destinationrule,service -A -o yaml | tulle convert - | kubectl apply -f -`,
 		Args: atLeastOne("a file, a directory, a URL, or - for standard input"),
@@ -42,10 +41,6 @@ namespace of objects that name none.`,
 			if options.Port < 1 || options.Port > 65535 {
 				return fmt.Errorf("--port %d: want 1 to 65535", options.Port)
 			}
-			if !cmd.Flags().Changed("port") {
-				options.Port = 0
-			}
-			options.Namespace = c.flags.namespace
 			return c.convert(cmd.Context(), args, output, options)
 		},
 	}

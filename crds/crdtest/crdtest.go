@@ -16,7 +16,6 @@ import (
 	"k8s.io/kube-openapi/pkg/validation/spec"
 	"k8s.io/kube-openapi/pkg/validation/strfmt"
 	"k8s.io/kube-openapi/pkg/validation/validate"
-	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 
 	"github.com/tulle-mesh/tulle/crds"
@@ -86,52 +85,16 @@ func against(raw json.RawMessage, tree map[string]any) error {
 	if err := json.Unmarshal(raw, &schema); err != nil {
 		return fmt.Errorf("decode schema: %w", err)
 	}
-	data, err := json.Marshal(tree)
+	data, err := json.Marshal(tree) // numbers become those of JSON
 	if err != nil {
 		return fmt.Errorf("encode object: %w", err)
 	}
 	var value map[string]any
-	if err := kjson.UnmarshalCaseSensitivePreserveInts(data, &value); err != nil { // as the API server reads numbers
+	if err := json.Unmarshal(data, &value); err != nil {
 		return fmt.Errorf("decode object: %w", err)
-	}
-	if err := setDefaults(schema, value); err != nil {
-		return err
 	}
 	errs := validate.NewSchemaValidator(&schema, nil, "", strfmt.Default).Validate(value).Errors
 	return errors.Join(slices.Concat(errs, unknown("", schema, value), rules{}.broken("", schema, value))...)
-}
-
-// setDefaults writes the defaults of the schema into the value.
-func setDefaults(schema spec.Schema, value any) error {
-	switch value := value.(type) {
-	case map[string]any:
-		for k, field := range schema.Properties {
-			if _, ok := value[k]; !ok && field.Default != nil {
-				data, err := json.Marshal(field.Default)
-				if err != nil {
-					return fmt.Errorf("encode default of %s: %w", k, err)
-				}
-				var v any
-				if err := kjson.UnmarshalCaseSensitivePreserveInts(data, &v); err != nil {
-					return fmt.Errorf("decode default of %s: %w", k, err)
-				}
-				value[k] = v
-			}
-			if err := setDefaults(field, value[k]); err != nil {
-				return err
-			}
-		}
-	case []any:
-		for _, item := range value {
-			if schema.Items == nil || schema.Items.Schema == nil {
-				break
-			}
-			if err := setDefaults(*schema.Items.Schema, item); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // rules are compiled CEL rules by their text.

@@ -36,10 +36,8 @@ type Finding struct {
 
 // Options are what a manifest cannot say itself. The zero value is usable.
 type Options struct {
-	// Port of Services and pods that no manifest of the input describes; 0 means that nobody named one, and 80 is taken.
+	// Port of Services that no manifest of the input describes; 0 means 80.
 	Port int
-	// Namespace of objects that name none; "" leaves them without one.
-	Namespace string
 	// FaultUntil is when injected faults end. Zero drops them: a fault without an end is refused by the mesh.
 	FaultUntil time.Time
 }
@@ -96,8 +94,10 @@ func Convert(objects []map[string]any, o Options) *Result {
 	for i, tree := range objects {
 		objects[i] = written(tree)
 	}
-	c := &conversion{options: o, input: objects, result: &Result{}, servers: map[string]map[string]any{}, portIsGuess: o.Port == 0}
-	c.options.Port = cmp.Or(o.Port, 80)
+	c := &conversion{options: o, input: objects, result: &Result{}, servers: map[string]map[string]any{}}
+	if c.options.Port == 0 {
+		c.options.Port = 80
+	}
 	for _, tree := range objects {
 		c.convert(tree)
 	}
@@ -111,8 +111,6 @@ type conversion struct {
 	input   []map[string]any
 	result  *Result
 	servers map[string]map[string]any // the Servers that were made, by namespace, selector and port
-	// portIsGuess is set when nobody named the port of the options.
-	portIsGuess bool
 }
 
 func (c *conversion) convert(tree map[string]any) {
@@ -137,7 +135,7 @@ func (c *conversion) finish() {
 	var out []map[string]any
 	byKey := map[string]map[string]any{}
 	for _, tree := range c.result.Objects {
-		k := c.key(tree)
+		k := key(tree)
 		earlier := byKey[k]
 		if earlier == nil {
 			byKey[k] = tree
@@ -149,18 +147,9 @@ func (c *conversion) finish() {
 	c.result.Objects = out
 }
 
-func (c *conversion) key(tree map[string]any) string {
+func key(tree map[string]any) string {
 	meta, _ := tree["metadata"].(map[string]any)
-	return fmt.Sprint(tree["apiVersion"], "\x00", tree["kind"], "\x00", c.namespaceOf(tree), "\x00", meta["name"])
-}
-
-// namespaceOf returns the namespace that an object has, or that of the options.
-func (c *conversion) namespaceOf(tree map[string]any) string {
-	meta, _ := tree["metadata"].(map[string]any)
-	if tree["kind"] == "Namespace" {
-		return ""
-	}
-	return cmp.Or(text(meta["namespace"]), c.options.Namespace)
+	return fmt.Sprint(tree["apiVersion"], "\x00", tree["kind"], "\x00", meta["namespace"], "\x00", meta["name"])
 }
 
 // merge adds what is in from to into; where both say something, into wins, but the stricter of two inbound policies.
@@ -184,7 +173,7 @@ func merge(into, from map[string]any) {
 func (c *conversion) find(kind, namespace, name string) map[string]any {
 	for _, tree := range c.input {
 		meta, _ := tree["metadata"].(map[string]any)
-		if tree["kind"] == kind && meta["name"] == name && c.namespaceOf(tree) == namespace {
+		if tree["kind"] == kind && meta["name"] == name && cmp.Or(text(meta["namespace"]), "") == namespace {
 			return tree
 		}
 	}

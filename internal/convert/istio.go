@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"reflect"
 	"strconv"
 	"strings"
 )
@@ -19,9 +18,7 @@ func destinationRule(o *object) []map[string]any {
 	}
 	var out []map[string]any
 	for _, s := range spec.at("subsets").items() {
-		if made := o.subsetManifest(name, namespace, s); made != nil {
-			out = append(out, made)
-		}
+		out = append(out, o.subsetManifest(name, namespace, s))
 	}
 	annotations := o.trafficPolicy(spec.at("trafficPolicy"))
 	if len(annotations) == 0 {
@@ -34,70 +31,45 @@ func destinationRule(o *object) []map[string]any {
 	for _, k := range keys(annotations) {
 		said = append(said, fmt.Sprintf("%s=%v", k, annotations[k]))
 	}
-	o.drop("spec.trafficPolicy", "Service %s is not in the input: add it to the files, or annotate it: kubectl annotate service%s %s %s", name,
-		inNamespace(namespace), name, strings.Join(said, " "))
+	o.nearly("spec.trafficPolicy", "the Service is not in the input; annotate it: kubectl annotate service -n %s %s %s", orDefault(namespace), name,
+		strings.Join(said, " "))
 	return out
 }
 
-// inNamespace is the flag of kubectl for a namespace; "" for none.
-func inNamespace(namespace string) string {
+func orDefault(namespace string) string {
 	if namespace == "" {
-		return ""
+		return "default"
 	}
-	return " -n " + namespace
+	return namespace
 }
 
-// subsetManifest is a Service that selects the pods of a subset, with the ports of the Service that it is a part of. It is nil where the
-// pods cannot be selected exactly: the subset's labels alone may be those of other applications' pods too.
+// subsetManifest is a Service that selects the pods of a subset, with the ports of the Service that it is a part of.
 func (o *object) subsetManifest(host, namespace string, s node) map[string]any {
-	svc, name, problem := o.subsetOf(host, namespace, s)
-	if problem != "" {
-		s.drop("%s", problem)
-		return nil
-	}
-	selector := maps.Clone(svc.at("selector").raw().(map[string]any))
+	selector := map[string]any{}
 	if labels, ok := s.at("labels").raw().(map[string]any); ok {
 		maps.Copy(selector, labels)
 	}
-	ports, ok := svc.at("ports").raw().([]any)
-	if !ok {
-		ports = []any{map[string]any{"port": o.options.Port}}
+	ports := []any{map[string]any{"port": o.options.Port}}
+	if svc := o.find("Service", namespace, host); svc != nil {
+		spec, _ := svc["spec"].(map[string]any)
+		if base, ok := spec["selector"].(map[string]any); ok {
+			for k, v := range base {
+				if _, ok := selector[k]; !ok {
+					selector[k] = v
+				}
+			}
+		}
+		if list, ok := spec["ports"].([]any); ok {
+			ports = list
+		}
+	} else {
 		o.assumePort(s)
+		s.nearly("add the labels of Service %s's own selector, which is not in the input", host)
 	}
+	name := subsetService(host, s.at("name").text())
 	o.became(s.path, "Service %s", name)
 	s.at("trafficPolicy").drop("annotate Service %s instead", name)
 	return manifest("v1", "Service", namespace, name, map[string]any{"selector": selector, "ports": ports})
-}
-
-// subsetOf returns the spec of the Service that a subset is a part of, and the name of the Service that the subset becomes; or why
-// it cannot become one, and what to add.
-func (o *object) subsetOf(host, namespace string, s node) (spec node, name, problem string) {
-	tree := o.find("Service", namespace, host)
-	if tree == nil {
-		return node{}, "", fmt.Sprintf("Service %s is not in the input, and the subset's labels alone may select other applications' pods: "+
-			"add it to the files: kubectl get service%s %s -o yaml", host, inNamespace(namespace), host)
-	}
-	spec = newObject(o.conversion, tree).spec()
-	base, _ := spec.at("selector").raw().(map[string]any)
-	if len(base) == 0 {
-		return node{}, "", fmt.Sprintf("Service %s has no selector: write a Service for the subset with Endpoints of its own", host)
-	}
-	labels, _ := s.v.(map[string]any)["labels"].(map[string]any)
-	for _, k := range keys(labels) {
-		if other, ok := base[k]; ok && other != labels[k] {
-			return node{}, "", fmt.Sprintf("no pod of Service %s is in the subset: its selector wants %s=%v, the subset wants %v", host, k, other, labels[k])
-		}
-	}
-	name = host + "-" + s.at("name").text()
-	if taken := o.find("Service", namespace, name); taken != nil {
-		selector := maps.Clone(base)
-		maps.Copy(selector, labels)
-		theirs := newObject(o.conversion, taken).spec().at("selector").raw()
-		if !reflect.DeepEqual(theirs, any(selector)) {
-			return node{}, "", fmt.Sprintf("the input has a Service %s, which the subset would become, with another selector: rename the subset", name)
-		}
-	}
-	return spec, name, ""
 }
 
 // trafficPolicy converts outlier detection; the rest is how the proxy works anyway, or cannot be chosen.
@@ -137,14 +109,6 @@ func envoyFilter(o *object) []map[string]any {
 		value := patch.at("patch", "value")
 		if value.at("name").text() != "envoy.filters.http.local_ratelimit" {
 			continue
-		}
-		if o.namespace == meshWide && !o.spec().at("workloadSelector").exists() {
-			o.drop("", "it holds for the whole mesh: convert it once for each namespace, with that as its own")
-			return nil
-		}
-		if o.spec().at("targetRefs").exists() {
-			o.drop("", "it is for a waypoint or a gateway: choose pods by spec.workloadSelector")
-			return nil
 		}
 		config := value.at("typed_config")
 		if config.at("value").exists() {

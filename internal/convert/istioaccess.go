@@ -37,7 +37,7 @@ func (o *object) server(labels any, port, name, access string) (string, []map[st
 		return name, nil
 	}
 	made := manifest(serverAPI, "Server", o.namespace, name, map[string]any{
-		"podSelector": podSelector(labels), "port": portValue(port), "accessPolicy": access,
+		"podSelector": map[string]any{"matchLabels": labels}, "port": portValue(port), "accessPolicy": access,
 	})
 	o.servers[about] = made
 	return name, []map[string]any{made}
@@ -55,26 +55,15 @@ func peerAuthentication(o *object) []map[string]any {
 	case policy == "":
 		return nil
 	case o.namespace == meshWide:
-		o.drop("spec.mtls", "it is for the whole mesh: tulle install --set proxy.defaultInboundPolicy=%s", policy)
-		return nil
-	case o.namespaceUnknown():
+		o.nearly("spec.mtls", "for the whole mesh: tulle install --set proxy.defaultInboundPolicy=%s", policy)
 		return nil
 	}
-	o.became("spec.mtls", "annotation %s of namespace %s", inboundPolicy, o.namespace)
+	o.became("spec.mtls", "annotation %s of namespace %s", inboundPolicy, orDefault(o.namespace))
 	return []map[string]any{namespacePolicy(o.namespace, policy)}
 }
 
 func namespacePolicy(namespace, policy string) map[string]any {
-	return annotated(manifest("v1", "Namespace", "", namespace, nil), map[string]any{inboundPolicy: policy})
-}
-
-// namespaceUnknown drops an object about a namespace that nobody names: an annotation would be another namespace's.
-func (o *object) namespaceUnknown() bool {
-	if o.namespace == "" {
-		o.drop("", "it is about a namespace that it does not name: add metadata.namespace, or give -n NAMESPACE")
-		return true
-	}
-	return false
+	return annotated(manifest("v1", "Namespace", "", orDefault(namespace), nil), map[string]any{inboundPolicy: policy})
 }
 
 // mtls returns the access policy of a mode; "" for one that says nothing.
@@ -94,7 +83,7 @@ func (o *object) mtls(mode node) string {
 // portLevel makes a Server for each port that a PeerAuthentication names; its own mode belongs to the pods.
 func (o *object) portLevel(labels node, policy string) []map[string]any {
 	if policy != "" {
-		o.drop("spec.mtls", "no object of the mesh is about all ports of some pods: annotate their pod template: %s: %s", inboundPolicy, policy)
+		o.nearly("spec.mtls", "annotate the pod template of these pods: %s: %s", inboundPolicy, policy)
 	}
 	var out []map[string]any
 	for _, port := range o.spec().at("portLevelMtls").keys() {
@@ -164,18 +153,8 @@ func (o *object) closed(labels any) (closed bool) {
 const meshWide = "istio-system"
 
 // targetPorts returns the ports of the pods with these labels that Services of the input lead to: numbers in ascending order, and names.
-// Where no Service does, they are those that workloads of the input declare.
 func (o *object) targetPorts(labels any) (numbers, names []string) {
 	chosen, _ := labels.(map[string]any)
-	add := func(target string) {
-		list := &names
-		if _, err := strconv.Atoi(target); err == nil {
-			list = &numbers
-		}
-		if target != "" && !slices.Contains(*list, target) {
-			*list = append(*list, target)
-		}
-	}
 	for _, tree := range o.input {
 		svc := newObject(o.conversion, tree)
 		selector, _ := svc.spec().at("selector").raw().(map[string]any)
@@ -187,67 +166,21 @@ func (o *object) targetPorts(labels any) (numbers, names []string) {
 			if target == "" || target == "0" {
 				target = p.at("port").text()
 			}
-			if isTCP(p) {
-				add(target)
+			if protocol := p.at("protocol").text(); target == "" || protocol != "" && protocol != "TCP" {
+				continue
 			}
-		}
-	}
-	if len(numbers)+len(names) == 0 {
-		for _, p := range o.containerPorts(chosen) {
-			add(p)
+			list := &names
+			if _, err := strconv.Atoi(target); err == nil {
+				list = &numbers
+			}
+			if !slices.Contains(*list, target) {
+				*list = append(*list, target)
+			}
 		}
 	}
 	sortPorts(numbers)
 	slices.Sort(names)
 	return numbers, names
-}
-
-// isTCP reports whether a port of a Service or a container is one of TCP, which is the default.
-func isTCP(port node) bool {
-	protocol := port.at("protocol").text()
-	return protocol == "" || protocol == "TCP"
-}
-
-// containerPorts returns the ports that the workloads of the input with these labels declare.
-func (o *object) containerPorts(labels map[string]any) []string {
-	var ports []string
-	for _, tree := range o.input {
-		w := newObject(o.conversion, tree)
-		template := w.spec().at("template")
-		if w.group != "apps" || w.namespace != o.namespace {
-			continue
-		}
-		theirs, _ := template.at("metadata", "labels").raw().(map[string]any)
-		if !contains(theirs, labels) {
-			continue
-		}
-		for _, c := range template.at("spec", "containers").items() {
-			for _, p := range c.at("ports").items() {
-				if isTCP(p) {
-					ports = append(ports, p.at("containerPort").text())
-				}
-			}
-		}
-	}
-	return ports
-}
-
-// contains reports whether labels have all of a selector.
-func contains(labels, selector map[string]any) bool {
-	for k, v := range selector {
-		if labels[k] != v {
-			return false
-		}
-	}
-	return true
-}
-
-// podSelector selects the pods with these labels, all pods for none.
-func podSelector(labels any) map[string]any {
-	if m, _ := labels.(map[string]any); len(m) == 0 {
-		return map[string]any{}
-	}
-	return map[string]any{"matchLabels": labels}
 }
 
 // sortPorts sorts numbers of ports.

@@ -20,15 +20,10 @@ func istioPolicy(o *object) []map[string]any {
 	case action != "" && action != "ALLOW":
 		o.drop("", "action %s: policies only allow here; leave out of the allowed what is to be denied", action)
 		return nil
-	case spec.at("targetRef").exists() || spec.at("targetRefs").exists():
-		o.drop("", "it is for a waypoint or a gateway: choose pods by spec.selector")
-		return nil
 	case o.wholeMesh(labels, rules):
 		return nil
-	case !labels.exists() && o.namespaceUnknown():
-		return nil
 	case len(rules) == 0 && !labels.exists():
-		o.became("", "annotation %s: deny of namespace %s", inboundPolicy, o.namespace)
+		o.became("", "annotation %s: deny of namespace %s", inboundPolicy, orDefault(o.namespace))
 		return []map[string]any{namespacePolicy(o.namespace, "deny")}
 	case !labels.exists():
 		return o.namespaceRules(rules)
@@ -78,12 +73,7 @@ func (o *object) serverPorts(rules []node) []string {
 		}
 	}
 	if len(ports) == 0 {
-		report := o.nearly
-		if o.portIsGuess {
-			report = o.drop
-		}
-		report("spec.selector", "no Service or workload of the input tells the ports of the pods, and only port %d is closed: "+
-			"add them to the files, or name the port with --port", o.options.Port)
+		o.nearly("spec.selector", "a Server is for one port of the pods, taken to be %d (--port): write one more for each other port", o.options.Port)
 		return []string{strconv.Itoa(o.options.Port)}
 	}
 	o.nearly("spec.selector", "a Server is for one port of the pods: there is one for each that the rules name or Services of the input lead to (%s); "+
@@ -100,9 +90,10 @@ func (o *object) wholeMesh(labels node, rules []node) bool {
 	case o.namespace != meshWide:
 		return false
 	case labels.exists():
-		o.drop("", "it holds for such pods of every namespace: convert it once for each namespace that has some, with that as its own")
+		o.nearly("metadata.namespace", "in Istio it holds for such pods of every namespace: convert it once more for each namespace that has some")
+		return false
 	case len(rules) == 0:
-		o.drop("", "it is for the whole mesh: tulle install --set proxy.defaultInboundPolicy=deny")
+		o.nearly("", "for the whole mesh: tulle install --set proxy.defaultInboundPolicy=deny")
 	default:
 		o.drop("", "it holds for the whole mesh: convert it once more for each namespace, with that as its own")
 	}
@@ -118,7 +109,7 @@ func (o *object) namespaceRules(rules []node) []map[string]any {
 			policy = "all-authenticated"
 		}
 		o.spec().at("rules").done()
-		o.became("spec.rules", "annotation %s: %s of namespace %s: a rule without conditions admits every client", inboundPolicy, policy, o.namespace)
+		o.became("spec.rules", "annotation %s: %s of namespace %s: a rule without conditions admits every client", inboundPolicy, policy, orDefault(o.namespace))
 		return []map[string]any{namespacePolicy(o.namespace, policy)}
 	}
 	out := []map[string]any{namespacePolicy(o.namespace, "deny")}
@@ -138,7 +129,7 @@ func (o *object) namespaceRules(rules []node) []map[string]any {
 			continue
 		}
 		out = append(out, made...)
-		out = append(out, o.authorize(name, map[string]any{"kind": "Namespace", "name": o.namespace}, refs))
+		out = append(out, o.authorize(name, map[string]any{"kind": "Namespace", "name": orDefault(o.namespace)}, refs))
 	}
 	return out
 }
@@ -182,17 +173,15 @@ func (p *istioServer) rule(r node, name string) {
 	}
 	p.out = append(p.out, made...)
 	name += p.suffix
-	if reach.anything {
-		p.out = append(p.out, p.o.authorize(name, map[string]any{"group": "policy.linkerd.io", "kind": "Server", "name": p.name}, refs))
-		return
+	target := map[string]any{"group": "policy.linkerd.io", "kind": "Server", "name": p.name}
+	if !reach.anything {
+		p.out = append(p.out, manifest(gatewayAPI, "HTTPRoute", p.o.namespace, name, map[string]any{
+			"parentRefs": []any{map[string]any{"group": "policy.linkerd.io", "kind": "Server", "name": p.name}},
+			"rules":      []any{map[string]any{"matches": reach.matches}},
+		}))
+		target = map[string]any{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": name}
 	}
-	lists := groups([]any{map[string]any{"matches": reach.matches}})
-	for i, list := range lists {
-		route := groupName(name, i, len(lists))
-		p.out = append(p.out, manifest(gatewayAPI, "HTTPRoute", p.o.namespace, route, map[string]any{
-			"parentRefs": []any{map[string]any{"group": "policy.linkerd.io", "kind": "Server", "name": p.name}}, "rules": list,
-		}), p.o.authorize(route, map[string]any{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": route}, refs))
-	}
+	p.out = append(p.out, p.o.authorize(name, target, refs))
 }
 
 func (o *object) authorize(name string, target map[string]any, refs []any) map[string]any {
@@ -231,9 +220,6 @@ func (p *istioServer) operations(r node) (to reach, ok bool) {
 				match := map[string]any{}
 				if path.o != nil {
 					match["path"] = istioPath(path)
-					if !admittedPath(match["path"].(map[string]any)) {
-						return reach{}, false
-					}
 				}
 				if method != "" && method != "*" {
 					match["method"] = method

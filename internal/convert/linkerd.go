@@ -82,6 +82,7 @@ func inventedPolicy(o *object) []map[string]any {
 		list = invented
 	}
 	var refs []any
+	var out []map[string]any
 	for _, item := range list.items() {
 		kind, name := item.at("kind").text(), item.at("name").text()
 		item.at("group").done()
@@ -91,12 +92,12 @@ func inventedPolicy(o *object) []map[string]any {
 		}
 		refs = append(refs, map[string]any{"group": "policy.linkerd.io", "kind": kind, "name": name})
 		if kind == "MeshTLSAuthentication" && o.find(kind, o.namespace, name) == nil {
-			o.drop(item.path, "%s %s is not in the input, and until there is one the policy lets nobody in: write it with the clients that you mean, "+
-				"such as spec: {identityRefs: [{kind: ServiceAccount, name: web}]}", kind, name)
+			o.nearly(item.path, "%s %q is not defined: one that lets in every meshed client is written; name the identities that you mean", kind, name)
+			out = append(out, manifest(policyAlpha, kind, o.namespace, name, map[string]any{"identities": []any{"*"}}))
 		}
 	}
 	policy := manifest(policyAlpha, "AuthorizationPolicy", o.namespace, o.name, map[string]any{"targetRef": ref, "requiredAuthenticationRefs": refs})
-	return []map[string]any{policy}
+	return append(out, policy)
 }
 
 // serverAuthorization is valid; one that opens its Server to everybody is worth a word.

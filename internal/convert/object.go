@@ -1,10 +1,8 @@
 package convert
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"slices"
 	"sort"
 	"strconv"
@@ -28,7 +26,7 @@ func newObject(c *conversion, tree map[string]any) *object {
 		o.group = group
 	}
 	meta, _ := tree["metadata"].(map[string]any)
-	o.namespace, o.name = c.namespaceOf(tree), text(meta["name"])
+	o.namespace, o.name = text(meta["namespace"]), text(meta["name"])
 	return o
 }
 
@@ -166,27 +164,19 @@ func (n node) duration() string {
 	if err != nil || d < 0 || d%time.Millisecond != 0 {
 		return n.text()
 	}
-	units := []struct {
+	for _, u := range []struct {
 		unit time.Duration
 		name string
-	}{{time.Hour, "h"}, {time.Minute, "m"}, {time.Second, "s"}, {time.Millisecond, "ms"}}
-	for _, u := range units {
-		if d%u.unit == 0 && d > 0 && d/u.unit <= 99_999 { // a number has at most five digits
+	}{{time.Hour, "h"}, {time.Minute, "m"}, {time.Second, "s"}} {
+		if d%u.unit == 0 && d > 0 {
 			return fmt.Sprint(int64(d/u.unit), u.name)
 		}
 	}
-	out := ""
-	for _, u := range units {
-		if d >= u.unit {
-			out += fmt.Sprint(int64(d/u.unit), u.name)
-			d %= u.unit
-		}
+	if d == 0 {
+		return "0s"
 	}
-	return cmp.Or(out, "0s")
+	return fmt.Sprint(d.Milliseconds(), "ms")
 }
-
-// gatewayDuration is a length of time of the Gateway API. Source: GEP-2257.
-var gatewayDuration = regexp.MustCompile(`^([0-9]{1,5}(h|m|s|ms)){1,4}$`)
 
 // raw returns the value as it is.
 func (n node) raw() any {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -12,11 +11,6 @@ import (
 func virtualService(o *object) []map[string]any {
 	v := vs{o: o}
 	spec := o.spec()
-	gateways := spec.at("gateways").texts()
-	if len(gateways) > 0 && !slices.Contains(gateways, "mesh") {
-		o.drop("", "it is for gateways alone (%s): write an HTTPRoute for the gateway; inside the mesh it has no effect", strings.Join(gateways, ", "))
-		return nil
-	}
 	for _, g := range spec.at("gateways").items() {
 		if g.text() != "mesh" {
 			g.drop("routes of a gateway belong to the gateway's own HTTPRoute; this one governs traffic inside the mesh")
@@ -47,8 +41,6 @@ func (o *object) service(host string) (name, namespace string, ok bool) {
 		return "", "", false
 	case len(parts) == 1:
 		return host, o.namespace, true
-	case strings.HasSuffix(host, ".clusterset.local"): // endpoints of other clusters too
-		return "", "", false
 	case len(parts) >= 3 && parts[2] == "svc":
 		return parts[0], parts[1], true
 	}
@@ -79,8 +71,7 @@ func (v *vs) routes() {
 			continue
 		}
 		if apart {
-			width := len(strconv.Itoa(len(http.items()))) // the order of names is that of the rules
-			v.add("HTTPRoute", fmt.Sprintf("%s%s-%0*d", v.o.name, v.suffix, width, i+1), 0, made, said)
+			v.add("HTTPRoute", fmt.Sprintf("%s%s-%d", v.o.name, v.suffix, i+1), 0, made, said)
 			continue
 		}
 		rules = append(rules, made...)
@@ -111,14 +102,8 @@ func (v *vs) add(kind, name string, port int, rules []any, annotations map[strin
 		parent["namespace"] = v.namespace
 		v.o.nearly("spec.hosts", "the Service is in namespace %s: a route of another namespace holds for clients of its own namespace only", v.namespace)
 	}
-	lists := groups(rules)
-	for i, list := range lists {
-		spec := map[string]any{"parentRefs": []any{parent}, "rules": list}
-		v.out = append(v.out, annotated(manifest(apiVersion, kind, v.o.namespace, groupName(name, i, len(lists)), spec), annotations))
-	}
-	if len(lists) > 1 {
-		v.o.became("spec.http", "%d routes %s-…: one has at most %d rules and %d matches", len(lists), name, maxRules, allMatches)
-	}
+	route := manifest(apiVersion, kind, v.o.namespace, name, map[string]any{"parentRefs": []any{parent}, "rules": rules})
+	v.out = append(v.out, annotated(route, annotations))
 }
 
 // rules converts one entry of http: nil if it cannot be expressed at all, several where its matches need different filters.
@@ -134,10 +119,6 @@ func (v *vs) rules(r node) []any {
 	}
 	if r.at("match").exists() && len(matches) == 0 {
 		r.done()
-		return nil
-	}
-	if instead := v.unserved(r); instead != "" {
-		r.drop("%s", instead)
 		return nil
 	}
 	var rules []any
@@ -167,56 +148,11 @@ func (v *vs) rule(r node, path map[string]any) map[string]any {
 		rule["backendRefs"] = backends
 	}
 	if timeout := r.at("timeout"); timeout.exists() {
-		if d := timeout.duration(); gatewayDuration.MatchString(d) {
-			rule["timeouts"] = map[string]any{"request": d}
-		} else {
-			timeout.drop("want hours, minutes, seconds and milliseconds, such as 1.5s")
-		}
+		rule["timeouts"] = map[string]any{"request": timeout.duration()}
 	}
+	r.at("delegate").drop("write the delegate's rules here")
+	r.at("directResponse").drop("the mesh has no fixed answers")
 	return rule
-}
-
-// unserved says why nothing serves an entry of http as it wants, "" if something does. Without its destination a rule would send
-// requests to the route's own Service.
-func (v *vs) unserved(r node) string {
-	const left = "the rule is left out: "
-	switch {
-	case r.at("delegate").exists():
-		return left + "write the delegate's rules in its place"
-	case r.at("directResponse").exists():
-		return left + "the mesh has no fixed answers"
-	}
-	if code := r.at("redirect", "redirectCode"); code.exists() && !slices.Contains([]string{"301", "302", "303", "307", "308"}, code.text()) {
-		return left + "redirectCode: want 301, 302, 303, 307 or 308"
-	}
-	if n := len(r.at("route").items()); n > maxBackends {
-		return fmt.Sprintf("%sit has %d destinations, and a rule at most %d", left, n, maxBackends)
-	}
-	for _, d := range r.at("route").items() {
-		if problem := v.missing(d.at("destination")); problem != "" {
-			return left + problem
-		}
-	}
-	return ""
-}
-
-// missing says why no Service is a destination, "" if one is, and what to add.
-func (v *vs) missing(d node) string {
-	name, namespace, ok := v.o.service(d.at("host").text())
-	if !ok {
-		return fmt.Sprintf("%q is no Service of the cluster", d.at("host").text())
-	}
-	subset := d.at("subset")
-	if !subset.exists() {
-		return ""
-	}
-	s, ok := v.o.subset(name, namespace, subset.text())
-	if !ok {
-		return fmt.Sprintf("the input does not tell the pods of subset %q: add the DestinationRule of %s and Service %s to the files: "+
-			"kubectl get destinationrule,service%s -o yaml", subset.text(), name, name, inNamespace(namespace))
-	}
-	_, _, problem := s.o.subsetOf(name, namespace, s)
-	return problem
 }
 
 // modified are matches with one modifier of the path, nil for none.
@@ -264,11 +200,7 @@ func (v *vs) match(m node) (match map[string]any, ok bool) {
 	}
 	m.at("name").done()
 	if uri := m.at("uri"); uri.exists() {
-		path := v.path(uri)
-		if !admittedPath(path) {
-			return nil, false
-		}
-		match["path"] = path
+		match["path"] = v.path(uri)
 	}
 	if method := m.at("method"); method.exists() {
 		if !method.at("exact").exists() {
@@ -282,7 +214,7 @@ func (v *vs) match(m node) (match map[string]any, ok bool) {
 	if fields := fieldMatches(m.at("queryParams")); len(fields) > 0 {
 		match["queryParams"] = fields
 	}
-	return match, len(m.at("headers").keys()) <= maxFields && len(m.at("queryParams").keys()) <= maxFields
+	return match, true
 }
 
 func (v *vs) path(uri node) map[string]any {
@@ -347,11 +279,11 @@ func (v *vs) backends(routes node) []any {
 
 // destination converts a host and its subset: a subset is a Service of its own here.
 func (v *vs) destination(d node) map[string]any {
-	if problem := v.missing(d); problem != "" {
-		d.drop("%s", problem)
+	name, namespace, ok := v.o.service(d.at("host").text())
+	if !ok {
+		d.drop("%q is no Service of the cluster", d.at("host").text())
 		return nil
 	}
-	name, namespace, _ := v.o.service(d.at("host").text())
 	port := d.at("port", "number").number(0)
 	if port == 0 {
 		port = v.o.servicePort(name, namespace, d.at("host"))
@@ -362,30 +294,36 @@ func (v *vs) destination(d node) map[string]any {
 		d.at("host").nearly("a backend in namespace %s needs a ReferenceGrant there", namespace)
 	}
 	if subset := d.at("subset"); subset.exists() {
-		s, _ := v.o.subset(name, namespace, subset.text())
-		_, ref["name"], _ = s.o.subsetOf(name, namespace, s)
-		v.o.became(subset.path, "Service %s", ref["name"])
+		ref["name"] = subsetService(name, subset.text())
+		if v.o.subset(name, subset.text()) == nil {
+			subset.nearly("a subset is a Service here: write one named %s that selects the pods of %q", ref["name"], subset.text())
+		} else {
+			v.o.became(subset.path, "Service %s", ref["name"])
+		}
 	}
 	return ref
 }
 
-// subset returns a subset that a DestinationRule of the input has of a Service.
-func (o *object) subset(host, namespace, subset string) (node, bool) {
+func subsetService(host, subset string) string { return host + "-" + subset }
+
+// subset returns a subset of a DestinationRule in the input.
+func (o *object) subset(host, subset string) map[string]any {
 	for _, tree := range o.input {
 		if tree["kind"] != "DestinationRule" {
 			continue
 		}
 		rule := newObject(o.conversion, tree)
-		if name, in, ok := rule.service(rule.spec().at("host").text()); !ok || name != host || in != namespace {
+		if name, _, ok := rule.service(rule.spec().at("host").text()); !ok || name != host {
 			continue
 		}
 		for _, s := range rule.spec().at("subsets").items() {
 			if s.at("name").text() == subset {
-				return s, true
+				m, _ := s.v.(map[string]any)
+				return m
 			}
 		}
 	}
-	return node{}, false
+	return nil
 }
 
 // stream converts one entry of tcp. A TCPRoute has no matches: it takes every connection to one port.
@@ -396,12 +334,6 @@ func (v *vs) stream(name string, r node) {
 		port = list[0].at("port").number(0)
 	} else {
 		match.drop("a TCPRoute has no matches: it takes every connection to the Service's port")
-	}
-	for _, d := range r.at("route").items() {
-		if problem := v.missing(d.at("destination")); problem != "" {
-			r.drop("the rule is left out: %s", problem)
-			return
-		}
 	}
 	if backends := v.backends(r.at("route")); len(backends) > 0 {
 		v.add("TCPRoute", name, port, []any{map[string]any{"backendRefs": backends}}, nil)
