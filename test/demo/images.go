@@ -7,9 +7,12 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/tulle-mesh/tulle/test/debian"
 	"github.com/tulle-mesh/tulle/test/step"
 	"github.com/tulle-mesh/tulle/tools/pack"
 )
+
+const registry = "docker.io/tulle-mesh/"
 
 // image is an archive of the demo. Its tag is its content, so that a new build is rolled out and an old one is left alone.
 type image struct {
@@ -54,6 +57,19 @@ func (d *demo) shopImage(ctx context.Context) (image, error) {
 	return i, err
 }
 
+// redisImage takes redis-server from Debian.
+func (d *demo) redisImage(ctx context.Context) (image, error) {
+	archive, err := debian.Builder{Cache: d.cache}.Build(ctx, debian.Image{
+		Name: registry + "redis", Packages: []string{"redis-server"}, Files: []string{"/usr/bin/redis-server"},
+		Entrypoint: []string{"/usr/bin/redis-server"}, User: "65534:65534",
+	})
+	if err != nil {
+		return image{}, err
+	}
+	i := image{archive: filepath.Join(d.root, "dist", "redis.tar"), plain: registry + "redis:dev", name: archive.Name}
+	return i, archive.CopyTo(i.archive)
+}
+
 // pack writes dist/NAME.tar with the image's digest as its tag.
 func (d *demo) pack(name string, spec pack.Spec) (image, error) {
 	img, err := pack.Build(spec)
@@ -64,7 +80,7 @@ func (d *demo) pack(name string, spec pack.Spec) (image, error) {
 	if err != nil {
 		return image{}, fmt.Errorf("pack %s: %w", name, err)
 	}
-	base := "docker.io/tulle-mesh/" + name + ":"
+	base := registry + name + ":"
 	i := image{archive: filepath.Join(d.root, "dist", name+".tar"), plain: base + "dev", name: base + digest.Hex[:12]}
 	return i, pack.WriteFile(i.archive, i.name, img)
 }
