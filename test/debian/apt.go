@@ -12,7 +12,8 @@ import (
 	"github.com/tulle-mesh/tulle/test/step"
 )
 
-// apt downloads packages and their dependencies as if no package were installed, so that an image does not depend on this machine.
+// apt downloads packages and their dependencies as if no package were installed, so that an image does not depend on
+// this machine.
 type apt struct {
 	debs string // where the downloaded packages are
 	root string // where they are unpacked
@@ -39,7 +40,8 @@ func newAPT(work string) (apt, error) {
 
 // list returns the file, the size and the hash of each package that download would fetch, a line each.
 func (a apt) list(ctx context.Context, packages []string) (string, error) {
-	out, err := step.Output(ctx, "", []string{"LC_ALL=C"}, "apt-get", slices.Concat(a.args, []string{"--print-uris"}, packages)...)
+	args := slices.Concat(a.args, []string{"--print-uris"}, packages)
+	out, err := step.Output(ctx, "", []string{"LC_ALL=C"}, "apt-get", args...)
 	if err != nil {
 		return "", err
 	}

@@ -1,7 +1,8 @@
-// Package debian makes container images from Debian packages and everything that they depend on, without a container engine.
+// Package debian makes container images from Debian packages and everything that they depend on, without a container
+// engine.
 //
-// It owns how packages are found, unpacked and cached. Nothing is installed on this machine, and what is installed does not matter.
-// It must not import any package of the product, and knows nothing of which programs it packs.
+// It owns how packages are found, unpacked and cached. Nothing is installed on this machine, and what is installed does
+// not matter. It must not import any package of the product, and knows nothing of which programs it packs.
 package debian
 
 import (
@@ -30,7 +31,7 @@ const format = "1"
 type Image struct {
 	Name       string   // registry and path, without a tag
 	Packages   []string // Debian packages; their dependencies come along
-	Files      []string // patterns of programs and folders, relative to /; the shared libraries that they load come along
+	Files      []string // patterns of programs and folders; the shared libraries that they load come along
 	Entrypoint []string
 	Env        []string
 	User       string
@@ -65,8 +66,8 @@ type Builder struct {
 	Cache string // the folder where archives stay; see step.Cache
 }
 
-// Build returns the archive of an image. The cache's archive serves as long as neither the image nor the version of any package in it
-// has changed.
+// Build returns the archive of an image. The cache's archive serves as long as neither the image nor the version of any
+// package in it has changed.
 func (b Builder) Build(ctx context.Context, img Image) (Archive, error) {
 	for _, tool := range []string{"apt-get", "dpkg"} {
 		if _, err := exec.LookPath(tool); err != nil {
@@ -127,10 +128,8 @@ func (b Builder) archive(img Image, listed string) Archive {
 	}
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s", format, spec, listed))
 	tag := hex.EncodeToString(sum[:])[:12]
-	return Archive{
-		Name: img.Name + ":" + tag,
-		File: filepath.Join(b.Cache, "images", fmt.Sprintf("%s-%s-%s.tar", filepath.Base(img.Name), tag, runtime.GOARCH)),
-	}
+	file := fmt.Sprintf("%s-%s-%s.tar", filepath.Base(img.Name), tag, runtime.GOARCH)
+	return Archive{Name: img.Name + ":" + tag, File: filepath.Join(b.Cache, "images", file)}
 }
 
 func (img Image) write(root string, archive Archive) error {

@@ -32,7 +32,8 @@ func TestTagChangesWithWhatIsInTheImage(t *testing.T) {
 		t.Errorf("a new version of a package has the old archive %v", newer)
 	}
 	img.Env = []string{"A=b"}
-	if other := b.archive(img, "a_1.deb 10"); other.Name == first.Name || !strings.HasPrefix(other.Name, "docker.io/x/y:") {
+	other := b.archive(img, "a_1.deb 10")
+	if other.Name == first.Name || !strings.HasPrefix(other.Name, "docker.io/x/y:") {
 		t.Errorf("another environment has the archive %v", other)
 	}
 }
@@ -61,8 +62,13 @@ func tree(t *testing.T, files map[string]string) string {
 
 func TestPick(t *testing.T) {
 	root := tree(t, map[string]string{
-		"usr/lib/app/bin/run": "x", "usr/lib/app/conf": "->/etc/app", "etc/app/deep/one.conf": "1", "etc/app/gone.conf": "->/etc/generated",
-		"usr/bin/run": "->../lib/app/bin/run", "usr/share/doc/app": "unwanted", "etc/app/up": "->../../../../../../usr/bin/run",
+		"usr/bin/run":           "->../lib/app/bin/run",
+		"usr/lib/app/bin/run":   "x",
+		"usr/lib/app/conf":      "->/etc/app",
+		"etc/app/deep/one.conf": "1",
+		"etc/app/gone.conf":     "->/etc/generated",
+		"etc/app/up":            "->../../../../../../usr/bin/run",
+		"usr/share/doc/app":     "unwanted",
 	})
 	got, err := pick(root, []string{"/usr/bin/r*", "/usr/lib/app"})
 	if err != nil {
@@ -112,8 +118,9 @@ func TestPickFollowsLibraries(t *testing.T) {
 		t.Fatal(err)
 	}
 	files["bin/true"] = string(data)
-	if got, err := pick(tree(t, files), []string{program}); err == nil || !strings.Contains(err.Error(), "is in no package") {
-		t.Errorf("without libraries: got %v, %v", got, err)
+	_, err = pick(tree(t, files), []string{program})
+	if err == nil || !strings.Contains(err.Error(), "is in no package") {
+		t.Errorf("without libraries: got %v", err)
 	}
 	for _, library := range needed {
 		if filepath.IsAbs(library) {

@@ -19,8 +19,9 @@ var libraryFolders = []string{"/lib/*-linux-gnu*", "/usr/lib/*-linux-gnu*"}
 // maxLinks bounds the symbolic links of one path, as Linux does.
 const maxLinks = 40
 
-// pick returns the files of root that the patterns name, with every shared library that they load: path in the image -> file here.
-// A symbolic link becomes a copy of its target. A link to nothing is left out: scripts of packages that did not run make such targets.
+// pick returns the files of root that the patterns name, with every shared library that they load: path in the image ->
+// file here. A symbolic link becomes a copy of its target. A link to nothing is left out: scripts of packages that did
+// not run make such targets.
 func pick(root string, patterns []string) (map[string]string, error) {
 	p := picker{root: root, files: map[string]string{}}
 	for _, pattern := range patterns {
@@ -88,7 +89,8 @@ func (p picker) add(name string, depth int) error {
 	return nil
 }
 
-// resolve returns the file or folder of this machine that a path means inside root, where an absolute link begins at root.
+// resolve returns the file or folder of this machine that a path means inside root, where an absolute link begins at
+// root.
 func (p picker) resolve(name string) (string, error) {
 	rest, done := strings.Split(strings.Trim(path.Clean(name), "/"), "/"), "/"
 	for links := 0; len(rest) > 0; {

@@ -23,6 +23,10 @@ var commands = map[string]func(args []string) error{
 
 	"lifeline": lifelineCommand,
 
+	"origin":  originCommand,
+	"forward": forwardCommand,
+	"calls":   callsCommand,
+
 	// These run in a pod that shares the node's namespaces.
 	"sleep":   sleepCommand,
 	"capture": captureCommand,
@@ -32,7 +36,7 @@ var commands = map[string]func(args []string) error{
 
 func main() {
 	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: app serve|http|load|grpc|ws|tcp|tls|table|lifeline|spiffe|capture|kill [flags]")
+		fmt.Fprintln(os.Stderr, "usage: app serve|http|load|grpc|ws|tcp|tls|table|lifeline|origin|forward|calls|spiffe|capture|kill [flags]")
 		os.Exit(2)
 	}
 	if err := commands[os.Args[1]](os.Args[2:]); err != nil {
