@@ -286,7 +286,7 @@ func (g generator) inbound() *mesh.Inbound {
 		}
 		in.Ports[g.port()] = g.portPolicy()
 	}
-	in.OpaquePorts, in.RequireIdentityPorts = g.portSet(), g.portSet()
+	in.OpaquePorts, in.RequireIdentityPorts, in.DeclaredPorts = g.portSet(), g.portSet(), g.portSet()
 	return in
 }
 

@@ -13,6 +13,7 @@ func EncodeInbound(in *mesh.Inbound) *pb.Inbound {
 		Default:              encodePortPolicy(in.Default),
 		OpaquePorts:          encodePorts(in.OpaquePorts),
 		RequireIdentityPorts: encodePorts(in.RequireIdentityPorts),
+		DeclaredPorts:        encodePorts(in.DeclaredPorts),
 	}
 	for _, n := range in.ClusterNetworks {
 		out.ClusterNetworks = append(out.ClusterNetworks, encodePrefix(n))
@@ -62,6 +63,9 @@ func DecodeInbound(in *pb.Inbound) (*mesh.Inbound, error) {
 	}
 	if out.RequireIdentityPorts, err = decodePorts(in.GetRequireIdentityPorts()); err != nil {
 		return nil, fmt.Errorf("decode inbound: ports that require identity: %w", err)
+	}
+	if out.DeclaredPorts, err = decodePorts(in.GetDeclaredPorts()); err != nil {
+		return nil, fmt.Errorf("decode inbound: declared ports: %w", err)
 	}
 	return out, nil
 }

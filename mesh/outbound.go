@@ -130,7 +130,8 @@ func (in *Inbound) Equal(other *Inbound) bool {
 		return in == other
 	}
 	if !slices.Equal(in.ClusterNetworks, other.ClusterNetworks) || !in.Default.equal(other.Default) || len(in.Ports) != len(other.Ports) ||
-		!slices.Equal(in.OpaquePorts, other.OpaquePorts) || !slices.Equal(in.RequireIdentityPorts, other.RequireIdentityPorts) {
+		!slices.Equal(in.OpaquePorts, other.OpaquePorts) || !slices.Equal(in.RequireIdentityPorts, other.RequireIdentityPorts) ||
+		!slices.Equal(in.DeclaredPorts, other.DeclaredPorts) {
 		return false
 	}
 	for n, p := range in.Ports {

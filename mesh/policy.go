@@ -71,6 +71,8 @@ type Inbound struct {
 	// Default say. They are sets of ranges because annotations name ranges: one may span every port.
 	OpaquePorts          PortSet
 	RequireIdentityPorts PortSet
+	// DeclaredPorts are the TCP ports that the pod's containers declare. They say nothing about what is let in.
+	DeclaredPorts PortSet
 }
 
 // GRPCProbePath is what the kubelet calls for a gRPC probe, whatever service the probe names.

@@ -40,6 +40,15 @@ func (s PortSet) String() string {
 	return strings.Join(parts, ",")
 }
 
+// NewPortSet returns the set of these ports.
+func NewPortSet(ports ...uint16) PortSet {
+	s := make(PortSet, len(ports))
+	for i, p := range ports {
+		s[i] = PortRange{p, p}
+	}
+	return s.normalize()
+}
+
 // ParsePortSet reads a comma-separated list of ports and ranges such as "25,6379,9000-9010", and names of ports if named is not nil:
 // it returns the ports of an object that have the name, nil for a name that none has. Space around a part is ignored, an empty list
 // gives a nil set. A part that is none of these is an error that quotes the part. What looks half like a range, as "80-x" does, is

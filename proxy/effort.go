@@ -284,6 +284,12 @@ func newTries(c *course) *tries {
 	}
 }
 
+func (t *tries) close() {
+	t.retries.Close()
+	t.skipped.Close()
+	t.retryable.Close()
+}
+
 // countRetryable counts a failure that the policy covers, and why it is not retried if it is not.
 func (c *course) countRetryable(skipped retry.Skip) {
 	if c.meters().named != nil {

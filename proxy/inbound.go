@@ -36,6 +36,8 @@ type inbound struct {
 	limiters limiters
 	nonLocal summary
 
+	answered answered
+
 	mu   sync.Mutex // guards the fields below
 	apps map[netip.AddrPort]*app
 	open map[*openConn]struct{}
@@ -44,6 +46,7 @@ type inbound struct {
 // inboundConn is what the requests of one connection share. It is the Data of exchange.Conn.
 type inboundConn struct {
 	app    *app
+	name   appName // of app, when the connection began
 	peer   authz.Peer
 	client clientTLS
 	ledger ledger
@@ -192,6 +195,7 @@ func (in *inbound) handshake(ctx context.Context, conn *net.TCPConn, prefix []by
 func (in *inbound) serveHTTP(ctx context.Context, conn net.Conn, protocol forward.Protocol, rec *exchange.Conn) {
 	c := rec.Data.(*inboundConn)
 	defer in.releaseApp(c.app)
+	c.name = in.appName(c.app.addr)
 	ctx, cut := context.WithCancel(ctx)
 	defer cut()
 	open := &openConn{peer: c.peer, client: c.client, app: c.app.addr, ledger: &c.ledger, cut: cut}
@@ -217,7 +221,8 @@ func (in *inbound) relay(ctx context.Context, client *relay.End, app netip.AddrP
 	defer in.proxy.lapses.watch(client.Secured(), true, cut)()
 	port := in.policy.Load().Port(app.Port())
 	verdict := port.Decide(peer)
-	labels := inboundLabels(app, how, port.Server())
+	name := in.appName(app)
+	labels := inboundLabels(name, how, port.Server())
 	in.countConnection(labels, verdict)
 	if verdict.Audited {
 		in.events.info("connection audited", zap.Stringer("app", app), zap.Stringer("client", peer.Addr), zap.Stringer("client_id", peer.ID))
@@ -234,10 +239,11 @@ func (in *inbound) relay(ctx context.Context, client *relay.End, app netip.AddrP
 		client.Abort()
 		return
 	}
+	in.answered.add(app, in.proxy.now())
 	end := relay.Plain(server, nil)
 	src, releaseSrc := in.proxy.stats.TCP(stats.Labels(`peer="src"`).Join(labels))
 	defer releaseSrc()
-	dst, releaseDst := in.proxy.stats.TCP(appLabels(app))
+	dst, releaseDst := in.proxy.stats.TCP(appLabels(name))
 	defer releaseDst()
 	client.Read, client.Written = &src.ReadBytes, &src.WrittenBytes
 	end.Read, end.Written = &dst.ReadBytes, &dst.WrittenBytes
@@ -250,7 +256,7 @@ func (in *inbound) relay(ctx context.Context, client *relay.End, app netip.AddrP
 // labels returns the labels of what the client does under the port's policy.
 func (c *inboundConn) labels(port *authz.Port) stats.Labels {
 	if c.labelled != port {
-		c.labelled, c.common = port, inboundLabels(c.app.addr, c.client, port.Server())
+		c.labelled, c.common = port, inboundLabels(c.name, c.client, port.Server())
 	}
 	return c.common
 }
@@ -287,14 +293,14 @@ func (in *inbound) refuse(conn *net.TCPConn, app netip.AddrPort, reason string) 
 }
 
 func (in *inbound) countError(reason string) {
-	in.proxy.stats.Counter(stats.InboundTCPErrors, stats.Labels("").With("direction", "inbound").With("error", reason)).Inc()
+	in.proxy.stats.Inc(stats.InboundTCPErrors, stats.Labels("").With("direction", "inbound").With("error", reason))
 }
 
 // countConnection counts a verdict on a connection.
 func (in *inbound) countConnection(l stats.Labels, v authz.Verdict) {
 	if v.Allow {
-		in.proxy.stats.Counter(stats.InboundTCPAllow, withAuthz(l, v.Authorization)).Inc()
+		in.proxy.stats.Inc(stats.InboundTCPAllow, withAuthz(l, v.Authorization))
 	} else {
-		in.proxy.stats.Counter(stats.InboundTCPDeny, l.With("reason", string(v.Reason))).Inc()
+		in.proxy.stats.Inc(stats.InboundTCPDeny, l.With("reason", string(v.Reason)))
 	}
 }

@@ -87,7 +87,7 @@ func (in *inbound) upstream(a *app, v message.Version) *forward.Upstream {
 		return a.upstreams[protocol]
 	}
 	if a.tcp == nil {
-		a.tcp, a.release = in.proxy.stats.TCP(appLabels(a.addr))
+		a.tcp, a.release = in.proxy.stats.TCP(appLabels(in.appName(a.addr)))
 	}
 	a.upstreams[protocol] = in.engine.NewUpstream(forward.UpstreamConfig{
 		Protocol: protocol, Traffic: &a.tcp.Traffic, Closed: a.tcp.Close,
@@ -96,6 +96,7 @@ func (in *inbound) upstream(a *app, v message.Version) *forward.Upstream {
 			if err != nil {
 				return nil, err
 			}
+			in.answered.add(a.addr, in.proxy.now())
 			return sock.New(c, nil), nil
 		},
 	})
@@ -206,7 +207,7 @@ func portOf(authority []byte) uint16 {
 }
 
 func (in *inbound) countHTTPError(reason string) {
-	in.proxy.stats.Counter(stats.InboundHTTPErrors, stats.Labels("").With("direction", "inbound").With("error", reason)).Inc()
+	in.proxy.stats.Inc(stats.InboundHTTPErrors, stats.Labels("").With("direction", "inbound").With("error", reason))
 }
 
 func (in *inbound) request(x *exchange.Exchange) *inboundRequest {

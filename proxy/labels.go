@@ -10,7 +10,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/stats"
 )
 
-// Labels as Linkerd's proxy spells them. None is taken from a request: a client must not be able to invent series.
+// Labels as Linkerd's proxy spells them. None is taken from a request. What clients choose otherwise is bounded: ports by appName,
+// identities and everything else by package stats.
 
 // targetLabels are the labels of everything that concerns an outbound target.
 func targetLabels(v *mesh.Outbound) stats.Labels { return serviceLabels(v.Service, v.Authority) }
@@ -66,9 +67,16 @@ func endpointLabels(target stats.Labels, e *mesh.Endpoint, loopback bool) stats.
 	return l
 }
 
+// appName is how labels name an address of the pod's application.
+type appName struct{ addr, ip, port string }
+
+// otherApp names the addresses that nothing is known to serve: a stranger may try every port.
+var otherApp = appName{"other", "other", "other"}
+
 // appLabels are the labels of connections to a port of this pod's application, whoever they are for: they never leave the pod.
-func appLabels(app netip.AddrPort) stats.Labels {
-	return stats.Labels(`peer="dst",direction="inbound"`).Join(addrLabels(app)).With("tls", "no_identity").With("no_tls_reason", "loopback")
+func appLabels(n appName) stats.Labels {
+	return stats.Labels(`peer="dst",direction="inbound"`).Add("target_addr", n.addr, "target_ip", n.ip, "target_port", n.port,
+		"tls", "no_identity", "no_tls_reason", "loopback")
 }
 
 // clientTLS are the labels that say how a peer came in.
@@ -96,12 +104,11 @@ func (c clientTLS) pair() (tls, name, value string) {
 }
 
 // inboundLabels are the labels of everything that concerns a port of this pod and one client identity. server is the port's Server.
-func inboundLabels(app netip.AddrPort, client clientTLS, server mesh.Ref) stats.Labels {
-	port := strconv.Itoa(int(app.Port()))
+func inboundLabels(app appName, client clientTLS, server mesh.Ref) stats.Labels {
 	tls, name, value := client.pair()
 	return stats.Labels(`direction="inbound"`).Add(
-		"target_addr", app.String(), "target_ip", app.Addr().String(), "target_port", port, "tls", tls, name, value,
-		"srv_group", server.Group, "srv_kind", strings.ToLower(server.Kind), "srv_name", server.Name, "srv_port", port)
+		"target_addr", app.addr, "target_ip", app.ip, "target_port", app.port, "tls", tls, name, value,
+		"srv_group", server.Group, "srv_kind", strings.ToLower(server.Kind), "srv_name", server.Name, "srv_port", app.port)
 }
 
 // withRoute, withAuthz and withRateLimit add the labels of an object; none for the zero Ref. Linkerd writes the kinds of policy in lower

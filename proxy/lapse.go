@@ -275,7 +275,7 @@ func (l *lapses) byEngine(conns []*sock.Conn, action, message string) map[*forwa
 			direction = "inbound"
 		}
 		labels := stats.Labels("").With("direction", direction).With("action", action).With("reason", string(p.reason))
-		l.proxy.stats.Counter(stats.MeshLapses, labels).Inc()
+		l.proxy.stats.Inc(stats.MeshLapses, labels)
 		state, _ := conn.TLS()
 		id, _ := certs.PeerID(state) // the handshake has read it
 		l.events.info(message, zap.String("direction", direction), zap.Stringer("peer", id),

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -122,16 +121,8 @@ func (in *inbound) account(c *inboundConn, port *authz.Port, part authz.Part) *a
 	if v.Allow {
 		in.countServed(c, a)
 	}
-	switch {
-	case v.Allow:
-		a.decided = in.proxy.stats.Counter(stats.InboundHTTPAllow, counted)
-	case v.Reason == authz.NoRoute:
-		a.decided = in.proxy.stats.Counter(stats.InboundHTTPNoRoute, labels)
-	case v.Reason == authz.AmbiguousPath, v.Reason == authz.InvalidRoute:
-		a.decided = in.proxy.stats.Counter(stats.InboundHTTPErrors, stats.Labels("").With("direction", "inbound").With("error", string(v.Reason)))
-	default:
-		a.decided = in.proxy.stats.Counter(stats.InboundHTTPDeny, labels.With("reason", string(v.Reason)))
-	}
+	a.decided, release = in.decisions(v, labels)
+	a.release = append(a.release, release)
 	if l := port.RateLimit(); l != nil && v.Allow && part != authz.Probe {
 		a.limiter = in.limiters.get(l)
 	}
@@ -139,10 +130,24 @@ func (in *inbound) account(c *inboundConn, port *authz.Port, part authz.Part) *a
 	return a
 }
 
+// decisions returns what counts requests with a verdict.
+func (in *inbound) decisions(v authz.Verdict, labels stats.Labels) (c *stats.Counter, release func()) {
+	switch {
+	case v.Allow:
+		return in.proxy.stats.Counter(stats.InboundHTTPAllow, withAuthz(labels, v.Authorization))
+	case v.Reason == authz.NoRoute:
+		return in.proxy.stats.Counter(stats.InboundHTTPNoRoute, labels)
+	case v.Reason == authz.AmbiguousPath, v.Reason == authz.InvalidRoute:
+		return in.proxy.stats.Counter(stats.InboundHTTPErrors, stats.Labels("").With("direction", "inbound").With("error", string(v.Reason)))
+	default:
+		return in.proxy.stats.Counter(stats.InboundHTTPDeny, labels.With("reason", string(v.Reason)))
+	}
+}
+
 // countServed makes what counts the requests that are let in.
 func (in *inbound) countServed(c *inboundConn, a *account) {
 	parent := stats.Labels("").Add("parent_group", a.server.Group, "parent_kind", strings.ToLower(a.server.Kind), "parent_name", a.server.Name,
-		"parent_port", strconv.Itoa(int(c.app.addr.Port())))
+		"parent_port", c.name.port)
 	r := a.verdict.Route
 	var release func()
 	a.served, release = in.proxy.stats.InboundRoute(withRoute(parent, r), r.Kind == "GRPCRoute")
@@ -159,7 +164,9 @@ func (in *inbound) countLimited(c *inboundConn, a *account, scope limit.Scope) {
 	counter := a.limited[scope]
 	if counter == nil {
 		l := withRateLimit(c.labels(c.ledger.port), a.limiter.Limit().Ref, scope)
-		counter = in.proxy.stats.Counter(stats.InboundHTTPLimited, l)
+		var release func()
+		counter, release = in.proxy.stats.Counter(stats.InboundHTTPLimited, l)
+		a.release = append(a.release, release)
 		if a.limited == nil {
 			a.limited = map[limit.Scope]*stats.Counter{}
 		}

@@ -161,7 +161,7 @@ func (p *Proxy) countConnError(direction, reason string) {
 	if direction == "inbound" {
 		family = stats.InboundTCPErrors
 	}
-	p.stats.Counter(family, stats.Labels("").With("direction", direction).With("error", reason)).Inc()
+	p.stats.Inc(family, stats.Labels("").With("direction", direction).With("error", reason))
 }
 
 // unmap writes an IPv4 address as such, however the socket shows it.

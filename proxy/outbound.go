@@ -245,7 +245,7 @@ func (o *outbound) refuse(conn *net.TCPConn, orig netip.AddrPort, reason string)
 
 // abandon resets the connection and counts why.
 func (o *outbound) abandon(conn *net.TCPConn, reason string) {
-	o.proxy.stats.Counter(stats.OutboundTCPErrors, stats.Labels("").With("direction", "outbound").With("error", reason)).Inc()
+	o.proxy.stats.Inc(stats.OutboundTCPErrors, stats.Labels("").With("direction", "outbound").With("error", reason))
 	reset(conn)
 }
 

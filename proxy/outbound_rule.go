@@ -99,7 +99,7 @@ const (
 // refuseRequest answers and counts under reason.
 func (o *outbound) refuseRequest(x *exchange.Exchange, r *outboundRequest, t *target, a answer, reason string) forward.Verdict {
 	r.refuse = reason
-	o.proxy.stats.Counter(stats.OutboundHTTPErrors, stats.Labels("").With("direction", "outbound").With("error", reason)).Inc()
+	o.proxy.stats.Inc(stats.OutboundHTTPErrors, stats.Labels("").With("direction", "outbound").With("error", reason))
 	a.grpc, a.detailed, a.object = r.grpc, true, o.object(t, r)
 	return o.proxy.respond(x, a)
 }

@@ -199,7 +199,13 @@ func (c *course) close() {
 	for _, release := range c.release {
 		release()
 	}
+	if c.tries != nil {
+		c.tries.close()
+	}
 	for _, s := range c.shares {
+		for _, m := range s.mirrors {
+			m.ends.Close()
+		}
 		if s.once.Do(func() {}); s.release != nil {
 			s.release()
 		}

@@ -20,6 +20,7 @@ import (
 // pod is a proxy with a control plane. Instead of the kernel, the test says where connections wanted to go.
 type pod struct {
 	*Proxy
+	ca       *meshtest.CA
 	ended    <-chan struct{}
 	plane    *meshtest.ControlPlane
 	outbound atomic.Pointer[netip.AddrPort] // where the application's connections go
@@ -29,7 +30,7 @@ type pod struct {
 func startPod(t *testing.T, edit func(*Config)) *pod {
 	t.Helper()
 	ca := meshtest.NewCA(t)
-	pd := &pod{plane: meshtest.NewControlPlane(t, ca)}
+	pd := &pod{ca: ca, plane: meshtest.NewControlPlane(t, ca)}
 	pd.plane.SetInbound(&mesh.Inbound{
 		ClusterNetworks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
 		Default:         mesh.PortPolicy{Policy: mesh.AllUnauthenticated},

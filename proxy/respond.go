@@ -285,7 +285,7 @@ func (p *Proxy) countFault(family, direction string, f exchange.Fault) {
 		return // the client's own doing; tcp_close_total has it
 	}
 	l := stats.Labels("").With("direction", direction).With("error", f.Kind.String()).With("reason", f.Reason)
-	p.stats.Counter(family, l).Inc()
+	p.stats.Inc(family, l)
 }
 
 // durationOf returns how long an exchange took; 0 when its request never became complete.

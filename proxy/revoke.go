@@ -76,8 +76,8 @@ func (in *inbound) cut(which func(*openConn) bool) {
 		if !lost {
 			continue
 		}
-		labels := inboundLabels(c.app, c.client, p.Port(c.app.Port()).Server())
-		in.proxy.stats.Counter(stats.InboundTCPTerminate, labels.With("reason", string(v.Reason))).Inc()
+		labels := inboundLabels(in.appName(c.app), c.client, p.Port(c.app.Port()).Server())
+		in.proxy.stats.Inc(stats.InboundTCPTerminate, labels.With("reason", string(v.Reason)))
 		in.events.info("connection lost its right", zap.Stringer("app", c.app), zap.Stringer("client", c.peer.Addr),
 			zap.Stringer("client_id", c.peer.ID), zap.String("reason", string(v.Reason)))
 		c.cut()

@@ -88,8 +88,8 @@ func (p *plan) openStream(c *course) (closed func(reason string)) {
 		family = "outbound_tls_route_"
 	}
 	labels := p.labels().Join(objectLabels("route", ref))
-	p.proxy.stats.Counter(family+"open_total", labels).Inc()
-	return func(reason string) { p.proxy.stats.Counter(family+"close_total", labels.With("error", reason)).Inc() }
+	p.proxy.stats.Inc(family+"open_total", labels)
+	return func(reason string) { p.proxy.stats.Inc(family+"close_total", labels.With("error", reason)) }
 }
 
 // serverName returns the server name that a connection asks for; "" if it asks for none.

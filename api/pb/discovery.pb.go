@@ -1001,8 +1001,10 @@ type Inbound struct {
 	// Ports that are opaque, or that require identity, on top of what ports and default say.
 	OpaquePorts          []*PortRange `protobuf:"bytes,4,rep,name=opaque_ports,json=opaquePorts,proto3" json:"opaque_ports,omitempty"`
 	RequireIdentityPorts []*PortRange `protobuf:"bytes,5,rep,name=require_identity_ports,json=requireIdentityPorts,proto3" json:"require_identity_ports,omitempty"`
-	unknownFields        protoimpl.UnknownFields
-	sizeCache            protoimpl.SizeCache
+	// TCP ports that the pod's containers declare.
+	DeclaredPorts []*PortRange `protobuf:"bytes,6,rep,name=declared_ports,json=declaredPorts,proto3" json:"declared_ports,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Inbound) Reset() {
@@ -1066,6 +1068,13 @@ func (x *Inbound) GetOpaquePorts() []*PortRange {
 func (x *Inbound) GetRequireIdentityPorts() []*PortRange {
 	if x != nil {
 		return x.RequireIdentityPorts
+	}
+	return nil
+}
+
+func (x *Inbound) GetDeclaredPorts() []*PortRange {
+	if x != nil {
+		return x.DeclaredPorts
 	}
 	return nil
 }
@@ -1710,13 +1719,14 @@ const file_discovery_proto_rawDesc = "" +
 	"StreamRule\x12)\n" +
 	"\x03ref\x18\x01 \x01(\v2\x17.tulle.discovery.v1.RefR\x03ref\x12\x1c\n" +
 	"\thostnames\x18\x02 \x03(\tR\thostnames\x12?\n" +
-	"\bbackends\x18\x03 \x03(\v2#.tulle.discovery.v1.WeightedBackendR\bbackends\"\xb9\x03\n" +
+	"\bbackends\x18\x03 \x03(\v2#.tulle.discovery.v1.WeightedBackendR\bbackends\"\xff\x03\n" +
 	"\aInbound\x12E\n" +
 	"\x10cluster_networks\x18\x01 \x03(\v2\x1a.tulle.discovery.v1.PrefixR\x0fclusterNetworks\x128\n" +
 	"\adefault\x18\x02 \x01(\v2\x1e.tulle.discovery.v1.PortPolicyR\adefault\x12<\n" +
 	"\x05ports\x18\x03 \x03(\v2&.tulle.discovery.v1.Inbound.PortsEntryR\x05ports\x12@\n" +
 	"\fopaque_ports\x18\x04 \x03(\v2\x1d.tulle.discovery.v1.PortRangeR\vopaquePorts\x12S\n" +
-	"\x16require_identity_ports\x18\x05 \x03(\v2\x1d.tulle.discovery.v1.PortRangeR\x14requireIdentityPorts\x1aX\n" +
+	"\x16require_identity_ports\x18\x05 \x03(\v2\x1d.tulle.discovery.v1.PortRangeR\x14requireIdentityPorts\x12D\n" +
+	"\x0edeclared_ports\x18\x06 \x03(\v2\x1d.tulle.discovery.v1.PortRangeR\rdeclaredPorts\x1aX\n" +
 	"\n" +
 	"PortsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\rR\x03key\x124\n" +
@@ -1858,29 +1868,30 @@ var file_discovery_proto_depIdxs = []int32{
 	22, // 26: tulle.discovery.v1.Inbound.ports:type_name -> tulle.discovery.v1.Inbound.PortsEntry
 	14, // 27: tulle.discovery.v1.Inbound.opaque_ports:type_name -> tulle.discovery.v1.PortRange
 	14, // 28: tulle.discovery.v1.Inbound.require_identity_ports:type_name -> tulle.discovery.v1.PortRange
-	0,  // 29: tulle.discovery.v1.PortPolicy.protocol:type_name -> tulle.discovery.v1.Protocol
-	29, // 30: tulle.discovery.v1.PortPolicy.server:type_name -> tulle.discovery.v1.Ref
-	18, // 31: tulle.discovery.v1.PortPolicy.authorizations:type_name -> tulle.discovery.v1.Authorization
-	17, // 32: tulle.discovery.v1.PortPolicy.routes:type_name -> tulle.discovery.v1.InboundRoute
-	21, // 33: tulle.discovery.v1.PortPolicy.rate_limit:type_name -> tulle.discovery.v1.RateLimit
-	26, // 34: tulle.discovery.v1.InboundRoute.route:type_name -> tulle.discovery.v1.Route
-	18, // 35: tulle.discovery.v1.InboundRoute.authorizations:type_name -> tulle.discovery.v1.Authorization
-	29, // 36: tulle.discovery.v1.Authorization.ref:type_name -> tulle.discovery.v1.Ref
-	20, // 37: tulle.discovery.v1.Authorization.networks:type_name -> tulle.discovery.v1.Network
-	2,  // 38: tulle.discovery.v1.Authorization.clients:type_name -> tulle.discovery.v1.Authorization.Clients
-	19, // 39: tulle.discovery.v1.Authorization.identities:type_name -> tulle.discovery.v1.IdentityMatch
-	15, // 40: tulle.discovery.v1.Network.prefix:type_name -> tulle.discovery.v1.Prefix
-	15, // 41: tulle.discovery.v1.Network.except:type_name -> tulle.discovery.v1.Prefix
-	29, // 42: tulle.discovery.v1.RateLimit.ref:type_name -> tulle.discovery.v1.Ref
-	23, // 43: tulle.discovery.v1.RateLimit.overrides:type_name -> tulle.discovery.v1.RateLimit.Override
-	16, // 44: tulle.discovery.v1.Inbound.PortsEntry.value:type_name -> tulle.discovery.v1.PortPolicy
-	3,  // 45: tulle.discovery.v1.Discovery.Subscribe:input_type -> tulle.discovery.v1.SubscribeRequest
-	6,  // 46: tulle.discovery.v1.Discovery.Subscribe:output_type -> tulle.discovery.v1.SubscribeResponse
-	46, // [46:47] is the sub-list for method output_type
-	45, // [45:46] is the sub-list for method input_type
-	45, // [45:45] is the sub-list for extension type_name
-	45, // [45:45] is the sub-list for extension extendee
-	0,  // [0:45] is the sub-list for field type_name
+	14, // 29: tulle.discovery.v1.Inbound.declared_ports:type_name -> tulle.discovery.v1.PortRange
+	0,  // 30: tulle.discovery.v1.PortPolicy.protocol:type_name -> tulle.discovery.v1.Protocol
+	29, // 31: tulle.discovery.v1.PortPolicy.server:type_name -> tulle.discovery.v1.Ref
+	18, // 32: tulle.discovery.v1.PortPolicy.authorizations:type_name -> tulle.discovery.v1.Authorization
+	17, // 33: tulle.discovery.v1.PortPolicy.routes:type_name -> tulle.discovery.v1.InboundRoute
+	21, // 34: tulle.discovery.v1.PortPolicy.rate_limit:type_name -> tulle.discovery.v1.RateLimit
+	26, // 35: tulle.discovery.v1.InboundRoute.route:type_name -> tulle.discovery.v1.Route
+	18, // 36: tulle.discovery.v1.InboundRoute.authorizations:type_name -> tulle.discovery.v1.Authorization
+	29, // 37: tulle.discovery.v1.Authorization.ref:type_name -> tulle.discovery.v1.Ref
+	20, // 38: tulle.discovery.v1.Authorization.networks:type_name -> tulle.discovery.v1.Network
+	2,  // 39: tulle.discovery.v1.Authorization.clients:type_name -> tulle.discovery.v1.Authorization.Clients
+	19, // 40: tulle.discovery.v1.Authorization.identities:type_name -> tulle.discovery.v1.IdentityMatch
+	15, // 41: tulle.discovery.v1.Network.prefix:type_name -> tulle.discovery.v1.Prefix
+	15, // 42: tulle.discovery.v1.Network.except:type_name -> tulle.discovery.v1.Prefix
+	29, // 43: tulle.discovery.v1.RateLimit.ref:type_name -> tulle.discovery.v1.Ref
+	23, // 44: tulle.discovery.v1.RateLimit.overrides:type_name -> tulle.discovery.v1.RateLimit.Override
+	16, // 45: tulle.discovery.v1.Inbound.PortsEntry.value:type_name -> tulle.discovery.v1.PortPolicy
+	3,  // 46: tulle.discovery.v1.Discovery.Subscribe:input_type -> tulle.discovery.v1.SubscribeRequest
+	6,  // 47: tulle.discovery.v1.Discovery.Subscribe:output_type -> tulle.discovery.v1.SubscribeResponse
+	47, // [47:48] is the sub-list for method output_type
+	46, // [46:47] is the sub-list for method input_type
+	46, // [46:46] is the sub-list for extension type_name
+	46, // [46:46] is the sub-list for extension extendee
+	0,  // [0:46] is the sub-list for field type_name
 }
 
 func init() { file_discovery_proto_init() }

@@ -15,6 +15,7 @@ func (r *resolver) inbound() *mesh.Inbound {
 		Default:              mesh.PortPolicy{Policy: d.policy},
 		OpaquePorts:          d.opaqueOf(p.portsNamed),
 		RequireIdentityPorts: d.requireIdentity,
+		DeclaredPorts:        p.declared,
 	}
 	if p.settings.policy != "" {
 		in.Default.Policy = p.settings.policy

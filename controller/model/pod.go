@@ -24,6 +24,7 @@ type pod struct {
 	// meshed says that this control plane injected a proxy, and unmeshed which ports go past it.
 	meshed   bool
 	unmeshed mesh.PortSet
+	declared mesh.PortSet        // of a meshed pod: the TCP ports of its containers beside the proxy
 	probes   map[uint16][]string // HTTP paths of probes by port
 	labels   labels.Set
 	ports    []namedPort
@@ -110,6 +111,7 @@ func newPod(o *corev1.Pod, controlPlane string, prior settings) *pod {
 	p.meshed = !o.Spec.HostNetwork && o.Labels[mesh.ControlPlaneNSLabel] == controlPlane && proxyOf(o) != nil
 	if p.meshed {
 		p.unmeshed = unmeshedPorts(o, p.settings)
+		p.declared = declaredPorts(o)
 	}
 	return p
 }
@@ -181,6 +183,24 @@ func namedPorts(o *corev1.Pod) []namedPort {
 		}
 	}
 	return out
+}
+
+// declaredPorts returns the TCP ports that the pod's containers declare, without those of the proxy.
+func declaredPorts(o *corev1.Pod) mesh.PortSet {
+	var ports []uint16
+	for _, list := range [][]corev1.Container{o.Spec.InitContainers, o.Spec.Containers} {
+		for i := range list {
+			if list[i].Name == mesh.ProxyContainer {
+				continue
+			}
+			for _, p := range list[i].Ports {
+				if p.Protocol == "" || p.Protocol == corev1.ProtocolTCP {
+					ports = append(ports, uint16(p.ContainerPort))
+				}
+			}
+		}
+	}
+	return mesh.NewPortSet(ports...)
 }
 
 // portsNamed returns the ports of that name, of which several containers may have one each.

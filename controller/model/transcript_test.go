@@ -147,8 +147,12 @@ func render(a Answer) string {
 		renderRouting(&b, o)
 	case a.Inbound != nil:
 		in := a.Inbound
-		fmt.Fprintf(&b, "inbound default=%s opaque=%s require-identity=%s networks=%v\n", in.Default.Policy, in.OpaquePorts,
+		fmt.Fprintf(&b, "inbound default=%s opaque=%s require-identity=%s networks=%v", in.Default.Policy, in.OpaquePorts,
 			in.RequireIdentityPorts, in.ClusterNetworks)
+		if len(in.DeclaredPorts) > 0 {
+			fmt.Fprintf(&b, " declared=%s", in.DeclaredPorts)
+		}
+		b.WriteString("\n")
 		for _, port := range slices.Sorted(maps.Keys(in.Ports)) {
 			renderPort(&b, port, in.Ports[port])
 		}

@@ -102,6 +102,13 @@ func index(b bool) int {
 	return 0
 }
 
+// Declares reports whether a port is known to belong to the pod: one of its containers declares it, a Server selects it or a probe goes
+// there.
+func (p *Policy) Declares(number uint16) bool {
+	_, named := p.ports[number]
+	return named || p.inbound.DeclaredPorts.Contains(number)
+}
+
 // Protocol returns what the port declares.
 func (p *Port) Protocol() mesh.Protocol { return p.setting.Protocol }
 

@@ -20,10 +20,11 @@ type Balancer struct {
 	waiting atomic.Int64  // of these
 	waited  durations     // of those that do not wait any more
 
-	mu         sync.Mutex // guards the fields below
-	states     []*func() Endpoints
-	gate       gate
-	open, shut uint64 // how often the gate was
+	mu     sync.Mutex // guards the fields below
+	states []*func() Endpoints
+	gate   gate
+	opened uint64 // how often the gate was
+	shut   uint64
 }
 
 // gate says whether requests may wait for an endpoint with some hope, and since when.
@@ -69,10 +70,9 @@ func (r *Registry) Balancer(c BalancerConfig) (g *Balancer, release func()) {
 	if c.TCP {
 		kind = tcpBalancerGroup
 	}
-	e := r.hold(groupKey{kind, c.Labels}, func(l Labels) group {
-		return &Balancer{labels: l, tcp: c.TCP, timeout: c.Timeout, gate: gate{since: time.Now()}, open: 1}
+	b, releaseGroup := hold(r, kind, c.Labels, func(l Labels, _ room) *Balancer {
+		return &Balancer{labels: l, tcp: c.TCP, timeout: c.Timeout, gate: gate{since: time.Now()}, opened: 1}
 	})
-	b := e.group.(*Balancer)
 	b.mu.Lock()
 	b.states = append(b.states, &c.States)
 	b.mu.Unlock()
@@ -81,7 +81,7 @@ func (r *Registry) Balancer(c BalancerConfig) (g *Balancer, release func()) {
 		b.mu.Lock()
 		b.states = slices.DeleteFunc(b.states, func(s *func() Endpoints) bool { return s == &c.States })
 		b.mu.Unlock()
-		r.release(e)
+		releaseGroup()
 	})
 }
 
@@ -134,7 +134,7 @@ func (b *Balancer) Update(c Change, endpoints int) {
 	defer b.mu.Unlock()
 	if b.gate.shut {
 		b.gate = gate{since: time.Now()}
-		b.open++
+		b.opened++
 	}
 }
 
@@ -207,7 +207,7 @@ func (b *Balancer) collectLatency(f id, w *writer) {
 
 func (b *Balancer) collectGate(f, kind id, w *writer) {
 	b.mu.Lock()
-	g, open, shut := b.gate, b.open, b.shut
+	g, open, shut := b.gate, b.opened, b.shut
 	b.mu.Unlock()
 	opened, closed := float64(g.since.UnixMilli())/1000, 0.0
 	if g.shut {
@@ -226,6 +226,12 @@ func (b *Balancer) collectGate(f, kind id, w *writer) {
 		w.float(f, b.labels, b.timeout.Seconds())
 	}
 }
+
+// series: five about endpoints, three kinds of update, two counts of the queue with its latency, five about the gate.
+func (b *Balancer) series() int { return 5 + len(changes) + 2 + durationSeries(queueBounds) + 5 }
+
+// open reports whether something waits for an endpoint.
+func (b *Balancer) open() bool { return b.waiting.Load() > 0 }
 
 func (b *Balancer) activity() uint64 {
 	n := b.passed.Load() + b.stopped.Load() + b.waited.count()

@@ -33,10 +33,35 @@ Requests of a Service without routes count under route_kind="default", route_nam
 FAIL_FAST, LOAD_SHED, REQUEST_TIMEOUT, RESPONSE_HEADERS_TIMEOUT, IDLE_TIMEOUT, RESET, REFUSED, IO, CANCEL and UNKNOWN.
 
 tls is one of: true (mesh TLS, with server_id or client_id), no_identity (plaintext, with no_tls_reason), opaque (the application's own
-TLS), loopback (within the pod). No label is taken from a request, so a client cannot invent series. What counts a peer, an endpoint, a route or a
-balancer is dropped ten minutes after its last use, the endpoints of a balancer at once; the counters of decisions, retries, copies and errors stay,
-so that the first error in a week is seen as one more. Beyond ` + fmt.Sprint(maxGroups) + ` groups of series new peers, and beyond ` +
-		fmt.Sprint(maxSingles) + ` counters new ones, are counted together under overflow="true".
+TLS), loopback (within the pod). What counts a peer, an endpoint, a route or a balancer is dropped ten minutes after its last use, the endpoints
+of a balancer at once; the counters of decisions, retries, copies and errors stay, so that the first error in a week is seen as one more.
+
+## Bounds
+
+No label is taken from a request: not its authority, path, method, headers or server name. What peers and applications choose otherwise is
+bounded:
+
+| label | who chooses it | bound |
+|---|---|---|
+| target_addr, target_ip, target_port, srv_port, parent_port of inbound series | a client: it may try every port | the ports that a container declares (containerPort), a Server selects or a probe goes to, and ` + fmt.Sprint(MaxAnswered) + ` more where an application accepted a connection; the others are "other" |
+| client_id | a client, among the identities that it can prove | as many as there is room for |
+| target_addr, target_ip, target_port of outbound series | the application, for addresses outside the mesh | as many as there is room for |
+| authority, dst, dst_*, server_id, parent_*, route_*, backend_*, rt_route | objects in the cluster | as many as there is room for |
+| srv_*, authz_*, ratelimit_* | objects in the pod's namespace | as many as there is room for |
+| status_code, http_status, status | the application that answers, often for a path that the client chose | with the other labels of a response ` + fmt.Sprint(maxOutcomes) + ` combinations a label set; what comes later counts under its class: 2xx, 5xx, 7xx |
+| grpc_status | the application that answers | gRPC's 17 codes; what is not one counts as UNKNOWN |
+| direction, peer, tls, no_tls_reason, classification, errno, error, reason, action, result, skipped, op, endpoint_state, ratelimit_scope | the proxy | constant words |
+| addr | the proxy's settings | one each for destination and identity |
+
+There is room for ` + fmt.Sprint(limits[inboundSide].series) + ` series and ` + fmt.Sprint(limits[inboundSide].bytes>>20) + ` MiB of a scrape inbound, and for ` +
+		fmt.Sprint(limits[outboundSide].series) + ` series and ` + fmt.Sprint(limits[outboundSide].bytes>>20) + ` MiB outbound: strangers who call the pod
+cannot evict what the pod calls. Where the room ends, the label sets that have been idle longest make room for new ones. Those with open connections
+stay, and so do those that have been in use more than once and within the last one to two minutes. A label set that comes back after it was
+evicted begins at 0, which Prometheus takes for a restart of the counter; one that an open connection or a Service in use still holds goes
+on from where it was. If nothing is idle, what is new counts under overflow="true", with peer and direction as its only other labels.
+tulle_metrics_evicted_total and tulle_metrics_overflow_total say how often either happened. Alert on the second.
+
+## Metrics
 
 | metric | type | meaning | further labels |
 |---|---|---|---|

@@ -26,8 +26,9 @@ func (r *Registry) WriteText(out io.Writer) error {
 				w.yield()
 			}
 		}
-		for _, single := range s.singles[id(f)] {
-			w.value(id(f), single.labels, single.counter.Value())
+		for _, c := range s.counters[id(f)] {
+			c.collect(id(f), w)
+			w.yield()
 		}
 		for _, fn := range s.funcs {
 			if fn.family == id(f) {

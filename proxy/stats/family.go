@@ -195,7 +195,8 @@ var families = [...]Family{
 	{"identity_cert_refresh_timestamp_seconds", GaugeType, "The same, as older versions of Linkerd name it.", ""},
 	{"identity_cert_refreshes_total", CounterType, "The same, as older versions of Linkerd name it.", "result"},
 	{"tulle_trust_roots_errors_total", CounterType, "Times that the trust roots file could not be used.", ""},
-	{"tulle_metrics_overflow_total", CounterType, "Groups of series that were folded into one because there are too many.", ""},
+	{overflowTotal, CounterType, "Label sets, and statuses of one, that are counted under overflow=\"true\" because there was no room for them; family is the first metric that has the labels.", "family"},
+	{evictedTotal, CounterType, "Label sets that were idle and made room for others; family as above.", "family"},
 	{"tulle_log_lines_lost_total", CounterType, "Lines of the log and the access log that were lost because nobody read them in time.", ""},
 	{"tulle_memory_heap_bytes", GaugeType, "Live and dead objects of the heap.", ""},
 	{"tulle_memory_stack_bytes", GaugeType, "Goroutine stacks.", ""},
@@ -208,6 +209,12 @@ var families = [...]Family{
 	{"process_max_fds", GaugeType, "Limit of open descriptors.", ""},
 	{"proxy_build_info", GaugeType, "1, labelled with the build.", "version, go_version"},
 }
+
+// Names of the families about the registry itself.
+const (
+	overflowTotal = "tulle_metrics_overflow_total"
+	evictedTotal  = "tulle_metrics_evicted_total"
+)
 
 // Names of the families whose series are made with Registry.Counter.
 const (

@@ -18,6 +18,8 @@ type group interface {
 	collect(f id, w *writer)
 	// activity is a number that changes whenever one of the group's series does.
 	activity() uint64
+	// series is how many series the group has at the beginning; what it has beyond that, it takes from its room.
+	series() int
 }
 
 // HTTP counts the requests of one peer, endpoint or port. Its methods may be called by several goroutines and allocate nothing once
@@ -25,6 +27,7 @@ type group interface {
 type HTTP struct {
 	labels   Labels
 	families [3]id // requests, responses, latency
+	room     room
 	requests atomic.Uint64
 
 	mu        sync.Mutex                  // serialises additions to responses
@@ -39,19 +42,31 @@ type Outcome struct {
 	Failure bool
 	// Error is the constant word of the proxy's own fault; "" if the answer came from the application.
 	Error string
+
+	// class says that Status is a status's first digit.
+	class bool
+}
+
+// fold returns what counts for o and others like it when a group has too many outcomes.
+func (o Outcome) fold() Outcome {
+	return Outcome{Status: o.Status / 100, GRPC: NotGRPC, Failure: o.Failure, class: true}
 }
 
 // NotGRPC says in an Outcome that the request was no gRPC call.
 const NotGRPC int16 = -1
 
-// maxOutcomes bounds the series of a group: a peer may invent statuses.
-const maxOutcomes = 64
+const (
+	// maxOutcomes bounds the outcomes of a group that are told apart: a peer may invent statuses.
+	maxOutcomes = 64
+	// maxClasses is how many more there are at most when outcomes are folded: those without a status, and those from 1xx to 9xx.
+	maxClasses = 10
+)
 
 type response struct {
 	outcome Outcome
 	labels  Labels // of the outcome alone, without error
 	total   atomic.Uint64
-	// latency is shared by outcomes that differ in their error only; first is set in one of them.
+	// latency is shared by outcomes that differ in their error only; first is set in one of them. It is nil if there was no room.
 	latency *histogram
 	first   bool
 }
@@ -66,7 +81,9 @@ func (h *HTTP) Response(o Outcome, latency time.Duration) {
 		r = h.add(o)
 	}
 	r.total.Add(1)
-	r.latency.observe(latency)
+	if r.latency != nil {
+		r.latency.observe(latency)
+	}
 }
 
 func (h *HTTP) find(o Outcome) *response {
@@ -90,25 +107,44 @@ func (h *HTTP) add(o Outcome) *response {
 		list = *p
 	}
 	if len(list) >= maxOutcomes {
-		o = Outcome{Status: o.Status / 100 * 100, GRPC: NotGRPC, Failure: o.Failure}
+		o = o.fold()
 	}
 	if r := h.find(o); r != nil {
 		return r
 	}
-	r := &response{outcome: o, labels: o.labels(), first: true}
-	for _, other := range list {
-		if other.labels == r.labels {
-			r.latency, r.first = other.latency, false
-			break
+	r := h.newResponse(o, list)
+	if r == nil {
+		if r = h.find(noRoom(o)); r != nil {
+			return r
 		}
-	}
-	if r.first {
-		r.latency = &histogram{}
+		r = &response{outcome: noRoom(o), labels: noRoom(o).labels().With("overflow", "true")}
 	}
 	list = append(list[:len(list):len(list)], r)
 	h.responses.Store(&list)
 	return r
 }
+
+// newResponse returns what counts an outcome beside the others of list; nil if there is no room.
+func (h *HTTP) newResponse(o Outcome, list []*response) *response {
+	r := &response{outcome: o, labels: o.labels()}
+	for _, other := range list {
+		if other.labels == r.labels && other.latency != nil {
+			r.latency = other.latency
+		}
+	}
+	series := 1
+	if r.latency == nil {
+		r.latency, r.first = &histogram{}, true
+		series += histogramSeries
+	}
+	if !h.room.take(series) {
+		return nil
+	}
+	return r
+}
+
+// noRoom is the outcome that counts for those for which there is no room. It has one series, which every group pays for.
+func noRoom(o Outcome) Outcome { return Outcome{Status: -1, GRPC: NotGRPC, Failure: o.Failure} }
 
 func (o Outcome) labels() Labels {
 	classification := "success"
@@ -116,7 +152,11 @@ func (o Outcome) labels() Labels {
 		classification = "failure"
 	}
 	var l Labels
-	if o.Status > 0 {
+	switch {
+	case o.Status <= 0:
+	case o.class:
+		l = l.With("status_code", classOf(o.Status))
+	default:
 		l = l.With("status_code", strconv.Itoa(o.Status))
 	}
 	l = l.With("classification", classification)
@@ -125,6 +165,18 @@ func (o Outcome) labels() Labels {
 	}
 	return l
 }
+
+// classOf names the statuses that begin with a digit. PromQL's usual status_code=~"5.." matches it.
+func classOf(digit int) string { return strconv.Itoa(digit) + "xx" }
+
+func newHTTP(requests, responses, latency id) func(Labels, room) *HTTP {
+	return func(l Labels, m room) *HTTP {
+		return &HTTP{labels: l, room: m, families: [3]id{requests, responses, latency}}
+	}
+}
+
+// series counts the requests, and the responses for which there is no room: successes and failures.
+func (h *HTTP) series() int { return 1 + 2 }
 
 func (h *HTTP) collect(f id, w *writer) {
 	requests, responses, latency := h.families[0], h.families[1], h.families[2]
@@ -228,6 +280,11 @@ func (t *TCP) collectCloses(f id, w *writer) {
 		w.value(f, t.labels.With("errno", name), n)
 	}
 }
+
+func (t *TCP) series() int { return 5 + len(t.closes) + histogramSeries }
+
+// open reports whether connections are open.
+func (t *TCP) open() bool { return t.Open.Load() > 0 }
 
 func (t *TCP) activity() uint64 {
 	return t.Opened.Load() + uint64(t.Open.Load()) + t.ReadBytes.Load() + t.WrittenBytes.Load() + t.duration.count()

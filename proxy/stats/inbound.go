@@ -2,7 +2,6 @@ package stats
 
 import (
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -34,8 +33,9 @@ func (r *Registry) InboundRoute(labels Labels, grpc bool) (g *InboundRoute, rele
 	if grpc {
 		kind = inboundGRPCGroup
 	}
-	e := r.hold(groupKey{kind, labels}, func(l Labels) group { return &InboundRoute{labels: l, grpc: grpc} })
-	return e.group.(*InboundRoute), sync.OnceFunc(func() { r.release(e) })
+	return hold(r, kind, labels, func(l Labels, m room) *InboundRoute {
+		return &InboundRoute{labels: l, grpc: grpc, statuses: tally{room: m}}
+	})
 }
 
 func (r *InboundRoute) collect(f id, w *writer) {
@@ -57,10 +57,17 @@ func (r *InboundRoute) collect(f id, w *writer) {
 
 // inboundStatus is the label of a status: Linkerd names statuses of gRPC by their numbers here.
 func inboundStatus(s RouteStatus) (l Labels) {
-	if s.Code < 0 {
+	switch {
+	case s.Code < 0 || s.class && s.Code == 0:
 		return ""
+	case s.class:
+		return l.With("status", classOf(int(s.Code)))
 	}
 	return l.With("status", strconv.Itoa(int(s.Code)))
+}
+
+func (r *InboundRoute) series() int {
+	return 1 + maxClasses + durationSeries(requestBounds) + durationSeries(responseBounds)
 }
 
 func (r *InboundRoute) activity() uint64 { return r.requests.Load() + r.request.count() }

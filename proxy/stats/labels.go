@@ -67,6 +67,22 @@ func (l Labels) Join(more Labels) Labels {
 	}
 }
 
+// only returns the labels of these names. Their values must not need escapes.
+func (l Labels) only(names ...string) (out Labels) {
+	for _, name := range names {
+		for _, start := range [...]string{name + `="`, `,` + name + `="`} {
+			i := strings.Index(string(l), start)
+			if i < 0 || start[0] != ',' && i > 0 {
+				continue
+			}
+			value, _, _ := strings.Cut(string(l)[i+len(start):], `"`)
+			out = out.With(name, value)
+			break
+		}
+	}
+	return out
+}
+
 // Has reports whether a label of that name is there.
 func (l Labels) Has(name string) bool {
 	return strings.HasPrefix(string(l), name+`="`) || strings.Contains(string(l), `,`+name+`="`)

@@ -7,28 +7,26 @@ import (
 	"time"
 )
 
-const (
-	// idleTime is how long a group without a holder and without change is kept. Source: Linkerd's proxy.
-	idleTime = 10 * time.Minute
-	// maxGroups bounds the groups: 2 000 endpoints with their connections and requests, and 4 MiB at most. What comes beyond is
-	// counted in one group without labels of its own.
-	maxGroups = 4000
-	// maxSingles bounds the counters of their own in the same way: labels name ports and peers, and a stranger may try every port.
-	maxSingles = 4000
-)
+// idleTime is how long a group without a holder and without change is kept. Source: Linkerd's proxy.
+const idleTime = 10 * time.Minute
 
-// Registry holds every series of a proxy. Its methods may be used by several goroutines.
+// Registry holds every series of a proxy, within the bounds of bound.go. Its methods may be used by several goroutines.
 type Registry struct {
-	mu      sync.Mutex // guards the fields below
-	groups  map[groupKey]*entry
-	singles map[singleKey]*Counter
-	funcs   []function
+	limits [sides]cost
 
-	overflow *Counter
+	mu      sync.Mutex // guards the fields below
+	entries map[seriesKey]*entry
+	spent   [sides]cost   // by the entries that are shown
+	uses    uint64        // holds and releases so far
+	barren  [sides]uint64 // uses when nothing was found to evict
+	now     time.Duration
+	funcs   []function
 }
 
-type groupKey struct {
+// seriesKey names a label set: the group or the counter that has it.
+type seriesKey struct {
 	kind   groupKind
+	family id // of a group the first one
 	labels Labels
 }
 
@@ -49,19 +47,15 @@ const (
 	inboundHTTPGroup
 	inboundGRPCGroup
 	controlGroup
+	counterGroup
 )
 
-type singleKey struct {
-	family id
-	labels Labels
-}
-
-// entry is a group and its holders. Its fields are guarded by Registry.mu.
-type entry struct {
-	group   group
-	holders int
-	seen    uint64 // activity at the last sweep
-	since   time.Duration
+// firstFamily is the first metric of each kind of group. It names the kind in the metrics about the registry.
+var firstFamily = [...]id{
+	httpGroup: requestTotal, tcpGroup: tcpOpenTotal, namedGroup: routeRequestTotal, actualGroup: routeActualRequestTotal,
+	httpRouteGroup: httpRouteStatuses, grpcRouteGroup: grpcRouteStatuses, httpBackendGroup: httpBackendRequests,
+	grpcBackendGroup: grpcBackendRequests, balancerGroup: balancerEndpoints, tcpBalancerGroup: tcpBalancerEndpoints,
+	inboundHTTPGroup: inboundHTTPRequests, inboundGRPCGroup: inboundGRPCRequests, controlGroup: controlRequestTotal,
 }
 
 type function struct {
@@ -70,57 +64,42 @@ type function struct {
 	value  func() float64
 }
 
-// Counter is a series of its own.
-type Counter struct{ n atomic.Uint64 }
-
-// Inc adds one.
-func (c *Counter) Inc() { c.n.Add(1) }
-
-// Value returns the count.
-func (c *Counter) Value() uint64 { return c.n.Load() }
-
 // NewRegistry returns an empty registry.
 func NewRegistry() *Registry {
-	r := &Registry{groups: map[groupKey]*entry{}, singles: map[singleKey]*Counter{}}
-	r.overflow = r.Counter("tulle_metrics_overflow_total", "")
-	return r
+	return &Registry{limits: limits, entries: map[seriesKey]*entry{}}
 }
 
 // HTTP returns the group that counts requests under the labels; calls with equal labels share one. Call release when nobody will add
 // to it through this handle any more: the group is kept for some time, so that its last counts are scraped.
 func (r *Registry) HTTP(labels Labels) (g *HTTP, release func()) {
-	families := [3]id{requestTotal, responseTotal, responseLatency}
-	e := r.hold(groupKey{httpGroup, labels}, func(l Labels) group { return &HTTP{labels: l, families: families} })
-	return e.group.(*HTTP), sync.OnceFunc(func() { r.release(e) })
+	return hold(r, httpGroup, labels, newHTTP(requestTotal, responseTotal, responseLatency))
 }
 
 // Control returns the group that counts questions to a part of the control plane; it is kept for ever.
 func (r *Registry) Control(labels Labels) *HTTP {
-	families := [3]id{controlRequestTotal, controlResponseTotal, controlResponseLatency}
-	e := r.hold(groupKey{controlGroup, labels}, func(l Labels) group { return &HTTP{labels: l, families: families} })
-	return e.group.(*HTTP)
+	g, _ := hold(r, controlGroup, labels, newHTTP(controlRequestTotal, controlResponseTotal, controlResponseLatency))
+	return g
 }
 
 // TCP returns the group that counts connections under the labels; see HTTP.
 func (r *Registry) TCP(labels Labels) (g *TCP, release func()) {
-	e := r.hold(groupKey{tcpGroup, labels}, func(l Labels) group { return &TCP{labels: l} })
-	return e.group.(*TCP), sync.OnceFunc(func() { r.release(e) })
+	return hold(r, tcpGroup, labels, func(l Labels, _ room) *TCP { return &TCP{labels: l} })
 }
 
-func (r *Registry) hold(k groupKey, make func(Labels) group) *entry {
+// hold returns the group of a kind and labels, made by create if there is none.
+func hold[G group](r *Registry, kind groupKind, labels Labels, create func(Labels, room) G) (g G, release func()) {
+	k := seriesKey{kind, firstFamily[kind], labels}
+	e := r.hold(k, func(k seriesKey, m room) group { return create(k.labels, m) })
+	return e.group.(G), sync.OnceFunc(func() { r.release(e) })
+}
+
+func (r *Registry) hold(k seriesKey, create func(seriesKey, room) group) *entry {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	e, ok := r.groups[k]
-	if !ok && len(r.groups) >= maxGroups {
-		r.overflow.Inc()
-		k.labels = Labels("").With("overflow", "true")
-		e, ok = r.groups[k]
-	}
-	if !ok {
-		e = &entry{group: make(k.labels)}
-		r.groups[k] = e
-	}
+	e := r.entry(k, create)
 	e.holders++
+	e.holds++
+	r.use(e)
 	return e
 }
 
@@ -128,41 +107,102 @@ func (r *Registry) release(e *entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e.holders--
+	e.kept = r.now
+	r.use(e)
+	if e.holders == 0 && !e.shown {
+		r.forget(e)
+	}
 }
 
-// Sweep drops the groups that nobody holds and that have not changed for ten minutes. now is the caller's monotonic clock; call it
-// about once a minute.
+func (r *Registry) use(e *entry) {
+	r.uses++
+	e.used = r.uses
+}
+
+// entry returns the entry of k. It makes one if there is room, and otherwise returns the one that counts for all without room.
+func (r *Registry) entry(k seriesKey, create func(seriesKey, room) group) *entry {
+	if e := r.entries[k]; e != nil {
+		return e
+	}
+	e := &entry{key: k, side: k.side()}
+	e.group = create(k, room{r, e})
+	e.cost = costOf(k.labels, e.group.series())
+	if !r.show(e) {
+		r.overflowed(k)
+		return r.entry(k.folded(), create)
+	}
+	r.entries[k] = e
+	return e
+}
+
+// forget drops an entry.
+func (r *Registry) forget(e *entry) {
+	if e.shown {
+		r.hide(e)
+	}
+	if r.entries[e.key] == e {
+		delete(r.entries, e.key)
+	}
+}
+
+// Sweep drops the groups that nobody holds and that have not changed for ten minutes. Counters stay, so that the first error in a week
+// is seen as one more. now is the caller's monotonic clock; call it about once a minute.
 func (r *Registry) Sweep(now time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for k, e := range r.groups {
-		if a := e.group.activity(); a != e.seen || e.holders > 0 {
-			e.seen, e.since = a, now
+	r.now = now
+	r.showChanged()
+	for _, e := range r.entries {
+		if e.look(now) || e.holders > 0 {
+			e.kept = now
 			continue
 		}
-		if now-e.since >= idleTime {
-			delete(r.groups, k)
+		if now-e.kept >= idleTime && e.key.kind != counterGroup {
+			r.forget(e)
 		}
 	}
 }
 
-// Counter returns the series of a family that has no groups; equal labels share one, and beyond the bound all do. It panics if there is
-// no such family.
-func (r *Registry) Counter(family string, labels Labels) *Counter {
-	k := singleKey{lookup(family), labels}
+// Counter is a series of its own.
+type Counter struct {
+	n      atomic.Uint64
+	family id
+	labels Labels
+}
+
+func newCounter(k seriesKey, _ room) group { return &Counter{family: k.family, labels: k.labels} }
+
+// Inc adds one.
+func (c *Counter) Inc() { c.n.Add(1) }
+
+// Value returns the count.
+func (c *Counter) Value() uint64 { return c.n.Load() }
+
+func (c *Counter) collect(f id, w *writer) {
+	if f == c.family {
+		w.value(f, c.labels, c.Value())
+	}
+}
+
+func (c *Counter) activity() uint64 { return c.Value() }
+func (c *Counter) series() int      { return 1 }
+
+// Counter returns the series of a family that has no groups; equal labels share one. Call release when nobody will add to it through
+// this handle any more. It panics if there is no such family.
+func (r *Registry) Counter(family string, labels Labels) (c *Counter, release func()) {
+	e := r.hold(seriesKey{counterGroup, lookup(family), labels}, newCounter)
+	return e.group.(*Counter), sync.OnceFunc(func() { r.release(e) })
+}
+
+// Inc adds one to such a series.
+func (r *Registry) Inc(family string, labels Labels) {
+	k := seriesKey{counterGroup, lookup(family), labels}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	c, ok := r.singles[k]
-	if !ok && len(r.singles) >= maxSingles {
-		r.overflow.Inc()
-		k.labels = Labels("").With("overflow", "true")
-		c, ok = r.singles[k]
-	}
-	if !ok {
-		c = &Counter{}
-		r.singles[k] = c
-	}
-	return c
+	e := r.entry(k, newCounter)
+	e.holds++
+	r.use(e)
+	e.group.(*Counter).Inc()
 }
 
 // Func adds a series whose value is asked for at each scrape. It panics if there is no such family.
@@ -175,29 +215,29 @@ func (r *Registry) Func(family string, labels Labels, value func() float64) {
 
 // snapshot is what a scrape walks over without holding the registry.
 type snapshot struct {
-	groups  []group
-	singles map[id][]single
-	funcs   []function
-}
-
-type single struct {
-	labels  Labels
-	counter *Counter
+	groups   []group
+	counters map[id][]*Counter
+	funcs    []function
 }
 
 func (r *Registry) snapshot() snapshot {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.showChanged()
 	s := snapshot{
-		groups:  make([]group, 0, len(r.groups)),
-		singles: make(map[id][]single, len(families)),
-		funcs:   slices.Clone(r.funcs),
+		groups:   make([]group, 0, len(r.entries)),
+		counters: make(map[id][]*Counter, len(families)),
+		funcs:    slices.Clone(r.funcs),
 	}
-	for _, e := range r.groups {
-		s.groups = append(s.groups, e.group)
-	}
-	for k, c := range r.singles {
-		s.singles[k.family] = append(s.singles[k.family], single{k.labels, c})
+	for _, e := range r.entries {
+		if !e.shown {
+			continue
+		}
+		if c, ok := e.group.(*Counter); ok {
+			s.counters[c.family] = append(s.counters[c.family], c)
+		} else {
+			s.groups = append(s.groups, e.group)
+		}
 	}
 	return s
 }

@@ -32,6 +32,9 @@ type RouteStatus struct {
 	Code int16
 	// Error is Linkerd's word for what went wrong; "" if the answer came from the application.
 	Error string
+
+	// class says that Code is the first digit of an HTTP status; of gRPC it is any.
+	class bool
 }
 
 // Buckets of the routes' histograms, as Linkerd has them.
@@ -59,28 +62,24 @@ func (b *RouteBackend) End(s RouteStatus, d time.Duration) {
 
 // Route returns the group that counts the requests of a route; see HTTP.
 func (r *Registry) Route(labels Labels, grpc bool) (g *Route, release func()) {
-	e := r.hold(groupKey{routeGroup(grpc), labels}, func(l Labels) group { return &Route{labels: l, grpc: grpc} })
-	return e.group.(*Route), sync.OnceFunc(func() { r.release(e) })
+	return hold(r, routeGroup(grpc), labels, func(l Labels, m room) *Route { return &Route{labels: l, grpc: grpc, statuses: tally{room: m}} })
 }
 
 // RouteBackend returns the group that counts the requests of a route to one backend; see HTTP.
 func (r *Registry) RouteBackend(labels Labels, grpc bool) (g *RouteBackend, release func()) {
-	e := r.hold(groupKey{backendGroup(grpc), labels}, func(l Labels) group { return &RouteBackend{labels: l, grpc: grpc} })
-	return e.group.(*RouteBackend), sync.OnceFunc(func() { r.release(e) })
+	return hold(r, backendGroup(grpc), labels, func(l Labels, m room) *RouteBackend {
+		return &RouteBackend{labels: l, grpc: grpc, statuses: tally{room: m}}
+	})
 }
 
 // Named returns the group that counts requests as ServiceProfiles have it, under the name of a route; see HTTP.
 func (r *Registry) Named(labels Labels) (g *HTTP, release func()) {
-	families := [3]id{routeRequestTotal, routeResponseTotal, routeResponseLatency}
-	e := r.hold(groupKey{namedGroup, labels}, func(l Labels) group { return &HTTP{labels: l, families: families} })
-	return e.group.(*HTTP), sync.OnceFunc(func() { r.release(e) })
+	return hold(r, namedGroup, labels, newHTTP(routeRequestTotal, routeResponseTotal, routeResponseLatency))
 }
 
 // Actual returns the group that counts the attempts of such requests; see Named.
 func (r *Registry) Actual(labels Labels) (g *HTTP, release func()) {
-	families := [3]id{routeActualRequestTotal, routeActualResponseTotal, routeActualResponseLatency}
-	e := r.hold(groupKey{actualGroup, labels}, func(l Labels) group { return &HTTP{labels: l, families: families} })
-	return e.group.(*HTTP), sync.OnceFunc(func() { r.release(e) })
+	return hold(r, actualGroup, labels, newHTTP(routeActualRequestTotal, routeActualResponseTotal, routeActualResponseLatency))
 }
 
 func routeGroup(grpc bool) groupKind {
@@ -125,11 +124,15 @@ func (b *RouteBackend) collect(f id, w *writer) {
 	}
 }
 
+func (r *Route) series() int        { return maxClasses + durationSeries(requestBounds) }
+func (b *RouteBackend) series() int { return 1 + maxClasses + durationSeries(responseBounds) }
+
 func (r *Route) activity() uint64        { return r.duration.count() }
 func (b *RouteBackend) activity() uint64 { return b.requests.Load() + b.duration.count() }
 
 // tally counts statuses.
 type tally struct {
+	room room
 	mu   sync.Mutex // serialises additions to list
 	list atomic.Pointer[[]*tallied]
 }
@@ -165,8 +168,11 @@ func (t *tally) grow(s RouteStatus) *tallied {
 	if p := t.list.Load(); p != nil {
 		list = *p
 	}
-	if len(list) >= maxOutcomes { // a backend may invent statuses
-		s = RouteStatus{Code: s.Code / 100 * 100}
+	if c := t.find(s); c != nil {
+		return c
+	}
+	if len(list) >= maxOutcomes || !t.room.take(1) { // a backend may invent statuses
+		s = RouteStatus{Code: max(s.Code, 0) / 100, class: true}
 	}
 	if c := t.find(s); c != nil {
 		return c
@@ -191,8 +197,12 @@ func (t *tally) collect(f id, labels Labels, of func(RouteStatus) Labels, w *wri
 func statusLabels(grpc bool) func(RouteStatus) Labels {
 	return func(s RouteStatus) (l Labels) {
 		switch {
+		case grpc && s.class:
+			l = l.With("grpc_status", "other")
 		case grpc:
 			l = l.With("grpc_status", codeName(s.Code))
+		case s.class && s.Code > 0:
+			l = l.With("http_status", classOf(int(s.Code)))
 		case s.Code > 0:
 			l = l.With("http_status", strconv.Itoa(int(s.Code)))
 		}
@@ -215,6 +225,9 @@ type durations struct {
 	buckets [8]atomic.Uint64 // one more than there are bounds, and unused ones
 	micros  atomic.Uint64
 }
+
+// durationSeries is how many series one with these bounds has.
+func durationSeries(bounds []time.Duration) int { return len(bounds) + 1 + 2 }
 
 func (h *durations) observe(bounds []time.Duration, d time.Duration) {
 	d = max(d, 0)

@@ -102,7 +102,7 @@ func TestExpositionIsWhatPrometheusReads(t *testing.T) {
 		c, _ := r.TCP(l)
 		c.Close(time.Second, nil)
 	}
-	r.Counter(InboundHTTPDeny, `reason="denied"`).Inc()
+	r.Inc(InboundHTTPDeny, `reason="denied"`)
 	for _, tcp := range []bool{false, true} {
 		b, _ := r.Balancer(BalancerConfig{Labels: `backend_name="a"`, TCP: tcp, States: func() Endpoints { return Endpoints{Ready: 2, Pending: 1} }})
 		b.Pass()
@@ -155,60 +155,29 @@ func TestIdleGroupsGo(t *testing.T) {
 	}
 }
 
-func TestGroupsAreBounded(t *testing.T) {
+func TestCountersOfManyKeysAreFolded(t *testing.T) {
 	r := NewRegistry()
-	for i := range 2 * maxGroups {
-		h, _ := r.HTTP(Labels("").With("client_id", fmt.Sprint(i)))
-		h.Request()
-	}
-	if len(r.groups) > maxGroups+1 {
-		t.Errorf("%d groups", len(r.groups))
-	}
-	if got := text(t, r); !strings.Contains(got, fmt.Sprintf(`request_total{overflow="true"} %d`, maxGroups)) {
-		t.Error("what is beyond the bound is not counted together")
-	}
-}
-
-func TestCountersAreBounded(t *testing.T) {
-	r := NewRegistry()
-	for i := range 2 * maxSingles {
-		r.Counter(InboundTCPDeny, Labels("").With("target_port", fmt.Sprint(i))).Inc()
-	}
-	if len(r.singles) > maxSingles+1 {
-		t.Errorf("%d counters", len(r.singles))
-	}
-	if got := text(t, r); !strings.Contains(got, InboundTCPDeny+`{overflow="true"} `+fmt.Sprint(maxSingles+1)) {
-		t.Error("what is beyond the bound is not counted together")
-	}
-}
-
-func TestCountersOfManyKeysAreTheRegistrys(t *testing.T) {
-	r := NewRegistry()
-	c := NewCounters(r, func(port int) (string, Labels) {
-		return InboundTCPDeny, Labels("").With("target_port", fmt.Sprint(port))
+	c := NewCounters(r, func(status int) (string, Labels) {
+		return MirrorCopies, Labels("").With("status_code", fmt.Sprint(status))
 	})
 	for range 2 {
-		for port := range 2 * maxKeyed {
-			c.Inc(port)
+		for status := range 2 * maxKeyed {
+			c.Inc(status)
 		}
 	}
-	for _, port := range []int{0, maxKeyed - 1, maxKeyed, 2*maxKeyed - 1} {
-		if n := r.Counter(InboundTCPDeny, Labels("").With("target_port", fmt.Sprint(port))).Value(); n != 2 {
-			t.Errorf("port %d was counted %d times, want 2", port, n)
+	got := text(t, r)
+	for labels, want := range map[string]int{`status_code="0"`: 2, fmt.Sprintf(`status_code="%d"`, maxKeyed-1): 2, `overflow="true"`: 2 * maxKeyed} {
+		if line := fmt.Sprintf("%s{%s} %d\n", MirrorCopies, labels, want); !strings.Contains(got, line) {
+			t.Errorf("no %s", line)
 		}
 	}
-	if n := len(*c.list.Load()); n != maxKeyed {
-		t.Errorf("%d counters at hand, want %d", n, maxKeyed)
+	if n := strings.Count(got, "\n"+MirrorCopies+"{"); n != maxKeyed+1 {
+		t.Errorf("%d series, want %d", n, maxKeyed+1)
 	}
-}
-
-func TestOutcomesAreBounded(t *testing.T) {
-	h := &HTTP{}
-	for status := 100; status < 600; status++ {
-		h.Response(Outcome{Status: status, GRPC: NotGRPC}, 0)
-	}
-	if n := len(*h.responses.Load()); n > maxOutcomes+8 {
-		t.Errorf("%d outcomes", n)
+	c.Close()
+	c.Inc(0)
+	if line := MirrorCopies + `{status_code="0"} 3`; !strings.Contains(text(t, r), line) {
+		t.Errorf("no %s after Close", line)
 	}
 }
 
