@@ -11,10 +11,11 @@ import (
 // refers to a Server changes what it comes down to, once for all of its pods.
 type access struct {
 	servers   map[name]*server
-	serversIn map[string][]*server           // by namespace
-	serversOf map[name][]*server             // by pod; the ones that win an overlap first
-	podsIn    map[string]map[*pod]struct{}   // by namespace
-	overlaps  map[name]map[name]int          // by loser and winner
+	serversIn map[string][]*server         // by namespace
+	serversOf map[name][]*server           // by pod; the ones that win an overlap first
+	podsIn    map[string]map[*pod]struct{} // by namespace
+	overlaps  map[name]map[name]int        // by loser and winner
+	twins     map[serverTarget]map[*server]struct{}
 	ports     map[name]*mesh.PortPolicy      // what each Server comes down to, once it was asked for; see Store.port
 	stale     map[name]struct{}              // Servers whose ports are to be derived again
 	uncounted map[name]struct{}              // Servers whose authorizations are to be counted again; see recount
@@ -38,7 +39,7 @@ type access struct {
 func newAccess() access {
 	return access{
 		servers: map[name]*server{}, serversIn: map[string][]*server{}, serversOf: map[name][]*server{},
-		podsIn: map[string]map[*pod]struct{}{}, overlaps: map[name]map[name]int{}, ports: map[name]*mesh.PortPolicy{}, stale: map[name]struct{}{},
+		podsIn: map[string]map[*pod]struct{}{}, overlaps: map[name]map[name]int{}, twins: map[serverTarget]map[*server]struct{}{}, ports: map[name]*mesh.PortPolicy{}, stale: map[name]struct{}{},
 		uncounted: map[name]struct{}{}, leftOut: map[name]map[mesh.Ref]struct{}{},
 		policies: map[name]*authorizationPolicy{}, policiesAt: map[mesh.Ref][]*authorizationPolicy{},
 		policiesBy: map[mesh.Ref][]*authorizationPolicy{}, proofs: map[mesh.Ref]*authentication{},

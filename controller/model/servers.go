@@ -113,6 +113,7 @@ func (s *Store) applyServer(o *v1alpha1.Server, e Event) Change {
 		a.servers[n] = now
 		link(a.serversIn, n.namespace, now)
 	}
+	s.updateTwins(old, now)
 	s.reselect(n, old, now, &change)
 	s.refreshServer(n, &change)
 	if (old == nil) != (now == nil) || old != nil && old.spec.protocol != now.spec.protocol {
@@ -260,12 +261,7 @@ func (s *Store) serverStatus(sv *server) Status {
 	if text := s.crowd(sv); text != "" {
 		k.partial = append(slices.Clone(k.partial), text)
 	}
-	winners := make([]string, 0, len(s.access.overlaps[sv.key()]))
-	for n := range s.access.overlaps[sv.key()] {
-		winners = append(winners, n.name)
-	}
-	if len(winners) > 0 {
-		slices.Sort(winners)
+	if winners := s.supersededBy(sv); len(winners) > 0 {
 		return k.status(no(conditionAccepted, reasonConflicted,
 			"older Servers select the same port of the same pods, where this one does not count: "+strings.Join(winners, ", ")))
 	}

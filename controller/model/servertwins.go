@@ -1,0 +1,106 @@
+package model
+
+import (
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
+)
+
+// serverTarget is what a Server is about. Of several Servers with the same one only the oldest has an effect, whichever pods there are.
+type serverTarget struct {
+	namespace string
+	selector  string // in one spelling; see selectorText
+	port      uint16
+	portName  string
+}
+
+// target returns what a Server is about; ok is false for one that selects nothing.
+func (sv *server) target() (t serverTarget, ok bool) {
+	if sv == nil || !sv.valid() || sv.spec.selector == nil {
+		return t, false
+	}
+	return serverTarget{
+		namespace: sv.key().namespace, selector: selectorText(sv.spec.selector), port: sv.spec.port, portName: sv.spec.portName,
+	}, true
+}
+
+// selectorText writes a selector such that selectors of the same pods are mostly the same text: a label that is one value may be written
+// in three ways.
+func selectorText(s labels.Selector) string {
+	requirements, selectable := s.Requirements()
+	if !selectable {
+		return "none"
+	}
+	var parts []string
+	for _, r := range requirements {
+		operator := r.Operator()
+		switch operator {
+		case selection.Equals, selection.DoubleEquals:
+			operator = selection.In
+		case selection.NotEquals:
+			operator = selection.NotIn
+		}
+		parts = append(parts, r.Key()+" "+string(operator)+" "+strings.Join(r.Values().List(), ","))
+	}
+	slices.Sort(parts)
+	return strings.Join(slices.Compact(parts), ";")
+}
+
+// updateTwins records that old became now, either of which may be nil, and has the statuses of the Servers written again whose oldest twin
+// is another one now.
+func (s *Store) updateTwins(old, now *server) {
+	twins := s.access.twins
+	if t, ok := old.target(); ok {
+		before := oldest(twins[t])
+		delete(twins[t], old)
+		if before == old {
+			s.touchTwins(t)
+		}
+		if len(twins[t]) == 0 {
+			delete(twins, t)
+		}
+	}
+	if t, ok := now.target(); ok {
+		if twins[t] == nil {
+			twins[t] = map[*server]struct{}{}
+		}
+		twins[t][now] = struct{}{}
+		if oldest(twins[t]) == now {
+			s.touchTwins(t)
+		}
+	}
+}
+
+func (s *Store) touchTwins(t serverTarget) {
+	for sv := range s.access.twins[t] {
+		s.statuses.touch(keyOf(serverRef(sv.key())))
+	}
+}
+
+// oldest returns the Server that has an effect, nil for none.
+func oldest(twins map[*server]struct{}) *server {
+	var first *server
+	for sv := range twins {
+		if first == nil || older(&sv.kept, &first.kept) < 0 {
+			first = sv
+		}
+	}
+	return first
+}
+
+// supersededBy returns the names of the older Servers that keep sv from a port of a pod, or that are about the same as sv, sorted.
+func (s *Store) supersededBy(sv *server) []string {
+	var names []string
+	for n := range s.access.overlaps[sv.key()] {
+		names = append(names, n.name)
+	}
+	if t, ok := sv.target(); ok {
+		if first := oldest(s.access.twins[t]); first != sv {
+			names = append(names, first.key().name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
