@@ -65,7 +65,7 @@ const (
 )
 
 // connections bounds what may be connected: an API server multiplexes reviews over a few connections.
-var connections = listen.Bounds{Total: 512, PerAddress: 64}
+var connections = listen.Bounds{Total: 512, PerAddress: 64, Evict: true}
 
 // New returns a Server. An unreadable ConfigFile is an error; once the server runs, a bad change of it is not.
 func New(cfg Config) (*Server, error) {

@@ -12,10 +12,12 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
 
+	connlimit "github.com/tulle-mesh/tulle/internal/listen"
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/proxy/stats"
 )
@@ -26,6 +28,7 @@ type admin struct {
 	log   *zap.Logger
 	lis   []net.Listener
 
+	refused      atomic.Uint64 // connections that were too many
 	shutdown     chan struct{} // closed by a permitted POST /shutdown
 	shutdownOnce sync.Once
 }
@@ -52,8 +55,12 @@ func (a *admin) listen() error {
 	return nil
 }
 
+// adminConnections bounds the connections to the admin port, where anybody who reaches the pod may come. One scraper, the
+// kubelet's probes and a port-forward need a few.
+var adminConnections = connlimit.Bounds{Total: 128, PerAddress: 32, Evict: true}
+
 func (a *admin) add(l net.Listener) {
-	a.lis = append(a.lis, l)
+	a.lis = append(a.lis, connlimit.Bounded(l, adminConnections, func() { a.refused.Add(1) }))
 	a.proxy.bound.Admin = unmap(l.Addr().(*net.TCPAddr).AddrPort())
 }
 
@@ -64,8 +71,8 @@ func (a *admin) serve(ctx context.Context) error {
 		return ctx.Err()
 	}
 	server := &http.Server{
-		Handler: a.handler(), ReadHeaderTimeout: 5 * time.Second, WriteTimeout: time.Minute, IdleTimeout: time.Minute,
-		MaxHeaderBytes: 16 << 10, ErrorLog: zap.NewStdLog(a.log),
+		Handler: a.handler(), MaxHeaderBytes: 16 << 10, ErrorLog: zap.NewStdLog(a.log),
+		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: time.Minute, IdleTimeout: time.Minute,
 	}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()

@@ -14,6 +14,7 @@ func (p *Proxy) addMetrics() {
 	r.AddProcess(p.cfg.Version, p.started)
 	r.Func("tulle_control_targets", "", func() float64 { return float64(p.outbound.targets.count()) })
 	r.Func("tulle_control_stale_seconds", "", func() float64 { return p.staleFor().Seconds() })
+	r.Func("tulle_admin_connections_refused_total", "", func() float64 { return float64(p.admin.refused.Load()) })
 	if lost := p.cfg.LostLines; lost != nil {
 		r.Func("tulle_log_lines_lost_total", "", func() float64 { return float64(lost()) })
 	}

@@ -347,6 +347,41 @@ func TestAdminIsForThePodAlone(t *testing.T) {
 	}
 }
 
+// TestAdminFloodKeepsNobodyOut: many addresses fill the admin port, each up to its bound, and a probe is answered.
+func TestAdminFloodKeepsNobodyOut(t *testing.T) {
+	pd := startPod(t, nil)
+	target := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), pd.Addresses().Admin.Port()).String()
+	const addresses = 6
+	flood := func(answered bool) {
+		for i := range addresses * adminConnections.PerAddress {
+			d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+i%addresses))}}
+			c, err := d.Dial("tcp", target)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { c.Close() })
+			if answered { // and then idle
+				_, _ = io.WriteString(c, "GET /live HTTP/1.1\r\nhost: a\r\n\r\n")
+			}
+		}
+	}
+	for _, answered := range []bool{false, true} {
+		flood(answered)
+		for range 10 {
+			if status, body := pd.get(t, "/live"); status != http.StatusOK {
+				t.Errorf("got %d %q", status, body)
+			}
+		}
+	}
+	least := 2*addresses*adminConnections.PerAddress - adminConnections.Total
+	if got := int(pd.admin.refused.Load()); got < least {
+		t.Errorf("%d counted, want %d at least", got, least)
+	}
+	if text := pd.scrape(t); !strings.Contains(text, "tulle_admin_connections_refused_total ") {
+		t.Error("no series of the refused connections")
+	}
+}
+
 func TestShutdownEndpoint(t *testing.T) {
 	pd := startPod(t, func(c *Config) { c.Settings.AdminShutdown = true })
 	if status, _ := pd.request(t, http.MethodPost, "/shutdown", "localhost"); status != http.StatusOK {

@@ -82,11 +82,11 @@ func Run(cfg Config, main func(ctx context.Context, env *Env) error) error {
 }
 
 // adminConnections bounds what may be connected to the admin endpoints, where any pod may come.
-var adminConnections = listen.Bounds{Total: 512, PerAddress: 64}
+var adminConnections = listen.Bounds{Total: 512, PerAddress: 64, Evict: true}
 
 func boundedAdmin(lis net.Listener, reg prometheus.Registerer) net.Listener {
 	refused := prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "tulle_admin_connections_refused_total", Help: "Connections to the admin endpoints that were one too many, of an address or of all.",
+		Name: "tulle_admin_connections_refused_total", Help: "Connections to the admin endpoints that were closed because there were too many, of an address or of all.",
 	})
 	reg.MustRegister(refused)
 	return listen.Bounded(lis, adminConnections, refused.Inc)

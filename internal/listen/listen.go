@@ -1,4 +1,4 @@
-// Package listen bounds how many connections a listener of the control plane has open, of one address and of all together.
+// Package listen bounds how many connections a listener has open, of one address and of all together.
 //
 // It must not import any package of Tulle. The one idea: a connection too many is closed before a handshake is spent on it.
 package listen
@@ -6,17 +6,22 @@ package listen
 import (
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 )
 
 // Bounds says how many connections may be open at once.
 type Bounds struct {
 	Total, PerAddress int
+	// Evict makes room for a new connection when all together are too many: of the address that has the most, the oldest is
+	// closed. It is for servers of short requests, where many addresses together must not keep out one that comes with a
+	// single connection. Without it the new connection is closed.
+	Evict bool
 }
 
-// Bounded returns a listener that closes what l accepts beyond the bounds, and calls refused for each.
+// Bounded returns a listener that closes connections beyond the bounds, and calls refused for each.
 func Bounded(l net.Listener, b Bounds, refused func()) net.Listener {
-	return &bounded{Listener: l, bounds: b, refused: refused, byAddr: map[netip.Addr]int{}}
+	return &bounded{Listener: l, bounds: b, refused: refused, byAddr: map[netip.Addr][]*boundedConn{}}
 }
 
 type bounded struct {
@@ -24,9 +29,10 @@ type bounded struct {
 	bounds  Bounds
 	refused func()
 
-	mu     sync.Mutex // guards the fields below
-	total  int
-	byAddr map[netip.Addr]int
+	mu       sync.Mutex // guards the fields below
+	total    int
+	accepted uint64
+	byAddr   map[netip.Addr][]*boundedConn // oldest first
 }
 
 // Accept implements net.Listener.
@@ -36,45 +42,81 @@ func (l *bounded) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		var addr netip.Addr
+		c := &boundedConn{Conn: conn, listener: l}
 		if ap, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil {
-			addr = ap.Addr().Unmap()
+			c.addr = ap.Addr().Unmap()
 		}
-		if l.admit(addr) {
-			return &boundedConn{Conn: conn, release: sync.OnceFunc(func() { l.release(addr) })}, nil
+		evicted, ok := l.admit(c)
+		if evicted != nil {
+			l.refused()
+			_ = evicted.Conn.Close()
+		}
+		if ok {
+			return c, nil
 		}
 		l.refused()
 		_ = conn.Close()
 	}
 }
 
-func (l *bounded) admit(addr netip.Addr) bool {
+// admit reports whether there is room for c, and which connection has to end for it.
+func (l *bounded) admit(c *boundedConn) (evicted *boundedConn, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.total >= l.bounds.Total || l.byAddr[addr] >= l.bounds.PerAddress {
-		return false
+	if len(l.byAddr[c.addr]) >= l.bounds.PerAddress {
+		return nil, false
+	}
+	if l.total >= l.bounds.Total {
+		if !l.bounds.Evict {
+			return nil, false
+		}
+		evicted = l.oldestOfBusiest()
+		l.remove(evicted)
 	}
 	l.total++
-	l.byAddr[addr]++
-	return true
+	l.accepted++
+	c.number = l.accepted
+	l.byAddr[c.addr] = append(l.byAddr[c.addr], c)
+	return evicted, true
 }
 
-func (l *bounded) release(addr netip.Addr) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.total--
-	if l.byAddr[addr]--; l.byAddr[addr] == 0 {
-		delete(l.byAddr, addr)
+// oldestOfBusiest returns the oldest connection of the address that has the most. There is one.
+func (l *bounded) oldestOfBusiest() *boundedConn {
+	var busiest []*boundedConn
+	for _, conns := range l.byAddr {
+		if len(conns) > len(busiest) || len(conns) == len(busiest) && conns[0].number < busiest[0].number {
+			busiest = conns
+		}
 	}
+	return busiest[0]
+}
+
+// remove forgets a connection, once.
+func (l *bounded) remove(c *boundedConn) {
+	conns := l.byAddr[c.addr]
+	i := slices.Index(conns, c)
+	if i < 0 {
+		return
+	}
+	l.total--
+	if conns = slices.Delete(conns, i, i+1); len(conns) == 0 {
+		delete(l.byAddr, c.addr)
+		return
+	}
+	l.byAddr[c.addr] = conns
 }
 
 type boundedConn struct {
 	net.Conn
-	release func()
+	listener *bounded
+	addr     netip.Addr
+	number   uint64 // in the order of acceptance
 }
 
 // Close implements net.Conn.
 func (c *boundedConn) Close() error {
-	c.release()
+	c.listener.mu.Lock()
+	c.listener.remove(c)
+	c.listener.mu.Unlock()
 	return c.Conn.Close()
 }

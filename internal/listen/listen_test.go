@@ -57,3 +57,66 @@ func TestListenerBoundsConnectionsOfAnAddress(t *testing.T) {
 	dial("127.0.0.2")
 	<-refused
 }
+
+// TestEvictionKeepsRoomForAFewConnections: addresses that fill the listener together do not keep out others.
+func TestEvictionKeepsRoomForAFewConnections(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		crowd    []string // who connects, one after the other, up to the bound of 6
+		newcomer string
+		evicted  int // position in the crowd
+	}{
+		{"the oldest of the busiest goes", []string{"2", "3", "3", "3", "4", "4"}, "5", 1},
+		{"of equals the oldest goes", []string{"2", "3", "4", "5", "6", "7"}, "8", 0},
+		{"an address may be its own busiest", []string{"2", "3", "3", "4", "5", "6"}, "3", 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			raw, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			refused := 0
+			l := Bounded(raw, Bounds{Total: len(tt.crowd), PerAddress: 3, Evict: true}, func() { refused++ })
+			defer l.Close()
+			connect := func(host string) (client, server net.Conn) {
+				t.Helper()
+				d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP("127.0.0." + host)}}
+				client, err := d.Dial("tcp", raw.Addr().String())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if server, err = l.Accept(); err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { client.Close(); server.Close() })
+				return client, server
+			}
+			var clients, servers []net.Conn
+			for _, host := range tt.crowd {
+				client, server := connect(host)
+				clients, servers = append(clients, client), append(servers, server)
+			}
+			newClient, newServer := connect(tt.newcomer)
+			if _, err := clients[tt.evicted].Read(make([]byte, 1)); err == nil || refused != 1 {
+				t.Errorf("read %v of connection %d, %d refused; want an end and 1", err, tt.evicted, refused)
+			}
+			_ = servers[tt.evicted].Close() // its owner notices later, which gives no second place
+			clients, servers = append(clients, newClient), append(servers, newServer)
+			for i, server := range servers {
+				if i == tt.evicted {
+					continue
+				}
+				if _, err := server.Write([]byte("x")); err != nil {
+					t.Errorf("connection %d: %v", i, err)
+				}
+				if _, err := clients[i].Read(make([]byte, 1)); err != nil {
+					t.Errorf("connection %d: %v", i, err)
+				}
+			}
+			connect(tt.newcomer)
+			if refused != 2 {
+				t.Errorf("%d refused after one more connection, want 2", refused)
+			}
+		})
+	}
+}

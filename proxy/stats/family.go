@@ -197,6 +197,7 @@ var families = [...]Family{
 	{"tulle_trust_roots_errors_total", CounterType, "Times that the trust roots file could not be used.", ""},
 	{overflowTotal, CounterType, "Label sets, and statuses of one, that are counted under overflow=\"true\" because there was no room for them; family is the first metric that has the labels.", "family"},
 	{evictedTotal, CounterType, "Label sets that were idle and made room for others; family as above.", "family"},
+	{"tulle_admin_connections_refused_total", CounterType, "Connections to the admin port that were closed because there were too many, of an address or of all.", ""},
 	{"tulle_log_lines_lost_total", CounterType, "Lines of the log and the access log that were lost because nobody read them in time.", ""},
 	{"tulle_memory_heap_bytes", GaugeType, "Live and dead objects of the heap.", ""},
 	{"tulle_memory_stack_bytes", GaugeType, "Goroutine stacks.", ""},
