@@ -4,10 +4,12 @@ import (
 	"errors"
 	"io"
 	"syscall"
+	"time"
 
 	"github.com/tulle-mesh/tulle/proxy/exchange"
 	"github.com/tulle-mesh/tulle/proxy/h1"
 	"github.com/tulle-mesh/tulle/proxy/message"
+	"github.com/tulle-mesh/tulle/proxy/sock"
 )
 
 // h1Client is the client's end of an HTTP/1 connection: one request at a time, then it waits in its upstream's idle list.
@@ -21,6 +23,8 @@ type h1Client struct {
 	uses  int  // requests that it carried
 	keep  bool // the connection survives the current response
 	heard bool // the server answered something to the current request
+	// doubted says that the server may have left a request's body unread: then it closes, and what is sent meanwhile is lost.
+	doubted bool
 	// reading says that receive has bytes to look at, free that the connection became free meanwhile: it rests only if none are left,
 	// so that a response that nobody asked for never answers the next request.
 	reading, free bool
@@ -30,8 +34,29 @@ func newH1Client(l *link, u *Upstream) *h1Client {
 	c := &h1Client{l: l, u: u}
 	c.out.l = l
 	c.in.kind = h1.Response
-	l.timer.fire = func() { l.close(nil) }
+	l.timer.fire = c.expired
 	return c
+}
+
+// doubtTime is how long a connection is not used again whose server may close it.
+const doubtTime = 100 * time.Millisecond
+
+// mayClose reports whether the server, which has answered, may have left the request's body unread. Then most servers close, said or not:
+// RFC 9112 §9.3. Nobody but the server knows; one that refused the request, or answered while parts of it had not left, is doubted.
+func (c *h1Client) mayClose(fl *flight) bool {
+	return fl.req.moved > 0 && (fl.x.Response.Status >= 400 || c.unsent())
+}
+
+func (c *h1Client) unsent() bool { return c.l.out.size+c.l.sending.size > 0 }
+
+// expired ends the time of doubt, or an idle connection.
+func (c *h1Client) expired() {
+	if c.doubted && !c.unsent() {
+		c.doubted = false
+		c.u.rest(c)
+		return
+	}
+	c.l.close(nil)
 }
 
 func (c *h1Client) request(fl *flight) {
@@ -94,6 +119,9 @@ func (c *h1Client) receive(in []byte) (n int, err error) {
 	if c.free && !c.l.closed {
 		c.free = false
 		c.u.rest(c)
+	}
+	if err == nil && (c.cur != nil || c.doubted) {
+		err = sock.ErrMore
 	}
 	return n, err
 }
@@ -212,8 +240,13 @@ func (c *h1Client) fail(f exchange.Fault) {
 
 func (c *h1Client) leave(fl *flight) {
 	c.cur, c.out.f = nil, nil
-	if !c.l.closed && c.keep && fl.resp.ended && fl.req.sentEnd && !fl.open {
+	if !c.l.closed && c.l.broken == nil && c.keep && fl.resp.ended && fl.req.sentEnd && !fl.open {
 		c.l.unpause()
+		if c.mayClose(fl) {
+			c.doubted = true
+			c.l.e.wheel.set(&c.l.timer, c.l.e.now.Add(doubtTime))
+			return
+		}
 		if c.free = c.reading; !c.free {
 			c.u.rest(c)
 		}
@@ -244,7 +277,10 @@ func (c *h1Client) ended(err error) {
 	if fl == nil {
 		return
 	}
-	c.cur, fl.up = nil, nil
+	c.cur, c.out.f, fl.up = nil, nil, nil
+	if c.state != h1Tunnel && fl.resp.ended {
+		return // the answer is complete; it only has to be passed on
+	}
 	f := exchange.Fault{Side: exchange.Upstream, Kind: exchange.Lost, Err: err, Retryable: c.untouched(fl, err)}
 	if err == nil || errors.Is(err, io.EOF) {
 		f.Err = io.ErrUnexpectedEOF

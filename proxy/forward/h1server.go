@@ -7,6 +7,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/exchange"
 	"github.com/tulle-mesh/tulle/proxy/h1"
 	"github.com/tulle-mesh/tulle/proxy/message"
+	"github.com/tulle-mesh/tulle/proxy/sock"
 )
 
 // h1Server is the server's end of an HTTP/1 connection: one request at a time, pipelined ones wait in the socket.
@@ -69,6 +70,9 @@ func (s *h1Server) receive(in []byte) (n int, err error) {
 		if used == 0 && s.state != h1Wait {
 			break
 		}
+	}
+	if s.state == h1Body || s.state == h1Tunnel {
+		return n, sock.ErrMore
 	}
 	return n, nil
 }
@@ -231,7 +235,7 @@ func (s *h1Server) answer(fl *flight) {
 // client was not told to go on: whether it sends the body nevertheless, or its next request, nobody knows (RFC 9110 §10.1.1).
 func (s *h1Server) framing(fl *flight) h1.Framing {
 	h := &fl.x.Response
-	f := h1.Framing{Close: s.last || s.halfGone || s.l.draining() || s.expecting && s.state == h1Body}
+	f := h1.Framing{Close: s.last || s.halfGone || s.l.draining() || s.state == h1Body && (s.expecting || s.refusesBody(h))}
 	length := h.Has("content-length")
 	switch {
 	case fl.open:
@@ -249,6 +253,11 @@ func (s *h1Server) framing(fl *flight) h1.Framing {
 		f.Coding = h1.Chunked
 	}
 	return f
+}
+
+// refusesBody reports whether a response means that more of the request's body is left than would be read for the sake of the connection.
+func (s *h1Server) refusesBody(h *message.Head) bool {
+	return h.Status >= 400 && (s.in.coding != h1.Length || s.in.left > maxDiscard)
 }
 
 func (s *h1Server) leave(fl *flight) {
@@ -270,9 +279,18 @@ func (s *h1Server) leave(fl *flight) {
 }
 
 // breakOff ends the connection so that the client sees that its response is not complete. Where only the end of the connection would
-// mark the end of the body, or of what goes through a tunnel, it must be a reset.
+// mark the end of the body, or of what goes through a tunnel, it must be a reset, behind what came of a response: a server that answers early
+// and ends the connection resets it too.
 func (s *h1Server) breakOff(fl *flight) {
-	if fl.answered && (s.out.coding == h1.UntilClose || fl.open) {
+	if fl.answered && s.out.coding == h1.UntilClose && !fl.open {
+		s.l.reset = true
+		s.state = h1Linger
+		s.l.closeSoon()
+		s.l.unpause()
+		s.l.e.wheel.set(&s.l.timer, s.l.e.now.Add(lingerTime))
+		return
+	}
+	if fl.open {
 		s.l.reset = true
 	}
 	s.l.close(errTruncated)

@@ -121,7 +121,7 @@ func (c *h2Conn) streamOf(fl *flight) *stream {
 
 // takes reports whether the connection can take one more stream of ours.
 func (c *h2Conn) takes() bool {
-	return !c.draining && !c.dead && !c.l.closed && len(c.streams) < int(min(c.peer.MaxStreams, 1<<20))
+	return !c.draining && !c.dead && !c.l.closed && c.l.broken == nil && len(c.streams) < int(min(c.peer.MaxStreams, 1<<20))
 }
 
 func (c *h2Conn) open(fl *flight, id uint32) *stream {

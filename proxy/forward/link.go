@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/tulle-mesh/tulle/proxy/exchange"
@@ -45,6 +46,8 @@ type link struct {
 	idling  bool // its reader is to return
 	retired bool // by Engine.Retire
 	err     error
+	reading bool          // its reader has not come to the end
+	broken  error         // why nothing can be sent any more, while there may be something to read
 	resume  chan struct{} // tokens for the reader
 	done    chan struct{} // closed with the link
 	timer   timer
@@ -63,7 +66,7 @@ type proto interface {
 }
 
 func newLink(e *Engine, s *sock.Conn, t *exchange.Traffic) *link {
-	return &link{e: e, sock: s, traffic: t, born: time.Now(), resume: make(chan struct{}, 1), done: make(chan struct{})}
+	return &link{e: e, sock: s, traffic: t, born: time.Now(), reading: true, resume: make(chan struct{}, 1), done: make(chan struct{})}
 }
 
 // serve is the reader goroutine of the link's whole life. It returns nil when the connection ended in order.
@@ -100,12 +103,9 @@ func (l *link) serve(downstream bool) error {
 		err = l.sock.Pump(l, l.resume)
 		e.begin()
 	}
+	l.reading = false
 	if !l.closed {
-		if errors.Is(err, io.EOF) {
-			l.proto.ended(io.EOF)
-		} else {
-			l.close(err)
-		}
+		l.readEnded(err)
 	}
 	e.settle()
 	if err = l.sock.AwaitHangup(l.done); err != nil {
@@ -134,6 +134,18 @@ func (l *link) serve(downstream bool) error {
 	return err
 }
 
+// readEnded is told why the reader came to the end. A reset that a write was told of looks like an orderly end to the reader.
+func (l *link) readEnded(err error) {
+	switch {
+	case !errors.Is(err, io.EOF):
+		l.close(err)
+	case errors.Is(l.broken, syscall.ECONNRESET):
+		l.close(l.broken)
+	default:
+		l.proto.ended(io.EOF)
+	}
+}
+
 // Receive implements sock.Receiver: one batch.
 func (l *link) Receive(in []byte) (n int, err error) {
 	e := l.e
@@ -148,9 +160,11 @@ func (l *link) Receive(in []byte) (n int, err error) {
 		l.traffic.ReadBytes.Add(uint64(n))
 	}
 	switch {
-	case err != nil:
+	case err != nil && err != sock.ErrMore: //nolint:errorlint // never wrapped: it crosses one call
 	case l.closed:
 		err = net.ErrClosed
+	case l.broken != nil:
+		err = sock.ErrMore
 	case l.rec != nil && l.out.size+l.sending.size > outboxLimit:
 		l.choked, err = true, l.pause()
 	}
@@ -193,6 +207,10 @@ func (l *link) flush() {
 	if l.busy || l.closed {
 		return
 	}
+	if l.broken != nil {
+		l.discard()
+		return
+	}
 	l.busy = true
 	for l.more() {
 		l.take()
@@ -230,7 +248,7 @@ func (l *link) write() {
 }
 
 func (l *link) more() bool {
-	return !l.closed && (l.sending.size > 0 || l.out.size > 0 || l.sock.Unsent())
+	return !l.closed && l.broken == nil && (l.sending.size > 0 || l.out.size > 0 || l.sock.Unsent())
 }
 
 func (l *link) take() {
@@ -250,7 +268,13 @@ func (l *link) sent(n int, err error) bool {
 	if l.traffic != nil {
 		l.traffic.WrittenBytes.Add(uint64(n))
 	}
-	if err != nil {
+	switch {
+	case err == nil:
+	case l.answers(err):
+		l.broken = err
+		_ = l.sock.SetReadDeadline(time.Unix(1, 0)) // the reader must look: the edge may be gone. It fails if the connection is closed.
+		l.discard()
+	default:
 		l.close(err)
 	}
 	if !l.closed {
@@ -268,12 +292,31 @@ func (l *link) sent(n int, err error) bool {
 	return true
 }
 
+// answers reports whether a link that failed with err while it sent may hold an answer that came before: a server that does not want a
+// request's body answers and closes, which resets the connection. What is in the socket can still be read, up to its end.
+func (l *link) answers(err error) bool {
+	return l.rec == nil && l.reading && (errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE))
+}
+
+// discard drops what cannot be sent any more, so that its senders do not wait for it.
+func (l *link) discard() {
+	for !l.closed && l.out.size+l.sending.size > 0 {
+		l.release()
+		l.proto.drained()
+	}
+	if !l.closed && l.finish {
+		l.close(nil)
+	}
+}
+
 // idle ends a sender's work.
 func (l *link) idle() {
 	l.busy = false
 	switch {
 	case l.closed:
 		l.release()
+	case l.broken != nil:
+		l.discard()
 	case l.finish:
 		l.close(nil)
 	case l.halved:

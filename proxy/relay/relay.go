@@ -26,6 +26,8 @@ type End struct {
 	prefix []byte       // read from tcp already
 	// Read and Written count the bytes that came from and went to this side; nil counts nothing.
 	Read, Written *atomic.Uint64
+	// reset says that a write was told of a reset. Whoever reads is not told again, and must not take it for an orderly end.
+	reset atomic.Bool
 }
 
 // Plain returns the side that speaks plaintext on c, of which somebody has read prefix already.
@@ -60,8 +62,10 @@ func Run(ctx context.Context, a, b *End) Result {
 	stop := context.AfterFunc(ctx, func() { a.fail(); b.fail() })
 	var r Result
 	var wg sync.WaitGroup
-	wg.Go(func() { r.B = direction(b, a, move) })
-	r.A = direction(a, b, move)
+	there := way{src: a, dst: b, done: make(chan struct{})}
+	back := way{src: b, dst: a, done: make(chan struct{})}
+	wg.Go(func() { r.B = back.run(ctx, move, there.done) })
+	r.A = there.run(ctx, move, back.done)
 	wg.Wait()
 	stop()
 	a.close()
@@ -76,17 +80,67 @@ func (e *End) wrap() {
 	}
 }
 
-// direction moves bytes from src to dst until the stream ends.
-func direction(src, dst *End, move func(src, dst *End) error) error {
-	err := move(src, dst)
+// way is one direction of a relay.
+type way struct {
+	src, dst *End
+	done     chan struct{} // closed when nothing more is moved
+}
+
+// run moves bytes from src to dst until the stream ends. back is done when the other direction is.
+func (w way) run(ctx context.Context, move func(src, dst *End) error, back <-chan struct{}) error {
+	err := move(w.src, w.dst)
+	if err == nil && w.src.reset.Load() {
+		err = syscall.ECONNRESET
+	}
 	if err == nil {
-		err = dst.closeWrite()
+		err = w.dst.closeWrite()
 	}
-	if err != nil {
-		src.fail()
-		dst.fail()
+	close(w.done)
+	if err == nil {
+		return nil
 	}
+	other := w.dst
+	if gone := (*goneError)(nil); errors.As(err, &gone) {
+		w.hearOut(back)
+		other = w.src
+	}
+	if ctx.Err() == nil {
+		other.awaitSent()
+	}
+	w.src.fail()
+	w.dst.fail()
 	return err
+}
+
+// hearOut lets the other direction pass on what dst said before it was gone: a server that does not want what it is sent answers and closes.
+// What src still sends is dropped meanwhile, for it may not read before it has sent everything.
+func (w way) hearOut(back <-chan struct{}) {
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		<-back
+		_ = w.src.socket().SetReadDeadline(time.Unix(1, 0)) // it fails if the connection is closed, which ends the reading too
+	})
+	_, _ = io.Copy(io.Discard, w.src.socket())
+	wg.Wait()
+}
+
+// goneError says that a side takes no more bytes, because its peer has closed.
+type goneError struct{ err error }
+
+func (e *goneError) Error() string { return e.err.Error() }
+
+func (e *goneError) Unwrap() error { return e.err }
+
+// unwritten makes something of the error of a write to the side.
+func (e *End) unwritten(err error) error {
+	reset := errors.Is(err, syscall.ECONNRESET)
+	if !reset && !errors.Is(err, syscall.EPIPE) {
+		return err
+	}
+	if reset {
+		e.reset.Store(true)
+	}
+	return &goneError{err}
 }
 
 // pump moves bytes through this process, sealing or opening them on the way.
@@ -111,7 +165,10 @@ func (r *receiver) Receive(in []byte) (int, error) {
 	n, err := r.dst.conn.Send(r.bufs[:])
 	r.bufs[0] = nil
 	count(r.dst.Written, n)
-	return n, err
+	if err == nil {
+		return n, sock.ErrMore
+	}
+	return n, r.dst.unwritten(err)
 }
 
 // closeWrite passes the end of a stream on. It forgives a peer that has gone after it got everything.

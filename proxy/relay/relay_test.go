@@ -184,3 +184,29 @@ func TestTruncatedTLSIsNoOrderlyEnd(t *testing.T) {
 	}
 	<-done
 }
+
+// A server that does not want what it is sent answers and closes, which resets the connection. Its answer arrives nevertheless.
+func TestAnswerBeforeAResetArrives(t *testing.T) {
+	for range 30 {
+		pairs(t, func(t *testing.T, client, server half, a, b *End) {
+			done := start(a, b)
+			wrote := make(chan struct{})
+			go func() { defer close(wrote); _, _ = client.Write(make([]byte, 1<<20)) }()
+			answer := bytes.Repeat([]byte("no"), 10_000)
+			if _, err := io.ReadFull(server, make([]byte, 1000)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := server.Write(answer); err != nil {
+				t.Fatal(err)
+			}
+			_ = server.Close()
+			got := make([]byte, len(answer))
+			if n, err := io.ReadFull(client, got); err != nil || !bytes.Equal(got, answer) {
+				t.Errorf("got %d bytes of %d, %v", n, len(answer), err)
+			}
+			_ = client.Close()
+			<-wrote
+			<-done
+		})
+	}
+}

@@ -74,7 +74,10 @@ func splice(src, dst *End) error {
 		}
 		switch {
 		case isPipeless(err):
-			return pump(&End{conn: sock.New(src.tcp, nil), Read: src.Read}, &End{conn: sock.New(dst.tcp, nil), Written: dst.Written})
+			to := &End{conn: sock.New(dst.tcp, nil), Written: dst.Written}
+			err := pump(&End{conn: sock.New(src.tcp, nil), Read: src.Read}, to)
+			dst.reset.Store(to.reset.Load())
+			return err
 		case err != nil:
 			return &net.OpError{Op: "splice", Net: "tcp", Addr: src.tcp.RemoteAddr(), Err: err}
 		case s.n == 0:
@@ -86,7 +89,7 @@ func splice(src, dst *End) error {
 			return err
 		}
 		if s.err != nil {
-			return &net.OpError{Op: "splice", Net: "tcp", Addr: dst.tcp.RemoteAddr(), Err: s.err}
+			return dst.unwritten(&net.OpError{Op: "splice", Net: "tcp", Addr: dst.tcp.RemoteAddr(), Err: s.err})
 		}
 		count(dst.Written, n)
 	}
@@ -101,7 +104,7 @@ func sendPrefix(src, dst *End) error {
 	n, err := dst.tcp.Write(src.prefix)
 	count(dst.Written, n)
 	src.prefix = nil
-	return err
+	return dst.unwritten(err)
 }
 
 // isPipeless reports that the process or the system ran out of descriptors.

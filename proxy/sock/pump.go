@@ -10,12 +10,17 @@ import (
 // Receiver takes what a connection read.
 type Receiver interface {
 	// Receive is given all unread bytes and returns how many it took. What it leaves comes again with more behind it; it must not
-	// leave more than 64 KiB. ErrPause makes Pump wait for a token on its channel; another error ends Pump with it.
+	// leave more than 64 KiB. ErrPause makes Pump wait for a token on its channel; ErrMore makes it look whether the connection broke behind
+	// those bytes; another error ends Pump with it.
 	Receive(in []byte) (n int, err error)
 }
 
 // ErrPause is what a Receiver returns to stop reading for a while.
 var ErrPause = errors.New("sock: pause")
+
+// ErrMore is what a Receiver returns that waits for more bytes of the same message. It costs a system call: a reset that came together with
+// the bytes before it has left no trace in how much the kernel says is left, and there is no further edge to wake up for.
+var ErrMore = errors.New("sock: more must come")
 
 // errStuck is a Receiver's mistake.
 var errStuck = errors.New("sock: receiver neither takes what was read nor pauses")
@@ -192,6 +197,9 @@ func (p *pump) give(a *aheadBuffer) error {
 	}
 	n, err := p.to.Receive(a.bytes)
 	a.skip(n)
+	if err == ErrMore { //nolint:errorlint // never wrapped: it crosses one call
+		p.drained, err = false, nil
+	}
 	return err
 }
 
