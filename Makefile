@@ -35,6 +35,15 @@ lint: ## the linter, with the rules of staticcheck.conf
 	cd test && go tool -modfile=../tools/go.mod staticcheck ./...
 	cd tools && go tool staticcheck ./...
 
+# Go minimizes each input that reaches new code, for a minute unless told otherwise: then little time is left to try new ones.
+FUZZTIME ?= 10s
+.PHONY: fuzz
+fuzz: ## run each fuzz target for FUZZTIME (10s)
+	@git grep -o '^func Fuzz[A-Za-z0-9]*' -- '*_test.go' | sed 's|/[^/]*:func | |' | while read -r pkg target; do \
+	  echo "./$$pkg $$target"; \
+	  go test "./$$pkg" -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x || exit 1; \
+	done
+
 .PHONY: generate
 generate: ## write the generated code again
 	$(call need,protoc,protobuf-compiler)

@@ -2,14 +2,15 @@ package injector
 
 import (
 	"strconv"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tulle-mesh/tulle/injector/inject"
 )
 
-// metrics are the webhook's counters. Names and labels of the first two are Linkerd's; every label value comes from a fixed list or
-// from objects that the cluster really has.
+// metrics are the webhook's counters. Names and labels of the first two are Linkerd's; every label value comes from a fixed list,
+// but the namespace, of which there is a bounded number.
 type metrics struct {
 	requests  *prometheus.CounterVec
 	responses *prometheus.CounterVec
@@ -18,7 +19,17 @@ type metrics struct {
 	failures  *prometheus.CounterVec
 	events    *prometheus.CounterVec
 	expiry    prometheus.Gauge
+
+	mu         sync.Mutex // guards the field below
+	namespaces map[string]struct{}
 }
+
+const (
+	// maxNamespaces bounds the namespaces that metrics tell apart: a user may create and delete any number of them.
+	maxNamespaces = 2000
+	// otherNamespace stands for the others. No namespace can have this name.
+	otherNamespace = "_other"
+)
 
 func newMetrics(reg prometheus.Registerer) *metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
@@ -27,6 +38,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		return v
 	}
 	m := &metrics{
+		namespaces: map[string]struct{}{},
 		requests: counter("proxy_inject_admission_requests_total", "Reviews of pods and Services.",
 			"owner_kind", "namespace", "annotation_at"),
 		responses: counter("proxy_inject_admission_responses_total", "Answered reviews, by outcome.",
@@ -47,10 +59,21 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 
 // observe counts one answered review.
 func (m *metrics) observe(ownerKind, namespace string, d inject.Decision) {
-	kind := boundedKind(ownerKind)
+	kind, namespace := boundedKind(ownerKind), m.boundedNamespace(namespace)
 	m.requests.WithLabelValues(kind, namespace, d.At).Inc()
 	skip := d.Verdict != inject.Inject
 	m.responses.WithLabelValues(kind, namespace, d.At, strconv.FormatBool(skip), string(d.Reason)).Inc()
+}
+
+// boundedNamespace returns the namespace as labels name it.
+func (m *metrics) boundedNamespace(name string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, ok := m.namespaces[name]; !ok && len(m.namespaces) >= maxNamespaces {
+		return otherNamespace
+	}
+	m.namespaces[name] = struct{}{}
+	return name
 }
 
 // boundedKind maps an owner's kind, which may be any custom resource's, to a fixed list.

@@ -37,6 +37,21 @@ this process lives), ` + "`tulle_kube_decode_failures_total`" + ` and ` + "`tull
 |---|---|---|
 `
 
+const metricsTail = `
+## Bounds
+
+What requests, pods and namespaces can choose, here and at the identity controller and the injector:
+
+| label | of | bound |
+|---|---|---|
+| group, kind | the destination controller | the kinds that it watches |
+| field | the destination controller | the fields and annotations that it reads; annotations that it does not know count under their prefix |
+| reason, result, task, outcome, skip, skip_reason, annotation_at | all three | constant words; no identity, address or name |
+| status | the destination controller | the statuses of the API server's errors |
+| owner_kind | the injector | nine kinds; any other is "other" |
+| namespace | the injector | the first 2000 since it started; the others are "_other" |
+`
+
 var desc = regexp.MustCompile(`^Desc\{fqName: "([^"]+)", help: "(.*)", unit: "", constLabels: \{.*\}, variableLabels: \{(.*)\}\}$`)
 
 // metricsDoc describes what a registry holds.
@@ -53,7 +68,7 @@ func metricsDoc(r *prometheus.Registry) string {
 		lines = append(lines, fmt.Sprintf("| `%s` | %s | %s |\n", m[1], help, strings.ReplaceAll(m[3], ",", ", ")))
 	}
 	slices.Sort(lines)
-	return metricsHead + strings.Join(lines, "")
+	return metricsHead + strings.Join(lines, "") + metricsTail
 }
 
 func TestMetricsAreDocumented(t *testing.T) {

@@ -40,21 +40,29 @@ func TestAmbiguous(t *testing.T) {
 }
 
 func FuzzCanonical(f *testing.F) {
-	for _, s := range []string{"/a/../b", "//%2e%2E/", "/%%34%31", "/..;/", "/\xff%", "/" + strings.Repeat("\u00e9", MaxPath/3), "/" + strings.Repeat("\xff", MaxPath/2)} {
+	for _, s := range []string{"/a/../b", "//%2e%2E/", "/%%34%31", "/..;/", "/\xff%"} {
 		f.Add([]byte(s))
 	}
-	f.Fuzz(func(t *testing.T, path []byte) {
-		before := bytes.Clone(path)
-		once := canonical(path)
-		if !bytes.Equal(path, before) {
-			t.Fatalf("%q was changed", before)
-		}
-		if again := canonical(once); !bytes.Equal(once, again) {
-			t.Errorf("%q becomes %q, and that %q", path, once, again)
-		}
-		Ambiguous(path)
-		if len(path) > 0 && path[0] == '/' && (len(once) == 0 || once[0] != '/' || bytes.Contains(once, []byte("//")) || Ambiguous(once) && !Ambiguous(path)) {
-			t.Errorf("%q becomes %q", path, once)
-		}
-	})
+	f.Fuzz(checkCanonical)
+}
+
+// Long paths are no seeds: to minimize what grows out of them takes time with the square of their length.
+func TestCanonicalOfLongPaths(t *testing.T) {
+	checkCanonical(t, []byte("/"+strings.Repeat("\u00e9", MaxPath/3)))
+	checkCanonical(t, []byte("/"+strings.Repeat("\xff", MaxPath/2)))
+}
+
+func checkCanonical(t *testing.T, path []byte) {
+	before := bytes.Clone(path)
+	once := canonical(path)
+	if !bytes.Equal(path, before) {
+		t.Fatalf("%q was changed", before)
+	}
+	if again := canonical(once); !bytes.Equal(once, again) {
+		t.Errorf("%q becomes %q, and that %q", path, once, again)
+	}
+	Ambiguous(path)
+	if len(path) > 0 && path[0] == '/' && (len(once) == 0 || once[0] != '/' || bytes.Contains(once, []byte("//")) || Ambiguous(once) && !Ambiguous(path)) {
+		t.Errorf("%q becomes %q", path, once)
+	}
 }
