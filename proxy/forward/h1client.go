@@ -25,6 +25,10 @@ type h1Client struct {
 	heard bool // the server answered something to the current request
 	// doubted says that the server may have left a request's body unread: then it closes, and what is sent meanwhile is lost.
 	doubted bool
+	// bound says that the connection may be authenticated as one client (NTLM, Negotiate). It serves no other: owner is that client's
+	// connection, nil where many clients share one.
+	bound bool
+	owner *h1Server
 	// reading says that receive has bytes to look at, free that the connection became free meanwhile: it rests only if none are left,
 	// so that a response that nobody asked for never answers the next request.
 	reading, free bool
@@ -64,6 +68,7 @@ func (c *h1Client) request(fl *flight) {
 	c.uses++
 	c.l.e.wheel.cancel(&c.l.timer)
 	h := &fl.x.Request
+	c.bound = c.bound || bindsConnection(h)
 	f := c.framing(fl)
 	c.l.out.grew(h1.AppendRequest(c.l.out.tail(h.Size()+128), h, f))
 	c.l.markDirty()
@@ -71,6 +76,36 @@ func (c *h1Client) request(fl *flight) {
 	fl.req.to = c
 	fl.resp.from = c
 	c.out.push(&fl.req, nil)
+}
+
+// bindsConnection reports whether a request carries credentials that authenticate its connection.
+func bindsConnection(h *message.Head) bool {
+	for i := range h.Len() {
+		name, value := h.Field(i)
+		if (len(name) == 13 && message.EqualFold(name, "authorization") || len(name) == 19 && message.EqualFold(name, "proxy-authorization")) &&
+			message.BindsConnection(value) {
+			return true
+		}
+	}
+	return false
+}
+
+// pin keeps a bound connection for the client that it is bound to, and ends one that may be anybody's.
+func (c *h1Client) pin(fl *flight) {
+	s, ok := fl.down.(*h1Server)
+	if !ok || s.l.closed || s.pinned != nil && s.pinned != c {
+		c.l.close(nil)
+		return
+	}
+	s.pinned, c.owner = c, s
+}
+
+// unpin parts a bound connection from its client.
+func (c *h1Client) unpin() {
+	if c.owner != nil && c.owner.pinned == c {
+		c.owner.pinned = nil
+	}
+	c.owner = nil
 }
 
 // framing chooses how the request's body is delimited. An HTTP/1.0 request is restored as one, unless its length is not known.
@@ -192,7 +227,7 @@ func (c *h1Client) head(in []byte) (used int, err error) {
 			return 0, err
 		}
 	}
-	c.heard = true
+	c.heard, c.bound = true, c.bound || f.Bound
 	if h.Status < 200 && h.Status != 101 {
 		fl.down.interim(fl, h)
 		h.Reset()
@@ -242,6 +277,10 @@ func (c *h1Client) leave(fl *flight) {
 	c.cur, c.out.f = nil, nil
 	if !c.l.closed && c.l.broken == nil && c.keep && fl.resp.ended && fl.req.sentEnd && !fl.open {
 		c.l.unpause()
+		if c.bound {
+			c.pin(fl)
+			return
+		}
 		if c.mayClose(fl) {
 			c.doubted = true
 			c.l.e.wheel.set(&c.l.timer, c.l.e.now.Add(doubtTime))
@@ -274,6 +313,7 @@ func (c *h1Client) ended(err error) {
 		return
 	}
 	c.u.lost(c)
+	c.unpin()
 	if fl == nil {
 		return
 	}

@@ -19,9 +19,10 @@ type h1Server struct {
 	cur   *flight
 	// last says that the connection ends after the current request: the client or a drain wants it, or the request was broken.
 	last      bool
-	halfGone  bool // the client sent FIN
-	expecting bool // the client waits for 100 before it sends the body
-	discarded int  // body bytes of requests that were answered early
+	halfGone  bool      // the client sent FIN
+	expecting bool      // the client waits for 100 before it sends the body
+	discarded int       // body bytes of requests that were answered early
+	pinned    *h1Client // the connection to a server that is authenticated as this client; nil without
 }
 
 type h1State uint8
@@ -340,6 +341,9 @@ func (s *h1Server) ended(err error) {
 	if s.l.closed {
 		if fl != nil {
 			fl.abandon(gone)
+		}
+		if s.pinned != nil {
+			s.pinned.l.close(nil)
 		}
 		return
 	}

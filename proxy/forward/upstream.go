@@ -109,6 +109,10 @@ func (u *Upstream) give(fl *flight) {
 }
 
 func (u *Upstream) giveH1(fl *flight) {
+	if s, ok := fl.down.(*h1Server); ok && s.pinned != nil && s.pinned.u == u && s.pinned.cur == nil && !s.pinned.l.closed {
+		fl.depart(s.pinned)
+		return
+	}
 	for n := len(u.resting); n > 0; n = len(u.resting) {
 		c := u.resting[n-1]
 		u.resting[n-1] = nil

@@ -28,6 +28,8 @@ type Framing struct {
 	Close bool
 	// Expect says that a request waits for 100 Continue.
 	Expect bool
+	// Bound says that a response names NTLM or Negotiate, which authenticate the connection.
+	Bound bool
 }
 
 // hop is what the hop-by-hop fields of a head add up to.
@@ -36,6 +38,7 @@ type hop struct {
 	length                    int64 // -1 without Content-Length
 	zeros                     bool  // Content-Length begins with some that mean nothing
 	close, keepAlive, upgrade bool
+	bound                     bool // a challenge of NTLM or Negotiate
 	chunked, trailers, expect bool
 	host                      []byte
 	hosts                     int
@@ -93,7 +96,10 @@ func (f *hop) field(name, value []byte) (drop bool, err error) {
 		if message.EqualFold(name, "content-length") {
 			return f.contentLength(value)
 		}
+	case 18:
+		f.bound = f.bound || message.EqualFold(name, "proxy-authenticate") && message.BindsConnection(value)
 	case 16:
+		f.bound = f.bound || message.EqualFold(name, "www-authenticate") && message.BindsConnection(value)
 		return message.EqualFold(name, "proxy-connection"), nil
 	case 17:
 		if message.EqualFold(name, "transfer-encoding") {

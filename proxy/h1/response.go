@@ -33,7 +33,7 @@ func ParseResponse(head []byte, h *message.Head, method []byte, wantTunnel bool)
 
 // response applies the order of RFC 9112 §6.3.
 func (f *hop) response(h *message.Head, method []byte, wantTunnel bool) (Framing, error) {
-	out := Framing{Close: f.close || h.Version == message.HTTP10 && !f.keepAlive}
+	out := Framing{Bound: f.bound, Close: f.close || h.Version == message.HTTP10 && !f.keepAlive}
 	connect := string(method) == "CONNECT"
 	switch {
 	case h.Status == 101:

@@ -139,6 +139,20 @@ func NextToken(list []byte) (item, rest []byte) {
 	return item, rest
 }
 
+// BindsConnection reports whether the value of a field of credentials or challenges names NTLM or Negotiate: schemes that authenticate a
+// connection and not a request (RFC 4559 §6).
+func BindsConnection(value []byte) bool {
+	for len(value) > 0 {
+		var item []byte
+		item, value = NextToken(value)
+		scheme, _, _ := bytes.Cut(item, []byte{' '})
+		if EqualFold(scheme, "ntlm") || EqualFold(scheme, "negotiate") {
+			return true
+		}
+	}
+	return false
+}
+
 // MayUpgrade reports whether a connection may become what the value of an Upgrade field lists: protocols with or without a version
 // (RFC 9110 §7.8), but not another HTTP, nor TLS. Requests would go through such a tunnel of which nobody but the first was authorized.
 func MayUpgrade(list []byte) bool {
