@@ -32,11 +32,11 @@ func (v *Values) checkCredentials(now time.Time) (warnings []string, err error) 
 	case !given:
 		return nil, nil
 	case !external && v.IdentityTrustAnchorsPEM == "" && !v.Identity.ExternalCA:
-		return nil, errors.New("a trust anchors file must be specified if other credentials are provided: --identity-trust-anchors-file")
+		return nil, errors.New("identityTrustAnchorsPEM is missing, and must be given if other credentials are provided: --set-file identityTrustAnchorsPEM=FILE, or --identity-trust-anchors-file")
 	case !external && tls.CrtPEM == "":
-		return nil, errors.New("a certificate file must be specified if other credentials are provided: --identity-issuer-certificate-file")
+		return nil, errors.New("identity.issuer.tls.crtPEM is missing, and must be given if other credentials are provided: --set-file identity.issuer.tls.crtPEM=FILE, or --identity-issuer-certificate-file")
 	case !external && tls.KeyPEM == "":
-		return nil, errors.New("a private key file must be specified if other credentials are provided: --identity-issuer-key-file")
+		return nil, errors.New("identity.issuer.tls.keyPEM is missing, and must be given if other credentials are provided: --set-file identity.issuer.tls.keyPEM=FILE, or --identity-issuer-key-file")
 	}
 	anchors, warnings, err := v.checkAnchors(now)
 	if err != nil || external {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
 // check is one question about the cluster. It sees the facts alone, so that checks do not depend on each other and a test can ask one.
@@ -191,6 +192,9 @@ func examine(categories []category, f *facts) []categoryResult {
 			if errors.Is(r.err, errNotAsked) {
 				continue
 			}
+			if apierrors.IsForbidden(r.err) {
+				r.err = fmt.Errorf("you may not look: %w", r.err)
+			}
 			if r.err != nil {
 				r.outcome = failed
 				if ch.warns || errors.As(r.err, new(minor)) {
@@ -209,6 +213,14 @@ func examine(categories []category, f *facts) []categoryResult {
 	return results
 }
 
+// title says what was checked. Where the API server does not let the user look, nothing is known of it.
+func (r *checkResult) title() string {
+	if apierrors.IsForbidden(r.err) {
+		return "not known: " + r.text
+	}
+	return r.text
+}
+
 // errNotAsked is the answer of a check that does not concern this installation; such a check is not shown.
 var errNotAsked = errors.New("not asked")
 
@@ -221,7 +233,7 @@ func (m minor) Unwrap() error { return m.error }
 func unsettled(results []categoryResult) string {
 	for _, cat := range results {
 		for _, r := range cat.checks {
-			if r.settles && r.outcome == failed && !errors.As(r.err, new(lasting)) {
+			if r.settles && r.outcome == failed && !apierrors.IsForbidden(r.err) && !errors.As(r.err, new(lasting)) {
 				return fmt.Sprintf("%s: %v", r.text, r.err)
 			}
 		}

@@ -40,7 +40,7 @@ func categoryLines(cat categoryResult, failuresOnly bool) string {
 		if r.outcome == warned {
 			symbol = "‼"
 		}
-		fmt.Fprintf(&b, "%s %s\n    %s\n    see %s%s for hints\n", symbol, r.text,
+		fmt.Fprintf(&b, "%s %s\n    %s\n    see %s%s for hints\n", symbol, r.title(),
 			strings.ReplaceAll(r.err.Error(), "\n", "\n    "), hintBase, r.anchor)
 	}
 	return b.String()

@@ -449,3 +449,25 @@ func TestCheckAcceptsFlagsOfLinkerd(t *testing.T) {
 		t.Errorf("stdout %q: want the cluster's checks alone", r.out)
 	}
 }
+
+// TestCheckWithoutRights covers what the user may not read: nothing is known of it, and check does not wait for it.
+func TestCheckWithoutRights(t *testing.T) {
+	for name, test := range map[string]struct {
+		mayNotLook []string
+		want       string
+	}{
+		"the namespace":   {[]string{"namespaces"}, "× not known: control plane Namespace exists\n    you may not look: namespaces is forbidden"},
+		"the deployments": {[]string{"deployments"}, "× not known: control plane deployments are ready\n    you may not look: deployments.apps is forbidden"},
+		"the nodes":       {[]string{"nodes"}, "not known: cluster networks contains all node podCIDRs\n    you may not look: nodes is forbidden"},
+		"a Secret":        {[]string{"secrets"}, "you may not look: secrets is forbidden"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := healthyCluster(t)
+			f.mayNotLook = test.mayNotLook
+			r := runCLI(t, f.connect, "", "check", "--wait=1h")
+			if r.code != 1 || !strings.Contains(r.out, test.want) || strings.Contains(r.err, "waiting") {
+				t.Errorf("exit code %d, stdout %q, stderr %q; want %q", r.code, r.out, r.err, test.want)
+			}
+		})
+	}
+}

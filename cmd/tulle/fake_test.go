@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
@@ -43,8 +44,9 @@ import (
 // fakeCluster is a cluster in memory; the only fake behind the CLI's tests.
 type fakeCluster struct {
 	objects []runtime.Object
-	// mayNot lists the resources that the user may not create.
+	// mayNot lists the resources that the user may not create, mayNotLook those that they may not read.
 	mayNot     map[string]bool
+	mayNotLook []string
 	apiVersion string
 	// definitions are the cluster's, and resources what they define; made of them are its custom resources.
 	definitions []install.Definition
@@ -69,6 +71,11 @@ func (f *fakeCluster) connect(flags globalFlags) (*cluster, error) {
 		review.Status.Allowed = !f.mayNot[review.Spec.ResourceAttributes.Resource]
 		return true, review, nil
 	})
+	for _, resource := range f.mayNotLook {
+		client.PrependReactor("*", resource, func(action clienttesting.Action) (bool, runtime.Object, error) {
+			return true, nil, apierrors.NewForbidden(action.GetResource().GroupResource(), "", errors.New("the user has no rights"))
+		})
+	}
 	client.Resources = servedResources(f.definitions)
 	namespace := flags.namespace
 	if namespace == "" {

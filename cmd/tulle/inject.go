@@ -105,6 +105,10 @@ func (t injection) object(o *manifestObject) (report, error) {
 		return r, err
 	}
 	r.examine(&template.pod)
+	if r.reason == inject.SidecarExists && hasProxy(&template.pod) {
+		r.outcome, r.reason = alreadyInjected, ""
+		return r, nil
+	}
 	if r.reason != "" {
 		return r, nil
 	}
@@ -121,8 +125,17 @@ func (t injection) object(o *manifestObject) (report, error) {
 		return r, fmt.Errorf("%s: %w", o.name(), err)
 	}
 	r.warnings = settings.Warnings
-	t.annotate(annotations)
+	if !t.annotate(annotations) {
+		r.outcome = alreadyInjected
+	}
 	return r, nil
+}
+
+// hasProxy reports whether the mesh's own proxy is among the containers.
+func hasProxy(pod *corev1.Pod) bool {
+	return slices.ContainsFunc(slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers), func(c corev1.Container) bool {
+		return c.Name == mesh.ProxyContainer
+	})
 }
 
 // mode is the value of the inject annotation.
@@ -133,13 +146,19 @@ func (t injection) mode() string {
 	return "enabled"
 }
 
-func (t injection) annotate(annotations map[string]any) {
+// annotate asks for a proxy and reports whether the annotations did not say all of it before.
+func (t injection) annotate(annotations map[string]any) (changed bool) {
+	set := func(key, value string) {
+		changed = changed || annotations[key] != value
+		annotations[key] = value
+	}
 	if t.opts.ingress || annotations[mesh.InjectAnnotation] != "ingress" {
-		annotations[mesh.InjectAnnotation] = t.mode()
+		set(mesh.InjectAnnotation, t.mode())
 	}
 	for k, v := range t.opts.annotations {
-		annotations[k] = v
+		set(k, v)
 	}
+	return changed
 }
 
 // annotateNamespace asks for a proxy in every pod of the namespace.
@@ -148,8 +167,10 @@ func (t injection) annotateNamespace(o *manifestObject, r report) (report, error
 	if !ok {
 		return r, o.doc.errorAt(0, "metadata.annotations", "is not an object")
 	}
-	t.annotate(annotations)
-	r.outcome = "annotated"
+	r.outcome = alreadyAnnotated
+	if t.annotate(annotations) {
+		r.outcome = "annotated"
+	}
 	return r, nil
 }
 
@@ -163,8 +184,10 @@ func (t injection) annotateService(o *manifestObject, r report) (report, error) 
 	if !ok {
 		return r, o.doc.errorAt(0, "metadata.annotations", "is not an object")
 	}
-	annotations[mesh.OpaquePortsAnnotation] = ports
-	r.outcome = "annotated"
+	r.outcome = alreadyAnnotated
+	if annotations[mesh.OpaquePortsAnnotation] != ports {
+		annotations[mesh.OpaquePortsAnnotation], r.outcome = ports, "annotated"
+	}
 	return r, nil
 }
 

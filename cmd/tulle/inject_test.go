@@ -216,3 +216,44 @@ func FuzzInjectDocument(f *testing.F) {
 		}
 	})
 }
+
+// TestReportsOfWhatStaysAsItIs runs inject and uninject where there is nothing to do: the report says so, and not that it was done.
+func TestReportsOfWhatStaysAsItIs(t *testing.T) {
+	const manifest = `kind: Deployment
+metadata: {name: web}
+spec: {template: {metadata: {labels: {app: web}}, spec: {containers: [{name: web, image: web}]}}}
+---
+kind: Namespace
+metadata: {name: shop}
+---
+kind: Service
+metadata: {name: db}
+`
+	bare := runCLI(t, noCluster, manifest, "uninject", "-")
+	for _, want := range []string{`deployment "web" not injected`, `namespace "shop" not injected`, `service "db" skipped`} {
+		if !strings.Contains(bare.err, want) || strings.Contains(bare.err, "no supported objects") {
+			t.Errorf("uninject: stderr %q, want %q", bare.err, want)
+		}
+	}
+	for _, flags := range [][]string{{"--opaque-ports=3306"}, {"--manual", "--ignore-cluster", "--opaque-ports=3306"}, {"--ingress", "--opaque-ports=3306"}} {
+		first := runCLI(t, noCluster, manifest, append(append([]string{"inject"}, flags...), "-")...)
+		for _, want := range []string{`deployment "web" injected`, `namespace "shop" annotated`, `service "db" annotated`} {
+			if !strings.Contains(first.err, want) {
+				t.Errorf("%q: stderr %q, want %q", flags, first.err, want)
+			}
+		}
+		again := runCLI(t, noCluster, first.out, append(append([]string{"inject"}, flags...), "-")...)
+		for _, want := range []string{`deployment "web" already injected`, `namespace "shop" already annotated`, `service "db" already annotated`} {
+			if !strings.Contains(again.err, want) || strings.Contains(again.err, "3rd party") || strings.Contains(again.err, "no supported objects") {
+				t.Errorf("%q again: stderr %q, want %q", flags, again.err, want)
+			}
+		}
+		if again.code != 0 || again.out != first.out {
+			t.Errorf("%q again: exit code %d, and the output differs (-first +again):\n%s", flags, again.code, cmp.Diff(first.out, again.out))
+		}
+		other := runCLI(t, noCluster, first.out, "inject", "--proxy-log-level=debug", "-")
+		if manual := flags[0] == "--manual"; !manual && !strings.Contains(other.err, `deployment "web" injected`) {
+			t.Errorf("%q, then another flag: stderr %q, want injected", flags, other.err)
+		}
+	}
+}

@@ -69,6 +69,17 @@ func TestInstallTakesCredentialsFromFilesAndFromValues(t *testing.T) {
 	if !strings.Contains(files.out, "kind: Secret") {
 		t.Error("the issuer is not in the output")
 	}
+	for missing, flags := range map[string][]string{
+		"identityTrustAnchorsPEM":    {"--set-file", "identity.issuer.tls.crtPEM=" + cert},
+		"identity.issuer.tls.crtPEM": {"--set-file", "identityTrustAnchorsPEM=" + anchor},
+		"identity.issuer.tls.keyPEM": {"--set-file", "identityTrustAnchorsPEM=" + anchor + ",identity.issuer.tls.crtPEM=" + cert},
+		"--identity-issuer-key-file": {"--identity-trust-anchors-file", anchor, "--identity-issuer-certificate-file", cert},
+	} {
+		r := runCLI(t, noCluster, "", append([]string{"install"}, flags...)...)
+		if r.code != 1 || r.out != "" || !strings.Contains(r.err, missing) || !strings.Contains(r.err, "is missing") {
+			t.Errorf("%q: exit code %d, stderr %q; want that %s is missing", flags, r.code, r.err, missing)
+		}
+	}
 	for _, flags := range [][]string{{"--identity-issuer-certificate-file", cert}, {"--identity-trust-anchors-file", anchor}} {
 		if r := runCLI(t, noCluster, "", append([]string{"install"}, flags...)...); r.code != 1 || r.out != "" || !strings.Contains(r.err, "if other credentials are provided") {
 			t.Errorf("%q: exit code %d, stderr %q; want all or none", flags, r.code, r.err)

@@ -112,3 +112,32 @@ func TestEveryCommandHelps(t *testing.T) {
 	}
 	walk(newRoot("tulle", streams{}, noCluster))
 }
+
+// TestDocsNameWhatIsNeeded holds texts that users follow step by step to what they need.
+func TestDocsNameWhatIsNeeded(t *testing.T) {
+	read := func(file string) string {
+		text, err := os.ReadFile("../../" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	readme := read("README.md")
+	if images, install := strings.Index(readme, "make images"), strings.Index(readme, "tulle install |"); images < 0 || images > install {
+		t.Error("README.md installs before it says that nodes need the images")
+	}
+	injection, annotations := read("docs/injection.md"), read("docs/annotations.md")
+	for _, resource := range []string{"cpu", "memory", "ephemeral-storage"} {
+		for _, kind := range []string{"request", "limit"} {
+			name := "config.linkerd.io/proxy-" + resource + "-" + kind
+			if !strings.Contains(injection, name) || !strings.Contains(annotations, name) {
+				t.Errorf("docs/injection.md does not name the annotation %s, or it does not exist", name)
+			}
+		}
+	}
+	for _, word := range []string{"ResourceQuota", "LimitRange", "pod-security.kubernetes.io/enforce=privileged", "NET_ADMIN"} {
+		if !strings.Contains(injection, word) {
+			t.Errorf("docs/injection.md does not name %s", word)
+		}
+	}
+}

@@ -15,7 +15,7 @@ import (
 // report is what happened to one object of a manifest.
 type report struct {
 	object *manifestObject
-	// outcome is injected, annotated or uninjected; "" means that the object was left as it is.
+	// outcome is injected, annotated, uninjected or one of the other constants; "" means that the object is of no concern to the command.
 	outcome string
 	// reason is why a workload was left as it is; "" for other kinds.
 	reason inject.Reason
@@ -23,6 +23,13 @@ type report struct {
 	udp      bool
 	warnings []string
 }
+
+// Outcomes of objects that stay as they are.
+const (
+	alreadyInjected  = "already injected"
+	alreadyAnnotated = "already annotated"
+	notInjected      = "not injected"
+)
 
 // examine finds what keeps a pod from being injected, and what its author should know.
 func (r *report) examine(pod *corev1.Pod) {

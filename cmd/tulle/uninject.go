@@ -32,6 +32,7 @@ linkerd.io. The annotation linkerd.io/inject: disabled stays, and so do the conf
 func uninjectObject(o *manifestObject) (report, error) {
 	r := report{object: o}
 	if o.kind() == "Namespace" {
+		r.outcome = notInjected
 		if stripMeta(o.tree) {
 			r.outcome = "uninjected"
 		}
@@ -51,6 +52,7 @@ func uninjectObject(o *manifestObject) (report, error) {
 			return r, err
 		}
 	}
+	r.outcome = notInjected
 	if stripMeta(tmpl.tree) || changed {
 		r.outcome = "uninjected"
 	}
