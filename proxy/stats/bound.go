@@ -42,8 +42,8 @@ const (
 	seriesBytes = 144
 	// evictPart says how much is evicted at once: one part of so many. To look for idle label sets takes time with their number.
 	evictPart = 8
-	// barrenUses is how many uses pass until the registry looks again after it found too little to evict.
-	barrenUses = 256
+	// scanInterval is how many uses pass until the registry looks again after it found too little to evict.
+	scanInterval = 256
 )
 
 func costOf(labels Labels, series int) cost {
@@ -88,7 +88,8 @@ type entry struct {
 	changed time.Duration // when the last look found a change
 	looks   int           // that found one
 	used    uint64        // Registry.uses when it was held or released last
-	kept    time.Duration // the last sweep that found a holder or a change, or the one before the release
+	// idleSince is the last sweep that found a holder or a change, or the one before the release.
+	idleSince time.Duration
 }
 
 // look notes whether the series changed since the last look.
@@ -170,7 +171,7 @@ func (r *Registry) makeRoom(s side, need cost, keep *entry) bool {
 	if r.spent[s].plus(need).within(limit) {
 		return true
 	}
-	if r.barren[s] > 0 && r.uses-r.barren[s] < barrenUses {
+	if r.fruitless[s] > 0 && r.uses-r.fruitless[s] < scanInterval {
 		return false
 	}
 	var idle []*entry
@@ -192,7 +193,7 @@ func (r *Registry) makeRoom(s side, need cost, keep *entry) bool {
 	if r.spent[s].plus(need).within(limit) {
 		return true
 	}
-	r.barren[s] = r.uses
+	r.fruitless[s] = r.uses
 	return false
 }
 

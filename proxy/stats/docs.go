@@ -33,8 +33,8 @@ Requests of a Service without routes count under route_kind="default", route_nam
 FAIL_FAST, LOAD_SHED, REQUEST_TIMEOUT, RESPONSE_HEADERS_TIMEOUT, IDLE_TIMEOUT, RESET, REFUSED, IO, CANCEL and UNKNOWN.
 
 tls is one of: true (mesh TLS, with server_id or client_id), no_identity (plaintext, with no_tls_reason), opaque (the application's own
-TLS), loopback (within the pod). What counts a peer, an endpoint, a route or a balancer is dropped ten minutes after its last use, the endpoints
-of a balancer at once; the counters of decisions, retries, copies and errors stay, so that the first error in a week is seen as one more.
+TLS), loopback (within the pod). The series of a peer, an endpoint, a route or a balancer go ten minutes after their last use, the gauges of a
+balancer's endpoints at once. The counters of decisions, retries, copies and errors stay, so that rate() sees the first error in a week.
 
 ## Bounds
 

@@ -14,13 +14,13 @@ const idleTime = 10 * time.Minute
 type Registry struct {
 	limits [sides]cost
 
-	mu      sync.Mutex // guards the fields below
-	entries map[seriesKey]*entry
-	spent   [sides]cost   // by the entries that are shown
-	uses    uint64        // holds and releases so far
-	barren  [sides]uint64 // uses when nothing was found to evict
-	now     time.Duration
-	funcs   []function
+	mu        sync.Mutex // guards the fields below
+	entries   map[seriesKey]*entry
+	spent     [sides]cost   // by the entries that are shown
+	uses      uint64        // holds and releases so far
+	fruitless [sides]uint64 // uses when nothing was found to evict
+	now       time.Duration
+	funcs     []function
 }
 
 // seriesKey names a label set: the group or the counter that has it.
@@ -107,7 +107,7 @@ func (r *Registry) release(e *entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e.holders--
-	e.kept = r.now
+	e.idleSince = r.now
 	r.use(e)
 	if e.holders == 0 && !e.shown {
 		r.forget(e)
@@ -154,10 +154,10 @@ func (r *Registry) Sweep(now time.Duration) {
 	r.showChanged()
 	for _, e := range r.entries {
 		if e.look(now) || e.holders > 0 {
-			e.kept = now
+			e.idleSince = now
 			continue
 		}
-		if now-e.kept >= idleTime && e.key.kind != counterGroup {
+		if now-e.idleSince >= idleTime && e.key.kind != counterGroup {
 			r.forget(e)
 		}
 	}
