@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"net"
 	"os"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -257,6 +258,37 @@ func TestAByteThatWaitsForMoreTakesLittle(t *testing.T) {
 		_ = b.SetReadDeadline(time.Time{})
 		if b.ahead.buf != nil || string(b.ahead.bytes) != want {
 			t.Errorf("%q waits in a large buffer: %v", b.ahead.bytes, b.ahead.buf != nil)
+		}
+	}
+}
+
+// wanting is a Receiver that waits for more of a message.
+type wanting struct{ got []byte }
+
+func (w *wanting) Receive(in []byte) (int, error) {
+	w.got = append(w.got, in...)
+	return len(in), ErrMore
+}
+
+// A reset behind the last bytes leaves no trace in what TCP_INQ says is left, and no further edge: who waits for more must be told.
+func TestPumpSeesTheResetThatCameWithTheData(t *testing.T) {
+	for range 20 {
+		a, b := pair(t, false)
+		if _, err := a.Write([]byte("half a message")); err != nil {
+			t.Fatal(err)
+		}
+		_ = a.NetConn().(*net.TCPConn).SetLinger(0)
+		_ = a.Close()
+		done := make(chan error, 1)
+		w := &wanting{}
+		go func() { done <- b.Pump(w, nil) }()
+		select {
+		case err := <-done:
+			if !errors.Is(err, syscall.ECONNRESET) || string(w.got) != "half a message" {
+				t.Errorf("Pump: %v after %q", err, w.got)
+			}
+		case <-time.After(5 * time.Second):
+			t.Fatal("Pump never saw the reset")
 		}
 	}
 }
