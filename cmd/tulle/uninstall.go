@@ -29,14 +29,14 @@ func (c *cli) uninstallCommand() *cobra.Command {
 namespace, and the control plane's namespace with all that is in it, keys included. It refuses while pods still have a proxy, since
 these would lose their identity within a day; --force prints anyway.
 
-Deleting the definition of a custom resource deletes all resources of the kind. So a definition stays, and is named on stderr, as long
-as there are any, such as a ServiceProfile; --with-resources prints it too.`,
+Deleting a CRD deletes all resources of its kind. So CRDs that still have resources, such as ServiceProfiles, are left out and named on
+stderr; --with-resources prints them too.`,
 		Example: `  tulle uninstall | kubectl delete -f -`,
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return c.uninstall(cmd.Context(), opts) },
 	}
 	cmd.Flags().BoolVarP(&opts.force, "force", "f", false, "even if pods still have a proxy")
-	cmd.Flags().BoolVar(&opts.resources, "with-resources", false, "also the definitions of kinds of which there are resources, which deletes these")
+	cmd.Flags().BoolVar(&opts.resources, "with-resources", false, "also print CRDs that still have resources; deleting them deletes those resources")
 	cmd.Flags().StringVarP(&opts.output, "output", "o", "yaml", "format: yaml or json")
 	return cmd
 }
