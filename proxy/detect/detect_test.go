@@ -328,6 +328,7 @@ func FuzzParseClientHello(f *testing.F) {
 func FuzzClassify(f *testing.F) {
 	f.Add([]byte("GET / HTTP/1.1\r\n"))
 	f.Add([]byte(Preface))
+	f.Add([]byte("0 \x00 HTTP/0")) // was opaque up to the slash, and then HTTP/1
 	for _, sent := range requests {
 		f.Add([]byte(sent))
 	}
