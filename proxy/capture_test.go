@@ -91,13 +91,16 @@ func startLab(t *testing.T, rules []redirect.Rule) *lab {
 	}
 	victimMAC, attackerMAC := mac(l.victim), mac(l.attacker)
 	for _, n := range []*netns.Namespace{l.victim, l.bystander} {
-		n.Do(t, func() error { return neighbours(attackerMAC, attackerV4, attackerV6, "fe80::66") })
+		n.Do(t, func() error { return neighbours(attackerMAC, attackerV6) })
 	}
 	l.attacker.Do(t, func() (err error) {
 		l.wire, err = rawtcp.Open(netns.Interface, victimMAC)
 		return err
 	})
 	t.Cleanup(func() { _ = l.wire.Close() })
+	if err := l.wire.Announce(netip.MustParseAddr(attackerV4), netip.MustParseAddr(victimV4)); err != nil {
+		t.Fatal(err)
+	}
 	l.victim.Do(t, func() error {
 		// A pod inherits ip_forward from its node; with it the kernel would pass on what the capture leaves alone, and
 		// the test would not tell that from a proxy's work. route_localnet takes away the kernel's own protection of

@@ -52,6 +52,23 @@ func Open(name string, other net.HardwareAddr) (*Wire, error) {
 // Close ends the wire.
 func (w *Wire) Close() error { return unix.Close(w.fd) }
 
+// Announce tells the neighbour with address to that from is here, as an ARP request for it does (RFC 826): answers to packets
+// from that address come back. The kernel of this host must not have the address, or it resets the connections.
+func (w *Wire) Announce(from, to netip.Addr) error {
+	if !from.Is4() || !to.Is4() {
+		return fmt.Errorf("announce %s to %s: not IPv4", from, to)
+	}
+	frame := append(append([]byte{}, w.other...), w.own...)
+	frame = binary.BigEndian.AppendUint16(frame, unix.ETH_P_ARP)
+	frame = append(frame, 0, 1, 8, 0, 6, 4, 0, 1) // Ethernet, IPv4, lengths, request
+	frame = append(append(frame, w.own...), from.AsSlice()...)
+	frame = append(append(frame, make([]byte, 6)...), to.AsSlice()...)
+	if _, err := unix.Write(w.fd, frame); err != nil {
+		return fmt.Errorf("announce %s: %w", from, err)
+	}
+	return nil
+}
+
 // Result says what became of a request.
 type Result struct {
 	Connected bool   // the handshake was completed
