@@ -125,6 +125,9 @@ func (r *inboundRequest) route() mesh.Ref {
 func (in *inbound) Route(x *exchange.Exchange) forward.Verdict {
 	c := x.Conn.Data.(*inboundConn)
 	r := in.request(x)
+	if r.account != nil { // it was let in, and waited after a refusal
+		return forward.Give(in.upstream(c.app, x.Request.Version))
+	}
 	r.grpc = isGRPC(&x.Request)
 	if in.proxy.accessLog != nil {
 		r.log = in.proxy.accessLog.begin(x)
@@ -281,13 +284,17 @@ func nameOf(r mesh.Ref) string {
 	return r.Kind + " " + r.Namespace + "/" + r.Name
 }
 
-// Again answers every fault: what one application could not take, no other can. It implements forward.Handler.
+// Again sends what the application refused once more, and answers every other fault: what one application could not take, no other can. It
+// implements forward.Handler.
 func (in *inbound) Again(x *exchange.Exchange, f exchange.Fault) forward.Verdict {
 	c := x.Conn.Data.(*inboundConn)
 	r := in.request(x)
 	f = expired(x, f, r.grpc)
 	if f.Retryable && f.Kind != exchange.DialRefused && f.Kind != exchange.DialTimeout && x.Attempts < connectAttempts {
 		return forward.Give(in.upstream(c.app, x.Request.Version))
+	}
+	if wait, ok := waitAfterRefusal(x, f, connectAttempts); ok && r.served {
+		return forward.Wait(wait)
 	}
 	in.proxy.countFault(stats.InboundHTTPErrors, "inbound", f)
 	return in.proxy.respond(x, answer{

@@ -175,11 +175,20 @@ func (o *outbound) Again(x *exchange.Exchange, f exchange.Fault) forward.Verdict
 		r.unqueue(o.proxy.now())
 	}
 	o.attempted(x, r, outcomeOf(f, r.deadline), f)
+	tries := 0
+	if r.share != nil {
+		tries = min(connectAttempts, max(r.share.service.pool.Len(), 2))
+	}
 	switch {
 	case f.Kind == exchange.Rejected:
 		return o.again(x, r)
-	case f.Retryable && r.share != nil && x.Attempts < min(connectAttempts, max(r.share.service.pool.Len(), 2)) && o.pick(r):
+	case f.Retryable && x.Attempts < tries && o.pick(r):
 		return o.give(x, r)
+	}
+	if wait, ok := waitAfterRefusal(x, f, tries); ok && r.share != nil {
+		return forward.Wait(wait)
+	}
+	switch {
 	case f.Side == exchange.Upstream && o.retryFault(x, r, f):
 		return o.again(x, r)
 	case f.Side != exchange.Downstream:
@@ -260,9 +269,12 @@ func (o *outbound) Response(x *exchange.Exchange) exchange.Fault {
 	return exchange.Fault{}
 }
 
+// fromApplication is the reason of a fault that a peer's proxy had with its application.
+const fromApplication = "application"
+
 // unprocessed is the fault that a peer's proxy answered for.
 func unprocessed(x *exchange.Exchange, kind string) exchange.Fault {
-	f := exchange.Fault{Side: exchange.Upstream, Kind: exchange.DialRefused, Reason: "application", Retryable: true}
+	f := exchange.Fault{Side: exchange.Upstream, Kind: exchange.DialRefused, Reason: fromApplication, Retryable: true}
 	for _, k := range [...]exchange.Kind{exchange.DialTimeout, exchange.Refused} {
 		if kind == k.String() {
 			f.Kind = k

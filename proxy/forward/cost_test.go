@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"testing"
 	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/h2"
 )
 
 // maxAllocs is the budget of a request in one proxy (data-plane notes: two, stretch none).
@@ -116,5 +118,92 @@ func TestGoroutinesDoNotGrowWithStreams(t *testing.T) {
 	inFlight(200)
 	if after := runtime.NumGoroutine(); after > before {
 		t.Errorf("%d goroutines with 200 streams, %d with one", after, before)
+	}
+}
+
+// endOfStream reads frames until the last one of a message, without allocating, and returns its stream.
+func endOfStream(t testing.TB, c net.Conn, buf []byte) (id uint32, ok bool) {
+	for {
+		if _, err := io.ReadFull(c, buf[:h2.HeaderLen]); err != nil {
+			return 0, false
+		}
+		f := h2.ParseHeader(buf)
+		if _, err := io.ReadFull(c, buf[:f.Length]); err != nil {
+			return 0, false
+		}
+		if f.Type == h2.GoAway || f.Type == h2.RSTStream {
+			t.Errorf("got %v", f)
+			return 0, false
+		}
+		if (f.Type == h2.Data || f.Type == h2.Headers) && f.Has(h2.FlagEndStream) {
+			return f.StreamID, true
+		}
+	}
+}
+
+// appendMessage appends a head, which is a header block, and the body "hello".
+func appendMessage(dst []byte, id uint32, block []byte) []byte {
+	dst = h2.AppendHeaders(dst, id, block, false)
+	dst = h2.AppendHeader(dst, h2.FrameHeader{Length: 5, Type: h2.Data, Flags: h2.FlagEndStream, StreamID: id})
+	return append(dst, "hello"...)
+}
+
+// TestCallsAllocateNextToNothing does the same for calls with a body over HTTP/2, which is kept until the server has taken the call.
+func TestCallsAllocateNextToNothing(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	var (
+		post = []byte{0x83, 0x86, 0x84, 0x01, 0x01, 'a'} // :method POST, :scheme http, :path /, :authority a. RFC 7541 appendix A
+		okay = []byte{0x88}                              // :status 200
+	)
+	for _, meshed := range []bool{false, true} {
+		name, proxies := "h2", 1.0
+		if meshed {
+			name, proxies = "h2-mux-h2", 2
+		}
+		t.Run(name, func(t *testing.T) {
+			app := rawApp(t, func(_ int, c net.Conn, _ *bufio.Reader) {
+				_ = c.SetDeadline(time.Now().Add(time.Minute))
+				buf, out := make([]byte, 20_000), h2.AppendSettingsAck(h2.AppendSettings(nil, h2.Options{MaxStreams: 100, InitialWindow: 65_535}, false))
+				out = h2.AppendWindowUpdate(out, 0, 1<<30)
+				if _, err := io.ReadFull(c, buf[:len(h2.Preface)]); err != nil {
+					return
+				}
+				for {
+					if _, err := c.Write(out); err != nil {
+						return
+					}
+					id, ok := endOfStream(t, c, buf)
+					if !ok {
+						return
+					}
+					out = appendMessage(out[:0], id, okay)
+				}
+			})
+			r := build(t, true, meshed, app, Config{})
+			a := attack(t, r.first.addr)
+			_ = a.WriteWindowUpdate(0, 1<<30)
+			_ = a.c.SetDeadline(time.Now().Add(time.Minute))
+			buf, out, next := make([]byte, 20_000), []byte(nil), uint32(1)
+			once := func() {
+				out = appendMessage(out[:0], next, post)
+				if _, err := a.c.Write(out); err != nil {
+					t.Fatal(err)
+				}
+				if id, ok := endOfStream(t, a.c, buf); !ok || id != next {
+					t.Fatalf("stream %d ended, want %d", id, next)
+				}
+				next += 2
+			}
+			for range 200 {
+				once()
+			}
+			got := testing.AllocsPerRun(2000, once)
+			t.Logf("%v allocations a call over %v proxies", got, proxies)
+			if got > maxAllocs*proxies {
+				t.Errorf("%v allocations a call over %v proxies, want at most %d each", got, proxies, maxAllocs)
+			}
+		})
 	}
 }

@@ -53,6 +53,7 @@ type flight struct {
 	list       *flightList // that it is in
 	next, prev *flight
 	waiting    *Upstream // that it waits for
+	refusals   int       // of servers, after each of which it waits for another stream
 	serial     int64     // changes when the memory serves another exchange
 	parkUntil  time.Time
 	wakeAt     time.Time // of a delayed one

@@ -21,11 +21,17 @@ const (
 	maxConnWindow = 16 << 20
 	// muxFactor is how many times as many streams a connection between proxies carries.
 	muxFactor = 16
+	// firstStreams is how many streams are opened before the server's SETTINGS say how many it takes. Source: RFC 9113 §6.5.2, which
+	// recommends that no server takes fewer.
+	firstStreams = 100
 	// goAwayDelay is the time between the two GOAWAY frames of a drain, RFC 9113 §6.8: at least a round trip.
 	goAwayDelay = time.Second
 )
 
-var errSilent = errors.New("forward: peer does not answer a ping")
+var (
+	errSilent     = errors.New("forward: peer does not answer a ping")
+	errNoSettings = errors.New("forward: server sends no SETTINGS")
+)
 
 // stream is one side of an exchange on an HTTP/2 connection. Its zero value is no stream.
 type stream struct {
@@ -41,6 +47,8 @@ type stream struct {
 	remoteEnd bool // the peer has ended
 	localEnd  bool // we have
 	ready     bool // in the ring
+	early     bool // opened before the server's present limit of streams was known
+	surplus   bool // beyond that limit: the server is about to refuse it
 	next      *stream
 }
 
@@ -68,6 +76,7 @@ type h2Conn struct {
 
 	greeted   bool // the client's preface was read
 	settled   bool // the peer's first SETTINGS was read
+	surplus   bool // there are streams that are surplus
 	draining  bool
 	goneAway  bool // the final GOAWAY was sent
 	dead      bool // a connection error was sent: what comes is dropped
@@ -121,7 +130,11 @@ func (c *h2Conn) streamOf(fl *flight) *stream {
 
 // takes reports whether the connection can take one more stream of ours.
 func (c *h2Conn) takes() bool {
-	return !c.draining && !c.dead && !c.l.closed && c.l.broken == nil && len(c.streams) < int(min(c.peer.MaxStreams, 1<<20))
+	most := min(c.peer.MaxStreams, 1<<20)
+	if !c.settled {
+		most = min(c.u.streams, firstStreams)
+	}
+	return !c.draining && !c.dead && !c.l.closed && c.l.broken == nil && len(c.streams) < int(most)
 }
 
 func (c *h2Conn) open(fl *flight, id uint32) *stream {
@@ -149,6 +162,9 @@ func (c *h2Conn) request(fl *flight) {
 	fl.req.to = c
 	s.localEnd = fl.req.empty() && !fl.tunnel
 	e := c.l.e
+	if !c.mux && !fl.req.empty() {
+		fl.req.keepShort()
+	}
 	e.block = c.requestBlock(e.block[:0], fl)
 	c.write(h2.AppendHeaders(c.l.out.tail(len(e.block)+64), s.id, e.block, s.localEnd))
 	if s.localEnd {
@@ -223,13 +239,17 @@ func (c *h2Conn) vacated() {
 	case c.l.closed:
 	case len(c.streams) == 0 && (c.private || c.draining && (c.client() || c.goneAway)):
 		c.l.closeSoon()
-	case c.client():
-		if len(c.streams) == 0 {
-			c.l.e.wheel.set(&c.l.timer, c.l.e.now.Add(c.u.cfg.IdleTimeout))
-		}
-		if c.u.waiting.len > 0 {
-			c.u.serveWaiting()
-		}
+	case c.client() && len(c.streams) == 0:
+		c.l.e.wheel.set(&c.l.timer, c.l.e.now.Add(c.u.cfg.IdleTimeout))
+	}
+	if !c.client() {
+		return
+	}
+	if c.surplus && len(c.streams) <= int(c.peer.MaxStreams) {
+		c.release()
+	}
+	if c.u.waiting.len > 0 {
+		c.u.serveWaiting()
 	}
 }
 
@@ -352,12 +372,16 @@ func (c *h2Conn) expired() {
 // busy follows the first stream of an idle client connection. Only a proxy of the mesh is pinged while it is silent: gRPC servers end a
 // connection that is pinged more than once in 5 minutes without data (gRFC A8). TCP finds out whether any other server still lives.
 func (c *h2Conn) busy() {
-	if !c.mux {
-		c.l.e.wheel.cancel(&c.l.timer)
-		return
-	}
+	e := c.l.e
 	c.heard, c.pinged = true, false
-	c.l.e.wheel.set(&c.l.timer, c.l.e.now.Add(c.l.e.cfg.Silence))
+	switch {
+	case c.mux:
+		e.wheel.set(&c.l.timer, e.now.Add(e.cfg.Silence))
+	case !c.settled:
+		e.wheel.set(&c.l.timer, e.now.Add(e.cfg.HeadTimeout))
+	default:
+		e.wheel.cancel(&c.l.timer)
+	}
 }
 
 // look is what a client's timer does: it closes an idle connection, and pings the silent peer of a busy one.
@@ -366,6 +390,9 @@ func (c *h2Conn) look() {
 	case len(c.streams) == 0:
 		c.u.withdraw(c)
 		c.l.closeSoon()
+		return
+	case !c.mux:
+		c.l.close(errNoSettings)
 		return
 	case c.heard:
 		c.heard, c.pinged = false, false

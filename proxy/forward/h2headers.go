@@ -184,6 +184,7 @@ func (c *h2Conn) onResponse(s *stream, f h2.FrameHeader, block []byte) *h2.Error
 		return nil
 	}
 	s.headed, s.remoteEnd = true, end
+	c.accepted(s)
 	c.expectBody(s, fl)
 	if end && s.expect > 0 {
 		c.malformed(s, "content_length")

@@ -305,8 +305,9 @@ func (c *h2Conn) gone(s *stream, code h2.Code) {
 		return
 	}
 	fl.code = code
-	switch code {
-	case h2.RefusedStream:
+	switch {
+	case code == h2.RefusedStream && s.early && fl.resend(c.u):
+	case code == h2.RefusedStream:
 		fl.fault(exchange.Fault{Side: exchange.Upstream, Kind: exchange.Refused, Reason: "refused_stream", Retryable: true})
 	default:
 		fl.fault(exchange.Fault{Side: exchange.Upstream, Kind: exchange.Reset, Reason: code.String()})
@@ -323,19 +324,23 @@ func (c *h2Conn) onSettings(f h2.FrameHeader, p []byte) *h2.Error {
 		}
 		return nil
 	}
-	old := c.peer.InitialWindow
+	old := c.peer
 	if err := c.peer.Apply(p, c.client()); err != nil {
 		return err
 	}
-	if !c.settled {
+	first := !c.settled
+	if first {
 		c.settled = true
-		if !c.client() && !c.draining {
+		if !c.mux && c.client() && len(c.streams) > 0 || !c.client() && !c.draining {
 			c.l.e.wheel.cancel(&c.l.timer)
 		}
 	}
+	if c.client() && (first || c.peer.MaxStreams != old.MaxStreams) {
+		c.limited(first || c.peer.MaxStreams < old.MaxStreams)
+	}
 	c.enc.SetMax(c.peer.HeaderTableSize)
 	c.write(h2.AppendSettingsAck(c.l.out.tail(16)))
-	if delta := int64(c.peer.InitialWindow) - int64(old); delta != 0 {
+	if delta := int64(c.peer.InitialWindow) - int64(old.InitialWindow); delta != 0 {
 		for _, s := range c.streams {
 			if !s.send.Grow(delta) {
 				return violation(h2.FlowControlError, "window_overflow")
@@ -382,7 +387,9 @@ func (c *h2Conn) onGoAway(f h2.FrameHeader, p []byte) *h2.Error {
 			delete(c.streams, id)
 			c.unready(s)
 			s.fl.up = nil
-			s.fl.fault(exchange.Fault{Side: exchange.Upstream, Kind: exchange.Refused, Reason: "goaway", Retryable: true})
+			if !s.fl.resend(c.u) {
+				s.fl.fault(exchange.Fault{Side: exchange.Upstream, Kind: exchange.Refused, Reason: "goaway", Retryable: true})
+			}
 		}
 	}
 	c.vacated()

@@ -38,6 +38,9 @@ func (c *h2Conn) push(f *flow, p []byte) {
 
 // allowed is how many of n bytes the stream may send now.
 func (c *h2Conn) allowed(s *stream, n int) int {
+	if c.holds(s) {
+		return 0
+	}
 	return max(0, min(n, int(s.send), int(c.send), c.l.room()))
 }
 
@@ -73,7 +76,7 @@ func (c *h2Conn) frame(s *stream, p []byte, end bool) {
 }
 
 func (c *h2Conn) enqueue(s *stream) {
-	if s.ready || s.send <= 0 || s.out.q.size == 0 {
+	if s.ready || s.send <= 0 || s.out.q.size == 0 || c.holds(s) {
 		return
 	}
 	s.ready, s.next = true, nil

@@ -19,6 +19,15 @@ func (f *flow) keep() {
 	}
 }
 
+// keepShort keeps a short body that nobody asked to keep, until the server has taken the request: one that it refuses is sent again. Half
+// of the memory is left to those who asked.
+func (f *flow) keepShort() {
+	e := f.fl.e
+	if !f.keeps && f.fl.length <= keepLimit && e.kept < e.cfg.MaxKeptBytes/2 {
+		f.keep()
+	}
+}
+
 // keepMore keeps p, or gives up.
 func (f *flow) keepMore(p []byte) {
 	if len(p) == 0 || !f.keeps {

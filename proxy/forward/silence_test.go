@@ -32,6 +32,16 @@ func (p *proxy) skip(d time.Duration) (now time.Time) {
 func (r *route) fallSilent(t *testing.T, d time.Duration) {
 	t.Helper()
 	step := r.first.e.cfg.Silence
+	for _, p := range []*proxy{r.first, r.last} {
+		p.eventually(t, "every server has sent SETTINGS", func() bool {
+			for l := range p.e.links {
+				if c, ok := l.proto.(*h2Conn); ok && !c.settled {
+					return false
+				}
+			}
+			return true
+		})
+	}
 	for ; d > 0; d -= step {
 		for _, p := range []*proxy{r.first, r.last} {
 			now := p.skip(step)

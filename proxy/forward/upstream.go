@@ -24,7 +24,7 @@ type UpstreamConfig struct {
 	Conns int
 	// MaxConns bounds the connections of HTTP1, tunnels included; 0 means 10 000. Beyond it requests wait.
 	MaxConns int
-	// MaxWaiting bounds the requests that wait for a connection or a stream; 0 means 1 000. Beyond it they fail as Overloaded.
+	// MaxWaiting bounds the requests that wait for a connection or a stream; 0 means 10 000. Beyond it they fail as Overloaded.
 	MaxWaiting int
 	// IdleTimeout closes connections that carried nothing for so long; 0 means 3 s for HTTP1 and 1 minute for HTTP2 and Mux.
 	IdleTimeout time.Duration
@@ -37,7 +37,7 @@ type UpstreamConfig struct {
 func (c UpstreamConfig) withDefaults() UpstreamConfig {
 	c.Conns = cmp.Or(c.Conns, 1)
 	c.MaxConns = cmp.Or(c.MaxConns, 10_000)
-	c.MaxWaiting = cmp.Or(c.MaxWaiting, 1_000)
+	c.MaxWaiting = cmp.Or(c.MaxWaiting, 10_000)
 	if c.IdleTimeout == 0 {
 		c.IdleTimeout = 3 * time.Second
 		if c.Protocol != HTTP1 {
@@ -67,13 +67,14 @@ type Upstream struct {
 	resting []*h1Client // idle, the latest last
 	open    int         // connections and dials
 	dialing int         // dials that are not for one tunnel
+	streams uint32      // how many the server took at once on its last shared connection
 	waiting flightList
 	closed  bool
 }
 
 // NewUpstream makes an upstream without any connection; the first request dials.
 func (e *Engine) NewUpstream(cfg UpstreamConfig) *Upstream {
-	return &Upstream{e: e, cfg: cfg.withDefaults()}
+	return &Upstream{e: e, cfg: cfg.withDefaults(), streams: firstStreams}
 }
 
 // Close lets the requests that were given to u finish and then closes its connections. Requests given later fail as Refused. It may
@@ -152,7 +153,7 @@ func (u *Upstream) wait(fl *flight) {
 
 func (u *Upstream) dialEnough() {
 	if u.cfg.Protocol != HTTP1 {
-		if u.dialing == 0 && u.waiting.len > 0 && len(u.shared) < maxShared {
+		if u.dialing == 0 && u.waiting.len > 0 && len(u.shared) < maxShared && !slices.ContainsFunc(u.shared, (*h2Conn).unknown) {
 			u.dial(nil)
 		}
 		return
@@ -235,6 +236,9 @@ func (u *Upstream) arrive(l *link, own *flight) {
 	}
 	u.shared = append(u.shared, c)
 	u.serveWaiting()
+	if len(c.streams) == 0 {
+		u.e.wheel.set(&l.timer, u.e.now.Add(u.cfg.IdleTimeout))
+	}
 	if u.closed {
 		c.drain()
 	}
