@@ -84,8 +84,8 @@ type PortPolicy struct {
 	Policy   AccessPolicy
 	// RequireIdentity refuses peers without mesh TLS whatever Policy says.
 	RequireIdentity bool
-	// ProbePaths lists the exact HTTP paths of the pod's kubelet probes on this port, GRPCProbePath for a gRPC probe. A GET of one, or
-	// a POST of GRPCProbePath, is allowed from Node without identity, its query ignored.
+	// ProbePaths lists what the pod's kubelet asks this port for, path and query, GRPCProbePath for a gRPC probe. A GET of exactly one without
+	// a body, or a call of GRPCProbePath, is allowed from the node without identity.
 	ProbePaths []string
 	// Server names the Server that selects the port; zero where none does. Policy then is its accessPolicy: what becomes of a client
 	// that meets no Authorization.

@@ -224,7 +224,7 @@ func networked(a mesh.Authorization, network string, except ...string) mesh.Auth
 
 // probing is a policy whose pod has probes.
 func probing(p mesh.PortPolicy) mesh.PortPolicy {
-	p.ProbePaths = []string{"/healthz"}
+	p.ProbePaths = []string{"/healthz", "/live?full=1", mesh.GRPCProbePath}
 	return p
 }
 
@@ -303,7 +303,12 @@ func TestAuthorizationTable(t *testing.T) {
 		{"audit lets in", mesh.PortPolicy{Policy: mesh.Audit}, calls(allowed(web), allowed(nobody))},
 		{"probes", probing(only()), []call{
 			{from: nodeAddr, how: "h1", target: "/healthz", want: "200"},
-			{from: nodeAddr, how: "h1", target: "/healthz?x=1", want: "200"},
+			{from: nodeAddr, how: "h1", target: "/healthz?x=1", want: "403"},
+			{from: nodeAddr, how: "h1", target: "/live?full=1", want: "200"},
+			{from: nodeAddr, how: "h1", target: "/live", want: "403"},
+			{from: nodeAddr, how: "grpc", target: mesh.GRPCProbePath, want: "200"},
+			{from: nodeAddr, how: "grpc", target: "/shop.Cart/Get", want: "grpc 7"},
+			{from: otherAddr, how: "grpc", target: mesh.GRPCProbePath, want: "grpc 7"},
 			{from: nodeAddr, how: "h2", target: "/healthz", want: "200"},
 			{from: nodeAddr, how: "h1", target: "POST /healthz", want: "403"},
 			{from: nodeAddr, how: "h1", target: "/healthz/", want: "403"},

@@ -140,9 +140,9 @@ func TestEachRequestIsAuthorized(t *testing.T) {
 		return pd.Proxy.inbound.policy.Load().Port(a.Port()).Server().Name == string(mesh.AllAuthenticated)
 	}, app)
 	c := dial(t, pd.inboundTo(app))
-	_, _ = io.WriteString(c, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\nGET /healthz/../admin HTTP/1.1\r\nHost: a\r\n\r\nGET /healthz?x HTTP/1.1\r\nHost: a\r\n\r\n")
+	_, _ = io.WriteString(c, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\nGET /healthz/../admin HTTP/1.1\r\nHost: a\r\n\r\nGET /healthz?x HTTP/1.1\r\nHost: a\r\n\r\nGET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
 	r := bufio.NewReader(c)
-	for i, want := range []int{200, 403, 200} {
+	for i, want := range []int{200, 403, 403, 200} {
 		res, err := http.ReadResponse(r, nil)
 		if err != nil {
 			t.Fatalf("response %d: %v", i, err)
@@ -153,7 +153,7 @@ func TestEachRequestIsAuthorized(t *testing.T) {
 		}
 	}
 	text := pd.scrape(t)
-	for _, want := range []string{`inbound_http_authz_allow_total{`, `authz_name="probe"} 2`, `inbound_http_authz_deny_total{`, `reason="no_identity"} 1`} {
+	for _, want := range []string{`inbound_http_authz_allow_total{`, `authz_name="probe"} 2`, `inbound_http_authz_deny_total{`, `reason="no_identity"} 2`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %s in the metrics", want)
 		}

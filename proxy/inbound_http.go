@@ -329,6 +329,9 @@ func (in *inbound) markRetried(x *exchange.Exchange) {
 func (in *inbound) Response(x *exchange.Exchange) exchange.Fault {
 	x.Response.Del(unprocessedField)
 	in.markRetried(x)
+	if x.Response.Status/100 == 3 {
+		in.noteRedirect(x)
+	}
 	if rule := in.request(x).hit.Rule; rule != nil {
 		rule.EditResponse(&x.Response)
 		if rule.CORS != nil {
@@ -336,6 +339,16 @@ func (in *inbound) Response(x *exchange.Exchange) exchange.Fault {
 		}
 	}
 	return exchange.Fault{}
+}
+
+// noteRedirect logs a probe that the application redirects: the kubelet follows it within the pod, and what it asks for then is no probe.
+func (in *inbound) noteRedirect(x *exchange.Exchange) {
+	if a := in.request(x).account; a == nil || a.part != authz.Probe {
+		return
+	}
+	location, _ := x.Response.Get("location")
+	in.events.info("kubelet's probe was redirected", zap.Stringer("app", x.Conn.Target), zap.String("path", string(x.Request.Path())),
+		zap.String("location", string(location[:min(len(location), 256)])))
 }
 
 // End tells the metrics and the access log. It implements forward.Handler.

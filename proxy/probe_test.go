@@ -5,11 +5,15 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
@@ -95,5 +99,64 @@ func TestTCPProbeOfALockedPortIsNoDenial(t *testing.T) {
 	}
 	if text := g.metrics(t); !strings.Contains(text, "inbound_tcp_authz_allow_total{") {
 		t.Error("a connection to an open port was not forwarded")
+	}
+}
+
+// TestAProbeIsExactlyTheKubelets sends what differs from a probe in its body, or asks for a tunnel, from the node.
+func TestAProbeIsExactlyTheKubelets(t *testing.T) {
+	g := startGuarded(t)
+	g.set(t, probing(only()))
+	for name, tc := range map[string]struct {
+		raw  string
+		want string
+	}{
+		"a probe":            {"GET /healthz HTTP/1.1\r\nHost: a\r\nUser-Agent: kube-probe/1.36\r\nConnection: close\r\n\r\n", "200"},
+		"an empty body":      {"GET /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", "200"},
+		"a body":             {"GET /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx", "403"},
+		"a body in chunks":   {"GET /healthz HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n1\r\nx\r\n0\r\n\r\n", "403"},
+		"a WebSocket":        {"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", "403"},
+		"a HEAD":             {"HEAD /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "403"},
+		"an absolute target": {"GET http://a/healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "200"},
+	} {
+		d := &net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(nodeAddr, 0))}
+		c, err := d.Dial("tcp", g.http.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(c, tc.raw); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, len("HTTP/1.1 200"))
+		if _, err := io.ReadFull(c, got); err != nil || !strings.HasSuffix(string(got), tc.want) {
+			t.Errorf("%s: got %q, %v, want %s", name, got, err, tc.want)
+		}
+	}
+}
+
+// TestARedirectedProbeIsLogged has an application that sends the kubelet elsewhere within the pod: what it asks for there is no probe.
+func TestARedirectedProbeIsLogged(t *testing.T) {
+	app := serveHTTP(t, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "/healthz/", http.StatusMovedPermanently)
+	})
+	core, logged := observer.New(zapcore.InfoLevel)
+	p := newProxy(t, Config{
+		Pod:   Pod{HostIPs: []netip.Addr{netip.MustParseAddr("127.0.0.1")}},
+		Local: &Local{Inbound: []LocalInbound{{Listen: anyPort, App: netip.MustParseAddrPort(app), Policy: probing(only())}}},
+	})
+	p.inbound.events.log = zap.New(core)
+	run(t, p)
+	entrance := p.Addresses().Local.Inbound[0].String()
+	for path, want := range map[string]int{"/healthz": 301, "/healthz/": 403} {
+		if got, _ := exchangeRaw(t, entrance, "GET "+path+" HTTP/1.1\r\nHost: a\r\n\r\n", 1); got[0] != want {
+			t.Errorf("%s: got %d, want %d", path, got[0], want)
+		}
+	}
+	lines := logged.FilterMessage("kubelet's probe was redirected").All()
+	if len(lines) != 1 || lines[0].ContextMap()["path"] != "/healthz" || lines[0].ContextMap()["location"] != "/healthz/" {
+		t.Errorf("got %v", lines)
 	}
 }

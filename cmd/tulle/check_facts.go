@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/tulle-mesh/tulle/install"
+	"github.com/tulle-mesh/tulle/internal/analyze"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -66,6 +67,7 @@ type facts struct {
 	services   fact[*corev1.ServiceList]
 	rollouts   fact[[]rollout] // of the data plane's namespaces; asked for with the proxies
 	links      links           // likewise
+	probes     fact[[]analyze.Finding]
 }
 
 // gather reads what the options' checks ask for. It never fails: what cannot be read is a fact too. known is what proxies said before.
@@ -111,6 +113,7 @@ func (c *cli) gather(ctx context.Context, opts checkOptions, known links) *facts
 	if opts.proxy && f.pods.err == nil {
 		f.rollouts = learn(rollouts(ctx, cl, f.dataPlane, f.pods.value.Items))
 		f.links = askLinks(ctx, cl, f, known)
+		f.probes = learn(refusedProbes(ctx, cl, f))
 	}
 	return f
 }

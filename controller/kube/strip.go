@@ -107,9 +107,28 @@ func stripContainers(list []corev1.Container) []corev1.Container {
 		c := &list[i]
 		out[i] = corev1.Container{Name: c.Name, Ports: c.Ports, RestartPolicy: c.RestartPolicy}
 		out[i].LivenessProbe, out[i].ReadinessProbe, out[i].StartupProbe = c.LivenessProbe, c.ReadinessProbe, c.StartupProbe
+		out[i].Lifecycle = stripLifecycle(c.Lifecycle)
 		if c.Name == mesh.ProxyContainer || c.Name == mesh.InitContainer {
 			out[i].Env = c.Env
 		}
+	}
+	return out
+}
+
+// stripLifecycle keeps the requests that the kubelet makes.
+func stripLifecycle(l *corev1.Lifecycle) *corev1.Lifecycle {
+	requests := func(h *corev1.LifecycleHandler) *corev1.LifecycleHandler {
+		if h == nil || h.HTTPGet == nil {
+			return nil
+		}
+		return &corev1.LifecycleHandler{HTTPGet: h.HTTPGet}
+	}
+	if l == nil {
+		return nil
+	}
+	out := &corev1.Lifecycle{PostStart: requests(l.PostStart), PreStop: requests(l.PreStop)}
+	if out.PostStart == nil && out.PreStop == nil {
+		return nil
 	}
 	return out
 }

@@ -25,7 +25,7 @@ type pod struct {
 	meshed   bool
 	unmeshed mesh.PortSet
 	declared mesh.PortSet        // of a meshed pod: the TCP ports of its containers beside the proxy
-	probes   map[uint16][]string // HTTP paths of probes by port
+	probes   map[uint16][]string // what the kubelet asks for, by port
 	labels   labels.Set
 	ports    []namedPort
 	ref      mesh.PodRef

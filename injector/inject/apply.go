@@ -58,7 +58,7 @@ func Apply(pod *corev1.Pod, s Settings, d Decision, ns string, owner Owner) (*co
 	}
 	spec.Volumes = append(spec.Volumes, b.volumes()...)
 	label(out, s, ns, owner)
-	warnings := advise(&pod.Spec, s, owner)
+	warnings := append(advise(&pod.Spec, s, owner), adviseOnProbes(&pod.Spec, s)...)
 	if d.Ingress {
 		warnings = append(warnings, mesh.InjectAnnotation+": ingress is treated as enabled: requests go to the address that the ingress "+
 			"chose, so let it send to Services (their ClusterIP) instead of to pods")

@@ -42,7 +42,10 @@ func checkServers(w *World) {
 
 // portNumber returns the number of a pod's port, or a name that none of its ports has.
 func portNumber(pod *object, port intstr.IntOrString) string {
-	s := spec[corev1.PodSpec](pod)
+	return numberOf(spec[corev1.PodSpec](pod), port)
+}
+
+func numberOf(s corev1.PodSpec, port intstr.IntOrString) string {
 	for _, c := range slices.Concat(s.InitContainers, s.Containers) {
 		for _, p := range c.Ports {
 			if port.Type == intstr.String && p.Name == port.StrVal {
@@ -201,4 +204,10 @@ func (w *World) reportCallers(o *object, pods []string) {
 func injected(o *object) bool {
 	s := spec[corev1.PodSpec](o)
 	return slices.ContainsFunc(slices.Concat(s.InitContainers, s.Containers), func(c corev1.Container) bool { return c.Name == mesh.ProxyContainer })
+}
+
+// selects reports whether a selector means objects with these labels; one that is none means nothing.
+func selects(s *metav1.LabelSelector, of map[string]string) bool {
+	selector, err := metav1.LabelSelectorAsSelector(s)
+	return err == nil && s != nil && selector.Matches(labels.Set(of))
 }

@@ -1,6 +1,7 @@
 package analyze
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,7 +10,16 @@ import (
 )
 
 // pathMatch is a path that a rule of an HTTPRoute matches.
-type pathMatch struct{ kind, value string }
+type pathMatch struct {
+	kind, value string
+	rule        int // its place in the route
+}
+
+// matches reports whether a path is matched by an Exact or PathPrefix match.
+func (p pathMatch) matches(path string) bool {
+	prefix := strings.TrimSuffix(p.value, "/")
+	return p.kind == "Exact" && p.value == path || p.kind == "PathPrefix" && (prefix == "" || path == prefix || strings.HasPrefix(path, prefix+"/"))
+}
 
 // guardRoute is an HTTPRoute of a Server.
 type guardRoute struct {
@@ -41,8 +51,7 @@ func checkGuards(w *World) {
 // covers reports whether a prefix of the route matches what is below a path.
 func (r guardRoute) covers(path string) bool {
 	return slices.ContainsFunc(r.paths, func(p pathMatch) bool {
-		prefix := strings.TrimSuffix(p.value, "/")
-		return p.kind == "PathPrefix" && (prefix == "" || path == prefix || strings.HasPrefix(path, prefix+"/"))
+		return p.kind == "PathPrefix" && p.matches(path)
 	})
 }
 
@@ -64,20 +73,18 @@ func (w *World) guardRoutes(server *object) (out []guardRoute) {
 		}
 	}
 	w.each("HTTPRoute", func(o *object) {
-		if !slices.ContainsFunc(spec[routeSpec](o).ParentRefs, func(p reference) bool {
-			return p.Kind == "Server" && p.Name == server.name.name && p.in(o.namespace) == server.namespace
-		}) {
+		if !spec[routeSpec](o).attachedTo(server, o.namespace) {
 			return
 		}
 		r := guardRoute{object: o, lets: w.letIn(o)}
-		for _, rule := range spec[routeMatches](o).Rules {
+		for i, rule := range spec[routeMatches](o).Rules {
 			if len(rule.Matches) == 0 {
-				r.paths = append(r.paths, pathMatch{"PathPrefix", "/"})
+				r.paths = append(r.paths, pathMatch{"PathPrefix", "/", i})
 			}
 			for _, m := range rule.Matches {
-				p := pathMatch{"PathPrefix", "/"}
+				p := pathMatch{"PathPrefix", "/", i}
 				if m.Path != nil {
-					p = pathMatch{orElse(m.Path.Type, "PathPrefix"), orElse(m.Path.Value, "/")}
+					p = pathMatch{cmp.Or(m.Path.Type, "PathPrefix"), cmp.Or(m.Path.Value, "/"), i}
 				}
 				r.paths = append(r.paths, p)
 			}
@@ -85,13 +92,6 @@ func (w *World) guardRoutes(server *object) (out []guardRoute) {
 		out = append(out, r)
 	})
 	return out
-}
-
-func orElse(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }
 
 // letIn returns what each policy of a route requires.
@@ -103,7 +103,7 @@ func (w *World) letIn(route *object) (out []string) {
 		}
 		required := make([]string, 0, len(s.RequiredAuthenticationRefs))
 		for _, ref := range s.RequiredAuthenticationRefs {
-			required = append(required, fmt.Sprint(ref.Kind, " ", orElse(ref.Namespace, o.namespace), "/", ref.Name))
+			required = append(required, fmt.Sprint(ref.Kind, " ", cmp.Or(ref.Namespace, o.namespace), "/", ref.Name))
 		}
 		slices.Sort(required)
 		out = append(out, strings.Join(required, ", "))

@@ -10,8 +10,8 @@ import (
 )
 
 // Match names the part of the port that a request is for, and the rule that matches it where that is a route, or the mistake of one. A
-// request that is a probe of the pod's own kubelet is no route's, unless one matches it too: then the route decides. One that could not be
-// read whole does not: a slip of the pen must not end the pod.
+// valid route that matches a probe of the pod's own kubelet decides on it. A route that failed to parse does not: a typo must not get the
+// pod killed.
 func (p *Port) Match(peer Peer, h *message.Head) (Part, route.Hit) {
 	part, hit := p.route(h)
 	if part < 0 && p.IsProbe(peer, h) {
@@ -50,27 +50,25 @@ func (p *Port) route(h *message.Head) (Part, route.Hit) {
 	return Part(hit.Rule.Route), hit
 }
 
-// IsProbe reports whether a request is a probe of the pod's own kubelet: from the node, for exactly one of the pod's probe paths, a GET
-// or the call of a gRPC probe.
+// IsProbe reports whether a request is one of the pod's own kubelet: from the node, by nobody with an identity, and exactly what one of the
+// pod's probes or lifecycle hooks asks for. The kubelet sends no body and opens no tunnel, but for the message of a gRPC call.
 func (p *Port) IsProbe(peer Peer, h *message.Head) bool {
-	return len(p.setting.ProbePaths) > 0 && isProbeMethod(h) && p.isProbePath(h.Path()) && p.policy.isHost(peer.Addr)
-}
-
-func isProbeMethod(h *message.Head) bool {
-	return string(h.Method()) == "GET" || string(h.Method()) == "POST" && string(h.Path()) == mesh.GRPCProbePath
-}
-
-func (p *Port) isProbePath(path []byte) bool {
-	for i, c := range path {
-		if c == '?' {
-			path = path[:i]
-			break
-		}
+	if len(p.setting.ProbePaths) == 0 || !peer.ID.IsZero() || !p.policy.isHost(peer.Addr) {
+		return false
 	}
 	for _, probe := range p.setting.ProbePaths {
-		if string(path) == probe {
-			return true
+		if string(h.Path()) == probe {
+			if probe == mesh.GRPCProbePath {
+				return isCall(h)
+			}
+			return string(h.Method()) == "GET" && !h.HasBody
 		}
 	}
 	return false
+}
+
+// isCall reports whether a request is a gRPC call.
+func isCall(h *message.Head) bool {
+	value, ok := h.Get("content-type")
+	return ok && string(h.Method()) == "POST" && h.Version == message.HTTP2 && bytes.HasPrefix(value, []byte("application/grpc"))
 }

@@ -93,18 +93,25 @@ func TestMappedClusterNetwork(t *testing.T) {
 }
 
 func TestProbes(t *testing.T) {
-	port := compile(mesh.PortPolicy{Policy: mesh.AllAuthenticated, RequireIdentity: true, ProbePaths: []string{"/healthz", "/a/b", mesh.GRPCProbePath}})
+	port := compile(mesh.PortPolicy{Policy: mesh.AllAuthenticated, RequireIdentity: true, ProbePaths: []string{"/healthz", "/a/b", "/live?verbose=1", mesh.GRPCProbePath}})
 	for name, tc := range map[string]struct {
 		from         netip.Addr
 		method, path string
 		want         bool
 	}{
+		"exact path and query":              {node, "GET", "/live?verbose=1", true},
+		"no query":                          {node, "GET", "/live", false},
+		"another query":                     {node, "GET", "/live?verbose=2", false},
+		"more of a query":                   {node, "GET", "/live?verbose=1&command=x", false},
 		"exact path":                        {node, "GET", "/healthz", true},
 		"second path":                       {node, "GET", "/a/b", true},
-		"query is ignored":                  {node, "GET", "/healthz?verbose=1&x=/../", true},
+		"a query":                           {node, "GET", "/healthz?verbose=1&x=/../", false},
+		"an empty query":                    {node, "GET", "/healthz?", false},
 		"mapped address of the node":        {netip.MustParseAddr("::ffff:172.18.0.2"), "GET", "/healthz", true},
 		"link-local address of the node":    {netip.MustParseAddr("fe80::1"), "GET", "/healthz", true},
 		"gRPC":                              {node, "POST", "/grpc.health.v1.Health/Check", true},
+		"gRPC, a query":                     {node, "POST", "/grpc.health.v1.Health/Check?x", false},
+		"gRPC by GET":                       {node, "GET", "/grpc.health.v1.Health/Check", false},
 		"another gRPC method":               {node, "POST", "/grpc.health.v1.Health/Watch", false},
 		"gRPC of another pod":               {inside, "POST", "/grpc.health.v1.Health/Check", false},
 		"another pod":                       {inside, "GET", "/healthz", false},
@@ -117,12 +124,51 @@ func TestProbes(t *testing.T) {
 		"query that ends in a probe's path": {node, "GET", "/admin?/healthz", false},
 		"empty path":                        {node, "GET", "", false},
 	} {
-		got := decide(port, Peer{Addr: tc.from}, request(tc.method, tc.path))
+		h := request(tc.method, tc.path)
+		if tc.method == "POST" {
+			h.Version, h.HasBody = message.HTTP2, true
+			h.Add("content-type", "application/grpc")
+		}
+		got := decide(port, Peer{Addr: tc.from}, h)
 		if got.Allow != tc.want {
 			t.Errorf("%s: got %+v", name, got)
 		}
 		if tc.want && (got.Authorization != own(ProbeName) || got.Route != own(ProbeName)) {
 			t.Errorf("%s: got %+v, want %q", name, got, ProbeName)
+		}
+	}
+}
+
+// TestWhatTheKubeletNeverSends is by a probe's method and path, and yet no probe.
+func TestWhatTheKubeletNeverSends(t *testing.T) {
+	port := compile(mesh.PortPolicy{Policy: mesh.Deny, ProbePaths: []string{"/healthz", mesh.GRPCProbePath}})
+	for name, change := range map[string]func(*Peer, *message.Head){
+		"a body":      func(_ *Peer, h *message.Head) { h.HasBody = true },
+		"an identity": func(p *Peer, _ *message.Head) { p.ID = web },
+		"a call in HTTP/1": func(_ *Peer, h *message.Head) {
+			h.SetPart(message.Method, "POST")
+			h.SetPart(message.Path, mesh.GRPCProbePath)
+			h.Add("content-type", "application/grpc")
+		},
+		"a call that is none": func(_ *Peer, h *message.Head) {
+			h.SetPart(message.Method, "POST")
+			h.SetPart(message.Path, mesh.GRPCProbePath)
+			h.Version = message.HTTP2
+		},
+		"a call of a probe's path": func(_ *Peer, h *message.Head) {
+			h.SetPart(message.Method, "POST")
+			h.Version = message.HTTP2
+			h.Add("content-type", "application/grpc")
+		},
+		"a GET of a call's path, and more": func(_ *Peer, h *message.Head) { h.SetPart(message.Path, mesh.GRPCProbePath); h.HasBody = true },
+	} {
+		peer, h := Peer{Addr: node}, request("GET", "/healthz")
+		if !port.IsProbe(peer, h) {
+			t.Fatal("the probe itself is none")
+		}
+		change(&peer, h)
+		if port.IsProbe(peer, h) {
+			t.Errorf("%s: is a probe", name)
 		}
 	}
 }

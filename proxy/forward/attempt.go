@@ -20,6 +20,7 @@ func (fl *flight) start() {
 		return
 	}
 	fl.seen = true
+	fl.x.Request.HasBody = !fl.req.ended
 	fl.route()
 	if !fl.ended {
 		fl.arm()

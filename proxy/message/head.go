@@ -55,6 +55,8 @@ type Head struct {
 	Version Version
 	// Absolute says that the request target was in absolute form, RFC 9112 §3.2.2.
 	Absolute bool
+	// HasBody says that content, or a tunnel's bytes, may follow a request's head.
+	HasBody bool
 
 	arena  []byte
 	parts  [parts]Span

@@ -83,11 +83,11 @@ spec:
 		{name: "opaque-by-pod-and-server", spec: map[string]string{"http": "proxyProtocol: HTTP/1"}, policies: guardedRoutes(ownRoutes), attempts: attempts(
 			sees("h1", "/admin", "403", stranger), sees("h1", "/admin", "200", web))},
 		{name: "probed", attempts: attempts(
-			sees("h1", "/healthz", "200", node), sees("h1", "/healthz?x=1&y=/../", "200", node), sees("h2", "/healthz", "200", node),
-			at("pod6", sees("h1", "/healthz", "200", node)),
-			sees("h1", "POST /healthz", "403", node), sees("h1", "/healthz/", "403", node), sees("h1", "/healthz/../admin", "403", node),
-			sees("h1", "/health%7a", "403", node), sees("h1", "/admin?/healthz", "403", node), sees("h1", "//healthz", "403", node),
-			sees("h1", "/healthz", "403", web, stranger), at("pod4", sees("h1", "/healthz", "403", stranger)))},
+			sees("h1", "/healthz?verbose=1", "200", node), sees("h1", "/healthz?x=1&y=/../", "403", node), sees("h2", "/healthz?verbose=1", "200", node),
+			at("pod6", sees("h1", "/healthz?verbose=1", "200", node)), sees("h1", "/healthz", "403", node), sees("h1", "/healthz?verbose=1&x", "403", node),
+			sees("h1", "POST /healthz?verbose=1", "403", node), sees("h1", "/healthz/?verbose=1", "403", node), sees("h1", "/healthz/../admin", "403", node),
+			sees("h1", "/health%7a?verbose=1", "403", node), sees("h1", "/admin?/healthz", "403", node), sees("h1", "//healthz?verbose=1", "403", node),
+			sees("h1", "/healthz?verbose=1", "403", web, stranger), at("pod4", sees("h1", "/healthz?verbose=1", "403", stranger)))},
 		{name: "probed-route", policies: routeFor(ownRoutes, "all", "{matches: [{path: {type: PathPrefix, value: /}}]}", "["+who+"]") + identities(webAlone), attempts: attempts(
 			sees("h1", "/alive", "403", node, stranger), sees("h1", "/alive", "200", web))},
 		{name: "probed-beside-route", policies: guardedRoutes(ownRoutes), attempts: attempts(

@@ -1,0 +1,101 @@
+// Package kubelet says what the kubelet asks pods for.
+//
+// It owns the reading of probes and lifecycle hooks; it must not import anything of the mesh, so that admission, policy and the command line
+// agree on it. The one idea: a request as the kubelet sends it, byte for byte, so that policy can let in exactly that.
+package kubelet
+
+import (
+	"net/url"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+)
+
+// GRPCTarget is what the kubelet calls for a gRPC probe, whatever service the probe names: the name is in the request's body.
+const GRPCTarget = "/grpc.health.v1.Health/Check"
+
+// Request is a request that the kubelet makes to a pod, for a probe of a container or native sidecar or for a lifecycle hook.
+type Request struct {
+	Container string
+	Kind      string // livenessProbe, readinessProbe, startupProbe, postStart or preStop
+	Port      uint16
+	// Target is the path and the query as the kubelet sends them, or GRPCTarget.
+	Target string
+	// TLS says that the kubelet asks over HTTPS, so that a proxy cannot see what for.
+	TLS bool
+}
+
+// Requests returns what the kubelet asks a pod for over HTTP, HTTPS and gRPC, but for the container except. A probe with a host of its own
+// goes elsewhere.
+func Requests(spec *corev1.PodSpec, except string) (out []Request) {
+	for i := range spec.InitContainers {
+		c := &spec.InitContainers[i]
+		if c.Name != except && c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
+			out = addRequests(out, c)
+		}
+	}
+	for i := range spec.Containers {
+		if c := &spec.Containers[i]; c.Name != except {
+			out = addRequests(out, c)
+		}
+	}
+	return out
+}
+
+func addRequests(out []Request, c *corev1.Container) []Request {
+	get := func(kind string, g *corev1.HTTPGetAction) {
+		if g == nil || g.Host != "" {
+			return
+		}
+		if port, ok := portOf(g.Port, c); ok {
+			out = append(out, Request{Container: c.Name, Kind: kind, Port: port, Target: target(g.Path), TLS: g.Scheme == corev1.URISchemeHTTPS})
+		}
+	}
+	for _, probe := range []struct {
+		kind string
+		*corev1.Probe
+	}{{"startupProbe", c.StartupProbe}, {"livenessProbe", c.LivenessProbe}, {"readinessProbe", c.ReadinessProbe}} {
+		switch {
+		case probe.Probe == nil:
+		case probe.GRPC != nil:
+			if port, ok := portOf(intstr.FromInt32(probe.GRPC.Port), c); ok {
+				out = append(out, Request{Container: c.Name, Kind: probe.kind, Port: port, Target: GRPCTarget})
+			}
+		default:
+			get(probe.kind, probe.HTTPGet)
+		}
+	}
+	if l := c.Lifecycle; l != nil && l.PostStart != nil {
+		get("postStart", l.PostStart.HTTPGet)
+	}
+	if l := c.Lifecycle; l != nil && l.PreStop != nil {
+		get("preStop", l.PreStop.HTTPGet)
+	}
+	return out
+}
+
+// target is a path as the kubelet asks for it: rooted, and escaped as a URL, without a fragment. A path that is no URL is escaped whole.
+func target(path string) string {
+	u, err := url.Parse(path)
+	if err != nil {
+		u = &url.URL{Path: path}
+	}
+	u.Scheme, u.Host = "http", "pod"
+	if sent, err := url.Parse(u.String()); err == nil {
+		u = sent
+	}
+	return u.RequestURI()
+}
+
+// portOf resolves a name among the container's own ports, as the kubelet does.
+func portOf(p intstr.IntOrString, c *corev1.Container) (uint16, bool) {
+	if p.Type == intstr.Int {
+		return uint16(p.IntVal), p.IntVal > 0 && p.IntVal <= 65535
+	}
+	for _, cp := range c.Ports {
+		if cp.Name == p.StrVal {
+			return uint16(cp.ContainerPort), true
+		}
+	}
+	return 0, false
+}
