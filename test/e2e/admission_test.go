@@ -68,7 +68,7 @@ func (j judgement) manifest() []byte {
 }
 
 func testJudgements(t *testing.T) {
-	for _, table := range [][]judgement{profileJudgements, serverJudgements, clientJudgements, routeJudgements, serviceJudgements, hugeJudgements} {
+	for _, table := range [][]judgement{profileJudgements, serverJudgements, clientJudgements, routeJudgements, serviceJudgements, podJudgements, hugeJudgements} {
 		for _, j := range table {
 			t.Run(j.kind+"/"+j.name, func(t *testing.T) {
 				t.Parallel()
@@ -97,6 +97,16 @@ const (
 	webProfile   = "name: web.shop.svc.cluster.local, namespace: shop"
 	wantDuration = "want a duration with its unit, such as"
 )
+
+const lockedPod = "name: a, namespace: shop, annotations: {linkerd.io/inject: enabled, config.linkerd.io/default-inbound-policy: deny}"
+
+var podJudgements = []judgement{
+	{name: "a probe over HTTP", kind: "v1 Pod", metadata: lockedPod, spec: "containers: [{name: app, image: a, livenessProbe: {httpGet: {port: 80}}}]"},
+	{name: "a probe over HTTPS", kind: "v1 Pod", metadata: lockedPod, spec: "containers: [{name: app, image: a, livenessProbe: {httpGet: {port: 443, scheme: HTTPS}}}]",
+		warns: []string{"container app: livenessProbe asks port 443 over HTTPS", "refuses clients without identity"}},
+	{name: "a hook over HTTPS", kind: "v1 Pod", metadata: lockedPod, spec: "containers: [{name: app, image: a, lifecycle: {preStop: {httpGet: {port: 443, scheme: HTTPS}}}}]",
+		warns: []string{"container app: preStop asks port 443 over HTTPS"}},
+}
 
 var profileJudgements = []judgement{
 	{name: "everything", kind: kindProfile, metadata: webProfile, spec: `retryBudget: {retryRatio: 0.2, minRetriesPerSecond: 10, ttl: 10s},

@@ -54,7 +54,7 @@ spec:
 ---
 ` + policyFor("{cell}-calls", "gateway.networking.k8s.io", "GRPCRoute", "["+who+"]") + identities(webAlone)
 	return []*cell{
-		{name: "routes", policies: guardedRoutes(ownRoutes), attempts: attempts(basics("routes"), spellings(), pipelines(), claims())},
+		{name: "routes", policies: guardedRoutes(ownRoutes), attempts: attempts(basics("routes"), spellings(), pipelines(), claims(), oddities())},
 		{name: "gateway-routes", policies: guardedRoutes(gatewayRoutes), attempts: basics("gateway-routes")},
 		{name: "grpc-routes", policies: calls, attempts: []attempt{
 			{by: web, how: "grpc", want: "grpc 0"},
@@ -198,6 +198,35 @@ func pipelines() (list []attempt) {
 	add(public+"\r\n"+admin+last, "200 403 200", stranger)
 	add("\r\n"+public+last, "200 200", stranger) // RFC 9112 §2.2
 	add("GET /admin HTTP/1.0\r\n\r\n", "403", stranger)
+	return list
+}
+
+// oddities try to make a connection to a port without a declared protocol opaque, or are requests as only some servers read them.
+func oddities() (list []attempt) {
+	admin := ask("GET /admin", "g")
+	for raw, want := range map[string]string{
+		"{stall}" + admin:                          "403",
+		"G{stall}" + admin[1:]:                     "403",
+		"GET{stall}" + admin[3:]:                   "403",
+		"GET /ad{stall}" + admin[7:]:               "403",
+		"\r\n{stall}" + admin:                      "403",
+		"\r\n\r\n" + admin:                         "403",
+		"PING\r\n{stall}" + admin:                  "reset",
+		"get key\r\n{stall}" + admin:               "reset",
+		"\x00{stall}" + admin:                      "reset",
+		" " + admin:                                "400",
+		"GET\t/admin\tHTTP/1.1\r\nHost: g\r\n\r\n": "400",
+		"GET /admin http/1.1\r\nHost: g\r\n\r\n":   "400",
+		"GET /admin HTTP/9.9\r\nHost: g\r\n\r\n":   "400",
+		"GET /admin\r\n\r\n":                       "400",
+		"GET /admin HTTP/1.1\nHost: g\n\n":         "400",
+		"GET / http{stall}/1.1\r\nHost: g\r\n\r\n": "400",
+		"pri * http/2.0\r\n\r\nsm\r\n\r\n":         "400",
+	} {
+		for _, c := range []client{stranger, web2} {
+			list = append(list, attempt{by: c, how: "raw", raw: raw, want: want})
+		}
+	}
 	return list
 }
 

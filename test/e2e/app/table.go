@@ -136,6 +136,9 @@ func (c call) echo(ctx context.Context) (string, error) {
 	return "echo", nil
 }
 
+// stall is where Raw stops for longer than a proxy takes to find out what a connection is.
+const stall = "{stall}"
+
 // bytes sends Raw and tells the status of each answer.
 func (c call) bytes(ctx context.Context) (o outcome, err error) {
 	conn, err := c.dial(ctx)
@@ -143,8 +146,16 @@ func (c call) bytes(ctx context.Context) (o outcome, err error) {
 		return o, err
 	}
 	defer func() { _ = conn.Close() }()
-	if _, err := io.WriteString(conn, c.Raw); err != nil {
-		return o, err
+	for i, part := range strings.Split(c.Raw, stall) {
+		if i > 0 {
+			select {
+			case <-time.After(1500 * time.Millisecond):
+			case <-ctx.Done():
+			}
+		}
+		if _, err := io.WriteString(conn, part); err != nil {
+			return o, err
+		}
 	}
 	in := bufio.NewReader(conn)
 	for n := 0; ; n++ {
