@@ -154,7 +154,7 @@ func spellings() (list []attempt) {
 		"GET http://cell.example/public/../admin":                    "400",
 		"GET http://cell.example//admin":                             "400",
 		"GET HTTP://CELL.EXAMPLE/admin":                              "403",
-		"GET http://public.example/admin?http://cell.example/public": "400", // which of the two hosts?
+		"GET http://public.example/admin?http://cell.example/public": "403", // the target's host counts, RFC 9112 §3.2.2; policy looks at the path
 		"get /public":        "400", // methods are case-sensitive, and not every application knows
 		"OPTIONS *":          "404",
 		"GET public":         "400",
