@@ -1,6 +1,7 @@
 package injector
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,23 +19,29 @@ const (
 	maxBodyBytes = 3 << 20
 	maxInFlight  = 64
 	// A body above largeBody may stand for a hundred times its size in memory, for lists of empty items do: few are worked on at a time.
-	largeBody     = 128 << 10
-	maxLarge      = 2
+	largeBody = 128 << 10
+	maxLarge  = 2
+	// maxReading is how many large bodies are in memory at a time, those that wait for maxLarge included.
+	maxReading    = 16
 	reviewTimeout = 4 * time.Second // below the 5 s after which the API server stops waiting
 )
 
-// handler is the webhook's HTTP face: sizes, methods and statuses. Bodies are read and answered one by one; above maxInFlight at a
-// time a request is turned away at once, so that memory stays bounded.
+// handler is the webhook's HTTP face: sizes, methods and statuses. It bounds memory: above maxInFlight a request is refused at once, and a
+// large one waits for a slot before more of it is read than largeBody.
 type handler struct {
 	review  *reviewer
 	slots   chan struct{} // capacity maxInFlight: one token a request in progress
-	large   chan struct{} // capacity maxLarge: one token a large one
+	reading chan struct{} // capacity maxReading: one token a large body in memory
+	large   chan struct{} // capacity maxLarge: one token a large one that is worked on
 	metrics *metrics
 	log     *zap.Logger
 }
 
 func newHandler(r *reviewer) *handler {
-	return &handler{review: r, slots: make(chan struct{}, maxInFlight), large: make(chan struct{}, maxLarge), metrics: r.metrics, log: r.log}
+	return &handler{
+		review: r, metrics: r.metrics, log: r.log,
+		slots: make(chan struct{}, maxInFlight), reading: make(chan struct{}, maxReading), large: make(chan struct{}, maxLarge),
+	}
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
@@ -63,21 +70,10 @@ func (h *handler) serve(ctx context.Context, w http.ResponseWriter, req *http.Re
 	default:
 		return nil, &reviewError{errOverload, http.StatusTooManyRequests, fmt.Errorf("more than %d requests at a time", maxInFlight)}
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxBodyBytes))
+	body, release, err := h.body(ctx, w, req)
+	defer release()
 	if err != nil {
-		var tooLarge *http.MaxBytesError
-		if errors.As(err, &tooLarge) {
-			return nil, &reviewError{errTooLarge, http.StatusRequestEntityTooLarge, fmt.Errorf("body is above %d bytes", maxBodyBytes)}
-		}
-		return nil, &reviewError{errUnreadable, http.StatusBadRequest, fmt.Errorf("read body: %w", err)}
-	}
-	if len(body) > largeBody {
-		select {
-		case h.large <- struct{}{}:
-			defer func() { <-h.large }()
-		case <-ctx.Done():
-			return nil, &reviewError{errOverload, http.StatusTooManyRequests, fmt.Errorf("more than %d large requests at a time", maxLarge)}
-		}
+		return nil, err
 	}
 	var in admissionv1.AdmissionReview
 	if err := json.Unmarshal(body, &in); err != nil {
@@ -92,4 +88,52 @@ func (h *handler) serve(ctx context.Context, w http.ResponseWriter, req *http.Re
 		return nil, fmt.Errorf("encode answer: %w", err)
 	}
 	return answer, nil
+}
+
+// body reads the request's body. A large one first waits for its slots, which release gives back.
+func (h *handler) body(ctx context.Context, w http.ResponseWriter, req *http.Request) (body []byte, release func(), err error) {
+	release = func() {}
+	// A client that sends slowly must not keep a slot from others.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(reviewTimeout)) // not every writer has deadlines
+	limited := http.MaxBytesReader(w, req.Body, maxBodyBytes)
+	var buffer bytes.Buffer
+	if _, err := buffer.ReadFrom(io.LimitReader(limited, largeBody+1)); err != nil {
+		return nil, release, readError(err)
+	}
+	if buffer.Len() <= largeBody {
+		return buffer.Bytes(), release, nil
+	}
+	releaseReading, err := acquire(ctx, h.reading)
+	if err != nil {
+		return nil, release, err
+	}
+	if size := min(req.ContentLength, maxBodyBytes); size > 0 {
+		buffer.Grow(max(0, int(size)-buffer.Len()) + bytes.MinRead) // in one piece, where growing would hold two
+	}
+	if _, err := buffer.ReadFrom(limited); err != nil {
+		return nil, releaseReading, readError(err)
+	}
+	releaseLarge, err := acquire(ctx, h.large)
+	if err != nil {
+		return nil, releaseReading, err
+	}
+	return buffer.Bytes(), func() { releaseLarge(); releaseReading() }, nil
+}
+
+// acquire waits for a slot.
+func acquire(ctx context.Context, slots chan struct{}) (release func(), err error) {
+	select {
+	case slots <- struct{}{}:
+		return func() { <-slots }, nil
+	case <-ctx.Done():
+		return nil, &reviewError{errOverload, http.StatusTooManyRequests, fmt.Errorf("more than %d large requests at a time", cap(slots))}
+	}
+}
+
+func readError(err error) error {
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		return &reviewError{errTooLarge, http.StatusRequestEntityTooLarge, fmt.Errorf("body is above %d bytes", maxBodyBytes)}
+	}
+	return &reviewError{errUnreadable, http.StatusBadRequest, fmt.Errorf("read body: %w", err)}
 }
