@@ -221,7 +221,7 @@ type streams struct {
 var appID = mesh.ID{TrustDomain: "cluster.local", Namespace: "ns-0", ServiceAccount: "app"}
 
 // connect serves the controller and opens n streams, each of another pod of Service 0's namespace.
-func connect(b *testing.B, f *fixture, n int) *streams {
+func connect(b testing.TB, f *fixture, n int) *streams {
 	b.Helper()
 	authority := meshtest.NewCA(b)
 	serverID := mesh.ID{TrustDomain: "cluster.local", Namespace: "tulle", ServiceAccount: "tulle-destination"}
@@ -267,7 +267,7 @@ func connect(b *testing.B, f *fixture, n int) *streams {
 }
 
 // subscribe has every stream watch targets of the world, Service 0 first, and waits for all values.
-func (s *streams) subscribe(b *testing.B, w world, targets int) {
+func (s *streams) subscribe(b testing.TB, w world, targets int) {
 	b.Helper()
 	s.each(b, func(i int, stream pb.Discovery_SubscribeClient) error {
 		for t := range targets {
@@ -287,7 +287,7 @@ func (s *streams) subscribe(b *testing.B, w world, targets int) {
 }
 
 // each runs do for all streams at once.
-func (s *streams) each(b *testing.B, do func(i int, stream pb.Discovery_SubscribeClient) error) {
+func (s *streams) each(b testing.TB, do func(i int, stream pb.Discovery_SubscribeClient) error) {
 	b.Helper()
 	var wg sync.WaitGroup
 	for i, stream := range s.all {
@@ -304,7 +304,7 @@ func (s *streams) each(b *testing.B, do func(i int, stream pb.Discovery_Subscrib
 }
 
 // worldOf returns a synced controller of the world, and its objects, which a real one has in its caches.
-func worldOf(b *testing.B, w world) (*fixture, []metav1.Object) {
+func worldOf(b testing.TB, w world) (*fixture, []metav1.Object) {
 	f := start(b)
 	objects := w.objects()
 	f.apply(objects...)
