@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,7 +25,9 @@ import (
 // cluster stands in for what a reviewer asks: namespaces by name, one owner, and the events that were sent.
 type cluster struct {
 	namespaces map[string]inject.Namespace
-	events     []event
+
+	mu     sync.Mutex // guards the field below: reviews may come at the same time
+	events []event
 }
 
 func (c *cluster) namespace(_ context.Context, name string) (inject.Namespace, error) {
@@ -38,7 +41,11 @@ func (c *cluster) owner(_ context.Context, ns string, _ *corev1.Pod) (inject.Own
 	return inject.Owner{Kind: "Deployment", Name: "web"}, corev1.ObjectReference{Kind: "Deployment", Name: "web", Namespace: ns, UID: "1"}
 }
 
-func (c *cluster) notify(e event) { c.events = append(c.events, e) }
+func (c *cluster) notify(e event) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.events = append(c.events, e)
+}
 
 func newReviewer() (*reviewer, *cluster) {
 	c := &cluster{namespaces: map[string]inject.Namespace{
