@@ -16,8 +16,6 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"github.com/tulle-mesh/tulle/mesh"
 )
 
 // TestHostilePodsAreAnsweredQuickly: every annotation with values that nobody should write, alone and in masses. The answer may be a
@@ -54,8 +52,8 @@ func TestHostilePodsAreAnsweredQuickly(t *testing.T) {
 	}
 	for _, key := range documentedKeys(t) {
 		for _, value := range values {
-			resp := ask(map[string]string{mesh.ConfigPrefix + key: value}, nil)
-			if !resp.Allowed && !strings.Contains(resp.Result.Message, mesh.ConfigPrefix+key) {
+			resp := ask(map[string]string{key: value}, nil)
+			if !resp.Allowed && !strings.Contains(resp.Result.Message, key) {
 				t.Errorf("%s=%.40q is refused as %.200q, without the annotation's name", key, value, resp.Result.Message)
 			}
 			if resp.Allowed && resp.Patch == nil {
@@ -109,7 +107,7 @@ func documentedKeys(t *testing.T) []string {
 		t.Fatal(err)
 	}
 	var keys []string
-	for _, m := range regexp.MustCompile("(?m)^\\| `config.linkerd.io/([a-z-]+)`").FindAllSubmatch(text, -1) {
+	for _, m := range regexp.MustCompile("(?m)^\\| `(config.(?:linkerd.io|tulle.dev)/[a-z-]+)`").FindAllSubmatch(text, -1) {
 		keys = append(keys, string(m[1]))
 	}
 	if len(keys) < 30 {

@@ -46,6 +46,8 @@ type ProxyConfig struct {
 	InboundDiscoveryIdle   Duration `json:"inboundDiscoveryIdle,omitempty"`
 	ShutdownGrace          Duration `json:"shutdownGrace,omitempty"`
 	WaitBeforeExit         Duration `json:"waitBeforeExit,omitempty"`
+	// MaxHeaderListBytes bounds a message head and a trailer section, counted as SETTINGS_MAX_HEADER_LIST_SIZE does (RFC 9113 §6.5.2).
+	MaxHeaderListBytes int `json:"maxHeaderListBytes,omitempty"`
 	// AdminShutdown enables POST /shutdown, from localhost only; Profiling enables /debug/pprof, from localhost only.
 	AdminShutdown bool `json:"adminShutdown,omitempty"`
 	Profiling     bool `json:"profiling,omitempty"`
@@ -54,6 +56,12 @@ type ProxyConfig struct {
 	Workers      int     `json:"workers,omitempty"`
 	WorkersRatio float64 `json:"workersRatio,omitempty"`
 }
+
+// Bounds of ProxyConfig.MaxHeaderListBytes, where it is not zero. A proxy holds a header list in memory for as long as its request lasts.
+const (
+	LeastHeaderListBytes = 8 << 10
+	MostHeaderListBytes  = 1 << 20
+)
 
 // Environment of a proxy container.
 const (
@@ -76,6 +84,9 @@ func ParseProxyConfig(data []byte) (ProxyConfig, error) {
 	c.setDefaults()
 	if _, err := ParseAccessPolicy(string(c.DefaultInboundPolicy)); err != nil {
 		return ProxyConfig{}, fmt.Errorf("parse %s: defaultInboundPolicy: %w", ProxyConfigEnv, err)
+	}
+	if n := c.MaxHeaderListBytes; n != 0 && (n < LeastHeaderListBytes || n > MostHeaderListBytes) {
+		return ProxyConfig{}, fmt.Errorf("parse %s: maxHeaderListBytes %d: want %d to %d", ProxyConfigEnv, n, LeastHeaderListBytes, MostHeaderListBytes)
 	}
 	for name, value := range map[string]string{
 		"identityAddr": c.IdentityAddr, "destinationAddr": c.DestinationAddr, "tokenFile": c.TokenFile, "trustRootsFile": c.TrustRootsFile,

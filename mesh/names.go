@@ -7,6 +7,8 @@ const (
 	InjectAnnotation = "linkerd.io/inject"
 	// ConfigPrefix begins every annotation that configures a proxy.
 	ConfigPrefix = "config.linkerd.io/"
+	// OwnConfigPrefix takes its place where Linkerd has no such annotation.
+	OwnConfigPrefix = "config.tulle.dev/"
 	// EnforceLabel with the value EnforceRequired on a namespace makes injection mandatory for its pods: opting out, the host's
 	// network and bypassed ports are refused there. A label, because webhooks and policies can select by it.
 	EnforceLabel    = "tulle.dev/injection"

@@ -296,6 +296,9 @@ func (in *inbound) Again(x *exchange.Exchange, f exchange.Fault) forward.Verdict
 	if wait, ok := waitAfterRefusal(x, f, connectAttempts); ok && r.served {
 		return forward.Wait(wait)
 	}
+	if r.account == nil { // too broken to be routed
+		r.grpc = isGRPC(&x.Request)
+	}
 	in.proxy.countFault(stats.InboundHTTPErrors, "inbound", f)
 	return in.proxy.respond(x, answer{
 		fault: f, grpc: r.grpc, detailed: !c.peer.ID.IsZero(), object: c.app.addr.String(), nextHop: c.app.addr,

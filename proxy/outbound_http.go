@@ -168,6 +168,9 @@ func (o *outbound) Again(x *exchange.Exchange, f exchange.Fault) forward.Verdict
 	r := outboundRequestOf(x)
 	f = expired(x, f, r.grpc)
 	failed := r.ep
+	if !r.begun { // too broken to be routed
+		r.grpc = isGRPC(&x.Request)
+	}
 	if r.queued {
 		if f.Kind == exchange.NoEndpoint {
 			r.share.meters().balancer.FailFast()
@@ -227,7 +230,7 @@ func outcomeOf(f exchange.Fault, deadline bool) balance.Outcome {
 	switch f.Kind {
 	case exchange.DialRefused, exchange.DialTimeout, exchange.Identity, exchange.Refused, exchange.Lost:
 		return balance.Unreachable
-	case exchange.Reset, exchange.BadResponse:
+	case exchange.Reset, exchange.BadResponse, exchange.ResponseTooLarge:
 		return balance.Failed
 	case exchange.Timeout:
 		if f.Reason == exchange.AttemptTimeout || !deadline {

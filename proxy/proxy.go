@@ -81,8 +81,12 @@ func New(cfg Config) (*Proxy, error) {
 	p.outbound.events = events{log: p.outbound.log, now: p.now}
 	p.inbound.events = events{log: p.inbound.log, now: p.now}
 	p.inbound.nonLocal = summary{log: p.inbound.log, now: p.now}
-	p.outbound.engine = forward.New(forward.Config{ParkTimeout: p.times.failFast, IdleAfter: idleAfter, Report: p.reporter("outbound")}, p.outbound)
-	p.inbound.engine = forward.New(forward.Config{ParkTimeout: p.times.failFast, RestoreHTTP1: true, Report: p.reporter("inbound")}, p.inbound)
+	p.outbound.engine = forward.New(forward.Config{
+		ParkTimeout: p.times.failFast, IdleAfter: idleAfter, MaxHeadBytes: cfg.Settings.MaxHeaderListBytes, Report: p.reporter("outbound"),
+	}, p.outbound)
+	p.inbound.engine = forward.New(forward.Config{
+		ParkTimeout: p.times.failFast, RestoreHTTP1: true, MaxHeadBytes: cfg.Settings.MaxHeaderListBytes, Report: p.reporter("inbound"),
+	}, p.inbound)
 	if err := p.connectControl(); err != nil {
 		return nil, err
 	}

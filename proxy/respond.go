@@ -77,6 +77,8 @@ func mappingOf(k exchange.Kind) mapping {
 		return mapping{502, "http_response_incomplete", "server reset the stream"}
 	case exchange.BadResponse:
 		return mapping{502, "http_protocol_error", "malformed response"}
+	case exchange.ResponseTooLarge:
+		return mapping{502, "http_response_header_section_size", "response head or trailers too large"}
 	case exchange.Rejected:
 		return mapping{503, "destination_unavailable", "server failed the request, and there is no other way"}
 	default:
@@ -130,8 +132,11 @@ func (p *Proxy) respond(x *exchange.Exchange, a answer) forward.Verdict {
 
 // grpcStatus returns the status that a gRPC call is answered with.
 func (a *answer) grpcStatus(m mapping) int {
-	if a.fault.Kind == exchange.Reset {
+	switch a.fault.Kind {
+	case exchange.Reset:
 		return resetStatus(a.fault.Reason)
+	case exchange.ResponseTooLarge: // it will be so again, and UNAVAILABLE asks for another attempt
+		return 13 // INTERNAL
 	}
 	return cmp.Or(a.code, grpcStatus(m.status))
 }
@@ -182,7 +187,7 @@ func percentEncode(s string) string {
 // grpcStatus maps an HTTP status of the proxy's own to gRPC's code as Linkerd does.
 func grpcStatus(status int) int {
 	switch status {
-	case 400, 431, 500:
+	case 400, 500:
 		return 13 // INTERNAL
 	case 403:
 		return 7 // PERMISSION_DENIED
@@ -190,7 +195,7 @@ func grpcStatus(status int) int {
 		return 5 // NOT_FOUND
 	case 408, 504:
 		return 4 // DEADLINE_EXCEEDED
-	case 429:
+	case 429, 431:
 		return 8 // RESOURCE_EXHAUSTED
 	case 501:
 		return 12 // UNIMPLEMENTED

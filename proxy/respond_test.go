@@ -28,22 +28,23 @@ func TestStatusOfEachFault(t *testing.T) {
 		grpc   string
 		cause  string
 	}{
-		exchange.Malformed:    {400, "13", "http_request_error"},
-		exchange.HeadTooLarge: {431, "13", "http_request_error"},
-		exchange.HeadTimeout:  {408, "4", "http_request_error"},
-		exchange.Unsupported:  {501, "12", "http_request_error"},
-		exchange.NoEndpoint:   {504, "4", "destination_unavailable"},
-		exchange.Overloaded:   {503, "14", "connection_limit_reached"},
-		exchange.Shutdown:     {503, "14", "proxy_internal_response"},
-		exchange.Timeout:      {504, "4", "http_response_timeout"},
-		exchange.DialRefused:  {502, "14", "connection_refused"},
-		exchange.DialTimeout:  {504, "4", "connection_timeout"},
-		exchange.Identity:     {502, "14", "tls_certificate_error"},
-		exchange.Refused:      {503, "14", "destination_unavailable"},
-		exchange.Lost:         {502, "14", "connection_terminated"},
-		exchange.Reset:        {502, "13", "http_response_incomplete"}, // by its code: TestResetBeforeTheResponseHead
-		exchange.BadResponse:  {502, "14", "http_protocol_error"},
-		exchange.None:         {500, "13", "proxy_internal_error"},
+		exchange.Malformed:        {400, "13", "http_request_error"},
+		exchange.HeadTooLarge:     {431, "8", "http_request_error"},
+		exchange.HeadTimeout:      {408, "4", "http_request_error"},
+		exchange.Unsupported:      {501, "12", "http_request_error"},
+		exchange.NoEndpoint:       {504, "4", "destination_unavailable"},
+		exchange.Overloaded:       {503, "14", "connection_limit_reached"},
+		exchange.Shutdown:         {503, "14", "proxy_internal_response"},
+		exchange.Timeout:          {504, "4", "http_response_timeout"},
+		exchange.DialRefused:      {502, "14", "connection_refused"},
+		exchange.DialTimeout:      {504, "4", "connection_timeout"},
+		exchange.Identity:         {502, "14", "tls_certificate_error"},
+		exchange.Refused:          {503, "14", "destination_unavailable"},
+		exchange.Lost:             {502, "14", "connection_terminated"},
+		exchange.Reset:            {502, "13", "http_response_incomplete"}, // by its code: TestResetBeforeTheResponseHead
+		exchange.BadResponse:      {502, "14", "http_protocol_error"},
+		exchange.ResponseTooLarge: {502, "13", "http_response_header_section_size"},
+		exchange.None:             {500, "13", "proxy_internal_error"},
 	} {
 		x := respondTo(answer{fault: exchange.Fault{Kind: kind}})
 		if x.Response.Status != want.status || field(&x.Response, "proxy-status") != "tulle-proxy; error="+want.cause {

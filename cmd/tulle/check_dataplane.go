@@ -213,7 +213,7 @@ func askPodLabels(f *facts) error {
 	var wrong []string
 	f.eachPod(func(pod *corev1.Pod) {
 		for _, key := range slices.Sorted(maps.Keys(pod.Labels)) {
-			if key == mesh.InjectAnnotation || strings.HasPrefix(key, mesh.ConfigPrefix) {
+			if key == mesh.InjectAnnotation || strings.HasPrefix(key, mesh.ConfigPrefix) || strings.HasPrefix(key, mesh.OwnConfigPrefix) {
 				wrong = append(wrong, fmt.Sprintf("%s/%s: %s is a label, but must be an annotation", pod.Namespace, pod.Name, key))
 			}
 		}

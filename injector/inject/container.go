@@ -167,6 +167,7 @@ func (b builder) proxyConfig() mesh.ProxyConfig {
 		InboundDiscoveryIdle:   p.InboundDiscoveryIdle,
 		ShutdownGrace:          p.ShutdownGrace,
 		WaitBeforeExit:         mesh.Duration(time.Duration(p.WaitBeforeExitSeconds) * time.Second),
+		MaxHeaderListBytes:     bytesOf(p.MaxHeaderListSize),
 		AdminShutdown:          p.EnableShutdown,
 		Workers:                p.Resources.CPU.workers(),
 		WorkersRatio:           p.Resources.CPU.RatioLimit,

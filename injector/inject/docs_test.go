@@ -17,7 +17,7 @@ func TestAnnotationsAreDocumented(t *testing.T) {
 	out.WriteString(`# Annotations that configure a proxy
 
 Written by ` + "`go test ./injector/inject -update`" + ` from the settings table. Put them on a pod template, or on a namespace for all its pods; the
-pod's win. The prefixes ` + "`config.alpha.linkerd.io/` and `config.beta.linkerd.io/`" + ` are accepted too, but for what the destination
+pod's win. What Linkerd does not have is under ` + "`config.tulle.dev/`" + `. The prefixes ` + "`config.alpha.linkerd.io/` and `config.beta.linkerd.io/`" + ` are accepted too, but for what the destination
 controller reads from running pods: opaque-ports, skip-inbound-ports, default-inbound-policy and proxy-require-identity-inbound-ports refuse the pod
 under them. A value that is not accepted refuses the pod by
 name; an unknown annotation is a warning with the nearest name that exists. The administrator's annotations are taken from namespaces
@@ -41,7 +41,7 @@ only, unless ` + "`podMaySet`" + ` of the installation's values lists them.
 		if value == "" || value == "0s" {
 			value = "–"
 		}
-		fmt.Fprintf(&out, "| `%s%s` | %s | %s | %s |\n", mesh.ConfigPrefix, a.key, a.want, value, where)
+		fmt.Fprintf(&out, "| `%s` | %s | %s | %s |\n", a.name(), a.want, value, where)
 	}
 	out.WriteString("\n## Known to Linkerd, without effect in Tulle\n\n| annotation | why, and what to do instead |\n|---|---|\n")
 	foreign := meaningless()

@@ -21,7 +21,7 @@ type Settings struct {
 	explicit map[string]bool
 }
 
-// prefixes of the annotations, weakest first: where one key is written under two, the last wins.
+// prefixes of the annotations that Linkerd has, weakest first.
 var prefixes = []string{"config.alpha.linkerd.io/", "config.beta.linkerd.io/", mesh.ConfigPrefix}
 
 // live are the annotations that the destination controller reads from running pods, where they have the stable prefix alone.
@@ -80,8 +80,8 @@ func (s *Settings) apply(written map[string]string, where place) error {
 	var errs []error
 	known := map[string]bool{}
 	for _, a := range annotations() {
-		known[a.key] = true
-		for _, prefix := range prefixes {
+		for _, prefix := range a.prefixes() {
+			known[prefix+a.key] = true
 			value, ok := written[prefix+a.key]
 			if !ok {
 				continue
@@ -119,10 +119,15 @@ func (s *Settings) set(a annotation, name, value string, where place) error {
 const maxUnknown = 10
 
 func (s *Settings) warnUnknown(written map[string]string, known map[string]bool, where place) {
-	unknown, keys := 0, slices.Sorted(maps.Keys(known))
+	unknown, names, keys := 0, map[string]string{}, []string(nil)
+	for _, a := range annotations() {
+		names[a.key] = a.name()
+		keys = append(keys, a.key)
+	}
+	slices.Sort(keys)
 	for _, name := range slices.Sorted(maps.Keys(written)) {
 		key := configKey(name)
-		if known[key] || key == "" && !meansInject(name) {
+		if known[name] || key == "" && !meansInject(name) {
 			continue
 		}
 		if unknown++; unknown > maxUnknown {
@@ -136,18 +141,18 @@ func (s *Settings) warnUnknown(written map[string]string, known map[string]bool,
 		if meansInject(name) {
 			msg += fmt.Sprintf("; did you mean %s?", mesh.InjectAnnotation)
 		} else if near, ok := Nearest(key, keys); ok {
-			msg += fmt.Sprintf("; did you mean %s?", mesh.ConfigPrefix+near)
+			msg += fmt.Sprintf("; did you mean %s?", names[near])
 		}
 		s.Warnings = append(s.Warnings, msg)
 	}
 	if unknown > maxUnknown {
-		s.Warnings = append(s.Warnings, fmt.Sprintf("%d more annotations of the %s below config.linkerd.io are unknown", unknown-maxUnknown, where))
+		s.Warnings = append(s.Warnings, fmt.Sprintf("%d more annotations of the %s below config.linkerd.io or config.tulle.dev are unknown", unknown-maxUnknown, where))
 	}
 }
 
 // configKey returns an annotation's name without its prefix, or "" when it is not one that configures a proxy.
 func configKey(name string) string {
-	for _, prefix := range prefixes {
+	for _, prefix := range append(slices.Clone(prefixes), mesh.OwnConfigPrefix) {
 		if key, ok := strings.CutPrefix(name, prefix); ok {
 			return key
 		}

@@ -42,6 +42,14 @@ func TestParseSettings(t *testing.T) {
 			want{func(s Settings) any { return time.Duration(s.Proxy.OutboundConnectTimeout) }, 1500 * time.Millisecond}},
 		{"an environment is merged by name", map[string]string{c + "proxy-additional-env": `[{"name":"A","value":"1"},{"name":"B","value":"2"},{"name":"A","value":"3"}]`}, nil,
 			want{func(s Settings) any { return s.Proxy.AdditionalEnv }, []EnvVar{{"A", "3"}, {"B", "2"}}}},
+		{"a header list size is a quantity", nil, map[string]string{mesh.OwnConfigPrefix + "max-header-list-size": "256Ki"},
+			want{func(s Settings) any { return bytesOf(s.Proxy.MaxHeaderListSize) }, 256 << 10}},
+		{"what is Tulle's own has no effect under Linkerd's prefix", nil, map[string]string{c + "max-header-list-size": "256Ki"},
+			want{func(s Settings) any { return append(s.Warnings, s.Proxy.MaxHeaderListSize) }, []string{
+				"annotation config.linkerd.io/max-header-list-size of the pod is unknown and has no effect; did you mean config.tulle.dev/max-header-list-size?", ""}}},
+		{"what is Linkerd's has no effect under Tulle's", nil, map[string]string{mesh.OwnConfigPrefix + "access-log": "json"},
+			want{func(s Settings) any { return append(s.Warnings, s.Proxy.AccessLog) }, []string{
+				"annotation config.tulle.dev/access-log of the pod is unknown and has no effect; did you mean config.linkerd.io/access-log?", ""}}},
 		{"other annotations are not looked at", nil, map[string]string{"example.org/x": "y", "linkerd.io/inject": "enabled"},
 			want{func(s Settings) any { return s.Warnings }, []string(nil)}},
 	} {
@@ -69,12 +77,12 @@ func TestEveryAnnotationRefuses(t *testing.T) {
 	for _, a := range annotations() {
 		t.Run(a.key, func(t *testing.T) {
 			for _, bad := range []string{"no way!", "-1", `[{"name":"TULLE_PROXY_CONFIG","value":"x"}]`} {
-				_, err := ParseSettings(defaults, nil, map[string]string{mesh.ConfigPrefix + a.key: bad})
+				_, err := ParseSettings(defaults, nil, map[string]string{a.name(): bad})
 				if err == nil {
 					t.Errorf("value %q was accepted", bad)
 					continue
 				}
-				for _, part := range []string{mesh.ConfigPrefix + a.key, "want " + a.want} {
+				for _, part := range []string{a.name(), "want " + a.want} {
 					if !strings.Contains(err.Error(), part) {
 						t.Errorf("error %q lacks %q", err, part)
 					}
@@ -88,6 +96,18 @@ func TestMistakesDoNotHideWarnings(t *testing.T) {
 	s, err := ParseSettings(Defaults(), nil, map[string]string{mesh.ConfigPrefix + "proxy-cpu-limit": "lots", mesh.ConfigPrefix + "opaque-port": "1"})
 	if err == nil || len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], "did you mean config.linkerd.io/opaque-ports?") {
 		t.Errorf("error %v, warnings %q; want an error, and a warning of the other annotation", err, s.Warnings)
+	}
+}
+
+func TestHeaderListSizeIsBounded(t *testing.T) {
+	for value, accepted := range map[string]bool{
+		"8Ki": true, "65536": true, "64Ki": true, "1Mi": true, "1M": true,
+		"": false, "0": false, "8191": false, "1048577": false, "2Mi": false, "1Gi": false, "64Kib": false, "100000m": false, "1e30": false,
+	} {
+		_, err := ParseSettings(Defaults(), nil, map[string]string{mesh.OwnConfigPrefix + "max-header-list-size": value})
+		if (err == nil) != accepted {
+			t.Errorf("%q: got %v, want accepted %v", value, err, accepted)
+		}
 	}
 }
 
@@ -175,7 +195,7 @@ func FuzzParseSettings(f *testing.F) {
 	f.Fuzz(func(t *testing.T, row int, value string) {
 		all := annotations()
 		a := all[uint(row)%uint(len(all))]
-		s, err := ParseSettings(Defaults(), map[string]string{mesh.ConfigPrefix + a.key: value}, nil)
+		s, err := ParseSettings(Defaults(), map[string]string{a.name(): value}, nil)
 		if err != nil {
 			return
 		}

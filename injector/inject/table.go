@@ -1,6 +1,7 @@
 package inject
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,12 +11,13 @@ import (
 	"strconv"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// annotation is one row of the settings table: a key below config.linkerd.io/, what it accepts and where the value lives.
+// annotation is one row of the settings table: a key below config.linkerd.io/ or config.tulle.dev/, what it accepts and where the value lives.
 type annotation struct {
 	key  string
 	want string // what is accepted, as the end of "want ..."
@@ -23,7 +25,25 @@ type annotation struct {
 	admin bool
 	// podOnly marks what a namespace cannot pass on to its pods.
 	podOnly bool
-	field   field
+	// own marks what Linkerd does not have: its prefix is Tulle's.
+	own   bool
+	field field
+}
+
+// name is what documents call the annotation.
+func (a annotation) name() string {
+	if a.own {
+		return mesh.OwnConfigPrefix + a.key
+	}
+	return mesh.ConfigPrefix + a.key
+}
+
+// prefixes returns what the key may stand under, weakest first: where it is written under two, the last wins.
+func (a annotation) prefixes() []string {
+	if a.own {
+		return []string{mesh.OwnConfigPrefix}
+	}
+	return prefixes
 }
 
 // field reads a value as the text that set accepts and writes it. An empty text from get means that nothing is set.
@@ -99,6 +119,11 @@ func trafficAnnotations() []annotation {
 			}},
 		{key: "proxy-require-identity-inbound-ports", want: wantPorts,
 			field: text(func(v *Values) *string { return &v.Proxy.RequireIdentityOnInboundPorts }, checkPorts)},
+		{key: "max-header-list-size", want: "a Kubernetes quantity of bytes from 8Ki to 1Mi", own: true,
+			field: field{
+				get: func(v *Values) string { return cmp.Or(v.Proxy.MaxHeaderListSize, "64Ki") },
+				set: func(v *Values, s string) error { v.Proxy.MaxHeaderListSize = s; return checkHeaderListSize(s) },
+			}},
 	}
 }
 
@@ -264,6 +289,26 @@ func checkImageVersion(s string) error {
 		return errNotAccepted
 	}
 	return nil
+}
+
+func checkHeaderListSize(s string) error {
+	if n := bytesOf(s); n < mesh.LeastHeaderListBytes || n > mesh.MostHeaderListBytes {
+		return errNotAccepted
+	}
+	return nil
+}
+
+// bytesOf reads a Kubernetes quantity of bytes; 0 is none, and what is not a whole number.
+func bytesOf(s string) int {
+	q, err := resource.ParseQuantity(s)
+	if err != nil {
+		return 0
+	}
+	n, whole := q.AsInt64()
+	if !whole {
+		return 0
+	}
+	return int(n)
 }
 
 func checkPorts(s string) error {

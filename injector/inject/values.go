@@ -68,6 +68,9 @@ type ProxyValues struct {
 	DisableOutboundDetectTimeout bool `json:"disableOutboundProtocolDetectTimeout,omitempty"`
 	DisableInboundDetectTimeout  bool `json:"disableInboundProtocolDetectTimeout,omitempty"`
 
+	// MaxHeaderListSize bounds the head and the trailers of a message, as a Kubernetes quantity of bytes; "" means the proxy's own default.
+	MaxHeaderListSize string `json:"maxHeaderListSize,omitempty"`
+
 	// ShutdownGrace bounds how long a proxy drains after SIGTERM; zero means the proxy's own default, 120 s.
 	ShutdownGrace         mesh.Duration `json:"shutdownGracePeriod,omitempty"`
 	WaitBeforeExitSeconds uint32        `json:"waitBeforeExitSeconds,omitempty"`

@@ -60,7 +60,7 @@ func checkPlaces(w *World) {
 		at := templateOf(o)
 		var lost []string
 		for key, value := range o.annotations {
-			about := key == mesh.InjectAnnotation || strings.HasPrefix(key, mesh.ConfigPrefix)
+			about := key == mesh.InjectAnnotation || strings.HasPrefix(key, mesh.ConfigPrefix) || strings.HasPrefix(key, mesh.OwnConfigPrefix)
 			if _, there := at.annotations[key]; about && (!there || at.annotations[key] != value) {
 				lost = append(lost, key)
 			}

@@ -37,6 +37,7 @@ type Kind uint8
 //	Lost          upstream    the connection ended before the answer                        502, retryable if nothing was sent
 //	Reset         upstream    the server reset the stream; the reason is HTTP/2's code      502; gRPC's mapping of the code
 //	BadResponse   upstream    the response breaks HTTP's syntax or rules                    502
+//	ResponseTooLarge upstream the response's head or trailers exceed the limit              502
 //	Rejected      upstream    the handler wants another response than the one that came     502
 const (
 	None Kind = iota
@@ -57,6 +58,7 @@ const (
 	Lost
 	Reset
 	BadResponse
+	ResponseTooLarge
 	Rejected
 )
 
@@ -64,7 +66,7 @@ func (k Kind) String() string {
 	return [...]string{
 		"none", "malformed", "head_too_large", "head_timeout", "unsupported", "disconnected", "flood", "no_endpoint", "overloaded",
 		"shutdown", "timeout", "dial_refused", "dial_timeout", "identity", "refused", "lost", "reset", "bad_response",
-		"rejected",
+		"response_too_large", "rejected",
 	}[k]
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -126,6 +127,21 @@ func TestAttacksEndTheConnection(t *testing.T) {
 			}
 			return a.WriteContinuation(1, false, nil)
 		}},
+		"CONTINUATION of more than is read": {http2.ErrCodeEnhanceYourCalm, func(a *attacker, i uint32) error {
+			if i == 0 {
+				return a.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: a.block(":method", "GET")})
+			}
+			return a.WriteContinuation(1, false, make([]byte, 16<<10))
+		}},
+		"a list that is small on the wire alone": {http2.ErrCodeEnhanceYourCalm, func(a *attacker, i uint32) error {
+			entry := a.block("x", strings.Repeat("v", 3900))
+			return a.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: append(entry, bytes.Repeat([]byte{0x80 | 62}, 4<<10)...), EndHeaders: true})
+		}},
+		"trailers that are too large": {http2.ErrCodeEnhanceYourCalm, func(a *attacker, i uint32) error {
+			_ = a.get(2*i+1, false)
+			large := strings.Repeat("v", 3900)
+			return a.WriteHeaders(http2.HeadersFrameParam{StreamID: 2*i + 1, BlockFragment: a.block("x", large, "x", large), EndStream: true, EndHeaders: true})
+		}},
 		"SETTINGS flood, CVE-2019-9515": {http2.ErrCodeEnhanceYourCalm, func(a *attacker, _ uint32) error { return a.WriteSettings() }},
 		"PING flood, CVE-2019-9512":     {http2.ErrCodeEnhanceYourCalm, func(a *attacker, _ uint32) error { return a.WritePing(false, [8]byte{}) }},
 		"empty DATA flood, CVE-2019-9518": {http2.ErrCodeEnhanceYourCalm, func(a *attacker, i uint32) error {
@@ -140,7 +156,7 @@ func TestAttacksEndTheConnection(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := build(t, true, false, app, Config{})
+			r := build(t, true, false, app, Config{MaxHeadBytes: 6 << 10})
 			a := attack(t, r.first.addr)
 			written := make(chan struct{})
 			go func() {
@@ -207,6 +223,73 @@ func TestHeaderListBombGets431(t *testing.T) {
 			}
 			return
 		}
+	}
+}
+
+// Peers are told what ends the connection, and not what fails a stream: gRPC clients that know the latter fail with a status of their own.
+func TestSettingsTellWhatEndsTheConnection(t *testing.T) {
+	r := build(t, true, false, "127.0.0.1:1", Config{MaxHeadBytes: 100_000})
+	f, err := attack(t, r.first.addr).ReadFrame()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, ok := f.(*http2.SettingsFrame).Value(http2.SettingMaxHeaderListSize); !ok || got != 100_000+1<<20 {
+		t.Errorf("SETTINGS_MAX_HEADER_LIST_SIZE is %d, want %d", got, 100_000+1<<20)
+	}
+}
+
+// Heads in pieces take memory of the engine's, and none of it outlives them.
+func TestHeadsInPiecesAreAccountedFor(t *testing.T) {
+	app := serveApp(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {}))
+	p := build(t, true, false, app, Config{MaxHeadsBytes: 400 << 10})
+	heads := func() int {
+		p.first.e.turn.Lock()
+		defer p.first.e.turn.Unlock()
+		return p.first.e.pieces
+	}
+	large := []string{":method", "GET", ":scheme", "http", ":authority", "a", ":path", "/", "x", strings.Repeat("v", 300<<10)}
+	send := func(a *attacker, end bool) {
+		block := a.block(large...)
+		_ = a.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block[:16<<10], EndStream: true})
+		for block = block[16<<10:]; len(block) > 0; block = block[min(len(block), 16<<10):] {
+			_ = a.WriteContinuation(1, end && len(block) <= 16<<10, block[:min(len(block), 16<<10)])
+		}
+	}
+	first := attack(t, p.first.addr)
+	first.listen()
+	send(first, true)
+	if status, _ := first.response(t, 1); status != "431" || heads() != 0 {
+		t.Fatalf("got %s, %d bytes are held; want 431, 0", status, heads())
+	}
+	var stuck []*attacker
+	for range 2 {
+		stuck = append(stuck, attack(t, p.first.addr))
+		send(stuck[len(stuck)-1], false)
+	}
+	code := http2.ErrCodeNo
+	for i := 0; code == http2.ErrCodeNo && i < 2; i++ { // the later one is the one too many
+		_ = stuck[1-i].c.SetDeadline(time.Now().Add(2 * time.Second))
+		for {
+			f, err := stuck[1-i].ReadFrame()
+			if g, ok := f.(*http2.GoAwayFrame); ok {
+				code = g.ErrCode
+			}
+			if err != nil {
+				break
+			}
+		}
+	}
+	if code != http2.ErrCodeEnhanceYourCalm {
+		t.Errorf("two heads of 300 KiB in 400 KiB: got %v", code)
+	}
+	for _, a := range stuck {
+		a.c.Close()
+	}
+	for deadline := time.Now().Add(5 * time.Second); heads() != 0; {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d bytes are held", heads())
+		}
+		runtime.Gosched()
 	}
 }
 

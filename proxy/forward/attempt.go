@@ -2,8 +2,10 @@ package forward
 
 import (
 	"cmp"
+	"fmt"
 
 	"github.com/tulle-mesh/tulle/proxy/exchange"
+	"github.com/tulle-mesh/tulle/proxy/message"
 )
 
 // maxAttempts bounds how often a request is given to an upstream.
@@ -27,14 +29,19 @@ func (fl *flight) start() {
 	}
 }
 
-// freeHead is how much a request's head takes at no account: nearly all are smaller, and a flight keeps as much for the next one.
+// freeHead is how much a head takes at no account: nearly all are smaller, and a flight keeps as much for the next one.
 const freeHead = 8 << 10
 
-// weigh reports whether there is room for the request's head. A client pays a few bytes for a large one, with HPACK's table.
+// weigh accounts for the flight's heads and reports whether there is room for them. A peer pays a few bytes for a large one, with HPACK's
+// table.
 func (fl *flight) weigh() bool {
-	fl.large = max(0, cap(fl.x.Request.Arena())-freeHead)
-	fl.e.heads += fl.large
-	return fl.large == 0 || fl.e.heads <= fl.e.cfg.MaxHeadsBytes
+	large := 0
+	for _, h := range [...]*message.Head{&fl.x.Request, &fl.trailers, &fl.x.Response, &fl.x.Trailers} {
+		large += max(0, cap(h.Arena())-freeHead)
+	}
+	fl.e.heads += large - fl.large
+	fl.large = large
+	return large == 0 || fl.e.heads <= fl.e.cfg.MaxHeadsBytes
 }
 
 // route asks the handler, and does what it says.
@@ -139,6 +146,16 @@ func (fl *flight) fault(f exchange.Fault) {
 	}
 }
 
+// overflow is fault for a head or trailers beyond Config.MaxHeadBytes, which is told of also where the client can only be told by a reset.
+func (fl *flight) overflow(f exchange.Fault) {
+	if fl.answered && !fl.ended && fl.loose == nil {
+		fl.e.cfg.Report(fl.x.Conn, f)
+	}
+	fl.fault(f)
+}
+
+func (e *Engine) errTooLarge() error { return fmt.Errorf("more than %d bytes", e.cfg.MaxHeadBytes) }
+
 // unrepeatable says why the request cannot be sent again after f; "" if it can. A fault of the client's own, or of a bound of this
 // engine's, is the end of it.
 func (fl *flight) unrepeatable(f exchange.Fault) string {
@@ -170,6 +187,10 @@ func (fl *flight) respond() {
 		return
 	}
 	fl.x.Unrepeatable = fl.unrepeatable(exchange.Fault{Side: exchange.Upstream})
+	if !fl.weigh() {
+		fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Overloaded, Reason: "heads"})
+		return
+	}
 	if f := fl.e.handler.Response(&fl.x); f.Is() {
 		fl.fault(f)
 		return

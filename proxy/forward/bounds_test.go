@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -107,6 +108,33 @@ func TestInterimAnswersThatNobodyReadsAreBounded(t *testing.T) {
 		if held := r.first.e.held(); held > outboxLimit {
 			t.Fatalf("%d bytes are held", held)
 		}
+	}
+}
+
+// Servers whose answers have large heads and no end must not fill the memory that is for heads.
+func TestLargeAnswersAreBounded(t *testing.T) {
+	app := serveApp(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Large", strings.Repeat("v", 60<<10))
+		w.WriteHeader(200)
+		w.(http.Flusher).Flush()
+		<-r.Context().Done()
+	}))
+	for _, p := range pairs {
+		t.Run(p.name, func(t *testing.T) {
+			r := build(t, p.http2, p.meshed, app, Config{MaxHeadsBytes: 400 << 10})
+			seen := map[int]int{}
+			for range 8 {
+				resp, err := r.client.Get(r.url + "/")
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer resp.Body.Close()
+				seen[resp.StatusCode]++
+			}
+			if seen[200] < 2 || seen[503] < 1 {
+				t.Errorf("got %v, want some of 200 and then 503", seen)
+			}
+		})
 	}
 }
 

@@ -23,14 +23,16 @@ func (p Protocol) String() string { return [...]string{"HTTP/1", "HTTP/2", "mux"
 
 // Config bounds an Engine. The zero Config is usable: every zero field means its default.
 type Config struct {
-	// MaxHeadBytes bounds a message head and a trailer section, counted as RFC 9113 §6.5.2 does; 64 KiB.
+	// MaxHeadBytes bounds a message head and a trailer section, counted as RFC 9113 §6.5.2 does; 64 KiB. Beyond it the exchange fails;
+	// more than 1 MiB beyond it, the connection of HTTP2 and Mux. Peers are told the latter in SETTINGS_MAX_HEADER_LIST_SIZE: who is
+	// told the former fails on his own side, with a status that does not say why.
 	MaxHeadBytes int
 	// MaxStreams is how many concurrent streams an HTTP2 connection may open; 250. A Mux connection may open 16 times as many.
 	MaxStreams int
 	// MaxExchanges bounds the requests in flight; beyond it they fail as Overloaded; 100 000.
 	MaxExchanges int
-	// MaxHeadsBytes bounds the memory of the large heads (beyond 8 KiB) of requests in flight; beyond it requests with such a head fail as
-	// Overloaded; 64 MiB.
+	// MaxHeadsBytes bounds the memory of the large heads (beyond 8 KiB) of exchanges in flight; beyond it exchanges with such a head fail as
+	// Overloaded. As much may HTTP/2 heads take that are not complete; beyond it the connection that sends one ends. 64 MiB.
 	MaxHeadsBytes int
 	// MaxParked bounds the exchanges that wait for an endpoint, and those that wait for a time; 10 000 each.
 	MaxParked int

@@ -32,7 +32,8 @@ type Engine struct {
 	flusher  bool    // a goroutine is about to flush the dirty links
 	inFlight int
 	queued   int // memory in the queues of all flows
-	heads    int // memory of large request heads
+	heads    int // memory of large heads
+	pieces   int // memory of header blocks that are not complete
 	parked   flightList
 	delayed  flightList
 	routing  *flight   // that Route is asked about

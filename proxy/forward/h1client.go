@@ -182,7 +182,7 @@ func (c *h1Client) read(in []byte) (n int, err error) {
 			used, err = c.body(in[n:])
 		}
 		if err != nil {
-			c.fail(exchange.Fault{Side: exchange.Upstream, Kind: exchange.BadResponse, Reason: reasonOf(err), Err: err})
+			c.fail(c.badResponse(err))
 			return len(in), nil
 		}
 		n += used
@@ -204,6 +204,18 @@ func reasonOf(err error) string {
 		return syntax.Reason
 	}
 	return ""
+}
+
+// badResponse is the fault of a response that cannot be read.
+func (c *h1Client) badResponse(err error) exchange.Fault {
+	f := exchange.Fault{Side: exchange.Upstream, Kind: exchange.BadResponse, Reason: reasonOf(err), Err: err}
+	if errors.Is(err, h1.ErrHeadTooLarge) {
+		f.Kind, f.Err = exchange.ResponseTooLarge, c.l.e.errTooLarge()
+		if c.state != h1Head {
+			f.Reason = trailersTooLarge
+		}
+	}
+	return f
 }
 
 func (c *h1Client) head(in []byte) (used int, err error) {
@@ -269,6 +281,10 @@ func (c *h1Client) fail(f exchange.Fault) {
 	c.l.close(f.Err)
 	if fl != nil {
 		fl.up = nil
+		if f.Kind == exchange.ResponseTooLarge {
+			fl.overflow(f)
+			return
+		}
 		fl.fault(f)
 	}
 }

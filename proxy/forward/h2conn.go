@@ -82,9 +82,10 @@ type h2Conn struct {
 	dead      bool // a connection error was sent: what comes is dropped
 	block     []byte
 	blockOf   h2.FrameHeader // the HEADERS frame that CONTINUATION frames follow; StreamID 0 without
-	fragments int
-	heard     bool // something came since the last look
-	pinged    bool // a ping is out
+	held      int            // bytes of block in Engine.pieces
+	fragments int            // small ones
+	heard     bool           // something came since the last look
+	pinged    bool           // a ping is out
 	resets    recent
 	abuse     budget // resets and refused streams
 	control   budget // frames that carry nothing
@@ -106,7 +107,7 @@ func newH2Conn(l *link, mux bool, u *Upstream) *h2Conn {
 		out = append(out, h2.Preface...)
 		c.greeted = true
 	}
-	own := h2.Options{MaxStreams: uint32(c.limit()), InitialWindow: streamWindow, MaxHeaderList: uint32(l.e.cfg.MaxHeadBytes)}
+	own := h2.Options{MaxStreams: uint32(c.limit()), InitialWindow: streamWindow, MaxHeaderList: uint32(c.listLimits().Read)}
 	l.out.grew(h2.AppendSettings(out, own, u != nil))
 	return c
 }
@@ -210,7 +211,9 @@ func (c *h2Conn) leave(fl *flight) {
 	}
 	delete(c.streams, s.id)
 	if s.localEnd && s.remoteEnd {
-		c.abuse.refund()
+		if f := &fl.x.Fault; !f.Is() || f.Side != exchange.Downstream { // what a client did wrong is no achievement
+			c.abuse.refund()
+		}
 	} else if !c.l.closed && !c.dead {
 		c.reset(s.id, c.farewell(fl, s))
 	}
@@ -281,6 +284,7 @@ func (c *h2Conn) die(err *h2.Error) {
 
 // scatter ends every stream because the connection has.
 func (c *h2Conn) scatter(err error) {
+	c.dropBlock()
 	if c.client() {
 		c.u.withdraw(c)
 	}

@@ -9,8 +9,26 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/message"
 )
 
-// maxFragments bounds the frames of one header block: an endless row of CONTINUATION is a flood (CVE-2024-27316 and others).
-const maxFragments = 32
+const (
+	// beyondHead is how much of a header list beyond Config.MaxHeadBytes is read and dropped, so that its stream alone fails: its block
+	// must be decoded, or the tables are out of step. A list beyond that ends the connection.
+	beyondHead = 1 << 20
+	// proxyFields is what a list between proxies may have more: what they add themselves must not be one too many.
+	proxyFields = 4 << 10
+	// maxFragments bounds the frames of one header block that are smaller than fragmentBytes: an endless row of CONTINUATION is a flood
+	// (CVE-2024-27316 and others).
+	maxFragments  = 32
+	fragmentBytes = 4 << 10
+)
+
+// listLimits bound the header lists that the peer sends.
+func (c *h2Conn) listLimits() hpack.Limits {
+	list := c.l.e.cfg.MaxHeadBytes
+	if c.mux {
+		list += proxyFields
+	}
+	return hpack.Limits{List: list, Read: list + beyondHead}
+}
 
 func (c *h2Conn) onHeaders(f h2.FrameHeader, p []byte) *h2.Error {
 	if f.StreamID == 0 {
@@ -26,7 +44,7 @@ func (c *h2Conn) onHeaders(f h2.FrameHeader, p []byte) *h2.Error {
 	if !c.client() && !c.draining {
 		c.l.e.wheel.set(&c.l.timer, c.l.e.now.Add(c.l.e.cfg.HeadTimeout))
 	}
-	c.blockOf, c.fragments = f, 1
+	c.blockOf, c.fragments = f, 0
 	c.block = append(c.block[:0], p...)
 	return nil
 }
@@ -35,8 +53,12 @@ func (c *h2Conn) onContinuation(f h2.FrameHeader, p []byte) *h2.Error {
 	if c.blockOf.StreamID == 0 {
 		return violation(h2.ProtocolError, "continuation")
 	}
-	c.fragments++
-	if c.fragments > maxFragments || len(c.block)+len(p) > 2*c.l.e.cfg.MaxHeadBytes {
+	if len(p) < fragmentBytes {
+		c.fragments++
+	}
+	c.l.e.pieces += len(p)
+	c.held += len(p)
+	if c.fragments > maxFragments || len(c.block)+len(p) > c.listLimits().Read || c.l.e.pieces > c.l.e.cfg.MaxHeadsBytes {
 		return violation(h2.EnhanceYourCalm, "continuation_flood")
 	}
 	c.block = append(c.block, p...)
@@ -48,8 +70,14 @@ func (c *h2Conn) onContinuation(f h2.FrameHeader, p []byte) *h2.Error {
 	}
 	head := c.blockOf
 	block := c.block
-	c.blockOf, c.block = h2.FrameHeader{}, nil
+	c.dropBlock()
 	return c.onBlock(head, block)
+}
+
+// dropBlock forgets the header block that came in pieces.
+func (c *h2Conn) dropBlock() {
+	c.l.e.pieces -= c.held
+	c.blockOf, c.block, c.held = h2.FrameHeader{}, nil, 0
 }
 
 // onBlock takes a complete header block. Whatever becomes of the stream, the block is decoded: the tables must stay in step.
@@ -71,21 +99,44 @@ func (c *h2Conn) onBlock(f h2.FrameHeader, block []byte) *h2.Error {
 	return c.onRequest(f, block)
 }
 
-// decode reads a header list into h. reason says what is wrong with it, ErrTooLarge's is "head_too_large".
+// decode reads a header list into h. reason says what is wrong with it; tooLarge leaves in h what says how to answer.
 func (c *h2Conn) decode(block []byte, h *message.Head, k h2.Kind) (reason string, err *h2.Error) {
 	h.Reset()
 	c.reader.Begin(h, k)
-	derr := c.dec.Decode(block, h, c.l.e.cfg.MaxHeadBytes, &c.reader)
+	derr := c.dec.Decode(block, h, c.listLimits(), &c.reader)
 	switch {
 	case errors.Is(derr, hpack.ErrTooLarge):
 		return tooLarge, nil
+	case errors.Is(derr, hpack.ErrBomb):
+		return "", violation(h2.EnhanceYourCalm, "header_list_flood")
 	case derr != nil:
 		return "", violation(h2.CompressionError, "header_block")
 	}
 	return c.reader.End(), nil
 }
 
-const tooLarge = "head_too_large"
+// Reasons of HeadTooLarge and ResponseTooLarge.
+const (
+	tooLarge         = "head_too_large"
+	trailersTooLarge = "trailers_too_large"
+)
+
+// overlarge fails the stream of a head or of trailers that are too large, and no other (RFC 9113 §10.5.1). Trailers make us reset the
+// stream that the request went out on, so a client may send few of them.
+func (c *h2Conn) overlarge(s *stream, reason string) *h2.Error {
+	fl := s.fl
+	if c.client() {
+		fl.x.Trailers.Reset() // a status in it was not passed on
+		fl.overflow(exchange.Fault{Side: exchange.Upstream, Kind: exchange.ResponseTooLarge, Reason: reason, Err: fl.e.errTooLarge()})
+		return nil
+	}
+	if reason == trailersTooLarge && !c.abuse.spend(fl.e.now) {
+		return violation(h2.EnhanceYourCalm, "malformed_flood")
+	}
+	fl.code = h2.EnhanceYourCalm // RESOURCE_EXHAUSTED to gRPC, where the response has begun
+	fl.overflow(exchange.Fault{Side: exchange.Downstream, Kind: exchange.HeadTooLarge, Reason: reason, Err: fl.e.errTooLarge()})
+	return nil
+}
 
 func (c *h2Conn) onRequest(f h2.FrameHeader, block []byte) *h2.Error {
 	e := c.l.e
@@ -120,7 +171,7 @@ func (c *h2Conn) onRequest(f h2.FrameHeader, block []byte) *h2.Error {
 	case "":
 		fl.start()
 	case tooLarge:
-		fl.fault(exchange.Fault{Side: exchange.Downstream, Kind: exchange.HeadTooLarge, Reason: reason})
+		return c.overlarge(s, reason)
 	default:
 		c.malformed(s, reason)
 	}
@@ -136,6 +187,9 @@ func (c *h2Conn) onTrailers(s *stream, f h2.FrameHeader, block []byte, h *messag
 	switch {
 	case err != nil:
 		return err
+	case reason == tooLarge:
+		s.remoteEnd = f.Has(h2.FlagEndStream)
+		return c.overlarge(s, trailersTooLarge)
 	case reason != "":
 		c.malformed(s, reason)
 		return nil
@@ -148,6 +202,10 @@ func (c *h2Conn) onTrailers(s *stream, f h2.FrameHeader, block []byte, h *messag
 		return nil
 	}
 	s.remoteEnd = true
+	if !s.fl.weigh() {
+		s.fl.overflow(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Overloaded, Reason: "heads"})
+		return nil
+	}
 	if h.Len() > 0 {
 		s.in.trailers = h
 	}
@@ -169,6 +227,10 @@ func (c *h2Conn) onResponse(s *stream, f h2.FrameHeader, block []byte) *h2.Error
 		return err
 	}
 	end := f.Has(h2.FlagEndStream)
+	if reason == tooLarge {
+		s.remoteEnd = end
+		return c.overlarge(s, reason)
+	}
 	interim := h.Status < 200
 	if reason == "" && interim && end {
 		reason = "interim_with_end"

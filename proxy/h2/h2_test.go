@@ -23,7 +23,7 @@ func read(t testing.TB, k Kind, fields ...string) (*message.Head, int64, string)
 	h := &message.Head{}
 	var r HeadReader
 	r.Begin(h, k)
-	if err := ours.NewDecoder().Decode(buf.Bytes(), h, 1<<20, &r); err != nil {
+	if err := ours.NewDecoder().Decode(buf.Bytes(), h, ours.Limits{List: 1 << 20, Read: 1 << 20}, &r); err != nil {
 		t.Fatal(err)
 	}
 	return h, r.Length, r.End()

@@ -74,6 +74,11 @@ func (r *HeadReader) Field(name, value message.Span) {
 	r.h.Append(name, value)
 }
 
+// Wants implements hpack.Sink: what kind of request it is says how it is answered.
+func (r *HeadReader) Wants(name []byte) bool {
+	return r.kind == Request && string(name) == "content-type"
+}
+
 func space(c byte) bool { return c == ' ' || c == '\t' }
 
 func (r *HeadReader) pseudo(name, v []byte, value message.Span) {

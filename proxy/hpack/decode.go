@@ -10,6 +10,9 @@ import (
 // ErrTooLarge is a header list beyond the limit. The tables stay in step: the connection can go on.
 var ErrTooLarge = errors.New("hpack: header list too large")
 
+// ErrBomb is a header list beyond the limit of what is worth reading. The tables are not in step: the connection must end.
+var ErrBomb = errors.New("hpack: header list far too large")
+
 // What the decoder refuses although some others take it: a table size after a field (RFC 7541 §4.2), and integers in more bytes than
 // any acceptable value needs (§5.1 allows to bound them).
 var (
@@ -20,7 +23,20 @@ var (
 // Sink takes the fields of a header list as the decoder finds them. The spans lie in the head that Decode fills.
 type Sink interface {
 	Field(name, value message.Span)
+	// Wants reports whether a field with a short value is worth knowing of a list that is too large.
+	Wants(name []byte) bool
 }
+
+// Limits bound a header list, counted as RFC 9113 §6.5.2 does.
+type Limits struct {
+	// List is the largest one that is accepted.
+	List int
+	// Read is the largest one that is decoded to its end: a peer pays one byte for a field of 4 KiB that is in the table.
+	Read int
+}
+
+// shortValue bounds the values that a Sink may still want.
+const shortValue = 256
 
 // Decoder decodes the header blocks of one direction of a connection, in order. NewDecoder makes it.
 type Decoder struct {
@@ -30,9 +46,9 @@ type Decoder struct {
 // NewDecoder returns a decoder whose table has the initial size of 4096 bytes. That is also what it allows.
 func NewDecoder() *Decoder { return &Decoder{table: table{max: maxTable}} }
 
-// Decode decodes a complete header block. It stores strings in h and tells to about each field. The list may have at most max bytes
-// as RFC 9113 §6.5.2 counts; beyond it, to is told nothing more and the error is ErrTooLarge. Another error is ErrCompression.
-func (d *Decoder) Decode(block []byte, h *message.Head, max int, to Sink) error {
+// Decode decodes a complete header block. It stores strings in h and tells to about each field. Beyond limits.List, to is told only what
+// it wants and the error is ErrTooLarge; beyond limits.Read it is ErrBomb. Another error is ErrCompression.
+func (d *Decoder) Decode(block []byte, h *message.Head, limits Limits, to Sink) error {
 	size, mayResize := 0, true
 	for len(block) > 0 {
 		if block[0]&0xe0 == 0x20 {
@@ -51,13 +67,16 @@ func (d *Decoder) Decode(block []byte, h *message.Head, max int, to Sink) error 
 		}
 		block = rest
 		size += int(name.Len) + int(value.Len) + entryOverhead
-		if size > max {
+		switch {
+		case size > limits.Read:
+			return ErrBomb
+		case size > limits.List && (value.Len > shortValue || !to.Wants(h.Bytes(name))):
 			h.SetArena(h.Arena()[:mark])
-			continue
+		default:
+			to.Field(name, value)
 		}
-		to.Field(name, value)
 	}
-	if size > max {
+	if size > limits.List {
 		return ErrTooLarge
 	}
 	return nil

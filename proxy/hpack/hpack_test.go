@@ -22,9 +22,11 @@ func (l *list) Field(name, value message.Span) {
 	l.fields = append(l.fields, pair{string(l.h.Bytes(name)), string(l.h.Bytes(value))})
 }
 
+func (l *list) Wants(name []byte) bool { return string(name) == "wanted" }
+
 func decode(d *Decoder, block []byte, max int) ([]pair, error) {
 	l := &list{h: &message.Head{}}
-	err := d.Decode(block, l.h, max, l)
+	err := d.Decode(block, l.h, Limits{List: max, Read: 64 << 20}, l)
 	return l.fields, err
 }
 
@@ -74,32 +76,49 @@ func TestDecodeRefuses(t *testing.T) {
 }
 
 func TestTooLargeKeepsTheTablesInStep(t *testing.T) {
-	var buf bytes.Buffer
-	enc := hpack.NewEncoder(&buf)
-	_ = enc.WriteField(hpack.HeaderField{Name: "x-large", Value: strings.Repeat("v", 3000)})
-	_ = enc.WriteField(hpack.HeaderField{Name: "x-small", Value: "1"})
-	d := NewDecoder()
-	if got, err := decode(d, buf.Bytes(), 1000); !errors.Is(err, ErrTooLarge) || len(got) != 0 {
-		t.Fatalf("got %v, %v; want ErrTooLarge", got, err)
-	}
-	buf.Reset()
-	_ = enc.WriteField(hpack.HeaderField{Name: "x-small", Value: "1"})
-	if got, err := decode(d, buf.Bytes(), 1000); err != nil || got[0] != (pair{"x-small", "1"}) {
-		t.Errorf("after it: got %v, %v", got, err)
+	for name, large := range map[string]hpack.HeaderField{
+		"an entry of the table":    {Name: "x-large", Value: strings.Repeat("v", 3000)},
+		"larger than the table":    {Name: "x-large", Value: strings.Repeat("v", 300<<10)},
+		"Huffman does not help it": {Name: "x-large", Value: strings.Repeat("\x01", 300<<10)},
+		"never indexed":            {Name: "x-large", Value: strings.Repeat("v", 300<<10), Sensitive: true},
+		"a large name":             {Name: strings.Repeat("n", 300<<10), Value: "v"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var buf bytes.Buffer
+			enc := hpack.NewEncoder(&buf)
+			_ = enc.WriteField(hpack.HeaderField{Name: "x-before", Value: "1"})
+			_ = enc.WriteField(large)
+			_ = enc.WriteField(hpack.HeaderField{Name: "x-small", Value: "1"})
+			_ = enc.WriteField(hpack.HeaderField{Name: "wanted", Value: "1"})
+			_ = enc.WriteField(hpack.HeaderField{Name: "wanted", Value: strings.Repeat("v", 1000)})
+			d := NewDecoder()
+			want := []pair{{"x-before", "1"}, {"wanted", "1"}}
+			if got, err := decode(d, buf.Bytes(), 1000); !errors.Is(err, ErrTooLarge) || !slices.Equal(got, want) {
+				t.Fatalf("got %v, %v; want %v, ErrTooLarge", got, err, want)
+			}
+			buf.Reset()
+			_ = enc.WriteField(hpack.HeaderField{Name: "x-small", Value: "1"})
+			_ = enc.WriteField(hpack.HeaderField{Name: "wanted", Value: "1"})
+			if got, err := decode(d, buf.Bytes(), 1000); err != nil || !slices.Equal(got, []pair{{"x-small", "1"}, {"wanted", "1"}}) {
+				t.Errorf("after it: got %v, %v", got, err)
+			}
+		})
 	}
 }
 
-// A bomb refers to one large entry again and again; the limit must hold memory down.
+// A bomb refers to one large entry again and again; the limits must hold memory and work down.
 func TestBombIsBounded(t *testing.T) {
 	var buf bytes.Buffer
 	_ = hpack.NewEncoder(&buf).WriteField(hpack.HeaderField{Name: "x", Value: strings.Repeat("v", 3900)})
 	block := append(buf.Bytes(), bytes.Repeat([]byte{0x80 | 62}, 60000)...)
-	l := &list{h: &message.Head{}}
-	if err := NewDecoder().Decode(block, l.h, 64<<10, l); !errors.Is(err, ErrTooLarge) {
-		t.Fatalf("got %v, want ErrTooLarge", err)
-	}
-	if n := cap(l.h.Arena()); n > 256<<10 {
-		t.Errorf("the arena grew to %d bytes", n)
+	for read, want := range map[int]error{1 << 20: ErrBomb, 1 << 30: ErrTooLarge} {
+		l := &list{h: &message.Head{}}
+		if err := NewDecoder().Decode(block, l.h, Limits{List: 64 << 10, Read: read}, l); !errors.Is(err, want) {
+			t.Fatalf("got %v, want %v", err, want)
+		}
+		if n := cap(l.h.Arena()); n > 256<<10 {
+			t.Errorf("the arena grew to %d bytes", n)
+		}
 	}
 }
 
@@ -116,7 +135,7 @@ func TestEncodeAllocatesNothing(t *testing.T) {
 		dst = e.Append(dst, []byte(":path"), []byte("/cart?id=1"), false)
 		dst = e.Append(dst, []byte("user-agent"), []byte("wrk"), false)
 		dst = e.Append(dst, []byte("x-request-id"), []byte("0123456789"), false)
-		if err := d.Decode(dst, &h, 64<<10, sink); err != nil {
+		if err := d.Decode(dst, &h, Limits{64 << 10, 1 << 20}, sink); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -128,6 +147,8 @@ func TestEncodeAllocatesNothing(t *testing.T) {
 type discard struct{}
 
 func (discard) Field(_, _ message.Span) {}
+
+func (discard) Wants([]byte) bool { return false }
 
 // FuzzDecode compares with the reference: the same list, or an error from both, but for what we refuse knowingly.
 func FuzzDecode(f *testing.F) {
