@@ -33,8 +33,9 @@ type inbound struct {
 	muxTLS *tls.Config                  // nil without certificates
 	tcpTLS *tls.Config
 
-	limiters limiters
-	nonLocal summary
+	limiters   limiters
+	handshakes failedHandshakes
+	nonLocal   summary
 
 	answered answered
 
@@ -178,17 +179,26 @@ func (in *inbound) serveSecure(ctx context.Context, conn *net.TCPConn, prefix []
 	in.relay(ctx, relay.Secure(secured), app, peer, newClient(id))
 }
 
-// handshake terminates mesh TLS and returns who the peer proved to be.
+// handshake terminates mesh TLS and returns who the peer proved to be. An address of which too many handshakes failed gets
+// errHandshakeRate.
 func (in *inbound) handshake(ctx context.Context, conn *net.TCPConn, prefix []byte, config *tls.Config) (*sock.Conn, mesh.ID, error) {
+	from := unmap(conn.RemoteAddr().(*net.TCPAddr).AddrPort()).Addr()
+	if !in.handshakes.allow(from, in.proxy.now()) {
+		return nil, mesh.ID{}, errHandshakeRate
+	}
 	ctx, cancel := context.WithTimeout(ctx, in.proxy.times.handshake)
 	defer cancel()
 	secured, err := sock.Server(ctx, sock.New(conn, prefix), config)
+	var id mesh.ID
+	if err == nil {
+		state, _ := secured.TLS()
+		id, err = certs.PeerID(state)
+	}
 	if err != nil {
+		in.handshakes.failed(from, in.proxy.now())
 		return nil, mesh.ID{}, err
 	}
-	state, _ := secured.TLS()
-	id, err := certs.PeerID(state)
-	return secured, id, err
+	return secured, id, nil
 }
 
 // serveHTTP lets the engine read requests from a connection.
@@ -275,6 +285,8 @@ func (in *inbound) refuseHandshake(conn *net.TCPConn, app netip.AddrPort, err er
 	reason := "tls_handshake"
 	var peer *certs.PeerError
 	switch {
+	case errors.Is(err, errHandshakeRate):
+		reason = "handshake_rate"
 	case errors.As(err, &peer):
 		reason = string(peer.Reason)
 	case errors.Is(err, certs.ErrNoCertificate):

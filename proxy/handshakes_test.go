@@ -1,0 +1,100 @@
+package proxy
+
+import (
+	"crypto/tls"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+func TestFailedHandshakesAreBounded(t *testing.T) {
+	addr := netip.MustParseAddr
+	at := func(n int) netip.Addr { return netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)}) }
+	t.Run("of one address", func(t *testing.T) {
+		var f failedHandshakes
+		for i := range handshakeBurst {
+			if !f.allow(addr("10.0.0.1"), 0) {
+				t.Fatalf("failure %d is not allowed", i)
+			}
+			f.failed(addr("10.0.0.1"), 0)
+		}
+		for _, c := range []struct {
+			addr string
+			now  time.Duration
+			want bool
+		}{
+			{"10.0.0.1", 0, false}, {"10.0.0.2", 0, true}, {"10.0.0.1", handshakeCost, true}, {"10.0.0.1", time.Minute, true},
+		} {
+			if got := f.allow(addr(c.addr), c.now); got != c.want {
+				t.Errorf("allow(%s, %s) = %v, want %v", c.addr, c.now, got, c.want)
+			}
+		}
+	})
+	t.Run("of a network of IPv6", func(t *testing.T) {
+		var f failedHandshakes
+		for i := range handshakeBurst {
+			f.failed(netip.AddrFrom16([16]byte{0x20, 1, 15: byte(i)}), 0)
+		}
+		if f.allow(addr("2001::ffff"), 0) || !f.allow(addr("2001:0:0:1::1"), 0) {
+			t.Error("a /64 has one bound, and another /64 its own")
+		}
+	})
+	t.Run("of many addresses", func(t *testing.T) {
+		var f failedHandshakes
+		for n := range 10 * handshakeAddresses {
+			f.failed(at(n), 0)
+		}
+		if got := len(f.clear); got > handshakeAddresses+1 {
+			t.Errorf("%d addresses are kept, want at most %d", got, handshakeAddresses+1)
+		}
+		if !f.allow(at(0), 0) {
+			t.Error("an address that failed once is refused")
+		}
+		f.failed(at(1<<20), time.Hour)
+		if got := len(f.clear); got > 2 {
+			t.Errorf("%d addresses are kept after an hour, want the latest", got)
+		}
+	})
+}
+
+// A stranger makes handshakes that prove nothing. Its address gets no more of them; its neighbours and its other connections are served.
+func TestAddressOfTooManyFailedHandshakes(t *testing.T) {
+	p := startPair(t, pairConfig{app: listen(t, echo), protocol: mesh.Opaque})
+	server := p.server.Addresses().Local.Inbound[0].String()
+	attack := func() {
+		dialer := net.Dialer{Timeout: 10 * time.Second, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 66)}}
+		conn := tls.Client(must(dialer.Dial("tcp", server)), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{mesh.ALPNRelay}})
+		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+		if conn.Handshake() == nil { // in TLS 1.3 the client's end is ready before the server looks at its certificate
+			_, _ = conn.Read(make([]byte, 1))
+		}
+		_ = conn.Close()
+	}
+	refused := func() bool {
+		text := scrapeText(p.server)
+		return strings.Contains(text, `error="handshake_rate"`)
+	}
+	for n := 0; !refused(); n++ {
+		if n > 10*handshakeBurst {
+			t.Fatalf("%d failed handshakes of one address are not bounded", n)
+		}
+		attack()
+	}
+	c, got := dial(t, p.addr), make([]byte, 4)
+	_, _ = io.WriteString(c, "ping")
+	if _, err := io.ReadFull(c, got); string(got) != "ping" {
+		t.Errorf("another address got %q, %v", got, err)
+	}
+}
+
+func must(c net.Conn, err error) net.Conn {
+	if err != nil {
+		panic(err)
+	}
+	return c
+}
