@@ -13,9 +13,13 @@ import (
 )
 
 // maxConns bounds the accepted connections of each direction that are open at once: beyond it new ones are reset, so that a flood
-// takes descriptors and memory from nobody else. The last quarter of the inbound ones is not for a peer that has more than half of all:
-// one peer must not keep out the others, and the kubelet, whose probes decide whether the pod lives.
-const maxConns = 20_000
+// takes descriptors and memory from nobody else. An inbound peer also needs fewer than places times as many as are free: one gets three
+// quarters at most, and n peers together leave a part of 1+3n free, in which each further one finds a place. So some peers do not keep out
+// the others, nor the kubelet, whose probes decide whether the pod lives. It is the dynamic threshold of Choudhury and Hahne (1998).
+const (
+	maxConns = 20_000
+	places   = 3
+)
 
 // tracker knows every accepted connection, so that a proxy that stops can wait for them.
 type tracker struct {
@@ -38,8 +42,8 @@ func peerOf(conn *net.TCPConn, direction string) netip.Addr {
 
 // full reports whether there is no room for a connection from peer.
 func (t *tracker) full(direction string, peer netip.Addr) bool {
-	open, most := t.open[direction], cmp.Or(t.most, maxConns)
-	return open >= most || open >= most/4*3 && t.peers[peer] > open/2
+	free := cmp.Or(t.most, maxConns) - t.open[direction]
+	return free <= 0 || t.peers[peer] >= places*free
 }
 
 // run calls serve on a goroutine of its own, which owns conn until serve says that it was parked; false when there are too many.

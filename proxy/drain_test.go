@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"net"
+	"net/netip"
 	"testing"
 )
 
@@ -44,8 +45,10 @@ func TestOnePeerDoesNotTakeAllConnections(t *testing.T) {
 		want            int
 	}{
 		{"a greedy peer", "inbound", "127.0.0.1", 15},
-		{"another", "inbound", "127.0.0.2", 5},
-		{"a third, when it is full", "inbound", "127.0.0.3", 0},
+		{"another", "inbound", "127.0.0.2", 4},
+		{"the first again", "inbound", "127.0.0.1", 0},
+		{"a third, such as the kubelet", "inbound", "127.0.0.3", 1},
+		{"a fourth, when it is full", "inbound", "127.0.0.4", 0},
 		{"the pod's own applications", "outbound", "127.0.0.1", 20},
 	} {
 		if got := times(25, step.direction, step.from); got != step.want {
@@ -56,5 +59,48 @@ func TestOnePeerDoesNotTakeAllConnections(t *testing.T) {
 	<-tr.stop()
 	if tr.count() != 0 || len(tr.peers) != 0 {
 		t.Errorf("%d connections and %d peers are left", tr.count(), len(tr.peers))
+	}
+}
+
+// TestSomePeersDoNotTakeAllConnections lets greedy peers open what they can, one after the other and by turns, and then honest ones come.
+func TestSomePeersDoNotTakeAllConnections(t *testing.T) {
+	addr := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}) }
+	for name, c := range map[string]struct {
+		greedy  int
+		byTurns bool
+		honest  int // further peers that come afterwards
+		each    int // what each of them opens and gets
+	}{
+		"three peers by turns":                  {greedy: 3, byTurns: true, honest: 20, each: 50},
+		"three peers, one after the other":      {greedy: 3, honest: 20, each: 10},
+		"four peers by turns":                   {greedy: 4, byTurns: true, honest: 20, each: 50},
+		"a hundred peers by turns":              {greedy: 100, byTurns: true, honest: 20, each: 2},
+		"a Prometheus of each of many clusters": {honest: 500, each: 35},
+		"one gateway for all":                   {honest: 1, each: maxConns / 4 * 3},
+	} {
+		tr := tracker{open: map[string]int{}, peers: map[netip.Addr]int{}}
+		enter := func(peer netip.Addr) bool {
+			if tr.full("inbound", peer) {
+				return false
+			}
+			tr.open["inbound"]++
+			tr.peers[peer]++
+			return true
+		}
+		for i := range c.greedy * maxConns {
+			peer := i / maxConns
+			if c.byTurns {
+				peer = i % c.greedy
+			}
+			enter(addr(peer))
+		}
+		for i := range c.honest {
+			for n := range c.each {
+				if !enter(addr(1000 + i)) {
+					t.Errorf("%s: peer %d got %d connections of %d with %d open", name, i, n, c.each, tr.open["inbound"])
+					break
+				}
+			}
+		}
 	}
 }

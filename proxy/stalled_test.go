@@ -129,6 +129,10 @@ func TestAStalledRequestForgesNoIdentity(t *testing.T) {
 		"lower-case version, at once":  {"", strings.Replace(forgery, "HTTP/1.1", "http/1.1", 1), 400},
 		"another version, at once":     {"", strings.Replace(forgery, "HTTP/1.1", "HTTP/9.9", 1), 400},
 		"no version, at once":          {"", strings.Replace(forgery, " HTTP/1.1", "", 1), 400},
+		"long method, at once":         {"", strings.Replace(forgery, "GET", strings.Repeat("GET", 100), 1), 400},
+		"blanks of Python, at once":    {"", strings.Replace(strings.Replace(forgery, " ", "\x1c", 1), " HTTP", "\xa0HTTP", 1), 400},
+		"a signed version, at once":    {"", strings.Replace(forgery, "GET /admin HTTP/", "OPTIONS * HTTP/+", 1), 400},
+		"a NUL, at once":               {"", strings.Replace(forgery, "GET /admin", "OPTIONS /\x00", 1), 400},
 		"lower-case method, at once":   {"", strings.Replace(forgery, "GET", "get", 1), 200},
 		"lower-case version, stalling": {"GET / http", "/1.1" + rest, 400},
 	}

@@ -39,12 +39,10 @@ const Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 // prefaceWord is how much of the preface no request in HTTP/1 begins with.
 const prefaceWord = "PRI "
 
-const (
-	// maxMethod bounds the length of a method. The longest registered one, UPDATEREDIRECTREF, has 17 letters.
-	maxMethod = 32
-	// maxLine is how far the end of a request line is looked for. A longer line that begins like a request is HTTP/1: the codec refuses it.
-	maxLine = 4 << 10
-)
+// maxLine is how far the end of a request line is looked for. A longer line that begins like a request is HTTP/1: the codec refuses it. A
+// single word as long as that is opaque: tools that measure throughput send such things. Many servers take any word for a method, so that a
+// shorter bound of methods would let requests pass unseen.
+const maxLine = 4 << 10
 
 // Classify says what a connection that began with prefix is. It returns Undecided only for a prefix that more bytes could turn
 // into something else than opaque; an empty prefix is Undecided. What it says of a prefix holds for whatever follows.
@@ -78,13 +76,13 @@ func classifyTLS(prefix []byte) Kind {
 
 // classifyLine reads the beginning of a request line as generously as any server does: what a server may take for a request must not
 // reach it as bytes that nobody decided on. Blank bytes before the line and between its words are skipped (RFC 9112 §2.2, §3), the
-// version may be in lower case, and what asks for a path by a method that everybody knows needs no version (HTTP/0.9). The codec is
-// strict, so that such requests are answered with 400.
+// version may be in lower case, and what asks for a path by a method that everybody knows needs no version (HTTP/0.9). A NUL in a line that
+// asks for a path by a registered method proves no other protocol. The codec is strict, so that such requests are answered with 400.
 func classifyLine(prefix []byte) Kind {
 	prefix = prefix[:min(len(prefix), maxLine)]
 	method, rest := cutMethod(prefix)
 	switch {
-	case len(method) == 0 && len(rest) > 0, len(method) > maxMethod:
+	case len(method) == 0 && len(rest) > 0, len(method) == maxLine:
 		return Opaque
 	case len(rest) == 0 && len(prefix) < maxLine:
 		return Undecided
@@ -95,11 +93,12 @@ func classifyLine(prefix []byte) Kind {
 	}
 	line, _, ended := bytes.Cut(rest, []byte{'\n'})
 	line, _, binary := bytes.Cut(line, []byte{0})
-	if target := bytes.TrimLeft(line, blank); len(target) > 0 && target[0] < ' ' {
+	if target := skipBlank(line); len(target) > 0 && target[0] < ' ' {
 		return Opaque
 	}
 	switch {
-	case asksForPath(line) && slices.Contains(plainMethods, string(method)), hasVersion(line):
+	case asksForPath(line) && (binary && slices.Contains(methods, string(method)) || slices.Contains(plainMethods, string(method))),
+		hasVersion(line):
 		return HTTP1
 	case ended, binary:
 		return Opaque
@@ -141,7 +140,10 @@ var plainMethods = []string{"DELETE", "GET", "HEAD", "PATCH", "POST", "PUT", "TR
 
 // cutMethod returns the first word of a prefix, without the blank bytes before it, and what follows it.
 func cutMethod(prefix []byte) (method, rest []byte) {
-	line := bytes.TrimLeft(prefix, blank+"\n")
+	line := skipBlank(prefix)
+	for len(line) > 0 && line[0] == '\n' {
+		line = skipBlank(line[1:])
+	}
 	n := 0
 	for n < len(line) && isToken(line[n]) {
 		n++
@@ -151,14 +153,18 @@ func cutMethod(prefix []byte) (method, rest []byte) {
 
 // asksForPath reports whether the first word of a line is a path or the address of a page.
 func asksForPath(line []byte) bool {
-	target := bytes.TrimLeft(line, blank)
+	target := skipBlank(line)
 	return len(target) < len(line) && (bytes.HasPrefix(target, []byte("/")) || hasPrefixFold(target, "http://") || hasPrefixFold(target, "https://"))
 }
 
-// hasVersion reports whether a word of the line begins like HTTP/1.
+// hasVersion reports whether a word of the line begins like HTTP/1. Servers that read the version with sscanf skip blanks and a sign before
+// the digits.
 func hasVersion(line []byte) bool {
 	for i, c := range line {
-		if isBlank(c) && hasPrefixFold(line[i+1:], "http/") && len(line) > i+6 && '0' <= line[i+6] && line[i+6] <= '9' {
+		if !isBlank(c) || !hasPrefixFold(line[i+1:], "http/") {
+			continue
+		}
+		if digits := bytes.TrimLeft(skipBlank(line[i+len(" http/"):]), "+"); len(digits) > 0 && '0' <= digits[0] && digits[0] <= '9' {
 			return true
 		}
 	}
@@ -169,8 +175,17 @@ func hasPrefixFold(s []byte, prefix string) bool {
 	return len(s) >= len(prefix) && strings.EqualFold(string(s[:len(prefix)]), prefix)
 }
 
-// blank are the bytes that may stand between the words of a request line. Source: RFC 9112 §3.
-const blank = " \t\v\f\r"
+// blank are the bytes that may stand between the words of a request line: those of RFC 9112 §3, and what str.split of Python, whose
+// http.server and its kin are lenient, takes for blank in Latin-1.
+const blank = " \t\v\f\r\x1c\x1d\x1e\x1f\x85\xa0"
+
+// skipBlank returns what follows the blank bytes at the beginning of a line.
+func skipBlank(line []byte) []byte {
+	for len(line) > 0 && isBlank(line[0]) {
+		line = line[1:]
+	}
+	return line
+}
 
 func isBlank(c byte) bool { return strings.IndexByte(blank, c) >= 0 }
 
