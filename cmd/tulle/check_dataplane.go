@@ -20,7 +20,7 @@ func dataPlane() category {
 		{anchor: "l5d-data-plane-connected", text: "data plane proxies are connected to the control plane", settles: true, ask: askConnected},
 		{anchor: "l5d-data-plane-injected", text: "pods that asked for a proxy have one", warns: true, ask: askInjected},
 		{anchor: "l5d-data-plane-uid", text: "no application runs as the proxy's user", ask: askProxyUser},
-		{anchor: "l5d-data-plane-probes", text: "kubelet probes are let in", warns: true, ask: askProbes},
+		{anchor: "l5d-data-plane-probes", text: "kubelet probes are allowed", warns: true, ask: askProbes},
 		{anchor: "l5d-data-plane-version", text: "data plane is up-to-date", warns: true, ask: askProxyVersions},
 		{anchor: "l5d-data-plane-cli-version", text: "data plane and cli versions match", warns: true, ask: askProxyCLIVersions},
 		{anchor: "l5d-data-plane-pod-labels", text: "data plane pod labels are configured correctly", warns: true, ask: askPodLabels},

@@ -12,8 +12,8 @@ import (
 // TestCheckNamesPodsWhoseKubeletIsKeptOut probes a pod over HTTPS at a port that a Server locks, and at one that it opens.
 func TestCheckNamesPodsWhoseKubeletIsKeptOut(t *testing.T) {
 	for policy, want := range map[string]string{
-		"deny":                "‼ kubelet probes are let in\n    shop Pod/web-1: container web: livenessProbe asks port 8443 over HTTPS, and Server web refuses",
-		"all-unauthenticated": "√ kubelet probes are let in",
+		"deny":                "‼ kubelet probes are allowed\n    shop Pod/web-1: container web: livenessProbe asks port 8443 over HTTPS, and Server web refuses",
+		"all-unauthenticated": "√ kubelet probes are allowed",
 	} {
 		f := healthyCluster(t)
 		pod := find[*corev1.Pod](t, f, "web-1")
