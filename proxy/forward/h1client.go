@@ -25,6 +25,7 @@ type h1Client struct {
 	heard bool // the server answered something to the current request
 	// doubted says that the server may have left a request's body unread: then it closes, and what is sent meanwhile is lost.
 	doubted bool
+	since   time.Time // when it became idle
 	// bound says that the connection may be authenticated as one client (NTLM, Negotiate). It serves no other: owner is that client's
 	// connection, nil where many clients share one.
 	bound bool
@@ -50,6 +51,9 @@ const doubtTime = 100 * time.Millisecond
 func (c *h1Client) mayClose(fl *flight) bool {
 	return fl.req.moved > 0 && (fl.x.Response.Status >= 400 || c.unsent())
 }
+
+// largeBody is how large a request's body is that a server which refuses the request hardly reads to its end.
+const largeBody = 64 << 10
 
 func (c *h1Client) unsent() bool { return c.l.out.size+c.l.sending.size > 0 }
 
@@ -240,6 +244,7 @@ func (c *h1Client) head(in []byte) (used int, err error) {
 		}
 	}
 	c.heard, c.bound = true, c.bound || f.Bound
+	c.u.persists = c.u.persists || c.uses > 1
 	if h.Status < 200 && h.Status != 101 {
 		fl.down.interim(fl, h)
 		h.Reset()
@@ -298,6 +303,10 @@ func (c *h1Client) leave(fl *flight) {
 			return
 		}
 		if c.mayClose(fl) {
+			if fl.req.moved > largeBody {
+				c.l.close(nil)
+				return
+			}
 			c.doubted = true
 			c.l.e.wheel.set(&c.l.timer, c.l.e.now.Add(doubtTime))
 			return
@@ -333,6 +342,9 @@ func (c *h1Client) ended(err error) {
 	if fl == nil {
 		return
 	}
+	if c.uses > 1 && !c.heard {
+		c.u.persists = false
+	}
 	c.cur, c.out.f, fl.up = nil, nil, nil
 	if c.state != h1Tunnel && fl.resp.ended {
 		return // the answer is complete; it only has to be passed on
@@ -349,14 +361,7 @@ func (c *h1Client) ended(err error) {
 // that it has not accepted yet; one that fell over the request would have read it, and its connection ends without a reset.
 func (c *h1Client) untouched(fl *flight, err error) bool {
 	reset := errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
-	if c.heard || c.uses < 2 && !reset || !fl.req.empty() {
-		return false
-	}
-	switch string(fl.x.Request.Method()) {
-	case "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE":
-		return true
-	}
-	return false
+	return !c.heard && (c.uses >= 2 || reset) && repeatable(fl)
 }
 
 func (c *h1Client) drain() {

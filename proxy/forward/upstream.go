@@ -65,11 +65,13 @@ type Upstream struct {
 	shared  []*h2Conn   // that take new streams
 	turn    int         // the shared connection that had the last stream
 	resting []*h1Client // idle, the latest last
-	open    int         // connections and dials
-	dialing int         // dials that are not for one tunnel
-	streams uint32      // how many the server took at once on its last shared connection
-	waiting flightList
-	closed  bool
+	// persists says that the server keeps HTTP/1 connections open behind a response: it answered on one that had been used.
+	persists bool
+	open     int    // connections and dials
+	dialing  int    // dials that are not for one tunnel
+	streams  uint32 // how many the server took at once on its last shared connection
+	waiting  flightList
+	closed   bool
 }
 
 // NewUpstream makes an upstream without any connection; the first request dials.
@@ -116,6 +118,9 @@ func (u *Upstream) giveH1(fl *flight) {
 	}
 	for n := len(u.resting); n > 0; n = len(u.resting) {
 		c := u.resting[n-1]
+		if u.tooYoung(c, fl) {
+			break
+		}
 		u.resting[n-1] = nil
 		u.resting = u.resting[:n-1]
 		if !c.l.closed {
@@ -124,6 +129,16 @@ func (u *Upstream) giveH1(fl *flight) {
 		}
 	}
 	u.wait(fl)
+}
+
+// youngTime is how long an idle connection is too young for a request that cannot be sent twice.
+const youngTime = 20 * time.Millisecond
+
+// tooYoung reports whether the server may be about to close an idle connection that fl would be lost on. Some servers close behind every
+// response without saying so, such as tinyproxy, and the end may arrive after the next request left (RFC 9112 §9.5). A server that
+// persists is trusted.
+func (u *Upstream) tooYoung(c *h1Client, fl *flight) bool {
+	return !u.persists && c.uses > 0 && u.open < u.cfg.MaxConns && !repeatable(fl) && u.e.now.Sub(c.since) < youngTime
 }
 
 // pick returns the next shared connection that can take a stream.
@@ -278,7 +293,8 @@ func dialFault(err error) exchange.Fault {
 
 // rest takes an HTTP/1 connection that is free.
 func (u *Upstream) rest(c *h1Client) {
-	if fl := u.waiting.first; fl != nil {
+	c.since = u.e.now
+	if fl := u.waiting.first; fl != nil && !(u.dialing > 0 && u.tooYoung(c, fl)) {
 		fl.depart(c)
 		return
 	}
