@@ -19,6 +19,9 @@ var commands = map[string]func(args []string) error{
 	"ws":    websocketCommand,
 	"tcp":   tcpCommand,
 	"tls":   tlsCommand,
+
+	"neighbour": neighbourCommand,
+
 	"table": tableCommand,
 
 	"lifeline": lifelineCommand,
