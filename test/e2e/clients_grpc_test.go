@@ -26,6 +26,9 @@ var grpcOutcomes = map[string]string{
 	"deadline before the server":  "DEADLINE_EXCEEDED",
 	"cancelled by the caller":     "CANCELLED",
 	"burst, no limit of streams":  "OK",
+	"burst, limit of 100 streams": "OK",
+	"burst, limit of two streams": "OK",
+	"burst, limit of one stream":  "OK",
 	"reset with 0":                "INTERNAL",           // NO_ERROR
 	"reset with 1":                "INTERNAL",           // PROTOCOL_ERROR
 	"reset with 2":                "INTERNAL",           // INTERNAL_ERROR
@@ -101,6 +104,34 @@ func TestQuietCalls(t *testing.T) {
 			if outcome != "OK" {
 				t.Errorf("%s: %s: got %s, want OK", r.name, call, outcome)
 			}
+		}
+	}
+}
+
+func TestH2load(t *testing.T) {
+	needClients(t)
+	for _, tt := range []struct {
+		name, port, streams string
+		meshOnly            bool // without the mesh h2load itself opens more streams than the server allows
+	}{
+		{"100 streams, limit 100", "8300", "100", false},
+		{"100 streams, limit 2", "8202", "100", true},
+		{"100 streams, limit 1", "8201", "100", true},
+		{"1 stream, limit 1", "8201", "1", false},
+	} {
+		for _, p := range paths {
+			if tt.meshOnly && p.client != clientsNS {
+				continue
+			}
+			t.Run(tt.name+"/"+p.name, func(t *testing.T) {
+				out, err := p.enter("h2load", "/usr/bin/h2load", "-c", "10", "-m", tt.streams, "-n", "2000",
+					"http://"+p.host("server")+":"+tt.port+"/")
+				whole := strings.Contains(out, "2000 succeeded, 0 failed, 0 errored") &&
+					strings.Contains(out, "2000 2xx")
+				if err != nil || !whole {
+					t.Errorf("got %v\n%s", err, out)
+				}
+			})
 		}
 	}
 }

@@ -149,7 +149,7 @@ func curlCases(p path) (requests map[string][]string, want map[string]string) {
 		requests["413 before the body, "+name] = append(args, body...)
 		want["413 before the body, "+name] = "413"
 	}
-	for _, how := range []string{"drained"} {
+	for _, how := range []string{"drained", "unread", "open"} {
 		for i := range 10 {
 			post(fmt.Sprintf("%s, %d", how, i), how, 1)
 		}

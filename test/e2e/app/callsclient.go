@@ -40,6 +40,9 @@ func callsCommand(args []string) error {
 		"deadline before the server":  func() string { return c.wait(c.port, time.Second, time.Nanosecond) },
 		"cancelled by the caller":     c.cancelled,
 		"burst, no limit of streams":  func() string { return c.burst(c.port, 200) },
+		"burst, limit of 100 streams": func() string { return c.burst(8500, 200) },
+		"burst, limit of two streams": func() string { return c.burst(8402, 50) },
+		"burst, limit of one stream":  func() string { return c.burst(8401, 50) },
 	}
 	for code := range 14 {
 		cases["reset with "+strconv.Itoa(code)] = func() string { return c.reset(code) }

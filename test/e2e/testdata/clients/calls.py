@@ -116,6 +116,9 @@ def main(host, port=9090, quiet=0):
         "deadline before the server": lambda: c.wait(1, 0),
         "cancelled by the caller": c.cancelled,
         "burst, no limit of streams": lambda: c.burst(c.port, 200),
+        "burst, limit of 100 streams": lambda: c.burst(8500, 200),
+        "burst, limit of two streams": lambda: c.burst(8402, 50),
+        "burst, limit of one stream": lambda: c.burst(8401, 50),
         **{f"reset with {code}": (lambda code=code: c.reset(code)) for code in range(14)},
     }
     with futures.ThreadPoolExecutor(max_workers=len(cases)) as pool:
