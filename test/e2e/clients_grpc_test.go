@@ -64,6 +64,9 @@ func TestGRPCClients(t *testing.T) {
 	}
 }
 
+// quietCalls are those of TestQuietCalls that still run, which the mesh must outlive.
+var quietCalls sync.WaitGroup
+
 // Default servers allow a client one PING in five minutes while no data flows. Calls that are silent for longer than
 // the proxies' and the libraries' own intervals show that nothing else reaches the servers.
 func TestQuietCalls(t *testing.T) {
@@ -74,7 +77,6 @@ func TestQuietCalls(t *testing.T) {
 		got  map[string]string
 		err  error
 	}
-	var wg sync.WaitGroup
 	results := make(chan result, len(grpcClients)*3*len(paths))
 	for _, p := range paths[1:] {
 		for _, server := range []string{"server", "grpcio-server", "grpc-java-server"} {
@@ -86,7 +88,7 @@ func TestQuietCalls(t *testing.T) {
 				if c[0] == "/app" {
 					pod = "grpc-go"
 				}
-				wg.Go(func() {
+				quietCalls.Go(func() {
 					got, err := p.outcomes(pod, c...)
 					results <- result{strings.Join([]string{pod, server, p.name}, ", "), got, err}
 				})
@@ -94,7 +96,7 @@ func TestQuietCalls(t *testing.T) {
 		}
 	}
 	t.Parallel() // the other tests go on meanwhile
-	wg.Wait()
+	quietCalls.Wait()
 	close(results)
 	for r := range results {
 		if r.err != nil {

@@ -11,6 +11,7 @@ func TestUninstallLeavesNothing(t *testing.T) {
 	if out, err := run(time.Minute, nil, env.tulle, "uninstall"); err == nil || !strings.Contains(err.Error(), "still have a proxy") {
 		t.Fatalf("with meshed pods: %v, printed %d bytes; want a refusal that names them", err, len(out))
 	}
+	quietCalls.Wait()
 	mustKubectl(t, "delete", "namespace", appNS, workNS, clientsNS, clientsBareNS, "--ignore-not-found")
 	manifests, err := run(time.Minute, nil, env.tulle, "uninstall")
 	if err != nil {
