@@ -275,7 +275,7 @@ func (c *inboundConn) labels(port *authz.Port) stats.Labels {
 // sends it, who would reach another address, or a listener of loopback alone, with this pod's address.
 func (in *inbound) refuseNonLocal(conn *net.TCPConn, app netip.AddrPort) {
 	in.countError(errNonLocal)
-	in.nonLocal.warn("connections to addresses that are not the pod's refused", zap.Stringer("target", app),
+	in.nonLocal.warn("refused connections to addresses that are not the pod's", zap.Stringer("target", app),
 		zap.Stringer("client", conn.RemoteAddr()), zap.String("error", errNonLocal))
 	reset(conn)
 }

@@ -40,7 +40,8 @@ this process lives), ` + "`tulle_kube_decode_failures_total`" + ` and ` + "`tull
 const metricsTail = `
 ## Bounds
 
-What requests, pods and namespaces can choose, here and at the identity controller and the injector:
+These are the bounds of values that requests, pods and namespaces can choose. They hold for the destination controller,
+the identity controller and the injector:
 
 | label | of | bound |
 |---|---|---|

@@ -39,7 +39,7 @@ func runInit(args []string) error {
 		log.Info("IPv6 is not captured: the pod has no IPv6 address and the kernel no way to redirect one", zap.Error(report.NoIPv6))
 	}
 	if report.NoLocality != nil {
-		log.Warn("the kernel cannot tell the pod's addresses from others: what arrives for others is redirected, and refused by the proxy",
+		log.Warn("the kernel cannot match the pod's own addresses: packets for other addresses are redirected too, and the proxy refuses them",
 			zap.Error(report.NoLocality))
 	}
 	for _, p := range proofs {

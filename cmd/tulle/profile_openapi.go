@@ -179,7 +179,7 @@ func (r *profileRoutes) operation(method, path string, operation map[string]any)
 		})
 	}
 	if n := len(route.ResponseClasses); n > maxResponseClasses {
-		r.note("%s: %d responses, but a route has at most %d response classes: it has none, and failures are those from 500 on, as with them",
+		r.note("%s: %d responses, but a route has at most %d response classes: left out, and statuses from 500 count as failures",
 			route.Name, n, maxResponseClasses)
 		route.ResponseClasses = nil
 	}

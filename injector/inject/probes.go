@@ -29,8 +29,9 @@ func NeedsIdentity(p mesh.AccessPolicy) bool {
 // adviseOnProbes warns of requests of the kubelet that end a pod again and again.
 func adviseOnProbes(spec *corev1.PodSpec, s Settings) (warnings []string) {
 	for _, r := range RefusedProbes(spec, s) {
-		warnings = append(warnings, fmt.Sprintf("container %s: %s asks port %d over HTTPS, which a proxy cannot tell from other connections, and the pod's inbound policy "+
-			"refuses clients without identity: unless a Server of the port lets in the node's network, use HTTP, gRPC, tcpSocket or exec (docs/authorization.md#probes)",
+		warnings = append(warnings, fmt.Sprintf("container %s: %s asks port %d over HTTPS, and the pod's inbound policy "+
+			"refuses clients without identity, so the pod may never be ready: use HTTP, gRPC, tcpSocket or exec, "+
+			"or authorize the node's network on a Server of the port (docs/authorization.md#https-probes)",
 			r.Container, r.Kind, r.Port))
 	}
 	return warnings

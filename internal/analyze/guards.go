@@ -40,8 +40,9 @@ func checkGuards(w *World) {
 				}
 				i := slices.IndexFunc(routes, func(r guardRoute) bool { return r.object != guard.object && r.covers(p.value) && r.wider(guard) })
 				if i >= 0 {
-					w.report(Warning, "ExactGuard", guard.object, "guards Exact %s of Server %s and nothing beside it: %s/, %s and the like fall under HTTPRoute %s, which lets in others; "+
-						"match PathPrefix %s, and see docs/authorization.md#exact", p.value, server.name.name, p.value, strings.ToUpper(p.value), routes[i].name.name, p.value)
+					w.report(Warning, "ExactGuard", guard.object, "guards only Exact %s of Server %s: "+
+						"HTTPRoute %s matches %s/, %s and similar paths, and lets in other clients; "+
+						"match PathPrefix %s instead (docs/authorization.md#exact)", p.value, server.name.name, routes[i].name.name, p.value, strings.ToUpper(p.value), p.value)
 				}
 			}
 		}

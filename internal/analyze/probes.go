@@ -32,8 +32,9 @@ func checkProbes(w *World) {
 				w.checkRedirect(o, server, r)
 			case r.TLS:
 				if why := w.refusesTLS(o, pod, server, r); why != "" {
-					w.report(Error, ProbeRefused, o, "container %s: %s asks port %d over HTTPS, and %s: let in the node's network, or use HTTP, gRPC, tcpSocket or exec; "+
-						"see docs/authorization.md#probes", r.Container, r.Kind, r.Port, why)
+					w.report(Error, ProbeRefused, o, "container %s: %s asks port %d over HTTPS, and %s: "+
+						"use HTTP, gRPC, tcpSocket or exec, or authorize the node's network "+
+						"(docs/authorization.md#https-probes)", r.Container, r.Kind, r.Port, why)
 				}
 			}
 		}
@@ -186,8 +187,9 @@ func (w *World) checkRedirect(o, server *object, r kubelet.Request) {
 		for _, p := range route.paths {
 			redirects := slices.ContainsFunc(rules[p.rule].Filters, func(f filter) bool { return f.Type == "RequestRedirect" })
 			if redirects && p.matches(path) {
-				w.report(Warning, "ProbeRedirected", o, "container %s: %s asks port %d for %s, which HTTPRoute %s redirects: the kubelet follows it within the pod, and what it asks for then is no probe; "+
-					"let it ask for the last path at once, or let a route let in the node's network there", r.Container, r.Kind, r.Port, r.Target, route.name.name)
+				w.report(Warning, "ProbeRedirected", o, "container %s: %s asks port %d for %s, which HTTPRoute %s redirects: "+
+					"the kubelet follows the redirect within the pod, and policy does not treat that request as a probe; "+
+					"probe the final path, or authorize the node's network on a route that matches it", r.Container, r.Kind, r.Port, r.Target, route.name.name)
 				return
 			}
 		}

@@ -86,7 +86,7 @@ var adminConnections = listen.Bounds{Total: 512, PerAddress: 64, Evict: true}
 
 func boundedAdmin(lis net.Listener, reg prometheus.Registerer) net.Listener {
 	refused := prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "tulle_admin_connections_refused_total", Help: "Connections to the admin endpoints that were closed because there were too many, of an address or of all.",
+		Name: "tulle_admin_connections_refused_total", Help: "Connections to the admin endpoints that were closed because there were too many, from one address or in total.",
 	})
 	reg.MustRegister(refused)
 	return listen.Bounded(lis, adminConnections, refused.Inc)

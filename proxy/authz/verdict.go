@@ -57,7 +57,8 @@ func (r Reason) Explain() string {
 	case InvalidRoute:
 		return "a route of this port has a mistake, and the request may be one that it is meant for; its status says what is wrong"
 	case AmbiguousPath:
-		return "this port has routes, so it refuses a path with dot segments, a backslash, an encoded slash or percent sign, control characters, a broken escape, octets that are no UTF-8, parameters (;) or a first double slash without which it would fall under another route, or more than 8 KiB, and a method in lower case"
+		return "the request's path is ambiguous, or its method is in lower case, and this port has routes; " +
+			"see docs/authorization.md#paths"
 	default:
 		return "this port's policy denies all clients; an AuthorizationPolicy on a Server of the port lets some in"
 	}

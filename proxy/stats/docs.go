@@ -38,8 +38,8 @@ balancer's endpoints at once. The counters of decisions, retries, copies and err
 
 ## Bounds
 
-No label is taken from a request: not its authority, path, method, headers or server name. What peers and applications choose otherwise is
-bounded:
+No label is taken from a request: not its authority, path, method, headers or server name. Every other value that
+peers and applications can choose is bounded:
 
 | label | who chooses it | bound |
 |---|---|---|
@@ -55,11 +55,11 @@ bounded:
 
 There is room for ` + fmt.Sprint(limits[inboundSide].series) + ` series and ` + fmt.Sprint(limits[inboundSide].bytes>>20) + ` MiB of a scrape inbound, and for ` +
 		fmt.Sprint(limits[outboundSide].series) + ` series and ` + fmt.Sprint(limits[outboundSide].bytes>>20) + ` MiB outbound: strangers who call the pod
-cannot evict what the pod calls. Where the room ends, the label sets that have been idle longest make room for new ones. Those with open connections
-stay, and so do those that have been in use more than once and within the last one to two minutes. A label set that comes back after it was
-evicted begins at 0, which Prometheus takes for a restart of the counter; one that an open connection or a Service in use still holds goes
-on from where it was. If nothing is idle, what is new counts under overflow="true", with peer and direction as its only other labels.
-tulle_metrics_evicted_total and tulle_metrics_overflow_total say how often either happened. Alert on the second.
+cannot evict the series of the calls that the pod makes. When a limit is reached, new label sets replace those that have been idle longest.
+Label sets with open connections stay. So do those that were used more than once, and within the last one to two minutes. If an evicted
+label set comes back, it starts at 0, which Prometheus takes for a restart of the counter. If an open connection or a Service in use still
+holds it, it continues from its old value. If nothing is idle, new label sets count under overflow="true", with peer and direction as their
+only other labels. tulle_metrics_evicted_total and tulle_metrics_overflow_total count both cases. Alert on the second.
 
 ## Metrics
 
