@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -89,4 +90,46 @@ func review(ctx context.Context, url, body string) (status int, err error) {
 	defer func() { _ = resp.Body.Close() }()
 	_, err = io.Copy(io.Discard, resp.Body)
 	return resp.StatusCode, err
+}
+
+// TestSlowClientsKeepNobodyOut holds every slot with requests whose bodies do not come. Honest reviews are answered at once, small and large
+// ones.
+func TestSlowClientsKeepNobodyOut(t *testing.T) {
+	big := `{"metadata":{"annotations":{"a":"` + strings.Repeat("x", 2*largeBody) + `"}},"spec":{"containers":[{"name":"web","image":"x"}]}}`
+	for name, c := range map[string]struct {
+		clients int
+		sent    string // before they stop
+		honest  string
+	}{
+		"without a byte":      {maxInFlight, "", plainPod},
+		"within a small body": {maxInFlight, "{", plainPod},
+		"within a large body": {maxReading, strings.Repeat(" ", largeBody+2), big},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, _ := newReviewer()
+			h := newHandler(r)
+			server := httptest.NewServer(h)
+			defer server.Close()
+			for range c.clients {
+				conn, err := net.Dial("tcp", server.Listener.Addr().String())
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer conn.Close()
+				if _, err := fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s", 2*largeBody, c.sent); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for len(h.slots) < c.clients || c.clients == maxReading && len(h.reading) < maxReading {
+				runtime.Gosched()
+			}
+			for range 3 {
+				began := time.Now()
+				code, err := review(t.Context(), server.URL, request("shop", "pods", c.honest))
+				if took := time.Since(began); code != http.StatusOK || took > reviewTimeout/2 {
+					t.Errorf("honest review: status %d, %v after %s, want 200 at once", code, err, took)
+				}
+			}
+		})
+	}
 }

@@ -33,6 +33,7 @@ type handler struct {
 	slots   chan struct{} // capacity maxInFlight: one token a request in progress
 	reading chan struct{} // capacity maxReading: one token a large body in memory
 	large   chan struct{} // capacity maxLarge: one token a large one that is worked on
+	readers readers
 	metrics *metrics
 	log     *zap.Logger
 }
@@ -64,12 +65,11 @@ func (h *handler) serve(ctx context.Context, w http.ResponseWriter, req *http.Re
 	if req.Method != http.MethodPost {
 		return nil, &reviewError{errUnreadable, http.StatusMethodNotAllowed, fmt.Errorf("method %q: want POST", req.Method)}
 	}
-	select {
-	case h.slots <- struct{}{}:
-		defer func() { <-h.slots }()
-	default:
-		return nil, &reviewError{errOverload, http.StatusTooManyRequests, fmt.Errorf("more than %d requests at a time", maxInFlight)}
+	releaseSlot, err := h.slot(ctx)
+	if err != nil {
+		return nil, err
 	}
+	defer releaseSlot()
 	body, release, err := h.body(ctx, w, req)
 	defer release()
 	if err != nil {
@@ -90,11 +90,34 @@ func (h *handler) serve(ctx context.Context, w http.ResponseWriter, req *http.Re
 	return answer, nil
 }
 
+// slot takes a slot. When there is none, a request whose body is still being read gives up its own.
+func (h *handler) slot(ctx context.Context) (release func(), err error) {
+	release = func() { <-h.slots }
+	select {
+	case h.slots <- struct{}{}:
+		return release, nil
+	default:
+	}
+	err = &reviewError{errOverload, http.StatusTooManyRequests, fmt.Errorf("more than %d requests at a time", maxInFlight)}
+	if !h.readers.evict(false) {
+		return nil, err
+	}
+	select {
+	case h.slots <- struct{}{}:
+		return release, nil
+	case <-ctx.Done():
+		return nil, err
+	}
+}
+
 // body reads the request's body. A large one first waits for its slots, which release gives back.
 func (h *handler) body(ctx context.Context, w http.ResponseWriter, req *http.Request) (body []byte, release func(), err error) {
 	release = func() {}
 	// A client that sends slowly must not keep a slot from others.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(reviewTimeout)) // not every writer has deadlines
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(reviewTimeout)) // not every writer has deadlines
+	reader := h.readers.add(req.RemoteAddr, control.SetReadDeadline)
+	defer func() { h.readers.done(reader) }()
 	limited := http.MaxBytesReader(w, req.Body, maxBodyBytes)
 	var buffer bytes.Buffer
 	if _, err := buffer.ReadFrom(io.LimitReader(limited, largeBody+1)); err != nil {
@@ -103,21 +126,41 @@ func (h *handler) body(ctx context.Context, w http.ResponseWriter, req *http.Req
 	if buffer.Len() <= largeBody {
 		return buffer.Bytes(), release, nil
 	}
-	releaseReading, err := acquire(ctx, h.reading)
+	h.readers.done(reader) // it does not wait for its client
+	releaseReading, err := h.acquireReading(ctx)
 	if err != nil {
 		return nil, release, err
 	}
+	reader = h.readers.add(req.RemoteAddr, control.SetReadDeadline)
+	h.readers.grew(reader)
 	if size := min(req.ContentLength, maxBodyBytes); size > 0 {
 		buffer.Grow(max(0, int(size)-buffer.Len()) + bytes.MinRead) // in one piece, where growing would hold two
 	}
 	if _, err := buffer.ReadFrom(limited); err != nil {
 		return nil, releaseReading, readError(err)
 	}
+	h.readers.done(reader) // what waits from here on does not wait for its client
 	releaseLarge, err := acquire(ctx, h.large)
 	if err != nil {
 		return nil, releaseReading, err
 	}
 	return buffer.Bytes(), func() { releaseLarge(); releaseReading() }, nil
+}
+
+// acquireReading waits for a slot of large bodies, and ends slow ones meanwhile.
+func (h *handler) acquireReading(ctx context.Context) (release func(), err error) {
+	tick := time.NewTicker(slowReading)
+	defer tick.Stop()
+	for {
+		select {
+		case h.reading <- struct{}{}:
+			return func() { <-h.reading }, nil
+		case <-tick.C:
+			h.readers.evict(true)
+		case <-ctx.Done():
+			return acquire(ctx, h.reading)
+		}
+	}
 }
 
 // acquire waits for a slot.
