@@ -11,16 +11,16 @@ import (
 // key exchange, and the client that breaks it off next to nothing.
 var errHandshakeRate = errors.New("too many failed handshakes from this address")
 
-// Bounds of failed handshakes of one address: handshakeBurst at once, and one each handshakeCost. The addresses beyond
-// handshakeAddresses share one bound.
+// Bounds of failed handshakes of one address: handshakeBurst at once, and one each handshakeCost. The failures of at most handshakeAddresses are
+// remembered; others are not bounded, so that a stranger of many addresses cannot lock honest ones out.
 const (
 	handshakeBurst     = 200
 	handshakeCost      = 10 * time.Millisecond
 	handshakeAddresses = 4096
 )
 
-// failedHandshakes bounds the work of handshakes that prove nothing, for each address. A /64 of IPv6 counts as one address, because a
-// machine has as many as it wants of it. Handshakes that succeed cost nothing. The zero value is ready.
+// failedHandshakes bounds the work of handshakes that prove nothing, for each address. An address of IPv6 counts alone: the pods of a node
+// often share a /64. Handshakes that succeed cost nothing. The zero value is ready.
 type failedHandshakes struct {
 	mu    sync.Mutex                   // guards the fields below
 	clear map[netip.Addr]time.Duration // when the failures of an address are forgotten
@@ -31,8 +31,7 @@ type failedHandshakes struct {
 func (f *failedHandshakes) allow(addr netip.Addr, now time.Duration) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	clear := f.clear[f.key(addr)]
-	return clear-now < handshakeBurst*handshakeCost
+	return f.clear[addr]-now < handshakeBurst*handshakeCost
 }
 
 // failed counts a failure of addr at now.
@@ -50,17 +49,7 @@ func (f *failedHandshakes) failed(addr netip.Addr, now time.Duration) {
 			}
 		}
 	}
-	key := f.key(addr)
-	f.clear[key] = max(f.clear[key], now) + handshakeCost
-}
-
-// key is what addr is counted under; the zero address stands for those that there is no room for.
-func (f *failedHandshakes) key(addr netip.Addr) netip.Addr {
-	if addr.Is6() {
-		addr = netip.PrefixFrom(addr, 64).Masked().Addr()
+	if _, known := f.clear[addr]; known || len(f.clear) < handshakeAddresses {
+		f.clear[addr] = max(f.clear[addr], now) + handshakeCost
 	}
-	if _, known := f.clear[addr]; !known && len(f.clear) >= handshakeAddresses {
-		return netip.Addr{}
-	}
-	return addr
 }
