@@ -27,7 +27,8 @@ AuthorizationPolicy, SMI's TrafficSplit, and the kinds and fields that tutorials
 What became of each field goes to stderr: kept, converted, approximated or dropped. The exit code is 3 when something was dropped.
 
 A rule whose restriction has no counterpart is left out whole, never widened. Services of the input tell their ports and selectors;
-put them among the files.`,
+put them among the files. A value of another type than its field has, such as exact: on or weight: fifty, is an error that names the
+field, and nothing is written.`,
 		Example: `  tulle convert istio/ > tulle.yaml
   kubectl get virtualservice,destinationrule,service -A -o yaml | tulle convert - | kubectl apply -f -`,
 		Args: atLeastOne("a file, a directory, a URL, or - for standard input"),
@@ -60,8 +61,15 @@ func (c *cli) convert(ctx context.Context, args []string, output string, options
 		return err
 	}
 	trees := make([]map[string]any, len(objects))
+	var errs []error
 	for i, o := range objects {
 		trees[i] = o.tree
+		for _, wrong := range convert.CheckTypes(o.tree) {
+			errs = append(errs, o.mistyped(wrong))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
 	}
 	result := convert.Convert(trees, options)
 	if err := c.writeTrees(result.Objects, output); err != nil {

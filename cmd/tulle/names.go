@@ -1,12 +1,13 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 
 	yamlv3 "go.yaml.in/yaml/v3"
+
+	"github.com/tulle-mesh/tulle/internal/convert"
 )
 
 // checkNames refuses names, labels and annotations that are not strings, as the API server does. YAML 1.1, which Kubernetes reads, takes
@@ -62,32 +63,39 @@ func (o *manifestObject) below(path ...string) [][]string {
 }
 
 func (o *manifestObject) checkString(field []string) error {
-	var is string
-	switch v := o.value(field...).(type) {
+	switch o.value(field...).(type) {
 	case nil, string:
 		return nil
-	case bool:
-		is = fmt.Sprintf("the boolean %t", v)
-	case json.Number:
-		is = "a number"
-	case map[string]any:
-		is = "an object"
-	default:
-		is = "a list"
 	}
-	name := o.path + strings.Join(field, ".")
+	return o.mistyped(convert.Mistyped{Path: field, Want: "a string", Text: true})
+}
+
+// mistyped explains that a field is of another type than it has to be. It names the field, what is there and, for a string, the remedy.
+func (o *manifestObject) mistyped(wrong convert.Mistyped) error {
+	field := strings.ReplaceAll(o.path+strings.Join(wrong.Path, "."), ".[", "[")
 	var steps []string
 	if o.path != "" {
 		steps = strings.Split(strings.TrimSuffix(strings.ReplaceAll(o.path, "[", ".["), "."), ".")
 	}
-	node := o.doc.nodeAt(append(steps, field...))
-	switch {
-	case node == nil:
-		return o.doc.errorAt(0, name, fmt.Sprintf("is %s, want a string", is))
-	case node.Kind != yamlv3.ScalarNode:
-		return o.doc.errorAt(node.Line, name, fmt.Sprintf("is %s, want a string", is))
+	node := o.doc.nodeAt(append(steps, wrong.Path...))
+	if node == nil {
+		return o.doc.errorAt(0, field, "is not "+wrong.Want)
 	}
-	return o.doc.errorAt(node.Line, name, fmt.Sprintf("%s is %s, want a string: write %q", node.Value, is, node.Value))
+	is := map[string]string{"!!str": "a string", "!!int": "a number", "!!float": "a number"}[node.ShortTag()]
+	switch node.Kind {
+	case yamlv3.MappingNode:
+		return o.doc.errorAt(node.Line, field, "is an object, want "+wrong.Want)
+	case yamlv3.SequenceNode:
+		return o.doc.errorAt(node.Line, field, "is a list, want "+wrong.Want)
+	}
+	if is == "" || is == "a string" && wrong.Text { // YAML 1.1, which Kubernetes reads, knows more booleans than the parser of lines
+		is = fmt.Sprintf("the boolean %t", slices.Contains([]string{"y", "yes", "on", "true"}, strings.ToLower(node.Value)))
+	}
+	message := fmt.Sprintf("%s is %s, want %s", node.Value, is, wrong.Want)
+	if wrong.Text {
+		message += fmt.Sprintf(": write %q", node.Value)
+	}
+	return o.doc.errorAt(node.Line, field, message)
 }
 
 // nodeAt returns the node at the path, whose steps are keys and, for items of lists, [n]; nil where it cannot be found.

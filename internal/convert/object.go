@@ -157,25 +157,33 @@ func (n node) number(otherwise int) int {
 	return i
 }
 
-// duration returns a length of time as annotations and Gateway API write it, whole numbers with one unit (Source: GEP-2257); what is
-// none is left as it is.
+// duration returns a length of time as annotations and Gateway API write it, with one unit where that is short (Source: GEP-2257);
+// what is none is left as it is.
 func (n node) duration() string {
 	d, err := time.ParseDuration(n.text())
 	if err != nil || d < 0 || d%time.Millisecond != 0 {
 		return n.text()
 	}
-	for _, u := range []struct {
+	units := []struct {
 		unit time.Duration
 		name string
-	}{{time.Hour, "h"}, {time.Minute, "m"}, {time.Second, "s"}} {
-		if d%u.unit == 0 && d > 0 {
-			return fmt.Sprint(int64(d/u.unit), u.name)
-		}
-	}
+	}{{time.Hour, "h"}, {time.Minute, "m"}, {time.Second, "s"}, {time.Millisecond, "ms"}}
 	if d == 0 {
 		return "0s"
 	}
-	return fmt.Sprint(d.Milliseconds(), "ms")
+	for _, u := range units {
+		if d%u.unit == 0 && d/u.unit < 100_000 { // GEP-2257: five digits at most
+			return fmt.Sprint(int64(d/u.unit), u.name)
+		}
+	}
+	var all strings.Builder
+	for _, u := range units {
+		if d >= u.unit {
+			fmt.Fprint(&all, int64(d/u.unit), u.name)
+			d %= u.unit
+		}
+	}
+	return all.String()
 }
 
 // raw returns the value as it is.
