@@ -40,8 +40,8 @@ no effect or not the one that it seems to have: references to what is not there,
 namespace, budgets without retries, policies that let everybody in, Servers that let nobody in, pods without a proxy,
 annotations that are misspelled, or at a workload where they belong at its pods, guards of one path beside an open prefix.
 
-With -f the files are looked at as if they were applied to the cluster; with --ignore-cluster as they are, and what is missing may be
-elsewhere. Fields of routes, policies and profiles that do not exist, or have a value of another type, are found in files; what values
+With -f the files are looked at as if they were applied to the cluster, and the findings are those of the files' objects; -n keeps
+those of one namespace. With --ignore-cluster the files are looked at as they are, and what is missing may be elsewhere. Fields of routes, policies and profiles that do not exist, or have a value of another type, are found in files; what values
 the API server admits beyond that, it says itself (kubectl apply --dry-run=server). The exit code is 1 when there is a finding of the threshold's severity, or a worse one.`,
 		Example: `  tulle analyze -n shop
   tulle analyze -A -o json
@@ -68,20 +68,25 @@ func (c *cli) analyze(ctx context.Context, opts analyzeOptions) error {
 	case opts.ignoreCluster && len(opts.files) == 0:
 		return errors.New("--ignore-cluster leaves nothing to look at without -f")
 	}
-	trees, namespace, err := c.analyzed(ctx, opts)
+	live, files, namespace, err := c.analyzed(ctx, opts)
 	if err != nil {
 		return err
 	}
-	world := analyze.NewWorld(trees, namespace)
+	world := analyze.NewWorld(slices.Concat(live, files), namespace)
 	world.Partial, world.Now = opts.ignoreCluster, time.Now()
 	findings := world.Analyze()
-	if !opts.all && len(opts.files) == 0 {
+	one := !opts.all && (len(opts.files) == 0 || c.flags.namespace != "")
+	if len(opts.files) > 0 { // the cluster is context only
+		inFiles := analyze.NewWorld(files, namespace)
+		findings = slices.DeleteFunc(findings, func(f analyze.Finding) bool { return !inFiles.Concerns(f) })
+	}
+	if one {
 		findings = slices.DeleteFunc(findings, func(f analyze.Finding) bool { return f.Namespace != namespace })
-		if len(findings) == 0 && !world.HasNamespace(namespace) {
+		if len(opts.files) == 0 && len(findings) == 0 && !world.HasNamespace(namespace) {
 			return fmt.Errorf("there is no namespace %s; -n names another, -A is for all", namespace)
 		}
 	}
-	if err := writeAnalysis(c.out, findings, opts.output); err != nil {
+	if err := writeAnalysis(c.out, findings, opts.output, lookedAt(one, namespace, opts.files)); err != nil {
 		return err
 	}
 	if slices.ContainsFunc(findings, func(f analyze.Finding) bool { return slices.Index(analyze.Severities, f.Severity) <= threshold }) {
@@ -90,30 +95,49 @@ func (c *cli) analyze(ctx context.Context, opts analyzeOptions) error {
 	return nil
 }
 
-// analyzed returns the cluster's objects, then those of the files, and the namespace of objects that name none.
-func (c *cli) analyzed(ctx context.Context, opts analyzeOptions) (trees []map[string]any, namespace string, err error) {
+// lookedAt says where findings are reported of.
+func lookedAt(one bool, namespace string, files []string) string {
+	where := "any namespace"
+	if one {
+		where = "namespace " + namespace
+	}
+	if len(files) == 0 {
+		return where
+	}
+	names := make([]string, len(files))
+	for i, file := range files {
+		names[i] = sourceName(file)
+	}
+	if !one {
+		return strings.Join(names, ", ")
+	}
+	return where + " of " + strings.Join(names, ", ")
+}
+
+// analyzed returns the cluster's objects, those of the files, and the namespace of objects that name none.
+func (c *cli) analyzed(ctx context.Context, opts analyzeOptions) (live, files []map[string]any, namespace string, err error) {
 	namespace = c.flags.namespace
 	if !opts.ignoreCluster {
 		cl, err := c.connect(c.flags)
 		if err != nil {
-			return nil, "", fmt.Errorf("%w (--ignore-cluster looks at files alone)", err)
+			return nil, nil, "", fmt.Errorf("%w (--ignore-cluster looks at files alone)", err)
 		}
 		namespace = cl.namespace
-		if trees, err = listAnalyzed(ctx, cl); err != nil {
-			return nil, "", err
+		if live, err = listAnalyzed(ctx, cl); err != nil {
+			return nil, nil, "", err
 		}
 	}
 	objects, err := c.readObjects(ctx, opts.files)
 	if err != nil {
-		return nil, "", err
+		return nil, nil, "", err
 	}
 	for _, o := range objects {
-		trees = append(trees, o.tree)
+		files = append(files, o.tree)
 	}
 	if namespace == "" {
 		namespace = metav1.NamespaceDefault
 	}
-	return trees, namespace, nil
+	return live, files, namespace, nil
 }
 
 // analyzedResources are what analyze reads, with the kind of their objects.
@@ -204,7 +228,7 @@ func withKind(u *unstructured.Unstructured, resource schema.GroupVersionResource
 	return u.Object
 }
 
-func writeAnalysis(w io.Writer, findings []analyze.Finding, format string) error {
+func writeAnalysis(w io.Writer, findings []analyze.Finding, format, where string) error {
 	if format == "json" {
 		if findings == nil {
 			findings = []analyze.Finding{}
@@ -214,7 +238,7 @@ func writeAnalysis(w io.Writer, findings []analyze.Finding, format string) error
 		return enc.Encode(findings)
 	}
 	if len(findings) == 0 {
-		_, err := fmt.Fprintln(w, "No issues found.")
+		_, err := fmt.Fprintf(w, "No issues found in %s.\n", where)
 		return err
 	}
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)

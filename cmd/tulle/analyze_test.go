@@ -3,9 +3,11 @@ package main
 import (
 	"encoding/json"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/tulle-mesh/tulle/internal/analyze"
@@ -79,7 +81,7 @@ spec: {podSelector: {matchLabels: {app: gone}}, port: 80}
 
 func TestAnalyzeHealthy(t *testing.T) {
 	r := runCLI(t, healthyCluster(t).connect, "", "analyze", "-n", "shop")
-	if r.code != 0 || r.out != "No issues found.\n" {
+	if r.code != 0 || r.out != "No issues found in namespace shop.\n" {
 		t.Errorf("exit code %d, stdout %q, stderr %q", r.code, r.out, r.err)
 	}
 }
@@ -251,5 +253,58 @@ func TestAnalyzeNamesWhatIsNotThere(t *testing.T) {
 		if r := runCLI(t, healthyCluster(t).connect, tc.stdin, tc.args...); r.code != 1 || !strings.Contains(r.err, tc.want) {
 			t.Errorf("%s: exit code %d, stderr %q; want %q", name, r.code, r.err, tc.want)
 		}
+	}
+}
+
+// TestAnalyzeScope reports what is asked about: the objects of files where there are some, those of one namespace with -n, else of all.
+func TestAnalyzeScope(t *testing.T) {
+	route := func(name, namespace string) string {
+		return "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: " + name + ", namespace: " + namespace + "}\n" +
+			"spec: {parentRefs: [{group: \"\", kind: Service, name: gone, port: 80}]}\n---\n"
+	}
+	fine := "apiVersion: v1\nkind: Namespace\nmetadata: {name: fine}\n"
+	for name, test := range map[string]struct {
+		files string
+		flags []string
+		want  []string // names of routes with findings
+		clean string
+	}{
+		"a namespace":                      {"", []string{"-n", "shop"}, []string{"live"}, ""},
+		"all namespaces":                   {"", []string{"-A"}, []string{"live", "other"}, ""},
+		"files":                            {route("file", "shop") + route("file2", "other"), nil, []string{"file", "file2"}, ""},
+		"files and all namespaces":         {route("file", "shop") + route("file2", "other"), []string{"-A"}, []string{"file", "file2"}, ""},
+		"files and a namespace":            {route("file", "shop") + route("file2", "other"), []string{"-n", "shop"}, []string{"file"}, ""},
+		"an object of the cluster anew":    {route("live", "shop"), []string{"-n", "shop"}, []string{"live"}, ""},
+		"a name that is elsewhere, too":    {route("other", "shop"), nil, []string{"other"}, ""},
+		"files without findings":           {fine, nil, nil, "No issues found in stdin.\n"},
+		"a namespace without findings":     {"", []string{"-n", "fine"}, nil, "No issues found in namespace fine.\n"},
+		"files without any in a namespace": {route("file", "other"), []string{"-n", "shop"}, nil, "No issues found in namespace shop of stdin.\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := emptyCluster()
+			for _, tree := range trees(t, route("live", "shop")+route("other", "other")+fine) {
+				f.untyped = append(f.untyped, &unstructured.Unstructured{Object: tree})
+			}
+			flags := append([]string{"analyze"}, test.flags...)
+			if test.files != "" {
+				flags = append(flags, "-f", "-")
+			}
+			table := runCLI(t, f.connect, test.files, flags...)
+			if wantCode := min(len(test.want), 1); table.code != wantCode || test.clean != "" && table.out != test.clean {
+				t.Fatalf("exit code %d, want %d; stdout %q, want %q; stderr %q", table.code, wantCode, table.out, test.clean, table.err)
+			}
+			var findings []analyze.Finding
+			if err := json.Unmarshal([]byte(runCLI(t, f.connect, test.files, append(flags, "-o", "json")...).out), &findings); err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, found := range findings {
+				got = append(got, strings.TrimPrefix(found.Object, "HTTPRoute/"))
+			}
+			slices.Sort(got)
+			if diff := cmp.Diff(test.want, slices.Compact(got)); diff != "" {
+				t.Errorf("routes with findings (-want +got):\n%s\n%s", diff, table.out)
+			}
+		})
 	}
 }

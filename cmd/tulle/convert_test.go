@@ -63,8 +63,12 @@ func TestConvertTypes(t *testing.T) {
 	destinationRule := func(fields string) string {
 		return object("networking.istio.io/v1", "DestinationRule", "{host: web, "+fields+"}")
 	}
-	policy := func(fields string) string { return object("security.istio.io/v1", "AuthorizationPolicy", "{"+fields+"}") }
-	peers := func(fields string) string { return object("security.istio.io/v1", "PeerAuthentication", "{"+fields+"}") }
+	policy := func(fields string) string {
+		return object("security.istio.io/v1", "AuthorizationPolicy", "{"+fields+"}")
+	}
+	peers := func(fields string) string {
+		return object("security.istio.io/v1", "PeerAuthentication", "{"+fields+"}")
+	}
 	const boolean = `want a string: write "on"`
 	for name, test := range map[string]struct{ manifest, want string }{
 		"exact: on":              {match("headers: {x: {exact: on}}"), `document 2, line 7: spec.http[0].match[0].headers.x.exact: on is the boolean true, want a string: write "on"`},

@@ -90,6 +90,19 @@ func ending(tree map[string]any) bool {
 // HasNamespace reports whether the Namespace itself is among the objects.
 func (w *World) HasNamespace(n string) bool { return w.byName[name{"Namespace", "", n}] != nil }
 
+// Concerns reports whether a finding, of this or of a larger world, is about one of the objects.
+func (w *World) Concerns(f Finding) bool {
+	return slices.ContainsFunc(w.objects, func(o *object) bool { return f.Namespace == o.home() && f.Object == o.kind+"/"+o.name.name })
+}
+
+// home is the namespace that findings about an object are told for: the object's, or the one that it is.
+func (o *object) home() string {
+	if o.kind == "Namespace" {
+		return o.name.name
+	}
+	return o.namespace
+}
+
 func newObject(tree map[string]any, defaultNamespace string) *object {
 	var head struct {
 		APIVersion string `json:"apiVersion"`
@@ -146,12 +159,8 @@ func (w *World) Analyze() []Finding {
 }
 
 func (w *World) report(s Severity, code string, o *object, format string, args ...any) {
-	namespace := o.namespace
-	if o.kind == "Namespace" {
-		namespace = o.name.name
-	}
 	w.findings = append(w.findings, Finding{
-		Severity: s, Code: code, Namespace: namespace, Object: o.kind + "/" + o.name.name, Message: fmt.Sprintf(format, args...),
+		Severity: s, Code: code, Namespace: o.home(), Object: o.kind + "/" + o.name.name, Message: fmt.Sprintf(format, args...),
 	})
 }
 
