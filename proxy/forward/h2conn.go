@@ -243,7 +243,7 @@ func (c *h2Conn) vacated() {
 	case len(c.streams) == 0 && (c.private || c.draining && (c.client() || c.goneAway)):
 		c.l.closeSoon()
 	case c.client() && len(c.streams) == 0:
-		c.l.e.wheel.set(&c.l.timer, c.l.e.now.Add(c.u.cfg.IdleTimeout))
+		c.l.e.wheel.set(&c.l.timer, c.l.e.now.Add(c.restTime()))
 	}
 	if !c.client() {
 		return
@@ -388,12 +388,18 @@ func (c *h2Conn) busy() {
 	}
 }
 
-// look is what a client's timer does: it closes an idle connection, and pings the silent peer of a busy one.
+// look is what a client's timer does: it closes an idle connection, lets streams send that were held, and pings the silent peer of a busy one.
 func (c *h2Conn) look() {
 	switch {
 	case len(c.streams) == 0:
+		if c.barred() {
+			c.u.starve()
+		}
 		c.u.withdraw(c)
 		c.l.closeSoon()
+		return
+	case !c.mux && c.settled:
+		c.release() // the server has refused none of them
 		return
 	case !c.mux:
 		c.l.close(errNoSettings)

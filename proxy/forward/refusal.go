@@ -3,6 +3,10 @@ package forward
 import (
 	"maps"
 	"slices"
+	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/exchange"
+	"github.com/tulle-mesh/tulle/proxy/h2"
 )
 
 // A server says in its SETTINGS how many streams it takes, and refuses more, with RST_STREAM or GOAWAY. Up to firstStreams leave before the
@@ -10,6 +14,10 @@ import (
 
 // maxRefusals bounds how often one request waits again after a refusal. A server that refuses more often is not only busy.
 const maxRefusals = 3
+
+// refusalTime is how long a server has to refuse the streams beyond a limit that it has just told. One that does not may let them complete
+// (RFC 9113 §6.5.2), and waits for their bodies: Netty applies its limit only to what is opened after our acknowledgement.
+const refusalTime = time.Second
 
 // unknown reports whether the server has not said yet how many streams it takes. No other connection is made meanwhile: this one may be
 // enough.
@@ -33,7 +41,42 @@ func (c *h2Conn) limited(lower bool) {
 		}
 		c.enqueue(s)
 	}
+	switch {
+	case len(c.streams) == 0:
+		c.l.e.wheel.set(&c.l.timer, c.l.e.now.Add(c.restTime()))
+	case c.surplus && len(c.streams) <= int(c.peer.MaxStreams):
+		c.release()
+	case c.surplus && !c.mux:
+		c.l.e.wheel.set(&c.l.timer, c.l.e.now.Add(refusalTime))
+	}
 	c.drained()
+}
+
+// barred reports whether the server allows no stream although none is open, so that no end of one makes it allow another.
+func (c *h2Conn) barred() bool {
+	return len(c.streams) == 0 && (c.settled && c.peer.MaxStreams == 0 || !c.settled && c.u.streams == 0)
+}
+
+// restTime is how long a connection without streams is kept.
+func (c *h2Conn) restTime() time.Duration {
+	if c.barred() {
+		return min(c.l.e.cfg.ParkTimeout, c.u.cfg.IdleTimeout)
+	}
+	return c.u.cfg.IdleTimeout
+}
+
+// starve gives up those who wait for a stream of a server that allows none. RFC 9113 §6.5.2 wants a limit of zero for a short time only.
+func (u *Upstream) starve() {
+	u.streams = firstStreams // the next connection is asked anew
+	if slices.ContainsFunc(u.shared, func(c *h2Conn) bool { return len(c.streams) > 0 }) {
+		return
+	}
+	f := exchange.Fault{Side: exchange.Upstream, Kind: exchange.DialTimeout, Reason: "no_streams", Retryable: true}
+	for n := u.waiting.len; n > 0 && u.waiting.first != nil; n-- {
+		fl := u.waiting.first
+		fl.unlist()
+		fl.fault(f)
+	}
 }
 
 // accepted follows the response's head: the server has taken the request.
@@ -62,10 +105,12 @@ func (c *h2Conn) release() {
 // been refused too often; then the handler decides.
 func (fl *flight) resend(u *Upstream) bool {
 	sent := fl.req.moved > 0 && !fl.req.keeps
-	if sent || u.closed || fl.loose != nil || fl.refusals >= maxRefusals {
+	own := fl.tunnel && u.cfg.Protocol == Mux // it has a connection of its own
+	if sent || own || u.closed || fl.loose != nil || fl.refusals >= maxRefusals {
 		return false
 	}
 	fl.refusals++
+	fl.code = h2.NoError // a client that is told of a refusal later would send again what may have been processed
 	fl.req.to, fl.req.sentEnd = nil, false
 	fl.req.rewind()
 	u.waiting.push(fl)

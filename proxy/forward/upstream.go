@@ -252,7 +252,7 @@ func (u *Upstream) arrive(l *link, own *flight) {
 	u.shared = append(u.shared, c)
 	u.serveWaiting()
 	if len(c.streams) == 0 {
-		u.e.wheel.set(&l.timer, u.e.now.Add(u.cfg.IdleTimeout))
+		u.e.wheel.set(&l.timer, u.e.now.Add(c.restTime()))
 	}
 	if u.closed {
 		c.drain()
