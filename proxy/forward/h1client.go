@@ -213,11 +213,8 @@ func reasonOf(err error) string {
 // badResponse is the fault of a response that cannot be read.
 func (c *h1Client) badResponse(err error) exchange.Fault {
 	f := exchange.Fault{Side: exchange.Upstream, Kind: exchange.BadResponse, Reason: reasonOf(err), Err: err}
-	if errors.Is(err, h1.ErrHeadTooLarge) {
+	if errors.Is(err, h1.ErrHeadTooLarge) || errors.Is(err, errTrailersTooLarge) {
 		f.Kind, f.Err = exchange.ResponseTooLarge, c.l.e.errTooLarge()
-		if c.state != h1Head {
-			f.Reason = trailersTooLarge
-		}
 	}
 	return f
 }

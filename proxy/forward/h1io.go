@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"errors"
 	"io"
 
 	"github.com/tulle-mesh/tulle/proxy/h1"
@@ -50,10 +51,17 @@ func (r *h1Reader) next(in []byte, t *message.Head, max int) (data []byte, used 
 			return data, used, false, err
 		}
 		end, err := r.scan.Scan(in[used:], max)
+		if errors.Is(err, h1.ErrHeadTooLarge) {
+			err = errTrailersTooLarge
+		}
 		if err != nil || end == 0 {
 			return nil, used, false, err
 		}
-		return nil, used + end, true, h1.ParseTrailers(in[used:used+end], t, r.kind)
+		err = h1.ParseTrailers(in[used:used+end], t, r.kind)
+		if err == nil && t.Size() > max {
+			err = errTrailersTooLarge
+		}
+		return nil, used + end, true, err
 	default:
 		return in, len(in), false, nil
 	}
@@ -145,5 +153,8 @@ func (w *h1Writer) write(p []byte) {
 	}
 	w.l.markDirty()
 }
+
+// errTrailersTooLarge is h1.ErrHeadTooLarge of a trailer section.
+var errTrailersTooLarge = &h1.Error{Class: h1.TooLarge, Reason: trailersTooLarge}
 
 var errTruncated = io.ErrUnexpectedEOF

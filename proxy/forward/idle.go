@@ -79,9 +79,9 @@ func (l *link) wentIdle() bool {
 	return true
 }
 
-// resting says that nothing is under way in either direction.
+// resting says that nothing is under way in either direction, and that no connection to a server is this client's alone.
 func (s *h1Server) resting() bool {
 	l := s.l
-	return s.state == h1Head && s.cur == nil && !s.halfGone && !s.in.scan.Pending() && !l.busy && !l.dirty && !l.paused && !l.closed &&
+	return s.state == h1Head && s.cur == nil && s.pinned == nil && !s.halfGone && !s.in.scan.Pending() && !l.busy && !l.dirty && !l.paused && !l.closed &&
 		!l.finish && !l.halved && l.out.size == 0 && l.sending.size == 0
 }
