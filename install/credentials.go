@@ -27,6 +27,8 @@ func (v *Values) checkCredentials(now time.Time) (warnings []string, err error) 
 	switch {
 	case external && (tls.CrtPEM != "" || tls.KeyPEM != ""):
 		return nil, errors.New("an issuer certificate or key must not be given when the issuer is an external one")
+	case external && v.IdentityTrustAnchorsPEM == "" && !v.Identity.ExternalCA: // identity would never be ready
+		return nil, errors.New("an external issuer needs trust anchors: give --identity-trust-anchors-file (identityTrustAnchorsPEM), or --identity-external-ca (identity.externalCA) where somebody else keeps them")
 	case !external && v.Identity.ExternalCA && tls.CrtPEM == "":
 		return nil, errors.New("external trust anchors need an issuer: give its certificate and key, or say that it is external")
 	case !given:

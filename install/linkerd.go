@@ -111,9 +111,9 @@ func withoutMeaning(key string) (reason string, ok bool) {
 func unknownKey(key string) error {
 	best, ok := inject.Nearest(key, slices.Sorted(slices.Values(keys("", schema()))))
 	if !ok {
-		return fmt.Errorf("unknown key %s", key)
+		return fmt.Errorf("unknown key %s: install/values.yaml in the source lists the keys", key)
 	}
-	return fmt.Errorf("unknown key %s: did you mean %s?", key, best)
+	return fmt.Errorf("unknown key %s: did you mean %s? install/values.yaml in the source lists the keys", key, best)
 }
 
 // keys lists every key of the tree, inner ones included.

@@ -112,6 +112,14 @@ func (t injection) object(o *manifestObject) (report, error) {
 	if r.reason != "" {
 		return r, nil
 	}
+	asked := maps.Clone(template.pod.Annotations)
+	if asked == nil {
+		asked = map[string]string{}
+	}
+	maps.Copy(asked, t.opts.annotations)
+	if _, err := inject.PodPorts(&template.pod).Opaque(asked); err != nil { // the webhook would refuse every pod
+		return r, fmt.Errorf("%s: %w", o.name(), err)
+	}
 	r.outcome = "injected"
 	if t.opts.manual {
 		return t.addProxy(o, template, r)
@@ -183,6 +191,15 @@ func (t injection) annotateService(o *manifestObject, r report) (report, error) 
 	annotations, ok := nested(o.tree, "metadata", "annotations")
 	if !ok {
 		return r, o.doc.errorAt(0, "metadata.annotations", "is not an object")
+	}
+	var svc corev1.Service
+	if data, err := json.Marshal(o.tree["spec"]); err != nil {
+		return r, fmt.Errorf("encode %s: %w", o.name(), err)
+	} else if err := json.Unmarshal(data, &svc.Spec); err != nil {
+		return r, o.doc.mismatch(o.path+"spec", err)
+	}
+	if _, err := inject.ServicePorts(&svc).Opaque(t.opts.annotations); err != nil {
+		return r, fmt.Errorf("%s: %w", o.name(), err)
 	}
 	r.outcome = alreadyAnnotated
 	if annotations[mesh.OpaquePortsAnnotation] != ports {

@@ -257,3 +257,35 @@ metadata: {name: db}
 		}
 	}
 }
+
+// TestInjectOpaquePortNames covers names of ports that the object does not have: the webhook would refuse it.
+func TestInjectOpaquePortNames(t *testing.T) {
+	const spec = "spec: {containers: [{name: app, image: x, ports: [{name: db, containerPort: 5432}]}]}"
+	const pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: a, annotations: {x: z}}\n" + spec + "\n"
+	const deployment = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\nspec: {template: {" + spec + "}}\n"
+	const service = "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{name: db, port: 5432}]}\n"
+	const refused = `annotation config.linkerd.io/opaque-ports: "foo" is not a port (1-65535), a range first-last or the name of one of its ports`
+	for name, test := range map[string]struct {
+		manifest string
+		flags    []string
+		want     string // "": injected
+	}{
+		"a pod":                     {pod, []string{"--opaque-ports=foo"}, refused},
+		"a Deployment":              {deployment, []string{"--opaque-ports=foo"}, refused},
+		"a Deployment by hand":      {deployment, []string{"--opaque-ports=foo", "--manual", "--ignore-cluster"}, refused},
+		"a Service":                 {service, []string{"--opaque-ports=foo"}, refused},
+		"one of several":            {deployment, []string{"--opaque-ports=db,foo"}, refused},
+		"an annotation of the pod":  {strings.Replace(pod, "x: z", "config.linkerd.io/opaque-ports: foo", 1), nil, refused},
+		"a flag over an annotation": {strings.Replace(pod, "x: z", "config.linkerd.io/opaque-ports: foo", 1), []string{"--opaque-ports=db"}, ""},
+		"a name of the pod":         {pod, []string{"--opaque-ports=db"}, ""},
+		"a name of the Service":     {service, []string{"--opaque-ports=db"}, ""},
+		"a number":                  {deployment, []string{"--opaque-ports=3306"}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := runCLI(t, noCluster, test.manifest, append([]string{"inject", "-"}, test.flags...)...)
+			if r.code != min(len(test.want), 1) || (r.out == "") != (test.want != "") || !strings.Contains(r.err, test.want) {
+				t.Errorf("exit code %d, stdout %q, stderr %q; want %q", r.code, r.out, r.err, test.want)
+			}
+		})
+	}
+}

@@ -55,7 +55,7 @@ bring your own; then the issuer's key is part of the output.`,
 	fs.StringVar(&opts.anchorsFile, "identity-trust-anchors-file", "", "PEM file of the trust anchors")
 	fs.StringVar(&opts.certFile, "identity-issuer-certificate-file", "", "PEM file of the issuer's certificate")
 	fs.StringVar(&opts.keyFile, "identity-issuer-key-file", "", "PEM file of the issuer's key")
-	fs.BoolVar(&opts.externalIssuer, "identity-external-issuer", false, "the Secret tulle-identity-issuer is kept by somebody else, such as cert-manager")
+	fs.BoolVar(&opts.externalIssuer, "identity-external-issuer", false, "the Secret tulle-identity-issuer is kept by somebody else, such as cert-manager; needs --identity-trust-anchors-file or --identity-external-ca")
 	fs.BoolVar(&opts.externalCA, "identity-external-ca", false, "the ConfigMaps tulle-identity-trust-roots are kept by somebody else, such as trust-manager")
 	for _, f := range valueFlags {
 		fs.String(f.name, "", fmt.Sprintf("%s (%s)", f.usage, f.key))

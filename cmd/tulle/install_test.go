@@ -89,13 +89,13 @@ func TestInstallTakesCredentialsFromFilesAndFromValues(t *testing.T) {
 
 func TestInstallFlagsAreValues(t *testing.T) {
 	flags := runCLI(t, noCluster, "", "install", "--registry=example.org/mesh/", "--controller-replicas=2", "--proxy-log-level=debug",
-		"--skip-outbound-ports=3306,9000-9010", "--default-inbound-policy=deny", "--identity-external-issuer")
+		"--skip-outbound-ports=3306,9000-9010", "--default-inbound-policy=deny", "--identity-external-issuer", "--identity-external-ca")
 	file := `
 controllerImage: example.org/mesh/controller
 controllerReplicas: 2
 proxy: {image: {name: example.org/mesh/proxy}, logLevel: debug, defaultInboundPolicy: deny}
 proxyInit: {ignoreOutboundPorts: "3306,9000-9010"}
-identity: {issuer: {scheme: kubernetes.io/tls}}
+identity: {externalCA: true, issuer: {scheme: kubernetes.io/tls}}
 `
 	values := runCLI(t, noCluster, file, "install", "-f", "-")
 	if flags.code != 0 || values.code != 0 || flags.out != values.out {

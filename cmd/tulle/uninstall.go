@@ -60,7 +60,11 @@ func (c *cli) uninstall(ctx context.Context, opts uninstallOptions) error {
 		return err
 	}
 	if len(meshed) > 0 {
-		text := fmt.Sprintf("%d pods still have a proxy: %s", len(meshed), abbreviate(meshed))
+		pods := "1 pod still has"
+		if len(meshed) > 1 {
+			pods = fmt.Sprintf("%d pods still have", len(meshed))
+		}
+		text := pods + " a proxy: " + abbreviate(meshed)
 		if !opts.force {
 			return errors.New(text + "\nremove them with `tulle uninject`, or the annotation and a restart, first; --force uninstalls anyway")
 		}

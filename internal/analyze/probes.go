@@ -32,8 +32,7 @@ func checkProbes(w *World) {
 				w.checkRedirect(o, server, r)
 			case r.TLS:
 				if why := w.refusesTLS(o, pod, server, r); why != "" {
-					w.report(Error, ProbeRefused, o, "container %s: %s asks port %d over HTTPS, and %s: "+
-						"use HTTP, gRPC, tcpSocket or exec, or authorize the node's network "+
+					w.report(Error, ProbeRefused, o, "container %s: %s asks port %d over HTTPS, and %s use HTTP, gRPC, tcpSocket or exec "+
 						"(docs/authorization.md#https-probes)", r.Container, r.Kind, r.Port, why)
 				}
 			}
@@ -79,7 +78,11 @@ func (w *World) serverOf(o *object, pod corev1.PodSpec, port uint16) *object {
 	return nil
 }
 
-// refusesTLS says why a connection of the node that carries TLS of the application's own is refused; "" if it is not, as far as can be known.
+// letNodeIn is what helps where the policy of clients without identity is all that refuses the kubelet.
+const letNodeIn = ": authorize the node's network, or"
+
+// refusesTLS says why a connection of the node that carries TLS of the application's own is refused, and whether an authorization helps;
+// "" if it is not refused, as far as can be known.
 func (w *World) refusesTLS(o *object, pod corev1.PodSpec, server *object, r kubelet.Request) string {
 	settings := w.settingsOf(o, pod)
 	skipped, _ := mesh.ParsePortSet(settings.ProxyInit.IgnoreInboundPorts, nil)
@@ -88,18 +91,18 @@ func (w *World) refusesTLS(o *object, pod corev1.PodSpec, server *object, r kube
 	case skipped.Contains(r.Port):
 		return ""
 	case wanting.Contains(r.Port):
-		return "the port requires an identity"
+		return "the port requires an identity:"
 	case server == nil && inject.NeedsIdentity(settings.Proxy.DefaultInboundPolicy):
-		return "inbound policy " + string(settings.Proxy.DefaultInboundPolicy) + " refuses clients without identity"
+		return "inbound policy " + string(settings.Proxy.DefaultInboundPolicy) + " refuses clients without identity" + letNodeIn
 	case server == nil:
 		return ""
 	}
 	s := spec[v1alpha1.ServerSpec](server)
 	switch {
 	case w.httpOnly(server, s):
-		return "Server " + server.name.name + " takes HTTP alone: it declares it, or has routes or a rate limit"
+		return "Server " + server.name.name + " takes HTTP alone: it declares it, or has routes or a rate limit, and resets it whatever authorizations say:"
 	case inject.NeedsIdentity(mesh.AccessPolicy(cmp.Or(s.AccessPolicy, string(mesh.Deny)))) && !w.admitsStrangers(server):
-		return "Server " + server.name.name + " refuses clients without identity"
+		return "Server " + server.name.name + " refuses clients without identity" + letNodeIn
 	}
 	return ""
 }
