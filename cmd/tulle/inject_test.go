@@ -289,3 +289,27 @@ func TestInjectOpaquePortNames(t *testing.T) {
 		})
 	}
 }
+
+// TestInjectForgetsTheCluster covers output of kubectl get: applied again, a resourceVersion conflicts as soon as the object has changed.
+func TestInjectForgetsTheCluster(t *testing.T) {
+	const deployment = `apiVersion: apps/v1
+kind: Deployment
+metadata: {name: a, uid: u, resourceVersion: "1", generation: 1, creationTimestamp: "2026-11-21T00:00:00Z", managedFields: [{manager: kubectl}], labels: {keep: this}}
+spec: {template: {spec: {containers: [{name: app, image: x}]}}}
+status: {replicas: 1}
+`
+	item := "- " + strings.ReplaceAll(strings.TrimSpace(deployment), "\n", "\n  ") + "\n"
+	for name, manifest := range map[string]string{"an object": deployment, "a List": "apiVersion: v1\nkind: List\nitems:\n" + item} {
+		for _, command := range []string{"inject", "uninject"} {
+			r := runCLI(t, noCluster, manifest, command, "-")
+			if r.code != 0 || !strings.Contains(r.out, "keep: this") {
+				t.Fatalf("%s: %s: exit code %d, stdout %q, stderr %q", name, command, r.code, r.out, r.err)
+			}
+			for _, field := range []string{"uid:", "resourceVersion:", "generation:", "creationTimestamp:", "managedFields:", "status:"} {
+				if strings.Contains(r.out, field) {
+					t.Errorf("%s: %s passes on %s in\n%s", name, command, field, r.out)
+				}
+			}
+		}
+	}
+}

@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+
+	"github.com/tulle-mesh/tulle/internal/convert"
 )
 
-// transform applies change to every object of the sources, writes the manifests to stdout and the report to stderr. Nothing is
-// written when a source cannot be read whole.
+// transform applies change to every object of the sources, without what a cluster added to it, writes the
+// manifests to stdout and the report to stderr. Nothing is written when a source cannot be read whole.
 func (c *cli) transform(ctx context.Context, args []string, format string, change func(*manifestObject) (report, error), verb string) error {
 	if format != "yaml" && format != "json" {
 		return fmt.Errorf("output %q: want yaml or json", format)
@@ -45,6 +48,9 @@ func sourceName(file string) string {
 func changeObjects(objects []*manifestObject, change func(*manifestObject) (report, error)) ([]report, error) {
 	var reports []report
 	for _, o := range objects {
+		written := maps.Clone(convert.Written(o.tree)) // a tree without metadata comes back itself
+		clear(o.tree)
+		maps.Copy(o.tree, written)
 		r, err := change(o)
 		if err != nil {
 			return nil, err

@@ -92,7 +92,7 @@ var converters = map[kind]converter{
 func Convert(objects []map[string]any, o Options) *Result {
 	objects = slices.Clone(objects)
 	for i, tree := range objects {
-		objects[i] = written(tree)
+		objects[i] = Written(tree)
 	}
 	c := &conversion{options: o, input: objects, result: &Result{}, servers: map[string]map[string]any{}}
 	if c.options.Port == 0 {

@@ -14,9 +14,9 @@ func passed(o *object) map[string]any {
 	return tree
 }
 
-// written returns an object of a cluster as somebody wrote it: without its status and what the API server and kubectl note in metadata.
+// Written returns an object of a cluster as somebody wrote it: without its status and what the API server and kubectl note in metadata.
 // Applied again, a resourceVersion is refused as soon as the object has changed.
-func written(tree map[string]any) map[string]any {
+func Written(tree map[string]any) map[string]any {
 	meta, ok := tree["metadata"].(map[string]any)
 	if !ok {
 		return tree
