@@ -82,10 +82,12 @@ func New(cfg Config) (*Proxy, error) {
 	p.inbound.events = events{log: p.inbound.log, now: p.now}
 	p.inbound.nonLocal = summary{log: p.inbound.log, now: p.now}
 	p.outbound.engine = forward.New(forward.Config{
-		ParkTimeout: p.times.failFast, IdleAfter: idleAfter, MaxHeadBytes: cfg.Settings.MaxHeaderListBytes, Report: p.reporter("outbound"),
+		ParkTimeout: p.times.failFast, IdleAfter: idleAfter, MaxHeadBytes: cfg.Settings.MaxHeaderListBytes, LocalClients: true,
+		Report: p.reporter("outbound"), Ended: p.connEnded("outbound", &p.outbound.events),
 	}, p.outbound)
 	p.inbound.engine = forward.New(forward.Config{
-		ParkTimeout: p.times.failFast, RestoreHTTP1: true, MaxHeadBytes: cfg.Settings.MaxHeaderListBytes, Report: p.reporter("inbound"),
+		ParkTimeout: p.times.failFast, RestoreHTTP1: true, MaxHeadBytes: cfg.Settings.MaxHeaderListBytes,
+		Report: p.reporter("inbound"), Ended: p.connEnded("inbound", &p.inbound.events),
 	}, p.inbound)
 	if err := p.connectControl(); err != nil {
 		return nil, err

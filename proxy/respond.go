@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/tulle-mesh/tulle/proxy/exchange"
 	"github.com/tulle-mesh/tulle/proxy/forward"
 	"github.com/tulle-mesh/tulle/proxy/h2"
@@ -291,6 +293,22 @@ func (p *Proxy) countFault(family, direction string, f exchange.Fault) {
 	}
 	l := stats.Labels("").With("direction", direction).With("error", f.Kind.String()).With("reason", f.Reason)
 	p.stats.Inc(family, l)
+}
+
+// connEnded logs and counts the HTTP/2 connections that the engine ends because of what their peer sends.
+func (p *Proxy) connEnded(direction string, log *events) func(forward.ConnEnd) {
+	return func(c forward.ConnEnd) {
+		p.stats.Inc(stats.HTTP2Ended, stats.Labels("").With("direction", direction).With("peer_kind", c.Peer.String()).
+			With("error", c.Fault.Kind.String()).With("reason", c.Fault.Reason))
+		fields := []zap.Field{
+			zap.String("peerKind", c.Peer.String()), zap.Stringer("remote", c.Remote), zap.Stringer("error", c.Fault.Kind),
+			zap.String("reason", c.Fault.Reason),
+		}
+		if c.Conn != nil {
+			fields = append(fields, zap.Stringer("target", c.Conn.Target), zap.Stringer("client", c.Conn.Peer))
+		}
+		log.info("HTTP/2 connection ended", fields...)
+	}
 }
 
 // durationOf returns how long an exchange took; 0 when its request never became complete.

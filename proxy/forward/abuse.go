@@ -14,17 +14,20 @@ type budget struct {
 }
 
 // spend takes a token and reports whether there was one.
-func (b *budget) spend(now time.Time) bool {
+func (b *budget) spend(now time.Time) bool { return b.take(now, 1) }
+
+// take takes n tokens and reports whether there were as many.
+func (b *budget) take(now time.Time, n float64) bool {
 	if !b.at.IsZero() {
 		b.used = max(0, b.used-now.Sub(b.at).Seconds()*b.rate)
 	}
 	b.at = now
-	b.used++
+	b.used += n
 	return b.used <= b.burst
 }
 
-// refund gives a token back.
-func (b *budget) refund() { b.used = max(0, b.used-1) }
+// refund gives n tokens back.
+func (b *budget) refund(n float64) { b.used = max(0, b.used-n) }
 
 // recent remembers the streams that were reset last: frames of theirs may still arrive, from as many as may be open at once.
 type recent struct {

@@ -59,8 +59,13 @@ type Config struct {
 	// RestoreHTTP1 makes requests on HTTP2 connections HTTP/1 again that say in l5d-orig-proto that they were. Linkerd's proxies send
 	// HTTP/1 so, in plain text, to every pod with the label of any control plane, whatever its application speaks.
 	RestoreHTTP1 bool
+	// LocalClients says that the clients are processes of this pod, which harm nobody else by resetting many requests.
+	LocalClients bool
 	// Report, when set, is told of faults of connections that belong to no exchange, such as a flood. It must not block.
 	Report func(c *exchange.Conn, f exchange.Fault)
+	// Ended, when set, is told of each HTTP/2 connection that the engine ends because its peer breaks the rules or floods it. It must not
+	// block.
+	Ended func(ConnEnd)
 }
 
 func (c Config) withDefaults() Config {
@@ -78,6 +83,9 @@ func (c Config) withDefaults() Config {
 	c.Stall = cmp.Or(c.Stall, 5*time.Second)
 	if c.Report == nil {
 		c.Report = func(*exchange.Conn, exchange.Fault) {}
+	}
+	if c.Ended == nil {
+		c.Ended = func(ConnEnd) {}
 	}
 	return c
 }

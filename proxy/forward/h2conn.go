@@ -87,6 +87,7 @@ type h2Conn struct {
 	heard     bool           // something came since the last look
 	pinged    bool           // a ping is out
 	resets    recent
+	kind      PeerKind
 	abuse     budget // resets and refused streams
 	control   budget // frames that carry nothing
 }
@@ -95,12 +96,9 @@ func newH2Conn(l *link, mux bool, u *Upstream) *h2Conn {
 	c := &h2Conn{
 		l: l, u: u, mux: mux, enc: hpack.NewEncoder(), dec: hpack.NewDecoder(), peer: h2.PeerDefaults(),
 		streams: map[uint32]*stream{}, nextID: 1, send: h2.InitialWindow,
-		window: h2.InitialWindow, recvLeft: h2.InitialWindow,
-		abuse: budget{burst: 1000, rate: 100}, control: budget{burst: 4000, rate: 1000},
+		window: h2.InitialWindow, recvLeft: h2.InitialWindow, kind: peerKind(l.e, mux, u),
 	}
-	if mux { // many clients share it, and when one deadline passes for all of them, all of their streams are reset
-		c.abuse = budget{burst: 1000 * muxFactor, rate: 100 * muxFactor}
-	}
+	c.abuse, c.control = c.kind.budgets()
 	l.timer.fire = c.expired
 	out := l.out.tail(128)
 	if u != nil {
@@ -168,6 +166,7 @@ func (c *h2Conn) request(fl *flight) {
 	}
 	e.block = c.requestBlock(e.block[:0], fl)
 	c.write(h2.AppendHeaders(c.l.out.tail(len(e.block)+64), s.id, e.block, s.localEnd))
+	c.provoke()
 	if s.localEnd {
 		fl.req.end()
 		return
@@ -196,6 +195,7 @@ func (c *h2Conn) answer(fl *flight) {
 	s.localEnd = fl.resp.empty() && !fl.open
 	e.block = c.responseBlock(e.block[:0], fl)
 	c.write(h2.AppendHeaders(c.l.out.tail(len(e.block)+64), s.id, e.block, s.localEnd))
+	c.provoke()
 	if s.localEnd {
 		fl.resp.end()
 		return
@@ -212,7 +212,7 @@ func (c *h2Conn) leave(fl *flight) {
 	delete(c.streams, s.id)
 	if s.localEnd && s.remoteEnd {
 		if f := &fl.x.Fault; !f.Is() || f.Side != exchange.Downstream { // what a client did wrong is no achievement
-			c.abuse.refund()
+			c.abuse.refund(1)
 		}
 	} else if !c.l.closed && !c.dead {
 		c.reset(s.id, c.farewell(fl, s))
@@ -260,6 +260,7 @@ func (c *h2Conn) vacated() {
 func (c *h2Conn) reset(id uint32, code h2.Code) {
 	c.resets.add(id, c.limit())
 	c.write(h2.AppendReset(c.l.out.tail(16), id, code))
+	c.provoke()
 }
 
 // die ends the connection with an error, RFC 9113 §5.4.1.
@@ -269,13 +270,7 @@ func (c *h2Conn) die(err *h2.Error) {
 	}
 	c.dead = true
 	c.write(h2.AppendGoAway(c.l.out.tail(64), c.lastID, err.Code, err.Reason))
-	f := exchange.Fault{Side: exchange.Downstream, Kind: exchange.Malformed, Reason: err.Reason, Err: err}
-	if err.Code == h2.EnhanceYourCalm {
-		f.Kind = exchange.Flood
-	}
-	if c.l.rec != nil {
-		c.l.e.cfg.Report(c.l.rec, f)
-	}
+	c.tell(err)
 	c.scatter(err)
 	c.l.err = err
 	c.l.closeWrite()

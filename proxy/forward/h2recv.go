@@ -121,10 +121,13 @@ func (c *h2Conn) onData(f h2.FrameHeader, p []byte) *h2.Error {
 	}
 	s := c.streams[f.StreamID]
 	if s == nil {
-		if c.client() || c.resets.has(f.StreamID) {
-			return nil
+		switch {
+		case !c.client() && !c.resets.has(f.StreamID):
+			return violation(h2.StreamClosed, "data_on_closed_stream")
+		case len(data) == 0 && !f.Has(h2.FlagEndStream) && !c.control.spend(c.l.e.now):
+			return violation(h2.EnhanceYourCalm, "empty_data_flood")
 		}
-		return violation(h2.StreamClosed, "data_on_closed_stream")
+		return nil
 	}
 	if s.remoteEnd {
 		return violation(h2.StreamClosed, "data_after_end")
@@ -135,7 +138,7 @@ func (c *h2Conn) onData(f h2.FrameHeader, p []byte) *h2.Error {
 	end := f.Has(h2.FlagEndStream)
 	switch {
 	case len(data) > 0 || end:
-		c.control.refund()
+		c.control.refund(1)
 	case !c.control.spend(c.l.e.now):
 		return violation(h2.EnhanceYourCalm, "empty_data_flood")
 	}
@@ -280,10 +283,15 @@ func (c *h2Conn) onReset(f h2.FrameHeader, p []byte) *h2.Error {
 	if f.StreamID == 0 || c.idle(f.StreamID) {
 		return violation(h2.ProtocolError, "rst_on_idle_stream")
 	}
-	if !c.client() && !c.abuse.spend(c.l.e.now) {
+	s := c.streams[f.StreamID]
+	switch {
+	case s == nil && c.kind != UnmeshedClient: // it costs nobody any work: both ends gave up, because a deadline passed
+		if !c.control.spend(c.l.e.now) {
+			return violation(h2.EnhanceYourCalm, "control_flood")
+		}
+	case !c.client() && !c.abuse.take(c.l.e.now, c.resetCost(s)):
 		return violation(h2.EnhanceYourCalm, "rapid_reset") // CVE-2023-44487
 	}
-	s := c.streams[f.StreamID]
 	if s == nil {
 		return nil
 	}

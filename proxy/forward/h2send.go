@@ -73,6 +73,9 @@ func (c *h2Conn) frame(s *stream, p []byte, end bool) {
 	c.l.out.grew(h2.AppendHeader(c.l.out.tail(h2.HeaderLen), h))
 	c.l.out.append(p)
 	c.l.markDirty()
+	if min(s.send, c.send) >= roomy {
+		c.provoke()
+	}
 }
 
 func (c *h2Conn) enqueue(s *stream) {

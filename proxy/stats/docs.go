@@ -50,7 +50,7 @@ peers and applications can choose is bounded:
 | srv_*, authz_*, ratelimit_* | objects in the pod's namespace | as many as there is room for |
 | status_code, http_status, status | the application that answers, often for a path that the client chose | with the other labels of a response ` + fmt.Sprint(maxOutcomes) + ` combinations a label set; what comes later counts under its class: 2xx, 5xx, 7xx |
 | grpc_status | the application that answers | gRPC's 17 codes; what is not one counts as UNKNOWN |
-| direction, peer, tls, no_tls_reason, classification, errno, error, reason, action, result, skipped, op, endpoint_state, ratelimit_scope | the proxy | constant words |
+| direction, peer, peer_kind, tls, no_tls_reason, classification, errno, error, reason, action, result, skipped, op, endpoint_state, ratelimit_scope | the proxy | constant words |
 | addr | the proxy's settings | one each for destination and identity |
 
 There is room for ` + fmt.Sprint(limits[inboundSide].series) + ` series and ` + fmt.Sprint(limits[inboundSide].bytes>>20) + ` MiB of a scrape inbound, and for ` +

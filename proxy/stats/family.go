@@ -182,6 +182,7 @@ var families = [...]Family{
 	{OutboundHTTPErrors, CounterType, "Outbound requests that the proxy failed, and why.", "error, reason"},
 	{InboundTCPErrors, CounterType, "Inbound connections that the proxy failed.", "error"},
 	{OutboundTCPErrors, CounterType, "Outbound connections that the proxy failed.", "error"},
+	{HTTP2Ended, CounterType, "HTTP/2 connections that the proxy ended because the peer flooded it or broke the protocol. peer_kind is one of local_client, meshed_client, unmeshed_client, meshed_server, unmeshed_server.", "direction, peer_kind, error, reason"},
 	{MeshLapses, CounterType, "Open mesh TLS connections whose peer's certificate or its trust anchor lapsed, by what became of them: drained, so that new requests go over another one, or cut.", "direction, action, reason"},
 	{"control_connected", GaugeType, "1 while the stream to the destination controller is up.", "addr"},
 	{"control_connect_failures_total", CounterType, "Streams to the destination controller that failed.", "addr"},
@@ -229,6 +230,7 @@ const (
 	InboundTCPTerminate = "inbound_tcp_authz_terminate_total"
 	InboundHTTPErrors   = "inbound_http_errors_total"
 	OutboundHTTPErrors  = "outbound_http_errors_total"
+	HTTP2Ended          = "tulle_http2_connections_ended_total"
 	MeshLapses          = "tulle_mesh_connections_lapsed_total"
 	InboundTCPErrors    = "inbound_tcp_errors_total"
 	OutboundTCPErrors   = "outbound_tcp_errors_total"

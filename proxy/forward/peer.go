@@ -1,0 +1,105 @@
+package forward
+
+import (
+	"net"
+	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/exchange"
+	"github.com/tulle-mesh/tulle/proxy/h2"
+)
+
+// PeerKind is what is at the other end of an HTTP/2 connection. It decides how much useless work the peer may cause before the connection
+// ends.
+type PeerKind uint8
+
+// The kinds of peer. A client connected to us, we connected to a server.
+const (
+	UnmeshedClient PeerKind = iota
+	MeshedClient
+	LocalClient // a process of this pod
+	UnmeshedServer
+	MeshedServer
+)
+
+// String returns the word that metrics, logs and documentation share.
+func (k PeerKind) String() string {
+	return [...]string{"unmeshed_client", "meshed_client", "local_client", "unmeshed_server", "meshed_server"}[k]
+}
+
+// ConnEnd is the end of a connection whose peer broke the rules of HTTP/2 or flooded it.
+type ConnEnd struct {
+	Peer PeerKind
+	// Conn is nil unless the peer is a client.
+	Conn   *exchange.Conn
+	Remote net.Addr
+	Fault  exchange.Fault
+}
+
+func peerKind(e *Engine, mux bool, u *Upstream) PeerKind {
+	switch {
+	case u != nil && mux:
+		return MeshedServer
+	case u != nil:
+		return UnmeshedServer
+	case mux:
+		return MeshedClient
+	case e.cfg.LocalClients:
+		return LocalClient
+	}
+	return UnmeshedClient
+}
+
+const (
+	// honestAge is the age from which a stream's reset is free. A peer that lets its streams live as long gets no more requests in than
+	// its limit of streams allows, and to get round that limit is what rapid reset is for. Most deadlines are longer.
+	honestAge = 10 * time.Millisecond
+	// provoked is how many control frames a peer may send for each of our frames. Source: grpc-go, C-core and Java measure the connection
+	// with PING and WINDOW_UPDATE when DATA arrives, of the stream and of the connection. Envoy allows 10 WINDOW_UPDATE frames.
+	provoked = 4
+	// roomy is the window from which DATA allows control frames: a peer that grants its window in crumbs must not earn more of them
+	// with each (CVE-2019-9511).
+	roomy = 16 << 10
+)
+
+// budgets returns the budgets of a new connection.
+func (k PeerKind) budgets() (abuse, control budget) {
+	abuse, control = budget{burst: 1000, rate: 100}, budget{burst: 4000, rate: 1000}
+	switch k {
+	case MeshedClient: // it carries the streams of many clients
+		abuse = budget{burst: 1000 * muxFactor, rate: 100 * muxFactor}
+	case LocalClient: // as many calls as one can make may have deadlines of a millisecond
+		abuse = budget{burst: 20_000, rate: 10_000}
+	}
+	return abuse, control
+}
+
+// resetCost is what a client's reset of a stream takes from its budget. A stranger's takes a token always. For other clients it takes
+// less the older the stream is, and nothing once the response has begun: the stream has then cost the client as much as any other.
+func (c *h2Conn) resetCost(s *stream) float64 {
+	switch {
+	case c.kind == UnmeshedClient:
+		return 1
+	case s.fl.answered:
+		return 0
+	}
+	age := c.l.e.now.Sub(s.fl.x.Begun)
+	return max(0, 1-float64(age)/float64(honestAge))
+}
+
+// provoke allows the peer the control frames that it may send because of a frame of ours.
+func (c *h2Conn) provoke() { c.control.refund(provoked) }
+
+// tell tells of the connection's end.
+func (c *h2Conn) tell(err *h2.Error) {
+	f := exchange.Fault{Side: exchange.Downstream, Kind: exchange.Malformed, Reason: err.Reason, Err: err}
+	if c.client() {
+		f.Side, f.Kind = exchange.Upstream, exchange.BadResponse
+	}
+	if err.Code == h2.EnhanceYourCalm {
+		f.Kind = exchange.Flood
+	}
+	if c.l.rec != nil {
+		c.l.e.cfg.Report(c.l.rec, f)
+	}
+	c.l.e.cfg.Ended(ConnEnd{Peer: c.kind, Conn: c.l.rec, Remote: c.l.sock.RemoteAddr(), Fault: f})
+}
