@@ -18,7 +18,7 @@ help: ## list the targets
 # --- tests ---
 
 .PHONY: test
-test: unit lint generated e2e ## every test; what continuous integration runs
+test: unit lint generated e2e ## every test but attack and conformance; what continuous integration runs
 
 .PHONY: unit
 unit: ## format, vet and unit tests with the race detector; needs no root, but skips what does
@@ -26,7 +26,7 @@ unit: ## format, vet and unit tests with the race detector; needs no root, but s
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "run gofmt -w on: $$unformatted" >&2; exit 1; }
 	go vet ./...
 	go test -race ./...
-	cd test && go vet ./... && go test $$(go list ./... | grep -v -e /e2e -e /demo -e /conformance/strict)
+	cd test && go vet ./... && go test $$(go list ./... | grep -v -e /attack -e /e2e -e /demo -e /conformance/strict)
 	cd tools && go vet ./... && go test ./...
 
 .PHONY: lint
@@ -52,6 +52,12 @@ generate: ## write the generated code again
 .PHONY: generated
 generated: generate ## check that the generated code is what generate writes
 	@git diff --exit-code -- '*.pb.go' crds || { echo "run make generate and commit the result" >&2; exit 1; }
+
+.PHONY: attack
+attack: ## what attacks on the proxy cost honest traffic, and the bounds of it; needs root, for a network namespace
+	$(call need,ip,iproute2)
+	$(call need,ip,iproute2)
+	cd test && go test -count=1 -timeout 15m ./attack $(ATTACK_FLAGS)
 
 # --- programs and images ---
 
