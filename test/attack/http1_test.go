@@ -48,7 +48,7 @@ func http1Attacks() []attack {
 					}, nil
 				})
 			}},
-		{name: "idle connections", from: "stranger", what: "10,000 connections that say nothing", memoryMiB: 128,
+		{name: "idle connections", from: "stranger", what: "10,000 connections that say nothing", memoryMiB: 192,
 			run: func(ctx context.Context, p *pair) (int, error) {
 				return connections(ctx, 10000, 1000, stranger(p), func(net.Conn) (step, error) {
 					return func(net.Conn, int) error { return nil }, nil

@@ -90,7 +90,7 @@ var http2Floods = []struct {
 	{"MadeYouReset: window update of 0 (CVE-2025-8671)", "requests that the server has to reset", true, nil, each(50, func(h *h2) {
 		h.raw(http2.FrameWindowUpdate, 0, h.request("/", false), uint32s(0))
 	})},
-	{"MadeYouReset: window overflow", "as above, by a window above 2^31-1", true, nil, each(50, func(h *h2) {
+	{"MadeYouReset: window overflow", "as above, by a window above 2^31-1", true, nil, each(100, func(h *h2) {
 		h.raw(http2.FrameWindowUpdate, 0, h.request("/", false), uint32s(1<<31-1))
 	})},
 	{"MadeYouReset: PRIORITY of a wrong length", "as above, by a frame of four bytes", true, nil, each(50, func(h *h2) {
