@@ -22,7 +22,7 @@ func TestFloodOfLargeReviews(t *testing.T) {
 		attackers = 32
 		lasts     = 1500 * time.Millisecond
 		p99Bound  = 5 * time.Second // a tenth of the API server's patience with a webhook on a machine that does nothing else
-		heapBound = 256 << 20 // garbage and the clients of this process included
+		heapBound = 256 << 20       // garbage and the clients of this process included
 	)
 	r, _ := newReviewer()
 	server := httptest.NewServer(newHandler(r))
