@@ -136,7 +136,7 @@ func (o *outbound) give(x *exchange.Exchange, r *outboundRequest) forward.Verdic
 		}
 		tellRemaining(&x.Request, left, r.ep.meshed())
 	}
-	return forward.Give(r.ep.upstream(x.Request.Version))
+	return forward.Forward(r.ep.upstream(x.Request.Version))
 }
 
 // timeLeft returns how much of the request's time is left, if there is a bound for all of it.

@@ -126,7 +126,7 @@ func (in *inbound) Route(x *exchange.Exchange) forward.Verdict {
 	c := x.Conn.Data.(*inboundConn)
 	r := in.request(x)
 	if r.account != nil { // it was let in, and waited after a refusal
-		return forward.Give(in.upstream(c.app, x.Request.Version))
+		return forward.Forward(in.upstream(c.app, x.Request.Version))
 	}
 	r.grpc = isGRPC(&x.Request)
 	if in.proxy.accessLog != nil {
@@ -168,7 +168,7 @@ func (in *inbound) Route(x *exchange.Exchange) forward.Verdict {
 		tellDeadline(&x.Request, left)
 	}
 	setClientID(&x.Request, c.client)
-	return forward.Give(in.upstream(c.app, x.Request.Version))
+	return forward.Forward(in.upstream(c.app, x.Request.Version))
 }
 
 // filter does to the request what its rule says, which may be to answer it.
@@ -284,14 +284,14 @@ func nameOf(r mesh.Ref) string {
 	return r.Kind + " " + r.Namespace + "/" + r.Name
 }
 
-// Again sends what the application refused once more, and answers every other fault: what one application could not take, no other can. It
+// OnFault sends what the application refused once more, and answers every other fault: what one application could not take, no other can. It
 // implements forward.Handler.
-func (in *inbound) Again(x *exchange.Exchange, f exchange.Fault) forward.Verdict {
+func (in *inbound) OnFault(x *exchange.Exchange, f exchange.Fault) forward.Verdict {
 	c := x.Conn.Data.(*inboundConn)
 	r := in.request(x)
 	f = expired(x, f, r.grpc)
 	if f.Retryable && f.Kind != exchange.DialRefused && f.Kind != exchange.DialTimeout && x.Attempts < connectAttempts {
-		return forward.Give(in.upstream(c.app, x.Request.Version))
+		return forward.Forward(in.upstream(c.app, x.Request.Version))
 	}
 	if wait, ok := waitAfterRefusal(x, f, connectAttempts); ok && r.served {
 		return forward.Wait(wait)

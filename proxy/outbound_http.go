@@ -161,9 +161,9 @@ func (r *outboundRequest) unqueue(now time.Duration) {
 	r.wanting = wanting{}
 }
 
-// Again tries another endpoint of the backend when the request was certainly not processed, and answers the fault else. It implements
+// OnFault tries another endpoint of the backend when the request was certainly not processed, and answers the fault else. It implements
 // forward.Handler.
-func (o *outbound) Again(x *exchange.Exchange, f exchange.Fault) forward.Verdict {
+func (o *outbound) OnFault(x *exchange.Exchange, f exchange.Fault) forward.Verdict {
 	t := x.Conn.Data.(*target)
 	r := outboundRequestOf(x)
 	f = expired(x, f, r.grpc)

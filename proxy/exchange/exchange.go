@@ -19,7 +19,7 @@ import (
 type Exchange struct {
 	// Conn is the connection that the request came on.
 	Conn *Conn
-	// Request is the request's head as it goes upstream; the handler may edit it in Route and Again.
+	// Request is the request's head as it goes upstream; the handler may edit it in Route and OnFault.
 	Request message.Head
 	// Response is the final response's head as it goes downstream; the handler may edit it in Response, and fills it for a Reply.
 	Response message.Head
@@ -38,7 +38,7 @@ type Exchange struct {
 	// Attempts counts upstreams that the request was given to.
 	Attempts int
 	// Unrepeatable says why the request cannot be sent again, as a constant word: one of Final, TooManyAttempts, NotKept, BodyTooLarge
-	// and BuffersFull, or "" if it can. The engine sets it before Response and Again.
+	// and BuffersFull, or "" if it can. The engine sets it before Response and OnFault.
 	Unrepeatable string
 	// Fault is why the exchange failed; zero when it did not. A fault after the final response's head means that it was cut short.
 	Fault Fault

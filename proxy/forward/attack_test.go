@@ -317,11 +317,11 @@ func TestRequestsThatGoAwayRefusesAreRetried(t *testing.T) {
 		}
 	}()
 	r := build(t, true, false, l.Addr().String(), Config{})
-	r.first.onAgain(func(x *exchange.Exchange, f exchange.Fault) Verdict {
+	r.first.onFault(func(x *exchange.Exchange, f exchange.Fault) Verdict {
 		if !f.Retryable {
 			t.Errorf("got %v", f)
 		}
-		return Give(r.first.h.to.Load())
+		return Forward(r.first.h.to.Load())
 	})
 	resp, err := r.client.Get(r.url + "/")
 	if _ = body(t, resp, err); resp.StatusCode != 200 || conns.Load() != 2 {
@@ -362,7 +362,7 @@ func TestPeerThatFellSilentIsGivenUp(t *testing.T) {
 	peer := rawApp(t, func(_ int, c net.Conn, br *bufio.Reader) { _, _ = io.Copy(io.Discard, br) })
 	r := build(t, true, false, peer, Config{Silence: 20 * time.Millisecond})
 	r.first.h.to.Store(r.first.e.NewUpstream(UpstreamConfig{Protocol: Mux, Dial: dialTo(peer)}))
-	r.first.onAgain(func(x *exchange.Exchange, f exchange.Fault) Verdict {
+	r.first.onFault(func(x *exchange.Exchange, f exchange.Fault) Verdict {
 		if f.Kind != exchange.Lost || !errors.Is(f.Err, errSilent) {
 			t.Errorf("got %v", f)
 		}

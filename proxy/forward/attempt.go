@@ -131,7 +131,7 @@ func (fl *flight) fault(f exchange.Fault) {
 	fl.resp.reset()
 	fl.resp.to = fl.down
 	fl.seen = true
-	v := fl.e.handler.Again(&fl.x, f)
+	v := fl.e.handler.OnFault(&fl.x, f)
 	switch {
 	case v.answers():
 		fl.reply(v.body)

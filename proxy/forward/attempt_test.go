@@ -32,12 +32,12 @@ func retrying(r *route, limit int, delay time.Duration) {
 		}
 		return exchange.Fault{}
 	})
-	r.first.onAgain(func(x *exchange.Exchange, f exchange.Fault) Verdict {
+	r.first.onFault(func(x *exchange.Exchange, f exchange.Fault) Verdict {
 		if x.Attempts <= limit && x.Unrepeatable == "" {
 			if delay > 0 {
 				return Wait(delay)
 			}
-			return Give(r.first.h.to.Load())
+			return Forward(r.first.h.to.Load())
 		}
 		x.Response.Status = 502
 		x.Response.Set("x-fault", f.Kind.String()+"/"+f.Reason)
@@ -316,7 +316,7 @@ func TestDelayedStart(t *testing.T) {
 				if asked.Add(1) == 1 {
 					return Wait(50 * time.Millisecond)
 				}
-				return Give(r.first.h.to.Load())
+				return Forward(r.first.h.to.Load())
 			}
 			r.first.e.turn.Unlock()
 			begun := time.Now()

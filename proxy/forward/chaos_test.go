@@ -46,7 +46,7 @@ func TestChaosOfAttempts(t *testing.T) {
 				}
 				return exchange.Fault{}
 			})
-			first.onAgain(func(x *exchange.Exchange, f exchange.Fault) Verdict {
+			first.onFault(func(x *exchange.Exchange, f exchange.Fault) Verdict {
 				switch {
 				case x.Unrepeatable != "" || x.Attempts >= 4 && f.Kind != exchange.Rejected:
 					x.Response.Status = 502
@@ -54,7 +54,7 @@ func TestChaosOfAttempts(t *testing.T) {
 				case rand.IntN(2) == 0:
 					return Wait(time.Duration(rand.IntN(5)) * time.Millisecond)
 				default:
-					return Give(u)
+					return Forward(u)
 				}
 			})
 			ctx, cancel := context.WithTimeout(t.Context(), length)

@@ -36,7 +36,7 @@
 // A connection ends in order by drain: all of them when the proxy stops (Engine.Drain), one by one when they should carry nothing new
 // (Engine.Retire). A client's takes no more requests and the next one dials; a server's tells its client to go elsewhere.
 //
-// Everything that goes wrong is an exchange.Fault and goes through flight.fault: before the response has begun, Handler.Again chooses
+// Everything that goes wrong is an exchange.Fault and goes through flight.fault: before the response has begun, Handler.OnFault chooses
 // another way or a reply; afterwards the client is told by a reset. The engine says whether the request can be sent again, because its
 // body has not begun to leave or was kept (replay.go); whether it may be, is policy, and the Handler's. flight.finish
 // ends every exchange exactly once. Its memory is recycled at the end of the batch, so that code up the stack may still look at it.

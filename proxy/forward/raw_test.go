@@ -275,11 +275,11 @@ func TestStaleConnectionIsRetried(t *testing.T) {
 		}
 	})
 	r := build(t, false, false, app, Config{})
-	r.first.onAgain(func(x *exchange.Exchange, f exchange.Fault) Verdict {
+	r.first.onFault(func(x *exchange.Exchange, f exchange.Fault) Verdict {
 		if !f.Retryable || f.Kind != exchange.Lost {
 			t.Errorf("got %v", f)
 		}
-		return Give(r.first.h.to.Load())
+		return Forward(r.first.h.to.Load())
 	})
 	for _, path := range []string{"/1", "/2", "/3"} {
 		resp, err := r.client.Get(r.url + path)

@@ -312,7 +312,7 @@ func TestRefusalsOfOneRequestAreBounded(t *testing.T) {
 		}
 	})
 	r := build(t, true, false, app, Config{})
-	r.first.onAgain(func(x *exchange.Exchange, f exchange.Fault) Verdict {
+	r.first.onFault(func(x *exchange.Exchange, f exchange.Fault) Verdict {
 		if f.Kind != exchange.Refused || !f.Retryable {
 			t.Errorf("got %v", f)
 		}

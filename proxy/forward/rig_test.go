@@ -23,10 +23,10 @@ import (
 
 // fixed is a Handler that gives everything to one upstream and answers faults with a status of its own.
 type fixed struct {
-	to    atomic.Pointer[Upstream]
-	again func(x *exchange.Exchange, f exchange.Fault) Verdict
-	ends  atomic.Int64
-	route func(x *exchange.Exchange)
+	to      atomic.Pointer[Upstream]
+	onFault func(x *exchange.Exchange, f exchange.Fault) Verdict
+	ends    atomic.Int64
+	route   func(x *exchange.Exchange)
 	// response, when set, judges every response.
 	response func(x *exchange.Exchange) exchange.Fault
 	// answer, when set, answers every request.
@@ -41,14 +41,14 @@ func (h *fixed) Route(x *exchange.Exchange) Verdict {
 		return h.answer(x)
 	}
 	if u := h.to.Load(); u != nil {
-		return Give(u)
+		return Forward(u)
 	}
 	return Park()
 }
 
-func (h *fixed) Again(x *exchange.Exchange, f exchange.Fault) Verdict {
-	if h.again != nil {
-		return h.again(x, f)
+func (h *fixed) OnFault(x *exchange.Exchange, f exchange.Fault) Verdict {
+	if h.onFault != nil {
+		return h.onFault(x, f)
 	}
 	x.Response.Status = map[exchange.Kind]int{
 		exchange.Malformed: 400, exchange.HeadTooLarge: 431, exchange.HeadTimeout: 408, exchange.Unsupported: 501, exchange.NoEndpoint: 504,
@@ -79,11 +79,11 @@ type proxy struct {
 	skipped time.Duration
 }
 
-// onAgain and onRoute replace what the handler does, between two of its calls.
-func (p *proxy) onAgain(f func(x *exchange.Exchange, f exchange.Fault) Verdict) {
+// onFault and onRoute replace what the handler does, between two of its calls.
+func (p *proxy) onFault(f func(x *exchange.Exchange, f exchange.Fault) Verdict) {
 	p.e.turn.Lock()
 	defer p.e.turn.Unlock()
-	p.h.again = f
+	p.h.onFault = f
 }
 
 func (p *proxy) onResponse(f func(x *exchange.Exchange) exchange.Fault) {

@@ -143,7 +143,7 @@ func TestServerThatAllowsNoStreamFailsFast(t *testing.T) {
 			r := build(t, true, false, serveFew(t, func(_ int, s *fewServer) { serve(s) }), Config{ParkTimeout: 50 * time.Millisecond})
 			r.client.Timeout = 5 * time.Second
 			faults := make(chan exchange.Fault, 10)
-			r.first.onAgain(func(x *exchange.Exchange, f exchange.Fault) Verdict {
+			r.first.onFault(func(x *exchange.Exchange, f exchange.Fault) Verdict {
 				faults <- f
 				x.Response.Status = http.StatusGatewayTimeout
 				return Reply(nil)
@@ -196,7 +196,7 @@ func TestRefusedTunnelKeepsItsOwnConnection(t *testing.T) {
 	p := start(t, HTTP1, Config{}, h, nil)
 	u := p.e.NewUpstream(UpstreamConfig{Protocol: Mux, Dial: dialTo(app)})
 	h.to.Store(u)
-	p.onAgain(func(*exchange.Exchange, exchange.Fault) Verdict { return Give(u) })
+	p.onFault(func(*exchange.Exchange, exchange.Fault) Verdict { return Forward(u) })
 	r := &route{first: p}
 	ask := func(text string) {
 		c, br := r.connect(t)

@@ -11,19 +11,19 @@ import (
 type Handler interface {
 	// Route is called when a request's head is complete. It may edit x.Request.
 	Route(x *exchange.Exchange) Verdict
-	// Again is called for every fault that strikes before the final response's head went downstream, also for a request that was
+	// OnFault is called for every fault that strikes before the final response's head went downstream, also for a request that was
 	// too broken to be routed. Whether the request was certainly not processed says f.Retryable; whether it can be sent again at all,
 	// x.Unrepeatable: where that is not empty, anything else than a Reply becomes a bare 502.
-	Again(x *exchange.Exchange, f exchange.Fault) Verdict
+	OnFault(x *exchange.Exchange, f exchange.Fault) Verdict
 	// Response is called when the final response's head arrived from an upstream. It may edit x.Response. A fault that it returns
-	// stands in for the response: the attempt failed with it, and Again says how to go on. It must not reject a response that it wants
+	// stands in for the response: the attempt failed with it, and OnFault says how to go on. It must not reject a response that it wants
 	// to pass on when there is no way on. It is not called for a Reply.
 	Response(x *exchange.Exchange) exchange.Fault
-	// End is called exactly once for each exchange that Route or Again saw, after everything else.
+	// End is called exactly once for each exchange that Route or OnFault saw, after everything else.
 	End(x *exchange.Exchange)
 }
 
-// Verdict is what the Handler wants done with an exchange; one of Give, Reply, Park and Wait makes it. The zero Verdict is a Reply without
+// Verdict is what the Handler wants done with an exchange; one of Forward, Reply, Park and Wait makes it. The zero Verdict is a Reply without
 // a body.
 type Verdict struct {
 	upstream *Upstream
@@ -33,10 +33,10 @@ type Verdict struct {
 	body     []byte
 }
 
-// Give sends the request to u. The Upstream must belong to the same engine.
-func Give(u *Upstream) Verdict { return Verdict{upstream: u} }
+// Forward sends the request to u. The Upstream must belong to the same engine.
+func Forward(u *Upstream) Verdict { return Verdict{upstream: u} }
 
-// Park keeps the exchange until Engine.Kick, when Route is asked again, and at most Config.ParkTimeout: then Again gets a NoEndpoint
+// Park keeps the exchange until Engine.Kick, when Route is asked again, and at most Config.ParkTimeout: then OnFault gets a NoEndpoint
 // fault.
 func Park() Verdict { return Verdict{park: true} }
 
