@@ -26,11 +26,11 @@ var layers = [][]string{
 	},
 	{
 		"api", "crds", "identity/ca", "injector/inject", "injector/redirect", "controller/model",
-		"internal/convert",
+		"cli/convert",
 		"proxy/detect", "proxy/exchange", "proxy/h1", "proxy/hpack", "proxy/balance", "proxy/retry", "proxy/authz", "proxy/limit", "proxy/route",
 	},
 	{"crds/crdtest", "proxy/h2", "proxy/authz", "internal/certs", "internal/daemon", "proxy/relay", "proxy/stats", "injector/redirect/nft"},
-	{"internal/analyze", "identity", "injector", "controller/kube", "controller/discovery", "install", "proxy/forward", "proxy/control", "internal/meshtest"},
+	{"cli/analyze", "identity", "injector", "controller/kube", "controller/discovery", "install", "proxy/forward", "proxy/control", "internal/meshtest"},
 	{"proxy", "controller"},
 	{"cmd/tulle", "cmd/tulle-controller", "cmd/tulle-proxy"},
 }

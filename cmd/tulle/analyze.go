@@ -18,8 +18,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/tulle-mesh/tulle/cli/analyze"
 	"github.com/tulle-mesh/tulle/crds/v1alpha1"
-	"github.com/tulle-mesh/tulle/internal/analyze"
 )
 
 type analyzeOptions struct {

@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"github.com/tulle-mesh/tulle/internal/analyze"
+	"github.com/tulle-mesh/tulle/cli/analyze"
 )
 
 func TestAnalyzeGolden(t *testing.T) {

@@ -15,8 +15,8 @@ import (
 	apiversion "k8s.io/apimachinery/pkg/version"
 	"sigs.k8s.io/yaml"
 
+	"github.com/tulle-mesh/tulle/cli/analyze"
 	"github.com/tulle-mesh/tulle/install"
-	"github.com/tulle-mesh/tulle/internal/analyze"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 

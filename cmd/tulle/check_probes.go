@@ -9,7 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/tulle-mesh/tulle/internal/analyze"
+	"github.com/tulle-mesh/tulle/cli/analyze"
 	"github.com/tulle-mesh/tulle/internal/kubelet"
 	"github.com/tulle-mesh/tulle/mesh"
 )

@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/tulle-mesh/tulle/internal/convert"
+	"github.com/tulle-mesh/tulle/cli/convert"
 )
 
 // codeLossy is convert's exit code when something of the input has no counterpart.

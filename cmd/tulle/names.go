@@ -7,7 +7,7 @@ import (
 
 	yamlv3 "go.yaml.in/yaml/v3"
 
-	"github.com/tulle-mesh/tulle/internal/convert"
+	"github.com/tulle-mesh/tulle/cli/convert"
 )
 
 // checkNames refuses names, labels and annotations that are not strings, as the API server does. YAML 1.1, which Kubernetes reads, takes

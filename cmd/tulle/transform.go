@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"maps"
 
-	"github.com/tulle-mesh/tulle/internal/convert"
+	"github.com/tulle-mesh/tulle/cli/convert"
 )
 
 // transform applies change to every object of the sources, without what a cluster added to it, writes the
