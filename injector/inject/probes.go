@@ -26,13 +26,19 @@ func NeedsIdentity(p mesh.AccessPolicy) bool {
 	return p == mesh.Deny || p == mesh.AllAuthenticated || p == mesh.ClusterAuthenticated
 }
 
-// adviseOnProbes warns of requests of the kubelet that end a pod again and again.
+// adviseOnProbes warns of HTTPS probes and hooks that policy refuses, since such a pod is restarted or never ready. It advises an authorization
+// only where one helps: a port that requires an identity refuses the kubelet whatever authorizations say.
 func adviseOnProbes(spec *corev1.PodSpec, s Settings) (warnings []string) {
+	identified, _ := mesh.ParsePortSet(s.Proxy.RequireIdentityOnInboundPorts, nil)
 	for _, r := range RefusedProbes(spec, s) {
-		warnings = append(warnings, fmt.Sprintf("container %s: %s asks port %d over HTTPS, and the pod's inbound policy "+
-			"refuses clients without identity, so the pod may never be ready: use HTTP, gRPC, tcpSocket or exec, "+
-			"or authorize the node's network on a Server of the port (docs/authorization.md#https-probes)",
-			r.Container, r.Kind, r.Port))
+		why := fmt.Sprintf("inbound policy %s refuses clients without identity", s.Proxy.DefaultInboundPolicy)
+		remedy := "use HTTP, gRPC, tcpSocket or exec, or admit the nodes' network on a Server with proxyProtocol: TLS"
+		if identified.Contains(r.Port) {
+			why = "the port requires an identity (" + mesh.RequireIdentityPortsAnnotation + "), whatever authorizations say"
+			remedy = "use HTTP, gRPC, tcpSocket or exec, or take the port off that list"
+		}
+		warnings = append(warnings, fmt.Sprintf("container %s: %s asks port %d over HTTPS, and %s, so the pod may never be ready: %s "+
+			"(docs/authorization.md#https-probes)", r.Container, r.Kind, r.Port, why, remedy))
 	}
 	return warnings
 }

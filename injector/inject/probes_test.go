@@ -56,3 +56,30 @@ func TestHTTPSProbesAreWarnedOf(t *testing.T) {
 		}
 	}
 }
+
+// TestAdviceOnHTTPSProbesHelps names an authorization only where it lets the kubelet in.
+func TestAdviceOnHTTPSProbesHelps(t *testing.T) {
+	spec := &corev1.PodSpec{Containers: []corev1.Container{{Name: "app", LivenessProbe: &corev1.Probe{ProbeHandler: corev1.ProbeHandler{
+		HTTPGet: &corev1.HTTPGetAction{Port: intstr.FromInt32(8443), Scheme: corev1.URISchemeHTTPS},
+	}}}}}
+	for name, tc := range map[string]struct {
+		annotations map[string]string
+		server      bool
+		want        string
+	}{
+		"a policy that a Server replaces": {map[string]string{mesh.DefaultInboundPolicyAnnotation: "deny"}, true, "inbound policy deny refuses"},
+		"a port that requires identity":   {map[string]string{mesh.RequireIdentityPortsAnnotation: "8443"}, false, "the port requires an identity"},
+		"both": {map[string]string{
+			mesh.DefaultInboundPolicyAnnotation: "deny", mesh.RequireIdentityPortsAnnotation: "8443",
+		}, false, "the port requires an identity"},
+	} {
+		s, err := ParseSettings(Defaults(), nil, tc.annotations)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := strings.Join(adviseOnProbes(spec, s), "; ")
+		if !strings.Contains(got, tc.want) || strings.Contains(got, "on a Server with proxyProtocol: TLS") != tc.server {
+			t.Errorf("%s: got %q, want %q and advice of a Server: %t", name, got, tc.want, tc.server)
+		}
+	}
+}
