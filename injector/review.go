@@ -114,6 +114,9 @@ func (r *reviewer) pod(ctx context.Context, req *admissionv1.AdmissionRequest) (
 		if err == nil && (d.Reason == inject.InvalidAtPod || d.Reason == inject.InvalidAtNS) {
 			resp.Warnings = append(resp.Warnings, "no proxy is injected: "+d.Text())
 		}
+		if err == nil && d.Reason == inject.NotAnnotated {
+			resp.Warnings = append(resp.Warnings, inject.Misspelled(ns.Annotations, pod.Annotations)...)
+		}
 		return resp, err
 	}
 	settings, err := inject.ParseSettings(r.values(), ns.Annotations, pod.Annotations)
@@ -147,7 +150,11 @@ func (r *reviewer) service(ctx context.Context, req *admissionv1.AdmissionReques
 	if err := inject.CheckService(&svc); err != nil {
 		return r.deny(req, denyAnnotation, err), nil
 	}
-	return r.copyOpaquePorts(&svc, svc.Annotations, ns, inject.ServicePorts(&svc))
+	resp, err := r.copyOpaquePorts(&svc, svc.Annotations, ns, inject.ServicePorts(&svc))
+	if err == nil {
+		resp.Warnings = append(resp.Warnings, inject.CheckServiceKeys(svc.Annotations)...)
+	}
+	return resp, err
 }
 
 func (r *reviewer) namespace(ctx context.Context, name string) (inject.Namespace, error) {

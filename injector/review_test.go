@@ -119,6 +119,11 @@ func TestReview(t *testing.T) {
 			denied: `annotation config.linkerd.io/opaque-ports: "redis" is not a port (1-65535), a range first-last or the name of one of its ports`},
 		{name: "a pod without a proxy takes over opaque ports too", body: request("opaque", "pods", plainPod),
 			patch: "7000", wantSkipped: inject.NotAnnotated},
+		{name: "a typo in the inject annotation is a warning where nobody asked", body: request("plain", "pods", pod(`"linkerd.io/injct":"enabled"`, "")),
+			warning: "annotation linkerd.io/injct of the pod is unknown and has no effect; did you mean linkerd.io/inject?", wantSkipped: inject.NotAnnotated},
+		{name: "a typo in a Service's annotation is a warning", body: request("plain", "services",
+			`{"metadata":{"annotations":{"config.linkerd.io/opaque-port":"80"}},"spec":{}}`),
+			warning: "annotation config.linkerd.io/opaque-port of the Service is unknown and has no effect; did you mean config.linkerd.io/opaque-ports?"},
 		{name: "other objects are left alone", body: request("shop", "secrets", `{}`)},
 		{name: "updates are left alone", body: strings.Replace(request("shop", "pods", plainPod), "CREATE", "UPDATE", 1)},
 	} {

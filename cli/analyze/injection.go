@@ -1,6 +1,9 @@
 package analyze
 
 import (
+	"cmp"
+	"maps"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -39,13 +42,15 @@ func checkInjection(w *World) {
 // checkAnnotations finds annotations that the injector would refuse, or warn of.
 func checkAnnotations(w *World) {
 	for _, o := range w.objects {
-		annotations := o.annotations
+		annotations, labels, at := o.annotations, o.labels, "metadata"
 		switch {
 		case w.maker(o) != nil:
 			continue // the workload is told, once
 		case isWorkload(o):
-			annotations = templateOf(o).annotations
+			t := templateOf(o)
+			annotations, labels, at = t.annotations, t.labels, t.path
 		}
+		w.checkLabels(o, labels, at)
 		switch value, ok := annotations[mesh.InjectAnnotation]; {
 		case ok && value != "enabled" && value != "disabled" && value != "ingress":
 			w.report(Error, "AnnotationValue", o, "annotation %s is %q: want enabled, ingress or disabled", mesh.InjectAnnotation, value)
@@ -58,6 +63,9 @@ func checkAnnotations(w *World) {
 			decode(o.tree, &svc)
 			if err := inject.CheckService(&svc); err != nil {
 				w.report(Error, "AnnotationValue", o, "%v", err)
+			}
+			for _, warning := range inject.CheckServiceKeys(svc.Annotations) {
+				w.report(Warning, "AnnotationUnknown", o, "%s", warning)
 			}
 			continue
 		}
@@ -77,6 +85,21 @@ func checkAnnotations(w *World) {
 		}
 	}
 }
+
+// checkLabels finds annotations about injection that were written as labels, where nobody reads them.
+func (w *World) checkLabels(o *object, labels map[string]string, at string) {
+	if o.kind != "Namespace" && o.kind != "Pod" && o.kind != "Service" && !isWorkload(o) {
+		return
+	}
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		if right, about := inject.Meant(key); about && key != admissionLabel {
+			w.report(Warning, "AnnotationPlace", o, "label %s at %s.labels has no effect: write annotation %s at %s.annotations", key, at, cmp.Or(right, key), at)
+		}
+	}
+}
+
+// admissionLabel is a label that begins as annotations do: it keeps the injector away from a namespace.
+const admissionLabel = mesh.ConfigPrefix + "admission-webhooks"
 
 // checkTuning finds annotations about retries, timeouts, circuit breaking and faults that the controller would not accept.
 func checkTuning(w *World, o *object) {

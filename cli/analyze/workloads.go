@@ -8,7 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
-	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/injector/inject"
 )
 
 // workloadKinds are the kinds that make pods of a template.
@@ -60,14 +60,18 @@ func checkPlaces(w *World) {
 		at := templateOf(o)
 		var lost []string
 		for key, value := range o.annotations {
-			about := key == mesh.InjectAnnotation || strings.HasPrefix(key, mesh.ConfigPrefix) || strings.HasPrefix(key, mesh.OwnConfigPrefix)
-			if _, there := at.annotations[key]; about && (!there || at.annotations[key] != value) {
+			_, about := inject.Meant(key)
+			if there, ok := at.annotations[key]; about && (!ok || there != value) {
 				lost = append(lost, key)
 			}
 		}
 		slices.Sort(lost)
 		for _, key := range lost {
-			w.report(Warning, "AnnotationPlace", o, "annotation %s has no effect at the %s itself: it belongs at %s", key, o.kind, at.path)
+			belongs := "it belongs"
+			if right, _ := inject.Meant(key); right != key && right != "" {
+				belongs = right + ", which is most likely meant, belongs"
+			}
+			w.report(Warning, "AnnotationPlace", o, "annotation %s has no effect at the %s itself: %s at %s", key, o.kind, belongs, at.path)
 		}
 	}
 }

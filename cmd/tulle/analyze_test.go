@@ -123,6 +123,37 @@ metadata: {name: shop, annotations: {config.linkerd.io/default-inbound-policy: o
 	}
 }
 
+// TestAnalyzeMisspelled finds annotations with a typo, or as a label, wherever people write them: outside of meshed namespaces, too.
+func TestAnalyzeMisspelled(t *testing.T) {
+	manifest := `
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, annotations: {linkerd.io/injct: enabled}, labels: {config.linkerd.io/admission-webhooks: enabled}}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: labelled, labels: {linkerd.io/inject: enabled}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop, annotations: {linkerd.io/injct: enabled}}
+spec: {template: {metadata: {labels: {app: web}}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop, annotations: {config.linkerd.io/opaque-port: "80", config.tulle.dev/opaque-ports: "80", linkerd.io/inject: enabled}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web, namespace: shop, annotations: {linkerd.io/injct: enabled}}
+`
+	r := runCLI(t, noCluster, manifest, "analyze", "--ignore-cluster", "-A", "-f", "-")
+	golden(t, "analyze/misspelled.txt", r)
+	if r.code != 0 {
+		t.Errorf("exit code %d, want 0: there are warnings only", r.code)
+	}
+}
+
 // TestAnalyzeWorkloads finds in the cluster what pods of its workloads would be refused for, or lack: such pods may not exist. What is
 // the workload's mistake is told once and not for each of its pods.
 func TestAnalyzeWorkloads(t *testing.T) {

@@ -234,8 +234,8 @@ func askServiceAnnotations(f *facts) error {
 			continue
 		}
 		name := svc.Namespace + "/" + svc.Name
-		if _, ok := svc.Annotations[mesh.InjectAnnotation]; ok {
-			wrong = append(wrong, name+": "+mesh.InjectAnnotation+" has no effect on a Service; annotate the workload or its namespace")
+		for _, warning := range inject.CheckServiceKeys(svc.Annotations) {
+			wrong = append(wrong, name+": "+warning)
 		}
 		if err := inject.CheckService(&svc); err != nil {
 			wrong = append(wrong, fmt.Sprintf("%s: %v", name, err))

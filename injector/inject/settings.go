@@ -119,53 +119,31 @@ func (s *Settings) set(a annotation, name, value string, where place) error {
 const maxUnknown = 10
 
 func (s *Settings) warnUnknown(written map[string]string, known map[string]bool, where place) {
-	unknown, names, keys := 0, map[string]string{}, []string(nil)
-	for _, a := range annotations() {
-		names[a.key] = a.name()
-		keys = append(keys, a.key)
-	}
-	slices.Sort(keys)
+	unknown := 0
 	for _, name := range slices.Sorted(maps.Keys(written)) {
-		key := configKey(name)
-		if known[name] || key == "" && !meansInject(name) {
+		if known[name] || !aboutInjection(name) || name == mesh.InjectAnnotation {
 			continue
 		}
 		if unknown++; unknown > maxUnknown {
 			continue
 		}
-		if why, ok := meaningless()[key]; ok {
-			s.Warnings = append(s.Warnings, fmt.Sprintf("annotation %s has no effect in Tulle: %s", name, why))
-			continue
-		}
-		msg := fmt.Sprintf("annotation %s of the %s is unknown and has no effect", name, where)
-		if meansInject(name) {
-			msg += fmt.Sprintf("; did you mean %s?", mesh.InjectAnnotation)
-		} else if near, ok := Nearest(key, keys); ok {
-			msg += fmt.Sprintf("; did you mean %s?", names[near])
-		}
-		s.Warnings = append(s.Warnings, msg)
+		right, _ := Meant(name)
+		s.Warnings = append(s.Warnings, unknownText(name, right, where))
 	}
 	if unknown > maxUnknown {
 		s.Warnings = append(s.Warnings, fmt.Sprintf("%d more annotations of the %s below config.linkerd.io or config.tulle.dev are unknown", unknown-maxUnknown, where))
 	}
 }
 
-// configKey returns an annotation's name without its prefix, or "" when it is not one that configures a proxy.
-func configKey(name string) string {
-	for _, prefix := range append(slices.Clone(prefixes), mesh.OwnConfigPrefix) {
-		if key, ok := strings.CutPrefix(name, prefix); ok {
-			return key
-		}
+func unknownText(name, right string, where place) string {
+	if why, ok := meaningless()[configKey(name)]; ok {
+		return fmt.Sprintf("annotation %s has no effect in Tulle: %s", name, why)
 	}
-	return ""
-}
-
-// meansInject reports whether an annotation is linkerd.io/inject with a slip of the pen, or under the prefix of the others.
-func meansInject(name string) bool {
-	if name == mesh.InjectAnnotation || len(name) > len(mesh.InjectAnnotation)+len("config.") {
-		return false
+	text := fmt.Sprintf("annotation %s of the %s is unknown and has no effect", name, where)
+	if right != "" {
+		text += fmt.Sprintf("; did you mean %s?", right)
 	}
-	return name == mesh.ConfigPrefix+"inject" || distance(name, mesh.InjectAnnotation) <= 3
+	return text
 }
 
 // distinct reports two listeners on one port.

@@ -1,6 +1,7 @@
 package inject
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -210,4 +211,29 @@ func FuzzParseSettings(f *testing.F) {
 			t.Errorf("%s: %q: the admin port is captured", a.key, value)
 		}
 	})
+}
+
+func TestCheckServiceKeys(t *testing.T) {
+	got := CheckServiceKeys(map[string]string{
+		mesh.OpaquePortsAnnotation: "80", mesh.InjectAnnotation: "enabled", "linkerd.io/injct": "enabled", "config.tulle.dev/zzz": "1",
+		"config.linkerd.io/proxy-log-level": "debug", "config.linkerd.io/opaque-prts": "80", "retry.linkerd.io/http": "5xx",
+	})
+	elsewhere := " has no effect on a Service; annotate the workload's pod template or the namespace with "
+	want := []string{
+		"annotation config.linkerd.io/opaque-prts of the Service is unknown and has no effect; did you mean config.linkerd.io/opaque-ports?",
+		"annotation config.linkerd.io/proxy-log-level" + elsewhere + "config.linkerd.io/proxy-log-level",
+		"annotation config.tulle.dev/zzz of the Service is unknown and has no effect",
+		"annotation linkerd.io/injct" + elsewhere + "linkerd.io/inject",
+		"annotation linkerd.io/inject" + elsewhere + "linkerd.io/inject",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("warnings (-want +got):\n%s", diff)
+	}
+	many := map[string]string{}
+	for i := range 100 {
+		many[fmt.Sprint("config.linkerd.io/x", i)] = ""
+	}
+	if got := CheckServiceKeys(many); len(got) != maxUnknown+1 {
+		t.Errorf("%d warnings about 100 annotations, want %d", len(got), maxUnknown+1)
+	}
 }
