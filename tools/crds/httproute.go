@@ -8,12 +8,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// httpRoute returns the definition of the HTTPRoute of policy.linkerd.io. It is the Gateway API's under another group: without what
-// the mesh does not do, with the defaults that Linkerd gives to parents, and with what can be said about parents and regular
-// expressions because the group is the mesh's own.
+// httpRoute returns the definition of the HTTPRoute of policy.linkerd.io. It is the Gateway API's under another group:
+// without what the mesh does not do, with the defaults that Linkerd gives to parents, and with what can be said about
+// parents and regular expressions because the group is the mesh's own.
 func httpRoute(gateway *gatewayAPI) *apiextensionsv1.CustomResourceDefinition {
 	version := *gateway.httpRoute.DeepCopy()
-	version.Subresources = &apiextensionsv1.CustomResourceSubresources{Status: &apiextensionsv1.CustomResourceSubresourceStatus{}}
+	version.Subresources = &apiextensionsv1.CustomResourceSubresources{
+		Status: &apiextensionsv1.CustomResourceSubresourceStatus{}}
 	root := version.Schema.OpenAPIV3Schema
 	visit(root, func(s *schema) {
 		delete(s.Properties, "externalAuth")
@@ -53,7 +54,8 @@ func defaultParent(s *schema) {
 	s.Properties["group"], s.Properties["kind"] = group, kind
 }
 
-// restrictParent says what a parent may be. Gateways are let pass, since Linkerd's default is one: their routes are not the mesh's.
+// restrictParent says what a parent may be. Gateways are let pass, since Linkerd's default is one: their routes are not
+// the mesh's.
 func restrictParent(s *schema) {
 	s.XValidations = append(s.XValidations,
 		must("self.kind != 'Service' || self.group in ['', 'core']", "a Service is in the core group: add group: core"),
@@ -61,12 +63,15 @@ func restrictParent(s *schema) {
 			"a Server or EgressNetwork is in the group policy.linkerd.io: remove group"),
 		must("self.kind in ['Service', 'Server', 'EgressNetwork', 'Gateway']",
 			"want kind Server, for requests that come in, or kind Service with group core, for requests that go out"),
-		must("self.kind != 'EgressNetwork' || has(self.port)", "an EgressNetwork is all ports: add the port that the route is for"))
+		must("self.kind != 'EgressNetwork' || has(self.port)",
+			"an EgressNetwork is all ports: add the port that the route is for"))
 }
 
-// compileRegex refuses what does not compile. It compares, because || would hide the error that matches gives. For headers and query
-// parameters an admission policy does the same: there may be so many that a rule here could cost more than the API server allows.
+// compileRegex refuses what does not compile. It compares, because || would hide the error that matches gives. For
+// headers and query parameters an admission policy does the same: there may be so many that a rule here could cost more
+// than the API server allows.
 func compileRegex(s *schema) {
-	s.XValidations = append(s.XValidations, must("self.type != 'RegularExpression' || '/'.matches(self.value) in [true, false]",
+	s.XValidations = append(s.XValidations, must(
+		"self.type != 'RegularExpression' || '/'.matches(self.value) in [true, false]",
 		"want a regular expression of the RE2 syntax, such as /users/[^/]*"))
 }

@@ -29,7 +29,8 @@ func writeIndex(file string, own, gateway []*apiextensionsv1.CustomResourceDefin
 					stored = v.Name
 				}
 			}
-			fmt.Fprintf(&src, "{%q, %q, %q, %q, %#v},\n", table.dir+fileName(d), d.Spec.Group, d.Spec.Names.Plural, stored, served)
+			fmt.Fprintf(&src, "{%q, %q, %q, %q, %#v},\n", table.dir+fileName(d), d.Spec.Group, d.Spec.Names.Plural, stored,
+				served)
 		}
 		src.WriteString("\t}\n}\n\n")
 	}

@@ -1,6 +1,6 @@
-// Package main writes the CustomResourceDefinitions of the package crds: those of the mesh's own kinds from the Go types of
-// crds/v1alpha1, and those of the Gateway API from the module that go.mod pins. Descriptions are left out of all of them, since
-// kubectl apply keeps a copy of what it applied in an annotation of at most 256 KiB.
+// Package main writes the CustomResourceDefinitions of the package crds: those of the mesh's own kinds from the Go
+// types of crds/v1alpha1, and those of the Gateway API from the module that go.mod pins. Descriptions are left out of
+// all of them, since kubectl apply keeps a copy of what it applied in an annotation of at most 256 KiB.
 //
 //	go run -C tools ./crds
 package main

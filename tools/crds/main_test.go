@@ -16,8 +16,8 @@ import (
 // maxApplied is how much kubectl apply can keep of an object in its annotation.
 const maxApplied = 256 << 10
 
-// The API server's own validation takes every definition: the schemas are structural, the rules compile, and what they may cost stays
-// within its bounds.
+// The API server's own validation takes every definition: the schemas are structural, the rules compile, and what they
+// may cost stays within its bounds.
 func TestDefinitionsAreAccepted(t *testing.T) {
 	files, err := filepath.Glob("../../crds/*.yaml")
 	if err != nil {
@@ -50,7 +50,8 @@ func TestDefinitionsAreAccepted(t *testing.T) {
 			apiextensionsv1.SetDefaults_CustomResourceDefinition(d)
 			apiextensionsv1.SetDefaults_CustomResourceDefinitionSpec(&d.Spec)
 			internal := &apiextensions.CustomResourceDefinition{}
-			if err := apiextensionsv1.Convert_v1_CustomResourceDefinition_To_apiextensions_CustomResourceDefinition(d, internal, nil); err != nil {
+			if err := apiextensionsv1.Convert_v1_CustomResourceDefinition_To_apiextensions_CustomResourceDefinition(d, internal,
+				nil); err != nil {
 				t.Fatal(err)
 			}
 			internal.Status.StoredVersions = []string{d.Spec.Versions[len(d.Spec.Versions)-1].Name}

@@ -19,7 +19,8 @@ const (
 	policyGroup  = "policy.linkerd.io"
 )
 
-// ownKinds are the mesh's kinds: their versions, oldest first, the last of which is stored, and how many of them are deprecated.
+// ownKinds are the mesh's kinds: their versions, oldest first, and how many of them are deprecated. The last version is
+// stored.
 var ownKinds = []struct {
 	group, kind string
 	versions    []string
@@ -104,8 +105,9 @@ func fromTypes(parser *crd.Parser, kind string) (*apiextensionsv1.CustomResource
 	return &d, nil
 }
 
-// conditionDepth is how deep the conditions of a ServiceProfile are written out. Below, anything is accepted, and the controller says
-// what it makes of it. Rules hold for the outermost alone: on all levels they would cost more than the API server allows.
+// conditionDepth is how deep the conditions of a ServiceProfile are written out. Below, anything is accepted, and the
+// controller says what it makes of it. Rules hold for the outermost alone: on all levels they would cost more than the
+// API server allows.
 const conditionDepth = 2
 
 // nestConditions writes out the conditions of a ServiceProfile, which hold conditions: a schema cannot refer to itself.

@@ -30,8 +30,8 @@ func visit(s *schema, edit func(*schema)) {
 
 func dropDescription(s *schema) { s.Description = "" }
 
-// editAt calls edit on the schema that a path of property names leads to; "[]" leads to the items of a list. It panics where there is
-// none: the paths are written for schemas of pinned versions.
+// editAt calls edit on the schema that a path of property names leads to; "[]" leads to the items of a list. It panics
+// where there is none: the paths are written for schemas of pinned versions.
 func editAt(s *schema, path []string, edit func(*schema)) {
 	if len(path) == 0 {
 		edit(s)

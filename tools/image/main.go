@@ -1,6 +1,7 @@
 // Package main writes a container image archive from static files, without a container engine:
 //
-//	go run ./image --name ghcr.io/tulle-mesh/proxy:dev --file /tulle-proxy=../bin/tulle-proxy --entrypoint /tulle-proxy --output ../dist/proxy.tar
+//	go run ./image --name ghcr.io/tulle-mesh/proxy:dev --file /tulle-proxy=../bin/tulle-proxy \
+//	  --entrypoint /tulle-proxy --output ../dist/proxy.tar
 package main
 
 import (

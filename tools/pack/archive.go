@@ -46,9 +46,9 @@ type dockerManifest struct {
 	Layers   []string
 }
 
-// Write writes an image as a tar that is an OCI image layout (image-layout.md of the OCI image specification) and carries Docker's
-// manifest.json beside it, pointing at the same blobs: `ctr images import`, `kind load image-archive` and `docker load` all read it.
-// ref is the image's full name with a tag.
+// Write writes an image as a tar that is an OCI image layout (image-layout.md of the OCI image specification) and
+// carries Docker's manifest.json beside it, pointing at the same blobs: `ctr images import`, `kind load image-archive`
+// and `docker load` all read it. ref is the image's full name with a tag.
 func Write(w io.Writer, ref string, img v1.Image) error {
 	tag, err := name.NewTag(ref, name.StrictValidation) // checked only: Name would turn docker.io into index.docker.io
 	if err != nil {

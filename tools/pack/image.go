@@ -1,7 +1,7 @@
 // Package pack turns a few files into a container image and an image into one archive, without a container engine.
 //
-// It owns the image's shape: one layer from scratch, fixed times, sorted entries, so that equal inputs give equal bytes. It must not
-// import anything of Tulle, and knows nothing of which programs it packs.
+// It owns the image's shape: one layer from scratch, fixed times, sorted entries, so that equal inputs give equal
+// bytes. It must not import anything of Tulle, and knows no program that it packs.
 package pack
 
 import (
@@ -23,12 +23,13 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// epoch is the time of everything in an image: a build must not be told from another by its clock.
+// epoch is the time of everything in an image: builds at different times must give equal bytes.
 var epoch = time.Unix(0, 0).UTC()
 
-// Spec says what is in an image and how it starts. The zero value of each field but Files leaves the matter out of the image.
+// Spec is what is in an image and how it starts. Only Files is required.
 type Spec struct {
-	Files        map[string]string // path in the image -> file on this machine; permission bits are normalized to 0755 and 0644
+	// Files maps a path in the image to a file on this machine; permission bits are normalized to 0755 and 0644.
+	Files        map[string]string
 	Entrypoint   []string
 	Cmd          []string
 	Env          []string

@@ -31,7 +31,8 @@ func spec(t *testing.T, modTime time.Time) Spec {
 	}
 	return Spec{
 		Files: map[string]string{"/tulle-proxy": program, "etc/tulle/config": program}, Entrypoint: []string{"/tulle-proxy"},
-		User: "65534:65534", Architecture: "amd64", Labels: map[string]string{"org.opencontainers.image.version": "v1", "a": "b"},
+		User: "65534:65534", Architecture: "amd64",
+		Labels: map[string]string{"org.opencontainers.image.version": "v1", "a": "b"},
 	}
 }
 
