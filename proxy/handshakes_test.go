@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/limit"
 )
 
 func TestFailedHandshakesAreBounded(t *testing.T) {
@@ -46,17 +47,17 @@ func TestFailedHandshakesAreBounded(t *testing.T) {
 	})
 	t.Run("of many addresses", func(t *testing.T) {
 		var f failedHandshakes
-		for n := range 10 * handshakeAddresses {
+		for n := range 10 * limit.MaxBuckets {
 			f.failed(at(n), 0)
 		}
-		if got := len(f.clear); got > handshakeAddresses {
-			t.Errorf("%d addresses are kept, want at most %d", got, handshakeAddresses)
+		if got := f.buckets.Len(); got > limit.MaxBuckets {
+			t.Errorf("%d addresses are kept, want at most %d", got, limit.MaxBuckets)
 		}
 		if !f.allow(at(0), 0) || !f.allow(at(1<<21), 0) {
 			t.Error("an address that failed once, or never, is refused")
 		}
 		f.failed(at(1<<20), time.Hour)
-		if got := len(f.clear); got > 2 {
+		if got := f.buckets.Len(); got > 2 {
 			t.Errorf("%d addresses are kept after an hour, want the latest", got)
 		}
 	})
@@ -81,21 +82,21 @@ func TestAddressOfTooManyFailedHandshakes(t *testing.T) {
 		_ = conn.Close()
 	}
 	failures := &p.server.inbound.handshakes
-	known := func() time.Duration {
+	wait := func() time.Duration {
 		failures.mu.Lock()
 		defer failures.mu.Unlock()
-		return failures.clear[stranger]
+		return failures.buckets.Find(stranger).Wait(0)
 	}
 	attempt()
-	if known() == 0 {
+	if wait() == (*limit.Bucket)(nil).Wait(0) {
 		t.Fatal("a failed handshake does not count")
 	}
 	for range 100 * handshakeBurst { // a stranger that is faster than this test
 		failures.failed(stranger, p.server.now())
 	}
-	before := known()
+	before := wait()
 	attempt()
-	if !strings.Contains(scrapeText(p.server), `error="handshake_rate"`) || known() != before {
+	if !strings.Contains(scrapeText(p.server), `error="handshake_rate"`) || wait() != before {
 		t.Error("the address still gets handshakes, or it is not counted that it gets none")
 	}
 	c, got := dial(t, p.addr), make([]byte, 4)

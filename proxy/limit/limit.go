@@ -1,8 +1,8 @@
 // Package limit bounds the rate of requests, for all clients together and for each of them.
 //
-// It owns the buckets of a mesh.RateLimit. It imports mesh and the standard library only. The one idea: a bucket is one number, the time
-// at which it will be as if nobody had ever asked (GCRA); a bucket whose time has passed can be forgotten without anybody noticing, so
-// that clients cannot fill the memory.
+// It owns the buckets of a mesh.RateLimit, and buckets for any other key. It imports mesh and the standard library only. The one idea: a
+// bucket is one number, the time at which it is full again (GCRA). A bucket whose time has passed can be forgotten without anybody
+// noticing, so that clients cannot fill the memory.
 package limit
 
 import (
@@ -14,25 +14,16 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// MaxBuckets bounds the clients that are told apart. When so many are busy at once, the ones that come beyond share a bucket.
-const MaxBuckets = 4096
-
 // Limiter keeps one mesh.RateLimit. Its methods may be called by several goroutines and allocate only for a client that is new.
 type Limiter struct {
 	limit     mesh.RateLimit
-	identity  rate
-	overrides map[mesh.ID]rate
+	identity  Rate
+	overrides map[mesh.ID]Rate
 
 	mu      sync.Mutex // guards the fields below
-	total   bucket
-	clients map[mesh.ID]*client
-	crowd   client // of the clients beyond MaxBuckets
-	sweep   time.Duration
-}
-
-type client struct {
-	rate rate
-	bucket
+	total   Bucket
+	clients Buckets[mesh.ID]
+	crowd   Bucket // of the clients beyond MaxBuckets, which share it
 }
 
 // Scope says which bound a request ran into; it labels metrics.
@@ -46,9 +37,9 @@ const (
 
 // New returns a limiter whose buckets are full. A client named by several overrides has the first one's rate.
 func New(l mesh.RateLimit) *Limiter {
+	identity := newRate(l.Identity)
 	out := &Limiter{
-		limit: l, identity: newRate(l.Identity), overrides: map[mesh.ID]rate{}, clients: map[mesh.ID]*client{},
-		crowd: client{rate: newRate(l.Identity)},
+		limit: l, identity: identity, overrides: map[mesh.ID]Rate{}, total: Bucket{rate: newRate(l.Total)}, crowd: Bucket{rate: identity},
 	}
 	for _, o := range l.Overrides {
 		for _, id := range o.Identities {
@@ -73,72 +64,37 @@ func (l *Limiter) Take(id mesh.ID, now time.Duration) (scope Scope, wait time.Du
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c := l.client(id, now)
-	if wait := c.wait(c.rate, now); wait > 0 {
+	if wait := c.Wait(now); wait > 0 {
 		return Identity, wait
 	}
-	total := newRate(l.limit.Total)
-	if wait := l.total.wait(total, now); wait > 0 {
+	if wait := l.total.Wait(now); wait > 0 {
 		return Total, wait
 	}
-	c.take(c.rate, now)
-	l.total.take(total, now)
+	c.Take(now)
+	l.total.Take(now)
 	return "", 0
 }
 
 // client returns a client's bucket.
-func (l *Limiter) client(id mesh.ID, now time.Duration) *client {
-	if c, ok := l.clients[id]; ok {
+func (l *Limiter) client(id mesh.ID, now time.Duration) *Bucket {
+	if c := l.clients.Find(id); c != nil {
 		return c
 	}
-	r, ok := l.overrides[id]
+	rate, ok := l.overrides[id]
 	if !ok {
-		r = l.identity
+		rate = l.identity
 	}
-	if len(l.clients) >= MaxBuckets {
-		l.forget(now)
+	if c := l.clients.Open(id, rate, now); c != nil {
+		return c
 	}
-	if len(l.clients) >= MaxBuckets {
-		return &l.crowd
-	}
-	c := &client{rate: r}
-	l.clients[id] = c
-	return c
+	return &l.crowd
 }
-
-// forget drops the buckets that are full. It looks at all of them, so it does at most once a second.
-func (l *Limiter) forget(now time.Duration) {
-	if l.sweep > now {
-		return
-	}
-	l.sweep = now + time.Second
-	for id, c := range l.clients {
-		if c.full <= now {
-			delete(l.clients, id)
-		}
-	}
-}
-
-// rate is how much time one request costs, and how much may be spent at once. The zero rate costs nothing.
-type rate struct{ cost, burst time.Duration }
 
 // newRate lets a second's worth of requests come at once, and one at least. Source: Linkerd's proxy.
-func newRate(perSecond float64) rate {
+func newRate(perSecond float64) Rate {
 	if perSecond <= 0 {
-		return rate{}
+		return Rate{}
 	}
 	cost := time.Duration(math.Min(float64(time.Second)/perSecond, float64(math.MaxInt64/4)))
-	return rate{cost: cost, burst: max(time.Second, cost)}
+	return Rate{Cost: cost, Burst: max(time.Second, cost)}
 }
-
-// bucket is the time at which it is full, in the generic cell rate algorithm's terms the theoretical arrival time.
-type bucket struct{ full time.Duration }
-
-// wait returns how long it takes until a request fits; 0 or less if it does now.
-func (b *bucket) wait(r rate, now time.Duration) time.Duration {
-	if r.cost == 0 {
-		return 0 // whoever asks, and in whatever order: requests of several connections bring times that go back and forth
-	}
-	return max(b.full, now) + r.cost - r.burst - now
-}
-
-func (b *bucket) take(r rate, now time.Duration) { b.full = max(b.full, now) + r.cost }

@@ -90,11 +90,11 @@ func TestClientsAreBounded(t *testing.T) {
 	if scope, _ := l.Take(id("later"), 0); scope != Identity {
 		t.Error("clients beyond the bound do not share a bucket")
 	}
-	if n := len(l.clients); n != MaxBuckets {
+	if n := l.clients.Len(); n != MaxBuckets {
 		t.Errorf("%d buckets, want %d", n, MaxBuckets)
 	}
-	if scope, _ := l.Take(id("later"), 2*time.Second); scope != "" || len(l.clients) != 1 {
-		t.Errorf("buckets that are full again are kept: %d, %q", len(l.clients), scope)
+	if scope, _ := l.Take(id("later"), 2*time.Second); scope != "" || l.clients.Len() != 1 {
+		t.Errorf("buckets that are full again are kept: %d, %q", l.clients.Len(), scope)
 	}
 }
 
@@ -130,5 +130,30 @@ func TestTimesOutOfOrder(t *testing.T) {
 				t.Errorf("%s: at %v refused by %s for %v", name, now, scope, wait)
 			}
 		}
+	}
+}
+
+func TestBuckets(t *testing.T) {
+	rate := Rate{Cost: time.Second, Burst: 2 * time.Second}
+	var b Buckets[int]
+	if b.Find(1) != nil || b.Find(1).Wait(0) > 0 {
+		t.Error("a key that nobody used has no full bucket")
+	}
+	for range 3 {
+		b.Open(1, rate, 0).Take(0) // the third does not fit
+	}
+	for now, want := range map[time.Duration]time.Duration{0: 2 * time.Second, time.Second: time.Second, 2 * time.Second: 0} {
+		if got := b.Find(1).Wait(now); got != want {
+			t.Errorf("at %v: wait is %v, want %v", now, got, want)
+		}
+	}
+	for key := range 2 * MaxBuckets {
+		b.Open(key, rate, 0).Take(0)
+	}
+	if got := b.Len(); got != MaxBuckets || b.Open(-1, rate, 0) != nil {
+		t.Errorf("%d buckets, want %d and no more", got, MaxBuckets)
+	}
+	if b.Open(-1, rate, time.Minute) == nil || b.Len() != 1 {
+		t.Errorf("%d buckets after they are full again, want one", b.Len())
 	}
 }
