@@ -21,7 +21,7 @@ const module = "github.com/tulle-mesh/tulle"
 // fails the test, so that nobody moves in without saying where they belong.
 var layers = [][]string{
 	{
-		"mesh", "crds/v1alpha1", "api/pb", "internal/kubelet", "internal/latest", "internal/listen", "internal/lead", "internal/netns", "internal/rawtcp",
+		"mesh", "crds/v1alpha1", "api/pb", "internal/kubelet", "internal/latest", "internal/listen", "internal/lead", "internal/netns", "internal/rawtcp", "internal/testapp",
 		"proxy/message", "proxy/sock", "proxy/park",
 	},
 	{

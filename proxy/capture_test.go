@@ -168,31 +168,11 @@ func neighbours(mac net.HardwareAddr, addresses ...string) error {
 // serveName answers each HTTP request inside a namespace with a name.
 func serveName(t *testing.T, n *netns.Namespace, addr string, port uint16, name string) {
 	t.Helper()
-	a := netip.AddrPortFrom(netip.MustParseAddr(addr), port)
-	network := "tcp4"
-	if a.Addr().Is6() {
-		network = "tcp6"
-	}
-	var lis *net.TCPListener
-	n.Do(t, func() (err error) {
-		lis, err = net.ListenTCP(network, net.TCPAddrFromAddrPort(a))
-		return err
+	n.Serve(t, netip.AddrPortFrom(netip.MustParseAddr(addr), port), func(conn *net.TCPConn) {
+		_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+		_, _ = conn.Read(make([]byte, 4096))
+		_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%s", len(name), name)
 	})
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			conn, err := lis.AcceptTCP()
-			if err != nil {
-				return
-			}
-			_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
-			_, _ = conn.Read(make([]byte, 4096))
-			_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%s", len(name), name)
-			_ = conn.Close()
-		}
-	}()
-	t.Cleanup(func() { _ = lis.Close(); <-done })
 }
 
 // Outcomes of a request; any other is the answer's body.

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 	"golang.org/x/net/http2"
 
+	"github.com/tulle-mesh/tulle/internal/testapp"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -25,7 +26,7 @@ func TestEndOfAFloodedConnectionIsLoggedAndCounted(t *testing.T) {
 			}
 		}
 	}
-	app := serveFrames(t, func(fr *framer, _ uint32, _ *http2.MetaHeadersFrame) { fr.do(func() { flood(fr.Framer) }) })
+	app := testapp.Requests(t, func(_ int, f *testapp.Frames, _ *http2.MetaHeadersFrame) { f.Do(func() { flood(f.Framer) }) })
 	for kind, do := range map[string]func(t *testing.T, entrance string){
 		"unmeshed_server": func(t *testing.T, entrance string) {
 			if got := do(t, client(t, entrance, true), http.MethodPost, "http://a/", nil); got.status != 502 {

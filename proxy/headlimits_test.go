@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -13,22 +12,18 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	"github.com/tulle-mesh/tulle/internal/testapp"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
 // chatty is a gRPC server that says as much in its heads and trailers as a method's name asks for.
 func chatty(t *testing.T) (addr string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	app := grpc.NewServer(grpc.UnknownServiceHandler(func(_ any, s grpc.ServerStream) error {
+	return testapp.GRPC(t, func(s grpc.ServerStream) error {
 		method, _ := grpc.MethodFromServerStream(s)
 		large := metadata.Pairs("x-large", strings.Repeat("v", 300<<10))
 		many := metadata.MD{}
@@ -61,21 +56,7 @@ func chatty(t *testing.T) (addr string) {
 			s.SetTrailer(metadata.Pairs("x-large", strings.Repeat("v", 3<<20)))
 		}
 		return nil
-	}))
-	served := make(chan struct{})
-	go func() { defer close(served); _ = app.Serve(l) }()
-	t.Cleanup(func() { app.Stop(); <-served })
-	return l.Addr().String()
-}
-
-func callee(t *testing.T, entrance string) *grpc.ClientConn {
-	t.Helper()
-	conn, err := grpc.NewClient("passthrough:///"+entrance, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close() })
-	return conn
+	})
 }
 
 // invoke sends one message and returns how the call ended.
@@ -120,7 +101,7 @@ func TestLargeHeadsFailTheirCallAlone(t *testing.T) {
 		for _, plain := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, plain %v", name, plain), func(t *testing.T) {
 				p := startPair(t, pairConfig{app: chatty(t), plain: plain})
-				conn := callee(t, p.addr)
+				conn := testapp.Dial(t, p.addr)
 				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 				defer cancel()
 				// The bystanders share every connection with the call, and live.
@@ -163,7 +144,7 @@ func TestHeadFarTooLargeEndsTheConnection(t *testing.T) {
 	p := startPair(t, pairConfig{app: chatty(t)})
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	conn := callee(t, p.addr)
+	conn := testapp.Dial(t, p.addr)
 	if err := invoke(ctx, conn, "/t.T/huge-trailer"); err == io.EOF || status.Code(err) == codes.DeadlineExceeded {
 		t.Errorf("got %v, want an error", err)
 	}
@@ -178,7 +159,7 @@ func TestHeaderListSizeCanBeSet(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	for _, method := range []string{"/t.T/large-head", "/t.T/large-trailer", "/t.T/many-trailers"} {
-		if err := invoke(ctx, callee(t, ca), method); err != io.EOF {
+		if err := invoke(ctx, testapp.Dial(t, ca), method); err != io.EOF {
 			t.Errorf("%s: got %v, want success", method, err)
 		}
 	}

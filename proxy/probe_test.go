@@ -19,22 +19,17 @@ import (
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
+	"github.com/tulle-mesh/tulle/internal/testapp"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
 // TestGRPCProbeOnNewConnections is what a kubelet does: a connection for each health check, whose request and body come at once.
 func TestGRPCProbeOnNewConnections(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
 	app := grpc.NewServer()
 	healthpb.RegisterHealthServer(app, health.NewServer())
-	served := make(chan struct{})
-	go func() { defer close(served); _ = app.Serve(l) }()
-	t.Cleanup(func() { app.Stop(); <-served })
+	addr := testapp.ServeGRPC(t, app)
 	server := start(t, Config{Local: &Local{Inbound: []LocalInbound{{
-		Listen: anyPort, App: netip.MustParseAddrPort(l.Addr().String()), Policy: mesh.PortPolicy{Policy: mesh.AllUnauthenticated},
+		Listen: anyPort, App: netip.MustParseAddrPort(addr), Policy: mesh.PortPolicy{Policy: mesh.AllUnauthenticated},
 	}}}})
 	entrance := server.Addresses().Local.Inbound[0].String()
 	for i := range 50 {

@@ -10,23 +10,22 @@ import (
 
 	"golang.org/x/net/http2"
 
+	"github.com/tulle-mesh/tulle/internal/testapp"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
 // serveRefusals runs a server that refuses all requests, or those of the first time that it is asked for so long, although it sets no limit.
 func serveRefusals(t *testing.T, forSoLong time.Duration, asked *atomic.Int64) (addr string) {
 	var begun atomic.Pointer[time.Time]
-	return serveFrames(t, func(fr *framer, id uint32, _ *http2.MetaHeadersFrame) {
+	return testapp.Requests(t, func(_ int, f *testapp.Frames, head *http2.MetaHeadersFrame) {
 		now := time.Now()
 		begun.CompareAndSwap(nil, &now)
 		asked.Add(1)
 		if now.Sub(*begun.Load()) < forSoLong {
-			fr.reset(id, http2.ErrCodeRefusedStream)
+			f.Reset(head.StreamID, http2.ErrCodeRefusedStream)
 			return
 		}
-		fr.do(func() { // :status 200, from HPACK's static table
-			_ = fr.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: []byte{0x88}, EndHeaders: true, EndStream: true})
-		})
+		f.OK(head.StreamID)
 	})
 }
 

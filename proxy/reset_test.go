@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"io"
-	"net"
 	"net/http"
 	"strconv"
 	"sync"
@@ -13,63 +12,14 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/hpack"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 
+	"github.com/tulle-mesh/tulle/internal/testapp"
 	"github.com/tulle-mesh/tulle/mesh"
 )
-
-// serveFrames is an HTTP/2 server without TLS that does with each request as answer says, and no more. answer may go on later.
-func serveFrames(t *testing.T, answer func(fr *framer, id uint32, head *http2.MetaHeadersFrame)) (addr string) {
-	return listen(t, func(c *net.TCPConn) {
-		_ = c.SetDeadline(time.Now().Add(20 * time.Second))
-		if _, err := io.ReadFull(c, make([]byte, len(http2.ClientPreface))); err != nil {
-			return
-		}
-		fr := &framer{Framer: http2.NewFramer(c, c)}
-		fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
-		fr.do(func() { _ = fr.WriteSettings() })
-		for {
-			f, err := fr.ReadFrame()
-			if err != nil {
-				return
-			}
-			if h, ok := f.(*http2.MetaHeadersFrame); ok {
-				answer(fr, h.StreamID, h)
-			}
-		}
-	})
-}
-
-// framer lets several goroutines write frames.
-type framer struct {
-	*http2.Framer
-	mu sync.Mutex
-}
-
-func (fr *framer) do(write func()) {
-	fr.mu.Lock()
-	defer fr.mu.Unlock()
-	write()
-}
-
-func (fr *framer) reset(id uint32, code http2.ErrCode) {
-	fr.do(func() { _ = fr.WriteRSTStream(id, code) })
-}
-
-func grpcClient(t *testing.T, addr string) *grpc.ClientConn {
-	t.Helper()
-	c, err := grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() })
-	return c
-}
 
 // TestResetBeforeTheResponseHead resets every call with each code of RFC 9113 §7. Source of the gRPC statuses: gRPC over HTTP/2, "Errors".
 func TestResetBeforeTheResponseHead(t *testing.T) {
@@ -82,14 +32,14 @@ func TestResetBeforeTheResponseHead(t *testing.T) {
 	}
 	var code atomic.Uint32
 	var asked atomic.Int64
-	app := serveFrames(t, func(fr *framer, id uint32, _ *http2.MetaHeadersFrame) {
+	app := testapp.Requests(t, func(_ int, f *testapp.Frames, head *http2.MetaHeadersFrame) {
 		asked.Add(1)
-		fr.reset(id, http2.ErrCode(code.Load()))
+		f.Reset(head.StreamID, http2.ErrCode(code.Load()))
 	})
 	for way, plain := range map[string]bool{"between meshed pods": false, "between two proxies without mesh TLS": true} {
 		t.Run(way, func(t *testing.T) {
 			p := startPair(t, pairConfig{app: app, protocol: mesh.HTTP2, plain: plain})
-			calls, requests := grpcClient(t, p.addr), client(t, p.addr, true)
+			calls, requests := testapp.Dial(t, p.addr), client(t, p.addr, true)
 			for c, want := range want {
 				code.Store(uint32(c))
 				asked.Store(0)
@@ -128,9 +78,9 @@ func TestCancelledCallsAreNotRetried(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var tries atomic.Int64
-			app := serveFrames(t, func(fr *framer, id uint32, _ *http2.MetaHeadersFrame) {
+			app := testapp.Requests(t, func(_ int, f *testapp.Frames, head *http2.MetaHeadersFrame) {
 				tries.Add(1)
-				fr.reset(id, test.code)
+				f.Reset(head.StreamID, test.code)
 			})
 			pd := startPod(t, nil)
 			policy := &mesh.Retry{Statuses: []mesh.StatusRange{{First: 500, Last: 599}}, GRPC: 1<<14 | 1<<8, Limit: 1}
@@ -151,35 +101,29 @@ func TestCancelledCallsAreNotRetried(t *testing.T) {
 // strike in any order. A server of grpc-go resets the stream with CANCEL then.
 func TestDeadlineOfACallIsNeverUnavailable(t *testing.T) {
 	release := make(chan struct{})
-	defer close(release)
-	server := grpc.NewServer(grpc.UnknownServiceHandler(func(_ any, s grpc.ServerStream) error {
+	t.Cleanup(func() { close(release) })
+	server := testapp.GRPC(t, func(s grpc.ServerStream) error {
 		method, _ := grpc.MethodFromServerStream(s)
 		if method == "/shop.Cart/Deaf" {
 			<-release
 		}
 		<-s.Context().Done()
 		return s.Context().Err()
-	}))
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	wg.Go(func() { _ = server.Serve(l) })
-	defer func() { server.Stop(); wg.Wait() }()
-	timed := serveFrames(t, func(fr *framer, id uint32, h *http2.MetaHeadersFrame) {
-		for _, f := range h.RegularFields() {
-			if f.Name == grpcTimeoutField {
-				d, _ := parseGRPCTimeout([]byte(f.Value))
-				time.AfterFunc(d, func() { fr.reset(id, http2.ErrCodeCancel) })
+	})
+	timed := testapp.Requests(t, func(_ int, f *testapp.Frames, head *http2.MetaHeadersFrame) {
+		id := head.StreamID
+		for _, field := range head.RegularFields() {
+			if field.Name == grpcTimeoutField {
+				d, _ := parseGRPCTimeout([]byte(field.Value))
+				time.AfterFunc(d, func() { f.Reset(id, http2.ErrCodeCancel) })
 			}
 		}
 	})
-	for name, app := range map[string]string{"grpc-go": l.Addr().String(), "a server that resets": timed} {
+	for name, app := range map[string]string{"grpc-go": server, "a server that resets": timed} {
 		for way, plain := range map[string]bool{"between meshed pods": false, "between two proxies without mesh TLS": true} {
 			t.Run(name+"/"+way, func(t *testing.T) {
 				p := startPair(t, pairConfig{app: app, protocol: mesh.HTTP2, plain: plain})
-				calls, requests := grpcClient(t, p.addr), client(t, p.addr, true)
+				calls, requests := testapp.Dial(t, p.addr), client(t, p.addr, true)
 				var wg sync.WaitGroup
 				for i := range 40 {
 					method := [...]string{"/shop.Cart/Get", "/shop.Cart/Deaf"}[i%2]

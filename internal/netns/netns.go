@@ -7,6 +7,7 @@ package netns
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"runtime"
 	"testing"
@@ -74,6 +75,34 @@ func (n *Namespace) Do(t testing.TB, f func() error) {
 	if err := <-result; err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Serve accepts TCP connections on an address of the namespace, until the test ends, and calls handle with one after the other. Of an
+// address of IPv6 it accepts IPv6 only, so that the two families can be told apart.
+func (n *Namespace) Serve(t testing.TB, addr netip.AddrPort, handle func(*net.TCPConn)) {
+	t.Helper()
+	network := "tcp4"
+	if addr.Addr().Is6() {
+		network = "tcp6"
+	}
+	var l *net.TCPListener
+	n.Do(t, func() (err error) {
+		l, err = net.ListenTCP(network, net.TCPAddrFromAddrPort(addr))
+		return err
+	})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			conn, err := l.AcceptTCP()
+			if err != nil {
+				return
+			}
+			handle(conn)
+			_ = conn.Close()
+		}
+	}()
+	t.Cleanup(func() { _ = l.Close(); <-done })
 }
 
 // Pair connects two namespaces: a pod with a default route by way of its peer, which also has an address in a second

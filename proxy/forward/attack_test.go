@@ -16,6 +16,7 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
+	"github.com/tulle-mesh/tulle/internal/testapp"
 	"github.com/tulle-mesh/tulle/proxy/exchange"
 )
 
@@ -305,18 +306,18 @@ func TestSilentPrefaceTimesOut(t *testing.T) {
 // A server that goes away in the middle: what it did not process is sent again, on another connection.
 func TestRequestsThatGoAwayRefusesAreRetried(t *testing.T) {
 	var conns atomic.Int64
-	l := listen(t)
-	defer l.Close()
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
+	app := testapp.HTTP2(t, func(n int, s *testapp.Frames) {
+		conns.Add(1)
+		_ = s.WriteSettings()
+		for id, ok := s.Request(); ok; id, ok = s.Request() {
+			if n == 0 {
+				_ = s.WriteGoAway(0, http2.ErrCodeNo, nil) // nothing was processed
+				continue
 			}
-			go serveFrames(c, conns.Add(1) == 1)
+			s.OK(id)
 		}
-	}()
-	r := build(t, true, false, l.Addr().String(), Config{})
+	})
+	r := build(t, true, false, app, Config{})
 	r.first.onFault(func(x *exchange.Exchange, f exchange.Fault) Verdict {
 		if !f.Retryable {
 			t.Errorf("got %v", f)
@@ -326,35 +327,6 @@ func TestRequestsThatGoAwayRefusesAreRetried(t *testing.T) {
 	resp, err := r.client.Get(r.url + "/")
 	if _ = body(t, resp, err); resp.StatusCode != 200 || conns.Load() != 2 {
 		t.Errorf("status %d over %d connections, want 200 over 2", resp.StatusCode, conns.Load())
-	}
-}
-
-// serveFrames answers every request with 200, or, going away, with GOAWAY that says that nothing was processed.
-func serveFrames(c net.Conn, goAway bool) {
-	defer c.Close()
-	if _, err := io.ReadFull(c, make([]byte, len(http2.ClientPreface))); err != nil {
-		return
-	}
-	fr := http2.NewFramer(c, c)
-	_ = fr.WriteSettings()
-	var buf bytes.Buffer
-	enc := hpack.NewEncoder(&buf)
-	for {
-		f, err := fr.ReadFrame()
-		if err != nil {
-			return
-		}
-		h, ok := f.(*http2.HeadersFrame)
-		if !ok {
-			continue
-		}
-		if goAway {
-			_ = fr.WriteGoAway(0, http2.ErrCodeNo, nil)
-			continue
-		}
-		buf.Reset()
-		_ = enc.WriteField(hpack.HeaderField{Name: ":status", Value: "200"})
-		_ = fr.WriteHeaders(http2.HeadersFrameParam{StreamID: h.StreamID, BlockFragment: buf.Bytes(), EndHeaders: true, EndStream: true})
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"github.com/tulle-mesh/tulle/internal/testapp"
 	"github.com/tulle-mesh/tulle/proxy/exchange"
 )
 
@@ -38,7 +39,7 @@ func TestOutageWithShortDeadlinesEndsNoConnection(t *testing.T) {
 			"1,800 a second of 2 ms": {2 * time.Millisecond, 1800, 5400},
 		} {
 			t.Run(way.name+"/"+name, func(t *testing.T) {
-				app := grpcServer(t, func(s grpc.ServerStream) error {
+				app := testapp.GRPC(t, func(s grpc.ServerStream) error {
 					in := &wrapperspb.StringValue{}
 					for s.RecvMsg(in) == nil {
 						if in.Value != "wait" {
@@ -50,7 +51,7 @@ func TestOutageWithShortDeadlinesEndsNoConnection(t *testing.T) {
 				})
 				ends := make(chan ConnEnd, 10)
 				r := build(t, true, way.meshed, app, Config{LocalClients: way.local, Ended: func(c ConnEnd) { ends <- c }})
-				client := grpcClient(t, r.first.addr)
+				client := testapp.Dial(t, r.first.addr)
 				bystander := openCall(t, client)
 				outage(t, client, c.deadline, c.rate, c.calls)
 				bystander(t)
@@ -113,7 +114,7 @@ func TestStreamOfSmallMessagesEndsNoConnection(t *testing.T) {
 	const messages = 20_000
 	for _, way := range ways {
 		t.Run(way.name, func(t *testing.T) {
-			app := grpcServer(t, func(s grpc.ServerStream) error {
+			app := testapp.GRPC(t, func(s grpc.ServerStream) error {
 				if err := s.RecvMsg(&wrapperspb.StringValue{}); err != nil {
 					return err
 				}
@@ -129,7 +130,7 @@ func TestStreamOfSmallMessagesEndsNoConnection(t *testing.T) {
 			r.last.freeze()
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			s, err := grpcClient(t, r.first.addr).NewStream(ctx, bidi, "/stream/Download")
+			s, err := testapp.Dial(t, r.first.addr).NewStream(ctx, bidi, "/stream/Download")
 			if err != nil {
 				t.Fatal(err)
 			}

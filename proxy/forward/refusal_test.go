@@ -14,10 +14,10 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/hpack"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"github.com/tulle-mesh/tulle/internal/testapp"
 	"github.com/tulle-mesh/tulle/proxy/exchange"
 )
 
@@ -54,7 +54,7 @@ func TestBurstOnServersWithFewStreams(t *testing.T) {
 			for _, size := range []int{10, 100_000} { // within and beyond what is kept
 				t.Run(fmt.Sprintf("%s/limit %d/%d bytes", p.name, limit, size), func(t *testing.T) {
 					var open, most atomic.Int64
-					app := grpcServer(t, func(s grpc.ServerStream) error {
+					app := testapp.GRPC(t, func(s grpc.ServerStream) error {
 						n := open.Add(1)
 						defer open.Add(-1)
 						for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
@@ -68,7 +68,7 @@ func TestBurstOnServersWithFewStreams(t *testing.T) {
 					r := build(t, true, p.meshed, app, Config{})
 					var clients []*grpc.ClientConn
 					for range 10 {
-						clients = append(clients, grpcClient(t, r.first.addr))
+						clients = append(clients, testapp.Dial(t, r.first.addr))
 					}
 					requests, perConn := 2000, 100
 					if size > keepLimit {
@@ -93,54 +93,6 @@ func TestBurstOnServersWithFewStreams(t *testing.T) {
 	}
 }
 
-// fewServer is an HTTP/2 server whose SETTINGS and refusals the test decides on.
-type fewServer struct {
-	*attacker
-	mu sync.Mutex
-}
-
-func (s *fewServer) do(write func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	write()
-}
-
-func (s *fewServer) answer(id uint32) {
-	s.do(func() { s.open(id, true, ":status", "200") })
-}
-
-// serveFew runs one; each connection goes to serve with the preface read and nothing written.
-func serveFew(t *testing.T, serve func(n int, s *fewServer)) (addr string) {
-	return rawApp(t, func(n int, c net.Conn, _ *bufio.Reader) {
-		if _, err := io.ReadFull(c, make([]byte, len(http2.ClientPreface))); err != nil {
-			return
-		}
-		s := &fewServer{attacker: &attacker{Framer: http2.NewFramer(c, c), c: c}}
-		s.enc = hpack.NewEncoder(&s.buf)
-		serve(n, s)
-	})
-}
-
-// request reads up to the end of the next request.
-func (s *fewServer) request() (id uint32, ok bool) {
-	for {
-		f, err := s.ReadFrame()
-		if err != nil {
-			return 0, false
-		}
-		switch f := f.(type) {
-		case *http2.HeadersFrame:
-			if f.StreamEnded() {
-				return f.StreamID, true
-			}
-		case *http2.DataFrame:
-			if f.StreamEnded() {
-				return f.StreamID, true
-			}
-		}
-	}
-}
-
 // post sends a request with a body through the way.
 func (r *route) post() error {
 	resp, err := r.client.Post(r.url, "text/plain", strings.NewReader("hello"))
@@ -157,10 +109,10 @@ func (r *route) post() error {
 // No body and no more than a hundred streams leave before the server's SETTINGS, and no other connection is made.
 func TestStreamsBeforeSettings(t *testing.T) {
 	const requests = 240
-	conns := make(chan *fewServer, 100)
+	conns := make(chan *testapp.Frames, 100)
 	done := make(chan struct{})
 	defer close(done)
-	app := serveFew(t, func(_ int, s *fewServer) {
+	app := testapp.HTTP2(t, func(_ int, s *testapp.Frames) {
 		conns <- s
 		<-done
 	})
@@ -188,7 +140,7 @@ func TestStreamsBeforeSettings(t *testing.T) {
 			t.Fatal(err)
 		}
 		switch f.(type) {
-		case *http2.HeadersFrame:
+		case *http2.MetaHeadersFrame:
 			heads++
 		case *http2.DataFrame:
 			t.Fatal("a body before SETTINGS")
@@ -196,11 +148,11 @@ func TestStreamsBeforeSettings(t *testing.T) {
 	}
 	_ = s.WriteSettings(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 1000})
 	for range requests {
-		id, ok := s.request()
+		id, ok := s.Request()
 		if !ok {
 			t.Fatal("the connection ended")
 		}
-		s.answer(id)
+		s.OK(id)
 	}
 }
 
@@ -218,9 +170,9 @@ func TestRefusedRequestsWait(t *testing.T) {
 	limit := func(n uint32) http2.Setting {
 		return http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: n}
 	}
-	for name, serve := range map[string]func(n int, s *fewServer){
-		"a limit of one, told late": func(_ int, s *fewServer) {
-			s.do(func() { _ = s.WriteSettings(limit(1)) })
+	for name, serve := range map[string]func(n int, s *testapp.Frames){
+		"a limit of one, told late": func(_ int, s *testapp.Frames) {
+			s.Do(func() { _ = s.WriteSettings(limit(1)) })
 			busy := false
 			for {
 				f, err := s.ReadFrame()
@@ -229,17 +181,17 @@ func TestRefusedRequestsWait(t *testing.T) {
 				}
 				switch h := f.Header(); {
 				case h.Type == http2.FrameHeaders && busy:
-					s.do(func() { _ = s.WriteRSTStream(h.StreamID, http2.ErrCodeRefusedStream) })
+					s.Reset(h.StreamID, http2.ErrCodeRefusedStream)
 				case h.Type == http2.FrameHeaders:
 					busy = true
 				case h.Type == http2.FrameData && h.Flags.Has(http2.FlagDataEndStream) && busy:
-					s.answer(h.StreamID)
+					s.OK(h.StreamID)
 					busy = false
 				}
 			}
 		},
-		"a limit that sinks": func(_ int, s *fewServer) {
-			s.do(func() { _ = s.WriteSettings(limit(100)) })
+		"a limit that sinks": func(_ int, s *testapp.Frames) {
+			s.Do(func() { _ = s.WriteSettings(limit(100)) })
 			for n, told, acks := 0, false, 0; ; {
 				f, err := s.ReadFrame()
 				if err != nil {
@@ -249,52 +201,52 @@ func TestRefusedRequestsWait(t *testing.T) {
 				case h.Type == http2.FrameSettings && h.Flags.Has(http2.FlagSettingsAck):
 					acks++
 				case h.Type == http2.FrameData && told && acks < 2:
-					s.do(func() { _ = s.WriteRSTStream(h.StreamID, http2.ErrCodeRefusedStream) })
+					s.Reset(h.StreamID, http2.ErrCodeRefusedStream)
 				case h.Type == http2.FrameData:
 					if n++; n == 20 {
-						s.do(func() { _ = s.WriteSettings(limit(2)) })
+						s.Do(func() { _ = s.WriteSettings(limit(2)) })
 						told = true
 					}
-					s.answer(h.StreamID)
+					s.OK(h.StreamID)
 				}
 			}
 		},
 		// nginx does so after keepalive_requests
-		"GOAWAY after ten requests, in the middle of more": func(_ int, s *fewServer) {
-			s.do(func() { _ = s.WriteSettings(limit(100)) })
+		"GOAWAY after ten requests, in the middle of more": func(_ int, s *testapp.Frames) {
+			s.Do(func() { _ = s.WriteSettings(limit(100)) })
 			var last uint32
 			for range 10 {
-				id, ok := s.request()
+				id, ok := s.Request()
 				if !ok {
 					return
 				}
 				last = max(last, id)
-				s.answer(id)
+				s.OK(id)
 			}
-			s.do(func() { _ = s.WriteGoAway(last, http2.ErrCodeNo, nil) })
-			for id, ok := s.request(); ok; id, ok = s.request() {
+			s.Do(func() { _ = s.WriteGoAway(last, http2.ErrCodeNo, nil) })
+			for id, ok := s.Request(); ok; id, ok = s.Request() {
 				if id < last {
-					s.answer(id)
+					s.OK(id)
 				}
 			}
 		},
-		"GOAWAY at once, on the first connections": func(n int, s *fewServer) {
-			s.do(func() { _ = s.WriteSettings(limit(100)) })
+		"GOAWAY at once, on the first connections": func(n int, s *testapp.Frames) {
+			s.Do(func() { _ = s.WriteSettings(limit(100)) })
 			for {
-				id, ok := s.request()
+				id, ok := s.Request()
 				if !ok {
 					return
 				}
 				if n < 2 {
-					s.do(func() { _ = s.WriteGoAway(0, http2.ErrCodeNo, nil) })
+					s.Do(func() { _ = s.WriteGoAway(0, http2.ErrCodeNo, nil) })
 					continue
 				}
-				s.answer(id)
+				s.OK(id)
 			}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := build(t, true, false, serveFew(t, serve), Config{})
+			r := build(t, true, false, testapp.HTTP2(t, serve), Config{})
 			burst(t, 1, 20, 200, func(int, int) error { return r.post() })
 			r.holdsNothing(t)
 		})
@@ -304,11 +256,11 @@ func TestRefusedRequestsWait(t *testing.T) {
 // A server that refuses everything must not make the engine send the same request without end.
 func TestRefusalsOfOneRequestAreBounded(t *testing.T) {
 	var asked atomic.Int64
-	app := serveFew(t, func(_ int, s *fewServer) {
-		s.do(func() { _ = s.WriteSettings() })
-		for _, ok := s.request(); ok; _, ok = s.request() {
+	app := testapp.HTTP2(t, func(_ int, s *testapp.Frames) {
+		s.Do(func() { _ = s.WriteSettings() })
+		for _, ok := s.Request(); ok; _, ok = s.Request() {
 			asked.Add(1)
-			s.do(func() { _ = s.WriteGoAway(0, http2.ErrCodeNo, nil) })
+			s.Do(func() { _ = s.WriteGoAway(0, http2.ErrCodeNo, nil) })
 		}
 	})
 	r := build(t, true, false, app, Config{})

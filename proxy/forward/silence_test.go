@@ -14,8 +14,9 @@ import (
 
 	"golang.org/x/net/http2"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/tulle-mesh/tulle/internal/testapp"
 )
 
 // skip moves the engine's clock by d and returns what it shows then.
@@ -62,27 +63,6 @@ func (r *route) fallSilent(t *testing.T, d time.Duration) {
 	}
 }
 
-// grpcServer runs a server whose calls are handled by handle, whatever their method.
-func grpcServer(t *testing.T, handle func(grpc.ServerStream) error, options ...grpc.ServerOption) (addr string) {
-	t.Helper()
-	l := listen(t)
-	s := grpc.NewServer(append(options, grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error { return handle(stream) }))...)
-	var wg sync.WaitGroup
-	wg.Go(func() { _ = s.Serve(l) })
-	t.Cleanup(func() { s.Stop(); wg.Wait() })
-	return l.Addr().String()
-}
-
-func grpcClient(t *testing.T, addr string) *grpc.ClientConn {
-	t.Helper()
-	c, err := grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() })
-	return c
-}
-
 var bidi = &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}
 
 // A server of gRPC's ends a connection that pings it more often than every 5 minutes without data: three of four pings are too many, for
@@ -122,7 +102,7 @@ func TestQuietCallsOutliveTheServersKeepaliveEnforcement(t *testing.T) {
 		} {
 			t.Run(p.name+"/"+name, func(t *testing.T) {
 				asked, answer := make(chan struct{}, 1), make(chan struct{})
-				app := grpcServer(t, func(s grpc.ServerStream) error {
+				app := testapp.GRPC(t, func(s grpc.ServerStream) error {
 					for {
 						in := &wrapperspb.StringValue{}
 						if err := s.RecvMsg(in); err != nil {
@@ -143,7 +123,7 @@ func TestQuietCallsOutliveTheServersKeepaliveEnforcement(t *testing.T) {
 				r := build(t, true, p.meshed, app, Config{})
 				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 				defer cancel()
-				call(ctx, t, grpcClient(t, r.first.addr), func() {
+				call(ctx, t, testapp.Dial(t, r.first.addr), func() {
 					if name == "slow unary call" {
 						<-asked
 						defer close(answer)

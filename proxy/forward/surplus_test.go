@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/net/http2"
 
+	"github.com/tulle-mesh/tulle/internal/testapp"
 	"github.com/tulle-mesh/tulle/proxy/exchange"
 )
 
@@ -20,13 +21,13 @@ func streamLimit(n uint32) http2.Setting {
 }
 
 // heads reads until n requests have begun.
-func (s *fewServer) heads(n int) (last uint32, ok bool) {
+func heads(s *testapp.Frames, n int) (last uint32, ok bool) {
 	for n > 0 {
 		f, err := s.ReadFrame()
 		if err != nil {
 			return 0, false
 		}
-		if h, ok := f.(*http2.HeadersFrame); ok {
+		if h, ok := f.(*http2.MetaHeadersFrame); ok {
 			last = h.StreamID
 			n--
 		}
@@ -42,25 +43,25 @@ func TestStreamsThatAreNotRefusedSendTheirBodies(t *testing.T) {
 		"the limit sinks again": {streamLimit(1), streamLimit(0)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			app := serveFew(t, func(_ int, s *fewServer) {
-				if _, ok := s.heads(2); !ok {
+			app := testapp.HTTP2(t, func(_ int, s *testapp.Frames) {
+				if _, ok := heads(s, 2); !ok {
 					return
 				}
 				_ = s.WriteSettings(streamLimit(1))
 				for _, l := range later {
 					_ = s.WriteSettings(l)
 				}
-				first, ok := s.request()
+				first, ok := s.Request()
 				if !ok {
 					return
 				}
-				second, ok := s.request() // both bodies come, though neither has an answer
+				second, ok := s.Request() // both bodies come, though neither has an answer
 				if !ok {
 					return
 				}
-				s.answer(first)
-				s.answer(second)
-				_, _ = io.Copy(io.Discard, s.c)
+				s.OK(first)
+				s.OK(second)
+				_, _ = io.Copy(io.Discard, s.Conn)
 			})
 			r := build(t, true, false, app, Config{})
 			r.client.Timeout = 5 * time.Second
@@ -73,30 +74,30 @@ func TestStreamsThatAreNotRefusedSendTheirBodies(t *testing.T) {
 // REFUSED_STREAM tells a client that the server did not process the request. It must not be told so of another server's fault later.
 func TestRefusalIsForgottenWhenTheRequestIsSentAgain(t *testing.T) {
 	broken := make(chan struct{})
-	app := serveFew(t, func(n int, s *fewServer) {
+	app := testapp.HTTP2(t, func(n int, s *testapp.Frames) {
 		if n == 0 {
-			last, ok := s.heads(2)
+			last, ok := heads(s, 2)
 			if !ok {
 				return
 			}
 			_ = s.WriteSettings(streamLimit(1))
 			_ = s.WriteRSTStream(last, http2.ErrCodeRefusedStream)
-			first, _ := s.request()
+			first, _ := s.Request()
 			<-broken // meanwhile the other request goes out on the next connection
-			s.answer(first)
-			_, _ = io.Copy(io.Discard, s.c)
+			s.OK(first)
+			_, _ = io.Copy(io.Discard, s.Conn)
 			return
 		}
 		_ = s.WriteSettings(streamLimit(1))
-		again, ok := s.request()
+		again, ok := s.Request()
 		if !ok {
 			return
 		}
-		s.open(again, false, ":status", "200")
+		s.Head(again, false)
 		_ = s.WriteData(again, false, []byte("half an answ"))
 		close(broken)
-		_ = s.c.(*net.TCPConn).CloseWrite()
-		_, _ = io.Copy(io.Discard, s.c)
+		_ = s.Conn.(*net.TCPConn).CloseWrite()
+		_, _ = io.Copy(io.Discard, s.Conn)
 	})
 	r := build(t, true, false, app, Config{})
 	r.client.Timeout = 5 * time.Second
@@ -120,27 +121,27 @@ func TestRefusalIsForgottenWhenTheRequestIsSentAgain(t *testing.T) {
 
 // A server that allows no stream, and on which none will become free, must not hold requests without a deadline for ever.
 func TestServerThatAllowsNoStreamFailsFast(t *testing.T) {
-	for name, serve := range map[string]func(s *fewServer){
-		"from the beginning": func(s *fewServer) {
+	for name, serve := range map[string]func(s *testapp.Frames){
+		"from the beginning": func(s *testapp.Frames) {
 			_ = s.WriteSettings(streamLimit(0))
 			for {
-				id, ok := s.heads(1)
+				id, ok := heads(s, 1)
 				if !ok {
 					return
 				}
 				_ = s.WriteRSTStream(id, http2.ErrCodeRefusedStream)
 			}
 		},
-		"by GOAWAY": func(s *fewServer) {
+		"by GOAWAY": func(s *testapp.Frames) {
 			_ = s.WriteSettings(streamLimit(0))
-			if _, ok := s.heads(1); ok {
+			if _, ok := heads(s, 1); ok {
 				_ = s.WriteGoAway(0, http2.ErrCodeNo, nil)
 			}
-			_, _ = io.Copy(io.Discard, s.c)
+			_, _ = io.Copy(io.Discard, s.Conn)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := build(t, true, false, serveFew(t, func(_ int, s *fewServer) { serve(s) }), Config{ParkTimeout: 50 * time.Millisecond})
+			r := build(t, true, false, testapp.HTTP2(t, func(_ int, s *testapp.Frames) { serve(s) }), Config{ParkTimeout: 50 * time.Millisecond})
 			r.client.Timeout = 5 * time.Second
 			faults := make(chan exchange.Fault, 10)
 			r.first.onFault(func(x *exchange.Exchange, f exchange.Fault) Verdict {
@@ -168,14 +169,14 @@ func TestRefusedTunnelKeepsItsOwnConnection(t *testing.T) {
 		method string
 	}
 	seen := make(chan opened, 10)
-	app := serveFew(t, func(n int, s *fewServer) {
+	app := testapp.HTTP2(t, func(n int, s *testapp.Frames) {
 		_ = s.WriteSettings()
 		for {
 			f, err := s.ReadFrame()
 			if err != nil {
 				return
 			}
-			h, ok := f.(*http2.HeadersFrame)
+			h, ok := f.(*http2.MetaHeadersFrame)
 			if !ok {
 				continue
 			}
@@ -188,7 +189,7 @@ func TestRefusedTunnelKeepsItsOwnConnection(t *testing.T) {
 			case n == 0:
 				_ = s.WriteGoAway(0, http2.ErrCodeNo, nil)
 			default:
-				s.open(h.StreamID, method == "GET", ":status", "200")
+				s.Head(h.StreamID, method == "GET")
 			}
 		}
 	})

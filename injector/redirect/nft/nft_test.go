@@ -259,29 +259,11 @@ type arrival struct {
 // serve accepts on addr:port inside the namespace and reports each connection.
 func serve(t *testing.T, n *netns.Namespace, where, addr string, port uint16, accepted chan<- arrival) {
 	t.Helper()
-	var lis *net.TCPListener
-	n.Do(t, func() (err error) {
-		network := "tcp4"
-		if strings.Contains(addr, ":") {
-			network = "tcp6" // only IPv6, so that the two families can be told apart
-		}
-		lis, err = net.ListenTCP(network, &net.TCPAddr{IP: net.ParseIP(addr), Port: int(port)})
-		return err
+	n.Serve(t, netip.AddrPortFrom(netip.MustParseAddr(addr), port), func(conn *net.TCPConn) {
+		original, _ := originalDestination(conn) // fails for a connection that was not redirected
+		_ = conn.Close()
+		accepted <- arrival{where, original}
 	})
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			conn, err := lis.AcceptTCP()
-			if err != nil {
-				return
-			}
-			original, _ := originalDestination(conn) // fails for a connection that was not redirected
-			_ = conn.Close()
-			accepted <- arrival{where, original}
-		}
-	}()
-	t.Cleanup(func() { _ = lis.Close(); <-done })
 }
 
 // connect opens a connection and waits until the far side closed it.
