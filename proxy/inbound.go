@@ -39,6 +39,8 @@ type inbound struct {
 
 	answered answered
 
+	policySince time.Time // when policy became the policy; only followPolicy uses it
+
 	mu   sync.Mutex // guards the fields below
 	apps map[netip.AddrPort]*app
 	open map[*openConn]struct{}

@@ -244,26 +244,25 @@ func (p *Proxy) background() []func(context.Context) error {
 func (p *Proxy) followPolicy(ctx context.Context) error {
 	cell := p.source.Inbound()
 	var seen uint64
-	var due time.Time // of the look; zero when none is
+	var due time.Time // when to recheck the open connections; zero: not at all
 	for {
 		value, seq, err := waitUntil(ctx, cell, seen, due)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err != nil: // due
-			p.inbound.cutLingering()
-			due = time.Time{}
+			due = p.inbound.recheck(time.Now())
 			continue
 		}
-		p.inbound.setPolicy(authz.Compile(value, p.cfg.Pod.HostIPs))
+		again := p.inbound.setPolicy(authz.Compile(value, p.cfg.Pod.HostIPs))
+		if due.IsZero() || again.Before(due) {
+			due = again
+		}
 		p.log.Info("inbound policy", zap.String("default", string(value.Default.Policy)), zap.Int("ports", len(value.Ports)))
 		if seen == 0 { // starting is over: what it alone needed goes back to the system
 			debug.FreeOSMemory()
 		}
 		seen = seq
-		if due.IsZero() {
-			due = time.Now().Add(revokeGrace)
-		}
 	}
 }
 

@@ -2,7 +2,9 @@ package proxy
 
 import (
 	"context"
+	"maps"
 	"net/netip"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -22,6 +24,9 @@ type openConn struct {
 	app    netip.AddrPort
 	ledger *ledger            // nil for a connection whose requests cannot be told apart
 	cut    context.CancelFunc // resets the connection
+
+	// deniedSince is when a policy first denied what the connection carries; zero while it is allowed. Only followPolicy uses it.
+	deniedSince time.Time
 }
 
 // lost reports whether the policy denies what the connection carries, and why.
@@ -46,34 +51,35 @@ func (in *inbound) unregister(c *openConn) {
 	delete(in.open, c)
 }
 
-// setPolicy makes p the policy of new connections and requests, and cuts the open opaque connections that it denies. Call cutLingering
-// after revokeGrace.
-func (in *inbound) setPolicy(p *authz.Policy) {
+// setPolicy makes p the policy of new connections and requests, and rechecks the open ones. It returns when to recheck them again.
+func (in *inbound) setPolicy(p *authz.Policy) (recheck time.Time) {
 	in.policy.Store(p)
+	in.policySince = time.Now()
 	in.limiters.keep(p.RateLimits())
-	in.cut(func(c *openConn) bool { return c.ledger == nil })
+	in.recheck(in.policySince)
+	return in.policySince.Add(revokeGrace) // a request that was decided on a moment ago may not be registered yet
 }
 
-// cutLingering cuts the connections that still carry a request which the policy denies. Requests that began under the present policy
-// were denied at once, so these began before.
-func (in *inbound) cutLingering() {
-	in.cut(func(c *openConn) bool { return c.ledger != nil })
-}
-
-// cut ends the open connections which report true of and whose right the policy took away.
-func (in *inbound) cut(which func(*openConn) bool) {
+// recheck cuts the open connections that the policy denies: opaque ones at once, those with requests after revokeGrace. It returns when to
+// call it again; zero when no connection waits for its end.
+func (in *inbound) recheck(now time.Time) (again time.Time) {
 	p := in.policy.Load()
 	in.mu.Lock()
-	candidates := make([]*openConn, 0, len(in.open))
-	for c := range in.open {
-		if which(c) {
-			candidates = append(candidates, c)
-		}
-	}
+	open := slices.Collect(maps.Keys(in.open))
 	in.mu.Unlock()
-	for _, c := range candidates {
+	for _, c := range open {
 		v, lost := c.lost(p)
 		if !lost {
+			c.deniedSince = time.Time{}
+			continue
+		}
+		if c.deniedSince.IsZero() {
+			c.deniedSince = in.policySince
+		}
+		if due := c.deniedSince.Add(revokeGrace); c.ledger != nil && now.Before(due) {
+			if again.IsZero() || due.Before(again) {
+				again = due
+			}
 			continue
 		}
 		labels := inboundLabels(in.appName(c.app), c.client, p.Port(c.app.Port()).Server())
@@ -82,4 +88,5 @@ func (in *inbound) cut(which func(*openConn) bool) {
 			zap.Stringer("client_id", c.peer.ID), zap.String("reason", string(v.Reason)))
 		c.cut()
 	}
+	return again
 }
