@@ -149,7 +149,7 @@ func TestTricklingReadersDoNotStopTheOthers(t *testing.T) {
 			}
 		}
 	})
-	r.client.Timeout = 15 * time.Second
+	r.client.Timeout = time.Minute
 	resp, err := r.client.Get(r.url + "/bytes/60000000")
 	if got := body(t, resp, err); len(got) != 60000000 {
 		t.Errorf("got %d bytes", len(got))

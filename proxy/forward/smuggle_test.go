@@ -232,7 +232,7 @@ func TestTunnelsLeaveRoomForRequests(t *testing.T) {
 		send(t, c, "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 		_ = receive(t, br, "GET", 101)
 	}
-	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Get(r.url + "/")
 	if got := body(t, resp, err); got != "ok" {
 		t.Errorf("got %q", got)

@@ -64,7 +64,7 @@ func TestStreamsThatAreNotRefusedSendTheirBodies(t *testing.T) {
 				_, _ = io.Copy(io.Discard, s.Conn)
 			})
 			r := build(t, true, false, app, Config{})
-			r.client.Timeout = 5 * time.Second
+			r.client.Timeout = time.Minute
 			burst(t, 1, 2, 2, func(int, int) error { return r.post() })
 			r.holdsNothing(t)
 		})
@@ -100,7 +100,7 @@ func TestRefusalIsForgottenWhenTheRequestIsSentAgain(t *testing.T) {
 		_, _ = io.Copy(io.Discard, s.Conn)
 	})
 	r := build(t, true, false, app, Config{})
-	r.client.Timeout = 5 * time.Second
+	r.client.Timeout = time.Minute
 	var wg sync.WaitGroup
 	errs := make(chan error, 2)
 	for range 2 {
@@ -142,7 +142,7 @@ func TestServerThatAllowsNoStreamFailsFast(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := build(t, true, false, testapp.HTTP2(t, func(_ int, s *testapp.Frames) { serve(s) }), Config{ParkTimeout: 50 * time.Millisecond})
-			r.client.Timeout = 5 * time.Second
+			r.client.Timeout = time.Minute
 			faults := make(chan exchange.Fault, 10)
 			r.first.onFault(func(x *exchange.Exchange, f exchange.Fault) Verdict {
 				faults <- f
