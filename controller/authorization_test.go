@@ -12,7 +12,6 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/tulle-mesh/tulle/api"
-	"github.com/tulle-mesh/tulle/controller/discovery"
 	"github.com/tulle-mesh/tulle/controller/model"
 	"github.com/tulle-mesh/tulle/crds/v1alpha1"
 	"github.com/tulle-mesh/tulle/mesh"
@@ -144,7 +143,7 @@ func admitted(t *testing.T, manifests, path string) []string {
 		}
 	}
 	f.sync()
-	cell, stop := f.watch(discovery.Asker{Namespace: "shop", Pod: "web-1"}, "")
+	cell, stop := f.watch(mesh.Client{Namespace: "shop", Pod: "web-1"}, "")
 	defer stop()
 	value, _ := f.wait(cell, 0)
 	return whoComesIn(t, value.Inbound, path)
@@ -208,9 +207,9 @@ func TestPolicyFlipReachesItsPodsAlone(t *testing.T) {
 	f := start(t)
 	f.apply(guardedPod(), pod("other", "node-0", nil), policyObject(t, serverManifest), policyObject(t, strings.TrimPrefix(policyOn(""), "---\n")))
 	f.sync()
-	web, stopWeb := f.watch(discovery.Asker{Namespace: "shop", Pod: "web-1"}, "")
+	web, stopWeb := f.watch(mesh.Client{Namespace: "shop", Pod: "web-1"}, "")
 	defer stopWeb()
-	other, stopOther := f.watch(discovery.Asker{Namespace: "shop", Pod: "other"}, "")
+	other, stopOther := f.watch(mesh.Client{Namespace: "shop", Pod: "other"}, "")
 	defer stopOther()
 	value, seen := f.wait(web, 0)
 	_, seenOther := f.wait(other, 0)

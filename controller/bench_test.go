@@ -9,7 +9,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/tulle-mesh/tulle/controller/discovery"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -34,7 +33,7 @@ func watchAll(b *testing.B, f *fixture, streams, targets int) (release func()) {
 		wg.Go(func() {
 			for i := range targets {
 				addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 96, byte((s + i) % 5000 >> 8), byte((s + i) % 5000)}), 80)
-				cell, stop, err := f.Watch(b.Context(), discovery.Asker{Node: fmt.Sprint("node-", s%100)}, mesh.Target{Addr: addr})
+				cell, stop, err := f.Watch(b.Context(), mesh.Client{Node: fmt.Sprint("node-", s%100)}, mesh.Target{Addr: addr})
 				if err != nil {
 					b.Error(err)
 					return
@@ -77,7 +76,7 @@ func BenchmarkEndpointChange(b *testing.B) {
 		b.Run(fmt.Sprint("services=5000/watches-per-proxy=", targets), func(b *testing.B) {
 			f := filled(b, 5000)
 			b.Cleanup(watchAll(b, f, 1000, targets))
-			cell, stop := f.watch(discovery.Asker{Node: "node-0"}, "10.96.0.0:80")
+			cell, stop := f.watch(mesh.Client{Node: "node-0"}, "10.96.0.0:80")
 			b.Cleanup(stop)
 			_, seen := f.wait(cell, 0)
 			n := 0
@@ -95,7 +94,7 @@ func BenchmarkNamespaceChange(b *testing.B) {
 	f := filled(b, 5000)
 	b.Cleanup(watchAll(b, f, 1000, 50))
 	f.apply(pod("web-1", "node-0", nil))
-	cell, stop := f.watch(discovery.Asker{Namespace: "shop", Pod: "web-1"}, "")
+	cell, stop := f.watch(mesh.Client{Namespace: "shop", Pod: "web-1"}, "")
 	b.Cleanup(stop)
 	_, seen := f.wait(cell, 0)
 	n := 0

@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tulle-mesh/tulle/controller/discovery"
 	"github.com/tulle-mesh/tulle/controller/model"
@@ -155,7 +156,7 @@ func (c *Controller) do(ctx context.Context, op func()) error {
 func (c *Controller) Identify(ctx context.Context, namespace, pod string) (node, serviceAccount string, err error) {
 	var known bool
 	err = c.do(ctx, func() {
-		node, serviceAccount, known = c.table.store.Where(model.PodName{Namespace: namespace, Name: pod})
+		node, serviceAccount, known = c.table.store.Where(types.NamespacedName{Namespace: namespace, Name: pod})
 	})
 	if err == nil && !known {
 		err = fmt.Errorf("identify %s/%s: %w", namespace, pod, discovery.ErrUnknownPod)
@@ -164,7 +165,7 @@ func (c *Controller) Identify(ctx context.Context, namespace, pod string) (node,
 }
 
 // Watch implements discovery.Source.
-func (c *Controller) Watch(ctx context.Context, a discovery.Asker, t mesh.Target) (*latest.Cell[*discovery.Value], func(), error) {
+func (c *Controller) Watch(ctx context.Context, a mesh.Client, t mesh.Target) (*latest.Cell[*discovery.Value], func(), error) {
 	var w *watch
 	if err := c.do(ctx, func() { w = c.table.watch(keyOf(t, a)) }); err != nil {
 		return nil, nil, fmt.Errorf("watch %v: %w", t.Addr, err)

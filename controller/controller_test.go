@@ -85,7 +85,7 @@ func (f *fixture) sync() {
 // after that finds the loop past publishing.
 func (f *fixture) settle() {
 	f.t.Helper()
-	cell, stop, err := f.Watch(context.Background(), discovery.Asker{}, mesh.Target{Addr: netip.MustParseAddrPort("192.0.2.255:1")})
+	cell, stop, err := f.Watch(context.Background(), mesh.Client{}, mesh.Target{Addr: netip.MustParseAddrPort("192.0.2.255:1")})
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -104,7 +104,7 @@ func (f *fixture) look(at func(*table)) {
 	}
 }
 
-func (f *fixture) watch(a discovery.Asker, target string) (*latest.Cell[*discovery.Value], func()) {
+func (f *fixture) watch(a mesh.Client, target string) (*latest.Cell[*discovery.Value], func()) {
 	f.t.Helper()
 	var t mesh.Target
 	if target != "" {
@@ -166,7 +166,7 @@ func pod(name, nodeName string, annotations map[string]string) *corev1.Pod {
 
 func TestNothingIsAnsweredBeforeSync(t *testing.T) {
 	f := start(t)
-	cell, _ := f.watch(discovery.Asker{Node: "node-0"}, "10.96.0.1:80")
+	cell, _ := f.watch(mesh.Client{Node: "node-0"}, "10.96.0.1:80")
 	f.apply(service(1))
 	f.look(func(*table) {}) // one batch at least is over
 	f.look(func(*table) {})
@@ -184,8 +184,8 @@ func TestChangesReachTheirWatchesAlone(t *testing.T) {
 	f := start(t)
 	f.apply(service(1), slice(1, 1), service(2), slice(2, 1))
 	f.sync()
-	one, _ := f.watch(discovery.Asker{}, "10.96.0.1:80")
-	two, _ := f.watch(discovery.Asker{}, "10.96.0.2:80")
+	one, _ := f.watch(mesh.Client{}, "10.96.0.1:80")
+	two, _ := f.watch(mesh.Client{}, "10.96.0.2:80")
 	_, seen := f.wait(one, 0)
 	f.wait(two, 0)
 	f.apply(slice(1, 3))
@@ -201,7 +201,7 @@ func TestChangeThatChangesNothingIsNotPublished(t *testing.T) {
 	f := start(t)
 	f.apply(service(1), slice(1, 1))
 	f.sync()
-	cell, _ := f.watch(discovery.Asker{}, "10.96.0.1:80")
+	cell, _ := f.watch(mesh.Client{}, "10.96.0.1:80")
 	f.wait(cell, 0)
 	f.apply(slice(1, 1), service(1), node("node-9", "z"))
 	f.settle()
@@ -222,7 +222,7 @@ func TestProxiesOfAZoneShareOneValue(t *testing.T) {
 	var cells []*latest.Cell[*discovery.Value]
 	for i := range 4 {
 		for range 3 { // proxies on the node
-			cell, _ := f.watch(discovery.Asker{Node: fmt.Sprint("node-", i)}, "10.96.0.1:80")
+			cell, _ := f.watch(mesh.Client{Node: fmt.Sprint("node-", i)}, "10.96.0.1:80")
 			cells = append(cells, cell)
 		}
 	}
@@ -258,11 +258,11 @@ func TestReleasedWatchesAreForgotten(t *testing.T) {
 	f := start(t)
 	f.apply(service(1), pod("web-1", "node-0", nil))
 	f.sync()
-	asker := discovery.Asker{Namespace: "shop", Pod: "web-1", Node: "node-0"}
+	client := mesh.Client{Namespace: "shop", Pod: "web-1", Node: "node-0"}
 	var stops []func()
 	for range 2 {
 		for _, target := range []string{"10.96.0.1:80", "10.96.0.1:81", "192.0.2.1:1", ""} {
-			cell, stop := f.watch(asker, target)
+			cell, stop := f.watch(client, target)
 			f.wait(cell, 0)
 			stops = append(stops, stop)
 		}
@@ -282,7 +282,7 @@ func TestNamespacePolicyIsLive(t *testing.T) {
 	f := start(t)
 	f.apply(pod("web-1", "node-0", nil))
 	f.sync()
-	cell, _ := f.watch(discovery.Asker{Namespace: "shop", Pod: "web-1"}, "")
+	cell, _ := f.watch(mesh.Client{Namespace: "shop", Pod: "web-1"}, "")
 	if v, _ := f.wait(cell, 0); v.Inbound.Default.Policy != mesh.AllUnauthenticated {
 		t.Errorf("got %v", v.Inbound.Default)
 	}
@@ -299,7 +299,7 @@ func TestDeletedPodKeepsItsLastPolicy(t *testing.T) {
 	web := pod("web-1", "node-0", map[string]string{mesh.DefaultInboundPolicyAnnotation: "deny"})
 	f.apply(web)
 	f.sync()
-	cell, _ := f.watch(discovery.Asker{Namespace: "shop", Pod: "web-1"}, "")
+	cell, _ := f.watch(mesh.Client{Namespace: "shop", Pod: "web-1"}, "")
 	f.wait(cell, 0)
 	f.events <- model.Event{Object: web, Deleted: true}
 	f.settle()
@@ -334,10 +334,10 @@ func TestIdentify(t *testing.T) {
 func TestAskersOfAnEndedControllerDoNotHang(t *testing.T) {
 	f := start(t)
 	f.sync()
-	_, stop := f.watch(discovery.Asker{}, "10.96.0.1:80")
+	_, stop := f.watch(mesh.Client{}, "10.96.0.1:80")
 	f.stop()
 	stop()
-	if _, _, err := f.Watch(t.Context(), discovery.Asker{}, mesh.Target{}); err == nil {
+	if _, _, err := f.Watch(t.Context(), mesh.Client{}, mesh.Target{}); err == nil {
 		t.Error("Watch of an ended controller returned no error")
 	}
 }

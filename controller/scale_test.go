@@ -145,7 +145,7 @@ func store(objects []metav1.Object) *model.Store {
 
 func answerOf(s *model.Store, snap *model.Snapshot, i int) model.Answer {
 	target := mesh.Target{Addr: netip.AddrPortFrom(worldIP(i), 80)}
-	return model.Resolve(s, snap, model.Narrow(s, snap, target, model.Asker{Namespace: worldMeta(i).Namespace, Node: "node-0"}))
+	return model.Resolve(s, snap, model.QueryFor(s, snap, target, mesh.Client{Namespace: worldMeta(i).Namespace, Node: "node-0"}))
 }
 
 // BenchmarkFullBuild is everything that follows from 5,000 Services and 2,000 routes, from nothing: their records, the snapshot, the

@@ -3,6 +3,8 @@ package controller
 import (
 	"net/netip"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/tulle-mesh/tulle/controller/discovery"
 	"github.com/tulle-mesh/tulle/controller/model"
 	"github.com/tulle-mesh/tulle/internal/latest"
@@ -20,26 +22,26 @@ type table struct {
 
 	watches map[watchKey]*watch
 	byAddr  map[netip.Addr]map[*watch]struct{}
-	byPod   map[model.PodName]*watch
-	answers map[model.Question]*answer
+	byPod   map[types.NamespacedName]*watch
+	answers map[model.Query]*answer
 
 	// rebuild asks for a new snapshot; touched are the watches whose answers may differ now.
 	rebuild bool
 	touched map[*watch]struct{}
 }
 
-// watchKey is a target and what can ever matter of its askers.
+// watchKey is a target and what can ever matter of its clients.
 type watchKey struct {
 	target mesh.Target
 	// Of an outbound target.
 	node, namespace string
 	// Of the inbound target.
-	pod model.PodName
+	pod types.NamespacedName
 }
 
-func keyOf(t mesh.Target, a discovery.Asker) watchKey {
+func keyOf(t mesh.Target, a mesh.Client) watchKey {
 	if t.IsInbound() {
-		return watchKey{pod: model.PodName{Namespace: a.Namespace, Name: a.Pod}}
+		return watchKey{pod: types.NamespacedName{Namespace: a.Namespace, Name: a.Pod}}
 	}
 	return watchKey{target: t, node: a.Node, namespace: a.Namespace}
 }
@@ -49,7 +51,7 @@ type watch struct {
 	refs int
 	cell *latest.Cell[*discovery.Value]
 	// question is what the watch came down to when it was answered last; answered says that it ever was.
-	question model.Question
+	question model.Query
 	answered bool
 	told     *discovery.Value
 }
@@ -65,8 +67,8 @@ func newTable(c model.Config, m *metrics) *table {
 	store := model.New(c)
 	return &table{
 		store: store, snap: model.Build(store), metrics: m,
-		watches: map[watchKey]*watch{}, byAddr: map[netip.Addr]map[*watch]struct{}{}, byPod: map[model.PodName]*watch{},
-		answers: map[model.Question]*answer{}, touched: map[*watch]struct{}{},
+		watches: map[watchKey]*watch{}, byAddr: map[netip.Addr]map[*watch]struct{}{}, byPod: map[types.NamespacedName]*watch{},
+		answers: map[model.Query]*answer{}, touched: map[*watch]struct{}{},
 	}
 }
 
@@ -141,7 +143,7 @@ func (t *table) release(w *watch) {
 	}
 }
 
-func (t *table) unref(q model.Question) {
+func (t *table) unref(q model.Query) {
 	if a := t.answers[q]; a.refs > 1 {
 		a.refs--
 	} else {
@@ -172,11 +174,11 @@ func (t *table) statuses() []model.Status { return t.store.Statuses() }
 
 // ask moves w to the answer of the question it comes down to now, and brings that up to date.
 func (t *table) ask(w *watch) {
-	asker := model.Asker{Namespace: w.key.namespace, Node: w.key.node}
+	client := mesh.Client{Namespace: w.key.namespace, Node: w.key.node}
 	if w.key.target.IsInbound() {
-		asker = model.Asker{Namespace: w.key.pod.Namespace, Pod: w.key.pod.Name}
+		client = mesh.Client{Namespace: w.key.pod.Namespace, Pod: w.key.pod.Name}
 	}
-	q := model.Narrow(t.store, t.snap, w.key.target, asker)
+	q := model.QueryFor(t.store, t.snap, w.key.target, client)
 	if !w.answered || q != w.question {
 		a := t.answers[q]
 		if a == nil {
@@ -197,7 +199,7 @@ func (t *table) ask(w *watch) {
 
 // refresh resolves q again. An answer that is the same keeps its value, and so its bytes and whoever shares them; when there is nothing
 // to tell any more, what was told last stays in force.
-func (t *table) refresh(q model.Question, a *answer) {
+func (t *table) refresh(q model.Query, a *answer) {
 	t.metrics.resolves.Inc()
 	now := model.Resolve(t.store, t.snap, q)
 	if now == (model.Answer{}) || a.value != nil && now.Equal(said(a.value)) {

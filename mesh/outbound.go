@@ -14,6 +14,12 @@ type Target struct {
 // IsInbound reports whether the target is the proxy's own pod.
 func (t Target) IsInbound() bool { return t == Target{} }
 
+// Client is the proxy that asks discovery: its pod, and the node that Kubernetes says the pod runs on.
+type Client struct {
+	Namespace, Pod string
+	Node           string
+}
+
 // ServiceRef names a port of a Service.
 type ServiceRef struct {
 	Namespace string

@@ -101,7 +101,7 @@ func (c *cli) podsAndResolver(ctx context.Context, args []string) (*resolver, []
 
 // inbound returns what the pod's proxy is told about the pod.
 func (r *resolver) inbound(pod *corev1.Pod) *mesh.Inbound {
-	q := model.Narrow(r.store, r.snapshot, mesh.Target{}, model.Asker{Namespace: pod.Namespace, Pod: pod.Name})
+	q := model.QueryFor(r.store, r.snapshot, mesh.Target{}, mesh.Client{Namespace: pod.Namespace, Pod: pod.Name})
 	return model.Resolve(r.store, r.snapshot, q).Inbound
 }
 

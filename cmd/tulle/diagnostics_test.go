@@ -64,7 +64,7 @@ func TestDiagnosticsEndpoints(t *testing.T) {
 		"no such Service":    {[]string{"nothing.shop:80"}, "there is no Service nothing in namespace shop", 1},
 		"an external name":   {[]string{"out.shop:80"}, "leads to example.org", 1},
 		"a bare word":        {[]string{"web"}, "want name.namespace.svc.cluster.local:port", 1},
-		"an unknown asker":   {[]string{"--from", "shop/nobody", "web.shop"}, "no such pod runs", 1},
+		"an unknown client":  {[]string{"--from", "shop/nobody", "web.shop"}, "no such pod runs", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := runCLI(t, f.connect, "", append([]string{"diagnostics", "endpoints"}, test.args...)...)

@@ -17,6 +17,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tulle-mesh/tulle/controller/kube"
 	"github.com/tulle-mesh/tulle/controller/model"
@@ -104,7 +105,7 @@ type resolver struct {
 	domain   string
 	services []corev1.Service
 	slices   []discoveryv1.EndpointSlice
-	asker    model.Asker
+	client   mesh.Client
 }
 
 func newResolver(ctx context.Context, cl *cluster, control string) (*resolver, error) {
@@ -185,11 +186,11 @@ func (r *resolver) askAs(from string) error {
 	if !ok {
 		return fmt.Errorf("--from %q: want namespace/pod", from)
 	}
-	node, _, ok := r.store.Where(model.PodName{Namespace: namespace, Name: pod})
+	node, _, ok := r.store.Where(types.NamespacedName{Namespace: namespace, Name: pod})
 	if !ok {
 		return fmt.Errorf("--from %q: no such pod runs", from)
 	}
-	r.asker = model.Asker{Namespace: namespace, Pod: pod, Node: node}
+	r.client = mesh.Client{Namespace: namespace, Pod: pod, Node: node}
 	return nil
 }
 
@@ -216,7 +217,7 @@ func (r *resolver) resolve(authority string) ([]endpointRow, error) {
 	}
 	var rows []endpointRow
 	for _, target := range targets {
-		q := model.Narrow(r.store, r.snapshot, mesh.Target{Addr: target}, r.asker)
+		q := model.QueryFor(r.store, r.snapshot, mesh.Target{Addr: target}, r.client)
 		out := model.Resolve(r.store, r.snapshot, q).Outbound
 		if out == nil {
 			continue

@@ -103,7 +103,7 @@ func (r *resolver) outbound(authority string) (*mesh.Outbound, error) {
 	if svc.Spec.ClusterIP == corev1.ClusterIPNone || err != nil {
 		return nil, errors.New("the Service has no address of its own, so proxies are told about its pods one by one")
 	}
-	q := model.Narrow(r.store, r.snapshot, mesh.Target{Addr: netip.AddrPortFrom(addr, port)}, r.asker)
+	q := model.QueryFor(r.store, r.snapshot, mesh.Target{Addr: netip.AddrPortFrom(addr, port)}, r.client)
 	out := model.Resolve(r.store, r.snapshot, q).Outbound
 	if out.Kind == mesh.UndefinedPort {
 		return nil, fmt.Errorf("Service %s.%s has no port %d; proxies refuse it", svc.Name, svc.Namespace, port)

@@ -170,16 +170,16 @@ func (s *Server) subscribe(rpc grpc.BidiStreamingServer[pb.SubscribeRequest, pb.
 	if err != nil {
 		return err
 	}
-	asker, err := s.admit(rpc.Context(), id, hello)
+	client, err := s.admit(rpc.Context(), id, hello)
 	if err != nil {
 		return err
 	}
-	release, err := s.acquire(podName{asker.Namespace, asker.Pod})
+	release, err := s.acquire(podName{client.Namespace, client.Pod})
 	if err != nil {
 		return err
 	}
 	defer release()
-	return st.serve(asker)
+	return st.serve(client)
 }
 
 func (s *Server) peerID(ctx context.Context) (mesh.ID, error) {
@@ -197,23 +197,23 @@ func (s *Server) peerID(ctx context.Context) (mesh.ID, error) {
 
 // admit holds what a proxy says of itself against what its certificate proves and what Kubernetes knows. The node comes from there
 // too: what Hello says only shows whether the pod we know is the one that asks, or its predecessor of the same name.
-func (s *Server) admit(ctx context.Context, id mesh.ID, hello *pb.Hello) (Asker, error) {
+func (s *Server) admit(ctx context.Context, id mesh.ID, hello *pb.Hello) (mesh.Client, error) {
 	if hello.GetNamespace() != id.Namespace {
-		return Asker{}, refuse(wrongNamespace, codes.PermissionDenied, "%s asks as namespace %q", id, hello.GetNamespace())
+		return mesh.Client{}, refuse(wrongNamespace, codes.PermissionDenied, "%s asks as namespace %q", id, hello.GetNamespace())
 	}
 	node, account, err := s.source.Identify(ctx, hello.GetNamespace(), hello.GetPod())
 	if errors.Is(err, ErrUnknownPod) || err == nil && hello.GetNode() != "" && hello.GetNode() != node {
-		return Asker{}, refuse(unknownPod, codes.Unavailable, "pod %s/%s on node %q is not known yet", hello.GetNamespace(), hello.GetPod(),
+		return mesh.Client{}, refuse(unknownPod, codes.Unavailable, "pod %s/%s on node %q is not known yet", hello.GetNamespace(), hello.GetPod(),
 			hello.GetNode())
 	}
 	if err != nil {
-		return Asker{}, err
+		return mesh.Client{}, err
 	}
 	if account != id.ServiceAccount {
-		return Asker{}, refuse(wrongServiceAccount, codes.PermissionDenied, "%s asks as pod %s/%s, which runs as %q", id,
+		return mesh.Client{}, refuse(wrongServiceAccount, codes.PermissionDenied, "%s asks as pod %s/%s, which runs as %q", id,
 			hello.GetNamespace(), hello.GetPod(), account)
 	}
-	return Asker{Namespace: hello.GetNamespace(), Pod: hello.GetPod(), Node: node}, nil
+	return mesh.Client{Namespace: hello.GetNamespace(), Pod: hello.GetPod(), Node: node}, nil
 }
 
 // acquire counts a stream of the pod until release.

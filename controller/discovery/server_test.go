@@ -43,8 +43,8 @@ type memory struct {
 	mu    sync.Mutex
 	cells map[mesh.Target]*latest.Cell[*Value]
 	open  int
-	// askers tells who watched.
-	askers chan Asker
+	// clients tells who watched.
+	clients chan mesh.Client
 }
 
 func (m *memory) Identify(_ context.Context, namespace, pod string) (node, serviceAccount string, err error) {
@@ -54,12 +54,12 @@ func (m *memory) Identify(_ context.Context, namespace, pod string) (node, servi
 	return "node-1", "web", nil
 }
 
-func (m *memory) Watch(_ context.Context, a Asker, t mesh.Target) (*latest.Cell[*Value], func(), error) {
+func (m *memory) Watch(_ context.Context, a mesh.Client, t mesh.Target) (*latest.Cell[*Value], func(), error) {
 	m.mu.Lock()
 	m.open++
 	m.mu.Unlock()
 	select {
-	case m.askers <- a:
+	case m.clients <- a:
 	default:
 	}
 	return m.cell(t), func() {
@@ -95,7 +95,7 @@ type fixture struct {
 
 func start(t testing.TB, change func(*Config)) *fixture {
 	t.Helper()
-	f := &fixture{ca: meshtest.NewCA(t), source: &memory{cells: map[mesh.Target]*latest.Cell[*Value]{}, askers: make(chan Asker, 1)}}
+	f := &fixture{ca: meshtest.NewCA(t), source: &memory{cells: map[mesh.Target]*latest.Cell[*Value]{}, clients: make(chan mesh.Client, 1)}}
 	c := Config{
 		Log: zaptest.NewLogger(t), Registry: prometheus.NewRegistry(), TLS: f.ca.Certs(serverID).ServerTLS("h2"), Identify: certs.PeerID,
 	}
@@ -203,8 +203,8 @@ func TestStreamCarriesValuesAndTheirChanges(t *testing.T) {
 	c := subscribe(t, f.dial(t, webID), hello)
 	c.watch(1, target(1))
 	c.want(1, "a")
-	if got, want := <-f.source.askers, (Asker{Namespace: "shop", Pod: "web-1", Node: "node-1"}); got != want {
-		t.Errorf("asker %v, want %v", got, want)
+	if got, want := <-f.source.clients, (mesh.Client{Namespace: "shop", Pod: "web-1", Node: "node-1"}); got != want {
+		t.Errorf("client %v, want %v", got, want)
 	}
 	c.watch(0, mesh.Target{})
 	c.want(0, "deny")

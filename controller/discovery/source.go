@@ -8,12 +8,6 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// Asker is the proxy that asks, as its Kubernetes objects describe it.
-type Asker struct {
-	Namespace, Pod string
-	Node           string
-}
-
 // ErrUnknownPod is wrapped by Identify's error for a pod that nobody has heard of, yet.
 var ErrUnknownPod = errors.New("unknown pod")
 
@@ -21,7 +15,7 @@ var ErrUnknownPod = errors.New("unknown pod")
 type Source interface {
 	// Identify returns the node and the ServiceAccount of a pod. The error wraps ErrUnknownPod, or is that of ctx.
 	Identify(ctx context.Context, namespace, pod string) (node, serviceAccount string, err error)
-	// Watch returns a cell that holds what the asker is to be told about the target, as soon as it is known and whenever it changes,
+	// Watch returns a cell that holds what the client is to be told about the target, as soon as it is known and whenever it changes,
 	// until stop is called, which may be done once. The error is that of ctx, or of a source that has ended.
-	Watch(ctx context.Context, a Asker, t mesh.Target) (cell *latest.Cell[*Value], stop func(), err error)
+	Watch(ctx context.Context, a mesh.Client, t mesh.Target) (cell *latest.Cell[*Value], stop func(), err error)
 }

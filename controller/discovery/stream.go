@@ -15,6 +15,7 @@ import (
 	"github.com/tulle-mesh/tulle/api"
 	"github.com/tulle-mesh/tulle/api/pb"
 	"github.com/tulle-mesh/tulle/internal/latest"
+	"github.com/tulle-mesh/tulle/mesh"
 )
 
 // watchRate is how many targets a second one proxy may begin to watch for long; its first MaxWatches are free, for a proxy that
@@ -28,8 +29,8 @@ type stream struct {
 	// first takes the Hello, and ended the receiver's error. The receiver sends to each once at most, hence the capacity of 1.
 	first chan *pb.Hello
 	ended chan error
-	// asker is given to the receiver when the proxy has been admitted.
-	asker chan Asker
+	// client is given to the receiver when the proxy has been admitted.
+	client chan mesh.Client
 	// wake holds a token when dirty may not be empty.
 	wake chan struct{}
 
@@ -56,7 +57,7 @@ type watch struct {
 func newStream(s *Server, rpc grpc.BidiStreamingServer[pb.SubscribeRequest, pb.SubscribeResponse]) *stream {
 	return &stream{
 		server: s, rpc: rpc, watches: map[uint64]*watch{},
-		first: make(chan *pb.Hello, 1), ended: make(chan error, 1), asker: make(chan Asker, 1), wake: make(chan struct{}, 1),
+		first: make(chan *pb.Hello, 1), ended: make(chan error, 1), client: make(chan mesh.Client, 1), wake: make(chan struct{}, 1),
 	}
 }
 
@@ -79,9 +80,9 @@ func (st *stream) hello(timeout time.Duration) (*pb.Hello, error) {
 var errEnding = status.Error(codes.Unavailable, "the server ends; connect to another")
 
 // serve sends values until the stream ends.
-func (st *stream) serve(asker Asker) error {
+func (st *stream) serve(client mesh.Client) error {
 	defer st.close()
-	st.asker <- asker
+	st.client <- client
 	for {
 		select {
 		case <-st.wake:
@@ -178,9 +179,9 @@ func (st *stream) receiveAll() error {
 		return refuse(noHello, codes.InvalidArgument, "the first message is not hello")
 	}
 	st.first <- hello
-	var asker Asker
+	var client mesh.Client
 	select {
-	case asker = <-st.asker:
+	case client = <-st.client:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -195,7 +196,7 @@ func (st *stream) receiveAll() error {
 			if err := limit.Wait(ctx); err != nil {
 				return err
 			}
-			err = st.watch(ctx, asker, m.Watch)
+			err = st.watch(ctx, client, m.Watch)
 		case *pb.SubscribeRequest_Unwatch:
 			st.unwatch(m.Unwatch)
 		case *pb.SubscribeRequest_Hello:
@@ -207,7 +208,7 @@ func (st *stream) receiveAll() error {
 	}
 }
 
-func (st *stream) watch(ctx context.Context, asker Asker, m *pb.Watch) error {
+func (st *stream) watch(ctx context.Context, client mesh.Client, m *pb.Watch) error {
 	target, err := api.DecodeTarget(m.GetOutbound())
 	if err != nil {
 		return refuse(badRequest, codes.InvalidArgument, "watch %d: %v", m.GetId(), err)
@@ -221,7 +222,7 @@ func (st *stream) watch(ctx context.Context, asker Asker, m *pb.Watch) error {
 	if n >= st.server.config.MaxWatches {
 		return refuse(tooManyWatches, codes.ResourceExhausted, "%d targets are watched already", n)
 	}
-	cell, stopSource, err := st.server.source.Watch(ctx, asker, target)
+	cell, stopSource, err := st.server.source.Watch(ctx, client, target)
 	if err != nil {
 		return err
 	}

@@ -72,7 +72,7 @@ func ask(s *model.Store, text string) model.Answer {
 		target.Addr = netip.MustParseAddrPort(what)
 	}
 	snap := model.Build(s)
-	return model.Resolve(s, snap, model.Narrow(s, snap, target, model.Asker{Namespace: namespace, Pod: podName, Node: node}))
+	return model.Resolve(s, snap, model.QueryFor(s, snap, target, mesh.Client{Namespace: namespace, Pod: podName, Node: node}))
 }
 
 // played is an object as it was written down, and as it comes from a cache.

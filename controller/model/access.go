@@ -3,6 +3,8 @@ package model
 import (
 	"slices"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/tulle-mesh/tulle/crds/v1alpha1"
 	"github.com/tulle-mesh/tulle/mesh"
 )
@@ -10,48 +12,48 @@ import (
 // access is the part of a Store that says who may reach pods. A Server is a hub: pods know which Servers select them, and whatever
 // refers to a Server changes what it comes down to, once for all of its pods.
 type access struct {
-	servers   map[name]*server
-	serversIn map[string][]*server         // by namespace
-	serversOf map[name][]*server           // by pod; the ones that win an overlap first
-	podsIn    map[string]map[*pod]struct{} // by namespace
-	overlaps  map[name]map[name]int        // by loser and winner
+	servers   map[types.NamespacedName]*server
+	serversIn map[string][]*server                                  // by namespace
+	serversOf map[types.NamespacedName][]*server                    // by pod; the ones that win an overlap first
+	podsIn    map[string]map[*pod]struct{}                          // by namespace
+	overlaps  map[types.NamespacedName]map[types.NamespacedName]int // by loser and winner
 	twins     map[serverTarget]map[*server]struct{}
-	ports     map[name]*mesh.PortPolicy      // what each Server comes down to, once it was asked for; see Store.port
-	stale     map[name]struct{}              // Servers whose ports are to be derived again
-	uncounted map[name]struct{}              // Servers whose authorizations are to be counted again; see recount
-	leftOut   map[name]map[mesh.Ref]struct{} // authorizations that a Server has no room for
+	ports     map[types.NamespacedName]*mesh.PortPolicy      // what each Server comes down to, once it was asked for; see Store.port
+	stale     map[types.NamespacedName]struct{}              // Servers whose ports are to be derived again
+	uncounted map[types.NamespacedName]struct{}              // Servers whose authorizations are to be counted again; see recount
+	leftOut   map[types.NamespacedName]map[mesh.Ref]struct{} // authorizations that a Server has no room for
 
-	policies   map[name]*authorizationPolicy
+	policies   map[types.NamespacedName]*authorizationPolicy
 	policiesAt map[mesh.Ref][]*authorizationPolicy // by target
 	policiesBy map[mesh.Ref][]*authorizationPolicy // by what they require
 	proofs     map[mesh.Ref]*authentication
 
-	serverAuths   map[name]*serverAuthorization
+	serverAuths   map[types.NamespacedName]*serverAuthorization
 	serverAuthsIn map[string][]*serverAuthorization // by namespace
 
-	limits   map[name]*rateLimitPolicy
-	limitsAt map[name][]*rateLimitPolicy // by Server
+	limits   map[types.NamespacedName]*rateLimitPolicy
+	limitsAt map[types.NamespacedName][]*rateLimitPolicy // by Server
 
 	routes   map[mesh.Ref]*serverRoute
-	routesAt map[name][]*serverRoute // by Server
+	routesAt map[types.NamespacedName][]*serverRoute // by Server
 }
 
 func newAccess() access {
 	return access{
-		servers: map[name]*server{}, serversIn: map[string][]*server{}, serversOf: map[name][]*server{},
-		podsIn: map[string]map[*pod]struct{}{}, overlaps: map[name]map[name]int{}, twins: map[serverTarget]map[*server]struct{}{}, ports: map[name]*mesh.PortPolicy{}, stale: map[name]struct{}{},
-		uncounted: map[name]struct{}{}, leftOut: map[name]map[mesh.Ref]struct{}{},
-		policies: map[name]*authorizationPolicy{}, policiesAt: map[mesh.Ref][]*authorizationPolicy{},
+		servers: map[types.NamespacedName]*server{}, serversIn: map[string][]*server{}, serversOf: map[types.NamespacedName][]*server{},
+		podsIn: map[string]map[*pod]struct{}{}, overlaps: map[types.NamespacedName]map[types.NamespacedName]int{}, twins: map[serverTarget]map[*server]struct{}{}, ports: map[types.NamespacedName]*mesh.PortPolicy{}, stale: map[types.NamespacedName]struct{}{},
+		uncounted: map[types.NamespacedName]struct{}{}, leftOut: map[types.NamespacedName]map[mesh.Ref]struct{}{},
+		policies: map[types.NamespacedName]*authorizationPolicy{}, policiesAt: map[mesh.Ref][]*authorizationPolicy{},
 		policiesBy: map[mesh.Ref][]*authorizationPolicy{}, proofs: map[mesh.Ref]*authentication{},
-		serverAuths: map[name]*serverAuthorization{}, serverAuthsIn: map[string][]*serverAuthorization{},
-		limits: map[name]*rateLimitPolicy{}, limitsAt: map[name][]*rateLimitPolicy{},
-		routes: map[mesh.Ref]*serverRoute{}, routesAt: map[name][]*serverRoute{},
+		serverAuths: map[types.NamespacedName]*serverAuthorization{}, serverAuthsIn: map[string][]*serverAuthorization{},
+		limits: map[types.NamespacedName]*rateLimitPolicy{}, limitsAt: map[types.NamespacedName][]*rateLimitPolicy{},
+		routes: map[mesh.Ref]*serverRoute{}, routesAt: map[types.NamespacedName][]*serverRoute{},
 	}
 }
 
 // refreshServer has what the Server n comes down to derived again, when one of its pods is asked about next, and names those pods. A storm
 // of events that concern many Servers costs each of them once.
-func (s *Store) refreshServer(n name, change *Change) {
+func (s *Store) refreshServer(n types.NamespacedName, change *Change) {
 	s.access.uncounted[n] = struct{}{}
 	sv := s.access.servers[n]
 	if sv == nil || !sv.valid() {
@@ -60,9 +62,9 @@ func (s *Store) refreshServer(n name, change *Change) {
 		return
 	}
 	s.access.stale[n] = struct{}{}
-	for p := range s.access.podsIn[n.namespace] {
-		if slices.Contains(s.access.serversOf[p.name], sv) {
-			change.Pods = append(change.Pods, PodName{p.namespace, p.name.name})
+	for p := range s.access.podsIn[n.Namespace] {
+		if slices.Contains(s.access.serversOf[p.NamespacedName], sv) {
+			change.Pods = append(change.Pods, types.NamespacedName{Namespace: p.Namespace, Name: p.Name})
 		}
 	}
 }
@@ -103,12 +105,12 @@ func (s *Store) portPolicy(sv *server) *mesh.PortPolicy {
 }
 
 // serversOfTarget returns the Servers for which something changes when a policy on the target does.
-func (s *Store) serversOfTarget(target mesh.Ref) []name {
+func (s *Store) serversOfTarget(target mesh.Ref) []types.NamespacedName {
 	switch {
-	case target == serverRef(name{target.Namespace, target.Name}):
-		return []name{{target.Namespace, target.Name}}
+	case target == serverRef(types.NamespacedName{Namespace: target.Namespace, Name: target.Name}):
+		return []types.NamespacedName{{Namespace: target.Namespace, Name: target.Name}}
 	case target == namespaceRef(target.Name):
-		var out []name
+		var out []types.NamespacedName
 		for _, sv := range s.access.serversIn[target.Name] {
 			out = append(out, sv.key())
 		}
@@ -121,7 +123,7 @@ func (s *Store) serversOfTarget(target mesh.Ref) []name {
 }
 
 // touchReferrers has the statuses told again of whatever names the Server n, which has come, gone, or turned to another protocol.
-func (s *Store) touchReferrers(n name) {
+func (s *Store) touchReferrers(n types.NamespacedName) {
 	for _, p := range s.access.policiesAt[serverRef(n)] {
 		s.statuses.touch(keyOf(p.ref()))
 	}
@@ -131,8 +133,8 @@ func (s *Store) touchReferrers(n name) {
 	for _, r := range s.access.routesAt[n] {
 		s.statuses.touch(keyOf(r.ref))
 	}
-	for _, sa := range s.access.serverAuthsIn[n.namespace] {
-		if sa.spec.server == n.name {
+	for _, sa := range s.access.serverAuthsIn[n.Namespace] {
+		if sa.spec.server == n.Name {
 			s.statuses.touch(keyOf(sa.ref()))
 		}
 	}
@@ -145,29 +147,31 @@ func (s *Store) accessStatus(k statusKey) (status Status, ok bool) {
 	}
 	switch k.kind {
 	case "Server":
-		if sv := s.access.servers[k.name]; sv != nil {
+		if sv := s.access.servers[k.NamespacedName]; sv != nil {
 			return s.serverStatus(sv), true
 		}
 	case "AuthorizationPolicy":
-		if p := s.access.policies[k.name]; p != nil {
+		if p := s.access.policies[k.NamespacedName]; p != nil {
 			return s.policyStatus(p), true
 		}
 	case "ServerAuthorization":
-		if sa := s.access.serverAuths[k.name]; sa != nil {
+		if sa := s.access.serverAuths[k.NamespacedName]; sa != nil {
 			return s.serverAuthorizationStatus(sa), true
 		}
 	case "MeshTLSAuthentication", "NetworkAuthentication":
-		if a := s.access.proofs[mesh.Ref{Group: k.group, Kind: k.kind, Namespace: k.namespace, Name: k.name.name}]; a != nil {
+		if a := s.access.proofs[mesh.Ref{Group: k.group, Kind: k.kind, Namespace: k.Namespace, Name: k.Name}]; a != nil {
 			return a.status(yes(conditionAccepted, conditionAccepted, "")), true
 		}
 	case "HTTPLocalRateLimitPolicy":
-		if l := s.access.limits[k.name]; l != nil {
+		if l := s.access.limits[k.NamespacedName]; l != nil {
 			return s.limitStatus(l), true
 		}
 	}
 	return Status{}, false
 }
 
-func keyOf(r mesh.Ref) statusKey { return statusKey{r.Group, r.Kind, name{r.Namespace, r.Name}} }
+func keyOf(r mesh.Ref) statusKey {
+	return statusKey{r.Group, r.Kind, types.NamespacedName{Namespace: r.Namespace, Name: r.Name}}
+}
 
 func namespaceRef(namespace string) mesh.Ref { return mesh.Ref{Kind: "Namespace", Name: namespace} }

@@ -51,7 +51,7 @@ func flip(tb testing.TB, s *Store, snap *Snapshot, version, pods int) {
 		tb.Fatalf("change of %d pods, %d addresses, policy %v; want %d pods alone", len(change.Pods), len(change.Addrs), change.Policy, pods)
 	}
 	for _, p := range change.Pods {
-		in := Resolve(s, snap, Narrow(s, snap, mesh.Target{}, Asker{Namespace: p.Namespace, Pod: p.Name})).Inbound
+		in := Resolve(s, snap, QueryFor(s, snap, mesh.Target{}, mesh.Client{Namespace: p.Namespace, Pod: p.Name})).Inbound
 		if len(in.Ports[8080].Authorizations) != 1 {
 			tb.Fatalf("%v: %+v, want one authorization", p, in.Ports[8080])
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -166,7 +167,7 @@ func TestServerHoldsSoManyRules(t *testing.T) {
 			t.Errorf("after route %d: newly accepted %q, want %q", i, got, want)
 		}
 	}
-	if got := len(s.port(s.access.servers[name{"shop", "web"}]).Routes); got != maxPortRules/maxRules {
+	if got := len(s.port(s.access.servers[types.NamespacedName{Namespace: "shop", Name: "web"}]).Routes); got != maxPortRules/maxRules {
 		t.Errorf("%d routes hold, want %d", got, maxPortRules/maxRules)
 	}
 	s.Apply(Event{Object: route(1), Deleted: true})
@@ -202,7 +203,7 @@ func TestServerHasRoomForSoManyAuthorizations(t *testing.T) {
 	}
 	inForce := func() string {
 		var names []string
-		for _, a := range s.port(s.access.servers[name{"shop", "web"}]).Authorizations {
+		for _, a := range s.port(s.access.servers[types.NamespacedName{Namespace: "shop", Name: "web"}]).Authorizations {
 			names = append(names, a.Ref.Name)
 		}
 		return strings.Join(names, " ")

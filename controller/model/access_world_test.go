@@ -47,7 +47,7 @@ func TestAccessChangeNamesEveryAnswer(t *testing.T) {
 			}
 			before = after
 			for _, st := range s.Statuses() {
-				told[statusKey{st.Object.Group, st.Object.Kind, name{st.Object.Namespace, st.Object.Name}}] = st
+				told[statusKey{st.Object.Group, st.Object.Kind, types.NamespacedName{Namespace: st.Object.Namespace, Name: st.Object.Name}}] = st
 			}
 			w.compareStatuses(t, s, told)
 		}
@@ -101,14 +101,14 @@ func (w *accessWorld) answers(s *Store) map[asked]Answer {
 	snap := Build(s)
 	for _, namespace := range []string{"a", "b"} {
 		for i := range 3 {
-			pod := Asker{Namespace: namespace, Pod: fmt.Sprint("pod-", i)}
-			out[asked{asker: pod}] = Resolve(s, snap, Narrow(s, snap, mesh.Target{}, pod))
+			pod := mesh.Client{Namespace: namespace, Pod: fmt.Sprint("pod-", i)}
+			out[asked{client: pod}] = Resolve(s, snap, QueryFor(s, snap, mesh.Target{}, pod))
 		}
 	}
 	for i := range 6 {
 		for _, port := range []uint16{80, 90} {
 			q := asked{target: mesh.Target{Addr: netip.AddrPortFrom(podIP(i), port)}}
-			out[q] = Resolve(s, snap, Narrow(s, snap, q.target, q.asker))
+			out[q] = Resolve(s, snap, QueryFor(s, snap, q.target, q.client))
 		}
 	}
 	return out
@@ -126,7 +126,7 @@ func (w *accessWorld) event() Event {
 	if kind == "Pod" {
 		group = ""
 	}
-	k := statusKey{group, kind, name{o.GetNamespace(), o.GetName()}}
+	k := statusKey{group, kind, nameOf(o)}
 	last, ok := w.live[k]
 	if ok && w.IntN(4) == 0 {
 		delete(w.live, k)

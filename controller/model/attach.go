@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -15,8 +17,8 @@ const maxPortRules = 2048
 // namespace says about a Service of another touches the clients of a third. Source: GEP-1426.
 func (s *Store) governing(svc *service, port servicePort, namespace string) []*route {
 	own := s.attached(svc, port, namespace)
-	if len(own) == 0 && namespace != svc.namespace {
-		own = s.attached(svc, port, svc.namespace)
+	if len(own) == 0 && namespace != svc.Namespace {
+		own = s.attached(svc, port, svc.Namespace)
 	}
 	return own
 }
@@ -24,8 +26,8 @@ func (s *Store) governing(svc *service, port servicePort, namespace string) []*r
 // attached returns the routes of one namespace that hold at a port, of the rank that the others give way to.
 func (s *Store) attached(svc *service, port servicePort, namespace string) []*route {
 	var out []*route
-	for _, r := range s.routesByParent[svc.name] {
-		if r.namespace != namespace || !r.served.attaches(svc, port) {
+	for _, r := range s.routesByParent[svc.NamespacedName] {
+		if r.Namespace != namespace || !r.served.attaches(svc, port) {
 			continue
 		}
 		if len(out) > 0 && r.routeKind.rank() > out[0].routeKind.rank() {
@@ -54,16 +56,18 @@ func fitting(routes []*route) []*route {
 }
 
 func (sp *routeSpec) attaches(svc *service, port servicePort) bool {
-	return slices.ContainsFunc(sp.parents, func(p parentRef) bool { return p.kind == parentService && p.name == svc.name && p.meets(port) })
+	return slices.ContainsFunc(sp.parents, func(p parentRef) bool {
+		return p.kind == parentService && p.NamespacedName == svc.NamespacedName && p.meets(port)
+	})
 }
 
 // dependsOnNamespace reports whether what svc's clients are told depends on whether they are in the namespace.
 func (s *Store) dependsOnNamespace(svc *service, namespace string) bool {
-	if namespace == svc.namespace {
+	if namespace == svc.Namespace {
 		return false
 	}
-	return slices.ContainsFunc(s.routesByParent[svc.name], func(r *route) bool { return r.namespace == namespace }) ||
-		slices.ContainsFunc(s.profilesByService[svc.name], func(p *profile) bool { return p.namespace == namespace })
+	return slices.ContainsFunc(s.routesByParent[svc.NamespacedName], func(r *route) bool { return r.Namespace == namespace }) ||
+		slices.ContainsFunc(s.profilesByService[svc.NamespacedName], func(p *profile) bool { return p.Namespace == namespace })
 }
 
 // route completes the answer about a port of a Service by what governs it.
@@ -100,7 +104,7 @@ func (r *resolver) route(out *mesh.Outbound, svc *service, port servicePort) {
 // namespaceOf returns the namespace whose clients the question is about: the Service's own stands for all without routes of their own.
 func (r *resolver) namespaceOf(svc *service) string {
 	if r.q.Namespace == "" {
-		return svc.namespace
+		return svc.Namespace
 	}
 	return r.q.Namespace
 }
@@ -129,7 +133,7 @@ func (r *resolver) backends(refs map[mesh.ServiceRef]struct{}) []mesh.Backend {
 	}
 	out := make([]mesh.Backend, 0, len(refs))
 	for ref := range refs {
-		svc := r.store.services[name{ref.Namespace, ref.Name}]
+		svc := r.store.services[types.NamespacedName{Namespace: ref.Namespace, Name: ref.Name}]
 		if svc == nil {
 			continue
 		}
@@ -148,14 +152,14 @@ func (r *resolver) backends(refs map[mesh.ServiceRef]struct{}) []mesh.Backend {
 	return out
 }
 
-// sendsToNodes reports whether requests to svc may be sent to a Service whose endpoints depend on the asker's node.
+// sendsToNodes reports whether requests to svc may be sent to a Service whose endpoints depend on the client's node.
 func (s *Store) sendsToNodes(svc *service) bool {
 	near := func(ref mesh.ServiceRef) bool {
-		to := s.services[name{ref.Namespace, ref.Name}]
+		to := s.services[types.NamespacedName{Namespace: ref.Namespace, Name: ref.Name}]
 		return to != nil && s.dependsOnNode(to)
 	}
-	return slices.ContainsFunc(s.routesByParent[svc.name], func(r *route) bool { return slices.ContainsFunc(r.served.uses, near) }) ||
-		slices.ContainsFunc(s.profilesByService[svc.name], func(p *profile) bool { return slices.ContainsFunc(p.served.uses, near) })
+	return slices.ContainsFunc(s.routesByParent[svc.NamespacedName], func(r *route) bool { return slices.ContainsFunc(r.served.uses, near) }) ||
+		slices.ContainsFunc(s.profilesByService[svc.NamespacedName], func(p *profile) bool { return slices.ContainsFunc(p.served.uses, near) })
 }
 
 func compareRefs(a, b mesh.ServiceRef) int {

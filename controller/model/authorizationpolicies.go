@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/types"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/tulle-mesh/tulle/crds/v1alpha1"
@@ -83,7 +84,7 @@ func parseTarget(o *v1alpha1.AuthorizationPolicy, f *faults) mesh.Ref {
 
 func (s *Store) applyPolicy(o *v1alpha1.AuthorizationPolicy, e Event) Change {
 	a := &s.access
-	n := name{o.Namespace, o.Name}
+	n := nameOf(o)
 	old := a.policies[n]
 	var before *kept[policySpec]
 	var change Change
@@ -125,7 +126,7 @@ func refuseUnknown(e Event, f *faults) {
 
 // refreshTargets derives again what the Servers come down to that policies of the targets concern.
 func (s *Store) refreshTargets(targets []mesh.Ref, change *Change) {
-	done := map[name]bool{}
+	done := map[types.NamespacedName]bool{}
 	for _, target := range targets {
 		for _, n := range s.serversOfTarget(target) {
 			if !done[n] {
@@ -229,7 +230,7 @@ func (s *Store) hasTarget(t mesh.Ref) bool {
 	case "Namespace":
 		return true
 	case "Server":
-		return s.access.servers[name{t.Namespace, t.Name}] != nil
+		return s.access.servers[types.NamespacedName{Namespace: t.Namespace, Name: t.Name}] != nil
 	}
 	return s.access.routes[t] != nil
 }

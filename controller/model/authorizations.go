@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -135,11 +137,11 @@ func (s *Store) leftOutOf(sv *server) map[mesh.Ref]struct{} {
 }
 
 // crowdedOut says at which of the Servers there is no room for the authorization; "" if there is at all of them.
-func (s *Store) crowdedOut(ref mesh.Ref, servers []name) string {
+func (s *Store) crowdedOut(ref mesh.Ref, servers []types.NamespacedName) string {
 	var names []string
 	for _, n := range servers {
 		if _, out := s.access.leftOut[n][ref]; out {
-			names = append(names, n.name)
+			names = append(names, n.Name)
 		}
 	}
 	if len(names) == 0 {

@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 
+	"k8s.io/apimachinery/pkg/types"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/tulle-mesh/tulle/mesh"
@@ -10,7 +11,7 @@ import (
 
 // rulesFor returns the rules that r serves to clients of parent, with their policy, and with every reference looked up.
 func (s *Store) rulesFor(r *route, parent *service) []mesh.Rule {
-	if rules, ok := r.resolved[parent.name]; ok {
+	if rules, ok := r.resolved[parent.NamespacedName]; ok {
 		return rules
 	}
 	rules := make([]mesh.Rule, len(r.served.rules))
@@ -19,18 +20,18 @@ func (s *Store) rulesFor(r *route, parent *service) []mesh.Rule {
 		rules[i] = r.served.rules[i]
 		rules[i].Matches = whole(rules[i].Matches)
 		rules[i].Policy = r.served.bounds[i].over(policy)
-		rules[i].Backends = s.resolveBackends(r, parent.name, rules[i].Backends)
-		rules[i].Filters = s.resolveMirrors(r, parent.name, rules[i].Filters)
+		rules[i].Backends = s.resolveBackends(r, parent.NamespacedName, rules[i].Backends)
+		rules[i].Filters = s.resolveMirrors(r, parent.NamespacedName, rules[i].Filters)
 	}
 	if r.resolved == nil {
-		r.resolved = map[name][]mesh.Rule{}
+		r.resolved = map[types.NamespacedName][]mesh.Rule{}
 	}
-	r.resolved[parent.name] = rules
+	r.resolved[parent.NamespacedName] = rules
 	return rules
 }
 
 // resolveBackends returns the backends, those marked that cannot be used; list itself if all can.
-func (s *Store) resolveBackends(r *route, parent name, list []mesh.WeightedBackend) []mesh.WeightedBackend {
+func (s *Store) resolveBackends(r *route, parent types.NamespacedName, list []mesh.WeightedBackend) []mesh.WeightedBackend {
 	out, copied := list, false
 	for i := range list {
 		b := list[i]
@@ -50,7 +51,7 @@ func (s *Store) resolveBackends(r *route, parent name, list []mesh.WeightedBacke
 }
 
 // resolveMirrors does the same for what filters copy requests to.
-func (s *Store) resolveMirrors(r *route, parent name, list []mesh.Filter) []mesh.Filter {
+func (s *Store) resolveMirrors(r *route, parent types.NamespacedName, list []mesh.Filter) []mesh.Filter {
 	out, copied := list, false
 	for i := range list {
 		if list[i].Mirror == nil || list[i].Mirror.Backend.Invalid != "" {
@@ -75,11 +76,11 @@ func sameSlice[T any](a, b []T) bool { return len(a) == len(b) && (len(a) == 0 |
 // lookup says why r, which is attached to parent, has nothing to send to at to; both "" if it has. Another namespace must have agreed,
 // but for the parent Service itself: its clients meant to reach it in the first place. Whether something exists there is told only to
 // whom it is granted.
-func (s *Store) lookup(r *route, parent name, to mesh.ServiceRef) (reason gatewayv1.RouteConditionReason, message string) {
-	target := name{to.Namespace, to.Name}
-	if to.Namespace != r.namespace && target != parent && !s.granted(r, target) {
+func (s *Store) lookup(r *route, parent types.NamespacedName, to mesh.ServiceRef) (reason gatewayv1.RouteConditionReason, message string) {
+	target := types.NamespacedName{Namespace: to.Namespace, Name: to.Name}
+	if to.Namespace != r.Namespace && target != parent && !s.granted(r, target) {
 		return gatewayv1.RouteReasonRefNotPermitted, fmt.Sprintf("no ReferenceGrant in namespace %s lets %ss of namespace %s refer to Service %s",
-			to.Namespace, r.kind, r.namespace, to.Name)
+			to.Namespace, r.kind, r.Namespace, to.Name)
 	}
 	return s.exists(to)
 }

@@ -99,7 +99,7 @@ func BenchmarkColdStart(b *testing.B) {
 		snap := Build(s)
 		for i := range services {
 			for node := range 3 {
-				q := Narrow(s, snap, benchTarget(i), Asker{Node: fmt.Sprint("node-", node)})
+				q := QueryFor(s, snap, benchTarget(i), mesh.Client{Node: fmt.Sprint("node-", node)})
 				if got := len(Resolve(s, snap, q).Outbound.Endpoints); got != podsPerService {
 					b.Fatalf("Service %d has %d endpoints, want %d", i, got, podsPerService)
 				}
@@ -116,7 +116,7 @@ func BenchmarkSliceChange(b *testing.B) {
 			s := filled(cluster(services))
 			snap := Build(s)
 			event := Event{Object: benchSlice(metav1.ObjectMeta{Namespace: "ns-7", Name: "svc-7"}, 7)}
-			q := Narrow(s, snap, benchTarget(7), Asker{Node: "node-1"})
+			q := QueryFor(s, snap, benchTarget(7), mesh.Client{Node: "node-1"})
 			b.ReportAllocs()
 			for b.Loop() {
 				if change := s.Apply(event); len(change.Addrs) != 1 {

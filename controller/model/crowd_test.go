@@ -28,7 +28,7 @@ func TestAStormOfPoliciesIsDerivedOnce(t *testing.T) {
 	}
 	ask := func() *mesh.Inbound {
 		snap := Build(s)
-		return Resolve(s, snap, Narrow(s, snap, mesh.Target{}, Asker{Namespace: "shop", Pod: "web-0"})).Inbound
+		return Resolve(s, snap, QueryFor(s, snap, mesh.Target{}, mesh.Client{Namespace: "shop", Pod: "web-0"})).Inbound
 	}
 	before := ask()
 	for i := range policies {

@@ -1,11 +1,15 @@
 package model
 
-import "net/netip"
+import (
+	"net/netip"
+
+	"k8s.io/apimachinery/pkg/types"
+)
 
 // sender is what sends requests of some Services to others: a route or a profile.
 type sender interface {
 	// parentServices calls f for each Service whose requests it concerns; maybe more than once.
-	parentServices(f func(name))
+	parentServices(f func(types.NamespacedName))
 	// touch notes that what it says about its backends may differ now.
 	touch(s *Store)
 }
@@ -13,22 +17,22 @@ type sender interface {
 // routing holds the routes, grants and profiles, and how to get from an object to whatever depends on it.
 type routing struct {
 	routes   map[statusKey]*route
-	grants   map[name]*grant
-	profiles map[name]*profile
+	grants   map[types.NamespacedName]*grant
+	profiles map[types.NamespacedName]*profile
 
-	routesByParent    map[name][]*route
-	profilesByService map[name][]*profile
+	routesByParent    map[types.NamespacedName][]*route
+	profilesByService map[types.NamespacedName][]*profile
 	grantsIn          map[string][]*grant // by namespace
 	// senders are by Service that they send to, foreign by the namespaces other than its own that a route sends to.
-	senders map[name][]sender
+	senders map[types.NamespacedName][]sender
 	foreign map[string][]*route
 }
 
 func newRouting() routing {
 	return routing{
-		routes: map[statusKey]*route{}, grants: map[name]*grant{}, profiles: map[name]*profile{},
-		routesByParent: map[name][]*route{}, profilesByService: map[name][]*profile{},
-		grantsIn: map[string][]*grant{}, senders: map[name][]sender{}, foreign: map[string][]*route{},
+		routes: map[statusKey]*route{}, grants: map[types.NamespacedName]*grant{}, profiles: map[types.NamespacedName]*profile{},
+		routesByParent: map[types.NamespacedName][]*route{}, profilesByService: map[types.NamespacedName][]*profile{},
+		grantsIn: map[string][]*grant{}, senders: map[types.NamespacedName][]sender{}, foreign: map[string][]*route{},
 	}
 }
 
@@ -42,11 +46,11 @@ func relink[K comparable, V comparable](index map[K][]V, k K, v V, add bool) {
 }
 
 func (s *Store) indexRoute(r *route, add bool) {
-	r.parentServices(func(n name) { relink(s.routesByParent, n, r, add) })
+	r.parentServices(func(n types.NamespacedName) { relink(s.routesByParent, n, r, add) })
 	for _, spec := range []*routeSpec{r.served, r.said} {
 		for _, use := range spec.uses {
-			relink(s.senders, name{use.Namespace, use.Name}, sender(r), add)
-			if use.Namespace != r.namespace {
+			relink(s.senders, types.NamespacedName{Namespace: use.Namespace, Name: use.Name}, sender(r), add)
+			if use.Namespace != r.Namespace {
 				relink(s.foreign, use.Namespace, r, add)
 			}
 		}
@@ -61,7 +65,7 @@ func (r *route) touch(s *Store) {
 // touchRoute notes that answers about r's parents and r's own status may differ now.
 func (s *Store) touchRoute(r *route, change *Change) {
 	r.touch(s)
-	r.parentServices(func(n name) { change.Addrs = append(change.Addrs, s.clusterIPs(n)...) })
+	r.parentServices(func(n types.NamespacedName) { change.Addrs = append(change.Addrs, s.clusterIPs(n)...) })
 }
 
 // touchParents notes that the statuses of the routes beside r may differ now: routes of one parent give way to each other.
@@ -69,14 +73,14 @@ func (s *Store) touchParents(r *route) {
 	r.parentServices(s.touchRoutesOf)
 }
 
-func (s *Store) touchRoutesOf(parent name) {
+func (s *Store) touchRoutesOf(parent types.NamespacedName) {
 	for _, r := range s.routesByParent[parent] {
 		r.touch(s)
 	}
 }
 
 // touchRouting notes what depends on whether the Service exists, on its ports and on its annotations, besides its own answers.
-func (s *Store) touchRouting(n name, change *Change) {
+func (s *Store) touchRouting(n types.NamespacedName, change *Change) {
 	s.touchRoutesOf(n)
 	for _, p := range s.profilesByService[n] {
 		p.touch(s)
@@ -88,15 +92,15 @@ func (s *Store) touchRouting(n name, change *Change) {
 }
 
 // senderAddrs returns the addresses of the Services whose requests may be sent to the Service n.
-func (s *Store) senderAddrs(n name) []netip.Addr {
+func (s *Store) senderAddrs(n types.NamespacedName) []netip.Addr {
 	var out []netip.Addr
 	for _, sender := range s.senders[n] {
-		sender.parentServices(func(parent name) { out = append(out, s.clusterIPs(parent)...) })
+		sender.parentServices(func(parent types.NamespacedName) { out = append(out, s.clusterIPs(parent)...) })
 	}
 	return out
 }
 
-func (s *Store) clusterIPs(n name) []netip.Addr {
+func (s *Store) clusterIPs(n types.NamespacedName) []netip.Addr {
 	if svc := s.services[n]; svc != nil {
 		return svc.clusterIPs
 	}

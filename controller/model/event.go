@@ -44,13 +44,10 @@ type Change struct {
 	// Addrs are the outbound addresses, on any port, whose answers may differ now.
 	Addrs []netip.Addr
 	// Pods are the pods whose inbound answers may differ now.
-	Pods []PodName
+	Pods []types.NamespacedName
 	// Problems that the object has now and did not have before.
 	Problems []Problem
 }
-
-// PodName names a pod.
-type PodName struct{ Namespace, Name string }
 
 // Problem is a mistake of a user in one object. The last good value, or the default if there was none, stays in force.
 type Problem struct {

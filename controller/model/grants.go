@@ -3,12 +3,13 @@ package model
 import (
 	"slices"
 
+	"k8s.io/apimachinery/pkg/types"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
 // grant is the record of a ReferenceGrant, as far as it is about Services.
 type grant struct {
-	name
+	types.NamespacedName
 	from []grantee
 	// services that may be referred to; nil for all of the namespace.
 	services []string
@@ -21,17 +22,17 @@ type grantee struct {
 }
 
 func (s *Store) applyGrant(o *gatewayv1.ReferenceGrant, deleted bool) Change {
-	key := name{o.Namespace, o.Name}
+	key := nameOf(o)
 	if old := s.grants[key]; old != nil {
 		delete(s.grants, key)
-		unlink(s.grantsIn, key.namespace, old)
+		unlink(s.grantsIn, key.Namespace, old)
 	}
 	if now := newGrant(o); !deleted && now != nil {
 		s.grants[key] = now
-		link(s.grantsIn, key.namespace, now)
+		link(s.grantsIn, key.Namespace, now)
 	}
 	var change Change
-	for _, r := range s.foreign[key.namespace] {
+	for _, r := range s.foreign[key.Namespace] {
 		s.touchRoute(r, &change)
 	}
 	change.Addrs = unique(change.Addrs)
@@ -40,7 +41,7 @@ func (s *Store) applyGrant(o *gatewayv1.ReferenceGrant, deleted bool) Change {
 
 // newGrant returns nil for a grant of something else than Services.
 func newGrant(o *gatewayv1.ReferenceGrant) *grant {
-	g := &grant{name: name{o.Namespace, o.Name}}
+	g := &grant{NamespacedName: nameOf(o)}
 	all, some := false, false
 	for _, to := range o.Spec.To {
 		switch {
@@ -64,9 +65,9 @@ func newGrant(o *gatewayv1.ReferenceGrant) *grant {
 }
 
 // granted reports whether the namespace of the Service lets r refer to it.
-func (s *Store) granted(r *route, to name) bool {
-	who := grantee{r.routeKind, r.namespace}
-	return slices.ContainsFunc(s.grantsIn[to.namespace], func(g *grant) bool {
-		return slices.Contains(g.from, who) && (g.services == nil || slices.Contains(g.services, to.name))
+func (s *Store) granted(r *route, to types.NamespacedName) bool {
+	who := grantee{r.routeKind, r.Namespace}
+	return slices.ContainsFunc(s.grantsIn[to.Namespace], func(g *grant) bool {
+		return slices.Contains(g.from, who) && (g.services == nil || slices.Contains(g.services, to.Name))
 	})
 }

@@ -7,7 +7,7 @@ import (
 )
 
 func (s *Store) applyGRPCRoute(o *gatewayv1.GRPCRoute, e Event) Change {
-	key := statusKey{grpcRoute.group, grpcRoute.kind, name{o.Namespace, o.Name}}
+	key := statusKey{grpcRoute.group, grpcRoute.kind, nameOf(o)}
 	if e.Deleted {
 		return s.applyRoute(key, nil)
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 func (s *Store) applyHTTPRoute(kind routeKind, o metav1.Object, spec *gatewayv1.HTTPRouteSpec, e Event) Change {
-	key := statusKey{kind.group, kind.kind, name{o.GetNamespace(), o.GetName()}}
+	key := statusKey{kind.group, kind.kind, nameOf(o)}
 	if e.Deleted {
 		return s.applyRoute(key, nil)
 	}

@@ -1,15 +1,19 @@
 package model
 
-import "github.com/tulle-mesh/tulle/mesh"
+import (
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tulle-mesh/tulle/mesh"
+)
 
 // inbound answers a pod's proxy about the pod itself; nil if the pod is not known. What the pod says wins over its namespace, which
 // wins over the installation.
 func (r *resolver) inbound() *mesh.Inbound {
-	p := r.store.pods[name{r.q.Pod.Namespace, r.q.Pod.Name}]
+	p := r.store.pods[types.NamespacedName{Namespace: r.q.Pod.Namespace, Name: r.q.Pod.Name}]
 	if p == nil {
 		return nil
 	}
-	d := r.snap.defaults(p.namespace)
+	d := r.snap.defaults(p.Namespace)
 	in := &mesh.Inbound{
 		ClusterNetworks:      r.store.config.ClusterNetworks,
 		Default:              mesh.PortPolicy{Policy: d.policy},
@@ -26,7 +30,7 @@ func (r *resolver) inbound() *mesh.Inbound {
 	if p.settings.requireIdentity != nil {
 		in.RequireIdentityPorts = *p.settings.requireIdentity
 	}
-	servers := r.store.access.serversOf[p.name]
+	servers := r.store.access.serversOf[p.NamespacedName]
 	if len(p.probes)+len(servers) > 0 {
 		in.Ports = make(map[uint16]mesh.PortPolicy, len(p.probes)+len(servers))
 	}
@@ -43,7 +47,7 @@ func (r *resolver) inbound() *mesh.Inbound {
 // annotations of the pod and its namespace.
 func (r *resolver) serve(p *pod, in *mesh.Inbound) {
 	taken := map[uint16]bool{}
-	for _, sv := range r.store.access.serversOf[p.name] {
+	for _, sv := range r.store.access.serversOf[p.NamespacedName] {
 		for _, port := range sv.portsOf(p) {
 			if taken[port] {
 				continue

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tulle-mesh/tulle/mesh"
 )
@@ -86,7 +87,9 @@ func (k *kept[T]) inForce() string {
 // valid reports whether anything of the object is in force.
 func (k *kept[T]) valid() bool { return k.serving != 0 }
 
-func (k *kept[T]) key() name { return name{k.object.Namespace, k.object.Name} }
+func (k *kept[T]) key() types.NamespacedName {
+	return types.NamespacedName{Namespace: k.object.Namespace, Name: k.object.Name}
+}
 
 func (k *kept[T]) ref() mesh.Ref {
 	return mesh.Ref{Group: k.object.Group, Kind: k.object.Kind, Namespace: k.object.Namespace, Name: k.object.Name}

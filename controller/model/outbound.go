@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -14,7 +16,7 @@ func (r *resolver) service(svc *service) *mesh.Outbound {
 	number := r.q.Target.Addr.Port()
 	out := &mesh.Outbound{
 		Kind:    mesh.ToService,
-		Service: mesh.ServiceRef{Namespace: svc.namespace, Name: svc.name.name, Port: number},
+		Service: mesh.ServiceRef{Namespace: svc.Namespace, Name: svc.Name, Port: number},
 	}
 	port, ok := svc.port(number)
 	if !ok {
@@ -32,7 +34,7 @@ func (s *Store) authority(ref mesh.ServiceRef) string {
 	return fmt.Sprintf("%s.%s.svc.%s:%d", ref.Name, ref.Namespace, s.config.ClusterDomain, ref.Port)
 }
 
-// endpoints returns the endpoints of a Service's port for the asker, of one address family and sorted by address, and the protocol that
+// endpoints returns the endpoints of a Service's port for the client, of one address family and sorted by address, and the protocol that
 // is declared for the port.
 func (r *resolver) endpoints(svc *service, port servicePort, v4 bool) ([]mesh.Endpoint, mesh.Protocol) {
 	found := r.candidates(svc, port, v4)
@@ -60,7 +62,7 @@ type candidate struct {
 // says is left out: the slice is older than the pod's end or newer than its start, and the address may be somebody else's.
 func (r *resolver) candidates(svc *service, port servicePort, v4 bool) []candidate {
 	var out []candidate
-	for _, sl := range r.store.slicesByService[svc.name] {
+	for _, sl := range r.store.slicesByService[svc.NamespacedName] {
 		number, ok := sl.portNamed(port.name)
 		if !ok {
 			continue
@@ -82,7 +84,7 @@ func (r *resolver) candidates(svc *service, port servicePort, v4 bool) []candida
 // because anybody may write a slice that names somebody else's address: identity is that of the pod which has the address. ok is
 // false if the claim does not hold.
 func (s *Store) podOf(e *sliceEndpoint) (p *pod, ok bool) {
-	if e.pod == (name{}) {
+	if e.pod == (types.NamespacedName{}) {
 		return s.podAt(e.addr), true
 	}
 	p = s.pods[e.pod]
@@ -122,7 +124,7 @@ func (p *pod) identity(port uint16, trustDomain string) mesh.ID {
 	if !p.meshed || p.unmeshed.Contains(port) {
 		return mesh.ID{}
 	}
-	return mesh.ID{TrustDomain: trustDomain, Namespace: p.namespace, ServiceAccount: p.ref.ServiceAccount}
+	return mesh.ID{TrustDomain: trustDomain, Namespace: p.Namespace, ServiceAccount: p.ref.ServiceAccount}
 }
 
 // serviceProtocol follows the documented precedence: the Service's appProtocol, its annotation, the annotations of its pods, the
@@ -141,7 +143,7 @@ func (r *resolver) serviceProtocol(svc *service, port servicePort, found []candi
 	if podsDecide {
 		return mesh.Detect
 	}
-	return opaqueIf(r.snap.defaults(svc.namespace).opaqueOf(svc.portsNamed).Contains(port.port))
+	return opaqueIf(r.snap.defaults(svc.Namespace).opaqueOf(svc.portsNamed).Contains(port.port))
 }
 
 // pod answers for a pod's own address: a headless Service's endpoint, an instance of a StatefulSet, or an address an application
@@ -164,7 +166,7 @@ func (r *resolver) headlessProtocol(p *pod) (mesh.Protocol, bool) {
 	var protocol mesh.Protocol
 	for _, sl := range r.store.slicesByIP[addr.Addr()] {
 		svc := r.store.services[sl.service]
-		if svc == nil || !svc.headless || svc.namespace != p.namespace || said != nil && strings.Compare(said.name.name, svc.name.name) < 0 {
+		if svc == nil || !svc.headless || svc.Namespace != p.Namespace || said != nil && strings.Compare(said.Name, svc.Name) < 0 {
 			continue
 		}
 		for _, sp := range sl.ports {

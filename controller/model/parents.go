@@ -3,13 +3,14 @@ package model
 import (
 	"fmt"
 
+	"k8s.io/apimachinery/pkg/types"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
 // parentRef is what a route is attached to, or claims to be.
 type parentRef struct {
 	kind parentKind
-	name
+	types.NamespacedName
 	// port and section narrow a Service to one port; 0 and "" do not.
 	port    uint16
 	section string
@@ -41,9 +42,9 @@ func newParentRefs(kind routeKind, namespace string, refs []gatewayv1.ParentRefe
 		if ref.Kind != nil {
 			what = string(*ref.Kind)
 		}
-		p := parentRef{name: name{namespace, string(ref.Name)}, section: string(value(ref.SectionName)), raw: ref}
+		p := parentRef{NamespacedName: types.NamespacedName{Namespace: namespace, Name: string(ref.Name)}, section: string(value(ref.SectionName)), raw: ref}
 		if ref.Namespace != nil {
-			p.namespace = string(*ref.Namespace)
+			p.Namespace = string(*ref.Namespace)
 		}
 		if ref.Port != nil {
 			p.port = uint16(*ref.Port)
@@ -70,7 +71,7 @@ func (p *parentRef) meets(port servicePort) bool {
 func (p *parentRef) problem(svc *service) string {
 	switch {
 	case svc == nil:
-		return fmt.Sprintf("there is no Service %s in namespace %s", p.name.name, p.namespace)
+		return fmt.Sprintf("there is no Service %s in namespace %s", p.Name, p.Namespace)
 	case len(svc.clusterIPs) == 0:
 		return "parent service must have a ClusterIP"
 	case p.port == 0 && p.section == "":
@@ -82,10 +83,10 @@ func (p *parentRef) problem(svc *service) string {
 		}
 	}
 	if p.section == "" {
-		return fmt.Sprintf("Service %s has no TCP port %d", p.name.name, p.port)
+		return fmt.Sprintf("Service %s has no TCP port %d", p.Name, p.port)
 	}
 	if p.port == 0 {
-		return fmt.Sprintf("Service %s has no TCP port that is named %s", p.name.name, p.section)
+		return fmt.Sprintf("Service %s has no TCP port that is named %s", p.Name, p.section)
 	}
-	return fmt.Sprintf("Service %s has no TCP port %d that is named %s", p.name.name, p.port, p.section)
+	return fmt.Sprintf("Service %s has no TCP port %d that is named %s", p.Name, p.port, p.section)
 }

@@ -14,7 +14,7 @@ import (
 
 // pod is the record of a pod that has not ended.
 type pod struct {
-	name
+	types.NamespacedName
 	uid         types.UID
 	created     time.Time
 	ips         []netip.Addr
@@ -38,8 +38,8 @@ type namedPort struct {
 }
 
 func (s *Store) applyPod(o *corev1.Pod, deleted bool) Change {
-	key := name{o.Namespace, o.Name}
-	change := Change{Pods: []PodName{{o.Namespace, o.Name}}}
+	key := nameOf(o)
+	change := Change{Pods: []types.NamespacedName{key}}
 	old := s.pods[key]
 	// A pod's successor of the same name may be seen before its own end.
 	if old != nil && deleted && old.uid != o.UID {
@@ -70,7 +70,7 @@ func (s *Store) applyPod(o *corev1.Pod, deleted bool) Change {
 }
 
 func (s *Store) forgetPod(old *pod, change *Change) {
-	delete(s.pods, old.name)
+	delete(s.pods, old.NamespacedName)
 	for _, ip := range old.ips {
 		unlink(s.podsByIP, ip, old)
 	}
@@ -96,16 +96,16 @@ func (s *Store) podAt(addr netip.Addr) *pod {
 
 func newPod(o *corev1.Pod, controlPlane string, prior settings) *pod {
 	p := &pod{
-		name:        name{o.Namespace, o.Name},
-		uid:         o.UID,
-		created:     o.CreationTimestamp.Time,
-		node:        o.Spec.NodeName,
-		hostNetwork: o.Spec.HostNetwork,
-		ips:         podIPs(o),
-		probes:      probePaths(o),
-		labels:      o.Labels,
-		ports:       namedPorts(o),
-		ref:         podRef(o),
+		NamespacedName: nameOf(o),
+		uid:            o.UID,
+		created:        o.CreationTimestamp.Time,
+		node:           o.Spec.NodeName,
+		hostNetwork:    o.Spec.HostNetwork,
+		ips:            podIPs(o),
+		probes:         probePaths(o),
+		labels:         o.Labels,
+		ports:          namedPorts(o),
+		ref:            podRef(o),
 	}
 	p.settings = parseSettings("Pod", o, p.portsNamed, prior)
 	p.meshed = !o.Spec.HostNetwork && o.Labels[mesh.ControlPlaneNSLabel] == controlPlane && proxyOf(o) != nil

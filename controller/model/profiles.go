@@ -23,7 +23,7 @@ type profile struct {
 	uid        types.UID
 	generation int64
 	// of is the Service that the name means; zero if it means none of this cluster.
-	of name
+	of types.NamespacedName
 	// said is what the object says now. served is what holds, as in a route.
 	said, served *profileSpec
 	resolved     *mesh.Profile
@@ -44,7 +44,7 @@ func (sp *profileSpec) broken() bool { return (&routeSpec{findings: sp.findings}
 func (sp *profileSpec) stands() bool { return len(sp.mesh.Routes)+len(sp.mesh.Overrides) > 0 }
 
 func (s *Store) applyProfile(o *v1alpha1.ServiceProfile, e Event) Change {
-	key := name{o.Namespace, o.Name}
+	key := nameOf(o)
 	var change Change
 	old := s.profiles[key]
 	if old != nil {
@@ -66,7 +66,7 @@ func (s *Store) applyProfile(o *v1alpha1.ServiceProfile, e Event) Change {
 
 func (s *Store) newProfile(o *v1alpha1.ServiceProfile, e Event, prior *profile) *profile {
 	p := &profile{
-		statusKey: statusKey{profileKind.group, profileKind.kind, name{o.Namespace, o.Name}},
+		statusKey: statusKey{profileKind.group, profileKind.kind, nameOf(o)},
 		uid:       o.UID, generation: o.Generation,
 		of: serviceNamed(o.Name, s.config.ClusterDomain),
 	}
@@ -80,25 +80,25 @@ func (s *Store) newProfile(o *v1alpha1.ServiceProfile, e Event, prior *profile) 
 }
 
 // serviceNamed returns the Service whose full name it is; zero for a name outside the cluster.
-func serviceNamed(fqdn, domain string) name {
+func serviceNamed(fqdn, domain string) types.NamespacedName {
 	rest, ok := strings.CutSuffix(strings.TrimSuffix(fqdn, "."), ".svc."+domain)
 	svc, namespace, both := strings.Cut(rest, ".")
 	if !ok || !both || strings.Contains(namespace, ".") {
-		return name{}
+		return types.NamespacedName{}
 	}
-	return name{namespace, svc}
+	return types.NamespacedName{Namespace: namespace, Name: svc}
 }
 
 func (s *Store) indexProfile(p *profile, add bool) {
-	if p.of != (name{}) {
+	if p.of != (types.NamespacedName{}) {
 		relink(s.profilesByService, p.of, p, add)
 	}
 	for _, use := range p.served.uses {
-		relink(s.senders, name{use.Namespace, use.Name}, sender(p), add)
+		relink(s.senders, types.NamespacedName{Namespace: use.Namespace, Name: use.Name}, sender(p), add)
 	}
 }
 
-func (p *profile) parentServices(f func(name)) { f(p.of) }
+func (p *profile) parentServices(f func(types.NamespacedName)) { f(p.of) }
 
 func (p *profile) touch(s *Store) {
 	p.resolved = nil
@@ -114,11 +114,11 @@ func (s *Store) touchProfile(p *profile, change *Change) {
 // profileFor returns the profile that holds for the clients of a namespace: their own, else that of the Service's namespace.
 func (s *Store) profileFor(svc *service, namespace string) *profile {
 	var own, producer *profile
-	for _, p := range s.profilesByService[svc.name] {
-		switch p.namespace {
+	for _, p := range s.profilesByService[svc.NamespacedName] {
+		switch p.Namespace {
 		case namespace:
 			own = p
-		case svc.namespace:
+		case svc.Namespace:
 			producer = p
 		}
 	}
@@ -207,14 +207,14 @@ func (c *compiler) override(path string, in *v1alpha1.WeightedDst, domain string
 		c.unsupported(path+".authority", "%q has no port between 1 and 65535", clip(in.Authority))
 	}
 	to := serviceNamed(host, domain)
-	if to == (name{}) {
+	if to == (types.NamespacedName{}) {
 		to = serviceNamed(host+"."+domain, domain)
 	}
 	out := mesh.WeightedBackend{
-		Service: mesh.ServiceRef{Namespace: to.namespace, Name: to.name, Port: uint16(port)},
-		Ref:     mesh.Ref{Group: "core", Kind: "Service", Namespace: to.namespace, Name: to.name},
+		Service: mesh.ServiceRef{Namespace: to.Namespace, Name: to.Name, Port: uint16(port)},
+		Ref:     mesh.Ref{Group: "core", Kind: "Service", Namespace: to.Namespace, Name: to.Name},
 	}
-	if to == (name{}) {
+	if to == (types.NamespacedName{}) {
 		c.unsupported(path+".authority", "%q is no Service of this cluster: want <name>.<namespace>.svc.%s:<port>", clip(in.Authority), domain)
 	}
 	// The value is compared before it is scaled: a quantity may be of any size.
@@ -231,7 +231,7 @@ func (c *compiler) override(path string, in *v1alpha1.WeightedDst, domain string
 
 // exists says why there is nothing to send to at to; both "" if there is.
 func (s *Store) exists(to mesh.ServiceRef) (reason gatewayv1.RouteConditionReason, message string) {
-	svc := s.services[name{to.Namespace, to.Name}]
+	svc := s.services[types.NamespacedName{Namespace: to.Namespace, Name: to.Name}]
 	if svc == nil {
 		return gatewayv1.RouteReasonBackendNotFound, fmt.Sprintf("there is no Service %s in namespace %s", to.Name, to.Namespace)
 	}

@@ -4,13 +4,14 @@ import (
 	"fmt"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
 // profile derives the status of a ServiceProfile, which has no parents: it is about one Service.
 func (j *judge) profile(p *profile) Status {
 	out := Status{
-		Object:     ObjectRef{Group: p.group, Kind: p.kind, Namespace: p.namespace, Name: p.name.name, UID: p.uid},
+		Object:     ObjectRef{Group: p.group, Kind: p.kind, Namespace: p.Namespace, Name: p.Name, UID: p.uid},
 		Generation: p.generation,
 	}
 	refused := j.profileRefused(p)
@@ -28,14 +29,14 @@ func (j *judge) profile(p *profile) Status {
 }
 
 func (j *judge) profileRefused(p *profile) verdict {
-	if p.of == (name{}) {
+	if p.of == (types.NamespacedName{}) {
 		return verdict{gatewayv1.RouteReasonNoMatchingParent, fmt.Sprintf("the name of a ServiceProfile is that of a Service: want <name>.<namespace>.svc.%s",
 			j.store.config.ClusterDomain)}
 	}
 	svc := j.store.services[p.of]
 	switch {
 	case svc == nil:
-		return verdict{gatewayv1.RouteReasonNoMatchingParent, fmt.Sprintf("there is no Service %s in namespace %s", p.of.name, p.of.namespace)}
+		return verdict{gatewayv1.RouteReasonNoMatchingParent, fmt.Sprintf("there is no Service %s in namespace %s", p.of.Name, p.of.Namespace)}
 	case len(svc.clusterIPs) == 0:
 		return verdict{gatewayv1.RouteReasonNoMatchingParent, "parent service must have a ClusterIP"}
 	case !p.said.broken():

@@ -36,7 +36,7 @@ func (r *resolver) podProtocol(p *pod, port uint16) mesh.Protocol {
 	if p.settings.opaque != nil {
 		return opaqueIf(p.settings.opaque.Contains(port))
 	}
-	return opaqueIf(r.snap.defaults(p.namespace).opaqueOf(p.portsNamed).Contains(port))
+	return opaqueIf(r.snap.defaults(p.Namespace).opaqueOf(p.portsNamed).Contains(port))
 }
 
 // podDecides reports whether podProtocol is what a Server or the pod itself says.

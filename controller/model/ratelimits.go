@@ -6,6 +6,8 @@ import (
 	"math"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/tulle-mesh/tulle/crds/v1alpha1"
 	"github.com/tulle-mesh/tulle/mesh"
 )
@@ -14,7 +16,7 @@ import (
 type rateLimitPolicy struct{ kept[rateLimitSpec] }
 
 type rateLimitSpec struct {
-	server name
+	server types.NamespacedName
 	limit  *mesh.RateLimit
 }
 
@@ -22,7 +24,7 @@ func parseRateLimit(o *v1alpha1.HTTPLocalRateLimitPolicy, c Config) (spec rateLi
 	if t := o.Spec.TargetRef; t.Group != v1alpha1.PolicyGroup || t.Kind != "Server" {
 		f.wrong("spec.targetRef", fmt.Sprintf("%s of group %q: want a Server of %s", t.Kind, t.Group, v1alpha1.PolicyGroup))
 	}
-	spec.server = name{o.Namespace, o.Spec.TargetRef.Name}
+	spec.server = types.NamespacedName{Namespace: o.Namespace, Name: o.Spec.TargetRef.Name}
 	limit := &mesh.RateLimit{
 		Ref: mesh.Ref{Group: v1alpha1.PolicyGroup, Kind: "HTTPLocalRateLimitPolicy", Namespace: o.Namespace, Name: o.Name},
 	}
@@ -65,11 +67,11 @@ func parseRate(rate float64, path string, total float64, f *faults) float64 {
 
 func (s *Store) applyRateLimit(o *v1alpha1.HTTPLocalRateLimitPolicy, e Event) Change {
 	a := &s.access
-	n := name{o.Namespace, o.Name}
+	n := nameOf(o)
 	old := a.limits[n]
 	var before *kept[rateLimitSpec]
 	var change Change
-	var servers []name
+	var servers []types.NamespacedName
 	if old != nil {
 		before = &old.kept
 		delete(a.limits, n)
@@ -100,7 +102,7 @@ func (s *Store) applyRateLimit(o *v1alpha1.HTTPLocalRateLimitPolicy, e Event) Ch
 }
 
 // limitOf returns the policy that bounds the Server n, the oldest; nil if there is none.
-func (s *Store) limitOf(n name) *rateLimitPolicy {
+func (s *Store) limitOf(n types.NamespacedName) *rateLimitPolicy {
 	list := s.access.limitsAt[n]
 	if len(list) == 0 {
 		return nil
@@ -108,7 +110,7 @@ func (s *Store) limitOf(n name) *rateLimitPolicy {
 	return slices.MinFunc(list, func(a, b *rateLimitPolicy) int { return older(&a.kept, &b.kept) })
 }
 
-func (s *Store) rateLimit(n name) *mesh.RateLimit {
+func (s *Store) rateLimit(n types.NamespacedName) *mesh.RateLimit {
 	if l := s.limitOf(n); l != nil {
 		return l.spec.limit
 	}

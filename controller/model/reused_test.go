@@ -55,7 +55,7 @@ func TestReusedAddressIsNeverAnEndpointOfAnother(t *testing.T) {
 		for i, e := range events {
 			s.Apply(e)
 			snap := Build(s)
-			out := Resolve(s, snap, Narrow(s, snap, target, Asker{Namespace: "shop"})).Outbound
+			out := Resolve(s, snap, QueryFor(s, snap, target, mesh.Client{Namespace: "shop"})).Outbound
 			seen += len(out.Endpoints)
 			for _, endpoint := range out.Endpoints {
 				if endpoint.Identity != want {

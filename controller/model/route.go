@@ -55,7 +55,7 @@ type route struct {
 	// said is what the object says now. served is what holds: said, or an earlier generation's if said has mistakes and that had none.
 	said, served *routeSpec
 	// resolved holds the rules with their references looked up, by parent Service; touching the route empties it.
-	resolved map[name][]mesh.Rule
+	resolved map[types.NamespacedName][]mesh.Rule
 }
 
 // routeSpec is what one generation of a route says, without what other objects say about it.
@@ -105,7 +105,7 @@ func (sp *routeSpec) has(w findingWeight) bool {
 // newRoute completes the record of a route that says said.
 func newRoute(kind routeKind, o metav1.Object, said *routeSpec, e Event, prior *route) *route {
 	r := &route{
-		statusKey:  statusKey{kind.group, kind.kind, name{o.GetNamespace(), o.GetName()}},
+		statusKey:  statusKey{kind.group, kind.kind, nameOf(o)},
 		routeKind:  kind,
 		uid:        o.GetUID(),
 		generation: o.GetGeneration(),
@@ -130,23 +130,23 @@ func newRoute(kind routeKind, o metav1.Object, said *routeSpec, e Event, prior *
 }
 
 func (r *route) ref() ObjectRef {
-	return ObjectRef{Group: r.group, Kind: r.kind, Namespace: r.namespace, Name: r.name.name, UID: r.uid}
+	return ObjectRef{Group: r.group, Kind: r.kind, Namespace: r.Namespace, Name: r.Name, UID: r.uid}
 }
 
 func (r *route) meshRef() mesh.Ref {
-	return mesh.Ref{Group: r.group, Kind: r.kind, Namespace: r.namespace, Name: r.name.name}
+	return mesh.Ref{Group: r.group, Kind: r.kind, Namespace: r.Namespace, Name: r.Name}
 }
 
 // compare orders the routes of one parent: the oldest first, then by name. Source: Gateway API, "Route conflict resolution".
 func (r *route) compare(other *route) int {
-	return cmp.Or(r.created.Compare(other.created), cmp.Compare(r.namespace, other.namespace),
-		cmp.Compare(r.name.name, other.name.name), cmp.Compare(r.group, other.group))
+	return cmp.Or(r.created.Compare(other.created), cmp.Compare(r.Namespace, other.Namespace),
+		cmp.Compare(r.Name, other.Name), cmp.Compare(r.group, other.group))
 }
 
 // applyRoute puts now in the place of the route of the same kind and name; nil takes that away.
 func (s *Store) applyRoute(key statusKey, now *route) Change {
 	var change Change
-	s.setServerRoute(mesh.Ref{Group: key.group, Kind: key.kind, Namespace: key.namespace, Name: key.name.name}, now.atServers(), &change)
+	s.setServerRoute(mesh.Ref{Group: key.group, Kind: key.kind, Namespace: key.Namespace, Name: key.Name}, now.atServers(), &change)
 	old := s.routes[key]
 	if old != nil {
 		delete(s.routes, key)
@@ -175,10 +175,10 @@ func (r *route) atServers() *serverRoute {
 	if r == nil || r.routeKind.isStream() {
 		return nil
 	}
-	var servers []name
+	var servers []types.NamespacedName
 	for i := range r.served.parents {
-		if p := &r.served.parents[i]; p.kind == parentServer && p.namespace == r.namespace && !slices.Contains(servers, p.name) {
-			servers = append(servers, p.name)
+		if p := &r.served.parents[i]; p.kind == parentServer && p.Namespace == r.Namespace && !slices.Contains(servers, p.NamespacedName) {
+			servers = append(servers, p.NamespacedName)
 		}
 	}
 	if len(servers) == 0 {
@@ -201,11 +201,11 @@ func (r *route) atServers() *serverRoute {
 }
 
 // parentServices calls f for each Service that the route is, or claims to be, attached to; maybe more than once.
-func (r *route) parentServices(f func(name)) {
+func (r *route) parentServices(f func(types.NamespacedName)) {
 	for _, spec := range []*routeSpec{r.served, r.said} {
 		for i := range spec.parents {
 			if spec.parents[i].kind == parentService {
-				f(spec.parents[i].name)
+				f(spec.parents[i].NamespacedName)
 			}
 		}
 		if r.said == r.served {

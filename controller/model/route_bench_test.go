@@ -7,6 +7,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/tulle-mesh/tulle/mesh"
 )
 
 // benchRoutes returns n routes, each on a Service of its own: two rules, a header match, and a canary of two backends.
@@ -64,7 +66,7 @@ func BenchmarkBuild(b *testing.B) {
 			b.Fatalf("%d statuses, want %d", got, routes)
 		}
 		for i := range routes {
-			a := Resolve(s, snap, Narrow(s, snap, benchTarget(i), Asker{Node: "node-1"}))
+			a := Resolve(s, snap, QueryFor(s, snap, benchTarget(i), mesh.Client{Node: "node-1"}))
 			if len(a.Outbound.Routes) != 1 || len(a.Outbound.Backends) != 1 {
 				b.Fatalf("Service %d: %+v", i, a.Outbound)
 			}
@@ -89,7 +91,7 @@ func BenchmarkRouteChange(b *testing.B) {
 				if statuses := s.Statuses(); len(change.Addrs) != 1 || change.Policy || len(statuses) != 1 {
 					b.Fatalf("change %+v, %d statuses, want one of each", change, len(statuses))
 				}
-				Resolve(s, snap, Narrow(s, snap, benchTarget(7), Asker{Node: "node-1"}))
+				Resolve(s, snap, QueryFor(s, snap, benchTarget(7), mesh.Client{Node: "node-1"}))
 			}
 		})
 	}
@@ -105,7 +107,7 @@ func TestRouteChangeCostsTheSameInAnyCluster(t *testing.T) {
 		return testing.AllocsPerRun(20, func() {
 			s.Apply(event)
 			s.Statuses()
-			Resolve(s, snap, Narrow(s, snap, benchTarget(7), Asker{Node: "node-1"}))
+			Resolve(s, snap, QueryFor(s, snap, benchTarget(7), mesh.Client{Node: "node-1"}))
 		})
 	}
 	if small, large := cost(120), cost(1200); large > small*1.2 {

@@ -78,7 +78,7 @@ func TestOneObjectIsBounded(t *testing.T) {
 			if n := len(conditions[0].Message); n > 4096 {
 				t.Errorf("the message has %d bytes", n)
 			}
-			out := Resolve(s, Build(s), Question{Target: benchTarget(0)}).Outbound
+			out := Resolve(s, Build(s), Query{Target: benchTarget(0)}).Outbound
 			rules := 0
 			for _, r := range out.Routes {
 				rules += len(r.Rules)
@@ -102,7 +102,7 @@ func TestRulesAtOnePortAreBounded(t *testing.T) {
 		o.CreationTimestamp = metav1.NewTime(time.Unix(int64(i), 0))
 		s.Apply(Event{Object: o})
 	}
-	out := Resolve(s, Build(s), Question{Target: benchTarget(0)}).Outbound
+	out := Resolve(s, Build(s), Query{Target: benchTarget(0)}).Outbound
 	if len(out.Routes) != 2 || out.Routes[0].Ref.Name != "r0" || out.Routes[1].Ref.Name != "r1" {
 		t.Errorf("got %d routes, want the two oldest", len(out.Routes))
 	}
@@ -128,7 +128,7 @@ func TestBadObjectStopsNoOther(t *testing.T) {
 	}
 	snap := Build(s)
 	for i := range routes {
-		out := Resolve(s, snap, Question{Target: benchTarget(i)}).Outbound
+		out := Resolve(s, snap, Query{Target: benchTarget(i)}).Outbound
 		at := 0
 		if i == 0 { // the bad one is at the same Service, and comes first by name
 			at = 1
@@ -137,7 +137,7 @@ func TestBadObjectStopsNoOther(t *testing.T) {
 			t.Fatalf("route %d: weight %d, want 40", i, got)
 		}
 	}
-	first := Resolve(s, snap, Question{Target: benchTarget(0)}).Outbound.Routes[0].Rules
+	first := Resolve(s, snap, Query{Target: benchTarget(0)}).Outbound.Routes[0].Rules
 	if first[0].Invalid == "" || first[0].Matches[0].Path != mesh.RegexPath || first[0].Matches[0].Value != "" || first[1].Invalid != "" {
 		t.Errorf("got %+v, want a first rule that takes no request", first)
 	}

@@ -52,7 +52,7 @@ func TestRoutingChangesNameEveryAnswer(t *testing.T) {
 			}
 			before = after
 			for _, st := range s.Statuses() {
-				told[statusKey{st.Object.Group, st.Object.Kind, name{st.Object.Namespace, st.Object.Name}}] = st
+				told[statusKey{st.Object.Group, st.Object.Kind, types.NamespacedName{Namespace: st.Object.Namespace, Name: st.Object.Name}}] = st
 			}
 			w.compareStatuses(t, s, told)
 		}
@@ -91,11 +91,11 @@ func (w *routeWorld) compareWithFresh(t *testing.T, s *Store, got map[asked]Answ
 
 func (w *routeWorld) answers(s *Store, snap *Snapshot) map[asked]Answer {
 	out := map[asked]Answer{}
-	for _, asker := range []Asker{{Namespace: "shop", Node: "n0"}, {Namespace: "bank", Node: "n1"}, {Namespace: "park", Node: "n1"}} {
+	for _, client := range []mesh.Client{{Namespace: "shop", Node: "n0"}, {Namespace: "bank", Node: "n1"}, {Namespace: "park", Node: "n1"}} {
 		for ip := range 4 {
 			for _, port := range []uint16{80, 81} {
-				q := asked{mesh.Target{Addr: netip.AddrPortFrom(clusterIP(ip), port)}, asker}
-				out[q] = Resolve(s, snap, Narrow(s, snap, q.target, q.asker))
+				q := asked{mesh.Target{Addr: netip.AddrPortFrom(clusterIP(ip), port)}, client}
+				out[q] = Resolve(s, snap, QueryFor(s, snap, q.target, q.client))
 			}
 		}
 	}
@@ -121,7 +121,7 @@ func (w *routeWorld) event() Event {
 	if _, ok := o.(*corev1.Service); ok {
 		kind.kind = "Service"
 	}
-	key := statusKey{kind.group, kind.kind, name{o.GetNamespace(), o.GetName()}}
+	key := statusKey{kind.group, kind.kind, nameOf(o)}
 	if last, ok := w.live[key]; ok && w.IntN(4) == 0 {
 		delete(w.live, key)
 		return Event{Object: last, Deleted: true}

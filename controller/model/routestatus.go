@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/tulle-mesh/tulle/mesh"
@@ -17,7 +18,7 @@ const routeConflicted gatewayv1.RouteConditionReason = "RouteReasonConflicted"
 
 // scope is a port of a Service and a namespace of clients.
 type scope struct {
-	service   name
+	service   types.NamespacedName
 	port      uint16
 	namespace string
 }
@@ -37,7 +38,7 @@ type verdict struct {
 }
 
 func (j *judge) attached(svc *service, port servicePort, namespace string) []*route {
-	key := scope{svc.name, port.port, namespace}
+	key := scope{svc.NamespacedName, port.port, namespace}
 	list, ok := j.holds[key]
 	if !ok {
 		list = j.store.attached(svc, port, namespace)
@@ -76,7 +77,7 @@ func (j *judge) route(r *route) Status {
 // atService says why r does not hold at the Service, and what of it has no effect there; zero verdicts if it does, and nothing.
 func (j *judge) atService(r *route, p *parentRef) (refused, partial verdict) {
 	partial = r.said.partial()
-	svc := j.store.services[p.name]
+	svc := j.store.services[p.NamespacedName]
 	if problem := p.problem(svc); problem != "" {
 		return verdict{gatewayv1.RouteReasonNoMatchingParent, problem}, partial
 	}
@@ -84,9 +85,9 @@ func (j *judge) atService(r *route, p *parentRef) (refused, partial verdict) {
 		return r.mistakes(), r.whatServes(partial)
 	}
 	if !r.routeKind.isStream() {
-		if profile := j.store.profileFor(svc, r.namespace); profile != nil && profile.served.stands() {
-			return verdict{routeConflicted, fmt.Sprintf("ServiceProfile %s in namespace %s stands in the place of routes", profile.name.name,
-				profile.namespace)}, partial
+		if profile := j.store.profileFor(svc, r.Namespace); profile != nil && profile.served.stands() {
+			return verdict{routeConflicted, fmt.Sprintf("ServiceProfile %s in namespace %s stands in the place of routes", profile.Name,
+				profile.Namespace)}, partial
 		}
 	}
 	won, lost := 0, ""
@@ -94,7 +95,7 @@ func (j *judge) atService(r *route, p *parentRef) (refused, partial verdict) {
 		if !p.meets(port) {
 			continue
 		}
-		holds := j.attached(svc, port, r.namespace)
+		holds := j.attached(svc, port, r.Namespace)
 		if slices.Contains(holds, r) {
 			won++
 			continue
@@ -116,17 +117,17 @@ func (j *judge) atServer(r *route, p *parentRef) []metav1.Condition {
 	switch {
 	case r.routeKind.isStream():
 		refused = verdict{gatewayv1.RouteReasonNoMatchingParent, fmt.Sprintf("a %s cannot be attached to a Server", r.kind)}
-	case p.namespace != r.namespace:
+	case p.Namespace != r.Namespace:
 		refused = verdict{gatewayv1.RouteReasonNoMatchingParent, "a route is attached to Servers of its own namespace only"}
-	case j.store.access.servers[p.name] == nil:
-		refused = verdict{gatewayv1.RouteReasonNoMatchingParent, fmt.Sprintf("there is no Server %s in namespace %s", p.name.name, p.namespace)}
+	case j.store.access.servers[p.NamespacedName] == nil:
+		refused = verdict{gatewayv1.RouteReasonNoMatchingParent, fmt.Sprintf("there is no Server %s in namespace %s", p.Name, p.Namespace)}
 	case r.said.broken():
 		refused, partial = r.mistakes(), r.whatServes(partial)
 		refused.message = joined(refused.message, r.closes())
-	case j.store.access.servers[p.name].spec.protocol == mesh.Opaque:
+	case j.store.access.servers[p.NamespacedName].spec.protocol == mesh.Opaque:
 		refused = verdict{gatewayv1.RouteReasonUnsupportedProtocol, fmt.Sprintf(
-			"Server %s carries connections as they are: none of their requests can be held to a route, so they are all refused", p.name.name)}
-	case !j.store.holdsAtServer(r.meshRef(), p.name):
+			"Server %s carries connections as they are: none of their requests can be held to a route, so they are all refused", p.Name)}
+	case !j.store.holdsAtServer(r.meshRef(), p.NamespacedName):
 		refused = verdict{routeConflicted, fmt.Sprintf("older routes have as many rules at the Server as there may be, %d", maxPortRules)}
 	}
 	if p.port != 0 || p.section != "" {
@@ -165,11 +166,11 @@ func (sp *routeSpec) atServerIgnored() []string {
 func givesWay(r *route, port servicePort, holds []*route) string {
 	first := holds[0]
 	if first.routeKind.rank() < r.routeKind.rank() {
-		return fmt.Sprintf("%s %s in namespace %s holds at port %d: %ss give way to it", first.kind, first.name.name, first.namespace,
+		return fmt.Sprintf("%s %s in namespace %s holds at port %d: %ss give way to it", first.kind, first.Name, first.Namespace,
 			port.port, r.kind)
 	}
 	if r.routeKind == tcpRoute {
-		return fmt.Sprintf("TCPRoute %s in namespace %s holds at port %d, being older", first.name.name, first.namespace, port.port)
+		return fmt.Sprintf("TCPRoute %s in namespace %s holds at port %d, being older", first.Name, first.Namespace, port.port)
 	}
 	return fmt.Sprintf("older routes have %d rules at port %d already, which is as many as there may be", maxPortRules, port.port)
 }
@@ -266,7 +267,7 @@ func (j *judge) unresolved(r *route, p *parentRef) verdict {
 	mirrors := func(path string, filters []mesh.Filter) {
 		for i := range filters {
 			if m := filters[i].Mirror; m != nil && m.Backend.Invalid == "" {
-				if reason, message := j.store.lookup(r, p.name, m.Backend.Service); message != "" {
+				if reason, message := j.store.lookup(r, p.NamespacedName, m.Backend.Service); message != "" {
 					add(reason, path+".filters: "+message)
 				}
 			}
@@ -281,7 +282,7 @@ func (j *judge) unresolved(r *route, p *parentRef) verdict {
 			if b.Invalid != "" {
 				continue
 			}
-			if reason, message := j.store.lookup(r, p.name, b.Service); message != "" {
+			if reason, message := j.store.lookup(r, p.NamespacedName, b.Service); message != "" {
 				add(reason, at(path, "backendRefs", k)+": "+message)
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tulle-mesh/tulle/crds/v1alpha1"
 	"github.com/tulle-mesh/tulle/mesh"
@@ -89,14 +90,14 @@ func (sa *serverAuthorization) selects(sv *server) bool {
 
 func (s *Store) applyServerAuthorization(o *v1alpha1.ServerAuthorization, e Event) Change {
 	a := &s.access
-	n := name{o.Namespace, o.Name}
+	n := nameOf(o)
 	old := a.serverAuths[n]
 	var before *kept[serverAuthorizationSpec]
 	var change Change
 	if old != nil {
 		before = &old.kept
 		delete(a.serverAuths, n)
-		unlink(a.serverAuthsIn, n.namespace, old)
+		unlink(a.serverAuthsIn, n.Namespace, old)
 	}
 	var now *serverAuthorization
 	if !e.Deleted {
@@ -105,9 +106,9 @@ func (s *Store) applyServerAuthorization(o *v1alpha1.ServerAuthorization, e Even
 		now = &serverAuthorization{keep(ObjectRef{Group: v1alpha1.PolicyGroup, Kind: "ServerAuthorization"}, o, spec, f, before)}
 		change.Problems = now.news(before)
 		a.serverAuths[n] = now
-		link(a.serverAuthsIn, n.namespace, now)
+		link(a.serverAuthsIn, n.Namespace, now)
 	}
-	for _, sv := range a.serversIn[n.namespace] {
+	for _, sv := range a.serversIn[n.Namespace] {
 		if old != nil && old.selects(sv) || now != nil && now.selects(sv) {
 			s.refreshServer(sv.key(), &change)
 		}
@@ -118,13 +119,13 @@ func (s *Store) applyServerAuthorization(o *v1alpha1.ServerAuthorization, e Even
 
 // serverAuthorizationStatus does not mind that a selector selects nothing yet: that is what selectors are for.
 func (s *Store) serverAuthorizationStatus(sa *serverAuthorization) Status {
-	n := name{sa.object.Namespace, sa.spec.server}
+	n := types.NamespacedName{Namespace: sa.object.Namespace, Name: sa.spec.server}
 	k := sa.kept
 	if text := s.crowdedOut(sa.ref(), s.serversSelectedBy(sa)); text != "" {
 		k.partial = append(slices.Clone(k.partial), text)
 	}
 	switch {
-	case sa.valid() && n.name != "" && s.access.servers[n] == nil:
+	case sa.valid() && n.Name != "" && s.access.servers[n] == nil:
 		return k.status(no(conditionAccepted, reasonNoTarget, describeMissing(serverRef(n))))
 	case sa.spec.authorization.Clients == mesh.AnyClients:
 		return k.status(yes(conditionAccepted, conditionAccepted, "clients without mesh TLS are let in, too"))
@@ -132,8 +133,8 @@ func (s *Store) serverAuthorizationStatus(sa *serverAuthorization) Status {
 	return k.status(yes(conditionAccepted, conditionAccepted, ""))
 }
 
-func (s *Store) serversSelectedBy(sa *serverAuthorization) []name {
-	var out []name
+func (s *Store) serversSelectedBy(sa *serverAuthorization) []types.NamespacedName {
+	var out []types.NamespacedName
 	for _, sv := range s.access.serversIn[sa.object.Namespace] {
 		if sa.selects(sv) {
 			out = append(out, sv.key())

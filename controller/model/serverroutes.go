@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -13,14 +15,14 @@ import (
 type serverRoute struct {
 	ref     mesh.Ref
 	created time.Time
-	servers []name
+	servers []types.NamespacedName
 	route   mesh.Route
 }
 
 // setServerRoute makes now the route that ref names, for Servers; nil if it is none, or none any more.
 func (s *Store) setServerRoute(ref mesh.Ref, now *serverRoute, change *Change) {
 	a := &s.access
-	var touched []name
+	var touched []types.NamespacedName
 	old := a.routes[ref]
 	if old != nil {
 		s.touchCrowded(old.servers)
@@ -39,8 +41,8 @@ func (s *Store) setServerRoute(ref mesh.Ref, now *serverRoute, change *Change) {
 		s.touchCrowded(now.servers)
 		touched = append(touched, now.servers...)
 	}
-	slices.SortFunc(touched, func(x, y name) int {
-		return cmp.Or(strings.Compare(x.namespace, y.namespace), strings.Compare(x.name, y.name))
+	slices.SortFunc(touched, func(x, y types.NamespacedName) int {
+		return cmp.Or(strings.Compare(x.Namespace, y.Namespace), strings.Compare(x.Name, y.Name))
 	})
 	for _, n := range slices.Compact(touched) {
 		s.refreshServer(n, change)
@@ -53,7 +55,7 @@ func (s *Store) setServerRoute(ref mesh.Ref, now *serverRoute, change *Change) {
 }
 
 // touchCrowded has the statuses told again of the routes of those Servers that have more than they may: which ones hold depends on all.
-func (s *Store) touchCrowded(servers []name) {
+func (s *Store) touchCrowded(servers []types.NamespacedName) {
 	for _, n := range servers {
 		if all := s.access.routesAt[n]; len(s.routesFor(n)) < len(all) {
 			for _, r := range all {
@@ -64,7 +66,7 @@ func (s *Store) touchCrowded(servers []name) {
 }
 
 // routesFor returns the routes that govern the Server n, the oldest first: those whose rules are not too many.
-func (s *Store) routesFor(n name) []*serverRoute {
+func (s *Store) routesFor(n types.NamespacedName) []*serverRoute {
 	all, rules := s.access.routesAt[n], 0
 	for i, r := range all {
 		if rules += len(r.route.Rules); rules > maxPortRules {
@@ -75,7 +77,7 @@ func (s *Store) routesFor(n name) []*serverRoute {
 }
 
 // holdsAtServer reports whether the route governs the Server n.
-func (s *Store) holdsAtServer(route mesh.Ref, n name) bool {
+func (s *Store) holdsAtServer(route mesh.Ref, n types.NamespacedName) bool {
 	return slices.ContainsFunc(s.routesFor(n), func(r *serverRoute) bool { return r.ref == route })
 }
 

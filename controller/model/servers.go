@@ -7,6 +7,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/tulle-mesh/tulle/crds/v1alpha1"
@@ -28,8 +29,8 @@ type serverSpec struct {
 	policy   mesh.AccessPolicy
 }
 
-func serverRef(n name) mesh.Ref {
-	return mesh.Ref{Group: v1alpha1.PolicyGroup, Kind: "Server", Namespace: n.namespace, Name: n.name}
+func serverRef(n types.NamespacedName) mesh.Ref {
+	return mesh.Ref{Group: v1alpha1.PolicyGroup, Kind: "Server", Namespace: n.Namespace, Name: n.Name}
 }
 
 func parseServer(o *v1alpha1.Server) (spec serverSpec, f faults) {
@@ -90,12 +91,12 @@ func serverProtocol(s string) (mesh.Protocol, bool) {
 
 func (s *Store) applyServer(o *v1alpha1.Server, e Event) Change {
 	a := &s.access
-	n := name{o.Namespace, o.Name}
+	n := nameOf(o)
 	old := a.servers[n]
 	var change Change
 	if old != nil {
 		delete(a.servers, n)
-		unlink(a.serversIn, n.namespace, old)
+		unlink(a.serversIn, n.Namespace, old)
 	}
 	var now *server
 	if !e.Deleted {
@@ -111,7 +112,7 @@ func (s *Store) applyServer(o *v1alpha1.Server, e Event) Change {
 		now.kept = keep(ObjectRef{Group: v1alpha1.PolicyGroup, Kind: "Server"}, o, spec, f, before)
 		change.Problems = now.news(before)
 		a.servers[n] = now
-		link(a.serversIn, n.namespace, now)
+		link(a.serversIn, n.Namespace, now)
 	}
 	s.updateTwins(old, now)
 	s.reselect(n, old, now, &change)
@@ -125,19 +126,19 @@ func (s *Store) applyServer(o *v1alpha1.Server, e Event) Change {
 }
 
 // reselect brings the pods that old or now select up to date, either of which may be nil.
-func (s *Store) reselect(n name, old, now *server, change *Change) {
-	for p := range s.access.podsIn[n.namespace] {
+func (s *Store) reselect(n types.NamespacedName, old, now *server, change *Change) {
+	for p := range s.access.podsIn[n.Namespace] {
 		was, is := old.selects(p), now.selects(p)
 		if !was && !is {
 			continue
 		}
-		before := s.access.serversOf[p.name]
+		before := s.access.serversOf[p.NamespacedName]
 		after := slices.DeleteFunc(slices.Clone(before), func(x *server) bool { return x == old })
 		if is {
 			after = append(after, now)
 		}
 		s.setServers(p, after)
-		change.Pods = append(change.Pods, PodName{p.namespace, p.name.name})
+		change.Pods = append(change.Pods, types.NamespacedName{Namespace: p.Namespace, Name: p.Name})
 		if declares(before) || declares(after) {
 			s.touchPod(p, change)
 		}
@@ -152,37 +153,37 @@ func declares(list []*server) bool {
 // setServers records which Servers select p: the ones that win an overlap first.
 func (s *Store) setServers(p *pod, list []*server) {
 	slices.SortFunc(list, func(x, y *server) int { return older(&x.kept, &y.kept) })
-	for _, o := range overlapsOf(p, s.access.serversOf[p.name]) {
+	for _, o := range overlapsOf(p, s.access.serversOf[p.NamespacedName]) {
 		s.countOverlap(o, -1)
 	}
 	for _, o := range overlapsOf(p, list) {
 		s.countOverlap(o, +1)
 	}
 	if len(list) == 0 {
-		delete(s.access.serversOf, p.name)
+		delete(s.access.serversOf, p.NamespacedName)
 		return
 	}
-	s.access.serversOf[p.name] = list
+	s.access.serversOf[p.NamespacedName] = list
 }
 
 // selectServers makes p the pod of its name; it may be nil, if there is none any more.
 func (s *Store) selectServers(old, p *pod) {
 	if old != nil {
 		s.setServers(old, nil)
-		delete(s.access.podsIn[old.namespace], old)
-		if len(s.access.podsIn[old.namespace]) == 0 {
-			delete(s.access.podsIn, old.namespace)
+		delete(s.access.podsIn[old.Namespace], old)
+		if len(s.access.podsIn[old.Namespace]) == 0 {
+			delete(s.access.podsIn, old.Namespace)
 		}
 	}
 	if p == nil {
 		return
 	}
-	if s.access.podsIn[p.namespace] == nil {
-		s.access.podsIn[p.namespace] = map[*pod]struct{}{}
+	if s.access.podsIn[p.Namespace] == nil {
+		s.access.podsIn[p.Namespace] = map[*pod]struct{}{}
 	}
-	s.access.podsIn[p.namespace][p] = struct{}{}
+	s.access.podsIn[p.Namespace][p] = struct{}{}
 	var list []*server
-	for _, sv := range s.access.serversIn[p.namespace] {
+	for _, sv := range s.access.serversIn[p.Namespace] {
 		if sv.selects(p) {
 			list = append(list, sv)
 		}
@@ -205,7 +206,7 @@ func (sv *server) portsOf(p *pod) []uint16 {
 
 // serverProtocolAt returns what the Server that decides about a port of p says of its bytes; Detect if it, or no Server, says nothing.
 func (s *Store) serverProtocolAt(p *pod, port uint16) mesh.Protocol {
-	for _, sv := range s.access.serversOf[p.name] {
+	for _, sv := range s.access.serversOf[p.NamespacedName] {
 		if slices.Contains(sv.portsOf(p), port) {
 			return sv.spec.protocol
 		}
@@ -214,7 +215,7 @@ func (s *Store) serverProtocolAt(p *pod, port uint16) mesh.Protocol {
 }
 
 // overlap is a Server that another one keeps from a port.
-type overlap struct{ loser, winner name }
+type overlap struct{ loser, winner types.NamespacedName }
 
 // overlapsOf returns the overlaps among the Servers that select p, those that win first.
 func overlapsOf(p *pod, list []*server) []overlap {
@@ -241,7 +242,7 @@ func overlapsOf(p *pod, list []*server) []overlap {
 func (s *Store) countOverlap(o overlap, by int) {
 	counts := s.access.overlaps[o.loser]
 	if counts == nil {
-		counts = map[name]int{}
+		counts = map[types.NamespacedName]int{}
 		s.access.overlaps[o.loser] = counts
 	}
 	before := counts[o.winner]

@@ -22,7 +22,7 @@ func (sv *server) target() (t serverTarget, ok bool) {
 		return t, false
 	}
 	return serverTarget{
-		namespace: sv.key().namespace, selector: selectorText(sv.spec.selector), port: sv.spec.port, portName: sv.spec.portName,
+		namespace: sv.key().Namespace, selector: selectorText(sv.spec.selector), port: sv.spec.port, portName: sv.spec.portName,
 	}, true
 }
 
@@ -94,11 +94,11 @@ func oldest(twins map[*server]struct{}) *server {
 func (s *Store) supersededBy(sv *server) []string {
 	var names []string
 	for n := range s.access.overlaps[sv.key()] {
-		names = append(names, n.name)
+		names = append(names, n.Name)
 	}
 	if t, ok := sv.target(); ok {
 		if first := oldest(s.access.twins[t]); first != sv {
-			names = append(names, first.key().name)
+			names = append(names, first.key().Name)
 		}
 	}
 	slices.Sort(names)

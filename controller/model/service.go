@@ -5,13 +5,14 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
 // service is the record of a Service.
 type service struct {
-	name
+	types.NamespacedName
 	clusterIPs      []netip.Addr // empty for headless Services and ExternalName
 	headless        bool
 	external        bool          // a name elsewhere, without endpoints
@@ -33,7 +34,7 @@ type servicePort struct {
 }
 
 func (s *Store) applyService(o *corev1.Service, e Event) Change {
-	key := name{o.Namespace, o.Name}
+	key := nameOf(o)
 	old := s.services[key]
 	var change Change
 	if old != nil {
@@ -59,7 +60,7 @@ func (s *Store) applyService(o *corev1.Service, e Event) Change {
 }
 
 func (s *Store) forgetService(old *service, change *Change) {
-	delete(s.services, old.name)
+	delete(s.services, old.NamespacedName)
 	for _, ip := range old.clusterIPs {
 		// Another Service may have been given the address before this one's end was seen.
 		if s.serviceByIP[ip] == old {
@@ -75,14 +76,14 @@ func (s *Store) touchService(svc *service, change *Change) {
 	if !svc.headless {
 		return
 	}
-	for _, sl := range s.slicesByService[svc.name] {
+	for _, sl := range s.slicesByService[svc.NamespacedName] {
 		change.Addrs = append(change.Addrs, sl.addrs()...)
 	}
 }
 
 func newService(o *corev1.Service, at time.Time, prior *service) *service {
 	svc := &service{
-		name:            name{o.Namespace, o.Name},
+		NamespacedName:  nameOf(o),
 		publishNotReady: o.Spec.PublishNotReadyAddresses,
 		localOnly:       o.Spec.InternalTrafficPolicy != nil && *o.Spec.InternalTrafficPolicy == corev1.ServiceInternalTrafficPolicyLocal,
 	}

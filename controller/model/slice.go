@@ -3,16 +3,15 @@ package model
 import (
 	"net/netip"
 
-	discoveryv1 "k8s.io/api/discovery/v1"
-
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
 
 // slice is the record of an EndpointSlice.
 type slice struct {
-	name
-	service   name
+	types.NamespacedName
+	service   types.NamespacedName
 	ports     []slicePort // TCP alone
 	endpoints []sliceEndpoint
 	// nodeHints says that an endpoint has hints for nodes.
@@ -29,7 +28,7 @@ type sliceEndpoint struct {
 	conditions conditions
 	node, zone string
 	// pod and uid are what the endpoint claims to be; pod is zero if it claims nothing.
-	pod                name
+	pod                types.NamespacedName
 	uid                types.UID
 	forZones, forNodes []string
 }
@@ -38,7 +37,7 @@ type sliceEndpoint struct {
 type conditions struct{ ready, serving, terminating bool }
 
 func (s *Store) applySlice(o *discoveryv1.EndpointSlice, deleted bool) Change {
-	key := name{o.Namespace, o.Name}
+	key := nameOf(o)
 	var change Change
 	if old := s.slices[key]; old != nil {
 		delete(s.slices, key)
@@ -67,14 +66,14 @@ func (s *Store) touchSlice(sl *slice, change *Change) {
 		return
 	}
 	change.Addrs = append(change.Addrs, svc.clusterIPs...)
-	change.Addrs = append(change.Addrs, s.senderAddrs(svc.name)...)
+	change.Addrs = append(change.Addrs, s.senderAddrs(svc.NamespacedName)...)
 	if svc.headless {
 		change.Addrs = append(change.Addrs, sl.addrs()...)
 	}
 }
 
 func newSlice(o *discoveryv1.EndpointSlice) *slice {
-	sl := &slice{name: name{o.Namespace, o.Name}, service: name{o.Namespace, o.Labels[discoveryv1.LabelServiceName]}}
+	sl := &slice{NamespacedName: nameOf(o), service: types.NamespacedName{Namespace: o.Namespace, Name: o.Labels[discoveryv1.LabelServiceName]}}
 	if o.AddressType == discoveryv1.AddressTypeFQDN {
 		return sl
 	}
@@ -113,7 +112,7 @@ func newSliceEndpoint(o *discoveryv1.Endpoint) (sliceEndpoint, bool) {
 	}
 	e.conditions.terminating = value(c.Terminating)
 	if r := o.TargetRef; r != nil && r.Kind == "Pod" {
-		e.pod, e.uid = name{r.Namespace, r.Name}, r.UID
+		e.pod, e.uid = types.NamespacedName{Namespace: r.Namespace, Name: r.Name}, r.UID
 	}
 	if o.Hints != nil {
 		for _, z := range o.Hints.ForZones {

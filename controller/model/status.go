@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
@@ -36,7 +37,7 @@ type ParentStatus struct {
 // statusKey names an object that has a status.
 type statusKey struct {
 	group, kind string
-	name
+	types.NamespacedName
 }
 
 // statuses notes whose status may differ from what was told last, so that telling costs no more than what has changed.
@@ -74,8 +75,8 @@ func (j *judge) status(k statusKey) Status {
 	if r := j.store.routes[k]; r != nil {
 		return j.route(r)
 	}
-	if p := j.store.profiles[k.name]; p != nil && k == p.statusKey {
+	if p := j.store.profiles[k.NamespacedName]; p != nil && k == p.statusKey {
 		return j.profile(p)
 	}
-	return Status{Object: ObjectRef{Group: k.group, Kind: k.kind, Namespace: k.namespace, Name: k.name.name}, Gone: true}
+	return Status{Object: ObjectRef{Group: k.group, Kind: k.kind, Namespace: k.Namespace, Name: k.Name}, Gone: true}
 }

@@ -4,6 +4,9 @@ import (
 	"net/netip"
 	"slices"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -24,14 +27,14 @@ type Config struct {
 type Store struct {
 	config Config
 
-	services   map[name]*service
-	slices     map[name]*slice
-	pods       map[name]*pod
+	services   map[types.NamespacedName]*service
+	slices     map[types.NamespacedName]*slice
+	pods       map[types.NamespacedName]*pod
 	namespaces map[string]settings
 	zones      map[string]string // of nodes
 
 	serviceByIP     map[netip.Addr]*service
-	slicesByService map[name][]*slice
+	slicesByService map[types.NamespacedName][]*slice
 	slicesByIP      map[netip.Addr][]*slice
 	podsByIP        map[netip.Addr][]*pod // without pods of the host network
 
@@ -40,20 +43,17 @@ type Store struct {
 	statuses statuses
 }
 
-// name is the namespace and name of an object of any kind.
-type name struct{ namespace, name string }
-
 // New returns an empty Store.
 func New(c Config) *Store {
 	return &Store{
 		config:          c,
-		services:        map[name]*service{},
-		slices:          map[name]*slice{},
-		pods:            map[name]*pod{},
+		services:        map[types.NamespacedName]*service{},
+		slices:          map[types.NamespacedName]*slice{},
+		pods:            map[types.NamespacedName]*pod{},
 		namespaces:      map[string]settings{},
 		zones:           map[string]string{},
 		serviceByIP:     map[netip.Addr]*service{},
-		slicesByService: map[name][]*slice{},
+		slicesByService: map[types.NamespacedName][]*slice{},
 		slicesByIP:      map[netip.Addr][]*slice{},
 		podsByIP:        map[netip.Addr][]*pod{},
 		access:          newAccess(),
@@ -83,7 +83,7 @@ func (s *Store) servicesAt(addr netip.Addr) []netip.Addr {
 	for _, sl := range s.slicesByIP[addr] {
 		if svc := s.services[sl.service]; svc != nil {
 			out = append(out, svc.clusterIPs...)
-			out = append(out, s.senderAddrs(svc.name)...)
+			out = append(out, s.senderAddrs(svc.NamespacedName)...)
 		}
 	}
 	return out
@@ -105,3 +105,8 @@ func (s *Store) Services() int { return len(s.services) }
 
 // Pods returns how many pods that have not ended the store knows.
 func (s *Store) Pods() int { return len(s.pods) }
+
+// nameOf returns the namespace and the name of an object.
+func nameOf(o metav1.Object) types.NamespacedName {
+	return types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetName()}
+}

@@ -50,14 +50,14 @@ func covers(c Change, q asked) bool {
 		return true
 	}
 	if q.target.IsInbound() {
-		return slices.Contains(c.Pods, PodName{q.asker.Namespace, q.asker.Pod})
+		return slices.Contains(c.Pods, types.NamespacedName{Namespace: q.client.Namespace, Name: q.client.Pod})
 	}
 	return slices.Contains(c.Addrs, q.target.Addr.Addr())
 }
 
 type asked struct {
 	target mesh.Target
-	asker  Asker
+	client mesh.Client
 }
 
 // world draws events about few names and addresses.
@@ -85,19 +85,19 @@ func (w *world) answers(s *Store, snap *Snapshot) map[asked]Answer {
 	for _, node := range []string{"n0", "n1", "n2"} {
 		for ip := range 4 {
 			for _, port := range []uint16{80, 8080} {
-				w.answer(out, s, snap, asked{mesh.Target{Addr: netip.AddrPortFrom(clusterIP(ip), port)}, Asker{Node: node}})
-				w.answer(out, s, snap, asked{mesh.Target{Addr: netip.AddrPortFrom(podIP(ip), port)}, Asker{Node: node}})
+				w.answer(out, s, snap, asked{mesh.Target{Addr: netip.AddrPortFrom(clusterIP(ip), port)}, mesh.Client{Node: node}})
+				w.answer(out, s, snap, asked{mesh.Target{Addr: netip.AddrPortFrom(podIP(ip), port)}, mesh.Client{Node: node}})
 			}
 		}
 	}
 	for pod := range 4 {
-		w.answer(out, s, snap, asked{asker: Asker{Namespace: "shop", Pod: fmt.Sprint("pod-", pod)}})
+		w.answer(out, s, snap, asked{client: mesh.Client{Namespace: "shop", Pod: fmt.Sprint("pod-", pod)}})
 	}
 	return out
 }
 
 func (w *world) answer(out map[asked]Answer, s *Store, snap *Snapshot, q asked) {
-	out[q] = Resolve(s, snap, Narrow(s, snap, q.target, q.asker))
+	out[q] = Resolve(s, snap, QueryFor(s, snap, q.target, q.client))
 }
 
 func (w *world) event() Event {
@@ -233,7 +233,7 @@ func TestSliceChangeCostsTheSameInAnyCluster(t *testing.T) {
 		event := Event{Object: benchSlice(metav1.ObjectMeta{Namespace: "ns-7", Name: "svc-7"}, 7)}
 		return testing.AllocsPerRun(20, func() {
 			s.Apply(event)
-			Resolve(s, snap, Narrow(s, snap, benchTarget(7), Asker{Node: "node-1"}))
+			Resolve(s, snap, QueryFor(s, snap, benchTarget(7), mesh.Client{Node: "node-1"}))
 		})
 	}
 	if small, large := cost(20), cost(2000); large > small*1.2 {

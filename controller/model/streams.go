@@ -7,7 +7,7 @@ import (
 )
 
 func (s *Store) applyTLSRoute(o *gatewayv1.TLSRoute, e Event) Change {
-	key := statusKey{tlsRoute.group, tlsRoute.kind, name{o.Namespace, o.Name}}
+	key := statusKey{tlsRoute.group, tlsRoute.kind, nameOf(o)}
 	if e.Deleted {
 		return s.applyRoute(key, nil)
 	}
@@ -23,7 +23,7 @@ func (s *Store) applyTLSRoute(o *gatewayv1.TLSRoute, e Event) Change {
 }
 
 func (s *Store) applyTCPRoute(o *gatewayv1.TCPRoute, e Event) Change {
-	key := statusKey{tcpRoute.group, tcpRoute.kind, name{o.Namespace, o.Name}}
+	key := statusKey{tcpRoute.group, tcpRoute.kind, nameOf(o)}
 	if e.Deleted {
 		return s.applyRoute(key, nil)
 	}

@@ -6,15 +6,15 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// dependsOnNode reports whether the Service's endpoints depend on the asker's node and not on its zone alone.
+// dependsOnNode reports whether the Service's endpoints depend on the client's node and not on its zone alone.
 func (s *Store) dependsOnNode(svc *service) bool {
 	if svc.localOnly || svc.distribution == corev1.ServiceTrafficDistributionPreferSameNode {
 		return true
 	}
-	return slices.ContainsFunc(s.slicesByService[svc.name], func(sl *slice) bool { return sl.nodeHints })
+	return slices.ContainsFunc(s.slicesByService[svc.NamespacedName], func(sl *slice) bool { return sl.nodeHints })
 }
 
-// usable returns the candidates that may get traffic, as kube-proxy chooses them (KEP-1669): those on the asker's node if the
+// usable returns the candidates that may get traffic, as kube-proxy chooses them (KEP-1669): those on the client's node if the
 // Service's internalTrafficPolicy is Local; of these the ready ones; if there are none, those that end but still serve.
 func (r *resolver) usable(svc *service, all []candidate) []candidate {
 	if svc.localOnly {
@@ -29,7 +29,7 @@ func (r *resolver) usable(svc *service, all []candidate) []candidate {
 	return filter(all, func(c candidate) bool { return c.conditions.serving && c.conditions.terminating })
 }
 
-// near returns the candidates that the asker should prefer: by node, then by zone, else all. Hints count when every candidate has
+// near returns the candidates that the client should prefer: by node, then by zone, else all. Hints count when every candidate has
 // them (KEP-2433); without hints a trafficDistribution is followed by the endpoints' own places (KEP-3015, KEP-4444).
 func (r *resolver) near(svc *service, all []candidate) []candidate {
 	if svc.localOnly || len(all) == 0 {

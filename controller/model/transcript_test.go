@@ -120,7 +120,7 @@ func playQuestion(t *testing.T, s *Store, text string) string {
 		target.Addr = netip.MustParseAddrPort(what)
 	}
 	snap := Build(s)
-	return render(Resolve(s, snap, Narrow(s, snap, target, Asker{Namespace: namespace, Pod: podName, Node: node})))
+	return render(Resolve(s, snap, QueryFor(s, snap, target, mesh.Client{Namespace: namespace, Pod: podName, Node: node})))
 }
 
 func render(a Answer) string {

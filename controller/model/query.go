@@ -1,23 +1,21 @@
 package model
 
-import "github.com/tulle-mesh/tulle/mesh"
+import (
+	"k8s.io/apimachinery/pkg/types"
 
-// Asker is the proxy that asks.
-type Asker struct {
-	Namespace, Pod string
-	Node           string
-}
+	"github.com/tulle-mesh/tulle/mesh"
+)
 
-// Question is a target and as much of its asker as the answer depends on, so that the proxies of a zone share one answer. The part
-// about the asker is filled by Narrow.
-type Question struct {
+// Query is a target and as much of its client as the answer depends on, so that the proxies of a zone share one answer. The part
+// about the client is filled by QueryFor.
+type Query struct {
 	Target mesh.Target
-	// Of an outbound target: where the asker is.
+	// Of an outbound target: where the client is.
 	Zone, Node string
-	// Of an outbound target: the asker's namespace, if it has routes or a profile of its own for the target.
+	// Of an outbound target: the client's namespace, if it has routes or a profile of its own for the target.
 	Namespace string
-	// Of the inbound target: which pod the asker is.
-	Pod PodName
+	// Of the inbound target: which pod the client is.
+	Pod types.NamespacedName
 }
 
 // Answer is what a proxy is told. One field is set; neither, if there is nothing to tell: then what was told last stays in force.
@@ -26,12 +24,12 @@ type Answer struct {
 	Inbound  *mesh.Inbound
 }
 
-// Narrow returns the question that the asker's target comes down to. It changes with the store and the snapshot: a Service that
-// begins to prefer endpoints on the same node makes one question into as many as there are nodes.
-func Narrow(s *Store, snap *Snapshot, target mesh.Target, a Asker) Question {
-	q := Question{Target: target}
+// QueryFor returns the query that the client's target comes down to. It changes with the store and the snapshot: a Service that
+// begins to prefer endpoints on the same node makes one query into as many as there are nodes.
+func QueryFor(s *Store, snap *Snapshot, target mesh.Target, a mesh.Client) Query {
+	q := Query{Target: target}
 	if target.IsInbound() {
-		q.Pod = PodName{a.Namespace, a.Pod}
+		q.Pod = types.NamespacedName{Namespace: a.Namespace, Name: a.Pod}
 		return q
 	}
 	addr := target.Addr.Addr()
@@ -53,7 +51,7 @@ func Narrow(s *Store, snap *Snapshot, target mesh.Target, a Asker) Question {
 }
 
 // Resolve returns the answer to q. Its cost is that of the target, whatever else the store holds.
-func Resolve(s *Store, snap *Snapshot, q Question) Answer {
+func Resolve(s *Store, snap *Snapshot, q Query) Answer {
 	r := resolver{s, snap, q}
 	if q.Target.IsInbound() {
 		return Answer{Inbound: r.inbound()}
@@ -72,12 +70,12 @@ func Resolve(s *Store, snap *Snapshot, q Question) Answer {
 type resolver struct {
 	store *Store
 	snap  *Snapshot
-	q     Question
+	q     Query
 }
 
 // Where returns the node and ServiceAccount of a running pod; ok is false for a pod that the store does not know.
-func (s *Store) Where(p PodName) (node, serviceAccount string, ok bool) {
-	rec := s.pods[name{p.Namespace, p.Name}]
+func (s *Store) Where(p types.NamespacedName) (node, serviceAccount string, ok bool) {
+	rec := s.pods[types.NamespacedName{Namespace: p.Namespace, Name: p.Name}]
 	if rec == nil {
 		return "", "", false
 	}
