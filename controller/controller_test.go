@@ -331,7 +331,7 @@ func TestIdentify(t *testing.T) {
 	}
 }
 
-func TestAskersOfAnEndedControllerDoNotHang(t *testing.T) {
+func TestClientsOfAnEndedControllerDoNotHang(t *testing.T) {
 	f := start(t)
 	f.sync()
 	_, stop := f.watch(mesh.Client{}, "10.96.0.1:80")

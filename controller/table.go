@@ -14,7 +14,7 @@ import (
 // table holds the store and everything that is watched. It belongs to the loop's goroutine.
 //
 // A watch is what proxies in one place ask about one target; an answer is what the question comes down to at present. Watches of many
-// nodes and namespaces share one answer until, say, a Service turns to endpoints on the same node, and then no more: Narrow decides each time.
+// nodes and namespaces share one answer until, say, a Service turns to endpoints on the same node, and then no more: QueryFor decides each time.
 type table struct {
 	store   *model.Store
 	snap    *model.Snapshot

@@ -14,7 +14,7 @@ import (
 
 // cluster is a discovery.Source that knows one Service and one pod that asks, in place of a Kubernetes and its controller.
 type cluster struct {
-	pod     discovery.Asker
+	pod     mesh.Client
 	account string
 	service netip.AddrPort
 	inbound latest.Cell[*discovery.Value]
@@ -29,7 +29,7 @@ type cluster struct {
 
 func newCluster(client, server mesh.ID, service netip.AddrPort, port uint16) *cluster {
 	c := &cluster{
-		pod: discovery.Asker{Namespace: client.Namespace, Pod: client.ServiceAccount}, account: client.ServiceAccount,
+		pod: mesh.Client{Namespace: client.Namespace, Pod: client.ServiceAccount}, account: client.ServiceAccount,
 		service: service, crowd: crowd{port: port, identity: server}, pacing: make(chan time.Duration),
 	}
 	c.inbound.Store(&discovery.Value{Inbound: &mesh.Inbound{Default: mesh.PortPolicy{Policy: mesh.AllAuthenticated}}})
@@ -46,7 +46,7 @@ func (c *cluster) Identify(_ context.Context, namespace, pod string) (node, serv
 }
 
 // Watch implements discovery.Source.
-func (c *cluster) Watch(_ context.Context, _ discovery.Asker, t mesh.Target) (*latest.Cell[*discovery.Value], func(), error) {
+func (c *cluster) Watch(_ context.Context, _ mesh.Client, t mesh.Target) (*latest.Cell[*discovery.Value], func(), error) {
 	cell := &c.unknown
 	switch {
 	case t.IsInbound():
