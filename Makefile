@@ -21,11 +21,12 @@ help: ## list the targets
 test: unit lint generated e2e ## every test but attack and conformance; what continuous integration runs
 
 .PHONY: unit
-unit: ## format, vet and unit tests with the race detector; needs no root, but skips what does
+unit: ## format, vet and unit tests, with the race detector but for allocation counts; needs no root, but skips what does
 	$(call need,gcc,gcc libc6-dev)
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "run gofmt -w on: $$unformatted" >&2; exit 1; }
 	go vet ./...
 	go test -race ./...
+	go test -run Allocate $$(git grep -l 'tulle/internal/alloctest"' -- '*_test.go' | sed 's|^|./|; s|/[^/]*$$||' | sort -u)
 	cd test && go vet ./... && go test $$(go list ./... | grep -v -e /attack -e /e2e -e /demo -e /conformance/strict)
 	cd tools && go vet ./... && go test ./...
 

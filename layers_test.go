@@ -8,6 +8,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -21,7 +22,7 @@ const module = "github.com/tulle-mesh/tulle"
 // fails the test, so that nobody moves in without saying where they belong.
 var layers = [][]string{
 	{
-		"mesh", "crds/v1alpha1", "api/pb", "internal/kubelet", "internal/latest", "internal/listen", "internal/lead", "internal/netns", "internal/rawtcp", "internal/testapp",
+		"mesh", "crds/v1alpha1", "api/pb", "internal/alloctest", "internal/kubelet", "internal/latest", "internal/listen", "internal/lead", "internal/netns", "internal/rawtcp", "internal/testapp",
 		"proxy/message", "proxy/sock", "proxy/park",
 	},
 	{
@@ -177,6 +178,21 @@ func TestUsers(t *testing.T) {
 				if within(imp, prefix) && !slices.Contains(rule.allowed, name) {
 					t.Errorf("%s imports %s: %s", name, imp, rule.reason)
 				}
+			}
+		}
+	}
+}
+
+// TestAllocationsAreCountedByAlloctest keeps counts out of runs with the race detector, where they differ at random.
+func TestAllocationsAreCountedByAlloctest(t *testing.T) {
+	for name, p := range load(t) {
+		for _, file := range p.TestGoFiles {
+			text, err := os.ReadFile(filepath.Join(p.Dir, file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(string(text), "testing."+"AllocsPerRun") {
+				t.Errorf("%s/%s counts allocations itself; internal/alloctest does", name, file)
 			}
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/tulle-mesh/tulle/crds/v1alpha1"
+	"github.com/tulle-mesh/tulle/internal/alloctest"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -82,13 +83,13 @@ func BenchmarkAuthenticationChange(b *testing.B) {
 	})
 }
 
-// TestAuthenticationChangeCostsTheSameInAnyCluster counts allocations, which unlike time are nearly the same on every machine.
-func TestAuthenticationChangeCostsTheSameInAnyCluster(t *testing.T) {
+// TestAuthenticationChangeAllocatesTheSameInAnyCluster counts allocations, which unlike time are nearly the same on every machine.
+func TestAuthenticationChangeAllocatesTheSameInAnyCluster(t *testing.T) {
 	cost := func(namespaces int) float64 {
 		s := guarded(namespaces, 10)
 		snap := Build(s)
 		n := 0
-		return testing.AllocsPerRun(20, func() {
+		return alloctest.Count(t, 20, func() {
 			n++
 			flip(t, s, snap, n, 10)
 		})

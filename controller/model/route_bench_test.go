@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/tulle-mesh/tulle/internal/alloctest"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -97,14 +98,14 @@ func BenchmarkRouteChange(b *testing.B) {
 	}
 }
 
-// TestRouteChangeCostsTheSameInAnyCluster counts allocations, which unlike time are nearly the same on every machine.
-func TestRouteChangeCostsTheSameInAnyCluster(t *testing.T) {
+// TestRouteChangeAllocatesTheSameInAnyCluster counts allocations, which unlike time are nearly the same on every machine.
+func TestRouteChangeAllocatesTheSameInAnyCluster(t *testing.T) {
 	cost := func(size int) float64 {
 		s := filled(append(cluster(size), benchRoutes(size-100)...))
 		s.Statuses()
 		snap := Build(s)
 		event := Event{Object: benchRoute(7, 50)}
-		return testing.AllocsPerRun(20, func() {
+		return alloctest.Count(t, 20, func() {
 			s.Apply(event)
 			s.Statuses()
 			Resolve(s, snap, QueryFor(s, snap, benchTarget(7), mesh.Client{Node: "node-1"}))

@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/tulle-mesh/tulle/internal/alloctest"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -225,13 +226,13 @@ func TestIndexesForget(t *testing.T) {
 	}
 }
 
-// TestSliceChangeCostsTheSameInAnyCluster counts allocations, which unlike time are nearly the same on every machine.
-func TestSliceChangeCostsTheSameInAnyCluster(t *testing.T) {
+// TestSliceChangeAllocatesTheSameInAnyCluster counts allocations, which unlike time are nearly the same on every machine.
+func TestSliceChangeAllocatesTheSameInAnyCluster(t *testing.T) {
 	cost := func(services int) float64 {
 		s := filled(cluster(services))
 		snap := Build(s)
 		event := Event{Object: benchSlice(metav1.ObjectMeta{Namespace: "ns-7", Name: "svc-7"}, 7)}
-		return testing.AllocsPerRun(20, func() {
+		return alloctest.Count(t, 20, func() {
 			s.Apply(event)
 			Resolve(s, snap, QueryFor(s, snap, benchTarget(7), mesh.Client{Node: "node-1"}))
 		})

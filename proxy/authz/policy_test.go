@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/tulle-mesh/tulle/internal/alloctest"
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/proxy/message"
 )
@@ -194,7 +195,7 @@ func TestOtherPortsHaveTheDefault(t *testing.T) {
 func TestVerdictAllocatesNothing(t *testing.T) {
 	port := compile(mesh.PortPolicy{Policy: mesh.ClusterAuthenticated, ProbePaths: []string{"/healthz"}})
 	h := request("GET", "/healthz?x")
-	if n := testing.AllocsPerRun(1000, func() {
+	if n := alloctest.Count(t, 1000, func() {
 		if !decide(port, Peer{ID: web, Addr: inside}, h).Allow {
 			t.Fatal("denied")
 		}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tulle-mesh/tulle/internal/alloctest"
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/proxy/message"
 )
@@ -190,7 +191,7 @@ func many(n int) (*Port, Peer, *message.Head) {
 
 func TestRoutedVerdictAllocatesNothing(t *testing.T) {
 	port, peer, h := many(200)
-	if n := testing.AllocsPerRun(1000, func() {
+	if n := alloctest.Count(t, 1000, func() {
 		if !decide(port, peer, h).Allow {
 			t.Fatal("denied")
 		}

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 	"unsafe"
+
+	"github.com/tulle-mesh/tulle/internal/alloctest"
 )
 
 func endpoints(n int) []Endpoint[int] {
@@ -223,7 +225,7 @@ func TestRemovedEndpointMayEndLater(t *testing.T) {
 func TestPickAllocatesNothing(t *testing.T) {
 	p := newPool(100)
 	now := time.Duration(0)
-	if n := testing.AllocsPerRun(1000, func() {
+	if n := alloctest.Count(t, 1000, func() {
 		s, _, _ := p.Pick(now)
 		now += time.Millisecond
 		p.Done(s, Responded, now, time.Millisecond)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tulle-mesh/tulle/internal/alloctest"
 	"github.com/tulle-mesh/tulle/proxy/h2"
 )
 
@@ -40,9 +41,6 @@ func fastApp(t testing.TB) string {
 
 // TestSteadyStateAllocatesNextToNothing counts the whole process: client, application and proxies. The first two allocate nothing.
 func TestSteadyStateAllocatesNextToNothing(t *testing.T) {
-	if raceEnabled {
-		t.Skip("the race detector allocates")
-	}
 	for _, meshed := range []bool{false, true} {
 		name, proxies := "h1", 1.0
 		if meshed {
@@ -68,7 +66,7 @@ func TestSteadyStateAllocatesNextToNothing(t *testing.T) {
 			for range 200 {
 				once()
 			}
-			got := testing.AllocsPerRun(2000, once)
+			got := alloctest.Count(t, 2000, once)
 			t.Logf("%v allocations a request over %v proxies", got, proxies)
 			if got > maxAllocs*proxies {
 				t.Errorf("%v allocations a request over %v proxies, want at most %d each", got, proxies, maxAllocs)
@@ -150,9 +148,6 @@ func appendMessage(dst []byte, id uint32, block []byte) []byte {
 
 // TestCallsAllocateNextToNothing does the same for calls with a body over HTTP/2, which is kept until the server has taken the call.
 func TestCallsAllocateNextToNothing(t *testing.T) {
-	if raceEnabled {
-		t.Skip("the race detector allocates")
-	}
 	var (
 		post = []byte{0x83, 0x86, 0x84, 0x01, 0x01, 'a'} // :method POST, :scheme http, :path /, :authority a. RFC 7541 appendix A
 		okay = []byte{0x88}                              // :status 200
@@ -199,7 +194,7 @@ func TestCallsAllocateNextToNothing(t *testing.T) {
 			for range 200 {
 				once()
 			}
-			got := testing.AllocsPerRun(2000, once)
+			got := alloctest.Count(t, 2000, once)
 			t.Logf("%v allocations a call over %v proxies", got, proxies)
 			if got > maxAllocs*proxies {
 				t.Errorf("%v allocations a call over %v proxies, want at most %d each", got, proxies, maxAllocs)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/tulle-mesh/tulle/internal/alloctest"
 	"github.com/tulle-mesh/tulle/proxy/message"
 )
 
@@ -402,7 +403,7 @@ func TestParseAndWriteAllocateNothing(t *testing.T) {
 	in := []byte("GET /cart?id=1 HTTP/1.1\r\nHost: shop.example:8080\r\nUser-Agent: wrk\r\nConnection: keep-alive\r\nAccept: */*\r\n\r\n")
 	var h message.Head
 	out := make([]byte, 0, 1024)
-	if n := testing.AllocsPerRun(1000, func() {
+	if n := alloctest.Count(t, 1000, func() {
 		h.Reset()
 		f, err := ParseRequest(in, &h)
 		if err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/net/http2/hpack"
 
+	"github.com/tulle-mesh/tulle/internal/alloctest"
 	"github.com/tulle-mesh/tulle/proxy/message"
 )
 
@@ -127,7 +128,7 @@ func TestEncodeAllocatesNothing(t *testing.T) {
 	var h message.Head
 	dst := make([]byte, 0, 4096)
 	sink := discard{}
-	n := testing.AllocsPerRun(1000, func() {
+	n := alloctest.Count(t, 1000, func() {
 		h.Reset()
 		dst = e.Begin(dst[:0])
 		dst = e.Append(dst, []byte(":method"), []byte("GET"), false)

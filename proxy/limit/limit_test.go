@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tulle-mesh/tulle/internal/alloctest"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -101,7 +102,7 @@ func TestClientsAreBounded(t *testing.T) {
 func TestTakeAllocatesNothing(t *testing.T) {
 	l, a := New(mesh.RateLimit{Total: 1e6, Identity: 1e6}), id("a")
 	now := time.Duration(0)
-	if n := testing.AllocsPerRun(1000, func() { now += time.Microsecond; l.Take(a, now) }); n != 0 {
+	if n := alloctest.Count(t, 1000, func() { now += time.Microsecond; l.Take(a, now) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }

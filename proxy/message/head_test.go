@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/tulle-mesh/tulle/internal/alloctest"
 )
 
 func fields(h *Head) string {
@@ -65,7 +67,7 @@ func TestListsOfTokens(t *testing.T) {
 
 func TestAWarmHeadAllocatesNothing(t *testing.T) {
 	var h Head
-	if n := testing.AllocsPerRun(100, func() {
+	if n := alloctest.Count(t, 100, func() {
 		h.Reset()
 		h.SetPart(Method, "GET")
 		h.Add("a", "b")

@@ -13,6 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+
+	"github.com/tulle-mesh/tulle/internal/alloctest"
 )
 
 var update = flag.Bool("update", false, "write docs/metrics.md")
@@ -185,15 +187,15 @@ func TestCountingAllocatesNothing(t *testing.T) {
 	h := &HTTP{}
 	o := Outcome{Status: 200, GRPC: NotGRPC}
 	h.Response(o, 0)
-	if n := testing.AllocsPerRun(1000, func() { h.Request(); h.Response(o, time.Millisecond) }); n != 0 {
+	if n := alloctest.Count(t, 1000, func() { h.Request(); h.Response(o, time.Millisecond) }); n != 0 {
 		t.Fatalf("%v allocations", n)
 	}
 	c := NewCounters(NewRegistry(), func(reason string) (string, Labels) { return InboundHTTPDeny, Labels("").With("reason", reason) })
-	if n := testing.AllocsPerRun(1000, func() { c.Inc("denied"); c.Inc("other") }); n != 0 {
+	if n := alloctest.Count(t, 1000, func() { c.Inc("denied"); c.Inc("other") }); n != 0 {
 		t.Fatalf("%v allocations of counters", n)
 	}
 	b := &Balancer{}
-	if n := testing.AllocsPerRun(1000, func() { b.Pass(); b.Wait(); b.Leave(time.Millisecond) }); n != 0 {
+	if n := alloctest.Count(t, 1000, func() { b.Pass(); b.Wait(); b.Leave(time.Millisecond) }); n != 0 {
 		t.Fatalf("%v allocations of a balancer", n)
 	}
 }
