@@ -59,8 +59,8 @@ func (c *cli) checkCommand() *cobra.Command {
 		Long: `check asks the cluster a list of questions and says what is wrong, and where the answer is explained. It only reads.
 
 With --pre it asks whether Tulle can be installed; with --proxy also about the proxies, of all namespaces or that of -n, and asks these
-themselves whether they hear the control plane. It waits for what may settle by itself, such as pods that start; where no pod has a
-proxy and none is about to, it says so at once. The exit code is 1 when something is wrong (×); warnings (‼) leave it at 0.`,
+themselves whether they hear the control plane. It waits for what may settle by itself, such as pods that start. Where no pod has
+a proxy and none is about to, or the API server forbids a workload's pods, it says so at once. The exit code is 1 when something is wrong (×); warnings (‼) leave it at 0.`,
 		Example: `  tulle check --pre
   tulle check
   tulle -n shop check --proxy
@@ -233,7 +233,7 @@ func (m minor) Unwrap() error { return m.error }
 func unsettled(results []categoryResult) string {
 	for _, cat := range results {
 		for _, r := range cat.checks {
-			if r.settles && r.outcome == failed && !apierrors.IsForbidden(r.err) && !errors.As(r.err, new(lasting)) {
+			if r.settles && r.outcome == failed && !apierrors.IsForbidden(r.err) && maySettle(r.err) {
 				return fmt.Sprintf("%s: %v", r.text, r.err)
 			}
 		}

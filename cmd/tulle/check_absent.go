@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -15,10 +16,24 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// lasting is a failure of a check that settles otherwise, and that no waiting mends.
+// lasting is a failure, of a check that settles otherwise, that no waiting mends.
 type lasting struct{ error }
 
 func (l lasting) Unwrap() error { return l.error }
+
+// maySettle reports whether waiting may mend a failure. It does not where every part of the failure is lasting.
+func maySettle(err error) bool {
+	switch err := err.(type) {
+	case nil, lasting:
+		return false
+	case interface{ Unwrap() []error }:
+		return slices.ContainsFunc(err.Unwrap(), maySettle)
+	case interface{ Unwrap() error }:
+		inner := err.Unwrap()
+		return inner == nil || maySettle(inner)
+	}
+	return true
+}
 
 // rollout is a workload whose controller has pods of its present template yet to create.
 type rollout struct {
@@ -42,6 +57,14 @@ func rollouts(ctx context.Context, cl *cluster, namespace string, pods []corev1.
 	daemons, err := apps.DaemonSets(namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("list daemon sets: %w", err)
+	}
+	jobs, err := cl.BatchV1().Jobs(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list jobs: %w", err)
+	}
+	bare, err := apps.ReplicaSets(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list replica sets: %w", err)
 	}
 	told, err := failedCreates(ctx, cl, namespace, pods)
 	if err != nil {
@@ -72,6 +95,16 @@ func rollouts(ctx context.Context, cl *cluster, namespace string, pods []corev1.
 			updated = d.Status.CurrentNumberScheduled
 		}
 		add(d.ObjectMeta, "ds", d.Spec.Template, d.Status.ObservedGeneration, updated, d.Status.DesiredNumberScheduled, told[d.UID])
+	}
+	for _, r := range bare.Items {
+		if metav1.GetControllerOf(&r) == nil {
+			add(r.ObjectMeta, "rs", r.Spec.Template, r.Status.ObservedGeneration, r.Status.Replicas, wanted(r.Spec.Replicas), told[r.UID])
+		}
+	}
+	for _, j := range jobs.Items {
+		if told[j.UID] != "" && j.Status.CompletionTime == nil && j.Status.Active == 0 { // one without pods and refusals may just be done
+			add(j.ObjectMeta, "job", j.Spec.Template, j.Generation, 0, wanted(j.Spec.Parallelism), told[j.UID])
+		}
 	}
 	return found, nil
 }
@@ -129,7 +162,7 @@ func askRollouts(f *facts, meshed bool) error {
 		switch {
 		case r.namespace == f.namespace || inject.Decide(namespaces[r.namespace], pod).Verdict == inject.Skip:
 		case r.refused != "":
-			errs = append(errs, fmt.Errorf("%s -n %s gets no new pods: %s", r.name, r.namespace, r.refused))
+			errs = append(errs, refusal(r))
 		case waiting == "":
 			waiting = fmt.Sprintf("%s -n %s", r.name, r.namespace)
 		}
@@ -142,6 +175,18 @@ func askRollouts(f *facts, meshed bool) error {
 	default:
 		return lasting{f.withoutProxies(namespaces)}
 	}
+}
+
+// refusal says why a workload gets no pods. What the API server forbids stays so until somebody changes the pods or what they may be; a
+// webhook that does not answer, and a ServiceAccount that is about to be made, do not.
+func refusal(r rollout) error {
+	err := fmt.Errorf("%s -n %s gets no new pods: %s", r.name, r.namespace, r.refused)
+	for _, passing := range []string{"failed calling webhook", "error looking up service account", "unable to create new content", "timeout", "timed out"} {
+		if strings.Contains(r.refused, passing) {
+			return err
+		}
+	}
+	return lasting{err}
 }
 
 // withoutProxies says what would give the scope its first proxy.

@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -12,11 +14,13 @@ import (
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tulle-mesh/tulle/mesh"
 )
@@ -328,14 +332,64 @@ func TestCheckSaysAtOnceThatThereAreNoProxies(t *testing.T) {
 	}
 }
 
-// A namespace that Pod Security keeps baseline takes no pod with tulle-init: no waiting helps, but whoever waits reads why.
-func TestCheckSaysWhyThereAreNoProxiesYet(t *testing.T) {
-	f := healthyCluster(t)
-	removePods(f)
-	f.objects = append(f.objects, refusedDeployment("web"))
-	r := runCLI(t, f.connect, "", "-n", "shop", "check", "--proxy", "--wait=0s", "-o", "short")
-	if want := "deploy/web -n shop gets no new pods: violates PodSecurity"; r.code != 1 || !strings.Contains(r.out, want) {
-		t.Errorf("exit code %d, want 1 and %q:\n%s", r.code, want, r.out)
+// TestCheckDoesNotWaitForPodsThatAreForbidden names each workload whose pods the API server does not take, and does not wait for them.
+func TestCheckDoesNotWaitForPodsThatAreForbidden(t *testing.T) {
+	event := func(uid types.UID, message string) *corev1.Event {
+		return &corev1.Event{ObjectMeta: metav1.ObjectMeta{Name: string(uid), Namespace: "shop"}, Reason: "FailedCreate", Message: message,
+			InvolvedObject: corev1.ObjectReference{UID: uid}, LastTimestamp: metav1.Unix(1, 0)}
+	}
+	named := func(uid types.UID) metav1.ObjectMeta {
+		return metav1.ObjectMeta{Name: "web", Namespace: "shop", UID: uid}
+	}
+	const quota = `pods "web-0" is forbidden: exceeded quota: small`
+	for name, test := range map[string]struct {
+		meshed  bool // other pods of the namespace have proxies
+		objects []runtime.Object
+		want    string
+	}{
+		"a Deployment, by Pod Security": {false, []runtime.Object{refusedDeployment("web")}, "deploy/web -n shop gets no new pods: violates PodSecurity"},
+		"a Deployment beside proxies":   {true, []runtime.Object{refusedDeployment("web")}, "deploy/web -n shop gets no new pods: violates PodSecurity"},
+		"a StatefulSet, by quota":       {false, []runtime.Object{&appsv1.StatefulSet{ObjectMeta: named("u")}, event("u", quota)}, "sts/web -n shop gets no new pods: " + quota},
+		"a DaemonSet": {false, []runtime.Object{&appsv1.DaemonSet{ObjectMeta: named("u"), Status: appsv1.DaemonSetStatus{DesiredNumberScheduled: 1}},
+			event("u", quota)}, "ds/web -n shop gets no new pods: " + quota},
+		"a ReplicaSet of its own": {false, []runtime.Object{&appsv1.ReplicaSet{ObjectMeta: named("u")}, event("u", quota)}, "rs/web -n shop gets no new pods: " + quota},
+		"a Job":                   {false, []runtime.Object{&batchv1.Job{ObjectMeta: named("u")}, event("u", quota)}, "job/web -n shop gets no new pods: " + quota},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := healthyCluster(t)
+			if !test.meshed {
+				removePods(f)
+			}
+			f.objects = append(f.objects, test.objects...)
+			asked := 0
+			connect := func(flags globalFlags) (*cluster, error) { asked++; return f.connect(flags) }
+			r := runCLI(t, connect, "", "-n", "shop", "check", "--proxy", "--wait=1m", "-o", "short")
+			if r.code != 1 || asked != 1 || !strings.Contains(r.out, test.want) {
+				t.Errorf("exit code %d after %d readings; want 1 after 1 and %q:\n%s", r.code, asked, test.want, r.out)
+			}
+		})
+	}
+}
+
+// TestMaySettle waits while any part of a failure may pass.
+func TestMaySettle(t *testing.T) {
+	passing, forbidden := errors.New("starting"), lasting{errors.New("forbidden")}
+	for name, test := range map[string]struct {
+		err  error
+		want bool
+	}{
+		"nothing":             {nil, false},
+		"a failure":           {passing, true},
+		"a lasting one":       {forbidden, false},
+		"lasting ones":        {errors.Join(forbidden, forbidden), false},
+		"one of each":         {errors.Join(forbidden, passing), true},
+		"a lasting one, told": {fmt.Errorf("check: %w", forbidden), false},
+		"an absent webhook":   {refusal(rollout{refused: `Internal error occurred: failed calling webhook "tulle"`}), true},
+		"a quota":             {refusal(rollout{refused: "is forbidden: exceeded quota"}), false},
+	} {
+		if got := maySettle(test.err); got != test.want {
+			t.Errorf("%s: got %t, want %t", name, got, test.want)
+		}
 	}
 }
 
