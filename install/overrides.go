@@ -87,10 +87,16 @@ func (o *Overrides) putAll(origin string, exprs []setExpr) error {
 // File merges a values file, YAML or JSON.
 func (o *Overrides) File(name string, data []byte) error {
 	var tree map[string]any
-	if err := yaml.Unmarshal(data, &tree, func(d *json.Decoder) *json.Decoder { d.UseNumber(); return d }); err != nil {
+	if err := yaml.Unmarshal(data, &tree, useNumber); err != nil {
 		return fmt.Errorf("values file %s: %w", name, err)
 	}
 	return o.merge("values file "+name, tree)
+}
+
+// useNumber keeps numbers as they are written.
+func useNumber(d *json.Decoder) *json.Decoder {
+	d.UseNumber()
+	return d
 }
 
 // HighAvailability applies what --ha changes.

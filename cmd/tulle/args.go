@@ -25,7 +25,7 @@ func elsewhere(root *cobra.Command, args []string) string {
 	}
 	switch name := args[verb]; name {
 	case "upgrade":
-		return "there is no upgrade: apply the newer version over the old with `tulle install | kubectl apply -f -`"
+		return "there is no upgrade: apply the newer version over the old, with its values, with `tulle install --reuse-values | kubectl apply -f -`"
 	case "viz", "stat", "top", "tap", "edges", "routes", "dashboard":
 		return "this version has no " + name + "; the figures of a workload: `tulle diagnostics proxy-metrics -n NAMESPACE deploy/NAME`"
 	case "multicluster", "jaeger":

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -9,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tulle-mesh/tulle/install"
@@ -16,7 +19,8 @@ import (
 
 // installOptions are the flags of install that are not values.
 type installOptions struct {
-	crds, ha, ignoreCluster        bool
+	crds, ha                       bool
+	ignoreCluster, reuse           bool
 	externalIssuer, externalCA     bool
 	registry, output               string
 	set, setString, setFile        []string
@@ -33,10 +37,12 @@ func (c *cli) installCommand() *cobra.Command {
 until they are applied. The definitions of the Gateway API are among them, unless the cluster has a Gateway API of its own.
 
 The output holds no secrets and is the same every time, so that it can be kept in git, and applying it again is how an installation
-is updated. The control plane makes its own trust anchor and issuer when it first starts. Give all three --identity-*-file flags to
+is updated. Values that were given for the installation have to be given again: install names on stderr those that would be lost, and
+--reuse-values takes them from the cluster. The control plane makes its own trust anchor and issuer when it first starts. Give all three --identity-*-file flags to
 bring your own; then the issuer's key is part of the output.`,
 		Example: `  tulle install | kubectl apply -f -
   tulle install --ha --set proxy.logLevel=debug | kubectl apply -f -
+  tulle install --reuse-values | kubectl apply -f -  # upgrade
   tulle install -f values.yaml --controller-replicas=2 > tulle.yaml
   tulle install --identity-external-issuer --identity-trust-anchors-file ca.crt | kubectl apply -f -`,
 		Args: cobra.NoArgs,
@@ -46,6 +52,7 @@ bring your own; then the issuer's key is part of the output.`,
 	fs.BoolVar(&opts.crds, "crds", false, "print only the custom resource definitions")
 	fs.BoolVar(&opts.ha, "ha", false, "three replicas of everything, spread over nodes, with disruption budgets")
 	fs.BoolVar(&opts.ignoreCluster, "ignore-cluster", false, "do not look for an installation in the current cluster")
+	fs.BoolVar(&opts.reuse, "reuse-values", false, "start from the values of the installation in the cluster, not from the defaults")
 	fs.StringVarP(&opts.output, "output", "o", "yaml", "format: yaml or json")
 	fs.StringArrayVar(&opts.set, "set", nil, "set a value: key=value,...; values.yaml lists the keys")
 	fs.StringArrayVar(&opts.setString, "set-string", nil, "set a value that is a text: key=value,...")
@@ -63,6 +70,7 @@ bring your own; then the issuer's key is part of the output.`,
 	for _, f := range installFlagsWithoutMeaning {
 		acceptWithoutMeaning(fs, f)
 	}
+	cmd.MarkFlagsMutuallyExclusive("ignore-cluster", "reuse-values")
 	return cmd
 }
 
@@ -70,23 +78,8 @@ func (c *cli) install(cmd *cobra.Command, opts installOptions) error {
 	if opts.output != "yaml" && opts.output != "json" {
 		return fmt.Errorf("output %q: want yaml or json", opts.output)
 	}
-	overrides, err := c.installOverrides(cmd, opts)
-	if err != nil {
-		return err
-	}
-	values, warnings, err := overrides.Values()
-	if err != nil {
-		return err
-	}
-	more, err := values.Validate(time.Now())
-	if err != nil {
-		return err
-	}
-	for _, w := range append(warnings, more...) {
-		fmt.Fprintln(c.err, "warning:", w)
-	}
-	target := install.Target{Namespace: c.flags.controlNamespace, Version: version}
 	var cl *cluster
+	var err error
 	if !opts.ignoreCluster {
 		if cl, err = c.connect(c.flags); err != nil {
 			c.debugf("not looking at the cluster: %v", err)
@@ -94,12 +87,22 @@ func (c *cli) install(cmd *cobra.Command, opts installOptions) error {
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), lookTimeout)
 	defer cancel()
+	existing := c.installed(ctx, cl, err)
+	overrides, err := c.installOverrides(cmd, opts, existing)
+	if err != nil {
+		return err
+	}
+	values, err := c.installValues(overrides)
+	if err != nil {
+		return err
+	}
+	target := install.Target{Namespace: c.flags.controlNamespace, Version: version}
 	manifests, err := c.missingDefinitions(ctx, cl, target, values.InstallGatewayAPI)
 	if err != nil {
 		return err
 	}
 	if !opts.crds {
-		c.noteInstallation(ctx, cl)
+		c.noteInstallation(existing, overrides)
 		rest, err := install.Render(values, target)
 		if err != nil {
 			return err
@@ -113,6 +116,22 @@ func (c *cli) install(cmd *cobra.Command, opts installOptions) error {
 	}
 	_, err = c.out.Write(manifests)
 	return err
+}
+
+// installValues returns valid values, and says on stderr what the user should know about them.
+func (c *cli) installValues(overrides *install.Overrides) (install.Values, error) {
+	values, warnings, err := overrides.Values()
+	if err != nil {
+		return values, err
+	}
+	more, err := values.Validate(time.Now())
+	if err != nil {
+		return values, err
+	}
+	for _, w := range append(warnings, more...) {
+		fmt.Fprintln(c.err, "warning:", w)
+	}
+	return values, nil
 }
 
 // lookTimeout bounds what install asks of a cluster, which may be none.
@@ -145,19 +164,31 @@ func (c *cli) missingDefinitions(ctx context.Context, cl *cluster, target instal
 	return install.RenderCRDs(missing), nil
 }
 
-// noteInstallation says on stderr when the output will update what is there. A cluster that does not answer is no obstacle: the
-// manifests of the control plane do not depend on it.
-func (c *cli) noteInstallation(ctx context.Context, cl *cluster) {
+// installed reads the configuration of the cluster's installation.
+func (c *cli) installed(ctx context.Context, cl *cluster, err error) fact[*corev1.ConfigMap] {
 	if cl == nil {
-		return
+		return fact[*corev1.ConfigMap]{err: cmp.Or(err, errors.New("the cluster was not asked"))}
 	}
-	config, err := cl.CoreV1().ConfigMaps(c.flags.controlNamespace).Get(ctx, "tulle-config", metav1.GetOptions{})
-	if err != nil {
-		c.debugf("no installation found: %v", err)
+	return learn(cl.CoreV1().ConfigMaps(c.flags.controlNamespace).Get(ctx, configMapName, metav1.GetOptions{}))
+}
+
+// noteInstallation says on stderr when the output will update what is there, and which of its settings would be lost. A cluster that does
+// not answer is no obstacle: the manifests of the control plane do not depend on it.
+func (c *cli) noteInstallation(existing fact[*corev1.ConfigMap], overrides *install.Overrides) {
+	if existing.err != nil {
+		c.debugf("no installation found: %v", existing.err)
 		return
 	}
 	fmt.Fprintf(c.err, "Tulle is already installed in namespace %q (%s); applying this output updates it.\n",
-		c.flags.controlNamespace, strings.TrimPrefix(config.Annotations["linkerd.io/created-by"], "tulle/cli "))
+		c.flags.controlNamespace, strings.TrimPrefix(existing.value.Annotations["linkerd.io/created-by"], "tulle/cli "))
+	lost, err := overrides.Lost(existing.value.Data["install"])
+	if err != nil {
+		fmt.Fprintln(c.err, "warning: settings of the installation may be lost:", err)
+	}
+	if len(lost) > 0 {
+		fmt.Fprintf(c.err, "warning: applying this output changes settings of the installation that this command does not name: %s.\n"+
+			"  To keep them, add --reuse-values, or give them again.\n", strings.Join(lost, ", "))
+	}
 }
 
 // debugf writes what only --verbose shows.
@@ -167,9 +198,18 @@ func (c *cli) debugf(format string, args ...any) {
 	}
 }
 
-// installOverrides applies flags, then values files, then --set, --set-string and --set-file: what is more explicit wins.
-func (c *cli) installOverrides(cmd *cobra.Command, opts installOptions) (*install.Overrides, error) {
+// installOverrides applies the installation's values if they are asked for, then flags, then values files, then --set, --set-string and
+// --set-file: what is more explicit wins.
+func (c *cli) installOverrides(cmd *cobra.Command, opts installOptions, existing fact[*corev1.ConfigMap]) (*install.Overrides, error) {
 	o := &install.Overrides{}
+	if opts.reuse {
+		if existing.err != nil {
+			return nil, fmt.Errorf("--reuse-values: read the installation in namespace %s: %w", c.flags.controlNamespace, existing.err)
+		}
+		if err := o.Reuse(existing.value.Data["install"]); err != nil {
+			return nil, err
+		}
+	}
 	if opts.ha {
 		if err := o.HighAvailability(); err != nil {
 			return nil, err

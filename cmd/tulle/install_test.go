@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	metadatafake "k8s.io/client-go/metadata/fake"
@@ -45,6 +46,45 @@ func TestInstallIsTheSameTwice(t *testing.T) {
 	}
 	if a.err != "" || !strings.Contains(b.err, `Tulle is already installed in namespace "tulle" (dev)`) {
 		t.Errorf("stderr without a cluster %q, want nothing; with an installation %q, want a note", a.err, b.err)
+	}
+}
+
+// TestInstallNamesWhatItWouldReset installs over an installation with settings: what the flags do not name is not lost in silence.
+func TestInstallNamesWhatItWouldReset(t *testing.T) {
+	first := runCLI(t, noCluster, "", "install", "--set", "proxy.defaultInboundPolicy=deny,controllerReplicas=3")
+	f := healthyCluster(t)
+	config := find[*corev1.ConfigMap](t, f, configMapName)
+	for _, tree := range trees(t, first.out) {
+		if name, _ := tree["metadata"].(map[string]any)["name"].(string); tree["kind"] == "ConfigMap" && name == configMapName {
+			config.Data["install"] = tree["data"].(map[string]any)["install"].(string)
+		}
+	}
+	const both = "controllerReplicas (3, now 1), proxy.defaultInboundPolicy (deny, now all-unauthenticated).\n  To keep them, add --reuse-values"
+	for name, test := range map[string]struct {
+		args []string
+		want string // of stderr; "" for no warning
+		same bool   // the output is that of the first installation
+	}{
+		"nothing is set":       {nil, both, false},
+		"something else":       {[]string{"--set", "proxy.logLevel=debug"}, both, false},
+		"one of them":          {[]string{"--controller-replicas=2"}, "does not name: proxy.defaultInboundPolicy (deny, now all-unauthenticated).", false},
+		"the same":             {[]string{"--set", "proxy.defaultInboundPolicy=deny,controllerReplicas=3"}, "", true},
+		"the cluster's values": {[]string{"--reuse-values"}, "", true},
+		"--ignore-cluster":     {[]string{"--ignore-cluster"}, "", false},
+		"definitions alone":    {[]string{"--crds"}, "", false},
+	} {
+		r := runCLI(t, f.connect, "", append([]string{"install"}, test.args...)...)
+		if r.code != 0 || !strings.Contains(r.err, test.want) || strings.Contains(r.err, "warning") != (test.want != "") {
+			t.Errorf("%s: exit code %d, stderr %q; want %q", name, r.code, r.err, test.want)
+		}
+		if (r.out == first.out) != test.same {
+			t.Errorf("%s: the output is that of the first installation: %t, want %t", name, !test.same, test.same)
+		}
+	}
+	for name, connect := range map[string]connector{"no kubeconfig": noCluster, `configmaps "tulle-config" not found`: emptyCluster().connect} {
+		if r := runCLI(t, connect, "", "install", "--reuse-values"); r.code != 1 || r.out != "" || !strings.Contains(r.err, name) {
+			t.Errorf("--reuse-values without an installation: exit code %d, stderr %q; want %q", r.code, r.err, name)
+		}
 	}
 }
 

@@ -107,7 +107,7 @@ func TestWrongArgumentsSayWhatIsWanted(t *testing.T) {
 		{[]string{"diagnostics", "nothing-of-that-name"}, `unknown command "nothing-of-that-name"`},
 		{[]string{"completion", "nothing-of-that-name"}, `unknown command "nothing-of-that-name"`},
 		{[]string{"viz", "stat"}, "this version has no viz"},
-		{[]string{"upgrade"}, "tulle install | kubectl apply -f -"},
+		{[]string{"upgrade"}, "tulle install --reuse-values | kubectl apply -f -"},
 		{[]string{"check", "--nothing"}, "tulle check --help"},
 	} {
 		if r := runCLI(t, noCluster, "", tt.args...); r.code != 1 || !strings.Contains(r.err, tt.want) {

@@ -1,0 +1,190 @@
+package install
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/yaml"
+)
+
+// credentialKeys are the values that an installation does not keep where others can read them.
+const credentialKeys = "identity.issuer.tls"
+
+// Reuse takes the values of an installation, as its ConfigMap tulle-config has them, in place of the defaults. Later overrides win. Keys that
+// this version does not have are warnings.
+func (o *Overrides) Reuse(installed string) error {
+	stored, err := storedValues(installed)
+	if err != nil {
+		return err
+	}
+	tree := map[string]any{}
+	for key, value := range stored {
+		if _, known := lookup(schema(), key); !known {
+			o.warnings = append(o.warnings, fmt.Sprintf("%s of the installation is not reused: this version has no such key", key))
+			continue
+		}
+		put(tree, key, value)
+	}
+	return o.merge("values of the installation", tree)
+}
+
+// Lost returns what these overrides would change about an installation although they do not set it, a text a key: its name and both values.
+// It says nothing about credentials, which the installation does not show.
+func (o *Overrides) Lost(installed string) ([]string, error) {
+	stored, err := storedValues(installed)
+	if err != nil {
+		return nil, err
+	}
+	next, _, err := o.Values()
+	if err != nil {
+		return nil, err
+	}
+	rendered, err := yaml.Marshal(next)
+	if err != nil {
+		return nil, fmt.Errorf("encode values: %w", err)
+	}
+	planned, err := storedValues(string(rendered))
+	if err != nil {
+		return nil, err
+	}
+	var lost []string
+	for _, key := range slices.Sorted(maps.Keys(stored)) {
+		_, known := lookup(schema(), key)
+		_, set := lookup(o.tree, key)
+		if known && !set && !reflect.DeepEqual(stored[key], planned[key]) {
+			lost = append(lost, fmt.Sprintf("%s (%s, now %s)", key, brief(stored[key]), brief(planned[key])))
+		}
+	}
+	return lost, nil
+}
+
+// storedValues reads the values of an installation: the leaves by key. A leaf that its YAML leaves out since it is empty is there as well.
+func storedValues(installed string) (map[string]any, error) {
+	var tree map[string]any
+	if err := yaml.Unmarshal([]byte(installed), &tree, useNumber); err != nil {
+		return nil, fmt.Errorf("read the values of the installation: %w", err)
+	}
+	stored := leaves("", tree)
+	zero, err := zeroLeaves()
+	if err != nil {
+		return nil, err
+	}
+	for key, leaf := range leaves("", schema()) {
+		parent := key[:max(strings.LastIndexByte(key, '.'), 0)]
+		_, written := zero[key]
+		if _, has := stored[key]; !has && !written && belowOf(tree, parent) && decodes(key, emptyOf(leaf)) {
+			stored[key] = emptyOf(leaf)
+		}
+	}
+	maps.DeleteFunc(stored, func(key string, _ any) bool { return strings.HasPrefix(key, credentialKeys) })
+	return stored, nil
+}
+
+// emptyOf returns the value that stands for none in a key that has leaf as its default.
+func emptyOf(leaf any) any {
+	switch leaf.(type) {
+	case bool:
+		return false
+	case float64:
+		return json.Number("0")
+	case string:
+		return ""
+	}
+	return nil
+}
+
+// decodes reports whether a key can have the value. A duration is left out, and cannot be empty.
+func decodes(key string, value any) bool {
+	tree := map[string]any{}
+	put(tree, key, value)
+	data, err := json.Marshal(tree)
+	return err == nil && json.Unmarshal(data, new(Values)) == nil
+}
+
+// zeroLeaves returns the leaves that Values without any value has. The others are left out where they are empty.
+func zeroLeaves() (map[string]any, error) {
+	data, err := json.Marshal(Values{})
+	if err != nil {
+		return nil, fmt.Errorf("encode values: %w", err)
+	}
+	var tree map[string]any
+	if err := json.Unmarshal(data, &tree); err != nil {
+		return nil, fmt.Errorf("decode values: %w", err)
+	}
+	return leaves("", tree), nil
+}
+
+// leaves returns the values of a tree by their keys. Maps whose keys are the user's are leaves; an empty list and an empty map are null.
+func leaves(prefix string, tree map[string]any) map[string]any {
+	out := map[string]any{}
+	for k, v := range tree {
+		key := strings.TrimPrefix(prefix+"."+k, ".")
+		below, isMap := v.(map[string]any)
+		list, isList := v.([]any)
+		switch {
+		case isMap && !slices.Contains(anyKeys, key):
+			maps.Copy(out, leaves(key, below))
+		case isMap && len(below) == 0, isList && len(list) == 0:
+			out[key] = nil
+		default:
+			out[key] = v
+		}
+	}
+	return out
+}
+
+// belowOf reports whether the tree has an object at a key.
+func belowOf(tree map[string]any, key string) bool {
+	if key == "" {
+		return true
+	}
+	v, _ := lookup(tree, key)
+	_, ok := v.(map[string]any)
+	return ok
+}
+
+// lookup returns what a tree has at a key with dots.
+func lookup(tree map[string]any, key string) (any, bool) {
+	var v any = tree
+	for part := range strings.SplitSeq(key, ".") {
+		m, _ := v.(map[string]any)
+		below, ok := m[part]
+		if !ok {
+			return nil, false
+		}
+		v = below
+	}
+	return v, true
+}
+
+// put sets a key with dots.
+func put(tree map[string]any, key string, value any) {
+	parts := strings.Split(key, ".")
+	for _, part := range parts[:len(parts)-1] {
+		below, ok := tree[part].(map[string]any)
+		if !ok {
+			below = map[string]any{}
+			tree[part] = below
+		}
+		tree = below
+	}
+	tree[parts[len(parts)-1]] = value
+}
+
+// brief writes a value in a line.
+func brief(value any) string {
+	data, err := json.Marshal(value)
+	text := strings.Trim(string(data), `"`)
+	switch {
+	case err != nil || len(text) > 60:
+		return "a longer value"
+	case text == "null":
+		return "none"
+	}
+	return cmp.Or(text, "none")
+}
