@@ -1,5 +1,5 @@
-// Package tulle holds no code: this folder is the module's root, and these tests keep the house in order. docs/architecture.md tells
-// the same rules in prose.
+// Package tulle holds no code: this folder is the module's root, and these tests hold the rules of
+// docs/architecture.md.
 package tulle
 
 import (
@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -18,39 +19,62 @@ import (
 
 const module = "github.com/tulle-mesh/tulle"
 
-// layers is the house from the ground up: a package may import packages of lower layers only. A package that is not listed here
-// fails the test, so that nobody moves in without saying where they belong.
-var layers = [][]string{
-	{
-		"mesh", "crds/v1alpha1", "api/pb", "internal/alloctest", "internal/kubelet", "internal/latest", "internal/listen", "internal/lead", "internal/netns", "internal/rawtcp", "internal/testapp",
+// layers lists the packages from the ground up. A package imports packages of lower layers only, and is in exactly one.
+// The table of docs/architecture.md says the same; TestLayerTable compares them.
+var layers = []struct {
+	name     string
+	packages []string
+}{
+	{"vocabulary", []string{
+		"mesh", "crds/v1alpha1", "api/pb",
+		"internal/kubelet", "internal/latest", "internal/listen", "internal/lead",
+		"internal/alloctest", "internal/netns", "internal/rawtcp", "internal/testapp",
 		"proxy/message", "proxy/sock", "proxy/park",
-	},
-	{
-		"api", "crds", "identity/ca", "injector/inject", "injector/redirect", "controller/model",
+	}},
+	{"pure", []string{
+		"api", "crds", "identity/ca",
 		"cli/convert",
-		"proxy/detect", "proxy/exchange", "proxy/h1", "proxy/hpack", "proxy/balance", "proxy/retry", "proxy/authz", "proxy/limit", "proxy/route",
-	},
-	{"crds/crdtest", "proxy/h2", "proxy/authz", "internal/certs", "internal/daemon", "proxy/relay", "proxy/stats", "injector/redirect/nft"},
-	{"cli/analyze", "identity", "injector", "controller/kube", "controller/discovery", "install", "proxy/forward", "proxy/control", "internal/meshtest"},
-	{"proxy", "controller"},
-	{"cmd/tulle", "cmd/tulle-controller", "cmd/tulle-proxy"},
+		"injector/inject", "injector/redirect",
+		"controller/model",
+		"proxy/detect", "proxy/exchange", "proxy/h1", "proxy/hpack", "proxy/balance", "proxy/retry", "proxy/limit",
+		"proxy/route",
+	}},
+	{"parts", []string{
+		"crds/crdtest", "injector/redirect/nft",
+		"internal/certs", "internal/daemon",
+		"proxy/h2", "proxy/authz", "proxy/relay", "proxy/stats",
+	}},
+	{"edges", []string{
+		"cli/analyze",
+		"identity", "injector", "install", "internal/meshtest",
+		"controller/kube", "controller/discovery",
+		"proxy/forward", "proxy/control",
+	}},
+	{"assemblies", []string{
+		"proxy", "controller",
+	}},
+	{"mains", []string{
+		"cmd/tulle", "cmd/tulle-controller", "cmd/tulle-proxy",
+	}},
 }
 
-// A ban says that packages under From must not reach the import prefix To, neither themselves nor through what they import.
+// A ban forbids packages under from to reach the import prefix to, directly or through other packages.
 type ban struct{ from, to, except, reason string }
 
 var bans = []ban{
-	{"mesh", "", "", "mesh is the vocabulary of everybody, so it depends on nobody"},
+	{"mesh", "", "", "every package uses mesh, so it depends on none"},
 	{"proxy", "k8s.io/", "", "the proxy must stay small and speak only the discovery API"},
 	{"proxy", "sigs.k8s.io/", "", "the proxy must stay small and speak only the discovery API"},
-	{"proxy", "github.com/prometheus/", "", "the proxy writes its exposition itself: the client library costs memory in every pod"},
+	{"proxy", "github.com/prometheus/", "",
+		"the proxy writes its exposition itself: the client library costs memory in every pod"},
 	{"cmd/tulle-proxy", "k8s.io/", "", "the proxy's binary is in every pod"},
 	{"cmd/tulle-proxy", "github.com/spf13/", "", "the proxy's binary is in every pod; a flag library is weight there"},
 	{"controller/model", "k8s.io/client-go", "", "building and resolving are pure: they must run without a cluster"},
 	{"controller/discovery", "k8s.io/", "", "streams see values of mesh; Kubernetes types stop at controller/model"},
 	{"injector/inject", "k8s.io/client-go", "", "the same code runs in the webhook and in `tulle inject`"},
 	{"injector/inject", "google.golang.org/grpc", "", "pure package"},
-	{"injector/redirect", "github.com/google/nftables", "injector/redirect/nft", "rules are values; only the edge programs the kernel"},
+	{"injector/redirect", "github.com/google/nftables", "injector/redirect/nft",
+		"rules are values; only nft programs the kernel"},
 	{"identity/ca", "google.golang.org/grpc", "", "issuing is pure: bytes and times in, certificates out"},
 	{"identity/ca", "k8s.io/", "", "issuing is pure: bytes and times in, certificates out"},
 	{"proxy/h1", "net", "", "codecs work on bytes; they never dial"},
@@ -71,7 +95,7 @@ var users = map[string]struct {
 }{
 	"k8s.io/client-go": {
 		[]string{"controller/kube", "identity", "injector", "install", "internal/lead", "cmd/tulle", "cmd/tulle-controller"},
-		"whoever holds a client can do anything; keep them few",
+		"code that holds a client can do anything; keep it in few packages",
 	},
 	module + "/api/pb": {
 		[]string{"api", "controller/discovery", "identity", "internal/certs", "internal/meshtest", "proxy/control"},
@@ -111,8 +135,11 @@ func load(t *testing.T) map[string]goPackage {
 
 func TestLayers(t *testing.T) {
 	level := map[string]int{}
-	for i, names := range layers {
-		for _, name := range names {
+	for i, layer := range layers {
+		for _, name := range layer.packages {
+			if _, twice := level[name]; twice {
+				t.Errorf("%s is in two layers", name)
+			}
 			level[name] = i
 		}
 	}
@@ -140,6 +167,47 @@ func TestLayers(t *testing.T) {
 	}
 }
 
+// TestLayerTable compares the table of docs/architecture.md with layers.
+func TestLayerTable(t *testing.T) {
+	page, err := os.ReadFile("docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, ok := strings.Cut(string(page), "| layer | package | what it owns |\n|---|---|---|\n")
+	if !ok {
+		t.Fatal("docs/architecture.md has no table of layers")
+	}
+	table, _, _ = strings.Cut(table, "\n\n")
+	documented, layer := map[string]string{}, ""
+	code := regexp.MustCompile("`([^`]+)`")
+	for row := range strings.SplitSeq(table, "\n") {
+		cells := strings.Split(row, "|")
+		if len(cells) < 4 {
+			t.Fatalf("docs/architecture.md: %q is not a row of three cells", row)
+		}
+		if name := strings.TrimSpace(cells[1]); name != "" {
+			layer = name
+		}
+		for _, m := range code.FindAllStringSubmatch(cells[2], -1) {
+			if _, twice := documented[m[1]]; twice {
+				t.Errorf("docs/architecture.md names %s twice", m[1])
+			}
+			documented[m[1]] = layer
+		}
+	}
+	for _, l := range layers {
+		for _, name := range l.packages {
+			if documented[name] != l.name {
+				t.Errorf("docs/architecture.md has %s in layer %q, layers_test.go in %q", name, documented[name], l.name)
+			}
+			delete(documented, name)
+		}
+	}
+	for name := range documented {
+		t.Errorf("docs/architecture.md names %s, which layers_test.go does not", name)
+	}
+}
+
 func TestBans(t *testing.T) {
 	packages := load(t)
 	for _, b := range bans {
@@ -159,7 +227,8 @@ func TestBans(t *testing.T) {
 	}
 }
 
-// banned matches a dependency. An empty To bans everything but the standard library; one without a dot is an exact package.
+// banned matches a dependency. An empty To bans everything but the standard library; one without a dot is an exact
+// package.
 func banned(b ban, dep string) bool {
 	switch {
 	case b.to == "":
@@ -216,7 +285,8 @@ func packageComments(t *testing.T, dir string, files []string) []string {
 	t.Helper()
 	var found []string
 	for _, file := range files {
-		f, err := parser.ParseFile(token.NewFileSet(), filepath.Join(dir, file), nil, parser.ParseComments|parser.PackageClauseOnly)
+		f, err := parser.ParseFile(token.NewFileSet(), filepath.Join(dir, file), nil,
+			parser.ParseComments|parser.PackageClauseOnly)
 		if err != nil {
 			t.Fatalf("parse %s: %v", file, err)
 		}

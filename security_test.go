@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestSecurityClaimsHaveTests holds docs/security.md to its word: each claim of its first table names a test, and each test that the page
-// names exists.
+// TestSecurityClaimsHaveTests holds docs/security.md to its word: each claim of its first table names a test, and each
+// test that the page names exists.
 func TestSecurityClaimsHaveTests(t *testing.T) {
 	defined, declaration := map[string]bool{}, regexp.MustCompile(`(?m)^func (Test\w+)\(`)
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
