@@ -51,7 +51,11 @@ func openAPIRoutes(name string, data []byte) (profileRoutes, error) {
 	base, err := found.basePath("servers", doc.Servers, rooted(doc.BasePath))
 	for _, template := range slices.Sorted(maps.Keys(doc.Paths)) {
 		item, ok := doc.Paths[template].(map[string]any)
-		if err == nil && ok && strings.HasPrefix(template, "/") { // any other key is an extension, x-…
+		switch {
+		case err != nil || strings.HasPrefix(template, "x-"): // an extension
+		case !strings.HasPrefix(template, "/"):
+			err = fmt.Errorf("paths.%s: a path begins with a slash: write /%s", template, template)
+		case ok:
 			err = found.pathItem(base, template, item)
 		}
 	}
@@ -109,17 +113,24 @@ func (r *profileRoutes) basePath(field string, servers any, otherwise string) (s
 	if len(list) == 0 {
 		return otherwise, nil
 	}
-	base := list[0].path()
-	for i, server := range list[1:] {
-		if other := server.path(); other != base {
-			r.note("%s[%d].url: has the path %s: routes are written for the path %s of the first server only", field, i+1, other, base)
+	base := ""
+	for i, server := range list {
+		path := server.path()
+		if variable := parameter.FindString(path); variable != "" {
+			return "", fmt.Errorf("%s[%d].url: variable %s has no default, so its path is not known: set %s[%d].variables.%s.default",
+				field, i, variable, field, i, strings.Trim(variable, "{}"))
+		}
+		if i == 0 {
+			base = path
+		} else if path != base {
+			r.note("%s[%d].url: has the path %s: routes are written for the path %s of the first server only", field, i, path, base)
 		}
 	}
 	return base, nil
 }
 
 // path returns the path of the server's URL, which may be relative. Variables have their default values. One without a default, which the
-// specification does not allow, stays in the path as a parameter. The rest of the URL does not matter.
+// specification does not allow, stays in the path. The rest of the URL does not matter.
 func (s openAPIServer) path() string {
 	url := parameter.ReplaceAllStringFunc(s.URL, func(variable string) string {
 		value := s.Variables[variable[1:len(variable)-1]].Default
@@ -165,17 +176,20 @@ func (r *profileRoutes) operation(method, path string, operation map[string]any)
 		}
 	}
 	responses, _ := operation["responses"].(map[string]any)
-	for _, code := range slices.Sorted(maps.Keys(responses)) {
-		status, err := strconv.ParseUint(code, 10, 32)
-		if err != nil { // "default", or a range such as 5XX
+	for _, code := range slices.Sorted(maps.Keys(responses)) { // 404 comes before 4XX, as it has to
+		if code == "default" || strings.HasPrefix(code, "x-") {
 			continue
 		}
-		if status < minStatus || status > maxStatus {
-			r.note("%s: response %d has no response class: want a status from %d to %d", route.Name, status, minStatus, maxStatus)
+		first, last, ok := statuses(code)
+		if !ok {
+			return route, fmt.Errorf("responses.%s: want a status such as 404, a range such as 4XX, or default", code)
+		}
+		if first < minStatus || last > maxStatus {
+			r.note("%s: response %s has no response class: want a status from %d to %d", route.Name, code, minStatus, maxStatus)
 			continue
 		}
 		route.ResponseClasses = append(route.ResponseClasses, v1alpha1.ResponseClass{
-			Condition: &v1alpha1.ResponseMatch{Status: &v1alpha1.Range{Min: uint32(status), Max: uint32(status)}}, IsFailure: status >= 500,
+			Condition: &v1alpha1.ResponseMatch{Status: &v1alpha1.Range{Min: first, Max: last}}, IsFailure: first >= 500,
 		})
 	}
 	if n := len(route.ResponseClasses); n > maxResponseClasses {
@@ -184,6 +198,16 @@ func (r *profileRoutes) operation(method, path string, operation map[string]any)
 		route.ResponseClasses = nil
 	}
 	return route, nil
+}
+
+// statuses reads the key of a response: a status, or a range such as 5XX. Source: OpenAPI 3.1 §4.8.16 Responses Object.
+func statuses(code string) (first, last uint32, ok bool) {
+	if class, isRange := strings.CutSuffix(strings.ToUpper(code), "XX"); isRange && len(class) == 1 && class >= "1" && class <= "5" {
+		first = uint32(class[0]-'0') * 100
+		return first, first + 99, true
+	}
+	status, err := strconv.ParseUint(code, 10, 32)
+	return uint32(status), uint32(status), err == nil
 }
 
 // parameter is a part of a path template. Source: OpenAPI 3.1 §4.8.2 Path Templating.

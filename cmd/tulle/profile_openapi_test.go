@@ -16,24 +16,26 @@ import (
 // TestOpenAPIServers covers where operations are served: the base of every route's path. Source: OpenAPI 3.1 §4.8.5 and §4.8.6.
 func TestOpenAPIServers(t *testing.T) {
 	for name, test := range map[string]struct{ servers, want, note string }{
-		"no servers":                      {``, "/a", ""},
-		"an empty list":                   {`servers: []`, "/a", ""},
-		"a whole address":                 {`servers: [{url: 'https://shop.example:8443/v1'}]`, "/v1/a", ""},
-		"without a path":                  {`servers: [{url: 'https://shop.example'}]`, "/a", ""},
-		"a slash at the end":              {`servers: [{url: 'https://shop.example/v1/'}]`, "/v1/a", ""},
-		"relative":                        {`servers: [{url: /v1}]`, "/v1/a", ""},
-		"relative without a slash":        {`servers: [{url: v1}]`, "/v1/a", ""},
-		"relative to the document":        {`servers: [{url: ./v1}]`, "/v1/a", ""},
-		"without a scheme":                {`servers: [{url: //shop.example/v1}]`, "/v1/a", ""},
-		"a query":                         {`servers: [{url: 'https://shop.example/v1?x=//y'}]`, "/v1/a", ""},
-		"a port by variable":              {`servers: [{url: 'https://shop.example:{port}/v1', variables: {port: {default: '8443'}}}]`, "/v1/a", ""},
-		"a port without a default":        {`servers: [{url: 'https://shop.example:{port}/v1'}]`, "/v1/a", ""},
-		"a scheme by variable":            {`servers: [{url: '{scheme}://shop.example/v1', variables: {scheme: {default: https}}}]`, "/v1/a", ""},
-		"a scheme without a default":      {`servers: [{url: '{scheme}://{host}:{port}/v1'}]`, "/v1/a", ""},
-		"a path by variable":              {`servers: [{url: 'https://{host}/{base}/x', variables: {base: {default: v2}}}]`, "/v2/x/a", ""},
-		"a number as default":             {`servers: [{url: 'https://shop.example/{base}', variables: {base: {default: 2}}}]`, "/2/a", ""},
-		"a path with a slash":             {`servers: [{url: 'https://shop.example/{base}', variables: {base: {default: /api/v2/}}}]`, "/api/v2/a", ""},
-		"a path without a default":        {`servers: [{url: 'https://shop.example/{tenant}/v1'}]`, "/[^/]*/v1/a", ""},
+		"no servers":                 {``, "/a", ""},
+		"an empty list":              {`servers: []`, "/a", ""},
+		"a whole address":            {`servers: [{url: 'https://shop.example:8443/v1'}]`, "/v1/a", ""},
+		"without a path":             {`servers: [{url: 'https://shop.example'}]`, "/a", ""},
+		"a slash at the end":         {`servers: [{url: 'https://shop.example/v1/'}]`, "/v1/a", ""},
+		"relative":                   {`servers: [{url: /v1}]`, "/v1/a", ""},
+		"relative without a slash":   {`servers: [{url: v1}]`, "/v1/a", ""},
+		"relative to the document":   {`servers: [{url: ./v1}]`, "/v1/a", ""},
+		"without a scheme":           {`servers: [{url: //shop.example/v1}]`, "/v1/a", ""},
+		"a query":                    {`servers: [{url: 'https://shop.example/v1?x=//y'}]`, "/v1/a", ""},
+		"a port by variable":         {`servers: [{url: 'https://shop.example:{port}/v1', variables: {port: {default: '8443'}}}]`, "/v1/a", ""},
+		"a port without a default":   {`servers: [{url: 'https://shop.example:{port}/v1'}]`, "/v1/a", ""},
+		"a scheme by variable":       {`servers: [{url: '{scheme}://shop.example/v1', variables: {scheme: {default: https}}}]`, "/v1/a", ""},
+		"a scheme without a default": {`servers: [{url: '{scheme}://{host}:{port}/v1'}]`, "/v1/a", ""},
+		"a path by variable":         {`servers: [{url: 'https://{host}/{base}/x', variables: {base: {default: v2}}}]`, "/v2/x/a", ""},
+		"a number as default":        {`servers: [{url: 'https://shop.example/{base}', variables: {base: {default: 2}}}]`, "/2/a", ""},
+		"a path with a slash":        {`servers: [{url: 'https://shop.example/{base}', variables: {base: {default: /api/v2/}}}]`, "/api/v2/a", ""},
+		"a path without a default": {`servers: [{url: 'https://shop.example/{tenant}/v1'}]`, "",
+			"servers[0].url: variable {tenant} has no default, so its path is not known: set servers[0].variables.tenant.default"},
+		"an address without a default":    {`servers: [{url: '{base}/v1', variables: {bas: {default: /api}}}]`, "", "servers[0].url: variable {base} has no default"},
 		"the whole address by variable":   {`servers: [{url: '{base}', variables: {base: {default: 'https://shop.example/v3'}}}]`, "/v3/a", ""},
 		"a second server":                 {`servers: [{url: /v1}, {url: 'https://shop.example/v1'}]`, "/v1/a", ""},
 		"a second server of another path": {`servers: [{url: /v1}, {url: /v2}]`, "/v1/a", "servers[1].url: has the path /v2"},
@@ -54,6 +56,58 @@ func TestOpenAPIServers(t *testing.T) {
 				t.Errorf("routes (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestOpenAPIResponses covers which statuses become response classes. Source: OpenAPI 3.1 §4.8.16.
+func TestOpenAPIResponses(t *testing.T) {
+	for name, test := range map[string]struct {
+		responses string
+		want      []v1alpha1.Range
+		failures  int
+		err       string
+	}{
+		"a status":             {"'200': {}", []v1alpha1.Range{{Min: 200, Max: 200}}, 0, ""},
+		"a number":             {"404: {}", []v1alpha1.Range{{Min: 404, Max: 404}}, 0, ""},
+		"a range":              {"5XX: {}", []v1alpha1.Range{{Min: 500, Max: 599}}, 1, ""},
+		"a status and a range": {"5XX: {}, '503': {}, 2XX: {}", []v1alpha1.Range{{Min: 200, Max: 299}, {Min: 503, Max: 503}, {Min: 500, Max: 599}}, 2, ""},
+		"default":              {"default: {}, x-note: {}", nil, 0, ""},
+		"half a range":         {"5X: {}", nil, 0, "stdin: paths./a.get: responses.5X: want a status such as 404, a range such as 4XX, or default"},
+		"no such range":        {"6XX: {}", nil, 0, "responses.6XX: want"},
+		"a word":               {"ok: {}", nil, 0, "responses.ok: want"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := runCLI(t, noCluster, "openapi: 3.1.0\npaths: {/a: {get: {responses: {"+test.responses+"}}}}\n", "profile", "web", "--open-api", "-")
+			if (r.code == 0) != (test.err == "") || !strings.Contains(r.err, test.err) {
+				t.Fatalf("exit code %d, stderr %q; want %q", r.code, r.err, test.err)
+			}
+			if test.err != "" {
+				return
+			}
+			admitted(t, r.out)
+			var profile v1alpha1.ServiceProfile
+			if err := yaml.Unmarshal([]byte(strings.TrimSuffix(r.out, "---\n")), &profile); err != nil {
+				t.Fatal(err)
+			}
+			var got []v1alpha1.Range
+			failures := 0
+			for _, class := range profile.Spec.Routes[0].ResponseClasses {
+				got = append(got, *class.Condition.Status)
+				if class.IsFailure {
+					failures++
+				}
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" || failures != test.failures {
+				t.Errorf("%d failures, want %d; classes (-want +got):\n%s", failures, test.failures, diff)
+			}
+		})
+	}
+}
+
+func TestOpenAPIPathsBeginWithASlash(t *testing.T) {
+	r := runCLI(t, noCluster, "openapi: 3.1.0\npaths: {x-owner: a, /a: {get: {}}, b: {get: {}}}\n", "profile", "web", "--open-api", "-")
+	if want := "stdin: paths.b: a path begins with a slash: write /b"; r.code != 1 || r.out != "" || !strings.Contains(r.err, want) {
+		t.Errorf("exit code %d, stdout %q, stderr %q; want %q", r.code, r.out, r.err, want)
 	}
 }
 
@@ -106,7 +160,7 @@ func TestProfileIsWhatTheSchemaAdmits(t *testing.T) {
 		for _, code := range codes {
 			fmt.Fprintf(&b, "'%d': {}, ", code)
 		}
-		return "swagger: '2.0'\npaths: {/a: {get: {responses: {" + b.String() + "default: {}, 4XX: {}}}}}\n"
+		return "swagger: '2.0'\npaths: {/a: {get: {responses: {" + b.String() + "default: {}}}}}\n"
 	}
 	timeout := func(text string) string {
 		return "swagger: '2.0'\npaths: {/a: {get: {x-linkerd-timeout: " + text + "}}}\n"
