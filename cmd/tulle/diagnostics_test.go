@@ -181,6 +181,22 @@ func TestIdentityPrintsWhatAProxyPresents(t *testing.T) {
 		!strings.Contains(r.out, "Public Key Algorithm: ECDSA P-256") {
 		t.Errorf("exit code %d, stdout %q, stderr %q; want web's certificate", r.code, r.out, r.err)
 	}
+	for _, resource := range [][]string{{"pod/web-1"}, {"po", "web-1"}, {"deploy/web"}, {"deploy", "web"}} {
+		r := runCLI(t, f.connect, "", append([]string{"-n", "shop", "identity"}, resource...)...)
+		if want := "URI:spiffe://cluster.local/ns/shop/sa/web"; !strings.Contains(r.out, "POD web-1 (1 of ") || !strings.Contains(r.out, want) {
+			t.Errorf("%v: exit code %d, stdout %q, stderr %q; want web's certificate", resource, r.code, r.out, r.err)
+		}
+	}
+	for want, args := range map[string][]string{
+		"not both":                  {"deploy/web", "-l", "app=web"},
+		`"node" is not a kind that`: {"node/web"},
+		"no pod web runs in namespace shop; a workload needs its kind, such as deploy/web": {"web"},
+		`deployments.apps "gone" not found in namespace shop; -n names another`:            {"deploy/gone"},
+	} {
+		if r := runCLI(t, f.connect, "", append([]string{"-n", "shop", "identity"}, args...)...); r.code != 1 || !strings.Contains(r.err, want) {
+			t.Errorf("%v: exit code %d, stderr %q; want %q", args, r.code, r.err, want)
+		}
+	}
 	r = runCLI(t, f.connect, "", "-n", "shop", "identity", "-l", "app=web")
 	if r.code != 1 || !strings.Contains(r.out, "URI:spiffe://cluster.local/ns/shop/sa/web") || !strings.Contains(r.err, "pod shop/web-2: nothing listens") {
 		t.Errorf("exit code %d, stdout %q, stderr %q; want one certificate and one error", r.code, r.out, r.err)

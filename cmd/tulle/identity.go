@@ -24,16 +24,20 @@ import (
 func (c *cli) identityCommand() *cobra.Command {
 	var selector string
 	cmd := &cobra.Command{
-		Use:   "identity [flags] [POD]",
+		Use:   "identity [flags] [KIND/NAME | POD]",
 		Short: "Print the certificates that proxies present",
 		Long: `identity connects to the proxy of each pod through a port-forward and prints the certificate that it presents. The certificate is
-not verified: this shows what a peer would get to see.`,
+not verified: this shows what a peer would get to see. A name without a kind is that of a pod.`,
 		Example: `  tulle identity -n shop web-5d8f7c-x2x7q
+  tulle identity -n shop deploy/web
   tulle identity -n shop -l app=web`,
-		Args: cobra.MaximumNArgs(1),
+		Args: cobra.MaximumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 && selector == "" {
-				return errors.New("name a pod, or give a selector with -l")
+			switch {
+			case len(args) == 0 && selector == "":
+				return errors.New("name a pod, or a resource that has pods such as deploy/web, or give a selector with -l")
+			case len(args) > 0 && selector != "":
+				return errors.New("name a resource, or give a selector with -l, not both")
 			}
 			return c.identity(cmd.Context(), args, selector)
 		},
@@ -43,18 +47,30 @@ not verified: this shows what a peer would get to see.`,
 }
 
 func (c *cli) identity(ctx context.Context, args []string, selector string) error {
+	kind, name := "pod", ""
+	if len(args) == 1 && !strings.Contains(args[0], "/") {
+		name = args[0]
+	} else if len(args) > 0 {
+		var err error
+		if kind, name, err = parseResource(args); err != nil {
+			return err
+		}
+	}
 	cl, err := c.connect(c.flags)
 	if err != nil {
 		return err
 	}
 	var pods []corev1.Pod
-	if len(args) == 1 {
-		pods, err = podsOf(ctx, cl, "pod", strings.TrimPrefix(args[0], "pod/"))
+	if selector == "" {
+		pods, err = podsOf(ctx, cl, kind, name)
 	} else {
 		var list *corev1.PodList
 		if list, err = cl.CoreV1().Pods(cl.namespace).List(ctx, metav1.ListOptions{LabelSelector: selector}); err == nil {
 			pods = list.Items
 		}
+	}
+	if err != nil && len(args) == 1 && args[0] == name {
+		return fmt.Errorf("%w; a workload needs its kind, such as deploy/%s", err, name)
 	}
 	if err != nil {
 		return err
