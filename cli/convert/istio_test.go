@@ -521,3 +521,21 @@ spec:
 		})
 	}
 }
+
+// TestMatchWithoutAnOperator drops a match whose condition has no operator that exists: without the condition it would be wider.
+func TestMatchWithoutAnOperator(t *testing.T) {
+	for name, match := range map[string]map[string]any{
+		"a path":   {"uri": map[string]any{"exac": "/x"}},
+		"any path": {"uri": map[string]any{}},
+		"a header": {"headers": map[string]any{"x": map[string]any{"exac": "y"}}},
+		"a query":  {"queryParams": map[string]any{"x": map[string]any{"exac": "y"}}},
+	} {
+		r := Convert([]map[string]any{{
+			"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": map[string]any{"name": "a"},
+			"spec": map[string]any{"hosts": []any{"web"}, "http": []any{map[string]any{"match": []any{match}}}},
+		}}, Options{})
+		if len(r.Objects) > 0 || !r.Lossy() {
+			t.Errorf("%s: objects %v, findings %v; want none, and that it was dropped", name, r.Objects, r.Findings)
+		}
+	}
+}

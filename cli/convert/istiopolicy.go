@@ -20,6 +20,9 @@ func istioPolicy(o *object) []map[string]any {
 	case action != "" && action != "ALLOW":
 		o.drop("", "action %s: policies only allow here; leave out of the allowed what is to be denied", action)
 		return nil
+	case spec.at("targetRef").exists() || spec.at("targetRefs").exists():
+		o.drop("", "targetRefs are for gateways and waypoints: write a policy for a Server or a route of the pods")
+		return nil
 	case o.wholeMesh(labels, rules):
 		return nil
 	case len(rules) == 0 && !labels.exists():

@@ -3,12 +3,13 @@ package convert
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
 )
 
-// Mistyped is a field whose value is of another type than its definition says.
+// Mistyped is a field whose value is of another type than its definition says, or that the definition does not have.
 type Mistyped struct {
 	// Path leads to the field: keys and, for items of lists, [n].
 	Path []string
@@ -16,10 +17,15 @@ type Mistyped struct {
 	Want string
 	// Text says that the field is a string: quotes mend a scalar.
 	Text bool
+	// Known are the fields that there are, where the one at Path is none of them.
+	Known []string
+	// OneOf says that the object at Path has several of the fields in Known, of which it may have one.
+	OneOf bool
 }
 
-// CheckTypes returns the fields of an object that a converter would misread because their values have another type: YAML reads an
-// unquoted y, on or 1.0 as no string. The API server refuses such an object where it has the kind's definition.
+// CheckTypes returns the fields of an object that a converter would misread. Their values have another type: YAML reads an unquoted y, on or
+// 1.0 as no string. Or they are misspelled where the object says something else without them: a match that has no condition matches
+// everything. The API server refuses such an object where it has the kind's definition.
 func CheckTypes(tree map[string]any) []Mistyped {
 	o := newObject(nil, tree)
 	s, ok := schemas[kind{o.group, o.kind}]
@@ -43,6 +49,12 @@ type scalar struct {
 // message has known fields. Others are not checked: a converter reports them as dropped.
 type message map[string]schema
 
+// closed is a message whose fields are all known, so that another one is a typo; oneOf is a closed message that has one field at most.
+type (
+	closed message
+	oneOf  message
+)
+
 // mapOf has any keys, listOf any number of items.
 type (
 	mapOf  struct{ value schema }
@@ -53,11 +65,29 @@ func (s scalar) check(v any, path []string) []Mistyped {
 	if v == nil || s.is(v) { // the API server drops null
 		return nil
 	}
-	return []Mistyped{{path, s.want, s.want == str.want}}
+	return []Mistyped{{Path: path, Want: s.want, Text: s.want == str.want}}
 }
 
 func (s message) check(v any, path []string) []Mistyped {
 	return checkObject(v, path, func(key string) schema { return s[key] })
+}
+
+func (s closed) check(v any, path []string) (wrong []Mistyped) {
+	fields, _ := v.(map[string]any)
+	for _, key := range keys(fields) {
+		if s[key] == nil {
+			wrong = append(wrong, Mistyped{Path: append(slices.Clone(path), key), Known: slices.Sorted(maps.Keys(s))})
+		}
+	}
+	return append(wrong, message(s).check(v, path)...)
+}
+
+func (s oneOf) check(v any, path []string) []Mistyped {
+	wrong := closed(s).check(v, path)
+	if fields, _ := v.(map[string]any); len(fields) > 1 && wrong == nil {
+		return []Mistyped{{Path: path, Known: slices.Sorted(maps.Keys(s)), OneOf: true}}
+	}
+	return wrong
 }
 
 func (s mapOf) check(v any, path []string) []Mistyped {
@@ -76,6 +106,11 @@ func checkObject(v any, path []string, of func(key string) schema) (wrong []Mist
 	}
 	return wrong
 }
+
+// anything is a field that no converter reads.
+type anything struct{}
+
+func (anything) check(any, []string) []Mistyped { return nil }
 
 func (s listOf) check(v any, path []string) (wrong []Mistyped) {
 	list, ok := v.([]any)
@@ -124,12 +159,13 @@ var (
 	texts       = listOf{str}
 	labels      = mapOf{str}
 	selector    = message{"matchLabels": labels}
-	stringMatch = message{"exact": str, "prefix": str, "regex": str}
+	workloads   = closed{"matchLabels": labels}
+	stringMatch = oneOf{"exact": str, "prefix": str, "regex": str}
 	percentage  = message{"value": number}
 	headerOps   = message{"set": labels, "add": labels, "remove": texts}
 	headers     = message{"request": headerOps, "response": headerOps}
-	destination = message{"host": str, "subset": str, "port": message{"number": integer}}
-	weighted    = listOf{message{"destination": destination, "weight": integer, "headers": headers}}
+	destination = closed{"host": str, "subset": str, "port": message{"number": integer}}
+	weighted    = listOf{closed{"destination": destination, "weight": integer, "headers": headers}}
 	streams     = listOf{message{
 		"match": listOf{message{
 			"destinationSubnets": texts, "port": integer, "sourceLabels": labels, "gateways": texts, "sourceNamespace": str, "sniHosts": texts,
@@ -148,9 +184,9 @@ var (
 )
 
 // httpRule is networking.istio.io HTTPRoute, an entry of a VirtualService's http.
-var httpRule = message{
+var httpRule = closed{
 	"name": str, "timeout": duration, "headers": headers, "route": weighted,
-	"match": listOf{message{
+	"match": listOf{closed{
 		"name": str, "uri": stringMatch, "scheme": stringMatch, "method": stringMatch, "authority": stringMatch, "headers": mapOf{stringMatch},
 		"port": integer, "sourceLabels": labels, "gateways": texts, "queryParams": mapOf{stringMatch}, "ignoreUriCase": boolean,
 		"withoutHeaders": mapOf{stringMatch}, "sourceNamespace": str, "statPrefix": str,
@@ -177,41 +213,41 @@ var httpRule = message{
 
 // schemas are the specs of the kinds that are converted, and of Services, which tell ports. Sources: the CustomResourceDefinitions of
 // Istio, SMI and Linkerd.
-var schemas = map[kind]message{
-	{"networking.istio.io", "VirtualService"}: {
+var schemas = map[kind]schema{
+	{"networking.istio.io", "VirtualService"}: closed{
 		"hosts": texts, "gateways": texts, "exportTo": texts, "http": listOf{httpRule}, "tcp": streams, "tls": streams,
 	},
-	{"networking.istio.io", "DestinationRule"}: {
+	{"networking.istio.io", "DestinationRule"}: message{
 		"host": str, "exportTo": texts, "trafficPolicy": trafficPolicyOf,
 		"subsets": listOf{message{"name": str, "labels": labels, "trafficPolicy": trafficPolicyOf}},
 	},
-	{"networking.istio.io", "EnvoyFilter"}: {
-		"workloadSelector": message{"labels": labels},
+	{"networking.istio.io", "EnvoyFilter"}: closed{
+		"targetRefs": anything{}, "priority": anything{}, "workloadSelector": closed{"labels": labels},
 		"configPatches": listOf{message{"patch": message{"value": message{
 			"typed_config": message{"token_bucket": tokenBucket["token_bucket"], "value": tokenBucket},
 		}}}},
 	},
-	{"security.istio.io", "PeerAuthentication"}: {
-		"selector": selector, "mtls": message{"mode": mtlsMode}, "portLevelMtls": mapOf{message{"mode": mtlsMode}},
+	{"security.istio.io", "PeerAuthentication"}: closed{
+		"selector": workloads, "mtls": closed{"mode": mtlsMode}, "portLevelMtls": mapOf{closed{"mode": mtlsMode}},
 	},
-	{"security.istio.io", "AuthorizationPolicy"}: {
-		"selector": selector, "action": str,
-		"rules": listOf{message{
-			"from": listOf{message{"source": mapOf{texts}}},
-			"to":   listOf{message{"operation": mapOf{texts}}},
+	{"security.istio.io", "AuthorizationPolicy"}: closed{
+		"selector": workloads, "action": str, "targetRef": anything{}, "targetRefs": anything{}, "provider": anything{},
+		"rules": listOf{closed{
+			"from": listOf{closed{"source": mapOf{texts}}},
+			"to":   listOf{closed{"operation": mapOf{texts}}},
 			"when": listOf{message{"key": str, "values": texts, "notValues": texts}},
 		}},
 	},
-	{"split.smi-spec.io", "TrafficSplit"}: {"service": str, "backends": listOf{message{"service": str, "weight": anyNumber}}},
-	{"security.linkerd.io", "Server"}:     {"podSelector": selector, "port": intOrStr, "clientAuth": message{"mode": str}},
-	{"policy.linkerd.io", "Server"}:       {"podSelector": selector, "port": intOrStr, "clientAuth": message{"mode": str}},
-	{"security.linkerd.io", "AuthorizationPolicy"}: {
+	{"split.smi-spec.io", "TrafficSplit"}: message{"service": str, "backends": listOf{closed{"service": str, "weight": anyNumber}}},
+	{"security.linkerd.io", "Server"}:     message{"podSelector": selector, "port": intOrStr, "clientAuth": message{"mode": str}},
+	{"policy.linkerd.io", "Server"}:       message{"podSelector": selector, "port": intOrStr, "clientAuth": message{"mode": str}},
+	{"security.linkerd.io", "AuthorizationPolicy"}: message{
 		"targetRef": reference, "requiredAuthenticationRefs": listOf{reference}, "requiredServerRefs": listOf{reference},
 	},
-	{"policy.linkerd.io", "MeshTLSAuthentication"}:   {"identities": texts},
-	{"security.linkerd.io", "MeshTLSAuthentication"}: {"identities": texts},
-	{"monitoring.coreos.com", "ServiceMonitor"}:      {"selector": selector, "endpoints": listOf{message{"interval": str}}},
-	{"", "Service"}: {
+	{"policy.linkerd.io", "MeshTLSAuthentication"}:   message{"identities": texts},
+	{"security.linkerd.io", "MeshTLSAuthentication"}: message{"identities": texts},
+	{"monitoring.coreos.com", "ServiceMonitor"}:      message{"selector": selector, "endpoints": listOf{message{"interval": str}}},
+	{"", "Service"}: message{
 		"selector": labels, "ports": listOf{message{"port": integer, "targetPort": intOrStr, "protocol": str}},
 	},
 }

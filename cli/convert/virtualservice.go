@@ -200,7 +200,9 @@ func (v *vs) match(m node) (match map[string]any, ok bool) {
 	}
 	m.at("name").done()
 	if uri := m.at("uri"); uri.exists() {
-		match["path"] = v.path(uri)
+		if match["path"] = v.path(uri); match["path"] == nil {
+			return nil, false
+		}
 	}
 	if method := m.at("method"); method.exists() {
 		if !method.at("exact").exists() {
@@ -208,16 +210,20 @@ func (v *vs) match(m node) (match map[string]any, ok bool) {
 		}
 		match["method"] = method.at("exact").text()
 	}
-	if fields := fieldMatches(m.at("headers")); len(fields) > 0 {
-		match["headers"] = fields
-	}
-	if fields := fieldMatches(m.at("queryParams")); len(fields) > 0 {
-		match["queryParams"] = fields
+	for _, key := range []string{"headers", "queryParams"} {
+		fields, ok := fieldMatches(m.at(key))
+		if !ok {
+			return nil, false
+		}
+		if len(fields) > 0 {
+			match[key] = fields
+		}
 	}
 	return match, true
 }
 
-func (v *vs) path(uri node) map[string]any {
+// path converts a condition of the path, nil for one without an operator.
+func (v *vs) path(uri node) any {
 	if exact := uri.at("exact"); exact.exists() {
 		return map[string]any{"type": "Exact", "value": exact.text()}
 	}
@@ -225,6 +231,9 @@ func (v *vs) path(uri node) map[string]any {
 		return map[string]any{"type": "RegularExpression", "value": regex.text()}
 	}
 	prefix := uri.at("prefix")
+	if !prefix.exists() {
+		return nil
+	}
 	value := prefix.text()
 	if value != "/" && !strings.HasSuffix(value, "/") {
 		prefix.nearly("Istio's prefix %q matches %q too; PathPrefix matches whole segments", value, value+"x")
@@ -235,9 +244,8 @@ func (v *vs) path(uri node) map[string]any {
 	return map[string]any{"type": "PathPrefix", "value": value}
 }
 
-// fieldMatches converts header and query conditions; a prefix is a regular expression here.
-func fieldMatches(n node) []any {
-	var out []any
+// fieldMatches converts header and query conditions; a prefix is a regular expression here. ok is false for an operator that does not exist.
+func fieldMatches(n node) (out []any, ok bool) {
 	for _, name := range n.keys() {
 		m := map[string]any{"name": name}
 		switch f := n.at(name); {
@@ -247,13 +255,15 @@ func fieldMatches(n node) []any {
 			m["type"], m["value"] = "RegularExpression", f.at("regex").text()
 		case f.at("prefix").exists():
 			m["type"], m["value"] = "RegularExpression", regexp.QuoteMeta(f.at("prefix").text())+".*"
+		case len(f.keys()) > 0:
+			return nil, false
 		default: // {} asks for presence
 			f.done()
 			m["type"], m["value"] = "RegularExpression", ".*"
 		}
 		out = append(out, m)
 	}
-	return out
+	return out, true
 }
 
 func (v *vs) backends(routes node) []any {

@@ -121,6 +121,19 @@ func TestConvertTypes(t *testing.T) {
 		"a backend of a split":   {object("split.smi-spec.io/v1alpha2", "TrafficSplit", "{service: web, backends: [{service: on, weight: 1}]}"), "spec.backends[0].service: on is"},
 		"an identity":            {object("policy.linkerd.io/v1alpha1", "MeshTLSAuthentication", "{identities: [on]}"), "spec.identities[0]: on is the boolean true"},
 		"a Service's port":       {object("v1", "Service", "{ports: [{port: http}]}"), "spec.ports[0].port: http is a string, want a whole number"},
+		"exac: /x":               {match("uri: {exac: /x}"), "spec.http[0].match[0].uri.exac: there is no such field; did you mean exact?"},
+		"exac in a header":       {match("headers: {x: {exac: y}}"), "line 7: spec.http[0].match[0].headers.x.exac: there is no such field; did you mean exact?"},
+		"suffix":                 {match("queryParams: {x: {suffix: y}}"), "queryParams.x.suffix: there is no such field: want one of exact, prefix, regex"},
+		"two operators":          {match("uri: {exact: /x, prefix: /y}"), "match[0].uri: has several fields: want one of exact, prefix, regex"},
+		"a rule's mtach":         {rule("mtach: []"), "spec.http[0].mtach: there is no such field: want one of corsPolicy, "},
+		"a destination's subst":  {rule("route: [{destination: {host: web, subst: v1}}]"), "destination.subst: there is no such field; did you mean subset?"},
+		"wieght":                 {rule("route: [{destination: {host: web}, wieght: 1}]"), "route[0].wieght: there is no such field; did you mean weight?"},
+		"a policy's acton":       {policy("acton: DENY"), "spec.acton: there is no such field; did you mean action?"},
+		"a policy's form":        {policy("rules: [{form: []}]"), "spec.rules[0].form: there is no such field: want one of from, to, when"},
+		"a policy's sorce":       {policy("rules: [{from: [{sorce: {}}]}]"), "from[0].sorce: there is no such field; did you mean source?"},
+		"a policy's selecter":    {policy("selecter: {}"), "spec.selecter: there is no such field; did you mean selector?"},
+		"matchLabel":             {peers("selector: {matchLabel: {a: b}}"), "spec.selector.matchLabel: there is no such field; did you mean matchLabels?"},
+		"mtls without a mode":    {peers("mtls: {mod: STRICT}"), "spec.mtls.mod: there is no such field; did you mean mode?"},
 		"in JSON":                {`{"apiVersion":"networking.istio.io/v1","kind":"VirtualService","metadata":{"name":"a"},"spec":{"http":[{"timeout":3}]}}`, "line 1: spec.http[0].timeout: 3 is a number"},
 		"in a List":              {"kind: List\nitems:\n- apiVersion: networking.istio.io/v1\n  kind: VirtualService\n  metadata: {name: a}\n  spec:\n    hosts: [on]\n", "line 7: items[0].spec.hosts[0]: on is"},
 	} {
@@ -130,6 +143,16 @@ func TestConvertTypes(t *testing.T) {
 				t.Errorf("exit code %d, stdout %q, stderr %q; want 1, nothing, and %q", r.code, r.out, r.err, test.want)
 			}
 		})
+	}
+}
+
+// TestConvertOfWaypointPolicies makes nothing of a policy for gateways and waypoints: without its target it would hold for the namespace.
+func TestConvertOfWaypointPolicies(t *testing.T) {
+	for _, target := range []string{"targetRef: {kind: Gateway, name: a}", "targetRefs: [{kind: Service, name: a}]"} {
+		manifest := "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: a, namespace: shop}\nspec: {" + target + ", rules: [{}]}\n"
+		if r := runCLI(t, noCluster, manifest, "convert", "-"); r.code != codeLossy || r.out != "" || !strings.Contains(r.err, "targetRefs are for gateways and waypoints") {
+			t.Errorf("%s: exit code %d, stdout %q, stderr %q; want no policy", target, r.code, r.out, r.err)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	yamlv3 "go.yaml.in/yaml/v3"
 
 	"github.com/tulle-mesh/tulle/cli/convert"
+	"github.com/tulle-mesh/tulle/injector/inject"
 )
 
 // checkNames refuses names, labels and annotations that are not strings, as the API server does. YAML 1.1, which Kubernetes reads, takes
@@ -78,6 +79,13 @@ func (o *manifestObject) mistyped(wrong convert.Mistyped) error {
 		steps = strings.Split(strings.TrimSuffix(strings.ReplaceAll(o.path, "[", ".["), "."), ".")
 	}
 	node := o.doc.nodeAt(append(steps, wrong.Path...))
+	if len(wrong.Known) > 0 {
+		line := 0
+		if node != nil {
+			line = node.Line
+		}
+		return o.doc.errorAt(line, field, unknownField(wrong))
+	}
 	if node == nil {
 		return o.doc.errorAt(0, field, "is not "+wrong.Want)
 	}
@@ -96,6 +104,18 @@ func (o *manifestObject) mistyped(wrong convert.Mistyped) error {
 		message += fmt.Sprintf(": write %q", node.Value)
 	}
 	return o.doc.errorAt(node.Line, field, message)
+}
+
+// unknownField explains a field that its kind does not have, or several where there may be one.
+func unknownField(wrong convert.Mistyped) string {
+	known := strings.Join(wrong.Known, ", ")
+	if wrong.OneOf {
+		return "has several fields: want one of " + known
+	}
+	if near, ok := inject.Nearest(wrong.Path[len(wrong.Path)-1], wrong.Known); ok {
+		return fmt.Sprintf("there is no such field; did you mean %s?", near)
+	}
+	return "there is no such field: want one of " + known
 }
 
 // nodeAt returns the node at the path, whose steps are keys and, for items of lists, [n]; nil where it cannot be found.
