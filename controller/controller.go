@@ -125,9 +125,9 @@ func (c *Controller) apply(e model.Event) {
 	c.metrics.events.Inc()
 	e.At = time.Now()
 	for _, p := range c.table.apply(e) {
-		c.metrics.problems.WithLabelValues(p.Field).Inc()
+		c.metrics.problems.WithLabelValues(p.Field()).Inc()
 		c.config.Log.Warn("invalid object", zap.String("kind", p.Object.Kind), zap.String("namespace", p.Object.Namespace),
-			zap.String("name", p.Object.Name), zap.String("problem", p.Message))
+			zap.String("name", p.Object.Name), zap.Stringer("problem", p))
 		c.config.Problems.Report(p)
 	}
 }

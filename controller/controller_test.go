@@ -311,7 +311,7 @@ func TestDeletedPodKeepsItsLastPolicy(t *testing.T) {
 func TestMistakesAreReportedAndCounted(t *testing.T) {
 	f := start(t)
 	f.apply(pod("web-1", "node-0", map[string]string{mesh.OpaquePortsAnnotation: "many"}))
-	if p := <-f.problems; p.Object.Name != "web-1" || p.Field != mesh.OpaquePortsAnnotation {
+	if p := <-f.problems; p.Object.Name != "web-1" || p.Path != mesh.OpaquePortsAnnotation {
 		t.Errorf("got %+v", p)
 	}
 	if got := testutil.ToFloat64(f.metrics.problems.WithLabelValues(mesh.OpaquePortsAnnotation)); got != 1 {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"maps"
 	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -104,10 +103,10 @@ const admissionLabel = mesh.ConfigPrefix + "admission-webhooks"
 // checkTuning finds annotations about retries, timeouts, circuit breaking and faults that the controller would not accept.
 func checkTuning(w *World, o *object) {
 	for _, p := range model.CheckAnnotations(&metav1.ObjectMeta{Annotations: o.annotations}, o.kind == "Service", w.Now) {
-		if strings.HasSuffix(p.Field, "/") {
-			w.report(Warning, "AnnotationUnknown", o, "%s", p.Message)
+		if p.Reason == model.ReasonUnknownAnnotation {
+			w.report(Warning, "AnnotationUnknown", o, "%s", p)
 		} else {
-			w.report(Error, "AnnotationValue", o, "%s", p.Message)
+			w.report(Error, "AnnotationValue", o, "%s", p)
 		}
 	}
 }

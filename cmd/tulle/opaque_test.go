@@ -33,7 +33,7 @@ func TestOpaquePortsOfAServiceHaveOneJudge(t *testing.T) {
 		if !wrong {
 			continue
 		}
-		if len(problems) > 0 && !strings.HasPrefix(problems[0].Message, err.Error()+"; ") {
+		if len(problems) > 0 && !strings.HasPrefix(problems[0].String(), err.Error()+"; ") {
 			t.Errorf("%q: the injector says %q, the controller %q", value, err, problems[0].Message)
 		}
 		f := healthyCluster(t)

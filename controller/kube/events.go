@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"hash/fnv"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -91,7 +90,7 @@ func (r *Recorder) write(ctx context.Context, p model.Problem) {
 // newEvent names the Event after its content, so that replicas and restarts of the controller write it once.
 func newEvent(p model.Problem, now time.Time) *corev1.Event {
 	h := fnv.New64a()
-	fmt.Fprintf(h, "%s\x00%s\x00%s", p.Object.UID, p.Field, p.Message)
+	fmt.Fprintf(h, "%s\x00%s\x00%s", p.Object.UID, p.Path, p.Message)
 	// Events about objects without a namespace belong into default.
 	namespace := cmp.Or(p.Object.Namespace, metav1.NamespaceDefault)
 	at := metav1.NewTime(now)
@@ -100,7 +99,7 @@ func newEvent(p model.Problem, now time.Time) *corev1.Event {
 		InvolvedObject: corev1.ObjectReference{
 			APIVersion: apiVersion(p.Object), Kind: p.Object.Kind, Namespace: p.Object.Namespace, Name: p.Object.Name, UID: p.Object.UID,
 		},
-		Type: corev1.EventTypeWarning, Reason: reason(p), Message: fmt.Sprintf("%.1000s", p.Message),
+		Type: corev1.EventTypeWarning, Reason: reason(p), Message: fmt.Sprintf("%.1000s", p.String()),
 		Source:         corev1.EventSource{Component: mesh.DestinationName},
 		FirstTimestamp: at, LastTimestamp: at, Count: 1,
 	}
@@ -111,7 +110,7 @@ func reason(p model.Problem) string {
 	switch {
 	case p.Object.Kind == definitionKind:
 		return "DefinitionRemoved"
-	case strings.Contains(p.Field, "/"):
+	case p.IsAnnotation():
 		return "InvalidAnnotation"
 	default:
 		return "InvalidField"

@@ -173,16 +173,16 @@ func TestRecorderWritesAnEventOnce(t *testing.T) {
 		return false, nil, nil
 	})
 	pod := model.Problem{
-		Object: model.ObjectRef{Kind: "Pod", Namespace: "shop", Name: "web-1", UID: "1"}, Field: mesh.OpaquePortsAnnotation, Message: "no port",
+		Object: model.ObjectRef{Kind: "Pod", Namespace: "shop", Name: "web-1", UID: "1"}, Finding: model.Finding{Path: mesh.OpaquePortsAnnotation, Message: "no port"},
 	}
 	namespace := model.Problem{
-		Object: model.ObjectRef{Kind: "Namespace", Name: "shop", UID: "2"}, Field: mesh.OpaquePortsAnnotation, Message: "no port",
+		Object: model.ObjectRef{Kind: "Namespace", Name: "shop", UID: "2"}, Finding: model.Finding{Path: mesh.OpaquePortsAnnotation, Message: "no port"},
 	}
 	for _, p := range []model.Problem{pod, pod, namespace} {
 		r.Report(p)
 	}
 	first, second, third := <-created, <-created, <-created
-	if first.Name != second.Name || first.Namespace != "shop" || first.InvolvedObject.Name != "web-1" || first.Message != "no port" {
+	if first.Name != second.Name || first.Namespace != "shop" || first.InvolvedObject.Name != "web-1" || first.Message != "annotation config.linkerd.io/opaque-ports: no port" {
 		t.Errorf("got %v and %v, want one name for one problem", first, second)
 	}
 	if third.Namespace != "default" || third.Type != corev1.EventTypeWarning {

@@ -73,9 +73,10 @@ func (w *Watcher) hooks(k kind) hooks {
 			w.config.Log.Warn("cannot decode an object", zap.String("kind", k.name), zap.String("namespace", o.GetNamespace()),
 				zap.String("name", o.GetName()), zap.Error(o.err))
 			w.problems.Report(model.Problem{
-				Object:  model.ObjectRef{Group: k.group, Kind: k.name, Namespace: o.GetNamespace(), Name: o.GetName(), UID: o.GetUID()},
-				Field:   "spec",
-				Message: o.err.Error() + "; what it said before stays in force",
+				Object: model.ObjectRef{Group: k.group, Kind: k.name, Namespace: o.GetNamespace(), Name: o.GetName(), UID: o.GetUID()},
+				Finding: model.Finding{
+					Message: o.err.Error() + "; what it said before stays in force", Severity: model.Invalid, Reason: model.ReasonInvalidValue,
+				},
 			})
 		},
 		kept: func() {
@@ -85,8 +86,10 @@ func (w *Watcher) hooks(k kind) hooks {
 			missing.Set(1)
 			w.config.Log.Error("a kind is not defined any more; its objects stay in force", zap.String("definition", k.definition()))
 			w.problems.Report(model.Problem{
-				Object:  model.ObjectRef{Group: definitionGroup, Kind: definitionKind, Name: k.definition()},
-				Message: "the definition is gone; what its objects said stays in force until it is back, or this controller restarts",
+				Object: model.ObjectRef{Group: definitionGroup, Kind: definitionKind, Name: k.definition()},
+				Finding: model.Finding{
+					Message: "the definition is gone; what its objects said stays in force until it is back, or this controller restarts",
+				},
 			})
 		},
 		told: func(n int, whole bool) {

@@ -127,7 +127,7 @@ func TestBoundsOfPolicies(t *testing.T) {
 			s := New(testConfig())
 			var fields []string
 			for _, p := range s.Apply(Event{Object: c.object, Unknown: c.unknown}).Problems {
-				fields = append(fields, p.Field)
+				fields = append(fields, p.Field())
 			}
 			if got := strings.Join(fields, ","); got != c.field {
 				t.Errorf("problems in %q, want %q", got, c.field)

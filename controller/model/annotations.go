@@ -26,21 +26,31 @@ func tunes(key string) bool {
 	return false
 }
 
-// annotationReader reads annotations one by one. A value that is none keeps what the annotation said last, and is a Problem.
+// tuningPrefix returns the known beginning of an annotation that nothing reads.
+func tuningPrefix(key string) string {
+	for _, prefix := range [...]string{retryPrefix, timeoutPrefix, faultPrefix, accrualAnnotation, accrualAlphaPrefix} {
+		if strings.HasPrefix(key, prefix) {
+			return prefix
+		}
+	}
+	return "unknown"
+}
+
+// annotationReader reads annotations one by one. A value that cannot be read keeps what the annotation said last, and
+// is a Finding.
 type annotationReader struct {
-	object   ObjectRef
 	texts    map[string]string
 	prior    map[string]string // what each annotation said when it was last right
 	good     map[string]string // the same, now
 	read     map[string]struct{}
-	problems []Problem
+	findings Findings
 }
 
 // newAnnotationReader returns nil for an object none of whose annotations tune requests.
-func newAnnotationReader(object ObjectRef, o metav1.Object, prior map[string]string) *annotationReader {
+func newAnnotationReader(o metav1.Object, prior map[string]string) *annotationReader {
 	for key := range o.GetAnnotations() {
 		if tunes(key) {
-			return &annotationReader{object: object, texts: o.GetAnnotations(), prior: prior, good: map[string]string{}, read: map[string]struct{}{}}
+			return &annotationReader{texts: o.GetAnnotations(), prior: prior, good: map[string]string{}, read: map[string]struct{}{}}
 		}
 	}
 	return nil
@@ -83,7 +93,7 @@ func readAnnotation[T any](r *annotationReader, key string, parse func(string) (
 }
 
 func (r *annotationReader) problem(key string, err error, then string) {
-	r.problems = append(r.problems, Problem{Object: r.object, Field: key, Message: fmt.Sprintf("annotation %s: %v; %s", key, err, then)})
+	r.findings.invalid(key, fmt.Sprintf("%v; %s", err, then))
 }
 
 // leftOver tells of annotations with one of the prefixes that nothing reads, most of which somebody misspelled.
@@ -102,9 +112,9 @@ func (r *annotationReader) leftOver(prefixes ...string) {
 					known = append(known, k)
 				}
 			}
-			// The field is a label of a metric, and users can think of any number of keys.
-			r.problems = append(r.problems, Problem{Object: r.object, Field: prefix, Message: fmt.Sprintf(
-				"annotation %s: there is no such annotation: want %s; it has no effect", clip(key), oneOf(known))})
+			r.findings = append(r.findings, Finding{
+				key, fmt.Sprintf("there is no such annotation: want %s; it has no effect", oneOf(known)), Ignored, ReasonUnknownAnnotation,
+			})
 		}
 	}
 }

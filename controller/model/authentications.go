@@ -19,14 +19,14 @@ type proof struct {
 	networks   []mesh.Network
 }
 
-func parseMeshTLS(spec *v1alpha1.MeshTLSAuthenticationSpec, namespace string, c Config) (out proof, f faults) {
+func parseMeshTLS(spec *v1alpha1.MeshTLSAuthenticationSpec, namespace string, c Config) (out proof, f Findings) {
 	out.identities = parseIdentities(spec.Identities, "spec.identities", c, &f)
 	tooMany(len(spec.IdentityRefs), "spec.identityRefs", &f)
 	for i, r := range spec.IdentityRefs {
 		path := fmt.Sprintf("spec.identityRefs[%d]", i)
 		switch m := (mesh.IdentityMatch{TrustDomain: c.TrustDomain, Namespace: cmp.Or(r.Namespace, namespace)}); {
 		case !isCore(r.Group):
-			f.wrong(path+".group", fmt.Sprintf("%q has no identities: leave it out", r.Group))
+			f.invalid(path+".group", fmt.Sprintf("%q has no identities: leave it out", r.Group))
 		case r.Kind == "ServiceAccount":
 			m.ServiceAccount = r.Name
 			out.identities = append(out.identities, m)
@@ -34,24 +34,24 @@ func parseMeshTLS(spec *v1alpha1.MeshTLSAuthenticationSpec, namespace string, c 
 			m.Namespace = cmp.Or(r.Name, m.Namespace)
 			out.identities = append(out.identities, m)
 		default:
-			f.wrong(path+".kind", fmt.Sprintf("%q: want ServiceAccount or Namespace", r.Kind))
+			f.invalid(path+".kind", fmt.Sprintf("%q: want ServiceAccount or Namespace", r.Kind))
 		}
 	}
-	if len(out.identities) == 0 && len(f.problems) == 0 {
-		f.wrong("spec", "names nobody: want identities or identityRefs")
+	if len(out.identities) == 0 && !f.Has(Invalid) {
+		f.invalid("spec", "names nobody: want identities or identityRefs")
 	}
 	return out, f
 }
 
-func tooMany(n int, path string, f *faults) bool {
+func tooMany(n int, path string, f *Findings) bool {
 	if n > maxProofs {
-		f.wrong(path, fmt.Sprintf("has %d elements: %d is the most", n, maxProofs))
+		f.invalid(path, fmt.Sprintf("has %d elements: %d is the most", n, maxProofs))
 	}
 	return n > maxProofs
 }
 
 // parseIdentities reads patterns. Linkerd's users also write "*." and the trust domain for everybody in it.
-func parseIdentities(patterns []string, path string, c Config, f *faults) []mesh.IdentityMatch {
+func parseIdentities(patterns []string, path string, c Config, f *Findings) []mesh.IdentityMatch {
 	if tooMany(len(patterns), path, f) {
 		return nil
 	}
@@ -63,7 +63,7 @@ func parseIdentities(patterns []string, path string, c Config, f *faults) []mesh
 		}
 		m, err := mesh.ParseIdentityMatch(text)
 		if err != nil {
-			f.wrong(fmt.Sprintf("%s[%d]", path, i), err)
+			f.invalid(fmt.Sprintf("%s[%d]", path, i), err)
 			continue
 		}
 		out = append(out, m)
@@ -82,15 +82,15 @@ func named(a *mesh.Authorization, identities []mesh.IdentityMatch) {
 	}
 }
 
-func parseNetworkAuthentication(spec *v1alpha1.NetworkAuthenticationSpec) (out proof, f faults) {
+func parseNetworkAuthentication(spec *v1alpha1.NetworkAuthenticationSpec) (out proof, f Findings) {
 	out.networks = parseNetworks(spec.Networks, "spec.networks", &f)
-	if len(out.networks) == 0 && len(f.problems) == 0 {
-		f.wrong("spec.networks", "names no network")
+	if len(out.networks) == 0 && !f.Has(Invalid) {
+		f.invalid("spec.networks", "names no network")
 	}
 	return out, f
 }
 
-func parseNetworks(in []v1alpha1.Network, path string, f *faults) []mesh.Network {
+func parseNetworks(in []v1alpha1.Network, path string, f *Findings) []mesh.Network {
 	all := len(in)
 	for _, n := range in {
 		all += len(n.Except)
@@ -103,7 +103,7 @@ func parseNetworks(in []v1alpha1.Network, path string, f *faults) []mesh.Network
 		path := fmt.Sprintf("%s[%d]", path, i)
 		net, err := parseNetwork(n.CIDR)
 		if err != nil {
-			f.wrong(path+".cidr", err)
+			f.invalid(path+".cidr", err)
 			continue
 		}
 		m := mesh.Network{Net: net}
@@ -113,7 +113,7 @@ func parseNetworks(in []v1alpha1.Network, path string, f *faults) []mesh.Network
 				err = checkExcept(net, except)
 			}
 			if err != nil {
-				f.wrong(fmt.Sprintf("%s.except[%d]", path, j), err)
+				f.invalid(fmt.Sprintf("%s.except[%d]", path, j), err)
 				continue
 			}
 			m.Except = append(m.Except, except)

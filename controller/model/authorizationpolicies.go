@@ -32,7 +32,7 @@ func (p *policySpec) requires() []mesh.Ref {
 // authentication is the record of a MeshTLSAuthentication or a NetworkAuthentication.
 type authentication struct{ kept[proof] }
 
-func parsePolicy(o *v1alpha1.AuthorizationPolicy, c Config) (spec policySpec, f faults) {
+func parsePolicy(o *v1alpha1.AuthorizationPolicy, c Config) (spec policySpec, f Findings) {
 	spec.target = parseTarget(o, &f)
 	for i, r := range o.Spec.RequiredAuthenticationRefs {
 		path := fmt.Sprintf("spec.requiredAuthenticationRefs[%d]", i)
@@ -40,43 +40,43 @@ func parsePolicy(o *v1alpha1.AuthorizationPolicy, c Config) (spec policySpec, f 
 		ref := mesh.Ref{Group: r.Group, Kind: r.Kind, Namespace: namespace, Name: r.Name}
 		switch {
 		case r.Name == "":
-			f.wrong(path+".name", "is missing")
+			f.invalid(path+".name", "is missing")
 		case isCore(r.Group) && r.Kind == "ServiceAccount":
 			spec.accounts = append(spec.accounts, mesh.IdentityMatch{TrustDomain: c.TrustDomain, Namespace: namespace, ServiceAccount: r.Name})
 		case ref.Group != v1alpha1.PolicyGroup:
-			f.wrong(path, fmt.Sprintf("%s of group %q is no authentication: want a MeshTLSAuthentication or a NetworkAuthentication of %s, or a "+
+			f.invalid(path, fmt.Sprintf("%s of group %q is no authentication: want a MeshTLSAuthentication or a NetworkAuthentication of %s, or a "+
 				"ServiceAccount", r.Kind, r.Group, v1alpha1.PolicyGroup))
 		case r.Kind == "MeshTLSAuthentication" && spec.identities == mesh.Ref{}:
 			spec.identities = ref
 		case r.Kind == "NetworkAuthentication" && spec.networks == mesh.Ref{}:
 			spec.networks = ref
 		case r.Kind == "MeshTLSAuthentication" || r.Kind == "NetworkAuthentication":
-			f.wrong(path, "is a second "+r.Kind+": all refs must be met, so one is what can be said")
+			f.invalid(path, "is a second "+r.Kind+": all refs must be met, so one is what can be said")
 		default:
-			f.wrong(path+".kind", fmt.Sprintf("%q: want MeshTLSAuthentication, NetworkAuthentication or ServiceAccount", r.Kind))
+			f.invalid(path+".kind", fmt.Sprintf("%q: want MeshTLSAuthentication, NetworkAuthentication or ServiceAccount", r.Kind))
 		}
 	}
 	if len(spec.accounts) > 1 || len(spec.accounts) == 1 && spec.identities != (mesh.Ref{}) {
-		f.wrong("spec.requiredAuthenticationRefs", "all refs must be met, and no client has two identities: put the ServiceAccounts into "+
+		f.invalid("spec.requiredAuthenticationRefs", "all refs must be met, and no client has two identities: put the ServiceAccounts into "+
 			"one MeshTLSAuthentication")
 	}
 	return spec, f
 }
 
 // parseTarget reads what the policy is for: a Server or a route of its namespace, or the namespace itself.
-func parseTarget(o *v1alpha1.AuthorizationPolicy, f *faults) mesh.Ref {
+func parseTarget(o *v1alpha1.AuthorizationPolicy, f *Findings) mesh.Ref {
 	t := o.Spec.TargetRef
 	ref := mesh.Ref{Group: t.Group, Kind: t.Kind, Namespace: o.Namespace, Name: t.Name}
 	switch {
 	case isCore(t.Group) && t.Kind == "Namespace":
 		if t.Name != o.Namespace {
-			f.wrong("spec.targetRef.name", fmt.Sprintf("%q is another namespace: a policy governs its own", t.Name))
+			f.invalid("spec.targetRef.name", fmt.Sprintf("%q is another namespace: a policy governs its own", t.Name))
 		}
 		return namespaceRef(t.Name)
 	case t.Group == v1alpha1.PolicyGroup && (t.Kind == "Server" || t.Kind == "HTTPRoute"),
 		t.Group == gatewayv1.GroupName && (t.Kind == "HTTPRoute" || t.Kind == "GRPCRoute"):
 	default:
-		f.wrong("spec.targetRef", fmt.Sprintf("%s of group %q: want a Server or an HTTPRoute of %s, an HTTPRoute or a GRPCRoute of %s, or a "+
+		f.invalid("spec.targetRef", fmt.Sprintf("%s of group %q: want a Server or an HTTPRoute of %s, an HTTPRoute or a GRPCRoute of %s, or a "+
 			"Namespace", t.Kind, t.Group, v1alpha1.PolicyGroup, gatewayv1.GroupName))
 	}
 	return ref
@@ -100,9 +100,9 @@ func (s *Store) applyPolicy(o *v1alpha1.AuthorizationPolicy, e Event) Change {
 	}
 	if !e.Deleted {
 		spec, f := parsePolicy(o, s.config)
-		refuseUnknown(e, &f)
+		f.RefuseUnknownFields(e.Unknown)
 		now := &authorizationPolicy{keep(ObjectRef{Group: v1alpha1.PolicyGroup, Kind: "AuthorizationPolicy"}, o, spec, f, before)}
-		change.Problems = now.news(before)
+		change.report(now.object, now.newMistakes(before))
 		a.policies[n] = now
 		if now.valid() {
 			link(a.policiesAt, now.spec.target, now)
@@ -115,13 +115,6 @@ func (s *Store) applyPolicy(o *v1alpha1.AuthorizationPolicy, e Event) Change {
 	s.refreshTargets(targets, &change)
 	s.statuses.touch(statusKey{v1alpha1.PolicyGroup, "AuthorizationPolicy", n})
 	return change
-}
-
-// refuseUnknown makes fields that the type has not mistakes: leaving a condition out could let in more clients than were meant.
-func refuseUnknown(e Event, f *faults) {
-	for _, path := range unknownIn(e) {
-		f.problems = append(f.problems, fault{"spec", path, "is not a field of this kind"}) // metrics count no names that users invent
-	}
 }
 
 // refreshTargets derives again what the Servers come down to that policies of the targets concern.
@@ -147,8 +140,8 @@ func (s *Store) applyNetworkAuthentication(o *v1alpha1.NetworkAuthentication, e 
 	return s.applyAuthentication(ObjectRef{Group: v1alpha1.PolicyGroup, Kind: "NetworkAuthentication"}, e, spec, f)
 }
 
-func (s *Store) applyAuthentication(kind ObjectRef, e Event, spec proof, f faults) Change {
-	refuseUnknown(e, &f)
+func (s *Store) applyAuthentication(kind ObjectRef, e Event, spec proof, f Findings) Change {
+	f.RefuseUnknownFields(e.Unknown)
 	ref := mesh.Ref{Group: kind.Group, Kind: kind.Kind, Namespace: e.Object.GetNamespace(), Name: e.Object.GetName()}
 	var before *kept[proof]
 	if old := s.access.proofs[ref]; old != nil {
@@ -159,7 +152,7 @@ func (s *Store) applyAuthentication(kind ObjectRef, e Event, spec proof, f fault
 		delete(s.access.proofs, ref)
 	} else {
 		now := &authentication{keep(kind, e.Object, spec, f, before)}
-		change.Problems = now.news(before)
+		change.report(now.object, now.newMistakes(before))
 		s.access.proofs[ref] = now
 	}
 	var targets []mesh.Ref
@@ -209,7 +202,7 @@ func (s *Store) policyStatus(p *authorizationPolicy) Status {
 		if t.Kind == "Server" {
 			accepted = no(conditionAccepted, reasonConflicted, text)
 		} else {
-			k.partial = append(slices.Clone(k.partial), text)
+			k.findings = append(slices.Clone(k.findings), Finding{Message: text, Severity: Ignored, Reason: reasonUnsupportedValue})
 		}
 	}
 	_, missing := s.authorization(p)

@@ -29,7 +29,7 @@ const (
 type compiler struct {
 	kind      routeKind
 	namespace string // of the object
-	findings  []finding
+	findings  Findings
 	// broken is the first mistake that keeps the current rule, or the current use of a backend, from being served.
 	broken  string
 	uses    map[mesh.ServiceRef]struct{}
@@ -52,37 +52,26 @@ func (c *compiler) spec(parents []gatewayv1.ParentReference, rules []mesh.Rule, 
 	return sp
 }
 
-func (c *compiler) find(w findingWeight, reason gatewayv1.RouteConditionReason, path, format string, args ...any) {
-	f := finding{w, reason, path, fmt.Sprintf(format, args...)}
-	if w == broken {
+func (c *compiler) find(w Severity, reason gatewayv1.RouteConditionReason, path, format string, args ...any) {
+	f := Finding{path, fmt.Sprintf(format, args...), w, string(reason)}
+	if w == Invalid {
 		c.mistakes++
 		if c.broken == "" {
 			c.broken = f.String()
 		}
 	}
 	// The weightiest decide what becomes of the object, so they are never left out for others.
-	if len(c.findings) < maxFindings || w == broken && c.mistakes == 1 {
+	if len(c.findings) < maxFindings || w == Invalid && c.mistakes == 1 {
 		c.findings = append(c.findings, f)
 	}
 }
 
 func (c *compiler) unsupported(path, format string, args ...any) {
-	c.find(broken, gatewayv1.RouteReasonUnsupportedValue, path, format, args...)
+	c.find(Invalid, gatewayv1.RouteReasonUnsupportedValue, path, format, args...)
 }
 
 func (c *compiler) ignored(path, format string, args ...any) {
-	c.find(ignored, gatewayv1.RouteReasonUnsupportedValue, path, format, args...)
-}
-
-// unknownFields returns a finding for each path of the spec that has no meaning here.
-func unknownFields(paths []string) []finding {
-	var out []finding
-	for _, path := range paths {
-		if strings.HasPrefix(path, "spec.") && len(out) < maxFindings {
-			out = append(out, finding{ignored, gatewayv1.RouteReasonUnsupportedValue, path, "this field is not supported and has no effect"})
-		}
-	}
-	return out
+	c.find(Ignored, gatewayv1.RouteReasonUnsupportedValue, path, format, args...)
 }
 
 // at returns the path of an element of a list.
@@ -217,14 +206,14 @@ func (c *compiler) backend(path string, in *gatewayv1.BackendObjectReference) me
 	out := mesh.WeightedBackend{Weight: 1, Ref: mesh.Ref{Group: group, Kind: kind, Namespace: namespace, Name: string(in.Name)}}
 	if !isCore(group) || kind != "Service" {
 		out.Invalid = fmt.Sprintf("%s: kind %s of group %q is no Service", path, clip(kind), clip(group))
-		c.find(unresolved, gatewayv1.RouteReasonInvalidKind, path, "kind %s of group %q is no Service", clip(kind), clip(group))
+		c.find(Unresolved, gatewayv1.RouteReasonInvalidKind, path, "kind %s of group %q is no Service", clip(kind), clip(group))
 		return out
 	}
 	out.Ref.Group = "core"
 	out.Service = mesh.ServiceRef{Namespace: namespace, Name: string(in.Name), Port: uint16(value(in.Port))}
 	if in.Port == nil || *in.Port < 1 || *in.Port > 65535 {
 		out.Invalid = path + ".port: a Service needs a port between 1 and 65535"
-		c.find(unresolved, gatewayv1.RouteReasonBackendNotFound, path+".port", "a Service needs a port between 1 and 65535")
+		c.find(Unresolved, gatewayv1.RouteReasonBackendNotFound, path+".port", "a Service needs a port between 1 and 65535")
 		return out
 	}
 	c.uses[out.Service] = struct{}{}

@@ -2,6 +2,7 @@ package model
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -49,18 +50,39 @@ type Change struct {
 	Problems []Problem
 }
 
-// Problem is a mistake of a user in one object. The last good value, or the default if there was none, stays in force.
+// Problem is a finding that people should hear of now, and the object that has it. The last valid value, or the default if there was
+// none, stays active.
 type Problem struct {
 	Object ObjectRef
-	// Field is the annotation or field that is wrong, and Message says why and what stays in force.
-	Field   string
-	Message string
+	Finding
+}
+
+func (c *Change) report(o ObjectRef, found Findings) {
+	for _, f := range found {
+		c.Problems = append(c.Problems, Problem{o, f})
+	}
+}
+
+// newFindings returns the findings that were not there before. The message says what applies instead, so a value that stays wrong is
+// reported once.
+func newFindings(before, now Findings) Findings {
+	var out Findings
+	for _, f := range now {
+		if !slices.Contains(before, f) {
+			out = append(out, f)
+		}
+	}
+	return out
 }
 
 // ObjectRef names an object for people. Group is empty for the core group.
 type ObjectRef struct {
 	Group, Kind, Namespace, Name string
 	UID                          types.UID
+}
+
+func refOf(kind string, o metav1.Object) ObjectRef {
+	return ObjectRef{Kind: kind, Namespace: o.GetNamespace(), Name: o.GetName(), UID: o.GetUID()}
 }
 
 // Apply records the event and returns what it may have changed. An object of a kind it does not know changes nothing.

@@ -33,7 +33,7 @@ const (
 // fault reads the fault to inject; nil for none, also if one of the annotations is wrong: half a fault is not what anybody asked for,
 // and an earlier one must not outlive its annotations.
 func (r *annotationReader) fault(now time.Time) *mesh.FaultInjection {
-	prior, problems := r.prior, len(r.problems)
+	prior, before := r.prior, len(r.findings)
 	r.prior = nil
 	defer func() { r.prior = prior }()
 	var out mesh.FaultInjection
@@ -44,7 +44,7 @@ func (r *annotationReader) fault(now time.Time) *mesh.FaultInjection {
 	out.Delay, delayed = readAnnotation(r, faultDelayAnnotation, parseDelay)
 	out.DelayPercent = r.percent(faultDelayPercentAnnotation)
 	out.Until, bounded = readAnnotation(r, faultUntilAnnotation, func(s string) (time.Time, error) { return parseUntil(s, now) })
-	if len(r.problems) > problems || !r.has(faultPrefix) {
+	if len(r.findings) > before || !r.has(faultPrefix) {
 		return nil
 	}
 	if !bounded {

@@ -28,7 +28,7 @@ func (c *compiler) httpFilters(path string, in []gatewayv1.HTTPRouteFilter, pref
 		out = append(out, f)
 	}
 	if redirects && rewrites {
-		c.find(broken, gatewayv1.RouteReasonIncompatibleFilters, path+".filters", "a request is either redirected or rewritten")
+		c.find(Invalid, gatewayv1.RouteReasonIncompatibleFilters, path+".filters", "a request is either redirected or rewritten")
 	}
 	return out
 }
@@ -110,7 +110,7 @@ func (c *compiler) pathModifier(path string, in *gatewayv1.HTTPPathModifier, pre
 	case gatewayv1.PrefixMatchHTTPPathModifier:
 		out.Prefix, out.Value = true, value(in.ReplacePrefixMatch)
 		if !prefixes {
-			c.find(broken, gatewayv1.RouteReasonIncompatibleFilters, path, "ReplacePrefixMatch needs a rule whose matches are all of type PathPrefix")
+			c.find(Invalid, gatewayv1.RouteReasonIncompatibleFilters, path, "ReplacePrefixMatch needs a rule whose matches are all of type PathPrefix")
 		}
 	default:
 		c.unsupported(path+".type", "%q is not supported: want ReplaceFullPath or ReplacePrefixMatch", clip(string(in.Type)))

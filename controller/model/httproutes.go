@@ -62,7 +62,7 @@ func (c *compiler) httpRule(path string, in *gatewayv1.HTTPRouteRule) (mesh.Rule
 		b.Filters = c.httpFilters(at, ref.Filters, prefixesOnly(rule.Matches))
 		c.noCORS(at, b.Filters)
 		if rewritesPath(rule.Filters) && rewritesPath(b.Filters) {
-			c.find(broken, gatewayv1.RouteReasonIncompatibleFilters, at+".filters", "the rule rewrites the path already")
+			c.find(Invalid, gatewayv1.RouteReasonIncompatibleFilters, at+".filters", "the rule rewrites the path already")
 		}
 		if b.Invalid == "" {
 			b.Invalid = c.broken

@@ -3,7 +3,6 @@ package model
 import (
 	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -18,61 +17,28 @@ type kept[T any] struct {
 	object     ObjectRef
 	created    time.Time
 	generation int64
-	problems   []Problem
-	// partial names what the object says and nothing comes of, each as <path>: <why>.
-	partial []string
+	findings   Findings
 	// serving is the generation that spec is from: generation itself, an earlier one that was the last without problems, or 0 if there
 	// never was any.
 	serving int64
 	spec    T
 }
 
-// faults collects what is wrong with an object.
-type faults struct {
-	problems []fault
-	partial  []string
-}
-
-// fault is a mistake in a field. path may have indexes, field has none: metrics count by it.
-type fault struct{ field, path, message string }
-
-// wrong notes that the value at the path cannot be used.
-func (f *faults) wrong(path string, why any) {
-	f.problems = append(f.problems, fault{withoutIndexes(path), path, fmt.Sprint(why)})
-}
-
-// ignored notes that the value at the path has no effect.
-func (f *faults) ignored(path, why string) { f.partial = append(f.partial, path+": "+why) }
-
-func withoutIndexes(path string) string {
-	var b strings.Builder
-	for part := range strings.SplitSeq(path, "[") {
-		if _, after, ok := strings.Cut(part, "]"); ok {
-			part = after
-		}
-		b.WriteString(part)
-	}
-	return b.String()
-}
-
 // keep returns the record that takes old's place: with spec if nothing is wrong with the object, else with what old has in force.
-func keep[T any](ref ObjectRef, o metav1.Object, spec T, f faults, old *kept[T]) kept[T] {
+func keep[T any](ref ObjectRef, o metav1.Object, spec T, f Findings, old *kept[T]) kept[T] {
 	ref.Namespace, ref.Name, ref.UID = o.GetNamespace(), o.GetName(), o.GetUID()
 	k := kept[T]{
-		object: ref, created: o.GetCreationTimestamp().Time, generation: o.GetGeneration(), partial: f.partial, spec: spec,
+		object: ref, created: o.GetCreationTimestamp().Time, generation: o.GetGeneration(), findings: f, spec: spec,
 	}
 	// A new object has generation 1; objects that no API server has seen, as in a file, have none.
 	k.serving = max(k.generation, 1)
-	if len(f.problems) == 0 {
+	if !f.Has(Invalid) {
 		return k
 	}
 	var none T
 	k.serving, k.spec = 0, none
 	if old != nil && old.object.UID == ref.UID {
 		k.serving, k.spec = old.serving, old.spec
-	}
-	for _, p := range f.problems {
-		k.problems = append(k.problems, Problem{Object: ref, Field: p.field, Message: fmt.Sprintf("%s: %s; %s", p.path, p.message, k.inForce())})
 	}
 	return k
 }
@@ -95,12 +61,21 @@ func (k *kept[T]) ref() mesh.Ref {
 	return mesh.Ref{Group: k.object.Group, Kind: k.object.Kind, Namespace: k.object.Namespace, Name: k.object.Name}
 }
 
-// news returns the problems that old, the record before, did not have.
-func (k *kept[T]) news(old *kept[T]) []Problem {
-	if old == nil {
-		return k.problems
+// mistakes returns what is wrong with the object, with what applies instead.
+func (k *kept[T]) mistakes() Findings {
+	out := k.findings.Of(Invalid)
+	for i := range out {
+		out[i].Message += "; " + k.inForce()
 	}
-	return newProblems(old.problems, k.problems)
+	return out
+}
+
+// newMistakes returns the mistakes that old, the record before, did not have.
+func (k *kept[T]) newMistakes(old *kept[T]) Findings {
+	if old == nil {
+		return k.mistakes()
+	}
+	return newFindings(old.mistakes(), k.mistakes())
 }
 
 // Conditions, and reasons that Gateway API has no name for. The ones of rate limits are Linkerd's.
@@ -131,12 +106,12 @@ func no(kind, reason, message string) metav1.Condition {
 
 // status returns the object's status: accepted, unless something is wrong with the object itself, and the others.
 func (k *kept[T]) status(accepted metav1.Condition, others ...metav1.Condition) Status {
-	if len(k.problems) > 0 {
-		accepted = no(conditionAccepted, reasonInvalid, k.explain())
+	if k.findings.Has(Invalid) {
+		accepted = no(conditionAccepted, reasonInvalid, k.explain(k.mistakes()))
 	}
 	s := Status{Object: k.object, Generation: k.generation, Conditions: append([]metav1.Condition{accepted}, others...)}
-	if len(k.partial) > 0 {
-		s.Conditions = append(s.Conditions, yes(conditionPartial, reasonUnsupported, strings.Join(k.partial, "\n")))
+	if k.findings.Has(Ignored) {
+		s.Conditions = append(s.Conditions, yes(conditionPartial, reasonUnsupported, k.explain(k.findings.Of(Ignored))))
 	}
 	for i := range s.Conditions {
 		s.Conditions[i].ObservedGeneration = k.generation
@@ -147,14 +122,14 @@ func (k *kept[T]) status(accepted metav1.Condition, others ...metav1.Condition) 
 // maxExplained bounds how many mistakes a status tells: an object may hold thousands, and a message has 32 KiB.
 const maxExplained = 8
 
-func (k *kept[T]) explain() string {
+func (k *kept[T]) explain(all Findings) string {
 	var lines []string
-	for i, p := range k.problems {
+	for i, p := range all {
 		if i == maxExplained {
-			lines = append(lines, fmt.Sprintf("and %d more", len(k.problems)-i))
+			lines = append(lines, fmt.Sprintf("and %d more", len(all)-i))
 			break
 		}
-		lines = append(lines, p.Message)
+		lines = append(lines, p.String())
 	}
 	return strings.Join(lines, "\n")
 }
@@ -163,9 +138,4 @@ func (k *kept[T]) explain() string {
 func older[T any](a, b *kept[T]) int {
 	return cmp.Or(a.created.Compare(b.created), cmp.Compare(a.object.Namespace, b.object.Namespace),
 		cmp.Compare(a.object.Name, b.object.Name))
-}
-
-// unknownIn returns the paths of fields that the type has not and that are part of the spec.
-func unknownIn(e Event) []string {
-	return slices.DeleteFunc(slices.Clone(e.Unknown), func(path string) bool { return !strings.HasPrefix(path, "spec") })
 }

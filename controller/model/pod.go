@@ -62,7 +62,7 @@ func (s *Store) applyPod(o *corev1.Pod, deleted bool) Change {
 			}
 		}
 		s.touchPod(now, &change)
-		change.Problems = newProblems(prior.problems, now.settings.problems)
+		change.report(refOf("Pod", o), newFindings(prior.findings, now.settings.findings))
 	}
 	s.selectServers(old, s.pods[key])
 	change.Addrs = unique(change.Addrs)
@@ -107,7 +107,7 @@ func newPod(o *corev1.Pod, controlPlane string, prior settings) *pod {
 		ports:          namedPorts(o),
 		ref:            podRef(o),
 	}
-	p.settings = parseSettings("Pod", o, p.portsNamed, prior)
+	p.settings = parseSettings(o, p.portsNamed, prior)
 	p.meshed = !o.Spec.HostNetwork && o.Labels[mesh.ControlPlaneNSLabel] == controlPlane && proxyOf(o) != nil
 	if p.meshed {
 		p.unmeshed = unmeshedPorts(o, p.settings)

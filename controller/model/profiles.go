@@ -35,10 +35,10 @@ type profileSpec struct {
 	mesh       mesh.Profile
 	opaque     mesh.PortSet
 	uses       []mesh.ServiceRef
-	findings   []finding
+	findings   Findings
 }
 
-func (sp *profileSpec) broken() bool { return (&routeSpec{findings: sp.findings}).broken() }
+func (sp *profileSpec) broken() bool { return sp.findings.Has(Invalid) }
 
 // stands reports whether the profile says where requests go, or what they are: then it stands in the place of routes. Source: Linkerd.
 func (sp *profileSpec) stands() bool { return len(sp.mesh.Routes)+len(sp.mesh.Overrides) > 0 }
@@ -71,7 +71,7 @@ func (s *Store) newProfile(o *v1alpha1.ServiceProfile, e Event, prior *profile) 
 		of: serviceNamed(o.Name, s.config.ClusterDomain),
 	}
 	p.said = compileProfile(o, s.config.ClusterDomain)
-	p.said.findings = append(p.said.findings, unknownFields(e.Unknown)...)
+	p.said.findings.IgnoreUnknownFields(e.Unknown)
 	p.served = p.said
 	if prior != nil && prior.uid == p.uid && p.said.broken() && !prior.served.broken() {
 		p.served = prior.served

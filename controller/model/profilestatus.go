@@ -44,7 +44,7 @@ func (j *judge) profileRefused(p *profile) verdict {
 	}
 	var texts []string
 	for _, f := range p.said.findings {
-		if f.weight == broken {
+		if f.Severity == Invalid {
 			texts = append(texts, f.String())
 		}
 	}

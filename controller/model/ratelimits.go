@@ -20,9 +20,9 @@ type rateLimitSpec struct {
 	limit  *mesh.RateLimit
 }
 
-func parseRateLimit(o *v1alpha1.HTTPLocalRateLimitPolicy, c Config) (spec rateLimitSpec, f faults) {
+func parseRateLimit(o *v1alpha1.HTTPLocalRateLimitPolicy, c Config) (spec rateLimitSpec, f Findings) {
 	if t := o.Spec.TargetRef; t.Group != v1alpha1.PolicyGroup || t.Kind != "Server" {
-		f.wrong("spec.targetRef", fmt.Sprintf("%s of group %q: want a Server of %s", t.Kind, t.Group, v1alpha1.PolicyGroup))
+		f.invalid("spec.targetRef", fmt.Sprintf("%s of group %q: want a Server of %s", t.Kind, t.Group, v1alpha1.PolicyGroup))
 	}
 	spec.server = types.NamespacedName{Namespace: o.Namespace, Name: o.Spec.TargetRef.Name}
 	limit := &mesh.RateLimit{
@@ -40,7 +40,7 @@ func parseRateLimit(o *v1alpha1.HTTPLocalRateLimitPolicy, c Config) (spec rateLi
 		for j, r := range over.ClientRefs {
 			id := mesh.ID{TrustDomain: c.TrustDomain, Namespace: cmp.Or(r.Namespace, o.Namespace), ServiceAccount: r.Name}
 			if err := id.Validate(); err != nil || !isCore(r.Group) || r.Kind != "ServiceAccount" {
-				f.wrong(fmt.Sprintf("%s.clientRefs[%d]", path, j), fmt.Sprintf("%s %q: want a ServiceAccount", r.Kind, r.Name))
+				f.invalid(fmt.Sprintf("%s.clientRefs[%d]", path, j), fmt.Sprintf("%s %q: want a ServiceAccount", r.Kind, r.Name))
 				continue
 			}
 			rate.Identities = append(rate.Identities, id)
@@ -48,19 +48,19 @@ func parseRateLimit(o *v1alpha1.HTTPLocalRateLimitPolicy, c Config) (spec rateLi
 		limit.Overrides = append(limit.Overrides, rate)
 	}
 	if o.Spec.Total == nil && o.Spec.Identity == nil && len(o.Spec.Overrides) == 0 {
-		f.wrong("spec", "bounds nothing: want total, identity or overrides")
+		f.invalid("spec", "bounds nothing: want total, identity or overrides")
 	}
 	spec.limit = limit
 	return spec, f
 }
 
 // parseRate checks a bound, which total bounds in turn unless it is 0.
-func parseRate(rate float64, path string, total float64, f *faults) float64 {
+func parseRate(rate float64, path string, total float64, f *Findings) float64 {
 	switch {
 	case !(rate > 0) || math.IsInf(rate, 1):
-		f.wrong(path, fmt.Sprintf("%v: want more than 0", rate))
+		f.invalid(path, fmt.Sprintf("%v: want more than 0", rate))
 	case total > 0 && rate > total:
-		f.wrong(path, fmt.Sprintf("%v is more than spec.total.requestsPerSecond, %v", rate, total))
+		f.invalid(path, fmt.Sprintf("%v is more than spec.total.requestsPerSecond, %v", rate, total))
 	}
 	return rate
 }
@@ -80,11 +80,9 @@ func (s *Store) applyRateLimit(o *v1alpha1.HTTPLocalRateLimitPolicy, e Event) Ch
 	}
 	if !e.Deleted {
 		spec, f := parseRateLimit(o, s.config)
-		for _, path := range unknownIn(e) {
-			f.ignored(path, "is not a field of an HTTPLocalRateLimitPolicy")
-		}
+		f.IgnoreUnknownFields(e.Unknown)
 		now := &rateLimitPolicy{keep(ObjectRef{Group: v1alpha1.PolicyGroup, Kind: "HTTPLocalRateLimitPolicy"}, o, spec, f, before)}
-		change.Problems = now.news(before)
+		change.report(now.object, now.newMistakes(before))
 		a.limits[n] = now
 		if now.valid() {
 			link(a.limitsAt, now.spec.server, now)

@@ -36,7 +36,7 @@ type requestSettings struct {
 	// accrual is of a Service alone.
 	accrual  *mesh.Accrual
 	good     map[string]string
-	problems []Problem
+	findings Findings
 }
 
 // over returns the policy of a route whose Service has the settings under: a route that says anything about retries or timeouts says it
@@ -77,8 +77,8 @@ func (b ruleBounds) over(p mesh.RequestPolicy) mesh.RequestPolicy {
 }
 
 // parseRequestSettings reads o's annotations, those of balancers only if o is a Service.
-func parseRequestSettings(ref ObjectRef, o metav1.Object, now time.Time, service bool, prior requestSettings) requestSettings {
-	r := newAnnotationReader(ref, o, prior.good)
+func parseRequestSettings(o metav1.Object, now time.Time, service bool, prior requestSettings) requestSettings {
+	r := newAnnotationReader(o, prior.good)
 	if r == nil {
 		return requestSettings{}
 	}
@@ -94,14 +94,14 @@ func parseRequestSettings(ref ObjectRef, o metav1.Object, now time.Time, service
 	if service {
 		out.accrual = r.accrual()
 	}
-	out.good, out.problems = r.good, r.problems
+	out.good, out.findings = r.good, r.findings
 	return out
 }
 
 // CheckAnnotations returns what is wrong with the annotations of a route or of a Service that say how requests are tried, as Build would
-// report them at the instant now. The Field of an annotation that there is none of is its prefix, which ends with a slash.
-func CheckAnnotations(o metav1.Object, service bool, now time.Time) []Problem {
-	return parseRequestSettings(ObjectRef{}, o, now, service, requestSettings{}).problems
+// report them at the instant now.
+func CheckAnnotations(o metav1.Object, service bool, now time.Time) Findings {
+	return parseRequestSettings(o, now, service, requestSettings{}).findings
 }
 
 // retry reads what is retried, and how often. Without an annotation that names failures there are none to retry.

@@ -68,39 +68,11 @@ type routeSpec struct {
 	bounds     []ruleBounds // of rules, by index
 	// uses are the ports of Services that the rules name, each once.
 	uses     []mesh.ServiceRef
-	findings []finding
+	findings Findings
 }
-
-// finding is something about a route's spec that people have to be told.
-type finding struct {
-	weight findingWeight
-	reason gatewayv1.RouteConditionReason
-	// path is the JSON path of the value.
-	path, message string
-}
-
-func (f finding) String() string { return f.path + ": " + f.message }
-
-// findingWeight says what a finding means for the requests.
-type findingWeight uint8
-
-const (
-	ignored    findingWeight = iota // the value has no effect; the rest works
-	unresolved                      // the reference leads nowhere, whatever exists
-	broken                          // the rule, or its use of the backend, cannot be served
-)
 
 // broken reports whether the generation has mistakes.
-func (sp *routeSpec) broken() bool { return sp.has(broken) }
-
-func (sp *routeSpec) has(w findingWeight) bool {
-	for i := range sp.findings {
-		if sp.findings[i].weight == w {
-			return true
-		}
-	}
-	return false
-}
+func (sp *routeSpec) broken() bool { return sp.findings.Has(Invalid) }
 
 // newRoute completes the record of a route that says said.
 func newRoute(kind routeKind, o metav1.Object, said *routeSpec, e Event, prior *route) *route {
@@ -114,7 +86,7 @@ func newRoute(kind routeKind, o metav1.Object, said *routeSpec, e Event, prior *
 		served:     said,
 	}
 	said.generation = r.generation
-	said.findings = append(said.findings, unknownFields(e.Unknown)...)
+	said.findings.IgnoreUnknownFields(e.Unknown)
 	if prior != nil && prior.uid != r.uid {
 		prior = nil
 	}
@@ -125,7 +97,7 @@ func newRoute(kind routeKind, o metav1.Object, said *routeSpec, e Event, prior *
 			r.served = prior.served
 		}
 	}
-	r.settings = parseRequestSettings(r.ref(), o, e.At, false, before)
+	r.settings = parseRequestSettings(o, e.At, false, before)
 	return r
 }
 
@@ -159,11 +131,11 @@ func (s *Store) applyRoute(key statusKey, now *route) Change {
 		s.indexRoute(now, true)
 		s.touchRoute(now, &change)
 		s.touchParents(now)
-		var before []Problem
+		var before Findings
 		if old != nil {
-			before = old.settings.problems
+			before = old.settings.findings
 		}
-		change.Problems = newProblems(before, now.settings.problems)
+		change.report(now.ref(), newFindings(before, now.settings.findings))
 	}
 	change.Addrs = unique(change.Addrs)
 	return change

@@ -180,11 +180,11 @@ func (r *route) mistakes() verdict {
 	var out verdict
 	var texts []string
 	for _, f := range r.said.findings {
-		if f.weight != broken {
+		if f.Severity != Invalid {
 			continue
 		}
 		if out.reason == "" {
-			out.reason = f.reason
+			out.reason = gatewayv1.RouteConditionReason(f.Reason)
 		}
 		texts = append(texts, f.String())
 	}
@@ -237,7 +237,7 @@ func (r *route) whatServes(partial verdict) verdict {
 func (sp *routeSpec) partial() verdict {
 	var texts []string
 	for _, f := range sp.findings {
-		if f.weight == ignored {
+		if f.Severity == Ignored {
 			texts = append(texts, f.String())
 		}
 	}
@@ -260,8 +260,8 @@ func (j *judge) unresolved(r *route, p *parentRef) verdict {
 		}
 	}
 	for _, f := range r.said.findings {
-		if f.weight == unresolved {
-			add(f.reason, f.String())
+		if f.Severity == Unresolved {
+			add(gatewayv1.RouteConditionReason(f.Reason), f.String())
 		}
 	}
 	mirrors := func(path string, filters []mesh.Filter) {

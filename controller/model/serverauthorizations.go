@@ -20,16 +20,16 @@ type serverAuthorizationSpec struct {
 	authorization mesh.Authorization
 }
 
-func parseServerAuthorization(o *v1alpha1.ServerAuthorization, c Config) (spec serverAuthorizationSpec, f faults) {
+func parseServerAuthorization(o *v1alpha1.ServerAuthorization, c Config) (spec serverAuthorizationSpec, f Findings) {
 	switch on := o.Spec.Server; {
 	case on.Name != "" && on.Selector != nil:
-		f.wrong("spec.server", "has both name and selector: want one")
+		f.invalid("spec.server", "has both name and selector: want one")
 	case on.Name != "":
 		spec.server = on.Name
 	case on.Selector != nil:
 		spec.selector = parseSelector(on.Selector, "spec.server.selector", &f)
 	default:
-		f.wrong("spec.server", "has neither name nor selector")
+		f.invalid("spec.server", "has neither name nor selector")
 	}
 	spec.authorization = mesh.Authorization{
 		Ref: mesh.Ref{Group: v1alpha1.PolicyGroup, Kind: "ServerAuthorization", Namespace: o.Namespace, Name: o.Name},
@@ -38,36 +38,36 @@ func parseServerAuthorization(o *v1alpha1.ServerAuthorization, c Config) (spec s
 	spec.authorization.Networks = parseNetworks(client.Networks, "spec.client.networks", &f)
 	switch {
 	case client.Unauthenticated && client.MeshTLS != nil:
-		f.wrong("spec.client", "has both unauthenticated and meshTLS: want one")
+		f.invalid("spec.client", "has both unauthenticated and meshTLS: want one")
 	case client.Unauthenticated:
 		spec.authorization.Clients = mesh.AnyClients
 	case client.MeshTLS != nil:
 		parseMeshTLSProof(client.MeshTLS, o.Namespace, c, &spec.authorization, &f)
 	default:
-		f.wrong("spec.client", "has neither unauthenticated nor meshTLS")
+		f.invalid("spec.client", "has neither unauthenticated nor meshTLS")
 	}
 	return spec, f
 }
 
 // parseMeshTLSProof reads who must prove what. Mesh TLS always proves an identity, so unauthenticatedTLS asks for any.
-func parseMeshTLSProof(m *v1alpha1.MeshTLSProof, namespace string, c Config, a *mesh.Authorization, f *faults) {
+func parseMeshTLSProof(m *v1alpha1.MeshTLSProof, namespace string, c Config, a *mesh.Authorization, f *Findings) {
 	some := len(m.Identities)+len(m.ServiceAccounts) > 0
 	switch {
 	case m.UnauthenticatedTLS && some:
-		f.wrong("spec.client.meshTLS", "has unauthenticatedTLS beside identities or serviceAccounts: want one")
+		f.invalid("spec.client.meshTLS", "has unauthenticatedTLS beside identities or serviceAccounts: want one")
 		return
 	case m.UnauthenticatedTLS:
 		a.Clients = mesh.AuthenticatedClients
 		return
 	case !some:
-		f.wrong("spec.client.meshTLS", "names nobody: want unauthenticatedTLS, identities or serviceAccounts")
+		f.invalid("spec.client.meshTLS", "names nobody: want unauthenticatedTLS, identities or serviceAccounts")
 		return
 	}
 	identities := parseIdentities(m.Identities, "spec.client.meshTLS.identities", c, f)
 	tooMany(len(m.ServiceAccounts), "spec.client.meshTLS.serviceAccounts", f)
 	for i, r := range m.ServiceAccounts {
 		if r.Name == "" {
-			f.wrong(fmt.Sprintf("spec.client.meshTLS.serviceAccounts[%d].name", i), "is missing")
+			f.invalid(fmt.Sprintf("spec.client.meshTLS.serviceAccounts[%d].name", i), "is missing")
 		}
 		match := mesh.IdentityMatch{TrustDomain: c.TrustDomain, Namespace: r.Namespace, ServiceAccount: r.Name}
 		if match.Namespace == "" {
@@ -102,9 +102,9 @@ func (s *Store) applyServerAuthorization(o *v1alpha1.ServerAuthorization, e Even
 	var now *serverAuthorization
 	if !e.Deleted {
 		spec, f := parseServerAuthorization(o, s.config)
-		refuseUnknown(e, &f)
+		f.RefuseUnknownFields(e.Unknown)
 		now = &serverAuthorization{keep(ObjectRef{Group: v1alpha1.PolicyGroup, Kind: "ServerAuthorization"}, o, spec, f, before)}
-		change.Problems = now.news(before)
+		change.report(now.object, now.newMistakes(before))
 		a.serverAuths[n] = now
 		link(a.serverAuthsIn, n.Namespace, now)
 	}
@@ -122,7 +122,7 @@ func (s *Store) serverAuthorizationStatus(sa *serverAuthorization) Status {
 	n := types.NamespacedName{Namespace: sa.object.Namespace, Name: sa.spec.server}
 	k := sa.kept
 	if text := s.crowdedOut(sa.ref(), s.serversSelectedBy(sa)); text != "" {
-		k.partial = append(slices.Clone(k.partial), text)
+		k.findings = append(slices.Clone(k.findings), Finding{Message: text, Severity: Ignored, Reason: reasonUnsupportedValue})
 	}
 	switch {
 	case sa.valid() && n.Name != "" && s.access.servers[n] == nil:

@@ -33,12 +33,12 @@ func serverRef(n types.NamespacedName) mesh.Ref {
 	return mesh.Ref{Group: v1alpha1.PolicyGroup, Kind: "Server", Namespace: n.Namespace, Name: n.Name}
 }
 
-func parseServer(o *v1alpha1.Server) (spec serverSpec, f faults) {
+func parseServer(o *v1alpha1.Server) (spec serverSpec, f Findings) {
 	switch {
 	case o.Spec.PodSelector != nil:
 		spec.selector = parseSelector(o.Spec.PodSelector, "spec.podSelector", &f)
 	case o.Spec.ExternalWorkloadSelector == nil:
-		f.wrong("spec.podSelector", "is missing")
+		f.invalid("spec.podSelector", "is missing")
 	}
 	if o.Spec.ExternalWorkloadSelector != nil {
 		f.ignored("spec.externalWorkloadSelector", "workloads outside the cluster are not part of the mesh")
@@ -49,27 +49,27 @@ func parseServer(o *v1alpha1.Server) (spec serverSpec, f faults) {
 	case p.Type == intstr.Int && p.IntVal > 0 && p.IntVal <= 65535:
 		spec.port = uint16(p.IntVal)
 	default:
-		f.wrong("spec.port", fmt.Sprintf("%q: want a number from 1 to 65535, or the name of a container's port", p.String()))
+		f.invalid("spec.port", fmt.Sprintf("%q: want a number from 1 to 65535, or the name of a container's port", p.String()))
 	}
 	var ok bool
 	if spec.protocol, ok = serverProtocol(o.Spec.ProxyProtocol); !ok {
-		f.wrong("spec.proxyProtocol", fmt.Sprintf("%q: want one of unknown, HTTP/1, HTTP/2, gRPC, opaque, TLS", o.Spec.ProxyProtocol))
+		f.invalid("spec.proxyProtocol", fmt.Sprintf("%q: want one of unknown, HTTP/1, HTTP/2, gRPC, opaque, TLS", o.Spec.ProxyProtocol))
 	}
 	spec.policy = mesh.Deny
 	if o.Spec.AccessPolicy != "" {
 		policy, err := mesh.ParseAccessPolicy(o.Spec.AccessPolicy)
 		if err != nil {
-			f.wrong("spec.accessPolicy", err)
+			f.invalid("spec.accessPolicy", err)
 		}
 		spec.policy = policy
 	}
 	return spec, f
 }
 
-func parseSelector(s *metav1.LabelSelector, path string, f *faults) labels.Selector {
+func parseSelector(s *metav1.LabelSelector, path string, f *Findings) labels.Selector {
 	selector, err := metav1.LabelSelectorAsSelector(s)
 	if err != nil {
-		f.wrong(path, err)
+		f.invalid(path, err)
 	}
 	return selector
 }
@@ -102,15 +102,13 @@ func (s *Store) applyServer(o *v1alpha1.Server, e Event) Change {
 	if !e.Deleted {
 		now = &server{labels: o.Labels}
 		spec, f := parseServer(o)
-		for _, path := range unknownIn(e) {
-			f.ignored(path, "is not a field of a Server")
-		}
+		f.IgnoreUnknownFields(e.Unknown)
 		var before *kept[serverSpec]
 		if old != nil {
 			before = &old.kept
 		}
 		now.kept = keep(ObjectRef{Group: v1alpha1.PolicyGroup, Kind: "Server"}, o, spec, f, before)
-		change.Problems = now.news(before)
+		change.report(now.object, now.newMistakes(before))
 		a.servers[n] = now
 		link(a.serversIn, n.Namespace, now)
 	}
@@ -260,7 +258,7 @@ func (s *Store) countOverlap(o overlap, by int) {
 func (s *Store) serverStatus(sv *server) Status {
 	k := sv.kept
 	if text := s.crowd(sv); text != "" {
-		k.partial = append(slices.Clone(k.partial), text)
+		k.findings = append(slices.Clone(k.findings), Finding{Message: text, Severity: Ignored, Reason: reasonUnsupportedValue})
 	}
 	if winners := s.supersededBy(sv); len(winners) > 0 {
 		return k.status(no(conditionAccepted, reasonConflicted,

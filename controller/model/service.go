@@ -51,8 +51,8 @@ func (s *Store) applyService(o *corev1.Service, e Event) Change {
 			s.serviceByIP[ip] = now
 		}
 		s.touchService(now, &change)
-		change.Problems = append(newProblems(prior.settings.problems, now.settings.problems),
-			newProblems(prior.requests.problems, now.requests.problems)...)
+		change.report(refOf("Service", o), append(newFindings(prior.settings.findings, now.settings.findings),
+			newFindings(prior.requests.findings, now.requests.findings)...))
 	}
 	s.touchRouting(key, &change)
 	change.Addrs = unique(change.Addrs)
@@ -100,9 +100,8 @@ func newService(o *corev1.Service, at time.Time, prior *service) *service {
 		}
 		svc.ports = append(svc.ports, port)
 	}
-	svc.settings = parseSettings("Service", o, svc.portsNamed, prior.settings)
-	ref := ObjectRef{Kind: "Service", Namespace: o.Namespace, Name: o.Name, UID: o.UID}
-	svc.requests = parseRequestSettings(ref, o, at, true, prior.requests)
+	svc.settings = parseSettings(o, svc.portsNamed, prior.settings)
+	svc.requests = parseRequestSettings(o, at, true, prior.requests)
 	svc.external = o.Spec.Type == corev1.ServiceTypeExternalName
 	svc.headless = o.Spec.ClusterIP == corev1.ClusterIPNone
 	if !svc.external && !svc.headless {

@@ -16,31 +16,30 @@ type settings struct {
 	requireIdentity *mesh.PortSet
 	skipInbound     *mesh.PortSet
 	policy          mesh.AccessPolicy
-	problems        []Problem
+	findings        Findings
 }
 
 // portNames resolves the port names of an object; nil where ports have no names.
 type portNames func(name string) []uint16
 
 // parseSettings reads o's annotations. A value that is none keeps what prior says, which is what the object said last, and is a
-// Problem.
-func parseSettings(kind string, o metav1.Object, named portNames, prior settings) settings {
-	p := parser{kind: kind, object: o, named: named}
+// Finding.
+func parseSettings(o metav1.Object, named portNames, prior settings) settings {
+	p := parser{object: o, named: named}
 	out := settings{
 		requireIdentity: p.ports(mesh.RequireIdentityPortsAnnotation, prior.requireIdentity),
 		skipInbound:     p.ports(mesh.SkipInboundPortsAnnotation, prior.skipInbound),
 		policy:          p.policy(mesh.DefaultInboundPolicyAnnotation, prior.policy),
 	}
 	out.opaque, out.opaqueNames = p.opaque(prior)
-	out.problems = p.problems
+	out.findings = p.findings
 	return out
 }
 
 type parser struct {
-	kind     string
 	object   metav1.Object
 	named    portNames
-	problems []Problem
+	findings Findings
 }
 
 func (p *parser) ports(annotation string, prior *mesh.PortSet) *mesh.PortSet {
@@ -96,11 +95,7 @@ func (p *parser) policy(annotation string, prior mesh.AccessPolicy) mesh.AccessP
 }
 
 func (p *parser) problem(annotation string, err error, kept string) {
-	p.problems = append(p.problems, Problem{
-		Object:  ObjectRef{Kind: p.kind, Namespace: p.object.GetNamespace(), Name: p.object.GetName(), UID: p.object.GetUID()},
-		Field:   annotation,
-		Message: fmt.Sprintf("annotation %s: %v; %s", annotation, err, kept),
-	})
+	p.findings.invalid(annotation, fmt.Sprintf("%v; %s", err, kept))
 }
 
 // equal compares what two settings say, not what is wrong with them.
@@ -108,16 +103,4 @@ func (a settings) equal(b settings) bool {
 	same := func(x, y *mesh.PortSet) bool { return (x == nil) == (y == nil) && (x == nil || slices.Equal(*x, *y)) }
 	return a.policy == b.policy && same(a.opaque, b.opaque) && slices.Equal(a.opaqueNames, b.opaqueNames) &&
 		same(a.requireIdentity, b.requireIdentity) && same(a.skipInbound, b.skipInbound)
-}
-
-// newProblems returns the problems that were not there before. What stays in force is not part of the comparison's meaning but of
-// its message, so a value that stays wrong is told once.
-func newProblems(before, now []Problem) []Problem {
-	var out []Problem
-	for _, p := range now {
-		if !slices.Contains(before, p) {
-			out = append(out, p)
-		}
-	}
-	return out
 }

@@ -70,9 +70,11 @@ func (s *Store) applyNamespace(o *corev1.Namespace, deleted bool) Change {
 		delete(s.namespaces, o.Name)
 		return Change{Policy: known}
 	}
-	now := parseSettings("Namespace", o, nil, old)
+	now := parseSettings(o, nil, old)
 	s.namespaces[o.Name] = now
-	return Change{Policy: !now.equal(old), Problems: newProblems(old.problems, now.problems)}
+	change := Change{Policy: !now.equal(old)}
+	change.report(refOf("Namespace", o), newFindings(old.findings, now.findings))
+	return change
 }
 
 func (s *Store) applyNode(o *corev1.Node, deleted bool) Change {

@@ -101,7 +101,7 @@ func playObjects(t *testing.T, out *strings.Builder, s *Store, body string, dele
 	if len(problems) > 0 {
 		out.WriteString("-- problems --\n")
 		for _, p := range problems {
-			fmt.Fprintf(out, "%s %s/%s: %s\n", p.Object.Kind, p.Object.Namespace, p.Object.Name, p.Message)
+			fmt.Fprintf(out, "%s %s/%s: %s\n", p.Object.Kind, p.Object.Namespace, p.Object.Name, p)
 		}
 		out.WriteString("\n")
 	}
