@@ -2,6 +2,6 @@
 // names of labels, annotations and ports.
 //
 // It imports nothing but the standard library, and every other package may import it. The one idea: Kubernetes types stop at
-// controller/model, wire types stop at api, and everything between them speaks these values. A value of this package is immutable
+// controller/compile and controller/model, wire types stop at api, and everything between them speaks these values. A value of this package is immutable
 // by convention once it has been handed to another goroutine: build a new one instead of changing it.
 package mesh

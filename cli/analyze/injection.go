@@ -8,7 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/tulle-mesh/tulle/controller/model"
+	"github.com/tulle-mesh/tulle/controller/compile"
 	"github.com/tulle-mesh/tulle/injector/inject"
 	"github.com/tulle-mesh/tulle/mesh"
 )
@@ -102,8 +102,8 @@ const admissionLabel = mesh.ConfigPrefix + "admission-webhooks"
 
 // checkTuning finds annotations about retries, timeouts, circuit breaking and faults that the controller would not accept.
 func checkTuning(w *World, o *object) {
-	for _, p := range model.CheckAnnotations(&metav1.ObjectMeta{Annotations: o.annotations}, o.kind == "Service", w.Now) {
-		if p.Reason == model.ReasonUnknownAnnotation {
+	for _, p := range compile.CheckAnnotations(&metav1.ObjectMeta{Annotations: o.annotations}, o.kind == "Service", w.Now) {
+		if p.Reason == compile.ReasonUnknownAnnotation {
 			w.report(Warning, "AnnotationUnknown", o, "%s", p)
 		} else {
 			w.report(Error, "AnnotationValue", o, "%s", p)

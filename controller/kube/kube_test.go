@@ -23,6 +23,7 @@ import (
 	metadatafake "k8s.io/client-go/metadata/fake"
 	clienttesting "k8s.io/client-go/testing"
 
+	"github.com/tulle-mesh/tulle/controller/compile"
 	"github.com/tulle-mesh/tulle/controller/model"
 	"github.com/tulle-mesh/tulle/mesh"
 )
@@ -173,10 +174,10 @@ func TestRecorderWritesAnEventOnce(t *testing.T) {
 		return false, nil, nil
 	})
 	pod := model.Problem{
-		Object: model.ObjectRef{Kind: "Pod", Namespace: "shop", Name: "web-1", UID: "1"}, Finding: model.Finding{Path: mesh.OpaquePortsAnnotation, Message: "no port"},
+		Object: model.ObjectRef{Kind: "Pod", Namespace: "shop", Name: "web-1", UID: "1"}, Finding: compile.Finding{Path: mesh.OpaquePortsAnnotation, Message: "no port"},
 	}
 	namespace := model.Problem{
-		Object: model.ObjectRef{Kind: "Namespace", Name: "shop", UID: "2"}, Finding: model.Finding{Path: mesh.OpaquePortsAnnotation, Message: "no port"},
+		Object: model.ObjectRef{Kind: "Namespace", Name: "shop", UID: "2"}, Finding: compile.Finding{Path: mesh.OpaquePortsAnnotation, Message: "no port"},
 	}
 	for _, p := range []model.Problem{pod, pod, namespace} {
 		r.Report(p)

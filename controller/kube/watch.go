@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/tulle-mesh/tulle/controller/compile"
 	"github.com/tulle-mesh/tulle/controller/model"
 	"github.com/tulle-mesh/tulle/internal/latest"
 )
@@ -74,8 +75,8 @@ func (w *Watcher) hooks(k kind) hooks {
 				zap.String("name", o.GetName()), zap.Error(o.err))
 			w.problems.Report(model.Problem{
 				Object: model.ObjectRef{Group: k.group, Kind: k.name, Namespace: o.GetNamespace(), Name: o.GetName(), UID: o.GetUID()},
-				Finding: model.Finding{
-					Message: o.err.Error() + "; what it said before stays in force", Severity: model.Invalid, Reason: model.ReasonInvalidValue,
+				Finding: compile.Finding{
+					Message: o.err.Error() + "; what it said before stays in force", Severity: compile.Invalid, Reason: compile.ReasonInvalidValue,
 				},
 			})
 		},
@@ -87,7 +88,7 @@ func (w *Watcher) hooks(k kind) hooks {
 			w.config.Log.Error("a kind is not defined any more; its objects stay in force", zap.String("definition", k.definition()))
 			w.problems.Report(model.Problem{
 				Object: model.ObjectRef{Group: definitionGroup, Kind: definitionKind, Name: k.definition()},
-				Finding: model.Finding{
+				Finding: compile.Finding{
 					Message: "the definition is gone; what its objects said stays in force until it is back, or this controller restarts",
 				},
 			})

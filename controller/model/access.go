@@ -5,6 +5,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/tulle-mesh/tulle/controller/compile"
 	"github.com/tulle-mesh/tulle/crds/v1alpha1"
 	"github.com/tulle-mesh/tulle/mesh"
 )
@@ -15,7 +16,7 @@ type access struct {
 	servers   map[types.NamespacedName]*server
 	serversIn map[string][]*server                                  // by namespace
 	serversOf map[types.NamespacedName][]*server                    // by pod; the ones that win an overlap first
-	podsIn    map[string]map[*pod]struct{}                          // by namespace
+	podsIn    map[string]map[*compile.Pod]struct{}                  // by namespace
 	overlaps  map[types.NamespacedName]map[types.NamespacedName]int // by loser and winner
 	twins     map[serverTarget]map[*server]struct{}
 	ports     map[types.NamespacedName]*mesh.PortPolicy      // what each Server comes down to, once it was asked for; see Store.port
@@ -41,7 +42,7 @@ type access struct {
 func newAccess() access {
 	return access{
 		servers: map[types.NamespacedName]*server{}, serversIn: map[string][]*server{}, serversOf: map[types.NamespacedName][]*server{},
-		podsIn: map[string]map[*pod]struct{}{}, overlaps: map[types.NamespacedName]map[types.NamespacedName]int{}, twins: map[serverTarget]map[*server]struct{}{}, ports: map[types.NamespacedName]*mesh.PortPolicy{}, stale: map[types.NamespacedName]struct{}{},
+		podsIn: map[string]map[*compile.Pod]struct{}{}, overlaps: map[types.NamespacedName]map[types.NamespacedName]int{}, twins: map[serverTarget]map[*server]struct{}{}, ports: map[types.NamespacedName]*mesh.PortPolicy{}, stale: map[types.NamespacedName]struct{}{},
 		uncounted: map[types.NamespacedName]struct{}{}, leftOut: map[types.NamespacedName]map[mesh.Ref]struct{}{},
 		policies: map[types.NamespacedName]*authorizationPolicy{}, policiesAt: map[mesh.Ref][]*authorizationPolicy{},
 		policiesBy: map[mesh.Ref][]*authorizationPolicy{}, proofs: map[mesh.Ref]*authentication{},
@@ -96,7 +97,7 @@ func (s *Store) portPolicy(sv *server) *mesh.PortPolicy {
 	n := sv.key()
 	ofServer, ofRoutes := s.authorizationsFor(sv)
 	p := &mesh.PortPolicy{
-		Protocol: sv.spec.protocol, Policy: sv.spec.policy, Server: sv.ref(), Authorizations: ofServer, RateLimit: s.rateLimit(n),
+		Protocol: sv.spec.Protocol, Policy: sv.spec.Policy, Server: sv.ref(), Authorizations: ofServer, RateLimit: s.rateLimit(n),
 	}
 	for _, r := range s.routesFor(n) {
 		p.Routes = append(p.Routes, mesh.InboundRoute{Route: r.route, Authorizations: ofRoutes[r.ref]})
@@ -107,9 +108,9 @@ func (s *Store) portPolicy(sv *server) *mesh.PortPolicy {
 // serversOfTarget returns the Servers for which something changes when a policy on the target does.
 func (s *Store) serversOfTarget(target mesh.Ref) []types.NamespacedName {
 	switch {
-	case target == serverRef(types.NamespacedName{Namespace: target.Namespace, Name: target.Name}):
+	case target == compile.ServerRef(types.NamespacedName{Namespace: target.Namespace, Name: target.Name}):
 		return []types.NamespacedName{{Namespace: target.Namespace, Name: target.Name}}
-	case target == namespaceRef(target.Name):
+	case target == compile.NamespaceRef(target.Name):
 		var out []types.NamespacedName
 		for _, sv := range s.access.serversIn[target.Name] {
 			out = append(out, sv.key())
@@ -124,7 +125,7 @@ func (s *Store) serversOfTarget(target mesh.Ref) []types.NamespacedName {
 
 // touchReferrers has the statuses told again of whatever names the Server n, which has come, gone, or turned to another protocol.
 func (s *Store) touchReferrers(n types.NamespacedName) {
-	for _, p := range s.access.policiesAt[serverRef(n)] {
+	for _, p := range s.access.policiesAt[compile.ServerRef(n)] {
 		s.statuses.touch(keyOf(p.ref()))
 	}
 	for _, l := range s.access.limitsAt[n] {
@@ -134,7 +135,7 @@ func (s *Store) touchReferrers(n types.NamespacedName) {
 		s.statuses.touch(keyOf(r.ref))
 	}
 	for _, sa := range s.access.serverAuthsIn[n.Namespace] {
-		if sa.spec.server == n.Name {
+		if sa.spec.Server == n.Name {
 			s.statuses.touch(keyOf(sa.ref()))
 		}
 	}
@@ -173,5 +174,3 @@ func (s *Store) accessStatus(k statusKey) (status Status, ok bool) {
 func keyOf(r mesh.Ref) statusKey {
 	return statusKey{r.Group, r.Kind, types.NamespacedName{Namespace: r.Namespace, Name: r.Name}}
 }
-
-func namespaceRef(namespace string) mesh.Ref { return mesh.Ref{Kind: "Namespace", Name: namespace} }

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/tulle-mesh/tulle/controller/compile"
 	"github.com/tulle-mesh/tulle/crds/v1alpha1"
 	"github.com/tulle-mesh/tulle/mesh"
 )
@@ -117,10 +118,10 @@ func TestBoundsOfPolicies(t *testing.T) {
 			ObjectMeta: meta, Spec: v1alpha1.AuthorizationPolicySpec{TargetRef: server},
 		}, []string{"spec.targetRef.namespace"}, "spec"},
 		"identities for a whole city": {&v1alpha1.MeshTLSAuthentication{ObjectMeta: meta, Spec: v1alpha1.MeshTLSAuthenticationSpec{
-			Identities: slices.Repeat([]string{"*"}, maxProofs+1),
+			Identities: slices.Repeat([]string{"*"}, compile.MaxClientEntries+1),
 		}}, nil, "spec.identities"},
 		"exceptions for a whole city": {&v1alpha1.NetworkAuthentication{ObjectMeta: meta, Spec: v1alpha1.NetworkAuthenticationSpec{
-			Networks: []v1alpha1.Network{{CIDR: "10.0.0.0/8", Except: slices.Repeat([]string{"10.0.0.1"}, maxProofs)}},
+			Networks: []v1alpha1.Network{{CIDR: "10.0.0.0/8", Except: slices.Repeat([]string{"10.0.0.1"}, compile.MaxClientEntries)}},
 		}}, nil, "spec.networks"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -148,7 +149,7 @@ func TestServerHoldsSoManyRules(t *testing.T) {
 			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: fmt.Sprint("route-", i), CreationTimestamp: metav1.NewTime(time.Unix(int64(-i), 0))},
 			Spec: gatewayv1.HTTPRouteSpec{
 				CommonRouteSpec: gatewayv1.CommonRouteSpec{ParentRefs: []gatewayv1.ParentReference{{Name: "web"}}},
-				Rules:           make([]gatewayv1.HTTPRouteRule, maxRules),
+				Rules:           make([]gatewayv1.HTTPRouteRule, compile.MaxRules),
 			},
 		}
 	}
@@ -167,8 +168,8 @@ func TestServerHoldsSoManyRules(t *testing.T) {
 			t.Errorf("after route %d: newly accepted %q, want %q", i, got, want)
 		}
 	}
-	if got := len(s.port(s.access.servers[types.NamespacedName{Namespace: "shop", Name: "web"}]).Routes); got != maxPortRules/maxRules {
-		t.Errorf("%d routes hold, want %d", got, maxPortRules/maxRules)
+	if got := len(s.port(s.access.servers[types.NamespacedName{Namespace: "shop", Name: "web"}]).Routes); got != maxPortRules/compile.MaxRules {
+		t.Errorf("%d routes hold, want %d", got, maxPortRules/compile.MaxRules)
 	}
 	s.Apply(Event{Object: route(1), Deleted: true})
 	if got := accepted(); got != "route-0 route-2" {

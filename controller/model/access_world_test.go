@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/tulle-mesh/tulle/controller/compile"
 	"github.com/tulle-mesh/tulle/crds/v1alpha1"
 	"github.com/tulle-mesh/tulle/mesh"
 )
@@ -126,7 +127,7 @@ func (w *accessWorld) event() Event {
 	if kind == "Pod" {
 		group = ""
 	}
-	k := statusKey{group, kind, nameOf(o)}
+	k := statusKey{group, kind, compile.NameOf(o)}
 	last, ok := w.live[k]
 	if ok && w.IntN(4) == 0 {
 		delete(w.live, k)
@@ -258,7 +259,7 @@ func TestAccessForgets(t *testing.T) {
 		}
 	}
 	s.Statuses() // which are told after each batch of events
-	if diff := cmp.Diff(newAccess(), s.access, cmp.AllowUnexported(access{}), cmp.Comparer(func(a, b map[string]map[*pod]struct{}) bool {
+	if diff := cmp.Diff(newAccess(), s.access, cmp.AllowUnexported(access{}), cmp.Comparer(func(a, b map[string]map[*compile.Pod]struct{}) bool {
 		return len(a) == len(b)
 	})); diff != "" {
 		t.Errorf("left in the store (-want +got):\n%s", diff)

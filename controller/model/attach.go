@@ -6,6 +6,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/tulle-mesh/tulle/controller/compile"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -15,7 +16,7 @@ const maxPortRules = 2048
 // governing returns the routes that hold for the clients of a namespace, those that win a tie first, and all of one rank. Those of the
 // Service's own namespace, its producer's, hold for the clients of every namespace without routes of its own: nothing that one
 // namespace says about a Service of another touches the clients of a third. Source: GEP-1426.
-func (s *Store) governing(svc *service, port servicePort, namespace string) []*route {
+func (s *Store) governing(svc *compile.Service, port compile.ServicePort, namespace string) []*route {
 	own := s.attached(svc, port, namespace)
 	if len(own) == 0 && namespace != svc.Namespace {
 		own = s.attached(svc, port, svc.Namespace)
@@ -24,16 +25,16 @@ func (s *Store) governing(svc *service, port servicePort, namespace string) []*r
 }
 
 // attached returns the routes of one namespace that hold at a port, of the rank that the others give way to.
-func (s *Store) attached(svc *service, port servicePort, namespace string) []*route {
+func (s *Store) attached(svc *compile.Service, port compile.ServicePort, namespace string) []*route {
 	var out []*route
 	for _, r := range s.routesByParent[svc.NamespacedName] {
-		if r.Namespace != namespace || !r.served.attaches(svc, port) {
+		if r.Namespace != namespace || !r.served.Attaches(svc, port) {
 			continue
 		}
-		if len(out) > 0 && r.routeKind.rank() > out[0].routeKind.rank() {
+		if len(out) > 0 && r.routeKind.Rank() > out[0].routeKind.Rank() {
 			continue
 		}
-		if len(out) > 0 && r.routeKind.rank() < out[0].routeKind.rank() {
+		if len(out) > 0 && r.routeKind.Rank() < out[0].routeKind.Rank() {
 			out = out[:0]
 		}
 		out = append(out, r)
@@ -47,22 +48,16 @@ func (s *Store) attached(svc *service, port servicePort, namespace string) []*ro
 func fitting(routes []*route) []*route {
 	rules := 0
 	for i, r := range routes {
-		rules += len(r.served.rules)
-		if rules > maxPortRules || i > 0 && r.routeKind == tcpRoute {
+		rules += len(r.served.Rules)
+		if rules > maxPortRules || i > 0 && r.routeKind == compile.KindTCPRoute {
 			return routes[:i]
 		}
 	}
 	return routes
 }
 
-func (sp *routeSpec) attaches(svc *service, port servicePort) bool {
-	return slices.ContainsFunc(sp.parents, func(p parentRef) bool {
-		return p.kind == parentService && p.NamespacedName == svc.NamespacedName && p.meets(port)
-	})
-}
-
 // dependsOnNamespace reports whether what svc's clients are told depends on whether they are in the namespace.
-func (s *Store) dependsOnNamespace(svc *service, namespace string) bool {
+func (s *Store) dependsOnNamespace(svc *compile.Service, namespace string) bool {
 	if namespace == svc.Namespace {
 		return false
 	}
@@ -71,24 +66,24 @@ func (s *Store) dependsOnNamespace(svc *service, namespace string) bool {
 }
 
 // route completes the answer about a port of a Service by what governs it.
-func (r *resolver) route(out *mesh.Outbound, svc *service, port servicePort) {
-	out.Policy, out.Accrual = svc.requests.policy, svc.requests.accrual
+func (r *resolver) route(out *mesh.Outbound, svc *compile.Service, port compile.ServicePort) {
+	out.Policy, out.Accrual = svc.Requests.Policy, svc.Requests.Accrual
 	backends := map[mesh.ServiceRef]struct{}{}
 	if p := r.store.profileFor(svc, r.namespaceOf(svc)); p != nil {
-		if p.served.opaque.Contains(port.port) {
+		if p.served.Opaque.Contains(port.Port) {
 			out.Protocol = mesh.Opaque
 		}
-		if p.served.stands() {
+		if p.served.ReplacesRoutes() {
 			out.Profile = r.store.resolvedProfile(p)
 			collect(backends, out.Profile.Overrides)
 		}
 	}
 	for _, route := range r.store.governing(svc, port, r.namespaceOf(svc)) {
 		rules := r.store.rulesFor(route, svc)
-		if route.routeKind.isStream() {
-			out.Streams = append(out.Streams, mesh.StreamRule{Ref: route.meshRef(), Hostnames: route.served.hostnames, Backends: rules[0].Backends})
+		if route.routeKind.IsStream() {
+			out.Streams = append(out.Streams, mesh.StreamRule{Ref: route.meshRef(), Hostnames: route.served.Hostnames, Backends: rules[0].Backends})
 		} else if out.Profile == nil {
-			out.Routes = append(out.Routes, mesh.Route{Ref: route.meshRef(), GRPC: route.routeKind == grpcRoute, Rules: rules})
+			out.Routes = append(out.Routes, mesh.Route{Ref: route.meshRef(), GRPC: route.routeKind == compile.KindGRPCRoute, Rules: rules})
 		} else {
 			continue
 		}
@@ -102,7 +97,7 @@ func (r *resolver) route(out *mesh.Outbound, svc *service, port servicePort) {
 }
 
 // namespaceOf returns the namespace whose clients the question is about: the Service's own stands for all without routes of their own.
-func (r *resolver) namespaceOf(svc *service) string {
+func (r *resolver) namespaceOf(svc *compile.Service) string {
 	if r.q.Namespace == "" {
 		return svc.Namespace
 	}
@@ -137,11 +132,11 @@ func (r *resolver) backends(refs map[mesh.ServiceRef]struct{}) []mesh.Backend {
 		if svc == nil {
 			continue
 		}
-		port, ok := svc.port(ref.Port)
+		port, ok := svc.Port(ref.Port)
 		if !ok {
 			continue
 		}
-		b := mesh.Backend{Service: ref, Authority: r.store.authority(ref), Accrual: svc.requests.accrual}
+		b := mesh.Backend{Service: ref, Authority: r.store.authority(ref), Accrual: svc.Requests.Accrual}
 		// A client of one address family has a backend of the other if its node has.
 		if b.Endpoints, b.Protocol = r.endpoints(svc, port, r.v4()); len(b.Endpoints) == 0 {
 			b.Endpoints, b.Protocol = r.endpoints(svc, port, !r.v4())
@@ -153,13 +148,13 @@ func (r *resolver) backends(refs map[mesh.ServiceRef]struct{}) []mesh.Backend {
 }
 
 // sendsToNodes reports whether requests to svc may be sent to a Service whose endpoints depend on the client's node.
-func (s *Store) sendsToNodes(svc *service) bool {
+func (s *Store) sendsToNodes(svc *compile.Service) bool {
 	near := func(ref mesh.ServiceRef) bool {
 		to := s.services[types.NamespacedName{Namespace: ref.Namespace, Name: ref.Name}]
 		return to != nil && s.dependsOnNode(to)
 	}
-	return slices.ContainsFunc(s.routesByParent[svc.NamespacedName], func(r *route) bool { return slices.ContainsFunc(r.served.uses, near) }) ||
-		slices.ContainsFunc(s.profilesByService[svc.NamespacedName], func(p *profile) bool { return slices.ContainsFunc(p.served.uses, near) })
+	return slices.ContainsFunc(s.routesByParent[svc.NamespacedName], func(r *route) bool { return slices.ContainsFunc(r.served.References, near) }) ||
+		slices.ContainsFunc(s.profilesByService[svc.NamespacedName], func(p *profile) bool { return slices.ContainsFunc(p.served.References, near) })
 }
 
 func compareRefs(a, b mesh.ServiceRef) int {

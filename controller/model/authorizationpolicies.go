@@ -1,115 +1,53 @@
 package model
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/types"
-	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/tulle-mesh/tulle/controller/compile"
 	"github.com/tulle-mesh/tulle/crds/v1alpha1"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
 // authorizationPolicy is the record of an AuthorizationPolicy.
-type authorizationPolicy struct{ kept[policySpec] }
-
-// policySpec is a target and what clients of it must show, all of it.
-type policySpec struct {
-	target mesh.Ref
-	// identities and networks are a MeshTLSAuthentication and a NetworkAuthentication, zero if not required; accounts are ServiceAccounts.
-	identities, networks mesh.Ref
-	accounts             []mesh.IdentityMatch
-}
-
-// requires returns the objects that the policy cannot do without.
-func (p *policySpec) requires() []mesh.Ref {
-	return slices.DeleteFunc([]mesh.Ref{p.identities, p.networks}, func(r mesh.Ref) bool { return r == mesh.Ref{} })
+type authorizationPolicy struct {
+	kept[compile.AuthorizationPolicy]
 }
 
 // authentication is the record of a MeshTLSAuthentication or a NetworkAuthentication.
-type authentication struct{ kept[proof] }
-
-func parsePolicy(o *v1alpha1.AuthorizationPolicy, c Config) (spec policySpec, f Findings) {
-	spec.target = parseTarget(o, &f)
-	for i, r := range o.Spec.RequiredAuthenticationRefs {
-		path := fmt.Sprintf("spec.requiredAuthenticationRefs[%d]", i)
-		namespace := cmp.Or(r.Namespace, o.Namespace)
-		ref := mesh.Ref{Group: r.Group, Kind: r.Kind, Namespace: namespace, Name: r.Name}
-		switch {
-		case r.Name == "":
-			f.invalid(path+".name", "is missing")
-		case isCore(r.Group) && r.Kind == "ServiceAccount":
-			spec.accounts = append(spec.accounts, mesh.IdentityMatch{TrustDomain: c.TrustDomain, Namespace: namespace, ServiceAccount: r.Name})
-		case ref.Group != v1alpha1.PolicyGroup:
-			f.invalid(path, fmt.Sprintf("%s of group %q is no authentication: want a MeshTLSAuthentication or a NetworkAuthentication of %s, or a "+
-				"ServiceAccount", r.Kind, r.Group, v1alpha1.PolicyGroup))
-		case r.Kind == "MeshTLSAuthentication" && spec.identities == mesh.Ref{}:
-			spec.identities = ref
-		case r.Kind == "NetworkAuthentication" && spec.networks == mesh.Ref{}:
-			spec.networks = ref
-		case r.Kind == "MeshTLSAuthentication" || r.Kind == "NetworkAuthentication":
-			f.invalid(path, "is a second "+r.Kind+": all refs must be met, so one is what can be said")
-		default:
-			f.invalid(path+".kind", fmt.Sprintf("%q: want MeshTLSAuthentication, NetworkAuthentication or ServiceAccount", r.Kind))
-		}
-	}
-	if len(spec.accounts) > 1 || len(spec.accounts) == 1 && spec.identities != (mesh.Ref{}) {
-		f.invalid("spec.requiredAuthenticationRefs", "all refs must be met, and no client has two identities: put the ServiceAccounts into "+
-			"one MeshTLSAuthentication")
-	}
-	return spec, f
-}
-
-// parseTarget reads what the policy is for: a Server or a route of its namespace, or the namespace itself.
-func parseTarget(o *v1alpha1.AuthorizationPolicy, f *Findings) mesh.Ref {
-	t := o.Spec.TargetRef
-	ref := mesh.Ref{Group: t.Group, Kind: t.Kind, Namespace: o.Namespace, Name: t.Name}
-	switch {
-	case isCore(t.Group) && t.Kind == "Namespace":
-		if t.Name != o.Namespace {
-			f.invalid("spec.targetRef.name", fmt.Sprintf("%q is another namespace: a policy governs its own", t.Name))
-		}
-		return namespaceRef(t.Name)
-	case t.Group == v1alpha1.PolicyGroup && (t.Kind == "Server" || t.Kind == "HTTPRoute"),
-		t.Group == gatewayv1.GroupName && (t.Kind == "HTTPRoute" || t.Kind == "GRPCRoute"):
-	default:
-		f.invalid("spec.targetRef", fmt.Sprintf("%s of group %q: want a Server or an HTTPRoute of %s, an HTTPRoute or a GRPCRoute of %s, or a "+
-			"Namespace", t.Kind, t.Group, v1alpha1.PolicyGroup, gatewayv1.GroupName))
-	}
-	return ref
-}
+type authentication struct{ kept[compile.Authentication] }
 
 func (s *Store) applyPolicy(o *v1alpha1.AuthorizationPolicy, e Event) Change {
 	a := &s.access
-	n := nameOf(o)
+	n := compile.NameOf(o)
 	old := a.policies[n]
-	var before *kept[policySpec]
+	var before *kept[compile.AuthorizationPolicy]
 	var change Change
 	var targets []mesh.Ref
 	if old != nil {
 		before = &old.kept
 		delete(a.policies, n)
-		unlink(a.policiesAt, old.spec.target, old)
-		for _, r := range old.spec.requires() {
+		unlink(a.policiesAt, old.spec.Target, old)
+		for _, r := range old.spec.Requires() {
 			unlink(a.policiesBy, r, old)
 		}
-		targets = append(targets, old.spec.target)
+		targets = append(targets, old.spec.Target)
 	}
 	if !e.Deleted {
-		spec, f := parsePolicy(o, s.config)
+		spec, f := compile.ParseAuthorizationPolicy(o, s.config.TrustDomain)
 		f.RefuseUnknownFields(e.Unknown)
 		now := &authorizationPolicy{keep(ObjectRef{Group: v1alpha1.PolicyGroup, Kind: "AuthorizationPolicy"}, o, spec, f, before)}
 		change.report(now.object, now.newMistakes(before))
 		a.policies[n] = now
 		if now.valid() {
-			link(a.policiesAt, now.spec.target, now)
-			for _, r := range now.spec.requires() {
+			link(a.policiesAt, now.spec.Target, now)
+			for _, r := range now.spec.Requires() {
 				link(a.policiesBy, r, now)
 			}
-			targets = append(targets, now.spec.target)
+			targets = append(targets, now.spec.Target)
 		}
 	}
 	s.refreshTargets(targets, &change)
@@ -131,19 +69,19 @@ func (s *Store) refreshTargets(targets []mesh.Ref, change *Change) {
 }
 
 func (s *Store) applyMeshTLS(o *v1alpha1.MeshTLSAuthentication, e Event) Change {
-	spec, f := parseMeshTLS(&o.Spec, o.Namespace, s.config)
+	spec, f := compile.ParseMeshTLSAuthentication(&o.Spec, o.Namespace, s.config.TrustDomain)
 	return s.applyAuthentication(ObjectRef{Group: v1alpha1.PolicyGroup, Kind: "MeshTLSAuthentication"}, e, spec, f)
 }
 
 func (s *Store) applyNetworkAuthentication(o *v1alpha1.NetworkAuthentication, e Event) Change {
-	spec, f := parseNetworkAuthentication(&o.Spec)
+	spec, f := compile.ParseNetworkAuthentication(&o.Spec)
 	return s.applyAuthentication(ObjectRef{Group: v1alpha1.PolicyGroup, Kind: "NetworkAuthentication"}, e, spec, f)
 }
 
-func (s *Store) applyAuthentication(kind ObjectRef, e Event, spec proof, f Findings) Change {
+func (s *Store) applyAuthentication(kind ObjectRef, e Event, spec compile.Authentication, f compile.Findings) Change {
 	f.RefuseUnknownFields(e.Unknown)
 	ref := mesh.Ref{Group: kind.Group, Kind: kind.Kind, Namespace: e.Object.GetNamespace(), Name: e.Object.GetName()}
-	var before *kept[proof]
+	var before *kept[compile.Authentication]
 	if old := s.access.proofs[ref]; old != nil {
 		before = &old.kept
 	}
@@ -157,7 +95,7 @@ func (s *Store) applyAuthentication(kind ObjectRef, e Event, spec proof, f Findi
 	}
 	var targets []mesh.Ref
 	for _, p := range s.access.policiesBy[ref] {
-		targets = append(targets, p.spec.target)
+		targets = append(targets, p.spec.Target)
 		s.statuses.touch(keyOf(p.ref()))
 	}
 	s.refreshTargets(targets, &change)
@@ -167,7 +105,7 @@ func (s *Store) applyAuthentication(kind ObjectRef, e Event, spec proof, f Findi
 
 // authorization returns whom a policy lets in, and what it requires that is not there: then it is nobody.
 func (s *Store) authorization(p *authorizationPolicy) (a mesh.Authorization, missing []mesh.Ref) {
-	for _, r := range p.spec.requires() {
+	for _, r := range p.spec.Requires() {
 		if proof := s.access.proofs[r]; proof == nil || !proof.valid() {
 			missing = append(missing, r)
 		}
@@ -176,21 +114,21 @@ func (s *Store) authorization(p *authorizationPolicy) (a mesh.Authorization, mis
 		return mesh.Authorization{}, missing
 	}
 	a = mesh.Authorization{Ref: p.ref(), Clients: mesh.AnyClients}
-	if p.spec.networks != (mesh.Ref{}) {
-		a.Networks = s.access.proofs[p.spec.networks].spec.networks
+	if p.spec.Networks != (mesh.Ref{}) {
+		a.Networks = s.access.proofs[p.spec.Networks].spec.Networks
 	}
 	switch {
-	case p.spec.identities != mesh.Ref{}:
-		named(&a, s.access.proofs[p.spec.identities].spec.identities)
-	case len(p.spec.accounts) > 0:
-		named(&a, p.spec.accounts)
+	case p.spec.Identities != mesh.Ref{}:
+		compile.SetIdentities(&a, s.access.proofs[p.spec.Identities].spec.Identities)
+	case len(p.spec.ServiceAccounts) > 0:
+		compile.SetIdentities(&a, p.spec.ServiceAccounts)
 	}
 	return a, nil
 }
 
 func (s *Store) policyStatus(p *authorizationPolicy) Status {
 	accepted := yes(conditionAccepted, conditionAccepted, "")
-	t := p.spec.target
+	t := p.spec.Target
 	if p.valid() && !s.hasTarget(t) {
 		accepted = no(conditionAccepted, reasonNoTarget, describeMissing(t))
 	}
@@ -202,7 +140,7 @@ func (s *Store) policyStatus(p *authorizationPolicy) Status {
 		if t.Kind == "Server" {
 			accepted = no(conditionAccepted, reasonConflicted, text)
 		} else {
-			k.findings = append(slices.Clone(k.findings), Finding{Message: text, Severity: Ignored, Reason: reasonUnsupportedValue})
+			k.findings = append(slices.Clone(k.findings), compile.Finding{Message: text, Severity: compile.Ignored, Reason: compile.ReasonUnsupportedValue})
 		}
 	}
 	_, missing := s.authorization(p)

@@ -8,12 +8,13 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/tulle-mesh/tulle/controller/compile"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
 // maxPortProofs bounds what the authorizations of a Server and of its routes ask for together: each of them, each identity, network and
 // exception counts. All of it is sent to each pod of the Server, a hundred bytes apiece, whenever any of it changes.
-const maxPortProofs = 4 * maxProofs
+const maxPortProofs = 4 * compile.MaxClientEntries
 
 // authorizer is what lets clients in: to a Server, or to one of its routes.
 type authorizer struct {
@@ -42,10 +43,10 @@ func (s *Store) eachAuthorizer(sv *server, f func(authorizer)) {
 		}
 	}
 	target(sv.ref(), mesh.Ref{})
-	target(namespaceRef(sv.object.Namespace), mesh.Ref{})
+	target(compile.NamespaceRef(sv.object.Namespace), mesh.Ref{})
 	for _, sa := range s.access.serverAuthsIn[sv.object.Namespace] {
 		if sa.selects(sv) {
-			f(authorizer{sa.created, mesh.Ref{}, sa.spec.authorization})
+			f(authorizer{sa.created, mesh.Ref{}, sa.spec.Authorization})
 		}
 	}
 	for _, r := range s.routesFor(sv.key()) {
@@ -106,7 +107,7 @@ func (s *Store) recount() {
 			for ref := range one[0] {
 				if _, both := one[1][ref]; !both {
 					s.statuses.touch(keyOf(ref))
-					s.statuses.touch(keyOf(serverRef(n)))
+					s.statuses.touch(keyOf(compile.ServerRef(n)))
 				}
 			}
 		}

@@ -6,20 +6,21 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/tulle-mesh/tulle/controller/compile"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
 // rulesFor returns the rules that r serves to clients of parent, with their policy, and with every reference looked up.
-func (s *Store) rulesFor(r *route, parent *service) []mesh.Rule {
+func (s *Store) rulesFor(r *route, parent *compile.Service) []mesh.Rule {
 	if rules, ok := r.resolved[parent.NamespacedName]; ok {
 		return rules
 	}
-	rules := make([]mesh.Rule, len(r.served.rules))
-	policy := r.settings.over(parent.requests)
+	rules := make([]mesh.Rule, len(r.served.Rules))
+	policy := r.settings.Over(parent.Requests)
 	for i := range rules {
-		rules[i] = r.served.rules[i]
-		rules[i].Matches = whole(rules[i].Matches)
-		rules[i].Policy = r.served.bounds[i].over(policy)
+		rules[i] = r.served.Rules[i]
+		rules[i].Matches = compile.ServiceMatches(rules[i].Matches)
+		rules[i].Policy = r.served.Bounds[i].Over(policy)
 		rules[i].Backends = s.resolveBackends(r, parent.NamespacedName, rules[i].Backends)
 		rules[i].Filters = s.resolveMirrors(r, parent.NamespacedName, rules[i].Filters)
 	}

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tulle-mesh/tulle/controller/compile"
 )
 
 // sender is what sends requests of some Services to others: a route or a profile.
@@ -17,12 +19,12 @@ type sender interface {
 // routing holds the routes, grants and profiles, and how to get from an object to whatever depends on it.
 type routing struct {
 	routes   map[statusKey]*route
-	grants   map[types.NamespacedName]*grant
+	grants   map[types.NamespacedName]*compile.Grant
 	profiles map[types.NamespacedName]*profile
 
 	routesByParent    map[types.NamespacedName][]*route
 	profilesByService map[types.NamespacedName][]*profile
-	grantsIn          map[string][]*grant // by namespace
+	grantsIn          map[string][]*compile.Grant // by namespace
 	// senders are by Service that they send to, foreign by the namespaces other than its own that a route sends to.
 	senders map[types.NamespacedName][]sender
 	foreign map[string][]*route
@@ -30,9 +32,9 @@ type routing struct {
 
 func newRouting() routing {
 	return routing{
-		routes: map[statusKey]*route{}, grants: map[types.NamespacedName]*grant{}, profiles: map[types.NamespacedName]*profile{},
+		routes: map[statusKey]*route{}, grants: map[types.NamespacedName]*compile.Grant{}, profiles: map[types.NamespacedName]*profile{},
 		routesByParent: map[types.NamespacedName][]*route{}, profilesByService: map[types.NamespacedName][]*profile{},
-		grantsIn: map[string][]*grant{}, senders: map[types.NamespacedName][]sender{}, foreign: map[string][]*route{},
+		grantsIn: map[string][]*compile.Grant{}, senders: map[types.NamespacedName][]sender{}, foreign: map[string][]*route{},
 	}
 }
 
@@ -47,8 +49,8 @@ func relink[K comparable, V comparable](index map[K][]V, k K, v V, add bool) {
 
 func (s *Store) indexRoute(r *route, add bool) {
 	r.parentServices(func(n types.NamespacedName) { relink(s.routesByParent, n, r, add) })
-	for _, spec := range []*routeSpec{r.served, r.said} {
-		for _, use := range spec.uses {
+	for _, spec := range []*compile.Route{r.served, r.said} {
+		for _, use := range spec.References {
 			relink(s.senders, types.NamespacedName{Namespace: use.Namespace, Name: use.Name}, sender(r), add)
 			if use.Namespace != r.Namespace {
 				relink(s.foreign, use.Namespace, r, add)
@@ -102,7 +104,7 @@ func (s *Store) senderAddrs(n types.NamespacedName) []netip.Addr {
 
 func (s *Store) clusterIPs(n types.NamespacedName) []netip.Addr {
 	if svc := s.services[n]; svc != nil {
-		return svc.clusterIPs
+		return svc.ClusterIPs
 	}
 	return nil
 }

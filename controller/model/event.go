@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/tulle-mesh/tulle/controller/compile"
 	"github.com/tulle-mesh/tulle/crds/v1alpha1"
 )
 
@@ -54,25 +55,13 @@ type Change struct {
 // none, stays active.
 type Problem struct {
 	Object ObjectRef
-	Finding
+	compile.Finding
 }
 
-func (c *Change) report(o ObjectRef, found Findings) {
+func (c *Change) report(o ObjectRef, found compile.Findings) {
 	for _, f := range found {
 		c.Problems = append(c.Problems, Problem{o, f})
 	}
-}
-
-// newFindings returns the findings that were not there before. The message says what applies instead, so a value that stays wrong is
-// reported once.
-func newFindings(before, now Findings) Findings {
-	var out Findings
-	for _, f := range now {
-		if !slices.Contains(before, f) {
-			out = append(out, f)
-		}
-	}
-	return out
 }
 
 // ObjectRef names an object for people. Group is empty for the core group.
@@ -111,9 +100,9 @@ func (s *Store) Apply(e Event) Change {
 	case *v1alpha1.HTTPLocalRateLimitPolicy:
 		return s.applyRateLimit(o, e)
 	case *gatewayv1.HTTPRoute:
-		return s.applyHTTPRoute(httpRoute, o, &o.Spec, e)
+		return s.applyHTTPRoute(compile.KindHTTPRoute, o, &o.Spec, e)
 	case *v1alpha1.HTTPRoute:
-		return s.applyHTTPRoute(policyHTTPRoute, o, &o.Spec, e)
+		return s.applyHTTPRoute(compile.KindPolicyHTTPRoute, o, &o.Spec, e)
 	case *gatewayv1.GRPCRoute:
 		return s.applyGRPCRoute(o, e)
 	case *gatewayv1.TLSRoute:
@@ -126,4 +115,16 @@ func (s *Store) Apply(e Event) Change {
 		return s.applyProfile(o, e)
 	}
 	return Change{}
+}
+
+// newFindings returns the findings that were not there before. The message says what applies instead, so a value that stays wrong is
+// reported once.
+func newFindings(before, now compile.Findings) compile.Findings {
+	var out compile.Findings
+	for _, f := range now {
+		if !slices.Contains(before, f) {
+			out = append(out, f)
+		}
+	}
+	return out
 }

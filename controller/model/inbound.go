@@ -3,6 +3,7 @@ package model
 import (
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/tulle-mesh/tulle/controller/compile"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -17,24 +18,24 @@ func (r *resolver) inbound() *mesh.Inbound {
 	in := &mesh.Inbound{
 		ClusterNetworks:      r.store.config.ClusterNetworks,
 		Default:              mesh.PortPolicy{Policy: d.policy},
-		OpaquePorts:          d.opaqueOf(p.portsNamed),
+		OpaquePorts:          d.opaqueOf(p.PortsNamed),
 		RequireIdentityPorts: d.requireIdentity,
-		DeclaredPorts:        p.declared,
+		DeclaredPorts:        p.Declared,
 	}
-	if p.settings.policy != "" {
-		in.Default.Policy = p.settings.policy
+	if p.Settings.Policy != "" {
+		in.Default.Policy = p.Settings.Policy
 	}
-	if p.settings.opaque != nil {
-		in.OpaquePorts = *p.settings.opaque
+	if p.Settings.Opaque != nil {
+		in.OpaquePorts = *p.Settings.Opaque
 	}
-	if p.settings.requireIdentity != nil {
-		in.RequireIdentityPorts = *p.settings.requireIdentity
+	if p.Settings.RequireIdentity != nil {
+		in.RequireIdentityPorts = *p.Settings.RequireIdentity
 	}
 	servers := r.store.access.serversOf[p.NamespacedName]
-	if len(p.probes)+len(servers) > 0 {
-		in.Ports = make(map[uint16]mesh.PortPolicy, len(p.probes)+len(servers))
+	if len(p.Probes)+len(servers) > 0 {
+		in.Ports = make(map[uint16]mesh.PortPolicy, len(p.Probes)+len(servers))
 	}
-	for port, paths := range p.probes {
+	for port, paths := range p.Probes {
 		policy := in.Default
 		policy.ProbePaths = paths
 		in.Ports[port] = policy
@@ -45,7 +46,7 @@ func (r *resolver) inbound() *mesh.Inbound {
 
 // serve puts what Servers say over the defaults of their ports. A Server that says how the bytes are read is asked before the
 // annotations of the pod and its namespace.
-func (r *resolver) serve(p *pod, in *mesh.Inbound) {
+func (r *resolver) serve(p *compile.Pod, in *mesh.Inbound) {
 	taken := map[uint16]bool{}
 	for _, sv := range r.store.access.serversOf[p.NamespacedName] {
 		for _, port := range sv.portsOf(p) {
@@ -54,7 +55,7 @@ func (r *resolver) serve(p *pod, in *mesh.Inbound) {
 			}
 			taken[port] = true
 			policy := *r.store.port(sv)
-			policy.ProbePaths = p.probes[port]
+			policy.ProbePaths = p.Probes[port]
 			in.Ports[port] = policy
 			if policy.Protocol != mesh.Detect {
 				in.OpaquePorts = in.OpaquePorts.Without(port)

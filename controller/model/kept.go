@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/tulle-mesh/tulle/controller/compile"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -17,7 +18,7 @@ type kept[T any] struct {
 	object     ObjectRef
 	created    time.Time
 	generation int64
-	findings   Findings
+	findings   compile.Findings
 	// serving is the generation that spec is from: generation itself, an earlier one that was the last without problems, or 0 if there
 	// never was any.
 	serving int64
@@ -25,14 +26,14 @@ type kept[T any] struct {
 }
 
 // keep returns the record that takes old's place: with spec if nothing is wrong with the object, else with what old has in force.
-func keep[T any](ref ObjectRef, o metav1.Object, spec T, f Findings, old *kept[T]) kept[T] {
+func keep[T any](ref ObjectRef, o metav1.Object, spec T, f compile.Findings, old *kept[T]) kept[T] {
 	ref.Namespace, ref.Name, ref.UID = o.GetNamespace(), o.GetName(), o.GetUID()
 	k := kept[T]{
 		object: ref, created: o.GetCreationTimestamp().Time, generation: o.GetGeneration(), findings: f, spec: spec,
 	}
 	// A new object has generation 1; objects that no API server has seen, as in a file, have none.
 	k.serving = max(k.generation, 1)
-	if !f.Has(Invalid) {
+	if !f.Has(compile.Invalid) {
 		return k
 	}
 	var none T
@@ -62,8 +63,8 @@ func (k *kept[T]) ref() mesh.Ref {
 }
 
 // mistakes returns what is wrong with the object, with what applies instead.
-func (k *kept[T]) mistakes() Findings {
-	out := k.findings.Of(Invalid)
+func (k *kept[T]) mistakes() compile.Findings {
+	out := k.findings.Of(compile.Invalid)
 	for i := range out {
 		out[i].Message += "; " + k.inForce()
 	}
@@ -71,7 +72,7 @@ func (k *kept[T]) mistakes() Findings {
 }
 
 // newMistakes returns the mistakes that old, the record before, did not have.
-func (k *kept[T]) newMistakes(old *kept[T]) Findings {
+func (k *kept[T]) newMistakes(old *kept[T]) compile.Findings {
 	if old == nil {
 		return k.mistakes()
 	}
@@ -106,12 +107,12 @@ func no(kind, reason, message string) metav1.Condition {
 
 // status returns the object's status: accepted, unless something is wrong with the object itself, and the others.
 func (k *kept[T]) status(accepted metav1.Condition, others ...metav1.Condition) Status {
-	if k.findings.Has(Invalid) {
+	if k.findings.Has(compile.Invalid) {
 		accepted = no(conditionAccepted, reasonInvalid, k.explain(k.mistakes()))
 	}
 	s := Status{Object: k.object, Generation: k.generation, Conditions: append([]metav1.Condition{accepted}, others...)}
-	if k.findings.Has(Ignored) {
-		s.Conditions = append(s.Conditions, yes(conditionPartial, reasonUnsupported, k.explain(k.findings.Of(Ignored))))
+	if k.findings.Has(compile.Ignored) {
+		s.Conditions = append(s.Conditions, yes(conditionPartial, reasonUnsupported, k.explain(k.findings.Of(compile.Ignored))))
 	}
 	for i := range s.Conditions {
 		s.Conditions[i].ObservedGeneration = k.generation
@@ -122,7 +123,7 @@ func (k *kept[T]) status(accepted metav1.Condition, others ...metav1.Condition) 
 // maxExplained bounds how many mistakes a status tells: an object may hold thousands, and a message has 32 KiB.
 const maxExplained = 8
 
-func (k *kept[T]) explain(all Findings) string {
+func (k *kept[T]) explain(all compile.Findings) string {
 	var lines []string
 	for i, p := range all {
 		if i == maxExplained {

@@ -8,17 +8,18 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/tulle-mesh/tulle/controller/compile"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
 // service answers for a ClusterIP.
-func (r *resolver) service(svc *service) *mesh.Outbound {
+func (r *resolver) service(svc *compile.Service) *mesh.Outbound {
 	number := r.q.Target.Addr.Port()
 	out := &mesh.Outbound{
 		Kind:    mesh.ToService,
 		Service: mesh.ServiceRef{Namespace: svc.Namespace, Name: svc.Name, Port: number},
 	}
-	port, ok := svc.port(number)
+	port, ok := svc.Port(number)
 	if !ok {
 		out.Kind = mesh.UndefinedPort
 		return out
@@ -36,7 +37,7 @@ func (s *Store) authority(ref mesh.ServiceRef) string {
 
 // endpoints returns the endpoints of a Service's port for the client, of one address family and sorted by address, and the protocol that
 // is declared for the port.
-func (r *resolver) endpoints(svc *service, port servicePort, v4 bool) ([]mesh.Endpoint, mesh.Protocol) {
+func (r *resolver) endpoints(svc *compile.Service, port compile.ServicePort, v4 bool) ([]mesh.Endpoint, mesh.Protocol) {
 	found := r.candidates(svc, port, v4)
 	found = r.near(svc, r.usable(svc, found))
 	protocol := r.serviceProtocol(svc, port, found)
@@ -53,23 +54,23 @@ func (r *resolver) v4() bool { return r.q.Target.Addr.Addr().Is4() }
 
 // candidate is an endpoint of a slice with the port it serves the target on and the pod it is, if it is one.
 type candidate struct {
-	*sliceEndpoint
+	*compile.Endpoint
 	port uint16
-	pod  *pod
+	pod  *compile.Pod
 }
 
 // candidates returns the endpoints of the Service's port that have the address family. An endpoint whose pod is not where the slice
 // says is left out: the slice is older than the pod's end or newer than its start, and the address may be somebody else's.
-func (r *resolver) candidates(svc *service, port servicePort, v4 bool) []candidate {
+func (r *resolver) candidates(svc *compile.Service, port compile.ServicePort, v4 bool) []candidate {
 	var out []candidate
 	for _, sl := range r.store.slicesByService[svc.NamespacedName] {
-		number, ok := sl.portNamed(port.name)
+		number, ok := sl.PortNamed(port.Name)
 		if !ok {
 			continue
 		}
-		for i := range sl.endpoints {
-			e := &sl.endpoints[i]
-			if e.addr.Is4() != v4 {
+		for i := range sl.Endpoints {
+			e := &sl.Endpoints[i]
+			if e.Addr.Is4() != v4 {
 				continue
 			}
 			if p, ok := r.store.podOf(e); ok {
@@ -83,54 +84,46 @@ func (r *resolver) candidates(svc *service, port servicePort, v4 bool) []candida
 // podOf returns the pod behind an endpoint, nil if there is none. What the endpoint claims is checked against the pods themselves,
 // because anybody may write a slice that names somebody else's address: identity is that of the pod which has the address. ok is
 // false if the claim does not hold.
-func (s *Store) podOf(e *sliceEndpoint) (p *pod, ok bool) {
-	if e.pod == (types.NamespacedName{}) {
-		return s.podAt(e.addr), true
+func (s *Store) podOf(e *compile.Endpoint) (p *compile.Pod, ok bool) {
+	if e.Pod == (types.NamespacedName{}) {
+		return s.podAt(e.Addr), true
 	}
-	p = s.pods[e.pod]
-	if p == nil || e.uid != "" && p.uid != e.uid || !slices.Contains(p.ips, e.addr) {
+	p = s.pods[e.Pod]
+	if p == nil || e.UID != "" && p.UID != e.UID || !slices.Contains(p.IPs, e.Addr) {
 		return nil, false
 	}
-	if !p.hostNetwork && s.podAt(e.addr) != p {
+	if !p.HostNetwork && s.podAt(e.Addr) != p {
 		return nil, false
 	}
 	return p, true
 }
 
 func (r *resolver) endpoint(c candidate) mesh.Endpoint {
-	e := mesh.Endpoint{Addr: netip.AddrPortFrom(c.addr, c.port), Weight: 1, Zone: c.zone}
+	e := mesh.Endpoint{Addr: netip.AddrPortFrom(c.Addr, c.port), Weight: 1, Zone: c.Zone}
 	if e.Zone == "" {
-		e.Zone = r.snap.zones[c.node]
+		e.Zone = r.snap.zones[c.Node]
 	}
 	r.describe(&e, c.pod)
 	return e
 }
 
 // describe completes an endpoint by the pod behind it.
-func (r *resolver) describe(e *mesh.Endpoint, p *pod) {
+func (r *resolver) describe(e *mesh.Endpoint, p *compile.Pod) {
 	if p != nil {
-		e.Pod = p.ref
-		e.Identity = p.identity(e.Addr.Port(), r.store.config.TrustDomain)
+		e.Pod = p.Ref
+		e.Identity = p.Identity(e.Addr.Port(), r.store.config.TrustDomain)
 		e.Protocol = r.podProtocol(p, e.Addr.Port())
 		if e.Zone == "" {
-			e.Zone = r.snap.zones[p.node]
+			e.Zone = r.snap.zones[p.Node]
 		}
 	}
 	e.Local = e.Zone != "" && e.Zone == r.q.Zone
 }
 
-// identity returns whom a peer must find at the port; zero if the port has no proxy of this control plane before it.
-func (p *pod) identity(port uint16, trustDomain string) mesh.ID {
-	if !p.meshed || p.unmeshed.Contains(port) {
-		return mesh.ID{}
-	}
-	return mesh.ID{TrustDomain: trustDomain, Namespace: p.Namespace, ServiceAccount: p.ref.ServiceAccount}
-}
-
 // serviceProtocol follows the documented precedence: the Service's appProtocol, its annotation, the annotations of its pods, the
 // namespace's, the default list. Where pods disagree, as in the middle of a roll-out, opaque wins: it is right for all of them.
-func (r *resolver) serviceProtocol(svc *service, port servicePort, found []candidate) mesh.Protocol {
-	if protocol, ok := svc.declaredProtocol(port); ok {
+func (r *resolver) serviceProtocol(svc *compile.Service, port compile.ServicePort, found []candidate) mesh.Protocol {
+	if protocol, ok := svc.DeclaredProtocol(port); ok {
 		return protocol
 	}
 	podsDecide := len(found) > 0
@@ -143,12 +136,12 @@ func (r *resolver) serviceProtocol(svc *service, port servicePort, found []candi
 	if podsDecide {
 		return mesh.Detect
 	}
-	return opaqueIf(r.snap.defaults(svc.Namespace).opaqueOf(svc.portsNamed).Contains(port.port))
+	return compile.OpaqueIf(r.snap.defaults(svc.Namespace).opaqueOf(svc.PortsNamed).Contains(port.Port))
 }
 
 // pod answers for a pod's own address: a headless Service's endpoint, an instance of a StatefulSet, or an address an application
 // learned in another way.
-func (r *resolver) pod(p *pod) *mesh.Outbound {
+func (r *resolver) pod(p *compile.Pod) *mesh.Outbound {
 	e := mesh.Endpoint{Addr: r.q.Target.Addr, Weight: 1}
 	r.describe(&e, p)
 	protocol := e.Protocol
@@ -160,21 +153,21 @@ func (r *resolver) pod(p *pod) *mesh.Outbound {
 
 // headlessProtocol returns what headless Services say about the target, which is a port of p. Only Services of the pod's namespace
 // count: another namespace must not change how the pod is spoken to. The first by name that says something decides.
-func (r *resolver) headlessProtocol(p *pod) (mesh.Protocol, bool) {
+func (r *resolver) headlessProtocol(p *compile.Pod) (mesh.Protocol, bool) {
 	addr := r.q.Target.Addr
-	var said *service
+	var said *compile.Service
 	var protocol mesh.Protocol
 	for _, sl := range r.store.slicesByIP[addr.Addr()] {
-		svc := r.store.services[sl.service]
-		if svc == nil || !svc.headless || svc.Namespace != p.Namespace || said != nil && strings.Compare(said.Name, svc.Name) < 0 {
+		svc := r.store.services[sl.Service]
+		if svc == nil || !svc.Headless || svc.Namespace != p.Namespace || said != nil && strings.Compare(said.Name, svc.Name) < 0 {
 			continue
 		}
-		for _, sp := range sl.ports {
-			port, ok := svc.portNamed(sp.name)
-			if !ok || sp.port != addr.Port() {
+		for _, sp := range sl.Ports {
+			port, ok := svc.PortNamed(sp.Name)
+			if !ok || sp.Port != addr.Port() {
 				continue
 			}
-			if declared, ok := svc.declaredProtocol(port); ok {
+			if declared, ok := svc.DeclaredProtocol(port); ok {
 				said, protocol = svc, declared
 			}
 		}

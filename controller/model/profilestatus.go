@@ -6,6 +6,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/tulle-mesh/tulle/controller/compile"
 )
 
 // profile derives the status of a ServiceProfile, which has no parents: it is about one Service.
@@ -21,7 +23,7 @@ func (j *judge) profile(p *profile) Status {
 	}
 	out.Conditions = append(out.Conditions, condition(p.generation, gatewayv1.RouteConditionAccepted, holds, refused.reason, refused.message))
 	out.Conditions = append(out.Conditions, j.profileRefs(p))
-	if partial := (&routeSpec{findings: p.said.findings}).partial(); partial.message != "" {
+	if partial := partialOf(p.said.Findings); partial.message != "" {
 		out.Conditions = append(out.Conditions,
 			condition(p.generation, gatewayv1.RouteConditionPartiallyInvalid, true, partial.reason, partial.message))
 	}
@@ -37,20 +39,20 @@ func (j *judge) profileRefused(p *profile) verdict {
 	switch {
 	case svc == nil:
 		return verdict{gatewayv1.RouteReasonNoMatchingParent, fmt.Sprintf("there is no Service %s in namespace %s", p.of.Name, p.of.Namespace)}
-	case len(svc.clusterIPs) == 0:
+	case len(svc.ClusterIPs) == 0:
 		return verdict{gatewayv1.RouteReasonNoMatchingParent, "parent service must have a ClusterIP"}
-	case !p.said.broken():
+	case !p.said.HasMistakes():
 		return verdict{}
 	}
 	var texts []string
-	for _, f := range p.said.findings {
-		if f.Severity == Invalid {
+	for _, f := range p.said.Findings {
+		if f.Severity == compile.Invalid {
 			texts = append(texts, f.String())
 		}
 	}
 	then := "what has a mistake has no effect"
 	if p.served != p.said {
-		then = fmt.Sprintf("generation %d keeps serving", p.served.generation)
+		then = fmt.Sprintf("generation %d keeps serving", p.served.Generation)
 	}
 	return verdict{gatewayv1.RouteReasonUnsupportedValue, joined(list(texts), then)}
 }
@@ -58,14 +60,14 @@ func (j *judge) profileRefused(p *profile) verdict {
 func (j *judge) profileRefs(p *profile) metav1.Condition {
 	var reason gatewayv1.RouteConditionReason
 	var texts []string
-	for i := range p.said.mesh.Overrides {
-		b := &p.said.mesh.Overrides[i]
+	for i := range p.said.Mesh.Overrides {
+		b := &p.said.Mesh.Overrides[i]
 		if b.Invalid != "" {
 			continue
 		}
 		if why, message := j.store.exists(b.Service); message != "" {
 			reason = why
-			texts = append(texts, at("spec", "dstOverrides", i)+": "+message)
+			texts = append(texts, compile.ElementPath("spec", "dstOverrides", i)+": "+message)
 		}
 	}
 	if len(texts) > 0 {

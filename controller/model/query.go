@@ -79,7 +79,7 @@ func (s *Store) Where(p types.NamespacedName) (node, serviceAccount string, ok b
 	if rec == nil {
 		return "", "", false
 	}
-	return rec.node, rec.ref.ServiceAccount, true
+	return rec.Node, rec.Ref.ServiceAccount, true
 }
 
 // Equal reports whether two answers would make a proxy behave alike.

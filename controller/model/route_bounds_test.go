@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/tulle-mesh/tulle/controller/compile"
 	"github.com/tulle-mesh/tulle/crds/v1alpha1"
 	"github.com/tulle-mesh/tulle/mesh"
 )
@@ -86,7 +87,7 @@ func TestOneObjectIsBounded(t *testing.T) {
 			if out.Profile != nil {
 				rules += len(out.Profile.Routes)
 			}
-			if rules > maxRules {
+			if rules > compile.MaxRules {
 				t.Errorf("%d rules are told", rules)
 			}
 		})

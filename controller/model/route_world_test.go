@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/tulle-mesh/tulle/controller/compile"
 	"github.com/tulle-mesh/tulle/crds/v1alpha1"
 	"github.com/tulle-mesh/tulle/mesh"
 )
@@ -104,7 +105,7 @@ func (w *routeWorld) answers(s *Store, snap *Snapshot) map[asked]Answer {
 
 func (w *routeWorld) event() Event {
 	var o metav1.Object
-	var kind routeKind
+	var kind compile.RouteKind
 	switch w.IntN(12) {
 	case 0, 1:
 		o = w.service()
@@ -112,16 +113,16 @@ func (w *routeWorld) event() Event {
 		o = w.slice()
 	case 3:
 		o = w.grant()
-		kind = routeKind{gatewayv1.GroupName, "ReferenceGrant"}
+		kind = compile.RouteKind{Group: gatewayv1.GroupName, Kind: "ReferenceGrant"}
 	case 4:
-		o, kind = w.profile(), profileKind
+		o, kind = w.profile(), compile.KindServiceProfile
 	default:
 		o, kind = w.route()
 	}
 	if _, ok := o.(*corev1.Service); ok {
-		kind.kind = "Service"
+		kind.Kind = "Service"
 	}
-	key := statusKey{kind.group, kind.kind, nameOf(o)}
+	key := statusKey{kind.Group, kind.Kind, compile.NameOf(o)}
 	if last, ok := w.live[key]; ok && w.IntN(4) == 0 {
 		delete(w.live, key)
 		return Event{Object: last, Deleted: true}
@@ -147,10 +148,10 @@ func (w *routeWorld) meta(namespace, n string) metav1.ObjectMeta {
 		Namespace: namespace, Name: n, UID: types.UID(n), Generation: w.clock, CreationTimestamp: metav1.NewTime(time.Unix(int64(w.IntN(3)), 0)),
 	}
 	if w.oneIn(3) {
-		m.Annotations = map[string]string{retryHTTPAnnotation: w.mistake("5xx", "all"), timeoutRequestAnnotation: w.pick("1s", "2s")}
+		m.Annotations = map[string]string{compile.RetryHTTPAnnotation: w.mistake("5xx", "all"), compile.TimeoutRequestAnnotation: w.pick("1s", "2s")}
 	}
 	if w.oneIn(5) {
-		m.Annotations = map[string]string{accrualAnnotation: w.mistake("consecutive", "x"), faultDelayAnnotation: "1s", faultUntilAnnotation: "2026-01-01T00:00:00Z"}
+		m.Annotations = map[string]string{compile.AccrualAnnotation: w.mistake("consecutive", "x"), compile.FaultDelayAnnotation: "1s", compile.FaultUntilAnnotation: "2026-01-01T00:00:00Z"}
 	}
 	return m
 }
@@ -214,8 +215,8 @@ func (w *routeWorld) profile() metav1.Object {
 	return p
 }
 
-func (w *routeWorld) route() (metav1.Object, routeKind) {
-	kinds := []routeKind{httpRoute, httpRoute, policyHTTPRoute, grpcRoute, tlsRoute, tcpRoute}
+func (w *routeWorld) route() (metav1.Object, compile.RouteKind) {
+	kinds := []compile.RouteKind{compile.KindHTTPRoute, compile.KindHTTPRoute, compile.KindPolicyHTTPRoute, compile.KindGRPCRoute, compile.KindTLSRoute, compile.KindTCPRoute}
 	kind := kinds[w.IntN(len(kinds))]
 	meta := w.meta(w.namespace(), w.pick("r1", "r2"))
 	parents := gatewayv1.CommonRouteSpec{ParentRefs: []gatewayv1.ParentReference{w.parent()}}
@@ -224,13 +225,13 @@ func (w *routeWorld) route() (metav1.Object, routeKind) {
 	}
 	backends := []gatewayv1.BackendRef{w.backend(), w.backend()}
 	switch kind {
-	case grpcRoute:
+	case compile.KindGRPCRoute:
 		rule := gatewayv1.GRPCRouteRule{BackendRefs: []gatewayv1.GRPCBackendRef{{BackendRef: backends[0]}, {BackendRef: backends[1]}}}
 		return &gatewayv1.GRPCRoute{ObjectMeta: meta, Spec: gatewayv1.GRPCRouteSpec{CommonRouteSpec: parents, Rules: []gatewayv1.GRPCRouteRule{rule}}}, kind
-	case tlsRoute:
+	case compile.KindTLSRoute:
 		rules := []gatewayv1.TLSRouteRule{{BackendRefs: backends}}
 		return &gatewayv1.TLSRoute{ObjectMeta: meta, Spec: gatewayv1.TLSRouteSpec{CommonRouteSpec: parents, Rules: rules}}, kind
-	case tcpRoute:
+	case compile.KindTCPRoute:
 		rules := []gatewayv1.TCPRouteRule{{BackendRefs: backends}}
 		return &gatewayv1.TCPRoute{ObjectMeta: meta, Spec: gatewayv1.TCPRouteSpec{CommonRouteSpec: parents, Rules: rules}}, kind
 	}
@@ -243,7 +244,7 @@ func (w *routeWorld) route() (metav1.Object, routeKind) {
 		rule.Filters = []gatewayv1.HTTPRouteFilter{{Type: gatewayv1.HTTPRouteFilterRequestMirror, RequestMirror: mirror}}
 	}
 	spec := gatewayv1.HTTPRouteSpec{CommonRouteSpec: parents, Rules: []gatewayv1.HTTPRouteRule{rule}}
-	if kind == policyHTTPRoute {
+	if kind == compile.KindPolicyHTTPRoute {
 		return &v1alpha1.HTTPRoute{ObjectMeta: meta, Spec: spec}, kind
 	}
 	return &gatewayv1.HTTPRoute{ObjectMeta: meta, Spec: spec}, kind

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/tulle-mesh/tulle/controller/compile"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -37,8 +38,8 @@ type verdict struct {
 	message string
 }
 
-func (j *judge) attached(svc *service, port servicePort, namespace string) []*route {
-	key := scope{svc.NamespacedName, port.port, namespace}
+func (j *judge) attached(svc *compile.Service, port compile.ServicePort, namespace string) []*route {
+	key := scope{svc.NamespacedName, port.Port, namespace}
 	list, ok := j.holds[key]
 	if !ok {
 		list = j.store.attached(svc, port, namespace)
@@ -51,16 +52,16 @@ func (j *judge) attached(svc *service, port servicePort, namespace string) []*ro
 // anywhere, and what of it has no effect.
 func (j *judge) route(r *route) Status {
 	out := Status{Object: r.ref(), Generation: r.generation}
-	for i := range r.said.parents {
-		p := &r.said.parents[i]
+	for i := range r.said.Parents {
+		p := &r.said.Parents[i]
 		var refused, partial verdict
-		switch p.kind {
-		case parentService:
+		switch p.Kind {
+		case compile.ParentService:
 			refused, partial = j.atService(r, p)
-		case parentServer:
-			out.Parents = append(out.Parents, ParentStatus{Ref: p.raw, Conditions: j.atServer(r, p)})
+		case compile.ParentServer:
+			out.Parents = append(out.Parents, ParentStatus{Ref: p.Raw, Conditions: j.atServer(r, p)})
 			continue
-		case parentEgress:
+		case compile.ParentEgress:
 			refused = verdict{gatewayv1.RouteReasonUnsupportedValue, "EgressNetwork is not supported"}
 		default:
 			continue
@@ -69,30 +70,30 @@ func (j *judge) route(r *route) Status {
 		if partial.message != "" {
 			conditions = append(conditions, condition(r.generation, gatewayv1.RouteConditionPartiallyInvalid, true, partial.reason, partial.message))
 		}
-		out.Parents = append(out.Parents, ParentStatus{Ref: p.raw, Conditions: conditions})
+		out.Parents = append(out.Parents, ParentStatus{Ref: p.Raw, Conditions: conditions})
 	}
 	return out
 }
 
 // atService says why r does not hold at the Service, and what of it has no effect there; zero verdicts if it does, and nothing.
-func (j *judge) atService(r *route, p *parentRef) (refused, partial verdict) {
-	partial = r.said.partial()
+func (j *judge) atService(r *route, p *compile.ParentRef) (refused, partial verdict) {
+	partial = partialOf(r.said.Findings)
 	svc := j.store.services[p.NamespacedName]
-	if problem := p.problem(svc); problem != "" {
+	if problem := parentProblem(p, svc); problem != "" {
 		return verdict{gatewayv1.RouteReasonNoMatchingParent, problem}, partial
 	}
-	if r.said.broken() {
+	if r.said.HasMistakes() {
 		return r.mistakes(), r.whatServes(partial)
 	}
-	if !r.routeKind.isStream() {
-		if profile := j.store.profileFor(svc, r.Namespace); profile != nil && profile.served.stands() {
+	if !r.routeKind.IsStream() {
+		if profile := j.store.profileFor(svc, r.Namespace); profile != nil && profile.served.ReplacesRoutes() {
 			return verdict{routeConflicted, fmt.Sprintf("ServiceProfile %s in namespace %s stands in the place of routes", profile.Name,
 				profile.Namespace)}, partial
 		}
 	}
 	won, lost := 0, ""
-	for _, port := range svc.ports {
-		if !p.meets(port) {
+	for _, port := range svc.Ports {
+		if !p.Includes(port) {
 			continue
 		}
 		holds := j.attached(svc, port, r.Namespace)
@@ -112,29 +113,29 @@ func (j *judge) atService(r *route, p *parentRef) (refused, partial verdict) {
 }
 
 // atServer derives the conditions at a Server, which has the requests already: there are no references to look up.
-func (j *judge) atServer(r *route, p *parentRef) []metav1.Condition {
-	refused, partial := verdict{}, r.said.partial()
+func (j *judge) atServer(r *route, p *compile.ParentRef) []metav1.Condition {
+	refused, partial := verdict{}, partialOf(r.said.Findings)
 	switch {
-	case r.routeKind.isStream():
+	case r.routeKind.IsStream():
 		refused = verdict{gatewayv1.RouteReasonNoMatchingParent, fmt.Sprintf("a %s cannot be attached to a Server", r.kind)}
 	case p.Namespace != r.Namespace:
 		refused = verdict{gatewayv1.RouteReasonNoMatchingParent, "a route is attached to Servers of its own namespace only"}
 	case j.store.access.servers[p.NamespacedName] == nil:
 		refused = verdict{gatewayv1.RouteReasonNoMatchingParent, fmt.Sprintf("there is no Server %s in namespace %s", p.Name, p.Namespace)}
-	case r.said.broken():
+	case r.said.HasMistakes():
 		refused, partial = r.mistakes(), r.whatServes(partial)
 		refused.message = joined(refused.message, r.closes())
-	case j.store.access.servers[p.NamespacedName].spec.protocol == mesh.Opaque:
+	case j.store.access.servers[p.NamespacedName].spec.Protocol == mesh.Opaque:
 		refused = verdict{gatewayv1.RouteReasonUnsupportedProtocol, fmt.Sprintf(
 			"Server %s carries connections as they are: none of their requests can be held to a route, so they are all refused", p.Name)}
 	case !j.store.holdsAtServer(r.meshRef(), p.NamespacedName):
 		refused = verdict{routeConflicted, fmt.Sprintf("older routes have as many rules at the Server as there may be, %d", maxPortRules)}
 	}
-	if p.port != 0 || p.section != "" {
+	if p.Port != 0 || p.Section != "" {
 		partial = verdict{gatewayv1.RouteReasonUnsupportedValue, joined("parentRefs: a Server has one port: port and sectionName have no effect",
 			partial.message)}
 	}
-	if at := r.said.atServerIgnored(); len(at) > 0 && (refused.message == "" || r.said.broken()) {
+	if at := ignoredAtServer(r.said); len(at) > 0 && (refused.message == "" || r.said.HasMistakes()) {
 		partial = verdict{gatewayv1.RouteReasonUnsupportedValue, joined(list(at), partial.message)}
 	}
 	out := []metav1.Condition{accepted(r, refused)}
@@ -144,18 +145,18 @@ func (j *judge) atServer(r *route, p *parentRef) []metav1.Condition {
 	return out
 }
 
-// atServerIgnored says what of the rules has no effect on requests that have arrived.
-func (sp *routeSpec) atServerIgnored() []string {
+// ignoredAtServer returns what of the rules has no effect on requests that have arrived.
+func ignoredAtServer(sp *compile.Route) []string {
 	var out []string
-	for i := range sp.rules {
-		path := at("spec", "rules", i)
-		if len(sp.rules[i].Backends) > 0 {
+	for i := range sp.Rules {
+		path := compile.ElementPath("spec", "rules", i)
+		if len(sp.Rules[i].Backends) > 0 {
 			out = append(out, path+".backendRefs: a Server's requests go to its own pods; this has no effect")
 		}
-		if slices.ContainsFunc(sp.rules[i].Filters, func(f mesh.Filter) bool { return f.Mirror != nil }) {
+		if slices.ContainsFunc(sp.Rules[i].Filters, func(f mesh.Filter) bool { return f.Mirror != nil }) {
 			out = append(out, path+".filters: requests are mirrored by their clients' proxies; at a Server this has no effect")
 		}
-		if sp.bounds[i] != (ruleBounds{}) {
+		if sp.Bounds[i] != (compile.RuleBounds{}) {
 			out = append(out, path+": timeouts and retries are for routes of a Service; at a Server they have no effect")
 		}
 	}
@@ -163,24 +164,24 @@ func (sp *routeSpec) atServerIgnored() []string {
 }
 
 // givesWay says to what r gives way at the port, where others hold.
-func givesWay(r *route, port servicePort, holds []*route) string {
+func givesWay(r *route, port compile.ServicePort, holds []*route) string {
 	first := holds[0]
-	if first.routeKind.rank() < r.routeKind.rank() {
+	if first.routeKind.Rank() < r.routeKind.Rank() {
 		return fmt.Sprintf("%s %s in namespace %s holds at port %d: %ss give way to it", first.kind, first.Name, first.Namespace,
-			port.port, r.kind)
+			port.Port, r.kind)
 	}
-	if r.routeKind == tcpRoute {
-		return fmt.Sprintf("TCPRoute %s in namespace %s holds at port %d, being older", first.Name, first.Namespace, port.port)
+	if r.routeKind == compile.KindTCPRoute {
+		return fmt.Sprintf("TCPRoute %s in namespace %s holds at port %d, being older", first.Name, first.Namespace, port.Port)
 	}
-	return fmt.Sprintf("older routes have %d rules at port %d already, which is as many as there may be", maxPortRules, port.port)
+	return fmt.Sprintf("older routes have %d rules at port %d already, which is as many as there may be", maxPortRules, port.Port)
 }
 
 // mistakes says what is wrong with the object and what that means.
 func (r *route) mistakes() verdict {
 	var out verdict
 	var texts []string
-	for _, f := range r.said.findings {
-		if f.Severity != Invalid {
+	for _, f := range r.said.Findings {
+		if f.Severity != compile.Invalid {
 			continue
 		}
 		if out.reason == "" {
@@ -190,7 +191,7 @@ func (r *route) mistakes() verdict {
 	}
 	then := "what has a mistake is answered with an error"
 	if r.served != r.said {
-		then = fmt.Sprintf("generation %d keeps serving", r.served.generation)
+		then = fmt.Sprintf("generation %d keeps serving", r.served.Generation)
 	}
 	out.message = joined(list(texts), then)
 	return out
@@ -199,20 +200,20 @@ func (r *route) mistakes() verdict {
 // closes says which requests to a Server fall under no other route because matches of r could not be read.
 func (r *route) closes() string {
 	var some, all []string
-	for i := range r.served.rules {
-		path := at("spec", "rules", i)
-		for k, m := range r.served.rules[i].Matches {
+	for i := range r.served.Rules {
+		path := compile.ElementPath("spec", "rules", i)
+		for k, m := range r.served.Rules[i].Matches {
 			switch {
 			case !m.Widened:
-			case reflect.DeepEqual(m, anyMatch()[0]):
-				all = append(all, at(path, "matches", k))
+			case reflect.DeepEqual(m, compile.AnyMatch()[0]):
+				all = append(all, compile.ElementPath(path, "matches", k))
 			default:
-				some = append(some, at(path, "matches", k))
+				some = append(some, compile.ElementPath(path, "matches", k))
 			}
 		}
 	}
-	if r.served.unread > 0 {
-		all = append(all, fmt.Sprintf("spec.rules beyond %d", maxRules))
+	if r.served.Truncated > 0 {
+		all = append(all, fmt.Sprintf("spec.rules beyond %d", compile.MaxRules))
 	}
 	switch {
 	case len(all) > 0:
@@ -227,17 +228,17 @@ func (r *route) closes() string {
 // whatServes adds to what has no effect that the rules without mistakes are served, unless an earlier generation is.
 func (r *route) whatServes(partial verdict) verdict {
 	fine := func(rule mesh.Rule) bool { return rule.Invalid == "" }
-	if r.served != r.said || !slices.ContainsFunc(r.said.rules, fine) {
+	if r.served != r.said || !slices.ContainsFunc(r.said.Rules, fine) {
 		return partial
 	}
 	return verdict{gatewayv1.RouteReasonUnsupportedValue, joined(partial.message, "what has no mistake is served")}
 }
 
-// partial says what of the object has no effect.
-func (sp *routeSpec) partial() verdict {
+// partialOf returns what of the object has no effect.
+func partialOf(findings compile.Findings) verdict {
 	var texts []string
-	for _, f := range sp.findings {
-		if f.Severity == Ignored {
+	for _, f := range findings {
+		if f.Severity == compile.Ignored {
 			texts = append(texts, f.String())
 		}
 	}
@@ -248,7 +249,7 @@ func (sp *routeSpec) partial() verdict {
 }
 
 // unresolved says which of r's references lead nowhere.
-func (j *judge) unresolved(r *route, p *parentRef) verdict {
+func (j *judge) unresolved(r *route, p *compile.ParentRef) verdict {
 	var out verdict
 	var texts []string
 	add := func(reason gatewayv1.RouteConditionReason, text string) {
@@ -259,8 +260,8 @@ func (j *judge) unresolved(r *route, p *parentRef) verdict {
 			texts = append(texts, text)
 		}
 	}
-	for _, f := range r.said.findings {
-		if f.Severity == Unresolved {
+	for _, f := range r.said.Findings {
+		if f.Severity == compile.Unresolved {
 			add(gatewayv1.RouteConditionReason(f.Reason), f.String())
 		}
 	}
@@ -273,17 +274,17 @@ func (j *judge) unresolved(r *route, p *parentRef) verdict {
 			}
 		}
 	}
-	for i := range r.said.rules {
-		path := at("spec", "rules", i)
-		mirrors(path, r.said.rules[i].Filters)
-		for k := range r.said.rules[i].Backends {
-			b := &r.said.rules[i].Backends[k]
-			mirrors(at(path, "backendRefs", k), b.Filters)
+	for i := range r.said.Rules {
+		path := compile.ElementPath("spec", "rules", i)
+		mirrors(path, r.said.Rules[i].Filters)
+		for k := range r.said.Rules[i].Backends {
+			b := &r.said.Rules[i].Backends[k]
+			mirrors(compile.ElementPath(path, "backendRefs", k), b.Filters)
 			if b.Invalid != "" {
 				continue
 			}
 			if reason, message := j.store.lookup(r, p.NamespacedName, b.Service); message != "" {
-				add(reason, at(path, "backendRefs", k)+": "+message)
+				add(reason, compile.ElementPath(path, "backendRefs", k)+": "+message)
 			}
 		}
 	}
@@ -296,7 +297,7 @@ func accepted(r *route, refused verdict) metav1.Condition {
 		return condition(r.generation, gatewayv1.RouteConditionAccepted, false, refused.reason, refused.message)
 	}
 	message := ""
-	if len(r.said.hostnames) > 0 && !r.routeKind.isStream() {
+	if len(r.said.Hostnames) > 0 && !r.routeKind.IsStream() {
 		message = "hostnames have no effect: a Service is meant by its address"
 	}
 	return condition(r.generation, gatewayv1.RouteConditionAccepted, true, gatewayv1.RouteReasonAccepted, message)

@@ -1,97 +1,26 @@
 package model
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/tulle-mesh/tulle/controller/compile"
 	"github.com/tulle-mesh/tulle/crds/v1alpha1"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
 // server is the record of a Server.
 type server struct {
-	kept[serverSpec]
+	kept[compile.Server]
 	labels labels.Set // by which ServerAuthorizations select
-}
-
-// serverSpec is what a Server says: which port of which pods it is about, and what becomes of clients that nothing lets in.
-type serverSpec struct {
-	selector labels.Selector // of pods; nil selects none
-	port     uint16          // 0 if portName names it
-	portName string
-	protocol mesh.Protocol
-	policy   mesh.AccessPolicy
-}
-
-func serverRef(n types.NamespacedName) mesh.Ref {
-	return mesh.Ref{Group: v1alpha1.PolicyGroup, Kind: "Server", Namespace: n.Namespace, Name: n.Name}
-}
-
-func parseServer(o *v1alpha1.Server) (spec serverSpec, f Findings) {
-	switch {
-	case o.Spec.PodSelector != nil:
-		spec.selector = parseSelector(o.Spec.PodSelector, "spec.podSelector", &f)
-	case o.Spec.ExternalWorkloadSelector == nil:
-		f.invalid("spec.podSelector", "is missing")
-	}
-	if o.Spec.ExternalWorkloadSelector != nil {
-		f.ignored("spec.externalWorkloadSelector", "workloads outside the cluster are not part of the mesh")
-	}
-	switch p := o.Spec.Port; {
-	case p.Type == intstr.String && p.StrVal != "":
-		spec.portName = p.StrVal
-	case p.Type == intstr.Int && p.IntVal > 0 && p.IntVal <= 65535:
-		spec.port = uint16(p.IntVal)
-	default:
-		f.invalid("spec.port", fmt.Sprintf("%q: want a number from 1 to 65535, or the name of a container's port", p.String()))
-	}
-	var ok bool
-	if spec.protocol, ok = serverProtocol(o.Spec.ProxyProtocol); !ok {
-		f.invalid("spec.proxyProtocol", fmt.Sprintf("%q: want one of unknown, HTTP/1, HTTP/2, gRPC, opaque, TLS", o.Spec.ProxyProtocol))
-	}
-	spec.policy = mesh.Deny
-	if o.Spec.AccessPolicy != "" {
-		policy, err := mesh.ParseAccessPolicy(o.Spec.AccessPolicy)
-		if err != nil {
-			f.invalid("spec.accessPolicy", err)
-		}
-		spec.policy = policy
-	}
-	return spec, f
-}
-
-func parseSelector(s *metav1.LabelSelector, path string, f *Findings) labels.Selector {
-	selector, err := metav1.LabelSelectorAsSelector(s)
-	if err != nil {
-		f.invalid(path, err)
-	}
-	return selector
-}
-
-// serverProtocol reads a proxyProtocol. TLS is the application's own: its bytes are carried as they are.
-func serverProtocol(s string) (mesh.Protocol, bool) {
-	switch s {
-	case "", v1alpha1.ProtocolUnknown:
-		return mesh.Detect, true
-	case v1alpha1.ProtocolHTTP1:
-		return mesh.HTTP1, true
-	case v1alpha1.ProtocolHTTP2, v1alpha1.ProtocolGRPC:
-		return mesh.HTTP2, true
-	case v1alpha1.ProtocolOpaque, v1alpha1.ProtocolTLS:
-		return mesh.Opaque, true
-	}
-	return mesh.Detect, false
 }
 
 func (s *Store) applyServer(o *v1alpha1.Server, e Event) Change {
 	a := &s.access
-	n := nameOf(o)
+	n := compile.NameOf(o)
 	old := a.servers[n]
 	var change Change
 	if old != nil {
@@ -101,9 +30,9 @@ func (s *Store) applyServer(o *v1alpha1.Server, e Event) Change {
 	var now *server
 	if !e.Deleted {
 		now = &server{labels: o.Labels}
-		spec, f := parseServer(o)
+		spec, f := compile.ParseServer(o)
 		f.IgnoreUnknownFields(e.Unknown)
-		var before *kept[serverSpec]
+		var before *kept[compile.Server]
 		if old != nil {
 			before = &old.kept
 		}
@@ -115,10 +44,10 @@ func (s *Store) applyServer(o *v1alpha1.Server, e Event) Change {
 	s.updateTwins(old, now)
 	s.reselect(n, old, now, &change)
 	s.refreshServer(n, &change)
-	if (old == nil) != (now == nil) || old != nil && old.spec.protocol != now.spec.protocol {
+	if (old == nil) != (now == nil) || old != nil && old.spec.Protocol != now.spec.Protocol {
 		s.touchReferrers(n)
 	}
-	s.statuses.touch(keyOf(serverRef(n)))
+	s.statuses.touch(keyOf(compile.ServerRef(n)))
 	change.Addrs = unique(change.Addrs)
 	return change
 }
@@ -145,11 +74,11 @@ func (s *Store) reselect(n types.NamespacedName, old, now *server, change *Chang
 
 // declares reports whether one of the Servers says what the bytes of its port are, which clients' proxies want to know too.
 func declares(list []*server) bool {
-	return slices.ContainsFunc(list, func(sv *server) bool { return sv.spec.protocol != mesh.Detect })
+	return slices.ContainsFunc(list, func(sv *server) bool { return sv.spec.Protocol != mesh.Detect })
 }
 
 // setServers records which Servers select p: the ones that win an overlap first.
-func (s *Store) setServers(p *pod, list []*server) {
+func (s *Store) setServers(p *compile.Pod, list []*server) {
 	slices.SortFunc(list, func(x, y *server) int { return older(&x.kept, &y.kept) })
 	for _, o := range overlapsOf(p, s.access.serversOf[p.NamespacedName]) {
 		s.countOverlap(o, -1)
@@ -165,7 +94,7 @@ func (s *Store) setServers(p *pod, list []*server) {
 }
 
 // selectServers makes p the pod of its name; it may be nil, if there is none any more.
-func (s *Store) selectServers(old, p *pod) {
+func (s *Store) selectServers(old, p *compile.Pod) {
 	if old != nil {
 		s.setServers(old, nil)
 		delete(s.access.podsIn[old.Namespace], old)
@@ -177,7 +106,7 @@ func (s *Store) selectServers(old, p *pod) {
 		return
 	}
 	if s.access.podsIn[p.Namespace] == nil {
-		s.access.podsIn[p.Namespace] = map[*pod]struct{}{}
+		s.access.podsIn[p.Namespace] = map[*compile.Pod]struct{}{}
 	}
 	s.access.podsIn[p.Namespace][p] = struct{}{}
 	var list []*server
@@ -190,23 +119,23 @@ func (s *Store) selectServers(old, p *pod) {
 }
 
 // selects reports whether sv, which may be nil, is about p.
-func (sv *server) selects(p *pod) bool {
-	return sv != nil && sv.valid() && sv.spec.selector != nil && sv.spec.selector.Matches(p.labels)
+func (sv *server) selects(p *compile.Pod) bool {
+	return sv != nil && sv.valid() && sv.spec.Selector != nil && sv.spec.Selector.Matches(p.Labels)
 }
 
 // portsOf returns which ports of p the Server is about: a name may be that of ports of several containers, or of none.
-func (sv *server) portsOf(p *pod) []uint16 {
-	if sv.spec.port != 0 {
-		return []uint16{sv.spec.port}
+func (sv *server) portsOf(p *compile.Pod) []uint16 {
+	if sv.spec.Port != 0 {
+		return []uint16{sv.spec.Port}
 	}
-	return p.portsNamed(sv.spec.portName)
+	return p.PortsNamed(sv.spec.PortName)
 }
 
 // serverProtocolAt returns what the Server that decides about a port of p says of its bytes; Detect if it, or no Server, says nothing.
-func (s *Store) serverProtocolAt(p *pod, port uint16) mesh.Protocol {
+func (s *Store) serverProtocolAt(p *compile.Pod, port uint16) mesh.Protocol {
 	for _, sv := range s.access.serversOf[p.NamespacedName] {
 		if slices.Contains(sv.portsOf(p), port) {
-			return sv.spec.protocol
+			return sv.spec.Protocol
 		}
 	}
 	return mesh.Detect
@@ -216,7 +145,7 @@ func (s *Store) serverProtocolAt(p *pod, port uint16) mesh.Protocol {
 type overlap struct{ loser, winner types.NamespacedName }
 
 // overlapsOf returns the overlaps among the Servers that select p, those that win first.
-func overlapsOf(p *pod, list []*server) []overlap {
+func overlapsOf(p *compile.Pod, list []*server) []overlap {
 	if len(list) < 2 {
 		return nil
 	}
@@ -251,14 +180,14 @@ func (s *Store) countOverlap(o overlap, by int) {
 		delete(s.access.overlaps, o.loser)
 	}
 	if (before == 0) != (before+by == 0) {
-		s.statuses.touch(keyOf(serverRef(o.loser)))
+		s.statuses.touch(keyOf(compile.ServerRef(o.loser)))
 	}
 }
 
 func (s *Store) serverStatus(sv *server) Status {
 	k := sv.kept
 	if text := s.crowd(sv); text != "" {
-		k.findings = append(slices.Clone(k.findings), Finding{Message: text, Severity: Ignored, Reason: reasonUnsupportedValue})
+		k.findings = append(slices.Clone(k.findings), compile.Finding{Message: text, Severity: compile.Ignored, Reason: compile.ReasonUnsupportedValue})
 	}
 	if winners := s.supersededBy(sv); len(winners) > 0 {
 		return k.status(no(conditionAccepted, reasonConflicted,

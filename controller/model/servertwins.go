@@ -6,6 +6,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/selection"
+
+	"github.com/tulle-mesh/tulle/controller/compile"
 )
 
 // serverTarget is what a Server is about. Of several Servers with the same one only the oldest has an effect, whichever pods there are.
@@ -18,11 +20,11 @@ type serverTarget struct {
 
 // target returns what a Server is about; ok is false for one that selects nothing.
 func (sv *server) target() (t serverTarget, ok bool) {
-	if sv == nil || !sv.valid() || sv.spec.selector == nil {
+	if sv == nil || !sv.valid() || sv.spec.Selector == nil {
 		return t, false
 	}
 	return serverTarget{
-		namespace: sv.key().Namespace, selector: selectorText(sv.spec.selector), port: sv.spec.port, portName: sv.spec.portName,
+		namespace: sv.key().Namespace, selector: selectorText(sv.spec.Selector), port: sv.spec.Port, portName: sv.spec.PortName,
 	}, true
 }
 
@@ -75,7 +77,7 @@ func (s *Store) updateTwins(old, now *server) {
 
 func (s *Store) touchTwins(t serverTarget) {
 	for sv := range s.access.twins[t] {
-		s.statuses.touch(keyOf(serverRef(sv.key())))
+		s.statuses.touch(keyOf(compile.ServerRef(sv.key())))
 	}
 }
 

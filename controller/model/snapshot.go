@@ -5,6 +5,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/tulle-mesh/tulle/controller/compile"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -24,7 +25,7 @@ type defaults struct {
 }
 
 // opaqueOf returns the opaque ports of an object that says nothing about them itself.
-func (d defaults) opaqueOf(named portNames) mesh.PortSet {
+func (d defaults) opaqueOf(named compile.PortNames) mesh.PortSet {
 	set := d.opaque
 	for _, n := range d.opaqueNames {
 		for _, port := range named(n) {
@@ -43,14 +44,14 @@ func Build(s *Store) *Snapshot {
 	}
 	for n, said := range s.namespaces {
 		d := snap.fallback
-		if said.opaque != nil {
-			d.opaque, d.opaqueNames = *said.opaque, said.opaqueNames
+		if said.Opaque != nil {
+			d.opaque, d.opaqueNames = *said.Opaque, said.OpaqueNames
 		}
-		if said.requireIdentity != nil {
-			d.requireIdentity = *said.requireIdentity
+		if said.RequireIdentity != nil {
+			d.requireIdentity = *said.RequireIdentity
 		}
-		if said.policy != "" {
-			d.policy = said.policy
+		if said.Policy != "" {
+			d.policy = said.Policy
 		}
 		snap.namespaces[n] = d
 	}
@@ -70,10 +71,10 @@ func (s *Store) applyNamespace(o *corev1.Namespace, deleted bool) Change {
 		delete(s.namespaces, o.Name)
 		return Change{Policy: known}
 	}
-	now := parseSettings(o, nil, old)
+	now := compile.ParseSettings(o, nil, old)
 	s.namespaces[o.Name] = now
-	change := Change{Policy: !now.equal(old)}
-	change.report(refOf("Namespace", o), newFindings(old.findings, now.findings))
+	change := Change{Policy: !now.Equal(old)}
+	change.report(refOf("Namespace", o), newFindings(old.Findings, now.Findings))
 	return change
 }
 

@@ -4,9 +4,9 @@ import (
 	"net/netip"
 	"slices"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/tulle-mesh/tulle/controller/compile"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -27,16 +27,16 @@ type Config struct {
 type Store struct {
 	config Config
 
-	services   map[types.NamespacedName]*service
-	slices     map[types.NamespacedName]*slice
-	pods       map[types.NamespacedName]*pod
-	namespaces map[string]settings
+	services   map[types.NamespacedName]*compile.Service
+	slices     map[types.NamespacedName]*compile.EndpointSlice
+	pods       map[types.NamespacedName]*compile.Pod
+	namespaces map[string]compile.Settings
 	zones      map[string]string // of nodes
 
-	serviceByIP     map[netip.Addr]*service
-	slicesByService map[types.NamespacedName][]*slice
-	slicesByIP      map[netip.Addr][]*slice
-	podsByIP        map[netip.Addr][]*pod // without pods of the host network
+	serviceByIP     map[netip.Addr]*compile.Service
+	slicesByService map[types.NamespacedName][]*compile.EndpointSlice
+	slicesByIP      map[netip.Addr][]*compile.EndpointSlice
+	podsByIP        map[netip.Addr][]*compile.Pod // without pods of the host network
 
 	access access
 	routing
@@ -47,15 +47,15 @@ type Store struct {
 func New(c Config) *Store {
 	return &Store{
 		config:          c,
-		services:        map[types.NamespacedName]*service{},
-		slices:          map[types.NamespacedName]*slice{},
-		pods:            map[types.NamespacedName]*pod{},
-		namespaces:      map[string]settings{},
+		services:        map[types.NamespacedName]*compile.Service{},
+		slices:          map[types.NamespacedName]*compile.EndpointSlice{},
+		pods:            map[types.NamespacedName]*compile.Pod{},
+		namespaces:      map[string]compile.Settings{},
 		zones:           map[string]string{},
-		serviceByIP:     map[netip.Addr]*service{},
-		slicesByService: map[types.NamespacedName][]*slice{},
-		slicesByIP:      map[netip.Addr][]*slice{},
-		podsByIP:        map[netip.Addr][]*pod{},
+		serviceByIP:     map[netip.Addr]*compile.Service{},
+		slicesByService: map[types.NamespacedName][]*compile.EndpointSlice{},
+		slicesByIP:      map[netip.Addr][]*compile.EndpointSlice{},
+		podsByIP:        map[netip.Addr][]*compile.Pod{},
 		access:          newAccess(),
 		routing:         newRouting(),
 	}
@@ -81,18 +81,12 @@ func unlink[K comparable, V comparable](index map[K][]V, k K, v V) {
 func (s *Store) servicesAt(addr netip.Addr) []netip.Addr {
 	var out []netip.Addr
 	for _, sl := range s.slicesByIP[addr] {
-		if svc := s.services[sl.service]; svc != nil {
-			out = append(out, svc.clusterIPs...)
+		if svc := s.services[sl.Service]; svc != nil {
+			out = append(out, svc.ClusterIPs...)
 			out = append(out, s.senderAddrs(svc.NamespacedName)...)
 		}
 	}
 	return out
-}
-
-// parseAddr reads an address of the API server; a malformed one is not an address.
-func parseAddr(s string) (netip.Addr, bool) {
-	a, err := netip.ParseAddr(s)
-	return a.Unmap(), err == nil
 }
 
 func unique(addrs []netip.Addr) []netip.Addr {
@@ -105,8 +99,3 @@ func (s *Store) Services() int { return len(s.services) }
 
 // Pods returns how many pods that have not ended the store knows.
 func (s *Store) Pods() int { return len(s.pods) }
-
-// nameOf returns the namespace and the name of an object.
-func nameOf(o metav1.Object) types.NamespacedName {
-	return types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetName()}
-}

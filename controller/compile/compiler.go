@@ -1,4 +1,4 @@
-package model
+package compile
 
 import (
 	"fmt"
@@ -15,7 +15,7 @@ import (
 // Bounds of one object, so that none can take the time or the memory of the others. They are well above those of the CRDs, which an
 // object may pass by, being older than they are.
 const (
-	maxRules      = 1024
+	MaxRules      = 1024
 	maxMatches    = 1024 // of all rules together
 	maxBackends   = 256  // of one rule
 	maxRegex      = 4 << 10
@@ -27,7 +27,7 @@ const (
 
 // compiler turns the spec of one object into what proxies are told. It collects what is wrong and goes on.
 type compiler struct {
-	kind      routeKind
+	kind      RouteKind
 	namespace string // of the object
 	findings  Findings
 	// broken is the first mistake that keeps the current rule, or the current use of a backend, from being served.
@@ -39,15 +39,15 @@ type compiler struct {
 	mistakes int
 }
 
-func newCompiler(kind routeKind, namespace string) *compiler {
+func newCompiler(kind RouteKind, namespace string) *compiler {
 	return &compiler{kind: kind, namespace: namespace, uses: map[mesh.ServiceRef]struct{}{}}
 }
 
 // spec completes what was compiled.
-func (c *compiler) spec(parents []gatewayv1.ParentReference, rules []mesh.Rule, bounds []ruleBounds) *routeSpec {
-	sp := &routeSpec{parents: newParentRefs(c.kind, c.namespace, parents), rules: rules, bounds: bounds, findings: c.findings}
+func (c *compiler) spec(parents []gatewayv1.ParentReference, rules []mesh.Rule, bounds []RuleBounds) *Route {
+	sp := &Route{Parents: newParentRefs(c.kind, c.namespace, parents), Rules: rules, Bounds: bounds, Findings: c.findings}
 	for use := range c.uses {
-		sp.uses = append(sp.uses, use)
+		sp.References = append(sp.References, use)
 	}
 	return sp
 }
@@ -74,27 +74,27 @@ func (c *compiler) ignored(path, format string, args ...any) {
 	c.find(Ignored, gatewayv1.RouteReasonUnsupportedValue, path, format, args...)
 }
 
-// at returns the path of an element of a list.
-func at(path, list string, i int) string { return fmt.Sprintf("%s.%s[%d]", path, list, i) }
+// ElementPath returns the path of an element of a list.
+func ElementPath(path, list string, i int) string { return fmt.Sprintf("%s.%s[%d]", path, list, i) }
 
-// whole returns the matches as a Service has them, list itself if all could be read: one with a mistake takes no request there, as no path
-// is empty. Other routes of a Service open nothing that it was to guard.
-func whole(list []mesh.Match) []mesh.Match {
-	out := list
+// ServiceMatches returns the matches for a Service: list itself if all could be parsed. It replaces each match that failed to parse by
+// one that never matches, since no path is empty. The other routes of a Service open nothing that this one was to guard.
+func ServiceMatches(list []mesh.Match) []mesh.Match {
+	out, copied := list, false
 	for i := range list {
 		if !list[i].Widened {
 			continue
 		}
-		if sameSlice(out, list) {
-			out = slices.Clone(list)
+		if !copied {
+			out, copied = slices.Clone(list), true
 		}
 		out[i] = mesh.Match{Path: mesh.RegexPath}
 	}
 	return out
 }
 
-// anyMatch stands for matches that were not read at all.
-func anyMatch() []mesh.Match { return []mesh.Match{{Widened: true}} }
+// AnyMatch stands for matches that were not read at all.
+func AnyMatch() []mesh.Match { return []mesh.Match{{Widened: true}} }
 
 // anyValue is the expression that stands for one with a mistake.
 const anyValue = "(?s).*"
@@ -160,13 +160,13 @@ func (c *compiler) headerModifier(path string, in *gatewayv1.HTTPHeaderFilter) *
 	out := &mesh.HeaderModifier{Set: c.headers(path, "set", in.Set), Add: c.headers(path, "add", in.Add)}
 	for i, h := range out.Add {
 		if h.Name == "host" {
-			c.unsupported(at(path, "add", i)+".name", "a request has one host: use set")
+			c.unsupported(ElementPath(path, "add", i)+".name", "a request has one host: use set")
 		}
 	}
 	for i, n := range in.Remove {
-		n = c.editedName(at(path, "remove", i), n)
+		n = c.editedName(ElementPath(path, "remove", i), n)
 		if n == "host" {
-			c.unsupported(at(path, "remove", i), "a request needs a host")
+			c.unsupported(ElementPath(path, "remove", i), "a request needs a host")
 		}
 		out.Remove = append(out.Remove, n)
 	}
@@ -176,7 +176,7 @@ func (c *compiler) headerModifier(path string, in *gatewayv1.HTTPHeaderFilter) *
 func (c *compiler) headers(path, list string, in []gatewayv1.HTTPHeader) []mesh.Header {
 	var out []mesh.Header
 	for i, h := range in {
-		at := at(path, list, i)
+		at := ElementPath(path, list, i)
 		if !httpguts.ValidHeaderFieldValue(h.Value) || strings.TrimSpace(h.Value) != h.Value {
 			c.unsupported(at+".value", "%q is no value of a header", clip(h.Value))
 		}

@@ -1,4 +1,4 @@
-package model
+package compile
 
 import (
 	"cmp"
@@ -10,55 +10,55 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// maxProofs bounds the identities and the networks of one object: each of its pods' proxies gets them all.
-const maxProofs = 4096
+// MaxClientEntries bounds the identities and the networks of one object: each of its pods' proxies gets them all.
+const MaxClientEntries = 4096
 
-// proof is what a client must show: the identities of a MeshTLSAuthentication or the networks of a NetworkAuthentication.
-type proof struct {
-	identities []mesh.IdentityMatch
-	networks   []mesh.Network
+// Authentication is what a client must show: the identities of a MeshTLSAuthentication or the networks of a NetworkAuthentication.
+type Authentication struct {
+	Identities []mesh.IdentityMatch
+	Networks   []mesh.Network
 }
 
-func parseMeshTLS(spec *v1alpha1.MeshTLSAuthenticationSpec, namespace string, c Config) (out proof, f Findings) {
-	out.identities = parseIdentities(spec.Identities, "spec.identities", c, &f)
+func ParseMeshTLSAuthentication(spec *v1alpha1.MeshTLSAuthenticationSpec, namespace string, trustDomain string) (out Authentication, f Findings) {
+	out.Identities = parseIdentities(spec.Identities, "spec.identities", trustDomain, &f)
 	tooMany(len(spec.IdentityRefs), "spec.identityRefs", &f)
 	for i, r := range spec.IdentityRefs {
 		path := fmt.Sprintf("spec.identityRefs[%d]", i)
-		switch m := (mesh.IdentityMatch{TrustDomain: c.TrustDomain, Namespace: cmp.Or(r.Namespace, namespace)}); {
+		switch m := (mesh.IdentityMatch{TrustDomain: trustDomain, Namespace: cmp.Or(r.Namespace, namespace)}); {
 		case !isCore(r.Group):
 			f.invalid(path+".group", fmt.Sprintf("%q has no identities: leave it out", r.Group))
 		case r.Kind == "ServiceAccount":
 			m.ServiceAccount = r.Name
-			out.identities = append(out.identities, m)
+			out.Identities = append(out.Identities, m)
 		case r.Kind == "Namespace":
 			m.Namespace = cmp.Or(r.Name, m.Namespace)
-			out.identities = append(out.identities, m)
+			out.Identities = append(out.Identities, m)
 		default:
 			f.invalid(path+".kind", fmt.Sprintf("%q: want ServiceAccount or Namespace", r.Kind))
 		}
 	}
-	if len(out.identities) == 0 && !f.Has(Invalid) {
+	if len(out.Identities) == 0 && !f.Has(Invalid) {
 		f.invalid("spec", "names nobody: want identities or identityRefs")
 	}
 	return out, f
 }
 
 func tooMany(n int, path string, f *Findings) bool {
-	if n > maxProofs {
-		f.invalid(path, fmt.Sprintf("has %d elements: %d is the most", n, maxProofs))
+	if n > MaxClientEntries {
+		f.invalid(path, fmt.Sprintf("has %d elements: %d is the most", n, MaxClientEntries))
 	}
-	return n > maxProofs
+	return n > MaxClientEntries
 }
 
 // parseIdentities reads patterns. Linkerd's users also write "*." and the trust domain for everybody in it.
-func parseIdentities(patterns []string, path string, c Config, f *Findings) []mesh.IdentityMatch {
+func parseIdentities(patterns []string, path string, trustDomain string, f *Findings) []mesh.IdentityMatch {
 	if tooMany(len(patterns), path, f) {
 		return nil
 	}
 	var out []mesh.IdentityMatch
 	for i, text := range patterns {
-		if text == "*."+c.TrustDomain {
-			out = append(out, mesh.IdentityMatch{TrustDomain: c.TrustDomain})
+		if text == "*."+trustDomain {
+			out = append(out, mesh.IdentityMatch{TrustDomain: trustDomain})
 			continue
 		}
 		m, err := mesh.ParseIdentityMatch(text)
@@ -71,8 +71,8 @@ func parseIdentities(patterns []string, path string, c Config, f *Findings) []me
 	return out
 }
 
-// named makes an Authorization's Clients of identities, of which one that means everybody makes the others meaningless.
-func named(a *mesh.Authorization, identities []mesh.IdentityMatch) {
+// SetIdentities makes an Authorization's Clients of identities, of which one that means everybody makes the others meaningless.
+func SetIdentities(a *mesh.Authorization, identities []mesh.IdentityMatch) {
 	a.Clients, a.Identities = mesh.NamedClients, identities
 	for _, m := range identities {
 		if m == (mesh.IdentityMatch{}) {
@@ -82,9 +82,9 @@ func named(a *mesh.Authorization, identities []mesh.IdentityMatch) {
 	}
 }
 
-func parseNetworkAuthentication(spec *v1alpha1.NetworkAuthenticationSpec) (out proof, f Findings) {
-	out.networks = parseNetworks(spec.Networks, "spec.networks", &f)
-	if len(out.networks) == 0 && !f.Has(Invalid) {
+func ParseNetworkAuthentication(spec *v1alpha1.NetworkAuthenticationSpec) (out Authentication, f Findings) {
+	out.Networks = parseNetworks(spec.Networks, "spec.networks", &f)
+	if len(out.Networks) == 0 && !f.Has(Invalid) {
 		f.invalid("spec.networks", "names no network")
 	}
 	return out, f

@@ -1,4 +1,4 @@
-package model
+package compile
 
 import (
 	"cmp"
@@ -16,11 +16,11 @@ import (
 
 // The annotations of routes and Services that say how requests are tried. Source: Linkerd, "retries" and "timeouts".
 const (
-	retryHTTPAnnotation       = retryPrefix + "http"
+	RetryHTTPAnnotation       = retryPrefix + "http"
 	retryGRPCAnnotation       = retryPrefix + "grpc"
 	retryLimitAnnotation      = retryPrefix + "limit"
 	retryTimeoutAnnotation    = retryPrefix + "timeout"
-	timeoutRequestAnnotation  = timeoutPrefix + "request"
+	TimeoutRequestAnnotation  = timeoutPrefix + "request"
 	timeoutResponseAnnotation = timeoutPrefix + "response"
 	timeoutIdleAnnotation     = timeoutPrefix + "idle"
 )
@@ -28,38 +28,38 @@ const (
 // maxAttempts bounds what one request can be made into.
 const maxAttempts = 100
 
-// requestSettings is what the annotations of a route or of a Service say about requests.
-type requestSettings struct {
+// RequestSettings is what the annotations of a route or of a Service say about requests.
+type RequestSettings struct {
 	// tried and faulted say that there are annotations about retries and timeouts, and about faults, right or wrong.
 	tried, faulted bool
-	policy         mesh.RequestPolicy
-	// accrual is of a Service alone.
-	accrual  *mesh.Accrual
+	Policy         mesh.RequestPolicy
+	// Accrual is of a Service alone.
+	Accrual  *mesh.Accrual
 	good     map[string]string
-	findings Findings
+	Findings Findings
 }
 
-// over returns the policy of a route whose Service has the settings under: a route that says anything about retries or timeouts says it
+// Over returns the policy of a route whose Service has the settings under: a route that says anything about retries or timeouts says it
 // all. Source: Linkerd. Faults are a matter of their own.
-func (s requestSettings) over(under requestSettings) mesh.RequestPolicy {
-	out := under.policy
+func (s RequestSettings) Over(under RequestSettings) mesh.RequestPolicy {
+	out := under.Policy
 	if s.tried {
-		out.Timeouts, out.Retry = s.policy.Timeouts, s.policy.Retry
+		out.Timeouts, out.Retry = s.Policy.Timeouts, s.Policy.Retry
 	}
 	if s.faulted {
-		out.Fault = s.policy.Fault
+		out.Fault = s.Policy.Fault
 	}
 	return out
 }
 
-// ruleBounds is what a rule of an HTTPRoute says itself; nil says nothing, and 0 that there is no bound.
-type ruleBounds struct {
+// RuleBounds is what a rule of an HTTPRoute says itself; nil says nothing, and 0 that there is no bound.
+type RuleBounds struct {
 	request, attempt *time.Duration
 	retry            *mesh.Retry
 }
 
-// over returns the policy of a rule, whose own word comes first, one by one.
-func (b ruleBounds) over(p mesh.RequestPolicy) mesh.RequestPolicy {
+// Over returns the policy of a rule, whose own word comes first, one by one.
+func (b RuleBounds) Over(p mesh.RequestPolicy) mesh.RequestPolicy {
 	if b.request != nil {
 		p.Timeouts.Request = *b.request
 	}
@@ -76,41 +76,41 @@ func (b ruleBounds) over(p mesh.RequestPolicy) mesh.RequestPolicy {
 	return p
 }
 
-// parseRequestSettings reads o's annotations, those of balancers only if o is a Service.
-func parseRequestSettings(o metav1.Object, now time.Time, service bool, prior requestSettings) requestSettings {
+// ParseRequestSettings reads o's annotations, those of balancers only if o is a Service.
+func ParseRequestSettings(o metav1.Object, now time.Time, service bool, prior RequestSettings) RequestSettings {
 	r := newAnnotationReader(o, prior.good)
 	if r == nil {
-		return requestSettings{}
+		return RequestSettings{}
 	}
-	out := requestSettings{tried: r.has(retryPrefix, timeoutPrefix), faulted: r.has(faultPrefix)}
-	t := &out.policy.Timeouts
+	out := RequestSettings{tried: r.has(retryPrefix, timeoutPrefix), faulted: r.has(faultPrefix)}
+	t := &out.Policy.Timeouts
 	t.Attempt, _ = readAnnotation(r, retryTimeoutAnnotation, anyDuration)
-	t.Request, _ = readAnnotation(r, timeoutRequestAnnotation, anyDuration)
+	t.Request, _ = readAnnotation(r, TimeoutRequestAnnotation, anyDuration)
 	t.Response, _ = readAnnotation(r, timeoutResponseAnnotation, anyDuration)
 	t.Idle, _ = readAnnotation(r, timeoutIdleAnnotation, anyDuration)
-	out.policy.Retry = r.retry()
-	out.policy.Fault = r.fault(now)
+	out.Policy.Retry = r.retry()
+	out.Policy.Fault = r.fault(now)
 	r.leftOver(retryPrefix, timeoutPrefix, faultPrefix)
 	if service {
-		out.accrual = r.accrual()
+		out.Accrual = r.accrual()
 	}
-	out.good, out.findings = r.good, r.findings
+	out.good, out.Findings = r.good, r.findings
 	return out
 }
 
 // CheckAnnotations returns what is wrong with the annotations of a route or of a Service that say how requests are tried, as Build would
 // report them at the instant now.
 func CheckAnnotations(o metav1.Object, service bool, now time.Time) Findings {
-	return parseRequestSettings(o, now, service, requestSettings{}).findings
+	return ParseRequestSettings(o, now, service, RequestSettings{}).Findings
 }
 
 // retry reads what is retried, and how often. Without an annotation that names failures there are none to retry.
 func (r *annotationReader) retry() *mesh.Retry {
-	statuses, http := readAnnotation(r, retryHTTPAnnotation, parseStatuses)
+	statuses, http := readAnnotation(r, RetryHTTPAnnotation, parseStatuses)
 	codes, grpc := readAnnotation(r, retryGRPCAnnotation, parseGRPCCodes)
 	limit, limited := readAnnotation(r, retryLimitAnnotation, parseLimit)
-	if limited && !r.has(retryHTTPAnnotation, retryGRPCAnnotation) {
-		r.problem(retryLimitAnnotation, fmt.Errorf("nothing says what to retry: want %s or %s", retryHTTPAnnotation, retryGRPCAnnotation),
+	if limited && !r.has(RetryHTTPAnnotation, retryGRPCAnnotation) {
+		r.problem(retryLimitAnnotation, fmt.Errorf("nothing says what to retry: want %s or %s", RetryHTTPAnnotation, retryGRPCAnnotation),
 			"it has no effect")
 	}
 	if !limited {

@@ -1,4 +1,4 @@
-package model
+package compile
 
 import (
 	"errors"
@@ -12,8 +12,8 @@ import (
 
 // The annotations of Services that say when an endpoint is left out. Source: Linkerd, "circuit breaking".
 const (
-	accrualAnnotation  = balancerPrefix + "failure-accrual"
-	consecutivePrefix  = accrualAnnotation + "-consecutive-"
+	AccrualAnnotation  = balancerPrefix + "failure-accrual"
+	consecutivePrefix  = AccrualAnnotation + "-consecutive-"
 	accrualAlphaPrefix = balancerAlphaPrefix + "failure-accrual"
 	successRatePrefix  = accrualAlphaPrefix + "-success-rate-"
 	accrualConsecutive = "consecutive"
@@ -34,10 +34,10 @@ const (
 
 // accrual reads how endpoints are ejected; nil for never.
 func (r *annotationReader) accrual() *mesh.Accrual {
-	if !r.has(accrualAnnotation, accrualAlphaPrefix) {
+	if !r.has(AccrualAnnotation, accrualAlphaPrefix) {
 		return nil
 	}
-	mode, ok := readAnnotation(r, accrualAnnotation, parseAccrualMode)
+	mode, ok := readAnnotation(r, AccrualAnnotation, parseAccrualMode)
 	a := mesh.Accrual{
 		MaxFailures: orDefault(r, consecutivePrefix+"max-failures", parseFailures, defaultMaxFailures),
 		MinPenalty:  orDefault(r, consecutivePrefix+"min-penalty", parsePenalty, defaultMinPenalty),
@@ -50,15 +50,15 @@ func (r *annotationReader) accrual() *mesh.Accrual {
 	if mode == accrualUnified {
 		a.SuccessRate, a.Window, a.MinRequests = rate, window, requests
 	}
-	r.leftOver(accrualAnnotation, accrualAlphaPrefix)
+	r.leftOver(AccrualAnnotation, accrualAlphaPrefix)
 	if a.MinPenalty > a.MaxPenalty {
 		r.problem(consecutivePrefix+"min-penalty", fmt.Errorf("%v is more than the greatest penalty, %v", a.MinPenalty, a.MaxPenalty),
 			"the lesser of both is used for both")
 		a.MinPenalty = a.MaxPenalty
 	}
 	if !ok {
-		if _, said := r.texts[accrualAnnotation]; !said {
-			r.problem(accrualAnnotation, errors.New("it is missing: want consecutive or unified"), "no endpoint is ejected")
+		if _, said := r.texts[AccrualAnnotation]; !said {
+			r.problem(AccrualAnnotation, errors.New("it is missing: want consecutive or unified"), "no endpoint is ejected")
 		}
 		return nil
 	}

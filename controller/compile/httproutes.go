@@ -1,46 +1,37 @@
-package model
+package compile
 
 import (
 	"slices"
 	"strings"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-func (s *Store) applyHTTPRoute(kind routeKind, o metav1.Object, spec *gatewayv1.HTTPRouteSpec, e Event) Change {
-	key := statusKey{kind.group, kind.kind, nameOf(o)}
-	if e.Deleted {
-		return s.applyRoute(key, nil)
-	}
-	return s.applyRoute(key, newRoute(kind, o, compileHTTPRoute(kind, o.GetNamespace(), spec), e, s.routes[key]))
-}
-
-// compileHTTPRoute reads an HTTPRoute of either group. Hostnames are left out: a Service is meant by its address, whatever a request
+// ParseHTTPRoute reads an HTTPRoute of either group. Hostnames are left out: a Service is meant by its address, whatever a request
 // says its host is. Source: GEP-1294.
-func compileHTTPRoute(kind routeKind, namespace string, in *gatewayv1.HTTPRouteSpec) *routeSpec {
+func ParseHTTPRoute(kind RouteKind, namespace string, in *gatewayv1.HTTPRouteSpec) *Route {
 	c := newCompiler(kind, namespace)
-	list := atMost(c, "spec.rules", in.Rules, maxRules)
-	rules, bounds := make([]mesh.Rule, len(list)), make([]ruleBounds, len(list))
+	list := atMost(c, "spec.rules", in.Rules, MaxRules)
+	rules, bounds := make([]mesh.Rule, len(list)), make([]RuleBounds, len(list))
 	for i := range list {
-		rules[i], bounds[i] = c.httpRule(at("spec", "rules", i), &list[i])
+		rules[i], bounds[i] = c.httpRule(ElementPath("spec", "rules", i), &list[i])
 	}
 	sp := c.spec(in.ParentRefs, rules, bounds)
-	sp.unread = len(in.Rules) - len(rules)
+	sp.Truncated = len(in.Rules) - len(rules)
 	for _, h := range in.Hostnames {
-		sp.hostnames = append(sp.hostnames, string(h))
+		sp.Hostnames = append(sp.Hostnames, string(h))
 	}
 	return sp
 }
 
-func (c *compiler) httpRule(path string, in *gatewayv1.HTTPRouteRule) (mesh.Rule, ruleBounds) {
+func (c *compiler) httpRule(path string, in *gatewayv1.HTTPRouteRule) (mesh.Rule, RuleBounds) {
 	c.broken = ""
 	rule := mesh.Rule{Name: string(value(in.Name)), Matches: c.httpMatches(path, in.Matches)}
 	rule.Filters = c.httpFilters(path, in.Filters, prefixesOnly(rule.Matches))
-	bounds := ruleBounds{retry: c.retry(path+".retry", in.Retry)}
+	bounds := RuleBounds{retry: c.retry(path+".retry", in.Retry)}
 	if in.Timeouts != nil {
 		bounds.request = c.duration(path+".timeouts.request", in.Timeouts.Request)
 		bounds.attempt = c.duration(path+".timeouts.backendRequest", in.Timeouts.BackendRequest)
@@ -56,7 +47,7 @@ func (c *compiler) httpRule(path string, in *gatewayv1.HTTPRouteRule) (mesh.Rule
 	refs := atMost(c, path+".backendRefs", in.BackendRefs, maxBackends)
 	for i := range refs {
 		ref := &refs[i]
-		at := at(path, "backendRefs", i)
+		at := ElementPath(path, "backendRefs", i)
 		c.broken = ""
 		b := c.weighted(at, &ref.BackendRef)
 		b.Filters = c.httpFilters(at, ref.Filters, prefixesOnly(rule.Matches))
@@ -121,7 +112,7 @@ func (c *compiler) retry(path string, in *gatewayv1.HTTPRouteRetry) *mesh.Retry 
 	}
 	for i, code := range in.Codes {
 		if code < 400 || code > 599 {
-			c.unsupported(at(path, "codes", i), "%d is no error: want 400 to 599", code)
+			c.unsupported(ElementPath(path, "codes", i), "%d is no error: want 400 to 599", code)
 			continue
 		}
 		out.Statuses = append(out.Statuses, mesh.StatusRange{First: uint16(code), Last: uint16(code)})
@@ -138,12 +129,12 @@ func (c *compiler) httpMatches(path string, in []gatewayv1.HTTPRouteMatch) []mes
 	}
 	if c.matches += len(in); c.matches > maxMatches {
 		c.unsupported(path+".matches", "the rules have more than %d matches", maxMatches)
-		return anyMatch()
+		return AnyMatch()
 	}
 	out := make([]mesh.Match, len(in))
 	for i := range in {
 		before := c.mistakes
-		out[i] = c.httpMatch(at(path, "matches", i), &in[i])
+		out[i] = c.httpMatch(ElementPath(path, "matches", i), &in[i])
 		out[i].Widened = c.mistakes > before
 	}
 	return out
@@ -153,10 +144,10 @@ func (c *compiler) httpMatch(path string, in *gatewayv1.HTTPRouteMatch) mesh.Mat
 	out := mesh.Match{Method: string(value(in.Method))}
 	c.path(path+".path", in.Path, &out)
 	for i := range in.Headers {
-		out.Headers = c.header(out.Headers, at(path, "headers", i), &in.Headers[i])
+		out.Headers = c.header(out.Headers, ElementPath(path, "headers", i), &in.Headers[i])
 	}
 	for i := range in.QueryParams {
-		q, at := &in.QueryParams[i], at(path, "queryParams", i)
+		q, at := &in.QueryParams[i], ElementPath(path, "queryParams", i)
 		out.Query = c.addField(out.Query, at, string(value(q.Type)), mesh.FieldMatch{Name: string(q.Name), Value: q.Value})
 	}
 	return out

@@ -1,4 +1,4 @@
-package model
+package compile
 
 import (
 	"errors"
@@ -17,9 +17,9 @@ const (
 	faultAbortHTTPAnnotation    = faultPrefix + "abort-http"
 	faultAbortGRPCAnnotation    = faultPrefix + "abort-grpc"
 	faultAbortPercentAnnotation = faultPrefix + "abort-percent"
-	faultDelayAnnotation        = faultPrefix + "delay"
+	FaultDelayAnnotation        = faultPrefix + "delay"
 	faultDelayPercentAnnotation = faultPrefix + "delay-percent"
-	faultUntilAnnotation        = faultPrefix + "until"
+	FaultUntilAnnotation        = faultPrefix + "until"
 )
 
 const (
@@ -41,14 +41,14 @@ func (r *annotationReader) fault(now time.Time) *mesh.FaultInjection {
 	out.AbortStatus, abort = readAnnotation(r, faultAbortHTTPAnnotation, parseAbortStatus)
 	out.AbortGRPC, abortGRPC = readAnnotation(r, faultAbortGRPCAnnotation, parseAbortCode)
 	out.AbortPercent = r.percent(faultAbortPercentAnnotation)
-	out.Delay, delayed = readAnnotation(r, faultDelayAnnotation, parseDelay)
+	out.Delay, delayed = readAnnotation(r, FaultDelayAnnotation, parseDelay)
 	out.DelayPercent = r.percent(faultDelayPercentAnnotation)
-	out.Until, bounded = readAnnotation(r, faultUntilAnnotation, func(s string) (time.Time, error) { return parseUntil(s, now) })
+	out.Until, bounded = readAnnotation(r, FaultUntilAnnotation, func(s string) (time.Time, error) { return parseUntil(s, now) })
 	if len(r.findings) > before || !r.has(faultPrefix) {
 		return nil
 	}
 	if !bounded {
-		r.problem(faultUntilAnnotation, errors.New("it is missing: want the time when the fault ends, such as 2026-01-31T15:04:05Z"), "no fault is injected")
+		r.problem(FaultUntilAnnotation, errors.New("it is missing: want the time when the fault ends, such as 2026-01-31T15:04:05Z"), "no fault is injected")
 		return nil
 	}
 	if !abort && !abortGRPC && !delayed {

@@ -1,4 +1,4 @@
-package model
+package compile
 
 import (
 	"fmt"
@@ -28,7 +28,7 @@ func tunes(key string) bool {
 
 // tuningPrefix returns the known beginning of an annotation that nothing reads.
 func tuningPrefix(key string) string {
-	for _, prefix := range [...]string{retryPrefix, timeoutPrefix, faultPrefix, accrualAnnotation, accrualAlphaPrefix} {
+	for _, prefix := range [...]string{retryPrefix, timeoutPrefix, faultPrefix, AccrualAnnotation, accrualAlphaPrefix} {
 		if strings.HasPrefix(key, prefix) {
 			return prefix
 		}

@@ -1,4 +1,4 @@
-package model
+package compile
 
 import (
 	"github.com/tulle-mesh/tulle/crds/v1alpha1"
@@ -27,7 +27,7 @@ func (c *compiler) profileRoute(path string, in *v1alpha1.RouteSpec) mesh.Profil
 	for i := range in.ResponseClasses {
 		class := &in.ResponseClasses[i]
 		c.broken = ""
-		condition := c.responseCondition(at(path, "responseClasses", i)+".condition", class.Condition, 0)
+		condition := c.responseCondition(ElementPath(path, "responseClasses", i)+".condition", class.Condition, 0)
 		if c.broken == "" {
 			out.Classes = append(out.Classes, mesh.ResponseClass{Condition: condition, Failure: class.IsFailure})
 		}
@@ -65,10 +65,10 @@ func (c *compiler) condition(path string, in *v1alpha1.RequestMatch, depth int) 
 		out.PathRegex = c.regex(path+".pathRegex", in.PathRegex)
 	}
 	for i, m := range in.All {
-		out.All = append(out.All, c.condition(at(path, "all", i), m, depth+1))
+		out.All = append(out.All, c.condition(ElementPath(path, "all", i), m, depth+1))
 	}
 	for i, m := range in.Any {
-		out.Any = append(out.Any, c.condition(at(path, "any", i), m, depth+1))
+		out.Any = append(out.Any, c.condition(ElementPath(path, "any", i), m, depth+1))
 	}
 	if in.Not != nil {
 		not := c.condition(path+".not", in.Not, depth+1)
@@ -89,10 +89,10 @@ func (c *compiler) responseCondition(path string, in *v1alpha1.ResponseMatch, de
 		out.Status = c.statusRange(path+".status", in.Status)
 	}
 	for i, m := range in.All {
-		out.All = append(out.All, c.responseCondition(at(path, "all", i), m, depth+1))
+		out.All = append(out.All, c.responseCondition(ElementPath(path, "all", i), m, depth+1))
 	}
 	for i, m := range in.Any {
-		out.Any = append(out.Any, c.responseCondition(at(path, "any", i), m, depth+1))
+		out.Any = append(out.Any, c.responseCondition(ElementPath(path, "any", i), m, depth+1))
 	}
 	if in.Not != nil {
 		not := c.responseCondition(path+".not", in.Not, depth+1)

@@ -1,4 +1,4 @@
-package model
+package compile
 
 import (
 	"net/url"
@@ -20,7 +20,7 @@ func (c *compiler) httpFilters(path string, in []gatewayv1.HTTPRouteFilter, pref
 	in = atMost(c, path+".filters", in, maxFilters)
 	var redirects, rewrites bool
 	for i := range in {
-		f, ok := c.httpFilter(at(path, "filters", i), &in[i], prefixes)
+		f, ok := c.httpFilter(ElementPath(path, "filters", i), &in[i], prefixes)
 		if !ok {
 			continue
 		}
@@ -180,7 +180,7 @@ func (c *compiler) cors(path string, in *gatewayv1.HTTPCORSFilter) *mesh.CORS {
 	}
 	for i, o := range in.AllowOrigins {
 		if u, err := url.Parse(string(o)); o != "*" && (err != nil || u.Scheme == "" || u.Host == "" || u.Path != "" || u.RawQuery != "") {
-			c.unsupported(at(path, "allowOrigins", i), "%q is no origin: want * or scheme://host, with a port if it needs one", clip(string(o)))
+			c.unsupported(ElementPath(path, "allowOrigins", i), "%q is no origin: want * or scheme://host, with a port if it needs one", clip(string(o)))
 		}
 		out.AllowOrigins = append(out.AllowOrigins, string(o))
 	}
@@ -190,7 +190,7 @@ func (c *compiler) cors(path string, in *gatewayv1.HTTPCORSFilter) *mesh.CORS {
 	headers := func(list string, in []gatewayv1.HTTPHeaderName) (out []string) {
 		for i, h := range in {
 			if h != "*" {
-				c.headerName(at(path, list, i), string(h))
+				c.headerName(ElementPath(path, list, i), string(h))
 			}
 			out = append(out, string(h))
 		}

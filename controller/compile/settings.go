@@ -1,4 +1,4 @@
-package model
+package compile
 
 import (
 	"fmt"
@@ -9,36 +9,36 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// settings is what the annotations of one object say. A nil set or an empty policy says nothing.
-type settings struct {
-	opaque          *mesh.PortSet
-	opaqueNames     []string // of ports, in a namespace: each pod has its own of that name
-	requireIdentity *mesh.PortSet
+// Settings is what the annotations of one object say. A nil set or an empty policy says nothing.
+type Settings struct {
+	Opaque          *mesh.PortSet
+	OpaqueNames     []string // of ports, in a namespace: each pod has its own of that name
+	RequireIdentity *mesh.PortSet
 	skipInbound     *mesh.PortSet
-	policy          mesh.AccessPolicy
-	findings        Findings
+	Policy          mesh.AccessPolicy
+	Findings        Findings
 }
 
-// portNames resolves the port names of an object; nil where ports have no names.
-type portNames func(name string) []uint16
+// PortNames resolves the port names of an object; nil where ports have no names.
+type PortNames func(name string) []uint16
 
-// parseSettings reads o's annotations. A value that is none keeps what prior says, which is what the object said last, and is a
+// ParseSettings reads o's annotations. A value that is none keeps what prior says, which is what the object said last, and is a
 // Finding.
-func parseSettings(o metav1.Object, named portNames, prior settings) settings {
+func ParseSettings(o metav1.Object, named PortNames, prior Settings) Settings {
 	p := parser{object: o, named: named}
-	out := settings{
-		requireIdentity: p.ports(mesh.RequireIdentityPortsAnnotation, prior.requireIdentity),
+	out := Settings{
+		RequireIdentity: p.ports(mesh.RequireIdentityPortsAnnotation, prior.RequireIdentity),
 		skipInbound:     p.ports(mesh.SkipInboundPortsAnnotation, prior.skipInbound),
-		policy:          p.policy(mesh.DefaultInboundPolicyAnnotation, prior.policy),
+		Policy:          p.policy(mesh.DefaultInboundPolicyAnnotation, prior.Policy),
 	}
-	out.opaque, out.opaqueNames = p.opaque(prior)
-	out.findings = p.findings
+	out.Opaque, out.OpaqueNames = p.opaque(prior)
+	out.Findings = p.findings
 	return out
 }
 
 type parser struct {
 	object   metav1.Object
-	named    portNames
+	named    PortNames
 	findings Findings
 }
 
@@ -57,15 +57,15 @@ func (p *parser) ports(annotation string, prior *mesh.PortSet) *mesh.PortSet {
 
 // opaque reads what the injector reads at admission, in the same way: inject.DeclaredPorts of pods and Services, and names for later in
 // a namespace, which has no ports.
-func (p *parser) opaque(prior settings) (*mesh.PortSet, []string) {
+func (p *parser) opaque(prior Settings) (*mesh.PortSet, []string) {
 	value, ok := p.object.GetAnnotations()[mesh.OpaquePortsAnnotation]
 	if !ok || p.named != nil {
-		return p.ports(mesh.OpaquePortsAnnotation, prior.opaque), nil
+		return p.ports(mesh.OpaquePortsAnnotation, prior.Opaque), nil
 	}
 	set, names, err := mesh.ParseNamedPorts(value)
 	if err != nil {
-		p.problem(mesh.OpaquePortsAnnotation, err, keptPorts(prior.opaque))
-		return prior.opaque, prior.opaqueNames
+		p.problem(mesh.OpaquePortsAnnotation, err, keptPorts(prior.Opaque))
+		return prior.Opaque, prior.OpaqueNames
 	}
 	return &set, names
 }
@@ -98,9 +98,9 @@ func (p *parser) problem(annotation string, err error, kept string) {
 	p.findings.invalid(annotation, fmt.Sprintf("%v; %s", err, kept))
 }
 
-// equal compares what two settings say, not what is wrong with them.
-func (a settings) equal(b settings) bool {
+// Equal compares what two settings say, not what is wrong with them.
+func (a Settings) Equal(b Settings) bool {
 	same := func(x, y *mesh.PortSet) bool { return (x == nil) == (y == nil) && (x == nil || slices.Equal(*x, *y)) }
-	return a.policy == b.policy && same(a.opaque, b.opaque) && slices.Equal(a.opaqueNames, b.opaqueNames) &&
-		same(a.requireIdentity, b.requireIdentity) && same(a.skipInbound, b.skipInbound)
+	return a.Policy == b.Policy && same(a.Opaque, b.Opaque) && slices.Equal(a.OpaqueNames, b.OpaqueNames) &&
+		same(a.RequireIdentity, b.RequireIdentity) && same(a.skipInbound, b.skipInbound)
 }

@@ -1,4 +1,4 @@
-package model
+package compile
 
 import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -6,23 +6,15 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-func (s *Store) applyGRPCRoute(o *gatewayv1.GRPCRoute, e Event) Change {
-	key := statusKey{grpcRoute.group, grpcRoute.kind, nameOf(o)}
-	if e.Deleted {
-		return s.applyRoute(key, nil)
-	}
-	return s.applyRoute(key, newRoute(grpcRoute, o, compileGRPCRoute(o.Namespace, &o.Spec), e, s.routes[key]))
-}
-
-func compileGRPCRoute(namespace string, in *gatewayv1.GRPCRouteSpec) *routeSpec {
-	c := newCompiler(grpcRoute, namespace)
-	list := atMost(c, "spec.rules", in.Rules, maxRules)
+func ParseGRPCRoute(namespace string, in *gatewayv1.GRPCRouteSpec) *Route {
+	c := newCompiler(KindGRPCRoute, namespace)
+	list := atMost(c, "spec.rules", in.Rules, MaxRules)
 	rules := make([]mesh.Rule, len(list))
 	for i := range list {
-		rules[i] = c.grpcRule(at("spec", "rules", i), &list[i])
+		rules[i] = c.grpcRule(ElementPath("spec", "rules", i), &list[i])
 	}
-	sp := c.spec(in.ParentRefs, rules, make([]ruleBounds, len(rules)))
-	sp.unread = len(in.Rules) - len(rules)
+	sp := c.spec(in.ParentRefs, rules, make([]RuleBounds, len(rules)))
+	sp.Truncated = len(in.Rules) - len(rules)
 	return sp
 }
 
@@ -35,7 +27,7 @@ func (c *compiler) grpcRule(path string, in *gatewayv1.GRPCRouteRule) mesh.Rule 
 	rule.Invalid = c.broken
 	refs := atMost(c, path+".backendRefs", in.BackendRefs, maxBackends)
 	for i := range refs {
-		at := at(path, "backendRefs", i)
+		at := ElementPath(path, "backendRefs", i)
 		c.broken = ""
 		b := c.weighted(at, &refs[i].BackendRef)
 		b.Filters = c.grpcFilters(at, refs[i].Filters)
@@ -50,7 +42,7 @@ func (c *compiler) grpcRule(path string, in *gatewayv1.GRPCRouteRule) mesh.Rule 
 func (c *compiler) grpcMatches(path string, in []gatewayv1.GRPCRouteMatch) []mesh.Match {
 	if c.matches += len(in); c.matches > maxMatches {
 		c.unsupported(path+".matches", "the rules have more than %d matches", maxMatches)
-		return anyMatch()
+		return AnyMatch()
 	}
 	if len(in) == 0 {
 		return []mesh.Match{{}}
@@ -58,7 +50,7 @@ func (c *compiler) grpcMatches(path string, in []gatewayv1.GRPCRouteMatch) []mes
 	out := make([]mesh.Match, len(in))
 	for i := range in {
 		before := c.mistakes
-		out[i] = c.grpcMatch(at(path, "matches", i), &in[i])
+		out[i] = c.grpcMatch(ElementPath(path, "matches", i), &in[i])
 		out[i].Widened = c.mistakes > before
 	}
 	return out
@@ -71,7 +63,7 @@ func (c *compiler) grpcMatch(path string, in *gatewayv1.GRPCRouteMatch) mesh.Mat
 	}
 	for i := range in.Headers {
 		h := &in.Headers[i]
-		out.Headers = c.header(out.Headers, at(path, "headers", i), &gatewayv1.HTTPHeaderMatch{
+		out.Headers = c.header(out.Headers, ElementPath(path, "headers", i), &gatewayv1.HTTPHeaderMatch{
 			Type: (*gatewayv1.HeaderMatchType)(h.Type), Name: gatewayv1.HTTPHeaderName(h.Name), Value: h.Value,
 		})
 	}

@@ -1,4 +1,4 @@
-package model
+package compile
 
 import (
 	"fmt"
@@ -38,7 +38,7 @@ const (
 	ReasonUnknownAnnotation = "UnknownAnnotation"
 )
 
-const reasonUnsupportedValue = string(gatewayv1.RouteReasonUnsupportedValue)
+const ReasonUnsupportedValue = string(gatewayv1.RouteReasonUnsupportedValue)
 
 // String returns the finding for people: where, and what.
 func (f Finding) String() string {
@@ -82,7 +82,7 @@ func (f *Findings) invalid(path string, why any) {
 
 // ignored notes that the value at the path has no effect.
 func (f *Findings) ignored(path, why string) {
-	*f = append(*f, Finding{path, why, Ignored, reasonUnsupportedValue})
+	*f = append(*f, Finding{path, why, Ignored, ReasonUnsupportedValue})
 }
 
 // Of returns the findings of one severity.
