@@ -147,7 +147,7 @@ func spec[T any](o *object) T {
 func (w *World) Analyze() []Finding {
 	w.findings = nil
 	for _, check := range []func(*World){
-		checkProfiles, checkRoutes, checkConflicts, checkServers, checkGuards, checkProbes, checkPolicies, checkPermissive, checkCallers, checkInjection, checkAnnotations, checkPlaces, checkFields,
+		checkProfiles, checkRoutes, checkConflicts, checkServers, checkGuards, checkProbes, checkPolicies, checkPermissive, checkCallers, checkInjection, checkPodSecurity, checkAnnotations, checkPlaces, checkFields,
 	} {
 		check(w)
 	}

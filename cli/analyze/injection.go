@@ -38,6 +38,36 @@ func checkInjection(w *World) {
 	})
 }
 
+// checkPodSecurity finds namespaces whose Pod Security level forbids tulle-init, which needs NET_ADMIN to capture traffic: the API server
+// refuses every new pod with a proxy. Source: Kubernetes Pod Security Standards.
+func checkPodSecurity(w *World) {
+	const label = "pod-security.kubernetes.io/enforce"
+	w.each("Namespace", func(ns *object) {
+		level := ns.labels[label]
+		if level != "baseline" && level != "restricted" {
+			return
+		}
+		decides := inject.Namespace{Name: ns.name.name, Annotations: ns.annotations, Labels: ns.labels}
+		report := func(o *object, whose string) {
+			w.report(Warning, "PodSecurity", o, "label %s=%s of the namespace forbids NET_ADMIN, which %s needs to capture traffic: the API server "+
+				"refuses %s that get a proxy, unless they are exempt; set the label to privileged (docs/injection.md#what-a-pod-gets)", label, level, mesh.InitContainer, whose)
+		}
+		if inject.Decide(decides, &corev1.Pod{}).Verdict == inject.Inject {
+			report(ns, "pods")
+			return
+		}
+		for _, o := range w.objects {
+			if !isWorkload(o) || o.namespace != ns.name.name || w.maker(o) != nil {
+				continue
+			}
+			pod := corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: templateOf(o).annotations}, Spec: podSpecOf(o)}
+			if inject.Decide(decides, &pod).Verdict == inject.Inject {
+				report(o, "its pods")
+			}
+		}
+	})
+}
+
 // checkAnnotations finds annotations that the injector would refuse, or warn of.
 func checkAnnotations(w *World) {
 	for _, o := range w.objects {

@@ -154,6 +154,41 @@ metadata: {name: web, namespace: shop, annotations: {linkerd.io/injct: enabled}}
 	}
 }
 
+// TestAnalyzePodSecurity finds namespaces whose level forbids the init container, and workloads that ask for a proxy there.
+func TestAnalyzePodSecurity(t *testing.T) {
+	namespace := func(name, level, inject string) string {
+		return "{apiVersion: v1, kind: Namespace, metadata: {name: " + name + ", labels: {pod-security.kubernetes.io/enforce: " + level + "}, " +
+			"annotations: {linkerd.io/inject: " + inject + "}}}\n---\n"
+	}
+	workload := func(namespace, inject string) string {
+		return "{apiVersion: apps/v1, kind: Deployment, metadata: {name: web, namespace: " + namespace + "}, " +
+			"spec: {template: {metadata: {annotations: {linkerd.io/inject: " + inject + "}}}}}\n---\n"
+	}
+	for name, test := range map[string]struct{ manifest, want string }{
+		"baseline":                        {namespace("shop", "baseline", "enabled"), "Namespace/shop"},
+		"restricted":                      {namespace("shop", "restricted", "enabled"), "Namespace/shop"},
+		"privileged":                      {namespace("shop", "privileged", "enabled"), ""},
+		"no proxies":                      {namespace("shop", "restricted", "disabled"), ""},
+		"a workload that asks for itself": {namespace("shop", "baseline", "disabled") + workload("shop", "enabled"), "Deployment/web"},
+		"a workload that does not":        {namespace("shop", "baseline", "disabled") + workload("shop", "disabled"), ""},
+	} {
+		r := runCLI(t, noCluster, test.manifest, "analyze", "--ignore-cluster", "-A", "-f", "-", "-o", "json")
+		var findings []analyze.Finding
+		if err := json.Unmarshal([]byte(r.out), &findings); err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for _, f := range findings {
+			if f.Code == "PodSecurity" {
+				got += f.Object
+			}
+		}
+		if got != test.want || r.code != 0 {
+			t.Errorf("%s: exit code %d, findings about %q, want %q:\n%s", name, r.code, got, test.want, r.out)
+		}
+	}
+}
+
 // TestAnalyzeWorkloads finds in the cluster what pods of its workloads would be refused for, or lack: such pods may not exist. What is
 // the workload's mistake is told once and not for each of its pods.
 func TestAnalyzeWorkloads(t *testing.T) {
