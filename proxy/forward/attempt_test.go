@@ -146,6 +146,7 @@ func TestBodyThatIsStillComing(t *testing.T) {
 					w.WriteHeader(503)
 					w.(http.Flusher).Flush()
 					close(failed)
+					_, _ = io.Copy(io.Discard, r.Body) // net/http panics where a handler in full duplex leaves some of it
 					return
 				}
 				all, _ := io.ReadAll(r.Body)
