@@ -14,18 +14,17 @@ import (
 
 // h1Client is the client's end of an HTTP/1 connection: one request at a time, then it waits in its upstream's idle list.
 type h1Client struct {
-	l     *link
-	u     *Upstream
-	in    h1Reader
-	out   h1Writer
-	state h1State
-	cur   *flight
-	uses  int  // requests that it carried
-	keep  bool // the connection survives the current response
-	heard bool // the server answered something to the current request
-	// doubted says that the server may have left a request's body unread: then it closes, and what is sent meanwhile is lost.
-	doubted bool
-	since   time.Time // when it became idle
+	l           *link
+	u           *Upstream
+	in          h1Reader
+	out         h1Writer
+	state       h1State
+	cur         *flight
+	uses        int       // requests that it carried
+	keep        bool      // the connection survives the current response
+	heard       bool      // the server answered something to the current request
+	quarantined bool      // see reuse
+	since       time.Time // when it became idle
 	// bound says that the connection may be authenticated as one client (NTLM, Negotiate). It serves no other: owner is that client's
 	// connection, nil where many clients share one.
 	bound bool
@@ -43,24 +42,12 @@ func newH1Client(l *link, u *Upstream) *h1Client {
 	return c
 }
 
-// doubtTime is how long a connection is not used again whose server may close it.
-const doubtTime = 100 * time.Millisecond
-
-// mayClose reports whether the server, which has answered, may have left the request's body unread. Then most servers close, said or not:
-// RFC 9112 §9.3. Nobody but the server knows; one that refused the request, or answered while parts of it had not left, is doubted.
-func (c *h1Client) mayClose(fl *flight) bool {
-	return fl.req.moved > 0 && (fl.x.Response.Status >= 400 || c.unsent())
-}
-
-// largeBody is how large a request's body is that a server which refuses the request hardly reads to its end.
-const largeBody = 64 << 10
-
 func (c *h1Client) unsent() bool { return c.l.out.size+c.l.sending.size > 0 }
 
-// expired ends the time of doubt, or an idle connection.
+// expired ends the quarantine, or an idle connection.
 func (c *h1Client) expired() {
-	if c.doubted && !c.unsent() {
-		c.doubted = false
+	if c.quarantined && !c.unsent() {
+		c.quarantined = false
 		c.u.rest(c)
 		return
 	}
@@ -159,7 +146,7 @@ func (c *h1Client) receive(in []byte) (n int, err error) {
 		c.free = false
 		c.u.rest(c)
 	}
-	if err == nil && (c.cur != nil || c.doubted) {
+	if err == nil && (c.cur != nil || c.quarantined) {
 		err = sock.ErrMore
 	}
 	return n, err
@@ -241,7 +228,7 @@ func (c *h1Client) head(in []byte) (used int, err error) {
 		}
 	}
 	c.heard, c.bound = true, c.bound || f.Bound
-	c.u.persists = c.u.persists || c.uses > 1
+	c.u.reuse.answered(c.uses)
 	if h.Status < 200 && h.Status != 101 {
 		fl.down.interim(fl, h)
 		h.Reset()
@@ -299,17 +286,16 @@ func (c *h1Client) leave(fl *flight) {
 			c.pin(fl)
 			return
 		}
-		if c.mayClose(fl) {
-			if fl.req.moved > largeBody {
-				c.l.close(nil)
-				return
+		switch c.u.reuse.afterResponse(fl.x.Response.Status, fl.req.moved, c.unsent()) {
+		case notReusable:
+			c.l.close(nil)
+		case reusableAfterQuarantine:
+			c.quarantined = true
+			c.l.e.wheel.set(&c.l.timer, c.l.e.now.Add(quarantine))
+		default:
+			if c.free = c.reading; !c.free {
+				c.u.rest(c)
 			}
-			c.doubted = true
-			c.l.e.wheel.set(&c.l.timer, c.l.e.now.Add(doubtTime))
-			return
-		}
-		if c.free = c.reading; !c.free {
-			c.u.rest(c)
 		}
 		return
 	}
@@ -339,8 +325,8 @@ func (c *h1Client) ended(err error) {
 	if fl == nil {
 		return
 	}
-	if c.uses > 1 && !c.heard {
-		c.u.persists = false
+	if !c.heard {
+		c.u.reuse.lost(c.uses)
 	}
 	c.cur, c.out.f, fl.up = nil, nil, nil
 	if c.state != h1Tunnel && fl.resp.ended {

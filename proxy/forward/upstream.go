@@ -65,13 +65,12 @@ type Upstream struct {
 	shared  []*h2Conn   // that take new streams
 	turn    int         // the shared connection that had the last stream
 	resting []*h1Client // idle, the latest last
-	// persists says that the server keeps HTTP/1 connections open behind a response: it answered on one that had been used.
-	persists bool
-	open     int    // connections and dials
-	dialing  int    // dials that are not for one tunnel
-	streams  uint32 // how many the server took at once on its last shared connection
-	waiting  flightList
-	closed   bool
+	reuse   reuse
+	open    int    // connections and dials
+	dialing int    // dials that are not for one tunnel
+	streams uint32 // how many the server took at once on its last shared connection
+	waiting flightList
+	closed  bool
 }
 
 // NewUpstream makes an upstream without any connection; the first request dials.
@@ -118,7 +117,7 @@ func (u *Upstream) giveH1(fl *flight) {
 	}
 	for n := len(u.resting); n > 0; n = len(u.resting) {
 		c := u.resting[n-1]
-		if u.tooYoung(c, fl) {
+		if !u.allows(c, fl) {
 			break
 		}
 		u.resting[n-1] = nil
@@ -131,14 +130,9 @@ func (u *Upstream) giveH1(fl *flight) {
 	u.wait(fl)
 }
 
-// youngTime is how long an idle connection is too young for a request that cannot be sent twice.
-const youngTime = 20 * time.Millisecond
-
-// tooYoung reports whether the server may be about to close an idle connection that fl would be lost on. Some servers close behind every
-// response without saying so, such as tinyproxy, and the end may arrive after the next request left (RFC 9112 §9.5). A server that
-// persists is trusted.
-func (u *Upstream) tooYoung(c *h1Client, fl *flight) bool {
-	return !u.persists && c.uses > 0 && u.open < u.cfg.MaxConns && !repeatable(fl) && u.e.now.Sub(c.since) < youngTime
+// allows reports whether fl may take the idle connection c, or has to, because no other can be made.
+func (u *Upstream) allows(c *h1Client, fl *flight) bool {
+	return u.open >= u.cfg.MaxConns || u.reuse.allows(c.uses, u.e.now.Sub(c.since), repeatable(fl))
 }
 
 // pick returns the next shared connection that can take a stream.
@@ -294,7 +288,7 @@ func dialFault(err error) exchange.Fault {
 // rest takes an HTTP/1 connection that is free.
 func (u *Upstream) rest(c *h1Client) {
 	c.since = u.e.now
-	if fl := u.waiting.first; fl != nil && !(u.dialing > 0 && u.tooYoung(c, fl)) {
+	if fl := u.waiting.first; fl != nil && (u.dialing == 0 || u.allows(c, fl)) {
 		fl.depart(c)
 		return
 	}
