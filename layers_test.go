@@ -41,13 +41,14 @@ var layers = []struct {
 	}},
 	{"parts", []string{
 		"controller/model",
-		"crds/crdtest", "injector/redirect/nft",
+		"cli/cluster",
+		"crds/crdtest", "injector/redirect/nft", "install",
 		"internal/certs", "internal/daemon",
 		"proxy/h2", "proxy/authz", "proxy/relay", "proxy/stats",
 	}},
 	{"edges", []string{
 		"cli/analyze",
-		"identity", "injector", "install", "internal/meshtest",
+		"identity", "injector", "internal/meshtest",
 		"controller/kube", "controller/discovery",
 		"proxy/forward", "proxy/control",
 	}},
@@ -96,7 +97,7 @@ var users = map[string]struct {
 	reason  string
 }{
 	"k8s.io/client-go": {
-		[]string{"controller/kube", "identity", "injector", "install", "internal/lead", "cmd/tulle", "cmd/tulle-controller"},
+		[]string{"cli/cluster", "controller/kube", "identity", "injector", "internal/lead", "cmd/tulle-controller"},
 		"code that holds a client can do anything; keep it in few packages",
 	},
 	module + "/api/pb": {

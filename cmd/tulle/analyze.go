@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/tulle-mesh/tulle/cli/analyze"
+	"github.com/tulle-mesh/tulle/cli/cluster"
 	"github.com/tulle-mesh/tulle/crds/v1alpha1"
 )
 
@@ -122,7 +123,7 @@ func (c *cli) analyzed(ctx context.Context, opts analyzeOptions) (live, files []
 		if err != nil {
 			return nil, nil, "", fmt.Errorf("%w (--ignore-cluster looks at files alone)", err)
 		}
-		namespace = cl.namespace
+		namespace = cl.Namespace
 		if live, err = listAnalyzed(ctx, cl); err != nil {
 			return nil, nil, "", err
 		}
@@ -183,7 +184,7 @@ func olderVersions(resource schema.GroupVersionResource) []string {
 const gatewayGroup = "gateway.networking.k8s.io"
 
 // listAnalyzed reads everything that the checks look at. A kind that the cluster does not know has no objects.
-func listAnalyzed(ctx context.Context, cl *cluster) ([]map[string]any, error) {
+func listAnalyzed(ctx context.Context, cl *cluster.Client) ([]map[string]any, error) {
 	resources := analyzedResources()
 	order := slices.SortedFunc(maps.Keys(resources), func(a, b schema.GroupVersionResource) int {
 		return strings.Compare(a.String(), b.String())
@@ -207,10 +208,10 @@ func listAnalyzed(ctx context.Context, cl *cluster) ([]map[string]any, error) {
 }
 
 // listAll reads every object of a resource. Its errors are the API server's.
-func listAll(ctx context.Context, cl *cluster, resource schema.GroupVersionResource, kind string) ([]map[string]any, error) {
+func listAll(ctx context.Context, cl *cluster.Client, resource schema.GroupVersionResource, kind string) ([]map[string]any, error) {
 	var trees []map[string]any
 	for next := ""; ; {
-		list, err := cl.dynamic.Resource(resource).List(ctx, metav1.ListOptions{Limit: 500, Continue: next})
+		list, err := cl.Dynamic.Resource(resource).List(ctx, metav1.ListOptions{Limit: 500, Continue: next})
 		if err != nil {
 			return nil, err
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/tulle-mesh/tulle/cli/cluster"
 	"github.com/tulle-mesh/tulle/controller/model"
 	"github.com/tulle-mesh/tulle/mesh"
 )
@@ -83,7 +84,7 @@ func (c *cli) authz(ctx context.Context, args []string, output string) error {
 
 // podsAndResolver reads the cluster, and which pods the arguments name.
 func (c *cli) podsAndResolver(ctx context.Context, args []string) (*resolver, []corev1.Pod, error) {
-	kind, name, err := parseResource(args)
+	kind, name, err := cluster.ParseResource(args)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -91,7 +92,7 @@ func (c *cli) podsAndResolver(ctx context.Context, args []string) (*resolver, []
 	if err != nil {
 		return nil, nil, err
 	}
-	pods, err := podsOf(ctx, cl, kind, name)
+	pods, err := cluster.PodsOf(ctx, cl, kind, name)
 	if err != nil {
 		return nil, nil, err
 	}

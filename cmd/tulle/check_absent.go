@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/tulle-mesh/tulle/cli/cluster"
 	"github.com/tulle-mesh/tulle/injector/inject"
 	"github.com/tulle-mesh/tulle/mesh"
 )
@@ -44,7 +45,7 @@ type rollout struct {
 
 // rollouts lists the workloads of namespace, or of all for "", whose controllers are about to create pods. Those that wait for a
 // person, because they are paused or replace only what is deleted, are not.
-func rollouts(ctx context.Context, cl *cluster, namespace string, pods []corev1.Pod) ([]rollout, error) {
+func rollouts(ctx context.Context, cl *cluster.Client, namespace string, pods []corev1.Pod) ([]rollout, error) {
 	apps := cl.AppsV1()
 	deployments, err := apps.Deployments(namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -111,7 +112,7 @@ func rollouts(ctx context.Context, cl *cluster, namespace string, pods []corev1.
 
 // failedCreates returns what the last event about a pod that was not taken says, by the workload that was to have it. Of StatefulSets
 // and DaemonSets nothing else tells. An event that is older than one of the workload's pods is of trouble that is over.
-func failedCreates(ctx context.Context, cl *cluster, namespace string, pods []corev1.Pod) (map[types.UID]string, error) {
+func failedCreates(ctx context.Context, cl *cluster.Client, namespace string, pods []corev1.Pod) (map[types.UID]string, error) {
 	events, err := cl.CoreV1().Events(namespace).List(ctx, metav1.ListOptions{FieldSelector: "reason=FailedCreate"})
 	if err != nil {
 		return nil, fmt.Errorf("list events: %w", err)
@@ -202,7 +203,7 @@ func (f *facts) withoutProxies(namespaces map[string]inject.Namespace) error {
 				"then kubectl -n NS rollout restart deploy", mesh.InjectAnnotation)
 		}
 		return fmt.Errorf("no pod with a proxy found in any namespace; proxies are asked for in %s: start workloads there, or restart those that run: "+
-			"kubectl -n NS rollout restart deploy", abbreviate(asked))
+			"kubectl -n NS rollout restart deploy", cluster.Abbreviate(asked))
 	case ns == f.namespace:
 		return fmt.Errorf("namespace %s is the control plane's, whose pods need no proxy: say -n and a namespace of applications, or nothing for all", ns)
 	}

@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/tulle-mesh/tulle/cli/cluster"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -40,7 +41,7 @@ type link struct {
 type links map[types.UID]link
 
 // askLinks asks the running proxies in scope, but those of which known has a fresh answer. What cannot be asked in time is an answer too.
-func askLinks(ctx context.Context, cl *cluster, f *facts, known links) links {
+func askLinks(ctx context.Context, cl *cluster.Client, f *facts, known links) links {
 	var pods []*corev1.Pod
 	out := links{}
 	f.eachPod(func(pod *corev1.Pod) {
@@ -76,13 +77,13 @@ func proxyRuns(pod *corev1.Pod) bool {
 	})
 }
 
-func askLink(ctx context.Context, cl *cluster, pod *corev1.Pod) link {
+func askLink(ctx context.Context, cl *cluster.Client, pod *corev1.Pod) link {
 	if ctx.Err() != nil {
 		return link{err: fmt.Errorf("not asked within %v", askProxies)}
 	}
 	ctx, cancel := context.WithTimeout(ctx, askProxy)
 	defer cancel()
-	body, err := openMetrics(ctx, cl, pod, proxyAdminPort(pod))
+	body, err := cluster.OpenMetrics(ctx, cl, pod, cluster.ProxyAdminPort(pod))
 	if err != nil {
 		return link{err: err}
 	}
@@ -156,5 +157,5 @@ func askUnasked(f *facts) error {
 		return nil
 	}
 	slices.Sort(names)
-	return fmt.Errorf("%d of %d proxies could not be asked: %s\n%s: %w", len(names), len(f.links), abbreviate(names), names[0], why[names[0]])
+	return fmt.Errorf("%d of %d proxies could not be asked: %s\n%s: %w", len(names), len(f.links), cluster.Abbreviate(names), names[0], why[names[0]])
 }

@@ -13,6 +13,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tulle-mesh/tulle/cli/cluster"
 )
 
 // linkMetrics is what the metrics of a proxy say about its stream.
@@ -119,7 +121,7 @@ func TestCheckWaitsForProxiesToConnect(t *testing.T) {
 	f := healthyCluster(t)
 	serveMetrics(t, f, "web-1:4191", linkMetrics(0, 7, 1))
 	asked := 0
-	connect := func(flags globalFlags) (*cluster, error) {
+	connect := func(flags globalFlags) (*cluster.Client, error) {
 		switch asked++; asked {
 		case 2:
 			serveMetrics(t, f, "web-1:4191", linkMetrics(1, 8, 0))
@@ -146,7 +148,7 @@ func TestCheckDoesNotWaitForEveryMuteProxy(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		var open, most atomic.Int32
-		cl := &cluster{dialPod: func(context.Context, string, string, int) (net.Conn, error) {
+		cl := &cluster.Client{DialPod: func(context.Context, string, string, int) (net.Conn, error) {
 			near, far := net.Pipe()
 			most.Store(max(most.Load(), open.Add(1)))
 			return &countedConn{Conn: near, closed: func() { open.Add(-1); _ = far.Close() }}, nil
@@ -187,7 +189,7 @@ func (c *countedConn) Close() error {
 func TestCheckTellsOnceOfAProxyWithoutControlPlane(t *testing.T) {
 	f := healthyCluster(t)
 	asked := 0
-	connect := func(flags globalFlags) (*cluster, error) {
+	connect := func(flags globalFlags) (*cluster.Client, error) {
 		asked++
 		serveMetrics(t, f, "web-1:4191", linkMetrics(0, 7, float64(58+2*asked)))
 		return f.connect(flags)

@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/tulle-mesh/tulle/cli/cluster"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -99,7 +100,7 @@ func askControlPods(f *facts) error {
 	}
 	var errs []error
 	for _, pod := range f.controlPods.value.Items {
-		if finished(&pod) || pod.DeletionTimestamp != nil {
+		if cluster.Finished(&pod) || pod.DeletionTimestamp != nil {
 			continue
 		}
 		if why := notReady(&pod); why != "" {
@@ -110,10 +111,6 @@ func askControlPods(f *facts) error {
 		return errors.New("there are no control plane pods")
 	}
 	return errors.Join(errs...)
-}
-
-func finished(pod *corev1.Pod) bool {
-	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
 }
 
 // notReady says why a pod is not ready, from the container that keeps it back, or "".
@@ -179,7 +176,7 @@ func askPodNetworks(f *facts) error {
 	}
 	return outside(f, "pod", func(add func(name, network string)) {
 		for _, pod := range f.pods.value.Items {
-			if pod.Spec.HostNetwork || finished(&pod) {
+			if pod.Spec.HostNetwork || cluster.Finished(&pod) {
 				continue
 			}
 			for _, ip := range pod.Status.PodIPs {
@@ -229,16 +226,7 @@ func outside(f *facts, what string, each func(add func(name, network string))) e
 	if found == nil {
 		return nil
 	}
-	return fmt.Errorf("clusterNetworks (%s) does not contain %ss: %s", f.values.value.ClusterNetworks, what, abbreviate(found))
-}
-
-// abbreviate joins names, at most ten of them.
-func abbreviate(names []string) string {
-	const most = 10
-	if extra := len(names) - most; extra > 0 {
-		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), extra)
-	}
-	return strings.Join(names, ", ")
+	return fmt.Errorf("clusterNetworks (%s) does not contain %ss: %s", f.values.value.ClusterNetworks, what, cluster.Abbreviate(found))
 }
 
 func askObjects(f *facts) error {

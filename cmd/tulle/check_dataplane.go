@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/tulle-mesh/tulle/cli/cluster"
 	"github.com/tulle-mesh/tulle/injector/inject"
 	"github.com/tulle-mesh/tulle/mesh"
 )
@@ -36,22 +37,10 @@ func (f *facts) inScope(namespace string) bool { return f.dataPlane == "" || f.d
 func (f *facts) eachPod(visit func(*corev1.Pod)) {
 	for i := range f.pods.value.Items {
 		pod := &f.pods.value.Items[i]
-		if f.inScope(pod.Namespace) && pod.Namespace != f.namespace && !finished(pod) && pod.DeletionTimestamp == nil {
+		if f.inScope(pod.Namespace) && pod.Namespace != f.namespace && !cluster.Finished(pod) && pod.DeletionTimestamp == nil {
 			visit(pod)
 		}
 	}
-}
-
-// proxyOf returns the proxy's container, native sidecar or not, or nil.
-func proxyOf(pod *corev1.Pod) *corev1.Container {
-	for _, containers := range [][]corev1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
-		for i := range containers {
-			if containers[i].Name == mesh.ProxyContainer {
-				return &containers[i]
-			}
-		}
-	}
-	return nil
 }
 
 // podErrors joins what ask finds wrong with each pod that has a proxy.
@@ -61,7 +50,7 @@ func podErrors(f *facts, ask func(*corev1.Pod) string) error {
 	}
 	var wrong []string
 	f.eachPod(func(pod *corev1.Pod) {
-		if proxyOf(pod) == nil {
+		if cluster.ProxyOf(pod) == nil {
 			return
 		}
 		if why := ask(pod); why != "" {
@@ -96,7 +85,7 @@ func askProxiesReady(f *facts) error {
 		return f.pods.err
 	}
 	meshed := false
-	f.eachPod(func(pod *corev1.Pod) { meshed = meshed || proxyOf(pod) != nil })
+	f.eachPod(func(pod *corev1.Pod) { meshed = meshed || cluster.ProxyOf(pod) != nil })
 	return errors.Join(podErrors(f, proxyNotReady), askRollouts(f, meshed))
 }
 
@@ -127,7 +116,7 @@ func askInjected(f *facts) error {
 	namespaces := f.injectNamespaces()
 	var bare, foreign []string
 	f.eachPod(func(pod *corev1.Pod) {
-		if proxyOf(pod) != nil {
+		if cluster.ProxyOf(pod) != nil {
 			return
 		}
 		switch decision := inject.Decide(namespaces[pod.Namespace], pod); {
@@ -140,11 +129,11 @@ func askInjected(f *facts) error {
 	var errs []error
 	if bare != nil {
 		slices.Sort(bare)
-		errs = append(errs, fmt.Errorf("pods without a proxy, restart them: %s", abbreviate(bare)))
+		errs = append(errs, fmt.Errorf("pods without a proxy, restart them: %s", cluster.Abbreviate(bare)))
 	}
 	if foreign != nil {
 		slices.Sort(foreign)
-		errs = append(errs, fmt.Errorf("pods with another mesh's proxy, which keeps this one's away: %s", abbreviate(foreign)))
+		errs = append(errs, fmt.Errorf("pods with another mesh's proxy, which keeps this one's away: %s", cluster.Abbreviate(foreign)))
 	}
 	return errors.Join(errs...)
 }
@@ -152,7 +141,7 @@ func askInjected(f *facts) error {
 // askProxyUser finds what the injector refuses today: traffic of the proxy's user is not captured.
 func askProxyUser(f *facts) error {
 	return podErrors(f, func(pod *corev1.Pod) string {
-		proxy := proxyOf(pod)
+		proxy := cluster.ProxyOf(pod)
 		if proxy.SecurityContext == nil || proxy.SecurityContext.RunAsUser == nil {
 			return ""
 		}
@@ -285,7 +274,7 @@ func (f *facts) opaquePods() map[string][]opaquePod {
 	pods := map[string][]opaquePod{}
 	f.eachPod(func(pod *corev1.Pod) {
 		opaque, err := inject.PodPorts(pod).Opaque(pod.Annotations)
-		if err != nil || proxyOf(pod) == nil {
+		if err != nil || cluster.ProxyOf(pod) == nil {
 			return
 		}
 		_, says := pod.Annotations[mesh.OpaquePortsAnnotation]

@@ -7,6 +7,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/tulle-mesh/tulle/cli/cluster"
 	"github.com/tulle-mesh/tulle/install"
 )
 
@@ -57,7 +58,7 @@ func askGatewayDefinitions(f *facts) error {
 }
 
 // servedVersions asks the cluster which versions of the definitions' resources it serves.
-func servedVersions(cl *cluster, definitions []install.Definition) (map[schema.GroupVersionResource]bool, error) {
+func servedVersions(cl *cluster.Client, definitions []install.Definition) (map[schema.GroupVersionResource]bool, error) {
 	served := map[schema.GroupVersionResource]bool{}
 	asked := map[schema.GroupVersion]bool{}
 	for _, d := range definitions {

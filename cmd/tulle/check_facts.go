@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/tulle-mesh/tulle/cli/analyze"
+	"github.com/tulle-mesh/tulle/cli/cluster"
 	"github.com/tulle-mesh/tulle/install"
 	"github.com/tulle-mesh/tulle/mesh"
 )
@@ -160,7 +161,7 @@ var created = []struct {
 }
 
 // deniedCreates returns why the user may not create what an installation consists of.
-func deniedCreates(ctx context.Context, cl *cluster, namespace string) map[string]error {
+func deniedCreates(ctx context.Context, cl *cluster.Client, namespace string) map[string]error {
 	denied := map[string]error{}
 	for _, r := range created {
 		review := &authzv1.SelfSubjectAccessReview{Spec: authzv1.SelfSubjectAccessReviewSpec{

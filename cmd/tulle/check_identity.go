@@ -11,6 +11,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/tulle-mesh/tulle/cli/cluster"
 	"github.com/tulle-mesh/tulle/install"
 	"github.com/tulle-mesh/tulle/mesh"
 )
@@ -208,10 +209,10 @@ func askTrustRoots(f *facts) error {
 	}
 	var errs []error
 	if missing != nil {
-		errs = append(errs, fmt.Errorf("namespaces without %s: %s", mesh.TrustRootsConfigMap, abbreviate(missing)))
+		errs = append(errs, fmt.Errorf("namespaces without %s: %s", mesh.TrustRootsConfigMap, cluster.Abbreviate(missing)))
 	}
 	if different != nil {
-		errs = append(errs, fmt.Errorf("namespaces with other trust anchors than %s: %s", f.namespace, abbreviate(different)))
+		errs = append(errs, fmt.Errorf("namespaces with other trust anchors than %s: %s", f.namespace, cluster.Abbreviate(different)))
 	}
 	return errors.Join(errs...)
 }

@@ -8,11 +8,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
+	"github.com/tulle-mesh/tulle/cli/cluster"
 	"github.com/tulle-mesh/tulle/install"
 )
 
 // missingObjects returns what the installation's values render and the cluster does not have, as kind/name.
-func missingObjects(ctx context.Context, cl *cluster, f *facts) ([]string, error) {
+func missingObjects(ctx context.Context, cl *cluster.Client, f *facts) ([]string, error) {
 	if f.values.err != nil {
 		return nil, f.values.err
 	}
@@ -41,7 +42,7 @@ func missingObjects(ctx context.Context, cl *cluster, f *facts) ([]string, error
 }
 
 // getters says how to look for an object of each kind that an installation consists of.
-func getters(cl *cluster) map[string]func(ctx context.Context, namespace, name string) error {
+func getters(cl *cluster.Client) map[string]func(ctx context.Context, namespace, name string) error {
 	opts := metav1.GetOptions{}
 	return map[string]func(ctx context.Context, namespace, name string) error{
 		"Namespace": func(ctx context.Context, _, name string) error {

@@ -10,16 +10,17 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/tulle-mesh/tulle/cli/analyze"
+	"github.com/tulle-mesh/tulle/cli/cluster"
 	"github.com/tulle-mesh/tulle/internal/kubelet"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
 // refusedProbes returns what keeps the kubelet out of pods in scope, as analyze finds it. Policies are read only where a pod is probed over
 // HTTPS.
-func refusedProbes(ctx context.Context, cl *cluster, f *facts) ([]analyze.Finding, error) {
+func refusedProbes(ctx context.Context, cl *cluster.Client, f *facts) ([]analyze.Finding, error) {
 	probed := false
 	f.eachPod(func(pod *corev1.Pod) {
-		probed = probed || proxyOf(pod) != nil &&
+		probed = probed || cluster.ProxyOf(pod) != nil &&
 			slices.ContainsFunc(kubelet.Requests(&pod.Spec, mesh.ProxyContainer), func(r kubelet.Request) bool { return r.TLS })
 	})
 	if !probed {

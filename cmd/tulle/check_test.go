@@ -22,6 +22,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/tulle-mesh/tulle/cli/cluster"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -236,7 +237,7 @@ func TestCheckTellsOnceOfAMissingImage(t *testing.T) {
 		{Reason: "ImagePullBackOff", Message: `Back-off pulling image "controller:v1": ErrImagePull: no such host`},
 	}
 	asked := 0
-	connect := func(flags globalFlags) (*cluster, error) {
+	connect := func(flags globalFlags) (*cluster.Client, error) {
 		pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "destination", State: corev1.ContainerState{Waiting: states[asked%2]}}}
 		asked++
 		return f.connect(flags)
@@ -252,7 +253,7 @@ func TestCheckWaitsForWhatSettles(t *testing.T) {
 	identity := find[*appsv1.Deployment](t, f, "tulle-identity")
 	identity.Status.ReadyReplicas = 0
 	asked := 0
-	connect := func(flags globalFlags) (*cluster, error) {
+	connect := func(flags globalFlags) (*cluster.Client, error) {
 		if asked++; asked == 2 {
 			identity.Status.ReadyReplicas = 1
 		}
@@ -323,7 +324,7 @@ func TestCheckSaysAtOnceThatThereAreNoProxies(t *testing.T) {
 				damage(f)
 			}
 			asked := 0
-			connect := func(flags globalFlags) (*cluster, error) { asked++; return f.connect(flags) }
+			connect := func(flags globalFlags) (*cluster.Client, error) { asked++; return f.connect(flags) }
 			r := runCLI(t, connect, "", append(test.args, "check", "--proxy", "--wait=5s", "-o", "short")...)
 			if asked != 1 || r.code != 1 || !strings.Contains(r.out, "× data plane proxies are ready\n    ") || !strings.Contains(r.out, test.want) {
 				t.Errorf("exit code %d after %d readings; want 1 after 1, and %q:\n%s", r.code, asked, test.want, r.out)
@@ -362,7 +363,7 @@ func TestCheckDoesNotWaitForPodsThatAreForbidden(t *testing.T) {
 			}
 			f.objects = append(f.objects, test.objects...)
 			asked := 0
-			connect := func(flags globalFlags) (*cluster, error) { asked++; return f.connect(flags) }
+			connect := func(flags globalFlags) (*cluster.Client, error) { asked++; return f.connect(flags) }
 			r := runCLI(t, connect, "", "-n", "shop", "check", "--proxy", "--wait=1m", "-o", "short")
 			if r.code != 1 || asked != 1 || !strings.Contains(r.out, test.want) {
 				t.Errorf("exit code %d after %d readings; want 1 after 1 and %q:\n%s", r.code, asked, test.want, r.out)
@@ -433,7 +434,7 @@ func TestCheckWaitsForProxiesThatARolloutIsToStart(t *testing.T) {
 			removePods(before)
 			before.objects = append(before.objects, workload)
 			asked := 0
-			connect := func(flags globalFlags) (*cluster, error) {
+			connect := func(flags globalFlags) (*cluster.Client, error) {
 				if asked++; asked == 1 {
 					return before.connect(flags)
 				}

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -15,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tulle-mesh/tulle/cli/cluster"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -61,7 +60,7 @@ func (c *cli) proxyMetricsCommand() *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			kind, name, err := parseResource(args)
+			kind, name, err := cluster.ParseResource(args)
 			if err != nil {
 				return err
 			}
@@ -69,11 +68,11 @@ func (c *cli) proxyMetricsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			pods, err := podsOf(cmd.Context(), cl, kind, name)
+			pods, err := cluster.PodsOf(cmd.Context(), cl, kind, name)
 			if err != nil {
 				return err
 			}
-			return c.scrape(cmd.Context(), cl, pods, proxyAdminPort)
+			return c.scrape(cmd.Context(), cl, pods, cluster.ProxyAdminPort)
 		},
 	}
 }
@@ -100,42 +99,15 @@ func (c *cli) controllerMetricsCommand() *cobra.Command {
 				return fmt.Errorf("no control-plane pods in namespace %s", c.flags.controlNamespace)
 			}
 			slices.SortFunc(list.Items, func(a, b corev1.Pod) int { return strings.Compare(a.Name, b.Name) })
-			return c.scrape(ctx, cl, list.Items, controllerAdminPort)
+			return c.scrape(ctx, cl, list.Items, cluster.ControllerAdminPort)
 		},
 	}
 	cmd.Flags().DurationVarP(&wait, "wait", "w", 30*time.Second, "how long to wait for all answers")
 	return cmd
 }
 
-// proxyAdminPort returns the admin port of the pod's proxy, or 0 without one.
-func proxyAdminPort(pod *corev1.Pod) int {
-	if proxy := proxyOf(pod); proxy != nil {
-		return containerPort(proxy, "tulle-admin", mesh.AdminPort)
-	}
-	return 0
-}
-
-// controllerAdminPort returns the admin port of a control-plane pod, or 0.
-func controllerAdminPort(pod *corev1.Pod) int {
-	for i := range pod.Spec.Containers {
-		if port := containerPort(&pod.Spec.Containers[i], "admin", 0); port != 0 {
-			return port
-		}
-	}
-	return 0
-}
-
-func containerPort(c *corev1.Container, name string, fallback int) int {
-	for _, p := range c.Ports {
-		if p.Name == name {
-			return int(p.ContainerPort)
-		}
-	}
-	return fallback
-}
-
 // scrape prints the metrics of each pod below a header. What cannot be read is part of the output, and an error at the end.
-func (c *cli) scrape(ctx context.Context, cl *cluster, pods []corev1.Pod, adminPort func(*corev1.Pod) int) error {
+func (c *cli) scrape(ctx context.Context, cl *cluster.Client, pods []corev1.Pod, adminPort func(*corev1.Pod) int) error {
 	var errs []error
 	for i := range pods {
 		pod := &pods[i]
@@ -152,40 +124,12 @@ func (c *cli) scrape(ctx context.Context, cl *cluster, pods []corev1.Pod, adminP
 	return errors.Join(errs...)
 }
 
-// maxMetrics bounds what one pod may answer.
-const maxMetrics = 64 << 20
-
-func copyMetrics(ctx context.Context, w io.Writer, cl *cluster, pod *corev1.Pod, port int) error {
-	body, err := openMetrics(ctx, cl, pod, port)
+func copyMetrics(ctx context.Context, w io.Writer, cl *cluster.Client, pod *corev1.Pod, port int) error {
+	body, err := cluster.OpenMetrics(ctx, cl, pod, port)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = body.Close() }()
 	_, err = io.Copy(w, body)
 	return err
-}
-
-// openMetrics asks a port of a pod for metrics. The caller closes what it returns.
-func openMetrics(ctx context.Context, cl *cluster, pod *corev1.Pod, port int) (io.ReadCloser, error) {
-	transport := &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return cl.dialPod(context.WithoutCancel(ctx), pod.Namespace, pod.Name, port)
-		},
-		DisableKeepAlives: true,
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost/metrics", nil)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := transport.RoundTrip(req)
-	if err != nil {
-		return nil, fmt.Errorf("read metrics: %w", err)
-	}
-	if resp.StatusCode != http.StatusOK {
-		return nil, errors.Join(fmt.Errorf("read metrics: %s", resp.Status), resp.Body.Close())
-	}
-	return struct {
-		io.Reader
-		io.Closer
-	}{io.LimitReader(resp.Body, maxMetrics), resp.Body}, nil
 }

@@ -19,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/tulle-mesh/tulle/cli/cluster"
 	"github.com/tulle-mesh/tulle/controller/kube"
 	"github.com/tulle-mesh/tulle/controller/model"
 	"github.com/tulle-mesh/tulle/mesh"
@@ -108,7 +109,7 @@ type resolver struct {
 	client   mesh.Client
 }
 
-func newResolver(ctx context.Context, cl *cluster, control string) (*resolver, error) {
+func newResolver(ctx context.Context, cl *cluster.Client, control string) (*resolver, error) {
 	config, err := cl.CoreV1().ConfigMaps(control).Get(ctx, configMapName, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return nil, fmt.Errorf("there is no installation in namespace %s; -L names another, `tulle install` makes one", control)
@@ -136,7 +137,7 @@ func newResolver(ctx context.Context, cl *cluster, control string) (*resolver, e
 	if err := r.load(ctx, cl); err != nil {
 		return nil, err
 	}
-	configuration, err := kube.ReadConfiguration(ctx, cl.dynamic)
+	configuration, err := kube.ReadConfiguration(ctx, cl.Dynamic)
 	if err != nil {
 		return nil, fmt.Errorf("read the cluster: %w", err)
 	}
@@ -148,7 +149,7 @@ func newResolver(ctx context.Context, cl *cluster, control string) (*resolver, e
 }
 
 // load applies every object that answers are made of.
-func (r *resolver) load(ctx context.Context, cl *cluster) error {
+func (r *resolver) load(ctx context.Context, cl *cluster.Client) error {
 	all := metav1.ListOptions{}
 	nodes, errNodes := cl.CoreV1().Nodes().List(ctx, all)
 	namespaces, errNamespaces := cl.CoreV1().Namespaces().List(ctx, all)

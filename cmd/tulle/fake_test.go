@@ -35,6 +35,7 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 	"sigs.k8s.io/yaml"
 
+	"github.com/tulle-mesh/tulle/cli/cluster"
 	"github.com/tulle-mesh/tulle/identity/ca"
 	"github.com/tulle-mesh/tulle/injector/inject"
 	"github.com/tulle-mesh/tulle/install"
@@ -59,7 +60,7 @@ type fakeCluster struct {
 	unserved []schema.GroupVersionResource
 }
 
-func (f *fakeCluster) connect(flags globalFlags) (*cluster, error) {
+func (f *fakeCluster) connect(flags globalFlags) (*cluster.Client, error) {
 	objects := make([]runtime.Object, len(f.objects))
 	for i, o := range f.objects {
 		objects[i] = o.DeepCopyObject()
@@ -89,7 +90,7 @@ func (f *fakeCluster) connect(flags globalFlags) (*cluster, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, "tcp", addr)
 	}
-	return &cluster{Interface: client, dynamic: f.dynamic(), metadata: f.metadata(), dialPod: dial, namespace: namespace}, nil
+	return &cluster.Client{Interface: client, Dynamic: f.dynamic(), Metadata: f.metadata(), DialPod: dial, Namespace: namespace}, nil
 }
 
 // dynamic serves the same objects to whoever reads them without their types, and those of kinds that only it knows.

@@ -18,6 +18,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tulle-mesh/tulle/cli/cluster"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -52,7 +53,7 @@ func (c *cli) identity(ctx context.Context, args []string, selector string) erro
 		name = args[0]
 	} else if len(args) > 0 {
 		var err error
-		if kind, name, err = parseResource(args); err != nil {
+		if kind, name, err = cluster.ParseResource(args); err != nil {
 			return err
 		}
 	}
@@ -62,10 +63,10 @@ func (c *cli) identity(ctx context.Context, args []string, selector string) erro
 	}
 	var pods []corev1.Pod
 	if selector == "" {
-		pods, err = podsOf(ctx, cl, kind, name)
+		pods, err = cluster.PodsOf(ctx, cl, kind, name)
 	} else {
 		var list *corev1.PodList
-		if list, err = cl.CoreV1().Pods(cl.namespace).List(ctx, metav1.ListOptions{LabelSelector: selector}); err == nil {
+		if list, err = cl.CoreV1().Pods(cl.Namespace).List(ctx, metav1.ListOptions{LabelSelector: selector}); err == nil {
 			pods = list.Items
 		}
 	}
@@ -76,7 +77,7 @@ func (c *cli) identity(ctx context.Context, args []string, selector string) erro
 		return err
 	}
 	if len(pods) == 0 {
-		return fmt.Errorf("no pods of %s in namespace %s", selector, cl.namespace)
+		return fmt.Errorf("no pods of %s in namespace %s", selector, cl.Namespace)
 	}
 	slices.SortFunc(pods, func(a, b corev1.Pod) int { return strings.Compare(a.Name, b.Name) })
 	var errs []error
@@ -100,14 +101,14 @@ const handshakeTimeout = 10 * time.Second
 var errSeen = errors.New("certificate seen")
 
 // presented returns the chain that the pod's proxy presents, leaf first, unverified.
-func presented(ctx context.Context, cl *cluster, pod *corev1.Pod) ([]*x509.Certificate, error) {
-	proxy := proxyOf(pod)
+func presented(ctx context.Context, cl *cluster.Client, pod *corev1.Pod) ([]*x509.Certificate, error) {
+	proxy := cluster.ProxyOf(pod)
 	if proxy == nil {
 		return nil, errors.New("it has no proxy")
 	}
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
-	conn, err := cl.dialPod(ctx, pod.Namespace, pod.Name, containerPort(proxy, "tulle-proxy", mesh.InboundPort))
+	conn, err := cl.DialPod(ctx, pod.Namespace, pod.Name, cluster.ContainerPort(proxy, "tulle-proxy", mesh.InboundPort))
 	if err != nil {
 		return nil, err
 	}

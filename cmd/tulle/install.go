@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tulle-mesh/tulle/cli/cluster"
 	"github.com/tulle-mesh/tulle/install"
 )
 
@@ -78,7 +79,7 @@ func (c *cli) install(cmd *cobra.Command, opts installOptions) error {
 	if opts.output != "yaml" && opts.output != "json" {
 		return fmt.Errorf("output %q: want yaml or json", opts.output)
 	}
-	var cl *cluster
+	var cl *cluster.Client
 	var err error
 	if !opts.ignoreCluster {
 		if cl, err = c.connect(c.flags); err != nil {
@@ -139,14 +140,14 @@ const lookTimeout = 5 * time.Second
 
 // missingDefinitions returns the definitions of custom resources for the cluster, nil for none. Where it does not answer it is taken
 // for a bare one.
-func (c *cli) missingDefinitions(ctx context.Context, cl *cluster, target install.Target, gateway bool) ([]byte, error) {
+func (c *cli) missingDefinitions(ctx context.Context, cl *cluster.Client, target install.Target, gateway bool) ([]byte, error) {
 	all, err := install.Definitions(target)
 	if err != nil {
 		return nil, err
 	}
 	existing := map[string]map[string]string{}
 	if cl != nil {
-		definitions, err := cl.definitions(ctx)
+		definitions, err := cl.Definitions(ctx)
 		if err != nil {
 			fmt.Fprintln(c.err, "note: printing every definition, since the cluster does not say what it has:", err)
 		}
@@ -165,7 +166,7 @@ func (c *cli) missingDefinitions(ctx context.Context, cl *cluster, target instal
 }
 
 // installed reads the configuration of the cluster's installation.
-func (c *cli) installed(ctx context.Context, cl *cluster, err error) fact[*corev1.ConfigMap] {
+func (c *cli) installed(ctx context.Context, cl *cluster.Client, err error) fact[*corev1.ConfigMap] {
 	if cl == nil {
 		return fact[*corev1.ConfigMap]{err: cmp.Or(err, errors.New("the cluster was not asked"))}
 	}

@@ -14,6 +14,7 @@ import (
 	metadatafake "k8s.io/client-go/metadata/fake"
 	clienttesting "k8s.io/client-go/testing"
 
+	"github.com/tulle-mesh/tulle/cli/cluster"
 	"github.com/tulle-mesh/tulle/identity/ca"
 )
 
@@ -180,11 +181,11 @@ func TestInstallLeavesAForeignGatewayAPIAlone(t *testing.T) {
 			Annotations: map[string]string{"gateway.networking.k8s.io/bundle-version": "v1.4.0"},
 		},
 	}}
-	refuses := func(globalFlags) (*cluster, error) {
+	refuses := func(globalFlags) (*cluster.Client, error) {
 		cl, err := emptyCluster().connect(globalFlags{})
 		client := metadatafake.NewSimpleMetadataClient(metadatafake.NewTestScheme())
 		client.PrependReactor("list", "*", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, errors.New("not yours") })
-		cl.metadata = client
+		cl.Metadata = client
 		return cl, err
 	}
 	for name, test := range map[string]struct {

@@ -11,12 +11,14 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/tulle-mesh/tulle/cli/cluster"
 )
 
 var update = flag.Bool("update", false, "write the golden files again")
 
 // noCluster is the connector of a machine without a kubeconfig.
-func noCluster(globalFlags) (*cluster, error) { return nil, errors.New("no kubeconfig") }
+func noCluster(globalFlags) (*cluster.Client, error) { return nil, errors.New("no kubeconfig") }
 
 // result is what one run of the program gave.
 type result struct {

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/tulle-mesh/tulle/api"
+	"github.com/tulle-mesh/tulle/cli/cluster"
 	"github.com/tulle-mesh/tulle/controller/model"
 	"github.com/tulle-mesh/tulle/mesh"
 )
@@ -57,7 +58,7 @@ func (c *cli) policy(ctx context.Context, resource []string, portText, from, out
 	if err != nil || port == 0 {
 		return fmt.Errorf("port %q: want 1 to 65535", portText)
 	}
-	kind, name, err := parseResource(resource)
+	kind, name, err := cluster.ParseResource(resource)
 	if err != nil {
 		return err
 	}
@@ -86,7 +87,7 @@ func (c *cli) outboundPolicy(ctx context.Context, name string, port uint16, from
 	if err := r.askAs(from); err != nil {
 		return nil, err
 	}
-	out, err := r.outbound(net.JoinHostPort(name+"."+cl.namespace, strconv.Itoa(int(port))))
+	out, err := r.outbound(net.JoinHostPort(name+"."+cl.Namespace, strconv.Itoa(int(port))))
 	if err != nil {
 		return nil, fmt.Errorf("svc/%s: %w", name, err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/tulle-mesh/tulle/cli/cluster"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -36,6 +37,16 @@ type globalFlags struct {
 	asGroups         []string
 	apiAddr          string
 	verbose          bool
+}
+
+// connector reaches the cluster that the flags name. It does not send a request yet.
+type connector func(globalFlags) (*cluster.Client, error)
+
+func connect(f globalFlags) (*cluster.Client, error) {
+	return cluster.Connect(cluster.Config{
+		Kubeconfig: f.kubeconfig, Context: f.context, Namespace: f.namespace, User: f.as, Groups: f.asGroups, Server: f.apiAddr,
+		UserAgent: "tulle/" + version,
+	})
 }
 
 // newRoot returns the command tree. It answers to the name tulle, or linkerd when it was called so.

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/yaml"
 
+	"github.com/tulle-mesh/tulle/cli/cluster"
 	"github.com/tulle-mesh/tulle/install"
 	"github.com/tulle-mesh/tulle/mesh"
 )
@@ -64,7 +65,7 @@ func (c *cli) uninstall(ctx context.Context, opts uninstallOptions) error {
 		if len(meshed) > 1 {
 			pods = fmt.Sprintf("%d pods still have", len(meshed))
 		}
-		text := pods + " a proxy: " + abbreviate(meshed)
+		text := pods + " a proxy: " + cluster.Abbreviate(meshed)
 		if !opts.force {
 			return errors.New(text + "\nremove them with `tulle uninject`, or the annotation and a restart, first; --force uninstalls anyway")
 		}
@@ -86,14 +87,14 @@ func (c *cli) uninstall(ctx context.Context, opts uninstallOptions) error {
 }
 
 // meshedPods returns the pods whose proxies belong to the control plane of the namespace, as namespace/name, sorted.
-func meshedPods(ctx context.Context, cl *cluster, control string) ([]string, error) {
+func meshedPods(ctx context.Context, cl *cluster.Client, control string) ([]string, error) {
 	pods, err := cl.CoreV1().Pods(metav1.NamespaceAll).List(ctx, metav1.ListOptions{LabelSelector: mesh.ControlPlaneNSLabel + "=" + control})
 	if err != nil {
 		return nil, fmt.Errorf("list pods: %w", err)
 	}
 	var names []string
 	for i := range pods.Items {
-		if pod := &pods.Items[i]; proxyOf(pod) != nil && !finished(pod) {
+		if pod := &pods.Items[i]; cluster.ProxyOf(pod) != nil && !cluster.Finished(pod) {
 			names = append(names, pod.Namespace+"/"+pod.Name)
 		}
 	}
@@ -115,7 +116,7 @@ type nameOnly struct {
 
 // installedObjects lists what has the installation's label, in the order in which it can be deleted in one go: first the webhook, so
 // that it refuses no pod, then the rights and the processes of the controllers, so that they repair nothing, the namespace last.
-func installedObjects(ctx context.Context, cl *cluster, control string) ([]objectName, error) {
+func installedObjects(ctx context.Context, cl *cluster.Client, control string) ([]objectName, error) {
 	opts := metav1.ListOptions{LabelSelector: mesh.ControlPlaneNSLabel + "=" + control}
 	admission, rbac := cl.AdmissionregistrationV1(), cl.RbacV1()
 	lists := []struct {
@@ -161,12 +162,12 @@ func installedObjects(ctx context.Context, cl *cluster, control string) ([]objec
 
 // unusedDefinitions lists the installation's CustomResourceDefinitions of which there are no resources, or all of them, and says on
 // stderr which stay.
-func (c *cli) unusedDefinitions(ctx context.Context, cl *cluster, all bool) ([]objectName, error) {
+func (c *cli) unusedDefinitions(ctx context.Context, cl *cluster.Client, all bool) ([]objectName, error) {
 	known, err := install.Definitions(install.Target{Namespace: c.flags.controlNamespace, Version: version})
 	if err != nil {
 		return nil, err
 	}
-	existing, err := cl.definitions(ctx)
+	existing, err := cl.Definitions(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -179,7 +180,7 @@ func (c *cli) unusedDefinitions(ctx context.Context, cl *cluster, all bool) ([]o
 		if i < 0 {
 			continue // of another release, or somebody's who uses the label
 		}
-		resources, err := cl.metadata.Resource(known[i].Resource).List(ctx, metav1.ListOptions{})
+		resources, err := cl.Metadata.Resource(known[i].Resource).List(ctx, metav1.ListOptions{})
 		switch {
 		case err != nil && !apierrors.IsNotFound(err):
 			return nil, fmt.Errorf("list %s: %w", d.Name, err)

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tulle-mesh/tulle/cli/cluster"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -88,14 +89,14 @@ func (c *cli) serverVersions(ctx context.Context, short, proxy bool) error {
 }
 
 // podVersions counts the living pods of a selector by version; namespace "" is all.
-func podVersions(ctx context.Context, cl *cluster, namespace, selector string, versionOf func(metav1.ObjectMeta) string) (map[string]int, error) {
+func podVersions(ctx context.Context, cl *cluster.Client, namespace, selector string, versionOf func(metav1.ObjectMeta) string) (map[string]int, error) {
 	pods, err := cl.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
 	if err != nil {
 		return nil, err
 	}
 	versions := map[string]int{}
 	for i := range pods.Items {
-		if v := versionOf(pods.Items[i].ObjectMeta); v != "" && !finished(&pods.Items[i]) {
+		if v := versionOf(pods.Items[i].ObjectMeta); v != "" && !cluster.Finished(&pods.Items[i]) {
 			versions[v]++
 		}
 	}

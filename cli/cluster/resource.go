@@ -1,4 +1,4 @@
-package main
+package cluster
 
 import (
 	"context"
@@ -24,8 +24,8 @@ var kindNames = map[string][]string{
 	"namespace":   {"ns", "namespaces"},
 }
 
-// parseResource reads "kind/name" or "kind name".
-func parseResource(args []string) (kind, name string, err error) {
+// ParseResource reads "kind/name" or "kind name".
+func ParseResource(args []string) (kind, name string, err error) {
 	if len(args) == 1 {
 		var ok bool
 		if kind, name, ok = strings.Cut(args[0], "/"); !ok {
@@ -43,8 +43,8 @@ func parseResource(args []string) (kind, name string, err error) {
 	return "", "", fmt.Errorf("%q is not a kind that has pods: want pod, deployment, statefulset, daemonset, replicaset, job, service or namespace", kind)
 }
 
-// podsOf returns the living pods of a resource, sorted by name; it is an error if there are none.
-func podsOf(ctx context.Context, cl *cluster, kind, name string) ([]corev1.Pod, error) {
+// PodsOf returns the living pods of a resource, sorted by name; it is an error if there are none.
+func PodsOf(ctx context.Context, cl *Client, kind, name string) ([]corev1.Pod, error) {
 	selector, namespace, err := selectorOf(ctx, cl, kind, name)
 	if apierrors.IsNotFound(err) {
 		return nil, fmt.Errorf("%w in namespace %s; -n names another", err, namespace)
@@ -62,7 +62,7 @@ func podsOf(ctx context.Context, cl *cluster, kind, name string) ([]corev1.Pod, 
 	if err != nil {
 		return nil, fmt.Errorf("list pods of %s/%s: %w", kind, name, err)
 	}
-	pods := slices.DeleteFunc(list.Items, func(p corev1.Pod) bool { return finished(&p) || kind == "pod" && p.Name != name })
+	pods := slices.DeleteFunc(list.Items, func(p corev1.Pod) bool { return Finished(&p) || kind == "pod" && p.Name != name })
 	if len(pods) == 0 && kind == "pod" {
 		return nil, fmt.Errorf("no pod %s runs in namespace %s", name, namespace)
 	}
@@ -86,8 +86,8 @@ func labelSelector(s *metav1.LabelSelector) (string, error) {
 }
 
 // selectorOf returns how the resource selects its pods, and the namespace that they are in.
-func selectorOf(ctx context.Context, cl *cluster, kind, name string) (*metav1.LabelSelector, string, error) {
-	opts, ns := metav1.GetOptions{}, cl.namespace
+func selectorOf(ctx context.Context, cl *Client, kind, name string) (*metav1.LabelSelector, string, error) {
+	opts, ns := metav1.GetOptions{}, cl.Namespace
 	switch kind {
 	case "pod":
 		return nil, ns, nil
