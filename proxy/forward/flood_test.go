@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -231,9 +232,9 @@ func TestFloodsOfClients(t *testing.T) {
 		flood                   clientFlood
 		local, meshed, unmeshed string
 	}{
-		"1,800 requests, reset at once":            {repeat(1800, resetAtOnce), "", "", "rapid_reset"},
-		"30,000 requests, reset at once":           {repeat(30_000, resetAtOnce), "rapid_reset", "rapid_reset", "rapid_reset"},
-		"30,000 requests, reset after 10 ms":       {resetLater(30_000, 10*time.Millisecond), "", "", "rapid_reset"},
+		"1,800 requests, reset at once":            {repeat(1800, resetAtOnce), "", "", rapidReset},
+		"30,000 requests, reset at once":           {repeat(30_000, resetAtOnce), rapidReset, "", rapidReset},
+		"30,000 requests, reset after 10 ms":       {resetLater(30_000, 10*time.Millisecond), "", "", rapidReset},
 		"1,800 malformed requests, CVE-2025-8671":  {repeat(1800, malformed), "", "", "malformed_flood"},
 		"30,000 malformed requests, CVE-2025-8671": {repeat(30_000, malformed), "malformed_flood", "malformed_flood", "malformed_flood"},
 		"30,000 more streams than allowed":         {repeat(30_000, func(a *attacker, id uint32) error { return a.get(id, false) }), "stream_flood", "stream_flood", "stream_flood"},
@@ -242,7 +243,7 @@ func TestFloodsOfClients(t *testing.T) {
 				_ = a.get(1, true)
 			}
 			return a.WriteRSTStream(1, http2.ErrCodeCancel)
-		}), "control_flood", "control_flood", "rapid_reset"},
+		}), "control_flood", "control_flood", rapidReset},
 		"5,000 PING":               {repeat(5000, func(a *attacker, _ uint32) error { return a.WritePing(false, [8]byte{}) }), "control_flood", "control_flood", "control_flood"},
 		"5,000 SETTINGS":           {repeat(5000, func(a *attacker, _ uint32) error { return a.WriteSettings() }), "control_flood", "control_flood", "control_flood"},
 		"5,000 WINDOW_UPDATE of 1": {repeat(5000, func(a *attacker, _ uint32) error { return a.WriteWindowUpdate(0, 1) }), "window_flood", "window_flood", "window_flood"},
@@ -284,6 +285,74 @@ func TestFloodsOfClients(t *testing.T) {
 				<-sent
 				wantEnds(t, ends, kind, want)
 			})
+		}
+	}
+}
+
+// A meshed peer that resets too many streams keeps its connection: streams that are open go on, and new ones are refused until its budget
+// fills. Each refusal is reported.
+func TestMeshedClientOfManyResetsIsThrottled(t *testing.T) {
+	const resets = 17_000
+	var reported atomic.Int64
+	p := start(t, Mux, Config{Report: func(_ *exchange.Conn, f exchange.Fault) {
+		if f.Kind == exchange.Flood && f.Reason == rapidReset {
+			reported.Add(1)
+		}
+	}}, &fixed{answer: func(x *exchange.Exchange) Verdict {
+		if _, ok := x.Request.Get("x-answer"); !ok {
+			return Park()
+		}
+		x.Response.Status = 200
+		return Reply([]byte("hello"))
+	}}, nil)
+	advance := p.freeze()
+	a := attack(t, p.addr)
+	id := uint32(3)
+	// outcome asks and returns how the stream ended.
+	outcome := func() (code http2.ErrCode) {
+		id += 2
+		_ = a.get(id, true, "x-answer", "x")
+		return a.outcome(t, id)
+	}
+	_ = a.get(1, true) // a stream that is open all the while
+	if got := outcome(); got != http2.ErrCodeNo {
+		t.Fatalf("the first request ended with %v", got)
+	}
+	for range resets {
+		id += 2
+		_ = resetAtOnce(a, id)
+	}
+	if got := outcome(); got != http2.ErrCodeRefusedStream || reported.Load() == 0 {
+		t.Errorf("a request after %d resets ended with %v, reported %d times; want it refused and reported", resets, got, reported.Load())
+	}
+	before := reported.Load()
+	advance(time.Second)
+	if got := outcome(); got != http2.ErrCodeNo || reported.Load() != before {
+		t.Errorf("a second later a request ended with %v, want an answer", got)
+	}
+	p.e.turn.Lock()
+	defer p.e.turn.Unlock()
+	if p.e.inFlight != 1 {
+		t.Errorf("%d requests are in flight, want the one that was open all the while", p.e.inFlight)
+	}
+}
+
+// outcome reads up to the end of a stream and returns the code of its reset.
+func (a *attacker) outcome(t *testing.T, id uint32) http2.ErrCode {
+	t.Helper()
+	for {
+		f, err := a.ReadFrame()
+		if err != nil {
+			t.Fatalf("stream %d: %v", id, err)
+		}
+		switch h := f.Header(); {
+		case h.Type == http2.FrameGoAway:
+			t.Fatalf("stream %d: %v", id, f)
+		case h.StreamID != id:
+		case h.Type == http2.FrameRSTStream:
+			return f.(*http2.RSTStreamFrame).ErrCode
+		case (h.Type == http2.FrameData || h.Type == http2.FrameHeaders) && h.Flags.Has(http2.FlagDataEndStream):
+			return http2.ErrCodeNo
 		}
 	}
 }

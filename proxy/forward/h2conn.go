@@ -89,6 +89,7 @@ type h2Conn struct {
 	resets    recent
 	kind      PeerKind
 	abuse     budget // resets and refused streams
+	throttled bool   // resets have used it up, and streams are refused until it fills: see throttles
 	control   budget // frames that carry nothing
 }
 

@@ -141,11 +141,11 @@ func (c *h2Conn) overlarge(s *stream, reason string) *h2.Error {
 func (c *h2Conn) onRequest(f h2.FrameHeader, block []byte) *h2.Error {
 	e := c.l.e
 	c.lastID = f.StreamID
-	if len(c.streams) >= c.limit() || c.goneAway || e.stopped {
+	if beyond := len(c.streams) >= c.limit() || c.goneAway || e.stopped; beyond || c.throttles() {
 		if _, err := c.decode(block, &e.scratch, h2.Request); err != nil {
 			return err
 		}
-		if !c.abuse.spend(e.now) {
+		if beyond && !c.abuse.spend(e.now) {
 			return violation(h2.EnhanceYourCalm, "stream_flood")
 		}
 		c.reset(f.StreamID, h2.RefusedStream)

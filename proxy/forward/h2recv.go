@@ -289,8 +289,11 @@ func (c *h2Conn) onReset(f h2.FrameHeader, p []byte) *h2.Error {
 		if !c.control.spend(c.l.e.now) {
 			return violation(h2.EnhanceYourCalm, "control_flood")
 		}
-	case !c.client() && !c.abuse.take(c.l.e.now, c.resetCost(s)):
-		return violation(h2.EnhanceYourCalm, "rapid_reset") // CVE-2023-44487
+	case c.client() || c.abuse.take(c.l.e.now, c.resetCost(s)):
+	case c.kind == MeshedClient:
+		c.throttled = true
+	default:
+		return violation(h2.EnhanceYourCalm, rapidReset) // CVE-2023-44487
 	}
 	if s == nil {
 		return nil

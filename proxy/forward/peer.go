@@ -86,6 +86,22 @@ func (c *h2Conn) resetCost(s *stream) float64 {
 	return max(0, 1-float64(age)/float64(honestAge))
 }
 
+// rapidReset is the reason of a flood of resets, CVE-2023-44487.
+const rapidReset = "rapid_reset"
+
+// throttles reports whether a stream of a meshed client is refused because the client reset too many. A connection between proxies carries
+// the streams of many clients, and one of them may have deadlines of a few milliseconds. So its end would harm the others; a refused stream
+// costs less work than a served one and is sent again elsewhere or later.
+func (c *h2Conn) throttles() bool {
+	if !c.throttled {
+		return false
+	}
+	if c.throttled = !c.abuse.take(c.l.e.now, 0); c.throttled {
+		c.l.e.cfg.Report(c.l.rec, exchange.Fault{Side: exchange.Downstream, Kind: exchange.Flood, Reason: rapidReset})
+	}
+	return c.throttled
+}
+
 // provoke allows the peer the control frames that it may send because of a frame of ours.
 func (c *h2Conn) provoke() { c.control.refund(provoked) }
 
