@@ -41,7 +41,7 @@ var layers = []struct {
 	}},
 	{"parts", []string{
 		"controller/model",
-		"cli/cluster",
+		"cli/cluster", "cli/manifest",
 		"crds/crdtest", "injector/redirect/nft", "install",
 		"internal/certs", "internal/daemon",
 		"proxy/h2", "proxy/authz", "proxy/relay", "proxy/stats",

@@ -20,6 +20,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/cli/analyze"
 	"github.com/tulle-mesh/tulle/cli/cluster"
+	"github.com/tulle-mesh/tulle/cli/manifest"
 	"github.com/tulle-mesh/tulle/crds/v1alpha1"
 )
 
@@ -107,7 +108,7 @@ func lookedAt(one bool, namespace string, files []string) string {
 	}
 	names := make([]string, len(files))
 	for i, file := range files {
-		names[i] = sourceName(file)
+		names[i] = manifest.SourceName(file)
 	}
 	if !one {
 		return strings.Join(names, ", ")
@@ -128,12 +129,12 @@ func (c *cli) analyzed(ctx context.Context, opts analyzeOptions) (live, files []
 			return nil, nil, "", err
 		}
 	}
-	objects, err := c.readObjects(ctx, opts.files)
+	objects, err := c.sources().Objects(ctx, opts.files)
 	if err != nil {
 		return nil, nil, "", err
 	}
 	for _, o := range objects {
-		files = append(files, o.tree)
+		files = append(files, o.Tree)
 	}
 	if namespace == "" {
 		namespace = metav1.NamespaceDefault

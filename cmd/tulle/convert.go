@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tulle-mesh/tulle/cli/convert"
+	"github.com/tulle-mesh/tulle/cli/manifest"
 )
 
 // codeLossy is convert's exit code when something of the input has no counterpart.
@@ -56,23 +57,23 @@ func (c *cli) convert(ctx context.Context, args []string, output string, options
 	if output != "yaml" && output != "json" {
 		return fmt.Errorf("output %q: want yaml or json", output)
 	}
-	objects, err := c.readObjects(ctx, args)
+	objects, err := c.sources().Objects(ctx, args)
 	if err != nil {
 		return err
 	}
 	trees := make([]map[string]any, len(objects))
 	var errs []error
 	for i, o := range objects {
-		trees[i] = o.tree
-		for _, wrong := range convert.CheckTypes(o.tree) {
-			errs = append(errs, o.mistyped(wrong))
+		trees[i] = o.Tree
+		for _, wrong := range convert.CheckTypes(o.Tree) {
+			errs = append(errs, o.Mistyped(wrong))
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
 	result := convert.Convert(trees, options)
-	if err := c.writeTrees(result.Objects, output); err != nil {
+	if err := manifest.Write(c.out, result.Objects, output); err != nil {
 		return err
 	}
 	writeFindings(c.err, result.Findings)
@@ -80,26 +81,6 @@ func (c *cli) convert(ctx context.Context, args []string, output string, options
 		return exitError(codeLossy)
 	}
 	return nil
-}
-
-// readObjects reads every object of the sources, those of Lists one by one. Text that lost its indentation, and an object without a
-// kind, are errors.
-func (c *cli) readObjects(ctx context.Context, args []string) ([]*manifestObject, error) {
-	manifests, err := c.readManifests(ctx, args, document.checkIndentation)
-	if err != nil {
-		return nil, err
-	}
-	var objects []*manifestObject
-	var errs []error
-	for _, m := range manifests {
-		for _, o := range m.objects {
-			if o.kind() == "" {
-				errs = append(errs, o.doc.errorAt(0, o.path+"kind", "is missing: want a Kubernetes object"))
-			}
-			objects = append(objects, o)
-		}
-	}
-	return objects, errors.Join(errs...)
 }
 
 // writeFindings writes what became of each field, a line each.

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/tulle-mesh/tulle/cli/manifest"
 )
 
 // streamCase is a source and the pods that are in it, or the error that it is.
@@ -93,20 +95,16 @@ func TestEveryCommandReadsEveryDocument(t *testing.T) {
 }
 
 // podsIn returns the names of the pods of a manifest.
-func podsIn(t *testing.T, manifest string) []string {
+func podsIn(t *testing.T, text string) []string {
 	t.Helper()
-	docs, err := readDocuments("output", []byte(manifest))
+	documents, err := manifest.Sources{Stdin: strings.NewReader(text)}.Decode(t.Context(), []string{"-"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var names []string
-	for _, doc := range docs {
-		m, err := decodeManifest(doc, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, o := range m.objects {
-			names = append(names, o.meta("name"))
+	for _, d := range documents {
+		for _, o := range d.Objects {
+			names = append(names, o.Meta("name"))
 		}
 	}
 	return names

@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tulle-mesh/tulle/cli/manifest"
 	"github.com/tulle-mesh/tulle/injector/inject"
 	"github.com/tulle-mesh/tulle/mesh"
 )
@@ -90,9 +91,9 @@ type injection struct {
 }
 
 // object adds the proxy to o, or the annotation, and reports what it did.
-func (t injection) object(o *manifestObject) (report, error) {
+func (t injection) object(o *manifest.Object) (report, error) {
 	r := report{object: o}
-	switch o.kind() {
+	switch o.Kind() {
 	case "":
 		return r, nil
 	case "Namespace":
@@ -100,37 +101,37 @@ func (t injection) object(o *manifestObject) (report, error) {
 	case "Service":
 		return t.annotateService(o, r)
 	}
-	template, ok, err := o.template()
+	template, ok, err := o.Template()
 	if !ok {
 		return r, err
 	}
-	r.examine(&template.pod)
-	if r.reason == inject.SidecarExists && hasProxy(&template.pod) {
+	r.examine(&template.Pod)
+	if r.reason == inject.SidecarExists && hasProxy(&template.Pod) {
 		r.outcome, r.reason = alreadyInjected, ""
 		return r, nil
 	}
 	if r.reason != "" {
 		return r, nil
 	}
-	asked := maps.Clone(template.pod.Annotations)
+	asked := maps.Clone(template.Pod.Annotations)
 	if asked == nil {
 		asked = map[string]string{}
 	}
 	maps.Copy(asked, t.opts.annotations)
-	if _, err := inject.PodPorts(&template.pod).Opaque(asked); err != nil { // the webhook would refuse every pod
-		return r, fmt.Errorf("%s: %w", o.name(), err)
+	if _, err := inject.PodPorts(&template.Pod).Opaque(asked); err != nil { // the webhook would refuse every pod
+		return r, fmt.Errorf("%s: %w", o.Name(), err)
 	}
 	r.outcome = "injected"
 	if t.opts.manual {
 		return t.addProxy(o, template, r)
 	}
-	annotations, ok := nested(template.tree, "metadata", "annotations")
+	annotations, ok := manifest.Nested(template.Tree, "metadata", "annotations")
 	if !ok {
-		return r, o.doc.errorAt(0, o.path+"metadata.annotations", "is not an object")
+		return r, o.ErrorAt("metadata.annotations", "is not an object")
 	}
-	settings, err := t.settings(template.pod.Annotations)
+	settings, err := t.settings(template.Pod.Annotations)
 	if err != nil {
-		return r, fmt.Errorf("%s: %w", o.name(), err)
+		return r, fmt.Errorf("%s: %w", o.Name(), err)
 	}
 	r.warnings = settings.Warnings
 	if !t.annotate(annotations) {
@@ -170,10 +171,10 @@ func (t injection) annotate(annotations map[string]any) (changed bool) {
 }
 
 // annotateNamespace asks for a proxy in every pod of the namespace.
-func (t injection) annotateNamespace(o *manifestObject, r report) (report, error) {
-	annotations, ok := nested(o.tree, "metadata", "annotations")
+func (t injection) annotateNamespace(o *manifest.Object, r report) (report, error) {
+	annotations, ok := manifest.Nested(o.Tree, "metadata", "annotations")
 	if !ok {
-		return r, o.doc.errorAt(0, "metadata.annotations", "is not an object")
+		return r, o.ErrorAt("metadata.annotations", "is not an object")
 	}
 	r.outcome = alreadyAnnotated
 	if t.annotate(annotations) {
@@ -183,23 +184,23 @@ func (t injection) annotateNamespace(o *manifestObject, r report) (report, error
 }
 
 // annotateService marks opaque ports; nothing else of a proxy's settings concerns a Service.
-func (t injection) annotateService(o *manifestObject, r report) (report, error) {
+func (t injection) annotateService(o *manifest.Object, r report) (report, error) {
 	ports, asked := t.opts.annotations[mesh.OpaquePortsAnnotation]
 	if !asked {
 		return r, nil
 	}
-	annotations, ok := nested(o.tree, "metadata", "annotations")
+	annotations, ok := manifest.Nested(o.Tree, "metadata", "annotations")
 	if !ok {
-		return r, o.doc.errorAt(0, "metadata.annotations", "is not an object")
+		return r, o.ErrorAt("metadata.annotations", "is not an object")
 	}
 	var svc corev1.Service
-	if data, err := json.Marshal(o.tree["spec"]); err != nil {
-		return r, fmt.Errorf("encode %s: %w", o.name(), err)
+	if data, err := json.Marshal(o.Tree["spec"]); err != nil {
+		return r, fmt.Errorf("encode %s: %w", o.Name(), err)
 	} else if err := json.Unmarshal(data, &svc.Spec); err != nil {
-		return r, o.doc.mismatch(o.path+"spec", err)
+		return r, o.Mismatch("spec", err)
 	}
 	if _, err := inject.ServicePorts(&svc).Opaque(t.opts.annotations); err != nil {
-		return r, fmt.Errorf("%s: %w", o.name(), err)
+		return r, fmt.Errorf("%s: %w", o.Name(), err)
 	}
 	r.outcome = alreadyAnnotated
 	if annotations[mesh.OpaquePortsAnnotation] != ports {
@@ -229,36 +230,36 @@ func withoutKeys(m, drop map[string]string) map[string]string {
 }
 
 // addProxy writes what the webhook would add to the pod. The change is a patch, so that fields this build does not know stay.
-func (t injection) addProxy(o *manifestObject, tmpl template, r report) (report, error) {
-	settings, err := t.settings(tmpl.pod.Annotations)
+func (t injection) addProxy(o *manifest.Object, tmpl manifest.Template, r report) (report, error) {
+	settings, err := t.settings(tmpl.Pod.Annotations)
 	if err != nil {
-		return r, fmt.Errorf("%s: %w", o.name(), err)
+		return r, fmt.Errorf("%s: %w", o.Name(), err)
 	}
 	ns := inject.Namespace{Name: t.namespaceOf(o), Annotations: map[string]string{mesh.InjectAnnotation: t.mode()}}
-	decision := inject.Decide(ns, &tmpl.pod)
+	decision := inject.Decide(ns, &tmpl.Pod)
 	if decision.Verdict != inject.Inject {
 		r.outcome, r.reason = "", decision.Reason
 		return r, nil
 	}
-	owner := inject.Owner{Kind: o.kind(), Name: o.meta("name")}
+	owner := inject.Owner{Kind: o.Kind(), Name: o.Meta("name")}
 	if owner.Kind == "Pod" {
 		owner = inject.Owner{}
 	}
-	meshed, warnings, err := inject.Apply(&tmpl.pod, settings, decision, ns.Name, owner)
+	meshed, warnings, err := inject.Apply(&tmpl.Pod, settings, decision, ns.Name, owner)
 	if err != nil {
-		return r, fmt.Errorf("%s: %w", o.name(), err)
+		return r, fmt.Errorf("%s: %w", o.Name(), err)
 	}
 	r.warnings = append(r.warnings, slices.Concat(settings.Warnings, warnings)...)
-	return r, patchTemplate(tmpl.tree, &tmpl.pod, meshed)
+	return r, patchTemplate(tmpl.Tree, &tmpl.Pod, meshed)
 }
 
 // namespaceOf returns the namespace that the object will be in, as far as it is known.
-func (t injection) namespaceOf(o *manifestObject) string {
+func (t injection) namespaceOf(o *manifest.Object) string {
 	switch {
 	case t.namespace != "":
 		return t.namespace
-	case o.meta("namespace") != "":
-		return o.meta("namespace")
+	case o.Meta("namespace") != "":
+		return o.Meta("namespace")
 	}
 	return metav1.NamespaceDefault
 }

@@ -2,14 +2,13 @@ package main
 
 import (
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"sigs.k8s.io/yaml"
+
+	"github.com/tulle-mesh/tulle/cli/manifest"
 )
 
 func TestInjectGolden(t *testing.T) {
@@ -50,16 +49,16 @@ func TestUninjectUndoesInject(t *testing.T) {
 }
 
 // trees returns the documents of a manifest without empty metadata, which uninject may leave behind.
-func trees(t *testing.T, manifest string) []map[string]any {
+func trees(t *testing.T, text string) []map[string]any {
 	t.Helper()
 	var out []map[string]any
-	docs, err := readDocuments("test", []byte(manifest))
+	docs, err := manifest.ReadDocuments("test", []byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, doc := range docs {
-		var tree map[string]any
-		if err := yaml.Unmarshal([]byte(doc.text), &tree); err != nil {
+		tree, err := doc.Decode()
+		if err != nil {
 			t.Fatal(err)
 		}
 		out = append(out, dropEmpty(tree).(map[string]any))
@@ -151,34 +150,6 @@ func TestInjectReachesEveryObject(t *testing.T) {
 	}
 }
 
-func TestInjectReadsHTTPSOnly(t *testing.T) {
-	if r := runCLI(t, noCluster, "", "inject", "http://127.0.0.1/x.yaml"); r.code != 1 || !strings.Contains(r.err, "plain http is not accepted") {
-		t.Errorf("exit code %d, stderr %q; want a refusal", r.code, r.err)
-	}
-	plain := httptest.NewServer(http.NotFoundHandler())
-	defer plain.Close()
-	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch r.URL.Path {
-		case "/down":
-			http.Redirect(w, r, plain.URL, http.StatusFound)
-		case "/ok":
-			_, _ = w.Write([]byte("kind: Pod\n"))
-		default:
-			http.NotFound(w, r)
-		}
-	}))
-	defer server.Close()
-	transport := server.Client().Transport
-	if data, err := fetch(t.Context(), transport, server.URL+"/ok"); err != nil || string(data) != "kind: Pod\n" {
-		t.Errorf("fetch = %q, %v", data, err)
-	}
-	for path, want := range map[string]string{"/down": "only https is accepted", "/missing": "404"} {
-		if _, err := fetch(t.Context(), transport, server.URL+path); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("fetch %s = %v; want an error with %q", path, err, want)
-		}
-	}
-}
-
 func TestInjectReadsDirectories(t *testing.T) {
 	dir := t.TempDir()
 	if r := runCLI(t, noCluster, "", "inject", dir); r.code != 1 || !strings.Contains(r.err, "no .yaml") {
@@ -204,15 +175,13 @@ func FuzzInjectDocument(f *testing.F) {
 		f.Add(string(data))
 	}
 	f.Add("kind: List\nitems: [{kind: Pod, spec: {containers: [{}]}}, 3]\n--- \n{")
-	f.Fuzz(func(t *testing.T, manifest string) {
-		docs, err := readDocuments("fuzz", []byte(manifest))
+	f.Fuzz(func(t *testing.T, text string) {
+		documents, err := manifest.Sources{Stdin: strings.NewReader(text)}.Decode(t.Context(), []string{"-"}, nil)
 		if err != nil {
 			return
 		}
-		for _, doc := range docs {
-			if m, err := decodeManifest(doc, nil); err == nil {
-				_, _ = changeObjects(m.objects, uninjectObject)
-			}
+		for _, d := range documents {
+			_, _ = changeObjects(d.Objects, uninjectObject)
 		}
 	})
 }

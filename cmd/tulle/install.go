@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tulle-mesh/tulle/cli/cluster"
+	"github.com/tulle-mesh/tulle/cli/manifest"
 	"github.com/tulle-mesh/tulle/install"
 )
 
@@ -220,14 +221,14 @@ func (c *cli) installOverrides(cmd *cobra.Command, opts installOptions, existing
 		return nil, err
 	}
 	for _, name := range opts.valueFiles {
-		data, err := c.readSource(cmd.Context(), name)
+		data, err := c.sources().Read(cmd.Context(), name)
 		if err != nil {
 			return nil, err
 		}
-		if docs, err := readDocuments(sourceName(name), data); err != nil {
+		if docs, err := manifest.ReadDocuments(manifest.SourceName(name), data); err != nil {
 			return nil, err
 		} else if len(docs) > 1 {
-			return nil, docs[1].errorAt(0, "", "want one document")
+			return nil, docs[1].ErrorAt(0, "", "want one document")
 		}
 		if err := o.File(name, data); err != nil {
 			return nil, err

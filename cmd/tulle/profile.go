@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"github.com/tulle-mesh/tulle/cli/manifest"
 	"github.com/tulle-mesh/tulle/crds/v1alpha1"
 	"github.com/tulle-mesh/tulle/mesh"
 )
@@ -90,7 +91,7 @@ func (c *cli) profile(ctx context.Context, opts profileOptions) error {
 		"metadata": map[string]any{"name": opts.fqdn(), "namespace": opts.namespace},
 		"spec":     map[string]any{"routes": routes},
 	}
-	return c.writeTrees([]map[string]any{tree}, opts.output)
+	return manifest.Write(c.out, []map[string]any{tree}, opts.output)
 }
 
 // fqdn is the profile's name: that of the Service as clients resolve it.
@@ -100,22 +101,22 @@ func (o profileOptions) fqdn() string {
 
 // routesFrom returns the routes that parse finds in a file. Notes go to stderr.
 func (c *cli) routesFrom(ctx context.Context, file string, parse func(string, []byte) (profileRoutes, error)) ([]v1alpha1.RouteSpec, error) {
-	data, err := c.readSource(ctx, file)
+	data, err := c.sources().Read(ctx, file)
 	if err != nil {
 		return nil, err
 	}
-	found, err := parse(sourceName(file), data)
+	found, err := parse(manifest.SourceName(file), data)
 	if err != nil {
 		return nil, err
 	}
 	if len(found.routes) == 0 {
-		return nil, fmt.Errorf("%s: describes no operation", sourceName(file))
+		return nil, fmt.Errorf("%s: describes no operation", manifest.SourceName(file))
 	}
 	if err := found.checkLimits(); err != nil {
-		return nil, fmt.Errorf("%s: %w", sourceName(file), err)
+		return nil, fmt.Errorf("%s: %w", manifest.SourceName(file), err)
 	}
 	for _, note := range found.notes {
-		fmt.Fprintf(c.err, "note: %s: %s\n", sourceName(file), note)
+		fmt.Fprintf(c.err, "note: %s: %s\n", manifest.SourceName(file), note)
 	}
 	return found.routes, nil
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tulle-mesh/tulle/cli/manifest"
 	"github.com/tulle-mesh/tulle/crds/v1alpha1"
 )
 
@@ -36,12 +37,12 @@ var httpMethods = []string{"get", "put", "post", "delete", "options", "head", "p
 
 // openAPIRoutes returns a route for each operation, in the order of paths and methods.
 func openAPIRoutes(name string, data []byte) (profileRoutes, error) {
-	source, err := readDocument(name, data)
+	source, err := manifest.ReadDocument(name, data)
 	if err != nil {
 		return profileRoutes{}, err
 	}
 	var doc openAPI
-	if err := source.decodeInto(&doc); err != nil {
+	if err := source.DecodeInto(&doc); err != nil {
 		return profileRoutes{}, err
 	}
 	if doc.Swagger == "" && doc.OpenAPI == "" {

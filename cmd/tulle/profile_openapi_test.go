@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/yaml"
 
+	"github.com/tulle-mesh/tulle/cli/manifest"
 	"github.com/tulle-mesh/tulle/crds/crdtest"
 	"github.com/tulle-mesh/tulle/crds/v1alpha1"
 )
@@ -223,14 +224,14 @@ func calls(n int) string {
 }
 
 // admitted fails the test for objects of a manifest that the API server refuses.
-func admitted(t *testing.T, manifest string) {
+func admitted(t *testing.T, text string) {
 	t.Helper()
-	docs, err := readDocuments("output", []byte(manifest))
+	docs, err := manifest.ReadDocuments("output", []byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, doc := range docs {
-		tree, err := doc.decode()
+		tree, err := doc.Decode()
 		if err != nil {
 			t.Fatal(err)
 		}

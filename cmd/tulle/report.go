@@ -8,13 +8,14 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/tulle-mesh/tulle/cli/manifest"
 	"github.com/tulle-mesh/tulle/injector/inject"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
 // report is what happened to one object of a manifest.
 type report struct {
-	object *manifestObject
+	object *manifest.Object
 	// outcome is injected, annotated, uninjected or one of the other constants; "" means that the object is of no concern to the command.
 	outcome string
 	// reason is why a workload was left as it is; "" for other kinds.
@@ -46,12 +47,12 @@ func (r *report) examine(pod *corev1.Pod) {
 // line is the report's summary of the object.
 func (r *report) line() string {
 	switch {
-	case r.object.kind() == "":
+	case r.object.Kind() == "":
 		return `document missing "kind" field, skipped`
 	case r.outcome == "":
-		return fmt.Sprintf("%s %q skipped", strings.ToLower(r.object.kind()), r.object.meta("name"))
+		return fmt.Sprintf("%s %q skipped", strings.ToLower(r.object.Kind()), r.object.Meta("name"))
 	}
-	return fmt.Sprintf("%s %q %s", strings.ToLower(r.object.kind()), r.object.meta("name"), r.outcome)
+	return fmt.Sprintf("%s %q %s", strings.ToLower(r.object.Kind()), r.object.Meta("name"), r.outcome)
 }
 
 // writeReports writes warnings about groups of objects, then one line an object, between blank lines that keep it apart from what
@@ -62,7 +63,7 @@ func writeReports(w io.Writer, reports []report, verb string) {
 		var names []string
 		for _, r := range reports {
 			if has(r) {
-				names = append(names, r.object.name())
+				names = append(names, r.object.Name())
 			}
 		}
 		if names != nil {
@@ -81,7 +82,7 @@ func writeReports(w io.Writer, reports []report, verb string) {
 	}
 	for _, r := range reports {
 		for _, warning := range r.warnings {
-			fmt.Fprintf(w, "‼ %s: %s\n", r.object.name(), warning)
+			fmt.Fprintf(w, "‼ %s: %s\n", r.object.Name(), warning)
 		}
 	}
 	if !slices.ContainsFunc(reports, func(r report) bool { return r.outcome != "" }) {

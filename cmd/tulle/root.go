@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/tulle-mesh/tulle/cli/cluster"
+	"github.com/tulle-mesh/tulle/cli/manifest"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -38,6 +39,9 @@ type globalFlags struct {
 	apiAddr          string
 	verbose          bool
 }
+
+// sources reads what the command line names.
+func (c *cli) sources() manifest.Sources { return manifest.Sources{Stdin: c.in} }
 
 // connector reaches the cluster that the flags name. It does not send a request yet.
 type connector func(globalFlags) (*cluster.Client, error)

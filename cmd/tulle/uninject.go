@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/tulle-mesh/tulle/cli/manifest"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -29,31 +30,31 @@ linkerd.io. The annotation linkerd.io/inject: disabled stays, and so do the conf
 }
 
 // uninjectObject takes out of o what injection put in, by its annotation or by hand.
-func uninjectObject(o *manifestObject) (report, error) {
+func uninjectObject(o *manifest.Object) (report, error) {
 	r := report{object: o}
-	if o.kind() == "Namespace" {
+	if o.Kind() == "Namespace" {
 		r.outcome = notInjected
-		if stripMeta(o.tree) {
+		if stripMeta(o.Tree) {
 			r.outcome = "uninjected"
 		}
 		return r, nil
 	}
-	tmpl, ok, err := o.template()
+	tmpl, ok, err := o.Template()
 	if !ok {
 		return r, err
 	}
-	if _, own := tmpl.pod.Labels[mesh.ControlPlaneComponentLabel]; own {
+	if _, own := tmpl.Pod.Labels[mesh.ControlPlaneComponentLabel]; own {
 		return r, nil
 	}
-	before := tmpl.pod.DeepCopy()
-	changed := stripPod(&tmpl.pod.Spec)
+	before := tmpl.Pod.DeepCopy()
+	changed := stripPod(&tmpl.Pod.Spec)
 	if changed {
-		if err := patchTemplate(tmpl.tree, before, &tmpl.pod); err != nil {
+		if err := patchTemplate(tmpl.Tree, before, &tmpl.Pod); err != nil {
 			return r, err
 		}
 	}
 	r.outcome = notInjected
-	if stripMeta(tmpl.tree) || changed {
+	if stripMeta(tmpl.Tree) || changed {
 		r.outcome = "uninjected"
 	}
 	return r, nil
@@ -90,7 +91,7 @@ func stripPod(spec *corev1.PodSpec) bool {
 func stripMeta(tree map[string]any) bool {
 	changed := false
 	for _, kind := range []string{"annotations", "labels"} {
-		meta, ok := nested(tree, "metadata")
+		meta, ok := manifest.Nested(tree, "metadata")
 		if !ok {
 			return changed
 		}

@@ -1,4 +1,9 @@
-package main
+// Package manifest reads the manifests that users hand to commands.
+//
+// It owns where they come from, how a stream becomes documents and objects, and errors that name document, line and field. It decides nothing
+// about what an object means. The one idea: there is one reader for all commands, and what it cannot read whole is an error, so that nothing
+// gets lost on the way to a cluster.
+package manifest
 
 import (
 	"bytes"
@@ -15,8 +20,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// document is one YAML or JSON document of a source and its position there, for messages.
-type document struct {
+// Document is one YAML or JSON document of a source and its position there, for messages.
+type Document struct {
 	source string // file, URL or stdin
 	number int    // from 1
 	line   int    // of the document's first line in the source, from 1
@@ -24,15 +29,15 @@ type document struct {
 	json   bool // the text is one JSON object, and is not read as YAML
 }
 
-// readDocuments returns the documents of a source. It is the only reader of manifests and of other YAML that users hand in.
+// ReadDocuments returns the documents of a source. It is the only reader of manifests and of other YAML that users hand in.
 //
 // A source is a YAML stream, JSON objects one after the other with or without space between them, or a mixture of both. Documents without
 // content are left out. Text that is not UTF-8 is an error that names the line.
-func readDocuments(source string, data []byte) ([]document, error) {
+func ReadDocuments(source string, data []byte) ([]Document, error) {
 	if err := checkText(source, data); err != nil {
 		return nil, err
 	}
-	var docs []document
+	var docs []Document
 	for _, chunk := range splitAtMarkers(string(data)) {
 		for _, d := range splitJSON(chunk) {
 			d.source, d.number = source, len(docs)+1
@@ -42,16 +47,16 @@ func readDocuments(source string, data []byte) ([]document, error) {
 	return docs, nil
 }
 
-// readDocument returns the document of a source that may hold one: what follows the first would have no effect.
-func readDocument(source string, data []byte) (document, error) {
-	docs, err := readDocuments(source, data)
+// ReadDocument returns the document of a source that may hold one: what follows the first would have no effect.
+func ReadDocument(source string, data []byte) (Document, error) {
+	docs, err := ReadDocuments(source, data)
 	switch {
 	case err != nil:
-		return document{}, err
+		return Document{}, err
 	case len(docs) == 0:
-		return document{}, fmt.Errorf("%s: is empty: check the file, or the command that writes it", source)
+		return Document{}, fmt.Errorf("%s: is empty: check the file, or the command that writes it", source)
 	case len(docs) > 1:
-		return document{}, docs[1].errorAt(0, "", "want one document")
+		return Document{}, docs[1].ErrorAt(0, "", "want one document")
 	}
 	return docs[0], nil
 }
@@ -61,12 +66,12 @@ const byteOrderMark = "\ufeff"
 // splitAtMarkers cuts a YAML stream at the lines that begin with "---", which content or a comment may follow, or with "...". YAML
 // allows these lines in no scalar (YAML 1.1 §9.1.2, c-forbidden). Each part may begin with a byte order mark (§5.2), as files that are
 // written one after the other do.
-func splitAtMarkers(text string) []document {
-	var chunks []document
+func splitAtMarkers(text string) []Document {
+	var chunks []Document
 	start, startLine := 0, 1 // of the current part
 	flush := func(end int) {
 		if content := strings.TrimPrefix(text[start:end], byteOrderMark); hasContent(content) {
-			chunks = append(chunks, document{line: startLine, text: content})
+			chunks = append(chunks, Document{line: startLine, text: content})
 		}
 	}
 	offset, line := 0, 0
@@ -94,8 +99,8 @@ func splitAtMarkers(text string) []document {
 
 // splitJSON cuts a part of a YAML stream that is JSON objects one after the other, as jq -c writes them. What follows the last whole
 // object becomes a document of its own, so that it is decoded or refused and never lost.
-func splitJSON(chunk document) []document {
-	var docs []document
+func splitJSON(chunk Document) []Document {
+	var docs []Document
 	rest := chunk
 	for {
 		rest.skipBlank()
@@ -106,19 +111,19 @@ func splitJSON(chunk document) []document {
 		dec := json.NewDecoder(strings.NewReader(rest.text))
 		if rest.text[0] != '{' || dec.Decode(&value) != nil {
 			if docs == nil {
-				return []document{chunk}
+				return []Document{chunk}
 			}
 			return append(docs, rest)
 		}
 		end := int(dec.InputOffset())
-		docs = append(docs, document{line: rest.line, text: rest.text[:end], json: true})
+		docs = append(docs, Document{line: rest.line, text: rest.text[:end], json: true})
 		rest.line += strings.Count(rest.text[:end], "\n")
 		rest.text = rest.text[end:]
 	}
 }
 
 // skipBlank removes the space at the document's beginning.
-func (d *document) skipBlank() {
+func (d *Document) skipBlank() {
 	trimmed := strings.TrimLeft(d.text, " \t\r\n"+byteOrderMark)
 	d.line += strings.Count(d.text[:len(d.text)-len(trimmed)], "\n")
 	d.text = trimmed
@@ -152,9 +157,9 @@ func hasContent(text string) bool {
 // lineInError is how the YAML decoder says where it stopped.
 var lineInError = regexp.MustCompile(`line (\d+): `)
 
-// decode returns the document as a tree, nil for null; numbers stay as they are written. A key that stands twice is an error: one of its
+// Decode returns the document as a tree, nil for null; numbers stay as they are written. A key that stands twice is an error: one of its
 // values would be lost. So is text after the end of the document.
-func (d document) decode() (map[string]any, error) {
+func (d Document) Decode() (map[string]any, error) {
 	if d.json {
 		return d.decodeJSON()
 	}
@@ -172,41 +177,41 @@ func (d document) decode() (map[string]any, error) {
 		message = "not an object, but a " + mismatch.Value
 		line = 1
 	}
-	return nil, d.errorAt(line, "", strings.TrimPrefix(message, "yaml: "))
+	return nil, d.ErrorAt(line, "", strings.TrimPrefix(message, "yaml: "))
 }
 
 // checkEnd refuses text behind the first YAML document of the text, which the decoder does not read. There is some behind a flow
 // mapping without "---", or behind a line break that only YAML knows.
-func (d document) checkEnd() error {
+func (d Document) checkEnd() error {
 	dec := yamlv3.NewDecoder(strings.NewReader(d.text))
 	var first, second yamlv3.Node
 	if err := dec.Decode(&first); err != nil {
-		return d.errorAt(0, "", strings.TrimPrefix(err.Error(), "yaml: "))
+		return d.ErrorAt(0, "", strings.TrimPrefix(err.Error(), "yaml: "))
 	}
 	switch err := dec.Decode(&second); {
 	case errors.Is(err, io.EOF):
 		return nil
 	case err == nil:
-		return d.errorAt(second.Line, "", `another document follows: end the line "---" before it with a line feed`)
+		return d.ErrorAt(second.Line, "", `another document follows: end the line "---" before it with a line feed`)
 	default:
 		line := 0 // the decoder counts lines from 0 when it wants the start of a document
 		if m := lineInError.FindStringSubmatch(err.Error()); m != nil {
 			line, _ = strconv.Atoi(m[1])
 		}
-		return d.errorAt(line+1, "", `text follows the end of the document: put a line "---" before it`)
+		return d.ErrorAt(line+1, "", `text follows the end of the document: put a line "---" before it`)
 	}
 }
 
 // decodeJSON reads the document as JSON, which is not all YAML: tabs, and characters beyond 16 bits as two escapes.
-func (d document) decodeJSON() (map[string]any, error) {
+func (d Document) decodeJSON() (map[string]any, error) {
 	dec := json.NewDecoder(strings.NewReader(d.text))
 	dec.UseNumber()
 	if key, end := repeatedKey(json.NewDecoder(strings.NewReader(d.text))); key != "" {
-		return nil, d.errorAt(1+strings.Count(d.text[:end], "\n"), "", fmt.Sprintf("key %q already set in map", key))
+		return nil, d.ErrorAt(1+strings.Count(d.text[:end], "\n"), "", fmt.Sprintf("key %q already set in map", key))
 	}
 	var tree map[string]any
 	if err := dec.Decode(&tree); err != nil {
-		return nil, d.errorAt(0, "", err.Error())
+		return nil, d.ErrorAt(0, "", err.Error())
 	}
 	return tree, nil
 }
@@ -248,9 +253,9 @@ func repeatedKey(dec *json.Decoder) (key string, end int64) {
 	}
 }
 
-// decodeInto reads the document into a struct. The error names the field that does not fit.
-func (d document) decodeInto(into any) error {
-	tree, err := d.decode()
+// DecodeInto reads the document into a struct. The error names the field that does not fit.
+func (d Document) DecodeInto(into any) error {
+	tree, err := d.Decode()
 	if err != nil {
 		return err
 	}
@@ -264,9 +269,9 @@ func (d document) decodeInto(into any) error {
 	return nil
 }
 
-// errorAt names the document, the line (from 1 in the document, 0 for unknown) and the field (may be ""). Where the line is not known it
+// ErrorAt returns an error that names the Document, the line (from 1 in the Document, 0 for unknown) and the field (may be ""). Where the line is not known it
 // is the document's first.
-func (d document) errorAt(line int, field, message string) error {
+func (d Document) ErrorAt(line int, field, message string) error {
 	where := fmt.Sprintf("%s: document %d", d.source, d.number)
 	if line > 0 {
 		where += fmt.Sprintf(", line %d", d.line+line-1)
@@ -280,7 +285,7 @@ func (d document) errorAt(line int, field, message string) error {
 }
 
 // firstLine returns the line of the source that the document's content begins in.
-func (d document) firstLine() int {
+func (d Document) firstLine() int {
 	line := d.line
 	for l := range strings.Lines(d.text) {
 		if l = strings.TrimSpace(l); l != "" && l[0] != '#' && l[0] != '%' {

@@ -1,4 +1,4 @@
-package main
+package manifest
 
 import (
 	"encoding/json"
@@ -13,25 +13,33 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// manifestObject is one object of a manifest, in the form it was written.
-type manifestObject struct {
-	doc  document
+// Object is one object of a manifest, in the form it was written.
+type Object struct {
+	Tree map[string]any
+	doc  Document
 	path string // of the object in its document: "", or "items[n]." in a List
-	tree map[string]any
 }
 
-func (o *manifestObject) kind() string { s, _ := o.tree["kind"].(string); return s }
+// Kind returns the object's kind, "" without one.
+func (o *Object) Kind() string { s, _ := o.Tree["kind"].(string); return s }
 
-func (o *manifestObject) meta(key string) string {
-	meta, _ := o.tree["metadata"].(map[string]any)
+// Meta returns a text of the object's metadata, such as name.
+func (o *Object) Meta(key string) string {
+	meta, _ := o.Tree["metadata"].(map[string]any)
 	s, _ := meta[key].(string)
 	return s
 }
 
-// name is how reports call the object: deployment/web.
-func (o *manifestObject) name() string { return strings.ToLower(o.kind()) + "/" + o.meta("name") }
+// Name returns how reports call the object: deployment/web.
+func (o *Object) Name() string { return strings.ToLower(o.Kind()) + "/" + o.Meta("name") }
 
-// templatePaths says where the pod template is in each kind that has pods; a Pod is its own template.
+// ErrorAt returns an error that names a field of the object, its document and line.
+func (o *Object) ErrorAt(field, message string) error { return o.doc.ErrorAt(0, o.path+field, message) }
+
+// Mismatch explains an error of decoding a field of the object into a Kubernetes type.
+func (o *Object) Mismatch(field string, err error) error { return o.doc.mismatch(o.path+field, err) }
+
+// templatePath says where the pod template is in each kind that has pods; a Pod is its own template.
 func templatePath(kind string) (path []string, ok bool) {
 	switch kind {
 	case "Pod":
@@ -44,38 +52,38 @@ func templatePath(kind string) (path []string, ok bool) {
 	return nil, false
 }
 
-// template is the pod template of a workload: the tree to change and a typed copy to decide with.
-type template struct {
-	tree map[string]any
-	pod  corev1.Pod
+// Template is the pod template of a workload: the tree to change and a typed copy to decide with.
+type Template struct {
+	Tree map[string]any
+	Pod  corev1.Pod
 }
 
-// template returns the object's pod template; ok is false for kinds without pods. The error names the field that does not fit.
-func (o *manifestObject) template() (t template, ok bool, err error) {
-	path, ok := templatePath(o.kind())
+// Template returns the object's pod template; ok is false for kinds without pods. The error names the field that does not fit.
+func (o *Object) Template() (t Template, ok bool, err error) {
+	path, ok := templatePath(o.Kind())
 	if !ok {
-		return template{}, false, nil
+		return Template{}, false, nil
 	}
-	tree, isMap := nested(o.tree, path...)
+	tree, isMap := Nested(o.Tree, path...)
 	where := strings.TrimSuffix(o.path+strings.Join(path, "."), ".")
 	if !isMap {
-		return template{}, false, o.doc.errorAt(0, where, "is not an object")
+		return Template{}, false, o.doc.ErrorAt(0, where, "is not an object")
 	}
-	if _, isMap := nested(tree, "metadata"); !isMap {
-		return template{}, false, o.doc.errorAt(0, strings.TrimPrefix(where+".metadata", "."), "is not an object")
+	if _, isMap := Nested(tree, "metadata"); !isMap {
+		return Template{}, false, o.doc.ErrorAt(0, strings.TrimPrefix(where+".metadata", "."), "is not an object")
 	}
 	data, err := json.Marshal(tree)
 	if err != nil {
-		return template{}, false, fmt.Errorf("encode %s: %w", o.name(), err)
+		return Template{}, false, fmt.Errorf("encode %s: %w", o.Name(), err)
 	}
 	var typed struct {
 		metav1.ObjectMeta `json:"metadata"`
 		Spec              corev1.PodSpec `json:"spec"`
 	}
 	if err := json.Unmarshal(data, &typed); err != nil {
-		return template{}, false, o.doc.mismatch(where, err)
+		return Template{}, false, o.doc.mismatch(where, err)
 	}
-	return template{tree: tree, pod: corev1.Pod{ObjectMeta: typed.ObjectMeta, Spec: typed.Spec}}, true, nil
+	return Template{Tree: tree, Pod: corev1.Pod{ObjectMeta: typed.ObjectMeta, Spec: typed.Spec}}, true, nil
 }
 
 // maxNesting bounds Lists within Lists.
@@ -83,30 +91,30 @@ const maxNesting = 8
 
 // objectsOf returns the objects of a document: itself, or the items of a List, and of Lists among these. A DeploymentList, as kubectl get
 // --raw prints it, is a List.
-func objectsOf(doc document, tree map[string]any) ([]*manifestObject, error) {
+func objectsOf(doc Document, tree map[string]any) ([]*Object, error) {
 	return listed(doc, "", tree, 0)
 }
 
-func listed(doc document, path string, tree map[string]any, depth int) ([]*manifestObject, error) {
+func listed(doc Document, path string, tree map[string]any, depth int) ([]*Object, error) {
 	items, isList := tree["items"].([]any)
 	kind, _ := tree["kind"].(string)
 	itemKind, ok := strings.CutSuffix(kind, "List")
 	if !ok || itemKind != "" && !isList {
-		o := &manifestObject{doc: doc, path: path, tree: tree}
-		return []*manifestObject{o}, o.checkNames()
+		o := &Object{doc: doc, path: path, Tree: tree}
+		return []*Object{o}, o.checkNames()
 	}
 	field := path + "items"
 	if depth == maxNesting {
-		return nil, doc.errorAt(0, field, fmt.Sprintf("is in more than %d Lists", maxNesting))
+		return nil, doc.ErrorAt(0, field, fmt.Sprintf("is in more than %d Lists", maxNesting))
 	}
 	if !isList && tree["items"] != nil {
-		return nil, doc.errorAt(doc.lineOf(field, "object"), field, "is not a list")
+		return nil, doc.ErrorAt(doc.lineOf(field, "object"), field, "is not a list")
 	}
-	var objects []*manifestObject
+	var objects []*Object
 	for i, item := range items {
 		below, ok := item.(map[string]any)
 		if !ok {
-			return nil, doc.errorAt(0, fmt.Sprintf("%s[%d]", field, i), "is not an object")
+			return nil, doc.ErrorAt(0, fmt.Sprintf("%s[%d]", field, i), "is not an object")
 		}
 		if itemKind != "" && below["kind"] == nil { // the API server leaves it out
 			below["kind"], below["apiVersion"] = itemKind, tree["apiVersion"]

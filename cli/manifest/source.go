@@ -1,4 +1,4 @@
-package main
+package manifest
 
 import (
 	"context"
@@ -14,12 +14,18 @@ import (
 // maxSource bounds what a file, a URL or stdin may hold.
 const maxSource = 64 << 20
 
-// readSource returns the content of a file, of an https URL, or of stdin for "-". Plain http is refused: whoever is on the way could
-// change what gets applied to the cluster.
-func (c *cli) readSource(ctx context.Context, name string) ([]byte, error) {
+// Sources reads what command lines name.
+type Sources struct {
+	// Stdin is what the name - stands for.
+	Stdin io.Reader
+}
+
+// Read returns the content of a file, of an https URL, or of stdin for "-". It refuses plain http: an attacker on the way could change what
+// gets applied to the cluster.
+func (s Sources) Read(ctx context.Context, name string) ([]byte, error) {
 	switch {
 	case name == "-":
-		return readBounded("stdin", c.in)
+		return readBounded("stdin", s.Stdin)
 	case strings.HasPrefix(name, "http://"):
 		return nil, fmt.Errorf("read %s: plain http is not accepted; use https or a file", name)
 	case strings.HasPrefix(name, "https://"):
@@ -72,4 +78,12 @@ func readBounded(name string, r io.Reader) ([]byte, error) {
 		return nil, fmt.Errorf("read %s: more than %d MiB", name, maxSource>>20)
 	}
 	return data, nil
+}
+
+// SourceName returns how messages call a source.
+func SourceName(file string) string {
+	if file == "-" {
+		return "stdin"
+	}
+	return file
 }

@@ -1,4 +1,4 @@
-package main
+package manifest
 
 import (
 	"fmt"
@@ -13,10 +13,10 @@ import (
 
 // checkNames refuses names, labels and annotations that are not strings, as the API server does. YAML 1.1, which Kubernetes reads, takes
 // an unquoted n, y, no, yes, off or on for a boolean.
-func (o *manifestObject) checkNames() error {
+func (o *Object) checkNames() error {
 	fields := [][]string{{"apiVersion"}, {"kind"}}
 	metas := [][]string{{"metadata"}}
-	path, hasPods := templatePath(o.kind())
+	path, hasPods := templatePath(o.Kind())
 	if len(path) > 0 {
 		metas = append(metas, append(slices.Clone(path), "metadata"))
 	}
@@ -31,7 +31,7 @@ func (o *manifestObject) checkNames() error {
 	if hasPods {
 		fields = append(fields, o.below("spec", "selector", "matchLabels")...)
 	}
-	if o.kind() == "Service" || o.kind() == "ReplicationController" {
+	if o.Kind() == "Service" || o.Kind() == "ReplicationController" {
 		fields = append(fields, o.below("spec", "selector")...)
 	}
 	for _, field := range fields {
@@ -43,8 +43,8 @@ func (o *manifestObject) checkNames() error {
 }
 
 // value returns what the object has at path, nil for nothing.
-func (o *manifestObject) value(path ...string) any {
-	var v any = o.tree
+func (o *Object) value(path ...string) any {
+	var v any = o.Tree
 	for _, key := range path {
 		m, _ := v.(map[string]any)
 		v = m[key]
@@ -53,7 +53,7 @@ func (o *manifestObject) value(path ...string) any {
 }
 
 // below returns the paths of the fields of the map at path.
-func (o *manifestObject) below(path ...string) [][]string {
+func (o *Object) below(path ...string) [][]string {
 	m, _ := o.value(path...).(map[string]any)
 	var paths [][]string
 	for key := range m {
@@ -63,16 +63,16 @@ func (o *manifestObject) below(path ...string) [][]string {
 	return paths
 }
 
-func (o *manifestObject) checkString(field []string) error {
+func (o *Object) checkString(field []string) error {
 	switch o.value(field...).(type) {
 	case nil, string:
 		return nil
 	}
-	return o.mistyped(convert.Mistyped{Path: field, Want: "a string", Text: true})
+	return o.Mistyped(convert.Mistyped{Path: field, Want: "a string", Text: true})
 }
 
-// mistyped explains that a field is of another type than it has to be. It names the field, what is there and, for a string, the remedy.
-func (o *manifestObject) mistyped(wrong convert.Mistyped) error {
+// Mistyped explains that a field is of another type than it has to be. It names the field, what is there and, for a string, the remedy.
+func (o *Object) Mistyped(wrong convert.Mistyped) error {
 	field := strings.ReplaceAll(o.path+strings.Join(wrong.Path, "."), ".[", "[")
 	var steps []string
 	if o.path != "" {
@@ -84,17 +84,17 @@ func (o *manifestObject) mistyped(wrong convert.Mistyped) error {
 		if node != nil {
 			line = node.Line
 		}
-		return o.doc.errorAt(line, field, unknownField(wrong))
+		return o.doc.ErrorAt(line, field, unknownField(wrong))
 	}
 	if node == nil {
-		return o.doc.errorAt(0, field, "is not "+wrong.Want)
+		return o.doc.ErrorAt(0, field, "is not "+wrong.Want)
 	}
 	is := map[string]string{"!!str": "a string", "!!int": "a number", "!!float": "a number"}[node.ShortTag()]
 	switch node.Kind {
 	case yamlv3.MappingNode:
-		return o.doc.errorAt(node.Line, field, "is an object, want "+wrong.Want)
+		return o.doc.ErrorAt(node.Line, field, "is an object, want "+wrong.Want)
 	case yamlv3.SequenceNode:
-		return o.doc.errorAt(node.Line, field, "is a list, want "+wrong.Want)
+		return o.doc.ErrorAt(node.Line, field, "is a list, want "+wrong.Want)
 	}
 	if is == "" || is == "a string" && wrong.Text { // YAML 1.1, which Kubernetes reads, knows more booleans than the parser of lines
 		is = fmt.Sprintf("the boolean %t", slices.Contains([]string{"y", "yes", "on", "true"}, strings.ToLower(node.Value)))
@@ -103,7 +103,7 @@ func (o *manifestObject) mistyped(wrong convert.Mistyped) error {
 	if wrong.Text {
 		message += fmt.Sprintf(": write %q", node.Value)
 	}
-	return o.doc.errorAt(node.Line, field, message)
+	return o.doc.ErrorAt(node.Line, field, message)
 }
 
 // unknownField explains a field that its kind does not have, or several where there may be one.
@@ -119,7 +119,7 @@ func unknownField(wrong convert.Mistyped) string {
 }
 
 // nodeAt returns the node at the path, whose steps are keys and, for items of lists, [n]; nil where it cannot be found.
-func (d document) nodeAt(path []string) *yamlv3.Node {
+func (d Document) nodeAt(path []string) *yamlv3.Node {
 	var root yamlv3.Node
 	if err := yamlv3.Unmarshal([]byte(d.text), &root); err != nil || len(root.Content) == 0 {
 		return nil

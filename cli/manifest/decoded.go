@@ -1,4 +1,4 @@
-package main
+package manifest
 
 import (
 	"bytes"
@@ -6,22 +6,24 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	yamlv3 "go.yaml.in/yaml/v3"
 	"sigs.k8s.io/yaml"
 )
 
-// manifest is one document of Kubernetes objects.
-type manifest struct {
-	tree    map[string]any
-	objects []*manifestObject // parts of the tree: itself, or the items of a List
+// Decoded is one document of Kubernetes objects.
+type Decoded struct {
+	Tree    map[string]any
+	Objects []*Object // parts of the tree: itself, or the items of a List
 }
 
-// readManifests returns every document of the sources; it is how all commands read manifests. check may refuse a document first; nil
-// refuses none. All that is wrong is one error. So is a source without objects: the command that should have written it most likely failed.
-func (c *cli) readManifests(ctx context.Context, args []string, check func(document) error) ([]manifest, error) {
-	var manifests []manifest
+// Decode returns every document of the sources; it is how all commands read manifests. A source may be a directory. check may refuse a
+// document first; nil refuses none. All mistakes are one error. So is a source without objects: the command that should have written it most
+// likely failed.
+func (s Sources) Decode(ctx context.Context, args []string, check func(Document) error) ([]Decoded, error) {
+	var manifests []Decoded
 	var errs []error
 	for _, arg := range args {
 		files, err := sources(arg)
@@ -31,11 +33,11 @@ func (c *cli) readManifests(ctx context.Context, args []string, check func(docum
 		before := len(errs)
 		found := 0
 		for _, file := range files {
-			data, err := c.readSource(ctx, file)
+			data, err := s.Read(ctx, file)
 			if err != nil {
 				return nil, err
 			}
-			docs, err := readDocuments(sourceName(file), data)
+			docs, err := ReadDocuments(SourceName(file), data)
 			if err != nil {
 				return nil, err
 			}
@@ -45,15 +47,15 @@ func (c *cli) readManifests(ctx context.Context, args []string, check func(docum
 					errs = append(errs, err)
 					continue
 				}
-				if m.tree == nil { // null
+				if m.Tree == nil { // null
 					continue
 				}
-				found += len(m.objects)
+				found += len(m.Objects)
 				manifests = append(manifests, m)
 			}
 		}
 		if found == 0 && len(errs) == before {
-			errs = append(errs, fmt.Errorf("%s: no Kubernetes objects: check the file, or the command that writes it", sourceName(arg)))
+			errs = append(errs, fmt.Errorf("%s: no Kubernetes objects: check the file, or the command that writes it", SourceName(arg)))
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -62,33 +64,53 @@ func (c *cli) readManifests(ctx context.Context, args []string, check func(docum
 	return manifests, nil
 }
 
-func decodeManifest(doc document, check func(document) error) (manifest, error) {
-	if check != nil {
-		if err := check(doc); err != nil {
-			return manifest{}, err
+// Objects returns every object of the sources, those of Lists one by one. Text that lost its indentation, and an object without a
+// kind, are errors.
+func (s Sources) Objects(ctx context.Context, args []string) ([]*Object, error) {
+	manifests, err := s.Decode(ctx, args, Document.CheckIndentation)
+	if err != nil {
+		return nil, err
+	}
+	var objects []*Object
+	var errs []error
+	for _, m := range manifests {
+		for _, o := range m.Objects {
+			if o.Kind() == "" {
+				errs = append(errs, o.ErrorAt("kind", "is missing: want a Kubernetes object"))
+			}
+			objects = append(objects, o)
 		}
 	}
-	tree, err := doc.decode()
+	return objects, errors.Join(errs...)
+}
+
+func decodeManifest(doc Document, check func(Document) error) (Decoded, error) {
+	if check != nil {
+		if err := check(doc); err != nil {
+			return Decoded{}, err
+		}
+	}
+	tree, err := doc.Decode()
 	if err != nil || tree == nil {
-		return manifest{}, err
+		return Decoded{}, err
 	}
 	objects, err := objectsOf(doc, tree)
-	return manifest{tree: tree, objects: objects}, err
+	return Decoded{Tree: tree, Objects: objects}, err
 }
 
 // mismatch explains an error of decoding the part of the document below prefix into a Kubernetes type.
-func (d document) mismatch(prefix string, err error) error {
+func (d Document) mismatch(prefix string, err error) error {
 	var wrong *json.UnmarshalTypeError
 	if !errors.As(err, &wrong) {
-		return d.errorAt(0, prefix, err.Error())
+		return d.ErrorAt(0, prefix, err.Error())
 	}
 	field := strings.TrimPrefix(prefix+"."+wrong.Field, ".")
-	return d.errorAt(d.lineOf(field, wrong.Value), field, fmt.Sprintf("is a %s, want %s", wrong.Value, wrong.Type))
+	return d.ErrorAt(d.lineOf(field, wrong.Value), field, fmt.Sprintf("is a %s, want %s", wrong.Value, wrong.Type))
 }
 
 // lineOf returns the line of the first node at field that holds a value of the kind, or 0. Where a list on the way has no index in
 // field, every item is a candidate.
-func (d document) lineOf(field, kind string) int {
+func (d Document) lineOf(field, kind string) int {
 	var root yamlv3.Node
 	if err := yamlv3.Unmarshal([]byte(d.text), &root); err != nil || len(root.Content) == 0 {
 		return 0
@@ -141,8 +163,27 @@ func nodeIs(n *yamlv3.Node, kind string) bool {
 	return false
 }
 
-// encodeDocuments writes trees as a YAML stream; every document ends with "---", as in Linkerd's output.
-func encodeDocuments(trees []map[string]any) ([]byte, error) {
+// Write writes trees in a format: yaml, or json with a line for each.
+func Write(w io.Writer, trees []map[string]any, format string) error {
+	if format == "json" {
+		enc := json.NewEncoder(w)
+		for _, tree := range trees {
+			if err := enc.Encode(tree); err != nil {
+				return fmt.Errorf("write manifest: %w", err)
+			}
+		}
+		return nil
+	}
+	data, err := encode(trees)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(data)
+	return err
+}
+
+// encode writes trees as a YAML stream; every document ends with "---", as in Linkerd's output.
+func encode(trees []map[string]any) ([]byte, error) {
 	var out bytes.Buffer
 	for _, tree := range trees {
 		data, err := yaml.Marshal(tree)
@@ -155,8 +196,8 @@ func encodeDocuments(trees []map[string]any) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// nested returns the map at path below tree, made on the way where it is missing; ok is false where something else is there.
-func nested(tree map[string]any, path ...string) (m map[string]any, ok bool) {
+// Nested returns the map at path below tree, made on the way where it is missing; ok is false where something else is there.
+func Nested(tree map[string]any, path ...string) (m map[string]any, ok bool) {
 	for _, key := range path {
 		switch below := tree[key].(type) {
 		case map[string]any:

@@ -1,4 +1,4 @@
-package main
+package manifest
 
 import (
 	"fmt"
@@ -16,9 +16,9 @@ var childKey = regexp.MustCompile(`^( *)([A-Za-z0-9_./-]+):`)
 var topLevel = map[string]bool{"apiVersion": true, "kind": true, "metadata": true, "spec": true, "status": true, "data": true, "stringData": true,
 	"type": true, "items": true, "rules": true, "roleRef": true, "subjects": true, "template": true}
 
-// checkIndentation finds a manifest whose lines lost their indentation, as text that is copied from a page does. Such text may still be
+// CheckIndentation finds a manifest whose lines lost their indentation, as text that is copied from a page does. Such text may still be
 // YAML, with every object empty, so it has to be looked for.
-func (d document) checkIndentation() error {
+func (d Document) CheckIndentation() error {
 	var parent string
 	var depth int
 	line := 0
@@ -30,7 +30,7 @@ func (d document) checkIndentation() error {
 		}
 		child := childKey.FindStringSubmatch(l)
 		if parent != "" && child != nil && len(child[1]) == depth && (depth > 0 || !topLevel[child[2]]) {
-			return d.errorAt(line, "", fmt.Sprintf("%q stands beside %q and belongs below it: the indentation is lost", child[2], parent))
+			return d.ErrorAt(line, "", fmt.Sprintf("%q stands beside %q and belongs below it: the indentation is lost", child[2], parent))
 		}
 		parent = ""
 		if m := parentKey.FindStringSubmatch(strings.TrimRight(l, "\r\n")); m != nil {
