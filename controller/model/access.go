@@ -18,16 +18,16 @@ type access struct {
 	serversOf map[types.NamespacedName][]*server                    // by pod; the ones that win an overlap first
 	podsIn    map[string]map[*compile.Pod]struct{}                  // by namespace
 	overlaps  map[types.NamespacedName]map[types.NamespacedName]int // by loser and winner
-	twins     map[serverTarget]map[*server]struct{}
+	duplicates     map[serverTarget]map[*server]struct{}
 	ports     map[types.NamespacedName]*mesh.PortPolicy      // what each Server comes down to, once it was asked for; see Store.port
 	stale     map[types.NamespacedName]struct{}              // Servers whose ports are to be derived again
-	uncounted map[types.NamespacedName]struct{}              // Servers whose authorizations are to be counted again; see recount
-	leftOut   map[types.NamespacedName]map[mesh.Ref]struct{} // authorizations that a Server has no room for
+	recountDue map[types.NamespacedName]struct{}              // Servers whose authorizations are to be counted again; see recount
+	excess   map[types.NamespacedName]map[mesh.Ref]struct{} // authorizations that a Server has no room for
 
 	policies   map[types.NamespacedName]*authorizationPolicy
 	policiesAt map[mesh.Ref][]*authorizationPolicy // by target
 	policiesBy map[mesh.Ref][]*authorizationPolicy // by what they require
-	proofs     map[mesh.Ref]*authentication
+	authentications     map[mesh.Ref]*authentication
 
 	serverAuths   map[types.NamespacedName]*serverAuthorization
 	serverAuthsIn map[string][]*serverAuthorization // by namespace
@@ -42,10 +42,10 @@ type access struct {
 func newAccess() access {
 	return access{
 		servers: map[types.NamespacedName]*server{}, serversIn: map[string][]*server{}, serversOf: map[types.NamespacedName][]*server{},
-		podsIn: map[string]map[*compile.Pod]struct{}{}, overlaps: map[types.NamespacedName]map[types.NamespacedName]int{}, twins: map[serverTarget]map[*server]struct{}{}, ports: map[types.NamespacedName]*mesh.PortPolicy{}, stale: map[types.NamespacedName]struct{}{},
-		uncounted: map[types.NamespacedName]struct{}{}, leftOut: map[types.NamespacedName]map[mesh.Ref]struct{}{},
+		podsIn: map[string]map[*compile.Pod]struct{}{}, overlaps: map[types.NamespacedName]map[types.NamespacedName]int{}, duplicates: map[serverTarget]map[*server]struct{}{}, ports: map[types.NamespacedName]*mesh.PortPolicy{}, stale: map[types.NamespacedName]struct{}{},
+		recountDue: map[types.NamespacedName]struct{}{}, excess: map[types.NamespacedName]map[mesh.Ref]struct{}{},
 		policies: map[types.NamespacedName]*authorizationPolicy{}, policiesAt: map[mesh.Ref][]*authorizationPolicy{},
-		policiesBy: map[mesh.Ref][]*authorizationPolicy{}, proofs: map[mesh.Ref]*authentication{},
+		policiesBy: map[mesh.Ref][]*authorizationPolicy{}, authentications: map[mesh.Ref]*authentication{},
 		serverAuths: map[types.NamespacedName]*serverAuthorization{}, serverAuthsIn: map[string][]*serverAuthorization{},
 		limits: map[types.NamespacedName]*rateLimitPolicy{}, limitsAt: map[types.NamespacedName][]*rateLimitPolicy{},
 		routes: map[mesh.Ref]*serverRoute{}, routesAt: map[types.NamespacedName][]*serverRoute{},
@@ -55,7 +55,7 @@ func newAccess() access {
 // refreshServer has what the Server n comes down to derived again, when one of its pods is asked about next, and names those pods. A storm
 // of events that concern many Servers costs each of them once.
 func (s *Store) refreshServer(n types.NamespacedName, change *Change) {
-	s.access.uncounted[n] = struct{}{}
+	s.access.recountDue[n] = struct{}{}
 	sv := s.access.servers[n]
 	if sv == nil || !sv.valid() {
 		delete(s.access.ports, n)
@@ -142,7 +142,7 @@ func (s *Store) touchReferrers(n types.NamespacedName) {
 }
 
 // accessStatus derives the status of an object that says who may reach pods; ok is false if there is none of that kind and name.
-func (s *Store) accessStatus(k statusKey) (status Status, ok bool) {
+func (s *Store) accessStatus(k objectKey) (status Status, ok bool) {
 	if k.group != v1alpha1.PolicyGroup {
 		return Status{}, false
 	}
@@ -160,7 +160,7 @@ func (s *Store) accessStatus(k statusKey) (status Status, ok bool) {
 			return s.serverAuthorizationStatus(sa), true
 		}
 	case "MeshTLSAuthentication", "NetworkAuthentication":
-		if a := s.access.proofs[mesh.Ref{Group: k.group, Kind: k.kind, Namespace: k.Namespace, Name: k.Name}]; a != nil {
+		if a := s.access.authentications[mesh.Ref{Group: k.group, Kind: k.kind, Namespace: k.Namespace, Name: k.Name}]; a != nil {
 			return a.status(yes(conditionAccepted, conditionAccepted, "")), true
 		}
 	case "HTTPLocalRateLimitPolicy":
@@ -171,6 +171,6 @@ func (s *Store) accessStatus(k statusKey) (status Status, ok bool) {
 	return Status{}, false
 }
 
-func keyOf(r mesh.Ref) statusKey {
-	return statusKey{r.Group, r.Kind, types.NamespacedName{Namespace: r.Namespace, Name: r.Name}}
+func keyOf(r mesh.Ref) objectKey {
+	return objectKey{r.Group, r.Kind, types.NamespacedName{Namespace: r.Namespace, Name: r.Name}}
 }

@@ -242,13 +242,13 @@ func TestServerHasRoomForSoManyAuthorizations(t *testing.T) {
 	}
 	s.Apply(Event{Object: policy("d", 0, "Server"), Deleted: true})
 	s.Apply(Event{Object: policy("c", 0, "Server"), Deleted: true})
-	if got := inForce() + told(); got != "a all b e" || len(s.access.leftOut) > 0 {
+	if got := inForce() + told(); got != "a all b e" || len(s.access.excess) > 0 {
 		t.Errorf("two have gone: got %q", got)
 	}
 	s.Apply(Event{Object: policy("c", 0, "Server")})
 	s.Statuses()
 	s.Apply(Event{Object: &v1alpha1.Server{ObjectMeta: at("web", 0)}, Deleted: true})
-	if got := told(); got != "" || len(s.access.leftOut) > 0 {
+	if got := told(); got != "" || len(s.access.excess) > 0 {
 		t.Errorf("the Server has gone: told %s", got)
 	}
 }

@@ -24,7 +24,7 @@ import (
 // accessWorld draws events about the few pods, Servers and policies of two namespaces, valid ones and others.
 type accessWorld struct {
 	*rand.Rand
-	live  map[statusKey]metav1.Object
+	live  map[objectKey]metav1.Object
 	clock int64
 }
 
@@ -32,9 +32,9 @@ type accessWorld struct {
 // each status that differs must be told, and a store that saw only the final objects must say the same.
 func TestAccessChangeNamesEveryAnswer(t *testing.T) {
 	for seed := range uint64(25) {
-		w := accessWorld{Rand: rand.New(rand.NewPCG(seed, 3)), live: map[statusKey]metav1.Object{}}
+		w := accessWorld{Rand: rand.New(rand.NewPCG(seed, 3)), live: map[objectKey]metav1.Object{}}
 		s := New(testConfig())
-		told := map[statusKey]Status{}
+		told := map[objectKey]Status{}
 		before := w.answers(s)
 		for step := range 150 {
 			event := w.event()
@@ -48,7 +48,7 @@ func TestAccessChangeNamesEveryAnswer(t *testing.T) {
 			}
 			before = after
 			for _, st := range s.Statuses() {
-				told[statusKey{st.Object.Group, st.Object.Kind, types.NamespacedName{Namespace: st.Object.Namespace, Name: st.Object.Name}}] = st
+				told[objectKey{st.Object.Group, st.Object.Kind, types.NamespacedName{Namespace: st.Object.Namespace, Name: st.Object.Name}}] = st
 			}
 			w.compareStatuses(t, s, told)
 		}
@@ -56,7 +56,7 @@ func TestAccessChangeNamesEveryAnswer(t *testing.T) {
 	}
 }
 
-func (w *accessWorld) compareStatuses(t *testing.T, s *Store, told map[statusKey]Status) {
+func (w *accessWorld) compareStatuses(t *testing.T, s *Store, told map[objectKey]Status) {
 	t.Helper()
 	for k := range w.live {
 		if diff := cmp.Diff(told[k], newJudge(s).status(k)); diff != "" && k.kind != "Pod" {
@@ -85,7 +85,7 @@ func (w *accessWorld) compareWithFresh(t *testing.T, s *Store) {
 }
 
 // valid draws until an object of the name has no mistakes.
-func (w *accessWorld) valid(k statusKey, bad metav1.Object) metav1.Object {
+func (w *accessWorld) valid(k objectKey, bad metav1.Object) metav1.Object {
 	for {
 		o := w.object(k.kind)
 		o.SetNamespace(bad.GetNamespace())
@@ -127,7 +127,7 @@ func (w *accessWorld) event() Event {
 	if kind == "Pod" {
 		group = ""
 	}
-	k := statusKey{group, kind, compile.NameOf(o)}
+	k := objectKey{group, kind, compile.NameOf(o)}
 	last, ok := w.live[k]
 	if ok && w.IntN(4) == 0 {
 		delete(w.live, k)
@@ -245,7 +245,7 @@ func (w *accessWorld) pod(meta metav1.ObjectMeta) metav1.Object {
 
 // TestAccessForgets shows that a store from which everything was deleted holds nothing about access.
 func TestAccessForgets(t *testing.T) {
-	w := accessWorld{Rand: rand.New(rand.NewPCG(1, 1)), live: map[statusKey]metav1.Object{}}
+	w := accessWorld{Rand: rand.New(rand.NewPCG(1, 1)), live: map[objectKey]metav1.Object{}}
 	s := New(testConfig())
 	for range 1000 {
 		s.Apply(w.event())

@@ -14,21 +14,21 @@ import (
 
 // authorizationPolicy is the record of an AuthorizationPolicy.
 type authorizationPolicy struct {
-	kept[compile.AuthorizationPolicy]
+	lastValid[compile.AuthorizationPolicy]
 }
 
 // authentication is the record of a MeshTLSAuthentication or a NetworkAuthentication.
-type authentication struct{ kept[compile.Authentication] }
+type authentication struct{ lastValid[compile.Authentication] }
 
 func (s *Store) applyPolicy(o *v1alpha1.AuthorizationPolicy, e Event) Change {
 	a := &s.access
 	n := compile.NameOf(o)
 	old := a.policies[n]
-	var before *kept[compile.AuthorizationPolicy]
+	var before *lastValid[compile.AuthorizationPolicy]
 	var change Change
 	var targets []mesh.Ref
 	if old != nil {
-		before = &old.kept
+		before = &old.lastValid
 		delete(a.policies, n)
 		unlink(a.policiesAt, old.spec.Target, old)
 		for _, r := range old.spec.Requires() {
@@ -39,8 +39,8 @@ func (s *Store) applyPolicy(o *v1alpha1.AuthorizationPolicy, e Event) Change {
 	if !e.Deleted {
 		spec, f := compile.ParseAuthorizationPolicy(o, s.config.TrustDomain)
 		f.RefuseUnknownFields(e.Unknown)
-		now := &authorizationPolicy{keep(ObjectRef{Group: v1alpha1.PolicyGroup, Kind: "AuthorizationPolicy"}, o, spec, f, before)}
-		change.report(now.object, now.newMistakes(before))
+		now := &authorizationPolicy{withLastValid(ObjectRef{Group: v1alpha1.PolicyGroup, Kind: "AuthorizationPolicy"}, o, spec, f, before)}
+		change.report(now.object, now.newProblems(before))
 		a.policies[n] = now
 		if now.valid() {
 			link(a.policiesAt, now.spec.Target, now)
@@ -51,7 +51,7 @@ func (s *Store) applyPolicy(o *v1alpha1.AuthorizationPolicy, e Event) Change {
 		}
 	}
 	s.refreshTargets(targets, &change)
-	s.statuses.touch(statusKey{v1alpha1.PolicyGroup, "AuthorizationPolicy", n})
+	s.statuses.touch(objectKey{v1alpha1.PolicyGroup, "AuthorizationPolicy", n})
 	return change
 }
 
@@ -81,17 +81,17 @@ func (s *Store) applyNetworkAuthentication(o *v1alpha1.NetworkAuthentication, e 
 func (s *Store) applyAuthentication(kind ObjectRef, e Event, spec compile.Authentication, f compile.Findings) Change {
 	f.RefuseUnknownFields(e.Unknown)
 	ref := mesh.Ref{Group: kind.Group, Kind: kind.Kind, Namespace: e.Object.GetNamespace(), Name: e.Object.GetName()}
-	var before *kept[compile.Authentication]
-	if old := s.access.proofs[ref]; old != nil {
-		before = &old.kept
+	var before *lastValid[compile.Authentication]
+	if old := s.access.authentications[ref]; old != nil {
+		before = &old.lastValid
 	}
 	var change Change
 	if e.Deleted {
-		delete(s.access.proofs, ref)
+		delete(s.access.authentications, ref)
 	} else {
-		now := &authentication{keep(kind, e.Object, spec, f, before)}
-		change.report(now.object, now.newMistakes(before))
-		s.access.proofs[ref] = now
+		now := &authentication{withLastValid(kind, e.Object, spec, f, before)}
+		change.report(now.object, now.newProblems(before))
+		s.access.authentications[ref] = now
 	}
 	var targets []mesh.Ref
 	for _, p := range s.access.policiesBy[ref] {
@@ -106,7 +106,7 @@ func (s *Store) applyAuthentication(kind ObjectRef, e Event, spec compile.Authen
 // authorization returns whom a policy lets in, and what it requires that is not there: then it is nobody.
 func (s *Store) authorization(p *authorizationPolicy) (a mesh.Authorization, missing []mesh.Ref) {
 	for _, r := range p.spec.Requires() {
-		if proof := s.access.proofs[r]; proof == nil || !proof.valid() {
+		if proof := s.access.authentications[r]; proof == nil || !proof.valid() {
 			missing = append(missing, r)
 		}
 	}
@@ -115,11 +115,11 @@ func (s *Store) authorization(p *authorizationPolicy) (a mesh.Authorization, mis
 	}
 	a = mesh.Authorization{Ref: p.ref(), Clients: mesh.AnyClients}
 	if p.spec.Networks != (mesh.Ref{}) {
-		a.Networks = s.access.proofs[p.spec.Networks].spec.Networks
+		a.Networks = s.access.authentications[p.spec.Networks].spec.Networks
 	}
 	switch {
 	case p.spec.Identities != mesh.Ref{}:
-		compile.SetIdentities(&a, s.access.proofs[p.spec.Identities].spec.Identities)
+		compile.SetIdentities(&a, s.access.authentications[p.spec.Identities].spec.Identities)
 	case len(p.spec.ServiceAccounts) > 0:
 		compile.SetIdentities(&a, p.spec.ServiceAccounts)
 	}
@@ -135,8 +135,8 @@ func (s *Store) policyStatus(p *authorizationPolicy) Status {
 	if !p.valid() {
 		return p.status(accepted)
 	}
-	k := p.kept
-	if text := s.crowdedOut(p.ref(), s.serversOfTarget(t)); text != "" {
+	k := p.lastValid
+	if text := s.excessAt(p.ref(), s.serversOfTarget(t)); text != "" {
 		if t.Kind == "Server" {
 			accepted = no(conditionAccepted, reasonConflicted, text)
 		} else {

@@ -14,7 +14,7 @@ import (
 
 // maxPortProofs bounds what the authorizations of a Server and of its routes ask for together: each of them, each identity, network and
 // exception counts. All of it is sent to each pod of the Server, a hundred bytes apiece, whenever any of it changes.
-const maxPortProofs = 4 * compile.MaxClientEntries
+const maxServerEntries = 4 * compile.MaxClientEntries
 
 // authorizer is what lets clients in: to a Server, or to one of its routes.
 type authorizer struct {
@@ -62,7 +62,7 @@ func (s *Store) authorizersOf(sv *server) (fit, leftOut []authorizer) {
 		all = append(all, a)
 		weight += a.weight()
 	})
-	if weight <= maxPortProofs {
+	if weight <= maxServerEntries {
 		return all, nil
 	}
 	slices.SortFunc(all, func(a, b authorizer) int {
@@ -70,7 +70,7 @@ func (s *Store) authorizersOf(sv *server) (fit, leftOut []authorizer) {
 	})
 	weight = 0
 	for i := range all {
-		if weight += all[i].weight(); weight > maxPortProofs {
+		if weight += all[i].weight(); weight > maxServerEntries {
 			return all[:i], all[i:]
 		}
 	}
@@ -99,10 +99,10 @@ func (s *Store) authorizationsFor(sv *server) (ofServer []mesh.Authorization, of
 
 // recount notes which authorizations do not fit any more, or again, at the Servers that something changed about since the last time, and
 // has the statuses told that say so.
-func (s *Store) recount() {
+func (s *Store) recountExcess() {
 	a := &s.access
-	for n := range a.uncounted {
-		before, now := a.leftOut[n], s.leftOutOf(a.servers[n])
+	for n := range a.recountDue {
+		before, now := a.excess[n], s.countExcess(a.servers[n])
 		for _, one := range [...][2]map[mesh.Ref]struct{}{{before, now}, {now, before}} {
 			for ref := range one[0] {
 				if _, both := one[1][ref]; !both {
@@ -111,22 +111,22 @@ func (s *Store) recount() {
 				}
 			}
 		}
-		if delete(a.leftOut, n); len(now) > 0 {
-			a.leftOut[n] = now
+		if delete(a.excess, n); len(now) > 0 {
+			a.excess[n] = now
 		}
 	}
-	clear(a.uncounted)
+	clear(a.recountDue)
 }
 
 // leftOutOf names the authorizations that there is no room for at a Server, which may be nil. Nearly always there are none, and finding
 // that out costs no memory.
-func (s *Store) leftOutOf(sv *server) map[mesh.Ref]struct{} {
+func (s *Store) countExcess(sv *server) map[mesh.Ref]struct{} {
 	if sv == nil || !sv.valid() {
 		return nil
 	}
 	weight := 0
 	s.eachAuthorizer(sv, func(a authorizer) { weight += a.weight() })
-	if weight <= maxPortProofs {
+	if weight <= maxServerEntries {
 		return nil
 	}
 	out := map[mesh.Ref]struct{}{}
@@ -138,10 +138,10 @@ func (s *Store) leftOutOf(sv *server) map[mesh.Ref]struct{} {
 }
 
 // crowdedOut says at which of the Servers there is no room for the authorization; "" if there is at all of them.
-func (s *Store) crowdedOut(ref mesh.Ref, servers []types.NamespacedName) string {
+func (s *Store) excessAt(ref mesh.Ref, servers []types.NamespacedName) string {
 	var names []string
 	for _, n := range servers {
-		if _, out := s.access.leftOut[n][ref]; out {
+		if _, out := s.access.excess[n][ref]; out {
 			names = append(names, n.Name)
 		}
 	}
@@ -150,12 +150,12 @@ func (s *Store) crowdedOut(ref mesh.Ref, servers []types.NamespacedName) string 
 	}
 	slices.Sort(names)
 	return fmt.Sprintf("older authorizations ask for as many identities and networks as there may be at a Server, %d; this one lets nobody in at: %s",
-		maxPortProofs, list(names))
+		maxServerEntries, list(names))
 }
 
 // crowd tells in the status of a Server which authorizations it has no room for.
-func (s *Store) crowd(sv *server) string {
-	out := s.access.leftOut[sv.key()]
+func (s *Store) excessOf(sv *server) string {
+	out := s.access.excess[sv.key()]
 	if len(out) == 0 {
 		return ""
 	}
@@ -165,5 +165,5 @@ func (s *Store) crowd(sv *server) string {
 	}
 	slices.Sort(names)
 	return fmt.Sprintf("authorizations ask for more than %d identities and networks, which is the most; these, the newest, let nobody in: %s",
-		maxPortProofs, list(names))
+		maxServerEntries, list(names))
 }

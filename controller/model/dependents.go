@@ -18,7 +18,7 @@ type sender interface {
 
 // routing holds the routes, grants and profiles, and how to get from an object to whatever depends on it.
 type routing struct {
-	routes   map[statusKey]*route
+	routes   map[objectKey]*route
 	grants   map[types.NamespacedName]*compile.Grant
 	profiles map[types.NamespacedName]*profile
 
@@ -32,7 +32,7 @@ type routing struct {
 
 func newRouting() routing {
 	return routing{
-		routes: map[statusKey]*route{}, grants: map[types.NamespacedName]*compile.Grant{}, profiles: map[types.NamespacedName]*profile{},
+		routes: map[objectKey]*route{}, grants: map[types.NamespacedName]*compile.Grant{}, profiles: map[types.NamespacedName]*profile{},
 		routesByParent: map[types.NamespacedName][]*route{}, profilesByService: map[types.NamespacedName][]*profile{},
 		grantsIn: map[string][]*compile.Grant{}, senders: map[types.NamespacedName][]sender{}, foreign: map[string][]*route{},
 	}
@@ -49,7 +49,7 @@ func relink[K comparable, V comparable](index map[K][]V, k K, v V, add bool) {
 
 func (s *Store) indexRoute(r *route, add bool) {
 	r.parentServices(func(n types.NamespacedName) { relink(s.routesByParent, n, r, add) })
-	for _, spec := range []*compile.Route{r.served, r.said} {
+	for _, spec := range []*compile.Route{r.accepted, r.latest} {
 		for _, use := range spec.References {
 			relink(s.senders, types.NamespacedName{Namespace: use.Namespace, Name: use.Name}, sender(r), add)
 			if use.Namespace != r.Namespace {
@@ -61,7 +61,7 @@ func (s *Store) indexRoute(r *route, add bool) {
 
 func (r *route) touch(s *Store) {
 	clear(r.resolved)
-	s.statuses.touch(r.statusKey)
+	s.statuses.touch(r.objectKey)
 }
 
 // touchRoute notes that answers about r's parents and r's own status may differ now.

@@ -14,13 +14,13 @@ import (
 
 // profile is the record of a ServiceProfile. But for resolved it never changes.
 type profile struct {
-	statusKey
+	objectKey
 	uid        types.UID
 	generation int64
 	// of is the Service that the name means; zero if it means none of this cluster.
-	of types.NamespacedName
+	service types.NamespacedName
 	// said is what the object says now. served is what holds, as in a route.
-	said, served *compile.Profile
+	latest, accepted *compile.Profile
 	resolved     *mesh.Profile
 }
 
@@ -34,7 +34,7 @@ func (s *Store) applyProfile(o *v1alpha1.ServiceProfile, e Event) Change {
 		s.touchProfile(old, &change)
 	}
 	if e.Deleted {
-		s.statuses.touch(statusKey{compile.KindServiceProfile.Group, compile.KindServiceProfile.Kind, key})
+		s.statuses.touch(objectKey{compile.KindServiceProfile.Group, compile.KindServiceProfile.Kind, key})
 	} else {
 		now := s.newProfile(o, e, old)
 		s.profiles[key] = now
@@ -47,39 +47,39 @@ func (s *Store) applyProfile(o *v1alpha1.ServiceProfile, e Event) Change {
 
 func (s *Store) newProfile(o *v1alpha1.ServiceProfile, e Event, prior *profile) *profile {
 	p := &profile{
-		statusKey: statusKey{compile.KindServiceProfile.Group, compile.KindServiceProfile.Kind, compile.NameOf(o)},
+		objectKey: objectKey{compile.KindServiceProfile.Group, compile.KindServiceProfile.Kind, compile.NameOf(o)},
 		uid:       o.UID, generation: o.Generation,
-		of: compile.ServiceNamed(o.Name, s.config.ClusterDomain),
+		service: compile.ServiceNamed(o.Name, s.config.ClusterDomain),
 	}
-	p.said = compile.ParseServiceProfile(o, s.config.ClusterDomain)
-	p.said.Findings.IgnoreUnknownFields(e.Unknown)
-	p.served = p.said
-	if prior != nil && prior.uid == p.uid && p.said.HasMistakes() && !prior.served.HasMistakes() {
-		p.served = prior.served
+	p.latest = compile.ParseServiceProfile(o, s.config.ClusterDomain)
+	p.latest.Findings.IgnoreUnknownFields(e.Unknown)
+	p.accepted = p.latest
+	if prior != nil && prior.uid == p.uid && p.latest.HasMistakes() && !prior.accepted.HasMistakes() {
+		p.accepted = prior.accepted
 	}
 	return p
 }
 
 func (s *Store) indexProfile(p *profile, add bool) {
-	if p.of != (types.NamespacedName{}) {
-		relink(s.profilesByService, p.of, p, add)
+	if p.service != (types.NamespacedName{}) {
+		relink(s.profilesByService, p.service, p, add)
 	}
-	for _, use := range p.served.References {
+	for _, use := range p.accepted.References {
 		relink(s.senders, types.NamespacedName{Namespace: use.Namespace, Name: use.Name}, sender(p), add)
 	}
 }
 
-func (p *profile) parentServices(f func(types.NamespacedName)) { f(p.of) }
+func (p *profile) parentServices(f func(types.NamespacedName)) { f(p.service) }
 
 func (p *profile) touch(s *Store) {
 	p.resolved = nil
-	s.statuses.touch(p.statusKey)
+	s.statuses.touch(p.objectKey)
 }
 
 func (s *Store) touchProfile(p *profile, change *Change) {
 	p.touch(s)
-	s.touchRoutesOf(p.of)
-	change.Addrs = append(change.Addrs, s.clusterIPs(p.of)...)
+	s.touchRoutesOf(p.service)
+	change.Addrs = append(change.Addrs, s.clusterIPs(p.service)...)
 }
 
 // profileFor returns the profile that holds for the clients of a namespace: their own, else that of the Service's namespace.
@@ -104,7 +104,7 @@ func (s *Store) resolvedProfile(p *profile) *mesh.Profile {
 	if p.resolved != nil {
 		return p.resolved
 	}
-	out := p.served.Mesh
+	out := p.accepted.Mesh
 	out.Overrides = slices.Clone(out.Overrides)
 	for i := range out.Overrides {
 		if b := &out.Overrides[i]; b.Invalid == "" {

@@ -23,7 +23,7 @@ func (j *judge) profile(p *profile) Status {
 	}
 	out.Conditions = append(out.Conditions, condition(p.generation, gatewayv1.RouteConditionAccepted, holds, refused.reason, refused.message))
 	out.Conditions = append(out.Conditions, j.profileRefs(p))
-	if partial := partialOf(p.said.Findings); partial.message != "" {
+	if partial := partialOf(p.latest.Findings); partial.message != "" {
 		out.Conditions = append(out.Conditions,
 			condition(p.generation, gatewayv1.RouteConditionPartiallyInvalid, true, partial.reason, partial.message))
 	}
@@ -31,28 +31,28 @@ func (j *judge) profile(p *profile) Status {
 }
 
 func (j *judge) profileRefused(p *profile) verdict {
-	if p.of == (types.NamespacedName{}) {
+	if p.service == (types.NamespacedName{}) {
 		return verdict{gatewayv1.RouteReasonNoMatchingParent, fmt.Sprintf("the name of a ServiceProfile is that of a Service: want <name>.<namespace>.svc.%s",
 			j.store.config.ClusterDomain)}
 	}
-	svc := j.store.services[p.of]
+	svc := j.store.services[p.service]
 	switch {
 	case svc == nil:
-		return verdict{gatewayv1.RouteReasonNoMatchingParent, fmt.Sprintf("there is no Service %s in namespace %s", p.of.Name, p.of.Namespace)}
+		return verdict{gatewayv1.RouteReasonNoMatchingParent, fmt.Sprintf("there is no Service %s in namespace %s", p.service.Name, p.service.Namespace)}
 	case len(svc.ClusterIPs) == 0:
 		return verdict{gatewayv1.RouteReasonNoMatchingParent, "parent service must have a ClusterIP"}
-	case !p.said.HasMistakes():
+	case !p.latest.HasMistakes():
 		return verdict{}
 	}
 	var texts []string
-	for _, f := range p.said.Findings {
+	for _, f := range p.latest.Findings {
 		if f.Severity == compile.Invalid {
 			texts = append(texts, f.String())
 		}
 	}
 	then := "what has a mistake has no effect"
-	if p.served != p.said {
-		then = fmt.Sprintf("generation %d keeps serving", p.served.Generation)
+	if p.accepted != p.latest {
+		then = fmt.Sprintf("generation %d keeps serving", p.accepted.Generation)
 	}
 	return verdict{gatewayv1.RouteReasonUnsupportedValue, joined(list(texts), then)}
 }
@@ -60,8 +60,8 @@ func (j *judge) profileRefused(p *profile) verdict {
 func (j *judge) profileRefs(p *profile) metav1.Condition {
 	var reason gatewayv1.RouteConditionReason
 	var texts []string
-	for i := range p.said.Mesh.Overrides {
-		b := &p.said.Mesh.Overrides[i]
+	for i := range p.latest.Mesh.Overrides {
+		b := &p.latest.Mesh.Overrides[i]
 		if b.Invalid != "" {
 			continue
 		}

@@ -12,17 +12,17 @@ import (
 )
 
 // rateLimitPolicy is the record of an HTTPLocalRateLimitPolicy.
-type rateLimitPolicy struct{ kept[compile.RateLimit] }
+type rateLimitPolicy struct{ lastValid[compile.RateLimit] }
 
 func (s *Store) applyRateLimit(o *v1alpha1.HTTPLocalRateLimitPolicy, e Event) Change {
 	a := &s.access
 	n := compile.NameOf(o)
 	old := a.limits[n]
-	var before *kept[compile.RateLimit]
+	var before *lastValid[compile.RateLimit]
 	var change Change
 	var servers []types.NamespacedName
 	if old != nil {
-		before = &old.kept
+		before = &old.lastValid
 		delete(a.limits, n)
 		unlink(a.limitsAt, old.spec.Server, old)
 		servers = append(servers, old.spec.Server)
@@ -30,8 +30,8 @@ func (s *Store) applyRateLimit(o *v1alpha1.HTTPLocalRateLimitPolicy, e Event) Ch
 	if !e.Deleted {
 		spec, f := compile.ParseRateLimit(o, s.config.TrustDomain)
 		f.IgnoreUnknownFields(e.Unknown)
-		now := &rateLimitPolicy{keep(ObjectRef{Group: v1alpha1.PolicyGroup, Kind: "HTTPLocalRateLimitPolicy"}, o, spec, f, before)}
-		change.report(now.object, now.newMistakes(before))
+		now := &rateLimitPolicy{withLastValid(ObjectRef{Group: v1alpha1.PolicyGroup, Kind: "HTTPLocalRateLimitPolicy"}, o, spec, f, before)}
+		change.report(now.object, now.newProblems(before))
 		a.limits[n] = now
 		if now.valid() {
 			link(a.limitsAt, now.spec.Server, now)
@@ -44,7 +44,7 @@ func (s *Store) applyRateLimit(o *v1alpha1.HTTPLocalRateLimitPolicy, e Event) Ch
 			s.statuses.touch(keyOf(l.ref()))
 		}
 	}
-	s.statuses.touch(statusKey{v1alpha1.PolicyGroup, "HTTPLocalRateLimitPolicy", n})
+	s.statuses.touch(objectKey{v1alpha1.PolicyGroup, "HTTPLocalRateLimitPolicy", n})
 	return change
 }
 
@@ -54,7 +54,7 @@ func (s *Store) limitOf(n types.NamespacedName) *rateLimitPolicy {
 	if len(list) == 0 {
 		return nil
 	}
-	return slices.MinFunc(list, func(a, b *rateLimitPolicy) int { return older(&a.kept, &b.kept) })
+	return slices.MinFunc(list, func(a, b *rateLimitPolicy) int { return older(&a.lastValid, &b.lastValid) })
 }
 
 func (s *Store) rateLimit(n types.NamespacedName) *mesh.RateLimit {

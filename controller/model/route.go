@@ -15,14 +15,14 @@ import (
 
 // route is the record of a route of any kind. But for resolved it never changes.
 type route struct {
-	statusKey
+	objectKey
 	routeKind  compile.RouteKind
 	uid        types.UID
 	generation int64
 	created    time.Time
 	settings   compile.RequestSettings
 	// said is what the object says now. served is what holds: said, or an earlier generation's if said has mistakes and that had none.
-	said, served *compile.Route
+	latest, accepted *compile.Route
 	// resolved holds the rules with their references looked up, by parent Service; touching the route empties it.
 	resolved map[types.NamespacedName][]mesh.Rule
 }
@@ -30,13 +30,13 @@ type route struct {
 // newRoute completes the record of a route that says said.
 func newRoute(kind compile.RouteKind, o metav1.Object, said *compile.Route, e Event, prior *route) *route {
 	r := &route{
-		statusKey:  statusKey{kind.Group, kind.Kind, compile.NameOf(o)},
+		objectKey:  objectKey{kind.Group, kind.Kind, compile.NameOf(o)},
 		routeKind:  kind,
 		uid:        o.GetUID(),
 		generation: o.GetGeneration(),
 		created:    o.GetCreationTimestamp().Time,
-		said:       said,
-		served:     said,
+		latest:       said,
+		accepted:     said,
 	}
 	said.Generation = r.generation
 	said.Findings.IgnoreUnknownFields(e.Unknown)
@@ -46,8 +46,8 @@ func newRoute(kind compile.RouteKind, o metav1.Object, said *compile.Route, e Ev
 	var before compile.RequestSettings
 	if prior != nil {
 		before = prior.settings
-		if said.HasMistakes() && !prior.served.HasMistakes() {
-			r.served = prior.served
+		if said.HasMistakes() && !prior.accepted.HasMistakes() {
+			r.accepted = prior.accepted
 		}
 	}
 	r.settings = compile.ParseRequestSettings(o, e.At, false, before)
@@ -69,7 +69,7 @@ func (r *route) compare(other *route) int {
 }
 
 // applyRoute puts now in the place of the route of the same kind and name; nil takes that away.
-func (s *Store) applyRoute(key statusKey, now *route) Change {
+func (s *Store) applyRoute(key objectKey, now *route) Change {
 	var change Change
 	s.setServerRoute(mesh.Ref{Group: key.group, Kind: key.kind, Namespace: key.Namespace, Name: key.Name}, now.atServers(), &change)
 	old := s.routes[key]
@@ -101,8 +101,8 @@ func (r *route) atServers() *serverRoute {
 		return nil
 	}
 	var servers []types.NamespacedName
-	for i := range r.served.Parents {
-		if p := &r.served.Parents[i]; p.Kind == compile.ParentServer && p.Namespace == r.Namespace && !slices.Contains(servers, p.NamespacedName) {
+	for i := range r.accepted.Parents {
+		if p := &r.accepted.Parents[i]; p.Kind == compile.ParentServer && p.Namespace == r.Namespace && !slices.Contains(servers, p.NamespacedName) {
 			servers = append(servers, p.NamespacedName)
 		}
 	}
@@ -111,14 +111,14 @@ func (r *route) atServers() *serverRoute {
 	}
 	out := &serverRoute{
 		ref: r.meshRef(), created: r.created, servers: servers,
-		route: mesh.Route{Ref: r.meshRef(), GRPC: r.routeKind == compile.KindGRPCRoute, Rules: make([]mesh.Rule, len(r.served.Rules))},
+		route: mesh.Route{Ref: r.meshRef(), GRPC: r.routeKind == compile.KindGRPCRoute, Rules: make([]mesh.Rule, len(r.accepted.Rules))},
 	}
-	for i, rule := range r.served.Rules {
+	for i, rule := range r.accepted.Rules {
 		rule.Backends, rule.Policy = nil, mesh.RequestPolicy{}
 		rule.Filters = slices.DeleteFunc(slices.Clone(rule.Filters), func(f mesh.Filter) bool { return f.Mirror != nil })
 		out.route.Rules[i] = rule
 	}
-	if n := r.served.Truncated; n > 0 {
+	if n := r.accepted.Truncated; n > 0 {
 		out.route.Rules = append(out.route.Rules, mesh.Rule{Matches: compile.AnyMatch(), Invalid: fmt.Sprintf(
 			"spec.rules: %d more than the %d that are the most", n, compile.MaxRules)})
 	}
@@ -127,13 +127,13 @@ func (r *route) atServers() *serverRoute {
 
 // parentServices calls f for each Service that the route is, or claims to be, attached to; maybe more than once.
 func (r *route) parentServices(f func(types.NamespacedName)) {
-	for _, spec := range []*compile.Route{r.served, r.said} {
+	for _, spec := range []*compile.Route{r.accepted, r.latest} {
 		for i := range spec.Parents {
 			if spec.Parents[i].Kind == compile.ParentService {
 				f(spec.Parents[i].NamespacedName)
 			}
 		}
-		if r.said == r.served {
+		if r.latest == r.accepted {
 			return
 		}
 	}

@@ -24,7 +24,7 @@ import (
 // in each other's way, and namespaces want different things.
 type routeWorld struct {
 	*rand.Rand
-	live     map[statusKey]metav1.Object
+	live     map[objectKey]metav1.Object
 	mistakes bool
 	clock    int64
 }
@@ -34,8 +34,8 @@ type routeWorld struct {
 // that saw only the final objects must give the same.
 func TestRoutingChangesNameEveryAnswer(t *testing.T) {
 	for seed := range uint64(40) {
-		w := routeWorld{Rand: rand.New(rand.NewPCG(seed, 11)), live: map[statusKey]metav1.Object{}, mistakes: seed%2 == 0}
-		s, told := New(testConfig()), map[statusKey]Status{}
+		w := routeWorld{Rand: rand.New(rand.NewPCG(seed, 11)), live: map[objectKey]metav1.Object{}, mistakes: seed%2 == 0}
+		s, told := New(testConfig()), map[objectKey]Status{}
 		snap := Build(s)
 		before := w.answers(s, snap)
 		for step := range 100 {
@@ -53,7 +53,7 @@ func TestRoutingChangesNameEveryAnswer(t *testing.T) {
 			}
 			before = after
 			for _, st := range s.Statuses() {
-				told[statusKey{st.Object.Group, st.Object.Kind, types.NamespacedName{Namespace: st.Object.Namespace, Name: st.Object.Name}}] = st
+				told[objectKey{st.Object.Group, st.Object.Kind, types.NamespacedName{Namespace: st.Object.Namespace, Name: st.Object.Name}}] = st
 			}
 			w.compareStatuses(t, s, told)
 		}
@@ -63,7 +63,7 @@ func TestRoutingChangesNameEveryAnswer(t *testing.T) {
 	}
 }
 
-func (w *routeWorld) compareStatuses(t *testing.T, s *Store, told map[statusKey]Status) {
+func (w *routeWorld) compareStatuses(t *testing.T, s *Store, told map[objectKey]Status) {
 	t.Helper()
 	for k := range w.live {
 		if now := newJudge(s).status(k); k.group != "" && k.kind != "ReferenceGrant" && !reflect.DeepEqual(told[k], now) {
@@ -122,7 +122,7 @@ func (w *routeWorld) event() Event {
 	if _, ok := o.(*corev1.Service); ok {
 		kind.Kind = "Service"
 	}
-	key := statusKey{kind.Group, kind.Kind, compile.NameOf(o)}
+	key := objectKey{kind.Group, kind.Kind, compile.NameOf(o)}
 	if last, ok := w.live[key]; ok && w.IntN(4) == 0 {
 		delete(w.live, key)
 		return Event{Object: last, Deleted: true}
@@ -275,7 +275,7 @@ func (w *routeWorld) backend() gatewayv1.BackendRef {
 
 // TestRoutingForgets shows that a store from which everything was deleted holds nothing about routing.
 func TestRoutingForgets(t *testing.T) {
-	w := routeWorld{Rand: rand.New(rand.NewPCG(1, 1)), live: map[statusKey]metav1.Object{}, mistakes: true}
+	w := routeWorld{Rand: rand.New(rand.NewPCG(1, 1)), live: map[objectKey]metav1.Object{}, mistakes: true}
 	s := New(testConfig())
 	for range 800 {
 		s.Apply(w.event())

@@ -8,7 +8,7 @@ import (
 )
 
 func (s *Store) applyHTTPRoute(kind compile.RouteKind, o metav1.Object, spec *gatewayv1.HTTPRouteSpec, e Event) Change {
-	key := statusKey{kind.Group, kind.Kind, compile.NameOf(o)}
+	key := objectKey{kind.Group, kind.Kind, compile.NameOf(o)}
 	if e.Deleted {
 		return s.applyRoute(key, nil)
 	}
@@ -16,7 +16,7 @@ func (s *Store) applyHTTPRoute(kind compile.RouteKind, o metav1.Object, spec *ga
 }
 
 func (s *Store) applyGRPCRoute(o *gatewayv1.GRPCRoute, e Event) Change {
-	key := statusKey{compile.KindGRPCRoute.Group, compile.KindGRPCRoute.Kind, compile.NameOf(o)}
+	key := objectKey{compile.KindGRPCRoute.Group, compile.KindGRPCRoute.Kind, compile.NameOf(o)}
 	if e.Deleted {
 		return s.applyRoute(key, nil)
 	}
@@ -24,7 +24,7 @@ func (s *Store) applyGRPCRoute(o *gatewayv1.GRPCRoute, e Event) Change {
 }
 
 func (s *Store) applyTLSRoute(o *gatewayv1.TLSRoute, e Event) Change {
-	key := statusKey{compile.KindTLSRoute.Group, compile.KindTLSRoute.Kind, compile.NameOf(o)}
+	key := objectKey{compile.KindTLSRoute.Group, compile.KindTLSRoute.Kind, compile.NameOf(o)}
 	if e.Deleted {
 		return s.applyRoute(key, nil)
 	}
@@ -40,7 +40,7 @@ func (s *Store) applyTLSRoute(o *gatewayv1.TLSRoute, e Event) Change {
 }
 
 func (s *Store) applyTCPRoute(o *gatewayv1.TCPRoute, e Event) Change {
-	key := statusKey{compile.KindTCPRoute.Group, compile.KindTCPRoute.Kind, compile.NameOf(o)}
+	key := objectKey{compile.KindTCPRoute.Group, compile.KindTCPRoute.Kind, compile.NameOf(o)}
 	if e.Deleted {
 		return s.applyRoute(key, nil)
 	}

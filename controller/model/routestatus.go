@@ -52,8 +52,8 @@ func (j *judge) attached(svc *compile.Service, port compile.ServicePort, namespa
 // anywhere, and what of it has no effect.
 func (j *judge) route(r *route) Status {
 	out := Status{Object: r.ref(), Generation: r.generation}
-	for i := range r.said.Parents {
-		p := &r.said.Parents[i]
+	for i := range r.latest.Parents {
+		p := &r.latest.Parents[i]
 		var refused, partial verdict
 		switch p.Kind {
 		case compile.ParentService:
@@ -77,16 +77,16 @@ func (j *judge) route(r *route) Status {
 
 // atService says why r does not hold at the Service, and what of it has no effect there; zero verdicts if it does, and nothing.
 func (j *judge) atService(r *route, p *compile.ParentRef) (refused, partial verdict) {
-	partial = partialOf(r.said.Findings)
+	partial = partialOf(r.latest.Findings)
 	svc := j.store.services[p.NamespacedName]
 	if problem := parentProblem(p, svc); problem != "" {
 		return verdict{gatewayv1.RouteReasonNoMatchingParent, problem}, partial
 	}
-	if r.said.HasMistakes() {
+	if r.latest.HasMistakes() {
 		return r.mistakes(), r.whatServes(partial)
 	}
 	if !r.routeKind.IsStream() {
-		if profile := j.store.profileFor(svc, r.Namespace); profile != nil && profile.served.ReplacesRoutes() {
+		if profile := j.store.profileFor(svc, r.Namespace); profile != nil && profile.accepted.ReplacesRoutes() {
 			return verdict{routeConflicted, fmt.Sprintf("ServiceProfile %s in namespace %s stands in the place of routes", profile.Name,
 				profile.Namespace)}, partial
 		}
@@ -114,7 +114,7 @@ func (j *judge) atService(r *route, p *compile.ParentRef) (refused, partial verd
 
 // atServer derives the conditions at a Server, which has the requests already: there are no references to look up.
 func (j *judge) atServer(r *route, p *compile.ParentRef) []metav1.Condition {
-	refused, partial := verdict{}, partialOf(r.said.Findings)
+	refused, partial := verdict{}, partialOf(r.latest.Findings)
 	switch {
 	case r.routeKind.IsStream():
 		refused = verdict{gatewayv1.RouteReasonNoMatchingParent, fmt.Sprintf("a %s cannot be attached to a Server", r.kind)}
@@ -122,20 +122,20 @@ func (j *judge) atServer(r *route, p *compile.ParentRef) []metav1.Condition {
 		refused = verdict{gatewayv1.RouteReasonNoMatchingParent, "a route is attached to Servers of its own namespace only"}
 	case j.store.access.servers[p.NamespacedName] == nil:
 		refused = verdict{gatewayv1.RouteReasonNoMatchingParent, fmt.Sprintf("there is no Server %s in namespace %s", p.Name, p.Namespace)}
-	case r.said.HasMistakes():
+	case r.latest.HasMistakes():
 		refused, partial = r.mistakes(), r.whatServes(partial)
 		refused.message = joined(refused.message, r.closes())
 	case j.store.access.servers[p.NamespacedName].spec.Protocol == mesh.Opaque:
 		refused = verdict{gatewayv1.RouteReasonUnsupportedProtocol, fmt.Sprintf(
 			"Server %s carries connections as they are: none of their requests can be held to a route, so they are all refused", p.Name)}
-	case !j.store.holdsAtServer(r.meshRef(), p.NamespacedName):
+	case !j.store.activeAtServer(r.meshRef(), p.NamespacedName):
 		refused = verdict{routeConflicted, fmt.Sprintf("older routes have as many rules at the Server as there may be, %d", maxPortRules)}
 	}
 	if p.Port != 0 || p.Section != "" {
 		partial = verdict{gatewayv1.RouteReasonUnsupportedValue, joined("parentRefs: a Server has one port: port and sectionName have no effect",
 			partial.message)}
 	}
-	if at := ignoredAtServer(r.said); len(at) > 0 && (refused.message == "" || r.said.HasMistakes()) {
+	if at := ignoredAtServer(r.latest); len(at) > 0 && (refused.message == "" || r.latest.HasMistakes()) {
 		partial = verdict{gatewayv1.RouteReasonUnsupportedValue, joined(list(at), partial.message)}
 	}
 	out := []metav1.Condition{accepted(r, refused)}
@@ -180,7 +180,7 @@ func givesWay(r *route, port compile.ServicePort, holds []*route) string {
 func (r *route) mistakes() verdict {
 	var out verdict
 	var texts []string
-	for _, f := range r.said.Findings {
+	for _, f := range r.latest.Findings {
 		if f.Severity != compile.Invalid {
 			continue
 		}
@@ -190,8 +190,8 @@ func (r *route) mistakes() verdict {
 		texts = append(texts, f.String())
 	}
 	then := "what has a mistake is answered with an error"
-	if r.served != r.said {
-		then = fmt.Sprintf("generation %d keeps serving", r.served.Generation)
+	if r.accepted != r.latest {
+		then = fmt.Sprintf("generation %d keeps serving", r.accepted.Generation)
 	}
 	out.message = joined(list(texts), then)
 	return out
@@ -200,9 +200,9 @@ func (r *route) mistakes() verdict {
 // closes says which requests to a Server fall under no other route because matches of r could not be read.
 func (r *route) closes() string {
 	var some, all []string
-	for i := range r.served.Rules {
+	for i := range r.accepted.Rules {
 		path := compile.ElementPath("spec", "rules", i)
-		for k, m := range r.served.Rules[i].Matches {
+		for k, m := range r.accepted.Rules[i].Matches {
 			switch {
 			case !m.Widened:
 			case reflect.DeepEqual(m, compile.AnyMatch()[0]):
@@ -212,7 +212,7 @@ func (r *route) closes() string {
 			}
 		}
 	}
-	if r.served.Truncated > 0 {
+	if r.accepted.Truncated > 0 {
 		all = append(all, fmt.Sprintf("spec.rules beyond %d", compile.MaxRules))
 	}
 	switch {
@@ -228,7 +228,7 @@ func (r *route) closes() string {
 // whatServes adds to what has no effect that the rules without mistakes are served, unless an earlier generation is.
 func (r *route) whatServes(partial verdict) verdict {
 	fine := func(rule mesh.Rule) bool { return rule.Invalid == "" }
-	if r.served != r.said || !slices.ContainsFunc(r.said.Rules, fine) {
+	if r.accepted != r.latest || !slices.ContainsFunc(r.latest.Rules, fine) {
 		return partial
 	}
 	return verdict{gatewayv1.RouteReasonUnsupportedValue, joined(partial.message, "what has no mistake is served")}
@@ -260,7 +260,7 @@ func (j *judge) unresolved(r *route, p *compile.ParentRef) verdict {
 			texts = append(texts, text)
 		}
 	}
-	for _, f := range r.said.Findings {
+	for _, f := range r.latest.Findings {
 		if f.Severity == compile.Unresolved {
 			add(gatewayv1.RouteConditionReason(f.Reason), f.String())
 		}
@@ -274,11 +274,11 @@ func (j *judge) unresolved(r *route, p *compile.ParentRef) verdict {
 			}
 		}
 	}
-	for i := range r.said.Rules {
+	for i := range r.latest.Rules {
 		path := compile.ElementPath("spec", "rules", i)
-		mirrors(path, r.said.Rules[i].Filters)
-		for k := range r.said.Rules[i].Backends {
-			b := &r.said.Rules[i].Backends[k]
+		mirrors(path, r.latest.Rules[i].Filters)
+		for k := range r.latest.Rules[i].Backends {
+			b := &r.latest.Rules[i].Backends[k]
 			mirrors(compile.ElementPath(path, "backendRefs", k), b.Filters)
 			if b.Invalid != "" {
 				continue
@@ -297,7 +297,7 @@ func accepted(r *route, refused verdict) metav1.Condition {
 		return condition(r.generation, gatewayv1.RouteConditionAccepted, false, refused.reason, refused.message)
 	}
 	message := ""
-	if len(r.said.Hostnames) > 0 && !r.routeKind.IsStream() {
+	if len(r.latest.Hostnames) > 0 && !r.routeKind.IsStream() {
 		message = "hostnames have no effect: a Service is meant by its address"
 	}
 	return condition(r.generation, gatewayv1.RouteConditionAccepted, true, gatewayv1.RouteReasonAccepted, message)

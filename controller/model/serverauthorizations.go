@@ -12,7 +12,7 @@ import (
 
 // serverAuthorization is the record of a ServerAuthorization.
 type serverAuthorization struct {
-	kept[compile.ServerAuthorization]
+	lastValid[compile.ServerAuthorization]
 }
 
 func (sa *serverAuthorization) selects(sv *server) bool {
@@ -29,10 +29,10 @@ func (s *Store) applyServerAuthorization(o *v1alpha1.ServerAuthorization, e Even
 	a := &s.access
 	n := compile.NameOf(o)
 	old := a.serverAuths[n]
-	var before *kept[compile.ServerAuthorization]
+	var before *lastValid[compile.ServerAuthorization]
 	var change Change
 	if old != nil {
-		before = &old.kept
+		before = &old.lastValid
 		delete(a.serverAuths, n)
 		unlink(a.serverAuthsIn, n.Namespace, old)
 	}
@@ -40,8 +40,8 @@ func (s *Store) applyServerAuthorization(o *v1alpha1.ServerAuthorization, e Even
 	if !e.Deleted {
 		spec, f := compile.ParseServerAuthorization(o, s.config.TrustDomain)
 		f.RefuseUnknownFields(e.Unknown)
-		now = &serverAuthorization{keep(ObjectRef{Group: v1alpha1.PolicyGroup, Kind: "ServerAuthorization"}, o, spec, f, before)}
-		change.report(now.object, now.newMistakes(before))
+		now = &serverAuthorization{withLastValid(ObjectRef{Group: v1alpha1.PolicyGroup, Kind: "ServerAuthorization"}, o, spec, f, before)}
+		change.report(now.object, now.newProblems(before))
 		a.serverAuths[n] = now
 		link(a.serverAuthsIn, n.Namespace, now)
 	}
@@ -50,15 +50,15 @@ func (s *Store) applyServerAuthorization(o *v1alpha1.ServerAuthorization, e Even
 			s.refreshServer(sv.key(), &change)
 		}
 	}
-	s.statuses.touch(statusKey{v1alpha1.PolicyGroup, "ServerAuthorization", n})
+	s.statuses.touch(objectKey{v1alpha1.PolicyGroup, "ServerAuthorization", n})
 	return change
 }
 
 // serverAuthorizationStatus does not mind that a selector selects nothing yet: that is what selectors are for.
 func (s *Store) serverAuthorizationStatus(sa *serverAuthorization) Status {
 	n := types.NamespacedName{Namespace: sa.object.Namespace, Name: sa.spec.Server}
-	k := sa.kept
-	if text := s.crowdedOut(sa.ref(), s.serversSelectedBy(sa)); text != "" {
+	k := sa.lastValid
+	if text := s.excessAt(sa.ref(), s.serversSelectedBy(sa)); text != "" {
 		k.findings = append(slices.Clone(k.findings), compile.Finding{Message: text, Severity: compile.Ignored, Reason: compile.ReasonUnsupportedValue})
 	}
 	switch {

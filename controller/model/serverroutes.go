@@ -25,7 +25,7 @@ func (s *Store) setServerRoute(ref mesh.Ref, now *serverRoute, change *Change) {
 	var touched []types.NamespacedName
 	old := a.routes[ref]
 	if old != nil {
-		s.touchCrowded(old.servers)
+		s.touchOverLimit(old.servers)
 		delete(a.routes, ref)
 		for _, n := range old.servers {
 			unlink(a.routesAt, n, old)
@@ -38,7 +38,7 @@ func (s *Store) setServerRoute(ref mesh.Ref, now *serverRoute, change *Change) {
 			link(a.routesAt, n, now)
 			slices.SortFunc(a.routesAt[n], olderRoute)
 		}
-		s.touchCrowded(now.servers)
+		s.touchOverLimit(now.servers)
 		touched = append(touched, now.servers...)
 	}
 	slices.SortFunc(touched, func(x, y types.NamespacedName) int {
@@ -55,7 +55,7 @@ func (s *Store) setServerRoute(ref mesh.Ref, now *serverRoute, change *Change) {
 }
 
 // touchCrowded has the statuses told again of the routes of those Servers that have more than they may: which ones hold depends on all.
-func (s *Store) touchCrowded(servers []types.NamespacedName) {
+func (s *Store) touchOverLimit(servers []types.NamespacedName) {
 	for _, n := range servers {
 		if all := s.access.routesAt[n]; len(s.routesFor(n)) < len(all) {
 			for _, r := range all {
@@ -77,7 +77,7 @@ func (s *Store) routesFor(n types.NamespacedName) []*serverRoute {
 }
 
 // holdsAtServer reports whether the route governs the Server n.
-func (s *Store) holdsAtServer(route mesh.Ref, n types.NamespacedName) bool {
+func (s *Store) activeAtServer(route mesh.Ref, n types.NamespacedName) bool {
 	return slices.ContainsFunc(s.routesFor(n), func(r *serverRoute) bool { return r.ref == route })
 }
 

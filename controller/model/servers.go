@@ -14,7 +14,7 @@ import (
 
 // server is the record of a Server.
 type server struct {
-	kept[compile.Server]
+	lastValid[compile.Server]
 	labels labels.Set // by which ServerAuthorizations select
 }
 
@@ -32,16 +32,16 @@ func (s *Store) applyServer(o *v1alpha1.Server, e Event) Change {
 		now = &server{labels: o.Labels}
 		spec, f := compile.ParseServer(o)
 		f.IgnoreUnknownFields(e.Unknown)
-		var before *kept[compile.Server]
+		var before *lastValid[compile.Server]
 		if old != nil {
-			before = &old.kept
+			before = &old.lastValid
 		}
-		now.kept = keep(ObjectRef{Group: v1alpha1.PolicyGroup, Kind: "Server"}, o, spec, f, before)
-		change.report(now.object, now.newMistakes(before))
+		now.lastValid = withLastValid(ObjectRef{Group: v1alpha1.PolicyGroup, Kind: "Server"}, o, spec, f, before)
+		change.report(now.object, now.newProblems(before))
 		a.servers[n] = now
 		link(a.serversIn, n.Namespace, now)
 	}
-	s.updateTwins(old, now)
+	s.updateDuplicates(old, now)
 	s.reselect(n, old, now, &change)
 	s.refreshServer(n, &change)
 	if (old == nil) != (now == nil) || old != nil && old.spec.Protocol != now.spec.Protocol {
@@ -79,7 +79,7 @@ func declares(list []*server) bool {
 
 // setServers records which Servers select p: the ones that win an overlap first.
 func (s *Store) setServers(p *compile.Pod, list []*server) {
-	slices.SortFunc(list, func(x, y *server) int { return older(&x.kept, &y.kept) })
+	slices.SortFunc(list, func(x, y *server) int { return older(&x.lastValid, &y.lastValid) })
 	for _, o := range overlapsOf(p, s.access.serversOf[p.NamespacedName]) {
 		s.countOverlap(o, -1)
 	}
@@ -185,8 +185,8 @@ func (s *Store) countOverlap(o overlap, by int) {
 }
 
 func (s *Store) serverStatus(sv *server) Status {
-	k := sv.kept
-	if text := s.crowd(sv); text != "" {
+	k := sv.lastValid
+	if text := s.excessOf(sv); text != "" {
 		k.findings = append(slices.Clone(k.findings), compile.Finding{Message: text, Severity: compile.Ignored, Reason: compile.ReasonUnsupportedValue})
 	}
 	if winners := s.supersededBy(sv); len(winners) > 0 {

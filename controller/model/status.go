@@ -35,24 +35,24 @@ type ParentStatus struct {
 }
 
 // statusKey names an object that has a status.
-type statusKey struct {
+type objectKey struct {
 	group, kind string
 	types.NamespacedName
 }
 
 // statuses notes whose status may differ from what was told last, so that telling costs no more than what has changed.
-type statuses struct{ touched map[statusKey]struct{} }
+type statuses struct{ touched map[objectKey]struct{} }
 
-func (t *statuses) touch(k statusKey) {
+func (t *statuses) touch(k objectKey) {
 	if t.touched == nil {
-		t.touched = map[statusKey]struct{}{}
+		t.touched = map[objectKey]struct{}{}
 	}
 	t.touched[k] = struct{}{}
 }
 
 // Statuses returns the statuses that may have changed since the last call, sorted by object. Its cost is theirs.
 func (s *Store) Statuses() []Status {
-	s.recount()
+	s.recountExcess()
 	out := make([]Status, 0, len(s.statuses.touched))
 	j := newJudge(s)
 	for k := range s.statuses.touched {
@@ -68,14 +68,14 @@ func (s *Store) Statuses() []Status {
 }
 
 // status derives the status of the object named k.
-func (j *judge) status(k statusKey) Status {
+func (j *judge) status(k objectKey) Status {
 	if status, ok := j.store.accessStatus(k); ok {
 		return status
 	}
 	if r := j.store.routes[k]; r != nil {
 		return j.route(r)
 	}
-	if p := j.store.profiles[k.NamespacedName]; p != nil && k == p.statusKey {
+	if p := j.store.profiles[k.NamespacedName]; p != nil && k == p.objectKey {
 		return j.profile(p)
 	}
 	return Status{Object: ObjectRef{Group: k.group, Kind: k.kind, Namespace: k.Namespace, Name: k.Name}, Gone: true}

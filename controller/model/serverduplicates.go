@@ -52,13 +52,13 @@ func selectorText(s labels.Selector) string {
 
 // updateTwins records that old became now, either of which may be nil, and has the statuses of the Servers written again whose oldest twin
 // is another one now.
-func (s *Store) updateTwins(old, now *server) {
-	twins := s.access.twins
+func (s *Store) updateDuplicates(old, now *server) {
+	twins := s.access.duplicates
 	if t, ok := old.target(); ok {
 		before := oldest(twins[t])
 		delete(twins[t], old)
 		if before == old {
-			s.touchTwins(t)
+			s.touchDuplicates(t)
 		}
 		if len(twins[t]) == 0 {
 			delete(twins, t)
@@ -70,13 +70,13 @@ func (s *Store) updateTwins(old, now *server) {
 		}
 		twins[t][now] = struct{}{}
 		if oldest(twins[t]) == now {
-			s.touchTwins(t)
+			s.touchDuplicates(t)
 		}
 	}
 }
 
-func (s *Store) touchTwins(t serverTarget) {
-	for sv := range s.access.twins[t] {
+func (s *Store) touchDuplicates(t serverTarget) {
+	for sv := range s.access.duplicates[t] {
 		s.statuses.touch(keyOf(compile.ServerRef(sv.key())))
 	}
 }
@@ -85,7 +85,7 @@ func (s *Store) touchTwins(t serverTarget) {
 func oldest(twins map[*server]struct{}) *server {
 	var first *server
 	for sv := range twins {
-		if first == nil || older(&sv.kept, &first.kept) < 0 {
+		if first == nil || older(&sv.lastValid, &first.lastValid) < 0 {
 			first = sv
 		}
 	}
@@ -99,7 +99,7 @@ func (s *Store) supersededBy(sv *server) []string {
 		names = append(names, n.Name)
 	}
 	if t, ok := sv.target(); ok {
-		if first := oldest(s.access.twins[t]); first != sv {
+		if first := oldest(s.access.duplicates[t]); first != sv {
 			names = append(names, first.key().Name)
 		}
 	}

@@ -14,56 +14,56 @@ import (
 )
 
 // kept is an object whose mistakes must not take effect: how it stands, and what of it is in force.
-type kept[T any] struct {
+type lastValid[T any] struct {
 	object     ObjectRef
 	created    time.Time
 	generation int64
 	findings   compile.Findings
 	// serving is the generation that spec is from: generation itself, an earlier one that was the last without problems, or 0 if there
 	// never was any.
-	serving int64
+	active int64
 	spec    T
 }
 
 // keep returns the record that takes old's place: with spec if nothing is wrong with the object, else with what old has in force.
-func keep[T any](ref ObjectRef, o metav1.Object, spec T, f compile.Findings, old *kept[T]) kept[T] {
+func withLastValid[T any](ref ObjectRef, o metav1.Object, spec T, f compile.Findings, old *lastValid[T]) lastValid[T] {
 	ref.Namespace, ref.Name, ref.UID = o.GetNamespace(), o.GetName(), o.GetUID()
-	k := kept[T]{
+	k := lastValid[T]{
 		object: ref, created: o.GetCreationTimestamp().Time, generation: o.GetGeneration(), findings: f, spec: spec,
 	}
 	// A new object has generation 1; objects that no API server has seen, as in a file, have none.
-	k.serving = max(k.generation, 1)
+	k.active = max(k.generation, 1)
 	if !f.Has(compile.Invalid) {
 		return k
 	}
 	var none T
-	k.serving, k.spec = 0, none
+	k.active, k.spec = 0, none
 	if old != nil && old.object.UID == ref.UID {
-		k.serving, k.spec = old.serving, old.spec
+		k.active, k.spec = old.active, old.spec
 	}
 	return k
 }
 
-func (k *kept[T]) inForce() string {
-	if k.serving == 0 {
+func (k *lastValid[T]) inForce() string {
+	if k.active == 0 {
 		return "nothing of the object is in force"
 	}
-	return fmt.Sprintf("generation %d stays in force", k.serving)
+	return fmt.Sprintf("generation %d stays in force", k.active)
 }
 
 // valid reports whether anything of the object is in force.
-func (k *kept[T]) valid() bool { return k.serving != 0 }
+func (k *lastValid[T]) valid() bool { return k.active != 0 }
 
-func (k *kept[T]) key() types.NamespacedName {
+func (k *lastValid[T]) key() types.NamespacedName {
 	return types.NamespacedName{Namespace: k.object.Namespace, Name: k.object.Name}
 }
 
-func (k *kept[T]) ref() mesh.Ref {
+func (k *lastValid[T]) ref() mesh.Ref {
 	return mesh.Ref{Group: k.object.Group, Kind: k.object.Kind, Namespace: k.object.Namespace, Name: k.object.Name}
 }
 
 // mistakes returns what is wrong with the object, with what applies instead.
-func (k *kept[T]) mistakes() compile.Findings {
+func (k *lastValid[T]) mistakes() compile.Findings {
 	out := k.findings.Of(compile.Invalid)
 	for i := range out {
 		out[i].Message += "; " + k.inForce()
@@ -72,7 +72,7 @@ func (k *kept[T]) mistakes() compile.Findings {
 }
 
 // newMistakes returns the mistakes that old, the record before, did not have.
-func (k *kept[T]) newMistakes(old *kept[T]) compile.Findings {
+func (k *lastValid[T]) newProblems(old *lastValid[T]) compile.Findings {
 	if old == nil {
 		return k.mistakes()
 	}
@@ -106,7 +106,7 @@ func no(kind, reason, message string) metav1.Condition {
 }
 
 // status returns the object's status: accepted, unless something is wrong with the object itself, and the others.
-func (k *kept[T]) status(accepted metav1.Condition, others ...metav1.Condition) Status {
+func (k *lastValid[T]) status(accepted metav1.Condition, others ...metav1.Condition) Status {
 	if k.findings.Has(compile.Invalid) {
 		accepted = no(conditionAccepted, reasonInvalid, k.explain(k.mistakes()))
 	}
@@ -123,7 +123,7 @@ func (k *kept[T]) status(accepted metav1.Condition, others ...metav1.Condition) 
 // maxExplained bounds how many mistakes a status tells: an object may hold thousands, and a message has 32 KiB.
 const maxExplained = 8
 
-func (k *kept[T]) explain(all compile.Findings) string {
+func (k *lastValid[T]) explain(all compile.Findings) string {
 	var lines []string
 	for i, p := range all {
 		if i == maxExplained {
@@ -136,7 +136,7 @@ func (k *kept[T]) explain(all compile.Findings) string {
 }
 
 // older orders by age and then by name: of two objects that want the same, the first wins.
-func older[T any](a, b *kept[T]) int {
+func older[T any](a, b *lastValid[T]) int {
 	return cmp.Or(a.created.Compare(b.created), cmp.Compare(a.object.Namespace, b.object.Namespace),
 		cmp.Compare(a.object.Name, b.object.Name))
 }

@@ -112,7 +112,7 @@ func TestSupersededServerFollows(t *testing.T) {
 	}
 	s.Apply(Event{Object: serverAt("young", 3, web, port), Deleted: true})
 	s.Apply(Event{Object: other, Deleted: true})
-	if n := len(s.access.twins); n != 0 {
+	if n := len(s.access.duplicates); n != 0 {
 		t.Errorf("%d entries are left after all Servers have gone", n)
 	}
 }
