@@ -53,7 +53,7 @@ var layers = []struct {
 		"proxy/forward", "proxy/control",
 	}},
 	{"assemblies", []string{
-		"proxy", "controller",
+		"proxy", "controller", "controller/status",
 	}},
 	{"mains", []string{
 		"cmd/tulle", "cmd/tulle-controller", "cmd/tulle-proxy",
@@ -97,7 +97,9 @@ var users = map[string]struct {
 	reason  string
 }{
 	"k8s.io/client-go": {
-		[]string{"cli/cluster", "controller/kube", "identity", "injector", "internal/lead", "cmd/tulle-controller"},
+		[]string{
+			"cli/cluster", "controller/kube", "controller/status", "identity", "injector", "internal/lead", "cmd/tulle-controller",
+		},
 		"code that holds a client can do anything; keep it in few packages",
 	},
 	module + "/api/pb": {

@@ -130,7 +130,7 @@ func TestTenThousandRoutes(t *testing.T) {
 	f.settle()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if got := len(f.statuses); got < many {
+	if got := len(f.outcomes); got < many {
 		t.Errorf("%d statuses, want one of each of the %d routes", got, many)
 	}
 }

@@ -21,9 +21,9 @@ type Reporter interface {
 	Report(model.Problem)
 }
 
-// StatusKeeper is told what the statuses of objects should say from now on. Publish must not block.
-type StatusKeeper interface {
-	Publish([]model.Status)
+// Publisher gets what became of objects, as it changes. Publish must not block.
+type Publisher interface {
+	Publish([]model.Outcome)
 }
 
 // Config of a Controller. Every field must be set.
@@ -35,8 +35,8 @@ type Config struct {
 	Events <-chan model.Event
 	// Problems gets every mistake that is found in an object.
 	Problems Reporter
-	// Statuses gets what statuses should say, as it changes.
-	Statuses StatusKeeper
+	// Outcomes gets what statuses are made of, as it changes.
+	Outcomes Publisher
 }
 
 // Controller answers what proxies ask. It is a discovery.Source.
@@ -84,8 +84,8 @@ func (c *Controller) Run(ctx context.Context) error {
 		if c.isSynced() {
 			begin := time.Now()
 			c.table.publish()
-			if statuses := c.table.statuses(); len(statuses) > 0 {
-				c.config.Statuses.Publish(statuses)
+			if outcomes := c.table.store.Outcomes(); len(outcomes) > 0 {
+				c.config.Outcomes.Publish(outcomes)
 			}
 			c.metrics.publish.Observe(time.Since(begin).Seconds())
 		}

@@ -34,25 +34,25 @@ type fixture struct {
 	stop     func()
 
 	mu       sync.Mutex // guards the field below
-	statuses map[string]model.Status
+	outcomes map[string]model.Outcome
 }
 
 func (f *fixture) Report(p model.Problem) { f.problems <- p }
 
-// Publish keeps the latest status of every object.
-func (f *fixture) Publish(all []model.Status) {
+// Publish keeps the latest outcome of every object.
+func (f *fixture) Publish(all []model.Outcome) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, s := range all {
-		f.statuses[s.Object.Name] = s
+		f.outcomes[s.Object.Name] = s
 	}
 }
 
 func start(t testing.TB) *fixture {
 	t.Helper()
-	f := &fixture{t: t, events: make(chan model.Event), problems: make(chan model.Problem, 16), statuses: map[string]model.Status{}}
+	f := &fixture{t: t, events: make(chan model.Event), problems: make(chan model.Problem, 16), outcomes: map[string]model.Outcome{}}
 	f.Controller = New(Config{
-		Log: zap.NewNop(), Registry: prometheus.NewRegistry(), Events: f.events, Problems: f, Statuses: f,
+		Log: zap.NewNop(), Registry: prometheus.NewRegistry(), Events: f.events, Problems: f, Outcomes: f,
 		Model: model.Config{
 			TrustDomain: "cluster.local", ClusterDomain: "cluster.local", ControlPlaneNamespace: "tulle", DefaultPolicy: mesh.AllUnauthenticated,
 		},

@@ -164,7 +164,7 @@ func BenchmarkFullBuild(b *testing.B) {
 				b.Fatalf("Service %d: %d routes and %d endpoints", i, len(out.Routes), len(out.Endpoints))
 			}
 		}
-		if got := len(s.Statuses()); got != w.routes {
+		if got := len(s.Outcomes()); got != w.routes {
 			b.Fatalf("%d statuses, want %d", got, w.routes)
 		}
 	}
@@ -186,7 +186,7 @@ func BenchmarkOneChange(b *testing.B) {
 	for _, w := range []world{{50, 20}, {500, 200}, full()} {
 		s := store(w.objects())
 		snap := model.Build(s)
-		s.Statuses()
+		s.Outcomes()
 		change := func(b *testing.B, event func(n int) metav1.Object, addrs, statuses int) {
 			b.ReportAllocs()
 			n := 1
@@ -197,7 +197,7 @@ func BenchmarkOneChange(b *testing.B) {
 					b.Fatalf("touches %d addresses, everything: %t; want %d", len(change.Addrs), change.Policy, addrs)
 				}
 				answerOf(s, snap, 7)
-				if got := len(s.Statuses()); got > statuses {
+				if got := len(s.Outcomes()); got > statuses {
 					b.Fatalf("%d statuses, want %d at most", got, statuses)
 				}
 			}

@@ -169,9 +169,6 @@ func (t *table) publish() {
 	t.metrics.answers.Set(float64(len(t.answers)))
 }
 
-// statuses returns what statuses should say now that may have said something else before. It follows publish.
-func (t *table) statuses() []model.Status { return t.store.Statuses() }
-
 // ask moves w to the answer of the question it comes down to now, and brings that up to date.
 func (t *table) ask(w *watch) {
 	client := mesh.Client{Namespace: w.key.namespace, Node: w.key.node}

@@ -17,6 +17,7 @@ import (
 	"github.com/tulle-mesh/tulle/controller/discovery"
 	"github.com/tulle-mesh/tulle/controller/kube"
 	"github.com/tulle-mesh/tulle/controller/model"
+	"github.com/tulle-mesh/tulle/controller/status"
 	"github.com/tulle-mesh/tulle/internal/certs"
 	"github.com/tulle-mesh/tulle/internal/daemon"
 	"github.com/tulle-mesh/tulle/mesh"
@@ -130,11 +131,11 @@ func (f *destinationFlags) serve(ctx context.Context, env *daemon.Env, clients k
 	kubeConfig := kube.Config{Log: env.Log.Named("kube"), Registry: env.Registry, Clients: clients}
 	recorder := kube.NewRecorder(kubeConfig)
 	watcher := kube.NewWatcher(kubeConfig, recorder)
-	statuses := kube.NewStatusWriter(kubeConfig, watcher, f.namespace, replica)
+	statuses := status.NewWriter(kubeConfig, watcher, f.namespace, replica)
 	events := make(chan model.Event, eventCapacity)
 	loop := controller.New(controller.Config{
 		Log: env.Log.Named("controller"), Registry: env.Registry, Model: modelConfig, Events: events, Problems: recorder,
-		Statuses: statuses,
+		Outcomes: statuses,
 	})
 	server := discovery.New(discovery.Config{
 		Log: env.Log.Named("discovery"), Registry: env.Registry, TLS: manager.ServerTLS("h2"), Identify: certs.PeerID,

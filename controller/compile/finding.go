@@ -2,6 +2,7 @@ package compile
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -33,7 +34,7 @@ const (
 
 // Reasons that the Gateway API does not define.
 const (
-	ReasonInvalidValue      = "InvalidValue"
+	ReasonInvalid           = "Invalid"
 	ReasonUnknownField      = "UnknownField"
 	ReasonUnknownAnnotation = "UnknownAnnotation"
 )
@@ -77,7 +78,7 @@ type Findings []Finding
 
 // invalid notes that the value at the path cannot be used.
 func (f *Findings) invalid(path string, why any) {
-	*f = append(*f, Finding{path, fmt.Sprint(why), Invalid, ReasonInvalidValue})
+	*f = append(*f, Finding{path, fmt.Sprint(why), Invalid, ReasonInvalid})
 }
 
 // ignored notes that the value at the path has no effect.
@@ -123,4 +124,29 @@ func (f *Findings) IgnoreUnknownFields(paths []string) {
 			f.ignored(path, "this field is not supported and has no effect")
 		}
 	}
+}
+
+// maxListed is how many mistakes one message names. Whoever corrects them sees the others then.
+const maxListed = 8
+
+// List joins what people are to read, the first ones of a long list.
+func List(texts []string) string {
+	if more := len(texts) - maxListed; more > 0 {
+		texts = append(slices.Clone(texts[:maxListed]), fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(texts, "; ")
+}
+
+// Join joins the texts that are not empty.
+func Join(texts ...string) string {
+	return strings.Join(slices.DeleteFunc(texts, func(s string) bool { return s == "" }), "; ")
+}
+
+// Strings returns the findings for people, one text each.
+func (f Findings) Strings() []string {
+	out := make([]string, len(f))
+	for i := range f {
+		out[i] = f[i].String()
+	}
+	return out
 }

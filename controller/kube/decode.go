@@ -22,11 +22,11 @@ type object struct {
 
 	// version and status are those of the API server, and change more often than what the model is told.
 	version string
-	status  status
+	status  Status
 }
 
-// status is as much of an object's status as anybody writes who follows the Gateway API.
-type status struct {
+// Status is as much of an object's status as anybody writes who follows the Gateway API.
+type Status struct {
 	Parents    []gatewayv1.RouteParentStatus `json:"parents,omitempty"`
 	Conditions []metav1.Condition            `json:"conditions,omitempty"`
 }
@@ -67,11 +67,11 @@ func locate(k kind, u *unstructured.Unstructured, err error) error {
 }
 
 // readStatus returns the status of u, as far as it can be read: nobody's mistakes in a status keep the object from working.
-func readStatus(u *unstructured.Unstructured) status {
-	var out status
+func readStatus(u *unstructured.Unstructured) Status {
+	var out Status
 	if fields, ok := u.Object["status"].(map[string]any); ok {
 		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(fields, &out); err != nil {
-			return status{}
+			return Status{}
 		}
 	}
 	return out

@@ -50,8 +50,8 @@ type hooks struct {
 	kept func()
 	// told is called after changes with the number of objects in force; whole says that they are what a complete list held.
 	told func(n int, whole bool)
-	// shown is called for every change of an object at the API server.
-	shown func(name types.NamespacedName)
+	// observed is called for every change of an object at the API server.
+	observed func(name types.NamespacedName)
 }
 
 func newObjects(k kind, h hooks) *objects {
@@ -120,7 +120,7 @@ func (s *objects) Replace(list []any, _ string) error {
 	s.known, s.listed = fresh, true
 	s.mu.Unlock()
 	for name := range fresh {
-		s.hooks.shown(name)
+		s.hooks.observed(name)
 	}
 	s.signal()
 	return nil
@@ -135,7 +135,7 @@ func (s *objects) note(name types.NamespacedName, now *object) {
 	}
 	s.changed[name] = struct{}{}
 	s.mu.Unlock()
-	s.hooks.shown(name)
+	s.hooks.observed(name)
 	s.signal()
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
@@ -17,7 +18,7 @@ import (
 	"github.com/tulle-mesh/tulle/internal/latest"
 )
 
-// Config of a Watcher, a Recorder and a StatusWriter. Every field must be set.
+// Config of a Watcher, a Recorder and a status.Writer. Every field must be set.
 type Config struct {
 	Log      *zap.Logger
 	Registry prometheus.Registerer
@@ -33,14 +34,14 @@ type Watcher struct {
 	sources  []*source
 	byKind   map[schema.GroupKind]*source
 	cells    definitions
-	// shown is called with every object of configuration that changes at the API server.
-	shown func(id)
+	// observed is called with every object of configuration that changes at the API server.
+	observed func(ID)
 }
 
-// id names an object of configuration.
-type id struct {
-	kind schema.GroupKind
-	name types.NamespacedName
+// ID names an object of configuration.
+type ID struct {
+	Kind schema.GroupKind
+	Name types.NamespacedName
 }
 
 // reporter takes mistakes. Report must not block.
@@ -50,7 +51,7 @@ type reporter interface{ Report(model.Problem) }
 func NewWatcher(c Config, problems reporter) *Watcher {
 	w := &Watcher{
 		config: c, problems: problems, metrics: newWatchMetrics(c.Registry),
-		byKind: map[schema.GroupKind]*source{}, cells: definitions{}, shown: func(id) {},
+		byKind: map[schema.GroupKind]*source{}, cells: definitions{}, observed: func(ID) {},
 	}
 	for _, k := range kinds() {
 		cell := &latest.Cell[definition]{}
@@ -76,7 +77,7 @@ func (w *Watcher) hooks(k kind) hooks {
 			w.problems.Report(model.Problem{
 				Object: model.ObjectRef{Group: k.group, Kind: k.name, Namespace: o.GetNamespace(), Name: o.GetName(), UID: o.GetUID()},
 				Finding: compile.Finding{
-					Message: o.err.Error() + "; what it said before stays in force", Severity: compile.Invalid, Reason: compile.ReasonInvalidValue,
+					Message: o.err.Error() + "; what it said before stays in force", Severity: compile.Invalid, Reason: compile.ReasonInvalid,
 				},
 			})
 		},
@@ -100,7 +101,7 @@ func (w *Watcher) hooks(k kind) hooks {
 				missing.Set(0)
 			}
 		},
-		shown: func(name types.NamespacedName) { w.shown(id{k.groupKind(), name}) },
+		observed: func(name types.NamespacedName) { w.observed(ID{k.groupKind(), name}) },
 	}
 }
 
@@ -155,28 +156,38 @@ func (w *Watcher) settle(ctx context.Context) bool {
 	return true
 }
 
-// shown is what the API server shows of an object.
-type shown struct {
-	objects    *objects
-	resource   schema.GroupVersionResource
-	version    string
-	generation int64
-	status     status
+// OnObserved has f called with every object of configuration that changes at the API server. It must be called before Run, and f must not
+// block.
+func (w *Watcher) OnObserved(f func(ID)) { w.observed = f }
+
+// Observed is the state of an object at the API server, as the watch saw it last.
+type Observed struct {
+	Resource   schema.GroupVersionResource
+	Version    string
+	Generation int64
+	Status     Status
 }
 
-// show returns what the API server shows of the object; false if there is none, or none that could be decoded.
-func (w *Watcher) show(n id) (shown, bool) {
-	s := w.byKind[n.kind]
+// Observed returns the state of an object at the API server; false if there is none, or none that could be decoded.
+func (w *Watcher) Observed(n ID) (Observed, bool) {
+	s := w.byKind[n.Kind]
 	if s == nil {
-		return shown{}, false
+		return Observed{}, false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	o := s.known[n.name]
+	o := s.known[n.Name]
 	if o == nil || o.err != nil {
-		return shown{}, false
+		return Observed{}, false
 	}
-	return shown{s.objects, s.kind.resource(s.version), o.version, o.GetGeneration(), o.status}, true
+	return Observed{s.kind.resource(s.version), o.version, o.GetGeneration(), o.status}, true
+}
+
+// Learn records the answer to a write that was made from the version base, unless the watch has seen another version since.
+func (w *Watcher) Learn(n ID, base string, answer *unstructured.Unstructured) {
+	if s := w.byKind[n.Kind]; s != nil {
+		s.learn(n.Name, base, answer)
+	}
 }
 
 func send(ctx context.Context, out chan<- model.Event, e model.Event) {

@@ -396,9 +396,9 @@ func TestChangeOfStatusIsNotTold(t *testing.T) {
 		c.told()
 		c.update("web", 1, `status: {parents: [{controllerName: example.com/other, parentRef: {name: web}}]}`)
 		c.want()
-		view, ok := c.watcher.show(id{schema.GroupKind{Group: gatewayv1.GroupName, Kind: "HTTPRoute"}, types.NamespacedName{Namespace: "shop", Name: "web"}})
-		if !ok || len(view.status.Parents) != 1 {
-			t.Errorf("shown %+v, want the status", view)
+		view, ok := c.watcher.Observed(ID{schema.GroupKind{Group: gatewayv1.GroupName, Kind: "HTTPRoute"}, types.NamespacedName{Namespace: "shop", Name: "web"}})
+		if !ok || len(view.Status.Parents) != 1 {
+			t.Errorf("observed %+v, want the status", view)
 		}
 		u := c.route("web", 1, "")
 		u.SetAnnotations(map[string]string{"retry.linkerd.io/http": "5xx"})

@@ -13,21 +13,21 @@ import (
 // access is the part of a Store that says who may reach pods. A Server is a hub: pods know which Servers select them, and whatever
 // refers to a Server changes what it comes down to, once for all of its pods.
 type access struct {
-	servers   map[types.NamespacedName]*server
-	serversIn map[string][]*server                                  // by namespace
-	serversOf map[types.NamespacedName][]*server                    // by pod; the ones that win an overlap first
-	podsIn    map[string]map[*compile.Pod]struct{}                  // by namespace
-	overlaps  map[types.NamespacedName]map[types.NamespacedName]int // by loser and winner
-	duplicates     map[serverTarget]map[*server]struct{}
-	ports     map[types.NamespacedName]*mesh.PortPolicy      // what each Server comes down to, once it was asked for; see Store.port
-	stale     map[types.NamespacedName]struct{}              // Servers whose ports are to be derived again
+	servers    map[types.NamespacedName]*server
+	serversIn  map[string][]*server                                  // by namespace
+	serversOf  map[types.NamespacedName][]*server                    // by pod; the ones that win an overlap first
+	podsIn     map[string]map[*compile.Pod]struct{}                  // by namespace
+	overlaps   map[types.NamespacedName]map[types.NamespacedName]int // by loser and winner
+	duplicates map[serverTarget]map[*server]struct{}
+	ports      map[types.NamespacedName]*mesh.PortPolicy      // what each Server comes down to, once it was asked for; see Store.port
+	stale      map[types.NamespacedName]struct{}              // Servers whose ports are to be derived again
 	recountDue map[types.NamespacedName]struct{}              // Servers whose authorizations are to be counted again; see recount
-	excess   map[types.NamespacedName]map[mesh.Ref]struct{} // authorizations that a Server has no room for
+	excess     map[types.NamespacedName]map[mesh.Ref]struct{} // authorizations that a Server has no room for
 
-	policies   map[types.NamespacedName]*authorizationPolicy
-	policiesAt map[mesh.Ref][]*authorizationPolicy // by target
-	policiesBy map[mesh.Ref][]*authorizationPolicy // by what they require
-	authentications     map[mesh.Ref]*authentication
+	policies        map[types.NamespacedName]*authorizationPolicy
+	policiesAt      map[mesh.Ref][]*authorizationPolicy // by target
+	policiesBy      map[mesh.Ref][]*authorizationPolicy // by what they require
+	authentications map[mesh.Ref]*authentication
 
 	serverAuths   map[types.NamespacedName]*serverAuthorization
 	serverAuthsIn map[string][]*serverAuthorization // by namespace
@@ -126,49 +126,49 @@ func (s *Store) serversOfTarget(target mesh.Ref) []types.NamespacedName {
 // touchReferrers has the statuses told again of whatever names the Server n, which has come, gone, or turned to another protocol.
 func (s *Store) touchReferrers(n types.NamespacedName) {
 	for _, p := range s.access.policiesAt[compile.ServerRef(n)] {
-		s.statuses.touch(keyOf(p.ref()))
+		s.outcomes.touch(keyOf(p.ref()))
 	}
 	for _, l := range s.access.limitsAt[n] {
-		s.statuses.touch(keyOf(l.ref()))
+		s.outcomes.touch(keyOf(l.ref()))
 	}
 	for _, r := range s.access.routesAt[n] {
-		s.statuses.touch(keyOf(r.ref))
+		s.outcomes.touch(keyOf(r.ref))
 	}
 	for _, sa := range s.access.serverAuthsIn[n.Namespace] {
 		if sa.spec.Server == n.Name {
-			s.statuses.touch(keyOf(sa.ref()))
+			s.outcomes.touch(keyOf(sa.ref()))
 		}
 	}
 }
 
-// accessStatus derives the status of an object that says who may reach pods; ok is false if there is none of that kind and name.
-func (s *Store) accessStatus(k objectKey) (status Status, ok bool) {
+// accessOutcome derives the outcome of an object that says who may reach pods; ok is false if there is none of that kind and name.
+func (s *Store) accessOutcome(k objectKey) (out Outcome, ok bool) {
 	if k.group != v1alpha1.PolicyGroup {
-		return Status{}, false
+		return Outcome{}, false
 	}
 	switch k.kind {
 	case "Server":
 		if sv := s.access.servers[k.NamespacedName]; sv != nil {
-			return s.serverStatus(sv), true
+			return s.serverOutcome(sv), true
 		}
 	case "AuthorizationPolicy":
 		if p := s.access.policies[k.NamespacedName]; p != nil {
-			return s.policyStatus(p), true
+			return s.policyOutcome(p), true
 		}
 	case "ServerAuthorization":
 		if sa := s.access.serverAuths[k.NamespacedName]; sa != nil {
-			return s.serverAuthorizationStatus(sa), true
+			return s.serverAuthorizationOutcome(sa), true
 		}
 	case "MeshTLSAuthentication", "NetworkAuthentication":
 		if a := s.access.authentications[mesh.Ref{Group: k.group, Kind: k.kind, Namespace: k.Namespace, Name: k.Name}]; a != nil {
-			return a.status(yes(conditionAccepted, conditionAccepted, "")), true
+			return a.outcome(Result{}), true
 		}
 	case "HTTPLocalRateLimitPolicy":
 		if l := s.access.limits[k.NamespacedName]; l != nil {
-			return s.limitStatus(l), true
+			return s.limitOutcome(l), true
 		}
 	}
-	return Status{}, false
+	return Outcome{}, false
 }
 
 func keyOf(r mesh.Ref) objectKey {

@@ -16,83 +16,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/controller/compile"
 	"github.com/tulle-mesh/tulle/crds/v1alpha1"
-	"github.com/tulle-mesh/tulle/mesh"
 )
-
-// renderPort writes one port's policy, a line for each thing that it says beyond its defaults.
-func renderPort(b *strings.Builder, number uint16, p mesh.PortPolicy) {
-	fmt.Fprintf(b, "  %d %s probes=%v", number, p.Policy, p.ProbePaths)
-	if p.Server != (mesh.Ref{}) {
-		fmt.Fprintf(b, " server=%s/%s protocol=%s", p.Server.Namespace, p.Server.Name, p.Protocol)
-	}
-	b.WriteString("\n")
-	for _, a := range p.Authorizations {
-		renderAuthorization(b, "    ", a)
-	}
-	for _, r := range p.Routes {
-		fmt.Fprintf(b, "    route %s.%s %s/%s rules=%d\n", r.Route.Ref.Kind, r.Route.Ref.Group, r.Route.Ref.Namespace, r.Route.Ref.Name,
-			len(r.Route.Rules))
-		for _, rule := range r.Route.Rules {
-			if rule.Invalid != "" {
-				renderRule(b, rule)
-			}
-		}
-		for _, a := range r.Authorizations {
-			renderAuthorization(b, "      ", a)
-		}
-	}
-	if l := p.RateLimit; l != nil {
-		fmt.Fprintf(b, "    limit %s total=%v identity=%v overrides=%v\n", l.Ref.Name, l.Total, l.Identity, l.Overrides)
-	}
-}
-
-func renderAuthorization(b *strings.Builder, indent string, a mesh.Authorization) {
-	who := [...]string{"named", "authenticated", "anybody"}[a.Clients]
-	fmt.Fprintf(b, "%s%s %s: %s", indent, a.Ref.Kind, a.Ref.Name, who)
-	for _, m := range a.Identities {
-		star := func(s string) string {
-			if s == "" {
-				return "*"
-			}
-			return s
-		}
-		fmt.Fprintf(b, " %s/%s/%s", star(m.TrustDomain), star(m.Namespace), star(m.ServiceAccount))
-	}
-	for _, n := range a.Networks {
-		fmt.Fprintf(b, " from %s", n.Net)
-		if len(n.Except) > 0 {
-			fmt.Fprintf(b, " except %v", n.Except)
-		}
-	}
-	b.WriteString("\n")
-}
-
-func renderStatuses(s *Store) string {
-	var b strings.Builder
-	for _, st := range s.Statuses() {
-		fmt.Fprintf(&b, "%s %s/%s", st.Object.Kind, st.Object.Namespace, st.Object.Name)
-		if st.Gone {
-			b.WriteString(" gone")
-		}
-		b.WriteString("\n")
-		renderConditions(&b, "  ", st.Conditions)
-		for _, p := range st.Parents {
-			fmt.Fprintf(&b, "  %s\n", brief(p.Ref))
-			renderConditions(&b, "    ", p.Conditions)
-		}
-	}
-	return b.String()
-}
-
-func renderConditions(b *strings.Builder, indent string, list []metav1.Condition) {
-	for _, c := range list {
-		fmt.Fprintf(b, "%s%s=%s %s @%d", indent, c.Type, c.Status, c.Reason, c.ObservedGeneration)
-		if c.Message != "" {
-			fmt.Fprintf(b, " %q", c.Message)
-		}
-		b.WriteString("\n")
-	}
-}
 
 func TestBoundsOfPolicies(t *testing.T) {
 	server := v1alpha1.LocalRef{Group: v1alpha1.PolicyGroup, Kind: "Server", Name: "web"}
@@ -155,9 +79,9 @@ func TestServerHoldsSoManyRules(t *testing.T) {
 	}
 	accepted := func() string {
 		var names []string
-		for _, st := range s.Statuses() {
-			if len(st.Parents) > 0 && st.Parents[0].Conditions[0].Status == metav1.ConditionTrue {
-				names = append(names, st.Object.Name)
+		for _, o := range s.Outcomes() {
+			if len(o.Parents) > 0 && !o.Parents[0].Findings.Has(compile.Invalid) {
+				names = append(names, o.Object.Name)
 			}
 		}
 		return strings.Join(names, " ")
@@ -202,7 +126,7 @@ func TestServerHasRoomForSoManyAuthorizations(t *testing.T) {
 		}
 		return &v1alpha1.AuthorizationPolicy{ObjectMeta: at(name, age), Spec: spec}
 	}
-	inForce := func() string {
+	active := func() string {
 		var names []string
 		for _, a := range s.port(s.access.servers[types.NamespacedName{Namespace: "shop", Name: "web"}]).Authorizations {
 			names = append(names, a.Ref.Name)
@@ -211,7 +135,7 @@ func TestServerHasRoomForSoManyAuthorizations(t *testing.T) {
 	}
 	told := func() string {
 		var lines []string
-		for line := range strings.SplitSeq(renderStatuses(s), "\n") {
+		for line := range strings.SplitSeq(renderOutcomes(s), "\n") {
 			if strings.Contains(line, "16384") {
 				lines = append(lines, strings.TrimSpace(line))
 			}
@@ -221,32 +145,32 @@ func TestServerHasRoomForSoManyAuthorizations(t *testing.T) {
 	for i, n := range []string{"e", "d", "c", "b"} {
 		s.Apply(Event{Object: policy(n, i+2, "Server")})
 	}
-	if got := inForce() + told(); got != "b c d e" {
+	if got := active() + told(); got != "b c d e" {
 		t.Fatalf("four of them: got %q", got)
 	}
 	s.Apply(Event{Object: policy("a", 9, "Server")})
-	if got := inForce(); got != "b c d e" {
-		t.Errorf("five of them: %q are in force, want the oldest four", got)
+	if got := active(); got != "b c d e" {
+		t.Errorf("five of them: %q are active, want the oldest four", got)
 	}
-	const newest = `Accepted=False Conflicted @1 "older authorizations ask for as many identities and networks as there may be at a Server, 16384; this one lets nobody in at: web"`
-	const crowded = `PartiallyInvalid=True UnsupportedValue @1 "authorizations ask for more than 16384 identities and networks, which is the most; these, the newest, let nobody in: AuthorizationPolicy `
+	const newest = `rejected Conflicted "older authorizations use the maximum of 16384 identities and networks of a Server; this one allows nobody at: web"`
+	const crowded = `ignored UnsupportedValue "authorizations exceed the maximum of 16384 identities and networks; the newest allow nobody: AuthorizationPolicy `
 	if diff := cmp.Diff(newest+"\n"+crowded+`a"`, told()); diff != "" {
 		t.Errorf("statuses (-want +got):\n%s", diff)
 	}
 	s.Apply(Event{Object: policy("all", 1, "Namespace")})
-	if got := inForce(); got != "all c d e" {
-		t.Errorf("an older one for the namespace: %q are in force", got)
+	if got := active(); got != "all c d e" {
+		t.Errorf("an older one for the namespace: %q are active", got)
 	}
 	if got := told(); strings.Count(got, newest) != 1 || !strings.Contains(got, crowded+`a; AuthorizationPolicy b"`) {
 		t.Errorf("an older one for the namespace: told %s", got)
 	}
 	s.Apply(Event{Object: policy("d", 0, "Server"), Deleted: true})
 	s.Apply(Event{Object: policy("c", 0, "Server"), Deleted: true})
-	if got := inForce() + told(); got != "a all b e" || len(s.access.excess) > 0 {
+	if got := active() + told(); got != "a all b e" || len(s.access.excess) > 0 {
 		t.Errorf("two have gone: got %q", got)
 	}
 	s.Apply(Event{Object: policy("c", 0, "Server")})
-	s.Statuses()
+	s.Outcomes()
 	s.Apply(Event{Object: &v1alpha1.Server{ObjectMeta: at("web", 0)}, Deleted: true})
 	if got := told(); got != "" || len(s.access.excess) > 0 {
 		t.Errorf("the Server has gone: told %s", got)

@@ -34,7 +34,7 @@ func TestAccessChangeNamesEveryAnswer(t *testing.T) {
 	for seed := range uint64(25) {
 		w := accessWorld{Rand: rand.New(rand.NewPCG(seed, 3)), live: map[objectKey]metav1.Object{}}
 		s := New(testConfig())
-		told := map[objectKey]Status{}
+		told := map[objectKey]Outcome{}
 		before := w.answers(s)
 		for step := range 150 {
 			event := w.event()
@@ -47,7 +47,7 @@ func TestAccessChangeNamesEveryAnswer(t *testing.T) {
 				}
 			}
 			before = after
-			for _, st := range s.Statuses() {
+			for _, st := range s.Outcomes() {
 				told[objectKey{st.Object.Group, st.Object.Kind, types.NamespacedName{Namespace: st.Object.Namespace, Name: st.Object.Name}}] = st
 			}
 			w.compareStatuses(t, s, told)
@@ -56,10 +56,10 @@ func TestAccessChangeNamesEveryAnswer(t *testing.T) {
 	}
 }
 
-func (w *accessWorld) compareStatuses(t *testing.T, s *Store, told map[objectKey]Status) {
+func (w *accessWorld) compareStatuses(t *testing.T, s *Store, told map[objectKey]Outcome) {
 	t.Helper()
 	for k := range w.live {
-		if diff := cmp.Diff(told[k], newJudge(s).status(k)); diff != "" && k.kind != "Pod" {
+		if diff := cmp.Diff(told[k], newOutcomeBuilder(s).outcome(k)); diff != "" && k.kind != "Pod" {
 			t.Fatalf("%v: told last and true now differ:\n%s", k, diff)
 		}
 	}
@@ -254,11 +254,11 @@ func TestAccessForgets(t *testing.T) {
 		s.Apply(Event{Object: o, Deleted: true})
 	}
 	for _, k := range slices.Collect(maps.Keys(w.live)) {
-		if st := newJudge(s).status(k); !st.Gone {
+		if st := newOutcomeBuilder(s).outcome(k); !st.Gone {
 			t.Errorf("%v still has a status: %+v", k, st)
 		}
 	}
-	s.Statuses() // which are told after each batch of events
+	s.Outcomes() // which are told after each batch of events
 	if diff := cmp.Diff(newAccess(), s.access, cmp.AllowUnexported(access{}), cmp.Comparer(func(a, b map[string]map[*compile.Pod]struct{}) bool {
 		return len(a) == len(b)
 	})); diff != "" {

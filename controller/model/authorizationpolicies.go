@@ -2,7 +2,6 @@ package model
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -18,7 +17,9 @@ type authorizationPolicy struct {
 }
 
 // authentication is the record of a MeshTLSAuthentication or a NetworkAuthentication.
-type authentication struct{ lastValid[compile.Authentication] }
+type authentication struct {
+	lastValid[compile.Authentication]
+}
 
 func (s *Store) applyPolicy(o *v1alpha1.AuthorizationPolicy, e Event) Change {
 	a := &s.access
@@ -51,7 +52,7 @@ func (s *Store) applyPolicy(o *v1alpha1.AuthorizationPolicy, e Event) Change {
 		}
 	}
 	s.refreshTargets(targets, &change)
-	s.statuses.touch(objectKey{v1alpha1.PolicyGroup, "AuthorizationPolicy", n})
+	s.outcomes.touch(objectKey{v1alpha1.PolicyGroup, "AuthorizationPolicy", n})
 	return change
 }
 
@@ -96,10 +97,10 @@ func (s *Store) applyAuthentication(kind ObjectRef, e Event, spec compile.Authen
 	var targets []mesh.Ref
 	for _, p := range s.access.policiesBy[ref] {
 		targets = append(targets, p.spec.Target)
-		s.statuses.touch(keyOf(p.ref()))
+		s.outcomes.touch(keyOf(p.ref()))
 	}
 	s.refreshTargets(targets, &change)
-	s.statuses.touch(keyOf(ref))
+	s.outcomes.touch(keyOf(ref))
 	return change
 }
 
@@ -126,33 +127,34 @@ func (s *Store) authorization(p *authorizationPolicy) (a mesh.Authorization, mis
 	return a, nil
 }
 
-func (s *Store) policyStatus(p *authorizationPolicy) Status {
-	accepted := yes(conditionAccepted, conditionAccepted, "")
-	t := p.spec.Target
-	if p.valid() && !s.hasTarget(t) {
-		accepted = no(conditionAccepted, reasonNoTarget, describeMissing(t))
-	}
+func (s *Store) policyOutcome(p *authorizationPolicy) Outcome {
+	var result Result
 	if !p.valid() {
-		return p.status(accepted)
+		return p.outcome(result)
 	}
-	k := p.lastValid
+	t := p.spec.Target
+	if !s.hasTarget(t) {
+		result.reject(reasonNoTarget, "%s", describeMissing(t))
+	}
 	if text := s.excessAt(p.ref(), s.serversOfTarget(t)); text != "" {
 		if t.Kind == "Server" {
-			accepted = no(conditionAccepted, reasonConflicted, text)
+			result.reject(reasonConflicted, "%s", text)
 		} else {
-			k.findings = append(slices.Clone(k.findings), compile.Finding{Message: text, Severity: compile.Ignored, Reason: compile.ReasonUnsupportedValue})
+			result.ignore(reasonUnsupported, "", text)
 		}
 	}
-	_, missing := s.authorization(p)
-	resolved := yes(conditionResolvedRefs, conditionResolvedRefs, "")
-	if len(missing) > 0 {
+	result.HasReferences = true
+	if _, missing := s.authorization(p); len(missing) > 0 {
 		var list []string
 		for _, r := range missing {
 			list = append(list, fmt.Sprintf("%s %s/%s", r.Kind, r.Namespace, r.Name))
 		}
-		resolved = no(conditionResolvedRefs, reasonNotFound, "the policy lets nobody in: not found, or never valid: "+strings.Join(list, ", "))
+		result.Findings = append(result.Findings, compile.Finding{
+			Message:  "the policy allows nobody, because these do not exist or were never valid: " + strings.Join(list, ", "),
+			Severity: compile.Unresolved, Reason: reasonNotFound,
+		})
 	}
-	return k.status(accepted, resolved)
+	return p.outcome(result)
 }
 
 // hasTarget reports whether a policy on the target can have an effect.
@@ -170,5 +172,5 @@ func describeMissing(t mesh.Ref) string {
 	if t.Kind == "Server" {
 		return fmt.Sprintf("there is no Server %q in namespace %q", t.Name, t.Namespace)
 	}
-	return fmt.Sprintf("there is no %s %q of group %s in namespace %q that has a Server as parent", t.Kind, t.Name, t.Group, t.Namespace)
+	return fmt.Sprintf("there is no %s %q of group %s in namespace %q with a Server as parent", t.Kind, t.Name, t.Group, t.Namespace)
 }

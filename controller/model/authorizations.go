@@ -97,8 +97,8 @@ func (s *Store) authorizationsFor(sv *server) (ofServer []mesh.Authorization, of
 	return ofServer, ofRoutes
 }
 
-// recount notes which authorizations do not fit any more, or again, at the Servers that something changed about since the last time, and
-// has the statuses told that say so.
+// recountExcess notes which authorizations no longer fit, or fit again, at the Servers that changed since the last call. It marks the
+// outcomes that depend on it.
 func (s *Store) recountExcess() {
 	a := &s.access
 	for n := range a.recountDue {
@@ -106,8 +106,8 @@ func (s *Store) recountExcess() {
 		for _, one := range [...][2]map[mesh.Ref]struct{}{{before, now}, {now, before}} {
 			for ref := range one[0] {
 				if _, both := one[1][ref]; !both {
-					s.statuses.touch(keyOf(ref))
-					s.statuses.touch(keyOf(compile.ServerRef(n)))
+					s.outcomes.touch(keyOf(ref))
+					s.outcomes.touch(keyOf(compile.ServerRef(n)))
 				}
 			}
 		}
@@ -118,8 +118,8 @@ func (s *Store) recountExcess() {
 	clear(a.recountDue)
 }
 
-// leftOutOf names the authorizations that there is no room for at a Server, which may be nil. Nearly always there are none, and finding
-// that out costs no memory.
+// countExcess returns the authorizations that exceed the limit of a Server, which may be nil. Nearly always there are none, and finding
+// that out allocates nothing.
 func (s *Store) countExcess(sv *server) map[mesh.Ref]struct{} {
 	if sv == nil || !sv.valid() {
 		return nil
@@ -137,7 +137,7 @@ func (s *Store) countExcess(sv *server) map[mesh.Ref]struct{} {
 	return out
 }
 
-// crowdedOut says at which of the Servers there is no room for the authorization; "" if there is at all of them.
+// excessAt says at which of the Servers the authorization exceeds the limit; "" for none.
 func (s *Store) excessAt(ref mesh.Ref, servers []types.NamespacedName) string {
 	var names []string
 	for _, n := range servers {
@@ -149,11 +149,11 @@ func (s *Store) excessAt(ref mesh.Ref, servers []types.NamespacedName) string {
 		return ""
 	}
 	slices.Sort(names)
-	return fmt.Sprintf("older authorizations ask for as many identities and networks as there may be at a Server, %d; this one lets nobody in at: %s",
-		maxServerEntries, list(names))
+	return fmt.Sprintf("older authorizations use the maximum of %d identities and networks of a Server; this one allows nobody at: %s",
+		maxServerEntries, compile.List(names))
 }
 
-// crowd tells in the status of a Server which authorizations it has no room for.
+// excessOf says which authorizations exceed the limit of a Server; "" for none.
 func (s *Store) excessOf(sv *server) string {
 	out := s.access.excess[sv.key()]
 	if len(out) == 0 {
@@ -164,6 +164,6 @@ func (s *Store) excessOf(sv *server) string {
 		names = append(names, ref.Kind+" "+ref.Name)
 	}
 	slices.Sort(names)
-	return fmt.Sprintf("authorizations ask for more than %d identities and networks, which is the most; these, the newest, let nobody in: %s",
-		maxServerEntries, list(names))
+	return fmt.Sprintf("authorizations exceed the maximum of %d identities and networks; the newest allow nobody: %s",
+		maxServerEntries, compile.List(names))
 }

@@ -61,7 +61,7 @@ func (s *Store) indexRoute(r *route, add bool) {
 
 func (r *route) touch(s *Store) {
 	clear(r.resolved)
-	s.statuses.touch(r.objectKey)
+	s.outcomes.touch(r.objectKey)
 }
 
 // touchRoute notes that answers about r's parents and r's own status may differ now.

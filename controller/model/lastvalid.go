@@ -3,7 +3,7 @@ package model
 import (
 	"cmp"
 	"fmt"
-	"strings"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -13,19 +13,20 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// kept is an object whose mistakes must not take effect: how it stands, and what of it is in force.
+// lastValid is an object whose mistakes must not take effect: its latest state, and the spec that is active.
 type lastValid[T any] struct {
 	object     ObjectRef
 	created    time.Time
 	generation int64
 	findings   compile.Findings
-	// serving is the generation that spec is from: generation itself, an earlier one that was the last without problems, or 0 if there
+	// active is the generation that spec is from: generation itself, an earlier one that was the last without mistakes, or 0 if there
 	// never was any.
 	active int64
-	spec    T
+	spec   T
 }
 
-// keep returns the record that takes old's place: with spec if nothing is wrong with the object, else with what old has in force.
+// withLastValid returns the record that takes old's place: with spec if nothing is wrong with the object, otherwise with the spec that
+// old has active.
 func withLastValid[T any](ref ObjectRef, o metav1.Object, spec T, f compile.Findings, old *lastValid[T]) lastValid[T] {
 	ref.Namespace, ref.Name, ref.UID = o.GetNamespace(), o.GetName(), o.GetUID()
 	k := lastValid[T]{
@@ -44,14 +45,16 @@ func withLastValid[T any](ref ObjectRef, o metav1.Object, spec T, f compile.Find
 	return k
 }
 
-func (k *lastValid[T]) inForce() string {
+func (k *lastValid[T]) effect() string {
 	if k.active == 0 {
-		return "nothing of the object is in force"
+		return "no part of the object is active"
 	}
-	return fmt.Sprintf("generation %d stays in force", k.active)
+	return activeGeneration(k.active)
 }
 
-// valid reports whether anything of the object is in force.
+func activeGeneration(n int64) string { return fmt.Sprintf("generation %d stays active", n) }
+
+// valid reports whether any part of the object is active.
 func (k *lastValid[T]) valid() bool { return k.active != 0 }
 
 func (k *lastValid[T]) key() types.NamespacedName {
@@ -66,12 +69,12 @@ func (k *lastValid[T]) ref() mesh.Ref {
 func (k *lastValid[T]) mistakes() compile.Findings {
 	out := k.findings.Of(compile.Invalid)
 	for i := range out {
-		out[i].Message += "; " + k.inForce()
+		out[i].Message += "; " + k.effect()
 	}
 	return out
 }
 
-// newMistakes returns the mistakes that old, the record before, did not have.
+// newProblems returns the mistakes that old, the record before, did not have.
 func (k *lastValid[T]) newProblems(old *lastValid[T]) compile.Findings {
 	if old == nil {
 		return k.mistakes()
@@ -79,60 +82,16 @@ func (k *lastValid[T]) newProblems(old *lastValid[T]) compile.Findings {
 	return newFindings(old.mistakes(), k.mistakes())
 }
 
-// Conditions, and reasons that Gateway API has no name for. The ones of rate limits are Linkerd's.
-const (
-	reasonInvalid         = "Invalid"
-	reasonNoTarget        = "NoMatchingTarget"
-	reasonLimitExists     = "RateLimitReasonAlreadyExists"
-	reasonConflicted      = "Conflicted"
-	reasonNotFound        = "AuthenticationNotFound"
-	conditionPartial      = "PartiallyInvalid"
-	reasonUnsupported     = "UnsupportedValue"
-	conditionAccepted     = "Accepted"
-	conditionResolvedRefs = "ResolvedRefs"
-)
-
-// Judges reports whether statuses of objects without parents say something by conditions of that type, if there is something to say.
-func Judges(conditionType string) bool {
-	return conditionType == conditionAccepted || conditionType == conditionResolvedRefs || conditionType == conditionPartial
-}
-
-func yes(kind, reason, message string) metav1.Condition {
-	return metav1.Condition{Type: kind, Status: metav1.ConditionTrue, Reason: reason, Message: message}
-}
-
-func no(kind, reason, message string) metav1.Condition {
-	return metav1.Condition{Type: kind, Status: metav1.ConditionFalse, Reason: reason, Message: message}
-}
-
-// status returns the object's status: accepted, unless something is wrong with the object itself, and the others.
-func (k *lastValid[T]) status(accepted metav1.Condition, others ...metav1.Condition) Status {
-	if k.findings.Has(compile.Invalid) {
-		accepted = no(conditionAccepted, reasonInvalid, k.explain(k.mistakes()))
-	}
-	s := Status{Object: k.object, Generation: k.generation, Conditions: append([]metav1.Condition{accepted}, others...)}
-	if k.findings.Has(compile.Ignored) {
-		s.Conditions = append(s.Conditions, yes(conditionPartial, reasonUnsupported, k.explain(k.findings.Of(compile.Ignored))))
-	}
-	for i := range s.Conditions {
-		s.Conditions[i].ObservedGeneration = k.generation
-	}
-	return s
-}
-
-// maxExplained bounds how many mistakes a status tells: an object may hold thousands, and a message has 32 KiB.
-const maxExplained = 8
-
-func (k *lastValid[T]) explain(all compile.Findings) string {
-	var lines []string
-	for i, p := range all {
-		if i == maxExplained {
-			lines = append(lines, fmt.Sprintf("and %d more", len(all)-i))
-			break
+// outcome returns the object's outcome: accepted, unless something is wrong with the object itself or was rejected in result.
+func (k *lastValid[T]) outcome(result Result) Outcome {
+	found := slices.Clone(k.findings)
+	for i := range found {
+		if found[i].Severity == compile.Invalid {
+			found[i].Reason, result.Effect = compile.ReasonInvalid, k.effect()
 		}
-		lines = append(lines, p.String())
 	}
-	return strings.Join(lines, "\n")
+	result.Findings = append(found, result.Findings...)
+	return Outcome{Object: k.object, Generation: k.generation, Result: &result}
 }
 
 // older orders by age and then by name: of two objects that want the same, the first wins.

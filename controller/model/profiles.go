@@ -21,7 +21,7 @@ type profile struct {
 	service types.NamespacedName
 	// said is what the object says now. served is what holds, as in a route.
 	latest, accepted *compile.Profile
-	resolved     *mesh.Profile
+	resolved         *mesh.Profile
 }
 
 func (s *Store) applyProfile(o *v1alpha1.ServiceProfile, e Event) Change {
@@ -34,7 +34,7 @@ func (s *Store) applyProfile(o *v1alpha1.ServiceProfile, e Event) Change {
 		s.touchProfile(old, &change)
 	}
 	if e.Deleted {
-		s.statuses.touch(objectKey{compile.KindServiceProfile.Group, compile.KindServiceProfile.Kind, key})
+		s.outcomes.touch(objectKey{compile.KindServiceProfile.Group, compile.KindServiceProfile.Kind, key})
 	} else {
 		now := s.newProfile(o, e, old)
 		s.profiles[key] = now
@@ -73,7 +73,7 @@ func (p *profile) parentServices(f func(types.NamespacedName)) { f(p.service) }
 
 func (p *profile) touch(s *Store) {
 	p.resolved = nil
-	s.statuses.touch(p.objectKey)
+	s.outcomes.touch(p.objectKey)
 }
 
 func (s *Store) touchProfile(p *profile, change *Change) {

@@ -1,7 +1,6 @@
 package model
 
 import (
-	"fmt"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -41,10 +40,10 @@ func (s *Store) applyRateLimit(o *v1alpha1.HTTPLocalRateLimitPolicy, e Event) Ch
 	for _, server := range slices.Compact(servers) {
 		s.refreshServer(server, &change)
 		for _, l := range a.limitsAt[server] {
-			s.statuses.touch(keyOf(l.ref()))
+			s.outcomes.touch(keyOf(l.ref()))
 		}
 	}
-	s.statuses.touch(objectKey{v1alpha1.PolicyGroup, "HTTPLocalRateLimitPolicy", n})
+	s.outcomes.touch(objectKey{v1alpha1.PolicyGroup, "HTTPLocalRateLimitPolicy", n})
 	return change
 }
 
@@ -64,13 +63,13 @@ func (s *Store) rateLimit(n types.NamespacedName) *mesh.RateLimit {
 	return nil
 }
 
-func (s *Store) limitStatus(l *rateLimitPolicy) Status {
+func (s *Store) limitOutcome(l *rateLimitPolicy) Outcome {
+	var result Result
 	switch winner := s.limitOf(l.spec.Server); {
 	case l.valid() && s.access.servers[l.spec.Server] == nil:
-		return l.status(no(conditionAccepted, reasonNoTarget, describeMissing(compile.ServerRef(l.spec.Server))))
+		result.reject(reasonNoTarget, "%s", describeMissing(compile.ServerRef(l.spec.Server)))
 	case l.valid() && winner != l:
-		return l.status(no(conditionAccepted, reasonLimitExists,
-			fmt.Sprintf("the Server has an older one, which counts alone: %s", winner.object.Name)))
+		result.reject(reasonLimitExists, "an older rate limit of the Server applies instead: %s", winner.object.Name)
 	}
-	return l.status(yes(conditionAccepted, conditionAccepted, ""))
+	return l.outcome(result)
 }

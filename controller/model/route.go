@@ -35,8 +35,8 @@ func newRoute(kind compile.RouteKind, o metav1.Object, said *compile.Route, e Ev
 		uid:        o.GetUID(),
 		generation: o.GetGeneration(),
 		created:    o.GetCreationTimestamp().Time,
-		latest:       said,
-		accepted:     said,
+		latest:     said,
+		accepted:   said,
 	}
 	said.Generation = r.generation
 	said.Findings.IgnoreUnknownFields(e.Unknown)

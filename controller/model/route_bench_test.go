@@ -63,7 +63,7 @@ func BenchmarkBuild(b *testing.B) {
 	for b.Loop() {
 		s := filled(objects)
 		snap := Build(s)
-		if got := len(s.Statuses()); got != routes {
+		if got := len(s.Outcomes()); got != routes {
 			b.Fatalf("%d statuses, want %d", got, routes)
 		}
 		for i := range routes {
@@ -81,7 +81,7 @@ func BenchmarkRouteChange(b *testing.B) {
 	for _, size := range []int{800, 4000, 20000} {
 		b.Run(fmt.Sprint("objects=", size), func(b *testing.B) {
 			s := filled(append(cluster(size/4), benchRoutes(size/4-100)...))
-			s.Statuses()
+			s.Outcomes()
 			snap := Build(s)
 			events := []Event{{Object: benchRoute(7, 50)}, {Object: benchRoute(7, 51)}}
 			i := 0
@@ -89,7 +89,7 @@ func BenchmarkRouteChange(b *testing.B) {
 			for b.Loop() {
 				i++
 				change := s.Apply(events[i%2])
-				if statuses := s.Statuses(); len(change.Addrs) != 1 || change.Policy || len(statuses) != 1 {
+				if statuses := s.Outcomes(); len(change.Addrs) != 1 || change.Policy || len(statuses) != 1 {
 					b.Fatalf("change %+v, %d statuses, want one of each", change, len(statuses))
 				}
 				Resolve(s, snap, QueryFor(s, snap, benchTarget(7), mesh.Client{Node: "node-1"}))
@@ -102,12 +102,12 @@ func BenchmarkRouteChange(b *testing.B) {
 func TestRouteChangeAllocatesTheSameInAnyCluster(t *testing.T) {
 	cost := func(size int) float64 {
 		s := filled(append(cluster(size), benchRoutes(size-100)...))
-		s.Statuses()
+		s.Outcomes()
 		snap := Build(s)
 		event := Event{Object: benchRoute(7, 50)}
 		return alloctest.Count(t, 20, func() {
 			s.Apply(event)
-			s.Statuses()
+			s.Outcomes()
 			Resolve(s, snap, QueryFor(s, snap, benchTarget(7), mesh.Client{Node: "node-1"}))
 		})
 	}

@@ -68,16 +68,18 @@ func TestOneObjectIsBounded(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := filled(append(cluster(1), c.object))
-			statuses := s.Statuses()
-			conditions := statuses[0].Conditions
-			if len(statuses[0].Parents) > 0 {
-				conditions = statuses[0].Parents[0].Conditions
+			outcome := s.Outcomes()[0]
+			result := outcome.Result
+			if len(outcome.Parents) > 0 {
+				result = &outcome.Parents[0].Result
 			}
-			if got := conditions[0]; (got.Status == metav1.ConditionTrue) != (c.want == "") || !strings.Contains(got.Message, c.want) {
-				t.Errorf("got %s %q, want %q", got.Status, got.Message, c.want)
+			mistakes := result.Findings.Of(compile.Invalid)
+			message := compile.List(mistakes.Strings())
+			if (len(mistakes) == 0) != (c.want == "") || !strings.Contains(message, c.want) {
+				t.Errorf("got %q, want %q", message, c.want)
 			}
-			if n := len(conditions[0].Message); n > 4096 {
-				t.Errorf("the message has %d bytes", n)
+			if len(message) > 4096 {
+				t.Errorf("the message has %d bytes", len(message))
 			}
 			out := Resolve(s, Build(s), Query{Target: benchTarget(0)}).Outbound
 			rules := 0
@@ -107,10 +109,10 @@ func TestRulesAtOnePortAreBounded(t *testing.T) {
 	if len(out.Routes) != 2 || out.Routes[0].Ref.Name != "r0" || out.Routes[1].Ref.Name != "r1" {
 		t.Errorf("got %d routes, want the two oldest", len(out.Routes))
 	}
-	for i, st := range s.Statuses() {
-		got := st.Parents[0].Conditions[0]
-		if accepted := got.Status == metav1.ConditionTrue; accepted != (i < 2) || !accepted && !strings.Contains(got.Message, "2048 rules") {
-			t.Errorf("%s: %s %q", st.Object.Name, got.Status, got.Message)
+	for i, o := range s.Outcomes() {
+		mistakes := o.Parents[0].Findings.Of(compile.Invalid)
+		if accepted := len(mistakes) == 0; accepted != (i < 2) || !accepted && !strings.Contains(mistakes[0].Message, "2048 rules") {
+			t.Errorf("%s: %v", o.Object.Name, mistakes)
 		}
 	}
 }

@@ -35,7 +35,7 @@ type routeWorld struct {
 func TestRoutingChangesNameEveryAnswer(t *testing.T) {
 	for seed := range uint64(40) {
 		w := routeWorld{Rand: rand.New(rand.NewPCG(seed, 11)), live: map[objectKey]metav1.Object{}, mistakes: seed%2 == 0}
-		s, told := New(testConfig()), map[objectKey]Status{}
+		s, told := New(testConfig()), map[objectKey]Outcome{}
 		snap := Build(s)
 		before := w.answers(s, snap)
 		for step := range 100 {
@@ -52,7 +52,7 @@ func TestRoutingChangesNameEveryAnswer(t *testing.T) {
 				}
 			}
 			before = after
-			for _, st := range s.Statuses() {
+			for _, st := range s.Outcomes() {
 				told[objectKey{st.Object.Group, st.Object.Kind, types.NamespacedName{Namespace: st.Object.Namespace, Name: st.Object.Name}}] = st
 			}
 			w.compareStatuses(t, s, told)
@@ -63,10 +63,10 @@ func TestRoutingChangesNameEveryAnswer(t *testing.T) {
 	}
 }
 
-func (w *routeWorld) compareStatuses(t *testing.T, s *Store, told map[objectKey]Status) {
+func (w *routeWorld) compareStatuses(t *testing.T, s *Store, told map[objectKey]Outcome) {
 	t.Helper()
 	for k := range w.live {
-		if now := newJudge(s).status(k); k.group != "" && k.kind != "ReferenceGrant" && !reflect.DeepEqual(told[k], now) {
+		if now := newOutcomeBuilder(s).outcome(k); k.group != "" && k.kind != "ReferenceGrant" && !reflect.DeepEqual(told[k], now) {
 			t.Fatalf("%v: told last and true now differ:\n%s", k, cmp.Diff(told[k], now))
 		}
 	}
@@ -84,7 +84,7 @@ func (w *routeWorld) compareWithFresh(t *testing.T, s *Store, got map[asked]Answ
 		}
 	}
 	for k := range w.live {
-		if diff := cmp.Diff(newJudge(fresh).status(k), newJudge(s).status(k)); diff != "" {
+		if diff := cmp.Diff(newOutcomeBuilder(fresh).outcome(k), newOutcomeBuilder(s).outcome(k)); diff != "" {
 			t.Fatalf("%v: from the final objects alone and after all events:\n%s", k, diff)
 		}
 	}

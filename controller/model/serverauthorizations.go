@@ -1,8 +1,6 @@
 package model
 
 import (
-	"slices"
-
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tulle-mesh/tulle/controller/compile"
@@ -50,24 +48,24 @@ func (s *Store) applyServerAuthorization(o *v1alpha1.ServerAuthorization, e Even
 			s.refreshServer(sv.key(), &change)
 		}
 	}
-	s.statuses.touch(objectKey{v1alpha1.PolicyGroup, "ServerAuthorization", n})
+	s.outcomes.touch(objectKey{v1alpha1.PolicyGroup, "ServerAuthorization", n})
 	return change
 }
 
-// serverAuthorizationStatus does not mind that a selector selects nothing yet: that is what selectors are for.
-func (s *Store) serverAuthorizationStatus(sa *serverAuthorization) Status {
+// serverAuthorizationOutcome accepts a selector that selects nothing yet: that is what selectors are for.
+func (s *Store) serverAuthorizationOutcome(sa *serverAuthorization) Outcome {
+	var result Result
 	n := types.NamespacedName{Namespace: sa.object.Namespace, Name: sa.spec.Server}
-	k := sa.lastValid
+	if sa.valid() && n.Name != "" && s.access.servers[n] == nil {
+		result.reject(reasonNoTarget, "%s", describeMissing(compile.ServerRef(n)))
+	}
+	if sa.spec.Authorization.Clients == mesh.AnyClients {
+		result.Note = "clients without mesh TLS are allowed, too"
+	}
 	if text := s.excessAt(sa.ref(), s.serversSelectedBy(sa)); text != "" {
-		k.findings = append(slices.Clone(k.findings), compile.Finding{Message: text, Severity: compile.Ignored, Reason: compile.ReasonUnsupportedValue})
+		result.ignore(reasonUnsupported, "", text)
 	}
-	switch {
-	case sa.valid() && n.Name != "" && s.access.servers[n] == nil:
-		return k.status(no(conditionAccepted, reasonNoTarget, describeMissing(compile.ServerRef(n))))
-	case sa.spec.Authorization.Clients == mesh.AnyClients:
-		return k.status(yes(conditionAccepted, conditionAccepted, "clients without mesh TLS are let in, too"))
-	}
-	return k.status(yes(conditionAccepted, conditionAccepted, ""))
+	return sa.outcome(result)
 }
 
 func (s *Store) serversSelectedBy(sa *serverAuthorization) []types.NamespacedName {

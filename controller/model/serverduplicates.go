@@ -53,23 +53,23 @@ func selectorText(s labels.Selector) string {
 // updateTwins records that old became now, either of which may be nil, and has the statuses of the Servers written again whose oldest twin
 // is another one now.
 func (s *Store) updateDuplicates(old, now *server) {
-	twins := s.access.duplicates
+	duplicates := s.access.duplicates
 	if t, ok := old.target(); ok {
-		before := oldest(twins[t])
-		delete(twins[t], old)
+		before := oldest(duplicates[t])
+		delete(duplicates[t], old)
 		if before == old {
 			s.touchDuplicates(t)
 		}
-		if len(twins[t]) == 0 {
-			delete(twins, t)
+		if len(duplicates[t]) == 0 {
+			delete(duplicates, t)
 		}
 	}
 	if t, ok := now.target(); ok {
-		if twins[t] == nil {
-			twins[t] = map[*server]struct{}{}
+		if duplicates[t] == nil {
+			duplicates[t] = map[*server]struct{}{}
 		}
-		twins[t][now] = struct{}{}
-		if oldest(twins[t]) == now {
+		duplicates[t][now] = struct{}{}
+		if oldest(duplicates[t]) == now {
 			s.touchDuplicates(t)
 		}
 	}
@@ -77,14 +77,14 @@ func (s *Store) updateDuplicates(old, now *server) {
 
 func (s *Store) touchDuplicates(t serverTarget) {
 	for sv := range s.access.duplicates[t] {
-		s.statuses.touch(keyOf(compile.ServerRef(sv.key())))
+		s.outcomes.touch(keyOf(compile.ServerRef(sv.key())))
 	}
 }
 
 // oldest returns the Server that has an effect, nil for none.
-func oldest(twins map[*server]struct{}) *server {
+func oldest(duplicates map[*server]struct{}) *server {
 	var first *server
-	for sv := range twins {
+	for sv := range duplicates {
 		if first == nil || older(&sv.lastValid, &first.lastValid) < 0 {
 			first = sv
 		}

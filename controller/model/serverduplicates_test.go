@@ -12,18 +12,22 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/tulle-mesh/tulle/controller/compile"
 	"github.com/tulle-mesh/tulle/crds/v1alpha1"
 )
 
 // superseded returns, for the Servers whose status was told since the last call, the Servers that keep them from having an effect.
 func superseded(s *Store, told map[string]string) map[string]string {
-	for _, st := range s.Statuses() {
+	for _, st := range s.Outcomes() {
 		if st.Object.Kind != "Server" {
 			continue
 		}
 		delete(told, st.Object.Name)
-		for _, c := range st.Conditions {
-			if _, by, ok := strings.Cut(c.Message, "does not count: "); ok && c.Type == "Accepted" && c.Status == metav1.ConditionFalse {
+		if st.Gone {
+			continue
+		}
+		for _, f := range st.Result.Findings.Of(compile.Invalid) {
+			if _, by, ok := strings.Cut(f.Message, "take precedence: "); ok {
 				told[st.Object.Name] = by
 			}
 		}

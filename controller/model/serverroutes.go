@@ -49,7 +49,7 @@ func (s *Store) setServerRoute(ref mesh.Ref, now *serverRoute, change *Change) {
 	}
 	if (old == nil) != (now == nil) {
 		for _, p := range a.policiesAt[ref] {
-			s.statuses.touch(keyOf(p.ref()))
+			s.outcomes.touch(keyOf(p.ref()))
 		}
 	}
 }
@@ -59,7 +59,7 @@ func (s *Store) touchOverLimit(servers []types.NamespacedName) {
 	for _, n := range servers {
 		if all := s.access.routesAt[n]; len(s.routesFor(n)) < len(all) {
 			for _, r := range all {
-				s.statuses.touch(keyOf(r.ref))
+				s.outcomes.touch(keyOf(r.ref))
 			}
 		}
 	}

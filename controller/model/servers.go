@@ -47,7 +47,7 @@ func (s *Store) applyServer(o *v1alpha1.Server, e Event) Change {
 	if (old == nil) != (now == nil) || old != nil && old.spec.Protocol != now.spec.Protocol {
 		s.touchReferrers(n)
 	}
-	s.statuses.touch(keyOf(compile.ServerRef(n)))
+	s.outcomes.touch(keyOf(compile.ServerRef(n)))
 	change.Addrs = unique(change.Addrs)
 	return change
 }
@@ -180,18 +180,17 @@ func (s *Store) countOverlap(o overlap, by int) {
 		delete(s.access.overlaps, o.loser)
 	}
 	if (before == 0) != (before+by == 0) {
-		s.statuses.touch(keyOf(compile.ServerRef(o.loser)))
+		s.outcomes.touch(keyOf(compile.ServerRef(o.loser)))
 	}
 }
 
-func (s *Store) serverStatus(sv *server) Status {
-	k := sv.lastValid
-	if text := s.excessOf(sv); text != "" {
-		k.findings = append(slices.Clone(k.findings), compile.Finding{Message: text, Severity: compile.Ignored, Reason: compile.ReasonUnsupportedValue})
-	}
+func (s *Store) serverOutcome(sv *server) Outcome {
+	var result Result
 	if winners := s.supersededBy(sv); len(winners) > 0 {
-		return k.status(no(conditionAccepted, reasonConflicted,
-			"older Servers select the same port of the same pods, where this one does not count: "+strings.Join(winners, ", ")))
+		result.reject(reasonConflicted, "older Servers select the same port of the same pods and take precedence: %s", strings.Join(winners, ", "))
 	}
-	return k.status(yes(conditionAccepted, conditionAccepted, ""))
+	if text := s.excessOf(sv); text != "" {
+		result.ignore(reasonUnsupported, "", text)
+	}
+	return sv.outcome(result)
 }

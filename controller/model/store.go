@@ -40,7 +40,7 @@ type Store struct {
 
 	access access
 	routing
-	statuses statuses
+	outcomes outcomes
 }
 
 // New returns an empty Store.

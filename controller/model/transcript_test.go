@@ -1,15 +1,13 @@
-package model
+package model_test
 
 import (
 	"bytes"
 	"flag"
 	"fmt"
-	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,6 +20,8 @@ import (
 	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 
+	"github.com/tulle-mesh/tulle/controller/model"
+	"github.com/tulle-mesh/tulle/controller/status"
 	"github.com/tulle-mesh/tulle/crds/v1alpha1"
 	"github.com/tulle-mesh/tulle/mesh"
 )
@@ -68,7 +68,7 @@ func play(t *testing.T, text string) string {
 	var out strings.Builder
 	heads := sectionHead.FindAllStringSubmatchIndex(text, -1)
 	out.WriteString(text[:heads[0][0]])
-	s := New(testConfig())
+	s := model.New(model.TestConfig())
 	for i, h := range heads {
 		end := len(text)
 		if i+1 < len(heads) {
@@ -92,11 +92,11 @@ func play(t *testing.T, text string) string {
 	return out.String()
 }
 
-func playObjects(t *testing.T, out *strings.Builder, s *Store, body string, deleted bool) {
+func playObjects(t *testing.T, out *strings.Builder, s *model.Store, body string, deleted bool) {
 	t.Helper()
-	var problems []Problem
+	var problems []model.Problem
 	for _, o := range objects(t, body) {
-		problems = append(problems, s.Apply(Event{Object: o.object, Unknown: o.unknown, Deleted: deleted, At: playTime}).Problems...)
+		problems = append(problems, s.Apply(model.Event{Object: o.object, Unknown: o.unknown, Deleted: deleted, At: playTime}).Problems...)
 	}
 	if len(problems) > 0 {
 		out.WriteString("-- problems --\n")
@@ -110,7 +110,7 @@ func playObjects(t *testing.T, out *strings.Builder, s *Store, body string, dele
 // playTime is when all events of transcripts are received.
 var playTime = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 
-func playQuestion(t *testing.T, s *Store, text string) string {
+func playQuestion(t *testing.T, s *model.Store, text string) string {
 	t.Helper()
 	who, what, _ := strings.Cut(text, " ")
 	pod, node, _ := strings.Cut(who, "@")
@@ -119,47 +119,8 @@ func playQuestion(t *testing.T, s *Store, text string) string {
 	if what != "inbound" {
 		target.Addr = netip.MustParseAddrPort(what)
 	}
-	snap := Build(s)
-	return render(Resolve(s, snap, QueryFor(s, snap, target, mesh.Client{Namespace: namespace, Pod: podName, Node: node})))
-}
-
-func render(a Answer) string {
-	var b strings.Builder
-	switch {
-	case a.Outbound != nil:
-		o := a.Outbound
-		kind := [...]string{"unknown", "service", "pod", "undefined port"}[o.Kind]
-		fmt.Fprintf(&b, "%s", kind)
-		if !o.Service.IsZero() {
-			fmt.Fprintf(&b, " %s/%s:%d", o.Service.Namespace, o.Service.Name, o.Service.Port)
-		}
-		if o.Authority != "" {
-			fmt.Fprintf(&b, " authority=%s", o.Authority)
-		}
-		fmt.Fprintf(&b, " %s\n", o.Protocol)
-		for _, e := range o.Endpoints {
-			fmt.Fprintf(&b, "  %s %s zone=%q local=%v id=%q", e.Addr, e.Protocol, e.Zone, e.Local, e.Identity)
-			if p := e.Pod; p != (mesh.PodRef{}) {
-				fmt.Fprintf(&b, " pod=%s/%s sa=%s owner=%s/%s", p.Namespace, p.Name, p.ServiceAccount, p.OwnerKind, p.OwnerName)
-			}
-			b.WriteString("\n")
-		}
-		renderRouting(&b, o)
-	case a.Inbound != nil:
-		in := a.Inbound
-		fmt.Fprintf(&b, "inbound default=%s opaque=%s require-identity=%s networks=%v", in.Default.Policy, in.OpaquePorts,
-			in.RequireIdentityPorts, in.ClusterNetworks)
-		if len(in.DeclaredPorts) > 0 {
-			fmt.Fprintf(&b, " declared=%s", in.DeclaredPorts)
-		}
-		b.WriteString("\n")
-		for _, port := range slices.Sorted(maps.Keys(in.Ports)) {
-			renderPort(&b, port, in.Ports[port])
-		}
-	default:
-		b.WriteString("nothing\n")
-	}
-	return b.String()
+	snap := model.Build(s)
+	return model.Render(model.Resolve(s, snap, model.QueryFor(s, snap, target, mesh.Client{Namespace: namespace, Pod: podName, Node: node})))
 }
 
 // decoded is an object and the paths of it that its type has no field for.
@@ -263,13 +224,31 @@ func newMeshObject(kind string) metav1.Object {
 	return nil
 }
 
-func testConfig() Config {
-	return Config{
-		TrustDomain:           "cluster.local",
-		ClusterDomain:         "cluster.local",
-		ControlPlaneNamespace: "tulle",
-		ClusterNetworks:       []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
-		DefaultPolicy:         mesh.AllUnauthenticated,
-		DefaultOpaquePorts:    mesh.PortSet{{First: 25, Last: 25}, {First: 3306, Last: 3306}},
+func renderStatuses(s *model.Store) string {
+	var b strings.Builder
+	for _, o := range s.Outcomes() {
+		fmt.Fprintf(&b, "%s %s/%s", o.Object.Kind, o.Object.Namespace, o.Object.Name)
+		if o.Gone {
+			b.WriteString(" gone")
+		}
+		b.WriteString("\n")
+		if o.Result != nil {
+			renderConditions(&b, "  ", status.Conditions(*o.Result, o.Generation))
+		}
+		for _, p := range o.Parents {
+			fmt.Fprintf(&b, "  %s\n", model.Brief(p.Ref))
+			renderConditions(&b, "    ", status.Conditions(p.Result, o.Generation))
+		}
+	}
+	return b.String()
+}
+
+func renderConditions(b *strings.Builder, indent string, list []metav1.Condition) {
+	for _, c := range list {
+		fmt.Fprintf(b, "%s%s=%s %s @%d", indent, c.Type, c.Status, c.Reason, c.ObservedGeneration)
+		if c.Message != "" {
+			fmt.Fprintf(b, " %q", c.Message)
+		}
+		b.WriteString("\n")
 	}
 }

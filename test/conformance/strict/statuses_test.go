@@ -95,8 +95,8 @@ func TestLastGood(t *testing.T) {
 			return err
 		}
 		parents, _, err := statuses("httproute/edited")
-		if message := parents[0].Conditions.find("Accepted").Message; err == nil && !strings.Contains(message, "generation 1 keeps serving") {
-			err = fmt.Errorf("message %q, want that it names the generation that keeps serving", message)
+		if message := parents[0].Conditions.find("Accepted").Message; err == nil && !strings.Contains(message, "generation 1 stays active") {
+			err = fmt.Errorf("message %q, want that it names the generation that stays active", message)
 		}
 		return err
 	})

@@ -1,4 +1,4 @@
-package kube
+package status
 
 import (
 	"fmt"
@@ -10,6 +10,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/tulle-mesh/tulle/controller/compile"
+	"github.com/tulle-mesh/tulle/controller/kube"
 	"github.com/tulle-mesh/tulle/controller/model"
 )
 
@@ -18,9 +20,16 @@ var (
 	after  = metav1.NewTime(time.Unix(2000, 0))
 )
 
+// reasons are those of the conditions that the tests deal with.
+var reasons = map[metav1.ConditionStatus]string{metav1.ConditionTrue: "Accepted", metav1.ConditionFalse: "Because"}
+
+func rejected(message string) *model.Result {
+	return &model.Result{Findings: compile.Findings{{Message: message, Severity: compile.Invalid, Reason: "Because"}}}
+}
+
 func condition(kind string, truth metav1.ConditionStatus, message string, generation int64, at metav1.Time) metav1.Condition {
 	return metav1.Condition{
-		Type: kind, Status: truth, Reason: "Because", Message: message, ObservedGeneration: generation, LastTransitionTime: at,
+		Type: kind, Status: truth, Reason: reasons[truth], Message: message, ObservedGeneration: generation, LastTransitionTime: at,
 	}
 }
 
@@ -34,42 +43,42 @@ func ref(name string) gatewayv1.ParentReference {
 
 func TestMergeParents(t *testing.T) {
 	const other = "example.com/gateway"
-	accepted := condition("Accepted", metav1.ConditionTrue, "", 0, metav1.Time{})
+	accepted := model.ParentOutcome{Ref: ref("web")}
 	for name, test := range map[string]struct {
 		was     []gatewayv1.RouteParentStatus
-		want    []model.ParentStatus
+		want    []model.ParentOutcome
 		now     []gatewayv1.RouteParentStatus
 		changed bool
 	}{
 		"what others said stays": {
 			was:  []gatewayv1.RouteParentStatus{parent("edge", other, condition("Accepted", "False", "no", 1, before))},
-			want: []model.ParentStatus{{Ref: ref("web"), Conditions: []metav1.Condition{accepted}}},
+			want: []model.ParentOutcome{accepted},
 			now: []gatewayv1.RouteParentStatus{
 				parent("edge", other, condition("Accepted", "False", "no", 1, before)),
-				parent("web", model.ControllerName, condition("Accepted", "True", "", 2, after)),
+				parent("web", ControllerName, condition("Accepted", "True", "", 2, after)),
 			},
 			changed: true,
 		},
 		"the same is no change": {
-			was:  []gatewayv1.RouteParentStatus{parent("web", model.ControllerName, condition("Accepted", "True", "", 2, before))},
-			want: []model.ParentStatus{{Ref: ref("web"), Conditions: []metav1.Condition{accepted}}},
-			now:  []gatewayv1.RouteParentStatus{parent("web", model.ControllerName, condition("Accepted", "True", "", 2, before))},
+			was:  []gatewayv1.RouteParentStatus{parent("web", ControllerName, condition("Accepted", "True", "", 2, before))},
+			want: []model.ParentOutcome{accepted},
+			now:  []gatewayv1.RouteParentStatus{parent("web", ControllerName, condition("Accepted", "True", "", 2, before))},
 		},
 		"a new generation keeps the time of the transition": {
-			was:     []gatewayv1.RouteParentStatus{parent("web", model.ControllerName, condition("Accepted", "True", "", 1, before))},
-			want:    []model.ParentStatus{{Ref: ref("web"), Conditions: []metav1.Condition{accepted}}},
-			now:     []gatewayv1.RouteParentStatus{parent("web", model.ControllerName, condition("Accepted", "True", "", 2, before))},
+			was:     []gatewayv1.RouteParentStatus{parent("web", ControllerName, condition("Accepted", "True", "", 1, before))},
+			want:    []model.ParentOutcome{accepted},
+			now:     []gatewayv1.RouteParentStatus{parent("web", ControllerName, condition("Accepted", "True", "", 2, before))},
 			changed: true,
 		},
 		"a new status has a new time": {
-			was:     []gatewayv1.RouteParentStatus{parent("web", model.ControllerName, condition("Accepted", "False", "", 2, before))},
-			want:    []model.ParentStatus{{Ref: ref("web"), Conditions: []metav1.Condition{accepted}}},
-			now:     []gatewayv1.RouteParentStatus{parent("web", model.ControllerName, condition("Accepted", "True", "", 2, after))},
+			was:     []gatewayv1.RouteParentStatus{parent("web", ControllerName, condition("Accepted", "False", "", 2, before))},
+			want:    []model.ParentOutcome{accepted},
+			now:     []gatewayv1.RouteParentStatus{parent("web", ControllerName, condition("Accepted", "True", "", 2, after))},
 			changed: true,
 		},
 		"a parent that is not ours any more goes": {
 			was: []gatewayv1.RouteParentStatus{
-				parent("web", model.ControllerName, condition("Accepted", "True", "", 1, before)),
+				parent("web", ControllerName, condition("Accepted", "True", "", 1, before)),
 				parent("web", other, condition("Accepted", "True", "", 1, before)),
 			},
 			now:     []gatewayv1.RouteParentStatus{parent("web", other, condition("Accepted", "True", "", 1, before))},
@@ -81,7 +90,7 @@ func TestMergeParents(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := merge(status{Parents: test.was}, model.Status{Generation: 2, Parents: test.want}, after)
+			got := merge(kube.Status{Parents: test.was}, model.Outcome{Generation: 2, Parents: test.want}, after)
 			if diff := cmp.Diff(test.now, got.Parents); diff != "" || got.changed != test.changed {
 				t.Errorf("changed %t, want %t; parents (-want +got):\n%s", got.changed, test.changed, diff)
 			}
@@ -90,26 +99,26 @@ func TestMergeParents(t *testing.T) {
 }
 
 func TestMergeLeavesOutParentsBeyondTheSchemasLimit(t *testing.T) {
-	var want model.Status
+	var want model.Outcome
 	for i := range 40 {
-		want.Parents = append(want.Parents, model.ParentStatus{Ref: ref(fmt.Sprint("p", i))})
+		want.Parents = append(want.Parents, model.ParentOutcome{Ref: ref(fmt.Sprint("p", i))})
 	}
-	was := status{Parents: []gatewayv1.RouteParentStatus{parent("edge", "example.com/gateway")}}
+	was := kube.Status{Parents: []gatewayv1.RouteParentStatus{parent("edge", "example.com/gateway")}}
 	got := merge(was, want, after)
 	if len(got.Parents) != maxParents || got.Parents[0].ParentRef.Name != "edge" || !got.cut {
 		t.Errorf("%d parents, cut %t; want %d with the other controller's first, cut", len(got.Parents), got.cut, maxParents)
 	}
-	if again := merge(got.status, want, after); again.changed {
+	if again := merge(got.Status, want, after); again.changed {
 		t.Error("the same again is a change")
 	}
 }
 
 func TestMergeConditionsKeepsTypesOfOthers(t *testing.T) {
-	was := status{Conditions: []metav1.Condition{
+	was := kube.Status{Conditions: []metav1.Condition{
 		condition("Audited", "True", "by somebody", 1, before), condition("Accepted", "False", "old", 1, before),
 	}}
 	long := strings.Repeat("x", maxMessageBytes+1)
-	want := model.Status{Generation: 3, Conditions: []metav1.Condition{condition("Accepted", "False", long, 0, metav1.Time{})}}
+	want := model.Outcome{Generation: 3, Result: rejected(long)}
 	got := merge(was, want, after)
 	now := []metav1.Condition{
 		condition("Audited", "True", "by somebody", 1, before), condition("Accepted", "False", long[:maxMessageBytes], 3, before),
@@ -117,7 +126,7 @@ func TestMergeConditionsKeepsTypesOfOthers(t *testing.T) {
 	if diff := cmp.Diff(now, got.Conditions); diff != "" || !got.changed {
 		t.Errorf("changed %t, conditions (-want +got):\n%s", got.changed, diff)
 	}
-	if again := merge(got.status, want, after); again.changed {
+	if again := merge(got.Status, want, after); again.changed {
 		t.Error("the same again is a change")
 	}
 }
@@ -126,8 +135,8 @@ func TestMergeConditionsKeepsTypesOfOthers(t *testing.T) {
 func TestMergeConditionsForgetsWhatIsNoMore(t *testing.T) {
 	mended := condition("Accepted", "True", "", 2, before)
 	for _, gone := range []string{"PartiallyInvalid", "ResolvedRefs"} {
-		was := status{Conditions: []metav1.Condition{condition("Accepted", "True", "", 1, before), condition(gone, "True", "old", 1, before)}}
-		want := model.Status{Generation: 2, Conditions: []metav1.Condition{condition("Accepted", "True", "", 0, metav1.Time{})}}
+		was := kube.Status{Conditions: []metav1.Condition{condition("Accepted", "True", "", 1, before), condition(gone, "True", "old", 1, before)}}
+		want := model.Outcome{Generation: 2, Result: &model.Result{}}
 		got := merge(was, want, after)
 		if diff := cmp.Diff([]metav1.Condition{mended}, got.Conditions); diff != "" || !got.changed {
 			t.Errorf("%s: changed %t, conditions (-want +got):\n%s", gone, got.changed, diff)

@@ -1,4 +1,4 @@
-package kube
+package status
 
 import (
 	"reflect"
@@ -7,6 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/tulle-mesh/tulle/controller/kube"
 	"github.com/tulle-mesh/tulle/controller/model"
 )
 
@@ -18,20 +19,20 @@ const (
 
 // merged is what a status becomes.
 type merged struct {
-	status
+	kube.Status
 	// changed says that it differs from what there was; cut that parents had to be left out because there are too many.
 	changed, cut bool
 }
 
-// merge puts what this control plane has to say into an object's status. What other controllers said stays as it is; a condition keeps
+// merge puts the conditions of this control plane into an object's status. What other controllers wrote stays as it is; a condition keeps
 // the time of its last transition unless its status changes.
-func merge(was status, want model.Status, now metav1.Time) merged {
-	if len(want.Conditions) > 0 {
+func merge(was kube.Status, want model.Outcome, now metav1.Time) merged {
+	if want.Result != nil {
 		return mergeConditions(was, want, now)
 	}
 	var others, ours []gatewayv1.RouteParentStatus
 	for _, p := range was.Parents {
-		if p.ControllerName == model.ControllerName {
+		if p.ControllerName == ControllerName {
 			ours = append(ours, p)
 		} else {
 			others = append(others, p)
@@ -46,7 +47,7 @@ func merge(was status, want model.Status, now metav1.Time) merged {
 			prior = ours[i].Conditions
 		}
 		mine = append(mine, gatewayv1.RouteParentStatus{
-			ParentRef: p.Ref, ControllerName: model.ControllerName, Conditions: conditions(prior, p.Conditions, want.Generation, now),
+			ParentRef: p.Ref, ControllerName: ControllerName, Conditions: complete(prior, Conditions(p.Result, want.Generation), now),
 		})
 	}
 	out.changed = !slices.EqualFunc(ours, mine, sameParent)
@@ -58,12 +59,12 @@ func sameParent(a, b gatewayv1.RouteParentStatus) bool {
 	return reflect.DeepEqual(a.ParentRef, b.ParentRef) && slices.Equal(a.Conditions, b.Conditions)
 }
 
-func mergeConditions(was status, want model.Status, now metav1.Time) merged {
-	fresh := conditions(was.Conditions, want.Conditions, want.Generation, now)
+func mergeConditions(was kube.Status, want model.Outcome, now metav1.Time) merged {
+	fresh := complete(was.Conditions, Conditions(*want.Result, want.Generation), now)
 	out := merged{}
 	for _, c := range was.Conditions {
-		if model.Judges(c.Type) && !slices.ContainsFunc(fresh, func(f metav1.Condition) bool { return f.Type == c.Type }) {
-			out.changed = true // what it said about an earlier generation is true no more
+		if owns(c.Type) && !slices.ContainsFunc(fresh, func(f metav1.Condition) bool { return f.Type == c.Type }) {
+			out.changed = true // it was about an earlier generation
 			continue
 		}
 		out.Conditions = append(out.Conditions, c)
@@ -80,11 +81,11 @@ func mergeConditions(was status, want model.Status, now metav1.Time) merged {
 	return out
 }
 
-// conditions completes what is wanted by when it came about and from which generation.
-func conditions(was, want []metav1.Condition, generation int64, now metav1.Time) []metav1.Condition {
+// complete adds the time of the last transition to conditions, which is the earlier one while the status is the same.
+func complete(was, want []metav1.Condition, now metav1.Time) []metav1.Condition {
 	out := make([]metav1.Condition, len(want))
 	for i, c := range want {
-		c.ObservedGeneration, c.LastTransitionTime = generation, now
+		c.LastTransitionTime = now
 		c.Message = c.Message[:min(len(c.Message), maxMessageBytes)]
 		for _, o := range was {
 			if o.Type == c.Type && o.Status == c.Status {

@@ -1,4 +1,4 @@
-package kube
+package status
 
 import (
 	"context"
@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 
+	"github.com/tulle-mesh/tulle/controller/kube"
 	"github.com/tulle-mesh/tulle/controller/model"
 	"github.com/tulle-mesh/tulle/internal/lead"
 	"github.com/tulle-mesh/tulle/mesh"
@@ -24,71 +25,71 @@ import (
 
 // Limits of what is written to the API server, whatever users do.
 const (
-	// statusRate, a second, and statusBurst bound what etcd has to store: in a cluster where a change makes all routes say something else,
+	// writeRate, a second, and writeBurst bound what etcd has to store: in a cluster where a change makes all routes say something else,
 	// or where somebody writes over statuses again and again. It is for the API server to say how fast it can: it answers later.
-	statusRate    = 100
-	statusBurst   = 500
-	statusTimeout = 5 * time.Second
-	// statusWriters bounds the patches under way, so that a slow one does not hold up the rest, and so the seats that they take of the
+	writeRate    = 100
+	writeBurst   = 500
+	writeTimeout = 5 * time.Second
+	// writers bounds the patches under way, so that a slow one does not hold up the rest, and so the seats that they take of the
 	// API server's priority level for ServiceAccounts, which has hundreds.
-	statusWriters = 4
+	writers = 4
 	// An object whose status cannot be written is tried again after these times.
-	firstStatusRetry = 100 * time.Millisecond
-	lastStatusRetry  = time.Minute
+	firstRetry = 100 * time.Millisecond
+	lastRetry  = time.Minute
 )
 
 // What became of a status.
 const (
-	statusWritten  = "written"
-	statusConflict = "conflict" // the object had changed meanwhile: tried again
-	statusGone     = "gone"     // the object, or its kind, is no more
-	statusFailed   = "failed"   // tried again
-	statusCut      = "cut"      // too many parents: written without the last ones
+	resultWritten  = "written"
+	resultConflict = "conflict" // the object had changed meanwhile: tried again
+	resultGone     = "gone"     // the object, or its kind, is no more
+	resultFailed   = "failed"   // tried again
+	resultCut      = "cut"      // too many parents: written without the last ones
 )
 
-// StatusWriter writes statuses of objects. It remembers one for each object, so that a long absence of the API server, or of the
+// Writer writes statuses of objects. It remembers one for each object, so that a long absence of the API server, or of the
 // leader, loses nothing and piles up nothing; only the leader writes, and only what differs from what the API server shows.
-type StatusWriter struct {
+type Writer struct {
 	log      *zap.Logger
-	clients  Clients
-	watcher  *Watcher
+	clients  kube.Clients
+	watcher  *kube.Watcher
 	election lead.Config
-	metrics  *statusMetrics
+	metrics  *metrics
 
 	mu     sync.Mutex // guards the fields below
-	wanted map[id]model.Status
-	queue  workqueue.TypedRateLimitingInterface[id] // nil unless leading
+	wanted map[kube.ID]model.Outcome
+	queue  workqueue.TypedRateLimitingInterface[kube.ID] // nil unless leading
 }
 
-// NewStatusWriter returns a writer of what Publish is given about the objects that w watches; Run makes it write. Replica tells the
+// NewWriter returns a writer of what Publish is given about the objects that w watches; Run makes it write. Replica tells the
 // replicas apart, and the Lease is in namespace. It must be called before w runs.
-func NewStatusWriter(c Config, w *Watcher, namespace, replica string) *StatusWriter {
-	s := &StatusWriter{
-		log: c.Log, clients: c.Clients, watcher: w, metrics: newStatusMetrics(c.Registry), wanted: map[id]model.Status{},
+func NewWriter(c kube.Config, w *kube.Watcher, namespace, replica string) *Writer {
+	s := &Writer{
+		log: c.Log, clients: c.Clients, watcher: w, metrics: newMetrics(c.Registry), wanted: map[kube.ID]model.Outcome{},
 		election: lead.Config{Client: c.Clients.Kubernetes, Namespace: namespace, Name: mesh.DestinationName, Replica: replica},
 	}
-	w.shown = s.check
+	w.OnObserved(s.check)
 	return s
 }
 
 // Publish notes what statuses should say from now on. It never blocks.
-func (s *StatusWriter) Publish(all []model.Status) {
+func (s *Writer) Publish(all []model.Outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, status := range all {
-		o := status.Object
-		n := id{schema.GroupKind{Group: o.Group, Kind: o.Kind}, types.NamespacedName{Namespace: o.Namespace, Name: o.Name}}
-		if status.Gone {
+	for _, outcome := range all {
+		o := outcome.Object
+		n := kube.ID{Kind: schema.GroupKind{Group: o.Group, Kind: o.Kind}, Name: types.NamespacedName{Namespace: o.Namespace, Name: o.Name}}
+		if outcome.Gone {
 			delete(s.wanted, n)
 			continue
 		}
-		s.wanted[n] = status
+		s.wanted[n] = outcome
 		s.enqueue(n)
 	}
 }
 
 // check has the status of an object compared that has changed at the API server: somebody else may have written over it.
-func (s *StatusWriter) check(n id) {
+func (s *Writer) check(n kube.ID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ok := s.wanted[n]; ok {
@@ -96,7 +97,7 @@ func (s *StatusWriter) check(n id) {
 	}
 }
 
-func (s *StatusWriter) enqueue(n id) {
+func (s *Writer) enqueue(n kube.ID) {
 	if s.queue != nil {
 		s.queue.Add(n)
 		s.metrics.backlog.Set(float64(s.queue.Len()))
@@ -104,21 +105,21 @@ func (s *StatusWriter) enqueue(n id) {
 }
 
 // Run writes whenever this replica leads, until ctx ends, whose error it returns.
-func (s *StatusWriter) Run(ctx context.Context) error {
+func (s *Writer) Run(ctx context.Context) error {
 	return lead.Run(ctx, s.election, s.write)
 }
 
 // write writes until ctx ends.
-func (s *StatusWriter) write(ctx context.Context) error {
+func (s *Writer) write(ctx context.Context) error {
 	s.metrics.leading.Set(1)
 	defer s.metrics.leading.Set(0)
 	s.log.Info("leading: statuses are written here")
 	queue := workqueue.NewTypedRateLimitingQueue(
-		workqueue.NewTypedItemExponentialFailureRateLimiter[id](firstStatusRetry, lastStatusRetry))
+		workqueue.NewTypedItemExponentialFailureRateLimiter[kube.ID](firstRetry, lastRetry))
 	s.use(queue)
-	limit := rate.NewLimiter(statusRate, statusBurst)
+	limit := rate.NewLimiter(writeRate, writeBurst)
 	var group errgroup.Group
-	for range statusWriters {
+	for range writers {
 		group.Go(func() error {
 			for {
 				n, down := queue.Get()
@@ -126,7 +127,7 @@ func (s *StatusWriter) write(ctx context.Context) error {
 					return nil
 				}
 				s.metrics.backlog.Set(float64(queue.Len()))
-				s.settle(ctx, queue, limit, n)
+				s.reconcile(ctx, queue, limit, n)
 				queue.Done(n)
 			}
 		})
@@ -140,7 +141,7 @@ func (s *StatusWriter) write(ctx context.Context) error {
 }
 
 // use has queue take what is to be written, beginning with everything; nil for nothing.
-func (s *StatusWriter) use(queue workqueue.TypedRateLimitingInterface[id]) {
+func (s *Writer) use(queue workqueue.TypedRateLimitingInterface[kube.ID]) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.queue = queue; queue == nil {
@@ -151,9 +152,9 @@ func (s *StatusWriter) use(queue workqueue.TypedRateLimitingInterface[id]) {
 	}
 }
 
-// settle brings the status of an object to what it should be, or has it tried again later.
-func (s *StatusWriter) settle(ctx context.Context, queue workqueue.TypedRateLimitingInterface[id], limit *rate.Limiter, n id) {
-	result, err := s.settleOnce(ctx, limit, n)
+// reconcile brings the status of an object to what it should be, or has it tried again later.
+func (s *Writer) reconcile(ctx context.Context, queue workqueue.TypedRateLimitingInterface[kube.ID], limit *rate.Limiter, n kube.ID) {
+	result, err := s.writeOnce(ctx, limit, n)
 	if ctx.Err() != nil {
 		return // the next leader's
 	}
@@ -161,70 +162,70 @@ func (s *StatusWriter) settle(ctx context.Context, queue workqueue.TypedRateLimi
 		s.metrics.writes.WithLabelValues(result).Inc()
 	}
 	switch result {
-	case statusConflict, statusFailed:
+	case resultConflict, resultFailed:
 		queue.AddRateLimited(n)
 	default:
 		queue.Forget(n)
 	}
-	if result == statusFailed {
-		s.log.Warn("status not written, will try again", zap.String("kind", n.kind.Kind), zap.Stringer("object", n.name), zap.Error(err))
+	if result == resultFailed {
+		s.log.Warn("status not written, will try again", zap.String("kind", n.Kind.Kind), zap.Stringer("object", n.Name), zap.Error(err))
 	}
 }
 
-// settleOnce returns what became of the status, "" if nothing was to be written.
-func (s *StatusWriter) settleOnce(ctx context.Context, limit *rate.Limiter, n id) (string, error) {
+// writeOnce returns what became of the status, "" if nothing was to be written.
+func (s *Writer) writeOnce(ctx context.Context, limit *rate.Limiter, n kube.ID) (string, error) {
 	if _, _, ok := s.compare(n); !ok {
 		return "", nil
 	}
 	if err := limit.Wait(ctx); err != nil {
 		return "", err
 	}
-	shown, m, ok := s.compare(n) // again: it may have changed in that time
+	observed, m, ok := s.compare(n) // again: it may have changed in that time
 	if !ok {
 		return "", nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	body, err := json.Marshal(patch(shown, m))
+	body, err := json.Marshal(patch(observed, m))
 	if err != nil {
-		return statusFailed, fmt.Errorf("encode status: %w", err)
+		return resultFailed, fmt.Errorf("encode status: %w", err)
 	}
-	answer, err := s.clients.Dynamic.Resource(shown.resource).Namespace(n.name.Namespace).
-		Patch(ctx, n.name.Name, types.MergePatchType, body, metav1.PatchOptions{FieldManager: mesh.DestinationName}, "status")
+	answer, err := s.clients.Dynamic.Resource(observed.Resource).Namespace(n.Name.Namespace).
+		Patch(ctx, n.Name.Name, types.MergePatchType, body, metav1.PatchOptions{FieldManager: mesh.DestinationName}, "status")
 	switch {
 	case apierrors.IsNotFound(err):
-		return statusGone, nil
+		return resultGone, nil
 	case apierrors.IsConflict(err):
-		return statusConflict, nil
+		return resultConflict, nil
 	case err != nil:
-		return statusFailed, err
+		return resultFailed, err
 	}
-	shown.objects.learn(n.name, shown.version, answer)
+	s.watcher.Learn(n, observed.Version, answer)
 	if m.cut {
-		return statusCut, nil
+		return resultCut, nil
 	}
-	return statusWritten, nil
+	return resultWritten, nil
 }
 
 // compare returns what the API server shows of the object and what its status should become; false if nothing is to be written now.
 // An object that is newer than what its status was made from gets another one soon.
-func (s *StatusWriter) compare(n id) (shown, merged, bool) {
+func (s *Writer) compare(n kube.ID) (kube.Observed, merged, bool) {
 	s.mu.Lock()
 	want, ok := s.wanted[n]
 	s.mu.Unlock()
 	if !ok {
-		return shown{}, merged{}, false
+		return kube.Observed{}, merged{}, false
 	}
-	view, ok := s.watcher.show(n)
-	if !ok || view.generation != want.Generation {
-		return shown{}, merged{}, false
+	view, ok := s.watcher.Observed(n)
+	if !ok || view.Generation != want.Generation {
+		return kube.Observed{}, merged{}, false
 	}
-	m := merge(view.status, want, metav1.NewTime(time.Now().Truncate(time.Second)))
+	m := merge(view.Status, want, metav1.NewTime(time.Now().Truncate(time.Second)))
 	return view, m, m.changed
 }
 
 // patch is a merge patch that applies to the very state it was made from: lists are replaced whole, and others write there too.
-func patch(v shown, m merged) any {
+func patch(v kube.Observed, m merged) any {
 	fields := map[string]any{}
 	if m.Parents != nil {
 		fields["parents"] = m.Parents
@@ -232,17 +233,17 @@ func patch(v shown, m merged) any {
 	if m.Conditions != nil {
 		fields["conditions"] = m.Conditions
 	}
-	return map[string]any{"metadata": map[string]any{"resourceVersion": v.version}, "status": fields}
+	return map[string]any{"metadata": map[string]any{"resourceVersion": v.Version}, "status": fields}
 }
 
-// statusMetrics are of what is written.
-type statusMetrics struct {
+// metrics are of what is written.
+type metrics struct {
 	writes           *prometheus.CounterVec
 	backlog, leading prometheus.Gauge
 }
 
-func newStatusMetrics(r prometheus.Registerer) *statusMetrics {
-	m := &statusMetrics{
+func newMetrics(r prometheus.Registerer) *metrics {
+	m := &metrics{
 		writes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tulle_kube_status_writes_total", Help: "Statuses of objects, by what became of them.",
 		}, []string{"result"}),

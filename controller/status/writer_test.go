@@ -1,4 +1,4 @@
-package kube
+package status
 
 import (
 	"context"
@@ -10,7 +10,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clienttesting "k8s.io/client-go/testing"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -21,7 +20,7 @@ import (
 // writing is a cluster with a writer of statuses and n routes.
 type writing struct {
 	*cluster
-	writer  *StatusWriter
+	writer  *Writer
 	patches atomic.Int64
 	// refuse, when set, answers patches in the API server's place.
 	refuse func() error
@@ -29,7 +28,7 @@ type writing struct {
 
 func newWriting(c *cluster, n int) *writing {
 	w := &writing{cluster: c}
-	w.writer = NewStatusWriter(c.config(), c.watcher, "tulle", "replica-1")
+	w.writer = NewWriter(c.config, c.watcher, "tulle", "replica-1")
 	c.objects.PrependReactor("patch", "*", func(clienttesting.Action) (bool, runtime.Object, error) {
 		w.patches.Add(1)
 		if w.refuse != nil {
@@ -39,9 +38,9 @@ func newWriting(c *cluster, n int) *writing {
 		}
 		return false, nil, nil
 	})
-	c.define("v1")
+	c.define()
 	for i := range n {
-		c.create(routeName(i), "")
+		c.create(routeName(i))
 	}
 	c.run()
 	return w
@@ -65,18 +64,16 @@ func (w *writing) lead() (stop func()) {
 
 // say has the writer know what the status of a route should be.
 func (w *writing) say(i int, generation int64, message string) {
-	w.writer.Publish([]model.Status{{
+	w.writer.Publish([]model.Outcome{{
 		Object:     model.ObjectRef{Group: gatewayv1.GroupName, Kind: "HTTPRoute", Namespace: "shop", Name: routeName(i)},
 		Generation: generation,
-		Parents: []model.ParentStatus{{
-			Ref: ref("web"), Conditions: []metav1.Condition{condition("Accepted", metav1.ConditionTrue, message, 0, metav1.Time{})},
-		}},
+		Parents:    []model.ParentOutcome{{Ref: ref("web"), Result: model.Result{Note: message}}},
 	}})
 }
 
 // message is what the status of a route says at the API server; "" without one.
 func (w *writing) message(i int) string {
-	o, err := w.objects.Tracker().Get(routes("v1"), "shop", routeName(i))
+	o, err := w.objects.Tracker().Get(routes, "shop", routeName(i))
 	w.must(err)
 	u, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
 	w.must(err)
@@ -121,7 +118,7 @@ func TestStatusThatSomebodyOverwritesIsWrittenAgain(t *testing.T) {
 		defer w.lead()()
 		w.say(0, 1, "fine")
 		w.says(0, "fine1")
-		w.update(routeName(0), 1, "")
+		w.update(routeName(0), 1)
 		w.says(0, "fine1")
 	})
 }
@@ -146,8 +143,8 @@ func TestStatusOfAnOlderGenerationIsNotWritten(t *testing.T) {
 	bubble(t, func(t *testing.T, c *cluster) {
 		w := newWriting(c, 1)
 		defer w.lead()()
-		w.update(routeName(0), 2, "")
-		w.told()
+		w.update(routeName(0), 2)
+		w.rest()
 		w.say(0, 1, "late")
 		w.says(0, "")
 		w.say(0, 2, "fine")
@@ -172,13 +169,13 @@ func TestAbsenceOfTheAPIServerPilesUpNothing(t *testing.T) {
 			w.say(0, 1, fmt.Sprint(i))
 			time.Sleep(3 * time.Second)
 		}
-		failed := w.result(statusFailed)
+		failed := w.result(resultFailed)
 		if failed == 0 || failed > 120 {
 			t.Errorf("%v attempts in 5 minutes, want about one for each change", failed)
 		}
 		away.Store(false)
 		before := w.patches.Load()
-		time.Sleep(lastStatusRetry)
+		time.Sleep(lastRetry)
 		w.says(0, "991")
 		if got := w.patches.Load() - before; got != 1 {
 			t.Errorf("%d patches afterwards, want 1", got)
@@ -191,7 +188,7 @@ func TestConflictsAndDeletedObjectsAreNoFailures(t *testing.T) {
 		w := newWriting(c, 2)
 		defer w.lead()()
 		answers := make(chan error, 2)
-		answers <- apierrors.NewConflict(routes("v1").GroupResource(), routeName(0), fmt.Errorf("changed"))
+		answers <- apierrors.NewConflict(routes.GroupResource(), routeName(0), fmt.Errorf("changed"))
 		w.refuse = func() error {
 			select {
 			case err := <-answers:
@@ -202,11 +199,11 @@ func TestConflictsAndDeletedObjectsAreNoFailures(t *testing.T) {
 		}
 		w.say(0, 1, "fine")
 		w.says(0, "fine1")
-		answers <- apierrors.NewNotFound(routes("v1").GroupResource(), routeName(1))
+		answers <- apierrors.NewNotFound(routes.GroupResource(), routeName(1))
 		w.say(1, 1, "fine")
 		w.says(1, "")
-		if w.result(statusConflict) != 1 || w.result(statusGone) != 1 || w.result(statusFailed) != 0 {
-			t.Errorf("%v conflicts, %v gone, %v failed; want 1, 1, 0", w.result(statusConflict), w.result(statusGone), w.result(statusFailed))
+		if w.result(resultConflict) != 1 || w.result(resultGone) != 1 || w.result(resultFailed) != 0 {
+			t.Errorf("%v conflicts, %v gone, %v failed; want 1, 1, 0", w.result(resultConflict), w.result(resultGone), w.result(resultFailed))
 		}
 	})
 }
@@ -229,7 +226,7 @@ func TestWritesAreBoundedAndQuick(t *testing.T) {
 			wait        time.Duration
 			least, most int64
 		}{
-			{2 * time.Second, statusBurst + statusRate, statusBurst + 2*statusRate + statusWriters},
+			{2 * time.Second, writeBurst + writeRate, writeBurst + 2*writeRate + writers},
 			{8 * time.Second, n, n},
 		} {
 			time.Sleep(after.wait + time.Millisecond)
