@@ -175,7 +175,7 @@ func TestAttacksEndTheConnection(t *testing.T) {
 			a.c.Close()
 			<-written
 			resp, err := r.client.Get(r.url + "/")
-			_ = body(t, resp, err) // others are served
+			_ = readBody(t, resp, err) // others are served
 		})
 	}
 	if n := requests.Load(); n > 20_000 {
@@ -325,7 +325,7 @@ func TestRequestsThatGoAwayRefusesAreRetried(t *testing.T) {
 		return Forward(r.first.h.to.Load())
 	})
 	resp, err := r.client.Get(r.url + "/")
-	if _ = body(t, resp, err); resp.StatusCode != 200 || conns.Load() != 2 {
+	if _ = readBody(t, resp, err); resp.StatusCode != 200 || conns.Load() != 2 {
 		t.Errorf("status %d over %d connections, want 200 over 2", resp.StatusCode, conns.Load())
 	}
 }
@@ -342,7 +342,7 @@ func TestPeerThatFellSilentIsGivenUp(t *testing.T) {
 		return Reply(nil)
 	})
 	resp, err := r.client.Get(r.url + "/")
-	if _ = body(t, resp, err); resp.StatusCode != 502 {
+	if _ = readBody(t, resp, err); resp.StatusCode != 502 {
 		t.Errorf("status %d", resp.StatusCode)
 	}
 }
@@ -357,7 +357,7 @@ func TestPeerThatIsSlowButLivesIsNot(t *testing.T) {
 	}))
 	r := build(t, true, true, app, Config{Silence: 40 * time.Millisecond})
 	resp, err := r.client.Get(r.url + "/")
-	if _ = body(t, resp, err); resp.StatusCode != 200 {
+	if _ = readBody(t, resp, err); resp.StatusCode != 200 {
 		t.Errorf("status %d", resp.StatusCode)
 	}
 }

@@ -118,7 +118,7 @@ func (fl *flight) fault(f exchange.Fault) {
 		fl.runOut()
 	}
 	fl.part()
-	if fl.answered || fl.loose != nil {
+	if fl.answered || fl.detached != nil {
 		fl.abandon(f)
 		return
 	}
@@ -148,7 +148,7 @@ func (fl *flight) fault(f exchange.Fault) {
 
 // overflow is fault for a head or trailers beyond Config.MaxHeadBytes, which is told of also where the client can only be told by a reset.
 func (fl *flight) overflow(f exchange.Fault) {
-	if fl.answered && !fl.ended && fl.loose == nil {
+	if fl.answered && !fl.ended && fl.detached == nil {
 		fl.e.cfg.Report(fl.x.Conn, f)
 	}
 	fl.fault(f)
@@ -182,7 +182,7 @@ func (fl *flight) part() {
 
 // respond forwards the final response of an upstream, whose head is in x.Response, unless the handler sees a fault in it.
 func (fl *flight) respond() {
-	if fl.loose != nil {
+	if fl.detached != nil {
 		fl.answer()
 		return
 	}

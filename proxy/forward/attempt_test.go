@@ -84,7 +84,7 @@ func TestRejectedResponsesAreAskedForAgain(t *testing.T) {
 						in = io.MultiReader(in)
 					}
 					resp, err := r.client.Post(r.url, "text/plain", in)
-					if got := body(t, resp, err); got != hashed(sent) || seen.Load() != 3 {
+					if got := readBody(t, resp, err); got != hashed(sent) || seen.Load() != 3 {
 						t.Errorf("got %d %q after %d requests", resp.StatusCode, got, seen.Load())
 					}
 					r.holdsNothing(t)
@@ -126,7 +126,7 @@ func TestTrailersAreSentAgain(t *testing.T) {
 			}
 			req.Trailer = http.Header{"X-Sum": {"42"}}
 			resp, err := r.client.Do(req)
-			if got := body(t, resp, err); got != hashed([]byte("hello"))+"42" {
+			if got := readBody(t, resp, err); got != hashed([]byte("hello"))+"42" {
 				t.Errorf("got %q", got)
 			}
 		})
@@ -161,7 +161,7 @@ func TestBodyThatIsStillComing(t *testing.T) {
 				_ = out.Close()
 			}()
 			resp, err := r.client.Post(r.url, "text/plain", in)
-			if got := body(t, resp, err); got != "first second" {
+			if got := readBody(t, resp, err); got != "first second" {
 				t.Errorf("got %d %q", resp.StatusCode, got)
 			}
 		})
@@ -189,7 +189,7 @@ func TestWhatCannotBeSentAgain(t *testing.T) {
 				retrying(r, 1, 0)
 				r.first.onRoute(func(x *exchange.Exchange) { x.Replay = test.replay })
 				resp, err := r.client.Post(r.url, "text/plain", bytes.NewReader(test.sent))
-				got := body(t, resp, err)
+				got := readBody(t, resp, err)
 				if test.want == "" {
 					if got != hashed(test.sent) {
 						t.Errorf("got %d %q", resp.StatusCode, got)
@@ -223,7 +223,7 @@ func TestAttemptTimeout(t *testing.T) {
 			retrying(r, 1, 0)
 			r.first.onRoute(func(x *exchange.Exchange) { x.Replay, x.AttemptTimeout = true, 50*time.Millisecond })
 			resp, err := r.client.Post(r.url, "text/plain", strings.NewReader("hello"))
-			if got := body(t, resp, err); got != hashed([]byte("hello")) {
+			if got := readBody(t, resp, err); got != hashed([]byte("hello")) {
 				t.Errorf("got %d %q %v", resp.StatusCode, got, resp.Header)
 			}
 			r.holdsNothing(t)
@@ -237,7 +237,7 @@ func TestAttemptTimeoutIsAnsweredWithoutRetries(t *testing.T) {
 	retrying(r, 0, 0)
 	r.first.onRoute(func(x *exchange.Exchange) { x.AttemptTimeout = 20 * time.Millisecond })
 	resp, err := r.client.Get(r.url)
-	body(t, resp, err)
+	readBody(t, resp, err)
 	if got := resp.Header.Get("X-Fault"); got != "timeout/attempt" {
 		t.Errorf("got %d %q", resp.StatusCode, got)
 	}
@@ -250,7 +250,7 @@ func TestTotalTimeoutEndsRetries(t *testing.T) {
 	retrying(r, 10, 30*time.Millisecond)
 	r.first.onRoute(func(x *exchange.Exchange) { x.TotalTimeout = 100 * time.Millisecond })
 	resp, err := r.client.Get(r.url)
-	body(t, resp, err)
+	readBody(t, resp, err)
 	if got := resp.Header.Get("X-Fault"); got != "timeout/total" || resp.Header.Get("X-Unrepeatable") != exchange.Final {
 		t.Errorf("got %d %v", resp.StatusCode, resp.Header)
 	}
@@ -291,7 +291,7 @@ func TestWaitingIsBounded(t *testing.T) {
 		}
 	}
 	resp, err := r.client.Get(r.url)
-	if body(t, resp, err); resp.Header.Get("X-Fault") != "overloaded/delayed" {
+	if readBody(t, resp, err); resp.Header.Get("X-Fault") != "overloaded/delayed" {
 		t.Errorf("got %d %v", resp.StatusCode, resp.Header)
 	}
 	cancel()
@@ -301,7 +301,7 @@ func TestWaitingIsBounded(t *testing.T) {
 	r.holdsNothing(t)
 	late.Store(true)
 	resp, err = r.client.Get(r.url)
-	if body(t, resp, err); resp.StatusCode != 204 {
+	if readBody(t, resp, err); resp.StatusCode != 204 {
 		t.Errorf("got %d", resp.StatusCode)
 	}
 }
@@ -322,7 +322,7 @@ func TestDelayedStart(t *testing.T) {
 			r.first.e.turn.Unlock()
 			begun := time.Now()
 			resp, err := r.client.Post(r.url+"/echo", "text/plain", strings.NewReader("hello"))
-			if got := body(t, resp, err); got != "hello" || time.Since(begun) < 50*time.Millisecond || asked.Load() != 2 {
+			if got := readBody(t, resp, err); got != "hello" || time.Since(begun) < 50*time.Millisecond || asked.Load() != 2 {
 				t.Errorf("got %q after %v, asked %d times", got, time.Since(begun), asked.Load())
 			}
 		})

@@ -52,7 +52,7 @@ func TestBoundConnectionServesOneClient(t *testing.T) {
 				ask := func(c net.Conn, br *bufio.Reader, target, fields string) string {
 					send(t, c, "GET "+target+" HTTP/1.1\r\nHost: a\r\n"+fields+"\r\n")
 					resp, err := http.ReadResponse(br, nil)
-					return body(t, resp, err)
+					return readBody(t, resp, err)
 				}
 				at := ask(first, fr, c.target, c.fields)
 				if other := ask(second, sr, "/", ""); (other != at) != c.bound {

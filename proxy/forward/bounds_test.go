@@ -28,8 +28,8 @@ func (e *Engine) held() (n int) {
 	e.turn.Lock()
 	defer e.turn.Unlock()
 	n = e.queued
-	for l := range e.links {
-		n += l.out.size + l.sending.size
+	for c := range e.conns {
+		n += c.sendBuffer.size + c.sending.size
 	}
 	return n
 }
@@ -62,7 +62,7 @@ func TestAnswersThatNobodyReadsAreBounded(t *testing.T) {
 			}
 			most := 0
 			stuff(t, c, next, func() { most = max(most, q.e.held()) })
-			if limit := outboxLimit + 2<<20; most > limit {
+			if limit := sendBufferLimit + 2<<20; most > limit {
 				t.Errorf("%d bytes are held for a client that does not read, want at most %d", most, limit)
 			}
 		})
@@ -105,7 +105,7 @@ func TestInterimAnswersThatNobodyReadsAreBounded(t *testing.T) {
 	c, _ := r.connect(t)
 	send(t, c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 	for deadline := time.Now().Add(10 * time.Second); r.first.h.ends.Load() == 0 && time.Now().Before(deadline); {
-		if held := r.first.e.held(); held > outboxLimit {
+		if held := r.first.e.held(); held > sendBufferLimit {
 			t.Fatalf("%d bytes are held", held)
 		}
 	}
@@ -153,7 +153,7 @@ func TestStalledReadersDoNotStopTheOthers(t *testing.T) {
 	}
 	r.client.Timeout = 2 * time.Minute // far above what it takes: a busy machine is slow
 	resp, err := r.client.Get(r.url + "/bytes/60000000")
-	if got := body(t, resp, err); len(got) != 60000000 {
+	if got := readBody(t, resp, err); len(got) != 60000000 {
 		t.Errorf("got %d bytes", len(got))
 	}
 }

@@ -56,9 +56,9 @@ func TestLastAnswerReachesASlowReader(t *testing.T) {
 		stuck = 0
 		r.first.eventually(t, "the piece goes through or sticks", func() bool {
 			waits, came := 0, 0
-			for l := range r.first.e.links {
-				if s, ok := l.proto.(*h1Server); ok && s.cur != nil {
-					waits, came = l.out.size+l.sending.size, int(s.cur.resp.total)
+			for c := range r.first.e.conns {
+				if s, ok := c.proto.(*h1Server); ok && s.cur != nil {
+					waits, came = c.sendBuffer.size+c.sending.size, int(s.cur.resp.total)
 				}
 			}
 			if stuck = min(stuck+1, 50); came < size || waits == 0 {
@@ -71,7 +71,7 @@ func TestLastAnswerReachesASlowReader(t *testing.T) {
 	r.first.eventually(t, "the exchange ends", func() bool { return r.first.h.ends.Load() == 1 })
 	<-time.After(2 * lingerTime) // slow is what this test is about
 	resp, err := http.ReadResponse(br, nil)
-	if got := body(t, resp, err); len(got) != size {
+	if got := readBody(t, resp, err); len(got) != size {
 		t.Errorf("got %d bytes, want %d", len(got), size)
 	}
 }
@@ -99,8 +99,8 @@ func TestAnswerOutlivesItsConnection(t *testing.T) {
 			a.open(1, true, ":method", "GET", ":scheme", "http", ":authority", "a", ":path", "/")
 			r.first.eventually(t, "the server has gone", func() bool {
 				begun, gone := r.first.e.queued > 0, true
-				for l := range r.first.e.links {
-					if up, ok := l.proto.(*h2Conn); ok && up.client() && !up.draining {
+				for c := range r.first.e.conns {
+					if up, ok := c.proto.(*h2Conn); ok && up.client() && !up.draining {
 						begun, gone = true, gone && len(up.streams) == 0
 					}
 				}

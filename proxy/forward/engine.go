@@ -25,13 +25,13 @@ type Engine struct {
 	taskMu sync.Mutex // guards tasks; never held while anything else is
 	tasks  []func()
 
-	turn     sync.Mutex // the turn: guards the fields below and the state of every link, flight and upstream
+	turn     sync.Mutex // the turn: guards the fields below and the state of every connection, flight and upstream
 	now      time.Time  // one reading of the clock a batch
 	clock    func() time.Time
-	dirty    []*link // links with something to flush
-	flusher  bool    // a goroutine is about to flush the dirty links
+	dirty    []*conn // connections with something to flush
+	flusher  bool    // a goroutine is about to flush the dirty connections
 	inFlight int
-	queued   int // memory in the queues of all flows
+	queued   int // memory in the queues of all bodies
 	heads    int // memory of large heads
 	pieces   int // memory of header blocks that are not complete
 	parked   flightList
@@ -42,9 +42,9 @@ type Engine struct {
 	kept     int       // bytes of memory that hold request bodies for another attempt
 	retired  []*flight // ended in this batch; recycled at its end
 	free     []*flight
-	links    map[*link]struct{}
-	idle     chan struct{} // closed when the last downstream link ends; made by Drain, nil before and after
-	serving  int           // downstream links
+	conns    map[*conn]struct{}
+	idle     chan struct{} // closed when the last downstream connection ends; made by Drain, nil before and after
+	serving  int           // downstream connections
 	draining bool
 	stopped  bool
 	wheel    wheel
@@ -57,7 +57,7 @@ type Engine struct {
 
 // New makes an engine. Run must be running while it serves.
 func New(cfg Config, h Handler) *Engine {
-	e := &Engine{cfg: cfg.withDefaults(), handler: h, wake: make(chan struct{}, 1), links: map[*link]struct{}{}, now: time.Now(), clock: time.Now}
+	e := &Engine{cfg: cfg.withDefaults(), handler: h, wake: make(chan struct{}, 1), conns: map[*conn]struct{}{}, now: time.Now(), clock: time.Now}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.wheel.start, e.wheel.asleep, e.wheel.wake = e.now, never, e.wakeUp
 	e.idler.timer.fire = e.findIdle
@@ -95,8 +95,8 @@ func (e *Engine) stop() {
 	e.cancel()
 	e.begin()
 	e.stopped = true
-	for l := range e.links {
-		l.close(net.ErrClosed)
+	for c := range e.conns {
+		c.close(net.ErrClosed)
 	}
 	e.settle()
 	e.wg.Wait()
@@ -134,16 +134,16 @@ func (e *Engine) runTasks() {
 // the connection ended in order, and ErrIdle, without closing it, when nothing moved for a while. rec must not change meanwhile. A conn
 // that is no *sock.Conn becomes one.
 func (e *Engine) Serve(ctx context.Context, conn net.Conn, p Protocol, rec *exchange.Conn) error {
-	l := newLink(e, sock.New(conn, nil), rec.Traffic)
-	l.rec = rec
+	c := newConn(e, sock.New(conn, nil), rec.Traffic)
+	c.rec = rec
 	if p == HTTP1 {
-		l.proto = newH1Server(l)
+		c.proto = newH1Server(c)
 	} else {
-		l.proto = newH2Conn(l, p == Mux, nil)
+		c.proto = newH2Conn(c, p == Mux, nil)
 	}
-	stop := context.AfterFunc(ctx, func() { e.task(func() { l.close(context.Cause(ctx)) }) })
+	stop := context.AfterFunc(ctx, func() { e.task(func() { c.close(context.Cause(ctx)) }) })
 	defer stop()
-	return l.serve(true)
+	return c.serve(true)
 }
 
 // Kick asks Route again about every parked exchange, soon. Call it when an endpoint appeared. It never blocks.
@@ -163,9 +163,9 @@ func (e *Engine) Drain(ctx context.Context) error {
 	}
 	idle := e.idle
 	e.tellIdle()
-	for l := range e.links {
-		if l.rec != nil {
-			l.proto.drain()
+	for c := range e.conns {
+		if c.rec != nil {
+			c.proto.drain()
 		}
 	}
 	e.settle()
@@ -175,9 +175,9 @@ func (e *Engine) Drain(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	e.begin()
-	for l := range e.links {
-		if l.rec != nil {
-			l.close(ctx.Err())
+	for c := range e.conns {
+		if c.rec != nil {
+			c.close(ctx.Err())
 		}
 	}
 	e.settle()

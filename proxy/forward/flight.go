@@ -11,7 +11,7 @@ import (
 
 // downstream is the connection that a request came on.
 type downstream interface {
-	sink
+	writer
 	// interim forwards a 1xx response.
 	interim(fl *flight, h *message.Head)
 	// answer begins the response: x.Response goes out, fl.resp follows.
@@ -37,8 +37,8 @@ type flight struct {
 	down downstream
 	up   upstream // nil while it is on no connection
 
-	req, resp flow
-	ds, us    stream       // its streams, where the links speak HTTP/2
+	req, resp body
+	ds, us    stream       // its streams, where the connections speak HTTP/2
 	length    int64        // the request's content length; -1 unknown
 	large     int          // what its head adds to Engine.heads
 	trailers  message.Head // of the request
@@ -60,7 +60,7 @@ type flight struct {
 	moved      time.Time // when a body byte moved last
 	timer      timer
 	copies     *flight   // of the request
-	loose      *detached // nil unless it is detached
+	detached   *detached // nil unless it is detached
 }
 
 // flightList is a queue of flights.
@@ -190,11 +190,11 @@ func (fl *flight) opens() bool {
 	return s >= 200 && s < 300 && fl.up != nil
 }
 
-// flowEnded is told when a link has the end of a body. The exchange ends with its response; a tunnel with both directions.
-func (fl *flight) flowEnded(f *flow) {
+// bodyEnded is told when a connection has the end of a body. The exchange ends with its response; a tunnel with both directions.
+func (fl *flight) bodyEnded(b *body) {
 	switch {
 	case fl.open && !(fl.req.sentEnd && fl.resp.sentEnd):
-	case f == &fl.resp || fl.open:
+	case b == &fl.resp || fl.open:
 		fl.finish()
 	}
 }
@@ -214,7 +214,7 @@ func (fl *flight) finish() {
 		fl.dropCopies()
 	}
 	switch {
-	case fl.loose != nil:
+	case fl.detached != nil:
 		fl.detach()
 	case fl.seen:
 		fl.e.handler.End(&fl.x)

@@ -197,8 +197,8 @@ func resetLater(n uint32, age time.Duration) clientFlood {
 		arrived := func(want int) (over bool) {
 			p.eventually(t, "the frames have arrived", func() bool {
 				open := -1
-				for l := range p.e.links {
-					if c, ok := l.proto.(*h2Conn); ok && !c.dead {
+				for c := range p.e.conns {
+					if c, ok := c.proto.(*h2Conn); ok && !c.dead {
 						open = len(c.streams)
 					}
 				}

@@ -14,7 +14,7 @@ import (
 
 // h1Client is the client's end of an HTTP/1 connection: one request at a time, then it waits in its upstream's idle list.
 type h1Client struct {
-	l           *link
+	conn        *conn
 	u           *Upstream
 	in          h1Reader
 	out         h1Writer
@@ -34,15 +34,15 @@ type h1Client struct {
 	reading, free bool
 }
 
-func newH1Client(l *link, u *Upstream) *h1Client {
-	c := &h1Client{l: l, u: u}
-	c.out.l = l
+func newH1Client(conn *conn, u *Upstream) *h1Client {
+	c := &h1Client{conn: conn, u: u}
+	c.out.conn = conn
 	c.in.kind = h1.Response
-	l.timer.fire = c.expired
+	conn.timer.fire = c.expired
 	return c
 }
 
-func (c *h1Client) unsent() bool { return c.l.out.size+c.l.sending.size > 0 }
+func (c *h1Client) unsent() bool { return c.conn.sendBuffer.size+c.conn.sending.size > 0 }
 
 // expired ends the quarantine, or an idle connection.
 func (c *h1Client) expired() {
@@ -51,18 +51,18 @@ func (c *h1Client) expired() {
 		c.u.rest(c)
 		return
 	}
-	c.l.close(nil)
+	c.conn.close(nil)
 }
 
 func (c *h1Client) request(fl *flight) {
 	c.cur, c.keep, c.heard, c.state = fl, false, false, h1Head
 	c.uses++
-	c.l.e.wheel.cancel(&c.l.timer)
+	c.conn.e.wheel.cancel(&c.conn.timer)
 	h := &fl.x.Request
 	c.bound = c.bound || bindsConnection(h)
 	f := c.framing(fl)
-	c.l.out.grew(h1.AppendRequest(c.l.out.tail(h.Size()+128), h, f))
-	c.l.markDirty()
+	c.conn.sendBuffer.grew(h1.AppendRequest(c.conn.sendBuffer.tail(h.Size()+128), h, f))
+	c.conn.markDirty()
 	c.out.begin(&fl.req, f.Coding)
 	fl.req.to = c
 	fl.resp.from = c
@@ -84,8 +84,8 @@ func bindsConnection(h *message.Head) bool {
 // pin keeps a bound connection for the client that it is bound to, and ends one that may be anybody's.
 func (c *h1Client) pin(fl *flight) {
 	s, ok := fl.down.(*h1Server)
-	if !ok || s.l.closed || s.pinned != nil && s.pinned != c {
-		c.l.close(nil)
+	if !ok || s.conn.closed || s.pinned != nil && s.pinned != c {
+		c.conn.close(nil)
 		return
 	}
 	s.pinned, c.owner = c, s
@@ -127,14 +127,14 @@ func expectsBody(method []byte) bool {
 	return false
 }
 
-func (c *h1Client) push(f *flow, p []byte) { c.out.push(f, p) }
+func (c *h1Client) push(b *body, p []byte) { c.out.push(b, p) }
 
 func (c *h1Client) drained() { c.out.drained() }
 
-// consumed implements source.
-func (c *h1Client) consumed(f *flow, _ int) {
-	if f.q.size < flowLimit/2 {
-		c.l.unpause()
+// consumed implements reader.
+func (c *h1Client) consumed(b *body, _ int) {
+	if b.q.size < bodyLimit/2 {
+		c.conn.unpause()
 	}
 }
 
@@ -142,7 +142,7 @@ func (c *h1Client) receive(in []byte) (n int, err error) {
 	c.reading = true
 	n, err = c.read(in)
 	c.reading = false
-	if c.free && !c.l.closed {
+	if c.free && !c.conn.closed {
 		c.free = false
 		c.u.rest(c)
 	}
@@ -153,10 +153,10 @@ func (c *h1Client) receive(in []byte) (n int, err error) {
 }
 
 func (c *h1Client) read(in []byte) (n int, err error) {
-	for n < len(in) && !c.l.closed {
+	for n < len(in) && !c.conn.closed {
 		switch {
 		case c.cur == nil:
-			c.l.close(errUnsolicited)
+			c.conn.close(errUnsolicited)
 			return len(in), nil
 		case c.cur.resp.ended: // the same, while the client has yet to take the rest of the response before
 			c.keep = false
@@ -177,8 +177,8 @@ func (c *h1Client) read(in []byte) (n int, err error) {
 			return len(in), nil
 		}
 		n += used
-		if c.cur != nil && c.cur.resp.q.size >= flowLimit {
-			return n, c.l.pause()
+		if c.cur != nil && c.cur.resp.q.size >= bodyLimit {
+			return n, c.conn.pause()
 		}
 		if used == 0 {
 			break
@@ -201,14 +201,14 @@ func reasonOf(err error) string {
 func (c *h1Client) badResponse(err error) exchange.Fault {
 	f := exchange.Fault{Side: exchange.Upstream, Kind: exchange.BadResponse, Reason: reasonOf(err), Err: err}
 	if errors.Is(err, h1.ErrHeadTooLarge) || errors.Is(err, errTrailersTooLarge) {
-		f.Kind, f.Err = exchange.ResponseTooLarge, c.l.e.errTooLarge()
+		f.Kind, f.Err = exchange.ResponseTooLarge, c.conn.e.errTooLarge()
 	}
 	return f
 }
 
 func (c *h1Client) head(in []byte) (used int, err error) {
 	fl := c.cur
-	max := c.l.e.cfg.MaxHeadBytes
+	max := c.conn.e.cfg.MaxHeadBytes
 	end, err := c.in.scan.Scan(in, max)
 	if err != nil || end == 0 {
 		return 0, err
@@ -223,7 +223,7 @@ func (c *h1Client) head(in []byte) (used int, err error) {
 		return 0, err
 	}
 	if f.Coding == h1.Chunked {
-		if err := c.in.check(f, in[end:], &c.l.e.scratch, max); err != nil {
+		if err := c.in.check(f, in[end:], &c.conn.e.scratch, max); err != nil {
 			return 0, err
 		}
 	}
@@ -250,7 +250,7 @@ func (c *h1Client) head(in []byte) (used int, err error) {
 
 func (c *h1Client) body(in []byte) (used int, err error) {
 	fl := c.cur
-	data, used, last, err := c.in.next(in, &fl.x.Trailers, c.l.e.cfg.MaxHeadBytes)
+	data, used, last, err := c.in.next(in, &fl.x.Trailers, c.conn.e.cfg.MaxHeadBytes)
 	if err != nil {
 		return used, err
 	}
@@ -267,7 +267,7 @@ func (c *h1Client) body(in []byte) (used int, err error) {
 func (c *h1Client) fail(f exchange.Fault) {
 	fl := c.cur
 	c.cur = nil
-	c.l.close(f.Err)
+	c.conn.close(f.Err)
 	if fl != nil {
 		fl.up = nil
 		if f.Kind == exchange.ResponseTooLarge {
@@ -280,18 +280,18 @@ func (c *h1Client) fail(f exchange.Fault) {
 
 func (c *h1Client) leave(fl *flight) {
 	c.cur, c.out.f = nil, nil
-	if !c.l.closed && c.l.broken == nil && c.keep && fl.resp.ended && fl.req.sentEnd && !fl.open {
-		c.l.unpause()
+	if !c.conn.closed && c.conn.broken == nil && c.keep && fl.resp.ended && fl.req.sentEnd && !fl.open {
+		c.conn.unpause()
 		if c.bound {
 			c.pin(fl)
 			return
 		}
 		switch c.u.reuse.afterResponse(fl.x.Response.Status, fl.req.moved, c.unsent()) {
 		case notReusable:
-			c.l.close(nil)
+			c.conn.close(nil)
 		case reusableAfterQuarantine:
 			c.quarantined = true
-			c.l.e.wheel.set(&c.l.timer, c.l.e.now.Add(quarantine))
+			c.conn.e.wheel.set(&c.conn.timer, c.conn.e.now.Add(quarantine))
 		default:
 			if c.free = c.reading; !c.free {
 				c.u.rest(c)
@@ -299,13 +299,13 @@ func (c *h1Client) leave(fl *flight) {
 		}
 		return
 	}
-	c.l.reset = fl.open && !fl.req.sentEnd // a tunnel that was cut off must not look whole
-	c.l.close(nil)
+	c.conn.reset = fl.open && !fl.req.sentEnd // a tunnel that was cut off must not look whole
+	c.conn.close(nil)
 }
 
 func (c *h1Client) ended(err error) {
 	fl := c.cur
-	if !c.l.closed {
+	if !c.conn.closed {
 		switch {
 		case fl != nil && c.state == h1Tunnel:
 			fl.resp.write(nil, true)
@@ -317,7 +317,7 @@ func (c *h1Client) ended(err error) {
 			c.keep = false // the client has yet to take the rest of the response
 			return
 		}
-		c.l.close(err)
+		c.conn.close(err)
 		return
 	}
 	c.u.lost(c)
@@ -349,7 +349,7 @@ func (c *h1Client) untouched(fl *flight, err error) bool {
 
 func (c *h1Client) drain() {
 	if c.cur == nil {
-		c.l.close(nil)
+		c.conn.close(nil)
 	} else {
 		c.keep = false
 	}

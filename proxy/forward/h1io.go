@@ -36,7 +36,7 @@ func (r *h1Reader) check(f h1.Framing, in []byte, scratch *message.Head, max int
 	}
 }
 
-// next reads body bytes from in: data for the flow, how much of in it used, and whether the body is over. t takes the trailers.
+// next reads body bytes from in: data for the body, how much of in it used, and whether the body is over. t takes the trailers.
 func (r *h1Reader) next(in []byte, t *message.Head, max int) (data []byte, used int, last bool, err error) {
 	switch r.coding {
 	case h1.NoBody:
@@ -67,15 +67,15 @@ func (r *h1Reader) next(in []byte, t *message.Head, max int) (data []byte, used 
 	}
 }
 
-// h1Writer writes the body of one HTTP/1 message after the other. It is the sink of both ends of an HTTP/1 connection.
+// h1Writer writes the body of one HTTP/1 message after the other. It is the writer of both ends of an HTTP/1 connection.
 type h1Writer struct {
-	l      *link
+	conn   *conn
 	coding h1.Coding
-	f      *flow // that is being written
+	f      *body // that is being written
 	queued bool  // f.q holds bytes that wait for room
 }
 
-func (w *h1Writer) begin(f *flow, c h1.Coding) { w.f, w.coding, w.queued = f, c, false }
+func (w *h1Writer) begin(b *body, c h1.Coding) { w.f, w.coding, w.queued = b, c, false }
 
 // room is how many body bytes may go out now. A tunnel takes none before it is open: to a server that refuses it, what its client
 // sent by then would be the next request.
@@ -83,35 +83,35 @@ func (w *h1Writer) room() int {
 	if w.coding == h1.Tunnel && !w.f.fl.open {
 		return 0
 	}
-	return w.l.room()
+	return w.conn.room()
 }
 
-// push implements sink.
-func (w *h1Writer) push(f *flow, p []byte) {
-	if f != w.f || f.sentEnd {
+// push implements writer.
+func (w *h1Writer) push(b *body, p []byte) {
+	if b != w.f || b.sentEnd {
 		return
 	}
 	w.drain()
-	if w.f != f {
+	if w.f != b {
 		return
 	}
-	if f.q.size == 0 && len(p) > 0 && w.room() > 0 {
+	if b.q.size == 0 && len(p) > 0 && w.room() > 0 {
 		w.write(p)
-		f.went(len(p))
+		b.went(len(p))
 	} else {
-		f.hold(p)
+		b.hold(p)
 	}
 	w.end()
 }
 
-// drain writes what waits in the flow's queue, as far as the link has room.
+// drain writes what waits in the body's queue, as far as the connection has room.
 func (w *h1Writer) drain() {
-	for f := w.f; f != nil && f.q.size > 0 && w.room() > 0; {
-		p := f.q.peek(w.room())
+	for b := w.f; b != nil && b.q.size > 0 && w.room() > 0; {
+		p := b.q.peek(w.room())
 		w.write(p)
-		f.unhold(len(p))
-		f.went(len(p))
-		f = w.f
+		b.unhold(len(p))
+		b.went(len(p))
+		b = w.f
 	}
 }
 
@@ -122,25 +122,25 @@ func (w *h1Writer) drained() {
 }
 
 func (w *h1Writer) end() {
-	f := w.f
-	if f == nil || !f.ended || f.q.size > 0 || f.fl.tunnel && !f.fl.open {
+	b := w.f
+	if b == nil || !b.ended || b.q.size > 0 || b.fl.tunnel && !b.fl.open {
 		return
 	}
 	w.f = nil
 	switch w.coding {
 	case h1.Chunked:
-		w.l.out.grew(h1.AppendLastChunk(w.l.out.tail(256), f.trailers))
-		w.l.markDirty()
+		w.conn.sendBuffer.grew(h1.AppendLastChunk(w.conn.sendBuffer.tail(256), b.trailers))
+		w.conn.markDirty()
 	case h1.Tunnel:
-		if f.fl.open { // else the tunnel was refused, and the connection goes on
-			w.l.closeWrite()
+		if b.fl.open { // else the tunnel was refused, and the connection goes on
+			w.conn.closeWrite()
 		}
 	}
-	f.end()
+	b.end()
 }
 
 func (w *h1Writer) write(p []byte) {
-	out := &w.l.out
+	out := &w.conn.sendBuffer
 	switch w.coding {
 	case h1.NoBody: // a response to HEAD, 204, 304: there is no place for what the server sent
 		return
@@ -151,7 +151,7 @@ func (w *h1Writer) write(p []byte) {
 	default:
 		out.append(p)
 	}
-	w.l.markDirty()
+	w.conn.markDirty()
 }
 
 // errTrailersTooLarge is h1.ErrHeadTooLarge of a trailer section.

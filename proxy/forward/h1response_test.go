@@ -54,7 +54,7 @@ func TestBrokenResponsesBecome502(t *testing.T) {
 					t.Fatal(err)
 				}
 				got := resp.Header.Get("X-Fault")
-				if _ = body(t, resp, nil); resp.StatusCode != 502 || got != c.fault {
+				if _ = readBody(t, resp, nil); resp.StatusCode != 502 || got != c.fault {
 					t.Errorf("got %d %q, want 502 %q", resp.StatusCode, got, c.fault)
 				}
 			})

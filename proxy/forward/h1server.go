@@ -12,7 +12,7 @@ import (
 
 // h1Server is the server's end of an HTTP/1 connection: one request at a time, pipelined ones wait in the socket.
 type h1Server struct {
-	l     *link
+	conn  *conn
 	in    h1Reader
 	out   h1Writer
 	state h1State
@@ -41,15 +41,15 @@ const (
 	maxDiscard = 256 << 10
 )
 
-func newH1Server(l *link) *h1Server {
-	s := &h1Server{l: l}
-	s.out.l = l
-	l.timer.fire = s.expired
+func newH1Server(conn *conn) *h1Server {
+	s := &h1Server{conn: conn}
+	s.out.conn = conn
+	conn.timer.fire = s.expired
 	return s
 }
 
 func (s *h1Server) receive(in []byte) (n int, err error) {
-	for n < len(in) && !s.l.closed {
+	for n < len(in) && !s.conn.closed {
 		var used int
 		switch s.state {
 		case h1Head:
@@ -57,7 +57,7 @@ func (s *h1Server) receive(in []byte) (n int, err error) {
 		case h1Body:
 			used = s.body(in[n:])
 		case h1Wait: // a pipelined request waits for its turn
-			return n, s.l.pause()
+			return n, s.conn.pause()
 		case h1Tunnel:
 			used = len(in) - n
 			s.cur.req.write(in[n:], false)
@@ -65,8 +65,8 @@ func (s *h1Server) receive(in []byte) (n int, err error) {
 			return len(in), nil
 		}
 		n += used
-		if s.cur != nil && s.cur.req.q.size >= flowLimit { // the body waits for the server
-			return n, s.l.pause()
+		if s.cur != nil && s.cur.req.q.size >= bodyLimit { // the body waits for the server
+			return n, s.conn.pause()
 		}
 		if used == 0 && s.state != h1Wait {
 			break
@@ -80,19 +80,19 @@ func (s *h1Server) receive(in []byte) (n int, err error) {
 
 // head reads a request's head, if it is complete.
 func (s *h1Server) head(in []byte) (used int) {
-	e := s.l.e
+	e := s.conn.e
 	end, err := s.in.scan.Scan(in, e.cfg.MaxHeadBytes)
 	if err == nil && end == 0 {
-		if len(in) > 0 && s.l.timer.at == 0 {
-			e.wheel.set(&s.l.timer, e.now.Add(e.cfg.HeadTimeout))
+		if len(in) > 0 && s.conn.timer.at == 0 {
+			e.wheel.set(&s.conn.timer, e.now.Add(e.cfg.HeadTimeout))
 		}
 		return 0
 	}
-	e.wheel.cancel(&s.l.timer)
+	e.wheel.cancel(&s.conn.timer)
 	if err == nil && end == len("\r\n") {
 		return end // RFC 9112 §2.2: ignore empty lines before the request
 	}
-	fl := e.newFlight(s, s.l.rec)
+	fl := e.newFlight(s, s.conn.rec)
 	s.cur = fl
 	var f h1.Framing
 	if err == nil {
@@ -156,12 +156,12 @@ func (s *h1Server) refuse(err error) {
 func (s *h1Server) body(in []byte) (used int) {
 	fl := s.cur
 	s.expecting = false
-	trailers := &s.l.e.scratch
+	trailers := &s.conn.e.scratch
 	if fl != nil {
 		trailers = &fl.trailers
 	}
 	trailers.Reset()
-	data, used, last, err := s.in.next(in, trailers, s.l.e.cfg.MaxHeadBytes)
+	data, used, last, err := s.in.next(in, trailers, s.conn.e.cfg.MaxHeadBytes)
 	if fl == nil {
 		s.discard(used, last, err)
 		return used
@@ -169,7 +169,7 @@ func (s *h1Server) body(in []byte) (used int) {
 	if err != nil {
 		if fl.answered {
 			fl.abandon(exchange.Fault{Side: exchange.Downstream, Kind: exchange.Malformed, Err: err})
-			s.l.close(err)
+			s.conn.close(err)
 			return used
 		}
 		s.refuse(err)
@@ -198,36 +198,36 @@ func (s *h1Server) discard(n int, last bool, err error) {
 	}
 }
 
-// consumed implements source.
-func (s *h1Server) consumed(f *flow, _ int) {
-	if f.q.size < flowLimit/2 && s.state != h1Wait {
-		s.l.unpause()
+// consumed implements reader.
+func (s *h1Server) consumed(b *body, _ int) {
+	if b.q.size < bodyLimit/2 && s.state != h1Wait {
+		s.conn.unpause()
 	}
 }
 
-func (s *h1Server) push(f *flow, p []byte) { s.out.push(f, p) }
+func (s *h1Server) push(b *body, p []byte) { s.out.push(b, p) }
 
 func (s *h1Server) drained() { s.out.drained() }
 
 func (s *h1Server) interim(fl *flight, h *message.Head) {
-	if fl.x.Request.Version == message.HTTP10 || s.l.room() <= 0 {
+	if fl.x.Request.Version == message.HTTP10 || s.conn.room() <= 0 {
 		return // RFC 9110 §15.2; nor does anyone need a hint who does not read
 	}
 	s.expecting = false
-	s.l.out.grew(h1.AppendResponse(s.l.out.tail(h.Size()+128), h, h1.Framing{}, message.HTTP11))
-	s.l.markDirty()
+	s.conn.sendBuffer.grew(h1.AppendResponse(s.conn.sendBuffer.tail(h.Size()+128), h, h1.Framing{}, message.HTTP11))
+	s.conn.markDirty()
 }
 
 func (s *h1Server) answer(fl *flight) {
 	h := &fl.x.Response
 	f := s.framing(fl)
 	s.last = f.Close
-	s.l.out.grew(h1.AppendResponse(s.l.out.tail(h.Size()+128), h, f, fl.x.Request.Version))
-	s.l.markDirty()
+	s.conn.sendBuffer.grew(h1.AppendResponse(s.conn.sendBuffer.tail(h.Size()+128), h, f, fl.x.Request.Version))
+	s.conn.markDirty()
 	s.out.begin(&fl.resp, f.Coding)
 	if fl.open {
 		s.state = h1Tunnel
-		s.l.unpause()
+		s.conn.unpause()
 	}
 	s.out.push(&fl.resp, nil)
 }
@@ -236,7 +236,7 @@ func (s *h1Server) answer(fl *flight) {
 // client was not told to go on: whether it sends the body nevertheless, or its next request, nobody knows (RFC 9110 §10.1.1).
 func (s *h1Server) framing(fl *flight) h1.Framing {
 	h := &fl.x.Response
-	f := h1.Framing{Close: s.last || s.halfGone || s.l.draining() || s.state == h1Body && (s.expecting || s.refusesBody(h))}
+	f := h1.Framing{Close: s.last || s.halfGone || s.conn.draining() || s.state == h1Body && (s.expecting || s.refusesBody(h))}
 	length := h.Has("content-length")
 	switch {
 	case fl.open:
@@ -264,16 +264,16 @@ func (s *h1Server) refusesBody(h *message.Head) bool {
 func (s *h1Server) leave(fl *flight) {
 	s.cur, s.out.f = nil, nil
 	switch {
-	case s.l.closed:
+	case s.conn.closed:
 	case !fl.resp.sentEnd:
 		s.breakOff(fl)
 	case fl.open:
-		s.l.closeSoon()
+		s.conn.closeSoon()
 	case s.last:
 		s.linger()
 	case s.state == h1Body: // answered early: the rest of the body is read and dropped
 		s.discarded = 0
-		s.l.unpause()
+		s.conn.unpause()
 	default:
 		s.next()
 	}
@@ -284,27 +284,27 @@ func (s *h1Server) leave(fl *flight) {
 // and ends the connection resets it too.
 func (s *h1Server) breakOff(fl *flight) {
 	if fl.answered && s.out.coding == h1.UntilClose && !fl.open {
-		s.l.reset = true
+		s.conn.reset = true
 		s.state = h1Linger
-		s.l.closeSoon()
-		s.l.unpause()
-		s.l.e.wheel.set(&s.l.timer, s.l.e.now.Add(lingerTime))
+		s.conn.closeSoon()
+		s.conn.unpause()
+		s.conn.e.wheel.set(&s.conn.timer, s.conn.e.now.Add(lingerTime))
 		return
 	}
 	if fl.open {
-		s.l.reset = true
+		s.conn.reset = true
 	}
-	s.l.close(errTruncated)
+	s.conn.close(errTruncated)
 }
 
 // next makes ready for another request.
 func (s *h1Server) next() {
-	if s.halfGone || s.l.draining() {
+	if s.halfGone || s.conn.draining() {
 		s.linger()
 		return
 	}
 	s.state = h1Head
-	s.l.unpause()
+	s.conn.unpause()
 }
 
 // linger sends what is to be sent, then FIN, and closes when the client has, or after a while. Closing at once with unread bytes in
@@ -312,24 +312,24 @@ func (s *h1Server) next() {
 func (s *h1Server) linger() {
 	s.state = h1Linger
 	if s.halfGone {
-		s.l.closeSoon()
+		s.conn.closeSoon()
 		return
 	}
-	s.l.closeWrite()
-	s.l.unpause()
-	s.l.e.wheel.set(&s.l.timer, s.l.e.now.Add(lingerTime))
+	s.conn.closeWrite()
+	s.conn.unpause()
+	s.conn.e.wheel.set(&s.conn.timer, s.conn.e.now.Add(lingerTime))
 }
 
 func (s *h1Server) expired() {
 	switch {
-	case s.state == h1Linger && s.l.halved: // the client has yet to take the rest of its last response
-		s.l.e.wheel.set(&s.l.timer, s.l.e.now.Add(lingerTime))
+	case s.state == h1Linger && s.conn.halved: // the client has yet to take the rest of its last response
+		s.conn.e.wheel.set(&s.conn.timer, s.conn.e.now.Add(lingerTime))
 		return
 	case s.state == h1Linger || s.cur != nil:
-		s.l.close(nil)
+		s.conn.close(nil)
 		return
 	}
-	s.cur = s.l.e.newFlight(s, s.l.rec)
+	s.cur = s.conn.e.newFlight(s, s.conn.rec)
 	s.cur.req.ended = true
 	s.state, s.last = h1Linger, true
 	s.cur.fault(exchange.Fault{Side: exchange.Downstream, Kind: exchange.HeadTimeout, Reason: "head_timeout"})
@@ -338,12 +338,12 @@ func (s *h1Server) expired() {
 func (s *h1Server) ended(err error) {
 	fl := s.cur
 	gone := exchange.Fault{Side: exchange.Downstream, Kind: exchange.Disconnected, Err: err}
-	if s.l.closed {
+	if s.conn.closed {
 		if fl != nil {
 			fl.abandon(gone)
 		}
 		if s.pinned != nil {
-			s.pinned.l.close(nil)
+			s.pinned.conn.close(nil)
 		}
 		return
 	}
@@ -356,9 +356,9 @@ func (s *h1Server) ended(err error) {
 		if fl != nil {
 			fl.abandon(gone)
 		}
-		s.l.closeSoon()
+		s.conn.closeSoon()
 	default:
-		s.l.closeSoon()
+		s.conn.closeSoon()
 	}
 }
 

@@ -37,7 +37,7 @@ var (
 type stream struct {
 	id        uint32
 	fl        *flight
-	in, out   *flow // what the peer sends us, what we send the peer
+	in, out   *body // what the peer sends us, what we send the peer
 	window    int   // how much the peer may have under way
 	recvLeft  int   // how much the peer may still send
 	credit    int   // what was consumed and is not granted again yet
@@ -54,7 +54,7 @@ type stream struct {
 
 // h2Conn is either end of an HTTP/2 connection.
 type h2Conn struct {
-	l       *link
+	conn    *conn
 	u       *Upstream // nil at the server's end
 	mux     bool
 	private bool // for one tunnel only
@@ -93,30 +93,30 @@ type h2Conn struct {
 	control   budget // frames that carry nothing
 }
 
-func newH2Conn(l *link, mux bool, u *Upstream) *h2Conn {
+func newH2Conn(conn *conn, mux bool, u *Upstream) *h2Conn {
 	c := &h2Conn{
-		l: l, u: u, mux: mux, enc: hpack.NewEncoder(), dec: hpack.NewDecoder(), peer: h2.PeerDefaults(),
+		conn: conn, u: u, mux: mux, enc: hpack.NewEncoder(), dec: hpack.NewDecoder(), peer: h2.PeerDefaults(),
 		streams: map[uint32]*stream{}, nextID: 1, send: h2.InitialWindow,
-		window: h2.InitialWindow, recvLeft: h2.InitialWindow, kind: peerKind(l.e, mux, u),
+		window: h2.InitialWindow, recvLeft: h2.InitialWindow, kind: peerKind(conn.e, mux, u),
 	}
 	c.abuse, c.control = c.kind.budgets()
-	l.timer.fire = c.expired
-	out := l.out.tail(128)
+	conn.timer.fire = c.expired
+	out := conn.sendBuffer.tail(128)
 	if u != nil {
 		out = append(out, h2.Preface...)
 		c.greeted = true
 	}
 	own := h2.Options{MaxStreams: uint32(c.limit()), InitialWindow: streamWindow, MaxHeaderList: uint32(c.listLimits().Read)}
-	l.out.grew(h2.AppendSettings(out, own, u != nil))
+	conn.sendBuffer.grew(h2.AppendSettings(out, own, u != nil))
 	return c
 }
 
 // limit is how many streams the peer of a server may have open.
 func (c *h2Conn) limit() int {
 	if c.mux {
-		return c.l.e.cfg.MaxStreams * muxFactor
+		return c.conn.e.cfg.MaxStreams * muxFactor
 	}
-	return c.l.e.cfg.MaxStreams
+	return c.conn.e.cfg.MaxStreams
 }
 
 func (c *h2Conn) client() bool { return c.u != nil }
@@ -134,7 +134,7 @@ func (c *h2Conn) takes() bool {
 	if !c.settled {
 		most = min(c.u.streams, firstStreams)
 	}
-	return !c.draining && !c.dead && !c.l.closed && c.l.broken == nil && len(c.streams) < int(most)
+	return !c.draining && !c.dead && !c.conn.closed && c.conn.broken == nil && len(c.streams) < int(most)
 }
 
 func (c *h2Conn) open(fl *flight, id uint32) *stream {
@@ -161,12 +161,12 @@ func (c *h2Conn) request(fl *flight) {
 	}
 	fl.req.to = c
 	s.localEnd = fl.req.empty() && !fl.tunnel
-	e := c.l.e
+	e := c.conn.e
 	if !c.mux && !fl.req.empty() {
 		fl.req.keepShort()
 	}
 	e.block = c.requestBlock(e.block[:0], fl)
-	c.write(h2.AppendHeaders(c.l.out.tail(len(e.block)+64), s.id, e.block, s.localEnd))
+	c.write(h2.AppendHeaders(c.conn.sendBuffer.tail(len(e.block)+64), s.id, e.block, s.localEnd))
 	c.provoke()
 	if s.localEnd {
 		fl.req.end()
@@ -176,26 +176,26 @@ func (c *h2Conn) request(fl *flight) {
 }
 
 func (c *h2Conn) write(out []byte) {
-	c.l.out.grew(out)
-	c.l.markDirty()
+	c.conn.sendBuffer.grew(out)
+	c.conn.markDirty()
 }
 
 // interim implements downstream.
 func (c *h2Conn) interim(fl *flight, h *message.Head) {
-	if c.l.room() <= 0 {
+	if c.conn.room() <= 0 {
 		return
 	}
-	e := c.l.e
+	e := c.conn.e
 	e.block = h2.AppendBlock(e.block[:0], c.enc, h, h2.Response)
-	c.write(h2.AppendHeaders(c.l.out.tail(len(e.block)+64), fl.ds.id, e.block, false))
+	c.write(h2.AppendHeaders(c.conn.sendBuffer.tail(len(e.block)+64), fl.ds.id, e.block, false))
 }
 
 // answer implements downstream.
 func (c *h2Conn) answer(fl *flight) {
-	s, e := &fl.ds, c.l.e
+	s, e := &fl.ds, c.conn.e
 	s.localEnd = fl.resp.empty() && !fl.open
 	e.block = c.responseBlock(e.block[:0], fl)
-	c.write(h2.AppendHeaders(c.l.out.tail(len(e.block)+64), s.id, e.block, s.localEnd))
+	c.write(h2.AppendHeaders(c.conn.sendBuffer.tail(len(e.block)+64), s.id, e.block, s.localEnd))
 	c.provoke()
 	if s.localEnd {
 		fl.resp.end()
@@ -215,7 +215,7 @@ func (c *h2Conn) leave(fl *flight) {
 		if f := &fl.x.Fault; !f.Is() || f.Side != exchange.Downstream { // what a client did wrong is no achievement
 			c.abuse.refund(1)
 		}
-	} else if !c.l.closed && !c.dead {
+	} else if !c.conn.closed && !c.dead {
 		c.reset(s.id, c.farewell(fl, s))
 	}
 	c.unready(s)
@@ -240,11 +240,11 @@ func (c *h2Conn) farewell(fl *flight, s *stream) h2.Code {
 // vacated follows the end of a stream.
 func (c *h2Conn) vacated() {
 	switch {
-	case c.l.closed:
+	case c.conn.closed:
 	case len(c.streams) == 0 && (c.private || c.draining && (c.client() || c.goneAway)):
-		c.l.closeSoon()
+		c.conn.closeSoon()
 	case c.client() && len(c.streams) == 0:
-		c.l.e.wheel.set(&c.l.timer, c.l.e.now.Add(c.restTime()))
+		c.conn.e.wheel.set(&c.conn.timer, c.conn.e.now.Add(c.restTime()))
 	}
 	if !c.client() {
 		return
@@ -260,7 +260,7 @@ func (c *h2Conn) vacated() {
 // reset sends RST_STREAM and remembers that frames of the stream may still be under way.
 func (c *h2Conn) reset(id uint32, code h2.Code) {
 	c.resets.add(id, c.limit())
-	c.write(h2.AppendReset(c.l.out.tail(16), id, code))
+	c.write(h2.AppendReset(c.conn.sendBuffer.tail(16), id, code))
 	c.provoke()
 }
 
@@ -270,12 +270,12 @@ func (c *h2Conn) die(err *h2.Error) {
 		return
 	}
 	c.dead = true
-	c.write(h2.AppendGoAway(c.l.out.tail(64), c.lastID, err.Code, err.Reason))
+	c.write(h2.AppendGoAway(c.conn.sendBuffer.tail(64), c.lastID, err.Code, err.Reason))
 	c.tell(err)
 	c.scatter(err)
-	c.l.err = err
-	c.l.closeWrite()
-	c.l.e.wheel.set(&c.l.timer, c.l.e.now.Add(lingerTime))
+	c.conn.err = err
+	c.conn.closeWrite()
+	c.conn.e.wheel.set(&c.conn.timer, c.conn.e.now.Add(lingerTime))
 }
 
 // scatter ends every stream because the connection has.
@@ -329,8 +329,8 @@ func repeatable(fl *flight) bool {
 }
 
 func (c *h2Conn) ended(err error) {
-	if !c.l.closed {
-		c.l.close(err)
+	if !c.conn.closed {
+		c.conn.close(err)
 		return
 	}
 	c.scatter(err)
@@ -347,22 +347,22 @@ func (c *h2Conn) drain() {
 		c.vacated()
 		return
 	}
-	c.write(h2.AppendGoAway(c.l.out.tail(32), h2.MaxStreamID, h2.NoError, ""))
-	c.l.e.wheel.set(&c.l.timer, c.l.e.now.Add(goAwayDelay))
+	c.write(h2.AppendGoAway(c.conn.sendBuffer.tail(32), h2.MaxStreamID, h2.NoError, ""))
+	c.conn.e.wheel.set(&c.conn.timer, c.conn.e.now.Add(goAwayDelay))
 }
 
 // expired is the timer's callback: it serves the preface, heads in pieces, the drain, the idle time and the end, one after the other.
 func (c *h2Conn) expired() {
 	switch {
 	case c.dead:
-		c.l.close(c.l.err)
+		c.conn.close(c.conn.err)
 	case c.client():
 		c.look()
 	case !c.greeted || !c.settled:
 		c.die(&h2.Error{Code: h2.ProtocolError, Reason: "preface_timeout"})
 	case c.draining && !c.goneAway:
 		c.goneAway = true
-		c.write(h2.AppendGoAway(c.l.out.tail(32), c.lastID, h2.NoError, ""))
+		c.write(h2.AppendGoAway(c.conn.sendBuffer.tail(32), c.lastID, h2.NoError, ""))
 		c.vacated()
 	case c.blockOf.StreamID != 0:
 		c.die(&h2.Error{Code: h2.EnhanceYourCalm, Reason: "head_timeout"})
@@ -372,15 +372,15 @@ func (c *h2Conn) expired() {
 // busy follows the first stream of an idle client connection. Only a proxy of the mesh is pinged while it is silent: gRPC servers end a
 // connection that is pinged more than once in 5 minutes without data (gRFC A8). TCP finds out whether any other server still lives.
 func (c *h2Conn) busy() {
-	e := c.l.e
+	e := c.conn.e
 	c.heard, c.pinged = true, false
 	switch {
 	case c.mux:
-		e.wheel.set(&c.l.timer, e.now.Add(e.cfg.Silence))
+		e.wheel.set(&c.conn.timer, e.now.Add(e.cfg.Silence))
 	case !c.settled:
-		e.wheel.set(&c.l.timer, e.now.Add(e.cfg.HeadTimeout))
+		e.wheel.set(&c.conn.timer, e.now.Add(e.cfg.HeadTimeout))
 	default:
-		e.wheel.cancel(&c.l.timer)
+		e.wheel.cancel(&c.conn.timer)
 	}
 }
 
@@ -392,22 +392,22 @@ func (c *h2Conn) look() {
 			c.u.starve()
 		}
 		c.u.withdraw(c)
-		c.l.closeSoon()
+		c.conn.closeSoon()
 		return
 	case !c.mux && c.settled:
 		c.release() // the server has refused none of them
 		return
 	case !c.mux:
-		c.l.close(errNoSettings)
+		c.conn.close(errNoSettings)
 		return
 	case c.heard:
 		c.heard, c.pinged = false, false
 	case c.pinged:
-		c.l.close(errSilent)
+		c.conn.close(errSilent)
 		return
 	default:
 		c.pinged = true
-		c.write(h2.AppendPing(c.l.out.tail(32), 0, make([]byte, 8)))
+		c.write(h2.AppendPing(c.conn.sendBuffer.tail(32), 0, make([]byte, 8)))
 	}
-	c.l.e.wheel.set(&c.l.timer, c.l.e.now.Add(c.l.e.cfg.Silence))
+	c.conn.e.wheel.set(&c.conn.timer, c.conn.e.now.Add(c.conn.e.cfg.Silence))
 }

@@ -60,7 +60,7 @@ func (c *h2Conn) restoreRequest(fl *flight) bool {
 	upgrade := len(h.Part(message.Protocol)) > 0
 	orig, was1 := h.Get(origProto)
 	if !c.mux {
-		if was1 && c.l.e.cfg.RestoreHTTP1 && string(h.Method()) != "CONNECT" {
+		if was1 && c.conn.e.cfg.RestoreHTTP1 && string(h.Method()) != "CONNECT" {
 			restoreVersion(h, orig)
 		}
 		h.Del(origProto)

@@ -23,7 +23,7 @@ const (
 
 // listLimits bound the header lists that the peer sends.
 func (c *h2Conn) listLimits() hpack.Limits {
-	list := c.l.e.cfg.MaxHeadBytes
+	list := c.conn.e.cfg.MaxHeadBytes
 	if c.mux {
 		list += proxyFields
 	}
@@ -42,7 +42,7 @@ func (c *h2Conn) onHeaders(f h2.FrameHeader, p []byte) *h2.Error {
 		return c.onBlock(f, p)
 	}
 	if !c.client() && !c.draining {
-		c.l.e.wheel.set(&c.l.timer, c.l.e.now.Add(c.l.e.cfg.HeadTimeout))
+		c.conn.e.wheel.set(&c.conn.timer, c.conn.e.now.Add(c.conn.e.cfg.HeadTimeout))
 	}
 	c.blockOf, c.fragments = f, 0
 	c.block = append(c.block[:0], p...)
@@ -56,9 +56,9 @@ func (c *h2Conn) onContinuation(f h2.FrameHeader, p []byte) *h2.Error {
 	if len(p) < fragmentBytes {
 		c.fragments++
 	}
-	c.l.e.pieces += len(p)
+	c.conn.e.pieces += len(p)
 	c.held += len(p)
-	if c.fragments > maxFragments || len(c.block)+len(p) > c.listLimits().Read || c.l.e.pieces > c.l.e.cfg.MaxHeadsBytes {
+	if c.fragments > maxFragments || len(c.block)+len(p) > c.listLimits().Read || c.conn.e.pieces > c.conn.e.cfg.MaxHeadsBytes {
 		return violation(h2.EnhanceYourCalm, "continuation_flood")
 	}
 	c.block = append(c.block, p...)
@@ -66,7 +66,7 @@ func (c *h2Conn) onContinuation(f h2.FrameHeader, p []byte) *h2.Error {
 		return nil
 	}
 	if !c.client() && !c.draining {
-		c.l.e.wheel.cancel(&c.l.timer)
+		c.conn.e.wheel.cancel(&c.conn.timer)
 	}
 	head := c.blockOf
 	block := c.block
@@ -76,7 +76,7 @@ func (c *h2Conn) onContinuation(f h2.FrameHeader, p []byte) *h2.Error {
 
 // dropBlock forgets the header block that came in pieces.
 func (c *h2Conn) dropBlock() {
-	c.l.e.pieces -= c.held
+	c.conn.e.pieces -= c.held
 	c.blockOf, c.block, c.held = h2.FrameHeader{}, nil, 0
 }
 
@@ -89,7 +89,7 @@ func (c *h2Conn) onBlock(f h2.FrameHeader, block []byte) *h2.Error {
 	case s != nil:
 		return c.onTrailers(s, f, block, &s.fl.trailers)
 	case c.client() && !c.idle(f.StreamID), c.resets.has(f.StreamID):
-		_, err := c.decode(block, &c.l.e.scratch, h2.Trailers)
+		_, err := c.decode(block, &c.conn.e.scratch, h2.Trailers)
 		return err
 	case c.client() || f.StreamID&1 == 0:
 		return violation(h2.ProtocolError, "stream_id")
@@ -139,7 +139,7 @@ func (c *h2Conn) overlarge(s *stream, reason string) *h2.Error {
 }
 
 func (c *h2Conn) onRequest(f h2.FrameHeader, block []byte) *h2.Error {
-	e := c.l.e
+	e := c.conn.e
 	c.lastID = f.StreamID
 	if beyond := len(c.streams) >= c.limit() || c.goneAway || e.stopped; beyond || c.throttles() {
 		if _, err := c.decode(block, &e.scratch, h2.Request); err != nil {
@@ -151,7 +151,7 @@ func (c *h2Conn) onRequest(f h2.FrameHeader, block []byte) *h2.Error {
 		c.reset(f.StreamID, h2.RefusedStream)
 		return nil
 	}
-	fl := e.newFlight(c, c.l.rec)
+	fl := e.newFlight(c, c.conn.rec)
 	s := c.open(fl, f.StreamID)
 	reason, err := c.decode(block, &fl.x.Request, h2.Request)
 	if err != nil {

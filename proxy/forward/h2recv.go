@@ -23,7 +23,7 @@ func (c *h2Conn) receive(in []byte) (n int, err error) {
 			return 0, nil
 		}
 	}
-	for len(in)-n >= h2.HeaderLen && !c.l.closed && !c.dead {
+	for len(in)-n >= h2.HeaderLen && !c.conn.closed && !c.dead {
 		f := h2.ParseHeader(in[n:])
 		if f.Length > h2.MaxFrame {
 			c.die(violation(h2.FrameSizeError, "frame_size"))
@@ -46,9 +46,9 @@ func (c *h2Conn) receive(in []byte) (n int, err error) {
 
 // preface reads the client's preface, RFC 9113 §3.4.
 func (c *h2Conn) preface(in []byte) (n int) {
-	e := c.l.e
-	if c.l.timer.at == 0 {
-		e.wheel.set(&c.l.timer, e.now.Add(e.cfg.HeadTimeout)) // until the settings are there
+	e := c.conn.e
+	if c.conn.timer.at == 0 {
+		e.wheel.set(&c.conn.timer, e.now.Add(e.cfg.HeadTimeout)) // until the settings are there
 	}
 	switch {
 	case bytes.HasPrefix(in, []byte(h2.Preface)):
@@ -82,7 +82,7 @@ func (c *h2Conn) dispatch(f h2.FrameHeader, p []byte) *h2.Error {
 	case h2.PushPromise:
 		return violation(h2.ProtocolError, "push_promise")
 	}
-	if !c.control.spend(c.l.e.now) {
+	if !c.control.spend(c.conn.e.now) {
 		return violation(h2.EnhanceYourCalm, "control_flood")
 	}
 	switch f.Type {
@@ -124,7 +124,7 @@ func (c *h2Conn) onData(f h2.FrameHeader, p []byte) *h2.Error {
 		switch {
 		case !c.client() && !c.resets.has(f.StreamID):
 			return violation(h2.StreamClosed, "data_on_closed_stream")
-		case len(data) == 0 && !f.Has(h2.FlagEndStream) && !c.control.spend(c.l.e.now):
+		case len(data) == 0 && !f.Has(h2.FlagEndStream) && !c.control.spend(c.conn.e.now):
 			return violation(h2.EnhanceYourCalm, "empty_data_flood")
 		}
 		return nil
@@ -139,7 +139,7 @@ func (c *h2Conn) onData(f h2.FrameHeader, p []byte) *h2.Error {
 	switch {
 	case len(data) > 0 || end:
 		c.control.refund(1)
-	case !c.control.spend(c.l.e.now):
+	case !c.control.spend(c.conn.e.now):
 		return violation(h2.EnhanceYourCalm, "empty_data_flood")
 	}
 	if reason := s.account(len(data), end); reason != "" {
@@ -177,7 +177,7 @@ func (c *h2Conn) refuse(s *stream, code h2.Code, reason string) {
 		fl.fault(exchange.Fault{Side: exchange.Upstream, Kind: exchange.BadResponse, Reason: reason})
 		return
 	}
-	if !c.abuse.spend(c.l.e.now) {
+	if !c.abuse.spend(c.conn.e.now) {
 		c.die(violation(h2.EnhanceYourCalm, "malformed_flood"))
 		return
 	}
@@ -188,7 +188,7 @@ func (c *h2Conn) refuse(s *stream, code h2.Code, reason string) {
 // grantConn gives the connection's window back: at once while the engine has room for what comes, else when it has again.
 func (c *h2Conn) grantConn(n int) {
 	c.recvCredit += n
-	e := c.l.e
+	e := c.conn.e
 	if c.recvCredit < c.window/2 {
 		return
 	}
@@ -204,7 +204,7 @@ func (c *h2Conn) grantConn(n int) {
 		c.recvCredit += c.window
 		c.window *= 2
 	}
-	c.write(h2.AppendWindowUpdate(c.l.out.tail(16), 0, c.recvCredit))
+	c.write(h2.AppendWindowUpdate(c.conn.sendBuffer.tail(16), 0, c.recvCredit))
 	c.recvLeft += c.recvCredit
 	c.recvCredit = 0
 }
@@ -215,29 +215,29 @@ func (e *Engine) grantWithheld() {
 	}
 	for i, c := range e.withheld {
 		e.withheld[i], c.withheld = nil, false
-		if !c.l.closed && !c.dead {
+		if !c.conn.closed && !c.dead {
 			c.grantConn(0)
 		}
 	}
 	e.withheld = e.withheld[:0]
 }
 
-// consumed implements source: the peer may send as much more. A stream whose receiver keeps up gets a larger window each time that it
+// consumed implements reader: the peer may send as much more. A stream whose receiver keeps up gets a larger window each time that it
 // has used up four of them.
-func (c *h2Conn) consumed(f *flow, n int) {
-	s := c.streamOf(f.fl)
-	if s.in != f || s.remoteEnd || c.streams[s.id] != s || c.dead {
+func (c *h2Conn) consumed(b *body, n int) {
+	s := c.streamOf(b.fl)
+	if s.in != b || s.remoteEnd || c.streams[s.id] != s || c.dead {
 		return
 	}
 	s.credit += n
 	if s.credit < s.window/2 {
 		return
 	}
-	if e := c.l.e; s.window < maxStreamWindow && f.q.size == 0 && f.total > 4*int64(s.window) && e.queued < e.cfg.MaxQueuedBytes/2 {
+	if e := c.conn.e; s.window < maxStreamWindow && b.q.size == 0 && b.total > 4*int64(s.window) && e.queued < e.cfg.MaxQueuedBytes/2 {
 		s.credit += s.window
 		s.window *= 2
 	}
-	c.write(h2.AppendWindowUpdate(c.l.out.tail(16), s.id, s.credit))
+	c.write(h2.AppendWindowUpdate(c.conn.sendBuffer.tail(16), s.id, s.credit))
 	s.recvLeft += s.credit
 	s.credit = 0
 }
@@ -250,7 +250,7 @@ func (c *h2Conn) onWindowUpdate(f h2.FrameHeader, p []byte) *h2.Error {
 	if n == 0 {
 		return violation(h2.ProtocolError, "window_update_zero")
 	}
-	if n < 256 && !c.control.spend(c.l.e.now) {
+	if n < 256 && !c.control.spend(c.conn.e.now) {
 		return violation(h2.EnhanceYourCalm, "window_flood") // CVE-2019-9511: bodies in crumbs
 	}
 	if f.StreamID == 0 {
@@ -286,10 +286,10 @@ func (c *h2Conn) onReset(f h2.FrameHeader, p []byte) *h2.Error {
 	s := c.streams[f.StreamID]
 	switch {
 	case s == nil && c.kind != UnmeshedClient: // it costs nobody any work: both ends gave up, because a deadline passed
-		if !c.control.spend(c.l.e.now) {
+		if !c.control.spend(c.conn.e.now) {
 			return violation(h2.EnhanceYourCalm, "control_flood")
 		}
-	case c.client() || c.abuse.take(c.l.e.now, c.resetCost(s)):
+	case c.client() || c.abuse.take(c.conn.e.now, c.resetCost(s)):
 	case c.kind == MeshedClient:
 		c.throttled = true
 	default:
@@ -343,14 +343,14 @@ func (c *h2Conn) onSettings(f h2.FrameHeader, p []byte) *h2.Error {
 	if first {
 		c.settled = true
 		if !c.mux && c.client() && len(c.streams) > 0 || !c.client() && !c.draining {
-			c.l.e.wheel.cancel(&c.l.timer)
+			c.conn.e.wheel.cancel(&c.conn.timer)
 		}
 	}
 	if c.client() && (first || c.peer.MaxStreams != old.MaxStreams) {
 		c.limited(first || c.peer.MaxStreams < old.MaxStreams)
 	}
 	c.enc.SetMax(c.peer.HeaderTableSize)
-	c.write(h2.AppendSettingsAck(c.l.out.tail(16)))
+	c.write(h2.AppendSettingsAck(c.conn.sendBuffer.tail(16)))
 	if delta := int64(c.peer.InitialWindow) - int64(old.InitialWindow); delta != 0 {
 		for _, s := range c.streams {
 			if !s.send.Grow(delta) {
@@ -374,7 +374,7 @@ func (c *h2Conn) onPing(f h2.FrameHeader, p []byte) *h2.Error {
 		return violation(h2.ProtocolError, "ping_on_stream")
 	}
 	if !f.Has(h2.FlagAck) {
-		c.write(h2.AppendPing(c.l.out.tail(32), h2.FlagAck, p))
+		c.write(h2.AppendPing(c.conn.sendBuffer.tail(32), h2.FlagAck, p))
 	}
 	return nil
 }

@@ -7,30 +7,30 @@ import (
 // quantum is how much one stream sends before the next one has its turn.
 const quantum = 16 << 10
 
-// push implements sink. What fits goes out at once; what does not waits in the flow, and the stream in the ring unless its own window
+// push implements writer. What fits goes out at once; what does not waits in the body, and the stream in the ring unless its own window
 // is what stops it.
-func (c *h2Conn) push(f *flow, p []byte) {
-	s := c.streamOf(f.fl)
-	if s.out != f || s.localEnd || c.streams[s.id] != s {
+func (c *h2Conn) push(b *body, p []byte) {
+	s := c.streamOf(b.fl)
+	if s.out != b || s.localEnd || c.streams[s.id] != s {
 		return
 	}
-	if f.q.size == 0 {
-		if n := c.allowed(s, len(p)); n > 0 || len(p) == 0 && f.ended {
-			last := f.ended && n == len(p)
+	if b.q.size == 0 {
+		if n := c.allowed(s, len(p)); n > 0 || len(p) == 0 && b.ended {
+			last := b.ended && n == len(p)
 			c.frames(s, p[:n], last)
 			p = p[n:]
-			f.went(n)
+			b.went(n)
 			if last {
-				f.end()
+				b.end()
 				return
 			}
 		}
 	}
 	switch {
 	case len(p) > 0:
-		f.hold(p)
+		b.hold(p)
 		c.enqueue(s)
-	case f.q.size > 0: // it came before there was a connection to send it on
+	case b.q.size > 0: // it came before there was a connection to send it on
 		c.enqueue(s)
 		c.drained()
 	}
@@ -41,7 +41,7 @@ func (c *h2Conn) allowed(s *stream, n int) int {
 	if c.holds(s) {
 		return 0
 	}
-	return max(0, min(n, int(s.send), int(c.send), c.l.room()))
+	return max(0, min(n, int(s.send), int(c.send), c.conn.room()))
 }
 
 // frames writes p, which is allowed, and the end of the stream if last.
@@ -58,9 +58,9 @@ func (c *h2Conn) frames(s *stream, p []byte, last bool) {
 		c.frame(s, part, last && len(p) == 0 && trailers == nil)
 	}
 	if last && trailers != nil {
-		e := c.l.e
+		e := c.conn.e
 		e.block = h2.AppendBlock(e.block[:0], c.enc, trailers, h2.Trailers)
-		c.write(h2.AppendHeaders(c.l.out.tail(len(e.block)+64), s.id, e.block, true))
+		c.write(h2.AppendHeaders(c.conn.sendBuffer.tail(len(e.block)+64), s.id, e.block, true))
 	}
 	s.localEnd = last
 }
@@ -70,9 +70,9 @@ func (c *h2Conn) frame(s *stream, p []byte, end bool) {
 	if end {
 		h.Flags = h2.FlagEndStream
 	}
-	c.l.out.grew(h2.AppendHeader(c.l.out.tail(h2.HeaderLen), h))
-	c.l.out.append(p)
-	c.l.markDirty()
+	c.conn.sendBuffer.grew(h2.AppendHeader(c.conn.sendBuffer.tail(h2.HeaderLen), h))
+	c.conn.sendBuffer.append(p)
+	c.conn.markDirty()
 	if min(s.send, c.send) >= roomy {
 		c.provoke()
 	}
@@ -117,7 +117,7 @@ func (c *h2Conn) unready(s *stream) {
 
 // drained lets the streams of the ring send, a quantum each.
 func (c *h2Conn) drained() {
-	for c.first != nil && c.send > 0 && c.l.room() > 0 && !c.l.closed {
+	for c.first != nil && c.send > 0 && c.conn.room() > 0 && !c.conn.closed {
 		s := c.first
 		c.first = s.next
 		if c.first == nil {
@@ -131,17 +131,17 @@ func (c *h2Conn) drained() {
 	}
 }
 
-// unqueue sends up to n bytes of what waits in the stream's flow.
+// unqueue sends up to n bytes of what waits in the stream's body.
 func (c *h2Conn) unqueue(s *stream, n int) {
-	for f := s.out; n > 0 && f.q.size > 0; {
-		p := f.q.peek(n)
-		size, last := len(p), f.ended && f.q.size == len(p)
+	for b := s.out; n > 0 && b.q.size > 0; {
+		p := b.q.peek(n)
+		size, last := len(p), b.ended && b.q.size == len(p)
 		n -= size
 		c.frames(s, p, last)
-		f.unhold(size)
-		f.went(size)
+		b.unhold(size)
+		b.went(size)
 		if last {
-			f.end()
+			b.end()
 		}
 	}
 }

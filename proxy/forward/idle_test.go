@@ -59,7 +59,7 @@ func (r *idleRig) ask(t *testing.T, text, path string) {
 		t.Fatal(err)
 	}
 	resp, err := http.ReadResponse(r.read, nil)
-	if got := body(t, resp, err); got != path {
+	if got := readBody(t, resp, err); got != path {
 		t.Errorf("answer %q, want %q", got, path)
 	}
 }
@@ -75,8 +75,8 @@ func TestSilentConnectionIsHandedBackOpenAndServedAgain(t *testing.T) {
 	}
 	r.e.turn.Lock()
 	defer r.e.turn.Unlock()
-	if r.e.serving != 0 || r.e.idler.links != 0 {
-		t.Errorf("the engine still counts %d and %d connections", r.e.serving, r.e.idler.links)
+	if r.e.serving != 0 || r.e.idler.conns != 0 {
+		t.Errorf("the engine still counts %d and %d connections", r.e.serving, r.e.idler.conns)
 	}
 }
 
@@ -129,9 +129,9 @@ func TestBytesThatComeJustInTimeAreServed(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.e.begin()
-		for l := range r.e.links {
-			if s, ok := l.proto.(*h1Server); ok && s.resting() {
-				l.goIdle()
+		for c := range r.e.conns {
+			if s, ok := c.proto.(*h1Server); ok && s.resting() {
+				c.goIdle()
 			}
 		}
 		r.e.settle()

@@ -33,14 +33,14 @@ func (nowhere) interim(*flight, *message.Head) {}
 func (n nowhere) answer(fl *flight)            { n.push(&fl.resp, nil) }
 func (nowhere) leave(*flight)                  {}
 
-// push implements sink.
-func (nowhere) push(f *flow, p []byte) {
-	f.went(len(p))
+// push implements writer.
+func (nowhere) push(b *body, p []byte) {
+	b.went(len(p))
 	switch {
-	case f.ended:
-		f.end()
-	case f.fl.loose.to == nil && f.total > unwantedRoom:
-		f.fl.abandon(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Rejected, Reason: "unwanted"})
+	case b.ended:
+		b.end()
+	case b.fl.detached.to == nil && b.total > unwantedRoom:
+		b.fl.abandon(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Rejected, Reason: "unwanted"})
 	}
 }
 
@@ -55,7 +55,7 @@ func (e *Engine) Mirror(x *exchange.Exchange, u *Upstream, done func(copied *exc
 		return nil
 	}
 	c := e.newFlight(nowhere{}, x.Conn)
-	c.loose = &detached{original: fl, to: u, done: done, next: fl.copies}
+	c.detached = &detached{original: fl, to: u, done: done, next: fl.copies}
 	fl.copies = c
 	e.copies++
 	c.x.Request.CopyFrom(&x.Request)
@@ -74,10 +74,10 @@ func (e *Engine) Mirror(x *exchange.Exchange, u *Upstream, done func(copied *exc
 // sendCopies sends the copies that Route has asked for.
 func (fl *flight) sendCopies() {
 	for c := fl.copies; c != nil; {
-		next := c.loose.next
+		next := c.detached.next
 		if c.x.Attempts == 0 {
 			c.x.Attempts, c.x.Sent = 1, c.e.now
-			c.loose.to.give(c)
+			c.detached.to.give(c)
 			if !c.ended {
 				c.arm()
 			}
@@ -86,11 +86,11 @@ func (fl *flight) sendCopies() {
 	}
 }
 
-// copyBody gives the copies what the source gives.
+// copyBody gives the copies what the reader gives.
 func (fl *flight) copyBody(p []byte, last bool) {
 	e := fl.e
 	for c := fl.copies; c != nil; {
-		next := c.loose.next
+		next := c.detached.next
 		if last && fl.req.trailers != nil {
 			c.trailers.CopyFrom(fl.req.trailers)
 			c.req.trailers = &c.trailers
@@ -106,8 +106,8 @@ func (fl *flight) copyBody(p []byte, last bool) {
 // dropCopies parts with the copies of a request that has ended. One whose body is complete goes on by itself.
 func (fl *flight) dropCopies() {
 	for c := fl.copies; c != nil; {
-		next := c.loose.next
-		c.loose.original, c.loose.next = nil, nil
+		next := c.detached.next
+		c.detached.original, c.detached.next = nil, nil
 		if !c.req.ended {
 			c.fault(exchange.Fault{Side: exchange.Downstream, Kind: exchange.Disconnected, Reason: "copy"})
 		}
@@ -118,14 +118,14 @@ func (fl *flight) dropCopies() {
 
 // detach ends a detached flight's part in its original.
 func (fl *flight) detach() {
-	d := fl.loose
+	d := fl.detached
 	if d.to != nil {
 		fl.e.copies--
 	}
 	if d.original != nil {
 		at := &d.original.copies
 		for *at != fl {
-			at = &(*at).loose.next
+			at = &(*at).detached.next
 		}
 		*at = d.next
 	}
@@ -141,7 +141,7 @@ func (fl *flight) runOut() {
 		return
 	}
 	rest := fl.e.newFlight(nowhere{}, fl.x.Conn)
-	rest.loose = &fl.e.unwanted
+	rest.detached = &fl.e.unwanted
 	rest.req.ended, rest.req.sentEnd, rest.answered = true, true, true
 	rest.up, fl.up = fl.up, nil
 	rest.x.TotalTimeout = unwantedTime

@@ -76,7 +76,7 @@ func TestMirrorGetsTheSameRequest(t *testing.T) {
 					}
 					req.Header.Set("X-Test", "1")
 					resp, err := r.client.Do(req)
-					if got := body(t, resp, err); got != string(sent) || resp.StatusCode != 200 {
+					if got := readBody(t, resp, err); got != string(sent) || resp.StatusCode != 200 {
 						t.Errorf("got %d and %d bytes", resp.StatusCode, len(got))
 					}
 					if f := await(t, ends); f.Reason != "500" && len(sent) < copyRoom {
@@ -127,7 +127,7 @@ func TestMirrorNeverHarms(t *testing.T) {
 			})
 			begun := time.Now()
 			resp, err := r.client.Post(r.url+"/hash", "text/plain", bytes.NewReader(test.sent))
-			if got := body(t, resp, err); resp.StatusCode != 200 || !strings.HasPrefix(got, fmt.Sprint(len(test.sent), " ")) {
+			if got := readBody(t, resp, err); resp.StatusCode != 200 || !strings.HasPrefix(got, fmt.Sprint(len(test.sent), " ")) {
 				t.Errorf("got %d %q", resp.StatusCode, got)
 			}
 			if d := time.Since(begun); d > 3*time.Second {
@@ -212,7 +212,7 @@ func TestConnectionsSurviveUnwantedResponses(t *testing.T) {
 			r.first.e.turn.Unlock()
 			for range 50 {
 				resp, err := r.client.Get(r.url)
-				if body(t, resp, err); resp.StatusCode != 200 {
+				if readBody(t, resp, err); resp.StatusCode != 200 {
 					t.Fatalf("got %d", resp.StatusCode)
 				}
 			}

@@ -82,7 +82,7 @@ func (c *h2Conn) resetCost(s *stream) float64 {
 	case s.fl.answered:
 		return 0
 	}
-	age := c.l.e.now.Sub(s.fl.x.Begun)
+	age := c.conn.e.now.Sub(s.fl.x.Begun)
 	return max(0, 1-float64(age)/float64(honestAge))
 }
 
@@ -96,8 +96,8 @@ func (c *h2Conn) throttles() bool {
 	if !c.throttled {
 		return false
 	}
-	if c.throttled = !c.abuse.take(c.l.e.now, 0); c.throttled {
-		c.l.e.cfg.Report(c.l.rec, exchange.Fault{Side: exchange.Downstream, Kind: exchange.Flood, Reason: rapidReset})
+	if c.throttled = !c.abuse.take(c.conn.e.now, 0); c.throttled {
+		c.conn.e.cfg.Report(c.conn.rec, exchange.Fault{Side: exchange.Downstream, Kind: exchange.Flood, Reason: rapidReset})
 	}
 	return c.throttled
 }
@@ -114,8 +114,8 @@ func (c *h2Conn) tell(err *h2.Error) {
 	if err.Code == h2.EnhanceYourCalm {
 		f.Kind = exchange.Flood
 	}
-	if c.l.rec != nil {
-		c.l.e.cfg.Report(c.l.rec, f)
+	if c.conn.rec != nil {
+		c.conn.e.cfg.Report(c.conn.rec, f)
 	}
-	c.l.e.cfg.Ended(ConnEnd{Peer: c.kind, Conn: c.l.rec, Remote: c.l.sock.RemoteAddr(), Fault: f})
+	c.conn.e.cfg.Ended(ConnEnd{Peer: c.kind, Conn: c.conn.rec, Remote: c.conn.sock.RemoteAddr(), Fault: f})
 }

@@ -28,7 +28,7 @@ func TestServerThatClosesWithoutSayingSo(t *testing.T) {
 		for n := range 100 {
 			if n%10 == 0 { // requests that can be sent twice do not prove that the server keeps connections open
 				resp, err := r.client.Get(r.url)
-				_ = body(t, resp, err)
+				_ = readBody(t, resp, err)
 			}
 			if status, got, err := r.upload("x"); status != 200 || got != "ok" || err != nil {
 				t.Fatalf("request %d: %d %q, %v", n, status, got, err)

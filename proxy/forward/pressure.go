@@ -44,8 +44,8 @@ func (fl *flight) stalled() int {
 	if e := fl.e; e.now.Sub(fl.x.Begun) < e.cfg.Stall {
 		return 0
 	}
-	for _, f := range [...]*flow{&fl.req, &fl.resp} {
-		if f.q.size > 0 && 8*(f.moved-f.looked) < int64(f.q.memory) {
+	for _, b := range [...]*body{&fl.req, &fl.resp} {
+		if b.q.size > 0 && 8*(b.moved-b.looked) < int64(b.q.memory) {
 			return fl.req.q.memory + fl.resp.q.memory
 		}
 	}
@@ -55,9 +55,9 @@ func (fl *flight) stalled() int {
 // served ranges over the flights of all clients. They may end meanwhile.
 func (e *Engine) served() iter.Seq[*flight] {
 	return func(yield func(*flight) bool) {
-		for l := range e.links {
-			holder, ok := l.proto.(interface{ flights() iter.Seq[*flight] })
-			if !ok || l.rec == nil {
+		for c := range e.conns {
+			holder, ok := c.proto.(interface{ flights() iter.Seq[*flight] })
+			if !ok || c.rec == nil {
 				continue
 			}
 			for fl := range holder.flights() {

@@ -18,8 +18,8 @@ import (
 func (e *Engine) memory() (n int) {
 	e.turn.Lock()
 	defer e.turn.Unlock()
-	for l := range e.links {
-		if holder, ok := l.proto.(interface{ flights() iter.Seq[*flight] }); ok && l.rec != nil {
+	for c := range e.conns {
+		if holder, ok := c.proto.(interface{ flights() iter.Seq[*flight] }); ok && c.rec != nil {
 			for fl := range holder.flights() {
 				n += fl.req.q.memory + fl.resp.q.memory
 			}
@@ -151,7 +151,7 @@ func TestTricklingReadersDoNotStopTheOthers(t *testing.T) {
 	})
 	r.client.Timeout = time.Minute
 	resp, err := r.client.Get(r.url + "/bytes/60000000")
-	if got := body(t, resp, err); len(got) != 60000000 {
+	if got := readBody(t, resp, err); len(got) != 60000000 {
 		t.Errorf("got %d bytes", len(got))
 	}
 	close(stop)

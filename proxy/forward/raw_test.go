@@ -121,7 +121,7 @@ func TestRefusedUpgradeIsAnOrdinaryExchange(t *testing.T) {
 		for _, path := range []string{"/1", "/2"} {
 			send(t, c, "GET "+path+" HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 			resp := receive(t, br, "GET", 200)
-			if got := body(t, resp, nil); got != path {
+			if got := readBody(t, resp, nil); got != path {
 				t.Errorf("got %q", got)
 			}
 		}
@@ -180,7 +180,7 @@ func TestHTTP1IsRestoredFaithfully(t *testing.T) {
 			conn, br := r.connect(t)
 			send(t, conn, c.in)
 			resp := receive(t, br, "GET", 200)
-			if b := body(t, resp, nil); b != "until close" {
+			if b := readBody(t, resp, nil); b != "until close" {
 				t.Errorf("%q: body %q", c.in, b)
 			}
 			head := strings.TrimSuffix(<-got, "\r\n")
@@ -203,7 +203,7 @@ func TestPipelinedRequestsAreAnsweredInOrder(t *testing.T) {
 		}
 		send(t, c, all.String())
 		for i := range 20 {
-			if got := body(t, receive(t, br, "GET", 200), nil); got != fmt.Sprint("/", i) {
+			if got := readBody(t, receive(t, br, "GET", 200), nil); got != fmt.Sprint("/", i) {
 				t.Errorf("response %d is %q", i, got)
 			}
 		}
@@ -248,7 +248,7 @@ func TestBrokenRequestsNeverReachTheApplication(t *testing.T) {
 			if got := resp.Header.Get("X-Fault"); got != want.fault || !resp.Close {
 				t.Errorf("%.40q: fault %q, close %v; want %q", in, got, resp.Close, want.fault)
 			}
-			_ = body(t, resp, nil)
+			_ = readBody(t, resp, nil)
 			if _, err := br.ReadByte(); err != io.EOF {
 				t.Errorf("%.40q: after the response: %v, want EOF", in, err)
 			}
@@ -261,7 +261,7 @@ func TestSlowHeadTimesOut(t *testing.T) {
 	c, br := r.connect(t)
 	send(t, c, "GET / HTTP/1.1\r\nHos")
 	resp := receive(t, br, "GET", 408)
-	_ = body(t, resp, nil)
+	_ = readBody(t, resp, nil)
 }
 
 func TestStaleConnectionIsRetried(t *testing.T) {
@@ -283,7 +283,7 @@ func TestStaleConnectionIsRetried(t *testing.T) {
 	})
 	for _, path := range []string{"/1", "/2", "/3"} {
 		resp, err := r.client.Get(r.url + path)
-		if got := body(t, resp, err); got != path {
+		if got := readBody(t, resp, err); got != path {
 			t.Errorf("got %q", got)
 		}
 	}
@@ -295,7 +295,7 @@ func TestDeadUpstreamIsAFault(t *testing.T) {
 		t.Run(p.name, func(t *testing.T) {
 			r := build(t, p.http2, p.meshed, addr, Config{})
 			resp, err := r.client.Get(r.url + "/")
-			if got := body(t, resp, err); resp.StatusCode != 502 || got != "dial_refused" {
+			if got := readBody(t, resp, err); resp.StatusCode != 502 || got != "dial_refused" {
 				t.Errorf("got %d %q", resp.StatusCode, got)
 			}
 		})
@@ -321,7 +321,7 @@ func TestParkedExchangeGoesOnWhenKicked(t *testing.T) {
 				r.first.e.Kick()
 			}()
 			resp, err := r.client.Get(r.url + "/")
-			if got := body(t, resp, err); got != "late" {
+			if got := readBody(t, resp, err); got != "late" {
 				t.Errorf("got %q", got)
 			}
 		})
@@ -332,7 +332,7 @@ func TestParkedExchangeFailsFast(t *testing.T) {
 	r := build(t, false, false, "", Config{ParkTimeout: 30 * time.Millisecond})
 	r.first.h.to.Store(nil)
 	resp, err := r.client.Get(r.url + "/")
-	if got := body(t, resp, err); resp.StatusCode != 504 || got != "no_endpoint" {
+	if got := readBody(t, resp, err); resp.StatusCode != 504 || got != "no_endpoint" {
 		t.Errorf("got %d %q", resp.StatusCode, got)
 	}
 }
@@ -351,7 +351,7 @@ func TestDeadlineOfTheAnswer(t *testing.T) {
 			r := build(t, p.http2, p.meshed, app, Config{})
 			r.first.onRoute(func(x *exchange.Exchange) { x.AnswerTimeout = 30 * time.Millisecond })
 			resp, err := r.client.Get(r.url + "/")
-			if got := body(t, resp, err); resp.StatusCode != 504 || got != "timeout" {
+			if got := readBody(t, resp, err); resp.StatusCode != 504 || got != "timeout" {
 				t.Errorf("got %d %q", resp.StatusCode, got)
 			}
 		})
@@ -431,18 +431,18 @@ func TestSlowReadersAreBounded(t *testing.T) {
 			}
 			for range 20 {
 				resp, err := r.client.Get(r.url + "/bytes/100000")
-				if got := body(t, resp, err); len(got) != 100000 {
+				if got := readBody(t, resp, err); len(got) != 100000 {
 					t.Fatalf("got %d bytes", len(got))
 				}
 			}
 			for _, e := range []*Engine{r.first.e, r.last.e} {
 				e.turn.Lock()
 				queued := e.queued
-				for l := range e.links {
-					queued += l.out.size + l.sending.size
+				for c := range e.conns {
+					queued += c.sendBuffer.size + c.sending.size
 				}
 				e.turn.Unlock()
-				if limit := e.cfg.MaxQueuedBytes + 40*outboxRoom; queued > limit {
+				if limit := e.cfg.MaxQueuedBytes + 40*sendBufferRoom; queued > limit {
 					t.Errorf("%d bytes are held, want at most %d", queued, limit)
 				}
 			}
@@ -457,7 +457,7 @@ func TestEveryExchangeEndsOnce(t *testing.T) {
 			r := build(t, p.http2, p.meshed, app, Config{})
 			for range 100 {
 				resp, err := r.client.Get(r.url + "/echo")
-				_ = body(t, resp, err)
+				_ = readBody(t, resp, err)
 			}
 			for _, q := range []*proxy{r.first, r.last} {
 				q.e.turn.Lock()

@@ -43,11 +43,11 @@ func (c *h2Conn) limited(lower bool) {
 	}
 	switch {
 	case len(c.streams) == 0:
-		c.l.e.wheel.set(&c.l.timer, c.l.e.now.Add(c.restTime()))
+		c.conn.e.wheel.set(&c.conn.timer, c.conn.e.now.Add(c.restTime()))
 	case c.surplus && len(c.streams) <= int(c.peer.MaxStreams):
 		c.release()
 	case c.surplus && !c.mux:
-		c.l.e.wheel.set(&c.l.timer, c.l.e.now.Add(refusalTime))
+		c.conn.e.wheel.set(&c.conn.timer, c.conn.e.now.Add(refusalTime))
 	}
 	c.drained()
 }
@@ -60,7 +60,7 @@ func (c *h2Conn) barred() bool {
 // restTime is how long a connection without streams is kept.
 func (c *h2Conn) restTime() time.Duration {
 	if c.barred() {
-		return min(c.l.e.cfg.ParkTimeout, c.u.cfg.IdleTimeout)
+		return min(c.conn.e.cfg.ParkTimeout, c.u.cfg.IdleTimeout)
 	}
 	return c.u.cfg.IdleTimeout
 }
@@ -106,7 +106,7 @@ func (c *h2Conn) release() {
 func (fl *flight) resend(u *Upstream) bool {
 	sent := fl.req.moved > 0 && !fl.req.keeps
 	own := fl.tunnel && u.cfg.Protocol == Mux // it has a connection of its own
-	if sent || own || u.closed || fl.loose != nil || fl.refusals >= maxRefusals {
+	if sent || own || u.closed || fl.detached != nil || fl.refusals >= maxRefusals {
 		return false
 	}
 	fl.refusals++

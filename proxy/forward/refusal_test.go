@@ -160,7 +160,7 @@ func TestServerWithoutSettingsIsGivenUp(t *testing.T) {
 	app := rawApp(t, func(_ int, c net.Conn, br *bufio.Reader) { _, _ = io.Copy(io.Discard, br) })
 	r := build(t, true, false, app, Config{HeadTimeout: 50 * time.Millisecond})
 	resp, err := r.client.Get(r.url)
-	if got := body(t, resp, err); resp.StatusCode != 502 || got != "lost" {
+	if got := readBody(t, resp, err); resp.StatusCode != 502 || got != "lost" {
 		t.Errorf("got %d %q", resp.StatusCode, got)
 	}
 }

@@ -7,9 +7,9 @@ func (e *Engine) Secured() []*sock.Conn {
 	e.turn.Lock()
 	defer e.turn.Unlock()
 	var out []*sock.Conn
-	for l := range e.links {
-		if l.sock.Secure() {
-			out = append(out, l.sock)
+	for c := range e.conns {
+		if c.sock.Secure() {
+			out = append(out, c.sock)
 		}
 	}
 	return out
@@ -19,29 +19,29 @@ func (e *Engine) Secured() []*sock.Conn {
 // Drain, and the next request to an upstream makes another connection. One that is not open, or retired already, is left alone. It must
 // not be called by a Handler.
 func (e *Engine) Retire(conns map[*sock.Conn]struct{}) {
-	e.each(conns, func(l *link) {
-		if !l.retired {
-			l.retired = true
-			l.proto.drain()
+	e.each(conns, func(c *conn) {
+		if !c.retired {
+			c.retired = true
+			c.proto.drain()
 		}
 	})
 }
 
 // Cut closes the connections of the set; what they carry fails with err. It must not be called by a Handler.
 func (e *Engine) Cut(conns map[*sock.Conn]struct{}, err error) {
-	e.each(conns, func(l *link) { l.close(err) })
+	e.each(conns, func(c *conn) { c.close(err) })
 }
 
 // each calls do, with the turn, for every open connection of the set.
-func (e *Engine) each(conns map[*sock.Conn]struct{}, do func(*link)) {
+func (e *Engine) each(conns map[*sock.Conn]struct{}, do func(*conn)) {
 	if len(conns) == 0 {
 		return
 	}
 	e.begin()
 	defer e.settle()
-	for l := range e.links {
-		if _, ok := conns[l.sock]; ok {
-			do(l)
+	for c := range e.conns {
+		if _, ok := conns[c.sock]; ok {
+			do(c)
 		}
 	}
 }

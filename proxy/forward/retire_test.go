@@ -25,8 +25,8 @@ func all(e *Engine) map[*sock.Conn]struct{} {
 
 // secure counts the connections with TLS. The caller has the turn.
 func (e *Engine) secure() (n int) {
-	for l := range e.links {
-		if l.sock.Secure() {
+	for c := range e.conns {
+		if c.sock.Secure() {
 			n++
 		}
 	}
@@ -70,8 +70,8 @@ func TestRetiredConnectionFinishesAndMakesWay(t *testing.T) {
 				e.Retire(old) // which changes nothing
 				if end == "server" {
 					r.first.eventually(t, "the client hears of it", func() bool {
-						for l := range r.first.e.links {
-							if c, ok := l.proto.(*h2Conn); ok && c.client() && c.mux && c.draining {
+						for c := range r.first.e.conns {
+							if c, ok := c.proto.(*h2Conn); ok && c.client() && c.mux && c.draining {
 								return true
 							}
 						}
@@ -80,7 +80,7 @@ func TestRetiredConnectionFinishesAndMakesWay(t *testing.T) {
 				}
 				for range 3 { // all on one other connection
 					resp, err := r.client.Post(r.url+"/now", "text/plain", strings.NewReader("x"))
-					if got := body(t, resp, err); got != "onetwo" {
+					if got := readBody(t, resp, err); got != "onetwo" {
 						t.Errorf("a request after it: got %q", got)
 					}
 				}
@@ -88,7 +88,7 @@ func TestRetiredConnectionFinishesAndMakesWay(t *testing.T) {
 					t.Errorf("%d connections with TLS, want the old one and one more", n)
 				}
 				close(goOn)
-				if got := body(t, slow, nil); got != "onetwo" {
+				if got := readBody(t, slow, nil); got != "onetwo" {
 					t.Errorf("the answer under way: got %q", got)
 				}
 				r.last.eventually(t, "the old connection ends", func() bool { return r.last.e.secure() == 1 })
@@ -115,7 +115,7 @@ func TestCutConnectionFailsWhatItCarries(t *testing.T) {
 		t.Errorf("the answer under way ended in order: %q", got)
 	}
 	resp, err := r.client.Get(r.url + "/now")
-	if got := body(t, resp, err); got != "onetwo" {
+	if got := readBody(t, resp, err); got != "onetwo" {
 		t.Errorf("a request after it: got %q", got)
 	}
 }
@@ -149,7 +149,7 @@ func TestRetiredHTTP1ConnectionSaysSo(t *testing.T) {
 	}
 	p.e.Retire(all(p.e))
 	close(goOn)
-	if got := body(t, resp, nil); got != "onetwo" {
+	if got := readBody(t, resp, nil); got != "onetwo" {
 		t.Errorf("the answer under way: got %q", got)
 	}
 	if n, err := br.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {

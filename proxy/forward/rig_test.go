@@ -229,8 +229,8 @@ func serveApp(t testing.TB, h http.Handler) (addr string) {
 	return l.Addr().String()
 }
 
-// body reads a response to its end.
-func body(t testing.TB, r *http.Response, err error) string {
+// readBody reads a response to its end.
+func readBody(t testing.TB, r *http.Response, err error) string {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -88,38 +88,38 @@ func TestScenarios(t *testing.T) {
 var scenarios = map[string]func(t *testing.T, r *route){
 	"GET without body": func(t *testing.T, r *route) {
 		resp, err := r.client.Get(r.url + "/echo?q=1")
-		if got := body(t, resp, err); got != "" || resp.StatusCode != 200 || resp.Header.Get("X-Method") != "GET" {
+		if got := readBody(t, resp, err); got != "" || resp.StatusCode != 200 || resp.Header.Get("X-Method") != "GET" {
 			t.Errorf("got %d %q %v", resp.StatusCode, got, resp.Header)
 		}
 	},
 	"POST of known length": func(t *testing.T, r *route) {
 		resp, err := r.client.Post(r.url+"/echo", "text/plain", strings.NewReader("hello"))
-		if got := body(t, resp, err); got != "hello" || resp.Header.Get("X-Length") != "5" {
+		if got := readBody(t, resp, err); got != "hello" || resp.Header.Get("X-Length") != "5" {
 			t.Errorf("got %q %v", got, resp.Header)
 		}
 	},
 	"POST of unknown length": func(t *testing.T, r *route) {
 		resp, err := r.client.Post(r.url+"/echo", "text/plain", io.MultiReader(strings.NewReader("hello "), strings.NewReader("world")))
-		if got := body(t, resp, err); got != "hello world" || resp.Header.Get("X-Length") != "-1" {
+		if got := readBody(t, resp, err); got != "hello world" || resp.Header.Get("X-Length") != "-1" {
 			t.Errorf("got %q %v", got, resp.Header)
 		}
 	},
 	"empty POST": func(t *testing.T, r *route) {
 		resp, err := r.client.Post(r.url+"/echo", "text/plain", nil)
-		if got := body(t, resp, err); got != "" || resp.Header.Get("X-Length") != "0" {
+		if got := readBody(t, resp, err); got != "" || resp.Header.Get("X-Length") != "0" {
 			t.Errorf("got %q %v", got, resp.Header)
 		}
 	},
 	"HEAD": func(t *testing.T, r *route) {
 		resp, err := r.client.Head(r.url + "/bytes/12")
-		if got := body(t, resp, err); got != "" || resp.ContentLength != 12 {
+		if got := readBody(t, resp, err); got != "" || resp.ContentLength != 12 {
 			t.Errorf("got %q, length %d", got, resp.ContentLength)
 		}
 	},
 	"statuses without body": func(t *testing.T, r *route) {
 		for _, code := range []int{204, 304, 404, 500} {
 			resp, err := r.client.Get(r.url + "/status/" + strconv.Itoa(code))
-			if got := body(t, resp, err); got != "" || resp.StatusCode != code {
+			if got := readBody(t, resp, err); got != "" || resp.StatusCode != code {
 				t.Errorf("got %d %q, want %d", resp.StatusCode, got, code)
 			}
 		}
@@ -128,7 +128,7 @@ var scenarios = map[string]func(t *testing.T, r *route){
 		req, _ := http.NewRequest("POST", r.url+"/trailers", io.MultiReader(strings.NewReader("12345")))
 		req.Trailer = http.Header{"X-Client": {"late"}}
 		resp, err := r.client.Do(req)
-		if got := body(t, resp, err); got != "12345" || resp.Trailer.Get("X-Sum") != "5 late" {
+		if got := readBody(t, resp, err); got != "12345" || resp.Trailer.Get("X-Sum") != "5 late" {
 			t.Errorf("got %q, trailers %v", got, resp.Trailer)
 		}
 	},
@@ -142,7 +142,7 @@ var scenarios = map[string]func(t *testing.T, r *route){
 		})
 		req, _ := http.NewRequestWithContext(ctx, "GET", r.url+"/hints", nil)
 		resp, err := r.client.Do(req)
-		if got := body(t, resp, err); got != "done" || len(hints) != 1 || hints[0] != "103</style.css>" {
+		if got := readBody(t, resp, err); got != "done" || len(hints) != 1 || hints[0] != "103</style.css>" {
 			t.Errorf("got %q, hints %v", got, hints)
 		}
 	},
@@ -150,7 +150,7 @@ var scenarios = map[string]func(t *testing.T, r *route){
 		req, _ := http.NewRequest("POST", r.url+"/echo", strings.NewReader("patience"))
 		req.Header.Set("Expect", "100-continue")
 		resp, err := r.client.Do(req)
-		if got := body(t, resp, err); got != "patience" {
+		if got := readBody(t, resp, err); got != "patience" {
 			t.Errorf("got %q", got)
 		}
 	},
@@ -159,7 +159,7 @@ var scenarios = map[string]func(t *testing.T, r *route){
 		req.Header.Set("X-Test", "a, b;c=\"d\"")
 		req.Host = "shop.example"
 		resp, err := r.client.Do(req)
-		_ = body(t, resp, err)
+		_ = readBody(t, resp, err)
 		if resp.Header.Get("X-Seen") != "a, b;c=\"d\"" || resp.Header.Get("X-Host") != "shop.example" {
 			t.Errorf("got %v", resp.Header)
 		}
@@ -167,20 +167,20 @@ var scenarios = map[string]func(t *testing.T, r *route){
 	"10 MB up": func(t *testing.T, r *route) {
 		data := bytes.Repeat([]byte("tulle-mesh"), 1<<20)
 		resp, err := r.client.Post(r.url+"/hash", "", bytes.NewReader(data))
-		if got, want := body(t, resp, err), fmt.Sprintf("%d %x", len(data), sha256.Sum256(data)); got != want {
+		if got, want := readBody(t, resp, err), fmt.Sprintf("%d %x", len(data), sha256.Sum256(data)); got != want {
 			t.Errorf("got %s, want %s", got, want)
 		}
 	},
 	"10 MB down": func(t *testing.T, r *route) {
 		resp, err := r.client.Get(r.url + "/bytes/10000000")
-		if got := body(t, resp, err); len(got) != 10000000 || got[9999984:] != "0123456789abcdef" {
+		if got := readBody(t, resp, err); len(got) != 10000000 || got[9999984:] != "0123456789abcdef" {
 			t.Errorf("got %d bytes", len(got))
 		}
 	},
 	"10 MB echo, chunked": func(t *testing.T, r *route) {
 		data := bytes.Repeat([]byte("tulle-mesh"), 1<<20)
 		resp, err := r.client.Post(r.url+"/echo", "", io.MultiReader(bytes.NewReader(data)))
-		if got := body(t, resp, err); got != string(data) {
+		if got := readBody(t, resp, err); got != string(data) {
 			t.Errorf("got %d bytes", len(got))
 		}
 	},

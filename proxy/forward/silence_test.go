@@ -35,8 +35,8 @@ func (r *route) fallSilent(t *testing.T, d time.Duration) {
 	step := r.first.e.cfg.Silence
 	for _, p := range []*proxy{r.first, r.last} {
 		p.eventually(t, "every server has sent SETTINGS", func() bool {
-			for l := range p.e.links {
-				if c, ok := l.proto.(*h2Conn); ok && !c.settled {
+			for c := range p.e.conns {
+				if c, ok := c.proto.(*h2Conn); ok && !c.settled {
 					return false
 				}
 			}
@@ -51,8 +51,8 @@ func (r *route) fallSilent(t *testing.T, d time.Duration) {
 				if p.e.now.Before(now) {
 					return false
 				}
-				for l := range p.e.links {
-					if c, ok := l.proto.(*h2Conn); ok && c.pinged && !c.heard {
+				for c := range p.e.conns {
+					if c, ok := c.proto.(*h2Conn); ok && c.pinged && !c.heard {
 						return false
 					}
 				}
@@ -196,7 +196,7 @@ func TestWhatServersAreSentUnasked(t *testing.T) {
 	)
 	get := func(t *testing.T, r *route, path string, want int) {
 		resp, err := r.client.Get(r.url + path)
-		if got := body(t, resp, err); len(got) != want {
+		if got := readBody(t, resp, err); len(got) != want {
 			t.Errorf("got %d bytes, want %d", len(got), want)
 		}
 	}
@@ -219,7 +219,7 @@ func TestWhatServersAreSentUnasked(t *testing.T) {
 		}, frames{http2.FrameSettings: begin, http2.FrameRSTStream: 1}},
 		"a megabyte up": {func(t *testing.T, r *route) {
 			resp, err := r.client.Post(r.url+"/hash", "text/plain", bytes.NewReader(make([]byte, mega)))
-			_ = body(t, resp, err)
+			_ = readBody(t, resp, err)
 		}, frames{http2.FrameSettings: begin}},
 		"a megabyte down, in any pieces: WINDOW_UPDATE for half a window": {func(t *testing.T, r *route) {
 			get(t, r, "/crumbs", mega)

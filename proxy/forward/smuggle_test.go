@@ -234,7 +234,7 @@ func TestTunnelsLeaveRoomForRequests(t *testing.T) {
 	}
 	client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Get(r.url + "/")
-	if got := body(t, resp, err); got != "ok" {
+	if got := readBody(t, resp, err); got != "ok" {
 		t.Errorf("got %q", got)
 	}
 }
@@ -243,9 +243,9 @@ func TestEmptyLineBetweenRequestsMayComeInTwoPieces(t *testing.T) {
 	h1Pairs(t, see(t, ownTarget).addr, Config{}, func(t *testing.T, r *route) {
 		c, br := r.connect(t)
 		send(t, c, "GET /1 HTTP/1.1\r\nHost: a\r\n\r\n\r")
-		_ = body(t, receive(t, br, "GET", 200), nil)
+		_ = readBody(t, receive(t, br, "GET", 200), nil)
 		send(t, c, "\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n")
-		if got := body(t, receive(t, br, "GET", 200), nil); got != "/2" {
+		if got := readBody(t, receive(t, br, "GET", 200), nil); got != "/2" {
 			t.Errorf("got %q", got)
 		}
 	})

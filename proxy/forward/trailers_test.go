@@ -72,7 +72,7 @@ func TestManySmallTrailersAreTooLarge(t *testing.T) {
 			conn, br := r.connect(t)
 			send(t, conn, c.request)
 			resp, err := http.ReadResponse(br, nil)
-			if body(t, resp, err); resp.StatusCode != c.status || resp.Header.Get("X-Fault") != c.fault {
+			if readBody(t, resp, err); resp.StatusCode != c.status || resp.Header.Get("X-Fault") != c.fault {
 				t.Errorf("got %d %s, want %d %s", resp.StatusCode, resp.Header.Get("X-Fault"), c.status, c.fault)
 			}
 		})

@@ -26,11 +26,11 @@ func (e *Engine) settle() {
 		e.flusher = false
 	}
 	for len(e.dirty) > 0 {
-		l := e.dirty[len(e.dirty)-1]
+		c := e.dirty[len(e.dirty)-1]
 		e.dirty[len(e.dirty)-1] = nil
 		e.dirty = e.dirty[:len(e.dirty)-1]
-		l.dirty = false
-		l.flush()
+		c.dirty = false
+		c.flush()
 	}
 	e.recycle()
 	e.turn.Unlock()

@@ -111,7 +111,7 @@ func (u *Upstream) give(fl *flight) {
 }
 
 func (u *Upstream) giveH1(fl *flight) {
-	if s, ok := fl.down.(*h1Server); ok && s.pinned != nil && s.pinned.u == u && s.pinned.cur == nil && !s.pinned.l.closed {
+	if s, ok := fl.down.(*h1Server); ok && s.pinned != nil && s.pinned.u == u && s.pinned.cur == nil && !s.pinned.conn.closed {
 		fl.depart(s.pinned)
 		return
 	}
@@ -122,7 +122,7 @@ func (u *Upstream) giveH1(fl *flight) {
 		}
 		u.resting[n-1] = nil
 		u.resting = u.resting[:n-1]
-		if !c.l.closed {
+		if !c.conn.closed {
 			fl.depart(c)
 			return
 		}
@@ -215,28 +215,28 @@ func (u *Upstream) connect(own *flight, ticket int64) {
 		e.settle()
 		return
 	}
-	l := newLink(e, sock.New(conn, nil), u.cfg.Traffic)
-	l.onClose = func(err error) {
+	c := newConn(e, sock.New(conn, nil), u.cfg.Traffic)
+	c.onClose = func(err error) {
 		u.open--
 		u.dialEnough()
 		if u.cfg.Closed != nil {
-			u.cfg.Closed(time.Since(l.born), err)
+			u.cfg.Closed(time.Since(c.born), err)
 		}
 	}
-	u.arrive(l, own)
+	u.arrive(c, own)
 	e.settle()
-	_ = l.serve(false)
+	_ = c.serve(false)
 }
 
-func (u *Upstream) arrive(l *link, own *flight) {
+func (u *Upstream) arrive(conn *conn, own *flight) {
 	if u.cfg.Protocol == HTTP1 {
-		c := newH1Client(l, u)
-		l.proto = c
+		c := newH1Client(conn, u)
+		conn.proto = c
 		u.rest(c)
 		return
 	}
-	c := newH2Conn(l, u.cfg.Protocol == Mux, u)
-	l.proto = c
+	c := newH2Conn(conn, u.cfg.Protocol == Mux, u)
+	conn.proto = c
 	if own != nil {
 		c.private = true
 		own.waiting = nil
@@ -246,7 +246,7 @@ func (u *Upstream) arrive(l *link, own *flight) {
 	u.shared = append(u.shared, c)
 	u.serveWaiting()
 	if len(c.streams) == 0 {
-		u.e.wheel.set(&l.timer, u.e.now.Add(c.restTime()))
+		u.e.wheel.set(&conn.timer, u.e.now.Add(c.restTime()))
 	}
 	if u.closed {
 		c.drain()
@@ -293,11 +293,11 @@ func (u *Upstream) rest(c *h1Client) {
 		return
 	}
 	if u.closed {
-		c.l.close(nil)
+		c.conn.close(nil)
 		return
 	}
 	u.resting = append(u.resting, c)
-	u.e.wheel.set(&c.l.timer, u.e.now.Add(u.cfg.IdleTimeout))
+	u.e.wheel.set(&c.conn.timer, u.e.now.Add(u.cfg.IdleTimeout))
 }
 
 // lost is told that an HTTP/1 connection is closed.

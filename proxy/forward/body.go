@@ -1,0 +1,112 @@
+package forward
+
+import (
+	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/exchange"
+	"github.com/tulle-mesh/tulle/proxy/message"
+)
+
+// A writer writes a body to a connection.
+type writer interface {
+	// push writes p behind what waits in b.q, and then b's end if the reader has ended. What the connection does not take stays in b.q.
+	push(b *body, p []byte)
+}
+
+// A reader reads a body from a connection.
+type reader interface {
+	// consumed says that n bytes of b went to the destination's connection: as many more may come.
+	consumed(b *body, n int)
+}
+
+// body is the body of one message on its way from one connection to another. Bytes that cannot go on at once wait in q; the reader stops
+// when too many do, because it is told of consumed bytes only.
+type body struct {
+	fl       *flight
+	from     reader // nil for a reply
+	to       writer // nil while the request has no connection yet
+	q        queue
+	trailers *message.Head // set before ended, if the message has a trailer section
+	total    int64         // bytes that the reader gave
+	moved    int64         // bytes that went to the destination's connection, since the beginning or the last rewind
+	granted  int64         // bytes that the reader was told of
+	sentAt   time.Time     // when bytes went there last
+	firstAt  time.Time     // when the reader gave the first bytes
+	looked   int64         // moved, when it was looked at last (pressure.go)
+	ended    bool          // the reader gave everything
+	sentEnd  bool          // the destination's connection has the end
+
+	kept   queue  // all bytes that the reader gave, as long as keeps
+	keeps  bool   // what the reader gives is kept for another attempt
+	unkept string // why it is not
+}
+
+// bodyLimit is how many bytes of an HTTP/1 body wait in a body before its reader stops reading.
+const bodyLimit = 64 << 10
+
+// write takes bytes from the reader; last says that there are no more.
+func (b *body) write(p []byte, last bool) {
+	if b.total == 0 && len(p) > 0 {
+		b.firstAt = b.fl.e.now
+	}
+	b.total += int64(len(p))
+	b.ended = b.ended || last
+	b.fl.moved = b.fl.e.now
+	if b.keeps {
+		b.keepMore(p)
+	}
+	if b.fl.copies != nil && b == &b.fl.req {
+		b.fl.copyBody(p, last)
+	}
+	if b.to == nil {
+		b.hold(p)
+	} else {
+		b.to.push(b, p)
+	}
+	if e := b.fl.e; e.queued > lastResort*e.cfg.MaxQueuedBytes && len(p) > 0 && b.q.size > 0 {
+		b.fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Overloaded, Reason: "queues"})
+	}
+}
+
+// hold keeps bytes that the writer has no room for.
+func (b *body) hold(p []byte) {
+	if len(p) > 0 {
+		before := b.q.memory
+		b.q.append(p)
+		b.fl.e.queued += b.q.memory - before
+	}
+}
+
+// unhold removes n bytes from the queue.
+func (b *body) unhold(n int) {
+	before := b.q.memory
+	b.q.skip(n)
+	b.fl.e.queued += b.q.memory - before
+}
+
+// went notes that n bytes went to the destination's connection.
+func (b *body) went(n int) {
+	b.moved += int64(n)
+	b.sentAt = b.fl.e.now
+	if b.from != nil && n > 0 {
+		fresh := max(0, b.moved-b.granted) // the reader was told of the others before they went a second time
+		b.granted += fresh
+		b.from.consumed(b, int(fresh))
+	}
+}
+
+// end notes that the writer wrote the end.
+func (b *body) end() {
+	b.sentEnd = true
+	b.fl.bodyEnded(b)
+}
+
+// empty says that nothing was given and nothing will be: the message ends with its head.
+func (b *body) empty() bool { return b.ended && b.total == 0 && b.trailers == nil }
+
+func (b *body) reset() {
+	b.fl.e.queued -= b.q.memory
+	b.q.clear()
+	b.forget("")
+	*b = body{fl: b.fl, q: queue{chunks: b.q.chunks[:0]}, kept: queue{chunks: b.kept.chunks[:0]}}
+}

@@ -1,0 +1,366 @@
+package forward
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/exchange"
+	"github.com/tulle-mesh/tulle/proxy/sock"
+)
+
+const (
+	// sendBufferRoom is how many bytes a connection takes before bodies wait in the queues of their bodies, and thereby make their senders wait.
+	sendBufferRoom = 128 << 10
+	// outboxLimit is how many bytes may wait all in all before no more is read from a client: what is beyond sendBufferRoom are heads of
+	// answers and answers to control frames, which it provokes without reading them.
+	sendBufferLimit = 2 << 20
+)
+
+// conn is one connection: the socket, what waits to be written to it, and the protocol above it.
+type conn struct {
+	e       *Engine
+	sock    *sock.Conn
+	proto   proto
+	rec     *exchange.Conn // of a downstream connection; nil upstream
+	traffic *exchange.Traffic
+	born    time.Time
+	onClose func(err error) // of an upstream connection
+
+	sendBuffer queue
+	sending    queue    // what a sender took from out; its own until sent
+	bufs       [][]byte // sending, as the socket wants it
+	busy       bool     // a goroutine is sending
+	dirty      bool     // in Engine.dirty
+	finish     bool     // close once everything is sent
+	halved     bool     // FIN once everything is sent
+	paused     bool
+	choked     bool // paused because the send buffer is full
+	reset      bool // close with a TCP reset
+	closed     bool
+	mayIdle    bool // counted in Engine.idler
+	active     bool // read something since the idler looked last
+	idling     bool // its reader is to return
+	retired    bool // by Engine.Retire
+	err        error
+	reading    bool          // its reader has not come to the end
+	broken     error         // why nothing can be sent any more, while there may be something to read
+	resume     chan struct{} // tokens for the reader
+	done       chan struct{} // closed with the connection
+	timer      timer
+}
+
+// proto is the protocol of a connection. All methods are called with the turn.
+type proto interface {
+	// receive takes bytes as sock.Receiver does.
+	receive(in []byte) (n int, err error)
+	// drained says that the send buffer has room.
+	drained()
+	// ended says that the peer will send nothing more, if err is io.EOF and the connection is not closed; else that the connection is.
+	ended(err error)
+	// drain asks to finish what has begun and to accept nothing new.
+	drain()
+}
+
+func newConn(e *Engine, s *sock.Conn, t *exchange.Traffic) *conn {
+	return &conn{e: e, sock: s, traffic: t, born: time.Now(), reading: true, resume: make(chan struct{}, 1), done: make(chan struct{})}
+}
+
+// serve is the reader goroutine of the connection's whole life. It returns nil when the connection ended in order.
+func (c *conn) serve(downstream bool) error {
+	e := c.e
+	e.begin()
+	if e.stopped {
+		c.closed = true
+		e.turn.Unlock()
+		_ = c.sock.Close()
+		return net.ErrClosed
+	}
+	e.conns[c] = struct{}{}
+	if c.sendBuffer.size > 0 {
+		c.markDirty()
+	}
+	if downstream {
+		e.serving++
+		if c.draining() {
+			c.proto.drain()
+		}
+		e.watchIdle(c)
+	}
+	if !downstream && c.traffic != nil { // an accepted connection is counted by whoever accepted it
+		c.traffic.Opened.Add(1)
+		c.traffic.Open.Add(1)
+	}
+	e.settle()
+
+	err := c.sock.Pump(c, c.resume)
+	e.begin()
+	for errors.Is(err, os.ErrDeadlineExceeded) && !c.wentIdle() && !c.closed { // bytes came just in time
+		e.settle()
+		err = c.sock.Pump(c, c.resume)
+		e.begin()
+	}
+	c.reading = false
+	if !c.closed {
+		c.readEnded(err)
+	}
+	e.settle()
+	if err = c.sock.AwaitHangup(c.done); err != nil {
+		e.begin()
+		c.close(err)
+		e.settle()
+	}
+	<-c.done
+	e.begin()
+	if c.err != ErrIdle { //nolint:errorlint // our own value, never wrapped
+		_ = c.sock.Close()
+	}
+	e.unwatchIdle(c)
+	if downstream {
+		e.serving--
+		e.tellIdle()
+	}
+	err = c.err
+	e.settle()
+	if !downstream && c.traffic != nil {
+		c.traffic.Open.Add(-1)
+	}
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+// readEnded is told why the reader came to the end. A reset that a write was told of looks like an orderly end to the reader.
+func (c *conn) readEnded(err error) {
+	switch {
+	case !errors.Is(err, io.EOF):
+		c.close(err)
+	case errors.Is(c.broken, syscall.ECONNRESET):
+		c.close(c.broken)
+	default:
+		c.proto.ended(io.EOF)
+	}
+}
+
+// Receive implements sock.Receiver: one batch.
+func (c *conn) Receive(in []byte) (n int, err error) {
+	e := c.e
+	e.begin()
+	if c.closed {
+		e.settle()
+		return 0, net.ErrClosed
+	}
+	c.active, c.idling = true, false
+	n, err = c.proto.receive(in)
+	if c.traffic != nil {
+		c.traffic.ReadBytes.Add(uint64(n))
+	}
+	switch {
+	case err != nil && err != sock.ErrMore: //nolint:errorlint // never wrapped: it crosses one call
+	case c.closed:
+		err = net.ErrClosed
+	case c.broken != nil:
+		err = sock.ErrMore
+	case c.rec != nil && c.sendBuffer.size+c.sending.size > sendBufferLimit:
+		c.choked, err = true, c.pause()
+	}
+	if c.sock.Unsent() {
+		c.markDirty()
+	}
+	e.settle()
+	return n, err
+}
+
+// pause stops the reader until unpause; receive must return the result.
+func (c *conn) pause() error {
+	c.paused = true
+	return sock.ErrPause
+}
+
+func (c *conn) unpause() {
+	if c.paused {
+		c.paused = false
+		c.resume <- struct{}{}
+	}
+}
+
+func (c *conn) markDirty() {
+	if !c.dirty {
+		c.dirty = true
+		c.e.dirty = append(c.e.dirty, c)
+	}
+}
+
+// draining says that the connection takes nothing new.
+func (c *conn) draining() bool { return c.retired || c.e.draining && c.rec != nil }
+
+// room is how many body bytes the send buffer takes now.
+func (c *conn) room() int { return sendBufferRoom - c.sendBuffer.size - c.sending.size }
+
+// flush sends what the send buffer holds, without waiting: where the socket is full, a goroutine of its own takes over. It gives the turn
+// away while it encrypts and writes; others only append meanwhile.
+func (c *conn) flush() {
+	if c.busy || c.closed {
+		return
+	}
+	if c.broken != nil {
+		c.discard()
+		return
+	}
+	c.busy = true
+	for c.more() {
+		c.take()
+		c.e.turn.Unlock()
+		n, full, err := c.sock.TrySend(c.bufs)
+		c.e.turn.Lock()
+		if !c.sent(n, err) {
+			return
+		}
+		if full {
+			c.e.wg.Add(1)
+			go c.write()
+			return
+		}
+	}
+	c.idle()
+}
+
+// write is the goroutine that sends to a socket that was full.
+func (c *conn) write() {
+	defer c.e.wg.Done()
+	c.e.begin()
+	for c.more() {
+		c.take()
+		c.e.turn.Unlock()
+		n, err := c.sock.Send(c.bufs)
+		c.e.begin()
+		if !c.sent(n, err) {
+			c.e.settle()
+			return
+		}
+	}
+	c.idle()
+	c.e.settle()
+}
+
+func (c *conn) more() bool {
+	return !c.closed && c.broken == nil && (c.sending.size > 0 || c.sendBuffer.size > 0 || c.sock.Unsent())
+}
+
+func (c *conn) take() {
+	if c.sending.size == 0 {
+		c.sending, c.sendBuffer = c.sendBuffer, c.sending
+	}
+	c.bufs = c.bufs[:0]
+	for i := range c.sending.chunks {
+		c.bufs = append(c.bufs, c.sending.chunks[i].b)
+	}
+}
+
+// sent notes that the socket took n bytes and lets the protocol write more. It reports whether the connection is still alive.
+func (c *conn) sent(n int, err error) bool {
+	clear(c.bufs)
+	c.sending.skip(n)
+	if c.traffic != nil {
+		c.traffic.WrittenBytes.Add(uint64(n))
+	}
+	switch {
+	case err == nil:
+	case c.answers(err):
+		c.broken = err
+		_ = c.sock.SetReadDeadline(time.Unix(1, 0)) // the reader must look: the edge may be gone. It fails if the connection is closed.
+		c.discard()
+	default:
+		c.close(err)
+	}
+	if !c.closed {
+		c.proto.drained()
+	}
+	if c.closed {
+		c.busy = false
+		c.release()
+		return false
+	}
+	if c.choked && c.sendBuffer.size+c.sending.size <= sendBufferLimit/2 {
+		c.choked = false
+		c.unpause()
+	}
+	return true
+}
+
+// answers reports whether a connection that failed with err while it sent may hold an answer that came before: a server that does not want a
+// request's body answers and closes, which resets the connection. What is in the socket can still be read, up to its end.
+func (c *conn) answers(err error) bool {
+	return c.rec == nil && c.reading && (errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE))
+}
+
+// discard drops what cannot be sent any more, so that its senders do not wait for it.
+func (c *conn) discard() {
+	for !c.closed && c.sendBuffer.size+c.sending.size > 0 {
+		c.release()
+		c.proto.drained()
+	}
+	if !c.closed && c.finish {
+		c.close(nil)
+	}
+}
+
+// idle ends a sender's work.
+func (c *conn) idle() {
+	c.busy = false
+	switch {
+	case c.closed:
+		c.release()
+	case c.broken != nil:
+		c.discard()
+	case c.finish:
+		c.close(nil)
+	case c.halved:
+		c.halved = false
+		if err := c.sock.CloseWrite(); err != nil {
+			c.close(err)
+		}
+	}
+}
+
+// closeSoon closes the connection when everything that was written is sent.
+func (c *conn) closeSoon() {
+	c.finish = true
+	c.markDirty()
+}
+
+// closeWrite sends FIN when everything that was written is sent.
+func (c *conn) closeWrite() {
+	c.halved = true
+	c.markDirty()
+}
+
+// close closes the connection at once; nil means in order. The protocol learns of it exactly once.
+func (c *conn) close(err error) {
+	if c.closed {
+		return
+	}
+	c.closed, c.err = true, err
+	delete(c.e.conns, c)
+	c.e.wheel.cancel(&c.timer)
+	c.sock.Abort(c.reset)
+	c.unpause()
+	if !c.busy {
+		c.release()
+	}
+	c.proto.ended(err)
+	close(c.done)
+	if c.onClose != nil {
+		c.onClose(err)
+	}
+}
+
+// release frees the send buffer. A sender that is out of turn keeps its buffers until it is back.
+func (c *conn) release() {
+	c.sendBuffer.clear()
+	c.sending.clear()
+}
