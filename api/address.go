@@ -17,8 +17,8 @@ func EncodeTarget(t mesh.Target) *pb.Address {
 	return encodeAddr(t.Addr)
 }
 
-// DecodeTarget returns the target that a Watch names by address a; nil is the inbound target. An IPv4 address in IPv6 form is
-// unmapped; an address that is none, or port 0, is an error.
+// DecodeTarget returns the target that a Watch names by address a; nil is the inbound target. An IPv4 address in IPv6
+// form is unmapped; an address that is none, or port 0, is an error.
 func DecodeTarget(a *pb.Address) (mesh.Target, error) {
 	if a == nil {
 		return mesh.Target{}, nil
@@ -69,7 +69,8 @@ func encodePrefix(p netip.Prefix) *pb.Prefix {
 func decodePrefix(p *pb.Prefix) (netip.Prefix, error) {
 	ip, ok := netip.AddrFromSlice(p.GetIp())
 	if !ok || ip.Is4In6() || p.GetBits() > uint32(ip.BitLen()) {
-		return netip.Prefix{}, fmt.Errorf("network of %d bytes and %d bits: want an IPv4 or IPv6 prefix", len(p.GetIp()), p.GetBits())
+		return netip.Prefix{}, fmt.Errorf("network of %d bytes and %d bits: want an IPv4 or IPv6 prefix", len(p.GetIp()),
+			p.GetBits())
 	}
 	return netip.PrefixFrom(ip, int(p.GetBits())), nil
 }

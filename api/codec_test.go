@@ -48,7 +48,8 @@ func FuzzRoundTrip(f *testing.F) {
 	})
 }
 
-// FuzzDecode shows that bytes of a peer never panic the decoders, and that what they accept is a value that survives a round trip.
+// FuzzDecode shows that bytes of a peer never panic the decoders, and that what they accept is a value that survives a
+// round trip.
 func FuzzDecode(f *testing.F) {
 	g := generator{rand.New(rand.NewPCG(1, 1))}
 	for range 8 {
@@ -79,8 +80,8 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// maxSeed keeps seeds small. Go minimizes each input that reaches new code, which takes time with the square of its length: with whole
-// messages of 2 kB as seeds, the workers minimized for a minute at a time and tried nothing new.
+// maxSeed keeps seeds small. Go minimizes each input that reaches new code, which takes time with the square of its
+// length: with whole messages of 2 kB as seeds, the workers minimized for a minute at a time and tried nothing new.
 const maxSeed = 256
 
 // addFields adds each field of a message as a seed. A field alone is a message too.
@@ -140,7 +141,8 @@ func TestAuthorizationThatIsNotUnderstoodLetsNobodyIn(t *testing.T) {
 		"a later kind of client":            {Clients: 3, Identities: []*pb.IdentityMatch{{}}},
 		"a negative kind of client":         {Clients: -1, Identities: []*pb.IdentityMatch{{}}},
 		"a later demand on an identity":     later(&pb.Authorization{Identities: []*pb.IdentityMatch{match}}, match),
-		"a later demand on a network":       later(&pb.Authorization{Clients: pb.Authorization_ANY, Networks: []*pb.Network{network}}, network),
+		"a later demand on a network": later(&pb.Authorization{Clients: pb.Authorization_ANY,
+			Networks: []*pb.Network{network}}, network),
 	} {
 		got, err := decodeAuthorization(a)
 		if err != nil || got.Clients != mesh.NamedClients || len(got.Identities) != 0 {
@@ -156,8 +158,10 @@ func TestAuthorizationThatIsNotUnderstoodLetsNobodyIn(t *testing.T) {
 // A match that is not understood whole at a port may guard what other routes open: it must come before theirs.
 func TestInboundMatchThatIsNotUnderstoodIsWidened(t *testing.T) {
 	ref := mesh.Ref{Kind: "HTTPRoute", Namespace: "shop", Name: "lock"}
-	matches := []mesh.Match{{Path: mesh.ExactPath, Value: "/a"}, {Path: mesh.ExactPath, Value: "/b"}, {Path: mesh.ExactPath, Value: "/c", Headers: []mesh.FieldMatch{{Name: "x"}}}}
-	in := &mesh.Inbound{Default: mesh.PortPolicy{Policy: mesh.Deny, Routes: []mesh.InboundRoute{{Route: mesh.Route{Ref: ref, Rules: []mesh.Rule{{Matches: matches}}}}}}}
+	matches := []mesh.Match{{Path: mesh.ExactPath, Value: "/a"}, {Path: mesh.ExactPath, Value: "/b"},
+		{Path: mesh.ExactPath, Value: "/c", Headers: []mesh.FieldMatch{{Name: "x"}}}}
+	in := &mesh.Inbound{Default: mesh.PortPolicy{Policy: mesh.Deny,
+		Routes: []mesh.InboundRoute{{Route: mesh.Route{Ref: ref, Rules: []mesh.Rule{{Matches: matches}}}}}}}
 	wire := EncodeInbound(in)
 	sent := wire.GetDefault().GetRoutes()[0].GetRoute().GetRules()[0].GetMatches()
 	sent[1].Path = 99
@@ -180,15 +184,19 @@ func TestDecodeRefuses(t *testing.T) {
 		in   *pb.Outbound
 		want string
 	}{
-		"an unknown kind":            {&pb.Outbound{Kind: 9}, "unknown kind 9"},
-		"a negative kind":            {&pb.Outbound{Kind: -1}, "unknown kind -1"},
-		"an unknown protocol":        {&pb.Outbound{Protocol: 4}, "unknown protocol 4"},
-		"a service without a port":   {&pb.Outbound{Service: &pb.Service{Name: "web"}}, "port 0"},
-		"an endpoint without an IP":  {&pb.Outbound{Endpoints: []*pb.Endpoint{{}}}, "0 bytes"},
-		"a port beyond 65535":        {&pb.Outbound{Endpoints: []*pb.Endpoint{{Address: &pb.Address{Ip: ok.Ip, Port: 65536}}}}, "port 65536"},
-		"an identity that is none":   {&pb.Outbound{Endpoints: []*pb.Endpoint{{Address: ok, Identity: "web"}}}, "not a workload identity"},
-		"another spelling of one":    {&pb.Outbound{Endpoints: []*pb.Endpoint{{Address: ok, Identity: "a.b/ns/c/sa/d"}}}, "not a workload identity"},
-		"an endpoint's bad protocol": {&pb.Outbound{Endpoints: []*pb.Endpoint{{Address: ok, Protocol: 99}}}, "unknown protocol 99"},
+		"an unknown kind":           {&pb.Outbound{Kind: 9}, "unknown kind 9"},
+		"a negative kind":           {&pb.Outbound{Kind: -1}, "unknown kind -1"},
+		"an unknown protocol":       {&pb.Outbound{Protocol: 4}, "unknown protocol 4"},
+		"a service without a port":  {&pb.Outbound{Service: &pb.Service{Name: "web"}}, "port 0"},
+		"an endpoint without an IP": {&pb.Outbound{Endpoints: []*pb.Endpoint{{}}}, "0 bytes"},
+		"a port beyond 65535": {&pb.Outbound{
+			Endpoints: []*pb.Endpoint{{Address: &pb.Address{Ip: ok.Ip, Port: 65536}}}}, "port 65536"},
+		"an identity that is none": {&pb.Outbound{Endpoints: []*pb.Endpoint{{Address: ok, Identity: "web"}}},
+			"not a workload identity"},
+		"another spelling of one": {&pb.Outbound{Endpoints: []*pb.Endpoint{{Address: ok, Identity: "a.b/ns/c/sa/d"}}},
+			"not a workload identity"},
+		"an endpoint's bad protocol": {&pb.Outbound{Endpoints: []*pb.Endpoint{{Address: ok, Protocol: 99}}},
+			"unknown protocol 99"},
 	}
 	for name, c := range outbounds {
 		if got, err := DecodeOutbound(c.in); err == nil || !strings.Contains(err.Error(), c.want) {
@@ -199,8 +207,9 @@ func TestDecodeRefuses(t *testing.T) {
 		in   *pb.Inbound
 		want string
 	}{
-		"a network of the wrong size":    {&pb.Inbound{ClusterNetworks: []*pb.Prefix{{Ip: []byte{10}, Bits: 8}}}, "1 bytes"},
-		"a network with too many bits":   {&pb.Inbound{ClusterNetworks: []*pb.Prefix{{Ip: []byte{10, 0, 0, 0}, Bits: 33}}}, "33 bits"},
+		"a network of the wrong size": {&pb.Inbound{ClusterNetworks: []*pb.Prefix{{Ip: []byte{10}, Bits: 8}}}, "1 bytes"},
+		"a network with too many bits": {&pb.Inbound{ClusterNetworks: []*pb.Prefix{{Ip: []byte{10, 0, 0, 0}, Bits: 33}}},
+			"33 bits"},
 		"an unknown protocol":            {&pb.Inbound{Default: &pb.PortPolicy{Protocol: 7}}, "unknown protocol 7"},
 		"port 0":                         {&pb.Inbound{Ports: map[uint32]*pb.PortPolicy{0: {}}}, "port 0"},
 		"a range upside down":            {&pb.Inbound{OpaquePorts: []*pb.PortRange{{First: 2, Last: 1}}}, "2-1"},
@@ -208,11 +217,14 @@ func TestDecodeRefuses(t *testing.T) {
 		"an exception that is none": {authorizing(&pb.Authorization{Networks: []*pb.Network{{
 			Prefix: &pb.Prefix{Ip: []byte{10, 0, 0, 0}, Bits: 8}, Except: []*pb.Prefix{{Ip: []byte{10, 0, 0, 0}, Bits: 99}},
 		}}}), "except of 10.0.0.0/8"},
-		"a negative rate":         {limiting(&pb.RateLimit{Total: -1}), "-1 requests a second"},
-		"a rate that is none":     {limiting(&pb.RateLimit{Identity: math.NaN()}), "NaN requests a second"},
-		"an override of nobody":   {limiting(&pb.RateLimit{Overrides: []*pb.RateLimit_Override{{Identities: []string{""}}}}), "not a workload identity"},
-		"an override without end": {limiting(&pb.RateLimit{Overrides: []*pb.RateLimit_Override{{PerSecond: math.Inf(1)}}}), "override 0"},
-		"ranges that overlap":     {&pb.Inbound{RequireIdentityPorts: []*pb.PortRange{{First: 1, Last: 5}, {First: 5, Last: 6}}}, "5-6"},
+		"a negative rate":     {limiting(&pb.RateLimit{Total: -1}), "-1 requests a second"},
+		"a rate that is none": {limiting(&pb.RateLimit{Identity: math.NaN()}), "NaN requests a second"},
+		"an override of nobody": {limiting(&pb.RateLimit{Overrides: []*pb.RateLimit_Override{{Identities: []string{""}}}}),
+			"not a workload identity"},
+		"an override without end": {limiting(&pb.RateLimit{Overrides: []*pb.RateLimit_Override{{PerSecond: math.Inf(1)}}}),
+			"override 0"},
+		"ranges that overlap": {&pb.Inbound{
+			RequireIdentityPorts: []*pb.PortRange{{First: 1, Last: 5}, {First: 5, Last: 6}}}, "5-6"},
 	}
 	for name, c := range inbounds {
 		if got, err := DecodeInbound(c.in); err == nil || !strings.Contains(err.Error(), c.want) {
@@ -247,7 +259,8 @@ func (g generator) port() uint16 { return uint16(1 + g.IntN(65535)) }
 
 func (g generator) addr() netip.AddrPort {
 	if g.IntN(2) == 0 {
-		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(g.Uint32()), byte(g.Uint32()), byte(g.Uint32())}), g.port())
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(g.Uint32()), byte(g.Uint32()), byte(g.Uint32())}),
+			g.port())
 	}
 	return netip.AddrPortFrom(netip.AddrFrom16([16]byte{0xfd, 14: byte(g.Uint32()), 15: byte(g.Uint32())}), g.port())
 }
@@ -292,7 +305,8 @@ func (g generator) inbound() *mesh.Inbound {
 
 func (g generator) portPolicy() mesh.PortPolicy {
 	p := mesh.PortPolicy{
-		Protocol: mesh.Protocol(g.IntN(4)), Policy: mesh.AccessPolicies[g.IntN(len(mesh.AccessPolicies))], RequireIdentity: g.IntN(2) == 0,
+		Protocol: mesh.Protocol(g.IntN(4)), Policy: mesh.AccessPolicies[g.IntN(len(mesh.AccessPolicies))],
+		RequireIdentity: g.IntN(2) == 0,
 	}
 	for range g.IntN(3) {
 		p.ProbePaths = append(p.ProbePaths, "/"+g.name())
@@ -374,8 +388,10 @@ func BenchmarkAuthorizations(b *testing.B) {
 		in := &mesh.Inbound{}
 		for i := range n {
 			in.Default.Authorizations = append(in.Default.Authorizations, mesh.Authorization{
-				Ref:        mesh.Ref{Group: "policy.linkerd.io", Kind: "AuthorizationPolicy", Namespace: "shop", Name: fmt.Sprint("client-", i)},
-				Identities: []mesh.IdentityMatch{{TrustDomain: "cluster.local", Namespace: "shop", ServiceAccount: fmt.Sprint("client-", i)}},
+				Ref: mesh.Ref{Group: "policy.linkerd.io", Kind: "AuthorizationPolicy", Namespace: "shop",
+					Name: fmt.Sprint("client-", i)},
+				Identities: []mesh.IdentityMatch{{TrustDomain: "cluster.local", Namespace: "shop",
+					ServiceAccount: fmt.Sprint("client-", i)}},
 			})
 		}
 		b.Run(fmt.Sprint(n), func(b *testing.B) {

@@ -17,7 +17,8 @@ func encodeFilter(f mesh.Filter) *pb.Filter {
 			Scheme: r.Scheme, Host: r.Host, Port: uint32(r.Port), Path: encodePathModifier(r.Path), Status: uint32(r.Status),
 		}}}
 	case f.Rewrite != nil:
-		return &pb.Filter{Filter: &pb.Filter_Rewrite{Rewrite: &pb.Rewrite{Host: f.Rewrite.Host, Path: encodePathModifier(f.Rewrite.Path)}}}
+		return &pb.Filter{Filter: &pb.Filter_Rewrite{
+			Rewrite: &pb.Rewrite{Host: f.Rewrite.Host, Path: encodePathModifier(f.Rewrite.Path)}}}
 	case f.Mirror != nil:
 		m := f.Mirror
 		return &pb.Filter{Filter: &pb.Filter_Mirror{Mirror: &pb.Mirror{
@@ -62,7 +63,8 @@ func (f *flaws) filter(in *pb.Filter) mesh.Filter {
 	case *pb.Filter_Mirror:
 		f.whole(v.Mirror)
 		return mesh.Filter{Mirror: &mesh.Mirror{
-			Backend: decodeWeighted(v.Mirror.GetBackend()), Numerator: v.Mirror.GetNumerator(), Denominator: max(v.Mirror.GetDenominator(), 1),
+			Backend: decodeWeighted(v.Mirror.GetBackend()), Numerator: v.Mirror.GetNumerator(),
+			Denominator: max(v.Mirror.GetDenominator(), 1),
 		}}
 	case *pb.Filter_Cors:
 		return mesh.Filter{CORS: f.cors(v.Cors)}
@@ -79,7 +81,8 @@ func encodeHeader(h mesh.Header) *pb.Header { return &pb.Header{Name: h.Name, Va
 
 func (f *flaws) modifier(m *pb.HeaderModifier) *mesh.HeaderModifier {
 	f.whole(m)
-	return &mesh.HeaderModifier{Set: mapped(m.GetSet(), f.header), Add: mapped(m.GetAdd(), f.header), Remove: m.GetRemove()}
+	return &mesh.HeaderModifier{Set: mapped(m.GetSet(), f.header), Add: mapped(m.GetAdd(), f.header),
+		Remove: m.GetRemove()}
 }
 
 func (f *flaws) header(h *pb.Header) mesh.Header {
@@ -97,7 +100,8 @@ func (f *flaws) redirect(r *pb.Redirect) *mesh.Redirect {
 		status = 302
 	}
 	return &mesh.Redirect{
-		Scheme: r.GetScheme(), Host: r.GetHost(), Port: f.port(r.GetPort()), Path: f.pathModifier(r.GetPath()), Status: status,
+		Scheme: r.GetScheme(), Host: r.GetHost(), Port: f.port(r.GetPort()), Path: f.pathModifier(r.GetPath()),
+		Status: status,
 	}
 }
 

@@ -29,9 +29,11 @@ func EncodeInbound(in *mesh.Inbound) *pb.Inbound {
 
 func encodePortPolicy(p mesh.PortPolicy) *pb.PortPolicy {
 	return &pb.PortPolicy{
-		Protocol: pb.Protocol(p.Protocol), Policy: string(p.Policy), RequireIdentity: p.RequireIdentity, ProbePaths: p.ProbePaths,
-		Server: encodeRef(p.Server), Authorizations: encodeAuthorizations(p.Authorizations), RateLimit: encodeRateLimit(p.RateLimit),
-		Routes: mapped(p.Routes, encodeInboundRoute),
+		Protocol: pb.Protocol(p.Protocol), Policy: string(p.Policy), RequireIdentity: p.RequireIdentity,
+		ProbePaths: p.ProbePaths,
+		Server:     encodeRef(p.Server), Authorizations: encodeAuthorizations(p.Authorizations),
+		RateLimit: encodeRateLimit(p.RateLimit),
+		Routes:    mapped(p.Routes, encodeInboundRoute),
 	}
 }
 
@@ -39,9 +41,9 @@ func encodeInboundRoute(r mesh.InboundRoute) *pb.InboundRoute {
 	return &pb.InboundRoute{Route: encodeRoute(r.Route), Authorizations: encodeAuthorizations(r.Authorizations)}
 }
 
-// DecodeInbound returns the value that in says. An access policy that this release does not know, or none, becomes mesh.Deny; an
-// unknown protocol, a network, an identity, a rate or a port that is none are errors, and the value is refused whole. An authorization
-// that this release does not understand in full lets nobody in.
+// DecodeInbound returns the value that in says. An access policy that this release does not know, or none, becomes
+// mesh.Deny; an unknown protocol, a network, an identity, a rate or a port that is none are errors, and the value is
+// refused whole. An authorization that this release does not understand in full lets nobody in.
 func DecodeInbound(in *pb.Inbound) (*mesh.Inbound, error) {
 	out := &mesh.Inbound{}
 	for _, n := range in.GetClusterNetworks() {
@@ -116,8 +118,8 @@ func decodePortPolicy(p *pb.PortPolicy) (mesh.PortPolicy, error) {
 	return out, nil
 }
 
-// decodeGuard returns a route that may guard what other routes leave open: a match that this release does not know whole comes before
-// those of the others.
+// decodeGuard returns a route that may guard what other routes leave open: a match that this release does not know
+// whole comes before those of the others.
 func decodeGuard(r *pb.Route) mesh.Route {
 	out := decodeRoute(r)
 	for i, rule := range r.GetRules() {

@@ -46,16 +46,18 @@ func encodeEndpoint(e *mesh.Endpoint) *pb.Endpoint {
 	}
 	if p := e.Pod; p != (mesh.PodRef{}) {
 		out.Pod = &pb.Pod{
-			Namespace: p.Namespace, Name: p.Name, ServiceAccount: p.ServiceAccount, OwnerKind: p.OwnerKind, OwnerName: p.OwnerName,
+			Namespace: p.Namespace, Name: p.Name, ServiceAccount: p.ServiceAccount, OwnerKind: p.OwnerKind,
+			OwnerName:       p.OwnerName,
 			PodTemplateHash: p.PodTemplateHash, ControlPlaneNs: p.ControlPlaneNS,
 		}
 	}
 	return out
 }
 
-// DecodeOutbound returns the value that o says. A kind or protocol that this release does not know, an address that is none, and an
-// identity that is not a SPIFFE ID are errors: the value is refused whole, because half of it could send traffic to nobody's
-// identity. Of a route, only the rule that this release does not understand is lost: it becomes invalid, as does a backend.
+// DecodeOutbound returns the value that o says. A kind or protocol that this release does not know, an address that is
+// none, and an identity that is not a SPIFFE ID are errors: the value is refused whole, because half of it could send
+// traffic to nobody's identity. Of a route, only the rule that this release does not understand is lost: it becomes
+// invalid, as does a backend.
 func DecodeOutbound(o *pb.Outbound) (*mesh.Outbound, error) {
 	return DecodeOutboundPausing(o, func() {})
 }

@@ -16,7 +16,8 @@ func encodePolicy(p mesh.RequestPolicy) *pb.RequestPolicy {
 	out := &pb.RequestPolicy{Retry: encodeRetry(p.Retry)}
 	if t := p.Timeouts; t != (mesh.Timeouts{}) {
 		out.Timeouts = &pb.Timeouts{
-			RequestNanos: int64(t.Request), AttemptNanos: int64(t.Attempt), ResponseNanos: int64(t.Response), IdleNanos: int64(t.Idle),
+			RequestNanos: int64(t.Request), AttemptNanos: int64(t.Attempt), ResponseNanos: int64(t.Response),
+			IdleNanos: int64(t.Idle),
 		}
 	}
 	if f := p.Fault; f != nil {
@@ -120,8 +121,9 @@ func decodeAccrual(a *pb.Accrual) (*mesh.Accrual, error) {
 		return nil, fmt.Errorf("failure accrual: success rate %v, jitter %v", a.GetSuccessRate(), a.GetJitter())
 	}
 	return &mesh.Accrual{
-		MaxFailures: a.GetMaxFailures(), SuccessRate: a.GetSuccessRate(), Window: nanos(a.GetWindowNanos()), MinRequests: a.GetMinRequests(),
-		MinPenalty: nanos(a.GetMinPenaltyNanos()), MaxPenalty: nanos(a.GetMaxPenaltyNanos()), Jitter: a.GetJitter(),
+		MaxFailures: a.GetMaxFailures(), SuccessRate: a.GetSuccessRate(), Window: nanos(a.GetWindowNanos()),
+		MinRequests: a.GetMinRequests(),
+		MinPenalty:  nanos(a.GetMinPenaltyNanos()), MaxPenalty: nanos(a.GetMaxPenaltyNanos()), Jitter: a.GetJitter(),
 	}, nil
 }
 
@@ -181,7 +183,8 @@ func encodeAnswer(c mesh.ResponseCondition) *pb.ResponseCondition {
 }
 
 func (f *flaws) answer(c *pb.ResponseCondition) mesh.ResponseCondition {
-	out := mesh.ResponseCondition{Status: f.statuses(c.GetStatus()), All: mapped(c.GetAll(), f.answer), Any: mapped(c.GetAny(), f.answer)}
+	out := mesh.ResponseCondition{Status: f.statuses(c.GetStatus()), All: mapped(c.GetAll(), f.answer),
+		Any: mapped(c.GetAny(), f.answer)}
 	if c.GetNot() != nil {
 		not := f.answer(c.GetNot())
 		out.Not = &not
@@ -219,7 +222,8 @@ func encodeStream(s mesh.StreamRule) *pb.StreamRule {
 func decodeStream(s *pb.StreamRule) mesh.StreamRule {
 	var f flaws
 	f.whole(s)
-	out := mesh.StreamRule{Ref: decodeRef(s.GetRef()), Hostnames: s.GetHostnames(), Backends: mapped(s.GetBackends(), decodeWeighted)}
+	out := mesh.StreamRule{Ref: decodeRef(s.GetRef()), Hostnames: s.GetHostnames(),
+		Backends: mapped(s.GetBackends(), decodeWeighted)}
 	for i := range out.Backends {
 		if f.first != "" {
 			out.Backends[i].Invalid = f.first

@@ -148,7 +148,8 @@ func (f *flaws) field(m *pb.FieldMatch) mesh.FieldMatch {
 }
 
 func encodeCondition(c mesh.Condition) *pb.Condition {
-	out := &pb.Condition{Method: c.Method, PathRegex: c.PathRegex, All: mapped(c.All, encodeCondition), Any: mapped(c.Any, encodeCondition)}
+	out := &pb.Condition{Method: c.Method, PathRegex: c.PathRegex, All: mapped(c.All, encodeCondition),
+		Any: mapped(c.Any, encodeCondition)}
 	if c.Not != nil {
 		out.Not = encodeCondition(*c.Not)
 	}
@@ -158,7 +159,8 @@ func encodeCondition(c mesh.Condition) *pb.Condition {
 func (f *flaws) condition(c *pb.Condition) mesh.Condition {
 	f.whole(c)
 	out := mesh.Condition{
-		Method: c.GetMethod(), PathRegex: c.GetPathRegex(), All: mapped(c.GetAll(), f.condition), Any: mapped(c.GetAny(), f.condition),
+		Method: c.GetMethod(), PathRegex: c.GetPathRegex(), All: mapped(c.GetAll(), f.condition),
+		Any: mapped(c.GetAny(), f.condition),
 	}
 	if c.GetNot() != nil {
 		not := f.condition(c.GetNot())
@@ -185,7 +187,8 @@ func decodeWeighted(b *pb.WeightedBackend) mesh.WeightedBackend {
 	if err != nil {
 		f.add("%v", err)
 	}
-	out := mesh.WeightedBackend{Service: service, Ref: decodeRef(b.GetRef()), Weight: b.GetWeight(), Filters: f.filters(b.GetFilters())}
+	out := mesh.WeightedBackend{Service: service, Ref: decodeRef(b.GetRef()), Weight: b.GetWeight(),
+		Filters: f.filters(b.GetFilters())}
 	out.Invalid = cmp.Or(b.GetInvalid(), f.first)
 	return out
 }

@@ -14,14 +14,15 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// traffic fills the parts of o that say how requests are shared and tried. It walks the types, so that a field which somebody adds to
-// package mesh and forgets here on the wire fails the round trip.
+// traffic fills the parts of o that say how requests are shared and tried. It walks the types, so that a field which
+// somebody adds to package mesh and forgets here on the wire fails the round trip.
 func (g generator) traffic(o *mesh.Outbound) {
 	for _, part := range []any{&o.Accrual, &o.Routes, &o.Profile, &o.Policy, &o.Streams} {
 		g.fill(reflect.ValueOf(part).Elem(), 0)
 	}
 	for range g.IntN(3) {
-		b := mesh.Backend{Service: mesh.ServiceRef{Namespace: g.name(), Name: g.name(), Port: g.port()}, Protocol: mesh.Protocol(g.IntN(4))}
+		b := mesh.Backend{Service: mesh.ServiceRef{Namespace: g.name(), Name: g.name(), Port: g.port()},
+			Protocol: mesh.Protocol(g.IntN(4))}
 		g.fill(reflect.ValueOf(&b.Accrual).Elem(), 0)
 		b.Endpoints = o.Endpoints
 		b.Authority = g.name()
@@ -105,12 +106,18 @@ func TestWhatIsNotUnderstoodSpoilsItsRuleAlone(t *testing.T) {
 		edit func(*pb.Rule)
 		want string
 	}{
-		"a path kind of the future":     {func(r *pb.Rule) { r.Matches[0].Path = 99 }, "path matches of kind 99"},
-		"a condition of the future":     {func(r *pb.Rule) { r.Matches[0] = withNewer() }, "too old for all of the rule's Match"},
-		"a filter of the future":        {func(r *pb.Rule) { r.Filters = []*pb.Filter{{}} }, "does not know one of the rule's filters"},
-		"a redirect that is none":       {func(r *pb.Rule) { r.Filters = redirects(&pb.Redirect{Status: 200}) }, "redirect with status 200"},
-		"a redirect to no port":         {func(r *pb.Rule) { r.Filters = redirects(&pb.Redirect{Status: 301, Port: 1 << 16}) }, "port 65536"},
-		"an impossible range of status": {func(r *pb.Rule) { r.Policy = retries(&pb.StatusRange{Last: 1 << 16}) }, "statuses 0 to 65536"},
+		"a path kind of the future": {func(r *pb.Rule) { r.Matches[0].Path = 99 }, "path matches of kind 99"},
+		"a condition of the future": {func(r *pb.Rule) { r.Matches[0] = withNewer() },
+			"too old for all of the rule's Match"},
+		"a filter of the future": {func(r *pb.Rule) { r.Filters = []*pb.Filter{{}} },
+			"does not know one of the rule's filters"},
+		"a redirect that is none": {func(r *pb.Rule) { r.Filters = redirects(&pb.Redirect{Status: 200}) },
+			"redirect with status 200"},
+		"a redirect to no port": {func(r *pb.Rule) {
+			r.Filters = redirects(&pb.Redirect{Status: 301, Port: 1 << 16})
+		}, "port 65536"},
+		"an impossible range of status": {func(r *pb.Rule) { r.Policy = retries(&pb.StatusRange{Last: 1 << 16}) },
+			"statuses 0 to 65536"},
 	}
 	for name, c := range cases {
 		wire := &pb.Outbound{Routes: []*pb.Route{{Rules: []*pb.Rule{understood(), understood()}}}}
@@ -122,7 +129,8 @@ func TestWhatIsNotUnderstoodSpoilsItsRuleAlone(t *testing.T) {
 		}
 		rules := got.Routes[0].Rules
 		if rules[0].Invalid != "" || !strings.Contains(rules[1].Invalid, c.want) {
-			t.Errorf("%s: the rules are invalid for %q and %q, want none and %q", name, rules[0].Invalid, rules[1].Invalid, c.want)
+			t.Errorf("%s: the rules are invalid for %q and %q, want none and %q", name, rules[0].Invalid, rules[1].Invalid,
+				c.want)
 		}
 		if rules[1].Matches[0].Method != "GET" {
 			t.Errorf("%s: the rule does not take in the requests that it was meant for: %+v", name, rules[1].Matches)
@@ -142,7 +150,8 @@ func TestWhatIsNotUnderstoodOfABackendSpoilsItsShareAlone(t *testing.T) {
 	service := &pb.Service{Name: "web", Port: 80}
 	got, err := DecodeOutbound(&pb.Outbound{
 		Routes: []*pb.Route{{Rules: []*pb.Rule{{Backends: []*pb.WeightedBackend{
-			{Service: service}, {Service: service, Filters: []*pb.Filter{{}}}, {Service: &pb.Service{Name: "web", Port: 1 << 20}},
+			{Service: service}, {Service: service, Filters: []*pb.Filter{{}}},
+			{Service: &pb.Service{Name: "web", Port: 1 << 20}},
 		}}}}},
 		Streams: []*pb.StreamRule{{Backends: []*pb.WeightedBackend{{Service: service}}}},
 	})

@@ -1,5 +1,5 @@
-// Package crds owns the CustomResourceDefinitions of the mesh: crds/v1alpha1 has the Go shape of the kinds. It must not import a
-// client: it says what a cluster should have, and others look at what it has.
+// Package crds owns the CustomResourceDefinitions of the mesh: crds/v1alpha1 has the Go shape of the kinds. It must not
+// import a client: it says what a cluster should have, and others look at what it has.
 package crds
 
 import (
@@ -27,8 +27,8 @@ type Definition struct {
 // Own returns the definitions of the mesh's own kinds, in the order of group and kind.
 func Own() ([]Definition, error) { return read(ownIndex()) }
 
-// Gateway returns the definitions of those kinds of the Gateway API that the mesh reads, as its standard channel has them but for
-// descriptions.
+// Gateway returns the definitions of those kinds of the Gateway API that the mesh reads, as its standard channel has
+// them but for descriptions.
 func Gateway() ([]Definition, error) { return read(gatewayIndex()) }
 
 // entry is a line of the generated index.

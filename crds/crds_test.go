@@ -38,7 +38,8 @@ func decode(t *testing.T, definitions []Definition, err error) []definition {
 		if err := yaml.Unmarshal(def.YAML, &d); err != nil {
 			t.Fatal(err)
 		}
-		index := Definition{Resource: schema.GroupVersionResource{Group: d.Spec.Group, Resource: d.Spec.Names.Plural}, YAML: def.YAML}
+		index := Definition{Resource: schema.GroupVersionResource{Group: d.Spec.Group, Resource: d.Spec.Names.Plural},
+			YAML: def.YAML}
 		for _, v := range d.Spec.Versions {
 			if v.Served {
 				index.Served = append(index.Served, v.Name)
@@ -86,7 +87,8 @@ func TestGatewayDefinitionsSayWhereTheyAreFrom(t *testing.T) {
 		t.Errorf("%d definitions, want those of the five kinds that the mesh reads", len(definitions))
 	}
 	for _, d := range decode(t, definitions, err) {
-		want := map[string]string{"gateway.networking.k8s.io/bundle-version": "v1.6.3", "gateway.networking.k8s.io/channel": "standard"}
+		want := map[string]string{"gateway.networking.k8s.io/bundle-version": "v1.6.3",
+			"gateway.networking.k8s.io/channel": "standard"}
 		delete(d.Metadata.Annotations, "api-approved.kubernetes.io")
 		if diff := cmp.Diff(want, d.Metadata.Annotations); diff != "" {
 			t.Errorf("%s: annotations (-want +got):\n%s", d.Metadata.Name, diff)

@@ -14,8 +14,8 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// Authority is what certificates are issued with: an issuer, and the trust anchors that it was checked against and that callers are
-// told. It is never changed.
+// Authority is what certificates are issued with: an issuer, and the trust anchors that it was checked against and that
+// callers are told. It is never changed.
 type Authority struct {
 	Issuer *ca.Issuer
 	Roots  []*x509.Certificate
@@ -50,8 +50,8 @@ const (
 	anchorNotReplaced      = "TrustAnchorNotReplaced"
 )
 
-// resolve returns the authority that follows old (nil at first), and what to tell the operator. An issuer and a bundle of anchors are
-// taken together if they fit; else whichever of the two fits what is in force; else old stays.
+// resolve returns the authority that follows old (nil at first), and what to tell the operator. An issuer and a bundle
+// of anchors are taken together if they fit; else whichever of the two fits what is in force; else old stays.
 func resolve(old *Authority, in input, profile ca.Profile, now time.Time) (*Authority, []notice) {
 	pair, issuerErr := issuerPair(in.issuer)
 	bundle, rootsErr := rootsBundle(in.roots)
@@ -106,11 +106,13 @@ func changes(old, next *Authority) []notice {
 		return nil
 	}
 	if !old.Issuer.Certificate().Equal(next.Issuer.Certificate()) {
-		notices = append(notices, notice{reason: issuerUpdated, message: fmt.Sprintf("certificates are issued by %q, valid until %s",
-			next.Issuer.Certificate().Subject, next.Issuer.NotAfter().UTC().Format(time.RFC3339))})
+		notices = append(notices, notice{reason: issuerUpdated,
+			message: fmt.Sprintf("certificates are issued by %q, valid until %s",
+				next.Issuer.Certificate().Subject, next.Issuer.NotAfter().UTC().Format(time.RFC3339))})
 	}
 	if !bytes.Equal(old.bundle, next.bundle) {
-		notices = append(notices, notice{reason: rootsUpdated, message: fmt.Sprintf("the bundle of trust anchors has %d", len(next.Roots))})
+		notices = append(notices, notice{reason: rootsUpdated,
+			message: fmt.Sprintf("the bundle of trust anchors has %d", len(next.Roots))})
 	}
 	return notices
 }
@@ -124,15 +126,18 @@ func failures(old *Authority, issuerErr, rootsErr error) []notice {
 	alarms := func(err error) bool { return old != nil || !errors.Is(err, errMissing) }
 	var notices []notice
 	if issuerErr != nil {
-		notices = append(notices, notice{warning: alarms(issuerErr), reason: issuerValidationFailed, message: issuerErr.Error() + stays})
+		notices = append(notices, notice{warning: alarms(issuerErr), reason: issuerValidationFailed,
+			message: issuerErr.Error() + stays})
 	}
 	if rootsErr != nil {
-		notices = append(notices, notice{warning: alarms(rootsErr), reason: rootsValidationFailed, message: rootsErr.Error() + stays})
+		notices = append(notices, notice{warning: alarms(rootsErr), reason: rootsValidationFailed, message: rootsErr.Error() +
+			stays})
 	}
 	return notices
 }
 
-// issuerPair reads the issuer Secret in either scheme: linkerd.io/tls (crt.pem, key.pem) or kubernetes.io/tls (tls.crt, tls.key).
+// issuerPair reads the issuer Secret in either scheme: linkerd.io/tls (crt.pem, key.pem) or kubernetes.io/tls (tls.crt,
+// tls.key).
 func issuerPair(s *corev1.Secret) (ca.Pair, error) {
 	if s == nil {
 		return ca.Pair{}, fmt.Errorf("issuer: Secret %s %w", mesh.IssuerSecret, errMissing)

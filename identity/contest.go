@@ -7,17 +7,19 @@ import (
 
 // Bounds of contests.
 const (
-	// contestDelay is how long the second write of the same copy waits after the first. Each further write waits twice as long, up to contestDelayMax.
+	// contestDelay is how long the second write of the same copy waits after the first. Each further write waits twice as
+	// long, up to contestDelayMax.
 	contestDelay    = 100 * time.Millisecond
 	contestDelayMax = time.Minute
 	// contestCalm is how long a copy has to stay as written until its next write is the first again.
 	contestCalm = 10 * time.Minute
-	// contestKnown is the number of writes after which the log names the namespace: somebody else writes the ConfigMap too.
+	// contestKnown is the number of writes after which the log names the namespace: somebody else writes the ConfigMap
+	// too.
 	contestKnown = 6
 )
 
-// contests bounds the writes of copies that another writer keeps changing, such as a controller that manages the same ConfigMap. Without a
-// bound the two would write as fast as the API server answers. The zero value is ready.
+// contests bounds the writes of copies that another writer keeps changing, such as a controller that manages the same
+// ConfigMap. Without a bound the two would write as fast as the API server answers. The zero value is ready.
 type contests struct {
 	mu    sync.Mutex // guards the field below
 	known map[string]contest

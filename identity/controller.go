@@ -47,7 +47,8 @@ type Config struct {
 	Replica     string
 	TrustDomain string
 	Profile     ca.Profile
-	// ExternalIssuer says that somebody else writes the issuer Secret, ExternalRoots that somebody else writes the bundle in Namespace.
+	// ExternalIssuer says that somebody else writes the issuer Secret, ExternalRoots that somebody else writes the bundle
+	// in Namespace.
 	ExternalIssuer bool
 	ExternalRoots  bool
 	Limits         Limits
@@ -94,8 +95,8 @@ func New(cfg Config) (*Controller, error) {
 // Ready is closed when the first certificate can be issued.
 func (c *Controller) Ready() <-chan struct{} { return c.serving.ready }
 
-// Run follows the cluster's issuer and trust anchors, serves Certify, and does the leader's work while this replica is the leader,
-// until ctx ends or a part fails.
+// Run follows the cluster's issuer and trust anchors, serves Certify, and does the leader's work while this replica is
+// the leader, until ctx ends or a part fails.
 func (c *Controller) Run(ctx context.Context) error {
 	cfg := c.cfg
 	events, end := newAnnouncer(ctx, cfg.Client, cfg.Namespace, c.metrics, cfg.Log)
@@ -129,7 +130,8 @@ func (c *Controller) leader(ctx context.Context, wake chan struct{}, tell func(n
 		authority: &c.authority, wake: wake, tell: tell, missing: c.metrics.missing, log: cfg.Log.Named("keeper"),
 	}
 	publish := &publisher{
-		client: cfg.Client, namespace: cfg.Namespace, authority: &c.authority, metrics: c.metrics, log: cfg.Log.Named("publisher"),
+		client: cfg.Client, namespace: cfg.Namespace, authority: &c.authority, metrics: c.metrics,
+		log: cfg.Log.Named("publisher"),
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return keep.Run(ctx) })

@@ -117,7 +117,8 @@ func TestBareClusterGetsAnAuthorityAndWorkloadsTheirCertificates(t *testing.T) {
 			t.Errorf("namespace %s has other trust anchors than %s", namespace, testNamespace)
 		}
 	}
-	if err := talk(t, startWorkload(t, controller, web, source).Manager, startWorkload(t, controller, api, source).Manager); err != nil {
+	if err := talk(t, startWorkload(t, controller, web, source).Manager,
+		startWorkload(t, controller, api, source).Manager); err != nil {
 		t.Error(err)
 	}
 }
@@ -160,7 +161,8 @@ func TestCopiesOfTheTrustAnchorsAreKept(t *testing.T) {
 	}
 }
 
-// A namespace's administrator may write its ConfigMaps. Whatever writes there in a loop must cost neither the API server nor other namespaces.
+// A namespace's administrator may write its ConfigMaps. Whatever writes there in a loop must cost neither the API
+// server nor other namespaces.
 func TestContestedTrustAnchorsAreWrittenEverMoreRarely(t *testing.T) {
 	c := newCluster(t)
 	c.start(nil)
@@ -195,7 +197,8 @@ func TestContestedTrustAnchorsAreWrittenEverMoreRarely(t *testing.T) {
 	if got := applied.Load(); got == 0 || got > 6 { // after 0, 0.1, 0.3, 0.7 and 1.5 s; the first write ever was before
 		t.Errorf("the copy was written %d times against %d edits in 2 s, want 1 to 6", got, edits)
 	}
-	if _, err := c.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "fresh"}},
+	if _, err := c.CoreV1().Namespaces().Create(t.Context(),
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "fresh"}},
 		metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -299,8 +302,8 @@ func TestAnchorThatNobodyHoldsIsMissedAndMadeAnewWhenAskedFor(t *testing.T) {
 	c.awaitRoots("shop", count(2))
 }
 
-// Steps of a rotation of the root while workloads run: bundle of both, new issuer, old anchor dropped. Nothing restarts, and at each
-// step every pair of workloads can talk.
+// Steps of a rotation of the root while workloads run: bundle of both, new issuer, old anchor dropped. Nothing
+// restarts, and at each step every pair of workloads can talk.
 func TestRootRotatesWhileWorkloadsKeepTalking(t *testing.T) {
 	ctx := t.Context()
 	oldAnchor, oldIssuer := newPairs(t, time.Now())
@@ -324,7 +327,8 @@ func TestRootRotatesWhileWorkloadsKeepTalking(t *testing.T) {
 	}
 	put := func(anchors ...ca.Pair) {
 		t.Helper()
-		if _, err := c.CoreV1().ConfigMaps(testNamespace).Update(ctx, rootsMap(anchors...), metav1.UpdateOptions{}); err != nil {
+		if _, err := c.CoreV1().ConfigMaps(testNamespace).Update(ctx, rootsMap(anchors...),
+			metav1.UpdateOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		bundle = c.awaitRoots("shop", count(len(anchors)))
@@ -339,7 +343,8 @@ func TestRootRotatesWhileWorkloadsKeepTalking(t *testing.T) {
 	awaitTrust(t, early.Manager, certificateBy(t, newAnchor, newIssuer), true)
 	step("with both anchors")
 
-	if _, err := c.CoreV1().Secrets(testNamespace).Update(ctx, issuerSecret(newIssuer), metav1.UpdateOptions{}); err != nil {
+	if _, err := c.CoreV1().Secrets(testNamespace).Update(ctx, issuerSecret(newIssuer),
+		metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	next := awaitAuthority(t, controller, func(a *Authority) bool { return a.pair.Equal(newIssuer) })
@@ -402,7 +407,8 @@ func TestWritesAreAppliesOfTheNamesThatTheRoleAllows(t *testing.T) {
 	controller := c.start(nil)
 	awaitClosed(t, controller.Ready(), "readiness")
 	c.awaitRoots("shop", count(1))
-	allowed := []string{"secrets/" + mesh.IssuerSecret, "secrets/" + anchorSecret, "configmaps/" + mesh.TrustRootsConfigMap}
+	allowed := []string{"secrets/" + mesh.IssuerSecret, "secrets/" + anchorSecret, "configmaps/" +
+		mesh.TrustRootsConfigMap}
 	for _, action := range c.Actions() {
 		resource := action.GetResource().Resource
 		if resource != "secrets" && resource != "configmaps" {

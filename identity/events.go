@@ -22,18 +22,21 @@ type announcer struct {
 	log      *zap.Logger
 }
 
-// newAnnouncer returns an announcer and the function that ends it. The Deployment's UID is what `kubectl describe` finds Events by;
-// without it they show in `kubectl get events` alone.
-func newAnnouncer(ctx context.Context, client kubernetes.Interface, namespace string, m *metrics, log *zap.Logger) (*announcer, func()) {
+// newAnnouncer returns an announcer and the function that ends it. The Deployment's UID is what `kubectl describe`
+// finds Events by; without it they show in `kubectl get events` alone.
+func newAnnouncer(ctx context.Context, client kubernetes.Interface, namespace string, m *metrics,
+	log *zap.Logger) (*announcer, func()) {
 	broadcaster := record.NewBroadcaster(record.WithContext(ctx))
 	broadcaster.StartRecordingToSink(&typedcore.EventSinkImpl{Interface: client.CoreV1().Events(namespace)})
 	a := &announcer{
 		recorder: broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: mesh.IdentityName}),
-		object:   &corev1.ObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Namespace: namespace, Name: mesh.IdentityName},
-		metrics:  m,
-		log:      log,
+		object: &corev1.ObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Namespace: namespace,
+			Name: mesh.IdentityName},
+		metrics: m,
+		log:     log,
 	}
-	if deployment, err := client.AppsV1().Deployments(namespace).Get(ctx, mesh.IdentityName, metav1.GetOptions{}); err == nil {
+	if deployment, err := client.AppsV1().Deployments(namespace).Get(ctx, mesh.IdentityName,
+		metav1.GetOptions{}); err == nil {
 		a.object.UID = deployment.UID
 	} else {
 		log.Info("Events go without the Deployment's UID", zap.Error(err))

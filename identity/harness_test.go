@@ -75,7 +75,8 @@ func newCluster(t *testing.T, objects ...runtime.Object) *cluster {
 func (c *cluster) config(lis net.Listener) Config {
 	return Config{
 		Client: c.Clientset, Listener: lis, Namespace: testNamespace, Replica: "identity-0", TrustDomain: "cluster.local",
-		Limits: DefaultLimits(), Log: zaptest.NewLogger(c.t, zaptest.Level(zap.InfoLevel)), Registry: prometheus.NewRegistry(),
+		Limits: DefaultLimits(), Log: zaptest.NewLogger(c.t, zaptest.Level(zap.InfoLevel)),
+		Registry: prometheus.NewRegistry(),
 	}
 }
 
@@ -141,7 +142,8 @@ func (c *cluster) annotateRoots(value string) {
 	c.t.Helper()
 	patch := []byte(`{"metadata":{"annotations":{"` + replaceAnnotation + `":"` + value + `"}}}`)
 	maps := c.CoreV1().ConfigMaps(testNamespace)
-	if _, err := maps.Patch(context.Background(), mesh.TrustRootsConfigMap, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+	if _, err := maps.Patch(context.Background(), mesh.TrustRootsConfigMap, types.MergePatchType, patch,
+		metav1.PatchOptions{}); err != nil {
 		c.t.Fatal(err)
 	}
 }
@@ -159,7 +161,8 @@ func (c *cluster) expectEvent() func(reason string) {
 		for limit := time.After(deadline); ; {
 			select {
 			case e := <-events.ResultChan():
-				if event, ok := e.Object.(*corev1.Event); ok && event.Reason == reason && event.InvolvedObject.Name == mesh.IdentityName {
+				if event, ok := e.Object.(*corev1.Event); ok && event.Reason == reason &&
+					event.InvolvedObject.Name == mesh.IdentityName {
 					return
 				}
 			case <-limit:

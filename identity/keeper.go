@@ -121,15 +121,18 @@ func (k *keeper) report(t trouble) {
 func (k *keeper) look(ctx context.Context) (estate, error) {
 	var e estate
 	var err error
-	if e.issuer, err = found(k.client.CoreV1().Secrets(k.namespace).Get(ctx, mesh.IssuerSecret, metav1.GetOptions{})); err != nil {
+	if e.issuer, err = found(k.client.CoreV1().Secrets(k.namespace).Get(ctx, mesh.IssuerSecret,
+		metav1.GetOptions{})); err != nil {
 		return e, fmt.Errorf("get issuer: %w", err)
 	}
 	if !k.own.externalIssuer {
-		if e.anchor, err = found(k.client.CoreV1().Secrets(k.namespace).Get(ctx, anchorSecret, metav1.GetOptions{})); err != nil {
+		if e.anchor, err = found(k.client.CoreV1().Secrets(k.namespace).Get(ctx, anchorSecret,
+			metav1.GetOptions{})); err != nil {
 			return e, fmt.Errorf("get trust anchor: %w", err)
 		}
 	}
-	if e.roots, err = found(k.client.CoreV1().ConfigMaps(k.namespace).Get(ctx, mesh.TrustRootsConfigMap, metav1.GetOptions{})); err != nil {
+	if e.roots, err = found(k.client.CoreV1().ConfigMaps(k.namespace).Get(ctx, mesh.TrustRootsConfigMap,
+		metav1.GetOptions{})); err != nil {
 		return e, fmt.Errorf("get trust anchors: %w", err)
 	}
 	return e, nil
@@ -158,7 +161,8 @@ func (k *keeper) do(ctx context.Context, s step, e estate) error {
 		}
 		message := "made the trust anchor"
 		if value := asked(e.roots); value != "" {
-			message = fmt.Sprintf("made a new trust anchor, as %s=%s asks; it signs the issuer when it has reached the pods", replaceAnnotation, value)
+			message = fmt.Sprintf("made a new trust anchor, as %s=%s asks; it signs the issuer when it has reached the pods",
+				replaceAnnotation, value)
 		}
 		k.tell(notice{reason: anchorMade, message: message})
 		return nil
@@ -168,7 +172,8 @@ func (k *keeper) do(ctx context.Context, s step, e estate) error {
 			return err
 		}
 		k.tell(notice{warning: true, reason: anchorRestored, message: fmt.Sprintf(
-			"Secret %s was deleted while certificates under it are in use, and is there again; to replace the anchor, set %s of ConfigMap %s",
+			"Secret %s was deleted while certificates under it are in use, and is there again; to replace the anchor, set %s "+
+				"of ConfigMap %s",
 			anchorSecret, replaceAnnotation, mesh.TrustRootsConfigMap)})
 		return nil
 	case writeRoots:
@@ -208,8 +213,8 @@ func (k *keeper) applySecret(ctx context.Context, name string, pair ca.Pair, ann
 	return nil
 }
 
-// applyRoots writes the bundle into namespace. Server-side apply, unlike create, is authorized by the object's name: the role holds it
-// to this one (docs/rbac.md).
+// applyRoots writes the bundle into namespace. Server-side apply, unlike create, is authorized by the object's name:
+// the role holds it to this one (docs/rbac.md).
 func applyRoots(ctx context.Context, client kubernetes.Interface, namespace, controlPlane string, bundle []byte) error {
 	roots := applycore.ConfigMap(mesh.TrustRootsConfigMap, namespace).
 		WithLabels(map[string]string{mesh.ControlPlaneNSLabel: controlPlane, mesh.ControlPlaneComponentLabel: "identity"}).

@@ -7,8 +7,9 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Limits says how many requests a second are answered, and how many at once after a quiet time. A request must pass all three: by the
-// address that it comes from, before anything is spent on it; by the identity that it proved; and of all together.
+// Limits says how many requests a second are answered, and how many at once after a quiet time. A request must pass all
+// three: by the address that it comes from, before anything is spent on it; by the identity that it proved; and of all
+// together.
 type Limits struct {
 	Address, Identity, Global Limit
 	// InFlight bounds the requests in work at one time.
@@ -21,13 +22,14 @@ type Limit struct {
 	Burst     int
 }
 
-// DefaultLimits let ten thousand pods start within half a minute, while one pod that floods gets no more than one in fifty.
+// DefaultLimits let ten thousand pods start within half a minute, while one pod that floods gets no more than one in
+// fifty.
 func DefaultLimits() Limits {
 	return Limits{Address: Limit{10, 50}, Identity: Limit{100, 500}, Global: Limit{500, 1000}, InFlight: 64}
 }
 
-// maxBuckets bounds what a keyedLimiter remembers. More addresses or identities than that within one refill time means that some
-// of them start with a full bucket again; the limit of all together holds regardless.
+// maxBuckets bounds what a keyedLimiter remembers. More addresses or identities than that within one refill time means
+// that some of them start with a full bucket again; the limit of all together holds regardless.
 const maxBuckets = 16384
 
 // keyedLimiter is a token bucket for each key.

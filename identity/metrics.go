@@ -39,7 +39,8 @@ func newMetrics(reg prometheus.Registerer, authority *latest.Cell[*Authority]) *
 	}
 	m.missing = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "tulle_identity_trust_anchor_missing",
-		Help: "Whether the Secret of the trust anchor that the issuer is under does not exist and cannot be restored, 1 or 0; 0 on replicas that do not lead.",
+		Help: "Whether the Secret of the trust anchor that the issuer is under does not exist and cannot be restored, 1 " +
+			"or 0; 0 on replicas that do not lead.",
 	})
 	reg.MustRegister(m.issued, m.refusals, m.notices, m.copies, m.leader, m.missing)
 	gauge := func(name, help string, value func(*Authority) float64) {

@@ -16,17 +16,18 @@ import (
 )
 
 const (
-	// anchorSecret holds the trust anchor that the controller made, with its key. Without it the controller renews nothing.
+	// anchorSecret holds the trust anchor that the controller made, with its key. Without it the controller renews
+	// nothing.
 	anchorSecret = "tulle-identity-trust-anchor"
-	// madeAnnotation marks an issuer that the controller made, by the fingerprint of its certificate: one that somebody else put into
-	// the same Secret later is theirs.
+	// madeAnnotation marks an issuer that the controller made, by the fingerprint of its certificate: one that somebody
+	// else put into the same Secret later is theirs.
 	madeAnnotation = "tulle.dev/made-issuer"
-	// replaceAnnotation, on the bundle's ConfigMap, asks for a new anchor: each value once. A value is done when the anchor's Secret has
-	// it as its madeForAnnotation.
+	// replaceAnnotation, on the bundle's ConfigMap, asks for a new anchor: each value once. A value is done when the
+	// anchor's Secret has it as its madeForAnnotation.
 	replaceAnnotation = "tulle.dev/replace-anchor"
 	madeForAnnotation = "tulle.dev/made-for"
-	// propagation is how long a new anchor is handed out before anything is issued under it: kubelets bring a ConfigMap into a pod
-	// within their sync period and the life of their cache, a minute each.
+	// propagation is how long a new anchor is handed out before anything is issued under it: kubelets bring a ConfigMap
+	// into a pod within their sync period and the life of their cache, a minute each.
 	propagation = 3 * time.Minute
 	// lookInterval is how often the leader looks without being woken.
 	lookInterval = time.Hour
@@ -84,9 +85,9 @@ type trouble struct {
 
 // plan returns what the leader must write next, one object at a time, until nothing is left but to wait.
 //
-// The order keeps peers able to verify each other: an anchor is in the bundle before an issuer is under it, and an issuer moves to a
-// new anchor only when the bundle has reached the pods. An anchor whose certificates may be in use is never followed by another that
-// nobody asked for: it is restored, or its absence is told.
+// The order keeps peers able to verify each other: an anchor is in the bundle before an issuer is under it, and an
+// issuer moves to a new anchor only when the bundle has reached the pods. An anchor whose certificates may be in use is
+// never followed by another that nobody asked for: it is restored, or its absence is told.
 func plan(e estate, own ownership, known memory, now time.Time) (step, error) {
 	anchor := planAnchor(e, own, known)
 	if anchor.action != wait {
@@ -107,7 +108,8 @@ func planAnchor(e estate, own ownership, known memory) step {
 			return step{}
 		}
 		return step{trouble: trouble{notice: notice{warning: true, reason: anchorNotReplaced, message: fmt.Sprintf(
-			"%s of ConfigMap %s has no effect: the issuer comes from outside; add the new anchor to the bundle, then replace the issuer",
+			"%s of ConfigMap %s has no effect: the issuer comes from outside; add the new anchor to the bundle, then replace "+
+				"the issuer",
 			replaceAnnotation, mesh.TrustRootsConfigMap)}}}
 	}
 	switch {

@@ -70,21 +70,29 @@ func TestPlanWritesOneObjectAtATimeInTheOrderThatPeersNeed(t *testing.T) {
 		{"issuer deleted", estate{anchor: anchorOf(anchor), roots: rootsMap(anchor)}, ownership{}, none, now, makeIssuer, 0},
 		{"bundle deleted: the last good one and the own anchor", estate{made(issuer), anchorOf(anchor), nil}, ownership{},
 			memory{bundle: next.CertPEM}, now, writeRoots, 2},
-		{"own anchor removed from the bundle", estate{made(issuer), anchorOf(anchor), rootsMap(next)}, ownership{}, none, now, writeRoots, 2},
-		{"anchor deleted that is known", estate{made(issuer), nil, rootsMap(anchor)}, ownership{}, held, now, restoreAnchor, 0},
+		{"own anchor removed from the bundle", estate{made(issuer), anchorOf(anchor), rootsMap(next)}, ownership{}, none, now,
+			writeRoots, 2},
+		{"anchor deleted that is known", estate{made(issuer), nil, rootsMap(anchor)}, ownership{}, held, now, restoreAnchor,
+			0},
 		{"anchor and issuer deleted", estate{roots: rootsMap(anchor)}, ownership{}, held, now, restoreAnchor, 0},
 		{"everything deleted", estate{}, ownership{}, held, now, restoreAnchor, 0},
-		{"anchor deleted while a new one is asked for", estate{made(issuer), nil, asking("1", rootsMap(anchor))}, ownership{}, held, now,
+		{"anchor deleted while a new one is asked for", estate{made(issuer), nil, asking("1", rootsMap(anchor))}, ownership{},
+			held, now,
 			restoreAnchor, 0},
-		{"another anchor is asked for", estate{made(issuer), anchorOf(anchor), asking("1", rootsMap(anchor))}, ownership{}, held, now,
+		{"another anchor is asked for", estate{made(issuer), anchorOf(anchor), asking("1", rootsMap(anchor))}, ownership{},
+			held, now,
 			makeAnchor, 0},
-		{"and another one", estate{made(issuer), madeFor("1", anchorOf(anchor)), asking("2", rootsMap(anchor))}, ownership{}, held, now,
+		{"and another one", estate{made(issuer), madeFor("1", anchorOf(anchor)), asking("2", rootsMap(anchor))}, ownership{},
+			held, now,
 			makeAnchor, 0},
-		{"the one that was asked for is there", estate{made(issuer), madeFor("1", anchorOf(anchor)), asking("1", rootsMap(anchor))},
+		{"the one that was asked for is there", estate{made(issuer), madeFor("1", anchorOf(anchor)),
+			asking("1", rootsMap(anchor))},
 			ownership{}, held, now, wait, 0},
-		{"an anchor is asked for that is missing", estate{made(issuer), nil, asking("1", rootsMap(anchor))}, ownership{}, none, now,
+		{"an anchor is asked for that is missing", estate{made(issuer), nil, asking("1", rootsMap(anchor))}, ownership{},
+			none, now,
 			makeAnchor, 0},
-		{"issuer deleted while the new anchor is carried to the pods", estate{anchor: anchorOf(next), roots: rootsMap(anchor, next)},
+		{"issuer deleted while the new anchor is carried to the pods",
+			estate{anchor: anchorOf(next), roots: rootsMap(anchor, next)},
 			ownership{}, memory{bundle: anchor.CertPEM}, now.Add(100 * time.Hour), wait, 0},
 		{"new anchor goes into the bundle first", estate{made(issuer), anchorOf(next), rootsMap(anchor)}, ownership{}, none,
 			now.Add(100 * time.Hour), writeRoots, 2},
@@ -92,12 +100,15 @@ func TestPlanWritesOneObjectAtATimeInTheOrderThatPeersNeed(t *testing.T) {
 			now.Add(100*time.Hour + propagation - time.Second), wait, 0},
 		{"then the issuer moves under it", estate{made(issuer), anchorOf(next), rootsMap(anchor, next)}, ownership{}, none,
 			now.Add(100*time.Hour + propagation), makeIssuer, 0},
-		{"issuer given by somebody", estate{issuerSecret(issuer), nil, rootsMap(anchor)}, ownership{}, none, now.Add(3 * third), wait, 0},
-		{"issuer replaced by somebody", estate{replaced, anchorOf(anchor), rootsMap(anchor)}, ownership{}, none, now.Add(3 * third), wait, 0},
+		{"issuer given by somebody", estate{issuerSecret(issuer), nil, rootsMap(anchor)}, ownership{}, none,
+			now.Add(3 * third), wait, 0},
+		{"issuer replaced by somebody", estate{replaced, anchorOf(anchor), rootsMap(anchor)}, ownership{}, none,
+			now.Add(3 * third), wait, 0},
 		{"issuer given with its anchor", estate{issuer: withCA}, ownership{}, none, now, writeRoots, 1},
 		{"external issuer that is not there yet", estate{}, external, none, now, wait, 0},
 		{"external issuer with its anchor", estate{issuer: withCA}, external, none, now, writeRoots, 1},
-		{"external bundle that is not there yet", estate{issuer: withCA}, ownership{externalIssuer: true, externalRoots: true}, none, now, wait, 0},
+		{"external bundle that is not there yet", estate{issuer: withCA},
+			ownership{externalIssuer: true, externalRoots: true}, none, now, wait, 0},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -130,11 +141,13 @@ func TestPlanTellsOfAnAnchorThatCannotBeRestored(t *testing.T) {
 		reason  string
 		message string
 	}{
-		"the issuer is there": {estate{made(issuer), nil, rootsMap(anchor)}, memory{}, anchorMissing, "issued still, but the issuer cannot be renewed"},
+		"the issuer is there": {estate{made(issuer), nil, rootsMap(anchor)}, memory{}, anchorMissing,
+			"issued still, but the issuer cannot be renewed"},
 		"the issuer is in memory alone": {estate{roots: rootsMap(anchor)}, memory{bundle: anchor.CertPEM}, anchorMissing,
 			"issued still"},
 		"nothing but the bundle is left": {estate{roots: rootsMap(anchor)}, memory{}, anchorMissing, "nothing can be issued"},
-		"another is asked for, and the issuer comes from outside": {estate{issuerSecret(issuer), nil, asking("1", rootsMap(anchor))}, memory{},
+		"another is asked for, and the issuer comes from outside": {
+			estate{issuerSecret(issuer), nil, asking("1", rootsMap(anchor))}, memory{},
 			anchorNotReplaced, "no effect: the issuer comes from outside"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -142,7 +155,8 @@ func TestPlanTellsOfAnAnchorThatCannotBeRestored(t *testing.T) {
 			if err != nil || got.action != wait {
 				t.Fatalf("action %d (%v), want to wait", got.action, err)
 			}
-			if got.reason != c.reason || !got.warning || !strings.Contains(got.message, c.message) || got.missing != (c.reason == anchorMissing) {
+			if got.reason != c.reason || !got.warning || !strings.Contains(got.message, c.message) ||
+				got.missing != (c.reason == anchorMissing) {
 				t.Errorf("told %+v, want a warning %s: %s", got.trouble, c.reason, c.message)
 			}
 		})
@@ -169,7 +183,8 @@ func TestReplacingTheAnchorRotatesTheRootWithoutAGap(t *testing.T) {
 		ctx := context.Background()
 		keep := &keeper{
 			client: c.Clientset, namespace: testNamespace, trustDomain: "cluster.local",
-			authority: &latest.Cell[*Authority]{}, log: zap.NewNop(), tell: func(notice) {}, missing: prometheus.NewGauge(prometheus.GaugeOpts{Name: "x"}),
+			authority: &latest.Cell[*Authority]{}, log: zap.NewNop(), tell: func(notice) {},
+			missing: prometheus.NewGauge(prometheus.GaugeOpts{Name: "x"}),
 		}
 		authority := func(old *Authority) *Authority {
 			t.Helper()
@@ -204,7 +219,8 @@ func TestReplacingTheAnchorRotatesTheRootWithoutAGap(t *testing.T) {
 		time.Sleep(pause)
 		settle()
 		last := authority(between)
-		if len(last.Roots) != 2 || last.pair.Equal(first.pair) || last.Issuer.Certificate().CheckSignatureFrom(last.Roots[1]) != nil {
+		if len(last.Roots) != 2 || last.pair.Equal(first.pair) ||
+			last.Issuer.Certificate().CheckSignatureFrom(last.Roots[1]) != nil {
 			t.Errorf("then: %d anchors, issuer by %q", len(last.Roots), last.Issuer.Certificate().Issuer)
 		}
 	})

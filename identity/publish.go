@@ -35,7 +35,8 @@ type publisher struct {
 
 func (p *publisher) Run(ctx context.Context) error {
 	namespaces := coreinformers.NewNamespaceInformer(p.client, 0, nil)
-	copies := coreinformers.NewFilteredConfigMapInformer(p.client, metav1.NamespaceAll, 0, nil, named(mesh.TrustRootsConfigMap))
+	copies := coreinformers.NewFilteredConfigMapInformer(p.client, metav1.NamespaceAll, 0, nil,
+		named(mesh.TrustRootsConfigMap))
 	backoff := workqueue.NewTypedItemExponentialFailureRateLimiter[string](100*time.Millisecond, time.Minute)
 	queue := workqueue.NewTypedRateLimitingQueue(backoff)
 	add := func(namespace func(metav1.Object) string) cache.ResourceEventHandlerFuncs {
@@ -106,7 +107,8 @@ func handler(do func(metav1.Object)) cache.ResourceEventHandlerFuncs {
 }
 
 // followBundle queues every namespace whenever the bundle in force is another one.
-func (p *publisher) followBundle(ctx context.Context, queue workqueue.TypedRateLimitingInterface[string], namespaces cache.Store) error {
+func (p *publisher) followBundle(ctx context.Context, queue workqueue.TypedRateLimitingInterface[string],
+	namespaces cache.Store) error {
 	var seen uint64
 	for {
 		var err error
@@ -119,7 +121,8 @@ func (p *publisher) followBundle(ctx context.Context, queue workqueue.TypedRateL
 	}
 }
 
-func (p *publisher) work(ctx context.Context, queue workqueue.TypedRateLimitingInterface[string], namespaces, copies cache.Store) {
+func (p *publisher) work(ctx context.Context, queue workqueue.TypedRateLimitingInterface[string], namespaces,
+	copies cache.Store) {
 	for {
 		name, shutdown := queue.Get()
 		if shutdown {
@@ -140,9 +143,10 @@ func (p *publisher) work(ctx context.Context, queue workqueue.TypedRateLimitingI
 	}
 }
 
-// reconcile writes the copy of one namespace if it is missing or says something else. It returns how long to wait first where another
-// writer keeps changing the copy.
-func (p *publisher) reconcile(ctx context.Context, name string, namespaces, copies cache.Store) (wait time.Duration, err error) {
+// reconcile writes the copy of one namespace if it is missing or says something else. It returns how long to wait first
+// where another writer keeps changing the copy.
+func (p *publisher) reconcile(ctx context.Context, name string, namespaces, copies cache.Store) (wait time.Duration,
+	err error) {
 	authority, seq := p.authority.Load()
 	if seq == 0 || name == p.namespace {
 		return 0, nil

@@ -7,8 +7,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Refusal is why a request got no certificate. Code is the gRPC code, Reason the word that the counter, the log and the message to the
-// caller share.
+// Refusal is why a request got no certificate. Code is the gRPC code, Reason the word that the counter, the log and the
+// message to the caller share.
 type Refusal struct {
 	Code   codes.Code
 	Reason string

@@ -28,8 +28,8 @@ type Reviewer interface {
 	Review(ctx context.Context, token string) (Caller, error)
 }
 
-// TokenReview asks the API server. It accepts tokens of the audience mesh.TokenAudience alone, and only those that are bound to a pod:
-// the API server refuses such a token once its pod is gone.
+// TokenReview asks the API server. It accepts tokens of the audience mesh.TokenAudience alone, and only those that are
+// bound to a pod: the API server refuses such a token once its pod is gone.
 type TokenReview struct {
 	Client      kubernetes.Interface
 	TrustDomain string
@@ -54,17 +54,21 @@ func (r *TokenReview) Review(ctx context.Context, token string) (Caller, error) 
 
 func callerOf(status *authv1.TokenReviewStatus, trustDomain string) (Caller, error) {
 	if !status.Authenticated {
-		return Caller{}, refuse(codes.Unauthenticated, reasonTokenInvalid, "the API server does not accept the token: %s", status.Error)
+		return Caller{}, refuse(codes.Unauthenticated, reasonTokenInvalid, "the API server does not accept the token: %s",
+			status.Error)
 	}
-	// An API server that knows nothing of audiences authenticates and leaves them empty; such an answer proves nothing about ours.
+	// An API server that knows nothing of audiences authenticates and leaves them empty; such an answer proves nothing
+	// about ours.
 	if !slices.Contains(status.Audiences, mesh.TokenAudience) {
-		return Caller{}, refuse(codes.Unauthenticated, reasonTokenAudience, "the token is for %q, want %q", status.Audiences, mesh.TokenAudience)
+		return Caller{}, refuse(codes.Unauthenticated, reasonTokenAudience, "the token is for %q, want %q", status.Audiences,
+			mesh.TokenAudience)
 	}
 	name, ok := strings.CutPrefix(status.User.Username, userPrefix)
 	ns, sa, _ := strings.Cut(name, ":")
 	caller := Caller{ID: mesh.ID{TrustDomain: trustDomain, Namespace: ns, ServiceAccount: sa}}
 	if err := caller.ID.Validate(); !ok || err != nil {
-		return Caller{}, refuse(codes.Unauthenticated, reasonTokenUser, "the token is of user %q, want a service account", status.User.Username)
+		return Caller{}, refuse(codes.Unauthenticated, reasonTokenUser, "the token is of user %q, want a service account",
+			status.User.Username)
 	}
 	caller.Pod, caller.PodUID = single(status.User.Extra[podExtra]), single(status.User.Extra[uidExtra])
 	if caller.Pod == "" || caller.PodUID == "" {
@@ -86,8 +90,8 @@ const (
 	cacheSize = 4096
 )
 
-// reviewCache answers for a token that was accepted a moment ago, so that a caller in a loop costs the API server one review in ten
-// seconds. Refusals are not kept: what was wrong may have been put right.
+// reviewCache answers for a token that was accepted a moment ago, so that a caller in a loop costs the API server one
+// review in ten seconds. Refusals are not kept: what was wrong may have been put right.
 type reviewCache struct {
 	next Reviewer
 

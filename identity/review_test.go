@@ -37,7 +37,9 @@ func TestOnlyPodBoundTokensOfOurAudienceProveAnIdentity(t *testing.T) {
 		reason string // "": accepted
 	}{
 		{"a good token", accepted(func(*authv1.TokenReviewStatus) {}), ""},
-		{"one of several audiences is ours", accepted(func(s *authv1.TokenReviewStatus) { s.Audiences = append(s.Audiences, "x") }), ""},
+		{"one of several audiences is ours", accepted(func(s *authv1.TokenReviewStatus) {
+			s.Audiences = append(s.Audiences, "x")
+		}), ""},
 		{"not authenticated", accepted(func(s *authv1.TokenReviewStatus) { s.Authenticated = false }), reasonTokenInvalid},
 		{"the API server's own audience", accepted(func(s *authv1.TokenReviewStatus) {
 			s.Audiences = []string{"https://kubernetes.default.svc"}
@@ -45,7 +47,8 @@ func TestOnlyPodBoundTokensOfOurAudienceProveAnIdentity(t *testing.T) {
 		{"no audience", accepted(func(s *authv1.TokenReviewStatus) { s.Audiences = nil }), reasonTokenAudience},
 		{"a user", accepted(func(s *authv1.TokenReviewStatus) { s.User.Username = "alice" }), reasonTokenUser},
 		{"a node", accepted(func(s *authv1.TokenReviewStatus) { s.User.Username = "system:node:n1" }), reasonTokenUser},
-		{"no service account", accepted(func(s *authv1.TokenReviewStatus) { s.User.Username = "system:serviceaccount:shop" }), reasonTokenUser},
+		{"no service account", accepted(func(s *authv1.TokenReviewStatus) { s.User.Username = "system:serviceaccount:shop" }),
+			reasonTokenUser},
 		{"a name with one part more", accepted(func(s *authv1.TokenReviewStatus) {
 			s.User.Username = "system:serviceaccount:shop:web:admin"
 		}), reasonTokenUser},
@@ -54,7 +57,8 @@ func TestOnlyPodBoundTokensOfOurAudienceProveAnIdentity(t *testing.T) {
 		}), reasonTokenUser},
 		{"no pod", accepted(func(s *authv1.TokenReviewStatus) { delete(s.User.Extra, podExtra) }), reasonTokenUnbound},
 		{"no pod UID", accepted(func(s *authv1.TokenReviewStatus) { delete(s.User.Extra, uidExtra) }), reasonTokenUnbound},
-		{"two pods", accepted(func(s *authv1.TokenReviewStatus) { s.User.Extra[podExtra] = authv1.ExtraValue{"a", "b"} }), reasonTokenUnbound},
+		{"two pods", accepted(func(s *authv1.TokenReviewStatus) { s.User.Extra[podExtra] = authv1.ExtraValue{"a", "b"} }),
+			reasonTokenUnbound},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

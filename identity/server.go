@@ -40,7 +40,8 @@ type Server struct {
 	inFlight   chan struct{} // holds one value for each request in work
 }
 
-func newServer(authority *latest.Cell[*Authority], reviewer Reviewer, limits Limits, log *zap.Logger, m *metrics) *Server {
+func newServer(authority *latest.Cell[*Authority], reviewer Reviewer, limits Limits, log *zap.Logger,
+	m *metrics) *Server {
 	return &Server{
 		authority:  authority,
 		reviewer:   newReviewCache(reviewer),
@@ -67,7 +68,8 @@ func (s *Server) Certify(ctx context.Context, req *pb.CertifyRequest) (*pb.Certi
 		if refusal.Code == codes.ResourceExhausted {
 			line = s.log.Debug // a flood must not become one of log lines; the counter tells
 		}
-		line("certificate refused", zap.String("reason", refusal.Reason), zap.Error(refusal.Err), zap.Stringer("client", addr))
+		line("certificate refused", zap.String("reason", refusal.Reason), zap.Error(refusal.Err),
+			zap.Stringer("client", addr))
 		return nil, refusal
 	}
 	s.metrics.issued.Inc()
@@ -135,13 +137,15 @@ func (s *Server) issue(csr []byte, caller Caller, addr netip.Addr, now time.Time
 		return nil, err
 	}
 	// The audit line comes first: a signature that nobody recorded cannot exist.
-	s.log.Info("certificate issued", zap.Stringer("id", caller.ID), zap.String("pod", caller.Pod), zap.String("podUID", caller.PodUID),
+	s.log.Info("certificate issued", zap.Stringer("id", caller.ID), zap.String("pod", caller.Pod),
+		zap.String("podUID", caller.PodUID),
 		zap.String("serial", token.Serial.Text(16)), zap.Time("notAfter", token.NotAfter), zap.Stringer("client", addr))
 	leaf, err := authority.Issuer.Issue(token)
 	if err != nil {
 		return nil, err
 	}
-	return &pb.CertifyResponse{Chain: leaf.Chain, NotAfter: leaf.NotAfter.Unix(), TrustAnchors: encode(authority.Roots)}, nil
+	return &pb.CertifyResponse{Chain: leaf.Chain, NotAfter: leaf.NotAfter.Unix(), TrustAnchors: encode(authority.Roots)},
+		nil
 }
 
 func encode(certs []*x509.Certificate) [][]byte {

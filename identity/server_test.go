@@ -71,7 +71,8 @@ func TestRefusalsHaveACodeAReasonAndACounter(t *testing.T) {
 		{"good", &pb.CertifyRequest{Token: token, Csr: csrOf(t, web)}, codes.OK, ""},
 		{"no token", &pb.CertifyRequest{Csr: csrOf(t, web)}, codes.Unauthenticated, reasonTokenMissing},
 		{"token of nobody", &pb.CertifyRequest{Token: "x", Csr: csrOf(t, web)}, codes.Unauthenticated, reasonTokenInvalid},
-		{"request for somebody else", &pb.CertifyRequest{Token: token, Csr: csrOf(t, api)}, codes.FailedPrecondition, reasonForeignName},
+		{"request for somebody else", &pb.CertifyRequest{Token: token, Csr: csrOf(t, api)}, codes.FailedPrecondition,
+			reasonForeignName},
 		{"request of garbage", &pb.CertifyRequest{Token: token, Csr: []byte{1}}, codes.InvalidArgument, reasonRequest},
 	}
 	for _, tc := range cases {
@@ -123,12 +124,14 @@ func TestCallThatNeverSendsItsRequestDoesNotHoldItsConnection(t *testing.T) {
 	c := newCluster(t)
 	controller := c.start(func(cfg *Config) {
 		cfg.keepalive = lifetimes
-		cfg.keepalive.MaxConnectionAge, cfg.keepalive.MaxConnectionAgeGrace = 100*time.Millisecond, min(lifetimes.MaxConnectionAgeGrace, 100*time.Millisecond)
+		cfg.keepalive.MaxConnectionAge, cfg.keepalive.MaxConnectionAgeGrace = 100*time.Millisecond,
+			min(lifetimes.MaxConnectionAgeGrace, 100*time.Millisecond)
 	})
 	awaitClosed(t, controller.Ready(), "readiness")
 	ctx, cancel := context.WithTimeout(t.Context(), deadline)
 	defer cancel()
-	call, err := connect(t, controller, "127.0.0.1").NewStream(ctx, &grpc.StreamDesc{ClientStreams: true}, pb.Identity_Certify_FullMethodName)
+	call, err := connect(t, controller, "127.0.0.1").NewStream(ctx, &grpc.StreamDesc{ClientStreams: true},
+		pb.Identity_Certify_FullMethodName)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +154,8 @@ func TestCallThatNeverSendsItsRequestDoesNotHoldUpTheEnd(t *testing.T) {
 	done := make(chan struct{})
 	go func() { defer close(done); _ = controller.Run(ctx) }()
 	awaitClosed(t, controller.Ready(), "readiness")
-	call, err := connect(t, controller, "127.0.0.1").NewStream(t.Context(), &grpc.StreamDesc{ClientStreams: true}, pb.Identity_Certify_FullMethodName)
+	call, err := connect(t, controller, "127.0.0.1").NewStream(t.Context(), &grpc.StreamDesc{ClientStreams: true},
+		pb.Identity_Certify_FullMethodName)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,13 +23,13 @@ import (
 const (
 	// servingRetry is the pause after the server could not issue its own certificate.
 	servingRetry = 10 * time.Second
-	// servingLook is the longest time between two looks at the wall clock: a timer stands still while the machine sleeps, and knows
-	// nothing of a clock that was set.
+	// servingLook is the longest time between two looks at the wall clock: a timer stands still while the machine sleeps,
+	// and knows nothing of a clock that was set.
 	servingLook = time.Minute
 )
 
-// serving keeps the certificate that the server itself presents: one that it issues to itself by the same rules as any other, anew
-// whenever the authority changes or half of the life is over.
+// serving keeps the certificate that the server itself presents: one that it issues to itself by the same rules as any
+// other, anew whenever the authority changes or half of the life is over.
 type serving struct {
 	id        mesh.ID
 	authority *latest.Cell[*Authority]
@@ -57,7 +57,8 @@ func (s *serving) Run(ctx context.Context) error {
 	return err
 }
 
-// due reports whether now, by the wall clock, is in the second half of the certificate's life, or before the certificate's time.
+// due reports whether now, by the wall clock, is in the second half of the certificate's life, or before the
+// certificate's time.
 func (s *serving) due(now time.Time) bool {
 	cert := s.cert.Load()
 	if cert == nil {
@@ -78,7 +79,8 @@ func (s *serving) renew(authority *Authority) error {
 }
 
 // next waits for another authority, for the pause at most.
-func (s *serving) next(ctx context.Context, current *Authority, seen uint64, pause time.Duration) (*Authority, uint64, error) {
+func (s *serving) next(ctx context.Context, current *Authority, seen uint64, pause time.Duration) (*Authority, uint64,
+	error) {
 	waiting, cancel := context.WithTimeout(ctx, pause)
 	defer cancel()
 	authority, seq, err := s.authority.Wait(waiting, seen)

@@ -11,9 +11,9 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// Names of the injector's two webhook configurations. The installation writes the first, the injector the second, so that whoever
-// applies the installation's manifests again finds them as they were. Configurations are called in the order of their names, and
-// this order matters: see optedInConfiguration.
+// Names of the injector's two webhook configurations. The installation writes the first, the injector the second, so
+// that whoever applies the installation's manifests again finds them as they were. Configurations are called in the
+// order of their names, and this order matters: see optedInConfiguration.
 const (
 	configurationName = "tulle-proxy-injector-webhook-config"
 	optedInName       = configurationName + "-opted-in"
@@ -32,7 +32,8 @@ type announcement struct {
 	policy  inject.FailurePolicy
 }
 
-// withBundle returns a copy of the installation's configuration that announces the authorities. Whatever else stands in it stays.
+// withBundle returns a copy of the installation's configuration that announces the authorities. Whatever else stands in
+// it stays.
 func (a announcement) withBundle(current *configuration) *configuration {
 	next := current.DeepCopy()
 	for i := range next.Webhooks {
@@ -41,20 +42,23 @@ func (a announcement) withBundle(current *configuration) *configuration {
 	return next
 }
 
-// optedInConfiguration returns the webhook of the namespaces that opted in, made from the installation's base webhook; base is the
-// result of withBundle.
+// optedInConfiguration returns the webhook of the namespaces that opted in, made from the installation's base webhook;
+// base is the result of withBundle.
 //
-// The base webhook covers every namespace and lets pods pass while no injector answers. This one is called after it, for pods that
-// want a proxy and still have none, and does not. Namespaces are listed by the immutable label with their name, because what they opt
-// in with is an annotation, which no selector can see.
+// The base webhook covers every namespace and lets pods pass while no injector answers. This one is called after it,
+// for pods that want a proxy and still have none, and does not. Namespaces are listed by the immutable label with their
+// name, because what they opt in with is an annotation, which no selector can see.
 func (a announcement) optedInConfiguration(base *configuration) (*configuration, error) {
 	next := &configuration{
-		TypeMeta: metav1.TypeMeta{APIVersion: admissionregistrationv1.SchemeGroupVersion.String(), Kind: "MutatingWebhookConfiguration"},
+		TypeMeta: metav1.TypeMeta{APIVersion: admissionregistrationv1.SchemeGroupVersion.String(),
+			Kind: "MutatingWebhookConfiguration"},
 		ObjectMeta: metav1.ObjectMeta{
 			Name: optedInName, Labels: base.Labels, Annotations: map[string]string{mesh.CreatedByAnnotation: mesh.InjectorName},
 		},
 	}
-	i := slices.IndexFunc(base.Webhooks, func(w admissionregistrationv1.MutatingWebhook) bool { return w.Name == baseWebhook })
+	i := slices.IndexFunc(base.Webhooks, func(w admissionregistrationv1.MutatingWebhook) bool {
+		return w.Name == baseWebhook
+	})
 	if i < 0 {
 		return nil, errors.New("it has no webhook " + baseWebhook + ": install Tulle again")
 	}
@@ -90,7 +94,8 @@ func matchConditions() []admissionregistrationv1.MatchCondition {
 		{Name: "wants-proxy", Expression: "!(" + present + ") || " +
 			annotations + "['" + mesh.InjectAnnotation + "'] in ['enabled', 'ingress']"},
 		{Name: "can-have-proxy", Expression: "!(has(object.spec.hostNetwork) && object.spec.hostNetwork)"},
-		{Name: "has-no-proxy", Expression: "!(has(object.spec.initContainers) && object.spec.initContainers.exists" + proxy + ")" +
+		{Name: "has-no-proxy", Expression: "!(has(object.spec.initContainers) && object.spec.initContainers.exists" + proxy +
+			")" +
 			" && !object.spec.containers.exists" + proxy},
 	}
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// TestMatchConditionsAgreeWithDecide: in a namespace that opted in, the conditions under which a pod must not start without an answer
-// are exactly those under which it is injected.
+// TestMatchConditionsAgreeWithDecide: in a namespace that opted in, the conditions under which a pod must not start
+// without an answer are exactly those under which it is injected.
 func TestMatchConditionsAgreeWithDecide(t *testing.T) {
 	inits := func(name string) corev1.PodSpec {
 		return corev1.PodSpec{InitContainers: []corev1.Container{{Name: name}}, Containers: []corev1.Container{{Name: "web"}}}
@@ -25,14 +25,16 @@ func TestMatchConditionsAgreeWithDecide(t *testing.T) {
 		pod  corev1.Pod
 	}{
 		{"plain", corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "web"}}}}},
-		{"other annotations", corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{"a": "b"}}, Spec: inits("setup")}},
+		{"other annotations", corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{"a": "b"}},
+			Spec: inits("setup")}},
 		{"asks itself", annotatedPod("enabled", inits("setup"))},
 		{"asks for ingress", annotatedPod("ingress", inits("setup"))},
 		{"opts out", annotatedPod("disabled", inits("setup"))},
 		{"odd value", annotatedPod("true", inits("setup"))},
 		{"host network", corev1.Pod{Spec: host}},
 		{"has a proxy", corev1.Pod{Spec: inits(mesh.ProxyContainer)}},
-		{"has a proxy that is no native sidecar", corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: mesh.ProxyContainer}}}}},
+		{"has a proxy that is no native sidecar",
+			corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: mesh.ProxyContainer}}}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			ns := inject.Namespace{Annotations: map[string]string{mesh.InjectAnnotation: "enabled"}}
@@ -45,7 +47,8 @@ func TestMatchConditionsAgreeWithDecide(t *testing.T) {
 }
 
 func annotatedPod(value string, spec corev1.PodSpec) corev1.Pod {
-	return corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{mesh.InjectAnnotation: value}}, Spec: spec}
+	return corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{mesh.InjectAnnotation: value}},
+		Spec: spec}
 }
 
 // matches evaluates the conditions as the API server does: over the object's JSON.

@@ -23,12 +23,13 @@ const (
 	servingLife   = 30 * 24 * time.Hour
 	// backdate tolerates an API server whose clock is behind.
 	backdate = 5 * time.Minute
-	// overlap is how long a new authority is announced before a certificate of it is served, and an old one still after it is not.
+	// overlap is how long a new authority is announced before a certificate of it is served, and an old one still after it
+	// is not.
 	overlap = 10 * time.Minute
 )
 
-// Keys of the Secret that the replicas share. authorityCerts holds every authority in force, newest first; authorityKey belongs to
-// the newest.
+// Keys of the Secret that the replicas share. authorityCerts holds every authority in force, newest first; authorityKey
+// belongs to the newest.
 const (
 	authorityCerts = "ca.crt"
 	authorityKey   = "ca.key"
@@ -36,18 +37,20 @@ const (
 	servingKey     = "tls.key"
 )
 
-// credentials are what the webhook proves itself with: authorities that API servers are told to trust, newest first, and a serving
-// certificate below one of them. A value is immutable.
+// credentials are what the webhook proves itself with: authorities that API servers are told to trust, newest first,
+// and a serving certificate below one of them. A value is immutable.
 type credentials struct {
 	authorities []*x509.Certificate
 	key         *ecdsa.PrivateKey // of authorities[0]
 	serving     tls.Certificate   // Leaf is set
 }
 
-// renew returns the credentials for dnsName that should be in force at now: c itself where nothing is due. Nil asks for new ones.
+// renew returns the credentials for dnsName that should be in force at now: c itself where nothing is due. Nil asks for
+// new ones.
 //
-// It never takes two steps at once. A new authority is first announced beside the old; certificates below it follow after the
-// overlap; the old authority goes after another. Whoever follows the Secret, replica or API server, has that long for each step.
+// It never takes two steps at once. A new authority is first announced beside the old; certificates below it follow
+// after the overlap; the old authority goes after another. Whoever follows the Secret, replica or API server, has that
+// long for each step.
 func (c *credentials) renew(dnsName string, now time.Time) (*credentials, error) {
 	if c == nil || c.check(dnsName, now) != nil {
 		fresh, err := (&credentials{}).withAuthority(dnsName, now)
@@ -97,8 +100,8 @@ func (c *credentials) bundle() []byte {
 	return out.Bytes()
 }
 
-// withAuthority returns a copy with a new authority in front. The authority may sign for dnsName alone, so that its key, if it were
-// stolen, is of no use elsewhere.
+// withAuthority returns a copy with a new authority in front. The authority may sign for dnsName alone, so that its
+// key, if it were stolen, is of no use elsewhere.
 func (c *credentials) withAuthority(dnsName string, now time.Time) (*credentials, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -38,8 +38,9 @@ func TestRenewMakesThenKeeps(t *testing.T) {
 	}
 }
 
-// TestRenewalNeverBreaksTrust lives through three years, six hours at a time, and asks at every step what a slow API server and a
-// slow replica ask: is what was served a step ago good under what is announced now, and the other way round.
+// TestRenewalNeverBreaksTrust lives through three years, six hours at a time, and asks at every step what a slow API
+// server and a slow replica ask: is what was served a step ago good under what is announced now, and the other way
+// round.
 func TestRenewalNeverBreaksTrust(t *testing.T) {
 	const step = 6 * time.Hour
 	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)

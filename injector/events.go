@@ -80,7 +80,8 @@ func (r *recorder) run(ctx context.Context) error {
 		}
 		if err := r.write(ctx, e, now); err != nil {
 			r.metrics.events.WithLabelValues("failed").Inc()
-			r.log.Debug("event not written", zap.String("object", e.about.Kind+" "+e.about.Namespace+"/"+e.about.Name), zap.Error(err))
+			r.log.Debug("event not written", zap.String("object", e.about.Kind+" "+e.about.Namespace+"/"+e.about.Name),
+				zap.Error(err))
 			continue
 		}
 		r.metrics.events.WithLabelValues("written").Inc()

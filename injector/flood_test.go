@@ -31,7 +31,8 @@ func TestFloodOfLargeReviews(t *testing.T) {
 	for i := 0; large.Len() < 5<<19; i++ {
 		fmt.Fprintf(&large, `"config.linkerd.io/not-known-%d":"%s",`, i, strings.Repeat("x", 100))
 	}
-	flood := request("shop", "pods", `{"metadata":{"annotations":{`+large.String()+`"a":"b"}},"spec":{"containers":[{"name":"web","image":"x"}]}}`)
+	flood := request("shop", "pods", `{"metadata":{"annotations":{`+large.String()+
+		`"a":"b"}},"spec":{"containers":[{"name":"web","image":"x"}]}}`)
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	var answered, refused atomic.Int64
@@ -58,7 +59,8 @@ func TestFloodOfLargeReviews(t *testing.T) {
 	t.Logf("%d large reviews answered, %d refused meanwhile", answered.Load(), refused.Load())
 }
 
-// countedBody counts itself once in admitted when more of it is read than the handler reads before it admits a large body.
+// countedBody counts itself once in admitted when more of it is read than the handler reads before it admits a large
+// body.
 type countedBody struct {
 	*strings.Reader
 	admitted *atomic.Int64
@@ -78,7 +80,8 @@ func (*countedBody) Close() error { return nil }
 // TestLargeBodiesInMemoryAreBounded sends more large reviews than may be read at a time, while none is worked on.
 func TestLargeBodiesInMemoryAreBounded(t *testing.T) {
 	const sent = 3 * maxReading
-	pod := `{"metadata":{"annotations":{"a":"` + strings.Repeat("x", 2*largeBody) + `"}},"spec":{"containers":[{"name":"web","image":"x"}]}}`
+	pod := `{"metadata":{"annotations":{"a":"` + strings.Repeat("x", 2*largeBody) +
+		`"}},"spec":{"containers":[{"name":"web","image":"x"}]}}`
 	synctest.Test(t, func(t *testing.T) {
 		r, _ := newReviewer()
 		h := newHandler(r)
@@ -125,10 +128,11 @@ func review(ctx context.Context, url, body string) (status int, err error) {
 	return resp.StatusCode, err
 }
 
-// TestSlowClientsKeepNobodyOut holds every slot with requests whose bodies do not come. Honest reviews are answered at once, small and large
-// ones.
+// TestSlowClientsKeepNobodyOut holds every slot with requests whose bodies do not come. Honest reviews are answered at
+// once, small and large ones.
 func TestSlowClientsKeepNobodyOut(t *testing.T) {
-	big := `{"metadata":{"annotations":{"a":"` + strings.Repeat("x", 2*largeBody) + `"}},"spec":{"containers":[{"name":"web","image":"x"}]}}`
+	big := `{"metadata":{"annotations":{"a":"` + strings.Repeat("x", 2*largeBody) +
+		`"}},"spec":{"containers":[{"name":"web","image":"x"}]}}`
 	for name, c := range map[string]struct {
 		clients int
 		sent    string // before they stop
@@ -149,7 +153,8 @@ func TestSlowClientsKeepNobodyOut(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer conn.Close()
-				if _, err := fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s", 2*largeBody, c.sent); err != nil {
+				if _, err := fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s", 2*largeBody,
+					c.sent); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -18,13 +18,15 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// TestHostilePodsAreAnsweredQuickly: every annotation with values that nobody should write, alone and in masses. The answer may be a
-// denial, but it is one, soon, and never silent about what it does not follow.
+// TestHostilePodsAreAnsweredQuickly: every annotation with values that nobody should write, alone and in masses. The
+// answer may be a denial, but it is one, soon, and never silent about what it does not follow.
 func TestHostilePodsAreAnsweredQuickly(t *testing.T) {
 	values := []string{
 		"", " ", "\x00", "\ufeff", "-1", "0", "1e999", "NaN", "999999999999999999999999", strings.Repeat("9", 1<<12),
-		strings.Repeat("1,", 1<<12), "1-65535,1-65535", "65536", "{{.}}", "${x}", "a\nb", `"`, `[{"name":"TULLE_PROXY_CONFIG","value":"x"}]`,
-		`[{"name":"GOMEMLIMIT"}]`, "[" + strings.Repeat("[", 9000), "0.0.0.0/0,::/0", "::ffff:1.2.3.4/128", "1Ei", "1m", "true", "\u202e",
+		strings.Repeat("1,", 1<<12), "1-65535,1-65535", "65536", "{{.}}", "${x}", "a\nb", `"`,
+		`[{"name":"TULLE_PROXY_CONFIG","value":"x"}]`,
+		`[{"name":"GOMEMLIMIT"}]`, "[" + strings.Repeat("[", 9000), "0.0.0.0/0,::/0", "::ffff:1.2.3.4/128", "1Ei", "1m",
+		"true", "\u202e",
 	}
 	r, _ := newReviewer()
 	h := newHandler(r)
@@ -41,7 +43,8 @@ func TestHostilePodsAreAnsweredQuickly(t *testing.T) {
 		}
 		begin := time.Now()
 		w := post(h, request("shop", "pods", string(text)))
-		if took := time.Since(begin); took > 20*time.Second { // what is meant takes minutes; a busy machine with the race detector, seconds
+		// what is meant takes minutes; a busy machine with the race detector, seconds
+		if took := time.Since(begin); took > 20*time.Second {
 			t.Errorf("%d bytes took %v", len(text), took)
 		}
 		var out admissionv1.AdmissionReview
@@ -72,7 +75,8 @@ func TestHostilePodsAreAnsweredQuickly(t *testing.T) {
 	ask(nil, func(p *corev1.Pod) { p.Spec.Volumes = make([]corev1.Volume, 30_000) })
 	ask(nil, func(p *corev1.Pod) { p.Spec.Tolerations = make([]corev1.Toleration, 100_000) })
 	if resp := ask(nil, func(p *corev1.Pod) {
-		p.Spec.Containers[0].Ports = slices.Repeat([]corev1.ContainerPort{{ContainerPort: 53, Protocol: corev1.ProtocolUDP}}, 10_000)
+		p.Spec.Containers[0].Ports = slices.Repeat([]corev1.ContainerPort{{ContainerPort: 53, Protocol: corev1.ProtocolUDP}},
+			10_000)
 	}); len(resp.Warnings) > 25 {
 		t.Errorf("%d warnings about UDP", len(resp.Warnings))
 	}
@@ -107,7 +111,8 @@ func documentedKeys(t *testing.T) []string {
 		t.Fatal(err)
 	}
 	var keys []string
-	for _, m := range regexp.MustCompile("(?m)^\\| `(config.(?:linkerd.io|tulle.dev)/[a-z-]+)`").FindAllSubmatch(text, -1) {
+	for _, m := range regexp.MustCompile("(?m)^\\| `(config.(?:linkerd.io|tulle.dev)/[a-z-]+)`").FindAllSubmatch(text,
+		-1) {
 		keys = append(keys, string(m[1]))
 	}
 	if len(keys) < 30 {

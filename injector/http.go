@@ -18,7 +18,8 @@ import (
 const (
 	maxBodyBytes = 3 << 20
 	maxInFlight  = 64
-	// A body above largeBody may stand for a hundred times its size in memory, for lists of empty items do: few are worked on at a time.
+	// A body above largeBody may stand for a hundred times its size in memory, for lists of empty items do: few are worked
+	// on at a time.
 	largeBody = 128 << 10
 	maxLarge  = 2
 	// maxReading is how many large bodies are in memory at a time, those that wait for maxLarge included.
@@ -26,8 +27,8 @@ const (
 	reviewTimeout = 4 * time.Second // below the 5 s after which the API server stops waiting
 )
 
-// handler is the webhook's HTTP face: sizes, methods and statuses. It bounds memory: above maxInFlight a request is refused at once, and a
-// large one waits for a slot before more of it is read than largeBody.
+// handler is the webhook's HTTP face: sizes, methods and statuses. It bounds memory: above maxInFlight a request is
+// refused at once, and a large one waits for a slot before more of it is read than largeBody.
 type handler struct {
 	review  *reviewer
 	slots   chan struct{} // capacity maxInFlight: one token a request in progress
@@ -41,7 +42,8 @@ type handler struct {
 func newHandler(r *reviewer) *handler {
 	return &handler{
 		review: r, metrics: r.metrics, log: r.log,
-		slots: make(chan struct{}, maxInFlight), reading: make(chan struct{}, maxReading), large: make(chan struct{}, maxLarge),
+		slots: make(chan struct{}, maxInFlight), reading: make(chan struct{}, maxReading),
+		large: make(chan struct{}, maxLarge),
 	}
 }
 
@@ -111,7 +113,8 @@ func (h *handler) slot(ctx context.Context) (release func(), err error) {
 }
 
 // body reads the request's body. A large one first waits for its slots, which release gives back.
-func (h *handler) body(ctx context.Context, w http.ResponseWriter, req *http.Request) (body []byte, release func(), err error) {
+func (h *handler) body(ctx context.Context, w http.ResponseWriter, req *http.Request) (body []byte, release func(),
+	err error) {
 	release = func() {}
 	// A client that sends slowly must not keep a slot from others.
 	control := http.NewResponseController(w)
@@ -169,7 +172,8 @@ func acquire(ctx context.Context, slots chan struct{}) (release func(), err erro
 	case slots <- struct{}{}:
 		return func() { <-slots }, nil
 	case <-ctx.Done():
-		return nil, &reviewError{errOverload, http.StatusTooManyRequests, fmt.Errorf("more than %d large requests at a time", cap(slots))}
+		return nil, &reviewError{errOverload, http.StatusTooManyRequests,
+			fmt.Errorf("more than %d large requests at a time", cap(slots))}
 	}
 }
 

@@ -28,7 +28,8 @@ var namespacesResource = schema.GroupVersionResource{Version: "v1", Resource: "n
 
 // newNamespaceIndex returns an index that calls changed, which must not block, after each change.
 func newNamespaceIndex(client metadata.Interface, changed func()) (*namespaceIndex, error) {
-	informer := metadatainformer.NewFilteredMetadataInformer(client, namespacesResource, "", 0, cache.Indexers{}, nil).Informer()
+	informer := metadatainformer.NewFilteredMetadataInformer(client, namespacesResource, "", 0, cache.Indexers{},
+		nil).Informer()
 	err := informer.SetTransform(func(o any) (any, error) {
 		if m, ok := o.(*metav1.PartialObjectMetadata); ok {
 			m.ManagedFields = nil
@@ -49,8 +50,8 @@ func newNamespaceIndex(client metadata.Interface, changed func()) (*namespaceInd
 	return &namespaceIndex{client: client, informer: informer}, nil
 }
 
-// namespace implements namespaceGetter from memory. A namespace that the watch has not brought yet, such as one created a moment
-// ago together with its first pod, is asked for.
+// namespace implements namespaceGetter from memory. A namespace that the watch has not brought yet, such as one created
+// a moment ago together with its first pod, is asked for.
 func (x *namespaceIndex) namespace(ctx context.Context, name string) (inject.Namespace, error) {
 	if o, ok, err := x.informer.GetStore().GetByKey(name); err == nil && ok {
 		return toNamespace(o.(*metav1.PartialObjectMetadata)), nil
@@ -66,8 +67,8 @@ func toNamespace(m *metav1.PartialObjectMetadata) inject.Namespace {
 	return inject.Namespace{Name: m.Name, Labels: m.Labels, Annotations: m.Annotations}
 }
 
-// optedIn lists the namespaces whose pods are to be injected unless they say otherwise, and the UID of the control plane's own.
-// Those where injection is mandatory have a webhook of their own.
+// optedIn lists the namespaces whose pods are to be injected unless they say otherwise, and the UID of the control
+// plane's own. Those where injection is mandatory have a webhook of their own.
 func (x *namespaceIndex) optedIn(controlPlane string) (names []string, own types.UID) {
 	for _, o := range x.informer.GetStore().List() {
 		m := o.(*metav1.PartialObjectMetadata)
@@ -100,7 +101,8 @@ func newOwnerLookup(client metadata.Interface, log *zap.Logger) *ownerLookup {
 }
 
 // owner implements ownerFinder. Where a ReplicaSet or Job cannot be read the answer is that object itself.
-func (l *ownerLookup) owner(ctx context.Context, namespace string, pod *corev1.Pod) (inject.Owner, corev1.ObjectReference) {
+func (l *ownerLookup) owner(ctx context.Context, namespace string, pod *corev1.Pod) (inject.Owner,
+	corev1.ObjectReference) {
 	ref := metav1.GetControllerOfNoCopy(pod)
 	if ref == nil {
 		return inject.Owner{}, corev1.ObjectReference{}
@@ -116,7 +118,8 @@ func (l *ownerLookup) owner(ctx context.Context, namespace string, pod *corev1.P
 }
 
 // above returns the controller of a ReplicaSet or Job, and nil for what has none or is of another kind.
-func (l *ownerLookup) above(ctx context.Context, namespace string, ref *metav1.OwnerReference) (*metav1.OwnerReference, error) {
+func (l *ownerLookup) above(ctx context.Context, namespace string, ref *metav1.OwnerReference) (*metav1.OwnerReference,
+	error) {
 	var resource schema.GroupVersionResource
 	switch ref.Kind + "." + ref.APIVersion {
 	case "ReplicaSet.apps/v1":

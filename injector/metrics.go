@@ -9,8 +9,8 @@ import (
 	"github.com/tulle-mesh/tulle/injector/inject"
 )
 
-// metrics are the webhook's counters. Names and labels of the first two are Linkerd's; every label value comes from a fixed list,
-// but the namespace, of which there is a bounded number.
+// metrics are the webhook's counters. Names and labels of the first two are Linkerd's; every label value comes from a
+// fixed list, but the namespace, of which there is a bounded number.
 type metrics struct {
 	requests  *prometheus.CounterVec
 	responses *prometheus.CounterVec
@@ -44,8 +44,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		responses: counter("proxy_inject_admission_responses_total", "Answered reviews, by outcome.",
 			"owner_kind", "namespace", "annotation_at", "skip", "skip_reason"),
 		denials: counter("tulle_inject_denials_total", "Refused objects, by reason.", "reason"),
-		errors:  counter("tulle_inject_request_errors_total", "Requests without an answer, and connections that were refused, by reason.", "reason"),
-		failures: counter("tulle_inject_failures_total", "Failed work beside reviews, by task: the last good state stays in force.",
+		errors: counter("tulle_inject_request_errors_total",
+			"Requests without an answer, and connections that were refused, by reason.", "reason"),
+		failures: counter("tulle_inject_failures_total",
+			"Failed work beside reviews, by task: the last good state stays in force.",
 			"task"),
 		events: counter("tulle_inject_events_total", "Events on owners, by outcome.", "outcome"),
 		expiry: prometheus.NewGauge(prometheus.GaugeOpts{
@@ -79,14 +81,16 @@ func (m *metrics) boundedNamespace(name string) string {
 // boundedKind maps an owner's kind, which may be any custom resource's, to a fixed list.
 func boundedKind(kind string) string {
 	switch kind {
-	case "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job", "CronJob", "ReplicationController", "Pod", "Service":
+	case "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job", "CronJob", "ReplicationController", "Pod",
+		"Service":
 		return kind
 	default:
 		return "other"
 	}
 }
 
-// Values of the labels of tulle_inject_request_errors_total and tulle_inject_denials_total beside the reasons of package inject.
+// Values of the labels of tulle_inject_request_errors_total and tulle_inject_denials_total beside the reasons of
+// package inject.
 const (
 	errTooLarge    = "too_large"
 	errUnreadable  = "unreadable"

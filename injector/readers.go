@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// readers are the requests whose bodies are being read. A client that sends slowly holds a slot meanwhile, so when none is free, of the
-// address that has most the oldest makes room. An API server sends a body at once.
+// readers are the requests whose bodies are being read. A client that sends slowly holds a slot meanwhile, so when none
+// is free, of the address that has most the oldest makes room. An API server sends a body at once.
 type readers struct {
 	mu   sync.Mutex // guards the field below
 	open []*reader  // oldest first
@@ -50,7 +50,8 @@ func (r *readers) done(one *reader) {
 	r.open = slices.DeleteFunc(r.open, func(o *reader) bool { return o == one })
 }
 
-// evict ends the reading of a request, one with a large body that is slow if large. It reports false when there is none.
+// evict ends the reading of a request, one with a large body that is slow if large. It reports false when there is
+// none.
 func (r *readers) evict(large bool) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

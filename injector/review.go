@@ -70,7 +70,8 @@ func (r *reviewer) review(ctx context.Context, in *admissionv1.AdmissionReview) 
 	return &admissionv1.AdmissionReview{TypeMeta: in.TypeMeta, Response: resp}, nil
 }
 
-func (r *reviewer) answer(ctx context.Context, req *admissionv1.AdmissionRequest) (*admissionv1.AdmissionResponse, error) {
+func (r *reviewer) answer(ctx context.Context, req *admissionv1.AdmissionRequest) (*admissionv1.AdmissionResponse,
+	error) {
 	core := req.Resource.Group == "" && req.Resource.Version == "v1" && req.SubResource == ""
 	switch {
 	case req.Operation != admissionv1.Create, req.Namespace == r.controlPlaneNamespace, !core:
@@ -137,7 +138,8 @@ func (r *reviewer) pod(ctx context.Context, req *admissionv1.AdmissionRequest) (
 	return resp, err
 }
 
-func (r *reviewer) service(ctx context.Context, req *admissionv1.AdmissionRequest) (*admissionv1.AdmissionResponse, error) {
+func (r *reviewer) service(ctx context.Context, req *admissionv1.AdmissionRequest) (*admissionv1.AdmissionResponse,
+	error) {
 	var svc corev1.Service
 	if err := json.Unmarshal(req.Object.Raw, &svc); err != nil {
 		return nil, &reviewError{errBadObject, http.StatusBadRequest, fmt.Errorf("read Service: %w", err)}
@@ -212,7 +214,8 @@ func patched(before, after any, warnings []string) (*admissionv1.AdmissionRespon
 
 func (r *reviewer) deny(req *admissionv1.AdmissionRequest, reason string, err error) *admissionv1.AdmissionResponse {
 	r.metrics.denials.WithLabelValues(reason).Inc()
-	r.log.Info("refused", zap.String("namespace", req.Namespace), zap.String("kind", req.Kind.Kind), zap.String("name", req.Name),
+	r.log.Info("refused", zap.String("namespace", req.Namespace), zap.String("kind", req.Kind.Kind),
+		zap.String("name", req.Name),
 		zap.String("reason", reason), zap.Error(err))
 	return &admissionv1.AdmissionResponse{Result: &metav1.Status{
 		Status: metav1.StatusFailure, Code: http.StatusForbidden, Reason: metav1.StatusReasonForbidden, Message: err.Error(),

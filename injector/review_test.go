@@ -38,7 +38,8 @@ func (c *cluster) namespace(_ context.Context, name string) (inject.Namespace, e
 }
 
 func (c *cluster) owner(_ context.Context, ns string, _ *corev1.Pod) (inject.Owner, corev1.ObjectReference) {
-	return inject.Owner{Kind: "Deployment", Name: "web"}, corev1.ObjectReference{Kind: "Deployment", Name: "web", Namespace: ns, UID: "1"}
+	return inject.Owner{Kind: "Deployment", Name: "web"},
+		corev1.ObjectReference{Kind: "Deployment", Name: "web", Namespace: ns, UID: "1"}
 }
 
 func (c *cluster) notify(e event) {
@@ -76,7 +77,8 @@ func post(h http.Handler, body string) *httptest.ResponseRecorder {
 
 func TestReview(t *testing.T) {
 	pod := func(annotations string, spec string) string {
-		return fmt.Sprintf(`{"metadata":{"annotations":{%s}},"spec":{"containers":[{"name":"web","image":"x"}]%s}}`, annotations, spec)
+		return fmt.Sprintf(`{"metadata":{"annotations":{%s}},"spec":{"containers":[{"name":"web","image":"x"}]%s}}`,
+			annotations, spec)
 	}
 	for _, tt := range []struct {
 		name        string
@@ -87,43 +89,61 @@ func TestReview(t *testing.T) {
 		event       string
 		wantSkipped inject.Reason
 	}{
-		{name: "a pod of a namespace that opted in is injected", body: request("shop", "pods", plainPod), patch: "tulle-proxy", event: "Injected"},
-		{name: "a pod that nobody asked for is left alone", body: request("plain", "pods", plainPod), wantSkipped: inject.NotAnnotated},
+		{name: "a pod of a namespace that opted in is injected", body: request("shop", "pods", plainPod),
+			patch: "tulle-proxy", event: "Injected"},
+		{name: "a pod that nobody asked for is left alone", body: request("plain", "pods", plainPod),
+			wantSkipped: inject.NotAnnotated},
 		{name: "the control plane's own pods are left alone", body: request("tulle", "pods", plainPod)},
-		{name: "a skip that somebody should know of is an event", body: request("shop", "pods", pod("", `,"hostNetwork":true`)),
+		{name: "a skip that somebody should know of is an event",
+			body:  request("shop", "pods", pod("", `,"hostNetwork":true`)),
 			event: "InjectionSkipped", wantSkipped: inject.HostNetwork},
-		{name: "an unknown value of the annotation is a warning", body: request("shop", "pods", pod(`"linkerd.io/inject":"yes"`, "")),
-			warning: `has the value "yes": want enabled, ingress or disabled`, event: "InjectionSkipped", wantSkipped: inject.InvalidAtPod},
-		{name: "opting out is no event", body: request("shop", "pods", pod(`"linkerd.io/inject":"disabled"`, "")), wantSkipped: inject.OptedOut},
-		{name: "a bad annotation is refused by name", body: request("shop", "pods", pod(`"config.linkerd.io/proxy-cpu-limit":"lots"`, "")),
+		{name: "an unknown value of the annotation is a warning",
+			body:    request("shop", "pods", pod(`"linkerd.io/inject":"yes"`, "")),
+			warning: `has the value "yes": want enabled, ingress or disabled`, event: "InjectionSkipped",
+			wantSkipped: inject.InvalidAtPod},
+		{name: "opting out is no event", body: request("shop", "pods", pod(`"linkerd.io/inject":"disabled"`, "")),
+			wantSkipped: inject.OptedOut},
+		{name: "a bad annotation is refused by name",
+			body:   request("shop", "pods", pod(`"config.linkerd.io/proxy-cpu-limit":"lots"`, "")),
 			denied: "config.linkerd.io/proxy-cpu-limit"},
-		{name: "an unknown annotation is a warning", body: request("shop", "pods", pod(`"config.linkerd.io/opaque-port":"1"`, "")),
+		{name: "an unknown annotation is a warning",
+			body:  request("shop", "pods", pod(`"config.linkerd.io/opaque-port":"1"`, "")),
 			patch: "tulle-proxy", warning: "did you mean config.linkerd.io/opaque-ports", event: "Injected"},
-		{name: "the proxy's user is refused", body: request("shop", "pods", pod("", `,"securityContext":{"runAsUser":2102}`)), denied: "2102"},
-		{name: "opting out where injection is mandatory is refused", body: request("strict", "pods", pod(`"linkerd.io/inject":"disabled"`, "")),
+		{name: "the proxy's user is refused", body: request("shop", "pods", pod("", `,"securityContext":{"runAsUser":2102}`)),
+			denied: "2102"},
+		{name: "opting out where injection is mandatory is refused",
+			body:   request("strict", "pods", pod(`"linkerd.io/inject":"disabled"`, "")),
 			denied: "mandatory"},
-		{name: "a dry run sends no event", body: strings.Replace(request("shop", "pods", plainPod), `"uid"`, `"dryRun":true,"uid"`, 1),
+		{name: "a dry run sends no event", body: strings.Replace(request("shop", "pods", plainPod), `"uid"`,
+			`"dryRun":true,"uid"`, 1),
 			patch: "tulle-proxy"},
-		{name: "a Service takes over its namespace's opaque ports", body: request("opaque", "services", `{"metadata":{"name":"a/b"},"spec":{}}`),
+		{name: "a Service takes over its namespace's opaque ports",
+			body:  request("opaque", "services", `{"metadata":{"name":"a/b"},"spec":{}}`),
 			patch: `{"op":"add","path":"/metadata/annotations","value":{"config.linkerd.io/opaque-ports":"7000"}}`},
 		{name: "a Service with annotations of its own keeps them", body: request("opaque", "services",
-			`{"metadata":{"annotations":{"a/b":"c"}},"spec":{}}`), patch: `/metadata/annotations/config.linkerd.io~1opaque-ports`},
+			`{"metadata":{"annotations":{"a/b":"c"}},"spec":{}}`),
+			patch: `/metadata/annotations/config.linkerd.io~1opaque-ports`},
 		{name: "a Service with a bad list is refused", body: request("shop", "services",
-			`{"metadata":{"annotations":{"config.linkerd.io/opaque-ports":"1-"}}}`), denied: `annotation config.linkerd.io/opaque-ports: "1-" is not a port (1-65535), a range first-last or the name of one of its ports`},
+			`{"metadata":{"annotations":{"config.linkerd.io/opaque-ports":"1-"}}}`),
+			denied: `annotation config.linkerd.io/opaque-ports: "1-" is not a port (1-65535), a range first-last or the name of one of its ports`},
 		{name: "a Service with half a range is refused", body: request("shop", "services",
 			`{"metadata":{"annotations":{"config.linkerd.io/opaque-ports":"80-x"}},"spec":{"ports":[{"name":"http","port":80}]}}`),
 			denied: `"80-x" is not a port`},
 		{name: "a Service whose port has such a name is taken", body: request("shop", "services",
 			`{"metadata":{"annotations":{"config.linkerd.io/opaque-ports":"80-x"}},"spec":{"ports":[{"name":"80-x","port":80}]}}`)},
-		{name: "a pod that names a port it does not have is refused", body: request("shop", "pods", pod(`"config.linkerd.io/opaque-ports":"25,redis"`, "")),
+		{name: "a pod that names a port it does not have is refused",
+			body:   request("shop", "pods", pod(`"config.linkerd.io/opaque-ports":"25,redis"`, "")),
 			denied: `annotation config.linkerd.io/opaque-ports: "redis" is not a port (1-65535), a range first-last or the name of one of its ports`},
 		{name: "a pod without a proxy takes over opaque ports too", body: request("opaque", "pods", plainPod),
 			patch: "7000", wantSkipped: inject.NotAnnotated},
-		{name: "a typo in the inject annotation is a warning where nobody asked", body: request("plain", "pods", pod(`"linkerd.io/injct":"enabled"`, "")),
-			warning: "annotation linkerd.io/injct of the pod is unknown and has no effect; did you mean linkerd.io/inject?", wantSkipped: inject.NotAnnotated},
+		{name: "a typo in the inject annotation is a warning where nobody asked",
+			body:        request("plain", "pods", pod(`"linkerd.io/injct":"enabled"`, "")),
+			warning:     "annotation linkerd.io/injct of the pod is unknown and has no effect; did you mean linkerd.io/inject?",
+			wantSkipped: inject.NotAnnotated},
 		{name: "a typo in a Service's annotation is a warning", body: request("plain", "services",
 			`{"metadata":{"annotations":{"config.linkerd.io/opaque-port":"80"}},"spec":{}}`),
-			warning: "annotation config.linkerd.io/opaque-port of the Service is unknown and has no effect; did you mean config.linkerd.io/opaque-ports?"},
+			warning: "annotation config.linkerd.io/opaque-port of the Service is unknown and has no effect; did you mean " +
+				"config.linkerd.io/opaque-ports?"},
 		{name: "other objects are left alone", body: request("shop", "secrets", `{}`)},
 		{name: "updates are left alone", body: strings.Replace(request("shop", "pods", plainPod), "CREATE", "UPDATE", 1)},
 	} {
@@ -186,11 +206,13 @@ func TestRequestsWithoutAnAnswer(t *testing.T) {
 		{"nothing", "", errUnreadable, http.StatusBadRequest},
 		{"not JSON", "}{", errUnreadable, http.StatusBadRequest},
 		{"null", "null", errVersion, http.StatusBadRequest},
-		{"another version", `{"apiVersion":"admission.k8s.io/v1beta1","kind":"AdmissionReview"}`, errVersion, http.StatusBadRequest},
+		{"another version", `{"apiVersion":"admission.k8s.io/v1beta1","kind":"AdmissionReview"}`, errVersion,
+			http.StatusBadRequest},
 		{"no request", review + `}`, errNoRequest, http.StatusBadRequest},
 		{"a null request", review + `,"request":null}`, errNoRequest, http.StatusBadRequest},
 		{"an empty request", review + `,"request":{}}`, errNoRequest, http.StatusBadRequest},
-		{"no object", strings.Replace(request("shop", "pods", plainPod), `"object":`, `"other":`, 1), errBadObject, http.StatusBadRequest},
+		{"no object", strings.Replace(request("shop", "pods", plainPod), `"object":`, `"other":`, 1), errBadObject,
+			http.StatusBadRequest},
 		{"an object that is no pod", request("shop", "pods", `{"spec":[]}`), errBadObject, http.StatusBadRequest},
 		{"a namespace that cannot be read", request("gone", "pods", plainPod), errNamespace, http.StatusInternalServerError},
 		{"too deep", strings.Repeat("[", 1<<20), errUnreadable, http.StatusBadRequest},
@@ -256,7 +278,8 @@ func FuzzHandler(f *testing.F) {
 // A pod whose list of ports is wrong is refused for its annotation, whichever part of the injector found out.
 func TestARefusedListOfPortsCountsAsAnAnnotation(t *testing.T) {
 	r, _ := newReviewer()
-	post(newHandler(r), request("shop", "pods", `{"metadata":{"annotations":{"config.linkerd.io/opaque-ports":"redis"}},"spec":{"containers":[{"name":"web","image":"x"}]}}`))
+	post(newHandler(r), request("shop", "pods",
+		`{"metadata":{"annotations":{"config.linkerd.io/opaque-ports":"redis"}},"spec":{"containers":[{"name":"web","image":"x"}]}}`))
 	if got := testutil.ToFloat64(r.metrics.denials.WithLabelValues(denyAnnotation)); got != 1 {
 		t.Errorf("%s is %v, want 1", denyAnnotation, got)
 	}

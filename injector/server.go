@@ -30,7 +30,8 @@ type Config struct {
 	Namespace string       // the control plane's
 	// ConfigFile holds inject.Values as YAML and is read again when it changes; "" means the defaults.
 	ConfigFile string
-	// Linger is how long reviews are still accepted after Run's context ended: until every API server knows that this replica is going.
+	// Linger is how long reviews are still accepted after Run's context ended: until every API server knows that this
+	// replica is going.
 	Linger    time.Duration
 	Client    kubernetes.Interface
 	Metadata  metadata.Interface
@@ -85,7 +86,8 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.upkeep.optedIn = func() ([]string, types.UID) { return s.namespaces.optedIn(cfg.Namespace) }
 	s.handler = newHandler(&reviewer{
-		controlPlaneNamespace: cfg.Namespace, values: values, namespaces: s.namespaces, owners: newOwnerLookup(cfg.Metadata, cfg.Log),
+		controlPlaneNamespace: cfg.Namespace, values: values, namespaces: s.namespaces,
+		owners: newOwnerLookup(cfg.Metadata, cfg.Log),
 		events: s.recorder, metrics: s.metrics, log: cfg.Log,
 	})
 	s.synced, s.kept = func() {}, func() {}
@@ -146,8 +148,8 @@ func (s *Server) serve(ctx context.Context, group *errgroup.Group) {
 	})
 }
 
-// follow reads the configuration file again and again: a mounted ConfigMap changes in place. A bad file leaves the last good values
-// in force.
+// follow reads the configuration file again and again: a mounted ConfigMap changes in place. A bad file leaves the last
+// good values in force.
 func (s *Server) follow(ctx context.Context) error {
 	tick := time.NewTicker(followEvery)
 	defer tick.Stop()

@@ -31,8 +31,8 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// TestServer runs the whole webhook against a fake API server, and calls it the way a real one does: over TLS, trusting what the
-// webhook configuration announces, at the Service's name.
+// TestServer runs the whole webhook against a fake API server, and calls it the way a real one does: over TLS, trusting
+// what the webhook configuration announces, at the Service's name.
 func TestServer(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	client := fake.NewClientset(installed())
@@ -47,8 +47,9 @@ func TestServer(t *testing.T) {
 	ready := &daemon.Readiness{}
 	announced := newSignal()
 	server, err := New(Config{
-		Listener: lis, Namespace: "tulle", ConfigFile: configFile, Linger: 2 * time.Second, Client: client, Metadata: objects(t),
-		Log: zap.NewNop(), Registry: prometheus.NewRegistry(), Readiness: ready,
+		Listener: lis, Namespace: "tulle", ConfigFile: configFile, Linger: 2 * time.Second, Client: client,
+		Metadata: objects(t),
+		Log:      zap.NewNop(), Registry: prometheus.NewRegistry(), Readiness: ready,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -70,7 +71,8 @@ func TestServer(t *testing.T) {
 	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(config.Webhooks[0].ClientConfig.CABundle)
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "tulle-proxy-injector.tulle.svc"}}
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots,
+		ServerName: "tulle-proxy-injector.tulle.svc"}}
 	api := &http.Client{Transport: transport, Timeout: 10 * time.Second}
 	resp, err := api.Post("https://"+lis.Addr().String()+"/", "application/json", strings.NewReader(request("shop", "pods",
 		`{"metadata":{"ownerReferences":[{"apiVersion":"apps/v1","kind":"ReplicaSet","name":"web-1","uid":"rs","controller":true}]},
@@ -119,7 +121,8 @@ func objects(t *testing.T) *metadatafake.FakeMetadataClient {
 		partial(ns, metav1.ObjectMeta{Name: "shop", Annotations: map[string]string{mesh.InjectAnnotation: "enabled"}}),
 		partial(metav1.TypeMeta{APIVersion: appsv1.SchemeGroupVersion.String(), Kind: "ReplicaSet"}, metav1.ObjectMeta{
 			Name: "web-1", Namespace: "shop", UID: "rs",
-			OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "Deployment", Name: "web", UID: "d", Controller: &controller}},
+			OwnerReferences: []metav1.OwnerReference{
+				{APIVersion: "apps/v1", Kind: "Deployment", Name: "web", UID: "d", Controller: &controller}},
 		}),
 	)
 }
@@ -142,8 +145,10 @@ func TestOwnerLookup(t *testing.T) {
 		{"a StatefulSet is the owner itself", pod("StatefulSet", "apps/v1", "db", "s"), "StatefulSet db"},
 		{"a ReplicaSet leads to its Deployment", pod("ReplicaSet", "apps/v1", "web-1", "rs"), "Deployment web"},
 		{"a ReplicaSet that is gone stands for itself", pod("ReplicaSet", "apps/v1", "web-2", "x"), "ReplicaSet web-2"},
-		{"a ReplicaSet with another UID is not believed", pod("ReplicaSet", "apps/v1", "web-1", "forged"), "ReplicaSet web-1"},
-		{"another group's ReplicaSet is not looked up", pod("ReplicaSet", "example.org/v1", "web-1", "rs"), "ReplicaSet web-1"},
+		{"a ReplicaSet with another UID is not believed", pod("ReplicaSet", "apps/v1", "web-1", "forged"),
+			"ReplicaSet web-1"},
+		{"another group's ReplicaSet is not looked up", pod("ReplicaSet", "example.org/v1", "web-1", "rs"),
+			"ReplicaSet web-1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			owner, _ := l.owner(t.Context(), "shop", tt.pod)
@@ -153,7 +158,8 @@ func TestOwnerLookup(t *testing.T) {
 		})
 	}
 	client.ClearActions()
-	if owner, _ := l.owner(t.Context(), "shop", pod("ReplicaSet", "apps/v1", "web-1", "rs")); owner.Name != "web" || len(client.Actions()) > 0 {
+	if owner, _ := l.owner(t.Context(), "shop", pod("ReplicaSet", "apps/v1", "web-1", "rs")); owner.Name != "web" ||
+		len(client.Actions()) > 0 {
 		t.Errorf("owner is %v after %d requests, want it from memory", owner, len(client.Actions()))
 	}
 }
@@ -217,8 +223,9 @@ func TestOneAddressCannotTakeEveryConnection(t *testing.T) {
 	if err := os.WriteFile(file, []byte("version: v9\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	server, err := New(Config{Listener: lis, Namespace: "tulle", ConfigFile: file, Client: fake.NewClientset(installed()), Metadata: objects(t),
-		Log: zap.NewNop(), Registry: prometheus.NewRegistry()})
+	server, err := New(Config{Listener: lis, Namespace: "tulle", ConfigFile: file, Client: fake.NewClientset(installed()),
+		Metadata: objects(t),
+		Log:      zap.NewNop(), Registry: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}

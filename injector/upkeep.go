@@ -39,9 +39,9 @@ const (
 	requestLimit = 15 * time.Second
 )
 
-// upkeep keeps the shared credentials valid and the webhook configuration true, in this order, and only then serves a new
-// certificate: an API server always trusts what it meets. Every replica runs it. They need no leader, because all of them derive
-// the same from the same objects and the API server refuses a write that was based on an old version.
+// upkeep keeps the shared credentials valid and the webhook configuration true, in this order, and only then serves a
+// new certificate: an API server always trusts what it meets. Every replica runs it. They need no leader, because all
+// of them derive the same from the same objects and the API server refuses a write that was based on an old version.
 type upkeep struct {
 	client    kubernetes.Interface
 	namespace string
@@ -153,22 +153,24 @@ func (u *upkeep) credentials(ctx context.Context) (*credentials, error) {
 	}
 }
 
-// write applies on the server's side: unlike a POST, that is authorized by name even where it creates, so RBAC holds the injector to
-// this one Secret. The version makes it fail if somebody else wrote in between; of two that create at once the last one counts, and
-// the watch tells the other.
+// write applies on the server's side: unlike a POST, that is authorized by name even where it creates, so RBAC holds
+// the injector to this one Secret. The version makes it fail if somebody else wrote in between; of two that create at
+// once the last one counts, and the watch tells the other.
 func (u *upkeep) write(ctx context.Context, secret *corev1.Secret, missing bool, c *credentials) error {
 	data, err := c.encode()
 	if err != nil {
 		return err
 	}
 	apply := corev1apply.Secret(secretName, u.namespace).
-		WithLabels(map[string]string{mesh.ControlPlaneNSLabel: u.namespace, mesh.ControlPlaneComponentLabel: "proxy-injector"}).
+		WithLabels(map[string]string{mesh.ControlPlaneNSLabel: u.namespace,
+			mesh.ControlPlaneComponentLabel: "proxy-injector"}).
 		WithAnnotations(map[string]string{mesh.CreatedByAnnotation: mesh.InjectorName}).
 		WithType(corev1.SecretTypeTLS).WithData(data)
 	if !missing {
 		apply = apply.WithResourceVersion(secret.ResourceVersion)
 	}
-	_, err = u.client.CoreV1().Secrets(u.namespace).Apply(ctx, apply, metav1.ApplyOptions{FieldManager: mesh.InjectorName, Force: true})
+	_, err = u.client.CoreV1().Secrets(u.namespace).Apply(ctx, apply,
+		metav1.ApplyOptions{FieldManager: mesh.InjectorName, Force: true})
 	return err
 }
 
@@ -236,13 +238,14 @@ func (u *upkeep) announceOptedIn(ctx context.Context, next *configuration) (*con
 	return next, err
 }
 
-// adopt makes the control plane's namespace the owner of a configuration, so that deleting the namespace does not leave behind a
-// webhook that refuses pods. A cluster may forbid it; then `tulle uninstall` is the way to remove it.
+// adopt makes the control plane's namespace the owner of a configuration, so that deleting the namespace does not leave
+// behind a webhook that refuses pods. A cluster may forbid it; then `tulle uninstall` is the way to remove it.
 func (u *upkeep) adopt(ctx context.Context, config *configuration, own types.UID) error {
 	if own == "" || len(config.OwnerReferences) > 0 {
 		return nil
 	}
-	patch := fmt.Appendf(nil, `{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"Namespace","name":%q,"uid":%q}]}}`,
+	patch := fmt.Appendf(nil,
+		`{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"Namespace","name":%q,"uid":%q}]}}`,
 		u.namespace, own)
 	_, err := u.client.AdmissionregistrationV1().MutatingWebhookConfigurations().
 		Patch(ctx, config.Name, types.MergePatchType, patch, metav1.PatchOptions{})

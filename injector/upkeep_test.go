@@ -28,14 +28,16 @@ func installed() *admissionregistrationv1.MutatingWebhookConfiguration {
 	ignore, fail := admissionregistrationv1.Ignore, admissionregistrationv1.Fail
 	rules := []admissionregistrationv1.RuleWithOperations{{
 		Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Create},
-		Rule:       admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"pods", "services"}},
+		Rule: admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"},
+			Resources: []string{"pods", "services"}},
 	}}
 	return &admissionregistrationv1.MutatingWebhookConfiguration{
 		ObjectMeta: metav1.ObjectMeta{Name: configurationName},
 		Webhooks: []admissionregistrationv1.MutatingWebhook{
 			{Name: baseWebhook, FailurePolicy: &ignore, Rules: rules, NamespaceSelector: &metav1.LabelSelector{
 				MatchExpressions: []metav1.LabelSelectorRequirement{{
-					Key: "kubernetes.io/metadata.name", Operator: metav1.LabelSelectorOpNotIn, Values: []string{"kube-system", "tulle"},
+					Key: "kubernetes.io/metadata.name", Operator: metav1.LabelSelectorOpNotIn,
+					Values: []string{"kube-system", "tulle"},
 				}},
 			}},
 			{Name: "required.proxy-injector.tulle.dev", FailurePolicy: &fail, Rules: rules},
@@ -127,10 +129,12 @@ func TestUpkeepRepairs(t *testing.T) {
 
 	broken := good.DeepCopy()
 	broken.Webhooks[0].ClientConfig.CABundle = []byte("junk")
-	if err := client.AdmissionregistrationV1().MutatingWebhookConfigurations().Delete(t.Context(), optedInName, metav1.DeleteOptions{}); err != nil {
+	if err := client.AdmissionregistrationV1().MutatingWebhookConfigurations().Delete(t.Context(), optedInName,
+		metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := client.AdmissionregistrationV1().MutatingWebhookConfigurations().Update(t.Context(), broken, metav1.UpdateOptions{}); err != nil {
+	if _, err := client.AdmissionregistrationV1().MutatingWebhookConfigurations().Update(t.Context(), broken,
+		metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	mustLook(t, u)
@@ -156,7 +160,8 @@ func TestUpkeepRepairs(t *testing.T) {
 	if u.serving.Load().Leaf.Equal(before.Leaf) {
 		t.Error("junk in the Secret was not replaced")
 	}
-	if bytes.Equal(get(t, client, configurationName).Webhooks[0].ClientConfig.CABundle, good.Webhooks[0].ClientConfig.CABundle) {
+	if bytes.Equal(get(t, client, configurationName).Webhooks[0].ClientConfig.CABundle,
+		good.Webhooks[0].ClientConfig.CABundle) {
 		t.Error("the new authority was not announced")
 	}
 }

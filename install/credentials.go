@@ -18,8 +18,9 @@ import (
 // expiresSoon is when a certificate is worth a warning. Source: linkerd check, 60 days.
 const expiresSoon = 60 * 24 * time.Hour
 
-// checkCredentials returns an error unless the trust anchors and the issuer are all given or all absent, fit each other, and are of
-// the kinds that the identity controller accepts. It rewrites the PEM values without the text around their blocks.
+// checkCredentials returns an error unless the trust anchors and the issuer are all given or all absent, fit each
+// other, and are of the kinds that the identity controller accepts. It rewrites the PEM values without the text around
+// their blocks.
 func (v *Values) checkCredentials(now time.Time) (warnings []string, err error) {
 	tls := &v.Identity.Issuer.TLS
 	given := v.IdentityTrustAnchorsPEM != "" || tls.CrtPEM != "" || tls.KeyPEM != ""
@@ -28,17 +29,26 @@ func (v *Values) checkCredentials(now time.Time) (warnings []string, err error) 
 	case external && (tls.CrtPEM != "" || tls.KeyPEM != ""):
 		return nil, errors.New("an issuer certificate or key must not be given when the issuer is an external one")
 	case external && v.IdentityTrustAnchorsPEM == "" && !v.Identity.ExternalCA: // identity would never be ready
-		return nil, errors.New("an external issuer needs trust anchors: give --identity-trust-anchors-file (identityTrustAnchorsPEM), or --identity-external-ca (identity.externalCA) where somebody else keeps them")
+		return nil, errors.New(
+			"an external issuer needs trust anchors: give --identity-trust-anchors-file (identityTrustAnchorsPEM), or " +
+				"--identity-external-ca (identity.externalCA) where somebody else keeps them")
 	case !external && v.Identity.ExternalCA && tls.CrtPEM == "":
-		return nil, errors.New("external trust anchors need an issuer: give its certificate and key, or say that it is external")
+		return nil, errors.New(
+			"external trust anchors need an issuer: give its certificate and key, or say that it is external")
 	case !given:
 		return nil, nil
 	case !external && v.IdentityTrustAnchorsPEM == "" && !v.Identity.ExternalCA:
-		return nil, errors.New("identityTrustAnchorsPEM is missing, and must be given if other credentials are provided: --set-file identityTrustAnchorsPEM=FILE, or --identity-trust-anchors-file")
+		return nil, errors.New(
+			"identityTrustAnchorsPEM is missing, and must be given if other credentials are provided: --set-file " +
+				"identityTrustAnchorsPEM=FILE, or --identity-trust-anchors-file")
 	case !external && tls.CrtPEM == "":
-		return nil, errors.New("identity.issuer.tls.crtPEM is missing, and must be given if other credentials are provided: --set-file identity.issuer.tls.crtPEM=FILE, or --identity-issuer-certificate-file")
+		return nil, errors.New(
+			"identity.issuer.tls.crtPEM is missing, and must be given if other credentials are provided: --set-file " +
+				"identity.issuer.tls.crtPEM=FILE, or --identity-issuer-certificate-file")
 	case !external && tls.KeyPEM == "":
-		return nil, errors.New("identity.issuer.tls.keyPEM is missing, and must be given if other credentials are provided: --set-file identity.issuer.tls.keyPEM=FILE, or --identity-issuer-key-file")
+		return nil, errors.New(
+			"identity.issuer.tls.keyPEM is missing, and must be given if other credentials are provided: --set-file " +
+				"identity.issuer.tls.keyPEM=FILE, or --identity-issuer-key-file")
 	}
 	anchors, warnings, err := v.checkAnchors(now)
 	if err != nil || external {
@@ -61,14 +71,16 @@ func (v *Values) checkAnchors(now time.Time) (anchors []*x509.Certificate, warni
 			return nil, nil, fmt.Errorf("identityTrustAnchorsPEM: %q: %w", anchor.Subject, err)
 		}
 		if anchor.NotAfter.Sub(now) < expiresSoon {
-			warnings = append(warnings, fmt.Sprintf("trust anchor %q expires on %s", anchor.Subject, anchor.NotAfter.Format(time.DateOnly)))
+			warnings = append(warnings, fmt.Sprintf("trust anchor %q expires on %s", anchor.Subject,
+				anchor.NotAfter.Format(time.DateOnly)))
 		}
 	}
 	v.IdentityTrustAnchorsPEM = text
 	return anchors, warnings, nil
 }
 
-// CheckAnchor accepts what Linkerd does: a CA with an ECDSA P-256 or RSA 2048 or 4096 key, and the stronger ones of their kind.
+// CheckAnchor accepts what Linkerd does: a CA with an ECDSA P-256 or RSA 2048 or 4096 key, and the stronger ones of
+// their kind.
 func CheckAnchor(cert *x509.Certificate, now time.Time) error {
 	switch key := cert.PublicKey.(type) {
 	case *ecdsa.PublicKey:
@@ -94,8 +106,8 @@ func CheckAnchor(cert *x509.Certificate, now time.Time) error {
 	return nil
 }
 
-// checkIssuer loads the issuer as the identity controller will. Without anchors (they are external) its own chain is all there is to
-// check against.
+// checkIssuer loads the issuer as the identity controller will. Without anchors (they are external) its own chain is
+// all there is to check against.
 func (v *Values) checkIssuer(anchors []*x509.Certificate, now time.Time) (warnings []string, err error) {
 	tls := &v.Identity.Issuer.TLS
 	chain, text, err := ParseCertificates(tls.CrtPEM)
@@ -114,7 +126,8 @@ func (v *Values) checkIssuer(anchors []*x509.Certificate, now time.Time) (warnin
 		return nil, fmt.Errorf("identity.issuer.tls: %w", err)
 	}
 	if end := issuer.NotAfter(); end.Sub(now) < expiresSoon {
-		warnings = append(warnings, fmt.Sprintf("issuer %q can issue until %s only", chain[0].Subject, end.Format(time.DateOnly)))
+		warnings = append(warnings, fmt.Sprintf("issuer %q can issue until %s only", chain[0].Subject,
+			end.Format(time.DateOnly)))
 	}
 	tls.CrtPEM = text
 	return warnings, nil

@@ -60,30 +60,41 @@ func TestCredentials(t *testing.T) {
 		at                time.Time
 		want              string // in the error; "" for none
 	}{
-		"none":                                    {},
-		"all three":                               {anchors: root, crt: crt, key: key},
-		"text around the blocks":                  {anchors: "# root, of all\n" + root, crt: "subject=CN = x\n" + crt, key: key},
-		"a bundle of anchors":                     {anchors: string(other.CertPEM) + root, crt: crt, key: key},
-		"without anchors":                         {crt: crt, key: key, want: "identityTrustAnchorsPEM is missing"},
-		"without a certificate":                   {anchors: root, key: key, want: "identity.issuer.tls.crtPEM is missing"},
-		"without a key":                           {anchors: root, crt: crt, want: "identity.issuer.tls.keyPEM is missing"},
-		"another issuer's key":                    {anchors: root, crt: crt, key: string(otherIssuer.KeyPEM), want: "identity.issuer.tls"},
-		"an issuer below another anchor":          {anchors: string(other.CertPEM), crt: crt, key: key, want: "identity.issuer.tls"},
-		"an expired anchor":                       {anchors: root, crt: crt, key: key, at: now.AddDate(11, 0, 0), want: "expired on"},
-		"a certificate of tomorrow":               {anchors: root, crt: crt, key: key, at: now.AddDate(0, 0, -1), want: "not valid before"},
-		"no PEM":                                  {anchors: "hello", crt: crt, key: key, want: "identityTrustAnchorsPEM: holds no PEM certificate"},
-		"a key for an anchor":                     {anchors: string(anchor.KeyPEM), crt: crt, key: key, want: "holds a PRIVATE KEY"},
-		"a leaf for an anchor, P-521":             {anchors: anchorOn(t, elliptic.P521()), crt: crt, key: key, want: "want P-256 or P-384"},
-		"an external issuer alone":                {scheme: ExternalIssuer, want: "an external issuer needs trust anchors: give --identity-trust-anchors-file"},
+		"none":      {},
+		"all three": {anchors: root, crt: crt, key: key},
+		"text around the blocks": {anchors: "# root, of all\n" + root, crt: "subject=CN = x\n" + crt,
+			key: key},
+		"a bundle of anchors":   {anchors: string(other.CertPEM) + root, crt: crt, key: key},
+		"without anchors":       {crt: crt, key: key, want: "identityTrustAnchorsPEM is missing"},
+		"without a certificate": {anchors: root, key: key, want: "identity.issuer.tls.crtPEM is missing"},
+		"without a key":         {anchors: root, crt: crt, want: "identity.issuer.tls.keyPEM is missing"},
+		"another issuer's key": {anchors: root, crt: crt, key: string(otherIssuer.KeyPEM),
+			want: "identity.issuer.tls"},
+		"an issuer below another anchor": {anchors: string(other.CertPEM), crt: crt, key: key,
+			want: "identity.issuer.tls"},
+		"an expired anchor": {anchors: root, crt: crt, key: key, at: now.AddDate(11, 0, 0),
+			want: "expired on"},
+		"a certificate of tomorrow": {anchors: root, crt: crt, key: key, at: now.AddDate(0, 0, -1),
+			want: "not valid before"},
+		"no PEM": {anchors: "hello", crt: crt, key: key,
+			want: "identityTrustAnchorsPEM: holds no PEM certificate"},
+		"a key for an anchor": {anchors: string(anchor.KeyPEM), crt: crt, key: key,
+			want: "holds a PRIVATE KEY"},
+		"a leaf for an anchor, P-521": {anchors: anchorOn(t, elliptic.P521()), crt: crt, key: key,
+			want: "want P-256 or P-384"},
+		"an external issuer alone": {scheme: ExternalIssuer,
+			want: "an external issuer needs trust anchors: give --identity-trust-anchors-file"},
 		"an external issuer and external anchors": {scheme: ExternalIssuer, externalCA: true},
 		"an external issuer with anchors":         {scheme: ExternalIssuer, anchors: root},
-		"an external issuer and a key":            {scheme: ExternalIssuer, anchors: root, crt: crt, key: key, want: "must not be given"},
-		"external anchors without an issuer":      {externalCA: true, want: "external trust anchors need an issuer"},
-		"external anchors and an issuer":          {externalCA: true, crt: crt, key: key, anchors: root},
+		"an external issuer and a key": {scheme: ExternalIssuer, anchors: root, crt: crt, key: key,
+			want: "must not be given"},
+		"external anchors without an issuer": {externalCA: true, want: "external trust anchors need an issuer"},
+		"external anchors and an issuer":     {externalCA: true, crt: crt, key: key, anchors: root},
 	} {
 		t.Run(name, func(t *testing.T) {
 			v := Defaults()
-			v.IdentityTrustAnchorsPEM, v.Identity.Issuer.TLS, v.Identity.ExternalCA = test.anchors, IssuerTLS{test.crt, test.key}, test.externalCA
+			v.IdentityTrustAnchorsPEM, v.Identity.Issuer.TLS, v.Identity.ExternalCA = test.anchors,
+				IssuerTLS{test.crt, test.key}, test.externalCA
 			if test.scheme != "" {
 				v.Identity.Issuer.Scheme = test.scheme
 			}
@@ -101,7 +112,8 @@ func TestCredentials(t *testing.T) {
 func TestExpiryIsAWarning(t *testing.T) {
 	anchor, issuer := pairs(t)
 	v := Defaults()
-	v.IdentityTrustAnchorsPEM, v.Identity.Issuer.TLS = string(anchor.CertPEM), IssuerTLS{string(issuer.CertPEM), string(issuer.KeyPEM)}
+	v.IdentityTrustAnchorsPEM, v.Identity.Issuer.TLS = string(anchor.CertPEM),
+		IssuerTLS{string(issuer.CertPEM), string(issuer.KeyPEM)}
 	warnings, err := v.Validate(now.Add(ca.IssuerLifetime - 30*24*time.Hour))
 	if err != nil || len(warnings) != 1 || !strings.Contains(warnings[0], "can issue until") {
 		t.Errorf("Validate() = %q, %v; want one warning about the issuer", warnings, err)
@@ -111,7 +123,8 @@ func TestExpiryIsAWarning(t *testing.T) {
 func TestGivenCredentialsAreRendered(t *testing.T) {
 	anchor, issuer := pairs(t)
 	v := Defaults()
-	v.IdentityTrustAnchorsPEM, v.Identity.Issuer.TLS = string(anchor.CertPEM), IssuerTLS{string(issuer.CertPEM), string(issuer.KeyPEM)}
+	v.IdentityTrustAnchorsPEM, v.Identity.Issuer.TLS = string(anchor.CertPEM),
+		IssuerTLS{string(issuer.CertPEM), string(issuer.KeyPEM)}
 	if _, err := v.Validate(now); err != nil {
 		t.Fatal(err)
 	}
@@ -136,9 +149,12 @@ func TestGivenCredentialsAreRendered(t *testing.T) {
 
 func TestValidateNamesEveryMistake(t *testing.T) {
 	var o Overrides
-	if err := o.Set("controllerReplicas=0,controllerUID=0,controllerLogLevel=loud,clusterNetworks=ten,identity.issuer.issuanceLifetime=48h," +
-		"proxyInjector.timeoutSeconds=31,identityResources.memory.limit=lots,proxy.defaultInboundPolicy=maybe,imagePullPolicy=Sometimes," +
-		"identity.issuer.scheme=x,webhookFailurePolicy=Perhaps,clusterDomain=a_b"); err != nil {
+	if err := o.Set(
+		"controllerReplicas=0,controllerUID=0,controllerLogLevel=loud,clusterNetworks=ten," +
+			"identity.issuer.issuanceLifetime=48h," +
+			"proxyInjector.timeoutSeconds=31,identityResources.memory.limit=lots,proxy.defaultInboundPolicy=maybe," +
+			"imagePullPolicy=Sometimes," +
+			"identity.issuer.scheme=x,webhookFailurePolicy=Perhaps,clusterDomain=a_b"); err != nil {
 		t.Fatal(err)
 	}
 	v, _, err := o.Values()
@@ -149,8 +165,10 @@ func TestValidateNamesEveryMistake(t *testing.T) {
 	if err == nil {
 		t.Fatal("Validate() = nil")
 	}
-	for _, want := range []string{"controllerReplicas", "controllerUID", "controllerLogLevel", "clusterNetworks", "issuance lifetime",
-		"timeoutSeconds", "identityResources", "default-inbound-policy", "imagePullPolicy", "issuer.scheme", "webhookFailurePolicy", "clusterDomain"} {
+	for _, want := range []string{"controllerReplicas", "controllerUID", "controllerLogLevel", "clusterNetworks",
+		"issuance lifetime",
+		"timeoutSeconds", "identityResources", "default-inbound-policy", "imagePullPolicy", "issuer.scheme",
+		"webhookFailurePolicy", "clusterDomain"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error does not name %s:\n%v", want, err)
 		}

@@ -91,9 +91,9 @@ func (c *context) mark(def crds.Definition) (Definition, error) {
 	return Definition{def, append(append(text, "spec:\n"...), spec...), m.Annotations}, nil
 }
 
-// Missing returns those of the definitions that a cluster should be given, which has some already: existing has their annotations by
-// name, and is empty for a bare cluster. What a newer release made stays, and so does a Gateway API that somebody else installed, all
-// of it, since its definitions belong together. The notes say what stays and why.
+// Missing returns those of the definitions that a cluster should be given, which has some already: existing has their
+// annotations by name, and is empty for a bare cluster. What a newer release made stays, and so does a Gateway API that
+// somebody else installed, all of it, since its definitions belong together. The notes say what stays and why.
 func Missing(all []Definition, existing map[string]map[string]string) (missing []Definition, notes []string) {
 	foreign, isForeign := foreignGateway(existing)
 	if isForeign && slices.ContainsFunc(all, func(d Definition) bool { return d.Gateway() }) {

@@ -63,12 +63,14 @@ func TestMissingDefinitions(t *testing.T) {
 	}{
 		"a bare cluster gets everything": {own: own, gateway: gateway},
 		"what an older release made is updated": {
-			existing: map[string]map[string]string{"servers.policy.linkerd.io": ours("v1.1.9"), "httproutes.gateway.networking.k8s.io": ours("v1.1.9")},
-			own:      own, gateway: gateway,
+			existing: map[string]map[string]string{"servers.policy.linkerd.io": ours("v1.1.9"),
+				"httproutes.gateway.networking.k8s.io": ours("v1.1.9")},
+			own: own, gateway: gateway,
 		},
 		"the same release is printed again, so that the output is the same": {
-			existing: map[string]map[string]string{"servers.policy.linkerd.io": ours(version), "httproutes.gateway.networking.k8s.io": ours(version)},
-			own:      own, gateway: gateway,
+			existing: map[string]map[string]string{"servers.policy.linkerd.io": ours(version),
+				"httproutes.gateway.networking.k8s.io": ours(version)},
+			own: own, gateway: gateway,
 		},
 		"what a newer release made stays": {
 			existing: map[string]map[string]string{"servers.policy.linkerd.io": ours("v1.10.0")},
@@ -94,8 +96,9 @@ func TestMissingDefinitions(t *testing.T) {
 			notes:    []string{"the cluster has a Gateway API of its own (of an unknown version), which stays as it is"},
 		},
 		"a newer Gateway API of the installation stays": {
-			existing: map[string]map[string]string{"tlsroutes.gateway.networking.k8s.io": {createdBy: "tulle/cli v1.2.0", bundleVersion: "v1.7.0"}},
-			own:      own, gateway: gateway - 1,
+			existing: map[string]map[string]string{"tlsroutes.gateway.networking.k8s.io": {createdBy: "tulle/cli v1.2.0",
+				bundleVersion: "v1.7.0"}},
+			own: own, gateway: gateway - 1,
 			notes: []string{"tlsroutes.gateway.networking.k8s.io is of a newer release (v1.7.0), and stays as it is"},
 		},
 		"other definitions do not matter": {

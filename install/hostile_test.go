@@ -27,14 +27,18 @@ func TestNamespaceCannotWriteManifests(t *testing.T) {
 
 func TestValidateNamesWhatTheAPIServerWouldRefuse(t *testing.T) {
 	for key, change := range map[string]func(*Values){
-		`podLabels "bad key"`:                func(v *Values) { v.PodLabels = map[string]string{"bad key": "x"} },
-		`podLabels.a "x\n  b: c"`:            func(v *Values) { v.PodLabels = map[string]string{"a": "x\n  b: c"} },
-		`podLabels "linkerd.io/control`:      func(v *Values) { v.PodLabels = map[string]string{"linkerd.io/control-plane-component": "x"} },
-		`podAnnotations "linkerd.io/inject"`: func(v *Values) { v.PodAnnotations = map[string]string{"linkerd.io/inject": "enabled"} },
-		`priorityClassName "x\ny: z"`:        func(v *Values) { v.PriorityClassName = "x\ny: z" },
-		`imagePullSecrets[0].name "a: b"`:    func(v *Values) { v.ImagePullSecrets = []LocalObjectID{{Name: "a: b"}} },
-		`tolerations[0].key "a: {b"`:         func(v *Values) { v.Tolerations = []Toleration{{Key: "a: {b"}} },
-		`controllerImage "a b"`:              func(v *Values) { v.ControllerImage = "a b" },
+		`podLabels "bad key"`:     func(v *Values) { v.PodLabels = map[string]string{"bad key": "x"} },
+		`podLabels.a "x\n  b: c"`: func(v *Values) { v.PodLabels = map[string]string{"a": "x\n  b: c"} },
+		`podLabels "linkerd.io/control`: func(v *Values) {
+			v.PodLabels = map[string]string{"linkerd.io/control-plane-component": "x"}
+		},
+		`podAnnotations "linkerd.io/inject"`: func(v *Values) {
+			v.PodAnnotations = map[string]string{"linkerd.io/inject": "enabled"}
+		},
+		`priorityClassName "x\ny: z"`:     func(v *Values) { v.PriorityClassName = "x\ny: z" },
+		`imagePullSecrets[0].name "a: b"`: func(v *Values) { v.ImagePullSecrets = []LocalObjectID{{Name: "a: b"}} },
+		`tolerations[0].key "a: {b"`:      func(v *Values) { v.Tolerations = []Toleration{{Key: "a: {b"}} },
+		`controllerImage "a b"`:           func(v *Values) { v.ControllerImage = "a b" },
 	} {
 		v := Defaults()
 		change(&v)
@@ -63,7 +67,8 @@ func TestValidateNamesWhatTheAPIServerWouldRefuse(t *testing.T) {
 		if err := yaml.Unmarshal([]byte(text), &doc); err != nil {
 			t.Fatal(err)
 		}
-		if got := doc.Spec.Template.Metadata.Annotations["example.com/Text"]; doc.Kind == "Deployment" && got != v.PodAnnotations["example.com/Text"] {
+		if got := doc.Spec.Template.Metadata.Annotations["example.com/Text"]; doc.Kind == "Deployment" &&
+			got != v.PodAnnotations["example.com/Text"] {
 			t.Error(cmp.Diff(v.PodAnnotations["example.com/Text"], got))
 		}
 	}

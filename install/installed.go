@@ -15,8 +15,8 @@ import (
 // credentialKeys are the values that an installation does not keep where others can read them.
 const credentialKeys = "identity.issuer.tls"
 
-// Reuse takes the values of an installation, as its ConfigMap tulle-config has them, in place of the defaults. Later overrides win. Keys that
-// this version does not have are warnings.
+// Reuse takes the values of an installation, as its ConfigMap tulle-config has them, in place of the defaults. Later
+// overrides win. Keys that this version does not have are warnings.
 func (o *Overrides) Reuse(installed string) error {
 	stored, err := storedValues(installed)
 	if err != nil {
@@ -25,7 +25,8 @@ func (o *Overrides) Reuse(installed string) error {
 	tree := map[string]any{}
 	for key, value := range stored {
 		if _, known := lookup(schema(), key); !known {
-			o.warnings = append(o.warnings, fmt.Sprintf("%s of the installation is not reused: this version has no such key", key))
+			o.warnings = append(o.warnings, fmt.Sprintf("%s of the installation is not reused: this version has no such key",
+				key))
 			continue
 		}
 		put(tree, key, value)
@@ -33,8 +34,8 @@ func (o *Overrides) Reuse(installed string) error {
 	return o.merge("values of the installation", tree)
 }
 
-// Lost returns what these overrides would change about an installation although they do not set it, a text a key: its name and both values.
-// It says nothing about credentials, which the installation does not show.
+// Lost returns what these overrides would change about an installation although they do not set it, a text a key: its
+// name and both values. It says nothing about credentials, which the installation does not show.
 func (o *Overrides) Lost(installed string) ([]string, error) {
 	stored, err := storedValues(installed)
 	if err != nil {
@@ -63,7 +64,8 @@ func (o *Overrides) Lost(installed string) ([]string, error) {
 	return lost, nil
 }
 
-// storedValues reads the values of an installation: the leaves by key. A leaf that its YAML leaves out since it is empty is there as well.
+// storedValues reads the values of an installation: the leaves by key. A leaf that its YAML leaves out since it is
+// empty is there as well.
 func storedValues(installed string) (map[string]any, error) {
 	var tree map[string]any
 	if err := yaml.Unmarshal([]byte(installed), &tree, useNumber); err != nil {
@@ -119,7 +121,8 @@ func zeroLeaves() (map[string]any, error) {
 	return leaves("", tree), nil
 }
 
-// leaves returns the values of a tree by their keys. Maps whose keys are the user's are leaves; an empty list and an empty map are null.
+// leaves returns the values of a tree by their keys. Maps whose keys are the user's are leaves; an empty list and an
+// empty map are null.
 func leaves(prefix string, tree map[string]any) map[string]any {
 	out := map[string]any{}
 	for k, v := range tree {

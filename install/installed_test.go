@@ -32,19 +32,25 @@ func TestLostValues(t *testing.T) {
 		installed, now []string
 		want           []string
 	}{
-		"the same defaults":       {nil, nil, nil},
-		"the same settings":       {[]string{"proxy.logLevel=debug"}, []string{"proxy.logLevel=debug"}, nil},
-		"a setting that is lost":  {[]string{"proxy.logLevel=debug"}, nil, []string{"proxy.logLevel (debug, now info)"}},
-		"a new setting":           {nil, []string{"proxy.logLevel=debug"}, nil},
-		"another value":           {[]string{"controllerReplicas=3"}, []string{"controllerReplicas=2"}, nil},
-		"back to the default":     {[]string{"controllerReplicas=3"}, []string{"controllerReplicas=1"}, nil},
-		"a bound that is removed": {[]string{"destinationResources.memory.limit="}, nil, []string{"destinationResources.memory.limit (none, now 250Mi)"}},
-		"a bound that is added":   {[]string{"proxy.resources.memory.limit=1Gi"}, nil, []string{"proxy.resources.memory.limit (1Gi, now none)"}},
-		"labels":                  {[]string{"podLabels.team=mesh"}, nil, []string{`podLabels ({"team":"mesh"}, now none)`}},
-		"a list":                  {[]string{"podMaySet={proxy-image}"}, nil, []string{`podMaySet (["proxy-image"], now none)`}},
-		"a duration":              {[]string{"proxy.inboundConnectTimeout=2s"}, nil, []string{"proxy.inboundConnectTimeout (2s, now none)"}},
-		"a switch":                {[]string{"proxy.disableInboundProtocolDetectTimeout=true"}, nil, []string{"proxy.disableInboundProtocolDetectTimeout (true, now false)"}},
-		"two":                     {[]string{"proxy.logLevel=debug,controllerReplicas=3"}, nil, []string{"controllerReplicas (3, now 1)", "proxy.logLevel (debug, now info)"}},
+		"the same defaults":      {nil, nil, nil},
+		"the same settings":      {[]string{"proxy.logLevel=debug"}, []string{"proxy.logLevel=debug"}, nil},
+		"a setting that is lost": {[]string{"proxy.logLevel=debug"}, nil, []string{"proxy.logLevel (debug, now info)"}},
+		"a new setting":          {nil, []string{"proxy.logLevel=debug"}, nil},
+		"another value":          {[]string{"controllerReplicas=3"}, []string{"controllerReplicas=2"}, nil},
+		"back to the default":    {[]string{"controllerReplicas=3"}, []string{"controllerReplicas=1"}, nil},
+		"a bound that is removed": {[]string{"destinationResources.memory.limit="}, nil,
+			[]string{"destinationResources.memory.limit (none, now 250Mi)"}},
+		"a bound that is added": {[]string{"proxy.resources.memory.limit=1Gi"}, nil,
+			[]string{"proxy.resources.memory.limit (1Gi, now none)"}},
+		"labels": {[]string{"podLabels.team=mesh"}, nil, []string{`podLabels ({"team":"mesh"}, now none)`}},
+		"a list": {[]string{"podMaySet={proxy-image}"}, nil,
+			[]string{`podMaySet (["proxy-image"], now none)`}},
+		"a duration": {[]string{"proxy.inboundConnectTimeout=2s"}, nil,
+			[]string{"proxy.inboundConnectTimeout (2s, now none)"}},
+		"a switch": {[]string{"proxy.disableInboundProtocolDetectTimeout=true"}, nil,
+			[]string{"proxy.disableInboundProtocolDetectTimeout (true, now false)"}},
+		"two": {[]string{"proxy.logLevel=debug,controllerReplicas=3"}, nil,
+			[]string{"controllerReplicas (3, now 1)", "proxy.logLevel (debug, now info)"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var o Overrides
@@ -66,7 +72,8 @@ func TestLostValues(t *testing.T) {
 
 // TestReusedValuesAreThoseOfTheInstallation renders what was installed, whatever it was.
 func TestReusedValuesAreThoseOfTheInstallation(t *testing.T) {
-	installed := installation(t, "proxy.logLevel=debug", "destinationResources.memory.limit=", "podLabels.a/b=c", "podMaySet={proxy-image}",
+	installed := installation(t, "proxy.logLevel=debug", "destinationResources.memory.limit=", "podLabels.a/b=c",
+		"podMaySet={proxy-image}",
 		"tolerations[0].key=k", "proxyInit.ignoreInboundPorts=")
 	var o Overrides
 	if err := o.Reuse(installed); err != nil {

@@ -8,8 +8,8 @@ import (
 	"github.com/tulle-mesh/tulle/injector/inject"
 )
 
-// linkerdOnly lists the keys of Linkerd's control-plane chart that have no meaning for Tulle, and why. A key covers those below it.
-// Such a key is a warning, so that a values file written for Linkerd installs Tulle.
+// linkerdOnly lists the keys of Linkerd's control-plane chart that have no meaning for Tulle, and why. A key covers
+// those below it. Such a key is a warning, so that a values file written for Linkerd installs Tulle.
 var linkerdOnly = []struct{ key, reason string }{
 	{"cliVersion", "the version is that of the CLI"},
 	{"clusterDomainSuffix", "clusterDomain says it"},
@@ -87,7 +87,8 @@ var linkerdOnly = []struct{ key, reason string }{
 	{"proxyInjector.injectCaFrom", "the injector makes and rotates its own certificate"},
 	{"proxyInjector.injectCaFromSecret", "the injector makes and rotates its own certificate"},
 	{"proxyInjector.keyPEM", "the injector makes and rotates its own certificate"},
-	{"proxyInjector.namespaceSelector", "a namespace opts out with the label config.linkerd.io/admission-webhooks=disabled"},
+	{"proxyInjector.namespaceSelector",
+		"a namespace opts out with the label config.linkerd.io/admission-webhooks=disabled"},
 	{"proxyInjector.objectSelector", "labels of a pod cannot take it out of injection"},
 	{"proxyInjectorProxyResources", "control-plane pods have no proxy"},
 	{"revisionHistoryLimit", "Kubernetes' default applies"},

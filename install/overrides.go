@@ -12,7 +12,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Overrides collects changes to the default values; a later one wins over an earlier one. The zero Overrides changes nothing.
+// Overrides collects changes to the default values; a later one wins over an earlier one. The zero Overrides changes
+// nothing.
 type Overrides struct {
 	tree     map[string]any
 	warnings []string
@@ -27,8 +28,8 @@ func (o *Overrides) Set(expr string) error {
 	return o.putAll("--set", exprs)
 }
 
-// SetString takes what follows --set-string. Every value of --set has the type of its key already, so the two differ only where a
-// key takes any type.
+// SetString takes what follows --set-string. Every value of --set has the type of its key already, so the two differ
+// only where a key takes any type.
 func (o *Overrides) SetString(expr string) error {
 	exprs, err := parseSet(expr)
 	if err != nil {
@@ -112,8 +113,8 @@ func (o *Overrides) merge(origin string, tree map[string]any) error {
 	return nil
 }
 
-// Values returns the defaults with every override applied, and what the user should know about keys that have no meaning here. The
-// values are not validated yet.
+// Values returns the defaults with every override applied, and what the user should know about keys that have no
+// meaning here. The values are not validated yet.
 func (o *Overrides) Values() (Values, []string, error) {
 	v := Defaults()
 	data, err := json.Marshal(o.tree)
@@ -126,8 +127,8 @@ func (o *Overrides) Values() (Values, []string, error) {
 	return v, o.warnings, nil
 }
 
-// blame returns the error of the first leaf that does not decode, with its key: encoding/json names no field where a type decodes
-// itself.
+// blame returns the error of the first leaf that does not decode, with its key: encoding/json names no field where a
+// type decodes itself.
 func blame(path string, tree map[string]any) error {
 	for _, k := range slices.Sorted(maps.Keys(tree)) {
 		key := strings.TrimPrefix(path+"."+k, ".")
@@ -155,7 +156,8 @@ func blame(path string, tree map[string]any) error {
 	return nil
 }
 
-// overlay returns base with over's keys; maps merge, everything else is replaced, and null drops the key so that the default holds.
+// overlay returns base with over's keys; maps merge, everything else is replaced, and null drops the key so that the
+// default holds.
 func overlay(base, over map[string]any) map[string]any {
 	out := maps.Clone(base)
 	if out == nil {
@@ -273,7 +275,8 @@ func conformLeaf(path string, schema, value any) (any, error) {
 	return text, nil
 }
 
-// infer gives literals the type they are spelled in, as Helm does, for the lists whose items have a schema of their own.
+// infer gives literals the type they are spelled in, as Helm does, for the lists whose items have a schema of their
+// own.
 func infer(value any) any {
 	switch v := value.(type) {
 	case []any:

@@ -15,19 +15,31 @@ func TestSet(t *testing.T) {
 		read reader
 		want any
 	}{
-		"a number":                           {"controllerReplicas=2", func(v Values) any { return v.ControllerReplicas }, 2},
-		"a truth":                            {"enablePodAntiAffinity=true", func(v Values) any { return v.EnablePodAntiAffinity }, true},
-		"a number for a text":                {"linkerdVersion=1.10", func(v Values) any { return v.Version }, "1.10"},
-		"an escaped comma":                   {`proxy.opaquePorts=25\,587`, func(v Values) any { return v.Proxy.OpaquePorts }, "25,587"},
-		"an escaped dot in a key":            {`podLabels.example\.org/team=a`, func(v Values) any { return v.PodLabels["example.org/team"] }, "a"},
-		"a label that looks like a truth":    {"podLabels.x=true", func(v Values) any { return v.PodLabels["x"] }, "true"},
-		"an equals sign in the value":        {"priorityClassName=a=b", func(v Values) any { return v.PriorityClassName }, "a=b"},
-		"two pairs":                          {"controllerReplicas=2,controllerReplicas=4", func(v Values) any { return v.ControllerReplicas }, 4},
-		"null gives the default":             {"controllerReplicas=null", func(v Values) any { return v.ControllerReplicas }, 1},
-		"a list by braces":                   {"podMaySet={proxy-image,proxy-version}", func(v Values) any { return v.PodMaySet }, []string{"proxy-image", "proxy-version"}},
-		"a list by index":                    {"tolerations[0].key=a,tolerations[1].key=b", func(v Values) any { return v.Tolerations }, []Toleration{{Key: "a"}, {Key: "b"}}},
-		"a PEM value keeps commas":           {"identityTrustAnchorsPEM=subject: O=a, CN=b\n-----BEGIN X-----\n-----END X-----\n,controllerReplicas=3", func(v Values) any { return []any{v.IdentityTrustAnchorsPEM, v.ControllerReplicas} }, []any{"subject: O=a, CN=b\n-----BEGIN X-----\n-----END X-----\n", 3}},
-		"a quantity below a key with a dash": {"identityResources.ephemeral-storage.limit=1Gi", func(v Values) any { return v.IdentityResources.EphemeralStorage.Limit }, "1Gi"},
+		"a number": {"controllerReplicas=2", func(v Values) any { return v.ControllerReplicas }, 2},
+		"a truth": {"enablePodAntiAffinity=true",
+			func(v Values) any { return v.EnablePodAntiAffinity }, true},
+		"a number for a text": {"linkerdVersion=1.10", func(v Values) any { return v.Version }, "1.10"},
+		"an escaped comma": {`proxy.opaquePorts=25\,587`, func(v Values) any { return v.Proxy.OpaquePorts },
+			"25,587"},
+		"an escaped dot in a key": {`podLabels.example\.org/team=a`,
+			func(v Values) any { return v.PodLabels["example.org/team"] }, "a"},
+		"a label that looks like a truth": {"podLabels.x=true", func(v Values) any { return v.PodLabels["x"] }, "true"},
+		"an equals sign in the value": {"priorityClassName=a=b", func(v Values) any { return v.PriorityClassName },
+			"a=b"},
+		"two pairs": {"controllerReplicas=2,controllerReplicas=4",
+			func(v Values) any { return v.ControllerReplicas }, 4},
+		"null gives the default": {"controllerReplicas=null", func(v Values) any { return v.ControllerReplicas },
+			1},
+		"a list by braces": {"podMaySet={proxy-image,proxy-version}",
+			func(v Values) any { return v.PodMaySet }, []string{"proxy-image", "proxy-version"}},
+		"a list by index": {"tolerations[0].key=a,tolerations[1].key=b",
+			func(v Values) any { return v.Tolerations }, []Toleration{{Key: "a"}, {Key: "b"}}},
+		"a PEM value keeps commas": {
+			"identityTrustAnchorsPEM=subject: O=a, CN=b\n-----BEGIN X-----\n-----END X-----\n,controllerReplicas=3",
+			func(v Values) any { return []any{v.IdentityTrustAnchorsPEM, v.ControllerReplicas} },
+			[]any{"subject: O=a, CN=b\n-----BEGIN X-----\n-----END X-----\n", 3}},
+		"a quantity below a key with a dash": {"identityResources.ephemeral-storage.limit=1Gi",
+			func(v Values) any { return v.IdentityResources.EphemeralStorage.Limit }, "1Gi"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var o Overrides
@@ -91,7 +103,8 @@ func TestLaterOverridesWin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := []any{v.ControllerReplicas, v.Proxy.LogLevel, v.Proxy.Resources.CPU.Limit, v.Proxy.Resources.CPU.Request, v.PodLabels["zone"],
+	got := []any{v.ControllerReplicas, v.Proxy.LogLevel, v.Proxy.Resources.CPU.Limit, v.Proxy.Resources.CPU.Request,
+		v.PodLabels["zone"],
 		v.IdentityTrustAnchorsPEM, string(v.WebhookFailurePolicy)}
 	want := []any{5, "warn", "1", "100m", "7", "pem, with a comma", "Fail"}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -101,14 +114,16 @@ func TestLaterOverridesWin(t *testing.T) {
 
 func TestKeysOfLinkerdWithoutMeaningAreWarnings(t *testing.T) {
 	var o Overrides
-	if err := o.Set("disableHeartBeat=true,proxyInit.iptablesMode=nft,proxyInjector.caBundle=x,controllerReplicas=2"); err != nil {
+	if err := o.Set(
+		"disableHeartBeat=true,proxyInit.iptablesMode=nft,proxyInjector.caBundle=x,controllerReplicas=2"); err != nil {
 		t.Fatal(err)
 	}
 	v, warnings, err := o.Values()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(warnings) != 3 || !strings.HasPrefix(warnings[0], "disableHeartBeat has no effect: ") || v.ControllerReplicas != 2 {
+	if len(warnings) != 3 || !strings.HasPrefix(warnings[0], "disableHeartBeat has no effect: ") ||
+		v.ControllerReplicas != 2 {
 		t.Errorf("got warnings %q and %d replicas; want one for each of three keys, and 2", warnings, v.ControllerReplicas)
 	}
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// TestRequiredPolicy evaluates the policy as the API server does, after all webhooks, on what the injector makes and on every way
-// around the proxy that a pod's author can write.
+// TestRequiredPolicy evaluates the policy as the API server does, after all webhooks, on what the injector makes and on
+// every way around the proxy that a pod's author can write.
 func TestRequiredPolicy(t *testing.T) {
 	policy := requiredPolicy(t)
 	uid, other, root := int64(mesh.ProxyUID), int64(1000), int64(0)
@@ -34,26 +34,38 @@ func TestRequiredPolicy(t *testing.T) {
 			p.Spec.InitContainers = p.Spec.InitContainers[:1]
 		}},
 		{name: "no proxy", change: func(p *corev1.Pod) { p.Spec.InitContainers = nil }, want: "has no proxy"},
-		{name: "no capture", change: func(p *corev1.Pod) { p.Spec.InitContainers = p.Spec.InitContainers[1:] }, want: "has no proxy"},
-		{name: "a proxy of somebody else", change: func(p *corev1.Pod) { p.Spec.InitContainers[1].Image = "ghcr.io/tulle-mesh/proxy-like:1" }, want: "has no proxy"},
-		{name: "the administrator's own image", namespace: map[string]string{"config.linkerd.io/proxy-image": "example.org/p"}, change: func(p *corev1.Pod) {
+		{name: "no capture", change: func(p *corev1.Pod) { p.Spec.InitContainers = p.Spec.InitContainers[1:] },
+			want: "has no proxy"},
+		{name: "a proxy of somebody else", change: func(p *corev1.Pod) {
+			p.Spec.InitContainers[1].Image = "ghcr.io/tulle-mesh/proxy-like:1"
+		}, want: "has no proxy"},
+		{name: "the administrator's own image", namespace: map[string]string{
+			"config.linkerd.io/proxy-image": "example.org/p"}, change: func(p *corev1.Pod) {
 			p.Spec.InitContainers[0].Image, p.Spec.InitContainers[1].Image = "example.org/p:1", "example.org/p@sha256:0"
 		}},
 		{name: "host network", change: func(p *corev1.Pod) { p.Spec.HostNetwork = true }, want: "host's network"},
 		{name: "opting out", change: annotate("linkerd.io/inject", "disabled"), want: "an annotation"},
 		{name: "asking", change: annotate("linkerd.io/inject", "ingress")},
-		{name: "skipping ports", change: annotate("config.alpha.linkerd.io/skip-outbound-ports", "443"), want: "an annotation"},
-		{name: "the proxy's user in a container", change: runAs(&corev1.SecurityContext{RunAsUser: &uid}), want: "proxy's user"},
-		{name: "the proxy's user in the pod", change: func(p *corev1.Pod) { p.Spec.SecurityContext = &corev1.PodSecurityContext{RunAsUser: &uid} }, want: "proxy's user"},
+		{name: "skipping ports", change: annotate("config.alpha.linkerd.io/skip-outbound-ports", "443"),
+			want: "an annotation"},
+		{name: "the proxy's user in a container", change: runAs(&corev1.SecurityContext{RunAsUser: &uid}),
+			want: "proxy's user"},
+		{name: "the proxy's user in the pod", change: func(p *corev1.Pod) {
+			p.Spec.SecurityContext = &corev1.PodSecurityContext{RunAsUser: &uid}
+		}, want: "proxy's user"},
 		{name: "the namespace's proxy user", namespace: map[string]string{"config.linkerd.io/proxy-uid": "1000"},
 			change: runAs(&corev1.SecurityContext{RunAsUser: &other}), want: "proxy's user"},
 		{name: "another user", change: runAs(&corev1.SecurityContext{RunAsUser: &root})},
-		{name: "power over the capture", change: runAs(&corev1.SecurityContext{Capabilities: &corev1.Capabilities{Add: []corev1.Capability{"NET_ADMIN"}}}),
+		{name: "power over the capture", change: runAs(&corev1.SecurityContext{
+			Capabilities: &corev1.Capabilities{Add: []corev1.Capability{"NET_ADMIN"}}}),
 			want: "could change the capture"},
-		{name: "a harmless capability", change: runAs(&corev1.SecurityContext{Capabilities: &corev1.Capabilities{Add: []corev1.Capability{"CHOWN"}}})},
+		{name: "a harmless capability", change: runAs(&corev1.SecurityContext{
+			Capabilities: &corev1.Capabilities{Add: []corev1.Capability{"CHOWN"}}})},
 		{name: "a debugger", debug: true, change: debugger(nil)},
-		{name: "a debugger as the proxy's user", debug: true, change: debugger(&corev1.SecurityContext{RunAsUser: &uid}), want: "proxy's user"},
-		{name: "a debugger in an old pod without a proxy", debug: true, change: func(p *corev1.Pod) { p.Spec.InitContainers = nil }},
+		{name: "a debugger as the proxy's user", debug: true, change: debugger(&corev1.SecurityContext{RunAsUser: &uid}),
+			want: "proxy's user"},
+		{name: "a debugger in an old pod without a proxy", debug: true,
+			change: func(p *corev1.Pod) { p.Spec.InitContainers = nil }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			pod := injectedPod(t)
@@ -84,7 +96,8 @@ func requiredPolicy(t *testing.T) admissionregistrationv1.ValidatingAdmissionPol
 	}
 	for doc := range bytes.SplitSeq(out, []byte("\n---\n")) {
 		var policy admissionregistrationv1.ValidatingAdmissionPolicy
-		if err := yaml.Unmarshal(doc, &policy); err == nil && policy.Kind == "ValidatingAdmissionPolicy" && policy.Name == "tulle-required-injection" {
+		if err := yaml.Unmarshal(doc, &policy); err == nil && policy.Kind == "ValidatingAdmissionPolicy" &&
+			policy.Name == "tulle-required-injection" {
 			return policy.Spec
 		}
 	}
@@ -98,7 +111,8 @@ func injectedPod(t *testing.T) *corev1.Pod {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pod, _, err := inject.Apply(&corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "web", Image: "x"}}}},
+	pod, _, err := inject.Apply(&corev1.Pod{
+		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "web", Image: "x"}}}},
 		settings, inject.Decision{Verdict: inject.Inject}, "bank", inject.Owner{})
 	if err != nil {
 		t.Fatal(err)

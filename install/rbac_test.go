@@ -29,7 +29,8 @@ func documentedRules(t *testing.T) map[string][]string {
 			kind = "Role"
 		case strings.HasPrefix(line, "ClusterRole"):
 			kind = "ClusterRole"
-		case strings.HasPrefix(line, "|") && len(cells) == 5 && !strings.HasPrefix(line, "|---") && !strings.HasPrefix(line, "| API group"):
+		case strings.HasPrefix(line, "|") && len(cells) == 5 && !strings.HasPrefix(line, "|---") &&
+			!strings.HasPrefix(line, "| API group"):
 			key := account + " " + kind
 			rules[key] = append(rules[key], rule(list(cells[0]), list(cells[1]), list(cells[3]), list(cells[2])))
 		}
@@ -62,7 +63,8 @@ func renderedRules(t *testing.T) map[string][]string {
 	rules := map[string][]string{}
 	add := func(key string, policies []rbacv1.PolicyRule) {
 		for _, p := range policies {
-			cells := [][]string{slices.DeleteFunc(p.APIGroups, func(g string) bool { return g == "" }), p.Resources, p.ResourceNames, p.Verbs}
+			cells := [][]string{slices.DeleteFunc(p.APIGroups, func(g string) bool { return g == "" }), p.Resources,
+				p.ResourceNames, p.Verbs}
 			for _, cell := range cells {
 				slices.Sort(cell)
 			}

@@ -51,7 +51,8 @@ type component struct {
 	MeshIdentity, ProxyConfig bool
 }
 
-// PrintsTrustRoots reports whether the output holds the trust anchors: they were given, and nobody else keeps the ConfigMap.
+// PrintsTrustRoots reports whether the output holds the trust anchors: they were given, and nobody else keeps the
+// ConfigMap.
 func (c *context) PrintsTrustRoots() bool {
 	return c.IdentityTrustAnchorsPEM != "" && !c.Identity.ExternalCA
 }
@@ -63,8 +64,8 @@ const (
 	configFile     = "/var/run/tulle/config/values"
 )
 
-// Render returns the manifests of the control plane as a YAML stream, in the order in which they have to be applied. The same
-// arguments give the same bytes. Values that Validate refuses may give manifests that do not apply.
+// Render returns the manifests of the control plane as a YAML stream, in the order in which they have to be applied.
+// The same arguments give the same bytes. Values that Validate refuses may give manifests that do not apply.
 func Render(v Values, t Target) ([]byte, error) {
 	c, err := newContext(v, t)
 	if err != nil {
@@ -86,7 +87,8 @@ func Render(v Values, t Target) ([]byte, error) {
 		return nil
 	}
 	for _, name := range []string{
-		"namespace.yaml", "config.yaml", "credentials.yaml", "identity-rbac.yaml", "destination-rbac.yaml", "injector-rbac.yaml",
+		"namespace.yaml", "config.yaml", "credentials.yaml", "identity-rbac.yaml", "destination-rbac.yaml",
+		"injector-rbac.yaml",
 		"required-policy.yaml", "policy-rules.yaml",
 	} {
 		if err := add(name, c); err != nil {
@@ -210,8 +212,8 @@ func (c *context) destinationArgs() []string {
 		"--trust-roots-file="+trustRootsFile)
 }
 
-// parseManifests reads the templates. Their functions: quote gives a YAML string, indent shifts every line but the first, base64 and
-// yaml encode, resources gives a resources block.
+// parseManifests reads the templates. Their functions: quote gives a YAML string, indent shifts every line but the
+// first, base64 and yaml encode, resources gives a resources block.
 func parseManifests() (*template.Template, error) {
 	tmpl, err := template.New("").Option("missingkey=error").Funcs(template.FuncMap{
 		"quote":  quote,

@@ -59,9 +59,10 @@ var variants = map[string]func(*Overrides) error{
 	"default": func(*Overrides) error { return nil },
 	"ha":      (*Overrides).HighAvailability,
 	"set": func(o *Overrides) error {
-		return o.Set(`controllerReplicas=2,proxy.logLevel=debug,clusterDomain=example.org,podLabels.team=mesh,podAnnotations.a\.b/c=true,` +
-			`nodeSelector.disk=ssd,tolerations[0].key=infra,tolerations[0].operator=Exists,imagePullSecrets[0].name=regcred,` +
-			`priorityClassName=high,controllerGID=65534,identityResources.cpu.limit=1000m,webhookFailurePolicy=Ignore`)
+		return o.Set(
+			`controllerReplicas=2,proxy.logLevel=debug,clusterDomain=example.org,podLabels.team=mesh,podAnnotations.a\.b/c=true,` +
+				`nodeSelector.disk=ssd,tolerations[0].key=infra,tolerations[0].operator=Exists,imagePullSecrets[0].name=regcred,` +
+				`priorityClassName=high,controllerGID=65534,identityResources.cpu.limit=1000m,webhookFailurePolicy=Ignore`)
 	},
 	"external-issuer": func(o *Overrides) error {
 		return o.Set("identity.issuer.scheme=kubernetes.io/tls,identity.externalCA=true")
@@ -181,7 +182,8 @@ func TestPodsAreRestricted(t *testing.T) {
 		}
 		for _, c := range pod.Containers {
 			s := c.SecurityContext
-			if s == nil || *s.AllowPrivilegeEscalation || !*s.ReadOnlyRootFilesystem || !slices.Equal(s.Capabilities.Drop, []corev1.Capability{"ALL"}) {
+			if s == nil || *s.AllowPrivilegeEscalation || !*s.ReadOnlyRootFilesystem ||
+				!slices.Equal(s.Capabilities.Drop, []corev1.Capability{"ALL"}) {
 				t.Errorf("%s: container security context %+v is not restricted", d.Name, s)
 			}
 			if c.Resources.Limits.Memory().IsZero() {

@@ -25,9 +25,9 @@ type step struct {
 // maxIndex bounds what `list[n]` may allocate.
 const maxIndex = 1000
 
-// parseSet reads what Helm's --set accepts: key=value pairs separated by commas, keys with dots and [n], backslash escapes, {a,b}
-// for lists. Unlike Helm it takes a comma inside a PEM value (a key that ends in PEM) as part of the value, so that the text some
-// tools put around a certificate survives.
+// parseSet reads what Helm's --set accepts: key=value pairs separated by commas, keys with dots and [n], backslash
+// escapes, {a,b} for lists. Unlike Helm it takes a comma inside a PEM value (a key that ends in PEM) as part of the
+// value, so that the text some tools put around a certificate survives.
 func parseSet(expr string) ([]setExpr, error) {
 	var exprs []setExpr
 	for rest := expr; rest != ""; {
@@ -94,7 +94,8 @@ func cutUnescaped(s string, sep byte) (before, after string, found bool) {
 	return s, "", false
 }
 
-// unescape drops the backslash before a comma, a brace, a dot, an equals sign, a bracket or a backslash; any other one stays.
+// unescape drops the backslash before a comma, a brace, a dot, an equals sign, a bracket or a backslash; any other one
+// stays.
 func unescape(s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {

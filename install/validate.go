@@ -18,11 +18,12 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// Validate returns every mistake in v that would only show in the cluster otherwise, joined, each with its key. The warnings are
-// about values that work today.
+// Validate returns every mistake in v that would only show in the cluster otherwise, joined, each with its key. The
+// warnings are about values that work today.
 func (v *Values) Validate(now time.Time) (warnings []string, err error) {
 	warnings, credentials := v.checkCredentials(now)
-	return warnings, errors.Join(v.checkNames(), v.checkMetadata(), v.checkControlPlane(), v.checkResources(), v.checkProxy(), credentials)
+	return warnings, errors.Join(v.checkNames(), v.checkMetadata(), v.checkControlPlane(), v.checkResources(),
+		v.checkProxy(), credentials)
 }
 
 func (v *Values) checkNames() error {
@@ -42,7 +43,8 @@ func (v *Values) checkNames() error {
 	return errors.Join(errs...)
 }
 
-// checkMetadata finds what the API server would refuse of the control plane's pods, and what would overrule the manifests themselves.
+// checkMetadata finds what the API server would refuse of the control plane's pods, and what would overrule the
+// manifests themselves.
 func (v *Values) checkMetadata() error {
 	var errs []error
 	report := func(key, value string, problems []string) {
@@ -137,7 +139,8 @@ func (i *Issuer) profile() (ca.Profile, error) {
 func (v *Values) checkResources() error {
 	var errs []error
 	for key, r := range map[string]Resources{
-		"identityResources": v.IdentityResources, "destinationResources": v.DestinationResources, "proxyInjectorResources": v.InjectorResources,
+		"identityResources": v.IdentityResources, "destinationResources": v.DestinationResources,
+		"proxyInjectorResources": v.InjectorResources,
 	} {
 		for kind, quantities := range r.Spec() {
 			for name, quantity := range quantities {
@@ -154,7 +157,8 @@ func (v *Values) checkResources() error {
 func (v *Values) checkProxy() error {
 	// The version is not among the values yet; Render fills it in.
 	err := v.ProxyDefaults(Target{Version: "0"}).Validate()
-	// An annotation may name ports of its pods; the default holds for all, and the destination controller would not start with a name.
+	// An annotation may name ports of its pods; the default holds for all, and the destination controller would not start
+	// with a name.
 	if _, wrong := mesh.ParsePortSet(v.Proxy.OpaquePorts, nil); err == nil && wrong != nil {
 		err = fmt.Errorf("proxy.opaquePorts: %w", wrong)
 	}

@@ -1,8 +1,9 @@
 // Package install renders the manifests of Tulle's control plane.
 //
-// It owns the values that an installation may change (values.yaml is their schema, defaults and documentation), how --set and values
-// files change them, and the manifest templates. It must not import client-go or read a cluster. The one idea: Render is a pure
-// function of Values, its output is the same bytes every time, and nothing secret is in it unless the user put it there.
+// It owns the values that an installation may change (values.yaml is their schema, defaults and documentation), how
+// --set and values files change them, and the manifest templates. It must not import client-go or read a cluster. The
+// one idea: Render is a pure function of Values, its output is the same bytes every time, and nothing secret is in it
+// unless the user put it there.
 package install
 
 import (
@@ -83,8 +84,8 @@ type Resources struct {
 	EphemeralStorage inject.Bound `json:"ephemeral-storage"`
 }
 
-// Spec returns the resources as a container's spec has them, without what is empty. Quantities are in the form that the API server
-// stores, so that applying the same manifests again changes nothing.
+// Spec returns the resources as a container's spec has them, without what is empty. Quantities are in the form that the
+// API server stores, so that applying the same manifests again changes nothing.
 func (r Resources) Spec() map[string]map[string]string {
 	spec := map[string]map[string]string{}
 	add := func(kind, name, quantity string) {
@@ -99,15 +100,16 @@ func (r Resources) Spec() map[string]map[string]string {
 		}
 		spec[kind][name] = quantity
 	}
-	for name, bound := range map[string]inject.Bound{"cpu": r.CPU, "memory": r.Memory, "ephemeral-storage": r.EphemeralStorage} {
+	for name, bound := range map[string]inject.Bound{"cpu": r.CPU, "memory": r.Memory,
+		"ephemeral-storage": r.EphemeralStorage} {
 		add("requests", name, bound.Request)
 		add("limits", name, bound.Limit)
 	}
 	return spec
 }
 
-// GoMemoryLimit returns nine tenths of the memory limit in bytes, from which on the collector works harder instead of meeting the
-// kernel's killer at the whole; 0 without a limit.
+// GoMemoryLimit returns nine tenths of the memory limit in bytes, from which on the collector works harder instead of
+// meeting the kernel's killer at the whole; 0 without a limit.
 func (r Resources) GoMemoryLimit() int64 {
 	q, err := resource.ParseQuantity(r.Memory.Limit)
 	if err != nil {

@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// Authorization lets clients in. One that is met suffices: an AuthorizationPolicy or a ServerAuthorization is one Authorization.
+// Authorization lets clients in. One that is met suffices: an AuthorizationPolicy or a ServerAuthorization is one
+// Authorization.
 type Authorization struct {
 	// Ref names the AuthorizationPolicy or ServerAuthorization.
 	Ref Ref
@@ -27,8 +28,8 @@ const (
 	AnyClients                             // also plaintext
 )
 
-// IdentityMatch is an identity whose empty parts match any. The zero IdentityMatch matches every identity. It is compared part by
-// part, never as text: a pattern names a whole namespace or a whole trust domain.
+// IdentityMatch is an identity whose empty parts match any. The zero IdentityMatch matches every identity. It is
+// compared part by part, never as text: a pattern names a whole namespace or a whole trust domain.
 type IdentityMatch ID
 
 // Matches reports whether id is meant. The zero ID never is.
@@ -39,9 +40,10 @@ func (m IdentityMatch) Matches(id ID) bool {
 		(m.ServiceAccount == "" || m.ServiceAccount == id.ServiceAccount)
 }
 
-// ParseIdentityMatch reads a pattern of identities: what ParseID reads, where a whole part, or everything after one, may be "*":
-// "*", "spiffe://td/ns/prod/sa/*", "td/ns/prod/*", "*.prod.serviceaccount.identity.linkerd.td". A pattern that means less than a whole
-// part, such as "web*", could let in whom nobody meant; it is an error that wraps ErrNotID and shows what can be said.
+// ParseIdentityMatch reads a pattern of identities: what ParseID reads, where a whole part, or everything after one,
+// may be "*": "*", "spiffe://td/ns/prod/sa/*", "td/ns/prod/*", "*.prod.serviceaccount.identity.linkerd.td". A pattern
+// that means less than a whole part, such as "web*", could let in whom nobody meant; it is an error that wraps ErrNotID
+// and shows what can be said.
 func ParseIdentityMatch(s string) (IdentityMatch, error) {
 	switch {
 	case s == "*":
@@ -74,7 +76,8 @@ func parsePathMatch(s string) (IdentityMatch, error) {
 		text  string
 		part  *string
 		valid func(string) bool
-	}{{parts[0], &m.TrustDomain, validDomain}, {parts[2], &m.Namespace, validLabel}, {parts[4], &m.ServiceAccount, validSubdomain}} {
+	}{{parts[0], &m.TrustDomain, validDomain}, {parts[2], &m.Namespace, validLabel},
+		{parts[4], &m.ServiceAccount, validSubdomain}} {
 		if p.text == "*" {
 			continue
 		}
@@ -86,7 +89,8 @@ func parsePathMatch(s string) (IdentityMatch, error) {
 	return m, nil
 }
 
-// parseDNSMatch reads *.<ns>.serviceaccount.identity.<control-plane-ns>.<trust-domain>, and the same without the namespace.
+// parseDNSMatch reads *.<ns>.serviceaccount.identity.<control-plane-ns>.<trust-domain>, and the same without the
+// namespace.
 func parseDNSMatch(s string) (IdentityMatch, error) {
 	head, tail, ok := strings.Cut(s, dnsMarker)
 	_, domain, found := strings.Cut(tail, ".")

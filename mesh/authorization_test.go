@@ -13,15 +13,16 @@ func TestIdentityMatch(t *testing.T) {
 		id    ID
 		want  bool
 	}{
-		"an exact identity":                      {IdentityMatch(id), id, true},
-		"anybody proven":                         {IdentityMatch{}, id, true},
-		"a client without identity is nobody":    {IdentityMatch{}, ID{}, false},
-		"a whole namespace":                      {IdentityMatch{TrustDomain: "cluster.local", Namespace: "prod"}, id, true},
-		"a namespace is no prefix":               {IdentityMatch{TrustDomain: "cluster.local", Namespace: "pro"}, id, false},
-		"an account is no prefix":                {IdentityMatch{"cluster.local", "prod", "we"}, id, false},
-		"the same account of another namespace":  {IdentityMatch{"cluster.local", "prod-evil", "web"}, id, false},
-		"the same account of another domain":     {IdentityMatch{"cluster.org", "prod", "web"}, id, false},
-		"a dot in an account is not a separator": {IdentityMatch{"cluster.local", "prod", "a.b"}, ID{"cluster.local", "prod", "axb"}, false},
+		"an exact identity":                     {IdentityMatch(id), id, true},
+		"anybody proven":                        {IdentityMatch{}, id, true},
+		"a client without identity is nobody":   {IdentityMatch{}, ID{}, false},
+		"a whole namespace":                     {IdentityMatch{TrustDomain: "cluster.local", Namespace: "prod"}, id, true},
+		"a namespace is no prefix":              {IdentityMatch{TrustDomain: "cluster.local", Namespace: "pro"}, id, false},
+		"an account is no prefix":               {IdentityMatch{"cluster.local", "prod", "we"}, id, false},
+		"the same account of another namespace": {IdentityMatch{"cluster.local", "prod-evil", "web"}, id, false},
+		"the same account of another domain":    {IdentityMatch{"cluster.org", "prod", "web"}, id, false},
+		"a dot in an account is not a separator": {IdentityMatch{"cluster.local", "prod", "a.b"},
+			ID{"cluster.local", "prod", "axb"}, false},
 	} {
 		if got := c.match.Matches(c.id); got != c.want {
 			t.Errorf("%s: %v.Matches(%v) = %v, want %v", name, c.match, c.id, got, c.want)

@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// ProxyConfig is everything that the injector tells a proxy, as JSON in the variable ProxyConfigEnv. What differs from pod to pod
-// of one template comes from the downward API in variables of its own (PodEnv and the ones beside it). A zero duration or size
-// means the proxy's own default; ParseProxyConfig fills in ports, log and identity names.
+// ProxyConfig is everything that the injector tells a proxy, as JSON in the variable ProxyConfigEnv. What differs from
+// pod to pod of one template comes from the downward API in variables of its own (PodEnv and the ones beside it). A
+// zero duration or size means the proxy's own default; ParseProxyConfig fills in ports, log and identity names.
 type ProxyConfig struct {
 	ControlPlaneNamespace string `json:"controlPlaneNamespace"`
 	TrustDomain           string `json:"trustDomain"`
@@ -21,7 +21,8 @@ type ProxyConfig struct {
 	// IdentityAddr and DestinationAddr are host:port of the control plane; hosts are absolute names.
 	IdentityAddr    string `json:"identityAddr"`
 	DestinationAddr string `json:"destinationAddr"`
-	// TokenFile holds the projected ServiceAccount token; TrustRootsFile the trust anchors. Both are read again on every use.
+	// TokenFile holds the projected ServiceAccount token; TrustRootsFile the trust anchors. Both are read again on every
+	// use.
 	TokenFile      string `json:"tokenFile"`
 	TrustRootsFile string `json:"trustRootsFile"`
 
@@ -46,18 +47,20 @@ type ProxyConfig struct {
 	InboundDiscoveryIdle   Duration `json:"inboundDiscoveryIdle,omitempty"`
 	ShutdownGrace          Duration `json:"shutdownGrace,omitempty"`
 	WaitBeforeExit         Duration `json:"waitBeforeExit,omitempty"`
-	// MaxHeaderListBytes bounds a message head and a trailer section, counted as SETTINGS_MAX_HEADER_LIST_SIZE does (RFC 9113 §6.5.2).
+	// MaxHeaderListBytes bounds a message head and a trailer section, counted as SETTINGS_MAX_HEADER_LIST_SIZE does (RFC
+	// 9113 §6.5.2).
 	MaxHeaderListBytes int `json:"maxHeaderListBytes,omitempty"`
 	// AdminShutdown enables POST /shutdown, from localhost only; Profiling enables /debug/pprof, from localhost only.
 	AdminShutdown bool `json:"adminShutdown,omitempty"`
 	Profiling     bool `json:"profiling,omitempty"`
-	// Workers is how many cores the proxy may use at once (GOMAXPROCS); WorkersRatio is the same as a share of the node's cores,
-	// rounded up, and wins. Both zero means one core.
+	// Workers is how many cores the proxy may use at once (GOMAXPROCS); WorkersRatio is the same as a share of the node's
+	// cores, rounded up, and wins. Both zero means one core.
 	Workers      int     `json:"workers,omitempty"`
 	WorkersRatio float64 `json:"workersRatio,omitempty"`
 }
 
-// Bounds of ProxyConfig.MaxHeaderListBytes, where it is not zero. A proxy holds a header list in memory for as long as its request lasts.
+// Bounds of ProxyConfig.MaxHeaderListBytes, where it is not zero. A proxy holds a header list in memory for as long as
+// its request lasts.
 const (
 	LeastHeaderListBytes = 8 << 10
 	MostHeaderListBytes  = 1 << 20
@@ -74,8 +77,8 @@ const (
 	HostIPsEnv        = "TULLE_HOST_IPS"        // status.hostIPs, comma separated: where kubelet probes come from
 )
 
-// ParseProxyConfig decodes ProxyConfigEnv's value, fills defaults and validates. A field it does not know is an error: injector and
-// proxy come from one release.
+// ParseProxyConfig decodes ProxyConfigEnv's value, fills defaults and validates. A field it does not know is an error:
+// injector and proxy come from one release.
 func ParseProxyConfig(data []byte) (ProxyConfig, error) {
 	var c ProxyConfig
 	if err := unmarshalStrict(data, &c); err != nil {
@@ -86,10 +89,12 @@ func ParseProxyConfig(data []byte) (ProxyConfig, error) {
 		return ProxyConfig{}, fmt.Errorf("parse %s: defaultInboundPolicy: %w", ProxyConfigEnv, err)
 	}
 	if n := c.MaxHeaderListBytes; n != 0 && (n < LeastHeaderListBytes || n > MostHeaderListBytes) {
-		return ProxyConfig{}, fmt.Errorf("parse %s: maxHeaderListBytes %d: want %d to %d", ProxyConfigEnv, n, LeastHeaderListBytes, MostHeaderListBytes)
+		return ProxyConfig{}, fmt.Errorf("parse %s: maxHeaderListBytes %d: want %d to %d", ProxyConfigEnv, n,
+			LeastHeaderListBytes, MostHeaderListBytes)
 	}
 	for name, value := range map[string]string{
-		"identityAddr": c.IdentityAddr, "destinationAddr": c.DestinationAddr, "tokenFile": c.TokenFile, "trustRootsFile": c.TrustRootsFile,
+		"identityAddr": c.IdentityAddr, "destinationAddr": c.DestinationAddr, "tokenFile": c.TokenFile,
+		"trustRootsFile": c.TrustRootsFile,
 	} {
 		if value == "" {
 			return ProxyConfig{}, fmt.Errorf("parse %s: %s is missing", ProxyConfigEnv, name)
@@ -116,7 +121,8 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
-// CaptureConfig is what `tulle-proxy init` programs into the pod's network namespace, as JSON in the variable CaptureConfigEnv.
+// CaptureConfig is what `tulle-proxy init` programs into the pod's network namespace, as JSON in the variable
+// CaptureConfigEnv.
 type CaptureConfig struct {
 	OutboundPort uint16 `json:"outboundPort"`
 	InboundPort  uint16 `json:"inboundPort"`

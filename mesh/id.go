@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// ID is the identity of a workload: a ServiceAccount of a namespace within a trust domain. The zero ID means "no identity": an
-// unmeshed peer. IDs are compared with ==; they are never compared as strings.
+// ID is the identity of a workload: a ServiceAccount of a namespace within a trust domain. The zero ID means "no
+// identity": an unmeshed peer. IDs are compared with ==; they are never compared as strings.
 type ID struct {
 	TrustDomain    string
 	Namespace      string
@@ -35,8 +35,8 @@ func (id ID) URI() *url.URL {
 	return &url.URL{Scheme: "spiffe", Host: id.TrustDomain, Path: "/ns/" + id.Namespace + "/sa/" + id.ServiceAccount}
 }
 
-// Validate returns an error that wraps ErrNotID when a part of id is empty or holds a character that Kubernetes (RFC 1123) or
-// SPIFFE-ID §2.1, §2.2 forbid there. An ID that is valid survives ParseID(id.String()) unchanged.
+// Validate returns an error that wraps ErrNotID when a part of id is empty or holds a character that Kubernetes (RFC
+// 1123) or SPIFFE-ID §2.1, §2.2 forbid there. An ID that is valid survives ParseID(id.String()) unchanged.
 func (id ID) Validate() error {
 	switch {
 	case !validDomain(id.TrustDomain):
@@ -49,9 +49,9 @@ func (id ID) Validate() error {
 	return nil
 }
 
-// ParseID reads the three spellings that policy accepts: the SPIFFE URI, "<trust-domain>/ns/<ns>/sa/<sa>", and Linkerd's
-// "<sa>.<ns>.serviceaccount.identity.<control-plane-ns>.<trust-domain>". Spellings of one identity give equal values. The error
-// wraps ErrNotID and names what was expected.
+// ParseID reads the three spellings that policy accepts: the SPIFFE URI, "<trust-domain>/ns/<ns>/sa/<sa>", and
+// Linkerd's "<sa>.<ns>.serviceaccount.identity.<control-plane-ns>.<trust-domain>". Spellings of one identity give equal
+// values. The error wraps ErrNotID and names what was expected.
 func ParseID(s string) (ID, error) {
 	id, err := parseID(s)
 	if err != nil {
@@ -70,20 +70,23 @@ func parseID(s string) (ID, error) {
 	path, _ := strings.CutPrefix(s, "spiffe://")
 	parts := strings.Split(path, "/")
 	if len(parts) != 5 || parts[1] != "ns" || parts[3] != "sa" {
-		return ID{}, fmt.Errorf("parse identity %q: want spiffe://<trust-domain>/ns/<namespace>/sa/<service-account>: %w", s, ErrNotID)
+		return ID{}, fmt.Errorf("parse identity %q: want spiffe://<trust-domain>/ns/<namespace>/sa/<service-account>: %w", s,
+			ErrNotID)
 	}
 	return ID{TrustDomain: parts[0], Namespace: parts[2], ServiceAccount: parts[4]}, nil
 }
 
 const dnsMarker = ".serviceaccount.identity."
 
-// parseDNSID reads Linkerd's spelling: head is "<sa>.<ns>", tail is "<control-plane-ns>.<trust-domain>". A service account's name
-// may hold dots, a namespace's may not, so head is cut at its last dot and tail at its first.
+// parseDNSID reads Linkerd's spelling: head is "<sa>.<ns>", tail is "<control-plane-ns>.<trust-domain>". A service
+// account's name may hold dots, a namespace's may not, so head is cut at its last dot and tail at its first.
 func parseDNSID(s, head, tail string) (ID, error) {
 	dot := strings.LastIndexByte(head, '.')
 	_, domain, ok := strings.Cut(tail, ".")
 	if dot < 0 || !ok {
-		return ID{}, fmt.Errorf("parse identity %q: want <sa>.<ns>.serviceaccount.identity.<control-plane-ns>.<trust-domain>: %w", s, ErrNotID)
+		return ID{},
+			fmt.Errorf("parse identity %q: want <sa>.<ns>.serviceaccount.identity.<control-plane-ns>.<trust-domain>: %w", s,
+				ErrNotID)
 	}
 	return ID{TrustDomain: domain, Namespace: head[dot+1:], ServiceAccount: head[:dot]}, nil
 }

@@ -1,7 +1,7 @@
 package mesh
 
-// Names that manifests, dashboards and habits of Linkerd's users rely on. Annotations that tune one proxy live in the settings
-// table of injector/inject; here are the ones that more than one package reads.
+// Names that manifests, dashboards and habits of Linkerd's users rely on. Annotations that tune one proxy live in the
+// settings table of injector/inject; here are the ones that more than one package reads.
 const (
 	// InjectAnnotation on a namespace or a pod asks for a proxy: "enabled", "ingress" or "disabled"; the pod's wins.
 	InjectAnnotation = "linkerd.io/inject"
@@ -9,8 +9,8 @@ const (
 	ConfigPrefix = "config.linkerd.io/"
 	// OwnConfigPrefix takes its place where Linkerd has no such annotation.
 	OwnConfigPrefix = "config.tulle.dev/"
-	// EnforceLabel with the value EnforceRequired on a namespace makes injection mandatory for its pods: opting out, the host's
-	// network and bypassed ports are refused there. A label, because webhooks and policies can select by it.
+	// EnforceLabel with the value EnforceRequired on a namespace makes injection mandatory for its pods: opting out, the
+	// host's network and bypassed ports are refused there. A label, because webhooks and policies can select by it.
 	EnforceLabel    = "tulle.dev/injection"
 	EnforceRequired = "required"
 	// OpaquePortsAnnotation on a Service, pod or namespace lists ports and ranges that carry TCP without detection.
@@ -45,7 +45,8 @@ const (
 	ProxyContainer = "tulle-proxy"
 	InitContainer  = "tulle-init"
 
-	// TrustRootsConfigMap holds the trust anchors, PEM, under TrustRootsKey; the identity controller keeps one in every namespace.
+	// TrustRootsConfigMap holds the trust anchors, PEM, under TrustRootsKey; the identity controller keeps one in every
+	// namespace.
 	TrustRootsConfigMap = "tulle-identity-trust-roots"
 	TrustRootsKey       = "ca-bundle.crt"
 	// IssuerSecret holds the issuer's certificate and key, in namespace ControlPlaneNamespace.
@@ -53,8 +54,8 @@ const (
 	// TokenAudience is the only audience that the identity controller accepts.
 	TokenAudience = "identity.tulle.dev"
 
-	// TokenFile is where a proxy finds its ServiceAccount token, TrustRootsDir where the trust anchors are mounted: the directory,
-	// not the file, so that a rotation arrives.
+	// TokenFile is where a proxy finds its ServiceAccount token, TrustRootsDir where the trust anchors are mounted: the
+	// directory, not the file, so that a rotation arrives.
 	TokenFile     = "/var/run/secrets/tulle/token"
 	TrustRootsDir = "/var/run/tulle/trust-roots"
 
@@ -80,7 +81,8 @@ const (
 	DestinationAdminPort = 9996
 )
 
-// ALPN values of mesh TLS. They tell a peer's proxy from an application's own TLS in the ClientHello, and what is inside.
+// ALPN values of mesh TLS. They tell a peer's proxy from an application's own TLS in the ClientHello, and what is
+// inside.
 const (
 	// ALPNMux is mesh TLS that carries HTTP/2 frames: many requests on one shared connection.
 	ALPNMux = "tulle.dev/h2"

@@ -5,8 +5,9 @@ import (
 	"slices"
 )
 
-// Target is what a proxy asks discovery about: an outbound address that an application connected to, or, as the zero Target, the
-// inbound policy of the proxy's own pod. Targets are comparable and serve as map keys. Addr is always unmapped.
+// Target is what a proxy asks discovery about: an outbound address that an application connected to, or, as the zero
+// Target, the inbound policy of the proxy's own pod. Targets are comparable and serve as map keys. Addr is always
+// unmapped.
 type Target struct {
 	Addr netip.AddrPort
 }
@@ -57,21 +58,23 @@ type Outbound struct {
 	Endpoints []Endpoint
 	Accrual   *Accrual
 
-	// Routes govern the Service's HTTP requests: all of one kind, those that win a tie first. A request that none of them matches is
-	// answered with 404. Without Routes and Profile, Policy holds for requests to the Service.
+	// Routes govern the Service's HTTP requests: all of one kind, those that win a tie first. A request that none of them
+	// matches is answered with 404. Without Routes and Profile, Policy holds for requests to the Service.
 	Routes  []Route
 	Profile *Profile
 	Policy  RequestPolicy
 	// Streams share the connections that are not HTTP; empty means that the Service itself takes them.
 	Streams []StreamRule
-	// Backends are the Services that Routes, Profile and Streams send to, without this one, each once and sorted by Service.
+	// Backends are the Services that Routes, Profile and Streams send to, without this one, each once and sorted by
+	// Service.
 	Backends []Backend
 }
 
 // StreamRule is a TCPRoute's or a TLSRoute's rule.
 type StreamRule struct {
 	Ref Ref
-	// Hostnames are the server names that a TLS connection asks for, "*." first for any name below; empty for every connection.
+	// Hostnames are the server names that a TLS connection asks for, "*." first for any name below; empty for every
+	// connection.
 	Hostnames []string
 	Backends  []WeightedBackend
 }
@@ -97,14 +100,16 @@ type PodRef struct {
 	Namespace      string
 	Name           string
 	ServiceAccount string
-	// OwnerKind is lower-case: deployment, statefulset, daemonset, job, cronjob, replicaset, replicationcontroller; "" without owner.
+	// OwnerKind is lower-case: deployment, statefulset, daemonset, job, cronjob, replicaset, replicationcontroller; ""
+	// without owner.
 	OwnerKind       string
 	OwnerName       string
 	PodTemplateHash string
 	ControlPlaneNS  string
 }
 
-// Equal reports whether two values would make a proxy behave alike. Order of endpoints matters: builders sort them by address.
+// Equal reports whether two values would make a proxy behave alike. Order of endpoints matters: builders sort them by
+// address.
 func (o *Outbound) Equal(p *Outbound) bool {
 	if o == nil || p == nil {
 		return o == p
@@ -135,8 +140,10 @@ func (in *Inbound) Equal(other *Inbound) bool {
 	if in == nil || other == nil {
 		return in == other
 	}
-	if !slices.Equal(in.ClusterNetworks, other.ClusterNetworks) || !in.Default.equal(other.Default) || len(in.Ports) != len(other.Ports) ||
-		!slices.Equal(in.OpaquePorts, other.OpaquePorts) || !slices.Equal(in.RequireIdentityPorts, other.RequireIdentityPorts) ||
+	if !slices.Equal(in.ClusterNetworks, other.ClusterNetworks) || !in.Default.equal(other.Default) ||
+		len(in.Ports) != len(other.Ports) ||
+		!slices.Equal(in.OpaquePorts, other.OpaquePorts) ||
+		!slices.Equal(in.RequireIdentityPorts, other.RequireIdentityPorts) ||
 		!slices.Equal(in.DeclaredPorts, other.DeclaredPorts) {
 		return false
 	}

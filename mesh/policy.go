@@ -21,7 +21,8 @@ const (
 )
 
 // AccessPolicies lists every AccessPolicy in the order that messages show them.
-var AccessPolicies = []AccessPolicy{AllUnauthenticated, AllAuthenticated, ClusterUnauthenticated, ClusterAuthenticated, Deny, Audit}
+var AccessPolicies = []AccessPolicy{AllUnauthenticated, AllAuthenticated, ClusterUnauthenticated, ClusterAuthenticated,
+	Deny, Audit}
 
 // ParseAccessPolicy returns the policy named s, or an error that lists what is accepted.
 func ParseAccessPolicy(s string) (AccessPolicy, error) {
@@ -67,8 +68,8 @@ type Inbound struct {
 	Default PortPolicy
 	// Ports holds the ports that differ from Default.
 	Ports map[uint16]PortPolicy
-	// OpaquePorts carry TCP without detection, and RequireIdentityPorts refuse peers without mesh TLS, on top of what Ports and
-	// Default say. They are sets of ranges because annotations name ranges: one may span every port.
+	// OpaquePorts carry TCP without detection, and RequireIdentityPorts refuse peers without mesh TLS, on top of what
+	// Ports and Default say. They are sets of ranges because annotations name ranges: one may span every port.
 	OpaquePorts          PortSet
 	RequireIdentityPorts PortSet
 	// DeclaredPorts are the TCP ports that the pod's containers declare. They say nothing about what is let in.
@@ -84,16 +85,16 @@ type PortPolicy struct {
 	Policy   AccessPolicy
 	// RequireIdentity refuses peers without mesh TLS whatever Policy says.
 	RequireIdentity bool
-	// ProbePaths lists what the pod's kubelet asks this port for, path and query, GRPCProbePath for a gRPC probe. A GET of exactly one without
-	// a body, or a call of GRPCProbePath, is allowed from the node without identity.
+	// ProbePaths lists what the pod's kubelet asks this port for, path and query, GRPCProbePath for a gRPC probe. A GET of
+	// exactly one without a body, or a call of GRPCProbePath, is allowed from the node without identity.
 	ProbePaths []string
-	// Server names the Server that selects the port; zero where none does. Policy then is its accessPolicy: what becomes of a client
-	// that meets no Authorization.
+	// Server names the Server that selects the port; zero where none does. Policy then is its accessPolicy: what becomes
+	// of a client that meets no Authorization.
 	Server Ref
 	// Authorizations let clients in, to every route.
 	Authorizations []Authorization
-	// Routes govern the port's HTTP requests: one that none of them matches is answered with 404, except a kubelet's probe. A
-	// connection whose requests cannot be told apart is refused where there are Routes: it would pass them by.
+	// Routes govern the port's HTTP requests: one that none of them matches is answered with 404, except a kubelet's
+	// probe. A connection whose requests cannot be told apart is refused where there are Routes: it would pass them by.
 	Routes    []InboundRoute
 	RateLimit *RateLimit
 }

@@ -18,10 +18,12 @@ func TestInboundPort(t *testing.T) {
 		port uint16
 		want PortPolicy
 	}{
-		"a port nobody names has the default":   {80, PortPolicy{Policy: AllUnauthenticated}},
-		"a set adds to the default":             {25, PortPolicy{Policy: AllUnauthenticated, Protocol: Opaque}},
-		"a set adds to the port's own":          {8080, PortPolicy{Policy: Deny, Protocol: Opaque, ProbePaths: []string{"/healthz"}}},
-		"a port may be in both sets":            {8085, PortPolicy{Policy: AllUnauthenticated, Protocol: Opaque, RequireIdentity: true}},
+		"a port nobody names has the default": {80, PortPolicy{Policy: AllUnauthenticated}},
+		"a set adds to the default":           {25, PortPolicy{Policy: AllUnauthenticated, Protocol: Opaque}},
+		"a set adds to the port's own": {8080,
+			PortPolicy{Policy: Deny, Protocol: Opaque, ProbePaths: []string{"/healthz"}}},
+		"a port may be in both sets": {8085,
+			PortPolicy{Policy: AllUnauthenticated, Protocol: Opaque, RequireIdentity: true}},
 		"the end of a range belongs to it":      {8090, PortPolicy{Policy: AllUnauthenticated, Protocol: Opaque}},
 		"the port after a range does not do so": {8091, PortPolicy{Policy: AllUnauthenticated}},
 	} {
@@ -33,7 +35,8 @@ func TestInboundPort(t *testing.T) {
 
 func TestPortSetWithout(t *testing.T) {
 	set := PortSet{{1, 3}, {5, 5}, {8, 9}}
-	for port, want := range map[uint16]string{1: "2-3,5,8-9", 2: "1,3,5,8-9", 3: "1-2,5,8-9", 5: "1-3,8-9", 9: "1-3,5,8", 7: "1-3,5,8-9"} {
+	for port, want := range map[uint16]string{1: "2-3,5,8-9", 2: "1,3,5,8-9", 3: "1-2,5,8-9", 5: "1-3,8-9", 9: "1-3,5,8",
+		7: "1-3,5,8-9"} {
 		if got := set.Without(port).String(); got != want {
 			t.Errorf("without %d: %s, want %s", port, got, want)
 		}

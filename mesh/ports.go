@@ -49,10 +49,10 @@ func NewPortSet(ports ...uint16) PortSet {
 	return s.normalize()
 }
 
-// ParsePortSet reads a comma-separated list of ports and ranges such as "25,6379,9000-9010", and names of ports if named is not nil:
-// it returns the ports of an object that have the name, nil for a name that none has. Space around a part is ignored, an empty list
-// gives a nil set. A part that is none of these is an error that quotes the part. What looks half like a range, as "80-x" does, is
-// what the object makes of it: 8080-tcp is a common name.
+// ParsePortSet reads a comma-separated list of ports and ranges such as "25,6379,9000-9010", and names of ports if
+// named is not nil: it returns the ports of an object that have the name, nil for a name that none has. Space around a
+// part is ignored, an empty list gives a nil set. A part that is none of these is an error that quotes the part. What
+// looks half like a range, as "80-x" does, is what the object makes of it: 8080-tcp is a common name.
 func ParsePortSet(s string, named func(name string) []uint16) (PortSet, error) {
 	var set PortSet
 	for part := range strings.SplitSeq(s, ",") {
@@ -93,8 +93,8 @@ func parsePortPart(part string, named func(string) []uint16) ([]PortRange, error
 	return ranges, nil
 }
 
-// ParseNamedPorts reads a list for objects that are not known yet, such as the pods of a namespace: names stand for the ports that each
-// object calls so, if any.
+// ParseNamedPorts reads a list for objects that are not known yet, such as the pods of a namespace: names stand for the
+// ports that each object calls so, if any.
 func ParseNamedPorts(s string) (set PortSet, names []string, err error) {
 	wrong := ""
 	set, err = ParsePortSet(s, func(name string) []uint16 {
@@ -111,7 +111,8 @@ func ParseNamedPorts(s string) (set PortSet, names []string, err error) {
 	return set, names, nil
 }
 
-// isPortName reports whether a container's port may have the name (RFC 6335 §5.1, in lower case as Kubernetes wants it).
+// isPortName reports whether a container's port may have the name (RFC 6335 §5.1, in lower case as Kubernetes wants
+// it).
 func isPortName(s string) bool {
 	letter := false
 	for i := range len(s) {

@@ -48,7 +48,8 @@ func TestParseNamedPortsLeavesNamesToTheObjects(t *testing.T) {
 		t.Errorf("got %q, %q, %v", set, names, err)
 	}
 	for _, bad := range []string{"Redis", "80-", "-x", "a--b", "90-80", "70000", "a-name-of-sixteen", "a_b"} {
-		if _, _, err := ParseNamedPorts("25," + bad); err == nil || err.Error() != `"`+bad+`" is not a port (1-65535), a range first-last or the name of a port` {
+		if _, _, err := ParseNamedPorts("25," + bad); err == nil || err.Error() != `"`+bad+
+			`" is not a port (1-65535), a range first-last or the name of a port` {
 			t.Errorf("%s: %v", bad, err)
 		}
 	}

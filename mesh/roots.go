@@ -8,9 +8,10 @@ import (
 	"fmt"
 )
 
-// ParseRoots reads a bundle of trust anchors: PEM blocks of type CERTIFICATE, text between them ignored. The result has at least
-// one certificate, without duplicates, in the order of the bundle. A block of another type (a private key, say), a certificate that
-// is not a CA, or an empty bundle is an error: trust is never narrowed or widened by a typing mistake.
+// ParseRoots reads a bundle of trust anchors: PEM blocks of type CERTIFICATE, text between them ignored. The result has
+// at least one certificate, without duplicates, in the order of the bundle. A block of another type (a private key,
+// say), a certificate that is not a CA, or an empty bundle is an error: trust is never narrowed or widened by a typing
+// mistake.
 func ParseRoots(bundle []byte) ([]*x509.Certificate, error) {
 	var roots []*x509.Certificate
 	seen := map[string]bool{}

@@ -18,7 +18,8 @@ func testCert(t testing.TB, isCA bool) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: isCA, BasicConstraintsValid: true}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: isCA,
+		BasicConstraintsValid: true}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)
@@ -44,7 +45,8 @@ func TestParseRoots(t *testing.T) {
 		{"a certificate that is no authority", string(testCert(t, false)), 0, "not a CA"},
 		{"a private key", a + key, 0, `type "PRIVATE KEY"`},
 		{"second anchor cut short", a + b[:len(b)/2], 0, "broken PEM"},
-		{"certificate of garbage", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", 0, "parse trust anchors"},
+		{"certificate of garbage", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", 0,
+			"parse trust anchors"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

@@ -5,13 +5,15 @@ import (
 	"time"
 )
 
-// Ref names the object that something comes from, for metrics, answers and logs. Metrics show a piece of Tulle's own, such as the
-// route that a Service without routes has, as Kind "default" with an empty Group. The zero Ref names nothing.
+// Ref names the object that something comes from, for metrics, answers and logs. Metrics show a piece of Tulle's own,
+// such as the route that a Service without routes has, as Kind "default" with an empty Group. The zero Ref names
+// nothing.
 type Ref struct {
 	Group, Kind, Namespace, Name string
 }
 
-// Route is what one HTTPRoute or GRPCRoute says about a Service port, or about a Server. Rules are in the order of the object.
+// Route is what one HTTPRoute or GRPCRoute says about a Service port, or about a Server. Rules are in the order of the
+// object.
 type Route struct {
 	Ref Ref
 	// GRPC says that the route is a GRPCRoute: what it refuses is answered as a gRPC status.
@@ -28,15 +30,17 @@ type Rule struct {
 	// Filters are applied in this order.
 	Filters []Filter
 	// Backends share the requests by weight. None, or none with a weight, is answered with 500 unless a filter redirects.
-	// Source: Gateway API HTTPRouteRule.backendRefs. Always empty on an inbound route, which serves the pod's own application.
+	// Source: Gateway API HTTPRouteRule.backendRefs. Always empty on an inbound route, which serves the pod's own
+	// application.
 	Backends []WeightedBackend
 	Policy   RequestPolicy
-	// Invalid is why the rule cannot be served, for people; then every request that matches it is answered with 500. "" is none.
+	// Invalid is why the rule cannot be served, for people; then every request that matches it is answered with 500. "" is
+	// none.
 	Invalid string
 }
 
-// RequestPolicy is how a request is tried. The zero RequestPolicy has no bounds and no retries, beyond sending a request elsewhere
-// that certainly was not processed.
+// RequestPolicy is how a request is tried. The zero RequestPolicy has no bounds and no retries, beyond sending a
+// request elsewhere that certainly was not processed.
 type RequestPolicy struct {
 	Timeouts Timeouts
 	// Retry is nil where nothing is retried.
@@ -48,14 +52,16 @@ type RequestPolicy struct {
 // PathKind is how a Match compares the path.
 type PathKind uint8
 
-// The kinds of path match. An HTTPRoute's Exact, PathPrefix and RegularExpression; the rest is for GRPCRoute's method match.
+// The kinds of path match. An HTTPRoute's Exact, PathPrefix and RegularExpression; the rest is for GRPCRoute's method
+// match.
 const (
-	AnyPath    PathKind = iota
-	ExactPath           // the whole path, without query
-	PrefixPath          // whole segments: /v2 matches /v2 and /v2/x, not /v2x; Value has no trailing slash, except "/" itself
-	RegexPath           // RE2, the whole path
-	GRPCExact           // /Service/Method; an empty part matches any
-	GRPCRegex           // the same with RE2 in the parts
+	AnyPath   PathKind = iota
+	ExactPath          // the whole path, without query
+	// whole segments: /v2 matches /v2 and /v2/x, not /v2x; Value has no trailing slash, except "/" itself
+	PrefixPath
+	RegexPath // RE2, the whole path
+	GRPCExact // /Service/Method; an empty part matches any
+	GRPCRegex // the same with RE2 in the parts
 )
 
 // Match holds the conditions of one alternative of a rule: all must hold.
@@ -70,9 +76,9 @@ type Match struct {
 	Query   []FieldMatch
 	// Condition, when set, must hold too. Only ServiceProfiles use it.
 	Condition *Condition
-	// Widened says that parts of the match could not be read and are left out: it takes every request that it was meant for, and maybe
-	// more, and comes before the matches that are whole, so that none of those requests falls under another. Its rule is Invalid. Only
-	// inbound routes use it, which may guard what others leave open.
+	// Widened says that parts of the match could not be read and are left out: it takes every request that it was meant
+	// for, and maybe more, and comes before the matches that are whole, so that none of those requests falls under
+	// another. Its rule is Invalid. Only inbound routes use it, which may guard what others leave open.
 	Widened bool
 }
 
@@ -84,7 +90,8 @@ type FieldMatch struct {
 	Regex bool
 }
 
-// Condition is a ServiceProfile's request match: a tree. What is set must hold, all of it. Source: linkerd.io/v1alpha2 ServiceProfile.
+// Condition is a ServiceProfile's request match: a tree. What is set must hold, all of it. Source: linkerd.io/v1alpha2
+// ServiceProfile.
 type Condition struct {
 	Method    string // "" for any
 	PathRegex string // RE2, the whole path; "" for any
@@ -111,7 +118,8 @@ type HeaderModifier struct {
 // Header is a name, lower-case, and its value.
 type Header struct{ Name, Value string }
 
-// Redirect answers with a Location. An empty field keeps what the request has. Source: Gateway API HTTPRequestRedirectFilter.
+// Redirect answers with a Location. An empty field keeps what the request has. Source: Gateway API
+// HTTPRequestRedirectFilter.
 type Redirect struct {
 	Scheme string
 	Host   string
@@ -240,8 +248,8 @@ type Accrual struct {
 	Jitter                 float64
 }
 
-// Profile is a ServiceProfile. Where it has Routes, they stand in place of the Service's other routes; the first whose condition
-// holds counts, and a request that none matches goes on without a route.
+// Profile is a ServiceProfile. Where it has Routes, they stand in place of the Service's other routes; the first whose
+// condition holds counts, and a request that none matches goes on without a route.
 type Profile struct {
 	Ref    Ref
 	Routes []ProfileRoute
@@ -275,8 +283,8 @@ type ResponseCondition struct {
 	Not      *ResponseCondition
 }
 
-// equal and equalParts compare the parts of values that have no cheaper comparison. Values that were made from the same snapshot
-// share memory, so that nearly every comparison ends at once.
+// equal and equalParts compare the parts of values that have no cheaper comparison. Values that were made from the same
+// snapshot share memory, so that nearly every comparison ends at once.
 func equal[T any](a, b *T) bool { return a == b || a != nil && b != nil && reflect.DeepEqual(a, b) }
 
 func equalParts[T any](a, b []T) bool {

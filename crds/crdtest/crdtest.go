@@ -1,7 +1,9 @@
-// Package crdtest holds objects against the schemas of the definitions in package crds, as the API server does on creation.
+// Package crdtest holds objects against the schemas of the definitions in package crds, as the API server does on
+// creation.
 //
-// It is for tests of what writes objects. It must not be imported by programs. The one idea: the validator is the API server's own
-// (kube-openapi), and rules in CEL (x-kubernetes-validations) are evaluated, so that a test refuses what a cluster would refuse.
+// It is for tests of what writes objects. It must not be imported by programs. The one idea: the validator is the API
+// server's own (kube-openapi), and rules in CEL (x-kubernetes-validations) are evaluated, so that a test refuses what a
+// cluster would refuse.
 package crdtest
 
 import (
@@ -37,8 +39,8 @@ type definition struct {
 	} `json:"spec"`
 }
 
-// Validate returns what the API server refuses about an object of a kind that package crds defines, and about a field that the kind
-// does not have; nil for objects of other groups. A version that no definition has is an error.
+// Validate returns what the API server refuses about an object of a kind that package crds defines, and about a field
+// that the kind does not have; nil for objects of other groups. A version that no definition has is an error.
 func Validate(tree map[string]any) error {
 	apiVersion, _ := tree["apiVersion"].(string)
 	kind, _ := tree["kind"].(string)

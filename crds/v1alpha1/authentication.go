@@ -33,8 +33,8 @@ type MeshTLSAuthenticationSpec struct {
 	IdentityRefs []IdentityRef `json:"identityRefs,omitempty"`
 }
 
-// IdentityRef names a ServiceAccount, or a Namespace for all that are in it. Without Name it is all of the kind in Namespace, "" being
-// the namespace of the object that holds the IdentityRef.
+// IdentityRef names a ServiceAccount, or a Namespace for all that are in it. Without Name it is all of the kind in
+// Namespace, "" being the namespace of the object that holds the IdentityRef.
 //
 // +kubebuilder:validation:XValidation:rule="self.kind in ['ServiceAccount', 'Namespace'] && (!has(self.group) || size(self.group) == 0 || self.group == 'core')",message="want kind ServiceAccount or Namespace of the core group: an identity is a ServiceAccount's"
 // +kubebuilder:validation:XValidation:rule="self.kind != 'Namespace' || has(self.name)",message="a Namespace is referred to by name: add name"

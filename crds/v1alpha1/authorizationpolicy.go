@@ -2,8 +2,8 @@ package v1alpha1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// AuthorizationPolicy lets the clients in to its target that meet all of the authentications. Several policies on one target each let
-// in their own.
+// AuthorizationPolicy lets the clients in to its target that meet all of the authentications. Several policies on one
+// target each let in their own.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -25,7 +25,8 @@ type AuthorizationPolicySpec struct {
 	//
 	// +kubebuilder:validation:XValidation:rule="(has(self.group) ? self.group : '') + '/' + self.kind in ['policy.linkerd.io/Server', '/Namespace', 'core/Namespace', 'policy.linkerd.io/HTTPRoute', 'gateway.networking.k8s.io/HTTPRoute', 'gateway.networking.k8s.io/GRPCRoute']",message="want kind Server or HTTPRoute of group policy.linkerd.io, HTTPRoute or GRPCRoute of group gateway.networking.k8s.io, or Namespace of the core group"
 	TargetRef LocalRef `json:"targetRef"`
-	// RequiredAuthenticationRefs are a MeshTLSAuthentication or a ServiceAccount, and a NetworkAuthentication. None lets everybody in.
+	// RequiredAuthenticationRefs are a MeshTLSAuthentication or a ServiceAccount, and a NetworkAuthentication. None lets
+	// everybody in.
 	//
 	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:items:XValidation:rule="(has(self.group) ? self.group : '') + '/' + self.kind in ['policy.linkerd.io/MeshTLSAuthentication', 'policy.linkerd.io/NetworkAuthentication', '/ServiceAccount', 'core/ServiceAccount']",message="want kind MeshTLSAuthentication or NetworkAuthentication of group policy.linkerd.io, or ServiceAccount of the core group"

@@ -5,9 +5,9 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
-// HTTPRoute is the HTTPRoute of policy.linkerd.io: that of the Gateway API under another group, from the time when a cluster could not
-// be expected to have the Gateway API. Its schema takes what Linkerd's versions of the kind take, and what the Gateway API has added
-// since. A parent without group is in policy.linkerd.io, one without kind is a Server.
+// HTTPRoute is the HTTPRoute of policy.linkerd.io: that of the Gateway API under another group, from the time when a
+// cluster could not be expected to have the Gateway API. Its schema takes what Linkerd's versions of the kind take, and
+// what the Gateway API has added since. A parent without group is in policy.linkerd.io, one without kind is a Server.
 //
 // +kubebuilder:object:root=true
 type HTTPRoute struct {

@@ -22,7 +22,8 @@ type Server struct {
 	Status            Status     `json:"status,omitempty"`
 }
 
-// ServerSpec is what a Server says. Exactly one of the selectors is set; an empty one selects everything in the namespace.
+// ServerSpec is what a Server says. Exactly one of the selectors is set; an empty one selects everything in the
+// namespace.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.podSelector) != has(self.externalWorkloadSelector)",message="want either podSelector or externalWorkloadSelector, and not both; podSelector: {} selects every pod of the namespace"
 // +kubebuilder:validation:XValidation:rule="type(self.port) == int ? self.port > 0 && self.port < 65536 : string(self.port).matches('^[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$') && string(self.port).matches('[a-z]')",fieldPath=".port",message="want the number of a container's port from 1 to 65535, without quotes, or the name of one, which has a letter in it"

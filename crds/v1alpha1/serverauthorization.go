@@ -33,8 +33,8 @@ type ServerSelection struct {
 	Selector *metav1.LabelSelector `json:"selector,omitempty"`
 }
 
-// ClientSelection says who comes in: from Networks, if there are any, and either everybody (Unauthenticated) or who proves what
-// MeshTLS asks for.
+// ClientSelection says who comes in: from Networks, if there are any, and either everybody (Unauthenticated) or who
+// proves what MeshTLS asks for.
 //
 // +kubebuilder:validation:XValidation:rule="!(has(self.unauthenticated) && self.unauthenticated) || !has(self.meshTLS)",message="unauthenticated lets everybody in, so meshTLS would ask for nothing; remove one of the two"
 // +kubebuilder:validation:XValidation:rule="(has(self.unauthenticated) && self.unauthenticated) || has(self.meshTLS)",message="nobody is let in: add meshTLS with the clients that may come in, or unauthenticated: true for all"

@@ -5,9 +5,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// ServiceProfile says what the requests of one Service are and how they are tried. Its name is the Service's full name, as in
-// web.shop.svc.cluster.local. In the Service's namespace it holds for every client, elsewhere for the clients of its own namespace,
-// for whom it comes first.
+// ServiceProfile says what the requests of one Service are and how they are tried. Its name is the Service's full name,
+// as in web.shop.svc.cluster.local. In the Service's namespace it holds for every client, elsewhere for the clients of
+// its own namespace, for whom it comes first.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -63,7 +63,8 @@ type RouteSpec struct {
 	RetryBudget *RetryBudget `json:"retryBudget,omitempty"`
 }
 
-// RequestMatch holds for a request if all of its parts do. A schema cannot nest in itself: `go generate` writes a few levels out.
+// RequestMatch holds for a request if all of its parts do. A schema cannot nest in itself: `go generate` writes a few
+// levels out.
 type RequestMatch struct {
 	// PathRegex has to match the whole path.
 	//

@@ -81,7 +81,8 @@ func NewIssuer(anchor Pair, now time.Time) (Pair, error) {
 	return sign(template, parent.Leaf, key, signer)
 }
 
-// authority returns the template of a CA certificate. The date in its name tells two generations apart for a human reader.
+// authority returns the template of a CA certificate. The date in its name tells two generations apart for a human
+// reader.
 func authority(name string, now, end time.Time) (*x509.Certificate, error) {
 	serial, err := newSerial()
 	if err != nil {

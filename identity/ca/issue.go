@@ -17,8 +17,8 @@ import (
 // minRemaining is the least life a leaf may have after it was clamped to its issuer's end.
 const minRemaining = time.Minute
 
-// Token is the right to one certificate: everything about it is decided, nothing is signed. The exported facts are for the audit
-// line that comes before Issue.
+// Token is the right to one certificate: everything about it is decided, nothing is signed. The exported facts are for
+// the audit line that comes before Issue.
 type Token struct {
 	ID        mesh.ID
 	Serial    *big.Int
@@ -37,9 +37,9 @@ type Leaf struct {
 	NotAfter time.Time
 }
 
-// Prepare checks the request csr (PKCS #10, DER) of the caller that proved to be id, and fixes what its certificate will say. Only
-// the public key comes from the request. The validity is the profile's, clamped to the issuer's own. Errors wrap ErrRequest,
-// ErrForeignName, ErrIssuerExpired or mesh.ErrNotID.
+// Prepare checks the request csr (PKCS #10, DER) of the caller that proved to be id, and fixes what its certificate
+// will say. Only the public key comes from the request. The validity is the profile's, clamped to the issuer's own.
+// Errors wrap ErrRequest, ErrForeignName, ErrIssuerExpired or mesh.ErrNotID.
 func (i *Issuer) Prepare(csr []byte, id mesh.ID, now time.Time) (*Token, error) {
 	if err := id.Validate(); err != nil {
 		return nil, err
@@ -67,8 +67,8 @@ func (i *Issuer) Prepare(csr []byte, id mesh.ID, now time.Time) (*Token, error) 
 
 // Issue signs what Prepare decided. A second Issue of one token, or one of another issuer's token, is an error.
 //
-// The leaf is an X.509-SVID (SPIFFE X509-SVID §2 to §4): one URI SAN, critical because the subject is empty (RFC 5280 §4.2.1.6), no
-// CA, key usage digitalSignature alone.
+// The leaf is an X.509-SVID (SPIFFE X509-SVID §2 to §4): one URI SAN, critical because the subject is empty (RFC 5280
+// §4.2.1.6), no CA, key usage digitalSignature alone.
 func (i *Issuer) Issue(t *Token) (*Leaf, error) {
 	if t.issuer != i {
 		return nil, errors.New("issue certificate: token of another issuer")

@@ -49,14 +49,16 @@ type Issuer struct {
 	profile Profile
 	cert    *x509.Certificate
 	key     crypto.Signer
-	// chain is what a peer needs between a leaf and its anchor, DER: the issuer and its own intermediates; empty when it is an anchor.
+	// chain is what a peer needs between a leaf and its anchor, DER: the issuer and its own intermediates; empty when it
+	// is an anchor.
 	chain    [][]byte
 	notAfter time.Time // the first end in the chain, anchor included
 }
 
-// Load reads an issuer from PEM: certPEM holds the issuer's certificate, then the intermediates up to an anchor, if any; keyPEM its
-// private key (PKCS #8, SEC 1). The error says which check failed: key and certificate belong together, key type (ECDSA P-256 or
-// P-384, Ed25519), is a CA, and a leaf that it signs verifies at now by a path to one of anchors.
+// Load reads an issuer from PEM: certPEM holds the issuer's certificate, then the intermediates up to an anchor, if
+// any; keyPEM its private key (PKCS #8, SEC 1). The error says which check failed: key and certificate belong together,
+// key type (ECDSA P-256 or P-384, Ed25519), is a CA, and a leaf that it signs verifies at now by a path to one of
+// anchors.
 func Load(certPEM, keyPEM []byte, anchors []*x509.Certificate, profile Profile, now time.Time) (*Issuer, error) {
 	if err := profile.Validate(); err != nil {
 		return nil, err
@@ -82,8 +84,9 @@ func Load(certPEM, keyPEM []byte, anchors []*x509.Certificate, profile Profile, 
 	return i, nil
 }
 
-// findPath signs a throw-away leaf, verifies it as a peer would, and sets chain and notAfter from the path that stays valid longest.
-// So whatever would make peers refuse the issuer's leafs (path length, extended key usage, an anchor that is missing) shows here.
+// findPath signs a throw-away leaf, verifies it as a peer would, and sets chain and notAfter from the path that stays
+// valid longest. So whatever would make peers refuse the issuer's leafs (path length, extended key usage, an anchor
+// that is missing) shows here.
 func (i *Issuer) findPath(intermediates [][]byte, anchors []*x509.Certificate, now time.Time) error {
 	opts := x509.VerifyOptions{Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), CurrentTime: now}
 	for _, anchor := range anchors {
@@ -145,7 +148,8 @@ func firstEnd(path []*x509.Certificate) time.Time {
 // Certificate returns the issuer's own certificate. It must not be changed.
 func (i *Issuer) Certificate() *x509.Certificate { return i.cert }
 
-// NotAfter returns the moment from which nothing that the issuer signed verifies any more: the first end on its path to an anchor.
+// NotAfter returns the moment from which nothing that the issuer signed verifies any more: the first end on its path to
+// an anchor.
 func (i *Issuer) NotAfter() time.Time { return i.notAfter }
 
 // checkKey returns an error unless key is of a type that mesh TLS uses.

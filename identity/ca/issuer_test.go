@@ -75,7 +75,9 @@ func TestIssuersThatPeersWouldNotAcceptAreNotLoaded(t *testing.T) {
 	other, otherIssuer := newTestPairs(t, now)
 	leafOnly := variant(t, anchor, func(c *x509.Certificate) { c.IsCA, c.KeyUsage = false, x509.KeyUsageDigitalSignature })
 	noSign := variant(t, anchor, func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageDigitalSignature })
-	serverOnly := variant(t, anchor, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} })
+	serverOnly := variant(t, anchor, func(c *x509.Certificate) {
+		c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	})
 	tooDeep := variant(t, issuer, func(*x509.Certificate) {})
 	tooDeep.CertPEM = append(tooDeep.CertPEM, issuer.CertPEM...)
 	cases := []struct {
@@ -176,7 +178,8 @@ func TestLifetimeIsTheServersAndEndsWithTheIssuer(t *testing.T) {
 		at                  time.Time
 		notBefore, notAfter time.Time
 	}{
-		{"in the middle of the issuer's life", now.Add(24 * time.Hour), now.Add(24*time.Hour - profile.Skew), now.Add(26 * time.Hour)},
+		{"in the middle of the issuer's life", now.Add(24 * time.Hour), now.Add(24*time.Hour - profile.Skew),
+			now.Add(26 * time.Hour)},
 		{"an hour before the issuer's end", issuer.NotAfter().Add(-time.Hour),
 			issuer.NotAfter().Add(-time.Hour - profile.Skew), issuer.NotAfter()},
 	}
@@ -198,7 +201,8 @@ func TestLifetimeIsTheServersAndEndsWithTheIssuer(t *testing.T) {
 }
 
 func TestProfileOutsideOfTheLimitsIsRefused(t *testing.T) {
-	for _, p := range []Profile{{Lifetime: 25 * time.Hour}, {Lifetime: time.Minute}, {Lifetime: -time.Hour}, {Skew: -1}, {Skew: time.Hour}} {
+	for _, p := range []Profile{{Lifetime: 25 * time.Hour}, {Lifetime: time.Minute}, {Lifetime: -time.Hour}, {Skew: -1},
+		{Skew: time.Hour}} {
 		if p.Validate() == nil {
 			t.Errorf("%+v is accepted", p)
 		}

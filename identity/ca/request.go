@@ -11,7 +11,8 @@ import (
 
 // Errors that callers tell apart.
 var (
-	// ErrRequest is wrapped when a request cannot be read, is not signed by its own key, or its key is of a type not allowed.
+	// ErrRequest is wrapped when a request cannot be read, is not signed by its own key, or its key is of a type not
+	// allowed.
 	ErrRequest = errors.New("bad certificate request")
 	// ErrForeignName is wrapped when a request names anybody but the identity that its sender proved.
 	ErrForeignName = errors.New("certificate request names somebody else")
@@ -24,8 +25,8 @@ var oidSubjectAltName = asn1.ObjectIdentifier{2, 5, 29, 17}
 // sanURI is the tag of uniformResourceIdentifier in a GeneralName. Source: RFC 5280 §4.2.1.6.
 const sanURI = 6
 
-// checkRequest reads a PKCS #10 request and proves possession of its key. The request must be silent about its subject or name id,
-// as one URI SAN, and nothing else.
+// checkRequest reads a PKCS #10 request and proves possession of its key. The request must be silent about its subject
+// or name id, as one URI SAN, and nothing else.
 func checkRequest(der []byte, id mesh.ID) (*x509.CertificateRequest, error) {
 	csr, err := x509.ParseCertificateRequest(der)
 	if err != nil {

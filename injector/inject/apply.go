@@ -17,8 +17,9 @@ type Owner struct {
 	Name string
 }
 
-// Apply returns a copy of the pod with the proxy in it, and warnings for the pod's author beyond those in the settings. The error
-// names what makes the pod impossible to mesh. ns is the pod's namespace, which an admitted pod may not carry itself.
+// Apply returns a copy of the pod with the proxy in it, and warnings for the pod's author beyond those in the settings.
+// The error names what makes the pod impossible to mesh. ns is the pod's namespace, which an admitted pod may not carry
+// itself.
 func Apply(pod *corev1.Pod, s Settings, d Decision, ns string, owner Owner) (*corev1.Pod, []string, error) {
 	if err := refuse(&pod.Spec, s.Proxy.UID); err != nil {
 		return nil, nil, err
@@ -60,7 +61,8 @@ func Apply(pod *corev1.Pod, s Settings, d Decision, ns string, owner Owner) (*co
 	label(out, s, ns, owner)
 	warnings := append(advise(&pod.Spec, s, owner), adviseOnProbes(&pod.Spec, s)...)
 	if d.Ingress {
-		warnings = append(warnings, mesh.InjectAnnotation+": ingress is treated as enabled: requests go to the address that the ingress "+
+		warnings = append(warnings, mesh.InjectAnnotation+
+			": ingress is treated as enabled: requests go to the address that the ingress "+
 			"chose, so let it send to Services (their ClusterIP) instead of to pods")
 	}
 	return out, warnings, nil
@@ -91,16 +93,18 @@ func (s Settings) capture() (mesh.CaptureConfig, error) {
 	}, nil
 }
 
-// refuse names what cannot be meshed. A process with the proxy's user passes capture by: its traffic would leave in plain text and
-// nobody would see it.
+// refuse names what cannot be meshed. A process with the proxy's user passes capture by: its traffic would leave in
+// plain text and nobody would see it.
 func refuse(spec *corev1.PodSpec, uid int64) error {
 	is := func(user *int64) bool { return user != nil && *user == uid }
 	if sc := spec.SecurityContext; sc != nil && is(sc.RunAsUser) {
-		return fmt.Errorf("spec.securityContext.runAsUser is %d, the proxy's own user, whose traffic is not captured: choose another", uid)
+		return fmt.Errorf(
+			"spec.securityContext.runAsUser is %d, the proxy's own user, whose traffic is not captured: choose another", uid)
 	}
 	for _, c := range slices.Concat(spec.InitContainers, spec.Containers) {
 		if sc := c.SecurityContext; sc != nil && is(sc.RunAsUser) {
-			return fmt.Errorf("container %s runs as user %d, the proxy's own, whose traffic is not captured: choose another", c.Name, uid)
+			return fmt.Errorf("container %s runs as user %d, the proxy's own, whose traffic is not captured: choose another",
+				c.Name, uid)
 		}
 	}
 	for _, v := range spec.Volumes {
@@ -155,14 +159,17 @@ func advise(spec *corev1.PodSpec, s Settings, owner Owner) []string {
 	for _, c := range spec.Containers {
 		for _, p := range c.Ports {
 			if p.Protocol == corev1.ProtocolUDP {
-				warnings = append(warnings, fmt.Sprintf("container %s: port %d is UDP, which the mesh does not carry", c.Name, p.ContainerPort))
+				warnings = append(warnings, fmt.Sprintf("container %s: port %d is UDP, which the mesh does not carry", c.Name,
+					p.ContainerPort))
 			}
 		}
 	}
-	ends := owner.Kind == "Job" || owner.Kind == "CronJob" || spec.RestartPolicy != "" && spec.RestartPolicy != corev1.RestartPolicyAlways
+	ends := owner.Kind == "Job" || owner.Kind == "CronJob" || spec.RestartPolicy != "" &&
+		spec.RestartPolicy != corev1.RestartPolicyAlways
 	if !s.Proxy.NativeSidecar && ends {
 		warnings = append(warnings, "this pod is meant to end, but a proxy that is not a native sidecar keeps it running: "+
-			"remove proxy-enable-native-sidecar, or call POST /shutdown on the proxy's admin port with proxy-admin-shutdown: enabled")
+			"remove proxy-enable-native-sidecar, or call POST /shutdown on the proxy's admin port with proxy-admin-shutdown: "+
+			"enabled")
 	}
 	if !s.Proxy.NativeSidecar && s.explicit["proxy-await"] && s.Proxy.Await {
 		warnings = append(warnings, "proxy-await needs a native sidecar: the application may start before the proxy")
@@ -173,7 +180,8 @@ func advise(spec *corev1.PodSpec, s Settings, owner Owner) []string {
 	}
 	if w := int64(s.Proxy.WaitBeforeExitSeconds); w > 0 && w >= grace {
 		warnings = append(warnings, fmt.Sprintf(
-			"proxy-wait-before-exit-seconds (%d) reaches terminationGracePeriodSeconds (%d): the proxy will be killed while it waits",
+			"proxy-wait-before-exit-seconds (%d) reaches terminationGracePeriodSeconds (%d): the proxy will be killed while "+
+				"it waits",
 			w, grace))
 	}
 	return warnings

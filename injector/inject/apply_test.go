@@ -18,7 +18,8 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files again")
 
-// TestApplyGolden turns testdata/X.yaml (a Namespace and a Pod) into testdata/X.want.yaml (warnings as comments, then the pod).
+// TestApplyGolden turns testdata/X.yaml (a Namespace and a Pod) into testdata/X.want.yaml (warnings as comments, then
+// the pod).
 func TestApplyGolden(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.yaml")
 	if err != nil {

@@ -31,8 +31,8 @@ type builder struct {
 	s Settings
 }
 
-// initContainer programs capture and ends. Root with NET_ADMIN alone is the least it can run with: a capability reaches a process
-// of another user only through file capabilities, and the image is the proxy's, which must start without any.
+// initContainer programs capture and ends. Root with NET_ADMIN alone is the least it can run with: a capability reaches
+// a process of another user only through file capabilities, and the image is the proxy's, which must start without any.
 func (b builder) initContainer(capture mesh.CaptureConfig) (corev1.Container, error) {
 	config, err := json.Marshal(capture)
 	if err != nil {
@@ -92,8 +92,10 @@ func (b builder) proxyContainer() (corev1.Container, error) {
 			{Name: tokenVolume, MountPath: tokenDir, ReadOnly: true},
 			{Name: trustRootsVolume, MountPath: mesh.TrustRootsDir, ReadOnly: true},
 		},
-		LivenessProbe:            b.probe("/live", corev1.Probe{InitialDelaySeconds: 10, PeriodSeconds: 10, FailureThreshold: 3}),
-		ReadinessProbe:           b.probe("/ready", corev1.Probe{InitialDelaySeconds: 2, PeriodSeconds: 10, FailureThreshold: 3}),
+		LivenessProbe: b.probe("/live",
+			corev1.Probe{InitialDelaySeconds: 10, PeriodSeconds: 10, FailureThreshold: 3}),
+		ReadinessProbe: b.probe("/ready",
+			corev1.Probe{InitialDelaySeconds: 2, PeriodSeconds: 10, FailureThreshold: 3}),
 		SecurityContext:          sc,
 		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 	}
@@ -191,7 +193,8 @@ func (b builder) volumes() []corev1.Volume {
 			Audience: mesh.TokenAudience, ExpirationSeconds: &seconds, Path: tokenPath,
 		},
 	}}}
-	roots := corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: mesh.TrustRootsConfigMap}}
+	roots := corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{
+		Name: mesh.TrustRootsConfigMap}}
 	return []corev1.Volume{
 		{Name: tokenVolume, VolumeSource: corev1.VolumeSource{Projected: &token}},
 		{Name: trustRootsVolume, VolumeSource: corev1.VolumeSource{ConfigMap: &roots}},

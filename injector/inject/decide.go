@@ -46,7 +46,8 @@ const (
 	AtNamespace = "namespace"
 )
 
-// Asked reports whether somebody asked for injection or wrote something that was meant to: then a skip deserves an event.
+// Asked reports whether somebody asked for injection or wrote something that was meant to: then a skip deserves an
+// event.
 func (d Decision) Asked() bool {
 	return d.Reason != NotAnnotated && d.Reason != OptedOut
 }
@@ -80,9 +81,11 @@ func (d Decision) Text() string {
 	case OptedOut:
 		return "the annotation " + mesh.InjectAnnotation + ": disabled is set"
 	case InvalidAtPod:
-		return fmt.Sprintf("annotation %s of the pod has the value %.63q: want enabled, ingress or disabled", mesh.InjectAnnotation, d.Value)
+		return fmt.Sprintf("annotation %s of the pod has the value %.63q: want enabled, ingress or disabled",
+			mesh.InjectAnnotation, d.Value)
 	case InvalidAtNS:
-		return fmt.Sprintf("annotation %s of the namespace has the value %.63q: want enabled, ingress or disabled", mesh.InjectAnnotation, d.Value)
+		return fmt.Sprintf("annotation %s of the namespace has the value %.63q: want enabled, ingress or disabled",
+			mesh.InjectAnnotation, d.Value)
 	case BypassesCapture:
 		return "the pod takes ports or networks out of the mesh"
 	default:
@@ -90,8 +93,9 @@ func (d Decision) Text() string {
 	}
 }
 
-// Decide says whether a pod of the namespace is injected. The pod's annotation wins over the namespace's. A namespace whose
-// EnforceLabel is EnforceRequired injects every pod and turns each way around the proxy that a pod can write into a denial.
+// Decide says whether a pod of the namespace is injected. The pod's annotation wins over the namespace's. A namespace
+// whose EnforceLabel is EnforceRequired injects every pod and turns each way around the proxy that a pod can write into
+// a denial.
 func Decide(ns Namespace, pod *corev1.Pod) Decision {
 	required := ns.Labels[mesh.EnforceLabel] == mesh.EnforceRequired
 	d := annotated(ns, pod)
@@ -139,13 +143,15 @@ func annotated(ns Namespace, pod *corev1.Pod) Decision {
 	return d
 }
 
-// hasSidecar recognises the containers of this mesh and of others: two proxies that both capture a pod's traffic break it.
+// hasSidecar recognises the containers of this mesh and of others: two proxies that both capture a pod's traffic break
+// it.
 func hasSidecar(spec *corev1.PodSpec) bool {
 	names := []string{
 		mesh.ProxyContainer, mesh.InitContainer,
 		"linkerd-proxy", "linkerd-init", "linkerd-network-validator", "istio-proxy", "istio-init",
 	}
-	images := []string{"cr.l5d.io/linkerd/proxy:", "ghcr.io/linkerd/proxy:", "docker.io/istio/proxyv2:", "gcr.io/istio-release/proxyv2:"}
+	images := []string{"cr.l5d.io/linkerd/proxy:", "ghcr.io/linkerd/proxy:", "docker.io/istio/proxyv2:",
+		"gcr.io/istio-release/proxyv2:"}
 	return slices.ContainsFunc(slices.Concat(spec.InitContainers, spec.Containers), func(c corev1.Container) bool {
 		return slices.Contains(names, c.Name) ||
 			slices.ContainsFunc(images, func(prefix string) bool { return strings.HasPrefix(c.Image, prefix) })
@@ -153,7 +159,8 @@ func hasSidecar(spec *corev1.PodSpec) bool {
 }
 
 func onWindows(spec *corev1.PodSpec) bool {
-	return spec.OS != nil && spec.OS.Name == corev1.Windows || spec.NodeSelector[corev1.LabelOSStable] == string(corev1.Windows)
+	return spec.OS != nil && spec.OS.Name == corev1.Windows ||
+		spec.NodeSelector[corev1.LabelOSStable] == string(corev1.Windows)
 }
 
 // bypasses reports whether the pod itself takes traffic out of the proxy.

@@ -43,7 +43,8 @@ only, unless ` + "`podMaySet`" + ` of the installation's values lists them.
 		}
 		fmt.Fprintf(&out, "| `%s` | %s | %s | %s |\n", a.name(), a.want, value, where)
 	}
-	out.WriteString("\n## Known to Linkerd, without effect in Tulle\n\n| annotation | why, and what to do instead |\n|---|---|\n")
+	out.WriteString(
+		"\n## Known to Linkerd, without effect in Tulle\n\n| annotation | why, and what to do instead |\n|---|---|\n")
 	foreign := meaningless()
 	for _, key := range slices.Sorted(maps.Keys(foreign)) {
 		fmt.Fprintf(&out, "| `%s%s` | %s |\n", mesh.ConfigPrefix, key, foreign[key])

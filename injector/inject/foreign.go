@@ -11,14 +11,16 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// meaningless lists the annotations below config.linkerd.io/ that Linkerd knows and Tulle does not need, each with the reason and
-// what to do instead.
+// meaningless lists the annotations below config.linkerd.io/ that Linkerd knows and Tulle does not need, each with the
+// reason and what to do instead.
 func meaningless() map[string]string {
 	const (
-		debug  = "a shell beside the application is `kubectl debug -it POD --image=... --target=CONTAINER`, at any time and without a restart"
+		debug = "a shell beside the application is `kubectl debug -it POD --image=... --target=CONTAINER`, at any time " +
+			"and without a restart"
 		init   = "capture is programmed by the proxy's own image; set proxy-image and proxy-version"
 		trace  = "spans are not exported by this version; trace headers pass through unchanged"
-		always = "mesh TLS and identity are always on; to let a port bypass the proxy use skip-inbound-ports or skip-outbound-ports"
+		always = "mesh TLS and identity are always on; to let a port bypass the proxy use skip-inbound-ports or " +
+			"skip-outbound-ports"
 	)
 	return map[string]string{
 		"enable-debug-sidecar":            debug,
@@ -35,18 +37,21 @@ func meaningless() map[string]string {
 		"proxy-log-http-headers":          "header values are never logged; use access-log for one line a request",
 		"enable-external-profiles":        "names outside the cluster are forwarded as they are",
 		"enable-gateway":                  "multicluster gateways are not part of this version",
-		"close-wait-timeout":              "it needs a privileged init container; set net.netfilter.nf_conntrack_tcp_timeout_close_wait on the node",
-		"pod-inbound-ports":               "one answer covers the policy of every port of a pod",
-		"proxy-outbound-transport-mode":   "connections always go to the pod's real address and port",
-		"enable-h2-upgrade":               "HTTP/1 between two proxies is always carried as HTTP/2 and restored at the far end",
-		"proxy-metrics-hostname-labels":   "metrics never carry the names that clients ask for, which anybody could multiply",
-		"disable-tap":                     "use viz.linkerd.io/disable-tap",
-		"admission-webhooks":              "it is a label of the namespace, not an annotation",
+		"close-wait-timeout": "it needs a privileged init container; set " +
+			"net.netfilter.nf_conntrack_tcp_timeout_close_wait on the node",
+		"pod-inbound-ports":             "one answer covers the policy of every port of a pod",
+		"proxy-outbound-transport-mode": "connections always go to the pod's real address and port",
+		"enable-h2-upgrade": "HTTP/1 between two proxies is always carried as HTTP/2 and restored at the " +
+			"far end",
+		"proxy-metrics-hostname-labels": "metrics never carry the names that clients ask for, which anybody could multiply",
+		"disable-tap":                   "use viz.linkerd.io/disable-tap",
+		"admission-webhooks":            "it is a label of the namespace, not an annotation",
 	}
 }
 
-// Meant returns the annotation that the author of name meant: name itself if it exists, otherwise the nearest one that does, "" if none is
-// near. about reports whether name is about injection at all: below a configuration prefix, or linkerd.io/inject with a typo.
+// Meant returns the annotation that the author of name meant: name itself if it exists, otherwise the nearest one that
+// does, "" if none is near. about reports whether name is about injection at all: below a configuration prefix, or
+// linkerd.io/inject with a typo.
 func Meant(name string) (right string, about bool) {
 	key := configKey(name)
 	switch {
@@ -90,8 +95,8 @@ func meansInject(name string) bool {
 	return name == mesh.ConfigPrefix+"inject" || distance(name, mesh.InjectAnnotation) <= 3
 }
 
-// Misspelled returns a warning for each annotation of a pod, or of its namespace, that is linkerd.io/inject with a typo. Such a pod gets no
-// proxy, so that nothing else reads its annotations.
+// Misspelled returns a warning for each annotation of a pod, or of its namespace, that is linkerd.io/inject with a
+// typo. Such a pod gets no proxy, so that nothing else reads its annotations.
 func Misspelled(namespace, pod map[string]string) (warnings []string) {
 	for _, written := range []struct {
 		annotations map[string]string
@@ -106,8 +111,8 @@ func Misspelled(namespace, pod map[string]string) (warnings []string) {
 	return warnings
 }
 
-// CheckServiceKeys returns a warning for each annotation of a Service about injection or proxies that has no effect there. Only opaque-ports
-// has one.
+// CheckServiceKeys returns a warning for each annotation of a Service about injection or proxies that has no effect
+// there. Only opaque-ports has one.
 func CheckServiceKeys(annotations map[string]string) (warnings []string) {
 	for _, name := range slices.Sorted(maps.Keys(annotations)) {
 		if !aboutInjection(name) || name == mesh.OpaquePortsAnnotation {
@@ -119,15 +124,18 @@ func CheckServiceKeys(annotations map[string]string) (warnings []string) {
 		right, _ := Meant(name)
 		text := unknownText(name, right, "Service")
 		if right == name || right == mesh.InjectAnnotation {
-			text = fmt.Sprintf("annotation %s has no effect on a Service; annotate the workload's pod template or the namespace with %s", name, right)
+			text = fmt.Sprintf(
+				"annotation %s has no effect on a Service; annotate the workload's pod template or the namespace with %s", name,
+				right)
 		}
 		warnings = append(warnings, text)
 	}
 	return warnings
 }
 
-// Nearest returns the candidate with the smallest edit distance from key, and false if none is close enough to be what was meant:
-// a third of the key's length. Of equals the one that begins most like key wins, since people shorten the ends of words.
+// Nearest returns the candidate with the smallest edit distance from key, and false if none is close enough to be what
+// was meant: a third of the key's length. Of equals the one that begins most like key wins, since people shorten the
+// ends of words.
 func Nearest(key string, candidates []string) (string, bool) {
 	if len(key) > validation.DNS1123LabelMaxLength {
 		return "", false // longer than a key can be

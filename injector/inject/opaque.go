@@ -10,9 +10,9 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// OpaquePorts returns the opaque-ports annotation that a Service, or a pod without a proxy, takes over when it has none itself:
-// the namespace's, without the names that it has no port of; else, in a namespace that opted in, the part of the installation's default
-// that the object declares. ok is false when there is nothing to take over.
+// OpaquePorts returns the opaque-ports annotation that a Service, or a pod without a proxy, takes over when it has none
+// itself: the namespace's, without the names that it has no port of; else, in a namespace that opted in, the part of
+// the installation's default that the object declares. ok is false when there is nothing to take over.
 func OpaquePorts(defaults Values, ns Namespace, own map[string]string, declared DeclaredPorts) (value string, ok bool) {
 	if _, set := own[mesh.OpaquePortsAnnotation]; set {
 		return "", false
@@ -82,7 +82,8 @@ func (d DeclaredPorts) named(name string) []uint16 {
 	return ports
 }
 
-// meant returns a namespace's list without the names of ports that the object does not have; ok is false if nothing is left of it.
+// meant returns a namespace's list without the names of ports that the object does not have; ok is false if nothing is
+// left of it.
 func (d DeclaredPorts) meant(value string) (_ string, ok bool) {
 	_, names, err := mesh.ParseNamedPorts(value)
 	if err != nil || len(names) == 0 {
@@ -97,8 +98,9 @@ func (d DeclaredPorts) meant(value string) (_ string, ok bool) {
 	return strings.Join(parts, ","), parts != nil
 }
 
-// Opaque returns what an object's own annotations say about opaque ports, nil without any. The destination controller reads them in
-// the same way and words, so an error here is what it would tell about an object that the injector never saw.
+// Opaque returns what an object's own annotations say about opaque ports, nil without any. The destination controller
+// reads them in the same way and words, so an error here is what it would tell about an object that the injector never
+// saw.
 func (d DeclaredPorts) Opaque(own map[string]string) (mesh.PortSet, error) {
 	value, ok := own[mesh.OpaquePortsAnnotation]
 	if !ok {
@@ -111,7 +113,8 @@ func (d DeclaredPorts) Opaque(own map[string]string) (mesh.PortSet, error) {
 	return set, nil
 }
 
-// CheckService returns an error that names a bad value among the annotations of a Service; only opaque-ports has a meaning there.
+// CheckService returns an error that names a bad value among the annotations of a Service; only opaque-ports has a
+// meaning there.
 func CheckService(svc *corev1.Service) error {
 	_, err := ServicePorts(svc).Opaque(svc.Annotations)
 	return err

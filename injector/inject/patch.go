@@ -17,10 +17,10 @@ type operation struct {
 	Value json.RawMessage `json:"value,omitempty"`
 }
 
-// Patch returns the RFC 6902 patch that turns before into after, both as JSON encodes them: the same bytes for the same objects,
-// and nil where nothing differs. List items are added in place, so that fields of other items which this build does not know
-// survive on the server. Time and memory grow with the size of the objects and no faster, since both may come from anybody: what
-// is the same in both is compared as text and never decoded.
+// Patch returns the RFC 6902 patch that turns before into after, both as JSON encodes them: the same bytes for the same
+// objects, and nil where nothing differs. List items are added in place, so that fields of other items which this build
+// does not know survive on the server. Time and memory grow with the size of the objects and no faster, since both may
+// come from anybody: what is the same in both is compared as text and never decoded.
 func Patch(before, after any) ([]byte, error) {
 	from, err := json.Marshal(before)
 	if err != nil {
@@ -44,7 +44,8 @@ func Patch(before, after any) ([]byte, error) {
 	return patch, nil
 }
 
-// differ collects the operations; each path is that of the document after the operations before it. Its values are compact JSON.
+// differ collects the operations; each path is that of the document after the operations before it. Its values are
+// compact JSON.
 type differ struct{ ops []operation }
 
 func (d *differ) value(path string, from, to json.RawMessage) error {
@@ -88,8 +89,8 @@ func decodeBoth[T any](before, after json.RawMessage, from, to *T) error {
 	return json.Unmarshal(after, to)
 }
 
-// list compares lists without the items that they begin and end with alike. Injection only adds items, and its reversal only takes some
-// out, so whatever stays is recognised; a list that was changed otherwise is compared place by place.
+// list compares lists without the items that they begin and end with alike. Injection only adds items, and its reversal
+// only takes some out, so whatever stays is recognised; a list that was changed otherwise is compared place by place.
 func (d *differ) list(path string, before, after json.RawMessage) error {
 	var from, to []json.RawMessage
 	if err := decodeBoth(before, after, &from, &to); err != nil {

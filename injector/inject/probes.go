@@ -10,8 +10,9 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// RefusedProbes returns the kubelet's requests over HTTPS that the settings refuse on ports without a Server: a proxy cannot see what they
-// ask for, so that they are connections of a client without identity, as any other process of the node may open.
+// RefusedProbes returns the kubelet's requests over HTTPS that the settings refuse on ports without a Server: a proxy
+// cannot see what they ask for, so that they are connections of a client without identity, as any other process of the
+// node may open.
 func RefusedProbes(spec *corev1.PodSpec, s Settings) []kubelet.Request {
 	skipped, _ := mesh.ParsePortSet(s.ProxyInit.IgnoreInboundPorts, nil)
 	wanting, _ := mesh.ParsePortSet(s.Proxy.RequireIdentityOnInboundPorts, nil)
@@ -26,8 +27,9 @@ func NeedsIdentity(p mesh.AccessPolicy) bool {
 	return p == mesh.Deny || p == mesh.AllAuthenticated || p == mesh.ClusterAuthenticated
 }
 
-// adviseOnProbes warns of HTTPS probes and hooks that policy refuses, since such a pod is restarted or never ready. It advises an authorization
-// only where one helps: a port that requires an identity refuses the kubelet whatever authorizations say.
+// adviseOnProbes warns of HTTPS probes and hooks that policy refuses, since such a pod is restarted or never ready. It
+// advises an authorization only where one helps: a port that requires an identity refuses the kubelet whatever
+// authorizations say.
 func adviseOnProbes(spec *corev1.PodSpec, s Settings) (warnings []string) {
 	identified, _ := mesh.ParsePortSet(s.Proxy.RequireIdentityOnInboundPorts, nil)
 	for _, r := range RefusedProbes(spec, s) {
@@ -37,8 +39,9 @@ func adviseOnProbes(spec *corev1.PodSpec, s Settings) (warnings []string) {
 			why = "the port requires an identity (" + mesh.RequireIdentityPortsAnnotation + "), whatever authorizations say"
 			remedy = "use HTTP, gRPC, tcpSocket or exec, or take the port off that list"
 		}
-		warnings = append(warnings, fmt.Sprintf("container %s: %s asks port %d over HTTPS, and %s, so the pod may never be ready: %s "+
-			"(docs/authorization.md#https-probes)", r.Container, r.Kind, r.Port, why, remedy))
+		warnings = append(warnings, fmt.Sprintf(
+			"container %s: %s asks port %d over HTTPS, and %s, so the pod may never be ready: %s "+
+				"(docs/authorization.md#https-probes)", r.Container, r.Kind, r.Port, why, remedy))
 	}
 	return warnings
 }

@@ -28,17 +28,27 @@ func TestHTTPSProbesAreWarnedOf(t *testing.T) {
 		want        string
 	}{
 		"a policy that lets in everybody": {container(corev1.Container{LivenessProbe: probe}), nil, ""},
-		"deny":                            {container(corev1.Container{LivenessProbe: probe}), map[string]string{mesh.DefaultInboundPolicyAnnotation: "deny"}, "app: livenessProbe"},
-		"all-authenticated":               {container(corev1.Container{ReadinessProbe: probe}), map[string]string{mesh.DefaultInboundPolicyAnnotation: "all-authenticated"}, "app: readinessProbe"},
-		"cluster-authenticated":           {container(corev1.Container{StartupProbe: probe}), map[string]string{mesh.DefaultInboundPolicyAnnotation: "cluster-authenticated"}, "app: startupProbe"},
-		"cluster-unauthenticated":         {container(corev1.Container{LivenessProbe: probe}), map[string]string{mesh.DefaultInboundPolicyAnnotation: "cluster-unauthenticated"}, ""},
-		"a port that requires identity":   {container(corev1.Container{LivenessProbe: probe}), map[string]string{mesh.RequireIdentityPortsAnnotation: "8443"}, "app: livenessProbe"},
-		"another port that requires it":   {container(corev1.Container{LivenessProbe: probe}), map[string]string{mesh.RequireIdentityPortsAnnotation: "443"}, ""},
-		"a port that is not captured":     {container(corev1.Container{LivenessProbe: probe}), map[string]string{mesh.DefaultInboundPolicyAnnotation: "deny", mesh.SkipInboundPortsAnnotation: "8443"}, ""},
-		"a lifecycle hook":                {container(corev1.Container{Lifecycle: hook}), map[string]string{mesh.DefaultInboundPolicyAnnotation: "deny"}, "app: postStart"},
-		"plain HTTP":                      {container(corev1.Container{LivenessProbe: plain}), map[string]string{mesh.DefaultInboundPolicyAnnotation: "deny"}, ""},
+		"deny": {container(corev1.Container{LivenessProbe: probe}),
+			map[string]string{mesh.DefaultInboundPolicyAnnotation: "deny"}, "app: livenessProbe"},
+		"all-authenticated": {container(corev1.Container{ReadinessProbe: probe}),
+			map[string]string{mesh.DefaultInboundPolicyAnnotation: "all-authenticated"}, "app: readinessProbe"},
+		"cluster-authenticated": {container(corev1.Container{StartupProbe: probe}),
+			map[string]string{mesh.DefaultInboundPolicyAnnotation: "cluster-authenticated"}, "app: startupProbe"},
+		"cluster-unauthenticated": {container(corev1.Container{LivenessProbe: probe}),
+			map[string]string{mesh.DefaultInboundPolicyAnnotation: "cluster-unauthenticated"}, ""},
+		"a port that requires identity": {container(corev1.Container{LivenessProbe: probe}),
+			map[string]string{mesh.RequireIdentityPortsAnnotation: "8443"}, "app: livenessProbe"},
+		"another port that requires it": {container(corev1.Container{LivenessProbe: probe}),
+			map[string]string{mesh.RequireIdentityPortsAnnotation: "443"}, ""},
+		"a port that is not captured": {container(corev1.Container{LivenessProbe: probe}),
+			map[string]string{mesh.DefaultInboundPolicyAnnotation: "deny", mesh.SkipInboundPortsAnnotation: "8443"}, ""},
+		"a lifecycle hook": {container(corev1.Container{Lifecycle: hook}),
+			map[string]string{mesh.DefaultInboundPolicyAnnotation: "deny"}, "app: postStart"},
+		"plain HTTP": {container(corev1.Container{LivenessProbe: plain}),
+			map[string]string{mesh.DefaultInboundPolicyAnnotation: "deny"}, ""},
 		"a native sidecar": {corev1.PodSpec{
-			InitContainers: []corev1.Container{{Name: "side", RestartPolicy: &always, ReadinessProbe: probe}}, Containers: []corev1.Container{{Name: "app"}},
+			InitContainers: []corev1.Container{{Name: "side", RestartPolicy: &always, ReadinessProbe: probe}},
+			Containers:     []corev1.Container{{Name: "app"}},
 		}, map[string]string{mesh.DefaultInboundPolicyAnnotation: "deny"}, "side: readinessProbe"},
 	} {
 		s, err := ParseSettings(Defaults(), nil, tc.annotations)
@@ -59,16 +69,19 @@ func TestHTTPSProbesAreWarnedOf(t *testing.T) {
 
 // TestAdviceOnHTTPSProbesHelps names an authorization only where it lets the kubelet in.
 func TestAdviceOnHTTPSProbesHelps(t *testing.T) {
-	spec := &corev1.PodSpec{Containers: []corev1.Container{{Name: "app", LivenessProbe: &corev1.Probe{ProbeHandler: corev1.ProbeHandler{
-		HTTPGet: &corev1.HTTPGetAction{Port: intstr.FromInt32(8443), Scheme: corev1.URISchemeHTTPS},
-	}}}}}
+	spec := &corev1.PodSpec{Containers: []corev1.Container{
+		{Name: "app", LivenessProbe: &corev1.Probe{ProbeHandler: corev1.ProbeHandler{
+			HTTPGet: &corev1.HTTPGetAction{Port: intstr.FromInt32(8443), Scheme: corev1.URISchemeHTTPS},
+		}}}}}
 	for name, tc := range map[string]struct {
 		annotations map[string]string
 		server      bool
 		want        string
 	}{
-		"a policy that a Server replaces": {map[string]string{mesh.DefaultInboundPolicyAnnotation: "deny"}, true, "inbound policy deny refuses"},
-		"a port that requires identity":   {map[string]string{mesh.RequireIdentityPortsAnnotation: "8443"}, false, "the port requires an identity"},
+		"a policy that a Server replaces": {map[string]string{mesh.DefaultInboundPolicyAnnotation: "deny"}, true,
+			"inbound policy deny refuses"},
+		"a port that requires identity": {map[string]string{mesh.RequireIdentityPortsAnnotation: "8443"}, false,
+			"the port requires an identity"},
 		"both": {map[string]string{
 			mesh.DefaultInboundPolicyAnnotation: "deny", mesh.RequireIdentityPortsAnnotation: "8443",
 		}, false, "the port requires an identity"},

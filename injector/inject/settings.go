@@ -24,9 +24,11 @@ type Settings struct {
 // prefixes of the annotations that Linkerd has, weakest first.
 var prefixes = []string{"config.alpha.linkerd.io/", "config.beta.linkerd.io/", mesh.ConfigPrefix}
 
-// live are the annotations that the destination controller reads from running pods, where they have the stable prefix alone.
+// live are the annotations that the destination controller reads from running pods, where they have the stable prefix
+// alone.
 var live = []string{
-	mesh.OpaquePortsAnnotation, mesh.SkipInboundPortsAnnotation, mesh.DefaultInboundPolicyAnnotation, mesh.RequireIdentityPortsAnnotation,
+	mesh.OpaquePortsAnnotation, mesh.SkipInboundPortsAnnotation, mesh.DefaultInboundPolicyAnnotation,
+	mesh.RequireIdentityPortsAnnotation,
 }
 
 // Validate reports every value that an annotation of the same meaning would not be allowed to have.
@@ -41,7 +43,8 @@ func (v Values) Validate() error {
 		}
 	}
 	if v.WebhookFailurePolicy != FailClosed && v.WebhookFailurePolicy != FailOpen {
-		errs = append(errs, fmt.Errorf("webhookFailurePolicy %q: want %s or %s", v.WebhookFailurePolicy, FailClosed, FailOpen))
+		errs = append(errs, fmt.Errorf("webhookFailurePolicy %q: want %s or %s", v.WebhookFailurePolicy, FailClosed,
+			FailOpen))
 	}
 	if v.Proxy.UID == 0 {
 		errs = append(errs, errors.New("proxy.uid is 0: the proxy never runs as root"))
@@ -54,8 +57,9 @@ func (v Values) Validate() error {
 	return errors.Join(append(errs, v.Proxy.Ports.distinct())...)
 }
 
-// ParseSettings applies the annotations of a pod's namespace and then the pod's own to defaults. The error names every annotation
-// that has a bad value, or that only the administrator may set, and what is accepted instead; warnings come with an error too.
+// ParseSettings applies the annotations of a pod's namespace and then the pod's own to defaults. The error names every
+// annotation that has a bad value, or that only the administrator may set, and what is accepted instead; warnings come
+// with an error too.
 func ParseSettings(defaults Values, namespace, pod map[string]string) (Settings, error) {
 	s := Settings{Values: defaults, explicit: map[string]bool{}}
 	err := errors.Join(s.apply(namespace, onNamespace), s.apply(pod, onPod))
@@ -98,13 +102,16 @@ func (s *Settings) apply(written map[string]string, where place) error {
 func (s *Settings) set(a annotation, name, value string, where place) error {
 	switch {
 	case slices.Contains(live, mesh.ConfigPrefix+a.key) && name != mesh.ConfigPrefix+a.key:
-		return fmt.Errorf("annotation %s of the %s would not be in force: the destination controller reads %s%s alone, so rename it",
+		return fmt.Errorf(
+			"annotation %s of the %s would not be in force: the destination controller reads %s%s alone, so rename it",
 			name, where, mesh.ConfigPrefix, a.key)
 	case a.podOnly && where == onNamespace:
-		s.Warnings = append(s.Warnings, fmt.Sprintf("annotation %s has no effect on a namespace: set it on the pod template", name))
+		s.Warnings = append(s.Warnings, fmt.Sprintf("annotation %s has no effect on a namespace: set it on the pod template",
+			name))
 		return nil
 	case a.admin && where == onPod && !slices.Contains(s.PodMaySet, a.key):
-		return fmt.Errorf("annotation %s is the administrator's: set it on the namespace, or list %q in podMaySet of the installation",
+		return fmt.Errorf(
+			"annotation %s is the administrator's: set it on the namespace, or list %q in podMaySet of the installation",
 			name, a.key)
 	}
 	if err := a.field.set(&s.Values, value); err != nil {
@@ -114,8 +121,8 @@ func (s *Settings) set(a annotation, name, value string, where place) error {
 	return nil
 }
 
-// maxUnknown bounds the annotations that one object gets a warning for: what somebody means by each is costly to find out, and a pod
-// may bring as many as a request holds.
+// maxUnknown bounds the annotations that one object gets a warning for: what somebody means by each is costly to find
+// out, and a pod may bring as many as a request holds.
 const maxUnknown = 10
 
 func (s *Settings) warnUnknown(written map[string]string, known map[string]bool, where place) {
@@ -131,7 +138,8 @@ func (s *Settings) warnUnknown(written map[string]string, known map[string]bool,
 		s.Warnings = append(s.Warnings, unknownText(name, right, where))
 	}
 	if unknown > maxUnknown {
-		s.Warnings = append(s.Warnings, fmt.Sprintf("%d more annotations of the %s below config.linkerd.io or config.tulle.dev are unknown", unknown-maxUnknown, where))
+		s.Warnings = append(s.Warnings, fmt.Sprintf(
+			"%d more annotations of the %s below config.linkerd.io or config.tulle.dev are unknown", unknown-maxUnknown, where))
 	}
 }
 
@@ -161,7 +169,8 @@ func (p Ports) distinct() error {
 	return nil
 }
 
-// reconcileResources lowers a default request to a limit that was set below it, and reports an explicit pair that contradicts.
+// reconcileResources lowers a default request to a limit that was set below it, and reports an explicit pair that
+// contradicts.
 func (s *Settings) reconcileResources() error {
 	r := &s.Proxy.Resources
 	return errors.Join(
@@ -187,7 +196,8 @@ func (s *Settings) reconcile(key string, request, limit *string) error {
 	case !s.explicit[key+"-limit"]:
 		*limit = *request
 	default:
-		return fmt.Errorf("annotation %s%s-request (%s) is above %s-limit (%s)", mesh.ConfigPrefix, key, *request, key, *limit)
+		return fmt.Errorf("annotation %s%s-request (%s) is above %s-limit (%s)", mesh.ConfigPrefix, key, *request, key,
+			*limit)
 	}
 	return nil
 }

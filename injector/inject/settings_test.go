@@ -22,12 +22,14 @@ func TestParseSettings(t *testing.T) {
 		ns, pod map[string]string
 		want    want
 	}{
-		{"the pod wins over the namespace", map[string]string{c + "proxy-log-level": "debug"}, map[string]string{c + "proxy-log-level": "warn"},
+		{"the pod wins over the namespace", map[string]string{c + "proxy-log-level": "debug"},
+			map[string]string{c + "proxy-log-level": "warn"},
 			want{func(s Settings) any { return s.Proxy.LogLevel }, "warn"}},
 		{"the stable prefix wins over alpha", nil,
 			map[string]string{"config.alpha.linkerd.io/access-log": "json", c + "access-log": "apache"},
 			want{func(s Settings) any { return s.Proxy.AccessLog }, "apache"}},
-		{"directives keep the level of the mesh's own code", nil, map[string]string{c + "proxy-log-level": "warn,linkerd=trace"},
+		{"directives keep the level of the mesh's own code", nil,
+			map[string]string{c + "proxy-log-level": "warn,linkerd=trace"},
 			want{func(s Settings) any { return s.Proxy.LogLevel }, "debug"}},
 		{"off becomes the quietest level", nil, map[string]string{c + "proxy-log-level": "off"},
 			want{func(s Settings) any { return s.Proxy.LogLevel }, "error"}},
@@ -41,16 +43,20 @@ func TestParseSettings(t *testing.T) {
 			want{func(s Settings) any { return s.Proxy.Resources.Memory }, Bound{"10Mi", "10Mi"}}},
 		{"durations are Go's", nil, map[string]string{c + "proxy-outbound-connect-timeout": "1500ms"},
 			want{func(s Settings) any { return time.Duration(s.Proxy.OutboundConnectTimeout) }, 1500 * time.Millisecond}},
-		{"an environment is merged by name", map[string]string{c + "proxy-additional-env": `[{"name":"A","value":"1"},{"name":"B","value":"2"},{"name":"A","value":"3"}]`}, nil,
+		{"an environment is merged by name", map[string]string{c +
+			"proxy-additional-env": `[{"name":"A","value":"1"},{"name":"B","value":"2"},{"name":"A","value":"3"}]`}, nil,
 			want{func(s Settings) any { return s.Proxy.AdditionalEnv }, []EnvVar{{"A", "3"}, {"B", "2"}}}},
 		{"a header list size is a quantity", nil, map[string]string{mesh.OwnConfigPrefix + "max-header-list-size": "256Ki"},
 			want{func(s Settings) any { return bytesOf(s.Proxy.MaxHeaderListSize) }, 256 << 10}},
-		{"what is Tulle's own has no effect under Linkerd's prefix", nil, map[string]string{c + "max-header-list-size": "256Ki"},
+		{"what is Tulle's own has no effect under Linkerd's prefix", nil,
+			map[string]string{c + "max-header-list-size": "256Ki"},
 			want{func(s Settings) any { return append(s.Warnings, s.Proxy.MaxHeaderListSize) }, []string{
-				"annotation config.linkerd.io/max-header-list-size of the pod is unknown and has no effect; did you mean config.tulle.dev/max-header-list-size?", ""}}},
+				"annotation config.linkerd.io/max-header-list-size of the pod is unknown and has no effect; did you mean " +
+					"config.tulle.dev/max-header-list-size?", ""}}},
 		{"what is Linkerd's has no effect under Tulle's", nil, map[string]string{mesh.OwnConfigPrefix + "access-log": "json"},
 			want{func(s Settings) any { return append(s.Warnings, s.Proxy.AccessLog) }, []string{
-				"annotation config.tulle.dev/access-log of the pod is unknown and has no effect; did you mean config.linkerd.io/access-log?", ""}}},
+				"annotation config.tulle.dev/access-log of the pod is unknown and has no effect; did you mean " +
+					"config.linkerd.io/access-log?", ""}}},
 		{"other annotations are not looked at", nil, map[string]string{"example.org/x": "y", "linkerd.io/inject": "enabled"},
 			want{func(s Settings) any { return s.Warnings }, []string(nil)}},
 	} {
@@ -66,8 +72,8 @@ func TestParseSettings(t *testing.T) {
 	}
 }
 
-// TestEveryAnnotationRefuses proves for each row of the table that a bad value is an error that names the annotation, the value
-// and what is accepted.
+// TestEveryAnnotationRefuses proves for each row of the table that a bad value is an error that names the annotation,
+// the value and what is accepted.
 func TestEveryAnnotationRefuses(t *testing.T) {
 	defaults := Defaults()
 	for _, a := range annotations() {
@@ -94,8 +100,10 @@ func TestEveryAnnotationRefuses(t *testing.T) {
 }
 
 func TestMistakesDoNotHideWarnings(t *testing.T) {
-	s, err := ParseSettings(Defaults(), nil, map[string]string{mesh.ConfigPrefix + "proxy-cpu-limit": "lots", mesh.ConfigPrefix + "opaque-port": "1"})
-	if err == nil || len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], "did you mean config.linkerd.io/opaque-ports?") {
+	s, err := ParseSettings(Defaults(), nil,
+		map[string]string{mesh.ConfigPrefix + "proxy-cpu-limit": "lots", mesh.ConfigPrefix + "opaque-port": "1"})
+	if err == nil || len(s.Warnings) != 1 ||
+		!strings.Contains(s.Warnings[0], "did you mean config.linkerd.io/opaque-ports?") {
 		t.Errorf("error %v, warnings %q; want an error, and a warning of the other annotation", err, s.Warnings)
 	}
 }
@@ -103,7 +111,8 @@ func TestMistakesDoNotHideWarnings(t *testing.T) {
 func TestHeaderListSizeIsBounded(t *testing.T) {
 	for value, accepted := range map[string]bool{
 		"8Ki": true, "65536": true, "64Ki": true, "1Mi": true, "1M": true,
-		"": false, "0": false, "8191": false, "1048577": false, "2Mi": false, "1Gi": false, "64Kib": false, "100000m": false, "1e30": false,
+		"": false, "0": false, "8191": false, "1048577": false, "2Mi": false, "1Gi": false, "64Kib": false, "100000m": false,
+		"1e30": false,
 	} {
 		_, err := ParseSettings(Defaults(), nil, map[string]string{mesh.OwnConfigPrefix + "max-header-list-size": value})
 		if (err == nil) != accepted {
@@ -115,7 +124,8 @@ func TestHeaderListSizeIsBounded(t *testing.T) {
 // What the controller would not go by must not look as if it were in force, a policy above all.
 func TestLiveAnnotationsHaveTheStablePrefixAlone(t *testing.T) {
 	for key, value := range map[string]string{
-		"opaque-ports": "3306", "skip-inbound-ports": "25", "default-inbound-policy": "deny", "proxy-require-identity-inbound-ports": "80",
+		"opaque-ports": "3306", "skip-inbound-ports": "25", "default-inbound-policy": "deny",
+		"proxy-require-identity-inbound-ports": "80",
 	} {
 		if _, err := ParseSettings(Defaults(), nil, map[string]string{mesh.ConfigPrefix + key: value}); err != nil {
 			t.Errorf("%s: %v", key, err)
@@ -134,7 +144,8 @@ func TestLiveAnnotationsHaveTheStablePrefixAlone(t *testing.T) {
 
 func TestAdministratorsAnnotations(t *testing.T) {
 	pod := map[string]string{mesh.ConfigPrefix + "proxy-image": "evil.example/proxy"}
-	if _, err := ParseSettings(Defaults(), nil, pod); err == nil || !strings.Contains(err.Error(), "is the administrator's") {
+	if _, err := ParseSettings(Defaults(), nil, pod); err == nil ||
+		!strings.Contains(err.Error(), "is the administrator's") {
 		t.Errorf("error is %v, want a refusal", err)
 	}
 	if _, err := ParseSettings(Defaults(), pod, nil); err != nil {
@@ -160,8 +171,10 @@ func TestParseSettingsNamesEveryMistake(t *testing.T) {
 }
 
 func TestMisspelledInjectIsToldOf(t *testing.T) {
-	s, err := ParseSettings(Defaults(), map[string]string{"linkerd.io/injekt": "enabled", mesh.InjectAnnotation: "enabled"},
-		map[string]string{"config.linkerd.io/inject": "enabled", mesh.ProxyVersionAnnotation: "v1", "sidecar.istio.io/inject": "true"})
+	s, err := ParseSettings(Defaults(), map[string]string{"linkerd.io/injekt": "enabled",
+		mesh.InjectAnnotation: "enabled"},
+		map[string]string{"config.linkerd.io/inject": "enabled", mesh.ProxyVersionAnnotation: "v1",
+			"sidecar.istio.io/inject": "true"})
 	want := []string{
 		"annotation linkerd.io/injekt of the namespace is unknown and has no effect; did you mean linkerd.io/inject?",
 		"annotation config.linkerd.io/inject of the pod is unknown and has no effect; did you mean linkerd.io/inject?",
@@ -215,12 +228,14 @@ func FuzzParseSettings(f *testing.F) {
 
 func TestCheckServiceKeys(t *testing.T) {
 	got := CheckServiceKeys(map[string]string{
-		mesh.OpaquePortsAnnotation: "80", mesh.InjectAnnotation: "enabled", "linkerd.io/injct": "enabled", "config.tulle.dev/zzz": "1",
+		mesh.OpaquePortsAnnotation: "80", mesh.InjectAnnotation: "enabled", "linkerd.io/injct": "enabled",
+		"config.tulle.dev/zzz":              "1",
 		"config.linkerd.io/proxy-log-level": "debug", "config.linkerd.io/opaque-prts": "80", "retry.linkerd.io/http": "5xx",
 	})
 	elsewhere := " has no effect on a Service; annotate the workload's pod template or the namespace with "
 	want := []string{
-		"annotation config.linkerd.io/opaque-prts of the Service is unknown and has no effect; did you mean config.linkerd.io/opaque-ports?",
+		"annotation config.linkerd.io/opaque-prts of the Service is unknown and has no effect; did you mean " +
+			"config.linkerd.io/opaque-ports?",
 		"annotation config.linkerd.io/proxy-log-level" + elsewhere + "config.linkerd.io/proxy-log-level",
 		"annotation config.tulle.dev/zzz of the Service is unknown and has no effect",
 		"annotation linkerd.io/injct" + elsewhere + "linkerd.io/inject",

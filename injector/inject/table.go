@@ -17,7 +17,8 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// annotation is one row of the settings table: a key below config.linkerd.io/ or config.tulle.dev/, what it accepts and where the value lives.
+// annotation is one row of the settings table: a key below config.linkerd.io/ or config.tulle.dev/, what it accepts and
+// where the value lives.
 type annotation struct {
 	key  string
 	want string // what is accepted, as the end of "want ..."
@@ -54,7 +55,8 @@ type field struct {
 
 // annotations returns the settings table in the order that documents show it. It is the one list of what can be set.
 func annotations() []annotation {
-	return slices.Concat(imageAnnotations(), resourceAnnotations(), trafficAnnotations(), observeAnnotations(), lifecycleAnnotations())
+	return slices.Concat(imageAnnotations(), resourceAnnotations(), trafficAnnotations(), observeAnnotations(),
+		lifecycleAnnotations())
 }
 
 func imageAnnotations() []annotation {
@@ -69,7 +71,8 @@ func imageAnnotations() []annotation {
 			field: number(func(v *Values) *int64 { return &v.Proxy.UID })},
 		{key: "proxy-gid", want: "a group number from 1 to 4294967294", admin: true,
 			field: number(func(v *Values) *int64 { return &v.Proxy.GID })},
-		{key: "proxy-additional-env", want: `a JSON list such as [{"name":"A","value":"b"}], no name beginning with TULLE_`, admin: true,
+		{key: "proxy-additional-env", want: `a JSON list such as [{"name":"A","value":"b"}], no name beginning with TULLE_`,
+			admin: true,
 			field: field{get: additionalEnv, set: addEnv}},
 	}
 }
@@ -94,7 +97,8 @@ func resourceAnnotations() []annotation {
 func trafficAnnotations() []annotation {
 	const wantPorts = "ports and ranges such as 25,6379,9000-9010"
 	port := func(key string, at func(*Ports) *uint16) annotation {
-		return annotation{key: key, want: "a port from 1 to 65535", field: port(func(v *Values) *uint16 { return at(&v.Proxy.Ports) })}
+		return annotation{key: key, want: "a port from 1 to 65535",
+			field: port(func(v *Values) *uint16 { return at(&v.Proxy.Ports) })}
 	}
 	return []annotation{
 		port("inbound-port", func(p *Ports) *uint16 { return &p.Inbound }),
@@ -144,10 +148,12 @@ func observeAnnotations() []annotation {
 func lifecycleAnnotations() []annotation {
 	const wantDuration = "a duration such as 500ms, 5s or 1m30s"
 	duration := func(key string, at func(*ProxyValues) *mesh.Duration) annotation {
-		return annotation{key: key, want: wantDuration, field: duration(func(v *Values) *mesh.Duration { return at(&v.Proxy) })}
+		return annotation{key: key, want: wantDuration,
+			field: duration(func(v *Values) *mesh.Duration { return at(&v.Proxy) })}
 	}
 	truth := func(key string, at func(*ProxyValues) *bool) annotation {
-		return annotation{key: key, want: "true, false, enabled or disabled", field: truth(func(v *Values) *bool { return at(&v.Proxy) })}
+		return annotation{key: key, want: "true, false, enabled or disabled",
+			field: truth(func(v *Values) *bool { return at(&v.Proxy) })}
 	}
 	return []annotation{
 		truth("proxy-enable-native-sidecar", func(p *ProxyValues) *bool { return &p.NativeSidecar }),
@@ -158,10 +164,14 @@ func lifecycleAnnotations() []annotation {
 			field: seconds(func(v *Values) *uint32 { return &v.Proxy.WaitBeforeExitSeconds })},
 		duration("proxy-outbound-connect-timeout", func(p *ProxyValues) *mesh.Duration { return &p.OutboundConnectTimeout }),
 		duration("proxy-inbound-connect-timeout", func(p *ProxyValues) *mesh.Duration { return &p.InboundConnectTimeout }),
-		duration("proxy-outbound-discovery-cache-unused-timeout", func(p *ProxyValues) *mesh.Duration { return &p.OutboundDiscoveryIdle }),
-		duration("proxy-inbound-discovery-cache-unused-timeout", func(p *ProxyValues) *mesh.Duration { return &p.InboundDiscoveryIdle }),
-		truth("proxy-disable-outbound-protocol-detect-timeout", func(p *ProxyValues) *bool { return &p.DisableOutboundDetectTimeout }),
-		truth("proxy-disable-inbound-protocol-detect-timeout", func(p *ProxyValues) *bool { return &p.DisableInboundDetectTimeout }),
+		duration("proxy-outbound-discovery-cache-unused-timeout",
+			func(p *ProxyValues) *mesh.Duration { return &p.OutboundDiscoveryIdle }),
+		duration("proxy-inbound-discovery-cache-unused-timeout",
+			func(p *ProxyValues) *mesh.Duration { return &p.InboundDiscoveryIdle }),
+		truth("proxy-disable-outbound-protocol-detect-timeout",
+			func(p *ProxyValues) *bool { return &p.DisableOutboundDetectTimeout }),
+		truth("proxy-disable-inbound-protocol-detect-timeout",
+			func(p *ProxyValues) *bool { return &p.DisableInboundDetectTimeout }),
 	}
 }
 
@@ -316,7 +326,8 @@ func checkPorts(s string) error {
 	return err
 }
 
-// checkNamedPorts accepts any well-formed port name: which ports it stands for is known where the containers are, see DeclaredPorts.
+// checkNamedPorts accepts any well-formed port name: which ports it stands for is known where the containers are, see
+// DeclaredPorts.
 func checkNamedPorts(s string) error {
 	_, _, err := mesh.ParseNamedPorts(s)
 	return err
@@ -350,8 +361,9 @@ func policyNames() string {
 	return strings.Join(names, ", ")
 }
 
-// parseLogLevel reads a level or Linkerd's list of directives ("warn,linkerd=info,hickory=error") as one level: the one for the
-// mesh's own code if there is one, else the general one. Levels that Tulle's logger does not have become the nearest it has.
+// parseLogLevel reads a level or Linkerd's list of directives ("warn,linkerd=info,hickory=error") as one level: the one
+// for the mesh's own code if there is one, else the general one. Levels that Tulle's logger does not have become the
+// nearest it has.
 func parseLogLevel(s string) (string, error) {
 	var general, own string
 	for directive := range strings.SplitSeq(s, ",") {
@@ -392,7 +404,8 @@ func additionalEnv(v *Values) string {
 	return string(text)
 }
 
-// addEnv adds to what is there; a name that is there already gets the new value. The list is copied: Values share arrays.
+// addEnv adds to what is there; a name that is there already gets the new value. The list is copied: Values share
+// arrays.
 func addEnv(v *Values, s string) error {
 	var vars []EnvVar
 	dec := json.NewDecoder(strings.NewReader(s))

@@ -10,9 +10,9 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// Values are the defaults that an installation gives to every proxy. Field names in JSON and YAML are the keys of Linkerd's chart
-// where it has one, so that `--set proxy.logLevel=debug` means the same. Defaults returns a complete value; the zero Values is only
-// a base to decode into. A Values is plain data: copy it to change it.
+// Values are the defaults that an installation gives to every proxy. Field names in JSON and YAML are the keys of
+// Linkerd's chart where it has one, so that `--set proxy.logLevel=debug` means the same. Defaults returns a complete
+// value; the zero Values is only a base to decode into. A Values is plain data: copy it to change it.
 type Values struct {
 	// ControlPlaneNamespace is where the control plane runs; pods in it are never injected.
 	ControlPlaneNamespace string `json:"controlPlaneNamespace,omitempty"`
@@ -20,14 +20,15 @@ type Values struct {
 	TrustDomain           string `json:"identityTrustDomain,omitempty"`
 	// Version is the release of the control plane; it is the proxy image's tag unless Proxy.Image.Version is set.
 	Version string `json:"version,omitempty"`
-	// IdentityAddr and DestinationAddr are host:port; empty means the Services of ControlPlaneNamespace under ClusterDomain.
+	// IdentityAddr and DestinationAddr are host:port; empty means the Services of ControlPlaneNamespace under
+	// ClusterDomain.
 	IdentityAddr    string `json:"identityAddr,omitempty"`
 	DestinationAddr string `json:"destinationAddr,omitempty"`
-	// WebhookFailurePolicy says what happens to pods of namespaces that opted in while no injector answers: FailClosed refuses
-	// them, FailOpen starts them without a proxy. Everywhere else a pod always starts.
+	// WebhookFailurePolicy says what happens to pods of namespaces that opted in while no injector answers: FailClosed
+	// refuses them, FailOpen starts them without a proxy. Everywhere else a pod always starts.
 	WebhookFailurePolicy FailurePolicy `json:"webhookFailurePolicy,omitempty"`
-	// PodMaySet lists annotation names, without their prefix, that a pod may set although they are the administrator's by default
-	// (see Settings). A namespace may always set them.
+	// PodMaySet lists annotation names, without their prefix, that a pod may set although they are the administrator's by
+	// default (see Settings). A namespace may always set them.
 	PodMaySet []string `json:"podMaySet,omitempty"`
 
 	Proxy     ProxyValues     `json:"proxy"`
@@ -68,14 +69,17 @@ type ProxyValues struct {
 	DisableOutboundDetectTimeout bool `json:"disableOutboundProtocolDetectTimeout,omitempty"`
 	DisableInboundDetectTimeout  bool `json:"disableInboundProtocolDetectTimeout,omitempty"`
 
-	// MaxHeaderListSize bounds the head and the trailers of a message, as a Kubernetes quantity of bytes; "" means the proxy's own default.
+	// MaxHeaderListSize bounds the head and the trailers of a message, as a Kubernetes quantity of bytes; "" means the
+	// proxy's own default.
 	MaxHeaderListSize string `json:"maxHeaderListSize,omitempty"`
 
 	// ShutdownGrace bounds how long a proxy drains after SIGTERM; zero means the proxy's own default, 120 s.
 	ShutdownGrace         mesh.Duration `json:"shutdownGracePeriod,omitempty"`
 	WaitBeforeExitSeconds uint32        `json:"waitBeforeExitSeconds,omitempty"`
-	EnableShutdown        bool          `json:"enableShutdownEndpoint,omitempty"` // POST /shutdown on the admin port, from localhost
-	// NativeSidecar runs the proxy as an init container that keeps running (Kubernetes 1.29); false as an ordinary container.
+	// POST /shutdown on the admin port, from localhost
+	EnableShutdown bool `json:"enableShutdownEndpoint,omitempty"`
+	// NativeSidecar runs the proxy as an init container that keeps running (Kubernetes 1.29); false as an ordinary
+	// container.
 	NativeSidecar bool `json:"nativeSidecar"`
 	// Await holds the application's start until the proxy is ready. It needs NativeSidecar.
 	Await bool `json:"await"`
@@ -111,7 +115,8 @@ type Bound struct {
 	Limit   string `json:"limit,omitempty"`
 }
 
-// CPU is a Bound and, as an alternative to a limit, the share of the node's cores that the proxy's threads may use, 0 < x <= 1.
+// CPU is a Bound and, as an alternative to a limit, the share of the node's cores that the proxy's threads may use, 0 <
+// x <= 1.
 type CPU struct {
 	Request    string  `json:"request,omitempty"`
 	Limit      string  `json:"limit,omitempty"`
@@ -129,7 +134,8 @@ type ProxyInitValues struct {
 	IgnoreInboundPorts  string `json:"ignoreInboundPorts,omitempty"`
 	IgnoreOutboundPorts string `json:"ignoreOutboundPorts,omitempty"`
 	SkipSubnets         string `json:"skipSubnets,omitempty"` // comma-separated CIDRs
-	// Resources of tulle-init; nil means those of the proxy, which costs the scheduler nothing and keeps a pod's QoS class.
+	// Resources of tulle-init; nil means those of the proxy, which costs the scheduler nothing and keeps a pod's QoS
+	// class.
 	Resources *Resources `json:"resources,omitempty"`
 }
 

@@ -1,8 +1,8 @@
 // Package redirect decides what of a pod's traffic passes through its proxy: capture rules as values.
 //
-// It owns the order of the rules and the choice of a probe that proves them. It imports mesh alone and does no I/O; package
-// redirect/nft puts the rules into the kernel. The one idea: in each direction the exceptions come first and the redirection of all
-// TCP comes last, so what nobody excepted is captured — also a port that is opened later.
+// It owns the order of the rules and the choice of a probe that proves them. It imports mesh alone and does no I/O;
+// package redirect/nft puts the rules into the kernel. The one idea: in each direction the exceptions come first and
+// the redirection of all TCP comes last, so what nobody excepted is captured — also a port that is opened later.
 package redirect
 
 import (
@@ -29,8 +29,8 @@ func (h Hook) String() string {
 	return "outbound"
 }
 
-// Rule is one step of a hook. If its one criterion holds, the connection is redirected to a port of the proxy, is dropped, or passes
-// untouched. Without a criterion it holds for all TCP.
+// Rule is one step of a hook. If its one criterion holds, the connection is redirected to a port of the proxy, is
+// dropped, or passes untouched. Without a criterion it holds for all TCP.
 type Rule struct {
 	Hook     Hook
 	Loopback bool           // the packet uses the loopback interface
@@ -72,12 +72,13 @@ func (r Rule) String() string {
 
 // Rules returns the rules of both hooks in the order in which they are asked.
 //
-// A connection of the pod to itself, by loopback or by its own address, stays on the loopback interface and is never captured: it
-// leaves no host, and the proxy reaches its application the same way. The proxy is known by its user, so its own connections go
-// out as they are.
+// A connection of the pod to itself, by loopback or by its own address, stays on the loopback interface and is never
+// captured: it leaves no host, and the proxy reaches its application the same way. The proxy is known by its user, so
+// its own connections go out as they are.
 //
-// From outside the pod only what is for an address of the pod is captured. A neighbour can put a packet for any address before the
-// pod, and a redirected one is delivered: the redirection hides from the kernel that its destination was loopback or another pod's.
+// From outside the pod only what is for an address of the pod is captured. A neighbour can put a packet for any address
+// before the pod, and a redirected one is delivered: the redirection hides from the kernel that its destination was
+// loopback or another pod's.
 func Rules(c mesh.CaptureConfig) []Rule {
 	uid := c.ProxyUID
 	rules := []Rule{{Hook: Inbound, Loopback: true}}
@@ -102,20 +103,22 @@ func Rules(c mesh.CaptureConfig) []Rule {
 	return append(rules, Rule{Hook: Outbound, RedirectTo: c.OutboundPort})
 }
 
-// martians are networks whose addresses must not arrive from outside. The kernel drops them itself, but for redirected packets, mapped
-// IPv4 addresses, and where route_localnet is set. Sources: RFC 1122 §3.2.1.3, RFC 4291 §2.5.3, RFC 6890 §2.2.3.
+// martians are networks whose addresses must not arrive from outside. The kernel drops them itself, but for redirected
+// packets, mapped IPv4 addresses, and where route_localnet is set. Sources: RFC 1122 §3.2.1.3, RFC 4291 §2.5.3, RFC
+// 6890 §2.2.3.
 var martians = []netip.Prefix{
 	netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128"), netip.MustParsePrefix("::ffff:0.0.0.0/96"),
 }
 
-// WithoutLocality returns the rules for a kernel that cannot tell the pod's addresses from others. The proxy refuses the others itself.
+// WithoutLocality returns the rules for a kernel that cannot tell the pod's addresses from others. The proxy refuses
+// the others itself.
 func WithoutLocality(rules []Rule) []Rule {
 	return slices.DeleteFunc(slices.Clone(rules), func(r Rule) bool { return r.NotLocal })
 }
 
-// ProbeTargets returns an address of each family that the rules must redirect to the outbound port and that exists nowhere: the
-// documentation networks of RFC 5737 and RFC 3849. A family whose candidates are all excepted is left out, because there is
-// nothing to prove.
+// ProbeTargets returns an address of each family that the rules must redirect to the outbound port and that exists
+// nowhere: the documentation networks of RFC 5737 and RFC 3849. A family whose candidates are all excepted is left out,
+// because there is nothing to prove.
 func ProbeTargets(c mesh.CaptureConfig) []netip.AddrPort {
 	port, ok := capturedPort(c.SkipOutboundPorts)
 	if !ok {

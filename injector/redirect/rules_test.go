@@ -61,7 +61,8 @@ func TestProbeTargets(t *testing.T) {
 		{"every port is skipped", mesh.CaptureConfig{SkipOutboundPorts: mesh.PortSet{{First: 1, Last: 65535}}}, nil},
 		{"a skipped network is passed over", mesh.CaptureConfig{SkipSubnets: []netip.Prefix{prefix("192.0.0.0/16")}},
 			[]string{"198.51.100.1:80", "[2001:db8::1]:80"}},
-		{"a whole family is skipped", mesh.CaptureConfig{SkipSubnets: []netip.Prefix{prefix("::/0")}}, []string{"192.0.2.1:80"}},
+		{"a whole family is skipped", mesh.CaptureConfig{SkipSubnets: []netip.Prefix{prefix("::/0")}},
+			[]string{"192.0.2.1:80"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var got []string

@@ -1,8 +1,9 @@
 // Package alloctest counts what a test's function allocates.
 //
-// It owns the rule where such tests run. It must not import any package of Tulle. The one idea: the race detector allocates, and empties
-// every sync.Pool at random, so a count means something only without it. `make unit` therefore runs the tests twice: all of them with the
-// race detector, where Count skips, and those whose names match Names without it.
+// It owns the rule where such tests run. It must not import any package of Tulle. The one idea: the race detector
+// allocates, and empties every sync.Pool at random, so a count means something only without it. `make unit` therefore
+// runs the tests twice: all of them with the race detector, where Count skips, and those whose names match Names
+// without it.
 package alloctest
 
 import (

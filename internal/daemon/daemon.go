@@ -1,6 +1,8 @@
-// Package daemon is the life of a control-plane process: logger, metrics registry, named readiness, admin HTTP, signals.
+// Package daemon is the life of a control-plane process: logger, metrics registry, named readiness, admin HTTP,
+// signals.
 //
-// It owns nothing that a component does; a component is a function that Run calls. It must not import any package of Tulle but internal/listen.
+// It owns nothing that a component does; a component is a function that Run calls. It must not import any package of
+// Tulle but internal/listen.
 package daemon
 
 import (
@@ -37,9 +39,9 @@ type Env struct {
 	Ready    *Readiness
 }
 
-// Run serves the admin endpoints and calls main with a context that SIGTERM and SIGINT cancel. It returns main's error; a
-// cancelled context is not one. The admin server outlives main's context until main returned, so that readiness and metrics stay
-// readable while the process drains.
+// Run serves the admin endpoints and calls main with a context that SIGTERM and SIGINT cancel. It returns main's error;
+// a cancelled context is not one. The admin server outlives main's context until main returned, so that readiness and
+// metrics stay readable while the process drains.
 func Run(cfg Config, main func(ctx context.Context, env *Env) error) error {
 	log, err := NewLogger(cfg.LogLevel, cfg.LogFormat)
 	if err != nil {
@@ -47,7 +49,8 @@ func Run(cfg Config, main func(ctx context.Context, env *Env) error) error {
 	}
 	defer func() { _ = log.Sync() }()
 	env := &Env{Log: log.Named(cfg.Name), Registry: prometheus.NewRegistry(), Ready: &Readiness{}}
-	env.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	env.Registry.MustRegister(collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
@@ -58,7 +61,8 @@ func Run(cfg Config, main func(ctx context.Context, env *Env) error) error {
 	lis = boundedAdmin(lis, env.Registry)
 	admin := &http.Server{
 		Handler: adminHandler(env), MaxHeaderBytes: 16 << 10,
-		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: time.Minute, IdleTimeout: time.Minute,
+		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: time.Minute,
+		IdleTimeout: time.Minute,
 	}
 
 	group, ctx := errgroup.WithContext(ctx)
@@ -86,7 +90,9 @@ var adminConnections = listen.Bounds{Total: 512, PerAddress: 64, Evict: true}
 
 func boundedAdmin(lis net.Listener, reg prometheus.Registerer) net.Listener {
 	refused := prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "tulle_admin_connections_refused_total", Help: "Connections to the admin endpoints that were closed because there were too many, from one address or in total.",
+		Name: "tulle_admin_connections_refused_total",
+		Help: "Connections to the admin endpoints that were closed because there were too many, from one address or in " +
+			"total.",
 	})
 	reg.MustRegister(refused)
 	return listen.Bounded(lis, adminConnections, refused.Inc)

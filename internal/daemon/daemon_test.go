@@ -69,7 +69,8 @@ func TestOneAddressCannotTakeEveryAdminConnection(t *testing.T) {
 	if refused != 1 {
 		t.Errorf("counted %v refusals, want 1", refused)
 	}
-	client := &http.Client{Transport: &http.Transport{DialContext: dialer("127.0.0.3").DialContext, DisableKeepAlives: true}}
+	client := &http.Client{Transport: &http.Transport{DialContext: dialer("127.0.0.3").DialContext,
+		DisableKeepAlives: true}}
 	resp, err := client.Get(fmt.Sprintf("http://%s/live", addr))
 	if err != nil || resp.StatusCode != http.StatusOK {
 		t.Fatalf("another address: %v, %v", resp, err)

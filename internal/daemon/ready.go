@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// Readiness is a set of named tasks that must be done before a process is ready. The zero Readiness waits for nothing, so name
-// every task before the admin server can be asked. It may be used by several goroutines.
+// Readiness is a set of named tasks that must be done before a process is ready. The zero Readiness waits for nothing,
+// so name every task before the admin server can be asked. It may be used by several goroutines.
 type Readiness struct {
 	mu      sync.Mutex // guards waiting
 	waiting []string

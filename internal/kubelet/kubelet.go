@@ -1,7 +1,8 @@
 // Package kubelet says what the kubelet asks pods for.
 //
-// It owns the reading of probes and lifecycle hooks; it must not import anything of the mesh, so that admission, policy and the command line
-// agree on it. The one idea: a request as the kubelet sends it, byte for byte, so that policy can let in exactly that.
+// It owns the reading of probes and lifecycle hooks; it must not import anything of the mesh, so that admission, policy
+// and the command line agree on it. The one idea: a request as the kubelet sends it, byte for byte, so that policy can
+// let in exactly that.
 package kubelet
 
 import (
@@ -11,10 +12,12 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
-// GRPCTarget is what the kubelet calls for a gRPC probe, whatever service the probe names: the name is in the request's body.
+// GRPCTarget is what the kubelet calls for a gRPC probe, whatever service the probe names: the name is in the request's
+// body.
 const GRPCTarget = "/grpc.health.v1.Health/Check"
 
-// Request is a request that the kubelet makes to a pod, for a probe of a container or native sidecar or for a lifecycle hook.
+// Request is a request that the kubelet makes to a pod, for a probe of a container or native sidecar or for a lifecycle
+// hook.
 type Request struct {
 	Container string
 	Kind      string // livenessProbe, readinessProbe, startupProbe, postStart or preStop
@@ -25,8 +28,8 @@ type Request struct {
 	TLS bool
 }
 
-// Requests returns what the kubelet asks a pod for over HTTP, HTTPS and gRPC, but for the container except. A probe with a host of its own
-// goes elsewhere.
+// Requests returns what the kubelet asks a pod for over HTTP, HTTPS and gRPC, but for the container except. A probe
+// with a host of its own goes elsewhere.
 func Requests(spec *corev1.PodSpec, except string) (out []Request) {
 	for i := range spec.InitContainers {
 		c := &spec.InitContainers[i]
@@ -48,7 +51,8 @@ func addRequests(out []Request, c *corev1.Container) []Request {
 			return
 		}
 		if port, ok := portOf(g.Port, c); ok {
-			out = append(out, Request{Container: c.Name, Kind: kind, Port: port, Target: target(g.Path), TLS: g.Scheme == corev1.URISchemeHTTPS})
+			out = append(out, Request{Container: c.Name, Kind: kind, Port: port, Target: target(g.Path),
+				TLS: g.Scheme == corev1.URISchemeHTTPS})
 		}
 	}
 	for _, probe := range []struct {
@@ -74,7 +78,8 @@ func addRequests(out []Request, c *corev1.Container) []Request {
 	return out
 }
 
-// target is a path as the kubelet asks for it: rooted, and escaped as a URL, without a fragment. A path that is no URL is escaped whole.
+// target is a path as the kubelet asks for it: rooted, and escaped as a URL, without a fragment. A path that is no URL
+// is escaped whole.
 func target(path string) string {
 	u, err := url.Parse(path)
 	if err != nil {

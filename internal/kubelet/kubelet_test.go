@@ -43,7 +43,8 @@ containers:
 // TestTarget has what the kubelet makes of a path: a URL of the pod, which Go's client sends.
 func TestTarget(t *testing.T) {
 	for path, want := range map[string]string{
-		"": "/", "/": "/", "/healthz": "/healthz", "healthz": "/healthz", "/a b": "/a%20b", "/a%20b": "/a%20b", "/a%2fb": "/a%2fb", "/?": "/?",
+		"": "/", "/": "/", "/healthz": "/healthz", "healthz": "/healthz", "/a b": "/a%20b", "/a%20b": "/a%20b",
+		"/a%2fb": "/a%2fb", "/?": "/?",
 		"/a?b=c&d": "/a?b=c&d", "?b": "/?b", "/a#b": "/a", "/\u00e9": "/%C3%A9", "/%zz?a": "/%25zz%3Fa", "http://other/x?y": "/x?y", "//a/b": "/b",
 	} {
 		if got := target(path); got != want {

@@ -1,7 +1,7 @@
 // Package latest publishes values of which only the newest matters.
 //
-// A Cell has any number of readers; a reader that is slow skips values and never holds up the writer or another reader. It imports
-// the standard library only.
+// A Cell has any number of readers; a reader that is slow skips values and never holds up the writer or another reader.
+// It imports the standard library only.
 package latest
 
 import (
@@ -11,8 +11,8 @@ import (
 	"sync"
 )
 
-// Cell holds the latest of a sequence of values. The zero Cell is ready to use and holds nothing. Values must not be changed after
-// Store: readers share them.
+// Cell holds the latest of a sequence of values. The zero Cell is ready to use and holds nothing. Values must not be
+// changed after Store: readers share them.
 type Cell[T any] struct {
 	mu      sync.Mutex // guards the fields below
 	value   T
@@ -47,9 +47,9 @@ func (c *Cell[T]) set(v T) []*follow {
 	return slices.Collect(maps.Keys(c.follows))
 }
 
-// Follow calls wake after every Store, and at once if the cell holds a value already, until stop is called; a call that is under way
-// then may still come. It is for a reader of many cells, which needs no goroutine for each: wake runs on the storing goroutine, so it
-// must only take note and return.
+// Follow calls wake after every Store, and at once if the cell holds a value already, until stop is called; a call that
+// is under way then may still come. It is for a reader of many cells, which needs no goroutine for each: wake runs on
+// the storing goroutine, so it must only take note and return.
 func (c *Cell[T]) Follow(wake func()) (stop func()) {
 	f := &follow{wake}
 	c.mu.Lock()
@@ -76,8 +76,8 @@ func (c *Cell[T]) Load() (T, uint64) {
 	return c.value, c.seq
 }
 
-// Wait returns the latest value as soon as its sequence number differs from seen; 0 asks for any value. It returns ctx's error when
-// ctx ends first.
+// Wait returns the latest value as soon as its sequence number differs from seen; 0 asks for any value. It returns
+// ctx's error when ctx ends first.
 func (c *Cell[T]) Wait(ctx context.Context, seen uint64) (T, uint64, error) {
 	for {
 		value, seq, changed := c.next(seen)

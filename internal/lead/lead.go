@@ -29,8 +29,8 @@ type Config struct {
 	Replica string
 }
 
-// Run runs work whenever this replica is the leader, until ctx ends or work fails, whose error it returns. The context that it hands to
-// work ends with the leadership. The lease is given back only after work returned.
+// Run runs work whenever this replica is the leader, until ctx ends or work fails, whose error it returns. The context
+// that it hands to work ends with the leadership. The lease is given back only after work returned.
 func Run(ctx context.Context, c Config, work func(context.Context) error) error {
 	for ctx.Err() == nil {
 		if err := once(ctx, c, work); err != nil && !errors.Is(err, context.Canceled) {

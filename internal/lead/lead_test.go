@@ -22,11 +22,12 @@ func testTakeOver(t *testing.T) {
 	replica := func(ctx context.Context, name string) chan error {
 		done := make(chan error, 1)
 		go func() {
-			done <- Run(ctx, Config{Client: client, Namespace: "tulle", Name: "writer", Replica: name}, func(ctx context.Context) error {
-				leading <- name
-				<-ctx.Done()
-				return ctx.Err()
-			})
+			done <- Run(ctx, Config{Client: client, Namespace: "tulle", Name: "writer", Replica: name},
+				func(ctx context.Context) error {
+					leading <- name
+					<-ctx.Done()
+					return ctx.Err()
+				})
 		}()
 		return done
 	}

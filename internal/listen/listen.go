@@ -1,6 +1,7 @@
 // Package listen bounds how many connections a listener has open, of one address and of all together.
 //
-// It must not import any package of Tulle. The one idea: a connection too many is closed before a handshake is spent on it.
+// It must not import any package of Tulle. The one idea: a connection too many is closed before a handshake is spent on
+// it.
 package listen
 
 import (
@@ -13,9 +14,9 @@ import (
 // Bounds says how many connections may be open at once.
 type Bounds struct {
 	Total, PerAddress int
-	// Evict makes room for a new connection when all together are too many: of the address that has the most, the oldest is
-	// closed. It is for servers of short requests, where many addresses together must not keep out one that comes with a
-	// single connection. Without it the new connection is closed.
+	// Evict makes room for a new connection when all together are too many: of the address that has the most, the oldest
+	// is closed. It is for servers of short requests, where many addresses together must not keep out one that comes with
+	// a single connection. Without it the new connection is closed.
 	Evict bool
 }
 

@@ -23,8 +23,8 @@ var DestinationID = mesh.ID{
 	TrustDomain: mesh.DefaultTrustDomain, Namespace: mesh.ControlPlaneNamespace, ServiceAccount: mesh.DestinationName,
 }
 
-// ControlPlane is a destination controller that answers with what the test sets: real gRPC over real mutual TLS. Its methods may be
-// called by several goroutines.
+// ControlPlane is a destination controller that answers with what the test sets: real gRPC over real mutual TLS. Its
+// methods may be called by several goroutines.
 type ControlPlane struct {
 	pb.UnimplementedDiscoveryServer
 

@@ -1,7 +1,7 @@
 // Package netns makes networks for tests: network namespaces, joined by pairs of interfaces or by a bridge.
 //
-// It owns nothing that outlives a test. It must not import any package of Tulle. The one idea: a namespace is a goroutine
-// on a thread of its own, and functions that run there open sockets in it.
+// It owns nothing that outlives a test. It must not import any package of Tulle. The one idea: a namespace is a
+// goroutine on a thread of its own, and functions that run there open sockets in it.
 package netns
 
 import (
@@ -77,8 +77,8 @@ func (n *Namespace) Do(t testing.TB, f func() error) {
 	}
 }
 
-// Serve accepts TCP connections on an address of the namespace, until the test ends, and calls handle with one after the other. Of an
-// address of IPv6 it accepts IPv6 only, so that the two families can be told apart.
+// Serve accepts TCP connections on an address of the namespace, until the test ends, and calls handle with one after
+// the other. Of an address of IPv6 it accepts IPv6 only, so that the two families can be told apart.
 func (n *Namespace) Serve(t testing.TB, addr netip.AddrPort, handle func(*net.TCPConn)) {
 	t.Helper()
 	network := "tcp4"
@@ -129,8 +129,8 @@ func Pair(t testing.TB) (pod, peer *Namespace) {
 	return pod, peer
 }
 
-// AwaitAddresses returns when the addresses of the namespaces' interfaces can be used. Those of IPv6 are tentative until
-// the kernel has noticed that the far end of the link is up.
+// AwaitAddresses returns when the addresses of the namespaces' interfaces can be used. Those of IPv6 are tentative
+// until the kernel has noticed that the far end of the link is up.
 func AwaitAddresses(t testing.TB, namespaces ...*Namespace) {
 	t.Helper()
 	for _, n := range namespaces {

@@ -52,8 +52,8 @@ func Open(name string, other net.HardwareAddr) (*Wire, error) {
 // Close ends the wire.
 func (w *Wire) Close() error { return unix.Close(w.fd) }
 
-// Announce tells the neighbour with address to that from is here, as an ARP request for it does (RFC 826): answers to packets
-// from that address come back. The kernel of this host must not have the address, or it resets the connections.
+// Announce tells the neighbour with address to that from is here, as an ARP request for it does (RFC 826): answers to
+// packets from that address come back. The kernel of this host must not have the address, or it resets the connections.
 func (w *Wire) Announce(from, to netip.Addr) error {
 	if !from.Is4() || !to.Is4() {
 		return fmt.Errorf("announce %s to %s: not IPv4", from, to)
@@ -76,9 +76,11 @@ type Result struct {
 	Answer    string // what came back before the end
 }
 
-// Ask connects to an address through the neighbour, sends a request and returns what came back. control is a destination
-// of the same family that answers: it is asked second, so an attempt that has no answer by then has been dropped.
-func (w *Wire) Ask(from netip.Addr, to, control netip.AddrPort, request string, patience time.Duration) (Result, error) {
+// Ask connects to an address through the neighbour, sends a request and returns what came back. control is a
+// destination of the same family that answers: it is asked second, so an attempt that has no answer by then has been
+// dropped.
+func (w *Wire) Ask(from netip.Addr, to, control netip.AddrPort, request string, patience time.Duration) (Result,
+	error) {
 	deadline := time.Now().Add(patience)
 	attempt := w.connection(from, to)
 	last := w.connection(from, control)
@@ -250,7 +252,8 @@ func (c *connection) parse(frame []byte) (segment, bool) {
 	default:
 		return segment{}, false
 	}
-	if len(rest) < 20 || string(source) != string(c.to.Addr().AsSlice()) || string(destination) != string(c.from.Addr().AsSlice()) ||
+	if len(rest) < 20 || string(source) != string(c.to.Addr().AsSlice()) ||
+		string(destination) != string(c.from.Addr().AsSlice()) ||
 		binary.BigEndian.Uint16(rest) != c.to.Port() || binary.BigEndian.Uint16(rest[2:]) != c.from.Port() {
 		return segment{}, false
 	}

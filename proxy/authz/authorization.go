@@ -35,7 +35,8 @@ func compileAuthorizations(list []mesh.Authorization) []authorization {
 	return out
 }
 
-// takes reports whether a is for clients that proved to be id. A kind of client that this release does not know is for nobody.
+// takes reports whether a is for clients that proved to be id. A kind of client that this release does not know is for
+// nobody.
 func (a *authorization) takes(id mesh.ID) bool {
 	switch a.clients {
 	case mesh.AnyClients:

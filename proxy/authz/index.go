@@ -7,12 +7,12 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// authorizations is a list in which those that may let a client in are found without asking the others: clusters have thousands, and
-// whoever connects must not make a proxy walk through all of them. It is immutable.
+// authorizations is a list in which those that may let a client in are found without asking the others: clusters have
+// thousands, and whoever connects must not make a proxy walk through all of them. It is immutable.
 type authorizations struct {
 	list []authorization
-	// The places in list, in order, of: those for named clients, by name; those for others, by network; and the rest, of which only the
-	// first of a kind can count. Of a short list there are no maps, and all of it is the rest.
+	// The places in list, in order, of: those for named clients, by name; those for others, by network; and the rest, of
+	// which only the first of a kind can count. Of a short list there are no maps, and all of it is the rest.
 	byIdentity map[mesh.IdentityMatch][]int32
 	byNetwork  map[netip.Prefix][]int32
 	rest       []int32
@@ -20,7 +20,8 @@ type authorizations struct {
 	kinds      [mesh.AnyClients + 1][2]bool // of clients in the list, without and with networks
 }
 
-// indexFrom is how many identities and networks a list must have before looking into maps is cheaper than looking at all of them.
+// indexFrom is how many identities and networks a list must have before looking into maps is cheaper than looking at
+// all of them.
 const indexFrom = 16
 
 func newAuthorizations(in []mesh.Authorization) authorizations {

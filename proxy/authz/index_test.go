@@ -36,9 +36,11 @@ func (w world) prefix() netip.Prefix {
 }
 
 func (w world) authorization(i int) mesh.Authorization {
-	a := mesh.Authorization{Ref: mesh.Ref{Name: fmt.Sprint(i)}, Clients: mesh.ClientKind(w.IntN(4))} // 3 is of a later release
+	// 3 is of a later release
+	a := mesh.Authorization{Ref: mesh.Ref{Name: fmt.Sprint(i)}, Clients: mesh.ClientKind(w.IntN(4))}
 	for range w.IntN(3) {
-		a.Identities = append(a.Identities, mesh.IdentityMatch{TrustDomain: w.name("td"), Namespace: w.name("ns"), ServiceAccount: w.name("sa")})
+		a.Identities = append(a.Identities, mesh.IdentityMatch{TrustDomain: w.name("td"), Namespace: w.name("ns"),
+			ServiceAccount: w.name("sa")})
 	}
 	for range w.IntN(3) {
 		n := mesh.Network{Net: w.prefix()}
@@ -50,7 +52,8 @@ func (w world) authorization(i int) mesh.Authorization {
 	return a
 }
 
-// TestIndexAgreesWithTheList compares what is found in maps with what looking at all of a list finds, and the reason of a denial.
+// TestIndexAgreesWithTheList compares what is found in maps with what looking at all of a list finds, and the reason of
+// a denial.
 func TestIndexAgreesWithTheList(t *testing.T) {
 	w := world{rand.New(rand.NewPCG(7, 9))}
 	counts := map[string]int{}
@@ -77,7 +80,8 @@ func TestIndexAgreesWithTheList(t *testing.T) {
 			}
 			got, ok := list.first(id, addr)
 			if got != want || ok != allowed || list.takes(id) != taken {
-				t.Fatalf("%v from %v: got %v, %v, %v, want %v, %v, %v, of %+v", id, addr, got, ok, list.takes(id), want, allowed, taken, in)
+				t.Fatalf("%v from %v: got %v, %v, %v, want %v, %v, %v, of %+v", id, addr, got, ok, list.takes(id), want, allowed,
+					taken, in)
 			}
 			counts[fmt.Sprint(list.byIdentity != nil, allowed, taken)]++
 		}

@@ -1,8 +1,9 @@
 // Package authz decides which peers and requests a pod's ports accept.
 //
-// It owns the verdict over mesh.Inbound: authorizations, the six access policies, the demand for identity, kubelet probes. It imports
-// mesh, proxy/message, proxy/route and the standard library only. The one idea: a policy is a value
-// that never changes, a verdict is a pure function of it and of what the connection proved, and whatever is not understood is denied.
+// It owns the verdict over mesh.Inbound: authorizations, the six access policies, the demand for identity, kubelet
+// probes. It imports mesh, proxy/message, proxy/route and the standard library only. The one idea: a policy is a value
+// that never changes, a verdict is a pure function of it and of what the connection proved, and whatever is not
+// understood is denied.
 package authz
 
 import (
@@ -45,7 +46,8 @@ type guarded struct {
 	authorizations authorizations
 }
 
-// Compile returns the policy for a pod on the node that has the addresses hosts: where its kubelet's probes come from. It keeps in.
+// Compile returns the policy for a pod on the node that has the addresses hosts: where its kubelet's probes come from.
+// It keeps in.
 func Compile(in *mesh.Inbound, hosts []netip.Addr) *Policy {
 	p := &Policy{inbound: in, ports: make(map[uint16]*Port, len(in.Ports))}
 	for _, prefix := range in.ClusterNetworks {
@@ -71,7 +73,8 @@ func Compile(in *mesh.Inbound, hosts []netip.Addr) *Policy {
 }
 
 func (p *Policy) compile(setting mesh.PortPolicy) *Port {
-	port := &Port{policy: p, setting: setting, server: setting.Server, authorizations: newAuthorizations(setting.Authorizations)}
+	port := &Port{policy: p, setting: setting, server: setting.Server,
+		authorizations: newAuthorizations(setting.Authorizations)}
 	if port.server == (mesh.Ref{}) {
 		port.server = own(string(setting.Policy))
 	}
@@ -102,8 +105,8 @@ func index(b bool) int {
 	return 0
 }
 
-// Declares reports whether a port is known to belong to the pod: one of its containers declares it, a Server selects it or a probe goes
-// there.
+// Declares reports whether a port is known to belong to the pod: one of its containers declares it, a Server selects it
+// or a probe goes there.
 func (p *Policy) Declares(number uint16) bool {
 	_, named := p.ports[number]
 	return named || p.inbound.DeclaredPorts.Contains(number)
@@ -112,9 +115,9 @@ func (p *Policy) Declares(number uint16) bool {
 // Protocol returns what the port declares.
 func (p *Port) Protocol() mesh.Protocol { return p.setting.Protocol }
 
-// HTTPOnly reports whether the port's policy is about requests, so that a connection whose requests cannot be told apart would pass it
-// by; or whether the port is declared HTTP, so that its application may believe who l5d-client-id says that the client is. A rate limit has
-// no say where the port is declared opaque: its own pod speaks no HTTP there.
+// HTTPOnly reports whether the port's policy is about requests, so that a connection whose requests cannot be told
+// apart would pass it by; or whether the port is declared HTTP, so that its application may believe who l5d-client-id
+// says that the client is. A rate limit has no say where the port is declared opaque: its own pod speaks no HTTP there.
 func (p *Port) HTTPOnly() bool {
 	switch p.setting.Protocol {
 	case mesh.HTTP1, mesh.HTTP2:

@@ -44,25 +44,35 @@ func TestDecide(t *testing.T) {
 		peer   Peer
 		want   Verdict
 	}{
-		"all-unauthenticated lets anyone in":             {mesh.AllUnauthenticated, plain(public), Verdict{Allow: true}},
-		"all-authenticated lets a meshed peer in":        {mesh.AllAuthenticated, meshed(public), Verdict{Allow: true}},
-		"all-authenticated wants an identity":            {mesh.AllAuthenticated, plain(inside), Verdict{Reason: NoIdentity}},
-		"cluster-unauthenticated lets the cluster in":    {mesh.ClusterUnauthenticated, plain(inside), Verdict{Allow: true}},
-		"cluster-unauthenticated keeps others out":       {mesh.ClusterUnauthenticated, meshed(public), Verdict{Reason: OutsideCluster}},
-		"cluster-authenticated lets a meshed peer in":    {mesh.ClusterAuthenticated, meshed(inside), Verdict{Allow: true}},
-		"cluster-authenticated wants an identity":        {mesh.ClusterAuthenticated, plain(inside), Verdict{Reason: NoIdentity}},
-		"cluster-authenticated wants the cluster":        {mesh.ClusterAuthenticated, meshed(public), Verdict{Reason: OutsideCluster}},
-		"deny keeps everyone out":                        {mesh.Deny, meshed(inside), Verdict{Reason: Denied}},
-		"audit lets in and says so":                      {mesh.Audit, plain(public), Verdict{Allow: true, Audited: true}},
-		"a policy of a later release denies":             {"mesh-only", meshed(inside), Verdict{Reason: Denied}},
-		"no policy denies":                               {"", meshed(inside), Verdict{Reason: Denied}},
-		"IPv4-mapped address counts as IPv4":             {mesh.ClusterUnauthenticated, plain(netip.MustParseAddr("::ffff:10.1.2.3")), Verdict{Allow: true}},
-		"IPv4-mapped address outside stays outside":      {mesh.ClusterUnauthenticated, plain(netip.MustParseAddr("::ffff:192.0.2.1")), Verdict{Reason: OutsideCluster}},
-		"IPv6 of the cluster":                            {mesh.ClusterUnauthenticated, plain(netip.MustParseAddr("fd00::1")), Verdict{Allow: true}},
-		"IPv6 with a zone is compared without it":        {mesh.ClusterUnauthenticated, plain(netip.MustParseAddr("fd00::1%eth0")), Verdict{Allow: true}},
-		"IPv6 loopback is no cluster network":            {mesh.ClusterUnauthenticated, plain(netip.IPv6Loopback()), Verdict{Reason: OutsideCluster}},
-		"IPv6 that embeds the digits of IPv4 stays IPv6": {mesh.ClusterUnauthenticated, plain(netip.MustParseAddr("::10.1.2.3")), Verdict{Reason: OutsideCluster}},
-		"an address that is none belongs to no network":  {mesh.ClusterUnauthenticated, plain(netip.Addr{}), Verdict{Reason: OutsideCluster}},
+		"all-unauthenticated lets anyone in":          {mesh.AllUnauthenticated, plain(public), Verdict{Allow: true}},
+		"all-authenticated lets a meshed peer in":     {mesh.AllAuthenticated, meshed(public), Verdict{Allow: true}},
+		"all-authenticated wants an identity":         {mesh.AllAuthenticated, plain(inside), Verdict{Reason: NoIdentity}},
+		"cluster-unauthenticated lets the cluster in": {mesh.ClusterUnauthenticated, plain(inside), Verdict{Allow: true}},
+		"cluster-unauthenticated keeps others out": {mesh.ClusterUnauthenticated, meshed(public),
+			Verdict{Reason: OutsideCluster}},
+		"cluster-authenticated lets a meshed peer in": {mesh.ClusterAuthenticated, meshed(inside), Verdict{Allow: true}},
+		"cluster-authenticated wants an identity": {mesh.ClusterAuthenticated, plain(inside),
+			Verdict{Reason: NoIdentity}},
+		"cluster-authenticated wants the cluster": {mesh.ClusterAuthenticated, meshed(public),
+			Verdict{Reason: OutsideCluster}},
+		"deny keeps everyone out":            {mesh.Deny, meshed(inside), Verdict{Reason: Denied}},
+		"audit lets in and says so":          {mesh.Audit, plain(public), Verdict{Allow: true, Audited: true}},
+		"a policy of a later release denies": {"mesh-only", meshed(inside), Verdict{Reason: Denied}},
+		"no policy denies":                   {"", meshed(inside), Verdict{Reason: Denied}},
+		"IPv4-mapped address counts as IPv4": {mesh.ClusterUnauthenticated,
+			plain(netip.MustParseAddr("::ffff:10.1.2.3")), Verdict{Allow: true}},
+		"IPv4-mapped address outside stays outside": {mesh.ClusterUnauthenticated,
+			plain(netip.MustParseAddr("::ffff:192.0.2.1")), Verdict{Reason: OutsideCluster}},
+		"IPv6 of the cluster": {mesh.ClusterUnauthenticated, plain(netip.MustParseAddr("fd00::1")),
+			Verdict{Allow: true}},
+		"IPv6 with a zone is compared without it": {mesh.ClusterUnauthenticated,
+			plain(netip.MustParseAddr("fd00::1%eth0")), Verdict{Allow: true}},
+		"IPv6 loopback is no cluster network": {mesh.ClusterUnauthenticated, plain(netip.IPv6Loopback()),
+			Verdict{Reason: OutsideCluster}},
+		"IPv6 that embeds the digits of IPv4 stays IPv6": {mesh.ClusterUnauthenticated,
+			plain(netip.MustParseAddr("::10.1.2.3")), Verdict{Reason: OutsideCluster}},
+		"an address that is none belongs to no network": {mesh.ClusterUnauthenticated, plain(netip.Addr{}),
+			Verdict{Reason: OutsideCluster}},
 		"a node's probe path does not open a connection": {mesh.AllAuthenticated, plain(node), Verdict{Reason: NoIdentity}},
 	} {
 		if tc.want.Allow {
@@ -94,7 +104,8 @@ func TestMappedClusterNetwork(t *testing.T) {
 }
 
 func TestProbes(t *testing.T) {
-	port := compile(mesh.PortPolicy{Policy: mesh.AllAuthenticated, RequireIdentity: true, ProbePaths: []string{"/healthz", "/a/b", "/live?verbose=1", mesh.GRPCProbePath}})
+	port := compile(mesh.PortPolicy{Policy: mesh.AllAuthenticated, RequireIdentity: true,
+		ProbePaths: []string{"/healthz", "/a/b", "/live?verbose=1", mesh.GRPCProbePath}})
 	for name, tc := range map[string]struct {
 		from         netip.Addr
 		method, path string
@@ -161,7 +172,10 @@ func TestWhatTheKubeletNeverSends(t *testing.T) {
 			h.Version = message.HTTP2
 			h.Add("content-type", "application/grpc")
 		},
-		"a GET of a call's path, and more": func(_ *Peer, h *message.Head) { h.SetPart(message.Path, mesh.GRPCProbePath); h.HasBody = true },
+		"a GET of a call's path, and more": func(_ *Peer, h *message.Head) {
+			h.SetPart(message.Path, mesh.GRPCProbePath)
+			h.HasBody = true
+		},
 	} {
 		peer, h := Peer{Addr: node}, request("GET", "/healthz")
 		if !port.IsProbe(peer, h) {
@@ -180,7 +194,8 @@ func TestRangesOfPortsCount(t *testing.T) {
 		OpaquePorts:          mesh.PortSet{{First: 3000, Last: 3999}},
 		RequireIdentityPorts: mesh.PortSet{{First: 80, Last: 90}},
 	}, nil)
-	if p.Port(3306).Protocol() != mesh.Opaque || p.Port(80).Decide(Peer{Addr: inside}).Allow || !p.Port(91).Decide(Peer{Addr: inside}).Allow {
+	if p.Port(3306).Protocol() != mesh.Opaque || p.Port(80).Decide(Peer{Addr: inside}).Allow ||
+		!p.Port(91).Decide(Peer{Addr: inside}).Allow {
 		t.Error("a range of ports is not honoured")
 	}
 }
@@ -204,7 +219,8 @@ func TestVerdictAllocatesNothing(t *testing.T) {
 	}
 }
 
-// A connection that hides its requests would hide them from routes and rate limits, and could name somebody else to the application.
+// A connection that hides its requests would hide them from routes and rate limits, and could name somebody else to the
+// application.
 func TestPortsOfRequests(t *testing.T) {
 	limit := &mesh.RateLimit{Total: 1}
 	routes := []mesh.InboundRoute{routed("a", "/a")}

@@ -24,12 +24,16 @@ func refTo(route string) mesh.Ref {
 
 func TestRoutes(t *testing.T) {
 	other := id("shop", "other")
-	server := mesh.Authorization{Ref: mesh.Ref{Kind: "AuthorizationPolicy", Name: "server"}, Clients: mesh.NamedClients, Identities: []mesh.IdentityMatch{mesh.IdentityMatch(other)}}
+	server := mesh.Authorization{Ref: mesh.Ref{Kind: "AuthorizationPolicy", Name: "server"}, Clients: mesh.NamedClients,
+		Identities: []mesh.IdentityMatch{mesh.IdentityMatch(other)}}
 	port := compile(mesh.PortPolicy{
-		Policy: mesh.Deny, ProbePaths: []string{"/healthz", "/public/live", "/a%2fb"}, Authorizations: []mesh.Authorization{server},
+		Policy: mesh.Deny, ProbePaths: []string{"/healthz", "/public/live", "/a%2fb"},
+		Authorizations: []mesh.Authorization{server},
 		Routes: []mesh.InboundRoute{
-			routed("public", "/public", mesh.Authorization{Ref: saz, Clients: mesh.AnyClients}), routed("admin", "/admin", named(web)), routed("rest", "/rest"),
-			routed("open", "/open", mesh.Authorization{Ref: saz, Clients: mesh.AnyClients}), routed("secret", "/open/secret", named(web)),
+			routed("public", "/public", mesh.Authorization{Ref: saz, Clients: mesh.AnyClients}),
+			routed("admin", "/admin", named(web)), routed("rest", "/rest"),
+			routed("open", "/open", mesh.Authorization{Ref: saz, Clients: mesh.AnyClients}),
+			routed("secret", "/open/secret", named(web)),
 			routed("strict", "/strict;x", mesh.Authorization{Ref: saz, Clients: mesh.AnyClients}),
 		},
 	})
@@ -58,34 +62,43 @@ func TestRoutes(t *testing.T) {
 		"a host alone":                                 {plain, "GET", "//public", Verdict{Reason: AmbiguousPath}},
 		"a host before a path of the same route":       {plain, "GET", "//public/public/x", allow(saz, "public")},
 		"dot segments out of a route":                  {plain, "GET", "/public/../admin", Verdict{Reason: AmbiguousPath}},
-		"encoded dot segments":                         {plain, "GET", "/public/%2e%2e/admin", Verdict{Reason: AmbiguousPath}},
-		"an encoded slash":                             {plain, "GET", "/public%2fx", Verdict{Reason: AmbiguousPath}},
-		"an over-long slash":                           {plain, "GET", "/public%c0%af..%c0%afadmin", Verdict{Reason: AmbiguousPath}},
-		"over-long dots":                               {plain, "GET", "/public/%c0%ae%c0%ae/admin", Verdict{Reason: AmbiguousPath}},
-		"an over-long slash at the end":                {meshed(other), "GET", "/admin%c0%af", Verdict{Reason: AmbiguousPath}},
-		"octets that are no text":                      {meshed(other), "GET", "/admin%ff", Verdict{Reason: AmbiguousPath}},
-		"letters beyond ASCII":                         {plain, "GET", "/public/%c3%a9", allow(saz, "public")},
-		"a backslash":                                  {plain, "GET", `/public\..\admin`, Verdict{Reason: AmbiguousPath}},
-		"parameters that hide dots":                    {plain, "GET", "/public/..;x/admin", Verdict{Reason: AmbiguousPath}},
-		"a method in lower case":                       {plain, "get", "/public", Verdict{Reason: AmbiguousPath}},
-		"a method of a later day":                      {plain, "M-SEARCH", "/public", allow(saz, "public")},
-		"a parameter that hides a route":               {plain, "GET", "/open/x/admin;x", allow(saz, "open")},
-		"parameters of a segment":                      {plain, "GET", "/public/x;y=1/z;a", allow(saz, "public")},
-		"a parameter that hides the route":             {plain, "GET", "/open/secret;x", Verdict{Reason: AmbiguousPath}},
-		"an encoded semicolon":                         {plain, "GET", "/open/secret%3bx/y", Verdict{Reason: AmbiguousPath}},
-		"a segment of a parameter alone":               {plain, "GET", "/open/;x/secret", Verdict{Reason: AmbiguousPath}},
-		"parameters out of all routes":                 {plain, "GET", "/strict;x", Verdict{Reason: AmbiguousPath}},
-		"a semicolon in the query":                     {plain, "GET", "/open/x?a;b", allow(saz, "open")},
-		"a path of 8000 bytes":                         {plain, "GET", "/public/" + strings.Repeat("a", 8000-8), allow(saz, "public")},
-		"a path that takes long to look at":            {plain, "GET", "/public/" + strings.Repeat("a", 8<<10), Verdict{Reason: AmbiguousPath}},
-		"a long query is none of its business":         {plain, "GET", "/public?" + strings.Repeat("a", 8<<10), allow(saz, "public")},
-		"OPTIONS of the server":                        {meshed(other), "OPTIONS", "*", Verdict{Reason: NoRoute}},
-		"a probe that no route matches":                {Peer{Addr: node}, "GET", "/healthz", Verdict{Allow: true, Authorization: own(ProbeName), Route: own(ProbeName)}},
-		"a probe's path with another query":            {Peer{Addr: node}, "GET", "/healthz?x", Verdict{Reason: NoRoute}},
-		"a probe's path from elsewhere":                {plain, "GET", "/healthz", Verdict{Reason: NoRoute}},
-		"a probe that a route matches":                 {Peer{Addr: node}, "GET", "/public/live", allow(saz, "public")},
-		"a probe whose path is ambiguous":              {Peer{Addr: node}, "GET", "/a%2fb", Verdict{Allow: true, Authorization: own(ProbeName), Route: own(ProbeName)}},
-		"a probe by another method":                    {Peer{Addr: node}, "POST", "/healthz", Verdict{Reason: NoRoute}},
+		"encoded dot segments": {plain, "GET", "/public/%2e%2e/admin",
+			Verdict{Reason: AmbiguousPath}},
+		"an encoded slash": {plain, "GET", "/public%2fx", Verdict{Reason: AmbiguousPath}},
+		"an over-long slash": {plain, "GET", "/public%c0%af..%c0%afadmin",
+			Verdict{Reason: AmbiguousPath}},
+		"over-long dots": {plain, "GET", "/public/%c0%ae%c0%ae/admin",
+			Verdict{Reason: AmbiguousPath}},
+		"an over-long slash at the end": {meshed(other), "GET", "/admin%c0%af",
+			Verdict{Reason: AmbiguousPath}},
+		"octets that are no text":          {meshed(other), "GET", "/admin%ff", Verdict{Reason: AmbiguousPath}},
+		"letters beyond ASCII":             {plain, "GET", "/public/%c3%a9", allow(saz, "public")},
+		"a backslash":                      {plain, "GET", `/public\..\admin`, Verdict{Reason: AmbiguousPath}},
+		"parameters that hide dots":        {plain, "GET", "/public/..;x/admin", Verdict{Reason: AmbiguousPath}},
+		"a method in lower case":           {plain, "get", "/public", Verdict{Reason: AmbiguousPath}},
+		"a method of a later day":          {plain, "M-SEARCH", "/public", allow(saz, "public")},
+		"a parameter that hides a route":   {plain, "GET", "/open/x/admin;x", allow(saz, "open")},
+		"parameters of a segment":          {plain, "GET", "/public/x;y=1/z;a", allow(saz, "public")},
+		"a parameter that hides the route": {plain, "GET", "/open/secret;x", Verdict{Reason: AmbiguousPath}},
+		"an encoded semicolon":             {plain, "GET", "/open/secret%3bx/y", Verdict{Reason: AmbiguousPath}},
+		"a segment of a parameter alone":   {plain, "GET", "/open/;x/secret", Verdict{Reason: AmbiguousPath}},
+		"parameters out of all routes":     {plain, "GET", "/strict;x", Verdict{Reason: AmbiguousPath}},
+		"a semicolon in the query":         {plain, "GET", "/open/x?a;b", allow(saz, "open")},
+		"a path of 8000 bytes": {plain, "GET", "/public/" + strings.Repeat("a", 8000-8),
+			allow(saz, "public")},
+		"a path that takes long to look at": {plain, "GET", "/public/" + strings.Repeat("a", 8<<10),
+			Verdict{Reason: AmbiguousPath}},
+		"a long query is none of its business": {plain, "GET", "/public?" + strings.Repeat("a", 8<<10),
+			allow(saz, "public")},
+		"OPTIONS of the server": {meshed(other), "OPTIONS", "*", Verdict{Reason: NoRoute}},
+		"a probe that no route matches": {Peer{Addr: node}, "GET", "/healthz",
+			Verdict{Allow: true, Authorization: own(ProbeName), Route: own(ProbeName)}},
+		"a probe's path with another query": {Peer{Addr: node}, "GET", "/healthz?x", Verdict{Reason: NoRoute}},
+		"a probe's path from elsewhere":     {plain, "GET", "/healthz", Verdict{Reason: NoRoute}},
+		"a probe that a route matches":      {Peer{Addr: node}, "GET", "/public/live", allow(saz, "public")},
+		"a probe whose path is ambiguous": {Peer{Addr: node}, "GET", "/a%2fb",
+			Verdict{Allow: true, Authorization: own(ProbeName), Route: own(ProbeName)}},
+		"a probe by another method": {Peer{Addr: node}, "POST", "/healthz", Verdict{Reason: NoRoute}},
 	} {
 		h := request(tc.method, tc.path)
 		if got := decide(port, tc.peer, h); got != tc.want {
@@ -101,7 +114,8 @@ func TestRoutes(t *testing.T) {
 }
 
 func TestRoutesAndRequiredIdentity(t *testing.T) {
-	port := compile(mesh.PortPolicy{Policy: mesh.AllUnauthenticated, RequireIdentity: true, Routes: []mesh.InboundRoute{routed("all", "/a")}})
+	port := compile(mesh.PortPolicy{Policy: mesh.AllUnauthenticated, RequireIdentity: true,
+		Routes: []mesh.InboundRoute{routed("all", "/a")}})
 	for _, path := range []string{"/a", "/b", "/a/../b"} {
 		if got := decide(port, Peer{Addr: inside}, request("GET", path)); got.Reason != NoIdentity {
 			t.Errorf("%s: got %+v", path, got)
@@ -115,7 +129,8 @@ func TestAMistakenRouteOpensNothing(t *testing.T) {
 	mistaken.Route.Rules[0].Matches[0] = mesh.Match{Method: "GET", Widened: true}
 	mistaken.Route.Rules[0].Invalid = "it cannot be read"
 	setting := mesh.PortPolicy{
-		Policy: mesh.AllUnauthenticated, ProbePaths: []string{"/healthz"}, Routes: []mesh.InboundRoute{routed("all", "/", anyone), mistaken},
+		Policy: mesh.AllUnauthenticated, ProbePaths: []string{"/healthz"},
+		Routes: []mesh.InboundRoute{routed("all", "/", anyone), mistaken},
 	}
 	plain := Peer{Addr: inside}
 	for name, tc := range map[string]struct {
@@ -123,10 +138,12 @@ func TestAMistakenRouteOpensNothing(t *testing.T) {
 		method, path string
 		want         Verdict
 	}{
-		"what it may be meant for":         {plain, "GET", "/admin", Verdict{Reason: InvalidRoute}},
-		"to whom it names":                 {Peer{ID: web, Addr: inside}, "GET", "/admin", Verdict{Reason: InvalidRoute}},
-		"what it is not meant for":         {plain, "POST", "/admin", Verdict{Allow: true, Authorization: saz, Route: refTo("all")}},
-		"a probe":                          {Peer{Addr: node}, "GET", "/healthz", Verdict{Allow: true, Authorization: own(ProbeName), Route: own(ProbeName)}},
+		"what it may be meant for": {plain, "GET", "/admin", Verdict{Reason: InvalidRoute}},
+		"to whom it names":         {Peer{ID: web, Addr: inside}, "GET", "/admin", Verdict{Reason: InvalidRoute}},
+		"what it is not meant for": {plain, "POST", "/admin",
+			Verdict{Allow: true, Authorization: saz, Route: refTo("all")}},
+		"a probe": {Peer{Addr: node}, "GET", "/healthz",
+			Verdict{Allow: true, Authorization: own(ProbeName), Route: own(ProbeName)}},
 		"a probe's path from elsewhere":    {plain, "GET", "/healthz", Verdict{Reason: InvalidRoute}},
 		"what is no probe, from the node":  {Peer{Addr: node}, "GET", "/healthz/x", Verdict{Reason: InvalidRoute}},
 		"a path that cannot be told apart": {plain, "GET", "/a/../b", Verdict{Reason: AmbiguousPath}},
@@ -144,7 +161,8 @@ func TestAMistakenRouteOpensNothing(t *testing.T) {
 func TestStill(t *testing.T) {
 	anyone := mesh.Authorization{Ref: saz, Clients: mesh.AnyClients}
 	peer := Peer{ID: web, Addr: inside}
-	before := compile(mesh.PortPolicy{Policy: mesh.Deny, Routes: []mesh.InboundRoute{routed("a", "/a", anyone), routed("b", "/b", anyone)}})
+	before := compile(mesh.PortPolicy{Policy: mesh.Deny,
+		Routes: []mesh.InboundRoute{routed("a", "/a", anyone), routed("b", "/b", anyone)}})
 	v := decide(before, peer, request("GET", "/a"))
 	tunnel := decide(compile(mesh.PortPolicy{Policy: mesh.AllUnauthenticated}), peer, request("CONNECT", ""))
 	whole := decide(compile(mesh.PortPolicy{Policy: mesh.AllUnauthenticated}), peer, request("GET", "/a"))
@@ -153,25 +171,36 @@ func TestStill(t *testing.T) {
 		port mesh.PortPolicy
 		want bool
 	}{
-		"the route keeps its authorization":             {v, mesh.PortPolicy{Policy: mesh.Deny, Routes: []mesh.InboundRoute{routed("b", "/b"), routed("a", "/a", anyone)}}, true},
-		"the route loses its authorization":             {v, mesh.PortPolicy{Policy: mesh.Deny, Routes: []mesh.InboundRoute{routed("a", "/a"), routed("b", "/b", anyone)}}, false},
-		"the route gets another":                        {v, mesh.PortPolicy{Policy: mesh.Deny, Routes: []mesh.InboundRoute{routed("a", "/a", named(web))}}, true},
-		"the route goes, the Server lets in":            {v, mesh.PortPolicy{Policy: mesh.Deny, Authorizations: []mesh.Authorization{anyone}}, true},
-		"the route goes, the Server does not let in":    {v, mesh.PortPolicy{Policy: mesh.Deny, Routes: []mesh.InboundRoute{routed("b", "/b", anyone)}}, false},
-		"all routes go, the policy lets in":             {v, mesh.PortPolicy{Policy: mesh.AllAuthenticated}, true},
-		"routes come, the Server lets in":               {whole, mesh.PortPolicy{Policy: mesh.AllAuthenticated, Routes: []mesh.InboundRoute{routed("a", "/a")}}, true},
-		"identity is required of those who have it":     {v, mesh.PortPolicy{Policy: mesh.AllUnauthenticated, RequireIdentity: true}, true},
-		"a tunnel, while bytes may pass as well":        {tunnel, mesh.PortPolicy{Policy: mesh.AllAuthenticated}, true},
-		"a tunnel, when routes come":                    {tunnel, mesh.PortPolicy{Policy: mesh.AllAuthenticated, Routes: []mesh.InboundRoute{routed("a", "/", anyone)}}, false},
-		"everybody is denied":                           {whole, mesh.PortPolicy{Policy: mesh.Deny}, false},
-		"a probe, while there are probes":               {Verdict{Allow: true, Authorization: own(ProbeName)}, mesh.PortPolicy{Policy: mesh.AllUnauthenticated}, false},
+		"the route keeps its authorization": {v,
+			mesh.PortPolicy{Policy: mesh.Deny, Routes: []mesh.InboundRoute{routed("b", "/b"), routed("a", "/a", anyone)}}, true},
+		"the route loses its authorization": {v,
+			mesh.PortPolicy{Policy: mesh.Deny, Routes: []mesh.InboundRoute{routed("a", "/a"), routed("b", "/b", anyone)}},
+			false},
+		"the route gets another": {v,
+			mesh.PortPolicy{Policy: mesh.Deny, Routes: []mesh.InboundRoute{routed("a", "/a", named(web))}}, true},
+		"the route goes, the Server lets in": {v,
+			mesh.PortPolicy{Policy: mesh.Deny, Authorizations: []mesh.Authorization{anyone}}, true},
+		"the route goes, the Server does not let in": {v,
+			mesh.PortPolicy{Policy: mesh.Deny, Routes: []mesh.InboundRoute{routed("b", "/b", anyone)}}, false},
+		"all routes go, the policy lets in": {v, mesh.PortPolicy{Policy: mesh.AllAuthenticated}, true},
+		"routes come, the Server lets in": {whole,
+			mesh.PortPolicy{Policy: mesh.AllAuthenticated, Routes: []mesh.InboundRoute{routed("a", "/a")}}, true},
+		"identity is required of those who have it": {v,
+			mesh.PortPolicy{Policy: mesh.AllUnauthenticated, RequireIdentity: true}, true},
+		"a tunnel, while bytes may pass as well": {tunnel, mesh.PortPolicy{Policy: mesh.AllAuthenticated}, true},
+		"a tunnel, when routes come": {tunnel,
+			mesh.PortPolicy{Policy: mesh.AllAuthenticated, Routes: []mesh.InboundRoute{routed("a", "/", anyone)}}, false},
+		"everybody is denied": {whole, mesh.PortPolicy{Policy: mesh.Deny}, false},
+		"a probe, while there are probes": {Verdict{Allow: true, Authorization: own(ProbeName)},
+			mesh.PortPolicy{Policy: mesh.AllUnauthenticated}, false},
 		"a client that the policy of a later day names": {v, mesh.PortPolicy{Policy: "mesh-only"}, false},
 	} {
 		if got := compile(tc.port).Still(peer, tc.was); got.Allow != tc.want {
 			t.Errorf("%s: got %+v", name, got)
 		}
 	}
-	if got := compile(mesh.PortPolicy{Policy: mesh.Deny, ProbePaths: []string{"/"}}).Still(Peer{Addr: node}, Verdict{Authorization: own(ProbeName), Allow: true}); !got.Allow {
+	if got := compile(mesh.PortPolicy{Policy: mesh.Deny, ProbePaths: []string{"/"}}).Still(Peer{Addr: node},
+		Verdict{Authorization: own(ProbeName), Allow: true}); !got.Allow {
 		t.Errorf("a probe of a pod with probes: got %+v", got)
 	}
 }
@@ -185,7 +214,8 @@ func many(n int) (*Port, Peer, *message.Head) {
 		setting.Routes = append(setting.Routes, routed(fmt.Sprintf("route-%d", i), fmt.Sprintf("/api/v%d", i), client))
 	}
 	last := n - 1
-	peer := Peer{ID: id("shop", fmt.Sprintf("client-%d", last)), Addr: netip.MustParseAddr(fmt.Sprintf("10.%d.0.1", last%250))}
+	peer := Peer{ID: id("shop", fmt.Sprintf("client-%d", last)),
+		Addr: netip.MustParseAddr(fmt.Sprintf("10.%d.0.1", last%250))}
 	return compile(setting), peer, request("GET", fmt.Sprintf("/api/v%d/carts/4711?expand=all", last))
 }
 
@@ -273,7 +303,8 @@ func BenchmarkCompile(b *testing.B) {
 func TestLongValuesAreNotSearched(t *testing.T) {
 	search := func(m mesh.Match) *Port {
 		return compile(mesh.PortPolicy{Policy: mesh.AllUnauthenticated, Routes: []mesh.InboundRoute{
-			{Route: mesh.Route{Rules: []mesh.Rule{{Matches: []mesh.Match{m}}, {Matches: []mesh.Match{{Path: mesh.PrefixPath, Value: "/"}}}}}},
+			{Route: mesh.Route{Rules: []mesh.Rule{{Matches: []mesh.Match{m}},
+				{Matches: []mesh.Match{{Path: mesh.PrefixPath, Value: "/"}}}}}},
 		}})
 	}
 	regex := []mesh.FieldMatch{{Name: "x", Value: ".*a", Regex: true}}
@@ -284,10 +315,11 @@ func TestLongValuesAreNotSearched(t *testing.T) {
 		fields []string
 		want   bool
 	}{
-		"a header":                   {mesh.Match{Headers: regex}, "/", []string{long}, false},
-		"a header in two lines":      {mesh.Match{Headers: regex}, "/", []string{long[:5000], long[:5000]}, false},
-		"a header that is short":     {mesh.Match{Headers: regex}, "/", []string{"aa"}, true},
-		"a header that is compared":  {mesh.Match{Headers: []mesh.FieldMatch{{Name: "x", Value: "a"}}}, "/", []string{long}, true},
+		"a header":               {mesh.Match{Headers: regex}, "/", []string{long}, false},
+		"a header in two lines":  {mesh.Match{Headers: regex}, "/", []string{long[:5000], long[:5000]}, false},
+		"a header that is short": {mesh.Match{Headers: regex}, "/", []string{"aa"}, true},
+		"a header that is compared": {mesh.Match{Headers: []mesh.FieldMatch{{Name: "x", Value: "a"}}}, "/", []string{long},
+			true},
 		"a query":                    {mesh.Match{Query: regex}, "/?x=" + long, nil, false},
 		"a query that is not looked": {mesh.Match{}, "/?x=" + long, nil, true},
 	} {
@@ -295,7 +327,8 @@ func TestLongValuesAreNotSearched(t *testing.T) {
 		for _, v := range tc.fields {
 			h.Add("x", v)
 		}
-		if got := decide(search(tc.match), Peer{Addr: inside}, h); got.Allow != tc.want || !tc.want && got.Reason != AmbiguousPath {
+		if got := decide(search(tc.match), Peer{Addr: inside}, h); got.Allow != tc.want || !tc.want &&
+			got.Reason != AmbiguousPath {
 			t.Errorf("%s: got %+v, want allowed %t", name, got, tc.want)
 		}
 	}

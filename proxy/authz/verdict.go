@@ -13,8 +13,8 @@ type Verdict struct {
 	Audited bool
 	// Authorization let the peer in; zero on a denial. An access policy that did is of Kind "default".
 	Authorization mesh.Ref
-	// Route that the request is for. It is of Kind "default" where the port has no routes, and zero for a connection and for a request
-	// that is for no route.
+	// Route that the request is for. It is of Kind "default" where the port has no routes, and zero for a connection and
+	// for a request that is for no route.
 	Route mesh.Ref
 	// Reason is why not: one of the constants below, "" when allowed.
 	Reason Reason
@@ -30,18 +30,22 @@ const (
 	NotAuthorized   Reason = "not_authorized"   // no authorization is for the peer
 	OutsideNetworks Reason = "outside_networks" // the authorizations that are for the peer are for other addresses
 	Denied          Reason = "denied"           // the policy is deny, or one that this release does not know
-	NotHTTP         Reason = "not_http"         // the port takes HTTP alone, and the connection's requests cannot be told apart
-	NoRoute         Reason = "no_route"         // the port has routes, and the request is for none of them
-	NoTunnel        Reason = "tunnel"           // the port takes HTTP alone, and the request asks for a tunnel to anything
-	InvalidRoute    Reason = "invalid_route"    // a route of the port has a mistake in the match that would say which requests are its own
-	AmbiguousPath   Reason = "ambiguous_path"   // the port has routes, and servers may read the request's path differently
+	// the port takes HTTP alone, and the connection's requests cannot be told apart
+	NotHTTP  Reason = "not_http"
+	NoRoute  Reason = "no_route" // the port has routes, and the request is for none of them
+	NoTunnel Reason = "tunnel"   // the port takes HTTP alone, and the request asks for a tunnel to anything
+	// a route of the port has a mistake in the match that would say which requests are its own
+	InvalidRoute  Reason = "invalid_route"
+	AmbiguousPath Reason = "ambiguous_path" // the port has routes, and servers may read the request's path differently
 )
 
-// Explain returns the reason as a sentence for a person, and what helps. It names nothing, so that strangers may read it.
+// Explain returns the reason as a sentence for a person, and what helps. It names nothing, so that strangers may read
+// it.
 func (r Reason) Explain() string {
 	switch r {
 	case NoIdentity:
-		return "this port accepts meshed clients only (mutual TLS with an identity); mesh the client, or authorize unauthenticated clients"
+		return "this port accepts meshed clients only (mutual TLS with an identity); mesh the client, or authorize " +
+			"unauthenticated clients"
 	case OutsideCluster:
 		return "this port accepts clients from the cluster's networks only"
 	case NotAuthorized:
@@ -49,13 +53,16 @@ func (r Reason) Explain() string {
 	case OutsideNetworks:
 		return "the authorizations for this client are for other networks than the one that it comes from"
 	case NotHTTP:
-		return "this port has routes or a rate limit, or is declared HTTP, so it accepts HTTP only; the connection is opaque or encrypted by the application"
+		return "this port has routes or a rate limit, or is declared HTTP, so it accepts HTTP only; the connection is " +
+			"opaque or encrypted by the application"
 	case NoTunnel:
-		return "this port has routes or a rate limit, or is declared HTTP, so it opens no tunnel, unless a route matches the method CONNECT"
+		return "this port has routes or a rate limit, or is declared HTTP, so it opens no tunnel, unless a route matches " +
+			"the method CONNECT"
 	case NoRoute:
 		return "no route of this port matches the request"
 	case InvalidRoute:
-		return "a route of this port has a mistake, and the request may be one that it is meant for; its status says what is wrong"
+		return "a route of this port has a mistake, and the request may be one that it is meant for; its status says what " +
+			"is wrong"
 	case AmbiguousPath:
 		return "the request's path is ambiguous, or its method is in lower case, and this port has routes; " +
 			"see docs/authorization.md#paths"
@@ -105,8 +112,8 @@ func (p *Port) Decide(peer Peer) Verdict {
 	return p.decide(peer, nil)
 }
 
-// Verdict answers a peer's request for a part of the port that Match named. It is the same for every such request, so that callers may
-// keep it as long as they keep p.
+// Verdict answers a peer's request for a part of the port that Match named. It is the same for every such request, so
+// that callers may keep it as long as they keep p.
 func (p *Port) Verdict(peer Peer, part Part) Verdict {
 	switch part {
 	case Probe:
@@ -134,8 +141,8 @@ func (p *Port) Verdict(peer Peer, part Part) Verdict {
 	}
 }
 
-// Still answers a request that another policy let in and that is not over: v is its verdict then. A route that is gone leaves it to
-// those who may use all of the port.
+// Still answers a request that another policy let in and that is not over: v is its verdict then. A route that is gone
+// leaves it to those who may use all of the port.
 func (p *Port) Still(peer Peer, v Verdict) Verdict {
 	if v.Authorization == own(ProbeName) {
 		if len(p.setting.ProbePaths) > 0 && p.policy.isHost(peer.Addr) {

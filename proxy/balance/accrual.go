@@ -6,9 +6,9 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// An endpoint that keeps failing is ejected: it gets no requests for a penalty, then a single one, the probe. The probe's success
-// admits it again; its failure doubles the penalty. At most half of a pool is ejected, and never its last endpoint: a Service all of
-// whose pods fail is better served by pods that fail than by nobody.
+// An endpoint that keeps failing is ejected: it gets no requests for a penalty, then a single one, the probe. The
+// probe's success admits it again; its failure doubles the penalty. At most half of a pool is ejected, and never its
+// last endpoint: a Service all of whose pods fail is better served by pods that fail than by nobody.
 
 // window counts the answers of one endpoint in two halves of Accrual.Window, of which the older one is dropped in turn.
 type window struct {
@@ -131,7 +131,8 @@ func (p *Pool[T]) count(i int32, failed bool, now int64) bool {
 
 // States is how many endpoints of a pool are in which state.
 type States struct {
-	// Ready ones may be chosen, Pending ones back off because they could not be connected to, Ejected ones failed too often.
+	// Ready ones may be chosen, Pending ones back off because they could not be connected to, Ejected ones failed too
+	// often.
 	Ready, Pending, Ejected int
 }
 

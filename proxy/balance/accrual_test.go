@@ -206,7 +206,8 @@ func TestConnectFailuresEject(t *testing.T) {
 }
 
 func TestLowSuccessRateEjects(t *testing.T) {
-	a := &mesh.Accrual{SuccessRate: 0.8, Window: 10 * time.Second, MinRequests: 5, MinPenalty: time.Second, MaxPenalty: time.Minute}
+	a := &mesh.Accrual{SuccessRate: 0.8, Window: 10 * time.Second, MinRequests: 5, MinPenalty: time.Second,
+		MaxPenalty: time.Minute}
 	for name, test := range map[string]struct {
 		every int // one of so many fails
 		want  int

@@ -1,9 +1,9 @@
 // Package balance chooses one of a target's endpoints for a request or a connection.
 //
-// It owns the choice (power of two choices by peak-EWMA latency and work in flight), the backing off of endpoints that cannot be
-// connected to, and the ejection of those that keep failing. It imports mesh and the standard library only, dials nothing and never
-// asks for the time. The one idea: an endpoint is 64 bytes in a flat slice, so that ten thousand of them fit in a cache and a choice
-// touches two.
+// It owns the choice (power of two choices by peak-EWMA latency and work in flight), the backing off of endpoints that
+// cannot be connected to, and the ejection of those that keep failing. It imports mesh and the standard library only,
+// dials nothing and never asks for the time. The one idea: an endpoint is 64 bytes in a flat slice, so that ten
+// thousand of them fit in a cache and a choice touches two.
 package balance
 
 import (
@@ -56,8 +56,8 @@ type slot struct {
 	_          [8]byte
 }
 
-// Pool balances over a changing list of endpoints, of which each stands for a T. Its methods may be used by several goroutines. The
-// zero Pool has no endpoints.
+// Pool balances over a changing list of endpoints, of which each stands for a T. Its methods may be used by several
+// goroutines. The zero Pool has no endpoints.
 type Pool[T any] struct {
 	mu    sync.Mutex // guards the fields below; held for nanoseconds, never while anything waits
 	slots []slot
@@ -139,16 +139,16 @@ func (p *Pool[T]) Len() int {
 	return len(p.live)
 }
 
-// Pick chooses an endpoint and counts it as in flight until Done. An endpoint that backs off is chosen only when the draw finds no other;
-// then it is the one that may be tried again first. ok is false when there are no endpoints.
+// Pick chooses an endpoint and counts it as in flight until Done. An endpoint that backs off is chosen only when the
+// draw finds no other; then it is the one that may be tried again first. ok is false when there are no endpoints.
 func (p *Pool[T]) Pick(now time.Duration) (chosen Slot, item T, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.pick(now, -1)
 }
 
-// PickOther is Pick for a request that has just failed at one endpoint, which is chosen again only when every other one backs off: quick
-// failures make it look idle.
+// PickOther is Pick for a request that has just failed at one endpoint, which is chosen again only when every other one
+// backs off: quick failures make it look idle.
 func (p *Pool[T]) PickOther(now time.Duration, than Slot) (chosen Slot, item T, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -236,7 +236,8 @@ func (s *slot) load(now int64) float64 {
 	return s.ewma * decay(now-s.stamp) * float64(s.inflight+1) / float64(s.weight)
 }
 
-// decay returns exp(-age/Decay). Below 1/64 of Decay the first-order term is exact to a part in ten thousand, and cheap.
+// decay returns exp(-age/Decay). Below 1/64 of Decay the first-order term is exact to a part in ten thousand, and
+// cheap.
 func decay(age int64) float64 {
 	x := float64(max(age, 0)) / float64(Decay)
 	if x < 1.0/64 {
@@ -258,10 +259,11 @@ const (
 	Connected
 	// Unreachable means that no connection could be made: the endpoint backs off.
 	Unreachable
-	// Shed means that the endpoint answered that it is asked too much. It works, but it looks no quicker for that: more would come.
+	// Shed means that the endpoint answered that it is asked too much. It works, but it looks no quicker for that: more
+	// would come.
 	Shed
-	// Failed means that the endpoint answered with a failure, or not in time. A quick failure does not make it look quick: it keeps the
-	// latency that it had.
+	// Failed means that the endpoint answered with a failure, or not in time. A quick failure does not make it look quick:
+	// it keeps the latency that it had.
 	Failed
 )
 

@@ -1,8 +1,8 @@
 // Package control keeps the proxy's one stream to the destination controller.
 //
-// It owns the watches, the cells that their values arrive in, and coming back after a failure. It must not know what the values are
-// used for. The one idea: a value outlives the stream that brought it; while the control plane is away every cell keeps its last
-// value, and the next stream begins by asking for all of them again.
+// It owns the watches, the cells that their values arrive in, and coming back after a failure. It must not know what
+// the values are used for. The one idea: a value outlives the stream that brought it; while the control plane is away
+// every cell keeps its last value, and the next stream begins by asking for all of them again.
 package control
 
 import (
@@ -28,18 +28,20 @@ type Config struct {
 	TLS *tls.Config
 	// Namespace, Pod and Node say who asks; Version is for the controller's log.
 	Namespace, Pod, Node, Version string
-	// Changed, when set, is called after a target's cell got a value, on the goroutine that receives: it must not wait for another
-	// value.
+	// Changed, when set, is called after a target's cell got a value, on the goroutine that receives: it must not wait for
+	// another value.
 	Changed func(mesh.Target)
-	// Asked and Answered, when set, are called when a watch is sent, and when its first value came or is not to come any more: took after
-	// that, with the gRPC status 0 or the one that says why not. A stream that could not be opened is one question more.
+	// Asked and Answered, when set, are called when a watch is sent, and when its first value came or is not to come any
+	// more: took after that, with the gRPC status 0 or the one that says why not. A stream that could not be opened is one
+	// question more.
 	Asked    func()
 	Answered func(took time.Duration, grpcStatus int16)
 	Log      *zap.Logger
 }
 
-// Pauses between streams. They grow while streams fail, so that a controller that comes back is not met by every proxy at once. Until a
-// proxy is back, what is changed does not reach it, so the longest is what somebody who applies a route may have to wait.
+// Pauses between streams. They grow while streams fail, so that a controller that comes back is not met by every proxy
+// at once. Until a proxy is back, what is changed does not reach it, so the longest is what somebody who applies a
+// route may have to wait.
 const (
 	minBackoff = 200 * time.Millisecond
 	maxBackoff = 5 * time.Second
@@ -101,7 +103,8 @@ func New(cfg Config) *Client {
 // Inbound returns the cell of the pod's own policy.
 func (c *Client) Inbound() *latest.Cell[*mesh.Inbound] { return &c.inbound }
 
-// Watch returns the cell in which the target's values arrive. Watching a target again gives the same cell. It never blocks.
+// Watch returns the cell in which the target's values arrive. Watching a target again gives the same cell. It never
+// blocks.
 func (c *Client) Watch(t mesh.Target) *latest.Cell[*mesh.Outbound] {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -128,7 +131,8 @@ func (c *Client) Unwatch(t mesh.Target) {
 	c.enqueue(&pb.SubscribeRequest{Message: &pb.SubscribeRequest_Unwatch{Unwatch: w.id}})
 }
 
-// enqueue adds a request for the present stream. Without one there is nothing to add to: the next begins with every watch.
+// enqueue adds a request for the present stream. Without one there is nothing to add to: the next begins with every
+// watch.
 func (c *Client) enqueue(r *pb.SubscribeRequest) {
 	if c.streaming {
 		c.queue = append(c.queue, r)

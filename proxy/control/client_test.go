@@ -27,7 +27,8 @@ var (
 )
 
 func service(name string) *mesh.Outbound {
-	return &mesh.Outbound{Kind: mesh.ToService, Service: mesh.ServiceRef{Namespace: "shop", Name: name, Port: 80}, Authority: name}
+	return &mesh.Outbound{Kind: mesh.ToService, Service: mesh.ServiceRef{Namespace: "shop", Name: name, Port: 80},
+		Authority: name}
 }
 
 func policy(p mesh.AccessPolicy) *mesh.Inbound {
@@ -35,7 +36,8 @@ func policy(p mesh.AccessPolicy) *mesh.Inbound {
 }
 
 // start runs a client until the test ends.
-func start(t *testing.T, ca *meshtest.CA, addr string, changed func(mesh.Target), more ...func(*Config)) (*Client, context.Context) {
+func start(t *testing.T, ca *meshtest.CA, addr string, changed func(mesh.Target), more ...func(*Config)) (*Client,
+	context.Context) {
 	t.Helper()
 	cfg := Config{
 		Addr: addr, TLS: ca.Certs(web).ClientTLS(meshtest.DestinationID, "h2"),
@@ -236,7 +238,8 @@ func TestQuestionsEndOnce(t *testing.T) {
 	}
 }
 
-// A proxy that stops gives its questions up: that is no failure of the controller's. One that is not answered in time is.
+// A proxy that stops gives its questions up: that is no failure of the controller's. One that is not answered in time
+// is.
 func TestQuestionThatIsGivenUpIsNoFailure(t *testing.T) {
 	for _, c := range []struct {
 		name  string

@@ -17,9 +17,11 @@ func crowd(n int) *pb.SubscribeResponse {
 	o := service("app")
 	for i := range n {
 		o.Endpoints = append(o.Endpoints, mesh.Endpoint{
-			Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 128, byte(i >> 8), byte(i)}), 8080), Identity: web, Weight: 1, Zone: "zone-1",
+			Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 128, byte(i >> 8), byte(i)}), 8080), Identity: web, Weight: 1,
+			Zone: "zone-1",
 			Pod: mesh.PodRef{
-				Namespace: "shop", Name: fmt.Sprintf("app-6d4cf56db6-%05d", i), ServiceAccount: "app", OwnerKind: "deployment", OwnerName: "app",
+				Namespace: "shop", Name: fmt.Sprintf("app-6d4cf56db6-%05d", i), ServiceAccount: "app", OwnerKind: "deployment",
+				OwnerName:       "app",
 				PodTemplateHash: "6d4cf56db6", ControlPlaneNS: "tulle",
 			},
 		})
@@ -69,7 +71,8 @@ func TestPiecesOfAValueInPartsAreMerged(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := decodePieces(data, &got, func() {}); err != nil || !proto.Equal(&got, &want) {
-		t.Errorf("%d endpoints, %v; want %d", len(got.GetOutbound().GetEndpoints()), err, len(want.GetOutbound().GetEndpoints()))
+		t.Errorf("%d endpoints, %v; want %d", len(got.GetOutbound().GetEndpoints()), err,
+			len(want.GetOutbound().GetEndpoints()))
 	}
 }
 
@@ -90,7 +93,8 @@ func FuzzPieces(f *testing.F) {
 	})
 }
 
-// BenchmarkDecode is the decoding of ten thousand endpoints, at once and in pieces of which requests wait for one at most.
+// BenchmarkDecode is the decoding of ten thousand endpoints, at once and in pieces of which requests wait for one at
+// most.
 func BenchmarkDecode(b *testing.B) {
 	data := encoded(b, crowd(10_000))
 	b.Run("at once", func(b *testing.B) {

@@ -44,8 +44,8 @@ func (c *Client) abandon(why error) {
 	}
 }
 
-// codeOf returns the gRPC status of an error. The end of a context has one, too; what has none, such as a value that makes no sense, is
-// Internal.
+// codeOf returns the gRPC status of an error. The end of a context has one, too; what has none, such as a value that
+// makes no sense, is Internal.
 func codeOf(err error) int16 {
 	if s, ok := status.FromError(err); ok {
 		return int16(s.Code())

@@ -24,12 +24,13 @@ const (
 	maxValueBytes = 32 << 20
 	// answerTimeout bounds the wait for a stream's first value: the pod's own policy, which the controller always has.
 	answerTimeout = 10 * time.Second
-	// connectTimeout bounds one attempt to connect. A controller that went away between two addresses of its Service leaves a handshake
-	// without an answer; grpc would wait for it for 20 s.
+	// connectTimeout bounds one attempt to connect. A controller that went away between two addresses of its Service
+	// leaves a handshake without an answer; grpc would wait for it for 20 s.
 	connectTimeout = 5 * time.Second
 )
 
-// stream asks for every watch on a new connection and takes values in until it ends. answered reports that at least one came.
+// stream asks for every watch on a new connection and takes values in until it ends. answered reports that at least one
+// came.
 func (c *Client) stream(ctx context.Context) (answered bool, err error) {
 	conn, err := grpc.NewClient("passthrough:///"+c.cfg.Addr,
 		grpc.WithTransportCredentials(credentials.NewTLS(c.cfg.TLS)),
@@ -168,5 +169,6 @@ func (c *Client) hello() *pb.SubscribeRequest {
 }
 
 func watchRequest(id uint64, t mesh.Target) *pb.SubscribeRequest {
-	return &pb.SubscribeRequest{Message: &pb.SubscribeRequest_Watch{Watch: &pb.Watch{Id: id, Outbound: api.EncodeTarget(t)}}}
+	return &pb.SubscribeRequest{Message: &pb.SubscribeRequest_Watch{
+		Watch: &pb.Watch{Id: id, Outbound: api.EncodeTarget(t)}}}
 }

@@ -1,9 +1,9 @@
 // Package detect tells the protocol of a connection from its first bytes.
 //
-// It owns the classification of a prefix, the reading of a ClientHello as far as ALPN and SNI, and a connection whose first bytes
-// can be looked at without being consumed. It imports the standard library only, and it decides nothing about trust: whatever it
-// answers, an identity comes from a finished handshake alone. The one idea: peek, never consume, so that a wrong guess costs nothing
-// but speed.
+// It owns the classification of a prefix, the reading of a ClientHello as far as ALPN and SNI, and a connection whose
+// first bytes can be looked at without being consumed. It imports the standard library only, and it decides nothing
+// about trust: whatever it answers, an identity comes from a finished handshake alone. The one idea: peek, never
+// consume, so that a wrong guess costs nothing but speed.
 package detect
 
 import (
@@ -18,8 +18,8 @@ type Kind uint8
 // The kinds of connection. The zero value, Undecided, means that more bytes are needed.
 const (
 	Undecided Kind = iota
-	// HTTP1 begins with something that wants to be an HTTP/1 request line; whether it is a valid one is the codec's business, so
-	// that a malformed request is answered instead of forwarded.
+	// HTTP1 begins with something that wants to be an HTTP/1 request line; whether it is a valid one is the codec's
+	// business, so that a malformed request is answered instead of forwarded.
 	HTTP1
 	// HTTP2 begins with the whole client preface of RFC 9113 §3.4.
 	HTTP2
@@ -39,13 +39,14 @@ const Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 // prefaceWord is how much of the preface no request in HTTP/1 begins with.
 const prefaceWord = "PRI "
 
-// maxLine is how far the end of a request line is looked for. A longer line that begins like a request is HTTP/1: the codec refuses it. A
-// single word as long as that is opaque: tools that measure throughput send such things. Many servers take any word for a method, so that a
-// shorter bound of methods would let requests pass unseen.
+// maxLine is how far the end of a request line is looked for. A longer line that begins like a request is HTTP/1: the
+// codec refuses it. A single word as long as that is opaque: tools that measure throughput send such things. Many
+// servers take any word for a method, so that a shorter bound of methods would let requests pass unseen.
 const maxLine = 4 << 10
 
-// Classify says what a connection that began with prefix is. It returns Undecided only for a prefix that more bytes could turn
-// into something else than opaque; an empty prefix is Undecided. What it says of a prefix holds for whatever follows.
+// Classify says what a connection that began with prefix is. It returns Undecided only for a prefix that more bytes
+// could turn into something else than opaque; an empty prefix is Undecided. What it says of a prefix holds for whatever
+// follows.
 func Classify(prefix []byte) Kind {
 	if len(prefix) == 0 {
 		return Undecided
@@ -74,10 +75,11 @@ func classifyTLS(prefix []byte) Kind {
 	}
 }
 
-// classifyLine reads the beginning of a request line as generously as any server does: what a server may take for a request must not
-// reach it as bytes that nobody decided on. Blank bytes before the line and between its words are skipped (RFC 9112 §2.2, §3), the
-// version may be in lower case, and what asks for a path by a method that everybody knows needs no version (HTTP/0.9). A NUL in a line that
-// asks for a path by a registered method proves no other protocol. The codec is strict, so that such requests are answered with 400.
+// classifyLine reads the beginning of a request line as generously as any server does: what a server may take for a
+// request must not reach it as bytes that nobody decided on. Blank bytes before the line and between its words are
+// skipped (RFC 9112 §2.2, §3), the version may be in lower case, and what asks for a path by a method that everybody
+// knows needs no version (HTTP/0.9). A NUL in a line that asks for a path by a registered method proves no other
+// protocol. The codec is strict, so that such requests are answered with 400.
 func classifyLine(prefix []byte) Kind {
 	prefix = prefix[:min(len(prefix), maxLine)]
 	method, rest := cutMethod(prefix)
@@ -97,7 +99,8 @@ func classifyLine(prefix []byte) Kind {
 		return Opaque
 	}
 	switch {
-	case asksForPath(line) && (binary && slices.Contains(methods, string(method)) || slices.Contains(plainMethods, string(method))),
+	case asksForPath(line) && (binary && slices.Contains(methods, string(method)) ||
+		slices.Contains(plainMethods, string(method))),
 		hasVersion(line):
 		return HTTP1
 	case ended, binary:
@@ -109,8 +112,9 @@ func classifyLine(prefix []byte) Kind {
 	}
 }
 
-// Stalled says what an undecided prefix is when nothing follows in time. One that begins a request by a registered method, or by any
-// word before a path, is HTTP: if it were opaque, the rest of the request would reach the application unseen.
+// Stalled says what an undecided prefix is when nothing follows in time. One that begins a request by a registered
+// method, or by any word before a path, is HTTP: if it were opaque, the rest of the request would reach the application
+// unseen.
 func Stalled(prefix []byte) Kind {
 	method, rest := cutMethod(prefix)
 	began := false
@@ -134,8 +138,8 @@ var methods = strings.Fields(`ACL BASELINE-CONTROL BIND CHECKIN CHECKOUT CONNECT
 	MKCALENDAR MKCOL MKREDIRECTREF MKWORKSPACE MOVE OPTIONS ORDERPATCH PATCH POST PRI PROPFIND PROPPATCH PUT QUERY REBIND REPORT SEARCH
 	TRACE UNBIND UNCHECKOUT UNLINK UNLOCK UPDATE UPDATEREDIRECTREF VERSION-CONTROL`)
 
-// plainMethods are those of RFC 9110 and RFC 5789 that ask for a path and that no other known protocol uses like that. OPTIONS is RTSP's,
-// SIP's and ICAP's too.
+// plainMethods are those of RFC 9110 and RFC 5789 that ask for a path and that no other known protocol uses like that.
+// OPTIONS is RTSP's, SIP's and ICAP's too.
 var plainMethods = []string{"DELETE", "GET", "HEAD", "PATCH", "POST", "PUT", "TRACE"}
 
 // cutMethod returns the first word of a prefix, without the blank bytes before it, and what follows it.
@@ -157,14 +161,15 @@ func asksForPath(line []byte) bool {
 	return len(target) < len(line) && (bytes.HasPrefix(target, []byte("/")) || hasPrefixFold(target, "http://") || hasPrefixFold(target, "https://"))
 }
 
-// hasVersion reports whether a word of the line begins like HTTP/1. Servers that read the version with sscanf skip blanks and a sign before
-// the digits.
+// hasVersion reports whether a word of the line begins like HTTP/1. Servers that read the version with sscanf skip
+// blanks and a sign before the digits.
 func hasVersion(line []byte) bool {
 	for i, c := range line {
 		if !isBlank(c) || !hasPrefixFold(line[i+1:], "http/") {
 			continue
 		}
-		if digits := bytes.TrimLeft(skipBlank(line[i+len(" http/"):]), "+"); len(digits) > 0 && '0' <= digits[0] && digits[0] <= '9' {
+		if digits := bytes.TrimLeft(skipBlank(line[i+len(" http/"):]), "+"); len(digits) > 0 && '0' <= digits[0] &&
+			digits[0] <= '9' {
 			return true
 		}
 	}
@@ -175,8 +180,8 @@ func hasPrefixFold(s []byte, prefix string) bool {
 	return len(s) >= len(prefix) && strings.EqualFold(string(s[:len(prefix)]), prefix)
 }
 
-// blank are the bytes that may stand between the words of a request line: those of RFC 9112 §3, and what str.split of Python, whose
-// http.server and its kin are lenient, takes for blank in Latin-1.
+// blank are the bytes that may stand between the words of a request line: those of RFC 9112 §3, and what str.split of
+// Python, whose http.server and its kin are lenient, takes for blank in Latin-1.
 const blank = " \t\v\f\r\x1c\x1d\x1e\x1f\x85\xa0"
 
 // skipBlank returns what follows the blank bytes at the beginning of a line.

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Conn is a connection whose first bytes were looked at: Read gives them first. Like any net.Conn it may be read by one goroutine
-// and written by another; Peeked, Fill and Sniff belong to the reader, before its first Read.
+// Conn is a connection whose first bytes were looked at: Read gives them first. Like any net.Conn it may be read by one
+// goroutine and written by another; Peeked, Fill and Sniff belong to the reader, before its first Read.
 type Conn struct {
 	net.Conn
 	prefix []byte
@@ -23,17 +23,19 @@ func NewConn(c net.Conn) *Conn { return &Conn{Conn: c} }
 // Peeked returns the bytes that were looked at and not read yet. They are valid until the next Fill or Read.
 func (c *Conn) Peeked() []byte { return c.prefix }
 
-// Silent reports whether the peer ended its stream, or the connection broke, before any byte came that was not read yet.
+// Silent reports whether the peer ended its stream, or the connection broke, before any byte came that was not read
+// yet.
 func (c *Conn) Silent() bool { return len(c.prefix) == 0 && c.err != nil }
 
 // NetConn returns the connection below. Bytes that Peeked returns are missing from it.
 func (c *Conn) NetConn() net.Conn { return c.Conn }
 
-// peekBytes is the first buffer of a peek: a request line, most request heads and every ClientHello without hybrid key shares fit.
+// peekBytes is the first buffer of a peek: a request line, most request heads and every ClientHello without hybrid key
+// shares fit.
 const peekBytes = 2 << 10
 
-// Fill waits for more bytes and adds them to Peeked. It returns io.EOF, or any other error of the connection, when there are none;
-// Read will return the same after what was peeked, unless it was a deadline's.
+// Fill waits for more bytes and adds them to Peeked. It returns io.EOF, or any other error of the connection, when
+// there are none; Read will return the same after what was peeked, unless it was a deadline's.
 func (c *Conn) Fill() error {
 	if c.err != nil {
 		return c.err
@@ -88,9 +90,9 @@ func (c *Conn) SyscallConn() (syscall.RawConn, error) {
 	return nil, syscall.EINVAL
 }
 
-// Sniff peeks until the protocol is clear. It returns Opaque when it is not within the timeout, when the peer ends its stream
-// first, or when it sends nothing: a protocol in which the server speaks first looks like that. What Stalled within a request is HTTP,
-// whose codec waits for the rest. An error is the connection's own.
+// Sniff peeks until the protocol is clear. It returns Opaque when it is not within the timeout, when the peer ends its
+// stream first, or when it sends nothing: a protocol in which the server speaks first looks like that. What Stalled
+// within a request is HTTP, whose codec waits for the rest. An error is the connection's own.
 func (c *Conn) Sniff(timeout time.Duration) (Kind, error) {
 	kind := Undecided
 	decided, err := c.peek(timeout, func() bool {
@@ -107,8 +109,8 @@ func (c *Conn) Sniff(timeout time.Duration) (Kind, error) {
 	return kind, err
 }
 
-// SniffHello peeks until a whole ClientHello is there or it is clear that none will be. ok is false when what came is not one,
-// does not fit in MaxHello bytes, or is not complete within the timeout. An error is the connection's own.
+// SniffHello peeks until a whole ClientHello is there or it is clear that none will be. ok is false when what came is
+// not one, does not fit in MaxHello bytes, or is not complete within the timeout. An error is the connection's own.
 func (c *Conn) SniffHello(timeout time.Duration) (hello Hello, ok bool, err error) {
 	decided, err := c.peek(timeout, func() bool {
 		var parseErr error

@@ -130,9 +130,11 @@ func TestAStalledRequestIsNotOpaque(t *testing.T) {
 		}
 	}
 	for sent, want := range map[string]Kind{
-		"": Opaque, "P": HTTP1, "PRI": HTTP1, "PRI ": HTTP2, Preface[:23]: HTTP2, "\r\n": HTTP1, "GE": HTTP1, "GET ": HTTP1, "GET key": HTTP1, "CONNECT a:4": HTTP1,
+		"": Opaque, "P": HTTP1, "PRI": HTTP1, "PRI ": HTTP2, Preface[:23]: HTTP2, "\r\n": HTTP1, "GE": HTTP1, "GET ": HTTP1,
+		"GET key": HTTP1, "CONNECT a:4": HTTP1,
 		"OPTIONS *": HTTP1, "get /a": HTTP1, "BREW /a": HTTP1, "BREW http://": HTTP1, "UPDATEREDIRECTRE": HTTP1,
-		"\x16": Opaque, "g": Opaque, "get": Opaque, "get key": Opaque, "PI": Opaque, "BREW": Opaque, "BREW pot": Opaque, "ruok": Opaque, "GETS": Opaque,
+		"\x16": Opaque, "g": Opaque, "get": Opaque, "get key": Opaque, "PI": Opaque, "BREW": Opaque, "BREW pot": Opaque,
+		"ruok": Opaque, "GETS": Opaque,
 	} {
 		if got := Stalled([]byte(sent)); got != want {
 			t.Errorf("%q and no more is %v, want %v", sent, got, want)
@@ -140,8 +142,8 @@ func TestAStalledRequestIsNotOpaque(t *testing.T) {
 	}
 }
 
-// TestOtherProtocolsAreOpaque has what clients of other protocols say first. All of it is opaque as soon as it is there, and no beginning
-// of it is HTTP.
+// TestOtherProtocolsAreOpaque has what clients of other protocols say first. All of it is opaque as soon as it is
+// there, and no beginning of it is HTTP.
 func TestOtherProtocolsAreOpaque(t *testing.T) {
 	for name, sent := range map[string]string{
 		"Redis, an array":          "*1\r\n$4\r\nPING\r\n",
@@ -229,7 +231,8 @@ func TestOtherProtocolsAreOpaque(t *testing.T) {
 		}
 	}
 	// Some say no more than a word until the server has answered: they are opaque when the time is over.
-	for name, sent := range map[string]string{"JDWP": "JDWP-Handshake", "ZooKeeper": "ruok", "a word": "hello world", "a word in upper case": "START"} {
+	for name, sent := range map[string]string{"JDWP": "JDWP-Handshake", "ZooKeeper": "ruok", "a word": "hello world",
+		"a word in upper case": "START"} {
 		if got := Classify([]byte(sent)); got != Undecided || Stalled([]byte(sent)) != Opaque {
 			t.Errorf("%s: %q is %v, and no more %v", name, sent, got, Stalled([]byte(sent)))
 		}
@@ -389,7 +392,8 @@ func TestSniffOfWhatStops(t *testing.T) {
 		sent string
 		want Kind
 	}{
-		"silence": {"", Opaque}, "half a word": {"ru", Opaque}, "half a preface": {Preface[:10], HTTP2}, "half a method": {"GE", HTTP1},
+		"silence": {"", Opaque}, "half a word": {"ru", Opaque}, "half a preface": {Preface[:10], HTTP2},
+		"half a method": {"GE", HTTP1},
 		"an empty line": {"\r\n", HTTP1},
 	} {
 		sent := tc.sent

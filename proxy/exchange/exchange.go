@@ -1,8 +1,9 @@
-// Package exchange holds the life record of a request and of a connection, and the taxonomy of what can go wrong with them.
+// Package exchange holds the life record of a request and of a connection, and the taxonomy of what can go wrong with
+// them.
 //
-// It owns Exchange, Conn, Traffic and Fault. It imports mesh and proxy/message only: the engine (proxy/forward) fills the records,
-// the proxy's handler decides on them, and metrics, access log and tap read them. The one idea: everything that anyone wants to know
-// about a request stands in one value that ends exactly once.
+// It owns Exchange, Conn, Traffic and Fault. It imports mesh and proxy/message only: the engine (proxy/forward) fills
+// the records, the proxy's handler decides on them, and metrics, access log and tap read them. The one idea: everything
+// that anyone wants to know about a request stands in one value that ends exactly once.
 package exchange
 
 import (
@@ -14,45 +15,48 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/message"
 )
 
-// Exchange is the life of one request: its heads, its times, its sizes and its end. The engine reuses exchanges: nobody may keep one,
-// or bytes of its heads, after Handler.End. Only the goroutine that runs the handler may touch it.
+// Exchange is the life of one request: its heads, its times, its sizes and its end. The engine reuses exchanges: nobody
+// may keep one, or bytes of its heads, after Handler.End. Only the goroutine that runs the handler may touch it.
 type Exchange struct {
 	// Conn is the connection that the request came on.
 	Conn *Conn
 	// Request is the request's head as it goes upstream; the handler may edit it in Route and OnFault.
 	Request message.Head
-	// Response is the final response's head as it goes downstream; the handler may edit it in Response, and fills it for a Reply.
+	// Response is the final response's head as it goes downstream; the handler may edit it in Response, and fills it for a
+	// Reply.
 	Response message.Head
-	// Trailers of the response, if it had any; complete at End. gRPC's status is here, or in Response if the server sent trailers only.
+	// Trailers of the response, if it had any; complete at End. gRPC's status is here, or in Response if the server sent
+	// trailers only.
 	Trailers message.Head
 
-	// Begun is when the request's head was complete, Sent when it was last given to an upstream, Answered when the final response's
-	// head came, Ended when the last byte of the response was handed to the connection. All come from one clock reading a batch; a
-	// zero time means that it did not happen.
+	// Begun is when the request's head was complete, Sent when it was last given to an upstream, Answered when the final
+	// response's head came, Ended when the last byte of the response was handed to the connection. All come from one clock
+	// reading a batch; a zero time means that it did not happen.
 	Begun, Sent, Answered, Ended time.Time
-	// Uploaded is when the last byte of the request's body so far went upstream, FirstByte when the first one of the response's body came.
-	// They are known at End.
+	// Uploaded is when the last byte of the request's body so far went upstream, FirstByte when the first one of the
+	// response's body came. They are known at End.
 	Uploaded, FirstByte time.Time
 	// RequestBytes and ResponseBytes count body bytes that were forwarded.
 	RequestBytes, ResponseBytes int64
 	// Attempts counts upstreams that the request was given to.
 	Attempts int
-	// Unrepeatable says why the request cannot be sent again, as a constant word: one of Final, TooManyAttempts, NotKept, BodyTooLarge
-	// and BuffersFull, or "" if it can. The engine sets it before Response and OnFault.
+	// Unrepeatable says why the request cannot be sent again, as a constant word: one of Final, TooManyAttempts, NotKept,
+	// BodyTooLarge and BuffersFull, or "" if it can. The engine sets it before Response and OnFault.
 	Unrepeatable string
-	// Fault is why the exchange failed; zero when it did not. A fault after the final response's head means that it was cut short.
+	// Fault is why the exchange failed; zero when it did not. A fault after the final response's head means that it was
+	// cut short.
 	Fault Fault
 
-	// AnswerTimeout bounds the time from Begun to the final response's head, TotalTimeout the time to the exchange's end, IdleTimeout
-	// the time that no body byte moves, AttemptTimeout the time from Sent to the final response's head: it ends the attempt only, if
-	// the handler knows another. Zero means no bound. The handler sets them in Route.
+	// AnswerTimeout bounds the time from Begun to the final response's head, TotalTimeout the time to the exchange's end,
+	// IdleTimeout the time that no body byte moves, AttemptTimeout the time from Sent to the final response's head: it
+	// ends the attempt only, if the handler knows another. Zero means no bound. The handler sets them in Route.
 	AnswerTimeout, TotalTimeout, IdleTimeout, AttemptTimeout time.Duration
-	// Replay asks to keep the beginning of the body, so that the request can be sent again after some of it has left. The handler sets
-	// it in the first Route.
+	// Replay asks to keep the beginning of the body, so that the request can be sent again after some of it has left. The
+	// handler sets it in the first Route.
 	Replay bool
 
-	// Data belongs to the handler. It outlives End: the next exchange in the same memory finds what the last one left, so that the
-	// handler can reuse its own per-request state.
+	// Data belongs to the handler. It outlives End: the next exchange in the same memory finds what the last one left, so
+	// that the handler can reuse its own per-request state.
 	Data any
 }
 
@@ -68,8 +72,8 @@ func (x *Exchange) Reset() {
 	*x = Exchange{Request: x.Request, Response: x.Response, Trailers: x.Trailers, Data: x.Data}
 }
 
-// Conn describes an accepted connection for the exchanges on it. It is immutable once the engine serves the connection, but for
-// what Traffic and Data point to.
+// Conn describes an accepted connection for the exchanges on it. It is immutable once the engine serves the connection,
+// but for what Traffic and Data point to.
 type Conn struct {
 	// Peer is who the other side proved to be; zero without mesh TLS.
 	Peer mesh.ID
@@ -77,13 +81,15 @@ type Conn struct {
 	Remote, Target netip.AddrPort
 	// TLS says that the connection is mesh TLS terminated here.
 	TLS bool
-	// Traffic counts the connection's bytes; nil means that nobody does. The connection itself is counted by whoever accepted it.
+	// Traffic counts the connection's bytes; nil means that nobody does. The connection itself is counted by whoever
+	// accepted it.
 	Traffic *Traffic
 	// Data belongs to the handler: what it resolved once for the connection.
 	Data any
 }
 
-// Traffic counts the bytes of one or more connections, as they are above TLS. Its methods and fields may be used by several goroutines.
+// Traffic counts the bytes of one or more connections, as they are above TLS. Its methods and fields may be used by
+// several goroutines.
 type Traffic struct {
 	ReadBytes, WrittenBytes atomic.Uint64
 	// Opened counts connections; Open is how many are open now.

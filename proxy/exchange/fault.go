@@ -64,7 +64,8 @@ const (
 
 func (k Kind) String() string {
 	return [...]string{
-		"none", "malformed", "head_too_large", "head_timeout", "unsupported", "disconnected", "flood", "no_endpoint", "overloaded",
+		"none", "malformed", "head_too_large", "head_timeout", "unsupported", "disconnected", "flood", "no_endpoint",
+		"overloaded",
 		"shutdown", "timeout", "dial_refused", "dial_timeout", "identity", "refused", "lost", "reset", "bad_response",
 		"response_too_large", "rejected",
 	}[k]

@@ -1,9 +1,9 @@
 // Package h1 reads and writes HTTP/1.x messages, RFC 9112, strictly.
 //
-// It owns the syntax: request and status lines, field lines, body framing and the chunked coding. It imports proxy/message only,
-// holds no connection and never blocks: functions take bytes and say how many they used. The one idea: what two parsers could read
-// in two ways is an error here, with a name. The proxy that accepts it and the application behind it must never disagree about where
-// a message ends.
+// It owns the syntax: request and status lines, field lines, body framing and the chunked coding. It imports
+// proxy/message only, holds no connection and never blocks: functions take bytes and say how many they used. The one
+// idea: what two parsers could read in two ways is an error here, with a name. The proxy that accepts it and the
+// application behind it must never disagree about where a message ends.
 package h1
 
 // Class says how to answer an error.
@@ -50,7 +50,8 @@ var (
 	ErrChunkExtension   = &Error{Malformed, "chunk_extension"}     // §7.1.1
 	ErrChunkEnd         = &Error{Malformed, "chunk_end"}           // §7.1: chunk data is followed by CRLF
 	ErrTrailer          = &Error{Malformed, "trailer"}             // RFC 9110 §6.5.1
-	ErrConnectBody      = &Error{Malformed, "connect_body"}        // RFC 9110 §9.3.6: CONNECT has no content, and not everyone looks for it
-	ErrExpectation      = &Error{Unsupported, "expectation"}       // RFC 9110 §10.1.1
-	ErrHeadTooLarge     = &Error{TooLarge, "head_too_large"}
+	// RFC 9110 §9.3.6: CONNECT has no content, and not everyone looks for it
+	ErrConnectBody  = &Error{Malformed, "connect_body"}
+	ErrExpectation  = &Error{Unsupported, "expectation"} // RFC 9110 §10.1.1
+	ErrHeadTooLarge = &Error{TooLarge, "head_too_large"}
 )

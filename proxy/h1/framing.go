@@ -18,8 +18,8 @@ const (
 	Tunnel                   // no HTTP any more: after 101, or 2xx to CONNECT
 )
 
-// Framing is what a head says about the message around it. Parsing takes it out of the head's fields (but for Content-Length), and
-// writing puts it back: connection options are for one connection only, RFC 9110 §7.6.1.
+// Framing is what a head says about the message around it. Parsing takes it out of the head's fields (but for
+// Content-Length), and writing puts it back: connection options are for one connection only, RFC 9110 §7.6.1.
 type Framing struct {
 	Coding Coding
 	// Length is the body's length if Coding is Length.
@@ -154,8 +154,8 @@ func (f *hop) contentLength(value []byte) (drop bool, err error) {
 	return drop, nil
 }
 
-// transferEncoding accepts one field with the one coding that every version of every peer reads alike. A response may repeat it, as
-// applications do that name the coding beside their server: clients read that as chunked, once.
+// transferEncoding accepts one field with the one coding that every version of every peer reads alike. A response may
+// repeat it, as applications do that name the coding beside their server: clients read that as chunked, once.
 func (f *hop) transferEncoding(value []byte) error {
 	if f.chunked && f.kind == Request || !message.EqualFold(value, "chunked") {
 		return ErrTransferCoding
@@ -186,8 +186,8 @@ func (f *hop) finish(h *message.Head) error {
 	return nil
 }
 
-// dropNominated removes the fields that Connection nominates, except those that frame, route or authorize the message: a client must
-// not be able to take them away.
+// dropNominated removes the fields that Connection nominates, except those that frame, route or authorize the message:
+// a client must not be able to take them away.
 func dropNominated(h *message.Head, value []byte) {
 	for len(value) > 0 {
 		var option []byte
@@ -200,7 +200,8 @@ func dropNominated(h *message.Head, value []byte) {
 
 // protected names cannot be nominated away: framing, routing, and what upgrades carry.
 func protected(option []byte) bool {
-	return message.EqualFold(option, "close") || message.EqualFold(option, "keep-alive") || message.EqualFold(option, "upgrade") ||
+	return message.EqualFold(option, "close") || message.EqualFold(option, "keep-alive") ||
+		message.EqualFold(option, "upgrade") ||
 		message.EqualFold(option, "te") || message.EqualFold(option, "host") || message.EqualFold(option, "content-length") ||
 		message.EqualFold(option, "authorization") || message.EqualFold(option, "cookie")
 }

@@ -6,8 +6,9 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/message"
 )
 
-// ParseRequest reads a complete head, as Scanner found it, into h, which must be empty. Host moves from the fields to the authority
-// part; the Upgrade token, when the client wants to upgrade and may, to the protocol part. The error is one of the reject list.
+// ParseRequest reads a complete head, as Scanner found it, into h, which must be empty. Host moves from the fields to
+// the authority part; the Upgrade token, when the client wants to upgrade and may, to the protocol part. The error is
+// one of the reject list.
 func ParseRequest(head []byte, h *message.Head) (Framing, error) {
 	h.Store(head)
 	block := h.Arena()
@@ -35,7 +36,8 @@ func ParseRequest(head []byte, h *message.Head) (Framing, error) {
 }
 
 func (f *hop) request(h *message.Head) Framing {
-	out := Framing{Close: f.close || h.Version == message.HTTP10 && !f.keepAlive, Expect: f.expect && h.Version == message.HTTP11}
+	out := Framing{Close: f.close || h.Version == message.HTTP10 && !f.keepAlive, Expect: f.expect &&
+		h.Version == message.HTTP11}
 	switch {
 	case f.chunked:
 		out.Coding = Chunked
@@ -129,9 +131,9 @@ func placeAbsolute(h *message.Head, target []byte, span func(a, b int) message.S
 	return nil
 }
 
-// placeHost applies RFC 9112 §3.2: exactly one Host in HTTP/1.1, at most one in HTTP/1.0. A target with an authority, in absolute form or
-// of CONNECT, makes a valid Host void (§3.2.2): clients of a forward proxy name no port there, or another host. The writer replaces it, so
-// that nobody behind this proxy can go by another name than this proxy did.
+// placeHost applies RFC 9112 §3.2: exactly one Host in HTTP/1.1, at most one in HTTP/1.0. A target with an authority,
+// in absolute form or of CONNECT, makes a valid Host void (§3.2.2): clients of a forward proxy name no port there, or
+// another host. The writer replaces it, so that nobody behind this proxy can go by another name than this proxy did.
 func (f *hop) placeHost(h *message.Head) error {
 	if f.hosts > 1 {
 		return ErrDuplicateHost

@@ -6,8 +6,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/message"
 )
 
-// ParseResponse reads a complete head, as Scanner found it, into h, which must be empty. method is the request's; wantTunnel says
-// that the request asked for an upgrade. A 101 that nobody asked for is an error.
+// ParseResponse reads a complete head, as Scanner found it, into h, which must be empty. method is the request's;
+// wantTunnel says that the request asked for an upgrade. A 101 that nobody asked for is an error.
 func ParseResponse(head []byte, h *message.Head, method []byte, wantTunnel bool) (Framing, error) {
 	h.Store(head)
 	block := h.Arena()
@@ -60,8 +60,8 @@ func (f *hop) response(h *message.Head, method []byte, wantTunnel bool) (Framing
 	return out, nil
 }
 
-// statusLine is HTTP-version SP status-code SP [reason], RFC 9112 §4. The space before an absent reason is often forgotten, and
-// nothing else could be meant.
+// statusLine is HTTP-version SP status-code SP [reason], RFC 9112 §4. The space before an absent reason is often
+// forgotten, and nothing else could be meant.
 func statusLine(h *message.Head, line []byte) error {
 	if !message.IsFieldValue(line) {
 		return valueError(line)

@@ -6,12 +6,13 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/message"
 )
 
-// Scanner finds the end of a head or trailer section in bytes that arrive bit by bit, and looks at each byte once. The zero Scanner
-// is ready; one that returned an end is too.
+// Scanner finds the end of a head or trailer section in bytes that arrive bit by bit, and looks at each byte once. The
+// zero Scanner is ready; one that returned an end is too.
 type Scanner struct{ seen int }
 
-// Scan returns the length of the section at the start of in, its empty line included, or 0 when it is not complete. in must begin
-// with the same bytes until Scan returned an end. The error is ErrBareLF, or ErrHeadTooLarge beyond max bytes.
+// Scan returns the length of the section at the start of in, its empty line included, or 0 when it is not complete. in
+// must begin with the same bytes until Scan returned an end. The error is ErrBareLF, or ErrHeadTooLarge beyond max
+// bytes.
 func (s *Scanner) Scan(in []byte, max int) (end int, err error) {
 	for {
 		i := bytes.IndexByte(in[s.seen:], '\n')
@@ -40,8 +41,8 @@ func (s *Scanner) Scan(in []byte, max int) (end int, err error) {
 // Pending reports whether a section has begun and is not complete.
 func (s *Scanner) Pending() bool { return s.seen > 0 }
 
-// Kind says by which rules a message is read. A request is read strictly. A response is repaired where every client reads it in one way: it
-// was authorized already, and what is sent on is the canonical form.
+// Kind says by which rules a message is read. A request is read strictly. A response is repaired where every client
+// reads it in one way: it was authorized already, and what is sent on is the canonical form.
 type Kind uint8
 
 // The kinds of message.
@@ -50,8 +51,8 @@ const (
 	Response
 )
 
-// parseFields walks the field lines of a section that lies in a head's arena from off to its end. Space between a name and its colon is
-// removed from a response, RFC 9112 §5.1.
+// parseFields walks the field lines of a section that lies in a head's arena from off to its end. Space between a name
+// and its colon is removed from a response, RFC 9112 §5.1.
 func parseFields(h *message.Head, off int, k Kind) error {
 	block := h.Arena()
 	for {
@@ -88,7 +89,8 @@ func parseFields(h *message.Head, off int, k Kind) error {
 		if value := line[from:to]; !message.IsFieldValue(value) {
 			return valueError(value)
 		}
-		h.Append(message.Span{Off: uint32(off), Len: uint32(len(name))}, message.Span{Off: uint32(off + from), Len: uint32(to - from)})
+		h.Append(message.Span{Off: uint32(off), Len: uint32(len(name))},
+			message.Span{Off: uint32(off + from), Len: uint32(to - from)})
 		off += end + 2
 	}
 }

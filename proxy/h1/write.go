@@ -6,9 +6,9 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/message"
 )
 
-// AppendRequest appends the head of a request. f says how its body is written and whether the connection closes after it; its
-// Content-Length field, if it has one, is among the head's fields and goes out as it is. With Tunnel and a protocol part it asks for
-// an upgrade.
+// AppendRequest appends the head of a request. f says how its body is written and whether the connection closes after
+// it; its Content-Length field, if it has one, is among the head's fields and goes out as it is. With Tunnel and a
+// protocol part it asks for an upgrade.
 func AppendRequest(dst []byte, h *message.Head, f Framing) []byte {
 	dst = append(dst, h.Method()...)
 	dst = append(dst, ' ')
@@ -53,8 +53,8 @@ func appendTarget(dst []byte, h *message.Head) []byte {
 	return append(dst, h.Path()...)
 }
 
-// AppendResponse appends the head of a response to a client of the given version. The status line always says HTTP/1.1, the version
-// this proxy has (RFC 9110 §6.2); Chunked must not be asked for an HTTP/1.0 client.
+// AppendResponse appends the head of a response to a client of the given version. The status line always says HTTP/1.1,
+// the version this proxy has (RFC 9110 §6.2); Chunked must not be asked for an HTTP/1.0 client.
 func AppendResponse(dst []byte, h *message.Head, f Framing, client message.Version) []byte {
 	dst = append(dst, "HTTP/1.1 "...)
 	dst = strconv.AppendUint(dst, uint64(h.Status), 10)
@@ -105,7 +105,8 @@ func AppendChunkSize(dst []byte, n int) []byte {
 // AppendChunkEnd appends what follows a chunk's data.
 func AppendChunkEnd(dst []byte) []byte { return append(dst, "\r\n"...) }
 
-// AppendLastChunk ends a chunked body with its trailers, which may be nil. Fields that may not stand there are left out.
+// AppendLastChunk ends a chunked body with its trailers, which may be nil. Fields that may not stand there are left
+// out.
 func AppendLastChunk(dst []byte, trailers *message.Head) []byte {
 	dst = append(dst, "0\r\n"...)
 	if trailers != nil {
@@ -118,7 +119,8 @@ func AppendLastChunk(dst []byte, trailers *message.Head) []byte {
 	return append(dst, "\r\n"...)
 }
 
-// reason returns the registered phrase of a status, "" for an unregistered one (RFC 9110 §15; the phrase means nothing).
+// reason returns the registered phrase of a status, "" for an unregistered one (RFC 9110 §15; the phrase means
+// nothing).
 func reason(status int) string {
 	if status >= 0 && status < len(reasons) {
 		return reasons[status]
@@ -128,18 +130,23 @@ func reason(status int) string {
 
 var reasons = [600]string{
 	100: "Continue", 101: "Switching Protocols", 102: "Processing", 103: "Early Hints",
-	200: "OK", 201: "Created", 202: "Accepted", 203: "Non-Authoritative Information", 204: "No Content", 205: "Reset Content",
+	200: "OK", 201: "Created", 202: "Accepted", 203: "Non-Authoritative Information", 204: "No Content",
+	205: "Reset Content",
 	206: "Partial Content", 207: "Multi-Status", 208: "Already Reported", 226: "IM Used",
-	300: "Multiple Choices", 301: "Moved Permanently", 302: "Found", 303: "See Other", 304: "Not Modified", 305: "Use Proxy",
+	300: "Multiple Choices", 301: "Moved Permanently", 302: "Found", 303: "See Other", 304: "Not Modified",
+	305: "Use Proxy",
 	307: "Temporary Redirect", 308: "Permanent Redirect",
-	400: "Bad Request", 401: "Unauthorized", 402: "Payment Required", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed",
+	400: "Bad Request", 401: "Unauthorized", 402: "Payment Required", 403: "Forbidden", 404: "Not Found",
+	405: "Method Not Allowed",
 	406: "Not Acceptable", 407: "Proxy Authentication Required", 408: "Request Timeout", 409: "Conflict", 410: "Gone",
-	411: "Length Required", 412: "Precondition Failed", 413: "Content Too Large", 414: "URI Too Long", 415: "Unsupported Media Type",
+	411: "Length Required", 412: "Precondition Failed", 413: "Content Too Large", 414: "URI Too Long",
+	415: "Unsupported Media Type",
 	416: "Range Not Satisfiable", 417: "Expectation Failed", 418: "I'm a teapot", 421: "Misdirected Request",
 	422: "Unprocessable Content", 423: "Locked", 424: "Failed Dependency", 425: "Too Early", 426: "Upgrade Required",
 	428: "Precondition Required", 429: "Too Many Requests", 431: "Request Header Fields Too Large",
 	451: "Unavailable For Legal Reasons",
-	500: "Internal Server Error", 501: "Not Implemented", 502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout",
+	500: "Internal Server Error", 501: "Not Implemented", 502: "Bad Gateway", 503: "Service Unavailable",
+	504: "Gateway Timeout",
 	505: "HTTP Version Not Supported", 506: "Variant Also Negotiates", 507: "Insufficient Storage", 508: "Loop Detected",
 	510: "Not Extended", 511: "Network Authentication Required",
 }

@@ -1,8 +1,9 @@
 // Package h2 reads and writes HTTP/2 frames and header lists, RFC 9113.
 //
-// It owns the wire format, the validation of messages and the arithmetic of flow control. It imports proxy/message and proxy/hpack
-// only, holds no connection and never blocks. The one idea: frames are bytes in, bytes out; which stream may do what when is the
-// engine's business (proxy/forward), what a frame or a header list may look like is settled here.
+// It owns the wire format, the validation of messages and the arithmetic of flow control. It imports proxy/message and
+// proxy/hpack only, holds no connection and never blocks. The one idea: frames are bytes in, bytes out; which stream
+// may do what when is the engine's business (proxy/forward), what a frame or a header list may look like is settled
+// here.
 package h2
 
 import (
@@ -72,8 +73,10 @@ const (
 // String returns the code's name as a constant word for metrics and logs: RFC 9113's, in lower case.
 func (c Code) String() string {
 	names := [...]string{
-		"no_error", "protocol_error", "internal_error", "flow_control_error", "settings_timeout", "stream_closed", "frame_size_error",
-		"refused_stream", "cancel", "compression_error", "connect_error", "enhance_your_calm", "inadequate_security", "http_1_1_required",
+		"no_error", "protocol_error", "internal_error", "flow_control_error", "settings_timeout", "stream_closed",
+		"frame_size_error",
+		"refused_stream", "cancel", "compression_error", "connect_error", "enhance_your_calm", "inadequate_security",
+		"http_1_1_required",
 	}
 	if int64(c) < int64(len(names)) {
 		return names[c]
@@ -111,8 +114,8 @@ func ParseHeader(in []byte) FrameHeader {
 // Has reports whether a flag is set.
 func (f FrameHeader) Has(flag uint8) bool { return f.Flags&flag != 0 }
 
-// Unpad cuts padding (RFC 9113 §6.1) and, in a HEADERS frame, the priority fields off a payload. For DATA the padding counts against
-// the windows all the same.
+// Unpad cuts padding (RFC 9113 §6.1) and, in a HEADERS frame, the priority fields off a payload. For DATA the padding
+// counts against the windows all the same.
 func (f FrameHeader) Unpad(payload []byte) ([]byte, *Error) {
 	pad := 0
 	if f.Has(FlagPadded) {

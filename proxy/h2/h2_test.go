@@ -44,27 +44,31 @@ func TestRequestLists(t *testing.T) {
 		"te: trailers":                       {with("te", "trailers"), ""},
 		"host with the default port, §8.3.1": {with("host", "a:80"), ""},
 		"host with an empty port":            {with("host", "a:"), ""},
-		"host without the default port":      {[]string{":method", "GET", ":scheme", "https", ":authority", "a:443", ":path", "/", "host", "A"}, ""},
-		"scheme after the host's authority":  {[]string{":method", "GET", ":authority", "a:443", ":path", "/", ":scheme", "https", "host", "a"}, ""},
-		"host that differs, §8.3.1":          {with("host", "b"), "host_mismatch"},
-		"host with another port":             {with("host", "a:8080"), "host_mismatch"},
-		"host with another scheme's port":    {with("host", "a:443"), "host_mismatch"},
-		"host without the port of CONNECT":   {[]string{":method", "CONNECT", ":authority", "a:443", "host", "a"}, "host_mismatch"},
-		"two hosts":                          {with("host", "a", "host", "a"), "host"},
-		"upper-case name, §8.2.1":            {with("X", "y"), "field_name"},
-		"empty name":                         {with("", "y"), "field_name"},
-		"name with a colon":                  {with("x:y", "z"), "field_name"},
-		"name with a space":                  {with("x y", "z"), "field_name"},
-		"value with CRLF, §8.2.1":            {with("x", "a\r\nb: c"), "field_value"},
-		"value with NUL":                     {with("x", "a\x00"), "field_value"},
-		"value with space in front":          {with("x", " a"), "field_value"},
-		"connection, §8.2.2":                 {with("connection", "close"), "connection_field"},
-		"transfer-encoding":                  {with("transfer-encoding", "chunked"), "connection_field"},
-		"upgrade":                            {with("upgrade", "x"), "connection_field"},
-		"keep-alive":                         {with("keep-alive", "x"), "connection_field"},
-		"proxy-connection":                   {with("proxy-connection", "x"), "connection_field"},
-		"te: gzip":                           {with("te", "gzip"), "connection_field"},
-		"pseudo-header after a field, §8.3":  {[]string{":method", "GET", "x", "y", ":scheme", "http", ":path", "/"}, "pseudo_header"},
+		"host without the default port": {[]string{":method", "GET", ":scheme", "https", ":authority", "a:443", ":path",
+			"/", "host", "A"}, ""},
+		"scheme after the host's authority": {[]string{":method", "GET", ":authority", "a:443", ":path", "/", ":scheme",
+			"https", "host", "a"}, ""},
+		"host that differs, §8.3.1":       {with("host", "b"), "host_mismatch"},
+		"host with another port":          {with("host", "a:8080"), "host_mismatch"},
+		"host with another scheme's port": {with("host", "a:443"), "host_mismatch"},
+		"host without the port of CONNECT": {[]string{":method", "CONNECT", ":authority", "a:443", "host", "a"},
+			"host_mismatch"},
+		"two hosts":                 {with("host", "a", "host", "a"), "host"},
+		"upper-case name, §8.2.1":   {with("X", "y"), "field_name"},
+		"empty name":                {with("", "y"), "field_name"},
+		"name with a colon":         {with("x:y", "z"), "field_name"},
+		"name with a space":         {with("x y", "z"), "field_name"},
+		"value with CRLF, §8.2.1":   {with("x", "a\r\nb: c"), "field_value"},
+		"value with NUL":            {with("x", "a\x00"), "field_value"},
+		"value with space in front": {with("x", " a"), "field_value"},
+		"connection, §8.2.2":        {with("connection", "close"), "connection_field"},
+		"transfer-encoding":         {with("transfer-encoding", "chunked"), "connection_field"},
+		"upgrade":                   {with("upgrade", "x"), "connection_field"},
+		"keep-alive":                {with("keep-alive", "x"), "connection_field"},
+		"proxy-connection":          {with("proxy-connection", "x"), "connection_field"},
+		"te: gzip":                  {with("te", "gzip"), "connection_field"},
+		"pseudo-header after a field, §8.3": {[]string{":method", "GET", "x", "y", ":scheme", "http", ":path", "/"},
+			"pseudo_header"},
 		"unknown pseudo-header":              {with(":x", "y"), "pseudo_header"},
 		"response pseudo-header":             {with(":status", "200"), "pseudo_header"},
 		"pseudo-header twice":                {append([]string{":path", "/"}, get...), "pseudo_header"},
@@ -75,11 +79,12 @@ func TestRequestLists(t *testing.T) {
 		"path without slash, CVE-2026-33186": {[]string{":method", "POST", ":scheme", "http", ":path", "pkg.Svc/M"}, "path"},
 		"path with a space":                  {[]string{":method", "GET", ":scheme", "http", ":path", "/ HTTP/1.1"}, "path"},
 		"method with a space":                {[]string{":method", "GET /x", ":scheme", "http", ":path", "/"}, "method"},
-		"authority with userinfo":            {[]string{":method", "GET", ":scheme", "http", ":authority", "u@a", ":path", "/"}, "authority"},
-		"CONNECT with a path, §8.5":          {[]string{":method", "CONNECT", ":authority", "a:1", ":path", "/"}, "connect"},
-		"content-length that is no number":   {with("content-length", "x"), "content_length"},
-		"two content-lengths that differ":    {with("content-length", "1", "content-length", "2"), "content_length"},
-		":protocol without CONNECT":          {with(":protocol", "websocket"), "protocol"},
+		"authority with userinfo": {[]string{":method", "GET", ":scheme", "http", ":authority", "u@a", ":path",
+			"/"}, "authority"},
+		"CONNECT with a path, §8.5":        {[]string{":method", "CONNECT", ":authority", "a:1", ":path", "/"}, "connect"},
+		"content-length that is no number": {with("content-length", "x"), "content_length"},
+		"two content-lengths that differ":  {with("content-length", "1", "content-length", "2"), "content_length"},
+		":protocol without CONNECT":        {with(":protocol", "websocket"), "protocol"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, _, got := read(t, Request, c.fields...); got != c.want {
@@ -116,7 +121,8 @@ func TestAuthorityGoesBeforeHost(t *testing.T) {
 }
 
 func TestCookieCrumbsAreJoined(t *testing.T) {
-	h, _, reason := read(t, Request, ":method", "GET", ":scheme", "http", ":path", "/", "cookie", "a=1", "x", "y", "cookie", "b=2")
+	h, _, reason := read(t, Request, ":method", "GET", ":scheme", "http", ":path", "/", "cookie", "a=1", "x", "y",
+		"cookie", "b=2")
 	if v, _ := h.Get("cookie"); reason != "" || string(v) != "a=1; b=2" || h.Len() != 2 {
 		t.Errorf("got %q, %q", v, reason)
 	}
@@ -169,7 +175,8 @@ func FuzzNoSmuggling(f *testing.F) {
 	f.Add("POST", "http", "a:80", "/?q#", "content-length", "3")
 	f.Add("OPTIONS", "https", "[::1]", "*", "cookie", "a\r\nHost: b")
 	f.Fuzz(func(t *testing.T, method, scheme, authority, path, name, value string) {
-		h, length, reason := read(t, Request, ":method", method, ":scheme", scheme, ":authority", authority, ":path", path, name, value)
+		h, length, reason := read(t, Request, ":method", method, ":scheme", scheme, ":authority", authority, ":path", path,
+			name, value)
 		if reason != "" || method == "CONNECT" {
 			return
 		}
@@ -199,7 +206,8 @@ func FuzzNoSmuggling(f *testing.F) {
 
 // Servers that merge trailers into the head must not learn a host, a credential or an identity from them.
 func TestTrailersDoNotRouteOrAuthorize(t *testing.T) {
-	h, _, reason := read(t, Trailers, "host", "b", "authorization", "x", "l5d-client-id", "x", "l5d_client_id", "x", "grpc-status", "0")
+	h, _, reason := read(t, Trailers, "host", "b", "authorization", "x", "l5d-client-id", "x", "l5d_client_id", "x",
+		"grpc-status", "0")
 	if reason != "" || h.Len() != 1 || !h.Has("grpc-status") {
 		t.Errorf("%d fields are left, reason %q; want grpc-status alone", h.Len(), reason)
 	}

@@ -17,7 +17,8 @@ const (
 	Trailers
 )
 
-// HeadReader validates a header list (RFC 9113 §8) while the decoder reads it into a head. It is a hpack.Sink. Begin prepares it.
+// HeadReader validates a header list (RFC 9113 §8) while the decoder reads it into a head. It is a hpack.Sink. Begin
+// prepares it.
 type HeadReader struct {
 	// Length is the content length that the list declares; -1 without one.
 	Length int64
@@ -112,7 +113,8 @@ func (r *HeadReader) pseudo(name, v []byte, value message.Span) {
 	}
 }
 
-// special looks at the fields that have a meaning for the connection or the message's framing, RFC 9113 §8.2.2 and §8.1.1.
+// special looks at the fields that have a meaning for the connection or the message's framing, RFC 9113 §8.2.2 and
+// §8.1.1.
 func (r *HeadReader) special(name, v []byte, value message.Span) (taken bool) {
 	bad := false
 	switch len(name) {
@@ -160,8 +162,8 @@ func (r *HeadReader) contentLength(v []byte) (taken bool) {
 	return taken
 }
 
-// End checks the list as a whole. It returns "" when it is well-formed, else the reason why the message is malformed, RFC 9113
-// §8.1.1.
+// End checks the list as a whole. It returns "" when it is well-formed, else the reason why the message is malformed,
+// RFC 9113 §8.1.1.
 func (r *HeadReader) End() (reason string) {
 	if r.reason != "" {
 		return r.reason
@@ -214,7 +216,8 @@ func (r *HeadReader) request() (reason string) {
 		return "scheme"
 	}
 	path := h.Path()
-	if len(path) == 0 || !message.IsTarget(path) || path[0] != '/' && (string(path) != "*" || string(h.Method()) != "OPTIONS") {
+	if len(path) == 0 || !message.IsTarget(path) || path[0] != '/' &&
+		(string(path) != "*" || string(h.Method()) != "OPTIONS") {
 		return "path"
 	}
 	return ""
@@ -251,7 +254,8 @@ func (r *HeadReader) joinCookies() {
 	r.h.Append(r.h.StoreString("cookie"), joined)
 }
 
-// AppendBlock appends the header block of a head. Names are lowered; hop-by-hop fields are not in a head (see package h1).
+// AppendBlock appends the header block of a head. Names are lowered; hop-by-hop fields are not in a head (see package
+// h1).
 func AppendBlock(dst []byte, e *hpack.Encoder, h *message.Head, k Kind) []byte {
 	dst = e.Begin(dst)
 	switch k {

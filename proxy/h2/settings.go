@@ -70,8 +70,8 @@ func (o *Options) Apply(payload []byte, server bool) *Error {
 	return nil
 }
 
-// AppendSettings appends a SETTINGS frame that says what we accept. A client says that it wants no push; frames larger than MaxFrame
-// and tables larger than the initial one are never offered.
+// AppendSettings appends a SETTINGS frame that says what we accept. A client says that it wants no push; frames larger
+// than MaxFrame and tables larger than the initial one are never offered.
 func AppendSettings(dst []byte, o Options, client bool) []byte {
 	at := len(dst)
 	dst = AppendHeader(dst, FrameHeader{Type: Settings})

@@ -10,11 +10,12 @@ import (
 // ErrTooLarge is a header list beyond the limit. The tables stay in step: the connection can go on.
 var ErrTooLarge = errors.New("hpack: header list too large")
 
-// ErrBomb is a header list beyond the limit of what is worth reading. The tables are not in step: the connection must end.
+// ErrBomb is a header list beyond the limit of what is worth reading. The tables are not in step: the connection must
+// end.
 var ErrBomb = errors.New("hpack: header list far too large")
 
-// What the decoder refuses although some others take it: a table size after a field (RFC 7541 §4.2), and integers in more bytes than
-// any acceptable value needs (§5.1 allows to bound them).
+// What the decoder refuses although some others take it: a table size after a field (RFC 7541 §4.2), and integers in
+// more bytes than any acceptable value needs (§5.1 allows to bound them).
 var (
 	errLateUpdate = fmt.Errorf("%w: table size after a field", ErrCompression)
 	errInteger    = fmt.Errorf("%w: integer", ErrCompression)
@@ -46,8 +47,9 @@ type Decoder struct {
 // NewDecoder returns a decoder whose table has the initial size of 4096 bytes. That is also what it allows.
 func NewDecoder() *Decoder { return &Decoder{table: table{max: maxTable}} }
 
-// Decode decodes a complete header block. It stores strings in h and tells to about each field. Beyond limits.List, to is told only what
-// it wants and the error is ErrTooLarge; beyond limits.Read it is ErrBomb. Another error is ErrCompression.
+// Decode decodes a complete header block. It stores strings in h and tells to about each field. Beyond limits.List, to
+// is told only what it wants and the error is ErrTooLarge; beyond limits.Read it is ErrBomb. Another error is
+// ErrCompression.
 func (d *Decoder) Decode(block []byte, h *message.Head, limits Limits, to Sink) error {
 	size, mayResize := 0, true
 	for len(block) > 0 {

@@ -27,9 +27,9 @@ func (e *Encoder) SetMax(max uint32) {
 	}
 }
 
-// Begin appends what a header block must begin with: the size of the table where it changed, for the peer to drop the same entries. A
-// table that was smaller in between says so first (RFC 7541 §4.2). It begins empty then, with a size of 0, because Go's decoder takes
-// a second update only with an empty table.
+// Begin appends what a header block must begin with: the size of the table where it changed, for the peer to drop the
+// same entries. A table that was smaller in between says so first (RFC 7541 §4.2). It begins empty then, with a size of
+// 0, because Go's decoder takes a second update only with an empty table.
 func (e *Encoder) Begin(dst []byte) []byte {
 	if !e.update {
 		return dst
@@ -43,8 +43,8 @@ func (e *Encoder) Begin(dst []byte) []byte {
 	return appendInt(dst, 0x20, 5, e.table.max)
 }
 
-// Append appends a field. The name must be lower-case. index says that the field is worth an entry of the table although its name is
-// not known to repeat its values.
+// Append appends a field. The name must be lower-case. index says that the field is worth an entry of the table
+// although its name is not known to repeat its values.
 func (e *Encoder) Append(dst, name, value []byte, index bool) []byte {
 	s, exact := staticIndex(name, value)
 	if exact {
@@ -63,15 +63,17 @@ func (e *Encoder) Append(dst, name, value []byte, index bool) []byte {
 	return appendLiteral(dst, 0x40, 6, s, name, value)
 }
 
-// repeats is the allow-list: names whose values are few on one connection and no secret (RFC 7541 §7.1.3). s is the name's static
-// index, or 0.
+// repeats is the allow-list: names whose values are few on one connection and no secret (RFC 7541 §7.1.3). s is the
+// name's static index, or 0.
 func repeats(s int, name []byte) bool {
 	switch s {
-	case 1, 15, 16, 17, 19, 26, 31, 54, 58: // :authority, accept-*, accept, content-encoding, content-type, server, user-agent
+	case 1, 15, 16, 17, 19, 26, 31, 54, 58:
+		// :authority, accept-*, accept, content-encoding, content-type, server, user-agent
 		return true
 	case 0:
 		switch string(name) {
-		case "te", "grpc-accept-encoding", "grpc-encoding", "grpc-status", "l5d-orig-proto", "x-forwarded-proto", "x-powered-by",
+		case "te", "grpc-accept-encoding", "grpc-encoding", "grpc-status", "l5d-orig-proto", "x-forwarded-proto",
+			"x-powered-by",
 			"x-content-type-options", "x-envoy-upstream-service-time", "trailer":
 			return true
 		}

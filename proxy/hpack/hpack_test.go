@@ -100,7 +100,8 @@ func TestTooLargeKeepsTheTablesInStep(t *testing.T) {
 			buf.Reset()
 			_ = enc.WriteField(hpack.HeaderField{Name: "x-small", Value: "1"})
 			_ = enc.WriteField(hpack.HeaderField{Name: "wanted", Value: "1"})
-			if got, err := decode(d, buf.Bytes(), 1000); err != nil || !slices.Equal(got, []pair{{"x-small", "1"}, {"wanted", "1"}}) {
+			if got, err := decode(d, buf.Bytes(), 1000); err != nil ||
+				!slices.Equal(got, []pair{{"x-small", "1"}, {"wanted", "1"}}) {
 				t.Errorf("after it: got %v, %v", got, err)
 			}
 		})
@@ -181,7 +182,8 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// FuzzEncode sends lists through both decoders, over several blocks so that the tables fill, and changes the table's size in between.
+// FuzzEncode sends lists through both decoders, over several blocks so that the tables fill, and changes the table's
+// size in between.
 func FuzzEncode(f *testing.F) {
 	f.Add(uint64(1), uint16(4096))
 	f.Add(uint64(7), uint16(100))

@@ -49,8 +49,8 @@ func (t *table) evict(need int) {
 	}
 }
 
-// add makes name and value, which must not lie in the table's own arena, the newest entry and returns it. An entry larger than the
-// table empties it and is dropped: RFC 7541 §4.4.
+// add makes name and value, which must not lie in the table's own arena, the newest entry and returns it. An entry
+// larger than the table empties it and is dropped: RFC 7541 §4.4.
 func (t *table) add(name, value []byte) *entry {
 	need := len(name) + len(value) + entryOverhead
 	if need > t.max {

@@ -29,7 +29,8 @@ func (b *Bucket) Take(now time.Duration) {
 	}
 }
 
-// Buckets keeps a Bucket for each key that is not full, and MaxBuckets at most. The zero Buckets is empty and ready. The caller guards it.
+// Buckets keeps a Bucket for each key that is not full, and MaxBuckets at most. The zero Buckets is empty and ready.
+// The caller guards it.
 type Buckets[K comparable] struct {
 	buckets map[K]*Bucket
 	sweep   time.Duration // when full buckets may be looked for again
@@ -38,7 +39,8 @@ type Buckets[K comparable] struct {
 // Find returns the bucket of key, or nil, which is a full one.
 func (b *Buckets[K]) Find(key K) *Bucket { return b.buckets[key] }
 
-// Open returns the bucket of key, and makes one of the rate where there is none. It returns nil when MaxBuckets are in use.
+// Open returns the bucket of key, and makes one of the rate where there is none. It returns nil when MaxBuckets are in
+// use.
 func (b *Buckets[K]) Open(key K, rate Rate, now time.Duration) *Bucket {
 	if found := b.buckets[key]; found != nil {
 		return found

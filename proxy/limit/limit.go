@@ -1,8 +1,8 @@
 // Package limit bounds the rate of requests, for all clients together and for each of them.
 //
-// It owns the buckets of a mesh.RateLimit, and buckets for any other key. It imports mesh and the standard library only. The one idea: a
-// bucket is one number, the time at which it is full again (GCRA). A bucket whose time has passed can be forgotten without anybody
-// noticing, so that clients cannot fill the memory.
+// It owns the buckets of a mesh.RateLimit, and buckets for any other key. It imports mesh and the standard library
+// only. The one idea: a bucket is one number, the time at which it is full again (GCRA). A bucket whose time has passed
+// can be forgotten without anybody noticing, so that clients cannot fill the memory.
 package limit
 
 import (
@@ -14,7 +14,8 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// Limiter keeps one mesh.RateLimit. Its methods may be called by several goroutines and allocate only for a client that is new.
+// Limiter keeps one mesh.RateLimit. Its methods may be called by several goroutines and allocate only for a client that
+// is new.
 type Limiter struct {
 	limit     mesh.RateLimit
 	identity  Rate
@@ -39,7 +40,8 @@ const (
 func New(l mesh.RateLimit) *Limiter {
 	identity := newRate(l.Identity)
 	out := &Limiter{
-		limit: l, identity: identity, overrides: map[mesh.ID]Rate{}, total: Bucket{rate: newRate(l.Total)}, crowd: Bucket{rate: identity},
+		limit: l, identity: identity, overrides: map[mesh.ID]Rate{}, total: Bucket{rate: newRate(l.Total)},
+		crowd: Bucket{rate: identity},
 	}
 	for _, o := range l.Overrides {
 		for _, id := range o.Identities {
@@ -57,9 +59,9 @@ func (l *Limiter) Limit() mesh.RateLimit { return l.limit }
 // Keeps reports whether the limiter was made from a value like limit.
 func (l *Limiter) Keeps(limit *mesh.RateLimit) bool { return reflect.DeepEqual(l.limit, *limit) }
 
-// Take asks for one request of a client, whose identity is zero without mesh TLS, at the time now of a monotonic clock. If it may not
-// be, scope is the bound that is used up, and wait how long until one more request fits. A refused request uses nothing up, so
-// that a client which is too fast takes nothing from the others.
+// Take asks for one request of a client, whose identity is zero without mesh TLS, at the time now of a monotonic clock.
+// If it may not be, scope is the bound that is used up, and wait how long until one more request fits. A refused
+// request uses nothing up, so that a client which is too fast takes nothing from the others.
 func (l *Limiter) Take(id mesh.ID, now time.Duration) (scope Scope, wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -41,15 +41,20 @@ func TestRates(t *testing.T) {
 		ask   map[mesh.ID]int // a second, for 10 s
 		want  map[mesh.ID]int // a second's worth at once, then the rate
 	}{
-		"no bounds":                          {mesh.RateLimit{}, map[mesh.ID]int{a: 2000}, map[mesh.ID]int{a: 20000}},
-		"total":                              {mesh.RateLimit{Total: 10}, map[mesh.ID]int{a: 1000}, map[mesh.ID]int{a: 110}},
-		"slower than the rate":               {mesh.RateLimit{Total: 10}, map[mesh.ID]int{a: 5}, map[mesh.ID]int{a: 50}},
-		"each identity":                      {mesh.RateLimit{Identity: 10}, map[mesh.ID]int{a: 1000, b: 1000}, map[mesh.ID]int{a: 110, b: 110}},
-		"clients without identity are one":   {mesh.RateLimit{Identity: 10}, map[mesh.ID]int{plain: 1000}, map[mesh.ID]int{plain: 110}},
-		"an override, and the first counts":  {mesh.RateLimit{Identity: 10, Overrides: override}, map[mesh.ID]int{a: 1000, b: 1000}, map[mesh.ID]int{a: 110, b: 550}},
-		"an override without identity limit": {mesh.RateLimit{Overrides: override}, map[mesh.ID]int{a: 1000, b: 1000}, map[mesh.ID]int{a: 10000, b: 550}},
-		"less than one a second":             {mesh.RateLimit{Total: 0.5}, map[mesh.ID]int{a: 1000}, map[mesh.ID]int{a: 5}},
-		"a flood takes nothing from others":  {mesh.RateLimit{Total: 30, Identity: 10}, map[mesh.ID]int{a: 5000, b: 10}, map[mesh.ID]int{a: 110, b: 100}},
+		"no bounds":            {mesh.RateLimit{}, map[mesh.ID]int{a: 2000}, map[mesh.ID]int{a: 20000}},
+		"total":                {mesh.RateLimit{Total: 10}, map[mesh.ID]int{a: 1000}, map[mesh.ID]int{a: 110}},
+		"slower than the rate": {mesh.RateLimit{Total: 10}, map[mesh.ID]int{a: 5}, map[mesh.ID]int{a: 50}},
+		"each identity": {mesh.RateLimit{Identity: 10}, map[mesh.ID]int{a: 1000, b: 1000},
+			map[mesh.ID]int{a: 110, b: 110}},
+		"clients without identity are one": {mesh.RateLimit{Identity: 10}, map[mesh.ID]int{plain: 1000},
+			map[mesh.ID]int{plain: 110}},
+		"an override, and the first counts": {mesh.RateLimit{Identity: 10, Overrides: override},
+			map[mesh.ID]int{a: 1000, b: 1000}, map[mesh.ID]int{a: 110, b: 550}},
+		"an override without identity limit": {mesh.RateLimit{Overrides: override}, map[mesh.ID]int{a: 1000, b: 1000},
+			map[mesh.ID]int{a: 10000, b: 550}},
+		"less than one a second": {mesh.RateLimit{Total: 0.5}, map[mesh.ID]int{a: 1000}, map[mesh.ID]int{a: 5}},
+		"a flood takes nothing from others": {mesh.RateLimit{Total: 30, Identity: 10}, map[mesh.ID]int{a: 5000, b: 10},
+			map[mesh.ID]int{a: 110, b: 100}},
 	} {
 		got := run(New(tc.limit), 10*time.Second, tc.ask)
 		for id, want := range tc.want {
@@ -116,7 +121,8 @@ func BenchmarkTake(b *testing.B) {
 	}
 }
 
-// Requests of several connections are timed when their heads come and counted when it is their turn, so time goes back and forth.
+// Requests of several connections are timed when their heads come and counted when it is their turn, so time goes back
+// and forth.
 func TestTimesOutOfOrder(t *testing.T) {
 	a := id("a")
 	for name, l := range map[string]mesh.RateLimit{
@@ -143,7 +149,8 @@ func TestBuckets(t *testing.T) {
 	for range 3 {
 		b.Open(1, rate, 0).Take(0) // the third does not fit
 	}
-	for now, want := range map[time.Duration]time.Duration{0: 2 * time.Second, time.Second: time.Second, 2 * time.Second: 0} {
+	for now, want := range map[time.Duration]time.Duration{0: 2 * time.Second, time.Second: time.Second,
+		2 * time.Second: 0} {
 		if got := b.Find(1).Wait(now); got != want {
 			t.Errorf("at %v: wait is %v, want %v", now, got, want)
 		}

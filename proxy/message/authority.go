@@ -2,9 +2,9 @@ package message
 
 import "bytes"
 
-// SameAuthority reports whether two authorities name one entity of a scheme: hosts regardless of case, and ports after an empty one and
-// the scheme's default are left out. A scheme without a default port, such as none at all, leaves ports as they are.
-// Source: RFC 3986 §6.2.2.1 and §6.2.3, RFC 9110 §4.2.3.
+// SameAuthority reports whether two authorities name one entity of a scheme: hosts regardless of case, and ports after
+// an empty one and the scheme's default are left out. A scheme without a default port, such as none at all, leaves
+// ports as they are. Source: RFC 3986 §6.2.2.1 and §6.2.3, RFC 9110 §4.2.3.
 func SameAuthority(scheme, a, b []byte) bool {
 	return EqualFoldBytes(a, b) || EqualFoldBytes(withoutDefaultPort(scheme, a), withoutDefaultPort(scheme, b))
 }

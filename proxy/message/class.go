@@ -2,7 +2,8 @@ package message
 
 import "strings"
 
-// Classes of bytes. Every codec applies the same ones, so that what one version of HTTP lets through, another can carry.
+// Classes of bytes. Every codec applies the same ones, so that what one version of HTTP lets through, another can
+// carry.
 const (
 	tokenByte  = 1 << iota // RFC 9110 §5.6.2 tchar
 	lowerByte              // tchar without upper-case letters, RFC 9113 §8.2.1

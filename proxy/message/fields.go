@@ -34,8 +34,8 @@ func (h *Head) Add(name, value string) { h.Append(h.StoreString(name), h.StoreSt
 // AddBytes is Add for bytes; they may be a part of this head.
 func (h *Head) AddBytes(name, value []byte) { h.Append(h.Store(name), h.Store(value)) }
 
-// Get returns the value of the first field line of that name. The name must be lower-case; the case of the head's own names does
-// not matter (RFC 9110 §5.1).
+// Get returns the value of the first field line of that name. The name must be lower-case; the case of the head's own
+// names does not matter (RFC 9110 §5.1).
 func (h *Head) Get(name string) (value []byte, ok bool) {
 	for i := range h.fields {
 		if f := &h.fields[i]; h.named(f, name) {
@@ -120,7 +120,8 @@ func HasToken(value []byte, token string) bool {
 	return false
 }
 
-// NextToken cuts the first element off a comma-separated list value, without the space around it; empty elements come out empty.
+// NextToken cuts the first element off a comma-separated list value, without the space around it; empty elements come
+// out empty.
 func NextToken(list []byte) (item, rest []byte) {
 	end := len(list)
 	for i, c := range list {
@@ -139,8 +140,8 @@ func NextToken(list []byte) (item, rest []byte) {
 	return item, rest
 }
 
-// BindsConnection reports whether the value of a field of credentials or challenges names NTLM or Negotiate: schemes that authenticate a
-// connection and not a request (RFC 4559 §6).
+// BindsConnection reports whether the value of a field of credentials or challenges names NTLM or Negotiate: schemes
+// that authenticate a connection and not a request (RFC 4559 §6).
 func BindsConnection(value []byte) bool {
 	for len(value) > 0 {
 		var item []byte
@@ -153,8 +154,9 @@ func BindsConnection(value []byte) bool {
 	return false
 }
 
-// MayUpgrade reports whether a connection may become what the value of an Upgrade field lists: protocols with or without a version
-// (RFC 9110 §7.8), but not another HTTP, nor TLS. Requests would go through such a tunnel of which nobody but the first was authorized.
+// MayUpgrade reports whether a connection may become what the value of an Upgrade field lists: protocols with or
+// without a version (RFC 9110 §7.8), but not another HTTP, nor TLS. Requests would go through such a tunnel of which
+// nobody but the first was authorized.
 func MayUpgrade(list []byte) bool {
 	for rest := list; len(rest) > 0; {
 		var protocol []byte
@@ -170,8 +172,9 @@ func MayUpgrade(list []byte) bool {
 	return len(list) > 0
 }
 
-// AllowedTrailer reports whether a field may stand in a trailer section: none that frames, routes or authorizes a message may, for
-// there are servers that merge trailers into the head (RFC 9110 §6.5.1). Nor may the mesh's own, which say who a client is.
+// AllowedTrailer reports whether a field may stand in a trailer section: none that frames, routes or authorizes a
+// message may, for there are servers that merge trailers into the head (RFC 9110 §6.5.1). Nor may the mesh's own, which
+// say who a client is.
 func AllowedTrailer(name []byte) bool {
 	if len(name) > 3 && EqualFold(name[:3], "l5d") {
 		return false

@@ -1,8 +1,9 @@
 // Package message holds the head of an HTTP message as every version of HTTP and every part of the proxy sees it.
 //
-// It owns Head: method, scheme, authority, path, status and fields, as byte ranges of one arena. It must not import anything of the
-// proxy and knows nothing of wire formats: proxy/h1 and proxy/hpack fill and read a Head. The one idea: a head is one growing byte
-// slice and a list of ranges in it, so that reading, editing and forwarding a message allocates nothing once a Head is warm.
+// It owns Head: method, scheme, authority, path, status and fields, as byte ranges of one arena. It must not import
+// anything of the proxy and knows nothing of wire formats: proxy/h1 and proxy/hpack fill and read a Head. The one idea:
+// a head is one growing byte slice and a list of ranges in it, so that reading, editing and forwarding a message
+// allocates nothing once a Head is warm.
 package message
 
 // Version is the HTTP version that a message had on the wire.
@@ -46,9 +47,9 @@ type Span struct{ Off, Len uint32 }
 
 type field struct{ name, value Span }
 
-// Head is the head of a request or a response, or a trailer section. The zero Head is an empty one, ready to use. Byte slices that
-// its methods return point into the arena: they are valid until the next Reset and must not be changed or kept. A Head must not be
-// used by two goroutines at once.
+// Head is the head of a request or a response, or a trailer section. The zero Head is an empty one, ready to use. Byte
+// slices that its methods return point into the arena: they are valid until the next Reset and must not be changed or
+// kept. A Head must not be used by two goroutines at once.
 type Head struct {
 	// Status of a response; 0 in a request and in trailers.
 	Status  int
@@ -123,7 +124,8 @@ func (h *Head) Authority() []byte { return h.Part(Authority) }
 // Path returns the path and query of the request target.
 func (h *Head) Path() []byte { return h.Part(Path) }
 
-// Size returns the size of the head as RFC 9113 §6.5.2 counts a header list: 32 bytes a field on top of names and values.
+// Size returns the size of the head as RFC 9113 §6.5.2 counts a header list: 32 bytes a field on top of names and
+// values.
 func (h *Head) Size() int {
 	n := 0
 	for _, p := range h.parts {

@@ -26,8 +26,9 @@ func TestFieldsAreEditedInPlace(t *testing.T) {
 		"Del removes every line, whatever its case":   {func(h *Head) { h.Del("a") }, "b=2;c=4;"},
 		"Del of what is not there changes nothing":    {func(h *Head) { h.Del("x") }, "A=1;b=2;a=3;c=4;"},
 		"Add of a part of the head itself":            {func(h *Head) { h.AddBytes(h.Field(1)) }, "A=1;b=2;a=3;c=4;b=2;"},
-		"DelFunc keeps the order":                     {func(h *Head) { h.DelFunc(func(n, _ []byte) bool { return string(n) == "b" }) }, "A=1;a=3;c=4;"},
-		"Reset empties":                               {func(h *Head) { h.Reset() }, ""},
+		"DelFunc keeps the order": {
+			func(h *Head) { h.DelFunc(func(n, _ []byte) bool { return string(n) == "b" }) }, "A=1;a=3;c=4;"},
+		"Reset empties": {func(h *Head) { h.Reset() }, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := &Head{}
@@ -57,7 +58,8 @@ func TestCopyIsIndependent(t *testing.T) {
 
 func TestListsOfTokens(t *testing.T) {
 	for in, want := range map[string]bool{
-		"close": true, "Close": true, " a , close": true, "a,\tCLOSE\t,b": true, ",,close": true, "closed": false, "a close": false, "": false,
+		"close": true, "Close": true, " a , close": true, "a,\tCLOSE\t,b": true, ",,close": true, "closed": false,
+		"a close": false, "": false,
 	} {
 		if got := HasToken([]byte(in), "close"); got != want {
 			t.Errorf("%q: %v", in, got)
@@ -81,7 +83,8 @@ func TestAWarmHeadAllocatesNothing(t *testing.T) {
 func TestWhatAConnectionMayBecome(t *testing.T) {
 	for in, want := range map[string]bool{
 		"websocket": true, "SPDY/3.1": true, "websocket, IRC/6.9": true,
-		"h2c": false, "websocket, H2C": false, "HTTP/2.0": false, "TLS/1.0": false, "": false, ",": false, "a b": false, "websocket\th2c": false,
+		"h2c": false, "websocket, H2C": false, "HTTP/2.0": false, "TLS/1.0": false, "": false, ",": false, "a b": false,
+		"websocket\th2c": false,
 	} {
 		if got := MayUpgrade([]byte(in)); got != want {
 			t.Errorf("%q: %v", in, got)

@@ -1,8 +1,8 @@
 // Package relay moves the bytes of one TCP connection between two sockets, whatever they mean.
 //
-// It owns copying, half-close and the passing on of resets; it must not decide where a connection goes. It imports the sock package
-// and the standard library. The one idea: a direction holds a buffer, or a kernel pipe, only while bytes flow; an idle relay is two
-// goroutines that wait for a descriptor.
+// It owns copying, half-close and the passing on of resets; it must not decide where a connection goes. It imports the
+// sock package and the standard library. The one idea: a direction holds a buffer, or a kernel pipe, only while bytes
+// flow; an idle relay is two goroutines that wait for a descriptor.
 package relay
 
 import (
@@ -26,7 +26,8 @@ type End struct {
 	prefix []byte       // read from tcp already
 	// Read and Written count the bytes that came from and went to this side; nil counts nothing.
 	Read, Written *atomic.Uint64
-	// reset says that a write was told of a reset. Whoever reads is not told again, and must not take it for an orderly end.
+	// reset says that a write was told of a reset. Whoever reads is not told again, and must not take it for an orderly
+	// end.
 	reset atomic.Bool
 }
 
@@ -44,14 +45,14 @@ func (e *End) Secured() *sock.Conn {
 	return e.conn
 }
 
-// Result says how a relay ended: A and B are what ended reading from the side of that name, or writing what was read; nil means an
-// orderly end.
+// Result says how a relay ended: A and B are what ended reading from the side of that name, or writing what was read;
+// nil means an orderly end.
 type Result struct {
 	A, B error
 }
 
-// Run copies both ways until both directions have ended, and closes both connections. An end of stream is passed on as such; any
-// error, and the end of ctx, resets both sides, so that a peer never takes a cut-off stream for a whole one.
+// Run copies both ways until both directions have ended, and closes both connections. An end of stream is passed on as
+// such; any error, and the end of ctx, resets both sides, so that a peer never takes a cut-off stream for a whole one.
 func Run(ctx context.Context, a, b *End) Result {
 	move := splice
 	if a.tcp == nil || b.tcp == nil {
@@ -112,13 +113,15 @@ func (w way) run(ctx context.Context, move func(src, dst *End) error, back <-cha
 	return err
 }
 
-// hearOut lets the other direction pass on what dst said before it was gone: a server that does not want what it is sent answers and closes.
-// What src still sends is dropped meanwhile, for it may not read before it has sent everything.
+// hearOut lets the other direction pass on what dst said before it was gone: a server that does not want what it is
+// sent answers and closes. What src still sends is dropped meanwhile, for it may not read before it has sent
+// everything.
 func (w way) hearOut(back <-chan struct{}) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		<-back
-		_ = w.src.socket().SetReadDeadline(time.Unix(1, 0)) // it fails if the connection is closed, which ends the reading too
+		// it fails if the connection is closed, which ends the reading too
+		_ = w.src.socket().SetReadDeadline(time.Unix(1, 0))
 	})
 	_, _ = io.Copy(io.Discard, w.src.socket())
 	wg.Wait()
@@ -192,8 +195,8 @@ func (e *End) socket() net.Conn {
 	return e.conn.NetConn()
 }
 
-// fail makes every read and write fail from now on, and the coming close a reset. It does not close: that would wait for a reader
-// which may wait for the other side.
+// fail makes every read and write fail from now on, and the coming close a reset. It does not close: that would wait
+// for a reader which may wait for the other side.
 func (e *End) fail() {
 	c := e.socket()
 	if l, ok := c.(interface{ SetLinger(int) error }); ok {

@@ -185,7 +185,8 @@ func TestTruncatedTLSIsNoOrderlyEnd(t *testing.T) {
 	<-done
 }
 
-// A server that does not want what it is sent answers and closes, which resets the connection. Its answer arrives nevertheless.
+// A server that does not want what it is sent answers and closes, which resets the connection. Its answer arrives
+// nevertheless.
 func TestAnswerBeforeAResetArrives(t *testing.T) {
 	for range 30 {
 		pairs(t, func(t *testing.T, client, server half, a, b *End) {

@@ -13,9 +13,9 @@ const (
 	token = 1 << 16
 )
 
-// Budget bounds retries: in any span of TTL there are at most Ratio times as many as requests, and MinPerSecond each second on top. It
-// must not be used by two goroutines at once. Source: Finagle's RetryBudget and Linkerd's; unlike theirs the reserve cannot be spent at
-// once, for the first second of an outage is when it hurts most.
+// Budget bounds retries: in any span of TTL there are at most Ratio times as many as requests, and MinPerSecond each
+// second on top. It must not be used by two goroutines at once. Source: Finagle's RetryBudget and Linkerd's; unlike
+// theirs the reserve cannot be spent at once, for the first second of an outage is when it hurts most.
 type Budget struct {
 	deposit int64 // of a request
 	step    time.Duration
@@ -36,7 +36,8 @@ func NewBudget(b mesh.Budget, now time.Duration) *Budget {
 	}
 	rate := int64(b.MinPerSecond) * token
 	return &Budget{
-		deposit: int64(b.Ratio * token), step: max(ttl/steps, time.Millisecond), began: now, reserve: rate, rate: rate, filled: now,
+		deposit: int64(b.Ratio * token), step: max(ttl/steps, time.Millisecond), began: now, reserve: rate, rate: rate,
+		filled: now,
 	}
 }
 

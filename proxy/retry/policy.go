@@ -1,9 +1,9 @@
 // Package retry decides whether a request that failed is sent again.
 //
-// It owns the decision (Policy.Decide), the budgets that bound retries, and the memory that keeps the layers of a call chain from
-// retrying what a lower one has retried already (Failures). It imports mesh and the standard library, knows nothing of connections and
-// never asks for the time. The one idea: a retry is a second request that somebody pays for, so each one needs a reason, time that is
-// left, and a token.
+// It owns the decision (Policy.Decide), the budgets that bound retries, and the memory that keeps the layers of a call
+// chain from retrying what a lower one has retried already (Failures). It imports mesh and the standard library, knows
+// nothing of connections and never asks for the time. The one idea: a retry is a second request that somebody pays for,
+// so each one needs a reason, time that is left, and a token.
 package retry
 
 import (
@@ -12,8 +12,8 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// Skip says why a failure that the policy would retry is not retried, as the constant word that labels metrics. The empty Skip means
-// that it is retried.
+// Skip says why a failure that the policy would retry is not retried, as the constant word that labels metrics. The
+// empty Skip means that it is retried.
 type Skip string
 
 // The reasons. What the engine says in Exchange.Unrepeatable is a Skip too.
@@ -24,14 +24,15 @@ const (
 	Exhausted Skip = "exhausted" // a proxy further along has retried already
 )
 
-// Policy is how the requests of one rule are retried. Its budgets are shared with other rules; Own may be nil. A Policy must not be
-// used by two goroutines at once, nor may policies that share a budget.
+// Policy is how the requests of one rule are retried. Its budgets are shared with other rules; Own may be nil. A Policy
+// must not be used by two goroutines at once, nor may policies that share a budget.
 type Policy struct {
 	mesh.Retry
 	Service, Own *Budget
 }
 
-// Covers reports whether an answer of that HTTP status, and of that gRPC status if grpc is not negative, is asked for again.
+// Covers reports whether an answer of that HTTP status, and of that gRPC status if grpc is not negative, is asked for
+// again.
 func (p *Policy) Covers(status int, grpc int16) bool {
 	if grpc > 0 && grpc < 32 && p.GRPC>>grpc&1 == 1 {
 		return true
@@ -84,8 +85,8 @@ func (p *Policy) Decide(a Attempt, now time.Duration) (wait time.Duration, skip 
 // maxBackoff is where the doubling ends.
 const maxBackoff = 30 * time.Second
 
-// Backoff returns the time before retry n, counted from 0: base doubled n times, and up to half as much again by draw, which is in
-// [0, 1). Requests that failed together do not come back together.
+// Backoff returns the time before retry n, counted from 0: base doubled n times, and up to half as much again by draw,
+// which is in [0, 1). Requests that failed together do not come back together.
 func Backoff(base time.Duration, n uint32, draw float64) time.Duration {
 	if base <= 0 {
 		return 0

@@ -72,13 +72,15 @@ func TestReserveIsNotSpentAtOnce(t *testing.T) {
 }
 
 func TestCovers(t *testing.T) {
-	p := Policy{Retry: mesh.Retry{Statuses: []mesh.StatusRange{{First: 502, Last: 504}, {First: 429, Last: 429}}, GRPC: 1<<14 | 1<<8}}
+	p := Policy{Retry: mesh.Retry{Statuses: []mesh.StatusRange{{First: 502, Last: 504}, {First: 429, Last: 429}},
+		GRPC: 1<<14 | 1<<8}}
 	for _, test := range []struct {
 		status int
 		grpc   int16
 		want   bool
 	}{
-		{200, -1, false}, {500, -1, false}, {502, -1, true}, {503, -1, true}, {504, -1, true}, {505, -1, false}, {429, -1, true},
+		{200, -1, false}, {500, -1, false}, {502, -1, true}, {503, -1, true}, {504, -1, true}, {505, -1, false},
+		{429, -1, true},
 		{200, 0, false}, {200, 14, true}, {200, 8, true}, {200, 13, false}, {503, 0, true}, {200, 200, false},
 	} {
 		if got := p.Covers(test.status, test.grpc); got != test.want {
@@ -94,13 +96,15 @@ func TestDecide(t *testing.T) {
 		empty   bool
 		want    Skip
 	}{
-		"first failure":                      {Attempt{}, 0, false, ""},
-		"last retry":                         {Attempt{Retries: 2}, 0, false, ""},
-		"one too many":                       {Attempt{Retries: 3}, 0, false, Limit},
-		"body gone":                          {Attempt{Unrepeatable: "body_too_large"}, 0, false, "body_too_large"},
-		"retried below":                      {Attempt{Exhausted: true}, 0, false, Exhausted},
-		"time enough":                        {Attempt{Bounded: true, Left: 21 * time.Millisecond, Expected: 10 * time.Millisecond}, 10 * time.Millisecond, false, ""},
-		"time for the wait only":             {Attempt{Bounded: true, Left: 20 * time.Millisecond, Expected: 10 * time.Millisecond}, 10 * time.Millisecond, false, Deadline},
+		"first failure": {Attempt{}, 0, false, ""},
+		"last retry":    {Attempt{Retries: 2}, 0, false, ""},
+		"one too many":  {Attempt{Retries: 3}, 0, false, Limit},
+		"body gone":     {Attempt{Unrepeatable: "body_too_large"}, 0, false, "body_too_large"},
+		"retried below": {Attempt{Exhausted: true}, 0, false, Exhausted},
+		"time enough": {Attempt{Bounded: true, Left: 21 * time.Millisecond,
+			Expected: 10 * time.Millisecond}, 10 * time.Millisecond, false, ""},
+		"time for the wait only": {Attempt{Bounded: true, Left: 20 * time.Millisecond,
+			Expected: 10 * time.Millisecond}, 10 * time.Millisecond, false, Deadline},
 		"deadline passed":                    {Attempt{Bounded: true}, 0, false, Deadline},
 		"no token":                           {Attempt{}, 0, true, Overflow},
 		"a limit is named before the budget": {Attempt{Retries: 3}, 0, true, Limit},

@@ -23,7 +23,8 @@ func manyRules() []mesh.Route {
 
 func typical() *message.Head {
 	return get("GET", "/api/v1/books/42?version=none&x=1", "user-agent: Mozilla/5.0 (X11; Linux x86_64)", "accept: */*",
-		"accept-encoding: gzip", "x-request-id: 9b1deb4d-3b7d-4bad-9bdd-2b0d7b3dcb6d", "x-user: jason", "cookie: session=123", "te: trailers")
+		"accept-encoding: gzip", "x-request-id: 9b1deb4d-3b7d-4bad-9bdd-2b0d7b3dcb6d", "x-user: jason", "cookie: session=123",
+		"te: trailers")
 }
 
 // cpu is the time that the process has computed: unlike the clock, it does not count what else the machine does.

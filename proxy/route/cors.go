@@ -94,8 +94,8 @@ func (c *CORS) allows(value string) bool {
 	return false
 }
 
-// Preflight reports whether the request is a browser's question whether another may be sent, and, if so, fills in an answer without a
-// status. allowed is false if the answer is no: it is without what a browser looks for.
+// Preflight reports whether the request is a browser's question whether another may be sent, and, if so, fills in an
+// answer without a status. allowed is false if the answer is no: it is without what a browser looks for.
 func (c *CORS) Preflight(req, res *message.Head) (preflight, allowed bool) {
 	asked, ok := req.Get("access-control-request-method")
 	from, cross := req.Get("origin")
@@ -114,8 +114,8 @@ func (c *CORS) Preflight(req, res *message.Head) (preflight, allowed bool) {
 	return true, true
 }
 
-// answer sets a field to what is allowed. Where anything is and credentials may be sent, "*" would mean a name of its own, so it is what
-// was asked for.
+// answer sets a field to what is allowed. Where anything is and credentials may be sent, "*" would mean a name of its
+// own, so it is what was asked for.
 func (c *CORS) answer(res *message.Head, name, allowed, asked string) {
 	if allowed == "*" && c.credentials {
 		allowed = asked

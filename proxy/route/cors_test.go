@@ -67,11 +67,13 @@ func TestPreflight(t *testing.T) {
 		"anything goes": {
 			mesh.CORS{AllowOrigins: []string{"*"}, AllowMethods: []string{"*"}, AllowHeaders: []string{"*"}}, ask, true,
 			[]string{
-				"access-control-allow-origin: *", "access-control-allow-methods: *", "access-control-allow-headers: *", "access-control-max-age: 5",
+				"access-control-allow-origin: *", "access-control-allow-methods: *", "access-control-allow-headers: *",
+				"access-control-max-age: 5",
 			},
 		},
 		"anything goes, with credentials": {
-			mesh.CORS{AllowOrigins: []string{"*"}, AllowMethods: []string{"*"}, AllowHeaders: []string{"*"}, AllowCredentials: true}, ask, true,
+			mesh.CORS{AllowOrigins: []string{"*"}, AllowMethods: []string{"*"}, AllowHeaders: []string{"*"},
+				AllowCredentials: true}, ask, true,
 			[]string{
 				"vary: Origin", "access-control-allow-origin: https://a.org", "access-control-allow-credentials: true",
 				"access-control-allow-methods: PUT", "access-control-allow-headers: x-one, x-two", "access-control-max-age: 5",
@@ -117,9 +119,10 @@ func TestResponsesAreMarked(t *testing.T) {
 			listed, "Origin: https://a.org", []string{"access-control-allow-origin: *", "access-control-allow-credentials: true"},
 			[]string{"access-control-allow-origin: https://a.org", "vary: Origin", "access-control-expose-headers: x-a, x-b"},
 		},
-		"another origin":    {listed, "Origin: https://b.org", nil, []string{"vary: Origin"}},
-		"no origin":         {listed, "x: y", []string{"Vary: accept, origin"}, []string{"Vary: accept, origin"}},
-		"every origin":      {mesh.CORS{AllowOrigins: []string{"*"}}, "Origin: null", nil, []string{"access-control-allow-origin: *"}},
+		"another origin": {listed, "Origin: https://b.org", nil, []string{"vary: Origin"}},
+		"no origin":      {listed, "x: y", []string{"Vary: accept, origin"}, []string{"Vary: accept, origin"}},
+		"every origin": {mesh.CORS{AllowOrigins: []string{"*"}}, "Origin: null", nil,
+			[]string{"access-control-allow-origin: *"}},
 		"every, and none":   {mesh.CORS{AllowOrigins: []string{"*"}}, "x: y", nil, nil},
 		"exposing anything": {mesh.CORS{AllowOrigins: []string{"*"}, ExposeHeaders: []string{"*"}, AllowCredentials: true}, "Origin: http://a", nil, []string{"vary: Origin", "access-control-allow-origin: http://a", "access-control-allow-credentials: true"}},
 	} {

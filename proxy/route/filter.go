@@ -153,7 +153,8 @@ func store(h *message.Head, build func([]byte) []byte) message.Span {
 	return message.Span{Off: uint32(from), Len: uint32(len(arena) - from)}
 }
 
-// appendPath appends the changed path and the query as it was. Source: Gateway API, table of HTTPPathModifier.replacePrefixMatch.
+// appendPath appends the changed path and the query as it was. Source: Gateway API, table of
+// HTTPPathModifier.replacePrefixMatch.
 func appendPath(dst, target []byte, prefix int, m *mesh.PathModifier) []byte {
 	path, query, asked := cut(target, '?')
 	start := len(dst)
@@ -191,8 +192,8 @@ func modify(h *message.Head, m *mesh.HeaderModifier) {
 	}
 }
 
-// add joins the value to the ones that are there (RFC 9110 §5.3): applications read the first line of a field only. Cookies are set by
-// a line each.
+// add joins the value to the ones that are there (RFC 9110 §5.3): applications read the first line of a field only.
+// Cookies are set by a line each.
 func add(h *message.Head, a mesh.Header) {
 	if a.Name == "set-cookie" || !h.Has(a.Name) {
 		h.Add(a.Name, a.Value)

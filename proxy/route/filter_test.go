@@ -42,7 +42,8 @@ func TestHeaderModifier(t *testing.T) {
 		"set what is not there": {nil, mesh.HeaderModifier{Set: []mesh.Header{{Name: "x", Value: "1"}}}, []string{"x: 1"}},
 		"add what is not there": {nil, mesh.HeaderModifier{Add: []mesh.Header{{Name: "x", Value: "1"}}}, []string{"x: 1"}},
 		"add to what is there": {
-			[]string{"X: a", "y: 1", "x: b"}, mesh.HeaderModifier{Add: []mesh.Header{{Name: "x", Value: "c"}}}, []string{"y: 1", "x: a,b,c"},
+			[]string{"X: a", "y: 1", "x: b"}, mesh.HeaderModifier{Add: []mesh.Header{{Name: "x", Value: "c"}}},
+			[]string{"y: 1", "x: a,b,c"},
 		},
 		"cookies are set by a line each": {
 			[]string{"set-cookie: a=1"}, mesh.HeaderModifier{Add: []mesh.Header{{Name: "set-cookie", Value: "b=2"}}},
@@ -77,7 +78,8 @@ func TestHeaderModifier(t *testing.T) {
 
 func TestHostIsAHeaderOfRoutes(t *testing.T) {
 	h := get("GET", "/")
-	f := hit(t, mesh.Match{}, h, mesh.Filter{RequestHeaders: &mesh.HeaderModifier{Set: []mesh.Header{{Name: "host", Value: "other:81"}}}})
+	f := hit(t, mesh.Match{}, h, mesh.Filter{
+		RequestHeaders: &mesh.HeaderModifier{Set: []mesh.Header{{Name: "host", Value: "other:81"}}}})
 	f.Rule.EditRequest(h, f)
 	if got := string(h.Authority()); got != "other:81" || h.Has("host") {
 		t.Errorf("authority %q, fields %v", got, fields(h))
@@ -171,23 +173,25 @@ func TestFiltersThatBreakMessagesAreRefused(t *testing.T) {
 	}
 	for want, f := range map[string]mesh.Filter{
 		"content-length belongs to the connection": set("content-length", "0"),
-		"transfer-encoding belongs":                {ResponseHeaders: &mesh.HeaderModifier{Remove: []string{"transfer-encoding"}}},
-		"l5d-client-id belongs to the mesh":        set("l5d-client-id", "admin"),
-		"is no value for the header x":             set("x", "a\r\nb: c"),
-		`"a b" is no name of a header`:             set("a b", "c"),
-		`":path" is no name of a header`:           set(":path", "/"),
-		`"X" is no name of a header`:               set("X", "1"),
-		`"a/b" is no host`:                         set("host", "a/b"),
-		"rewrite to \"a b\", which is no host":     {Rewrite: &mesh.Rewrite{Host: "a b"}},
-		`rewrite to "x", which is no path`:         {Rewrite: &mesh.Rewrite{Path: &mesh.PathModifier{Value: "x"}}},
-		`redirect to "/a b", which is no path`:     {Redirect: &mesh.Redirect{Path: &mesh.PathModifier{Value: "/a b"}}},
-		`redirect to the scheme "a:b"`:             {Redirect: &mesh.Redirect{Scheme: "a:b"}},
-		"a match of the rule has none":             {Rewrite: &mesh.Rewrite{Path: &mesh.PathModifier{Prefix: true}}},
-		`CORS: "example.org" is no origin`:         {CORS: &mesh.CORS{AllowOrigins: []string{"example.org"}}},
-		"a filter that says nothing":               {},
+		"transfer-encoding belongs": {
+			ResponseHeaders: &mesh.HeaderModifier{Remove: []string{"transfer-encoding"}}},
+		"l5d-client-id belongs to the mesh":    set("l5d-client-id", "admin"),
+		"is no value for the header x":         set("x", "a\r\nb: c"),
+		`"a b" is no name of a header`:         set("a b", "c"),
+		`":path" is no name of a header`:       set(":path", "/"),
+		`"X" is no name of a header`:           set("X", "1"),
+		`"a/b" is no host`:                     set("host", "a/b"),
+		"rewrite to \"a b\", which is no host": {Rewrite: &mesh.Rewrite{Host: "a b"}},
+		`rewrite to "x", which is no path`:     {Rewrite: &mesh.Rewrite{Path: &mesh.PathModifier{Value: "x"}}},
+		`redirect to "/a b", which is no path`: {Redirect: &mesh.Redirect{Path: &mesh.PathModifier{Value: "/a b"}}},
+		`redirect to the scheme "a:b"`:         {Redirect: &mesh.Redirect{Scheme: "a:b"}},
+		"a match of the rule has none":         {Rewrite: &mesh.Rewrite{Path: &mesh.PathModifier{Prefix: true}}},
+		`CORS: "example.org" is no origin`:     {CORS: &mesh.CORS{AllowOrigins: []string{"example.org"}}},
+		"a filter that says nothing":           {},
 	} {
 		table := CompileRoutes([]mesh.Route{{Rules: []mesh.Rule{{
-			Matches: []mesh.Match{exact("/")}, Filters: []mesh.Filter{f}, Backends: []mesh.WeightedBackend{{Filters: []mesh.Filter{f}}},
+			Matches: []mesh.Match{exact("/")}, Filters: []mesh.Filter{f},
+			Backends: []mesh.WeightedBackend{{Filters: []mesh.Filter{f}}},
 		}}}})
 		r := table.Rules()[0]
 		if !strings.Contains(r.Invalid, want) || !strings.Contains(r.Backends[0].Invalid, want) {
@@ -202,7 +206,8 @@ func TestThePathIsRewrittenOnce(t *testing.T) {
 		Matches: []mesh.Match{{}}, Filters: f, Backends: []mesh.WeightedBackend{{Filters: f}, {}},
 	}}}})
 	if r := table.Rules()[0]; r.Invalid != "" || r.Backends[0].Invalid == "" || r.Backends[1].Invalid != "" {
-		t.Errorf("the rule is invalid for %q, its backends for %q and %q", r.Invalid, r.Backends[0].Invalid, r.Backends[1].Invalid)
+		t.Errorf("the rule is invalid for %q, its backends for %q and %q", r.Invalid, r.Backends[0].Invalid,
+			r.Backends[1].Invalid)
 	}
 }
 

@@ -3,8 +3,8 @@ package route
 // list holds the matchers of one place of the table in order of precedence.
 type list struct {
 	rest []*matcher
-	// byValue holds those that want one value of the header that test asks for, by that value. Canaries by user or tenant come in
-	// hundreds; one look finds the one that counts.
+	// byValue holds those that want one value of the header that test asks for, by that value. Canaries by user or tenant
+	// come in hundreds; one look finds the one that counts.
 	test    *fieldTest
 	byValue map[string][]*matcher
 }

@@ -66,8 +66,8 @@ func compareBool(a, b bool) int {
 	}
 }
 
-// newMatcher compiles a match. With an error it still is one that takes in every request that the match was meant for, and maybe more:
-// its rule is invalid, and what it was meant for must not fall under another.
+// newMatcher compiles a match. With an error it still is one that takes in every request that the match was meant for,
+// and maybe more: its rule is invalid, and what it was meant for must not fall under another.
 func (t *Table) newMatcher(r *Rule, m *mesh.Match) (*matcher, error) {
 	out := &matcher{rule: r, method: m.Method, prefix: -1}
 	out.rank.widened, out.rank.method = m.Widened, m.Method != ""
@@ -114,8 +114,9 @@ func (m *matcher) compilePath(in *mesh.Match) (err error) {
 	return err
 }
 
-// compileCall ranks by service before call, and by what is exact before what is not. Of the matches that hold for a request, all that
-// name the service name the same characters, so that counting them, as the specification has it, orders nothing further.
+// compileCall ranks by service before call, and by what is exact before what is not. Of the matches that hold for a
+// request, all that name the service name the same characters, so that counting them, as the specification has it,
+// orders nothing further.
 func (m *matcher) compileCall(in *mesh.Match) (err error) {
 	m.rank.kind = prefixRank
 	regex := in.Path == mesh.GRPCRegex

@@ -5,10 +5,10 @@ import (
 	"unicode/utf8"
 )
 
-// canonical returns a path, without its query, in the form in which paths are compared: as most servers read it. Octets that need not be
-// encoded are decoded, the hexadecimal digits of the others are upper-case, empty and dot segments are gone (RFC 3986 §6.2.2). What is
-// sent on keeps its own form. %2F and %5C stay as they are: they are no separators; see Ambiguous. A path that is canonical already is
-// returned itself.
+// canonical returns a path, without its query, in the form in which paths are compared: as most servers read it. Octets
+// that need not be encoded are decoded, the hexadecimal digits of the others are upper-case, empty and dot segments are
+// gone (RFC 3986 §6.2.2). What is sent on keeps its own form. %2F and %5C stay as they are: they are no separators; see
+// Ambiguous. A path that is canonical already is returned itself.
 func canonical(path []byte) []byte {
 	if isCanonical(path) {
 		return path
@@ -119,15 +119,15 @@ func resolve(path []byte) []byte {
 	return out
 }
 
-// MaxPath is the longest path that rules which guard something look at, as it is sent and in its canonical form, where an octet that is
-// no ASCII takes three bytes. Source: RFC 9110 §4.1 wants 8000 bytes to be supported.
+// MaxPath is the longest path that rules which guard something look at, as it is sent and in its canonical form, where
+// an octet that is no ASCII takes three bytes. Source: RFC 9110 §4.1 wants 8000 bytes to be supported.
 const MaxPath = 8 << 10
 
-// Ambiguous reports whether servers read a path (its query does not matter) in different ways: it has dot segments in any spelling,
-// backslashes, encoded separators, control characters or broken encodings, or decodes to no valid UTF-8: over-long forms such as %C0%AF,
-// which no client sends, are a slash to some (RFC 3629 §3, §10). Where a rule guards something, such a request had better be
-// refused. Source: CVE-2021-29492, CVE-2021-31920 and their kin. So had one of more than MaxPath bytes: a simple regular expression takes
-// milliseconds for it, and everybody else waits meanwhile.
+// Ambiguous reports whether servers read a path (its query does not matter) in different ways: it has dot segments in
+// any spelling, backslashes, encoded separators, control characters or broken encodings, or decodes to no valid UTF-8:
+// over-long forms such as %C0%AF, which no client sends, are a slash to some (RFC 3629 §3, §10). Where a rule guards
+// something, such a request had better be refused. Source: CVE-2021-29492, CVE-2021-31920 and their kin. So had one of
+// more than MaxPath bytes: a simple regular expression takes milliseconds for it, and everybody else waits meanwhile.
 func Ambiguous(path []byte) bool {
 	path, _, _ = cut(path, '?')
 	if len(path) > MaxPath {

@@ -114,8 +114,8 @@ func (r *request) lookUp(name string) (v []byte, ok bool) {
 	return v, ok
 }
 
-// parameter returns the first value of a query parameter. However many there are, all are looked at: what a rule asks for cannot be
-// hidden behind others.
+// parameter returns the first value of a query parameter. However many there are, all are looked at: what a rule asks
+// for cannot be hidden behind others.
 func (r *request) parameter(f *fieldTest) (v []byte, ok bool) {
 	if f.slot >= slots {
 		return r.search(f.name)

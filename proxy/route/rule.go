@@ -11,8 +11,8 @@ import (
 
 // Rule is the compiled form of a mesh.Rule, or of a route of a ServiceProfile. It is immutable.
 type Rule struct {
-	// ID is the rule's index in Table.Rules. Route is the index of its route in what was compiled, -1 for what requests fall under that
-	// no route is there for; Index is the rule's place in the route.
+	// ID is the rule's index in Table.Rules. Route is the index of its route in what was compiled, -1 for what requests
+	// fall under that no route is there for; Index is the rule's place in the route.
 	ID, Route, Index int
 	Ref              mesh.Ref
 	Name             string
@@ -21,7 +21,8 @@ type Rule struct {
 	Policy mesh.RequestPolicy
 	// Invalid is why the rule cannot be served, for people; "" when it can.
 	Invalid string
-	// Itself says that requests go to the Service that was asked for. Else they go to one of Backends, or nowhere if there is none.
+	// Itself says that requests go to the Service that was asked for. Else they go to one of Backends, or nowhere if there
+	// is none.
 	Itself   bool
 	Backends []Backend
 	// Classes and Retryable are of a ServiceProfile's route.
@@ -45,7 +46,8 @@ type Backend struct {
 func newRule(r *mesh.Route, route, index int) *Rule {
 	in := &r.Rules[index]
 	out := &Rule{
-		Route: route, Index: index, Ref: r.Ref, Name: in.Name, GRPC: r.GRPC, Policy: in.Policy, Invalid: in.Invalid, matches: in.Matches,
+		Route: route, Index: index, Ref: r.Ref, Name: in.Name, GRPC: r.GRPC, Policy: in.Policy, Invalid: in.Invalid,
+		matches: in.Matches,
 	}
 	var err error
 	if out.Filters, err = compileFilters(in.Filters, in.Matches); err != nil {
@@ -61,7 +63,8 @@ func (r *Rule) setBackends(in []mesh.WeightedBackend) {
 		b := &r.Backends[i]
 		b.WeightedBackend, b.ID = in[i], i
 		var err error
-		if b.Filters, err = compileFilters(in[i].Filters, r.matches); err == nil && r.Filters.rewrites() && b.Filters.rewrites() {
+		if b.Filters, err = compileFilters(in[i].Filters, r.matches); err == nil && r.Filters.rewrites() &&
+			b.Filters.rewrites() {
 			err = fmt.Errorf("the path is rewritten twice")
 		}
 		if err != nil {
@@ -71,8 +74,8 @@ func (r *Rule) setBackends(in []mesh.WeightedBackend) {
 	}
 }
 
-// Pick returns the backend that a request with this draw goes to: draws that are spread evenly over all uint64 are shared by weight.
-// It returns nil when no backend has a weight.
+// Pick returns the backend that a request with this draw goes to: draws that are spread evenly over all uint64 are
+// shared by weight. It returns nil when no backend has a weight.
 func (r *Rule) Pick(draw uint64) *Backend {
 	at, _ := bits.Mul64(draw, r.total)
 	for i := range r.Backends {
@@ -85,13 +88,13 @@ func (r *Rule) Pick(draw uint64) *Backend {
 	return nil
 }
 
-// Step is what to add to the last draw for the next: the draws of a sequence are then spread so evenly that the shares of any run of
-// requests are right to a few of them, where chance would be out by the square root of their number. Source: the golden ratio of 2^64,
-// Weyl's sequence.
+// Step is what to add to the last draw for the next: the draws of a sequence are then spread so evenly that the shares
+// of any run of requests are right to a few of them, where chance would be out by the square root of their number.
+// Source: the golden ratio of 2^64, Weyl's sequence.
 const Step = 0x9E3779B97F4A7C15
 
-// compileProfile makes the table of a ServiceProfile: the first route whose condition holds counts, and a request that none matches goes
-// on without a route.
+// compileProfile makes the table of a ServiceProfile: the first route whose condition holds counts, and a request that
+// none matches goes on without a route.
 func compileProfile(o *mesh.Outbound) *Table {
 	p := o.Profile
 	var rules []*Rule
@@ -141,11 +144,12 @@ func profileRetry(p *mesh.Profile, in *mesh.ProfileRoute) *mesh.Retry {
 	return out
 }
 
-// FailureCodes has the bit 1<<code for each gRPC status that counts as the server's failure: UNKNOWN, DEADLINE_EXCEEDED,
-// PERMISSION_DENIED, INTERNAL, UNAVAILABLE and DATA_LOSS. Source: Linkerd's default.
+// FailureCodes has the bit 1<<code for each gRPC status that counts as the server's failure: UNKNOWN,
+// DEADLINE_EXCEEDED, PERMISSION_DENIED, INTERNAL, UNAVAILABLE and DATA_LOSS. Source: Linkerd's default.
 const FailureCodes = 1<<2 | 1<<4 | 1<<7 | 1<<13 | 1<<14 | 1<<15
 
-// Failure reports whether a response of that HTTP status is a failure by the first class that fits, or else because it is 500 or above.
+// Failure reports whether a response of that HTTP status is a failure by the first class that fits, or else because it
+// is 500 or above.
 func Failure(classes []mesh.ResponseClass, status int) bool {
 	for i := range classes {
 		if fits(&classes[i].Condition, status) {

@@ -1,9 +1,10 @@
 // Package route decides which rule a request falls under, and makes of the request what the rule says.
 //
-// It owns the precedence of matches, the filters that edit heads or answer in an application's place, and the choice among weighted
-// backends. It imports mesh and proxy/message only: it knows no connection, no metric and no clock, and where a backend's endpoints are
-// is its caller's business. The one idea: everything is sorted once, when the control plane speaks, so that a request asks two maps and
-// one short list, allocates nothing, and the first match it meets is the right one.
+// It owns the precedence of matches, the filters that edit heads or answer in an application's place, and the choice
+// among weighted backends. It imports mesh and proxy/message only: it knows no connection, no metric and no clock, and
+// where a backend's endpoints are is its caller's business. The one idea: everything is sorted once, when the control
+// plane speaks, so that a request asks two maps and one short list, allocates nothing, and the first match it meets is
+// the right one.
 package route
 
 import (
@@ -51,8 +52,9 @@ func (t *Table) Rules() []*Rule { return t.rules }
 // Routed reports whether requests can fall under different rules, or under none.
 func (t *Table) Routed() bool { return len(t.exact)+len(t.prefix) > 0 || t.others != nil }
 
-// Compile returns the table of a value's routes or profile. Without either, every request falls under one rule that holds the value's
-// Policy, whose Ref is of kind "default" and which has no backends: requests go to the Service itself.
+// Compile returns the table of a value's routes or profile. Without either, every request falls under one rule that
+// holds the value's Policy, whose Ref is of kind "default" and which has no backends: requests go to the Service
+// itself.
 func Compile(o *mesh.Outbound) *Table {
 	switch {
 	case o.Profile != nil:
@@ -69,8 +71,8 @@ func defaultRule(o *mesh.Outbound) *Rule {
 	return &Rule{Route: -1, Ref: mesh.Ref{Kind: "default", Name: "http"}, Policy: o.Policy, Itself: true}
 }
 
-// CompileRoutes returns the table of routes, of which those that win a tie come first. Nothing is refused: a rule that cannot be served
-// is Invalid and says why.
+// CompileRoutes returns the table of routes, of which those that win a tie come first. Nothing is refused: a rule that
+// cannot be served is Invalid and says why.
 func CompileRoutes(routes []mesh.Route) *Table {
 	var rules []*Rule
 	for i := range routes {
@@ -136,7 +138,8 @@ func (t *Table) place(m *matcher) {
 	}
 }
 
-// TooLong reports whether regular expressions would look into a header or a query of more than MaxPath bytes: see Ambiguous.
+// TooLong reports whether regular expressions would look into a header or a query of more than MaxPath bytes: see
+// Ambiguous.
 func (t *Table) TooLong(h *message.Head) bool {
 	if t.searchesQuery {
 		if _, query, _ := cut(h.Path(), '?'); len(query) > MaxPath {
@@ -174,9 +177,9 @@ func (t *Table) byPath(m *matcher) map[string]*list {
 	}
 }
 
-// Match returns the rule that the request falls under. ok is false when there are rules and none of them matches. Source of the
-// precedence: Gateway API, HTTPRouteRule.matches and GRPCRouteRule.matches; between an exact path and the prefixes, where that leaves the
-// place of regular expressions open, they come as Linkerd has them.
+// Match returns the rule that the request falls under. ok is false when there are rules and none of them matches.
+// Source of the precedence: Gateway API, HTTPRouteRule.matches and GRPCRouteRule.matches; between an exact path and the
+// prefixes, where that leaves the place of regular expressions open, they come as Linkerd has them.
 func (t *Table) Match(h *message.Head) (hit Hit, ok bool) {
 	if !t.Routed() {
 		return Hit{Rule: t.fallback}, t.fallback != nil
@@ -185,9 +188,10 @@ func (t *Table) Match(h *message.Head) (hit Hit, ok bool) {
 	return t.match(h, canonical(path), query)
 }
 
-// Elsewhere reports whether a request that falls under hit falls under another route, or under none, for servers that read its path in
-// another way: those that cut off the parameters of segments, for which /admin;x and /;x/admin are /admin (Jakarta Servlet 6.0 §3.5.2), and
-// those that take //public/admin for /admin at the host public (RFC 3986 §4.2; new URL(req.url, base) of Node.js).
+// Elsewhere reports whether a request that falls under hit falls under another route, or under none, for servers that
+// read its path in another way: those that cut off the parameters of segments, for which /admin;x and /;x/admin are
+// /admin (Jakarta Servlet 6.0 §3.5.2), and those that take //public/admin for /admin at the host public (RFC 3986 §4.2;
+// new URL(req.url, base) of Node.js).
 func (t *Table) Elsewhere(h *message.Head, hit Hit) bool {
 	path, query, _ := cut(h.Path(), '?')
 	other := func(path []byte) bool {

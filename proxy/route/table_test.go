@@ -95,7 +95,8 @@ func TestPrecedence(t *testing.T) {
 	}
 }
 
-// A match that could not be read whole may have been meant to guard what others open: it comes before them, however specific they are.
+// A match that could not be read whole may have been meant to guard what others open: it comes before them, however
+// specific they are.
 func TestAWidenedMatchComesFirst(t *testing.T) {
 	widened := func(m mesh.Match) mesh.Match { m.Widened = true; return m }
 	post := mesh.Match{Method: "POST"}
@@ -112,7 +113,8 @@ func TestAWidenedMatchComesFirst(t *testing.T) {
 		"a header is known":                {with(mesh.Match{}, "x: 1"), "/a/b", "guard"},
 		"a header is known, and another":   {with(mesh.Match{}, "x: 2"), "/a/b", "0"},
 	} {
-		guard := mesh.Route{Rules: []mesh.Rule{{Name: "guard", Matches: []mesh.Match{widened(c.widened)}, Invalid: "it cannot be read"}}}
+		guard := mesh.Route{Rules: []mesh.Rule{{Name: "guard", Matches: []mesh.Match{widened(c.widened)},
+			Invalid: "it cannot be read"}}}
 		wide := rules(exact("/a/b"), regex("/a/.*"), with(prefix("/a/b"), "x: 1"), prefix("/"))
 		for i, routes := range [][]mesh.Route{{wide, guard}, {guard, wide}} {
 			hit, _ := CompileRoutes(routes).Match(get("GET", c.target, "x: 1"))
@@ -147,51 +149,54 @@ func TestMatch(t *testing.T) {
 		req   *message.Head
 		want  bool
 	}{
-		"the path itself":                              {prefix("/v2"), get("GET", "/v2"), true},
-		"a slash behind it":                            {prefix("/v2"), get("GET", "/v2/"), true},
-		"a path below":                                 {prefix("/v2"), get("GET", "/v2/x"), true},
-		"half a segment is none":                       {prefix("/v2"), get("GET", "/v2example"), false},
-		"a prefix with a slash means the same":         {prefix("/v2/"), get("GET", "/v2"), true},
-		"the query is no path":                         {exact("/v2"), get("GET", "/v2?/x"), true},
-		"an exact path has no slash behind it":         {exact("/v2"), get("GET", "/v2/"), false},
-		"case matters":                                 {exact("/v2"), get("GET", "/V2"), false},
-		"the root prefix takes everything":             {prefix("/"), get("GET", "/x/y"), true},
-		"and OPTIONS of the server":                    {prefix("/"), get("OPTIONS", "*"), true},
-		"and CONNECT, which has no path":               {any, get("CONNECT", ""), true},
-		"no other path takes OPTIONS *":                {exact("/"), get("OPTIONS", "*"), false},
-		"an encoded letter is that letter":             {exact("/admin"), get("GET", "/%61dmin"), true},
-		"dot segments are resolved":                    {prefix("/admin"), get("GET", "/x/../admin/y"), true},
-		"also encoded ones":                            {exact("/admin"), get("GET", "/x/%2e%2E/admin"), true},
-		"a prefix is not left through dots":            {prefix("/public"), get("GET", "/public/../admin"), false},
-		"slashes count once":                           {prefix("/admin"), get("GET", "//admin"), true},
-		"an encoded slash is no separator":             {prefix("/a/b"), get("GET", "/a%2Fb"), false},
-		"encodings are compared without case":          {exact("/%C3%A9"), get("GET", "/%c3%a9"), true},
-		"and with bytes that ought to be encoded":      {exact("/%C3%A9"), get("GET", "/\xc3\xa9"), true},
-		"a dot file is no dot segment":                 {exact("/.well-known/x"), get("GET", "/.well-known/x"), true},
-		"an expression takes the whole path":           {regex("/a|/ab"), get("GET", "/ab"), true},
-		"and nothing less":                             {regex("/a"), get("GET", "/ab"), false},
-		"the method":                                   {method, get("GET", "/"), true},
-		"methods have case":                            {method, get("get", "/"), false},
-		"a header":                                     {with(any, "x-user: jason"), get("GET", "/", "X-User: jason"), true},
-		"its value has case":                           {with(any, "x-user: jason"), get("GET", "/", "x-user: Jason"), false},
-		"its name in the rule may have any":            {with(any, "X-User: jason"), get("GET", "/", "x-user: jason"), true},
-		"no header":                                    {re(with(any, "x-user: .*")), get("GET", "/"), false},
-		"an empty header":                              {re(with(any, "x-user: .*")), get("GET", "/", "x-user: "), true},
-		"lines of a header are one list":               {with(any, "x: a,b,c"), get("GET", "/", "x: a", "y: 1", "X: b", "x: c"), true},
+		"the path itself":                         {prefix("/v2"), get("GET", "/v2"), true},
+		"a slash behind it":                       {prefix("/v2"), get("GET", "/v2/"), true},
+		"a path below":                            {prefix("/v2"), get("GET", "/v2/x"), true},
+		"half a segment is none":                  {prefix("/v2"), get("GET", "/v2example"), false},
+		"a prefix with a slash means the same":    {prefix("/v2/"), get("GET", "/v2"), true},
+		"the query is no path":                    {exact("/v2"), get("GET", "/v2?/x"), true},
+		"an exact path has no slash behind it":    {exact("/v2"), get("GET", "/v2/"), false},
+		"case matters":                            {exact("/v2"), get("GET", "/V2"), false},
+		"the root prefix takes everything":        {prefix("/"), get("GET", "/x/y"), true},
+		"and OPTIONS of the server":               {prefix("/"), get("OPTIONS", "*"), true},
+		"and CONNECT, which has no path":          {any, get("CONNECT", ""), true},
+		"no other path takes OPTIONS *":           {exact("/"), get("OPTIONS", "*"), false},
+		"an encoded letter is that letter":        {exact("/admin"), get("GET", "/%61dmin"), true},
+		"dot segments are resolved":               {prefix("/admin"), get("GET", "/x/../admin/y"), true},
+		"also encoded ones":                       {exact("/admin"), get("GET", "/x/%2e%2E/admin"), true},
+		"a prefix is not left through dots":       {prefix("/public"), get("GET", "/public/../admin"), false},
+		"slashes count once":                      {prefix("/admin"), get("GET", "//admin"), true},
+		"an encoded slash is no separator":        {prefix("/a/b"), get("GET", "/a%2Fb"), false},
+		"encodings are compared without case":     {exact("/%C3%A9"), get("GET", "/%c3%a9"), true},
+		"and with bytes that ought to be encoded": {exact("/%C3%A9"), get("GET", "/\xc3\xa9"), true},
+		"a dot file is no dot segment":            {exact("/.well-known/x"), get("GET", "/.well-known/x"), true},
+		"an expression takes the whole path":      {regex("/a|/ab"), get("GET", "/ab"), true},
+		"and nothing less":                        {regex("/a"), get("GET", "/ab"), false},
+		"the method":                              {method, get("GET", "/"), true},
+		"methods have case":                       {method, get("get", "/"), false},
+		"a header":                                {with(any, "x-user: jason"), get("GET", "/", "X-User: jason"), true},
+		"its value has case":                      {with(any, "x-user: jason"), get("GET", "/", "x-user: Jason"), false},
+		"its name in the rule may have any":       {with(any, "X-User: jason"), get("GET", "/", "x-user: jason"), true},
+		"no header":                               {re(with(any, "x-user: .*")), get("GET", "/"), false},
+		"an empty header":                         {re(with(any, "x-user: .*")), get("GET", "/", "x-user: "), true},
+		"lines of a header are one list": {with(any, "x: a,b,c"),
+			get("GET", "/", "x: a", "y: 1", "X: b", "x: c"), true},
 		"a line of several is not the header":          {with(any, "x: a"), get("GET", "/", "x: a", "x: b"), false},
 		"an expression sees the list":                  {re(with(any, "x: a,[b]")), get("GET", "/", "x: a", "x: b"), true},
 		"all headers must match":                       {with(any, "x: 1", "y: 2"), get("GET", "/", "x: 1"), false},
 		"of two entries for a header the first counts": {with(any, "x: 1", "X: 2"), get("GET", "/", "x: 1"), true},
-		"the host":                                     {with(any, "host: cart.shop:8080"), get("GET", "/"), true},
-		"a parameter":                                  {asking(any, "animal=whale"), get("GET", "/?x=1&animal=whale"), true},
-		"names of parameters have case":                {asking(any, "animal=whale"), get("GET", "/?Animal=whale"), false},
-		"the first of two parameters counts":           {asking(any, "animal=whale"), get("GET", "/?animal=cat&animal=whale"), false},
-		"parameters are decoded":                       {asking(any, "q=a b&c"), get("GET", "/?%71=a+b%26c"), true},
-		"what is no encoding stands for itself":        {asking(any, "q=100%"), get("GET", "/?q=100%"), true},
-		"a parameter without value":                    {asking(any, "debug="), get("GET", "/?debug"), true},
-		"an expression for a parameter":                {re(asking(any, "n=[0-9]+")), get("GET", "/?n=42"), true},
-		"and the whole of it":                          {re(asking(any, "n=[0-9]+")), get("GET", "/?n=42x"), false},
-		"the ten-thousandth parameter":                 {asking(any, "hidden=1"), get("GET", "/?"+strings.Repeat("a=b&", 10_000)+"hidden=1"), true},
+		"the host":                      {with(any, "host: cart.shop:8080"), get("GET", "/"), true},
+		"a parameter":                   {asking(any, "animal=whale"), get("GET", "/?x=1&animal=whale"), true},
+		"names of parameters have case": {asking(any, "animal=whale"), get("GET", "/?Animal=whale"), false},
+		"the first of two parameters counts": {asking(any, "animal=whale"), get("GET", "/?animal=cat&animal=whale"),
+			false},
+		"parameters are decoded":                {asking(any, "q=a b&c"), get("GET", "/?%71=a+b%26c"), true},
+		"what is no encoding stands for itself": {asking(any, "q=100%"), get("GET", "/?q=100%"), true},
+		"a parameter without value":             {asking(any, "debug="), get("GET", "/?debug"), true},
+		"an expression for a parameter":         {re(asking(any, "n=[0-9]+")), get("GET", "/?n=42"), true},
+		"and the whole of it":                   {re(asking(any, "n=[0-9]+")), get("GET", "/?n=42x"), false},
+		"the ten-thousandth parameter": {asking(any, "hidden=1"),
+			get("GET", "/?"+strings.Repeat("a=b&", 10_000)+"hidden=1"), true},
 	} {
 		if _, got := CompileRoutes([]mesh.Route{rules(c.match)}).Match(c.req); got != c.want {
 			t.Errorf("%s: matches = %v, want %v", what, got, c.want)
@@ -288,7 +293,8 @@ func TestProfile(t *testing.T) {
 			t.Errorf("%s %s: got %+v, %v; want %q", c.method, c.path, hit.Rule, ok, c.want)
 		}
 	}
-	if r := table.Rules()[1].Policy.Retry; r == nil || len(r.Statuses) != 1 || r.Statuses[0] != (mesh.StatusRange{First: 500, Last: 599}) {
+	if r := table.Rules()[1].Policy.Retry; r == nil || len(r.Statuses) != 1 ||
+		r.Statuses[0] != (mesh.StatusRange{First: 500, Last: 599}) {
 		t.Errorf("a retryable route retries %+v", r)
 	}
 }
@@ -303,7 +309,8 @@ func TestResponseClasses(t *testing.T) {
 		{Condition: mesh.ResponseCondition{All: []mesh.ResponseCondition{status(400, 499), {Not: &not}}}, Failure: true},
 		{Condition: mesh.ResponseCondition{Any: []mesh.ResponseCondition{status(201, 201), status(203, 204)}}, Failure: true},
 	}
-	for code, want := range map[int]bool{200: false, 201: true, 202: false, 204: true, 400: true, 404: false, 500: true, 503: false} {
+	for code, want := range map[int]bool{200: false, 201: true, 202: false, 204: true, 400: true, 404: false, 500: true,
+		503: false} {
 		if got := Failure(classes, code); got != want {
 			t.Errorf("%d: failure = %v", code, got)
 		}
@@ -315,9 +322,11 @@ func TestABrokenRuleKeepsItsRequests(t *testing.T) {
 	for what, m := range map[string]mesh.Match{
 		"a broken expression": regex("/a("),
 		"one that is too big": regex("/a" + strings.Repeat("a?", maxPattern)),
-		"a broken header":     {Path: mesh.ExactPath, Value: "/a", Headers: []mesh.FieldMatch{{Name: "x", Value: "[", Regex: true}}},
-		"a broken parameter":  {Path: mesh.ExactPath, Value: "/a", Query: []mesh.FieldMatch{{Name: "x", Value: "[", Regex: true}}},
-		"a broken call":       {Path: mesh.GRPCRegex, Service: "[", Call: "B"},
+		"a broken header": {Path: mesh.ExactPath, Value: "/a",
+			Headers: []mesh.FieldMatch{{Name: "x", Value: "[", Regex: true}}},
+		"a broken parameter": {Path: mesh.ExactPath, Value: "/a",
+			Query: []mesh.FieldMatch{{Name: "x", Value: "[", Regex: true}}},
+		"a broken call": {Path: mesh.GRPCRegex, Service: "[", Call: "B"},
 	} {
 		hit, ok := CompileRoutes([]mesh.Route{rules(prefix("/a"), m)}).Match(get("GET", "/a?x=1", "x: 1"))
 		if what == "a broken call" {
@@ -331,9 +340,11 @@ func TestABrokenRuleKeepsItsRequests(t *testing.T) {
 
 func TestMatchAllocatesNothing(t *testing.T) {
 	table := CompileRoutes([]mesh.Route{rules(
-		exact("/a"), prefix("/a/b"), regex("/a/.*/c"), asking(with(prefix("/a"), "x-user: jason"), "q=1"), mesh.Match{Method: "GET"},
+		exact("/a"), prefix("/a/b"), regex("/a/.*/c"), asking(with(prefix("/a"), "x-user: jason"), "q=1"),
+		mesh.Match{Method: "GET"},
 	)})
-	for _, req := range []*message.Head{get("GET", "/a"), get("GET", "/a/b/c?q=2&r=3", "X-User: jasmin"), get("POST", "/x")} {
+	for _, req := range []*message.Head{get("GET", "/a"), get("GET", "/a/b/c?q=2&r=3", "X-User: jasmin"),
+		get("POST", "/x")} {
 		if n := alloctest.Count(t, 100, func() { table.Match(req) }); n != 0 {
 			t.Errorf("%s: %v allocations", req.Path(), n)
 		}
@@ -355,7 +366,8 @@ func TestAgainstTheSpecification(t *testing.T) {
 			for range 1 + rng.IntN(perRoute) {
 				m := mesh.Match{Path: mesh.PathKind(rng.IntN(4)), Method: one("", "", "GET", "PUT")}
 				m.Value = map[mesh.PathKind]string{
-					mesh.ExactPath: one("/", "/a", "/a/b"), mesh.PrefixPath: one("/", "/a", "/a/b", "/a/b/c"), mesh.RegexPath: one("/a.*", "/[ab]+"),
+					mesh.ExactPath: one("/", "/a", "/a/b"), mesh.PrefixPath: one("/", "/a", "/a/b", "/a/b/c"),
+					mesh.RegexPath: one("/a.*", "/[ab]+"),
 				}[m.Path]
 				for range rng.IntN(3) {
 					m = with(m, one("x: 1", "x: 2", "y: 1", "z: 1"))
@@ -369,7 +381,8 @@ func TestAgainstTheSpecification(t *testing.T) {
 		}
 		table := CompileRoutes(routes)
 		for range 20 {
-			req := get(one("GET", "PUT", "POST"), one("/", "/a", "/a/b", "/a/b/c", "/ab", "/b")+one("", "?p=1", "?p=1&q=1", "?r=1&q=2"))
+			req := get(one("GET", "PUT", "POST"), one("/", "/a", "/a/b", "/a/b/c", "/ab", "/b")+
+				one("", "?p=1", "?p=1&q=1", "?r=1&q=2"))
 			for _, f := range []string{"x: 1", "y: 1", "z: 2"} {
 				if rng.IntN(2) == 0 {
 					req.Add(f[:1], f[3:])

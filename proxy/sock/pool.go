@@ -2,13 +2,15 @@ package sock
 
 import "sync"
 
-// Large holds what one batch of a busy connection needs: four full TLS records with their framing. Small holds a typical message.
+// Large holds what one batch of a busy connection needs: four full TLS records with their framing. Small holds a
+// typical message.
 type (
 	Large [64<<10 + 2<<10]byte
 	Small [4 << 10]byte
 )
 
-// The pools are process-wide because a buffer belongs to no connection between two batches; that is what keeps idle ones empty.
+// The pools are process-wide because a buffer belongs to no connection between two batches; that is what keeps idle
+// ones empty.
 var (
 	largePool = sync.Pool{New: func() any { return new(Large) }}
 	smallPool = sync.Pool{New: func() any { return new(Small) }}
@@ -34,8 +36,8 @@ func (b *Small) Put() {
 	}
 }
 
-// aheadBuffer holds unread bytes: in a pooled buffer, which is small while it waits for more and they fit, or in one of its own when
-// they were given back by unread.
+// aheadBuffer holds unread bytes: in a pooled buffer, which is small while it waits for more and they fit, or in one of
+// its own when they were given back by unread.
 type aheadBuffer struct {
 	buf   *Large
 	small *Small
@@ -68,8 +70,8 @@ func (a *aheadBuffer) read(p []byte) int {
 	return n
 }
 
-// release gives the buffer back when nothing is in it, and makes do with a small one for little: a peer must not be able to take a large
-// one with a single byte that it leaves us waiting with.
+// release gives the buffer back when nothing is in it, and makes do with a small one for little: a peer must not be
+// able to take a large one with a single byte that it leaves us waiting with.
 func (a *aheadBuffer) release() {
 	switch {
 	case len(a.bytes) == 0:

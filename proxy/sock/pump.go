@@ -9,17 +9,18 @@ import (
 
 // Receiver takes what a connection read.
 type Receiver interface {
-	// Receive is given all unread bytes and returns how many it took. What it leaves comes again with more behind it; it must not
-	// leave more than 64 KiB. ErrPause makes Pump wait for a token on its channel; ErrMore makes it look whether the connection broke behind
-	// those bytes; another error ends Pump with it.
+	// Receive is given all unread bytes and returns how many it took. What it leaves comes again with more behind it; it
+	// must not leave more than 64 KiB. ErrPause makes Pump wait for a token on its channel; ErrMore makes it look whether
+	// the connection broke behind those bytes; another error ends Pump with it.
 	Receive(in []byte) (n int, err error)
 }
 
 // ErrPause is what a Receiver returns to stop reading for a while.
 var ErrPause = errors.New("sock: pause")
 
-// ErrMore is what a Receiver returns that waits for more bytes of the same message. It costs a system call: a reset that came together with
-// the bytes before it has left no trace in how much the kernel says is left, and there is no further edge to wake up for.
+// ErrMore is what a Receiver returns that waits for more bytes of the same message. It costs a system call: a reset
+// that came together with the bytes before it has left no trace in how much the kernel says is left, and there is no
+// further edge to wake up for.
 var ErrMore = errors.New("sock: more must come")
 
 // errStuck is a Receiver's mistake.
@@ -33,15 +34,16 @@ type pump struct {
 	inside  bool        // crypto/tls holds more plaintext of the record that it read last
 	drained bool        // the kernel said that nothing is left to read
 	inq     bool        // the kernel can say so
-	end     error       // what crypto/tls ended with; the plaintext before it is given first, however often the receiver pauses
-	err     error
-	recv    recvState
-	ready   func(fd uintptr) bool // onReady, made once
+	// what crypto/tls ended with; the plaintext before it is given first, however often the receiver pauses
+	end   error
+	err   error
+	recv  recvState
+	ready func(fd uintptr) bool // onReady, made once
 }
 
-// Pump reads until the connection ends and gives everything to r, on the calling goroutine. After r paused it, a token on resume makes
-// it go on. It returns io.EOF at the end of the stream, or the error that ended it. After os.ErrDeadlineExceeded it may be called again:
-// nothing is lost.
+// Pump reads until the connection ends and gives everything to r, on the calling goroutine. After r paused it, a token
+// on resume makes it go on. It returns io.EOF at the end of the stream, or the error that ended it. After
+// os.ErrDeadlineExceeded it may be called again: nothing is lost.
 func (c *Conn) Pump(r Receiver, resume <-chan struct{}) error {
 	p := &c.pump
 	p.to, c.pumped = r, true
@@ -68,8 +70,9 @@ func (c *Conn) Pump(r Receiver, resume <-chan struct{}) error {
 	}
 }
 
-// AwaitHangup waits, once the peer has said that it will send nothing more, until the connection has ended in the other direction too, or
-// done is closed. It returns an error if the connection broke: a peer that is gone and one that still reads begin alike.
+// AwaitHangup waits, once the peer has said that it will send nothing more, until the connection has ended in the other
+// direction too, or done is closed. It returns an error if the connection broke: a peer that is gone and one that still
+// reads begin alike.
 func (c *Conn) AwaitHangup(done <-chan struct{}) error {
 	if c.rc == nil {
 		<-done
@@ -123,7 +126,8 @@ func (p *pump) block() error {
 	return nil
 }
 
-// onReady is called by the poller: at first, and then whenever the descriptor became readable. It returns true when p.err is set.
+// onReady is called by the poller: at first, and then whenever the descriptor became readable. It returns true when
+// p.err is set.
 func (p *pump) onReady(fd uintptr) bool {
 	for {
 		if p.drained {
@@ -159,7 +163,8 @@ func (p *pump) onReady(fd uintptr) bool {
 	}
 }
 
-// eof is what the end of the stream means: with TLS it must have been announced (RFC 8446 §6.1), and then crypto/tls has said so.
+// eof is what the end of the stream means: with TLS it must have been announced (RFC 8446 §6.1), and then crypto/tls
+// has said so.
 func (c *Conn) eof() error {
 	if c.tls != nil {
 		return io.ErrUnexpectedEOF

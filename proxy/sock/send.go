@@ -61,7 +61,8 @@ func (s *sendState) write(fd uintptr) {
 	}
 }
 
-// raw writes bufs as they are. With block it waits until all are written; else full says that the socket took only n bytes.
+// raw writes bufs as they are. With block it waits until all are written; else full says that the socket took only n
+// bytes.
 func (c *Conn) raw(bufs [][]byte, block bool) (n int, full bool, err error) {
 	if c.rc == nil {
 		return c.rawBlocking(bufs, block)
@@ -80,7 +81,8 @@ func (c *Conn) raw(bufs [][]byte, block bool) (n int, full bool, err error) {
 	return s.n, s.full && err == nil, err
 }
 
-// rawBlocking is raw for a connection without a descriptor: it is always full, so that a goroutine that may wait takes over.
+// rawBlocking is raw for a connection without a descriptor: it is always full, so that a goroutine that may wait takes
+// over.
 func (c *Conn) rawBlocking(bufs [][]byte, block bool) (n int, full bool, err error) {
 	if !block {
 		return 0, true, nil
@@ -95,9 +97,9 @@ func (c *Conn) rawBlocking(bufs [][]byte, block bool) (n int, full bool, err err
 	return n, false, nil
 }
 
-// TrySend gives bufs, in order, to the connection and returns how many of their bytes it took. full says that the socket can take no
-// more now: then Send must be called, on a goroutine that may wait, with what is left; with TLS that may be nothing but sealed bytes.
-// Only one goroutine may send at a time.
+// TrySend gives bufs, in order, to the connection and returns how many of their bytes it took. full says that the
+// socket can take no more now: then Send must be called, on a goroutine that may wait, with what is left; with TLS that
+// may be nothing but sealed bytes. Only one goroutine may send at a time.
 func (c *Conn) TrySend(bufs [][]byte) (n int, full bool, err error) {
 	if c.tls == nil {
 		return c.raw(bufs, false)
@@ -115,8 +117,8 @@ func (c *Conn) Send(bufs [][]byte) (n int, err error) {
 	return n, err
 }
 
-// Unsent reports whether sealed bytes wait to be sent: those that a full socket left behind, and those that crypto/tls wrote while
-// it was reading. TrySend or Send with no buffers sends them.
+// Unsent reports whether sealed bytes wait to be sent: those that a full socket left behind, and those that crypto/tls
+// wrote while it was reading. TrySend or Send with no buffers sends them.
 func (c *Conn) Unsent() bool {
 	if c.tls == nil {
 		return false
@@ -174,8 +176,8 @@ func (c *Conn) flush(block bool) (full bool, err error) {
 	return s.full && err == nil, err
 }
 
-// writeSealed writes what is sealed until the socket is full. It runs inside the poller's callback: a try after the poller was armed
-// is what makes sure that no edge is lost.
+// writeSealed writes what is sealed until the socket is full. It runs inside the poller's callback: a try after the
+// poller was armed is what makes sure that no edge is lost.
 func (c *Conn) writeSealed(fd uintptr) (done bool) {
 	c.sealMu.Lock()
 	defer c.sealMu.Unlock()

@@ -1,13 +1,15 @@
 // Package sock makes connections cheap to read and write in batches, with crypto/tls above them when wanted.
 //
-// It owns Conn, a net.Conn that can also be driven without blocking, and the pool of buffers. It must not import anything of the
-// proxy and knows nothing of what the bytes mean. The one idea: one system call for everything that is ready, and no buffer while
-// nothing is. Reading: Pump stays inside one RawConn.Read, so that an edge of epoll is never lost, asks the kernel how much is left
-// (TCP_INQ), so that it never reads in vain, and takes a buffer only once the socket is readable. Writing: TrySend seals everything
-// into one buffer and gives it to the kernel at once; what does not fit, Send finishes on a goroutine that may wait.
+// It owns Conn, a net.Conn that can also be driven without blocking, and the pool of buffers. It must not import
+// anything of the proxy and knows nothing of what the bytes mean. The one idea: one system call for everything that is
+// ready, and no buffer while nothing is. Reading: Pump stays inside one RawConn.Read, so that an edge of epoll is never
+// lost, asks the kernel how much is left (TCP_INQ), so that it never reads in vain, and takes a buffer only once the
+// socket is readable. Writing: TrySend seals everything into one buffer and gives it to the kernel at once; what does
+// not fit, Send finishes on a goroutine that may wait.
 //
-// crypto/tls wants a blocking connection below; Conn gives it one whose Read returns a temporary error when the read-ahead holds no
-// complete record. crypto/tls keeps its state over temporary errors, so that a TLS connection can be driven by readiness too.
+// crypto/tls wants a blocking connection below; Conn gives it one whose Read returns a temporary error when the
+// read-ahead holds no complete record. crypto/tls keeps its state over temporary errors, so that a TLS connection can
+// be driven by readiness too.
 package sock
 
 import (
@@ -19,8 +21,8 @@ import (
 	"time"
 )
 
-// Conn is a connection that Pump and TrySend drive without blocking. As a net.Conn it blocks like any other; one goroutine may read
-// while another writes. Pump and Read must not be mixed once Pump runs.
+// Conn is a connection that Pump and TrySend drive without blocking. As a net.Conn it blocks like any other; one
+// goroutine may read while another writes. Pump and Read must not be mixed once Pump runs.
 type Conn struct {
 	nc  net.Conn
 	rc  syscall.RawConn // nil when nc is no socket: then Pump reads and Send writes by blocking calls
@@ -39,7 +41,8 @@ type Conn struct {
 	sealBuf  *Large     // what sealed lies in, if it is pooled
 }
 
-// New wraps a connection whose first bytes, prefix, were read from it already. If nc is a *Conn itself, it gets them back.
+// New wraps a connection whose first bytes, prefix, were read from it already. If nc is a *Conn itself, it gets them
+// back.
 func New(nc net.Conn, prefix []byte) *Conn {
 	c, ok := nc.(*Conn)
 	if !ok {
@@ -56,13 +59,14 @@ func New(nc net.Conn, prefix []byte) *Conn {
 	return c
 }
 
-// Server performs the server's side of a TLS handshake over c and returns c, which speaks plaintext above it from then on. The
-// configuration should disable session tickets and dynamic record sizing; both cost system calls.
+// Server performs the server's side of a TLS handshake over c and returns c, which speaks plaintext above it from then
+// on. The configuration should disable session tickets and dynamic record sizing; both cost system calls.
 func Server(ctx context.Context, c *Conn, cfg *tls.Config) (*Conn, error) {
 	return c.handshake(ctx, tls.Server((*under)(c), cfg))
 }
 
-// Client performs the client's side of a TLS handshake over c and returns c, which speaks plaintext above it from then on.
+// Client performs the client's side of a TLS handshake over c and returns c, which speaks plaintext above it from then
+// on.
 func Client(ctx context.Context, c *Conn, cfg *tls.Config) (*Conn, error) {
 	return c.handshake(ctx, tls.Client((*under)(c), cfg))
 }
@@ -124,7 +128,8 @@ func (c *Conn) Read(p []byte) (int, error) {
 // Write implements net.Conn.
 func (c *Conn) Write(p []byte) (int, error) { return c.Send([][]byte{p}) }
 
-// CloseWrite tells the peer that nothing more will be sent: close_notify with TLS, then FIN. Nothing may be waiting to be sent.
+// CloseWrite tells the peer that nothing more will be sent: close_notify with TLS, then FIN. Nothing may be waiting to
+// be sent.
 func (c *Conn) CloseWrite() error {
 	if c.tls != nil {
 		if err := c.tls.CloseWrite(); err != nil {
@@ -140,12 +145,12 @@ func (c *Conn) CloseWrite() error {
 	return c.nc.Close()
 }
 
-// Close closes the connection at once. A Pump or Send that is running returns an error; Close waits for it, and must therefore not be
-// called by a Receiver.
+// Close closes the connection at once. A Pump or Send that is running returns an error; Close waits for it, and must
+// therefore not be called by a Receiver.
 func (c *Conn) Close() error { return c.nc.Close() }
 
-// Abort ends the connection in both directions and never waits: Pump and Send return, and then Close must free the descriptor. With
-// reset the peer is told by a TCP reset, which destroys what it has not read, else by FIN.
+// Abort ends the connection in both directions and never waits: Pump and Send return, and then Close must free the
+// descriptor. With reset the peer is told by a TCP reset, which destroys what it has not read, else by FIN.
 func (c *Conn) Abort(reset bool) {
 	if c.rc == nil {
 		_ = c.nc.Close()

@@ -270,7 +270,8 @@ func (w *wanting) Receive(in []byte) (int, error) {
 	return len(in), ErrMore
 }
 
-// A reset behind the last bytes leaves no trace in what TCP_INQ says is left, and no further edge: who waits for more must be told.
+// A reset behind the last bytes leaves no trace in what TCP_INQ says is left, and no further edge: who waits for more
+// must be told.
 func TestPumpSeesTheResetThatCameWithTheData(t *testing.T) {
 	for range 20 {
 		a, b := pair(t, false)

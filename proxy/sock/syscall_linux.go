@@ -42,8 +42,8 @@ type recvState struct {
 	oob [32]byte
 }
 
-// recvmsg reads into p. left is how many bytes the socket still holds, at least 1 when its end waits there; it is only known, and
-// else -1, where TCP_INQ is enabled.
+// recvmsg reads into p. left is how many bytes the socket still holds, at least 1 when its end waits there; it is only
+// known, and else -1, where TCP_INQ is enabled.
 func (r *recvState) recvmsg(fd uintptr, p []byte) (n, left int, err error) {
 	r.iov.Base = &p[0]
 	r.iov.SetLen(len(p))
@@ -81,7 +81,8 @@ func (w *writevState) do(fd uintptr, bufs [][]byte, skip int) (int, error) {
 		}
 	}
 	if count == 1 { // sendto takes a shorter way through the kernel than writev
-		n, _, errno := syscall.RawSyscall6(syscall.SYS_SENDTO, fd, uintptr(unsafe.Pointer(w.iov[0].Base)), uintptr(w.iov[0].Len),
+		n, _, errno := syscall.RawSyscall6(syscall.SYS_SENDTO, fd, uintptr(unsafe.Pointer(w.iov[0].Base)),
+			uintptr(w.iov[0].Len),
 			syscall.MSG_NOSIGNAL, 0, 0)
 		w.iov[0] = unix.Iovec{}
 		if errno != 0 {

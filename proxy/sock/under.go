@@ -10,8 +10,8 @@ import (
 // under is what crypto/tls sees as its connection.
 type under Conn
 
-// wouldBlock is what under.Read returns when the read-ahead holds nothing. crypto/tls stays usable after an error that says it is
-// temporary.
+// wouldBlock is what under.Read returns when the read-ahead holds nothing. crypto/tls stays usable after an error that
+// says it is temporary.
 type wouldBlock struct{}
 
 func (wouldBlock) Error() string   { return "sock: would block" }
@@ -39,7 +39,8 @@ func completeRecord(p []byte) bool {
 	return n > maxCiphertext || len(p) >= recordHeader+n
 }
 
-// Read hands out at most the rest of the record that the read-ahead begins with, so that crypto/tls does not hoard records.
+// Read hands out at most the rest of the record that the read-ahead begins with, so that crypto/tls does not hoard
+// records.
 func (u *under) Read(p []byte) (int, error) {
 	c := (*Conn)(u)
 	for c.ahead.len() == 0 || c.recLeft == 0 && c.ahead.len() < recordHeader {
@@ -93,5 +94,6 @@ func (u *under) RemoteAddr() net.Addr { return u.nc.RemoteAddr() }
 func (u *under) SetDeadline(t time.Time) error     { return u.nc.SetDeadline(t) }
 func (u *under) SetReadDeadline(t time.Time) error { return u.nc.SetReadDeadline(t) }
 
-// SetWriteDeadline ignores the deadlines that crypto/tls sets around close_notify, which it believes to be on the wire by then.
+// SetWriteDeadline ignores the deadlines that crypto/tls sets around close_notify, which it believes to be on the wire
+// by then.
 func (u *under) SetWriteDeadline(time.Time) error { return nil }

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Balancer counts what goes through the balancers that share its labels: a Service may be reached by several addresses. A nil Balancer
-// counts nothing. Its methods may be called by several goroutines and allocate nothing.
+// Balancer counts what goes through the balancers that share its labels: a Service may be reached by several addresses.
+// A nil Balancer counts nothing. Its methods may be called by several goroutines and allocate nothing.
 type Balancer struct {
 	labels  Labels
 	tcp     bool
@@ -50,7 +50,8 @@ var changes = [...]Labels{Reset: `op="Reset"`, Add: `op="Add"`, Remove: `op="Rem
 
 // queueBounds are the buckets of the time that requests wait for an endpoint, as Linkerd has them.
 var queueBounds = []time.Duration{
-	500 * time.Microsecond, 5 * time.Millisecond, 50 * time.Millisecond, 500 * time.Millisecond, time.Second, 3 * time.Second,
+	500 * time.Microsecond, 5 * time.Millisecond, 50 * time.Millisecond, 500 * time.Millisecond, time.Second,
+	3 * time.Second,
 }
 
 // BalancerConfig describes a balancer that begins.
@@ -64,7 +65,8 @@ type BalancerConfig struct {
 	States func() Endpoints
 }
 
-// Balancer returns the group that counts for a balancer. The balancer's endpoints are shown until release is called; see HTTP.
+// Balancer returns the group that counts for a balancer. The balancer's endpoints are shown until release is called;
+// see HTTP.
 func (r *Registry) Balancer(c BalancerConfig) (g *Balancer, release func()) {
 	kind := balancerGroup
 	if c.TCP {

@@ -7,14 +7,15 @@ import (
 	"time"
 )
 
-// Peers and applications choose some labels: identities, addresses, statuses. This file bounds what that costs: the series and the
-// bytes of one scrape.
+// Peers and applications choose some labels: identities, addresses, statuses. This file bounds what that costs: the
+// series and the bytes of one scrape.
 //
-// Each label set pays for its series when it is made, and for more when it grows. If there is no room, the label sets that have been
-// idle longest go first. One that somebody still holds is hidden, and shown again with its counts when it changes. If nothing is idle, a
-// new label set is counted under overflow="true".
+// Each label set pays for its series when it is made, and for more when it grows. If there is no room, the label sets
+// that have been idle longest go first. One that somebody still holds is hidden, and shown again with its counts when
+// it changes. If nothing is idle, a new label set is counted under overflow="true".
 
-// side is a part of the series that has a bound of its own, so that strangers who call the pod cannot evict what the pod calls.
+// side is a part of the series that has a bound of its own, so that strangers who call the pod cannot evict what the
+// pod calls.
 type side uint8
 
 const (
@@ -27,20 +28,22 @@ const (
 // cost is what series take in a scrape.
 type cost struct{ series, bytes int }
 
-// limits are the bounds of the sides. Inbound has room for about 200 pairs of a client identity and a port in use at the same time, and
-// outbound for about 500 endpoints.
+// limits are the bounds of the sides. Inbound has room for about 200 pairs of a client identity and a port in use at
+// the same time, and outbound for about 500 endpoints.
 var limits = [sides]cost{
 	inboundSide:  {series: 15_000, bytes: 8 << 20},
 	outboundSide: {series: 40_000, bytes: 24 << 20},
 }
 
-// MaxAnswered is how many addresses of the pod that nobody declares may have labels of their own, because an application answered there.
+// MaxAnswered is how many addresses of the pod that nobody declares may have labels of their own, because an
+// application answered there.
 const MaxAnswered = 64
 
 const (
 	// seriesBytes is what a series takes beside the labels that its group shares: its name, its own labels and its value.
 	seriesBytes = 144
-	// evictPart says how much is evicted at once: one part of so many. To look for idle label sets takes time with their number.
+	// evictPart says how much is evicted at once: one part of so many. To look for idle label sets takes time with their
+	// number.
 	evictPart = 8
 	// scanInterval is how many uses pass until the registry looks again after it found too little to evict.
 	scanInterval = 256
@@ -108,8 +111,8 @@ func (e *entry) recent(now time.Duration) bool {
 	return e.group.activity() != e.seen || e.looks > 0 && e.changed == now
 }
 
-// evictable reports whether the label set may make room. One with open connections stays. So does one that is in use and was in use
-// before: who tries every label once must not evict those that come back.
+// evictable reports whether the label set may make room. One with open connections stays. So does one that is in use
+// and was in use before: who tries every label once must not evict those that come back.
 func (e *entry) evictable(now time.Duration) bool {
 	if !e.shown || e.key.overflow() {
 		return false
@@ -181,7 +184,8 @@ func (r *Registry) makeRoom(s side, need cost, keep *entry) bool {
 		}
 	}
 	slices.SortFunc(idle, func(a, b *entry) int {
-		return cmp.Or(compareBools(a.recent(r.now), b.recent(r.now)), cmp.Compare(a.changed, b.changed), cmp.Compare(a.used, b.used))
+		return cmp.Or(compareBools(a.recent(r.now), b.recent(r.now)), cmp.Compare(a.changed, b.changed),
+			cmp.Compare(a.used, b.used))
 	})
 	goal := limit.minus(limit.part(evictPart))
 	for _, e := range idle {

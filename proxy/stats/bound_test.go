@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// fixedBytes and fixedSeries are what a scrape has beside label sets: help, the process and what counts where there was no room.
+// fixedBytes and fixedSeries are what a scrape has beside label sets: help, the process and what counts where there was
+// no room.
 const (
 	fixedSeries = 1500
 	fixedBytes  = 512 << 10
@@ -29,8 +30,8 @@ func (r *Registry) checkBound(t *testing.T) string {
 	return got
 }
 
-// TestFloodsAreBounded makes many values of each label that somebody outside the proxy chooses, as docs/metrics.md lists them, beside a
-// label set in use that is all the same counted right.
+// TestFloodsAreBounded makes many values of each label that somebody outside the proxy chooses, as docs/metrics.md
+// lists them, beside a label set in use that is all the same counted right.
 func TestFloodsAreBounded(t *testing.T) {
 	const values = 10_000
 	inbound := func(name string) func(int) Labels {
@@ -58,17 +59,22 @@ func TestFloodsAreBounded(t *testing.T) {
 		labels func(int) Labels
 		count  func(*Registry, Labels, int)
 	}{
-		"client_id of requests":          {inbound("client_id"), requests},
-		"client_id of connections":       {inbound("client_id"), connections},
-		"target_addr inbound":            {inbound("target_addr"), connections},
-		"target_addr outbound":           {outbound("target_addr"), connections},
-		"authority":                      {outbound("authority"), requests},
-		"client_id of decisions":         {inbound("client_id"), func(r *Registry, l Labels, _ int) { r.Inc(InboundHTTPDeny, l) }},
-		"error of inbound connections":   {inbound("error"), func(r *Registry, l Labels, _ int) { r.Inc(InboundTCPErrors, l) }},
-		"error of outbound requests":     {outbound("error"), func(r *Registry, l Labels, _ int) { r.Inc(OutboundHTTPErrors, l) }},
-		"status_code of mirrors":         {outbound("status_code"), func(r *Registry, l Labels, _ int) { r.Inc(MirrorCopies, l) }},
-		"route_name of inbound requests": {inbound("route_name"), func(r *Registry, l Labels, i int) { served(r, l, int16(i%1000)) }},
-		"rt_route":                       {outbound("rt_route"), func(r *Registry, l Labels, _ int) { named(r, l) }},
+		"client_id of requests":    {inbound("client_id"), requests},
+		"client_id of connections": {inbound("client_id"), connections},
+		"target_addr inbound":      {inbound("target_addr"), connections},
+		"target_addr outbound":     {outbound("target_addr"), connections},
+		"authority":                {outbound("authority"), requests},
+		"client_id of decisions": {inbound("client_id"),
+			func(r *Registry, l Labels, _ int) { r.Inc(InboundHTTPDeny, l) }},
+		"error of inbound connections": {inbound("error"),
+			func(r *Registry, l Labels, _ int) { r.Inc(InboundTCPErrors, l) }},
+		"error of outbound requests": {outbound("error"),
+			func(r *Registry, l Labels, _ int) { r.Inc(OutboundHTTPErrors, l) }},
+		"status_code of mirrors": {outbound("status_code"),
+			func(r *Registry, l Labels, _ int) { r.Inc(MirrorCopies, l) }},
+		"route_name of inbound requests": {inbound("route_name"),
+			func(r *Registry, l Labels, i int) { served(r, l, int16(i%1000)) }},
+		"rt_route": {outbound("rt_route"), func(r *Registry, l Labels, _ int) { named(r, l) }},
 		"parent_name": {outbound("parent_name"), func(r *Registry, l Labels, i int) {
 			routed(r, l, RouteStatus{Code: int16(i % 1000)})
 		}},
@@ -76,9 +82,15 @@ func TestFloodsAreBounded(t *testing.T) {
 			_, release := r.Balancer(BalancerConfig{Labels: l, States: func() Endpoints { return Endpoints{Ready: 1} }})
 			release()
 		}},
-		"status_code":      {one("inbound"), func(r *Registry, l Labels, i int) { answered(r, l, Outcome{Status: i % 1000, GRPC: NotGRPC}) }},
-		"grpc_status":      {one("outbound"), func(r *Registry, l Labels, i int) { answered(r, l, Outcome{Status: 200, GRPC: int16(i)}) }},
-		"error and status": {one("outbound"), func(r *Registry, l Labels, i int) { answered(r, l, Outcome{Status: i % 900, Error: fmt.Sprint(i)}) }},
+		"status_code": {one("inbound"), func(r *Registry, l Labels, i int) {
+			answered(r, l, Outcome{Status: i % 1000, GRPC: NotGRPC})
+		}},
+		"grpc_status": {one("outbound"), func(r *Registry, l Labels, i int) {
+			answered(r, l, Outcome{Status: 200, GRPC: int16(i)})
+		}},
+		"error and status": {one("outbound"), func(r *Registry, l Labels, i int) {
+			answered(r, l, Outcome{Status: i % 900, Error: fmt.Sprint(i)})
+		}},
 		"status_code of every client": {inbound("client_id"), func(r *Registry, l Labels, i int) {
 			if i >= 500 {
 				return

@@ -5,8 +5,8 @@ import (
 	"sync/atomic"
 )
 
-// Counters are counters of a Registry that differ in K, found without making their labels again. Its methods may be used by several
-// goroutines, and allocate nothing once a K has been seen.
+// Counters are counters of a Registry that differ in K, found without making their labels again. Its methods may be
+// used by several goroutines, and allocate nothing once a K has been seen.
 type Counters[K comparable] struct {
 	registry *Registry
 	name     func(K) (family string, labels Labels)
@@ -25,7 +25,8 @@ type keyed[K comparable] struct {
 // maxKeyed bounds the counters: a peer may choose a part of K.
 const maxKeyed = 64
 
-// NewCounters returns the counters that name names. The counters beyond the first 64 are one, with the label overflow="true".
+// NewCounters returns the counters that name names. The counters beyond the first 64 are one, with the label
+// overflow="true".
 func NewCounters[K comparable](r *Registry, name func(K) (family string, labels Labels)) *Counters[K] {
 	return &Counters[K]{registry: r, name: name}
 }

@@ -73,6 +73,8 @@ only other labels. tulle_metrics_evicted_total and tulle_metrics_overflow_total 
 	for _, bound := range bounds {
 		fmt.Fprintf(&b, "%d, ", bound)
 	}
-	b.WriteString("and above. Those of requests of routes, in seconds: 0.05, 0.5, 1, 10 and above; of responses: 0.025, 0.05, 0.1, 0.25, 0.5, 1, 10 and above; of queues: 0.0005, 0.005, 0.05, 0.5, 1, 3 and above.\n")
+	b.WriteString(
+		"and above. Those of requests of routes, in seconds: 0.05, 0.5, 1, 10 and above; of responses: 0.025, 0.05, 0.1, " +
+			"0.25, 0.5, 1, 10 and above; of queues: 0.0005, 0.005, 0.05, 0.5, 1, 3 and above.\n")
 	return b.String()
 }

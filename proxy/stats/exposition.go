@@ -10,8 +10,8 @@ import (
 // ContentType is the media type of WriteText's output.
 const ContentType = "text/plain; version=0.0.4; charset=utf-8"
 
-// flushBytes is how much text is formatted at once: a scrape of thousands of series neither holds them all in memory nor keeps a
-// request waiting for its turn.
+// flushBytes is how much text is formatted at once: a scrape of thousands of series neither holds them all in memory
+// nor keeps a request waiting for its turn.
 const flushBytes = 8 << 10
 
 // WriteText writes every series in Prometheus's text format 0.0.4. Families without series are left out.

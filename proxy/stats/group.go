@@ -22,8 +22,8 @@ type group interface {
 	series() int
 }
 
-// HTTP counts the requests of one peer, endpoint or port. Its methods may be called by several goroutines and allocate nothing once
-// a status has been seen.
+// HTTP counts the requests of one peer, endpoint or port. Its methods may be called by several goroutines and allocate
+// nothing once a status has been seen.
 type HTTP struct {
 	labels   Labels
 	families [3]id // requests, responses, latency
@@ -58,7 +58,8 @@ const NotGRPC int16 = -1
 const (
 	// maxOutcomes bounds the outcomes of a group that are told apart: a peer may invent statuses.
 	maxOutcomes = 64
-	// maxClasses is how many more there are at most when outcomes are folded: those without a status, and those from 1xx to 9xx.
+	// maxClasses is how many more there are at most when outcomes are folded: those without a status, and those from 1xx
+	// to 9xx.
 	maxClasses = 10
 )
 
@@ -66,7 +67,8 @@ type response struct {
 	outcome Outcome
 	labels  Labels // of the outcome alone, without error
 	total   atomic.Uint64
-	// latency is shared by outcomes that differ in their error only; first is set in one of them. It is nil if there was no room.
+	// latency is shared by outcomes that differ in their error only; first is set in one of them. It is nil if there was
+	// no room.
 	latency *histogram
 	first   bool
 }
@@ -143,7 +145,8 @@ func (h *HTTP) newResponse(o Outcome, list []*response) *response {
 	return r
 }
 
-// noRoom is the outcome that counts for those for which there is no room. It has one series, which every group pays for.
+// noRoom is the outcome that counts for those for which there is no room. It has one series, which every group pays
+// for.
 func noRoom(o Outcome) Outcome { return Outcome{Status: -1, GRPC: NotGRPC, Failure: o.Failure} }
 
 func (o Outcome) labels() Labels {
@@ -209,8 +212,8 @@ func (h *HTTP) activity() uint64 {
 	return n
 }
 
-// TCP counts the connections of one peer. The byte and connection counters are the embedded Traffic's, which the engine and the relay
-// add to themselves.
+// TCP counts the connections of one peer. The byte and connection counters are the embedded Traffic's, which the engine
+// and the relay add to themselves.
 type TCP struct {
 	exchange.Traffic
 	labels   Labels

@@ -7,7 +7,8 @@ import (
 
 // bounds are the upper bounds of Linkerd's latency buckets, in milliseconds; one more bucket is unbounded.
 var bounds = [...]uint32{
-	1, 2, 3, 4, 5, 10, 20, 30, 40, 50, 100, 200, 300, 400, 500, 1000, 2000, 3000, 4000, 5000, 10000, 20000, 30000, 40000, 50000,
+	1, 2, 3, 4, 5, 10, 20, 30, 40, 50, 100, 200, 300, 400, 500, 1000, 2000, 3000, 4000, 5000, 10000, 20000, 30000, 40000,
+	50000,
 }
 
 // histogramSeries is how many series a histogram has: its buckets, the sum and the count.

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// InboundRoute counts the requests that policy let in under a route of a Server. Its methods may be called by several goroutines and
-// allocate nothing once a status has been seen.
+// InboundRoute counts the requests that policy let in under a route of a Server. Its methods may be called by several
+// goroutines and allocate nothing once a status has been seen.
 type InboundRoute struct {
 	labels            Labels
 	grpc              bool
@@ -19,8 +19,8 @@ type InboundRoute struct {
 // Request counts a request that was let in.
 func (r *InboundRoute) Request() { r.requests.Add(1) }
 
-// End counts how it ended: with an HTTP status or, under a GRPCRoute, that of gRPC, -1 if there was none; request after it came, and
-// response after all of it came.
+// End counts how it ended: with an HTTP status or, under a GRPCRoute, that of gRPC, -1 if there was none; request after
+// it came, and response after all of it came.
 func (r *InboundRoute) End(status int16, request, response time.Duration) {
 	r.statuses.add(RouteStatus{Code: status})
 	r.request.observe(requestBounds, request)

@@ -2,7 +2,8 @@ package stats
 
 import "strings"
 
-// Labels is a rendered list of labels: name="value" pairs joined with commas, or "". It is comparable and serves as a map key.
+// Labels is a rendered list of labels: name="value" pairs joined with commas, or "". It is comparable and serves as a
+// map key.
 type Labels string
 
 // With returns the labels with one more; an empty value leaves it out, which means the same to Prometheus.

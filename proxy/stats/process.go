@@ -12,7 +12,8 @@ import (
 
 // AddProcess adds what describes the process: build, times, memory, descriptors. started is when it began.
 func (r *Registry) AddProcess(version string, started time.Time) {
-	r.Func("proxy_build_info", Labels("").With("version", version).With("go_version", runtime.Version()), func() float64 { return 1 })
+	r.Func("proxy_build_info", Labels("").With("version", version).With("go_version", runtime.Version()),
+		func() float64 { return 1 })
 	r.Func("process_start_time_seconds", "", func() float64 { return float64(started.UnixMilli()) / 1000 })
 	r.Func("process_cpu_seconds_total", "", cpuSeconds)
 	r.Func("process_resident_memory_bytes", "", func() float64 { return statm(1) })

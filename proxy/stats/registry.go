@@ -69,8 +69,9 @@ func NewRegistry() *Registry {
 	return &Registry{limits: limits, entries: map[seriesKey]*entry{}}
 }
 
-// HTTP returns the group that counts requests under the labels; calls with equal labels share one. Call release when nobody will add
-// to it through this handle any more: the group is kept for some time, so that its last counts are scraped.
+// HTTP returns the group that counts requests under the labels; calls with equal labels share one. Call release when
+// nobody will add to it through this handle any more: the group is kept for some time, so that its last counts are
+// scraped.
 func (r *Registry) HTTP(labels Labels) (g *HTTP, release func()) {
 	return hold(r, httpGroup, labels, newHTTP(requestTotal, responseTotal, responseLatency))
 }
@@ -119,7 +120,8 @@ func (r *Registry) use(e *entry) {
 	e.used = r.uses
 }
 
-// entry returns the entry of k. It makes one if there is room, and otherwise returns the one that counts for all without room.
+// entry returns the entry of k. It makes one if there is room, and otherwise returns the one that counts for all
+// without room.
 func (r *Registry) entry(k seriesKey, create func(seriesKey, room) group) *entry {
 	if e := r.entries[k]; e != nil {
 		return e
@@ -145,8 +147,8 @@ func (r *Registry) forget(e *entry) {
 	}
 }
 
-// Sweep drops the groups that nobody holds and that have not changed for ten minutes. Counters stay, so that the first error in a week
-// is seen as one more. now is the caller's monotonic clock; call it about once a minute.
+// Sweep drops the groups that nobody holds and that have not changed for ten minutes. Counters stay, so that the first
+// error in a week is seen as one more. now is the caller's monotonic clock; call it about once a minute.
 func (r *Registry) Sweep(now time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -187,8 +189,8 @@ func (c *Counter) collect(f id, w *writer) {
 func (c *Counter) activity() uint64 { return c.Value() }
 func (c *Counter) series() int      { return 1 }
 
-// Counter returns the series of a family that has no groups; equal labels share one. Call release when nobody will add to it through
-// this handle any more. It panics if there is no such family.
+// Counter returns the series of a family that has no groups; equal labels share one. Call release when nobody will add
+// to it through this handle any more. It panics if there is no such family.
 func (r *Registry) Counter(family string, labels Labels) (c *Counter, release func()) {
 	e := r.hold(seriesKey{counterGroup, lookup(family), labels}, newCounter)
 	return e.group.(*Counter), sync.OnceFunc(func() { r.release(e) })

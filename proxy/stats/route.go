@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Route counts the requests that fell under a route, and RouteBackend those of them that went to one of its backends. Their methods may
-// be called by several goroutines and allocate nothing once a status has been seen.
+// Route counts the requests that fell under a route, and RouteBackend those of them that went to one of its backends.
+// Their methods may be called by several goroutines and allocate nothing once a status has been seen.
 type Route struct {
 	labels   Labels
 	grpc     bool
@@ -41,7 +41,8 @@ type RouteStatus struct {
 var (
 	requestBounds  = []time.Duration{50 * time.Millisecond, 500 * time.Millisecond, time.Second, 10 * time.Second}
 	responseBounds = []time.Duration{
-		25 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond, time.Second, 10 * time.Second,
+		25 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond,
+		time.Second, 10 * time.Second,
 	}
 )
 
@@ -62,7 +63,8 @@ func (b *RouteBackend) End(s RouteStatus, d time.Duration) {
 
 // Route returns the group that counts the requests of a route; see HTTP.
 func (r *Registry) Route(labels Labels, grpc bool) (g *Route, release func()) {
-	return hold(r, routeGroup(grpc), labels, func(l Labels, m room) *Route { return &Route{labels: l, grpc: grpc, statuses: tally{room: m}} })
+	return hold(r, routeGroup(grpc), labels,
+		func(l Labels, m room) *Route { return &Route{labels: l, grpc: grpc, statuses: tally{room: m}} })
 }
 
 // RouteBackend returns the group that counts the requests of a route to one backend; see HTTP.
@@ -79,7 +81,8 @@ func (r *Registry) Named(labels Labels) (g *HTTP, release func()) {
 
 // Actual returns the group that counts the attempts of such requests; see Named.
 func (r *Registry) Actual(labels Labels) (g *HTTP, release func()) {
-	return hold(r, actualGroup, labels, newHTTP(routeActualRequestTotal, routeActualResponseTotal, routeActualResponseLatency))
+	return hold(r, actualGroup, labels, newHTTP(routeActualRequestTotal, routeActualResponseTotal,
+		routeActualResponseLatency))
 }
 
 func routeGroup(grpc bool) groupKind {
@@ -212,8 +215,10 @@ func statusLabels(grpc bool) func(RouteStatus) Labels {
 
 // codeName returns the name of a gRPC status.
 func codeName(code int16) string {
-	names := strings.Fields("OK CANCELLED UNKNOWN INVALID_ARGUMENT DEADLINE_EXCEEDED NOT_FOUND ALREADY_EXISTS PERMISSION_DENIED " +
-		"RESOURCE_EXHAUSTED FAILED_PRECONDITION ABORTED OUT_OF_RANGE UNIMPLEMENTED INTERNAL UNAVAILABLE DATA_LOSS UNAUTHENTICATED")
+	names := strings.Fields(
+		"OK CANCELLED UNKNOWN INVALID_ARGUMENT DEADLINE_EXCEEDED NOT_FOUND ALREADY_EXISTS PERMISSION_DENIED " +
+			"RESOURCE_EXHAUSTED FAILED_PRECONDITION ABORTED OUT_OF_RANGE UNIMPLEMENTED INTERNAL UNAVAILABLE DATA_LOSS " +
+			"UNAUTHENTICATED")
 	if code < 0 || int(code) >= len(names) {
 		return "UNKNOWN"
 	}

@@ -106,7 +106,8 @@ func TestExpositionIsWhatPrometheusReads(t *testing.T) {
 	}
 	r.Inc(InboundHTTPDeny, `reason="denied"`)
 	for _, tcp := range []bool{false, true} {
-		b, _ := r.Balancer(BalancerConfig{Labels: `backend_name="a"`, TCP: tcp, States: func() Endpoints { return Endpoints{Ready: 2, Pending: 1} }})
+		b, _ := r.Balancer(BalancerConfig{Labels: `backend_name="a"`, TCP: tcp,
+			States: func() Endpoints { return Endpoints{Ready: 2, Pending: 1} }})
 		b.Pass()
 		b.Update(Add, 3)
 	}
@@ -168,7 +169,8 @@ func TestCountersOfManyKeysAreFolded(t *testing.T) {
 		}
 	}
 	got := text(t, r)
-	for labels, want := range map[string]int{`status_code="0"`: 2, fmt.Sprintf(`status_code="%d"`, maxKeyed-1): 2, `overflow="true"`: 2 * maxKeyed} {
+	for labels, want := range map[string]int{`status_code="0"`: 2, fmt.Sprintf(`status_code="%d"`, maxKeyed-1): 2,
+		`overflow="true"`: 2 * maxKeyed} {
 		if line := fmt.Sprintf("%s{%s} %d\n", MirrorCopies, labels, want); !strings.Contains(got, line) {
 			t.Errorf("no %s", line)
 		}
@@ -190,7 +192,10 @@ func TestCountingAllocatesNothing(t *testing.T) {
 	if n := alloctest.Count(t, 1000, func() { h.Request(); h.Response(o, time.Millisecond) }); n != 0 {
 		t.Fatalf("%v allocations", n)
 	}
-	c := NewCounters(NewRegistry(), func(reason string) (string, Labels) { return InboundHTTPDeny, Labels("").With("reason", reason) })
+	c := NewCounters(NewRegistry(), func(reason string) (string, Labels) {
+		return InboundHTTPDeny,
+			Labels("").With("reason", reason)
+	})
 	if n := alloctest.Count(t, 1000, func() { c.Inc("denied"); c.Inc("other") }); n != 0 {
 		t.Fatalf("%v allocations of counters", n)
 	}

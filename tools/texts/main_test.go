@@ -44,6 +44,8 @@ func TestCheck(t *testing.T) {
 		"wide comment": {"a.go", "package a\n\n// " + wide + "\n",
 			[]string{"a.go:3: 146 columns: break the line at 120"}},
 		"wide line in a raw string": {"a.go", "package a\n\nvar S = `\n" + wide + "\n`\n", nil},
+		"wide raw string":           {"a.go", "package a\n\nvar S = `" + wide + "`\n", nil},
+		"wide preformatted comment": {"a.go", "package a\n\n//\tx  " + wide + "\n", nil},
 		"wide URL":                  {"a.go", "package a\n\n// " + wide + "https://example.com\n", nil},
 		"wide marker": {"a.go", "package a\n\n// +kubebuilder:validation " + wide + "\ntype T int\n",
 			nil},

@@ -24,7 +24,7 @@ func checkGo(file string, text []byte, dict *dictionary) ([]finding, error) {
 	for _, group := range tree.Comments {
 		found = append(found, findHabits(file, files.Position(group.Pos()).Line, commentText(group))...)
 	}
-	raw := map[int]bool{} // lines of string literals that span several: they are data
+	data := map[int]bool{} // lines of string literals that span several, or are raw and long
 	ast.Inspect(tree, func(n ast.Node) bool {
 		lit, ok := n.(*ast.BasicLit)
 		if !ok || lit.Kind != token.STRING {
@@ -37,13 +37,15 @@ func checkGo(file string, text []byte, dict *dictionary) ([]finding, error) {
 			}
 			found = append(found, findHabits(file, first, value)...)
 		}
-		for n := first; last > first && n <= last; n++ {
-			raw[n] = true
+		if last > first || lit.Value[0] == '`' && len(lit.Value) > maxColumns/2 {
+			for n := first; n <= last; n++ {
+				data[n] = true
+			}
 		}
 		return true
 	})
 	for i, line := range strings.Split(string(text), "\n") {
-		if !raw[i+1] && !directive.MatchString(line) {
+		if !data[i+1] && !directive.MatchString(line) && !preformatted.MatchString(line) {
 			found = append(found, findWide(file, i+1, line)...)
 		}
 	}

@@ -11,9 +11,11 @@ import (
 const maxColumns = 120
 
 var (
-	// a directive, a marker, or one word that cannot be broken
+	// directive matches a directive, a marker, or one word that cannot be broken.
 	directive = regexp.MustCompile(`^\s*//(go:|\s*\+|\s*[^\s]*$)`)
-	url       = regexp.MustCompile(`https?://\S+`)
+	// preformatted matches a line of a comment that keeps its form.
+	preformatted = regexp.MustCompile(`^\s*//(\t|\s{3})`)
+	url          = regexp.MustCompile(`https?://\S+`)
 )
 
 // findWide returns a finding for line n of file if it is too wide and could be narrower: lines with a URL are exempt.

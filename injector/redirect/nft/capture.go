@@ -15,8 +15,9 @@ type Proof struct {
 	Outcome Outcome
 }
 
-// Capture programs what the configuration says and proves it: it returns an error unless every rule is in the kernel and every
-// family that the namespace can use was seen to be redirected. It is idempotent, and must not run as the proxy's user.
+// Capture programs what the configuration says and proves it: it returns an error unless every rule is in the kernel
+// and every family that the namespace can use was seen to be redirected. It is idempotent, and must not run as the
+// proxy's user.
 func Capture(ctx context.Context, c mesh.CaptureConfig) (Report, []Proof, error) {
 	report, err := Apply(redirect.Rules(c))
 	if err != nil {

@@ -75,8 +75,8 @@ func onLoopback(hook redirect.Hook) []expr.Any {
 	return []expr.Any{&expr.Meta{Key: key, Register: 1}, equal(name)}
 }
 
-// notLocal matches a destination that the namespace's routes call anything but local. An address of any interface is local, and so
-// is 127.0.0.1.
+// notLocal matches a destination that the namespace's routes call anything but local. An address of any interface is
+// local, and so is 127.0.0.1.
 func notLocal() []expr.Any {
 	return []expr.Any{
 		&expr.Fib{Register: 1, ResultADDRTYPE: true, FlagDADDR: true},
@@ -88,15 +88,18 @@ func notLocal() []expr.Any {
 func (f family) inSubnet(offset uint32, subnet netip.Prefix) []expr.Any {
 	size := uint32(f.bits / 8)
 	return []expr.Any{
-		&expr.Payload{OperationType: expr.PayloadLoad, DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: size},
-		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: size, Mask: net.CIDRMask(subnet.Bits(), f.bits), Xor: make([]byte, size)},
+		&expr.Payload{OperationType: expr.PayloadLoad, DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset,
+			Len: size},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: size, Mask: net.CIDRMask(subnet.Bits(), f.bits),
+			Xor: make([]byte, size)},
 		equal(subnet.Addr().AsSlice()),
 	}
 }
 
 // portIn matches the destination port, which TCP has at byte 2 (RFC 9293 §3.1).
 func portIn(r mesh.PortRange) []expr.Any {
-	load := &expr.Payload{OperationType: expr.PayloadLoad, DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2}
+	load := &expr.Payload{OperationType: expr.PayloadLoad, DestRegister: 1, Base: expr.PayloadBaseTransportHeader,
+		Offset: 2, Len: 2}
 	first, last := binaryutil.BigEndian.PutUint16(r.First), binaryutil.BigEndian.PutUint16(r.Last)
 	if r.First == r.Last {
 		return []expr.Any{load, equal(first)}

@@ -1,8 +1,8 @@
 // Package nft programs capture rules into the network namespace of the calling thread and proves that they work.
 //
-// It owns the nftables table "tulle" of both address families and nothing else in the namespace. It must not decide what is
-// captured: package redirect does. The one idea: a rule counts only when it was read back from the kernel and when a connection
-// that nobody else could have answered arrived at the proxy's port.
+// It owns the nftables table "tulle" of both address families and nothing else in the namespace. It must not decide
+// what is captured: package redirect does. The one idea: a rule counts only when it was read back from the kernel and
+// when a connection that nobody else could have answered arrived at the proxy's port.
 package nft
 
 import (
@@ -34,8 +34,9 @@ type Report struct {
 // ErrNoIPv6Capture means that the namespace has IPv6 addresses whose traffic the kernel cannot redirect.
 var ErrNoIPv6Capture = errors.New("IPv6 traffic would bypass the proxy")
 
-// Apply replaces table "tulle" with the rules, each family in one transaction, and reads it back. It may be called again: the old
-// rules hold until the new ones do. A family that the kernel does not know is an error only if the namespace has addresses of it.
+// Apply replaces table "tulle" with the rules, each family in one transaction, and reads it back. It may be called
+// again: the old rules hold until the new ones do. A family that the kernel does not know is an error only if the
+// namespace has addresses of it.
 func Apply(rules []redirect.Rule) (Report, error) {
 	return apply(rules, applyFamily)
 }
@@ -106,7 +107,8 @@ func applyFamily(f family, rules []redirect.Rule) error {
 }
 
 func natChain(t *nftables.Table, name string, hook *nftables.ChainHook) *nftables.Chain {
-	return &nftables.Chain{Table: t, Name: name, Type: nftables.ChainTypeNAT, Hooknum: hook, Priority: nftables.ChainPriorityNATDest}
+	return &nftables.Chain{Table: t, Name: name, Type: nftables.ChainTypeNAT, Hooknum: hook,
+		Priority: nftables.ChainPriorityNATDest}
 }
 
 func readBack(conn *nftables.Conn, chain *nftables.Chain, sent []*nftables.Rule) error {
@@ -129,10 +131,13 @@ func readBack(conn *nftables.Conn, chain *nftables.Chain, sent []*nftables.Rule)
 func explain(err error) error {
 	switch {
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
-		return fmt.Errorf("%w: tulle-init needs the capability NET_ADMIN; a Pod Security level or policy may have taken it away", err)
+		return fmt.Errorf(
+			"%w: tulle-init needs the capability NET_ADMIN; a Pod Security level or policy may have taken it away", err)
 	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EPROTONOSUPPORT), errors.Is(err, unix.EAFNOSUPPORT),
 		errors.Is(err, os.ErrNotExist):
-		return fmt.Errorf("%w: the node's kernel needs nf_tables with nat (modules nf_tables, nft_chain_nat, nft_redir, nft_fib, nf_conntrack)", err)
+		return fmt.Errorf(
+			"%w: the node's kernel needs nf_tables with nat (modules nf_tables, nft_chain_nat, nft_redir, nft_fib, "+
+				"nf_conntrack)", err)
 	}
 	return err
 }

@@ -29,8 +29,8 @@ func config() mesh.CaptureConfig {
 	}
 }
 
-// TestCapture programs a pod's namespace and follows connections to where they arrive: who accepts them, and which destination
-// the kernel remembers.
+// TestCapture programs a pod's namespace and follows connections to where they arrive: who accepts them, and which
+// destination the kernel remembers.
 func TestCapture(t *testing.T) {
 	pod, peer := netns.Pair(t)
 	pod.Do(t, func() error {
@@ -65,19 +65,26 @@ func TestCapture(t *testing.T) {
 		source []string // nil: any
 		want   string
 	}{
-		{"the application's connection goes to the proxy", pod, plainly, []string{"10.88.1.1:80", "[fd88:1::1]:80"}, nil, proxyOut},
-		{"an address that nobody has goes to the proxy", pod, plainly, []string{"192.0.2.7:1", "[2001:db8::7]:1"}, nil, proxyOut},
+		{"the application's connection goes to the proxy", pod, plainly, []string{"10.88.1.1:80", "[fd88:1::1]:80"}, nil,
+			proxyOut},
+		{"an address that nobody has goes to the proxy", pod, plainly, []string{"192.0.2.7:1", "[2001:db8::7]:1"}, nil,
+			proxyOut},
 		{"the proxy's own connection goes out", pod, asProxy, []string{"10.88.1.1:80", "[fd88:1::1]:80"}, nil, far},
 		{"the first skipped port goes out", pod, plainly, []string{"10.88.1.1:9100", "[fd88:1::1]:9100"}, nil, far},
 		{"the last skipped port goes out", pod, plainly, []string{"10.88.1.1:9109", "[fd88:1::1]:9109"}, nil, far},
-		{"the port after the skipped ones goes to the proxy", pod, plainly, []string{"10.88.1.1:9110", "[fd88:1::1]:9110"}, nil, proxyOut},
+		{"the port after the skipped ones goes to the proxy", pod, plainly, []string{"10.88.1.1:9110", "[fd88:1::1]:9110"},
+			nil, proxyOut},
 		{"a skipped network goes out", pod, plainly, []string{"10.88.9.1:80", "[fd88:9::1]:80"}, nil, far},
 		{"loopback stays", pod, plainly, []string{"127.0.0.1:8080", "[::1]:8080"}, nil, app},
 		{"the pod's own address stays", pod, plainly, []string{"10.88.1.2:8080", "[fd88:1::2]:8080"}, nil, app},
-		{"the proxy reaches the application at the pod's address", pod, asProxy, []string{"10.88.1.2:8080", "[fd88:1::2]:8080"}, nil, app},
-		{"a connection from outside goes to the proxy", peer, plainly, []string{"10.88.1.2:8080", "[fd88:1::2]:8080"}, nil, proxyIn},
-		{"from outside to the outbound port goes to the inbound proxy", peer, plainly, []string{"10.88.1.2:4140", "[fd88:1::2]:4140"}, nil, proxyIn},
-		{"from outside to a skipped port goes to the application", peer, plainly, []string{"10.88.1.2:9100", "[fd88:1::2]:9100"}, nil, app},
+		{"the proxy reaches the application at the pod's address", pod, asProxy,
+			[]string{"10.88.1.2:8080", "[fd88:1::2]:8080"}, nil, app},
+		{"a connection from outside goes to the proxy", peer, plainly, []string{"10.88.1.2:8080", "[fd88:1::2]:8080"}, nil,
+			proxyIn},
+		{"from outside to the outbound port goes to the inbound proxy", peer, plainly,
+			[]string{"10.88.1.2:4140", "[fd88:1::2]:4140"}, nil, proxyIn},
+		{"from outside to a skipped port goes to the application", peer, plainly,
+			[]string{"10.88.1.2:9100", "[fd88:1::2]:9100"}, nil, app},
 		{"from outside to the admin port is direct", peer, plainly, []string{"10.88.1.2:4191", "[fd88:1::2]:4191"}, nil, app},
 		{"from a skipped network goes to the application", peer, plainly, []string{"10.88.1.2:8080", "[fd88:1::2]:8080"},
 			[]string{"10.88.9.1", "fd88:9::1"}, app},
@@ -131,7 +138,8 @@ func TestApplyAgainReplaces(t *testing.T) {
 	})
 }
 
-// TestApplyWithoutLocality: a kernel that cannot tell the pod's addresses from others still captures, and the report says so.
+// TestApplyWithoutLocality: a kernel that cannot tell the pod's addresses from others still captures, and the report
+// says so.
 func TestApplyWithoutLocality(t *testing.T) {
 	kernel := func(lacks func(redirect.Rule) bool) func(family, []redirect.Rule) error {
 		return func(_ family, rules []redirect.Rule) error {
@@ -201,14 +209,16 @@ func TestCaptureProves(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if !report.IPv4 || !report.IPv6 || len(proofs) != 2 || proofs[0].Outcome != Captured || proofs[1].Outcome != Captured {
+		if !report.IPv4 || !report.IPv6 || len(proofs) != 2 || proofs[0].Outcome != Captured ||
+			proofs[1].Outcome != Captured {
 			t.Errorf("report %+v, proofs %v, want both families captured", report, proofs)
 		}
 		return nil
 	})
 }
 
-// TestCaptureAsProxyUser: whoever runs the init container as the proxy's user is told so instead of being left without capture.
+// TestCaptureAsProxyUser: whoever runs the init container as the proxy's user is told so instead of being left without
+// capture.
 func TestCaptureAsProxyUser(t *testing.T) {
 	pod, _ := netns.Pair(t)
 	pod.Do(t, func() error {
@@ -281,7 +291,8 @@ func connect(to netip.AddrPort, source string) error {
 	return err
 }
 
-// asUser runs f with the file system user of the thread set, which is the user that the kernel records for a new socket.
+// asUser runs f with the file system user of the thread set, which is the user that the kernel records for a new
+// socket.
 func asUser(uid int, f func() error) error {
 	if err := unix.Setfsuid(uid); err != nil {
 		return err

@@ -21,8 +21,8 @@ var ErrNotCaptured = errors.New("the connection did not arrive at the proxy's po
 // Outcome says what a probe showed.
 type Outcome uint8
 
-// The outcomes. Captured is proof; with NoRoute the namespace cannot reach beyond itself in this family; with Occupied the proxy
-// listens already, as when a kubelet runs the init container of a living pod again.
+// The outcomes. Captured is proof; with NoRoute the namespace cannot reach beyond itself in this family; with Occupied
+// the proxy listens already, as when a kubelet runs the init container of a living pod again.
 const (
 	Captured Outcome = iota
 	NoRoute
@@ -33,9 +33,9 @@ func (o Outcome) String() string {
 	return [...]string{"captured", "no route", "proxy is running already"}[o]
 }
 
-// Probe opens a connection to target, which must be an address that nobody has, and proves that it arrives at port of the family's
-// loopback address with target as its original destination. No packet of it leaves the namespace if the rules work. The caller
-// must not run as the proxy's user.
+// Probe opens a connection to target, which must be an address that nobody has, and proves that it arrives at port of
+// the family's loopback address with target as its original destination. No packet of it leaves the namespace if the
+// rules work. The caller must not run as the proxy's user.
 func Probe(ctx context.Context, target netip.AddrPort, port uint16) (Outcome, error) {
 	if !routed(target) {
 		return NoRoute, nil
@@ -86,8 +86,8 @@ func probe(ctx context.Context, lis *net.TCPListener, target netip.AddrPort) err
 	return nil
 }
 
-// routed reports whether the namespace has a route to the address. Connecting a datagram socket looks up the route and sends
-// nothing.
+// routed reports whether the namespace has a route to the address. Connecting a datagram socket looks up the route and
+// sends nothing.
 func routed(target netip.AddrPort) bool {
 	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(target))
 	if err != nil {
@@ -97,8 +97,8 @@ func routed(target netip.AddrPort) bool {
 	return true
 }
 
-// originalDestination asks connection tracking where a redirected connection was bound for. The x/sys calls are those whose result
-// is large enough for a socket address of the family.
+// originalDestination asks connection tracking where a redirected connection was bound for. The x/sys calls are those
+// whose result is large enough for a socket address of the family.
 func originalDestination(conn *net.TCPConn) (netip.AddrPort, error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
