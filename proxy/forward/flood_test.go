@@ -207,6 +207,7 @@ func resetLater(n uint32, age time.Duration) clientFlood {
 			})
 			return over
 		}
+		p.eventually(t, "the connection is accepted", func() bool { return len(p.e.conns) > 0 })
 		for id := uint32(1); id < 2*n; id += 400 {
 			for i := range uint32(200) {
 				_ = a.get(id+2*i, true)
@@ -384,7 +385,12 @@ func wantEnds(t *testing.T, ends chan ConnEnd, kind PeerKind, reason string) {
 		}
 		return
 	}
-	got := <-ends
+	var got ConnEnd
+	select {
+	case got = <-ends:
+	case <-time.After(time.Minute):
+		t.Fatalf("nothing ended, want %s", reason)
+	}
 	if got.Peer != kind || got.Fault.Reason != reason || got.Remote == nil || len(ends) > 0 {
 		t.Errorf("told of %v %v and %d more, want %v %s alone", got.Peer, got.Fault, len(ends), kind, reason)
 	}
