@@ -27,7 +27,7 @@ var layers = []struct {
 }{
 	{"vocabulary", []string{
 		"mesh", "crds/v1alpha1", "api/pb",
-		"internal/kubelet", "internal/latest", "internal/listen", "internal/lead",
+		"internal/kubelet", "internal/latest", "internal/connlimit", "internal/leader",
 		"internal/alloctest", "internal/netns", "internal/rawtcp", "internal/testapp",
 		"proxy/message", "proxy/sock", "proxy/park",
 	}},
@@ -98,7 +98,7 @@ var users = map[string]struct {
 }{
 	"k8s.io/client-go": {
 		[]string{
-			"cli/cluster", "controller/kube", "controller/status", "identity", "injector", "internal/lead", "cmd/tulle-controller",
+			"cli/cluster", "controller/kube", "controller/status", "identity", "injector", "internal/leader", "cmd/tulle-controller",
 		},
 		"code that holds a client can do anything; keep it in few packages",
 	},

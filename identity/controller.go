@@ -17,9 +17,9 @@ import (
 
 	"github.com/tulle-mesh/tulle/api/pb"
 	"github.com/tulle-mesh/tulle/identity/ca"
+	"github.com/tulle-mesh/tulle/internal/connlimit"
 	"github.com/tulle-mesh/tulle/internal/latest"
-	"github.com/tulle-mesh/tulle/internal/lead"
-	"github.com/tulle-mesh/tulle/internal/listen"
+	"github.com/tulle-mesh/tulle/internal/leader"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -30,7 +30,7 @@ const maxRequestBytes = 16 << 10
 const drainTimeout = 5 * time.Second
 
 // connections bounds what may be connected: a proxy connects for a moment, twice a day.
-var connections = listen.Bounds{Total: 4096, PerAddress: 64}
+var connections = connlimit.Bounds{Total: 4096, PerAddress: 64}
 
 // lifetimes bound how long a connection holds its place. The grace ends calls that never send what they announce.
 var lifetimes = keepalive.ServerParameters{
@@ -85,7 +85,7 @@ func New(cfg Config) (*Controller, error) {
 	}
 	c := &Controller{cfg: cfg}
 	c.metrics = newMetrics(cfg.Registry, &c.authority)
-	c.listener = listen.Bounded(cfg.Listener, connections, c.metrics.refusals.WithLabelValues(reasonConnections).Inc)
+	c.listener = connlimit.Bounded(cfg.Listener, connections, c.metrics.refusals.WithLabelValues(reasonConnections).Inc)
 	c.serving = &serving{id: id, authority: &c.authority, log: cfg.Log.Named("serving"), ready: make(chan struct{})}
 	reviewer := &TokenReview{Client: cfg.Client, TrustDomain: cfg.TrustDomain}
 	c.server = newServer(&c.authority, reviewer, cfg.Limits, cfg.Log.Named("certify"), c.metrics)
@@ -111,8 +111,8 @@ func (c *Controller) Run(ctx context.Context) error {
 	group.Go(func() error { return c.serving.Run(ctx) })
 	group.Go(func() error { return c.serve(ctx) })
 	group.Go(func() error {
-		election := lead.Config{Client: cfg.Client, Namespace: cfg.Namespace, Name: mesh.IdentityName, Replica: cfg.Replica}
-		return lead.Run(ctx, election, func(ctx context.Context) error { return c.leader(ctx, wake, events.tell) })
+		election := leader.Config{Client: cfg.Client, Namespace: cfg.Namespace, Name: mesh.IdentityName, Replica: cfg.Replica}
+		return leader.Run(ctx, election, func(ctx context.Context) error { return c.leader(ctx, wake, events.tell) })
 	})
 	return group.Wait()
 }

@@ -21,7 +21,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/tulle-mesh/tulle/injector/inject"
-	"github.com/tulle-mesh/tulle/internal/listen"
+	"github.com/tulle-mesh/tulle/internal/connlimit"
 )
 
 // Config is what a Server needs. Every field but ConfigFile, Linger and Readiness is required.
@@ -66,7 +66,7 @@ const (
 )
 
 // connections bounds what may be connected: an API server multiplexes reviews over a few connections.
-var connections = listen.Bounds{Total: 512, PerAddress: 64, Evict: true}
+var connections = connlimit.Bounds{Total: 512, PerAddress: 64, Evict: true}
 
 // New returns a Server. An unreadable ConfigFile is an error; once the server runs, a bad change of it is not.
 func New(cfg Config) (*Server, error) {
@@ -128,7 +128,7 @@ func (s *Server) serve(ctx context.Context, group *errgroup.Group) {
 		ErrorLog:          zap.NewStdLog(s.cfg.Log.Named("http")),
 	}
 	group.Go(func() error {
-		bounded := listen.Bounded(s.cfg.Listener, connections, s.metrics.errors.WithLabelValues(errConnections).Inc)
+		bounded := connlimit.Bounded(s.cfg.Listener, connections, s.metrics.errors.WithLabelValues(errConnections).Inc)
 		if err := server.ServeTLS(bounded, "", ""); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve reviews: %w", err)
 		}

@@ -17,7 +17,7 @@ import (
 
 	"go.uber.org/zap"
 
-	connlimit "github.com/tulle-mesh/tulle/internal/listen"
+	connlimit "github.com/tulle-mesh/tulle/internal/connlimit"
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/proxy/stats"
 )

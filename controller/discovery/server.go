@@ -18,7 +18,7 @@ import (
 	"google.golang.org/grpc/peer"
 
 	"github.com/tulle-mesh/tulle/api/pb"
-	"github.com/tulle-mesh/tulle/internal/listen"
+	"github.com/tulle-mesh/tulle/internal/connlimit"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -44,7 +44,7 @@ type Config struct {
 	MaxAge time.Duration // 30 minutes
 	// Connections bounds what may be connected. Where a cluster's network hides the pods of a node behind its address, all of their
 	// proxies count for one.
-	Connections listen.Bounds // 32768, and 512 of an address
+	Connections connlimit.Bounds // 32768, and 512 of an address
 	// IdleTimeout is how long a connection may be without a stream.
 	IdleTimeout time.Duration // 30 seconds
 	// HelloTimeout is how long a stream may take to say who it is.
@@ -61,7 +61,7 @@ func (c *Config) setDefaults() {
 	setDefault(&c.MaxStreams, 4)
 	setDefault(&c.ValueRate, 2<<20)
 	setDefault(&c.MaxAge, 30*time.Minute)
-	setDefault(&c.Connections, listen.Bounds{Total: 32768, PerAddress: 512})
+	setDefault(&c.Connections, connlimit.Bounds{Total: 32768, PerAddress: 512})
 	setDefault(&c.IdleTimeout, 30*time.Second)
 	setDefault(&c.HelloTimeout, 10*time.Second)
 	setDefault(&c.DrainTimeout, 5*time.Second)
@@ -103,7 +103,7 @@ func (s *Server) Run(ctx context.Context, lis net.Listener) error {
 	server := grpc.NewServer(s.options()...)
 	pb.RegisterDiscoveryServer(server, s)
 	served := make(chan error, 1)
-	bounded := listen.Bounded(lis, s.config.Connections, s.metrics.refusals.WithLabelValues(string(tooManyConnections)).Inc)
+	bounded := connlimit.Bounded(lis, s.config.Connections, s.metrics.refusals.WithLabelValues(string(tooManyConnections)).Inc)
 	go func() { served <- server.Serve(bounded) }()
 	select {
 	case err := <-served:

@@ -19,7 +19,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/controller/kube"
 	"github.com/tulle-mesh/tulle/controller/model"
-	"github.com/tulle-mesh/tulle/internal/lead"
+	"github.com/tulle-mesh/tulle/internal/leader"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -53,7 +53,7 @@ type Writer struct {
 	log      *zap.Logger
 	clients  kube.Clients
 	watcher  *kube.Watcher
-	election lead.Config
+	election leader.Config
 	metrics  *metrics
 
 	mu     sync.Mutex // guards the fields below
@@ -66,7 +66,7 @@ type Writer struct {
 func NewWriter(c kube.Config, w *kube.Watcher, namespace, replica string) *Writer {
 	s := &Writer{
 		log: c.Log, clients: c.Clients, watcher: w, metrics: newMetrics(c.Registry), wanted: map[kube.ID]model.Outcome{},
-		election: lead.Config{Client: c.Clients.Kubernetes, Namespace: namespace, Name: mesh.DestinationName, Replica: replica},
+		election: leader.Config{Client: c.Clients.Kubernetes, Namespace: namespace, Name: mesh.DestinationName, Replica: replica},
 	}
 	w.OnObserved(s.check)
 	return s
@@ -106,7 +106,7 @@ func (s *Writer) enqueue(n kube.ID) {
 
 // Run writes whenever this replica leads, until ctx ends, whose error it returns.
 func (s *Writer) Run(ctx context.Context) error {
-	return lead.Run(ctx, s.election, s.write)
+	return leader.Run(ctx, s.election, s.write)
 }
 
 // write writes until ctx ends.

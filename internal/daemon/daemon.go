@@ -2,7 +2,7 @@
 // signals.
 //
 // It owns nothing that a component does; a component is a function that Run calls. It must not import any package of
-// Tulle but internal/listen.
+// Tulle but internal/connlimit.
 package daemon
 
 import (
@@ -21,7 +21,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/tulle-mesh/tulle/internal/listen"
+	"github.com/tulle-mesh/tulle/internal/connlimit"
 )
 
 // Config says how a process presents itself.
@@ -86,7 +86,7 @@ func Run(cfg Config, main func(ctx context.Context, env *Env) error) error {
 }
 
 // adminConnections bounds what may be connected to the admin endpoints, where any pod may come.
-var adminConnections = listen.Bounds{Total: 512, PerAddress: 64, Evict: true}
+var adminConnections = connlimit.Bounds{Total: 512, PerAddress: 64, Evict: true}
 
 func boundedAdmin(lis net.Listener, reg prometheus.Registerer) net.Listener {
 	refused := prometheus.NewCounter(prometheus.CounterOpts{
@@ -95,7 +95,7 @@ func boundedAdmin(lis net.Listener, reg prometheus.Registerer) net.Listener {
 			"total.",
 	})
 	reg.MustRegister(refused)
-	return listen.Bounded(lis, adminConnections, refused.Inc)
+	return connlimit.Bounded(lis, adminConnections, refused.Inc)
 }
 
 func adminHandler(env *Env) http.Handler {

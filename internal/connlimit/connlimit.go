@@ -1,8 +1,8 @@
-// Package listen bounds how many connections a listener has open, of one address and of all together.
+// Package connlimit bounds how many connections a listener has open, of one address and of all together.
 //
 // It must not import any package of Tulle. The one idea: a connection too many is closed before a handshake is spent on
 // it.
-package listen
+package connlimit
 
 import (
 	"net"
