@@ -211,9 +211,11 @@ func TestAttemptTimeout(t *testing.T) {
 		t.Run(p.name, func(t *testing.T) {
 			h, _ := flaky(0, nil)
 			var seen atomic.Int64
+			hangs := make(chan struct{})
 			hang := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if seen.Add(1) == 1 {
 					_, _ = io.Copy(io.Discard, r.Body)
+					close(hangs)
 					<-r.Context().Done()
 					return
 				}
@@ -222,6 +224,12 @@ func TestAttemptTimeout(t *testing.T) {
 			r := build(t, p.http2, p.meshed, serveApp(t, hang), Config{})
 			retrying(r, 1, 0)
 			r.first.onRoute(func(x *exchange.Exchange) { x.Replay, x.AttemptTimeout = true, 50*time.Millisecond })
+			advance := r.first.freeze()
+			go func() {
+				<-hangs
+				advance(time.Second)
+				r.first.e.wakeUp()
+			}()
 			resp, err := r.client.Post(r.url, "text/plain", strings.NewReader("hello"))
 			if got := readBody(t, resp, err); got != hashed([]byte("hello")) {
 				t.Errorf("got %d %q %v", resp.StatusCode, got, resp.Header)
