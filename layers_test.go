@@ -47,13 +47,14 @@ var layers = []struct {
 		"proxy/h2", "proxy/authz", "proxy/relay", "proxy/stats",
 	}},
 	{"edges", []string{
-		"cli/analyze",
+		"cli/analyze", "cli/installation",
 		"identity", "injector", "internal/meshtest",
 		"controller/kube", "controller/discovery",
 		"proxy/forward", "proxy/control",
 	}},
 	{"assemblies", []string{
 		"proxy", "controller", "controller/status",
+		"cli/explain",
 	}},
 	{"mains", []string{
 		"cmd/tulle", "cmd/tulle-controller", "cmd/tulle-proxy",

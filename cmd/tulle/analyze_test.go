@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/tulle-mesh/tulle/cli/analyze"
+	"github.com/tulle-mesh/tulle/cli/explain"
 )
 
 func TestAnalyzeGolden(t *testing.T) {
@@ -68,7 +69,7 @@ spec: {podSelector: {matchLabels: {app: gone}}, port: 80}
 		for _, tree := range trees(t, manifest) {
 			f.untyped = append(f.untyped, &unstructured.Unstructured{Object: tree})
 		}
-		for resource := range analyzedResources() {
+		for resource := range explain.Resources() {
 			if resource.Resource == "tcproutes" || resource.Resource == "servers" {
 				f.unserved = append(f.unserved, resource)
 			}

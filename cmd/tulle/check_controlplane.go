@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/tulle-mesh/tulle/cli/cluster"
+	"github.com/tulle-mesh/tulle/cli/installation"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -141,22 +142,6 @@ func whyWaiting(w *corev1.ContainerStateWaiting) string {
 	return strings.TrimSpace(reason + " " + message)
 }
 
-// clusterNetworks returns what the installation calls the cluster.
-func clusterNetworks(f *facts) ([]netip.Prefix, error) {
-	if f.values.err != nil {
-		return nil, f.values.err
-	}
-	var networks []netip.Prefix
-	for text := range strings.SplitSeq(f.values.value.ClusterNetworks, ",") {
-		prefix, err := netip.ParsePrefix(strings.TrimSpace(text))
-		if err != nil {
-			return nil, fmt.Errorf("clusterNetworks: %w", err)
-		}
-		networks = append(networks, prefix.Masked())
-	}
-	return networks, nil
-}
-
 func askNodeNetworks(f *facts) error {
 	if f.nodes.err != nil {
 		return f.nodes.err
@@ -204,7 +189,10 @@ func askServiceNetworks(f *facts) error {
 // outside returns an error that names what lies outside of the cluster's networks. each calls add for everything that must not; a
 // network is an address or a CIDR.
 func outside(f *facts, what string, each func(add func(name, network string))) error {
-	networks, err := clusterNetworks(f)
+	if f.values.err != nil {
+		return f.values.err
+	}
+	networks, err := installation.Networks(f.values.value)
 	if err != nil {
 		return err
 	}

@@ -13,10 +13,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	apiversion "k8s.io/apimachinery/pkg/version"
-	"sigs.k8s.io/yaml"
 
 	"github.com/tulle-mesh/tulle/cli/analyze"
 	"github.com/tulle-mesh/tulle/cli/cluster"
+	"github.com/tulle-mesh/tulle/cli/installation"
 	"github.com/tulle-mesh/tulle/install"
 	"github.com/tulle-mesh/tulle/mesh"
 )
@@ -98,11 +98,15 @@ func (c *cli) gather(ctx context.Context, opts checkOptions, known links) *facts
 	if opts.crds {
 		return f
 	}
-	f.config = learn(core.ConfigMaps(own).Get(ctx, configMapName, metav1.GetOptions{}))
-	f.values = installedValues(f.config)
+	f.config = learn(installation.Config(ctx, cl, own))
+	if f.values.err = f.config.err; f.values.err == nil {
+		f.values = learn(installation.Values(f.config.value))
+	}
 	f.deployments = learn(cl.AppsV1().Deployments(own).List(ctx, all))
 	f.controlPods = learn(core.Pods(own).List(ctx, metav1.ListOptions{LabelSelector: mesh.ControlPlaneComponentLabel}))
-	f.objects = learn(missingObjects(ctx, cl, f))
+	if f.objects.err = f.values.err; f.objects.err == nil {
+		f.objects = learn(installation.Missing(ctx, cl, f.values.value, install.Target{Namespace: own, Version: f.expected}))
+	}
 	f.webhook = learn(cl.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, webhookName, metav1.GetOptions{}))
 	f.injectorTLS = learn(core.Secrets(own).Get(ctx, injectorSecret, metav1.GetOptions{}))
 	f.issuer = learn(core.Secrets(own).Get(ctx, mesh.IssuerSecret, metav1.GetOptions{}))
@@ -127,18 +131,6 @@ const (
 	// madeIssuerAnnotation is of issuers that the identity controller made: the first 16 bytes of the SHA-256 of their certificate, in hex.
 	madeIssuerAnnotation = "tulle.dev/made-issuer"
 )
-
-// installedValues returns the values that the installation was rendered with.
-func installedValues(config fact[*corev1.ConfigMap]) fact[install.Values] {
-	if config.err != nil {
-		return fact[install.Values]{err: config.err}
-	}
-	values := install.Defaults()
-	if err := yaml.Unmarshal([]byte(config.value.Data["install"]), &values); err != nil {
-		return fact[install.Values]{err: fmt.Errorf("read ConfigMap %s: %w", configMapName, err)}
-	}
-	return fact[install.Values]{value: values}
-}
 
 // created lists what an installation creates.
 var created = []struct {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/cli/analyze"
 	"github.com/tulle-mesh/tulle/cli/cluster"
+	"github.com/tulle-mesh/tulle/cli/explain"
 	"github.com/tulle-mesh/tulle/internal/kubelet"
 	"github.com/tulle-mesh/tulle/mesh"
 )
@@ -26,7 +27,7 @@ func refusedProbes(ctx context.Context, cl *cluster.Client, f *facts) ([]analyze
 	if !probed {
 		return nil, nil
 	}
-	trees, err := listAnalyzed(ctx, cl)
+	trees, err := explain.Objects(ctx, cl)
 	if err != nil {
 		return nil, err
 	}

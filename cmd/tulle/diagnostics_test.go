@@ -14,6 +14,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tulle-mesh/tulle/cli/explain"
 	"github.com/tulle-mesh/tulle/internal/meshtest"
 	"github.com/tulle-mesh/tulle/mesh"
 )
@@ -82,7 +83,7 @@ func TestDiagnosticsEndpoints(t *testing.T) {
 func TestDiagnosticsEndpointsJSONHasIdentities(t *testing.T) {
 	f := shop(t)
 	r := runCLI(t, f.connect, "", "diagnostics", "endpoints", "-o", "json", "web.shop:80")
-	var rows []endpointRow
+	var rows []explain.Endpoint
 	if err := json.Unmarshal([]byte(r.out), &rows); err != nil {
 		t.Fatalf("%v in %q", err, r.out)
 	}

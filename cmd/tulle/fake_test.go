@@ -36,6 +36,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/tulle-mesh/tulle/cli/cluster"
+	"github.com/tulle-mesh/tulle/cli/explain"
 	"github.com/tulle-mesh/tulle/identity/ca"
 	"github.com/tulle-mesh/tulle/injector/inject"
 	"github.com/tulle-mesh/tulle/install"
@@ -96,8 +97,8 @@ func (f *fakeCluster) connect(flags globalFlags) (*cluster.Client, error) {
 // dynamic serves the same objects to whoever reads them without their types, and those of kinds that only it knows.
 func (f *fakeCluster) dynamic() *fakedynamic.FakeDynamicClient {
 	lists := map[schema.GroupVersionResource]string{}
-	for resource, kind := range analyzedResources() {
-		for _, version := range append(olderVersions(resource), resource.Version) {
+	for resource, kind := range explain.Resources() {
+		for _, version := range append(explain.OlderVersions(resource), resource.Version) {
 			resource.Version = version
 			lists[resource] = kind + "List"
 		}

@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tulle-mesh/tulle/cli/installation"
 	"github.com/tulle-mesh/tulle/cli/manifest"
 	"github.com/tulle-mesh/tulle/injector/inject"
 	"github.com/tulle-mesh/tulle/mesh"
@@ -73,15 +74,12 @@ func (c *cli) installedDefaults(ctx context.Context) (inject.Values, error) {
 	if err != nil {
 		return inject.Values{}, err
 	}
-	config, err := cl.CoreV1().ConfigMaps(c.flags.controlNamespace).Get(ctx, configMapName, metav1.GetOptions{})
+	config, err := installation.Config(ctx, cl, c.flags.controlNamespace)
 	if err != nil {
 		return inject.Values{}, fmt.Errorf("read the installation's defaults: %w", err)
 	}
 	return inject.ParseValues([]byte(config.Data["values"]))
 }
-
-// configMapName is the ConfigMap that install writes.
-const configMapName = "tulle-config"
 
 // injection changes the objects of a manifest.
 type injection struct {

@@ -12,9 +12,9 @@ import (
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tulle-mesh/tulle/cli/cluster"
+	"github.com/tulle-mesh/tulle/cli/installation"
 	"github.com/tulle-mesh/tulle/cli/manifest"
 	"github.com/tulle-mesh/tulle/install"
 )
@@ -171,7 +171,7 @@ func (c *cli) installed(ctx context.Context, cl *cluster.Client, err error) fact
 	if cl == nil {
 		return fact[*corev1.ConfigMap]{err: cmp.Or(err, errors.New("the cluster was not asked"))}
 	}
-	return learn(cl.CoreV1().ConfigMaps(c.flags.controlNamespace).Get(ctx, configMapName, metav1.GetOptions{}))
+	return learn(installation.Config(ctx, cl, c.flags.controlNamespace))
 }
 
 // noteInstallation says on stderr when the output will update what is there, and which of its settings would be lost. A cluster that does

@@ -15,6 +15,7 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/tulle-mesh/tulle/cli/cluster"
+	"github.com/tulle-mesh/tulle/cli/installation"
 	"github.com/tulle-mesh/tulle/identity/ca"
 )
 
@@ -54,9 +55,9 @@ func TestInstallIsTheSameTwice(t *testing.T) {
 func TestInstallNamesWhatItWouldReset(t *testing.T) {
 	first := runCLI(t, noCluster, "", "install", "--set", "proxy.defaultInboundPolicy=deny,controllerReplicas=3")
 	f := healthyCluster(t)
-	config := find[*corev1.ConfigMap](t, f, configMapName)
+	config := find[*corev1.ConfigMap](t, f, installation.ConfigMap)
 	for _, tree := range trees(t, first.out) {
-		if name, _ := tree["metadata"].(map[string]any)["name"].(string); tree["kind"] == "ConfigMap" && name == configMapName {
+		if name, _ := tree["metadata"].(map[string]any)["name"].(string); tree["kind"] == "ConfigMap" && name == installation.ConfigMap {
 			config.Data["install"] = tree["data"].(map[string]any)["install"].(string)
 		}
 	}

@@ -2,23 +2,17 @@ package main
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"strconv"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
-	corev1 "k8s.io/api/core/v1"
-	"sigs.k8s.io/yaml"
 
 	"github.com/tulle-mesh/tulle/api"
 	"github.com/tulle-mesh/tulle/cli/cluster"
-	"github.com/tulle-mesh/tulle/controller/model"
+	"github.com/tulle-mesh/tulle/cli/explain"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -80,41 +74,23 @@ func (c *cli) outboundPolicy(ctx context.Context, name string, port uint16, from
 	if err != nil {
 		return nil, err
 	}
-	r, err := newResolver(ctx, cl, c.flags.controlNamespace)
+	m, err := explain.Load(ctx, cl, c.flags.controlNamespace)
 	if err != nil {
 		return nil, err
 	}
-	if err := r.askAs(from); err != nil {
+	if err := m.AskAs(from); err != nil {
 		return nil, err
 	}
-	out, err := r.outbound(net.JoinHostPort(name+"."+cl.Namespace, strconv.Itoa(int(port))))
+	out, err := m.Outbound(net.JoinHostPort(name+"."+cl.Namespace, strconv.Itoa(int(port))))
 	if err != nil {
 		return nil, fmt.Errorf("svc/%s: %w", name, err)
 	}
 	return api.EncodeOutbound(out), nil
 }
 
-// outbound returns what proxies are told about the address of an authority.
-func (r *resolver) outbound(authority string) (*mesh.Outbound, error) {
-	svc, port, err := r.service(authority)
-	if err != nil {
-		return nil, err
-	}
-	addr, err := netip.ParseAddr(svc.Spec.ClusterIP)
-	if svc.Spec.ClusterIP == corev1.ClusterIPNone || err != nil {
-		return nil, errors.New("the Service has no address of its own, so proxies are told about its pods one by one")
-	}
-	q := model.QueryFor(r.store, r.snapshot, mesh.Target{Addr: netip.AddrPortFrom(addr, port)}, r.client)
-	out := model.Resolve(r.store, r.snapshot, q).Outbound
-	if out.Kind == mesh.UndefinedPort {
-		return nil, fmt.Errorf("Service %s.%s has no port %d; proxies refuse it", svc.Name, svc.Namespace, port)
-	}
-	return out, nil
-}
-
 // inboundPolicy returns what the proxy of a workload's first pod is told about a port.
 func (c *cli) inboundPolicy(ctx context.Context, resource []string, port uint16) (proto.Message, error) {
-	r, pods, err := c.podsAndResolver(ctx, resource)
+	m, pods, err := c.podsAndModel(ctx, resource)
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +98,7 @@ func (c *cli) inboundPolicy(ctx context.Context, resource []string, port uint16)
 	if len(pods) > 1 {
 		fmt.Fprintf(c.err, "The first of %d pods: %s\n", len(pods), pod.Name)
 	}
-	in := r.inbound(pod)
+	in := m.Inbound(pod)
 	if in == nil {
 		return nil, fmt.Errorf("pod %s is not known", pod.Name)
 	}
@@ -153,14 +129,14 @@ func (c *cli) profileOf(ctx context.Context, authority, from string) error {
 	if err != nil {
 		return err
 	}
-	r, err := newResolver(ctx, cl, c.flags.controlNamespace)
+	m, err := explain.Load(ctx, cl, c.flags.controlNamespace)
 	if err != nil {
 		return err
 	}
-	if err := r.askAs(from); err != nil {
+	if err := m.AskAs(from); err != nil {
 		return err
 	}
-	told, err := r.outbound(authority)
+	told, err := m.Outbound(authority)
 	if err != nil {
 		return fmt.Errorf("%s: %w", authority, err)
 	}
@@ -169,81 +145,11 @@ func (c *cli) profileOf(ctx context.Context, authority, from string) error {
 	return c.printMessage(api.EncodeOutbound(&out), "json")
 }
 
-// printMessage writes a message of the discovery API for people: as the API has it, but with addresses as text.
-func (c *cli) printMessage(m proto.Message, output string) error {
-	data, err := protojson.MarshalOptions{EmitDefaultValues: true}.Marshal(m)
+func (c *cli) printMessage(m proto.Message, format string) error {
+	data, err := explain.Encode(m, format)
 	if err != nil {
-		return fmt.Errorf("encode the answer: %w", err)
-	}
-	var tree any
-	if err := json.Unmarshal(data, &tree); err != nil {
-		return fmt.Errorf("encode the answer: %w", err)
-	}
-	if data, err = json.MarshalIndent(legible(tree), "", "  "); err != nil {
-		return fmt.Errorf("encode the answer: %w", err)
-	}
-	if output == "yaml" {
-		data, err = yaml.JSONToYAML(data)
-	} else {
-		data = append(data, '\n')
-	}
-	if err != nil {
-		return fmt.Errorf("encode the answer: %w", err)
+		return err
 	}
 	_, err = c.out.Write(data)
 	return err
-}
-
-// legible writes the API's addresses and networks, whose ip is bytes, as text, and leaves out what is empty.
-func legible(tree any) any {
-	switch v := tree.(type) {
-	case map[string]any:
-		if text, ok := address(v); ok {
-			return text
-		}
-		for key, value := range v {
-			if v[key] = legible(value); empty(v[key]) {
-				delete(v, key)
-			}
-		}
-	case []any:
-		for i := range v {
-			v[i] = legible(v[i])
-		}
-	}
-	return tree
-}
-
-func empty(v any) bool {
-	switch v := v.(type) {
-	case nil:
-		return true
-	case string:
-		return v == ""
-	case []any:
-		return len(v) == 0
-	}
-	return false
-}
-
-func address(v map[string]any) (string, bool) {
-	encoded, ok := v["ip"].(string)
-	if !ok || len(v) != 2 {
-		return "", false
-	}
-	bytes, err := base64.StdEncoding.DecodeString(encoded)
-	if err != nil {
-		return "", false
-	}
-	ip, ok := netip.AddrFromSlice(bytes)
-	if !ok {
-		return "", false
-	}
-	if port, ok := v["port"].(float64); ok {
-		return netip.AddrPortFrom(ip, uint16(port)).String(), true
-	}
-	if bits, ok := v["bits"].(float64); ok {
-		return netip.PrefixFrom(ip, int(bits)).String(), true
-	}
-	return "", false
 }

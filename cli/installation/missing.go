@@ -1,4 +1,4 @@
-package main
+package installation
 
 import (
 	"context"
@@ -12,12 +12,9 @@ import (
 	"github.com/tulle-mesh/tulle/install"
 )
 
-// missingObjects returns what the installation's values render and the cluster does not have, as kind/name.
-func missingObjects(ctx context.Context, cl *cluster.Client, f *facts) ([]string, error) {
-	if f.values.err != nil {
-		return nil, f.values.err
-	}
-	stream, err := install.Render(f.values.value, install.Target{Namespace: f.namespace, Version: f.expected})
+// Missing returns what the values render and the cluster does not have, as kind/name.
+func Missing(ctx context.Context, cl *cluster.Client, v install.Values, t install.Target) ([]string, error) {
+	stream, err := install.Render(v, t)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,49 @@
+// Package installation knows what an installation of Tulle leaves in a cluster.
+//
+// It owns the values that it was rendered with, which of its objects are missing, and which objects belong to it. It reads a cluster and
+// changes nothing. The one idea: what an installation consists of is asked of package install, and not listed here a second time.
+package installation
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/tulle-mesh/tulle/cli/cluster"
+	"github.com/tulle-mesh/tulle/install"
+)
+
+// ConfigMap is the name of the ConfigMap that install writes.
+const ConfigMap = "tulle-config"
+
+// Config returns the ConfigMap of the installation in a namespace. Its errors are the API server's.
+func Config(ctx context.Context, cl *cluster.Client, namespace string) (*corev1.ConfigMap, error) {
+	return cl.CoreV1().ConfigMaps(namespace).Get(ctx, ConfigMap, metav1.GetOptions{})
+}
+
+// Values returns the values that the installation was rendered with.
+func Values(config *corev1.ConfigMap) (install.Values, error) {
+	values := install.Defaults()
+	if err := yaml.Unmarshal([]byte(config.Data["install"]), &values); err != nil {
+		return values, fmt.Errorf("read ConfigMap %s: %w", ConfigMap, err)
+	}
+	return values, nil
+}
+
+// Networks returns the networks that the values call the cluster.
+func Networks(v install.Values) ([]netip.Prefix, error) {
+	var networks []netip.Prefix
+	for text := range strings.SplitSeq(v.ClusterNetworks, ",") {
+		prefix, err := netip.ParsePrefix(strings.TrimSpace(text))
+		if err != nil {
+			return nil, fmt.Errorf("clusterNetworks: %w", err)
+		}
+		networks = append(networks, prefix.Masked())
+	}
+	return networks, nil
+}
