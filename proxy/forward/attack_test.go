@@ -244,9 +244,9 @@ func TestHeadsInPiecesAreAccountedFor(t *testing.T) {
 	app := serveApp(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {}))
 	p := build(t, true, false, app, Config{MaxHeadsBytes: 400 << 10})
 	heads := func() int {
-		p.first.e.turn.Lock()
-		defer p.first.e.turn.Unlock()
-		return p.first.e.pieces
+		p.first.e.mu.Lock()
+		defer p.first.e.mu.Unlock()
+		return p.first.e.partialHeads
 	}
 	large := []string{":method", "GET", ":scheme", "http", ":authority", "a", ":path", "/", "x", strings.Repeat("v", 300<<10)}
 	send := func(a *attacker, end bool) {

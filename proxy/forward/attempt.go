@@ -17,7 +17,7 @@ func (fl *flight) start() {
 		fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Overloaded, Reason: "exchanges"})
 		return
 	}
-	if !fl.weigh() {
+	if !fl.chargeHeads() {
 		fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Overloaded, Reason: "heads"})
 		return
 	}
@@ -32,16 +32,16 @@ func (fl *flight) start() {
 // freeHead is how much a head takes at no account: nearly all are smaller, and a flight keeps as much for the next one.
 const freeHead = 8 << 10
 
-// weigh accounts for the flight's heads and reports whether there is room for them. A peer pays a few bytes for a large one, with HPACK's
+// chargeHeads accounts for the flight's heads and reports whether there is room for them. A peer pays a few bytes for a large one, with HPACK's
 // table.
-func (fl *flight) weigh() bool {
+func (fl *flight) chargeHeads() bool {
 	large := 0
 	for _, h := range [...]*message.Head{&fl.x.Request, &fl.trailers, &fl.x.Response, &fl.x.Trailers} {
 		large += max(0, cap(h.Arena())-freeHead)
 	}
-	fl.e.heads += large - fl.large
-	fl.large = large
-	return large == 0 || fl.e.heads <= fl.e.cfg.MaxHeadsBytes
+	fl.e.largeHeads += large - fl.headBytes
+	fl.headBytes = large
+	return large == 0 || fl.e.largeHeads <= fl.e.cfg.MaxHeadsBytes
 }
 
 // route asks the handler, and does what it says.
@@ -52,8 +52,8 @@ func (fl *flight) route() {
 	if fl.copies != nil {
 		fl.sendCopies()
 	}
-	if fl.x.Replay && !fl.req.keeps {
-		fl.req.keep()
+	if fl.x.Replay && !fl.req.replayable {
+		fl.req.startReplay()
 	}
 	fl.act(v)
 }
@@ -63,7 +63,7 @@ func (fl *flight) act(v Verdict) {
 	case v.upstream != nil:
 		fl.x.Attempts++
 		fl.x.Sent = fl.e.now
-		v.upstream.give(fl)
+		v.upstream.assign(fl)
 		if fl.x.AttemptTimeout > 0 && !fl.ended {
 			fl.arm()
 		}
@@ -115,9 +115,9 @@ func (fl *flight) fault(f exchange.Fault) {
 		return
 	}
 	if f.Kind == exchange.Rejected {
-		fl.runOut()
+		fl.drainUnwanted()
 	}
-	fl.part()
+	fl.leaveUpstream()
 	if fl.answered || fl.detached != nil {
 		fl.abandon(f)
 		return
@@ -164,14 +164,14 @@ func (fl *flight) unrepeatable(f exchange.Fault) string {
 		return exchange.Final
 	case fl.x.Attempts >= maxAttempts:
 		return exchange.TooManyAttempts
-	case fl.req.moved > 0 && !fl.req.keeps:
-		return cmp.Or(fl.req.unkept, exchange.NotKept)
+	case fl.req.moved > 0 && !fl.req.replayable:
+		return cmp.Or(fl.req.notReplayable, exchange.NotKept)
 	}
 	return ""
 }
 
-// part leaves the upstream side, wherever the flight is there.
-func (fl *flight) part() {
+// leaveUpstream leaves the upstream side, wherever the flight is there.
+func (fl *flight) leaveUpstream() {
 	fl.unlist()
 	fl.waiting = nil
 	if up := fl.up; up != nil {
@@ -187,7 +187,7 @@ func (fl *flight) respond() {
 		return
 	}
 	fl.x.Unrepeatable = fl.unrepeatable(exchange.Fault{Side: exchange.Upstream})
-	if !fl.weigh() {
+	if !fl.chargeHeads() {
 		fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Overloaded, Reason: "heads"})
 		return
 	}

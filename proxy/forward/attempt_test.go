@@ -71,7 +71,7 @@ func unavailable(w http.ResponseWriter) {
 }
 
 func TestRejectedResponsesAreAskedForAgain(t *testing.T) {
-	bodies := map[string][]byte{"no body": nil, "small": []byte("hello"), "largest that is kept": bytes.Repeat([]byte("x"), keepLimit)}
+	bodies := map[string][]byte{"no body": nil, "small": []byte("hello"), "largest that is kept": bytes.Repeat([]byte("x"), replayLimit)}
 	for _, p := range pairs {
 		for name, sent := range bodies {
 			for _, chunked := range []bool{false, true} {
@@ -100,9 +100,9 @@ func (r *route) holdsNothing(t *testing.T) {
 	for _, p := range []*proxy{r.first, r.last} {
 		deadline := time.Now().Add(5 * time.Second)
 		for {
-			p.e.turn.Lock()
-			inFlight, queued, kept, delayed := p.e.inFlight, p.e.queued, p.e.kept, p.e.delayed.len
-			p.e.turn.Unlock()
+			p.e.mu.Lock()
+			inFlight, queued, kept, delayed := p.e.inFlight, p.e.queued, p.e.replayBytes, p.e.delayed.len
+			p.e.mu.Unlock()
 			if inFlight == 0 && queued == 0 && kept == 0 && delayed == 0 {
 				break
 			}
@@ -169,7 +169,7 @@ func TestBodyThatIsStillComing(t *testing.T) {
 }
 
 func TestWhatCannotBeSentAgain(t *testing.T) {
-	large := bytes.Repeat([]byte("x"), 3*keepLimit)
+	large := bytes.Repeat([]byte("x"), 3*replayLimit)
 	for name, test := range map[string]struct {
 		sent   []byte
 		replay bool
@@ -178,7 +178,7 @@ func TestWhatCannotBeSentAgain(t *testing.T) {
 	}{
 		"nobody asked to keep the body":     {[]byte("hello"), false, Config{}, exchange.NotKept},
 		"the body is too large":             {large, true, Config{}, exchange.BodyTooLarge},
-		"too much is kept already":          {[]byte("hello"), true, Config{MaxKeptBytes: 1}, exchange.BuffersFull},
+		"too much is kept already":          {[]byte("hello"), true, Config{MaxReplayBytes: 1}, exchange.BuffersFull},
 		"no body, nothing has to be kept":   {nil, false, Config{}, ""},
 		"a body within every bound is kept": {[]byte("hello"), true, Config{}, ""},
 	} {
@@ -268,7 +268,7 @@ func TestTotalTimeoutEndsRetries(t *testing.T) {
 func TestWaitingIsBounded(t *testing.T) {
 	r := build(t, true, false, serveApp(t, app()), Config{MaxParked: 1})
 	var late atomic.Bool
-	r.first.e.turn.Lock()
+	r.first.e.mu.Lock()
 	r.first.h.answer = func(x *exchange.Exchange) Verdict {
 		if late.Load() {
 			x.Response.Status = 204
@@ -276,7 +276,7 @@ func TestWaitingIsBounded(t *testing.T) {
 		}
 		return Wait(time.Hour)
 	}
-	r.first.e.turn.Unlock()
+	r.first.e.mu.Unlock()
 	first := make(chan error, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	req, err := http.NewRequestWithContext(ctx, "GET", r.url, nil)
@@ -288,9 +288,9 @@ func TestWaitingIsBounded(t *testing.T) {
 		first <- err
 	}()
 	for deadline := time.Now().Add(5 * time.Second); ; {
-		r.first.e.turn.Lock()
+		r.first.e.mu.Lock()
 		n := r.first.e.delayed.len
-		r.first.e.turn.Unlock()
+		r.first.e.mu.Unlock()
 		if n == 1 {
 			break
 		}
@@ -320,14 +320,14 @@ func TestDelayedStart(t *testing.T) {
 		t.Run(p.name, func(t *testing.T) {
 			r := build(t, p.http2, p.meshed, serveApp(t, app()), Config{})
 			var asked atomic.Int64
-			r.first.e.turn.Lock()
+			r.first.e.mu.Lock()
 			r.first.h.answer = func(x *exchange.Exchange) Verdict {
 				if asked.Add(1) == 1 {
 					return Wait(50 * time.Millisecond)
 				}
 				return Forward(r.first.h.to.Load())
 			}
-			r.first.e.turn.Unlock()
+			r.first.e.mu.Unlock()
 			begun := time.Now()
 			resp, err := r.client.Post(r.url+"/echo", "text/plain", strings.NewReader("hello"))
 			if got := readBody(t, resp, err); got != "hello" || time.Since(begun) < 50*time.Millisecond || asked.Load() != 2 {

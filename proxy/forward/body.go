@@ -22,23 +22,23 @@ type reader interface {
 // body is the body of one message on its way from one connection to another. Bytes that cannot go on at once wait in q; the reader stops
 // when too many do, because it is told of consumed bytes only.
 type body struct {
-	fl       *flight
-	from     reader // nil for a reply
-	to       writer // nil while the request has no connection yet
-	q        queue
-	trailers *message.Head // set before ended, if the message has a trailer section
-	total    int64         // bytes that the reader gave
-	moved    int64         // bytes that went to the destination's connection, since the beginning or the last rewind
-	granted  int64         // bytes that the reader was told of
-	sentAt   time.Time     // when bytes went there last
-	firstAt  time.Time     // when the reader gave the first bytes
-	looked   int64         // moved, when it was looked at last (pressure.go)
-	ended    bool          // the reader gave everything
-	sentEnd  bool          // the destination's connection has the end
+	fl        *flight
+	from      reader // nil for a reply
+	to        writer // nil while the request has no connection yet
+	q         queue
+	trailers  *message.Head // set before ended, if the message has a trailer section
+	total     int64         // bytes that the reader gave
+	moved     int64         // bytes that went to the destination's connection, since the beginning or the last rewind
+	granted   int64         // bytes that the reader was told of
+	sentAt    time.Time     // when bytes went there last
+	firstAt   time.Time     // when the reader gave the first bytes
+	lastMoved int64         // moved, when it was looked at last (pressure.go)
+	ended     bool          // the reader gave everything
+	sentEnd   bool          // the destination's connection has the end
 
-	kept   queue  // all bytes that the reader gave, as long as keeps
-	keeps  bool   // what the reader gives is kept for another attempt
-	unkept string // why it is not
+	replay        queue  // all bytes that the reader gave, as long as keeps
+	replayable    bool   // what the reader gives is kept for another attempt
+	notReplayable string // why it is not
 }
 
 // bodyLimit is how many bytes of an HTTP/1 body wait in a body before its reader stops reading.
@@ -52,14 +52,14 @@ func (b *body) write(p []byte, last bool) {
 	b.total += int64(len(p))
 	b.ended = b.ended || last
 	b.fl.moved = b.fl.e.now
-	if b.keeps {
-		b.keepMore(p)
+	if b.replayable {
+		b.appendReplay(p)
 	}
 	if b.fl.copies != nil && b == &b.fl.req {
 		b.fl.copyBody(p, last)
 	}
 	if b.to == nil {
-		b.hold(p)
+		b.enqueue(p)
 	} else {
 		b.to.push(b, p)
 	}
@@ -68,8 +68,8 @@ func (b *body) write(p []byte, last bool) {
 	}
 }
 
-// hold keeps bytes that the writer has no room for.
-func (b *body) hold(p []byte) {
+// enqueue keeps bytes that the writer has no room for.
+func (b *body) enqueue(p []byte) {
 	if len(p) > 0 {
 		before := b.q.memory
 		b.q.append(p)
@@ -77,15 +77,15 @@ func (b *body) hold(p []byte) {
 	}
 }
 
-// unhold removes n bytes from the queue.
-func (b *body) unhold(n int) {
+// dequeue removes n bytes from the queue.
+func (b *body) dequeue(n int) {
 	before := b.q.memory
 	b.q.skip(n)
 	b.fl.e.queued += b.q.memory - before
 }
 
-// went notes that n bytes went to the destination's connection.
-func (b *body) went(n int) {
+// advance notes that n bytes went to the destination's connection.
+func (b *body) advance(n int) {
 	b.moved += int64(n)
 	b.sentAt = b.fl.e.now
 	if b.from != nil && n > 0 {
@@ -107,6 +107,6 @@ func (b *body) empty() bool { return b.ended && b.total == 0 && b.trailers == ni
 func (b *body) reset() {
 	b.fl.e.queued -= b.q.memory
 	b.q.clear()
-	b.forget("")
-	*b = body{fl: b.fl, q: queue{chunks: b.q.chunks[:0]}, kept: queue{chunks: b.kept.chunks[:0]}}
+	b.dropReplay("")
+	*b = body{fl: b.fl, q: queue{chunks: b.q.chunks[:0]}, replay: queue{chunks: b.replay.chunks[:0]}}
 }

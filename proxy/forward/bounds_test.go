@@ -25,8 +25,8 @@ func refuse(x *exchange.Exchange) Verdict {
 
 // held is what an engine holds for its connections.
 func (e *Engine) held() (n int) {
-	e.turn.Lock()
-	defer e.turn.Unlock()
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	n = e.queued
 	for c := range e.conns {
 		n += c.sendBuffer.size + c.sending.size

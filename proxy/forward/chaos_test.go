@@ -74,15 +74,15 @@ func TestChaosOfAttempts(t *testing.T) {
 				})
 			}
 			wg.Wait()
-			settled(t, r)
+			holdNothing(t, r)
 			t.Logf("%d answered, %d refused, %d mirrored", answered.Load(), refused.Load(), mirrored.Load())
 			if answered.Load() == 0 || mirrored.Load() == 0 || mirrored.Load() != copied.Load() {
 				t.Errorf("%d answered; %d mirrored, of which %d ended", answered.Load(), mirrored.Load(), copied.Load())
 			}
-			first.e.turn.Lock()
-			defer first.e.turn.Unlock()
-			if e := first.e; e.kept != 0 || e.queued != 0 || e.copies != 0 || e.delayed.len != 0 {
-				t.Errorf("left: %d bytes kept, %d queued, %d copies, %d delayed", e.kept, e.queued, e.copies, e.delayed.len)
+			first.e.mu.Lock()
+			defer first.e.mu.Unlock()
+			if e := first.e; e.replayBytes != 0 || e.queued != 0 || e.copies != 0 || e.delayed.len != 0 {
+				t.Errorf("left: %d bytes kept, %d queued, %d copies, %d delayed", e.replayBytes, e.queued, e.copies, e.delayed.len)
 			}
 		})
 	}

@@ -40,7 +40,7 @@ type Config struct {
 	// eight times as much it gives up exchanges that would queue more.
 	MaxQueuedBytes int
 	// MaxKeptBytes bounds the memory that holds request bodies in case they must be sent again; 16 MiB. Beyond it bodies are not kept.
-	MaxKeptBytes int
+	MaxReplayBytes int
 	// MaxCopies bounds the mirrored requests in flight; 1 000. Beyond it requests are not mirrored.
 	MaxCopies int
 	// ParkTimeout is how long an exchange waits for an endpoint (fail-fast); 3 s.
@@ -75,7 +75,7 @@ func (c Config) withDefaults() Config {
 	c.MaxHeadsBytes = cmp.Or(c.MaxHeadsBytes, 64<<20)
 	c.MaxParked = cmp.Or(c.MaxParked, 10_000)
 	c.MaxQueuedBytes = cmp.Or(c.MaxQueuedBytes, 32<<20)
-	c.MaxKeptBytes = cmp.Or(c.MaxKeptBytes, 16<<20)
+	c.MaxReplayBytes = cmp.Or(c.MaxReplayBytes, 16<<20)
 	c.MaxCopies = cmp.Or(c.MaxCopies, 1_000)
 	c.ParkTimeout = cmp.Or(c.ParkTimeout, 3*time.Second)
 	c.HeadTimeout = cmp.Or(c.HeadTimeout, 10*time.Second)

@@ -53,7 +53,7 @@ type conn struct {
 	timer      timer
 }
 
-// proto is the protocol of a connection. All methods are called with the turn.
+// proto is the protocol of a connection. All methods are called with the lock held.
 type proto interface {
 	// receive takes bytes as sock.Receiver does.
 	receive(in []byte) (n int, err error)
@@ -72,10 +72,10 @@ func newConn(e *Engine, s *sock.Conn, t *exchange.Traffic) *conn {
 // serve is the reader goroutine of the connection's whole life. It returns nil when the connection ended in order.
 func (c *conn) serve(downstream bool) error {
 	e := c.e
-	e.begin()
+	e.beginBatch()
 	if e.stopped {
 		c.closed = true
-		e.turn.Unlock()
+		e.mu.Unlock()
 		_ = c.sock.Close()
 		return net.ErrClosed
 	}
@@ -94,37 +94,37 @@ func (c *conn) serve(downstream bool) error {
 		c.traffic.Opened.Add(1)
 		c.traffic.Open.Add(1)
 	}
-	e.settle()
+	e.endBatch()
 
 	err := c.sock.Pump(c, c.resume)
-	e.begin()
+	e.beginBatch()
 	for errors.Is(err, os.ErrDeadlineExceeded) && !c.wentIdle() && !c.closed { // bytes came just in time
-		e.settle()
+		e.endBatch()
 		err = c.sock.Pump(c, c.resume)
-		e.begin()
+		e.beginBatch()
 	}
 	c.reading = false
 	if !c.closed {
 		c.readEnded(err)
 	}
-	e.settle()
+	e.endBatch()
 	if err = c.sock.AwaitHangup(c.done); err != nil {
-		e.begin()
+		e.beginBatch()
 		c.close(err)
-		e.settle()
+		e.endBatch()
 	}
 	<-c.done
-	e.begin()
+	e.beginBatch()
 	if c.err != ErrIdle { //nolint:errorlint // our own value, never wrapped
 		_ = c.sock.Close()
 	}
 	e.unwatchIdle(c)
 	if downstream {
 		e.serving--
-		e.tellIdle()
+		e.signalAllClosed()
 	}
 	err = c.err
-	e.settle()
+	e.endBatch()
 	if !downstream && c.traffic != nil {
 		c.traffic.Open.Add(-1)
 	}
@@ -149,9 +149,9 @@ func (c *conn) readEnded(err error) {
 // Receive implements sock.Receiver: one batch.
 func (c *conn) Receive(in []byte) (n int, err error) {
 	e := c.e
-	e.begin()
+	e.beginBatch()
 	if c.closed {
-		e.settle()
+		e.endBatch()
 		return 0, net.ErrClosed
 	}
 	c.active, c.idling = true, false
@@ -171,7 +171,7 @@ func (c *conn) Receive(in []byte) (n int, err error) {
 	if c.sock.Unsent() {
 		c.markDirty()
 	}
-	e.settle()
+	e.endBatch()
 	return n, err
 }
 
@@ -201,7 +201,7 @@ func (c *conn) draining() bool { return c.retired || c.e.draining && c.rec != ni
 // room is how many body bytes the send buffer takes now.
 func (c *conn) room() int { return sendBufferRoom - c.sendBuffer.size - c.sending.size }
 
-// flush sends what the send buffer holds, without waiting: where the socket is full, a goroutine of its own takes over. It gives the turn
+// flush sends what the send buffer holds, without waiting: where the socket is full, a goroutine of its own takes over. It gives the lock
 // away while it encrypts and writes; others only append meanwhile.
 func (c *conn) flush() {
 	if c.busy || c.closed {
@@ -212,11 +212,11 @@ func (c *conn) flush() {
 		return
 	}
 	c.busy = true
-	for c.more() {
-		c.take()
-		c.e.turn.Unlock()
+	for c.hasUnsent() {
+		c.takeBuffer()
+		c.e.mu.Unlock()
 		n, full, err := c.sock.TrySend(c.bufs)
-		c.e.turn.Lock()
+		c.e.mu.Lock()
 		if !c.sent(n, err) {
 			return
 		}
@@ -226,32 +226,32 @@ func (c *conn) flush() {
 			return
 		}
 	}
-	c.idle()
+	c.writingDone()
 }
 
 // write is the goroutine that sends to a socket that was full.
 func (c *conn) write() {
 	defer c.e.wg.Done()
-	c.e.begin()
-	for c.more() {
-		c.take()
-		c.e.turn.Unlock()
+	c.e.beginBatch()
+	for c.hasUnsent() {
+		c.takeBuffer()
+		c.e.mu.Unlock()
 		n, err := c.sock.Send(c.bufs)
-		c.e.begin()
+		c.e.beginBatch()
 		if !c.sent(n, err) {
-			c.e.settle()
+			c.e.endBatch()
 			return
 		}
 	}
-	c.idle()
-	c.e.settle()
+	c.writingDone()
+	c.e.endBatch()
 }
 
-func (c *conn) more() bool {
+func (c *conn) hasUnsent() bool {
 	return !c.closed && c.broken == nil && (c.sending.size > 0 || c.sendBuffer.size > 0 || c.sock.Unsent())
 }
 
-func (c *conn) take() {
+func (c *conn) takeBuffer() {
 	if c.sending.size == 0 {
 		c.sending, c.sendBuffer = c.sendBuffer, c.sending
 	}
@@ -270,7 +270,7 @@ func (c *conn) sent(n int, err error) bool {
 	}
 	switch {
 	case err == nil:
-	case c.answers(err):
+	case c.mayHoldResponse(err):
 		c.broken = err
 		_ = c.sock.SetReadDeadline(time.Unix(1, 0)) // the reader must look: the edge may be gone. It fails if the connection is closed.
 		c.discard()
@@ -292,9 +292,9 @@ func (c *conn) sent(n int, err error) bool {
 	return true
 }
 
-// answers reports whether a connection that failed with err while it sent may hold an answer that came before: a server that does not want a
+// mayHoldResponse reports whether a connection that failed with err while it sent may hold an answer that came before: a server that does not want a
 // request's body answers and closes, which resets the connection. What is in the socket can still be read, up to its end.
-func (c *conn) answers(err error) bool {
+func (c *conn) mayHoldResponse(err error) bool {
 	return c.rec == nil && c.reading && (errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE))
 }
 
@@ -309,8 +309,8 @@ func (c *conn) discard() {
 	}
 }
 
-// idle ends a sender's work.
-func (c *conn) idle() {
+// writingDone ends a sender's work.
+func (c *conn) writingDone() {
 	c.busy = false
 	switch {
 	case c.closed:
@@ -359,7 +359,7 @@ func (c *conn) close(err error) {
 	}
 }
 
-// release frees the send buffer. A sender that is out of turn keeps its buffers until it is back.
+// release frees the send buffer. A sender that has given the lock away keeps its buffers until it is back.
 func (c *conn) release() {
 	c.sendBuffer.clear()
 	c.sending.clear()

@@ -95,9 +95,9 @@ func TestGoroutinesDoNotGrowWithStreams(t *testing.T) {
 	a := attack(t, r.first.addr)
 	inFlight := func(n int) {
 		for deadline := time.Now().Add(5 * time.Second); ; runtime.Gosched() {
-			r.first.e.turn.Lock()
+			r.first.e.mu.Lock()
 			got := r.first.e.inFlight
-			r.first.e.turn.Unlock()
+			r.first.e.mu.Unlock()
 			if got == n {
 				return
 			}

@@ -15,15 +15,15 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// eventually waits until the condition, looked at with the turn, holds.
+// eventually waits until the condition, looked at with the lock, holds.
 func (p *proxy) eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for deadline := time.Now().Add(time.Minute); ; <-tick.C {
-		p.e.turn.Lock()
+		p.e.mu.Lock()
 		ok := holds()
-		p.e.turn.Unlock()
+		p.e.mu.Unlock()
 		if ok {
 			return
 		}
@@ -168,7 +168,7 @@ func TestTunnelThatIsCutOffIsReset(t *testing.T) {
 	})
 }
 
-// A connection that could not be made must not leave those behind who waited for another one's turn.
+// A connection that could not be made must not leave those behind who waited for another one.
 func TestFailedDialWakesTheNextWaiter(t *testing.T) {
 	h := &fixed{}
 	p := start(t, HTTP1, Config{}, h, nil)

@@ -25,34 +25,34 @@ type Engine struct {
 	taskMu sync.Mutex // guards tasks; never held while anything else is
 	tasks  []func()
 
-	turn     sync.Mutex // the turn: guards the fields below and the state of every connection, flight and upstream
-	now      time.Time  // one reading of the clock a batch
-	clock    func() time.Time
-	dirty    []*conn // connections with something to flush
-	flusher  bool    // a goroutine is about to flush the dirty connections
-	inFlight int
-	queued   int // memory in the queues of all bodies
-	heads    int // memory of large heads
-	pieces   int // memory of header blocks that are not complete
-	parked   flightList
-	delayed  flightList
-	routing  *flight   // that Route is asked about
-	copies   int       // mirrored requests in flight
-	unwanted detached  // of every response that runs out
-	kept     int       // bytes of memory that hold request bodies for another attempt
-	retired  []*flight // ended in this batch; recycled at its end
-	free     []*flight
-	conns    map[*conn]struct{}
-	idle     chan struct{} // closed when the last downstream connection ends; made by Drain, nil before and after
-	serving  int           // downstream connections
-	draining bool
-	stopped  bool
-	wheel    wheel
-	idler    idler
-	withheld []*h2Conn    // connections that wait for queues to shrink
-	pressure timer        // set while there are any
-	scratch  message.Head // for what nobody keeps
-	block    []byte       // for header blocks
+	mu           sync.Mutex // guards the fields below and the state of every connection, flight and upstream
+	now          time.Time  // one reading of the clock a batch
+	clock        func() time.Time
+	dirty        []*conn // connections with something to flush
+	flusher      bool    // a goroutine is about to flush the dirty connections
+	inFlight     int
+	queued       int // memory in the queues of all bodies
+	largeHeads   int // memory of large heads
+	partialHeads int // memory of header blocks that are not complete
+	parked       flightList
+	delayed      flightList
+	routing      *flight   // that Route is asked about
+	copies       int       // mirrored requests in flight
+	unwanted     detached  // of every response that runs out
+	replayBytes  int       // bytes of memory that hold request bodies for another attempt
+	retired      []*flight // ended in this batch; recycled at its end
+	free         []*flight
+	conns        map[*conn]struct{}
+	allClosed    chan struct{} // closed when the last downstream connection ends; made by Drain, nil before and after
+	serving      int           // downstream connections
+	draining     bool
+	stopped      bool
+	wheel        wheel
+	idler        idler
+	withheld     []*h2Conn    // connections that wait for queues to shrink
+	pressure     timer        // set while there are any
+	scratch      message.Head // for what nobody keeps
+	block        []byte       // for header blocks
 }
 
 // New makes an engine. Run must be running while it serves.
@@ -61,7 +61,7 @@ func New(cfg Config, h Handler) *Engine {
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.wheel.start, e.wheel.asleep, e.wheel.wake = e.now, never, e.wakeUp
 	e.idler.timer.fire = e.findIdle
-	e.pressure.fire = e.relieve
+	e.pressure.fire = e.shedStalled
 	return e
 }
 
@@ -70,13 +70,13 @@ func (e *Engine) Run(ctx context.Context) error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		e.turn.Lock()
+		e.mu.Lock()
 		if at, ok := e.wheel.next(); ok {
 			timer.Reset(time.Until(at))
 		} else {
 			timer.Stop()
 		}
-		e.turn.Unlock()
+		e.mu.Unlock()
 		select {
 		case <-ctx.Done():
 			e.stop()
@@ -84,25 +84,25 @@ func (e *Engine) Run(ctx context.Context) error {
 		case <-e.wake:
 		case <-timer.C:
 		}
-		e.begin()
+		e.beginBatch()
 		e.runTasks()
 		e.wheel.advance(e.now)
-		e.settle()
+		e.endBatch()
 	}
 }
 
 func (e *Engine) stop() {
 	e.cancel()
-	e.begin()
+	e.beginBatch()
 	e.stopped = true
 	for c := range e.conns {
 		c.close(net.ErrClosed)
 	}
-	e.settle()
+	e.endBatch()
 	e.wg.Wait()
 }
 
-// task runs f with the turn, soon; it never blocks.
+// task runs f with the lock, soon; it never blocks.
 func (e *Engine) task(f func()) {
 	e.taskMu.Lock()
 	e.tasks = append(e.tasks, f)
@@ -156,39 +156,39 @@ func (e *Engine) Kick() {
 // Drain tells every downstream connection to finish what it has and send nothing new (GOAWAY twice as RFC 9113 §6.8, or connection:
 // close), and returns when all are done or ctx is cancelled; then it closes the rest and returns ctx's error.
 func (e *Engine) Drain(ctx context.Context) error {
-	e.begin()
+	e.beginBatch()
 	e.draining = true
-	if e.idle == nil {
-		e.idle = make(chan struct{})
+	if e.allClosed == nil {
+		e.allClosed = make(chan struct{})
 	}
-	idle := e.idle
-	e.tellIdle()
+	idle := e.allClosed
+	e.signalAllClosed()
 	for c := range e.conns {
 		if c.rec != nil {
 			c.proto.drain()
 		}
 	}
-	e.settle()
+	e.endBatch()
 	select {
 	case <-idle:
 		return nil
 	case <-ctx.Done():
 	}
-	e.begin()
+	e.beginBatch()
 	for c := range e.conns {
 		if c.rec != nil {
 			c.close(ctx.Err())
 		}
 	}
-	e.settle()
+	e.endBatch()
 	return ctx.Err()
 }
 
-// tellIdle tells Drain that no downstream connection is left. One that comes later, such as a parked one that wakes up, is drained at
+// signalAllClosed tells Drain that no downstream connection is left. One that comes later, such as a parked one that wakes up, is drained at
 // once and nobody waits for it.
-func (e *Engine) tellIdle() {
-	if e.serving == 0 && e.idle != nil {
-		close(e.idle)
-		e.idle = nil
+func (e *Engine) signalAllClosed() {
+	if e.serving == 0 && e.allClosed != nil {
+		close(e.allClosed)
+		e.allClosed = nil
 	}
 }

@@ -27,7 +27,7 @@ type upstream interface {
 	// leave parts with a flight; if the exchange is not complete, the server must see that.
 	leave(fl *flight)
 	// pass lets another flight take the rest of a response whose request is complete.
-	pass(from, to *flight)
+	reassign(from, to *flight)
 }
 
 // flight is an exchange on its way. It is in exactly one place: parked, delayed, waiting for a connection of an upstream, or on one.
@@ -40,7 +40,7 @@ type flight struct {
 	req, resp body
 	ds, us    stream       // its streams, where the connections speak HTTP/2
 	length    int64        // the request's content length; -1 unknown
-	large     int          // what its head adds to Engine.heads
+	headBytes int          // what its head adds to Engine.heads
 	trailers  message.Head // of the request
 	code      h2.Code      // that the server reset the stream with
 
@@ -53,7 +53,7 @@ type flight struct {
 	list       *flightList // that it is in
 	next, prev *flight
 	waiting    *Upstream // that it waits for
-	refusals   int       // of servers, after each of which it waits for another stream
+	refused    int       // of servers, after each of which it waits for another stream
 	serial     int64     // changes when the memory serves another exchange
 	parkUntil  time.Time
 	wakeAt     time.Time // of a delayed one
@@ -125,13 +125,13 @@ func (fl *flight) reset() {
 	*fl = flight{e: fl.e, x: fl.x, req: fl.req, resp: fl.resp, trailers: fl.trailers, serial: fl.serial + 1, timer: timer{fire: fl.timer.fire}}
 }
 
-// holds lets a dial find out whether the flight that it is for still waits for it.
-func (fl *flight) holds(ticket int64, u *Upstream) bool {
+// awaits lets a dial find out whether the flight that it is for still waits for it.
+func (fl *flight) awaits(ticket int64, u *Upstream) bool {
 	return fl.serial == ticket && fl.waiting == u && fl.list == nil && !fl.ended
 }
 
-// depart says that the flight is on a connection: its request goes out there.
-func (fl *flight) depart(up upstream) {
+// sendOn says that the flight is on a connection: its request goes out there.
+func (fl *flight) sendOn(up upstream) {
 	fl.unlist()
 	fl.up = up
 	up.request(fl)
@@ -147,7 +147,7 @@ func (fl *flight) abandon(f exchange.Fault) {
 
 // reply answers with x.Response and body.
 func (fl *flight) reply(body []byte) {
-	fl.part()
+	fl.leaveUpstream()
 	r := &fl.x.Response
 	r.Del("content-length")
 	r.Del("transfer-encoding")
@@ -206,7 +206,7 @@ func (fl *flight) finish() {
 	}
 	fl.ended = true
 	fl.e.wheel.cancel(&fl.timer)
-	fl.part()
+	fl.leaveUpstream()
 	fl.x.RequestBytes, fl.x.ResponseBytes = fl.req.moved, fl.resp.moved
 	fl.x.Uploaded, fl.x.FirstByte, fl.x.Ended = fl.req.sentAt, fl.resp.firstAt, fl.e.now
 	fl.down.leave(fl)
@@ -222,6 +222,6 @@ func (fl *flight) finish() {
 		fl.e.cfg.Report(fl.x.Conn, fl.x.Fault)
 	}
 	fl.e.inFlight--
-	fl.e.heads -= fl.large
+	fl.e.largeHeads -= fl.headBytes
 	fl.e.retired = append(fl.e.retired, fl)
 }

@@ -151,13 +151,13 @@ func TestStreamOfSmallMessagesEndsNoConnection(t *testing.T) {
 
 // freeze stops the engine's clock; it returns a function that moves it on.
 func (p *proxy) freeze() (advance func(time.Duration)) {
-	p.e.turn.Lock()
-	defer p.e.turn.Unlock()
+	p.e.mu.Lock()
+	defer p.e.mu.Unlock()
 	now := time.Now()
 	p.e.clock = func() time.Time { return now }
 	return func(d time.Duration) {
-		p.e.turn.Lock()
-		defer p.e.turn.Unlock()
+		p.e.mu.Lock()
+		defer p.e.mu.Unlock()
 		now = now.Add(d)
 	}
 }
@@ -331,8 +331,8 @@ func TestMeshedClientOfManyResetsIsThrottled(t *testing.T) {
 	if got := outcome(); got != http2.ErrCodeNo || reported.Load() != before {
 		t.Errorf("a second later a request ended with %v, want an answer", got)
 	}
-	p.e.turn.Lock()
-	defer p.e.turn.Unlock()
+	p.e.mu.Lock()
+	defer p.e.mu.Unlock()
 	if p.e.inFlight != 1 {
 		t.Errorf("%d requests are in flight, want the one that was open all the while", p.e.inFlight)
 	}

@@ -20,18 +20,18 @@ type h1Client struct {
 	out         h1Writer
 	state       h1State
 	cur         *flight
-	uses        int       // requests that it carried
-	keep        bool      // the connection survives the current response
-	heard       bool      // the server answered something to the current request
+	requests    int       // requests that it carried
+	persistent  bool      // the connection survives the current response
+	responded   bool      // the server answered something to the current request
 	quarantined bool      // see reuse
-	since       time.Time // when it became idle
+	idleSince   time.Time // when it became idle
 	// bound says that the connection may be authenticated as one client (NTLM, Negotiate). It serves no other: owner is that client's
 	// connection, nil where many clients share one.
 	bound bool
 	owner *h1Server
 	// reading says that receive has bytes to look at, free that the connection became free meanwhile: it rests only if none are left,
 	// so that a response that nobody asked for never answers the next request.
-	reading, free bool
+	reading, becameIdle bool
 }
 
 func newH1Client(conn *conn, u *Upstream) *h1Client {
@@ -48,15 +48,15 @@ func (c *h1Client) unsent() bool { return c.conn.sendBuffer.size+c.conn.sending.
 func (c *h1Client) expired() {
 	if c.quarantined && !c.unsent() {
 		c.quarantined = false
-		c.u.rest(c)
+		c.u.putIdle(c)
 		return
 	}
 	c.conn.close(nil)
 }
 
 func (c *h1Client) request(fl *flight) {
-	c.cur, c.keep, c.heard, c.state = fl, false, false, h1Head
-	c.uses++
+	c.cur, c.persistent, c.responded, c.state = fl, false, false, h1Head
+	c.requests++
 	c.conn.e.wheel.cancel(&c.conn.timer)
 	h := &fl.x.Request
 	c.bound = c.bound || bindsConnection(h)
@@ -142,9 +142,9 @@ func (c *h1Client) receive(in []byte) (n int, err error) {
 	c.reading = true
 	n, err = c.read(in)
 	c.reading = false
-	if c.free && !c.conn.closed {
-		c.free = false
-		c.u.rest(c)
+	if c.becameIdle && !c.conn.closed {
+		c.becameIdle = false
+		c.u.putIdle(c)
 	}
 	if err == nil && (c.cur != nil || c.quarantined) {
 		err = sock.ErrMore
@@ -159,7 +159,7 @@ func (c *h1Client) read(in []byte) (n int, err error) {
 			c.conn.close(errUnsolicited)
 			return len(in), nil
 		case c.cur.resp.ended: // the same, while the client has yet to take the rest of the response before
-			c.keep = false
+			c.persistent = false
 			return len(in), nil
 		}
 		var used int
@@ -227,8 +227,8 @@ func (c *h1Client) head(in []byte) (used int, err error) {
 			return 0, err
 		}
 	}
-	c.heard, c.bound = true, c.bound || f.Bound
-	c.u.reuse.answered(c.uses)
+	c.responded, c.bound = true, c.bound || f.Bound
+	c.u.reuse.answered(c.requests)
 	if h.Status < 200 && h.Status != 101 {
 		fl.down.interim(fl, h)
 		h.Reset()
@@ -236,11 +236,11 @@ func (c *h1Client) head(in []byte) (used int, err error) {
 	}
 	h.Del(upgraded)
 	c.in.begin(f)
-	c.keep = !f.Close
+	c.persistent = !f.Close
 	c.state = h1Body
 	switch f.Coding {
 	case h1.Tunnel:
-		c.state, c.keep = h1Tunnel, false
+		c.state, c.persistent = h1Tunnel, false
 	case h1.NoBody:
 		fl.resp.ended = true
 	}
@@ -280,7 +280,7 @@ func (c *h1Client) fail(f exchange.Fault) {
 
 func (c *h1Client) leave(fl *flight) {
 	c.cur, c.out.f = nil, nil
-	if !c.conn.closed && c.conn.broken == nil && c.keep && fl.resp.ended && fl.req.sentEnd && !fl.open {
+	if !c.conn.closed && c.conn.broken == nil && c.persistent && fl.resp.ended && fl.req.sentEnd && !fl.open {
 		c.conn.unpause()
 		if c.bound {
 			c.pin(fl)
@@ -293,8 +293,8 @@ func (c *h1Client) leave(fl *flight) {
 			c.quarantined = true
 			c.conn.e.wheel.set(&c.conn.timer, c.conn.e.now.Add(quarantine))
 		default:
-			if c.free = c.reading; !c.free {
-				c.u.rest(c)
+			if c.becameIdle = c.reading; !c.becameIdle {
+				c.u.putIdle(c)
 			}
 		}
 		return
@@ -314,19 +314,19 @@ func (c *h1Client) ended(err error) {
 			fl.resp.write(nil, true)
 		}
 		if c.cur != nil && fl.resp.ended {
-			c.keep = false // the client has yet to take the rest of the response
+			c.persistent = false // the client has yet to take the rest of the response
 			return
 		}
 		c.conn.close(err)
 		return
 	}
-	c.u.lost(c)
+	c.u.removeIdle(c)
 	c.unpin()
 	if fl == nil {
 		return
 	}
-	if !c.heard {
-		c.u.reuse.lost(c.uses)
+	if !c.responded {
+		c.u.reuse.lost(c.requests)
 	}
 	c.cur, c.out.f, fl.up = nil, nil, nil
 	if c.state != h1Tunnel && fl.resp.ended {
@@ -344,13 +344,13 @@ func (c *h1Client) ended(err error) {
 // that it has not accepted yet; one that fell over the request would have read it, and its connection ends without a reset.
 func (c *h1Client) untouched(fl *flight, err error) bool {
 	reset := errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
-	return !c.heard && (c.uses >= 2 || reset) && repeatable(fl)
+	return !c.responded && (c.requests >= 2 || reset) && repeatable(fl)
 }
 
 func (c *h1Client) drain() {
 	if c.cur == nil {
 		c.conn.close(nil)
 	} else {
-		c.keep = false
+		c.persistent = false
 	}
 }

@@ -97,9 +97,9 @@ func (w *h1Writer) push(b *body, p []byte) {
 	}
 	if b.q.size == 0 && len(p) > 0 && w.room() > 0 {
 		w.write(p)
-		b.went(len(p))
+		b.advance(len(p))
 	} else {
-		b.hold(p)
+		b.enqueue(p)
 	}
 	w.end()
 }
@@ -109,8 +109,8 @@ func (w *h1Writer) drain() {
 	for b := w.f; b != nil && b.q.size > 0 && w.room() > 0; {
 		p := b.q.peek(w.room())
 		w.write(p)
-		b.unhold(len(p))
-		b.went(len(p))
+		b.dequeue(len(p))
+		b.advance(len(p))
 		b = w.f
 	}
 }

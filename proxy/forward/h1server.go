@@ -18,11 +18,11 @@ type h1Server struct {
 	state h1State
 	cur   *flight
 	// last says that the connection ends after the current request: the client or a drain wants it, or the request was broken.
-	last      bool
-	halfGone  bool      // the client sent FIN
-	expecting bool      // the client waits for 100 before it sends the body
-	discarded int       // body bytes of requests that were answered early
-	pinned    *h1Client // the connection to a server that is authenticated as this client; nil without
+	closeAfter bool
+	gotFIN     bool      // the client sent FIN
+	expecting  bool      // the client waits for 100 before it sends the body
+	discarded  int       // body bytes of requests that were answered early
+	pinned     *h1Client // the connection to a server that is authenticated as this client; nil without
 }
 
 type h1State uint8
@@ -56,7 +56,7 @@ func (s *h1Server) receive(in []byte) (n int, err error) {
 			used = s.head(in[n:])
 		case h1Body:
 			used = s.body(in[n:])
-		case h1Wait: // a pipelined request waits for its turn
+		case h1Wait: // a pipelined request waits for the response
 			return n, s.conn.pause()
 		case h1Tunnel:
 			used = len(in) - n
@@ -102,11 +102,11 @@ func (s *h1Server) head(in []byte) (used int) {
 		err = h1.ErrHeadTooLarge
 	}
 	if err != nil {
-		s.refuse(err)
+		s.badRequest(err)
 		return len(in) // where another request would begin cannot be known
 	}
 	fl.x.Request.Del(origProto)
-	s.last = f.Close
+	s.closeAfter = f.Close
 	s.begin(fl, f)
 	return end
 }
@@ -135,8 +135,8 @@ func (s *h1Server) begin(fl *flight, f h1.Framing) {
 	fl.start()
 }
 
-// refuse answers a request that cannot be understood. Where it ends is not known either: the connection ends with the answer.
-func (s *h1Server) refuse(err error) {
+// badRequest answers a request that cannot be understood. Where it ends is not known either: the connection ends with the answer.
+func (s *h1Server) badRequest(err error) {
 	f := exchange.Fault{Side: exchange.Downstream, Kind: exchange.Malformed, Err: err}
 	var syntax *h1.Error
 	if errors.As(err, &syntax) {
@@ -148,7 +148,7 @@ func (s *h1Server) refuse(err error) {
 			f.Kind = exchange.Unsupported
 		}
 	}
-	s.state, s.last = h1Linger, true
+	s.state, s.closeAfter = h1Linger, true
 	s.cur.req.ended = true
 	s.cur.fault(f)
 }
@@ -172,7 +172,7 @@ func (s *h1Server) body(in []byte) (used int) {
 			s.conn.close(err)
 			return used
 		}
-		s.refuse(err)
+		s.badRequest(err)
 		return len(in)
 	}
 	if last {
@@ -221,7 +221,7 @@ func (s *h1Server) interim(fl *flight, h *message.Head) {
 func (s *h1Server) answer(fl *flight) {
 	h := &fl.x.Response
 	f := s.framing(fl)
-	s.last = f.Close
+	s.closeAfter = f.Close
 	s.conn.sendBuffer.grew(h1.AppendResponse(s.conn.sendBuffer.tail(h.Size()+128), h, f, fl.x.Request.Version))
 	s.conn.markDirty()
 	s.out.begin(&fl.resp, f.Coding)
@@ -236,7 +236,7 @@ func (s *h1Server) answer(fl *flight) {
 // client was not told to go on: whether it sends the body nevertheless, or its next request, nobody knows (RFC 9110 §10.1.1).
 func (s *h1Server) framing(fl *flight) h1.Framing {
 	h := &fl.x.Response
-	f := h1.Framing{Close: s.last || s.halfGone || s.conn.draining() || s.state == h1Body && (s.expecting || s.refusesBody(h))}
+	f := h1.Framing{Close: s.closeAfter || s.gotFIN || s.conn.draining() || s.state == h1Body && (s.expecting || s.refusesBody(h))}
 	length := h.Has("content-length")
 	switch {
 	case fl.open:
@@ -269,7 +269,7 @@ func (s *h1Server) leave(fl *flight) {
 		s.breakOff(fl)
 	case fl.open:
 		s.conn.closeSoon()
-	case s.last:
+	case s.closeAfter:
 		s.linger()
 	case s.state == h1Body: // answered early: the rest of the body is read and dropped
 		s.discarded = 0
@@ -299,7 +299,7 @@ func (s *h1Server) breakOff(fl *flight) {
 
 // next makes ready for another request.
 func (s *h1Server) next() {
-	if s.halfGone || s.conn.draining() {
+	if s.gotFIN || s.conn.draining() {
 		s.linger()
 		return
 	}
@@ -311,7 +311,7 @@ func (s *h1Server) next() {
 // the socket would reset the connection and could destroy the response on its way.
 func (s *h1Server) linger() {
 	s.state = h1Linger
-	if s.halfGone {
+	if s.gotFIN {
 		s.conn.closeSoon()
 		return
 	}
@@ -331,7 +331,7 @@ func (s *h1Server) expired() {
 	}
 	s.cur = s.conn.e.newFlight(s, s.conn.rec)
 	s.cur.req.ended = true
-	s.state, s.last = h1Linger, true
+	s.state, s.closeAfter = h1Linger, true
 	s.cur.fault(exchange.Fault{Side: exchange.Downstream, Kind: exchange.HeadTimeout, Reason: "head_timeout"})
 }
 
@@ -347,7 +347,7 @@ func (s *h1Server) ended(err error) {
 		}
 		return
 	}
-	s.halfGone = true
+	s.gotFIN = true
 	switch s.state {
 	case h1Wait: // a half-close: the client has sent everything and still wants the answer
 	case h1Tunnel:

@@ -74,23 +74,23 @@ type h2Conn struct {
 	withheld    bool    // in Engine.withheld
 	first, last *stream // the ring of streams that have something to send
 
-	greeted   bool // the client's preface was read
-	settled   bool // the peer's first SETTINGS was read
-	surplus   bool // there are streams that are surplus
-	draining  bool
-	goneAway  bool // the final GOAWAY was sent
-	dead      bool // a connection error was sent: what comes is dropped
-	block     []byte
-	blockOf   h2.FrameHeader // the HEADERS frame that CONTINUATION frames follow; StreamID 0 without
-	held      int            // bytes of block in Engine.pieces
-	fragments int            // small ones
-	heard     bool           // something came since the last look
-	pinged    bool           // a ping is out
-	resets    recent
-	kind      PeerKind
-	abuse     budget // resets and refused streams
-	throttled bool   // resets have used it up, and streams are refused until it fills: see throttles
-	control   budget // frames that carry nothing
+	gotPreface   bool // the client's preface was read
+	gotSettings  bool // the peer's first SETTINGS was read
+	surplus      bool // there are streams that are surplus
+	draining     bool
+	goneAway     bool // the final GOAWAY was sent
+	dead         bool // a connection error was sent: what comes is dropped
+	block        []byte
+	blockOf      h2.FrameHeader // the HEADERS frame that CONTINUATION frames follow; StreamID 0 without
+	blockCharge  int            // bytes of block in Engine.pieces
+	fragments    int            // small ones
+	active       bool           // something came since the last look
+	pingSent     bool           // a ping is out
+	recentResets recent
+	kind         PeerKind
+	abuse        budget // resets and refused streams
+	throttled    bool   // resets have used it up, and streams are refused until it fills: see throttles
+	control      budget // frames that carry nothing
 }
 
 func newH2Conn(conn *conn, mux bool, u *Upstream) *h2Conn {
@@ -104,7 +104,7 @@ func newH2Conn(conn *conn, mux bool, u *Upstream) *h2Conn {
 	out := conn.sendBuffer.tail(128)
 	if u != nil {
 		out = append(out, h2.Preface...)
-		c.greeted = true
+		c.gotPreface = true
 	}
 	own := h2.Options{MaxStreams: uint32(c.limit()), InitialWindow: streamWindow, MaxHeaderList: uint32(c.listLimits().Read)}
 	conn.sendBuffer.grew(h2.AppendSettings(out, own, u != nil))
@@ -128,11 +128,11 @@ func (c *h2Conn) streamOf(fl *flight) *stream {
 	return &fl.ds
 }
 
-// takes reports whether the connection can take one more stream of ours.
-func (c *h2Conn) takes() bool {
+// takesStream reports whether the connection can take one more stream of ours.
+func (c *h2Conn) takesStream() bool {
 	most := min(c.peer.MaxStreams, 1<<20)
-	if !c.settled {
-		most = min(c.u.streams, firstStreams)
+	if !c.gotSettings {
+		most = min(c.u.streamLimit, firstStreams)
 	}
 	return !c.draining && !c.dead && !c.conn.closed && c.conn.broken == nil && len(c.streams) < int(most)
 }
@@ -153,7 +153,7 @@ func (c *h2Conn) open(fl *flight, id uint32) *stream {
 func (c *h2Conn) request(fl *flight) {
 	s := c.open(fl, c.nextID)
 	if len(c.streams) == 1 {
-		c.busy()
+		c.leaveIdle()
 	}
 	c.nextID += 2
 	if c.nextID > h2.MaxStreamID-2 {
@@ -163,11 +163,11 @@ func (c *h2Conn) request(fl *flight) {
 	s.localEnd = fl.req.empty() && !fl.tunnel
 	e := c.conn.e
 	if !c.mux && !fl.req.empty() {
-		fl.req.keepShort()
+		fl.req.replayShort()
 	}
 	e.block = c.requestBlock(e.block[:0], fl)
 	c.write(h2.AppendHeaders(c.conn.sendBuffer.tail(len(e.block)+64), s.id, e.block, s.localEnd))
-	c.provoke()
+	c.allowControl()
 	if s.localEnd {
 		fl.req.end()
 		return
@@ -196,7 +196,7 @@ func (c *h2Conn) answer(fl *flight) {
 	s.localEnd = fl.resp.empty() && !fl.open
 	e.block = c.responseBlock(e.block[:0], fl)
 	c.write(h2.AppendHeaders(c.conn.sendBuffer.tail(len(e.block)+64), s.id, e.block, s.localEnd))
-	c.provoke()
+	c.allowControl()
 	if s.localEnd {
 		fl.resp.end()
 		return
@@ -216,14 +216,14 @@ func (c *h2Conn) leave(fl *flight) {
 			c.abuse.refund(1)
 		}
 	} else if !c.conn.closed && !c.dead {
-		c.reset(s.id, c.farewell(fl, s))
+		c.reset(s.id, c.resetCode(fl, s))
 	}
-	c.unready(s)
-	c.vacated()
+	c.dequeue(s)
+	c.streamClosed()
 }
 
-// farewell is the code of the reset that ends an incomplete stream.
-func (c *h2Conn) farewell(fl *flight, s *stream) h2.Code {
+// resetCode is the code of the reset that ends an incomplete stream.
+func (c *h2Conn) resetCode(fl *flight, s *stream) h2.Code {
 	switch {
 	case !c.client() && s.localEnd:
 		return h2.NoError // RFC 9113 §8.1: the response is complete, the rest of the request is not wanted
@@ -237,20 +237,20 @@ func (c *h2Conn) farewell(fl *flight, s *stream) h2.Code {
 	return h2.InternalError
 }
 
-// vacated follows the end of a stream.
-func (c *h2Conn) vacated() {
+// streamClosed follows the end of a stream.
+func (c *h2Conn) streamClosed() {
 	switch {
 	case c.conn.closed:
 	case len(c.streams) == 0 && (c.private || c.draining && (c.client() || c.goneAway)):
 		c.conn.closeSoon()
 	case c.client() && len(c.streams) == 0:
-		c.conn.e.wheel.set(&c.conn.timer, c.conn.e.now.Add(c.restTime()))
+		c.conn.e.wheel.set(&c.conn.timer, c.conn.e.now.Add(c.idleTimeout()))
 	}
 	if !c.client() {
 		return
 	}
 	if c.surplus && len(c.streams) <= int(c.peer.MaxStreams) {
-		c.release()
+		c.releaseSurplus()
 	}
 	if c.u.waiting.len > 0 {
 		c.u.serveWaiting()
@@ -259,46 +259,46 @@ func (c *h2Conn) vacated() {
 
 // reset sends RST_STREAM and remembers that frames of the stream may still be under way.
 func (c *h2Conn) reset(id uint32, code h2.Code) {
-	c.resets.add(id, c.limit())
+	c.recentResets.add(id, c.limit())
 	c.write(h2.AppendReset(c.conn.sendBuffer.tail(16), id, code))
-	c.provoke()
+	c.allowControl()
 }
 
-// die ends the connection with an error, RFC 9113 §5.4.1.
-func (c *h2Conn) die(err *h2.Error) {
+// fail ends the connection with an error, RFC 9113 §5.4.1.
+func (c *h2Conn) fail(err *h2.Error) {
 	if c.dead {
 		return
 	}
 	c.dead = true
 	c.write(h2.AppendGoAway(c.conn.sendBuffer.tail(64), c.lastID, err.Code, err.Reason))
-	c.tell(err)
-	c.scatter(err)
+	c.reportEnd(err)
+	c.endStreams(err)
 	c.conn.err = err
 	c.conn.closeWrite()
 	c.conn.e.wheel.set(&c.conn.timer, c.conn.e.now.Add(lingerTime))
 }
 
-// scatter ends every stream because the connection has.
-func (c *h2Conn) scatter(err error) {
+// endStreams ends every stream because the connection has.
+func (c *h2Conn) endStreams(err error) {
 	c.dropBlock()
 	if c.client() {
-		c.u.withdraw(c)
+		c.u.removeShared(c)
 	}
 	for id, s := range c.streams {
 		delete(c.streams, id)
-		c.orphan(s, err)
+		c.failStream(s, err)
 	}
 	c.first, c.last = nil, nil
 }
 
-// orphan ends the flight of a stream that is gone.
-func (c *h2Conn) orphan(s *stream, err error) {
+// failStream ends the flight of a stream that is gone.
+func (c *h2Conn) failStream(s *stream, err error) {
 	fl := s.fl
 	if !c.client() {
 		fl.abandon(exchange.Fault{Side: exchange.Downstream, Kind: exchange.Disconnected, Err: err})
 		return
 	}
-	if fl.up = nil; s.whole() {
+	if fl.up = nil; s.complete() {
 		return
 	}
 	f := exchange.Fault{Side: exchange.Upstream, Kind: exchange.Lost, Err: err, Retryable: !s.headed && repeatable(fl)}
@@ -312,9 +312,9 @@ func (c *h2Conn) orphan(s *stream, err error) {
 	fl.fault(f)
 }
 
-// whole reports whether a response has come to its end, so that it only has to be passed on, whatever becomes of its stream. A tunnel
+// complete reports whether a response has come to its end, so that it only has to be passed on, whatever becomes of its stream. A tunnel
 // needs the other direction as well.
-func (s *stream) whole() bool { return s.remoteEnd && !s.fl.open }
+func (s *stream) complete() bool { return s.remoteEnd && !s.fl.open }
 
 // repeatable reports whether a request without a body may be sent twice, RFC 9110 §9.2.2.
 func repeatable(fl *flight) bool {
@@ -333,7 +333,7 @@ func (c *h2Conn) ended(err error) {
 		c.conn.close(err)
 		return
 	}
-	c.scatter(err)
+	c.endStreams(err)
 }
 
 // drain ends the connection in order: a client's opens no more streams, a server's says so twice.
@@ -343,8 +343,8 @@ func (c *h2Conn) drain() {
 	}
 	c.draining = true
 	if c.client() {
-		c.u.withdraw(c)
-		c.vacated()
+		c.u.removeShared(c)
+		c.streamClosed()
 		return
 	}
 	c.write(h2.AppendGoAway(c.conn.sendBuffer.tail(32), h2.MaxStreamID, h2.NoError, ""))
@@ -357,56 +357,56 @@ func (c *h2Conn) expired() {
 	case c.dead:
 		c.conn.close(c.conn.err)
 	case c.client():
-		c.look()
-	case !c.greeted || !c.settled:
-		c.die(&h2.Error{Code: h2.ProtocolError, Reason: "preface_timeout"})
+		c.onClientTimer()
+	case !c.gotPreface || !c.gotSettings:
+		c.fail(&h2.Error{Code: h2.ProtocolError, Reason: "preface_timeout"})
 	case c.draining && !c.goneAway:
 		c.goneAway = true
 		c.write(h2.AppendGoAway(c.conn.sendBuffer.tail(32), c.lastID, h2.NoError, ""))
-		c.vacated()
+		c.streamClosed()
 	case c.blockOf.StreamID != 0:
-		c.die(&h2.Error{Code: h2.EnhanceYourCalm, Reason: "head_timeout"})
+		c.fail(&h2.Error{Code: h2.EnhanceYourCalm, Reason: "head_timeout"})
 	}
 }
 
-// busy follows the first stream of an idle client connection. Only a proxy of the mesh is pinged while it is silent: gRPC servers end a
+// leaveIdle follows the first stream of an idle client connection. Only a proxy of the mesh is pinged while it is silent: gRPC servers end a
 // connection that is pinged more than once in 5 minutes without data (gRFC A8). TCP finds out whether any other server still lives.
-func (c *h2Conn) busy() {
+func (c *h2Conn) leaveIdle() {
 	e := c.conn.e
-	c.heard, c.pinged = true, false
+	c.active, c.pingSent = true, false
 	switch {
 	case c.mux:
 		e.wheel.set(&c.conn.timer, e.now.Add(e.cfg.Silence))
-	case !c.settled:
+	case !c.gotSettings:
 		e.wheel.set(&c.conn.timer, e.now.Add(e.cfg.HeadTimeout))
 	default:
 		e.wheel.cancel(&c.conn.timer)
 	}
 }
 
-// look is what a client's timer does: it closes an idle connection, lets streams send that were held, and pings the silent peer of a busy one.
-func (c *h2Conn) look() {
+// onClientTimer is what a client's timer does: it closes an idle connection, lets streams send that were held, and pings the silent peer of a busy one.
+func (c *h2Conn) onClientTimer() {
 	switch {
 	case len(c.streams) == 0:
-		if c.barred() {
-			c.u.starve()
+		if c.allowsNone() {
+			c.u.failWaiting()
 		}
-		c.u.withdraw(c)
+		c.u.removeShared(c)
 		c.conn.closeSoon()
 		return
-	case !c.mux && c.settled:
-		c.release() // the server has refused none of them
+	case !c.mux && c.gotSettings:
+		c.releaseSurplus() // the server has refused none of them
 		return
 	case !c.mux:
 		c.conn.close(errNoSettings)
 		return
-	case c.heard:
-		c.heard, c.pinged = false, false
-	case c.pinged:
+	case c.active:
+		c.active, c.pingSent = false, false
+	case c.pingSent:
 		c.conn.close(errSilent)
 		return
 	default:
-		c.pinged = true
+		c.pingSent = true
 		c.write(h2.AppendPing(c.conn.sendBuffer.tail(32), 0, make([]byte, 8)))
 	}
 	c.conn.e.wheel.set(&c.conn.timer, c.conn.e.now.Add(c.conn.e.cfg.Silence))

@@ -56,9 +56,9 @@ func (c *h2Conn) onContinuation(f h2.FrameHeader, p []byte) *h2.Error {
 	if len(p) < fragmentBytes {
 		c.fragments++
 	}
-	c.conn.e.pieces += len(p)
-	c.held += len(p)
-	if c.fragments > maxFragments || len(c.block)+len(p) > c.listLimits().Read || c.conn.e.pieces > c.conn.e.cfg.MaxHeadsBytes {
+	c.conn.e.partialHeads += len(p)
+	c.blockCharge += len(p)
+	if c.fragments > maxFragments || len(c.block)+len(p) > c.listLimits().Read || c.conn.e.partialHeads > c.conn.e.cfg.MaxHeadsBytes {
 		return violation(h2.EnhanceYourCalm, "continuation_flood")
 	}
 	c.block = append(c.block, p...)
@@ -76,8 +76,8 @@ func (c *h2Conn) onContinuation(f h2.FrameHeader, p []byte) *h2.Error {
 
 // dropBlock forgets the header block that came in pieces.
 func (c *h2Conn) dropBlock() {
-	c.conn.e.pieces -= c.held
-	c.blockOf, c.block, c.held = h2.FrameHeader{}, nil, 0
+	c.conn.e.partialHeads -= c.blockCharge
+	c.blockOf, c.block, c.blockCharge = h2.FrameHeader{}, nil, 0
 }
 
 // onBlock takes a complete header block. Whatever becomes of the stream, the block is decoded: the tables must stay in step.
@@ -88,7 +88,7 @@ func (c *h2Conn) onBlock(f h2.FrameHeader, block []byte) *h2.Error {
 		return c.onResponse(s, f, block)
 	case s != nil:
 		return c.onTrailers(s, f, block, &s.fl.trailers)
-	case c.client() && !c.idle(f.StreamID), c.resets.has(f.StreamID):
+	case c.client() && !c.idle(f.StreamID), c.recentResets.has(f.StreamID):
 		_, err := c.decode(block, &c.conn.e.scratch, h2.Trailers)
 		return err
 	case c.client() || f.StreamID&1 == 0:
@@ -121,9 +121,9 @@ const (
 	trailersTooLarge = "trailers_too_large"
 )
 
-// overlarge fails the stream of a head or of trailers that are too large, and no other (RFC 9113 §10.5.1). Trailers make us reset the
+// headTooLarge fails the stream of a head or of trailers that are too large, and no other (RFC 9113 §10.5.1). Trailers make us reset the
 // stream that the request went out on, so a client may send few of them.
-func (c *h2Conn) overlarge(s *stream, reason string) *h2.Error {
+func (c *h2Conn) headTooLarge(s *stream, reason string) *h2.Error {
 	fl := s.fl
 	if c.client() {
 		fl.x.Trailers.Reset() // a status in it was not passed on
@@ -171,7 +171,7 @@ func (c *h2Conn) onRequest(f h2.FrameHeader, block []byte) *h2.Error {
 	case "":
 		fl.start()
 	case tooLarge:
-		return c.overlarge(s, reason)
+		return c.headTooLarge(s, reason)
 	default:
 		c.malformed(s, reason)
 	}
@@ -189,7 +189,7 @@ func (c *h2Conn) onTrailers(s *stream, f h2.FrameHeader, block []byte, h *messag
 		return err
 	case reason == tooLarge:
 		s.remoteEnd = f.Has(h2.FlagEndStream)
-		return c.overlarge(s, trailersTooLarge)
+		return c.headTooLarge(s, trailersTooLarge)
 	case reason != "":
 		c.malformed(s, reason)
 		return nil
@@ -202,7 +202,7 @@ func (c *h2Conn) onTrailers(s *stream, f h2.FrameHeader, block []byte, h *messag
 		return nil
 	}
 	s.remoteEnd = true
-	if !s.fl.weigh() {
+	if !s.fl.chargeHeads() {
 		s.fl.overflow(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Overloaded, Reason: "heads"})
 		return nil
 	}
@@ -229,7 +229,7 @@ func (c *h2Conn) onResponse(s *stream, f h2.FrameHeader, block []byte) *h2.Error
 	end := f.Has(h2.FlagEndStream)
 	if reason == tooLarge {
 		s.remoteEnd = end
-		return c.overlarge(s, reason)
+		return c.headTooLarge(s, reason)
 	}
 	interim := h.Status < 200
 	if reason == "" && interim && end {
@@ -246,7 +246,7 @@ func (c *h2Conn) onResponse(s *stream, f h2.FrameHeader, block []byte) *h2.Error
 		return nil
 	}
 	s.headed, s.remoteEnd = true, end
-	c.accepted(s)
+	c.onAccepted(s)
 	c.expectBody(s, fl)
 	if end && s.expect > 0 {
 		c.malformed(s, "content_length")

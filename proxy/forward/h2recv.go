@@ -17,8 +17,8 @@ func (c *h2Conn) receive(in []byte) (n int, err error) {
 	if c.dead {
 		return len(in), nil
 	}
-	c.heard = true
-	if !c.greeted {
+	c.active = true
+	if !c.gotPreface {
 		if n = c.preface(in); n == 0 {
 			return 0, nil
 		}
@@ -26,7 +26,7 @@ func (c *h2Conn) receive(in []byte) (n int, err error) {
 	for len(in)-n >= h2.HeaderLen && !c.conn.closed && !c.dead {
 		f := h2.ParseHeader(in[n:])
 		if f.Length > h2.MaxFrame {
-			c.die(violation(h2.FrameSizeError, "frame_size"))
+			c.fail(violation(h2.FrameSizeError, "frame_size"))
 			break
 		}
 		end := n + h2.HeaderLen + int(f.Length)
@@ -34,7 +34,7 @@ func (c *h2Conn) receive(in []byte) (n int, err error) {
 			break
 		}
 		if err := c.dispatch(f, in[n+h2.HeaderLen:end]); err != nil {
-			c.die(err)
+			c.fail(err)
 		}
 		n = end
 	}
@@ -52,17 +52,17 @@ func (c *h2Conn) preface(in []byte) (n int) {
 	}
 	switch {
 	case bytes.HasPrefix(in, []byte(h2.Preface)):
-		c.greeted = true
+		c.gotPreface = true
 		return len(h2.Preface)
 	case bytes.HasPrefix([]byte(h2.Preface), in):
 		return 0
 	}
-	c.die(violation(h2.ProtocolError, "preface"))
+	c.fail(violation(h2.ProtocolError, "preface"))
 	return 0
 }
 
 func (c *h2Conn) dispatch(f h2.FrameHeader, p []byte) *h2.Error {
-	if !c.settled && (f.Type != h2.Settings || f.Has(h2.FlagAck)) {
+	if !c.gotSettings && (f.Type != h2.Settings || f.Has(h2.FlagAck)) {
 		return violation(h2.ProtocolError, "first_frame")
 	}
 	if c.blockOf.StreamID != 0 && (f.Type != h2.Continuation || f.StreamID != c.blockOf.StreamID) {
@@ -122,7 +122,7 @@ func (c *h2Conn) onData(f h2.FrameHeader, p []byte) *h2.Error {
 	s := c.streams[f.StreamID]
 	if s == nil {
 		switch {
-		case !c.client() && !c.resets.has(f.StreamID):
+		case !c.client() && !c.recentResets.has(f.StreamID):
 			return violation(h2.StreamClosed, "data_on_closed_stream")
 		case len(data) == 0 && !f.Has(h2.FlagEndStream) && !c.control.spend(c.conn.e.now):
 			return violation(h2.EnhanceYourCalm, "empty_data_flood")
@@ -168,17 +168,17 @@ func (s *stream) account(n int, end bool) (reason string) {
 }
 
 // malformed ends the exchange of a stream whose message breaks the rules, RFC 9113 §8.1.1.
-func (c *h2Conn) malformed(s *stream, reason string) { c.refuse(s, h2.ProtocolError, reason) }
+func (c *h2Conn) malformed(s *stream, reason string) { c.streamError(s, h2.ProtocolError, reason) }
 
-// refuse ends the exchange of a stream with a stream error.
-func (c *h2Conn) refuse(s *stream, code h2.Code, reason string) {
+// streamError ends the exchange of a stream with a stream error.
+func (c *h2Conn) streamError(s *stream, code h2.Code, reason string) {
 	fl := s.fl
 	if c.client() {
 		fl.fault(exchange.Fault{Side: exchange.Upstream, Kind: exchange.BadResponse, Reason: reason})
 		return
 	}
 	if !c.abuse.spend(c.conn.e.now) {
-		c.die(violation(h2.EnhanceYourCalm, "malformed_flood"))
+		c.fail(violation(h2.EnhanceYourCalm, "malformed_flood"))
 		return
 	}
 	fl.code = code
@@ -196,7 +196,7 @@ func (c *h2Conn) grantConn(n int) {
 		if !c.withheld {
 			c.withheld = true
 			e.withheld = append(e.withheld, c)
-			e.pressed()
+			e.watchStalled()
 		}
 		return
 	}
@@ -268,7 +268,7 @@ func (c *h2Conn) onWindowUpdate(f h2.FrameHeader, p []byte) *h2.Error {
 		return nil
 	}
 	if !s.send.Grow(int64(n)) {
-		c.refuse(s, h2.FlowControlError, "window_overflow") // RFC 9113 §6.9.1 is strict about the kind of error
+		c.streamError(s, h2.FlowControlError, "window_overflow") // RFC 9113 §6.9.1 is strict about the kind of error
 		return nil
 	}
 	c.enqueue(s)
@@ -299,25 +299,25 @@ func (c *h2Conn) onReset(f h2.FrameHeader, p []byte) *h2.Error {
 		return nil
 	}
 	delete(c.streams, f.StreamID)
-	c.unready(s)
-	c.gone(s, h2.Code(binary.BigEndian.Uint32(p)))
-	c.vacated()
+	c.dequeue(s)
+	c.onStreamReset(s, h2.Code(binary.BigEndian.Uint32(p)))
+	c.streamClosed()
 	return nil
 }
 
-// gone ends the flight of a stream that the peer reset.
-func (c *h2Conn) gone(s *stream, code h2.Code) {
+// onStreamReset ends the flight of a stream that the peer reset.
+func (c *h2Conn) onStreamReset(s *stream, code h2.Code) {
 	fl := s.fl
 	if !c.client() {
 		fl.abandon(exchange.Fault{Side: exchange.Downstream, Kind: exchange.Disconnected, Reason: "reset"})
 		return
 	}
-	if fl.up = nil; s.whole() { // RFC 9113 §8.1: the rest of the request is not wanted
+	if fl.up = nil; s.complete() { // RFC 9113 §8.1: the rest of the request is not wanted
 		return
 	}
 	fl.code = code
 	switch {
-	case code == h2.RefusedStream && s.early && fl.resend(c.u):
+	case code == h2.RefusedStream && s.early && fl.requeue(c.u):
 	case code == h2.RefusedStream:
 		fl.fault(exchange.Fault{Side: exchange.Upstream, Kind: exchange.Refused, Reason: "refused_stream", Retryable: true})
 	default:
@@ -339,15 +339,15 @@ func (c *h2Conn) onSettings(f h2.FrameHeader, p []byte) *h2.Error {
 	if err := c.peer.Apply(p, c.client()); err != nil {
 		return err
 	}
-	first := !c.settled
+	first := !c.gotSettings
 	if first {
-		c.settled = true
+		c.gotSettings = true
 		if !c.mux && c.client() && len(c.streams) > 0 || !c.client() && !c.draining {
 			c.conn.e.wheel.cancel(&c.conn.timer)
 		}
 	}
 	if c.client() && (first || c.peer.MaxStreams != old.MaxStreams) {
-		c.limited(first || c.peer.MaxStreams < old.MaxStreams)
+		c.onStreamLimit(first || c.peer.MaxStreams < old.MaxStreams)
 	}
 	c.enc.SetMax(c.peer.HeaderTableSize)
 	c.write(h2.AppendSettingsAck(c.conn.sendBuffer.tail(16)))
@@ -392,18 +392,18 @@ func (c *h2Conn) onGoAway(f h2.FrameHeader, p []byte) *h2.Error {
 	}
 	last := binary.BigEndian.Uint32(p) & h2.MaxStreamID
 	c.draining = true
-	c.u.withdraw(c)
+	c.u.removeShared(c)
 	for id, s := range c.streams {
-		if id > last && !s.whole() {
+		if id > last && !s.complete() {
 			delete(c.streams, id)
-			c.unready(s)
+			c.dequeue(s)
 			s.fl.up = nil
-			if !s.fl.resend(c.u) {
+			if !s.fl.requeue(c.u) {
 				s.fl.fault(exchange.Fault{Side: exchange.Upstream, Kind: exchange.Refused, Reason: "goaway", Retryable: true})
 			}
 		}
 	}
-	c.vacated()
+	c.streamClosed()
 	return nil
 }
 

@@ -4,7 +4,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/h2"
 )
 
-// quantum is how much one stream sends before the next one has its turn.
+// quantum is how much one stream sends before the next one does.
 const quantum = 16 << 10
 
 // push implements writer. What fits goes out at once; what does not waits in the body, and the stream in the ring unless its own window
@@ -19,7 +19,7 @@ func (c *h2Conn) push(b *body, p []byte) {
 			last := b.ended && n == len(p)
 			c.frames(s, p[:n], last)
 			p = p[n:]
-			b.went(n)
+			b.advance(n)
 			if last {
 				b.end()
 				return
@@ -28,7 +28,7 @@ func (c *h2Conn) push(b *body, p []byte) {
 	}
 	switch {
 	case len(p) > 0:
-		b.hold(p)
+		b.enqueue(p)
 		c.enqueue(s)
 	case b.q.size > 0: // it came before there was a connection to send it on
 		c.enqueue(s)
@@ -38,7 +38,7 @@ func (c *h2Conn) push(b *body, p []byte) {
 
 // allowed is how many of n bytes the stream may send now.
 func (c *h2Conn) allowed(s *stream, n int) int {
-	if c.holds(s) {
+	if c.withholdsBody(s) {
 		return 0
 	}
 	return max(0, min(n, int(s.send), int(c.send), c.conn.room()))
@@ -74,12 +74,12 @@ func (c *h2Conn) frame(s *stream, p []byte, end bool) {
 	c.conn.sendBuffer.append(p)
 	c.conn.markDirty()
 	if min(s.send, c.send) >= roomy {
-		c.provoke()
+		c.allowControl()
 	}
 }
 
 func (c *h2Conn) enqueue(s *stream) {
-	if s.ready || s.send <= 0 || s.out.q.size == 0 || c.holds(s) {
+	if s.ready || s.send <= 0 || s.out.q.size == 0 || c.withholdsBody(s) {
 		return
 	}
 	s.ready, s.next = true, nil
@@ -91,8 +91,8 @@ func (c *h2Conn) enqueue(s *stream) {
 	c.last = s
 }
 
-// unready takes a stream that ends out of the ring.
-func (c *h2Conn) unready(s *stream) {
+// dequeue takes a stream that ends out of the ring.
+func (c *h2Conn) dequeue(s *stream) {
 	if !s.ready {
 		return
 	}
@@ -124,22 +124,22 @@ func (c *h2Conn) drained() {
 			c.last = nil
 		}
 		s.ready, s.next = false, nil
-		c.unqueue(s, c.allowed(s, quantum))
+		c.sendQueued(s, c.allowed(s, quantum))
 		if c.streams[s.id] == s && !s.localEnd {
 			c.enqueue(s)
 		}
 	}
 }
 
-// unqueue sends up to n bytes of what waits in the stream's body.
-func (c *h2Conn) unqueue(s *stream, n int) {
+// sendQueued sends up to n bytes of what waits in the stream's body.
+func (c *h2Conn) sendQueued(s *stream, n int) {
 	for b := s.out; n > 0 && b.q.size > 0; {
 		p := b.q.peek(n)
 		size, last := len(p), b.ended && b.q.size == len(p)
 		n -= size
 		c.frames(s, p, last)
-		b.unhold(size)
-		b.went(size)
+		b.dequeue(size)
+		b.advance(size)
 		if last {
 			b.end()
 		}

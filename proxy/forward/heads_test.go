@@ -22,15 +22,17 @@ func TestLargeHeadsInFlightAreBounded(t *testing.T) {
 	}
 	p.eventually(t, "all heads are there", func() bool { return p.e.inFlight+int(p.h.ends.Load()) == streams })
 	held := 0
-	p.e.turn.Lock()
-	for fl := range p.e.served() {
+	p.e.mu.Lock()
+	for fl := range p.e.clientFlights() {
 		held += cap(fl.x.Request.Arena())
 	}
-	p.e.turn.Unlock()
+	p.e.mu.Unlock()
 	if most := limit + limit/4; held > most {
 		t.Errorf("%d bytes are held, want at most %d", held, most)
 	}
 	b, before := attack(t, p.addr), p.h.ends.Load()
 	_ = b.get(1, true)
-	p.eventually(t, "an ordinary request is taken", func() bool { return p.h.ends.Load() == before && p.e.parked.last != nil && p.e.parked.last.large == 0 })
+	p.eventually(t, "an ordinary request is taken", func() bool {
+		return p.h.ends.Load() == before && p.e.parked.last != nil && p.e.parked.last.headBytes == 0
+	})
 }

@@ -51,7 +51,7 @@ func (e *Engine) findIdle() {
 		if !c.mayIdle {
 			continue
 		}
-		if !c.active && c.proto.(*h1Server).resting() {
+		if !c.active && c.proto.(*h1Server).isIdle() {
 			c.goIdle()
 		}
 		c.active = false
@@ -79,9 +79,9 @@ func (c *conn) wentIdle() bool {
 	return true
 }
 
-// resting says that nothing is under way in either direction, and that no connection to a server is this client's alone.
-func (s *h1Server) resting() bool {
+// isIdle says that nothing is under way in either direction, and that no connection to a server is this client's alone.
+func (s *h1Server) isIdle() bool {
 	c := s.conn
-	return s.state == h1Head && s.cur == nil && s.pinned == nil && !s.halfGone && !s.in.scan.Pending() && !c.busy && !c.dirty && !c.paused && !c.closed &&
+	return s.state == h1Head && s.cur == nil && s.pinned == nil && !s.gotFIN && !s.in.scan.Pending() && !c.busy && !c.dirty && !c.paused && !c.closed &&
 		!c.finish && !c.halved && c.sendBuffer.size == 0 && c.sending.size == 0
 }

@@ -73,8 +73,8 @@ func TestSilentConnectionIsHandedBackOpenAndServedAgain(t *testing.T) {
 			t.Fatalf("Serve: %v, want ErrIdle", err)
 		}
 	}
-	r.e.turn.Lock()
-	defer r.e.turn.Unlock()
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
 	if r.e.serving != 0 || r.e.idler.conns != 0 {
 		t.Errorf("the engine still counts %d and %d connections", r.e.serving, r.e.idler.conns)
 	}
@@ -128,13 +128,13 @@ func TestBytesThatComeJustInTimeAreServed(t *testing.T) {
 		if _, err := io.WriteString(r.client, "GET /b HTTP/1.1\r\nho"); err != nil {
 			t.Fatal(err)
 		}
-		r.e.begin()
+		r.e.beginBatch()
 		for c := range r.e.conns {
-			if s, ok := c.proto.(*h1Server); ok && s.resting() {
+			if s, ok := c.proto.(*h1Server); ok && s.isIdle() {
 				c.goIdle()
 			}
 		}
-		r.e.settle()
+		r.e.endBatch()
 		select {
 		case err := <-done:
 			if !errors.Is(err, ErrIdle) {

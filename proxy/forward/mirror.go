@@ -35,7 +35,7 @@ func (nowhere) leave(*flight)                  {}
 
 // push implements writer.
 func (nowhere) push(b *body, p []byte) {
-	b.went(len(p))
+	b.advance(len(p))
 	switch {
 	case b.ended:
 		b.end()
@@ -46,7 +46,7 @@ func (nowhere) push(b *body, p []byte) {
 
 // Mirror sends a copy of x, as it is now, to u as well: head, and body as it flows. It may be called from Handler.Route only, which then
 // must give x to an Upstream. It returns the copy's exchange, whose Request and timeouts Route may edit; done is called with it when the
-// copy has ended, with the turn held. The copy is never sent twice, its response is thrown away, and it never makes the original wait: a
+// copy has ended, with the lock held. The copy is never sent twice, its response is thrown away, and it never makes the original wait: a
 // body that its server does not take in time is given up, as Overloaded with Reason "copy". It returns nil where there is no room for a
 // copy, or x is a tunnel.
 func (e *Engine) Mirror(x *exchange.Exchange, u *Upstream, done func(copied *exchange.Exchange)) *exchange.Exchange {
@@ -62,7 +62,7 @@ func (e *Engine) Mirror(x *exchange.Exchange, u *Upstream, done func(copied *exc
 	c.length = fl.length
 	for i := range fl.req.q.chunks { // it came before there was anywhere to send it
 		c.req.total += int64(len(fl.req.q.chunks[i].b))
-		c.req.hold(fl.req.q.chunks[i].b)
+		c.req.enqueue(fl.req.q.chunks[i].b)
 	}
 	if c.req.ended = fl.req.ended; fl.req.trailers != nil {
 		c.trailers.CopyFrom(fl.req.trailers)
@@ -77,7 +77,7 @@ func (fl *flight) sendCopies() {
 		next := c.detached.next
 		if c.x.Attempts == 0 {
 			c.x.Attempts, c.x.Sent = 1, c.e.now
-			c.detached.to.give(c)
+			c.detached.to.assign(c)
 			if !c.ended {
 				c.arm()
 			}
@@ -134,9 +134,9 @@ func (fl *flight) detach() {
 	}
 }
 
-// runOut hands the rest of a response that is not wanted to a detached flight, so that its connection or stream ends in order. Where the
+// drainUnwanted hands the rest of a response that is not wanted to a detached flight, so that its connection or stream ends in order. Where the
 // request is not complete, or there is nothing to come, leaving the upstream does.
-func (fl *flight) runOut() {
+func (fl *flight) drainUnwanted() {
 	if fl.up == nil || !fl.req.sentEnd || fl.resp.ended || fl.tunnel {
 		return
 	}
@@ -145,17 +145,17 @@ func (fl *flight) runOut() {
 	rest.req.ended, rest.req.sentEnd, rest.answered = true, true, true
 	rest.up, fl.up = fl.up, nil
 	rest.x.TotalTimeout = unwantedTime
-	rest.up.pass(fl, rest)
+	rest.up.reassign(fl, rest)
 	rest.arm()
 }
 
-// pass implements upstream.
-func (c *h1Client) pass(_, to *flight) {
+// reassign implements upstream.
+func (c *h1Client) reassign(_, to *flight) {
 	c.cur, to.resp.from = to, c
 }
 
-// pass implements upstream.
-func (c *h2Conn) pass(from, to *flight) {
+// reassign implements upstream.
+func (c *h2Conn) reassign(from, to *flight) {
 	s := &to.us
 	*s, from.us = from.us, stream{}
 	s.fl, s.in, s.out = to, &to.resp, &to.req

@@ -170,9 +170,9 @@ func TestCopyOfABrokenRequestIsBroken(t *testing.T) {
 	c, _ := r.connect(t)
 	_, _ = io.WriteString(c, "POST /hash HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
 	for deadline := time.Now().Add(5 * time.Second); ; {
-		r.first.e.turn.Lock()
+		r.first.e.mu.Lock()
 		copies := r.first.e.copies
-		r.first.e.turn.Unlock()
+		r.first.e.mu.Unlock()
 		if copies == 1 {
 			break
 		}
@@ -207,9 +207,9 @@ func TestConnectionsSurviveUnwantedResponses(t *testing.T) {
 			r := build(t, p.http2, p.meshed, serveApp(t, h), Config{})
 			retrying(r, 1, 0)
 			var traffic exchange.Traffic
-			r.first.e.turn.Lock() // the engine reads it in a turn
+			r.first.e.mu.Lock() // the engine reads it with the lock
 			r.first.h.to.Load().cfg.Traffic = &traffic
-			r.first.e.turn.Unlock()
+			r.first.e.mu.Unlock()
 			for range 50 {
 				resp, err := r.client.Get(r.url)
 				if readBody(t, resp, err); resp.StatusCode != 200 {

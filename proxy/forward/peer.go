@@ -102,11 +102,11 @@ func (c *h2Conn) throttles() bool {
 	return c.throttled
 }
 
-// provoke allows the peer the control frames that it may send because of a frame of ours.
-func (c *h2Conn) provoke() { c.control.refund(provoked) }
+// allowControl allows the peer the control frames that it may send because of a frame of ours.
+func (c *h2Conn) allowControl() { c.control.refund(provoked) }
 
-// tell tells of the connection's end.
-func (c *h2Conn) tell(err *h2.Error) {
+// reportEnd tells of the connection's end.
+func (c *h2Conn) reportEnd(err *h2.Error) {
 	f := exchange.Fault{Side: exchange.Downstream, Kind: exchange.Malformed, Reason: err.Reason, Err: err}
 	if c.client() {
 		f.Side, f.Kind = exchange.Upstream, exchange.BadResponse

@@ -13,30 +13,30 @@ import (
 // want to queue still more are given up at once.
 const lastResort = 8
 
-// pressed notes that a connection waits for the queues to shrink, and looks who is behind.
-func (e *Engine) pressed() {
+// watchStalled notes that a connection waits for the queues to shrink, and looks who is behind.
+func (e *Engine) watchStalled() {
 	if e.pressure.at != 0 {
 		return
 	}
-	for fl := range e.served() {
-		fl.req.looked, fl.resp.looked = fl.req.moved, fl.resp.moved
+	for fl := range e.clientFlights() {
+		fl.req.lastMoved, fl.resp.lastMoved = fl.req.moved, fl.resp.moved
 	}
 	e.wheel.set(&e.pressure, e.now.Add(e.cfg.Stall))
 }
 
-// relieve gives up exchanges whose readers stand still, until the queues are half empty.
-func (e *Engine) relieve() {
+// shedStalled gives up exchanges whose readers stand still, until the queues are half empty.
+func (e *Engine) shedStalled() {
 	if len(e.withheld) == 0 {
 		return
 	}
 	left := e.queued
-	for fl := range e.served() {
+	for fl := range e.clientFlights() {
 		if held := fl.stalled(); held > 0 && left > e.cfg.MaxQueuedBytes/2 {
 			left -= held
 			fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Overloaded, Reason: "stalled"})
 		}
 	}
-	e.pressed()
+	e.watchStalled()
 }
 
 // stalled is how much memory the flight holds, if next to nothing of it went on since the last look: an eighth in all that time.
@@ -45,15 +45,15 @@ func (fl *flight) stalled() int {
 		return 0
 	}
 	for _, b := range [...]*body{&fl.req, &fl.resp} {
-		if b.q.size > 0 && 8*(b.moved-b.looked) < int64(b.q.memory) {
+		if b.q.size > 0 && 8*(b.moved-b.lastMoved) < int64(b.q.memory) {
 			return fl.req.q.memory + fl.resp.q.memory
 		}
 	}
 	return 0
 }
 
-// served ranges over the flights of all clients. They may end meanwhile.
-func (e *Engine) served() iter.Seq[*flight] {
+// clientFlights ranges over the flights of all clients. They may end meanwhile.
+func (e *Engine) clientFlights() iter.Seq[*flight] {
 	return func(yield func(*flight) bool) {
 		for c := range e.conns {
 			holder, ok := c.proto.(interface{ flights() iter.Seq[*flight] })

@@ -16,8 +16,8 @@ import (
 
 // memory is how much the queues of all requests in flight hold.
 func (e *Engine) memory() (n int) {
-	e.turn.Lock()
-	defer e.turn.Unlock()
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	for c := range e.conns {
 		if holder, ok := c.proto.(interface{ flights() iter.Seq[*flight] }); ok && c.rec != nil {
 			for fl := range holder.flights() {

@@ -436,12 +436,12 @@ func TestSlowReadersAreBounded(t *testing.T) {
 				}
 			}
 			for _, e := range []*Engine{r.first.e, r.last.e} {
-				e.turn.Lock()
+				e.mu.Lock()
 				queued := e.queued
 				for c := range e.conns {
 					queued += c.sendBuffer.size + c.sending.size
 				}
-				e.turn.Unlock()
+				e.mu.Unlock()
 				if limit := e.cfg.MaxQueuedBytes + 40*sendBufferRoom; queued > limit {
 					t.Errorf("%d bytes are held, want at most %d", queued, limit)
 				}
@@ -460,9 +460,9 @@ func TestEveryExchangeEndsOnce(t *testing.T) {
 				_ = readBody(t, resp, err)
 			}
 			for _, q := range []*proxy{r.first, r.last} {
-				q.e.turn.Lock()
+				q.e.mu.Lock()
 				inFlight := q.e.inFlight
-				q.e.turn.Unlock()
+				q.e.mu.Unlock()
 				if ends := q.h.ends.Load(); ends != 100 || inFlight != 0 {
 					t.Errorf("%d ends of 100, %d in flight", ends, inFlight)
 				}

@@ -19,19 +19,19 @@ const maxRefusals = 3
 // (RFC 9113 §6.5.2), and waits for their bodies: Netty applies its limit only to what is opened after our acknowledgement.
 const refusalTime = time.Second
 
-// unknown reports whether the server has not said yet how many streams it takes. No other connection is made meanwhile: this one may be
+// awaitsSettings reports whether the server has not said yet how many streams it takes. No other connection is made meanwhile: this one may be
 // enough.
-func (c *h2Conn) unknown() bool { return !c.settled }
+func (c *h2Conn) awaitsSettings() bool { return !c.gotSettings }
 
-// holds reports whether the stream must not send its body yet, because the server may refuse the stream. Between proxies nothing is held: a
+// withholdsBody reports whether the stream must not send its body yet, because the server may refuse the stream. Between proxies nothing is held: a
 // mux takes more than firstStreams.
-func (c *h2Conn) holds(s *stream) bool {
-	return c.u != nil && !c.mux && (!c.settled || s.surplus)
+func (c *h2Conn) withholdsBody(s *stream) bool {
+	return c.u != nil && !c.mux && (!c.gotSettings || s.surplus)
 }
 
-// limited follows SETTINGS with another limit of streams. Under a lower one the server may refuse what is open, the latest first.
-func (c *h2Conn) limited(lower bool) {
-	c.u.streams = min(c.peer.MaxStreams, firstStreams)
+// onStreamLimit follows SETTINGS with another limit of streams. Under a lower one the server may refuse what is open, the latest first.
+func (c *h2Conn) onStreamLimit(lower bool) {
+	c.u.streamLimit = min(c.peer.MaxStreams, firstStreams)
 	ids := slices.Sorted(maps.Keys(c.streams))
 	for i, id := range ids {
 		s := c.streams[id]
@@ -43,31 +43,31 @@ func (c *h2Conn) limited(lower bool) {
 	}
 	switch {
 	case len(c.streams) == 0:
-		c.conn.e.wheel.set(&c.conn.timer, c.conn.e.now.Add(c.restTime()))
+		c.conn.e.wheel.set(&c.conn.timer, c.conn.e.now.Add(c.idleTimeout()))
 	case c.surplus && len(c.streams) <= int(c.peer.MaxStreams):
-		c.release()
+		c.releaseSurplus()
 	case c.surplus && !c.mux:
 		c.conn.e.wheel.set(&c.conn.timer, c.conn.e.now.Add(refusalTime))
 	}
 	c.drained()
 }
 
-// barred reports whether the server allows no stream although none is open, so that no end of one makes it allow another.
-func (c *h2Conn) barred() bool {
-	return len(c.streams) == 0 && (c.settled && c.peer.MaxStreams == 0 || !c.settled && c.u.streams == 0)
+// allowsNone reports whether the server allows no stream although none is open, so that no end of one makes it allow another.
+func (c *h2Conn) allowsNone() bool {
+	return len(c.streams) == 0 && (c.gotSettings && c.peer.MaxStreams == 0 || !c.gotSettings && c.u.streamLimit == 0)
 }
 
-// restTime is how long a connection without streams is kept.
-func (c *h2Conn) restTime() time.Duration {
-	if c.barred() {
+// idleTimeout is how long a connection without streams is kept.
+func (c *h2Conn) idleTimeout() time.Duration {
+	if c.allowsNone() {
 		return min(c.conn.e.cfg.ParkTimeout, c.u.cfg.IdleTimeout)
 	}
 	return c.u.cfg.IdleTimeout
 }
 
-// starve gives up those who wait for a stream of a server that allows none. RFC 9113 §6.5.2 wants a limit of zero for a short time only.
-func (u *Upstream) starve() {
-	u.streams = firstStreams // the next connection is asked anew
+// failWaiting gives up those who wait for a stream of a server that allows none. RFC 9113 §6.5.2 wants a limit of zero for a short time only.
+func (u *Upstream) failWaiting() {
+	u.streamLimit = firstStreams // the next connection is asked anew
 	if slices.ContainsFunc(u.shared, func(c *h2Conn) bool { return len(c.streams) > 0 }) {
 		return
 	}
@@ -79,10 +79,10 @@ func (u *Upstream) starve() {
 	}
 }
 
-// accepted follows the response's head: the server has taken the request.
-func (c *h2Conn) accepted(s *stream) {
+// onAccepted follows the response's head: the server has taken the request.
+func (c *h2Conn) onAccepted(s *stream) {
 	if !s.fl.x.Replay {
-		s.fl.req.forget("")
+		s.fl.req.dropReplay("")
 	}
 	if s.surplus {
 		s.surplus = false
@@ -91,8 +91,8 @@ func (c *h2Conn) accepted(s *stream) {
 	}
 }
 
-// release lets the streams send that were surplus.
-func (c *h2Conn) release() {
+// releaseSurplus lets the streams send that were surplus.
+func (c *h2Conn) releaseSurplus() {
 	c.surplus = false
 	for _, s := range c.streams {
 		s.surplus = false
@@ -101,15 +101,15 @@ func (c *h2Conn) release() {
 	c.drained()
 }
 
-// resend lets a request that a server refused wait for another stream of u. It reports false if the request cannot be sent again or has
+// requeue lets a request that a server refused wait for another stream of u. It reports false if the request cannot be sent again or has
 // been refused too often; then the handler decides.
-func (fl *flight) resend(u *Upstream) bool {
-	sent := fl.req.moved > 0 && !fl.req.keeps
+func (fl *flight) requeue(u *Upstream) bool {
+	sent := fl.req.moved > 0 && !fl.req.replayable
 	own := fl.tunnel && u.cfg.Protocol == Mux // it has a connection of its own
-	if sent || own || u.closed || fl.detached != nil || fl.refusals >= maxRefusals {
+	if sent || own || u.closed || fl.detached != nil || fl.refused >= maxRefusals {
 		return false
 	}
-	fl.refusals++
+	fl.refused++
 	fl.code = h2.NoError // a client that is told of a refusal later would send again what may have been processed
 	fl.req.to, fl.req.sentEnd = nil, false
 	fl.req.rewind()

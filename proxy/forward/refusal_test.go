@@ -71,7 +71,7 @@ func TestBurstOnServersWithFewStreams(t *testing.T) {
 						clients = append(clients, testapp.Dial(t, r.first.addr))
 					}
 					requests, perConn := 2000, 100
-					if size > keepLimit {
+					if size > replayLimit {
 						requests, perConn = 200, 10 // so many fit into what the engine queues
 					}
 					message := strings.Repeat("x", size)
@@ -128,12 +128,12 @@ func TestStreamsBeforeSettings(t *testing.T) {
 	defer wg.Wait()
 	s := <-conns
 	r.first.eventually(t, "all requests came", func() bool { return r.first.e.inFlight == requests })
-	r.first.e.turn.Lock()
+	r.first.e.mu.Lock()
 	u := r.first.h.to.Load()
 	if n := len(u.shared[0].streams); n != firstStreams || u.waiting.len != requests-firstStreams || u.open != 1 {
 		t.Errorf("%d streams, %d wait, %d connections; want %d, %d and 1", n, u.waiting.len, u.open, firstStreams, requests-firstStreams)
 	}
-	r.first.e.turn.Unlock()
+	r.first.e.mu.Unlock()
 	for heads := 0; heads < firstStreams; {
 		f, err := s.ReadFrame()
 		if err != nil {

@@ -6,53 +6,53 @@ import "github.com/tulle-mesh/tulle/proxy/exchange"
 // (Exchange.Replay), as long as the body is short and the engine has memory for it.
 
 // keepLimit is how much of a body is kept. Source: Linkerd's bound.
-const keepLimit = 64 << 10
+const replayLimit = 64 << 10
 
-// keep begins to keep what the reader gives, if nothing has gone on yet.
-func (b *body) keep() {
-	if b.moved > 0 || b.unkept != "" {
+// startReplay begins to keep what the reader gives, if nothing has gone on yet.
+func (b *body) startReplay() {
+	if b.moved > 0 || b.notReplayable != "" {
 		return
 	}
-	b.keeps = true
+	b.replayable = true
 	for i := range b.q.chunks { // it came before there was anywhere to send it
-		b.keepMore(b.q.chunks[i].b)
+		b.appendReplay(b.q.chunks[i].b)
 	}
 }
 
-// keepShort keeps a short body that nobody asked to keep, until the server has taken the request: one that it refuses is sent again. Half
+// replayShort keeps a short body that nobody asked to keep, until the server has taken the request: one that it refuses is sent again. Half
 // of the memory is left to those who asked.
-func (b *body) keepShort() {
+func (b *body) replayShort() {
 	e := b.fl.e
-	if !b.keeps && b.fl.length <= keepLimit && e.kept < e.cfg.MaxKeptBytes/2 {
-		b.keep()
+	if !b.replayable && b.fl.length <= replayLimit && e.replayBytes < e.cfg.MaxReplayBytes/2 {
+		b.startReplay()
 	}
 }
 
-// keepMore keeps p, or gives up.
-func (b *body) keepMore(p []byte) {
-	if len(p) == 0 || !b.keeps {
+// appendReplay keeps p, or gives up.
+func (b *body) appendReplay(p []byte) {
+	if len(p) == 0 || !b.replayable {
 		return
 	}
 	e := b.fl.e
-	if b.kept.size+len(p) > keepLimit {
-		b.forget(exchange.BodyTooLarge)
+	if b.replay.size+len(p) > replayLimit {
+		b.dropReplay(exchange.BodyTooLarge)
 		return
 	}
-	e.kept -= b.kept.memory
-	b.kept.append(p)
-	e.kept += b.kept.memory
-	if e.kept > e.cfg.MaxKeptBytes {
-		b.forget(exchange.BuffersFull)
+	e.replayBytes -= b.replay.memory
+	b.replay.append(p)
+	e.replayBytes += b.replay.memory
+	if e.replayBytes > e.cfg.MaxReplayBytes {
+		b.dropReplay(exchange.BuffersFull)
 	}
 }
 
-// forget drops what was kept, and keeps nothing more.
-func (b *body) forget(reason string) {
-	if b.kept.size > 0 {
-		b.fl.e.kept -= b.kept.memory
-		b.kept.clear()
+// dropReplay drops what was kept, and keeps nothing more.
+func (b *body) dropReplay(reason string) {
+	if b.replay.size > 0 {
+		b.fl.e.replayBytes -= b.replay.memory
+		b.replay.clear()
 	}
-	b.keeps, b.unkept = false, reason
+	b.replayable, b.notReplayable = false, reason
 }
 
 // rewind makes the body begin again from the body's first byte. What did not leave is in the queue, what did is kept.
@@ -60,9 +60,9 @@ func (b *body) rewind() {
 	if b.moved == 0 {
 		return
 	}
-	b.unhold(b.q.size)
-	b.moved, b.looked = 0, 0
-	for i := range b.kept.chunks {
-		b.hold(b.kept.chunks[i].b)
+	b.dequeue(b.q.size)
+	b.moved, b.lastMoved = 0, 0
+	for i := range b.replay.chunks {
+		b.enqueue(b.replay.chunks[i].b)
 	}
 }

@@ -4,8 +4,8 @@ import "github.com/tulle-mesh/tulle/proxy/sock"
 
 // Secured returns the open connections with TLS, accepted ones and those that were made.
 func (e *Engine) Secured() []*sock.Conn {
-	e.turn.Lock()
-	defer e.turn.Unlock()
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	var out []*sock.Conn
 	for c := range e.conns {
 		if c.sock.Secure() {
@@ -32,13 +32,13 @@ func (e *Engine) Cut(conns map[*sock.Conn]struct{}, err error) {
 	e.each(conns, func(c *conn) { c.close(err) })
 }
 
-// each calls do, with the turn, for every open connection of the set.
+// each calls do, with the lock, for every open connection of the set.
 func (e *Engine) each(conns map[*sock.Conn]struct{}, do func(*conn)) {
 	if len(conns) == 0 {
 		return
 	}
-	e.begin()
-	defer e.settle()
+	e.beginBatch()
+	defer e.endBatch()
 	for c := range e.conns {
 		if _, ok := conns[c.sock]; ok {
 			do(c)

@@ -23,7 +23,7 @@ func all(e *Engine) map[*sock.Conn]struct{} {
 	return set
 }
 
-// secure counts the connections with TLS. The caller has the turn.
+// secure counts the connections with TLS. The caller has the lock.
 func (e *Engine) secure() (n int) {
 	for c := range e.conns {
 		if c.sock.Secure() {

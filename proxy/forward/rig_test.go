@@ -75,26 +75,26 @@ type proxy struct {
 	e    *Engine
 	h    *fixed
 	addr string
-	// skipped is by how much the engine's clock is ahead; guarded by the turn.
+	// skipped is by how much the engine's clock is ahead; guarded by the lock.
 	skipped time.Duration
 }
 
 // onFault and onRoute replace what the handler does, between two of its calls.
 func (p *proxy) onFault(f func(x *exchange.Exchange, f exchange.Fault) Verdict) {
-	p.e.turn.Lock()
-	defer p.e.turn.Unlock()
+	p.e.mu.Lock()
+	defer p.e.mu.Unlock()
 	p.h.onFault = f
 }
 
 func (p *proxy) onResponse(f func(x *exchange.Exchange) exchange.Fault) {
-	p.e.turn.Lock()
-	defer p.e.turn.Unlock()
+	p.e.mu.Lock()
+	defer p.e.mu.Unlock()
 	p.h.response = f
 }
 
 func (p *proxy) onRoute(f func(x *exchange.Exchange)) {
-	p.e.turn.Lock()
-	defer p.e.turn.Unlock()
+	p.e.mu.Lock()
+	defer p.e.mu.Unlock()
 	p.h.route = f
 }
 

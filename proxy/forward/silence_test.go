@@ -22,8 +22,8 @@ import (
 
 // skip moves the engine's clock by d and returns what it shows then.
 func (p *proxy) skip(d time.Duration) (now time.Time) {
-	p.e.turn.Lock()
-	defer p.e.turn.Unlock()
+	p.e.mu.Lock()
+	defer p.e.mu.Unlock()
 	p.skipped += d
 	skipped := p.skipped
 	p.e.clock = func() time.Time { return time.Now().Add(skipped) }
@@ -37,7 +37,7 @@ func (r *route) fallSilent(t *testing.T, d time.Duration) {
 	for _, p := range []*proxy{r.first, r.last} {
 		p.eventually(t, "every server has sent SETTINGS", func() bool {
 			for c := range p.e.conns {
-				if c, ok := c.proto.(*h2Conn); ok && !c.settled {
+				if c, ok := c.proto.(*h2Conn); ok && !c.gotSettings {
 					return false
 				}
 			}
@@ -53,7 +53,7 @@ func (r *route) fallSilent(t *testing.T, d time.Duration) {
 					return false
 				}
 				for c := range p.e.conns {
-					if c, ok := c.proto.(*h2Conn); ok && c.pinged && !c.heard {
+					if c, ok := c.proto.(*h2Conn); ok && c.pingSent && !c.active {
 						return false
 					}
 				}

@@ -49,7 +49,7 @@ func TestSoak(t *testing.T) {
 				wg.Go(func() { rude(ctx, r, rand.New(rand.NewPCG(seed, 3)), p.http2) })
 			}
 			wg.Wait()
-			settled(t, r)
+			holdNothing(t, r)
 		})
 	}
 }
@@ -115,14 +115,14 @@ func rude(ctx context.Context, r *route, rng *rand.Rand, http2 bool) {
 	}
 }
 
-// settled waits until the engines hold nothing of anyone.
-func settled(t *testing.T, r *route) {
+// holdNothing waits until the engines hold nothing of anyone.
+func holdNothing(t *testing.T, r *route) {
 	t.Helper()
 	for _, q := range []*proxy{r.first, r.last} {
 		for deadline := time.Now().Add(10 * time.Second); ; runtime.Gosched() {
-			q.e.turn.Lock()
+			q.e.mu.Lock()
 			inFlight, queued, parked := q.e.inFlight, q.e.queued, q.e.parked.len
-			q.e.turn.Unlock()
+			q.e.mu.Unlock()
 			if inFlight == 0 && queued == 0 && parked == 0 {
 				break
 			}

@@ -60,22 +60,22 @@ func (e *DialError) Unwrap() error { return e.Fault.Err }
 
 // Upstream is one address that requests are given to, and the connections to it.
 type Upstream struct {
-	e       *Engine
-	cfg     UpstreamConfig
-	shared  []*h2Conn   // that take new streams
-	turn    int         // the shared connection that had the last stream
-	resting []*h1Client // idle, the latest last
-	reuse   reuse
-	open    int    // connections and dials
-	dialing int    // dials that are not for one tunnel
-	streams uint32 // how many the server took at once on its last shared connection
-	waiting flightList
-	closed  bool
+	e           *Engine
+	cfg         UpstreamConfig
+	shared      []*h2Conn   // that take new streams
+	next        int         // the shared connection that had the last stream
+	idle        []*h1Client // idle, the latest last
+	reuse       reuse
+	open        int    // connections and dials
+	dialing     int    // dials that are not for one tunnel
+	streamLimit uint32 // how many the server took at once on its last shared connection
+	waiting     flightList
+	closed      bool
 }
 
 // NewUpstream makes an upstream without any connection; the first request dials.
 func (e *Engine) NewUpstream(cfg UpstreamConfig) *Upstream {
-	return &Upstream{e: e, cfg: cfg.withDefaults(), streams: firstStreams}
+	return &Upstream{e: e, cfg: cfg.withDefaults(), streamLimit: firstStreams}
 }
 
 // Close lets the requests that were given to u finish and then closes its connections. Requests given later fail as Refused. It may
@@ -84,7 +84,7 @@ func (u *Upstream) Close() { u.e.task(u.close) }
 
 func (u *Upstream) close() {
 	u.closed = true
-	for _, c := range slices.Clone(u.resting) {
+	for _, c := range slices.Clone(u.idle) {
 		c.drain()
 	}
 	for _, c := range slices.Clone(u.shared) {
@@ -92,38 +92,38 @@ func (u *Upstream) close() {
 	}
 }
 
-// give finds a connection for the flight, or lets it wait for one.
-func (u *Upstream) give(fl *flight) {
+// assign finds a connection for the flight, or lets it wait for one.
+func (u *Upstream) assign(fl *flight) {
 	switch {
 	case u.closed:
 		fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Refused, Reason: "endpoint_gone", Retryable: true})
 	case u.cfg.Protocol == HTTP1:
-		u.giveH1(fl)
+		u.assignHTTP1(fl)
 	case fl.tunnel && u.cfg.Protocol == Mux:
 		u.dial(fl) // a connection of its own: it may live for days and carry anything
 	default:
 		if c := u.pick(); c != nil {
-			fl.depart(c)
+			fl.sendOn(c)
 			return
 		}
 		u.wait(fl)
 	}
 }
 
-func (u *Upstream) giveH1(fl *flight) {
+func (u *Upstream) assignHTTP1(fl *flight) {
 	if s, ok := fl.down.(*h1Server); ok && s.pinned != nil && s.pinned.u == u && s.pinned.cur == nil && !s.pinned.conn.closed {
-		fl.depart(s.pinned)
+		fl.sendOn(s.pinned)
 		return
 	}
-	for n := len(u.resting); n > 0; n = len(u.resting) {
-		c := u.resting[n-1]
+	for n := len(u.idle); n > 0; n = len(u.idle) {
+		c := u.idle[n-1]
 		if !u.allows(c, fl) {
 			break
 		}
-		u.resting[n-1] = nil
-		u.resting = u.resting[:n-1]
+		u.idle[n-1] = nil
+		u.idle = u.idle[:n-1]
 		if !c.conn.closed {
-			fl.depart(c)
+			fl.sendOn(c)
 			return
 		}
 	}
@@ -132,7 +132,7 @@ func (u *Upstream) giveH1(fl *flight) {
 
 // allows reports whether fl may take the idle connection c, or has to, because no other can be made.
 func (u *Upstream) allows(c *h1Client, fl *flight) bool {
-	return u.open >= u.cfg.MaxConns || u.reuse.allows(c.uses, u.e.now.Sub(c.since), repeatable(fl))
+	return u.open >= u.cfg.MaxConns || u.reuse.allows(c.requests, u.e.now.Sub(c.idleSince), repeatable(fl))
 }
 
 // pick returns the next shared connection that can take a stream.
@@ -141,8 +141,8 @@ func (u *Upstream) pick() *h2Conn {
 		u.dial(nil)
 	}
 	for range u.shared {
-		u.turn++
-		if c := u.shared[u.turn%len(u.shared)]; c.takes() {
+		u.next++
+		if c := u.shared[u.next%len(u.shared)]; c.takesStream() {
 			return c
 		}
 	}
@@ -162,7 +162,7 @@ func (u *Upstream) wait(fl *flight) {
 
 func (u *Upstream) dialEnough() {
 	if u.cfg.Protocol != HTTP1 {
-		if u.dialing == 0 && u.waiting.len > 0 && len(u.shared) < maxShared && !slices.ContainsFunc(u.shared, (*h2Conn).unknown) {
+		if u.dialing == 0 && u.waiting.len > 0 && len(u.shared) < maxShared && !slices.ContainsFunc(u.shared, (*h2Conn).awaitsSettings) {
 			u.dial(nil)
 		}
 		return
@@ -196,14 +196,14 @@ func (u *Upstream) connect(own *flight, ticket int64) {
 	e := u.e
 	defer e.wg.Done()
 	conn, err := u.cfg.Dial(e.ctx)
-	e.begin()
-	if own != nil && !own.holds(ticket, u) {
+	e.beginBatch()
+	if own != nil && !own.awaits(ticket, u) {
 		// It gave up meanwhile, and its memory may serve another exchange.
 		if err == nil {
 			_ = conn.Close()
 		}
 		u.open--
-		e.settle()
+		e.endBatch()
 		return
 	}
 	if own == nil {
@@ -211,8 +211,8 @@ func (u *Upstream) connect(own *flight, ticket int64) {
 	}
 	if err != nil {
 		u.open--
-		u.refused(own, dialFault(err))
-		e.settle()
+		u.dialFailed(own, dialFault(err))
+		e.endBatch()
 		return
 	}
 	c := newConn(e, sock.New(conn, nil), u.cfg.Traffic)
@@ -223,16 +223,16 @@ func (u *Upstream) connect(own *flight, ticket int64) {
 			u.cfg.Closed(time.Since(c.born), err)
 		}
 	}
-	u.arrive(c, own)
-	e.settle()
+	u.connected(c, own)
+	e.endBatch()
 	_ = c.serve(false)
 }
 
-func (u *Upstream) arrive(conn *conn, own *flight) {
+func (u *Upstream) connected(conn *conn, own *flight) {
 	if u.cfg.Protocol == HTTP1 {
 		c := newH1Client(conn, u)
 		conn.proto = c
-		u.rest(c)
+		u.putIdle(c)
 		return
 	}
 	c := newH2Conn(conn, u.cfg.Protocol == Mux, u)
@@ -240,21 +240,21 @@ func (u *Upstream) arrive(conn *conn, own *flight) {
 	if own != nil {
 		c.private = true
 		own.waiting = nil
-		own.depart(c)
+		own.sendOn(c)
 		return
 	}
 	u.shared = append(u.shared, c)
 	u.serveWaiting()
 	if len(c.streams) == 0 {
-		u.e.wheel.set(&conn.timer, u.e.now.Add(c.restTime()))
+		u.e.wheel.set(&conn.timer, u.e.now.Add(c.idleTimeout()))
 	}
 	if u.closed {
 		c.drain()
 	}
 }
 
-// refused is told that a dial failed. A shared connection was for everyone who waits, another for the one who waits longest.
-func (u *Upstream) refused(own *flight, f exchange.Fault) {
+// dialFailed is told that a dial failed. A shared connection was for everyone who waits, another for the one who waits longest.
+func (u *Upstream) dialFailed(own *flight, f exchange.Fault) {
 	if own != nil {
 		own.waiting = nil
 		own.fault(f)
@@ -285,25 +285,25 @@ func dialFault(err error) exchange.Fault {
 	return f
 }
 
-// rest takes an HTTP/1 connection that is free.
-func (u *Upstream) rest(c *h1Client) {
-	c.since = u.e.now
+// putIdle takes an HTTP/1 connection that is free.
+func (u *Upstream) putIdle(c *h1Client) {
+	c.idleSince = u.e.now
 	if fl := u.waiting.first; fl != nil && (u.dialing == 0 || u.allows(c, fl)) {
-		fl.depart(c)
+		fl.sendOn(c)
 		return
 	}
 	if u.closed {
 		c.conn.close(nil)
 		return
 	}
-	u.resting = append(u.resting, c)
+	u.idle = append(u.idle, c)
 	u.e.wheel.set(&c.conn.timer, u.e.now.Add(u.cfg.IdleTimeout))
 }
 
-// lost is told that an HTTP/1 connection is closed.
-func (u *Upstream) lost(c *h1Client) {
-	if i := slices.Index(u.resting, c); i >= 0 {
-		u.resting = slices.Delete(u.resting, i, i+1)
+// removeIdle is told that an HTTP/1 connection is closed.
+func (u *Upstream) removeIdle(c *h1Client) {
+	if i := slices.Index(u.idle, c); i >= 0 {
+		u.idle = slices.Delete(u.idle, i, i+1)
 	}
 }
 
@@ -315,12 +315,12 @@ func (u *Upstream) serveWaiting() {
 			u.dialEnough()
 			return
 		}
-		u.waiting.first.depart(c)
+		u.waiting.first.sendOn(c)
 	}
 }
 
-// withdraw takes a shared connection out of the choice.
-func (u *Upstream) withdraw(c *h2Conn) {
+// removeShared takes a shared connection out of the choice.
+func (u *Upstream) removeShared(c *h2Conn) {
 	if i := slices.Index(u.shared, c); i >= 0 {
 		u.shared = slices.Delete(u.shared, i, i+1)
 	}

@@ -6,7 +6,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/exchange"
 )
 
-// Handler decides what happens to each exchange. The engine calls it with the loop's turn held: it must not block, and it may touch
+// Handler decides what happens to each exchange. The engine calls it with the lock held: it must not block, and it may touch
 // the exchange freely until it returns. Package proxy implements it, once for each direction.
 type Handler interface {
 	// Route is called when a request's head is complete. It may edit x.Request.

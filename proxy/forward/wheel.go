@@ -14,7 +14,7 @@ type timer struct {
 	fire       func()
 }
 
-// wheel is a coarse hashed timer wheel: a deadline fires up to a tick late. Whoever has the turn may use it.
+// wheel is a coarse hashed timer wheel: a deadline fires up to a tick late. The engine.s lock guards it.
 type wheel struct {
 	start time.Time
 	last  int64 // the last tick that was advanced to

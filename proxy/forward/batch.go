@@ -2,27 +2,27 @@ package forward
 
 import "runtime"
 
-// begin takes the turn and reads the clock. settle ends the batch and gives the turn back.
-func (e *Engine) begin() {
-	e.turn.Lock()
+// beginBatch takes the lock and reads the clock. endBatch must follow.
+func (e *Engine) beginBatch() {
+	e.mu.Lock()
 	e.now = e.clock()
 }
 
-// settle flushes what the batch wrote. With several requests in flight it lets every other connection that is readable go first, once,
+// endBatch flushes what the batch wrote. With several requests in flight it lets every other connection that is readable go first, once,
 // so that what they all write to a shared connection leaves in one piece: Gosched puts this goroutine behind everything that is
 // runnable, and whoever comes meanwhile leaves the flushing to it.
-func (e *Engine) settle() {
+func (e *Engine) endBatch() {
 	e.recycle()
 	e.grantWithheld()
 	if len(e.dirty) == 0 || e.flusher {
-		e.turn.Unlock()
+		e.mu.Unlock()
 		return
 	}
 	if e.inFlight > 1 {
 		e.flusher = true
-		e.turn.Unlock()
+		e.mu.Unlock()
 		runtime.Gosched()
-		e.turn.Lock()
+		e.mu.Lock()
 		e.flusher = false
 	}
 	for len(e.dirty) > 0 {
@@ -33,7 +33,7 @@ func (e *Engine) settle() {
 		c.flush()
 	}
 	e.recycle()
-	e.turn.Unlock()
+	e.mu.Unlock()
 }
 
 // recycle frees the flights that ended in this batch. Until here, code further up the stack may still look at them.
