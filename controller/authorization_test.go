@@ -172,7 +172,7 @@ func whoComesIn(t *testing.T, told *mesh.Inbound, path string) []string {
 			h.SetPart(message.Method, "GET")
 			h.SetPart(message.Path, path)
 			part, _ := port.Match(peer, &h)
-			verdict = port.Verdict(peer, part)
+			verdict = port.DecidePart(peer, part)
 		}
 		if verdict.Allow {
 			out = append(out, name)

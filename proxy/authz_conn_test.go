@@ -478,7 +478,7 @@ func TestDenialTellsMeshedClientsAll(t *testing.T) {
 	g := startGuarded(t, web)
 	g.set(t, only(authorize(mesh.NamedClients, web2)))
 	got := do(t, client(t, g.entrance(web, true), false), "GET", "http://cart.shop/", nil)
-	names := "Server shop/cart-1, client " + web.String() + ": no authorization lets this client in; add its identity to an AuthorizationPolicy or a ServerAuthorization"
+	names := "Server shop/cart-1, client " + web.String() + ": no authorization allows this client; add its identity to an AuthorizationPolicy or a ServerAuthorization"
 	if want := `tulle-proxy; error=http_request_denied; details="` + names + `"`; got.status != 403 || got.header.Get("Proxy-Status") != want {
 		t.Errorf("got %d, Proxy-Status %q, want %q", got.status, got.header.Get("Proxy-Status"), want)
 	}
@@ -486,7 +486,7 @@ func TestDenialTellsMeshedClientsAll(t *testing.T) {
 		t.Errorf("l5d-proxy-error %q, body %q", got.header.Get("L5d-Proxy-Error"), got.body)
 	}
 	got = do(t, client(t, g.entrance(nobody, true), false), "GET", "http://cart.shop/", nil)
-	if text := fmt.Sprint(got.header, got.body); strings.Contains(text, "shop") || !strings.Contains(got.body, "meshed clients only") {
+	if text := fmt.Sprint(got.header, got.body); strings.Contains(text, "shop") || !strings.Contains(got.body, "only meshed clients") {
 		t.Errorf("a stranger reads %s", text)
 	}
 }
@@ -518,7 +518,7 @@ func TestAMistakenRouteFailsClosed(t *testing.T) {
 		t.Errorf("got Proxy-Status %s and body %s, want %s", got.header.Get("Proxy-Status"), got.body, want)
 	}
 	got = do(t, client(t, g.entrance(nobody, true), false), "GET", "http://cart.shop/admin", nil)
-	if text := fmt.Sprint(got.header, got.body); strings.Contains(text, "shop") || strings.Contains(text, "RE2") || !strings.Contains(got.body, "has a mistake") {
+	if text := fmt.Sprint(got.header, got.body); strings.Contains(text, "shop") || strings.Contains(text, "RE2") || !strings.Contains(got.body, "is invalid") {
 		t.Errorf("a stranger reads %s", text)
 	}
 	if want := `inbound_http_errors_total{direction="inbound",error="invalid_route"} 5`; !strings.Contains(g.metrics(t), want) {

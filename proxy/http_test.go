@@ -118,7 +118,7 @@ func TestUnmeshedClientIsToldWhyItIsDenied(t *testing.T) {
 	app := serveHTTP(t, func(http.ResponseWriter, *http.Request) { t.Error("denied request reached the application") })
 	p := startPair(t, pairConfig{app: app, plain: true, policy: mesh.PortPolicy{Policy: mesh.AllAuthenticated}})
 	got := do(t, client(t, p.addr, false), "GET", "http://cart.shop/", nil)
-	if got.status != 403 || !strings.Contains(got.body, "meshed clients only") {
+	if got.status != 403 || !strings.Contains(got.body, "only meshed clients") {
 		t.Errorf("got %d %q", got.status, got.body)
 	}
 	if s := got.header.Get("Proxy-Status"); s != "tulle-proxy; error=http_request_denied" {

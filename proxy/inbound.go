@@ -311,7 +311,7 @@ func (in *inbound) countError(reason string) {
 }
 
 // countConnection counts a verdict on a connection.
-func (in *inbound) countConnection(l stats.Labels, v authz.Verdict) {
+func (in *inbound) countConnection(l stats.Labels, v authz.Decision) {
 	if v.Allow {
 		in.proxy.stats.Inc(stats.InboundTCPAllow, withAuthz(l, v.Authorization))
 	} else {

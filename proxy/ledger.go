@@ -15,7 +15,7 @@ import (
 // all that a request costs.
 type account struct {
 	part    authz.Part
-	verdict authz.Verdict
+	verdict authz.Decision
 	server  mesh.Ref
 	limiter *limit.Limiter // nil where nothing is limited
 	http    *stats.HTTP
@@ -90,7 +90,7 @@ func (a *account) close() {
 }
 
 // lost returns the verdict on a request in flight that port does not let this peer make any more.
-func (l *ledger) lost(port *authz.Port, peer authz.Peer) (v authz.Verdict, lost bool) {
+func (l *ledger) lost(port *authz.Port, peer authz.Peer) (v authz.Decision, lost bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, list := range [...][]*account{l.former, l.current} {
@@ -98,12 +98,12 @@ func (l *ledger) lost(port *authz.Port, peer authz.Peer) (v authz.Verdict, lost 
 			if a.inFlight.Load() == 0 || !a.verdict.Allow {
 				continue
 			}
-			if v := port.Still(peer, a.verdict); !v.Allow {
+			if v := port.Recheck(peer, a.verdict); !v.Allow {
 				return v, true
 			}
 		}
 	}
-	return authz.Verdict{}, false
+	return authz.Decision{}, false
 }
 
 // account returns where a connection's requests for a part of its port are counted.
@@ -111,7 +111,7 @@ func (in *inbound) account(c *inboundConn, port *authz.Port, part authz.Part) *a
 	if a := c.ledger.find(port, part); a != nil {
 		return a
 	}
-	v := port.Verdict(c.peer, part)
+	v := port.DecidePart(c.peer, part)
 	labels := withRoute(c.labels(port), v.Route)
 	a := &account{part: part, verdict: v, server: port.Server()}
 	counted := withAuthz(labels, v.Authorization)
@@ -131,7 +131,7 @@ func (in *inbound) account(c *inboundConn, port *authz.Port, part authz.Part) *a
 }
 
 // decisions returns what counts requests with a verdict.
-func (in *inbound) decisions(v authz.Verdict, labels stats.Labels) (c *stats.Counter, release func()) {
+func (in *inbound) decisions(v authz.Decision, labels stats.Labels) (c *stats.Counter, release func()) {
 	switch {
 	case v.Allow:
 		return in.proxy.stats.Counter(stats.InboundHTTPAllow, withAuthz(labels, v.Authorization))

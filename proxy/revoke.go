@@ -30,7 +30,7 @@ type openConn struct {
 }
 
 // lost reports whether the policy denies what the connection carries, and why.
-func (c *openConn) lost(p *authz.Policy) (v authz.Verdict, lost bool) {
+func (c *openConn) lost(p *authz.Policy) (v authz.Decision, lost bool) {
 	port := p.Port(c.app.Port())
 	if c.ledger != nil {
 		return c.ledger.lost(port, c.peer)

@@ -35,7 +35,7 @@ func compileAuthorizations(list []mesh.Authorization) []authorization {
 	return out
 }
 
-// takes reports whether a is for clients that proved to be id. A kind of client that this release does not know is for
+// takes reports whether a names clients with identity id. A kind of client that this release does not know names
 // nobody.
 func (a *authorization) takes(id mesh.ID) bool {
 	switch a.clients {
@@ -50,14 +50,14 @@ func (a *authorization) takes(id mesh.ID) bool {
 	}
 }
 
-// reaches reports whether a is for clients at addr, which is canonical.
+// reaches reports whether a includes clients at addr, which is canonical.
 func (a *authorization) reaches(addr netip.Addr) bool {
 	return len(a.networks) == 0 || slices.ContainsFunc(a.networks, func(n network) bool {
 		return n.net.Contains(addr) && !containsAddr(n.except, addr)
 	})
 }
 
-// canonicalNetwork turns an IPv4 network that is written as IPv4-mapped IPv6 into what it means.
+// canonicalNetwork returns an IPv4-mapped IPv6 network as IPv4, masked.
 func canonicalNetwork(p netip.Prefix) netip.Prefix {
 	if p.Addr().Is4In6() && p.Bits() >= 96 {
 		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
@@ -65,7 +65,7 @@ func canonicalNetwork(p netip.Prefix) netip.Prefix {
 	return p.Masked()
 }
 
-// canonicalAddr gives one form to an address that sockets show in several: IPv4-mapped, with a zone.
+// canonicalAddr returns an address without zone, and an IPv4-mapped one as IPv4: sockets report several forms.
 func canonicalAddr(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
 
 func containsAddr(networks []netip.Prefix, a netip.Addr) bool {

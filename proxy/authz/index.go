@@ -7,21 +7,20 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// authorizations is a list in which those that may let a client in are found without asking the others: clusters have
-// thousands, and whoever connects must not make a proxy walk through all of them. It is immutable.
+// authorizations is an indexed list. Clusters have thousands of authorizations, and a client that connects must not
+// make the proxy walk through all of them. It is immutable.
 type authorizations struct {
 	list []authorization
-	// The places in list, in order, of: those for named clients, by name; those for others, by network; and the rest, of
-	// which only the first of a kind can count. Of a short list there are no maps, and all of it is the rest.
+	// The indexes of list, in order: those for named clients by name, those for others by network, and the rest. In the
+	// rest, only the first of each kind can count. A short list has no maps, and all of it is the rest.
 	byIdentity map[mesh.IdentityMatch][]int32
 	byNetwork  map[netip.Prefix][]int32
 	rest       []int32
-	lengths    [2][]int                     // of the keys of byNetwork, of IPv4 and of IPv6, each once
-	kinds      [mesh.AnyClients + 1][2]bool // of clients in the list, without and with networks
+	lengths    [2][]int                     // distinct prefix lengths of the keys of byNetwork, of IPv4 and of IPv6
+	kinds      [mesh.AnyClients + 1][2]bool // kinds of clients in the list, without and with networks
 }
 
-// indexFrom is how many identities and networks a list must have before looking into maps is cheaper than looking at
-// all of them.
+// indexFrom is how many identities and networks a list must have before maps are cheaper than a linear search.
 const indexFrom = 16
 
 func newAuthorizations(in []mesh.Authorization) authorizations {
@@ -68,7 +67,7 @@ func (a *authorizations) place(i int32, one *authorization) {
 	}
 }
 
-// addPlace keeps the places of a key in order, each once: lists are indexed from their beginning.
+// addPlace adds index i to a key's list, once. Callers add in ascending order.
 func addPlace[K comparable](places map[K][]int32, key K, i int32) {
 	if p := places[key]; len(p) == 0 || p[len(p)-1] != i {
 		places[key] = append(p, i)
@@ -77,7 +76,7 @@ func addPlace[K comparable](places map[K][]int32, key K, i int32) {
 
 func family(a netip.Addr) int { return index(!a.Is4()) }
 
-// first returns the first of the list that lets the client in; addr is canonical.
+// first returns the first authorization of the list that allows the client; addr is canonical.
 func (a *authorizations) first(id mesh.ID, addr netip.Addr) (ref mesh.Ref, ok bool) {
 	best := int32(len(a.list))
 	for places := range a.candidates(id, addr) {
@@ -97,7 +96,7 @@ func (a *authorizations) first(id mesh.ID, addr netip.Addr) (ref mesh.Ref, ok bo
 	return a.list[best].ref, true
 }
 
-// candidates yields the places, in order, of all that may let the client in, in several lists.
+// candidates yields ordered lists of the indexes of all authorizations that may allow the client.
 func (a *authorizations) candidates(id mesh.ID, addr netip.Addr) func(yield func([]int32) bool) {
 	return func(yield func([]int32) bool) {
 		if !yield(a.rest) {
@@ -111,7 +110,7 @@ func (a *authorizations) candidates(id mesh.ID, addr netip.Addr) func(yield func
 			}
 		}
 		for _, bits := range a.lengths[family(addr)] {
-			if net, err := addr.Prefix(bits); err == nil { // an address that is none is in no network
+			if net, err := addr.Prefix(bits); err == nil { // an invalid address is in no network
 				if p := a.byNetwork[net]; len(p) > 0 && !yield(p) {
 					return
 				}
@@ -137,7 +136,7 @@ func patternsOf(id mesh.ID) (out [8]mesh.IdentityMatch) {
 	return out
 }
 
-// takes reports whether any of the list is for clients that proved to be id, wherever they are.
+// takes reports whether any authorization of the list names clients with identity id, whatever their address.
 func (a *authorizations) takes(id mesh.ID) bool {
 	for _, i := range a.rest {
 		if a.list[i].takes(id) {

@@ -9,9 +9,9 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/route"
 )
 
-// Match names the part of the port that a request is for, and the rule that matches it where that is a route, or the
-// mistake of one. A valid route that matches a probe of the pod's own kubelet decides on it. A route that failed to
-// parse does not: a typo must not get the pod killed.
+// Match returns the part of the port that a request is for, and the matching rule if it is a route or an invalid one. A
+// valid route that matches a probe of the pod's own kubelet decides on it. A route that failed to parse does not: a
+// typo must not get the pod killed.
 func (p *Port) Match(peer Peer, h *message.Head) (Part, route.Hit) {
 	part, hit := p.route(h)
 	if part < 0 && p.IsProbe(peer, h) {
@@ -20,10 +20,9 @@ func (p *Port) Match(peer Peer, h *message.Head) (Part, route.Hit) {
 	return part, hit
 }
 
-// route names the route that a request is for. Routes may guard what others leave open, so a path that servers read in
-// different ways is for none of them; and neither is one whose method some of them turn to upper case. Nor is a tunnel
-// where the policy is about requests, unless the route names its method: many servers answer CONNECT as they do
-// anything else and take what comes out of the tunnel for their next requests, on which nobody decided.
+// route returns the part that a request is for. Ambiguous paths and lower-case methods match no route, because servers
+// disagree on how to read them. CONNECT matches only a route that names it: many servers treat tunnelled bytes as
+// further requests, which would bypass authorization.
 func (p *Port) route(h *message.Head) (Part, route.Hit) {
 	tunnel := string(h.Method()) == "CONNECT"
 	if len(p.routes) == 0 {
@@ -51,9 +50,9 @@ func (p *Port) route(h *message.Head) (Part, route.Hit) {
 	return Part(hit.Rule.Route), hit
 }
 
-// IsProbe reports whether a request is one of the pod's own kubelet: from the node, by nobody with an identity, and
-// exactly what one of the pod's probes or lifecycle hooks asks for. The kubelet sends no body and opens no tunnel, but
-// for the message of a gRPC call.
+// IsProbe reports whether a request comes from the pod's own kubelet: from the node, without identity, and exactly as
+// one of the pod's probes or lifecycle hooks declares it. Except for the message of a gRPC call, the kubelet sends no
+// body and opens no tunnel.
 func (p *Port) IsProbe(peer Peer, h *message.Head) bool {
 	if len(p.setting.ProbePaths) == 0 || !peer.ID.IsZero() || !p.policy.isHost(peer.Addr) {
 		return false

@@ -1,9 +1,7 @@
-// Package authz decides which peers and requests a pod's ports accept.
-//
-// It owns the verdict over mesh.Inbound: authorizations, the six access policies, the demand for identity, kubelet
-// probes. It imports mesh, proxy/message, proxy/route and the standard library only. The one idea: a policy is a value
-// that never changes, a verdict is a pure function of it and of what the connection proved, and whatever is not
-// understood is denied.
+// Package authz decides which peers and requests a pod's ports accept. It owns the decisions by mesh.Inbound:
+// authorizations, the six access policies, required identity, kubelet probes. It imports mesh, proxy/message,
+// proxy/route and the standard library only. The one idea: a policy is an immutable value, a decision is a pure
+// function of it and of what the connection proved, and anything unknown is denied.
 package authz
 
 import (
@@ -16,8 +14,8 @@ import (
 
 // Peer is what is known about the other side of a connection.
 type Peer struct {
-	ID   mesh.ID    // proved by mesh TLS; zero without
-	Addr netip.Addr // where the connection comes from
+	ID   mesh.ID    // proved by mesh TLS; zero without it
+	Addr netip.Addr // source address of the connection
 }
 
 // Policy is a compiled mesh.Inbound. It is immutable.
@@ -40,14 +38,14 @@ type Port struct {
 	table          *route.Table // finds one of routes
 }
 
-// guarded is a route of a port and who may use it beyond those who may use all of the port.
+// guarded is a route of a port with its own authorizations, which add to the port's.
 type guarded struct {
 	ref            mesh.Ref
 	authorizations authorizations
 }
 
-// Compile returns the policy for a pod on the node that has the addresses hosts: where its kubelet's probes come from.
-// It keeps in.
+// Compile returns the policy of a pod. hosts are the addresses of its node, from which the kubelet's probes come. The
+// policy refers to in.
 func Compile(in *mesh.Inbound, hosts []netip.Addr) *Policy {
 	p := &Policy{inbound: in, ports: make(map[uint16]*Port, len(in.Ports))}
 	for _, prefix := range in.ClusterNetworks {
@@ -87,7 +85,7 @@ func (p *Policy) compile(setting mesh.PortPolicy) *Port {
 	return port
 }
 
-// own names a piece of Tulle's own, as mesh.Ref says.
+// own returns the reference of something that is not a Kubernetes object; see mesh.Ref.
 func own(name string) mesh.Ref { return mesh.Ref{Kind: "default", Name: name} }
 
 // Port returns the policy of a port.
@@ -105,8 +103,8 @@ func index(b bool) int {
 	return 0
 }
 
-// Declares reports whether a port is known to belong to the pod: one of its containers declares it, a Server selects it
-// or a probe goes there.
+// Declares reports whether the pod is known to serve a port: a container declares it, a Server selects it, or a probe
+// uses it.
 func (p *Policy) Declares(number uint16) bool {
 	_, named := p.ports[number]
 	return named || p.inbound.DeclaredPorts.Contains(number)
@@ -115,9 +113,9 @@ func (p *Policy) Declares(number uint16) bool {
 // Protocol returns what the port declares.
 func (p *Port) Protocol() mesh.Protocol { return p.setting.Protocol }
 
-// HTTPOnly reports whether the port's policy is about requests, so that a connection whose requests cannot be told
-// apart would pass it by; or whether the port is declared HTTP, so that its application may believe who l5d-client-id
-// says that the client is. A rate limit has no say where the port is declared opaque: its own pod speaks no HTTP there.
+// HTTPOnly reports whether the port must refuse opaque connections. They would bypass routes and rate limits; and on a
+// port that is declared HTTP, the application may trust l5d-client-id. A rate limit has no effect on a port that is
+// declared opaque, because its pod speaks no HTTP there.
 func (p *Port) HTTPOnly() bool {
 	switch p.setting.Protocol {
 	case mesh.HTTP1, mesh.HTTP2:

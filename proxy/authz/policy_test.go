@@ -31,9 +31,9 @@ func request(method, path string) *message.Head {
 	return h
 }
 
-func decide(p *Port, peer Peer, h *message.Head) Verdict {
+func decide(p *Port, peer Peer, h *message.Head) Decision {
 	part, _ := p.Match(peer, h)
-	return p.Verdict(peer, part)
+	return p.DecidePart(peer, part)
 }
 
 func TestDecide(t *testing.T) {
@@ -42,38 +42,38 @@ func TestDecide(t *testing.T) {
 	for name, tc := range map[string]struct {
 		policy mesh.AccessPolicy
 		peer   Peer
-		want   Verdict
+		want   Decision
 	}{
-		"all-unauthenticated lets anyone in":          {mesh.AllUnauthenticated, plain(public), Verdict{Allow: true}},
-		"all-authenticated lets a meshed peer in":     {mesh.AllAuthenticated, meshed(public), Verdict{Allow: true}},
-		"all-authenticated wants an identity":         {mesh.AllAuthenticated, plain(inside), Verdict{Reason: NoIdentity}},
-		"cluster-unauthenticated lets the cluster in": {mesh.ClusterUnauthenticated, plain(inside), Verdict{Allow: true}},
+		"all-unauthenticated lets anyone in":          {mesh.AllUnauthenticated, plain(public), Decision{Allow: true}},
+		"all-authenticated lets a meshed peer in":     {mesh.AllAuthenticated, meshed(public), Decision{Allow: true}},
+		"all-authenticated wants an identity":         {mesh.AllAuthenticated, plain(inside), Decision{Reason: NoIdentity}},
+		"cluster-unauthenticated lets the cluster in": {mesh.ClusterUnauthenticated, plain(inside), Decision{Allow: true}},
 		"cluster-unauthenticated keeps others out": {mesh.ClusterUnauthenticated, meshed(public),
-			Verdict{Reason: OutsideCluster}},
-		"cluster-authenticated lets a meshed peer in": {mesh.ClusterAuthenticated, meshed(inside), Verdict{Allow: true}},
+			Decision{Reason: OutsideCluster}},
+		"cluster-authenticated lets a meshed peer in": {mesh.ClusterAuthenticated, meshed(inside), Decision{Allow: true}},
 		"cluster-authenticated wants an identity": {mesh.ClusterAuthenticated, plain(inside),
-			Verdict{Reason: NoIdentity}},
+			Decision{Reason: NoIdentity}},
 		"cluster-authenticated wants the cluster": {mesh.ClusterAuthenticated, meshed(public),
-			Verdict{Reason: OutsideCluster}},
-		"deny keeps everyone out":            {mesh.Deny, meshed(inside), Verdict{Reason: Denied}},
-		"audit lets in and says so":          {mesh.Audit, plain(public), Verdict{Allow: true, Audited: true}},
-		"a policy of a later release denies": {"mesh-only", meshed(inside), Verdict{Reason: Denied}},
-		"no policy denies":                   {"", meshed(inside), Verdict{Reason: Denied}},
+			Decision{Reason: OutsideCluster}},
+		"deny keeps everyone out":            {mesh.Deny, meshed(inside), Decision{Reason: Denied}},
+		"audit lets in and says so":          {mesh.Audit, plain(public), Decision{Allow: true, Audited: true}},
+		"a policy of a later release denies": {"mesh-only", meshed(inside), Decision{Reason: Denied}},
+		"no policy denies":                   {"", meshed(inside), Decision{Reason: Denied}},
 		"IPv4-mapped address counts as IPv4": {mesh.ClusterUnauthenticated,
-			plain(netip.MustParseAddr("::ffff:10.1.2.3")), Verdict{Allow: true}},
+			plain(netip.MustParseAddr("::ffff:10.1.2.3")), Decision{Allow: true}},
 		"IPv4-mapped address outside stays outside": {mesh.ClusterUnauthenticated,
-			plain(netip.MustParseAddr("::ffff:192.0.2.1")), Verdict{Reason: OutsideCluster}},
+			plain(netip.MustParseAddr("::ffff:192.0.2.1")), Decision{Reason: OutsideCluster}},
 		"IPv6 of the cluster": {mesh.ClusterUnauthenticated, plain(netip.MustParseAddr("fd00::1")),
-			Verdict{Allow: true}},
+			Decision{Allow: true}},
 		"IPv6 with a zone is compared without it": {mesh.ClusterUnauthenticated,
-			plain(netip.MustParseAddr("fd00::1%eth0")), Verdict{Allow: true}},
+			plain(netip.MustParseAddr("fd00::1%eth0")), Decision{Allow: true}},
 		"IPv6 loopback is no cluster network": {mesh.ClusterUnauthenticated, plain(netip.IPv6Loopback()),
-			Verdict{Reason: OutsideCluster}},
+			Decision{Reason: OutsideCluster}},
 		"IPv6 that embeds the digits of IPv4 stays IPv6": {mesh.ClusterUnauthenticated,
-			plain(netip.MustParseAddr("::10.1.2.3")), Verdict{Reason: OutsideCluster}},
+			plain(netip.MustParseAddr("::10.1.2.3")), Decision{Reason: OutsideCluster}},
 		"an address that is none belongs to no network": {mesh.ClusterUnauthenticated, plain(netip.Addr{}),
-			Verdict{Reason: OutsideCluster}},
-		"a node's probe path does not open a connection": {mesh.AllAuthenticated, plain(node), Verdict{Reason: NoIdentity}},
+			Decision{Reason: OutsideCluster}},
+		"a node's probe path does not open a connection": {mesh.AllAuthenticated, plain(node), Decision{Reason: NoIdentity}},
 	} {
 		if tc.want.Allow {
 			tc.want.Authorization = own(string(tc.policy))
@@ -207,7 +207,7 @@ func TestOtherPortsHaveTheDefault(t *testing.T) {
 	}
 }
 
-func TestVerdictAllocatesNothing(t *testing.T) {
+func TestDecisionAllocatesNothing(t *testing.T) {
 	port := compile(mesh.PortPolicy{Policy: mesh.ClusterAuthenticated, ProbePaths: []string{"/healthz"}})
 	h := request("GET", "/healthz?x")
 	if n := alloctest.Count(t, 1000, func() {

@@ -38,14 +38,14 @@ func TestRoutes(t *testing.T) {
 		},
 	})
 	plain, meshed := Peer{Addr: inside}, func(i mesh.ID) Peer { return Peer{ID: i, Addr: inside} }
-	allow := func(a mesh.Ref, route string) Verdict {
-		return Verdict{Allow: true, Authorization: a, Route: refTo(route)}
+	allow := func(a mesh.Ref, route string) Decision {
+		return Decision{Allow: true, Authorization: a, Route: refTo(route)}
 	}
-	deny := func(route string, why Reason) Verdict { return Verdict{Route: refTo(route), Reason: why} }
+	deny := func(route string, why Reason) Decision { return Decision{Route: refTo(route), Reason: why} }
 	for name, tc := range map[string]struct {
 		peer         Peer
 		method, path string
-		want         Verdict
+		want         Decision
 	}{
 		"the route's own authorization":                {plain, "GET", "/public/x", allow(saz, "public")},
 		"another route's authorization":                {plain, "GET", "/admin", deny("admin", NoIdentity)},
@@ -53,52 +53,52 @@ func TestRoutes(t *testing.T) {
 		"the server's authorization is for all routes": {meshed(other), "GET", "/admin", allow(server.Ref, "admin")},
 		"a route without authorizations":               {meshed(other), "GET", "/rest", allow(server.Ref, "rest")},
 		"a route without authorizations, others":       {meshed(web), "GET", "/rest", deny("rest", NotAuthorized)},
-		"no route":                                     {meshed(other), "GET", "/", Verdict{Reason: NoRoute}},
-		"a segment is not its beginning":               {plain, "GET", "/publicity", Verdict{Reason: NoRoute}},
+		"no route":                                     {meshed(other), "GET", "/", Decision{Reason: NoRoute}},
+		"a segment is not its beginning":               {plain, "GET", "/publicity", Decision{Reason: NoRoute}},
 		"another spelling of a route":                  {plain, "GET", "/%61dmin", deny("admin", NoIdentity)},
 		"an empty segment":                             {plain, "GET", "/rest//admin", deny("rest", NoIdentity)},
-		"a host before a path":                         {plain, "GET", "//public/admin", Verdict{Reason: AmbiguousPath}},
-		"a host behind many slashes":                   {plain, "GET", "////public//admin", Verdict{Reason: AmbiguousPath}},
-		"a host alone":                                 {plain, "GET", "//public", Verdict{Reason: AmbiguousPath}},
+		"a host before a path":                         {plain, "GET", "//public/admin", Decision{Reason: AmbiguousPath}},
+		"a host behind many slashes":                   {plain, "GET", "////public//admin", Decision{Reason: AmbiguousPath}},
+		"a host alone":                                 {plain, "GET", "//public", Decision{Reason: AmbiguousPath}},
 		"a host before a path of the same route":       {plain, "GET", "//public/public/x", allow(saz, "public")},
-		"dot segments out of a route":                  {plain, "GET", "/public/../admin", Verdict{Reason: AmbiguousPath}},
+		"dot segments out of a route":                  {plain, "GET", "/public/../admin", Decision{Reason: AmbiguousPath}},
 		"encoded dot segments": {plain, "GET", "/public/%2e%2e/admin",
-			Verdict{Reason: AmbiguousPath}},
-		"an encoded slash": {plain, "GET", "/public%2fx", Verdict{Reason: AmbiguousPath}},
+			Decision{Reason: AmbiguousPath}},
+		"an encoded slash": {plain, "GET", "/public%2fx", Decision{Reason: AmbiguousPath}},
 		"an over-long slash": {plain, "GET", "/public%c0%af..%c0%afadmin",
-			Verdict{Reason: AmbiguousPath}},
+			Decision{Reason: AmbiguousPath}},
 		"over-long dots": {plain, "GET", "/public/%c0%ae%c0%ae/admin",
-			Verdict{Reason: AmbiguousPath}},
+			Decision{Reason: AmbiguousPath}},
 		"an over-long slash at the end": {meshed(other), "GET", "/admin%c0%af",
-			Verdict{Reason: AmbiguousPath}},
-		"octets that are no text":          {meshed(other), "GET", "/admin%ff", Verdict{Reason: AmbiguousPath}},
+			Decision{Reason: AmbiguousPath}},
+		"octets that are no text":          {meshed(other), "GET", "/admin%ff", Decision{Reason: AmbiguousPath}},
 		"letters beyond ASCII":             {plain, "GET", "/public/%c3%a9", allow(saz, "public")},
-		"a backslash":                      {plain, "GET", `/public\..\admin`, Verdict{Reason: AmbiguousPath}},
-		"parameters that hide dots":        {plain, "GET", "/public/..;x/admin", Verdict{Reason: AmbiguousPath}},
-		"a method in lower case":           {plain, "get", "/public", Verdict{Reason: AmbiguousPath}},
+		"a backslash":                      {plain, "GET", `/public\..\admin`, Decision{Reason: AmbiguousPath}},
+		"parameters that hide dots":        {plain, "GET", "/public/..;x/admin", Decision{Reason: AmbiguousPath}},
+		"a method in lower case":           {plain, "get", "/public", Decision{Reason: AmbiguousPath}},
 		"a method of a later day":          {plain, "M-SEARCH", "/public", allow(saz, "public")},
 		"a parameter that hides a route":   {plain, "GET", "/open/x/admin;x", allow(saz, "open")},
 		"parameters of a segment":          {plain, "GET", "/public/x;y=1/z;a", allow(saz, "public")},
-		"a parameter that hides the route": {plain, "GET", "/open/secret;x", Verdict{Reason: AmbiguousPath}},
-		"an encoded semicolon":             {plain, "GET", "/open/secret%3bx/y", Verdict{Reason: AmbiguousPath}},
-		"a segment of a parameter alone":   {plain, "GET", "/open/;x/secret", Verdict{Reason: AmbiguousPath}},
-		"parameters out of all routes":     {plain, "GET", "/strict;x", Verdict{Reason: AmbiguousPath}},
+		"a parameter that hides the route": {plain, "GET", "/open/secret;x", Decision{Reason: AmbiguousPath}},
+		"an encoded semicolon":             {plain, "GET", "/open/secret%3bx/y", Decision{Reason: AmbiguousPath}},
+		"a segment of a parameter alone":   {plain, "GET", "/open/;x/secret", Decision{Reason: AmbiguousPath}},
+		"parameters out of all routes":     {plain, "GET", "/strict;x", Decision{Reason: AmbiguousPath}},
 		"a semicolon in the query":         {plain, "GET", "/open/x?a;b", allow(saz, "open")},
 		"a path of 8000 bytes": {plain, "GET", "/public/" + strings.Repeat("a", 8000-8),
 			allow(saz, "public")},
 		"a path that takes long to look at": {plain, "GET", "/public/" + strings.Repeat("a", 8<<10),
-			Verdict{Reason: AmbiguousPath}},
+			Decision{Reason: AmbiguousPath}},
 		"a long query is none of its business": {plain, "GET", "/public?" + strings.Repeat("a", 8<<10),
 			allow(saz, "public")},
-		"OPTIONS of the server": {meshed(other), "OPTIONS", "*", Verdict{Reason: NoRoute}},
+		"OPTIONS of the server": {meshed(other), "OPTIONS", "*", Decision{Reason: NoRoute}},
 		"a probe that no route matches": {Peer{Addr: node}, "GET", "/healthz",
-			Verdict{Allow: true, Authorization: own(ProbeName), Route: own(ProbeName)}},
-		"a probe's path with another query": {Peer{Addr: node}, "GET", "/healthz?x", Verdict{Reason: NoRoute}},
-		"a probe's path from elsewhere":     {plain, "GET", "/healthz", Verdict{Reason: NoRoute}},
+			Decision{Allow: true, Authorization: own(ProbeName), Route: own(ProbeName)}},
+		"a probe's path with another query": {Peer{Addr: node}, "GET", "/healthz?x", Decision{Reason: NoRoute}},
+		"a probe's path from elsewhere":     {plain, "GET", "/healthz", Decision{Reason: NoRoute}},
 		"a probe that a route matches":      {Peer{Addr: node}, "GET", "/public/live", allow(saz, "public")},
 		"a probe whose path is ambiguous": {Peer{Addr: node}, "GET", "/a%2fb",
-			Verdict{Allow: true, Authorization: own(ProbeName), Route: own(ProbeName)}},
-		"a probe by another method": {Peer{Addr: node}, "POST", "/healthz", Verdict{Reason: NoRoute}},
+			Decision{Allow: true, Authorization: own(ProbeName), Route: own(ProbeName)}},
+		"a probe by another method": {Peer{Addr: node}, "POST", "/healthz", Decision{Reason: NoRoute}},
 	} {
 		h := request(tc.method, tc.path)
 		if got := decide(port, tc.peer, h); got != tc.want {
@@ -136,17 +136,17 @@ func TestAMistakenRouteOpensNothing(t *testing.T) {
 	for name, tc := range map[string]struct {
 		peer         Peer
 		method, path string
-		want         Verdict
+		want         Decision
 	}{
-		"what it may be meant for": {plain, "GET", "/admin", Verdict{Reason: InvalidRoute}},
-		"to whom it names":         {Peer{ID: web, Addr: inside}, "GET", "/admin", Verdict{Reason: InvalidRoute}},
+		"what it may be meant for": {plain, "GET", "/admin", Decision{Reason: InvalidRoute}},
+		"to whom it names":         {Peer{ID: web, Addr: inside}, "GET", "/admin", Decision{Reason: InvalidRoute}},
 		"what it is not meant for": {plain, "POST", "/admin",
-			Verdict{Allow: true, Authorization: saz, Route: refTo("all")}},
+			Decision{Allow: true, Authorization: saz, Route: refTo("all")}},
 		"a probe": {Peer{Addr: node}, "GET", "/healthz",
-			Verdict{Allow: true, Authorization: own(ProbeName), Route: own(ProbeName)}},
-		"a probe's path from elsewhere":    {plain, "GET", "/healthz", Verdict{Reason: InvalidRoute}},
-		"what is no probe, from the node":  {Peer{Addr: node}, "GET", "/healthz/x", Verdict{Reason: InvalidRoute}},
-		"a path that cannot be told apart": {plain, "GET", "/a/../b", Verdict{Reason: AmbiguousPath}},
+			Decision{Allow: true, Authorization: own(ProbeName), Route: own(ProbeName)}},
+		"a probe's path from elsewhere":    {plain, "GET", "/healthz", Decision{Reason: InvalidRoute}},
+		"what is no probe, from the node":  {Peer{Addr: node}, "GET", "/healthz/x", Decision{Reason: InvalidRoute}},
+		"a path that cannot be told apart": {plain, "GET", "/a/../b", Decision{Reason: AmbiguousPath}},
 	} {
 		if got := decide(compile(setting), tc.peer, request(tc.method, tc.path)); got != tc.want {
 			t.Errorf("%s: got %+v, want %+v", name, got, tc.want)
@@ -167,7 +167,7 @@ func TestStill(t *testing.T) {
 	tunnel := decide(compile(mesh.PortPolicy{Policy: mesh.AllUnauthenticated}), peer, request("CONNECT", ""))
 	whole := decide(compile(mesh.PortPolicy{Policy: mesh.AllUnauthenticated}), peer, request("GET", "/a"))
 	for name, tc := range map[string]struct {
-		was  Verdict
+		was  Decision
 		port mesh.PortPolicy
 		want bool
 	}{
@@ -191,16 +191,16 @@ func TestStill(t *testing.T) {
 		"a tunnel, when routes come": {tunnel,
 			mesh.PortPolicy{Policy: mesh.AllAuthenticated, Routes: []mesh.InboundRoute{routed("a", "/", anyone)}}, false},
 		"everybody is denied": {whole, mesh.PortPolicy{Policy: mesh.Deny}, false},
-		"a probe, while there are probes": {Verdict{Allow: true, Authorization: own(ProbeName)},
+		"a probe, while there are probes": {Decision{Allow: true, Authorization: own(ProbeName)},
 			mesh.PortPolicy{Policy: mesh.AllUnauthenticated}, false},
 		"a client that the policy of a later day names": {v, mesh.PortPolicy{Policy: "mesh-only"}, false},
 	} {
-		if got := compile(tc.port).Still(peer, tc.was); got.Allow != tc.want {
+		if got := compile(tc.port).Recheck(peer, tc.was); got.Allow != tc.want {
 			t.Errorf("%s: got %+v", name, got)
 		}
 	}
-	if got := compile(mesh.PortPolicy{Policy: mesh.Deny, ProbePaths: []string{"/"}}).Still(Peer{Addr: node},
-		Verdict{Authorization: own(ProbeName), Allow: true}); !got.Allow {
+	if got := compile(mesh.PortPolicy{Policy: mesh.Deny, ProbePaths: []string{"/"}}).Recheck(Peer{Addr: node},
+		Decision{Authorization: own(ProbeName), Allow: true}); !got.Allow {
 		t.Errorf("a probe of a pod with probes: got %+v", got)
 	}
 }
@@ -219,7 +219,7 @@ func many(n int) (*Port, Peer, *message.Head) {
 	return compile(setting), peer, request("GET", fmt.Sprintf("/api/v%d/carts/4711?expand=all", last))
 }
 
-func TestRoutedVerdictAllocatesNothing(t *testing.T) {
+func TestRoutedDecisionAllocatesNothing(t *testing.T) {
 	port, peer, h := many(200)
 	if n := alloctest.Count(t, 1000, func() {
 		if !decide(port, peer, h).Allow {
@@ -230,7 +230,7 @@ func TestRoutedVerdictAllocatesNothing(t *testing.T) {
 	}
 }
 
-// BenchmarkMatch is what a policy costs each request; BenchmarkVerdict what it costs once for a connection and a route.
+// BenchmarkMatch is what a policy costs each request; BenchmarkDecision what it costs once for a connection and a route.
 func BenchmarkMatch(b *testing.B) {
 	for _, n := range []int{1, 200} {
 		b.Run(fmt.Sprintf("%d rules", n), func(b *testing.B) {
@@ -244,12 +244,12 @@ func BenchmarkMatch(b *testing.B) {
 	}
 }
 
-func BenchmarkVerdict(b *testing.B) {
+func BenchmarkDecision(b *testing.B) {
 	for _, n := range []int{1, 200, 10_000} {
 		port, peer, _ := many(n)
 		b.Run(fmt.Sprintf("%d authorizations", n), func(b *testing.B) {
 			for b.Loop() {
-				if !port.Verdict(peer, 0).Allow { // by the last one of the Server
+				if !port.DecidePart(peer, 0).Allow { // by the last one of the Server
 					b.Fatal("denied")
 				}
 			}
@@ -257,7 +257,7 @@ func BenchmarkVerdict(b *testing.B) {
 		b.Run(fmt.Sprintf("%d authorizations, denied", n), func(b *testing.B) {
 			stranger := Peer{ID: id("shop", "stranger"), Addr: peer.Addr}
 			for b.Loop() {
-				if port.Verdict(stranger, 0).Allow {
+				if port.DecidePart(stranger, 0).Allow {
 					b.Fatal("allowed")
 				}
 			}
@@ -265,8 +265,8 @@ func BenchmarkVerdict(b *testing.B) {
 	}
 }
 
-// BenchmarkVerdictByNetwork is for a Server whose n authorizations are for networks alone.
-func BenchmarkVerdictByNetwork(b *testing.B) {
+// BenchmarkDecisionByNetwork is for a Server whose n authorizations are for networks alone.
+func BenchmarkDecisionByNetwork(b *testing.B) {
 	for _, n := range []int{200, 10_000} {
 		setting := mesh.PortPolicy{Policy: mesh.Deny}
 		for i := range n {
@@ -277,7 +277,7 @@ func BenchmarkVerdictByNetwork(b *testing.B) {
 		b.Run(fmt.Sprintf("%d authorizations", n), func(b *testing.B) {
 			peer := Peer{Addr: netip.MustParseAddr("192.0.2.1")}
 			for b.Loop() {
-				if port.Verdict(peer, Whole).Allow {
+				if port.DecidePart(peer, Whole).Allow {
 					b.Fatal("allowed")
 				}
 			}
