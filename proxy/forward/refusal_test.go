@@ -76,7 +76,7 @@ func TestBurstOnServersWithFewStreams(t *testing.T) {
 					}
 					message := strings.Repeat("x", size)
 					burst(t, 10, perConn, requests, func(conn, _ int) error {
-						ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+						ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 						defer cancel()
 						out := &wrapperspb.StringValue{}
 						err := clients[conn].Invoke(ctx, "/burst/Unary", wrapperspb.String(message), out)
