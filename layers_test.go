@@ -29,7 +29,7 @@ var layers = []struct {
 		"mesh", "crds/v1alpha1", "api/pb",
 		"internal/kubelet", "internal/latest", "internal/connlimit", "internal/leader",
 		"internal/alloctest", "internal/netns", "internal/rawtcp", "internal/testapp",
-		"proxy/message", "proxy/sock", "proxy/park",
+		"proxy/message", "proxy/sock", "proxy/idle",
 	}},
 	{"pure", []string{
 		"api", "crds", "identity/ca",
@@ -50,7 +50,16 @@ var layers = []struct {
 		"cli/analyze", "cli/installation",
 		"identity", "injector", "internal/meshtest",
 		"controller/kube", "controller/discovery",
-		"proxy/forward", "proxy/control",
+		"proxy/forward", "proxy/control", "proxy/response",
+	}},
+	{"shared", []string{
+		"proxy/env",
+	}},
+	{"watchers", []string{
+		"proxy/reverify",
+	}},
+	{"directions", []string{
+		"proxy/inbound", "proxy/outbound",
 	}},
 	{"assemblies", []string{
 		"proxy", "controller", "controller/status",

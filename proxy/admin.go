@@ -19,6 +19,7 @@ import (
 
 	connlimit "github.com/tulle-mesh/tulle/internal/connlimit"
 	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/env"
 	"github.com/tulle-mesh/tulle/proxy/stats"
 )
 
@@ -61,7 +62,7 @@ var adminConnections = connlimit.Bounds{Total: 128, PerAddress: 32, Evict: true}
 
 func (a *admin) add(l net.Listener) {
 	a.lis = append(a.lis, connlimit.Bounded(l, adminConnections, func() { a.refused.Add(1) }))
-	a.proxy.bound.Admin = unmap(l.Addr().(*net.TCPAddr).AddrPort())
+	a.proxy.bound.Admin = env.Unmap(l.Addr().(*net.TCPAddr).AddrPort())
 }
 
 // serve answers until ctx ends.
@@ -123,7 +124,7 @@ func isLoopbackHost(host string) bool {
 
 func (a *admin) metrics(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", stats.ContentType)
-	if err := a.proxy.stats.WriteText(w); err != nil {
+	if err := a.proxy.env.Stats.WriteText(w); err != nil {
 		a.log.Debug("scrape cut off", zap.Error(err))
 	}
 }

@@ -11,10 +11,8 @@ import (
 	"path"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/tulle-mesh/tulle/mesh"
-	"github.com/tulle-mesh/tulle/proxy/stats"
 )
 
 // declare makes the pod's containers declare the port of app, and waits until the proxy knows.
@@ -24,7 +22,7 @@ func (pd *pod) declare(t *testing.T, app string) {
 	pd.plane.SetInbound(&mesh.Inbound{
 		Default: mesh.PortPolicy{Policy: mesh.AllUnauthenticated}, DeclaredPorts: mesh.NewPortSet(port),
 	})
-	pd.awaitPolicy(t, func(a netip.AddrPort) bool { return pd.Proxy.inbound.policy.Load().Declares(a.Port()) }, app)
+	pd.awaitPolicy(t, func(a netip.AddrPort) bool { return pd.Proxy.inbound.Policy().Declares(a.Port()) }, app)
 }
 
 // Whoever tries ports that nothing serves makes no series: the attempts count under one name, and the port that is served counts right.
@@ -93,7 +91,7 @@ func TestPortsWithSeries(t *testing.T) {
 			port(probed): {Policy: mesh.AllUnauthenticated, ProbePaths: []string{"/live"}},
 		},
 	})
-	pd.awaitPolicy(t, func(a netip.AddrPort) bool { return pd.Proxy.inbound.policy.Load().Declares(a.Port()) }, declared)
+	pd.awaitPolicy(t, func(a netip.AddrPort) bool { return pd.Proxy.inbound.Policy().Declares(a.Port()) }, declared)
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	for name, tc := range map[string]struct {
 		app  string
@@ -117,22 +115,6 @@ func TestPortsWithSeries(t *testing.T) {
 				t.Errorf("%s: there is a %s: %v, want %v", name, family, got, tc.want)
 			}
 		}
-	}
-}
-
-func TestAnsweredAddressesAreBounded(t *testing.T) {
-	var s answered
-	addr := func(i int) netip.AddrPort { return netip.AddrPortFrom(netip.MustParseAddr("10.0.0.1"), uint16(i)) }
-	for i := range 2 * stats.MaxAnswered {
-		s.add(addr(i), time.Duration(i)*time.Second)
-	}
-	if len(s.last) != stats.MaxAnswered || !s.has(addr(0)) || s.has(addr(stats.MaxAnswered)) {
-		t.Errorf("%d addresses, want the first %d", len(s.last), stats.MaxAnswered)
-	}
-	s.add(addr(0), answeredIdle+time.Second)
-	s.add(addr(1000), answeredIdle+time.Second) // in the place of the address 1, the only one that is idle for long
-	if !s.has(addr(0)) || s.has(addr(1)) || !s.has(addr(1000)) || len(s.last) != stats.MaxAnswered {
-		t.Errorf("an address that answers does not take the place of one that is idle: %v", s.last)
 	}
 }
 

@@ -74,17 +74,6 @@ func TestIdentityIsNotWhatAClientSays(t *testing.T) {
 	}
 }
 
-func TestEverySpellingOfTheClientsNameIsTheProxys(t *testing.T) {
-	for name, want := range map[string]bool{
-		"l5d-client-id": true, "L5D-Client-ID": true, "l5d_client_id": true, "l5d.client.id": true, "l5d~client!id": true,
-		"l5d-client-idx": false, "l5d-clientxid": false, "x-l5d-client-id": false, "l5d-client-i-": false,
-	} {
-		if got := isClientID([]byte(name)); got != want {
-			t.Errorf("%s: got %v", name, got)
-		}
-	}
-}
-
 // TestSplitPreface sends the preface of HTTP/2 byte by byte: the connection still is one whose requests are told apart.
 func TestSplitPreface(t *testing.T) {
 	g := startGuarded(t)
@@ -354,7 +343,7 @@ func TestChangeReachesOpenConnections(t *testing.T) {
 func (g *guarded) metrics(t *testing.T) string {
 	t.Helper()
 	var b strings.Builder
-	if err := g.stats.WriteText(&b); err != nil {
+	if err := g.env.Stats.WriteText(&b); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()
@@ -547,7 +536,7 @@ func TestSilenceIsNoWayAroundPolicy(t *testing.T) {
 			wg.Go(func() {
 				conn := dial(t, g.entrance(id, true))
 				defer conn.Close()
-				<-time.After(g.times.inboundDetect + g.times.inboundDetect/2)
+				<-time.After(g.env.Times.InboundDetect + g.env.Times.InboundDetect/2)
 				in := bufio.NewReader(conn)
 				var got []string
 				for _, path := range tc.paths {

@@ -24,6 +24,8 @@ var (
 	nobody  = mesh.ID{}
 )
 
+const clientIDField = "l5d-client-id"
+
 // guarded is a pod whose policy changes, and the proxies of its callers. The pod's proxy listens on IPv6 too, so that it sees IPv4
 // clients in their mapped form.
 type guarded struct {
@@ -78,7 +80,7 @@ func (g *guarded) set(t *testing.T, p mesh.PortPolicy) {
 		Ports:           map[uint16]mesh.PortPolicy{g.ports[0]: p, g.ports[1]: p},
 	})
 	deadline := time.Now().Add(10 * time.Second)
-	for g.Proxy.inbound.policy.Load().Port(g.ports[0]).Server() != p.Server {
+	for g.Proxy.inbound.Policy().Port(g.ports[0]).Server() != p.Server {
 		if time.Now().After(deadline) {
 			t.Fatal("policy did not come into force")
 		}

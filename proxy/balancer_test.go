@@ -111,11 +111,11 @@ func TestBalancerThatIsGoneShowsNoEndpoints(t *testing.T) {
 	c.CloseIdleConnections()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	for pd.Proxy.outbound.targets.count() > 0 {
+	for pd.Proxy.outbound.Targets() > 0 {
 		if ctx.Err() != nil {
 			t.Fatal("the address is not forgotten")
 		}
-		pd.Proxy.outbound.targets.sweep(0)
+		pd.Proxy.outbound.Sweep(0)
 	}
 	text := pd.scrape(t)
 	if strings.Contains(text, "outbound_http_balancer_p2c_endpoints{") || strings.Contains(text, "outbound_http_balancer_endpoints{") {

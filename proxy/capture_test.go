@@ -23,6 +23,7 @@ import (
 	"github.com/tulle-mesh/tulle/internal/netns"
 	"github.com/tulle-mesh/tulle/internal/rawtcp"
 	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/env"
 )
 
 // Addresses of the lab: three hosts on one layer 2.
@@ -344,7 +345,7 @@ func TestIsLocal(t *testing.T) {
 			{"no route", "192.0.2.1", false},
 			{"no IPv6 route", "2001:db8::1", false},
 		} {
-			if got, err := isLocal(netip.MustParseAddr(tt.addr)); got != tt.want || err != nil {
+			if got, err := env.IsLocal(netip.MustParseAddr(tt.addr)); got != tt.want || err != nil {
 				t.Errorf("%s %s: got %v, %v; want %v", tt.name, tt.addr, got, err, tt.want)
 			}
 		}

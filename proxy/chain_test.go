@@ -12,6 +12,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/internal/meshtest"
 	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/response"
 )
 
 // chain is a row of pods, each with a proxy and an application that calls the next one's and passes on what that says, with none of the
@@ -70,8 +71,8 @@ func (c *chain) app(t *testing.T, place int, leaf bool, _ string, serve func(int
 		if err != nil {
 			panic(err)
 		}
-		if d := r.Header.Get(deadlineField); d != "" && r.Header.Get("X-Forward") != "" {
-			req.Header.Set(deadlineField, d)
+		if d := r.Header.Get(response.DeadlineField); d != "" && r.Header.Get("X-Forward") != "" {
+			req.Header.Set(response.DeadlineField, d)
 			req.Header.Set("X-Forward", "deadline")
 		}
 		res, err := calls.Do(req)

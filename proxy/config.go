@@ -12,6 +12,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/internal/certs"
 	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/env"
 )
 
 // Config is what a proxy is made from. Parse it with mesh.ParseProxyConfig and ParsePod, or with ParseLocal.
@@ -25,7 +26,7 @@ type Config struct {
 	// Original, when set, tells where an accepted connection wanted to go; nil asks the kernel, which redirected it.
 	Original func(*net.TCPConn) (netip.AddrPort, error)
 	Version  string
-	// Log must not make its caller wait, nor must AccessLog: requests are logged while the engine's turn is held.
+	// Log must not make its caller wait, nor must AccessLog: requests are logged while the engine's loop lock is held.
 	Log *zap.Logger
 	// Level is the level of Log, which the admin server can change.
 	Level zap.AtomicLevel
@@ -85,46 +86,25 @@ func parseAddrs(list string) ([]netip.Addr, error) {
 	return out, nil
 }
 
-// times are the bounds of a proxy's waiting; every one has a default.
-type times struct {
-	outboundConnect, inboundConnect time.Duration
-	outboundDetect, inboundDetect   time.Duration
-	// handshake bounds a TLS handshake on either side.
-	handshake time.Duration
-	// declared bounds the wait for the first bytes on a port that declares HTTP.
-	declared time.Duration
-	// discovery bounds the wait for the first value of a target.
-	discovery time.Duration
-	// failFast bounds the wait of a connection for an endpoint; the engine's own bound is the same.
-	failFast time.Duration
-	// outboundIdle is how long a target is kept after its last use.
-	outboundIdle, inboundIdle time.Duration
-	grace, waitBeforeExit     time.Duration
-	// lapseSpread is the time within which the connections of peers under a dropped trust anchor are drained, each at another moment, so
-	// that they are not all made again at once; lapseGrace is how long what they carry may go on.
-	lapseSpread, lapseGrace time.Duration
-}
-
 // timesOf fills in the defaults. They are those of Linkerd where those do not hurt: its detection waits 10 s, and its 100 ms to connect to the
 // application fails requests whose SYN Linux drops and sends again after 1 s, because the accept queue is full.
-func timesOf(s *mesh.ProxyConfig) times {
+func timesOf(s *mesh.ProxyConfig) env.Times {
 	d := func(v mesh.Duration, otherwise time.Duration) time.Duration {
 		return cmp.Or(time.Duration(v), otherwise)
 	}
-	return times{
-		outboundConnect: d(s.OutboundConnectTimeout, time.Second),
-		inboundConnect:  d(s.InboundConnectTimeout, 4*time.Second),
-		outboundDetect:  d(s.OutboundDetectTimeout, time.Second),
-		inboundDetect:   d(s.InboundDetectTimeout, time.Second),
-		handshake:       5 * time.Second,
-		declared:        10 * time.Second,
-		discovery:       3 * time.Second,
-		failFast:        3 * time.Second,
-		outboundIdle:    d(s.OutboundDiscoveryIdle, 10*time.Minute),
-		inboundIdle:     d(s.InboundDiscoveryIdle, 10*time.Minute),
-		grace:           d(s.ShutdownGrace, 2*time.Minute),
-		waitBeforeExit:  time.Duration(s.WaitBeforeExit),
-		lapseSpread:     5 * time.Second,
-		lapseGrace:      30 * time.Second,
+	return env.Times{
+		OutboundConnect: d(s.OutboundConnectTimeout, time.Second),
+		InboundConnect:  d(s.InboundConnectTimeout, 4*time.Second),
+		OutboundDetect:  d(s.OutboundDetectTimeout, time.Second),
+		InboundDetect:   d(s.InboundDetectTimeout, time.Second),
+		Handshake:       5 * time.Second,
+		Declared:        10 * time.Second,
+		Discovery:       3 * time.Second,
+		FailFast:        3 * time.Second,
+		OutboundIdle:    d(s.OutboundDiscoveryIdle, 10*time.Minute),
+		Grace:           d(s.ShutdownGrace, 2*time.Minute),
+		WaitBeforeExit:  time.Duration(s.WaitBeforeExit),
+		ExpirySpread:    5 * time.Second,
+		ExpiryGrace:     30 * time.Second,
 	}
 }

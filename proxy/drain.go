@@ -10,6 +10,11 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/tulle-mesh/tulle/proxy/env"
+	"github.com/tulle-mesh/tulle/proxy/forward"
+	"github.com/tulle-mesh/tulle/proxy/idle"
+	"github.com/tulle-mesh/tulle/proxy/stats"
 )
 
 // maxConns bounds the accepted connections of each direction that are open at once: beyond it new ones are reset, so that a flood
@@ -26,60 +31,49 @@ type tracker struct {
 	wg   sync.WaitGroup
 	most int // 0 means maxConns
 
-	mu     sync.Mutex         // guards the fields below
-	open   map[string]int     // by direction
-	peers  map[netip.Addr]int // open inbound ones by where they come from
+	mu     sync.Mutex              // guards the fields below
+	open   map[stats.Direction]int // by direction
+	peers  map[netip.Addr]int      // open inbound ones by where they come from
 	closed bool
 }
 
 // peerOf returns where an inbound connection comes from. What the pod's own applications open is not told apart.
-func peerOf(conn *net.TCPConn, direction string) netip.Addr {
-	if direction != "inbound" {
+func peerOf(conn *net.TCPConn, direction stats.Direction) netip.Addr {
+	if direction != stats.Inbound {
 		return netip.Addr{}
 	}
-	return unmap(conn.RemoteAddr().(*net.TCPAddr).AddrPort()).Addr()
+	return env.RemoteAddr(conn).Addr()
 }
 
 // full reports whether there is no room for a connection from peer.
-func (t *tracker) full(direction string, peer netip.Addr) bool {
+func (t *tracker) full(direction stats.Direction, peer netip.Addr) bool {
 	free := cmp.Or(t.most, maxConns) - t.open[direction]
 	return free <= 0 || t.peers[peer] >= places*free
 }
 
-// run calls serve on a goroutine of its own, which owns conn until serve says that it was parked; false when there are too many.
-func (t *tracker) run(conn *net.TCPConn, direction string, serve func() (parked bool)) bool {
+// admit returns the owner of a connection, whose End makes room for another; nil when there are too many.
+func (t *tracker) admit(conn *net.TCPConn, direction stats.Direction) *idle.Conn {
 	peer := peerOf(conn, direction)
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	if t.closed || t.full(direction, peer) {
-		t.mu.Unlock()
-		return false
+		return nil
 	}
 	if t.open == nil {
-		t.open, t.peers = map[string]int{}, map[netip.Addr]int{}
+		t.open, t.peers = map[stats.Direction]int{}, map[netip.Addr]int{}
 	}
 	t.open[direction]++
 	if peer.IsValid() {
 		t.peers[peer]++
 	}
 	t.wg.Add(1)
-	t.mu.Unlock()
-	t.resume(conn, direction, serve)
-	return true
-}
-
-// resume is run for a connection that was parked.
-func (t *tracker) resume(conn *net.TCPConn, direction string, serve func() (parked bool)) {
-	go func() {
-		if serve() {
-			return
-		}
-		_ = conn.Close() // closed already when it ended in order
-		t.leave(direction, peerOf(conn, direction))
-	}()
+	owner := idle.NewConn(conn)
+	owner.OnEnd(func() { t.leave(direction, peer) })
+	return owner
 }
 
 // leave is called when a connection has ended.
-func (t *tracker) leave(direction string, peer netip.Addr) {
+func (t *tracker) leave(direction stats.Direction, peer netip.Addr) {
 	t.mu.Lock()
 	t.open[direction]--
 	if t.peers[peer]--; t.peers[peer] <= 0 {
@@ -116,16 +110,16 @@ func (t *tracker) count() int {
 // drain waits for open connections after the listeners were closed: HTTP clients are told to finish, and everything has until the
 // grace ends. What is left then is cut by cancelling the connections' context.
 func (p *Proxy) drain(cut context.CancelFunc) {
-	p.log.Info("draining", zap.Int("connections", p.conns.count()), zap.Duration("grace", p.times.grace))
+	p.log.Info("draining", zap.Int("connections", p.conns.count()), zap.Duration("grace", p.env.Times.Grace))
 	idle := p.conns.stop()
-	p.lot.Close() // what is parked has nothing to finish
-	ctx, cancel := context.WithTimeout(context.Background(), p.times.grace)
+	p.idle.Close() // idle connections have nothing to finish
+	ctx, cancel := context.WithTimeout(context.Background(), p.env.Times.Grace)
 	defer cancel()
 	var engines sync.WaitGroup
-	for name, engine := range map[string]interface{ Drain(context.Context) error }{"outbound": p.outbound.engine, "inbound": p.inbound.engine} {
+	for direction, engine := range map[stats.Direction]*forward.Engine{stats.Outbound: p.outbound.Engine(), stats.Inbound: p.inbound.Engine()} {
 		engines.Go(func() {
 			if err := engine.Drain(ctx); err != nil && !errors.Is(err, context.Canceled) {
-				p.log.Warn("drain cut requests off", zap.String("direction", name), zap.Error(err))
+				p.log.Warn("drain cut requests off", zap.String("direction", string(direction)), zap.Error(err))
 			}
 		})
 	}
@@ -139,12 +133,6 @@ func (p *Proxy) drain(cut context.CancelFunc) {
 	cancel()
 	engines.Wait()
 	<-idle
-}
-
-// reset closes a connection so that its peer sees it refused instead of ended.
-func reset(conn *net.TCPConn) {
-	_ = conn.SetLinger(0) // best effort: the connection may be gone
-	_ = conn.Close()
 }
 
 // wait returns when d has passed or ctx ends.

@@ -4,6 +4,8 @@ import (
 	"net"
 	"net/netip"
 	"testing"
+
+	"github.com/tulle-mesh/tulle/proxy/stats"
 )
 
 // One peer that opens connections without end leaves room for the others.
@@ -14,7 +16,7 @@ func TestOnePeerDoesNotTakeAllConnections(t *testing.T) {
 	}
 	defer l.Close()
 	tr, end := tracker{most: 20}, make(chan struct{})
-	open := func(direction, from string) bool {
+	open := func(direction stats.Direction, from string) bool {
 		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
 		c, err := d.Dial("tcp", l.Addr().String())
 		if err != nil {
@@ -25,13 +27,15 @@ func TestOnePeerDoesNotTakeAllConnections(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ok := tr.run(conn.(*net.TCPConn), direction, func() bool { <-end; return false })
-		if !ok {
+		owner := tr.admit(conn.(*net.TCPConn), direction)
+		if owner == nil {
 			_ = conn.Close()
+			return false
 		}
-		return ok
+		go func() { <-end; owner.End() }()
+		return true
 	}
-	times := func(n int, direction, from string) (taken int) {
+	times := func(n int, direction stats.Direction, from string) (taken int) {
 		for range n {
 			if open(direction, from) {
 				taken++
@@ -40,9 +44,10 @@ func TestOnePeerDoesNotTakeAllConnections(t *testing.T) {
 		return taken
 	}
 	for _, step := range []struct {
-		what            string
-		direction, from string
-		want            int
+		what      string
+		direction stats.Direction
+		from      string
+		want      int
 	}{
 		{"a greedy peer", "inbound", "127.0.0.1", 15},
 		{"another", "inbound", "127.0.0.2", 4},
@@ -78,7 +83,7 @@ func TestSomePeersDoNotTakeAllConnections(t *testing.T) {
 		"a Prometheus of each of many clusters": {honest: 500, each: 35},
 		"one gateway for all":                   {honest: 1, each: maxConns / 4 * 3},
 	} {
-		tr := tracker{open: map[string]int{}, peers: map[netip.Addr]int{}}
+		tr := tracker{open: map[stats.Direction]int{}, peers: map[netip.Addr]int{}}
 		enter := func(peer netip.Addr) bool {
 			if tr.full("inbound", peer) {
 				return false

@@ -49,10 +49,9 @@ func TestEndOfAFloodedConnectionIsLoggedAndCounted(t *testing.T) {
 	} {
 		t.Run(kind, func(t *testing.T) {
 			core, logged := observer.New(zapcore.InfoLevel)
-			p := newProxy(t, Config{Local: &Local{Inbound: []LocalInbound{{
+			p := newProxy(t, Config{Log: zap.New(core), Local: &Local{Inbound: []LocalInbound{{
 				Listen: anyPort, App: netip.MustParseAddrPort(app), Policy: mesh.PortPolicy{Policy: mesh.AllUnauthenticated},
 			}}}})
-			p.inbound.events.log = zap.New(core)
 			run(t, p)
 			do(t, p.Addresses().Local.Inbound[0].String())
 			counted := sum(t, p, "tulle_http2_connections_ended_total", `direction="inbound"`, `peer_kind="`+kind+`"`, `error="flood"`, `reason="control_flood"`)

@@ -217,6 +217,6 @@ func configured(t *testing.T, app string, limit int) (entrance string) {
 
 func scrapeText(p *Proxy) string {
 	var b strings.Builder
-	_ = p.stats.WriteText(&b)
+	_ = p.env.Stats.WriteText(&b)
 	return b.String()
 }

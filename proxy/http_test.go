@@ -137,7 +137,7 @@ func TestEachRequestIsAuthorized(t *testing.T) {
 		port: {Policy: mesh.AllAuthenticated, ProbePaths: []string{"/healthz"}},
 	}})
 	pd.awaitPolicy(t, func(a netip.AddrPort) bool {
-		return pd.Proxy.inbound.policy.Load().Port(a.Port()).Server().Name == string(mesh.AllAuthenticated)
+		return pd.Proxy.inbound.Policy().Port(a.Port()).Server().Name == string(mesh.AllAuthenticated)
 	}, app)
 	c := dial(t, pd.inboundTo(app))
 	_, _ = io.WriteString(c, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\nGET /healthz/../admin HTTP/1.1\r\nHost: a\r\n\r\nGET /healthz?x HTTP/1.1\r\nHost: a\r\n\r\nGET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -316,7 +316,7 @@ func TestUploadDoesNotKeepRequestsFromItsEndpoint(t *testing.T) {
 	c := client(t, pd.outboundTo(clusterIP), false)
 	body, upload := io.Pipe()
 	go func() {
-		_, _ = upload.Write(make([]byte, 2*bulkBytes))
+		_, _ = upload.Write(make([]byte, 128<<10))
 		<-time.After(500 * time.Millisecond) // a thousand times the latency of a small request
 		_ = upload.Close()
 	}()
@@ -418,7 +418,7 @@ func TestMetricsOfAMeshedRequest(t *testing.T) {
 		var text strings.Builder
 		for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); {
 			text.Reset()
-			if err := proxy.stats.WriteText(&text); err != nil {
+			if err := proxy.env.Stats.WriteText(&text); err != nil {
 				t.Fatal(err)
 			}
 			if strings.Contains(text.String(), "response_total{") {

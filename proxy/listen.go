@@ -11,13 +11,21 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/tulle-mesh/tulle/proxy/env"
+	"github.com/tulle-mesh/tulle/proxy/idle"
 	"github.com/tulle-mesh/tulle/proxy/stats"
+)
+
+// Values of the label "error" of connections that are refused before a direction serves them.
+const (
+	errorOriginalDst  = "no_original_destination"
+	errorTooManyConns = "too_many_connections"
 )
 
 // listener accepts connections of one direction.
 type listener struct {
 	*net.TCPListener
-	direction string
+	direction stats.Direction
 	// original returns where a connection wanted to go.
 	original func(*net.TCPConn) (netip.AddrPort, error)
 	serve    serveFunc
@@ -32,19 +40,19 @@ func (p *Proxy) listen() error {
 	loopback := []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
 	anywhere := []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()}
 	var err error
-	if p.bound.Outbound, err = p.listenBoth("outbound", loopback, s.OutboundPort, p.outbound.serve); err != nil {
+	if p.bound.Outbound, err = p.listenBoth(stats.Outbound, loopback, s.OutboundPort, p.outbound.Serve); err != nil {
 		return err
 	}
-	p.bound.Inbound, err = p.listenBoth("inbound", anywhere, s.InboundPort, p.inbound.serve)
+	p.bound.Inbound, err = p.listenBoth(stats.Inbound, anywhere, s.InboundPort, p.inbound.Serve)
 	return err
 }
 
-// serveFunc serves a connection to its end, or until it is parked.
-type serveFunc = func(ctx context.Context, conn *net.TCPConn, orig netip.AddrPort) (parked bool)
+// serveFunc serves a connection to its end, or until it moves into a pool of idle connections.
+type serveFunc = func(ctx context.Context, conn *idle.Conn, orig netip.AddrPort)
 
 // listenBoth binds a port on an IPv4 and an IPv6 address; a system without IPv6 does without the second. Port 0 lets the system
 // choose one that is free on both.
-func (p *Proxy) listenBoth(direction string, addrs []netip.Addr, port uint16, serve serveFunc) (first netip.AddrPort, err error) {
+func (p *Proxy) listenBoth(direction stats.Direction, addrs []netip.Addr, port uint16, serve serveFunc) (first netip.AddrPort, err error) {
 	const tries = 10
 	for range tries {
 		had := len(p.listeners)
@@ -59,7 +67,7 @@ func (p *Proxy) listenBoth(direction string, addrs []netip.Addr, port uint16, se
 	return first, err
 }
 
-func (p *Proxy) listenPort(direction string, addrs []netip.Addr, port uint16, serve serveFunc) (netip.AddrPort, error) {
+func (p *Proxy) listenPort(direction stats.Direction, addrs []netip.Addr, port uint16, serve serveFunc) (netip.AddrPort, error) {
 	var first netip.AddrPort
 	for i, a := range addrs {
 		network := "tcp4"
@@ -68,7 +76,7 @@ func (p *Proxy) listenPort(direction string, addrs []netip.Addr, port uint16, se
 		}
 		l, err := p.bind(network, netip.AddrPortFrom(a, port))
 		if i > 0 && isNoIPv6(err) {
-			p.log.Info("no IPv6 here", zap.String("direction", direction))
+			p.log.Info("no IPv6 here", zap.String("direction", string(direction)))
 			continue
 		}
 		if err != nil {
@@ -98,9 +106,9 @@ func (p *Proxy) listenLocal(local *Local) error {
 		if err != nil {
 			return fmt.Errorf("listen outbound %d: %w", i, err)
 		}
-		key := unmap(l.Addr().(*net.TCPAddr).AddrPort())
+		key := env.Unmap(l.Addr().(*net.TCPAddr).AddrPort())
 		p.fixed.add(key, o.Target)
-		p.addLocal(l, "outbound", key, p.outbound.serve)
+		p.addLocal(l, stats.Outbound, key, p.outbound.Serve)
 		p.bound.Local.Outbound = append(p.bound.Local.Outbound, key)
 	}
 	for i, in := range local.Inbound {
@@ -108,13 +116,13 @@ func (p *Proxy) listenLocal(local *Local) error {
 		if err != nil {
 			return fmt.Errorf("listen inbound %d: %w", i, err)
 		}
-		p.addLocal(l, "inbound", in.App, p.inbound.serve)
-		p.bound.Local.Inbound = append(p.bound.Local.Inbound, unmap(l.Addr().(*net.TCPAddr).AddrPort()))
+		p.addLocal(l, stats.Inbound, in.App, p.inbound.Serve)
+		p.bound.Local.Inbound = append(p.bound.Local.Inbound, env.Unmap(l.Addr().(*net.TCPAddr).AddrPort()))
 	}
 	return nil
 }
 
-func (p *Proxy) addLocal(l *net.TCPListener, direction string, orig netip.AddrPort, serve serveFunc) {
+func (p *Proxy) addLocal(l *net.TCPListener, direction stats.Direction, orig netip.AddrPort, serve serveFunc) {
 	p.listeners = append(p.listeners, &listener{
 		TCPListener: l, direction: direction, serve: serve,
 		original: func(*net.TCPConn) (netip.AddrPort, error) { return orig, nil },
@@ -131,38 +139,34 @@ func (p *Proxy) accept(conns context.Context, l *listener) error {
 			return nil
 		case err != nil: // out of descriptors or memory: what is open goes on, and some of it will end
 			backoff = min(max(2*backoff, 5*time.Millisecond), time.Second)
-			p.log.Error("accept failed", zap.String("direction", l.direction), zap.Error(err))
-			p.countConnError(l.direction, "accept")
+			p.log.Error("accept failed", zap.String("direction", string(l.direction)), zap.Error(err))
+			p.env.Stats.ConnFailed(l.direction, "accept")
 			wait(conns, backoff)
 			continue
 		}
 		backoff = 0
-		if !p.conns.run(conn, l.direction, func() bool { return p.serveConn(conns, l, conn) }) {
-			p.countConnError(l.direction, errTooManyConns)
-			reset(conn)
+		owner := p.conns.admit(conn, l.direction)
+		if owner == nil {
+			p.env.Stats.ConnFailed(l.direction, errorTooManyConns)
+			env.Reset(conn)
+			continue
 		}
+		go func() {
+			defer owner.End()
+			p.serveConn(conns, l, owner)
+		}()
 	}
 }
 
 // serveConn finds out where the connection wanted to go and serves it.
-func (p *Proxy) serveConn(ctx context.Context, l *listener, conn *net.TCPConn) (parked bool) {
-	orig, err := l.original(conn)
+func (p *Proxy) serveConn(ctx context.Context, l *listener, conn *idle.Conn) {
+	orig, err := l.original(conn.TCPConn)
 	if err != nil {
-		p.log.Warn("no original destination", zap.String("direction", l.direction), zap.Stringer("client", conn.RemoteAddr()), zap.Error(err))
-		p.countConnError(l.direction, errOriginalDst)
-		reset(conn)
-		return false
+		p.log.Warn("no original destination", zap.String("direction", string(l.direction)), zap.Stringer("client", conn.RemoteAddr()),
+			zap.Error(err))
+		p.env.Stats.ConnFailed(l.direction, errorOriginalDst)
+		env.Reset(conn.TCPConn)
+		return
 	}
-	return l.serve(ctx, conn, orig)
+	l.serve(ctx, conn, orig)
 }
-
-func (p *Proxy) countConnError(direction, reason string) {
-	family := stats.OutboundTCPErrors
-	if direction == "inbound" {
-		family = stats.InboundTCPErrors
-	}
-	p.stats.Inc(family, stats.Labels("").With("direction", direction).With("error", reason))
-}
-
-// unmap writes an IPv4 address as such, however the socket shows it.
-func unmap(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }

@@ -18,7 +18,7 @@ func TestLinkerdCallsAnHTTP1Application(t *testing.T) {
 	pd := startPod(t, func(*Config) {})
 	pd.plane.SetInbound(&mesh.Inbound{Ports: map[uint16]mesh.PortPolicy{netip.MustParseAddrPort(app).Port(): {Policy: mesh.AllUnauthenticated}}})
 	pd.awaitPolicy(t, func(a netip.AddrPort) bool {
-		return pd.Proxy.inbound.policy.Load().Port(a.Port()).Server().Name == string(mesh.AllUnauthenticated)
+		return pd.Proxy.inbound.Policy().Port(a.Port()).Server().Name == string(mesh.AllUnauthenticated)
 	}, app)
 	entrance := pd.inboundTo(app)
 	for orig, want := range map[string]string{

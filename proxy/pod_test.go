@@ -15,6 +15,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/internal/meshtest"
 	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/env"
 )
 
 // pod is a proxy with a control plane. Instead of the kernel, the test says where connections wanted to go.
@@ -43,7 +44,7 @@ func startPod(t *testing.T, edit func(*Config)) *pod {
 		Pod:   Pod{Name: "web-1", Namespace: "shop", ServiceAccount: "web", IPs: []netip.Addr{netip.MustParseAddr("127.0.0.1")}},
 		Certs: ca.Certs(web),
 		Original: func(c *net.TCPConn) (netip.AddrPort, error) {
-			if unmap(c.LocalAddr().(*net.TCPAddr).AddrPort()) == pd.Addresses().Outbound {
+			if env.Unmap(c.LocalAddr().(*net.TCPAddr).AddrPort()) == pd.Addresses().Outbound {
 				return *pd.outbound.Load(), nil
 			}
 			return *pd.inbound.Load(), nil
@@ -53,7 +54,7 @@ func startPod(t *testing.T, edit func(*Config)) *pod {
 		edit(&cfg)
 	}
 	pd.Proxy = newProxy(t, cfg)
-	pd.times.failFast, pd.times.discovery = time.Second, 2*time.Second
+	pd.env.Times.FailFast, pd.env.Times.Discovery = time.Second, 2*time.Second
 	pd.ended = run(t, pd.Proxy)
 	return pd
 }
@@ -88,7 +89,7 @@ func (pd *pod) awaitPolicy(t *testing.T, want func(netip.AddrPort) bool, app str
 // inForce reports whether the Server of that name is the one in force.
 func (pd *pod) inForce(server string) func(netip.AddrPort) bool {
 	return func(a netip.AddrPort) bool {
-		return pd.Proxy.inbound.policy.Load().Port(a.Port()).Server().Name == server
+		return pd.Proxy.inbound.Policy().Port(a.Port()).Server().Name == server
 	}
 }
 
@@ -154,7 +155,7 @@ func TestServiceWithoutEndpointsFailsFast(t *testing.T) {
 
 func TestConnectionWaitsForTheFirstEndpoint(t *testing.T) {
 	pd := startPod(t, nil)
-	pd.times.failFast = 10 * time.Second
+	pd.env.Times.FailFast = 10 * time.Second
 	app := listen(t, greet("late"))
 	pd.plane.SetOutbound(pd.target(clusterIP), toService())
 	c := dial(t, pd.outboundTo(clusterIP))
@@ -267,7 +268,7 @@ func TestOpenConnectionLosesItsRight(t *testing.T) {
 	pd := startPod(t, nil)
 	app := listen(t, echo)
 	pd.awaitPolicy(t, func(a netip.AddrPort) bool {
-		return pd.Proxy.inbound.policy.Load().Port(a.Port()).Server().Name == string(mesh.AllUnauthenticated)
+		return pd.Proxy.inbound.Policy().Port(a.Port()).Server().Name == string(mesh.AllUnauthenticated)
 	}, app)
 	c := dial(t, pd.inboundTo(app))
 	if _, err := io.WriteString(c, "\x00ping"); err != nil {

@@ -16,6 +16,7 @@ import (
 // TestRequestsRaceWithPolicies changes the policy of a port while requests are in flight. A request that begins and ends under one policy is
 // decided by that policy. A request that meets a change is allowed or denied; only one that goes on for revokeGrace may be reset.
 func TestRequestsRaceWithPolicies(t *testing.T) {
+	const revokeGrace = 500 * time.Millisecond // of package inbound
 	bothVersions(t, func(t *testing.T, http2 bool) {
 		app := serveHTTP(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "served") })
 		pd := startPod(t, nil)
@@ -29,7 +30,7 @@ func TestRequestsRaceWithPolicies(t *testing.T) {
 			}
 			pd.plane.SetInbound(&mesh.Inbound{Default: mesh.PortPolicy{Policy: policy}})
 			pd.awaitPolicy(t, func(a netip.AddrPort) bool {
-				return pd.Proxy.inbound.policy.Load().Port(a.Port()).Server().Name == string(policy)
+				return pd.Proxy.inbound.Policy().Port(a.Port()).Server().Name == string(policy)
 			}, app)
 			active.Store(n)
 		}

@@ -139,10 +139,10 @@ func TestARedirectedProbeIsLogged(t *testing.T) {
 	})
 	core, logged := observer.New(zapcore.InfoLevel)
 	p := newProxy(t, Config{
+		Log:   zap.New(core),
 		Pod:   Pod{HostIPs: []netip.Addr{netip.MustParseAddr("127.0.0.1")}},
 		Local: &Local{Inbound: []LocalInbound{{Listen: anyPort, App: netip.MustParseAddrPort(app), Policy: probing(only())}}},
 	})
-	p.inbound.events.log = zap.New(core)
 	run(t, p)
 	entrance := p.Addresses().Local.Inbound[0].String()
 	for path, want := range map[string]int{"/healthz": 301, "/healthz/": 403} {

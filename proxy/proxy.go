@@ -1,9 +1,9 @@
 // Package proxy is the sidecar: it accepts the connections that are redirected to it, finds out where they belong and what they
 // speak, and forwards them over mutual TLS.
 //
-// It owns listeners, discovery of what serves an address, policy, answers in an application's place, admin and drain. It must not
-// import Kubernetes or the control plane. The one idea: packages below it decide (detect, balance, authz) or move bytes (forward,
-// relay), and this one joins them; its files read in the order of a connection's life, which docs/request.md tells.
+// It owns the configuration, listeners, admin and drain. It must not import Kubernetes or the control plane. The one idea: proxy/outbound
+// and proxy/inbound serve connections, each in the order of phases that docs/request.md lists; this package makes them, gives them what they
+// need of the process, and hands them what it accepts.
 package proxy
 
 import (
@@ -12,7 +12,6 @@ import (
 	"net"
 	"net/netip"
 	"runtime/debug"
-	"slices"
 	"sync"
 	"time"
 
@@ -24,33 +23,29 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/proxy/authz"
 	"github.com/tulle-mesh/tulle/proxy/control"
-	"github.com/tulle-mesh/tulle/proxy/exchange"
-	"github.com/tulle-mesh/tulle/proxy/forward"
-	"github.com/tulle-mesh/tulle/proxy/limit"
-	"github.com/tulle-mesh/tulle/proxy/retry"
+	"github.com/tulle-mesh/tulle/proxy/env"
+	"github.com/tulle-mesh/tulle/proxy/idle"
+	"github.com/tulle-mesh/tulle/proxy/inbound"
+	"github.com/tulle-mesh/tulle/proxy/outbound"
+	"github.com/tulle-mesh/tulle/proxy/reverify"
 	"github.com/tulle-mesh/tulle/proxy/stats"
 )
 
 // Proxy is one sidecar. Make it with New; Run may be called once.
 type Proxy struct {
-	cfg     Config
-	times   times
-	log     *zap.Logger
-	started time.Time
+	cfg Config
+	log *zap.Logger
+	env *env.Env
 
-	certs     *certs.Manager // nil without mesh TLS
-	stats     *stats.Registry
-	source    source
-	control   *control.Client // source, in a pod
-	fixed     *fixed          // source, in local mode
-	outbound  *outbound
-	inbound   *inbound
-	failures  retry.Failures // of the application's calls
-	accessLog *accessLog
-	admin     *admin
-	conns     tracker
-	lot       *lot
-	lapses    *lapses
+	source   outbound.Source
+	control  *control.Client // source, in a pod
+	fixed    *fixed          // source, in local mode
+	outbound *outbound.Outbound
+	inbound  *inbound.Inbound
+	expiry   *reverify.Expiry
+	idle     *idle.Pool
+	admin    *admin
+	conns    tracker
 
 	original  func(*net.TCPConn) (netip.AddrPort, error)
 	listeners []*listener
@@ -67,41 +62,39 @@ type Running struct {
 
 // New makes a proxy; it does nothing before Run.
 func New(cfg Config) (*Proxy, error) {
+	// 1. What both directions share.
 	p := &Proxy{
-		cfg: cfg, times: timesOf(&cfg.Settings), log: cfg.Log.Named("proxy"), started: time.Now(),
-		stats: stats.NewRegistry(), original: cfg.Original, running: make(chan struct{}),
+		cfg: cfg, log: cfg.Log.Named("proxy"), original: cfg.Original, running: make(chan struct{}),
+		env: &env.Env{
+			Stats: stats.NewRegistry(), Times: timesOf(&cfg.Settings), Started: time.Now(),
+			Self: env.Self{IPs: cfg.Pod.IPs, Local: cfg.Local != nil},
+		},
 	}
+	p.env.Log = p.log
 	if p.original == nil {
 		p.original = originalDst
 	}
-	p.accessLog = newAccessLog(cfg.Settings.AccessLog, cfg.AccessLog, p.log)
-	p.outbound = &outbound{proxy: p, log: p.log.Named("outbound")}
-	p.inbound = &inbound{proxy: p, log: p.log.Named("inbound"), apps: map[netip.AddrPort]*app{}, open: map[*openConn]struct{}{},
-		limiters: limiters{byRef: map[mesh.Ref]*limit.Limiter{}}}
-	p.outbound.events = events{log: p.outbound.log, now: p.now}
-	p.inbound.events = events{log: p.inbound.log, now: p.now}
-	p.inbound.nonLocal = summary{log: p.inbound.log, now: p.now}
-	p.outbound.engine = forward.New(forward.Config{
-		ParkTimeout: p.times.failFast, IdleAfter: idleAfter, MaxHeadBytes: cfg.Settings.MaxHeaderListBytes, LocalClients: true,
-		Report: p.reporter("outbound"), Ended: p.connEnded("outbound", &p.outbound.events),
-	}, p.outbound)
-	p.inbound.engine = forward.New(forward.Config{
-		ParkTimeout: p.times.failFast, RestoreHTTP1: true, MaxHeadBytes: cfg.Settings.MaxHeaderListBytes,
-		Report: p.reporter("inbound"), Ended: p.connEnded("inbound", &p.inbound.events),
-	}, p.inbound)
+
+	// 2. Where configuration and identity come from.
 	if err := p.connectControl(); err != nil {
 		return nil, err
 	}
 	var err error
-	if p.lot, err = newLot(p.log); err != nil {
+	if p.idle, err = idle.New(); err != nil {
 		return nil, err
 	}
-	p.outbound.targets = &targets{proxy: p, source: p.source, byID: map[mesh.Target]*target{}}
-	if p.certs != nil {
-		p.inbound.muxTLS, p.inbound.tcpTLS = p.certs.ServerTLS(mesh.ALPNMux), p.certs.ServerTLS(mesh.ALPNRelay)
-	}
-	p.inbound.policy.Store(p.initialPolicy())
-	p.lapses = newLapses(p)
+
+	// 3. The directions, and what looks after their connections.
+	p.expiry = reverify.New(p.env)
+	p.outbound = outbound.New(outbound.Config{
+		Env: p.env, Expiry: p.expiry, Idle: p.idle, Source: p.source, MaxHeadBytes: cfg.Settings.MaxHeaderListBytes,
+	})
+	p.inbound = inbound.New(inbound.Config{
+		Env: p.env, Expiry: p.expiry, MaxHeadBytes: cfg.Settings.MaxHeaderListBytes,
+		AccessLogFormat: cfg.Settings.AccessLog, AccessLog: cfg.AccessLog, Policy: p.initialPolicy(),
+	})
+	p.expiry.WatchEngine(stats.Outbound, p.outbound.Engine())
+	p.expiry.WatchEngine(stats.Inbound, p.inbound.Engine())
 	p.admin = &admin{proxy: p, log: p.log.Named("admin"), shutdown: make(chan struct{})}
 	p.addMetrics()
 	return p, nil
@@ -112,13 +105,13 @@ func (p *Proxy) connectControl() error {
 	if p.cfg.Local != nil {
 		var err error
 		p.fixed, err = newFixed(p.cfg.Local)
-		p.source, p.certs = p.fixed, p.cfg.Local.Certs
+		p.source, p.env.Certs = p.fixed, p.cfg.Local.Certs
 		return err
 	}
 	s, pod := &p.cfg.Settings, &p.cfg.Pod
-	if p.certs = p.cfg.Certs; p.certs == nil {
+	if p.env.Certs = p.cfg.Certs; p.env.Certs == nil {
 		asked, answered := p.questions(s.IdentityAddr, p.controlID(mesh.IdentityName))
-		p.certs = certs.New(certs.Config{
+		p.env.Certs = certs.New(certs.Config{
 			ID:   mesh.ID{TrustDomain: s.TrustDomain, Namespace: pod.Namespace, ServiceAccount: pod.ServiceAccount},
 			Addr: s.IdentityAddr, Server: p.controlID(mesh.IdentityName),
 			TokenFile: s.TokenFile, TrustRootsFile: s.TrustRootsFile, Log: p.log.Named("certs"),
@@ -130,9 +123,9 @@ func (p *Proxy) connectControl() error {
 	}
 	asked, answered := p.questions(s.DestinationAddr, p.controlID(mesh.DestinationName))
 	p.control = control.New(control.Config{
-		Addr: s.DestinationAddr, TLS: p.certs.ClientTLS(p.controlID(mesh.DestinationName), "h2"),
+		Addr: s.DestinationAddr, TLS: p.env.Certs.ClientTLS(p.controlID(mesh.DestinationName), "h2"),
 		Namespace: pod.Namespace, Pod: pod.Name, Node: pod.Node, Version: p.cfg.Version,
-		Changed: p.outbound.changed, Asked: asked, Answered: answered, Log: p.log.Named("control"),
+		Changed: func(t mesh.Target) { p.outbound.Changed(t) }, Asked: asked, Answered: answered, Log: p.log.Named("control"),
 	})
 	p.source = p.control
 	return nil
@@ -147,7 +140,7 @@ func (p *Proxy) controlID(name string) mesh.ID {
 // runControl connects to the destination controller once there is an identity to connect with.
 func (p *Proxy) runControl(ctx context.Context) error {
 	select {
-	case <-p.certs.Ready():
+	case <-p.env.Certs.Ready():
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -160,15 +153,6 @@ func (p *Proxy) initialPolicy() *authz.Policy {
 		return authz.Compile(value, p.cfg.Pod.HostIPs)
 	}
 	return authz.Compile(&mesh.Inbound{Default: mesh.PortPolicy{Policy: p.cfg.Settings.DefaultInboundPolicy}}, nil)
-}
-
-// reporter counts the faults that belong to no request.
-func (p *Proxy) reporter(direction string) func(*exchange.Conn, exchange.Fault) {
-	family := stats.OutboundHTTPErrors
-	if direction == "inbound" {
-		family = stats.InboundHTTPErrors
-	}
-	return func(_ *exchange.Conn, f exchange.Fault) { p.countFault(family, direction, f) }
 }
 
 // Running is closed once every listener is bound; Addresses tells where.
@@ -188,9 +172,11 @@ func (p *Proxy) Run(ctx context.Context) error {
 		p.closeListeners()
 		return err
 	}
+	p.env.Self.Ports = []uint16{p.bound.Outbound.Port(), p.bound.Inbound.Port(), p.cfg.Settings.ControlPort, p.cfg.Settings.AdminPort}
+	p.env.Self.Listeners = p.bound.Local.Inbound
 	close(p.running)
 	for _, l := range p.listeners {
-		p.log.Info("listening", zap.String("direction", l.direction), zap.Stringer("addr", l.Addr()))
+		p.log.Info("listening", zap.String("direction", string(l.direction)), zap.Stringer("addr", l.Addr()))
 	}
 
 	// 2. What must outlive the drain has a context of its own; connections have another, which the drain's end cancels.
@@ -210,8 +196,8 @@ func (p *Proxy) Run(ctx context.Context) error {
 	// 3. Serve until told to stop.
 	select {
 	case <-ctx.Done():
-		p.log.Info("stopping", zap.Duration("waitBeforeExit", p.times.waitBeforeExit))
-		wait(failed, p.times.waitBeforeExit)
+		p.log.Info("stopping", zap.Duration("waitBeforeExit", p.env.Times.WaitBeforeExit))
+		wait(failed, p.env.Times.WaitBeforeExit)
 	case <-p.admin.shutdown:
 		p.log.Info("stopping on request")
 	case <-failed.Done():
@@ -229,18 +215,18 @@ func (p *Proxy) Run(ctx context.Context) error {
 // background returns what runs beside the listeners.
 func (p *Proxy) background() []func(context.Context) error {
 	run := []func(context.Context) error{
-		p.outbound.engine.Run, p.inbound.engine.Run, p.admin.serve, p.followPolicy, p.sweep, p.lot.Run, p.lot.trim,
+		p.outbound.Engine().Run, p.inbound.Engine().Run, p.admin.serve, p.followPolicy, p.sweep, p.idle.Run, p.idle.Trim,
 	}
-	if p.certs != nil {
-		run = append(run, p.lapses.run)
+	if p.env.Certs != nil {
+		run = append(run, p.expiry.Run)
 	}
 	if p.control != nil {
-		run = append(run, p.certs.Run, p.runControl)
+		run = append(run, p.env.Certs.Run, p.runControl)
 	}
 	return run
 }
 
-// followPolicy makes every new inbound policy the one in force, and looks a moment later whom it has left behind.
+// followPolicy makes every new inbound policy the active one. A moment later it cuts the connections that still carry what it denies.
 func (p *Proxy) followPolicy(ctx context.Context) error {
 	cell := p.source.Inbound()
 	var seen uint64
@@ -251,10 +237,10 @@ func (p *Proxy) followPolicy(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err != nil: // due
-			due = p.inbound.recheck(time.Now())
+			due = p.inbound.Recheck(time.Now())
 			continue
 		}
-		again := p.inbound.setPolicy(authz.Compile(value, p.cfg.Pod.HostIPs))
+		again := p.inbound.SetPolicy(authz.Compile(value, p.cfg.Pod.HostIPs))
 		if due.IsZero() || again.Before(due) {
 			due = again
 		}
@@ -279,7 +265,7 @@ func waitUntil[T any](ctx context.Context, cell *latest.Cell[T], seen uint64, du
 // sweepInterval is how often idle targets and metrics are looked for.
 const sweepInterval = time.Minute
 
-// sweep forgets what nobody has used for long.
+// sweep forgets targets and metrics that nobody has used for long.
 func (p *Proxy) sweep(ctx context.Context) error {
 	ticker := time.NewTicker(sweepInterval)
 	defer ticker.Stop()
@@ -289,9 +275,9 @@ func (p *Proxy) sweep(ctx context.Context) error {
 			return ctx.Err()
 		case <-ticker.C:
 		}
-		p.stats.Sweep(p.now())
+		p.env.Stats.Sweep(p.env.Now())
 		if p.staleFor() == 0 {
-			p.outbound.targets.sweep(p.times.outboundIdle)
+			p.outbound.Sweep(p.env.Times.OutboundIdle)
 		}
 	}
 }
@@ -306,66 +292,5 @@ func ignoreCanceled(err error) error {
 func (p *Proxy) closeListeners() {
 	for _, l := range p.listeners {
 		_ = l.Close()
-	}
-}
-
-// now is the time on the proxy's own monotonic clock.
-func (p *Proxy) now() time.Duration { return time.Since(p.started) }
-
-// isOwn reports whether an address is this pod's.
-func (p *Proxy) isOwn(a netip.Addr) bool { return slices.Contains(p.cfg.Pod.IPs, a) }
-
-// serves reports whether connections that arrive for an address are for this pod. The kernel redirects what a neighbour sends, whatever
-// its destination; the proxy must not connect to another host for it, nor to loopback, whose listeners are for the pod itself.
-func (p *Proxy) serves(a netip.Addr) bool {
-	switch {
-	case p.cfg.Local != nil, p.isOwn(a): // a local listener has its destination from the configuration
-		return true
-	case a.IsLoopback(), a.IsUnspecified(), a.IsMulticast(), a.IsLinkLocalUnicast():
-		return false
-	}
-	local, err := isLocal(a)
-	if err != nil {
-		p.inbound.events.info("cannot tell whether an address is the pod's", zap.Stringer("addr", a), zap.Error(err))
-	}
-	return local
-}
-
-// isOwnPort reports whether a connection to an address would come back to this proxy.
-func (p *Proxy) isOwnPort(a netip.AddrPort) bool {
-	if p.cfg.Local != nil {
-		return slices.Contains(p.bound.Local.Inbound, a) // an outbound listener's address is its target's name
-	}
-	return (p.isOwn(a.Addr()) || a.Addr().IsLoopback() || a.Addr().IsUnspecified()) && p.servesPort(a.Port())
-}
-
-// servesPort reports whether a port of the pod is the proxy's.
-func (p *Proxy) servesPort(port uint16) bool {
-	s := &p.cfg.Settings
-	switch port {
-	case p.bound.Outbound.Port(), p.bound.Inbound.Port(), s.ControlPort, s.AdminPort:
-		return true
-	default:
-		return false
-	}
-}
-
-// detectTime bounds the wait for a connection's first bytes. A port that declares HTTP never waits for the server to speak, so there
-// is no hurry.
-func (p *Proxy) detectTime(declared mesh.Protocol, otherwise time.Duration) time.Duration {
-	if declared == mesh.HTTP1 || declared == mesh.HTTP2 {
-		return p.times.declared
-	}
-	return otherwise
-}
-
-// countOpen counts a connection as open until the returned function is called with how it ended.
-func (p *Proxy) countOpen(t *stats.TCP) (closed func(error)) {
-	began := p.now()
-	t.Opened.Add(1)
-	t.Open.Add(1)
-	return func(err error) {
-		t.Open.Add(-1)
-		t.Close(p.now()-began, err)
 	}
 }

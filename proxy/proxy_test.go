@@ -41,7 +41,9 @@ func start(t *testing.T, cfg Config) *Proxy {
 
 func newProxy(t *testing.T, cfg Config) *Proxy {
 	t.Helper()
-	cfg.Log, cfg.Level = zaptest.NewLogger(t, zaptest.Level(zap.InfoLevel)), zap.NewAtomicLevel()
+	if cfg.Level = zap.NewAtomicLevel(); cfg.Log == nil {
+		cfg.Log = zaptest.NewLogger(t, zaptest.Level(zap.InfoLevel))
+	}
 	if cfg.Settings.ShutdownGrace == 0 {
 		cfg.Settings.ShutdownGrace = mesh.Duration(100 * time.Millisecond)
 	}

@@ -19,6 +19,8 @@ import (
 
 	"github.com/tulle-mesh/tulle/internal/testapp"
 	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/message"
+	"github.com/tulle-mesh/tulle/proxy/response"
 )
 
 // TestResetBeforeTheResponseHead resets every call with each code of RFC 9113 §7. Source of the gRPC statuses: gRPC over HTTP/2, "Errors".
@@ -113,8 +115,10 @@ func TestDeadlineOfACallIsNeverUnavailable(t *testing.T) {
 	timed := testapp.Requests(t, func(_ int, f *testapp.Frames, head *http2.MetaHeadersFrame) {
 		id := head.StreamID
 		for _, field := range head.RegularFields() {
-			if field.Name == grpcTimeoutField {
-				d, _ := parseGRPCTimeout([]byte(field.Value))
+			if field.Name == "grpc-timeout" {
+				var one message.Head
+				one.Add(field.Name, field.Value)
+				d, _ := response.TakeDeadline(&one, true)
 				time.AfterFunc(d, func() { f.Reset(id, http2.ErrCodeCancel) })
 			}
 		}

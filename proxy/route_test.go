@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -286,22 +285,13 @@ func TestTimeoutsOfARule(t *testing.T) {
 	})
 }
 
-// awaitPlan returns once the target's routes are the ones that ok knows.
-func (pd *pod) awaitPlan(t *testing.T, addr string, ok func(*plan) bool) *plan {
+// awaitRoutes returns once the target's routes are the ones that ok knows.
+func (pd *pod) awaitRoutes(t *testing.T, addr string, ok func(*mesh.Outbound) bool) {
 	t.Helper()
-	target, release, _ := pd.Proxy.outbound.targets.get(pd.target(addr))
-	defer release()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
-		if p := target.plan.Load(); p != nil && ok(p) {
-			return p
-		}
-		_, seq := target.cell.Load()
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
-		_, _, _ = target.cell.Wait(ctx, seq)
-		cancel()
-	}
-	t.Fatal("the routes did not come into force")
-	return nil
+	await(t, "the routes are active", func() bool {
+		v := pd.Proxy.outbound.Value(pd.target(addr))
+		return v != nil && ok(v)
+	})
 }
 
 func TestAShiftFailsNoRequest(t *testing.T) {
@@ -344,10 +334,10 @@ func TestAShiftFailsNoRequest(t *testing.T) {
 		}
 		for _, weights := range [][2]uint32{{9, 1}, {5, 5}, {1, 9}, {0, 1}, {1, 1}, {0, 10}} {
 			split(weights[0], weights[1], backendOf("a", a), backendOf("b", b))
-			pd.awaitPlan(t, clusterIP, func(p *plan) bool { return p.courses[0].Backends[1].Weight == weights[1] })
+			pd.awaitRoutes(t, clusterIP, func(v *mesh.Outbound) bool { return v.Routes[0].Rules[0].Backends[1].Weight == weights[1] })
 		}
 		split(0, 3, backendOf("b", b)) // a is gone
-		pd.awaitPlan(t, clusterIP, func(p *plan) bool { return p.courses[0].Backends[1].Weight == 3 })
+		pd.awaitRoutes(t, clusterIP, func(v *mesh.Outbound) bool { return v.Routes[0].Rules[0].Backends[1].Weight == 3 })
 		before := seenB.Load()
 		for deadline := time.Now().Add(5 * time.Second); seenB.Load() < before+20 && time.Now().Before(deadline); {
 			select {
@@ -366,65 +356,6 @@ func TestAShiftFailsNoRequest(t *testing.T) {
 			t.Error("nothing arrives at the new backend")
 		}
 	})
-}
-
-// TestARequestKeepsItsBackend takes a backend away from a request that has chosen it and waits.
-func TestARequestKeepsItsBackend(t *testing.T) {
-	pd := startPod(t, nil)
-	late := onPrefix("/", weighted("a", 1))
-	late.Policy.Fault = &mesh.FaultInjection{Delay: 300 * time.Millisecond, DelayPercent: 100, Until: time.Now().Add(time.Hour)}
-	pd.plane.SetOutbound(pd.target(clusterIP), viaRoutes([]mesh.Rule{late}, backendOf("a", echoing(t, "a"))))
-	c := client(t, pd.outboundTo(clusterIP), false)
-	got := make(chan string, 1)
-	go func() {
-		res, err := c.Get("http://cart.shop/")
-		if err != nil {
-			got <- err.Error()
-			return
-		}
-		res.Body.Close()
-		got <- fmt.Sprint(res.StatusCode, res.Header.Get("X-App"))
-	}()
-	first := pd.awaitPlan(t, clusterIP, func(p *plan) bool { return p.courses[0].shares[0].service.holders.Load() == 1 })
-	pd.plane.SetOutbound(pd.target(clusterIP), viaRoutes([]mesh.Rule{onPrefix("/", weighted("b", 1))}, backendOf("b", echoing(t, "b"))))
-	pd.awaitPlan(t, clusterIP, func(p *plan) bool { return p != first })
-	if s := <-got; s != "200a" {
-		t.Errorf("the request got %q, want an answer of a", s)
-	}
-	served := first.courses[0].shares[0].service
-	for deadline := time.Now().Add(5 * time.Second); served.pool.Len() > 0; {
-		if time.Now().After(deadline) {
-			t.Fatal("the endpoints of a are kept")
-		}
-	}
-	if res := do(t, c, "GET", "http://cart.shop/", nil); res.header.Get("X-App") != "b" {
-		t.Errorf("the next request got %d of %q", res.status, res.header.Get("X-App"))
-	}
-}
-
-func TestServicesOutliveTheirRules(t *testing.T) {
-	pd := startPod(t, nil)
-	value := func(weight uint32, endpoints ...string) *mesh.Outbound {
-		return viaRoutes([]mesh.Rule{onPrefix("/", weighted("a", weight)), onPrefix("/x", weighted("a", 1))}, backendOf("a", endpoints...))
-	}
-	a, b := echoing(t, "a"), echoing(t, "b")
-	pd.plane.SetOutbound(pd.target(clusterIP), value(1, a))
-	do(t, client(t, pd.outboundTo(clusterIP), false), "GET", "http://cart.shop/", nil)
-	first := pd.awaitPlan(t, clusterIP, func(*plan) bool { return true })
-	served := first.courses[0].shares[0].service
-	if served != first.courses[1].shares[0].service {
-		t.Error("two rules that send to one Service do not share what serves it")
-	}
-	pd.plane.SetOutbound(pd.target(clusterIP), value(2, a))
-	next := pd.awaitPlan(t, clusterIP, func(p *plan) bool { return p.courses[0].Backends[0].Weight == 2 })
-	if next.courses[0].shares[0].service != served {
-		t.Error("a new weight threw away what serves the Service")
-	}
-	pd.plane.SetOutbound(pd.target(clusterIP), value(2, a, b))
-	same := pd.awaitPlan(t, clusterIP, func(*plan) bool { return served.pool.Len() == 2 })
-	if same != next {
-		t.Error("a new endpoint made the rules be compiled again")
-	}
 }
 
 func TestRequestsOfRoutesAreCounted(t *testing.T) {

@@ -50,7 +50,7 @@ func TestConnectionsToTheApplicationAreNobodys(t *testing.T) {
 		t.Fatalf("got %q, %v", got, err)
 	}
 	var b strings.Builder
-	if err := p.server.stats.WriteText(&b); err != nil {
+	if err := p.server.env.Stats.WriteText(&b); err != nil {
 		t.Fatal(err)
 	}
 	text := b.String()

@@ -21,7 +21,8 @@ func TestAddressThatChangesHandsIsServed(t *testing.T) {
 			o.Backends = []mesh.Backend{{Service: shop("cart"), Endpoints: []mesh.Endpoint{former}}}
 		}
 		pd.plane.SetOutbound(pd.target(clusterIP), o)
-		pd.awaitPlan(t, clusterIP, func(p *plan) bool { return p.service == o.Service })
+		_, _ = ask(entrance, "") // the proxy asks for a target at its first connection
+		pd.awaitRoutes(t, clusterIP, func(v *mesh.Outbound) bool { return v.Service == o.Service })
 		for range 2 {
 			if got, err := ask(entrance, ""); got != name || err != nil {
 				t.Fatalf("%s: got %q, %v", name, got, err)

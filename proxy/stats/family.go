@@ -264,7 +264,7 @@ var families = [...]Family{
 		"HTTP/2 connections that the proxy ended because the peer flooded it or broke the protocol. peer_kind is one of " +
 			"local_client, meshed_client, unmeshed_client, meshed_server, unmeshed_server.",
 		"direction, peer_kind, error, reason"},
-	{MeshLapses, CounterType,
+	{MeshConnectionsExpired, CounterType,
 		"Open mesh TLS connections whose peer's certificate or its trust anchor lapsed, by what became of them: drained, " +
 			"so that new requests go over another one, or cut.", "direction, action, reason"},
 	{"control_connected", GaugeType, "1 while the stream to the destination controller is up.", "addr"},
@@ -310,20 +310,20 @@ const (
 
 // Names of the families whose series are made with Registry.Counter.
 const (
-	MirrorCopies        = "tulle_mirror_copies_total"
-	InboundHTTPAllow    = "inbound_http_authz_allow_total"
-	InboundHTTPDeny     = "inbound_http_authz_deny_total"
-	InboundHTTPNoRoute  = "inbound_http_route_not_found_total"
-	InboundHTTPLimited  = "inbound_http_local_ratelimit_total"
-	InboundTCPAllow     = "inbound_tcp_authz_allow_total"
-	InboundTCPDeny      = "inbound_tcp_authz_deny_total"
-	InboundTCPTerminate = "inbound_tcp_authz_terminate_total"
-	InboundHTTPErrors   = "inbound_http_errors_total"
-	OutboundHTTPErrors  = "outbound_http_errors_total"
-	HTTP2Ended          = "tulle_http2_connections_ended_total"
-	MeshLapses          = "tulle_mesh_connections_lapsed_total"
-	InboundTCPErrors    = "inbound_tcp_errors_total"
-	OutboundTCPErrors   = "outbound_tcp_errors_total"
+	MirrorCopies           = "tulle_mirror_copies_total"
+	InboundHTTPAllow       = "inbound_http_authz_allow_total"
+	InboundHTTPDeny        = "inbound_http_authz_deny_total"
+	InboundHTTPNoRoute     = "inbound_http_route_not_found_total"
+	InboundHTTPLimited     = "inbound_http_local_ratelimit_total"
+	InboundTCPAllow        = "inbound_tcp_authz_allow_total"
+	InboundTCPDeny         = "inbound_tcp_authz_deny_total"
+	InboundTCPTerminate    = "inbound_tcp_authz_terminate_total"
+	InboundHTTPErrors      = "inbound_http_errors_total"
+	OutboundHTTPErrors     = "outbound_http_errors_total"
+	HTTP2Ended             = "tulle_http2_connections_ended_total"
+	MeshConnectionsExpired = "tulle_mesh_connections_lapsed_total"
+	InboundTCPErrors       = "inbound_tcp_errors_total"
+	OutboundTCPErrors      = "outbound_tcp_errors_total"
 )
 
 // lookup returns the family of that name. A name that is not in the table is a programmer's error.

@@ -1,0 +1,63 @@
+package env
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/exchange"
+	"github.com/tulle-mesh/tulle/proxy/forward"
+)
+
+// ConnectAttempts bounds the endpoints that one connection or request is tried on.
+const ConnectAttempts = 3
+
+// Dial connects to an address. Its errors are *forward.DialError.
+func Dial(ctx context.Context, addr netip.AddrPort, timeout time.Duration) (*net.TCPConn, error) {
+	dialer := net.Dialer{Timeout: timeout, KeepAliveConfig: net.KeepAliveConfig{Enable: true}}
+	c, err := dialer.DialContext(ctx, "tcp", addr.String())
+	if err != nil {
+		kind := exchange.DialRefused
+		if IsTimeout(err) {
+			kind = exchange.DialTimeout
+		}
+		return nil, DialError(kind, "", err)
+	}
+	return c.(*net.TCPConn), nil
+}
+
+// DialError returns the *forward.DialError of an attempt to connect. reason is a constant word or "".
+func DialError(kind exchange.Kind, reason string, err error) error {
+	return &forward.DialError{Fault: exchange.Fault{Side: exchange.Upstream, Kind: kind, Retryable: true, Reason: reason, Err: err}}
+}
+
+// IsTimeout reports whether an error of a connection says that time was up.
+func IsTimeout(err error) bool {
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// FaultOf returns the fault that an error of dialling stands for.
+func FaultOf(err error) exchange.Fault {
+	var dial *forward.DialError
+	if errors.As(err, &dial) {
+		return dial.Fault
+	}
+	return exchange.Fault{Side: exchange.Upstream, Kind: exchange.DialRefused, Retryable: true, Err: err}
+}
+
+// Reset closes a connection so that its peer sees it refused instead of ended.
+func Reset(conn *net.TCPConn) {
+	_ = conn.SetLinger(0) // best effort: the connection may be gone
+	_ = conn.Close()
+}
+
+// Unmap writes an IPv4 address as such, however the socket shows it.
+func Unmap(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
+
+// RemoteAddr returns where a connection comes from.
+func RemoteAddr(conn *net.TCPConn) netip.AddrPort {
+	return Unmap(conn.RemoteAddr().(*net.TCPAddr).AddrPort())
+}

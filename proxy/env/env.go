@@ -1,0 +1,71 @@
+// Package env holds what both directions of a proxy need of the process that they run in.
+//
+// It owns the clock, the bounds of waiting, the addresses of the pod and of the proxy, the logs of what peers cause, and how connections are
+// dialled and reset. It must not import what serves connections (proxy/inbound, proxy/outbound). The one idea: the two directions share one
+// small struct, and nothing else of the proxy.
+package env
+
+import (
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/tulle-mesh/tulle/internal/certs"
+	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/retry"
+	"github.com/tulle-mesh/tulle/proxy/stats"
+)
+
+// Env is the process that a direction runs in. Its fields are set before the first connection is accepted, and not changed afterwards.
+type Env struct {
+	Log      *zap.Logger
+	Stats    *stats.Registry
+	Certs    *certs.Manager // nil without mesh TLS
+	Failures retry.Failures // of the application's calls
+	Times    Times
+	Self     Self
+	Started  time.Time
+}
+
+// Times are the bounds of a proxy's waiting. The proxy's configuration gives each a value.
+type Times struct {
+	OutboundConnect, InboundConnect time.Duration
+	OutboundDetect, InboundDetect   time.Duration
+	// Handshake bounds a TLS handshake on either side.
+	Handshake time.Duration
+	// Declared bounds the wait for the first bytes on a port that declares HTTP.
+	Declared time.Duration
+	// Discovery bounds the wait for the first value of a target.
+	Discovery time.Duration
+	// FailFast bounds the wait of a connection for an endpoint; the engine's own bound is the same.
+	FailFast time.Duration
+	// OutboundIdle is how long a target is kept after its last use.
+	OutboundIdle          time.Duration
+	Grace, WaitBeforeExit time.Duration
+	// ExpirySpread is the time within which the connections of peers under a dropped trust anchor are drained, each at another moment, so
+	// that they are not all made again at once. ExpiryGrace is how long what they carry may go on.
+	ExpirySpread, ExpiryGrace time.Duration
+}
+
+// Now returns the time on the proxy's own monotonic clock.
+func (e *Env) Now() time.Duration { return time.Since(e.Started) }
+
+// DetectTime bounds the wait for a connection's first bytes. A port that declares HTTP never waits for the server to speak, so there is
+// no hurry.
+func (e *Env) DetectTime(declared mesh.Protocol, otherwise time.Duration) time.Duration {
+	if declared == mesh.HTTP1 || declared == mesh.HTTP2 {
+		return e.Times.Declared
+	}
+	return otherwise
+}
+
+// CountOpen counts a connection as open. The returned function counts how it ended.
+func (e *Env) CountOpen(t *stats.TCP) (closed func(error)) {
+	began := e.Now()
+	t.Opened.Add(1)
+	t.Open.Add(1)
+	return func(err error) {
+		t.Open.Add(-1)
+		t.Close(e.Now()-began, err)
+	}
+}

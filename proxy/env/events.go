@@ -1,0 +1,93 @@
+package env
+
+import (
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// eventsPerSecond is how many lines strangers can make the proxy log in a second. Counters count every event.
+const eventsPerSecond = 10
+
+// EventLog logs what peers cause: denials, failed handshakes, unreachable targets.
+type EventLog struct {
+	log *zap.Logger
+	now func() time.Duration
+
+	mu      sync.Mutex // guards the fields below
+	second  time.Duration
+	lines   int
+	skipped uint64
+}
+
+// NewEventLog returns a log that tells the time by now.
+func NewEventLog(log *zap.Logger, now func() time.Duration) *EventLog {
+	return &EventLog{log: log, now: now}
+}
+
+// Info writes a line, unless there were too many in this second; then the next one says how many were left out.
+func (e *EventLog) Info(message string, fields ...zap.Field) {
+	skipped, ok := e.admit()
+	if !ok {
+		return
+	}
+	if skipped > 0 {
+		fields = append(fields, zap.Uint64("skippedLines", skipped))
+	}
+	e.log.Info(message, fields...)
+}
+
+func (e *EventLog) admit() (skipped uint64, ok bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if now := e.now().Truncate(time.Second); now != e.second {
+		e.second, e.lines = now, 0
+	}
+	if e.lines >= eventsPerSecond {
+		e.skipped++
+		return 0, false
+	}
+	e.lines++
+	skipped, e.skipped = e.skipped, 0
+	return skipped, true
+}
+
+// summaryInterval is how often a Summary writes at most.
+const summaryInterval = time.Minute
+
+// Summary logs one kind of event: a line for the first, then at most one a minute, which tells how many there were.
+type Summary struct {
+	log *zap.Logger
+	now func() time.Duration
+
+	mu    sync.Mutex // guards the fields below
+	next  time.Duration
+	count uint64
+}
+
+// NewSummary returns a log that tells the time by now.
+func NewSummary(log *zap.Logger, now func() time.Duration) *Summary {
+	return &Summary{log: log, now: now}
+}
+
+// Warn counts an event, and writes a line with its fields if one is due.
+func (s *Summary) Warn(message string, fields ...zap.Field) {
+	if count := s.due(); count > 0 {
+		s.log.Warn(message, append(fields, zap.Uint64("count", count))...)
+	}
+}
+
+// due counts an event and returns how many a line has to tell of; 0 means that none is due.
+func (s *Summary) due() (count uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.count++
+	now := s.now()
+	if now < s.next {
+		return 0
+	}
+	s.next = now + summaryInterval
+	count, s.count = s.count, 0
+	return count
+}

@@ -1,0 +1,31 @@
+package env
+
+import (
+	"net/netip"
+	"slices"
+)
+
+// Self says which addresses are the pod's, and which the proxy's own.
+type Self struct {
+	// IPs are the pod's addresses.
+	IPs []netip.Addr
+	// Ports are the proxy's own ports on any address of the pod.
+	Ports []uint16
+	// Local says that each listener has a fixed destination, and no connection is redirected. Listeners are the inbound ones.
+	Local     bool
+	Listeners []netip.AddrPort
+}
+
+// OwnsAddr reports whether an address is this pod's.
+func (s *Self) OwnsAddr(a netip.Addr) bool { return slices.Contains(s.IPs, a) }
+
+// OwnsPort reports whether a port of the pod is the proxy's.
+func (s *Self) OwnsPort(port uint16) bool { return slices.Contains(s.Ports, port) }
+
+// Loops reports whether a connection to an address would come back to this proxy.
+func (s *Self) Loops(a netip.AddrPort) bool {
+	if s.Local {
+		return slices.Contains(s.Listeners, a) // an outbound listener's address is its target's name
+	}
+	return (s.OwnsAddr(a.Addr()) || a.Addr().IsLoopback() || a.Addr().IsUnspecified()) && s.OwnsPort(a.Port())
+}

@@ -1,0 +1,59 @@
+package inbound
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/stats"
+)
+
+// answeredIdle is how long an address stays in answered when another one needs its place.
+const answeredIdle = 10 * time.Minute
+
+// answered remembers the addresses where an application accepted a connection, and when it did last.
+type answered struct {
+	mu   sync.Mutex // guards the field below
+	last map[netip.AddrPort]time.Duration
+}
+
+// add remembers that app answered at now. If there are too many, it takes the place of one that has not answered for long.
+func (s *answered) add(app netip.AddrPort, now time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, known := s.last[app]; !known && len(s.last) >= stats.MaxAnswered && !s.forget(now) {
+		return
+	}
+	if s.last == nil {
+		s.last = map[netip.AddrPort]time.Duration{}
+	}
+	s.last[app] = now
+}
+
+func (s *answered) forget(now time.Duration) bool {
+	for app, last := range s.last {
+		if now-last >= answeredIdle {
+			delete(s.last, app)
+			return true
+		}
+	}
+	return false
+}
+
+func (s *answered) has(app netip.AddrPort) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.last[app]
+	return ok
+}
+
+// appName returns how labels name an address that a client asked for. An address has a name of its own only if the pod declares it, or an
+// application answered there.
+func (in *Inbound) appName(app netip.AddrPort) stats.App {
+	self := &in.env.Self
+	declared := self.Local || in.policy.Load().Declares(app.Port()) && (len(self.IPs) == 0 || self.OwnsAddr(app.Addr()))
+	if !declared && !in.answered.has(app) {
+		return stats.OtherApp
+	}
+	return stats.NewApp(app)
+}

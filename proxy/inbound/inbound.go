@@ -1,0 +1,406 @@
+// Package inbound serves the connections that peers make to the pod's applications.
+//
+// It owns the server's side of docs/request.md: detection, mesh TLS, authorization, rate limits, the access log, and the connections to the
+// applications. It must not import package proxy or proxy/outbound. The one idea: Inbound.Serve and Inbound.Route are the phases in their
+// order, and what they call decides or counts one thing and returns.
+package inbound
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/tulle-mesh/tulle/internal/certs"
+	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/authz"
+	"github.com/tulle-mesh/tulle/proxy/detect"
+	"github.com/tulle-mesh/tulle/proxy/env"
+	"github.com/tulle-mesh/tulle/proxy/exchange"
+	"github.com/tulle-mesh/tulle/proxy/forward"
+	"github.com/tulle-mesh/tulle/proxy/idle"
+	"github.com/tulle-mesh/tulle/proxy/limit"
+	"github.com/tulle-mesh/tulle/proxy/relay"
+	"github.com/tulle-mesh/tulle/proxy/reverify"
+	"github.com/tulle-mesh/tulle/proxy/sock"
+	"github.com/tulle-mesh/tulle/proxy/stats"
+)
+
+// errorNonLocal is the value of the label "error" for destinations that are not the pod's.
+const errorNonLocal = "non_local_destination"
+
+// Config is what an Inbound is made from.
+type Config struct {
+	Env    *env.Env
+	Expiry *reverify.Expiry
+	// MaxHeadBytes bounds a message head; see forward.Config.
+	MaxHeadBytes int
+	// AccessLogFormat is "apache", "json" or "" for none. AccessLog receives the lines; nil writes none.
+	AccessLogFormat string
+	AccessLog       io.Writer
+	// Policy is active until SetPolicy.
+	Policy *authz.Policy
+}
+
+// Inbound serves the connections that peers make to this pod's applications. Make it with New.
+type Inbound struct {
+	env       *env.Env
+	expiry    *reverify.Expiry
+	engine    *forward.Engine
+	log       *zap.Logger
+	events    *env.EventLog
+	nonLocal  *env.Summary
+	accessLog *accessLog                   // nil without one
+	policy    atomic.Pointer[authz.Policy] // never nil
+	muxTLS    *tls.Config                  // nil without certificates
+	tcpTLS    *tls.Config
+
+	policySince time.Time // when policy became the policy; only SetPolicy and Recheck use it
+
+	limiters   limiters
+	handshakes failedHandshakes
+	answered   answered
+
+	mu   sync.Mutex // guards the fields below
+	apps map[netip.AddrPort]*app
+	open map[*peerConn]struct{}
+}
+
+// New makes the inbound side. Run its Engine before Serve.
+func New(cfg Config) *Inbound {
+	e := cfg.Env
+	log := e.Log.Named("inbound")
+	in := &Inbound{
+		env: e, expiry: cfg.Expiry, log: log, events: env.NewEventLog(log, e.Now), nonLocal: env.NewSummary(log, e.Now),
+		accessLog: newAccessLog(cfg.AccessLogFormat, cfg.AccessLog, e.Log),
+		limiters:  limiters{byRef: map[mesh.Ref]*limit.Limiter{}},
+		apps:      map[netip.AddrPort]*app{}, open: map[*peerConn]struct{}{},
+	}
+	in.engine = forward.New(forward.Config{
+		ParkTimeout: e.Times.FailFast, RestoreHTTP1: true, MaxHeadBytes: cfg.MaxHeadBytes,
+		Report: e.CountConnFault(stats.Inbound), Ended: e.LogConnEnd(stats.Inbound, in.events),
+	}, in)
+	if e.Certs != nil {
+		in.muxTLS, in.tcpTLS = e.Certs.ServerTLS(mesh.ALPNMux), e.Certs.ServerTLS(mesh.ALPNRelay)
+	}
+	in.policy.Store(cfg.Policy)
+	return in
+}
+
+// Engine returns the engine that moves the requests.
+func (in *Inbound) Engine() *forward.Engine { return in.engine }
+
+// peerConn is a connection from a peer. Its requests share it: it is the Data of exchange.Conn.
+type peerConn struct {
+	remote netip.AddrPort
+	target netip.AddrPort // of the application
+	peer   authz.Peer
+	client stats.Client
+	cut    context.CancelFunc // resets the connection
+	// deniedSince is when a policy first denied what the connection carries; zero while it is allowed. Only Recheck uses it.
+	deniedSince time.Time
+
+	// The rest is set for connections with requests.
+	app       *app // nil for an opaque connection
+	name      stats.App
+	decisions decisionCache
+	// common are the labels of everything under the policy labelled.
+	common   stats.Labels
+	labelled *authz.Port
+	// broken counts requests that were too broken to be routed; nil until there is one.
+	broken  *stats.HTTP
+	release func()
+}
+
+// identify makes id the identity that the peer proved.
+func (c *peerConn) identify(id mesh.ID) { c.peer.ID, c.client = id, stats.NewClient(id) }
+
+// Serve takes a peer's connection to target, the address that it asked for, through the phases 1 to 3 of docs/request.md, and serves it. Route
+// takes each of its requests through the others.
+func (in *Inbound) Serve(ctx context.Context, accepted *idle.Conn, target netip.AddrPort) {
+	conn := accepted.TCPConn
+	// 1. Where to: never to the proxy itself, nor to an address that is not the pod's.
+	if in.loops(target) {
+		in.serveCertificate(ctx, conn)
+		in.refuse(conn, target, stats.ErrorLoop)
+		return
+	}
+	if !in.isPodAddr(target.Addr()) {
+		in.refuseNonLocal(conn, target)
+		return
+	}
+	c := &peerConn{remote: env.RemoteAddr(conn), target: target}
+	c.peer.Addr = c.remote.Addr()
+
+	// 2. Detect. A connection of the node that ends without a byte is how the kubelet probes a port (tcpSocket): no denial counts it.
+	port := in.policy.Load().Port(target.Port())
+	peek := detect.NewConn(conn)
+	kind, err := peek.Sniff(in.detectTime(port))
+	if peek.Silent() && port.FromNode(c.peer) && !port.Decide(c.peer).Allow {
+		in.log.Debug("connection of the node ended without a byte", zap.Stringer("app", target))
+		_ = conn.Close()
+		return
+	}
+	var meshTLS *tls.Config
+	if err == nil && kind == detect.TLS {
+		meshTLS, err = in.meshTLS(peek)
+	}
+	if err != nil {
+		in.refuse(conn, target, stats.ErrorDetect)
+		return
+	}
+	if meshTLS == nil {
+		c.client.OwnTLS = kind == detect.TLS
+		if protocol, isHTTP := protocolOf(kind, port, peek); isHTTP {
+			in.serveHTTP(ctx, sock.New(conn, peek.Peeked()), protocol, c)
+			return
+		}
+		in.relay(ctx, relay.Plain(conn, peek.Peeked()), c)
+		return
+	}
+
+	// 3. Identify the client by its certificate.
+	secured, id, err := in.handshake(ctx, conn, peek.Peeked(), meshTLS)
+	if err != nil {
+		in.refuseHandshake(conn, target, err)
+		return
+	}
+	c.identify(id)
+	if meshTLS == in.muxTLS {
+		in.serveHTTP(ctx, secured, forward.Mux, c)
+		return
+	}
+	// The peer's proxy did not tell requests apart: it declared the port opaque, or saw nothing for too long. Where the policy is about
+	// requests, they are told apart here.
+	if port := in.policy.Load().Port(target.Port()); port.HTTPOnly() {
+		peek := detect.NewConn(secured)
+		kind, err := peek.Sniff(in.detectTime(port))
+		if err != nil {
+			in.refuse(conn, target, stats.ErrorDetect)
+			return
+		}
+		if protocol, isHTTP := protocolOf(kind, port, peek); isHTTP {
+			in.serveHTTP(ctx, peek, protocol, c)
+			return
+		}
+	}
+	in.relay(ctx, relay.Secure(secured), c)
+}
+
+// loops reports whether target is a port of the proxy. What comes here was for an address of the pod, even if nobody told the proxy of the
+// address: only the port counts.
+func (in *Inbound) loops(target netip.AddrPort) bool {
+	self := &in.env.Self
+	return self.Loops(target) || !self.Local && self.OwnsPort(target.Port())
+}
+
+// isPodAddr reports whether connections that arrive for an address are for this pod. The kernel redirects what a neighbour sends, whatever
+// its destination; the proxy must not connect to another host for it, nor to loopback, whose listeners are for the pod itself.
+func (in *Inbound) isPodAddr(a netip.Addr) bool {
+	switch {
+	case in.env.Self.Local, in.env.Self.OwnsAddr(a): // a local listener has its destination from the configuration
+		return true
+	case a.IsLoopback(), a.IsUnspecified(), a.IsMulticast(), a.IsLinkLocalUnicast():
+		return false
+	}
+	local, err := env.IsLocal(a)
+	if err != nil {
+		in.events.Info("cannot tell whether an address is the pod's", zap.Stringer("addr", a), zap.Error(err))
+	}
+	return local
+}
+
+// detectTime bounds the wait for a connection's first bytes. A port that takes HTTP alone has no server that speaks first.
+func (in *Inbound) detectTime(port *authz.Port) time.Duration {
+	if port.HTTPOnly() && port.Protocol() != mesh.Opaque {
+		return in.env.Times.Declared
+	}
+	return in.env.DetectTime(port.Protocol(), in.env.Times.InboundDetect)
+}
+
+// meshTLS returns the configuration of the mesh TLS that a ClientHello asks for; nil if it asks for none.
+func (in *Inbound) meshTLS(peek *detect.Conn) (*tls.Config, error) {
+	hello, ok, err := peek.SniffHello(in.env.Times.InboundDetect)
+	switch {
+	case err != nil:
+		return nil, err
+	case ok && in.muxTLS != nil && hello.Offers(mesh.ALPNMux):
+		return in.muxTLS, nil
+	case ok && in.tcpTLS != nil && hello.Offers(mesh.ALPNRelay):
+		return in.tcpTLS, nil
+	default:
+		return nil, nil
+	}
+}
+
+// protocolOf says how a connection's requests are told apart. Clients connect before they have something to ask: silence on a port that
+// takes HTTP alone is HTTP.
+func protocolOf(kind detect.Kind, port *authz.Port, peek *detect.Conn) (p forward.Protocol, isHTTP bool) {
+	switch {
+	case port.Protocol() == mesh.Opaque:
+		return 0, false
+	case port.HTTPOnly() && port.Protocol() == mesh.Detect && len(peek.Peeked()) == 0:
+		return forward.HTTP1, true
+	default:
+		return env.HTTPProtocol(kind, port.Protocol())
+	}
+}
+
+// handshake terminates mesh TLS and returns who the peer proved to be. An address of which too many handshakes failed gets
+// errHandshakeRate.
+func (in *Inbound) handshake(ctx context.Context, conn *net.TCPConn, prefix []byte, config *tls.Config) (*sock.Conn, mesh.ID, error) {
+	from := env.RemoteAddr(conn).Addr()
+	if !in.handshakes.allow(from, in.env.Now()) {
+		return nil, mesh.ID{}, errHandshakeRate
+	}
+	ctx, cancel := context.WithTimeout(ctx, in.env.Times.Handshake)
+	defer cancel()
+	secured, err := sock.Server(ctx, sock.New(conn, prefix), config)
+	var id mesh.ID
+	if err == nil {
+		state, _ := secured.TLS()
+		id, err = certs.PeerID(state)
+	}
+	if err != nil {
+		in.handshakes.failed(from, in.env.Now())
+		return nil, mesh.ID{}, err
+	}
+	return secured, id, nil
+}
+
+// serveHTTP lets the engine read requests from a connection.
+func (in *Inbound) serveHTTP(ctx context.Context, conn net.Conn, protocol forward.Protocol, c *peerConn) {
+	c.app = in.app(c.target)
+	defer in.releaseApp(c.app)
+	c.name = in.appName(c.target)
+	ctx, c.cut = context.WithCancel(ctx)
+	defer c.cut()
+	in.register(c)
+	defer in.unregister(c)
+	defer c.close()
+	port := in.policy.Load().Port(c.target.Port())
+	tcp, releaseTCP := in.env.Stats.TCP(stats.Labels(`peer="src"`).Join(c.labels(port)))
+	defer releaseTCP()
+	closed := in.env.CountOpen(tcp)
+	closed(in.engine.Serve(ctx, conn, protocol, &exchange.Conn{
+		Peer: c.peer.ID, TLS: !c.peer.ID.IsZero(), Remote: c.remote, Target: c.target, Traffic: &tcp.Traffic, Data: c,
+	}))
+}
+
+// relay forwards a connection whose requests cannot be told apart, if the policy allows the peer.
+func (in *Inbound) relay(ctx context.Context, client *relay.End, c *peerConn) {
+	ctx, c.cut = context.WithCancel(ctx)
+	defer c.cut()
+	// Registered before the decision: a policy that changes in between finds the connection.
+	in.register(c)
+	defer in.unregister(c)
+	defer in.expiry.Watch(client.Secured(), stats.Inbound, c.cut)()
+	// 4. Authorize the connection.
+	port := in.policy.Load().Port(c.target.Port())
+	verdict := port.Decide(c.peer)
+	name := in.appName(c.target)
+	labels := stats.InboundLabels(name, c.client, port.Server())
+	in.countConnection(labels, verdict)
+	if verdict.Audited {
+		in.events.Info("connection audited", zap.Stringer("app", c.target), zap.Stringer("client", c.peer.Addr),
+			zap.Stringer("client_id", c.peer.ID))
+	}
+	if !verdict.Allow {
+		in.events.Info("connection denied", zap.Stringer("app", c.target), zap.Stringer("client", c.peer.Addr),
+			zap.Stringer("client_id", c.peer.ID), zap.String("reason", string(verdict.Reason)))
+		client.Abort()
+		return
+	}
+	// 6. Forward to the application.
+	server, err := env.Dial(ctx, c.target, in.env.Times.InboundConnect)
+	if err != nil {
+		in.env.Stats.ConnFailed(stats.Inbound, env.FaultOf(err).Kind.String())
+		client.Abort()
+		return
+	}
+	in.answered.add(c.target, in.env.Now())
+	end := relay.Plain(server, nil)
+	src, releaseSrc := in.env.Stats.TCP(stats.Labels(`peer="src"`).Join(labels))
+	defer releaseSrc()
+	dst, releaseDst := in.env.Stats.TCP(stats.AppLabels(name))
+	defer releaseDst()
+	client.Read, client.Written = &src.ReadBytes, &src.WrittenBytes
+	end.Read, end.Written = &dst.ReadBytes, &dst.WrittenBytes
+	closedSrc, closedDst := in.env.CountOpen(src), in.env.CountOpen(dst)
+	result := relay.Run(ctx, client, end)
+	closedSrc(result.A)
+	closedDst(result.B)
+}
+
+// labels returns the labels of what the client does under the port's policy.
+func (c *peerConn) labels(port *authz.Port) stats.Labels {
+	if c.labelled != port {
+		c.labelled, c.common = port, stats.InboundLabels(c.name, c.client, port.Server())
+	}
+	return c.common
+}
+
+// brokenRequests returns what counts a connection's requests that were too broken to be routed.
+func (in *Inbound) brokenRequests(c *peerConn) *stats.HTTP {
+	if c.broken == nil {
+		c.broken, c.release = in.env.Stats.HTTP(c.labels(in.policy.Load().Port(c.target.Port())))
+	}
+	return c.broken
+}
+
+// close ends what counts the connection's requests.
+func (c *peerConn) close() {
+	c.decisions.close()
+	if c.release != nil {
+		c.release()
+	}
+}
+
+// refuseNonLocal resets a connection for an address that is not the pod's. No honest client makes one: somebody on the pod's network
+// sends it, who would reach another address, or a listener of loopback alone, with this pod's address.
+func (in *Inbound) refuseNonLocal(conn *net.TCPConn, target netip.AddrPort) {
+	in.env.Stats.ConnFailed(stats.Inbound, errorNonLocal)
+	in.nonLocal.Warn("refused connections to addresses that are not the pod's", zap.Stringer("target", target),
+		zap.Stringer("client", conn.RemoteAddr()), zap.String("error", errorNonLocal))
+	env.Reset(conn)
+}
+
+// refuseHandshake ends a connection whose client could not prove an identity.
+func (in *Inbound) refuseHandshake(conn *net.TCPConn, target netip.AddrPort, err error) {
+	reason := "tls_handshake"
+	var peer *certs.PeerError
+	switch {
+	case errors.Is(err, errHandshakeRate):
+		reason = "handshake_rate"
+	case errors.As(err, &peer):
+		reason = string(peer.Reason)
+	case errors.Is(err, certs.ErrNoCertificate):
+		reason = "no_certificate"
+	}
+	in.events.Info("mesh TLS refused", zap.Stringer("app", target), zap.String("reason", reason), zap.Error(err))
+	in.env.Stats.ConnFailed(stats.Inbound, reason)
+	_ = conn.Close() // in order, so that the client sees the alert
+}
+
+// refuse resets the connection and counts why.
+func (in *Inbound) refuse(conn *net.TCPConn, target netip.AddrPort, reason string) {
+	in.env.Stats.ConnFailed(stats.Inbound, reason)
+	in.log.Debug("inbound connection refused", zap.Stringer("app", target), zap.String("error", reason))
+	env.Reset(conn)
+}
+
+// countConnection counts a verdict on a connection.
+func (in *Inbound) countConnection(l stats.Labels, v authz.Decision) {
+	if v.Allow {
+		in.env.Stats.Inc(stats.InboundTCPAllow, l.WithAuthz(v.Authorization))
+	} else {
+		in.env.Stats.Inc(stats.InboundTCPDeny, l.With("reason", string(v.Reason)))
+	}
+}

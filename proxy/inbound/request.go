@@ -1,0 +1,225 @@
+package inbound
+
+import (
+	"cmp"
+
+	"go.uber.org/zap"
+
+	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/authz"
+	"github.com/tulle-mesh/tulle/proxy/env"
+	"github.com/tulle-mesh/tulle/proxy/exchange"
+	"github.com/tulle-mesh/tulle/proxy/forward"
+	"github.com/tulle-mesh/tulle/proxy/response"
+	"github.com/tulle-mesh/tulle/proxy/route"
+	"github.com/tulle-mesh/tulle/proxy/stats"
+)
+
+// request is what the inbound side knows about a request in flight. It lives in Exchange.Data and is reused.
+type request struct {
+	decision *decision // nil until the request is routed
+	hit      route.Hit // zero where no route governs the request
+	grpc     bool
+	allowed  bool // by policy and rate limit
+	// log is the request's line for the access log, which is written at its end; nil without one.
+	log *accessLine
+}
+
+func requestOf(x *exchange.Exchange) *request {
+	r, ok := x.Data.(*request)
+	if !ok {
+		r = &request{}
+		x.Data = r
+	}
+	return r
+}
+
+// route names the route that decided on the request, or the one with a mistake.
+func (r *request) route() mesh.Ref {
+	if r.decision.verdict.Reason == authz.InvalidRoute {
+		return r.hit.Rule.Ref
+	}
+	return r.decision.verdict.Route
+}
+
+// Route takes a request through the phases 4 to 6 of docs/request.md. It implements forward.Handler.
+func (in *Inbound) Route(x *exchange.Exchange) forward.Verdict {
+	c, r := x.Conn.Data.(*peerConn), requestOf(x)
+	if r.decision != nil { // it was allowed, and waited after a refusal
+		return forward.Forward(in.upstream(c.app, x.Request.Version))
+	}
+	r.grpc = response.IsGRPC(&x.Request)
+	if in.accessLog != nil {
+		r.log = in.accessLog.begin(x)
+	}
+
+	// 4. Authorize: the policy of the port and its routes, then its rate limit.
+	port := in.policy.Load().Port(c.target.Port())
+	part, hit := port.Match(c.peer, &x.Request)
+	d := in.decide(c, port, part)
+	r.decision, r.hit = d, hit
+	d.begin()
+	if !d.verdict.Allow {
+		in.logDenied(c, r)
+		return forward.Reply(denial(x, c, r).Write(x))
+	}
+	if d.verdict.Audited {
+		in.events.Info("request audited", zap.Stringer("app", c.target), zap.Stringer("client", c.peer.Addr),
+			zap.Stringer("client_id", c.peer.ID))
+	}
+	if d.limiter != nil {
+		if scope, wait := d.limiter.Take(c.peer.ID, x.Begun.Sub(in.env.Started)); scope != "" {
+			in.countLimited(c, d, scope)
+			return forward.Reply(excess(c, r, scope, wait).Write(x))
+		}
+	}
+	r.allowed = true
+	d.allow()
+
+	// 5. Tell: what the route's filters edit, how much time is left, and who the client is.
+	if hit.Rule != nil {
+		if hit.Rule.Invalid != "" {
+			in.env.Stats.RequestFailed(stats.Inbound, "invalid_route", "")
+			e := c.errorResponse(r, d.verdict.Route)
+			e.Status, e.Cause, e.Text = 500, "proxy_configuration_error", hit.Rule.Invalid
+			return forward.Reply(e.Write(x))
+		}
+		if applyFilters(x, hit) {
+			return forward.Reply(nil)
+		}
+	}
+	if left, ok := response.TakeRemaining(&x.Request, !c.peer.ID.IsZero()); ok {
+		if left <= 0 {
+			x.Fault = exchange.Fault{Side: exchange.Proxy, Kind: exchange.Timeout, Reason: exchange.Deadline}
+			in.env.CountFault(stats.Inbound, x.Fault)
+			e := response.Error{Fault: x.Fault, GRPC: r.grpc, Detailed: true, Object: c.target.String()}
+			return forward.Reply(e.Write(x))
+		}
+		x.TotalTimeout = left + response.DeadlineGrace
+		response.SetDeadline(&x.Request, left)
+	}
+	setClientID(&x.Request, c.client)
+
+	// 6. Forward to the application.
+	return forward.Forward(in.upstream(c.app, x.Request.Version))
+}
+
+// OnFault sends a request that the application refused once more, and answers every other fault: a request that fails at one application
+// cannot go to another. It implements forward.Handler.
+func (in *Inbound) OnFault(x *exchange.Exchange, f exchange.Fault) forward.Verdict {
+	c, r := x.Conn.Data.(*peerConn), requestOf(x)
+	f = response.Expired(x, f, r.grpc)
+	if f.Retryable && f.Kind != exchange.DialRefused && f.Kind != exchange.DialTimeout && x.Attempts < env.ConnectAttempts {
+		return forward.Forward(in.upstream(c.app, x.Request.Version))
+	}
+	if wait, ok := response.WaitAfterRefusal(x, f, env.ConnectAttempts); ok && r.allowed {
+		return forward.Wait(wait)
+	}
+	if r.decision == nil { // too broken to be routed
+		r.grpc = response.IsGRPC(&x.Request)
+	}
+	in.env.CountFault(stats.Inbound, f)
+	meshed := !c.peer.ID.IsZero()
+	return forward.Reply(response.Error{
+		Fault: f, GRPC: r.grpc, Detailed: meshed, Object: c.target.String(), NextHop: c.target, Unprocessed: f.Retryable && meshed,
+	}.Write(x))
+}
+
+// Response edits the application's response as the route says, and marks one that was retried further along. It implements
+// forward.Handler.
+func (in *Inbound) Response(x *exchange.Exchange) exchange.Fault {
+	r := requestOf(x)
+	x.Response.Del(response.UnprocessedField) // only a proxy may say so
+	in.markRetried(x, r)
+	if x.Response.Status/100 == 3 && r.decision != nil && r.decision.part == authz.Probe {
+		in.logRedirect(x)
+	}
+	if rule := r.hit.Rule; rule != nil {
+		rule.EditResponse(&x.Response)
+		if rule.CORS != nil {
+			rule.CORS.Mark(&x.Request, &x.Response)
+		}
+	}
+	return exchange.Fault{}
+}
+
+// End counts the request and writes its line of the access log. It implements forward.Handler.
+func (in *Inbound) End(x *exchange.Exchange) {
+	c, r := x.Conn.Data.(*peerConn), requestOf(x)
+	if r.decision == nil { // too broken to be routed
+		series := in.brokenRequests(c)
+		series.Request()
+		series.Response(response.OutcomeOf(x, r.grpc), response.Latency(x))
+	} else {
+		r.decision.end(x, r)
+	}
+	if r.log != nil {
+		if d := r.decision; d != nil {
+			r.log.server, r.log.route, r.log.authorization = d.server, r.route(), d.verdict.Authorization
+		}
+		in.accessLog.end(r.log, x)
+	}
+	*r = request{}
+}
+
+// markRetried tells a meshed peer that a failed response passes on a failure which was retried further along.
+func (in *Inbound) markRetried(x *exchange.Exchange, r *request) {
+	h := &x.Response
+	if h.Has(response.RetriedField) {
+		h.Del(response.RetriedField)
+	}
+	failed := h.Status >= 500
+	if !failed && r.grpc && h.Has("grpc-status") {
+		failed = response.GRPCFailure(response.GRPCOf(x))
+	}
+	if failed && !x.Conn.Peer.IsZero() && in.env.Failures.Claim(x.Begun) {
+		h.Add(response.RetriedField, "1")
+	}
+}
+
+// logDenied logs a request that policy denied.
+func (in *Inbound) logDenied(c *peerConn, r *request) {
+	in.events.Info("request denied", zap.Stringer("app", c.target), zap.Stringer("client", c.peer.Addr),
+		zap.Stringer("client_id", c.peer.ID), zap.String("server", nameOf(c.decisions.port.Server())),
+		zap.String("route", nameOf(r.route())), zap.String("reason", string(r.decision.verdict.Reason)))
+}
+
+// logRedirect logs a probe that the application redirects: the kubelet follows it within the pod, and what it asks for then is no probe.
+func (in *Inbound) logRedirect(x *exchange.Exchange) {
+	location, _ := x.Response.Get("location")
+	in.events.Info("kubelet's probe was redirected", zap.Stringer("app", x.Conn.Target), zap.String("path", string(x.Request.Path())),
+		zap.String("location", string(location[:min(len(location), 256)])))
+}
+
+// begin counts a request under the decision.
+func (d *decision) begin() {
+	d.inFlight.Add(1)
+	d.http.Request()
+	d.decided.Inc()
+}
+
+// allow counts a request that was allowed.
+func (d *decision) allow() {
+	d.served.Request()
+	if d.named != nil {
+		d.named.Request()
+	}
+}
+
+// end counts how a request ended.
+func (d *decision) end(x *exchange.Exchange, r *request) {
+	d.inFlight.Add(-1)
+	result, latency := response.OutcomeOf(x, r.grpc), response.Latency(x)
+	d.http.Response(result, latency)
+	if !r.allowed {
+		return
+	}
+	status := int16(cmp.Or(result.Status, -1))
+	if d.verdict.Route.Kind == "GRPCRoute" {
+		status = result.GRPC
+	}
+	d.served.End(status, response.Duration(x), response.ServerTime(x, x.Begun))
+	if d.named != nil {
+		d.named.Response(result, latency)
+	}
+}

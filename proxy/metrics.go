@@ -1,0 +1,92 @@
+package proxy
+
+import (
+	"time"
+
+	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/control"
+	"github.com/tulle-mesh/tulle/proxy/stats"
+)
+
+// addMetrics adds the series that describe the proxy itself.
+func (p *Proxy) addMetrics() {
+	r := p.env.Stats
+	r.AddProcess(p.cfg.Version, p.env.Started)
+	r.Func("tulle_control_targets", "", func() float64 { return float64(p.outbound.Targets()) })
+	r.Func("tulle_control_stale_seconds", "", func() float64 { return p.staleFor().Seconds() })
+	r.Func("tulle_admin_connections_refused_total", "", func() float64 { return float64(p.admin.refused.Load()) })
+	if lost := p.cfg.LostLines; lost != nil {
+		r.Func("tulle_log_lines_lost_total", "", func() float64 { return float64(lost()) })
+	}
+	if p.control != nil {
+		p.addControlMetrics()
+	}
+	if p.env.Certs == nil {
+		return
+	}
+	for _, prefix := range []string{"control_identity_cert_", "identity_cert_"} {
+		r.Func(prefix+"expiration_timestamp_seconds", "", func() float64 { return unixSeconds(p.env.Certs.Status().NotAfter) })
+		r.Func(prefix+"refresh_timestamp_seconds", "", func() float64 { return unixSeconds(p.env.Certs.Status().Refreshed) })
+		r.Func(prefix+"refreshes_total", `result="ok"`, func() float64 { return float64(p.env.Certs.Status().Refreshes) })
+		r.Func(prefix+"refreshes_total", `result="error"`, func() float64 { return float64(p.env.Certs.Status().Failures) })
+	}
+	r.Func("tulle_trust_roots_errors_total", "", func() float64 { return float64(p.env.Certs.Status().RootsErrors) })
+}
+
+// addControlMetrics adds the series of the stream to the destination controller.
+func (p *Proxy) addControlMetrics() {
+	addr := stats.Labels("").With("addr", p.cfg.Settings.DestinationAddr)
+	add := func(name string, l stats.Labels, value func(control.Status) uint64) {
+		p.env.Stats.Func(name, l, func() float64 { return float64(value(p.control.Status())) })
+	}
+	p.env.Stats.Func("control_connected", addr, func() float64 {
+		if p.control.Status().Connected {
+			return 1
+		}
+		return 0
+	})
+	add("control_connect_failures_total", addr, func(s control.Status) uint64 { return s.Failures })
+	add("tulle_control_values_total", addr.With("result", "ok"), func(s control.Status) uint64 { return s.Received })
+	add("tulle_control_values_total", addr.With("result", "refused"), func(s control.Status) uint64 { return s.Rejected })
+}
+
+// questions returns what counts the questions to a part of the control plane, and their answers by gRPC status. What was given up on is
+// no failure.
+func (p *Proxy) questions(addr string, server mesh.ID) (asked func(), answered func(took time.Duration, grpcStatus int16)) {
+	const ok, canceled = 0, 1
+	g := p.env.Stats.Control(stats.Labels("").Add("addr", addr, "server_id", server.String()))
+	return g.Request, func(took time.Duration, code int16) {
+		o := stats.Outcome{GRPC: code, Failure: code != ok && code != canceled}
+		if code == ok {
+			o.Status = 200
+		}
+		g.Response(o, took)
+	}
+}
+
+func unixSeconds(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return float64(t.Unix())
+}
+
+// staleFor returns for how long the control plane has not been heard of; 0 while connected, and without one.
+func (p *Proxy) staleFor() time.Duration {
+	if p.control == nil {
+		return 0
+	}
+	return p.control.Status().Stale
+}
+
+// waitingFor returns what keeps the proxy from being ready.
+func (p *Proxy) waitingFor() []string {
+	var waiting []string
+	if p.env.Certs != nil && p.env.Certs.Err() != nil {
+		waiting = append(waiting, "certificate")
+	}
+	if _, seq := p.source.Inbound().Load(); seq == 0 {
+		waiting = append(waiting, "inbound policy")
+	}
+	return waiting
+}

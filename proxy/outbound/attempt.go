@@ -1,0 +1,227 @@
+package outbound
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/balance"
+	"github.com/tulle-mesh/tulle/proxy/exchange"
+	"github.com/tulle-mesh/tulle/proxy/response"
+	"github.com/tulle-mesh/tulle/proxy/route"
+	"github.com/tulle-mesh/tulle/proxy/stats"
+)
+
+// bulkBytes is the size of a request body above which the time to the answer is that of the upload, and says nothing about the endpoint. One
+// upload of seconds would keep other requests away from its endpoint for a minute.
+const bulkBytes = 64 << 10
+
+// queueState says whether a request waits for an endpoint.
+type queueState struct {
+	queued bool
+	since  time.Duration // proxy clock
+}
+
+// enqueue counts a request that found no endpoint, once for all the times that it asks.
+func (r *request) enqueue(b *stats.Balancer, now time.Duration) {
+	if !r.queued {
+		r.queueState = queueState{queued: true, since: now}
+		b.Wait()
+	}
+}
+
+// dequeue ends enqueue.
+func (r *request) dequeue(now time.Duration) {
+	r.backend.metrics().balancer.Leave(now - r.since)
+	r.queueState = queueState{}
+}
+
+// pickEndpoint picks an endpoint of the backend for the next attempt, and counts the attempt. It is false if there is none.
+func (r *request) pickEndpoint(now time.Duration) bool {
+	pool := &r.backend.service.pool
+	var (
+		slot balance.Slot
+		ep   *endpoint
+		ok   bool
+	)
+	if r.last == nil {
+		slot, ep, ok = pool.Pick(now)
+	} else {
+		slot, ep, ok = pool.PickOther(now, r.slot)
+	}
+	m := r.backend.metrics()
+	if !ok {
+		r.enqueue(m.balancer, now)
+		return false
+	}
+	if r.queued {
+		r.dequeue(now)
+	} else {
+		m.balancer.Pass()
+	}
+	r.slot, r.endpoint = slot, ep
+	if m.requests != nil {
+		m.requests.Request()
+	}
+	if a := r.rule.metrics().actual; a != nil {
+		a.Request()
+	}
+	if r.last != ep {
+		r.last = ep
+		ep.http().Request()
+	}
+	return true
+}
+
+// attemptTimes are how long an attempt took: up to the first byte of its answer, and the answer once the request was sent.
+type attemptTimes struct{ latency, answer time.Duration }
+
+// endAttempt ends the attempt in flight, if there is one, which failed with f.
+func (r *request) endAttempt(x *exchange.Exchange, f exchange.Fault, now time.Duration) {
+	if r.endpoint == nil {
+		return
+	}
+	took := max(time.Since(x.Sent), 0)
+	r.backend.service.pool.Done(r.slot, outcomeOf(f, r.deadline), now, took)
+	r.endpoint = nil
+	failure := stats.Outcome{GRPC: stats.NotGRPC, Failure: true, Error: f.Kind.String()}
+	r.countAttempt(stats.RouteStatus{Code: -1, Error: routeError(f)}, failure, attemptTimes{took, took})
+}
+
+// endRejected ends the attempt in flight, whose answer is not passed on because the request is sent again.
+func (r *request) endRejected(x *exchange.Exchange, now time.Duration) {
+	took := max(time.Since(x.Sent), 0)
+	r.backend.service.pool.Done(r.slot, balance.Failed, now, took)
+	r.endpoint = nil
+	result := r.outcome(x)
+	r.countAttempt(r.status(x, result), result, attemptTimes{took, took})
+}
+
+// endLastAttempt ends the attempt that the request ended with.
+func (r *request) endLastAttempt(x *exchange.Exchange, result stats.Outcome, now time.Duration) {
+	outcome, latency := balance.Abandoned, x.Answered.Sub(x.Sent)
+	if !x.Answered.IsZero() {
+		outcome = balance.Responded
+		switch {
+		case x.Fault.Side == exchange.Upstream || !x.Fault.Is() && result.Failure:
+			outcome = balance.Failed
+		case result.Status == 429 || result.GRPC == grpcResourceExhausted:
+			outcome = balance.Shed
+		case x.RequestBytes > bulkBytes:
+			outcome = balance.Connected
+		}
+	}
+	r.backend.service.pool.Done(r.slot, outcome, now, max(latency, 0))
+	r.endpoint = nil
+	took := attemptTimes{latency: max(x.Ended.Sub(x.Sent), 0), answer: response.ServerTime(x, x.Sent)}
+	if !x.FirstByte.IsZero() {
+		took.latency = max(x.FirstByte.Sub(x.Sent), 0)
+	}
+	r.countAttempt(r.status(x, result), result, took)
+}
+
+// countAttempt counts an attempt that ended.
+func (r *request) countAttempt(status stats.RouteStatus, result stats.Outcome, took attemptTimes) {
+	if m := r.backend.metrics().requests; m != nil {
+		m.End(status, took.answer)
+	}
+	if a := r.rule.metrics().actual; a != nil {
+		a.Response(result, took.latency)
+	}
+}
+
+// outcome says how the request ended, by the route's response classes.
+func (r *request) outcome(x *exchange.Exchange) stats.Outcome {
+	out := response.OutcomeOf(x, r.grpc)
+	if r.rule != nil && len(r.rule.Classes) > 0 && !r.grpc && !x.Fault.Is() {
+		out.Failure = route.Failure(r.rule.Classes, out.Status)
+	}
+	if r.refused != "" {
+		out.Error = r.refused
+		out.Failure = out.Failure || r.refused == errorInjected
+	}
+	return out
+}
+
+// status says the same in the words that the metrics of routes have.
+func (r *request) status(x *exchange.Exchange, result stats.Outcome) stats.RouteStatus {
+	word := ""
+	if r.refused == errorInjected {
+		word = errorInjected
+	}
+	switch {
+	case x.Fault.Is():
+		return stats.RouteStatus{Code: -1, Error: routeError(x.Fault)}
+	case r.rule.GRPC:
+		return stats.RouteStatus{Code: result.GRPC, Error: word}
+	default:
+		return stats.RouteStatus{Code: int16(result.Status), Error: word}
+	}
+}
+
+// unprocessed is the fault that a peer's proxy answered for: its application has not seen the request.
+func unprocessed(x *exchange.Exchange, kind string) exchange.Fault {
+	f := exchange.Fault{Side: exchange.Upstream, Kind: exchange.DialRefused, Reason: response.FromApplication, Retryable: true}
+	for _, k := range [...]exchange.Kind{exchange.DialTimeout, exchange.Refused} {
+		if kind == k.String() {
+			f.Kind = k
+		}
+	}
+	if text, ok := x.Response.Get("l5d-proxy-error"); ok {
+		f.Err = errors.New(strings.TrimPrefix(string(text), response.FaultText(f.Kind)+": "))
+	}
+	return f
+}
+
+// outcomeOf says what a failed attempt means for its endpoint. One that refuses requests or drops its connections is most likely ending: the
+// next attempt had better go elsewhere. A deadline that the caller set says nothing about the endpoint.
+func outcomeOf(f exchange.Fault, deadline bool) balance.Outcome {
+	switch f.Kind {
+	case exchange.DialRefused, exchange.DialTimeout, exchange.Identity, exchange.Refused, exchange.Lost:
+		return balance.Unreachable
+	case exchange.Reset, exchange.BadResponse, exchange.ResponseTooLarge:
+		return balance.Failed
+	case exchange.Timeout:
+		if f.Reason == exchange.AttemptTimeout || !deadline {
+			return balance.Failed
+		}
+		return balance.Abandoned
+	default:
+		return balance.Abandoned
+	}
+}
+
+// routeError returns Linkerd's word for a fault.
+func routeError(f exchange.Fault) string {
+	switch f.Kind {
+	case exchange.None:
+		return ""
+	case exchange.NoEndpoint:
+		return "FAIL_FAST"
+	case exchange.Overloaded:
+		return "LOAD_SHED"
+	case exchange.Disconnected:
+		return "CANCEL"
+	case exchange.Refused:
+		return "REFUSED"
+	case exchange.Reset:
+		return "RESET"
+	case exchange.DialRefused, exchange.DialTimeout, exchange.Lost:
+		return "IO"
+	case exchange.Timeout:
+		return timeoutError(f.Reason)
+	default:
+		return "UNKNOWN"
+	}
+}
+
+func timeoutError(reason string) string {
+	switch reason {
+	case exchange.TotalTimeout, exchange.Deadline:
+		return "REQUEST_TIMEOUT"
+	case exchange.IdleTimeout:
+		return "IDLE_TIMEOUT"
+	default:
+		return "RESPONSE_HEADERS_TIMEOUT"
+	}
+}

@@ -1,0 +1,205 @@
+package outbound
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"sync"
+
+	"github.com/tulle-mesh/tulle/internal/certs"
+	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/env"
+	"github.com/tulle-mesh/tulle/proxy/exchange"
+	"github.com/tulle-mesh/tulle/proxy/forward"
+	"github.com/tulle-mesh/tulle/proxy/message"
+	"github.com/tulle-mesh/tulle/proxy/relay"
+	"github.com/tulle-mesh/tulle/proxy/sock"
+	"github.com/tulle-mesh/tulle/proxy/stats"
+)
+
+// endpoint is one address of a target: how it is connected to and counted. Its connections and metrics are made at first use, so
+// that ten thousand endpoints of which ten are used cost ten.
+type endpoint struct {
+	mesh.Endpoint
+	service  *service
+	common   stats.Labels // of the target
+	loopback bool         // this proxy's own pod: plaintext that never leaves it
+	round    uint32       // of the service's update that it was in last; guarded by target.mu
+
+	mu        sync.Mutex // guards the fields below
+	upstreams [3]*forward.Upstream
+	relayTLS  *tls.Config
+	httpStats *stats.HTTP
+	tcpStats  *stats.TCP
+	release   []func()
+	closed    bool
+}
+
+// newEndpoint describes an endpoint of the service. common are the labels of the target.
+func (s *service) newEndpoint(e mesh.Endpoint, common stats.Labels) *endpoint {
+	return &endpoint{Endpoint: e, service: s, common: common, loopback: s.env.Self.OwnsAddr(e.Addr.Addr())}
+}
+
+// labels are those of everything about this endpoint: half a kilobyte, which only those that are used need.
+func (ep *endpoint) labels() stats.Labels {
+	return stats.EndpointLabels(ep.common, &ep.Endpoint, ep.loopback)
+}
+
+// same reports whether nothing that connections depend on differs.
+func (ep *endpoint) same(e *mesh.Endpoint) bool {
+	return ep.Addr == e.Addr && ep.Identity == e.Identity && ep.Pod == e.Pod && ep.Zone == e.Zone && ep.Local == e.Local
+}
+
+// meshed reports whether connections must be mesh TLS. An endpoint with an identity is never spoken to in plaintext, except inside
+// this proxy's own pod.
+func (ep *endpoint) meshed() bool { return !ep.Identity.IsZero() && !ep.loopback }
+
+// upstream returns where requests of that version are forwarded.
+func (ep *endpoint) upstream(v message.Version) *forward.Upstream {
+	protocol := forward.HTTP1
+	switch {
+	case ep.meshed():
+		protocol = forward.Mux
+	case v == message.HTTP2:
+		protocol = forward.HTTP2
+	}
+	ep.mu.Lock()
+	defer ep.mu.Unlock()
+	if up := ep.upstreams[protocol]; up != nil {
+		return up
+	}
+	dial := ep.dialPlain
+	switch protocol {
+	case forward.Mux:
+		config := ep.service.env.Certs.ClientTLS(ep.Identity, mesh.ALPNMux)
+		dial = func(ctx context.Context) (net.Conn, error) { return ep.dialMux(ctx, config) }
+	case forward.HTTP2:
+		dial = ep.dialHTTP2
+	}
+	tcp := ep.tcpLocked()
+	up := ep.service.engine.NewUpstream(forward.UpstreamConfig{
+		Dial: dial, Protocol: protocol, Traffic: &tcp.Traffic, Closed: tcp.Close,
+	})
+	ep.upstreams[protocol] = up
+	if ep.closed { // a request that was routed before the endpoint went away ends in order
+		up.Close()
+	}
+	return up
+}
+
+// http returns the counters of requests to the endpoint.
+func (ep *endpoint) http() *stats.HTTP {
+	ep.mu.Lock()
+	defer ep.mu.Unlock()
+	if ep.httpStats == nil {
+		var release func()
+		ep.httpStats, release = ep.service.env.Stats.HTTP(ep.labels())
+		ep.release = append(ep.release, release)
+	}
+	return ep.httpStats
+}
+
+// tcp returns the counters of connections to the endpoint.
+func (ep *endpoint) tcp() *stats.TCP {
+	ep.mu.Lock()
+	defer ep.mu.Unlock()
+	return ep.tcpLocked()
+}
+
+func (ep *endpoint) tcpLocked() *stats.TCP {
+	if ep.tcpStats == nil {
+		var release func()
+		ep.tcpStats, release = ep.service.env.Stats.TCP(stats.Labels(`peer="dst"`).Join(ep.labels()))
+		ep.release = append(ep.release, release)
+	}
+	return ep.tcpStats
+}
+
+// close lets what is in flight finish. It never blocks.
+func (ep *endpoint) close() {
+	ep.mu.Lock()
+	upstreams, release := ep.upstreams, ep.release
+	ep.closed = true
+	ep.release = nil
+	ep.mu.Unlock()
+	for _, up := range upstreams {
+		if up != nil {
+			up.Close()
+		}
+	}
+	for _, r := range release {
+		r()
+	}
+}
+
+func (ep *endpoint) dialPlain(ctx context.Context) (net.Conn, error) {
+	c, err := env.Dial(ctx, ep.Addr, ep.service.env.Times.OutboundConnect)
+	if err != nil {
+		return nil, err
+	}
+	return sock.New(c, nil), nil
+}
+
+func (ep *endpoint) dialMux(ctx context.Context, config *tls.Config) (net.Conn, error) {
+	c, err := env.Dial(ctx, ep.Addr, ep.service.env.Times.OutboundConnect)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, ep.service.env.Times.Handshake)
+	defer cancel()
+	secured, err := sock.Client(ctx, sock.New(c, nil), config)
+	if err != nil {
+		_ = c.Close()
+		return nil, handshakeFault(err)
+	}
+	return secured, nil
+}
+
+// dialRelay connects for one opaque connection.
+func (ep *endpoint) dialRelay(ctx context.Context) (*relay.End, error) {
+	c, err := env.Dial(ctx, ep.Addr, ep.service.env.Times.OutboundConnect)
+	if err != nil {
+		return nil, err
+	}
+	if !ep.meshed() {
+		return relay.Plain(c, nil), nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, ep.service.env.Times.Handshake)
+	defer cancel()
+	secured, err := sock.Client(ctx, sock.New(c, nil), ep.relayConfig())
+	if err != nil {
+		_ = c.Close()
+		return nil, handshakeFault(err)
+	}
+	return relay.Secure(secured), nil
+}
+
+func (ep *endpoint) relayConfig() *tls.Config {
+	ep.mu.Lock()
+	defer ep.mu.Unlock()
+	if ep.relayTLS == nil {
+		ep.relayTLS = ep.service.env.Certs.ClientTLS(ep.Identity, mesh.ALPNRelay)
+	}
+	return ep.relayTLS
+}
+
+// handshakeFault says whose fault a failed handshake is: certs names a peer that is not who it must be, all else is a connection that
+// could not be made.
+func handshakeFault(err error) error {
+	var peer *certs.PeerError
+	var cut net.Error
+	switch {
+	case errors.As(err, &peer):
+		return env.DialError(exchange.Identity, string(peer.Reason), err)
+	case errors.Is(err, certs.ErrNoCertificate):
+		return env.DialError(exchange.Identity, "no_certificate", err)
+	case env.IsTimeout(err):
+		return env.DialError(exchange.DialTimeout, "tls_handshake", err)
+	case errors.As(err, &cut), errors.Is(err, io.EOF):
+		return env.DialError(exchange.DialRefused, "tls_handshake", err)
+	default:
+		return env.DialError(exchange.Identity, "tls_handshake", err)
+	}
+}

@@ -1,0 +1,46 @@
+package outbound
+
+import (
+	"context"
+	"errors"
+
+	"go.uber.org/zap"
+
+	"github.com/tulle-mesh/tulle/proxy/exchange"
+	"github.com/tulle-mesh/tulle/proxy/forward"
+	"github.com/tulle-mesh/tulle/proxy/idle"
+	"github.com/tulle-mesh/tulle/proxy/sock"
+)
+
+// httpConn is a connection with requests. The engine serves it while something moves. An HTTP/1 connection that its client only keeps open
+// is in the pool of idle connections.
+type httpConn struct {
+	side   *Outbound
+	ctx    context.Context // of all connections
+	rec    *exchange.Conn
+	closed func(error) // called once, at the connection's end
+}
+
+// serve lets the engine read requests from conn until it ends or is idle. prefix was read already.
+func (h *httpConn) serve(conn *idle.Conn, prefix []byte, p forward.Protocol) {
+	err := h.side.engine.Serve(h.ctx, sock.New(conn.TCPConn, prefix), p, h.rec)
+	if errors.Is(err, forward.ErrIdle) {
+		if err = h.side.idle.Add(conn, h); err == nil {
+			return
+		}
+		h.side.log.Debug("idle connection not kept", zap.Error(err))
+		err = nil
+	}
+	h.closed(err)
+}
+
+// Resume implements idle.Handler.
+func (h *httpConn) Resume(conn *idle.Conn) { h.serve(conn, nil, forward.HTTP1) }
+
+// Closed implements idle.Handler: the connection ended while it was idle, which HTTP allows at any time.
+func (h *httpConn) Closed(err error) {
+	if errors.Is(err, idle.ErrClosed) {
+		err = nil
+	}
+	h.closed(err)
+}

@@ -1,0 +1,294 @@
+// Package outbound serves the connections of the pod's own applications.
+//
+// It owns the client's side of docs/request.md: discovery of what serves an address, routes with their run-time state, balancing, retries,
+// mirrors, and the connections to endpoints. It must not import package proxy or proxy/inbound. The one idea: Outbound.Serve and
+// Outbound.Route are the phases in their order, and what they call decides or counts one thing and returns.
+package outbound
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/balance"
+	"github.com/tulle-mesh/tulle/proxy/detect"
+	"github.com/tulle-mesh/tulle/proxy/env"
+	"github.com/tulle-mesh/tulle/proxy/exchange"
+	"github.com/tulle-mesh/tulle/proxy/forward"
+	"github.com/tulle-mesh/tulle/proxy/idle"
+	"github.com/tulle-mesh/tulle/proxy/relay"
+	"github.com/tulle-mesh/tulle/proxy/reverify"
+	"github.com/tulle-mesh/tulle/proxy/stats"
+)
+
+// Values of the label "error" of outbound connections and requests, beyond the engine's kinds of fault.
+const (
+	errorTooManyTargets = "too_many_targets"
+	errorNoDiscovery    = "discovery_unavailable"
+	errorUndefinedPort  = "undefined_port"
+	errorNoRoute        = "route_not_found"
+	errorNoBackend      = "no_backend"
+	errorBadBackend     = "invalid_backend"
+	errorBadRule        = "invalid_rule"
+	errorCORS           = "cors"
+)
+
+// Config is what an Outbound is made from.
+type Config struct {
+	Env    *env.Env
+	Expiry *reverify.Expiry
+	Idle   *idle.Pool
+	Source Source
+	// MaxHeadBytes bounds a message head; see forward.Config.
+	MaxHeadBytes int
+}
+
+// Outbound serves the connections of this pod's applications. Make it with New.
+type Outbound struct {
+	env     *env.Env
+	expiry  *reverify.Expiry
+	idle    *idle.Pool
+	engine  *forward.Engine
+	targets *targets
+	log     *zap.Logger
+	events  *env.EventLog
+}
+
+// New makes the outbound side. Run its Engine before Serve.
+func New(cfg Config) *Outbound {
+	e := cfg.Env
+	log := e.Log.Named("outbound")
+	o := &Outbound{env: e, expiry: cfg.Expiry, idle: cfg.Idle, log: log, events: env.NewEventLog(log, e.Now)}
+	o.engine = forward.New(forward.Config{
+		ParkTimeout: e.Times.FailFast, IdleAfter: idle.After, MaxHeadBytes: cfg.MaxHeadBytes, LocalClients: true,
+		Report: e.CountConnFault(stats.Outbound), Ended: e.LogConnEnd(stats.Outbound, o.events),
+	}, o)
+	o.targets = &targets{env: e, engine: o.engine, source: cfg.Source, byID: map[mesh.Target]*target{}}
+	return o
+}
+
+// Engine returns the engine that moves the requests.
+func (o *Outbound) Engine() *forward.Engine { return o.engine }
+
+// Changed takes in a new value of a target, and asks again for the requests that wait for an endpoint.
+func (o *Outbound) Changed(key mesh.Target) {
+	if o.targets.refresh(key) {
+		o.engine.Kick()
+	}
+}
+
+// Sweep forgets the targets that nobody has used for so long.
+func (o *Outbound) Sweep(idle time.Duration) { o.targets.sweep(idle) }
+
+// Targets returns how many targets are kept.
+func (o *Outbound) Targets() int { return o.targets.count() }
+
+// Value returns the value that connections and requests to a target are served by; nil if there is none.
+func (o *Outbound) Value(key mesh.Target) *mesh.Outbound { return o.targets.current(key) }
+
+// Serve takes a connection of the application to orig through the phases 1 to 3 of docs/request.md, and serves it: Route takes each of its
+// requests through the others, relay its bytes if it is not HTTP.
+func (o *Outbound) Serve(ctx context.Context, accepted *idle.Conn, orig netip.AddrPort) {
+	conn := accepted.TCPConn
+	// 1. Where to: never to the proxy itself.
+	if o.env.Self.Loops(orig) {
+		o.refuse(conn, orig, stats.ErrorLoop)
+		return
+	}
+
+	// 2. Discover what serves the address.
+	t, release, ok := o.targets.get(mesh.Target{Addr: orig})
+	if !ok {
+		o.refuse(conn, orig, errorTooManyTargets)
+		return
+	}
+	accepted.OnEnd(release)
+	value := t.wait(ctx, o.env.Times.Discovery)
+	switch {
+	case value == nil && o.inCluster(orig.Addr()):
+		o.refuse(conn, orig, errorNoDiscovery)
+		return
+	case value == nil:
+		o.relayUnknown(ctx, conn, orig)
+		return
+	case value.Kind == mesh.UndefinedPort:
+		o.refuse(conn, orig, errorUndefinedPort)
+		return
+	}
+
+	// 3. Detect what the application speaks, unless the port is declared opaque.
+	peek := detect.NewConn(conn)
+	if t.opaque(value) {
+		o.relay(ctx, conn, peek, t)
+		return
+	}
+	kind, err := peek.Sniff(o.env.DetectTime(value.Protocol, o.env.Times.OutboundDetect))
+	if err != nil {
+		o.refuse(conn, orig, stats.ErrorDetect)
+		return
+	}
+	protocol, isHTTP := env.HTTPProtocol(kind, value.Protocol)
+	if !isHTTP {
+		o.relay(ctx, conn, peek, t)
+		return
+	}
+	tcp := t.tcp()
+	h := &httpConn{
+		side: o, ctx: ctx, closed: o.env.CountOpen(tcp),
+		rec: &exchange.Conn{Remote: env.RemoteAddr(conn), Target: orig, Traffic: &tcp.Traffic, Data: t},
+	}
+	h.serve(accepted, peek.Peeked(), protocol)
+}
+
+// relay takes an opaque connection, whose first bytes may have been looked at, through the phases 4 to 7 of docs/request.md.
+func (o *Outbound) relay(ctx context.Context, conn *net.TCPConn, peek *detect.Conn, t *target) {
+	// 4. Choose the rule and its service.
+	tr, closed := o.routeTCP(t, peek)
+	svc := tr.service
+	if svc == nil {
+		closed(tr.reason)
+		o.refuse(conn, t.key.Addr, tr.reason)
+		return
+	}
+
+	// 5. Connect to an endpoint.
+	end, ep, slot, fault := o.connect(ctx, t, tr)
+	t.releaseService(svc)
+	if fault.Is() {
+		closed(fault.Kind.String())
+		o.fail(conn, t, fault)
+		return
+	}
+
+	// 6. Move the bytes.
+	client := relay.Plain(conn, peek.Peeked())
+	src, dst := t.tcp(), ep.tcp()
+	client.Read, client.Written = &src.ReadBytes, &src.WrittenBytes
+	end.Read, end.Written = &dst.ReadBytes, &dst.WrittenBytes
+	closedSrc, closedDst := o.env.CountOpen(src), o.env.CountOpen(dst)
+	ctx, cut := context.WithCancel(ctx)
+	defer cut()
+	defer o.expiry.Watch(end.Secured(), stats.Outbound, cut)()
+	result := relay.Run(ctx, client, end)
+
+	// 7. End.
+	closedSrc(result.A)
+	closedDst(result.B)
+	closed(relayError(result))
+	svc.pool.Done(slot, balance.Connected, o.env.Now(), 0)
+}
+
+// relayError is Linkerd's word for a connection that broke.
+func relayError(r relay.Result) string {
+	if r.A != nil || r.B != nil {
+		return "IO"
+	}
+	return ""
+}
+
+// connect picks endpoints until one accepts. Nothing was sent yet, so trying another is safe.
+func (o *Outbound) connect(ctx context.Context, t *target, tr tcpRoute) (*relay.End, *endpoint, balance.Slot, exchange.Fault) {
+	svc, metrics, waited := tr.service, tr.metrics(), false
+	fault := exchange.Fault{Side: exchange.Proxy, Kind: exchange.NoEndpoint}
+	deadline := time.Now().Add(o.env.Times.FailFast)
+	for attempt := 0; attempt == 0 || attempt < min(env.ConnectAttempts, svc.pool.Len()); {
+		slot, ep, ok := svc.pool.Pick(o.env.Now())
+		if !ok {
+			waited = true
+			if !o.waitForEndpoint(ctx, t, svc, deadline, metrics) {
+				return nil, nil, slot, fault
+			}
+			continue
+		}
+		if !waited {
+			metrics.Pass()
+		}
+		waited = false
+		end, err := ep.dialRelay(ctx)
+		if err == nil {
+			return end, ep, slot, exchange.Fault{}
+		}
+		fault = env.FaultOf(err)
+		svc.pool.Done(slot, balance.Unreachable, o.env.Now(), 0)
+		o.log.Debug("endpoint unreachable", zap.Stringer("addr", ep.Addr), zap.Error(err))
+		attempt++
+	}
+	return nil, nil, balance.Slot{}, fault
+}
+
+// waitForEndpoint waits for a value with endpoints; false when none comes before the deadline.
+func (o *Outbound) waitForEndpoint(ctx context.Context, t *target, svc *service, deadline time.Time, metrics *stats.Balancer) bool {
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	began := o.env.Now()
+	metrics.Wait()
+	defer func() { metrics.Leave(o.env.Now() - began) }()
+	_, seen := t.cell.Load()
+	for {
+		t.refresh()
+		if svc.pool.Len() > 0 {
+			return true
+		}
+		var err error
+		if _, seen, err = t.cell.Wait(ctx, seen); err != nil {
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				metrics.FailFast()
+			}
+			return false
+		}
+	}
+}
+
+// relayUnknown forwards to an address outside the cluster that discovery, being away, said nothing about.
+func (o *Outbound) relayUnknown(ctx context.Context, conn *net.TCPConn, orig netip.AddrPort) {
+	c, err := env.Dial(ctx, orig, o.env.Times.OutboundConnect)
+	if err != nil {
+		o.refuse(conn, orig, env.FaultOf(err).Kind.String())
+		return
+	}
+	relay.Run(ctx, relay.Plain(conn, nil), relay.Plain(c, nil))
+}
+
+// fail resets a connection whose target could not be reached.
+func (o *Outbound) fail(conn *net.TCPConn, t *target, fault exchange.Fault) {
+	o.events.Info("outbound connection failed", zap.Stringer("target", t.key.Addr), zap.String("fault", fault.String()))
+	o.reset(conn, fault.Kind.String())
+}
+
+// refuse resets a connection that the proxy does not try to forward, and logs it: the application sees nothing but the reset. A connection
+// that ended before it said anything is the application's own affair.
+func (o *Outbound) refuse(conn *net.TCPConn, orig netip.AddrPort, reason string) {
+	if reason != stats.ErrorDetect {
+		o.events.Info("outbound connection refused", zap.Stringer("target", orig), zap.String("error", reason))
+	}
+	o.reset(conn, reason)
+}
+
+// reset resets the connection and counts why.
+func (o *Outbound) reset(conn *net.TCPConn, reason string) {
+	o.env.Stats.ConnFailed(stats.Outbound, reason)
+	env.Reset(conn)
+}
+
+// inCluster reports whether an address may be one of the mesh's, which must not be reached in plaintext by guessing. Until discovery has
+// named the cluster's networks, every private address counts.
+func (o *Outbound) inCluster(a netip.Addr) bool {
+	in, _ := o.targets.source.Inbound().Load()
+	if in == nil || len(in.ClusterNetworks) == 0 {
+		return a.IsPrivate() || a.IsLinkLocalUnicast() || sharedAddressSpace.Contains(a)
+	}
+	for _, n := range in.ClusterNetworks {
+		if n.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// sharedAddressSpace is used inside clusters like the private networks. Source: RFC 6598.
+var sharedAddressSpace = netip.MustParsePrefix("100.64.0.0/10")

@@ -1,0 +1,258 @@
+package outbound
+
+import (
+	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/balance"
+	"github.com/tulle-mesh/tulle/proxy/env"
+	"github.com/tulle-mesh/tulle/proxy/exchange"
+	"github.com/tulle-mesh/tulle/proxy/forward"
+	"github.com/tulle-mesh/tulle/proxy/response"
+	"github.com/tulle-mesh/tulle/proxy/stats"
+)
+
+// request is what the outbound side knows about a request in flight. It lives in Exchange.Data and is reused.
+type request struct {
+	begun bool
+	grpc  bool
+	// rule is the rule that the request matches, backend the rule's backend that it goes to; nil before that is known, and where the proxy
+	// itself answers. They stay, whatever becomes of the target's routes meanwhile.
+	rule     *boundRule
+	backend  *backend
+	acquired *service  // the backend's, if it is not the target's own
+	refused  string    // why the proxy answered in the application's place, if a rule made it
+	endpoint *endpoint // of the attempt in flight
+	slot     balance.Slot
+	retryState
+	queueState
+	mirrored bool // or need not be
+	// last is the endpoint of the last attempt, which the request is counted for.
+	last *endpoint
+}
+
+func requestOf(x *exchange.Exchange) *request {
+	r, ok := x.Data.(*request)
+	if !ok {
+		r = &request{}
+		x.Data = r
+	}
+	return r
+}
+
+// Route takes a request through the phases 4 to 6 of docs/request.md. The engine calls it again after a wait: then the request has its rule
+// and its backend, and only the attempt is made. It implements forward.Handler.
+func (o *Outbound) Route(x *exchange.Exchange) forward.Verdict {
+	r, t := requestOf(x), x.Conn.Data.(*target)
+	if r.begun {
+		return o.attempt(x, r, t)
+	}
+	*r = request{begun: true, grpc: response.IsGRPC(&x.Request)}
+
+	// 4. Choose the rule, and one of its backends by weight.
+	rule, be, hit := t.choose(x, r)
+	if rule == nil {
+		return o.refuseRequest(x, r, t, t.noRule())
+	}
+
+	// Bound the time. A deadline that has passed already is answered.
+	if !r.applyTimeouts(x) {
+		r.deadline = true
+		x.Fault = exchange.Fault{Side: exchange.Proxy, Kind: exchange.Timeout, Reason: exchange.Deadline}
+		o.env.CountFault(stats.Outbound, x.Fault)
+		return forward.Reply(response.Error{
+			Fault: x.Fault, Text: r.timeoutText(x, x.Fault.Reason), GRPC: r.grpc, Detailed: true, Object: t.object(r),
+		}.Write(x))
+	}
+
+	// Apply the filters of the rule, then those of the backend. They edit the request, or answer it.
+	answered, refused := rule.filter(x, hit)
+	if !answered && refused == nil {
+		refused = rule.unservable(be)
+	}
+	if !answered && refused == nil {
+		answered = be.filter(x, hit)
+	}
+	switch {
+	case refused != nil:
+		return o.refuseRequest(x, r, t, refused)
+	case answered:
+		return forward.Reply(nil)
+	}
+	r.backend, r.mirrored = be, len(be.mirrors) == 0
+	return o.attempt(x, r, t)
+}
+
+// attempt sends the request to an endpoint of its backend, unless the rule injects a fault. The copies of mirrors leave with the first attempt.
+func (o *Outbound) attempt(x *exchange.Exchange, r *request, t *target) forward.Verdict {
+	for r.rule.Policy.Fault != nil {
+		f := r.injectFault(time.Now())
+		if f.delay > 0 {
+			return forward.Wait(f.delay)
+		}
+		if !f.abort {
+			break
+		}
+		if !r.retriesAnswer(x, f.status, f.grpc) {
+			o.recordExhausted(x, r)
+			return o.refuseRequest(x, r, t, r.injectedRefusal(f))
+		}
+		if wait := r.beginRetry(); wait > 0 {
+			return forward.Wait(wait)
+		}
+	}
+	if !r.pickEndpoint(o.env.Now()) {
+		return forward.Park()
+	}
+	if !r.mirrored {
+		r.mirrored = true
+		o.mirror(x, r.backend.mirrors, t)
+	}
+	return r.forward(x)
+}
+
+// forward sends the request to the endpoint that was picked. It tells a peer's proxy how much time is left.
+func (r *request) forward(x *exchange.Exchange) forward.Verdict {
+	if left, bounded := timeLeft(x); bounded {
+		if x.AttemptTimeout > 0 {
+			left = min(left, x.AttemptTimeout)
+		}
+		response.SetRemaining(&x.Request, left, r.endpoint.meshed())
+	}
+	return forward.Forward(r.endpoint.upstream(x.Request.Version))
+}
+
+// OnFault tries another endpoint of the backend when the request was certainly not processed, retries what the rule's policy covers, and
+// answers every other fault. It implements forward.Handler.
+func (o *Outbound) OnFault(x *exchange.Exchange, f exchange.Fault) forward.Verdict {
+	r, t, now := requestOf(x), x.Conn.Data.(*target), o.env.Now()
+	f = response.Expired(x, f, r.grpc)
+	if !r.begun { // too broken to be routed
+		r.grpc = response.IsGRPC(&x.Request)
+	}
+	if r.queued {
+		if f.Kind == exchange.NoEndpoint {
+			r.backend.metrics().balancer.FailFast()
+		}
+		r.dequeue(now)
+	}
+	failed := r.endpoint
+	r.endAttempt(x, f, now)
+	tries := 0
+	if r.backend != nil {
+		tries = min(env.ConnectAttempts, max(r.backend.service.pool.Len(), 2))
+	}
+
+	// 6. Attempts: another endpoint at once, the same request after a pause, or a retry that the policy allows.
+	if f.Kind != exchange.Rejected && f.Retryable && x.Attempts < tries && r.pickEndpoint(now) {
+		return r.forward(x)
+	}
+	if wait, ok := response.WaitAfterRefusal(x, f, tries); ok && r.backend != nil {
+		return forward.Wait(wait)
+	}
+	if f.Kind == exchange.Rejected || f.Side == exchange.Upstream && r.retriesFault(x, f) {
+		if wait := r.beginRetry(); wait > 0 {
+			return forward.Wait(wait)
+		}
+		return o.attempt(x, r, t)
+	}
+	if f.Side != exchange.Downstream {
+		o.recordExhausted(x, r)
+	}
+	o.env.CountFault(stats.Outbound, f)
+	e := response.Error{Fault: f, GRPC: r.grpc, Detailed: true, Object: t.object(r), NextHop: t.key.Addr}
+	if failed != nil {
+		e.NextHop = failed.Addr
+	}
+	if f.Kind == exchange.Timeout {
+		e.Text = r.timeoutText(x, f.Reason)
+	}
+	v := forward.Reply(e.Write(x))
+	r.markCORS(x)
+	return v
+}
+
+// Response sends a response to the application as the rule edits it. It is a failed attempt if the peer's application has not seen the
+// request, or if the policy allows a retry. It implements forward.Handler.
+func (o *Outbound) Response(x *exchange.Exchange) exchange.Fault {
+	r, _ := x.Data.(*request)
+	if r == nil || r.endpoint == nil {
+		return exchange.Fault{}
+	}
+	if kind, ok := x.Response.Get(response.UnprocessedField); ok && !r.endpoint.Identity.IsZero() {
+		return unprocessed(x, string(kind))
+	}
+	status, grpc := x.Response.Status, stats.NotGRPC
+	if r.grpc && x.Response.Has("grpc-status") {
+		grpc = response.GRPCOf(x) // there is nothing but trailers
+	}
+	failed := status >= 500 || grpc > 0 && response.GRPCFailure(grpc)
+	if failed && x.Response.Has(response.RetriedField) {
+		x.Response.Del(response.RetriedField)
+		r.exhausted = r.endpoint.meshed()
+	}
+	if r.retriesAnswer(x, status, grpc) {
+		r.endRejected(x, o.env.Now())
+		return exchange.Fault{Side: exchange.Upstream, Kind: exchange.Rejected}
+	}
+	if failed {
+		o.recordExhausted(x, r)
+	}
+	r.backend.EditResponse(&x.Response)
+	r.rule.EditResponse(&x.Response)
+	r.markCORS(x)
+	return exchange.Fault{}
+}
+
+// End tells the balancer and the metrics how the request ended: phase 7 of docs/request.md. It implements forward.Handler.
+func (o *Outbound) End(x *exchange.Exchange) {
+	r, ok := x.Data.(*request)
+	if !ok {
+		return
+	}
+	t, now := x.Conn.Data.(*target), o.env.Now()
+	result := r.outcome(x)
+	if r.queued {
+		r.dequeue(now)
+	}
+	r.endRetries(x, result)
+	if r.endpoint != nil {
+		r.endLastAttempt(x, result, now)
+	}
+	counters := t.http
+	if r.last != nil {
+		counters = r.last.http
+	}
+	h := counters()
+	if r.last == nil {
+		h.Request()
+	}
+	latency := response.Latency(x)
+	h.Response(result, latency)
+	if r.rule != nil {
+		m := r.rule.metrics()
+		if m.requests != nil {
+			m.requests.End(r.status(x, result), response.Duration(x))
+		}
+		if m.named != nil {
+			m.named.Request()
+			m.named.Response(result, latency)
+		}
+	}
+	if r.acquired != nil {
+		t.releaseService(r.acquired)
+	}
+	*r = request{}
+}
+
+// refuseRequest answers a request in the application's place, and counts it under the refusal's reason.
+func (o *Outbound) refuseRequest(x *exchange.Exchange, r *request, t *target, refused *refusal) forward.Verdict {
+	r.refused = refused.reason
+	o.env.Stats.RequestFailed(stats.Outbound, refused.reason, "")
+	e := refused.Error
+	e.GRPC, e.Detailed, e.Object = r.grpc, true, t.object(r)
+	v := forward.Reply(e.Write(x))
+	if refused.readable {
+		r.markCORS(x)
+	}
+	return v
+}

@@ -1,0 +1,183 @@
+package outbound
+
+import (
+	"math/rand/v2"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/balance"
+	"github.com/tulle-mesh/tulle/proxy/env"
+	"github.com/tulle-mesh/tulle/proxy/forward"
+	"github.com/tulle-mesh/tulle/proxy/retry"
+	"github.com/tulle-mesh/tulle/proxy/stats"
+)
+
+// service is what serves one Service of a target: the target's own, or one that its routes send to. All rules that send there share it,
+// and it stays when they change: with its connections, and with what the balancer has learned.
+type service struct {
+	env       *env.Env
+	engine    *forward.Engine
+	pool      balance.Pool[*endpoint]
+	pace      retry.Pace                   // of requests that may be retried
+	endpoints map[netip.AddrPort]*endpoint // guarded by target.mu
+	round     uint32                       // counts updates; guarded by target.mu
+	holders   atomic.Int64                 // requests that go there, and withdrawn
+
+	http, tcp balancerMetrics // of the pool, by what it balances
+}
+
+// balancerMetrics shows a balancer in the metrics, from the first request or connection on that is sent there: most Services of most targets never
+// get one.
+type balancerMetrics struct {
+	mu       sync.Mutex // guards the fields below
+	balancer *stats.Balancer
+	release  func()
+	closed   bool
+}
+
+// withdrawn is added to the holders of a service that no route of its target sends to any more. It keeps its endpoints until the last of
+// the requests that were on their way there has ended.
+const withdrawn = 1 << 62
+
+// acquireService keeps a service's endpoints for a request, until releaseService. It is false if the service is withdrawn: then there is a
+// newer routing. The target's own service stays anyway.
+func (t *target) acquireService(s *service) bool {
+	if s.holders.Add(1) < withdrawn {
+		return true
+	}
+	t.releaseService(s)
+	return false
+}
+
+// releaseService ends acquireService.
+func (t *target) releaseService(s *service) {
+	if s.holders.Add(-1) == withdrawn {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		s.empty()
+	}
+}
+
+// withdraw lets the service's requests end, and then its endpoints go. The caller holds the target's mutex, and its routing no longer
+// knows the service.
+func (s *service) withdraw() {
+	if s.holders.Add(withdrawn) == withdrawn {
+		s.empty()
+	}
+}
+
+// empty lets the endpoints go; what is in flight on them ends.
+func (s *service) empty() {
+	s.update(nil, nil, "")
+	s.http.close()
+	s.tcp.close()
+}
+
+// metrics shows the balancer of connections, or of requests, in the metrics, and returns what counts for it: nil if the service was withdrawn
+// before.
+func (s *service) metrics(m *balancerMetrics, labels func() stats.Labels) *stats.Balancer {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.balancer == nil && !m.closed {
+		m.balancer, m.release = s.env.Stats.Balancer(stats.BalancerConfig{
+			Labels: labels(), TCP: m == &s.tcp, Timeout: s.env.Times.FailFast,
+			States: func() stats.Endpoints {
+				st := s.pool.States(s.env.Now())
+				return stats.Endpoints{Ready: st.Ready, Pending: st.Pending + st.Ejected, Ejected: st.Ejected}
+			},
+		})
+	}
+	return m.balancer
+}
+
+// update counts a change of the endpoints.
+func (m *balancerMetrics) update(c stats.Change, endpoints int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.balancer.Update(c, endpoints)
+}
+
+func (m *balancerMetrics) close() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.release != nil && !m.closed {
+		m.release()
+	}
+	m.closed = true
+}
+
+func newService(e *env.Env, engine *forward.Engine) *service {
+	s := &service{env: e, engine: engine}
+	s.pool.Seed(rand.Uint64())
+	return s
+}
+
+// update takes in the endpoints of a new value. It keeps those that stay.
+func (s *service) update(endpoints []mesh.Endpoint, accrual *mesh.Accrual, labels stats.Labels) {
+	list, came, gone := s.take(endpoints, labels)
+	s.pool.Update(list, s.env.Now())
+	s.pool.SetAccrual(accrual)
+	if came || len(gone) > 0 {
+		change := changeOf(came, len(gone) > 0)
+		s.http.update(change, len(endpoints))
+		s.tcp.update(change, len(endpoints))
+	}
+	for _, ep := range gone {
+		ep.close()
+	}
+}
+
+// take makes the service's endpoints those of a new value, and returns the balancer's list of them, whether some came, and who is gone.
+func (s *service) take(endpoints []mesh.Endpoint, labels stats.Labels) (
+	list []balance.Endpoint[*endpoint], came bool, gone []*endpoint,
+) {
+	if s.endpoints == nil {
+		s.endpoints = make(map[netip.AddrPort]*endpoint, len(endpoints))
+	}
+	s.round++
+	list = make([]balance.Endpoint[*endpoint], 0, len(endpoints))
+	for i := range endpoints {
+		e := &endpoints[i]
+		ep := s.endpoints[e.Addr]
+		if ep == nil || !ep.same(e) {
+			if ep != nil {
+				gone = append(gone, ep)
+			}
+			ep = s.newEndpoint(*e, labels)
+			s.endpoints[e.Addr] = ep
+			came = true
+		}
+		ep.round = s.round
+		list = append(list, balance.Endpoint[*endpoint]{Key: e.Addr, Weight: e.Weight, Item: ep})
+	}
+	for addr, ep := range s.endpoints {
+		if ep.round != s.round {
+			delete(s.endpoints, addr)
+			gone = append(gone, ep)
+		}
+	}
+	return list, came, gone
+}
+
+// changeOf names an update of endpoints, of which some came or went.
+func changeOf(came, went bool) stats.Change {
+	switch {
+	case !went:
+		return stats.Add
+	case !came:
+		return stats.Remove
+	default:
+		return stats.Reset
+	}
+}
+
+func (s *service) close() {
+	for _, ep := range s.endpoints {
+		ep.close()
+	}
+	s.endpoints = nil
+	s.http.close()
+	s.tcp.close()
+}

@@ -1,0 +1,148 @@
+package outbound
+
+import (
+	"strings"
+
+	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/detect"
+	"github.com/tulle-mesh/tulle/proxy/stats"
+)
+
+// tcpRoute is how a connection that is not HTTP goes on: to a service, or nowhere for a reason.
+type tcpRoute struct {
+	routing *routing
+	rule    *boundRule // nil if no route is for the connection
+	backend *backend   // the rule's; nil for the endpoints of the Service itself
+	service *service   // nil if nothing takes the connection
+	reason  string
+}
+
+// routeTCP chooses the service that takes a connection which is not HTTP. The caller releases it when it has connected. closed counts how the
+// connection ended, under the rule that it matched.
+func (o *Outbound) routeTCP(t *target, peek *detect.Conn) (tr tcpRoute, closed func(reason string)) {
+	for {
+		rt := t.routing.Load()
+		tr = o.matchTCP(t, rt, peek)
+		if tr.service == nil || t.acquireService(tr.service) {
+			return tr, rt.countTCP(tr.rule)
+		}
+	}
+}
+
+// matchTCP finds the rule and draws a service.
+func (o *Outbound) matchTCP(t *target, rt *routing, peek *detect.Conn) tcpRoute {
+	own := tcpRoute{routing: rt, service: t.own}
+	if len(rt.opaque) == 0 {
+		return own
+	}
+	name, isTLS := "", false
+	if rt.needsSNI() {
+		var err error
+		if name, isTLS, err = o.serverName(peek); err != nil {
+			return tcpRoute{routing: rt, reason: stats.ErrorDetect}
+		}
+	}
+	rule := rt.matchSNI(name)
+	if rule == nil {
+		if isTLS {
+			return tcpRoute{routing: rt, reason: errorNoRoute}
+		}
+		return own // the rules are for TLS
+	}
+	be := rule.pick()
+	switch {
+	case be == nil:
+		return tcpRoute{routing: rt, rule: rule, reason: errorNoBackend}
+	case be.service == nil:
+		return tcpRoute{routing: rt, rule: rule, reason: errorBadBackend}
+	default:
+		return tcpRoute{routing: rt, rule: rule, backend: be, service: be.service}
+	}
+}
+
+// metrics returns what counts the connections to the service; nil where no Service was asked for.
+func (tr tcpRoute) metrics() *stats.Balancer {
+	rt := tr.routing
+	if rt.service.IsZero() {
+		return nil
+	}
+	return tr.service.metrics(&tr.service.tcp, func() stats.Labels {
+		ref, service := mesh.Ref{Kind: "Service", Namespace: rt.service.Namespace, Name: rt.service.Name}, rt.service
+		if tr.backend != nil {
+			ref, service = tr.backend.Ref, tr.backend.Service
+		}
+		return rt.labels().Join(stats.BackendLabels(ref, service))
+	})
+}
+
+// countTCP counts a connection under the families outbound_{tcp,tls}_route_*, and closed its end.
+func (rt *routing) countTCP(rule *boundRule) (closed func(reason string)) {
+	if rt.service.IsZero() {
+		return func(string) {}
+	}
+	family, ref := "outbound_tcp_route_", mesh.Ref{Kind: "default", Name: "opaq"}
+	if rule != nil {
+		ref = rule.Ref
+	}
+	if ref.Kind == "TLSRoute" {
+		family = "outbound_tls_route_"
+	}
+	labels := rt.labels().Join(stats.ObjectLabels("route", ref))
+	rt.env.Stats.Inc(family+"open_total", labels)
+	return func(reason string) { rt.env.Stats.Inc(family+"close_total", labels.With("error", reason)) }
+}
+
+// serverName returns the server name that a connection asks for; "" if it asks for none.
+func (o *Outbound) serverName(peek *detect.Conn) (name string, isTLS bool, err error) {
+	kind, err := peek.Sniff(o.env.Times.OutboundDetect)
+	if kind != detect.TLS || err != nil {
+		return "", false, err
+	}
+	hello, _, err := peek.SniffHello(o.env.Times.OutboundDetect)
+	return hello.ServerName, true, err
+}
+
+// needsSNI reports whether any rule for connections has a server name.
+func (rt *routing) needsSNI() bool {
+	for _, b := range rt.opaque {
+		if len(b.hostnames) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// matchSNI returns the rule for a connection that asks for that server name, "" for none; nil if no rule matches. An exact name comes before
+// a pattern, a longer pattern before a shorter one, and either before a rule without names. Source: Gateway API, TLSRouteSpec.hostnames.
+func (rt *routing) matchSNI(serverName string) (best *boundRule) {
+	most := -1
+	for _, b := range rt.opaque {
+		if n := specificity(b.hostnames, serverName); n > most {
+			best, most = b.boundRule, n
+		}
+	}
+	return best
+}
+
+// exactName is more than any pattern has: names are shorter than 256 bytes.
+const exactName = 1 << 10
+
+// specificity says how well a rule with these server names fits the one that is asked for: -1 if it does not, 0 for a rule without names.
+func specificity(hostnames []string, serverName string) int {
+	if len(hostnames) == 0 {
+		return 0
+	}
+	best := -1
+	name := strings.ToLower(strings.TrimSuffix(serverName, "."))
+	for _, h := range hostnames {
+		suffix, wild := strings.CutPrefix(strings.ToLower(h), "*")
+		switch {
+		case name == "":
+		case !wild && name == suffix:
+			return exactName
+		case wild && strings.HasPrefix(suffix, ".") && len(name) > len(suffix) && strings.HasSuffix(name, suffix):
+			best = max(best, len(suffix))
+		}
+	}
+	return best
+}
