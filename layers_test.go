@@ -65,6 +65,9 @@ var layers = []struct {
 		"proxy", "controller", "controller/status",
 		"cli/explain",
 	}},
+	{"checks", []string{
+		"cli/check",
+	}},
 	{"mains", []string{
 		"cmd/tulle", "cmd/tulle-controller", "cmd/tulle-proxy",
 	}},

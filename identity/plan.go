@@ -18,10 +18,10 @@ import (
 const (
 	// anchorSecret holds the trust anchor that the controller made, with its key. Without it the controller renews
 	// nothing.
-	anchorSecret = "tulle-identity-trust-anchor"
+	anchorSecret = mesh.AnchorSecret
 	// madeAnnotation marks an issuer that the controller made, by the fingerprint of its certificate: one that somebody
 	// else put into the same Secret later is theirs.
-	madeAnnotation = "tulle.dev/made-issuer"
+	madeAnnotation = mesh.MadeIssuerAnnotation
 	// replaceAnnotation, on the bundle's ConfigMap, asks for a new anchor: each value once. A value is done when the
 	// anchor's Secret has it as its madeForAnnotation.
 	replaceAnnotation = "tulle.dev/replace-anchor"

@@ -15,7 +15,7 @@ import (
 // that whoever applies the installation's manifests again finds them as they were. Configurations are called in the
 // order of their names, and this order matters: see optedInConfiguration.
 const (
-	configurationName = "tulle-proxy-injector-webhook-config"
+	configurationName = mesh.WebhookConfiguration
 	optedInName       = configurationName + "-opted-in"
 
 	baseWebhook    = "proxy-injector.tulle.dev"

@@ -27,7 +27,7 @@ import (
 )
 
 // secretName is the Secret that the replicas share; see credentials.
-const secretName = "tulle-proxy-injector-tls"
+const secretName = mesh.InjectorSecret
 
 // Times of upkeep.
 const (

@@ -280,10 +280,10 @@ func (f *fakeCluster) addCertificates(t *testing.T) {
 	}
 	cert := webhookCertificate(t)
 	f.objects = append(f.objects, &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Name: injectorSecret, Namespace: "tulle"},
+		ObjectMeta: metav1.ObjectMeta{Name: mesh.InjectorSecret, Namespace: "tulle"},
 		Data:       map[string][]byte{corev1.TLSCertKey: cert},
 	})
-	hooks := find[*admissionv1.MutatingWebhookConfiguration](t, f, webhookName).Webhooks
+	hooks := find[*admissionv1.MutatingWebhookConfiguration](t, f, mesh.WebhookConfiguration).Webhooks
 	for i := range hooks {
 		hooks[i].ClientConfig.CABundle = cert
 	}

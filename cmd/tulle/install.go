@@ -89,8 +89,8 @@ func (c *cli) install(cmd *cobra.Command, opts installOptions) error {
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), lookTimeout)
 	defer cancel()
-	existing := c.installed(ctx, cl, err)
-	overrides, err := c.installOverrides(cmd, opts, existing)
+	before := c.installedConfig(ctx, cl, err)
+	overrides, err := c.installOverrides(cmd, opts, before)
 	if err != nil {
 		return err
 	}
@@ -104,7 +104,7 @@ func (c *cli) install(cmd *cobra.Command, opts installOptions) error {
 		return err
 	}
 	if !opts.crds {
-		c.noteInstallation(existing, overrides)
+		c.noteInstallation(before, overrides)
 		rest, err := install.Render(values, target)
 		if err != nil {
 			return err
@@ -166,24 +166,30 @@ func (c *cli) missingDefinitions(ctx context.Context, cl *cluster.Client, target
 	return install.RenderCRDs(missing), nil
 }
 
-// installed reads the configuration of the cluster's installation.
-func (c *cli) installed(ctx context.Context, cl *cluster.Client, err error) fact[*corev1.ConfigMap] {
+// installedConfig is the configuration of the cluster's installation, or why there is none.
+type installedConfig struct {
+	config *corev1.ConfigMap
+	err    error
+}
+
+func (c *cli) installedConfig(ctx context.Context, cl *cluster.Client, err error) installedConfig {
 	if cl == nil {
-		return fact[*corev1.ConfigMap]{err: cmp.Or(err, errors.New("the cluster was not asked"))}
+		return installedConfig{err: cmp.Or(err, errors.New("the cluster was not asked"))}
 	}
-	return learn(installation.Config(ctx, cl, c.flags.controlNamespace))
+	config, err := installation.Config(ctx, cl, c.flags.controlNamespace)
+	return installedConfig{config, err}
 }
 
 // noteInstallation says on stderr when the output will update what is there, and which of its settings would be lost. A cluster that does
 // not answer is no obstacle: the manifests of the control plane do not depend on it.
-func (c *cli) noteInstallation(existing fact[*corev1.ConfigMap], overrides *install.Overrides) {
-	if existing.err != nil {
-		c.debugf("no installation found: %v", existing.err)
+func (c *cli) noteInstallation(before installedConfig, overrides *install.Overrides) {
+	if before.err != nil {
+		c.debugf("no installation found: %v", before.err)
 		return
 	}
 	fmt.Fprintf(c.err, "Tulle is already installed in namespace %q (%s); applying this output updates it.\n",
-		c.flags.controlNamespace, strings.TrimPrefix(existing.value.Annotations["linkerd.io/created-by"], "tulle/cli "))
-	lost, err := overrides.Lost(existing.value.Data["install"])
+		c.flags.controlNamespace, strings.TrimPrefix(before.config.Annotations["linkerd.io/created-by"], "tulle/cli "))
+	lost, err := overrides.Lost(before.config.Data["install"])
 	if err != nil {
 		fmt.Fprintln(c.err, "warning: settings of the installation may be lost:", err)
 	}
@@ -202,13 +208,13 @@ func (c *cli) debugf(format string, args ...any) {
 
 // installOverrides applies the installation's values if they are asked for, then flags, then values files, then --set, --set-string and
 // --set-file: what is more explicit wins.
-func (c *cli) installOverrides(cmd *cobra.Command, opts installOptions, existing fact[*corev1.ConfigMap]) (*install.Overrides, error) {
+func (c *cli) installOverrides(cmd *cobra.Command, opts installOptions, before installedConfig) (*install.Overrides, error) {
 	o := &install.Overrides{}
 	if opts.reuse {
-		if existing.err != nil {
-			return nil, fmt.Errorf("--reuse-values: read the installation in namespace %s: %w", c.flags.controlNamespace, existing.err)
+		if before.err != nil {
+			return nil, fmt.Errorf("--reuse-values: read the installation in namespace %s: %w", c.flags.controlNamespace, before.err)
 		}
-		if err := o.Reuse(existing.value.Data["install"]); err != nil {
+		if err := o.Reuse(before.config.Data["install"]); err != nil {
 			return nil, err
 		}
 	}

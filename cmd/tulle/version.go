@@ -15,9 +15,6 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// versionLabel on control-plane pods says which release they run.
-const versionLabel = "app.kubernetes.io/version"
-
 func (c *cli) versionCommand() *cobra.Command {
 	var clientOnly, short, proxy bool
 	cmd := &cobra.Command{
@@ -57,7 +54,7 @@ func (c *cli) serverVersions(ctx context.Context, short, proxy bool) error {
 	server := "unavailable"
 	if err == nil {
 		var versions map[string]int
-		if versions, err = podVersions(ctx, cl, c.flags.controlNamespace, mesh.ControlPlaneComponentLabel, func(m metav1.ObjectMeta) string { return m.Labels[versionLabel] }); len(versions) > 0 {
+		if versions, err = podVersions(ctx, cl, c.flags.controlNamespace, mesh.ControlPlaneComponentLabel, func(m metav1.ObjectMeta) string { return m.Labels[mesh.VersionLabel] }); len(versions) > 0 {
 			server = strings.Join(slices.Sorted(maps.Keys(versions)), ", ")
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package check
 
 import (
 	"errors"
@@ -253,7 +253,7 @@ func askControlVersion(f *facts) error {
 	}
 	other := map[string]bool{}
 	for _, pod := range f.controlPods.value.Items {
-		if v := pod.Labels[versionLabel]; v != f.expected {
+		if v := pod.Labels[mesh.VersionLabel]; v != f.expected {
 			other[v] = true
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package check
 
 import (
 	"crypto/sha256"
@@ -97,7 +97,7 @@ func madeHere(issuer *corev1.Secret) bool {
 	for _, key := range []string{"crt.pem", corev1.TLSCertKey} {
 		if cert := issuer.Data[key]; len(cert) > 0 {
 			sum := sha256.Sum256(cert)
-			return issuer.Annotations[madeIssuerAnnotation] == hex.EncodeToString(sum[:16])
+			return issuer.Annotations[mesh.MadeIssuerAnnotation] == hex.EncodeToString(sum[:16])
 		}
 	}
 	return false

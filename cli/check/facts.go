@@ -1,4 +1,4 @@
-package main
+package check
 
 import (
 	"context"
@@ -72,9 +72,9 @@ type facts struct {
 }
 
 // gather reads what the options' checks ask for. It never fails: what cannot be read is a fact too. known is what proxies said before.
-func (c *cli) gather(ctx context.Context, opts checkOptions, known links) *facts {
-	f := &facts{now: time.Now(), expected: opts.expected, namespace: c.flags.controlNamespace, dataPlane: c.flags.namespace}
-	cl, err := c.connect(c.flags)
+func gather(ctx context.Context, opts Options, known links) *facts {
+	f := &facts{now: time.Now(), expected: opts.Version, namespace: opts.ControlNamespace, dataPlane: opts.Namespace}
+	cl, err := opts.Connect()
 	if f.client = err; err != nil {
 		return f
 	}
@@ -85,17 +85,17 @@ func (c *cli) gather(ctx context.Context, opts checkOptions, known links) *facts
 	core, own := cl.CoreV1(), f.namespace
 	f.controlNS = learn(core.Namespaces().Get(ctx, own, metav1.GetOptions{}))
 	f.nodes = learn(core.Nodes().List(ctx, all))
-	if opts.pre {
+	if opts.Pre {
 		f.access = deniedCreates(ctx, cl, own)
 		f.leases = learn(cl.CoordinationV1().Leases(corev1.NamespaceNodeLease).List(ctx, all))
 		return f
 	}
-	if f.definitions, err = install.Definitions(install.Target{Namespace: own, Version: opts.expected}); err != nil {
+	if f.definitions, err = install.Definitions(install.Target{Namespace: own, Version: opts.Version}); err != nil {
 		f.served.err = err
 	} else {
 		f.served = learn(servedVersions(cl, f.definitions))
 	}
-	if opts.crds {
+	if opts.CRDs {
 		return f
 	}
 	f.config = learn(installation.Config(ctx, cl, own))
@@ -107,30 +107,21 @@ func (c *cli) gather(ctx context.Context, opts checkOptions, known links) *facts
 	if f.objects.err = f.values.err; f.objects.err == nil {
 		f.objects = learn(installation.Missing(ctx, cl, f.values.value, install.Target{Namespace: own, Version: f.expected}))
 	}
-	f.webhook = learn(cl.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, webhookName, metav1.GetOptions{}))
-	f.injectorTLS = learn(core.Secrets(own).Get(ctx, injectorSecret, metav1.GetOptions{}))
+	f.webhook = learn(cl.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, mesh.WebhookConfiguration, metav1.GetOptions{}))
+	f.injectorTLS = learn(core.Secrets(own).Get(ctx, mesh.InjectorSecret, metav1.GetOptions{}))
 	f.issuer = learn(core.Secrets(own).Get(ctx, mesh.IssuerSecret, metav1.GetOptions{}))
-	_, f.anchorKept = core.Secrets(own).Get(ctx, anchorSecret, metav1.GetOptions{})
+	_, f.anchorKept = core.Secrets(own).Get(ctx, mesh.AnchorSecret, metav1.GetOptions{})
 	f.trustRoots = learn(core.ConfigMaps(metav1.NamespaceAll).List(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + mesh.TrustRootsConfigMap}))
 	f.namespaces = learn(core.Namespaces().List(ctx, all))
 	f.pods = learn(core.Pods(metav1.NamespaceAll).List(ctx, all))
 	f.services = learn(core.Services(metav1.NamespaceAll).List(ctx, all))
-	if opts.proxy && f.pods.err == nil {
+	if opts.Proxy && f.pods.err == nil {
 		f.rollouts = learn(rollouts(ctx, cl, f.dataPlane, f.pods.value.Items))
 		f.links = askLinks(ctx, cl, f, known)
 		f.probes = learn(refusedProbes(ctx, cl, f))
 	}
 	return f
 }
-
-// Names that the controllers and install agree on.
-const (
-	webhookName    = "tulle-proxy-injector-webhook-config"
-	injectorSecret = "tulle-proxy-injector-tls"
-	anchorSecret   = "tulle-identity-trust-anchor"
-	// madeIssuerAnnotation is of issuers that the identity controller made: the first 16 bytes of the SHA-256 of their certificate, in hex.
-	madeIssuerAnnotation = "tulle.dev/made-issuer"
-)
 
 // created lists what an installation creates.
 var created = []struct {

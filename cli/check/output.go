@@ -1,4 +1,4 @@
-package main
+package check
 
 import (
 	"encoding/json"
@@ -7,12 +7,12 @@ import (
 	"strings"
 )
 
-// writeResults writes the answers as a table, as its failures only (short), or as JSON. The layouts are Linkerd's.
-func writeResults(w io.Writer, results []categoryResult, format string) error {
+// Write writes the answers as a table, as its failures only (short), or as JSON. The layouts are Linkerd's.
+func (r Results) Write(w io.Writer, format string) error {
 	if format == "json" {
-		return writeResultsJSON(w, results)
+		return r.writeJSON(w)
 	}
-	for _, cat := range results {
+	for _, cat := range r {
 		lines := categoryLines(cat, format == "short")
 		if lines == "" {
 			continue
@@ -20,7 +20,7 @@ func writeResults(w io.Writer, results []categoryResult, format string) error {
 		fmt.Fprintf(w, "%s\n%s\n%s\n", cat.name, strings.Repeat("-", len(cat.name)), lines)
 	}
 	status := "√"
-	if !succeeded(results) {
+	if !r.Succeeded() {
 		status = "×"
 	}
 	_, err := fmt.Fprintln(w, "Status check results are", status)
@@ -46,8 +46,8 @@ func categoryLines(cat categoryResult, failuresOnly bool) string {
 	return b.String()
 }
 
-// writeResultsJSON writes the document that scripts for `linkerd check -o json` read.
-func writeResultsJSON(w io.Writer, results []categoryResult) error {
+// writeJSON writes the document that scripts for `linkerd check -o json` read.
+func (r Results) writeJSON(w io.Writer) error {
 	type jsonCheck struct {
 		Description string  `json:"description"`
 		Hint        string  `json:"hint,omitempty"`
@@ -61,8 +61,8 @@ func writeResultsJSON(w io.Writer, results []categoryResult) error {
 	doc := struct {
 		Success    bool           `json:"success"`
 		Categories []jsonCategory `json:"categories"`
-	}{Success: succeeded(results), Categories: []jsonCategory{}}
-	for _, cat := range results {
+	}{Success: r.Succeeded(), Categories: []jsonCategory{}}
+	for _, cat := range r {
 		category := jsonCategory{Name: cat.name, Checks: []jsonCheck{}}
 		for _, r := range cat.checks {
 			entry := jsonCheck{Description: r.text, Result: r.outcome}

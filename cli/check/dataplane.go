@@ -1,4 +1,4 @@
-package main
+package check
 
 import (
 	"errors"
@@ -166,7 +166,7 @@ func askProxyVersions(f *facts) error {
 	}
 	control := map[string]bool{}
 	for _, pod := range f.controlPods.value.Items {
-		control[pod.Labels[versionLabel]] = true
+		control[pod.Labels[mesh.VersionLabel]] = true
 	}
 	if len(control) == 0 {
 		return errors.New("there are no control plane pods to compare with")

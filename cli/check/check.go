@@ -1,0 +1,205 @@
+// Package check asks a cluster what is wrong with an installation of Tulle.
+//
+// It owns the questions, in which order they are asked, and how answers are written. It reads the cluster and changes nothing. The one idea:
+// a check is a function over one reading of the cluster, the facts. So checks do not depend on each other, and --wait is another reading.
+package check
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/tulle-mesh/tulle/cli/cluster"
+)
+
+// check is one question about the cluster. It sees the facts alone, so that checks do not depend on each other and a test can ask one.
+type check struct {
+	// anchor is where docs/checks.md explains the check; it is the same in every release.
+	anchor string
+	text   string
+	// warns says that a failure is worth a warning only.
+	warns bool
+	// fatal says that nothing after the check means anything when it fails.
+	fatal bool
+	// settles says that the answer may change by itself, so that --wait waits for it, unless it is lasting.
+	settles bool
+	ask     func(*facts) error
+}
+
+// category is a group of checks under one heading.
+type category struct {
+	name   string
+	checks []check
+}
+
+// Options say what to ask, and of which cluster.
+type Options struct {
+	// Pre asks only what must hold before the installation, CRDs only for definitions, Proxy also about the proxies.
+	Pre, CRDs, Proxy bool
+	// Version is what the control plane and the proxies should have.
+	Version string
+	// Wait is how long to wait for what may settle by itself.
+	Wait time.Duration
+	// ControlNamespace is the control plane's. Namespace restricts the questions about proxies; "" is all.
+	ControlNamespace, Namespace string
+	// Connect reaches the cluster. It is called for each reading.
+	Connect func() (*cluster.Client, error)
+	// Log is told what is being waited for.
+	Log io.Writer
+}
+
+// hintBase is where the anchors of checks lead.
+const hintBase = "https://github.com/tulle-mesh/tulle/blob/main/docs/checks.md#"
+
+// pollInterval is how often check looks again while it waits.
+const pollInterval = 2 * time.Second
+
+// Run asks until nothing that may settle fails any more, or time is up, and returns the last answers.
+func Run(ctx context.Context, opts Options) Results {
+	deadline := time.NewTimer(opts.Wait)
+	defer deadline.Stop()
+	poll := time.NewTicker(pollInterval)
+	defer poll.Stop()
+	said, times := "", regexp.MustCompile(`\b([0-9]+h)?([0-9]+m)?[0-9]+s\b`) // how long something lasts is no news
+	var last Results                                                         // of the last round that nobody interrupted
+	var known links
+	for {
+		f := gather(ctx, opts, known)
+		known = f.links
+		results := examine(checks(opts), f)
+		if ctx.Err() != nil {
+			fmt.Fprintln(opts.Log, "interrupted; this is how far it came:")
+			if last != nil {
+				return last
+			}
+			return results
+		}
+		last = results
+		waitingFor := unsettled(results)
+		if waitingFor == "" || opts.Wait <= 0 {
+			return results
+		}
+		if news := times.ReplaceAllString(waitingFor, ""); news != said {
+			fmt.Fprintln(opts.Log, "waiting:", strings.ReplaceAll(waitingFor, "\n", "; "))
+			said = news
+		}
+		select {
+		case <-ctx.Done():
+		case <-deadline.C:
+			return results
+		case <-poll.C:
+		}
+	}
+}
+
+// checks returns what the options ask about, in the order in which it is shown.
+func checks(opts Options) []category {
+	categories := []category{kubernetesAPI(), kubernetesVersion()}
+	switch {
+	case opts.Pre:
+		return append(categories, preInstallation())
+	case opts.CRDs:
+		return append(categories, gatewayDefinitions(), ownDefinitions())
+	}
+	categories = append(categories, gatewayDefinitions(), existence(), configuration(), identityChecks(), webhookChecks(), versionChecks(), haChecks())
+	if opts.Proxy {
+		categories = append(categories, dataPlane())
+	}
+	return categories
+}
+
+// outcome is the answer to a check.
+type outcome string
+
+const (
+	passed outcome = "success"
+	warned outcome = "warning"
+	failed outcome = "error"
+)
+
+type checkResult struct {
+	check
+	outcome outcome
+	err     error
+}
+
+type categoryResult struct {
+	name   string
+	checks []checkResult
+}
+
+// Results are the answers to all checks that were asked, by category.
+type Results []categoryResult
+
+// examine asks every check; a fatal one that fails is the last.
+func examine(categories []category, f *facts) Results {
+	var results Results
+	for _, cat := range categories {
+		result := categoryResult{name: cat.name}
+		for _, ch := range cat.checks {
+			r := checkResult{check: ch, outcome: passed, err: ch.ask(f)}
+			if errors.Is(r.err, errNotAsked) {
+				continue
+			}
+			if apierrors.IsForbidden(r.err) {
+				r.err = fmt.Errorf("you may not look: %w", r.err)
+			}
+			if r.err != nil {
+				r.outcome = failed
+				if ch.warns || errors.As(r.err, new(minor)) {
+					r.outcome = warned
+				}
+			}
+			result.checks = append(result.checks, r)
+			if r.outcome == failed && ch.fatal {
+				return append(results, result)
+			}
+		}
+		if result.checks != nil {
+			results = append(results, result)
+		}
+	}
+	return results
+}
+
+// title says what was checked. Where the API server does not let the user look, nothing is known of it.
+func (r *checkResult) title() string {
+	if apierrors.IsForbidden(r.err) {
+		return "not known: " + r.text
+	}
+	return r.text
+}
+
+// errNotAsked is the answer of a check that does not concern this installation; such a check is not shown.
+var errNotAsked = errors.New("not asked")
+
+// minor is a failure of a check that is worth a warning only, where another failure of it is an error.
+type minor struct{ error }
+
+func (m minor) Unwrap() error { return m.error }
+
+// unsettled returns the first failure that may settle by itself, or "".
+func unsettled(results Results) string {
+	for _, cat := range results {
+		for _, r := range cat.checks {
+			if r.settles && r.outcome == failed && !apierrors.IsForbidden(r.err) && maySettle(r.err) {
+				return fmt.Sprintf("%s: %v", r.text, r.err)
+			}
+		}
+	}
+	return ""
+}
+
+// Succeeded reports whether nothing is wrong. Warnings do not count.
+func (r Results) Succeeded() bool {
+	return !slices.ContainsFunc(r, func(cat categoryResult) bool {
+		return slices.ContainsFunc(cat.checks, func(r checkResult) bool { return r.outcome == failed })
+	})
+}
