@@ -27,7 +27,7 @@ var layers = []struct {
 }{
 	{"vocabulary", []string{
 		"mesh", "crds/v1alpha1", "api/pb",
-		"internal/kubelet", "internal/latest", "internal/connlimit", "internal/leader",
+		"internal/backoff", "internal/kubelet", "internal/latest", "internal/connlimit", "internal/leader",
 		"internal/alloctest", "internal/netns", "internal/rawtcp", "internal/testapp",
 		"proxy/message", "proxy/sock", "proxy/idle",
 	}},

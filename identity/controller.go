@@ -101,10 +101,10 @@ func (c *Controller) Run(ctx context.Context) error {
 	cfg := c.cfg
 	events, end := newAnnouncer(ctx, cfg.Client, cfg.Namespace, c.metrics, cfg.Log)
 	defer end()
-	wake := make(chan struct{}, 1)
+	wake := latest.NewSignal()
 	follow := &follower{
 		client: cfg.Client, namespace: cfg.Namespace, profile: cfg.Profile, authority: &c.authority,
-		changed: func() { signal(wake) }, tell: events.tell, log: cfg.Log,
+		changed: wake.Notify, tell: events.tell, log: cfg.Log,
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return follow.Run(ctx) })
@@ -118,7 +118,7 @@ func (c *Controller) Run(ctx context.Context) error {
 }
 
 // leader is what one replica alone does.
-func (c *Controller) leader(ctx context.Context, wake chan struct{}, tell func(notice)) error {
+func (c *Controller) leader(ctx context.Context, wake latest.Signal, tell func(notice)) error {
 	cfg := c.cfg
 	cfg.Log.Info("leading")
 	c.metrics.leader.Set(1)
@@ -136,7 +136,7 @@ func (c *Controller) leader(ctx context.Context, wake chan struct{}, tell func(n
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return keep.Run(ctx) })
 	if !cfg.ExternalIssuer {
-		group.Go(func() error { return watchAnchor(ctx, cfg.Client, cfg.Namespace, func() { signal(wake) }) })
+		group.Go(func() error { return watchAnchor(ctx, cfg.Client, cfg.Namespace, wake.Notify) })
 	}
 	group.Go(func() error { return publish.Run(ctx) })
 	return group.Wait()

@@ -42,11 +42,11 @@ func named(name string) func(*metav1.ListOptions) {
 }
 
 func (f *follower) Run(ctx context.Context) error {
-	events := make(chan struct{}, 1) // one pending event stands for any number: both objects are read again
+	events := latest.NewSignal() // one pending event stands for any number: both objects are read again
 	notify := cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(any) { signal(events) },
-		UpdateFunc: func(any, any) { signal(events) },
-		DeleteFunc: func(any) { signal(events) },
+		AddFunc:    func(any) { events.Notify() },
+		UpdateFunc: func(any, any) { events.Notify() },
+		DeleteFunc: func(any) { events.Notify() },
 	}
 	secrets := coreinformers.NewFilteredSecretInformer(f.client, f.namespace, 0, nil, named(mesh.IssuerSecret))
 	roots := coreinformers.NewFilteredConfigMapInformer(f.client, f.namespace, 0, nil, named(mesh.TrustRootsConfigMap))
@@ -133,13 +133,5 @@ func (f *follower) loop(ctx context.Context, events <-chan struct{}, read func()
 			f.changed()
 		case <-recheck.C:
 		}
-	}
-}
-
-// signal leaves a value in a channel of capacity one, unless there is one.
-func signal(c chan<- struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
 	}
 }

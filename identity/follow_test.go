@@ -27,7 +27,7 @@ func TestFollowerTellsEachChangeOnceAndLooksAgainByItself(t *testing.T) {
 			in      = input{issuerSecret(issuer), rootsMap(anchor)}
 			reasons []string
 		)
-		events := make(chan struct{}, 1)
+		events := latest.NewSignal()
 		f := &follower{
 			authority: &latest.Cell[*Authority]{}, log: zap.NewNop(), changed: func() {},
 			tell: func(n notice) {
@@ -41,7 +41,7 @@ func TestFollowerTellsEachChangeOnceAndLooksAgainByItself(t *testing.T) {
 			in.issuer = issuerSecret(pair)
 			in.issuer.ResourceVersion = version
 			mu.Unlock()
-			signal(events)
+			events.Notify()
 			synctest.Wait()
 		}
 		expect := func(want ...string) {

@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/tulle-mesh/tulle/identity/ca"
+	"github.com/tulle-mesh/tulle/internal/backoff"
 	"github.com/tulle-mesh/tulle/internal/latest"
 	"github.com/tulle-mesh/tulle/mesh"
 )
@@ -32,7 +33,7 @@ type keeper struct {
 	trustDomain string
 	own         ownership
 	authority   *latest.Cell[*Authority]
-	wake        <-chan struct{}
+	wake        latest.Signal
 	tell        func(notice)
 	missing     prometheus.Gauge // whether the trust anchor is
 	log         *zap.Logger
@@ -42,7 +43,7 @@ type keeper struct {
 }
 
 func (k *keeper) Run(ctx context.Context) error {
-	backoff := time.Second
+	retry := backoff.Backoff{First: time.Second, Max: time.Minute}
 	for {
 		pause, err := k.settle(ctx)
 		if ctx.Err() != nil {
@@ -50,10 +51,9 @@ func (k *keeper) Run(ctx context.Context) error {
 		}
 		if err != nil {
 			k.log.Error("issuer and trust anchors not kept", zap.Error(err))
-			pause = backoff
-			backoff = min(2*backoff, time.Minute)
+			pause = retry.Next()
 		} else {
-			backoff = time.Second
+			retry.Reset()
 		}
 		timer := time.NewTimer(pause)
 		select {

@@ -22,6 +22,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/injector/inject"
 	"github.com/tulle-mesh/tulle/internal/connlimit"
+	"github.com/tulle-mesh/tulle/internal/latest"
 )
 
 // Config is what a Server needs. Every field but ConfigFile, Linger and Readiness is required.
@@ -78,7 +79,7 @@ func New(cfg Config) (*Server, error) {
 	s.recorder = newRecorder(cfg.Client, s.metrics, cfg.Log)
 	s.upkeep = &upkeep{
 		client: cfg.Client, namespace: cfg.Namespace, values: values, now: time.Now, metrics: s.metrics, log: cfg.Log,
-		wake: make(chan struct{}, 1),
+		wake: latest.NewSignal(),
 	}
 	var err error
 	if s.namespaces, err = newNamespaceIndex(cfg.Metadata, s.upkeep.poke); err != nil {

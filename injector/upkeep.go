@@ -23,6 +23,8 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/tulle-mesh/tulle/injector/inject"
+	"github.com/tulle-mesh/tulle/internal/backoff"
+	"github.com/tulle-mesh/tulle/internal/latest"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -51,7 +53,7 @@ type upkeep struct {
 	metrics   *metrics
 	log       *zap.Logger
 
-	wake    chan struct{} // capacity 1: a look that is due
+	wake    latest.Signal // a look is due
 	serving atomic.Pointer[tls.Certificate]
 }
 
@@ -59,12 +61,7 @@ type upkeep struct {
 func (u *upkeep) dnsName() string { return mesh.InjectorName + "." + u.namespace + ".svc" }
 
 // poke asks for a look soon. It never blocks.
-func (u *upkeep) poke() {
-	select {
-	case u.wake <- struct{}{}:
-	default:
-	}
-}
+func (u *upkeep) poke() { u.wake.Notify() }
 
 // certificate serves the newest announced certificate.
 func (u *upkeep) certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
@@ -77,7 +74,7 @@ func (u *upkeep) certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 // run looks whenever something changed or time has come, until ctx ends; done is called after the first success.
 func (u *upkeep) run(ctx context.Context, done func()) error {
 	limit := rate.NewLimiter(upkeepRate, upkeepBurst)
-	retry := upkeepRetry
+	retry := backoff.Backoff{First: upkeepRetry, Max: upkeepMax}
 	for {
 		pause := upkeepEvery
 		if err := u.look(ctx); err != nil {
@@ -86,9 +83,9 @@ func (u *upkeep) run(ctx context.Context, done func()) error {
 			}
 			u.metrics.failures.WithLabelValues("upkeep").Inc()
 			u.log.Error("certificate and webhook configuration could not be kept", zap.Error(err))
-			pause, retry = retry, min(2*retry, upkeepMax)
+			pause = retry.Next()
 		} else {
-			retry = upkeepRetry
+			retry.Reset()
 			done()
 		}
 		timer := time.NewTimer(pause)

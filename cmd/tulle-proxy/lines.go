@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/tulle-mesh/tulle/internal/latest"
 )
 
 const (
@@ -21,7 +23,7 @@ const (
 type lines struct {
 	out  io.Writer
 	lost *atomic.Uint64
-	wake chan struct{} // holds one token while queue may have something
+	wake latest.Signal // queue may have something
 	end  chan struct{} // closed when no more lines come
 	done chan struct{} // closed when the last one is written
 
@@ -31,7 +33,7 @@ type lines struct {
 
 // newLines returns a writer whose run must be running.
 func newLines(out io.Writer, lost *atomic.Uint64) *lines {
-	return &lines{out: out, lost: lost, wake: make(chan struct{}, 1), end: make(chan struct{}), done: make(chan struct{})}
+	return &lines{out: out, lost: lost, wake: latest.NewSignal(), end: make(chan struct{}), done: make(chan struct{})}
 }
 
 // Write implements io.Writer; p is a line, or several.
@@ -46,10 +48,7 @@ func (l *lines) Write(p []byte) (int, error) {
 		l.lost.Add(1)
 		return len(p), nil
 	}
-	select {
-	case l.wake <- struct{}{}:
-	default:
-	}
+	l.wake.Notify()
 	return len(p), nil
 }
 

@@ -31,8 +31,8 @@ type stream struct {
 	ended chan error
 	// client is given to the receiver when the proxy has been admitted.
 	client chan mesh.Client
-	// wake holds a token when dirty may not be empty.
-	wake chan struct{}
+	// wake tells the sender that dirty may not be empty.
+	wake latest.Signal
 
 	mu      sync.Mutex // guards the fields below
 	watches map[uint64]*watch
@@ -57,7 +57,7 @@ type watch struct {
 func newStream(s *Server, rpc grpc.BidiStreamingServer[pb.SubscribeRequest, pb.SubscribeResponse]) *stream {
 	return &stream{
 		server: s, rpc: rpc, watches: map[uint64]*watch{},
-		first: make(chan *pb.Hello, 1), ended: make(chan error, 1), client: make(chan mesh.Client, 1), wake: make(chan struct{}, 1),
+		first: make(chan *pb.Hello, 1), ended: make(chan error, 1), client: make(chan mesh.Client, 1), wake: latest.NewSignal(),
 	}
 }
 
@@ -153,10 +153,7 @@ func (st *stream) mark(w *watch) {
 		st.dirty = append(st.dirty, w)
 	}
 	st.mu.Unlock()
-	select {
-	case st.wake <- struct{}{}:
-	default:
-	}
+	st.wake.Notify()
 }
 
 // receive handles what the proxy sends. It ends when the RPC has ended, which is why the RPC does not wait for it but the server.

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/tulle-mesh/tulle/internal/backoff"
 	"github.com/tulle-mesh/tulle/internal/latest"
 )
 
@@ -123,9 +124,10 @@ func (s *source) follow(ctx context.Context) error {
 	defer s.stop()
 	var d definition
 	var seen uint64
-	var retry time.Duration
+	var wait time.Duration
+	retry := backoff.Backoff{First: firstRetry, Max: lastRetry}
 	for {
-		now, seq, err := s.await(ctx, seen, retry)
+		now, seq, err := s.await(ctx, seen, wait)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -134,11 +136,12 @@ func (s *source) follow(ctx context.Context) error {
 		} // else it is time to try again with the same definition
 		version, err := s.choose(ctx, d)
 		if err != nil {
-			retry = min(max(2*retry, firstRetry), lastRetry)
+			wait = retry.Next()
 			s.log.Warn("cannot read the definition of a kind, will try again", zap.String("definition", s.kind.definition()), zap.Error(err))
 			continue
 		}
-		retry = 0
+		wait = 0
+		retry.Reset()
 		s.turn(ctx, d.uid, version)
 	}
 }
@@ -246,7 +249,8 @@ func (s *source) reflect(ctx context.Context, version string) {
 
 // isDefined asks the API server whether the kind is defined and stays so. It tries until there is an answer or ctx ends.
 func isDefined(ctx context.Context, c Clients, name string) (bool, error) {
-	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
+	retry := backoff.Backoff{First: firstRetry, Max: lastRetry}
+	for {
 		m, err := c.Metadata.Resource(definitionResource()).Get(ctx, name, metav1.GetOptions{})
 		switch {
 		case err == nil:
@@ -254,10 +258,8 @@ func isDefined(ctx context.Context, c Clients, name string) (bool, error) {
 		case apierrors.IsNotFound(err):
 			return false, nil
 		}
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return false, ctx.Err()
+		if err := backoff.Sleep(ctx, retry.Next()); err != nil {
+			return false, err
 		}
 	}
 }

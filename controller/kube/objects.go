@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tulle-mesh/tulle/controller/model"
+	"github.com/tulle-mesh/tulle/internal/latest"
 )
 
 // objects are those of one kind. A reflector keeps known up to date and never waits; Run tells the model what is new, one goroutine
@@ -33,7 +34,7 @@ type objects struct {
 	changed map[types.NamespacedName]struct{}
 	// listed says that known is whole: a list was complete.
 	listed bool
-	wake   chan struct{} // holds a token while something has changed
+	wake   latest.Signal // something has changed
 
 	// told is what the model has. It belongs to Run.
 	told map[types.NamespacedName]*object
@@ -56,7 +57,7 @@ type hooks struct {
 
 func newObjects(k kind, h hooks) *objects {
 	s := &objects{
-		kind: k, hooks: h, changed: map[types.NamespacedName]struct{}{}, wake: make(chan struct{}, 1),
+		kind: k, hooks: h, changed: map[types.NamespacedName]struct{}{}, wake: latest.NewSignal(),
 		told: map[types.NamespacedName]*object{}, settled: make(chan struct{}),
 	}
 	s.settle = sync.OnceFunc(func() { close(s.settled) })
@@ -122,7 +123,7 @@ func (s *objects) Replace(list []any, _ string) error {
 	for name := range fresh {
 		s.hooks.observed(name)
 	}
-	s.signal()
+	s.wake.Notify()
 	return nil
 }
 
@@ -136,7 +137,7 @@ func (s *objects) note(name types.NamespacedName, now *object) {
 	s.changed[name] = struct{}{}
 	s.mu.Unlock()
 	s.hooks.observed(name)
-	s.signal()
+	s.wake.Notify()
 }
 
 // learn records the answer to a write, unless the watch has told something else since the state that the write was made from.
@@ -147,13 +148,6 @@ func (s *objects) learn(name types.NamespacedName, base string, u *unstructured.
 		now := *was
 		now.version, now.status = u.GetResourceVersion(), readStatus(u)
 		s.known[name] = &now
-	}
-}
-
-func (s *objects) signal() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/tulle-mesh/tulle/internal/backoff"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -180,7 +181,7 @@ func (m *Manager) Run(ctx context.Context) error {
 				zap.Time("validUntil", m.Status().NotAfter))
 			pause = failures.next(m.lifeLeft(), time.Now())
 		} else {
-			pause = max(minRenewal, jitter(time.Until(m.Status().NotAfter)/2, 0.1))
+			pause = max(minRenewal, backoff.Spread(time.Until(m.Status().NotAfter)/2, 0.1))
 			failures = retries{}
 		}
 		renew.Reset(pause)

@@ -1,8 +1,9 @@
 package certs
 
 import (
-	"math/rand/v2"
 	"time"
+
+	"github.com/tulle-mesh/tulle/internal/backoff"
 )
 
 // Pauses between attempts. A workload that waits for a certificate serves nobody, so it asks again quickly at first, because at the
@@ -18,8 +19,8 @@ const (
 
 // retries paces the attempts after failures. The zero retries has seen none.
 type retries struct {
-	since  time.Time // of the first failure in a row
-	failed uint      // how many failures there were beyond eagerness
+	since time.Time     // of the first failure in a row
+	wait  time.Duration // before the last attempt, beyond eagerness
 }
 
 // next returns the pause after a failure at now. It never goes beyond the end of the certificate, lifeLeft away: from then on the
@@ -30,21 +31,16 @@ func (r *retries) next(lifeLeft time.Duration, now time.Time) time.Duration {
 		r.since = now
 	}
 	if urgent && now.Sub(r.since) < eagerness {
-		return jitter(minBackoff, 0.5)
+		return backoff.Spread(minBackoff, 0.5)
 	}
 	longest := maxBackoff
 	if urgent {
 		longest = urgentBackoff
 	}
-	pause := min(longest, minBackoff<<min(r.failed, 16))
-	r.failed++
-	if pause = jitter(pause, 0.25); !urgent {
+	r.wait = backoff.Double(r.wait, minBackoff, longest)
+	pause := backoff.Spread(r.wait, 0.25)
+	if !urgent {
 		pause = min(pause, max(minBackoff, lifeLeft))
 	}
 	return pause
-}
-
-// jitter returns d give or take the fraction, evenly spread.
-func jitter(d time.Duration, fraction float64) time.Duration {
-	return time.Duration(float64(d) * (1 + fraction*(2*rand.Float64()-1)))
 }

@@ -3,6 +3,7 @@ package balance
 import (
 	"time"
 
+	"github.com/tulle-mesh/tulle/internal/backoff"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -98,7 +99,7 @@ func (p *Pool[T]) judge(chosen Slot, failed bool, now int64) {
 // penalise keeps requests away from an ejected endpoint, twice as long each time.
 func (p *Pool[T]) penalise(s *slot, now int64) {
 	least, most := int64(p.accrual.MinPenalty), int64(p.accrual.MaxPenalty)
-	s.backoff = max(min(2*s.backoff, most), least, 1)
+	s.backoff = max(backoff.Double(s.backoff, least, most), 1)
 	jitter := int64(float64(s.backoff) * p.accrual.Jitter * float64(p.random(1024)) / 1024)
 	s.retryAt = now + s.backoff + jitter
 }

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tulle-mesh/tulle/internal/backoff"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -305,7 +306,7 @@ func (p *Pool[T]) Done(chosen Slot, outcome Outcome, now, latency time.Duration)
 		if p.judge(chosen, true, int64(now)); s.ejected {
 			break
 		}
-		s.backoff = min(max(2*s.backoff, int64(MinBackoff)), int64(MaxBackoff))
+		s.backoff = backoff.Double(s.backoff, int64(MinBackoff), int64(MaxBackoff))
 		jitter := int64(p.random(int(s.backoff/2) + 1))
 		s.retryAt = int64(now) + s.backoff - jitter
 	}

@@ -8,7 +8,6 @@ package control
 import (
 	"context"
 	"crypto/tls"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tulle-mesh/tulle/api/pb"
+	"github.com/tulle-mesh/tulle/internal/backoff"
 	"github.com/tulle-mesh/tulle/internal/latest"
 	"github.com/tulle-mesh/tulle/mesh"
 )
@@ -67,7 +67,7 @@ type Client struct {
 	// asked is when the watches were sent that the present stream has not answered yet.
 	asked map[uint64]time.Time
 
-	wake chan struct{} // holds one token while queue may have something
+	wake latest.Signal // queue may have something
 }
 
 type counts struct{ received, rejected, failures atomic.Uint64 }
@@ -95,7 +95,7 @@ func New(cfg Config) *Client {
 		cfg.Answered = func(time.Duration, int16) {}
 	}
 	return &Client{
-		cfg: cfg, started: time.Now(), lastID: inboundID, wake: make(chan struct{}, 1),
+		cfg: cfg, started: time.Now(), lastID: inboundID, wake: latest.NewSignal(),
 		watches: map[uint64]*watch{}, byTarget: map[mesh.Target]*watch{}, asked: map[uint64]time.Time{},
 	}
 }
@@ -141,10 +141,7 @@ func (c *Client) enqueue(r *pb.SubscribeRequest) {
 }
 
 func (c *Client) poke() {
-	select {
-	case c.wake <- struct{}{}:
-	default:
-	}
+	c.wake.Notify()
 }
 
 // take returns the requests that wait to be sent.
@@ -179,7 +176,7 @@ func (c *Client) rest() {
 
 // Run keeps a stream up until ctx ends.
 func (c *Client) Run(ctx context.Context) error {
-	backoff := minBackoff
+	retry := backoff.Backoff{First: minBackoff, Max: maxBackoff}
 	for {
 		answered, err := c.stream(ctx)
 		if ctx.Err() != nil {
@@ -188,27 +185,15 @@ func (c *Client) Run(ctx context.Context) error {
 		if answered {
 			c.connected.Store(false)
 			c.lost.Store(int64(time.Since(c.started)))
-			backoff = minBackoff
+			retry.Reset()
 		}
 		c.counts.failures.Add(1)
-		pause := backoff/2 + rand.N(backoff/2)
+		pause := retry.Next()
 		c.cfg.Log.Warn("destination controller lost", zap.String("addr", c.cfg.Addr), zap.Bool("answered", answered),
 			zap.Duration("retryIn", pause), zap.Error(err))
-		backoff = min(2*backoff, maxBackoff)
-		if err := sleep(ctx, pause); err != nil {
+		if err := backoff.Sleep(ctx, pause); err != nil {
 			return err
 		}
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tulle-mesh/tulle/internal/latest"
 	"github.com/tulle-mesh/tulle/proxy/exchange"
 	"github.com/tulle-mesh/tulle/proxy/message"
 	"github.com/tulle-mesh/tulle/proxy/sock"
@@ -19,7 +20,7 @@ type Engine struct {
 	ctx     context.Context // of dials; ends with Run. The engine owns the connections that they make.
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup // goroutines of upstream connections and of writers
-	wake    chan struct{}  // tells Run that there are tasks, or that the wheel is no longer empty
+	wake    latest.Signal  // tells Run that there are tasks, or that the wheel is no longer empty
 	kicked  atomic.Bool
 
 	taskMu sync.Mutex // guards tasks; never held while anything else is
@@ -57,9 +58,9 @@ type Engine struct {
 
 // New makes an engine. Run must be running while it serves.
 func New(cfg Config, h Handler) *Engine {
-	e := &Engine{cfg: cfg.withDefaults(), handler: h, wake: make(chan struct{}, 1), conns: map[*conn]struct{}{}, now: time.Now(), clock: time.Now}
+	e := &Engine{cfg: cfg.withDefaults(), handler: h, wake: latest.NewSignal(), conns: map[*conn]struct{}{}, now: time.Now(), clock: time.Now}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
-	e.wheel.start, e.wheel.asleep, e.wheel.wake = e.now, never, e.wakeUp
+	e.wheel.start, e.wheel.asleep, e.wheel.wake = e.now, never, e.wake.Notify
 	e.idler.timer.fire = e.findIdle
 	e.pressure.fire = e.shedStalled
 	return e
@@ -107,14 +108,7 @@ func (e *Engine) task(f func()) {
 	e.taskMu.Lock()
 	e.tasks = append(e.tasks, f)
 	e.taskMu.Unlock()
-	e.wakeUp()
-}
-
-func (e *Engine) wakeUp() {
-	select {
-	case e.wake <- struct{}{}:
-	default:
-	}
+	e.wake.Notify()
 }
 
 func (e *Engine) runTasks() {
@@ -149,7 +143,7 @@ func (e *Engine) Serve(ctx context.Context, conn net.Conn, p Protocol, rec *exch
 // Kick asks Route again about every parked exchange, soon. Call it when an endpoint appeared. It never blocks.
 func (e *Engine) Kick() {
 	if !e.kicked.Swap(true) {
-		e.wakeUp()
+		e.wake.Notify()
 	}
 }
 

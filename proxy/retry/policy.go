@@ -9,6 +9,7 @@ package retry
 import (
 	"time"
 
+	"github.com/tulle-mesh/tulle/internal/backoff"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -93,7 +94,7 @@ func Backoff(base time.Duration, n uint32, draw float64) time.Duration {
 	}
 	d := min(base, maxBackoff)
 	for ; n > 0 && d < maxBackoff; n-- {
-		d = min(2*d, max(maxBackoff, base))
+		d = backoff.Double(d, base, maxBackoff)
 	}
 	return d + time.Duration(draw*float64(d)/2)
 }
