@@ -228,7 +228,7 @@ func TestAttemptTimeout(t *testing.T) {
 			go func() {
 				<-hangs
 				advance(time.Second)
-				r.first.e.wakeUp()
+				r.first.e.wake.Notify()
 			}()
 			resp, err := r.client.Post(r.url, "text/plain", strings.NewReader("hello"))
 			if got := readBody(t, resp, err); got != hashed([]byte("hello")) {

@@ -47,7 +47,7 @@ func (r *route) fallSilent(t *testing.T, d time.Duration) {
 	for ; d > 0; d -= step {
 		for _, p := range []*proxy{r.first, r.last} {
 			now := p.skip(step)
-			p.e.wakeUp()
+			p.e.wake.Notify()
 			p.eventually(t, "timers fire and pings are answered", func() bool {
 				if p.e.now.Before(now) {
 					return false
