@@ -31,27 +31,43 @@ type conn struct {
 	onClose func(err error) // of an upstream connection
 
 	sendBuffer queue
-	sending    queue    // what a sender took from out; its own until sent
+	sending    queue    // what the writing goroutine took from sendBuffer; its own until sent
 	bufs       [][]byte // sending, as the socket wants it
-	busy       bool     // a goroutine is sending
-	dirty      bool     // in Engine.dirty
-	finish     bool     // close once everything is sent
-	halved     bool     // FIN once everything is sent
-	paused     bool
-	choked     bool // paused because the send buffer is full
-	reset      bool // close with a TCP reset
-	closed     bool
-	mayIdle    bool // counted in Engine.idler
-	active     bool // read something since the idler looked last
-	idling     bool // its reader is to return
-	retired    bool // by Engine.Retire
-	err        error
-	reading    bool          // its reader has not come to the end
-	broken     error         // why nothing can be sent any more, while there may be something to read
-	resume     chan struct{} // tokens for the reader
-	done       chan struct{} // closed with the connection
-	timer      timer
+
+	state    connState
+	reads    readState
+	idle     idleState // of a downstream HTTP/1 connection
+	writing  bool      // a goroutine is writing to the socket
+	dirty    bool      // in Engine.dirty
+	reset    bool      // close with a TCP reset
+	retired  bool      // by Engine.Retire
+	err      error
+	writeErr error         // why nothing can be sent any more, while there may be something to read
+	resume   chan struct{} // tokens for the reader
+	done     chan struct{} // closed with the connection
+	timer    timer
 }
+
+// connState is how far a connection has come to its end. It only grows.
+type connState uint8
+
+const (
+	connOpen       connState = iota
+	connFINPending           // FIN follows what waits to be sent
+	connFINSent              // nothing more is sent; the peer may still send
+	connFinishing            // the connection closes when everything is sent
+	connClosed
+)
+
+// readState is what the reader goroutine of a connection does.
+type readState uint8
+
+const (
+	readActive readState = iota
+	readPaused           // a body waits for its writer
+	readChoked           // the send buffer is full of what the peer provoked
+	readEnded            // the peer sends nothing more
+)
 
 // proto is the protocol of a connection. All methods are called with the lock held.
 type proto interface {
@@ -66,7 +82,7 @@ type proto interface {
 }
 
 func newConn(e *Engine, s *sock.Conn, t *exchange.Traffic) *conn {
-	return &conn{e: e, sock: s, traffic: t, born: time.Now(), reading: true, resume: make(chan struct{}, 1), done: make(chan struct{})}
+	return &conn{e: e, sock: s, traffic: t, born: time.Now(), resume: make(chan struct{}, 1), done: make(chan struct{})}
 }
 
 // serve is the reader goroutine of the connection's whole life. It returns nil when the connection ended in order.
@@ -74,7 +90,7 @@ func (c *conn) serve(downstream bool) error {
 	e := c.e
 	e.beginBatch()
 	if e.stopped {
-		c.closed = true
+		c.state = connClosed
 		e.mu.Unlock()
 		_ = c.sock.Close()
 		return net.ErrClosed
@@ -98,13 +114,13 @@ func (c *conn) serve(downstream bool) error {
 
 	err := c.sock.Pump(c, c.resume)
 	e.beginBatch()
-	for errors.Is(err, os.ErrDeadlineExceeded) && !c.wentIdle() && !c.closed { // bytes came just in time
+	for errors.Is(err, os.ErrDeadlineExceeded) && !c.wentIdle() && !c.closed() { // bytes came just in time
 		e.endBatch()
 		err = c.sock.Pump(c, c.resume)
 		e.beginBatch()
 	}
-	c.reading = false
-	if !c.closed {
+	c.reads = readEnded
+	if !c.closed() {
 		c.readEnded(err)
 	}
 	e.endBatch()
@@ -139,8 +155,8 @@ func (c *conn) readEnded(err error) {
 	switch {
 	case !errors.Is(err, io.EOF):
 		c.close(err)
-	case errors.Is(c.broken, syscall.ECONNRESET):
-		c.close(c.broken)
+	case errors.Is(c.writeErr, syscall.ECONNRESET):
+		c.close(c.writeErr)
 	default:
 		c.proto.ended(io.EOF)
 	}
@@ -150,23 +166,23 @@ func (c *conn) readEnded(err error) {
 func (c *conn) Receive(in []byte) (n int, err error) {
 	e := c.e
 	e.beginBatch()
-	if c.closed {
+	if c.closed() {
 		e.endBatch()
 		return 0, net.ErrClosed
 	}
-	c.active, c.idling = true, false
+	c.sawBytes()
 	n, err = c.proto.receive(in)
 	if c.traffic != nil {
 		c.traffic.ReadBytes.Add(uint64(n))
 	}
 	switch {
 	case err != nil && err != sock.ErrMore: //nolint:errorlint // never wrapped: it crosses one call
-	case c.closed:
+	case c.closed():
 		err = net.ErrClosed
-	case c.broken != nil:
+	case c.writeErr != nil:
 		err = sock.ErrMore
 	case c.rec != nil && c.sendBuffer.size+c.sending.size > sendBufferLimit:
-		c.choked, err = true, c.pause()
+		c.reads, err = readChoked, sock.ErrPause
 	}
 	if c.sock.Unsent() {
 		c.markDirty()
@@ -175,15 +191,18 @@ func (c *conn) Receive(in []byte) (n int, err error) {
 	return n, err
 }
 
+// closed reports whether the connection is closed.
+func (c *conn) closed() bool { return c.state == connClosed }
+
 // pause stops the reader until unpause; receive must return the result.
 func (c *conn) pause() error {
-	c.paused = true
+	c.reads = readPaused
 	return sock.ErrPause
 }
 
 func (c *conn) unpause() {
-	if c.paused {
-		c.paused = false
+	if c.reads == readPaused || c.reads == readChoked {
+		c.reads = readActive
 		c.resume <- struct{}{}
 	}
 }
@@ -204,14 +223,14 @@ func (c *conn) room() int { return sendBufferRoom - c.sendBuffer.size - c.sendin
 // flush sends what the send buffer holds, without waiting: where the socket is full, a goroutine of its own takes over. It gives the lock
 // away while it encrypts and writes; others only append meanwhile.
 func (c *conn) flush() {
-	if c.busy || c.closed {
+	if c.writing || c.closed() {
 		return
 	}
-	if c.broken != nil {
+	if c.writeErr != nil {
 		c.discard()
 		return
 	}
-	c.busy = true
+	c.writing = true
 	for c.hasUnsent() {
 		c.takeBuffer()
 		c.e.mu.Unlock()
@@ -248,7 +267,7 @@ func (c *conn) write() {
 }
 
 func (c *conn) hasUnsent() bool {
-	return !c.closed && c.broken == nil && (c.sending.size > 0 || c.sendBuffer.size > 0 || c.sock.Unsent())
+	return !c.closed() && c.writeErr == nil && (c.sending.size > 0 || c.sendBuffer.size > 0 || c.sock.Unsent())
 }
 
 func (c *conn) takeBuffer() {
@@ -271,22 +290,21 @@ func (c *conn) sent(n int, err error) bool {
 	switch {
 	case err == nil:
 	case c.mayHoldResponse(err):
-		c.broken = err
+		c.writeErr = err
 		_ = c.sock.SetReadDeadline(time.Unix(1, 0)) // the reader must look: the edge may be gone. It fails if the connection is closed.
 		c.discard()
 	default:
 		c.close(err)
 	}
-	if !c.closed {
+	if !c.closed() {
 		c.proto.drained()
 	}
-	if c.closed {
-		c.busy = false
+	if c.closed() {
+		c.writing = false
 		c.release()
 		return false
 	}
-	if c.choked && c.sendBuffer.size+c.sending.size <= sendBufferLimit/2 {
-		c.choked = false
+	if c.reads == readChoked && c.sendBuffer.size+c.sending.size <= sendBufferLimit/2 {
 		c.unpause()
 	}
 	return true
@@ -295,32 +313,32 @@ func (c *conn) sent(n int, err error) bool {
 // mayHoldResponse reports whether a connection that failed with err while it sent may hold an answer that came before: a server that does not want a
 // request's body answers and closes, which resets the connection. What is in the socket can still be read, up to its end.
 func (c *conn) mayHoldResponse(err error) bool {
-	return c.rec == nil && c.reading && (errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE))
+	return c.rec == nil && c.reads != readEnded && (errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE))
 }
 
 // discard drops what cannot be sent any more, so that its senders do not wait for it.
 func (c *conn) discard() {
-	for !c.closed && c.sendBuffer.size+c.sending.size > 0 {
+	for !c.closed() && c.sendBuffer.size+c.sending.size > 0 {
 		c.release()
 		c.proto.drained()
 	}
-	if !c.closed && c.finish {
+	if c.state == connFinishing {
 		c.close(nil)
 	}
 }
 
 // writingDone ends a sender's work.
 func (c *conn) writingDone() {
-	c.busy = false
+	c.writing = false
 	switch {
-	case c.closed:
+	case c.closed():
 		c.release()
-	case c.broken != nil:
+	case c.writeErr != nil:
 		c.discard()
-	case c.finish:
+	case c.state == connFinishing:
 		c.close(nil)
-	case c.halved:
-		c.halved = false
+	case c.state == connFINPending:
+		c.state = connFINSent
 		if err := c.sock.CloseWrite(); err != nil {
 			c.close(err)
 		}
@@ -329,27 +347,27 @@ func (c *conn) writingDone() {
 
 // closeSoon closes the connection when everything that was written is sent.
 func (c *conn) closeSoon() {
-	c.finish = true
+	c.state = max(c.state, connFinishing)
 	c.markDirty()
 }
 
 // closeWrite sends FIN when everything that was written is sent.
 func (c *conn) closeWrite() {
-	c.halved = true
+	c.state = max(c.state, connFINPending)
 	c.markDirty()
 }
 
 // close closes the connection at once; nil means in order. The protocol learns of it exactly once.
 func (c *conn) close(err error) {
-	if c.closed {
+	if c.closed() {
 		return
 	}
-	c.closed, c.err = true, err
+	c.state, c.err = connClosed, err
 	delete(c.e.conns, c)
 	c.e.wheel.cancel(&c.timer)
 	c.sock.Abort(c.reset)
 	c.unpause()
-	if !c.busy {
+	if !c.writing {
 		c.release()
 	}
 	c.proto.ended(err)

@@ -40,6 +40,20 @@
 // nothing new (Engine.Retire). A server's connection takes no more requests, and the next request dials. A client's tells
 // the client to go elsewhere.
 //
+// States only grow, and every state may end at once (conn.close, h2Conn.fail):
+//
+//	conn      open → FIN pending → FIN sent → finishing → closed     closeWrite, closeSoon, close
+//	            └───────────────────────────────┘
+//	reading   active ⇄ paused (a body waits), active ⇄ choked (send buffer full) → ended
+//	h2Conn    open → draining → gone away (server's end only) → failed
+//	            │      the first GOAWAY, or no new streams of ours; a second later the final one
+//	            └ awaits preface (server's end only) → awaits SETTINGS → ready
+//	liveness  heard → silent → pinged → closed; heard again with every byte (client's end of Mux)
+//	idling    active → quiet → returning (HTTP/1 from a client); active again with every byte
+//
+// Beside them stand flags: a conn is being written to, has something to flush, ends with a reset, or is retired. An h2Conn
+// waits for its window, has streams beyond the server's limit, or is throttled.
+//
 // Everything that goes wrong is an exchange.Fault and goes through flight.fault. Before the response has begun,
 // Handler.OnFault chooses another upstream or a reply. Afterwards a reset tells the client. The engine says whether the
 // request can be sent again: its body has not begun to leave, or is in the replay buffer (replay.go). Whether it may be

@@ -100,7 +100,7 @@ func TestAnswerOutlivesItsConnection(t *testing.T) {
 			r.first.eventually(t, "the server has gone", func() bool {
 				begun, gone := r.first.e.queued > 0, true
 				for c := range r.first.e.conns {
-					if up, ok := c.proto.(*h2Conn); ok && up.client() && !up.draining {
+					if up, ok := c.proto.(*h2Conn); ok && up.client() && up.state == h2Open {
 						begun, gone = true, gone && len(up.streams) == 0
 					}
 				}

@@ -198,7 +198,7 @@ func resetLater(n uint32, age time.Duration) clientFlood {
 			p.eventually(t, "the frames have arrived", func() bool {
 				open := -1
 				for c := range p.e.conns {
-					if c, ok := c.proto.(*h2Conn); ok && !c.dead {
+					if c, ok := c.proto.(*h2Conn); ok && c.state != h2Failed {
 						open = len(c.streams)
 					}
 				}

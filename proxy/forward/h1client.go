@@ -84,7 +84,7 @@ func bindsConnection(h *message.Head) bool {
 // pin keeps a bound connection for the client that it is bound to, and ends one that may be anybody's.
 func (c *h1Client) pin(fl *flight) {
 	s, ok := fl.down.(*h1Server)
-	if !ok || s.conn.closed || s.pinned != nil && s.pinned != c {
+	if !ok || s.conn.closed() || s.pinned != nil && s.pinned != c {
 		c.conn.close(nil)
 		return
 	}
@@ -142,7 +142,7 @@ func (c *h1Client) receive(in []byte) (n int, err error) {
 	c.reading = true
 	n, err = c.read(in)
 	c.reading = false
-	if c.becameIdle && !c.conn.closed {
+	if c.becameIdle && !c.conn.closed() {
 		c.becameIdle = false
 		c.u.putIdle(c)
 	}
@@ -153,7 +153,7 @@ func (c *h1Client) receive(in []byte) (n int, err error) {
 }
 
 func (c *h1Client) read(in []byte) (n int, err error) {
-	for n < len(in) && !c.conn.closed {
+	for n < len(in) && !c.conn.closed() {
 		switch {
 		case c.cur == nil:
 			c.conn.close(errUnsolicited)
@@ -280,7 +280,7 @@ func (c *h1Client) fail(f exchange.Fault) {
 
 func (c *h1Client) leave(fl *flight) {
 	c.cur, c.out.f = nil, nil
-	if !c.conn.closed && c.conn.broken == nil && c.persistent && fl.resp.ended && fl.req.sentEnd && !fl.open {
+	if !c.conn.closed() && c.conn.writeErr == nil && c.persistent && fl.resp.ended && fl.req.sentEnd && !fl.open {
 		c.conn.unpause()
 		if c.bound {
 			c.pin(fl)
@@ -305,7 +305,7 @@ func (c *h1Client) leave(fl *flight) {
 
 func (c *h1Client) ended(err error) {
 	fl := c.cur
-	if !c.conn.closed {
+	if !c.conn.closed() {
 		switch {
 		case fl != nil && c.state == h1Tunnel:
 			fl.resp.write(nil, true)

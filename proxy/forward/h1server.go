@@ -49,7 +49,7 @@ func newH1Server(conn *conn) *h1Server {
 }
 
 func (s *h1Server) receive(in []byte) (n int, err error) {
-	for n < len(in) && !s.conn.closed {
+	for n < len(in) && !s.conn.closed() {
 		var used int
 		switch s.state {
 		case h1Head:
@@ -264,7 +264,7 @@ func (s *h1Server) refusesBody(h *message.Head) bool {
 func (s *h1Server) leave(fl *flight) {
 	s.cur, s.out.f = nil, nil
 	switch {
-	case s.conn.closed:
+	case s.conn.closed():
 	case !fl.resp.sentEnd:
 		s.breakOff(fl)
 	case fl.open:
@@ -322,7 +322,7 @@ func (s *h1Server) linger() {
 
 func (s *h1Server) expired() {
 	switch {
-	case s.state == h1Linger && s.conn.halved: // the client has yet to take the rest of its last response
+	case s.state == h1Linger && s.conn.state == connFINPending: // the client has yet to take the rest of its last response
 		s.conn.e.wheel.set(&s.conn.timer, s.conn.e.now.Add(lingerTime))
 		return
 	case s.state == h1Linger || s.cur != nil:
@@ -338,7 +338,7 @@ func (s *h1Server) expired() {
 func (s *h1Server) ended(err error) {
 	fl := s.cur
 	gone := exchange.Fault{Side: exchange.Downstream, Kind: exchange.Disconnected, Err: err}
-	if s.conn.closed {
+	if s.conn.closed() {
 		if fl != nil {
 			fl.abandon(gone)
 		}

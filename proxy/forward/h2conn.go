@@ -74,24 +74,48 @@ type h2Conn struct {
 	withheld    bool    // in Engine.withheld
 	first, last *stream // the ring of streams that have something to send
 
-	gotPreface   bool // the client's preface was read
-	gotSettings  bool // the peer's first SETTINGS was read
-	surplus      bool // there are streams that are surplus
-	draining     bool
-	goneAway     bool // the final GOAWAY was sent
-	dead         bool // a connection error was sent: what comes is dropped
+	state        h2State
+	handshake    h2Handshake
+	liveness     h2Liveness // of a server, as its proxy on a Mux connection sees it
+	surplus      bool       // there are streams that are surplus
 	block        []byte
 	blockOf      h2.FrameHeader // the HEADERS frame that CONTINUATION frames follow; StreamID 0 without
-	blockCharge  int            // bytes of block in Engine.pieces
+	blockCharge  int            // bytes of block in Engine.partialHeads
 	fragments    int            // small ones
-	active       bool           // something came since the last look
-	pingSent     bool           // a ping is out
 	recentResets recent
 	kind         PeerKind
 	abuse        budget // resets and refused streams
 	throttled    bool   // resets have used it up, and streams are refused until it fills: see throttles
 	control      budget // frames that carry nothing
 }
+
+// h2State is how far an HTTP/2 connection has come to its end. It only grows.
+type h2State uint8
+
+const (
+	h2Open     h2State = iota
+	h2Draining         // no new streams of ours; or the first GOAWAY of two was sent
+	h2GoneAway         // the final GOAWAY was sent: streams that come are refused
+	h2Failed           // a connection error was sent: what comes is dropped
+)
+
+// h2Handshake is what the peer has sent of its connection preface, RFC 9113 §3.4.
+type h2Handshake uint8
+
+const (
+	h2AwaitsPreface h2Handshake = iota // of a client
+	h2AwaitsSettings
+	h2Ready
+)
+
+// h2Liveness says when a peer that owes answers was heard last.
+type h2Liveness uint8
+
+const (
+	h2Heard  h2Liveness = iota // since the last look
+	h2Silent                   // not since the last look
+	h2Pinged                   // nor since a ping was sent
+)
 
 func newH2Conn(conn *conn, mux bool, u *Upstream) *h2Conn {
 	c := &h2Conn{
@@ -104,7 +128,7 @@ func newH2Conn(conn *conn, mux bool, u *Upstream) *h2Conn {
 	out := conn.sendBuffer.tail(128)
 	if u != nil {
 		out = append(out, h2.Preface...)
-		c.gotPreface = true
+		c.handshake = h2AwaitsSettings
 	}
 	own := h2.Options{MaxStreams: uint32(c.limit()), InitialWindow: streamWindow, MaxHeaderList: uint32(c.listLimits().Read)}
 	conn.sendBuffer.grew(h2.AppendSettings(out, own, u != nil))
@@ -131,10 +155,10 @@ func (c *h2Conn) streamOf(fl *flight) *stream {
 // takesStream reports whether the connection can take one more stream of ours.
 func (c *h2Conn) takesStream() bool {
 	most := min(c.peer.MaxStreams, 1<<20)
-	if !c.gotSettings {
+	if c.handshake != h2Ready {
 		most = min(c.u.streamLimit, firstStreams)
 	}
-	return !c.draining && !c.dead && !c.conn.closed && c.conn.broken == nil && len(c.streams) < int(most)
+	return c.state == h2Open && !c.conn.closed() && c.conn.writeErr == nil && len(c.streams) < int(most)
 }
 
 func (c *h2Conn) open(fl *flight, id uint32) *stream {
@@ -215,7 +239,7 @@ func (c *h2Conn) leave(fl *flight) {
 		if f := &fl.x.Fault; !f.Is() || f.Side != exchange.Downstream { // what a client did wrong is no achievement
 			c.abuse.refund(1)
 		}
-	} else if !c.conn.closed && !c.dead {
+	} else if !c.conn.closed() && c.state != h2Failed {
 		c.reset(s.id, c.resetCode(fl, s))
 	}
 	c.dequeue(s)
@@ -240,8 +264,8 @@ func (c *h2Conn) resetCode(fl *flight, s *stream) h2.Code {
 // streamClosed follows the end of a stream.
 func (c *h2Conn) streamClosed() {
 	switch {
-	case c.conn.closed:
-	case len(c.streams) == 0 && (c.private || c.draining && (c.client() || c.goneAway)):
+	case c.conn.closed():
+	case len(c.streams) == 0 && (c.private || c.state == h2Draining && c.client() || c.state == h2GoneAway):
 		c.conn.closeSoon()
 	case c.client() && len(c.streams) == 0:
 		c.conn.e.wheel.set(&c.conn.timer, c.conn.e.now.Add(c.idleTimeout()))
@@ -266,10 +290,10 @@ func (c *h2Conn) reset(id uint32, code h2.Code) {
 
 // fail ends the connection with an error, RFC 9113 §5.4.1.
 func (c *h2Conn) fail(err *h2.Error) {
-	if c.dead {
+	if c.state == h2Failed {
 		return
 	}
-	c.dead = true
+	c.state = h2Failed
 	c.write(h2.AppendGoAway(c.conn.sendBuffer.tail(64), c.lastID, err.Code, err.Reason))
 	c.reportEnd(err)
 	c.endStreams(err)
@@ -329,7 +353,7 @@ func repeatable(fl *flight) bool {
 }
 
 func (c *h2Conn) ended(err error) {
-	if !c.conn.closed {
+	if !c.conn.closed() {
 		c.conn.close(err)
 		return
 	}
@@ -338,10 +362,10 @@ func (c *h2Conn) ended(err error) {
 
 // drain ends the connection in order: a client's opens no more streams, a server's says so twice.
 func (c *h2Conn) drain() {
-	if c.draining || c.dead {
+	if c.state != h2Open {
 		return
 	}
-	c.draining = true
+	c.state = h2Draining
 	if c.client() {
 		c.u.removeShared(c)
 		c.streamClosed()
@@ -354,14 +378,14 @@ func (c *h2Conn) drain() {
 // expired is the timer's callback: it serves the preface, heads in pieces, the drain, the idle time and the end, one after the other.
 func (c *h2Conn) expired() {
 	switch {
-	case c.dead:
+	case c.state == h2Failed:
 		c.conn.close(c.conn.err)
 	case c.client():
 		c.onClientTimer()
-	case !c.gotPreface || !c.gotSettings:
+	case c.handshake != h2Ready:
 		c.fail(&h2.Error{Code: h2.ProtocolError, Reason: "preface_timeout"})
-	case c.draining && !c.goneAway:
-		c.goneAway = true
+	case c.state == h2Draining:
+		c.state = h2GoneAway
 		c.write(h2.AppendGoAway(c.conn.sendBuffer.tail(32), c.lastID, h2.NoError, ""))
 		c.streamClosed()
 	case c.blockOf.StreamID != 0:
@@ -373,11 +397,11 @@ func (c *h2Conn) expired() {
 // connection that is pinged more than once in 5 minutes without data (gRFC A8). TCP finds out whether any other server still lives.
 func (c *h2Conn) leaveIdle() {
 	e := c.conn.e
-	c.active, c.pingSent = true, false
+	c.liveness = h2Heard
 	switch {
 	case c.mux:
 		e.wheel.set(&c.conn.timer, e.now.Add(e.cfg.Silence))
-	case !c.gotSettings:
+	case c.handshake != h2Ready:
 		e.wheel.set(&c.conn.timer, e.now.Add(e.cfg.HeadTimeout))
 	default:
 		e.wheel.cancel(&c.conn.timer)
@@ -394,19 +418,19 @@ func (c *h2Conn) onClientTimer() {
 		c.u.removeShared(c)
 		c.conn.closeSoon()
 		return
-	case !c.mux && c.gotSettings:
+	case !c.mux && c.handshake == h2Ready:
 		c.releaseSurplus() // the server has refused none of them
 		return
 	case !c.mux:
 		c.conn.close(errNoSettings)
 		return
-	case c.active:
-		c.active, c.pingSent = false, false
-	case c.pingSent:
+	case c.liveness == h2Heard:
+		c.liveness = h2Silent
+	case c.liveness == h2Pinged:
 		c.conn.close(errSilent)
 		return
 	default:
-		c.pingSent = true
+		c.liveness = h2Pinged
 		c.write(h2.AppendPing(c.conn.sendBuffer.tail(32), 0, make([]byte, 8)))
 	}
 	c.conn.e.wheel.set(&c.conn.timer, c.conn.e.now.Add(c.conn.e.cfg.Silence))

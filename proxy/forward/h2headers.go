@@ -41,7 +41,7 @@ func (c *h2Conn) onHeaders(f h2.FrameHeader, p []byte) *h2.Error {
 	if f.Has(h2.FlagEndHeaders) {
 		return c.onBlock(f, p)
 	}
-	if !c.client() && !c.draining {
+	if !c.client() && c.state == h2Open {
 		c.conn.e.wheel.set(&c.conn.timer, c.conn.e.now.Add(c.conn.e.cfg.HeadTimeout))
 	}
 	c.blockOf, c.fragments = f, 0
@@ -65,7 +65,7 @@ func (c *h2Conn) onContinuation(f h2.FrameHeader, p []byte) *h2.Error {
 	if !f.Has(h2.FlagEndHeaders) {
 		return nil
 	}
-	if !c.client() && !c.draining {
+	if !c.client() && c.state == h2Open {
 		c.conn.e.wheel.cancel(&c.conn.timer)
 	}
 	head := c.blockOf
@@ -141,7 +141,7 @@ func (c *h2Conn) headTooLarge(s *stream, reason string) *h2.Error {
 func (c *h2Conn) onRequest(f h2.FrameHeader, block []byte) *h2.Error {
 	e := c.conn.e
 	c.lastID = f.StreamID
-	if beyond := len(c.streams) >= c.limit() || c.goneAway || e.stopped; beyond || c.throttles() {
+	if beyond := len(c.streams) >= c.limit() || c.state == h2GoneAway || e.stopped; beyond || c.throttles() {
 		if _, err := c.decode(block, &e.scratch, h2.Request); err != nil {
 			return err
 		}

@@ -14,16 +14,16 @@ import (
 func violation(code h2.Code, reason string) *h2.Error { return &h2.Error{Code: code, Reason: reason} }
 
 func (c *h2Conn) receive(in []byte) (n int, err error) {
-	if c.dead {
+	if c.state == h2Failed {
 		return len(in), nil
 	}
-	c.active = true
-	if !c.gotPreface {
+	c.liveness = h2Heard
+	if c.handshake == h2AwaitsPreface {
 		if n = c.preface(in); n == 0 {
 			return 0, nil
 		}
 	}
-	for len(in)-n >= h2.HeaderLen && !c.conn.closed && !c.dead {
+	for len(in)-n >= h2.HeaderLen && !c.conn.closed() && c.state != h2Failed {
 		f := h2.ParseHeader(in[n:])
 		if f.Length > h2.MaxFrame {
 			c.fail(violation(h2.FrameSizeError, "frame_size"))
@@ -38,7 +38,7 @@ func (c *h2Conn) receive(in []byte) (n int, err error) {
 		}
 		n = end
 	}
-	if c.dead {
+	if c.state == h2Failed {
 		return len(in), nil
 	}
 	return n, nil
@@ -52,7 +52,7 @@ func (c *h2Conn) preface(in []byte) (n int) {
 	}
 	switch {
 	case bytes.HasPrefix(in, []byte(h2.Preface)):
-		c.gotPreface = true
+		c.handshake = h2AwaitsSettings
 		return len(h2.Preface)
 	case bytes.HasPrefix([]byte(h2.Preface), in):
 		return 0
@@ -62,7 +62,7 @@ func (c *h2Conn) preface(in []byte) (n int) {
 }
 
 func (c *h2Conn) dispatch(f h2.FrameHeader, p []byte) *h2.Error {
-	if !c.gotSettings && (f.Type != h2.Settings || f.Has(h2.FlagAck)) {
+	if c.handshake != h2Ready && (f.Type != h2.Settings || f.Has(h2.FlagAck)) {
 		return violation(h2.ProtocolError, "first_frame")
 	}
 	if c.blockOf.StreamID != 0 && (f.Type != h2.Continuation || f.StreamID != c.blockOf.StreamID) {
@@ -215,7 +215,7 @@ func (e *Engine) grantWithheld() {
 	}
 	for i, c := range e.withheld {
 		e.withheld[i], c.withheld = nil, false
-		if !c.conn.closed && !c.dead {
+		if !c.conn.closed() && c.state != h2Failed {
 			c.grantConn(0)
 		}
 	}
@@ -226,7 +226,7 @@ func (e *Engine) grantWithheld() {
 // has used up four of them.
 func (c *h2Conn) consumed(b *body, n int) {
 	s := c.streamOf(b.fl)
-	if s.in != b || s.remoteEnd || c.streams[s.id] != s || c.dead {
+	if s.in != b || s.remoteEnd || c.streams[s.id] != s || c.state == h2Failed {
 		return
 	}
 	s.credit += n
@@ -339,10 +339,10 @@ func (c *h2Conn) onSettings(f h2.FrameHeader, p []byte) *h2.Error {
 	if err := c.peer.Apply(p, c.client()); err != nil {
 		return err
 	}
-	first := !c.gotSettings
+	first := c.handshake != h2Ready
 	if first {
-		c.gotSettings = true
-		if !c.mux && c.client() && len(c.streams) > 0 || !c.client() && !c.draining {
+		c.handshake = h2Ready
+		if !c.mux && c.client() && len(c.streams) > 0 || !c.client() && c.state == h2Open {
 			c.conn.e.wheel.cancel(&c.conn.timer)
 		}
 	}
@@ -391,7 +391,7 @@ func (c *h2Conn) onGoAway(f h2.FrameHeader, p []byte) *h2.Error {
 		return nil
 	}
 	last := binary.BigEndian.Uint32(p) & h2.MaxStreamID
-	c.draining = true
+	c.state = max(c.state, h2Draining)
 	c.u.removeShared(c)
 	for id, s := range c.streams {
 		if id > last && !s.complete() {

@@ -117,7 +117,7 @@ func (c *h2Conn) dequeue(s *stream) {
 
 // drained lets the streams of the ring send, a quantum each.
 func (c *h2Conn) drained() {
-	for c.first != nil && c.send > 0 && c.conn.room() > 0 && !c.conn.closed {
+	for c.first != nil && c.send > 0 && c.conn.room() > 0 && !c.conn.closed() {
 		s := c.first
 		c.first = s.next
 		if c.first == nil {

@@ -15,12 +15,29 @@ type idler struct {
 	conns int // downstream HTTP/1 connections
 }
 
+// idleState is what the idler knows of a downstream HTTP/1 connection.
+type idleState uint8
+
+const (
+	idleUnwatched idleState = iota
+	idleActive              // read something since the idler looked last
+	idleQuiet               // nothing since then
+	idleReturning           // its reader is to return
+)
+
+// sawBytes notes that the connection is not silent.
+func (c *conn) sawBytes() {
+	if c.idle != idleUnwatched {
+		c.idle = idleActive
+	}
+}
+
 // watchIdle counts l among the connections that may fall silent.
 func (e *Engine) watchIdle(c *conn) {
 	if _, ok := c.proto.(*h1Server); !ok || e.cfg.IdleAfter <= 0 || !c.sock.Plain() {
 		return
 	}
-	c.mayIdle = true
+	c.idle = idleQuiet
 	e.idler.conns++
 	if e.idler.timer.at == 0 || e.idler.conns == crowded+1 {
 		e.armIdler()
@@ -28,8 +45,8 @@ func (e *Engine) watchIdle(c *conn) {
 }
 
 func (e *Engine) unwatchIdle(c *conn) {
-	if c.mayIdle {
-		c.mayIdle = false
+	if c.idle != idleUnwatched {
+		c.idle = idleUnwatched
 		e.idler.conns--
 	}
 }
@@ -48,13 +65,12 @@ func (e *Engine) armIdler() {
 // findIdle sends home who has been silent since it was called last.
 func (e *Engine) findIdle() {
 	for c := range e.conns {
-		if !c.mayIdle {
-			continue
-		}
-		if !c.active && c.proto.(*h1Server).isIdle() {
+		switch {
+		case c.idle == idleActive:
+			c.idle = idleQuiet
+		case c.idle != idleUnwatched && c.proto.(*h1Server).isIdle():
 			c.goIdle()
 		}
-		c.active = false
 	}
 	if e.idler.conns > 0 {
 		e.armIdler()
@@ -63,18 +79,18 @@ func (e *Engine) findIdle() {
 
 // goIdle makes the reader return. Bytes that come before it does change that.
 func (c *conn) goIdle() {
-	c.idling = true
+	c.idle = idleReturning
 	_ = c.sock.SetReadDeadline(time.Unix(1, 0)) // the past; it fails if the connection is closed, which the reader sees
 }
 
 // wentIdle is asked by the reader whose wait was cut off: whether it was in time.
 func (c *conn) wentIdle() bool {
 	_ = c.sock.SetReadDeadline(time.Time{}) // as above
-	if !c.idling || c.closed {
+	if c.idle != idleReturning || c.closed() {
 		return false
 	}
 	delete(c.e.conns, c)
-	c.closed, c.err = true, ErrIdle
+	c.state, c.err = connClosed, ErrIdle
 	close(c.done)
 	return true
 }
@@ -82,6 +98,6 @@ func (c *conn) wentIdle() bool {
 // isIdle says that nothing is under way in either direction, and that no connection to a server is this client's alone.
 func (s *h1Server) isIdle() bool {
 	c := s.conn
-	return s.state == h1Head && s.cur == nil && s.pinned == nil && !s.gotFIN && !s.in.scan.Pending() && !c.busy && !c.dirty && !c.paused && !c.closed &&
-		!c.finish && !c.halved && c.sendBuffer.size == 0 && c.sending.size == 0
+	return s.state == h1Head && s.cur == nil && s.pinned == nil && !s.gotFIN && !s.in.scan.Pending() && !c.writing && !c.dirty && c.reads == readActive && c.state == connOpen &&
+		c.sendBuffer.size == 0 && c.sending.size == 0
 }

@@ -21,12 +21,12 @@ const refusalTime = time.Second
 
 // awaitsSettings reports whether the server has not said yet how many streams it takes. No other connection is made meanwhile: this one may be
 // enough.
-func (c *h2Conn) awaitsSettings() bool { return !c.gotSettings }
+func (c *h2Conn) awaitsSettings() bool { return c.handshake != h2Ready }
 
 // withholdsBody reports whether the stream must not send its body yet, because the server may refuse the stream. Between proxies nothing is held: a
 // mux takes more than firstStreams.
 func (c *h2Conn) withholdsBody(s *stream) bool {
-	return c.u != nil && !c.mux && (!c.gotSettings || s.surplus)
+	return c.u != nil && !c.mux && (c.handshake != h2Ready || s.surplus)
 }
 
 // onStreamLimit follows SETTINGS with another limit of streams. Under a lower one the server may refuse what is open, the latest first.
@@ -54,7 +54,7 @@ func (c *h2Conn) onStreamLimit(lower bool) {
 
 // allowsNone reports whether the server allows no stream although none is open, so that no end of one makes it allow another.
 func (c *h2Conn) allowsNone() bool {
-	return len(c.streams) == 0 && (c.gotSettings && c.peer.MaxStreams == 0 || !c.gotSettings && c.u.streamLimit == 0)
+	return len(c.streams) == 0 && (c.handshake == h2Ready && c.peer.MaxStreams == 0 || c.handshake != h2Ready && c.u.streamLimit == 0)
 }
 
 // idleTimeout is how long a connection without streams is kept.

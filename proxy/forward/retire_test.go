@@ -71,7 +71,7 @@ func TestRetiredConnectionFinishesAndMakesWay(t *testing.T) {
 				if end == "server" {
 					r.first.eventually(t, "the client hears of it", func() bool {
 						for c := range r.first.e.conns {
-							if c, ok := c.proto.(*h2Conn); ok && c.client() && c.mux && c.draining {
+							if c, ok := c.proto.(*h2Conn); ok && c.client() && c.mux && c.state == h2Draining {
 								return true
 							}
 						}

@@ -37,7 +37,7 @@ func (r *route) fallSilent(t *testing.T, d time.Duration) {
 	for _, p := range []*proxy{r.first, r.last} {
 		p.eventually(t, "every server has sent SETTINGS", func() bool {
 			for c := range p.e.conns {
-				if c, ok := c.proto.(*h2Conn); ok && !c.gotSettings {
+				if c, ok := c.proto.(*h2Conn); ok && c.handshake != h2Ready {
 					return false
 				}
 			}
@@ -53,7 +53,7 @@ func (r *route) fallSilent(t *testing.T, d time.Duration) {
 					return false
 				}
 				for c := range p.e.conns {
-					if c, ok := c.proto.(*h2Conn); ok && c.pingSent && !c.active {
+					if c, ok := c.proto.(*h2Conn); ok && c.liveness == h2Pinged {
 						return false
 					}
 				}

@@ -111,7 +111,7 @@ func (u *Upstream) assign(fl *flight) {
 }
 
 func (u *Upstream) assignHTTP1(fl *flight) {
-	if s, ok := fl.down.(*h1Server); ok && s.pinned != nil && s.pinned.u == u && s.pinned.cur == nil && !s.pinned.conn.closed {
+	if s, ok := fl.down.(*h1Server); ok && s.pinned != nil && s.pinned.u == u && s.pinned.cur == nil && !s.pinned.conn.closed() {
 		fl.sendOn(s.pinned)
 		return
 	}
@@ -122,7 +122,7 @@ func (u *Upstream) assignHTTP1(fl *flight) {
 		}
 		u.idle[n-1] = nil
 		u.idle = u.idle[:n-1]
-		if !c.conn.closed {
+		if !c.conn.closed() {
 			fl.sendOn(c)
 			return
 		}
