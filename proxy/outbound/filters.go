@@ -16,38 +16,6 @@ type refusal struct {
 	readable bool   // by the page that sent the request, if the rule has CORS
 }
 
-// choose finds the rule that a request matches, and one of its backends by weight. rule is nil if no rule matches, be if the rule has no
-// backend with a weight.
-func (t *target) choose(x *exchange.Exchange, r *request) (rule *boundRule, be *backend, hit route.Hit) {
-	for {
-		rt := t.routing.Load()
-		hit, ok := rt.table.Match(&x.Request)
-		if !ok {
-			r.rule = nil
-			return nil, nil, hit
-		}
-		rule = rt.rules[hit.Rule.ID]
-		r.rule = rule
-		if be = rule.pick(); rule.Itself || be == nil || be.service == nil {
-			return rule, be, hit
-		}
-		if t.acquireService(be.service) { // otherwise the routes have just changed
-			r.acquired = be.service
-			return rule, be, hit
-		}
-	}
-}
-
-// noRule refuses a request that no rule matches. Source: Gateway API, HTTPRouteRule.matches (404); gRPC's own status for a method that
-// nobody serves.
-func (t *target) noRule() *refusal {
-	e := response.Error{Status: 404, Cause: "destination_not_found", Text: "no rule of the Service's routes matches the request"}
-	if t.routing.Load().grpc {
-		e.Code = grpcUnimplemented
-	}
-	return &refusal{Error: e, reason: errorNoRoute}
-}
-
 // object names what the request was for, for the application that sent it.
 func (t *target) object(r *request) string {
 	name := t.key.Addr.String()
@@ -60,7 +28,8 @@ func (t *target) object(r *request) string {
 	return name
 }
 
-// filter does what the rule says that does not need a backend. The request is answered by x.Response, or refused; otherwise it is edited.
+// filter does what the rule says that does not need a backend. The request is answered by x.Response, or refused;
+// otherwise it is edited.
 func (b *boundRule) filter(x *exchange.Exchange, hit route.Hit) (answered bool, refused *refusal) {
 	if b.Route < 0 {
 		return false, nil
@@ -102,8 +71,8 @@ func (b *boundRule) preflight(x *exchange.Exchange) (answered bool, refused *ref
 	}
 }
 
-// unservable refuses a request whose rule has nothing to send it to. be is nil if the rule has no backend with a weight. Source: Gateway
-// API, HTTPRouteRule.backendRefs (500) and GRPCRouteRule.backendRefs (UNAVAILABLE).
+// unservable refuses a request whose rule has nothing to send it to. be is nil if the rule has no backend with a
+// weight. Source: Gateway API, HTTPRouteRule.backendRefs (500) and GRPCRouteRule.backendRefs (UNAVAILABLE).
 func (b *boundRule) unservable(be *backend) *refusal {
 	if be != nil && be.service != nil && be.Invalid == "" {
 		return nil

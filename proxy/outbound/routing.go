@@ -8,13 +8,15 @@ import (
 
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/proxy/env"
+	"github.com/tulle-mesh/tulle/proxy/exchange"
+	"github.com/tulle-mesh/tulle/proxy/response"
 	"github.com/tulle-mesh/tulle/proxy/retry"
 	"github.com/tulle-mesh/tulle/proxy/route"
 	"github.com/tulle-mesh/tulle/proxy/stats"
 )
 
-// routing is a target's compiled routes with their run-time state. It is made once per change of the routes and immutable: a request in
-// flight keeps the routing that it began with.
+// routing is a target's compiled routes with their run-time state. It is made once per change of the routes and
+// immutable: a request in flight keeps the routing that it began with.
 type routing struct {
 	env       *env.Env
 	service   mesh.ServiceRef
@@ -62,8 +64,8 @@ type backend struct {
 	release func()
 }
 
-// backendMetrics are those of a rule's use of a backend: of its requests, and of their way through the balancer. They are nil where no
-// Service was asked for.
+// backendMetrics are those of a rule's use of a backend: of its requests, and of their way through the balancer. They
+// are nil where no Service was asked for.
 type backendMetrics struct {
 	requests *stats.RouteBackend
 	balancer *stats.Balancer
@@ -111,6 +113,40 @@ func (rt *routing) bind(r *route.Rule, services map[mesh.ServiceRef]*service) *b
 	return b
 }
 
+// choose finds the rule that a request matches, and one of its backends by weight. rule is nil if no rule matches, be
+// if the rule has no backend with a weight.
+func (t *target) choose(x *exchange.Exchange, r *request) (rule *boundRule, be *backend, hit route.Hit) {
+	for {
+		rt := t.routing.Load()
+		hit, ok := rt.table.Match(&x.Request)
+		if !ok {
+			r.rule = nil
+			return nil, nil, hit
+		}
+		rule = rt.rules[hit.Rule.ID]
+		r.rule = rule
+		if be = rule.pick(); rule.Itself || be == nil || be.service == nil {
+			return rule, be, hit
+		}
+		if t.acquireService(be.service) { // otherwise the routes have just changed
+			r.acquired = be.service
+			return rule, be, hit
+		}
+	}
+}
+
+// noRule refuses a request that no rule matches. Source: Gateway API, HTTPRouteRule.matches (404); gRPC's own status
+// for a method that nobody serves.
+func (t *target) noRule() *refusal {
+	e := response.Error{
+		Status: 404, Cause: "destination_not_found", Text: "no rule of the Service's routes matches the request",
+	}
+	if t.routing.Load().grpc {
+		e.Code = grpcUnimplemented
+	}
+	return &refusal{Error: e, reason: errorNoRoute}
+}
+
 // pick chooses the backend of one request or connection by weight; nil if there is none.
 func (b *boundRule) pick() *backend {
 	if b.Itself {
@@ -122,7 +158,8 @@ func (b *boundRule) pick() *backend {
 	return nil
 }
 
-// metrics returns the metrics of the rule's route. They are made at first use: most rules of most targets never see a request.
+// metrics returns the metrics of the rule's route. They are made at first use: most rules of most targets never see a
+// request.
 func (b *boundRule) metrics() *ruleMetrics {
 	b.once.Do(func() {
 		rt := b.routing
