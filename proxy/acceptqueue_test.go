@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// TestFullAcceptQueueIsWaitedFor has an application that accepts nothing for a while. Linux drops the SYN of each further
-// connection and sends it again after 1 s. A client without the mesh waits for that, so the proxy must too.
+// TestFullAcceptQueueIsWaitedFor has an application that accepts nothing for a while. Linux drops the SYN of each
+// further connection and sends it again after 1 s. A client without the mesh waits for that, so the proxy must too.
 func TestFullAcceptQueueIsWaitedFor(t *testing.T) {
 	l := listenWithBacklog(t, 0)
 	fillAcceptQueue(t, l.Addr())
@@ -30,7 +30,8 @@ func TestFullAcceptQueueIsWaitedFor(t *testing.T) {
 	}
 }
 
-// listenWithBacklog listens on loopback with an accept queue of backlog+1 connections. The net package offers no way to ask for one.
+// listenWithBacklog listens on loopback with an accept queue of backlog+1 connections. The net package offers no way to
+// ask for one.
 func listenWithBacklog(t *testing.T, backlog int) net.Listener {
 	t.Helper()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC|syscall.SOCK_NONBLOCK, 0)
@@ -78,7 +79,8 @@ func awaitRetransmittedSYN(t *testing.T, port int) {
 			t.Fatal(err)
 		}
 		for line := range strings.Lines(string(table)) {
-			// sl, local, remote, state (02: SYN_SENT), queues, timer, retransmits: proc_net_tcp.txt of the kernel's documentation.
+			// sl, local, remote, state (02: SYN_SENT), queues, timer, retransmits: proc_net_tcp.txt of the kernel's
+			// documentation.
 			if f := strings.Fields(line); len(f) > 6 && f[2] == remote && f[3] == "02" && f[6] != "00000000" {
 				return
 			}

@@ -56,8 +56,8 @@ func (a *admin) listen() error {
 	return nil
 }
 
-// adminConnections bounds the connections to the admin port, where anybody who reaches the pod may come. One scraper, the
-// kubelet's probes and a port-forward need a few.
+// adminConnections bounds the connections to the admin port, where anybody who reaches the pod may come. One scraper,
+// the kubelet's probes and a port-forward need a few.
 var adminConnections = connlimit.Bounds{Total: 128, PerAddress: 32, Evict: true}
 
 func (a *admin) add(l net.Listener) {
@@ -73,7 +73,8 @@ func (a *admin) serve(ctx context.Context) error {
 	}
 	server := &http.Server{
 		Handler: a.handler(), MaxHeaderBytes: 16 << 10, ErrorLog: zap.NewStdLog(a.log),
-		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: time.Minute, IdleTimeout: time.Minute,
+		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
+		WriteTimeout: time.Minute, IdleTimeout: time.Minute,
 	}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
@@ -98,8 +99,8 @@ func (a *admin) handler() http.Handler {
 	return mux
 }
 
-// localOnly lets only the pod's own processes in; the text is Linkerd's. A browser on the machine that runs a port-forward is kept
-// out by the Host header: a page that rebinds its own name cannot choose "localhost".
+// localOnly lets only the pod's own processes in; the text is Linkerd's. A browser on the machine that runs a
+// port-forward is kept out by the Host header: a page that rebinds its own name cannot choose "localhost".
 func localOnly(h http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		from, err := netip.ParseAddrPort(r.RemoteAddr)
@@ -142,7 +143,8 @@ func (a *admin) ready(w http.ResponseWriter, _ *http.Request) {
 func (a *admin) env(w http.ResponseWriter, _ *http.Request) {
 	out := map[string]string{}
 	for _, name := range []string{
-		mesh.ProxyConfigEnv, mesh.PodEnv, mesh.NamespaceEnv, mesh.NodeEnv, mesh.ServiceAccountEnv, mesh.PodIPsEnv, mesh.HostIPsEnv,
+		mesh.ProxyConfigEnv, mesh.PodEnv, mesh.NamespaceEnv, mesh.NodeEnv, mesh.ServiceAccountEnv,
+		mesh.PodIPsEnv, mesh.HostIPsEnv,
 		"GOMAXPROCS", "GOMEMLIMIT", "GOGC", "GODEBUG",
 	} {
 		if v, ok := os.LookupEnv(name); ok {

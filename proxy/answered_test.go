@@ -25,7 +25,8 @@ func (pd *pod) declare(t *testing.T, app string) {
 	pd.awaitPolicy(t, func(a netip.AddrPort) bool { return pd.Proxy.inbound.Policy().Declares(a.Port()) }, app)
 }
 
-// Whoever tries ports that nothing serves makes no series: the attempts count under one name, and the port that is served counts right.
+// Whoever tries ports that nothing serves makes no series: the attempts count under one name, and the port that is
+// served counts right.
 func TestAttemptsAtClosedPortsMakeNoSeries(t *testing.T) {
 	const attempts = 3000
 	pd := startPod(t, nil)
@@ -157,7 +158,8 @@ func TestStatusesThatClientsChooseAreBounded(t *testing.T) {
 	}
 }
 
-// Clients that prove many identities do not push out the series of one that has an open connection, nor of one that comes again and again.
+// Clients that prove many identities do not push out the series of one that has an open connection, nor of one that
+// comes again and again.
 func TestIdentitiesThatClientsChooseAreBounded(t *testing.T) {
 	const identities = 600
 	pd := startPod(t, nil)

@@ -15,8 +15,8 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// policies are what the benchmarks compare: a port without a Server, and Servers with n routes of one rule each and n authorizations of
-// theirs, of which the request needs the last.
+// policies are what the benchmarks compare: a port without a Server, and Servers with n routes of one rule each and n
+// authorizations of theirs, of which the request needs the last.
 func policies(client mesh.ID) map[string]mesh.PortPolicy {
 	ruled := func(n int) mesh.PortPolicy {
 		p := mesh.PortPolicy{Policy: mesh.Deny, Server: mesh.Ref{Kind: "Server", Name: "cart"}}
@@ -36,8 +36,9 @@ func policies(client mesh.ID) map[string]mesh.PortPolicy {
 	}
 }
 
-// BenchmarkAuthorizedRequest is a request through a client's proxy, mutual TLS and the server's proxy, 16 in flight on one connection. It
-// reports the processor time of all that, the client and the application included, and must not allocate more with a policy than without.
+// BenchmarkAuthorizedRequest is a request through a client's proxy, mutual TLS and the server's proxy, 16 in flight on
+// one connection. It reports the processor time of all that, the client and the application included, and must not
+// allocate more with a policy than without.
 func BenchmarkAuthorizedRequest(b *testing.B) {
 	for _, name := range []string{"none", "1 rule", "200 rules"} {
 		b.Run(name, func(b *testing.B) {

@@ -89,7 +89,8 @@ func TestSplitPreface(t *testing.T) {
 	}
 }
 
-// h2Statuses makes one request for each path on an HTTP/2 connection whose preface was sent, all at once, and returns the statuses.
+// h2Statuses makes one request for each path on an HTTP/2 connection whose preface was sent, all at once, and returns
+// the statuses.
 func h2Statuses(t *testing.T, c net.Conn, paths ...string) []string {
 	t.Helper()
 	f := http2.NewFramer(c, c)
@@ -292,8 +293,8 @@ func streaming(t *testing.T) (addr string) {
 	})
 }
 
-// TestChangeReachesOpenConnections takes the right of one of two clients: its connection and its stream end within a second, the
-// other's live on, and its next request is denied on the connection that it has.
+// TestChangeReachesOpenConnections takes the right of one of two clients: its connection and its stream end within a
+// second, the other's live on, and its next request is denied on the connection that it has.
 func TestChangeReachesOpenConnections(t *testing.T) {
 	g := startGuarded(t, web, web2)
 	both := only(authorize(mesh.NamedClients, web, web2))
@@ -480,8 +481,8 @@ func TestDenialTellsMeshedClientsAll(t *testing.T) {
 	}
 }
 
-// TestAMistakenRouteFailsClosed has a route whose match could not be read beside one that opens everything: meshed clients read which route
-// it is and what is wrong with it, strangers that something is.
+// TestAMistakenRouteFailsClosed has a route whose match could not be read beside one that opens everything: meshed
+// clients read which route it is and what is wrong with it, strangers that something is.
 func TestAMistakenRouteFailsClosed(t *testing.T) {
 	g := startGuarded(t, web)
 	lock := routed("lock", mesh.Match{Path: mesh.PrefixPath, Value: "/admin", Widened: true})
@@ -515,8 +516,9 @@ func TestAMistakenRouteFailsClosed(t *testing.T) {
 	}
 }
 
-// TestSilenceIsNoWayAroundPolicy connects, waits until detection gives up, and only then asks: what is decided on is each request, all the
-// same, for a stranger and through a client's proxy, which has taken the silence for a protocol in which the server speaks first.
+// TestSilenceIsNoWayAroundPolicy connects, waits until detection gives up, and only then asks: what is decided on is
+// each request, all the same, for a stranger and through a client's proxy, which has taken the silence for a protocol
+// in which the server speaks first.
 func TestSilenceIsNoWayAroundPolicy(t *testing.T) {
 	g := startGuarded(t, web)
 	limited := only(authorize(mesh.AnyClients))
@@ -628,8 +630,9 @@ func TestRateLimit(t *testing.T) {
 	}
 }
 
-// TestATunnelIsNoWayAroundPolicy asks for a tunnel by CONNECT, which an application like any other grants because it does not look at the
-// method: what comes out of the tunnel would be requests that nobody decided on, under any identity.
+// TestATunnelIsNoWayAroundPolicy asks for a tunnel by CONNECT, which an application like any other grants because it
+// does not look at the method: what comes out of the tunnel would be requests that nobody decided on, under any
+// identity.
 func TestATunnelIsNoWayAroundPolicy(t *testing.T) {
 	g := startGuarded(t, web)
 	tunnel := func(id mesh.ID) (status int) {

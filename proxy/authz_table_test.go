@@ -26,8 +26,8 @@ var (
 
 const clientIDField = "l5d-client-id"
 
-// guarded is a pod whose policy changes, and the proxies of its callers. The pod's proxy listens on IPv6 too, so that it sees IPv4
-// clients in their mapped form.
+// guarded is a pod whose policy changes, and the proxies of its callers. The pod's proxy listens on IPv6 too, so that
+// it sees IPv4 clients in their mapped form.
 type guarded struct {
 	*Proxy
 	http, tcp netip.AddrPort // the pod's ports, as strangers reach them
@@ -235,8 +235,8 @@ func guarding(prefix string, a ...mesh.Authorization) mesh.PortPolicy {
 	return mesh.PortPolicy{Policy: mesh.Deny, Routes: []mesh.InboundRoute{routed("all", mesh.Match{Path: mesh.PrefixPath, Value: prefix}, a...)}}
 }
 
-// byRoute is a policy with a route that everybody may GET, /public, and two that those may use whom admin names: /admin and the calls of
-// shop.Admin.
+// byRoute is a policy with a route that everybody may GET, /public, and two that those may use whom admin names: /admin
+// and the calls of shop.Admin.
 func byRoute(admin ...mesh.Authorization) mesh.PortPolicy {
 	return mesh.PortPolicy{Policy: mesh.Deny, Routes: []mesh.InboundRoute{
 		routed("public", mesh.Match{Path: mesh.PrefixPath, Value: "/public", Method: "GET"}, authorize(mesh.AnyClients)),

@@ -99,7 +99,8 @@ func TestBalancerOfConnections(t *testing.T) {
 	}
 }
 
-// TestBalancerThatIsGoneShowsNoEndpoints takes a Service's address away: what it counted stays for a while, what it had does not.
+// TestBalancerThatIsGoneShowsNoEndpoints takes a Service's address away: what it counted stays for a while, what it had
+// does not.
 func TestBalancerThatIsGoneShowsNoEndpoints(t *testing.T) {
 	pd := startPod(t, nil)
 	o := viaRoutes(nil)

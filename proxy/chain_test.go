@@ -15,16 +15,16 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/response"
 )
 
-// chain is a row of pods, each with a proxy and an application that calls the next one's and passes on what that says, with none of the
-// headers that came.
+// chain is a row of pods, each with a proxy and an application that calls the next one's and passes on what that says,
+// with none of the headers that came.
 type chain struct {
 	entrance string
 	proxies  []*Proxy
 	seen     []atomic.Int64 // requests that each application got
 }
 
-// startChain makes a chain of hops calls, each under the same policy. fails says whether the application at a place fails a request by
-// itself, before it calls anyone; the last place is the leaf.
+// startChain makes a chain of hops calls, each under the same policy. fails says whether the application at a place
+// fails a request by itself, before it calls anyone; the last place is the leaf.
 func startChain(t *testing.T, hops int, policy mesh.RequestPolicy, serve func(place int, w http.ResponseWriter, r *http.Request) (done bool)) *chain {
 	t.Helper()
 	ca := meshtest.NewCA(t)

@@ -44,7 +44,8 @@ type Writer interface {
 // Pod says where the proxy runs.
 type Pod struct {
 	Name, Namespace, Node, ServiceAccount string
-	// IPs are the pod's addresses, HostIPs the node's, where kubelet probes come from, with those of Gateways. Both are unmapped.
+	// IPs are the pod's addresses, HostIPs the node's, where kubelet probes come from, with those of Gateways. Both are
+	// unmapped.
 	IPs, HostIPs []netip.Addr
 }
 
@@ -56,7 +57,9 @@ func ParsePod(getenv func(string) string) (Pod, error) {
 		Node:           getenv(mesh.NodeEnv),
 		ServiceAccount: getenv(mesh.ServiceAccountEnv),
 	}
-	for name, value := range map[string]string{mesh.PodEnv: pod.Name, mesh.NamespaceEnv: pod.Namespace, mesh.ServiceAccountEnv: pod.ServiceAccount} {
+	for name, value := range map[string]string{
+		mesh.PodEnv: pod.Name, mesh.NamespaceEnv: pod.Namespace, mesh.ServiceAccountEnv: pod.ServiceAccount,
+	} {
 		if value == "" {
 			return Pod{}, fmt.Errorf("parse %s: is missing", name)
 		}
@@ -86,8 +89,9 @@ func parseAddrs(list string) ([]netip.Addr, error) {
 	return out, nil
 }
 
-// timesOf fills in the defaults. They are those of Linkerd where those do not hurt: its detection waits 10 s, and its 100 ms to connect to the
-// application fails requests whose SYN Linux drops and sends again after 1 s, because the accept queue is full.
+// timesOf fills in the defaults. They are those of Linkerd where those do not hurt: its detection waits 10 s, and its
+// 100 ms to connect to the application fails requests whose SYN Linux drops and sends again after 1 s, because the
+// accept queue is full.
 func timesOf(s *mesh.ProxyConfig) env.Times {
 	d := func(v mesh.Duration, otherwise time.Duration) time.Duration {
 		return cmp.Or(time.Duration(v), otherwise)

@@ -54,8 +54,8 @@ func panels(t *testing.T) (out []panel) {
 	return out
 }
 
-// TestDashboards sends traffic through two proxies and asks what Linkerd's dashboards ask: whether there are series with all the labels
-// that a panel names, and, if there is a Prometheus (PROMETHEUS, or in the PATH), that.
+// TestDashboards sends traffic through two proxies and asks what Linkerd's dashboards ask: whether there are series
+// with all the labels that a panel names, and, if there is a Prometheus (PROMETHEUS, or in the PATH), that.
 func TestDashboards(t *testing.T) {
 	shop := openShop(t)
 	shop.visit(t)

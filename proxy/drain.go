@@ -17,10 +17,11 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/stats"
 )
 
-// maxConns bounds the accepted connections of each direction that are open at once: beyond it new ones are reset, so that a flood
-// takes descriptors and memory from nobody else. An inbound peer also needs fewer than places times as many as are free: one gets three
-// quarters at most, and n peers together leave a part of 1+3n free, in which each further one finds a place. So some peers do not keep out
-// the others, nor the kubelet, whose probes decide whether the pod lives. It is the dynamic threshold of Choudhury and Hahne (1998).
+// maxConns bounds the accepted connections of each direction that are open at once: beyond it new ones are reset, so
+// that a flood takes descriptors and memory from nobody else. An inbound peer also needs fewer than places times as
+// many as are free: one gets three quarters at most, and n peers together leave a part of 1+3n free, in which each
+// further one finds a place. So some peers do not keep out the others, nor the kubelet, whose probes decide whether the
+// pod lives. It is the dynamic threshold of Choudhury and Hahne (1998).
 const (
 	maxConns = 20_000
 	places   = 3
@@ -107,8 +108,8 @@ func (t *tracker) count() int {
 	return n
 }
 
-// drain waits for open connections after the listeners were closed: HTTP clients are told to finish, and everything has until the
-// grace ends. What is left then is cut by cancelling the connections' context.
+// drain waits for open connections after the listeners were closed: HTTP clients are told to finish, and everything has
+// until the grace ends. What is left then is cut by cancelling the connections' context.
 func (p *Proxy) drain(cut context.CancelFunc) {
 	p.log.Info("draining", zap.Int("connections", p.conns.count()), zap.Duration("grace", p.env.Times.Grace))
 	idle := p.conns.stop()
@@ -116,7 +117,9 @@ func (p *Proxy) drain(cut context.CancelFunc) {
 	ctx, cancel := context.WithTimeout(context.Background(), p.env.Times.Grace)
 	defer cancel()
 	var engines sync.WaitGroup
-	for direction, engine := range map[stats.Direction]*forward.Engine{stats.Outbound: p.outbound.Engine(), stats.Inbound: p.inbound.Engine()} {
+	for direction, engine := range map[stats.Direction]*forward.Engine{
+		stats.Outbound: p.outbound.Engine(), stats.Inbound: p.inbound.Engine(),
+	} {
 		engines.Go(func() {
 			if err := engine.Drain(ctx); err != nil && !errors.Is(err, context.Canceled) {
 				p.log.Warn("drain cut requests off", zap.String("direction", string(direction)), zap.Error(err))

@@ -67,7 +67,8 @@ func TestOnePeerDoesNotTakeAllConnections(t *testing.T) {
 	}
 }
 
-// TestSomePeersDoNotTakeAllConnections lets greedy peers open what they can, one after the other and by turns, and then honest ones come.
+// TestSomePeersDoNotTakeAllConnections lets greedy peers open what they can, one after the other and by turns, and then
+// honest ones come.
 func TestSomePeersDoNotTakeAllConnections(t *testing.T) {
 	addr := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}) }
 	for name, c := range map[string]struct {

@@ -74,7 +74,8 @@ func (r *rotation) drop(t *testing.T, by *certs.Manager) {
 	turnTo(t, by, r.fresh, r.fresh.Roots())
 }
 
-// load sends requests that nobody may repeat, until stop is called, and reports those that are not answered. good counts the others.
+// load sends requests that nobody may repeat, until stop is called, and reports those that are not answered. good
+// counts the others.
 func (r *rotation) load(t *testing.T) (good *atomic.Int64, stop func()) {
 	c := client(t, r.addr, false)
 	c.Transport.(*http.Transport).MaxIdleConnsPerHost = 8
@@ -164,8 +165,8 @@ func (r *rotation) open(t *testing.T) float64 {
 	return sum(t, r.server, "tcp_open_connections", meshed, `peer="src"`)
 }
 
-// TestDroppedAnchorDrainsItsConnections rotates the anchor under load. Whichever end hears of the drop, the connection that was made
-// under the old anchor makes way for another, and no request notices.
+// TestDroppedAnchorDrainsItsConnections rotates the anchor under load. Whichever end hears of the drop, the connection
+// that was made under the old anchor makes way for another, and no request notices.
 func TestDroppedAnchorDrainsItsConnections(t *testing.T) {
 	for _, end := range []string{"outbound", "inbound"} {
 		t.Run(end, func(t *testing.T) {
@@ -191,8 +192,8 @@ func TestDroppedAnchorDrainsItsConnections(t *testing.T) {
 	}
 }
 
-// TestNothingEndsWhileTheChainHolds looks at the connections after every step of a rotation that ends none, and with bundles that are
-// wrong: an end that cannot prove itself under them must not take them at their word.
+// TestNothingEndsWhileTheChainHolds looks at the connections after every step of a rotation that ends none, and with
+// bundles that are wrong: an end that cannot prove itself under them must not take them at their word.
 func TestNothingEndsWhileTheChainHolds(t *testing.T) {
 	r := startRotation(t, serveHTTP(t, mirrorBody), mesh.HTTP1, ca.Profile{})
 	good, stop := r.load(t)
@@ -229,7 +230,8 @@ func TestNothingEndsWhileTheChainHolds(t *testing.T) {
 	}
 }
 
-// TestConnectionMakesWayBeforeItsCertificateEnds looks at connections near the end of their certificates' life, after these were renewed.
+// TestConnectionMakesWayBeforeItsCertificateEnds looks at connections near the end of their certificates' life, after
+// these were renewed.
 func TestConnectionMakesWayBeforeItsCertificateEnds(t *testing.T) {
 	for _, end := range []string{"outbound", "inbound"} {
 		t.Run(end, func(t *testing.T) {
@@ -293,8 +295,8 @@ func TestStreamUnderADroppedAnchorIsCut(t *testing.T) {
 	}
 }
 
-// TestOpaqueConnectionUnderADroppedAnchorIsCut has nobody to tell that a connection should end, so it ends by a reset; but never because
-// a certificate grew old.
+// TestOpaqueConnectionUnderADroppedAnchorIsCut has nobody to tell that a connection should end, so it ends by a reset;
+// but never because a certificate grew old.
 func TestOpaqueConnectionUnderADroppedAnchorIsCut(t *testing.T) {
 	for _, end := range []string{"outbound", "inbound"} {
 		t.Run(end, func(t *testing.T) {
@@ -339,8 +341,8 @@ func TestOpaqueConnectionUnderADroppedAnchorIsCut(t *testing.T) {
 	}
 }
 
-// TestDroppedAnchorCutsWhatOutlivedItsCertificate looks at connections of which the peer's certificate has long ended when its anchor is
-// dropped: every opaque one that is older than a day is such a one.
+// TestDroppedAnchorCutsWhatOutlivedItsCertificate looks at connections of which the peer's certificate has long ended
+// when its anchor is dropped: every opaque one that is older than a day is such a one.
 func TestDroppedAnchorCutsWhatOutlivedItsCertificate(t *testing.T) {
 	for _, protocol := range []mesh.Protocol{mesh.HTTP1, mesh.Opaque} {
 		t.Run(fmt.Sprint(protocol), func(t *testing.T) {

@@ -17,7 +17,8 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// TestEndOfAFloodedConnectionIsLoggedAndCounted floods the inbound proxy from its application's side and from a client's.
+// TestEndOfAFloodedConnectionIsLoggedAndCounted floods the inbound proxy from its application's side and from a
+// client's.
 func TestEndOfAFloodedConnectionIsLoggedAndCounted(t *testing.T) {
 	flood := func(fr *http2.Framer) {
 		for range 20_000 {

@@ -42,8 +42,8 @@ func serveHeads(t *testing.T) (addr string) {
 	})
 }
 
-// A request whose target has an authority is routed, authorized and logged by it, and its server sees no other name, whatever Host says:
-// RFC 9112 §3.2.2.
+// A request whose target has an authority is routed, authorized and logged by it, and its server sees no other name,
+// whatever Host says: RFC 9112 §3.2.2.
 func TestNoRequestIsAuthorizedByOneNameAndServedByAnother(t *testing.T) {
 	open := routed("open", mesh.Match{Path: mesh.PrefixPath, Value: "/", Headers: []mesh.FieldMatch{{Name: "host", Value: "open"}}}, authorize(mesh.AnyClients))
 	tunnel := routed("tunnel", mesh.Match{Path: mesh.PrefixPath, Value: "/", Method: "CONNECT", Headers: []mesh.FieldMatch{{Name: "host", Value: "open:443"}}}, authorize(mesh.AnyClients))
@@ -145,8 +145,8 @@ func serveForwardProxy(t *testing.T) (addr string) {
 	})
 }
 
-// Clients of a forward proxy inside the mesh get what they get without the mesh: as they write their requests, and the real ones that are
-// installed.
+// Clients of a forward proxy inside the mesh get what they get without the mesh: as they write their requests, and the
+// real ones that are installed.
 func TestClientsOfAForwardProxy(t *testing.T) {
 	origin := serveHTTP(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "origin ", r.RequestURI) })
 	app := serveForwardProxy(t)

@@ -14,11 +14,14 @@ import (
 	"strings"
 )
 
-// Gateways returns the gateways of the default routes of the network namespace. Where the node's end of the pod network is a bridge,
-// that is the address which the node's kubelet speaks from, and no field of the pod tells it. The slice is empty without routes.
+// Gateways returns the gateways of the default routes of the network namespace. Where the node's end of the pod network
+// is a bridge, that is the address which the node's kubelet speaks from, and no field of the pod tells it. The slice is
+// empty without routes.
 func Gateways() ([]netip.Addr, error) {
 	var out []netip.Addr
-	for path, parse := range map[string]func([]string) netip.Addr{"/proc/net/route": gateway4, "/proc/net/ipv6_route": gateway6} {
+	for path, parse := range map[string]func([]string) netip.Addr{
+		"/proc/net/route": gateway4, "/proc/net/ipv6_route": gateway6,
+	} {
 		text, err := os.ReadFile(path)
 		if errors.Is(err, fs.ErrNotExist) { // ipv6_route, on a kernel without IPv6
 			continue
@@ -42,8 +45,8 @@ func gateways(r io.Reader, parse func(fields []string) netip.Addr) []netip.Addr 
 	return out
 }
 
-// gateway4 reads a line of /proc/net/route: interface, destination, gateway, flags, three counters, mask, the addresses as words of
-// the host's byte order. It returns the zero Addr for what is no default route.
+// gateway4 reads a line of /proc/net/route: interface, destination, gateway, flags, three counters, mask, the addresses
+// as words of the host's byte order. It returns the zero Addr for what is no default route.
 func gateway4(f []string) netip.Addr {
 	if len(f) < 8 || f[1] != "00000000" || f[7] != "00000000" {
 		return netip.Addr{}
@@ -57,7 +60,8 @@ func gateway4(f []string) netip.Addr {
 	return netip.AddrFrom4(a)
 }
 
-// gateway6 reads a line of /proc/net/ipv6_route: destination, its prefix length, source, its prefix length, gateway and more.
+// gateway6 reads a line of /proc/net/ipv6_route: destination, its prefix length, source, its prefix length, gateway and
+// more.
 func gateway6(f []string) netip.Addr {
 	if len(f) < 5 || f[1] != "00" || f[3] != "00" {
 		return netip.Addr{}

@@ -78,7 +78,8 @@ func invoke(ctx context.Context, conn *grpc.ClientConn, method string) error {
 	}
 }
 
-// TestLargeHeadsFailTheirCallAlone: without a mesh, grpc-go takes heads of 16 MiB. Here they have a limit, which costs one call.
+// TestLargeHeadsFailTheirCallAlone: without a mesh, grpc-go takes heads of 16 MiB. Here they have a limit, which costs
+// one call.
 func TestLargeHeadsFailTheirCallAlone(t *testing.T) {
 	many := metadata.MD{}
 	for i := range 100 {
@@ -165,7 +166,8 @@ func TestHeaderListSizeCanBeSet(t *testing.T) {
 	}
 }
 
-// TestLargeHeadsOfHTTP: where the response has not begun, a client is answered; afterwards it sees that it is not complete.
+// TestLargeHeadsOfHTTP: where the response has not begun, a client is answered; afterwards it sees that it is not
+// complete.
 func TestLargeHeadsOfHTTP(t *testing.T) {
 	app := serveHTTP(t, func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {

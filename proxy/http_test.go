@@ -555,7 +555,8 @@ func TestServerThatLosesItsCertificateAuthority(t *testing.T) {
 	}
 }
 
-// TestApplicationThatStopsIsNotTheClientsProblem: a pod whose application is on its way out is still an endpoint for a moment.
+// TestApplicationThatStopsIsNotTheClientsProblem: a pod whose application is on its way out is still an endpoint for a
+// moment.
 func TestApplicationThatStopsIsNotTheClientsProblem(t *testing.T) {
 	forging := serveHTTP(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Tulle-Unprocessed", "dial_refused")

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// TestLatencyIsTheWaitForTheFirstByte tells the time that a client waits from the time that an exchange takes, and from the upload.
+// TestLatencyIsTheWaitForTheFirstByte tells the time that a client waits from the time that an exchange takes, and from
+// the upload.
 func TestLatencyIsTheWaitForTheFirstByte(t *testing.T) {
 	const pause = 500 * time.Millisecond
 	flush := func(w http.ResponseWriter) { _ = http.NewResponseController(w).Flush() }

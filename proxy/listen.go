@@ -50,9 +50,11 @@ func (p *Proxy) listen() error {
 // serveFunc serves a connection to its end, or until it moves into a pool of idle connections.
 type serveFunc = func(ctx context.Context, conn *idle.Conn, orig netip.AddrPort)
 
-// listenBoth binds a port on an IPv4 and an IPv6 address; a system without IPv6 does without the second. Port 0 lets the system
-// choose one that is free on both.
-func (p *Proxy) listenBoth(direction stats.Direction, addrs []netip.Addr, port uint16, serve serveFunc) (first netip.AddrPort, err error) {
+// listenBoth binds a port on an IPv4 and an IPv6 address; a system without IPv6 does without the second. Port 0 lets
+// the system choose one that is free on both.
+func (p *Proxy) listenBoth(
+	direction stats.Direction, addrs []netip.Addr, port uint16, serve serveFunc,
+) (first netip.AddrPort, err error) {
 	const tries = 10
 	for range tries {
 		had := len(p.listeners)
@@ -67,7 +69,9 @@ func (p *Proxy) listenBoth(direction stats.Direction, addrs []netip.Addr, port u
 	return first, err
 }
 
-func (p *Proxy) listenPort(direction stats.Direction, addrs []netip.Addr, port uint16, serve serveFunc) (netip.AddrPort, error) {
+func (p *Proxy) listenPort(
+	direction stats.Direction, addrs []netip.Addr, port uint16, serve serveFunc,
+) (netip.AddrPort, error) {
 	var first netip.AddrPort
 	for i, a := range addrs {
 		network := "tcp4"
@@ -129,7 +133,8 @@ func (p *Proxy) addLocal(l *net.TCPListener, direction stats.Direction, orig net
 	})
 }
 
-// accept serves connections until the listener is closed. conns is the context that connections live in; it outlasts the listener.
+// accept serves connections until the listener is closed. conns is the context that connections live in; it outlasts
+// the listener.
 func (p *Proxy) accept(conns context.Context, l *listener) error {
 	backoff := time.Duration(0)
 	for {
@@ -162,8 +167,8 @@ func (p *Proxy) accept(conns context.Context, l *listener) error {
 func (p *Proxy) serveConn(ctx context.Context, l *listener, conn *idle.Conn) {
 	orig, err := l.original(conn.TCPConn)
 	if err != nil {
-		p.log.Warn("no original destination", zap.String("direction", string(l.direction)), zap.Stringer("client", conn.RemoteAddr()),
-			zap.Error(err))
+		p.log.Warn("no original destination", zap.String("direction", string(l.direction)),
+			zap.Stringer("client", conn.RemoteAddr()), zap.Error(err))
 		p.env.Stats.ConnFailed(l.direction, errorOriginalDst)
 		env.Reset(conn.TCPConn)
 		return

@@ -15,8 +15,8 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// Local is a proxy without control plane and without redirected traffic: each listener has one fixed destination. It is for
-// laptops, benchmarks and tests.
+// Local is a proxy without control plane and without redirected traffic: each listener has one fixed destination. It is
+// for laptops, benchmarks and tests.
 type Local struct {
 	Certs *certs.Manager // nil: no mesh TLS either way
 	Admin netip.AddrPort // invalid: no admin server
@@ -129,7 +129,9 @@ func (o *localOutboundFile) outbound() (LocalOutbound, error) {
 	if err != nil {
 		return LocalOutbound{}, err
 	}
-	out := LocalOutbound{Listen: o.Listen, Target: mesh.Outbound{Kind: mesh.ToService, Authority: o.Authority, Protocol: protocol}}
+	out := LocalOutbound{Listen: o.Listen, Target: mesh.Outbound{
+		Kind: mesh.ToService, Authority: o.Authority, Protocol: protocol,
+	}}
 	for _, e := range o.Endpoints {
 		endpoint := mesh.Endpoint{Addr: e.Addr, Weight: e.Weight}
 		if e.Identity != "" {
@@ -173,8 +175,8 @@ func parseProtocol(s string) (mesh.Protocol, error) {
 	}
 }
 
-// fixed is a source whose values never change: a target is the address of the listener that serves it. It is complete before the
-// proxy accepts its first connection.
+// fixed is a source whose values never change: a target is the address of the listener that serves it. It is complete
+// before the proxy accepts its first connection.
 type fixed struct {
 	outbound map[mesh.Target]*latest.Cell[*mesh.Outbound]
 	inbound  latest.Cell[*mesh.Inbound]
@@ -186,7 +188,8 @@ func newFixed(local *Local) (*fixed, error) {
 	for i, o := range local.Outbound {
 		for _, e := range o.Target.Endpoints {
 			if !e.Identity.IsZero() && local.Certs == nil {
-				return nil, fmt.Errorf("local outbound %d: endpoint %s has an identity, but there is no certificate to connect with", i, e.Addr)
+				return nil, fmt.Errorf(
+					"local outbound %d: endpoint %s has an identity, but there is no certificate to connect with", i, e.Addr)
 			}
 		}
 	}

@@ -24,13 +24,14 @@ func (p *Proxy) addMetrics() {
 	if p.env.Certs == nil {
 		return
 	}
+	status := p.env.Certs.Status
 	for _, prefix := range []string{"control_identity_cert_", "identity_cert_"} {
-		r.Func(prefix+"expiration_timestamp_seconds", "", func() float64 { return unixSeconds(p.env.Certs.Status().NotAfter) })
-		r.Func(prefix+"refresh_timestamp_seconds", "", func() float64 { return unixSeconds(p.env.Certs.Status().Refreshed) })
-		r.Func(prefix+"refreshes_total", `result="ok"`, func() float64 { return float64(p.env.Certs.Status().Refreshes) })
-		r.Func(prefix+"refreshes_total", `result="error"`, func() float64 { return float64(p.env.Certs.Status().Failures) })
+		r.Func(prefix+"expiration_timestamp_seconds", "", func() float64 { return unixSeconds(status().NotAfter) })
+		r.Func(prefix+"refresh_timestamp_seconds", "", func() float64 { return unixSeconds(status().Refreshed) })
+		r.Func(prefix+"refreshes_total", `result="ok"`, func() float64 { return float64(status().Refreshes) })
+		r.Func(prefix+"refreshes_total", `result="error"`, func() float64 { return float64(status().Failures) })
 	}
-	r.Func("tulle_trust_roots_errors_total", "", func() float64 { return float64(p.env.Certs.Status().RootsErrors) })
+	r.Func("tulle_trust_roots_errors_total", "", func() float64 { return float64(status().RootsErrors) })
 }
 
 // addControlMetrics adds the series of the stream to the destination controller.
@@ -50,9 +51,11 @@ func (p *Proxy) addControlMetrics() {
 	add("tulle_control_values_total", addr.With("result", "refused"), func(s control.Status) uint64 { return s.Rejected })
 }
 
-// questions returns what counts the questions to a part of the control plane, and their answers by gRPC status. What was given up on is
-// no failure.
-func (p *Proxy) questions(addr string, server mesh.ID) (asked func(), answered func(took time.Duration, grpcStatus int16)) {
+// questions returns what counts the questions to a part of the control plane, and their answers by gRPC status. What
+// was given up on is no failure.
+func (p *Proxy) questions(
+	addr string, server mesh.ID,
+) (asked func(), answered func(took time.Duration, grpcStatus int16)) {
 	const ok, canceled = 0, 1
 	g := p.env.Stats.Control(stats.Labels("").Add("addr", addr, "server_id", server.String()))
 	return g.Request, func(took time.Duration, code int16) {

@@ -9,8 +9,8 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// TestLinkerdCallsAnHTTP1Application sends what Linkerd's proxies send to every pod with a mesh's label: HTTP/1 as HTTP/2 in plain text.
-// An application that speaks HTTP/1 alone must get HTTP/1, while real HTTP/2 stays what it is.
+// TestLinkerdCallsAnHTTP1Application sends what Linkerd's proxies send to every pod with a mesh's label: HTTP/1 as
+// HTTP/2 in plain text. An application that speaks HTTP/1 alone must get HTTP/1, while real HTTP/2 stays what it is.
 func TestLinkerdCallsAnHTTP1Application(t *testing.T) {
 	app := serveHTTP(t, func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, r.Proto, " ", r.RequestURI, " ", r.Header.Values("L5d-Orig-Proto"))
@@ -37,7 +37,8 @@ func TestLinkerdCallsAnHTTP1Application(t *testing.T) {
 	}
 }
 
-// TestApplicationCannotChooseItsVersion sends the same field from the inside: there it is an application's, and means nothing.
+// TestApplicationCannotChooseItsVersion sends the same field from the inside: there it is an application's, and means
+// nothing.
 func TestApplicationCannotChooseItsVersion(t *testing.T) {
 	app := serveHTTP(t, func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, r.Proto, r.Header.Values("L5d-Orig-Proto"))

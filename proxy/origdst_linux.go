@@ -10,11 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// soOriginalDst is SO_ORIGINAL_DST of linux/netfilter_ipv4.h and IP6T_SO_ORIGINAL_DST of linux/netfilter_ipv6/ip6_tables.h.
+// soOriginalDst is SO_ORIGINAL_DST of linux/netfilter_ipv4.h and IP6T_SO_ORIGINAL_DST of
+// linux/netfilter_ipv6/ip6_tables.h.
 const soOriginalDst = 80
 
-// originalDst returns where a redirected connection wanted to go, unmapped. Without redirection the kernel answers with an error or
-// with the address that was really connected to, which is this listener's own: the loop guard refuses it.
+// originalDst returns where a redirected connection wanted to go, unmapped. Without redirection the kernel answers with
+// an error or with the address that was really connected to, which is this listener's own: the loop guard refuses it.
 func originalDst(c *net.TCPConn) (netip.AddrPort, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {

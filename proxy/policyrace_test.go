@@ -13,8 +13,9 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// TestRequestsRaceWithPolicies changes the policy of a port while requests are in flight. A request that begins and ends under one policy is
-// decided by that policy. A request that meets a change is allowed or denied; only one that goes on for revokeGrace may be reset.
+// TestRequestsRaceWithPolicies changes the policy of a port while requests are in flight. A request that begins and
+// ends under one policy is decided by that policy. A request that meets a change is allowed or denied; only one that
+// goes on for revokeGrace may be reset.
 func TestRequestsRaceWithPolicies(t *testing.T) {
 	const revokeGrace = 500 * time.Millisecond // of package inbound
 	bothVersions(t, func(t *testing.T, http2 bool) {

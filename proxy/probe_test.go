@@ -23,7 +23,8 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// TestGRPCProbeOnNewConnections is what a kubelet does: a connection for each health check, whose request and body come at once.
+// TestGRPCProbeOnNewConnections is what a kubelet does: a connection for each health check, whose request and body come
+// at once.
 func TestGRPCProbeOnNewConnections(t *testing.T) {
 	app := grpc.NewServer()
 	healthpb.RegisterHealthServer(app, health.NewServer())
@@ -47,7 +48,8 @@ func TestGRPCProbeOnNewConnections(t *testing.T) {
 	}
 }
 
-// TestTCPProbeOfALockedPortIsNoDenial connects and leaves without a byte, as the kubelet does for a tcpSocket probe, and as others do.
+// TestTCPProbeOfALockedPortIsNoDenial connects and leaves without a byte, as the kubelet does for a tcpSocket probe,
+// and as others do.
 func TestTCPProbeOfALockedPortIsNoDenial(t *testing.T) {
 	g := startGuarded(t)
 	dialer := func(from netip.Addr) *net.Dialer {
@@ -132,7 +134,8 @@ func TestAProbeIsExactlyTheKubelets(t *testing.T) {
 	}
 }
 
-// TestARedirectedProbeIsLogged has an application that sends the kubelet elsewhere within the pod: what it asks for there is no probe.
+// TestARedirectedProbeIsLogged has an application that sends the kubelet elsewhere within the pod: what it asks for
+// there is no probe.
 func TestARedirectedProbeIsLogged(t *testing.T) {
 	app := serveHTTP(t, func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "/healthz/", http.StatusMovedPermanently)

@@ -11,8 +11,8 @@ import (
 // maxProfile bounds a CPU profile, whose writing has to end before the admin server's write timeout.
 const maxProfile = 50 * time.Second
 
-// addProfiling adds profiles for the pod itself. It is a few lines of its own because importing net/http/pprof would register its
-// handlers everywhere and keep what a proxy never uses.
+// addProfiling adds profiles for the pod itself. It is a few lines of its own because importing net/http/pprof would
+// register its handlers everywhere and keep what a proxy never uses.
 func addProfiling(mux *http.ServeMux) {
 	mux.HandleFunc("GET /debug/pprof/profile", localOnly(cpuProfile))
 	mux.HandleFunc("GET /debug/pprof/profile.pb.gz", localOnly(cpuProfile))

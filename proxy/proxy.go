@@ -1,9 +1,9 @@
-// Package proxy is the sidecar: it accepts the connections that are redirected to it, finds out where they belong and what they
-// speak, and forwards them over mutual TLS.
+// Package proxy is the sidecar: it accepts the connections that are redirected to it, finds out where they belong and
+// what they speak, and forwards them over mutual TLS.
 //
-// It owns the configuration, listeners, admin and drain. It must not import Kubernetes or the control plane. The one idea: proxy/outbound
-// and proxy/inbound serve connections, each in the order of phases that docs/request.md lists; this package makes them, gives them what they
-// need of the process, and hands them what it accepts.
+// It owns the configuration, listeners, admin and drain. It must not import Kubernetes or the control plane. The one
+// idea: proxy/outbound and proxy/inbound serve connections, each in the order of phases that docs/request.md lists;
+// this package makes them, gives them what they need of the process, and hands them what it accepts.
 package proxy
 
 import (
@@ -172,7 +172,9 @@ func (p *Proxy) Run(ctx context.Context) error {
 		p.closeListeners()
 		return err
 	}
-	p.env.Self.Ports = []uint16{p.bound.Outbound.Port(), p.bound.Inbound.Port(), p.cfg.Settings.ControlPort, p.cfg.Settings.AdminPort}
+	p.env.Self.Ports = []uint16{
+		p.bound.Outbound.Port(), p.bound.Inbound.Port(), p.cfg.Settings.ControlPort, p.cfg.Settings.AdminPort,
+	}
 	p.env.Self.Listeners = p.bound.Local.Inbound
 	close(p.running)
 	for _, l := range p.listeners {
@@ -226,7 +228,8 @@ func (p *Proxy) background() []func(context.Context) error {
 	return run
 }
 
-// followPolicy makes every new inbound policy the active one. A moment later it cuts the connections that still carry what it denies.
+// followPolicy makes every new inbound policy the active one. A moment later it cuts the connections that still carry
+// what it denies.
 func (p *Proxy) followPolicy(ctx context.Context) error {
 	cell := p.source.Inbound()
 	var seen uint64

@@ -15,7 +15,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/response"
 )
 
-// serveRefusals runs a server that refuses all requests, or those of the first time that it is asked for so long, although it sets no limit.
+// serveRefusals runs a server that refuses all requests, or those of the first time that it is asked for so long,
+// although it sets no limit.
 func serveRefusals(t *testing.T, forSoLong time.Duration, asked *atomic.Int64) (addr string) {
 	var begun atomic.Pointer[time.Time]
 	return testapp.Requests(t, func(_ int, f *testapp.Frames, head *http2.MetaHeadersFrame) {

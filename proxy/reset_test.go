@@ -23,7 +23,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/response"
 )
 
-// TestResetBeforeTheResponseHead resets every call with each code of RFC 9113 §7. Source of the gRPC statuses: gRPC over HTTP/2, "Errors".
+// TestResetBeforeTheResponseHead resets every call with each code of RFC 9113 §7. Source of the gRPC statuses: gRPC
+// over HTTP/2, "Errors".
 func TestResetBeforeTheResponseHead(t *testing.T) {
 	want := map[http2.ErrCode]codes.Code{
 		http2.ErrCodeNo: codes.Internal, http2.ErrCodeProtocol: codes.Internal, http2.ErrCodeInternal: codes.Internal,
@@ -99,8 +100,8 @@ func TestCancelledCallsAreNotRetried(t *testing.T) {
 	}
 }
 
-// TestDeadlineOfACallIsNeverUnavailable lets deadlines pass through both proxies, as the client's, the proxies' and the server's clocks
-// strike in any order. A server of grpc-go resets the stream with CANCEL then.
+// TestDeadlineOfACallIsNeverUnavailable lets deadlines pass through both proxies, as the client's, the proxies' and the
+// server's clocks strike in any order. A server of grpc-go resets the stream with CANCEL then.
 func TestDeadlineOfACallIsNeverUnavailable(t *testing.T) {
 	release := make(chan struct{})
 	t.Cleanup(func() { close(release) })

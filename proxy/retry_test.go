@@ -46,7 +46,8 @@ func send(t *testing.T, c *http.Client, path, body string, header http.Header) r
 	return result{res.StatusCode, string(got), res.Header, res.Trailer}
 }
 
-// flaky runs an application that fails the first times for each X-Id, with a status or as a gRPC call, and echoes the body then.
+// flaky runs an application that fails the first times for each X-Id, with a status or as a gRPC call, and echoes the
+// body then.
 func flaky(t *testing.T, times int, tries *atomic.Int64) (addr string) {
 	var first atomic.Int64
 	return serveHTTP(t, func(w http.ResponseWriter, r *http.Request) {

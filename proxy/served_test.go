@@ -7,7 +7,8 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// TestRequestsLetInAreCountedByRoute sends requests to an HTTPRoute and a GRPCRoute of a Server, and some that policy denies.
+// TestRequestsLetInAreCountedByRoute sends requests to an HTTPRoute and a GRPCRoute of a Server, and some that policy
+// denies.
 func TestRequestsLetInAreCountedByRoute(t *testing.T) {
 	g := startGuarded(t, web)
 	policy := byRoute(authorize(mesh.NamedClients, web))
@@ -43,7 +44,8 @@ func TestRequestsLetInAreCountedByRoute(t *testing.T) {
 	}
 }
 
-// TestConnectionsToTheApplicationAreNobodys relays a meshed client's connection: only the one that came from there is its, and mesh TLS.
+// TestConnectionsToTheApplicationAreNobodys relays a meshed client's connection: only the one that came from there is
+// its, and mesh TLS.
 func TestConnectionsToTheApplicationAreNobodys(t *testing.T) {
 	p := startPair(t, pairConfig{app: listen(t, greet("a")), protocol: mesh.Opaque})
 	if got, err := ask(p.addr, ""); got != "a" || err != nil {

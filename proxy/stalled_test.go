@@ -60,8 +60,8 @@ func (r *recorder) text() string {
 	return r.read.String()
 }
 
-// startImpatient runs a pair of proxies that wait for first bytes for as long as detect says, and returns the addresses of the client's
-// application and of the server's port as strangers reach it.
+// startImpatient runs a pair of proxies that wait for first bytes for as long as detect says, and returns the addresses
+// of the client's application and of the server's port as strangers reach it.
 func startImpatient(t *testing.T, app string, policy mesh.PortPolicy, detect time.Duration) (meshed, plain string) {
 	t.Helper()
 	ca := meshtest.NewCA(t)
@@ -79,8 +79,8 @@ func startImpatient(t *testing.T, app string, policy mesh.PortPolicy, detect tim
 	return client.Addresses().Local.Outbound[0].String(), entrance.String()
 }
 
-// detectSoon is the detect timeout of tests that stall, more than a busy machine takes between connecting and the first byte; patience is
-// how long they stall.
+// detectSoon is the detect timeout of tests that stall, more than a busy machine takes between connecting and the first
+// byte; patience is how long they stall.
 const (
 	detectSoon = 500 * time.Millisecond
 	patience   = 2 * detectSoon
@@ -100,8 +100,8 @@ func expectSilence(t *testing.T, c net.Conn) {
 	}
 }
 
-// TestAStalledRequestForgesNoIdentity sends part of a request to a port that declares no protocol, waits until detection is over, and sends
-// the rest with the name of another client. Requests in odd forms go on whole.
+// TestAStalledRequestForgesNoIdentity sends part of a request to a port that declares no protocol, waits until
+// detection is over, and sends the rest with the name of another client. Requests in odd forms go on whole.
 func TestAStalledRequestForgesNoIdentity(t *testing.T) {
 	const rest = "\r\nHost: a\r\nConnection: close\r\n" + forged + "\r\n"
 	cases := map[string]struct {
@@ -195,8 +195,8 @@ func TestAHeadThatNeverComes(t *testing.T) {
 	}
 }
 
-// TestOtherProtocolsAreQuick expects the bytes of other protocols to be passed on at once, whatever their words look like: detection would
-// take an hour.
+// TestOtherProtocolsAreQuick expects the bytes of other protocols to be passed on at once, whatever their words look
+// like: detection would take an hour.
 func TestOtherProtocolsAreQuick(t *testing.T) {
 	meshed, plain := startImpatient(t, listen(t, echo), mesh.PortPolicy{Policy: mesh.AllUnauthenticated}, time.Hour)
 	for _, addr := range []string{meshed, plain} {
@@ -213,7 +213,8 @@ func TestOtherProtocolsAreQuick(t *testing.T) {
 	}
 }
 
-// TestNoWayAroundARouteOnAnUndeclaredPort tries what a guard of /admin might be passed by with, on a port whose Server declares no protocol.
+// TestNoWayAroundARouteOnAnUndeclaredPort tries what a guard of /admin might be passed by with, on a port whose Server
+// declares no protocol.
 func TestNoWayAroundARouteOnAnUndeclaredPort(t *testing.T) {
 	app := record(t)
 	policy := mesh.PortPolicy{Policy: mesh.Deny, Routes: []mesh.InboundRoute{

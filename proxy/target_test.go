@@ -7,8 +7,8 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// An address may change hands: a Service goes and another gets its ClusterIP, or it is a Service's before discovery hears of it. What was
-// the address's own Service may be a backend afterwards.
+// An address may change hands: a Service goes and another gets its ClusterIP, or it is a Service's before discovery
+// hears of it. What was the address's own Service may be a backend afterwards.
 func TestAddressThatChangesHandsIsServed(t *testing.T) {
 	pd := startPod(t, nil)
 	entrance := pd.outboundTo(clusterIP)

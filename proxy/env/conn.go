@@ -31,7 +31,9 @@ func Dial(ctx context.Context, addr netip.AddrPort, timeout time.Duration) (*net
 
 // DialError returns the *forward.DialError of an attempt to connect. reason is a constant word or "".
 func DialError(kind exchange.Kind, reason string, err error) error {
-	return &forward.DialError{Fault: exchange.Fault{Side: exchange.Upstream, Kind: kind, Retryable: true, Reason: reason, Err: err}}
+	return &forward.DialError{Fault: exchange.Fault{
+		Side: exchange.Upstream, Kind: kind, Retryable: true, Reason: reason, Err: err,
+	}}
 }
 
 // IsTimeout reports whether an error of a connection says that time was up.

@@ -21,8 +21,8 @@ func (e *Env) CountConnFault(d stats.Direction) func(*exchange.Conn, exchange.Fa
 	return func(_ *exchange.Conn, f exchange.Fault) { e.CountFault(d, f) }
 }
 
-// LogConnEnd returns a forward.Config.Ended that logs and counts the HTTP/2 connections that the engine ends because of what their peer
-// sends.
+// LogConnEnd returns a forward.Config.Ended that logs and counts the HTTP/2 connections that the engine ends because of
+// what their peer sends.
 func (e *Env) LogConnEnd(d stats.Direction, log *EventLog) func(forward.ConnEnd) {
 	return func(c forward.ConnEnd) {
 		e.Stats.Inc(stats.HTTP2Ended, stats.Labels("").Add("direction", string(d), "peer_kind", c.Peer.String(),

@@ -1,8 +1,8 @@
 // Package env holds what both directions of a proxy need of the process that they run in.
 //
-// It owns the clock, the bounds of waiting, the addresses of the pod and of the proxy, the logs of what peers cause, and how connections are
-// dialled and reset. It must not import what serves connections (proxy/inbound, proxy/outbound). The one idea: the two directions share one
-// small struct, and nothing else of the proxy.
+// It owns the clock, the bounds of waiting, the addresses of the pod and of the proxy, the logs of what peers cause,
+// and how connections are dialled and reset. It must not import what serves connections (proxy/inbound,
+// proxy/outbound). The one idea: the two directions share one small struct, and nothing else of the proxy.
 package env
 
 import (
@@ -16,7 +16,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/stats"
 )
 
-// Env is the process that a direction runs in. Its fields are set before the first connection is accepted, and not changed afterwards.
+// Env is the process that a direction runs in. Its fields are set before the first connection is accepted, and not
+// changed afterwards.
 type Env struct {
 	Log      *zap.Logger
 	Stats    *stats.Registry
@@ -42,16 +43,16 @@ type Times struct {
 	// OutboundIdle is how long a target is kept after its last use.
 	OutboundIdle          time.Duration
 	Grace, WaitBeforeExit time.Duration
-	// ExpirySpread is the time within which the connections of peers under a dropped trust anchor are drained, each at another moment, so
-	// that they are not all made again at once. ExpiryGrace is how long what they carry may go on.
+	// ExpirySpread is the time within which the connections of peers under a dropped trust anchor are drained, each at
+	// another moment, so that they are not all made again at once. ExpiryGrace is how long what they carry may go on.
 	ExpirySpread, ExpiryGrace time.Duration
 }
 
 // Now returns the time on the proxy's own monotonic clock.
 func (e *Env) Now() time.Duration { return time.Since(e.Started) }
 
-// DetectTime bounds the wait for a connection's first bytes. A port that declares HTTP never waits for the server to speak, so there is
-// no hurry.
+// DetectTime bounds the wait for a connection's first bytes. A port that declares HTTP never waits for the server to
+// speak, so there is no hurry.
 func (e *Env) DetectTime(declared mesh.Protocol, otherwise time.Duration) time.Duration {
 	if declared == mesh.HTTP1 || declared == mesh.HTTP2 {
 		return e.Times.Declared

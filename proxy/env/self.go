@@ -11,7 +11,8 @@ type Self struct {
 	IPs []netip.Addr
 	// Ports are the proxy's own ports on any address of the pod.
 	Ports []uint16
-	// Local says that each listener has a fixed destination, and no connection is redirected. Listeners are the inbound ones.
+	// Local says that each listener has a fixed destination, and no connection is redirected. Listeners are the inbound
+	// ones.
 	Local     bool
 	Listeners []netip.AddrPort
 }

@@ -1,8 +1,9 @@
 // Package idle keeps idle connections as bare descriptors.
 //
-// It owns accepted connections: a Conn from accept to end, and a Pool the descriptors from which nothing is read. It must not import anything
-// of the proxy and knows nothing of protocols. The one idea: a connection that has been silent for a while needs no goroutine, no buffers
-// and no net.Conn, only somebody who sees that it became readable. So a pod with ten thousand idle clients pays a few hundred bytes for each.
+// It owns accepted connections: a Conn from accept to end, and a Pool the descriptors from which nothing is read. It
+// must not import anything of the proxy and knows nothing of protocols. The one idea: a connection that has been silent
+// for a while needs no goroutine, no buffers and no net.Conn, only somebody who sees that it became readable. So a pod
+// with ten thousand idle clients pays a few hundred bytes for each.
 package idle
 
 import (
@@ -11,12 +12,12 @@ import (
 	"time"
 )
 
-// After is how long a connection is silent before it moves into a pool. That is longer than the pauses of a client at work, because
-// resuming costs a dozen system calls.
+// After is how long a connection is silent before it moves into a pool. That is longer than the pauses of a client at
+// work, because resuming costs a dozen system calls.
 const After = time.Second
 
-// Conn owns an accepted connection. Who made it calls End when the connection has been served; that does nothing if a Pool has taken it.
-// Only one goroutine may use a Conn.
+// Conn owns an accepted connection. Who made it calls End when the connection has been served; that does nothing if a
+// Pool has taken it. Only one goroutine may use a Conn.
 type Conn struct {
 	*net.TCPConn // nil once a Pool has the connection
 

@@ -14,10 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Handler serves a connection that may be in a pool. For each time that a pool took the connection, it calls one of the methods, once.
+// Handler serves a connection that may be in a pool. For each time that a pool took the connection, it calls one of the
+// methods, once.
 type Handler interface {
-	// Resume serves conn, which became readable or was ended by its peer. It runs on a goroutine of its own. The pool ends conn afterwards,
-	// unless it has it again.
+	// Resume serves conn, which became readable or was ended by its peer. It runs on a goroutine of its own. The pool ends
+	// conn afterwards, unless it has it again.
 	Resume(conn *Conn)
 	// Closed is told why the connection was closed while it was idle: ErrClosed if the pool closed. It must not block.
 	Closed(err error)
@@ -38,7 +39,8 @@ type Pool struct {
 	closed bool
 }
 
-// slot is where one connection waits. An event names index and generation, because it may be older than the connection in the slot.
+// slot is where one connection waits. An event names index and generation, because it may be older than the connection
+// in the slot.
 type slot struct {
 	handler    Handler // nil: free
 	ends       []func()
@@ -68,8 +70,8 @@ func New() (*Pool, error) {
 // ErrClosed says that the pool was closed.
 var ErrClosed = errors.New("pool of idle connections is closed")
 
-// Add moves the connection into the pool until it is readable again; nothing of it may be unread in the process. After an error conn is as it
-// was.
+// Add moves the connection into the pool until it is readable again; nothing of it may be unread in the process. After
+// an error conn is as it was.
 func (p *Pool) Add(conn *Conn, h Handler) error {
 	raw, err := conn.SyscallConn()
 	if err != nil {
@@ -210,7 +212,8 @@ func restore(fd int) (*net.TCPConn, error) {
 	return tcp, nil
 }
 
-// Close closes every connection in the pool and ends Run. Later calls of Add fail. It reports whether the pool was open.
+// Close closes every connection in the pool and ends Run. Later calls of Add fail. It reports whether the pool was
+// open.
 func (p *Pool) Close() bool {
 	p.mu.Lock()
 	if p.closed {
@@ -235,8 +238,8 @@ func (p *Pool) Close() bool {
 // crowd is how many connections, once they are idle, are worth giving their memory back to the system.
 const crowd = 256
 
-// Trim gives the memory back that a crowd of connections needed before it fell silent. Most of it is stacks, which the runtime keeps until a
-// collection. It returns when ctx ends.
+// Trim gives the memory back that a crowd of connections needed before it fell silent. Most of it is stacks, which the
+// runtime keeps until a collection. It returns when ctx ends.
 func (p *Pool) Trim(ctx context.Context) error {
 	for {
 		select {

@@ -131,7 +131,8 @@ func (l *accessLine) json(x *exchange.Exchange) ([]byte, error) {
 		Authorization string `json:"authorization,omitempty"`
 	}{
 		l.client.String(), l.id, x.Begun.UTC().Format(time.RFC3339Nano), l.method, l.uri, l.version, l.trace,
-		x.RequestBytes, x.Response.Status, x.ResponseBytes, int64(response.Duration(x)), int64(processing), l.userAgent, l.host,
+		x.RequestBytes, x.Response.Status, x.ResponseBytes, int64(response.Duration(x)), int64(processing),
+		l.userAgent, l.host,
 		nameOf(l.server), nameOf(l.route), nameOf(l.authorization),
 	})
 }

@@ -17,7 +17,8 @@ type answered struct {
 	last map[netip.AddrPort]time.Duration
 }
 
-// add remembers that app answered at now. If there are too many, it takes the place of one that has not answered for long.
+// add remembers that app answered at now. If there are too many, it takes the place of one that has not answered for
+// long.
 func (s *answered) add(app netip.AddrPort, now time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -47,8 +48,8 @@ func (s *answered) has(app netip.AddrPort) bool {
 	return ok
 }
 
-// appName returns how labels name an address that a client asked for. An address has a name of its own only if the pod declares it, or an
-// application answered there.
+// appName returns how labels name an address that a client asked for. An address has a name of its own only if the pod
+// declares it, or an application answered there.
 func (in *Inbound) appName(app netip.AddrPort) stats.App {
 	self := &in.env.Self
 	declared := self.Local || in.policy.Load().Declares(app.Port()) && (len(self.IPs) == 0 || self.OwnsAddr(app.Addr()))

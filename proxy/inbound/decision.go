@@ -11,8 +11,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/stats"
 )
 
-// decision is what the requests of one connection to one part of a port share: the verdict of policy, and where they are counted. Finding
-// it is all that a request costs.
+// decision is what the requests of one connection to one part of a port share: the verdict of policy, and where they
+// are counted. Finding it is all that a request costs.
 type decision struct {
 	part    authz.Part
 	verdict authz.Decision
@@ -29,7 +29,8 @@ type decision struct {
 	inFlight atomic.Int32
 }
 
-// decisionCache holds the decisions of a connection. The handler alone changes it, one request at a time; others may look at it.
+// decisionCache holds the decisions of a connection. The handler alone changes it, one request at a time; others may
+// look at it.
 type decisionCache struct {
 	port *authz.Port // that current is about
 
@@ -138,7 +139,8 @@ func (in *Inbound) decidedCounter(v authz.Decision, labels stats.Labels) (c *sta
 	case v.Reason == authz.NoRoute:
 		return in.env.Stats.Counter(stats.InboundHTTPNoRoute, labels)
 	case v.Reason == authz.AmbiguousPath, v.Reason == authz.InvalidRoute:
-		return in.env.Stats.Counter(stats.InboundHTTPErrors, stats.Labels("").Add("direction", string(stats.Inbound), "error", string(v.Reason)))
+		return in.env.Stats.Counter(stats.InboundHTTPErrors,
+			stats.Labels("").Add("direction", string(stats.Inbound), "error", string(v.Reason)))
 	default:
 		return in.env.Stats.Counter(stats.InboundHTTPDeny, labels.With("reason", string(v.Reason)))
 	}
@@ -146,8 +148,8 @@ func (in *Inbound) decidedCounter(v authz.Decision, labels stats.Labels) (c *sta
 
 // countServed makes what counts the requests that are let in.
 func (in *Inbound) countServed(c *peerConn, d *decision) {
-	parent := stats.Labels("").Add("parent_group", d.server.Group, "parent_kind", strings.ToLower(d.server.Kind), "parent_name", d.server.Name,
-		"parent_port", c.name.Port)
+	parent := stats.Labels("").Add("parent_group", d.server.Group, "parent_kind", strings.ToLower(d.server.Kind),
+		"parent_name", d.server.Name, "parent_port", c.name.Port)
 	r := d.verdict.Route
 	var release func()
 	d.served, release = in.env.Stats.InboundRoute(parent.WithRoute(r), r.Kind == "GRPCRoute")

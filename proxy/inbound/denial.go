@@ -30,7 +30,8 @@ func denial(x *exchange.Exchange, c *peerConn, r *request) response.Error {
 		}
 	default:
 		if port.IsProbe(c.peer, &x.Request) { // a route took the probe's place
-			e.Text = "this route matches a kubelet's probe, so it decides on it: authorize the node's network, or let the route match less"
+			e.Text = "this route matches a kubelet's probe, so it decides on it: " +
+				"authorize the node's network, or let the route match less"
 		}
 	}
 	return e

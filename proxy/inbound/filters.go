@@ -8,7 +8,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/route"
 )
 
-// applyFilters edits the request as its rule says. answered is true if the rule answers the request: x.Response then has no body.
+// applyFilters edits the request as its rule says. answered is true if the rule answers the request: x.Response then
+// has no body.
 func applyFilters(x *exchange.Exchange, hit route.Hit) (answered bool) {
 	rule := hit.Rule
 	if rule.CORS != nil {

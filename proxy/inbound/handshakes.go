@@ -9,8 +9,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/limit"
 )
 
-// errHandshakeRate ends a connection without a handshake: too many of its address failed. A handshake costs the proxy a signature and a
-// key exchange, and the client that breaks it off next to nothing.
+// errHandshakeRate ends a connection without a handshake: too many of its address failed. A handshake costs the proxy a
+// signature and a key exchange, and the client that breaks it off next to nothing.
 var errHandshakeRate = errors.New("too many failed handshakes from this address")
 
 // Bounds of failed handshakes of one address: handshakeBurst at once, and one each handshakeCost.
@@ -19,9 +19,10 @@ const (
 	handshakeCost  = 10 * time.Millisecond
 )
 
-// failedHandshakes bounds the work of handshakes that prove nothing, for each address. An address of IPv6 counts alone: the pods of a node
-// often share a /64. Handshakes that succeed cost nothing. The failures of at most limit.MaxBuckets addresses are remembered. Others are
-// not bounded, so that a stranger of many addresses cannot lock honest ones out. The zero value is ready.
+// failedHandshakes bounds the work of handshakes that prove nothing, for each address. An address of IPv6 counts alone:
+// the pods of a node often share a /64. Handshakes that succeed cost nothing. The failures of at most limit.MaxBuckets
+// addresses are remembered. Others are not bounded, so that a stranger of many addresses cannot lock honest ones out.
+// The zero value is ready.
 type failedHandshakes struct {
 	mu      sync.Mutex // guards the fields below
 	buckets limit.Buckets[netip.Addr]

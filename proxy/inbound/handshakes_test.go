@@ -74,7 +74,8 @@ func TestFailedHandshakesAreBounded(t *testing.T) {
 	})
 }
 
-// A stranger's handshakes prove nothing: they count. When there were too many, its address gets no more of them, and others are served.
+// A stranger's handshakes prove nothing: they count. When there were too many, its address gets no more of them, and
+// others are served.
 func TestAddressOfTooManyFailedHandshakes(t *testing.T) {
 	ca := meshtest.NewCA(t)
 	cart := mesh.ID{TrustDomain: mesh.DefaultTrustDomain, Namespace: "shop", ServiceAccount: "cart"}

@@ -1,8 +1,8 @@
 // Package inbound serves the connections that peers make to the pod's applications.
 //
-// It owns the server's side of docs/request.md: detection, mesh TLS, authorization, rate limits, the access log, and the connections to the
-// applications. It must not import package proxy or proxy/outbound. The one idea: Inbound.Serve and Inbound.Route are the phases in their
-// order, and what they call decides or counts one thing and returns.
+// It owns the server's side of docs/request.md: detection, mesh TLS, authorization, rate limits, the access log, and
+// the connections to the applications. It must not import package proxy or proxy/outbound. The one idea: Inbound.Serve
+// and Inbound.Route are the phases in their order, and what they call decides or counts one thing and returns.
 package inbound
 
 import (
@@ -104,7 +104,8 @@ type peerConn struct {
 	peer   authz.Peer
 	client stats.Client
 	cut    context.CancelFunc // resets the connection
-	// deniedSince is when a policy first denied what the connection carries; zero while it is allowed. Only Recheck uses it.
+	// deniedSince is when a policy first denied what the connection carries; zero while it is allowed. Only Recheck uses
+	// it.
 	deniedSince time.Time
 
 	// The rest is set for connections with requests.
@@ -122,8 +123,8 @@ type peerConn struct {
 // identify makes id the identity that the peer proved.
 func (c *peerConn) identify(id mesh.ID) { c.peer.ID, c.client = id, stats.NewClient(id) }
 
-// Serve takes a peer's connection to target, the address that it asked for, through the phases 1 to 3 of docs/request.md, and serves it. Route
-// takes each of its requests through the others.
+// Serve takes a peer's connection to target, the address that it asked for, through the phases 1 to 3 of
+// docs/request.md, and serves it. Route takes each of its requests through the others.
 func (in *Inbound) Serve(ctx context.Context, accepted *idle.Conn, target netip.AddrPort) {
 	conn := accepted.TCPConn
 	// 1. Where to: never to the proxy itself, nor to an address that is not the pod's.
@@ -139,7 +140,8 @@ func (in *Inbound) Serve(ctx context.Context, accepted *idle.Conn, target netip.
 	c := &peerConn{remote: env.RemoteAddr(conn), target: target}
 	c.peer.Addr = c.remote.Addr()
 
-	// 2. Detect. A connection of the node that ends without a byte is how the kubelet probes a port (tcpSocket): no denial counts it.
+	// 2. Detect. A connection of the node that ends without a byte is how the kubelet probes a port (tcpSocket): no denial
+	// counts it.
 	port := in.policy.Load().Port(target.Port())
 	peek := detect.NewConn(conn)
 	kind, err := peek.Sniff(in.detectTime(port))
@@ -177,8 +179,8 @@ func (in *Inbound) Serve(ctx context.Context, accepted *idle.Conn, target netip.
 		in.serveHTTP(ctx, secured, forward.Mux, c)
 		return
 	}
-	// The peer's proxy did not tell requests apart: it declared the port opaque, or saw nothing for too long. Where the policy is about
-	// requests, they are told apart here.
+	// The peer's proxy did not tell requests apart: it declared the port opaque, or saw nothing for too long. Where the
+	// policy is about requests, they are told apart here.
 	if port := in.policy.Load().Port(target.Port()); port.HTTPOnly() {
 		peek := detect.NewConn(secured)
 		kind, err := peek.Sniff(in.detectTime(port))
@@ -194,15 +196,16 @@ func (in *Inbound) Serve(ctx context.Context, accepted *idle.Conn, target netip.
 	in.relay(ctx, relay.Secure(secured), c)
 }
 
-// loops reports whether target is a port of the proxy. What comes here was for an address of the pod, even if nobody told the proxy of the
-// address: only the port counts.
+// loops reports whether target is a port of the proxy. What comes here was for an address of the pod, even if nobody
+// told the proxy of the address: only the port counts.
 func (in *Inbound) loops(target netip.AddrPort) bool {
 	self := &in.env.Self
 	return self.Loops(target) || !self.Local && self.OwnsPort(target.Port())
 }
 
-// isPodAddr reports whether connections that arrive for an address are for this pod. The kernel redirects what a neighbour sends, whatever
-// its destination; the proxy must not connect to another host for it, nor to loopback, whose listeners are for the pod itself.
+// isPodAddr reports whether connections that arrive for an address are for this pod. The kernel redirects what a
+// neighbour sends, whatever its destination; the proxy must not connect to another host for it, nor to loopback, whose
+// listeners are for the pod itself.
 func (in *Inbound) isPodAddr(a netip.Addr) bool {
 	switch {
 	case in.env.Self.Local, in.env.Self.OwnsAddr(a): // a local listener has its destination from the configuration
@@ -217,7 +220,8 @@ func (in *Inbound) isPodAddr(a netip.Addr) bool {
 	return local
 }
 
-// detectTime bounds the wait for a connection's first bytes. A port that takes HTTP alone has no server that speaks first.
+// detectTime bounds the wait for a connection's first bytes. A port that takes HTTP alone has no server that speaks
+// first.
 func (in *Inbound) detectTime(port *authz.Port) time.Duration {
 	if port.HTTPOnly() && port.Protocol() != mesh.Opaque {
 		return in.env.Times.Declared
@@ -240,8 +244,8 @@ func (in *Inbound) meshTLS(peek *detect.Conn) (*tls.Config, error) {
 	}
 }
 
-// protocolOf says how a connection's requests are told apart. Clients connect before they have something to ask: silence on a port that
-// takes HTTP alone is HTTP.
+// protocolOf says how a connection's requests are told apart. Clients connect before they have something to ask:
+// silence on a port that takes HTTP alone is HTTP.
 func protocolOf(kind detect.Kind, port *authz.Port, peek *detect.Conn) (p forward.Protocol, isHTTP bool) {
 	switch {
 	case port.Protocol() == mesh.Opaque:
@@ -253,9 +257,11 @@ func protocolOf(kind detect.Kind, port *authz.Port, peek *detect.Conn) (p forwar
 	}
 }
 
-// handshake terminates mesh TLS and returns who the peer proved to be. An address of which too many handshakes failed gets
-// errHandshakeRate.
-func (in *Inbound) handshake(ctx context.Context, conn *net.TCPConn, prefix []byte, config *tls.Config) (*sock.Conn, mesh.ID, error) {
+// handshake terminates mesh TLS and returns who the peer proved to be. An address of which too many handshakes failed
+// gets errHandshakeRate.
+func (in *Inbound) handshake(
+	ctx context.Context, conn *net.TCPConn, prefix []byte, config *tls.Config,
+) (*sock.Conn, mesh.ID, error) {
 	from := env.RemoteAddr(conn).Addr()
 	if !in.handshakes.allow(from, in.env.Now()) {
 		return nil, mesh.ID{}, errHandshakeRate
@@ -363,8 +369,8 @@ func (c *peerConn) close() {
 	}
 }
 
-// refuseNonLocal resets a connection for an address that is not the pod's. No honest client makes one: somebody on the pod's network
-// sends it, who would reach another address, or a listener of loopback alone, with this pod's address.
+// refuseNonLocal resets a connection for an address that is not the pod's. No honest client makes one: somebody on the
+// pod's network sends it, who would reach another address, or a listener of loopback alone, with this pod's address.
 func (in *Inbound) refuseNonLocal(conn *net.TCPConn, target netip.AddrPort) {
 	in.env.Stats.ConnFailed(stats.Inbound, errorNonLocal)
 	in.nonLocal.Warn("refused connections to addresses that are not the pod's", zap.Stringer("target", target),

@@ -104,12 +104,13 @@ func (in *Inbound) Route(x *exchange.Exchange) forward.Verdict {
 	return forward.Forward(in.upstream(c.app, x.Request.Version))
 }
 
-// OnFault sends a request that the application refused once more, and answers every other fault: a request that fails at one application
-// cannot go to another. It implements forward.Handler.
+// OnFault sends a request that the application refused once more, and answers every other fault: a request that fails
+// at one application cannot go to another. It implements forward.Handler.
 func (in *Inbound) OnFault(x *exchange.Exchange, f exchange.Fault) forward.Verdict {
 	c, r := x.Conn.Data.(*peerConn), requestOf(x)
 	f = response.Expired(x, f, r.grpc)
-	if f.Retryable && f.Kind != exchange.DialRefused && f.Kind != exchange.DialTimeout && x.Attempts < env.ConnectAttempts {
+	dialFailed := f.Kind == exchange.DialRefused || f.Kind == exchange.DialTimeout
+	if f.Retryable && !dialFailed && x.Attempts < env.ConnectAttempts {
 		return forward.Forward(in.upstream(c.app, x.Request.Version))
 	}
 	if wait, ok := response.WaitAfterRefusal(x, f, env.ConnectAttempts); ok && r.allowed {
@@ -121,12 +122,13 @@ func (in *Inbound) OnFault(x *exchange.Exchange, f exchange.Fault) forward.Verdi
 	in.env.CountFault(stats.Inbound, f)
 	meshed := !c.peer.ID.IsZero()
 	return forward.Reply(response.Error{
-		Fault: f, GRPC: r.grpc, Detailed: meshed, Object: c.target.String(), NextHop: c.target, Unprocessed: f.Retryable && meshed,
+		Fault: f, GRPC: r.grpc, Detailed: meshed, Object: c.target.String(), NextHop: c.target,
+		Unprocessed: f.Retryable && meshed,
 	}.Write(x))
 }
 
-// Response edits the application's response as the route says, and marks one that was retried further along. It implements
-// forward.Handler.
+// Response edits the application's response as the route says, and marks one that was retried further along. It
+// implements forward.Handler.
 func (in *Inbound) Response(x *exchange.Exchange) exchange.Fault {
 	r := requestOf(x)
 	x.Response.Del(response.UnprocessedField) // only a proxy may say so
@@ -184,11 +186,12 @@ func (in *Inbound) logDenied(c *peerConn, r *request) {
 		zap.String("route", nameOf(r.route())), zap.String("reason", string(r.decision.verdict.Reason)))
 }
 
-// logRedirect logs a probe that the application redirects: the kubelet follows it within the pod, and what it asks for then is no probe.
+// logRedirect logs a probe that the application redirects: the kubelet follows it within the pod, and what it asks for
+// then is no probe.
 func (in *Inbound) logRedirect(x *exchange.Exchange) {
 	location, _ := x.Response.Get("location")
-	in.events.Info("kubelet's probe was redirected", zap.Stringer("app", x.Conn.Target), zap.String("path", string(x.Request.Path())),
-		zap.String("location", string(location[:min(len(location), 256)])))
+	in.events.Info("kubelet's probe was redirected", zap.Stringer("app", x.Conn.Target),
+		zap.String("path", string(x.Request.Path())), zap.String("location", string(location[:min(len(location), 256)])))
 }
 
 // begin counts a request under the decision.

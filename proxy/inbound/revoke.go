@@ -11,8 +11,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/stats"
 )
 
-// revokeGrace is how long requests in flight may go on after their client lost its right. Short ones end by themselves; what does not,
-// a tunnel or a stream, is cut within the second that docs/request.md promises.
+// revokeGrace is how long requests in flight may go on after their client lost its right. Short ones end by themselves;
+// what does not, a tunnel or a stream, is cut within the second that docs/request.md promises.
 const revokeGrace = 500 * time.Millisecond
 
 // revoked reports whether the policy denies what the connection carries, and why.
@@ -40,7 +40,8 @@ func (in *Inbound) unregister(c *peerConn) {
 // Policy returns the active policy.
 func (in *Inbound) Policy() *authz.Policy { return in.policy.Load() }
 
-// SetPolicy makes p the policy of new connections and requests, and rechecks the open ones. It returns when to call Recheck.
+// SetPolicy makes p the policy of new connections and requests, and rechecks the open ones. It returns when to call
+// Recheck.
 func (in *Inbound) SetPolicy(p *authz.Policy) (recheck time.Time) {
 	in.policy.Store(p)
 	in.policySince = time.Now()
@@ -49,8 +50,9 @@ func (in *Inbound) SetPolicy(p *authz.Policy) (recheck time.Time) {
 	return in.policySince.Add(revokeGrace) // a request that was decided on a moment ago may not be registered yet
 }
 
-// Recheck cuts the open connections that the policy denies: opaque ones at once, those with requests after revokeGrace. It returns when to
-// call it again; zero when no connection waits for its end. It and SetPolicy must not be called at the same time.
+// Recheck cuts the open connections that the policy denies: opaque ones at once, those with requests after revokeGrace.
+// It returns when to call it again; zero when no connection waits for its end. It and SetPolicy must not be called at
+// the same time.
 func (in *Inbound) Recheck(now time.Time) (again time.Time) {
 	p := in.policy.Load()
 	in.mu.Lock()

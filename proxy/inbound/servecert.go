@@ -9,8 +9,9 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/sock"
 )
 
-// serveCertificate shows this proxy's certificate to clients that ask for mesh TLS on a port of the proxy itself, as `tulle identity` does through a
-// port-forward. Nothing is served there, whoever the peer turns out to be; how the handshake ends is the peer's affair.
+// serveCertificate shows this proxy's certificate to clients that ask for mesh TLS on a port of the proxy itself, as
+// `tulle identity` does through a port-forward. Nothing is served there, whoever the peer turns out to be; how the
+// handshake ends is the peer's affair.
 func (in *Inbound) serveCertificate(ctx context.Context, conn *net.TCPConn) {
 	if in.muxTLS == nil {
 		return

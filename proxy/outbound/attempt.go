@@ -12,8 +12,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/stats"
 )
 
-// bulkBytes is the size of a request body above which the time to the answer is that of the upload, and says nothing about the endpoint. One
-// upload of seconds would keep other requests away from its endpoint for a minute.
+// bulkBytes is the size of a request body above which the time to the answer is that of the upload, and says nothing
+// about the endpoint. One upload of seconds would keep other requests away from its endpoint for a minute.
 const bulkBytes = 64 << 10
 
 // queueState says whether a request waits for an endpoint.
@@ -36,7 +36,8 @@ func (r *request) dequeue(now time.Duration) {
 	r.queueState = queueState{}
 }
 
-// pickEndpoint picks an endpoint of the backend for the next attempt, and counts the attempt. It is false if there is none.
+// pickEndpoint picks an endpoint of the backend for the next attempt, and counts the attempt. It is false if there is
+// none.
 func (r *request) pickEndpoint(now time.Duration) bool {
 	pool := &r.backend.service.pool
 	var (
@@ -73,7 +74,8 @@ func (r *request) pickEndpoint(now time.Duration) bool {
 	return true
 }
 
-// attemptTimes are how long an attempt took: up to the first byte of its answer, and the answer once the request was sent.
+// attemptTimes are how long an attempt took: up to the first byte of its answer, and the answer once the request was
+// sent.
 type attemptTimes struct{ latency, answer time.Duration }
 
 // endAttempt ends the attempt in flight, if there is one, which failed with f.
@@ -161,7 +163,9 @@ func (r *request) status(x *exchange.Exchange, result stats.Outcome) stats.Route
 
 // unprocessed is the fault that a peer's proxy answered for: its application has not seen the request.
 func unprocessed(x *exchange.Exchange, kind string) exchange.Fault {
-	f := exchange.Fault{Side: exchange.Upstream, Kind: exchange.DialRefused, Reason: response.FromApplication, Retryable: true}
+	f := exchange.Fault{
+		Side: exchange.Upstream, Kind: exchange.DialRefused, Reason: response.FromApplication, Retryable: true,
+	}
 	for _, k := range [...]exchange.Kind{exchange.DialTimeout, exchange.Refused} {
 		if kind == k.String() {
 			f.Kind = k
@@ -173,8 +177,9 @@ func unprocessed(x *exchange.Exchange, kind string) exchange.Fault {
 	return f
 }
 
-// outcomeOf says what a failed attempt means for its endpoint. One that refuses requests or drops its connections is most likely ending: the
-// next attempt had better go elsewhere. A deadline that the caller set says nothing about the endpoint.
+// outcomeOf says what a failed attempt means for its endpoint. One that refuses requests or drops its connections is
+// most likely ending: the next attempt had better go elsewhere. A deadline that the caller set says nothing about the
+// endpoint.
 func outcomeOf(f exchange.Fault, deadline bool) balance.Outcome {
 	switch f.Kind {
 	case exchange.DialRefused, exchange.DialTimeout, exchange.Identity, exchange.Refused, exchange.Lost:

@@ -19,8 +19,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/stats"
 )
 
-// endpoint is one address of a target: how it is connected to and counted. Its connections and metrics are made at first use, so
-// that ten thousand endpoints of which ten are used cost ten.
+// endpoint is one address of a target: how it is connected to and counted. Its connections and metrics are made at
+// first use, so that ten thousand endpoints of which ten are used cost ten.
 type endpoint struct {
 	mesh.Endpoint
 	service  *service
@@ -52,8 +52,8 @@ func (ep *endpoint) same(e *mesh.Endpoint) bool {
 	return ep.Addr == e.Addr && ep.Identity == e.Identity && ep.Pod == e.Pod && ep.Zone == e.Zone && ep.Local == e.Local
 }
 
-// meshed reports whether connections must be mesh TLS. An endpoint with an identity is never spoken to in plaintext, except inside
-// this proxy's own pod.
+// meshed reports whether connections must be mesh TLS. An endpoint with an identity is never spoken to in plaintext,
+// except inside this proxy's own pod.
 func (ep *endpoint) meshed() bool { return !ep.Identity.IsZero() && !ep.loopback }
 
 // upstream returns where requests of that version are forwarded.
@@ -185,8 +185,8 @@ func (ep *endpoint) relayConfig() *tls.Config {
 	return ep.relayTLS
 }
 
-// handshakeFault says whose fault a failed handshake is: certs names a peer that is not who it must be, all else is a connection that
-// could not be made.
+// handshakeFault says whose fault a failed handshake is: certs names a peer that is not who it must be, all else is a
+// connection that could not be made.
 func handshakeFault(err error) error {
 	var peer *certs.PeerError
 	var cut net.Error

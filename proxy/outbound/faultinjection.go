@@ -21,9 +21,9 @@ type injected struct {
 	until  time.Time
 }
 
-// injectFault draws what the rule's fault does to the attempt. Every attempt may fail, and the failure goes through the rule's retries like a
-// real one, so that they can be tried out; no endpoint is picked for it, so none is blamed. The fault ends by this proxy's own clock, even if
-// the control plane is away.
+// injectFault draws what the rule's fault does to the attempt. Every attempt may fail, and the failure goes through the
+// rule's retries like a real one, so that they can be tried out; no endpoint is picked for it, so none is blamed. The
+// fault ends by this proxy's own clock, even if the control plane is away.
 func (r *request) injectFault(now time.Time) injected {
 	f := r.rule.Policy.Fault
 	if !now.Before(f.Until) {

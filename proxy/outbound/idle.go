@@ -12,8 +12,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/sock"
 )
 
-// httpConn is a connection with requests. The engine serves it while something moves. An HTTP/1 connection that its client only keeps open
-// is in the pool of idle connections.
+// httpConn is a connection with requests. The engine serves it while something moves. An HTTP/1 connection that its
+// client only keeps open is in the pool of idle connections.
 type httpConn struct {
 	side   *Outbound
 	ctx    context.Context // of all connections

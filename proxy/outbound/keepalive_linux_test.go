@@ -11,8 +11,8 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// TestWhoNoticesThatAPeerIsGone looks at the sockets of an outbound proxy: shared HTTP/2 to a peer without a proxy is watched by TCP, as the
-// engine does not ping there; what backpressure may stop for long is not bounded.
+// TestWhoNoticesThatAPeerIsGone looks at the sockets of an outbound proxy: shared HTTP/2 to a peer without a proxy is
+// watched by TCP, as the engine does not ping there; what backpressure may stop for long is not bounded.
 func TestWhoNoticesThatAPeerIsGone(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

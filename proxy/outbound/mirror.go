@@ -18,9 +18,11 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/stats"
 )
 
-// Copies of requests, for the mirrors of a rule or of a backend. The engine sees to it that a copy never makes its original wait.
+// Copies of requests, for the mirrors of a rule or of a backend. The engine sees to it that a copy never makes its
+// original wait.
 
-// copyTime bounds a copy whose original has no bound of its own: a mirror that never answers must not fill the room for copies.
+// copyTime bounds a copy whose original has no bound of its own: a mirror that never answers must not fill the room for
+// copies.
 const copyTime = 30 * time.Second
 
 // Words of the label "result" of copies, beyond the engine's kinds of fault.
@@ -72,7 +74,8 @@ func (m *mirror) takes() bool {
 
 func (m *mirror) count(result string, status int) { m.ends.Inc(copyEnd{result, status}) }
 
-// mirror sends a copy of the request to each mirror whose turn it is, before the request itself leaves for the first time.
+// mirror sends a copy of the request to each mirror whose turn it is, before the request itself leaves for the first
+// time.
 func (o *Outbound) mirror(x *exchange.Exchange, mirrors []*mirror, t *target) {
 	for _, m := range mirrors {
 		if m.takes() {
@@ -120,8 +123,9 @@ func (m *mirror) end(c *exchange.Exchange) {
 	m.count(copyAnswered, c.Response.Status)
 }
 
-// copyOutcome says what a copy means for its endpoint: whether it can be reached, and how long it takes. That a copy failed means nothing: it
-// may have failed because it is a copy, and the same endpoints may serve requests that are not.
+// copyOutcome says what a copy means for its endpoint: whether it can be reached, and how long it takes. That a copy
+// failed means nothing: it may have failed because it is a copy, and the same endpoints may serve requests that are
+// not.
 func copyOutcome(c *exchange.Exchange) balance.Outcome {
 	switch {
 	case c.Fault.Is():
@@ -136,7 +140,8 @@ func copyOutcome(c *exchange.Exchange) balance.Outcome {
 	}
 }
 
-// shadow marks the authority of a copy, as Envoy and Istio do, so that whoever gets it can tell. An address stays as it is.
+// shadow marks the authority of a copy, as Envoy and Istio do, so that whoever gets it can tell. An address stays as it
+// is.
 func shadow(h *message.Head) {
 	name, port := string(h.Part(message.Authority)), ""
 	if i := strings.LastIndexByte(name, ':'); i >= 0 {

@@ -1,8 +1,9 @@
 // Package outbound serves the connections of the pod's own applications.
 //
-// It owns the client's side of docs/request.md: discovery of what serves an address, routes with their run-time state, balancing, retries,
-// mirrors, and the connections to endpoints. It must not import package proxy or proxy/inbound. The one idea: Outbound.Serve and
-// Outbound.Route are the phases in their order, and what they call decides or counts one thing and returns.
+// It owns the client's side of docs/request.md: discovery of what serves an address, routes with their run-time state,
+// balancing, retries, mirrors, and the connections to endpoints. It must not import package proxy or proxy/inbound. The
+// one idea: Outbound.Serve and Outbound.Route are the phases in their order, and what they call decides or counts one
+// thing and returns.
 package outbound
 
 import (
@@ -91,8 +92,8 @@ func (o *Outbound) Targets() int { return o.targets.count() }
 // Value returns the value that connections and requests to a target are served by; nil if there is none.
 func (o *Outbound) Value(key mesh.Target) *mesh.Outbound { return o.targets.current(key) }
 
-// Serve takes a connection of the application to orig through the phases 1 to 3 of docs/request.md, and serves it: Route takes each of its
-// requests through the others, relay its bytes if it is not HTTP.
+// Serve takes a connection of the application to orig through the phases 1 to 3 of docs/request.md, and serves it:
+// Route takes each of its requests through the others, relay its bytes if it is not HTTP.
 func (o *Outbound) Serve(ctx context.Context, accepted *idle.Conn, orig netip.AddrPort) {
 	conn := accepted.TCPConn
 	// 1. Where to: never to the proxy itself.
@@ -145,7 +146,8 @@ func (o *Outbound) Serve(ctx context.Context, accepted *idle.Conn, orig netip.Ad
 	h.serve(accepted, peek.Peeked(), protocol)
 }
 
-// relay takes an opaque connection, whose first bytes may have been looked at, through the phases 4 to 7 of docs/request.md.
+// relay takes an opaque connection, whose first bytes may have been looked at, through the phases 4 to 7 of
+// docs/request.md.
 func (o *Outbound) relay(ctx context.Context, conn *net.TCPConn, peek *detect.Conn, t *target) {
 	// 4. Choose the rule and its service.
 	tr, closed := o.routeTCP(t, peek)
@@ -192,7 +194,9 @@ func relayError(r relay.Result) string {
 }
 
 // connect picks endpoints until one accepts. Nothing was sent yet, so trying another is safe.
-func (o *Outbound) connect(ctx context.Context, t *target, tr tcpRoute) (*relay.End, *endpoint, balance.Slot, exchange.Fault) {
+func (o *Outbound) connect(
+	ctx context.Context, t *target, tr tcpRoute,
+) (*relay.End, *endpoint, balance.Slot, exchange.Fault) {
 	svc, metrics, waited := tr.service, tr.metrics(), false
 	fault := exchange.Fault{Side: exchange.Proxy, Kind: exchange.NoEndpoint}
 	deadline := time.Now().Add(o.env.Times.FailFast)
@@ -222,7 +226,9 @@ func (o *Outbound) connect(ctx context.Context, t *target, tr tcpRoute) (*relay.
 }
 
 // waitForEndpoint waits for a value with endpoints; false when none comes before the deadline.
-func (o *Outbound) waitForEndpoint(ctx context.Context, t *target, svc *service, deadline time.Time, metrics *stats.Balancer) bool {
+func (o *Outbound) waitForEndpoint(
+	ctx context.Context, t *target, svc *service, deadline time.Time, metrics *stats.Balancer,
+) bool {
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	began := o.env.Now()
@@ -260,8 +266,8 @@ func (o *Outbound) fail(conn *net.TCPConn, t *target, fault exchange.Fault) {
 	o.reset(conn, fault.Kind.String())
 }
 
-// refuse resets a connection that the proxy does not try to forward, and logs it: the application sees nothing but the reset. A connection
-// that ended before it said anything is the application's own affair.
+// refuse resets a connection that the proxy does not try to forward, and logs it: the application sees nothing but the
+// reset. A connection that ended before it said anything is the application's own affair.
 func (o *Outbound) refuse(conn *net.TCPConn, orig netip.AddrPort, reason string) {
 	if reason != stats.ErrorDetect {
 		o.events.Info("outbound connection refused", zap.Stringer("target", orig), zap.String("error", reason))
@@ -275,8 +281,8 @@ func (o *Outbound) reset(conn *net.TCPConn, reason string) {
 	env.Reset(conn)
 }
 
-// inCluster reports whether an address may be one of the mesh's, which must not be reached in plaintext by guessing. Until discovery has
-// named the cluster's networks, every private address counts.
+// inCluster reports whether an address may be one of the mesh's, which must not be reached in plaintext by guessing.
+// Until discovery has named the cluster's networks, every private address counts.
 func (o *Outbound) inCluster(a netip.Addr) bool {
 	in, _ := o.targets.source.Inbound().Load()
 	if in == nil || len(in.ClusterNetworks) == 0 {

@@ -15,8 +15,8 @@ import (
 type request struct {
 	begun bool
 	grpc  bool
-	// rule is the rule that the request matches, backend the rule's backend that it goes to; nil before that is known, and where the proxy
-	// itself answers. They stay, whatever becomes of the target's routes meanwhile.
+	// rule is the rule that the request matches, backend the rule's backend that it goes to; nil before that is known, and
+	// where the proxy itself answers. They stay, whatever becomes of the target's routes meanwhile.
 	rule     *boundRule
 	backend  *backend
 	acquired *service  // the backend's, if it is not the target's own
@@ -39,8 +39,8 @@ func requestOf(x *exchange.Exchange) *request {
 	return r
 }
 
-// Route takes a request through the phases 4 to 6 of docs/request.md. The engine calls it again after a wait: then the request has its rule
-// and its backend, and only the attempt is made. It implements forward.Handler.
+// Route takes a request through the phases 4 to 6 of docs/request.md. The engine calls it again after a wait: then the
+// request has its rule and its backend, and only the attempt is made. It implements forward.Handler.
 func (o *Outbound) Route(x *exchange.Exchange) forward.Verdict {
 	r, t := requestOf(x), x.Conn.Data.(*target)
 	if r.begun {
@@ -82,7 +82,8 @@ func (o *Outbound) Route(x *exchange.Exchange) forward.Verdict {
 	return o.attempt(x, r, t)
 }
 
-// attempt sends the request to an endpoint of its backend, unless the rule injects a fault. The copies of mirrors leave with the first attempt.
+// attempt sends the request to an endpoint of its backend, unless the rule injects a fault. The copies of mirrors leave
+// with the first attempt.
 func (o *Outbound) attempt(x *exchange.Exchange, r *request, t *target) forward.Verdict {
 	for r.rule.Policy.Fault != nil {
 		f := r.injectFault(time.Now())
@@ -121,8 +122,8 @@ func (r *request) forward(x *exchange.Exchange) forward.Verdict {
 	return forward.Forward(r.endpoint.upstream(x.Request.Version))
 }
 
-// OnFault tries another endpoint of the backend when the request was certainly not processed, retries what the rule's policy covers, and
-// answers every other fault. It implements forward.Handler.
+// OnFault tries another endpoint of the backend when the request was certainly not processed, retries what the rule's
+// policy covers, and answers every other fault. It implements forward.Handler.
 func (o *Outbound) OnFault(x *exchange.Exchange, f exchange.Fault) forward.Verdict {
 	r, t, now := requestOf(x), x.Conn.Data.(*target), o.env.Now()
 	f = response.Expired(x, f, r.grpc)
@@ -171,8 +172,8 @@ func (o *Outbound) OnFault(x *exchange.Exchange, f exchange.Fault) forward.Verdi
 	return v
 }
 
-// Response sends a response to the application as the rule edits it. It is a failed attempt if the peer's application has not seen the
-// request, or if the policy allows a retry. It implements forward.Handler.
+// Response sends a response to the application as the rule edits it. It is a failed attempt if the peer's application
+// has not seen the request, or if the policy allows a retry. It implements forward.Handler.
 func (o *Outbound) Response(x *exchange.Exchange) exchange.Fault {
 	r, _ := x.Data.(*request)
 	if r == nil || r.endpoint == nil {
@@ -203,7 +204,8 @@ func (o *Outbound) Response(x *exchange.Exchange) exchange.Fault {
 	return exchange.Fault{}
 }
 
-// End tells the balancer and the metrics how the request ended: phase 7 of docs/request.md. It implements forward.Handler.
+// End tells the balancer and the metrics how the request ended: phase 7 of docs/request.md. It implements
+// forward.Handler.
 func (o *Outbound) End(x *exchange.Exchange) {
 	r, ok := x.Data.(*request)
 	if !ok {

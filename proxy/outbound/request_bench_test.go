@@ -21,8 +21,8 @@ func processTime() time.Duration {
 	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
-// BenchmarkOutboundHandler is what a request costs the outbound side beyond moving it: rule, backend, endpoint, metrics. docs/routing.md
-// compares it with the whole request.
+// BenchmarkOutboundHandler is what a request costs the outbound side beyond moving it: rule, backend, endpoint,
+// metrics. docs/routing.md compares it with the whole request.
 func BenchmarkOutboundHandler(b *testing.B) {
 	backend := func(name string) mesh.WeightedBackend {
 		return mesh.WeightedBackend{Service: mesh.ServiceRef{Namespace: "shop", Name: name, Port: 80}, Weight: 1}

@@ -19,8 +19,8 @@ type retryState struct {
 	policy  *retry.Policy // nil where nothing is retried
 	retries uint32
 	wait    time.Duration // that the retry which has been decided on begins with
-	// skip is why the last failure was not retried although the policy covers it. exhausted says that the failure comes from a peer that
-	// knows of retries further along.
+	// skip is why the last failure was not retried although the policy covers it. exhausted says that the failure comes
+	// from a peer that knows of retries further along.
 	skip      retry.Skip
 	exhausted bool
 	// deadline says that the request is bounded by its caller's deadline, before any timeout of the rule's.
@@ -73,11 +73,13 @@ func (rt *routing) setRetries(value *mesh.Outbound, last *routing, now time.Dura
 	}
 }
 
-// applyTimeouts sets the bounds of a request, and counts it for the budgets of retries. It is false if the caller's deadline has passed.
+// applyTimeouts sets the bounds of a request, and counts it for the budgets of retries. It is false if the caller's
+// deadline has passed.
 func (r *request) applyTimeouts(x *exchange.Exchange) bool {
 	b := r.rule
 	limits := &b.Policy.Timeouts
-	x.TotalTimeout, x.AnswerTimeout, x.IdleTimeout, x.AttemptTimeout = limits.Request, limits.Response, limits.Idle, limits.Attempt
+	x.TotalTimeout, x.AnswerTimeout = limits.Request, limits.Response
+	x.IdleTimeout, x.AttemptTimeout = limits.Idle, limits.Attempt
 	if left, ok := response.TakeDeadline(&x.Request, r.grpc); ok {
 		if left <= 0 {
 			return false
@@ -124,7 +126,8 @@ func (r *request) timeoutText(x *exchange.Exchange, reason string) string {
 	return fmt.Sprintf("response timed out: the %s timeout of %v has passed", name, bound)
 }
 
-// retriesAnswer decides whether the request is sent again after an answer with these statuses. If so, the retry must be made.
+// retriesAnswer decides whether the request is sent again after an answer with these statuses. If so, the retry must be
+// made.
 func (r *request) retriesAnswer(x *exchange.Exchange, status int, grpc int16) bool {
 	return r.policy != nil && r.policy.Covers(status, grpc) && r.mayRetry(x)
 }
@@ -195,7 +198,8 @@ func (r *request) endRetries(x *exchange.Exchange, result stats.Outcome) {
 	}
 }
 
-// recordExhausted remembers a failure that stays although it was retried, here or further along: the application may pass it on.
+// recordExhausted remembers a failure that stays although it was retried, here or further along: the application may
+// pass it on.
 func (o *Outbound) recordExhausted(x *exchange.Exchange, r *request) {
 	if r.exhausted || r.retries > 0 || r.skip != "" {
 		o.env.Failures.Add(x.Begun, time.Now())

@@ -14,8 +14,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/stats"
 )
 
-// service is what serves one Service of a target: the target's own, or one that its routes send to. All rules that send there share it,
-// and it stays when they change: with its connections, and with what the balancer has learned.
+// service is what serves one Service of a target: the target's own, or one that its routes send to. All rules that send
+// there share it, and it stays when they change: with its connections, and with what the balancer has learned.
 type service struct {
 	env       *env.Env
 	engine    *forward.Engine
@@ -28,8 +28,8 @@ type service struct {
 	http, tcp balancerMetrics // of the pool, by what it balances
 }
 
-// balancerMetrics shows a balancer in the metrics, from the first request or connection on that is sent there: most Services of most targets never
-// get one.
+// balancerMetrics shows a balancer in the metrics, from the first request or connection on that is sent there: most
+// Services of most targets never get one.
 type balancerMetrics struct {
 	mu       sync.Mutex // guards the fields below
 	balancer *stats.Balancer
@@ -37,12 +37,12 @@ type balancerMetrics struct {
 	closed   bool
 }
 
-// withdrawn is added to the holders of a service that no route of its target sends to any more. It keeps its endpoints until the last of
-// the requests that were on their way there has ended.
+// withdrawn is added to the holders of a service that no route of its target sends to any more. It keeps its endpoints
+// until the last of the requests that were on their way there has ended.
 const withdrawn = 1 << 62
 
-// acquireService keeps a service's endpoints for a request, until releaseService. It is false if the service is withdrawn: then there is a
-// newer routing. The target's own service stays anyway.
+// acquireService keeps a service's endpoints for a request, until releaseService. It is false if the service is
+// withdrawn: then there is a newer routing. The target's own service stays anyway.
 func (t *target) acquireService(s *service) bool {
 	if s.holders.Add(1) < withdrawn {
 		return true
@@ -60,8 +60,8 @@ func (t *target) releaseService(s *service) {
 	}
 }
 
-// withdraw lets the service's requests end, and then its endpoints go. The caller holds the target's mutex, and its routing no longer
-// knows the service.
+// withdraw lets the service's requests end, and then its endpoints go. The caller holds the target's mutex, and its
+// routing no longer knows the service.
 func (s *service) withdraw() {
 	if s.holders.Add(withdrawn) == withdrawn {
 		s.empty()
@@ -75,8 +75,8 @@ func (s *service) empty() {
 	s.tcp.close()
 }
 
-// metrics shows the balancer of connections, or of requests, in the metrics, and returns what counts for it: nil if the service was withdrawn
-// before.
+// metrics shows the balancer of connections, or of requests, in the metrics, and returns what counts for it: nil if the
+// service was withdrawn before.
 func (s *service) metrics(m *balancerMetrics, labels func() stats.Labels) *stats.Balancer {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -129,7 +129,8 @@ func (s *service) update(endpoints []mesh.Endpoint, accrual *mesh.Accrual, label
 	}
 }
 
-// take makes the service's endpoints those of a new value, and returns the balancer's list of them, whether some came, and who is gone.
+// take makes the service's endpoints those of a new value, and returns the balancer's list of them, whether some came,
+// and who is gone.
 func (s *service) take(endpoints []mesh.Endpoint, labels stats.Labels) (
 	list []balance.Endpoint[*endpoint], came bool, gone []*endpoint,
 ) {

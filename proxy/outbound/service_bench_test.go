@@ -24,8 +24,8 @@ func thousands(n int) []mesh.Endpoint {
 	return list
 }
 
-// BenchmarkCrowd is what a Service of ten thousand endpoints costs beyond reading what is told of it: when it is heard of, and when one
-// of them goes or comes. docs/scale.md has the figures.
+// BenchmarkCrowd is what a Service of ten thousand endpoints costs beyond reading what is told of it: when it is heard
+// of, and when one of them goes or comes. docs/scale.md has the figures.
 func BenchmarkCrowd(b *testing.B) {
 	o, _ := newSide(b)
 	all := thousands(10_000)

@@ -45,8 +45,8 @@ type target struct {
 	release  []func()
 }
 
-// refresh takes in the cell's latest value. It keeps endpoints that stay, with their connections and what was learned about them, and
-// the routing if only endpoints changed.
+// refresh takes in the cell's latest value. It keeps endpoints that stay, with their connections and what was learned
+// about them, and the routing if only endpoints changed.
 func (t *target) refresh() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -175,8 +175,8 @@ func (t *target) acquire() (release func()) {
 // maxTargets bounds the outbound addresses that are kept.
 const maxTargets = 16 << 10
 
-// targets are the outbound addresses in use. While the control plane is away none is forgotten for being idle: nobody could tell
-// what serves it when it is needed again.
+// targets are the outbound addresses in use. While the control plane is away none is forgotten for being idle: nobody
+// could tell what serves it when it is needed again.
 type targets struct {
 	env    *env.Env
 	engine *forward.Engine

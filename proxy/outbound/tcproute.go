@@ -17,8 +17,8 @@ type tcpRoute struct {
 	reason  string
 }
 
-// routeTCP chooses the service that takes a connection which is not HTTP. The caller releases it when it has connected. closed counts how the
-// connection ended, under the rule that it matched.
+// routeTCP chooses the service that takes a connection which is not HTTP. The caller releases it when it has connected.
+// closed counts how the connection ended, under the rule that it matched.
 func (o *Outbound) routeTCP(t *target, peek *detect.Conn) (tr tcpRoute, closed func(reason string)) {
 	for {
 		rt := t.routing.Load()
@@ -112,8 +112,9 @@ func (rt *routing) needsSNI() bool {
 	return false
 }
 
-// matchSNI returns the rule for a connection that asks for that server name, "" for none; nil if no rule matches. An exact name comes before
-// a pattern, a longer pattern before a shorter one, and either before a rule without names. Source: Gateway API, TLSRouteSpec.hostnames.
+// matchSNI returns the rule for a connection that asks for that server name, "" for none; nil if no rule matches. An
+// exact name comes before a pattern, a longer pattern before a shorter one, and either before a rule without names.
+// Source: Gateway API, TLSRouteSpec.hostnames.
 func (rt *routing) matchSNI(serverName string) (best *boundRule) {
 	most := -1
 	for _, b := range rt.opaque {
@@ -127,7 +128,8 @@ func (rt *routing) matchSNI(serverName string) (best *boundRule) {
 // exactName is more than any pattern has: names are shorter than 256 bytes.
 const exactName = 1 << 10
 
-// specificity says how well a rule with these server names fits the one that is asked for: -1 if it does not, 0 for a rule without names.
+// specificity says how well a rule with these server names fits the one that is asked for: -1 if it does not, 0 for a
+// rule without names.
 func specificity(hostnames []string, serverName string) int {
 	if len(hostnames) == 0 {
 		return 0

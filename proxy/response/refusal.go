@@ -10,18 +10,21 @@ import (
 const FromApplication = "application"
 
 const (
-	// refusalWait is the first pause before a request is sent again that a server refused on each immediate try. It doubles each time.
+	// refusalWait is the first pause before a request is sent again that a server refused on each immediate try. It
+	// doubles each time.
 	refusalWait = 10 * time.Millisecond
 	// RefusalWaits bounds the pauses: 2.55 s in all, within the 3 s that a request waits for an endpoint.
 	RefusalWaits = 8
 )
 
-// WaitAfterRefusal says how long a request waits that the server refuses although it has free streams, as far as is known: it may count
-// streams that have just ended, or shed load for a moment. tries is how many attempts were made without a pause. ok is false for another
-// fault, and for a peer's application, after which the peer's proxy has waited.
+// WaitAfterRefusal says how long a request waits that the server refuses although it has free streams, as far as is
+// known: it may count streams that have just ended, or shed load for a moment. tries is how many attempts were made
+// without a pause. ok is false for another fault, and for a peer's application, after which the peer's proxy has
+// waited.
 func WaitAfterRefusal(x *exchange.Exchange, f exchange.Fault, tries int) (wait time.Duration, ok bool) {
 	pauses := max(x.Attempts-tries, 0)
-	if f.Kind != exchange.Refused || f.Side != exchange.Upstream || !f.Retryable || f.Reason == FromApplication || pauses >= RefusalWaits {
+	refused := f.Kind == exchange.Refused && f.Side == exchange.Upstream && f.Retryable && f.Reason != FromApplication
+	if !refused || pauses >= RefusalWaits {
 		return 0, false
 	}
 	return refusalWait << pauses, true

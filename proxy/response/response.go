@@ -1,8 +1,9 @@
-// Package response makes the responses that the proxy sends in an application's place, and reads what responses and deadlines mean.
+// Package response makes the responses that the proxy sends in an application's place, and reads what responses and
+// deadlines mean.
 //
-// It owns the mapping of faults to statuses, the fields that proxies exchange, deadlines on their way, and how an exchange counts. It must
-// not import what decides (proxy/inbound, proxy/outbound) nor the engine. The one idea: every status that the proxy invents comes from one
-// table, so that docs/request.md can list them.
+// It owns the mapping of faults to statuses, the fields that proxies exchange, deadlines on their way, and how an
+// exchange counts. It must not import what decides (proxy/inbound, proxy/outbound) nor the engine. The one idea: every
+// status that the proxy invents comes from one table, so that docs/request.md can list them.
 package response
 
 import (
@@ -28,7 +29,8 @@ type Error struct {
 	Code int
 	// Unprocessed tells a meshed peer that the application has not seen the request.
 	Unprocessed bool
-	// Detailed says that the response goes to the local application or to a meshed peer, which may learn addresses and errors.
+	// Detailed says that the response goes to the local application or to a meshed peer, which may learn addresses and
+	// errors.
 	Detailed bool
 	// Object names what the request was for, NextHop where it was sent.
 	Object  string
@@ -44,8 +46,8 @@ type mapping struct {
 	text   string
 }
 
-// mappingOf is the only place where faults become statuses; the statuses are Linkerd's (compatibility with its dashboards and with
-// clients that retry on them).
+// mappingOf is the only place where faults become statuses; the statuses are Linkerd's (compatibility with its
+// dashboards and with clients that retry on them).
 func mappingOf(k exchange.Kind) mapping {
 	switch k {
 	case exchange.Malformed:

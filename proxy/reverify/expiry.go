@@ -1,9 +1,11 @@
-// Package reverify looks at open mesh TLS connections again: it ends those whose peer's certificate no longer proves who the peer is.
+// Package reverify looks at open mesh TLS connections again: it ends those whose peer's certificate no longer proves
+// who the peer is.
 //
-// It owns the evaluation of peers' certificates after the handshake. It must not import what serves connections (proxy/inbound,
-// proxy/outbound). The one idea: a handshake proves who the peer is at its own moment only. Afterwards its certificate can end, or its trust
-// anchor can be dropped. Each end of a connection looks at the other's certificate, so both are looked at. No request pays for it: open
-// connections are looked at when the anchors change and once in a while.
+// It owns the evaluation of peers' certificates after the handshake. It must not import what serves connections
+// (proxy/inbound, proxy/outbound). The one idea: a handshake proves who the peer is at its own moment only. Afterwards
+// its certificate can end, or its trust anchor can be dropped. Each end of a connection looks at the other's
+// certificate, so both are looked at. No request pays for it: open connections are looked at when the anchors change
+// and once in a while.
 package reverify
 
 import (
@@ -27,12 +29,13 @@ import (
 const (
 	// interval is how often open connections are looked at when nothing is known to be due.
 	interval = time.Minute
-	// rotateAhead is how long before the end of a certificate, at most, its connections are replaced: long after it was renewed.
+	// rotateAhead is how long before the end of a certificate, at most, its connections are replaced: long after it was
+	// renewed.
 	rotateAhead = 10 * time.Minute
 	// rotateAheadPart is the same as a part of the certificate's life, for short ones.
 	rotateAheadPart = 10
-	// Signatures are checked for evaluateFor, and then requests go first for evaluatePause. To yield the thread is not enough: Go's
-	// scheduler looks at the network only when nothing else can run, or every 10 ms.
+	// Signatures are checked for evaluateFor, and then requests go first for evaluatePause. To yield the thread is not
+	// enough: Go's scheduler looks at the network only when nothing else can run, or every 10 ms.
 	evaluateFor, evaluatePause = time.Millisecond, time.Millisecond
 )
 
@@ -93,8 +96,8 @@ func (x *Expiry) WatchEngine(d stats.Direction, engine *forward.Engine) {
 	x.engines = append(x.engines, watched{direction: d, engine: engine})
 }
 
-// Watch has an opaque connection cut when its peer's trust anchor is dropped, until forget is called. It ignores a nil conn, which is one
-// without TLS.
+// Watch has an opaque connection cut when its peer's trust anchor is dropped, until forget is called. It ignores a nil
+// conn, which is one without TLS.
 func (x *Expiry) Watch(conn *sock.Conn, d stats.Direction, cut context.CancelFunc) (forget func()) {
 	if conn == nil {
 		return func() {}
@@ -182,8 +185,8 @@ func (x *Expiry) Review(now time.Time) (next time.Time) {
 // due reports whether an instant has come; the zero one never does.
 func due(at, now time.Time) bool { return !at.IsZero() && !at.After(now) }
 
-// ownAccepted reports whether our own certificate is valid under the active anchors. While it is not, no connection is ended: a bundle that
-// is wrong strands us too, and no connection that we end could be made again.
+// ownAccepted reports whether our own certificate is valid under the active anchors. While it is not, no connection is
+// ended: a bundle that is wrong strands us too, and no connection that we end could be made again.
 func (x *Expiry) ownAccepted(now time.Time) bool {
 	err := x.env.Certs.Accepted(now)
 	if stranded := err != nil; stranded != x.stranded {
@@ -235,7 +238,8 @@ func (x *Expiry) evaluate(p *peerExpiry, anchors certs.Anchors, now time.Time) {
 		p.reason, p.drainAt, p.cutAt = certs.OutOfTime, rotateAt(p.chain[0].NotBefore, until, now), time.Time{}
 	case reason == certs.OutOfTime:
 		p.reason, p.drainAt, p.cutAt = reason, now, time.Time{}
-	case p.cutAt.IsZero() || due(p.cutAt, now): // otherwise it is to end already; what is overdue could not be drained, see ownAccepted
+	case p.cutAt.IsZero() || due(p.cutAt, now):
+		// Otherwise it is to end already. What is overdue could not be drained, see ownAccepted.
 		spread := x.env.Times.ExpirySpread
 		p.reason, p.drainAt = reason, now.Add(rand.N(spread+1))
 		p.cutAt = now.Add(x.env.Times.ExpiryGrace + rand.N(spread+1))
@@ -245,8 +249,9 @@ func (x *Expiry) evaluate(p *peerExpiry, anchors certs.Anchors, now time.Time) {
 	}
 }
 
-// rotateAt returns when a connection is replaced whose peer's certificate ends at until. That is some time before, at another time for each
-// connection, when the peer has long renewed the certificate. A connection that was made too late for that stays until the end.
+// rotateAt returns when a connection is replaced whose peer's certificate ends at until. That is some time before, at
+// another time for each connection, when the peer has long renewed the certificate. A connection that was made too late
+// for that stays until the end.
 func rotateAt(from, until, now time.Time) time.Time {
 	ahead := min(rotateAhead, until.Sub(from)/rotateAheadPart)
 	if ahead <= 0 || !now.Before(until.Add(-ahead)) {

@@ -90,7 +90,8 @@ func TestRotateAt(t *testing.T) {
 	}
 }
 
-// TestRequestsGoBeforeSignatures has the chains of many peers checked on one thread, while somebody else has bytes to answer.
+// TestRequestsGoBeforeSignatures has the chains of many peers checked on one thread, while somebody else has bytes to
+// answer.
 func TestRequestsGoBeforeSignatures(t *testing.T) {
 	const peers = 200
 	ours := meshtest.NewCA(t)
@@ -144,8 +145,8 @@ func secured(t *testing.T, m *certs.Manager, by *meshtest.CA, peer mesh.ID) *soc
 	return conn
 }
 
-// TestGraceBeginsAgainAfterAWrongBundle drops an anchor, has a bundle that strands us until after the grace, and then drops it again: while
-// stranded nothing could be drained, so that to cut at once would fail requests.
+// TestGraceBeginsAgainAfterAWrongBundle drops an anchor, has a bundle that strands us until after the grace, and then
+// drops it again: while stranded nothing could be drained, so that to cut at once would fail requests.
 func TestGraceBeginsAgainAfterAWrongBundle(t *testing.T) {
 	old, fresh := meshtest.NewCA(t), meshtest.NewCA(t)
 	manager := fresh.Certs(web)

@@ -10,8 +10,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/limit"
 )
 
-// The label sets of the proxy's series, as Linkerd's proxy spells them. No label is taken from a request. Clients can choose ports, which
-// App bounds, and identities, which bound.go bounds.
+// The label sets of the proxy's series, as Linkerd's proxy spells them. No label is taken from a request. Clients can
+// choose ports, which App bounds, and identities, which bound.go bounds.
 
 // TargetLabels are the labels of everything that concerns an outbound target.
 func TargetLabels(v *mesh.Outbound) Labels { return ServiceLabels(v.Service, v.Authority) }
@@ -78,7 +78,8 @@ func NewApp(a netip.AddrPort) App {
 	return App{Addr: a.String(), IP: a.Addr().String(), Port: strconv.Itoa(int(a.Port()))}
 }
 
-// AppLabels are the labels of connections to a port of this pod's application, whoever they are for: they never leave the pod.
+// AppLabels are the labels of connections to a port of this pod's application, whoever they are for: they never leave
+// the pod.
 func AppLabels(n App) Labels {
 	return Labels(`peer="dst",direction="inbound"`).Add("target_addr", n.Addr, "target_ip", n.IP, "target_port", n.Port,
 		"tls", "no_identity", "no_tls_reason", "loopback")
@@ -109,7 +110,8 @@ func (c Client) pair() (tls, name, value string) {
 	}
 }
 
-// InboundLabels are the labels of everything that concerns a port of this pod and one client identity. server is the port's Server.
+// InboundLabels are the labels of everything that concerns a port of this pod and one client identity. server is the
+// port's Server.
 func InboundLabels(app App, client Client, server mesh.Ref) Labels {
 	tls, name, value := client.pair()
 	return Labels(`direction="inbound"`).Add(
@@ -138,7 +140,7 @@ func ObjectLabels(what string, r mesh.Ref) Labels {
 	if r.Kind == "Service" {
 		r.Group = cmp.Or(r.Group, "core")
 	}
-	return Labels("").With(what+"_group", r.Group).With(what+"_kind", r.Kind).With(what+"_namespace", r.Namespace).With(what+"_name", r.Name)
+	return Labels("").Add(what+"_group", r.Group, what+"_kind", r.Kind, what+"_namespace", r.Namespace, what+"_name", r.Name)
 }
 
 // ParentLabels are the labels of the Service that the application asked for.
