@@ -47,7 +47,7 @@ var layers = []struct {
 		"proxy/h2", "proxy/authz", "proxy/relay", "proxy/stats",
 	}},
 	{"edges", []string{
-		"cli/analyze", "cli/installation",
+		"cli/analyze", "cli/certificate", "cli/injection", "cli/installation", "cli/profile",
 		"identity", "injector", "internal/meshtest",
 		"controller/kube", "controller/discovery",
 		"proxy/forward", "proxy/control", "proxy/response",

@@ -1,13 +1,20 @@
 package installation
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"slices"
+	"strings"
+
+	"sigs.k8s.io/yaml"
 
 	corev1 "k8s.io/api/core/v1"
+
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
@@ -121,4 +128,25 @@ func Definitions(ctx context.Context, cl *cluster.Client, t install.Target, all 
 		objects = append(objects, ObjectName{"apiextensions.k8s.io/v1", "CustomResourceDefinition", NameOnly{Name: d.Name}})
 	}
 	return objects, notes, nil
+}
+
+// Write writes the names of objects for kubectl to delete, as yaml or json.
+func Write(w io.Writer, objects []ObjectName, format string) error {
+	var out bytes.Buffer
+	for _, o := range objects {
+		data, err := yaml.Marshal(o)
+		if format == "json" && err == nil {
+			data, err = yaml.YAMLToJSON(data)
+			data = append(data, '\n')
+		}
+		if err != nil {
+			return fmt.Errorf("encode %s %s: %w", strings.ToLower(o.Kind), o.Metadata.Name, err)
+		}
+		if format == "yaml" {
+			out.WriteString("---\n")
+		}
+		out.Write(data)
+	}
+	_, err := w.Write(out.Bytes())
+	return err
 }

@@ -2,13 +2,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -83,7 +80,7 @@ func (c *cli) analyze(ctx context.Context, opts analyzeOptions) error {
 			return fmt.Errorf("there is no namespace %s; -n names another, -A is for all", namespace)
 		}
 	}
-	if err := writeAnalysis(c.out, findings, opts.output, lookedAt(one, namespace, opts.files)); err != nil {
+	if err := analyze.Write(c.out, findings, opts.output, lookedAt(one, namespace, opts.files)); err != nil {
 		return err
 	}
 	if slices.ContainsFunc(findings, func(f analyze.Finding) bool { return slices.Index(analyze.Severities, f.Severity) <= threshold }) {
@@ -135,25 +132,4 @@ func (c *cli) analyzed(ctx context.Context, opts analyzeOptions) (live, files []
 		namespace = metav1.NamespaceDefault
 	}
 	return live, files, namespace, nil
-}
-
-func writeAnalysis(w io.Writer, findings []analyze.Finding, format, where string) error {
-	if format == "json" {
-		if findings == nil {
-			findings = []analyze.Finding{}
-		}
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		return enc.Encode(findings)
-	}
-	if len(findings) == 0 {
-		_, err := fmt.Fprintf(w, "No issues found in %s.\n", where)
-		return err
-	}
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tw, "SEVERITY\tCODE\tNAMESPACE\tOBJECT\tMESSAGE")
-	for _, f := range findings {
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", f.Severity, f.Code, f.Namespace, f.Object, f.Message)
-	}
-	return tw.Flush()
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -76,27 +74,9 @@ func (c *cli) convert(ctx context.Context, args []string, output string, options
 	if err := manifest.Write(c.out, result.Objects, output); err != nil {
 		return err
 	}
-	writeFindings(c.err, result.Findings)
+	result.WriteReport(c.err)
 	if result.Lossy() {
 		return exitError(codeLossy)
 	}
 	return nil
-}
-
-// writeFindings writes what became of each field, a line each.
-func writeFindings(w io.Writer, findings []convert.Finding) {
-	if len(findings) == 0 {
-		fmt.Fprintln(w, "Nothing to convert.")
-		return
-	}
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tw, "OUTCOME\tOBJECT\tFIELD\tMESSAGE")
-	for _, f := range findings {
-		field := f.Field
-		if field == "" {
-			field = "-"
-		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", f.Outcome, f.Object, field, f.Message)
-	}
-	_ = tw.Flush()
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/tulle-mesh/tulle/cli/injection"
 	"github.com/tulle-mesh/tulle/cli/manifest"
 )
 
@@ -181,7 +182,7 @@ func FuzzInjectDocument(f *testing.F) {
 			return
 		}
 		for _, d := range documents {
-			_, _ = changeObjects(d.Objects, uninjectObject)
+			_, _ = injection.Change(d.Objects, injection.Remove)
 		}
 	})
 }

@@ -4,14 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
-	texttemplate "text/template"
 
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/tulle-mesh/tulle/cli/manifest"
+	"github.com/tulle-mesh/tulle/cli/profile"
 	"github.com/tulle-mesh/tulle/crds/v1alpha1"
 	"github.com/tulle-mesh/tulle/mesh"
 )
@@ -77,11 +76,11 @@ func (c *cli) profile(ctx context.Context, opts profileOptions) error {
 	var err error
 	switch {
 	case opts.template:
-		return writeProfileTemplate(c.out, opts)
+		return profile.WriteTemplate(c.out, opts.fqdn(), opts.namespace)
 	case opts.openAPI != "":
-		routes, err = c.routesFrom(ctx, opts.openAPI, openAPIRoutes)
+		routes, err = c.routesFrom(ctx, opts.openAPI, profile.FromOpenAPI)
 	default:
-		routes, err = c.routesFrom(ctx, opts.proto, protoRoutes)
+		routes, err = c.routesFrom(ctx, opts.proto, profile.FromProto)
 	}
 	if err != nil {
 		return err
@@ -100,7 +99,7 @@ func (o profileOptions) fqdn() string {
 }
 
 // routesFrom returns the routes that parse finds in a file. Notes go to stderr.
-func (c *cli) routesFrom(ctx context.Context, file string, parse func(string, []byte) (profileRoutes, error)) ([]v1alpha1.RouteSpec, error) {
+func (c *cli) routesFrom(ctx context.Context, file string, parse func(string, []byte) (profile.Routes, error)) ([]v1alpha1.RouteSpec, error) {
 	data, err := c.sources().Read(ctx, file)
 	if err != nil {
 		return nil, err
@@ -109,51 +108,14 @@ func (c *cli) routesFrom(ctx context.Context, file string, parse func(string, []
 	if err != nil {
 		return nil, err
 	}
-	if len(found.routes) == 0 {
+	if len(found.List) == 0 {
 		return nil, fmt.Errorf("%s: describes no operation", manifest.SourceName(file))
 	}
-	if err := found.checkLimits(); err != nil {
+	if err := found.CheckLimits(); err != nil {
 		return nil, fmt.Errorf("%s: %w", manifest.SourceName(file), err)
 	}
-	for _, note := range found.notes {
+	for _, note := range found.Notes {
 		fmt.Fprintf(c.err, "note: %s: %s\n", manifest.SourceName(file), note)
 	}
-	return found.routes, nil
-}
-
-var profileTemplate = texttemplate.Must(texttemplate.New("profile").Parse(`# A ServiceProfile names the requests of a Service, for metrics, timeouts and retries. Its name is the Service's DNS name. In the
-# Service's namespace it holds for every client, in a client's namespace for the clients of that namespace.
-apiVersion: linkerd.io/v1alpha2
-kind: ServiceProfile
-metadata:
-  name: {{ .Name }}
-  namespace: {{ .Namespace }}
-spec:
-  # The first route whose condition holds counts; a request without a route is forwarded as it is.
-  routes:
-  - name: GET /books/{id} # the label rt_route of metrics
-    condition:
-      # All parts must hold. Besides method and pathRegex there are all, any and not, which hold conditions themselves.
-      method: GET
-      pathRegex: /books/\d+ # RE2; the whole path, without query
-    # Which responses are failures; without response classes those with a status of 500 and more are, and gRPC's failures.
-    responseClasses:
-    - condition:
-        status:
-          min: 500
-          max: 599
-      isFailure: true
-    # A request that fails is sent again, within the retry budget. Only for requests that may be processed twice.
-    isRetryable: true
-    # Bounds the request with all its retries.
-    timeout: 300ms
-  # Retries may add this share to the requests of the last ttl, and so many a second in any case.
-  retryBudget:
-    retryRatio: 0.2
-    minRetriesPerSecond: 10
-    ttl: 10s
-`))
-
-func writeProfileTemplate(w io.Writer, opts profileOptions) error {
-	return profileTemplate.Execute(w, struct{ Name, Namespace string }{opts.fqdn(), opts.namespace})
+	return found.List, nil
 }

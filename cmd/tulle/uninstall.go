@@ -1,14 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
-	"sigs.k8s.io/yaml"
 
 	"github.com/tulle-mesh/tulle/cli/cluster"
 	"github.com/tulle-mesh/tulle/cli/installation"
@@ -81,25 +78,5 @@ func (c *cli) uninstall(ctx context.Context, opts uninstallOptions) error {
 	if len(objects) == 0 {
 		return fmt.Errorf("nothing of Tulle found (namespace %s)", c.flags.controlNamespace)
 	}
-	return c.writeObjects(objects, opts.output)
-}
-
-func (c *cli) writeObjects(objects []installation.ObjectName, format string) error {
-	var out bytes.Buffer
-	for _, o := range objects {
-		data, err := yaml.Marshal(o)
-		if format == "json" && err == nil {
-			data, err = yaml.YAMLToJSON(data)
-			data = append(data, '\n')
-		}
-		if err != nil {
-			return fmt.Errorf("encode %s %s: %w", strings.ToLower(o.Kind), o.Metadata.Name, err)
-		}
-		if format == "yaml" {
-			out.WriteString("---\n")
-		}
-		out.Write(data)
-	}
-	_, err := c.out.Write(out.Bytes())
-	return err
+	return installation.Write(c.out, objects, opts.output)
 }

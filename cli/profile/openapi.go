@@ -1,4 +1,4 @@
-package main
+package profile
 
 import (
 	"encoding/json"
@@ -35,20 +35,20 @@ type openAPIServer struct {
 // httpMethods are the keys of a path item that are operations.
 var httpMethods = []string{"get", "put", "post", "delete", "options", "head", "patch", "trace"}
 
-// openAPIRoutes returns a route for each operation, in the order of paths and methods.
-func openAPIRoutes(name string, data []byte) (profileRoutes, error) {
+// FromOpenAPI returns a route for each operation, in the order of paths and methods.
+func FromOpenAPI(name string, data []byte) (Routes, error) {
 	source, err := manifest.ReadDocument(name, data)
 	if err != nil {
-		return profileRoutes{}, err
+		return Routes{}, err
 	}
 	var doc openAPI
 	if err := source.DecodeInto(&doc); err != nil {
-		return profileRoutes{}, err
+		return Routes{}, err
 	}
 	if doc.Swagger == "" && doc.OpenAPI == "" {
-		return profileRoutes{}, fmt.Errorf(`%s: not an OpenAPI document: it has neither "swagger" nor "openapi"`, name)
+		return Routes{}, fmt.Errorf(`%s: not an OpenAPI document: it has neither "swagger" nor "openapi"`, name)
 	}
-	var found profileRoutes
+	var found Routes
 	base, err := found.basePath("servers", doc.Servers, rooted(doc.BasePath))
 	for _, template := range slices.Sorted(maps.Keys(doc.Paths)) {
 		item, ok := doc.Paths[template].(map[string]any)
@@ -61,13 +61,13 @@ func openAPIRoutes(name string, data []byte) (profileRoutes, error) {
 		}
 	}
 	if err != nil {
-		return profileRoutes{}, fmt.Errorf("%s: %w", name, err)
+		return Routes{}, fmt.Errorf("%s: %w", name, err)
 	}
 	return found, nil
 }
 
 // pathItem adds the routes of a path. The path and each operation may have servers of their own.
-func (r *profileRoutes) pathItem(base, template string, item map[string]any) error {
+func (r *Routes) pathItem(base, template string, item map[string]any) error {
 	where := "paths." + template
 	if item["$ref"] != nil {
 		r.note("%s: $ref is not followed: its operations have no routes", where)
@@ -90,19 +90,19 @@ func (r *profileRoutes) pathItem(base, template string, item map[string]any) err
 		if err != nil {
 			return fmt.Errorf("%s: %w", at, err)
 		}
-		r.routes = append(r.routes, route)
+		r.List = append(r.List, route)
 	}
 	return nil
 }
 
-func (r *profileRoutes) note(format string, args ...any) {
-	if note := fmt.Sprintf(format, args...); !slices.Contains(r.notes, note) {
-		r.notes = append(r.notes, note)
+func (r *Routes) note(format string, args ...any) {
+	if note := fmt.Sprintf(format, args...); !slices.Contains(r.Notes, note) {
+		r.Notes = append(r.Notes, note)
 	}
 }
 
 // basePath returns the path that the first of the servers has, or otherwise where there are none. Other paths are a note.
-func (r *profileRoutes) basePath(field string, servers any, otherwise string) (string, error) {
+func (r *Routes) basePath(field string, servers any, otherwise string) (string, error) {
 	var list []openAPIServer
 	data, err := json.Marshal(servers)
 	if err == nil {
@@ -155,7 +155,7 @@ func rooted(p string) string { return path.Clean("/" + p) }
 var timeoutText = regexp.MustCompile(`^([0-9]+([.][0-9]*)?(ns|us|µs|ms|s|m|h))+$`)
 
 // operation returns the route of an operation.
-func (r *profileRoutes) operation(method, path string, operation map[string]any) (v1alpha1.RouteSpec, error) {
+func (r *Routes) operation(method, path string, operation map[string]any) (v1alpha1.RouteSpec, error) {
 	route := v1alpha1.RouteSpec{
 		Name:      method + " " + path,
 		Condition: &v1alpha1.RequestMatch{Method: method, PathRegex: pathRegex(path)},

@@ -1,20 +1,22 @@
-package main
+package injection
 
 import (
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/tulle-mesh/tulle/cli/convert"
 	"github.com/tulle-mesh/tulle/cli/manifest"
 	"github.com/tulle-mesh/tulle/injector/inject"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// report is what happened to one object of a manifest.
-type report struct {
+// Report is what happened to one object of a manifest.
+type Report struct {
 	object *manifest.Object
 	// outcome is injected, annotated, uninjected or one of the other constants; "" means that the object is of no concern to the command.
 	outcome string
@@ -33,7 +35,7 @@ const (
 )
 
 // examine finds what keeps a pod from being injected, and what its author should know.
-func (r *report) examine(pod *corev1.Pod) {
+func (r *Report) examine(pod *corev1.Pod) {
 	asked := inject.Namespace{Annotations: map[string]string{mesh.InjectAnnotation: "enabled"}}
 	r.reason = inject.Decide(asked, pod).Reason
 	if r.reason == inject.InvalidAtPod {
@@ -45,7 +47,7 @@ func (r *report) examine(pod *corev1.Pod) {
 }
 
 // line is the report's summary of the object.
-func (r *report) line() string {
+func (r *Report) line() string {
 	switch {
 	case r.object.Kind() == "":
 		return `document missing "kind" field, skipped`
@@ -55,11 +57,11 @@ func (r *report) line() string {
 	return fmt.Sprintf("%s %q %s", strings.ToLower(r.object.Kind()), r.object.Meta("name"), r.outcome)
 }
 
-// writeReports writes warnings about groups of objects, then one line an object, between blank lines that keep it apart from what
+// WriteReports writes warnings about groups of objects, then one line an object, between blank lines that keep it apart from what
 // else a pipeline writes. The texts are Linkerd's.
-func writeReports(w io.Writer, reports []report, verb string) {
+func WriteReports(w io.Writer, reports []Report, verb string) {
 	fmt.Fprintln(w)
-	group := func(text string, has func(report) bool) {
+	group := func(text string, has func(Report) bool) {
 		var names []string
 		for _, r := range reports {
 			if has(r) {
@@ -70,22 +72,22 @@ func writeReports(w io.Writer, reports []report, verb string) {
 			fmt.Fprintf(w, "‼ "+text+"\n", strings.Join(names, ", "))
 		}
 	}
-	because := func(reason inject.Reason) func(report) bool {
-		return func(r report) bool { return r.reason == reason }
+	because := func(reason inject.Reason) func(Report) bool {
+		return func(r Report) bool { return r.reason == reason }
 	}
 	if verb == "injected" {
 		group(`"hostNetwork: true" detected in %s`, because(inject.HostNetwork))
 		group("known 3rd party sidecar detected in %s", because(inject.SidecarExists))
 		group(`"linkerd.io/inject: disabled" annotation set on %s`, because(inject.OptedOut))
 		group("%s: unsupported operating system", because(inject.Unsupported))
-		group(`%s uses "protocol: UDP"`, func(r report) bool { return r.udp })
+		group(`%s uses "protocol: UDP"`, func(r Report) bool { return r.udp })
 	}
 	for _, r := range reports {
 		for _, warning := range r.warnings {
 			fmt.Fprintf(w, "‼ %s: %s\n", r.object.Name(), warning)
 		}
 	}
-	if !slices.ContainsFunc(reports, func(r report) bool { return r.outcome != "" }) {
+	if !slices.ContainsFunc(reports, func(r Report) bool { return r.outcome != "" }) {
 		fmt.Fprintln(w, "‼ no supported objects found")
 	}
 	fmt.Fprintln(w)
@@ -93,4 +95,20 @@ func writeReports(w io.Writer, reports []report, verb string) {
 		fmt.Fprintln(w, r.line())
 	}
 	fmt.Fprintln(w)
+}
+
+// Change applies change to the objects of one document, without what a cluster added to them. It stops at the first error.
+func Change(objects []*manifest.Object, change func(*manifest.Object) (Report, error)) ([]Report, error) {
+	var reports []Report
+	for _, o := range objects {
+		written := maps.Clone(convert.Written(o.Tree)) // a tree without metadata comes back itself
+		clear(o.Tree)
+		maps.Copy(o.Tree, written)
+		r, err := change(o)
+		if err != nil {
+			return nil, err
+		}
+		reports = append(reports, r)
+	}
+	return reports, nil
 }

@@ -1,4 +1,8 @@
-package main
+// Package profile makes the routes of a ServiceProfile from a description of an API.
+//
+// It owns how OpenAPI documents and protobuf files become routes. It reads text and asks no cluster. The one idea: what a description says
+// and a profile cannot is a note, what the API server would refuse is an error.
+package profile
 
 import (
 	"bytes"
@@ -15,10 +19,10 @@ import (
 	"github.com/tulle-mesh/tulle/crds/v1alpha1"
 )
 
-// profileRoutes are the routes of a profile, and what its author should know about them.
-type profileRoutes struct {
-	routes []v1alpha1.RouteSpec
-	notes  []string
+// Routes are the routes of a profile, and what its author should know about them.
+type Routes struct {
+	List  []v1alpha1.RouteSpec
+	Notes []string
 }
 
 // The bounds of a ServiceProfile. Source: the schema in crds/linkerd.io_serviceprofiles.yaml.
@@ -31,13 +35,13 @@ const (
 	maxStatus          = 599
 )
 
-// checkLimits refuses what the API server would refuse, and says what to do.
-func (r profileRoutes) checkLimits() error {
-	if n := len(r.routes); n > maxProfileRoutes {
+// CheckLimits refuses what the API server would refuse, and says what to do.
+func (r Routes) CheckLimits() error {
+	if n := len(r.List); n > maxProfileRoutes {
 		return fmt.Errorf("describes %d operations, but a ServiceProfile has at most %d routes: remove the operations that need no metrics, "+
 			"timeout or retries of their own, or split the document if it describes several Services", n, maxProfileRoutes)
 	}
-	for _, route := range r.routes {
+	for _, route := range r.List {
 		if utf8.RuneCountInString(route.Name) > maxRouteName || utf8.RuneCountInString(route.Condition.PathRegex) > maxPathRegex {
 			return fmt.Errorf("the path of %.80q… is too long: a route's name has at most %d characters, and its pathRegex at most %d",
 				route.Name, maxRouteName, maxPathRegex)
@@ -46,11 +50,11 @@ func (r profileRoutes) checkLimits() error {
 	return nil
 }
 
-// protoRoutes returns a route for each method of each service in a protobuf file.
-func protoRoutes(name string, data []byte) (profileRoutes, error) {
+// FromProto returns a route for each method of each service in a protobuf file.
+func FromProto(name string, data []byte) (Routes, error) {
 	file, err := parser.Parse(name, bytes.NewReader(data), reporter.NewHandler(nil))
 	if err != nil {
-		return profileRoutes{}, err // names the file and the line
+		return Routes{}, err // names the file and the line
 	}
 	var pkg string
 	var routes []v1alpha1.RouteSpec
@@ -67,7 +71,7 @@ func protoRoutes(name string, data []byte) (profileRoutes, error) {
 		}
 	}
 	slices.SortStableFunc(routes, func(a, b v1alpha1.RouteSpec) int { return cmp.Compare(a.Condition.PathRegex, b.Condition.PathRegex) })
-	return profileRoutes{routes: routes}, nil
+	return Routes{List: routes}, nil
 }
 
 // callRoute is the route of a gRPC method. Source: gRPC over HTTP/2, "Path".
