@@ -144,9 +144,9 @@ func TestAMistakenRouteOpensNothing(t *testing.T) {
 			Decision{Allow: true, Authorization: saz, Route: refTo("all")}},
 		"a probe": {Peer{Addr: node}, "GET", "/healthz",
 			Decision{Allow: true, Authorization: own(ProbeName), Route: own(ProbeName)}},
-		"a probe's path from elsewhere":    {plain, "GET", "/healthz", Decision{Reason: InvalidRoute}},
-		"what is no probe, from the node":  {Peer{Addr: node}, "GET", "/healthz/x", Decision{Reason: InvalidRoute}},
-		"a path that cannot be told apart": {plain, "GET", "/a/../b", Decision{Reason: AmbiguousPath}},
+		"a probe's path from elsewhere":   {plain, "GET", "/healthz", Decision{Reason: InvalidRoute}},
+		"what is no probe, from the node": {Peer{Addr: node}, "GET", "/healthz/x", Decision{Reason: InvalidRoute}},
+		"an ambiguous path":               {plain, "GET", "/a/../b", Decision{Reason: AmbiguousPath}},
 	} {
 		if got := decide(compile(setting), tc.peer, request(tc.method, tc.path)); got != tc.want {
 			t.Errorf("%s: got %+v, want %+v", name, got, tc.want)
@@ -230,7 +230,8 @@ func TestRoutedDecisionAllocatesNothing(t *testing.T) {
 	}
 }
 
-// BenchmarkMatch is what a policy costs each request; BenchmarkDecision what it costs once for a connection and a route.
+// BenchmarkMatch is what a policy costs each request; BenchmarkDecision what it costs once for a connection and a
+// route.
 func BenchmarkMatch(b *testing.B) {
 	for _, n := range []int{1, 200} {
 		b.Run(fmt.Sprintf("%d rules", n), func(b *testing.B) {

@@ -9,15 +9,16 @@ import (
 
 // An endpoint that keeps failing is ejected: it gets no requests for a penalty, then a single one, the probe. The
 // probe's success admits it again; its failure doubles the penalty. At most half of a pool is ejected, and never its
-// last endpoint: a Service all of whose pods fail is better served by pods that fail than by nobody.
+// last endpoint: if all pods of a Service fail, failing pods are better than none.
 
-// window counts the answers of one endpoint in two halves of Accrual.Window, of which the older one is dropped in turn.
+// window counts the responses of one endpoint in two halves of Accrual.Window. The older half is dropped when the newer
+// one ends.
 type window struct {
 	total, good [2]uint32 // the older half first
 	began       int64     // of the newer half
 }
 
-// SetAccrual says when endpoints are ejected; nil means never, and admits all. The Accrual must not change any more.
+// SetAccrual sets when endpoints are ejected; nil means never, and admits all. The Accrual must not change afterwards.
 func (p *Pool[T]) SetAccrual(a *mesh.Accrual) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -69,8 +70,8 @@ func (p *Pool[T]) trim() {
 	}
 }
 
-// judge takes how an attempt went that tells something about the endpoint.
-func (p *Pool[T]) judge(chosen Slot, failed bool, now int64) {
+// evaluate ejects or admits an endpoint by the outcome of an attempt.
+func (p *Pool[T]) evaluate(chosen Slot, failed bool, now int64) {
 	a, s := p.accrual, &p.slots[chosen.index]
 	if a == nil || s.item < 0 {
 		return
@@ -80,7 +81,7 @@ func (p *Pool[T]) judge(chosen Slot, failed bool, now int64) {
 		p.penalise(s, now)
 	case s.ejected && chosen.probe:
 		p.admit(chosen.index)
-	case s.ejected: // it was under way when the endpoint was ejected: no news
+	case s.ejected: // the attempt began before the ejection
 	default:
 		bad := p.count(chosen.index, failed, now)
 		if !failed {

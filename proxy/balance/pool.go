@@ -1,9 +1,8 @@
-// Package balance chooses one of a target's endpoints for a request or a connection.
-//
-// It owns the choice (power of two choices by peak-EWMA latency and work in flight), the backing off of endpoints that
-// cannot be connected to, and the ejection of those that keep failing. It imports mesh and the standard library only,
-// dials nothing and never asks for the time. The one idea: an endpoint is 64 bytes in a flat slice, so that ten
-// thousand of them fit in a cache and a choice touches two.
+// Package balance chooses one of a target's endpoints for a request or a connection. It owns the choice (power of two
+// choices by peak-EWMA latency and work in flight), the back-off of endpoints that cannot be connected to, and the
+// ejection of those that keep failing. It imports mesh and the standard library only. It dials nothing and never reads
+// a clock. The one idea: an endpoint is 64 bytes in a flat slice, so ten thousand of them fit in a cache and a choice
+// touches two.
 package balance
 
 import (
@@ -17,22 +16,22 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// Numbers of Linkerd's balancer, so that habits carry over.
+// Linkerd's balancer has the same numbers.
 const (
-	// DefaultRTT is the latency that an endpoint is taken to have before it was measured.
+	// DefaultRTT is the assumed latency of an endpoint that was not measured yet.
 	DefaultRTT = 30 * time.Millisecond
 	// Decay is the time in which an old measurement loses most of its weight (1/e is left).
 	Decay = 10 * time.Second
-	// MinBackoff and MaxBackoff bound the time that an endpoint is left alone after it could not be connected to.
+	// MinBackoff and MaxBackoff bound the back-off of an endpoint that could not be connected to.
 	MinBackoff = 100 * time.Millisecond
 	MaxBackoff = 60 * time.Second
 )
 
-// Endpoint is what a Pool is told about an endpoint. Key tells it from the others of the pool.
+// Endpoint is the input of Pool.Update for one endpoint. Key is unique in the pool.
 type Endpoint[T any] struct {
 	Key    netip.AddrPort
 	Weight uint32 // relative to the others; 0 counts as 1
-	Item   T      // what Pick gives
+	Item   T      // what Pick returns
 }
 
 // Slot names an endpoint of a Pool from Pick to Done, also when an Update removes it meanwhile.
@@ -46,7 +45,7 @@ type Slot struct {
 type slot struct {
 	ewma       float64 // nanoseconds, at stamp
 	stamp      int64
-	retryAt    int64 // not picked before, while others can be
+	retryAt    int64 // the end of its back-off; before, it is picked only if all others are in back-off too
 	backoff    int64 // 0: the last connection succeeded; of an ejected one: its penalty
 	inflight   int32
 	weight     float32
@@ -57,8 +56,8 @@ type slot struct {
 	_          [8]byte
 }
 
-// Pool balances over a changing list of endpoints, of which each stands for a T. Its methods may be used by several
-// goroutines. The zero Pool has no endpoints.
+// Pool balances over a changing list of endpoints, each with an item T. Its methods may be used by several goroutines.
+// The zero Pool has no endpoints.
 type Pool[T any] struct {
 	mu    sync.Mutex // guards the fields below; held for nanoseconds, never while anything waits
 	slots []slot
@@ -68,13 +67,12 @@ type Pool[T any] struct {
 	free  []int32
 	rng   uint64
 
-	accrual *mesh.Accrual // nil: nobody is ejected
-	ejected int           // of live
-	windows []window      // of slots, as far as there are any; empty unless the success rate counts
+	accrual *mesh.Accrual // nil: no endpoint is ejected
+	ejected int           // number of live that are ejected
+	windows []window      // of slots, or shorter; empty unless the success rate counts
 }
 
-// Update makes endpoints the list to choose from. Endpoints that stay keep what was learned about them. Keys must
-// differ.
+// Update replaces the list to choose from. Endpoints that stay keep their state. Keys must differ.
 func (p *Pool[T]) Update(endpoints []Endpoint[T], now time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -140,22 +138,22 @@ func (p *Pool[T]) Len() int {
 	return len(p.live)
 }
 
-// Pick chooses an endpoint and counts it as in flight until Done. An endpoint that backs off is chosen only when the
-// draw finds no other; then it is the one that may be tried again first. ok is false when there are no endpoints.
+// Pick chooses an endpoint and counts it as in flight until Done. Endpoints in back-off are skipped. If all are in
+// back-off, the one whose back-off ends first is chosen. ok is false when there are no endpoints.
 func (p *Pool[T]) Pick(now time.Duration) (chosen Slot, item T, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.pick(now, -1)
 }
 
-// PickOther is Pick for a request that has just failed at one endpoint, which is chosen again only when every other one
-// backs off: quick failures make it look idle.
+// PickOther is Pick for a request that has just failed at endpoint than. Quick failures make an endpoint look idle, so
+// it is chosen again only when every other one is in back-off.
 func (p *Pool[T]) PickOther(now time.Duration, than Slot) (chosen Slot, item T, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	avoid := than.index
 	if int(avoid) >= len(p.slots) || p.slots[avoid].generation != than.generation {
-		avoid = -1 // it is gone
+		avoid = -1 // the endpoint is gone
 	}
 	return p.pick(now, avoid)
 }
@@ -180,7 +178,7 @@ func (p *Pool[T]) pick(now time.Duration, avoid int32) (chosen Slot, item T, ok 
 		}
 	}
 	s := &p.slots[best]
-	if s.backoff > 0 { // one attempt tells; the others keep away until it has ended
+	if s.backoff > 0 { // one attempt is the probe; others wait for its outcome
 		s.retryAt = max(s.retryAt, int64(now)) + s.backoff
 	}
 	s.inflight++
@@ -204,7 +202,7 @@ func (p *Pool[T]) better(a, b int32, now int64) int32 {
 		}
 		return a
 	}
-	if p.ejected > 0 && sa.ejected != sb.ejected { // its penalty is over: a probe must not wait until it is the faster one
+	if p.ejected > 0 && sa.ejected != sb.ejected { // a probe must not wait until its endpoint is the faster one
 		if sa.ejected {
 			return a
 		}
@@ -216,7 +214,8 @@ func (p *Pool[T]) better(a, b int32, now int64) int32 {
 	return b
 }
 
-// scan finds an endpoint that does not back off, or else the one whose backing off ends first, starting anywhere.
+// scan returns an endpoint that is not in back-off, otherwise the one whose back-off ends first. It starts at a random
+// one.
 func (p *Pool[T]) scan(now int64) int32 {
 	start := p.random(len(p.live))
 	best := p.live[start]
@@ -232,7 +231,7 @@ func (p *Pool[T]) scan(now int64) int32 {
 	return best
 }
 
-// load is what one more request would wait for: latency times the work in flight, per weight.
+// load is the cost of one more request: latency times the requests in flight, per weight.
 func (s *slot) load(now int64) float64 {
 	return s.ewma * decay(now-s.stamp) * float64(s.inflight+1) / float64(s.weight)
 }
@@ -247,39 +246,39 @@ func decay(age int64) float64 {
 	return math.Exp(-x)
 }
 
-// Outcome is how what Pick chose went.
+// Outcome is the result of an attempt at the endpoint that Pick chose.
 type Outcome uint8
 
 // The outcomes. Only Responded, Shed and Failed carry a latency.
 const (
-	// Abandoned tells nothing about the endpoint: the client went away.
+	// Abandoned says nothing about the endpoint: the client went away.
 	Abandoned Outcome = iota
 	// Responded means that the endpoint answered.
 	Responded
-	// Connected means that a connection was made, of which no latency is known.
+	// Connected means that a connection was made, without a known latency.
 	Connected
-	// Unreachable means that no connection could be made: the endpoint backs off.
+	// Unreachable means that no connection could be made: the endpoint's back-off begins.
 	Unreachable
-	// Shed means that the endpoint answered that it is asked too much. It works, but it looks no quicker for that: more
-	// would come.
+	// Shed means that the endpoint responded that it is overloaded. It works, but its quick response must not attract more
+	// requests.
 	Shed
-	// Failed means that the endpoint answered with a failure, or not in time. A quick failure does not make it look quick:
-	// it keeps the latency that it had.
+	// Failed means that the endpoint responded with a failure, or not in time. The endpoint's latency stays, so a quick
+	// failure does not make it look fast.
 	Failed
 )
 
-// Done ends what Pick began. latency is used with the outcomes that carry one.
+// Done ends the attempt that Pick began. latency is used with the outcomes that carry one.
 func (p *Pool[T]) Done(chosen Slot, outcome Outcome, now, latency time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := &p.slots[chosen.index]
 	if s.generation != chosen.generation {
-		return // the slot serves another endpoint; only a second Done for one Pick comes here
+		return // a second Done for one Pick: the slot has another endpoint now
 	}
 	s.inflight--
 	switch outcome {
 	case Abandoned:
-		if chosen.probe && s.ejected { // the probe told nothing: the next request is one
+		if chosen.probe && s.ejected { // the probe has no result: the next request is one
 			s.retryAt = int64(now)
 		}
 	case Failed:
@@ -287,23 +286,23 @@ func (p *Pool[T]) Done(chosen Slot, outcome Outcome, now, latency time.Duration)
 		if !s.ejected { // there is a connection
 			s.backoff, s.retryAt = 0, 0
 		}
-		p.judge(chosen, true, int64(now))
+		p.evaluate(chosen, true, int64(now))
 	case Responded, Connected, Shed:
 		switch {
 		case outcome == Connected:
 		case outcome == Shed:
 			s.observe(int64(now), max(float64(latency), s.ewma))
-		case chosen.probe && s.ejected: // what was learned while it failed says nothing about it now
+		case chosen.probe && s.ejected: // the latency from before the ejection is outdated
 			s.ewma, s.stamp = float64(latency), int64(now)
 		default:
 			s.observe(int64(now), float64(latency))
 		}
-		p.judge(chosen, false, int64(now))
+		p.evaluate(chosen, false, int64(now))
 		if !s.ejected {
 			s.backoff, s.retryAt = 0, 0
 		}
 	case Unreachable:
-		if p.judge(chosen, true, int64(now)); s.ejected {
+		if p.evaluate(chosen, true, int64(now)); s.ejected {
 			break
 		}
 		s.backoff = backoff.Double(s.backoff, int64(MinBackoff), int64(MaxBackoff))
@@ -313,7 +312,7 @@ func (p *Pool[T]) Done(chosen Slot, outcome Outcome, now, latency time.Duration)
 	p.release(chosen.index)
 }
 
-// observe takes a peak at once and forgets it slowly. Source: Finagle's and Linkerd's peak-EWMA.
+// observe raises the average to a peak at once and lowers it slowly. Source: Finagle's and Linkerd's peak-EWMA.
 func (s *slot) observe(now int64, latency float64) {
 	w := decay(now - s.stamp)
 	s.stamp = now
@@ -337,7 +336,7 @@ func (p *Pool[T]) random(n int) int {
 	return int(hi)
 }
 
-// Available returns how many endpoints do not back off.
+// Available returns how many endpoints are not in back-off.
 func (p *Pool[T]) Available(now time.Duration) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -350,7 +349,8 @@ func (p *Pool[T]) Available(now time.Duration) int {
 	return n
 }
 
-// Seed makes the draws of this pool differ from those of others: proxies that start together would else choose alike.
+// Seed makes the draws of this pool differ from those of others: proxies that start together would otherwise choose the
+// same endpoints.
 func (p *Pool[T]) Seed(seed uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

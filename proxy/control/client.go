@@ -1,8 +1,7 @@
-// Package control keeps the proxy's one stream to the destination controller.
-//
-// It owns the watches, the cells that their values arrive in, and coming back after a failure. It must not know what
-// the values are used for. The one idea: a value outlives the stream that brought it; while the control plane is away
-// every cell keeps its last value, and the next stream begins by asking for all of them again.
+// Package control keeps the proxy's one stream to the destination controller. It owns the watches, the cells in which
+// their values arrive, and reconnecting after a failure. It must not know what the values are used for. The one idea: a
+// value outlives the stream that brought it. While the control plane is away every cell keeps its last value, and the
+// next stream begins by asking for all of them again.
 package control
 
 import (
@@ -20,28 +19,28 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// Config says who asks whom.
+// Config is the identity of the proxy and the address of the controller.
 type Config struct {
 	// Addr is host:port of the destination controller; the name is looked up for every connection.
 	Addr string
-	// TLS proves the proxy's identity and wants the controller's.
+	// TLS proves the proxy's identity and verifies the controller's.
 	TLS *tls.Config
-	// Namespace, Pod and Node say who asks; Version is for the controller's log.
+	// Namespace, Pod and Node identify the proxy's pod; Version is for the controller's log.
 	Namespace, Pod, Node, Version string
 	// Changed, when set, is called after a target's cell got a value, on the goroutine that receives: it must not wait for
 	// another value.
 	Changed func(mesh.Target)
-	// Asked and Answered, when set, are called when a watch is sent, and when its first value came or is not to come any
-	// more: took after that, with the gRPC status 0 or the one that says why not. A stream that could not be opened is one
-	// question more.
+	// Asked, when set, is called when a watch is sent. Answered, when set, is called when its first value came (gRPC
+	// status 0), or when it failed (any other status), with the time since Asked. A stream that could not be opened counts
+	// as one more watch.
 	Asked    func()
 	Answered func(took time.Duration, grpcStatus int16)
 	Log      *zap.Logger
 }
 
-// Pauses between streams. They grow while streams fail, so that a controller that comes back is not met by every proxy
-// at once. Until a proxy is back, what is changed does not reach it, so the longest is what somebody who applies a
-// route may have to wait.
+// Pauses between streams. They grow while streams fail, so that not all proxies return at once when a controller
+// restarts. Until a proxy is back, changes do not reach it, so the longest pause bounds how long a route's change may
+// take.
 const (
 	minBackoff = 200 * time.Millisecond
 	maxBackoff = 5 * time.Second
@@ -61,10 +60,10 @@ type Client struct {
 	watches  map[uint64]*watch
 	byTarget map[mesh.Target]*watch
 	lastID   uint64
-	// streaming says that there is a stream that takes requests, and queue what is to be sent on it.
+	// streaming is true while a stream takes requests; queue has the requests that wait for it.
 	streaming bool
 	queue     []*pb.SubscribeRequest
-	// asked is when the watches were sent that the present stream has not answered yet.
+	// asked has the time at which each watch without a value was sent on the present stream.
 	asked map[uint64]time.Time
 
 	wake latest.Signal // queue may have something
@@ -144,7 +143,7 @@ func (c *Client) poke() {
 	c.wake.Notify()
 }
 
-// take returns the requests that wait to be sent.
+// take empties the queue and returns its requests.
 func (c *Client) take() []*pb.SubscribeRequest {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -153,7 +152,7 @@ func (c *Client) take() []*pb.SubscribeRequest {
 	return q
 }
 
-// rewind makes the queue what a new stream has to begin with.
+// rewind fills the queue with every watch, for a new stream.
 func (c *Client) rewind() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -167,7 +166,7 @@ func (c *Client) rewind() {
 	c.poke()
 }
 
-// rest drops what the stream that has ended did not take.
+// rest drops the requests that the ended stream did not take.
 func (c *Client) rest() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -197,16 +196,16 @@ func (c *Client) Run(ctx context.Context) error {
 	}
 }
 
-// Status is what metrics say about a Client.
+// Status is the state of a Client for metrics.
 type Status struct {
 	Connected bool
 	// Stale is the time since a stream that answered ended, or since New when none has; 0 while connected.
 	Stale time.Duration
-	// Received counts values that were taken in, Rejected values that could not be, Failures streams that ended.
+	// Received counts accepted values, Rejected invalid ones, and Failures streams that ended.
 	Received, Rejected, Failures uint64
 }
 
-// Status returns the figures of the moment.
+// Status returns the present state.
 func (c *Client) Status() Status {
 	s := Status{
 		Connected: c.connected.Load(),

@@ -128,7 +128,7 @@ func TestLastValueOutlivesTheControlPlane(t *testing.T) {
 		t.Fatalf("got %+v, %v for the target that was asked for meanwhile", got, err)
 	}
 	if s := c.Status(); s.Failures == 0 {
-		t.Fatalf("status %+v does not tell of the failure", s)
+		t.Fatalf("status %+v does not count the failure", s)
 	}
 }
 
@@ -238,8 +238,8 @@ func TestQuestionsEndOnce(t *testing.T) {
 	}
 }
 
-// A proxy that stops gives its questions up: that is no failure of the controller's. One that is not answered in time
-// is.
+// A proxy that stops abandons its questions; that is not a failure of the controller's. One that is not answered in
+// time is.
 func TestQuestionThatIsGivenUpIsNoFailure(t *testing.T) {
 	for _, c := range []struct {
 		name  string

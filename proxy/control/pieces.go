@@ -12,8 +12,8 @@ import (
 	"github.com/tulle-mesh/tulle/api/pb"
 )
 
-// pieceBytes is how much of a value is decoded at a stretch: about a quarter of a millisecond's work. Ten thousand
-// endpoints are nearly two megabytes, and a proxy has one thread, on which requests would wait for all of it.
+// pieceBytes is how much of a value is decoded without a pause: about a quarter of a millisecond's work. Ten thousand
+// endpoints are nearly two megabytes, and requests would wait for all of it on the proxy's one thread.
 const pieceBytes = 32 << 10
 
 // fieldOutbound is the number of SubscribeResponse.outbound.
@@ -32,16 +32,15 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	}
 	buffer := data.MaterializeToBuffer(mem.DefaultBufferPool())
 	defer buffer.Free()
-	return decodePieces(buffer.ReadOnlyData(), r, giveWay)
+	return decodePieces(buffer.ReadOnlyData(), r, letRequestsRun)
 }
 
-// giveWay lets requests go first. To yield the thread is not enough: Go's scheduler looks at the network only when
-// nothing else can run, or every 10 ms.
-func giveWay() { time.Sleep(time.Millisecond) }
+// letRequestsRun pauses so that requests go first. Yielding the thread is not enough: Go's scheduler polls the network
+// only when nothing else can run, or every 10 ms.
+func letRequestsRun() { time.Sleep(time.Millisecond) }
 
-// decodePieces decodes data into r and calls pause between pieces. To decode a message's fields one after the other is
-// to decode the message. Source: Protocol Buffers, Encoding, "Last One Wins": what is true of a concatenation is true
-// of its parts.
+// decodePieces decodes data into r and calls pause between pieces. Decoding a message's fields one after the other
+// decodes the message. Source: Protocol Buffers, Encoding, "Last One Wins".
 func decodePieces(data []byte, r *pb.SubscribeResponse, pause func()) error {
 	proto.Reset(r)
 	for len(data) > 0 {

@@ -93,8 +93,7 @@ func FuzzPieces(f *testing.F) {
 	})
 }
 
-// BenchmarkDecode is the decoding of ten thousand endpoints, at once and in pieces of which requests wait for one at
-// most.
+// BenchmarkDecode decodes ten thousand endpoints, at once and in pieces. Requests wait for at most one piece.
 func BenchmarkDecode(b *testing.B) {
 	data := encoded(b, crowd(10_000))
 	b.Run("at once", func(b *testing.B) {

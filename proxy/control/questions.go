@@ -9,7 +9,7 @@ import (
 	"github.com/tulle-mesh/tulle/api/pb"
 )
 
-// observe notes what is about to be sent: a watch is a question, and an unwatch ends one that is open still.
+// observe notes a request that is about to be sent: a watch begins a question, and an unwatch ends it if it is open.
 func (c *Client) observe(r *pb.SubscribeRequest) {
 	switch m := r.GetMessage().(type) {
 	case *pb.SubscribeRequest_Watch:
@@ -22,7 +22,7 @@ func (c *Client) observe(r *pb.SubscribeRequest) {
 	}
 }
 
-// end tells how a question ended; of one that has ended, or never began, it says nothing.
+// end reports the result of an open question, and does nothing for others.
 func (c *Client) end(id uint64, code int16) {
 	c.mu.Lock()
 	asked, open := c.asked[id]
@@ -44,8 +44,8 @@ func (c *Client) abandon(why error) {
 	}
 }
 
-// codeOf returns the gRPC status of an error. The end of a context has one, too; what has none, such as a value that
-// makes no sense, is Internal.
+// codeOf returns the gRPC status of an error or of the end of a context. Errors without a status, such as an invalid
+// value, are Internal.
 func codeOf(err error) int16 {
 	if s, ok := status.FromError(err); ok {
 		return int16(s.Code())

@@ -29,13 +29,13 @@ const (
 	connectTimeout = 5 * time.Second
 )
 
-// stream asks for every watch on a new connection and takes values in until it ends. answered reports that at least one
-// came.
+// stream sends every watch on a new connection and stores values until the connection ends. answered reports whether at
+// least one value came.
 func (c *Client) stream(ctx context.Context) (answered bool, err error) {
 	conn, err := grpc.NewClient("passthrough:///"+c.cfg.Addr,
 		grpc.WithTransportCredentials(credentials.NewTLS(c.cfg.TLS)),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: connectTimeout}),
-		// The proxy's only stream is idle nearly always: buffers are small; grpc shares the one for writing.
+		// The proxy's only stream is idle most of the time, so buffers are small. grpc shares the write buffer.
 		grpc.WithReadBufferSize(4<<10), grpc.WithWriteBufferSize(4<<10),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxValueBytes), grpc.ForceCodecV2(newCodec())),
 		grpc.WithMaxHeaderListSize(16<<10),
@@ -72,7 +72,7 @@ func (c *Client) stream(ctx context.Context) (answered bool, err error) {
 	return answered, err
 }
 
-// awaitFirst ends the stream of a controller that accepts it and says nothing.
+// awaitFirst ends a stream on which no first value arrives in time.
 func awaitFirst(ctx context.Context, first <-chan struct{}) error {
 	timer := time.NewTimer(answerTimeout)
 	defer timer.Stop()
@@ -122,7 +122,7 @@ func (c *Client) receive(rpc pb.Discovery_SubscribeClient, answered *bool, first
 	}
 }
 
-// takeIn stores a value in its cell. One that cannot be decoded is refused whole: the last good one stays.
+// takeIn stores a value in its cell. If it cannot be decoded, the last valid value stays.
 func (c *Client) takeIn(r *pb.SubscribeResponse) error {
 	if r.GetId() == inboundID {
 		value, err := api.DecodeInbound(r.GetInbound())
@@ -140,7 +140,7 @@ func (c *Client) takeIn(r *pb.SubscribeResponse) error {
 	if w == nil {
 		return nil // unwatched while the value was under way
 	}
-	value, err := api.DecodeOutboundPausing(r.GetOutbound(), giveWay)
+	value, err := api.DecodeOutboundPausing(r.GetOutbound(), letRequestsRun)
 	if err != nil {
 		if w.rejected != err.Error() {
 			w.rejected = err.Error()
@@ -159,7 +159,7 @@ func (c *Client) takeIn(r *pb.SubscribeResponse) error {
 
 func (c *Client) reject(what string, err error) {
 	c.counts.rejected.Add(1)
-	c.cfg.Log.Error("value refused, the last good one stays", zap.String("of", what), zap.Error(err))
+	c.cfg.Log.Error("rejected discovery value, keeping the last valid one", zap.String("of", what), zap.Error(err))
 }
 
 func (c *Client) hello() *pb.SubscribeRequest {

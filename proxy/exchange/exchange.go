@@ -3,7 +3,7 @@
 //
 // It owns Exchange, Conn, Traffic and Fault. It imports mesh and proxy/message only: the engine (proxy/forward) fills
 // the records, the proxy's handler decides on them, and metrics, access log and tap read them. The one idea: everything
-// that anyone wants to know about a request stands in one value that ends exactly once.
+// about a request is in one value that ends exactly once.
 package exchange
 
 import (
@@ -15,8 +15,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/message"
 )
 
-// Exchange is the life of one request: its heads, its times, its sizes and its end. The engine reuses exchanges: nobody
-// may keep one, or bytes of its heads, after Handler.End. Only the goroutine that runs the handler may touch it.
+// Exchange is the record of one request: its heads, times, sizes and end. The engine reuses exchanges: do not use one,
+// or bytes of its heads, after Handler.End. Only the goroutine that runs the handler may use it.
 type Exchange struct {
 	// Conn is the connection that the request came on.
 	Conn *Conn
@@ -40,8 +40,8 @@ type Exchange struct {
 	RequestBytes, ResponseBytes int64
 	// Attempts counts upstreams that the request was given to.
 	Attempts int
-	// Unrepeatable says why the request cannot be sent again, as a constant word: one of Final, TooManyAttempts, NotKept,
-	// BodyTooLarge and BuffersFull, or "" if it can. The engine sets it before Response and OnFault.
+	// Unrepeatable says why the request cannot be sent again, as a constant word: one of Final, TooManyAttempts,
+	// NotBuffered, BodyTooLarge and BuffersFull, or "" if it can. The engine sets it before Response and OnFault.
 	Unrepeatable string
 	// Fault is why the exchange failed; zero when it did not. A fault after the final response's head means that it was
 	// cut short.
@@ -62,29 +62,28 @@ type Exchange struct {
 
 // Reset makes x ready for the next request; it keeps memory and Data.
 func (x *Exchange) Reset() {
-	const keepBytes = 8 << 10
+	const reuseBytes = 8 << 10
 	x.Request.Reset()
 	x.Response.Reset()
 	x.Trailers.Reset()
-	x.Request.Shrink(keepBytes)
-	x.Response.Shrink(keepBytes)
-	x.Trailers.Shrink(keepBytes)
+	x.Request.Shrink(reuseBytes)
+	x.Response.Shrink(reuseBytes)
+	x.Trailers.Shrink(reuseBytes)
 	*x = Exchange{Request: x.Request, Response: x.Response, Trailers: x.Trailers, Data: x.Data}
 }
 
 // Conn describes an accepted connection for the exchanges on it. It is immutable once the engine serves the connection,
 // but for what Traffic and Data point to.
 type Conn struct {
-	// Peer is who the other side proved to be; zero without mesh TLS.
+	// Peer is the identity that the other side proved; zero without mesh TLS.
 	Peer mesh.ID
 	// Remote is the client's address, Target the address that it wanted to reach.
 	Remote, Target netip.AddrPort
 	// TLS says that the connection is mesh TLS terminated here.
 	TLS bool
-	// Traffic counts the connection's bytes; nil means that nobody does. The connection itself is counted by whoever
-	// accepted it.
+	// Traffic counts the connection's bytes; nil counts nothing. The code that accepts a connection counts it.
 	Traffic *Traffic
-	// Data belongs to the handler: what it resolved once for the connection.
+	// Data belongs to the handler: its state for the connection.
 	Data any
 }
 

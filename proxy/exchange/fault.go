@@ -17,7 +17,7 @@ func (s Side) String() string { return [...]string{"proxy", "downstream", "upstr
 // Kind says what went wrong. Its String is the word that metrics, logs and documentation share.
 type Kind uint8
 
-// The kinds of fault. The table is the whole taxonomy; which side it strikes and what an answer maps it to:
+// The kinds of fault: the side to blame, and the status of the response.
 //
 //	kind          side        when                                                          usual status
 //	Malformed     downstream  the request breaks HTTP's syntax or rules                     400, connection closed
@@ -26,7 +26,7 @@ type Kind uint8
 //	Unsupported   downstream  a transfer coding or expectation this proxy does not know     501, connection closed
 //	Disconnected  downstream  the client went away or reset the stream                      none
 //	Flood         downstream  resets, control frames or empty frames beyond the budget      none: GOAWAY ENHANCE_YOUR_CALM
-//	NoEndpoint    proxy       no endpoint became available within the park timeout          504 (fail-fast)
+//	NoEndpoint    proxy       no endpoint became available within the wait for endpoints    504 (fail-fast)
 //	Overloaded    proxy       a bounded queue is full                                       503
 //	Shutdown      proxy       the drain's bound ended                                       503
 //	Timeout       proxy       a deadline of the exchange passed; of an attempt: upstream    504
@@ -86,9 +86,9 @@ const Deadline = "deadline"
 const (
 	Final           = "final"             // the client's own fault, or a bound of this proxy's
 	TooManyAttempts = "too_many_attempts" // of one request
-	NotKept         = "not_kept"          // the body has begun to leave, and nobody asked to keep it
-	BodyTooLarge    = "body_too_large"    // to be kept
-	BuffersFull     = "buffers_full"      // too many bodies are kept
+	NotBuffered     = "not_kept"          // the body has begun to leave, and Exchange.Replay was false
+	BodyTooLarge    = "body_too_large"    // for its replay buffer
+	BuffersFull     = "buffers_full"      // all replay buffers together are full
 )
 
 // Fault is why an exchange, or one attempt of it, failed. The zero Fault means that nothing did.

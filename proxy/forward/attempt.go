@@ -165,7 +165,7 @@ func (fl *flight) unrepeatable(f exchange.Fault) string {
 	case fl.x.Attempts >= maxAttempts:
 		return exchange.TooManyAttempts
 	case fl.req.moved > 0 && !fl.req.replayable:
-		return cmp.Or(fl.req.notReplayable, exchange.NotKept)
+		return cmp.Or(fl.req.notReplayable, exchange.NotBuffered)
 	}
 	return ""
 }

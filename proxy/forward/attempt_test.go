@@ -176,7 +176,7 @@ func TestWhatCannotBeSentAgain(t *testing.T) {
 		cfg    Config
 		want   string
 	}{
-		"nobody asked to keep the body":     {[]byte("hello"), false, Config{}, exchange.NotKept},
+		"nobody asked to keep the body":     {[]byte("hello"), false, Config{}, exchange.NotBuffered},
 		"the body is too large":             {large, true, Config{}, exchange.BodyTooLarge},
 		"too much is kept already":          {[]byte("hello"), true, Config{MaxReplayBytes: 1}, exchange.BuffersFull},
 		"no body, nothing has to be kept":   {nil, false, Config{}, ""},

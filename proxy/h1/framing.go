@@ -48,7 +48,7 @@ type hop struct {
 	options                   int // in all of them
 }
 
-// maxOptions bounds the options of a message's Connection fields, each of which costs a walk over all fields.
+// maxOptions bounds the options of a message's Connection fields: each costs a walk over all fields.
 const maxOptions = 32
 
 // collect reads the fields that frame a message and removes those that are for this connection only.

@@ -108,7 +108,7 @@ func TestRequestsAreRefused(t *testing.T) {
 		"HTTP/2.0":                         {"GET / HTTP/2.0\r\n" + host + "\r\n", ErrVersion},
 		"HTTP/1.2":                         {"GET / HTTP/1.2\r\n" + host + "\r\n", ErrVersion},
 		"a lower-case version":             {"GET / http/1.1\r\n" + host + "\r\n", ErrVersion},
-		"a method that is no token":        {"G@T / HTTP/1.1\r\n" + host + "\r\n", ErrMethod},
+		"a method that is not a token":     {"G@T / HTTP/1.1\r\n" + host + "\r\n", ErrMethod},
 		"an unknown expectation":           {"GET / HTTP/1.1\r\n" + host + "Expect: tea\r\n\r\n", ErrExpectation},
 		"more Connection options than anyone needs": {"GET / HTTP/1.1\r\n" + host + "Connection: " +
 			strings.Repeat("a,", 33) + "\r\n\r\n", ErrFieldValue},
@@ -303,9 +303,9 @@ func TestResponses(t *testing.T) {
 			Framing{}, ErrTEAndCL},
 		"chunked from HTTP/1.0": {"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "GET", Framing{},
 			ErrTEInHTTP10},
-		"101 that nobody wanted":     {"HTTP/1.1 101 Switching Protocols\r\n\r\n", "GET", Framing{}, ErrStatus},
-		"a status of two digits":     {"HTTP/1.1 20 OK\r\n\r\n", "GET", Framing{}, ErrStartLine},
-		"a status that is no number": {"HTTP/1.1 2x0 OK\r\n\r\n", "GET", Framing{}, ErrStatus},
+		"101 that nobody wanted":        {"HTTP/1.1 101 Switching Protocols\r\n\r\n", "GET", Framing{}, ErrStatus},
+		"a status of two digits":        {"HTTP/1.1 20 OK\r\n\r\n", "GET", Framing{}, ErrStartLine},
+		"a status that is not a number": {"HTTP/1.1 2x0 OK\r\n\r\n", "GET", Framing{}, ErrStatus},
 		"a status beyond 599": {"HTTP/1.1 700 OK\r\nContent-Length: 2\r\n\r\n", "GET",
 			Framing{Coding: Length, Length: 2}, nil},
 		"the last status": {"HTTP/1.1 999 Request denied\r\nContent-Length: 2\r\n\r\n", "GET",
@@ -423,7 +423,7 @@ func TestChunks(t *testing.T) {
 	}
 }
 
-// chunks decodes in, of which step more bytes become known at a time.
+// chunks decodes in, which arrives step bytes at a time.
 func chunks(in string, step int) (out string, err error) { return decode(Chunks{}, in, step) }
 
 func decode(c Chunks, in string, step int) (out string, err error) {

@@ -105,8 +105,8 @@ func AppendChunkSize(dst []byte, n int) []byte {
 // AppendChunkEnd appends what follows a chunk's data.
 func AppendChunkEnd(dst []byte) []byte { return append(dst, "\r\n"...) }
 
-// AppendLastChunk ends a chunked body with its trailers, which may be nil. Fields that may not stand there are left
-// out.
+// AppendLastChunk ends a chunked body with its trailers, which may be nil. It leaves out fields that are forbidden in
+// trailers.
 func AppendLastChunk(dst []byte, trailers *message.Head) []byte {
 	dst = append(dst, "0\r\n"...)
 	if trailers != nil {

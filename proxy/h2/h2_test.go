@@ -81,10 +81,10 @@ func TestRequestLists(t *testing.T) {
 		"method with a space":                {[]string{":method", "GET /x", ":scheme", "http", ":path", "/"}, "method"},
 		"authority with userinfo": {[]string{":method", "GET", ":scheme", "http", ":authority", "u@a", ":path",
 			"/"}, "authority"},
-		"CONNECT with a path, §8.5":        {[]string{":method", "CONNECT", ":authority", "a:1", ":path", "/"}, "connect"},
-		"content-length that is no number": {with("content-length", "x"), "content_length"},
-		"two content-lengths that differ":  {with("content-length", "1", "content-length", "2"), "content_length"},
-		":protocol without CONNECT":        {with(":protocol", "websocket"), "protocol"},
+		"CONNECT with a path, §8.5":           {[]string{":method", "CONNECT", ":authority", "a:1", ":path", "/"}, "connect"},
+		"content-length that is not a number": {with("content-length", "x"), "content_length"},
+		"two content-lengths that differ":     {with("content-length", "1", "content-length", "2"), "content_length"},
+		":protocol without CONNECT":           {with(":protocol", "websocket"), "protocol"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, _, got := read(t, Request, c.fields...); got != c.want {
@@ -94,7 +94,7 @@ func TestRequestLists(t *testing.T) {
 	}
 }
 
-// What routes, policy and metrics see is what the application is told.
+// Routes, policy and metrics see the same authority as the application.
 func TestAuthorityGoesBeforeHost(t *testing.T) {
 	for name, c := range map[string]struct {
 		authority, host, want string

@@ -47,9 +47,9 @@ type Decoder struct {
 // NewDecoder returns a decoder whose table has the initial size of 4096 bytes. That is also what it allows.
 func NewDecoder() *Decoder { return &Decoder{table: table{max: maxTable}} }
 
-// Decode decodes a complete header block. It stores strings in h and tells to about each field. Beyond limits.List, to
-// is told only what it wants and the error is ErrTooLarge; beyond limits.Read it is ErrBomb. Another error is
-// ErrCompression.
+// Decode decodes a complete header block. It stores strings in h and calls to for each field. Beyond limits.List it
+// calls to only for the fields that to wants, and returns ErrTooLarge; beyond limits.Read it returns ErrBomb. Any other
+// error is ErrCompression.
 func (d *Decoder) Decode(block []byte, h *message.Head, limits Limits, to Sink) error {
 	size, mayResize := 0, true
 	for len(block) > 0 {

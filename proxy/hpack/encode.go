@@ -92,7 +92,7 @@ func (e *Encoder) find(hash uint32, name, value []byte) int {
 	return -1
 }
 
-// hashField is FNV-1a; whoever makes two fields collide gains a longer comparison.
+// hashField is FNV-1a. A collision only costs a longer comparison.
 func hashField(name, value []byte) uint32 {
 	h := uint32(2166136261)
 	for _, c := range name {

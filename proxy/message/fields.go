@@ -69,23 +69,23 @@ func (h *Head) Del(name string) { h.delFrom(0, name) }
 
 // DelFunc removes every field line for which drop returns true.
 func (h *Head) DelFunc(drop func(name, value []byte) bool) {
-	kept := h.fields[:0]
+	rest := h.fields[:0]
 	for _, f := range h.fields {
 		if !drop(h.Bytes(f.name), h.Bytes(f.value)) {
-			kept = append(kept, f)
+			rest = append(rest, f)
 		}
 	}
-	h.fields = kept
+	h.fields = rest
 }
 
 func (h *Head) delFrom(i int, name string) {
-	kept := h.fields[:i]
+	rest := h.fields[:i]
 	for ; i < len(h.fields); i++ {
 		if f := h.fields[i]; !h.named(&f, name) {
-			kept = append(kept, f)
+			rest = append(rest, f)
 		}
 	}
-	h.fields = kept
+	h.fields = rest
 }
 
 func (h *Head) named(f *field, name string) bool {
@@ -154,9 +154,8 @@ func BindsConnection(value []byte) bool {
 	return false
 }
 
-// MayUpgrade reports whether a connection may become what the value of an Upgrade field lists: protocols with or
-// without a version (RFC 9110 §7.8), but not another HTTP, nor TLS. Requests would go through such a tunnel of which
-// nobody but the first was authorized.
+// MayUpgrade reports whether the protocols in the value of an Upgrade field are allowed (RFC 9110 §7.8). HTTP and TLS
+// are not: only the first request of such a tunnel would be authorized.
 func MayUpgrade(list []byte) bool {
 	for rest := list; len(rest) > 0; {
 		var protocol []byte

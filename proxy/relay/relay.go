@@ -26,12 +26,12 @@ type End struct {
 	prefix []byte       // read from tcp already
 	// Read and Written count the bytes that came from and went to this side; nil counts nothing.
 	Read, Written *atomic.Uint64
-	// reset says that a write was told of a reset. Whoever reads is not told again, and must not take it for an orderly
-	// end.
+	// reset is set when a write failed by a reset. The kernel reports it once, so a later read must not take it for an
+	// orderly end.
 	reset atomic.Bool
 }
 
-// Plain returns the side that speaks plaintext on c, of which somebody has read prefix already.
+// Plain returns the side that speaks plaintext on c. prefix are bytes that were read from c already.
 func Plain(c *net.TCPConn, prefix []byte) *End { return &End{tcp: c, prefix: prefix} }
 
 // Secure returns the side that speaks TLS on c.
@@ -113,9 +113,8 @@ func (w way) run(ctx context.Context, move func(src, dst *End) error, back <-cha
 	return err
 }
 
-// hearOut lets the other direction pass on what dst said before it was gone: a server that does not want what it is
-// sent answers and closes. What src still sends is dropped meanwhile, for it may not read before it has sent
-// everything.
+// hearOut lets the other direction forward what dst sent before it closed: a server that refuses a request responds and
+// closes. Meanwhile it drops what src still sends, because src may not read before it has sent everything.
 func (w way) hearOut(back <-chan struct{}) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -134,7 +133,7 @@ func (e *goneError) Error() string { return e.err.Error() }
 
 func (e *goneError) Unwrap() error { return e.err }
 
-// unwritten makes something of the error of a write to the side.
+// unwritten returns the relay's error for a failed write to the side.
 func (e *End) unwritten(err error) error {
 	reset := errors.Is(err, syscall.ECONNRESET)
 	if !reset && !errors.Is(err, syscall.EPIPE) {
@@ -155,7 +154,7 @@ func pump(src, dst *End) error {
 	return err
 }
 
-// receiver gives what one side read to the other, and waits until it has taken it: a slow reader slows its writer down.
+// receiver writes what one side read to the other and waits for it, so a slow reader slows its writer down.
 type receiver struct {
 	src, dst *End
 	bufs     [1][]byte
@@ -174,7 +173,7 @@ func (r *receiver) Receive(in []byte) (int, error) {
 	return n, r.dst.unwritten(err)
 }
 
-// closeWrite passes the end of a stream on. It forgives a peer that has gone after it got everything.
+// closeWrite forwards the end of a stream. A peer that closed after it got everything is not an error.
 func (e *End) closeWrite() error {
 	var err error
 	if e.conn != nil {

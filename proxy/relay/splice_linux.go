@@ -33,8 +33,8 @@ func takePipe() (pipe, error) {
 	return pipe{r: fds[0], w: fds[1]}, nil
 }
 
-// give puts an empty pipe back.
-func (p pipe) give() {
+// recycle puts an empty pipe back.
+func (p pipe) recycle() {
 	select {
 	case idlePipes <- p:
 	default:
@@ -49,10 +49,10 @@ func (p pipe) close() {
 
 // splicer moves bytes from one socket to another; it holds a pipe only while there are some in it.
 type splicer struct {
-	pipe pipe
-	held bool
-	n    int // bytes in the pipe
-	err  error
+	pipe    pipe
+	hasPipe bool
+	n       int // bytes in the pipe
+	err     error
 }
 
 // splice moves bytes from src to dst inside the kernel until src ends. Without descriptors for a pipe it copies.
@@ -114,16 +114,16 @@ func isPipeless(err error) bool {
 
 // fill moves bytes into the pipe; false makes the poller wait for more.
 func (s *splicer) fill(fd uintptr) bool {
-	if !s.held {
+	if !s.hasPipe {
 		if s.pipe, s.err = takePipe(); s.err != nil {
 			return true
 		}
-		s.held = true
+		s.hasPipe = true
 	}
 	n, err := spliceFDs(int(fd), s.pipe.w, spliceBytes)
 	if errors.Is(err, unix.EAGAIN) {
-		s.pipe.give()
-		s.held = false
+		s.pipe.recycle()
+		s.hasPipe = false
 		return false
 	}
 	s.n, s.err = int(n), err
@@ -151,9 +151,9 @@ func (s *splicer) drain(fd uintptr) bool {
 
 func (s *splicer) end() {
 	switch {
-	case s.held && s.n == 0:
-		s.pipe.give()
-	case s.held:
+	case s.hasPipe && s.n == 0:
+		s.pipe.recycle()
+	case s.hasPipe:
 		s.pipe.close()
 	}
 }

@@ -5,12 +5,11 @@ import (
 	"time"
 )
 
-// Failures remembers the calls of a pod's application that failed although they were retried, so that the pod's own
-// failed answers can be told apart: one that only passes such a failure on must not be retried by the caller, who would
-// multiply what was done already. Applications say nothing about which request they made a call for. But a call that
-// belongs to a request is made and fails while the request is under way, and calls are made in the order in which
-// requests come, more or less: that is how they are matched, one to one. The zero Failures remembers none. Its methods
-// may be used by several goroutines.
+// Failures remembers calls of a pod's application that failed for good. If the pod then fails a request because of such
+// a call, the caller must not retry it: that would multiply the retries. Applications do not say for which request they
+// made a call. But the call is made and fails while its request is in flight, and calls come roughly in the order of
+// requests. So each failed request is matched with one failed call. The zero Failures remembers none. Its methods may
+// be used by several goroutines.
 type Failures struct {
 	mu    sync.Mutex // guards the fields below
 	calls [remembered]call

@@ -9,7 +9,7 @@ import (
 
 func TestBudgetBoundsRetriesInTheLongRun(t *testing.T) {
 	for name, test := range map[string]struct {
-		rate   int // requests a second, every one of which wants as many retries as it can get
+		rate   int // requests a second, each wants as many retries as it can get
 		budget mesh.Budget
 		want   float64 // retries a request
 	}{

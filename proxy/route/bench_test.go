@@ -10,7 +10,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/message"
 )
 
-// manyRules returns 200 rules of every kind of match, of which the request falls under the last that is asked.
+// manyRules returns 200 rules with every kind of match. The request matches the last one that is compared.
 func manyRules() []mesh.Route {
 	var matches []mesh.Match
 	for i := range 40 {

@@ -94,8 +94,8 @@ func (c *CORS) allows(value string) bool {
 	return false
 }
 
-// Preflight reports whether the request is a browser's question whether another may be sent, and, if so, fills in an
-// answer without a status. allowed is false if the answer is no: it is without what a browser looks for.
+// Preflight reports whether the request is a CORS preflight, and if so fills in the response except for its status. If
+// allowed is false, the response lacks the fields that permit the request.
 func (c *CORS) Preflight(req, res *message.Head) (preflight, allowed bool) {
 	asked, ok := req.Get("access-control-request-method")
 	from, cross := req.Get("origin")
@@ -107,16 +107,16 @@ func (c *CORS) Preflight(req, res *message.Head) (preflight, allowed bool) {
 		return true, false
 	}
 	c.allow(res, string(from))
-	c.answer(res, "access-control-allow-methods", c.methods, string(asked))
+	c.setAllowed(res, "access-control-allow-methods", c.methods, string(asked))
 	wanted, _ := req.Get("access-control-request-headers")
-	c.answer(res, "access-control-allow-headers", c.headers, string(wanted))
+	c.setAllowed(res, "access-control-allow-headers", c.headers, string(wanted))
 	res.Set("access-control-max-age", c.maxAge)
 	return true, true
 }
 
-// answer sets a field to what is allowed. Where anything is and credentials may be sent, "*" would mean a name of its
-// own, so it is what was asked for.
-func (c *CORS) answer(res *message.Head, name, allowed, asked string) {
+// setAllowed sets a field to what is allowed. With credentials, "*" would be a literal name, so the field is set to
+// what was asked for.
+func (c *CORS) setAllowed(res *message.Head, name, allowed, asked string) {
 	if allowed == "*" && c.credentials {
 		allowed = asked
 	}
@@ -125,7 +125,7 @@ func (c *CORS) answer(res *message.Head, name, allowed, asked string) {
 	}
 }
 
-// Mark tells the browser whether the response may be read by the page that asked for it.
+// Mark adds the fields that let the requesting page read the response.
 func (c *CORS) Mark(req, res *message.Head) {
 	from, cross := req.Get("origin")
 	if !cross || !c.allows(string(from)) {

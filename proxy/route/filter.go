@@ -93,13 +93,13 @@ func checkName(name string) error {
 
 func checkTarget(what, host string, path *mesh.PathModifier, matches []mesh.Match) error {
 	if !message.IsHost([]byte(host)) {
-		return fmt.Errorf("%s to %q, which is no host", what, host)
+		return fmt.Errorf("%s to %q, which is not a host", what, host)
 	}
 	if path == nil {
 		return nil
 	}
 	if v := path.Value; !message.IsTarget([]byte(v)) || v != "" && v[0] != '/' || strings.Contains(v, "?") {
-		return fmt.Errorf("%s to %q, which is no path", what, v)
+		return fmt.Errorf("%s to %q, which is not a path", what, v)
 	}
 	for _, m := range matches {
 		if path.Prefix && m.Path != mesh.PrefixPath && m.Path != mesh.AnyPath {

@@ -38,7 +38,7 @@ func (l *list) index() {
 	l.rest = rest
 }
 
-// wants returns the first header of which the matcher wants one value; nil if there is none.
+// wants returns the first header that the matcher compares with one value; nil if there is none.
 func (m *matcher) wants() *fieldTest {
 	for i := range m.headers {
 		if m.headers[i].pattern == nil {

@@ -119,8 +119,8 @@ func resolve(path []byte) []byte {
 	return out
 }
 
-// MaxPath is the longest path that rules which guard something look at, as it is sent and in its canonical form, where
-// an octet that is no ASCII takes three bytes. Source: RFC 9110 §4.1 wants 8000 bytes to be supported.
+// MaxPath is the longest path that guarding rules accept, as sent and in canonical form. There, an octet that is not
+// ASCII takes three bytes. Source: RFC 9110 §4.1 recommends support for 8000 bytes.
 const MaxPath = 8 << 10
 
 // Ambiguous reports whether servers read a path (its query does not matter) in different ways: it has dot segments in

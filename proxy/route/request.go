@@ -21,7 +21,7 @@ type request struct {
 	parameters [slots]value
 }
 
-// slots bounds the names that are looked up once; whoever asks for others looks again.
+// slots is how many names are looked up once per request; further ones are looked up at each use.
 const slots = 8
 
 type value struct {

@@ -148,8 +148,8 @@ func profileRetry(p *mesh.Profile, in *mesh.ProfileRoute) *mesh.Retry {
 // DEADLINE_EXCEEDED, PERMISSION_DENIED, INTERNAL, UNAVAILABLE and DATA_LOSS. Source: Linkerd's default.
 const FailureCodes = 1<<2 | 1<<4 | 1<<7 | 1<<13 | 1<<14 | 1<<15
 
-// Failure reports whether a response of that HTTP status is a failure by the first class that fits, or else because it
-// is 500 or above.
+// Failure reports whether a response with that HTTP status is a failure: by the first class that fits, otherwise if the
+// status is 500 or above.
 func Failure(classes []mesh.ResponseClass, status int) bool {
 	for i := range classes {
 		if fits(&classes[i].Condition, status) {

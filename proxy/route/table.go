@@ -71,8 +71,8 @@ func defaultRule(o *mesh.Outbound) *Rule {
 	return &Rule{Route: -1, Ref: mesh.Ref{Kind: "default", Name: "http"}, Policy: o.Policy, Itself: true}
 }
 
-// CompileRoutes returns the table of routes, of which those that win a tie come first. Nothing is refused: a rule that
-// cannot be served is Invalid and says why.
+// CompileRoutes returns the table of routes, which must be ordered: the first wins a tie. Nothing is refused: a rule
+// that cannot be served is Invalid and says why.
 func CompileRoutes(routes []mesh.Route) *Table {
 	var rules []*Rule
 	for i := range routes {

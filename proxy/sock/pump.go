@@ -85,9 +85,9 @@ func (c *Conn) AwaitHangup(done <-chan struct{}) error {
 			return true
 		default:
 		}
-		var over bool
-		over, broken = hangup(fd)
-		return over
+		var ended bool
+		ended, broken = hangup(fd)
+		return ended
 	})
 	return broken
 }
@@ -180,14 +180,14 @@ func (p *pump) release() {
 // process gives everything that can be given to the receiver.
 func (p *pump) process() error {
 	if p.c.tls == nil {
-		return p.give(&p.c.ahead)
+		return p.deliver(&p.c.ahead)
 	}
 	for {
 		more := false
 		if p.end == nil {
 			more, p.end = p.decrypt()
 		}
-		if err := p.give(&p.plain); err != nil {
+		if err := p.deliver(&p.plain); err != nil {
 			return err
 		}
 		if !more {
@@ -196,7 +196,7 @@ func (p *pump) process() error {
 	}
 }
 
-func (p *pump) give(a *aheadBuffer) error {
+func (p *pump) deliver(a *aheadBuffer) error {
 	if a.len() == 0 {
 		return nil
 	}

@@ -136,19 +136,19 @@ func (c *Conn) seal(bufs [][]byte, block bool) (n int, full bool, err error) {
 			return 0, full, err
 		}
 	}
-	held := 0
+	pending := 0
 	for _, b := range bufs {
 		for len(b) > 0 {
-			part := b[:min(len(b), batch-held)]
+			part := b[:min(len(b), batch-pending)]
 			b = b[len(part):]
 			if _, err := c.tls.Write(part); err != nil {
 				return n, false, err
 			}
 			n += len(part)
-			if held += len(part); held < batch {
+			if pending += len(part); pending < batch {
 				continue
 			}
-			held = 0
+			pending = 0
 			if full, err := c.flush(block); full || err != nil {
 				return n, full, err
 			}
@@ -158,7 +158,7 @@ func (c *Conn) seal(bufs [][]byte, block bool) (n int, full bool, err error) {
 	return n, full, err
 }
 
-// flush sends what is sealed. The lock is held for each write alone: a reader must not wait for a slow peer.
+// flush sends what is sealed. The lock is pending for each write alone: a reader must not wait for a slow peer.
 func (c *Conn) flush(block bool) (full bool, err error) {
 	if c.rc == nil {
 		return c.flushBlocking(block)

@@ -150,7 +150,7 @@ func (c *Conn) CloseWrite() error {
 func (c *Conn) Close() error { return c.nc.Close() }
 
 // Abort ends the connection in both directions and never waits: Pump and Send return, and then Close must free the
-// descriptor. With reset the peer is told by a TCP reset, which destroys what it has not read, else by FIN.
+// descriptor. With reset the peer gets a TCP reset, which destroys what it has not read, otherwise a FIN.
 func (c *Conn) Abort(reset bool) {
 	if c.rc == nil {
 		_ = c.nc.Close()

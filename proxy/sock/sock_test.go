@@ -262,16 +262,16 @@ func TestAByteThatWaitsForMoreTakesLittle(t *testing.T) {
 	}
 }
 
-// wanting is a Receiver that waits for more of a message.
-type wanting struct{ got []byte }
+// needMore is a Receiver that waits for more of a message.
+type needMore struct{ got []byte }
 
-func (w *wanting) Receive(in []byte) (int, error) {
+func (w *needMore) Receive(in []byte) (int, error) {
 	w.got = append(w.got, in...)
 	return len(in), ErrMore
 }
 
-// A reset behind the last bytes leaves no trace in what TCP_INQ says is left, and no further edge: who waits for more
-// must be told.
+// A reset behind the last bytes does not show in TCP_INQ and causes no further edge, but a receiver that waits for more
+// must notice it.
 func TestPumpSeesTheResetThatCameWithTheData(t *testing.T) {
 	for range 20 {
 		a, b := pair(t, false)
@@ -281,7 +281,7 @@ func TestPumpSeesTheResetThatCameWithTheData(t *testing.T) {
 		_ = a.NetConn().(*net.TCPConn).SetLinger(0)
 		_ = a.Close()
 		done := make(chan error, 1)
-		w := &wanting{}
+		w := &needMore{}
 		go func() { done <- b.Pump(w, nil) }()
 		select {
 		case err := <-done:

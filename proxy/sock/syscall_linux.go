@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The system calls here are raw: the descriptors are non-blocking, so that the scheduler need not be told.
+// The system calls here are raw: the descriptors are non-blocking, so the scheduler does not need to know.
 
 // enableInq asks the kernel to say with every read how much is left (TCP_INQ). It reports whether the socket can.
 func enableInq(rc syscall.RawConn) bool {
@@ -18,13 +18,14 @@ func enableInq(rc syscall.RawConn) bool {
 	return err == nil && serr == nil
 }
 
-// shutdown wakes whoever reads or writes, too. An error means that the connection has ended already.
+// shutdown ends both directions and wakes blocked readers and writers. An error means that the connection has ended
+// already.
 func shutdown(rc syscall.RawConn) {
 	_ = rc.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) })
 }
 
 // hangup reports whether a socket has ended in both directions, and why if it was by an error.
-func hangup(fd uintptr) (over bool, broken error) {
+func hangup(fd uintptr) (ended bool, broken error) {
 	fds := [1]unix.PollFd{{Fd: int32(fd)}}
 	n, err := unix.Poll(fds[:], 0)
 	if err != nil || n == 0 || fds[0].Revents&(unix.POLLERR|unix.POLLHUP) == 0 {

@@ -72,7 +72,7 @@ func (r *Registry) Balancer(c BalancerConfig) (g *Balancer, release func()) {
 	if c.TCP {
 		kind = tcpBalancerGroup
 	}
-	b, releaseGroup := hold(r, kind, c.Labels, func(l Labels, _ room) *Balancer {
+	b, releaseGroup := acquire(r, kind, c.Labels, func(l Labels, _ room) *Balancer {
 		return &Balancer{labels: l, tcp: c.TCP, timeout: c.Timeout, gate: gate{since: time.Now()}, opened: 1}
 	})
 	b.mu.Lock()
@@ -123,7 +123,7 @@ func (b *Balancer) FailFast() {
 	}
 }
 
-// Update counts a change of the endpoints, of which there are now so many.
+// Update counts a change of the endpoints; endpoints is their number now.
 func (b *Balancer) Update(c Change, endpoints int) {
 	if b == nil {
 		return

@@ -165,8 +165,8 @@ func (r *Registry) hide(e *entry) {
 	r.spent[e.side] = r.spent[e.side].minus(e.cost)
 }
 
-// makeRoom evicts idle label sets other than keep until there is room for need.
-func (r *Registry) makeRoom(s side, need cost, keep *entry) bool {
+// makeRoom evicts idle label sets other than except until there is room for need.
+func (r *Registry) makeRoom(s side, need cost, except *entry) bool {
 	if s == ownSide {
 		return true
 	}
@@ -179,7 +179,7 @@ func (r *Registry) makeRoom(s side, need cost, keep *entry) bool {
 	}
 	var idle []*entry
 	for _, e := range r.entries {
-		if e.side == s && e != keep && e.evictable(r.now) {
+		if e.side == s && e != except && e.evictable(r.now) {
 			idle = append(idle, e)
 		}
 	}

@@ -2,8 +2,8 @@
 //
 // It owns every metric's name, type and help, the counters behind them and the exposition. It imports proxy/exchange
 // and the standard library only: a client library would cost more memory than the rest of an idle proxy, and its label
-// lookups more time than the rest of a request. The one idea: whoever serves a peer resolves that peer's group of
-// series once and then adds to plain atomics; names and labels meet numbers only while somebody scrapes.
+// lookups more time than the rest of a request. The one idea: a connection resolves its group of series once and then
+// adds to plain atomics; names and labels meet numbers only during a scrape.
 package stats
 
 // Type is a metric's type as the text format names it.

@@ -52,11 +52,11 @@ func (o Outcome) fold() Outcome {
 	return Outcome{Status: o.Status / 100, GRPC: NotGRPC, Failure: o.Failure, class: true}
 }
 
-// NotGRPC says in an Outcome that the request was no gRPC call.
+// NotGRPC in an Outcome means that the request was not a gRPC call.
 const NotGRPC int16 = -1
 
 const (
-	// maxOutcomes bounds the outcomes of a group that are told apart: a peer may invent statuses.
+	// maxOutcomes bounds the distinct outcomes of a group: a peer may invent statuses.
 	maxOutcomes = 64
 	// maxClasses is how many more there are at most when outcomes are folded: those without a status, and those from 1xx
 	// to 9xx.

@@ -12,7 +12,7 @@ type InboundRoute struct {
 	labels            Labels
 	grpc              bool
 	requests          atomic.Uint64
-	statuses          tally
+	statuses          statusCounts
 	request, response durations
 }
 
@@ -33,8 +33,8 @@ func (r *Registry) InboundRoute(labels Labels, grpc bool) (g *InboundRoute, rele
 	if grpc {
 		kind = inboundGRPCGroup
 	}
-	return hold(r, kind, labels, func(l Labels, m room) *InboundRoute {
-		return &InboundRoute{labels: l, grpc: grpc, statuses: tally{room: m}}
+	return acquire(r, kind, labels, func(l Labels, m room) *InboundRoute {
+		return &InboundRoute{labels: l, grpc: grpc, statuses: statusCounts{room: m}}
 	})
 }
 

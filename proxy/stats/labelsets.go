@@ -78,8 +78,8 @@ func NewApp(a netip.AddrPort) App {
 	return App{Addr: a.String(), IP: a.Addr().String(), Port: strconv.Itoa(int(a.Port()))}
 }
 
-// AppLabels are the labels of connections to a port of this pod's application, whoever they are for: they never leave
-// the pod.
+// AppLabels are the labels of connections to a port of this pod's application. They have no client, because these
+// connections never leave the pod.
 func AppLabels(n App) Labels {
 	return Labels(`peer="dst",direction="inbound"`).Add("target_addr", n.Addr, "target_ip", n.IP, "target_port", n.Port,
 		"tls", "no_identity", "no_tls_reason", "loopback")
@@ -140,7 +140,8 @@ func ObjectLabels(what string, r mesh.Ref) Labels {
 	if r.Kind == "Service" {
 		r.Group = cmp.Or(r.Group, "core")
 	}
-	return Labels("").Add(what+"_group", r.Group, what+"_kind", r.Kind, what+"_namespace", r.Namespace, what+"_name", r.Name)
+	return Labels("").With(what+"_group", r.Group).With(what+"_kind", r.Kind).With(what+"_namespace",
+		r.Namespace).With(what+"_name", r.Name)
 }
 
 // ParentLabels are the labels of the Service that the application asked for.

@@ -73,28 +73,28 @@ func NewRegistry() *Registry {
 // nobody will add to it through this handle any more: the group is kept for some time, so that its last counts are
 // scraped.
 func (r *Registry) HTTP(labels Labels) (g *HTTP, release func()) {
-	return hold(r, httpGroup, labels, newHTTP(requestTotal, responseTotal, responseLatency))
+	return acquire(r, httpGroup, labels, newHTTP(requestTotal, responseTotal, responseLatency))
 }
 
 // Control returns the group that counts questions to a part of the control plane; it is kept for ever.
 func (r *Registry) Control(labels Labels) *HTTP {
-	g, _ := hold(r, controlGroup, labels, newHTTP(controlRequestTotal, controlResponseTotal, controlResponseLatency))
+	g, _ := acquire(r, controlGroup, labels, newHTTP(controlRequestTotal, controlResponseTotal, controlResponseLatency))
 	return g
 }
 
 // TCP returns the group that counts connections under the labels; see HTTP.
 func (r *Registry) TCP(labels Labels) (g *TCP, release func()) {
-	return hold(r, tcpGroup, labels, func(l Labels, _ room) *TCP { return &TCP{labels: l} })
+	return acquire(r, tcpGroup, labels, func(l Labels, _ room) *TCP { return &TCP{labels: l} })
 }
 
-// hold returns the group of a kind and labels, made by create if there is none.
-func hold[G group](r *Registry, kind groupKind, labels Labels, create func(Labels, room) G) (g G, release func()) {
+// acquire returns the group of a kind and labels, made by create if there is none.
+func acquire[G group](r *Registry, kind groupKind, labels Labels, create func(Labels, room) G) (g G, release func()) {
 	k := seriesKey{kind, firstFamily[kind], labels}
-	e := r.hold(k, func(k seriesKey, m room) group { return create(k.labels, m) })
+	e := r.acquire(k, func(k seriesKey, m room) group { return create(k.labels, m) })
 	return e.group.(G), sync.OnceFunc(func() { r.release(e) })
 }
 
-func (r *Registry) hold(k seriesKey, create func(seriesKey, room) group) *entry {
+func (r *Registry) acquire(k seriesKey, create func(seriesKey, room) group) *entry {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e := r.entry(k, create)
@@ -192,7 +192,7 @@ func (c *Counter) series() int      { return 1 }
 // Counter returns the series of a family that has no groups; equal labels share one. Call release when nobody will add
 // to it through this handle any more. It panics if there is no such family.
 func (r *Registry) Counter(family string, labels Labels) (c *Counter, release func()) {
-	e := r.hold(seriesKey{counterGroup, lookup(family), labels}, newCounter)
+	e := r.acquire(seriesKey{counterGroup, lookup(family), labels}, newCounter)
 	return e.group.(*Counter), sync.OnceFunc(func() { r.release(e) })
 }
 

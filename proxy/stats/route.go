@@ -13,7 +13,7 @@ import (
 type Route struct {
 	labels   Labels
 	grpc     bool
-	statuses tally
+	statuses statusCounts
 	duration durations
 }
 
@@ -22,7 +22,7 @@ type RouteBackend struct {
 	labels   Labels
 	grpc     bool
 	requests atomic.Uint64
-	statuses tally
+	statuses statusCounts
 	duration durations
 }
 
@@ -63,25 +63,25 @@ func (b *RouteBackend) End(s RouteStatus, d time.Duration) {
 
 // Route returns the group that counts the requests of a route; see HTTP.
 func (r *Registry) Route(labels Labels, grpc bool) (g *Route, release func()) {
-	return hold(r, routeGroup(grpc), labels,
-		func(l Labels, m room) *Route { return &Route{labels: l, grpc: grpc, statuses: tally{room: m}} })
+	return acquire(r, routeGroup(grpc), labels,
+		func(l Labels, m room) *Route { return &Route{labels: l, grpc: grpc, statuses: statusCounts{room: m}} })
 }
 
 // RouteBackend returns the group that counts the requests of a route to one backend; see HTTP.
 func (r *Registry) RouteBackend(labels Labels, grpc bool) (g *RouteBackend, release func()) {
-	return hold(r, backendGroup(grpc), labels, func(l Labels, m room) *RouteBackend {
-		return &RouteBackend{labels: l, grpc: grpc, statuses: tally{room: m}}
+	return acquire(r, backendGroup(grpc), labels, func(l Labels, m room) *RouteBackend {
+		return &RouteBackend{labels: l, grpc: grpc, statuses: statusCounts{room: m}}
 	})
 }
 
 // Named returns the group that counts requests as ServiceProfiles have it, under the name of a route; see HTTP.
 func (r *Registry) Named(labels Labels) (g *HTTP, release func()) {
-	return hold(r, namedGroup, labels, newHTTP(routeRequestTotal, routeResponseTotal, routeResponseLatency))
+	return acquire(r, namedGroup, labels, newHTTP(routeRequestTotal, routeResponseTotal, routeResponseLatency))
 }
 
 // Actual returns the group that counts the attempts of such requests; see Named.
 func (r *Registry) Actual(labels Labels) (g *HTTP, release func()) {
-	return hold(r, actualGroup, labels, newHTTP(routeActualRequestTotal, routeActualResponseTotal,
+	return acquire(r, actualGroup, labels, newHTTP(routeActualRequestTotal, routeActualResponseTotal,
 		routeActualResponseLatency))
 }
 
@@ -133,19 +133,19 @@ func (b *RouteBackend) series() int { return 1 + maxClasses + durationSeries(res
 func (r *Route) activity() uint64        { return r.duration.count() }
 func (b *RouteBackend) activity() uint64 { return b.requests.Load() + b.duration.count() }
 
-// tally counts statuses.
-type tally struct {
+// statusCounts counts statuses.
+type statusCounts struct {
 	room room
 	mu   sync.Mutex // serialises additions to list
-	list atomic.Pointer[[]*tallied]
+	list atomic.Pointer[[]*statusCount]
 }
 
-type tallied struct {
+type statusCount struct {
 	status RouteStatus
 	n      atomic.Uint64
 }
 
-func (t *tally) add(s RouteStatus) {
+func (t *statusCounts) add(s RouteStatus) {
 	c := t.find(s)
 	if c == nil {
 		c = t.grow(s)
@@ -153,7 +153,7 @@ func (t *tally) add(s RouteStatus) {
 	c.n.Add(1)
 }
 
-func (t *tally) find(s RouteStatus) *tallied {
+func (t *statusCounts) find(s RouteStatus) *statusCount {
 	if list := t.list.Load(); list != nil {
 		for _, c := range *list {
 			if c.status == s {
@@ -164,10 +164,10 @@ func (t *tally) find(s RouteStatus) *tallied {
 	return nil
 }
 
-func (t *tally) grow(s RouteStatus) *tallied {
+func (t *statusCounts) grow(s RouteStatus) *statusCount {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var list []*tallied
+	var list []*statusCount
 	if p := t.list.Load(); p != nil {
 		list = *p
 	}
@@ -180,13 +180,13 @@ func (t *tally) grow(s RouteStatus) *tallied {
 	if c := t.find(s); c != nil {
 		return c
 	}
-	c := &tallied{status: s}
+	c := &statusCount{status: s}
 	list = append(list[:len(list):len(list)], c)
 	t.list.Store(&list)
 	return c
 }
 
-func (t *tally) collect(f id, labels Labels, of func(RouteStatus) Labels, w *writer) {
+func (t *statusCounts) collect(f id, labels Labels, of func(RouteStatus) Labels, w *writer) {
 	list := t.list.Load()
 	if list == nil {
 		return
