@@ -25,8 +25,8 @@ func (pd *pod) declare(t *testing.T, app string) {
 	pd.awaitPolicy(t, func(a netip.AddrPort) bool { return pd.Proxy.inbound.Policy().Declares(a.Port()) }, app)
 }
 
-// Whoever tries ports that nothing serves makes no series: the attempts count under one name, and the port that is
-// served counts right.
+// A client that tries ports that nothing serves makes no series: the attempts count under one name, and the port that
+// is served counts right.
 func TestAttemptsAtClosedPortsMakeNoSeries(t *testing.T) {
 	const attempts = 3000
 	pd := startPod(t, nil)

@@ -16,7 +16,7 @@ import (
 )
 
 // policies are what the benchmarks compare: a port without a Server, and Servers with n routes of one rule each and n
-// authorizations of theirs, of which the request needs the last.
+// authorizations of theirs; the request needs the last.
 func policies(client mesh.ID) map[string]mesh.PortPolicy {
 	ruled := func(n int) mesh.PortPolicy {
 		p := mesh.PortPolicy{Policy: mesh.Deny, Server: mesh.Ref{Kind: "Server", Name: "cart"}}

@@ -68,13 +68,13 @@ func TestIdentityIsNotWhatAClientSays(t *testing.T) {
 	g.set(t, only(authorize(mesh.AnyClients)))
 	for _, id := range []mesh.ID{web, nobody} {
 		_, got := exchangeRaw(t, g.entrance(id, true), "GET / HTTP/1.1\r\nHost: a\r\n"+spoofed, 1)
-		if told, _, _ := strings.Cut(got[0], " "); told != id.String() {
-			t.Errorf("application was told %q of %q", told, id)
+		if got, _, _ := strings.Cut(got[0], " "); got != id.String() {
+			t.Errorf("application got %q of %q", got, id)
 		}
 	}
 }
 
-// TestSplitPreface sends the preface of HTTP/2 byte by byte: the connection still is one whose requests are told apart.
+// TestSplitPreface sends the preface of HTTP/2 byte by byte: it stays an HTTP connection.
 func TestSplitPreface(t *testing.T) {
 	g := startGuarded(t)
 	g.set(t, probing(only()))
@@ -436,7 +436,7 @@ func TestDenyUnderLoad(t *testing.T) {
 			results <- seen
 		})
 	}
-	var denials [][2]time.Time // each from when it was in force to when it was about to end
+	var denials [][2]time.Time // each from its beginning to shortly before its end
 	for range 5 {
 		<-time.After(20 * time.Millisecond) // of load
 		g.set(t, only())

@@ -69,7 +69,7 @@ var (
 	sixAddr   = netip.IPv6Loopback()
 )
 
-// set makes a policy the one of both ports, and returns once it is in force.
+// set makes a policy the one of both ports, and returns once it is active.
 func (g *guarded) set(t *testing.T, p mesh.PortPolicy) {
 	t.Helper()
 	g.changes++

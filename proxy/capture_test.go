@@ -82,9 +82,9 @@ func startLab(t *testing.T, rules []redirect.Rule) *lab {
 	l := &lab{victim: hosts[0], attacker: hosts[1], bystander: hosts[2]}
 	mac := func(n *netns.Namespace) (address net.HardwareAddr) {
 		n.Do(t, func() error {
-			link, err := net.InterfaceByName(netns.Interface)
+			iface, err := net.InterfaceByName(netns.Interface)
 			if err == nil {
-				address = link.HardwareAddr
+				address = iface.HardwareAddr
 			}
 			return err
 		})
@@ -153,12 +153,12 @@ func (l *lab) startProxy(t *testing.T) {
 }
 
 func neighbours(mac net.HardwareAddr, addresses ...string) error {
-	link, err := netlink.LinkByName(netns.Interface)
+	iface, err := netlink.LinkByName(netns.Interface)
 	if err != nil {
 		return err
 	}
 	for _, a := range addresses {
-		n := &netlink.Neigh{LinkIndex: link.Attrs().Index, IP: net.ParseIP(a), HardwareAddr: mac, State: netlink.NUD_PERMANENT}
+		n := &netlink.Neigh{LinkIndex: iface.Attrs().Index, IP: net.ParseIP(a), HardwareAddr: mac, State: netlink.NUD_PERMANENT}
 		if err := netlink.NeighSet(n); err != nil {
 			return fmt.Errorf("set neighbour %s: %w", a, err)
 		}

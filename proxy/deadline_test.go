@@ -14,10 +14,10 @@ import (
 
 // TestDeadlinesGoFromHopToHop looks at what travels between two pods, and who is believed.
 func TestDeadlinesGoFromHopToHop(t *testing.T) {
-	type told struct{ deadline, remaining string }
-	seen := make(chan told, 1)
+	type fields struct{ deadline, remaining string }
+	seen := make(chan fields, 1)
 	app := serveHTTP(t, func(_ http.ResponseWriter, r *http.Request) {
-		seen <- told{r.Header.Get(response.DeadlineField), r.Header.Get(response.RemainingField)}
+		seen <- fields{r.Header.Get(response.DeadlineField), r.Header.Get(response.RemainingField)}
 	})
 	ca := meshtest.NewCA(t)
 	server := start(t, Config{Local: &Local{Certs: ca.Certs(cart), Inbound: []LocalInbound{{
@@ -37,7 +37,7 @@ func TestDeadlinesGoFromHopToHop(t *testing.T) {
 	for name, test := range map[string]struct {
 		to     string
 		header http.Header
-		most   time.Duration // that the application is given; 0: it is told of no deadline
+		most   time.Duration // that the application gets; 0: no deadline
 	}{
 		"the rule's timeout":                        {bounded, nil, 5 * time.Second},
 		"an earlier one of the application":         {bounded, http.Header{response.DeadlineField: {in(2 * time.Second)}}, 2 * time.Second},
@@ -55,7 +55,7 @@ func TestDeadlinesGoFromHopToHop(t *testing.T) {
 			}
 			s := <-seen
 			if s.remaining != "" {
-				t.Errorf("the application is told %s: %s", response.RemainingField, s.remaining)
+				t.Errorf("the application got %s: %s", response.RemainingField, s.remaining)
 			}
 			ms, _ := strconv.ParseInt(s.deadline, 10, 64)
 			left := time.Until(time.UnixMilli(ms))

@@ -108,8 +108,8 @@ func (t *tracker) count() int {
 	return n
 }
 
-// drain waits for open connections after the listeners were closed: HTTP clients are told to finish, and everything has
-// until the grace ends. What is left then is cut by cancelling the connections' context.
+// drain waits for open connections after the listeners were closed: HTTP clients get a GOAWAY or `connection: close`,
+// and everything has until the grace ends. What is left then is cut by cancelling the connections' context.
 func (p *Proxy) drain(cut context.CancelFunc) {
 	p.log.Info("draining", zap.Int("connections", p.conns.count()), zap.Duration("grace", p.env.Times.Grace))
 	idle := p.conns.stop()

@@ -67,20 +67,20 @@ func TestOnePeerDoesNotTakeAllConnections(t *testing.T) {
 	}
 }
 
-// TestSomePeersDoNotTakeAllConnections lets greedy peers open what they can, one after the other and by turns, and then
-// honest ones come.
+// TestSomePeersDoNotTakeAllConnections lets greedy peers open what they can, one after the other and alternately, and
+// then honest ones come.
 func TestSomePeersDoNotTakeAllConnections(t *testing.T) {
 	addr := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}) }
 	for name, c := range map[string]struct {
-		greedy  int
-		byTurns bool
-		honest  int // further peers that come afterwards
-		each    int // what each of them opens and gets
+		greedy    int
+		alternate bool
+		honest    int // further peers that come afterwards
+		each      int // what each of them opens and gets
 	}{
-		"three peers by turns":                  {greedy: 3, byTurns: true, honest: 20, each: 50},
+		"three peers alternately":               {greedy: 3, alternate: true, honest: 20, each: 50},
 		"three peers, one after the other":      {greedy: 3, honest: 20, each: 10},
-		"four peers by turns":                   {greedy: 4, byTurns: true, honest: 20, each: 50},
-		"a hundred peers by turns":              {greedy: 100, byTurns: true, honest: 20, each: 2},
+		"four peers alternately":                {greedy: 4, alternate: true, honest: 20, each: 50},
+		"a hundred peers alternately":           {greedy: 100, alternate: true, honest: 20, each: 2},
 		"a Prometheus of each of many clusters": {honest: 500, each: 35},
 		"one gateway for all":                   {honest: 1, each: maxConns / 4 * 3},
 	} {
@@ -95,7 +95,7 @@ func TestSomePeersDoNotTakeAllConnections(t *testing.T) {
 		}
 		for i := range c.greedy * maxConns {
 			peer := i / maxConns
-			if c.byTurns {
+			if c.alternate {
 				peer = i % c.greedy
 			}
 			enter(addr(peer))

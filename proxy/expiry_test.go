@@ -58,8 +58,8 @@ func (r *rotation) both() []*x509.Certificate {
 	return slices.Concat(r.old.Roots(), r.fresh.Roots())
 }
 
-// turnTo gives m another certificate and other anchors.
-func turnTo(t *testing.T, m *certs.Manager, by *meshtest.CA, roots []*x509.Certificate) {
+// replace gives m another certificate and other anchors.
+func replace(t *testing.T, m *certs.Manager, by *meshtest.CA, roots []*x509.Certificate) {
 	t.Helper()
 	if err := m.Replace(by.Issue(m.ID()), roots); err != nil {
 		t.Fatal(err)
@@ -69,9 +69,9 @@ func turnTo(t *testing.T, m *certs.Manager, by *meshtest.CA, roots []*x509.Certi
 // drop makes both ends renew their certificates under the fresh anchor, and then one of them drop the old anchor.
 func (r *rotation) drop(t *testing.T, by *certs.Manager) {
 	t.Helper()
-	turnTo(t, r.web, r.fresh, r.both())
-	turnTo(t, r.cart, r.fresh, r.both())
-	turnTo(t, by, r.fresh, r.fresh.Roots())
+	replace(t, r.web, r.fresh, r.both())
+	replace(t, r.cart, r.fresh, r.both())
+	replace(t, by, r.fresh, r.fresh.Roots())
 }
 
 // load sends requests that nobody may repeat, until stop is called, and reports those that are not answered. good
@@ -133,7 +133,7 @@ func sum(t *testing.T, p *Proxy, family string, parts ...string) (total float64)
 	return total
 }
 
-// expired counts the connections of which p made an end.
+// expired counts the connections that p ended.
 func expired(t *testing.T, p *Proxy, parts ...string) float64 {
 	t.Helper()
 	return sum(t, p, "tulle_mesh_connections_lapsed_total", parts...)
@@ -211,8 +211,8 @@ func TestNothingEndsWhileTheChainHolds(t *testing.T) {
 		{"the bundle of after, with a certificate of before", r.old, r.fresh.Roots()},
 		{"back", r.fresh, r.both()},
 	} {
-		turnTo(t, r.web, step.by, step.roots)
-		turnTo(t, r.cart, step.by, step.roots)
+		replace(t, r.web, step.by, step.roots)
+		replace(t, r.cart, step.by, step.roots)
 		for _, p := range []*Proxy{r.client, r.server} {
 			now := time.Now()
 			for range 3 { // at once, when what is due at random is, and when the grace is over
@@ -241,8 +241,8 @@ func TestConnectionMakesWayBeforeItsCertificateEnds(t *testing.T) {
 			good, stop := r.load(t)
 			await(t, "load", func() bool { return good.Load() > 100 })
 			made := time.Now()
-			turnTo(t, r.web, r.fresh, r.both()) // renewed, for a day
-			turnTo(t, r.cart, r.fresh, r.both())
+			replace(t, r.web, r.fresh, r.both()) // renewed, for a day
+			replace(t, r.cart, r.fresh, r.both())
 			for _, now := range []time.Time{made, made.Add(life / 2), made.Add(life - 11*time.Minute)} {
 				proxy.expiry.Review(now)
 			}
@@ -316,8 +316,8 @@ func TestOpaqueConnectionUnderADroppedAnchorIsCut(t *testing.T) {
 			if err := talk(c); err != nil {
 				t.Fatal(err)
 			}
-			turnTo(t, r.web, r.fresh, r.both())
-			turnTo(t, r.cart, r.fresh, r.both())
+			replace(t, r.web, r.fresh, r.both())
+			replace(t, r.cart, r.fresh, r.both())
 			proxy.expiry.Review(time.Now())
 			proxy.expiry.Review(time.Now().Add(2 * time.Hour))
 			if err := talk(c); err != nil || expired(t, proxy) != 0 {
@@ -341,7 +341,7 @@ func TestOpaqueConnectionUnderADroppedAnchorIsCut(t *testing.T) {
 	}
 }
 
-// TestDroppedAnchorCutsWhatOutlivedItsCertificate looks at connections of which the peer's certificate has long ended
+// TestDroppedAnchorCutsWhatOutlivedItsCertificate looks at connections whose peer's certificate has long ended
 // when its anchor is dropped: every opaque one that is older than a day is such a one.
 func TestDroppedAnchorCutsWhatOutlivedItsCertificate(t *testing.T) {
 	for _, protocol := range []mesh.Protocol{mesh.HTTP1, mesh.Opaque} {
@@ -362,13 +362,13 @@ func TestDroppedAnchorCutsWhatOutlivedItsCertificate(t *testing.T) {
 			if _, err := io.ReadFull(c, make([]byte, 6)); err != nil {
 				t.Fatal(err)
 			}
-			turnTo(t, r.web, r.fresh, r.both())
+			replace(t, r.web, r.fresh, r.both())
 			later := time.Now().Add(2 * time.Hour)
 			r.client.expiry.Review(later)
 			if n := expired(t, r.client, `action="cut"`); n != 0 {
 				t.Fatalf("%v connections cut at the end of the certificate", n)
 			}
-			turnTo(t, r.web, r.fresh, r.fresh.Roots())
+			replace(t, r.web, r.fresh, r.fresh.Roots())
 			r.client.expiry.Review(later)
 			r.client.expiry.Review(later.Add(time.Minute))
 			if n := expired(t, r.client, `action="cut"`, `reason="unknown_authority"`); n != 1 {

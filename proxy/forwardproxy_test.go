@@ -23,7 +23,7 @@ func serveHeads(t *testing.T) (addr string) {
 	return listen(t, func(c *net.TCPConn) {
 		br := bufio.NewReader(c)
 		for {
-			var told []string
+			var got []string
 			for n := 0; ; n++ {
 				line, err := br.ReadString('\n')
 				if err != nil {
@@ -33,10 +33,10 @@ func serveHeads(t *testing.T) (addr string) {
 					break
 				}
 				if n == 0 || len(line) > 5 && strings.EqualFold(line[:5], "host:") {
-					told = append(told, line)
+					got = append(got, line)
 				}
 			}
-			body := strings.Join(told, "|")
+			body := strings.Join(got, "|")
 			_, _ = fmt.Fprintf(c, "HTTP/1.1 %d OK\r\nContent-Length: %d\r\n\r\n%s", 203, len(body), body)
 		}
 	})
@@ -79,7 +79,7 @@ func TestNoRequestIsAuthorizedByOneNameAndServedByAnother(t *testing.T) {
 				"absolute form of a name without route": {"GET http://other/ HTTP/1.1\r\nHost: open\r\n", 404, ""},
 				"CONNECT, open by its target":           {"CONNECT open:443 HTTP/1.1\r\nHost: secret\r\n", 203, "CONNECT open:443 HTTP/1.1|Host: open:443"},
 				"CONNECT, no route for its target":      {"CONNECT secret:443 HTTP/1.1\r\nHost: open:443\r\n", 404, ""},
-				"origin form goes by Host":              {"GET / HTTP/1.1\r\nHost: open\r\n", 203, "GET / HTTP/1.1|Host: open"},
+				"origin form uses Host":                 {"GET / HTTP/1.1\r\nHost: open\r\n", 203, "GET / HTTP/1.1|Host: open"},
 				"origin form, denied":                   {"GET / HTTP/1.1\r\nHost: secret\r\n", 403, ""},
 				"userinfo in the target":                {"GET http://open@secret/ HTTP/1.1\r\nHost: open\r\n", 400, ""},
 				"two Hosts":                             {"GET http://open/ HTTP/1.1\r\nHost: open\r\nHost: secret\r\n", 400, ""},
@@ -186,7 +186,7 @@ func TestClientsOfAForwardProxy(t *testing.T) {
 }
 
 // A response that breaks before anything of it went on is the proxy's own answer, with its cause.
-func TestBrokenResponseIsToldWithProxyStatus(t *testing.T) {
+func TestBrokenResponseIsReportedInProxyStatus(t *testing.T) {
 	app := listen(t, func(c *net.TCPConn) {
 		if _, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
 			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")

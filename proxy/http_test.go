@@ -110,11 +110,11 @@ func TestUnmeshedClientHasNoIdentity(t *testing.T) {
 	p := startPair(t, pairConfig{app: app, plain: true})
 	got := do(t, client(t, p.addr, false), "GET", "http://cart.shop/", http.Header{"L5d-Client-Id": {web.String()}})
 	if got.body != "[]" {
-		t.Fatalf("application was told %s", got.body)
+		t.Fatalf("application got %s", got.body)
 	}
 }
 
-func TestUnmeshedClientIsToldWhyItIsDenied(t *testing.T) {
+func TestUnmeshedClientLearnsWhyItIsDenied(t *testing.T) {
 	app := serveHTTP(t, func(http.ResponseWriter, *http.Request) { t.Error("denied request reached the application") })
 	p := startPair(t, pairConfig{app: app, plain: true, policy: mesh.PortPolicy{Policy: mesh.AllAuthenticated}})
 	got := do(t, client(t, p.addr, false), "GET", "http://cart.shop/", nil)
@@ -125,7 +125,7 @@ func TestUnmeshedClientIsToldWhyItIsDenied(t *testing.T) {
 		t.Errorf("Proxy-Status %q", s)
 	}
 	if s := got.header.Get("L5d-Proxy-Error"); s != "" {
-		t.Errorf("unmeshed peer was told %q", s)
+		t.Errorf("unmeshed peer got %q", s)
 	}
 }
 
@@ -436,7 +436,7 @@ func TestMetricsOfAMeshedRequest(t *testing.T) {
 	}
 }
 
-// lines is an access log that tells of each line.
+// lines is an access log that sends each line.
 type lines chan string
 
 func (l lines) Write(b []byte) (int, error) { l <- string(b); return len(b), nil }

@@ -26,8 +26,8 @@ func echoPath(c *net.TCPConn) {
 	}
 }
 
-// parked waits until n connections are parked.
-func parked(t *testing.T, p *Proxy, n int) {
+// awaitIdle waits until n connections are in the pool.
+func awaitIdle(t *testing.T, p *Proxy, n int) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
@@ -35,12 +35,12 @@ func parked(t *testing.T, p *Proxy, n int) {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("%d connections parked, want %d", p.idle.Len(), n)
+			t.Fatalf("%d connections are idle, want %d", p.idle.Len(), n)
 		}
 	}
 }
 
-func TestSilentConnectionIsParkedAndServedAgain(t *testing.T) {
+func TestSilentConnectionIsIdleAndServedAgain(t *testing.T) {
 	p := startPair(t, pairConfig{app: listen(t, echoPath), protocol: mesh.HTTP1})
 	c := dial(t, p.addr)
 	answers := bufio.NewReader(c)
@@ -55,16 +55,16 @@ func TestSilentConnectionIsParkedAndServedAgain(t *testing.T) {
 		if got, err := io.ReadAll(resp.Body); err != nil || string(got) != path {
 			t.Fatalf("answer %q, %v, want %q", got, err, path)
 		}
-		parked(t, p.client, 1)
+		awaitIdle(t, p.client, 1)
 		if n := p.client.conns.count(); n != 1 {
 			t.Errorf("%d connections open, want 1", n)
 		}
 	}
 	_ = c.Close()
-	parked(t, p.client, 0)
+	awaitIdle(t, p.client, 0)
 }
 
-func TestDrainEndsParkedConnectionsAtOnce(t *testing.T) {
+func TestDrainEndsIdleConnectionsAtOnce(t *testing.T) {
 	p := startPair(t, pairConfig{app: listen(t, echoPath), protocol: mesh.HTTP1})
 	c := dial(t, p.addr)
 	if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nhost: a\r\n\r\n"); err != nil {
@@ -77,7 +77,7 @@ func TestDrainEndsParkedConnectionsAtOnce(t *testing.T) {
 	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
 		t.Fatal(err)
 	}
-	parked(t, p.client, 1)
+	awaitIdle(t, p.client, 1)
 	p.client.admin.shutdownOnce.Do(func() { close(p.client.admin.shutdown) })
 	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("read %v, want EOF", err)

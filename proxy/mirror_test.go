@@ -88,14 +88,14 @@ func TestMirrorsGetTheirShare(t *testing.T) {
 
 // TestMirrorsHarmNobody mirrors to what is broken in every way there is, and asks for a retry as well.
 func TestMirrorsHarmNobody(t *testing.T) {
-	hold := make(chan struct{})
-	defer close(hold)
-	stuck := listen(t, func(*net.TCPConn) { <-hold })
+	blocked := make(chan struct{})
+	defer close(blocked)
+	stuck := listen(t, func(*net.TCPConn) { <-blocked })
 	for name, test := range map[string]struct {
 		addr, result, status string
 	}{
 		"nobody listens": {refusing(t), "dial_refused", ""},
-		"nobody answers": {serveHTTP(t, func(http.ResponseWriter, *http.Request) { <-hold }), "timeout", ""},
+		"nobody answers": {serveHTTP(t, func(http.ResponseWriter, *http.Request) { <-blocked }), "timeout", ""},
 		"nobody reads":   {stuck, "overloaded", ""},
 		"nobody there":   {"", "no_endpoint", ""},
 	} {

@@ -71,7 +71,7 @@ func (pd *pod) inboundTo(addr string) (entrance string) {
 	return netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), pd.Addresses().Inbound.Port()).String()
 }
 
-// awaitPolicy returns once the inbound policy came and is in force.
+// awaitPolicy returns once the inbound policy came and is active.
 func (pd *pod) awaitPolicy(t *testing.T, want func(netip.AddrPort) bool, app string) {
 	t.Helper()
 	deadline := time.Now().Add(10 * time.Second)

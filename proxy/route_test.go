@@ -36,7 +36,7 @@ func weighted(name string, weight uint32, filters ...mesh.Filter) mesh.WeightedB
 	}
 }
 
-// unresolved is a backend of which there is nothing.
+// unresolved is a backend that does not exist.
 func unresolved(weight uint32) mesh.WeightedBackend {
 	return mesh.WeightedBackend{Ref: mesh.Ref{Kind: "Service", Namespace: "shop", Name: "gone"}, Weight: weight, Invalid: "there is no such Service"}
 }

@@ -78,7 +78,7 @@ func (s *Summary) Warn(message string, fields ...zap.Field) {
 	}
 }
 
-// due counts an event and returns how many a line has to tell of; 0 means that none is due.
+// due counts an event and returns how many a line has to report; 0 means that none is due.
 func (s *Summary) due() (count uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

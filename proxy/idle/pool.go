@@ -20,7 +20,7 @@ type Handler interface {
 	// Resume serves conn, which became readable or was ended by its peer. It runs on a goroutine of its own. The pool ends
 	// conn afterwards, unless it has it again.
 	Resume(conn *Conn)
-	// Closed is told why the connection was closed while it was idle: ErrClosed if the pool closed. It must not block.
+	// Closed reports why the connection was closed while it was idle: ErrClosed if the pool closed. It must not block.
 	Closed(err error)
 }
 

@@ -6,7 +6,7 @@ import (
 )
 
 // setClientID replaces whatever a peer claims about its identity by the one that it proved. Applications behind CGI and
-// its heirs read every character that is no letter or digit as an underscore, so every spelling goes.
+// its heirs read every character but letters and digits as an underscore, so every spelling goes.
 func setClientID(h *message.Head, client stats.Client) {
 	h.DelFunc(func(name, _ []byte) bool { return isClientID(name) })
 	if client.Name != "" {

@@ -11,18 +11,18 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/stats"
 )
 
-// decision is what the requests of one connection to one part of a port share: the verdict of policy, and where they
-// are counted. Finding it is all that a request costs.
-type decision struct {
-	part    authz.Part
-	verdict authz.Decision
+// cachedDecision is what the requests of one connection to one part of a port share: the decision of policy, and where
+// they are counted. Finding it is all that a request costs.
+type cachedDecision struct {
+	part authz.Part
+	authz.Decision
 	server  mesh.Ref
 	limiter *limit.Limiter // nil where nothing is limited
 	http    *stats.HTTP
 	served  *stats.InboundRoute // what is let in; nil where nothing is
 	named   *stats.HTTP         // the same under the name of the route, if it has one
 	release []func()
-	// decided counts the verdict: allowed, denied, or for no route.
+	// decided counts the decision: allowed, denied, or for no route.
 	decided *stats.Counter
 	limited map[limit.Scope]*stats.Counter // made at the first request that is too many
 	// inFlight counts the requests that are not over.
@@ -35,12 +35,12 @@ type decisionCache struct {
 	port *authz.Port // that current is about
 
 	mu      sync.Mutex // held to change the fields below, and to look at them from outside of the handler
-	current []*decision
-	former  []*decision // of earlier policies, with requests that are not over
+	current []*cachedDecision
+	former  []*cachedDecision // of earlier policies, with requests that are not over
 }
 
 // find returns the decision on a part of the port; nil if there is none yet.
-func (c *decisionCache) find(port *authz.Port, part authz.Part) *decision {
+func (c *decisionCache) find(port *authz.Port, part authz.Part) *cachedDecision {
 	if c.port != port {
 		c.rotate(port)
 	}
@@ -52,7 +52,7 @@ func (c *decisionCache) find(port *authz.Port, part authz.Part) *decision {
 	return nil
 }
 
-func (c *decisionCache) add(d *decision) {
+func (c *decisionCache) add(d *cachedDecision) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.current = append(c.current, d)
@@ -62,7 +62,7 @@ func (c *decisionCache) add(d *decision) {
 func (c *decisionCache) rotate(port *authz.Port) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var former []*decision
+	var former []*cachedDecision
 	for _, d := range append(c.former, c.current...) {
 		if d.inFlight.Load() > 0 {
 			former = append(former, d)
@@ -84,22 +84,22 @@ func (c *decisionCache) close() {
 }
 
 // close releases the counters.
-func (d *decision) close() {
+func (d *cachedDecision) close() {
 	for _, release := range d.release {
 		release()
 	}
 }
 
-// revoked returns the verdict on a request in flight that port no longer allows this peer.
+// revoked returns the decision on a request in flight that port no longer allows this peer.
 func (c *decisionCache) revoked(port *authz.Port, peer authz.Peer) (v authz.Decision, revoked bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, list := range [...][]*decision{c.former, c.current} {
+	for _, list := range [...][]*cachedDecision{c.former, c.current} {
 		for _, d := range list {
-			if d.inFlight.Load() == 0 || !d.verdict.Allow {
+			if d.inFlight.Load() == 0 || !d.Allow {
 				continue
 			}
-			if v := port.Recheck(peer, d.verdict); !v.Allow {
+			if v := port.Recheck(peer, d.Decision); !v.Allow {
 				return v, true
 			}
 		}
@@ -108,13 +108,13 @@ func (c *decisionCache) revoked(port *authz.Port, peer authz.Peer) (v authz.Deci
 }
 
 // decide returns the decision on a connection's requests for a part of its port.
-func (in *Inbound) decide(c *peerConn, port *authz.Port, part authz.Part) *decision {
+func (in *Inbound) decide(c *peerConn, port *authz.Port, part authz.Part) *cachedDecision {
 	if d := c.decisions.find(port, part); d != nil {
 		return d
 	}
 	v := port.DecidePart(c.peer, part)
 	labels := c.labels(port).WithRoute(v.Route)
-	d := &decision{part: part, verdict: v, server: port.Server()}
+	d := &cachedDecision{part: part, Decision: v, server: port.Server()}
 	counted := labels.WithAuthz(v.Authorization)
 	var release func()
 	d.http, release = in.env.Stats.HTTP(counted)
@@ -131,7 +131,7 @@ func (in *Inbound) decide(c *peerConn, port *authz.Port, part authz.Part) *decis
 	return d
 }
 
-// decidedCounter returns what counts requests with a verdict.
+// decidedCounter returns what counts requests with a decision.
 func (in *Inbound) decidedCounter(v authz.Decision, labels stats.Labels) (c *stats.Counter, release func()) {
 	switch {
 	case v.Allow:
@@ -147,10 +147,10 @@ func (in *Inbound) decidedCounter(v authz.Decision, labels stats.Labels) (c *sta
 }
 
 // countServed makes what counts the requests that are let in.
-func (in *Inbound) countServed(c *peerConn, d *decision) {
+func (in *Inbound) countServed(c *peerConn, d *cachedDecision) {
 	parent := stats.Labels("").Add("parent_group", d.server.Group, "parent_kind", strings.ToLower(d.server.Kind),
 		"parent_name", d.server.Name, "parent_port", c.name.Port)
-	r := d.verdict.Route
+	r := d.Route
 	var release func()
 	d.served, release = in.env.Stats.InboundRoute(parent.WithRoute(r), r.Kind == "GRPCRoute")
 	d.release = append(d.release, release)
@@ -162,7 +162,7 @@ func (in *Inbound) countServed(c *peerConn, d *decision) {
 }
 
 // countLimited counts a request that was too many.
-func (in *Inbound) countLimited(c *peerConn, d *decision, scope limit.Scope) {
+func (in *Inbound) countLimited(c *peerConn, d *cachedDecision, scope limit.Scope) {
 	counter := d.limited[scope]
 	if counter == nil {
 		l := c.labels(c.decisions.port).WithRateLimit(d.limiter.Limit().Ref, scope)

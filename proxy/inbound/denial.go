@@ -15,7 +15,7 @@ import (
 
 // denial returns the response to a request that policy denied.
 func denial(x *exchange.Exchange, c *peerConn, r *request) response.Error {
-	v, port := r.decision.verdict, c.decisions.port
+	v, port := r.decision.Decision, c.decisions.port
 	e := c.errorResponse(r, r.route())
 	e.Status, e.Cause, e.Text = 403, "http_request_denied", v.Reason.Explain()
 	switch v.Reason {
@@ -39,7 +39,7 @@ func denial(x *exchange.Exchange, c *peerConn, r *request) response.Error {
 
 // excess returns the response to a request that is too many for the port's rate limit.
 func excess(c *peerConn, r *request, scope limit.Scope, wait time.Duration) response.Error {
-	e := c.errorResponse(r, r.decision.verdict.Route)
+	e := c.errorResponse(r, r.decision.Route)
 	e.Status, e.Cause, e.RetryAfter = 429, "http_request_denied", wait
 	e.Text = "too many requests from all clients together"
 	if scope == limit.Identity {

@@ -179,8 +179,8 @@ func (in *Inbound) Serve(ctx context.Context, accepted *idle.Conn, target netip.
 		in.serveHTTP(ctx, secured, forward.Mux, c)
 		return
 	}
-	// The peer's proxy did not tell requests apart: it declared the port opaque, or saw nothing for too long. Where the
-	// policy is about requests, they are told apart here.
+	// The peer's proxy did not parse requests: it declared the port opaque, or saw nothing for too long. Where the
+	// policy is about requests, they are parsed here.
 	if port := in.policy.Load().Port(target.Port()); port.HTTPOnly() {
 		peek := detect.NewConn(secured)
 		kind, err := peek.Sniff(in.detectTime(port))
@@ -244,7 +244,7 @@ func (in *Inbound) meshTLS(peek *detect.Conn) (*tls.Config, error) {
 	}
 }
 
-// protocolOf says how a connection's requests are told apart. Clients connect before they have something to ask:
+// protocolOf says how a connection's requests are parsed. Clients connect before they have something to ask:
 // silence on a port that takes HTTP alone is HTTP.
 func protocolOf(kind detect.Kind, port *authz.Port, peek *detect.Conn) (p forward.Protocol, isHTTP bool) {
 	switch {
@@ -257,7 +257,7 @@ func protocolOf(kind detect.Kind, port *authz.Port, peek *detect.Conn) (p forwar
 	}
 }
 
-// handshake terminates mesh TLS and returns who the peer proved to be. An address of which too many handshakes failed
+// handshake terminates mesh TLS and returns who the peer proved to be. An address with too many failed handshakes
 // gets errHandshakeRate.
 func (in *Inbound) handshake(
 	ctx context.Context, conn *net.TCPConn, prefix []byte, config *tls.Config,
@@ -300,7 +300,7 @@ func (in *Inbound) serveHTTP(ctx context.Context, conn net.Conn, protocol forwar
 	}))
 }
 
-// relay forwards a connection whose requests cannot be told apart, if the policy allows the peer.
+// relay forwards a connection that is not HTTP, if the policy allows the peer.
 func (in *Inbound) relay(ctx context.Context, client *relay.End, c *peerConn) {
 	ctx, c.cut = context.WithCancel(ctx)
 	defer c.cut()
@@ -310,17 +310,17 @@ func (in *Inbound) relay(ctx context.Context, client *relay.End, c *peerConn) {
 	defer in.expiry.Watch(client.Secured(), stats.Inbound, c.cut)()
 	// 4. Authorize the connection.
 	port := in.policy.Load().Port(c.target.Port())
-	verdict := port.Decide(c.peer)
+	decision := port.Decide(c.peer)
 	name := in.appName(c.target)
 	labels := stats.InboundLabels(name, c.client, port.Server())
-	in.countConnection(labels, verdict)
-	if verdict.Audited {
+	in.countConnection(labels, decision)
+	if decision.Audited {
 		in.events.Info("connection audited", zap.Stringer("app", c.target), zap.Stringer("client", c.peer.Addr),
 			zap.Stringer("client_id", c.peer.ID))
 	}
-	if !verdict.Allow {
+	if !decision.Allow {
 		in.events.Info("connection denied", zap.Stringer("app", c.target), zap.Stringer("client", c.peer.Addr),
-			zap.Stringer("client_id", c.peer.ID), zap.String("reason", string(verdict.Reason)))
+			zap.Stringer("client_id", c.peer.ID), zap.String("reason", string(decision.Reason)))
 		client.Abort()
 		return
 	}
@@ -402,7 +402,7 @@ func (in *Inbound) refuse(conn *net.TCPConn, target netip.AddrPort, reason strin
 	env.Reset(conn)
 }
 
-// countConnection counts a verdict on a connection.
+// countConnection counts the decision on a connection.
 func (in *Inbound) countConnection(l stats.Labels, v authz.Decision) {
 	if v.Allow {
 		in.env.Stats.Inc(stats.InboundTCPAllow, l.WithAuthz(v.Authorization))

@@ -17,8 +17,8 @@ import (
 
 // request is what the inbound side knows about a request in flight. It lives in Exchange.Data and is reused.
 type request struct {
-	decision *decision // nil until the request is routed
-	hit      route.Hit // zero where no route governs the request
+	decision *cachedDecision // nil until the request is routed
+	hit      route.Hit       // zero where no route governs the request
 	grpc     bool
 	allowed  bool // by policy and rate limit
 	// log is the request's line for the access log, which is written at its end; nil without one.
@@ -36,10 +36,10 @@ func requestOf(x *exchange.Exchange) *request {
 
 // route names the route that decided on the request, or the one with a mistake.
 func (r *request) route() mesh.Ref {
-	if r.decision.verdict.Reason == authz.InvalidRoute {
+	if r.decision.Reason == authz.InvalidRoute {
 		return r.hit.Rule.Ref
 	}
-	return r.decision.verdict.Route
+	return r.decision.Route
 }
 
 // Route takes a request through the phases 4 to 6 of docs/request.md. It implements forward.Handler.
@@ -59,11 +59,11 @@ func (in *Inbound) Route(x *exchange.Exchange) forward.Verdict {
 	d := in.decide(c, port, part)
 	r.decision, r.hit = d, hit
 	d.begin()
-	if !d.verdict.Allow {
+	if !d.Allow {
 		in.logDenied(c, r)
 		return forward.Reply(denial(x, c, r).Write(x))
 	}
-	if d.verdict.Audited {
+	if d.Audited {
 		in.events.Info("request audited", zap.Stringer("app", c.target), zap.Stringer("client", c.peer.Addr),
 			zap.Stringer("client_id", c.peer.ID))
 	}
@@ -80,7 +80,7 @@ func (in *Inbound) Route(x *exchange.Exchange) forward.Verdict {
 	if hit.Rule != nil {
 		if hit.Rule.Invalid != "" {
 			in.env.Stats.RequestFailed(stats.Inbound, "invalid_route", "")
-			e := c.errorResponse(r, d.verdict.Route)
+			e := c.errorResponse(r, d.Route)
 			e.Status, e.Cause, e.Text = 500, "proxy_configuration_error", hit.Rule.Invalid
 			return forward.Reply(e.Write(x))
 		}
@@ -157,7 +157,7 @@ func (in *Inbound) End(x *exchange.Exchange) {
 	}
 	if r.log != nil {
 		if d := r.decision; d != nil {
-			r.log.server, r.log.route, r.log.authorization = d.server, r.route(), d.verdict.Authorization
+			r.log.server, r.log.route, r.log.authorization = d.server, r.route(), d.Authorization
 		}
 		in.accessLog.end(r.log, x)
 	}
@@ -183,7 +183,7 @@ func (in *Inbound) markRetried(x *exchange.Exchange, r *request) {
 func (in *Inbound) logDenied(c *peerConn, r *request) {
 	in.events.Info("request denied", zap.Stringer("app", c.target), zap.Stringer("client", c.peer.Addr),
 		zap.Stringer("client_id", c.peer.ID), zap.String("server", nameOf(c.decisions.port.Server())),
-		zap.String("route", nameOf(r.route())), zap.String("reason", string(r.decision.verdict.Reason)))
+		zap.String("route", nameOf(r.route())), zap.String("reason", string(r.decision.Reason)))
 }
 
 // logRedirect logs a probe that the application redirects: the kubelet follows it within the pod, and what it asks for
@@ -195,14 +195,14 @@ func (in *Inbound) logRedirect(x *exchange.Exchange) {
 }
 
 // begin counts a request under the decision.
-func (d *decision) begin() {
+func (d *cachedDecision) begin() {
 	d.inFlight.Add(1)
 	d.http.Request()
 	d.decided.Inc()
 }
 
 // allow counts a request that was allowed.
-func (d *decision) allow() {
+func (d *cachedDecision) allow() {
 	d.served.Request()
 	if d.named != nil {
 		d.named.Request()
@@ -210,7 +210,7 @@ func (d *decision) allow() {
 }
 
 // end counts how a request ended.
-func (d *decision) end(x *exchange.Exchange, r *request) {
+func (d *cachedDecision) end(x *exchange.Exchange, r *request) {
 	d.inFlight.Add(-1)
 	result, latency := response.OutcomeOf(x, r.grpc), response.Latency(x)
 	d.http.Response(result, latency)
@@ -218,7 +218,7 @@ func (d *decision) end(x *exchange.Exchange, r *request) {
 		return
 	}
 	status := int16(cmp.Or(result.Status, -1))
-	if d.verdict.Route.Kind == "GRPCRoute" {
+	if d.Route.Kind == "GRPCRoute" {
 		status = result.GRPC
 	}
 	d.served.End(status, response.Duration(x), response.ServerTime(x, x.Begun))

@@ -11,8 +11,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/stats"
 )
 
-// revokeGrace is how long requests in flight may go on after their client lost its right. Short ones end by themselves;
-// what does not, a tunnel or a stream, is cut within the second that docs/request.md promises.
+// revokeGrace is how long requests in flight may go on after policy no longer allows their client. Short ones end by
+// themselves; what does not, a tunnel or a stream, is cut within the second that docs/request.md promises.
 const revokeGrace = 500 * time.Millisecond
 
 // revoked reports whether the policy denies what the connection carries, and why.
@@ -53,7 +53,7 @@ func (in *Inbound) SetPolicy(p *authz.Policy) (recheck time.Time) {
 // Recheck cuts the open connections that the policy denies: opaque ones at once, those with requests after revokeGrace.
 // It returns when to call it again; zero when no connection waits for its end. It and SetPolicy must not be called at
 // the same time.
-func (in *Inbound) Recheck(now time.Time) (again time.Time) {
+func (in *Inbound) Recheck(now time.Time) (next time.Time) {
 	p := in.policy.Load()
 	in.mu.Lock()
 	open := slices.Collect(maps.Keys(in.open))
@@ -68,16 +68,16 @@ func (in *Inbound) Recheck(now time.Time) (again time.Time) {
 			c.deniedSince = in.policySince
 		}
 		if due := c.deniedSince.Add(revokeGrace); c.app != nil && now.Before(due) {
-			if again.IsZero() || due.Before(again) {
-				again = due
+			if next.IsZero() || due.Before(next) {
+				next = due
 			}
 			continue
 		}
 		labels := stats.InboundLabels(in.appName(c.target), c.client, p.Port(c.target.Port()).Server())
 		in.env.Stats.Inc(stats.InboundTCPTerminate, labels.With("reason", string(v.Reason)))
-		in.events.Info("connection lost its right", zap.Stringer("app", c.target), zap.Stringer("client", c.peer.Addr),
+		in.events.Info("connection no longer allowed, cut", zap.Stringer("app", c.target), zap.Stringer("client", c.peer.Addr),
 			zap.Stringer("client_id", c.peer.ID), zap.String("reason", string(v.Reason)))
 		c.cut()
 	}
-	return again
+	return next
 }

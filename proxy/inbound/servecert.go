@@ -10,7 +10,7 @@ import (
 )
 
 // serveCertificate shows this proxy's certificate to clients that ask for mesh TLS on a port of the proxy itself, as
-// `tulle identity` does through a port-forward. Nothing is served there, whoever the peer turns out to be; how the
+// `tulle identity` does through a port-forward. Nothing is served there, to no peer; how the
 // handshake ends is the peer's affair.
 func (in *Inbound) serveCertificate(ctx context.Context, conn *net.TCPConn) {
 	if in.muxTLS == nil {

@@ -76,7 +76,7 @@ func (r *request) pickEndpoint(now time.Duration) bool {
 
 // attemptTimes are how long an attempt took: up to the first byte of its answer, and the answer once the request was
 // sent.
-type attemptTimes struct{ latency, answer time.Duration }
+type attemptTimes struct{ latency, server time.Duration }
 
 // endAttempt ends the attempt in flight, if there is one, which failed with f.
 func (r *request) endAttempt(x *exchange.Exchange, f exchange.Fault, now time.Duration) {
@@ -115,7 +115,7 @@ func (r *request) endLastAttempt(x *exchange.Exchange, result stats.Outcome, now
 	}
 	r.backend.service.pool.Done(r.slot, outcome, now, max(latency, 0))
 	r.endpoint = nil
-	took := attemptTimes{latency: max(x.Ended.Sub(x.Sent), 0), answer: response.ServerTime(x, x.Sent)}
+	took := attemptTimes{latency: max(x.Ended.Sub(x.Sent), 0), server: response.ServerTime(x, x.Sent)}
 	if !x.FirstByte.IsZero() {
 		took.latency = max(x.FirstByte.Sub(x.Sent), 0)
 	}
@@ -125,7 +125,7 @@ func (r *request) endLastAttempt(x *exchange.Exchange, result stats.Outcome, now
 // countAttempt counts an attempt that ended.
 func (r *request) countAttempt(status stats.RouteStatus, result stats.Outcome, took attemptTimes) {
 	if m := r.backend.metrics().requests; m != nil {
-		m.End(status, took.answer)
+		m.End(status, took.server)
 	}
 	if a := r.rule.metrics().actual; a != nil {
 		a.Response(result, took.latency)

@@ -20,7 +20,7 @@ import (
 )
 
 // endpoint is one address of a target: how it is connected to and counted. Its connections and metrics are made at
-// first use, so that ten thousand endpoints of which ten are used cost ten.
+// first use, so that only endpoints in use cost memory.
 type endpoint struct {
 	mesh.Endpoint
 	service  *service

@@ -140,7 +140,7 @@ func copyOutcome(c *exchange.Exchange) balance.Outcome {
 	}
 }
 
-// shadow marks the authority of a copy, as Envoy and Istio do, so that whoever gets it can tell. An address stays as it
+// shadow marks the authority of a copy, as Envoy and Istio do, so that servers can recognize it. An address stays as it
 // is.
 func shadow(h *message.Head) {
 	name, port := string(h.Part(message.Authority)), ""

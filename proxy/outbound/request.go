@@ -93,7 +93,7 @@ func (o *Outbound) attempt(x *exchange.Exchange, r *request, t *target) forward.
 		if !f.abort {
 			break
 		}
-		if !r.retriesAnswer(x, f.status, f.grpc) {
+		if !r.retriesResponse(x, f.status, f.grpc) {
 			o.recordExhausted(x, r)
 			return o.refuseRequest(x, r, t, r.injectedRefusal(f))
 		}
@@ -138,16 +138,16 @@ func (o *Outbound) OnFault(x *exchange.Exchange, f exchange.Fault) forward.Verdi
 	}
 	failed := r.endpoint
 	r.endAttempt(x, f, now)
-	tries := 0
+	attempts := 0
 	if r.backend != nil {
-		tries = min(env.ConnectAttempts, max(r.backend.service.pool.Len(), 2))
+		attempts = min(env.ConnectAttempts, max(r.backend.service.pool.Len(), 2))
 	}
 
 	// 6. Attempts: another endpoint at once, the same request after a pause, or a retry that the policy allows.
-	if f.Kind != exchange.Rejected && f.Retryable && x.Attempts < tries && r.pickEndpoint(now) {
+	if f.Kind != exchange.Rejected && f.Retryable && x.Attempts < attempts && r.pickEndpoint(now) {
 		return r.forward(x)
 	}
-	if wait, ok := response.WaitAfterRefusal(x, f, tries); ok && r.backend != nil {
+	if wait, ok := response.WaitAfterRefusal(x, f, attempts); ok && r.backend != nil {
 		return forward.Wait(wait)
 	}
 	if f.Kind == exchange.Rejected || f.Side == exchange.Upstream && r.retriesFault(x, f) {
@@ -191,7 +191,7 @@ func (o *Outbound) Response(x *exchange.Exchange) exchange.Fault {
 		x.Response.Del(response.RetriedField)
 		r.exhausted = r.endpoint.meshed()
 	}
-	if r.retriesAnswer(x, status, grpc) {
+	if r.retriesResponse(x, status, grpc) {
 		r.endRejected(x, o.env.Now())
 		return exchange.Fault{Side: exchange.Upstream, Kind: exchange.Rejected}
 	}

@@ -126,13 +126,14 @@ func (r *request) timeoutText(x *exchange.Exchange, reason string) string {
 	return fmt.Sprintf("response timed out: the %s timeout of %v has passed", name, bound)
 }
 
-// retriesAnswer decides whether the request is sent again after an answer with these statuses. If so, the retry must be
-// made.
-func (r *request) retriesAnswer(x *exchange.Exchange, status int, grpc int16) bool {
+// retriesResponse decides whether the request is sent again after a response with these statuses. If so, the retry must
+// be made.
+func (r *request) retriesResponse(x *exchange.Exchange, status int, grpc int16) bool {
 	return r.policy != nil && r.policy.Covers(status, grpc) && r.mayRetry(x)
 }
 
-// retriesFault is retriesAnswer for an attempt that failed without an answer. It goes by what the proxy would answer.
+// retriesFault is retriesResponse for an attempt that failed without a response. It uses the status that the proxy
+// would respond with.
 func (r *request) retriesFault(x *exchange.Exchange, f exchange.Fault) bool {
 	if r.policy == nil || x.Unrepeatable == exchange.Final {
 		return false

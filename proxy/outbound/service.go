@@ -162,7 +162,7 @@ func (s *service) take(endpoints []mesh.Endpoint, labels stats.Labels) (
 	return list, came, gone
 }
 
-// changeOf names an update of endpoints, of which some came or went.
+// changeOf names an update in which endpoints came or went.
 func changeOf(came, went bool) stats.Change {
 	switch {
 	case !went:

@@ -24,7 +24,7 @@ func thousands(n int) []mesh.Endpoint {
 	return list
 }
 
-// BenchmarkCrowd is what a Service of ten thousand endpoints costs beyond reading what is told of it: when it is heard
+// BenchmarkCrowd is what a Service of ten thousand endpoints costs beyond decoding it: when it is heard
 // of, and when one of them goes or comes. docs/scale.md has the figures.
 func BenchmarkCrowd(b *testing.B) {
 	o, _ := newSide(b)

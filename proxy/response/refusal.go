@@ -18,11 +18,11 @@ const (
 )
 
 // WaitAfterRefusal says how long a request waits that the server refuses although it has free streams, as far as is
-// known: it may count streams that have just ended, or shed load for a moment. tries is how many attempts were made
+// known: it may count streams that have just ended, or shed load for a moment. attempts is how many attempts were made
 // without a pause. ok is false for another fault, and for a peer's application, after which the peer's proxy has
 // waited.
-func WaitAfterRefusal(x *exchange.Exchange, f exchange.Fault, tries int) (wait time.Duration, ok bool) {
-	pauses := max(x.Attempts-tries, 0)
+func WaitAfterRefusal(x *exchange.Exchange, f exchange.Fault, attempts int) (wait time.Duration, ok bool) {
+	pauses := max(x.Attempts-attempts, 0)
 	refused := f.Kind == exchange.Refused && f.Side == exchange.Upstream && f.Retryable && f.Reason != FromApplication
 	if !refused || pauses >= RefusalWaits {
 		return 0, false

@@ -74,7 +74,7 @@ func TestDetailsAreForThoseWhoMayKnow(t *testing.T) {
 	x = respondTo(a)
 	for name, value := range x.Response.All() {
 		if strings.Contains(string(value), "10.1.2.3") || strings.Contains(string(value), "shop") {
-			t.Errorf("stranger is told %s: %s", name, value)
+			t.Errorf("stranger gets %s: %s", name, value)
 		}
 	}
 }
@@ -85,7 +85,7 @@ func TestGRPCMessageIsEncoded(t *testing.T) {
 	}
 }
 
-func TestGRPCIsToldByItsContentType(t *testing.T) {
+func TestContentTypeMarksGRPC(t *testing.T) {
 	for value, want := range map[string]bool{
 		"application/grpc": true, "application/grpc+proto": true, "application/grpc;x": true, "Application/GRPC": true,
 		"application/grpc-web": false, "application/json": false, "": false,
