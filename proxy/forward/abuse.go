@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// budget is a token bucket against peers that make us work for nothing. What a peer achieves fills it too, so that a busy honest one
-// never runs out.
+// budget is a token bucket against peers that cause useless work. What a peer achieves fills it too, so that a busy
+// honest peer never runs out.
 type budget struct {
 	burst, rate float64 // tokens at most; tokens a second
 	used        float64
@@ -16,7 +16,7 @@ type budget struct {
 // spend takes a token and reports whether there was one.
 func (b *budget) spend(now time.Time) bool { return b.take(now, 1) }
 
-// take takes n tokens and reports whether there were as many.
+// take takes n tokens and reports whether there were so many.
 func (b *budget) take(now time.Time, n float64) bool {
 	if !b.at.IsZero() {
 		b.used = max(0, b.used-now.Sub(b.at).Seconds()*b.rate)
@@ -29,7 +29,8 @@ func (b *budget) take(now time.Time, n float64) bool {
 // refund gives n tokens back.
 func (b *budget) refund(n float64) { b.used = max(0, b.used-n) }
 
-// recent remembers the streams that were reset last: frames of theirs may still arrive, from as many as may be open at once.
+// recent remembers the streams that were reset last. Frames of theirs may still arrive, for as many as may be open at
+// once.
 type recent struct {
 	ids []uint32 // a ring once it is full
 	at  int

@@ -8,7 +8,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/message"
 )
 
-// maxAttempts bounds how often a request is given to an upstream.
+// maxAttempts bounds how often one request is sent to an upstream.
 const maxAttempts = 16
 
 // start asks the handler where the request goes. The head is complete; the body may follow.
@@ -29,11 +29,12 @@ func (fl *flight) start() {
 	}
 }
 
-// freeHead is how much a head takes at no account: nearly all are smaller, and a flight keeps as much for the next one.
+// freeHead is the size up to which a head is not charged. Nearly all heads are smaller, and a flight keeps as much
+// memory for the next one.
 const freeHead = 8 << 10
 
-// chargeHeads accounts for the flight's heads and reports whether there is room for them. A peer pays a few bytes for a large one, with HPACK's
-// table.
+// chargeHeads charges the flight's large heads to the engine and reports whether there is room. A peer pays only a few
+// bytes for a large head, through HPACK's table.
 func (fl *flight) chargeHeads() bool {
 	large := 0
 	for _, h := range [...]*message.Head{&fl.x.Request, &fl.trailers, &fl.x.Response, &fl.x.Trailers} {
@@ -44,7 +45,7 @@ func (fl *flight) chargeHeads() bool {
 	return large == 0 || fl.e.largeHeads <= fl.e.cfg.MaxHeadsBytes
 }
 
-// route asks the handler, and does what it says.
+// route asks the handler and acts on the verdict.
 func (fl *flight) route() {
 	fl.e.routing = fl
 	v := fl.e.handler.Route(&fl.x)
@@ -88,7 +89,7 @@ func (fl *flight) park() {
 	fl.arm()
 }
 
-// delay keeps the flight for a while; then Route is asked again.
+// delay makes the flight wait for a time; then Route is asked again.
 func (fl *flight) delay(v Verdict) {
 	if fl.e.delayed.len >= fl.e.cfg.MaxParked {
 		fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Overloaded, Reason: "delayed"})
@@ -99,7 +100,7 @@ func (fl *flight) delay(v Verdict) {
 	fl.arm()
 }
 
-// unpark asks again about everything that is parked.
+// unpark asks Route again about every parked flight.
 func (e *Engine) unpark() {
 	for n := e.parked.len; n > 0 && e.parked.first != nil; n-- {
 		fl := e.parked.first
@@ -108,8 +109,8 @@ func (e *Engine) unpark() {
 	}
 }
 
-// fault ends an attempt, and the flight unless the handler knows a way on. The connection that caused it has parted already or is
-// told to.
+// fault ends an attempt. It ends the flight too, unless the handler retries. The connection that caused the fault has
+// left the flight already, or leaves it here.
 func (fl *flight) fault(f exchange.Fault) {
 	if fl.ended {
 		return
@@ -146,7 +147,8 @@ func (fl *flight) fault(f exchange.Fault) {
 	}
 }
 
-// overflow is fault for a head or trailers beyond Config.MaxHeadBytes, which is told of also where the client can only be told by a reset.
+// overflow is fault for a head or trailers beyond Config.MaxHeadBytes. When the response has begun the client only sees
+// a reset, so overflow reports the fault too.
 func (fl *flight) overflow(f exchange.Fault) {
 	if fl.answered && !fl.ended && fl.detached == nil {
 		fl.e.cfg.Report(fl.x.Conn, f)
@@ -156,8 +158,8 @@ func (fl *flight) overflow(f exchange.Fault) {
 
 func (e *Engine) errTooLarge() error { return fmt.Errorf("more than %d bytes", e.cfg.MaxHeadBytes) }
 
-// unrepeatable says why the request cannot be sent again after f; "" if it can. A fault of the client's own, or of a bound of this
-// engine's, is the end of it.
+// unrepeatable returns why the request cannot be sent again after f, or "". A fault of the client's, or of a bound of
+// this engine, is final.
 func (fl *flight) unrepeatable(f exchange.Fault) string {
 	switch {
 	case f.Side != exchange.Upstream && !f.Retryable:
@@ -170,7 +172,7 @@ func (fl *flight) unrepeatable(f exchange.Fault) string {
 	return ""
 }
 
-// leaveUpstream leaves the upstream side, wherever the flight is there.
+// leaveUpstream takes the flight off its upstream: out of the queue, or off the connection.
 func (fl *flight) leaveUpstream() {
 	fl.unlist()
 	fl.waiting = nil
@@ -180,7 +182,7 @@ func (fl *flight) leaveUpstream() {
 	}
 }
 
-// respond forwards the final response of an upstream, whose head is in x.Response, unless the handler sees a fault in it.
+// respond forwards an upstream's final response, whose head is in x.Response, unless the handler finds a fault in it.
 func (fl *flight) respond() {
 	if fl.detached != nil {
 		fl.answer()

@@ -8,9 +8,9 @@ func (e *Engine) beginBatch() {
 	e.now = e.clock()
 }
 
-// endBatch flushes what the batch wrote. With several requests in flight it lets every other connection that is readable go first, once,
-// so that what they all write to a shared connection leaves in one piece: Gosched puts this goroutine behind everything that is
-// runnable, and whoever comes meanwhile leaves the flushing to it.
+// endBatch flushes what the batch wrote and gives the lock back. With several requests in flight, it first lets every
+// other readable connection run, once: Gosched puts this goroutine behind all that are runnable. So what they all write
+// to a shared connection leaves in one piece. Batches that end meanwhile leave the flushing to this one.
 func (e *Engine) endBatch() {
 	e.recycle()
 	e.grantWithheld()
@@ -36,7 +36,7 @@ func (e *Engine) endBatch() {
 	e.mu.Unlock()
 }
 
-// recycle frees the flights that ended in this batch. Until here, code further up the stack may still look at them.
+// recycle frees the flights that ended in this batch. Until here, code up the stack may still look at them.
 func (e *Engine) recycle() {
 	const keep = 1024
 	for i, fl := range e.retired {

@@ -9,18 +9,19 @@ import (
 
 // A writer writes a body to a connection.
 type writer interface {
-	// push writes p behind what waits in b.q, and then b's end if the reader has ended. What the connection does not take stays in b.q.
+	// push writes p behind what waits in b.q, and then b's end if the reader has ended. What the connection has no room
+	// for stays in b.q.
 	push(b *body, p []byte)
 }
 
 // A reader reads a body from a connection.
 type reader interface {
-	// consumed says that n bytes of b went to the destination's connection: as many more may come.
+	// consumed says that n bytes of b went to the writer: the reader may take as many more.
 	consumed(b *body, n int)
 }
 
-// body is the body of one message on its way from one connection to another. Bytes that cannot go on at once wait in q; the reader stops
-// when too many do, because it is told of consumed bytes only.
+// body is the body of one message on its way from a reader to a writer. Bytes that cannot go on at once wait in q. The
+// reader stops when too many wait, because it only learns of consumed bytes.
 type body struct {
 	fl        *flight
 	from      reader // nil for a reply
@@ -41,10 +42,10 @@ type body struct {
 	notReplayable string // why it is not
 }
 
-// bodyLimit is how many bytes of an HTTP/1 body wait in a body before its reader stops reading.
+// bodyLimit is how many bytes of an HTTP/1 body wait in q before its reader stops reading.
 const bodyLimit = 64 << 10
 
-// write takes bytes from the reader; last says that there are no more.
+// write takes bytes from the reader. last says that no more follow.
 func (b *body) write(p []byte, last bool) {
 	if b.total == 0 && len(p) > 0 {
 		b.firstAt = b.fl.e.now
@@ -68,7 +69,7 @@ func (b *body) write(p []byte, last bool) {
 	}
 }
 
-// enqueue keeps bytes that the writer has no room for.
+// enqueue queues bytes that the writer has no room for.
 func (b *body) enqueue(p []byte) {
 	if len(p) > 0 {
 		before := b.q.memory
@@ -84,7 +85,7 @@ func (b *body) dequeue(n int) {
 	b.fl.e.queued += b.q.memory - before
 }
 
-// advance notes that n bytes went to the destination's connection.
+// advance notes that n bytes went to the writer.
 func (b *body) advance(n int) {
 	b.moved += int64(n)
 	b.sentAt = b.fl.e.now
@@ -95,13 +96,13 @@ func (b *body) advance(n int) {
 	}
 }
 
-// end notes that the writer wrote the end.
+// end notes that the writer has written the end.
 func (b *body) end() {
 	b.sentEnd = true
 	b.fl.bodyEnded(b)
 }
 
-// empty says that nothing was given and nothing will be: the message ends with its head.
+// empty reports whether the message ends with its head: no byte came, and none will.
 func (b *body) empty() bool { return b.ended && b.total == 0 && b.trailers == nil }
 
 func (b *body) reset() {

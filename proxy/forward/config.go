@@ -23,23 +23,26 @@ func (p Protocol) String() string { return [...]string{"HTTP/1", "HTTP/2", "mux"
 
 // Config bounds an Engine. The zero Config is usable: every zero field means its default.
 type Config struct {
-	// MaxHeadBytes bounds a message head and a trailer section, counted as RFC 9113 §6.5.2 does; 64 KiB. Beyond it the exchange fails;
-	// more than 1 MiB beyond it, the connection of HTTP2 and Mux. Peers are told the latter in SETTINGS_MAX_HEADER_LIST_SIZE: who is
-	// told the former fails on his own side, with a status that does not say why.
+	// MaxHeadBytes bounds a message head and a trailer section, counted as RFC 9113 §6.5.2 does; 64 KiB. Beyond it the
+	// exchange fails. More than 1 MiB beyond it, the connection of HTTP2 and Mux fails. SETTINGS_MAX_HEADER_LIST_SIZE
+	// tells peers the second bound: a client that knew the first would fail on its own side, with a status that does
+	// not say why.
 	MaxHeadBytes int
-	// MaxStreams is how many concurrent streams an HTTP2 connection may open; 250. A Mux connection may open 16 times as many.
+	// MaxStreams is how many concurrent streams an HTTP2 connection may open; 250. A Mux connection may open 16 times
+	// as many.
 	MaxStreams int
-	// MaxExchanges bounds the requests in flight; beyond it they fail as Overloaded; 100 000.
+	// MaxExchanges bounds the requests in flight; 100 000. Beyond it they fail as Overloaded.
 	MaxExchanges int
-	// MaxHeadsBytes bounds the memory of the large heads (beyond 8 KiB) of exchanges in flight; beyond it exchanges with such a head fail as
-	// Overloaded. As much may HTTP/2 heads take that are not complete; beyond it the connection that sends one ends. 64 MiB.
+	// MaxHeadsBytes bounds the memory of the large heads (beyond 8 KiB) of exchanges in flight; 64 MiB. Beyond it
+	// exchanges with such a head fail as Overloaded. HTTP/2 heads that are not complete may take as much; beyond it the
+	// connection that sends one ends.
 	MaxHeadsBytes int
 	// MaxParked bounds the exchanges that wait for an endpoint, and those that wait for a time; 10 000 each.
 	MaxParked int
-	// MaxQueuedBytes is how much memory with body bytes the engine holds before it makes every sender wait for its receiver; 32 MiB. At
-	// eight times as much it gives up exchanges that would queue more.
+	// MaxQueuedBytes is how much memory with body bytes the engine holds before every sender waits for its receiver; 32
+	// MiB. At eight times as much it gives up exchanges that would queue more.
 	MaxQueuedBytes int
-	// MaxKeptBytes bounds the memory that holds request bodies in case they must be sent again; 16 MiB. Beyond it bodies are not kept.
+	// MaxReplayBytes bounds the memory of all replay buffers; 16 MiB. Beyond it, bodies are not copied.
 	MaxReplayBytes int
 	// MaxCopies bounds the mirrored requests in flight; 1 000. Beyond it requests are not mirrored.
 	MaxCopies int
@@ -47,24 +50,26 @@ type Config struct {
 	ParkTimeout time.Duration
 	// HeadTimeout is how long a request's head may take from its first to its last byte, and an HTTP/2 preface; 10 s.
 	HeadTimeout time.Duration
-	// IdleAfter is how long an HTTP/1 connection is silent between two requests before Serve returns ErrIdle, give or take a factor of
-	// two, and a quarter of that where there are hundreds of connections; 0 means never.
+	// IdleAfter is how long an HTTP/1 connection is silent between two requests before Serve returns ErrIdle, give or
+	// take a factor of two. With hundreds of connections it is a quarter of that. 0 means never.
 	IdleAfter time.Duration
-	// Silence is how long the server's end of a Mux connection may owe answers and say nothing before it is pinged, and how long it then
-	// has to answer: one whose node is gone is noticed within three times as long, and its requests fail; 5 s. Others are not pinged:
-	// the dialler sets TCP keepalive.
+	// Silence is how long the server's end of a Mux connection may owe answers and say nothing before it is pinged, and
+	// then how long it may take to answer; 5 s. So the requests on a connection to a node that is gone fail within
+	// three times as long. Other servers are not pinged: the dialler sets TCP keepalive.
 	Silence time.Duration
-	// Stall is how long a body may all but stand still before its receiver while the queues are full; then its exchange is given up; 5 s.
+	// Stall is how long a body may all but stand still before its receiver while the queues are full; 5 s. Then its
+	// exchange is given up.
 	Stall time.Duration
-	// RestoreHTTP1 makes requests on HTTP2 connections HTTP/1 again that say in l5d-orig-proto that they were. Linkerd's proxies send
-	// HTTP/1 so, in plain text, to every pod with the label of any control plane, whatever its application speaks.
+	// RestoreHTTP1 makes requests on HTTP2 connections HTTP/1 again if their l5d-orig-proto says that they were.
+	// Linkerd's proxies send HTTP/1 so, in plain text, to every pod with the label of any control plane, whatever its
+	// application speaks.
 	RestoreHTTP1 bool
-	// LocalClients says that the clients are processes of this pod, which harm nobody else by resetting many requests.
+	// LocalClients says that the clients are processes of this pod. They harm nobody else by resetting many requests.
 	LocalClients bool
-	// Report, when set, is told of faults of connections that belong to no exchange, such as a flood. It must not block.
+	// Report, when set, gets faults of connections that belong to no exchange, such as a flood. It must not block.
 	Report func(c *exchange.Conn, f exchange.Fault)
-	// Ended, when set, is told of each HTTP/2 connection that the engine ends because its peer breaks the rules or floods it. It must not
-	// block.
+	// Ended, when set, gets each HTTP/2 connection that the engine ends because its peer breaks the rules or floods it.
+	// It must not block.
 	Ended func(ConnEnd)
 }
 

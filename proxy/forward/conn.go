@@ -13,10 +13,12 @@ import (
 )
 
 const (
-	// sendBufferRoom is how many bytes a connection takes before bodies wait in the queues of their bodies, and thereby make their senders wait.
+	// sendBufferRoom is how many bytes the send buffer takes before body bytes wait in their queues, and their senders
+	// with them.
 	sendBufferRoom = 128 << 10
-	// outboxLimit is how many bytes may wait all in all before no more is read from a client: what is beyond sendBufferRoom are heads of
-	// answers and answers to control frames, which it provokes without reading them.
+	// sendBufferLimit is how many bytes may wait in all before nothing more is read from a client. Beyond
+	// sendBufferRoom there are heads of responses and answers to control frames, which the client provokes without
+	// reading them.
 	sendBufferLimit = 2 << 20
 )
 
@@ -73,11 +75,12 @@ const (
 type proto interface {
 	// receive takes bytes as sock.Receiver does.
 	receive(in []byte) (n int, err error)
-	// drained says that the send buffer has room.
+	// drained is called when the send buffer has room.
 	drained()
-	// ended says that the peer will send nothing more, if err is io.EOF and the connection is not closed; else that the connection is.
+	// ended is called with io.EOF while the connection is open when the peer sends nothing more, and otherwise when the
+	// connection is closed.
 	ended(err error)
-	// drain asks to finish what has begun and to accept nothing new.
+	// drain asks to finish what has begun and to take nothing new.
 	drain()
 }
 
@@ -85,7 +88,8 @@ func newConn(e *Engine, s *sock.Conn, t *exchange.Traffic) *conn {
 	return &conn{e: e, sock: s, traffic: t, born: time.Now(), resume: make(chan struct{}, 1), done: make(chan struct{})}
 }
 
-// serve is the reader goroutine of the connection's whole life. It returns nil when the connection ended in order.
+// serve runs on the reader goroutine, for the connection's whole life. It returns nil when the connection ended in
+// order.
 func (c *conn) serve(downstream bool) error {
 	e := c.e
 	e.beginBatch()
@@ -150,7 +154,7 @@ func (c *conn) serve(downstream bool) error {
 	return err
 }
 
-// readEnded is told why the reader came to the end. A reset that a write was told of looks like an orderly end to the reader.
+// readEnded follows the end of reading. A reset that a write ran into looks like an orderly end to the reader.
 func (c *conn) readEnded(err error) {
 	switch {
 	case !errors.Is(err, io.EOF):
@@ -162,7 +166,7 @@ func (c *conn) readEnded(err error) {
 	}
 }
 
-// Receive implements sock.Receiver: one batch.
+// Receive implements sock.Receiver: it takes one batch.
 func (c *conn) Receive(in []byte) (n int, err error) {
 	e := c.e
 	e.beginBatch()
@@ -194,7 +198,7 @@ func (c *conn) Receive(in []byte) (n int, err error) {
 // closed reports whether the connection is closed.
 func (c *conn) closed() bool { return c.state == connClosed }
 
-// pause stops the reader until unpause; receive must return the result.
+// pause stops the reader until unpause. receive must return the result.
 func (c *conn) pause() error {
 	c.reads = readPaused
 	return sock.ErrPause
@@ -214,14 +218,14 @@ func (c *conn) markDirty() {
 	}
 }
 
-// draining says that the connection takes nothing new.
+// draining reports whether the connection takes nothing new.
 func (c *conn) draining() bool { return c.retired || c.e.draining && c.rec != nil }
 
 // room is how many body bytes the send buffer takes now.
 func (c *conn) room() int { return sendBufferRoom - c.sendBuffer.size - c.sending.size }
 
-// flush sends what the send buffer holds, without waiting: where the socket is full, a goroutine of its own takes over. It gives the lock
-// away while it encrypts and writes; others only append meanwhile.
+// flush sends the send buffer without waiting: where the socket is full, another goroutine takes over. It gives the
+// lock away while it encrypts and writes. Others only append meanwhile.
 func (c *conn) flush() {
 	if c.writing || c.closed() {
 		return
@@ -248,7 +252,7 @@ func (c *conn) flush() {
 	c.writingDone()
 }
 
-// write is the goroutine that sends to a socket that was full.
+// write sends to a socket that was full, on a goroutine of its own.
 func (c *conn) write() {
 	defer c.e.wg.Done()
 	c.e.beginBatch()
@@ -280,7 +284,8 @@ func (c *conn) takeBuffer() {
 	}
 }
 
-// sent notes that the socket took n bytes and lets the protocol write more. It reports whether the connection is still alive.
+// sent notes that the socket took n bytes, and lets the protocol write more. It reports whether the connection is still
+// open.
 func (c *conn) sent(n int, err error) bool {
 	clear(c.bufs)
 	c.sending.skip(n)
@@ -310,8 +315,9 @@ func (c *conn) sent(n int, err error) bool {
 	return true
 }
 
-// mayHoldResponse reports whether a connection that failed with err while it sent may hold an answer that came before: a server that does not want a
-// request's body answers and closes, which resets the connection. What is in the socket can still be read, up to its end.
+// mayHoldResponse reports whether a connection on which sending failed with err may hold a response that came before. A
+// server that does not want a request's body answers and closes, which resets the connection. What is in the socket can
+// still be read.
 func (c *conn) mayHoldResponse(err error) bool {
 	return c.rec == nil && c.reads != readEnded && (errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE))
 }
@@ -327,7 +333,7 @@ func (c *conn) discard() {
 	}
 }
 
-// writingDone ends a sender's work.
+// writingDone follows the end of writing.
 func (c *conn) writingDone() {
 	c.writing = false
 	switch {
@@ -345,19 +351,19 @@ func (c *conn) writingDone() {
 	}
 }
 
-// closeSoon closes the connection when everything that was written is sent.
+// closeSoon closes the connection when everything is sent.
 func (c *conn) closeSoon() {
 	c.state = max(c.state, connFinishing)
 	c.markDirty()
 }
 
-// closeWrite sends FIN when everything that was written is sent.
+// closeWrite sends FIN when everything is sent.
 func (c *conn) closeWrite() {
 	c.state = max(c.state, connFINPending)
 	c.markDirty()
 }
 
-// close closes the connection at once; nil means in order. The protocol learns of it exactly once.
+// close closes the connection at once. A nil err means in order. The protocol learns of it exactly once.
 func (c *conn) close(err error) {
 	if c.closed() {
 		return
@@ -377,7 +383,7 @@ func (c *conn) close(err error) {
 	}
 }
 
-// release frees the send buffer. A sender that has given the lock away keeps its buffers until it is back.
+// release frees the send buffer. A goroutine that writes without the lock keeps its buffers until it is back.
 func (c *conn) release() {
 	c.sendBuffer.clear()
 	c.sending.clear()

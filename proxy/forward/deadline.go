@@ -36,7 +36,7 @@ func (fl *flight) arm() {
 // attempting reports whether the flight is with an upstream.
 func (fl *flight) attempting() bool { return fl.up != nil || fl.waiting != nil }
 
-// expired is the timer's callback. What ends the exchange goes before what ends an attempt or a delay.
+// expired is the timer's callback. Deadlines of the exchange come before those of an attempt or a delay.
 func (fl *flight) expired() {
 	now := fl.e.now
 	passed := func(from time.Time, d time.Duration) bool { return d > 0 && !now.Before(from.Add(d)) }
@@ -53,7 +53,7 @@ func (fl *flight) expired() {
 	case passed(fl.moved, fl.x.IdleTimeout):
 		timeout(exchange.IdleTimeout)
 	case !fl.answered && fl.attempting() && passed(fl.x.Sent, fl.x.AttemptTimeout):
-		// A request that is still waiting for its connection has not left, so nobody can have processed it.
+		// A request that still waits for its connection has not left, so nobody can have processed it.
 		fl.fault(exchange.Fault{Side: exchange.Upstream, Kind: exchange.Timeout, Reason: exchange.AttemptTimeout, Retryable: fl.up == nil})
 	case fl.list == &fl.e.delayed && !now.Before(fl.wakeAt):
 		fl.unlist()

@@ -66,7 +66,8 @@ func New(cfg Config, h Handler) *Engine {
 	return e
 }
 
-// Run drives timeouts and dials until ctx is cancelled; then it closes every connection, waits for their goroutines and returns nil.
+// Run drives timeouts and dials until ctx is cancelled. Then it closes every connection, waits for their goroutines and
+// returns nil.
 func (e *Engine) Run(ctx context.Context) error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -103,7 +104,7 @@ func (e *Engine) stop() {
 	e.wg.Wait()
 }
 
-// task runs f with the lock, soon; it never blocks.
+// task runs f soon, with the lock. It never blocks.
 func (e *Engine) task(f func()) {
 	e.taskMu.Lock()
 	e.tasks = append(e.tasks, f)
@@ -124,9 +125,9 @@ func (e *Engine) runTasks() {
 	}
 }
 
-// Serve reads requests from an accepted connection and forwards them until the connection ends, and closes it. It returns nil when
-// the connection ended in order, and ErrIdle, without closing it, when nothing moved for a while. rec must not change meanwhile. A conn
-// that is no *sock.Conn becomes one.
+// Serve reads requests from an accepted connection and forwards them until the connection ends, and closes it. It
+// returns nil when the connection ended in order. It returns ErrIdle, and does not close the connection, when nothing
+// moved for a while. rec must not change meanwhile. A conn that is not a *sock.Conn becomes one.
 func (e *Engine) Serve(ctx context.Context, conn net.Conn, p Protocol, rec *exchange.Conn) error {
 	c := newConn(e, sock.New(conn, nil), rec.Traffic)
 	c.rec = rec
@@ -140,15 +141,16 @@ func (e *Engine) Serve(ctx context.Context, conn net.Conn, p Protocol, rec *exch
 	return c.serve(true)
 }
 
-// Kick asks Route again about every parked exchange, soon. Call it when an endpoint appeared. It never blocks.
+// Kick asks Route again, soon, about every parked exchange. Call it when an endpoint appeared. It never blocks.
 func (e *Engine) Kick() {
 	if !e.kicked.Swap(true) {
 		e.wake.Notify()
 	}
 }
 
-// Drain tells every downstream connection to finish what it has and send nothing new (GOAWAY twice as RFC 9113 §6.8, or connection:
-// close), and returns when all are done or ctx is cancelled; then it closes the rest and returns ctx's error.
+// Drain tells every downstream connection to finish what it has and to take nothing new (two GOAWAYs by RFC 9113 §6.8,
+// or connection: close). It returns when all have ended. When ctx is cancelled it closes the others and returns ctx's
+// error.
 func (e *Engine) Drain(ctx context.Context) error {
 	e.beginBatch()
 	e.draining = true
@@ -178,8 +180,8 @@ func (e *Engine) Drain(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// signalAllClosed tells Drain that no downstream connection is left. One that comes later, such as a parked one that wakes up, is drained at
-// once and nobody waits for it.
+// signalAllClosed ends Drain's wait when no downstream connection is left. A connection that comes later, such as an
+// idle one that wakes up, is drained at once, and nobody waits for it.
 func (e *Engine) signalAllClosed() {
 	if e.serving == 0 && e.allClosed != nil {
 		close(e.allClosed)

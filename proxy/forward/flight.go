@@ -16,7 +16,7 @@ type downstream interface {
 	interim(fl *flight, h *message.Head)
 	// answer begins the response: x.Response goes out, fl.resp follows.
 	answer(fl *flight)
-	// leave parts with a flight that has ended; if the response is not complete, the client must see that.
+	// leave takes off a flight that has ended. If the response is not complete, the client must notice.
 	leave(fl *flight)
 }
 
@@ -24,13 +24,14 @@ type downstream interface {
 type upstream interface {
 	// request begins the request: x.Request goes out, fl.req follows.
 	request(fl *flight)
-	// leave parts with a flight; if the exchange is not complete, the server must see that.
+	// leave takes off a flight. If the exchange is not complete, the server must notice.
 	leave(fl *flight)
-	// pass lets another flight take the rest of a response whose request is complete.
+	// reassign moves the rest of a response to another flight. The request is complete.
 	reassign(from, to *flight)
 }
 
-// flight is an exchange on its way. It is in exactly one place: parked, delayed, waiting for a connection of an upstream, or on one.
+// flight is an exchange on its way. It is in exactly one place: parked, delayed, in an upstream's queue, or on a
+// connection.
 type flight struct {
 	x    exchange.Exchange
 	e    *Engine
@@ -125,12 +126,12 @@ func (fl *flight) reset() {
 	*fl = flight{e: fl.e, x: fl.x, req: fl.req, resp: fl.resp, trailers: fl.trailers, serial: fl.serial + 1, timer: timer{fire: fl.timer.fire}}
 }
 
-// awaits lets a dial find out whether the flight that it is for still waits for it.
+// awaits reports whether the flight that a dial is for still waits for it.
 func (fl *flight) awaits(ticket int64, u *Upstream) bool {
 	return fl.serial == ticket && fl.waiting == u && fl.list == nil && !fl.ended
 }
 
-// sendOn says that the flight is on a connection: its request goes out there.
+// sendOn puts the flight on a connection, which sends its request.
 func (fl *flight) sendOn(up upstream) {
 	fl.unlist()
 	fl.up = up
@@ -190,7 +191,7 @@ func (fl *flight) opens() bool {
 	return s >= 200 && s < 300 && fl.up != nil
 }
 
-// bodyEnded is told when a connection has the end of a body. The exchange ends with its response; a tunnel with both directions.
+// bodyEnded follows the end of a body on its writer. An exchange ends with its response, a tunnel with both directions.
 func (fl *flight) bodyEnded(b *body) {
 	switch {
 	case fl.open && !(fl.req.sentEnd && fl.resp.sentEnd):

@@ -12,7 +12,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/sock"
 )
 
-// h1Client is the client's end of an HTTP/1 connection: one request at a time, then it waits in its upstream's idle list.
+// h1Client is the client's end of an HTTP/1 connection: one request at a time, then it is idle in its upstream.
 type h1Client struct {
 	conn        *conn
 	u           *Upstream
@@ -25,12 +25,12 @@ type h1Client struct {
 	responded   bool      // the server answered something to the current request
 	quarantined bool      // see reuse
 	idleSince   time.Time // when it became idle
-	// bound says that the connection may be authenticated as one client (NTLM, Negotiate). It serves no other: owner is that client's
-	// connection, nil where many clients share one.
+	// bound says that the connection may be authenticated as one client (NTLM, Negotiate), and serves no other. owner
+	// is that client's connection, or nil where many clients share one.
 	bound bool
 	owner *h1Server
-	// reading says that receive has bytes to look at, free that the connection became free meanwhile: it rests only if none are left,
-	// so that a response that nobody asked for never answers the next request.
+	// reading says that receive has bytes to look at, becameIdle that the connection became free meanwhile. It is idle
+	// only if no bytes are left, so that a response that nobody asked for never answers the next request.
 	reading, becameIdle bool
 }
 
@@ -81,7 +81,7 @@ func bindsConnection(h *message.Head) bool {
 	return false
 }
 
-// pin keeps a bound connection for the client that it is bound to, and ends one that may be anybody's.
+// pin keeps a bound connection for the client that it is bound to. It closes one whose client is unknown.
 func (c *h1Client) pin(fl *flight) {
 	s, ok := fl.down.(*h1Server)
 	if !ok || s.conn.closed() || s.pinned != nil && s.pinned != c {
@@ -91,7 +91,7 @@ func (c *h1Client) pin(fl *flight) {
 	s.pinned, c.owner = c, s
 }
 
-// unpin parts a bound connection from its client.
+// unpin separates a bound connection from its client.
 func (c *h1Client) unpin() {
 	if c.owner != nil && c.owner.pinned == c {
 		c.owner.pinned = nil
@@ -99,7 +99,7 @@ func (c *h1Client) unpin() {
 	c.owner = nil
 }
 
-// framing chooses how the request's body is delimited. An HTTP/1.0 request is restored as one, unless its length is not known.
+// framing chooses how the request's body is delimited. An HTTP/1.0 request stays one, unless its length is unknown.
 func (c *h1Client) framing(fl *flight) h1.Framing {
 	h := &fl.x.Request
 	switch {
@@ -197,7 +197,7 @@ func reasonOf(err error) string {
 	return ""
 }
 
-// badResponse is the fault of a response that cannot be read.
+// badResponse returns the fault of a response that cannot be read.
 func (c *h1Client) badResponse(err error) exchange.Fault {
 	f := exchange.Fault{Side: exchange.Upstream, Kind: exchange.BadResponse, Reason: reasonOf(err), Err: err}
 	if errors.Is(err, h1.ErrHeadTooLarge) || errors.Is(err, errTrailersTooLarge) {
@@ -263,7 +263,7 @@ func (c *h1Client) body(in []byte) (used int, err error) {
 	return used, nil
 }
 
-// fail closes the connection for a fault of the current exchange.
+// fail closes the connection because of a fault of the current exchange.
 func (c *h1Client) fail(f exchange.Fault) {
 	fl := c.cur
 	c.cur = nil
@@ -339,9 +339,10 @@ func (c *h1Client) ended(err error) {
 	fl.fault(f)
 }
 
-// untouched reports whether the request may be sent again although it was sent: the server said nothing to it, the method is safe to
-// repeat (RFC 9112 §9.3.1, RFC 9110 §9.2.2), and the connection had been idle or was reset. A server that stops resets the connections
-// that it has not accepted yet; one that fell over the request would have read it, and its connection ends without a reset.
+// untouched reports whether a request that was sent may be sent again. The server said nothing to it, and the method is
+// safe to repeat (RFC 9112 §9.3.1, RFC 9110 §9.2.2). Also, the connection had been idle, or was reset: a server that
+// stops resets the connections that it has not accepted yet. A server that crashed on the request would have read it,
+// and its connection ends without a reset.
 func (c *h1Client) untouched(fl *flight, err error) bool {
 	reset := errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 	return !c.responded && (c.requests >= 2 || reset) && repeatable(fl)

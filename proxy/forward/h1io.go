@@ -21,8 +21,8 @@ func (r *h1Reader) begin(f h1.Framing) {
 	r.coding, r.left, r.chunks = f.Coding, f.Length, h1.Chunks{Kind: r.kind}
 }
 
-// check reads a body as far as it came with its head, and keeps nothing of it: what breaks there is found before anything of the message
-// went on, so that it can still become another one.
+// check reads a body as far as it came with its head, and stores nothing. It finds what is broken before anything of
+// the message went on, while the exchange can still get another response.
 func (r *h1Reader) check(f h1.Framing, in []byte, scratch *message.Head, max int) error {
 	ahead := h1Reader{kind: r.kind}
 	ahead.begin(f)
@@ -36,7 +36,8 @@ func (r *h1Reader) check(f h1.Framing, in []byte, scratch *message.Head, max int
 	}
 }
 
-// next reads body bytes from in: data for the body, how much of in it used, and whether the body is over. t takes the trailers.
+// next reads body bytes from in. It returns the data for the body, how much of in it used, and whether the body is
+// over. t takes the trailers.
 func (r *h1Reader) next(in []byte, t *message.Head, max int) (data []byte, used int, last bool, err error) {
 	switch r.coding {
 	case h1.NoBody:
@@ -67,7 +68,7 @@ func (r *h1Reader) next(in []byte, t *message.Head, max int) (data []byte, used 
 	}
 }
 
-// h1Writer writes the body of one HTTP/1 message after the other. It is the writer of both ends of an HTTP/1 connection.
+// h1Writer writes the body of one HTTP/1 message after the other, at both ends of an HTTP/1 connection.
 type h1Writer struct {
 	conn   *conn
 	coding h1.Coding
@@ -77,8 +78,8 @@ type h1Writer struct {
 
 func (w *h1Writer) begin(b *body, c h1.Coding) { w.f, w.coding, w.queued = b, c, false }
 
-// room is how many body bytes may go out now. A tunnel takes none before it is open: to a server that refuses it, what its client
-// sent by then would be the next request.
+// room is how many body bytes may go out now. A tunnel takes none before it is open: a server that refuses it would
+// read what the client sent by then as the next request.
 func (w *h1Writer) room() int {
 	if w.coding == h1.Tunnel && !w.f.fl.open {
 		return 0
@@ -115,7 +116,7 @@ func (w *h1Writer) drain() {
 	}
 }
 
-// drained is drain, and the end after it.
+// drained writes what waits, and then the end.
 func (w *h1Writer) drained() {
 	w.drain()
 	w.end()
@@ -154,7 +155,7 @@ func (w *h1Writer) write(p []byte) {
 	w.conn.markDirty()
 }
 
-// errTrailersTooLarge is h1.ErrHeadTooLarge of a trailer section.
+// errTrailersTooLarge is h1.ErrHeadTooLarge for a trailer section.
 var errTrailersTooLarge = &h1.Error{Class: h1.TooLarge, Reason: trailersTooLarge}
 
 var errTruncated = io.ErrUnexpectedEOF

@@ -10,14 +10,15 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/sock"
 )
 
-// h1Server is the server's end of an HTTP/1 connection: one request at a time, pipelined ones wait in the socket.
+// h1Server is the server's end of an HTTP/1 connection: one request at a time. Pipelined ones wait in the socket.
 type h1Server struct {
 	conn  *conn
 	in    h1Reader
 	out   h1Writer
 	state h1State
 	cur   *flight
-	// last says that the connection ends after the current request: the client or a drain wants it, or the request was broken.
+	// closeAfter says that the connection ends after the current request: the client or a drain wants it, or the
+	// request was broken.
 	closeAfter bool
 	gotFIN     bool      // the client sent FIN
 	expecting  bool      // the client waits for 100 before it sends the body
@@ -37,7 +38,7 @@ const (
 
 const (
 	lingerTime = time.Second
-	// maxDiscard is how much of an unwanted request body is read for the sake of keeping the connection.
+	// maxDiscard is how much of an unwanted request body is read to keep the connection.
 	maxDiscard = 256 << 10
 )
 
@@ -135,7 +136,8 @@ func (s *h1Server) begin(fl *flight, f h1.Framing) {
 	fl.start()
 }
 
-// badRequest answers a request that cannot be understood. Where it ends is not known either: the connection ends with the answer.
+// badRequest answers a request that cannot be understood. Its end is unknown too, so the connection ends with the
+// answer.
 func (s *h1Server) badRequest(err error) {
 	f := exchange.Fault{Side: exchange.Downstream, Kind: exchange.Malformed, Err: err}
 	var syntax *h1.Error
@@ -232,8 +234,8 @@ func (s *h1Server) answer(fl *flight) {
 	s.out.push(&fl.resp, nil)
 }
 
-// framing chooses how the response's body is delimited, RFC 9112 §6.3, for what is known about it. The connection ends with it when a
-// client was not told to go on: whether it sends the body nevertheless, or its next request, nobody knows (RFC 9110 §10.1.1).
+// framing chooses how the response's body is delimited, RFC 9112 §6.3. The connection ends with the response if the
+// client waits for 100 (Continue): nobody knows whether it sends the body or its next request (RFC 9110 §10.1.1).
 func (s *h1Server) framing(fl *flight) h1.Framing {
 	h := &fl.x.Response
 	f := h1.Framing{Close: s.closeAfter || s.gotFIN || s.conn.draining() || s.state == h1Body && (s.expecting || s.refusesBody(h))}
@@ -256,7 +258,8 @@ func (s *h1Server) framing(fl *flight) h1.Framing {
 	return f
 }
 
-// refusesBody reports whether a response means that more of the request's body is left than would be read for the sake of the connection.
+// refusesBody reports whether the response refuses a body of which more is left than would be read to keep the
+// connection.
 func (s *h1Server) refusesBody(h *message.Head) bool {
 	return h.Status >= 400 && (s.in.coding != h1.Length || s.in.left > maxDiscard)
 }
@@ -279,9 +282,9 @@ func (s *h1Server) leave(fl *flight) {
 	}
 }
 
-// breakOff ends the connection so that the client sees that its response is not complete. Where only the end of the connection would
-// mark the end of the body, or of what goes through a tunnel, it must be a reset, behind what came of a response: a server that answers early
-// and ends the connection resets it too.
+// breakOff ends the connection so that the client sees an incomplete response. Where only the end of the connection
+// marks the end of the body or of a tunnel, it must be a reset, behind what came of the response. A server that answers
+// early and ends the connection resets it too.
 func (s *h1Server) breakOff(fl *flight) {
 	if fl.answered && s.out.coding == h1.UntilClose && !fl.open {
 		s.conn.reset = true
@@ -297,7 +300,7 @@ func (s *h1Server) breakOff(fl *flight) {
 	s.conn.close(errTruncated)
 }
 
-// next makes ready for another request.
+// next gets ready for another request.
 func (s *h1Server) next() {
 	if s.gotFIN || s.conn.draining() {
 		s.linger()
@@ -307,8 +310,8 @@ func (s *h1Server) next() {
 	s.conn.unpause()
 }
 
-// linger sends what is to be sent, then FIN, and closes when the client has, or after a while. Closing at once with unread bytes in
-// the socket would reset the connection and could destroy the response on its way.
+// linger sends what is left to send, then FIN. It closes when the client has, or after a while. Closing at once with
+// unread bytes in the socket would reset the connection and could destroy the response on its way.
 func (s *h1Server) linger() {
 	s.state = h1Linger
 	if s.gotFIN {

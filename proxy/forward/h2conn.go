@@ -12,19 +12,19 @@ import (
 )
 
 const (
-	// streamWindow is what a stream may send at first; it doubles up to maxStreamWindow while its receiver keeps up.
+	// streamWindow is what a stream may send at first. It doubles up to maxStreamWindow while its receiver keeps up.
 	streamWindow    = 256 << 10
 	maxStreamWindow = 4 << 20
-	// maxConnWindow is what a connection may send at most; it begins with HTTP/2's own window, which doubles as it is used. It is granted
-	// again as bytes arrive, as long as the engine holds less than Config.MaxQueuedBytes: one stream that nobody reads must not stop the
-	// others.
+	// maxConnWindow is what a connection may send at most. It begins with HTTP/2's own window, which doubles as it is
+	// used. It is granted again as bytes arrive, as long as the engine holds less than Config.MaxQueuedBytes: one
+	// stream that nobody reads must not stop the others.
 	maxConnWindow = 16 << 20
 	// muxFactor is how many times as many streams a connection between proxies carries.
 	muxFactor = 16
-	// firstStreams is how many streams are opened before the server's SETTINGS say how many it takes. Source: RFC 9113 §6.5.2, which
+	// firstStreams is how many streams leave before the server's SETTINGS say how many it takes. RFC 9113 §6.5.2
 	// recommends that no server takes fewer.
 	firstStreams = 100
-	// goAwayDelay is the time between the two GOAWAY frames of a drain, RFC 9113 §6.8: at least a round trip.
+	// goAwayDelay is the time between the two GOAWAY frames of a drain: at least a round trip (RFC 9113 §6.8).
 	goAwayDelay = time.Second
 )
 
@@ -135,7 +135,7 @@ func newH2Conn(conn *conn, mux bool, u *Upstream) *h2Conn {
 	return c
 }
 
-// limit is how many streams the peer of a server may have open.
+// limit is how many streams a client may have open.
 func (c *h2Conn) limit() int {
 	if c.mux {
 		return c.conn.e.cfg.MaxStreams * muxFactor
@@ -152,7 +152,7 @@ func (c *h2Conn) streamOf(fl *flight) *stream {
 	return &fl.ds
 }
 
-// takesStream reports whether the connection can take one more stream of ours.
+// takesStream reports whether the connection has room for one more stream of ours.
 func (c *h2Conn) takesStream() bool {
 	most := min(c.peer.MaxStreams, 1<<20)
 	if c.handshake != h2Ready {
@@ -228,7 +228,7 @@ func (c *h2Conn) answer(fl *flight) {
 	c.push(&fl.resp, nil)
 }
 
-// leave implements downstream and upstream: a stream that is not complete is reset.
+// leave implements downstream and upstream. It resets a stream that is not complete.
 func (c *h2Conn) leave(fl *flight) {
 	s := c.streamOf(fl)
 	if s.id == 0 || c.streams[s.id] != s {
@@ -315,7 +315,7 @@ func (c *h2Conn) endStreams(err error) {
 	c.first, c.last = nil, nil
 }
 
-// failStream ends the flight of a stream that is gone.
+// failStream ends the flight of a stream that the end of the connection cut off.
 func (c *h2Conn) failStream(s *stream, err error) {
 	fl := s.fl
 	if !c.client() {
@@ -336,8 +336,8 @@ func (c *h2Conn) failStream(s *stream, err error) {
 	fl.fault(f)
 }
 
-// complete reports whether a response has come to its end, so that it only has to be passed on, whatever becomes of its stream. A tunnel
-// needs the other direction as well.
+// complete reports whether the whole response came, so that it only has to be passed on, whatever becomes of its
+// stream. A tunnel needs the other direction too.
 func (s *stream) complete() bool { return s.remoteEnd && !s.fl.open }
 
 // repeatable reports whether a request without a body may be sent twice, RFC 9110 §9.2.2.
@@ -360,7 +360,7 @@ func (c *h2Conn) ended(err error) {
 	c.endStreams(err)
 }
 
-// drain ends the connection in order: a client's opens no more streams, a server's says so twice.
+// drain ends the connection in order: a client's end opens no more streams, a server's end sends GOAWAY twice.
 func (c *h2Conn) drain() {
 	if c.state != h2Open {
 		return
@@ -375,7 +375,8 @@ func (c *h2Conn) drain() {
 	c.conn.e.wheel.set(&c.conn.timer, c.conn.e.now.Add(goAwayDelay))
 }
 
-// expired is the timer's callback: it serves the preface, heads in pieces, the drain, the idle time and the end, one after the other.
+// expired is the timer's callback for the preface, heads in pieces, the drain, the idle time and the end, one after the
+// other.
 func (c *h2Conn) expired() {
 	switch {
 	case c.state == h2Failed:
@@ -393,8 +394,9 @@ func (c *h2Conn) expired() {
 	}
 }
 
-// leaveIdle follows the first stream of an idle client connection. Only a proxy of the mesh is pinged while it is silent: gRPC servers end a
-// connection that is pinged more than once in 5 minutes without data (gRFC A8). TCP finds out whether any other server still lives.
+// leaveIdle follows the first stream of an idle client connection. Only a proxy of the mesh is pinged while it is
+// silent: gRPC servers end a connection that is pinged more than once in 5 minutes without data (gRFC A8). TCP
+// keepalive finds other servers that are gone.
 func (c *h2Conn) leaveIdle() {
 	e := c.conn.e
 	c.liveness = h2Heard
@@ -408,7 +410,7 @@ func (c *h2Conn) leaveIdle() {
 	}
 }
 
-// onClientTimer is what a client's timer does: it closes an idle connection, lets streams send that were held, and pings the silent peer of a busy one.
+// onClientTimer closes an idle connection, lets surplus streams send, or pings the silent peer of a busy connection.
 func (c *h2Conn) onClientTimer() {
 	switch {
 	case len(c.streams) == 0:

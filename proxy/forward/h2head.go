@@ -7,8 +7,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/message"
 )
 
-// Between proxies, two private fields carry what HTTP/2 has no place for. They are taken out of whatever an application sends; the first
-// one also tells of a request of Linkerd's proxies, see Config.RestoreHTTP1.
+// Between proxies, two private fields carry what HTTP/2 has no place for. Both are removed from what an application
+// sends. The first one also marks requests of Linkerd's proxies, see Config.RestoreHTTP1.
 const (
 	// origProto holds the version of a request that was HTTP/1, and "; absolute-form" if its target was in that form.
 	origProto = "l5d-orig-proto"
@@ -80,7 +80,7 @@ func (c *h2Conn) restoreRequest(fl *flight) bool {
 	return true
 }
 
-// restoreVersion makes a request the HTTP/1 that the value of origProto says it was.
+// restoreVersion makes a request HTTP/1 again, in the version and form that orig, a value of origProto, holds.
 func restoreVersion(h *message.Head, orig []byte) {
 	h.Version = message.HTTP11
 	if bytes.HasPrefix(orig, []byte("HTTP/1.0")) {

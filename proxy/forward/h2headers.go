@@ -10,18 +10,18 @@ import (
 )
 
 const (
-	// beyondHead is how much of a header list beyond Config.MaxHeadBytes is read and dropped, so that its stream alone fails: its block
-	// must be decoded, or the tables are out of step. A list beyond that ends the connection.
+	// beyondHead is how much of a header list beyond Config.MaxHeadBytes is read and dropped, so that only its stream
+	// fails. Its block must be decoded, or the tables are out of step. A longer list ends the connection.
 	beyondHead = 1 << 20
-	// proxyFields is what a list between proxies may have more: what they add themselves must not be one too many.
+	// proxyFields is how much longer a list between proxies may be: the fields that they add must not be too many.
 	proxyFields = 4 << 10
-	// maxFragments bounds the frames of one header block that are smaller than fragmentBytes: an endless row of CONTINUATION is a flood
-	// (CVE-2024-27316 and others).
+	// maxFragments bounds the frames of one header block that are smaller than fragmentBytes. An endless row of
+	// CONTINUATION is a flood (CVE-2024-27316 and others).
 	maxFragments  = 32
 	fragmentBytes = 4 << 10
 )
 
-// listLimits bound the header lists that the peer sends.
+// listLimits returns the bounds of the header lists that the peer sends.
 func (c *h2Conn) listLimits() hpack.Limits {
 	list := c.conn.e.cfg.MaxHeadBytes
 	if c.mux {
@@ -74,13 +74,14 @@ func (c *h2Conn) onContinuation(f h2.FrameHeader, p []byte) *h2.Error {
 	return c.onBlock(head, block)
 }
 
-// dropBlock forgets the header block that came in pieces.
+// dropBlock drops the header block that came in pieces.
 func (c *h2Conn) dropBlock() {
 	c.conn.e.partialHeads -= c.blockCharge
 	c.blockOf, c.block, c.blockCharge = h2.FrameHeader{}, nil, 0
 }
 
-// onBlock takes a complete header block. Whatever becomes of the stream, the block is decoded: the tables must stay in step.
+// onBlock takes a complete header block. It always decodes the block, whatever becomes of the stream: the tables must
+// stay in step.
 func (c *h2Conn) onBlock(f h2.FrameHeader, block []byte) *h2.Error {
 	s := c.streams[f.StreamID]
 	switch {
@@ -99,7 +100,7 @@ func (c *h2Conn) onBlock(f h2.FrameHeader, block []byte) *h2.Error {
 	return c.onRequest(f, block)
 }
 
-// decode reads a header list into h. reason says what is wrong with it; tooLarge leaves in h what says how to answer.
+// decode reads a header list into h. reason says what is wrong with it. With tooLarge, h has what an answer needs.
 func (c *h2Conn) decode(block []byte, h *message.Head, k h2.Kind) (reason string, err *h2.Error) {
 	h.Reset()
 	c.reader.Begin(h, k)
@@ -121,8 +122,8 @@ const (
 	trailersTooLarge = "trailers_too_large"
 )
 
-// headTooLarge fails the stream of a head or of trailers that are too large, and no other (RFC 9113 §10.5.1). Trailers make us reset the
-// stream that the request went out on, so a client may send few of them.
+// headTooLarge fails the stream of a head or of trailers that are too large, and no other stream (RFC 9113 §10.5.1).
+// Too large trailers make us reset the stream to the server, so a client may send few of them.
 func (c *h2Conn) headTooLarge(s *stream, reason string) *h2.Error {
 	fl := s.fl
 	if c.client() {
@@ -258,8 +259,8 @@ func (c *h2Conn) onResponse(s *stream, f h2.FrameHeader, block []byte) *h2.Error
 	return nil
 }
 
-// expectBody notes the length of the body that the response's head announces. To HEAD and 304 it is that of another response: they have
-// no body, nor has 204 (RFC 9110 §6.4.1).
+// expectBody notes the length of the body that the response's head announces. HEAD, 204 and 304 have no body: their
+// content-length is that of another response (RFC 9110 §6.4.1).
 func (c *h2Conn) expectBody(s *stream, fl *flight) {
 	s.expect = c.reader.Length
 	if status := fl.x.Response.Status; status == 204 || status == 304 || string(fl.x.Request.Method()) == "HEAD" {

@@ -8,8 +8,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/h2"
 )
 
-// Violations that no correct peer commits end the connection, also where RFC 9113 speaks of a stream error and allows more (§5.4):
-// that is what takes the gain out of making a server reset streams (CVE-2025-8671).
+// Violations that no correct peer commits end the connection, also where RFC 9113 calls for a stream error and allows
+// more (§5.4). So an attacker gains nothing by making a server reset streams (CVE-2025-8671).
 
 func violation(code h2.Code, reason string) *h2.Error { return &h2.Error{Code: code, Reason: reason} }
 
@@ -98,7 +98,7 @@ func (c *h2Conn) dispatch(f h2.FrameHeader, p []byte) *h2.Error {
 	return nil // RFC 9113 §5.5
 }
 
-// idle reports whether a stream was not opened yet, RFC 9113 §5.1.
+// idle reports whether a stream is not open yet, RFC 9113 §5.1.
 func (c *h2Conn) idle(id uint32) bool {
 	if own := id&1 == 1 == c.client(); own {
 		return id >= c.nextID
@@ -152,7 +152,7 @@ func (c *h2Conn) onData(f h2.FrameHeader, p []byte) *h2.Error {
 	return nil
 }
 
-// account holds a body to the length that its head announced, RFC 9113 §8.1.1.
+// account checks a body against the length that its head announced, RFC 9113 §8.1.1.
 func (s *stream) account(n int, end bool) (reason string) {
 	if !s.headed {
 		return "data_before_head"
@@ -185,7 +185,8 @@ func (c *h2Conn) streamError(s *stream, code h2.Code, reason string) {
 	fl.abandon(exchange.Fault{Side: exchange.Downstream, Kind: exchange.Malformed, Reason: reason})
 }
 
-// grantConn gives the connection's window back: at once while the engine has room for what comes, else when it has again.
+// grantConn gives the connection's window back: at once while the engine has room for more, otherwise when it has
+// again.
 func (c *h2Conn) grantConn(n int) {
 	c.recvCredit += n
 	e := c.conn.e
@@ -222,8 +223,8 @@ func (e *Engine) grantWithheld() {
 	e.withheld = e.withheld[:0]
 }
 
-// consumed implements reader: the peer may send as much more. A stream whose receiver keeps up gets a larger window each time that it
-// has used up four of them.
+// consumed implements reader: the peer may send as much more. The window of a stream whose receiver keeps up doubles
+// each time that the stream has used up four windows.
 func (c *h2Conn) consumed(b *body, n int) {
 	s := c.streamOf(b.fl)
 	if s.in != b || s.remoteEnd || c.streams[s.id] != s || c.state == h2Failed {
@@ -379,7 +380,7 @@ func (c *h2Conn) onPing(f h2.FrameHeader, p []byte) *h2.Error {
 	return nil
 }
 
-// onGoAway gives the requests that the server will not process another chance.
+// onGoAway sends again the requests that the server will not process.
 func (c *h2Conn) onGoAway(f h2.FrameHeader, p []byte) *h2.Error {
 	if len(p) < 8 {
 		return violation(h2.FrameSizeError, "goaway_size")

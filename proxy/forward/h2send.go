@@ -7,8 +7,8 @@ import (
 // quantum is how much one stream sends before the next one does.
 const quantum = 16 << 10
 
-// push implements writer. What fits goes out at once; what does not waits in the body, and the stream in the ring unless its own window
-// is what stops it.
+// push implements writer. What fits goes out at once. The rest waits in the body's queue, and the stream in the ring,
+// unless only its own window stops it.
 func (c *h2Conn) push(b *body, p []byte) {
 	s := c.streamOf(b.fl)
 	if s.out != b || s.localEnd || c.streams[s.id] != s {
@@ -131,7 +131,7 @@ func (c *h2Conn) drained() {
 	}
 }
 
-// sendQueued sends up to n bytes of what waits in the stream's body.
+// sendQueued sends up to n bytes of what waits in the body's queue.
 func (c *h2Conn) sendQueued(s *stream, n int) {
 	for b := s.out; n > 0 && b.q.size > 0; {
 		p := b.q.peek(n)

@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// ErrIdle is what Serve returns for an HTTP/1 connection that was silent between two requests for Config.IdleAfter. The connection is
-// open and nothing of it was read: whoever holds it serves it again when it becomes readable.
+// ErrIdle is what Serve returns for an HTTP/1 connection that was silent between two requests for Config.IdleAfter. The
+// connection is open and nothing of it was read. The caller serves it again when it becomes readable.
 var ErrIdle = errors.New("forward: idle")
 
-// idler looks for silent connections every so often. It holds nothing while there are none that could be.
+// idler looks for silent connections at intervals. Its timer is off while there are no connections to watch.
 type idler struct {
 	timer timer
 	conns int // downstream HTTP/1 connections
@@ -32,7 +32,7 @@ func (c *conn) sawBytes() {
 	}
 }
 
-// watchIdle counts l among the connections that may fall silent.
+// watchIdle counts c among the connections that may fall silent.
 func (e *Engine) watchIdle(c *conn) {
 	if _, ok := c.proto.(*h1Server); !ok || e.cfg.IdleAfter <= 0 || !c.sock.Plain() {
 		return
@@ -51,7 +51,7 @@ func (e *Engine) unwatchIdle(c *conn) {
 	}
 }
 
-// crowded is how many connections make the idler less patient, by a factor of four: what one of them holds counts for more then.
+// crowded is the number of connections from which the idler waits a quarter as long, because they hold much memory.
 const crowded = 256
 
 func (e *Engine) armIdler() {
@@ -62,7 +62,7 @@ func (e *Engine) armIdler() {
 	e.wheel.set(&e.idler.timer, e.now.Add(patience))
 }
 
-// findIdle sends home who has been silent since it was called last.
+// findIdle makes the readers return whose connections were silent since the last call.
 func (e *Engine) findIdle() {
 	for c := range e.conns {
 		switch {
@@ -77,13 +77,13 @@ func (e *Engine) findIdle() {
 	}
 }
 
-// goIdle makes the reader return. Bytes that come before it does change that.
+// goIdle makes the reader return, unless bytes come first.
 func (c *conn) goIdle() {
 	c.idle = idleReturning
 	_ = c.sock.SetReadDeadline(time.Unix(1, 0)) // the past; it fails if the connection is closed, which the reader sees
 }
 
-// wentIdle is asked by the reader whose wait was cut off: whether it was in time.
+// wentIdle reports to the reader whether its wait was cut off because the connection is idle.
 func (c *conn) wentIdle() bool {
 	_ = c.sock.SetReadDeadline(time.Time{}) // as above
 	if c.idle != idleReturning || c.closed() {
@@ -95,7 +95,8 @@ func (c *conn) wentIdle() bool {
 	return true
 }
 
-// isIdle says that nothing is under way in either direction, and that no connection to a server is this client's alone.
+// isIdle reports whether nothing is under way in either direction, and no connection to a server is this client's
+// alone.
 func (s *h1Server) isIdle() bool {
 	c := s.conn
 	return s.state == h1Head && s.cur == nil && s.pinned == nil && !s.gotFIN && !s.in.scan.Pending() && !c.writing && !c.dirty && c.reads == readActive && c.state == connOpen &&

@@ -7,18 +7,19 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/message"
 )
 
-// A flight may be detached: no client waits for it, and its response goes nowhere. Mirror makes such flights, which send a copy of a
-// request elsewhere, and so does an attempt whose response is not wanted, to let it run out.
+// A detached flight has no client, and its response goes nowhere. Mirror makes detached flights that carry a copy of a
+// request elsewhere. An attempt whose response is not wanted makes one that receives the rest.
 
 const (
-	// copyRoom is how much of a body waits for the server that gets the copy before the copy is given up.
+	// copyRoom is how much of a copied body may wait for its server before the copy is given up.
 	copyRoom = 64 << 10
-	// unwantedRoom and unwantedTime bound a response that runs out; after them its connection or stream is cut.
+	// unwantedRoom and unwantedTime bound the rest of an unwanted response. Beyond them its connection or stream is
+	// cut.
 	unwantedRoom = 64 << 10
 	unwantedTime = time.Second
 )
 
-// detached is what a detached flight has that others do not need.
+// detached is what only a detached flight needs.
 type detached struct {
 	original *flight // that it is a copy of; nil as soon as that has ended
 	next     *flight // in the list of the original's copies
@@ -44,11 +45,11 @@ func (nowhere) push(b *body, p []byte) {
 	}
 }
 
-// Mirror sends a copy of x, as it is now, to u as well: head, and body as it flows. It may be called from Handler.Route only, which then
-// must give x to an Upstream. It returns the copy's exchange, whose Request and timeouts Route may edit; done is called with it when the
-// copy has ended, with the lock held. The copy is never sent twice, its response is thrown away, and it never makes the original wait: a
-// body that its server does not take in time is given up, as Overloaded with Reason "copy". It returns nil where there is no room for a
-// copy, or x is a tunnel.
+// Mirror sends a copy of x, as it is now, to u as well: head, and body as it comes. Only Handler.Route may call it, and
+// it must then give x to an Upstream. Mirror returns the copy's exchange, whose Request and timeouts Route may edit.
+// When the copy has ended, done is called with it, with the lock held. The copy is never sent twice, its response is
+// dropped, and it never makes the original wait: a body that its server does not take in time is given up, as
+// Overloaded with Reason "copy". Mirror returns nil where there is no room for a copy, or x is a tunnel.
 func (e *Engine) Mirror(x *exchange.Exchange, u *Upstream, done func(copied *exchange.Exchange)) *exchange.Exchange {
 	fl := e.routing
 	if fl == nil || &fl.x != x || fl.tunnel || fl.req.moved > 0 || e.copies >= e.cfg.MaxCopies || e.inFlight >= e.cfg.MaxExchanges {
@@ -103,7 +104,7 @@ func (fl *flight) copyBody(p []byte, last bool) {
 	}
 }
 
-// dropCopies parts with the copies of a request that has ended. One whose body is complete goes on by itself.
+// dropCopies separates the copies from a request that has ended. A copy whose body is complete goes on by itself.
 func (fl *flight) dropCopies() {
 	for c := fl.copies; c != nil; {
 		next := c.detached.next
@@ -116,7 +117,7 @@ func (fl *flight) dropCopies() {
 	fl.copies = nil
 }
 
-// detach ends a detached flight's part in its original.
+// detach ends a detached flight: it leaves its original and calls done.
 func (fl *flight) detach() {
 	d := fl.detached
 	if d.to != nil {
@@ -134,8 +135,8 @@ func (fl *flight) detach() {
 	}
 }
 
-// drainUnwanted hands the rest of a response that is not wanted to a detached flight, so that its connection or stream ends in order. Where the
-// request is not complete, or there is nothing to come, leaving the upstream does.
+// drainUnwanted hands the rest of an unwanted response to a detached flight, so that its connection or stream ends in
+// order. If the request is not complete or nothing is left to come, leaving the upstream is enough.
 func (fl *flight) drainUnwanted() {
 	if fl.up == nil || !fl.req.sentEnd || fl.resp.ended || fl.tunnel {
 		return

@@ -8,11 +8,11 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/h2"
 )
 
-// PeerKind is what is at the other end of an HTTP/2 connection. It decides how much useless work the peer may cause before the connection
-// ends.
+// PeerKind is the kind of peer at the other end of an HTTP/2 connection. It decides how much useless work the peer may
+// cause before the connection ends.
 type PeerKind uint8
 
-// The kinds of peer. A client connected to us, we connected to a server.
+// The kinds of peer. A client connected to us; we connected to a server.
 const (
 	UnmeshedClient PeerKind = iota
 	MeshedClient
@@ -21,7 +21,7 @@ const (
 	MeshedServer
 )
 
-// String returns the word that metrics, logs and documentation share.
+// String returns the word that metrics, logs and documents share.
 func (k PeerKind) String() string {
 	return [...]string{"unmeshed_client", "meshed_client", "local_client", "unmeshed_server", "meshed_server"}[k]
 }
@@ -50,14 +50,15 @@ func peerKind(e *Engine, mux bool, u *Upstream) PeerKind {
 }
 
 const (
-	// honestAge is the age from which a stream's reset is free. A peer that lets its streams live as long gets no more requests in than
-	// its limit of streams allows, and to get round that limit is what rapid reset is for. Most deadlines are longer.
+	// honestAge is the age from which a stream's reset is free. A peer whose streams live so long gets no more requests
+	// in than its limit of streams allows, and rapid reset exists to get round that limit. Most deadlines are longer.
 	honestAge = 10 * time.Millisecond
-	// provoked is how many control frames a peer may send for each of our frames. Source: grpc-go, C-core and Java measure the connection
-	// with PING and WINDOW_UPDATE when DATA arrives, of the stream and of the connection. Envoy allows 10 WINDOW_UPDATE frames.
+	// provoked is how many control frames a peer may send for each of our frames. grpc-go, C-core and Java measure the
+	// connection with PING and WINDOW_UPDATE, of the stream and of the connection, when DATA arrives. Envoy allows 10
+	// WINDOW_UPDATE frames.
 	provoked = 4
-	// roomy is the window from which DATA allows control frames: a peer that grants its window in crumbs must not earn more of them
-	// with each (CVE-2019-9511).
+	// roomy is the window from which DATA allows control frames. A peer that grants its window in crumbs must not earn
+	// more frames with each (CVE-2019-9511).
 	roomy = 16 << 10
 )
 
@@ -73,8 +74,9 @@ func (k PeerKind) budgets() (abuse, control budget) {
 	return abuse, control
 }
 
-// resetCost is what a client's reset of a stream takes from its budget. A stranger's takes a token always. For other clients it takes
-// less the older the stream is, and nothing once the response has begun: the stream has then cost the client as much as any other.
+// resetCost is what a client's reset of a stream takes from its budget: always a token for a stranger. For other
+// clients it is less the older the stream is, and nothing once the response has begun, because the stream has then cost
+// the client as much as any other.
 func (c *h2Conn) resetCost(s *stream) float64 {
 	switch {
 	case c.kind == UnmeshedClient:
@@ -89,9 +91,9 @@ func (c *h2Conn) resetCost(s *stream) float64 {
 // rapidReset is the reason of a flood of resets, CVE-2023-44487.
 const rapidReset = "rapid_reset"
 
-// throttles reports whether a stream of a meshed client is refused because the client reset too many. A connection between proxies carries
-// the streams of many clients, and one of them may have deadlines of a few milliseconds. So its end would harm the others; a refused stream
-// costs less work than a served one and is sent again elsewhere or later.
+// throttles reports whether a new stream of a meshed client is refused because the client reset too many. Its
+// connection must not end: it carries the streams of many clients, and one of them may have deadlines of a few
+// milliseconds. A refused stream costs less work than a served one, and the peer sends it again elsewhere or later.
 func (c *h2Conn) throttles() bool {
 	if !c.throttled {
 		return false
@@ -102,10 +104,10 @@ func (c *h2Conn) throttles() bool {
 	return c.throttled
 }
 
-// allowControl allows the peer the control frames that it may send because of a frame of ours.
+// allowControl allows the peer the control frames that a frame of ours may cause.
 func (c *h2Conn) allowControl() { c.control.refund(provoked) }
 
-// reportEnd tells of the connection's end.
+// reportEnd reports why the connection ends.
 func (c *h2Conn) reportEnd(err *h2.Error) {
 	f := exchange.Fault{Side: exchange.Downstream, Kind: exchange.Malformed, Reason: err.Reason, Err: err}
 	if c.client() {

@@ -6,14 +6,15 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/exchange"
 )
 
-// While the queues are full (Config.MaxQueuedBytes), connections get no window back, and everyone waits for the readers that are
-// behind. One that has all but stopped reading must not stop the others with it: its exchanges are given up.
+// While the queues are full (Config.MaxQueuedBytes), connections get no window back, and everyone waits for the
+// receivers that are behind. A receiver that has all but stopped must not stop the others with it: its exchanges are
+// given up.
 
-// lastResort is how many times MaxQueuedBytes the queues may hold, with the windows of many connections: beyond it the exchanges that
-// want to queue still more are given up at once.
+// lastResort is how many times MaxQueuedBytes the queues may hold, with the windows of many connections. Beyond it,
+// exchanges that want to queue more are given up at once.
 const lastResort = 8
 
-// watchStalled notes that a connection waits for the queues to shrink, and looks who is behind.
+// watchStalled notes that a connection waits for the queues to shrink, and begins to watch which receivers are behind.
 func (e *Engine) watchStalled() {
 	if e.pressure.at != 0 {
 		return
@@ -24,7 +25,7 @@ func (e *Engine) watchStalled() {
 	e.wheel.set(&e.pressure, e.now.Add(e.cfg.Stall))
 }
 
-// shedStalled gives up exchanges whose readers stand still, until the queues are half empty.
+// shedStalled gives up exchanges whose receivers stand still, until the queues are half empty.
 func (e *Engine) shedStalled() {
 	if len(e.withheld) == 0 {
 		return
@@ -39,7 +40,8 @@ func (e *Engine) shedStalled() {
 	e.watchStalled()
 }
 
-// stalled is how much memory the flight holds, if next to nothing of it went on since the last look: an eighth in all that time.
+// stalled is how much memory the flight holds if next to nothing of it went on since the last look: less than an
+// eighth.
 func (fl *flight) stalled() int {
 	if e := fl.e; e.now.Sub(fl.x.Begun) < e.cfg.Stall {
 		return 0

@@ -2,7 +2,7 @@ package forward
 
 import "github.com/tulle-mesh/tulle/proxy/sock"
 
-// chunk is a pooled buffer with bytes in it: b is what is left to send.
+// chunk is a pooled buffer. b is what is left to send.
 type chunk struct {
 	b     []byte
 	small *sock.Small
@@ -18,7 +18,7 @@ func newChunk(need, behind int) chunk {
 	return chunk{b: l[:0], large: l}
 }
 
-// memory is how much the chunk takes, whatever is in it.
+// memory is how much the chunk takes, full or not.
 func (c *chunk) memory() int {
 	if c.large != nil {
 		return len(c.large)
@@ -61,7 +61,8 @@ func (q *queue) append(p []byte) {
 	}
 }
 
-// tail returns a slice with room for n bytes at the end of the queue, for code that appends by itself; grew must follow.
+// tail returns a slice with room for n bytes at the end of the queue, for code that appends by itself. grew must
+// follow.
 func (q *queue) tail(n int) []byte {
 	last := len(q.chunks) - 1
 	if last < 0 || cap(q.chunks[last].b)-len(q.chunks[last].b) < n {
@@ -71,7 +72,7 @@ func (q *queue) tail(n int) []byte {
 	return q.chunks[last].b
 }
 
-// grew takes what tail returned, appended to. A slice that outgrew its chunk is copied.
+// grew takes what tail returned, with bytes appended. A slice that outgrew its chunk is copied.
 func (q *queue) grew(b []byte) {
 	c := &q.chunks[len(q.chunks)-1]
 	n := len(b) - len(c.b)

@@ -9,27 +9,31 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/h2"
 )
 
-// A server says in its SETTINGS how many streams it takes, and refuses more, with RST_STREAM or GOAWAY. Up to firstStreams leave before the
-// SETTINGS came, so a refusal may be our own doing: such a request waits for a free stream, as if it had not been sent.
+// A server's SETTINGS say how many streams it takes. It refuses more, with RST_STREAM or GOAWAY. Up to firstStreams
+// leave before the SETTINGS came, so a refusal may be our own fault: such a request waits for a free stream, as if it
+// had not been sent.
 
-// maxRefusals bounds how often one request waits again after a refusal. A server that refuses more often is not only busy.
+// maxRefusals bounds how often one request waits again after a refusal. A server that refuses more often is not only
+// busy.
 const maxRefusals = 3
 
-// refusalTime is how long a server has to refuse the streams beyond a limit that it has just told. One that does not may let them complete
-// (RFC 9113 §6.5.2), and waits for their bodies: Netty applies its limit only to what is opened after our acknowledgement.
+// refusalTime is how long a server has to refuse the streams beyond a new limit. If it does not, it may let them
+// complete (RFC 9113 §6.5.2), and waits for their bodies: Netty applies a limit only to streams that are opened after
+// our acknowledgement.
 const refusalTime = time.Second
 
-// awaitsSettings reports whether the server has not said yet how many streams it takes. No other connection is made meanwhile: this one may be
-// enough.
+// awaitsSettings reports whether the server has not said yet how many streams it takes. No other connection is made
+// meanwhile: this one may be enough.
 func (c *h2Conn) awaitsSettings() bool { return c.handshake != h2Ready }
 
-// withholdsBody reports whether the stream must not send its body yet, because the server may refuse the stream. Between proxies nothing is held: a
-// mux takes more than firstStreams.
+// withholdsBody reports whether the stream must not send its body yet, because the server may refuse the stream.
+// Between proxies no body waits: a Mux connection takes more than firstStreams.
 func (c *h2Conn) withholdsBody(s *stream) bool {
 	return c.u != nil && !c.mux && (c.handshake != h2Ready || s.surplus)
 }
 
-// onStreamLimit follows SETTINGS with another limit of streams. Under a lower one the server may refuse what is open, the latest first.
+// onStreamLimit follows SETTINGS with another limit of streams. Under a lower limit the server may refuse open streams,
+// the latest first.
 func (c *h2Conn) onStreamLimit(lower bool) {
 	c.u.streamLimit = min(c.peer.MaxStreams, firstStreams)
 	ids := slices.Sorted(maps.Keys(c.streams))
@@ -52,12 +56,13 @@ func (c *h2Conn) onStreamLimit(lower bool) {
 	c.drained()
 }
 
-// allowsNone reports whether the server allows no stream although none is open, so that no end of one makes it allow another.
+// allowsNone reports whether the server allows no stream although none is open, so that no end of a stream makes it
+// allow another.
 func (c *h2Conn) allowsNone() bool {
 	return len(c.streams) == 0 && (c.handshake == h2Ready && c.peer.MaxStreams == 0 || c.handshake != h2Ready && c.u.streamLimit == 0)
 }
 
-// idleTimeout is how long a connection without streams is kept.
+// idleTimeout is how long a connection without streams stays open.
 func (c *h2Conn) idleTimeout() time.Duration {
 	if c.allowsNone() {
 		return min(c.conn.e.cfg.ParkTimeout, c.u.cfg.IdleTimeout)
@@ -65,7 +70,8 @@ func (c *h2Conn) idleTimeout() time.Duration {
 	return c.u.cfg.IdleTimeout
 }
 
-// failWaiting gives up those who wait for a stream of a server that allows none. RFC 9113 §6.5.2 wants a limit of zero for a short time only.
+// failWaiting gives up the flights that wait for a stream of a server that allows none. RFC 9113 §6.5.2 wants a limit
+// of zero for a short time only.
 func (u *Upstream) failWaiting() {
 	u.streamLimit = firstStreams // the next connection is asked anew
 	if slices.ContainsFunc(u.shared, func(c *h2Conn) bool { return len(c.streams) > 0 }) {
@@ -91,7 +97,7 @@ func (c *h2Conn) onAccepted(s *stream) {
 	}
 }
 
-// releaseSurplus lets the streams send that were surplus.
+// releaseSurplus lets the surplus streams send.
 func (c *h2Conn) releaseSurplus() {
 	c.surplus = false
 	for _, s := range c.streams {
@@ -101,8 +107,8 @@ func (c *h2Conn) releaseSurplus() {
 	c.drained()
 }
 
-// requeue lets a request that a server refused wait for another stream of u. It reports false if the request cannot be sent again or has
-// been refused too often; then the handler decides.
+// requeue lets a request that a server refused wait for another stream of u. It returns false if the request cannot be
+// sent again or was refused too often. Then the handler decides.
 func (fl *flight) requeue(u *Upstream) bool {
 	sent := fl.req.moved > 0 && !fl.req.replayable
 	own := fl.tunnel && u.cfg.Protocol == Mux // it has a connection of its own

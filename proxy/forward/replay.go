@@ -2,13 +2,13 @@ package forward
 
 import "github.com/tulle-mesh/tulle/proxy/exchange"
 
-// A request whose body has begun to leave can be sent again only from a copy of it. It is kept where the handler asks for it
-// (Exchange.Replay), as long as the body is short and the engine has memory for it.
+// A request whose body has begun to leave can only be sent again from a copy: the replay buffer. The handler asks for
+// it (Exchange.Replay). It exists as long as the body is short and the engine has memory for it.
 
-// keepLimit is how much of a body is kept. Source: Linkerd's bound.
+// replayLimit is the largest body in a replay buffer. Source: Linkerd's bound.
 const replayLimit = 64 << 10
 
-// startReplay begins to keep what the reader gives, if nothing has gone on yet.
+// startReplay begins to copy what the reader gives, if nothing has gone on yet.
 func (b *body) startReplay() {
 	if b.moved > 0 || b.notReplayable != "" {
 		return
@@ -19,8 +19,8 @@ func (b *body) startReplay() {
 	}
 }
 
-// replayShort keeps a short body that nobody asked to keep, until the server has taken the request: one that it refuses is sent again. Half
-// of the memory is left to those who asked.
+// replayShort copies a short body that nobody asked to copy, until the server has taken the request: if it refuses, the
+// request is sent again. Half of the memory stays for bodies that the handler asked for.
 func (b *body) replayShort() {
 	e := b.fl.e
 	if !b.replayable && b.fl.length <= replayLimit && e.replayBytes < e.cfg.MaxReplayBytes/2 {
@@ -28,7 +28,7 @@ func (b *body) replayShort() {
 	}
 }
 
-// appendReplay keeps p, or gives up.
+// appendReplay copies p, or drops the copy.
 func (b *body) appendReplay(p []byte) {
 	if len(p) == 0 || !b.replayable {
 		return
@@ -46,7 +46,7 @@ func (b *body) appendReplay(p []byte) {
 	}
 }
 
-// dropReplay drops what was kept, and keeps nothing more.
+// dropReplay drops the copy and makes no other. reason says why the body cannot be sent again.
 func (b *body) dropReplay(reason string) {
 	if b.replay.size > 0 {
 		b.fl.e.replayBytes -= b.replay.memory
@@ -55,7 +55,8 @@ func (b *body) dropReplay(reason string) {
 	b.replayable, b.notReplayable = false, reason
 }
 
-// rewind makes the body begin again from the body's first byte. What did not leave is in the queue, what did is kept.
+// rewind makes the body begin again from its first byte. What did not leave is in the queue, what did is in the replay
+// buffer.
 func (b *body) rewind() {
 	if b.moved == 0 {
 		return

@@ -2,7 +2,7 @@ package forward
 
 import "github.com/tulle-mesh/tulle/proxy/sock"
 
-// Secured returns the open connections with TLS, accepted ones and those that were made.
+// Secured returns the open connections with TLS, accepted and dialled ones.
 func (e *Engine) Secured() []*sock.Conn {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -15,9 +15,9 @@ func (e *Engine) Secured() []*sock.Conn {
 	return out
 }
 
-// Retire lets the connections of the set finish what they carry and gives them nothing new: a client is told to go elsewhere, as by
-// Drain, and the next request to an upstream makes another connection. One that is not open, or retired already, is left alone. It must
-// not be called by a Handler.
+// Retire lets the connections of the set finish what they carry and take nothing new. Clients are told to go elsewhere,
+// as by Drain; the next request to an upstream dials. Connections that are not open, or retired already, stay as they
+// are. A Handler must not call it.
 func (e *Engine) Retire(conns map[*sock.Conn]struct{}) {
 	e.each(conns, func(c *conn) {
 		if !c.retired {
@@ -27,7 +27,7 @@ func (e *Engine) Retire(conns map[*sock.Conn]struct{}) {
 	})
 }
 
-// Cut closes the connections of the set; what they carry fails with err. It must not be called by a Handler.
+// Cut closes the connections of the set. What they carry fails with err. A Handler must not call it.
 func (e *Engine) Cut(conns map[*sock.Conn]struct{}, err error) {
 	e.each(conns, func(c *conn) { c.close(err) })
 }

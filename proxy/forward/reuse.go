@@ -2,26 +2,28 @@ package forward
 
 import "time"
 
-// reuse decides whether a server's HTTP/1 connection may carry another request, and from when. One Upstream has one.
+// reuse decides whether a server's HTTP/1 connection may carry another request, and from when. An Upstream has one.
 //
-// A server may close a connection behind any response without saying so (RFC 9112 §9.3), and a request that is on its way then is lost.
-// Two things make that likely:
+// A server may close a connection behind any response without saying so (RFC 9112 §9.3), and a request that is on
+// its way then is lost. Two things make that likely:
 //
-//   - The server did not read the request's body. It refused the request, or answered while parts of it had not left. Most servers close
-//     then; only the server knows. The connection is quarantined, and is used again when it is still open afterwards. A connection that
-//     carried a large body is not used again: servers close it later than that.
-//   - The server closes behind every response, as tinyproxy does, and the end arrives later than the response. Until the server has
-//     answered on a used connection, an idle one is on probation: requests that cannot be repeated do not take it.
+//   - The server did not read the request's body: it refused the request, or answered while parts of it had not
+//     left. Most servers close then. The connection is in quarantine, and is used again if it is still open
+//     afterwards. After a large body it is not used again, because servers close it later than that.
+//   - The server closes behind every response, as tinyproxy does, and the end arrives later than the response.
+//     Until the server has answered on a used connection, an idle one is on probation: requests that cannot be
+//     repeated do not take it.
 type reuse struct {
 	proven bool // the server has answered on a used connection, and closed none since on which a request was lost
 }
 
 const (
-	// quarantine is how long a connection rests whose server may not have read the last request's body.
+	// quarantine is how long a connection waits if its server may not have read the last request's body.
 	quarantine = 100 * time.Millisecond
-	// probation is how long an idle connection of an unproven server is too young for a request that cannot be repeated.
+	// probation is how old an idle connection must be for a request that cannot be repeated, if its server is unproven.
 	probation = 20 * time.Millisecond
-	// largeBody is the size from which a request's body is large: a server that refuses the request hardly reads to its end.
+	// largeBody is the size from which a request's body is large: a server that refuses the request hardly reads to its
+	// end.
 	largeBody = 64 << 10
 )
 
@@ -34,8 +36,8 @@ const (
 	notReusable
 )
 
-// afterResponse decides about a connection whose response is complete. sent is how much of the request's body left; unsent says that
-// something of the request is still in our buffers.
+// afterResponse decides about a connection whose response is complete. sent is how much of the request's body left;
+// unsent says that something of the request is still in our buffers.
 func (r *reuse) afterResponse(status int, sent int64, unsent bool) reusable {
 	switch unread := sent > 0 && (status >= 400 || unsent); {
 	case !unread:
@@ -47,13 +49,14 @@ func (r *reuse) afterResponse(status int, sent int64, unsent bool) reusable {
 	}
 }
 
-// allows reports whether a request may take an idle connection that carried so many requests before. idle is how long it has been idle.
+// allows reports whether a request may take an idle connection that carried so many requests before. idle is how long
+// it has been idle.
 func (r *reuse) allows(requests int, idle time.Duration, repeatable bool) bool {
 	return r.proven || requests == 0 || repeatable || idle >= probation
 }
 
-// answered notes that the server answered on a connection, which has carried so many requests.
+// answered notes that the server answered on a connection that has carried so many requests.
 func (r *reuse) answered(requests int) { r.proven = r.proven || requests > 1 }
 
-// lost notes that the server closed a connection, which has carried so many requests, without a word to the last one.
+// lost notes that the server closed a connection that has carried so many requests, without an answer to the last one.
 func (r *reuse) lost(requests int) { r.proven = r.proven && requests <= 1 }

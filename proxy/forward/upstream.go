@@ -14,23 +14,26 @@ import (
 
 // UpstreamConfig describes the connections to one address.
 type UpstreamConfig struct {
-	// Dial makes a connection that is ready for Protocol, mesh TLS included: a *sock.Conn, or any other net.Conn at the price of a
-	// goroutine for writing. It must bound itself; ctx ends with the engine. A *DialError says which fault its failure is; another
-	// error becomes DialTimeout if it is a timeout, else DialRefused.
+	// Dial makes a connection that is ready for Protocol, mesh TLS included: a *sock.Conn, or any other net.Conn at the
+	// price of a goroutine for writing. Dial must bound itself; ctx ends with the engine. A *DialError names the fault.
+	// Another error becomes DialTimeout if it is a timeout, otherwise DialRefused.
 	Dial     func(ctx context.Context) (net.Conn, error)
 	Protocol Protocol
-	// Conns is how many shared connections HTTP2 and Mux use; 0 means 1. When all of them carry as many streams as the peer allows,
-	// up to 16 are made.
+	// Conns is how many shared connections HTTP2 and Mux use; 0 means 1. When all of them carry as many streams as the
+	// peer allows, the engine makes more, up to 16.
 	Conns int
 	// MaxConns bounds the connections of HTTP1, tunnels included; 0 means 10 000. Beyond it requests wait.
 	MaxConns int
-	// MaxWaiting bounds the requests that wait for a connection or a stream; 0 means 10 000. Beyond it they fail as Overloaded.
+	// MaxWaiting bounds the requests that wait for a connection or a stream; 0 means 10 000. Beyond it they fail as
+	// Overloaded.
 	MaxWaiting int
-	// IdleTimeout closes connections that carried nothing for so long; 0 means 3 s for HTTP1 and 1 minute for HTTP2 and Mux.
+	// IdleTimeout closes connections that carried nothing for as long; 0 means 3 s for HTTP1 and 1 minute for HTTP2 and
+	// Mux.
 	IdleTimeout time.Duration
 	// Traffic counts the connections and their bytes; may be nil.
 	Traffic *exchange.Traffic
-	// Closed, when set, is told that a connection ended, how old it was and why; nil means that it ended in order. It must not block.
+	// Closed, when set, gets the age of each connection that ended, and why; nil means that it ended in order. It must
+	// not block.
 	Closed func(age time.Duration, err error)
 }
 
@@ -50,7 +53,7 @@ func (c UpstreamConfig) withDefaults() UpstreamConfig {
 // maxShared bounds the shared connections to one address.
 const maxShared = 16
 
-// DialError lets Dial say which fault its failure is.
+// DialError lets Dial name the fault.
 type DialError struct{ Fault exchange.Fault }
 
 func (e *DialError) Error() string { return e.Fault.String() }
@@ -58,7 +61,7 @@ func (e *DialError) Error() string { return e.Fault.String() }
 // Unwrap returns the error behind the fault.
 func (e *DialError) Unwrap() error { return e.Fault.Err }
 
-// Upstream is one address that requests are given to, and the connections to it.
+// Upstream is one address that requests are sent to, and the connections to it.
 type Upstream struct {
 	e           *Engine
 	cfg         UpstreamConfig
@@ -73,13 +76,13 @@ type Upstream struct {
 	closed      bool
 }
 
-// NewUpstream makes an upstream without any connection; the first request dials.
+// NewUpstream makes an upstream without any connection. The first request dials.
 func (e *Engine) NewUpstream(cfg UpstreamConfig) *Upstream {
 	return &Upstream{e: e, cfg: cfg.withDefaults(), streamLimit: firstStreams}
 }
 
-// Close lets the requests that were given to u finish and then closes its connections. Requests given later fail as Refused. It may
-// be called from a Handler's method and never blocks.
+// Close lets the requests of u finish and then closes its connections. Later requests fail as Refused. A Handler's
+// method may call it, and it never blocks.
 func (u *Upstream) Close() { u.e.task(u.close) }
 
 func (u *Upstream) close() {
@@ -92,7 +95,7 @@ func (u *Upstream) close() {
 	}
 }
 
-// assign finds a connection for the flight, or lets it wait for one.
+// assign finds a connection for the flight, or queues it until there is one.
 func (u *Upstream) assign(fl *flight) {
 	switch {
 	case u.closed:
@@ -130,7 +133,7 @@ func (u *Upstream) assignHTTP1(fl *flight) {
 	u.wait(fl)
 }
 
-// allows reports whether fl may take the idle connection c, or has to, because no other can be made.
+// allows reports whether fl may take the idle connection c, or must, because no other can be made.
 func (u *Upstream) allows(c *h1Client, fl *flight) bool {
 	return u.open >= u.cfg.MaxConns || u.reuse.allows(c.requests, u.e.now.Sub(c.idleSince), repeatable(fl))
 }
@@ -149,7 +152,7 @@ func (u *Upstream) pick() *h2Conn {
 	return nil
 }
 
-// wait queues the flight and sees to it that enough connections are on their way.
+// wait queues the flight and dials if not enough connections are on their way.
 func (u *Upstream) wait(fl *flight) {
 	if u.waiting.len >= u.cfg.MaxWaiting {
 		fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Overloaded, Reason: "waiting"})
@@ -172,7 +175,7 @@ func (u *Upstream) dialEnough() {
 	}
 }
 
-// dial makes a connection, for one flight alone if own is not nil.
+// dial makes a connection. If own is not nil, the connection is for that flight alone.
 func (u *Upstream) dial(own *flight) {
 	if u.e.stopped {
 		return
@@ -198,7 +201,7 @@ func (u *Upstream) connect(own *flight, ticket int64) {
 	conn, err := u.cfg.Dial(e.ctx)
 	e.beginBatch()
 	if own != nil && !own.awaits(ticket, u) {
-		// It gave up meanwhile, and its memory may serve another exchange.
+		// The flight gave up meanwhile, and its memory may serve another exchange.
 		if err == nil {
 			_ = conn.Close()
 		}
@@ -253,7 +256,8 @@ func (u *Upstream) connected(conn *conn, own *flight) {
 	}
 }
 
-// dialFailed is told that a dial failed. A shared connection was for everyone who waits, another for the one who waits longest.
+// dialFailed passes on the fault of a dial. A shared connection was for everyone who waits, another for the flight that
+// waits longest.
 func (u *Upstream) dialFailed(own *flight, f exchange.Fault) {
 	if own != nil {
 		own.waiting = nil
@@ -285,7 +289,7 @@ func dialFault(err error) exchange.Fault {
 	return f
 }
 
-// putIdle takes an HTTP/1 connection that is free.
+// putIdle gives a free HTTP/1 connection to the first flight that waits, or makes it idle.
 func (u *Upstream) putIdle(c *h1Client) {
 	c.idleSince = u.e.now
 	if fl := u.waiting.first; fl != nil && (u.dialing == 0 || u.allows(c, fl)) {
@@ -300,14 +304,14 @@ func (u *Upstream) putIdle(c *h1Client) {
 	u.e.wheel.set(&c.conn.timer, u.e.now.Add(u.cfg.IdleTimeout))
 }
 
-// removeIdle is told that an HTTP/1 connection is closed.
+// removeIdle takes a closed HTTP/1 connection out of the idle ones.
 func (u *Upstream) removeIdle(c *h1Client) {
 	if i := slices.Index(u.idle, c); i >= 0 {
 		u.idle = slices.Delete(u.idle, i, i+1)
 	}
 }
 
-// serveWaiting gives streams to those who wait for one.
+// serveWaiting gives streams to the flights that wait for one.
 func (u *Upstream) serveWaiting() {
 	for u.waiting.first != nil {
 		c := u.pick()

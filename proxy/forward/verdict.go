@@ -6,25 +6,25 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/exchange"
 )
 
-// Handler decides what happens to each exchange. The engine calls it with the lock held: it must not block, and it may touch
-// the exchange freely until it returns. Package proxy implements it, once for each direction.
+// Handler decides what happens to each exchange. The engine calls it with the lock held, so it must not block. It may
+// touch the exchange freely until it returns. Package proxy implements it, once for each direction.
 type Handler interface {
 	// Route is called when a request's head is complete. It may edit x.Request.
 	Route(x *exchange.Exchange) Verdict
-	// OnFault is called for every fault that strikes before the final response's head went downstream, also for a request that was
-	// too broken to be routed. Whether the request was certainly not processed says f.Retryable; whether it can be sent again at all,
-	// x.Unrepeatable: where that is not empty, anything else than a Reply becomes a bare 502.
+	// OnFault is called for every fault before the final response's head went downstream, also for a request that was
+	// too broken to be routed. f.Retryable says that the request was certainly not processed. x.Unrepeatable says why
+	// it cannot be sent again at all; then any verdict but Reply becomes a bare 502.
 	OnFault(x *exchange.Exchange, f exchange.Fault) Verdict
-	// Response is called when the final response's head arrived from an upstream. It may edit x.Response. A fault that it returns
-	// stands in for the response: the attempt failed with it, and OnFault says how to go on. It must not reject a response that it wants
-	// to pass on when there is no way on. It is not called for a Reply.
+	// Response is called when the final response's head arrived from an upstream. It may edit x.Response. If it returns
+	// a fault, the attempt failed with it, and OnFault decides how to go on. Response must not reject a response that
+	// it wants to pass on when there is no other way. It is not called for a Reply.
 	Response(x *exchange.Exchange) exchange.Fault
 	// End is called exactly once for each exchange that Route or OnFault saw, after everything else.
 	End(x *exchange.Exchange)
 }
 
-// Verdict is what the Handler wants done with an exchange; one of Forward, Reply, Park and Wait makes it. The zero Verdict is a Reply without
-// a body.
+// Verdict is what the Handler wants done with an exchange. Forward, Reply, Park and Wait make it. The zero Verdict is a
+// Reply without a body.
 type Verdict struct {
 	upstream *Upstream
 	park     bool
@@ -36,15 +36,16 @@ type Verdict struct {
 // Forward sends the request to u. The Upstream must belong to the same engine.
 func Forward(u *Upstream) Verdict { return Verdict{upstream: u} }
 
-// Park keeps the exchange until Engine.Kick, when Route is asked again, and at most Config.ParkTimeout: then OnFault gets a NoEndpoint
-// fault.
+// Park keeps the exchange until Engine.Kick, and at most for Config.ParkTimeout. After Kick, Route is asked again;
+// after the timeout, OnFault gets a NoEndpoint fault.
 func Park() Verdict { return Verdict{park: true} }
 
-// Wait keeps the exchange for d, up to a tick of 10 ms longer; then Route is asked again. Its timeouts go on meanwhile.
+// Wait keeps the exchange for d, up to a tick of 10 ms longer. Then Route is asked again. The exchange's timeouts go on
+// meanwhile.
 func Wait(d time.Duration) Verdict { return Verdict{wait: true, delay: d} }
 
 // Reply answers with x.Response, which the handler filled in (status and fields, no framing), and body. The engine adds
-// content-length, and connection: close where the connection cannot live on. The body is copied.
+// content-length, and connection: close where the connection must end. The body is copied.
 func Reply(body []byte) Verdict { return Verdict{body: body} }
 
 // answers reports whether v is a Reply.

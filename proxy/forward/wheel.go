@@ -7,20 +7,22 @@ const (
 	slots = 512
 )
 
-// timer is a deadline in the wheel. Its zero value is not set. Timers are fields of what they time: setting one allocates nothing.
+// timer is a deadline in the wheel. The zero timer is not set. Timers are fields of what they time, so setting one
+// allocates nothing.
 type timer struct {
 	next, prev *timer
 	at         int64 // tick
 	fire       func()
 }
 
-// wheel is a coarse hashed timer wheel: a deadline fires up to a tick late. The engine.s lock guards it.
+// wheel is a coarse hashed timer wheel: a deadline fires up to a tick late. The engine's lock guards it.
 type wheel struct {
 	start time.Time
 	last  int64 // the last tick that was advanced to
 	count int
 	slots [slots]*timer
-	// asleep is the tick at which the owner wakes up by itself, far away when nothing is armed; wake is called for an earlier one.
+	// asleep is the tick at which the owner wakes up by itself: never when nothing is armed. wake is called for an
+	// earlier one.
 	asleep int64
 	wake   func()
 }
@@ -46,7 +48,7 @@ func (w *wheel) next() (at time.Time, ok bool) {
 
 func (w *wheel) tickOf(t time.Time) int64 { return int64(t.Sub(w.start)/tick) + 1 }
 
-// set arms t for the instant at; a timer that is armed already moves.
+// set arms t for the instant at. A timer that is armed already moves.
 func (w *wheel) set(t *timer, at time.Time) {
 	w.cancel(t)
 	t.at = max(w.tickOf(at), w.last+1)
@@ -62,7 +64,7 @@ func (w *wheel) set(t *timer, at time.Time) {
 	}
 }
 
-// cancel disarms t; one that is not armed is left alone.
+// cancel disarms t if it is armed.
 func (w *wheel) cancel(t *timer) {
 	if t.at == 0 {
 		return
