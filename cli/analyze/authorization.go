@@ -15,36 +15,22 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// checkServers looks for Servers that select nothing, what another selects, or what they lock for everybody.
+// checkServers looks for Servers that select nothing, or that they lock for everybody.
 func checkServers(w *World) {
-	taken := map[string]*object{}
-	servers := w.sorted("Server")
-	for _, o := range servers {
+	for _, o := range w.sorted("Server") {
 		s := spec[v1alpha1.ServerSpec](o)
 		pods := w.selected(o.namespace, s.PodSelector)
 		if len(pods) == 0 && s.PodSelector != nil && !w.Partial && w.has("Pod") && !w.promised(o.namespace, s.PodSelector) {
 			w.report(Warning, "ServerSelectsNothing", o, "no pod of namespace %s has the labels %s", o.namespace, metav1.FormatLabelSelector(s.PodSelector))
 		}
-		counts := false
-		for _, pod := range pods {
-			k := fmt.Sprint(pod.name, "\x00", portNumber(pod, s.Port))
-			if other := taken[k]; other != nil {
-				w.report(Error, "ServerOverlap", o, "has no effect on pod %s: Server %s, which is older, selects its port %s too", pod.name.name, other.name.name, s.Port.String())
-				break
-			}
-			taken[k], counts = o, true
-		}
-		if denies := mesh.AccessPolicy(cmp.Or(s.AccessPolicy, string(mesh.Deny))) == mesh.Deny; counts && denies && !w.Partial && !w.authorized(o) {
+		denies := mesh.AccessPolicy(cmp.Or(s.AccessPolicy, string(mesh.Deny))) == mesh.Deny
+		if len(pods) > 0 && denies && !w.Partial && !w.authorized(o) && !slices.Contains(w.superseded, o) {
 			w.report(Warning, "NobodyAllowed", o, "no authorization is for this Server or a route of it: port %s is closed to everybody", s.Port.String())
 		}
 	}
 }
 
-// portNumber returns the number of a pod's port, or a name that none of its ports has.
-func portNumber(pod *object, port intstr.IntOrString) string {
-	return numberOf(spec[corev1.PodSpec](pod), port)
-}
-
+// numberOf returns the number of a port of a pod, or a name that none of its ports has.
 func numberOf(s corev1.PodSpec, port intstr.IntOrString) string {
 	for _, c := range slices.Concat(s.InitContainers, s.Containers) {
 		for _, p := range c.Ports {
@@ -108,36 +94,6 @@ func (w *World) selected(namespace string, s *metav1.LabelSelector) []*object {
 		}
 	})
 	return out
-}
-
-// checkPolicies looks for authorizations that refer to what is not there.
-func checkPolicies(w *World) {
-	w.each("AuthorizationPolicy", func(o *object) {
-		if o.group != v1alpha1.PolicyGroup {
-			return
-		}
-		s := spec[v1alpha1.AuthorizationPolicySpec](o)
-		switch t := s.TargetRef; {
-		case t.Kind == "Namespace" && t.Name != o.namespace:
-			w.report(Error, "TargetNamespace", o, "the target is namespace %s, and only the policy's own namespace %s can be", t.Name, o.namespace)
-		case t.Kind != "Namespace" && w.missing(t.Kind, o.namespace, t.Name):
-			w.report(Error, "TargetMissing", o, "there is no %s %s in namespace %s", t.Kind, t.Name, o.namespace)
-		}
-		for _, ref := range s.RequiredAuthenticationRefs {
-			namespace := ref.Namespace
-			if namespace == "" {
-				namespace = o.namespace
-			}
-			if ref.Kind != "ServiceAccount" && w.missing(ref.Kind, namespace, ref.Name) {
-				w.report(Error, "AuthenticationMissing", o, "there is no %s %s in namespace %s: the policy lets nobody in", ref.Kind, ref.Name, namespace)
-			}
-		}
-	})
-	w.each("ServerAuthorization", func(o *object) {
-		if n := spec[v1alpha1.ServerAuthorizationSpec](o).Server.Name; n != "" && w.missing("Server", o.namespace, n) {
-			w.report(Error, "TargetMissing", o, "there is no Server %s in namespace %s", n, o.namespace)
-		}
-	})
 }
 
 // checkPermissive names what lets in more clients than one would think.

@@ -1,8 +1,10 @@
 // Package analyze finds what is valid and yet does not do what its author meant: a profile where it has no effect, a policy that lets
 // everybody in, a pod that got no proxy.
 //
-// It owns the findings; it reads objects and nothing else, so the same code looks at files and at a cluster. It imports mesh, crds,
-// injector/inject and controller/model. The one idea: a check is a function over all objects that reports, and knows no other check.
+// It owns the findings. What an object means is decided by controller/model, whose outcomes are findings here; the other checks add what a
+// status cannot say, because it is about files, about pods that do not exist yet, or about what the author most likely meant. It reads objects
+// and nothing else, so the same code looks at files and at a cluster. The one idea: a check is a function over all objects that reports, and
+// knows no other check.
 package analyze
 
 import (
@@ -45,8 +47,11 @@ type World struct {
 	// Now is when faults on purpose are told to be over.
 	Now time.Time
 	// Partial says that there may be more objects than these, so that one which is missing is not told.
-	Partial  bool
-	findings []Finding
+	Partial bool
+	// Domain is the cluster's; "" if it is not known.
+	Domain     string
+	findings   []Finding
+	superseded []*object // Servers that others take the place of
 }
 
 // name is the key of an object; groups are not told apart but for routes, whose kind is all that counts.
@@ -145,9 +150,9 @@ func spec[T any](o *object) T {
 
 // Analyze runs every check and returns what they found, the worst first.
 func (w *World) Analyze() []Finding {
-	w.findings = nil
+	w.findings, w.superseded = nil, nil
 	for _, check := range []func(*World){
-		checkProfiles, checkRoutes, checkConflicts, checkServers, checkGuards, checkProbes, checkPolicies, checkPermissive, checkCallers, checkInjection, checkPodSecurity, checkAnnotations, checkPlaces, checkFields,
+		checkOutcomes, checkProfiles, checkConsumers, checkServers, checkGuards, checkProbes, checkPermissive, checkCallers, checkInjection, checkPodSecurity, checkAnnotations, checkPlaces, checkFields,
 	} {
 		check(w)
 	}

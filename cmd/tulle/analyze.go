@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/cli/analyze"
 	"github.com/tulle-mesh/tulle/cli/explain"
+	"github.com/tulle-mesh/tulle/cli/installation"
 	"github.com/tulle-mesh/tulle/cli/manifest"
 )
 
@@ -62,16 +64,17 @@ func (c *cli) analyze(ctx context.Context, opts analyzeOptions) error {
 	case opts.ignoreCluster && len(opts.files) == 0:
 		return errors.New("--ignore-cluster leaves nothing to look at without -f")
 	}
-	live, files, namespace, err := c.analyzed(ctx, opts)
+	in, err := c.analyzed(ctx, opts)
 	if err != nil {
 		return err
 	}
-	world := analyze.NewWorld(slices.Concat(live, files), namespace)
-	world.Partial, world.Now = opts.ignoreCluster, time.Now()
+	namespace := in.namespace
+	world := analyze.NewWorld(slices.Concat(in.live, in.files), namespace)
+	world.Partial, world.Now, world.Domain = opts.ignoreCluster, time.Now(), in.domain
 	findings := world.Analyze()
 	one := !opts.all && (len(opts.files) == 0 || c.flags.namespace != "")
 	if len(opts.files) > 0 { // the cluster is context only
-		inFiles := analyze.NewWorld(files, namespace)
+		inFiles := analyze.NewWorld(in.files, namespace)
 		findings = slices.DeleteFunc(findings, func(f analyze.Finding) bool { return !inFiles.Concerns(f) })
 	}
 	if one {
@@ -108,28 +111,39 @@ func lookedAt(one bool, namespace string, files []string) string {
 	return where + " of " + strings.Join(names, ", ")
 }
 
-// analyzed returns the cluster's objects, those of the files, and the namespace of objects that name none.
-func (c *cli) analyzed(ctx context.Context, opts analyzeOptions) (live, files []map[string]any, namespace string, err error) {
-	namespace = c.flags.namespace
+// analyzed is what analyze looks at.
+type analyzed struct {
+	live, files []map[string]any // objects of the cluster, and of the files
+	namespace   string           // of objects that name none
+	domain      string           // of the cluster; "" if it is not known
+}
+
+func (c *cli) analyzed(ctx context.Context, opts analyzeOptions) (in analyzed, err error) {
+	in.namespace = c.flags.namespace
 	if !opts.ignoreCluster {
 		cl, err := c.connect(c.flags)
 		if err != nil {
-			return nil, nil, "", fmt.Errorf("%w (--ignore-cluster looks at files alone)", err)
+			return in, fmt.Errorf("%w (--ignore-cluster looks at files alone)", err)
 		}
-		namespace = cl.Namespace
-		if live, err = explain.Objects(ctx, cl); err != nil {
-			return nil, nil, "", err
+		in.namespace = cl.Namespace
+		if in.live, err = explain.Objects(ctx, cl); err != nil {
+			return in, err
+		}
+		if config, err := installation.Config(ctx, cl, c.flags.controlNamespace); err == nil {
+			values, err := installation.Values(config)
+			if err != nil {
+				return in, err
+			}
+			in.domain = values.ClusterDomain
 		}
 	}
 	objects, err := c.sources().Objects(ctx, opts.files)
 	if err != nil {
-		return nil, nil, "", err
+		return in, err
 	}
 	for _, o := range objects {
-		files = append(files, o.Tree)
+		in.files = append(in.files, o.Tree)
 	}
-	if namespace == "" {
-		namespace = metav1.NamespaceDefault
-	}
-	return live, files, namespace, nil
+	in.namespace = cmp.Or(in.namespace, metav1.NamespaceDefault)
+	return in, nil
 }
