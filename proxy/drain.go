@@ -18,10 +18,10 @@ import (
 )
 
 // maxConns bounds the accepted connections of each direction that are open at once: beyond it new ones are reset, so
-// that a flood takes descriptors and memory from nobody else. An inbound peer also needs fewer than places times as
-// many as are free: one gets three quarters at most, and n peers together leave a part of 1+3n free, in which each
-// further one finds a place. So some peers do not keep out the others, nor the kubelet, whose probes decide whether the
-// pod lives. It is the dynamic threshold of Choudhury and Hahne (1998).
+// that a flood takes descriptors and memory from nobody else. An inbound peer is also refused when it has places times
+// as many connections as are free. So one peer gets three quarters at most, and n peers together leave one of 1+3n
+// parts free for others: some peers cannot shut out the rest, nor the kubelet, whose probes decide whether the pod
+// lives. It is the dynamic threshold of Choudhury and Hahne (1998).
 const (
 	maxConns = 20_000
 	places   = 3
@@ -38,7 +38,7 @@ type tracker struct {
 	closed bool
 }
 
-// peerOf returns where an inbound connection comes from. What the pod's own applications open is not told apart.
+// peerOf returns where an inbound connection comes from. The zero Addr stands for the pod's own applications.
 func peerOf(conn *net.TCPConn, direction stats.Direction) netip.Addr {
 	if direction != stats.Inbound {
 		return netip.Addr{}
@@ -84,7 +84,7 @@ func (t *tracker) leave(direction stats.Direction, peer netip.Addr) {
 	t.wg.Done()
 }
 
-// stop lets no further connection in, and returns a channel that is closed when the last one has ended.
+// stop refuses further connections, and returns a channel that is closed when the last one has ended.
 func (t *tracker) stop() <-chan struct{} {
 	t.mu.Lock()
 	t.closed = true
@@ -109,7 +109,7 @@ func (t *tracker) count() int {
 }
 
 // drain waits for open connections after the listeners were closed: HTTP clients get a GOAWAY or `connection: close`,
-// and everything has until the grace ends. What is left then is cut by cancelling the connections' context.
+// and every connection may finish until the grace ends. The rest is cut by cancelling the connections' context.
 func (p *Proxy) drain(cut context.CancelFunc) {
 	p.log.Info("draining", zap.Int("connections", p.conns.count()), zap.Duration("grace", p.env.Times.Grace))
 	idle := p.conns.stop()

@@ -50,8 +50,8 @@ func (p *Proxy) listen() error {
 // serveFunc serves a connection to its end, or until it moves into a pool of idle connections.
 type serveFunc = func(ctx context.Context, conn *idle.Conn, orig netip.AddrPort)
 
-// listenBoth binds a port on an IPv4 and an IPv6 address; a system without IPv6 does without the second. Port 0 lets
-// the system choose one that is free on both.
+// listenBoth binds a port on an IPv4 address, and on an IPv6 address if the system has IPv6. Port 0 lets the system
+// choose one that is free on both.
 func (p *Proxy) listenBoth(
 	direction stats.Direction, addrs []netip.Addr, port uint16, serve serveFunc,
 ) (first netip.AddrPort, err error) {

@@ -51,8 +51,8 @@ func (p *Proxy) addControlMetrics() {
 	add("tulle_control_values_total", addr.With("result", "refused"), func(s control.Status) uint64 { return s.Rejected })
 }
 
-// questions returns what counts the questions to a part of the control plane, and their answers by gRPC status. What
-// was given up on is no failure.
+// questions returns functions that count the requests to a part of the control plane, and the responses by gRPC status.
+// A cancelled request does not count as a failure.
 func (p *Proxy) questions(
 	addr string, server mesh.ID,
 ) (asked func(), answered func(took time.Duration, grpcStatus int16)) {
@@ -74,7 +74,7 @@ func unixSeconds(t time.Time) float64 {
 	return float64(t.Unix())
 }
 
-// staleFor returns for how long the control plane has not been heard of; 0 while connected, and without one.
+// staleFor returns how long the control plane has been silent; 0 while connected, and without a control plane.
 func (p *Proxy) staleFor() time.Duration {
 	if p.control == nil {
 		return 0

@@ -100,7 +100,7 @@ func New(cfg Config) (*Proxy, error) {
 	return p, nil
 }
 
-// connectControl makes what the proxy learns its configuration and identity from.
+// connectControl makes the clients that the proxy gets its configuration and its identity from.
 func (p *Proxy) connectControl() error {
 	if p.cfg.Local != nil {
 		var err error

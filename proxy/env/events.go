@@ -7,7 +7,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// eventsPerSecond is how many lines strangers can make the proxy log in a second. Counters count every event.
+// eventsPerSecond is how many lines per second peers can make the proxy log. Counters count every event.
 const eventsPerSecond = 10
 
 // EventLog logs what peers cause: denials, failed handshakes, unreachable targets.
@@ -21,7 +21,7 @@ type EventLog struct {
 	skipped uint64
 }
 
-// NewEventLog returns a log that tells the time by now.
+// NewEventLog returns a log that uses the clock now.
 func NewEventLog(log *zap.Logger, now func() time.Duration) *EventLog {
 	return &EventLog{log: log, now: now}
 }
@@ -56,7 +56,7 @@ func (e *EventLog) admit() (skipped uint64, ok bool) {
 // summaryInterval is how often a Summary writes at most.
 const summaryInterval = time.Minute
 
-// Summary logs one kind of event: a line for the first, then at most one a minute, which tells how many there were.
+// Summary logs one kind of event: a line for the first, then at most one per minute with the number of events.
 type Summary struct {
 	log *zap.Logger
 	now func() time.Duration
@@ -66,7 +66,7 @@ type Summary struct {
 	count uint64
 }
 
-// NewSummary returns a log that tells the time by now.
+// NewSummary returns a log that uses the clock now.
 func NewSummary(log *zap.Logger, now func() time.Duration) *Summary {
 	return &Summary{log: log, now: now}
 }

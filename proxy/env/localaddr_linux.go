@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// IsLocal reports whether the routes of the network namespace deliver packets for an address here: those for the
-// addresses of its interfaces, at this moment. It is asked only for addresses that the pod's status does not name.
+// IsLocal reports whether the routes of the network namespace deliver packets for an address locally. They do for the
+// current addresses of its interfaces. Callers ask only for addresses that the pod's status does not list.
 func IsLocal(a netip.Addr) (bool, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
 	if err != nil {

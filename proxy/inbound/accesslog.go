@@ -41,18 +41,19 @@ func newAccessLog(format string, out io.Writer, log *zap.Logger) *accessLog {
 	return &accessLog{format: f, out: out, log: log}
 }
 
-// accessLine is what the request's head says; the engine may change the head before the request ends.
+// accessLine is a copy of what the line needs of the request's head, which the engine may change before the request
+// ends.
 type accessLine struct {
 	client            netip.AddrPort
 	id                string
 	method, uri, host string
 	version           string
 	trace, userAgent  string
-	// What policy made of the request.
+	// What policy decided.
 	server, route, authorization mesh.Ref
 }
 
-// begin keeps what the line needs of the request.
+// begin copies what the line needs of the request.
 func (*accessLog) begin(x *exchange.Exchange) *accessLine {
 	c := x.Conn.Data.(*peerConn)
 	field := func(name string) string {
@@ -104,7 +105,7 @@ func (l *accessLine) apache(x *exchange.Exchange) []byte {
 	return strconv.AppendInt(append(b, ' '), x.ResponseBytes, 10)
 }
 
-// json renders the fields of Linkerd's JSON access log, and what policy made of the request.
+// json renders the fields of Linkerd's JSON access log, and what policy decided.
 func (l *accessLine) json(x *exchange.Exchange) ([]byte, error) {
 	processing := time.Duration(0)
 	if !x.Answered.IsZero() && !x.Begun.IsZero() {

@@ -8,7 +8,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/stats"
 )
 
-// answeredIdle is how long an address stays in answered when another one needs its place.
+// answeredIdle is how long an address must be idle before another one may replace it.
 const answeredIdle = 10 * time.Minute
 
 // answered remembers the addresses where an application accepted a connection, and when it did last.
@@ -17,8 +17,8 @@ type answered struct {
 	last map[netip.AddrPort]time.Duration
 }
 
-// add remembers that app answered at now. If there are too many, it takes the place of one that has not answered for
-// long.
+// add remembers that app answered at now. If there are too many addresses, it replaces one that has been idle for
+// answeredIdle.
 func (s *answered) add(app netip.AddrPort, now time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

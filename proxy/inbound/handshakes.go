@@ -1,16 +1,26 @@
 package inbound
 
 import (
+	"context"
+	"crypto/tls"
 	"errors"
+	"net"
 	"net/netip"
 	"sync"
 	"time"
 
+	"go.uber.org/zap"
+
+	"github.com/tulle-mesh/tulle/internal/certs"
+	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/env"
 	"github.com/tulle-mesh/tulle/proxy/limit"
+	"github.com/tulle-mesh/tulle/proxy/sock"
+	"github.com/tulle-mesh/tulle/proxy/stats"
 )
 
-// errHandshakeRate ends a connection without a handshake: too many of its address failed. A handshake costs the proxy a
-// signature and a key exchange, and the client that breaks it off next to nothing.
+// errHandshakeRate ends a connection before the handshake, because too many handshakes from its address failed. A
+// handshake costs the proxy a signature and a key exchange, and a client that aborts it almost nothing.
 var errHandshakeRate = errors.New("too many failed handshakes from this address")
 
 // Bounds of failed handshakes of one address: handshakeBurst at once, and one each handshakeCost.
@@ -19,10 +29,10 @@ const (
 	handshakeCost  = 10 * time.Millisecond
 )
 
-// failedHandshakes bounds the work of handshakes that prove nothing, for each address. An address of IPv6 counts alone:
-// the pods of a node often share a /64. Handshakes that succeed cost nothing. The failures of at most limit.MaxBuckets
-// addresses are remembered. Others are not bounded, so that a stranger of many addresses cannot lock honest ones out.
-// The zero value is ready.
+// failedHandshakes bounds the cost of failed handshakes, for each address. IPv6 addresses count one by one: the pods of
+// a node often share a /64. Handshakes that succeed cost nothing. The failures of at most limit.MaxBuckets addresses
+// are remembered. Others are not bounded, so that a stranger of many addresses cannot lock honest ones out. The zero
+// value is ready.
 type failedHandshakes struct {
 	mu      sync.Mutex // guards the fields below
 	buckets limit.Buckets[netip.Addr]
@@ -40,4 +50,45 @@ func (f *failedHandshakes) failed(addr netip.Addr, now time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.buckets.Open(addr, limit.Rate{Cost: handshakeCost, Burst: handshakeBurst * handshakeCost}, now).Take(now)
+}
+
+// handshake terminates mesh TLS and returns who the peer proved to be. An address with too many failed handshakes
+// gets errHandshakeRate.
+func (in *Inbound) handshake(
+	ctx context.Context, conn *net.TCPConn, prefix []byte, config *tls.Config,
+) (*sock.Conn, mesh.ID, error) {
+	from := env.RemoteAddr(conn).Addr()
+	if !in.handshakes.allow(from, in.env.Now()) {
+		return nil, mesh.ID{}, errHandshakeRate
+	}
+	ctx, cancel := context.WithTimeout(ctx, in.env.Times.Handshake)
+	defer cancel()
+	secured, err := sock.Server(ctx, sock.New(conn, prefix), config)
+	var id mesh.ID
+	if err == nil {
+		state, _ := secured.TLS()
+		id, err = certs.PeerID(state)
+	}
+	if err != nil {
+		in.handshakes.failed(from, in.env.Now())
+		return nil, mesh.ID{}, err
+	}
+	return secured, id, nil
+}
+
+// refuseHandshake ends a connection whose client could not prove an identity.
+func (in *Inbound) refuseHandshake(conn *net.TCPConn, target netip.AddrPort, err error) {
+	reason := "tls_handshake"
+	var peer *certs.PeerError
+	switch {
+	case errors.Is(err, errHandshakeRate):
+		reason = "handshake_rate"
+	case errors.As(err, &peer):
+		reason = string(peer.Reason)
+	case errors.Is(err, certs.ErrNoCertificate):
+		reason = "no_certificate"
+	}
+	in.events.Info("mesh TLS refused", zap.Stringer("app", target), zap.String("reason", reason), zap.Error(err))
+	in.env.Stats.ConnFailed(stats.Inbound, reason)
+	_ = conn.Close() // in order, so that the client sees the alert
 }

@@ -8,7 +8,6 @@ package inbound
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"io"
 	"net"
 	"net/netip"
@@ -18,7 +17,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/tulle-mesh/tulle/internal/certs"
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/proxy/authz"
 	"github.com/tulle-mesh/tulle/proxy/detect"
@@ -257,30 +255,6 @@ func protocolOf(kind detect.Kind, port *authz.Port, peek *detect.Conn) (p forwar
 	}
 }
 
-// handshake terminates mesh TLS and returns who the peer proved to be. An address with too many failed handshakes
-// gets errHandshakeRate.
-func (in *Inbound) handshake(
-	ctx context.Context, conn *net.TCPConn, prefix []byte, config *tls.Config,
-) (*sock.Conn, mesh.ID, error) {
-	from := env.RemoteAddr(conn).Addr()
-	if !in.handshakes.allow(from, in.env.Now()) {
-		return nil, mesh.ID{}, errHandshakeRate
-	}
-	ctx, cancel := context.WithTimeout(ctx, in.env.Times.Handshake)
-	defer cancel()
-	secured, err := sock.Server(ctx, sock.New(conn, prefix), config)
-	var id mesh.ID
-	if err == nil {
-		state, _ := secured.TLS()
-		id, err = certs.PeerID(state)
-	}
-	if err != nil {
-		in.handshakes.failed(from, in.env.Now())
-		return nil, mesh.ID{}, err
-	}
-	return secured, id, nil
-}
-
 // serveHTTP lets the engine read requests from a connection.
 func (in *Inbound) serveHTTP(ctx context.Context, conn net.Conn, protocol forward.Protocol, c *peerConn) {
 	c.app = in.app(c.target)
@@ -376,23 +350,6 @@ func (in *Inbound) refuseNonLocal(conn *net.TCPConn, target netip.AddrPort) {
 	in.nonLocal.Warn("refused connections to addresses that are not the pod's", zap.Stringer("target", target),
 		zap.Stringer("client", conn.RemoteAddr()), zap.String("error", errorNonLocal))
 	env.Reset(conn)
-}
-
-// refuseHandshake ends a connection whose client could not prove an identity.
-func (in *Inbound) refuseHandshake(conn *net.TCPConn, target netip.AddrPort, err error) {
-	reason := "tls_handshake"
-	var peer *certs.PeerError
-	switch {
-	case errors.Is(err, errHandshakeRate):
-		reason = "handshake_rate"
-	case errors.As(err, &peer):
-		reason = string(peer.Reason)
-	case errors.Is(err, certs.ErrNoCertificate):
-		reason = "no_certificate"
-	}
-	in.events.Info("mesh TLS refused", zap.Stringer("app", target), zap.String("reason", reason), zap.Error(err))
-	in.env.Stats.ConnFailed(stats.Inbound, reason)
-	_ = conn.Close() // in order, so that the client sees the alert
 }
 
 // refuse resets the connection and counts why.

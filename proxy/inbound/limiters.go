@@ -7,13 +7,13 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/limit"
 )
 
-// limiters keep what rate limits have counted while policies come and go.
+// limiters holds the state of rate limits while policies change.
 type limiters struct {
 	mu    sync.Mutex // guards byRef
 	byRef map[mesh.Ref]*limit.Limiter
 }
 
-// get returns the limiter that keeps l: the one in use if l has not changed.
+// get returns the limiter for l: the one in use if l has not changed.
 func (ls *limiters) get(l *mesh.RateLimit) *limit.Limiter {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()

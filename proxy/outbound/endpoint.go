@@ -42,7 +42,8 @@ func (s *service) newEndpoint(e mesh.Endpoint, common stats.Labels) *endpoint {
 	return &endpoint{Endpoint: e, service: s, common: common, loopback: s.env.Self.OwnsAddr(e.Addr.Addr())}
 }
 
-// labels are those of everything about this endpoint: half a kilobyte, which only those that are used need.
+// labels returns the labels of everything about this endpoint. They take half a kilobyte, so they are made only for
+// endpoints in use.
 func (ep *endpoint) labels() stats.Labels {
 	return stats.EndpointLabels(ep.common, &ep.Endpoint, ep.loopback)
 }
@@ -52,8 +53,8 @@ func (ep *endpoint) same(e *mesh.Endpoint) bool {
 	return ep.Addr == e.Addr && ep.Identity == e.Identity && ep.Pod == e.Pod && ep.Zone == e.Zone && ep.Local == e.Local
 }
 
-// meshed reports whether connections must be mesh TLS. An endpoint with an identity is never spoken to in plaintext,
-// except inside this proxy's own pod.
+// meshed reports whether connections must be mesh TLS. The proxy never uses plaintext to an endpoint with an identity,
+// except inside its own pod.
 func (ep *endpoint) meshed() bool { return !ep.Identity.IsZero() && !ep.loopback }
 
 // upstream returns where requests of that version are forwarded.
@@ -185,8 +186,8 @@ func (ep *endpoint) relayConfig() *tls.Config {
 	return ep.relayTLS
 }
 
-// handshakeFault says whose fault a failed handshake is: certs names a peer that is not who it must be, all else is a
-// connection that could not be made.
+// handshakeFault maps the error of a handshake to a fault: an error of certs means that the peer is not who it must be.
+// Other errors mean that no connection could be made.
 func handshakeFault(err error) error {
 	var peer *certs.PeerError
 	var cut net.Error

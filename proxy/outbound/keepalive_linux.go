@@ -12,8 +12,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/sock"
 )
 
-// How TCP notices that an HTTP/2 peer without a proxy is gone. It is not pinged: gRPC servers end connections that are
-// pinged while they are silent (forward.Config.Silence).
+// How TCP detects that an HTTP/2 peer without a proxy is gone. The engine does not ping it: gRPC servers end
+// connections that are pinged while they are silent (forward.Config.Silence).
 const (
 	// keepaliveAfter is how long the connection is silent before TCP probes it, every keepaliveEvery.
 	keepaliveAfter, keepaliveEvery = 10 * time.Second, 5 * time.Second
@@ -22,9 +22,9 @@ const (
 	unacknowledged = 20 * time.Second
 )
 
-// watchPeer makes TCP end the connection when the peer is gone. TCP_USER_TIMEOUT also ends one whose peer reads nothing
-// for as long: that is wrong for HTTP/1 and opaque TCP, where not to read is how a receiver slows its sender, but
-// HTTP/2 has windows for that.
+// watchPeer makes TCP end the connection when the peer is gone. TCP_USER_TIMEOUT also ends a connection whose peer
+// reads nothing for that long. That would be wrong for HTTP/1 and opaque TCP, where a receiver slows its sender by not
+// reading. HTTP/2 has windows for that.
 func watchPeer(c *net.TCPConn) error {
 	config := net.KeepAliveConfig{Enable: true, Idle: keepaliveAfter, Interval: keepaliveEvery}
 	if err := c.SetKeepAliveConfig(config); err != nil {
@@ -43,8 +43,8 @@ func watchPeer(c *net.TCPConn) error {
 	return os.NewSyscallError("setsockopt TCP_USER_TIMEOUT", set)
 }
 
-// dialHTTP2 connects to an endpoint without a proxy for shared HTTP/2. A connection within the pod needs no watch: its
-// peer's end is seen.
+// dialHTTP2 connects to an endpoint without a proxy for shared HTTP/2. A connection within the pod needs no watching:
+// the kernel reports the end of its peer.
 func (ep *endpoint) dialHTTP2(ctx context.Context) (net.Conn, error) {
 	c, err := env.Dial(ctx, ep.Addr, ep.service.env.Times.OutboundConnect)
 	if err != nil {

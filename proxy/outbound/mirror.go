@@ -18,8 +18,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/stats"
 )
 
-// Copies of requests, for the mirrors of a rule or of a backend. The engine sees to it that a copy never makes its
-// original wait.
+// Copies of requests, for the mirrors of a rule or of a backend. In the engine, a copy never delays its original.
 
 // copyTime bounds a copy whose original has no bound of its own: a mirror that never answers must not fill the room for
 // copies.
@@ -46,7 +45,7 @@ type copyEnd struct {
 	status int
 }
 
-// mirrors joins what filters copy requests to with the services behind it.
+// mirrors joins the mirrors of filters with the services that they send to.
 func (b *boundRule) mirrors(list []*mesh.Mirror, services map[mesh.ServiceRef]*service) (out []*mirror) {
 	for _, m := range list {
 		labels := b.labels().Join(stats.BackendLabels(m.Backend.Ref, m.Backend.Service))
@@ -66,7 +65,7 @@ func (b *boundRule) mirrors(list []*mesh.Mirror, services map[mesh.ServiceRef]*s
 	return out
 }
 
-// takes draws whether a request is copied. The draws are spread as those for weights are.
+// takes draws whether a request is copied. The draws are spread evenly, like those for weights.
 func (m *mirror) takes() bool {
 	at, _ := bits.Mul64(m.draw.Add(route.Step), uint64(m.Denominator))
 	return at < uint64(m.Numerator)

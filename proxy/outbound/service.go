@@ -28,8 +28,8 @@ type service struct {
 	http, tcp balancerMetrics // of the pool, by what it balances
 }
 
-// balancerMetrics shows a balancer in the metrics, from the first request or connection on that is sent there: most
-// Services of most targets never get one.
+// balancerMetrics are the metrics of a balancer. They are made at its first request or connection: most Services of
+// most targets never get one.
 type balancerMetrics struct {
 	mu       sync.Mutex // guards the fields below
 	balancer *stats.Balancer
@@ -60,7 +60,7 @@ func (t *target) releaseService(s *service) {
 	}
 }
 
-// withdraw lets the service's requests end, and then its endpoints go. The caller holds the target's mutex, and its
+// withdraw removes the service's endpoints once its requests have ended. The caller holds the target's mutex, and its
 // routing no longer knows the service.
 func (s *service) withdraw() {
 	if s.holders.Add(withdrawn) == withdrawn {
@@ -68,7 +68,7 @@ func (s *service) withdraw() {
 	}
 }
 
-// empty lets the endpoints go; what is in flight on them ends.
+// empty removes the endpoints. Requests in flight on them end first.
 func (s *service) empty() {
 	s.update(nil, nil, "")
 	s.http.close()
@@ -129,8 +129,8 @@ func (s *service) update(endpoints []mesh.Endpoint, accrual *mesh.Accrual, label
 	}
 }
 
-// take makes the service's endpoints those of a new value, and returns the balancer's list of them, whether some came,
-// and who is gone.
+// take replaces the service's endpoints by those of a new value. It returns the balancer's list of them, whether some
+// came, and which are gone.
 func (s *service) take(endpoints []mesh.Endpoint, labels stats.Labels) (
 	list []balance.Endpoint[*endpoint], came bool, gone []*endpoint,
 ) {

@@ -89,7 +89,7 @@ func (t *target) refresh() {
 	}
 }
 
-// serving returns the endpoints of a value; an address that is none of the mesh's serves itself.
+// serving returns the endpoints of a value. An address outside the mesh is its own endpoint.
 func (t *target) serving(value *mesh.Outbound) []mesh.Endpoint {
 	if value.Kind == mesh.Unknown {
 		return []mesh.Endpoint{{Addr: t.key.Addr}}
@@ -175,8 +175,8 @@ func (t *target) acquire() (release func()) {
 // maxTargets bounds the outbound addresses that are kept.
 const maxTargets = 16 << 10
 
-// targets are the outbound addresses in use. While the control plane is away none is forgotten for being idle: nobody
-// could tell what serves it when it is needed again.
+// targets are the outbound addresses in use. While the control plane is away, idle targets are not forgotten: nobody
+// could say what serves them when they are needed again.
 type targets struct {
 	env    *env.Env
 	engine *forward.Engine
@@ -204,7 +204,7 @@ func (ts *targets) get(key mesh.Target) (t *target, release func(), ok bool) {
 	return t, release, true
 }
 
-// evict makes room by forgetting the target whose last use is longest ago.
+// evict forgets the least recently used target.
 func (ts *targets) evict() bool {
 	var oldest *target
 	for _, t := range ts.byID {

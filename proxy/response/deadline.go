@@ -9,26 +9,26 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/message"
 )
 
-// A request's deadline goes with it from hop to hop. Between proxies travels the time that is left, for clocks of nodes
-// differ; in a pod, whose clock is one, the instant.
+// A request's deadline goes with it from hop to hop. Proxies send each other the time that is left, because clocks of
+// nodes differ. Within a pod, which has one clock, the instant is sent.
 const (
-	// RemainingField holds the milliseconds that a meshed peer's proxy gives the request.
+	// RemainingField holds how many milliseconds a meshed peer's proxy gives the request.
 	RemainingField = "tulle-remaining"
-	// DeadlineField holds the instant when the request is given up, in milliseconds since 1970. The inbound side tells the
-	// application, which may send it along with the calls that it makes for the request; the outbound side takes it from
-	// there.
+	// DeadlineField holds the instant when the request times out, in milliseconds since 1970. The inbound side adds it to
+	// the request. The application may send it along with the calls that it makes for the request, and the outbound side
+	// applies it to them.
 	DeadlineField = "l5d-deadline"
 	// grpcTimeoutField is gRPC's own. Source: gRPC over HTTP/2, "Timeout".
 	grpcTimeoutField = "grpc-timeout"
 )
 
-// DeadlineGrace is how much longer than told the inbound side waits for the application. The caller's proxy knows the
-// rule that bounds the request, whether to try again and what to say: its own clock is to end the request, and calls it
-// off here. This one is for a caller that is gone.
+// DeadlineGrace is how long after the deadline the inbound side still waits for the application. The caller's proxy
+// knows the rule that bounds the request, and whether to retry: its clock ends the request, and it then cancels it
+// here. This bound is for a caller that is gone.
 const DeadlineGrace = 100 * time.Millisecond
 
-// TakeDeadline removes the deadline that the application sent along, and returns how much time it leaves; ok is false
-// without one. What cannot be read is no deadline, and an application cannot speak for its proxy.
+// TakeDeadline removes the deadline that the application sent along, and returns how much time it leaves. ok is false
+// without a deadline that can be parsed. It also removes RemainingField, which only proxies may send.
 func TakeDeadline(h *message.Head, grpc bool) (left time.Duration, ok bool) {
 	if h.Has(RemainingField) {
 		h.Del(RemainingField)
@@ -51,9 +51,9 @@ func TakeDeadline(h *message.Head, grpc bool) (left time.Duration, ok bool) {
 	return left, ok
 }
 
-// Expired returns f, or a Timeout in its place if it is how a gRPC server ends a call whose deadline has passed: it
-// resets the stream with CANCEL, perhaps before this proxy's own clock strikes. C-core and grpc-go tell callers
-// DEADLINE_EXCEEDED then.
+// Expired returns a Timeout instead of f if a gRPC server ended a call because its deadline has passed, and otherwise
+// f. Such a server resets the stream with CANCEL, perhaps before this proxy's own timer fires. C-core and grpc-go
+// report DEADLINE_EXCEEDED then.
 func Expired(x *exchange.Exchange, f exchange.Fault, grpc bool) exchange.Fault {
 	if !grpc || f.Kind != exchange.Reset || f.Reason != h2.Cancel.String() {
 		return f
@@ -99,7 +99,7 @@ func parseGRPCTimeout(v []byte) (d time.Duration, ok bool) {
 	return time.Duration(n) * unit, true
 }
 
-// SetRemaining writes how much time is left, for a peer's proxy alone.
+// SetRemaining writes how much time is left, if the next hop is a peer's proxy.
 func SetRemaining(h *message.Head, left time.Duration, meshed bool) {
 	if !meshed {
 		h.Del(RemainingField) // of an attempt before
@@ -108,7 +108,7 @@ func SetRemaining(h *message.Head, left time.Duration, meshed bool) {
 	h.Set(RemainingField, strconv.FormatInt(max(left.Milliseconds(), 0), 10))
 }
 
-// TakeRemaining removes what a client says of the time that is left, and of deadlines, and returns it if the client is
+// TakeRemaining removes the fields with the time that is left and with deadlines. It returns the time if the client is
 // a meshed peer.
 func TakeRemaining(h *message.Head, meshed bool) (left time.Duration, ok bool) {
 	if h.Has(DeadlineField) {
@@ -124,7 +124,7 @@ func TakeRemaining(h *message.Head, meshed bool) (left time.Duration, ok bool) {
 	return time.Duration(min(ms, most)) * time.Millisecond, valid && meshed
 }
 
-// SetDeadline tells the application when the request is given up.
+// SetDeadline writes when the request times out, for the application.
 func SetDeadline(h *message.Head, left time.Duration) {
 	h.Set(DeadlineField, strconv.FormatInt(time.Now().Add(left).UnixMilli(), 10))
 }

@@ -31,8 +31,8 @@ func GRPCStatus(status int) int {
 }
 
 // ResetStatus maps the code of a stream that the server reset, by its word in h2.Code, to gRPC's. Most clients retry
-// UNAVAILABLE, so it is for what was certainly not processed. Source: gRPC over HTTP/2, "Errors"; codes that are not
-// listed there are INTERNAL as in C-core.
+// UNAVAILABLE, so it means that the call was certainly not processed. Source: gRPC over HTTP/2, "Errors"; codes that
+// are not listed there are INTERNAL as in C-core.
 func ResetStatus(code string) int {
 	switch code {
 	case h2.RefusedStream.String():
@@ -48,8 +48,8 @@ func ResetStatus(code string) int {
 	}
 }
 
-// IsGRPC reports whether a request is a gRPC call, whatever the method, but that of a tunnel: it would take the 200 of
-// an error for an open one. Source: gRPC over HTTP/2, "Content-Type".
+// IsGRPC reports whether a request is a gRPC call. Any method counts but CONNECT: a client would take the 200 of an
+// error for an open tunnel. Source: gRPC over HTTP/2, "Content-Type".
 func IsGRPC(h *message.Head) bool {
 	const prefix = "application/grpc"
 	if string(h.Method()) == "CONNECT" {

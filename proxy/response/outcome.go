@@ -7,7 +7,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/stats"
 )
 
-// OutcomeOf says how an exchange ended, as metrics tell it.
+// OutcomeOf returns how an exchange ended, for metrics.
 func OutcomeOf(x *exchange.Exchange, grpc bool) stats.Outcome {
 	o := stats.Outcome{Status: x.Response.Status, GRPC: stats.NotGRPC, Failure: x.Response.Status >= 500}
 	if grpc {
@@ -28,9 +28,9 @@ func Duration(x *exchange.Exchange) time.Duration {
 	return x.Ended.Sub(x.Begun)
 }
 
-// Latency returns how long the client waited for an answer: up to the first byte of its body, or up to its end if it
-// had none. A server that sends a head and then thinks is slow; a stream that goes on for hours is not. Source:
-// Linkerd's response_latency_ms.
+// Latency returns how long the client waited for the response: up to the first byte of its body, or up to its end if it
+// had none. A server that sends a head and then waits is slow; a stream that lasts for hours is not. Source: Linkerd's
+// response_latency_ms.
 func Latency(x *exchange.Exchange) time.Duration {
 	if x.FirstByte.IsZero() {
 		return Duration(x)
@@ -38,8 +38,8 @@ func Latency(x *exchange.Exchange) time.Duration {
 	return x.FirstByte.Sub(x.Begun)
 }
 
-// ServerTime returns how long the answer took once its server had the request: from since, or from the last byte of the
-// request's body if that was later.
+// ServerTime returns how long the response took once the server had the request: from since, or from the last byte of
+// the request's body if that was later.
 func ServerTime(x *exchange.Exchange, since time.Time) time.Duration {
 	if x.Uploaded.After(since) {
 		since = x.Uploaded

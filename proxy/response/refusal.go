@@ -10,17 +10,16 @@ import (
 const FromApplication = "application"
 
 const (
-	// refusalWait is the first pause before a request is sent again that a server refused on each immediate try. It
+	// refusalWait is the first pause before a request is sent again, after the server refused each immediate attempt. It
 	// doubles each time.
 	refusalWait = 10 * time.Millisecond
 	// RefusalWaits bounds the pauses: 2.55 s in all, within the 3 s that a request waits for an endpoint.
 	RefusalWaits = 8
 )
 
-// WaitAfterRefusal says how long a request waits that the server refuses although it has free streams, as far as is
-// known: it may count streams that have just ended, or shed load for a moment. attempts is how many attempts were made
-// without a pause. ok is false for another fault, and for a peer's application, after which the peer's proxy has
-// waited.
+// WaitAfterRefusal returns how long to wait before a refused request is sent again. A server with free streams may
+// still count streams that have just ended, or shed load for a moment. attempts is how many attempts were made without
+// a pause. ok is false for other faults, and if a peer's application refused: then the peer's proxy has waited already.
 func WaitAfterRefusal(x *exchange.Exchange, f exchange.Fault, attempts int) (wait time.Duration, ok bool) {
 	pauses := max(x.Attempts-attempts, 0)
 	refused := f.Kind == exchange.Refused && f.Side == exchange.Upstream && f.Retryable && f.Reason != FromApplication
