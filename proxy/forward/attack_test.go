@@ -227,7 +227,8 @@ func TestHeaderListBombGets431(t *testing.T) {
 	}
 }
 
-// Peers are told what ends the connection, and not what fails a stream: gRPC clients that know the latter fail with a status of their own.
+// Peers are told what ends the connection, and not what fails a stream: gRPC clients that know the latter fail with a
+// status of their own.
 func TestSettingsTellWhatEndsTheConnection(t *testing.T) {
 	r := build(t, true, false, "127.0.0.1:1", Config{MaxHeadBytes: 100_000})
 	f, err := attack(t, r.first.addr).ReadFrame()
@@ -318,7 +319,7 @@ func TestRequestsThatGoAwayRefusesAreRetried(t *testing.T) {
 		}
 	})
 	r := build(t, true, false, app, Config{})
-	r.first.onFault(func(x *exchange.Exchange, f exchange.Fault) Verdict {
+	r.first.onFault(func(x *exchange.Exchange, f exchange.Fault) Action {
 		if !f.Retryable {
 			t.Errorf("got %v", f)
 		}
@@ -334,7 +335,7 @@ func TestPeerThatFellSilentIsGivenUp(t *testing.T) {
 	peer := rawApp(t, func(_ int, c net.Conn, br *bufio.Reader) { _, _ = io.Copy(io.Discard, br) })
 	r := build(t, true, false, peer, Config{Silence: 20 * time.Millisecond})
 	r.first.h.to.Store(r.first.e.NewUpstream(UpstreamConfig{Protocol: Mux, Dial: dialTo(peer)}))
-	r.first.onFault(func(x *exchange.Exchange, f exchange.Fault) Verdict {
+	r.first.onFault(func(x *exchange.Exchange, f exchange.Fault) Action {
 		if f.Kind != exchange.Lost || !errors.Is(f.Err, errSilent) {
 			t.Errorf("got %v", f)
 		}

@@ -45,7 +45,7 @@ func (fl *flight) chargeHeads() bool {
 	return large == 0 || fl.e.largeHeads <= fl.e.cfg.MaxHeadsBytes
 }
 
-// route asks the handler and acts on the verdict.
+// route asks the handler and acts on the answer.
 func (fl *flight) route() {
 	fl.e.routing = fl
 	v := fl.e.handler.Route(&fl.x)
@@ -59,7 +59,7 @@ func (fl *flight) route() {
 	fl.act(v)
 }
 
-func (fl *flight) act(v Verdict) {
+func (fl *flight) act(v Action) {
 	switch {
 	case v.upstream != nil:
 		fl.x.Attempts++
@@ -68,30 +68,30 @@ func (fl *flight) act(v Verdict) {
 		if fl.x.AttemptTimeout > 0 && !fl.ended {
 			fl.arm()
 		}
-	case v.park:
-		fl.park()
-	case v.wait:
+	case v.endpoint:
+		fl.waitForEndpoint()
+	case v.delayed:
 		fl.delay(v)
 	default:
 		fl.reply(v.body)
 	}
 }
 
-func (fl *flight) park() {
-	if fl.e.parked.len >= fl.e.cfg.MaxParked {
+func (fl *flight) waitForEndpoint() {
+	if fl.e.waitingForEndpoint.len >= fl.e.cfg.MaxWaiting {
 		fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Overloaded, Reason: "parked"})
 		return
 	}
-	if fl.parkUntil.IsZero() {
-		fl.parkUntil = fl.e.now.Add(fl.e.cfg.ParkTimeout)
+	if fl.endpointBy.IsZero() {
+		fl.endpointBy = fl.e.now.Add(fl.e.cfg.EndpointTimeout)
 	}
-	fl.e.parked.push(fl)
+	fl.e.waitingForEndpoint.push(fl)
 	fl.arm()
 }
 
 // delay makes the flight wait for a time; then Route is asked again.
-func (fl *flight) delay(v Verdict) {
-	if fl.e.delayed.len >= fl.e.cfg.MaxParked {
+func (fl *flight) delay(v Action) {
+	if fl.e.delayed.len >= fl.e.cfg.MaxWaiting {
 		fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Overloaded, Reason: "delayed"})
 		return
 	}
@@ -100,10 +100,10 @@ func (fl *flight) delay(v Verdict) {
 	fl.arm()
 }
 
-// unpark asks Route again about every parked flight.
-func (e *Engine) unpark() {
-	for n := e.parked.len; n > 0 && e.parked.first != nil; n-- {
-		fl := e.parked.first
+// retryWaiting asks Route again about every flight that waits for an endpoint.
+func (e *Engine) retryWaiting() {
+	for n := e.waitingForEndpoint.len; n > 0 && e.waitingForEndpoint.first != nil; n-- {
+		fl := e.waitingForEndpoint.first
 		fl.unlist()
 		fl.route()
 	}

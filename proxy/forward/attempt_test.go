@@ -20,7 +20,8 @@ import (
 // rejected is the fault of an attempt whose response is not wanted.
 var rejected = exchange.Fault{Side: exchange.Upstream, Kind: exchange.Rejected}
 
-// retrying makes the first proxy of a way send again what fails, at most limit times, and keep bodies for it. delay is waited before.
+// retrying makes the first proxy of a way send again what fails, at most limit times, and keep bodies for it. delay is
+// waited before.
 func retrying(r *route, limit int, delay time.Duration) {
 	r.first.onRoute(func(x *exchange.Exchange) { x.Replay = true })
 	r.first.onResponse(func(x *exchange.Exchange) exchange.Fault {
@@ -32,10 +33,10 @@ func retrying(r *route, limit int, delay time.Duration) {
 		}
 		return exchange.Fault{}
 	})
-	r.first.onFault(func(x *exchange.Exchange, f exchange.Fault) Verdict {
+	r.first.onFault(func(x *exchange.Exchange, f exchange.Fault) Action {
 		if x.Attempts <= limit && x.Unrepeatable == "" {
 			if delay > 0 {
-				return Wait(delay)
+				return Delay(delay)
 			}
 			return Forward(r.first.h.to.Load())
 		}
@@ -266,15 +267,15 @@ func TestTotalTimeoutEndsRetries(t *testing.T) {
 }
 
 func TestWaitingIsBounded(t *testing.T) {
-	r := build(t, true, false, serveApp(t, app()), Config{MaxParked: 1})
+	r := build(t, true, false, serveApp(t, app()), Config{MaxWaiting: 1})
 	var late atomic.Bool
 	r.first.e.mu.Lock()
-	r.first.h.answer = func(x *exchange.Exchange) Verdict {
+	r.first.h.answer = func(x *exchange.Exchange) Action {
 		if late.Load() {
 			x.Response.Status = 204
 			return Reply(nil)
 		}
-		return Wait(time.Hour)
+		return Delay(time.Hour)
 	}
 	r.first.e.mu.Unlock()
 	first := make(chan error, 1)
@@ -321,9 +322,9 @@ func TestDelayedStart(t *testing.T) {
 			r := build(t, p.http2, p.meshed, serveApp(t, app()), Config{})
 			var asked atomic.Int64
 			r.first.e.mu.Lock()
-			r.first.h.answer = func(x *exchange.Exchange) Verdict {
+			r.first.h.answer = func(x *exchange.Exchange) Action {
 				if asked.Add(1) == 1 {
-					return Wait(50 * time.Millisecond)
+					return Delay(50 * time.Millisecond)
 				}
 				return Forward(r.first.h.to.Load())
 			}

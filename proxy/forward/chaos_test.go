@@ -14,9 +14,9 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/exchange"
 )
 
-// TestChaosOfAttempts sends bodies in pieces to an application that fails in every way while they arrive, has failures retried with and
-// without waits, and copies mirrored. Every answer must be that of its own request, and nothing may be left behind. TULLE_SOAK=1m makes
-// it longer.
+// TestChaosOfAttempts sends bodies in pieces to an application that fails in every way while they arrive, has failures
+// retried with and without waits, and copies mirrored. Every answer must be that of its own request, and nothing may be
+// left behind. TULLE_SOAK=1m makes it longer.
 func TestChaosOfAttempts(t *testing.T) {
 	length := soakLength(t)
 	addr := serveApp(t, http.HandlerFunc(fails))
@@ -46,13 +46,13 @@ func TestChaosOfAttempts(t *testing.T) {
 				}
 				return exchange.Fault{}
 			})
-			first.onFault(func(x *exchange.Exchange, f exchange.Fault) Verdict {
+			first.onFault(func(x *exchange.Exchange, f exchange.Fault) Action {
 				switch {
 				case x.Unrepeatable != "" || x.Attempts >= 4 && f.Kind != exchange.Rejected:
 					x.Response.Status = 502
 					return Reply([]byte(f.Kind.String()))
 				case rand.IntN(2) == 0:
-					return Wait(time.Duration(rand.IntN(5)) * time.Millisecond)
+					return Delay(time.Duration(rand.IntN(5)) * time.Millisecond)
 				default:
 					return Forward(u)
 				}

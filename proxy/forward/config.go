@@ -37,8 +37,8 @@ type Config struct {
 	// exchanges with such a head fail as Overloaded. HTTP/2 heads that are not complete may take as much; beyond it the
 	// connection that sends one ends.
 	MaxHeadsBytes int
-	// MaxParked bounds the exchanges that wait for an endpoint, and those that wait for a time; 10 000 each.
-	MaxParked int
+	// MaxWaiting bounds the exchanges that wait for an endpoint, and those that wait for a time; 10 000 each.
+	MaxWaiting int
 	// MaxQueuedBytes is how much memory with body bytes the engine holds before every sender waits for its receiver; 32
 	// MiB. At eight times as much it gives up exchanges that would queue more.
 	MaxQueuedBytes int
@@ -46,8 +46,8 @@ type Config struct {
 	MaxReplayBytes int
 	// MaxCopies bounds the mirrored requests in flight; 1 000. Beyond it requests are not mirrored.
 	MaxCopies int
-	// ParkTimeout is how long an exchange waits for an endpoint (fail-fast); 3 s.
-	ParkTimeout time.Duration
+	// EndpointTimeout is how long an exchange waits for an endpoint (fail-fast); 3 s.
+	EndpointTimeout time.Duration
 	// HeadTimeout is how long a request's head may take from its first to its last byte, and an HTTP/2 preface; 10 s.
 	HeadTimeout time.Duration
 	// IdleAfter is how long an HTTP/1 connection is silent between two requests before Serve returns ErrIdle, give or
@@ -78,11 +78,11 @@ func (c Config) withDefaults() Config {
 	c.MaxStreams = cmp.Or(c.MaxStreams, 250)
 	c.MaxExchanges = cmp.Or(c.MaxExchanges, 100_000)
 	c.MaxHeadsBytes = cmp.Or(c.MaxHeadsBytes, 64<<20)
-	c.MaxParked = cmp.Or(c.MaxParked, 10_000)
+	c.MaxWaiting = cmp.Or(c.MaxWaiting, 10_000)
 	c.MaxQueuedBytes = cmp.Or(c.MaxQueuedBytes, 32<<20)
 	c.MaxReplayBytes = cmp.Or(c.MaxReplayBytes, 16<<20)
 	c.MaxCopies = cmp.Or(c.MaxCopies, 1_000)
-	c.ParkTimeout = cmp.Or(c.ParkTimeout, 3*time.Second)
+	c.EndpointTimeout = cmp.Or(c.EndpointTimeout, 3*time.Second)
 	c.HeadTimeout = cmp.Or(c.HeadTimeout, 10*time.Second)
 	c.Silence = cmp.Or(c.Silence, 5*time.Second)
 	c.Stall = cmp.Or(c.Stall, 5*time.Second)

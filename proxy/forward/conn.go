@@ -296,7 +296,8 @@ func (c *conn) sent(n int, err error) bool {
 	case err == nil:
 	case c.mayHoldResponse(err):
 		c.writeErr = err
-		_ = c.sock.SetReadDeadline(time.Unix(1, 0)) // the reader must look: the edge may be gone. It fails if the connection is closed.
+		// The reader must look: the edge may be gone. It fails if the connection is closed.
+		_ = c.sock.SetReadDeadline(time.Unix(1, 0))
 		c.discard()
 	default:
 		c.close(err)

@@ -39,7 +39,8 @@ func fastApp(t testing.TB) string {
 	})
 }
 
-// TestSteadyStateAllocatesNextToNothing counts the whole process: client, application and proxies. The first two allocate nothing.
+// TestSteadyStateAllocatesNextToNothing counts the whole process: client, application and proxies. The first two
+// allocate nothing.
 func TestSteadyStateAllocatesNextToNothing(t *testing.T) {
 	for _, meshed := range []bool{false, true} {
 		name, proxies := "h1", 1.0
@@ -146,7 +147,8 @@ func appendMessage(dst []byte, id uint32, block []byte) []byte {
 	return append(dst, "hello"...)
 }
 
-// TestCallsAllocateNextToNothing does the same for calls with a body over HTTP/2, which is kept until the server has taken the call.
+// TestCallsAllocateNextToNothing does the same for calls with a body over HTTP/2, which is kept until the server has
+// taken the call.
 func TestCallsAllocateNextToNothing(t *testing.T) {
 	var (
 		post = []byte{0x83, 0x86, 0x84, 0x01, 0x01, 'a'} // :method POST, :scheme http, :path /, :authority a. RFC 7541 appendix A

@@ -15,8 +15,8 @@ func (fl *flight) arm() {
 		}
 	}
 	switch fl.list {
-	case &fl.e.parked:
-		at = fl.parkUntil
+	case &fl.e.waitingForEndpoint:
+		at = fl.endpointBy
 	case &fl.e.delayed:
 		at = fl.wakeAt
 	}
@@ -44,7 +44,7 @@ func (fl *flight) expired() {
 		fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Timeout, Reason: reason})
 	}
 	switch {
-	case fl.list == &fl.e.parked && !now.Before(fl.parkUntil):
+	case fl.list == &fl.e.waitingForEndpoint && !now.Before(fl.endpointBy):
 		fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.NoEndpoint, Reason: "fail_fast"})
 	case passed(fl.x.Begun, fl.x.TotalTimeout):
 		timeout(exchange.TotalTimeout)
@@ -54,7 +54,9 @@ func (fl *flight) expired() {
 		timeout(exchange.IdleTimeout)
 	case !fl.answered && fl.attempting() && passed(fl.x.Sent, fl.x.AttemptTimeout):
 		// A request that still waits for its connection has not left, so nobody can have processed it.
-		fl.fault(exchange.Fault{Side: exchange.Upstream, Kind: exchange.Timeout, Reason: exchange.AttemptTimeout, Retryable: fl.up == nil})
+		fl.fault(exchange.Fault{
+			Side: exchange.Upstream, Kind: exchange.Timeout, Reason: exchange.AttemptTimeout, Retryable: fl.up == nil,
+		})
 	case fl.list == &fl.e.delayed && !now.Before(fl.wakeAt):
 		fl.unlist()
 		fl.moved = now

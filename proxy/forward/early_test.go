@@ -21,7 +21,8 @@ var earlyAnswers = map[string]string{
 	"a hint before":            "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 413 Content Too Large\r\nContent-Length: 4\r\n\r\nbig\n",
 }
 
-// hasty runs an application that reads a request's head, answers, and closes without looking at the body, which resets the connection.
+// hasty runs an application that reads a request's head, answers, and closes without looking at the body, which resets
+// the connection.
 func hasty(t *testing.T, answer string) string {
 	return rawApp(t, func(_ int, c net.Conn, _ *bufio.Reader) {
 		br := bufio.NewReaderSize(c, 256)
@@ -108,8 +109,8 @@ func TestEarlyAnswerUntilCloseArrivesAndLooksCutOff(t *testing.T) {
 	}
 }
 
-// A server that refuses a request and leaves its body unread closes, whether it said so or not: the next request must not be lost with
-// that connection.
+// A server that refuses a request and leaves its body unread closes, whether it said so or not: the next request must
+// not be lost with that connection.
 func TestConnectionOfAnEarlyAnswerIsNotUsedAgain(t *testing.T) {
 	app := rawApp(t, func(_ int, c net.Conn, _ *bufio.Reader) {
 		br := bufio.NewReaderSize(c, 256)

@@ -26,39 +26,42 @@ type Engine struct {
 	taskMu sync.Mutex // guards tasks; never held while anything else is
 	tasks  []func()
 
-	mu           sync.Mutex // guards the fields below and the state of every connection, flight and upstream
-	now          time.Time  // one reading of the clock a batch
-	clock        func() time.Time
-	dirty        []*conn // connections with something to flush
-	flusher      bool    // a goroutine is about to flush the dirty connections
-	inFlight     int
-	queued       int // memory in the queues of all bodies
-	largeHeads   int // memory of large heads
-	partialHeads int // memory of header blocks that are not complete
-	parked       flightList
-	delayed      flightList
-	routing      *flight   // that Route is asked about
-	copies       int       // mirrored requests in flight
-	unwanted     detached  // of every response that runs out
-	replayBytes  int       // bytes of memory that hold request bodies for another attempt
-	retired      []*flight // ended in this batch; recycled at its end
-	free         []*flight
-	conns        map[*conn]struct{}
-	allClosed    chan struct{} // closed when the last downstream connection ends; made by Drain, nil before and after
-	serving      int           // downstream connections
-	draining     bool
-	stopped      bool
-	wheel        wheel
-	idler        idler
-	withheld     []*h2Conn    // connections that wait for queues to shrink
-	pressure     timer        // set while there are any
-	scratch      message.Head // for what nobody keeps
-	block        []byte       // for header blocks
+	mu                 sync.Mutex // guards the fields below and the state of every connection, flight and upstream
+	now                time.Time  // one reading of the clock a batch
+	clock              func() time.Time
+	dirty              []*conn // connections with something to flush
+	flusher            bool    // a goroutine is about to flush the dirty connections
+	inFlight           int
+	queued             int // memory in the queues of all bodies
+	largeHeads         int // memory of large heads
+	partialHeads       int // memory of header blocks that are not complete
+	waitingForEndpoint flightList
+	delayed            flightList
+	routing            *flight   // that Route is asked about
+	copies             int       // mirrored requests in flight
+	unwanted           detached  // of every response that runs out
+	replayBytes        int       // bytes of memory that hold request bodies for another attempt
+	retired            []*flight // ended in this batch; recycled at its end
+	free               []*flight
+	conns              map[*conn]struct{}
+	allClosed          chan struct{} // closed when the last downstream connection ends; made by Drain
+	serving            int           // downstream connections
+	draining           bool
+	stopped            bool
+	wheel              wheel
+	idler              idler
+	withheld           []*h2Conn    // connections that wait for queues to shrink
+	pressure           timer        // set while there are any
+	scratch            message.Head // for what nobody keeps
+	block              []byte       // for header blocks
 }
 
 // New makes an engine. Run must be running while it serves.
 func New(cfg Config, h Handler) *Engine {
-	e := &Engine{cfg: cfg.withDefaults(), handler: h, wake: latest.NewSignal(), conns: map[*conn]struct{}{}, now: time.Now(), clock: time.Now}
+	e := &Engine{
+		cfg: cfg.withDefaults(), handler: h, wake: latest.NewSignal(), conns: map[*conn]struct{}{},
+		now: time.Now(), clock: time.Now,
+	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.wheel.start, e.wheel.asleep, e.wheel.wake = e.now, never, e.wake.Notify
 	e.idler.timer.fire = e.findIdle
@@ -121,7 +124,7 @@ func (e *Engine) runTasks() {
 		f()
 	}
 	if e.kicked.Swap(false) {
-		e.unpark()
+		e.retryWaiting()
 	}
 }
 
@@ -141,7 +144,8 @@ func (e *Engine) Serve(ctx context.Context, conn net.Conn, p Protocol, rec *exch
 	return c.serve(true)
 }
 
-// Kick asks Route again, soon, about every parked exchange. Call it when an endpoint appeared. It never blocks.
+// Kick asks Route again, soon, about every exchange that waits for an endpoint. Call it when one appeared. It
+// never blocks.
 func (e *Engine) Kick() {
 	if !e.kicked.Swap(true) {
 		e.wake.Notify()

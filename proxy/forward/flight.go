@@ -30,8 +30,8 @@ type upstream interface {
 	reassign(from, to *flight)
 }
 
-// flight is an exchange on its way. It is in exactly one place: parked, delayed, in an upstream's queue, or on a
-// connection.
+// flight is an exchange on its way. It is in exactly one place: waiting for an endpoint, delayed, in an upstream's
+// queue, or on a connection.
 type flight struct {
 	x    exchange.Exchange
 	e    *Engine
@@ -56,7 +56,7 @@ type flight struct {
 	waiting    *Upstream // that it waits for
 	refused    int       // of servers, after each of which it waits for another stream
 	serial     int64     // changes when the memory serves another exchange
-	parkUntil  time.Time
+	endpointBy time.Time
 	wakeAt     time.Time // of a delayed one
 	moved      time.Time // when a body byte moved last
 	timer      timer
@@ -123,7 +123,10 @@ func (fl *flight) reset() {
 	fl.req.reset()
 	fl.resp.reset()
 	fl.trailers.Reset()
-	*fl = flight{e: fl.e, x: fl.x, req: fl.req, resp: fl.resp, trailers: fl.trailers, serial: fl.serial + 1, timer: timer{fire: fl.timer.fire}}
+	*fl = flight{
+		e: fl.e, x: fl.x, req: fl.req, resp: fl.resp, trailers: fl.trailers, serial: fl.serial + 1,
+		timer: timer{fire: fl.timer.fire},
+	}
 }
 
 // awaits reports whether the flight that a dial is for still waits for it.

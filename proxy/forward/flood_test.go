@@ -27,8 +27,8 @@ var ways = []struct {
 	{"unmeshed client to the application", false, false},
 }
 
-// An outage with short deadlines ends calls and no connection: a call that is open all the while goes on, at the proxy of the client and
-// at that of the server.
+// An outage with short deadlines ends calls and no connection: a call that is open all the while goes on, at the proxy
+// of the client and at that of the server.
 func TestOutageWithShortDeadlinesEndsNoConnection(t *testing.T) {
 	for _, way := range ways[:2] {
 		for name, c := range map[string]struct {
@@ -183,9 +183,9 @@ func resetAtOnce(a *attacker, id uint32) error {
 func malformed(a *attacker, id uint32) error { return a.get(id, true, "Upper", "x") }
 
 // large answers requests that ask for it, with more than anybody reads; others wait.
-func large(x *exchange.Exchange) Verdict {
+func large(x *exchange.Exchange) Action {
 	if _, ok := x.Request.Get("x-answer"); !ok {
-		return Park()
+		return WaitForEndpoint()
 	}
 	x.Response.Status = 200
 	return Reply(make([]byte, 64<<10))
@@ -226,8 +226,8 @@ func resetLater(n uint32, age time.Duration) clientFlood {
 	}
 }
 
-// TestFloodsOfClients: what ends the connection of which client, with its reason; "" goes on. Beside floods stand what honest clients do
-// in an outage. The clock stands still, so that no budget fills with time.
+// TestFloodsOfClients: what ends the connection of which client, with its reason; "" goes on. Beside floods stand what
+// honest clients do in an outage. The clock stands still, so that no budget fills with time.
 func TestFloodsOfClients(t *testing.T) {
 	for name, c := range map[string]struct {
 		flood                   clientFlood
@@ -290,8 +290,8 @@ func TestFloodsOfClients(t *testing.T) {
 	}
 }
 
-// A meshed peer that resets too many streams keeps its connection: streams that are open go on, and new ones are refused until its budget
-// fills. Each refusal is reported.
+// A meshed peer that resets too many streams keeps its connection: streams that are open go on, and new ones are
+// refused until its budget fills. Each refusal is reported.
 func TestMeshedClientOfManyResetsIsThrottled(t *testing.T) {
 	const resets = 17_000
 	var reported atomic.Int64
@@ -299,9 +299,9 @@ func TestMeshedClientOfManyResetsIsThrottled(t *testing.T) {
 		if f.Kind == exchange.Flood && f.Reason == rapidReset {
 			reported.Add(1)
 		}
-	}}, &fixed{answer: func(x *exchange.Exchange) Verdict {
+	}}, &fixed{answer: func(x *exchange.Exchange) Action {
 		if _, ok := x.Request.Get("x-answer"); !ok {
-			return Park()
+			return WaitForEndpoint()
 		}
 		x.Response.Status = 200
 		return Reply([]byte("hello"))

@@ -73,8 +73,9 @@ func (c *h1Client) request(fl *flight) {
 func bindsConnection(h *message.Head) bool {
 	for i := range h.Len() {
 		name, value := h.Field(i)
-		if (len(name) == 13 && message.EqualFold(name, "authorization") || len(name) == 19 && message.EqualFold(name, "proxy-authorization")) &&
-			message.BindsConnection(value) {
+		authorizes := len(name) == 13 && message.EqualFold(name, "authorization") ||
+			len(name) == 19 && message.EqualFold(name, "proxy-authorization")
+		if authorizes && message.BindsConnection(value) {
 			return true
 		}
 	}
@@ -215,7 +216,8 @@ func (c *h1Client) head(in []byte) (used int, err error) {
 	}
 	h := &fl.x.Response
 	h.Reset()
-	f, err := h1.ParseResponse(in[:end], h, fl.x.Request.Method(), fl.tunnel && len(fl.x.Request.Part(message.Protocol)) > 0)
+	upgrade := fl.tunnel && len(fl.x.Request.Part(message.Protocol)) > 0
+	f, err := h1.ParseResponse(in[:end], h, fl.x.Request.Method(), upgrade)
 	if err == nil && h.Size() > max {
 		err = h1.ErrHeadTooLarge
 	}

@@ -238,7 +238,9 @@ func (s *h1Server) answer(fl *flight) {
 // client waits for 100 (Continue): nobody knows whether it sends the body or its next request (RFC 9110 §10.1.1).
 func (s *h1Server) framing(fl *flight) h1.Framing {
 	h := &fl.x.Response
-	f := h1.Framing{Close: s.closeAfter || s.gotFIN || s.conn.draining() || s.state == h1Body && (s.expecting || s.refusesBody(h))}
+	f := h1.Framing{
+		Close: s.closeAfter || s.gotFIN || s.conn.draining() || s.state == h1Body && (s.expecting || s.refusesBody(h)),
+	}
 	length := h.Has("content-length")
 	switch {
 	case fl.open:
@@ -325,7 +327,7 @@ func (s *h1Server) linger() {
 
 func (s *h1Server) expired() {
 	switch {
-	case s.state == h1Linger && s.conn.state == connFINPending: // the client has yet to take the rest of its last response
+	case s.state == h1Linger && s.conn.state == connFINPending: // the client has yet to take the rest of the response
 		s.conn.e.wheel.set(&s.conn.timer, s.conn.e.now.Add(lingerTime))
 		return
 	case s.state == h1Linger || s.cur != nil:

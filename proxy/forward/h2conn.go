@@ -130,7 +130,9 @@ func newH2Conn(conn *conn, mux bool, u *Upstream) *h2Conn {
 		out = append(out, h2.Preface...)
 		c.handshake = h2AwaitsSettings
 	}
-	own := h2.Options{MaxStreams: uint32(c.limit()), InitialWindow: streamWindow, MaxHeaderList: uint32(c.listLimits().Read)}
+	own := h2.Options{
+		MaxStreams: uint32(c.limit()), InitialWindow: streamWindow, MaxHeaderList: uint32(c.listLimits().Read),
+	}
 	conn.sendBuffer.grew(h2.AppendSettings(out, own, u != nil))
 	return c
 }
@@ -163,7 +165,9 @@ func (c *h2Conn) takesStream() bool {
 
 func (c *h2Conn) open(fl *flight, id uint32) *stream {
 	s := c.streamOf(fl)
-	*s = stream{id: id, fl: fl, window: streamWindow, recvLeft: streamWindow, expect: -1, send: h2.Window(c.peer.InitialWindow)}
+	*s = stream{
+		id: id, fl: fl, window: streamWindow, recvLeft: streamWindow, expect: -1, send: h2.Window(c.peer.InitialWindow),
+	}
 	s.in, s.out = &fl.req, &fl.resp
 	if c.client() {
 		s.in, s.out = s.out, s.in

@@ -87,7 +87,8 @@ func restoreVersion(h *message.Head, orig []byte) {
 		h.Version = message.HTTP10
 	}
 	scheme := h.Part(message.Scheme)
-	h.Absolute = bytes.HasSuffix(orig, []byte(absoluteForm)) && len(h.Authority()) > 0 && bytes.HasPrefix(h.Path(), []byte("/")) &&
+	h.Absolute = bytes.HasSuffix(orig, []byte(absoluteForm)) &&
+		len(h.Authority()) > 0 && bytes.HasPrefix(h.Path(), []byte("/")) &&
 		(message.EqualFold(scheme, "http") || message.EqualFold(scheme, "https")) // as package h1 reads it
 }
 

@@ -58,7 +58,8 @@ func (c *h2Conn) onContinuation(f h2.FrameHeader, p []byte) *h2.Error {
 	}
 	c.conn.e.partialHeads += len(p)
 	c.blockCharge += len(p)
-	if c.fragments > maxFragments || len(c.block)+len(p) > c.listLimits().Read || c.conn.e.partialHeads > c.conn.e.cfg.MaxHeadsBytes {
+	if c.fragments > maxFragments || len(c.block)+len(p) > c.listLimits().Read ||
+		c.conn.e.partialHeads > c.conn.e.cfg.MaxHeadsBytes {
 		return violation(h2.EnhanceYourCalm, "continuation_flood")
 	}
 	c.block = append(c.block, p...)
@@ -128,14 +129,18 @@ func (c *h2Conn) headTooLarge(s *stream, reason string) *h2.Error {
 	fl := s.fl
 	if c.client() {
 		fl.x.Trailers.Reset() // a status in it was not passed on
-		fl.overflow(exchange.Fault{Side: exchange.Upstream, Kind: exchange.ResponseTooLarge, Reason: reason, Err: fl.e.errTooLarge()})
+		fl.overflow(exchange.Fault{
+			Side: exchange.Upstream, Kind: exchange.ResponseTooLarge, Reason: reason, Err: fl.e.errTooLarge(),
+		})
 		return nil
 	}
 	if reason == trailersTooLarge && !c.abuse.spend(fl.e.now) {
 		return violation(h2.EnhanceYourCalm, "malformed_flood")
 	}
 	fl.code = h2.EnhanceYourCalm // RESOURCE_EXHAUSTED to gRPC, where the response has begun
-	fl.overflow(exchange.Fault{Side: exchange.Downstream, Kind: exchange.HeadTooLarge, Reason: reason, Err: fl.e.errTooLarge()})
+	fl.overflow(exchange.Fault{
+		Side: exchange.Downstream, Kind: exchange.HeadTooLarge, Reason: reason, Err: fl.e.errTooLarge(),
+	})
 	return nil
 }
 

@@ -234,7 +234,9 @@ func (c *h2Conn) consumed(b *body, n int) {
 	if s.credit < s.window/2 {
 		return
 	}
-	if e := c.conn.e; s.window < maxStreamWindow && b.q.size == 0 && b.total > 4*int64(s.window) && e.queued < e.cfg.MaxQueuedBytes/2 {
+	e := c.conn.e
+	keepsUp := b.q.size == 0 && b.total > 4*int64(s.window)
+	if keepsUp && s.window < maxStreamWindow && e.queued < e.cfg.MaxQueuedBytes/2 {
 		s.credit += s.window
 		s.window *= 2
 	}
@@ -320,7 +322,7 @@ func (c *h2Conn) onStreamReset(s *stream, code h2.Code) {
 	switch {
 	case code == h2.RefusedStream && s.early && fl.requeue(c.u):
 	case code == h2.RefusedStream:
-		fl.fault(exchange.Fault{Side: exchange.Upstream, Kind: exchange.Refused, Reason: "refused_stream", Retryable: true})
+		fl.fault(refused("refused_stream"))
 	default:
 		fl.fault(exchange.Fault{Side: exchange.Upstream, Kind: exchange.Reset, Reason: code.String()})
 	}
@@ -400,7 +402,7 @@ func (c *h2Conn) onGoAway(f h2.FrameHeader, p []byte) *h2.Error {
 			c.dequeue(s)
 			s.fl.up = nil
 			if !s.fl.requeue(c.u) {
-				s.fl.fault(exchange.Fault{Side: exchange.Upstream, Kind: exchange.Refused, Reason: "goaway", Retryable: true})
+				s.fl.fault(refused("goaway"))
 			}
 		}
 	}

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// A few bytes make a large head, if they refer to the compression's table again and again. Many of them must not take all memory, and
-// ordinary requests go on meanwhile.
+// A few bytes make a large head, if they refer to the compression's table again and again. Many of them must not take
+// all memory, and ordinary requests go on meanwhile.
 func TestLargeHeadsInFlightAreBounded(t *testing.T) {
 	const limit, streams = 4 << 20, 240
 	p := start(t, HTTP2, Config{MaxHeadsBytes: limit}, &fixed{}, nil) // everyone waits for an endpoint
@@ -33,6 +33,6 @@ func TestLargeHeadsInFlightAreBounded(t *testing.T) {
 	b, before := attack(t, p.addr), p.h.ends.Load()
 	_ = b.get(1, true)
 	p.eventually(t, "an ordinary request is taken", func() bool {
-		return p.h.ends.Load() == before && p.e.parked.last != nil && p.e.parked.last.headBytes == 0
+		return p.h.ends.Load() == before && p.e.waitingForEndpoint.last != nil && p.e.waitingForEndpoint.last.headBytes == 0
 	})
 }

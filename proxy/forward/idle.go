@@ -99,6 +99,7 @@ func (c *conn) wentIdle() bool {
 // alone.
 func (s *h1Server) isIdle() bool {
 	c := s.conn
-	return s.state == h1Head && s.cur == nil && s.pinned == nil && !s.gotFIN && !s.in.scan.Pending() && !c.writing && !c.dirty && c.reads == readActive && c.state == connOpen &&
+	return s.state == h1Head && s.cur == nil && s.pinned == nil && !s.gotFIN && !s.in.scan.Pending() &&
+		c.state == connOpen && c.reads == readActive && !c.writing && !c.dirty &&
 		c.sendBuffer.size == 0 && c.sending.size == 0
 }

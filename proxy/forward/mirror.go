@@ -52,7 +52,8 @@ func (nowhere) push(b *body, p []byte) {
 // Overloaded with Reason "copy". Mirror returns nil where there is no room for a copy, or x is a tunnel.
 func (e *Engine) Mirror(x *exchange.Exchange, u *Upstream, done func(copied *exchange.Exchange)) *exchange.Exchange {
 	fl := e.routing
-	if fl == nil || &fl.x != x || fl.tunnel || fl.req.moved > 0 || e.copies >= e.cfg.MaxCopies || e.inFlight >= e.cfg.MaxExchanges {
+	full := e.copies >= e.cfg.MaxCopies || e.inFlight >= e.cfg.MaxExchanges
+	if full || fl == nil || &fl.x != x || fl.tunnel || fl.req.moved > 0 {
 		return nil
 	}
 	c := e.newFlight(nowhere{}, x.Conn)

@@ -99,7 +99,8 @@ func (c *h2Conn) throttles() bool {
 		return false
 	}
 	if c.throttled = !c.abuse.take(c.conn.e.now, 0); c.throttled {
-		c.conn.e.cfg.Report(c.conn.rec, exchange.Fault{Side: exchange.Downstream, Kind: exchange.Flood, Reason: rapidReset})
+		f := exchange.Fault{Side: exchange.Downstream, Kind: exchange.Flood, Reason: rapidReset}
+		c.conn.e.cfg.Report(c.conn.rec, f)
 	}
 	return c.throttled
 }

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// Some servers close behind every response without saying so, such as tinyproxy. Requests that cannot be sent twice must not be lost on
-// connections that are about to end. The end comes a moment after the response: RFC 9112 §9.5.
+// Some servers close behind every response without saying so, such as tinyproxy. Requests that cannot be sent twice
+// must not be lost on connections that are about to end. The end comes a moment after the response: RFC 9112 §9.5.
 func TestServerThatClosesWithoutSayingSo(t *testing.T) {
 	app := rawApp(t, func(_ int, c net.Conn, br *bufio.Reader) {
 		req, err := http.ReadRequest(br)
@@ -68,8 +68,8 @@ func TestServerThatPersistsIsTrusted(t *testing.T) {
 	}
 }
 
-// A server that refuses a large body says so early, does not read the body and closes later. The connection is not used again, though all
-// of the body fits into the sockets' buffers.
+// A server that refuses a large body says so early, does not read the body and closes later. The connection is not used
+// again, though all of the body fits into the sockets' buffers.
 func TestConnectionOfARefusedLargeBodyIsNotUsedAgain(t *testing.T) {
 	app := rawApp(t, func(_ int, c net.Conn, br *bufio.Reader) {
 		for {

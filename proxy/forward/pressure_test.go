@@ -28,7 +28,8 @@ func (e *Engine) memory() (n int) {
 	return n
 }
 
-// However many connections and streams bodies come on for a server that does not read them, they must not take all memory.
+// However many connections and streams bodies come on for a server that does not read them, they must not take all
+// memory.
 func TestBodiesThatNobodyReadsAreBounded(t *testing.T) {
 	const limit = 2 << 20
 	for name, c := range map[string]struct{ conns, streams, bytes int }{

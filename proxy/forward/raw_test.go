@@ -275,7 +275,7 @@ func TestStaleConnectionIsRetried(t *testing.T) {
 		}
 	})
 	r := build(t, false, false, app, Config{})
-	r.first.onFault(func(x *exchange.Exchange, f exchange.Fault) Verdict {
+	r.first.onFault(func(x *exchange.Exchange, f exchange.Fault) Action {
 		if !f.Retryable || f.Kind != exchange.Lost {
 			t.Errorf("got %v", f)
 		}
@@ -329,7 +329,7 @@ func TestParkedExchangeGoesOnWhenKicked(t *testing.T) {
 }
 
 func TestParkedExchangeFailsFast(t *testing.T) {
-	r := build(t, false, false, "", Config{ParkTimeout: 30 * time.Millisecond})
+	r := build(t, false, false, "", Config{EndpointTimeout: 30 * time.Millisecond})
 	r.first.h.to.Store(nil)
 	resp, err := r.client.Get(r.url + "/")
 	if got := readBody(t, resp, err); resp.StatusCode != 504 || got != "no_endpoint" {
@@ -395,7 +395,7 @@ func TestDrainLetsRequestsFinish(t *testing.T) {
 	}
 }
 
-// A parked connection may wake up when everything is drained already.
+// An idle connection may wake up when everything is drained already.
 func TestConnectionsThatComeAfterADrainAreClosed(t *testing.T) {
 	r := build(t, false, false, "127.0.0.1:1", Config{})
 	if err := r.first.e.Drain(t.Context()); err != nil {

@@ -59,13 +59,17 @@ func (c *h2Conn) onStreamLimit(lower bool) {
 // allowsNone reports whether the server allows no stream although none is open, so that no end of a stream makes it
 // allow another.
 func (c *h2Conn) allowsNone() bool {
-	return len(c.streams) == 0 && (c.handshake == h2Ready && c.peer.MaxStreams == 0 || c.handshake != h2Ready && c.u.streamLimit == 0)
+	limit := c.u.streamLimit
+	if c.handshake == h2Ready {
+		limit = c.peer.MaxStreams
+	}
+	return limit == 0 && len(c.streams) == 0
 }
 
 // idleTimeout is how long a connection without streams stays open.
 func (c *h2Conn) idleTimeout() time.Duration {
 	if c.allowsNone() {
-		return min(c.conn.e.cfg.ParkTimeout, c.u.cfg.IdleTimeout)
+		return min(c.conn.e.cfg.EndpointTimeout, c.u.cfg.IdleTimeout)
 	}
 	return c.u.cfg.IdleTimeout
 }
@@ -105,6 +109,11 @@ func (c *h2Conn) releaseSurplus() {
 		c.enqueue(s)
 	}
 	c.drained()
+}
+
+// refused is the fault of a request that the server certainly did not process.
+func refused(reason string) exchange.Fault {
+	return exchange.Fault{Side: exchange.Upstream, Kind: exchange.Refused, Reason: reason, Retryable: true}
 }
 
 // requeue lets a request that a server refused wait for another stream of u. It returns false if the request cannot be

@@ -43,8 +43,8 @@ func burst(t *testing.T, conns, perConn, requests int, once func(conn, i int) er
 	}
 }
 
-// A server of grpc-go refuses the streams beyond its limit from the first one on. The engine's handler answers every fault, so that what
-// succeeds here needs no other attempt.
+// A server of grpc-go refuses the streams beyond its limit from the first one on. The engine's handler answers every
+// fault, so that what succeeds here needs no other attempt.
 func TestBurstOnServersWithFewStreams(t *testing.T) {
 	for _, limit := range []uint32{1, 2, 100} {
 		for _, p := range pairs {
@@ -264,7 +264,7 @@ func TestRefusalsOfOneRequestAreBounded(t *testing.T) {
 		}
 	})
 	r := build(t, true, false, app, Config{})
-	r.first.onFault(func(x *exchange.Exchange, f exchange.Fault) Verdict {
+	r.first.onFault(func(x *exchange.Exchange, f exchange.Fault) Action {
 		if f.Kind != exchange.Refused || !f.Retryable {
 			t.Errorf("got %v", f)
 		}

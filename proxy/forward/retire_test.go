@@ -46,7 +46,8 @@ func paused(t *testing.T) (addr string, goOn chan struct{}) {
 	})), goOn
 }
 
-// TestRetiredConnectionFinishesAndMakesWay retires the connection between two proxies at either end while an answer is under way.
+// TestRetiredConnectionFinishesAndMakesWay retires the connection between two proxies at either end while an answer is
+// under way.
 func TestRetiredConnectionFinishesAndMakesWay(t *testing.T) {
 	for _, end := range []string{"client", "server"} {
 		for _, pair := range pairs {

@@ -24,16 +24,16 @@ import (
 // fixed is a Handler that gives everything to one upstream and answers faults with a status of its own.
 type fixed struct {
 	to      atomic.Pointer[Upstream]
-	onFault func(x *exchange.Exchange, f exchange.Fault) Verdict
+	onFault func(x *exchange.Exchange, f exchange.Fault) Action
 	ends    atomic.Int64
 	route   func(x *exchange.Exchange)
 	// response, when set, judges every response.
 	response func(x *exchange.Exchange) exchange.Fault
 	// answer, when set, answers every request.
-	answer func(x *exchange.Exchange) Verdict
+	answer func(x *exchange.Exchange) Action
 }
 
-func (h *fixed) Route(x *exchange.Exchange) Verdict {
+func (h *fixed) Route(x *exchange.Exchange) Action {
 	if h.route != nil {
 		h.route(x)
 	}
@@ -43,10 +43,10 @@ func (h *fixed) Route(x *exchange.Exchange) Verdict {
 	if u := h.to.Load(); u != nil {
 		return Forward(u)
 	}
-	return Park()
+	return WaitForEndpoint()
 }
 
-func (h *fixed) OnFault(x *exchange.Exchange, f exchange.Fault) Verdict {
+func (h *fixed) OnFault(x *exchange.Exchange, f exchange.Fault) Action {
 	if h.onFault != nil {
 		return h.onFault(x, f)
 	}
@@ -80,7 +80,7 @@ type proxy struct {
 }
 
 // onFault and onRoute replace what the handler does, between two of its calls.
-func (p *proxy) onFault(f func(x *exchange.Exchange, f exchange.Fault) Verdict) {
+func (p *proxy) onFault(f func(x *exchange.Exchange, f exchange.Fault) Action) {
 	p.e.mu.Lock()
 	defer p.e.mu.Unlock()
 	p.h.onFault = f
@@ -152,7 +152,8 @@ func dialTo(addr string) func(context.Context) (net.Conn, error) {
 	}
 }
 
-// pairs are the ways through the engine: from a protocol of the client, perhaps over a second proxy, to the application.
+// pairs are the ways through the engine: from a protocol of the client, perhaps over a second proxy, to the
+// application.
 var pairs = []struct {
 	name   string
 	http2  bool

@@ -66,8 +66,8 @@ func (r *route) fallSilent(t *testing.T, d time.Duration) {
 
 var bidi = &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}
 
-// A server of gRPC's ends a connection that pings it more often than every 5 minutes without data: three of four pings are too many, for
-// grpc-go, C-core and Java alike. Source: gRFC A8 and A9, the servers' default enforcement.
+// A server of gRPC's ends a connection that pings it more often than every 5 minutes without data: three of four pings
+// are too many, for grpc-go, C-core and Java alike. Source: gRFC A8 and A9, the servers' default enforcement.
 func TestQuietCallsOutliveTheServersKeepaliveEnforcement(t *testing.T) {
 	const quiet = 2 * time.Minute
 	for _, p := range pairs {
@@ -188,8 +188,8 @@ func observe(t *testing.T, server string) (addr string, got func() (frames, int)
 	}
 }
 
-// What the engine sends unasked on a connection to an application or to a peer without a proxy. Servers count it: PING is limited as above,
-// netty ends a connection after two empty DATA frames in a row or 200 RST_STREAM in half a minute.
+// What the engine sends unasked on a connection to an application or to a peer without a proxy. Servers count it: PING
+// is limited as above, netty ends a connection after two empty DATA frames in a row or 200 RST_STREAM in half a minute.
 func TestWhatServersAreSentUnasked(t *testing.T) {
 	const (
 		begin = 2 // our SETTINGS, and the acknowledgement of the server's

@@ -57,7 +57,8 @@ func (a *attacker) response(t *testing.T, id uint32) (status, body string) {
 	}
 }
 
-// seeing runs an application that reads HTTP/1 requests itself, notes their targets, and answers each with its own target.
+// seeing runs an application that reads HTTP/1 requests itself, notes their targets, and answers each with its own
+// target.
 type seeing struct {
 	addr string
 	mu   sync.Mutex
@@ -251,7 +252,8 @@ func TestEmptyLineBetweenRequestsMayComeInTwoPieces(t *testing.T) {
 	})
 }
 
-// A client that was not told to go on may send its next request instead of the body: neither may be taken for the other.
+// A client that was not told to go on may send its next request instead of the body: neither may be taken for the
+// other.
 func TestRefusedExpectationEndsTheConnection(t *testing.T) {
 	app := rawApp(t, func(_ int, c net.Conn, br *bufio.Reader) {
 		if _, err := http.ReadRequest(br); err == nil {

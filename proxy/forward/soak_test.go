@@ -29,8 +29,8 @@ func soakLength(t *testing.T) time.Duration {
 	return length
 }
 
-// TestSoak mixes clients that behave with clients that do not, and checks every byte of the former. It takes a second a way;
-// TULLE_SOAK=1m makes it longer.
+// TestSoak mixes clients that behave with clients that do not, and checks every byte of the former. It takes a second a
+// way; TULLE_SOAK=1m makes it longer.
 func TestSoak(t *testing.T) {
 	length := soakLength(t)
 	addr := serveApp(t, app())
@@ -121,13 +121,13 @@ func holdNothing(t *testing.T, r *route) {
 	for _, q := range []*proxy{r.first, r.last} {
 		for deadline := time.Now().Add(10 * time.Second); ; runtime.Gosched() {
 			q.e.mu.Lock()
-			inFlight, queued, parked := q.e.inFlight, q.e.queued, q.e.parked.len
+			inFlight, queued, waiting := q.e.inFlight, q.e.queued, q.e.waitingForEndpoint.len
 			q.e.mu.Unlock()
-			if inFlight == 0 && queued == 0 && parked == 0 {
+			if inFlight == 0 && queued == 0 && waiting == 0 {
 				break
 			}
 			if time.Now().After(deadline) {
-				t.Fatalf("%d exchanges in flight, %d bytes queued, %d parked", inFlight, queued, parked)
+				t.Fatalf("%d exchanges in flight, %d bytes queued, %d wait", inFlight, queued, waiting)
 			}
 		}
 	}

@@ -35,7 +35,8 @@ func heads(s *testapp.Frames, n int) (last uint32, ok bool) {
 	return last, true
 }
 
-// A server need not refuse the streams beyond a limit that it has just told: RFC 9113 §6.5.2 lets it complete them, and Netty does.
+// A server need not refuse the streams beyond a limit that it has just told: RFC 9113 §6.5.2 lets it complete them, and
+// Netty does.
 func TestStreamsThatAreNotRefusedSendTheirBodies(t *testing.T) {
 	for name, later := range map[string][]http2.Setting{
 		"the limit rises":       {streamLimit(100)},
@@ -71,7 +72,8 @@ func TestStreamsThatAreNotRefusedSendTheirBodies(t *testing.T) {
 	}
 }
 
-// REFUSED_STREAM tells a client that the server did not process the request. It must not be told so of another server's fault later.
+// REFUSED_STREAM tells a client that the server did not process the request. It must not be told so of another server's
+// fault later.
 func TestRefusalIsForgottenWhenTheRequestIsSentAgain(t *testing.T) {
 	broken := make(chan struct{})
 	app := testapp.HTTP2(t, func(n int, s *testapp.Frames) {
@@ -119,7 +121,8 @@ func TestRefusalIsForgottenWhenTheRequestIsSentAgain(t *testing.T) {
 	}
 }
 
-// A server that allows no stream, and on which none will become free, must not hold requests without a deadline for ever.
+// A server that allows no stream, and on which none will become free, must not hold requests without a deadline for
+// ever.
 func TestServerThatAllowsNoStreamFailsFast(t *testing.T) {
 	for name, serve := range map[string]func(s *testapp.Frames){
 		"from the beginning": func(s *testapp.Frames) {
@@ -141,10 +144,10 @@ func TestServerThatAllowsNoStreamFailsFast(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := build(t, true, false, testapp.HTTP2(t, func(_ int, s *testapp.Frames) { serve(s) }), Config{ParkTimeout: 50 * time.Millisecond})
+			r := build(t, true, false, testapp.HTTP2(t, func(_ int, s *testapp.Frames) { serve(s) }), Config{EndpointTimeout: 50 * time.Millisecond})
 			r.client.Timeout = time.Minute
 			faults := make(chan exchange.Fault, 10)
-			r.first.onFault(func(x *exchange.Exchange, f exchange.Fault) Verdict {
+			r.first.onFault(func(x *exchange.Exchange, f exchange.Fault) Action {
 				faults <- f
 				x.Response.Status = http.StatusGatewayTimeout
 				return Reply(nil)
@@ -197,7 +200,7 @@ func TestRefusedTunnelKeepsItsOwnConnection(t *testing.T) {
 	p := start(t, HTTP1, Config{}, h, nil)
 	u := p.e.NewUpstream(UpstreamConfig{Protocol: Mux, Dial: dialTo(app)})
 	h.to.Store(u)
-	p.onFault(func(*exchange.Exchange, exchange.Fault) Verdict { return Forward(u) })
+	p.onFault(func(*exchange.Exchange, exchange.Fault) Action { return Forward(u) })
 	r := &route{first: p}
 	ask := func(text string) {
 		c, br := r.connect(t)

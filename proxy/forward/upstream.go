@@ -114,9 +114,11 @@ func (u *Upstream) assign(fl *flight) {
 }
 
 func (u *Upstream) assignHTTP1(fl *flight) {
-	if s, ok := fl.down.(*h1Server); ok && s.pinned != nil && s.pinned.u == u && s.pinned.cur == nil && !s.pinned.conn.closed() {
-		fl.sendOn(s.pinned)
-		return
+	if s, ok := fl.down.(*h1Server); ok && s.pinned != nil {
+		if c := s.pinned; c.u == u && c.cur == nil && !c.conn.closed() {
+			fl.sendOn(c)
+			return
+		}
 	}
 	for n := len(u.idle); n > 0; n = len(u.idle) {
 		c := u.idle[n-1]
@@ -165,7 +167,8 @@ func (u *Upstream) wait(fl *flight) {
 
 func (u *Upstream) dialEnough() {
 	if u.cfg.Protocol != HTTP1 {
-		if u.dialing == 0 && u.waiting.len > 0 && len(u.shared) < maxShared && !slices.ContainsFunc(u.shared, (*h2Conn).awaitsSettings) {
+		if u.dialing == 0 && u.waiting.len > 0 && len(u.shared) < maxShared &&
+			!slices.ContainsFunc(u.shared, (*h2Conn).awaitsSettings) {
 			u.dial(nil)
 		}
 		return

@@ -82,7 +82,7 @@ func New(cfg Config) *Inbound {
 		apps:      map[netip.AddrPort]*app{}, open: map[*peerConn]struct{}{},
 	}
 	in.engine = forward.New(forward.Config{
-		ParkTimeout: e.Times.FailFast, RestoreHTTP1: true, MaxHeadBytes: cfg.MaxHeadBytes,
+		EndpointTimeout: e.Times.FailFast, RestoreHTTP1: true, MaxHeadBytes: cfg.MaxHeadBytes,
 		Report: e.CountConnFault(stats.Inbound), Ended: e.LogConnEnd(stats.Inbound, in.events),
 	}, in)
 	if e.Certs != nil {

@@ -43,7 +43,7 @@ func (r *request) route() mesh.Ref {
 }
 
 // Route takes a request through the phases 4 to 6 of docs/request.md. It implements forward.Handler.
-func (in *Inbound) Route(x *exchange.Exchange) forward.Verdict {
+func (in *Inbound) Route(x *exchange.Exchange) forward.Action {
 	c, r := x.Conn.Data.(*peerConn), requestOf(x)
 	if r.decision != nil { // it was allowed, and waited after a refusal
 		return forward.Forward(in.upstream(c.app, x.Request.Version))
@@ -106,7 +106,7 @@ func (in *Inbound) Route(x *exchange.Exchange) forward.Verdict {
 
 // OnFault sends a request that the application refused once more, and answers every other fault: a request that fails
 // at one application cannot go to another. It implements forward.Handler.
-func (in *Inbound) OnFault(x *exchange.Exchange, f exchange.Fault) forward.Verdict {
+func (in *Inbound) OnFault(x *exchange.Exchange, f exchange.Fault) forward.Action {
 	c, r := x.Conn.Data.(*peerConn), requestOf(x)
 	f = response.Expired(x, f, r.grpc)
 	dialFailed := f.Kind == exchange.DialRefused || f.Kind == exchange.DialTimeout
@@ -114,7 +114,7 @@ func (in *Inbound) OnFault(x *exchange.Exchange, f exchange.Fault) forward.Verdi
 		return forward.Forward(in.upstream(c.app, x.Request.Version))
 	}
 	if wait, ok := response.WaitAfterRefusal(x, f, env.ConnectAttempts); ok && r.allowed {
-		return forward.Wait(wait)
+		return forward.Delay(wait)
 	}
 	if r.decision == nil { // too broken to be routed
 		r.grpc = response.IsGRPC(&x.Request)

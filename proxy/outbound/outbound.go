@@ -66,7 +66,7 @@ func New(cfg Config) *Outbound {
 	log := e.Log.Named("outbound")
 	o := &Outbound{env: e, expiry: cfg.Expiry, idle: cfg.Idle, log: log, events: env.NewEventLog(log, e.Now)}
 	o.engine = forward.New(forward.Config{
-		ParkTimeout: e.Times.FailFast, IdleAfter: idle.After, MaxHeadBytes: cfg.MaxHeadBytes, LocalClients: true,
+		EndpointTimeout: e.Times.FailFast, IdleAfter: idle.After, MaxHeadBytes: cfg.MaxHeadBytes, LocalClients: true,
 		Report: e.CountConnFault(stats.Outbound), Ended: e.LogConnEnd(stats.Outbound, o.events),
 	}, o)
 	o.targets = &targets{env: e, engine: o.engine, source: cfg.Source, byID: map[mesh.Target]*target{}}

@@ -41,7 +41,7 @@ func requestOf(x *exchange.Exchange) *request {
 
 // Route takes a request through the phases 4 to 6 of docs/request.md. The engine calls it again after a wait: then the
 // request has its rule and its backend, and only the attempt is made. It implements forward.Handler.
-func (o *Outbound) Route(x *exchange.Exchange) forward.Verdict {
+func (o *Outbound) Route(x *exchange.Exchange) forward.Action {
 	r, t := requestOf(x), x.Conn.Data.(*target)
 	if r.begun {
 		return o.attempt(x, r, t)
@@ -84,11 +84,11 @@ func (o *Outbound) Route(x *exchange.Exchange) forward.Verdict {
 
 // attempt sends the request to an endpoint of its backend, unless the rule injects a fault. The copies of mirrors leave
 // with the first attempt.
-func (o *Outbound) attempt(x *exchange.Exchange, r *request, t *target) forward.Verdict {
+func (o *Outbound) attempt(x *exchange.Exchange, r *request, t *target) forward.Action {
 	for r.rule.Policy.Fault != nil {
 		f := r.injectFault(time.Now())
 		if f.delay > 0 {
-			return forward.Wait(f.delay)
+			return forward.Delay(f.delay)
 		}
 		if !f.abort {
 			break
@@ -98,11 +98,11 @@ func (o *Outbound) attempt(x *exchange.Exchange, r *request, t *target) forward.
 			return o.refuseRequest(x, r, t, r.injectedRefusal(f))
 		}
 		if wait := r.beginRetry(); wait > 0 {
-			return forward.Wait(wait)
+			return forward.Delay(wait)
 		}
 	}
 	if !r.pickEndpoint(o.env.Now()) {
-		return forward.Park()
+		return forward.WaitForEndpoint()
 	}
 	if !r.mirrored {
 		r.mirrored = true
@@ -112,7 +112,7 @@ func (o *Outbound) attempt(x *exchange.Exchange, r *request, t *target) forward.
 }
 
 // forward sends the request to the endpoint that was picked. It tells a peer's proxy how much time is left.
-func (r *request) forward(x *exchange.Exchange) forward.Verdict {
+func (r *request) forward(x *exchange.Exchange) forward.Action {
 	if left, bounded := timeLeft(x); bounded {
 		if x.AttemptTimeout > 0 {
 			left = min(left, x.AttemptTimeout)
@@ -124,7 +124,7 @@ func (r *request) forward(x *exchange.Exchange) forward.Verdict {
 
 // OnFault tries another endpoint of the backend when the request was certainly not processed, retries what the rule's
 // policy covers, and answers every other fault. It implements forward.Handler.
-func (o *Outbound) OnFault(x *exchange.Exchange, f exchange.Fault) forward.Verdict {
+func (o *Outbound) OnFault(x *exchange.Exchange, f exchange.Fault) forward.Action {
 	r, t, now := requestOf(x), x.Conn.Data.(*target), o.env.Now()
 	f = response.Expired(x, f, r.grpc)
 	if !r.begun { // too broken to be routed
@@ -148,11 +148,11 @@ func (o *Outbound) OnFault(x *exchange.Exchange, f exchange.Fault) forward.Verdi
 		return r.forward(x)
 	}
 	if wait, ok := response.WaitAfterRefusal(x, f, attempts); ok && r.backend != nil {
-		return forward.Wait(wait)
+		return forward.Delay(wait)
 	}
 	if f.Kind == exchange.Rejected || f.Side == exchange.Upstream && r.retriesFault(x, f) {
 		if wait := r.beginRetry(); wait > 0 {
-			return forward.Wait(wait)
+			return forward.Delay(wait)
 		}
 		return o.attempt(x, r, t)
 	}
@@ -247,7 +247,7 @@ func (o *Outbound) End(x *exchange.Exchange) {
 }
 
 // refuseRequest answers a request in the application's place, and counts it under the refusal's reason.
-func (o *Outbound) refuseRequest(x *exchange.Exchange, r *request, t *target, refused *refusal) forward.Verdict {
+func (o *Outbound) refuseRequest(x *exchange.Exchange, r *request, t *target, refused *refusal) forward.Action {
 	r.refused = refused.reason
 	o.env.Stats.RequestFailed(stats.Outbound, refused.reason, "")
 	e := refused.Error

@@ -10,11 +10,11 @@ import (
 // touch the exchange freely until it returns. Package proxy implements it, once for each direction.
 type Handler interface {
 	// Route is called when a request's head is complete. It may edit x.Request.
-	Route(x *exchange.Exchange) Verdict
+	Route(x *exchange.Exchange) Action
 	// OnFault is called for every fault before the final response's head went downstream, also for a request that was
 	// too broken to be routed. f.Retryable says that the request was certainly not processed. x.Unrepeatable says why
-	// it cannot be sent again at all; then any verdict but Reply becomes a bare 502.
-	OnFault(x *exchange.Exchange, f exchange.Fault) Verdict
+	// it cannot be sent again at all; then any action but Reply becomes a bare 502.
+	OnFault(x *exchange.Exchange, f exchange.Fault) Action
 	// Response is called when the final response's head arrived from an upstream. It may edit x.Response. If it returns
 	// a fault, the attempt failed with it, and OnFault decides how to go on. Response must not reject a response that
 	// it wants to pass on when there is no other way. It is not called for a Reply.
@@ -23,30 +23,30 @@ type Handler interface {
 	End(x *exchange.Exchange)
 }
 
-// Verdict is what the Handler wants done with an exchange. Forward, Reply, Park and Wait make it. The zero Verdict is a
-// Reply without a body.
-type Verdict struct {
+// Action is what the Handler wants done with an exchange. Forward, Reply, WaitForEndpoint and Delay make it. The
+// zero Action is a Reply without a body.
+type Action struct {
 	upstream *Upstream
-	park     bool
-	wait     bool
+	endpoint bool
+	delayed  bool
 	delay    time.Duration
 	body     []byte
 }
 
 // Forward sends the request to u. The Upstream must belong to the same engine.
-func Forward(u *Upstream) Verdict { return Verdict{upstream: u} }
+func Forward(u *Upstream) Action { return Action{upstream: u} }
 
-// Park keeps the exchange until Engine.Kick, and at most for Config.ParkTimeout. After Kick, Route is asked again;
-// after the timeout, OnFault gets a NoEndpoint fault.
-func Park() Verdict { return Verdict{park: true} }
+// WaitForEndpoint keeps the exchange until Engine.Kick, and at most for Config.EndpointTimeout. After Kick, Route is
+// asked again; after the timeout, OnFault gets a NoEndpoint fault.
+func WaitForEndpoint() Action { return Action{endpoint: true} }
 
-// Wait keeps the exchange for d, up to a tick of 10 ms longer. Then Route is asked again. The exchange's timeouts go on
-// meanwhile.
-func Wait(d time.Duration) Verdict { return Verdict{wait: true, delay: d} }
+// Delay keeps the exchange for d, up to a tick of 10 ms longer. Then Route is asked again. The exchange's timeouts go
+// on meanwhile.
+func Delay(d time.Duration) Action { return Action{delayed: true, delay: d} }
 
 // Reply answers with x.Response, which the handler filled in (status and fields, no framing), and body. The engine adds
 // content-length, and connection: close where the connection must end. The body is copied.
-func Reply(body []byte) Verdict { return Verdict{body: body} }
+func Reply(body []byte) Action { return Action{body: body} }
 
 // answers reports whether v is a Reply.
-func (v Verdict) answers() bool { return v.upstream == nil && !v.park && !v.wait }
+func (v Action) answers() bool { return v.upstream == nil && !v.endpoint && !v.delayed }
