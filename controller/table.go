@@ -51,9 +51,9 @@ type watch struct {
 	refs int
 	cell *latest.Cell[*discovery.Value]
 	// question is what the watch came down to when it was answered last; answered says that it ever was.
-	question model.Query
+	query model.Query
 	answered bool
-	told     *discovery.Value
+	published     *discovery.Value
 }
 
 // answer is shared by every watch with the same question.
@@ -92,7 +92,7 @@ func (t *table) apply(e model.Event) []model.Problem {
 func (t *table) touch(w *watch) {
 	t.touched[w] = struct{}{}
 	if w.answered {
-		t.answers[w.question].stale = true
+		t.answers[w.query].stale = true
 	}
 }
 
@@ -131,7 +131,7 @@ func (t *table) release(w *watch) {
 	delete(t.touched, w)
 	t.metrics.watches.Set(float64(len(t.watches)))
 	if w.answered {
-		t.unref(w.question)
+		t.unref(w.query)
 	}
 	if w.key.target.IsInbound() {
 		delete(t.byPod, w.key.pod)
@@ -162,21 +162,21 @@ func (t *table) publish() {
 		}
 	}
 	for w := range t.touched {
-		t.ask(w)
-		t.tell(w)
+		t.resolve(w)
+		t.publishTo(w)
 	}
 	clear(t.touched)
 	t.metrics.answers.Set(float64(len(t.answers)))
 }
 
 // ask moves w to the answer of the question it comes down to now, and brings that up to date.
-func (t *table) ask(w *watch) {
+func (t *table) resolve(w *watch) {
 	client := mesh.Client{Namespace: w.key.namespace, Node: w.key.node}
 	if w.key.target.IsInbound() {
 		client = mesh.Client{Namespace: w.key.pod.Namespace, Pod: w.key.pod.Name}
 	}
 	q := model.QueryFor(t.store, t.snap, w.key.target, client)
-	if !w.answered || q != w.question {
+	if !w.answered || q != w.query {
 		a := t.answers[q]
 		if a == nil {
 			a = &answer{stale: true}
@@ -184,9 +184,9 @@ func (t *table) ask(w *watch) {
 		}
 		a.refs++
 		if w.answered {
-			t.unref(w.question)
+			t.unref(w.query)
 		}
-		w.question, w.answered = q, true
+		w.query, w.answered = q, true
 	}
 	if a := t.answers[q]; a.stale {
 		a.stale = false
@@ -199,27 +199,27 @@ func (t *table) ask(w *watch) {
 func (t *table) refresh(q model.Query, a *answer) {
 	t.metrics.resolves.Inc()
 	now := model.Resolve(t.store, t.snap, q)
-	if now == (model.Answer{}) || a.value != nil && now.Equal(said(a.value)) {
+	if now == (model.Answer{}) || a.value != nil && now.Equal(answerIn(a.value)) {
 		return
 	}
 	a.value = &discovery.Value{Outbound: now.Outbound, Inbound: now.Inbound}
 }
 
 // tell gives w's readers the answer, unless it would not change what they do.
-func (t *table) tell(w *watch) {
-	value := t.answers[w.question].value
-	if value == nil || value == w.told {
+func (t *table) publishTo(w *watch) {
+	value := t.answers[w.query].value
+	if value == nil || value == w.published {
 		return
 	}
-	told := w.told
-	w.told = value
-	if told != nil && said(told).Equal(said(value)) {
+	told := w.published
+	w.published = value
+	if told != nil && answerIn(told).Equal(answerIn(value)) {
 		return
 	}
 	t.metrics.changes.Inc()
 	w.cell.Store(value)
 }
 
-func said(v *discovery.Value) model.Answer {
+func answerIn(v *discovery.Value) model.Answer {
 	return model.Answer{Outbound: v.Outbound, Inbound: v.Inbound}
 }

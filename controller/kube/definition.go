@@ -45,7 +45,7 @@ type definition struct {
 	leaving bool
 }
 
-func (d definition) stands() bool { return d.uid != "" && !d.leaving }
+func (d definition) active() bool { return d.uid != "" && !d.leaving }
 
 func newDefinition(m *metav1.PartialObjectMetadata) definition {
 	return definition{m.UID, m.ResourceVersion, m.DeletionTimestamp != nil}
@@ -142,7 +142,7 @@ func (s *source) follow(ctx context.Context) error {
 		}
 		wait = 0
 		retry.Reset()
-		s.turn(ctx, d.uid, version)
+		s.watchVersion(ctx, d.uid, version)
 	}
 }
 
@@ -158,7 +158,7 @@ func (s *source) await(ctx context.Context, seen uint64, retry time.Duration) (d
 
 // choose returns the version to watch the kind in; "" if it is not served, or in no version that is known here.
 func (s *source) choose(ctx context.Context, d definition) (string, error) {
-	if !d.stands() {
+	if !d.active() {
 		return "", nil
 	}
 	u, err := s.clients.Dynamic.Resource(definitionResource()).Get(ctx, s.kind.definition(), metav1.GetOptions{})
@@ -200,18 +200,18 @@ func servedVersions(u *unstructured.Unstructured) (served []string, ok bool) {
 }
 
 // turn watches the version of the kind that uid defines, and nothing else; "" is none.
-func (s *source) turn(ctx context.Context, uid types.UID, version string) {
+func (s *source) watchVersion(ctx context.Context, uid types.UID, version string) {
 	w := &s.watching
 	if version == w.version && (uid == w.uid || version == "") {
 		if version == "" {
-			s.settle()
+			s.markSynced()
 		}
 		return
 	}
 	s.stop()
 	if version == "" {
-		s.hooks.kept()
-		s.settle()
+		s.hooks.orphaned()
+		s.markSynced()
 		return
 	}
 	s.begin(version)
@@ -254,7 +254,7 @@ func isDefined(ctx context.Context, c Clients, name string) (bool, error) {
 		m, err := c.Metadata.Resource(definitionResource()).Get(ctx, name, metav1.GetOptions{})
 		switch {
 		case err == nil:
-			return newDefinition(m).stands(), nil
+			return newDefinition(m).active(), nil
 		case apierrors.IsNotFound(err):
 			return false, nil
 		}

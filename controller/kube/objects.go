@@ -37,10 +37,10 @@ type objects struct {
 	wake   latest.Signal // something has changed
 
 	// told is what the model has. It belongs to Run.
-	told map[types.NamespacedName]*object
+	published map[types.NamespacedName]*object
 
-	settled chan struct{} // closed once the model has all there is, which may be nothing
-	settle  func()
+	synced chan struct{} // closed once the model has all there is, which may be nothing
+	markSynced  func()
 }
 
 // hooks let others know. They must not block.
@@ -48,9 +48,9 @@ type hooks struct {
 	// broken is called for an object that cannot be decoded, each time that it changes.
 	broken func(o *object)
 	// kept is called when the objects stay in force although the definition of a kind that was watched is gone.
-	kept func()
+	orphaned func()
 	// told is called after changes with the number of objects in force; whole says that they are what a complete list held.
-	told func(n int, whole bool)
+	published func(n int, whole bool)
 	// observed is called for every change of an object at the API server.
 	observed func(name types.NamespacedName)
 }
@@ -58,9 +58,9 @@ type hooks struct {
 func newObjects(k kind, h hooks) *objects {
 	s := &objects{
 		kind: k, hooks: h, changed: map[types.NamespacedName]struct{}{}, wake: latest.NewSignal(),
-		told: map[types.NamespacedName]*object{}, settled: make(chan struct{}),
+		published: map[types.NamespacedName]*object{}, synced: make(chan struct{}),
 	}
-	s.settle = sync.OnceFunc(func() { close(s.settled) })
+	s.markSynced = sync.OnceFunc(func() { close(s.synced) })
 	return s
 }
 
@@ -204,25 +204,25 @@ func (s *objects) Run(ctx context.Context) error {
 			return ctx.Err()
 		}
 		b := s.take()
-		if err := s.bury(ctx, b); err != nil {
+		if err := s.emitDeletes(ctx, b); err != nil {
 			return err
 		}
 		for name, now := range b.now {
 			if now != nil {
-				s.tell(ctx, name, now)
+				s.emit(ctx, name, now)
 			}
 		}
-		s.hooks.told(len(s.told), b.whole)
+		s.hooks.published(len(s.published), b.whole)
 		if b.whole && ctx.Err() == nil {
-			s.settle()
+			s.markSynced()
 		}
 	}
 }
 
 // bury tells what is gone.
-func (s *objects) bury(ctx context.Context, b batch) error {
+func (s *objects) emitDeletes(ctx context.Context, b batch) error {
 	var gone []types.NamespacedName
-	for name := range s.told {
+	for name := range s.published {
 		if now, changed := b.now[name]; now == nil && (changed || b.whole) {
 			gone = append(gone, name)
 		}
@@ -234,29 +234,29 @@ func (s *objects) bury(ctx context.Context, b batch) error {
 	case err != nil:
 		return err
 	case !defined:
-		s.hooks.kept()
+		s.hooks.orphaned()
 		return nil
 	}
 	for _, name := range gone {
-		s.send(ctx, model.Event{Object: s.told[name].Object, Deleted: true})
-		delete(s.told, name)
+		s.send(ctx, model.Event{Object: s.published[name].Object, Deleted: true})
+		delete(s.published, name)
 	}
 	return nil
 }
 
 // tell passes on what is new about an object. One that cannot be decoded keeps what it said last.
-func (s *objects) tell(ctx context.Context, name types.NamespacedName, now *object) {
-	was := s.told[name]
+func (s *objects) emit(ctx context.Context, name types.NamespacedName, now *object) {
+	was := s.published[name]
 	switch {
 	case now.err != nil:
 		if was != nil && was.GetUID() != now.GetUID() {
 			s.send(ctx, model.Event{Object: was.Object, Deleted: true})
-			delete(s.told, name)
+			delete(s.published, name)
 		}
 		s.hooks.broken(now)
 	case was == nil || !same(was, now):
 		s.send(ctx, model.Event{Object: now.Object, Unknown: now.unknown})
-		s.told[name] = now
+		s.published[name] = now
 	}
 }
 

@@ -81,7 +81,7 @@ func (w *Watcher) hooks(k kind) hooks {
 				},
 			})
 		},
-		kept: func() {
+		orphaned: func() {
 			if gone.Swap(true) {
 				return
 			}
@@ -94,7 +94,7 @@ func (w *Watcher) hooks(k kind) hooks {
 				},
 			})
 		},
-		told: func(n int, whole bool) {
+		published: func(n int, whole bool) {
 			objects.Set(float64(n))
 			if whole {
 				gone.Store(false)
@@ -126,7 +126,7 @@ func (w *Watcher) Run(ctx context.Context, out chan<- model.Event) error {
 		group.Go(func() error { return s.follow(ctx) })
 	}
 	group.Go(func() error {
-		if cache.WaitForCacheSync(ctx.Done(), registered...) && w.settle(ctx) {
+		if cache.WaitForCacheSync(ctx.Done(), registered...) && w.waitForSync(ctx) {
 			send(ctx, out, model.Event{Synced: true})
 		}
 		return nil
@@ -135,16 +135,16 @@ func (w *Watcher) Run(ctx context.Context, out chan<- model.Event) error {
 }
 
 // settlePatience is the time after which kinds that were not listed are named in the log.
-const settlePatience = 30 * time.Second
+const syncPatience = 30 * time.Second
 
 // settle waits until the model has what there is of each kind; false if ctx ends first.
-func (w *Watcher) settle(ctx context.Context) bool {
-	late := time.NewTicker(settlePatience)
+func (w *Watcher) waitForSync(ctx context.Context) bool {
+	late := time.NewTicker(syncPatience)
 	defer late.Stop()
 	for _, s := range w.sources {
 		for settled := false; !settled; {
 			select {
-			case <-s.settled:
+			case <-s.synced:
 				settled = true
 			case <-late.C:
 				w.config.Log.Error("still waiting for the objects of a kind", zap.String("definition", s.kind.definition()))

@@ -100,7 +100,7 @@ func (c *cluster) run() {
 }
 
 // told returns what the model was told since the last call, sorted, when everything rests.
-func (c *cluster) told() []string {
+func (c *cluster) published() []string {
 	c.t.Helper()
 	time.Sleep(time.Minute) // of the bubble: longer than any back-off
 	synctest.Wait()
@@ -129,7 +129,7 @@ func describe(e model.Event) string {
 
 func (c *cluster) want(want ...string) {
 	c.t.Helper()
-	if got := c.told(); !slices.Equal(got, want) {
+	if got := c.published(); !slices.Equal(got, want) {
 		c.t.Errorf("told %q, want %q", got, want)
 	}
 }
@@ -299,7 +299,7 @@ func TestObjectsStayInForceWithoutTheirDefinition(t *testing.T) {
 		c.create("web", "")
 		c.create("api", "")
 		c.run()
-		c.told()
+		c.published()
 
 		c.leave()
 		c.remove("web", "api")
@@ -393,7 +393,7 @@ func TestChangeOfStatusIsNotTold(t *testing.T) {
 		c.define("v1")
 		c.create("web", "")
 		c.run()
-		c.told()
+		c.published()
 		c.update("web", 1, `status: {parents: [{controllerName: example.com/other, parentRef: {name: web}}]}`)
 		c.want()
 		view, ok := c.watcher.Observed(ID{schema.GroupKind{Group: gatewayv1.GroupName, Kind: "HTTPRoute"}, types.NamespacedName{Namespace: "shop", Name: "web"}})

@@ -35,11 +35,11 @@ func TestAccessChangeNamesEveryAnswer(t *testing.T) {
 		w := accessWorld{Rand: rand.New(rand.NewPCG(seed, 3)), live: map[objectKey]metav1.Object{}}
 		s := New(testConfig())
 		told := map[objectKey]Outcome{}
-		before := w.answers(s)
+		before := w.answers(s, Build(s))
 		for step := range 150 {
 			event := w.event()
 			change := s.Apply(event)
-			after := w.answers(s)
+			after := w.answers(s, Build(s))
 			for q, a := range after {
 				if !a.Equal(before[q]) && !covers(change, q) {
 					t.Fatalf("seed %d step %d: %T %v (deleted %v) changed %v from\n%sto\n%sbut the change is %+v", seed, step, event.Object,
@@ -76,8 +76,8 @@ func (w *accessWorld) compareWithFresh(t *testing.T, s *Store) {
 			fresh.Apply(Event{Object: last})
 		}
 	}
-	got := w.answers(s)
-	for q, want := range w.answers(fresh) {
+	got := w.answers(s, Build(s))
+	for q, want := range w.answers(fresh, Build(fresh)) {
 		if !got[q].Equal(want) {
 			t.Fatalf("%v: after all events\n%sfrom the final objects alone\n%s", q, render(got[q]), render(want))
 		}
@@ -97,18 +97,17 @@ func (w *accessWorld) valid(k objectKey, bad metav1.Object) metav1.Object {
 	}
 }
 
-func (w *accessWorld) answers(s *Store) map[asked]Answer {
-	out := map[asked]Answer{}
-	snap := Build(s)
+func (w *accessWorld) answers(s *Store, snap *Snapshot) map[query]Answer {
+	out := map[query]Answer{}
 	for _, namespace := range []string{"a", "b"} {
 		for i := range 3 {
 			pod := mesh.Client{Namespace: namespace, Pod: fmt.Sprint("pod-", i)}
-			out[asked{client: pod}] = Resolve(s, snap, QueryFor(s, snap, mesh.Target{}, pod))
+			out[query{client: pod}] = Resolve(s, snap, QueryFor(s, snap, mesh.Target{}, pod))
 		}
 	}
 	for i := range 6 {
 		for _, port := range []uint16{80, 90} {
-			q := asked{target: mesh.Target{Addr: netip.AddrPortFrom(podIP(i), port)}}
+			q := query{target: mesh.Target{Addr: netip.AddrPortFrom(podIP(i), port)}}
 			out[q] = Resolve(s, snap, QueryFor(s, snap, q.target, q.client))
 		}
 	}

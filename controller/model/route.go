@@ -71,7 +71,7 @@ func (r *route) compare(other *route) int {
 // applyRoute puts now in the place of the route of the same kind and name; nil takes that away.
 func (s *Store) applyRoute(key objectKey, now *route) Change {
 	var change Change
-	s.setServerRoute(mesh.Ref{Group: key.group, Kind: key.kind, Namespace: key.Namespace, Name: key.Name}, now.atServers(), &change)
+	s.setServerRoute(mesh.Ref{Group: key.group, Kind: key.kind, Namespace: key.Namespace, Name: key.Name}, now.serverRoute(), &change)
 	old := s.routes[key]
 	if old != nil {
 		delete(s.routes, key)
@@ -96,7 +96,7 @@ func (s *Store) applyRoute(key objectKey, now *route) Change {
 
 // atServers returns what r says about requests to Servers; nil if it, which may be nil, is attached to none. A route governs Servers of
 // its own namespace alone: nobody else's.
-func (r *route) atServers() *serverRoute {
+func (r *route) serverRoute() *serverRoute {
 	if r == nil || r.routeKind.IsStream() {
 		return nil
 	}

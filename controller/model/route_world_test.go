@@ -72,7 +72,7 @@ func (w *routeWorld) compareStatuses(t *testing.T, s *Store, told map[objectKey]
 	}
 }
 
-func (w *routeWorld) compareWithFresh(t *testing.T, s *Store, got map[asked]Answer) {
+func (w *routeWorld) compareWithFresh(t *testing.T, s *Store, got map[query]Answer) {
 	t.Helper()
 	fresh := New(testConfig())
 	for _, o := range w.live { // in any order
@@ -90,12 +90,12 @@ func (w *routeWorld) compareWithFresh(t *testing.T, s *Store, got map[asked]Answ
 	}
 }
 
-func (w *routeWorld) answers(s *Store, snap *Snapshot) map[asked]Answer {
-	out := map[asked]Answer{}
+func (w *routeWorld) answers(s *Store, snap *Snapshot) map[query]Answer {
+	out := map[query]Answer{}
 	for _, client := range []mesh.Client{{Namespace: "shop", Node: "n0"}, {Namespace: "bank", Node: "n1"}, {Namespace: "park", Node: "n1"}} {
 		for ip := range 4 {
 			for _, port := range []uint16{80, 81} {
-				q := asked{mesh.Target{Addr: netip.AddrPortFrom(clusterIP(ip), port)}, client}
+				q := query{mesh.Target{Addr: netip.AddrPortFrom(clusterIP(ip), port)}, client}
 				out[q] = Resolve(s, snap, QueryFor(s, snap, q.target, q.client))
 			}
 		}

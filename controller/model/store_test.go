@@ -46,7 +46,7 @@ func TestChangeNamesEveryAnswer(t *testing.T) {
 	}
 }
 
-func covers(c Change, q asked) bool {
+func covers(c Change, q query) bool {
 	if c.Policy {
 		return true
 	}
@@ -56,7 +56,7 @@ func covers(c Change, q asked) bool {
 	return slices.Contains(c.Addrs, q.target.Addr.Addr())
 }
 
-type asked struct {
+type query struct {
 	target mesh.Target
 	client mesh.Client
 }
@@ -68,7 +68,7 @@ type world struct {
 	clock int64
 }
 
-func (w *world) compareWithFresh(t *testing.T, got map[asked]Answer) {
+func (w *world) compareWithFresh(t *testing.T, got map[query]Answer) {
 	t.Helper()
 	fresh := New(testConfig())
 	for _, key := range slices.Sorted(maps.Keys(w.live)) {
@@ -81,23 +81,23 @@ func (w *world) compareWithFresh(t *testing.T, got map[asked]Answer) {
 	}
 }
 
-func (w *world) answers(s *Store, snap *Snapshot) map[asked]Answer {
-	out := map[asked]Answer{}
+func (w *world) answers(s *Store, snap *Snapshot) map[query]Answer {
+	out := map[query]Answer{}
 	for _, node := range []string{"n0", "n1", "n2"} {
 		for ip := range 4 {
 			for _, port := range []uint16{80, 8080} {
-				w.answer(out, s, snap, asked{mesh.Target{Addr: netip.AddrPortFrom(clusterIP(ip), port)}, mesh.Client{Node: node}})
-				w.answer(out, s, snap, asked{mesh.Target{Addr: netip.AddrPortFrom(podIP(ip), port)}, mesh.Client{Node: node}})
+				w.answer(out, s, snap, query{mesh.Target{Addr: netip.AddrPortFrom(clusterIP(ip), port)}, mesh.Client{Node: node}})
+				w.answer(out, s, snap, query{mesh.Target{Addr: netip.AddrPortFrom(podIP(ip), port)}, mesh.Client{Node: node}})
 			}
 		}
 	}
 	for pod := range 4 {
-		w.answer(out, s, snap, asked{client: mesh.Client{Namespace: "shop", Pod: fmt.Sprint("pod-", pod)}})
+		w.answer(out, s, snap, query{client: mesh.Client{Namespace: "shop", Pod: fmt.Sprint("pod-", pod)}})
 	}
 	return out
 }
 
-func (w *world) answer(out map[asked]Answer, s *Store, snap *Snapshot, q asked) {
+func (w *world) answer(out map[query]Answer, s *Store, snap *Snapshot, q query) {
 	out[q] = Resolve(s, snap, QueryFor(s, snap, q.target, q.client))
 }
 
