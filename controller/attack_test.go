@@ -18,13 +18,15 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// Bounds of what an attack on the controller may cost others. What is measured is a tenth of them on a machine that does nothing else.
+// Bounds of what an attack on the controller may cost others. What is measured is a tenth of them on a machine that
+// does nothing else.
 const (
 	honestBound = 5 * time.Second // p99 of a route's change until an honest proxy has it
 	heapBound   = 128 << 20       // what stays on the heap after the attack
 )
 
-// honestChanges changes the route of Service 0, which the first stream watches, until stop, and returns how long each took to arrive.
+// honestChanges changes the route of Service 0, which the first stream watches, until stop, and returns how long each
+// took to arrive.
 func honestChanges(t *testing.T, s *streams, w world, stop *atomic.Bool) (took []time.Duration) {
 	t.Helper()
 	for n := 2; !stop.Load() || len(took) < 10; n++ {
@@ -60,7 +62,8 @@ func heap() uint64 {
 	return m.HeapAlloc
 }
 
-// A proxy that is taken over asks for 100,000 names. Its stream ends at the bound, and others hear of changes meanwhile.
+// A proxy that is taken over asks for 100,000 names. Its stream ends at the bound, and others hear of changes
+// meanwhile.
 func TestOneProxyThatWatchesAHundredThousandNames(t *testing.T) {
 	w := world{services: 200, routes: 100}
 	f, _ := worldOf(t, w)
@@ -127,7 +130,7 @@ func TestTenThousandRoutes(t *testing.T) {
 	}()
 	took := honestChanges(t, s, w, &stop)
 	report(t, took, before)
-	f.settle()
+	f.waitForLoop()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if got := len(f.outcomes); got < many {

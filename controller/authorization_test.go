@@ -19,7 +19,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/message"
 )
 
-// callers are the clients that each case of TestWhoMayCall is asked about. Several are named so that they look like another.
+// callers are the clients that each case of TestWhoMayCall is asked about. Several are named so that they look like
+// another.
 var callers = map[string]authz.Peer{
 	"cart":         {ID: mesh.ID{TrustDomain: "cluster.local", Namespace: "shop", ServiceAccount: "cart"}, Addr: netip.MustParseAddr("10.1.0.7")},
 	"cart2":        {ID: mesh.ID{TrustDomain: "cluster.local", Namespace: "shop", ServiceAccount: "cart2"}, Addr: netip.MustParseAddr("10.1.0.8")},
@@ -64,7 +65,8 @@ func serverAuthorization(client string) string {
 	return "---\nkind: ServerAuthorization\nmetadata: {name: z}\nspec: {server: {name: web}, client: " + client + "}\n"
 }
 
-// TestWhoMayCall takes manifests all the way to a proxy's decision: applied, derived, told over the API's codec, and decided on.
+// TestWhoMayCall takes manifests all the way to a proxy's decision: applied, derived, reported over the API's codec,
+// and decided on.
 func TestWhoMayCall(t *testing.T) {
 	const suffix = ".serviceaccount.identity.linkerd.cluster.local"
 	for name, c := range map[string]struct {
@@ -156,9 +158,9 @@ func guardedPod() *corev1.Pod {
 	return p
 }
 
-func whoComesIn(t *testing.T, told *mesh.Inbound, path string) []string {
+func whoComesIn(t *testing.T, reported *mesh.Inbound, path string) []string {
 	t.Helper()
-	in, err := api.DecodeInbound(api.EncodeInbound(told))
+	in, err := api.DecodeInbound(api.EncodeInbound(reported))
 	if err != nil {
 		t.Fatalf("a proxy refuses the value: %v", err)
 	}
@@ -166,15 +168,15 @@ func whoComesIn(t *testing.T, told *mesh.Inbound, path string) []string {
 	port := authz.Compile(in, nil).Port(8080)
 	var out []string
 	for name, peer := range callers {
-		verdict := port.Decide(peer)
+		decision := port.Decide(peer)
 		if path != "" {
 			var h message.Head
 			h.SetPart(message.Method, "GET")
 			h.SetPart(message.Path, path)
 			part, _ := port.Match(peer, &h)
-			verdict = port.DecidePart(peer, part)
+			decision = port.DecidePart(peer, part)
 		}
-		if verdict.Allow {
+		if decision.Allow {
 			out = append(out, name)
 		}
 	}
@@ -202,7 +204,8 @@ func policyObject(t *testing.T, doc string) metav1.Object {
 	return o
 }
 
-// TestPolicyFlipReachesItsPodsAlone turns a policy and shows that it is told to the pods that it concerns, and to no others.
+// TestPolicyFlipReachesItsPodsAlone turns a policy and shows that it is reported to the pods that it concerns, and to
+// no others.
 func TestPolicyFlipReachesItsPodsAlone(t *testing.T) {
 	f := start(t)
 	f.apply(guardedPod(), pod("other", "node-0", nil), policyObject(t, serverManifest), policyObject(t, strings.TrimPrefix(policyOn(""), "---\n")))
@@ -221,8 +224,8 @@ func TestPolicyFlipReachesItsPodsAlone(t *testing.T) {
 	if got := whoComesIn(t, value.Inbound, ""); len(got) != 0 {
 		t.Errorf("comes in after the policy has gone: %q, want nobody", got)
 	}
-	f.settle()
+	f.waitForLoop()
 	if _, now := other.Load(); now != seenOther {
-		t.Errorf("the other pod was told %d times, want %d", now, seenOther)
+		t.Errorf("the other pod was reported %d times, want %d", now, seenOther)
 	}
 }

@@ -52,11 +52,12 @@ func watchAll(b *testing.B, f *fixture, streams, targets int) (release func()) {
 				stop()
 			}
 		}
-		f.settle()
+		f.waitForLoop()
 	}
 }
 
-// BenchmarkSubscriptionStorm is 1,000 proxies that come back at once, with 50 targets each, to a controller of 5,000 Services.
+// BenchmarkSubscriptionStorm is 1,000 proxies that come back at once, with 50 targets each, to a controller of 5,000
+// Services.
 func BenchmarkSubscriptionStorm(b *testing.B) {
 	f := filled(b, 5000)
 	for b.Loop() {
@@ -69,8 +70,8 @@ func BenchmarkSubscriptionStorm(b *testing.B) {
 	}
 }
 
-// BenchmarkEndpointChange is one EndpointSlice change until the last of 1,000 proxies that watch its Service has the new value, while
-// the cluster and what else they watch grows.
+// BenchmarkEndpointChange is one EndpointSlice change until the last of 1,000 proxies that watch its Service has the
+// new value, while the cluster and what else they watch grows.
 func BenchmarkEndpointChange(b *testing.B) {
 	for _, targets := range []int{1, 50} {
 		b.Run(fmt.Sprint("services=5000/watches-per-proxy=", targets), func(b *testing.B) {

@@ -173,7 +173,8 @@ func (c *Controller) Watch(ctx context.Context, a mesh.Client, t mesh.Target) (*
 	return w.cell, func() { c.release(w) }, nil
 }
 
-// release ends one use of the watch. It waits only while the loop's queue is full, and not at all for a loop that has ended.
+// release ends one use of the watch. It waits only while the loop's queue is full, and not at all for a loop that has
+// ended.
 func (c *Controller) release(w *watch) {
 	select {
 	case c.ops <- func() { c.table.release(w) }:

@@ -81,9 +81,9 @@ func (f *fixture) sync() {
 	<-f.Synced()
 }
 
-// settle returns when everything that was sent before has been published: a watch that came later has its value, and an op that came
-// after that finds the loop past publishing.
-func (f *fixture) settle() {
+// waitForLoop returns when everything that was sent before has been published: a watch that came later has its value,
+// and an op that came after that finds the loop past publishing.
+func (f *fixture) waitForLoop() {
 	f.t.Helper()
 	cell, stop, err := f.Watch(context.Background(), mesh.Client{}, mesh.Target{Addr: netip.MustParseAddrPort("192.0.2.255:1")})
 	if err != nil {
@@ -204,14 +204,14 @@ func TestChangeThatChangesNothingIsNotPublished(t *testing.T) {
 	cell, _ := f.watch(mesh.Client{}, "10.96.0.1:80")
 	f.wait(cell, 0)
 	f.apply(slice(1, 1), service(1), node("node-9", "z"))
-	f.settle()
+	f.waitForLoop()
 	if _, seq := cell.Load(); seq != 1 {
 		t.Errorf("published %d times, want 1", seq)
 	}
 }
 
-// TestProxiesOfAZoneShareOneValue watches from many nodes of two zones; a Service that turns to endpoints on the same node makes the
-// values differ, and back.
+// TestProxiesOfAZoneShareOneValue watches from many nodes of two zones; a Service that turns to endpoints on the same
+// node makes the values differ, and back.
 func TestProxiesOfAZoneShareOneValue(t *testing.T) {
 	f := start(t)
 	f.apply(service(1), slice(1, 4))
@@ -270,7 +270,7 @@ func TestReleasedWatchesAreForgotten(t *testing.T) {
 	for _, stop := range stops {
 		stop()
 	}
-	f.settle()
+	f.waitForLoop()
 	f.look(func(tb *table) {
 		if n := len(tb.watches) + len(tb.byAddr) + len(tb.byPod) + len(tb.answers) + len(tb.touched); n != 0 {
 			t.Errorf("%d entries left: %+v", n, tb)
@@ -302,7 +302,7 @@ func TestDeletedPodKeepsItsLastPolicy(t *testing.T) {
 	cell, _ := f.watch(mesh.Client{Namespace: "shop", Pod: "web-1"}, "")
 	f.wait(cell, 0)
 	f.events <- model.Event{Object: web, Deleted: true}
-	f.settle()
+	f.waitForLoop()
 	if v, seq := cell.Load(); seq != 1 || v.Inbound.Default.Policy != mesh.Deny {
 		t.Errorf("got %+v at %d, want the last policy, deny", v.Inbound, seq)
 	}

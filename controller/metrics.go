@@ -34,7 +34,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Buckets: prometheus.ExponentialBuckets(0.00001, 10, 6),
 		}),
 		watches: gauge("tulle_destination_watches", "Targets that are watched, counted once a node."),
-		answers: gauge("tulle_destination_answers", "Answers that the watched targets come down to."),
+		answers: gauge("tulle_destination_answers", "Different answers to the watched targets."),
 	}
 	r.MustRegister(m.events, m.resolves, m.changes, m.rebuilds, m.problems, m.batch, m.publish, m.watches, m.answers)
 	return m

@@ -97,8 +97,8 @@ func (w world) slice(i, n int) *discoveryv1.EndpointSlice {
 	return s
 }
 
-// route returns a route of Service i: two rules, one of which shares requests with the next Service of the namespace. Its weight tells
-// the generation.
+// route returns a route of Service i: two rules. One shares requests with the next Service of the namespace.
+// Its weight tells the generation.
 func (w world) route(i, generation int) *gatewayv1.HTTPRoute {
 	meta := worldMeta(i)
 	meta.Generation = int64(generation)
@@ -148,8 +148,8 @@ func answerOf(s *model.Store, snap *model.Snapshot, i int) model.Answer {
 	return model.Resolve(s, snap, model.QueryFor(s, snap, target, mesh.Client{Namespace: worldMeta(i).Namespace, Node: "node-0"}))
 }
 
-// BenchmarkFullBuild is everything that follows from 5,000 Services and 2,000 routes, from nothing: their records, the snapshot, the
-// answer about each Service, and every status. The limit is 200 ms on one core.
+// BenchmarkFullBuild is everything that follows from 5,000 Services and 2,000 routes, from nothing: their records, the
+// snapshot, the answer about each Service, and every status. The limit is 200 ms on one core.
 func BenchmarkFullBuild(b *testing.B) {
 	w := full()
 	objects := w.objects()
@@ -181,7 +181,8 @@ func cpuTime(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// BenchmarkOneChange is what follows from one change, in worlds of different size: the cost must not depend on what it does not touch.
+// BenchmarkOneChange is what follows from one change, in worlds of different size: the cost must not depend on what it
+// does not touch.
 func BenchmarkOneChange(b *testing.B) {
 	for _, w := range []world{{50, 20}, {500, 200}, full()} {
 		s := store(w.objects())
@@ -312,8 +313,8 @@ func worldOf(b testing.TB, w world) (*fixture, []metav1.Object) {
 	return f, objects
 }
 
-// BenchmarkRouteReachesStreams is one change of a route until 1,000 proxies that watch its Service have it, through gRPC and TLS. The
-// limit is 1 s at the 99th percentile, in which the clients' own work on the same machine is part.
+// BenchmarkRouteReachesStreams is one change of a route until 1,000 proxies that watch its Service have it, through
+// gRPC and TLS. The limit is 1 s at the 99th percentile, in which the clients' own work on the same machine is part.
 func BenchmarkRouteReachesStreams(b *testing.B) {
 	w := full()
 	f, _ := worldOf(b, w)
@@ -338,8 +339,8 @@ func BenchmarkRouteReachesStreams(b *testing.B) {
 	b.ReportMetric(float64(all[len(all)-1])/1e6, "ms-max")
 }
 
-// BenchmarkMemory is the heap of a controller with 10,000 endpoints and 1,000 proxies of 50 targets each, its caches and the proxies'
-// ends of the streams included. The limit is 256 MiB.
+// BenchmarkMemory is the heap of a controller with 10,000 endpoints and 1,000 proxies of 50 targets each, its caches
+// and the proxies' ends of the streams included. The limit is 256 MiB.
 func BenchmarkMemory(b *testing.B) {
 	w := full()
 	for b.Loop() {

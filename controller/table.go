@@ -13,8 +13,9 @@ import (
 
 // table holds the store and everything that is watched. It belongs to the loop's goroutine.
 //
-// A watch is what proxies in one place ask about one target; an answer is what the question comes down to at present. Watches of many
-// nodes and namespaces share one answer until, say, a Service turns to endpoints on the same node, and then no more: QueryFor decides each time.
+// A watch is what proxies in one place ask about one target; an answer belongs to the query that follows from it at
+// present. Watches of many nodes and namespaces share one answer until, say, a Service turns to endpoints on the same
+// node, and then no more: QueryFor decides each time.
 type table struct {
 	store   *model.Store
 	snap    *model.Snapshot
@@ -50,16 +51,16 @@ type watch struct {
 	key  watchKey
 	refs int
 	cell *latest.Cell[*discovery.Value]
-	// question is what the watch came down to when it was answered last; answered says that it ever was.
-	query model.Query
-	answered bool
-	published     *discovery.Value
+	// query is the one that the watch was answered by last; answered says that it ever was.
+	query     model.Query
+	answered  bool
+	published *discovery.Value
 }
 
-// answer is shared by every watch with the same question.
+// answer is shared by every watch with the same query.
 type answer struct {
 	refs  int
-	value *discovery.Value // nil if there is nothing to tell
+	value *discovery.Value // nil if there is none
 	stale bool
 }
 
@@ -169,7 +170,7 @@ func (t *table) publish() {
 	t.metrics.answers.Set(float64(len(t.answers)))
 }
 
-// ask moves w to the answer of the question it comes down to now, and brings that up to date.
+// resolve moves w to the answer of its present query, and brings that up to date.
 func (t *table) resolve(w *watch) {
 	client := mesh.Client{Namespace: w.key.namespace, Node: w.key.node}
 	if w.key.target.IsInbound() {
@@ -194,8 +195,8 @@ func (t *table) resolve(w *watch) {
 	}
 }
 
-// refresh resolves q again. An answer that is the same keeps its value, and so its bytes and whoever shares them; when there is nothing
-// to tell any more, what was told last stays in force.
+// refresh resolves q again. An answer that is the same keeps its value, and so the bytes that streams share. When there
+// is no answer any more, the last one stays active.
 func (t *table) refresh(q model.Query, a *answer) {
 	t.metrics.resolves.Inc()
 	now := model.Resolve(t.store, t.snap, q)
@@ -205,15 +206,15 @@ func (t *table) refresh(q model.Query, a *answer) {
 	a.value = &discovery.Value{Outbound: now.Outbound, Inbound: now.Inbound}
 }
 
-// tell gives w's readers the answer, unless it would not change what they do.
+// publishTo stores the answer in w's cell, unless it would not change what proxies do.
 func (t *table) publishTo(w *watch) {
 	value := t.answers[w.query].value
 	if value == nil || value == w.published {
 		return
 	}
-	told := w.published
+	last := w.published
 	w.published = value
-	if told != nil && answerIn(told).Equal(answerIn(value)) {
+	if last != nil && answerIn(last).Equal(answerIn(value)) {
 		return
 	}
 	t.metrics.changes.Inc()

@@ -57,8 +57,8 @@ func (r *annotationReader) accrual() *mesh.Accrual {
 		a.MinPenalty = a.MaxPenalty
 	}
 	if !ok {
-		if _, said := r.texts[AccrualAnnotation]; !said {
-			r.problem(AccrualAnnotation, errors.New("it is missing: want consecutive or unified"), "no endpoint is ejected")
+		if _, given := r.texts[AccrualAnnotation]; !given {
+			r.problem(AccrualAnnotation, errors.New("is missing: want consecutive or unified"), "no endpoint is ejected")
 		}
 		return nil
 	}
@@ -74,7 +74,7 @@ func orDefault[T any](r *annotationReader, key string, parse func(string) (T, er
 
 func parseAccrualMode(s string) (string, error) {
 	if s != accrualConsecutive && s != accrualUnified {
-		return "", fmt.Errorf("%q is no way to tell failing endpoints: want consecutive or unified", clip(s))
+		return "", fmt.Errorf("%q is not a mode of failure accrual: want consecutive or unified", clip(s))
 	}
 	return s, nil
 }
@@ -82,7 +82,7 @@ func parseAccrualMode(s string) (string, error) {
 func parseFailures(s string) (uint32, error) {
 	n, err := strconv.ParseUint(s, 10, 32)
 	if err != nil || n == 0 || n > maxAccrualFailures {
-		return 0, fmt.Errorf("%q is no count: want 1 to %d", clip(s), maxAccrualFailures)
+		return 0, fmt.Errorf("%q is not a count: want 1 to %d", clip(s), maxAccrualFailures)
 	}
 	return uint32(n), nil
 }
@@ -93,7 +93,7 @@ func parsePenalty(s string) (time.Duration, error) {
 		return 0, err
 	}
 	if d < minAccrualPenalty {
-		return 0, fmt.Errorf("%q is no penalty: want %v at least", clip(s), minAccrualPenalty)
+		return 0, fmt.Errorf("%q is not a penalty: want %v at least", clip(s), minAccrualPenalty)
 	}
 	return d, nil
 }
@@ -104,7 +104,7 @@ func parseWindow(s string) (time.Duration, error) {
 		return 0, err
 	}
 	if d < minAccrualWindow || d > maxAccrualWindow {
-		return 0, fmt.Errorf("%q is no window: want %v to %v", clip(s), minAccrualWindow, maxAccrualWindow)
+		return 0, fmt.Errorf("%q is not a window: want %v to %v", clip(s), minAccrualWindow, maxAccrualWindow)
 	}
 	return d, nil
 }
@@ -113,7 +113,7 @@ func ratio(most float64) func(string) (float64, error) {
 	return func(s string) (float64, error) {
 		f, err := strconv.ParseFloat(s, 64)
 		if err != nil || math.IsNaN(f) || f < 0 || f > most {
-			return 0, fmt.Errorf("%q is no ratio: want 0 to %v", clip(s), most)
+			return 0, fmt.Errorf("%q is not a ratio: want 0 to %v", clip(s), most)
 		}
 		return f, nil
 	}

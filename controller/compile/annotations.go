@@ -86,7 +86,7 @@ func readAnnotation[T any](r *annotationReader, key string, parse func(string) (
 		var zero T
 		return zero, false
 	}
-	r.problem(key, err, fmt.Sprintf("%q stays in force", last))
+	r.problem(key, err, fmt.Sprintf("%q stays active", last))
 	r.good[key] = last
 	v, err = parse(strings.TrimSpace(last))
 	return v, err == nil
@@ -96,7 +96,7 @@ func (r *annotationReader) problem(key string, err error, then string) {
 	r.findings.invalid(key, fmt.Sprintf("%v; %s", err, then))
 }
 
-// leftOver tells of annotations with one of the prefixes that nothing reads, most of which somebody misspelled.
+// leftOver reports annotations with one of the prefixes that nothing reads. Most of them are misspelled.
 func (r *annotationReader) leftOver(prefixes ...string) {
 	for _, key := range sortedKeys(r.texts) {
 		if _, ok := r.read[key]; ok {

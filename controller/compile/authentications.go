@@ -13,7 +13,8 @@ import (
 // MaxClientEntries bounds the identities and the networks of one object: each of its pods' proxies gets them all.
 const MaxClientEntries = 4096
 
-// Authentication is what a client must show: the identities of a MeshTLSAuthentication or the networks of a NetworkAuthentication.
+// Authentication is what a client must show: the identities of a MeshTLSAuthentication or the networks of a
+// NetworkAuthentication.
 type Authentication struct {
 	Identities []mesh.IdentityMatch
 	Networks   []mesh.Network
@@ -38,7 +39,7 @@ func ParseMeshTLSAuthentication(spec *v1alpha1.MeshTLSAuthenticationSpec, namesp
 		}
 	}
 	if len(out.Identities) == 0 && !f.Has(Invalid) {
-		f.invalid("spec", "names nobody: want identities or identityRefs")
+		f.invalid("spec", "names no client: want identities or identityRefs")
 	}
 	return out, f
 }
@@ -71,7 +72,8 @@ func parseIdentities(patterns []string, path string, trustDomain string, f *Find
 	return out
 }
 
-// SetIdentities makes an Authorization's Clients of identities, of which one that means everybody makes the others meaningless.
+// SetIdentities sets an Authorization's Clients. If one of the identities matches every client, the others mean
+// nothing.
 func SetIdentities(a *mesh.Authorization, identities []mesh.IdentityMatch) {
 	a.Clients, a.Identities = mesh.NamedClients, identities
 	for _, m := range identities {
@@ -129,12 +131,13 @@ func checkExcept(net, except netip.Prefix) error {
 	case except.Bits() <= net.Bits() && except.Overlaps(net):
 		return fmt.Errorf("%s leaves nothing of %s", except, net)
 	case !except.Overlaps(net):
-		return fmt.Errorf("%s is no part of %s", except, net)
+		return fmt.Errorf("%s is not part of %s", except, net)
 	}
 	return nil
 }
 
-// parseNetwork reads a network or one address. An IPv4 address that is written as IPv6 is IPv4: clients are compared unmapped.
+// parseNetwork reads a network or one address. An IPv4 address that is written as IPv6 is IPv4: clients are compared
+// unmapped.
 func parseNetwork(s string) (netip.Prefix, error) {
 	p, err := netip.ParsePrefix(s)
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// Bounds of one object, so that none can take the time or the memory of the others. They are well above those of the CRDs, which an
-// object may pass by, being older than they are.
+// Bounds of one object, so that none can take the time or the memory of the others. They are well above those of the
+// CRDs, which an object may pass by, being older than they are.
 const (
 	MaxRules      = 1024
 	maxMatches    = 1024 // of all rules together
@@ -25,7 +25,7 @@ const (
 	maxFindings   = 64
 )
 
-// compiler turns the spec of one object into what proxies are told. It collects what is wrong and goes on.
+// compiler turns the spec of one object into what proxies get. It collects what is wrong and goes on.
 type compiler struct {
 	kind      RouteKind
 	namespace string // of the object
@@ -77,8 +77,9 @@ func (c *compiler) ignored(path, format string, args ...any) {
 // ElementPath returns the path of an element of a list.
 func ElementPath(path, list string, i int) string { return fmt.Sprintf("%s.%s[%d]", path, list, i) }
 
-// ServiceMatches returns the matches for a Service: list itself if all could be parsed. It replaces each match that failed to parse by
-// one that never matches, since no path is empty. The other routes of a Service open nothing that this one was to guard.
+// ServiceMatches returns the matches for a Service: list itself if all could be parsed. It replaces each match that
+// failed to parse by one that never matches, since no path is empty. The other routes of a Service open nothing that
+// this one was to guard.
 func ServiceMatches(list []mesh.Match) []mesh.Match {
 	out, copied := list, false
 	for i := range list {
@@ -107,7 +108,7 @@ func (c *compiler) regex(path, text string) string {
 	}
 	tree, err := syntax.Parse(text, syntax.Perl)
 	if err != nil {
-		c.unsupported(path, "%q is no RE2 expression: %v", clip(text), err)
+		c.unsupported(path, "%q is not an RE2 expression: %v", clip(text), err)
 		return ""
 	}
 	if c.program += programSize(tree); c.program > maxPrograms {
@@ -117,8 +118,8 @@ func (c *compiler) regex(path, text string) string {
 	return text
 }
 
-// programSize estimates how many instructions the expression compiles to. A short text can make a long program: a{1000} again and
-// again.
+// programSize estimates how many instructions the expression compiles to. A short text can make a long program: a{1000}
+// again and again.
 func programSize(tree *syntax.Regexp) int {
 	size := 1
 	switch tree.Op {
@@ -151,7 +152,7 @@ func forbidden(header string) string {
 func (c *compiler) headerName(path, text string) string {
 	n := strings.ToLower(text)
 	if !httpguts.ValidHeaderFieldName(text) {
-		c.unsupported(path, "%q is no name of a header", clip(text))
+		c.unsupported(path, "%q is not a header name", clip(text))
 	}
 	return n
 }
@@ -178,7 +179,7 @@ func (c *compiler) headers(path, list string, in []gatewayv1.HTTPHeader) []mesh.
 	for i, h := range in {
 		at := ElementPath(path, list, i)
 		if !httpguts.ValidHeaderFieldValue(h.Value) || strings.TrimSpace(h.Value) != h.Value {
-			c.unsupported(at+".value", "%q is no value of a header", clip(h.Value))
+			c.unsupported(at+".value", "%q is not a header value", clip(h.Value))
 		}
 		out = append(out, mesh.Header{Name: c.editedName(at+".name", string(h.Name)), Value: h.Value})
 	}
@@ -205,8 +206,8 @@ func (c *compiler) backend(path string, in *gatewayv1.BackendObjectReference) me
 	}
 	out := mesh.WeightedBackend{Weight: 1, Ref: mesh.Ref{Group: group, Kind: kind, Namespace: namespace, Name: string(in.Name)}}
 	if !isCore(group) || kind != "Service" {
-		out.Invalid = fmt.Sprintf("%s: kind %s of group %q is no Service", path, clip(kind), clip(group))
-		c.find(Unresolved, gatewayv1.RouteReasonInvalidKind, path, "kind %s of group %q is no Service", clip(kind), clip(group))
+		out.Invalid = fmt.Sprintf("%s: kind %s of group %q is not a Service", path, clip(kind), clip(group))
+		c.find(Unresolved, gatewayv1.RouteReasonInvalidKind, path, "kind %s of group %q is not a Service", clip(kind), clip(group))
 		return out
 	}
 	out.Ref.Group = "core"
@@ -229,7 +230,7 @@ func (c *compiler) weighted(path string, in *gatewayv1.BackendRef) mesh.Weighted
 		return out
 	}
 	if *in.Weight < 0 || *in.Weight > maxWeight {
-		c.unsupported(path+".weight", "%d is no weight: want 0 to %d", *in.Weight, maxWeight)
+		c.unsupported(path+".weight", "%d is not a weight: want 0 to %d", *in.Weight, maxWeight)
 		out.Invalid = c.broken
 		return out
 	}

@@ -23,15 +23,15 @@ const (
 )
 
 const (
-	// maxFault is how far ahead of now a fault may end: whoever forgets one has it for a day, not for a year.
+	// maxFault is how far ahead of now a fault may end: a forgotten fault lasts a day, not a year.
 	maxFault = 24 * time.Hour
 	maxDelay = 5 * time.Minute
 	// allRequests is the share where none is named.
 	allRequests = 100
 )
 
-// fault reads the fault to inject; nil for none, also if one of the annotations is wrong: half a fault is not what anybody asked for,
-// and an earlier one must not outlive its annotations.
+// fault reads the fault to inject; nil for none, also if one of the annotations is wrong: half a fault is not what
+// anybody asked for, and an earlier one must not outlive its annotations.
 func (r *annotationReader) fault(now time.Time) *mesh.FaultInjection {
 	prior, before := r.prior, len(r.findings)
 	r.prior = nil
@@ -48,7 +48,7 @@ func (r *annotationReader) fault(now time.Time) *mesh.FaultInjection {
 		return nil
 	}
 	if !bounded {
-		r.problem(FaultUntilAnnotation, errors.New("it is missing: want the time when the fault ends, such as 2026-01-31T15:04:05Z"), "no fault is injected")
+		r.problem(FaultUntilAnnotation, errors.New("is missing: want the time when the fault ends, such as 2026-01-31T15:04:05Z"), "no fault is injected")
 		return nil
 	}
 	if !abort && !abortGRPC && !delayed {
@@ -73,7 +73,7 @@ func (r *annotationReader) percent(key string) float64 {
 func parsePercent(s string) (float64, error) {
 	p, err := strconv.ParseFloat(s, 64)
 	if err != nil || math.IsNaN(p) || p < 0 || p > 100 {
-		return 0, fmt.Errorf("%q is no percentage: want a number from 0 to 100", clip(s))
+		return 0, fmt.Errorf("%q is not a percentage: want a number from 0 to 100", clip(s))
 	}
 	return p, nil
 }
@@ -81,7 +81,7 @@ func parsePercent(s string) (float64, error) {
 func parseAbortStatus(s string) (uint16, error) {
 	n, err := parseStatus(s)
 	if err != nil || n < 400 {
-		return 0, fmt.Errorf("%q is no status to fail with: want 400 to 599", clip(s))
+		return 0, fmt.Errorf("%q is not an error status: want 400 to 599", clip(s))
 	}
 	return n, nil
 }
@@ -95,7 +95,7 @@ func parseAbortCode(s string) (uint8, error) {
 	if n := slices.Index(codes, strings.ToLower(s)); n > 0 {
 		return uint8(n), nil
 	}
-	return 0, fmt.Errorf("%q is no gRPC status to fail with: want 1 to 16 or %s", clip(s), oneOf(codes[1:]))
+	return 0, fmt.Errorf("%q is not a gRPC error status: want 1 to 16 or %s", clip(s), oneOf(codes[1:]))
 }
 
 func parseDelay(s string) (time.Duration, error) {
@@ -104,7 +104,7 @@ func parseDelay(s string) (time.Duration, error) {
 		return 0, err
 	}
 	if d == 0 || d > maxDelay {
-		return 0, fmt.Errorf("%q is no delay: want more than 0 and at most %v", clip(s), maxDelay)
+		return 0, fmt.Errorf("%q is not a delay: want more than 0 and at most %v", clip(s), maxDelay)
 	}
 	return d, nil
 }
@@ -112,7 +112,7 @@ func parseDelay(s string) (time.Duration, error) {
 func parseUntil(s string, now time.Time) (time.Time, error) {
 	t, err := time.Parse(time.RFC3339, s)
 	if err != nil || t.IsZero() {
-		return time.Time{}, fmt.Errorf("%q is no time: want RFC 3339, such as 2026-01-31T15:04:05Z", clip(s))
+		return time.Time{}, fmt.Errorf("%q is not a time: want RFC 3339, such as 2026-01-31T15:04:05Z", clip(s))
 	}
 	if !now.IsZero() && t.Sub(now) > maxFault {
 		return time.Time{}, fmt.Errorf("%q is more than %v from now: a fault must end within that time", clip(s), maxFault)

@@ -38,7 +38,7 @@ func rewritesPath(filters []mesh.Filter) bool {
 	return slices.ContainsFunc(filters, func(f mesh.Filter) bool { return f.Rewrite != nil && f.Rewrite.Path != nil })
 }
 
-// httpFilter returns one filter; ok is false if it cannot be served, which has been told then.
+// httpFilter returns one filter; ok is false if it cannot be applied, and then there is a finding.
 func (c *compiler) httpFilter(path string, in *gatewayv1.HTTPRouteFilter, prefixes bool) (f mesh.Filter, ok bool) {
 	var field string
 	switch in.Type {
@@ -90,7 +90,7 @@ func (c *compiler) host(path string, in *string) string {
 		return ""
 	}
 	if *in == "" || strings.ContainsFunc(*in, func(r rune) bool { return !isHostRune(r) }) {
-		c.unsupported(path, "%q is no hostname", clip(*in))
+		c.unsupported(path, "%q is not a hostname", clip(*in))
 	}
 	return *in
 }
@@ -118,7 +118,7 @@ func (c *compiler) pathModifier(path string, in *gatewayv1.HTTPPathModifier, pre
 	// What a request line cannot carry must not get there, and a query is not part of a path.
 	wrong := func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '#' || r == '?' }
 	if strings.ContainsFunc(out.Value, wrong) || out.Value != "" && out.Value[0] != '/' {
-		c.unsupported(path, "%q is no path: it begins with / and has no query", clip(out.Value))
+		c.unsupported(path, "%q is not a path: a path begins with / and has no query", clip(out.Value))
 	}
 	return out
 }
@@ -132,7 +132,7 @@ func (c *compiler) redirect(path string, in *gatewayv1.HTTPRequestRedirectFilter
 		c.unsupported(path+".scheme", "%q is not supported: want http or https", clip(s))
 	}
 	if in.Port != nil && (*in.Port < 1 || *in.Port > 65535) {
-		c.unsupported(path+".port", "%d is no port", *in.Port)
+		c.unsupported(path+".port", "%d is not a port", *in.Port)
 	}
 	if in.StatusCode != nil {
 		out.Status = *in.StatusCode
@@ -149,10 +149,10 @@ func (c *compiler) mirror(path string, in *gatewayv1.HTTPRequestMirrorFilter) *m
 	out := &mesh.Mirror{Backend: c.backend(path+".backendRef", &in.BackendRef), Numerator: 1, Denominator: 1}
 	switch {
 	case in.Percent != nil && in.Fraction != nil:
-		c.unsupported(path, "a share is either a percent or a fraction")
+		c.unsupported(path, "want either percent or fraction")
 	case in.Percent != nil:
 		if *in.Percent < 0 || *in.Percent > 100 {
-			c.unsupported(path+".percent", "%d is no percentage", *in.Percent)
+			c.unsupported(path+".percent", "%d is not a percentage", *in.Percent)
 			break
 		}
 		out.Numerator, out.Denominator = uint32(*in.Percent), 100
@@ -162,7 +162,7 @@ func (c *compiler) mirror(path string, in *gatewayv1.HTTPRequestMirrorFilter) *m
 			of = *in.Fraction.Denominator
 		}
 		if of < 1 || in.Fraction.Numerator < 0 || in.Fraction.Numerator > of {
-			c.unsupported(path+".fraction", "%d of %d is no share", in.Fraction.Numerator, of)
+			c.unsupported(path+".fraction", "%d of %d is not a fraction", in.Fraction.Numerator, of)
 			break
 		}
 		out.Numerator, out.Denominator = uint32(in.Fraction.Numerator), uint32(of)
@@ -180,7 +180,7 @@ func (c *compiler) cors(path string, in *gatewayv1.HTTPCORSFilter) *mesh.CORS {
 	}
 	for i, o := range in.AllowOrigins {
 		if u, err := url.Parse(string(o)); o != "*" && (err != nil || u.Scheme == "" || u.Host == "" || u.Path != "" || u.RawQuery != "") {
-			c.unsupported(ElementPath(path, "allowOrigins", i), "%q is no origin: want * or scheme://host, with a port if it needs one", clip(string(o)))
+			c.unsupported(ElementPath(path, "allowOrigins", i), "%q is not an origin: want * or scheme://host, with a port if it needs one", clip(string(o)))
 		}
 		out.AllowOrigins = append(out.AllowOrigins, string(o))
 	}

@@ -10,8 +10,8 @@ import (
 
 // Finding is something about an object that its author should know: a mistake, or a value without effect.
 type Finding struct {
-	// Path is the JSON path of the value, such as spec.rules[0].filters, or the key of an annotation. It is empty if the finding is about
-	// the object as a whole.
+	// Path is the JSON path of the value, such as spec.rules[0].filters, or the key of an annotation. It is empty if
+	// the finding is about the object as a whole.
 	Path string
 	// Message says what is wrong with the value, and possibly what applies instead.
 	Message  string
@@ -55,7 +55,8 @@ func (f Finding) String() string {
 // IsAnnotation reports whether the finding is about an annotation.
 func (f Finding) IsAnnotation() bool { return strings.Contains(f.Path, "/") }
 
-// Field returns what metrics count the finding by. It comes from a fixed list: no index, and no name that a user invented.
+// Field returns what metrics count the finding by. It comes from a fixed list: no index, and no name that a user
+// invented.
 func (f Finding) Field() string {
 	switch f.Reason {
 	case ReasonUnknownField:
@@ -107,8 +108,8 @@ func (f Findings) Has(s Severity) bool {
 	return false
 }
 
-// RefuseUnknownFields makes fields of the spec that the kind does not have mistakes: leaving out a condition could let in more clients
-// than were meant.
+// RefuseUnknownFields makes fields of the spec that the kind does not have mistakes: leaving out a condition could let
+// in more clients than were meant.
 func (f *Findings) RefuseUnknownFields(paths []string) {
 	for _, path := range paths {
 		if strings.HasPrefix(path, "spec") {
@@ -126,7 +127,7 @@ func (f *Findings) IgnoreUnknownFields(paths []string) {
 	}
 }
 
-// maxListed is how many mistakes one message names. Whoever corrects them sees the others then.
+// maxListed is how many mistakes one message names. The others appear when these are corrected.
 const maxListed = 8
 
 // List joins what people are to read, the first ones of a long list.

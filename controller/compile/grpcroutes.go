@@ -85,7 +85,7 @@ func (c *compiler) grpcMethod(path string, in *gatewayv1.GRPCMethodMatch, out *m
 	}
 }
 
-// grpcFilters reads filters as the same ones of an HTTPRoute, of which a GRPCRoute has a few.
+// grpcFilters reads filters as those of an HTTPRoute. A GRPCRoute has a few of them.
 func (c *compiler) grpcFilters(path string, in []gatewayv1.GRPCRouteFilter) []mesh.Filter {
 	out := make([]gatewayv1.HTTPRouteFilter, len(in))
 	for i, f := range in {

@@ -10,8 +10,8 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// ParseHTTPRoute reads an HTTPRoute of either group. Hostnames are left out: a Service is meant by its address, whatever a request
-// says its host is. Source: GEP-1294.
+// ParseHTTPRoute reads an HTTPRoute of either group. Hostnames are left out: a Service is matched by its address,
+// whatever the host of a request is. Source: GEP-1294.
 func ParseHTTPRoute(kind RouteKind, namespace string, in *gatewayv1.HTTPRouteSpec) *Route {
 	c := newCompiler(kind, namespace)
 	list := atMost(c, "spec.rules", in.Rules, MaxRules)
@@ -40,7 +40,7 @@ func (c *compiler) httpRule(path string, in *gatewayv1.HTTPRouteRule) (mesh.Rule
 		}
 	}
 	if in.SessionPersistence != nil {
-		c.ignored(path+".sessionPersistence", "sessions are not kept at one endpoint; this has no effect")
+		c.ignored(path+".sessionPersistence", "has no effect: session persistence is not supported")
 	}
 	// The mistake of one backend is that of its share.
 	rule.Invalid = c.broken
@@ -53,7 +53,7 @@ func (c *compiler) httpRule(path string, in *gatewayv1.HTTPRouteRule) (mesh.Rule
 		b.Filters = c.httpFilters(at, ref.Filters, prefixesOnly(rule.Matches))
 		c.noCORS(at, b.Filters)
 		if rewritesPath(rule.Filters) && rewritesPath(b.Filters) {
-			c.find(Invalid, gatewayv1.RouteReasonIncompatibleFilters, at+".filters", "the rule rewrites the path already")
+			c.find(Invalid, gatewayv1.RouteReasonIncompatibleFilters, at+".filters", "the rule already rewrites the path")
 		}
 		if b.Invalid == "" {
 			b.Invalid = c.broken
@@ -66,7 +66,7 @@ func (c *compiler) httpRule(path string, in *gatewayv1.HTTPRouteRule) (mesh.Rule
 // noCORS refuses CORS filters at a backend.
 func (c *compiler) noCORS(path string, filters []mesh.Filter) {
 	if slices.ContainsFunc(filters, func(f mesh.Filter) bool { return f.CORS != nil }) {
-		c.unsupported(path+".filters", "CORS is for a whole rule: what a page may send cannot depend on the backend that a request happens to go to")
+		c.unsupported(path+".filters", "CORS applies to a whole rule, because what a page may send cannot depend on the backend of a request")
 	}
 }
 
@@ -91,8 +91,8 @@ func (c *compiler) duration(path string, in *gatewayv1.Duration) *time.Duration 
 	return &d
 }
 
-// Defaults of a retry that leaves them out, which Gateway API leaves to us: the errors of gateways are those that a request that is
-// safe to send again is most likely to get over.
+// Defaults of a retry that leaves them out, which Gateway API leaves to us: the errors of gateways are those that a
+// request that is safe to send again is most likely to get over.
 const (
 	firstRetried, lastRetried = 502, 504
 	defaultAttempts           = 1
@@ -112,7 +112,7 @@ func (c *compiler) retry(path string, in *gatewayv1.HTTPRouteRetry) *mesh.Retry 
 	}
 	for i, code := range in.Codes {
 		if code < 400 || code > 599 {
-			c.unsupported(ElementPath(path, "codes", i), "%d is no error: want 400 to 599", code)
+			c.unsupported(ElementPath(path, "codes", i), "%d is not an error status: want 400 to 599", code)
 			continue
 		}
 		out.Statuses = append(out.Statuses, mesh.StatusRange{First: uint16(code), Last: uint16(code)})
@@ -164,11 +164,12 @@ func (c *compiler) header(list []mesh.FieldMatch, path string, in *gatewayv1.HTT
 }
 
 // addField leaves out a match of a kind that is not supported, and a second one of the same name. Source: Gateway API,
-// HTTPRouteMatch.headers: "only the first entry … MUST be considered". The types of headers and of query parameters are spelled alike.
+// HTTPRouteMatch.headers: "only the first entry … MUST be considered". The types of headers and of query parameters are
+// spelled alike.
 func (c *compiler) addField(list []mesh.FieldMatch, path, kind string, m mesh.FieldMatch) []mesh.FieldMatch {
 	for i := range list {
 		if list[i].Name == m.Name {
-			c.ignored(path, "%q is matched before; this has no effect", clip(m.Name))
+			c.ignored(path, "%q is matched above; this match has no effect", clip(m.Name))
 			return list
 		}
 	}
@@ -221,7 +222,7 @@ func (c *compiler) knownPath(path string, in *gatewayv1.HTTPPathMatch, out *mesh
 		c.unsupported(path+".type", "%q is not supported: want Exact, PathPrefix or RegularExpression", clip(string(kind)))
 	}
 	if !strings.HasPrefix(out.Value, "/") {
-		c.unsupported(path+".value", "%q is no path: it begins with /", clip(out.Value))
+		c.unsupported(path+".value", "%q is not a path: a path begins with /", clip(out.Value))
 	}
 }
 

@@ -12,7 +12,8 @@ import (
 
 const podTemplateHashLabel = "pod-template-hash"
 
-// ownerLabelPrefix begins the label with which the injector records a meshed pod's owner: linkerd.io/proxy-<kind>: <name>.
+// ownerLabelPrefix begins the label with which the injector records a meshed pod's owner: linkerd.io/proxy-<kind>:
+// <name>.
 const ownerLabelPrefix = "linkerd.io/proxy-"
 
 // podRef returns what metrics say about the pod.
@@ -29,8 +30,8 @@ func podRef(o *corev1.Pod) mesh.PodRef {
 	}
 }
 
-// podOwner returns the workload that a person would name. The injector asked the API server and left a label; without it, a
-// ReplicaSet whose name ends with the template's hash is a Deployment's.
+// podOwner returns the workload that a person would name. The injector asked the API server and left a label; without
+// it, a ReplicaSet whose name ends with the template's hash is a Deployment's.
 func podOwner(o *corev1.Pod) (kind, owner string) {
 	for _, kind := range []string{"deployment", "statefulset", "daemonset", "cronjob", "job", "replicaset", "replicationcontroller"} {
 		if n := o.Labels[ownerLabelPrefix+kind]; n != "" {

@@ -25,8 +25,8 @@ const (
 	ParentEgress // Linkerd's EgressNetwork, which this control plane does not have
 )
 
-// newParentRefs reads parentRefs. What they leave out depends on the kind of route: Gateway API's means a Gateway, and that of
-// policy.linkerd.io a Server.
+// newParentRefs reads parentRefs. What they leave out depends on the kind of route: Gateway API's means a Gateway, and
+// that of policy.linkerd.io a Server.
 func newParentRefs(kind RouteKind, namespace string, refs []gatewayv1.ParentReference) []ParentRef {
 	out := make([]ParentRef, len(refs))
 	for i, ref := range refs {

@@ -84,8 +84,8 @@ func proxyOf(o *corev1.Pod) *corev1.Container {
 	return nil
 }
 
-// unmeshedPorts returns the ports that the pod's capture rules leave alone, as they were programmed when the pod started: annotations
-// may have changed since. The proxy's own admin and control ports are among them.
+// unmeshedPorts returns the ports that the pod's capture rules leave alone, as they were programmed when the pod
+// started: annotations may have changed since. The proxy's own admin and control ports are among them.
 func unmeshedPorts(o *corev1.Pod, s Settings) mesh.PortSet {
 	ports := mesh.PortSet{{First: mesh.ControlPort, Last: mesh.ControlPort}, {First: mesh.AdminPort, Last: mesh.AdminPort}}
 	if c, err := mesh.ParseProxyConfig([]byte(envOf(proxyOf(o), mesh.ProxyConfigEnv))); err == nil {
@@ -146,7 +146,7 @@ func declaredPorts(o *corev1.Pod) mesh.PortSet {
 	return mesh.NewPortSet(ports...)
 }
 
-// PortsNamed returns the ports of that name, of which several containers may have one each.
+// PortsNamed returns the ports of that name. Several containers may have one each.
 func (p *Pod) PortsNamed(n string) []uint16 {
 	var out []uint16
 	for _, np := range p.ports {

@@ -9,7 +9,8 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// probePaths returns what the kubelet asks for over plain HTTP or gRPC, sorted, by port. A request over HTTPS shows no path to a proxy.
+// probePaths returns what the kubelet asks for over plain HTTP or gRPC, sorted, by port. A request over HTTPS shows no
+// path to a proxy.
 func probePaths(o *corev1.Pod) map[uint16][]string {
 	var paths map[uint16][]string
 	for _, r := range kubelet.Requests(&o.Spec, mesh.ProxyContainer) {

@@ -35,7 +35,7 @@ func (c *compiler) profileRoute(path string, in *v1alpha1.RouteSpec) mesh.Profil
 	return out
 }
 
-// deeper counts a condition; ok is false, which has been told, if there is none or are too many.
+// deeper counts a condition; ok is false, and there is a finding, if the condition is missing or one too many.
 func (c *compiler) deeper(path string, missing bool, depth int) (ok bool) {
 	if missing {
 		c.unsupported(path, "a condition is needed")
@@ -111,7 +111,7 @@ func (c *compiler) statusRange(path string, in *v1alpha1.Range) mesh.StatusRange
 		last = first
 	}
 	if first < 100 || last > 599 || first > last {
-		c.unsupported(path, "%d to %d is no range of statuses: want 100 to 599", in.Min, in.Max)
+		c.unsupported(path, "%d to %d is not a range of statuses: want 100 to 599", in.Min, in.Max)
 		return mesh.StatusRange{}
 	}
 	return mesh.StatusRange{First: uint16(first), Last: uint16(last)}

@@ -26,7 +26,8 @@ type Profile struct {
 
 func (sp *Profile) HasMistakes() bool { return sp.Findings.Has(Invalid) }
 
-// ReplacesRoutes reports whether the profile says where requests go, or what they are: then it stands in the place of routes. Source: Linkerd.
+// ReplacesRoutes reports whether the profile has routes or overrides: then it replaces the routes of its Service.
+// Source: Linkerd.
 func (sp *Profile) ReplacesRoutes() bool { return len(sp.Mesh.Routes)+len(sp.Mesh.Overrides) > 0 }
 
 // ServiceNamed returns the Service whose full name it is; zero for a name outside the cluster.
@@ -75,12 +76,12 @@ func (c *compiler) budget(path string, in *v1alpha1.RetryBudget) *mesh.Budget {
 	}
 	ttl, err := anyDuration(in.TTL)
 	if err != nil || ttl <= 0 {
-		c.unsupported(path+".ttl", "%q is no duration above 0: want a number with a unit, such as 10s", clip(in.TTL))
+		c.unsupported(path+".ttl", "%q is not a duration above 0: want a number with a unit, such as 10s", clip(in.TTL))
 		return nil
 	}
 	// Not "< 0", which a NaN would pass.
 	if !(in.RetryRatio >= 0 && in.RetryRatio <= maxRetryRatio) {
-		c.unsupported(path+".retryRatio", "%v is no ratio: want 0 to %d", in.RetryRatio, maxRetryRatio)
+		c.unsupported(path+".retryRatio", "%v is not a ratio: want 0 to %d", in.RetryRatio, maxRetryRatio)
 		return nil
 	}
 	// The shortest decimal of the float32 is what people wrote: 0.2, not 0.20000000298.
@@ -110,11 +111,11 @@ func (c *compiler) override(path string, in *v1alpha1.WeightedDst, domain string
 		Ref:     mesh.Ref{Group: "core", Kind: "Service", Namespace: to.Namespace, Name: to.Name},
 	}
 	if to == (types.NamespacedName{}) {
-		c.unsupported(path+".authority", "%q is no Service of this cluster: want <name>.<namespace>.svc.%s:<port>", clip(in.Authority), domain)
+		c.unsupported(path+".authority", "%q is not a Service of this cluster: want <name>.<namespace>.svc.%s:<port>", clip(in.Authority), domain)
 	}
 	// The value is compared before it is scaled: a quantity may be of any size.
 	if in.Weight.Sign() < 0 || in.Weight.CmpInt64(maxWeight) > 0 {
-		c.unsupported(path+".weight", "%s is no weight: want 0 to %d", clip(in.Weight.String()), maxWeight)
+		c.unsupported(path+".weight", "%s is not a weight: want 0 to %d", clip(in.Weight.String()), maxWeight)
 	} else {
 		out.Weight = uint32(in.Weight.MilliValue())
 	}

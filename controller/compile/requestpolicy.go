@@ -39,8 +39,8 @@ type RequestSettings struct {
 	Findings Findings
 }
 
-// Over returns the policy of a route whose Service has the settings under: a route that says anything about retries or timeouts says it
-// all. Source: Linkerd. Faults are a matter of their own.
+// Over returns the policy of a route whose Service has the settings under: a route that says anything about retries or
+// timeouts says it all. Source: Linkerd. Faults are a matter of their own.
 func (s RequestSettings) Over(under RequestSettings) mesh.RequestPolicy {
 	out := under.Policy
 	if s.tried {
@@ -98,8 +98,8 @@ func ParseRequestSettings(o metav1.Object, now time.Time, service bool, prior Re
 	return out
 }
 
-// CheckAnnotations returns what is wrong with the annotations of a route or of a Service that say how requests are tried, as Build would
-// report them at the instant now.
+// CheckAnnotations returns what is wrong with the annotations of a route or of a Service that say how requests are
+// tried, as Build would report them at the instant now.
 func CheckAnnotations(o metav1.Object, service bool, now time.Time) Findings {
 	return ParseRequestSettings(o, now, service, RequestSettings{}).Findings
 }
@@ -125,7 +125,7 @@ func (r *annotationReader) retry() *mesh.Retry {
 func parseLimit(s string) (uint32, error) {
 	n, err := strconv.ParseUint(s, 10, 32)
 	if err != nil || n > maxAttempts {
-		return 0, fmt.Errorf("%q is no number of retries: want 0 to %d", clip(s), maxAttempts)
+		return 0, fmt.Errorf("%q is not a number of retries: want 0 to %d", clip(s), maxAttempts)
 	}
 	return uint32(n), nil
 }
@@ -150,7 +150,7 @@ func parseStatuses(s string) ([]mesh.StatusRange, error) {
 			last, err = parseStatus(to)
 		}
 		if err != nil || last < first {
-			return nil, fmt.Errorf("%q is no list of statuses: want codes of 100 to 599, ranges such as 502-504, 5xx or gateway-error, with commas between them",
+			return nil, fmt.Errorf("%q is not a list of statuses: want codes of 100 to 599, ranges such as 502-504, 5xx or gateway-error, with commas between them",
 				clip(s))
 		}
 		out = append(out, mesh.StatusRange{First: first, Last: last})
@@ -161,12 +161,13 @@ func parseStatuses(s string) ([]mesh.StatusRange, error) {
 func parseStatus(s string) (uint16, error) {
 	n, err := strconv.ParseUint(s, 10, 16)
 	if err != nil || n < 100 || n > 599 {
-		return 0, fmt.Errorf("%q is no HTTP status", clip(s))
+		return 0, fmt.Errorf("%q is not an HTTP status", clip(s))
 	}
 	return uint16(n), nil
 }
 
-// grpcCodes are gRPC's statuses but OK, by the names that Linkerd's annotations have. Source: gRPC, "Status codes and their use".
+// grpcCodes are gRPC's statuses but OK, by the names that Linkerd's annotations have. Source: gRPC, "Status codes and
+// their use".
 func grpcCodes() []string {
 	return []string{
 		1: "cancelled", 2: "unknown", 3: "invalid-argument", 4: "deadline-exceeded", 5: "not-found", 6: "already-exists",
@@ -185,7 +186,7 @@ func parseGRPCCodes(s string) (uint32, error) {
 	for word := range strings.SplitSeq(s, ",") {
 		word = strings.ToLower(strings.TrimSpace(word))
 		if !slices.Contains(retriedCodes(), word) {
-			return 0, fmt.Errorf("%q is no list of gRPC statuses that can be retried: want %s, with commas between them", clip(s), oneOf(retriedCodes()))
+			return 0, fmt.Errorf("%q is not a list of gRPC statuses that can be retried: want %s, with commas between them", clip(s), oneOf(retriedCodes()))
 		}
 		out |= 1 << slices.Index(grpcCodes(), word)
 	}

@@ -12,7 +12,8 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// Server is what a Server says: which port of which pods it is about, and what becomes of clients that nothing lets in.
+// Server is the spec of a Server: the pods and the port that it selects, and the policy for clients that no authorization
+// admits.
 type Server struct {
 	Selector labels.Selector // of pods; nil selects none
 	Port     uint16          // 0 if portName names it

@@ -106,8 +106,9 @@ func (svc *Service) PortNamed(n string) (ServicePort, bool) {
 	return ServicePort{}, false
 }
 
-// appProtocol says how a Service port with this appProtocol is read. A value that names nothing the proxy reads is opaque, as in
-// Linkerd: the user told that it is something else. Values: the IANA names, Kubernetes' own (KEP-3726), and Linkerd's.
+// appProtocol says how a Service port with this appProtocol is read. A value that names nothing the proxy reads is
+// opaque, as in Linkerd: the user told that it is something else. Values: the IANA names, Kubernetes' own (KEP-3726),
+// and Linkerd's.
 func appProtocol(s string) mesh.Protocol {
 	switch s {
 	case "http", "kubernetes.io/ws", "ws":
@@ -119,8 +120,8 @@ func appProtocol(s string) mesh.Protocol {
 	}
 }
 
-// DeclaredProtocol returns what a Service itself says about its port: appProtocol first, then the Service's opaque-ports annotation, which
-// decides for every port of the Service once it is there.
+// DeclaredProtocol returns what a Service itself says about its port: appProtocol first, then the Service's
+// opaque-ports annotation, which decides for every port of the Service once it is there.
 func (svc *Service) DeclaredProtocol(p ServicePort) (protocol mesh.Protocol, ok bool) {
 	if p.declared {
 		return p.app, true

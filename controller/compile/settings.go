@@ -22,8 +22,8 @@ type Settings struct {
 // PortNames resolves the port names of an object; nil where ports have no names.
 type PortNames func(name string) []uint16
 
-// ParseSettings reads o's annotations. A value that is none keeps what prior says, which is what the object said last, and is a
-// Finding.
+// ParseSettings reads o's annotations. A value that is none keeps what prior says, which is what the object said last,
+// and is a Finding.
 func ParseSettings(o metav1.Object, named PortNames, prior Settings) Settings {
 	p := parser{object: o, named: named}
 	out := Settings{
@@ -49,14 +49,14 @@ func (p *parser) ports(annotation string, prior *mesh.PortSet) *mesh.PortSet {
 	}
 	set, err := mesh.ParsePortSet(value, p.named)
 	if err != nil {
-		p.problem(annotation, err, keptPorts(prior))
+		p.problem(annotation, err, fallbackPorts(prior))
 		return prior
 	}
 	return &set
 }
 
-// opaque reads what the injector reads at admission, in the same way: inject.DeclaredPorts of pods and Services, and names for later in
-// a namespace, which has no ports.
+// opaque reads what the injector reads at admission, in the same way: inject.DeclaredPorts of pods and Services, and
+// names for later in a namespace, which has no ports.
 func (p *parser) opaque(prior Settings) (*mesh.PortSet, []string) {
 	value, ok := p.object.GetAnnotations()[mesh.OpaquePortsAnnotation]
 	if !ok || p.named != nil {
@@ -64,17 +64,17 @@ func (p *parser) opaque(prior Settings) (*mesh.PortSet, []string) {
 	}
 	set, names, err := mesh.ParseNamedPorts(value)
 	if err != nil {
-		p.problem(mesh.OpaquePortsAnnotation, err, keptPorts(prior.Opaque))
+		p.problem(mesh.OpaquePortsAnnotation, err, fallbackPorts(prior.Opaque))
 		return prior.Opaque, prior.OpaqueNames
 	}
 	return &set, names
 }
 
-func keptPorts(prior *mesh.PortSet) string {
+func fallbackPorts(prior *mesh.PortSet) string {
 	if prior != nil {
-		return fmt.Sprintf("%q stays in force", prior.String())
+		return fmt.Sprintf("%q stays active", prior.String())
 	}
-	return "the next default stays in force"
+	return "the next default stays active"
 }
 
 func (p *parser) policy(annotation string, prior mesh.AccessPolicy) mesh.AccessPolicy {
@@ -84,18 +84,18 @@ func (p *parser) policy(annotation string, prior mesh.AccessPolicy) mesh.AccessP
 	}
 	policy, err := mesh.ParseAccessPolicy(value)
 	if err != nil {
-		kept := "the next default stays in force"
+		fallback := "the next default stays active"
 		if prior != "" {
-			kept = fmt.Sprintf("%q stays in force", prior)
+			fallback = fmt.Sprintf("%q stays active", prior)
 		}
-		p.problem(annotation, err, kept)
+		p.problem(annotation, err, fallback)
 		return prior
 	}
 	return policy
 }
 
-func (p *parser) problem(annotation string, err error, kept string) {
-	p.findings.invalid(annotation, fmt.Sprintf("%v; %s", err, kept))
+func (p *parser) problem(annotation string, err error, fallback string) {
+	p.findings.invalid(annotation, fmt.Sprintf("%v; %s", err, fallback))
 }
 
 // Equal compares what two settings say, not what is wrong with them.

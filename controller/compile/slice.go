@@ -58,7 +58,8 @@ func ParseEndpointSlice(o *discoveryv1.EndpointSlice) *EndpointSlice {
 	return sl
 }
 
-// newSliceEndpoint reads an endpoint's first address; the API says that consumers use no other (discovery/v1 Endpoint.Addresses).
+// newSliceEndpoint reads an endpoint's first address; the API says that consumers use no other (discovery/v1
+// Endpoint.Addresses).
 func newSliceEndpoint(o *discoveryv1.Endpoint) (Endpoint, bool) {
 	if len(o.Addresses) == 0 {
 		return Endpoint{}, false

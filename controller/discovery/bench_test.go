@@ -29,7 +29,8 @@ func BenchmarkSend(b *testing.B) {
 	}
 }
 
-// BenchmarkFanOut is one value of 100 endpoints until the last of n streams, over real connections and mesh TLS, has it.
+// BenchmarkFanOut is one value of 100 endpoints until the last of n streams, over real connections and mesh TLS, has
+// it.
 func BenchmarkFanOut(b *testing.B) {
 	for _, n := range []int{10, 1000} {
 		b.Run(fmt.Sprint("streams=", n), func(b *testing.B) {

@@ -6,7 +6,7 @@ import (
 	"google.golang.org/grpc/credentials"
 )
 
-// counted are credentials that tell of every handshake that fails; gRPC itself only closes the connection.
+// counted are credentials that report every handshake that fails; gRPC itself only closes the connection.
 type counted struct {
 	credentials.TransportCredentials
 	failed func(net.Addr, error)

@@ -8,8 +8,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// reason says in a word why a stream was refused or ended. The words are label values of tulle_discovery_refusals_total and begin the
-// message that the peer gets.
+// reason says in a word why a stream was refused or ended. The words are label values of tulle_discovery_refusals_total
+// and begin the message that the peer gets.
 type reason string
 
 const (

@@ -32,18 +32,18 @@ type Config struct {
 	// HandshakeReason says in a word, for a metric's label, why a handshake failed; nil says "failed" of every one.
 	HandshakeReason func(error) string
 
-	// MaxWatches bounds the targets of one stream, and MaxStreams the streams of one pod: a proxy has one, and for a moment a second
-	// when it reconnects.
+	// MaxWatches bounds the targets of one stream, and MaxStreams the streams of one pod: a proxy has one, and for a
+	// moment a second when it reconnects.
 	MaxWatches int // 20000
 	MaxStreams int // 4
-	// ValueRate bounds, in bytes a second, what one watch is sent of a value that keeps changing: ten thousand endpoints are nearly two
-	// megabytes, and of a hundred changes a second each would cost every proxy that watches, and its network, all of them. The first
-	// change is sent at once.
+	// ValueRate bounds, in bytes a second, what one watch is sent of a value that keeps changing: ten thousand
+	// endpoints are nearly two megabytes, and of a hundred changes a second each would cost every proxy that watches,
+	// and its network, all of them. The first change is sent at once.
 	ValueRate int // 2 MiB
 	// MaxAge is when a connection is ended, give or take a tenth, so that proxies spread over new replicas.
 	MaxAge time.Duration // 30 minutes
-	// Connections bounds what may be connected. Where a cluster's network hides the pods of a node behind its address, all of their
-	// proxies count for one.
+	// Connections bounds what may be connected. Where a cluster's network hides the pods of a node behind its address,
+	// all of their proxies count for one.
 	Connections connlimit.Bounds // 32768, and 512 of an address
 	// IdleTimeout is how long a connection may be without a stream.
 	IdleTimeout time.Duration // 30 seconds
@@ -98,7 +98,8 @@ func New(c Config, source Source) *Server {
 	}
 }
 
-// Run serves lis until ctx ends, then tells every proxy to go elsewhere and waits for their streams to end. It may be called once.
+// Run serves lis until ctx ends, then tells every proxy to go elsewhere and waits for their streams to end. It may be
+// called once.
 func (s *Server) Run(ctx context.Context, lis net.Listener) error {
 	server := grpc.NewServer(s.options()...)
 	pb.RegisterDiscoveryServer(server, s)
@@ -123,7 +124,8 @@ func (s *Server) Run(ctx context.Context, lis net.Listener) error {
 	return nil
 }
 
-// options bound what a peer can make the server hold: requests are a few bytes, and thousands of idle connections must be cheap.
+// options bound what a peer can make the server hold: requests are a few bytes, and thousands of idle connections must
+// be cheap.
 func (s *Server) options() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.Creds(counted{credentials.NewTLS(s.config.TLS), s.handshakeFailed}),
@@ -195,8 +197,9 @@ func (s *Server) peerID(ctx context.Context) (mesh.ID, error) {
 	return mesh.ID{}, refuse(noIdentity, codes.Unauthenticated, "the connection proves no identity of the mesh")
 }
 
-// admit holds what a proxy says of itself against what its certificate proves and what Kubernetes knows. The node comes from there
-// too: what Hello says only shows whether the pod we know is the one that asks, or its predecessor of the same name.
+// admit holds what a proxy says of itself against what its certificate proves and what Kubernetes knows. The node comes
+// from there too: what Hello says only shows whether the pod we know is the one that asks, or its predecessor of the
+// same name.
 func (s *Server) admit(ctx context.Context, id mesh.ID, hello *pb.Hello) (mesh.Client, error) {
 	if hello.GetNamespace() != id.Namespace {
 		return mesh.Client{}, refuse(wrongNamespace, codes.PermissionDenied, "%s asks as namespace %q", id, hello.GetNamespace())

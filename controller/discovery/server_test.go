@@ -231,7 +231,8 @@ func TestUnwatchEndsAWatchAndFreesItsID(t *testing.T) {
 	c.want(1, "c")
 }
 
-// TestSlowPeerGetsTheLatest stores while the peer does not read; what it reads then may skip values but ends with the last.
+// TestSlowPeerGetsTheLatest stores while the peer does not read; what it reads then may skip values but ends with the
+// last.
 func TestSlowPeerGetsTheLatest(t *testing.T) {
 	f := start(t, nil)
 	c := subscribe(t, f.dial(t, webID), hello)
@@ -250,8 +251,8 @@ func TestSlowPeerGetsTheLatest(t *testing.T) {
 	}
 }
 
-// TestLargeValuesThatKeepChangingAreSentNowAndThen stores while the peer reads: the first value comes at once, and the last one after the
-// pause that the first one's size asks for. Small values do not wait.
+// TestLargeValuesThatKeepChangingAreSentNowAndThen stores while the peer reads: the first value comes at once, and the
+// last one after the pause that the first one's size asks for. Small values do not wait.
 func TestLargeValuesThatKeepChangingAreSentNowAndThen(t *testing.T) {
 	f := start(t, func(c *Config) { c.ValueRate = 100 << 10 })
 	large := strings.Repeat("x", 50<<10)

@@ -15,7 +15,7 @@ var ErrUnknownPod = errors.New("unknown pod")
 type Source interface {
 	// Identify returns the node and the ServiceAccount of a pod. The error wraps ErrUnknownPod, or is that of ctx.
 	Identify(ctx context.Context, namespace, pod string) (node, serviceAccount string, err error)
-	// Watch returns a cell that holds what the client is to be told about the target, as soon as it is known and whenever it changes,
-	// until stop is called, which may be done once. The error is that of ctx, or of a source that has ended.
+	// Watch returns a cell that holds the value of the target for the client, as soon as it is known and whenever it
+	// changes, until stop is called, which may be done once. The error is that of ctx, or of a source that has ended.
 	Watch(ctx context.Context, a mesh.Client, t mesh.Target) (cell *latest.Cell[*Value], stop func(), err error)
 }

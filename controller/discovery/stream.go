@@ -18,15 +18,16 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// watchRate is how many targets a second one proxy may begin to watch for long; its first MaxWatches are free, for a proxy that
-// reconnects brings all it has.
+// watchRate is how many targets a second one proxy may begin to watch for long; its first MaxWatches are free, for a
+// proxy that reconnects brings all it has.
 const watchRate = 500
 
 // stream is one proxy's stream. One goroutine receives, and the RPC's own sends.
 type stream struct {
 	server *Server
 	rpc    grpc.BidiStreamingServer[pb.SubscribeRequest, pb.SubscribeResponse]
-	// first takes the Hello, and ended the receiver's error. The receiver sends to each once at most, hence the capacity of 1.
+	// first takes the Hello, and ended the receiver's error. The receiver sends to each once at most, hence the
+	// capacity of 1.
 	first chan *pb.Hello
 	ended chan error
 	// client is given to the receiver when the proxy has been admitted.
@@ -45,12 +46,13 @@ type watch struct {
 	id   uint64
 	cell *latest.Cell[*Value]
 	stop func()
-	// sent is the sequence number of the value sent last, and due when the next may follow; resting says that the watch is marked then.
-	// Only the sender uses them.
+	// sent is the sequence number of the value sent last, and due when the next may follow; resting says that the watch
+	// is marked then. Only the sender uses them.
 	sent    uint64
 	due     time.Time
 	resting bool
-	// dirty says that the watch is in the stream's list, and ended that it must not be sent; guarded by the stream's mu.
+	// dirty says that the watch is in the stream's list, and ended that it must not be sent; guarded by the stream's
+	// mu.
 	dirty, ended bool
 }
 
@@ -145,7 +147,7 @@ func (st *stream) takeDirty() []*watch {
 	return out
 }
 
-// mark notes that w has something new. It is called by whoever stores the value, and never blocks.
+// mark notes that w has something new. The goroutine that stores the value calls it; it never blocks.
 func (st *stream) mark(w *watch) {
 	st.mu.Lock()
 	if !w.dirty && !w.ended {
@@ -156,7 +158,8 @@ func (st *stream) mark(w *watch) {
 	st.wake.Notify()
 }
 
-// receive handles what the proxy sends. It ends when the RPC has ended, which is why the RPC does not wait for it but the server.
+// receive handles what the proxy sends. It ends when the RPC has ended, which is why the RPC does not wait for it but
+// the server.
 func (st *stream) receive() {
 	err := st.receiveAll()
 	if errors.Is(err, io.EOF) {

@@ -15,7 +15,7 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// Value is what a proxy is told about a target: one of the two. It is made once and shared by every stream that sends it.
+// Value is what a proxy gets about a target: one of the two. It is made once and shared by every stream that sends it.
 type Value struct {
 	Outbound *mesh.Outbound
 	Inbound  *mesh.Inbound

@@ -9,7 +9,8 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// Clients are the ways to talk to the API server: about kinds that every cluster has, about any kind, and about names alone.
+// Clients are the ways to talk to the API server: about kinds that every cluster has, about any kind, and about names
+// alone.
 type Clients struct {
 	Kubernetes kubernetes.Interface
 	Dynamic    dynamic.Interface

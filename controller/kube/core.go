@@ -35,7 +35,7 @@ func newCore(c Config) (*core, error) {
 	}}
 	for resource, informer := range out.sources {
 		onError := func(_ context.Context, _ *cache.Reflector, err error) {
-			c.Log.Warn("watch broke, will list again", zap.String("resource", resource), zap.Error(err))
+			c.Log.Warn("watch failed, listing again", zap.String("resource", resource), zap.Error(err))
 		}
 		if err := informer.SetWatchErrorHandlerWithContext(onError); err != nil {
 			return nil, fmt.Errorf("watch %s: %w", resource, err)
@@ -44,8 +44,8 @@ func newCore(c Config) (*core, error) {
 	return out, nil
 }
 
-// register has every change sent to out until ctx ends. A registration has synced when its handler has returned from the last object
-// of the first list, which is then in out.
+// register has every change sent to out until ctx ends. A registration has synced when its handler has returned from
+// the last object of the first list, which is then in out.
 func (c *core) register(ctx context.Context, out chan<- model.Event) (synced []cache.InformerSynced, err error) {
 	for resource, informer := range c.sources {
 		registration, err := informer.AddEventHandler(handler{ctx, out})
@@ -67,7 +67,8 @@ func (c *core) run(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// handler sends what an informer sees. It keeps the context because the informer's interface has none; both live as long as Run.
+// handler sends what an informer sees. It keeps the context because the informer's interface has none; both live as
+// long as Run.
 type handler struct {
 	ctx context.Context
 	out chan<- model.Event

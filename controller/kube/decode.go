@@ -13,14 +13,14 @@ import (
 
 // object is what is kept of one object of a kind.
 type object struct {
-	// Object is what the model is told, without status; of an object that could not be decoded only its name. It never changes, and
-	// neither does what it points to.
+	// Object is what the model gets, without status; of an object that could not be decoded only its name. It never
+	// changes, and neither does what it points to.
 	metav1.Object
 	unknown []string
 	// err is why the object could not be decoded.
 	err error
 
-	// version and status are those of the API server, and change more often than what the model is told.
+	// version and status are those of the API server, and change more often than what the model gets.
 	version string
 	status  Status
 }
@@ -66,7 +66,8 @@ func locate(k kind, u *unstructured.Unstructured, err error) error {
 	return err
 }
 
-// readStatus returns the status of u, as far as it can be read: nobody's mistakes in a status keep the object from working.
+// readStatus returns the status of u, as far as it can be read: nobody's mistakes in a status keep the object from
+// working.
 func readStatus(u *unstructured.Unstructured) Status {
 	var out Status
 	if fields, ok := u.Object["status"].(map[string]any); ok {

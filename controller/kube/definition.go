@@ -51,8 +51,8 @@ func newDefinition(m *metav1.PartialObjectMetadata) definition {
 	return definition{m.UID, m.ResourceVersion, m.DeletionTimestamp != nil}
 }
 
-// definitions follows the definitions of kinds, by their metadata alone: a schema may have half a megabyte. It is the store behind a
-// reflector.
+// definitions follows the definitions of kinds, by their metadata alone: a schema may have half a megabyte. It is the
+// store behind a reflector.
 type definitions map[string]*latest.Cell[definition]
 
 // Add implements cache.ReflectorStore.
@@ -170,7 +170,7 @@ func (s *source) choose(ctx context.Context, d definition) (string, error) {
 	}
 	served, ok := servedVersions(u)
 	if !ok || u.GetDeletionTimestamp() != nil {
-		return "", nil // its next change is told
+		return "", nil // its next change is an event
 	}
 	for _, version := range s.kind.versions {
 		if slices.Contains(served, version) {
@@ -247,7 +247,8 @@ func (s *source) reflect(ctx context.Context, version string) {
 		cache.ReflectorOptions{Name: resource.GroupResource().String()}).RunWithContext(ctx)
 }
 
-// isDefined asks the API server whether the kind is defined and stays so. It tries until there is an answer or ctx ends.
+// isDefined asks the API server whether the kind is defined and stays so. It tries until there is an answer or ctx
+// ends.
 func isDefined(ctx context.Context, c Clients, name string) (bool, error) {
 	retry := backoff.Backoff{First: firstRetry, Max: lastRetry}
 	for {

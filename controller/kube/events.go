@@ -20,8 +20,8 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// Limits of what is written to the API server, whatever users do. Problems beyond the queue are dropped and counted; they are in the
-// log and in the metrics all the same.
+// Limits of what is written to the API server, whatever users do. Problems beyond the queue are dropped and counted;
+// they are in the log and in the metrics all the same.
 const (
 	eventQueue  = 256
 	eventsRate  = 5 // a second
@@ -83,7 +83,7 @@ func (r *Recorder) write(ctx context.Context, p model.Problem) {
 		r.results.WithLabelValues("known").Inc()
 	default:
 		r.results.WithLabelValues("failed").Inc()
-		r.log.Warn("event not written", zap.String("about", e.InvolvedObject.Name), zap.Error(err))
+		r.log.Warn("failed to write event", zap.String("about", e.InvolvedObject.Name), zap.Error(err))
 	}
 }
 

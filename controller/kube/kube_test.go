@@ -39,7 +39,8 @@ func config(client *fake.Clientset) Config {
 	}}
 }
 
-// start runs a Watcher and returns its events. The channel has no capacity, so that an event that was received was handled in order.
+// start runs a Watcher and returns its events. The channel has no capacity, so that an event that was received was
+// handled in order.
 func start(t *testing.T, client *fake.Clientset) <-chan model.Event {
 	t.Helper()
 	out := make(chan model.Event)
@@ -109,8 +110,8 @@ func TestChangesAreEvents(t *testing.T) {
 	}
 }
 
-// TestBrokenWatchChangesNothing lets the API server end a watch and refuse the next list twice. When it is back, a new object must be
-// the only event: nothing that still exists is told to be gone, even for a moment.
+// TestBrokenWatchChangesNothing lets the API server end a watch and refuse the next list twice. When it is back, a new
+// object must be the only event: nothing that still exists is reported to be gone, even for a moment.
 func TestBrokenWatchChangesNothing(t *testing.T) { synctest.Test(t, testBrokenWatch) }
 
 func testBrokenWatch(t *testing.T) {

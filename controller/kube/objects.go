@@ -14,12 +14,12 @@ import (
 	"github.com/tulle-mesh/tulle/internal/latest"
 )
 
-// objects are those of one kind. A reflector keeps known up to date and never waits; Run tells the model what is new, one goroutine
-// for a kind, so that what is told of an object is told in order and only the latest of it.
+// objects are those of one kind. A reflector keeps known up to date and never waits. Run emits what is new, in one
+// goroutine per kind, so that the model gets the states of an object in order, and only the latest.
 //
-// An object that is gone is told to be gone only if its kind is still defined then: who removes a CustomResourceDefinition removes all
-// objects of the kind, which is rarely what was meant. The API server marks the definition before it deletes the objects, so a look at
-// the definition after a deletion was seen cannot miss it.
+// Deletions are emitted only while the CustomResourceDefinition exists. Deleting it deletes all its objects, usually by
+// accident, so their last state stays active. The API server marks the definition before it deletes the objects, so a
+// look at the definition after a deletion was seen cannot miss it.
 type objects struct {
 	kind kind
 	// defined looks at the API server whether the kind is still defined; it tries until it knows or ctx ends.
@@ -36,20 +36,21 @@ type objects struct {
 	listed bool
 	wake   latest.Signal // something has changed
 
-	// told is what the model has. It belongs to Run.
+	// published is what the model has. It belongs to Run.
 	published map[types.NamespacedName]*object
 
-	synced chan struct{} // closed once the model has all there is, which may be nothing
-	markSynced  func()
+	synced     chan struct{} // closed once the model has all there is, which may be nothing
+	markSynced func()
 }
 
 // hooks let others know. They must not block.
 type hooks struct {
 	// broken is called for an object that cannot be decoded, each time that it changes.
 	broken func(o *object)
-	// kept is called when the objects stay in force although the definition of a kind that was watched is gone.
+	// orphaned is called when the objects stay active although the definition of a kind that was watched is gone.
 	orphaned func()
-	// told is called after changes with the number of objects in force; whole says that they are what a complete list held.
+	// published is called after changes with the number of active objects; whole says that they are what a complete
+	// list held.
 	published func(n int, whole bool)
 	// observed is called for every change of an object at the API server.
 	observed func(name types.NamespacedName)
@@ -64,7 +65,7 @@ func newObjects(k kind, h hooks) *objects {
 	return s
 }
 
-// begin makes ready for a watch of version. What the model has been told stays in force until the list is complete.
+// begin makes ready for a watch of version. What the model has stays active until the list is complete.
 func (s *objects) begin(version string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -140,7 +141,8 @@ func (s *objects) note(name types.NamespacedName, now *object) {
 	s.wake.Notify()
 }
 
-// learn records the answer to a write, unless the watch has told something else since the state that the write was made from.
+// learn records the answer to a write, unless the watch has seen another state since the one that the write was made
+// from.
 func (s *objects) learn(name types.NamespacedName, base string, u *unstructured.Unstructured) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -166,7 +168,8 @@ func share(was, now *object) *object {
 	return now
 }
 
-// same reports whether two states of an object tell the model the same. The API server counts the changes of a spec in the generation.
+// same reports whether two states of an object tell the model the same. The API server counts the changes of a spec in
+// the generation.
 func same(a, b *object) bool {
 	return a.Object == b.Object || a.err == nil && b.err == nil && a.GetUID() == b.GetUID() &&
 		a.GetGeneration() == b.GetGeneration() && a.GetGeneration() != 0 && slices.Equal(a.unknown, b.unknown) &&
@@ -195,7 +198,7 @@ func (s *objects) take() batch {
 	return b
 }
 
-// Run tells the model what changes, until ctx ends, whose error it returns.
+// Run emits what changes until ctx ends, and returns its error.
 func (s *objects) Run(ctx context.Context) error {
 	for {
 		select {
@@ -219,7 +222,7 @@ func (s *objects) Run(ctx context.Context) error {
 	}
 }
 
-// bury tells what is gone.
+// emitDeletes emits what is gone, while the kind is still defined.
 func (s *objects) emitDeletes(ctx context.Context, b batch) error {
 	var gone []types.NamespacedName
 	for name := range s.published {
@@ -244,7 +247,7 @@ func (s *objects) emitDeletes(ctx context.Context, b batch) error {
 	return nil
 }
 
-// tell passes on what is new about an object. One that cannot be decoded keeps what it said last.
+// emit sends what is new about an object. One that cannot be decoded keeps its last state.
 func (s *objects) emit(ctx context.Context, name types.NamespacedName, now *object) {
 	was := s.published[name]
 	switch {

@@ -14,8 +14,8 @@ import (
 	"github.com/tulle-mesh/tulle/controller/model"
 )
 
-// ReadConfiguration lists the objects that configure the mesh, once, as the events that a Watcher begins with. A kind that the cluster
-// lacks has none. An object that cannot be decoded is left out, as nothing of it is in force.
+// ReadConfiguration lists the objects that configure the mesh, once, as the events that a Watcher begins with. A kind
+// that the cluster lacks has none. An object that cannot be decoded is left out, because no part of it is active.
 func ReadConfiguration(ctx context.Context, c dynamic.Interface) ([]model.Event, error) {
 	var out []model.Event
 	for _, k := range kinds() {

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// An object that cannot be decoded, and kinds of which there are no objects, take nothing from the others.
+// An object that cannot be decoded, and a kind without objects take nothing from the others.
 func TestConfigurationIsReadOnce(t *testing.T) {
 	c := newCluster(t)
 	c.create("web", "spec: {color: blue}")

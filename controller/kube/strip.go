@@ -10,8 +10,8 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// strip returns o with what package model reads and nothing else: caches of large clusters are mostly what nobody asks for. It is an
-// informer's transform; o is not shared with anybody yet.
+// strip returns o with what package model reads and nothing else: caches of large clusters are mostly what nobody asks
+// for. It is an informer's transform; o is not shared with anybody yet.
 func strip(o any) (any, error) {
 	switch o := o.(type) {
 	case *corev1.Pod:

@@ -24,8 +24,8 @@ import (
 
 var section = regexp.MustCompile(`(?m)^-- (apply|delete|ask|problems|statuses)(.*) --\n`)
 
-// TestStripKeepsWhatTheModelReads plays the model's transcripts to two stores, one of which gets stripped objects: every answer must
-// be the same.
+// TestStripKeepsWhatTheModelReads plays the model's transcripts to two stores. One gets stripped objects:
+// every answer must be the same.
 func TestStripKeepsWhatTheModelReads(t *testing.T) {
 	files, err := filepath.Glob("../model/testdata/*.txt")
 	if err != nil || len(files) == 0 {

@@ -7,8 +7,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// CountFailures returns a wrapper for rest.Config.Wrap that counts requests to the API server which found nobody or were turned down.
-// Informers try again in silence: this is how an outage or a missing right shows.
+// CountFailures returns a wrapper for rest.Config.Wrap that counts requests to the API server which found nobody or
+// were turned down. Informers try again in silence: this is how an outage or a missing right shows.
 func CountFailures(r prometheus.Registerer) func(http.RoundTripper) http.RoundTripper {
 	failures := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tulle_kube_request_failures_total",

@@ -25,8 +25,8 @@ type Config struct {
 	Clients  Clients
 }
 
-// Watcher sends what Kubernetes has as events. Everything that configures the mesh, but for Services, namespaces and pods, is of a kind
-// that a cluster may lack, get later and lose again.
+// Watcher sends what Kubernetes has as events. Everything that configures the mesh, but for Services, namespaces and
+// pods, is of a kind that a cluster may lack, get later and lose again.
 type Watcher struct {
 	config   Config
 	problems reporter
@@ -72,12 +72,12 @@ func (w *Watcher) hooks(k kind) hooks {
 	return hooks{
 		broken: func(o *object) {
 			failures.Inc()
-			w.config.Log.Warn("cannot decode an object", zap.String("kind", k.name), zap.String("namespace", o.GetNamespace()),
+			w.config.Log.Warn("failed to decode object", zap.String("kind", k.name), zap.String("namespace", o.GetNamespace()),
 				zap.String("name", o.GetName()), zap.Error(o.err))
 			w.problems.Report(model.Problem{
 				Object: model.ObjectRef{Group: k.group, Kind: k.name, Namespace: o.GetNamespace(), Name: o.GetName(), UID: o.GetUID()},
 				Finding: compile.Finding{
-					Message: o.err.Error() + "; what it said before stays in force", Severity: compile.Invalid, Reason: compile.ReasonInvalid,
+					Message: o.err.Error() + "; its last valid state stays active", Severity: compile.Invalid, Reason: compile.ReasonInvalid,
 				},
 			})
 		},
@@ -86,11 +86,11 @@ func (w *Watcher) hooks(k kind) hooks {
 				return
 			}
 			missing.Set(1)
-			w.config.Log.Error("a kind is not defined any more; its objects stay in force", zap.String("definition", k.definition()))
+			w.config.Log.Error("a CustomResourceDefinition was removed; its objects stay active", zap.String("definition", k.definition()))
 			w.problems.Report(model.Problem{
 				Object: model.ObjectRef{Group: definitionGroup, Kind: definitionKind, Name: k.definition()},
 				Finding: compile.Finding{
-					Message: "the definition is gone; what its objects said stays in force until it is back, or this controller restarts",
+					Message: "the definition was removed; its objects stay active until it is back, or until this controller restarts",
 				},
 			})
 		},
@@ -105,9 +105,9 @@ func (w *Watcher) hooks(k kind) hooks {
 	}
 }
 
-// Run sends every object to out as an event, then one that is Synced, then every change, until ctx ends, whose error it returns. While
-// the API server is away nothing is sent, and afterwards only what has changed. The first Synced waits for each kind that is defined:
-// without its objects, proxies would lose what they were told before.
+// Run sends every object to out as an event, then one that is Synced, then every change, until ctx ends, whose error it
+// returns. While the API server is away nothing is sent, and afterwards only what has changed. The first Synced waits
+// for each kind that is defined: without its objects, proxies would lose the values they have.
 func (w *Watcher) Run(ctx context.Context, out chan<- model.Event) error {
 	core, err := newCore(w.config)
 	if err != nil {
@@ -142,12 +142,12 @@ func (w *Watcher) waitForSync(ctx context.Context) bool {
 	late := time.NewTicker(syncPatience)
 	defer late.Stop()
 	for _, s := range w.sources {
-		for settled := false; !settled; {
+		for synced := false; !synced; {
 			select {
 			case <-s.synced:
-				settled = true
+				synced = true
 			case <-late.C:
-				w.config.Log.Error("still waiting for the objects of a kind", zap.String("definition", s.kind.definition()))
+				w.config.Log.Error("still waiting for the first list of a kind", zap.String("definition", s.kind.definition()))
 			case <-ctx.Done():
 				return false
 			}
@@ -156,8 +156,8 @@ func (w *Watcher) waitForSync(ctx context.Context) bool {
 	return true
 }
 
-// OnObserved has f called with every object of configuration that changes at the API server. It must be called before Run, and f must not
-// block.
+// OnObserved has f called with every object of configuration that changes at the API server. It must be called before
+// Run, and f must not block.
 func (w *Watcher) OnObserved(f func(ID)) { w.observed = f }
 
 // Observed is the state of an object at the API server, as the watch saw it last.
@@ -183,7 +183,8 @@ func (w *Watcher) Observed(n ID) (Observed, bool) {
 	return Observed{s.kind.resource(s.version), o.version, o.GetGeneration(), o.status}, true
 }
 
-// Learn records the answer to a write that was made from the version base, unless the watch has seen another version since.
+// Learn records the answer to a write that was made from the version base, unless the watch has seen another version
+// since.
 func (w *Watcher) Learn(n ID, base string, answer *unstructured.Unstructured) {
 	if s := w.byKind[n.Kind]; s != nil {
 		s.learn(n.Name, base, answer)
@@ -209,9 +210,9 @@ func newWatchMetrics(r prometheus.Registerer) *watchMetrics {
 	m := &watchMetrics{
 		missing: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "tulle_kube_kind_missing",
-			Help: "1 while the objects of a kind stay in force although its CustomResourceDefinition was removed.",
+			Help: "1 while the objects of a kind stay active although its CustomResourceDefinition was removed.",
 		}, labels),
-		objects: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "tulle_kube_objects", Help: "Objects of a kind that are in force."}, labels),
+		objects: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "tulle_kube_objects", Help: "Objects of a kind that are active."}, labels),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tulle_kube_decode_failures_total", Help: "Objects that could not be decoded, each time that they changed.",
 		}, labels),

@@ -99,7 +99,7 @@ func (c *cluster) run() {
 	synctest.Wait()
 }
 
-// told returns what the model was told since the last call, sorted, when everything rests.
+// published returns the events since the last call, sorted, when everything rests.
 func (c *cluster) published() []string {
 	c.t.Helper()
 	time.Sleep(time.Minute) // of the bubble: longer than any back-off
@@ -281,7 +281,7 @@ func TestSyncedComesAfterConfiguration(t *testing.T) {
 	})
 }
 
-func TestDeletionIsTold(t *testing.T) {
+func TestDeletionIsAnEvent(t *testing.T) {
 	bubble(t, func(t *testing.T, c *cluster) {
 		c.define("v1")
 		c.create("web", "")
@@ -388,7 +388,7 @@ func TestFieldsThatTheTypeLacksAreNamed(t *testing.T) {
 	})
 }
 
-func TestChangeOfStatusIsNotTold(t *testing.T) {
+func TestChangeOfStatusIsNotAnEvent(t *testing.T) {
 	bubble(t, func(t *testing.T, c *cluster) {
 		c.define("v1")
 		c.create("web", "")

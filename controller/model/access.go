@@ -10,8 +10,8 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// access is the part of a Store that says who may reach pods. A Server is a hub: pods know which Servers select them, and whatever
-// refers to a Server changes what it comes down to, once for all of its pods.
+// access is the part of a Store that says who may reach pods. A Server is a hub: pods know which Servers select them,
+// and whatever refers to a Server changes its policy, once for all of its pods.
 type access struct {
 	servers    map[types.NamespacedName]*server
 	serversIn  map[string][]*server                                  // by namespace
@@ -19,7 +19,7 @@ type access struct {
 	podsIn     map[string]map[*compile.Pod]struct{}                  // by namespace
 	overlaps   map[types.NamespacedName]map[types.NamespacedName]int // by loser and winner
 	duplicates map[serverTarget]map[*server]struct{}
-	ports      map[types.NamespacedName]*mesh.PortPolicy      // what each Server comes down to, once it was asked for; see Store.port
+	ports      map[types.NamespacedName]*mesh.PortPolicy      // the policy of each Server, once it was asked for; see Store.port
 	stale      map[types.NamespacedName]struct{}              // Servers whose ports are to be derived again
 	recountDue map[types.NamespacedName]struct{}              // Servers whose authorizations are to be counted again; see recount
 	excess     map[types.NamespacedName]map[mesh.Ref]struct{} // authorizations that a Server has no room for
@@ -52,8 +52,8 @@ func newAccess() access {
 	}
 }
 
-// refreshServer has what the Server n comes down to derived again, when one of its pods is asked about next, and names those pods. A storm
-// of events that concern many Servers costs each of them once.
+// refreshServer has the policy of the Server n derived again, when one of its pods is asked about next, and names those
+// pods. A storm of events that concern many Servers costs each of them once.
 func (s *Store) refreshServer(n types.NamespacedName, change *Change) {
 	s.access.recountDue[n] = struct{}{}
 	sv := s.access.servers[n]
@@ -70,7 +70,7 @@ func (s *Store) refreshServer(n types.NamespacedName, change *Change) {
 	}
 }
 
-// port returns what the Server comes down to. It stays the same value as long as it says the same.
+// port returns the policy of the Server. It stays the same value as long as it means the same.
 func (s *Store) port(sv *server) *mesh.PortPolicy {
 	n := sv.key()
 	before := s.access.ports[n]
@@ -92,7 +92,7 @@ func samePolicy(a, b *mesh.PortPolicy) bool {
 	return x.Equal(&mesh.Inbound{Default: *b})
 }
 
-// portPolicy is what a Server and everything that refers to it come down to, for any of its pods.
+// portPolicy derives the policy of a Server, for any of its pods, from everything that refers to it.
 func (s *Store) portPolicy(sv *server) *mesh.PortPolicy {
 	n := sv.key()
 	ofServer, ofRoutes := s.authorizationsFor(sv)
@@ -123,7 +123,8 @@ func (s *Store) serversOfTarget(target mesh.Ref) []types.NamespacedName {
 	return nil
 }
 
-// touchReferrers has the statuses told again of whatever names the Server n, which has come, gone, or turned to another protocol.
+// touchReferrers marks the outcomes of everything that names the Server n, which has come, gone, or changed its
+// protocol.
 func (s *Store) touchReferrers(n types.NamespacedName) {
 	for _, p := range s.access.policiesAt[compile.ServerRef(n)] {
 		s.outcomes.touch(keyOf(p.ref()))
@@ -141,7 +142,8 @@ func (s *Store) touchReferrers(n types.NamespacedName) {
 	}
 }
 
-// accessOutcome derives the outcome of an object that says who may reach pods; ok is false if there is none of that kind and name.
+// accessOutcome derives the outcome of an object that says who may reach pods; ok is false if there is none of that
+// kind and name.
 func (s *Store) accessOutcome(k objectKey) (out Outcome, ok bool) {
 	if k.group != v1alpha1.PolicyGroup {
 		return Outcome{}, false

@@ -13,7 +13,8 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// guarded returns a store of namespaces of one app each, whose pods have a Server, an AuthorizationPolicy on it and an authentication.
+// guarded returns a store of namespaces of one app each, whose pods have a Server, an AuthorizationPolicy on it and an
+// authentication.
 func guarded(namespaces, pods int) *Store {
 	s := New(testConfig())
 	for n := range namespaces {
@@ -59,7 +60,8 @@ func flip(tb testing.TB, s *Store, snap *Snapshot, version, pods int) {
 	}
 }
 
-// BenchmarkAuthenticationChange is one MeshTLSAuthentication that changes, and the answers of all pods that follow from it.
+// BenchmarkAuthenticationChange is one MeshTLSAuthentication that changes, and the answers of all pods that follow from
+// it.
 func BenchmarkAuthenticationChange(b *testing.B) {
 	for _, namespaces := range []int{10, 100} {
 		for _, pods := range []int{10, 100} {
@@ -83,7 +85,8 @@ func BenchmarkAuthenticationChange(b *testing.B) {
 	})
 }
 
-// TestAuthenticationChangeAllocatesTheSameInAnyCluster counts allocations, which unlike time are nearly the same on every machine.
+// TestAuthenticationChangeAllocatesTheSameInAnyCluster counts allocations, which unlike time are nearly the same on
+// every machine.
 func TestAuthenticationChangeAllocatesTheSameInAnyCluster(t *testing.T) {
 	cost := func(namespaces int) float64 {
 		s := guarded(namespaces, 10)

@@ -101,8 +101,8 @@ func TestServerHoldsSoManyRules(t *testing.T) {
 	}
 }
 
-// TestServerHasRoomForSoManyAuthorizations has five AuthorizationPolicies of 4,000 identities each at one Server: the newest does not fit,
-// lets nobody in and says so, until an older one goes.
+// TestServerHasRoomForSoManyAuthorizations has five AuthorizationPolicies of 4,000 identities each at one Server: the
+// newest does not fit, lets nobody in and says so, until an older one goes.
 func TestServerHasRoomForSoManyAuthorizations(t *testing.T) {
 	s := New(testConfig())
 	at := func(name string, age int) metav1.ObjectMeta {
@@ -133,7 +133,7 @@ func TestServerHasRoomForSoManyAuthorizations(t *testing.T) {
 		}
 		return strings.Join(names, " ")
 	}
-	told := func() string {
+	reported := func() string {
 		var lines []string
 		for line := range strings.SplitSeq(renderOutcomes(s), "\n") {
 			if strings.Contains(line, "16384") {
@@ -145,7 +145,7 @@ func TestServerHasRoomForSoManyAuthorizations(t *testing.T) {
 	for i, n := range []string{"e", "d", "c", "b"} {
 		s.Apply(Event{Object: policy(n, i+2, "Server")})
 	}
-	if got := active() + told(); got != "b c d e" {
+	if got := active() + reported(); got != "b c d e" {
 		t.Fatalf("four of them: got %q", got)
 	}
 	s.Apply(Event{Object: policy("a", 9, "Server")})
@@ -154,25 +154,25 @@ func TestServerHasRoomForSoManyAuthorizations(t *testing.T) {
 	}
 	const newest = `rejected Conflicted "older authorizations use the maximum of 16384 identities and networks of a Server; this one allows nobody at: web"`
 	const crowded = `ignored UnsupportedValue "authorizations exceed the maximum of 16384 identities and networks; the newest allow nobody: AuthorizationPolicy `
-	if diff := cmp.Diff(newest+"\n"+crowded+`a"`, told()); diff != "" {
+	if diff := cmp.Diff(newest+"\n"+crowded+`a"`, reported()); diff != "" {
 		t.Errorf("statuses (-want +got):\n%s", diff)
 	}
 	s.Apply(Event{Object: policy("all", 1, "Namespace")})
 	if got := active(); got != "all c d e" {
 		t.Errorf("an older one for the namespace: %q are active", got)
 	}
-	if got := told(); strings.Count(got, newest) != 1 || !strings.Contains(got, crowded+`a; AuthorizationPolicy b"`) {
-		t.Errorf("an older one for the namespace: told %s", got)
+	if got := reported(); strings.Count(got, newest) != 1 || !strings.Contains(got, crowded+`a; AuthorizationPolicy b"`) {
+		t.Errorf("an older one for the namespace: reported %s", got)
 	}
 	s.Apply(Event{Object: policy("d", 0, "Server"), Deleted: true})
 	s.Apply(Event{Object: policy("c", 0, "Server"), Deleted: true})
-	if got := active() + told(); got != "a all b e" || len(s.access.excess) > 0 {
+	if got := active() + reported(); got != "a all b e" || len(s.access.excess) > 0 {
 		t.Errorf("two have gone: got %q", got)
 	}
 	s.Apply(Event{Object: policy("c", 0, "Server")})
 	s.Outcomes()
 	s.Apply(Event{Object: &v1alpha1.Server{ObjectMeta: at("web", 0)}, Deleted: true})
-	if got := told(); got != "" || len(s.access.excess) > 0 {
-		t.Errorf("the Server has gone: told %s", got)
+	if got := reported(); got != "" || len(s.access.excess) > 0 {
+		t.Errorf("the Server has gone: reported %s", got)
 	}
 }

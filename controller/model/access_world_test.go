@@ -28,13 +28,14 @@ type accessWorld struct {
 	clock int64
 }
 
-// TestAccessChangeNamesEveryAnswer applies random events: each answer that differs after an event must have been named by its Change,
-// each status that differs must be told, and a store that saw only the final objects must say the same.
+// TestAccessChangeNamesEveryAnswer applies random events: each answer that differs after an event must have been named
+// by its Change, each status that differs must be reported, and a store that saw only the final objects must say the
+// same.
 func TestAccessChangeNamesEveryAnswer(t *testing.T) {
 	for seed := range uint64(25) {
 		w := accessWorld{Rand: rand.New(rand.NewPCG(seed, 3)), live: map[objectKey]metav1.Object{}}
 		s := New(testConfig())
-		told := map[objectKey]Outcome{}
+		reported := map[objectKey]Outcome{}
 		before := w.answers(s, Build(s))
 		for step := range 150 {
 			event := w.event()
@@ -48,19 +49,19 @@ func TestAccessChangeNamesEveryAnswer(t *testing.T) {
 			}
 			before = after
 			for _, st := range s.Outcomes() {
-				told[objectKey{st.Object.Group, st.Object.Kind, types.NamespacedName{Namespace: st.Object.Namespace, Name: st.Object.Name}}] = st
+				reported[objectKey{st.Object.Group, st.Object.Kind, types.NamespacedName{Namespace: st.Object.Namespace, Name: st.Object.Name}}] = st
 			}
-			w.compareStatuses(t, s, told)
+			w.compareStatuses(t, s, reported)
 		}
 		w.compareWithFresh(t, s)
 	}
 }
 
-func (w *accessWorld) compareStatuses(t *testing.T, s *Store, told map[objectKey]Outcome) {
+func (w *accessWorld) compareStatuses(t *testing.T, s *Store, reported map[objectKey]Outcome) {
 	t.Helper()
 	for k := range w.live {
-		if diff := cmp.Diff(told[k], newOutcomeBuilder(s).outcome(k)); diff != "" && k.kind != "Pod" {
-			t.Fatalf("%v: told last and true now differ:\n%s", k, diff)
+		if diff := cmp.Diff(reported[k], newOutcomeBuilder(s).outcome(k)); diff != "" && k.kind != "Pod" {
+			t.Fatalf("%v: reported last and true now differ:\n%s", k, diff)
 		}
 	}
 }
@@ -196,7 +197,7 @@ func (w *accessWorld) object(kind string) metav1.Object {
 	return w.pod(meta)
 }
 
-// route has no mistakes, which would make what is in force depend on what was said before.
+// route has no mistakes, which would make the active value depend on what was said before.
 func (w *accessWorld) route(meta metav1.ObjectMeta) metav1.Object {
 	o := &v1alpha1.HTTPRoute{ObjectMeta: meta}
 	for range w.IntN(3) {
@@ -257,7 +258,7 @@ func TestAccessForgets(t *testing.T) {
 			t.Errorf("%v still has a status: %+v", k, st)
 		}
 	}
-	s.Outcomes() // which are told after each batch of events
+	s.Outcomes() // which are reported after each batch of events
 	if diff := cmp.Diff(newAccess(), s.access, cmp.AllowUnexported(access{}), cmp.Comparer(func(a, b map[string]map[*compile.Pod]struct{}) bool {
 		return len(a) == len(b)
 	})); diff != "" {

@@ -13,9 +13,9 @@ import (
 // maxPortRules bounds the rules at one port of a Service, in all routes together: what proxies compile and search.
 const maxPortRules = 2048
 
-// governing returns the routes that hold for the clients of a namespace, those that win a tie first, and all of one rank. Those of the
-// Service's own namespace, its producer's, hold for the clients of every namespace without routes of its own: nothing that one
-// namespace says about a Service of another touches the clients of a third. Source: GEP-1426.
+// governing returns the routes that hold for the clients of a namespace, those that win a tie first, and all of one
+// rank. Those of the Service's own namespace, its producer's, hold for the clients of every namespace without routes of
+// its own: nothing that one namespace says about a Service of another touches the clients of a third. Source: GEP-1426.
 func (s *Store) governing(svc *compile.Service, port compile.ServicePort, namespace string) []*route {
 	own := s.attached(svc, port, namespace)
 	if len(own) == 0 && namespace != svc.Namespace {
@@ -43,8 +43,8 @@ func (s *Store) attached(svc *compile.Service, port compile.ServicePort, namespa
 	return fitting(out)
 }
 
-// fitting leaves out the routes that are one too many: rules beyond the bound, and TCPRoutes behind the first, whose connections tell
-// nothing by which to choose among them.
+// fitting leaves out the routes that are one too many: rules beyond the bound, and TCPRoutes behind the first, whose
+// connections tell nothing by which to choose among them.
 func fitting(routes []*route) []*route {
 	rules := 0
 	for i, r := range routes {
@@ -56,7 +56,7 @@ func fitting(routes []*route) []*route {
 	return routes
 }
 
-// dependsOnNamespace reports whether what svc's clients are told depends on whether they are in the namespace.
+// dependsOnNamespace reports whether the answer about svc differs for clients in the namespace.
 func (s *Store) dependsOnNamespace(svc *compile.Service, namespace string) bool {
 	if namespace == svc.Namespace {
 		return false
@@ -96,7 +96,8 @@ func (r *resolver) route(out *mesh.Outbound, svc *compile.Service, port compile.
 	out.Backends = r.backends(backends)
 }
 
-// namespaceOf returns the namespace whose clients the question is about: the Service's own stands for all without routes of their own.
+// namespaceOf returns the namespace whose clients the question is about: the Service's own stands for all without
+// routes of their own.
 func (r *resolver) namespaceOf(svc *compile.Service) string {
 	if r.q.Namespace == "" {
 		return svc.Namespace

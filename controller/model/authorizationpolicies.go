@@ -56,7 +56,7 @@ func (s *Store) applyPolicy(o *v1alpha1.AuthorizationPolicy, e Event) Change {
 	return change
 }
 
-// refreshTargets derives again what the Servers come down to that policies of the targets concern.
+// refreshTargets has the policies of the Servers derived again that the targets concern.
 func (s *Store) refreshTargets(targets []mesh.Ref, change *Change) {
 	done := map[types.NamespacedName]bool{}
 	for _, target := range targets {

@@ -12,8 +12,9 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// maxPortProofs bounds what the authorizations of a Server and of its routes ask for together: each of them, each identity, network and
-// exception counts. All of it is sent to each pod of the Server, a hundred bytes apiece, whenever any of it changes.
+// maxPortProofs bounds what the authorizations of a Server and of its routes ask for together: each of them, each
+// identity, network and exception counts. All of it is sent to each pod of the Server, a hundred bytes apiece, whenever
+// any of it changes.
 const maxServerEntries = 4 * compile.MaxClientEntries
 
 // authorizer is what lets clients in: to a Server, or to one of its routes.
@@ -32,8 +33,9 @@ func (a *authorizer) weight() int {
 	return n
 }
 
-// eachAuthorizer calls f with all that lets clients in to a Server or to routes of it: the policies that target it, its namespace or the
-// route, and the ServerAuthorizations that select it. A policy that does not know whom to let in lets nobody in.
+// eachAuthorizer calls f with all that lets clients in to a Server or to routes of it: the policies that target it, its
+// namespace or the route, and the ServerAuthorizations that select it. A policy that does not know whom to let in lets
+// nobody in.
 func (s *Store) eachAuthorizer(sv *server, f func(authorizer)) {
 	target := func(target, route mesh.Ref) {
 		for _, p := range s.access.policiesAt[target] {
@@ -54,7 +56,8 @@ func (s *Store) eachAuthorizer(sv *server, f func(authorizer)) {
 	}
 }
 
-// authorizersOf splits what lets clients in to a Server into what it has room for, the oldest, and what it has not: that lets nobody in.
+// authorizersOf splits what lets clients in to a Server into what it has room for, the oldest, and what it has not:
+// that lets nobody in.
 func (s *Store) authorizersOf(sv *server) (fit, leftOut []authorizer) {
 	var all []authorizer
 	weight := 0
@@ -81,8 +84,8 @@ func compareAuthorizations(a, b mesh.Ref) int {
 	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 }
 
-// authorizationsFor returns what lets clients in to a Server, and to each of its routes. Their order does not depend on that of events:
-// the first that is met is what metrics show.
+// authorizationsFor returns what lets clients in to a Server, and to each of its routes. Their order does not depend on
+// that of events: the first that is met is what metrics show.
 func (s *Store) authorizationsFor(sv *server) (ofServer []mesh.Authorization, ofRoutes map[mesh.Ref][]mesh.Authorization) {
 	fit, _ := s.authorizersOf(sv)
 	slices.SortFunc(fit, func(a, b authorizer) int { return compareAuthorizations(a.authorization.Ref, b.authorization.Ref) })
@@ -97,8 +100,8 @@ func (s *Store) authorizationsFor(sv *server) (ofServer []mesh.Authorization, of
 	return ofServer, ofRoutes
 }
 
-// recountExcess notes which authorizations no longer fit, or fit again, at the Servers that changed since the last call. It marks the
-// outcomes that depend on it.
+// recountExcess notes which authorizations no longer fit, or fit again, at the Servers that changed since the last
+// call. It marks the outcomes that depend on it.
 func (s *Store) recountExcess() {
 	a := &s.access
 	for n := range a.recountDue {
@@ -118,8 +121,8 @@ func (s *Store) recountExcess() {
 	clear(a.recountDue)
 }
 
-// countExcess returns the authorizations that exceed the limit of a Server, which may be nil. Nearly always there are none, and finding
-// that out allocates nothing.
+// countExcess returns the authorizations that exceed the limit of a Server, which may be nil. Nearly always there are
+// none, and finding that out allocates nothing.
 func (s *Store) countExcess(sv *server) map[mesh.Ref]struct{} {
 	if sv == nil || !sv.valid() {
 		return nil

@@ -74,13 +74,13 @@ func (s *Store) resolveMirrors(r *route, parent types.NamespacedName, list []mes
 
 func sameSlice[T any](a, b []T) bool { return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) }
 
-// lookup says why r, which is attached to parent, has nothing to send to at to; both "" if it has. Another namespace must have agreed,
-// but for the parent Service itself: its clients meant to reach it in the first place. Whether something exists there is told only to
-// whom it is granted.
+// lookup says why r, which is attached to parent, has nothing to send to at to; both "" if it has. Another namespace
+// must have agreed, but for the parent Service itself: its clients meant to reach it in the first place. The message
+// says whether something exists there only if access is granted.
 func (s *Store) lookup(r *route, parent types.NamespacedName, to mesh.ServiceRef) (reason gatewayv1.RouteConditionReason, message string) {
 	target := types.NamespacedName{Namespace: to.Namespace, Name: to.Name}
 	if to.Namespace != r.Namespace && target != parent && !s.granted(r, target) {
-		return gatewayv1.RouteReasonRefNotPermitted, fmt.Sprintf("no ReferenceGrant in namespace %s lets %ss of namespace %s refer to Service %s",
+		return gatewayv1.RouteReasonRefNotPermitted, fmt.Sprintf("no ReferenceGrant in namespace %s allows %ss of namespace %s to refer to Service %s",
 			to.Namespace, r.kind, r.Namespace, to.Name)
 	}
 	return s.exists(to)

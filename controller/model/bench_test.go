@@ -88,8 +88,8 @@ func benchTarget(i int) mesh.Target {
 	return mesh.Target{Addr: netip.AddrPortFrom(benchClusterIP(i), 80)}
 }
 
-// BenchmarkColdStart is a controller's start with 5,000 Services and 20,000 pods: every event, the snapshot, and an answer for each
-// Service in each of three zones.
+// BenchmarkColdStart is a controller's start with 5,000 Services and 20,000 pods: every event, the snapshot, and an
+// answer for each Service in each of three zones.
 func BenchmarkColdStart(b *testing.B) {
 	const services = 5000
 	objects := cluster(services)
@@ -108,8 +108,8 @@ func BenchmarkColdStart(b *testing.B) {
 	}
 }
 
-// BenchmarkSliceChange is one EndpointSlice update and the answer that follows from it, in clusters of different size: the cost must
-// not depend on the rest of the cluster.
+// BenchmarkSliceChange is one EndpointSlice update and the answer that follows from it, in clusters of different size:
+// the cost must not depend on the rest of the cluster.
 func BenchmarkSliceChange(b *testing.B) {
 	for _, services := range []int{50, 500, 5000} {
 		b.Run(fmt.Sprint("services=", services), func(b *testing.B) {

@@ -12,8 +12,8 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// Policies on a namespace concern each of its Servers. Were all of them derived again with every event, thousands of policies would keep
-// the control plane from everybody else for minutes.
+// Policies on a namespace concern each of its Servers. Were all of them derived again with every event, thousands of
+// policies would keep the control plane from everybody else for minutes.
 func TestAStormOfPoliciesIsDerivedOnce(t *testing.T) {
 	const servers, policies = 20, 300
 	s := New(testConfig())

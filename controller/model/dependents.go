@@ -70,7 +70,8 @@ func (s *Store) touchRoute(r *route, change *Change) {
 	r.parentServices(func(n types.NamespacedName) { change.Addrs = append(change.Addrs, s.clusterIPs(n)...) })
 }
 
-// touchParents notes that the statuses of the routes beside r may differ now: routes of one parent give way to each other.
+// touchParents notes that the statuses of the routes beside r may differ now: routes of one parent give way to each
+// other.
 func (s *Store) touchParents(r *route) {
 	r.parentServices(s.touchRoutesOf)
 }
@@ -81,7 +82,8 @@ func (s *Store) touchRoutesOf(parent types.NamespacedName) {
 	}
 }
 
-// touchRouting notes what depends on whether the Service exists, on its ports and on its annotations, besides its own answers.
+// touchRouting notes what depends on whether the Service exists, on its ports and on its annotations, besides its own
+// answers.
 func (s *Store) touchRouting(n types.NamespacedName, change *Change) {
 	s.touchRoutesOf(n)
 	for _, p := range s.profilesByService[n] {

@@ -1,10 +1,13 @@
-// Package model derives what proxies are told from what Kubernetes says.
+// Package model knows all objects together, and derives from them what proxies get.
 //
-// It owns the record of every object that matters (Store), what is derived from all of them together (Build), and the answer to one
-// question of one proxy (Resolve). It is pure: Kubernetes types come in through Apply and stop here, mesh values come out, and it
-// never reads a clock, logs, or talks to anybody; it must not import client-go. The one idea: two lanes. What changes rarely and
-// touches everything (namespaces, nodes) is built again whole, into an immutable Snapshot; what changes all the time (Services,
-// EndpointSlices, pods) only names the addresses it touches, so its cost does not depend on the rest of the cluster.
+// It owns one record of every object that matters and the indexes between them (Store), what changes rarely and touches
+// everything (Snapshot), the answer to one query of one proxy (Resolve), and what became of each object (Outcomes).
+// Kubernetes types come in through Apply and stop here, mesh values come out. It never reads a clock, logs, or talks to
+// anybody, and it must not import client-go.
+//
+// The one idea: it is incremental, with invalidation (ADR 0017). An event replaces one record, and names the addresses
+// and pods whose answers may differ; caches that it touches are emptied. So the cost of an event does not depend on the
+// rest of the cluster. TestIncrementalEqualsFromScratch holds all of that against a store that is built from scratch.
 //
 // A Store belongs to one goroutine.
 package model

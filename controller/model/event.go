@@ -27,11 +27,11 @@ type Event struct {
 	//
 	// Of metadata, namespace, name, UID, generation, creationTimestamp, labels and annotations are read.
 	Object metav1.Object
-	// Unknown holds the JSON paths of what the object says and its type has no field for, such as "spec.rules[0].color". The rest of
-	// the object is used; its status tells what is not.
+	// Unknown holds the JSON paths of what the object says and its type has no field for, such as
+	// "spec.rules[0].color". The rest of the object is used; its status tells what is not.
 	Unknown []string
-	// At is when the event was received. Annotations that may only reach so far into the future are compared with it; zero leaves that
-	// out.
+	// At is when the event was received. Annotations that may only reach so far into the future are compared with it;
+	// zero leaves that out.
 	At time.Time
 	// Deleted says that the object is gone.
 	Deleted bool
@@ -51,8 +51,8 @@ type Change struct {
 	Problems []Problem
 }
 
-// Problem is a finding that people should hear of now, and the object that has it. The last valid value, or the default if there was
-// none, stays active.
+// Problem is a finding that people should hear of now, and the object that has it. The last valid value, or the default
+// if there was none, stays active.
 type Problem struct {
 	Object ObjectRef
 	compile.Finding
@@ -117,8 +117,8 @@ func (s *Store) Apply(e Event) Change {
 	return Change{}
 }
 
-// newFindings returns the findings that were not there before. The message says what applies instead, so a value that stays wrong is
-// reported once.
+// newFindings returns the findings that were not there before. The message says what applies instead, so a value that
+// stays wrong is reported once.
 func newFindings(before, now compile.Findings) compile.Findings {
 	var out compile.Findings
 	for _, f := range now {

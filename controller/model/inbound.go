@@ -7,8 +7,8 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// inbound answers a pod's proxy about the pod itself; nil if the pod is not known. What the pod says wins over its namespace, which
-// wins over the installation.
+// inbound answers a pod's proxy about the pod itself; nil if the pod is not known. What the pod says wins over its
+// namespace, which wins over the installation.
 func (r *resolver) inbound() *mesh.Inbound {
 	p := r.store.pods[types.NamespacedName{Namespace: r.q.Pod.Namespace, Name: r.q.Pod.Name}]
 	if p == nil {
@@ -44,8 +44,8 @@ func (r *resolver) inbound() *mesh.Inbound {
 	return in
 }
 
-// serve puts what Servers say over the defaults of their ports. A Server that says how the bytes are read is asked before the
-// annotations of the pod and its namespace.
+// serve puts what Servers say over the defaults of their ports. A Server that says how the bytes are read is asked
+// before the annotations of the pod and its namespace.
 func (r *resolver) serve(p *compile.Pod, in *mesh.Inbound) {
 	taken := map[uint16]bool{}
 	for _, sv := range r.store.access.serversOf[p.NamespacedName] {

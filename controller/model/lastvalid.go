@@ -19,14 +19,14 @@ type lastValid[T any] struct {
 	created    time.Time
 	generation int64
 	findings   compile.Findings
-	// active is the generation that spec is from: generation itself, an earlier one that was the last without mistakes, or 0 if there
-	// never was any.
+	// active is the generation that spec is from: generation itself, an earlier one that was the last without mistakes,
+	// or 0 if there never was any.
 	active int64
 	spec   T
 }
 
-// withLastValid returns the record that takes old's place: with spec if nothing is wrong with the object, otherwise with the spec that
-// old has active.
+// withLastValid returns the record that takes old's place: with spec if nothing is wrong with the object, otherwise
+// with the spec that old has active.
 func withLastValid[T any](ref ObjectRef, o metav1.Object, spec T, f compile.Findings, old *lastValid[T]) lastValid[T] {
 	ref.Namespace, ref.Name, ref.UID = o.GetNamespace(), o.GetName(), o.GetUID()
 	k := lastValid[T]{
@@ -82,7 +82,8 @@ func (k *lastValid[T]) newProblems(old *lastValid[T]) compile.Findings {
 	return newFindings(old.mistakes(), k.mistakes())
 }
 
-// outcome returns the object's outcome: accepted, unless something is wrong with the object itself or was rejected in result.
+// outcome returns the object's outcome: accepted, unless something is wrong with the object itself or was rejected in
+// result.
 func (k *lastValid[T]) outcome(result Result) Outcome {
 	found := slices.Clone(k.findings)
 	for i := range found {

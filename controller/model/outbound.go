@@ -35,8 +35,8 @@ func (s *Store) authority(ref mesh.ServiceRef) string {
 	return fmt.Sprintf("%s.%s.svc.%s:%d", ref.Name, ref.Namespace, s.config.ClusterDomain, ref.Port)
 }
 
-// endpoints returns the endpoints of a Service's port for the client, of one address family and sorted by address, and the protocol that
-// is declared for the port.
+// endpoints returns the endpoints of a Service's port for the client, of one address family and sorted by address, and
+// the protocol that is declared for the port.
 func (r *resolver) endpoints(svc *compile.Service, port compile.ServicePort, v4 bool) ([]mesh.Endpoint, mesh.Protocol) {
 	found := r.candidates(svc, port, v4)
 	found = r.near(svc, r.usable(svc, found))
@@ -59,8 +59,9 @@ type candidate struct {
 	pod  *compile.Pod
 }
 
-// candidates returns the endpoints of the Service's port that have the address family. An endpoint whose pod is not where the slice
-// says is left out: the slice is older than the pod's end or newer than its start, and the address may be somebody else's.
+// candidates returns the endpoints of the Service's port that have the address family. An endpoint whose pod is not
+// where the slice says is left out: the slice is older than the pod's end or newer than its start, and the address may
+// be somebody else's.
 func (r *resolver) candidates(svc *compile.Service, port compile.ServicePort, v4 bool) []candidate {
 	var out []candidate
 	for _, sl := range r.store.slicesByService[svc.NamespacedName] {
@@ -81,9 +82,9 @@ func (r *resolver) candidates(svc *compile.Service, port compile.ServicePort, v4
 	return out
 }
 
-// podOf returns the pod behind an endpoint, nil if there is none. What the endpoint claims is checked against the pods themselves,
-// because anybody may write a slice that names somebody else's address: identity is that of the pod which has the address. ok is
-// false if the claim does not hold.
+// podOf returns the pod behind an endpoint, nil if there is none. What the endpoint claims is checked against the pods
+// themselves, because anybody may write a slice that names somebody else's address: identity is that of the pod which
+// has the address. ok is false if the claim does not hold.
 func (s *Store) podOf(e *compile.Endpoint) (p *compile.Pod, ok bool) {
 	if e.Pod == (types.NamespacedName{}) {
 		return s.podAt(e.Addr), true
@@ -120,8 +121,9 @@ func (r *resolver) describe(e *mesh.Endpoint, p *compile.Pod) {
 	e.Local = e.Zone != "" && e.Zone == r.q.Zone
 }
 
-// serviceProtocol follows the documented precedence: the Service's appProtocol, its annotation, the annotations of its pods, the
-// namespace's, the default list. Where pods disagree, as in the middle of a roll-out, opaque wins: it is right for all of them.
+// serviceProtocol follows the documented precedence: the Service's appProtocol, its annotation, the annotations of its
+// pods, the namespace's, the default list. Where pods disagree, as in the middle of a roll-out, opaque wins: it is
+// right for all of them.
 func (r *resolver) serviceProtocol(svc *compile.Service, port compile.ServicePort, found []candidate) mesh.Protocol {
 	if protocol, ok := svc.DeclaredProtocol(port); ok {
 		return protocol
@@ -139,8 +141,8 @@ func (r *resolver) serviceProtocol(svc *compile.Service, port compile.ServicePor
 	return compile.OpaqueIf(r.snap.defaults(svc.Namespace).opaqueOf(svc.PortsNamed).Contains(port.Port))
 }
 
-// pod answers for a pod's own address: a headless Service's endpoint, an instance of a StatefulSet, or an address an application
-// learned in another way.
+// pod answers for a pod's own address: a headless Service's endpoint, an instance of a StatefulSet, or an address an
+// application learned in another way.
 func (r *resolver) pod(p *compile.Pod) *mesh.Outbound {
 	e := mesh.Endpoint{Addr: r.q.Target.Addr, Weight: 1}
 	r.describe(&e, p)
@@ -151,15 +153,17 @@ func (r *resolver) pod(p *compile.Pod) *mesh.Outbound {
 	return &mesh.Outbound{Kind: mesh.ToPod, Protocol: protocol, Endpoints: []mesh.Endpoint{e}}
 }
 
-// headlessProtocol returns what headless Services say about the target, which is a port of p. Only Services of the pod's namespace
-// count: another namespace must not change how the pod is spoken to. The first by name that says something decides.
+// headlessProtocol returns what headless Services say about the target, which is a port of p. Only Services of the
+// pod's namespace count: another namespace must not change how the pod is spoken to. The first by name that says
+// something decides.
 func (r *resolver) headlessProtocol(p *compile.Pod) (mesh.Protocol, bool) {
 	addr := r.q.Target.Addr
-	var said *compile.Service
+	var declaring *compile.Service
 	var protocol mesh.Protocol
 	for _, sl := range r.store.slicesByIP[addr.Addr()] {
 		svc := r.store.services[sl.Service]
-		if svc == nil || !svc.Headless || svc.Namespace != p.Namespace || said != nil && strings.Compare(said.Name, svc.Name) < 0 {
+		if svc == nil || !svc.Headless || svc.Namespace != p.Namespace ||
+			declaring != nil && strings.Compare(declaring.Name, svc.Name) < 0 {
 			continue
 		}
 		for _, sp := range sl.Ports {
@@ -168,9 +172,9 @@ func (r *resolver) headlessProtocol(p *compile.Pod) (mesh.Protocol, bool) {
 				continue
 			}
 			if declared, ok := svc.DeclaredProtocol(port); ok {
-				said, protocol = svc, declared
+				declaring, protocol = svc, declared
 			}
 		}
 	}
-	return protocol, said != nil
+	return protocol, declaring != nil
 }

@@ -18,8 +18,8 @@ type Outcome struct {
 	Generation int64
 	// Gone says that the object was deleted: there is nothing to write any more.
 	Gone bool
-	// Parents are of a route: one for each parentRef that this control plane handles, in the order of the object. A route with none of
-	// them gets no status, and one that was written earlier is removed.
+	// Parents are of a route: one for each parentRef that this control plane handles, in the order of the object. A
+	// route with none of them gets no status, and one that was written earlier is removed.
 	Parents []ParentOutcome
 	// Result is of a kind without parents; nil for a route.
 	Result *Result
@@ -34,8 +34,8 @@ type ParentOutcome struct {
 
 // Result is what became of an object, or of a route at one parent.
 type Result struct {
-	// Findings decide: with an Invalid one the object is not accepted, with an Unresolved one a reference leads nowhere, and Ignored ones
-	// have no effect.
+	// Findings decide: with an Invalid one the object is not accepted, with an Unresolved one a reference leads
+	// nowhere, and Ignored ones have no effect.
 	Findings compile.Findings
 	// Effect says what applies while the object is not accepted, and Note adds something about an object that is.
 	Effect, Note string
@@ -68,7 +68,8 @@ type objectKey struct {
 	types.NamespacedName
 }
 
-// outcomes notes which outcomes may differ from the last ones, so that the cost of telling them is that of what has changed.
+// outcomes notes which outcomes may differ from the last ones, so that the cost of telling them is that of what has
+// changed.
 type outcomes struct{ stale map[objectKey]struct{} }
 
 func (o *outcomes) touch(k objectKey) {
@@ -95,7 +96,8 @@ func (s *Store) Outcomes() []Outcome {
 	return out
 }
 
-// outcomeBuilder derives outcomes. It remembers which routes are active where, which is the same for every route of a parent.
+// outcomeBuilder derives outcomes. It remembers which routes are active where, which is the same for every route of a
+// parent.
 type outcomeBuilder struct {
 	store  *Store
 	active map[scope][]*route

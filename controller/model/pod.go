@@ -57,8 +57,8 @@ func (s *Store) touchPod(p *compile.Pod, change *Change) {
 	}
 }
 
-// podAt returns the pod that has addr: the youngest, because an address is given again as soon as its pod has ended, and the end of
-// the former may be seen late. Pods of the host network do not own their address.
+// podAt returns the pod that has addr: the youngest, because an address is given again as soon as its pod has ended,
+// and the end of the former may be seen late. Pods of the host network do not own their address.
 func (s *Store) podAt(addr netip.Addr) *compile.Pod {
 	pods := s.podsByIP[addr]
 	if len(pods) == 0 {

@@ -82,7 +82,8 @@ func (s *Store) touchProfile(p *profile, change *Change) {
 	change.Addrs = append(change.Addrs, s.clusterIPs(p.service)...)
 }
 
-// profileFor returns the profile that holds for the clients of a namespace: their own, else that of the Service's namespace.
+// profileFor returns the profile that holds for the clients of a namespace: their own, else that of the Service's
+// namespace.
 func (s *Store) profileFor(svc *compile.Service, namespace string) *profile {
 	var own, producer *profile
 	for _, p := range s.profilesByService[svc.NamespacedName] {

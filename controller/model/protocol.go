@@ -5,8 +5,8 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// podProtocol returns what a Server, else the pod's annotation, else its namespace's, else the default list says about a port of the
-// pod.
+// podProtocol returns what a Server, else the pod's annotation, else its namespace's, else the default list says about
+// a port of the pod.
 func (r *resolver) podProtocol(p *compile.Pod, port uint16) mesh.Protocol {
 	if protocol := r.store.serverProtocolAt(p, port); protocol != mesh.Detect {
 		return compile.OpaqueIf(protocol == mesh.Opaque)

@@ -6,8 +6,8 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// Query is a target and as much of its client as the answer depends on, so that the proxies of a zone share one answer. The part
-// about the client is filled by QueryFor.
+// Query is a target and as much of its client as the answer depends on, so that the proxies of a zone share one answer.
+// The part about the client is filled by QueryFor.
 type Query struct {
 	Target mesh.Target
 	// Of an outbound target: where the client is.
@@ -18,13 +18,13 @@ type Query struct {
 	Pod types.NamespacedName
 }
 
-// Answer is what a proxy is told. One field is set; neither, if there is nothing to tell: then what was told last stays in force.
+// Answer is what a proxy gets. One field is set; neither, if there is no answer: then the last one stays active.
 type Answer struct {
 	Outbound *mesh.Outbound
 	Inbound  *mesh.Inbound
 }
 
-// QueryFor returns the query that the client's target comes down to. It changes with the store and the snapshot: a Service that
+// QueryFor returns the query of a client about a target. It changes with the store and the snapshot: a Service that
 // begins to prefer endpoints on the same node makes one query into as many as there are nodes.
 func QueryFor(s *Store, snap *Snapshot, target mesh.Target, a mesh.Client) Query {
 	q := Query{Target: target}

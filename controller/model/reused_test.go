@@ -14,8 +14,9 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// An address goes from a pod of shop/web to one of bank/ledger, and the events of pods and slices come in any order. A client of shop/web must
-// never be sent there under the new identity. While it expects the old one, the handshake fails: the proxy's TestWrongIdentityFailsClosed.
+// An address goes from a pod of shop/web to one of bank/books, and the events of pods and slices come in any order. A
+// client of shop/web must never be sent there under the new identity. While it expects the old one, the handshake
+// fails: the proxy's TestWrongIdentityFailsClosed.
 func TestReusedAddressIsNeverAnEndpointOfAnother(t *testing.T) {
 	const (
 		address = "10.1.0.5"
@@ -29,7 +30,7 @@ func TestReusedAddressIsNeverAnEndpointOfAnother(t *testing.T) {
 			Status: corev1.PodStatus{PodIPs: []corev1.PodIP{{IP: address}}},
 		}
 	}
-	web, ledger := pod("shop", "web-1", "web", 1), pod("bank", "ledger-1", "ledger", 2)
+	web, books := pod("shop", "web-1", "web", 1), pod("bank", "books-1", "books", 2)
 	meta := metav1.ObjectMeta{Namespace: "shop", Name: "web", Labels: map[string]string{discoveryv1.LabelServiceName: "web"}}
 	service := &corev1.Service{ObjectMeta: meta, Spec: corev1.ServiceSpec{ClusterIP: "10.96.0.1", Ports: []corev1.ServicePort{{Port: 80}}}}
 	slice := func(claims *corev1.ObjectReference, addresses ...string) *discoveryv1.EndpointSlice {
@@ -50,7 +51,7 @@ func TestReusedAddressIsNeverAnEndpointOfAnother(t *testing.T) {
 		for _, o := range []metav1.Object{service, web, slice(claim, address)} {
 			s.Apply(Event{Object: o})
 		}
-		events := []Event{{Object: web, Deleted: true}, {Object: ledger}, {Object: slice(claim)}, {Object: slice(claim, address)}}
+		events := []Event{{Object: web, Deleted: true}, {Object: books}, {Object: slice(claim)}, {Object: slice(claim, address)}}
 		random.Shuffle(len(events), func(i, j int) { events[i], events[j] = events[j], events[i] })
 		for i, e := range events {
 			s.Apply(e)

@@ -21,32 +21,33 @@ type route struct {
 	generation int64
 	created    time.Time
 	settings   compile.RequestSettings
-	// said is what the object says now. served is what holds: said, or an earlier generation's if said has mistakes and that had none.
+	// latest is what the object says now. served is what holds: latest, or an earlier generation's if latest has
+	// mistakes and that had none.
 	latest, accepted *compile.Route
 	// resolved holds the rules with their references looked up, by parent Service; touching the route empties it.
 	resolved map[types.NamespacedName][]mesh.Rule
 }
 
-// newRoute completes the record of a route that says said.
-func newRoute(kind compile.RouteKind, o metav1.Object, said *compile.Route, e Event, prior *route) *route {
+// newRoute completes the record of a route that says latest.
+func newRoute(kind compile.RouteKind, o metav1.Object, latest *compile.Route, e Event, prior *route) *route {
 	r := &route{
 		objectKey:  objectKey{kind.Group, kind.Kind, compile.NameOf(o)},
 		routeKind:  kind,
 		uid:        o.GetUID(),
 		generation: o.GetGeneration(),
 		created:    o.GetCreationTimestamp().Time,
-		latest:     said,
-		accepted:   said,
+		latest:     latest,
+		accepted:   latest,
 	}
-	said.Generation = r.generation
-	said.Findings.IgnoreUnknownFields(e.Unknown)
+	latest.Generation = r.generation
+	latest.Findings.IgnoreUnknownFields(e.Unknown)
 	if prior != nil && prior.uid != r.uid {
 		prior = nil
 	}
 	var before compile.RequestSettings
 	if prior != nil {
 		before = prior.settings
-		if said.HasMistakes() && !prior.accepted.HasMistakes() {
+		if latest.HasMistakes() && !prior.accepted.HasMistakes() {
 			r.accepted = prior.accepted
 		}
 	}
@@ -62,7 +63,8 @@ func (r *route) meshRef() mesh.Ref {
 	return mesh.Ref{Group: r.group, Kind: r.kind, Namespace: r.Namespace, Name: r.Name}
 }
 
-// compare orders the routes of one parent: the oldest first, then by name. Source: Gateway API, "Route conflict resolution".
+// compare orders the routes of one parent: the oldest first, then by name. Source: Gateway API, "Route conflict
+// resolution".
 func (r *route) compare(other *route) int {
 	return cmp.Or(r.created.Compare(other.created), cmp.Compare(r.Namespace, other.Namespace),
 		cmp.Compare(r.Name, other.Name), cmp.Compare(r.group, other.group))
@@ -94,8 +96,8 @@ func (s *Store) applyRoute(key objectKey, now *route) Change {
 	return change
 }
 
-// atServers returns what r says about requests to Servers; nil if it, which may be nil, is attached to none. A route governs Servers of
-// its own namespace alone: nobody else's.
+// atServers returns what r says about requests to Servers; nil if it, which may be nil, is attached to none. A route
+// governs Servers of its own namespace alone: nobody else's.
 func (r *route) serverRoute() *serverRoute {
 	if r == nil || r.routeKind.IsStream() {
 		return nil

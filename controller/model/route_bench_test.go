@@ -48,8 +48,8 @@ func benchRoute(i int, weight int32) *gatewayv1.HTTPRoute {
 	}}
 }
 
-// BenchmarkBuild is everything that the control plane derives from 5,000 Services, their EndpointSlices and 2,000 routes: the records,
-// the snapshot, the status of each route, and the answer about each of its Services.
+// BenchmarkBuild is everything that the control plane derives from 5,000 Services, their EndpointSlices and 2,000
+// routes: the records, the snapshot, the status of each route, and the answer about each of its Services.
 func BenchmarkBuild(b *testing.B) {
 	const services, routes = 5000, 2000
 	var objects []metav1.Object
@@ -75,8 +75,8 @@ func BenchmarkBuild(b *testing.B) {
 	}
 }
 
-// BenchmarkRouteChange is one edit of a route, its status and the answer that follows from it, among more and more other routes and
-// Services: the cost must not depend on them.
+// BenchmarkRouteChange is one edit of a route, its status and the answer that follows from it, among more and more
+// other routes and Services: the cost must not depend on them.
 func BenchmarkRouteChange(b *testing.B) {
 	for _, size := range []int{800, 4000, 20000} {
 		b.Run(fmt.Sprint("objects=", size), func(b *testing.B) {
@@ -98,7 +98,8 @@ func BenchmarkRouteChange(b *testing.B) {
 	}
 }
 
-// TestRouteChangeAllocatesTheSameInAnyCluster counts allocations, which unlike time are nearly the same on every machine.
+// TestRouteChangeAllocatesTheSameInAnyCluster counts allocations, which unlike time are nearly the same on every
+// machine.
 func TestRouteChangeAllocatesTheSameInAnyCluster(t *testing.T) {
 	cost := func(size int) float64 {
 		s := filled(append(cluster(size), benchRoutes(size-100)...))

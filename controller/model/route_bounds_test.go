@@ -14,7 +14,8 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// TestOneObjectIsBounded shows what an object that asks for too much comes to: it is not accepted, and what is kept of it is bounded.
+// TestOneObjectIsBounded shows what an object that asks for too much comes to: it is not accepted, and what is kept of
+// it is bounded.
 func TestOneObjectIsBounded(t *testing.T) {
 	nested := func(depth int) *v1alpha1.RequestMatch {
 		m := &v1alpha1.RequestMatch{Method: "GET"}
@@ -90,7 +91,7 @@ func TestOneObjectIsBounded(t *testing.T) {
 				rules += len(out.Profile.Routes)
 			}
 			if rules > compile.MaxRules {
-				t.Errorf("%d rules are told", rules)
+				t.Errorf("%d rules are reported", rules)
 			}
 		})
 	}

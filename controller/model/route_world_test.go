@@ -20,8 +20,8 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// routeWorld draws events about few Services and whatever can be said about requests to them, so that references come and go, kinds get
-// in each other's way, and namespaces want different things.
+// routeWorld draws events about few Services and whatever can be said about requests to them, so that references come
+// and go, kinds get in each other's way, and namespaces want different things.
 type routeWorld struct {
 	*rand.Rand
 	live     map[objectKey]metav1.Object
@@ -29,13 +29,13 @@ type routeWorld struct {
 	clock    int64
 }
 
-// TestRoutingChangesNameEveryAnswer applies random events. After every event each answer that differs must have been named by the
-// Change, and each status that differs must have been told; in worlds without mistakes, whose effect depends on what was before, a store
-// that saw only the final objects must give the same.
+// TestRoutingChangesNameEveryAnswer applies random events. After every event each answer that differs must have been
+// named by the Change, and each status that differs must have been reported; in worlds without mistakes, whose effect
+// depends on what was before, a store that saw only the final objects must give the same.
 func TestRoutingChangesNameEveryAnswer(t *testing.T) {
 	for seed := range uint64(40) {
 		w := routeWorld{Rand: rand.New(rand.NewPCG(seed, 11)), live: map[objectKey]metav1.Object{}, mistakes: seed%2 == 0}
-		s, told := New(testConfig()), map[objectKey]Outcome{}
+		s, reported := New(testConfig()), map[objectKey]Outcome{}
 		snap := Build(s)
 		before := w.answers(s, snap)
 		for step := range 100 {
@@ -53,9 +53,9 @@ func TestRoutingChangesNameEveryAnswer(t *testing.T) {
 			}
 			before = after
 			for _, st := range s.Outcomes() {
-				told[objectKey{st.Object.Group, st.Object.Kind, types.NamespacedName{Namespace: st.Object.Namespace, Name: st.Object.Name}}] = st
+				reported[objectKey{st.Object.Group, st.Object.Kind, types.NamespacedName{Namespace: st.Object.Namespace, Name: st.Object.Name}}] = st
 			}
-			w.compareStatuses(t, s, told)
+			w.compareStatuses(t, s, reported)
 		}
 		if !w.mistakes {
 			w.compareWithFresh(t, s, before)
@@ -63,11 +63,11 @@ func TestRoutingChangesNameEveryAnswer(t *testing.T) {
 	}
 }
 
-func (w *routeWorld) compareStatuses(t *testing.T, s *Store, told map[objectKey]Outcome) {
+func (w *routeWorld) compareStatuses(t *testing.T, s *Store, reported map[objectKey]Outcome) {
 	t.Helper()
 	for k := range w.live {
-		if now := newOutcomeBuilder(s).outcome(k); k.group != "" && k.kind != "ReferenceGrant" && !reflect.DeepEqual(told[k], now) {
-			t.Fatalf("%v: told last and true now differ:\n%s", k, cmp.Diff(told[k], now))
+		if now := newOutcomeBuilder(s).outcome(k); k.group != "" && k.kind != "ReferenceGrant" && !reflect.DeepEqual(reported[k], now) {
+			t.Fatalf("%v: reported last and true now differ:\n%s", k, cmp.Diff(reported[k], now))
 		}
 	}
 }

@@ -87,7 +87,8 @@ func (b *outcomeBuilder) atService(r *route, p *compile.ParentRef) (out Result) 
 	return out
 }
 
-// atServer derives whether r is active at the Server. Its requests have arrived already: there are no references to look up.
+// atServer derives whether r is active at the Server. Its requests have arrived already: there are no references to
+// look up.
 func (b *outcomeBuilder) atServer(r *route, p *compile.ParentRef) (out Result) {
 	switch sv := b.store.access.servers[p.NamespacedName]; {
 	case r.routeKind.IsStream():

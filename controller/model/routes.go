@@ -32,11 +32,11 @@ func (s *Store) applyTLSRoute(o *gatewayv1.TLSRoute, e Event) Change {
 	for i := range o.Spec.Rules {
 		rules[i] = o.Spec.Rules[i].BackendRefs
 	}
-	said := compile.ParseStreamRoute(compile.KindTLSRoute, o.Namespace, o.Spec.ParentRefs, rules)
+	latest := compile.ParseStreamRoute(compile.KindTLSRoute, o.Namespace, o.Spec.ParentRefs, rules)
 	for _, h := range o.Spec.Hostnames {
-		said.Hostnames = append(said.Hostnames, string(h))
+		latest.Hostnames = append(latest.Hostnames, string(h))
 	}
-	return s.applyRoute(key, newRoute(compile.KindTLSRoute, o, said, e, s.routes[key]))
+	return s.applyRoute(key, newRoute(compile.KindTLSRoute, o, latest, e, s.routes[key]))
 }
 
 func (s *Store) applyTCPRoute(o *gatewayv1.TCPRoute, e Event) Change {

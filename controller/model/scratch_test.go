@@ -18,10 +18,10 @@ type drawer interface {
 	answers(s *Store, snap *Snapshot) map[query]Answer
 }
 
-// TestIncrementalEqualsFromScratch holds the indexes, the caches and their invalidation against a store that is built from scratch, as
-// ADR 0017 promises. The first store gets random events and is asked after each of them. The second gets, of every object that is left,
-// its own events in their order, but the objects in a random order, and is asked once. Both must give the same answers and outcomes: these
-// depend on each object's own history, and on nothing else.
+// TestIncrementalEqualsFromScratch holds the indexes, the caches and their invalidation against a store that is built
+// from scratch, as ADR 0017 promises. The first store gets random events and is asked after each of them. The second
+// gets, of every object that is left, its own events in their order, but the objects in a random order, and is asked
+// once. Both must give the same answers and outcomes: these depend on each object's own history, and on nothing else.
 func TestIncrementalEqualsFromScratch(t *testing.T) {
 	for name, world := range map[string]func(r *rand.Rand) drawer{
 		"endpoints": func(r *rand.Rand) drawer { return &world{Rand: r, live: map[string]metav1.Object{}} },

@@ -10,7 +10,8 @@ import (
 	"github.com/tulle-mesh/tulle/controller/compile"
 )
 
-// serverTarget is what a Server is about. Of several Servers with the same one only the oldest has an effect, whichever pods there are.
+// serverTarget is what a Server is about. Of several Servers with the same one only the oldest has an effect, whichever
+// pods there are.
 type serverTarget struct {
 	namespace string
 	selector  string // in one spelling; see selectorText
@@ -28,8 +29,8 @@ func (sv *server) target() (t serverTarget, ok bool) {
 	}, true
 }
 
-// selectorText writes a selector such that selectors of the same pods are mostly the same text: a label that is one value may be written
-// in three ways.
+// selectorText writes a selector such that selectors of the same pods are mostly the same text: a label that is one
+// value may be written in three ways.
 func selectorText(s labels.Selector) string {
 	requirements, selectable := s.Requirements()
 	if !selectable {
@@ -50,8 +51,8 @@ func selectorText(s labels.Selector) string {
 	return strings.Join(slices.Compact(parts), ";")
 }
 
-// updateTwins records that old became now, either of which may be nil, and has the statuses of the Servers written again whose oldest twin
-// is another one now.
+// updateDuplicates records that old became now; either may be nil. It marks the outcomes of the Servers with the same
+// target if another one is the oldest now.
 func (s *Store) updateDuplicates(old, now *server) {
 	duplicates := s.access.duplicates
 	if t, ok := old.target(); ok {
@@ -92,7 +93,8 @@ func oldest(duplicates map[*server]struct{}) *server {
 	return first
 }
 
-// supersededBy returns the names of the older Servers that keep sv from a port of a pod, or that are about the same as sv, sorted.
+// supersededBy returns the names of the older Servers that keep sv from a port of a pod, or that are about the same as
+// sv, sorted.
 func (s *Store) supersededBy(sv *server) []string {
 	var names []string
 	for n := range s.access.overlaps[sv.key()] {

@@ -16,23 +16,24 @@ import (
 	"github.com/tulle-mesh/tulle/crds/v1alpha1"
 )
 
-// superseded returns, for the Servers whose status was told since the last call, the Servers that keep them from having an effect.
-func superseded(s *Store, told map[string]string) map[string]string {
+// superseded returns, for the Servers whose status was reported since the last call, the Servers that keep them from
+// having an effect.
+func superseded(s *Store, reported map[string]string) map[string]string {
 	for _, st := range s.Outcomes() {
 		if st.Object.Kind != "Server" {
 			continue
 		}
-		delete(told, st.Object.Name)
+		delete(reported, st.Object.Name)
 		if st.Gone {
 			continue
 		}
 		for _, f := range st.Result.Findings.Of(compile.Invalid) {
 			if _, by, ok := strings.Cut(f.Message, "take precedence: "); ok {
-				told[st.Object.Name] = by
+				reported[st.Object.Name] = by
 			}
 		}
 	}
-	return maps.Clone(told)
+	return maps.Clone(reported)
 }
 
 func serverAt(name string, age int, selector *metav1.LabelSelector, port intstr.IntOrString) *v1alpha1.Server {
@@ -42,8 +43,8 @@ func serverAt(name string, age int, selector *metav1.LabelSelector, port intstr.
 	}
 }
 
-// TestYoungerServerIsSupersededWithoutPods covers docs/linkerd.md's promise: of two Servers on one port, the younger one's status says so,
-// also while no pod matches.
+// TestYoungerServerIsSupersededWithoutPods covers docs/linkerd.md's promise: of two Servers on one port, the younger
+// one's status says so, also while no pod matches.
 func TestYoungerServerIsSupersededWithoutPods(t *testing.T) {
 	web := &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}}
 	in := func(values ...string) *metav1.LabelSelector {
@@ -84,10 +85,10 @@ func TestYoungerServerIsSupersededWithoutPods(t *testing.T) {
 	}
 }
 
-// TestSupersededServerFollows changes what supersedes a Server: its status is told again, and nobody else's.
+// TestSupersededServerFollows changes what supersedes a Server: its status is reported again, and nobody else's.
 func TestSupersededServerFollows(t *testing.T) {
 	s := New(testConfig())
-	told := map[string]string{}
+	reported := map[string]string{}
 	web := &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}}
 	port := intstr.FromInt32(8080)
 	other := serverAt("old", 1, web, intstr.FromInt32(9090))
@@ -110,7 +111,7 @@ func TestSupersededServerFollows(t *testing.T) {
 		{"the middle one goes", Event{Object: serverAt("middle", 2, web, port), Deleted: true}, map[string]string{}},
 	} {
 		s.Apply(step.event)
-		if diff := cmp.Diff(step.want, superseded(s, told)); diff != "" {
+		if diff := cmp.Diff(step.want, superseded(s, reported)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", step.name, diff)
 		}
 	}

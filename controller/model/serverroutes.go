@@ -54,7 +54,8 @@ func (s *Store) setServerRoute(ref mesh.Ref, now *serverRoute, change *Change) {
 	}
 }
 
-// touchCrowded has the statuses told again of the routes of those Servers that have more than they may: which ones hold depends on all.
+// touchCrowded has the statuses told again of the routes of those Servers that have more than they may: which ones hold
+// depends on all.
 func (s *Store) touchOverLimit(servers []types.NamespacedName) {
 	for _, n := range servers {
 		if all := s.access.routesAt[n]; len(s.routesFor(n)) < len(all) {

@@ -52,7 +52,7 @@ func (s *Store) applyServer(o *v1alpha1.Server, e Event) Change {
 	return change
 }
 
-// reselect brings the pods that old or now select up to date, either of which may be nil.
+// reselect brings the pods that old or now select up to date. Either may be nil.
 func (s *Store) reselect(n types.NamespacedName, old, now *server, change *Change) {
 	for p := range s.access.podsIn[n.Namespace] {
 		was, is := old.selects(p), now.selects(p)
@@ -72,7 +72,8 @@ func (s *Store) reselect(n types.NamespacedName, old, now *server, change *Chang
 	}
 }
 
-// declares reports whether one of the Servers says what the bytes of its port are, which clients' proxies want to know too.
+// declares reports whether one of the Servers says what the bytes of its port are, which clients' proxies want to know
+// too.
 func declares(list []*server) bool {
 	return slices.ContainsFunc(list, func(sv *server) bool { return sv.spec.Protocol != mesh.Detect })
 }
@@ -131,7 +132,8 @@ func (sv *server) portsOf(p *compile.Pod) []uint16 {
 	return p.PortsNamed(sv.spec.PortName)
 }
 
-// serverProtocolAt returns what the Server that decides about a port of p says of its bytes; Detect if it, or no Server, says nothing.
+// serverProtocolAt returns what the Server that decides about a port of p says of its bytes; Detect if it, or no
+// Server, says nothing.
 func (s *Store) serverProtocolAt(p *compile.Pod, port uint16) mesh.Protocol {
 	for _, sv := range s.access.serversOf[p.NamespacedName] {
 		if slices.Contains(sv.portsOf(p), port) {

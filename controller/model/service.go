@@ -43,7 +43,8 @@ func (s *Store) forgetService(old *compile.Service, change *Change) {
 	s.touchService(old, change)
 }
 
-// touchService adds the addresses whose answers depend on svc: its own, and for a headless Service those of its endpoints.
+// touchService adds the addresses whose answers depend on svc: its own, and for a headless Service those of its
+// endpoints.
 func (s *Store) touchService(svc *compile.Service, change *Change) {
 	change.Addrs = append(change.Addrs, svc.ClusterIPs...)
 	if !svc.Headless {

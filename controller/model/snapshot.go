@@ -42,16 +42,16 @@ func Build(s *Store) *Snapshot {
 		fallback:   defaults{opaque: s.config.DefaultOpaquePorts, policy: s.config.DefaultPolicy},
 		zones:      maps.Clone(s.zones),
 	}
-	for n, said := range s.namespaces {
+	for n, own := range s.namespaces {
 		d := snap.fallback
-		if said.Opaque != nil {
-			d.opaque, d.opaqueNames = *said.Opaque, said.OpaqueNames
+		if own.Opaque != nil {
+			d.opaque, d.opaqueNames = *own.Opaque, own.OpaqueNames
 		}
-		if said.RequireIdentity != nil {
-			d.requireIdentity = *said.RequireIdentity
+		if own.RequireIdentity != nil {
+			d.requireIdentity = *own.RequireIdentity
 		}
-		if said.Policy != "" {
-			d.policy = said.Policy
+		if own.Policy != "" {
+			d.policy = own.Policy
 		}
 		snap.namespaces[n] = d
 	}

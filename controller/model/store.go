@@ -22,8 +22,8 @@ type Config struct {
 	DefaultOpaquePorts mesh.PortSet
 }
 
-// Store holds one record of every object, and the indexes that make an answer cost only what the answer is about. Records are never
-// changed: Apply replaces them.
+// Store holds one record of every object, and the indexes that make an answer cost only what the answer is about.
+// Records are never changed: Apply replaces them.
 type Store struct {
 	config Config
 
@@ -61,7 +61,8 @@ func New(c Config) *Store {
 	}
 }
 
-// link adds v to the list under k, and unlink takes it away. Lists are short: an address has one pod, a Service a few slices.
+// link adds v to the list under k, and unlink takes it away. Lists are short: an address has one pod, a Service a few
+// slices.
 func link[K comparable, V comparable](index map[K][]V, k K, v V) {
 	if !slices.Contains(index[k], v) {
 		index[k] = append(index[k], v)

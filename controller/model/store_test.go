@@ -18,9 +18,9 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// TestChangeNamesEveryAnswer applies random events to a small world in which addresses, names and claims collide all the time. After
-// every event, each answer that differs from before must have been named by the Change; at the end, a store that saw only the final
-// objects must give the same answers.
+// TestChangeNamesEveryAnswer applies random events to a small world in which addresses, names and claims collide all
+// the time. After every event, each answer that differs from before must have been named by the Change; at the end, a
+// store that saw only the final objects must give the same answers.
 func TestChangeNamesEveryAnswer(t *testing.T) {
 	for seed := range uint64(60) {
 		w := world{Rand: rand.New(rand.NewPCG(seed, 7)), live: map[string]metav1.Object{}}
@@ -226,7 +226,8 @@ func TestIndexesForget(t *testing.T) {
 	}
 }
 
-// TestSliceChangeAllocatesTheSameInAnyCluster counts allocations, which unlike time are nearly the same on every machine.
+// TestSliceChangeAllocatesTheSameInAnyCluster counts allocations, which unlike time are nearly the same on every
+// machine.
 func TestSliceChangeAllocatesTheSameInAnyCluster(t *testing.T) {
 	cost := func(services int) float64 {
 		s := filled(cluster(services))

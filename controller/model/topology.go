@@ -16,8 +16,9 @@ func (s *Store) dependsOnNode(svc *compile.Service) bool {
 	return slices.ContainsFunc(s.slicesByService[svc.NamespacedName], func(sl *compile.EndpointSlice) bool { return sl.NodeHints })
 }
 
-// usable returns the candidates that may get traffic, as kube-proxy chooses them (KEP-1669): those on the client's node if the
-// Service's internalTrafficPolicy is Local; of these the ready ones; if there are none, those that end but still serve.
+// usable returns the candidates that may get traffic, as kube-proxy chooses them (KEP-1669): those on the client's node
+// if the Service's internalTrafficPolicy is Local; of these the ready ones; if there are none, those that end but still
+// serve.
 func (r *resolver) usable(svc *compile.Service, all []candidate) []candidate {
 	if svc.LocalOnly {
 		all = filter(all, func(c candidate) bool { return c.Node == r.q.Node })
@@ -31,8 +32,9 @@ func (r *resolver) usable(svc *compile.Service, all []candidate) []candidate {
 	return filter(all, func(c candidate) bool { return c.Conditions.Serving && c.Conditions.Terminating })
 }
 
-// near returns the candidates that the client should prefer: by node, then by zone, else all. Hints count when every candidate has
-// them (KEP-2433); without hints a trafficDistribution is followed by the endpoints' own places (KEP-3015, KEP-4444).
+// near returns the candidates that the client should prefer: by node, then by zone, else all. Hints count when every
+// candidate has them (KEP-2433); without hints a trafficDistribution is followed by the endpoints' own places
+// (KEP-3015, KEP-4444).
 func (r *resolver) near(svc *compile.Service, all []candidate) []candidate {
 	if svc.LocalOnly || len(all) == 0 {
 		return all
@@ -72,10 +74,10 @@ func placesOf(svc *compile.Service, all []candidate) (node, zone func(candidate)
 	return node, zone
 }
 
-func filter(all []candidate, keep func(candidate) bool) []candidate {
+func filter(all []candidate, match func(candidate) bool) []candidate {
 	var out []candidate
 	for _, c := range all {
-		if keep(c) {
+		if match(c) {
 			out = append(out, c)
 		}
 	}

@@ -31,7 +31,8 @@ var (
 	definitions = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
 )
 
-// cluster is a fake API server that defines HTTPRoutes alone, and a watch of it. One goroutine of a synctest bubble drives it.
+// cluster is a fake API server that defines HTTPRoutes alone, and a watch of it. One goroutine of a synctest bubble
+// drives it.
 type cluster struct {
 	t       *testing.T
 	core    *fake.Clientset
@@ -65,7 +66,8 @@ type nobody struct{}
 
 func (nobody) Report(model.Problem) {}
 
-// run watches until the test ends, and returns when everything rests. Nobody reads the events: there are fewer than the channel holds.
+// run watches until the test ends, and returns when everything rests. Nobody reads the events: there are fewer than the
+// channel holds.
 func (c *cluster) run() {
 	ctx, cancel := context.WithCancel(c.t.Context())
 	done := make(chan error, 1)

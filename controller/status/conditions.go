@@ -8,7 +8,8 @@ import (
 	"github.com/tulle-mesh/tulle/controller/model"
 )
 
-// ControllerName is the controller under which statuses are written. Those of other controllers, Linkerd's among them, are theirs.
+// ControllerName is the controller under which statuses are written. Those of other controllers, Linkerd's among them,
+// are theirs.
 const ControllerName = "tulle.dev/policy-controller"
 
 // The types of conditions that this control plane owns. Source: Gateway API, RouteConditionType.
@@ -23,8 +24,8 @@ func owns(conditionType string) bool {
 	return conditionType == conditionAccepted || conditionType == conditionResolvedRefs || conditionType == conditionPartiallyInvalid
 }
 
-// Conditions returns the conditions that tell of a result, made from one generation of the object. They have no LastTransitionTime: that
-// depends on what the status said before.
+// Conditions returns the conditions of a result, made from one generation of the object. They have no
+// LastTransitionTime: that depends on what the status said before.
 func Conditions(r model.Result, generation int64) []metav1.Condition {
 	out := []metav1.Condition{accepted(r)}
 	if r.HasReferences {

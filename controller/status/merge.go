@@ -24,8 +24,8 @@ type merged struct {
 	changed, cut bool
 }
 
-// merge puts the conditions of this control plane into an object's status. What other controllers wrote stays as it is; a condition keeps
-// the time of its last transition unless its status changes.
+// merge puts the conditions of this control plane into an object's status. What other controllers wrote stays as it is;
+// a condition keeps the time of its last transition unless its status changes.
 func merge(was kube.Status, want model.Outcome, now metav1.Time) merged {
 	if want.Result != nil {
 		return mergeConditions(was, want, now)

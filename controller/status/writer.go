@@ -25,13 +25,14 @@ import (
 
 // Limits of what is written to the API server, whatever users do.
 const (
-	// writeRate, a second, and writeBurst bound what etcd has to store: in a cluster where a change makes all routes say something else,
-	// or where somebody writes over statuses again and again. It is for the API server to say how fast it can: it answers later.
+	// writeRate, a second, and writeBurst bound what etcd has to store: in a cluster where a change makes all routes
+	// say something else, or where somebody writes over statuses again and again. It is for the API server to say how
+	// fast it can: it answers later.
 	writeRate    = 100
 	writeBurst   = 500
 	writeTimeout = 5 * time.Second
-	// writers bounds the patches under way, so that a slow one does not hold up the rest, and so the seats that they take of the
-	// API server's priority level for ServiceAccounts, which has hundreds.
+	// writers bounds the patches under way, so that a slow one does not hold up the rest, and so the seats that they
+	// take of the API server's priority level for ServiceAccounts, which has hundreds.
 	writers = 4
 	// An object whose status cannot be written is tried again after these times.
 	firstRetry = 100 * time.Millisecond
@@ -47,8 +48,9 @@ const (
 	resultCut      = "cut"      // too many parents: written without the last ones
 )
 
-// Writer writes statuses of objects. It remembers one for each object, so that a long absence of the API server, or of the
-// leader, loses nothing and piles up nothing; only the leader writes, and only what differs from what the API server shows.
+// Writer writes statuses of objects. It remembers one for each object, so that a long absence of the API server, or of
+// the leader, loses nothing and piles up nothing; only the leader writes, and only what differs from what the API
+// server shows.
 type Writer struct {
 	log      *zap.Logger
 	clients  kube.Clients
@@ -61,8 +63,8 @@ type Writer struct {
 	queue  workqueue.TypedRateLimitingInterface[kube.ID] // nil unless leading
 }
 
-// NewWriter returns a writer of what Publish is given about the objects that w watches; Run makes it write. Replica tells the
-// replicas apart, and the Lease is in namespace. It must be called before w runs.
+// NewWriter returns a writer of what Publish is given about the objects that w watches; Run makes it write. Replica
+// tells the replicas apart, and the Lease is in namespace. It must be called before w runs.
 func NewWriter(c kube.Config, w *kube.Watcher, namespace, replica string) *Writer {
 	s := &Writer{
 		log: c.Log, clients: c.Clients, watcher: w, metrics: newMetrics(c.Registry), wanted: map[kube.ID]model.Outcome{},
@@ -88,7 +90,8 @@ func (s *Writer) Publish(all []model.Outcome) {
 	}
 }
 
-// check has the status of an object compared that has changed at the API server: somebody else may have written over it.
+// check has the status of an object compared that has changed at the API server: somebody else may have written over
+// it.
 func (s *Writer) check(n kube.ID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -113,7 +116,7 @@ func (s *Writer) Run(ctx context.Context) error {
 func (s *Writer) write(ctx context.Context) error {
 	s.metrics.leading.Set(1)
 	defer s.metrics.leading.Set(0)
-	s.log.Info("leading: statuses are written here")
+	s.log.Info("leader elected, writing statuses")
 	queue := workqueue.NewTypedRateLimitingQueue(
 		workqueue.NewTypedItemExponentialFailureRateLimiter[kube.ID](firstRetry, lastRetry))
 	s.use(queue)
@@ -168,7 +171,7 @@ func (s *Writer) reconcile(ctx context.Context, queue workqueue.TypedRateLimitin
 		queue.Forget(n)
 	}
 	if result == resultFailed {
-		s.log.Warn("status not written, will try again", zap.String("kind", n.Kind.Kind), zap.Stringer("object", n.Name), zap.Error(err))
+		s.log.Warn("failed to write status, retrying", zap.String("kind", n.Kind.Kind), zap.Stringer("object", n.Name), zap.Error(err))
 	}
 }
 
@@ -207,8 +210,8 @@ func (s *Writer) writeOnce(ctx context.Context, limit *rate.Limiter, n kube.ID) 
 	return resultWritten, nil
 }
 
-// compare returns what the API server shows of the object and what its status should become; false if nothing is to be written now.
-// An object that is newer than what its status was made from gets another one soon.
+// compare returns what the API server shows of the object and what its status should become; false if nothing is to be
+// written now. An object that is newer than what its status was made from gets another one soon.
 func (s *Writer) compare(n kube.ID) (kube.Observed, merged, bool) {
 	s.mu.Lock()
 	want, ok := s.wanted[n]
@@ -224,7 +227,8 @@ func (s *Writer) compare(n kube.ID) (kube.Observed, merged, bool) {
 	return view, m, m.changed
 }
 
-// patch is a merge patch that applies to the very state it was made from: lists are replaced whole, and others write there too.
+// patch is a merge patch that applies to the very state it was made from: lists are replaced whole, and others write
+// there too.
 func patch(v kube.Observed, m merged) any {
 	fields := map[string]any{}
 	if m.Parents != nil {

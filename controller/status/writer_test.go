@@ -48,8 +48,8 @@ func newWriting(c *cluster, n int) *writing {
 
 func routeName(i int) string { return fmt.Sprint("route-", i) }
 
-// lead runs the writer until the returned function is called.
-func (w *writing) lead() (stop func()) {
+// startLeading runs the writer until the returned function is called.
+func (w *writing) startLeading() (stop func()) {
 	ctx, cancel := context.WithCancel(w.t.Context())
 	done := make(chan error, 1)
 	go func() { done <- w.writer.Run(ctx) }()
@@ -101,7 +101,7 @@ func (w *writing) result(name string) float64 {
 func TestStatusIsWrittenOnce(t *testing.T) {
 	bubble(t, func(t *testing.T, c *cluster) {
 		w := newWriting(c, 1)
-		defer w.lead()()
+		defer w.startLeading()()
 		w.say(0, 1, "fine")
 		w.says(0, "fine1")
 		w.say(0, 1, "fine")
@@ -115,7 +115,7 @@ func TestStatusIsWrittenOnce(t *testing.T) {
 func TestStatusThatSomebodyOverwritesIsWrittenAgain(t *testing.T) {
 	bubble(t, func(t *testing.T, c *cluster) {
 		w := newWriting(c, 1)
-		defer w.lead()()
+		defer w.startLeading()()
 		w.say(0, 1, "fine")
 		w.says(0, "fine1")
 		w.update(routeName(0), 1)
@@ -129,12 +129,12 @@ func TestOnlyTheLeaderWrites(t *testing.T) {
 		w := newWriting(c, 1)
 		w.say(0, 1, "fine")
 		w.says(0, "")
-		stop := w.lead()
+		stop := w.startLeading()
 		w.says(0, "fine1")
 		stop()
 		w.say(0, 1, "better")
 		w.says(0, "fine1")
-		defer w.lead()()
+		defer w.startLeading()()
 		w.says(0, "better1")
 	})
 }
@@ -142,7 +142,7 @@ func TestOnlyTheLeaderWrites(t *testing.T) {
 func TestStatusOfAnOlderGenerationIsNotWritten(t *testing.T) {
 	bubble(t, func(t *testing.T, c *cluster) {
 		w := newWriting(c, 1)
-		defer w.lead()()
+		defer w.startLeading()()
 		w.update(routeName(0), 2)
 		w.rest()
 		w.say(0, 1, "late")
@@ -152,11 +152,12 @@ func TestStatusOfAnOlderGenerationIsNotWritten(t *testing.T) {
 	})
 }
 
-// TestAbsenceOfTheAPIServerPilesUpNothing has a status change 100 times while writes fail: the last one is written, once.
+// TestAbsenceOfTheAPIServerPilesUpNothing has a status change 100 times while writes fail: the last one is written,
+// once.
 func TestAbsenceOfTheAPIServerPilesUpNothing(t *testing.T) {
 	bubble(t, func(t *testing.T, c *cluster) {
 		w := newWriting(c, 1)
-		defer w.lead()()
+		defer w.startLeading()()
 		var away atomic.Bool
 		away.Store(true)
 		w.refuse = func() error {
@@ -186,7 +187,7 @@ func TestAbsenceOfTheAPIServerPilesUpNothing(t *testing.T) {
 func TestConflictsAndDeletedObjectsAreNoFailures(t *testing.T) {
 	bubble(t, func(t *testing.T, c *cluster) {
 		w := newWriting(c, 2)
-		defer w.lead()()
+		defer w.startLeading()()
 		answers := make(chan error, 2)
 		answers <- apierrors.NewConflict(routes.GroupResource(), routeName(0), fmt.Errorf("changed"))
 		w.refuse = func() error {
@@ -208,13 +209,13 @@ func TestConflictsAndDeletedObjectsAreNoFailures(t *testing.T) {
 	})
 }
 
-// TestWritesAreBoundedAndQuick has 1000 statuses change at once: the API server sees the burst, and then the rate, and all within ten
-// seconds.
+// TestWritesAreBoundedAndQuick has 1000 statuses change at once: the API server sees the burst, and then the rate, and
+// all within ten seconds.
 func TestWritesAreBoundedAndQuick(t *testing.T) {
 	bubble(t, func(t *testing.T, c *cluster) {
 		const n = 1000
 		w := newWriting(c, n)
-		defer w.lead()()
+		defer w.startLeading()()
 		time.Sleep(time.Minute)
 		for i := range n {
 			w.say(i, 1, "fine")

@@ -1,7 +1,7 @@
 // Package backoff computes how long to wait between attempts that fail.
 //
-// Waits double up to a maximum, and part of each is random, so that clients that failed together do not come back together. It imports the
-// standard library only.
+// Waits double up to a maximum, and part of each is random, so that clients that failed together do not come back
+// together. It imports the standard library only.
 package backoff
 
 import (
