@@ -47,7 +47,8 @@ func run(m *testing.M) error {
 		}
 		defer func() { _ = os.RemoveAll(dir) }()
 		path := filepath.Join(dir, "tulle-proxy")
-		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-tags", "grpcnotrace", "-ldflags", "-s -w", "-o", path, "./cmd/tulle-proxy")
+		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-tags", "grpcnotrace", "-ldflags", "-s -w", "-o", path,
+			"./cmd/tulle-proxy")
 		build.Dir, build.Env = "../..", append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
 			return fmt.Errorf("build tulle-proxy: %w: %s", err, out)
@@ -72,7 +73,8 @@ func run(m *testing.M) error {
 	return nil
 }
 
-// tolerated is the share of honest requests that may fail, 1 in so many: a machine that others use makes some of them time out.
+// tolerated is the share of honest requests that may fail, 1 in so many: a machine that others use makes some of them
+// time out.
 const tolerated = 20
 
 // outcome is one row of docs/attacks.md.
@@ -92,10 +94,12 @@ func TestHonestTrafficSurvives(t *testing.T) {
 			o := measure(t, a)
 			outcomes = append(outcomes, o)
 			t.Logf("%d honest requests, %d failed (%v); p99 %s quiet, %s during; memory +%.1f MiB; %d connections ended (%v)",
-				o.during.sent, o.during.failed, o.during.firstError, o.quiet.p99().Round(10*time.Microsecond), o.during.p99().Round(10*time.Microsecond),
+				o.during.sent, o.during.failed, o.during.firstError, o.quiet.p99().Round(10*time.Microsecond),
+				o.during.p99().Round(10*time.Microsecond),
 				float64(o.growth)/(1<<20), o.ended, o.failure)
 			if o.quiet.failed+o.during.failed > o.during.sent/tolerated {
-				t.Errorf("honest requests failed: %d of %d quiet (%v), %d of %d during (%v)", o.quiet.failed, o.quiet.sent, o.quiet.firstError,
+				t.Errorf("honest requests failed: %d of %d quiet (%v), %d of %d during (%v)", o.quiet.failed, o.quiet.sent,
+					o.quiet.firstError,
 					o.during.failed, o.during.sent, o.during.firstError)
 			}
 			if bound := int64(a.memoryMiB) << 20; o.growth > bound {

@@ -47,7 +47,8 @@ func honestClients() map[string]*http.Client {
 	return clients
 }
 
-// load sends honest requests at a fixed rate until ctx ends, and waits for the answers. Latencies count from when a request was due.
+// load sends honest requests at a fixed rate until ctx ends, and waits for the answers. Latencies count from when a
+// request was due.
 func load(ctx context.Context, clients map[string]*http.Client) *honest {
 	h := &honest{}
 	var mu sync.Mutex

@@ -17,27 +17,35 @@ const head = "GET / HTTP/1.1\r\nhost: app\r\n"
 // http1Attacks send HTTP/1, or nothing, to the server's proxy.
 func http1Attacks() []attack {
 	return []attack{
-		{name: "slowloris", from: "stranger", what: "2,000 connections, each sends a header of four bytes a second", memoryMiB: 64,
+		{name: "slowloris", from: "stranger", what: "2,000 connections, each sends a header of four bytes a second",
+			memoryMiB: 64,
 			run: func(ctx context.Context, p *pair) (int, error) {
-				return connections(ctx, 2000, 2000, stranger(p), begins(head, func(c net.Conn, _ int) error { return write(c, "a:b\r") }))
+				return connections(ctx, 2000, 2000, stranger(p),
+					begins(head, func(c net.Conn, _ int) error { return write(c, "a:b\r") }))
 			}},
-		{name: "header flood", from: "stranger", what: "64 connections send heads of 8 MiB", memoryMiB: 64, endsConnections: true,
+		{name: "header flood", from: "stranger", what: "64 connections send heads of 8 MiB", memoryMiB: 64,
+			endsConnections: true,
 			run: func(ctx context.Context, p *pair) (int, error) {
 				line := "x: " + strings.Repeat("a", 4000) + "\r\n"
-				return connections(ctx, 64, 6400, stranger(p), begins(head, func(c net.Conn, n int) error { return write(c, line) }))
+				return connections(ctx, 64, 6400, stranger(p),
+					begins(head, func(c net.Conn, n int) error { return write(c, line) }))
 			}},
 		{name: "slow bodies", from: "stranger", what: "2,000 uploads of one byte a second", memoryMiB: 64,
 			run: func(ctx context.Context, p *pair) (int, error) {
-				return connections(ctx, 2000, 2000, stranger(p), begins("POST / HTTP/1.1\r\nhost: app\r\ncontent-length: 100000\r\n\r\n",
-					func(c net.Conn, _ int) error { return write(c, "x") }))
+				return connections(ctx, 2000, 2000, stranger(p),
+					begins("POST / HTTP/1.1\r\nhost: app\r\ncontent-length: 100000\r\n\r\n",
+						func(c net.Conn, _ int) error { return write(c, "x") }))
 			}},
-		{name: "tiny chunks", from: "stranger", what: "16 uploads in chunks of one byte, 40,000 a second in writes of 64", memoryMiB: 32,
+		{name: "tiny chunks", from: "stranger", what: "16 uploads in chunks of one byte, 40,000 a second in writes of 64",
+			memoryMiB: 32,
 			run: func(ctx context.Context, p *pair) (int, error) {
 				chunks := strings.Repeat("1\r\nx\r\n", 64)
-				return connections(ctx, 16, 640, stranger(p), begins("POST / HTTP/1.1\r\nhost: app\r\ntransfer-encoding: chunked\r\n\r\n",
-					func(c net.Conn, _ int) error { return write(c, chunks) }))
+				return connections(ctx, 16, 640, stranger(p),
+					begins("POST / HTTP/1.1\r\nhost: app\r\ntransfer-encoding: chunked\r\n\r\n",
+						func(c net.Conn, _ int) error { return write(c, chunks) }))
 			}},
-		{name: "answers nobody reads", from: "stranger", what: "200 connections ask for 1 MiB four times and never read", memoryMiB: 96,
+		{name: "answers nobody reads", from: "stranger", what: "200 connections ask for 1 MiB four times and never read",
+			memoryMiB: 96,
 			run: func(ctx context.Context, p *pair) (int, error) {
 				return connections(ctx, 200, 200, stranger(p), func(net.Conn) (step, error) {
 					return func(c net.Conn, n int) error {
@@ -64,7 +72,8 @@ func http1Attacks() []attack {
 					}, nil
 				})
 			}},
-		{name: "half handshakes", from: "stranger", what: "500 mesh TLS handshakes that stop after the first record, made again, 1,000 a second", memoryMiB: 80,
+		{name: "half handshakes", from: "stranger",
+			what: "500 mesh TLS handshakes that stop after the first record, made again, 1,000 a second", memoryMiB: 80,
 			run: func(ctx context.Context, p *pair) (int, error) {
 				hello, err := clientHello(ctx, p)
 				if err != nil {

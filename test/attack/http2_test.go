@@ -56,7 +56,8 @@ func (h *h2) fields(path string, more ...hpack.HeaderField) []byte {
 func (h *h2) request(path string, end bool, more ...hpack.HeaderField) uint32 {
 	id := h.next
 	h.next += 2
-	_ = h.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: h.fields(path, more...), EndHeaders: true, EndStream: end})
+	_ = h.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: h.fields(path, more...), EndHeaders: true,
+		EndStream: end})
 	return id
 }
 
@@ -80,7 +81,8 @@ func uint32s(v uint32) []byte { return binary.BigEndian.AppendUint32(nil, v) }
 // rapidReset ends no connection of a meshed peer: its streams are refused.
 const rapidReset = "rapid reset (CVE-2023-44487)"
 
-// http2Floods are the attacks of an HTTP/2 client on four connections. A stranger does the step 100 times a second on each.
+// http2Floods are the attacks of an HTTP/2 client on four connections. A stranger does the step 100 times a second on
+// each.
 var http2Floods = []struct {
 	name, what string
 	ends       bool
@@ -90,9 +92,10 @@ var http2Floods = []struct {
 	{rapidReset, "requests that are cancelled at once, 10,000 a second a connection", true, nil, each(100, func(h *h2) {
 		_ = h.WriteRSTStream(h.request("/", true), http2.ErrCodeCancel)
 	})},
-	{"MadeYouReset: window update of 0 (CVE-2025-8671)", "requests that the server has to reset", true, nil, each(50, func(h *h2) {
-		h.raw(http2.FrameWindowUpdate, 0, h.request("/", false), uint32s(0))
-	})},
+	{"MadeYouReset: window update of 0 (CVE-2025-8671)", "requests that the server has to reset", true, nil,
+		each(50, func(h *h2) {
+			h.raw(http2.FrameWindowUpdate, 0, h.request("/", false), uint32s(0))
+		})},
 	{"MadeYouReset: window overflow", "as above, by a window above 2^31-1", true, nil, each(100, func(h *h2) {
 		h.raw(http2.FrameWindowUpdate, 0, h.request("/", false), uint32s(1<<31-1))
 	})},
@@ -143,27 +146,32 @@ var http2Floods = []struct {
 	{"SETTINGS flood", "10,000 a second a connection", true, nil, each(100, func(h *h2) {
 		_ = h.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 65535})
 	})},
-	{"PING flood", "10,000 a second a connection", true, nil, each(100, func(h *h2) { _ = h.WritePing(false, [8]byte{}) })},
+	{"PING flood", "10,000 a second a connection", true, nil,
+		each(100, func(h *h2) { _ = h.WritePing(false, [8]byte{}) })},
 	{"PRIORITY flood", "10,000 a second a connection", true, nil, each(100, func(h *h2) {
 		_ = h.WritePriority(h.next+100, http2.PriorityParam{StreamDep: 0, Weight: 1})
 	})},
-	{"WINDOW_UPDATE flood", "10,000 a second a connection", true, nil, each(100, func(h *h2) { _ = h.WriteWindowUpdate(0, 1) })},
-	{"empty DATA flood", "10,000 a second a connection, of an upload that the application reads", true, nil, func(h *h2, n int) {
-		if n == 0 {
-			h.request("/upload", false)
-		}
-		for range 100 {
-			_ = h.WriteData(1, false, nil)
-		}
-	}},
-	{"DATA behind an early answer", "empty frames of an upload that the application has answered, 10,000 a second a connection", true, nil, func(h *h2, n int) {
-		if n == 0 {
-			h.request("/", false)
-		}
-		for range 100 {
-			_ = h.WriteData(1, false, nil)
-		}
-	}},
+	{"WINDOW_UPDATE flood", "10,000 a second a connection", true, nil,
+		each(100, func(h *h2) { _ = h.WriteWindowUpdate(0, 1) })},
+	{"empty DATA flood", "10,000 a second a connection, of an upload that the application reads", true, nil,
+		func(h *h2, n int) {
+			if n == 0 {
+				h.request("/upload", false)
+			}
+			for range 100 {
+				_ = h.WriteData(1, false, nil)
+			}
+		}},
+	{"DATA behind an early answer",
+		"empty frames of an upload that the application has answered, 10,000 a second a connection", true, nil,
+		func(h *h2, n int) {
+			if n == 0 {
+				h.request("/", false)
+			}
+			for range 100 {
+				_ = h.WriteData(1, false, nil)
+			}
+		}},
 	{"unknown frames", "types 10 to 15, 6,000 a second a connection", false, nil, each(100, func(h *h2) {
 		for kind := http2.FrameType(10); kind < 16; kind++ {
 			h.raw(kind, 0, 0, nil)
@@ -202,7 +210,8 @@ func http2Attacks() []attack {
 	return all
 }
 
-// serverAttacks are what a server that is not meshed does to the proxy of the client that calls it. The client sends 100 requests a second.
+// serverAttacks are what a server that is not meshed does to the proxy of the client that calls it. The client sends
+// 100 requests a second.
 func serverAttacks() []attack {
 	var all []attack
 	for _, s := range []struct {
@@ -214,7 +223,8 @@ func serverAttacks() []attack {
 			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\n")
 			endless(c, "x: "+strings.Repeat("a", 4000)+"\r\n")
 		}},
-		{"informational responses", "100 Continue for ever", "", func(c net.Conn) { endless(c, "HTTP/1.1 100 Continue\r\n\r\n") }},
+		{"informational responses", "100 Continue for ever", "",
+			func(c net.Conn) { endless(c, "HTTP/1.1 100 Continue\r\n\r\n") }},
 		{"trailers without end", "a trailer section for ever", "", func(c net.Conn) {
 			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n")
 			endless(c, "x: "+strings.Repeat("a", 4000)+"\r\n")

@@ -18,8 +18,8 @@ import (
 	"github.com/tulle-mesh/tulle/test/bench/lab"
 )
 
-// Addresses in the sandbox. The pod of the server and the attacker have addresses that are not of the loopback network: the proxy
-// treats the local application differently from peers.
+// Addresses in the sandbox. The pod of the server and the attacker have addresses that are not of the loopback network:
+// the proxy treats the local application differently from peers.
 var (
 	podAddr      = netip.MustParseAddr("10.99.0.2")
 	attackerAddr = netip.MustParseAddr("10.99.0.66")
@@ -63,7 +63,8 @@ func startPair(t *testing.T) *pair {
 		"outbound": []any{
 			map[string]any{"listen": outbound, "authority": "app.attack.svc.cluster.local:80",
 				"endpoints": []any{map[string]any{"addr": inbound, "identity": pki.Server.SPIFFE}}},
-			map[string]any{"listen": outEvil, "authority": "evil.attack.svc.cluster.local:80", "endpoints": []any{map[string]any{"addr": evil}}},
+			map[string]any{"listen": outEvil, "authority": "evil.attack.svc.cluster.local:80",
+				"endpoints": []any{map[string]any{"addr": evil}}},
 		},
 	})
 	waitFor(t, "http://"+outbound.String()+"/")
@@ -80,7 +81,8 @@ func startProxy(t *testing.T, dir, name string, config map[string]any) *lab.Proc
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	process, err := lab.Command{Name: "tulle-" + name, Path: proxyPath, Args: []string{"--local", file}}.Start(context.Background(), dir)
+	process, err := lab.Command{Name: "tulle-" + name, Path: proxyPath,
+		Args: []string{"--local", file}}.Start(context.Background(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,9 +36,12 @@ func writeReport(t *testing.T, outcomes []outcome) {
 func table(outcomes []outcome) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Each attack lasted %g s (%s).\n\n", *seconds, time.Now().UTC().Format(time.DateOnly))
-	b.WriteString("| attack | by | what it does | honest requests | failed | p99 | memory, MiB (bound) | ended |\n|---|---|---|---:|---:|---:|---:|---:|\n")
+	b.WriteString(
+		"| attack | by | what it does | honest requests | failed | p99 | memory, MiB (bound) | ended " +
+			"|\n|---|---|---|---:|---:|---:|---:|---:|\n")
 	for _, o := range outcomes {
-		fmt.Fprintf(&b, "| %s | %s | %s | %d | %d | %.1f | %.1f (%d) | %d |\n", o.name, o.from, o.what, o.during.sent, o.during.failed,
+		fmt.Fprintf(&b, "| %s | %s | %s | %d | %d | %.1f | %.1f (%d) | %d |\n", o.name, o.from, o.what, o.during.sent,
+			o.during.failed,
 			float64(o.during.p99())/float64(max(o.quiet.p99(), 1)), float64(o.growth)/(1<<20), o.memoryMiB, o.ended)
 	}
 	return b.String()

@@ -34,14 +34,15 @@ func stranger(*pair) dial {
 
 func peer(p *pair) dial { return p.dialMesh }
 
-// step does one piece of work of an attack on an open connection. The attacker's connection ends when it returns an error.
+// step does one piece of work of an attack on an open connection. The attacker's connection ends when it returns an
+// error.
 type step func(c net.Conn, n int) error
 
 // ramp is the time in which an attacker opens its connections.
 const ramp = time.Second
 
-// connections keeps count connections open and calls the step that begin makes for each of them, pace times a second in all (0: as fast as it
-// goes). A connection that the proxy ends is counted and made again.
+// connections keeps count connections open and calls the step that begin makes for each of them, pace times a second in
+// all (0: as fast as it goes). A connection that the proxy ends is counted and made again.
 func connections(ctx context.Context, count, pace int, open dial, begin func(net.Conn) (step, error)) (int, error) {
 	var ended atomic.Int64
 	var wg sync.WaitGroup
@@ -107,7 +108,8 @@ func pause(ctx context.Context, d time.Duration) {
 // isEnd reports whether the other side ended the connection.
 func isEnd(err error) bool {
 	var op *net.OpError
-	return err != nil && !errors.Is(err, os.ErrDeadlineExceeded) && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &op) && op.Op != "dial")
+	return err != nil && !errors.Is(err, os.ErrDeadlineExceeded) &&
+		(errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &op) && op.Op != "dial")
 }
 
 // drain reads what comes, so that the proxy can write.

@@ -32,7 +32,8 @@ func (b *bench) calibrate(ctx context.Context) error {
 // wanted says whether this run measures the workload.
 func (b *bench) wanted(w workload) bool { return b.plan.all || b.options.workloads != "" || w.quick }
 
-func (b *bench) calibrateKind(ctx context.Context, kind systems.Kind, load func(*lane) (outcome, time.Duration, error)) error {
+func (b *bench) calibrateKind(ctx context.Context, kind systems.Kind,
+	load func(*lane) (outcome, time.Duration, error)) error {
 	for _, s := range systems.All(b.options.config) {
 		if s.Missing != "" || (s.Name != "haproxy" && s.Name != "nginx") {
 			continue
@@ -57,8 +58,8 @@ func (b *bench) calibrateKind(ctx context.Context, kind systems.Kind, load func(
 	return nil
 }
 
-// blocks measures everything, block by block; in a block each workload runs against all systems in a fresh order, so that whatever
-// drifts on the machine meets all of them.
+// blocks measures everything, block by block; in a block each workload runs against all systems in a fresh order, so
+// that whatever drifts on the machine meets all of them.
 func (b *bench) blocks(ctx context.Context) error {
 	order := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))
 	for block := range b.plan.blocks {
@@ -83,8 +84,8 @@ func (b *bench) blocks(ctx context.Context) error {
 	return nil
 }
 
-// cell measures all phases of one workload on one system. A system that fails is recorded as failed and the run goes on: the others'
-// figures are still true.
+// cell measures all phases of one workload on one system. A system that fails is recorded as failed and the run goes
+// on: the others' figures are still true.
 func (b *bench) cell(ctx context.Context, block int, w workload, s *systems.System) error {
 	if s.Missing != "" {
 		b.samples.skip(s.Name, s.Missing)
@@ -118,7 +119,7 @@ func (b *bench) cell(ctx context.Context, block int, w workload, s *systems.Syst
 
 // phase measures one phase, in bounded time: a system that hangs must not end the run.
 func (b *bench) phase(ctx context.Context, w workload, p phase, s *systems.System) (figures, float64, error) {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second+2*(b.plan.warmup+b.plan.measure+b.plan.settle)+p.extra)
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second+2*(b.plan.warmup+b.plan.measure+b.plan.pause)+p.extra)
 	defer cancel()
 	n, err := b.open(ctx, s, p.layout, w.kind)
 	if err != nil {

@@ -18,16 +18,17 @@ const (
 	// crowdSize is how many endpoints the Service has, and crowdChanges how many of them change a second.
 	crowdSize    = 10_000
 	crowdChanges = 100
-	// crowdAcquaintance is after how many requests the client's proxy is connected to nearly all of them: one that it has no connection to
-	// yet makes a request as slow as a handshake, with or without changes. Of two endpoints that it draws, it prefers the one that it
-	// knows, so the share u of strangers falls by u²/crowdSize a request: to a sixteenth, which one request in 256 still meets.
+	// crowdAcquaintance is after how many requests the client's proxy is connected to nearly all of them: one that it has
+	// no connection to yet makes a request as slow as a handshake, with or without changes. Of two endpoints that it
+	// draws, it prefers the one that it knows, so the share u of strangers falls by u²/crowdSize a request: to a
+	// sixteenth, which one request in 256 still meets.
 	crowdAcquaintance = 15 * crowdSize
 	crowdWarmup       = time.Minute // at most
 )
 
-// push is what the client's proxy, which knew of one endpoint, uses and grows by when it is told of all.
+// push is what the client's proxy, which knew of one endpoint, uses and grows by when it gets all of them.
 func push(ctx context.Context, n *lane) (figures, error) {
-	if err := rest(ctx, n.bench.plan.settle); err != nil {
+	if err := rest(ctx, n.bench.plan.pause); err != nil {
 		return nil, err
 	}
 	client, err := n.client()
@@ -36,19 +37,20 @@ func push(ctx context.Context, n *lane) (figures, error) {
 	}
 	memory, used := client.Memory(), client.CPU()
 	_, err = n.load(func() (time.Duration, error) {
-		return 0, errors.Join(n.gather(ctx), rest(ctx, n.bench.plan.settle))
+		return 0, errors.Join(n.gather(ctx), rest(ctx, n.bench.plan.pause))
 	})
 	if err != nil {
 		return nil, err
 	}
 	after := client.Memory()
-	return figures{"push.cpu_seconds": (client.CPU() - used).Seconds(), "push.growth": float64(after.Resident - memory.Resident),
+	return figures{"push.cpu_seconds": (client.CPU() - used).Seconds(),
+		"push.growth":      float64(after.Resident - memory.Resident),
 		"push.anon_growth": float64(after.Anonymous - memory.Anonymous)}, nil
 }
 
-// turnover is latencies at the same rate in one lane, first while nothing changes and then while endpoints come and go. The rate is the
-// low one: over ten thousand connections hardly two requests share a read or a write, so each costs three times what W1's does, and
-// the high rate is more than two CPUs can do.
+// turnover is latencies at the same rate in one lane, first while nothing changes and then while endpoints come and go.
+// The rate is the low one: over ten thousand connections hardly two requests share a read or a write, so each costs
+// three times what W1's does, and the high rate is more than two CPUs can do.
 func turnover(ctx context.Context, n *lane) (figures, error) {
 	if err := n.gather(ctx); err != nil {
 		return nil, err
@@ -80,7 +82,8 @@ func turnover(ctx context.Context, n *lane) (figures, error) {
 	return f, after.since(before).figures(f)
 }
 
-// upheaval is what became of the endpoints' changes: how many the control plane made, and how often the client's proxy heard of some.
+// upheaval is what became of the endpoints' changes: how many the control plane made, and how often the client's proxy
+// heard of some.
 type upheaval struct {
 	at          time.Time
 	wall        time.Duration // in a difference of two
@@ -100,11 +103,14 @@ func (u upheaval) since(earlier upheaval) upheaval {
 	return upheaval{wall: u.at.Sub(earlier.at), made: u.made - earlier.made, heard: u.heard - earlier.heard}
 }
 
-// figures adds the rates to f. Latencies that were taken while little changed, or while the proxy did not hear of it, are an error.
+// figures adds the rates to f. Latencies that were taken while little changed, or while the proxy did not hear of it,
+// are an error.
 func (u upheaval) figures(f figures) error {
 	changes, heard := u.made/u.wall.Seconds(), u.heard/u.wall.Seconds()
 	if changes < 0.9*crowdChanges || heard == 0 {
-		return fmt.Errorf("%.0f endpoints a second changed, of which the client's proxy heard %.1f times: want %d, and to hear of them",
+		return fmt.Errorf(
+			"%.0f endpoints a second changed, and the client's proxy heard of changes %.1f times: want %d changes, and that "+
+				"it hears of them",
 			changes, heard, crowdChanges)
 	}
 	f["churn.changes"], f["churn.heard"] = changes, heard
@@ -162,7 +168,7 @@ func (n *lane) command(ctx context.Context, what string) error {
 // p2cEndpoints is what the client's proxy says of its balancer.
 var p2cEndpoints = regexp.MustCompile(`(?m)^outbound_http_balancer_p2c_endpoints(?:\{[^}]*\})? (\S+)$`)
 
-// p2cUpdates is how often the client's proxy was told of other endpoints.
+// p2cUpdates is how often the client's proxy got other endpoints.
 var p2cUpdates = regexp.MustCompile(`(?m)^outbound_http_balancer_p2c_updates_total(?:\{[^}]*\})? (\S+)$`)
 
 // balanced is how many endpoints the client's proxy balances over.

@@ -30,7 +30,8 @@ type outcome struct {
 
 // blast runs the bench's own generator against the lane.
 func (n *lane) blast(ctx context.Context, args ...string) (outcome, time.Duration, error) {
-	command := lab.Command{Name: "blast", Path: filepath.Join(n.bench.bin, "blast"), Args: append(args, n.entry.String()), CPUs: n.layout.ends}
+	command := lab.Command{Name: "blast", Path: filepath.Join(n.bench.bin, "blast"), Args: append(args, n.entry.String()),
+		CPUs: n.layout.ends}
 	out, used, err := command.Run(ctx)
 	if err != nil {
 		return outcome{}, 0, err
@@ -118,7 +119,8 @@ func (n *lane) h2load(ctx context.Context, conns, streams int, d time.Duration) 
 	if err != nil {
 		return outcome{}, 0, err
 	}
-	rate, requests, status := h2loadRate.FindSubmatch(out), h2loadRequests.FindSubmatch(out), h2loadStatus.FindSubmatch(out)
+	rate, requests, status := h2loadRate.FindSubmatch(out), h2loadRequests.FindSubmatch(out),
+		h2loadStatus.FindSubmatch(out)
 	if rate == nil || requests == nil || status == nil {
 		return outcome{}, 0, fmt.Errorf("h2load: %w: %s", errNoRequests, out)
 	}

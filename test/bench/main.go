@@ -1,5 +1,5 @@
-// Command bench measures Tulle's pair of proxies against others in one run on one machine and writes what it found as ratios:
-// test/bench/results.json and docs/performance.md. `make bench` runs it.
+// Command bench measures Tulle's pair of proxies against others in one run on one machine and writes what it found as
+// ratios: test/bench/results.json and docs/performance.md. `make bench` runs it.
 package main
 
 import (
@@ -43,35 +43,42 @@ func main() {
 
 func readOptions() options {
 	var o options
-	flag.StringVar(&o.scale, "scale", "normal", "quick (a few workloads, under 5 minutes), normal (an hour) or long (half a day)")
+	flag.StringVar(&o.scale, "scale", "normal",
+		"quick (a few workloads, under 5 minutes), normal (an hour) or long (half a day)")
 	flag.IntVar(&o.blocks, "blocks", 0, "number of blocks (0: what the scale says)")
 	flag.StringVar(&o.workloads, "workloads", "", "only these, comma separated, of "+strings.Join(workloadNames(), ", "))
 	flag.StringVar(&o.systems, "systems", "", "only these, comma separated")
 	flag.StringVar(&o.root, "root", "..", "top of the repository")
 	flag.StringVar(&o.results, "results", "", "where to write the results (default test/bench/results.json)")
 	flag.StringVar(&o.report, "report", "", "where to write the report (default docs/performance.md)")
-	flag.DurationVar(&o.limit, "limit", 0, "stop measuring after this time and write what there is (0: what the scale says)")
+	flag.DurationVar(&o.limit, "limit", 0,
+		"stop measuring after this time and write what there is (0: what the scale says)")
 	flag.StringVar(&o.config.ComparatorL, "comparator-l", os.Getenv("COMPARATOR_L"), "program that runs linkerd2-proxy")
 	flag.StringVar(&o.config.ComparatorE, "comparator-e", os.Getenv("COMPARATOR_E"), "program that runs Envoy")
 	flag.StringVar(&o.config.Tulle, "tulle", "", "path of tulle-proxy (default bin/tulle-proxy)")
-	flag.StringVar(&o.config.Before, "before", "", "path of an older tulle-proxy, to measure what a change costs (default: none)")
-	flag.StringVar(&o.config.Profiles, "profiles", "", "directory for CPU profiles of tulle-proxy (default: none are taken)")
+	flag.StringVar(&o.config.Before, "before", "",
+		"path of an older tulle-proxy, to measure what a change costs (default: none)")
+	flag.StringVar(&o.config.Profiles, "profiles", "",
+		"directory for CPU profiles of tulle-proxy (default: none are taken)")
 	flag.Parse()
 	return o
 }
 
 // plan is how long a run takes.
 type plan struct {
-	blocks                  int
-	warmup, measure, settle time.Duration
-	limit                   time.Duration
-	all                     bool // every workload and phase, and a second try for what was disturbed
+	blocks                 int
+	warmup, measure, pause time.Duration
+	limit                  time.Duration
+	all                    bool // every workload and phase, and a second try for what was disturbed
 }
 
 var plans = map[string]plan{
-	"quick":  {blocks: 2, warmup: time.Second, measure: 2 * time.Second, settle: 1500 * time.Millisecond, limit: 270 * time.Second},
-	"normal": {blocks: 5, warmup: time.Second, measure: 4 * time.Second, settle: 3 * time.Second, limit: time.Hour, all: true},
-	"long":   {blocks: 7, warmup: 5 * time.Second, measure: 20 * time.Second, settle: 5 * time.Second, limit: 12 * time.Hour, all: true},
+	"quick": {blocks: 2, warmup: time.Second, measure: 2 * time.Second, pause: 1500 * time.Millisecond,
+		limit: 270 * time.Second},
+	"normal": {blocks: 5, warmup: time.Second, measure: 4 * time.Second, pause: 3 * time.Second, limit: time.Hour,
+		all: true},
+	"long": {blocks: 7, warmup: 5 * time.Second, measure: 20 * time.Second, pause: 5 * time.Second,
+		limit: 12 * time.Hour, all: true},
 }
 
 // run enters the sandbox and measures there.

@@ -34,10 +34,10 @@ func idle(ctx context.Context, n *lane) (figures, error) {
 	if len(n.pair) == 0 {
 		return figures{}, nil
 	}
-	if err := rest(ctx, n.bench.plan.settle); err != nil {
+	if err := rest(ctx, n.bench.plan.pause); err != nil {
 		return nil, err
 	}
-	c, err := n.load(func() (time.Duration, error) { return 0, rest(ctx, n.bench.plan.settle) })
+	c, err := n.load(func() (time.Duration, error) { return 0, rest(ctx, n.bench.plan.pause) })
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +54,7 @@ func hold(ctx context.Context, n *lane) (figures, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = rest(ctx, 2*n.bench.plan.settle)
+	err = rest(ctx, 2*n.bench.plan.pause)
 	after := n.memory()
 	if err := release(); err != nil {
 		return nil, fmt.Errorf("hold connections: %w", err)
@@ -69,7 +69,7 @@ func stall(ctx context.Context, n *lane) (figures, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = rest(ctx, n.bench.plan.settle)
+	err = rest(ctx, n.bench.plan.pause)
 	after := n.memory()
 	if err := release(); err != nil {
 		return nil, fmt.Errorf("stall readers: %w", err)

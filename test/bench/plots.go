@@ -20,13 +20,15 @@ type chart struct {
 
 var charts = []chart{
 	{"w1-cpu", "HTTP/1 GET: CPU a request, pair of proxies", "W1", "isolated.cpu", "µs", 1, false},
-	{"w1-throughput", "HTTP/1 GET: throughput on two shared CPUs", "W1", "shared.throughput", "thousand requests a second", 1e-3, false},
+	{"w1-throughput", "HTTP/1 GET: throughput on two shared CPUs", "W1", "shared.throughput", "thousand requests a second",
+		1e-3, false},
 	{"w1-p50", "HTTP/1 GET at half load: p50 that the pair adds", "W1", "shared.high.p50", "µs", 1, true},
 	{"w1-p99", "HTTP/1 GET at half load: p99 that the pair adds", "W1", "shared.high.p99", "µs", 1, true},
 	{"w3-cpu", "gRPC unary: CPU a call, pair of proxies", "W3", "isolated.cpu", "µs", 1, false},
 	{"w5-bulk", "opaque TCP: one connection, client to server", "W5", "isolated.up1.gbps", "Gb/s", 1, false},
 	{"w0-memory", "idle: anonymous memory of one proxy", "W0", "isolated.rss_anon", "MiB", 1. / (1 << 20), false},
-	{"w7-memory", "memory an idle HTTP/1 connection, pair of proxies", "W7", "isolated.per_connection", "KiB", 1. / (1 << 10), false},
+	{"w7-memory", "memory an idle HTTP/1 connection, pair of proxies", "W7", "isolated.per_connection", "KiB",
+		1. / (1 << 10), false},
 }
 
 // plots draws every chart that has values into dir and returns file and title of each.

@@ -13,8 +13,8 @@ import (
 	"github.com/tulle-mesh/tulle/test/bench/systems"
 )
 
-// profile fetches CPU profiles of both of Tulle's proxies while a load runs, into the directory that the command line names. What is
-// measured meanwhile is a little worse than without.
+// profile fetches CPU profiles of both of Tulle's proxies while a load runs, into the directory that the command line
+// names. What is measured meanwhile is a little worse than without.
 func (n *lane) profile(ctx context.Context, name string) (wait func() error) {
 	dir := n.bench.options.config.Profiles
 	if dir == "" || n.system.Name != "tulle" {

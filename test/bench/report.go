@@ -61,7 +61,7 @@ func (b *bench) write() error {
 	return nil
 }
 
-// addBinary records the size of Tulle's proxy, which is no measurement of a lane.
+// addBinary records the size of Tulle's proxy, which no lane measures.
 func (b *bench) addBinary() {
 	if info, err := os.Stat(b.options.config.Tulle); err == nil {
 		b.samples.values[key{"W0", "tulle", "binary"}] = map[int]float64{0: float64(info.Size())}
@@ -70,7 +70,8 @@ func (b *bench) addBinary() {
 
 func (b *bench) page(r results, plots []line) page {
 	p := page{
-		Date: time.Now().UTC().Format(time.DateOnly), Machine: machine(), Mode: b.options.scale, Blocks: b.plan.blocks, Noisy: b.samples.noisy,
+		Date: time.Now().UTC().Format(time.DateOnly), Machine: machine(), Mode: b.options.scale, Blocks: b.plan.blocks,
+		Noisy: b.samples.noisy,
 		Total: b.samples.total, HTTPRate: b.rates["http"], GRPCRate: b.rates["grpc"], Plots: plots,
 		Required: ratioTable(r.Ratios[:len(required)]), Aspired: ratioTable(r.Ratios[len(required):]),
 	}
@@ -120,7 +121,8 @@ func (b *bench) table(r results, workload string) string {
 		}
 	}
 	var t strings.Builder
-	fmt.Fprintf(&t, "| figure | unit | %s |\n|---|---|%s\n", strings.Join(names, " | "), strings.Repeat("---:|", len(names)))
+	fmt.Fprintf(&t, "| figure | unit | %s |\n|---|---|%s\n", strings.Join(names, " | "),
+		strings.Repeat("---:|", len(names)))
 	for _, figure := range order {
 		unit := ""
 		cells := make([]string, len(names))
@@ -137,7 +139,8 @@ func (b *bench) table(r results, workload string) string {
 
 func ratioTable(ratios []ratio) string {
 	var t strings.Builder
-	t.WriteString("| workload | figure | against | ratio | 95 % interval | target | met |\n|---|---|---|---:|---|---:|---|\n")
+	t.WriteString(
+		"| workload | figure | against | ratio | 95 % interval | target | met |\n|---|---|---|---:|---|---:|---|\n")
 	for _, r := range ratios {
 		sign := "≤"
 		if r.target.atLeast {
@@ -150,7 +153,8 @@ func ratioTable(ratios []ratio) string {
 				met = "yes"
 			}
 		}
-		fmt.Fprintf(&t, "| %s | %s | %s | %s | %s | %s %g | %s |\n", r.Workload, r.Figure, r.VS, value, spread, sign, r.Target, met)
+		fmt.Fprintf(&t, "| %s | %s | %s | %s | %s | %s %g | %s |\n", r.Workload, r.Figure, r.VS, value, spread, sign,
+			r.Target, met)
 	}
 	return t.String()
 }

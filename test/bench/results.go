@@ -23,7 +23,8 @@ type row struct {
 	Unit     string  `json:"unit"`
 }
 
-// ratio is the median over blocks of Tulle's value by the other's. Ratio and Met are null where the comparator did not run.
+// ratio is the median over blocks of Tulle's value by the other's. Ratio and Met are null where the comparator did not
+// run.
 type ratio struct {
 	Workload string   `json:"workload"`
 	Figure   string   `json:"figure"`

@@ -9,7 +9,8 @@ func filled() *samples {
 	s := newSamples()
 	for block, v := range []struct{ direct, tulle, haproxy float64 }{{100, 150, 200}, {50, 110, 150}, {80, 120, 180}} {
 		for system, value := range map[string]float64{"direct": v.direct, "tulle": v.tulle, "haproxy": v.haproxy} {
-			s.add(block, "W1", system, "shared", figures{"high.p99": value, "low.p99": value / 2, "throughput": 1000 * value}, false)
+			s.add(block, "W1", system, "shared", figures{"high.p99": value, "low.p99": value / 2, "throughput": 1000 * value},
+				false)
 		}
 	}
 	return s

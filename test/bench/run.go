@@ -71,8 +71,9 @@ func (b *bench) open(ctx context.Context, system *systems.System, l layout, kind
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("open lane: %w", err)
 	}
-	setup := systems.Setup{Kind: kind, Out: outAddr, In: inAddr, App: appAddr(kind), Threads: l.threads, CPUs: l.pair, Ends: l.ends,
-		Pod: l.pod, Dir: dir, Bin: b.bin, PKI: b.pki}
+	setup := systems.Setup{Kind: kind, Out: outAddr, In: inAddr, App: appAddr(kind), Threads: l.threads, CPUs: l.pair,
+		Ends: l.ends,
+		Pod:  l.pod, Dir: dir, Bin: b.bin, PKI: b.pki}
 	n := &lane{bench: b, system: system, layout: l, kind: kind, entry: system.Entry(setup)}
 	origin := lab.Command{Name: "origin", Path: filepath.Join(b.bin, "origin"), CPUs: l.ends,
 		Args: []string{"-http", httpAddr.String(), "-grpc", grpcAddr.String(), "-tcp", tcpAddr.String()}}
@@ -130,7 +131,8 @@ func (n *lane) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	mode := []string{"-kind", string(n.kind), "-conns", "1", "churn"}
-	if n.kind == systems.GRPC || n.layout.pod { // churn is HTTP/1 or TCP, and from addresses that lead nowhere but to loopback
+	// churn is HTTP/1 or TCP, and from addresses that lead nowhere but to loopback
+	if n.kind == systems.GRPC || n.layout.pod {
 		mode = []string{"-kind", string(n.kind), "-conns", "1", "-rate", "20", "rate"}
 	}
 	for {

@@ -80,7 +80,8 @@ func (s *samples) shares(of, by key) []float64 {
 	return q
 }
 
-// quotients are the values of a divided by those of b, block by block. With less, the direct path's value is taken off both first.
+// quotients are the values of a divided by those of b, block by block. With less, the direct path's value is taken off
+// both first.
 func (s *samples) quotients(workload, figure, a, b string, less bool) []float64 {
 	of := func(system string, block int) (float64, bool) {
 		v, ok := s.values[key{workload, system, figure}][block]

@@ -18,8 +18,8 @@ func median(v []float64) float64 {
 	return (s[mid-1] + s[mid]) / 2
 }
 
-// interval is the bootstrap 95 % confidence interval of the median: percentiles of the medians of 2000 resamples. The seed is
-// fixed, so that the same samples give the same interval.
+// interval is the bootstrap 95 % confidence interval of the median: percentiles of the medians of 2000 resamples. The
+// seed is fixed, so that the same samples give the same interval.
 func interval(v []float64) (low, high float64) {
 	if len(v) == 0 {
 		return 0, 0

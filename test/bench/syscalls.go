@@ -13,10 +13,12 @@ import (
 	"github.com/tulle-mesh/tulle/test/bench/lab"
 )
 
-// straceTotal is the last line of strace's table: share, seconds, microseconds a call, calls, and errors if there were any.
+// straceTotal is the last line of strace's table: share, seconds, microseconds a call, calls, and errors if there were
+// any.
 var straceTotal = regexp.MustCompile(`(?m)^100\.00\s+\S+\s+\S+\s+(\d+)\s+(?:\d+\s+)?total$`)
 
-// syscalls counts the system calls of the pair a request. The trace slows the pair down, so nothing else is measured meanwhile.
+// syscalls counts the system calls of the pair a request. The trace slows the pair down, so nothing else is measured
+// meanwhile.
 func syscalls(name string, conns int) func(context.Context, *lane) (figures, error) {
 	return func(ctx context.Context, n *lane) (figures, error) {
 		if len(n.pair) == 0 {

@@ -28,33 +28,38 @@ type phase struct {
 	measure func(context.Context, *lane) (figures, error)
 }
 
-// figures are named values; names are without the layout, which is added when they are recorded. Units: see figureUnits.
+// figures are named values; names are without the layout, which is added when they are recorded. Units: see
+// figureUnits.
 type figures map[string]float64
 
 var workloads = []workload{
-	{name: "W0", title: "idle", kind: systems.HTTP, once: true, quick: true, phases: []phase{{layout: isolated, measure: idle}}},
-	{name: "W1", title: "HTTP/1 GET, 200 bytes, 64 connections", kind: systems.HTTP, quick: true, paced: true, phases: []phase{
-		{layout: isolated, measure: saturateHTTP("/200", 64)},
-		{layout: shared, measure: saturateHTTP("/200", 64)},
-		{layout: shared, measure: steady("high", highShare, systems.HTTP)},
-		{layout: shared, full: true, measure: steady("low", lowShare, systems.HTTP)},
-	}},
+	{name: "W0", title: "idle", kind: systems.HTTP, once: true, quick: true,
+		phases: []phase{{layout: isolated, measure: idle}}},
+	{name: "W1", title: "HTTP/1 GET, 200 bytes, 64 connections", kind: systems.HTTP, quick: true, paced: true,
+		phases: []phase{
+			{layout: isolated, measure: saturateHTTP("/200", 64)},
+			{layout: shared, measure: saturateHTTP("/200", 64)},
+			{layout: shared, measure: steady("high", highShare, systems.HTTP)},
+			{layout: shared, full: true, measure: steady("low", lowShare, systems.HTTP)},
+		}},
 	{name: "W1c1", title: "HTTP/1 GET, 200 bytes, 1 connection", kind: systems.HTTP, phases: []phase{
 		{layout: isolated, measure: saturateHTTP("/200", 1)},
 	}},
-	{name: "W1s", title: "HTTP/1 GET, 200 bytes: system calls of the pair a request", kind: systems.HTTP, once: true, phases: []phase{
-		{layout: isolated, measure: syscalls("c64", 64)},
-		{layout: isolated, measure: syscalls("c1", 1)},
-	}},
+	{name: "W1s", title: "HTTP/1 GET, 200 bytes: system calls of the pair a request", kind: systems.HTTP, once: true,
+		phases: []phase{
+			{layout: isolated, measure: syscalls("c64", 64)},
+			{layout: isolated, measure: syscalls("c1", 1)},
+		}},
 	{name: "W2", title: "HTTP/1 GET, 64 KiB, 16 connections", kind: systems.HTTP, phases: []phase{
 		{layout: isolated, measure: saturateHTTP("/64k", 16)},
 		{layout: shared, measure: saturateHTTP("/64k", 16)},
 	}},
-	{name: "W3", title: "gRPC unary, 100 bytes, 4 connections of 16 streams", kind: systems.GRPC, quick: true, paced: true, phases: []phase{
-		{layout: isolated, measure: saturateGRPC},
-		{layout: shared, full: true, measure: saturateGRPC},
-		{layout: shared, full: true, measure: steady("high", highShare, systems.GRPC)},
-	}},
+	{name: "W3", title: "gRPC unary, 100 bytes, 4 connections of 16 streams", kind: systems.GRPC, quick: true, paced: true,
+		phases: []phase{
+			{layout: isolated, measure: saturateGRPC},
+			{layout: shared, full: true, measure: saturateGRPC},
+			{layout: shared, full: true, measure: steady("high", highShare, systems.GRPC)},
+		}},
 	{name: "W4", title: "gRPC streaming, 64 streams of 1 KiB messages", kind: systems.GRPC, phases: []phase{
 		{layout: isolated, measure: stream("messages", 64, 1024, 4)},
 		{layout: isolated, measure: stream("large", 1, 16384, 4)},
@@ -65,17 +70,25 @@ var workloads = []workload{
 		{layout: isolated, full: true, measure: bulk(4, false)},
 		{layout: isolated, full: true, measure: bulk(4, true)},
 	}},
-	{name: "W6a", title: "a new TCP connection for each HTTP/1 request", kind: systems.HTTP, phases: []phase{{layout: isolated, measure: churn}}},
-	{name: "W6b", title: "opaque TCP: connect, one exchange, close", kind: systems.TCP, phases: []phase{{layout: isolated, measure: churn}}},
-	{name: "W7", title: "idle connections", kind: systems.HTTP, once: true, quick: true, phases: []phase{{layout: isolated, measure: hold}}},
-	{name: "W7t", title: "idle opaque connections", kind: systems.TCP, once: true, phases: []phase{{layout: isolated, measure: hold}}},
-	{name: "W8", title: "a Service of ten thousand endpoints: first push, and W1 at a tenth of the load while a hundred a second change", kind: systems.HTTP,
+	{name: "W6a", title: "a new TCP connection for each HTTP/1 request", kind: systems.HTTP,
+		phases: []phase{{layout: isolated, measure: churn}}},
+	{name: "W6b", title: "opaque TCP: connect, one exchange, close", kind: systems.TCP,
+		phases: []phase{{layout: isolated, measure: churn}}},
+	{name: "W7", title: "idle connections", kind: systems.HTTP, once: true, quick: true,
+		phases: []phase{{layout: isolated, measure: hold}}},
+	{name: "W7t", title: "idle opaque connections", kind: systems.TCP, once: true,
+		phases: []phase{{layout: isolated, measure: hold}}},
+	{name: "W8",
+		title: "a Service of ten thousand endpoints: first push, and W1 at a tenth of the load while a hundred a second " +
+			"change", kind: systems.HTTP,
 		paced: true, pod: true, phases: []phase{
 			{layout: isolated.inPod(), measure: push},
 			{layout: shared.inPod(), extra: crowdWarmup, measure: turnover},
 		}},
-	{name: "W9", title: "W1 at half load beside an endless download", kind: systems.HTTP, paced: true, phases: []phase{{layout: shared, measure: mixed}}},
-	{name: "W10", title: "64 stalled readers of an endless body", kind: systems.HTTP, once: true, phases: []phase{{layout: isolated, measure: stall}}},
+	{name: "W9", title: "W1 at half load beside an endless download", kind: systems.HTTP, paced: true,
+		phases: []phase{{layout: shared, measure: mixed}}},
+	{name: "W10", title: "64 stalled readers of an endless body", kind: systems.HTTP, once: true,
+		phases: []phase{{layout: isolated, measure: stall}}},
 }
 
 func workloadNames() []string {
@@ -93,7 +106,8 @@ const (
 )
 
 // closedLoop measures throughput and CPU a request of a load that runs as fast as the lane allows.
-func closedLoop(ctx context.Context, n *lane, run func(time.Duration) (outcome, time.Duration, error)) (figures, outcome, error) {
+func closedLoop(ctx context.Context, n *lane, run func(time.Duration) (outcome, time.Duration, error)) (figures,
+	outcome, error) {
 	if _, _, err := run(n.bench.plan.warmup); err != nil {
 		return nil, outcome{}, fmt.Errorf("warm up: %w", err)
 	}
@@ -109,14 +123,17 @@ func closedLoop(ctx context.Context, n *lane, run func(time.Duration) (outcome, 
 	if o.Requests == 0 {
 		return nil, o, errNoRequests
 	}
-	return figures{"throughput": o.Requests / o.Seconds, "cpu": micros(c.pair) / o.Requests, "cpu_all": micros(c.all) / o.Requests}, o, nil
+	return figures{"throughput": o.Requests / o.Seconds, "cpu": micros(c.pair) / o.Requests,
+		"cpu_all": micros(c.all) / o.Requests}, o, nil
 }
 
 func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
 func saturateHTTP(path string, conns int) func(context.Context, *lane) (figures, error) {
 	return func(ctx context.Context, n *lane) (figures, error) {
-		f, o, err := closedLoop(ctx, n, func(d time.Duration) (outcome, time.Duration, error) { return n.wrk(ctx, path, conns, d) })
+		f, o, err := closedLoop(ctx, n, func(d time.Duration) (outcome, time.Duration, error) {
+			return n.wrk(ctx, path, conns, d)
+		})
 		if err == nil && conns == 1 {
 			f["p50"] = o.P50
 		}
@@ -125,7 +142,9 @@ func saturateHTTP(path string, conns int) func(context.Context, *lane) (figures,
 }
 
 func saturateGRPC(ctx context.Context, n *lane) (figures, error) {
-	f, _, err := closedLoop(ctx, n, func(d time.Duration) (outcome, time.Duration, error) { return n.h2load(ctx, 4, 16, d) })
+	f, _, err := closedLoop(ctx, n, func(d time.Duration) (outcome, time.Duration, error) {
+		return n.h2load(ctx, 4, 16, d)
+	})
 	return f, err
 }
 
@@ -147,8 +166,10 @@ func steady(name string, share float64, kind systems.Kind) func(context.Context,
 			return nil, err
 		}
 		total := rate * c.wall.Seconds()
-		return figures{name + ".p50": o.P50, name + ".p99": o.P99, name + ".p999": o.P999, name + ".cpu": micros(c.pair) / total,
-			name + ".cpu_all": micros(c.all) / total, name + ".late": o.Late, name + ".p99_raw": o.P99Raw, name + ".calm": o.Calm}, nil
+		return figures{name + ".p50": o.P50, name + ".p99": o.P99, name + ".p999": o.P999, name +
+			".cpu": micros(c.pair) / total,
+			name + ".cpu_all": micros(c.all) / total, name + ".late": o.Late, name + ".p99_raw": o.P99Raw, name +
+				".calm": o.Calm}, nil
 	}
 }
 
@@ -156,7 +177,8 @@ func stream(name string, streams, size, depth int) func(context.Context, *lane) 
 	return func(ctx context.Context, n *lane) (figures, error) {
 		var o outcome
 		c, err := n.load(func() (used time.Duration, err error) {
-			o, used, err = n.blast(ctx, "-kind", "grpc", "-conns", "1", "-streams", fmt.Sprint(streams), "-size", fmt.Sprint(size),
+			o, used, err = n.blast(ctx, "-kind", "grpc", "-conns", "1", "-streams", fmt.Sprint(streams), "-size",
+				fmt.Sprint(size),
 				"-depth", fmt.Sprint(depth), "-warmup", "300ms", "-duration", n.bench.plan.measure.String(), "stream")
 			return used, err
 		})

@@ -5,9 +5,9 @@ import (
 	"net/netip"
 )
 
-// Addresses of a cluster. Pod and Service ranges are the same in every cluster: they exist only inside its namespaces. The fabric
-// joins nodes and host, so each cluster on a machine has its own piece of 198.18.0.0/15, the range that RFC 2544 sets aside for tests
-// of network devices and that no network routes.
+// Addresses of a cluster. Pod and Service ranges are the same in every cluster: they exist only inside its namespaces.
+// The fabric joins nodes and host, so each cluster on a machine has its own piece of 198.18.0.0/15, the range that RFC
+// 2544 sets aside for tests of network devices and that no network routes.
 const (
 	clusterDomain = "cluster.local"
 	serviceRange4 = "10.96.0.0/16"
@@ -33,10 +33,12 @@ func (f fabric) addr6(number int) netip.Prefix {
 	return netip.MustParsePrefix(fmt.Sprintf("fd00:198:18:%x::%x/64", f.id, number))
 }
 
-// hostLink is the name of the interface on the host, which also claims the id: the kernel lets only one process create it.
+// hostLink is the name of the interface on the host, which also claims the id: the kernel lets only one process create
+// it.
 func (f fabric) hostLink() string { return fmt.Sprintf("tulle%d", f.id) }
 
-// cgroup is the folder below every cgroup hierarchy that holds the pods of node n; n = 0 is the folder of the whole cluster.
+// cgroup is the folder below every cgroup hierarchy that holds the pods of node n; n = 0 is the folder of the whole
+// cluster.
 func (f fabric) cgroup(n int) string {
 	if n == 0 {
 		return fmt.Sprintf("/tulle-%d", f.id)

@@ -17,22 +17,29 @@ import (
 
 const kubernetesVersion = "v1.36.3"
 
-var kubernetesPrograms = []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"}
+var kubernetesPrograms = []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet",
+	"kube-proxy", "kubectl"}
 
-// buildKubernetes returns the folder of the Kubernetes programs; those that the cache lacks are compiled, which report announces.
-func buildKubernetes(ctx context.Context, modules, cache string, report func(program string, build func() error) error) (string, error) {
+// buildKubernetes returns the folder of the Kubernetes programs; those that the cache lacks are compiled, which report
+// announces.
+func buildKubernetes(ctx context.Context, modules, cache string,
+	report func(program string, build func() error) error) (string, error) {
 	module := filepath.Join(modules, "kubernetes")
 	dir := filepath.Join(cache, "kubernetes-"+kubernetesVersion+"-"+runtime.GOARCH)
 	version := "k8s.io/component-base/version."
 	parts := strings.Split(strings.TrimPrefix(kubernetesVersion, "v"), ".")
-	flags := fmt.Sprintf("-s -w -X %[1]sgitVersion=%[2]s -X %[1]sgitMajor=%[3]s -X %[1]sgitMinor=%[4]s -X %[1]sgitTreeState=clean",
+	flags := fmt.Sprintf(
+		"-s -w -X %[1]sgitVersion=%[2]s -X %[1]sgitMajor=%[3]s -X %[1]sgitMinor=%[4]s -X %[1]sgitTreeState=clean",
 		version, kubernetesVersion, parts[0], parts[1])
 	for _, program := range kubernetesPrograms {
 		target := filepath.Join(dir, program)
 		if _, err := os.Stat(target); err == nil {
 			continue
 		}
-		err := report(program, func() error { return step.GoBuild(ctx, module, flags, "k8s.io/kubernetes/cmd/"+program, target) })
+		err := report(program, func() error {
+			return step.GoBuild(ctx, module, flags, "k8s.io/kubernetes/cmd/"+program,
+				target)
+		})
 		if err != nil {
 			return "", err
 		}
@@ -70,7 +77,8 @@ func (i systemImage) archive(ctx context.Context, cache string) (string, error) 
 	}
 	defer func() { _ = os.Remove(base) }()
 	img, err := pack.Build(pack.Spec{
-		Files: map[string]string{i.program: base}, Entrypoint: []string{i.program}, User: "65534:65534", Architecture: runtime.GOARCH,
+		Files: map[string]string{i.program: base}, Entrypoint: []string{i.program}, User: "65534:65534",
+		Architecture: runtime.GOARCH,
 	})
 	if err != nil {
 		return "", fmt.Errorf("build image %s: %w", i.name, err)

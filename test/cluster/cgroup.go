@@ -38,7 +38,8 @@ func cgroupMounts() ([]cgroupMount, error) {
 	return mounts, nil
 }
 
-// parseCgroupMount reads a line of proc_pid_mountinfo(5): the mount point is field 5, the type follows the separator "-".
+// parseCgroupMount reads a line of proc_pid_mountinfo(5): the mount point is field 5, the type follows the separator
+// "-".
 func parseCgroupMount(line string) (cgroupMount, bool) {
 	before, after, ok := strings.Cut(line, " - ")
 	fields, kind := strings.Fields(before), strings.Fields(after)
@@ -115,8 +116,8 @@ func inheritCPUs(parent, dir string) error {
 	return nil
 }
 
-// removeCgroups removes a folder and all below it in every hierarchy. Its processes are dead or dying; the last of them may take a
-// moment to be gone.
+// removeCgroups removes a folder and all below it in every hierarchy. Its processes are dead or dying; the last of them
+// may take a moment to be gone.
 func removeCgroups(name string) error {
 	mounts, err := cgroupMounts()
 	if err != nil {

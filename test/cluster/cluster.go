@@ -24,8 +24,8 @@ type Cluster struct {
 	lock     *os.File
 }
 
-// Open returns the cluster whose folder is data ("" is .cluster of the checkout). Only one process at a time works on a checkout's
-// cluster: Open waits for the other.
+// Open returns the cluster whose folder is data ("" is .cluster of the checkout). Only one process at a time works on a
+// checkout's cluster: Open waits for the other.
 func Open(data string, out io.Writer) (*Cluster, error) {
 	root, err := step.Checkout()
 	if err != nil {

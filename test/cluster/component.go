@@ -99,7 +99,8 @@ func apiServer(l layout, m machine, f fabric) []string {
 		"--tls-cert-file=" + l.pki("apiserver.crt"), "--tls-private-key-file=" + l.pki("apiserver.key"),
 		"--client-ca-file=" + l.pki("ca.crt"),
 		"--kubelet-certificate-authority=" + l.pki("ca.crt"),
-		"--kubelet-client-certificate=" + l.pki("apiserver-kubelet.crt"), "--kubelet-client-key=" + l.pki("apiserver-kubelet.key"),
+		"--kubelet-client-certificate=" + l.pki("apiserver-kubelet.crt"), "--kubelet-client-key=" +
+			l.pki("apiserver-kubelet.key"),
 		"--kubelet-preferred-address-types=InternalIP",
 		"--service-account-issuer=https://kubernetes.default.svc." + clusterDomain,
 		"--service-account-signing-key-file=" + l.pki("service-accounts.key"),
@@ -109,7 +110,8 @@ func apiServer(l layout, m machine, f fabric) []string {
 		"--requestheader-client-ca-file=" + l.pki("front-proxy-ca.crt"), "--requestheader-allowed-names=front-proxy-client",
 		"--requestheader-extra-headers-prefix=X-Remote-Extra-", "--requestheader-group-headers=X-Remote-Group",
 		"--requestheader-username-headers=X-Remote-User",
-		"--proxy-client-cert-file=" + l.pki("front-proxy-client.crt"), "--proxy-client-key-file=" + l.pki("front-proxy-client.key"),
+		"--proxy-client-cert-file=" + l.pki("front-proxy-client.crt"), "--proxy-client-key-file=" +
+			l.pki("front-proxy-client.key"),
 		"--enable-aggregator-routing",
 	}
 }
@@ -162,7 +164,8 @@ func kubeletConfig(l layout, m machine, f fabric, n int) object {
 		"clusterDNS": []string{dnsService}, "clusterDomain": clusterDomain, "resolvConf": l.nodeConfig(n, "resolv.conf"),
 		"failSwapOn": false, "localStorageCapacityIsolation": false, "oomScoreAdj": 0,
 		"makeIPTablesUtilChains": false, "serializeImagePulls": false, "imageGCHighThresholdPercent": 100,
-		"evictionHard": object{"memory.available": "50Mi", "nodefs.available": "0%", "imagefs.available": "0%", "nodefs.inodesFree": "0%"},
+		"evictionHard": object{"memory.available": "50Mi", "nodefs.available": "0%", "imagefs.available": "0%",
+			"nodefs.inodesFree": "0%"},
 	}
 	if m.cgroupV1 {
 		config["failCgroupV1"] = false

@@ -21,7 +21,8 @@ func processNames(spec NodeSpec) []string {
 
 func TestOnlyTheFirstNodeRunsTheControlPlane(t *testing.T) {
 	first, second := nodeSpec(testLayout, machine{}, fabric{}, 1), nodeSpec(testLayout, machine{}, fabric{}, 2)
-	want := []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "containerd", "kubelet", "kube-proxy"}
+	want := []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "containerd", "kubelet",
+		"kube-proxy"}
 	if diff := cmp.Diff(want, processNames(first)); diff != "" {
 		t.Error(diff)
 	}

@@ -21,7 +21,8 @@ func (c *Cluster) Load(ctx context.Context, archives []string) error {
 		return err
 	}
 	for _, archive := range archives {
-		err := c.progress.Do("load "+filepath.Base(archive), func() (string, error) { return loadAll(ctx, state.Nodes, archive) })
+		err := c.progress.Do("load "+filepath.Base(archive),
+			func() (string, error) { return loadAll(ctx, state.Nodes, archive) })
 		if err != nil {
 			return err
 		}
@@ -66,7 +67,8 @@ func (a archived) on(ctx context.Context, node NodeState) (bool, error) {
 	return a.name != "" && strings.Contains(out, a.name) && strings.Contains(out, a.digest), nil
 }
 
-// load imports an archive into the containerd of one node. It goes in by stdin: the node may not see the archive's folder.
+// load imports an archive into the containerd of one node. It goes in by stdin: the node may not see the archive's
+// folder.
 func load(ctx context.Context, node NodeState, archive string) error {
 	file, err := os.Open(archive)
 	if err != nil {
@@ -81,8 +83,8 @@ func load(ctx context.Context, node NodeState, archive string) error {
 	return nil
 }
 
-// readArchive returns which image an OCI archive holds. An archive of another kind, or of several images, has no single name: it is
-// then always imported.
+// readArchive returns which image an OCI archive holds. An archive of another kind, or of several images, has no single
+// name: it is then always imported.
 func readArchive(archive string) (archived, error) {
 	file, err := os.Open(archive)
 	if err != nil {

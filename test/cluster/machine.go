@@ -20,7 +20,8 @@ var (
 	ErrNoCgroups    = errors.New("no cgroup hierarchy is mounted below /sys/fs/cgroup")
 	ErrNoNFTables   = errors.New("the kernel has no nf_tables (CONFIG_NF_TABLES), which kube-proxy and the mesh program")
 	ErrNoPackages   = errors.New("no apt-get here to install them with; install the programs by hand")
-	ErrHiddenFolder = errors.New("a node has a /run, /var/lib and /var/log of its own, so the checkout and the cache cannot be below them")
+	ErrHiddenFolder = errors.New(
+		"a node has a /run, /var/lib and /var/log of its own, so the checkout and the cache cannot be below them")
 	errNotInstalled = errors.New("not installed")
 )
 

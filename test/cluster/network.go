@@ -19,8 +19,8 @@ const (
 // ErrNoFreeCluster says that every fabric of the machine is taken.
 var ErrNoFreeCluster = errors.New("no free fabric")
 
-// claimFabric returns the lowest fabric that no cluster of this machine uses, by creating its host interface; the other end waits
-// in the namespace of node 1's supervisor.
+// claimFabric returns the lowest fabric that no cluster of this machine uses, by creating its host interface; the other
+// end waits in the namespace of node 1's supervisor.
 func claimFabric(pid int) (fabric, error) {
 	for id := range maxClusters {
 		f := fabric{id: id}
@@ -64,7 +64,8 @@ func releaseFabric(f fabric) error {
 	return nil
 }
 
-// connectNode wires node n into the fabric and routes the pods of all others to them. pids are the supervisors of nodes 1, 2, …
+// connectNode wires node n into the fabric and routes the pods of all others to them. pids are the supervisors of nodes
+// 1, 2, …
 func connectNode(f fabric, n int, pids []int, ipv6 bool) error {
 	h, closeNode, err := handleOf(pids[n-1])
 	if err != nil {
@@ -160,8 +161,8 @@ func enslave(h *netlink.Handle, port string) error {
 	return bringUp(h, port)
 }
 
-// routeServices gives Service addresses a route. Without one, connect(2) of a process on the node fails before kube-proxy's rules
-// can translate the address; nothing answers to these addresses in the fabric itself.
+// routeServices gives Service addresses a route. Without one, connect(2) of a process on the node fails before
+// kube-proxy's rules can translate the address; nothing answers to these addresses in the fabric itself.
 func routeServices(h *netlink.Handle, via string, ipv6 bool) error {
 	link, err := h.LinkByName(via)
 	if err != nil {

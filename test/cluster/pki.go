@@ -18,7 +18,8 @@ import (
 // lifetime of everything that the cluster's authorities sign; a test cluster does not live to see the end of it.
 const lifetime = 365 * 24 * time.Hour
 
-// authority signs certificates of one trust domain of the cluster (https://kubernetes.io/docs/setup/best-practices/certificates/).
+// authority signs certificates of one trust domain of the cluster
+// (https://kubernetes.io/docs/setup/best-practices/certificates/).
 type authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
@@ -117,7 +118,8 @@ func serialNumber() (*big.Int, error) {
 	return n.Add(n, big.NewInt(1)), nil
 }
 
-// issueAll writes the certificates of a cluster of nodes 1..maxNodes, so that nodes can join later without the authority's help.
+// issueAll writes the certificates of a cluster of nodes 1..maxNodes, so that nodes can join later without the
+// authority's help.
 func issueAll(dir string, f fabric, now time.Time) error {
 	ca, err := newAuthority("tulle-test-cluster", now)
 	if err != nil {
@@ -152,7 +154,8 @@ func issueAll(dir string, f fabric, now time.Time) error {
 	clients := map[string]subject{
 		"apiserver": {
 			name: "kube-apiserver", ips: parseIPs(api, apiService, "127.0.0.1"),
-			dns: []string{"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc." + clusterDomain, "localhost"},
+			dns: []string{"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc." +
+				clusterDomain, "localhost"},
 		},
 		"apiserver-kubelet":  {name: "kube-apiserver-kubelet-client", groups: admins},
 		"admin":              {name: "kubernetes-admin", groups: admins},

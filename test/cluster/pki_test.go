@@ -37,7 +37,8 @@ func TestCertificatesChainToTheirAuthority(t *testing.T) {
 			}
 			roots := x509.NewCertPool()
 			roots.AppendCertsFromPEM(anchor)
-			_, err = pair.Leaf.Verify(x509.VerifyOptions{Roots: roots, DNSName: tc.host, KeyUsages: []x509.ExtKeyUsage{tc.usage}})
+			_, err = pair.Leaf.Verify(x509.VerifyOptions{Roots: roots, DNSName: tc.host,
+				KeyUsages: []x509.ExtKeyUsage{tc.usage}})
 			if err != nil {
 				t.Error(err)
 			}

@@ -86,7 +86,8 @@ func startTime(pid int) (uint64, error) {
 	return parseStartTime(string(data))
 }
 
-// parseStartTime reads field 22 of proc_pid_stat(5). Field 2 may hold spaces and parentheses, so counting begins after its last one.
+// parseStartTime reads field 22 of proc_pid_stat(5). Field 2 may hold spaces and parentheses, so counting begins after
+// its last one.
 func parseStartTime(stat string) (uint64, error) {
 	end := strings.LastIndexByte(stat, ')')
 	fields := strings.Fields(stat[end+1:])

@@ -19,22 +19,24 @@ const superviseVerb = "supervise"
 
 // NodeSpec is what up sends to a supervisor once its namespaces are wired.
 type NodeSpec struct {
-	Hostname  string            `json:"hostname"`
-	Lib       string            `json:"lib"`     // becomes /var/lib in the node
-	Logs      string            `json:"logs"`    // becomes /var/log in the node; one file a process
-	Sysctls   map[string]string `json:"sysctls"` // name -> value; a missing one is an error unless the name begins with "-"
+	Hostname string `json:"hostname"`
+	Lib      string `json:"lib"`  // becomes /var/lib in the node
+	Logs     string `json:"logs"` // becomes /var/log in the node; one file a process
+	// name -> value; a missing one is an error unless the name begins with "-"
+	Sysctls   map[string]string `json:"sysctls"`
 	Processes []Process         `json:"processes"`
 }
 
 // Process is a program that the supervisor keeps running.
 type Process struct {
-	Name  string   `json:"name"`
-	Args  []string `json:"args"`  // argv, the first an absolute path
-	After string   `json:"after"` // host:port or socket path that must accept connections before the first start; "" is at once
+	Name string   `json:"name"`
+	Args []string `json:"args"` // argv, the first an absolute path
+	// host:port or socket path that must accept connections before the first start; "" is at once
+	After string `json:"after"`
 }
 
-// supervise is the first process of a node: it mounts what is the node's own, then starts its processes and starts them again
-// when they end. It never returns while the node lives; ending it ends every process of the PID namespace.
+// supervise is the first process of a node: it mounts what is the node's own, then starts its processes and starts them
+// again when they end. It never returns while the node lives; ending it ends every process of the PID namespace.
 func supervise(ctx context.Context, in io.Reader) error {
 	var spec NodeSpec
 	if err := json.NewDecoder(in).Decode(&spec); err != nil {
@@ -50,8 +52,8 @@ func supervise(ctx context.Context, in io.Reader) error {
 	return s.run(ctx)
 }
 
-// furnish gives the node its own /proc, /run, /var/lib and /var/log. Programs find their usual places, and nothing that they leave
-// there outlives the mount namespace.
+// furnish gives the node its own /proc, /run, /var/lib and /var/log. Programs find their usual places, and nothing that
+// they leave there outlives the mount namespace.
 func furnish(spec NodeSpec) error {
 	mounts := []struct {
 		source, target, kind string
@@ -176,7 +178,8 @@ func (s *supervisor) start(p Process) error {
 	}
 	defer func() { _ = null.Close() }()
 	proc, err := os.StartProcess(p.Args[0], p.Args, &os.ProcAttr{
-		Dir: "/", Env: []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "GOGC=75"}, Files: []*os.File{null, log, log},
+		Dir: "/", Env: []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "GOGC=75"},
+		Files: []*os.File{null, log, log},
 	})
 	if err != nil {
 		return err

@@ -19,8 +19,8 @@ import (
 //go:embed manifests/*.yaml
 var manifests embed.FS
 
-// Up makes sure that a cluster of at least nodes nodes runs (0: as many as there were, else one). A cluster that runs whole gets the
-// nodes that it lacks; one that was hurt, by a crash or a reboot, is replaced by a new one.
+// Up makes sure that a cluster of at least nodes nodes runs (0: as many as there were, else one). A cluster that runs
+// whole gets the nodes that it lacks; one that was hurt, by a crash or a reboot, is replaced by a new one.
 func (c *Cluster) Up(ctx context.Context, nodes int) error {
 	if nodes < 0 || nodes > maxNodes {
 		return fmt.Errorf("--nodes %d: want 1 to %d", nodes, maxNodes)
@@ -60,7 +60,7 @@ func (c *Cluster) Up(ctx context.Context, nodes int) error {
 	if err := c.addNodes(ctx, state, m, nodes); err != nil {
 		return err
 	}
-	if err := c.settle(ctx, state, m); err != nil {
+	if err := c.waitUntilUsable(ctx, state, m); err != nil {
 		return err
 	}
 	c.progress.Say("cluster of %d node(s) is up after %s:\n  export KUBECONFIG=%s PATH=%s:$PATH",
@@ -76,7 +76,8 @@ func (c *Cluster) build(ctx context.Context) error {
 	return err
 }
 
-// resume returns the state of the running cluster, or a blank one after clearing away what a dead one left, and how many nodes it had.
+// resume returns the state of the running cluster, or a blank one after clearing away what a dead one left, and how
+// many nodes it had.
 func (c *Cluster) resume() (state *State, nodes int, err error) {
 	state, err = readState(c.files.stateFile())
 	if err != nil {
@@ -183,7 +184,8 @@ func (c *Cluster) furnishNode(state *State, m machine, n int, send *os.File) err
 	return nil
 }
 
-// startSupervisor starts this program again as the first process of a node. It waits for its specification on the returned pipe.
+// startSupervisor starts this program again as the first process of a node. It waits for its specification on the
+// returned pipe.
 func startSupervisor(logFile string) (pid int, send *os.File, err error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -202,8 +204,9 @@ func startSupervisor(logFile string) (pid int, send *os.File, err error) {
 	cmd := exec.Command(self, superviseVerb)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Dir = receive, log, log, "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Setsid:     true,
-		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWNET | syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC,
+		Setsid: true,
+		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWNET | syscall.CLONE_NEWUTS |
+			syscall.CLONE_NEWIPC,
 	}
 	if err := cmd.Start(); err != nil {
 		_ = send.Close()
@@ -261,8 +264,8 @@ func linkKubectl(l layout) error {
 	return nil
 }
 
-// settle waits until the cluster is of use: nodes ready, system images loaded, names resolved.
-func (c *Cluster) settle(ctx context.Context, state *State, m machine) error {
+// waitUntilUsable waits until the cluster is of use: nodes ready, system images loaded, names resolved.
+func (c *Cluster) waitUntilUsable(ctx context.Context, state *State, m machine) error {
 	steps := []struct {
 		name string
 		do   func() error
@@ -285,7 +288,8 @@ func (c *Cluster) settle(ctx context.Context, state *State, m machine) error {
 	return nil
 }
 
-// deaths tells which processes of node 1 have ended lately, which is the usual reason when the cluster does not settle.
+// deaths tells which processes of node 1 have ended lately, which is the usual reason when the cluster does not
+// become usable.
 func (c *Cluster) deaths() string {
 	data, err := os.ReadFile(filepath.Join(c.files.logs(1), "supervisor.log"))
 	if err != nil || len(data) == 0 {

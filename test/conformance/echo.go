@@ -26,7 +26,8 @@ var echoPackages = map[string]string{
 	"server": "istio.io/istio/pkg/test/echo/cmd/server",
 }
 
-// echoImage returns the name and the archive of the application that the suite deploys, under the name that its manifest asks for.
+// echoImage returns the name and the archive of the application that the suite deploys, under the name that its
+// manifest asks for.
 func (c *conformance) echoImage(ctx context.Context) (name, archive string, err error) {
 	if name, err = c.echoName(ctx); err != nil {
 		return "", "", err
@@ -86,7 +87,8 @@ func writePair(certFile, keyFile string) error {
 		return fmt.Errorf("make key: %w", err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), DNSNames: []string{"echo"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(10, 0, 0),
+		SerialNumber: big.NewInt(1), DNSNames: []string{"echo"}, NotBefore: time.Now().Add(-time.Hour),
+		NotAfter: time.Now().AddDate(10, 0, 0),
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
@@ -100,7 +102,8 @@ func writePair(certFile, keyFile string) error {
 		return fmt.Errorf("write certificate: %w", err)
 	}
 	// The application does not run as root: the archive's permissions follow the file's.
-	if err := os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), 0o644); err != nil {
+	if err := os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}),
+		0o644); err != nil {
 		return fmt.Errorf("write key: %w", err)
 	}
 	return nil

@@ -1,7 +1,8 @@
 // Command conformance runs the Gateway API mesh conformance suite against the mesh on a real Kubernetes.
 //
-// It owns the way from a checkout with a cluster to the reports: the suite's programs and images, the channel's CRDs, the run, and
-// the verdict. Whether the mesh conforms is the suite's business; that nothing was left out is this command's.
+// It owns the way from a checkout with a cluster to the reports: the suite's programs and images, the channel's CRDs,
+// the run, and the verdict. Whether the mesh conforms is the suite's business; that nothing was left out is this
+// command's.
 package main
 
 import (
@@ -35,7 +36,8 @@ func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("conformance", flag.ContinueOnError)
 	channel := flags.String("channel", "", "standard or experimental; both without")
 	only := flags.String("run", "", "one test of the suite, such as MeshTrafficSplit; writes no report")
-	kubeconfig := flags.String("kubeconfig", "", "a cluster of your own that has the images; without, the one of make cluster")
+	kubeconfig := flags.String("kubeconfig", "",
+		"a cluster of your own that has the images; without, the one of make cluster")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}

@@ -27,8 +27,8 @@ func (r results) String() string {
 	return fmt.Sprintf("%d passed, %d failed, %d skipped", len(r.passed), len(r.failed), len(r.skipped))
 }
 
-// verdict returns why a run of want tests is not good enough. Which test was asked for alone, others skip.
-func (r results) verdict(want int) error {
+// checkComplete returns why a run of want tests is not good enough. Which test was asked for alone, others skip.
+func (r results) checkComplete(want int) error {
 	switch {
 	case len(r.failed) > 0:
 		return fmt.Errorf("failed: %s", strings.Join(r.failed, ", "))
@@ -87,7 +87,8 @@ func (r *report) String() string {
 			if level.Result == "" {
 				continue
 			}
-			fmt.Fprintf(&b, "%-12s %-10s %-8d %-8d %-8d %d\n", p.Name, level.name, s.Passed, s.Failed, s.Skipped, len(level.SupportedFeatures))
+			fmt.Fprintf(&b, "%-12s %-10s %-8d %-8d %-8d %d\n", p.Name, level.name, s.Passed, s.Failed, s.Skipped,
+				len(level.SupportedFeatures))
 		}
 	}
 	return b.String()
@@ -99,12 +100,12 @@ type level struct {
 	tests, features int
 }
 
-// levels are what the suite counts for a mesh that supports everything. It also runs tests that need features of no such profile, which
-// only results knows.
+// levels are what the suite counts for a mesh that supports everything. It also runs tests that need features of no
+// such profile, which only results knows.
 var levels = []level{{"MESH-HTTP", "core", 7, 0}, {"MESH-HTTP", "extended", 7, 9}, {"MESH-GRPC", "core", 3, 0}}
 
-// verdict returns what keeps the report from being complete.
-func (r *report) verdict(channel string) error {
+// checkComplete returns what keeps the report from being complete.
+func (r *report) checkComplete(channel string) error {
 	var missing []error
 	if r.Channel != channel || r.Version != suiteVersion {
 		missing = append(missing, fmt.Errorf("the report is about %s of the %s channel", r.Version, r.Channel))
@@ -114,7 +115,8 @@ func (r *report) verdict(channel string) error {
 		s := o.Statistics
 		if o.Result != "success" || s.Passed != l.tests || s.Failed+s.Skipped > 0 ||
 			len(o.SupportedFeatures) != l.features || len(o.UnsupportedFeatures) > 0 {
-			missing = append(missing, fmt.Errorf("%s %s: %q with %d of %d tests and %d of %d features, unsupported: %q", l.profile, l.name, o.Result,
+			missing = append(missing, fmt.Errorf("%s %s: %q with %d of %d tests and %d of %d features, unsupported: %q",
+				l.profile, l.name, o.Result,
 				s.Passed, l.tests, len(o.SupportedFeatures), l.features, o.UnsupportedFeatures))
 		}
 	}

@@ -30,10 +30,12 @@ const (
 // features are all that the suite can ask of a mesh.
 var features = []string{
 	"Mesh", "HTTPRoute", "GRPCRoute",
-	"MeshClusterIPMatching", "MeshConsumerRoute", "MeshHTTPRouteRewritePath", "MeshHTTPRouteSchemeRedirect", "MeshHTTPRouteRedirectPort",
+	"MeshClusterIPMatching", "MeshConsumerRoute", "MeshHTTPRouteRewritePath", "MeshHTTPRouteSchemeRedirect",
+	"MeshHTTPRouteRedirectPort",
 	"MeshHTTPRouteRedirectPath", "MeshHTTPRouteBackendRequestHeaderModification", "MeshHTTPRouteQueryParamMatching",
 	"MeshHTTPRouteNamedRouteRule",
-	"HTTPRouteResponseHeaderModification", "HTTPRouteParentRefPort", "HTTPRoute303RedirectStatusCode", "HTTPRoute307RedirectStatusCode",
+	"HTTPRouteResponseHeaderModification", "HTTPRouteParentRefPort", "HTTPRoute303RedirectStatusCode",
+	"HTTPRoute307RedirectStatusCode",
 	"HTTPRoute308RedirectStatusCode",
 }
 
@@ -53,7 +55,8 @@ func (c *conformance) buildSuite(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("build suite: %w", err)
 	}
 	tmp := c.suite + ".tmp"
-	if err := step.Run(ctx, module, suiteEnv(), "go", "test", "-c", "-trimpath", "-o", tmp, "sigs.k8s.io/gateway-api/conformance"); err != nil {
+	if err := step.Run(ctx, module, suiteEnv(), "go", "test", "-c", "-trimpath", "-o", tmp,
+		"sigs.k8s.io/gateway-api/conformance"); err != nil {
 		return "", err
 	}
 	return "", os.Rename(tmp, c.suite)
@@ -78,7 +81,8 @@ func (c *conformance) runChannel(ctx context.Context, channel string) error {
 	if err != nil {
 		return err
 	}
-	report := filepath.Join(c.root, "test", "conformance", "reports", fmt.Sprintf("%s-%s-default-report.yaml", channel, c.snapshot()))
+	report := filepath.Join(c.root, "test", "conformance", "reports",
+		fmt.Sprintf("%s-%s-default-report.yaml", channel, c.snapshot()))
 	if c.only != "" {
 		report = filepath.Join(c.cache, "conformance-report.yaml")
 	}
@@ -87,15 +91,17 @@ func (c *conformance) runChannel(ctx context.Context, channel string) error {
 	}
 	outcome, err := c.show(channel+" channel: suite", func() (results, error) { return c.runSuite(ctx, report) })
 	if err != nil || c.only != "" {
-		return errors.Join(err, outcome.verdict(1))
+		return errors.Join(err, outcome.checkComplete(1))
 	}
 	summary, err := readReport(report)
 	if err != nil {
 		return err
 	}
 	c.progress.Say("%s", summary)
-	beyond, err := c.show(channel+" channel: what the suite leaves out", func() (results, error) { return c.runStrict(ctx, channel) })
-	return errors.Join(outcome.verdict(meshTests), summary.verdict(channel), err, beyond.verdict(strictTests))
+	beyond, err := c.show(channel+" channel: what the suite leaves out",
+		func() (results, error) { return c.runStrict(ctx, channel) })
+	return errors.Join(outcome.checkComplete(meshTests), summary.checkComplete(channel), err,
+		beyond.checkComplete(strictTests))
 }
 
 // show runs tests as a step.
@@ -107,8 +113,8 @@ func (c *conformance) show(name string, run func() (results, error)) (r results,
 	return r, err
 }
 
-// snapshot returns the mesh's version as a semantic version, which is how reports have to name it; a build without a release in its
-// history is one before the first. Source: gateway-api conformance/reports/README.md.
+// snapshot returns the mesh's version as a semantic version, which is how reports have to name it; a build without a
+// release in its history is one before the first. Source: gateway-api conformance/reports/README.md.
 func (c *conformance) snapshot() string {
 	if release.MatchString(c.version) {
 		return c.version
@@ -124,7 +130,8 @@ func (c *conformance) runSuite(ctx context.Context, report string) (results, err
 		"-test.v", "-test.run", "^TestConformance$", "-test.timeout", "30m",
 		"--organization=tulle-mesh", "--project=tulle", "--url=https://github.com/tulle-mesh/tulle", "--version=" + c.snapshot(),
 		"--contact=https://github.com/tulle-mesh/tulle/issues", "--conformance-profiles=MESH-HTTP,MESH-GRPC", "--gateway-class=",
-		"--supported-features=" + strings.Join(features, ","), "--namespace-annotations=linkerd.io/inject=enabled", "--report-output=" + report,
+		"--supported-features=" + strings.Join(features, ","), "--namespace-annotations=linkerd.io/inject=enabled",
+		"--report-output=" + report,
 	}
 	if c.only != "" {
 		args = append(args, "--run-test="+c.only)
@@ -136,12 +143,13 @@ func (c *conformance) runSuite(ctx context.Context, report string) (results, err
 func (c *conformance) runStrict(ctx context.Context, channel string) (results, error) {
 	cmd := exec.CommandContext(ctx, "go", "test", "-count=1", "-timeout=20m", "-v", "./conformance/strict")
 	cmd.Dir = filepath.Join(c.root, "test")
-	cmd.Env = []string{"CONFORMANCE_KUBECONFIG=" + c.kubeconfig, "CONFORMANCE_IMAGE=" + c.echo, "CONFORMANCE_CHANNEL=" + channel}
+	cmd.Env = []string{"CONFORMANCE_KUBECONFIG=" + c.kubeconfig, "CONFORMANCE_IMAGE=" + c.echo, "CONFORMANCE_CHANNEL=" +
+		channel}
 	return c.runTests(cmd, "conformance-strict.log", strictEnded)
 }
 
-// runTests runs a program that prints what go test -v does, keeps its output and shows each test as it ends. A failed test is no
-// error: the results tell. cmd.Env is what the program needs besides the environment.
+// runTests runs a program that prints what go test -v does, keeps its output and shows each test as it ends. A failed
+// test is no error: the results tell. cmd.Env is what the program needs besides the environment.
 func (c *conformance) runTests(cmd *exec.Cmd, logName string, ended *regexp.Regexp) (results, error) {
 	cmd.Env = slices.Concat(os.Environ(), c.env(), cmd.Env)
 	out, err := cmd.StdoutPipe()
@@ -171,8 +179,8 @@ func (c *conformance) runTests(cmd *exec.Cmd, logName string, ended *regexp.Rege
 	return outcome, nil
 }
 
-// suiteEnded and strictEnded match the line that go test prints when a test has ended: one of the suite's, whose cases do not count,
-// and one of strict's.
+// suiteEnded and strictEnded match the line that go test prints when a test has ended: one of the suite's, whose cases
+// do not count, and one of strict's.
 var (
 	suiteEnded  = regexp.MustCompile(`^\s*--- (PASS|FAIL|SKIP): TestConformance/(Mesh[^/ ]*) `)
 	strictEnded = regexp.MustCompile(`^\s*--- (PASS|FAIL|SKIP): (Test\S+) `)

@@ -2,7 +2,7 @@
 // engine.
 //
 // It owns how packages are found, unpacked and cached. Nothing is installed on this machine, and what is installed does
-// not matter. It must not import any package of the product, and knows nothing of which programs it packs.
+// not matter. It must not import any package of the product, and knows nothing about the programs that it packs.
 package debian
 
 import (

@@ -58,7 +58,8 @@ func (d *demo) run(ctx context.Context) error {
 func (d *demo) cluster(ctx context.Context) error {
 	if d.kubeconfig != "" {
 		d.own = true
-		return d.progress.Do("reach the cluster of "+d.kubeconfig, func() (string, error) { return d.kubectl(ctx, "", "get", "--raw", "/readyz") })
+		return d.progress.Do("reach the cluster of "+d.kubeconfig,
+			func() (string, error) { return d.kubectl(ctx, "", "get", "--raw", "/readyz") })
 	}
 	d.kubeconfig = filepath.Join(d.root, ".cluster", "kubeconfig")
 	cmd := exec.CommandContext(ctx, "go", "run", "./cluster", "up")
@@ -100,7 +101,8 @@ func (d *demo) loadForeign(ctx context.Context, archives []string) (string, erro
 		} else if name, ok := strings.CutPrefix(current, "k3d-"); ok {
 			err = step.Run(ctx, "", nil, "k3d", "image", "import", archive, "--cluster", name)
 		} else {
-			return "context " + current + " is neither kind nor k3d: its nodes must get the images of dist/ in their own way", nil
+			return "context " + current + " is neither kind nor k3d: its nodes must get the images of dist/ in their own way",
+				nil
 		}
 		if err != nil {
 			return "", err
@@ -158,15 +160,16 @@ func countChanges(applied string) string {
 		case strings.HasSuffix(line, " unchanged"):
 			unchanged++
 			lines++
-		case strings.HasSuffix(line, " created"), strings.HasSuffix(line, " configured"), strings.HasSuffix(line, " serverside-applied"):
+		case strings.HasSuffix(line, " created"), strings.HasSuffix(line, " configured"),
+			strings.HasSuffix(line, " serverside-applied"):
 			lines++
 		}
 	}
 	return fmt.Sprintf("%d objects, %d changed", lines, lines-unchanged)
 }
 
-// awaitShop waits for every workload. Pods without a proxy were made while no injector answered, pods with another proxy before the
-// mesh was updated: they are replaced, once.
+// awaitShop waits for every workload. Pods without a proxy were made while no injector answered, pods with another
+// proxy before the mesh was updated: they are replaced, once.
 func (d *demo) awaitShop(ctx context.Context) (string, error) {
 	version, err := step.Output(ctx, "", d.env(), d.tulle(), "version", "--client", "--short")
 	if err != nil {
@@ -217,7 +220,8 @@ func (d *demo) finishJob(ctx context.Context, images []image) (string, error) {
 			job = "job/restock-" + i.tag
 		}
 	}
-	if _, err := d.kubectl(ctx, "", "-n", namespace, "wait", "--for=condition=Complete", job, "--timeout=60s"); err != nil {
+	if _, err := d.kubectl(ctx, "", "-n", namespace, "wait", "--for=condition=Complete", job,
+		"--timeout=60s"); err != nil {
 		return "", errors.Join(err, d.explain(ctx))
 	}
 	return d.kubectl(ctx, "", "-n", namespace, "logs", job, "-c", "restock")
@@ -229,7 +233,8 @@ func (d *demo) explain(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	events, err := d.kubectl(ctx, "", "-n", namespace, "get", "events", "--field-selector=type=Warning", "--sort-by=.lastTimestamp")
+	events, err := d.kubectl(ctx, "", "-n", namespace, "get", "events", "--field-selector=type=Warning",
+		"--sort-by=.lastTimestamp")
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,8 @@ import (
 
 const registry = "docker.io/tulle-mesh/"
 
-// image is an archive of the demo. Its tag is its content, so that a new build is rolled out and an old one is left alone.
+// image is an archive of the demo. Its tag is its content, so that a new build is rolled out and an old one is left
+// alone.
 type image struct {
 	archive string
 	plain   string // the name that the manifests carry
@@ -51,7 +52,8 @@ func (d *demo) shopImage(ctx context.Context) (image, error) {
 		return image{}, err
 	}
 	i, err := d.pack("shop", pack.Spec{
-		Files: map[string]string{"/shop": program}, Entrypoint: []string{"/shop"}, User: "65534:65534", Architecture: runtime.GOARCH,
+		Files: map[string]string{"/shop": program}, Entrypoint: []string{"/shop"}, User: "65534:65534",
+		Architecture: runtime.GOARCH,
 	})
 	_, i.tag, _ = strings.Cut(i.name, "shop:")
 	return i, err

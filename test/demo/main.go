@@ -1,8 +1,8 @@
-// Package main shows the mesh at work: a cluster, the control plane, a small shop with customers, and a table of who talks to whom,
-// read from the proxies' own metrics.
+// Package main shows the mesh at work: a cluster, the control plane, a small shop with customers, and a table of who
+// talks to whom, read from the proxies' own metrics.
 //
-// It owns the order of the steps and what has to be true at their end. It drives the same programs that a user would: tulle, kubectl
-// and the cluster tool; it must not import the product.
+// It owns the order of the steps and what has to be true at their end. It drives the same programs that a user would:
+// tulle, kubectl and the cluster tool; it must not import the product.
 package main
 
 import (
@@ -43,7 +43,8 @@ func command() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return d.run(cmd.Context()) },
 	}
 	root.Flags().StringVar(&d.kubeconfig, "kubeconfig", "", "use this cluster instead of one on this machine")
-	root.Flags().DurationVar(&d.window, "window", defaultWindow, "how long to watch the traffic before the table is printed")
+	root.Flags().DurationVar(&d.window, "window", defaultWindow,
+		"how long to watch the traffic before the table is printed")
 	root.AddCommand(&cobra.Command{
 		Use: "images", Short: "write the archives of the shop's images and stop", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -71,7 +71,8 @@ func (d *demo) scrape(ctx context.Context, pods []pod) (reading, error) {
 	return r, nil
 }
 
-// add counts the metrics of one proxy. Callers of known workloads count what they send; the rest is counted where it arrives.
+// add counts the metrics of one proxy. Callers of known workloads count what they send; the rest is counted where it
+// arrives.
 func (r reading) add(workload string, known map[string]bool, text string) error {
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(strings.NewReader(text + "\n"))
@@ -107,8 +108,8 @@ func (r reading) add(workload string, known map[string]bool, text string) error 
 	return nil
 }
 
-// edgeOf names the edge of a series. The second result is false for what is not an edge of its own: a series of the receiving side
-// whose sender is known, or of the way between a proxy and its own pod.
+// edgeOf names the edge of a series. The second result is false for what is not an edge of its own: a series of the
+// receiving side whose sender is known, or of the way between a proxy and its own pod.
 func edgeOf(workload string, known map[string]bool, labels map[string]string) (edge, bool) {
 	e := edge{tls: labels["tls"], why: labels["no_tls_reason"]}
 	switch labels["direction"] {

@@ -17,15 +17,15 @@ import (
 	"github.com/tulle-mesh/tulle/test/step"
 )
 
-// expectation is what an edge of the shop has to show: the share of its calls that succeed. NaN is an edge whose answers do not end:
-// it only has to be there, secured.
+// expectation is what an edge of the shop has to show: the share of its calls that succeed. NaN is an edge whose
+// answers do not end: it only has to be there, secured.
 type expectation struct {
 	src, dst string
 	success  float64
 }
 
-// expected is the shop as shop.yaml describes it: checkout fails one call of ten, and one call of five that customers make is a
-// checkout. The Job is not in it: it ended, and its calls are forgotten when catalog's pods are replaced.
+// expected is the shop as shop.yaml describes it: checkout fails one call of ten, and one call of five that customers
+// make is a checkout. The Job is not in it: it ended, and its calls are forgotten when catalog's pods are replaced.
 var expected = []expectation{
 	{"load", "web", 0.98},
 	{"load", "live", math.NaN()},
@@ -36,7 +36,8 @@ var expected = []expectation{
 	{"cart", "redis", math.NaN()},
 }
 
-// tolerance of a success rate below one: each replica counts its own tenth, and calls are in flight at both ends of the window.
+// tolerance of a success rate below one: each replica counts its own tenth, and calls are in flight at both ends of the
+// window.
 const tolerance = 0.03
 
 // show watches the traffic, prints the table and checks it.
@@ -73,12 +74,16 @@ func (d *demo) show(ctx context.Context) error {
 	if err := printTable(os.Stdout, recent, total, d.window); err != nil {
 		return err
 	}
-	d.progress.Say("%s: callers without an identity, here the kubelet with its probes. RPS -: no call ended in these %s, the row is from before.",
+	d.progress.Say(
+		"%s: callers without an identity, here the kubelet with its probes. RPS -: no call ended in these %s, the row is "+
+			"from before.",
 		unmeshed, d.window)
-	if err := judge(recent, total); err != nil {
+	if err := compare(recent, total); err != nil {
 		return err
 	}
-	d.progress.Say("\nEvery edge between meshed pods is mutual TLS, the Job has ended, and the failures are the injected ones. (%s)", d.progress.Since())
+	d.progress.Say(
+		"\nEvery edge between meshed pods is mutual TLS, the Job has ended, and the failures are the injected ones. (%s)",
+		d.progress.Since())
 	d.progress.Say("%s", d.hints())
 	return nil
 }
@@ -112,8 +117,8 @@ func (r reading) missing() error {
 	return nil
 }
 
-// printTable writes one row an edge. What moved in the window is shown by its rate; what did not, but is open or ended before, by its
-// totals.
+// printTable writes one row an edge. What moved in the window is shown by its rate; what did not, but is open or ended
+// before, by its totals.
 func printTable(out io.Writer, recent, total reading, window time.Duration) error {
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(w, "SRC\tDST\tTLS\tRPS\tSUCCESS\tP50\tP99")
@@ -152,8 +157,8 @@ func (e edge) security() string {
 	return "no: " + e.tls
 }
 
-// judge compares what was seen with what the shop is made to do.
-func judge(recent, total reading) error {
+// compare compares what was seen with what the shop is made to do.
+func compare(recent, total reading) error {
 	var faults []error
 	if err := total.missing(); err != nil {
 		faults = append(faults, err)
@@ -187,12 +192,14 @@ func (x expectation) check(t traffic) error {
 	case x.success == 1 && t.failure > 0:
 		return fmt.Errorf("%s -> %s: %.0f of %.0f calls failed, want none", x.src, x.dst, t.failure, calls)
 	case math.Abs(t.success/calls-x.success) > tolerance:
-		return fmt.Errorf("%s -> %s: %.1f %% of %.0f calls succeeded, want %.1f %%", x.src, x.dst, 100*t.success/calls, calls, 100*x.success)
+		return fmt.Errorf("%s -> %s: %.1f %% of %.0f calls succeeded, want %.1f %%", x.src, x.dst, 100*t.success/calls, calls,
+			100*x.success)
 	}
 	return nil
 }
 
-// quantile estimates a quantile as Prometheus' histogram_quantile does: linear within a bucket. NaN without observations.
+// quantile estimates a quantile as Prometheus' histogram_quantile does: linear within a bucket. NaN without
+// observations.
 func quantile(q float64, cumulative map[float64]float64) float64 {
 	bounds := slices.Sorted(maps.Keys(cumulative))
 	if len(bounds) == 0 {

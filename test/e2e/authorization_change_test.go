@@ -26,10 +26,14 @@ func flips() []flip {
 	}
 	return []flip{
 		{"flip-h1", "h1", web, kubectlDo("delete", "serverauthorization", "flip-h1", "--wait=false")},
-		{"flip-h2", "h2c", web, kubectlDo("patch", "meshtlsauthentication", "flip-h2", "--type=merge", `-p={"spec":{"identities":["spiffe://cluster.local/ns/guarded/sa/web2"]}}`)},
-		{"flip-route", "h2c stream", web, kubectlDo("delete", "authorizationpolicy", "flip-route-drops-httproute", "--wait=false")},
-		{"flip-network", "h1 stream", stranger, kubectlDo("patch", "networkauthentication", "flip-network", "--type=merge", `-p={"spec":{"networks":[{"cidr":"192.0.2.0/24"}]}}`)},
-		{"flip-tcp", "tcp", web, kubectlDo("patch", "server", "flip-tcp-tcp", "--type=merge", `-p={"spec":{"accessPolicy":"deny"}}`)},
+		{"flip-h2", "h2c", web, kubectlDo("patch", "meshtlsauthentication", "flip-h2", "--type=merge",
+			`-p={"spec":{"identities":["spiffe://cluster.local/ns/guarded/sa/web2"]}}`)},
+		{"flip-route", "h2c stream", web, kubectlDo("delete", "authorizationpolicy", "flip-route-drops-httproute",
+			"--wait=false")},
+		{"flip-network", "h1 stream", stranger, kubectlDo("patch", "networkauthentication", "flip-network", "--type=merge",
+			`-p={"spec":{"networks":[{"cidr":"192.0.2.0/24"}]}}`)},
+		{"flip-tcp", "tcp", web, kubectlDo("patch", "server", "flip-tcp-tcp", "--type=merge",
+			`-p={"spec":{"accessPolicy":"deny"}}`)},
 		{"flip-tcp-account", "tcp", evil, kubectlDo("delete", "serverauthorization", "flip-tcp-account", "--wait=false")},
 	}
 }
@@ -38,20 +42,23 @@ func flipCells() []*cell {
 	return []*cell{
 		{name: "flip-h1", policies: admits(`{meshTLS: {serviceAccounts: [{name: web}]}}`), attempts: letIn(web)},
 		{name: "flip-h2", policies: byIdentity(webAlone), attempts: letIn(web)},
-		{name: "flip-route", policies: routeFor(gatewayRoutes, "drops", "{matches: [{path: {value: /drops}}]}", "["+where+"]") +
-			routeFor(gatewayRoutes, "ready", "{matches: [{path: {value: /ready}}]}", "["+where+"]") + networks(anywhere), attempts: sees("h1", "/ready", "200", web)},
+		{name: "flip-route", policies: routeFor(gatewayRoutes, "drops", "{matches: [{path: {value: /drops}}]}", "["+where+
+			"]") +
+			routeFor(gatewayRoutes, "ready", "{matches: [{path: {value: /ready}}]}", "["+where+"]") + networks(anywhere),
+			attempts: sees("h1", "/ready", "200", web)},
 		{name: "flip-network", policies: requires("["+where+"]") + networks(anywhere), attempts: letIn(stranger)},
 		{name: "flip-tcp", spec: map[string]string{"": "accessPolicy: all-authenticated"}, attempts: letIn(web)},
-		{name: "flip-tcp-account", policies: admits(`{meshTLS: {serviceAccounts: [{name: web, namespace: ` + otherNS + `}]}}`), attempts: letIn(evil)},
+		{name: "flip-tcp-account", policies: admits(`{meshTLS: {serviceAccounts: [{name: web, namespace: ` + otherNS +
+			`}]}}`), attempts: letIn(evil)},
 	}
 }
 
 // used is what came of the use of a right.
 type used struct {
-	last   time.Time // when it last worked
-	enough bool      // it worked before
-	ended  string    // how it ended; "" if it did not
-	told   string
+	last     time.Time // when it last worked
+	enough   bool      // it worked before
+	ended    string    // how it ended; "" if it did not
+	response string
 }
 
 // testDenyUnderLoad takes rights while they are used, one after the other: a second later what used it no longer works.
@@ -80,9 +87,9 @@ func (g *guarded) testDenyUnderLoad(t *testing.T) {
 	wg.Wait()
 	for i, f := range list {
 		u, late := results[i], results[i].last.Sub(taken[i])
-		t.Logf("%s: %s last worked %v after the change: %s", f.cell, f.how, late.Round(time.Millisecond), u.told)
+		t.Logf("%s: %s last worked %v after the change: %s", f.cell, f.how, late.Round(time.Millisecond), u.response)
 		if !u.enough || u.ended == "" || late > time.Second {
-			t.Errorf("%s: %s worked %v after the change; it ended with %q: %s", f.cell, f.how, late, u.ended, u.told)
+			t.Errorf("%s: %s worked %v after the change; it ended with %q: %s", f.cell, f.how, late, u.ended, u.response)
 		}
 	}
 }
@@ -101,7 +108,8 @@ func (g *guarded) use(f flip) (used, error) {
 		if err := json.Unmarshal(out, &l); err != nil {
 			return used{}, err
 		}
-		u := used{last: l.LastOK, enough: l.Statuses["200"] > 100, told: fmt.Sprintf("statuses %v, errors %v", l.Statuses, l.Errors)}
+		u := used{last: l.LastOK, enough: l.Statuses["200"] > 100,
+			response: fmt.Sprintf("statuses %v, errors %v", l.Statuses, l.Errors)}
 		if l.Statuses["403"] > 300 && l.Failed == 0 {
 			u.ended = "403"
 		}
@@ -119,7 +127,7 @@ func (g *guarded) use(f flip) (used, error) {
 	if err := json.Unmarshal(out, &l); err != nil {
 		return used{}, err
 	}
-	u := used{last: l.Last, enough: l.Bytes > 50, told: fmt.Sprintf("%d bytes", l.Bytes)}
+	u := used{last: l.Last, enough: l.Bytes > 50, response: fmt.Sprintf("%d bytes", l.Bytes)}
 	if !strings.Contains(l.Error, "deadline") && !strings.Contains(l.Error, "timeout") {
 		u.ended = l.Error
 	}
@@ -128,15 +136,18 @@ func (g *guarded) use(f flip) (used, error) {
 
 // limit is the cell's HTTPLocalRateLimitPolicy for a Server.
 func limit(suffix, bounds string) string {
-	return object("v1alpha1", "HTTPLocalRateLimitPolicy", "{cell}-"+suffix, `{targetRef: {group: policy.linkerd.io, kind: Server, name: "{cell}-`+suffix+`"}, `+bounds+`}`)
+	return object("v1alpha1", "HTTPLocalRateLimitPolicy", "{cell}-"+suffix,
+		`{targetRef: {group: policy.linkerd.io, kind: Server, name: "{cell}-`+suffix+`"}, `+bounds+`}`)
 }
 
 func rateCells() []*cell {
 	return []*cell{
 		{name: "rate-fair", policies: admits(`{unauthenticated: true}`) + limit("http", `total: {requestsPerSecond: 100}, identity: {requestsPerSecond: 10},
   overrides: [{requestsPerSecond: 20, clientRefs: [{kind: ServiceAccount, name: web2}]}]`), attempts: sees("h1", "/", "200", web)},
-		{name: "rate-total", policies: admits(`{unauthenticated: true}`) + limit("http", `total: {requestsPerSecond: 20}`), attempts: sees("h1", "/", "200", web)},
-		{name: "rate-told", policies: admits(`{unauthenticated: true}`) + limit("http", `identity: {requestsPerSecond: 0.02}`) + limit("grpc", `identity: {requestsPerSecond: 0.02}`)},
+		{name: "rate-total", policies: admits(`{unauthenticated: true}`) + limit("http", `total: {requestsPerSecond: 20}`),
+			attempts: sees("h1", "/", "200", web)},
+		{name: "rate-response", policies: admits(`{unauthenticated: true}`) +
+			limit("http", `identity: {requestsPerSecond: 0.02}`) + limit("grpc", `identity: {requestsPerSecond: 0.02}`)},
 	}
 }
 
@@ -149,7 +160,8 @@ func (g *guarded) testRateLimits(t *testing.T) {
 		rate int
 	}
 	floods := []flood{
-		{web, "rate-fair", 60}, {web2, "rate-fair", 60}, {dotted, "rate-fair", 5}, {stranger, "rate-fair", 30}, {node, "rate-fair", 30},
+		{web, "rate-fair", 60}, {web2, "rate-fair", 60}, {dotted, "rate-fair", 5}, {stranger, "rate-fair", 30},
+		{node, "rate-fair", 30},
 		{evil, "rate-total", 40}, {crossed, "rate-total", 40},
 	}
 	results := make([]load, len(floods))
@@ -173,7 +185,8 @@ func (g *guarded) testRateLimits(t *testing.T) {
 			t.Errorf("%s/%s got %v, errors %v", floods[i].by.namespace, floods[i].by.deployment, r.Statuses, r.Errors)
 		}
 	}
-	// A second's worth may come at once, so 5 seconds let 6 seconds' worth in, if those who start later do not make them longer.
+	// A second's worth may come at once, so 5 seconds let 6 seconds' worth in, if those who start later do not make them
+	// longer.
 	expect := func(what string, got, rate int) {
 		if least, most := rate*(seconds-1), rate*(seconds+3); got < least || got > most {
 			t.Errorf("%s: %d requests were let in, want %d to %d", what, got, least, most)
@@ -190,9 +203,9 @@ func (g *guarded) testRateLimits(t *testing.T) {
 	g.testDenialOfExcess(t)
 }
 
-// testDenialOfExcess reads what a client is told that may make one request in 50 seconds.
+// testDenialOfExcess reads the response to a client that may make one request in 50 seconds.
 func (g *guarded) testDenialOfExcess(t *testing.T) {
-	c := *g.cell("rate-told")
+	c := *g.cell("rate-response")
 	for range 4 {
 		c.attempts = append(c.attempts, sees("h1", "/", "", web2)...)
 		c.attempts = append(c.attempts, sees("grpc", emptyCall, "", web2)...)
@@ -208,7 +221,9 @@ func (g *guarded) testDenialOfExcess(t *testing.T) {
 			continue
 		}
 		suffix := map[string]string{"429": "http", "grpc 8": "grpc"}[r.Got]
-		for _, want := range []string{"HTTPLocalRateLimitPolicy guarded/rate-told-" + suffix, "Server guarded/rate-told-" + suffix, "client " + web2.spiffeID()} {
+		for _, want := range []string{"HTTPLocalRateLimitPolicy guarded/rate-response-" + suffix,
+			"Server guarded/rate-response-" +
+				suffix, "client " + web2.spiffeID()} {
 			if !strings.Contains(r.ProxyStatus, want) {
 				t.Errorf("%s does not name %q: %s", r.Got, want, r.ProxyStatus)
 			}

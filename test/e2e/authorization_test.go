@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// TestAuthorization shows on a cluster who may call whom: each kind of authorization lets in its callers and nobody else, over HTTP,
-// gRPC and bytes; each path is what it is however it is spelled; what was allowed ends when it no longer is.
+// TestAuthorization shows on a cluster who may call whom: each kind of authorization lets in its callers and nobody
+// else, over HTTP, gRPC and bytes; each path is what it is however it is spelled; what was allowed ends when it no
+// longer is.
 func TestAuthorization(t *testing.T) {
 	plain := map[string]string{}
 	for _, ip := range podIPs(t, bareNS, "client") {
@@ -24,7 +25,8 @@ func TestAuthorization(t *testing.T) {
 	cells = append(cells, routeCells()...)
 	cells = append(cells, flipCells()...)
 	cells = append(cells, rateCells()...)
-	g := serveGuarded(t, cells, fmt.Sprintf(", config.linkerd.io/opaque-ports: \"%d\"", 8100+indexOf(cells, "opaque-by-pod")), probes(cells))
+	g := serveGuarded(t, cells, fmt.Sprintf(", config.linkerd.io/opaque-ports: \"%d\"", 8100+
+		indexOf(cells, "opaque-by-pod")), probes(cells))
 
 	t.Run("table", func(t *testing.T) { g.testTable(t) })
 	t.Run("probes", func(t *testing.T) { g.testProbes(t) })
@@ -41,16 +43,17 @@ func indexOf(cells []*cell, name string) int {
 	panic("there is no cell " + name)
 }
 
-// testTable waits until every attempt has come to what it should. As some are right before their policy is in force, all are made once
-// more then.
+// testTable waits until every attempt has the wanted result. Some have it before their policy applies, so all are made
+// once more then.
 func (g *guarded) testTable(t *testing.T) {
 	made := 0
 	all := func() error {
 		results, err := g.try(g.cells...)
 		made = len(results)
 		for _, r := range results {
-			if wrong := r.judge(); wrong != "" {
-				err = errors.Join(err, fmt.Errorf("%s: %s/%s by %s to %q %q%q: %s", r.name, r.by.namespace, r.by.deployment, r.how, r.to, r.target, r.raw, wrong))
+			if wrong := r.problem(); wrong != "" {
+				err = errors.Join(err, fmt.Errorf("%s: %s/%s by %s to %q %q%q: %s", r.name, r.by.namespace, r.by.deployment, r.how,
+					r.to, r.target, r.raw, wrong))
 			}
 		}
 		return err
@@ -64,12 +67,14 @@ func (g *guarded) testTable(t *testing.T) {
 
 // object renders an object of policy.linkerd.io, in flow style.
 func object(version, kind, name, spec string) string {
-	return fmt.Sprintf("apiVersion: policy.linkerd.io/%s\nkind: %s\nmetadata: {name: %s, namespace: %s}\nspec: %s\n---\n", version, kind, name, guardedNS, spec)
+	return fmt.Sprintf("apiVersion: policy.linkerd.io/%s\nkind: %s\nmetadata: {name: %s, namespace: %s}\nspec: %s\n---\n",
+		version, kind, name, guardedNS, spec)
 }
 
 // admits is a ServerAuthorization for all Servers of the cell.
 func admits(clients string) string {
-	return object("v1beta1", "ServerAuthorization", "{cell}", `{server: {selector: {matchLabels: {cell: "{cell}"}}}, client: `+clients+`}`)
+	return object("v1beta1", "ServerAuthorization", "{cell}",
+		`{server: {selector: {matchLabels: {cell: "{cell}"}}}, client: `+clients+`}`)
 }
 
 // requires is an AuthorizationPolicy for each Server of the cell.
@@ -83,7 +88,8 @@ func requires(refs string) (out string) {
 // policyFor is an AuthorizationPolicy that is named like its target.
 func policyFor(target, group, kind, refs string) string {
 	return object("v1alpha1", "AuthorizationPolicy", target+"-"+strings.ToLower(kind),
-		fmt.Sprintf("{targetRef: {group: %s, kind: %s, name: %s}, requiredAuthenticationRefs: %s}", group, kind, target, refs))
+		fmt.Sprintf("{targetRef: {group: %s, kind: %s, name: %s}, requiredAuthenticationRefs: %s}", group, kind, target,
+			refs))
 }
 
 // who and where are the authentications named after the cell.
@@ -107,40 +113,63 @@ func kindCells() []*cell {
 	return []*cell{
 		{name: "deny", attempts: attempts(keptOut(web, evil, stranger, node),
 			at("pod4", keptOut(web, stranger)), at("pod6", keptOut(web, stranger, node)), at("svc6", keptOut(web, stranger)))},
-		{name: "saz-account", policies: admits(`{meshTLS: {serviceAccounts: [{name: web}]}}`), attempts: attempts(letIn(web), keptOut(web2, dotted, evil, stranger, node),
-			at("pod4", letIn(web)), at("pod4", keptOut(web2, stranger)), at("pod6", letIn(web)), at("pod6", keptOut(evil, stranger)), at("svc6", letIn(web)))},
-		{name: "saz-foreign-account", policies: admits(`{meshTLS: {serviceAccounts: [{name: web, namespace: ` + otherNS + `}]}}`), attempts: attempts(letIn(evil), keptOut(web, stranger))},
-		{name: "saz-everybody-meshed", policies: admits(`{meshTLS: {identities: ["*"]}}`), attempts: attempts(letIn(web, evil), keptOut(stranger, node))},
-		{name: "saz-namespace", policies: admits(`{meshTLS: {identities: ["*.guarded.serviceaccount.identity.tulle.cluster.local"]}}`),
+		{name: "saz-account", policies: admits(`{meshTLS: {serviceAccounts: [{name: web}]}}`),
+			attempts: attempts(letIn(web), keptOut(web2, dotted, evil, stranger, node),
+				at("pod4", letIn(web)), at("pod4", keptOut(web2, stranger)), at("pod6", letIn(web)),
+				at("pod6", keptOut(evil, stranger)), at("svc6", letIn(web)))},
+		{name: "saz-foreign-account", policies: admits(`{meshTLS: {serviceAccounts: [{name: web, namespace: ` + otherNS +
+			`}]}}`), attempts: attempts(letIn(evil), keptOut(web, stranger))},
+		{name: "saz-everybody-meshed", policies: admits(`{meshTLS: {identities: ["*"]}}`),
+			attempts: attempts(letIn(web, evil), keptOut(stranger, node))},
+		{name: "saz-namespace", policies: admits(
+			`{meshTLS: {identities: ["*.guarded.serviceaccount.identity.tulle.cluster.local"]}}`),
 			attempts: attempts(letIn(web, dotted), keptOut(evil, stranger))},
-		{name: "saz-dotted", policies: admits(`{meshTLS: {identities: ["a.b.guarded.serviceaccount.identity.tulle.cluster.local"]}}`),
+		{name: "saz-dotted",
+			policies: admits(`{meshTLS: {identities: ["a.b.guarded.serviceaccount.identity.tulle.cluster.local"]}}`),
 			attempts: attempts(letIn(dotted), keptOut(crossed, web))},
-		{name: "saz-any-tls", policies: admits(`{meshTLS: {unauthenticatedTLS: true}}`), attempts: attempts(letIn(web, evil), keptOut(stranger))},
-		{name: "saz-everybody", policies: admits(`{unauthenticated: true}`), attempts: attempts(letIn(web, evil, stranger, node), at("pod6", letIn(stranger)))},
+		{name: "saz-any-tls", policies: admits(`{meshTLS: {unauthenticatedTLS: true}}`),
+			attempts: attempts(letIn(web, evil), keptOut(stranger))},
+		{name: "saz-everybody", policies: admits(`{unauthenticated: true}`),
+			attempts: attempts(letIn(web, evil, stranger, node), at("pod6", letIn(stranger)))},
 
-		{name: "identity", policies: byIdentity(`{identities: ["web.guarded.serviceaccount.identity.tulle.cluster.local"]}`), attempts: attempts(letIn(web), keptOut(web2, evil, stranger))},
-		{name: "identity-spiffe", policies: byIdentity(`{identities: ["spiffe://cluster.local/ns/guarded/sa/web2"]}`), attempts: attempts(letIn(web2), keptOut(web, evil, stranger))},
-		{name: "identity-istio", policies: byIdentity(`{identities: ["cluster.local/ns/guarded-evil/sa/web"]}`), attempts: attempts(letIn(evil), keptOut(web, stranger))},
-		{name: "identity-namespace", policies: byIdentity(`{identities: ["spiffe://cluster.local/ns/guarded/sa/*"]}`), attempts: attempts(letIn(web, dotted), keptOut(evil, stranger))},
-		{name: "identity-domain", policies: byIdentity(`{identities: ["spiffe://cluster.local/*"]}`), attempts: attempts(letIn(web, evil), keptOut(stranger))},
-		{name: "identity-elsewhere", policies: byIdentity(`{identities: ["spiffe://cluster.local.evil/ns/guarded/sa/web"]}`), attempts: keptOut(web, evil)},
-		{name: "identity-account", policies: byIdentity(`{identityRefs: [{kind: ServiceAccount, name: a.b}]}`), attempts: attempts(letIn(dotted), keptOut(crossed, web, stranger))},
-		{name: "identity-in-namespace", policies: byIdentity(`{identityRefs: [{kind: Namespace, name: guarded}]}`), attempts: attempts(letIn(web, crossed), keptOut(evil, stranger))},
-		{name: "account", policies: requires(`[{kind: ServiceAccount, name: web, namespace: guarded-evil}]`), attempts: attempts(letIn(evil), keptOut(web, stranger))},
+		{name: "identity", policies: byIdentity(`{identities: ["web.guarded.serviceaccount.identity.tulle.cluster.local"]}`),
+			attempts: attempts(letIn(web), keptOut(web2, evil, stranger))},
+		{name: "identity-spiffe", policies: byIdentity(`{identities: ["spiffe://cluster.local/ns/guarded/sa/web2"]}`),
+			attempts: attempts(letIn(web2), keptOut(web, evil, stranger))},
+		{name: "identity-istio", policies: byIdentity(`{identities: ["cluster.local/ns/guarded-evil/sa/web"]}`),
+			attempts: attempts(letIn(evil), keptOut(web, stranger))},
+		{name: "identity-namespace", policies: byIdentity(`{identities: ["spiffe://cluster.local/ns/guarded/sa/*"]}`),
+			attempts: attempts(letIn(web, dotted), keptOut(evil, stranger))},
+		{name: "identity-domain", policies: byIdentity(`{identities: ["spiffe://cluster.local/*"]}`),
+			attempts: attempts(letIn(web, evil), keptOut(stranger))},
+		{name: "identity-elsewhere", policies: byIdentity(`{identities: ["spiffe://cluster.local.evil/ns/guarded/sa/web"]}`),
+			attempts: keptOut(web, evil)},
+		{name: "identity-account", policies: byIdentity(`{identityRefs: [{kind: ServiceAccount, name: a.b}]}`),
+			attempts: attempts(letIn(dotted), keptOut(crossed, web, stranger))},
+		{name: "identity-in-namespace", policies: byIdentity(`{identityRefs: [{kind: Namespace, name: guarded}]}`),
+			attempts: attempts(letIn(web, crossed), keptOut(evil, stranger))},
+		{name: "account", policies: requires(`[{kind: ServiceAccount, name: web, namespace: guarded-evil}]`),
+			attempts: attempts(letIn(evil), keptOut(web, stranger))},
 		{name: "nothing-required", policies: requires(`[]`), attempts: letIn(web, stranger, node)},
 		{name: "missing", policies: requires(`[` + who + `]`), attempts: keptOut(web, stranger)},
-		{name: "two-policies", policies: byIdentity(`{identities: ["spiffe://cluster.local/ns/guarded/sa/web"]}`) + admits(`{meshTLS: {serviceAccounts: [{name: web2}]}}`),
+		{name: "two-policies", policies: byIdentity(`{identities: ["spiffe://cluster.local/ns/guarded/sa/web"]}`) +
+			admits(`{meshTLS: {serviceAccounts: [{name: web2}]}}`),
 			attempts: attempts(letIn(web, web2), keptOut(dotted, evil, stranger))},
 
 		// A policy on a namespace is for its Servers: in guarded-evil the Server of this cell is the only one.
 		{name: "namespace", in: otherNS, policies: strings.ReplaceAll(policyFor(otherNS, `""`, "Namespace", "["+who+"]")+
-			identities(`{identities: ["spiffe://cluster.local/ns/guarded/sa/web"]}`), "namespace: guarded}", "namespace: "+otherNS+"}"),
+			identities(`{identities: ["spiffe://cluster.local/ns/guarded/sa/web"]}`), "namespace: guarded}", "namespace: "+
+			otherNS+"}"),
 			attempts: attempts(letIn(web), keptOut(web2, evil, stranger))},
 
-		{name: "all-authenticated", spec: map[string]string{"": "accessPolicy: all-authenticated"}, attempts: attempts(letIn(web, evil), keptOut(stranger, node))},
-		{name: "all-unauthenticated", spec: map[string]string{"": "accessPolicy: all-unauthenticated"}, attempts: letIn(web, stranger, node)},
-		{name: "cluster-authenticated", spec: map[string]string{"": "accessPolicy: cluster-authenticated"}, attempts: attempts(letIn(web, evil), keptOut(stranger))},
-		{name: "cluster-unauthenticated", spec: map[string]string{"": "accessPolicy: cluster-unauthenticated"}, attempts: letIn(web, stranger)},
+		{name: "all-authenticated", spec: map[string]string{"": "accessPolicy: all-authenticated"},
+			attempts: attempts(letIn(web, evil), keptOut(stranger, node))},
+		{name: "all-unauthenticated", spec: map[string]string{"": "accessPolicy: all-unauthenticated"},
+			attempts: letIn(web, stranger, node)},
+		{name: "cluster-authenticated", spec: map[string]string{"": "accessPolicy: cluster-authenticated"},
+			attempts: attempts(letIn(web, evil), keptOut(stranger))},
+		{name: "cluster-unauthenticated", spec: map[string]string{"": "accessPolicy: cluster-unauthenticated"},
+			attempts: letIn(web, stranger)},
 		{name: "audit", spec: map[string]string{"": "accessPolicy: audit"}, attempts: letIn(web, evil, stranger, node)},
 	}
 }
@@ -157,19 +186,28 @@ func networkCells(plain4, plain6 string) []*cell {
 	everywhere := `{cidr: 0.0.0.0/0}, {cidr: "::/0"}`
 	return []*cell{
 		{name: "network", policies: requires("["+where+"]") + networks(both),
-			attempts: attempts(letIn(stranger), at("pod4", letIn(stranger)), at("pod6", letIn(stranger)), at("svc6", letIn(stranger)), keptOut(web, node))},
+			attempts: attempts(letIn(stranger), at("pod4", letIn(stranger)), at("pod6", letIn(stranger)),
+				at("svc6", letIn(stranger)), keptOut(web, node))},
 		{name: "network-except", policies: requires("["+where+"]") + networks(allBut+", "+other),
-			attempts: attempts(keptOut(stranger), at("pod6", keptOut(stranger)), letIn(web, node), at("pod6", letIn(web, node)))},
-		{name: "network-4", policies: requires("["+where+"]") + networks("{cidr: 0.0.0.0/0}"), attempts: attempts(at("pod4", letIn(stranger, web)), at("pod6", keptOut(stranger, web)))},
-		{name: "network-6", policies: requires("["+where+"]") + networks(`{cidr: "::/0"}`), attempts: attempts(at("pod4", keptOut(stranger, web)), at("pod6", letIn(stranger, web)))},
+			attempts: attempts(keptOut(stranger), at("pod6", keptOut(stranger)), letIn(web, node),
+				at("pod6", letIn(web, node)))},
+		{name: "network-4", policies: requires("["+where+"]") + networks("{cidr: 0.0.0.0/0}"),
+			attempts: attempts(at("pod4", letIn(stranger, web)), at("pod6", keptOut(stranger, web)))},
+		{name: "network-6", policies: requires("["+where+"]") + networks(`{cidr: "::/0"}`),
+			attempts: attempts(at("pod4", keptOut(stranger, web)), at("pod6", letIn(stranger, web)))},
 		// IPv6 that embeds the digits of an IPv4 address is another address.
-		{name: "network-embedded", policies: requires("["+where+"]") + networks(fmt.Sprintf(`{cidr: "::%s"}, {cidr: "64:ff9b::/96"}`, strings.TrimSuffix(plain4, "/32"))),
+		{name: "network-embedded", policies: requires("["+where+"]") +
+			networks(fmt.Sprintf(`{cidr: "::%s"}, {cidr: "64:ff9b::/96"}`, strings.TrimSuffix(plain4, "/32"))),
 			attempts: attempts(keptOut(stranger), at("pod6", keptOut(stranger)))},
-		{name: "network-and-identity", policies: requires("["+who+", "+where+"]") + networks(everywhere) + identities(`{identities: ["*"]}`),
+		{name: "network-and-identity", policies: requires("["+who+", "+where+"]") + networks(everywhere) +
+			identities(`{identities: ["*"]}`),
 			attempts: attempts(letIn(web), at("pod6", letIn(web)), keptOut(stranger, node))},
-		{name: "network-of-another", policies: requires("["+who+", "+where+"]") + networks(both) + identities(`{identities: ["*"]}`), attempts: keptOut(web, stranger, node)},
-		{name: "saz-network", policies: admits(`{unauthenticated: true, networks: [` + both + `]}`), attempts: attempts(letIn(stranger), at("pod6", letIn(stranger)), keptOut(web, node))},
-		{name: "saz-network-meshed", policies: admits(`{meshTLS: {serviceAccounts: [{name: web}]}, networks: [` + allBut + `]}`),
+		{name: "network-of-another", policies: requires("["+who+", "+where+"]") + networks(both) +
+			identities(`{identities: ["*"]}`), attempts: keptOut(web, stranger, node)},
+		{name: "saz-network", policies: admits(`{unauthenticated: true, networks: [` + both + `]}`),
+			attempts: attempts(letIn(stranger), at("pod6", letIn(stranger)), keptOut(web, node))},
+		{name: "saz-network-meshed", policies: admits(`{meshTLS: {serviceAccounts: [{name: web}]}, networks: [` + allBut +
+			`]}`),
 			attempts: attempts(letIn(web), at("pod6", keptOut(web)), keptOut(web2, stranger))},
 	}
 }

@@ -19,7 +19,8 @@ func TestCircuitBreaker(t *testing.T) {
 	if len(byName) != 2 {
 		t.Fatalf("web-v1 has pods %v, want 2", byName)
 	}
-	// A pod that was slow once may get none of a few requests a second for a while. With several in flight, both get their share.
+	// A pod that was slow once may get none of a few requests a second for a while. With several in flight, both get their
+	// share.
 	const busy = "delay=25ms"
 	sick, well := "", ""
 	for pod, addr := range byName {
@@ -38,14 +39,16 @@ func TestCircuitBreaker(t *testing.T) {
 	t.Logf("a pod of two fails for 12 s: it got %d of %d requests, the other %d; %.2f%% succeed",
 		got.Pods[sick], n, got.Pods[well], share(got.OK, n))
 	if got.Failed != got.Pods[sick] || got.Failed < 5 || got.Failed > 20 {
-		t.Errorf("the pod that fails got %d requests and %d failed; want 3 until it is ejected, one for each probe, and few in flight",
+		t.Errorf("the pod that fails got %d requests and %d failed; want 3 until it is ejected, one for each probe, and "+
+			"few in flight",
 			got.Pods[sick], got.Failed)
 	}
 
 	ready := func() float64 {
 		return proxyMetric(t, "outbound_http_balancer_endpoints", `parent_name="web-v1"`, `endpoint_state="ready"`)
 	}
-	if ejected := proxyMetric(t, "tulle_balancer_endpoints_ejected", `parent_name="web-v1"`); ready() != 1 || ejected != 1 {
+	if ejected := proxyMetric(t, "tulle_balancer_endpoints_ejected", `parent_name="web-v1"`); ready() != 1 ||
+		ejected != 1 {
 		t.Errorf("metrics say that %v endpoints are ready and %v ejected, want one each", ready(), ejected)
 	}
 
@@ -60,7 +63,8 @@ func TestCircuitBreaker(t *testing.T) {
 		t.Errorf("metrics say that %v endpoints are ready, want 2", ready())
 	}
 
-	// Of endpoints that all fail, at most half are left out: failures come from pods, not from a Service without endpoints.
+	// Of endpoints that all fail, at most half are left out: failures come from pods, not from a Service without
+	// endpoints.
 	for _, addr := range byName {
 		behave(t, addr, "fail=1")
 	}

@@ -1,5 +1,5 @@
-// Package e2e proves on a real Kubernetes what the mesh promises. It needs the cluster of `make cluster` (or any other through
-// KUBECONFIG), the images of `make images` loaded into it, and bin/tulle; `make e2e` prepares all three.
+// Package e2e proves on a real Kubernetes what the mesh promises. It needs the cluster of `make cluster` (or any other
+// through KUBECONFIG), the images of `make images` loaded into it, and bin/tulle; `make e2e` prepares all three.
 package e2e
 
 import (
@@ -39,7 +39,8 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
-	env = environment{root: root, kubectl: "kubectl", tulle: filepath.Join(root, "bin/tulle"), kubeconfig: os.Getenv("KUBECONFIG")}
+	env = environment{root: root, kubectl: "kubectl", tulle: filepath.Join(root, "bin/tulle"),
+		kubeconfig: os.Getenv("KUBECONFIG")}
 	if env.kubeconfig == "" {
 		env.kubeconfig = filepath.Join(root, ".cluster/kubeconfig")
 	}
@@ -79,8 +80,16 @@ func setUp() error {
 			_, err := kubectl("-n", meshNS, "rollout", "status", "deployment", "--timeout=180s")
 			return err
 		}},
-		{"check the mesh", func() error { _, err := run(5*time.Minute, nil, env.tulle, "check", "--wait", "4m"); return err }},
-		{"deploy the applications", func() error { _, err := kubectlIn(manifest("apps.yaml"), "apply", "-f", "-"); return err }},
+		{"check the mesh", func() error {
+			_, err := run(5*time.Minute, nil, env.tulle, "check", "--wait",
+				"4m")
+			return err
+		}},
+		{"deploy the applications", func() error {
+			_,
+				err := kubectlIn(manifest("apps.yaml"), "apply", "-f", "-")
+			return err
+		}},
 		{"wait for the applications", func() error {
 			for _, ns := range []string{appNS, bareNS} {
 				if _, err := kubectl("-n", ns, "rollout", "status", "deployment", "--timeout=180s"); err != nil {
@@ -101,7 +110,8 @@ func setUp() error {
 }
 
 func installMesh() error {
-	manifests, err := run(time.Minute, nil, env.tulle, "install", "--set", "proxy.defaultInboundPolicy=all-unauthenticated")
+	manifests, err := run(time.Minute, nil, env.tulle, "install", "--set",
+		"proxy.defaultInboundPolicy=all-unauthenticated")
 	if err != nil {
 		return err
 	}
@@ -109,8 +119,8 @@ func installMesh() error {
 	return err
 }
 
-// manifest reads a file of testdata and names in it the test application's image of this build, and the mesh's version, so that a new
-// version of the proxy is a new pod.
+// manifest reads a file of testdata and names in it the test application's image of this build, and the mesh's version,
+// so that a new version of the proxy is a new pod.
 func manifest(name string) []byte {
 	data, err := os.ReadFile(filepath.Join("testdata", name))
 	if err != nil {
@@ -120,7 +130,8 @@ func manifest(name string) []byte {
 	return bytes.ReplaceAll(data, []byte("MESH_VERSION"), []byte(env.version))
 }
 
-// run executes a command with the cluster's kubeconfig and returns its standard output; the error carries its standard error.
+// run executes a command with the cluster's kubeconfig and returns its standard output; the error carries its standard
+// error.
 func run(timeout time.Duration, stdin []byte, name string, args ...string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
@@ -129,7 +140,8 @@ func run(timeout time.Duration, stdin []byte, name string, args ...string) ([]by
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
-		return stdout.Bytes(), fmt.Errorf("%s %s: %w: %s", filepath.Base(name), strings.Join(args, " "), err, tail(stderr.String(), 2000))
+		return stdout.Bytes(), fmt.Errorf("%s %s: %w: %s", filepath.Base(name), strings.Join(args, " "), err,
+			tail(stderr.String(), 2000))
 	}
 	return stdout.Bytes(), nil
 }
@@ -168,7 +180,8 @@ var (
 
 // app runs the test client in the pod and returns what it printed.
 func (c client) app(args ...string) ([]byte, error) {
-	return kubectl(append([]string{"-n", c.namespace, "exec", "deploy/" + c.deployment, "-c", "app", "--", "/app"}, args...)...)
+	return kubectl(append([]string{"-n", c.namespace, "exec", "deploy/" + c.deployment, "-c", "app", "--", "/app"},
+		args...)...)
 }
 
 func (c client) mustApp(t *testing.T, args ...string) []byte {
@@ -223,8 +236,8 @@ func decode[T any](t *testing.T, data []byte) T {
 	return v
 }
 
-// eventually polls until check returns nil, and fails with its last error after the timeout. A cluster has no event for "everything
-// settled", so polling is the honest way.
+// eventually polls until check returns nil, and fails with its last error after the timeout. A cluster has no event for
+// "everything settled", so polling is the honest way.
 func eventually(t *testing.T, timeout time.Duration, check func() error) {
 	t.Helper()
 	deadline := time.Now().Add(timeout)

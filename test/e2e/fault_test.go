@@ -8,10 +8,12 @@ import (
 	"time"
 )
 
-// TestFaultEndsWithoutTheControlPlane injects failures and delays, and has the control plane gone by the time they are to end.
+// TestFaultEndsWithoutTheControlPlane injects failures and delays, and has the control plane gone by the time they are
+// to end.
 func TestFaultEndsWithoutTheControlPlane(t *testing.T) {
 	needWorkers(t)
-	fault := func(abortPercent, delayPercent string, lasts time.Duration) (until time.Time, annotations map[string]string) {
+	fault := func(abortPercent, delayPercent string, lasts time.Duration) (until time.Time,
+		annotations map[string]string) {
 		until = time.Now().Add(lasts).Truncate(time.Second)
 		return until, map[string]string{
 			"fault.tulle.dev/abort-http": "503", "fault.tulle.dev/abort-percent": abortPercent,
@@ -25,7 +27,8 @@ func TestFaultEndsWithoutTheControlPlane(t *testing.T) {
 	apply(t, route("web-v1", annotations, ""))
 	eventually(t, 10*time.Second, func() error {
 		work(t, "web-v1", 50, 100)
-		return nilIf(proxyMetric(t, "outbound_http_route_retry_requests_total", `route_name="web-v1"`) > 0, "nothing was retried")
+		return nilIf(proxyMetric(t, "outbound_http_route_retry_requests_total", `route_name="web-v1"`) > 0,
+			"nothing was retried")
 	})
 	const n = 2000
 	got := work(t, "web-v1", n, 400)
@@ -38,9 +41,11 @@ func TestFaultEndsWithoutTheControlPlane(t *testing.T) {
 	apply(t, route("web-v1", annotations, ""))
 	awaitWork(t, "web-v1", func(l load) bool { return l.Failed > 0 })
 	got = work(t, "web-v1", 1000, 500)
-	t.Logf("50%% aborted, 50%% delayed by 100 ms: %.1f%% failed, half within %.1f ms, 99%% within %.1f ms", share(got.Failed, 1000), got.P50, got.P99)
+	t.Logf("50%% aborted, 50%% delayed by 100 ms: %.1f%% failed, half within %.1f ms, 99%% within %.1f ms",
+		share(got.Failed, 1000), got.P50, got.P99)
 	if got.Failed < 440 || got.Failed > 560 || got.Statuses["503"] != got.Failed || got.P99 < 100 {
-		t.Errorf("%d of 1000 failed, statuses %v, 99%% within %.1f ms; want about half, with 503, and delays", got.Failed, got.Statuses, got.P99)
+		t.Errorf("%d of 1000 failed, statuses %v, 99%% within %.1f ms; want about half, with 503, and delays", got.Failed,
+			got.Statuses, got.P99)
 	}
 	var refused answer
 	eventually(t, 10*time.Second, func() error {
@@ -72,8 +77,8 @@ func TestFaultEndsWithoutTheControlPlane(t *testing.T) {
 	}
 }
 
-// awaitConnected waits until the proxies that send requests on follow the control plane again: what one has not asked for before, it could not
-// reach.
+// awaitConnected waits until the proxies that send requests on follow the control plane again: what one has not asked
+// for before, it could not reach.
 func awaitConnected(t *testing.T) {
 	t.Helper()
 	workloads := []client{meshed}

@@ -11,8 +11,9 @@ import (
 	"time"
 )
 
-// The tests of authorization have one pod, guarded, that serves many cells: three ports each, for HTTP, gRPC and bytes, that have a
-// policy of their own. All policies are applied at once and all callers try all cells at once, so a cell costs next to no time.
+// The tests of authorization have one pod, guarded, that serves many cells: three ports each, for HTTP, gRPC and bytes,
+// that have a policy of their own. All policies are applied at once and all callers try all cells at once, so a cell
+// costs next to no time.
 const (
 	guardedNS = "guarded"
 	otherNS   = "guarded-evil" // a name that begins alike
@@ -31,9 +32,10 @@ var (
 
 // attempt is one call of a client and what comes of it.
 type attempt struct {
-	by     client
-	how    string // h1, h2, grpc, tcp or raw
-	to     string // one of the addresses that reach knows; "" for the Service, but for the node, which knows no names: the pod
+	by  client
+	how string // h1, h2, grpc, tcp or raw
+	// one of the addresses that reach knows; "" for the Service, but for the node, which knows no names: the pod
+	to     string
 	target string // "[METHOD ]path"; "/" or a gRPC method if empty
 	raw    string // the bytes that raw sends
 	want   string // as the application's table command tells it
@@ -102,7 +104,8 @@ func (c *cell) namespace() string {
 // manifests renders the cell's Servers, which are named after it, and its policies.
 func (c *cell) manifests() string {
 	var out strings.Builder
-	for _, s := range []struct{ suffix, how, protocol string }{{"http", "h1", "unknown"}, {"grpc", "grpc", "gRPC"}, {"tcp", "tcp", "opaque"}} {
+	for _, s := range []struct{ suffix, how, protocol string }{{"http", "h1", "unknown"}, {"grpc", "grpc", "gRPC"},
+		{"tcp", "tcp", "opaque"}} {
 		more := c.spec[""]
 		if m, ok := c.spec[s.suffix]; ok {
 			more = m
@@ -110,8 +113,10 @@ func (c *cell) manifests() string {
 		if !strings.Contains(more, "proxyProtocol") {
 			more = "proxyProtocol: " + s.protocol + ", " + more
 		}
-		fmt.Fprintf(&out, "apiVersion: policy.linkerd.io/v1beta3\nkind: Server\nmetadata: {name: %s-%s, namespace: %s, labels: {cell: %s}}\n"+
-			"spec: {podSelector: {matchLabels: {app: guarded}}, port: %d, %s}\n---\n", c.name, s.suffix, c.namespace(), c.name, c.port(s.how), more)
+		fmt.Fprintf(&out,
+			"apiVersion: policy.linkerd.io/v1beta3\nkind: Server\nmetadata: {name: %s-%s, namespace: %s, labels: {cell: %s}}\n"+
+				"spec: {podSelector: {matchLabels: {app: guarded}}, port: %d, %s}\n---\n", c.name, s.suffix, c.namespace(), c.name,
+			c.port(s.how), more)
 	}
 	return out.String() + strings.ReplaceAll(c.policies, "{cell}", c.name)
 }
@@ -153,13 +158,14 @@ type guarded struct {
 	addresses map[string]netip.Addr // pod4, pod6, svc6
 }
 
-// serveGuarded deploys the callers and the pods that serve the cells, and waits until all of it is ready. The policies are there before the pods:
-// a pod that is ready has been probed under them.
+// serveGuarded deploys the callers and the pods that serve the cells, and waits until all of it is ready. The policies
+// are there before the pods: a pod that is ready has been probed under them.
 func serveGuarded(t *testing.T, cells []*cell, annotations, probes string) *guarded {
 	t.Helper()
 	var before, after, ports strings.Builder
 	for _, ns := range []string{guardedNS, otherNS} {
-		fmt.Fprintf(&before, "apiVersion: v1\nkind: Namespace\nmetadata: {name: %s, annotations: {linkerd.io/inject: enabled}}\n---\n", ns)
+		fmt.Fprintf(&before,
+			"apiVersion: v1\nkind: Namespace\nmetadata: {name: %s, annotations: {linkerd.io/inject: enabled}}\n---\n", ns)
 	}
 	for _, c := range onMesh {
 		after.WriteString(deployment(c, 0, "", ""))
@@ -191,7 +197,8 @@ func serveGuarded(t *testing.T, cells []*cell, annotations, probes string) *guar
 	}
 	g := &guarded{cells: cells, addresses: map[string]netip.Addr{}}
 	g.learn(t, "pod", podIPs(t, guardedNS, "guarded"))
-	g.learn(t, "svc", strings.Fields(strings.Trim(mustKubectl(t, "-n", guardedNS, "get", "service", "guarded", "-o", "jsonpath={.spec.clusterIPs[*]}"), "[]")))
+	g.learn(t, "svc", strings.Fields(strings.Trim(mustKubectl(t, "-n", guardedNS, "get", "service", "guarded", "-o",
+		"jsonpath={.spec.clusterIPs[*]}"), "[]")))
 	return g
 }
 
@@ -311,7 +318,8 @@ func (c client) table(calls []tableCall) ([]outcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	out, err := run(2*time.Minute, in, env.kubectl, "-n", c.namespace, "exec", "-i", "deploy/"+c.deployment, "-c", "app", "--", "/app", "table")
+	out, err := run(2*time.Minute, in, env.kubectl, "-n", c.namespace, "exec", "-i", "deploy/"+c.deployment, "-c", "app",
+		"--", "/app", "table")
 	if err != nil {
 		return nil, err
 	}
@@ -327,9 +335,9 @@ func (c client) spiffeID() string {
 	return "spiffe://cluster.local/ns/" + c.namespace + "/sa/" + c.deployment
 }
 
-// judge says what is wrong with an outcome; "" if nothing is. A denial tells a client of the mesh the Server, the route and its own name, and a
-// stranger none of them.
-func (t tried) judge() string {
+// problem says what is wrong with an outcome; "" if nothing is. A denial tells a client of the mesh the Server, the
+// route and its own name, and a stranger none of them.
+func (t tried) problem() string {
 	if t.Got != t.want {
 		return fmt.Sprintf("got %s, want %s (%s)", t.Got, t.want, t.ProxyStatus)
 	}
@@ -343,7 +351,7 @@ func (t tried) judge() string {
 	server := fmt.Sprintf("Server %s/%s-%s", t.namespace(), t.name, kind)
 	if t.by.namespace == bareNS {
 		if t.ProxyStatus != "tulle-proxy; error=http_request_denied" {
-			return "a stranger is told " + t.ProxyStatus
+			return "a stranger gets " + t.ProxyStatus
 		}
 		return ""
 	}

@@ -21,7 +21,8 @@ const (
 	anchorSecret = "tulle-identity-trust-anchor"
 )
 
-// TestForeignIssuerIsRefused replaces the issuer by one that the trust anchors do not know: the last good one stays in force.
+// TestForeignIssuerIsRefused replaces the issuer by one that the trust anchors do not know: the last good one stays in
+// force.
 func TestForeignIssuerIsRefused(t *testing.T) {
 	data := func() string {
 		return mustKubectl(t, "-n", meshNS, "get", "secret", issuerSecret, "-o", "jsonpath={.data}")
@@ -49,7 +50,8 @@ func TestForeignIssuerIsRefused(t *testing.T) {
 	serverSaw(t, meshed.http(t, "-url", "http://strict.e2e/"))
 }
 
-// TestDeletedTrustAnchorIsRestored takes the anchor away that the controller made, and sees the same one come back at once.
+// TestDeletedTrustAnchorIsRestored takes the anchor away that the controller made, and sees the same one come back at
+// once.
 func TestDeletedTrustAnchorIsRestored(t *testing.T) {
 	anchor := func() string {
 		return mustKubectl(t, "-n", meshNS, "get", "secret", anchorSecret, "--ignore-not-found", "-o", `jsonpath={.data}`)
@@ -63,21 +65,23 @@ func TestDeletedTrustAnchorIsRestored(t *testing.T) {
 		return nil
 	})
 	eventually(t, 10*time.Second, func() error {
-		if mustKubectl(t, "-n", meshNS, "get", "events", "--field-selector", "reason=TrustAnchorRestored", "-o", "name") == "" {
+		if mustKubectl(t, "-n", meshNS, "get", "events", "--field-selector", "reason=TrustAnchorRestored", "-o",
+			"name") == "" {
 			return errors.New("no Event says so")
 		}
 		return nil
 	})
 }
 
-// TestTrustAnchorRotatesUnderLoad asks for a new anchor, and sees the controller make and spread it, issue under it, and no request fail
-// or container restart meanwhile.
+// TestTrustAnchorRotatesUnderLoad asks for a new anchor, and sees the controller make and spread it, issue under it,
+// and no request fail or container restart meanwhile.
 func TestTrustAnchorRotatesUnderLoad(t *testing.T) {
 	issuer := func() string {
 		return mustKubectl(t, "-n", meshNS, "get", "secret", issuerSecret, "-o", `jsonpath={.data.tls\.crt}`)
 	}
 	anchors := func() int {
-		bundle := mustKubectl(t, "-n", appNS, "get", "configmap", "tulle-identity-trust-roots", "-o", `jsonpath={.data.ca-bundle\.crt}`)
+		bundle := mustKubectl(t, "-n", appNS, "get", "configmap", "tulle-identity-trust-roots", "-o",
+			`jsonpath={.data.ca-bundle\.crt}`)
 		return strings.Count(bundle, "BEGIN CERTIFICATE")
 	}
 	pods := func() string {
@@ -131,5 +135,6 @@ func foreignIssuer(t *testing.T) (cert, key []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
 }

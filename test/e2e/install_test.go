@@ -38,8 +38,8 @@ func TestInstallIsStable(t *testing.T) {
 	}
 }
 
-// TestLeastPrivilege compares what each ServiceAccount may do, beyond what an account without any grant may, with the committed
-// table; run with UPDATE=1 to write it again.
+// TestLeastPrivilege compares what each ServiceAccount may do, beyond what an account without any grant may, with the
+// committed table; run with UPDATE=1 to write it again.
 func TestLeastPrivilege(t *testing.T) {
 	for _, ns := range []string{meshNS, "default"} {
 		everyone := canI(t, ns, "nobody")
@@ -54,7 +54,8 @@ func TestLeastPrivilege(t *testing.T) {
 func canI(t *testing.T, ns, account string) []string {
 	t.Helper()
 	var rows []string
-	for row := range strings.Lines(mustKubectl(t, "auth", "can-i", "--list", "-n", ns, "--as=system:serviceaccount:tulle:"+account)) {
+	for row := range strings.Lines(mustKubectl(t, "auth", "can-i", "--list", "-n", ns, "--as=system:serviceaccount:tulle:"+
+		account)) {
 		rows = append(rows, strings.Join(strings.Fields(row), " "))
 	}
 	slices.Sort(rows)
@@ -79,10 +80,12 @@ func golden(t *testing.T, name, got string) {
 }
 
 func TestControlPlaneIsRestricted(t *testing.T) {
-	if got := mustKubectl(t, "get", "namespace", meshNS, "-o", `jsonpath={.metadata.labels.pod-security\.kubernetes\.io/enforce}`); got != "restricted" {
+	if got := mustKubectl(t, "get", "namespace", meshNS, "-o",
+		`jsonpath={.metadata.labels.pod-security\.kubernetes\.io/enforce}`); got != "restricted" {
 		t.Errorf("namespace %s enforces %q, want restricted", meshNS, got)
 	}
-	out := mustKubectl(t, "label", "--dry-run=server", "--overwrite", "namespace", meshNS, "pod-security.kubernetes.io/enforce=restricted")
+	out := mustKubectl(t, "label", "--dry-run=server", "--overwrite", "namespace", meshNS,
+		"pod-security.kubernetes.io/enforce=restricted")
 	if strings.Contains(out, "violate") {
 		t.Error(out)
 	}
@@ -105,7 +108,8 @@ func TestChecksPass(t *testing.T) {
 		if err != nil {
 			t.Errorf("tulle %v: %v\n%s", args, err, out)
 		}
-		if connected := "√ data plane proxies are connected to the control plane"; len(args) > 1 && !strings.Contains(string(out), connected) {
+		if connected := "√ data plane proxies are connected to the control plane"; len(args) > 1 &&
+			!strings.Contains(string(out), connected) {
 			t.Errorf("tulle %v does not say %q:\n%s", args, connected, out)
 		}
 	}

@@ -36,7 +36,8 @@ func TestMirror(t *testing.T) {
 	copies := awaitCopies(t, n*45/100)
 	t.Logf("percent 50: %d of %d requests copied", copies, n)
 	if got.of("web-v1") != n || copies > n*55/100 {
-		t.Errorf("pods %v answered, and %d of %d requests were copied; want v1 alone, and half of them within 5 points", got.Pods, copies, n)
+		t.Errorf("pods %v answered, and %d of %d requests were copied; want v1 alone, and half of them within 5 points",
+			got.Pods, copies, n)
 	}
 
 	behave(t, "web-v2."+workNS, "fail=1&delay=5s")
@@ -46,10 +47,12 @@ func TestMirror(t *testing.T) {
 	got = work(t, "web", slow, 150)
 	got.mustBeWhole(t, slow)
 	copies = awaitCopies(t, slow*3/4)
-	t.Logf("percent 100, to a version that takes 5 s and fails: %d of %d requests copied, half answered within %.1f ms, all within %.1f ms",
+	t.Logf("percent 100, to a version that takes 5 s and fails: %d of %d requests copied, half answered within %.1f ms,"+
+		" all within %.1f ms",
 		copies, slow, got.P50, got.Max)
 	if got.of("web-v1") != slow || got.P50 > 500 || got.Max > 4000 {
-		t.Errorf("pods %v answered, half within %.0f ms, the slowest within %.0f ms; the copies hold the requests up", got.Pods, got.P50, got.Max)
+		t.Errorf("pods %v answered, half within %.0f ms, the slowest within %.0f ms; the copies hold the requests up",
+			got.Pods, got.P50, got.Max)
 	}
 }
 

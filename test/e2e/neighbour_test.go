@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestNeighbourCannotUseAPod: a pod on the same node, with the capabilities that containers have by default, puts packets for
-// other destinations before a meshed pod.
+// TestNeighbourCannotUseAPod: a pod on the same node, with the capabilities that containers have by default, puts
+// packets for other destinations before a meshed pod.
 func TestNeighbourCannotUseAPod(t *testing.T) {
 	pods := strings.Fields(mustKubectl(t, "-n", appNS, "get", "pods", "-l", "app=server", "-o",
 		`jsonpath={range .items[*]}{.spec.nodeName}/{.status.podIP}{"\n"}{end}`))

@@ -33,7 +33,7 @@ metadata:
 // share is a part of a whole in percent.
 func share(part, whole int) float64 { return 100 * float64(part) / float64(max(whole, 1)) }
 
-// TestRetriesAlongAChain has five applications call each other in a row, of which each fails a tenth of what it gets.
+// TestRetriesAlongAChain has five applications call each other in a row. Each fails a tenth of its requests.
 func TestRetriesAlongAChain(t *testing.T) {
 	needWorkers(t)
 	link := func(i int) string { return fmt.Sprint("link-", i) }
@@ -48,10 +48,12 @@ func TestRetriesAlongAChain(t *testing.T) {
 		t.Fatalf("%d of %d requests succeed without retries: the applications do not fail as they should", bare.OK, bare.Sent)
 	}
 	for i := range links {
-		applyRoute(t, link(i+1), route(link(i+1), map[string]string{"retry.linkerd.io/http": "5xx", "retry.linkerd.io/limit": "5"}, ""))
+		applyRoute(t, link(i+1), route(link(i+1),
+			map[string]string{"retry.linkerd.io/http": "5xx", "retry.linkerd.io/limit": "5"}, ""))
 	}
 	awaitWork(t, link(1), func(l load) bool { return l.OK == l.Sent })
-	// measure sends n requests down the chain and returns the worst amplification: what a link got for each of the client's requests.
+	// measure sends n requests down the chain and returns the worst amplification: what a link got for each of the
+	// client's requests.
 	measure := func(n int) (l load, worst float64) {
 		for i := range links {
 			count(t, link(i+1))
@@ -60,7 +62,8 @@ func TestRetriesAlongAChain(t *testing.T) {
 		for i := range links {
 			got := count(t, link(i+1))
 			worst = max(worst, float64(got.Received)/float64(n))
-			t.Logf("%s got %d requests for %d of the client's and failed %.1f%% of them", link(i+1), got.Received, n, share(got.Failed, got.Received))
+			t.Logf("%s got %d requests for %d of the client's and failed %.1f%% of them", link(i+1), got.Received, n,
+				share(got.Failed, got.Received))
 			if failed := share(got.Failed, got.Received); failed < 7 || failed > 13 && i < links-1 {
 				t.Errorf("%s failed %.1f%% by itself; the test is about 10%%", link(i+1), failed)
 			}
@@ -105,16 +108,18 @@ spec:
 	count(t, "web-v2")
 	const n = 2000
 	got, counted := work(t, "web-v2", n, 200), count(t, "web-v2")
-	t.Logf("%.2f%% of %d requests succeed; the application got %d and failed %d", share(got.OK, n), n, counted.Received, counted.Failed)
+	t.Logf("%.2f%% of %d requests succeed; the application got %d and failed %d", share(got.OK, n), n, counted.Received,
+		counted.Failed)
 	if got.OK < n*99/100 || counted.Failed < n*8/100 || counted.Received > n*13/10 {
-		t.Errorf("%d of %d requests succeeded; the application got %d and failed %d", got.OK, n, counted.Received, counted.Failed)
+		t.Errorf("%d of %d requests succeeded; the application got %d and failed %d", got.OK, n, counted.Received,
+			counted.Failed)
 	}
 	if a := meshed.http(t, "-url", workURL("web-v2", "/status?code=503")); a.Status != 503 {
 		t.Errorf("a route that is not retryable: got %+v, want 503", a)
 	}
 }
 
-// slow asks for what takes 5 seconds, and wants to be told within one that this is too long.
+// slow asks for what takes 5 seconds, and wants a response within one that says that this is too long.
 func slow(t *testing.T, service string) error {
 	t.Helper()
 	a := meshed.http(t, "-url", workURL(service, "/slow?for=5s"))
@@ -142,10 +147,12 @@ func TestTimeouts(t *testing.T) {
 		says     string  // in the answer's Proxy-Status
 	}{
 		"annotation for the request": {
-			route("web-v2", map[string]string{"timeout.linkerd.io/request": "300ms"}, ""), "delay=5s", 504, 0.3, 1, "request timeout",
+			route("web-v2", map[string]string{"timeout.linkerd.io/request": "300ms"}, ""), "delay=5s", 504, 0.3, 1,
+			"request timeout",
 		},
 		"annotation for the response": {
-			route("web-v2", map[string]string{"timeout.linkerd.io/response": "300ms"}, ""), "delay=5s", 504, 0.3, 1, "response timeout",
+			route("web-v2", map[string]string{"timeout.linkerd.io/response": "300ms"}, ""), "delay=5s", 504, 0.3, 1,
+			"response timeout",
 		},
 		"timeout of the rule": {route("web-v2", nil, "request: 300ms"), "delay=5s", 504, 0.3, 1, "request timeout"},
 		"attempt that is late is made again": {
@@ -169,21 +176,25 @@ func TestTimeouts(t *testing.T) {
 				count(t, "web-v2")
 				a = meshed.http(t, "-url", workURL("web-v2", "/work"))
 				if a.Status != test.status || a.Seconds < test.least || a.Seconds > test.least+1 {
-					return fmt.Errorf("got %d after %.2f s, Proxy-Status %q; want %d after %.1f", a.Status, a.Seconds, a.header("Proxy-Status"), test.status, test.least)
+					return fmt.Errorf("got %d after %.2f s, Proxy-Status %q; want %d after %.1f", a.Status, a.Seconds,
+						a.header("Proxy-Status"), test.status, test.least)
 				}
 				return nil
 			})
 			eventually(t, 5*time.Second, func() error { // what nobody waits for any more is given up
 				c := count(t, "web-v2")
 				got.Received += c.Received
-				if got.Abandoned += c.Abandoned; got.Received-got.Abandoned > 1 || test.status != 200 && got.Received != got.Abandoned {
+				if got.Abandoned += c.Abandoned; got.Received-got.Abandoned > 1 || test.status != 200 &&
+					got.Received != got.Abandoned {
 					return fmt.Errorf("the application got %d requests, and %d were called off", got.Received, got.Abandoned)
 				}
 				return nil
 			})
-			t.Logf("%d after %.2f s, %d requests at the application, %d called off; %s", a.Status, a.Seconds, got.Received, got.Abandoned, a.header("Proxy-Status"))
+			t.Logf("%d after %.2f s, %d requests at the application, %d called off; %s", a.Status, a.Seconds, got.Received,
+				got.Abandoned, a.header("Proxy-Status"))
 			if got.Received != test.received || !strings.Contains(a.header("Proxy-Status"), test.says) {
-				t.Errorf("the application got %d requests, Proxy-Status %q; want %d, %q", got.Received, a.header("Proxy-Status"), test.received, test.says)
+				t.Errorf("the application got %d requests, Proxy-Status %q; want %d, %q", got.Received, a.header("Proxy-Status"),
+					test.received, test.says)
 			}
 		})
 	}

@@ -15,7 +15,8 @@ const (
 	httpRouteCRD   = "httproutes.gateway.networking.k8s.io"
 )
 
-// routed is a Service before the pods of server, so that its routes are nobody else's, and a route that answers /moved itself.
+// routed is a Service before the pods of server, so that its routes are nobody else's, and a route that answers /moved
+// itself.
 const routed = `
 apiVersion: v1
 kind: Service
@@ -50,7 +51,8 @@ type routeStatus struct {
 	}
 }
 
-// condition returns what our controller says of a condition at the object's generation: "True", "False" or, for the time being, "".
+// condition returns what our controller says of a condition at the object's generation: "True", "False" or, for the
+// time being, "".
 func (r routeStatus) condition(kind string) string {
 	for _, p := range r.Status.Parents {
 		if p.ControllerName != controllerName {
@@ -68,7 +70,8 @@ func (r routeStatus) condition(kind string) string {
 func getRoute(t *testing.T, namespace, name string) routeStatus {
 	t.Helper()
 	var r routeStatus
-	if err := json.Unmarshal([]byte(mustKubectl(t, "-n", namespace, "get", httpRouteCRD, name, "-o", "json")), &r); err != nil {
+	if err := json.Unmarshal([]byte(mustKubectl(t, "-n", namespace, "get", httpRouteCRD, name, "-o", "json")),
+		&r); err != nil {
 		t.Fatal(err)
 	}
 	return r
@@ -79,7 +82,8 @@ func awaitCondition(t *testing.T, within time.Duration, namespace, name, kind, w
 	eventually(t, within, func() error {
 		r := getRoute(t, namespace, name)
 		if got := r.condition(kind); got != want {
-			return fmt.Errorf("%s of %s is %q at generation %d, want %s: %+v", kind, name, got, r.Metadata.Generation, want, r.Status)
+			return fmt.Errorf("%s of %s is %q at generation %d, want %s: %+v", kind, name, got, r.Metadata.Generation, want,
+				r.Status)
 		}
 		return nil
 	})
@@ -158,7 +162,7 @@ func TestRoutesOutliveTheirDefinition(t *testing.T) {
 	mustKubectl(t, "wait", "--for=condition=Established", "crd/"+httpRouteCRD, "--timeout=1m")
 	eventually(t, 20*time.Second, func() error {
 		if err := moved(t); err == nil {
-			return fmt.Errorf("the route is in force, and does not exist")
+			return fmt.Errorf("the route is active, and does not exist")
 		}
 		return nil
 	})
@@ -190,14 +194,15 @@ func bare(t *testing.T, definition string) []byte {
 	return out
 }
 
-// TestBadRouteDoesNotHoldUpAThousand changes one route to what nobody can serve, and others to what can be: those are told of, and
-// served, within 5 seconds.
+// TestBadRouteDoesNotHoldUpAThousand changes one route so that nobody can serve it, and others so that they can be
+// served. The others have their status and are served within 5 seconds.
 func TestBadRouteDoesNotHoldUpAThousand(t *testing.T) {
 	const routes, services = 1000, 20
 	var all strings.Builder
 	all.WriteString("apiVersion: v1\nkind: Namespace\nmetadata: {name: many}\n")
 	for i := range services {
-		fmt.Fprintf(&all, "---\napiVersion: v1\nkind: Service\nmetadata: {name: s-%d, namespace: many}\nspec: {ports: [{port: 80}]}\n", i)
+		fmt.Fprintf(&all,
+			"---\napiVersion: v1\nkind: Service\nmetadata: {name: s-%d, namespace: many}\nspec: {ports: [{port: 80}]}\n", i)
 	}
 	for i := range routes {
 		fmt.Fprintf(&all, `---

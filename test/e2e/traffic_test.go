@@ -96,7 +96,8 @@ func TestHTTP(t *testing.T) {
 
 func TestHTTP10(t *testing.T) {
 	a := meshed.http(t, "-proto", "raw", "-url", "server.e2e:80", "-raw", `GET /x HTTP/1.0\r\nHost: server.e2e\r\n\r\n`)
-	if !strings.HasPrefix(a.Body, "HTTP/1.") || !strings.Contains(a.Body, `"uri":"/x"`) || !strings.Contains(a.Body, `"proto":"HTTP/1.0"`) {
+	if !strings.HasPrefix(a.Body, "HTTP/1.") || !strings.Contains(a.Body, `"uri":"/x"`) ||
+		!strings.Contains(a.Body, `"proto":"HTTP/1.0"`) {
 		t.Errorf("got %q, error %q", a.Body, a.Error)
 	}
 }
@@ -220,7 +221,8 @@ func TestPortThatWantsIdentity(t *testing.T) {
 	})
 	t.Run("unmeshed HTTP caller gets a 403 that says why", func(t *testing.T) {
 		a := unmeshed.http(t, "-url", "http://strict.e2e/")
-		if a.Status != 403 || !strings.Contains(a.Body+a.header("Proxy-Status"), "identity") && !strings.Contains(a.Body, "mesh") {
+		if a.Status != 403 || !strings.Contains(a.Body+a.header("Proxy-Status"), "identity") &&
+			!strings.Contains(a.Body, "mesh") {
 			t.Errorf("got %d, Proxy-Status %q, body %q", a.Status, a.header("Proxy-Status"), a.Body)
 		}
 	})

@@ -18,17 +18,20 @@ var (
 	frontend = client{tutorialNS, "frontend"}
 )
 
-// TestTutorials applies the manifests of tutorials as they are written there, and looks whether what their text promises comes true.
+// TestTutorials applies the manifests of tutorials as they are written there, and looks whether what their text
+// promises comes true.
 func TestTutorials(t *testing.T) {
 	mustKubectl(t, "delete", "namespace", tutorialNS, "--ignore-not-found") // of an earlier test
 	var all strings.Builder
-	fmt.Fprintf(&all, "apiVersion: v1\nkind: Namespace\nmetadata: {name: %s, annotations: {linkerd.io/inject: enabled}}\n---\n", tutorialNS)
+	fmt.Fprintf(&all,
+		"apiVersion: v1\nkind: Namespace\nmetadata: {name: %s, annotations: {linkerd.io/inject: enabled}}\n---\n", tutorialNS)
 	for _, c := range []client{checkout, frontend} {
 		all.WriteString(deployment(c, 0, "", ""))
 	}
 	for _, app := range []string{"orders", "orders-stable", "orders-canary", "api-service", "backend"} {
 		fmt.Fprintf(&all, "apiVersion: v1\nkind: Service\nmetadata: {name: %[1]s, namespace: %[2]s}\n"+
-			"spec: {selector: {app: %[1]s}, ports: [{name: http, port: 8080}, {name: grpc, port: 9090}]}\n---\n", app, tutorialNS)
+			"spec: {selector: {app: %[1]s}, ports: [{name: http, port: 8080}, {name: grpc, port: 9090}]}\n---\n", app,
+			tutorialNS)
 		all.WriteString(deployment(client{tutorialNS, app}, 1, "", ""))
 	}
 	// The manifest that lets everybody in names this Server and does not show it.
@@ -55,8 +58,8 @@ func TestTutorials(t *testing.T) {
 	t.Run("policies outlive their definitions", testPoliciesOutliveTheirDefinitions)
 }
 
-// The manifests of tutorials, as they are written there: what is valid for Linkerd is accepted without a word, unless it does what its
-// author may not mean, and what is not gets an error.
+// The manifests of tutorials, as they are written there: what is valid for Linkerd is accepted without a word, unless
+// it does what its author may not mean, and what is not gets an error.
 func testManifestsOfTutorials(t *testing.T) {
 	for file, want := range map[string][]string{
 		"httproute-canary.yaml":       nil,
@@ -90,7 +93,8 @@ func testManifestsOfTutorials(t *testing.T) {
 	}
 }
 
-// What tulle convert makes of manifests that are not the mesh's is what the API server takes, whatever namespace it is for.
+// What tulle convert makes of manifests that are not the mesh's is what the API server takes, whatever namespace it is
+// for.
 func testConvertedManifests(t *testing.T) {
 	files, err := filepath.Glob("../../cmd/tulle/testdata/convert/*.yaml")
 	seeds, err2 := filepath.Glob("testdata/seeds/*.yaml")
@@ -98,7 +102,8 @@ func testConvertedManifests(t *testing.T) {
 		t.Fatalf("no manifests: %v, %v", err, err2)
 	}
 	none := map[string]string{
-		"y11-flat.yaml": "no manifest", "y15-monitor.yaml": "a kind of Prometheus' operator", "y16-collector.yaml": "a kind of OpenTelemetry's operator",
+		"y11-flat.yaml": "no manifest", "y15-monitor.yaml": "a kind of Prometheus' operator",
+		"y16-collector.yaml": "a kind of OpenTelemetry's operator",
 	}
 	namespace := regexp.MustCompile(`(?m)^  namespace: .*$`)
 	for _, file := range append(files, seeds...) {
@@ -135,7 +140,8 @@ func awaitAnswers(t *testing.T, c client, calls []tableCall, want ...string) {
 		}
 		for i, o := range outcomes {
 			if o.Got != want[i] {
-				return fmt.Errorf("%s/%s, %+v: got %s, want %s (%s)", c.namespace, c.deployment, calls[i], o.Got, want[i], o.ProxyStatus)
+				return fmt.Errorf("%s/%s, %+v: got %s, want %s (%s)", c.namespace, c.deployment, calls[i], o.Got, want[i],
+					o.ProxyStatus)
 			}
 		}
 		return nil
@@ -170,7 +176,8 @@ func testTutorialCanary(t *testing.T) {
 			}
 		}
 		if canary+stable != 1000 || canary < 60 || canary > 140 { // 10 %, and four times what chance makes of it
-			return fmt.Errorf("of 1000 requests %d went to the canary and %d to the stable version: %v", canary, stable, got.Pods)
+			return fmt.Errorf("of 1000 requests %d went to the canary and %d to the stable version: %v", canary, stable,
+				got.Pods)
 		}
 		return nil
 	})
@@ -196,7 +203,8 @@ func testTutorialEverybody(t *testing.T) {
 func testTutorialTimeouts(t *testing.T) {
 	applySeed(t, "serviceprofile-retries.yaml")
 	behaveSeed(t, "api-service", "delay=6s")
-	awaitAnswers(t, checkout, []tableCall{tutorialCall("h1", "api-service", "/api/users/7"), tutorialCall("h1", "api-service", "POST /api/orders")}, "504", "200")
+	awaitAnswers(t, checkout, []tableCall{tutorialCall("h1", "api-service", "/api/users/7"),
+		tutorialCall("h1", "api-service", "POST /api/orders")}, "504", "200")
 }
 
 // The profile of orders gives POST 500 milliseconds and GET of one order 200, which is retried where it fails.
@@ -221,10 +229,11 @@ func testTutorialProfile(t *testing.T) {
 	}
 }
 
-// testPoliciesOutliveTheirDefinitions removes the definitions of Server and ServerAuthorization, and with them all that say who may call
-// whom: what they said stays in force, and a metric tells of it.
+// testPoliciesOutliveTheirDefinitions removes the definitions of Server and ServerAuthorization, and with them all
+// objects of these kinds. The policies stay active, and a metric reports it.
 func testPoliciesOutliveTheirDefinitions(t *testing.T) {
-	kinds := map[string]string{"Server": "servers.policy.linkerd.io", "ServerAuthorization": "serverauthorizations.policy.linkerd.io"}
+	kinds := map[string]string{"Server": "servers.policy.linkerd.io",
+		"ServerAuthorization": "serverauthorizations.policy.linkerd.io"}
 	call := []tableCall{tutorialCall("grpc", "orders", emptyCall)}
 	inForce := func() {
 		t.Helper()
@@ -263,7 +272,7 @@ func testPoliciesOutliveTheirDefinitions(t *testing.T) {
 		inForce()
 		<-time.After(500 * time.Millisecond)
 	}
-	// A proxy that starts meanwhile is told the same.
+	// A proxy that starts meanwhile gets the same.
 	mustKubectl(t, "-n", tutorialNS, "delete", "pod", "-l", "app=orders", "--wait=false")
 	mustKubectl(t, "-n", tutorialNS, "rollout", "status", "deployment/orders", "--timeout=60s")
 	eventually(t, 20*time.Second, func() error {

@@ -21,7 +21,8 @@ type capture struct {
 // onTheWire captures on the node while act runs and returns what was seen.
 func onTheWire(t *testing.T, marker string, act func()) capture {
 	t.Helper()
-	cmd := command(t.Context(), env.kubectl, "-n", node.namespace, "exec", "-i", "deploy/"+node.deployment, "-c", "app", "--",
+	cmd := command(t.Context(), env.kubectl, "-n", node.namespace, "exec", "-i", "deploy/"+node.deployment, "-c", "app",
+		"--",
 		"/app", "capture", "-marker", marker)
 	var out bytes.Buffer
 	cmd.Stdout = &out
@@ -74,7 +75,8 @@ func TestNoPlaintextOnTheWire(t *testing.T) {
 
 func TestKilledProxyLeaksNothing(t *testing.T) {
 	const marker = "MARKER-killed-77d2"
-	pod := strings.TrimSpace(mustKubectl(t, "-n", appNS, "get", "pods", "-l", "app=client", "-o", "jsonpath={.items[0].metadata.name}"))
+	pod := strings.TrimSpace(mustKubectl(t, "-n", appNS, "get", "pods", "-l", "app=client", "-o",
+		"jsonpath={.items[0].metadata.name}"))
 	id := func() string {
 		out := mustKubectl(t, "-n", appNS, "get", "pod", pod, "-o",
 			`jsonpath={.status.initContainerStatuses[?(@.name=="tulle-proxy")].containerID}`)
@@ -113,7 +115,8 @@ func TestSPIFFEClientAcceptsOurCertificates(t *testing.T) {
 	if got["id"] != id || got["version"] != "TLS 1.3" || got["curve"] != "X25519MLKEM768" {
 		t.Errorf("got %v", got)
 	}
-	if out, err := unmeshed.app("spiffe", "-addr", bracket(ip)+":8080", "-id", "spiffe://cluster.local/ns/e2e/sa/other"); err == nil {
+	if out, err := unmeshed.app("spiffe", "-addr", bracket(ip)+":8080", "-id",
+		"spiffe://cluster.local/ns/e2e/sa/other"); err == nil {
 		t.Errorf("a client that requires another identity was served: %s", out)
 	}
 }

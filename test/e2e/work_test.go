@@ -123,7 +123,8 @@ func work(t *testing.T, host string, count, rate int, args ...string) load {
 }
 
 func loadOf(host string, count, rate int, args ...string) []string {
-	return append([]string{"-url", workURL(host, "/work"), "-count", fmt.Sprint(count), "-rate", fmt.Sprint(rate)}, args...)
+	return append([]string{"-url", workURL(host, "/work"), "-count", fmt.Sprint(count), "-rate", fmt.Sprint(rate)},
+		args...)
 }
 
 // of returns how many answers came from the pods of a deployment.
@@ -145,7 +146,8 @@ func applyRoute(t *testing.T, name, manifest string) {
 	awaitCondition(t, 10*time.Second, workNS, name, "ResolvedRefs", "True")
 }
 
-// awaitWork sends few requests again and again until their answers are as wanted: a route's status runs ahead of its way to the proxies.
+// awaitWork sends few requests again and again until their answers are as wanted: a route's status runs ahead of its
+// way to the proxies.
 func awaitWork(t *testing.T, host string, want func(load) bool, args ...string) {
 	t.Helper()
 	eventually(t, 10*time.Second, func() error {

@@ -8,7 +8,8 @@ import (
 
 // TestUninstallLeavesNothing takes the mesh away, so its file comes last.
 func TestUninstallLeavesNothing(t *testing.T) {
-	if out, err := run(time.Minute, nil, env.tulle, "uninstall"); err == nil || !strings.Contains(err.Error(), "still have a proxy") {
+	if out, err := run(time.Minute, nil, env.tulle, "uninstall"); err == nil ||
+		!strings.Contains(err.Error(), "still have a proxy") {
 		t.Fatalf("with meshed pods: %v, printed %d bytes; want a refusal that names them", err, len(out))
 	}
 	quietCalls.Wait()
@@ -20,7 +21,8 @@ func TestUninstallLeavesNothing(t *testing.T) {
 	if _, err := kubectlIn(manifests, "delete", "-f", "-"); err != nil {
 		t.Fatal(err)
 	}
-	const kinds = "namespaces,clusterroles,clusterrolebindings,mutatingwebhookconfigurations,validatingwebhookconfigurations," +
+	const kinds = "namespaces,clusterroles,clusterrolebindings,mutatingwebhookconfigurations," +
+		"validatingwebhookconfigurations," +
 		"validatingadmissionpolicies,validatingadmissionpolicybindings,customresourcedefinitions,apiservices," +
 		"configmaps,secrets,serviceaccounts,roles,rolebindings,services,deployments,leases"
 	for _, list := range [][]string{

@@ -1,8 +1,8 @@
-// Package main runs the guides of docs/guides as their readers do: every block of shell commands as it stands, in order, on the cluster
-// that `make demo` has left.
+// Package main runs the guides of docs/guides as their readers do: every block of shell commands as it stands, in
+// order, on the cluster that `make demo` has left.
 //
-// It owns how commands are found in a guide and run; what they are to show is the guide's. It must not import the product. The one
-// idea: a command that a guide tells people to paste is tested by pasting it.
+// It owns how commands are found in a guide and run; what they are to show is the guide's. It must not import the
+// product. The one idea: a command that a guide tells people to paste is tested by pasting it.
 package main
 
 import (
@@ -39,7 +39,8 @@ func main() {
 func command() *cobra.Command {
 	var kubeconfig string
 	cmd := &cobra.Command{
-		Use: "guides [NAME...]", Short: "run the commands of docs/guides as they stand", SilenceUsage: true, SilenceErrors: true,
+		Use: "guides [NAME...]", Short: "run the commands of docs/guides as they stand", SilenceUsage: true,
+		SilenceErrors: true,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			root, err := step.Checkout()
 			if err != nil {
@@ -87,7 +88,8 @@ func (r reader) read(ctx context.Context, names []string) error {
 		}
 		total += n
 	}
-	_, err = fmt.Fprintf(r.out, "%d blocks of commands in %d guides ran as written (%s)\n", total, len(files), time.Since(begun).Round(time.Second))
+	_, err = fmt.Fprintf(r.out, "%d blocks of commands in %d guides ran as written (%s)\n", total, len(files),
+		time.Since(begun).Round(time.Second))
 	return err
 }
 

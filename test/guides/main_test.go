@@ -57,7 +57,8 @@ func TestGuideEndsAtTheCommandThatFails(t *testing.T) {
 
 func TestGuidesByName(t *testing.T) {
 	r, out := guide(t, "```sh\ntrue\n```\n")
-	if err := r.read(t.Context(), []string{"one"}); err != nil || !strings.Contains(out.String(), "1 blocks of commands in 1 guides ran") {
+	if err := r.read(t.Context(), []string{"one"}); err != nil ||
+		!strings.Contains(out.String(), "1 blocks of commands in 1 guides ran") {
 		t.Errorf("got %v, %s", err, out)
 	}
 	if err := r.read(t.Context(), []string{"one", "other"}); err == nil {

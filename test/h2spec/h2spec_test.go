@@ -1,5 +1,5 @@
-// Package h2spec runs the HTTP/2 conformance suite of the same name (RFC 7540 and 7541) against both HTTP/2 faces of a proxy: the one
-// that applications speak to, and the one that other proxies speak to through mesh TLS.
+// Package h2spec runs the HTTP/2 conformance suite of the same name (RFC 7540 and 7541) against both HTTP/2 faces of a
+// proxy: the one that applications speak to, and the one that other proxies speak to through mesh TLS.
 package h2spec
 
 import (
@@ -38,7 +38,8 @@ func TestApplicationFace(t *testing.T) {
 	app := startApplication(t)
 	local := startProxy(t, &proxy.Local{Outbound: []proxy.LocalOutbound{{
 		Listen: loopback(0),
-		Target: mesh.Outbound{Kind: mesh.ToService, Protocol: mesh.HTTP2, Endpoints: []mesh.Endpoint{{Addr: app, Protocol: mesh.HTTP2}}},
+		Target: mesh.Outbound{Kind: mesh.ToService, Protocol: mesh.HTTP2,
+			Endpoints: []mesh.Endpoint{{Addr: app, Protocol: mesh.HTTP2}}},
 	}}})
 	conform(t, local.Local.Outbound[0])
 }
@@ -63,10 +64,11 @@ func loopback(port uint16) netip.AddrPort {
 func startApplication(t *testing.T) netip.AddrPort {
 	t.Helper()
 	lis := listen(t)
-	srv := &http.Server{Protocols: new(http.Protocols), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body)
-		_, _ = io.WriteString(w, strings.Repeat("x", 1024))
-	})}
+	srv := &http.Server{Protocols: new(http.Protocols),
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			_, _ = io.WriteString(w, strings.Repeat("x", 1024))
+		})}
 	srv.Protocols.SetUnencryptedHTTP2(true)
 	go func() { _ = srv.Serve(lis) }()
 	t.Cleanup(func() { _ = srv.Close() })
@@ -109,7 +111,8 @@ func startProxy(t *testing.T, local *proxy.Local) proxy.Running {
 	}
 }
 
-// startTLSFront accepts plaintext and carries it to the proxy through mesh TLS, because the suite cannot speak the mesh's ALPN.
+// startTLSFront accepts plaintext and carries it to the proxy through mesh TLS, because the suite cannot speak the
+// mesh's ALPN.
 func startTLSFront(t *testing.T, to netip.AddrPort, manager *certs.Manager) netip.AddrPort {
 	t.Helper()
 	lis := listen(t)
@@ -144,7 +147,8 @@ func carry(down *net.TCPConn, to netip.AddrPort, cfg *tls.Config) {
 func conform(t *testing.T, addr netip.AddrPort) {
 	t.Helper()
 	cfg := &config.Config{
-		Host: addr.Addr().String(), Port: int(addr.Port()), Path: "/", Timeout: 2 * time.Second, MaxHeaderLen: 4000, Strict: true,
+		Host: addr.Addr().String(), Port: int(addr.Port()), Path: "/", Timeout: 2 * time.Second, MaxHeaderLen: 4000,
+		Strict: true,
 	}
 	justified := deviations(t)
 	total := 0

@@ -1,5 +1,5 @@
-// Package step is how the tools of this module work through their tasks: one line a step, programs whose output is part of their
-// error, waiting with a bound.
+// Package step is how the tools of this module work through their tasks: one line a step, programs whose output is part
+// of their error, waiting with a bound.
 //
 // It owns nothing of what the steps do, and must not import any other package of Tulle.
 package step
@@ -24,8 +24,8 @@ type Progress struct {
 // New returns a Progress that writes to out; its clock starts now.
 func New(out io.Writer) *Progress { return &Progress{out: out, begun: time.Now()} }
 
-// Do runs fn and prints its name and outcome. fn returns a word or two about what it found or did; "" adds nothing. An error comes
-// back with the step's name in front.
+// Do runs fn and prints its name and outcome. fn returns a word or two about what it found or did; "" adds nothing. An
+// error comes back with the step's name in front.
 func (p *Progress) Do(name string, fn func() (string, error)) error {
 	begun := time.Now()
 	fmt.Fprintf(p.out, "  .. %s\n", name)
@@ -48,7 +48,8 @@ func (p *Progress) Say(format string, args ...any) { fmt.Fprintf(p.out, format+"
 // Since returns the time since New, rounded for people.
 func (p *Progress) Since() time.Duration { return time.Since(p.begun).Round(100 * time.Millisecond) }
 
-// Run executes a program to its end in dir, with env added to the environment. What it printed becomes part of the error when it fails.
+// Run executes a program to its end in dir, with env added to the environment. What it printed becomes part of the
+// error when it fails.
 func Run(ctx context.Context, dir string, env []string, program string, args ...string) error {
 	_, err := Output(ctx, dir, env, program, args...)
 	return err
@@ -97,8 +98,8 @@ func Eventually(ctx context.Context, limit time.Duration, fn func() error) error
 	}
 }
 
-// GoBuild compiles a static program from a module's folder. The target appears when it is whole, so an interrupted build leaves
-// nothing to trip over.
+// GoBuild compiles a static program from a module's folder. The target appears when it is whole, so an interrupted
+// build leaves nothing to trip over.
 func GoBuild(ctx context.Context, module, ldflags, pkg, target string) error {
 	golang, err := exec.LookPath("go")
 	if err != nil {

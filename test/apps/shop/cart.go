@@ -27,7 +27,8 @@ func cartCommand() *cobra.Command {
 	return cmd
 }
 
-// cart keeps a list a customer. It is bounded by the customers there are: checkout empties carts, and a list is cut at 100 items.
+// cart keeps a list a customer. It is bounded by the customers there are: checkout empties carts, and a list is cut at
+// 100 items.
 type cart struct {
 	pb.UnimplementedCartServer
 	store *redis.Client

@@ -70,7 +70,8 @@ func answerOf(response *http.Response, err error) string {
 	}
 	if reason := response.Header.Get("L5d-Proxy-Error"); reason != "" {
 		line += ": " + reason
-	} else if strings.HasPrefix(response.Header.Get("Proxy-Status"), "tulle-proxy") { // to a client without identity it says less
+	} else if strings.HasPrefix(response.Header.Get("Proxy-Status"), "tulle-proxy") {
+		// to a client without identity it says less
 		line += ": " + strings.TrimSpace(string(body))
 	}
 	return line

@@ -14,7 +14,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// inFlight bounds the requests that wait for an answer; beyond it a tick is counted as failed, for a customer would have left.
+// inFlight bounds the requests that wait for an answer; beyond it a tick is counted as failed, for a customer would
+// have left.
 const inFlight = 256
 
 func loadCommand() *cobra.Command {
@@ -53,13 +54,13 @@ type load struct {
 	rate, sockets int
 	client        *http.Client
 	slots         chan struct{}
-	list, add     tally
-	pay, prices   tally
+	list, add     counter
+	pay, prices   counter
 }
 
-type tally struct{ ok, failed atomic.Uint64 }
+type counter struct{ ok, failed atomic.Uint64 }
 
-func (t *tally) count(ok bool) {
+func (t *counter) count(ok bool) {
 	if ok {
 		t.ok.Add(1)
 	} else {
@@ -80,23 +81,23 @@ func (l *load) run(ctx context.Context) error {
 			return group.Wait()
 		case <-ticker.C:
 		}
-		tally, method, path := l.next(n)
+		c, method, path := l.next(n)
 		select {
 		case l.slots <- struct{}{}:
 		default:
-			tally.count(false)
+			c.count(false)
 			continue
 		}
 		group.Go(func() error {
 			defer func() { <-l.slots }()
-			tally.count(l.request(ctx, method, path))
+			c.count(l.request(ctx, method, path))
 			return nil
 		})
 	}
 }
 
 // next is the mix: of ten customers six look, two put something into the cart, two pay.
-func (l *load) next(n int) (t *tally, method, path string) {
+func (l *load) next(n int) (t *counter, method, path string) {
 	customer := n % 97
 	switch n % 10 {
 	case 3, 7:
@@ -161,7 +162,7 @@ func (l *load) report(w http.ResponseWriter, _ *http.Request) {
 		Failed uint64 `json:"failed"`
 	}
 	counts := map[string]count{}
-	for name, t := range map[string]*tally{"list": &l.list, "cart": &l.add, "checkout": &l.pay, "prices": &l.prices} {
+	for name, t := range map[string]*counter{"list": &l.list, "cart": &l.add, "checkout": &l.pay, "prices": &l.prices} {
 		counts[name] = count{t.ok.Load(), t.failed.Load()}
 	}
 	w.Header().Set("Content-Type", "application/json")

@@ -1,4 +1,5 @@
-// Package main is the shop of the demo: every service of it is a verb of this one program, so that one image serves all.
+// Package main is the shop of the demo: every service of it is a verb of this one program, so that one image serves
+// all.
 //
 // The services are plain applications: they know nothing of the mesh and must not import anything of it.
 package main
@@ -19,7 +20,8 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	root := &cobra.Command{Use: "shop", Short: "the services of the demo shop", SilenceUsage: true, SilenceErrors: true}
-	root.AddCommand(webCommand(), catalogCommand(), cartCommand(), checkoutCommand(), liveCommand(), loadCommand(), restockCommand(), getCommand())
+	root.AddCommand(webCommand(), catalogCommand(), cartCommand(), checkoutCommand(), liveCommand(), loadCommand(),
+		restockCommand(), getCommand())
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "shop:", err)
 		os.Exit(1)

@@ -16,8 +16,8 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 )
 
-// A service that is told to end goes on accepting for a while, because the news that it leaves takes a moment to reach its callers,
-// and then has some time for what is in flight.
+// A service that gets SIGTERM accepts connections for a while longer, because its callers learn of it a moment later.
+// Then requests in flight have some time to end.
 const (
 	farewell = 2 * time.Second
 	grace    = 5 * time.Second

@@ -98,11 +98,11 @@ func TestLoadCountsWhatItsCustomersSee(t *testing.T) {
 	defer shop.Close()
 	l := &load{web: shop.URL, client: shop.Client()}
 	for n := range 20 {
-		tally, method, path := l.next(n)
-		tally.count(l.request(t.Context(), method, path))
+		counter, method, path := l.next(n)
+		counter.count(l.request(t.Context(), method, path))
 	}
 	for name, tc := range map[string]struct {
-		t          *tally
+		t          *counter
 		ok, failed uint64
 	}{
 		"list": {&l.list, 12, 0}, "cart": {&l.add, 4, 0}, "checkout": {&l.pay, 0, 4},

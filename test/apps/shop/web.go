@@ -50,7 +50,7 @@ type web struct {
 	cart     pb.CartClient
 	checkout string
 	client   *http.Client
-	version  string // of the pages, for whoever compares two
+	version  string // of the pages, so that two can be compared
 }
 
 func (w *web) mux() *http.ServeMux {

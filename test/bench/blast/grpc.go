@@ -13,7 +13,7 @@ type grpcConn struct {
 	loop     *poll.Loop
 	fd       int
 	owner    owner
-	out      poll.Outbox
+	out      poll.SendBuffer
 	writing  bool
 	in       []byte
 	next     uint32
@@ -53,8 +53,10 @@ func openGRPC(loop *poll.Loop, c config, o owner) (*grpcConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &grpcConn{loop: loop, fd: fd, owner: o, next: 1, windows: wire.NewWindows(), credit: wire.NewCredit(wire.ConnWindow),
-		streams: map[uint32]*call{}, request: wire.Request(c.host, "/bench.Echo/Call"), message: message(c.size), opened: map[*call]int{}}
+	g := &grpcConn{loop: loop, fd: fd, owner: o, next: 1, windows: wire.NewWindows(),
+		credit:  wire.NewCredit(wire.ConnWindow),
+		streams: map[uint32]*call{}, request: wire.Request(c.host, "/bench.Echo/Call"), message: message(c.size),
+		opened: map[*call]int{}}
 	g.out.Append([]byte(wire.Preface)...)
 	g.out.SetBuffer(wire.AppendStart(g.out.Buffer()))
 	if err := loop.Add(fd, g); err != nil {

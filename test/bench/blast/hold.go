@@ -25,7 +25,8 @@ func (c *counter) failed(err error) {
 	}
 }
 
-// runHold opens connections, makes one exchange on each and keeps them idle, but for a trickle of requests at the rate given.
+// runHold opens connections, makes one exchange on each and keeps them idle, but for a trickle of requests at the rate
+// given.
 func runHold(c config, loop *poll.Loop) (Result, error) {
 	count := &counter{}
 	for opened := 1; opened <= c.conns; opened++ {
@@ -53,7 +54,7 @@ func runHold(c config, loop *poll.Loop) (Result, error) {
 		}
 	}
 	next, turn := time.Now(), 0
-	err := park(loop, func(now time.Time) time.Duration {
+	err := serveUntilEOF(loop, func(now time.Time) time.Duration {
 		if c.rate == 0 || c.kind == "tcp" {
 			return 50 * time.Millisecond
 		}
@@ -104,7 +105,8 @@ func runStall(c config, loop *poll.Loop) (Result, error) {
 	if count.failure != nil {
 		return Result{}, count.failure
 	}
-	return Result{Requests: int64(stalled)}, park(loop, func(time.Time) time.Duration { return 50 * time.Millisecond })
+	return Result{Requests: int64(stalled)},
+		serveUntilEOF(loop, func(time.Time) time.Duration { return 50 * time.Millisecond })
 }
 
 // runDownload reads an endless body on every connection as fast as it comes.

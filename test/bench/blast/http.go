@@ -10,7 +10,7 @@ import (
 	"github.com/tulle-mesh/tulle/test/bench/poll"
 )
 
-// owner is told what becomes of a connection's requests.
+// owner hears what becomes of a connection's requests.
 type owner interface {
 	answered(s slot)
 	failed(err error)
@@ -22,7 +22,7 @@ type httpConn struct {
 	fd      int
 	owner   owner
 	request []byte
-	out     poll.Outbox
+	out     poll.SendBuffer
 	writing bool
 	in      []byte // an incomplete head
 	body    int    // bytes of the body still to come
@@ -45,7 +45,8 @@ func openHTTP(loop *poll.Loop, c config, o owner, source netip.Addr) (*httpConn,
 	if err != nil {
 		return nil, err
 	}
-	h := &httpConn{loop: loop, fd: fd, owner: o, request: fmt.Appendf(nil, "GET %s HTTP/1.1\r\nhost: %s\r\nuser-agent: blast\r\n\r\n", c.path, c.host)}
+	h := &httpConn{loop: loop, fd: fd, owner: o,
+		request: fmt.Appendf(nil, "GET %s HTTP/1.1\r\nhost: %s\r\nuser-agent: blast\r\n\r\n", c.path, c.host)}
 	if err := loop.Add(fd, h); err != nil {
 		return nil, err
 	}

@@ -1,6 +1,6 @@
-// Command blast is the benchmark's own load generator, for what wrk and h2load cannot do: open loop at a fixed rate with latencies
-// from the intended send time, gRPC streams, opaque bytes, connection churn, idle and stalled connections. One thread, JSON on
-// standard output.
+// Command blast is the benchmark's own load generator, for what wrk and h2load cannot do: open loop at a fixed rate
+// with latencies from the intended send time, gRPC streams, opaque bytes, connection churn, idle and stalled
+// connections. One thread, JSON on standard output.
 package main
 
 import (
@@ -42,12 +42,13 @@ type Result struct {
 	Bytes    int64   `json:"bytes,omitempty"`
 	Failed   int64   `json:"failed,omitempty"`
 	Seconds  float64 `json:"seconds"`
-	P50      float64 `json:"p50,omitempty"` // microseconds, from the intended send time, of requests far from any stall of the machine
-	P99      float64 `json:"p99,omitempty"`
-	P999     float64 `json:"p999,omitempty"`
-	P99Raw   float64 `json:"p99_raw,omitempty"` // of all requests
-	Calm     float64 `json:"calm,omitempty"`    // share of requests far from any stall
-	Late     float64 `json:"late,omitempty"`    // share of requests that the generator itself sent more than 200 µs late
+	// microseconds, from the intended send time, of requests far from any stall of the machine
+	P50    float64 `json:"p50,omitempty"`
+	P99    float64 `json:"p99,omitempty"`
+	P999   float64 `json:"p999,omitempty"`
+	P99Raw float64 `json:"p99_raw,omitempty"` // of all requests
+	Calm   float64 `json:"calm,omitempty"`    // share of requests far from any stall
+	Late   float64 `json:"late,omitempty"`    // share of requests that the generator itself sent more than 200 µs late
 }
 
 func main() {
@@ -124,8 +125,9 @@ func until(loop *poll.Loop, deadline time.Time) error {
 	}
 }
 
-// park says that everything is in place, and keeps it there until standard input ends. The loop goes on meanwhile.
-func park(loop *poll.Loop, every func(now time.Time) time.Duration) error {
+// serveUntilEOF says that everything is in place, and keeps it there until standard input ends. The loop goes on
+// meanwhile.
+func serveUntilEOF(loop *poll.Loop, every func(now time.Time) time.Duration) error {
 	fmt.Println("ready")
 	ended := make(chan struct{})
 	go func() {

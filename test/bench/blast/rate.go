@@ -16,8 +16,8 @@ type slot interface {
 	send() error
 }
 
-// generator sends requests at the times of a Poisson process, whatever the answers do: a request that finds no free slot waits, and
-// its latency counts from when it was due.
+// generator sends requests at the times of a Poisson process, whatever the answers do: a request that finds no free
+// slot waits, and its latency counts from when it was due.
 type generator struct {
 	loop     *poll.Loop
 	idle     []slot

@@ -38,7 +38,8 @@ func runStream(c config, loop *poll.Loop) (Result, error) {
 		return Result{}, err
 	}
 	size := int64(len(message(c.size)))
-	return Result{Requests: (received - before) / size, Bytes: received - before, Seconds: time.Since(start).Seconds()}, nil
+	return Result{Requests: (received - before) / size, Bytes: received - before, Seconds: time.Since(start).Seconds()},
+		nil
 }
 
 // follow opens the streams with their first messages and sends one more for each that came back.

@@ -15,17 +15,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The watch notices when the machine itself stands still: a hypervisor that takes a CPU away and reports nothing of it, or a kernel busy
-// with something else. On each CPU a thread that nothing can hold up (SCHED_FIFO) naps; a late wake-up is a stall. It is a process of
-// its own, so that neither the generator nor what it measures has a say in it. More frequent naps would cost the measured several
-// percent of their CPUs.
+// The watch notices when the machine itself stands still: a hypervisor that takes a CPU away and reports nothing of it,
+// or a kernel busy with something else. On each CPU a thread that nothing can hold up (SCHED_FIFO) naps; a late wake-up
+// is a stall. It is a process of its own, so that neither the generator nor what it measures has a say in it. More
+// frequent naps would cost the measured several percent of their CPUs.
 const (
 	nap  = time.Millisecond
 	late = 500 * time.Microsecond
 )
 
-// A request is near a stall when one touches the time from before until after it was due: before, because a queue that a stall left
-// takes time to drain. Both are fixed, so that how long a request took has no say in whether it counts.
+// A request is near a stall when one touches the time from before until after it was due: before, because a queue that
+// a stall left takes time to drain. Both are fixed, so that how long a request took has no say in whether it counts.
 const (
 	before = 25 * time.Millisecond
 	after  = 10 * time.Millisecond
@@ -45,7 +45,8 @@ type stalls struct {
 func (s stalls) near(due time.Time) bool {
 	at := due.Sub(s.zero)
 	i, _ := slices.BinarySearchFunc(s.list, at-before, func(one stall, t time.Duration) int { return int(one.To - t) })
-	// Of the two CPUs' stalls that end one after the other the later may have begun first, but none lasts longer than before and after.
+	// Of the two CPUs' stalls that end one after the other the later may have begun first, but none lasts longer than
+	// before and after.
 	return i < len(s.list) && s.list[i].From <= at+after
 }
 
@@ -82,7 +83,8 @@ func startWatch() (*watch, error) {
 	return w, nil
 }
 
-// stop ends the watch and returns what it saw. A generator that fails earlier leaves the watch to the end of its standard input.
+// stop ends the watch and returns what it saw. A generator that fails earlier leaves the watch to the end of its
+// standard input.
 func (w *watch) stop() (stalls, error) {
 	if w == nil {
 		return stalls{}, nil

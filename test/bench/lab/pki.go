@@ -47,13 +47,15 @@ func NewPKI(dir string, now time.Time) (*PKI, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &PKI{Roots: filepath.Join(dir, "roots.pem"), Issuer: filepath.Join(dir, "issuer.pem"), IssuerKey: filepath.Join(dir, "issuer-key.pem")}
+	p := &PKI{Roots: filepath.Join(dir, "roots.pem"), Issuer: filepath.Join(dir, "issuer.pem"),
+		IssuerKey: filepath.Join(dir, "issuer-key.pem")}
 	der, err := x509.MarshalPKCS8PrivateKey(intermediate.key)
 	if err != nil {
 		return nil, fmt.Errorf("encode issuer's key: %w", err)
 	}
 	for path, data := range map[string][]byte{
-		p.Roots: block("CERTIFICATE", root.cert.Raw), p.Issuer: block("CERTIFICATE", intermediate.cert.Raw), p.IssuerKey: block("PRIVATE KEY", der),
+		p.Roots: block("CERTIFICATE", root.cert.Raw), p.Issuer: block("CERTIFICATE", intermediate.cert.Raw),
+		p.IssuerKey: block("PRIVATE KEY", der),
 	} {
 		if err := writePEM(path, data); err != nil {
 			return nil, err
@@ -77,8 +79,9 @@ func newAuthority(name string, parent *authority, now time.Time) (*authority, er
 	}
 	a := &authority{key: key}
 	template := &x509.Certificate{
-		SerialNumber: serial(), Subject: pkix.Name{CommonName: name}, NotBefore: now.Add(-time.Minute), NotAfter: now.Add(24 * time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+		SerialNumber: serial(), Subject: pkix.Name{CommonName: name}, NotBefore: now.Add(-time.Minute),
+		NotAfter: now.Add(24 * time.Hour),
+		IsCA:     true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	}
 	signer := &authority{cert: template, key: key}
 	if parent != nil {
@@ -97,15 +100,18 @@ func (a *authority) issue(dir, name string, now time.Time) (Party, error) {
 	}
 	p := Party{
 		Name: name + ".bench", SPIFFE: "spiffe://cluster.local/ns/bench/sa/" + name,
-		Chain: filepath.Join(dir, name+".pem"), Key: filepath.Join(dir, name+"-key.pem"), Bundle: filepath.Join(dir, name+"-bundle.pem"),
+		Chain: filepath.Join(dir, name+".pem"), Key: filepath.Join(dir, name+"-key.pem"),
+		Bundle: filepath.Join(dir, name+"-bundle.pem"),
 	}
 	id, err := url.Parse(p.SPIFFE)
 	if err != nil {
 		return Party{}, err
 	}
 	cert, err := sign(&x509.Certificate{
-		SerialNumber: serial(), NotBefore: now.Add(-time.Minute), NotAfter: now.Add(23 * time.Hour), KeyUsage: x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}, DNSNames: []string{p.Name}, URIs: []*url.URL{id},
+		SerialNumber: serial(), NotBefore: now.Add(-time.Minute), NotAfter: now.Add(23 * time.Hour),
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}, DNSNames: []string{p.Name},
+		URIs: []*url.URL{id},
 	}, a, key)
 	if err != nil {
 		return Party{}, err
@@ -116,7 +122,8 @@ func (a *authority) issue(dir, name string, now time.Time) (Party, error) {
 	}
 	chain := append(block("CERTIFICATE", cert.Raw), block("CERTIFICATE", a.cert.Raw)...)
 	private := block("PRIVATE KEY", der)
-	for path, data := range map[string][]byte{p.Chain: chain, p.Key: private, p.Bundle: bytes.Join([][]byte{chain, private}, nil)} {
+	for path, data := range map[string][]byte{p.Chain: chain, p.Key: private,
+		p.Bundle: bytes.Join([][]byte{chain, private}, nil)} {
 		if err := writePEM(path, data); err != nil {
 			return Party{}, err
 		}

@@ -1,6 +1,6 @@
-// Package lab is the bench's laboratory: a sandbox of own namespaces, processes that end with it, what they cost (CPU, memory,
-// noise), and a certificate authority. It must not import Tulle or know any system under test. The one idea: everything runs as a
-// child in a PID namespace of its own, so that an interrupted run leaves nothing behind.
+// Package lab is the bench's laboratory: a sandbox of own namespaces, processes that end with it, what they cost (CPU,
+// memory, noise), and a certificate authority. It must not import Tulle or know any system under test. The one idea:
+// everything runs as a child in a PID namespace of its own, so that an interrupted run leaves nothing behind.
 package lab
 
 import (
@@ -22,8 +22,8 @@ const sandboxEnv = "TULLE_BENCH_SANDBOX"
 // Inside says whether this process already runs in the sandbox.
 func Inside() bool { return os.Getenv(sandboxEnv) != "" }
 
-// Enter runs this program again inside network, PID and mount namespaces of its own, and waits for it. When ctx ends the inner
-// program is interrupted; when it is gone, the kernel ends everything that it started. It needs root.
+// Enter runs this program again inside network, PID and mount namespaces of its own, and waits for it. When ctx ends
+// the inner program is interrupted; when it is gone, the kernel ends everything that it started. It needs root.
 func Enter(ctx context.Context) error {
 	self, err := os.Executable()
 	if err != nil {
@@ -34,7 +34,8 @@ func Enter(ctx context.Context) error {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWPID | syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL, Setpgid: true,
+		Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWPID | syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL,
+		Setpgid: true,
 	}
 	restore, err := allowCubic()
 	if err != nil {
@@ -67,14 +68,16 @@ func allowCubic() (restore func(), err error) {
 	return func() { _ = os.WriteFile(path, before, 0o644) }, nil // a longer list harms nobody
 }
 
-// sysctls are the sandbox's own network settings. Cubic, because bbr paces on loopback; ports and TIME_WAIT for the churn workloads.
+// sysctls are the sandbox's own network settings. Cubic, because bbr paces on loopback; ports and TIME_WAIT for the
+// churn workloads.
 var sysctls = map[string]string{
 	"net/ipv4/tcp_congestion_control": "cubic",
 	"net/ipv4/ip_local_port_range":    "16384 65535",
 	"net/ipv4/tcp_tw_reuse":           "1",
 }
 
-// Furnish prepares the sandbox from the inside: its own /proc, the loopback interface, the network settings, descriptors enough.
+// Furnish prepares the sandbox from the inside: its own /proc, the loopback interface, the network settings,
+// descriptors enough.
 func Furnish() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make mounts private: %w", err)

@@ -49,7 +49,8 @@ func statFields(pid int) ([]string, error) {
 	return fields, nil
 }
 
-// CPU is user plus system time of the process and its descendants so far, to the nanosecond: /proc/PID/stat tells it in ticks of 10 ms.
+// CPU is user plus system time of the process and its descendants so far, to the nanosecond: /proc/PID/stat tells it in
+// ticks of 10 ms.
 func (p *Process) CPU() time.Duration {
 	var used time.Duration
 	for _, pid := range p.Tree() {
@@ -62,7 +63,8 @@ func (p *Process) CPU() time.Duration {
 	return used
 }
 
-// cpuClock is the clock of what a process used. Source: clock_getcpuclockid(3), whose encoding is the kernel's CPUCLOCK_SCHED.
+// cpuClock is the clock of what a process used. Source: clock_getcpuclockid(3), whose encoding is the kernel's
+// CPUCLOCK_SCHED.
 func cpuClock(pid int) int32 { return int32(^pid<<3 | 2) }
 
 // Memory is what a process and its descendants hold, in bytes.

@@ -5,14 +5,14 @@ import (
 	"github.com/tulle-mesh/tulle/test/bench/wire"
 )
 
-// grpcConn echoes every stream: response head at the request's head, bytes as they come, trailers at the end. Unary and streaming
-// calls look the same to it.
+// grpcConn echoes every stream: response head at the request's head, bytes as they come, trailers at the end. Unary and
+// streaming calls look the same to it.
 type grpcConn struct {
 	server  *server
 	fd      int
 	in      []byte // bytes of an incomplete frame
 	greeted bool
-	out     poll.Outbox
+	out     poll.SendBuffer
 	writing bool
 	windows wire.Windows
 	credit  wire.Credit
@@ -29,7 +29,8 @@ type echo struct {
 }
 
 func (s *server) openGRPC(fd int) poll.Handler {
-	c := &grpcConn{server: s, fd: fd, windows: wire.NewWindows(), credit: wire.NewCredit(wire.ConnWindow), streams: map[uint32]*echo{}}
+	c := &grpcConn{server: s, fd: fd, windows: wire.NewWindows(), credit: wire.NewCredit(wire.ConnWindow),
+		streams: map[uint32]*echo{}}
 	c.out.SetBuffer(wire.AppendStart(nil))
 	return c
 }

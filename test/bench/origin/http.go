@@ -18,7 +18,8 @@ var (
 )
 
 func head(length int) []byte {
-	return fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nserver: origin\r\ncontent-type: text/plain\r\ncontent-length: %d\r\n\r\n", length)
+	return fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nserver: origin\r\ncontent-type: text/plain\r\ncontent-length: %d\r\n\r\n",
+		length)
 }
 
 func response(length int) []byte { return append(head(length), bytes.Repeat([]byte("x"), length)...) }
@@ -28,7 +29,7 @@ type httpConn struct {
 	server  *server
 	fd      int
 	partial []byte // a head whose end did not arrive yet
-	out     poll.Outbox
+	out     poll.SendBuffer
 	rest    int // body bytes still to make
 	writing bool
 }

@@ -1,5 +1,5 @@
-// Command origin is the server of the benchmark: HTTP/1, gRPC echo and raw TCP in one thread, a few microseconds a request, so
-// that what is measured is the proxies.
+// Command origin is the server of the benchmark: HTTP/1, gRPC echo and raw TCP in one thread, a few microseconds a
+// request, so that what is measured is the proxies.
 package main
 
 import (

@@ -15,7 +15,7 @@ type tcpConn struct {
 	server  *server
 	fd      int
 	mode    byte
-	out     poll.Outbox
+	out     poll.SendBuffer
 	writing bool
 }
 
@@ -40,7 +40,8 @@ func (c *tcpConn) Readable() error {
 	return nil
 }
 
-// pour writes a few buffers and comes back when the socket has room again: other connections have their turn in between.
+// pour writes a few buffers and comes back when the socket has room again: other connections have their turn in
+// between.
 func (c *tcpConn) pour() error {
 	for range 4 {
 		n, err := poll.Write(c.fd, c.server.zeros)

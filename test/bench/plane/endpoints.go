@@ -7,8 +7,9 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// crowd is the endpoints of the Service, sorted by address: a window that slides over the addresses from 127.1.0.0 on, of which each
-// is a pod of its own and none comes back. It is not safe for several goroutines; the lists that it gave stay as they are.
+// crowd is the endpoints of the Service, sorted by address: a window that slides over the addresses from 127.1.0.0 on,
+// each a pod of its own that never comes back. It is not safe for several goroutines; the lists that it gave
+// stay as they are.
 type crowd struct {
 	port     uint16
 	identity mesh.ID
@@ -57,8 +58,10 @@ func (c *crowd) endpoint(i int) mesh.Endpoint {
 		Addr:     netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, byte(1 + i>>16), byte(i >> 8), byte(i)}), c.port),
 		Identity: c.identity, Weight: 1, Zone: fmt.Sprint("zone-", i%3), Local: i%3 == 0,
 		Pod: mesh.PodRef{
-			Namespace: c.identity.Namespace, Name: fmt.Sprintf("%s-%s-%05d", workload, template, i), ServiceAccount: c.identity.ServiceAccount,
-			OwnerKind: "deployment", OwnerName: workload, PodTemplateHash: template, ControlPlaneNS: mesh.ControlPlaneNamespace,
+			Namespace: c.identity.Namespace, Name: fmt.Sprintf("%s-%s-%05d", workload, template, i),
+			ServiceAccount: c.identity.ServiceAccount,
+			OwnerKind:      "deployment", OwnerName: workload, PodTemplateHash: template,
+			ControlPlaneNS: mesh.ControlPlaneNamespace,
 		},
 	}
 }

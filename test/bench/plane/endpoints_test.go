@@ -27,7 +27,8 @@ func crowdOf(t *testing.T, n int) *crowd {
 func TestChangesTakeTheOldestAndBringANewOneInTurns(t *testing.T) {
 	c := crowdOf(t, 2)
 	for _, want := range [][]string{
-		{"127.1.0.0:80", "127.1.0.1:80"}, {"127.1.0.1:80"}, {"127.1.0.1:80", "127.1.0.2:80"}, {"127.1.0.2:80"}, {"127.1.0.2:80", "127.1.0.3:80"},
+		{"127.1.0.0:80", "127.1.0.1:80"}, {"127.1.0.1:80"}, {"127.1.0.1:80", "127.1.0.2:80"}, {"127.1.0.2:80"},
+		{"127.1.0.2:80", "127.1.0.3:80"},
 	} {
 		if got := addresses(c.list); !slices.Equal(got, want) {
 			t.Errorf("got %v, want %v", got, want)

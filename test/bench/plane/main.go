@@ -1,7 +1,8 @@
-// Command plane is what surrounds a pair of Tulle's proxies in a cluster, for the benchmark of one Service with many endpoints: identity
-// and destination with their real APIs over mutual TLS, and the capture of the pod's traffic. The server of discovery is the
-// controller's own; what it serves comes from this program in place of Kubernetes, and changes as POST /endpoints?count=N and
-// POST /changes?rate=N (a second) of -control say; GET /changes is how many were made.
+// Command plane is what surrounds a pair of Tulle's proxies in a cluster, for the benchmark of one Service with many
+// endpoints: identity and destination with their real APIs over mutual TLS, and the capture of the pod's traffic. The
+// server of discovery is the controller's own; what it serves comes from this program in place of Kubernetes, and
+// changes as POST /endpoints?count=N and POST /changes?rate=N (a second) of -control say; GET /changes is how many were
+// made.
 package main
 
 import (
@@ -125,7 +126,8 @@ func serveIdentity(ctx context.Context, addr string, a *authority) error {
 	if err != nil {
 		return fmt.Errorf("serve identity: %w", err)
 	}
-	server := grpc.NewServer(grpc.Creds(credentials.NewTLS(&tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13})))
+	server := grpc.NewServer(grpc.Creds(credentials.NewTLS(&tls.Config{Certificates: []tls.Certificate{cert},
+		MinVersion: tls.VersionTLS13})))
 	pb.RegisterIdentityServer(server, a)
 	defer context.AfterFunc(ctx, server.Stop)()
 	if err := server.Serve(lis); err != nil && ctx.Err() == nil {

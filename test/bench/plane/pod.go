@@ -22,8 +22,9 @@ const (
 // serviceNetwork is what the interface leads to: nowhere, were it not for the capture.
 const serviceNetwork = "10.96.0.0/12"
 
-// enterPod gives the network namespace what a pod's has: an interface by which addresses of Services are reached, and the rules of the
-// pod's init container, which capture what would leave by it. Traffic over loopback stays as it is. leave takes both away.
+// enterPod gives the network namespace what a pod's has: an interface by which addresses of Services are reached, and
+// the rules of the pod's init container, which capture what would leave by it. Traffic over loopback stays as it is.
+// leave takes both away.
 func enterPod(address string, outboundPort uint16) (leave func() error, err error) {
 	leave = func() error { return errors.Join(removeCapture(), removeLink()) }
 	if err := addLink(address); err != nil {

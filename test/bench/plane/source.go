@@ -12,7 +12,8 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// cluster is a discovery.Source that knows one Service and one pod that asks, in place of a Kubernetes and its controller.
+// cluster is a discovery.Source that knows one Service and one pod that asks, in place of a Kubernetes and its
+// controller.
 type cluster struct {
 	pod     mesh.Client
 	account string
@@ -46,7 +47,8 @@ func (c *cluster) Identify(_ context.Context, namespace, pod string) (node, serv
 }
 
 // Watch implements discovery.Source.
-func (c *cluster) Watch(_ context.Context, _ mesh.Client, t mesh.Target) (*latest.Cell[*discovery.Value], func(), error) {
+func (c *cluster) Watch(_ context.Context, _ mesh.Client, t mesh.Target) (*latest.Cell[*discovery.Value], func(),
+	error) {
 	cell := &c.unknown
 	switch {
 	case t.IsInbound():
@@ -82,7 +84,7 @@ func (c *cluster) changes() int {
 	return c.made
 }
 
-// publish tells of the present endpoints. The caller holds mu.
+// publish makes the present endpoints known. The caller holds mu.
 func (c *cluster) publish() {
 	c.value.Store(&discovery.Value{Outbound: &mesh.Outbound{
 		Kind: mesh.ToService, Service: mesh.ServiceRef{Namespace: c.pod.Namespace, Name: "app", Port: c.service.Port()},

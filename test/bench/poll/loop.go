@@ -1,6 +1,7 @@
-// Package poll is a single-threaded epoll loop for the cheap ends of the benchmark: the origin server, the null relay and the load
-// generator. It must not import anything of Tulle: what it carries is compared with Tulle. The one idea: one thread, level-triggered
-// readiness, one read a wake-up, so that the ends cost a few microseconds a request and never hide the cost of what stands between.
+// Package poll is a single-threaded epoll loop for the cheap ends of the benchmark: the origin server, the null relay
+// and the load generator. It must not import anything of Tulle: what it carries is compared with Tulle. The one idea:
+// one thread, level-triggered readiness, one read a wake-up, so that the ends cost a few microseconds a request and
+// never hide the cost of what stands between.
 package poll
 
 import (
@@ -13,14 +14,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Handler is told that its descriptor is ready. An error ends the connection: the loop closes the descriptor and calls Closed.
+// Handler is called when its descriptor is ready. An error ends the connection: the loop closes the descriptor and
+// calls Closed.
 type Handler interface {
 	Readable() error
 	Writable() error
 	Closed()
 }
 
-// Loop waits for readiness and calls handlers, all on the goroutine that calls Wait. The zero Loop is not usable; see New.
+// Loop waits for readiness and calls handlers, all on the goroutine that calls Wait. The zero Loop is not usable; see
+// New.
 type Loop struct {
 	fd       int
 	handlers []Handler // by descriptor
@@ -75,8 +78,8 @@ func (l *Loop) Close(fd int) {
 	h.Closed()
 }
 
-// Wait handles one batch of events, waiting at most the timeout for the first one (negative: for ever). The timeout is exact to
-// the microsecond: epoll_pwait2 takes nanoseconds.
+// Wait handles one batch of events, waiting at most the timeout for the first one (negative: for ever). The timeout is
+// exact to the microsecond: epoll_pwait2 takes nanoseconds.
 func (l *Loop) Wait(timeout time.Duration) error {
 	var ts *unix.Timespec
 	if timeout >= 0 {
@@ -114,10 +117,12 @@ func (l *Loop) dispatch(fd int, events uint32) {
 	}
 }
 
-// epollPwait2 does not tell Go's scheduler that it waits: these programs have nothing else to run, and the hand-over of the
-// processor on every wait would cost more than the wait. The scheduler's preemption signal ends a wait that it needs to end.
+// epollPwait2 does not tell Go's scheduler that it waits: these programs have nothing else to run, and the hand-over of
+// the processor on every wait would cost more than the wait. The scheduler's preemption signal ends a wait that it
+// needs to end.
 func epollPwait2(fd int, events []unix.EpollEvent, ts *unix.Timespec) (int, error) {
-	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT2, uintptr(fd), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)),
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT2, uintptr(fd), uintptr(unsafe.Pointer(&events[0])),
+		uintptr(len(events)),
 		uintptr(unsafe.Pointer(ts)), 0, 0)
 	if errno != 0 {
 		return 0, errno
@@ -147,7 +152,8 @@ func Write(fd int, p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), unix.MSG_NOSIGNAL, 0, 0)
+	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)),
+		unix.MSG_NOSIGNAL, 0, 0)
 	switch {
 	case errno == unix.EAGAIN || errno == unix.EINTR:
 		return 0, nil

@@ -1,5 +1,5 @@
-// Command relay is the null proxy of the benchmark: bytes in, bytes out, no TLS, no HTTP. A chain of two of them is the physical
-// floor that every real pair of proxies is compared with.
+// Command relay is the null proxy of the benchmark: bytes in, bytes out, no TLS, no HTTP. A chain of two of them is the
+// physical floor that every real pair of proxies is compared with.
 package main
 
 import (

@@ -8,16 +8,16 @@ import (
 	"github.com/tulle-mesh/tulle/test/bench/poll"
 )
 
-// side is one socket of a relayed pair. What it reads goes to its peer's socket at once, or waits in the peer's outbox while this
-// side is not read: one buffer of bytes a direction, never more.
+// side is one socket of a relayed pair. What it reads goes to its peer's socket at once, or waits in the peer's send
+// buffer while this side is not read: one buffer of bytes a direction, never more.
 type side struct {
 	relay   *relay
 	fd      int
 	peer    *side
-	out     poll.Outbox // bytes for this side's socket
-	ended   bool        // this side sent its end of stream
-	paused  bool        // not read: the peer is full
-	writing bool        // watched for room
+	out     poll.SendBuffer // bytes for this side's socket
+	ended   bool            // this side sent its end of stream
+	paused  bool            // not read: the peer is full
+	writing bool            // watched for room
 }
 
 func (s *side) Readable() error {

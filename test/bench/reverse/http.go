@@ -18,7 +18,8 @@ func serveHTTP(c config, secure *tls.Config) error {
 	plain.SetUnencryptedHTTP2(c.kind == "grpc")
 	mesh.SetHTTP2(true)
 
-	transport := &http.Transport{Protocols: &plain, MaxIdleConnsPerHost: 1024, IdleConnTimeout: 10 * time.Minute, DisableCompression: true}
+	transport := &http.Transport{Protocols: &plain, MaxIdleConnsPerHost: 1024, IdleConnTimeout: 10 * time.Minute,
+		DisableCompression: true}
 	scheme := "http"
 	if c.side == "out" {
 		transport.Protocols, transport.TLSClientConfig, scheme = &mesh, secure, "https"

@@ -1,5 +1,6 @@
-// Command reverse is one hop of the ReverseProxy pair: what an experienced Go programmer writes with the standard library alone.
-// HTTP through httputil.ReverseProxy with a buffer pool, HTTP/2 over mutual TLS between the two; opaque TCP through io.Copy.
+// Command reverse is one hop of the ReverseProxy pair: what an experienced Go programmer writes with the standard
+// library alone. HTTP through httputil.ReverseProxy with a buffer pool, HTTP/2 over mutual TLS between the two; opaque
+// TCP through io.Copy.
 package main
 
 import (
@@ -44,8 +45,8 @@ func run(c config) error {
 	return serveHTTP(c, secure)
 }
 
-// tls is the configuration of the hop between the two: TLS 1.3, both sides verified. Go picks TLS_AES_128_GCM_SHA256 where the CPU
-// has AES instructions, and X25519MLKEM768 first.
+// tls is the configuration of the hop between the two: TLS 1.3, both sides verified. Go picks TLS_AES_128_GCM_SHA256
+// where the CPU has AES instructions, and X25519MLKEM768 first.
 func (c config) tls() (*tls.Config, error) {
 	cert, err := tls.LoadX509KeyPair(c.chain, c.key)
 	if err != nil {

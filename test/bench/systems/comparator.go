@@ -7,8 +7,8 @@ import (
 	"github.com/tulle-mesh/tulle/test/bench/lab"
 )
 
-// comparator is a foreign proxy given by path. The program is called once for each side with the setup in its environment and runs
-// in the foreground until it is ended; docs/performance.md holds the variables.
+// comparator is a foreign proxy given by path. The program is called once for each side with the setup in its
+// environment and runs in the foreground until it is ended; docs/performance.md holds the variables.
 func comparator(name, path string) *System {
 	missing := "no binary given"
 	if path != "" {
@@ -21,7 +21,8 @@ func comparator(name, path string) *System {
 		Commands: func(s Setup) ([]lab.Command, error) {
 			side := func(side, listen, target string, own lab.Party) lab.Command {
 				return lab.Command{Name: name + "-" + side, Path: path, CPUs: s.CPUs, Env: []string{
-					"SIDE=" + side, "KIND=" + string(s.Kind), "LISTEN=" + listen, "TARGET=" + target, fmt.Sprint("THREADS=", s.Threads),
+					"SIDE=" + side, "KIND=" + string(s.Kind), "LISTEN=" + listen, "TARGET=" + target,
+					fmt.Sprint("THREADS=", s.Threads),
 					"CHAIN=" + own.Chain, "KEY=" + own.Key, "ROOTS=" + s.PKI.Roots, "PEER=" + s.PKI.Server.Name, "DIR=" + s.Dir,
 				}}
 			}

@@ -11,7 +11,8 @@ import (
 )
 
 func haproxy() *System {
-	return &System{Name: "haproxy", Long: "haproxy: HTTP/2 between the two, http-reuse always; mode tcp for opaque bytes", Entry: outer,
+	return &System{Name: "haproxy", Long: "haproxy: HTTP/2 between the two, http-reuse always; mode tcp for opaque bytes",
+		Entry:   outer,
 		Missing: installed("haproxy"),
 		Commands: func(s Setup) ([]lab.Command, error) {
 			var commands []lab.Command
@@ -20,7 +21,8 @@ func haproxy() *System {
 				if err := render(path, haproxyConfig, side, s); err != nil {
 					return nil, err
 				}
-				commands = append(commands, lab.Command{Name: "haproxy-" + side, Path: "haproxy", Args: []string{"-db", "-f", path}, CPUs: s.CPUs})
+				commands = append(commands, lab.Command{Name: "haproxy-" + side, Path: "haproxy", Args: []string{"-db", "-f", path},
+					CPUs: s.CPUs})
 			}
 			return commands, nil
 		}}

@@ -16,7 +16,8 @@ func nginx() *System {
 	if _, err := os.Stat(nginxStream); missing == "" && err != nil {
 		missing = "libnginx-mod-stream is not installed"
 	}
-	return &System{Name: "nginx", Long: "nginx: keep-alive connections between the two; grpc_pass and stream where the traffic asks", Entry: outer,
+	return &System{Name: "nginx",
+		Long: "nginx: keep-alive connections between the two; grpc_pass and stream where the traffic asks", Entry: outer,
 		Missing: missing,
 		Commands: func(s Setup) ([]lab.Command, error) {
 			var commands []lab.Command

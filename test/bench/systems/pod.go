@@ -36,13 +36,16 @@ func tullePlane(s Setup) (lab.Command, error) {
 	}
 	return lab.Command{Name: "plane", Path: filepath.Join(s.Bin, "plane"), CPUs: s.Ends, Args: []string{
 		"-roots", s.PKI.Roots, "-issuer", s.PKI.Issuer, "-issuer-key", s.PKI.IssuerKey, "-token", token,
-		"-client", s.PKI.Client.SPIFFE, "-server", s.PKI.Server.SPIFFE, "-service", Service.String(), "-address", podAddr + "/24",
-		"-identity", identityAddr, "-destination", destinationAddr, "-control", PlaneControl.String(), "-endpoint-port", fmt.Sprint(s.In.Port()),
+		"-client", s.PKI.Client.SPIFFE, "-server", s.PKI.Server.SPIFFE, "-service", Service.String(), "-address", podAddr +
+			"/24",
+		"-identity", identityAddr, "-destination", destinationAddr, "-control", PlaneControl.String(), "-endpoint-port",
+		fmt.Sprint(s.In.Port()),
 	}}, nil
 }
 
-// tullePod is a pair whose client's half runs as in a pod: configured by the injector's variables, with a certificate from identity and
-// discovery from destination. The server's half listens at every endpoint's address, so that each of them is a real one.
+// tullePod is a pair whose client's half runs as in a pod: configured by the injector's variables, with a certificate
+// from identity and discovery from destination. The server's half listens at every endpoint's address, so that each of
+// them is a real one.
 func tullePod(c Config, s Setup) ([]lab.Command, error) {
 	file := tulleIn(s)
 	file.Inbound[0].Listen = netip.AddrPortFrom(netip.IPv4Unspecified(), s.In.Port())
@@ -51,8 +54,9 @@ func tullePod(c Config, s Setup) ([]lab.Command, error) {
 		return nil, err
 	}
 	config, err := json.Marshal(map[string]any{ // mesh.ProxyConfig
-		"identityAddr": identityAddr, "destinationAddr": destinationAddr, "tokenFile": filepath.Join(s.Dir, "token"), "trustRootsFile": s.PKI.Roots,
-		"profiling": c.Profiles != "",
+		"identityAddr": identityAddr, "destinationAddr": destinationAddr, "tokenFile": filepath.Join(s.Dir, "token"),
+		"trustRootsFile": s.PKI.Roots,
+		"profiling":      c.Profiles != "",
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encode configuration: %w", err)

@@ -1,6 +1,6 @@
-// Package systems starts the pairs of proxies that the bench compares, each as its own documentation would set it up for mutual TLS
-// between two hops. It must not import Tulle: every system is a program. The one idea: a system is a function from a Setup to two
-// commands, so that all systems get the same addresses, threads, CPUs and certificates.
+// Package systems starts the pairs of proxies that the bench compares, each as its own documentation would set it up
+// for mutual TLS between two hops. It must not import Tulle: every system is a program. The one idea: a system is a
+// function from a Setup to two commands, so that all systems get the same addresses, threads, CPUs and certificates.
 package systems
 
 import (
@@ -37,10 +37,11 @@ type Setup struct {
 	Threads int
 	CPUs    string // of the pair, as taskset reads it
 	Ends    string // CPUs of all else
-	Pod     bool   // the client is in a pod of a cluster and connects to Service, which the pair serves with the control plane's help
-	Dir     string // for configuration and logs of this run
-	Bin     string // where the bench's own programs are
-	PKI     *lab.PKI
+	// the client is in a pod of a cluster and connects to Service, which the pair serves with the control plane's help
+	Pod bool
+	Dir string // for configuration and logs of this run
+	Bin string // where the bench's own programs are
+	PKI *lab.PKI
 }
 
 // System is one way from client to server.
@@ -96,7 +97,8 @@ func null() *System {
 }
 
 func reverse() *System {
-	return &System{Name: "reverseproxy", Long: "httputil.ReverseProxy of Go's standard library, HTTP/2 between the two", Entry: outer, Hybrid: true,
+	return &System{Name: "reverseproxy", Long: "httputil.ReverseProxy of Go's standard library, HTTP/2 between the two",
+		Entry: outer, Hybrid: true,
 		Commands: func(s Setup) ([]lab.Command, error) {
 			hop := func(side string, listen, target netip.AddrPort, own lab.Party) lab.Command {
 				return lab.Command{Name: "reverse-" + side, Path: filepath.Join(s.Bin, "reverse"), CPUs: s.CPUs,

@@ -10,20 +10,23 @@ import (
 	"github.com/tulle-mesh/tulle/test/bench/lab"
 )
 
-// Where the admin servers of Tulle's proxies listen. The client's takes its port of every address when it runs as in a pod.
+// Where the admin servers of Tulle's proxies listen. The client's takes its port of every address when it runs as in a
+// pod.
 var (
 	TulleOutAdmin = netip.MustParseAddrPort("127.0.0.1:4191")
 	TulleInAdmin  = netip.MustParseAddrPort("127.0.0.2:4192")
 )
 
-// tulle runs the proxy that `make` builds, with a configuration file in place of the control plane. Everything else is as in a pod:
-// detection where the traffic is HTTP, an authenticated peer required, metrics on, and one thread, which is its default everywhere.
+// tulle runs the proxy that `make` builds, with a configuration file in place of the control plane. Everything else is
+// as in a pod: detection where the traffic is HTTP, an authenticated peer required, metrics on, and one thread, which
+// is its default everywhere.
 func tulle(c Config) *System {
 	missing := ""
 	if _, err := os.Stat(c.Tulle); err != nil {
 		missing = "tulle-proxy is not built"
 	}
-	return &System{Name: "tulle", Long: "Tulle's proxy, with a file in place of the control plane but in W8", Missing: missing, Hybrid: true,
+	return &System{Name: "tulle", Long: "Tulle's proxy, with a file in place of the control plane but in W8",
+		Missing: missing, Hybrid: true,
 		Entry: tulleEntry, Plane: tullePlane,
 		Commands: func(s Setup) ([]lab.Command, error) {
 			if s.Pod {
@@ -101,7 +104,8 @@ func tulleProtocol(k Kind) string {
 
 func tulleOut(s Setup) tulleFile {
 	return tulleFile{Certificate: s.PKI.Client.Chain, Key: s.PKI.Client.Key, Anchors: s.PKI.Roots, Admin: TulleOutAdmin,
-		Outbound: []tulleOutbound{{Listen: s.Out, Authority: "app.bench.svc.cluster.local:80", Protocol: tulleProtocol(s.Kind),
+		Outbound: []tulleOutbound{{Listen: s.Out, Authority: "app.bench.svc.cluster.local:80",
+			Protocol:  tulleProtocol(s.Kind),
 			Endpoints: []tulleEndpoint{{Addr: s.In, Identity: s.PKI.Server.SPIFFE}}}}}
 }
 

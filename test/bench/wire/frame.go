@@ -1,6 +1,6 @@
-// Package wire holds the few HTTP/2 bytes that the benchmark's own ends speak: frame heads and fixed header blocks. It must not
-// import Tulle's engine, which is what is measured. The one idea: the ends know every message beforehand, so that encoding is a copy
-// and decoding reads no header at all.
+// Package wire holds the few HTTP/2 bytes that the benchmark's own ends speak: frame heads and fixed header blocks. It
+// must not import Tulle's engine, which is what is measured. The one idea: the ends know every message beforehand, so
+// that encoding is a copy and decoding reads no header at all.
 package wire
 
 import "encoding/binary"
@@ -46,7 +46,8 @@ func Next(data []byte) (f Frame, rest []byte, ok bool) {
 	if len(data) < headSize+size {
 		return Frame{}, data, false
 	}
-	f = Frame{Type: data[3], Flags: data[4], Stream: binary.BigEndian.Uint32(data[5:]) &^ (1 << 31), Payload: data[headSize : headSize+size]}
+	f = Frame{Type: data[3], Flags: data[4], Stream: binary.BigEndian.Uint32(data[5:]) &^ (1 << 31),
+		Payload: data[headSize : headSize+size]}
 	return f, data[headSize+size:], true
 }
 
@@ -86,7 +87,8 @@ const (
 	ConnWindow   = 16 << 20
 )
 
-// Field appends a header field as a literal without indexing (RFC 7541 §6.2.2); name and value are shorter than 127 bytes.
+// Field appends a header field as a literal without indexing (RFC 7541 §6.2.2); name and value are shorter than 127
+// bytes.
 func Field(b []byte, name, value string) []byte {
 	b = append(b, 0, byte(len(name)))
 	b = append(b, name...)

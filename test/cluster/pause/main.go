@@ -1,4 +1,5 @@
-// Package main holds a pod's namespaces open: it waits for the signal to end and reaps the orphans of a shared PID namespace.
+// Package main holds a pod's namespaces open: it waits for the signal to end and reaps the orphans of a shared PID
+// namespace.
 package main
 
 import (

@@ -293,15 +293,17 @@ func TestDeadShare(t *testing.T) {
 	})
 }
 
-// TestOlderRouteWins applies two routes that are equal but for their age, the older one with the name that would lose a tie.
+// TestOlderRouteWins applies two routes that are equal but for their age, the older one with the name that would lose a
+// tie.
 func TestOlderRouteWins(t *testing.T) {
 	apply(t, httpRoute("z-older", "", `
   - backendRefs: [{name: echo-v2, port: 80}]`))
 	younger := httpRoute("a-younger", "", `
   - backendRefs: [{name: echo-v1, port: 80}]`)
 	apply(t, younger)
-	eventually(t, func() error { // ages are told apart by seconds
-		ages, err := kubectl("", "-n", "strict", "get", "httproute", "z-older", "a-younger", "-o", "jsonpath={.items[*].metadata.creationTimestamp}")
+	eventually(t, func() error { // ages differ by whole seconds
+		ages, err := kubectl("", "-n", "strict", "get", "httproute", "z-older", "a-younger", "-o",
+			"jsonpath={.items[*].metadata.creationTimestamp}")
 		if list := strings.Fields(ages); err == nil && (len(list) != 2 || list[0] == list[1]) {
 			err = fmt.Errorf("created at %q, want two seconds", list)
 			if _, e := kubectl(younger, "replace", "--force", "-f", "-"); e != nil {
@@ -325,7 +327,8 @@ func TestConsumerRoute(t *testing.T) {
 		eventually(t, func() error {
 			got, err := send(request{from: from, url: "http://echo.strict/"})
 			if err == nil && (got[0].status != 200 || got[0].seen["consumer"] != want) {
-				err = fmt.Errorf("from %s: status %d, header consumer %q, want 200 and %q", from, got[0].status, got[0].seen["consumer"], want)
+				err = fmt.Errorf("from %s: status %d, header consumer %q, want 200 and %q", from, got[0].status,
+					got[0].seen["consumer"], want)
 			}
 			return err
 		})

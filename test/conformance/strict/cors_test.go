@@ -36,7 +36,8 @@ func TestCORS(t *testing.T) {
 				"access-control-allow-origin": "https://page.example.org", "access-control-expose-headers": "x-b", "access-control-allow-credentials": "true",
 			},
 		},
-		"a response to another origin is not": {request{headers: []string{other}}, 200, map[string]string{"access-control-allow-origin": ""}},
+		"a response to another origin is not": {request{headers: []string{other}}, 200,
+			map[string]string{"access-control-allow-origin": ""}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.request.from, c.request.url = "echo-v1", "http://echo/"

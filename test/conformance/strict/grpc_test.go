@@ -29,7 +29,8 @@ func TestGRPC(t *testing.T) {
 			`[{matches: [{method: {service: proto.EchoTestService, method: Echo}}], backendRefs: [{name: echo-v2, port: 7070}]}]`, nil, want{"v2", ""},
 		},
 		"a service is matched": {
-			`[{matches: [{method: {service: proto.EchoTestService}}], backendRefs: [{name: echo-v2, port: 7070}]}]`, nil, want{"v2", ""},
+			`[{matches: [{method: {service: proto.EchoTestService}}], backendRefs: [{name: echo-v2, port: 7070}]}]`, nil,
+			want{"v2", ""},
 		},
 		"a method that no rule matches is UNIMPLEMENTED and not the parent": {
 			`[{matches: [{method: {service: proto.EchoTestService, method: ForwardEcho}}], backendRefs: [{name: echo-v2, port: 7070}]}]`,
@@ -67,6 +68,7 @@ func TestGRPC(t *testing.T) {
 func TestGRPCStatus(t *testing.T) {
 	apply(t, grpcRoute("grpc", `[{backendRefs: [{name: nowhere, port: 7070}]}]`))
 	eventually(t, func() error {
-		return checkStatus("grpcroute/grpc", 1, [][]condition{{{"Accepted", "True", "Accepted"}, {"ResolvedRefs", "False", "BackendNotFound"}}})
+		return checkStatus("grpcroute/grpc", 1, [][]condition{
+			{{"Accepted", "True", "Accepted"}, {"ResolvedRefs", "False", "BackendNotFound"}}})
 	})
 }

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// TestMirror copies requests to one backend that is there and to one that is not: the requests themselves notice neither.
+// TestMirror copies requests to one backend that is there and to one that is not: the requests themselves notice
+// neither.
 func TestMirror(t *testing.T) {
 	path := fmt.Sprintf("/copied-%d", time.Now().UnixNano())
 	apply(t, httpRoute("mirror", "", `

@@ -23,13 +23,16 @@ func TestStatuses(t *testing.T) {
 	cases := map[string]statusCase{
 		"a route that holds": {"", holds, [][]condition{{accepted, resolved}}},
 		"a backend that is not there": {
-			"", `[{backendRefs: [{name: nowhere, port: 80}]}]`, [][]condition{{accepted, {"ResolvedRefs", "False", "BackendNotFound"}}},
+			"", `[{backendRefs: [{name: nowhere, port: 80}]}]`,
+			[][]condition{{accepted, {"ResolvedRefs", "False", "BackendNotFound"}}},
 		},
 		"a port that a backend has not": {
-			"", `[{backendRefs: [{name: echo-v1, port: 81}]}]`, [][]condition{{accepted, {"ResolvedRefs", "False", "BackendNotFound"}}},
+			"", `[{backendRefs: [{name: echo-v1, port: 81}]}]`,
+			[][]condition{{accepted, {"ResolvedRefs", "False", "BackendNotFound"}}},
 		},
-		"a backend that is no Service": {
-			"", `[{backendRefs: [{group: example.org, kind: Bucket, name: x}]}]`, [][]condition{{accepted, {"ResolvedRefs", "False", "InvalidKind"}}},
+		"a backend that is not a Service": {
+			"", `[{backendRefs: [{group: example.org, kind: Bucket, name: x}]}]`,
+			[][]condition{{accepted, {"ResolvedRefs", "False", "InvalidKind"}}},
 		},
 		"a backend that was not granted": {
 			"", `[{backendRefs: [{name: foreign, namespace: strict-other, port: 80}]}]`,
@@ -55,17 +58,23 @@ func TestStatuses(t *testing.T) {
 			"", `[{filters: [{type: ExtensionRef, extensionRef: {group: example.org, kind: Magic, name: x}}]}, {backendRefs: [{name: echo-v1, port: 80}]}]`,
 			[][]condition{{{"Accepted", "False", "UnsupportedValue"}, {"PartiallyInvalid", "True", "UnsupportedValue"}}},
 		},
-		"a headless parent":                {`{group: "", kind: Service, name: headless, port: 80}`, holds, [][]condition{{nowhere}}},
-		"a port that the parent has not":   {`{group: "", kind: Service, name: echo, port: 81}`, holds, [][]condition{{nowhere}}},
-		"a section by a port's name":       {`{group: "", kind: Service, name: echo, sectionName: http-alt}`, holds, [][]condition{{accepted, resolved}}},
-		"a section that is no port's name": {`{group: "", kind: Service, name: echo, sectionName: nothing}`, holds, [][]condition{{nowhere}}},
-		"a name and a number of two ports": {`{group: "", kind: Service, name: echo, sectionName: http-alt, port: 80}`, holds, [][]condition{{nowhere}}},
+		"a headless parent": {`{group: "", kind: Service, name: headless, port: 80}`, holds,
+			[][]condition{{nowhere}}},
+		"a port that the parent has not": {`{group: "", kind: Service, name: echo, port: 81}`, holds,
+			[][]condition{{nowhere}}},
+		"a section by a port's name": {`{group: "", kind: Service, name: echo, sectionName: http-alt}`, holds,
+			[][]condition{{accepted, resolved}}},
+		"a section that names no port": {`{group: "", kind: Service, name: echo, sectionName: nothing}`, holds,
+			[][]condition{{nowhere}}},
+		"a name and a number of two ports": {`{group: "", kind: Service, name: echo, sectionName: http-alt, port: 80}`, holds,
+			[][]condition{{nowhere}}},
 		"every parent has its own": {
 			`{group: "", kind: Service, name: echo-v1, port: 80}, {group: "", kind: Service, name: gone, port: 80}`, holds,
 			[][]condition{{accepted, resolved}, {nowhere}},
 		},
 		"a parent of another controller is left to it": {
-			`{name: some-gateway}, {group: "", kind: Service, name: echo-v1, port: 80}`, holds, [][]condition{{accepted, resolved}},
+			`{name: some-gateway}, {group: "", kind: Service, name: echo-v1, port: 80}`, holds,
+			[][]condition{{accepted, resolved}},
 		},
 	}
 	if channel == "experimental" { // the other has no such field
@@ -89,13 +98,15 @@ func TestLastGood(t *testing.T) {
 		return check([]exchange{{request{url: "http://echo/x"}, answer{200, "v2", "/x", ""}}})
 	}
 	eventually(t, serves)
-	apply(t, httpRoute("edited", "", `[{filters: [{type: ExtensionRef, extensionRef: {group: example.org, kind: Magic, name: x}}]}]`))
+	apply(t, httpRoute("edited", "",
+		`[{filters: [{type: ExtensionRef, extensionRef: {group: example.org, kind: Magic, name: x}}]}]`))
 	eventually(t, func() error {
 		if err := checkStatus("httproute/edited", 2, [][]condition{{{"Accepted", "False", "UnsupportedValue"}}}); err != nil {
 			return err
 		}
 		parents, _, err := statuses("httproute/edited")
-		if message := parents[0].Conditions.find("Accepted").Message; err == nil && !strings.Contains(message, "generation 1 stays active") {
+		if message := parents[0].Conditions.find("Accepted").Message; err == nil &&
+			!strings.Contains(message, "generation 1 stays active") {
 			err = fmt.Errorf("message %q, want that it names the generation that stays active", message)
 		}
 		return err
@@ -107,7 +118,8 @@ func TestLastGood(t *testing.T) {
 func TestBackendAppears(t *testing.T) {
 	apply(t, httpRoute("waiting", "", `[{backendRefs: [{name: late, port: 80}]}]`))
 	eventually(t, func() error {
-		if err := checkStatus("httproute/waiting", 1, [][]condition{{{"ResolvedRefs", "False", "BackendNotFound"}}}); err != nil {
+		if err := checkStatus("httproute/waiting", 1,
+			[][]condition{{{"ResolvedRefs", "False", "BackendNotFound"}}}); err != nil {
 			return err
 		}
 		return check([]exchange{{request{url: "http://echo/"}, answer{status: 500}}})
@@ -129,14 +141,16 @@ spec: {selector: {app: echo, version: v2}, ports: [{port: 80, targetPort: 8080}]
 // controller is the name under which the mesh writes statuses.
 const controller = "tulle.dev/policy-controller"
 
-// checkStatus compares the conditions of each parent of a route, in the order of its parents; those that are not wanted may be there.
+// checkStatus compares the conditions of each parent of a route, in the order of its parents; those that are not wanted
+// may be there.
 func checkStatus(route string, generation int64, want [][]condition) error {
 	parents, now, err := statuses(route)
 	if err != nil {
 		return err
 	}
 	if now != generation || len(parents) != len(want) {
-		return fmt.Errorf("generation %d, %d parents have a status, want generation %d and %d parents", now, len(parents), generation, len(want))
+		return fmt.Errorf("generation %d, %d parents have a status, want generation %d and %d parents", now, len(parents),
+			generation, len(want))
 	}
 	for i, conditions := range want {
 		if parents[i].ControllerName != controller {
@@ -147,7 +161,8 @@ func checkStatus(route string, generation int64, want [][]condition) error {
 			// What holds needs no explanation, except what holds in part.
 			explained := want.reason == want.kind || got.Message != ""
 			if got.Status != want.status || got.Reason != want.reason || got.ObservedGeneration != generation || !explained {
-				return fmt.Errorf("parent %d: %s is %+v, want %s %s of generation %d, explained if not as wished", i, want.kind, got,
+				return fmt.Errorf("parent %d: %s is %+v, want %s %s of generation %d, explained if not as wished", i, want.kind,
+					got,
 					want.status, want.reason, generation)
 			}
 		}

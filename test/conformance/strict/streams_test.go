@@ -22,7 +22,8 @@ func TestTCPRoute(t *testing.T) {
 	apply(t, streamRoute("TCPRoute", "tcp", 9090, `rules: [{backendRefs: [{name: echo-v2, port: 9090}]}]`))
 	eventually(t, func() error { return answersOnly(request{url: "tcp://echo:9090", count: 10}, "v2") })
 	eventually(t, func() error {
-		return checkStatus("tcproute/tcp", 1, [][]condition{{{"Accepted", "True", "Accepted"}, {"ResolvedRefs", "True", "ResolvedRefs"}}})
+		return checkStatus("tcproute/tcp", 1, [][]condition{
+			{{"Accepted", "True", "Accepted"}, {"ResolvedRefs", "True", "ResolvedRefs"}}})
 	})
 }
 
@@ -49,7 +50,8 @@ func answersOnly(r request, version string) error {
 	}
 	for i := range got {
 		if got[i].version != version || got[i].status != 200 {
-			return fmt.Errorf("%s: request %d got status %d from %q, want 200 from %s", r.url, i, got[i].status, got[i].version, version)
+			return fmt.Errorf("%s: request %d got status %d from %q, want 200 from %s", r.url, i, got[i].status, got[i].version,
+				version)
 		}
 	}
 	return nil

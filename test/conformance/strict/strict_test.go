@@ -1,6 +1,6 @@
-// Package strict checks what Gateway API's mesh suite leaves out: the path that a backend sees, the Location of a redirect, the
-// statuses, and the gaps that other meshes were caught with after they had passed. `make conformance` runs it; it needs the cluster,
-// the mesh and the suite's echo image that the command before it has prepared.
+// Package strict checks what Gateway API's mesh suite leaves out: the path that a backend sees, the Location of a
+// redirect, the statuses, and the gaps that other meshes were caught with after they had passed. `make conformance`
+// runs it; it needs the cluster, the mesh and the suite's echo image that the command before it has prepared.
 package strict
 
 import (
@@ -26,7 +26,8 @@ var (
 
 func TestMain(m *testing.M) {
 	if kubeconfig == "" || image == "" {
-		fmt.Fprintln(os.Stderr, "strict: run `make conformance`: the tests need a cluster with the mesh and the suite's image")
+		fmt.Fprintln(os.Stderr,
+			"strict: run `make conformance`: the tests need a cluster with the mesh and the suite's image")
 		os.Exit(1)
 	}
 	if own, err := filepath.Abs("../../../.cluster/bin/kubectl"); err == nil {
@@ -172,7 +173,8 @@ func deployment(pod string) string {
 	return strings.Join(parts[:max(0, len(parts)-2)], "-")
 }
 
-// eventually calls check until it succeeds thrice in a row, for at most half a minute: the suite's bound for what was applied to hold.
+// eventually calls check until it succeeds thrice in a row, for at most half a minute: the suite's bound for what was
+// applied to hold.
 func eventually(t *testing.T, check func() error) {
 	t.Helper()
 	deadline := time.Now().Add(30 * time.Second)

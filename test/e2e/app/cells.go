@@ -12,8 +12,8 @@ import (
 	testpb "google.golang.org/grpc/interop/grpc_testing"
 )
 
-// serveCells opens ports in threes, so that a test can give each three a policy of their own: the n-th cell has HTTP on 8100+n, gRPC on
-// 9100+n and a TCP echo on 6100+n.
+// serveCells opens ports in threes, so that a test can give each three a policy of their own: the n-th cell has HTTP on
+// 8100+n, gRPC on 9100+n and a TCP echo on 6100+n.
 func serveCells(ctx context.Context, group *errgroup.Group, n int, handler http.Handler) {
 	calls := grpc.NewServer()
 	testpb.RegisterTestServiceServer(calls, interop.NewTestServer())

@@ -269,5 +269,6 @@ func tlsCommand(args []string) error {
 	if err != nil {
 		return err
 	}
-	return printJSON(map[string]string{"subject": conn.ConnectionState().PeerCertificates[0].Subject.CommonName, "answer": string(got)})
+	return printJSON(map[string]string{"subject": conn.ConnectionState().PeerCertificates[0].Subject.CommonName,
+		"answer": string(got)})
 }

@@ -1,5 +1,5 @@
-// Command app is both ends of the end-to-end tests: a server that speaks everything the mesh must carry, and a client that says in
-// JSON what it saw. It is built into an image of its own and driven with kubectl exec.
+// Command app is both ends of the end-to-end tests: a server that speaks everything the mesh must carry, and a client
+// that says in JSON what it saw. It is built into an image of its own and driven with kubectl exec.
 package main
 
 import (
@@ -39,7 +39,8 @@ var commands = map[string]func(args []string) error{
 
 func main() {
 	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: app serve|http|load|grpc|ws|tcp|tls|table|lifeline|origin|forward|calls|spiffe|capture|kill [flags]")
+		fmt.Fprintln(os.Stderr,
+			"usage: app serve|http|load|grpc|ws|tcp|tls|table|lifeline|origin|forward|calls|spiffe|capture|kill [flags]")
 		os.Exit(2)
 	}
 	if err := commands[os.Args[1]](os.Args[2:]); err != nil {

@@ -41,8 +41,9 @@ type capture struct {
 	TLS int `json:"tls"`
 }
 
-// captureCommand reads every packet that passes an interface of the node, but for its own loopback, until its standard input ends, as tcpdump would, and looks
-// for a marker. It prints "capturing" to its standard error when it has begun. It needs the host's network and CAP_NET_RAW.
+// captureCommand reads every packet that passes an interface of the node, but for its own loopback, until its standard
+// input ends, as tcpdump would, and looks for a marker. It prints "capturing" to its standard error when it has begun.
+// It needs the host's network and CAP_NET_RAW.
 func captureCommand(args []string) error {
 	fs := flags("capture")
 	marker := fs.String("marker", "", "bytes to look for")
@@ -100,7 +101,8 @@ func (c *capture) look(packet, marker []byte) {
 	}
 }
 
-// killCommand sends SIGKILL to the processes of one container, found by its ID in /proc. It needs the host's process namespace.
+// killCommand sends SIGKILL to the processes of one container, found by its ID in /proc. It needs the host's process
+// namespace.
 func killCommand(args []string) error {
 	fs := flags("kill")
 	container := fs.String("container", "", "container ID")

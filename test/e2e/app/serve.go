@@ -165,7 +165,8 @@ func answerWebSocket(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func serveHTTP(ctx context.Context, addr string, handler http.Handler, cert *tls.Certificate, grace time.Duration) error {
+func serveHTTP(ctx context.Context, addr string, handler http.Handler, cert *tls.Certificate,
+	grace time.Duration) error {
 	srv := &http.Server{Addr: addr, Handler: handler, ReadHeaderTimeout: 10 * time.Second, Protocols: new(http.Protocols)}
 	srv.Protocols.SetHTTP1(true)
 	srv.Protocols.SetUnencryptedHTTP2(cert == nil)

@@ -32,7 +32,8 @@ type outcome struct {
 	RetryAfter  string `json:"retry_after,omitempty"`
 }
 
-// tableCommand reads calls from its standard input, makes all of them, some at a time, and prints their outcomes in the same order.
+// tableCommand reads calls from its standard input, makes all of them, some at a time, and prints their outcomes in the
+// same order.
 func tableCommand(args []string) error {
 	fs := flags("table")
 	parallel := fs.Int("parallel", 16, "calls at a time")
@@ -111,7 +112,8 @@ func (c call) request(ctx context.Context) (outcome, error) {
 	if _, err := io.Copy(io.Discard, res.Body); err != nil {
 		return outcome{}, err
 	}
-	o := outcome{Got: fmt.Sprint(res.StatusCode), ProxyStatus: res.Header.Get("Proxy-Status"), RetryAfter: res.Header.Get("Retry-After")}
+	o := outcome{Got: fmt.Sprint(res.StatusCode), ProxyStatus: res.Header.Get("Proxy-Status"),
+		RetryAfter: res.Header.Get("Retry-After")}
 	if status := res.Header.Get("Grpc-Status") + res.Trailer.Get("Grpc-Status"); status != "" {
 		o.Got = "grpc " + status
 	}

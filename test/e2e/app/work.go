@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// worker answers /work and its like, counts what it got, and passes it on if it is a link of a chain. It fails and is late as /behave tells it to.
+// worker answers /work and its like, counts what it got, and passes it on if it is a link of a chain. It fails and is
+// late as /behave tells it to.
 type worker struct {
 	next   string // the URL of the next link; empty at the end of a chain
 	client *http.Client
@@ -41,7 +42,8 @@ func (w *worker) register(mux *http.ServeMux) {
 	mux.HandleFunc("/worked", w.worked)
 }
 
-// behave takes ?fail=SHARE&delay=DURATION, and ?first=COUNT for that many requests only. Without parameters all is well again.
+// behave takes ?fail=SHARE&delay=DURATION, and ?first=COUNT for that many requests only. Without parameters all is well
+// again.
 func (w *worker) behave(rw http.ResponseWriter, r *http.Request) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

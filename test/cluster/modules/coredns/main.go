@@ -1,5 +1,5 @@
-// Package main is CoreDNS with the plugins that a cluster's own names need, and no others: the full set links the SDKs of
-// several clouds, which would triple the build of the test cluster.
+// Package main is CoreDNS with the plugins that a cluster's own names need, and no others: the full set links the SDKs
+// of several clouds, which would triple the build of the test cluster.
 package main
 
 import (

@@ -1,25 +1,25 @@
 package poll
 
-// Outbox holds what a socket did not take yet. The zero Outbox is empty. Append, then Flush once a batch.
-type Outbox struct {
+// SendBuffer holds what a socket did not take yet. The zero SendBuffer is empty. Append, then Flush once a batch.
+type SendBuffer struct {
 	buf  []byte
 	sent int
 }
 
 // Append adds p to what is to be sent.
-func (o *Outbox) Append(p ...byte) { o.buf = append(o.buf, p...) }
+func (o *SendBuffer) Append(p ...byte) { o.buf = append(o.buf, p...) }
 
 // Buffer returns the pending bytes' buffer for appending; give it back with SetBuffer.
-func (o *Outbox) Buffer() []byte { return o.buf }
+func (o *SendBuffer) Buffer() []byte { return o.buf }
 
 // SetBuffer replaces the buffer by a grown one.
-func (o *Outbox) SetBuffer(b []byte) { o.buf = b }
+func (o *SendBuffer) SetBuffer(b []byte) { o.buf = b }
 
 // Len is the number of bytes that wait.
-func (o *Outbox) Len() int { return len(o.buf) - o.sent }
+func (o *SendBuffer) Len() int { return len(o.buf) - o.sent }
 
 // Flush writes what fits into fd; blocked says that something remains.
-func (o *Outbox) Flush(fd int) (blocked bool, err error) {
+func (o *SendBuffer) Flush(fd int) (blocked bool, err error) {
 	for o.sent < len(o.buf) {
 		n, err := Write(fd, o.buf[o.sent:])
 		if err != nil {
