@@ -3,8 +3,7 @@
 //
 // It owns the findings. What an object means is decided by controller/model, whose outcomes are findings here; the other checks add what a
 // status cannot say, because it is about files, about pods that do not exist yet, or about what the author most likely meant. It reads objects
-// and nothing else, so the same code looks at files and at a cluster. The one idea: a check is a function over all objects that reports, and
-// knows no other check.
+// and nothing else, so the same code looks at files and at a cluster. The one idea: a check is a function over all objects.
 package analyze
 
 import (
@@ -44,9 +43,9 @@ type Finding struct {
 type World struct {
 	objects []*object
 	byName  map[name]*object
-	// Now is when faults on purpose are told to be over.
+	// Now decides whether an injected fault has ended.
 	Now time.Time
-	// Partial says that there may be more objects than these, so that one which is missing is not told.
+	// Partial says that there may be more objects than these. Then no finding says that one is missing.
 	Partial bool
 	// Domain is the cluster's; "" if it is not known.
 	Domain     string
@@ -100,7 +99,7 @@ func (w *World) Concerns(f Finding) bool {
 	return slices.ContainsFunc(w.objects, func(o *object) bool { return f.Namespace == o.home() && f.Object == o.kind+"/"+o.name.name })
 }
 
-// home is the namespace that findings about an object are told for: the object's, or the one that it is.
+// home returns the namespace of findings about an object: the object's own, or the one that it is.
 func (o *object) home() string {
 	if o.kind == "Namespace" {
 		return o.name.name

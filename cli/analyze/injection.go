@@ -74,7 +74,7 @@ func checkAnnotations(w *World) {
 		annotations, labels, at := o.annotations, o.labels, "metadata"
 		switch {
 		case w.maker(o) != nil:
-			continue // the workload is told, once
+			continue // the finding is the workload's, once
 		case isWorkload(o):
 			t := templateOf(o)
 			annotations, labels, at = t.annotations, t.labels, t.path

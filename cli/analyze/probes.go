@@ -86,11 +86,11 @@ const letNodeIn = ": authorize the node's network, or"
 func (w *World) refusesTLS(o *object, pod corev1.PodSpec, server *object, r kubelet.Request) string {
 	settings := w.settingsOf(o, pod)
 	skipped, _ := mesh.ParsePortSet(settings.ProxyInit.IgnoreInboundPorts, nil)
-	wanting, _ := mesh.ParsePortSet(settings.Proxy.RequireIdentityOnInboundPorts, nil)
+	identified, _ := mesh.ParsePortSet(settings.Proxy.RequireIdentityOnInboundPorts, nil)
 	switch {
 	case skipped.Contains(r.Port):
 		return ""
-	case wanting.Contains(r.Port):
+	case identified.Contains(r.Port):
 		return "the port requires an identity:"
 	case server == nil && inject.NeedsIdentity(settings.Proxy.DefaultInboundPolicy):
 		return "inbound policy " + string(settings.Proxy.DefaultInboundPolicy) + " refuses clients without identity" + letNodeIn

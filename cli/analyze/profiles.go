@@ -11,7 +11,7 @@ func checkProfiles(w *World) {
 	w.each("ServiceProfile", func(o *object) {
 		service, namespace, ok := profileService(o.name.name)
 		if ok && o.namespace != namespace && !w.missing("Service", namespace, service) {
-			w.report(Warning, "ProfileNamespace", o, "holds for clients of namespace %s only; in namespace %s, the Service's, it would hold for all",
+			w.report(Warning, "ProfileNamespace", o, "applies to clients of namespace %s only; in namespace %s, the Service's, it would apply to all",
 				o.namespace, namespace)
 		}
 		checkPaths(w, o, spec[v1alpha1.ServiceProfileSpec](o))

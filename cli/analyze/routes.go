@@ -55,12 +55,12 @@ func (r reference) in(namespace string) string {
 	return namespace
 }
 
-// checkConsumers tells of routes that hold for the clients of one namespace, and of what takes their place in others.
+// checkConsumers finds routes that apply to the clients of one namespace only, and profiles that replace routes for some clients.
 func checkConsumers(w *World) {
 	w.eachRoute(func(o *object, r routeSpec) {
 		for _, p := range r.ParentRefs {
 			if p.isService() && p.in(o.namespace) != o.namespace && !w.missing("Service", p.in(o.namespace), p.Name) {
-				w.report(Info, "ConsumerRoute", o, "holds for clients of namespace %s only: its parent is in namespace %s", o.namespace, p.in(o.namespace))
+				w.report(Info, "ConsumerRoute", o, "applies to clients of namespace %s only: its parent is in namespace %s", o.namespace, p.in(o.namespace))
 			}
 		}
 	})

@@ -17,21 +17,21 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// lasting is a failure, of a check that settles otherwise, that no waiting mends.
+// lasting is a failure that no waiting mends, of a check that is worth waiting for otherwise.
 type lasting struct{ error }
 
 func (l lasting) Unwrap() error { return l.error }
 
-// maySettle reports whether waiting may mend a failure. It does not where every part of the failure is lasting.
-func maySettle(err error) bool {
+// mayPass reports whether waiting may mend a failure. It does not where every part of the failure is lasting.
+func mayPass(err error) bool {
 	switch err := err.(type) {
 	case nil, lasting:
 		return false
 	case interface{ Unwrap() []error }:
-		return slices.ContainsFunc(err.Unwrap(), maySettle)
+		return slices.ContainsFunc(err.Unwrap(), mayPass)
 	case interface{ Unwrap() error }:
 		inner := err.Unwrap()
-		return inner == nil || maySettle(inner)
+		return inner == nil || mayPass(inner)
 	}
 	return true
 }
@@ -67,14 +67,14 @@ func rollouts(ctx context.Context, cl *cluster.Client, namespace string, pods []
 	if err != nil {
 		return nil, fmt.Errorf("list replica sets: %w", err)
 	}
-	told, err := failedCreates(ctx, cl, namespace, pods)
+	refused, err := failedCreates(ctx, cl, namespace, pods)
 	if err != nil {
 		return nil, err
 	}
 	var found []rollout
-	add := func(o metav1.ObjectMeta, kind string, template corev1.PodTemplateSpec, seen int64, updated, want int32, refused string) {
+	add := func(o metav1.ObjectMeta, kind string, template corev1.PodTemplateSpec, seen int64, updated, want int32, why string) {
 		if seen < o.Generation || updated < want {
-			found = append(found, rollout{o.Namespace, kind + "/" + o.Name, template, refused})
+			found = append(found, rollout{o.Namespace, kind + "/" + o.Name, template, why})
 		}
 	}
 	for _, d := range deployments.Items {
@@ -88,48 +88,48 @@ func rollouts(ctx context.Context, cl *cluster.Client, namespace string, pods []
 		if s.Spec.UpdateStrategy.Type == appsv1.OnDeleteStatefulSetStrategyType {
 			updated = s.Status.Replicas
 		}
-		add(s.ObjectMeta, "sts", s.Spec.Template, s.Status.ObservedGeneration, updated, wanted(s.Spec.Replicas), told[s.UID])
+		add(s.ObjectMeta, "sts", s.Spec.Template, s.Status.ObservedGeneration, updated, wanted(s.Spec.Replicas), refused[s.UID])
 	}
 	for _, d := range daemons.Items {
 		updated := d.Status.UpdatedNumberScheduled
 		if d.Spec.UpdateStrategy.Type == appsv1.OnDeleteDaemonSetStrategyType {
 			updated = d.Status.CurrentNumberScheduled
 		}
-		add(d.ObjectMeta, "ds", d.Spec.Template, d.Status.ObservedGeneration, updated, d.Status.DesiredNumberScheduled, told[d.UID])
+		add(d.ObjectMeta, "ds", d.Spec.Template, d.Status.ObservedGeneration, updated, d.Status.DesiredNumberScheduled, refused[d.UID])
 	}
 	for _, r := range bare.Items {
 		if metav1.GetControllerOf(&r) == nil {
-			add(r.ObjectMeta, "rs", r.Spec.Template, r.Status.ObservedGeneration, r.Status.Replicas, wanted(r.Spec.Replicas), told[r.UID])
+			add(r.ObjectMeta, "rs", r.Spec.Template, r.Status.ObservedGeneration, r.Status.Replicas, wanted(r.Spec.Replicas), refused[r.UID])
 		}
 	}
 	for _, j := range jobs.Items {
-		if told[j.UID] != "" && j.Status.CompletionTime == nil && j.Status.Active == 0 { // one without pods and refusals may just be done
-			add(j.ObjectMeta, "job", j.Spec.Template, j.Generation, 0, wanted(j.Spec.Parallelism), told[j.UID])
+		if refused[j.UID] != "" && j.Status.CompletionTime == nil && j.Status.Active == 0 { // one without pods and refusals may just be done
+			add(j.ObjectMeta, "job", j.Spec.Template, j.Generation, 0, wanted(j.Spec.Parallelism), refused[j.UID])
 		}
 	}
 	return found, nil
 }
 
-// failedCreates returns what the last event about a pod that was not taken says, by the workload that was to have it. Of StatefulSets
-// and DaemonSets nothing else tells. An event that is older than one of the workload's pods is of trouble that is over.
+// failedCreates returns the message of the last event about a pod that the API server refused, by workload. StatefulSets and DaemonSets have
+// no condition for it. An event that is older than one of the workload's pods is out of date.
 func failedCreates(ctx context.Context, cl *cluster.Client, namespace string, pods []corev1.Pod) (map[types.UID]string, error) {
 	events, err := cl.CoreV1().Events(namespace).List(ctx, metav1.ListOptions{FieldSelector: "reason=FailedCreate"})
 	if err != nil {
 		return nil, fmt.Errorf("list events: %w", err)
 	}
-	told, last := map[types.UID]string{}, map[types.UID]metav1.Time{}
+	messages, last := map[types.UID]string{}, map[types.UID]metav1.Time{}
 	for _, e := range events.Items {
 		uid := e.InvolvedObject.UID
 		if at := last[uid]; e.Reason == "FailedCreate" && !e.LastTimestamp.Before(&at) {
-			told[uid], last[uid] = e.Message, e.LastTimestamp
+			messages[uid], last[uid] = e.Message, e.LastTimestamp
 		}
 	}
 	for _, pod := range pods {
 		if owner := metav1.GetControllerOf(&pod); owner != nil && !pod.CreationTimestamp.Time.Before(last[owner.UID].Time) {
-			delete(told, owner.UID)
+			delete(messages, owner.UID)
 		}
 	}
-	return told, nil
+	return messages, nil
 }
 
 // replicaFailure returns why a deployment cannot create pods.

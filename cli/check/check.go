@@ -19,7 +19,7 @@ import (
 	"github.com/tulle-mesh/tulle/cli/cluster"
 )
 
-// check is one question about the cluster. It sees the facts alone, so that checks do not depend on each other and a test can ask one.
+// check is one question about the cluster. It sees the facts alone: checks do not depend on each other, and a test can ask one.
 type check struct {
 	// anchor is where docs/checks.md explains the check; it is the same in every release.
 	anchor string
@@ -28,9 +28,9 @@ type check struct {
 	warns bool
 	// fatal says that nothing after the check means anything when it fails.
 	fatal bool
-	// settles says that the answer may change by itself, so that --wait waits for it, unless it is lasting.
-	settles bool
-	ask     func(*facts) error
+	// passes says that a failure may pass by itself, so that --wait waits for it, unless it is lasting.
+	passes bool
+	ask    func(*facts) error
 }
 
 // category is a group of checks under one heading.
@@ -39,19 +39,19 @@ type category struct {
 	checks []check
 }
 
-// Options say what to ask, and of which cluster.
+// Options say which questions to ask which cluster.
 type Options struct {
 	// Pre asks only what must hold before the installation, CRDs only for definitions, Proxy also about the proxies.
 	Pre, CRDs, Proxy bool
 	// Version is what the control plane and the proxies should have.
 	Version string
-	// Wait is how long to wait for what may settle by itself.
+	// Wait is how long to wait for failures that may pass by themselves.
 	Wait time.Duration
 	// ControlNamespace is the control plane's. Namespace restricts the questions about proxies; "" is all.
 	ControlNamespace, Namespace string
 	// Connect reaches the cluster. It is called for each reading.
 	Connect func() (*cluster.Client, error)
-	// Log is told what is being waited for.
+	// Log receives a line for each thing that Run waits for.
 	Log io.Writer
 }
 
@@ -61,13 +61,13 @@ const hintBase = "https://github.com/tulle-mesh/tulle/blob/main/docs/checks.md#"
 // pollInterval is how often check looks again while it waits.
 const pollInterval = 2 * time.Second
 
-// Run asks until nothing that may settle fails any more, or time is up, and returns the last answers.
+// Run asks until no check fails that may pass by itself, or time is up. It returns the last answers.
 func Run(ctx context.Context, opts Options) Results {
 	deadline := time.NewTimer(opts.Wait)
 	defer deadline.Stop()
 	poll := time.NewTicker(pollInterval)
 	defer poll.Stop()
-	said, times := "", regexp.MustCompile(`\b([0-9]+h)?([0-9]+m)?[0-9]+s\b`) // how long something lasts is no news
+	said, times := "", regexp.MustCompile(`\b([0-9]+h)?([0-9]+m)?[0-9]+s\b`) // how long something lasts is not a change
 	var last Results                                                         // of the last round that nobody interrupted
 	var known links
 	for {
@@ -82,7 +82,7 @@ func Run(ctx context.Context, opts Options) Results {
 			return results
 		}
 		last = results
-		waitingFor := unsettled(results)
+		waitingFor := passing(results)
 		if waitingFor == "" || opts.Wait <= 0 {
 			return results
 		}
@@ -185,11 +185,11 @@ type minor struct{ error }
 
 func (m minor) Unwrap() error { return m.error }
 
-// unsettled returns the first failure that may settle by itself, or "".
-func unsettled(results Results) string {
+// passing returns the first failure that may pass by itself, or "".
+func passing(results Results) string {
 	for _, cat := range results {
 		for _, r := range cat.checks {
-			if r.settles && r.outcome == failed && !apierrors.IsForbidden(r.err) && maySettle(r.err) {
+			if r.passes && r.outcome == failed && !apierrors.IsForbidden(r.err) && mayPass(r.err) {
 				return fmt.Sprintf("%s: %v", r.text, r.err)
 			}
 		}

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestMaySettle waits while any part of a failure may pass.
-func TestMaySettle(t *testing.T) {
+// TestMayPass waits while any part of a failure may pass.
+func TestMayPass(t *testing.T) {
 	passing, forbidden := errors.New("starting"), lasting{errors.New("forbidden")}
 	for name, test := range map[string]struct {
 		err  error
@@ -24,7 +24,7 @@ func TestMaySettle(t *testing.T) {
 		"an absent webhook":   {refusal(rollout{refused: `Internal error occurred: failed calling webhook "tulle"`}), true},
 		"a quota":             {refusal(rollout{refused: "is forbidden: exceeded quota"}), false},
 	} {
-		if got := maySettle(test.err); got != test.want {
+		if got := mayPass(test.err); got != test.want {
 			t.Errorf("%s: got %t, want %t", name, got, test.want)
 		}
 	}

@@ -40,7 +40,7 @@ type link struct {
 // links are those of the pods whose proxies run.
 type links map[types.UID]link
 
-// askLinks asks the running proxies in scope, but those of which known has a fresh answer. What cannot be asked in time is an answer too.
+// askLinks asks the running proxies in scope, except those with a fresh answer in known. A proxy that cannot be asked in time is an answer too.
 func askLinks(ctx context.Context, cl *cluster.Client, f *facts, known links) links {
 	var pods []*corev1.Pod
 	out := links{}
@@ -113,8 +113,8 @@ func readLink(r io.Reader) (link, error) {
 	return link{connected: sum("control_connected") > 0, values: sum("tulle_control_values_total"), silent: silent.Round(time.Second)}, nil
 }
 
-// askConnected finds proxies that go on with what they last heard. A proxy that cannot be asked is worth a warning: it may be fine, and
-// whoever asks may lack the right to.
+// askConnected finds proxies that go on with what they last heard. A proxy that cannot be asked is a warning: it may be
+// fine, and the user may lack the permission.
 func askConnected(f *facts) error {
 	remedy := ""
 	err := podErrors(f, func(pod *corev1.Pod) string {

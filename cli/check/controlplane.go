@@ -18,9 +18,9 @@ func existence() category {
 	return category{"tulle-existence", []check{
 		{anchor: "l5d-existence-ns", text: "control plane Namespace exists", fatal: true, ask: func(f *facts) error { return f.controlNS.err }},
 		{anchor: "l5d-existence-linkerd-config", text: "'tulle-config' config map exists", fatal: true, ask: func(f *facts) error { return f.values.err }},
-		{anchor: "l5d-existence-replicasets", text: "control plane deployments are ready", settles: true, ask: askDeployments},
-		{anchor: "l5d-existence-unschedulable-pods", text: "no unschedulable pods", settles: true, ask: askUnschedulable},
-		{anchor: "l5d-existence-control-plane-pods", text: "control plane pods are ready", settles: true, ask: askControlPods},
+		{anchor: "l5d-existence-replicasets", text: "control plane deployments are ready", passes: true, ask: askDeployments},
+		{anchor: "l5d-existence-unschedulable-pods", text: "no unschedulable pods", passes: true, ask: askUnschedulable},
+		{anchor: "l5d-existence-control-plane-pods", text: "control plane pods are ready", passes: true, ask: askControlPods},
 		{anchor: "l5d-cluster-networks-cidr", text: "cluster networks contains all node podCIDRs", ask: askNodeNetworks},
 		{anchor: "l5d-cluster-networks-pods", text: "cluster networks contains all pods", ask: askPodNetworks},
 		{anchor: "l5d-cluster-networks-svc", text: "cluster networks contains all services", ask: askServiceNetworks},
@@ -29,8 +29,8 @@ func existence() category {
 
 func configuration() category {
 	return category{"tulle-config", []check{
-		{anchor: "l5d-config-objects", text: "control plane objects exist", settles: true, ask: askObjects},
-		{anchor: "l5d-config-crds", text: "control plane CustomResourceDefinitions exist", settles: true, ask: askOwnDefinitions},
+		{anchor: "l5d-config-objects", text: "control plane objects exist", passes: true, ask: askObjects},
+		{anchor: "l5d-config-crds", text: "control plane CustomResourceDefinitions exist", passes: true, ask: askOwnDefinitions},
 		{anchor: "l5d-config-restricted", text: "control plane Namespace enforces the restricted Pod Security Standard", warns: true, ask: askRestricted},
 		{anchor: "l5d-config-webhook-optout", text: "control plane Namespace is exempt from injection", ask: askExempt},
 	}}
@@ -132,8 +132,8 @@ func notReady(pod *corev1.Pod) string {
 	return fmt.Sprintf("not ready, phase %s", pod.Status.Phase)
 }
 
-// whyWaiting returns a container's reason and message. The kubelet tells of an image that cannot be had in two ways by turns, while it
-// tries and between two tries; both are the same here, so that whoever waits is told once.
+// whyWaiting returns a container's reason and message. The kubelet reports an image that it cannot pull in two ways, while it
+// tries and between two tries. Both have the same text here, so that --wait reports it once.
 func whyWaiting(w *corev1.ContainerStateWaiting) string {
 	reason, message := w.Reason, w.Message
 	if _, cause, ok := strings.Cut(message, "ErrImagePull: "); ok && reason == "ImagePullBackOff" {

@@ -17,8 +17,8 @@ import (
 func dataPlane() category {
 	return category{"tulle-data-plane", []check{
 		{anchor: "l5d-data-plane-exists", text: "data plane namespace exists", fatal: true, ask: askDataNamespace},
-		{anchor: "l5d-data-plane-ready", text: "data plane proxies are ready", settles: true, ask: askProxiesReady},
-		{anchor: "l5d-data-plane-connected", text: "data plane proxies are connected to the control plane", settles: true, ask: askConnected},
+		{anchor: "l5d-data-plane-ready", text: "data plane proxies are ready", passes: true, ask: askProxiesReady},
+		{anchor: "l5d-data-plane-connected", text: "data plane proxies are connected to the control plane", passes: true, ask: askConnected},
 		{anchor: "l5d-data-plane-injected", text: "pods that asked for a proxy have one", warns: true, ask: askInjected},
 		{anchor: "l5d-data-plane-uid", text: "no application runs as the proxy's user", ask: askProxyUser},
 		{anchor: "l5d-data-plane-probes", text: "kubelet probes are allowed", warns: true, ask: askProbes},

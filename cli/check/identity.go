@@ -21,7 +21,7 @@ const expiresSoon = 60 * 24 * time.Hour
 
 func identityChecks() category {
 	return category{"tulle-identity", []check{
-		{anchor: "l5d-identity-cert-config-valid", text: "certificate config is valid", fatal: true, settles: true, ask: askCertificates},
+		{anchor: "l5d-identity-cert-config-valid", text: "certificate config is valid", fatal: true, passes: true, ask: askCertificates},
 		{anchor: "l5d-identity-trustAnchors-use-supported-crypto", text: "trust anchors are using supported crypto algorithm", ask: askAnchorsCrypto},
 		{anchor: "l5d-identity-trustAnchors-are-time-valid", text: "trust anchors are within their validity period", ask: askAnchorsValid},
 		{anchor: "l5d-identity-trustAnchors-not-expiring-soon", text: "trust anchors are valid for at least 60 days", warns: true, ask: askAnchorsLast},
@@ -29,13 +29,13 @@ func identityChecks() category {
 		{anchor: "l5d-identity-issuer-cert-not-expiring-soon", text: "issuer cert is valid for at least 60 days", warns: true, ask: askIssuerLasts},
 		{anchor: "l5d-identity-issuer-cert-issued-by-trust-anchor", text: "issuer cert is issued by the trust anchor", ask: askIssuerChain},
 		{anchor: "l5d-identity-trust-anchor-kept", text: "the trust anchor that renews the issuer is kept", warns: true, ask: askAnchorKept},
-		{anchor: "l5d-identity-trust-roots-everywhere", text: "trust anchors are the same in every namespace", settles: true, ask: askTrustRoots},
+		{anchor: "l5d-identity-trust-roots-everywhere", text: "trust anchors are the same in every namespace", passes: true, ask: askTrustRoots},
 	}}
 }
 
 func webhookChecks() category {
 	return category{"tulle-webhooks", []check{
-		{anchor: "l5d-proxy-injector-webhook-cert-valid", text: "proxy-injector webhook has valid cert", settles: true, ask: askWebhookCertificate},
+		{anchor: "l5d-proxy-injector-webhook-cert-valid", text: "proxy-injector webhook has valid cert", passes: true, ask: askWebhookCertificate},
 		{anchor: "l5d-proxy-injector-webhook-failure-policy", text: "proxy-injector webhook is as installed", warns: true, ask: askWebhookRules},
 	}}
 }

@@ -19,7 +19,7 @@ type Mistyped struct {
 	Text bool
 	// Known are the fields that there are, where the one at Path is none of them.
 	Known []string
-	// OneOf says that the object at Path has several of the fields in Known, of which it may have one.
+	// OneOf says that the object at Path has several of the fields in Known, and may have only one.
 	OneOf bool
 }
 

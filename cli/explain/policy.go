@@ -11,7 +11,7 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// Outbound returns what proxies are told about the address of an authority.
+// Outbound returns what proxies receive about the address of an authority.
 func (m *Model) Outbound(authority string) (*mesh.Outbound, error) {
 	svc, port, err := m.service(authority)
 	if err != nil {
@@ -19,7 +19,7 @@ func (m *Model) Outbound(authority string) (*mesh.Outbound, error) {
 	}
 	addr, err := netip.ParseAddr(svc.Spec.ClusterIP)
 	if svc.Spec.ClusterIP == corev1.ClusterIPNone || err != nil {
-		return nil, errors.New("the Service has no address of its own, so proxies are told about its pods one by one")
+		return nil, errors.New("the Service has no address of its own, so proxies ask about each of its pods")
 	}
 	q := model.QueryFor(m.store, m.snapshot, mesh.Target{Addr: netip.AddrPortFrom(addr, port)}, m.client)
 	out := model.Resolve(m.store, m.snapshot, q).Outbound
@@ -29,7 +29,7 @@ func (m *Model) Outbound(authority string) (*mesh.Outbound, error) {
 	return out, nil
 }
 
-// Inbound returns what the pod's proxy is told about the pod.
+// Inbound returns what the pod's proxy receives about the pod.
 func (m *Model) Inbound(pod *corev1.Pod) *mesh.Inbound {
 	q := model.QueryFor(m.store, m.snapshot, mesh.Target{}, mesh.Client{Namespace: pod.Namespace, Pod: pod.Name})
 	return model.Resolve(m.store, m.snapshot, q).Inbound

@@ -12,7 +12,7 @@ var parentKey = regexp.MustCompile(`^( *)(metadata|spec|labels|annotations|match
 // childKey is a line that says a key.
 var childKey = regexp.MustCompile(`^( *)([A-Za-z0-9_./-]+):`)
 
-// topLevel are the keys that stand beside metadata and spec.
+// topLevel are the keys at the level of metadata and spec.
 var topLevel = map[string]bool{"apiVersion": true, "kind": true, "metadata": true, "spec": true, "status": true, "data": true, "stringData": true,
 	"type": true, "items": true, "rules": true, "roleRef": true, "subjects": true, "template": true}
 
@@ -30,7 +30,7 @@ func (d Document) CheckIndentation() error {
 		}
 		child := childKey.FindStringSubmatch(l)
 		if parent != "" && child != nil && len(child[1]) == depth && (depth > 0 || !topLevel[child[2]]) {
-			return d.ErrorAt(line, "", fmt.Sprintf("%q stands beside %q and belongs below it: the indentation is lost", child[2], parent))
+			return d.ErrorAt(line, "", fmt.Sprintf("%q is at the level of %q and belongs below it: the indentation is lost", child[2], parent))
 		}
 		parent = ""
 		if m := parentKey.FindStringSubmatch(strings.TrimRight(l, "\r\n")); m != nil {

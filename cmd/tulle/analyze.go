@@ -30,15 +30,17 @@ func (c *cli) analyzeCommand() *cobra.Command {
 	var opts analyzeOptions
 	cmd := &cobra.Command{
 		Use:   "analyze [flags]",
-		Short: "Find what is valid and does not do what it seems to",
-		Long: `analyze reads routes, policies, profiles, Services, namespaces, workloads and pods, from the cluster and from files, and reports what has
-no effect or not the one that it seems to have: references to what is not there, routes that others override, profiles in the wrong
-namespace, budgets without retries, policies that let everybody in, Servers that let nobody in, pods without a proxy,
-annotations that are misspelled, or at a workload where they belong at its pods, guards of one path beside an open prefix.
+		Short: "Find configuration that is valid but has no effect",
+		Long: `analyze reports configuration that is valid but has no effect, or another one than it appears to. It reads routes, policies, profiles,
+Services, namespaces, workloads and pods. It finds what the status of an object would say, such as references to missing objects, and
+also profiles in the wrong namespace, policies that admit everybody, Servers that admit nobody, pods without a proxy, Pod Security
+levels that refuse the proxy, and annotations that are misspelled or at the wrong object.
 
-With -f the files are looked at as if they were applied to the cluster, and the findings are those of the files' objects; -n keeps
-those of one namespace. With --ignore-cluster the files are looked at as they are, and what is missing may be elsewhere. Fields of routes, policies and profiles that do not exist, or have a value of another type, are found in files; what values
-the API server admits beyond that, it says itself (kubectl apply --dry-run=server). The exit code is 1 when there is a finding of the threshold's severity, or a worse one.`,
+With -f, analyze examines the files as if they were applied to the cluster, and reports findings about their objects only. -n limits
+the report to one namespace. With --ignore-cluster it examines the files alone, and reports nothing as missing. In files it also finds
+unknown fields and values of the wrong type. Which values the API server accepts, kubectl apply --dry-run=server says.
+
+The exit code is 1 if a finding has the severity of --failure-threshold, or a worse one.`,
 		Example: `  tulle analyze -n shop
   tulle analyze -A -o json
   tulle analyze -f manifests/ --ignore-cluster`,

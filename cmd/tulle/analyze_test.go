@@ -191,7 +191,7 @@ func TestAnalyzePodSecurity(t *testing.T) {
 }
 
 // TestAnalyzeWorkloads finds in the cluster what pods of its workloads would be refused for, or lack: such pods may not exist. What is
-// the workload's mistake is told once and not for each of its pods.
+// the workload's mistake is one finding, not one for each of its pods.
 func TestAnalyzeWorkloads(t *testing.T) {
 	manifest := `
 {apiVersion: v1, kind: Namespace, metadata: {name: shop, annotations: {linkerd.io/inject: enabled}}}

@@ -19,13 +19,13 @@ func (c *cli) authzCommand() *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use:   "authz KIND/NAME",
-		Short: "List who may reach a workload",
-		Long: `authz lists the Servers of a workload's pods, the routes on them, and what lets clients in to each: a row for every authorization of
-every route. A route that is * stands for every request to the Server, and for its connections. A row without an authorization says
-that nothing lets clients in there, so that the Server's accessPolicy decides, which is deny unless it says otherwise.
+		Short: "List the clients that may reach a workload",
+		Long: `authz lists the Servers of a workload's pods, the routes on them, and a row for every authorization of every route. The route *
+means every request to the Server, and its connections. In a row without an authorization, nothing admits clients: the Server's
+accessPolicy decides, which is deny by default.
 
-Like diagnostics endpoints it reads the cluster and runs the controller's own rules here. What is listed is in force; the status of
-an object says why it is not, or why an earlier generation of it is.`,
+authz reads the cluster and runs the controller's code, as diagnostics endpoints does. It lists what is active. The status of an
+object says why it is not active, or why an earlier generation of it still is.`,
 		Example: `  tulle authz -n shop deploy/web
   tulle authz -o json ns/shop`,
 		Args: aResource,
@@ -58,7 +58,7 @@ func (c *cli) authz(ctx context.Context, args []string, output string) error {
 		return enc.Encode(rows)
 	}
 	if len(rows) == 0 {
-		fmt.Fprintf(c.err, "No Server selects a port of these pods. The default holds: %s.\n", strings.Join(m.Defaults(pods), ", "))
+		fmt.Fprintf(c.err, "No Server selects a port of these pods. The default policy applies: %s.\n", strings.Join(m.Defaults(pods), ", "))
 		return nil
 	}
 	w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)

@@ -26,11 +26,13 @@ func (c *cli) checkCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Find out what is wrong with the installation",
-		Long: `check asks the cluster a list of questions and says what is wrong, and where the answer is explained. It only reads.
+		Long: `check says what is wrong with an installation, and where that is explained. It only reads.
 
-With --pre it asks whether Tulle can be installed; with --proxy also about the proxies, of all namespaces or that of -n, and asks these
-themselves whether they hear the control plane. It waits for what may settle by itself, such as pods that start. Where no pod has
-a proxy and none is about to, or the API server forbids a workload's pods, it says so at once. The exit code is 1 when something is wrong (×); warnings (‼) leave it at 0.`,
+With --pre it checks whether Tulle can be installed. With --proxy it also checks the proxies, of all namespaces or that of -n, and asks
+each proxy whether it is connected to the control plane. check waits for failures that may pass by themselves, such as pods that
+start. It does not wait where no pod has a proxy and none is about to, or where the API server refuses a workload's pods.
+
+The exit code is 1 if something is wrong (×). Warnings (‼) leave it at 0.`,
 		Example: `  tulle check --pre
   tulle check
   tulle -n shop check --proxy
@@ -45,7 +47,7 @@ a proxy and none is about to, or the API server forbids a workload's pods, it sa
 	fs.BoolVar(&opts.Pre, "pre", false, "only what must hold before the installation")
 	fs.BoolVar(&opts.Proxy, "proxy", false, "also the proxies")
 	fs.StringVar(&opts.Version, "expected-version", "", "version that CLI, control plane and proxies should have (default: the CLI's)")
-	fs.DurationVar(&opts.Wait, "wait", 5*time.Minute, "how long to wait for what may settle by itself")
+	fs.DurationVar(&opts.Wait, "wait", 5*time.Minute, "how long to wait for failures that may pass by themselves")
 	fs.StringVarP(&output, "output", "o", "table", "format: table, json or short")
 	fs.BoolVar(&opts.CRDs, "crds", false, "only the custom resource definitions")
 	for _, f := range checkFlagsWithoutMeaning {

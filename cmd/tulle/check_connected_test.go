@@ -81,7 +81,7 @@ func TestCheckAsksOnlyTheProxiesOfItsNamespace(t *testing.T) {
 	f := healthyCluster(t)
 	serveMetrics(t, f, "web-1:4191", linkMetrics(0, 7, 9))
 	if r := runCLI(t, f.connect, "", "-n", "default", "check", "--proxy", "--wait=0s", "-o", "short"); strings.Contains(r.out, "not connected") {
-		t.Errorf("check of another namespace tells of shop:\n%s", r.out)
+		t.Errorf("check of another namespace names shop:\n%s", r.out)
 	}
 }
 
@@ -141,7 +141,7 @@ func TestCheckTellsOnceOfAProxyWithoutControlPlane(t *testing.T) {
 		return f.connect(flags)
 	}
 	r := runCLI(t, connect, "", "check", "--proxy", "--wait=5s")
-	if told := strings.Count(r.err, "waiting: "); r.code != 1 || asked < 3 || told != 1 {
+	if lines := strings.Count(r.err, "waiting: "); r.code != 1 || asked < 3 || lines != 1 {
 		t.Errorf("exit code %d; %d readings said %q", r.code, asked, r.err)
 	}
 }

@@ -240,7 +240,7 @@ func TestCheckTellsOnceOfAMissingImage(t *testing.T) {
 		return f.connect(flags)
 	}
 	r := runCLI(t, connect, "", "check", "--wait=3s")
-	if told := strings.Count(r.err, "waiting: "); asked < 2 || told != 2 { // the line's own word, and the container's
+	if lines := strings.Count(r.err, "waiting: "); asked < 2 || lines != 2 { // the line's own word, and the container's
 		t.Errorf("%d readings said %q", asked, r.err)
 	}
 }
@@ -369,7 +369,7 @@ func TestCheckDoesNotWaitForPodsThatAreForbidden(t *testing.T) {
 	}
 }
 
-// An event outlives what it tells of: pods that came after it show that the trouble is over.
+// An event outlives what it reports: pods that came after it show that pods are admitted again.
 func TestCheckForgetsRefusalsOfTheStatefulSetsFirstTry(t *testing.T) {
 	f := healthyCluster(t)
 	controller := true
@@ -381,7 +381,7 @@ func TestCheckForgetsRefusalsOfTheStatefulSetsFirstTry(t *testing.T) {
 		&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "db-0", Namespace: "shop", CreationTimestamp: metav1.Unix(2, 0),
 			OwnerReferences: []metav1.OwnerReference{{Kind: "StatefulSet", Name: "db", UID: db.UID, Controller: &controller}}}})
 	if r := runCLI(t, f.connect, "", "check", "--proxy", "--wait=0s", "-o", "short"); strings.Contains(r.out, "gets no new pods") {
-		t.Errorf("check tells of trouble that is over:\n%s", r.out)
+		t.Errorf("check reports a refusal that is over:\n%s", r.out)
 	}
 }
 

@@ -22,12 +22,12 @@ func (c *cli) convertCommand() *cobra.Command {
 		Use:   "convert [flags] FILE|DIR|-...",
 		Short: "Turn manifests of Istio, SMI and of tutorials into manifests of this mesh",
 		Long: `convert writes manifests that this mesh understands: Istio's VirtualService, DestinationRule, PeerAuthentication and
-AuthorizationPolicy, SMI's TrafficSplit, and the kinds and fields that tutorials invented for Linkerd. Other objects are passed on.
-What became of each field goes to stderr: kept, converted, approximated or dropped. The exit code is 3 when something was dropped.
+AuthorizationPolicy, SMI's TrafficSplit, and the kinds and fields that tutorials invented for Linkerd. It passes other objects on.
+A report on stderr says of each field whether it was kept, converted, approximated or dropped. The exit code is 3 if one was dropped.
 
-A rule whose restriction has no counterpart is left out whole, never widened. Services of the input tell their ports and selectors;
-put them among the files. A value of another type than its field has, such as exact: on or weight: fifty, is an error that names the
-field, and nothing is written.`,
+convert drops a rule whose restriction has no counterpart; it never widens a rule. It reads ports and selectors from Services: put
+these among the files. A value of the wrong type, such as exact: on or weight: fifty, and a misspelled field that would change the
+meaning are errors that name the field. Then convert writes nothing.`,
 		Example: `  tulle convert istio/ > tulle.yaml
   kubectl get virtualservice,destinationrule,service -A -o yaml | tulle convert - | kubectl apply -f -`,
 		Args: atLeastOne("a file, a directory, a URL, or - for standard input"),

@@ -110,7 +110,7 @@ func podsIn(t *testing.T, text string) []string {
 	return names
 }
 
-// TestEmptyInputIsAnError covers what is not a stream of manifests, and several sources of which one is empty.
+// TestEmptyInputIsAnError covers what is not a stream of manifests, and an empty source among others.
 func TestEmptyInputIsAnError(t *testing.T) {
 	dir := t.TempDir()
 	full, empty := filepath.Join(dir, "full.yaml"), filepath.Join(dir, "empty.yaml")

@@ -15,10 +15,10 @@ func (c *cli) endpointsCommand() *cobra.Command {
 	var output, from string
 	cmd := &cobra.Command{
 		Use:   "endpoints AUTHORITY...",
-		Short: "Print the endpoints that a proxy is told for a Service",
-		Long: `endpoints works out what the destination controller tells a proxy about each authority, name.namespace.svc.cluster.local:port.
-It reads the cluster and runs the controller's own rules here, so it answers even while the controller does not; a difference to
-what a proxy does shows that the proxy's information is old. Give --from where the answer depends on who asks.`,
+		Short: "Print the endpoints that a proxy receives for a Service",
+		Long: `endpoints prints what a proxy receives from the destination controller for each authority, name.namespace.svc.cluster.local:port.
+It reads the cluster and runs the controller's code, so it answers even while the controller does not. If a proxy behaves
+differently, the proxy's information is old. Use --from where the answer depends on the client.`,
 		Example: `  tulle diagnostics endpoints web.shop.svc.cluster.local:80
   tulle diagnostics endpoints --from shop/web-5d8f7c-x2x7q -o json db.shop:5432`,
 		Args: atLeastOne("an authority, such as web.shop.svc.cluster.local:80"),

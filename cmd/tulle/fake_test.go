@@ -94,7 +94,7 @@ func (f *fakeCluster) connect(flags globalFlags) (*cluster.Client, error) {
 	return &cluster.Client{Interface: client, Dynamic: f.dynamic(), Metadata: f.metadata(), DialPod: dial, Namespace: namespace}, nil
 }
 
-// dynamic serves the same objects to whoever reads them without their types, and those of kinds that only it knows.
+// dynamic serves the same objects without their types, and those of kinds that only it knows.
 func (f *fakeCluster) dynamic() *fakedynamic.FakeDynamicClient {
 	lists := map[schema.GroupVersionResource]string{}
 	for resource, kind := range explain.Resources() {

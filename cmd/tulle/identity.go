@@ -20,8 +20,8 @@ func (c *cli) identityCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "identity [flags] [KIND/NAME | POD]",
 		Short: "Print the certificates that proxies present",
-		Long: `identity connects to the proxy of each pod through a port-forward and prints the certificate that it presents. The certificate is
-not verified: this shows what a peer would get to see. A name without a kind is that of a pod.`,
+		Long: `identity connects to the proxy of each pod through a port-forward and prints the certificate that it presents. identity does not
+verify the certificate: it shows what a peer would see. A name without a kind is a pod.`,
 		Example: `  tulle identity -n shop web-5d8f7c-x2x7q
   tulle identity -n shop deploy/web
   tulle identity -n shop -l app=web`,

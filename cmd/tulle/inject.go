@@ -23,9 +23,9 @@ func (c *cli) injectCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "inject [flags] FILE|DIR|URL|-...",
 		Short: "Add the proxy to workloads in a manifest",
-		Long: `inject writes the manifests again with every workload asking for a proxy: the annotation linkerd.io/inject: enabled, which the
-injector acts on when the pods are created. With --manual the proxy's containers themselves are written, for clusters without the
-injector. Flags become config.linkerd.io annotations. The report goes to stderr; comments of the input are lost.`,
+		Long: `inject adds the annotation linkerd.io/inject: enabled to every workload of the manifests and prints them. The injector adds the proxy
+when the pods are created. With --manual, inject writes the proxy's containers itself, for clusters without the injector. Other flags
+become config.linkerd.io annotations. The report goes to stderr. Comments of the input are lost.`,
 		Example: `  kubectl get deploy -o yaml | tulle inject - | kubectl apply -f -
   tulle inject --proxy-log-level=debug shop.yaml | kubectl apply -f -
   tulle inject --manual --ignore-cluster manifests/ > meshed.yaml`,

@@ -35,13 +35,14 @@ func (c *cli) installCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "install",
 		Short: "Print the manifests of the control plane",
-		Long: `install prints the manifests of the control plane, and before them the definitions of its custom resources; nothing is changed
-until they are applied. The definitions of the Gateway API are among them, unless the cluster has a Gateway API of its own.
+		Long: `install prints the manifests of the control plane, after the definitions of its custom resources. It changes nothing: apply the output.
+It includes the definitions of the Gateway API, unless the cluster has a Gateway API of its own.
 
-The output holds no secrets and is the same every time, so that it can be kept in git, and applying it again is how an installation
-is updated. Values that were given for the installation have to be given again: install names on stderr those that would be lost, and
---reuse-values takes them from the cluster. The control plane makes its own trust anchor and issuer when it first starts. Give all three --identity-*-file flags to
-bring your own; then the issuer's key is part of the output.`,
+The output contains no secrets and is the same every time, so you can keep it in git. Apply it again to update an installation. Then
+give the same values again: install names on stderr those that would change, and --reuse-values takes them from the cluster.
+
+The control plane makes its own trust anchor and issuer when it first starts. To bring your own, give all three --identity-*-file
+flags; then the issuer's key is part of the output.`,
 		Example: `  tulle install | kubectl apply -f -
   tulle install --ha --set proxy.logLevel=debug | kubectl apply -f -
   tulle install --reuse-values | kubectl apply -f -  # upgrade

@@ -20,12 +20,12 @@ func (c *cli) policyCommand() *cobra.Command {
 	var output, from string
 	cmd := &cobra.Command{
 		Use:   "policy KIND/NAME PORT",
-		Short: "Print the policy of a port as a proxy is told it",
-		Long: `policy prints what the destination controller tells proxies about a port, in the words of the discovery API: of a Service's port what
-clients' proxies get, with endpoints, routes, retries and timeouts, and of a workload's port what its own proxies get, with Server,
-authorizations and rate limit. Pods of a workload may differ; the first by name is shown, pod/NAME shows another.
+		Short: "Print the policy of a port as a proxy receives it",
+		Long: `policy prints what proxies receive about a port, as messages of the discovery API. For a port of a Service, that is what the clients'
+proxies receive: endpoints, routes, retries and timeouts. For a port of a workload, it is what the workload's own proxies receive:
+Server, authorizations and rate limit. Pods of a workload may differ: policy prints the first by name; pod/NAME chooses another.
 
-Like diagnostics endpoints it reads the cluster and runs the controller's own rules here.`,
+policy reads the cluster and runs the controller's code, as diagnostics endpoints does.`,
 		Example: `  tulle diagnostics policy -n shop svc/web 80
   tulle diagnostics policy -n shop --from shop/cart-7d9c-x2x7q -o json svc/web 80
   tulle diagnostics policy -n shop deploy/web 8080`,
@@ -68,7 +68,7 @@ func (c *cli) policy(ctx context.Context, resource []string, portText, from, out
 	return c.printMessage(message, output)
 }
 
-// outboundPolicy returns what clients' proxies are told about a port of a Service.
+// outboundPolicy returns what clients' proxies receive about a port of a Service.
 func (c *cli) outboundPolicy(ctx context.Context, name string, port uint16, from string) (proto.Message, error) {
 	cl, err := c.connect(c.flags)
 	if err != nil {
@@ -88,7 +88,7 @@ func (c *cli) outboundPolicy(ctx context.Context, name string, port uint16, from
 	return api.EncodeOutbound(out), nil
 }
 
-// inboundPolicy returns what the proxy of a workload's first pod is told about a port.
+// inboundPolicy returns what the proxy of a workload's first pod receives about a port.
 func (c *cli) inboundPolicy(ctx context.Context, resource []string, port uint16) (proto.Message, error) {
 	m, pods, err := c.podsAndModel(ctx, resource)
 	if err != nil {
@@ -111,10 +111,9 @@ func (c *cli) profileOfCommand() *cobra.Command {
 	var from string
 	cmd := &cobra.Command{
 		Use:   "profile AUTHORITY",
-		Short: "Print the profile of a Service as a proxy is told it",
-		Long: `profile prints, as JSON, what the destination controller tells a proxy about how requests to an authority are treated: its
-ServiceProfile, routes, request policy and circuit breaker, without the endpoints. The profile of the client's namespace stands before
-that of the Service's: give --from to ask as a client.`,
+		Short: "Print the profile of a Service as a proxy receives it",
+		Long: `profile prints, as JSON, what a proxy receives about requests to an authority: its ServiceProfile, routes, request policy and circuit
+breaker, without the endpoints. A profile in the client's namespace wins over that in the Service's: use --from to ask as a client.`,
 		Example: `  tulle diagnostics profile web.shop.svc.cluster.local:80
   tulle diagnostics profile --from bank/api-7d9c-x2x7q web.shop:80`,
 		Args: exactlyOne("an authority, such as web.shop.svc.cluster.local:80"),
@@ -136,11 +135,11 @@ func (c *cli) profileOf(ctx context.Context, authority, from string) error {
 	if err := m.AskAs(from); err != nil {
 		return err
 	}
-	told, err := m.Outbound(authority)
+	full, err := m.Outbound(authority)
 	if err != nil {
 		return fmt.Errorf("%s: %w", authority, err)
 	}
-	out := *told
+	out := *full
 	out.Endpoints, out.Backends = nil, nil
 	return c.printMessage(api.EncodeOutbound(&out), "json")
 }

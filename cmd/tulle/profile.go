@@ -29,9 +29,9 @@ func (c *cli) profileCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "profile [flags] (--template | --open-api FILE | --proto FILE) SERVICE",
 		Short: "Write a ServiceProfile",
-		Long: `profile writes a ServiceProfile for a Service: a commented template, a route for each operation of an OpenAPI document, or one for each
-method of a protobuf file. The OpenAPI extensions x-linkerd-retryable and x-linkerd-timeout of an operation are taken over. FILE may be a
-URL, or - for standard input. The profile's namespace is that of -n, which also is the Service's.`,
+		Long: `profile prints a ServiceProfile for a Service: a template with comments, a route for each operation of an OpenAPI document, or a route
+for each method of a protobuf file. It reads the OpenAPI extensions x-linkerd-retryable and x-linkerd-timeout of an operation. FILE may
+be a URL, or - for standard input. The profile's namespace is that of -n, and so is the Service's.`,
 		Example: `  tulle profile -n shop --template web
   tulle profile -n shop --open-api web.json web | kubectl apply -f -
   tulle profile -n shop --proto catalog.proto catalog | kubectl apply -f -`,

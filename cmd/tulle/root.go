@@ -61,8 +61,8 @@ func newRoot(argv0 string, std streams, connect connector) *cobra.Command {
 		Short: "A lightweight service mesh for Kubernetes",
 		Long: `tulle installs, checks and inspects the Tulle service mesh.
 
-Its verbs, flags and columns are those of linkerd. Called as linkerd, through a link of that name, it answers to it. An unknown
-command X runs the program tulle-X or linkerd-X from PATH.`,
+Its verbs, flags and columns are those of linkerd. It can be called linkerd, through a link of that name. An unknown command X runs
+the program tulle-X or linkerd-X from PATH.`,
 		Example: `  tulle check --pre                       # can Tulle be installed here?
   tulle install | kubectl apply -f -      # install it
   tulle check                             # is it healthy?

@@ -11,8 +11,8 @@ func (c *cli) uninjectCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "uninject [flags] FILE|DIR|URL|-...",
 		Short: "Remove the proxy from workloads in a manifest",
-		Long: `uninject writes the manifests again without the proxy's containers and volumes, and without the annotations and labels below
-linkerd.io. The annotation linkerd.io/inject: disabled stays, and so do the config.linkerd.io annotations.`,
+		Long: `uninject removes the proxy's containers and volumes from the manifests, and the annotations and labels below linkerd.io, and prints
+them. The annotation linkerd.io/inject: disabled and the config.linkerd.io annotations stay.`,
 		Example: `  kubectl get deploy -o yaml | tulle uninject - | kubectl apply -f -`,
 		Args:    atLeastOne("a file, a directory, a URL, or - for standard input"),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -17,12 +17,12 @@ func (c *cli) uninstallCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "uninstall",
 		Short: "Print the manifests of everything that an installation left in the cluster",
-		Long: `uninstall prints what belongs to the installation, for kubectl to delete: cluster-wide objects, the trust anchors of every
-namespace, and the control plane's namespace with all that is in it, keys included. It refuses while pods still have a proxy, since
-these would lose their identity within a day; --force prints anyway.
+		Long: `uninstall prints the objects of the installation, for kubectl to delete: cluster-wide objects, the trust anchors of every namespace,
+and the control plane's namespace with everything in it, including keys. It fails while pods still have a proxy, because these would
+lose their identity within a day. --force prints the objects anyway.
 
-Deleting a CRD deletes all resources of its kind. So CRDs that still have resources, such as ServiceProfiles, are left out and named on
-stderr; --with-resources prints them too.`,
+Deleting a CRD deletes all resources of its kind. So uninstall leaves out CRDs that still have resources, such as ServiceProfiles, and
+names them on stderr. --with-resources prints them too.`,
 		Example: `  tulle uninstall | kubectl delete -f -`,
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return c.uninstall(cmd.Context(), opts) },
