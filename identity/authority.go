@@ -14,8 +14,8 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// Authority is what certificates are issued with: an issuer, and the trust anchors that it was checked against and that
-// callers are told. It is never changed.
+// Authority is what certificates are issued with: an issuer, and the trust anchors under which it verifies and which
+// callers get. It is immutable.
 type Authority struct {
 	Issuer *ca.Issuer
 	Roots  []*x509.Certificate
@@ -24,13 +24,13 @@ type Authority struct {
 	bundle []byte
 }
 
-// input is what the cluster says at one moment. A nil field is an object that does not exist.
+// input is the state of the cluster at one moment. A nil field is an object that does not exist.
 type input struct {
 	issuer *corev1.Secret
 	roots  *corev1.ConfigMap
 }
 
-// notice is something that an operator should hear of: it becomes an Event and a log line.
+// notice is a message for the operator: it becomes an Event and a log line.
 type notice struct {
 	warning bool
 	reason  string
@@ -50,8 +50,9 @@ const (
 	anchorNotReplaced      = "TrustAnchorNotReplaced"
 )
 
-// resolve returns the authority that follows old (nil at first), and what to tell the operator. An issuer and a bundle
-// of anchors are taken together if they fit; else whichever of the two fits what is in force; else old stays.
+// resolve returns the authority that follows old (nil at first), and notices for the operator. It takes the new issuer
+// and the new bundle of anchors if the issuer verifies under the bundle. Otherwise it takes the one of the two that
+// fits the active other one. Otherwise old stays.
 func resolve(old *Authority, in input, profile ca.Profile, now time.Time) (*Authority, []notice) {
 	pair, issuerErr := issuerPair(in.issuer)
 	bundle, rootsErr := rootsBundle(in.roots)
@@ -84,7 +85,7 @@ func resolve(old *Authority, in input, profile ca.Profile, now time.Time) (*Auth
 	return old, failures(old, issuerErr, rootsErr)
 }
 
-var errStrands = errors.New("the issuer does not lead to any trust anchor of the bundle")
+var errStrands = errors.New("the issuer does not verify under any trust anchor of the bundle")
 
 var errMissing = errors.New("does not exist")
 
@@ -120,9 +121,9 @@ func changes(old, next *Authority) []notice {
 func failures(old *Authority, issuerErr, rootsErr error) []notice {
 	stays := ""
 	if old != nil {
-		stays = "; the last good one stays in force"
+		stays = "; the last valid one stays active"
 	}
-	// What does not exist before the first authority is about to be made, by the leader or by whoever is to bring it.
+	// Before the first authority, missing objects are not an alarm: the leader or an external tool will create them.
 	alarms := func(err error) bool { return old != nil || !errors.Is(err, errMissing) }
 	var notices []notice
 	if issuerErr != nil {

@@ -29,10 +29,10 @@ const maxRequestBytes = 16 << 10
 // drainTimeout is how long calls may take to end when the controller does.
 const drainTimeout = 5 * time.Second
 
-// connections bounds what may be connected: a proxy connects for a moment, twice a day.
+// connections bounds connections: a proxy connects for a moment, twice a day.
 var connections = connlimit.Bounds{Total: 4096, PerAddress: 64}
 
-// lifetimes bound how long a connection holds its place. The grace ends calls that never send what they announce.
+// lifetimes bound how long a connection lasts. The grace ends calls that never send what they announce.
 var lifetimes = keepalive.ServerParameters{
 	MaxConnectionIdle: 30 * time.Second, MaxConnectionAge: 5 * time.Minute, MaxConnectionAgeGrace: 10 * time.Second,
 	Time: 30 * time.Second, Timeout: 10 * time.Second,
@@ -104,7 +104,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	wake := latest.NewSignal()
 	follow := &follower{
 		client: cfg.Client, namespace: cfg.Namespace, profile: cfg.Profile, authority: &c.authority,
-		changed: wake.Notify, tell: events.tell, log: cfg.Log,
+		changed: wake.Notify, announce: events.announce, log: cfg.Log,
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return follow.Run(ctx) })
@@ -112,29 +112,29 @@ func (c *Controller) Run(ctx context.Context) error {
 	group.Go(func() error { return c.serve(ctx) })
 	group.Go(func() error {
 		election := leader.Config{Client: cfg.Client, Namespace: cfg.Namespace, Name: mesh.IdentityName, Replica: cfg.Replica}
-		return leader.Run(ctx, election, func(ctx context.Context) error { return c.leader(ctx, wake, events.tell) })
+		return leader.Run(ctx, election, func(ctx context.Context) error { return c.leader(ctx, wake, events.announce) })
 	})
 	return group.Wait()
 }
 
-// leader is what one replica alone does.
-func (c *Controller) leader(ctx context.Context, wake latest.Signal, tell func(notice)) error {
+// leader does the work of the leader.
+func (c *Controller) leader(ctx context.Context, wake latest.Signal, announce func(notice)) error {
 	cfg := c.cfg
 	cfg.Log.Info("leading")
 	c.metrics.leader.Set(1)
 	defer c.metrics.leader.Set(0)
 	defer c.metrics.missing.Set(0)
-	keep := &keeper{
+	rec := &reconciler{
 		client: cfg.Client, namespace: cfg.Namespace, trustDomain: cfg.TrustDomain,
 		own:       ownership{externalIssuer: cfg.ExternalIssuer, externalRoots: cfg.ExternalRoots},
-		authority: &c.authority, wake: wake, tell: tell, missing: c.metrics.missing, log: cfg.Log.Named("keeper"),
+		authority: &c.authority, wake: wake, announce: announce, missing: c.metrics.missing, log: cfg.Log.Named("reconciler"),
 	}
 	publish := &publisher{
 		client: cfg.Client, namespace: cfg.Namespace, authority: &c.authority, metrics: c.metrics,
 		log: cfg.Log.Named("publisher"),
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return keep.Run(ctx) })
+	group.Go(func() error { return rec.Run(ctx) })
 	if !cfg.ExternalIssuer {
 		group.Go(func() error { return watchAnchor(ctx, cfg.Client, cfg.Namespace, wake.Notify) })
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// announcer tells an operator about notices: an Event on the Deployment, a line in the log, a counter.
+// announcer publishes notices: as an Event on the Deployment, a line in the log, and a counter.
 type announcer struct {
 	recorder record.EventRecorder
 	object   *corev1.ObjectReference
@@ -39,12 +39,12 @@ func newAnnouncer(ctx context.Context, client kubernetes.Interface, namespace st
 		metav1.GetOptions{}); err == nil {
 		a.object.UID = deployment.UID
 	} else {
-		log.Info("Events go without the Deployment's UID", zap.Error(err))
+		log.Info("events are written without the Deployment's UID", zap.Error(err))
 	}
 	return a, broadcaster.Shutdown
 }
 
-func (a *announcer) tell(n notice) {
+func (a *announcer) announce(n notice) {
 	kind, line := corev1.EventTypeNormal, a.log.Info
 	if n.warning {
 		kind, line = corev1.EventTypeWarning, a.log.Error

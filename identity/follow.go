@@ -20,7 +20,7 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// recheckInterval is how often what was refused is looked at again: an issuer may become valid by the clock alone.
+// recheckInterval is how often refused objects are checked again: an issuer may become valid by the clock alone.
 const recheckInterval = time.Minute
 
 // follower turns the issuer Secret and the bundle of namespace tulle into an Authority, on every replica.
@@ -30,7 +30,7 @@ type follower struct {
 	profile   ca.Profile
 	authority *latest.Cell[*Authority] // written here alone
 	changed   func()                   // called after each event of either object
-	tell      func(notice)
+	announce  func(notice)
 	log       *zap.Logger
 }
 
@@ -66,7 +66,7 @@ func (f *follower) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// watchAnchor calls changed after each event of the anchor's Secret, of which it keeps no data.
+// watchAnchor calls changed after each event of the anchor's Secret. It stores no data of the Secret.
 func watchAnchor(ctx context.Context, client kubernetes.Interface, namespace string, changed func()) error {
 	secrets := coreinformers.NewFilteredSecretInformer(client, namespace, 0, nil, named(anchorSecret))
 	bare := func(obj any) (any, error) {
@@ -99,7 +99,7 @@ func (f *follower) read(secrets, roots cache.Store) input {
 func (f *follower) loop(ctx context.Context, events <-chan struct{}, read func() input) error {
 	recheck := time.NewTicker(recheckInterval)
 	defer recheck.Stop()
-	var told []notice
+	var reported []notice
 	event := true
 	var version string // of the Secret that was looked at last
 	for {
@@ -108,22 +108,22 @@ func (f *follower) loop(ctx context.Context, events <-chan struct{}, read func()
 		next, notices := resolve(old, in, f.profile, time.Now())
 		if next != nil && (old == nil || !next.equal(old)) {
 			f.authority.Store(next)
-			f.log.Info("authority in force", zap.Stringer("issuer", next.Issuer.Certificate().Subject),
+			f.log.Info("authority active", zap.Stringer("issuer", next.Issuer.Certificate().Subject),
 				zap.Time("notAfter", next.Issuer.NotAfter()), zap.Int("anchors", len(next.Roots)))
 		}
 		if in.issuer != nil && in.issuer.ResourceVersion != version {
 			if version != "" && len(notices) == 0 && old != nil {
-				notices = []notice{{reason: issuerUpdateSkipped, message: "the issuer in the Secret is the one in force"}}
+				notices = []notice{{reason: issuerUpdateSkipped, message: "the issuer in the Secret is active already"}}
 			}
 			version = in.issuer.ResourceVersion
 		}
-		// The same trouble is told once for each change of the objects, not once for each look at them.
-		if event || !slices.EqualFunc(notices, told, func(a, b notice) bool { return a.reason == b.reason }) {
+		// The same problem is reported once per change of the objects, not at each check.
+		if event || !slices.EqualFunc(notices, reported, func(a, b notice) bool { return a.reason == b.reason }) {
 			for _, n := range notices {
-				f.tell(n)
+				f.announce(n)
 			}
 		}
-		told = notices
+		reported = notices
 		event = false
 		select {
 		case <-ctx.Done():

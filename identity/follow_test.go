@@ -30,7 +30,7 @@ func TestFollowerTellsEachChangeOnceAndLooksAgainByItself(t *testing.T) {
 		events := latest.NewSignal()
 		f := &follower{
 			authority: &latest.Cell[*Authority]{}, log: zap.NewNop(), changed: func() {},
-			tell: func(n notice) {
+			announce: func(n notice) {
 				mu.Lock()
 				defer mu.Unlock()
 				reasons = append(reasons, n.reason)

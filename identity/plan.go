@@ -16,44 +16,44 @@ import (
 )
 
 const (
-	// anchorSecret holds the trust anchor that the controller made, with its key. Without it the controller renews
-	// nothing.
+	// anchorSecret has the trust anchor that the controller made, with its key. Without it the controller cannot renew
+	// the issuer.
 	anchorSecret = mesh.AnchorSecret
-	// madeAnnotation marks an issuer that the controller made, by the fingerprint of its certificate: one that somebody
-	// else put into the same Secret later is theirs.
+	// madeAnnotation marks an issuer that the controller made, by the fingerprint of its certificate. An issuer that
+	// somebody else puts into the same Secret later does not match.
 	madeAnnotation = mesh.MadeIssuerAnnotation
-	// replaceAnnotation, on the bundle's ConfigMap, asks for a new anchor: each value once. A value is done when the
-	// anchor's Secret has it as its madeForAnnotation.
+	// replaceAnnotation, on the bundle's ConfigMap, asks for a new anchor: each value once. A value is done when it is the
+	// madeForAnnotation of the anchor's Secret.
 	replaceAnnotation = "tulle.dev/replace-anchor"
 	madeForAnnotation = "tulle.dev/made-for"
 	// propagation is how long a new anchor is handed out before anything is issued under it: kubelets bring a ConfigMap
 	// into a pod within their sync period and the life of their cache, a minute each.
 	propagation = 3 * time.Minute
-	// lookInterval is how often the leader looks without being woken.
+	// lookInterval is how often the leader checks without being woken.
 	lookInterval = time.Hour
 )
 
-// estate is what the leader finds in namespace tulle; nil is an object that does not exist.
-type estate struct {
+// observed has the objects that the leader finds in namespace tulle; nil is an object that does not exist.
+type observed struct {
 	issuer *corev1.Secret
 	anchor *corev1.Secret
 	roots  *corev1.ConfigMap
 }
 
-// ownership says what of the estate the controller may write.
+// ownership says which objects something else writes.
 type ownership struct {
 	externalIssuer bool
 	externalRoots  bool
 }
 
-// memory is what the leader knows of before: with it, what was deleted is restored and not made anew.
-type memory struct {
-	bundle []byte         // of the authority in force, nil if there is none
+// lastKnown is what the leader saw earlier. With it, deleted objects are restored and not made anew.
+type lastKnown struct {
+	bundle []byte         // of the active authority, nil if there is none
 	anchor *corev1.Secret // the anchor's Secret as it was seen last, nil if never
 }
 
-// others reports whether anchors but this one are in force.
-func (m memory) others(anchor *x509.Certificate) bool {
+// others reports whether anchors other than this one are active.
+func (m lastKnown) others(anchor *x509.Certificate) bool {
 	roots, err := mesh.ParseRoots(m.bundle)
 	return err == nil && !(len(roots) == 1 && roots[0].Equal(anchor))
 }
@@ -68,46 +68,45 @@ const (
 	makeIssuer
 )
 
-// step is the next thing to do to the estate.
+// step is the next thing to do.
 type step struct {
 	action action
 	roots  []byte        // for writeRoots
 	anchor ca.Pair       // for makeIssuer
 	pause  time.Duration // for wait
-	trouble
+	problem
 }
 
-// trouble is what the leader cannot mend: the operator is told, once.
-type trouble struct {
+// problem is what the leader cannot repair. It is reported to the operator once.
+type problem struct {
 	notice
 	missing bool // the trust anchor is
 }
 
-// plan returns what the leader must write next, one object at a time, until nothing is left but to wait.
-//
-// The order keeps peers able to verify each other: an anchor is in the bundle before an issuer is under it, and an
-// issuer moves to a new anchor only when the bundle has reached the pods. An anchor whose certificates may be in use is
-// never followed by another that nobody asked for: it is restored, or its absence is told.
-func plan(e estate, own ownership, known memory, now time.Time) (step, error) {
+// plan returns what the leader must write next, one object at a time, until nothing is left but to wait. The order lets
+// peers verify each other all the time: an anchor is in the bundle before an issuer is under it, and an issuer moves to
+// a new anchor only when the bundle has reached the pods. While certificates under an anchor may be in use, it is never
+// replaced unasked: it is restored, or its absence is reported.
+func plan(e observed, own ownership, known lastKnown, now time.Time) (step, error) {
 	anchor := planAnchor(e, own, known)
 	if anchor.action != wait {
 		return anchor, nil
 	}
 	next, err := planBelow(e, own, known, now)
 	if err == nil && next.action == wait {
-		next.trouble = anchor.trouble
+		next.problem = anchor.problem
 	}
 	return next, err
 }
 
-// planAnchor returns what to do about the anchor itself.
-func planAnchor(e estate, own ownership, known memory) step {
+// planAnchor returns the step for the anchor itself.
+func planAnchor(e observed, own ownership, known lastKnown) step {
 	asked := asked(e.roots)
 	if own.externalIssuer || e.issuer != nil && !isOurs(e.issuer) {
 		if asked == "" || e.anchor != nil && e.anchor.Annotations[madeForAnnotation] == asked {
 			return step{}
 		}
-		return step{trouble: trouble{notice: notice{warning: true, reason: anchorNotReplaced, message: fmt.Sprintf(
+		return step{problem: problem{notice: notice{warning: true, reason: anchorNotReplaced, message: fmt.Sprintf(
 			"%s of ConfigMap %s has no effect: the issuer comes from outside; add the new anchor to the bundle, then replace "+
 				"the issuer",
 			replaceAnnotation, mesh.TrustRootsConfigMap)}}}
@@ -124,15 +123,15 @@ func planAnchor(e estate, own ownership, known memory) step {
 	}
 	message := "nothing can be issued"
 	if e.issuer != nil || known.bundle != nil {
-		message = "certificates are issued still, but the issuer cannot be renewed"
+		message = "certificates are still issued, but the issuer cannot be renewed"
 	}
-	return step{trouble: trouble{missing: true, notice: notice{warning: true, reason: anchorMissing, message: fmt.Sprintf(
+	return step{problem: problem{missing: true, notice: notice{warning: true, reason: anchorMissing, message: fmt.Sprintf(
 		"Secret %s does not exist: %s; restore it, or ask for a new anchor with %s of ConfigMap %s",
 		anchorSecret, message, replaceAnnotation, mesh.TrustRootsConfigMap)}}}
 }
 
-// planBelow returns what to do about what the anchor signs, and about the bundle that it is in.
-func planBelow(e estate, own ownership, known memory, now time.Time) (step, error) {
+// planBelow returns the step for the bundle and for the issuer.
+func planBelow(e observed, own ownership, known lastKnown, now time.Time) (step, error) {
 	if !own.externalRoots {
 		roots, err := planRoots(e, known.bundle)
 		if err != nil {
@@ -149,7 +148,7 @@ func planBelow(e estate, own ownership, known memory, now time.Time) (step, erro
 }
 
 // planRoots returns the bundle to write, nil if what is there will do.
-func planRoots(e estate, lastGood []byte) ([]byte, error) {
+func planRoots(e observed, lastGood []byte) ([]byte, error) {
 	present := present(e.roots)
 	if len(present) == 0 {
 		if present = lastGood; present == nil && e.anchor == nil && e.issuer != nil {
@@ -214,17 +213,17 @@ func contains(roots []*x509.Certificate, root *x509.Certificate) bool {
 	return false
 }
 
-func planIssuer(e estate, known memory, now time.Time) (step, error) {
+func planIssuer(e observed, known lastKnown, now time.Time) (step, error) {
 	anchor := ca.Pair{CertPEM: e.anchor.Data[corev1.TLSCertKey], KeyPEM: e.anchor.Data[corev1.TLSPrivateKeyKey]}
 	parent, err := tls.X509KeyPair(anchor.CertPEM, anchor.KeyPEM)
 	if err != nil {
 		return step{}, fmt.Errorf("trust anchor: Secret %s: %w", anchorSecret, err)
 	}
 	renew := step{action: makeIssuer, anchor: anchor}
-	settled := parent.Leaf.NotBefore.Add(ca.Backdate + propagation)
+	reachedPods := parent.Leaf.NotBefore.Add(ca.Backdate + propagation)
 	if e.issuer == nil {
-		if known.others(parent.Leaf) && now.Before(settled) {
-			return step{pause: settled.Sub(now)}, nil // the last good issuer serves until pods know this anchor
+		if known.others(parent.Leaf) && now.Before(reachedPods) {
+			return step{pause: reachedPods.Sub(now)}, nil // the last valid issuer serves until pods have this anchor
 		}
 		return renew, nil
 	}
@@ -241,8 +240,8 @@ func planIssuer(e estate, known memory, now time.Time) (step, error) {
 	}
 	due := issuer.Leaf.NotAfter.Add(-issuer.Leaf.NotAfter.Sub(issuer.Leaf.NotBefore) / 3)
 	if issuer.Leaf.CheckSignatureFrom(parent.Leaf) != nil {
-		if settled.Before(due) {
-			due = settled
+		if reachedPods.Before(due) {
+			due = reachedPods
 		}
 	}
 	if !now.Before(due) {

@@ -48,66 +48,66 @@ func TestPlanWritesOneObjectAtATimeInTheOrderThatPeersNeed(t *testing.T) {
 	replaced.Data["tls.crt"], replaced.Data["tls.key"] = nextIssuer.CertPEM, nextIssuer.KeyPEM
 	external := ownership{externalIssuer: true}
 	third := ca.IssuerLifetime / 3
-	var none memory
-	held := memory{bundle: anchor.CertPEM, anchor: anchorOf(anchor)}
+	var none lastKnown
+	before := lastKnown{bundle: anchor.CertPEM, anchor: anchorOf(anchor)}
 	cases := []struct {
 		name  string
-		e     estate
+		e     observed
 		own   ownership
-		known memory
+		known lastKnown
 		at    time.Time
 		want  action
 		roots int // anchors in the bundle that is written
 	}{
-		{"bare cluster", estate{}, ownership{}, none, now, makeAnchor, 0},
-		{"anchor made", estate{anchor: anchorOf(anchor)}, ownership{}, none, now, writeRoots, 1},
-		{"bundle written", estate{anchor: anchorOf(anchor), roots: rootsMap(anchor)}, ownership{}, none, now, makeIssuer, 0},
-		{"settled", estate{made(issuer), anchorOf(anchor), rootsMap(anchor)}, ownership{}, none, now, wait, 0},
-		{"two thirds of the issuer's life left", estate{made(issuer), anchorOf(anchor), rootsMap(anchor)}, ownership{}, none,
+		{"bare cluster", observed{}, ownership{}, none, now, makeAnchor, 0},
+		{"anchor made", observed{anchor: anchorOf(anchor)}, ownership{}, none, now, writeRoots, 1},
+		{"bundle written", observed{anchor: anchorOf(anchor), roots: rootsMap(anchor)}, ownership{}, none, now, makeIssuer, 0},
+		{"nothing to do", observed{made(issuer), anchorOf(anchor), rootsMap(anchor)}, ownership{}, none, now, wait, 0},
+		{"two thirds of the issuer's life left", observed{made(issuer), anchorOf(anchor), rootsMap(anchor)}, ownership{}, none,
 			now.Add(third), wait, 0},
-		{"less than a third left", estate{made(issuer), anchorOf(anchor), rootsMap(anchor)}, ownership{}, none,
+		{"less than a third left", observed{made(issuer), anchorOf(anchor), rootsMap(anchor)}, ownership{}, none,
 			now.Add(2*third + time.Minute), makeIssuer, 0},
-		{"issuer deleted", estate{anchor: anchorOf(anchor), roots: rootsMap(anchor)}, ownership{}, none, now, makeIssuer, 0},
-		{"bundle deleted: the last good one and the own anchor", estate{made(issuer), anchorOf(anchor), nil}, ownership{},
-			memory{bundle: next.CertPEM}, now, writeRoots, 2},
-		{"own anchor removed from the bundle", estate{made(issuer), anchorOf(anchor), rootsMap(next)}, ownership{}, none, now,
+		{"issuer deleted", observed{anchor: anchorOf(anchor), roots: rootsMap(anchor)}, ownership{}, none, now, makeIssuer, 0},
+		{"bundle deleted: the last good one and the own anchor", observed{made(issuer), anchorOf(anchor), nil}, ownership{},
+			lastKnown{bundle: next.CertPEM}, now, writeRoots, 2},
+		{"own anchor removed from the bundle", observed{made(issuer), anchorOf(anchor), rootsMap(next)}, ownership{}, none, now,
 			writeRoots, 2},
-		{"anchor deleted that is known", estate{made(issuer), nil, rootsMap(anchor)}, ownership{}, held, now, restoreAnchor,
+		{"anchor deleted that is known", observed{made(issuer), nil, rootsMap(anchor)}, ownership{}, before, now, restoreAnchor,
 			0},
-		{"anchor and issuer deleted", estate{roots: rootsMap(anchor)}, ownership{}, held, now, restoreAnchor, 0},
-		{"everything deleted", estate{}, ownership{}, held, now, restoreAnchor, 0},
-		{"anchor deleted while a new one is asked for", estate{made(issuer), nil, asking("1", rootsMap(anchor))}, ownership{},
-			held, now,
+		{"anchor and issuer deleted", observed{roots: rootsMap(anchor)}, ownership{}, before, now, restoreAnchor, 0},
+		{"everything deleted", observed{}, ownership{}, before, now, restoreAnchor, 0},
+		{"anchor deleted while a new one is asked for", observed{made(issuer), nil, asking("1", rootsMap(anchor))}, ownership{},
+			before, now,
 			restoreAnchor, 0},
-		{"another anchor is asked for", estate{made(issuer), anchorOf(anchor), asking("1", rootsMap(anchor))}, ownership{},
-			held, now,
+		{"another anchor is asked for", observed{made(issuer), anchorOf(anchor), asking("1", rootsMap(anchor))}, ownership{},
+			before, now,
 			makeAnchor, 0},
-		{"and another one", estate{made(issuer), madeFor("1", anchorOf(anchor)), asking("2", rootsMap(anchor))}, ownership{},
-			held, now,
+		{"and another one", observed{made(issuer), madeFor("1", anchorOf(anchor)), asking("2", rootsMap(anchor))}, ownership{},
+			before, now,
 			makeAnchor, 0},
-		{"the one that was asked for is there", estate{made(issuer), madeFor("1", anchorOf(anchor)),
+		{"the one that was asked for is there", observed{made(issuer), madeFor("1", anchorOf(anchor)),
 			asking("1", rootsMap(anchor))},
-			ownership{}, held, now, wait, 0},
-		{"an anchor is asked for that is missing", estate{made(issuer), nil, asking("1", rootsMap(anchor))}, ownership{},
+			ownership{}, before, now, wait, 0},
+		{"an anchor is asked for that is missing", observed{made(issuer), nil, asking("1", rootsMap(anchor))}, ownership{},
 			none, now,
 			makeAnchor, 0},
 		{"issuer deleted while the new anchor is carried to the pods",
-			estate{anchor: anchorOf(next), roots: rootsMap(anchor, next)},
-			ownership{}, memory{bundle: anchor.CertPEM}, now.Add(100 * time.Hour), wait, 0},
-		{"new anchor goes into the bundle first", estate{made(issuer), anchorOf(next), rootsMap(anchor)}, ownership{}, none,
+			observed{anchor: anchorOf(next), roots: rootsMap(anchor, next)},
+			ownership{}, lastKnown{bundle: anchor.CertPEM}, now.Add(100 * time.Hour), wait, 0},
+		{"new anchor goes into the bundle first", observed{made(issuer), anchorOf(next), rootsMap(anchor)}, ownership{}, none,
 			now.Add(100 * time.Hour), writeRoots, 2},
-		{"then it is carried to the pods", estate{made(issuer), anchorOf(next), rootsMap(anchor, next)}, ownership{}, none,
+		{"then it is carried to the pods", observed{made(issuer), anchorOf(next), rootsMap(anchor, next)}, ownership{}, none,
 			now.Add(100*time.Hour + propagation - time.Second), wait, 0},
-		{"then the issuer moves under it", estate{made(issuer), anchorOf(next), rootsMap(anchor, next)}, ownership{}, none,
+		{"then the issuer moves under it", observed{made(issuer), anchorOf(next), rootsMap(anchor, next)}, ownership{}, none,
 			now.Add(100*time.Hour + propagation), makeIssuer, 0},
-		{"issuer given by somebody", estate{issuerSecret(issuer), nil, rootsMap(anchor)}, ownership{}, none,
+		{"issuer given by somebody", observed{issuerSecret(issuer), nil, rootsMap(anchor)}, ownership{}, none,
 			now.Add(3 * third), wait, 0},
-		{"issuer replaced by somebody", estate{replaced, anchorOf(anchor), rootsMap(anchor)}, ownership{}, none,
+		{"issuer replaced by somebody", observed{replaced, anchorOf(anchor), rootsMap(anchor)}, ownership{}, none,
 			now.Add(3 * third), wait, 0},
-		{"issuer given with its anchor", estate{issuer: withCA}, ownership{}, none, now, writeRoots, 1},
-		{"external issuer that is not there yet", estate{}, external, none, now, wait, 0},
-		{"external issuer with its anchor", estate{issuer: withCA}, external, none, now, writeRoots, 1},
-		{"external bundle that is not there yet", estate{issuer: withCA},
+		{"issuer given with its anchor", observed{issuer: withCA}, ownership{}, none, now, writeRoots, 1},
+		{"external issuer that is not there yet", observed{}, external, none, now, wait, 0},
+		{"external issuer with its anchor", observed{issuer: withCA}, external, none, now, writeRoots, 1},
+		{"external bundle that is not there yet", observed{issuer: withCA},
 			ownership{externalIssuer: true, externalRoots: true}, none, now, wait, 0},
 	}
 	for _, c := range cases {
@@ -136,18 +136,18 @@ func TestPlanWritesOneObjectAtATimeInTheOrderThatPeersNeed(t *testing.T) {
 func TestPlanTellsOfAnAnchorThatCannotBeRestored(t *testing.T) {
 	anchor, issuer := newPairs(t, now)
 	for name, c := range map[string]struct {
-		e       estate
-		known   memory
+		e       observed
+		known   lastKnown
 		reason  string
 		message string
 	}{
-		"the issuer is there": {estate{made(issuer), nil, rootsMap(anchor)}, memory{}, anchorMissing,
-			"issued still, but the issuer cannot be renewed"},
-		"the issuer is in memory alone": {estate{roots: rootsMap(anchor)}, memory{bundle: anchor.CertPEM}, anchorMissing,
-			"issued still"},
-		"nothing but the bundle is left": {estate{roots: rootsMap(anchor)}, memory{}, anchorMissing, "nothing can be issued"},
+		"the issuer is there": {observed{made(issuer), nil, rootsMap(anchor)}, lastKnown{}, anchorMissing,
+			"still issued, but the issuer cannot be renewed"},
+		"the issuer is in lastKnown alone": {observed{roots: rootsMap(anchor)}, lastKnown{bundle: anchor.CertPEM}, anchorMissing,
+			"still issued"},
+		"nothing but the bundle is left": {observed{roots: rootsMap(anchor)}, lastKnown{}, anchorMissing, "nothing can be issued"},
 		"another is asked for, and the issuer comes from outside": {
-			estate{issuerSecret(issuer), nil, asking("1", rootsMap(anchor))}, memory{},
+			observed{issuerSecret(issuer), nil, asking("1", rootsMap(anchor))}, lastKnown{},
 			anchorNotReplaced, "no effect: the issuer comes from outside"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -157,7 +157,7 @@ func TestPlanTellsOfAnAnchorThatCannotBeRestored(t *testing.T) {
 			}
 			if got.reason != c.reason || !got.warning || !strings.Contains(got.message, c.message) ||
 				got.missing != (c.reason == anchorMissing) {
-				t.Errorf("told %+v, want a warning %s: %s", got.trouble, c.reason, c.message)
+				t.Errorf("told %+v, want a warning %s: %s", got.problem, c.reason, c.message)
 			}
 		})
 	}
@@ -167,11 +167,11 @@ func TestPlanLeavesWhatItCannotReadToTheOperator(t *testing.T) {
 	anchor, issuer := newPairs(t, now)
 	broken := rootsMap()
 	broken.Data[mesh.TrustRootsKey] = "-----BEGIN"
-	for name, e := range map[string]estate{
+	for name, e := range map[string]observed{
 		"bundle": {made(issuer), anchorOf(anchor), broken},
 		"anchor": {made(issuer), anchorOf(ca.Pair{CertPEM: []byte("x"), KeyPEM: []byte("x")}), rootsMap(anchor)},
 	} {
-		if got, err := plan(e, ownership{}, memory{}, now); err == nil {
+		if got, err := plan(e, ownership{}, lastKnown{}, now); err == nil {
 			t.Errorf("broken %s: got action %d, want an error", name, got.action)
 		}
 	}
@@ -181,14 +181,14 @@ func TestReplacingTheAnchorRotatesTheRootWithoutAGap(t *testing.T) {
 	c := newCluster(t)
 	synctest.Test(t, func(t *testing.T) {
 		ctx := context.Background()
-		keep := &keeper{
+		rec := &reconciler{
 			client: c.Clientset, namespace: testNamespace, trustDomain: "cluster.local",
-			authority: &latest.Cell[*Authority]{}, log: zap.NewNop(), tell: func(notice) {},
+			authority: &latest.Cell[*Authority]{}, log: zap.NewNop(), announce: func(notice) {},
 			missing: prometheus.NewGauge(prometheus.GaugeOpts{Name: "x"}),
 		}
 		authority := func(old *Authority) *Authority {
 			t.Helper()
-			e, err := keep.look(ctx)
+			e, err := rec.look(ctx)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -200,24 +200,24 @@ func TestReplacingTheAnchorRotatesTheRootWithoutAGap(t *testing.T) {
 			}
 			return next
 		}
-		settle := func() time.Duration {
+		reconcile := func() time.Duration {
 			t.Helper()
-			pause, err := keep.settle(ctx)
+			pause, err := rec.reconcile(ctx)
 			if err != nil {
 				t.Fatal(err)
 			}
 			return pause
 		}
-		settle()
+		reconcile()
 		first := authority(nil)
 		c.annotateRoots("1")
-		pause := settle()
+		pause := reconcile()
 		between := authority(first)
 		if len(between.Roots) != 2 || !between.pair.Equal(first.pair) || pause != propagation {
 			t.Errorf("at first: %d anchors, same issuer %t, pause %v", len(between.Roots), between.pair.Equal(first.pair), pause)
 		}
 		time.Sleep(pause)
-		settle()
+		reconcile()
 		last := authority(between)
 		if len(last.Roots) != 2 || last.pair.Equal(first.pair) ||
 			last.Issuer.Certificate().CheckSignatureFrom(last.Roots[1]) != nil {

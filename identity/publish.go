@@ -106,7 +106,7 @@ func handler(do func(metav1.Object)) cache.ResourceEventHandlerFuncs {
 	return cache.ResourceEventHandlerFuncs{AddFunc: each, UpdateFunc: func(_, obj any) { each(obj) }, DeleteFunc: each}
 }
 
-// followBundle queues every namespace whenever the bundle in force is another one.
+// followBundle queues every namespace when the active bundle changes.
 func (p *publisher) followBundle(ctx context.Context, queue workqueue.TypedRateLimitingInterface[string],
 	namespaces cache.Store) error {
 	var seen uint64
@@ -132,7 +132,7 @@ func (p *publisher) work(ctx context.Context, queue workqueue.TypedRateLimitingI
 		switch {
 		case err != nil && ctx.Err() == nil:
 			p.metrics.copies.WithLabelValues("error").Inc()
-			p.log.Warn("trust anchors not written", zap.String("namespace", name), zap.Error(err))
+			p.log.Warn("failed to write trust anchors", zap.String("namespace", name), zap.Error(err))
 			queue.AddRateLimited(name)
 		case wait > 0:
 			queue.AddAfter(name, wait)

@@ -94,10 +94,10 @@ func TestReviewAsksForOurAudienceAndNoOther(t *testing.T) {
 	}
 }
 
-// tally is a Reviewer that counts and accepts the tokens that do not begin with "bad".
-type tally struct{ n int }
+// countingReviewer is a Reviewer that counts and accepts the tokens that do not begin with "bad".
+type countingReviewer struct{ n int }
 
-func (r *tally) Review(_ context.Context, token string) (Caller, error) {
+func (r *countingReviewer) Review(_ context.Context, token string) (Caller, error) {
 	r.n++
 	if token[:3] == "bad" {
 		return Caller{}, refuse(codes.Unauthenticated, reasonTokenInvalid, "bad")
@@ -107,7 +107,7 @@ func (r *tally) Review(_ context.Context, token string) (Caller, error) {
 
 func TestReviewsAreRememberedForTenSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		next := &tally{}
+		next := &countingReviewer{}
 		cache := newReviewCache(next)
 		ask := func(token string, want int) {
 			t.Helper()

@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	// maxWait is how long a request waits for its turn when too many are in work.
+	// maxWait is how long a request waits when too many are in progress.
 	maxWait = time.Second
 	// reviewTimeout bounds the question to the API server; proxies give up after ten seconds.
 	reviewTimeout = 8 * time.Second
@@ -66,9 +66,9 @@ func (s *Server) Certify(ctx context.Context, req *pb.CertifyRequest) (*pb.Certi
 		s.metrics.refusals.WithLabelValues(refusal.Reason).Inc()
 		line := s.log.Warn
 		if refusal.Code == codes.ResourceExhausted {
-			line = s.log.Debug // a flood must not become one of log lines; the counter tells
+			line = s.log.Debug // a flood must not flood the log; the counter shows it
 		}
-		line("certificate refused", zap.String("reason", refusal.Reason), zap.Error(refusal.Err),
+		line("denied certificate", zap.String("reason", refusal.Reason), zap.Error(refusal.Err),
 			zap.Stringer("client", addr))
 		return nil, refusal
 	}
@@ -156,7 +156,7 @@ func encode(certs []*x509.Certificate) [][]byte {
 	return out
 }
 
-// peerAddr returns the address that the request comes from; the zero Addr, one key for all, if that cannot be told.
+// peerAddr returns the address that the request comes from, or the zero Addr if it is unknown.
 func peerAddr(ctx context.Context) netip.Addr {
 	p, ok := peer.FromContext(ctx)
 	if !ok {

@@ -46,7 +46,7 @@ func (s *serving) Run(ctx context.Context) error {
 		pause := servingLook
 		if authority != used || s.due(time.Now()) {
 			if issueErr := s.renew(authority); issueErr != nil {
-				s.log.Error("certificate of the server itself not renewed", zap.Error(issueErr))
+				s.log.Error("failed to renew the server's own certificate", zap.Error(issueErr))
 				pause = servingRetry
 			} else {
 				used = authority

@@ -20,37 +20,37 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// fieldManager is who server-side apply says we are.
+// fieldManager is the controller's name in server-side apply.
 const fieldManager = "tulle-identity"
 
 // maxSteps is more than any plan takes: making an anchor, a bundle and an issuer are three.
 const maxSteps = 8
 
-// keeper is the leader's part in namespace tulle: it does what plan says.
-type keeper struct {
+// reconciler is the leader's work in namespace tulle: it does the steps of plan.
+type reconciler struct {
 	client      kubernetes.Interface
 	namespace   string
 	trustDomain string
 	own         ownership
 	authority   *latest.Cell[*Authority]
 	wake        latest.Signal
-	tell        func(notice)
+	announce    func(notice)
 	missing     prometheus.Gauge // whether the trust anchor is
 	log         *zap.Logger
 
-	seen *corev1.Secret // the anchor's, as it was seen last
-	told notice         // of the trouble there is, so that it is told once
+	seen     *corev1.Secret // the anchor's, as it was seen last
+	reported notice         // of the problem there is, so that it is reported once
 }
 
-func (k *keeper) Run(ctx context.Context) error {
+func (r *reconciler) Run(ctx context.Context) error {
 	retry := backoff.Backoff{First: time.Second, Max: time.Minute}
 	for {
-		pause, err := k.settle(ctx)
+		pause, err := r.reconcile(ctx)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if err != nil {
-			k.log.Error("issuer and trust anchors not kept", zap.Error(err))
+			r.log.Error("failed to reconcile issuer and trust anchors", zap.Error(err))
 			pause = retry.Next()
 		} else {
 			retry.Reset()
@@ -58,80 +58,80 @@ func (k *keeper) Run(ctx context.Context) error {
 		timer := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():
-		case <-k.wake:
+		case <-r.wake:
 		case <-timer.C:
 		}
 		timer.Stop()
 	}
 }
 
-// settle plans and does until there is nothing to do, and returns how long that holds.
-func (k *keeper) settle(ctx context.Context) (time.Duration, error) {
+// reconcile does the steps of plan until there is nothing to do, and returns the time until the next check.
+func (r *reconciler) reconcile(ctx context.Context) (time.Duration, error) {
 	for range maxSteps {
-		e, err := k.look(ctx)
+		e, err := r.look(ctx)
 		if err != nil {
 			return 0, err
 		}
-		next, err := plan(e, k.own, k.remember(e), time.Now())
+		next, err := plan(e, r.own, r.remember(e), time.Now())
 		if err != nil {
 			return 0, err
 		}
 		if next.action == wait {
-			k.report(next.trouble)
+			r.report(next.problem)
 			return next.pause, nil
 		}
-		if err := k.do(ctx, next, e); err != nil {
+		if err := r.do(ctx, next, e); err != nil {
 			return 0, err
 		}
 	}
-	return 0, fmt.Errorf("issuer and trust anchors do not settle: somebody else writes them too")
+	return 0, fmt.Errorf("reconcile issuer and trust anchors: more than %d steps: something else writes them too", maxSteps)
 }
 
-// remember returns what is known from before e, and keeps what will be needed after it.
-func (k *keeper) remember(e estate) memory {
-	var known memory
-	if a, seq := k.authority.Load(); seq > 0 {
+// remember returns what is known from before e, and stores the anchor of e.
+func (r *reconciler) remember(e observed) lastKnown {
+	var known lastKnown
+	if a, seq := r.authority.Load(); seq > 0 {
 		known.bundle = a.bundle
 	}
 	switch {
 	case e.anchor != nil:
 		if _, err := tls.X509KeyPair(e.anchor.Data[corev1.TLSCertKey], e.anchor.Data[corev1.TLSPrivateKeyKey]); err == nil {
-			k.seen = e.anchor
+			r.seen = e.anchor
 		}
 	case e.issuer != nil && !isOurs(e.issuer):
-		k.seen = nil // who gave the issuer took the anchor away, which has nothing left to sign
+		r.seen = nil // with an external issuer, the anchor has nothing left to sign
 	}
-	known.anchor = k.seen
+	known.anchor = r.seen
 	return known
 }
 
-// report tells a trouble when it begins.
-func (k *keeper) report(t trouble) {
-	k.missing.Set(0)
+// report announces a problem when it begins.
+func (r *reconciler) report(t problem) {
+	r.missing.Set(0)
 	if t.missing {
-		k.missing.Set(1)
+		r.missing.Set(1)
 	}
-	if t.notice != k.told && t.notice != (notice{}) {
-		k.tell(t.notice)
+	if t.notice != r.reported && t.notice != (notice{}) {
+		r.announce(t.notice)
 	}
-	k.told = t.notice
+	r.reported = t.notice
 }
 
-// look reads the objects from the API server itself: what is written next depends on what is there now.
-func (k *keeper) look(ctx context.Context) (estate, error) {
-	var e estate
+// look reads the objects from the API server and not from a cache, because the next write depends on them.
+func (r *reconciler) look(ctx context.Context) (observed, error) {
+	var e observed
 	var err error
-	if e.issuer, err = found(k.client.CoreV1().Secrets(k.namespace).Get(ctx, mesh.IssuerSecret,
+	if e.issuer, err = found(r.client.CoreV1().Secrets(r.namespace).Get(ctx, mesh.IssuerSecret,
 		metav1.GetOptions{})); err != nil {
 		return e, fmt.Errorf("get issuer: %w", err)
 	}
-	if !k.own.externalIssuer {
-		if e.anchor, err = found(k.client.CoreV1().Secrets(k.namespace).Get(ctx, anchorSecret,
+	if !r.own.externalIssuer {
+		if e.anchor, err = found(r.client.CoreV1().Secrets(r.namespace).Get(ctx, anchorSecret,
 			metav1.GetOptions{})); err != nil {
 			return e, fmt.Errorf("get trust anchor: %w", err)
 		}
 	}
-	if e.roots, err = found(k.client.CoreV1().ConfigMaps(k.namespace).Get(ctx, mesh.TrustRootsConfigMap,
+	if e.roots, err = found(r.client.CoreV1().ConfigMaps(r.namespace).Get(ctx, mesh.TrustRootsConfigMap,
 		metav1.GetOptions{})); err != nil {
 		return e, fmt.Errorf("get trust anchors: %w", err)
 	}
@@ -149,14 +149,14 @@ func found[T any](obj *T, err error) (*T, error) {
 	return obj, nil
 }
 
-func (k *keeper) do(ctx context.Context, s step, e estate) error {
+func (r *reconciler) do(ctx context.Context, s step, e observed) error {
 	switch s.action {
 	case makeAnchor:
-		pair, err := ca.NewAnchor(k.trustDomain, time.Now())
+		pair, err := ca.NewAnchor(r.trustDomain, time.Now())
 		if err != nil {
 			return err
 		}
-		if err := k.applyAnchor(ctx, pair, asked(e.roots)); err != nil {
+		if err := r.applyAnchor(ctx, pair, asked(e.roots)); err != nil {
 			return err
 		}
 		message := "made the trust anchor"
@@ -164,50 +164,50 @@ func (k *keeper) do(ctx context.Context, s step, e estate) error {
 			message = fmt.Sprintf("made a new trust anchor, as %s=%s asks; it signs the issuer when it has reached the pods",
 				replaceAnnotation, value)
 		}
-		k.tell(notice{reason: anchorMade, message: message})
+		r.announce(notice{reason: anchorMade, message: message})
 		return nil
 	case restoreAnchor:
-		pair := ca.Pair{CertPEM: k.seen.Data[corev1.TLSCertKey], KeyPEM: k.seen.Data[corev1.TLSPrivateKeyKey]}
-		if err := k.applyAnchor(ctx, pair, k.seen.Annotations[madeForAnnotation]); err != nil {
+		pair := ca.Pair{CertPEM: r.seen.Data[corev1.TLSCertKey], KeyPEM: r.seen.Data[corev1.TLSPrivateKeyKey]}
+		if err := r.applyAnchor(ctx, pair, r.seen.Annotations[madeForAnnotation]); err != nil {
 			return err
 		}
-		k.tell(notice{warning: true, reason: anchorRestored, message: fmt.Sprintf(
-			"Secret %s was deleted while certificates under it are in use, and is there again; to replace the anchor, set %s "+
+		r.announce(notice{warning: true, reason: anchorRestored, message: fmt.Sprintf(
+			"Secret %s was deleted while certificates under it are in use, and was restored; to replace the anchor, set %s "+
 				"of ConfigMap %s",
 			anchorSecret, replaceAnnotation, mesh.TrustRootsConfigMap)})
 		return nil
 	case writeRoots:
-		k.log.Info("writing the bundle of trust anchors")
-		return applyRoots(ctx, k.client, k.namespace, k.namespace, s.roots)
+		r.log.Info("writing the bundle of trust anchors")
+		return applyRoots(ctx, r.client, r.namespace, r.namespace, s.roots)
 	case makeIssuer:
 		pair, err := ca.NewIssuer(s.anchor, time.Now())
 		if err != nil {
 			return err
 		}
-		k.log.Info("made an issuer", zap.Bool("renewal", e.issuer != nil))
-		return k.applySecret(ctx, mesh.IssuerSecret, pair, map[string]string{madeAnnotation: fingerprint(pair.CertPEM)})
+		r.log.Info("made an issuer", zap.Bool("renewal", e.issuer != nil))
+		return r.applySecret(ctx, mesh.IssuerSecret, pair, map[string]string{madeAnnotation: fingerprint(pair.CertPEM)})
 	default:
 		return nil
 	}
 }
 
 // applyAnchor writes the anchor's Secret; madeFor is the value of replaceAnnotation that it answers, "" if none.
-func (k *keeper) applyAnchor(ctx context.Context, pair ca.Pair, madeFor string) error {
+func (r *reconciler) applyAnchor(ctx context.Context, pair ca.Pair, madeFor string) error {
 	var annotations map[string]string
 	if madeFor != "" {
 		annotations = map[string]string{madeForAnnotation: madeFor}
 	}
-	return k.applySecret(ctx, anchorSecret, pair, annotations)
+	return r.applySecret(ctx, anchorSecret, pair, annotations)
 }
 
-func (k *keeper) applySecret(ctx context.Context, name string, pair ca.Pair, annotations map[string]string) error {
-	secret := applycore.Secret(name, k.namespace).
+func (r *reconciler) applySecret(ctx context.Context, name string, pair ca.Pair, annotations map[string]string) error {
+	secret := applycore.Secret(name, r.namespace).
 		WithType(corev1.SecretTypeTLS).
-		WithLabels(map[string]string{mesh.ControlPlaneNSLabel: k.namespace, mesh.ControlPlaneComponentLabel: "identity"}).
+		WithLabels(map[string]string{mesh.ControlPlaneNSLabel: r.namespace, mesh.ControlPlaneComponentLabel: "identity"}).
 		WithAnnotations(map[string]string{mesh.CreatedByAnnotation: mesh.IdentityName}).
 		WithAnnotations(annotations).
 		WithData(map[string][]byte{corev1.TLSCertKey: pair.CertPEM, corev1.TLSPrivateKeyKey: pair.KeyPEM})
-	if _, err := k.client.CoreV1().Secrets(k.namespace).Apply(ctx, secret, applyOptions()); err != nil {
+	if _, err := r.client.CoreV1().Secrets(r.namespace).Apply(ctx, secret, applyOptions()); err != nil {
 		return fmt.Errorf("write Secret %s: %w", name, err)
 	}
 	return nil
