@@ -38,7 +38,7 @@ func TestMatchConditionsAgreeWithDecide(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			ns := inject.Namespace{Annotations: map[string]string{mesh.InjectAnnotation: "enabled"}}
-			want := inject.Decide(ns, &tt.pod).Verdict == inject.Inject
+			want := inject.Decide(ns, &tt.pod).Action == inject.Inject
 			if got := matches(t, &tt.pod); got != want {
 				t.Errorf("the conditions say %v, the decision %v", got, want)
 			}

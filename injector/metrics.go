@@ -63,7 +63,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 func (m *metrics) observe(ownerKind, namespace string, d inject.Decision) {
 	kind, namespace := boundedKind(ownerKind), m.boundedNamespace(namespace)
 	m.requests.WithLabelValues(kind, namespace, d.At).Inc()
-	skip := d.Verdict != inject.Inject
+	skip := d.Action != inject.Inject
 	m.responses.WithLabelValues(kind, namespace, d.At, strconv.FormatBool(skip), string(d.Reason)).Inc()
 }
 

@@ -17,9 +17,9 @@ func TestMetricsOfReviewsAreBounded(t *testing.T) {
 	m := newMetrics(registry)
 	for i := range reviews {
 		m.observe(fmt.Sprint("Kind", i), fmt.Sprint("shop-", i),
-			inject.Decision{Verdict: inject.Inject, At: inject.AtNamespace})
+			inject.Decision{Action: inject.Inject, At: inject.AtNamespace})
 	}
-	m.observe("Deployment", "shop-0", inject.Decision{Verdict: inject.Inject, At: inject.AtNamespace})
+	m.observe("Deployment", "shop-0", inject.Decision{Action: inject.Inject, At: inject.AtNamespace})
 	for _, family := range []string{"proxy_inject_admission_requests_total", "proxy_inject_admission_responses_total"} {
 		got, err := testutil.GatherAndCount(registry, family)
 		if want := maxNamespaces + 2; err != nil || got != want {

@@ -56,15 +56,15 @@ func (r *readers) evict(large bool) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	may := func(o *reader) bool { return !large || o.large && time.Since(o.began) >= slowReading }
-	held := map[netip.Addr]int{}
+	slots := map[netip.Addr]int{}
 	for _, o := range r.open {
 		if may(o) {
-			held[o.addr]++
+			slots[o.addr]++
 		}
 	}
 	at := -1
 	for i, o := range r.open {
-		if may(o) && (at < 0 || held[o.addr] > held[r.open[at].addr]) {
+		if may(o) && (at < 0 || slots[o.addr] > slots[r.open[at].addr]) {
 			at = i
 		}
 	}

@@ -94,7 +94,7 @@ func (r *reviewer) pod(ctx context.Context, req *admissionv1.AdmissionRequest) (
 	}
 	d := inject.Decide(ns, &pod)
 	owner, ref := inject.Owner{}, corev1.ObjectReference{}
-	if d.Verdict == inject.Inject || d.Asked() {
+	if d.Action == inject.Inject || d.Asked() {
 		owner, ref = r.owners.owner(ctx, req.Namespace, &pod)
 	}
 	kind := owner.Kind
@@ -104,7 +104,7 @@ func (r *reviewer) pod(ctx context.Context, req *admissionv1.AdmissionRequest) (
 	r.metrics.observe(kind, ns.Name, d)
 	dryRun := req.DryRun != nil && *req.DryRun
 
-	switch d.Verdict {
+	switch d.Action {
 	case inject.Deny:
 		return r.deny(req, string(d.Reason), errors.New("injection is mandatory in this namespace, but "+d.Text())), nil
 	case inject.Skip:

@@ -57,7 +57,7 @@ type Server struct {
 	upkeep     *upkeep
 	handler    *handler
 
-	synced, kept func() // readiness
+	synced, announced func() // readiness
 }
 
 // Times of the server.
@@ -91,9 +91,9 @@ func New(cfg Config) (*Server, error) {
 		owners: newOwnerLookup(cfg.Metadata, cfg.Log),
 		events: s.recorder, metrics: s.metrics, log: cfg.Log,
 	})
-	s.synced, s.kept = func() {}, func() {}
+	s.synced, s.announced = func() {}, func() {}
 	if cfg.Readiness != nil {
-		s.synced, s.kept = cfg.Readiness.Task("namespaces"), cfg.Readiness.Task("certificate and webhook configuration")
+		s.synced, s.announced = cfg.Readiness.Task("namespaces"), cfg.Readiness.Task("certificate and webhook configuration")
 	}
 	return s, nil
 }
@@ -107,7 +107,7 @@ func (s *Server) Run(ctx context.Context) error {
 			return ctx.Err()
 		}
 		s.synced()
-		return s.upkeep.run(ctx, s.kept) // only now: what opted in is known
+		return s.upkeep.run(ctx, s.announced) // only now: what opted in is known
 	})
 	group.Go(func() error { return s.upkeep.watch(ctx) })
 	group.Go(func() error { return s.recorder.run(ctx) })

@@ -54,8 +54,8 @@ func TestServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kept := server.kept
-	server.kept = func() { kept(); announced.set() }
+	wrapped := server.announced
+	server.announced = func() { wrapped(); announced.set() }
 
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)

@@ -26,7 +26,7 @@ func checkInjection(w *World) {
 			return
 		}
 		decision := inject.Decide(inject.Namespace{Name: ns.name.name, Annotations: ns.annotations, Labels: ns.labels}, &pod)
-		if decision.Verdict == inject.Inject {
+		if decision.Action == inject.Inject {
 			next := "restart its workload"
 			if maker := w.maker(o); maker != nil && maker.kind == "CronJob" {
 				next = "that of the next run of CronJob " + maker.name.name + " will have one"
@@ -52,7 +52,7 @@ func checkPodSecurity(w *World) {
 			w.report(Warning, "PodSecurity", o, "label %s=%s of the namespace forbids NET_ADMIN, which %s needs to capture traffic: the API server "+
 				"refuses %s that get a proxy, unless they are exempt; set the label to privileged (docs/injection.md#what-a-pod-gets)", label, level, mesh.InitContainer, whose)
 		}
-		if inject.Decide(decides, &corev1.Pod{}).Verdict == inject.Inject {
+		if inject.Decide(decides, &corev1.Pod{}).Action == inject.Inject {
 			report(ns, "pods")
 			return
 		}
@@ -61,7 +61,7 @@ func checkPodSecurity(w *World) {
 				continue
 			}
 			pod := corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: templateOf(o).annotations}, Spec: podSpecOf(o)}
-			if inject.Decide(decides, &pod).Verdict == inject.Inject {
+			if inject.Decide(decides, &pod).Action == inject.Inject {
 				report(o, "its pods")
 			}
 		}

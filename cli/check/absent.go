@@ -161,7 +161,7 @@ func askRollouts(f *facts, meshed bool) error {
 	for _, r := range f.rollouts.value {
 		pod := &corev1.Pod{ObjectMeta: r.template.ObjectMeta, Spec: r.template.Spec}
 		switch {
-		case r.namespace == f.namespace || inject.Decide(namespaces[r.namespace], pod).Verdict == inject.Skip:
+		case r.namespace == f.namespace || inject.Decide(namespaces[r.namespace], pod).Action == inject.Skip:
 		case r.refused != "":
 			errs = append(errs, refusal(r))
 		case waiting == "":
@@ -196,7 +196,7 @@ func (f *facts) withoutProxies(namespaces map[string]inject.Namespace) error {
 	switch {
 	case ns == "":
 		asked := slices.DeleteFunc(sorted(namespaces), func(name string) bool {
-			return inject.Decide(namespaces[name], &corev1.Pod{}).Verdict != inject.Inject
+			return inject.Decide(namespaces[name], &corev1.Pod{}).Action != inject.Inject
 		})
 		if len(asked) == 0 {
 			return fmt.Errorf("no pod with a proxy found in any namespace, and none asks for proxies: kubectl annotate namespace NS %s=enabled, "+
@@ -209,7 +209,7 @@ func (f *facts) withoutProxies(namespaces map[string]inject.Namespace) error {
 	}
 	pods := 0
 	f.eachPod(func(*corev1.Pod) { pods++ })
-	asks := inject.Decide(namespaces[ns], &corev1.Pod{}).Verdict == inject.Inject
+	asks := inject.Decide(namespaces[ns], &corev1.Pod{}).Action == inject.Inject
 	says, annotate := "which does not ask for proxies", fmt.Sprintf("kubectl annotate namespace %s %s=enabled", ns, mesh.InjectAnnotation)
 	if value, ok := namespaces[ns].Annotations[mesh.InjectAnnotation]; ok {
 		says = fmt.Sprintf("whose annotation %s is %.63q", mesh.InjectAnnotation, value)

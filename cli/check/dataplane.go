@@ -120,7 +120,7 @@ func askInjected(f *facts) error {
 			return
 		}
 		switch decision := inject.Decide(namespaces[pod.Namespace], pod); {
-		case decision.Verdict == inject.Inject:
+		case decision.Action == inject.Inject:
 			bare = append(bare, pod.Namespace+"/"+pod.Name)
 		case decision.Reason == inject.SidecarExists:
 			foreign = append(foreign, pod.Namespace+"/"+pod.Name)

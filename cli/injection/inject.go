@@ -187,7 +187,7 @@ func (t Injection) addProxy(o *manifest.Object, tmpl manifest.Template, r Report
 	}
 	ns := inject.Namespace{Name: t.namespaceOf(o), Annotations: map[string]string{mesh.InjectAnnotation: t.mode()}}
 	decision := inject.Decide(ns, &tmpl.Pod)
-	if decision.Verdict != inject.Inject {
+	if decision.Action != inject.Inject {
 		r.outcome, r.reason = "", decision.Reason
 		return r, nil
 	}

@@ -246,7 +246,7 @@ func meshedPod(t *testing.T, name, ip string) *corev1.Pod {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pod, _, err := inject.Apply(bare, settings, inject.Decision{Verdict: inject.Inject}, "shop", inject.Owner{Kind: "Deployment", Name: "web"})
+	pod, _, err := inject.Apply(bare, settings, inject.Decision{Action: inject.Inject}, "shop", inject.Owner{Kind: "Deployment", Name: "web"})
 	if err != nil {
 		t.Fatal(err)
 	}

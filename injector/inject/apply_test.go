@@ -69,7 +69,7 @@ func injected(t *testing.T, ns Namespace, pod *corev1.Pod) (*corev1.Pod, []strin
 	t.Helper()
 	before := pod.DeepCopy()
 	d := Decide(ns, pod)
-	if d.Verdict != Inject {
+	if d.Action != Inject {
 		t.Fatalf("decision is %+v, want an injection", d)
 	}
 	s, err := ParseSettings(Defaults(), ns.Annotations, pod.Annotations)
@@ -197,7 +197,7 @@ func TestApplyRefuses(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, _, err = Apply(&corev1.Pod{Spec: tt.spec}, s, Decision{Verdict: Inject}, "shop", Owner{})
+			_, _, err = Apply(&corev1.Pod{Spec: tt.spec}, s, Decision{Action: Inject}, "shop", Owner{})
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("error is %v, want one with %q", err, tt.want)
 			}

@@ -17,19 +17,19 @@ type Namespace struct {
 	Annotations map[string]string
 }
 
-// Verdict says what happens to a pod.
-type Verdict uint8
+// Action says what happens to a pod.
+type Action uint8
 
 // The verdicts. Skip leaves the pod as it is; Deny refuses it.
 const (
-	Skip Verdict = iota
+	Skip Action = iota
 	Inject
 	Deny
 )
 
 // Decision is the verdict on a pod with its grounds.
 type Decision struct {
-	Verdict Verdict
+	Action Action
 	// Reason is why a pod is skipped or denied; "" when it is injected.
 	Reason Reason
 	// Ingress is set when the annotation says ingress instead of enabled. Apply warns that this changes nothing.
@@ -99,10 +99,10 @@ func (d Decision) Text() string {
 func Decide(ns Namespace, pod *corev1.Pod) Decision {
 	required := ns.Labels[mesh.EnforceLabel] == mesh.EnforceRequired
 	d := annotated(ns, pod)
-	if required && d.Verdict == Skip && d.Reason == NotAnnotated {
-		d = Decision{Verdict: Inject, At: AtNamespace}
+	if required && d.Action == Skip && d.Reason == NotAnnotated {
+		d = Decision{Action: Inject, At: AtNamespace}
 	}
-	if d.Verdict == Inject {
+	if d.Action == Inject {
 		switch {
 		case pod.Spec.HostNetwork:
 			d = Decision{Reason: HostNetwork, At: d.At}
@@ -114,8 +114,8 @@ func Decide(ns Namespace, pod *corev1.Pod) Decision {
 			d = Decision{Reason: BypassesCapture, At: AtWorkload}
 		}
 	}
-	if required && d.Verdict == Skip {
-		d.Verdict = Deny
+	if required && d.Action == Skip {
+		d.Action = Deny
 	}
 	return d
 }
@@ -132,9 +132,9 @@ func annotated(ns Namespace, pod *corev1.Pod) Decision {
 	}
 	switch value {
 	case "enabled":
-		return Decision{Verdict: Inject, At: d.At}
+		return Decision{Action: Inject, At: d.At}
 	case "ingress":
-		return Decision{Verdict: Inject, Ingress: true, At: d.At}
+		return Decision{Action: Inject, Ingress: true, At: d.At}
 	case "disabled":
 		d.Reason = OptedOut
 	default:

@@ -107,19 +107,19 @@ func (d *differ) list(path string, before, after json.RawMessage) error {
 	at := func(i int) string { return path + "/" + strconv.Itoa(head+i) }
 	switch {
 	case subsequence(to, from):
-		kept := 0
+		same := 0
 		for _, item := range from {
-			if kept < len(to) && bytes.Equal(item, to[kept]) {
-				kept++
+			if same < len(to) && bytes.Equal(item, to[same]) {
+				same++
 			} else {
-				d.ops = append(d.ops, operation{Op: "remove", Path: at(kept)})
+				d.ops = append(d.ops, operation{Op: "remove", Path: at(same)})
 			}
 		}
 	case subsequence(from, to):
-		kept := 0
+		same := 0
 		for i, item := range to {
-			if kept < len(from) && bytes.Equal(item, from[kept]) {
-				kept++
+			if same < len(from) && bytes.Equal(item, from[same]) {
+				same++
 			} else {
 				d.ops = append(d.ops, operation{"add", at(i), item})
 			}

@@ -50,7 +50,7 @@ func TestPatchOfAHugePod(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	after, _, err := Apply(pod, s, Decision{Verdict: Inject}, "shop", Owner{})
+	after, _, err := Apply(pod, s, Decision{Action: Inject}, "shop", Owner{})
 	if err != nil {
 		t.Fatal(err)
 	}

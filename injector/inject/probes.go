@@ -15,10 +15,10 @@ import (
 // node may open.
 func RefusedProbes(spec *corev1.PodSpec, s Settings) []kubelet.Request {
 	skipped, _ := mesh.ParsePortSet(s.ProxyInit.IgnoreInboundPorts, nil)
-	wanting, _ := mesh.ParsePortSet(s.Proxy.RequireIdentityOnInboundPorts, nil)
+	required, _ := mesh.ParsePortSet(s.Proxy.RequireIdentityOnInboundPorts, nil)
 	refuses := NeedsIdentity(s.Proxy.DefaultInboundPolicy)
 	return slices.DeleteFunc(kubelet.Requests(spec, mesh.ProxyContainer), func(r kubelet.Request) bool {
-		return !r.TLS || skipped.Contains(r.Port) || !refuses && !wanting.Contains(r.Port)
+		return !r.TLS || skipped.Contains(r.Port) || !refuses && !required.Contains(r.Port)
 	})
 }
 

@@ -170,7 +170,7 @@ func TestParseSettingsNamesEveryMistake(t *testing.T) {
 	}
 }
 
-func TestMisspelledInjectIsToldOf(t *testing.T) {
+func TestMisspelledInjectIsAWarning(t *testing.T) {
 	s, err := ParseSettings(Defaults(), map[string]string{"linkerd.io/injekt": "enabled",
 		mesh.InjectAnnotation: "enabled"},
 		map[string]string{"config.linkerd.io/inject": "enabled", mesh.ProxyVersionAnnotation: "v1",

@@ -46,7 +46,7 @@ type Rule struct {
 
 // String shows the rule in the words of nft.
 func (r Rule) String() string {
-	what, verdict := "all tcp", "pass"
+	what, action := "all tcp", "pass"
 	switch {
 	case r.Loopback:
 		what = "interface lo"
@@ -63,11 +63,11 @@ func (r Rule) String() string {
 	}
 	switch {
 	case r.Drop:
-		verdict = "drop"
+		action = "drop"
 	case r.RedirectTo != 0:
-		verdict = fmt.Sprintf("redirect to :%d", r.RedirectTo)
+		action = fmt.Sprintf("redirect to :%d", r.RedirectTo)
 	}
-	return fmt.Sprintf("%s: %s: %s", r.Hook, what, verdict)
+	return fmt.Sprintf("%s: %s: %s", r.Hook, what, action)
 }
 
 // Rules returns the rules of both hooks in the order in which they are asked.
