@@ -58,7 +58,7 @@ func encodeRule(r mesh.Rule) *pb.Rule {
 	}
 }
 
-// flaws collects what is wrong with a part that must not spoil the whole. Only the first is told.
+// flaws collects mistakes of a part that must not make the whole invalid. Only the first is reported.
 type flaws struct{ first string }
 
 func (f *flaws) add(format string, args ...any) {
@@ -67,14 +67,14 @@ func (f *flaws) add(format string, args ...any) {
 	}
 }
 
-// whole notes a message with fields of a newer release: without them it would mean something else.
+// whole notes a message with unknown fields, of a newer release: without them it would mean something else.
 func (f *flaws) whole(m proto.Message) {
 	if r := m.ProtoReflect(); len(r.GetUnknown()) > 0 {
 		f.add("this proxy is too old for all of the rule's %s", r.Descriptor().Name())
 	}
 }
 
-// port returns p, or notes that it is none. 0 stands for no port.
+// port returns p, or notes that it is not a port. 0 means no port.
 func (f *flaws) port(p uint32) uint16 {
 	if p > math.MaxUint16 {
 		f.add("port %d", p)
@@ -83,7 +83,7 @@ func (f *flaws) port(p uint32) uint16 {
 	return uint16(p)
 }
 
-// number notes one that is no ratio or percentage.
+// number notes a value that is not a ratio or percentage.
 func (f *flaws) number(v float64) float64 {
 	if !isNumber(v) {
 		f.add("number %v", v)
@@ -119,7 +119,7 @@ func encodeMatch(m mesh.Match) *pb.Match {
 	return out
 }
 
-// match keeps what it understands: a match without the rest takes in every request that it was meant for.
+// match decodes what it understands: a match without the rest matches at least every request that it was meant for.
 func (f *flaws) match(m *pb.Match) mesh.Match {
 	f.whole(m)
 	out := mesh.Match{
@@ -176,7 +176,7 @@ func encodeWeighted(b mesh.WeightedBackend) *pb.WeightedBackend {
 	}
 }
 
-// decodeWeighted makes a backend invalid that it does not understand: the others of the rule keep their shares.
+// decodeWeighted marks a backend that it does not understand as invalid; the rule's others keep their shares.
 func decodeWeighted(b *pb.WeightedBackend) mesh.WeightedBackend {
 	var f flaws
 	if b == nil {

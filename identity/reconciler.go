@@ -84,7 +84,8 @@ func (r *reconciler) reconcile(ctx context.Context) (time.Duration, error) {
 			return 0, err
 		}
 	}
-	return 0, fmt.Errorf("reconcile issuer and trust anchors: more than %d steps: something else writes them too", maxSteps)
+	return 0, fmt.Errorf("reconcile issuer and trust anchors: more than %d steps: something else writes them too",
+		maxSteps)
 }
 
 // remember returns what is known from before e, and stores the anchor of e.

@@ -11,9 +11,9 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// Names of the injector's two webhook configurations. The installation writes the first, the injector the second, so
-// that whoever applies the installation's manifests again finds them as they were. Configurations are called in the
-// order of their names, and this order matters: see optedInConfiguration.
+// Names of the injector's two webhook configurations. The installation writes the first, and the injector the second,
+// so applying the installation's manifests again changes nothing. The API server calls configurations in the order of
+// their names, and this order matters: see optedInConfiguration.
 const (
 	configurationName = mesh.WebhookConfiguration
 	optedInName       = configurationName + "-opted-in"
@@ -25,15 +25,14 @@ const (
 // configuration shortens the name of the API's type.
 type configuration = admissionregistrationv1.MutatingWebhookConfiguration
 
-// announcement is what the webhook configurations have to say.
+// announcement is the variable part of the webhook configurations.
 type announcement struct {
 	bundle  []byte   // authorities, PEM
 	optedIn []string // namespaces whose pods must not start without a proxy
 	policy  inject.FailurePolicy
 }
 
-// withBundle returns a copy of the installation's configuration that announces the authorities. Whatever else stands in
-// it stays.
+// withBundle returns a copy of the installation's configuration with the authorities, otherwise unchanged.
 func (a announcement) withBundle(current *configuration) *configuration {
 	next := current.DeepCopy()
 	for i := range next.Webhooks {
@@ -43,11 +42,9 @@ func (a announcement) withBundle(current *configuration) *configuration {
 }
 
 // optedInConfiguration returns the webhook of the namespaces that opted in, made from the installation's base webhook;
-// base is the result of withBundle.
-//
-// The base webhook covers every namespace and lets pods pass while no injector answers. This one is called after it,
-// for pods that want a proxy and still have none, and does not. Namespaces are listed by the immutable label with their
-// name, because what they opt in with is an annotation, which no selector can see.
+// base is the result of withBundle. The base webhook covers every namespace and fails open. This one fails closed; it
+// is called after the base webhook, for pods that want a proxy and still have none. It lists namespaces by the
+// immutable label with their name, because they opt in by an annotation, which no selector can match.
 func (a announcement) optedInConfiguration(base *configuration) (*configuration, error) {
 	next := &configuration{
 		TypeMeta: metav1.TypeMeta{APIVersion: admissionregistrationv1.SchemeGroupVersion.String(),
@@ -70,7 +67,7 @@ func (a announcement) optedInConfiguration(base *configuration) (*configuration,
 	fail := admissionregistrationv1.Fail
 	w.FailurePolicy = &fail
 	for i := range w.Rules {
-		w.Rules[i].Resources = []string{"pods"} // a Service must not wait for an injector
+		w.Rules[i].Resources = []string{"pods"} // creating a Service must not wait for an injector
 	}
 	if w.NamespaceSelector == nil {
 		w.NamespaceSelector = &metav1.LabelSelector{}

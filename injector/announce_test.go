@@ -33,7 +33,7 @@ func TestMatchConditionsAgreeWithDecide(t *testing.T) {
 		{"odd value", annotatedPod("true", inits("setup"))},
 		{"host network", corev1.Pod{Spec: host}},
 		{"has a proxy", corev1.Pod{Spec: inits(mesh.ProxyContainer)}},
-		{"has a proxy that is no native sidecar",
+		{"has a proxy that is not a native sidecar",
 			corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: mesh.ProxyContainer}}}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -17,18 +17,18 @@ import (
 	"time"
 )
 
-// Lives of the webhook's certificates. Each is replaced when two thirds of it are over.
+// Lifetimes of the webhook's certificates. Each is renewed after two thirds of its lifetime.
 const (
 	authorityLife = 365 * 24 * time.Hour
 	servingLife   = 30 * 24 * time.Hour
 	// backdate tolerates an API server whose clock is behind.
 	backdate = 5 * time.Minute
-	// overlap is how long a new authority is announced before a certificate of it is served, and an old one still after it
-	// is not.
+	// overlap is how long a new authority is announced before its first certificate is served, and an old one after its
+	// last.
 	overlap = 10 * time.Minute
 )
 
-// Keys of the Secret that the replicas share. authorityCerts holds every authority in force, newest first; authorityKey
+// Keys of the Secret that the replicas share. authorityCerts has every active authority, newest first; authorityKey
 // belongs to the newest.
 const (
 	authorityCerts = "ca.crt"
@@ -37,20 +37,18 @@ const (
 	servingKey     = "tls.key"
 )
 
-// credentials are what the webhook proves itself with: authorities that API servers are told to trust, newest first,
-// and a serving certificate below one of them. A value is immutable.
+// credentials prove the webhook's identity: authorities for API servers to trust, newest first, and a serving
+// certificate below one of them. A value is immutable.
 type credentials struct {
 	authorities []*x509.Certificate
 	key         *ecdsa.PrivateKey // of authorities[0]
 	serving     tls.Certificate   // Leaf is set
 }
 
-// renew returns the credentials for dnsName that should be in force at now: c itself where nothing is due. Nil asks for
-// new ones.
-//
-// It never takes two steps at once. A new authority is first announced beside the old; certificates below it follow
-// after the overlap; the old authority goes after another. Whoever follows the Secret, replica or API server, has that
-// long for each step.
+// renew returns the credentials for dnsName that should be active at now: c itself if nothing is due. A nil c asks for
+// new ones. // // It never takes two steps at once. A new authority is first announced beside the old one. Certificates
+// below it follow after the overlap, and the old authority is removed after another overlap. Replicas and API servers
+// have that long to follow each step.
 func (c *credentials) renew(dnsName string, now time.Time) (*credentials, error) {
 	if c == nil || c.check(dnsName, now) != nil {
 		fresh, err := (&credentials{}).withAuthority(dnsName, now)
@@ -187,7 +185,7 @@ func (c *credentials) encode() (map[string][]byte, error) {
 	}, nil
 }
 
-// decodeCredentials reads the Secret's data. Whatever somebody wrote there, the result is an error or complete.
+// decodeCredentials reads the Secret's data. Whatever the data is, the result is an error or complete.
 func decodeCredentials(data map[string][]byte) (*credentials, error) {
 	c := &credentials{}
 	for rest := data[authorityCerts]; ; {

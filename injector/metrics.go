@@ -9,8 +9,8 @@ import (
 	"github.com/tulle-mesh/tulle/injector/inject"
 )
 
-// metrics are the webhook's counters. Names and labels of the first two are Linkerd's; every label value comes from a
-// fixed list, but the namespace, of which there is a bounded number.
+// metrics are the webhook's counters. Names and labels of the first two are Linkerd's. Every label value comes from a
+// fixed list; only the namespace is free, but bounded in number.
 type metrics struct {
 	requests  *prometheus.CounterVec
 	responses *prometheus.CounterVec
@@ -25,7 +25,7 @@ type metrics struct {
 }
 
 const (
-	// maxNamespaces bounds the namespaces that metrics tell apart: a user may create and delete any number of them.
+	// maxNamespaces bounds the namespaces in metrics: a user may create and delete any number of them.
 	maxNamespaces = 2000
 	// otherNamespace stands for the others. No namespace can have this name.
 	otherNamespace = "_other"
@@ -47,7 +47,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		errors: counter("tulle_inject_request_errors_total",
 			"Requests without an answer, and connections that were refused, by reason.", "reason"),
 		failures: counter("tulle_inject_failures_total",
-			"Failed work beside reviews, by task: the last good state stays in force.",
+			"Failed work beside reviews, by task; the last valid state stays active.",
 			"task"),
 		events: counter("tulle_inject_events_total", "Events on owners, by outcome.", "outcome"),
 		expiry: prometheus.NewGauge(prometheus.GaugeOpts{

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// readers are the requests whose bodies are being read. A client that sends slowly holds a slot meanwhile, so when none
-// is free, of the address that has most the oldest makes room. An API server sends a body at once.
+// readers are the requests with bodies that are being read. A client that sends slowly occupies a slot. When no slot is
+// free, the address with most requests loses its oldest one. An API server sends a body at once.
 type readers struct {
 	mu   sync.Mutex // guards the field below
 	open []*reader  // oldest first
@@ -20,11 +20,11 @@ const slowReading = 250 * time.Millisecond
 type reader struct {
 	began time.Time
 	addr  netip.Addr
-	large bool                  // it holds a slot of large bodies, too
+	large bool                  // it also occupies a slot for large bodies
 	stop  func(time.Time) error // sets the deadline for reading
 }
 
-// add begins to know a request of an address.
+// add registers a request of an address.
 func (r *readers) add(remote string, stop func(time.Time) error) *reader {
 	one := &reader{began: time.Now(), stop: stop}
 	if ap, err := netip.ParseAddrPort(remote); err == nil {
@@ -43,15 +43,15 @@ func (r *readers) grew(one *reader) {
 	one.large = true
 }
 
-// done forgets a request whose body is there, or never will be. It may be called again.
+// done removes a request after its body was read or failed. It may be called again.
 func (r *readers) done(one *reader) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.open = slices.DeleteFunc(r.open, func(o *reader) bool { return o == one })
 }
 
-// evict ends the reading of a request, one with a large body that is slow if large. It reports false when there is
-// none.
+// evict ends the reading of one request; with large, of one with a large body that is slow. It reports false when there
+// is none.
 func (r *readers) evict(large bool) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -71,7 +71,7 @@ func (r *readers) evict(large bool) bool {
 	if at < 0 {
 		return false
 	}
-	_ = r.open[at].stop(time.Now()) // where there are no deadlines, nobody sends slowly
+	_ = r.open[at].stop(time.Now()) // it fails only for connections without deadlines, as in tests
 	r.open = slices.Delete(r.open, at, at+1)
 	return true
 }

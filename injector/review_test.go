@@ -213,7 +213,7 @@ func TestRequestsWithoutAnAnswer(t *testing.T) {
 		{"an empty request", review + `,"request":{}}`, errNoRequest, http.StatusBadRequest},
 		{"no object", strings.Replace(request("shop", "pods", plainPod), `"object":`, `"other":`, 1), errBadObject,
 			http.StatusBadRequest},
-		{"an object that is no pod", request("shop", "pods", `{"spec":[]}`), errBadObject, http.StatusBadRequest},
+		{"an object that is not a pod", request("shop", "pods", `{"spec":[]}`), errBadObject, http.StatusBadRequest},
 		{"a namespace that cannot be read", request("gone", "pods", plainPod), errNamespace, http.StatusInternalServerError},
 		{"too deep", strings.Repeat("[", 1<<20), errUnreadable, http.StatusBadRequest},
 		{"too large", review + strings.Repeat(" ", maxBodyBytes), errTooLarge, http.StatusRequestEntityTooLarge},

@@ -29,7 +29,7 @@ import (
 type Config struct {
 	Listener  net.Listener // where the API server calls; Run closes it
 	Namespace string       // the control plane's
-	// ConfigFile holds inject.Values as YAML and is read again when it changes; "" means the defaults.
+	// ConfigFile has inject.Values as YAML and is read again when it changes; "" means the defaults.
 	ConfigFile string
 	// Linger is how long reviews are still accepted after Run's context ended: until every API server knows that this
 	// replica is going.
@@ -41,12 +41,12 @@ type Config struct {
 	Readiness Readiness
 }
 
-// Readiness is told which tasks must be done before the process counts as ready.
+// Readiness registers tasks that must be done before the process counts as ready.
 type Readiness interface {
 	Task(name string) (done func())
 }
 
-// Server is the webhook with the loops that keep it going.
+// Server is the webhook with its loops.
 type Server struct {
 	cfg        Config
 	values     atomic.Pointer[inject.Values]
@@ -66,7 +66,7 @@ const (
 	shutdownGrace = 10 * time.Second
 )
 
-// connections bounds what may be connected: an API server multiplexes reviews over a few connections.
+// connections bounds connections: an API server multiplexes reviews over a few of them.
 var connections = connlimit.Bounds{Total: 512, PerAddress: 64, Evict: true}
 
 // New returns a Server. An unreadable ConfigFile is an error; once the server runs, a bad change of it is not.
@@ -107,7 +107,7 @@ func (s *Server) Run(ctx context.Context) error {
 			return ctx.Err()
 		}
 		s.synced()
-		return s.upkeep.run(ctx, s.announced) // only now: what opted in is known
+		return s.upkeep.run(ctx, s.announced) // only now are the namespaces that opted in known
 	})
 	group.Go(func() error { return s.upkeep.watch(ctx) })
 	group.Go(func() error { return s.recorder.run(ctx) })
@@ -149,8 +149,8 @@ func (s *Server) serve(ctx context.Context, group *errgroup.Group) {
 	})
 }
 
-// follow reads the configuration file again and again: a mounted ConfigMap changes in place. A bad file leaves the last
-// good values in force.
+// follow reads the configuration file periodically: a mounted ConfigMap changes in place. After a bad file, the last
+// valid values stay active.
 func (s *Server) follow(ctx context.Context) error {
 	tick := time.NewTicker(followEvery)
 	defer tick.Stop()

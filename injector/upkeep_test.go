@@ -192,7 +192,7 @@ func TestNewCertificateIsServedOnlyWhenAnnounced(t *testing.T) {
 		t.Error("a configuration that is gone is no error")
 	}
 	if u.serving.Load() != before {
-		t.Error("a certificate is served that no API server was told of")
+		t.Error("a certificate is served that no API server knows")
 	}
 	if _, err := configs.Create(t.Context(), installed(), metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)

@@ -113,7 +113,7 @@ func injectedPod(t *testing.T) *corev1.Pod {
 	}
 	pod, _, err := inject.Apply(&corev1.Pod{
 		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "web", Image: "x"}}}},
-		settings, inject.Decision{Verdict: inject.Inject}, "bank", inject.Owner{})
+		settings, inject.Decision{Action: inject.Inject}, "bank", inject.Owner{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -69,7 +69,7 @@ func TestParseIdentityMatch(t *testing.T) {
 		"a part of a trust domain":               "*.prod.serviceaccount.identity.linkerd.*",
 		"a name without trust domain":            "*.prod.serviceaccount.identity.linkerd",
 		"an empty namespace":                     "*." + dns,
-		"a path that is no identity's":           "spiffe://cluster.local/workload/*",
+		"a path that is not an identity's":       "spiffe://cluster.local/workload/*",
 		"something before the namespace":         "cluster.local/x/prod/sa/*",
 		"something after the account":            "cluster.local/ns/prod/sa/*/x",
 		"a character that no namespace may hold": "cluster.local/ns/Prod/sa/*",
@@ -95,7 +95,7 @@ func FuzzParseIdentityMatch(f *testing.F) {
 			t.Fatalf("%q means %+v", s, m)
 		}
 		if exact && ID(m).Validate() != nil {
-			t.Fatalf("%q means %+v, which is no identity", s, m)
+			t.Fatalf("%q means %+v, which is not an identity", s, m)
 		}
 	})
 }

@@ -53,10 +53,11 @@ const (
 	IssuerSecret = "tulle-identity-issuer"
 	// AnchorSecret holds the trust anchor that the identity controller made, with its key.
 	AnchorSecret = "tulle-identity-trust-anchor"
-	// MadeIssuerAnnotation marks an issuer that the identity controller made: the first 16 bytes of the SHA-256 of its certificate,
-	// in hex.
+	// MadeIssuerAnnotation marks an issuer that the identity controller made: the first 16 bytes of the SHA-256 of its
+	// certificate, in hex.
 	MadeIssuerAnnotation = "tulle.dev/made-issuer"
-	// InjectorSecret holds the certificate of the injector's webhook, WebhookConfiguration is what the installation writes.
+	// InjectorSecret holds the certificate of the injector's webhook, WebhookConfiguration is what the installation
+	// writes.
 	InjectorSecret       = "tulle-proxy-injector-tls"
 	WebhookConfiguration = "tulle-proxy-injector-webhook-config"
 	// VersionLabel of a control-plane pod says which release it runs.

@@ -62,7 +62,7 @@ func (p Protocol) String() string {
 
 // Inbound is what a pod's proxy needs to serve the pod: one value for the whole pod, replaced as one.
 type Inbound struct {
-	// ClusterNetworks is what the cluster-* policies call the cluster. Empty means that no address is inside.
+	// ClusterNetworks are the cluster for the cluster-* policies. Empty means that no address is inside.
 	ClusterNetworks []netip.Prefix
 	// Default applies to every port that Ports does not name.
 	Default PortPolicy
@@ -72,7 +72,7 @@ type Inbound struct {
 	// Ports and Default say. They are sets of ranges because annotations name ranges: one may span every port.
 	OpaquePorts          PortSet
 	RequireIdentityPorts PortSet
-	// DeclaredPorts are the TCP ports that the pod's containers declare. They say nothing about what is let in.
+	// DeclaredPorts are the TCP ports that the pod's containers declare. They do not affect which clients are allowed.
 	DeclaredPorts PortSet
 }
 
@@ -88,13 +88,13 @@ type PortPolicy struct {
 	// ProbePaths lists what the pod's kubelet asks this port for, path and query, GRPCProbePath for a gRPC probe. A GET of
 	// exactly one without a body, or a call of GRPCProbePath, is allowed from the node without identity.
 	ProbePaths []string
-	// Server names the Server that selects the port; zero where none does. Policy then is its accessPolicy: what becomes
-	// of a client that meets no Authorization.
+	// Server names the Server that selects the port, or is zero. With a Server, Policy is its accessPolicy, which decides
+	// on clients that meet no Authorization.
 	Server Ref
-	// Authorizations let clients in, to every route.
+	// Authorizations allow clients, on every route.
 	Authorizations []Authorization
-	// Routes govern the port's HTTP requests: one that none of them matches is answered with 404, except a kubelet's
-	// probe. A connection whose requests cannot be told apart is refused where there are Routes: it would pass them by.
+	// Routes apply to the port's HTTP requests: one that none of them matches gets 404, except a kubelet's probe. A port
+	// with Routes refuses opaque connections, which would bypass them.
 	Routes    []InboundRoute
 	RateLimit *RateLimit
 }

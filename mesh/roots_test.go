@@ -42,7 +42,7 @@ func TestParseRoots(t *testing.T) {
 		{"Windows line ends", strings.ReplaceAll(a, "\n", "\r\n"), 1, ""},
 		{"nothing", "", 0, "no certificate"},
 		{"text", "hello", 0, "no certificate"},
-		{"a certificate that is no authority", string(testCert(t, false)), 0, "not a CA"},
+		{"a certificate that is not an authority", string(testCert(t, false)), 0, "not a CA"},
 		{"a private key", a + key, 0, `type "PRIVATE KEY"`},
 		{"second anchor cut short", a + b[:len(b)/2], 0, "broken PEM"},
 		{"certificate of garbage", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", 0,

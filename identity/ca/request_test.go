@@ -78,7 +78,7 @@ func TestRequestsThatNameAnybodyElseAreRefused(t *testing.T) {
 		{"another SPIFFE ID", x509.CertificateRequest{URIs: uris(api)}, ErrForeignName},
 		{"its own and another SPIFFE ID", x509.CertificateRequest{URIs: uris(web, api)}, ErrForeignName},
 		{"its own SPIFFE ID twice", x509.CertificateRequest{URIs: uris(web, web)}, ErrForeignName},
-		{"a URI that is no SPIFFE ID", x509.CertificateRequest{URIs: []*url.URL{host}}, ErrForeignName},
+		{"a URI that is not a SPIFFE ID", x509.CertificateRequest{URIs: []*url.URL{host}}, ErrForeignName},
 		{"its own SPIFFE ID in other letters", x509.CertificateRequest{URIs: []*url.URL{lookalike}}, ErrForeignName},
 		{"a path that another reader might clean", x509.CertificateRequest{URIs: []*url.URL{dotted}}, ErrForeignName},
 		{"a host name", x509.CertificateRequest{DNSNames: []string{"web.shop.svc"}}, ErrForeignName},

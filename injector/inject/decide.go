@@ -17,17 +17,17 @@ type Namespace struct {
 	Annotations map[string]string
 }
 
-// Action says what happens to a pod.
+// Action is what happens to a pod.
 type Action uint8
 
-// The verdicts. Skip leaves the pod as it is; Deny refuses it.
+// The actions. Skip leaves the pod as it is; Deny refuses it.
 const (
 	Skip Action = iota
 	Inject
 	Deny
 )
 
-// Decision is the verdict on a pod with its grounds.
+// Decision is the action for a pod with its reason.
 type Decision struct {
 	Action Action
 	// Reason is why a pod is skipped or denied; "" when it is injected.
@@ -36,7 +36,7 @@ type Decision struct {
 	Ingress bool
 	// At says which inject annotation decided: AtWorkload, AtNamespace or "" for none.
 	At string
-	// Value is what that annotation says when it is none of the values that have a meaning, else "".
+	// Value is that annotation's value if it has no meaning, otherwise "".
 	Value string
 }
 
@@ -46,8 +46,7 @@ const (
 	AtNamespace = "namespace"
 )
 
-// Asked reports whether somebody asked for injection or wrote something that was meant to: then a skip deserves an
-// event.
+// Asked reports whether an annotation asked for injection, or was meant to: then a skip deserves an event.
 func (d Decision) Asked() bool {
 	return d.Reason != NotAnnotated && d.Reason != OptedOut
 }
@@ -67,7 +66,7 @@ const (
 	BypassesCapture Reason = "capture_bypassed"
 )
 
-// Text says to a person why the pod is skipped or denied.
+// Text returns the reason of a skip or a denial as a sentence.
 func (d Decision) Text() string {
 	switch d.Reason {
 	case HostNetwork:
@@ -93,9 +92,8 @@ func (d Decision) Text() string {
 	}
 }
 
-// Decide says whether a pod of the namespace is injected. The pod's annotation wins over the namespace's. A namespace
-// whose EnforceLabel is EnforceRequired injects every pod and turns each way around the proxy that a pod can write into
-// a denial.
+// Decide returns whether a pod of the namespace is injected. The pod's annotation overrides the namespace's. In a
+// namespace whose EnforceLabel is EnforceRequired, every pod is injected, or denied if it would bypass the proxy.
 func Decide(ns Namespace, pod *corev1.Pod) Decision {
 	required := ns.Labels[mesh.EnforceLabel] == mesh.EnforceRequired
 	d := annotated(ns, pod)
@@ -163,7 +161,7 @@ func onWindows(spec *corev1.PodSpec) bool {
 		spec.NodeSelector[corev1.LabelOSStable] == string(corev1.Windows)
 }
 
-// bypasses reports whether the pod itself takes traffic out of the proxy.
+// bypasses reports whether the pod's annotations let traffic bypass the proxy.
 func bypasses(pod map[string]string) bool {
 	for _, key := range []string{"skip-inbound-ports", "skip-outbound-ports", "skip-subnets"} {
 		for _, prefix := range prefixes {

@@ -10,9 +10,9 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// OpaquePorts returns the opaque-ports annotation that a Service, or a pod without a proxy, takes over when it has none
-// itself: the namespace's, without the names that it has no port of; else, in a namespace that opted in, the part of
-// the installation's default that the object declares. ok is false when there is nothing to take over.
+// OpaquePorts returns the opaque-ports annotation for a Service, or a pod without a proxy, that has none itself. It is
+// the namespace's, without names of ports that the object does not have; otherwise, in a namespace that opted in, the
+// declared ports of the installation's default. ok is false if there is none.
 func OpaquePorts(defaults Values, ns Namespace, own map[string]string, declared DeclaredPorts) (value string, ok bool) {
 	if _, set := own[mesh.OpaquePortsAnnotation]; set {
 		return "", false
@@ -71,7 +71,7 @@ func ServicePorts(svc *corev1.Service) DeclaredPorts {
 	return ports
 }
 
-// named returns the ports of that name, of which several containers may have one each; nil if there are none.
+// named returns the ports of that name, nil if there are none. Several containers may use the same name.
 func (d DeclaredPorts) named(name string) []uint16 {
 	var ports []uint16
 	for _, p := range d {

@@ -17,10 +17,10 @@ type operation struct {
 	Value json.RawMessage `json:"value,omitempty"`
 }
 
-// Patch returns the RFC 6902 patch that turns before into after, both as JSON encodes them: the same bytes for the same
-// objects, and nil where nothing differs. List items are added in place, so that fields of other items which this build
-// does not know survive on the server. Time and memory grow with the size of the objects and no faster, since both may
-// come from anybody: what is the same in both is compared as text and never decoded.
+// Patch returns the RFC 6902 patch that turns before into after, both encoded as JSON. Equal objects give equal bytes;
+// the patch is nil if nothing differs. List items are added in place, so unknown fields of other items survive on the
+// server. Time and memory are linear in the size of the objects, because both are untrusted: equal parts are compared
+// as text and never decoded.
 func Patch(before, after any) ([]byte, error) {
 	from, err := json.Marshal(before)
 	if err != nil {
@@ -44,8 +44,8 @@ func Patch(before, after any) ([]byte, error) {
 	return patch, nil
 }
 
-// differ collects the operations; each path is that of the document after the operations before it. Its values are
-// compact JSON.
+// differ collects operations. Each path applies to the document after the operations before it. Values are compact
+// JSON.
 type differ struct{ ops []operation }
 
 func (d *differ) value(path string, from, to json.RawMessage) error {
@@ -89,8 +89,8 @@ func decodeBoth[T any](before, after json.RawMessage, from, to *T) error {
 	return json.Unmarshal(after, to)
 }
 
-// list compares lists without the items that they begin and end with alike. Injection only adds items, and its reversal
-// only takes some out, so whatever stays is recognised; a list that was changed otherwise is compared place by place.
+// list compares lists without their common beginning and end. Injection only adds items, and its reversal only removes
+// some, so the rest is recognised. Lists that differ in another way are compared index by index.
 func (d *differ) list(path string, before, after json.RawMessage) error {
 	var from, to []json.RawMessage
 	if err := decodeBoth(before, after, &from, &to); err != nil {
@@ -130,7 +130,7 @@ func (d *differ) list(path string, before, after json.RawMessage) error {
 	return nil
 }
 
-// items compares lists of which neither is the other with items added.
+// items compares lists index by index.
 func (d *differ) items(at func(int) string, from, to []json.RawMessage) error {
 	both := min(len(from), len(to))
 	for i := range both {

@@ -10,9 +10,8 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// RefusedProbes returns the kubelet's requests over HTTPS that the settings refuse on ports without a Server: a proxy
-// cannot see what they ask for, so that they are connections of a client without identity, as any other process of the
-// node may open.
+// RefusedProbes returns the kubelet's requests over HTTPS that the settings refuse on ports without a Server. A proxy
+// cannot see what they ask for, so it treats them as connections of any client without identity.
 func RefusedProbes(spec *corev1.PodSpec, s Settings) []kubelet.Request {
 	skipped, _ := mesh.ParsePortSet(s.ProxyInit.IgnoreInboundPorts, nil)
 	required, _ := mesh.ParsePortSet(s.Proxy.RequireIdentityOnInboundPorts, nil)
@@ -27,9 +26,9 @@ func NeedsIdentity(p mesh.AccessPolicy) bool {
 	return p == mesh.Deny || p == mesh.AllAuthenticated || p == mesh.ClusterAuthenticated
 }
 
-// adviseOnProbes warns of HTTPS probes and hooks that policy refuses, since such a pod is restarted or never ready. It
-// advises an authorization only where one helps: a port that requires an identity refuses the kubelet whatever
-// authorizations say.
+// adviseOnProbes warns about HTTPS probes and hooks that policy refuses, because such a pod is restarted or never
+// ready. It advises an authorization only where one helps: a port that requires an identity refuses the kubelet
+// whatever authorizations say.
 func adviseOnProbes(spec *corev1.PodSpec, s Settings) (warnings []string) {
 	identified, _ := mesh.ParsePortSet(s.Proxy.RequireIdentityOnInboundPorts, nil)
 	for _, r := range RefusedProbes(spec, s) {

@@ -12,10 +12,10 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// Settings are the values that hold for one pod.
+// Settings are the values for one pod.
 type Settings struct {
 	Values
-	// Warnings are for the pod's author: what was written and has no effect, and what was meant perhaps.
+	// Warnings are for the pod's author: annotations without effect, with the nearest match.
 	Warnings []string
 	// explicit holds the keys that the pod or its namespace set itself.
 	explicit map[string]bool
@@ -24,8 +24,7 @@ type Settings struct {
 // prefixes of the annotations that Linkerd has, weakest first.
 var prefixes = []string{"config.alpha.linkerd.io/", "config.beta.linkerd.io/", mesh.ConfigPrefix}
 
-// live are the annotations that the destination controller reads from running pods, where they have the stable prefix
-// alone.
+// live are the annotations that the destination controller reads from running pods, only under the stable prefix.
 var live = []string{
 	mesh.OpaquePortsAnnotation, mesh.SkipInboundPortsAnnotation, mesh.DefaultInboundPolicyAnnotation,
 	mesh.RequireIdentityPortsAnnotation,
@@ -72,7 +71,7 @@ func ParseSettings(defaults Values, namespace, pod map[string]string) (Settings,
 	return s, nil
 }
 
-// place says where an annotation was written.
+// place is where an annotation was written.
 type place string
 
 const (
@@ -103,7 +102,7 @@ func (s *Settings) set(a annotation, name, value string, where place) error {
 	switch {
 	case slices.Contains(live, mesh.ConfigPrefix+a.key) && name != mesh.ConfigPrefix+a.key:
 		return fmt.Errorf(
-			"annotation %s of the %s would not be in force: the destination controller reads %s%s alone, so rename it",
+			"annotation %s of the %s would have no effect: the destination controller reads only %s%s, so rename it",
 			name, where, mesh.ConfigPrefix, a.key)
 	case a.podOnly && where == onNamespace:
 		s.Warnings = append(s.Warnings, fmt.Sprintf("annotation %s has no effect on a namespace: set it on the pod template",
@@ -121,8 +120,8 @@ func (s *Settings) set(a annotation, name, value string, where place) error {
 	return nil
 }
 
-// maxUnknown bounds the annotations that one object gets a warning for: what somebody means by each is costly to find
-// out, and a pod may bring as many as a request holds.
+// maxUnknown bounds the annotations that one object gets a warning for: finding the nearest match is costly, and a pod
+// may bring as many as fit into a request.
 const maxUnknown = 10
 
 func (s *Settings) warnUnknown(written map[string]string, known map[string]bool, where place) {

@@ -121,7 +121,7 @@ func TestHeaderListSizeIsBounded(t *testing.T) {
 	}
 }
 
-// What the controller would not go by must not look as if it were in force, a policy above all.
+// Annotations that the controller ignores must not look as if they were active, a policy above all.
 func TestLiveAnnotationsHaveTheStablePrefixAlone(t *testing.T) {
 	for key, value := range map[string]string{
 		"opaque-ports": "3306", "skip-inbound-ports": "25", "default-inbound-policy": "deny",

@@ -1,8 +1,7 @@
-// Package redirect decides what of a pod's traffic passes through its proxy: capture rules as values.
-//
-// It owns the order of the rules and the choice of a probe that proves them. It imports mesh alone and does no I/O;
-// package redirect/nft puts the rules into the kernel. The one idea: in each direction the exceptions come first and
-// the redirection of all TCP comes last, so what nobody excepted is captured — also a port that is opened later.
+// Package redirect decides what of a pod's traffic passes through its proxy: capture rules as values. It owns the order
+// of the rules and the choice of a probe that proves them. It imports only mesh and does no I/O; package redirect/nft
+// puts the rules into the kernel. The one idea: in each direction the exceptions come first and the redirection of all
+// TCP comes last, so everything else is captured, also on a port that is opened later.
 package redirect
 
 import (
@@ -13,7 +12,7 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// Hook is the place in the network stack where a rule is asked, once for each connection.
+// Hook is the place in the network stack where a rule is evaluated, once per connection.
 type Hook uint8
 
 // The hooks. Inbound sees connections that arrive from outside the pod, Outbound those that a process in the pod opens.
@@ -29,8 +28,8 @@ func (h Hook) String() string {
 	return "outbound"
 }
 
-// Rule is one step of a hook. If its one criterion holds, the connection is redirected to a port of the proxy, is
-// dropped, or passes untouched. Without a criterion it holds for all TCP.
+// Rule is one step of a hook. If its one criterion is true, the connection is redirected to a port of the proxy, is
+// dropped, or passes untouched. A rule without a criterion matches all TCP.
 type Rule struct {
 	Hook     Hook
 	Loopback bool           // the packet uses the loopback interface
@@ -44,7 +43,7 @@ type Rule struct {
 	RedirectTo uint16 // 0: passes, unless Drop is set
 }
 
-// String shows the rule in the words of nft.
+// String returns the rule in nft's words.
 func (r Rule) String() string {
 	what, action := "all tcp", "pass"
 	switch {

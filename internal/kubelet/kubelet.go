@@ -24,7 +24,7 @@ type Request struct {
 	Port      uint16
 	// Target is the path and the query as the kubelet sends them, or GRPCTarget.
 	Target string
-	// TLS says that the kubelet asks over HTTPS, so that a proxy cannot see what for.
+	// TLS means HTTPS: a proxy cannot see the request.
 	TLS bool
 }
 
@@ -78,7 +78,7 @@ func addRequests(out []Request, c *corev1.Container) []Request {
 	return out
 }
 
-// target is a path as the kubelet asks for it: rooted, and escaped as a URL, without a fragment. A path that is no URL
+// target returns a path as the kubelet sends it: rooted, escaped as a URL, without a fragment. A path that is not a URL
 // is escaped whole.
 func target(path string) string {
 	u, err := url.Parse(path)

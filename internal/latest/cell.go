@@ -1,4 +1,4 @@
-// Package latest publishes values of which only the newest matters.
+// Package latest publishes sequences of values in which only the newest matters.
 //
 // A Cell has any number of readers; a reader that is slow skips values and never holds up the writer or another reader.
 // It imports the standard library only.
@@ -31,7 +31,7 @@ func (c *Cell[T]) Store(v T) {
 	}
 }
 
-// set stores v and returns who is to be woken, so that nobody is called with the lock held.
+// set stores v and returns the followers to wake, so that none is called under the lock.
 func (c *Cell[T]) set(v T) []*follow {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -93,7 +93,7 @@ func (c *Cell[T]) Wait(ctx context.Context, seen uint64) (T, uint64, error) {
 	}
 }
 
-// next returns the value if it is newer than seen, else a channel that the next Store closes.
+// next returns the value if it is newer than seen, otherwise a channel that the next Store closes.
 func (c *Cell[T]) next(seen uint64) (T, uint64, <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

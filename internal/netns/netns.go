@@ -78,7 +78,7 @@ func (n *Namespace) Do(t testing.TB, f func() error) {
 }
 
 // Serve accepts TCP connections on an address of the namespace, until the test ends, and calls handle with one after
-// the other. Of an address of IPv6 it accepts IPv6 only, so that the two families can be told apart.
+// the other. On an IPv6 address it accepts only IPv6, so that tests see which family was used.
 func (n *Namespace) Serve(t testing.TB, addr netip.AddrPort, handle func(*net.TCPConn)) {
 	t.Helper()
 	network := "tcp4"

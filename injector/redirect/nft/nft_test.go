@@ -217,7 +217,7 @@ func TestCaptureProves(t *testing.T) {
 	})
 }
 
-// TestCaptureAsProxyUser: whoever runs the init container as the proxy's user is told so instead of being left without
+// TestCaptureAsProxyUser runs the init container as the proxy's user, which must be an error instead of a pod without
 // capture.
 func TestCaptureAsProxyUser(t *testing.T) {
 	pod, _ := netns.Pair(t)
