@@ -290,3 +290,7 @@ func equal[T any](a, b *T) bool { return a == b || a != nil && b != nil && refle
 func equalParts[T any](a, b []T) bool {
 	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0] || reflect.DeepEqual(a, b))
 }
+
+// MaxRegexBytes bounds the text of a regular expression. The controller refuses longer ones and the proxy does not
+// compile them; so do the schemas of the mesh's kinds.
+const MaxRegexBytes = 4 << 10

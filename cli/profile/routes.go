@@ -17,6 +17,7 @@ import (
 	"github.com/bufbuild/protocompile/reporter"
 
 	"github.com/tulle-mesh/tulle/crds/v1alpha1"
+	"github.com/tulle-mesh/tulle/mesh"
 )
 
 // Routes are the routes of a profile, and what its author should know about them.
@@ -29,7 +30,6 @@ type Routes struct {
 const (
 	maxProfileRoutes   = 1000
 	maxRouteName       = 1024
-	maxPathRegex       = 4096
 	maxResponseClasses = 32
 	minStatus          = 100
 	maxStatus          = 599
@@ -42,9 +42,9 @@ func (r Routes) CheckLimits() error {
 			"timeout or retries of their own, or split the document if it describes several Services", n, maxProfileRoutes)
 	}
 	for _, route := range r.List {
-		if utf8.RuneCountInString(route.Name) > maxRouteName || utf8.RuneCountInString(route.Condition.PathRegex) > maxPathRegex {
+		if utf8.RuneCountInString(route.Name) > maxRouteName || utf8.RuneCountInString(route.Condition.PathRegex) > mesh.MaxRegexBytes {
 			return fmt.Errorf("the path of %.80q… is too long: a route's name has at most %d characters, and its pathRegex at most %d",
-				route.Name, maxRouteName, maxPathRegex)
+				route.Name, maxRouteName, mesh.MaxRegexBytes)
 		}
 	}
 	return nil

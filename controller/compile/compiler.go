@@ -16,9 +16,8 @@ import (
 // CRDs, which an object may pass by, being older than they are.
 const (
 	MaxRules      = 1024
-	maxMatches    = 1024 // of all rules together
-	maxBackends   = 256  // of one rule
-	maxRegex      = 4 << 10
+	maxMatches    = 1024     // of all rules together
+	maxBackends   = 256      // of one rule
 	maxPrograms   = 64 << 10 // instructions of all regular expressions together, once compiled
 	maxConditions = 1024     // of all conditions of a profile together
 	maxDepth      = 32       // of one condition
@@ -102,8 +101,8 @@ const anyValue = "(?s).*"
 
 // regex checks an expression that proxies are going to compile.
 func (c *compiler) regex(path, text string) string {
-	if len(text) > maxRegex {
-		c.unsupported(path, "the regular expression has %d bytes: %d is the most", len(text), maxRegex)
+	if len(text) > mesh.MaxRegexBytes {
+		c.unsupported(path, "the regular expression has %d bytes: %d is the most", len(text), mesh.MaxRegexBytes)
 		return ""
 	}
 	tree, err := syntax.Parse(text, syntax.Perl)

@@ -25,18 +25,11 @@ type Value struct {
 	err  error
 }
 
-// Fields of api.SubscribeResponse.
-const (
-	fieldID       = 1
-	fieldOutbound = 2
-	fieldInbound  = 3
-)
-
 func (v *Value) field() protowire.Number {
 	if v.Inbound != nil {
-		return fieldInbound
+		return api.FieldInbound
 	}
-	return fieldOutbound
+	return api.FieldOutbound
 }
 
 func (v *Value) encoded() ([]byte, error) {
@@ -79,7 +72,7 @@ func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 	}
 	var head []byte
 	if r.id != 0 {
-		head = protowire.AppendTag(head, fieldID, protowire.VarintType)
+		head = protowire.AppendTag(head, api.FieldID, protowire.VarintType)
 		head = protowire.AppendVarint(head, r.id)
 	}
 	head = protowire.AppendTag(head, r.value.field(), protowire.BytesType)

@@ -9,15 +9,13 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/tulle-mesh/tulle/api"
 	"github.com/tulle-mesh/tulle/api/pb"
 )
 
 // pieceBytes is how much of a value is decoded without a pause: about a quarter of a millisecond's work. Ten thousand
 // endpoints are nearly two megabytes, and requests would wait for all of it on the proxy's one thread.
 const pieceBytes = 32 << 10
-
-// fieldOutbound is the number of SubscribeResponse.outbound.
-const fieldOutbound = 2
 
 // codec decodes large responses in pieces, and lets requests go first between them. All else is protobuf as usual.
 type codec struct{ encoding.CodecV2 }
@@ -54,7 +52,7 @@ func decodePieces(data []byte, r *pb.SubscribeResponse, pause func()) error {
 		}
 		field := data[:head+size]
 		data = data[head+size:]
-		if number != fieldOutbound || kind != protowire.BytesType {
+		if number != api.FieldOutbound || kind != protowire.BytesType {
 			if err := merge(field, r); err != nil {
 				return err
 			}

@@ -172,7 +172,7 @@ func (in *Inbound) markRetried(x *exchange.Exchange, r *request) {
 	}
 	failed := h.Status >= 500
 	if !failed && r.grpc && h.Has("grpc-status") {
-		failed = response.GRPCFailure(response.GRPCOf(x))
+		failed = mesh.IsGRPCFailure(response.GRPCOf(x))
 	}
 	if failed && !x.Conn.Peer.IsZero() && in.env.Failures.Claim(x.Begun) {
 		h.Add(response.RetriedField, "1")

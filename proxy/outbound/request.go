@@ -3,6 +3,7 @@ package outbound
 import (
 	"time"
 
+	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/proxy/balance"
 	"github.com/tulle-mesh/tulle/proxy/env"
 	"github.com/tulle-mesh/tulle/proxy/exchange"
@@ -186,7 +187,7 @@ func (o *Outbound) Response(x *exchange.Exchange) exchange.Fault {
 	if r.grpc && x.Response.Has("grpc-status") {
 		grpc = response.GRPCOf(x) // there is nothing but trailers
 	}
-	failed := status >= 500 || grpc > 0 && response.GRPCFailure(grpc)
+	failed := status >= 500 || grpc > 0 && mesh.IsGRPCFailure(grpc)
 	if failed && x.Response.Has(response.RetriedField) {
 		x.Response.Del(response.RetriedField)
 		r.exhausted = r.endpoint.meshed()

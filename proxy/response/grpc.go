@@ -83,13 +83,3 @@ func GRPCOf(x *exchange.Exchange) int16 {
 	}
 	return n
 }
-
-// GRPCFailure reports whether a gRPC status counts as the server's failure: Linkerd's default set.
-func GRPCFailure(code int16) bool {
-	switch code {
-	case 2, 4, 7, 13, 14, 15: // UNKNOWN, DEADLINE_EXCEEDED, PERMISSION_DENIED, INTERNAL, UNAVAILABLE, DATA_LOSS
-		return true
-	default:
-		return false
-	}
-}

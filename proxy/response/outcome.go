@@ -3,6 +3,7 @@ package response
 import (
 	"time"
 
+	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/proxy/exchange"
 	"github.com/tulle-mesh/tulle/proxy/stats"
 )
@@ -12,7 +13,7 @@ func OutcomeOf(x *exchange.Exchange, grpc bool) stats.Outcome {
 	o := stats.Outcome{Status: x.Response.Status, GRPC: stats.NotGRPC, Failure: x.Response.Status >= 500}
 	if grpc {
 		o.GRPC = GRPCOf(x)
-		o.Failure = o.Failure || GRPCFailure(o.GRPC)
+		o.Failure = o.Failure || mesh.IsGRPCFailure(o.GRPC)
 	}
 	if x.Fault.Is() {
 		o.Failure, o.Error = true, x.Fault.Kind.String()

@@ -201,9 +201,6 @@ func (p *part) holds(b []byte) bool {
 	}
 }
 
-// maxPattern bounds the text of a regular expression.
-const maxPattern = 4 << 10
-
 // pattern is a regular expression that must match the whole of something. The zero pattern matches anything.
 type pattern struct {
 	literal []byte // that it begins with, which is cheap to look at first
@@ -211,8 +208,8 @@ type pattern struct {
 }
 
 func compilePattern(s string) (*pattern, error) {
-	if len(s) > maxPattern {
-		return &pattern{}, fmt.Errorf("regular expression of %d characters: at most %d are allowed", len(s), maxPattern)
+	if len(s) > mesh.MaxRegexBytes {
+		return &pattern{}, fmt.Errorf("regular expression of %d characters: at most %d are allowed", len(s), mesh.MaxRegexBytes)
 	}
 	plain, err := regexp.Compile(s)
 	if err != nil {

@@ -130,7 +130,7 @@ func profileRetry(p *mesh.Profile, in *mesh.ProfileRoute) *mesh.Retry {
 	if !in.Retryable {
 		return nil
 	}
-	out := &mesh.Retry{Limit: profileAttempts, GRPC: FailureCodes, Budget: cmp.Or(in.Budget, p.Budget)}
+	out := &mesh.Retry{Limit: profileAttempts, GRPC: mesh.GRPCFailures, Budget: cmp.Or(in.Budget, p.Budget)}
 	for status := 100; status <= 599; status++ {
 		if !Failure(in.Classes, status) {
 			continue
@@ -143,10 +143,6 @@ func profileRetry(p *mesh.Profile, in *mesh.ProfileRoute) *mesh.Retry {
 	}
 	return out
 }
-
-// FailureCodes has the bit 1<<code for each gRPC status that counts as the server's failure: UNKNOWN,
-// DEADLINE_EXCEEDED, PERMISSION_DENIED, INTERNAL, UNAVAILABLE and DATA_LOSS. Source: Linkerd's default.
-const FailureCodes = 1<<2 | 1<<4 | 1<<7 | 1<<13 | 1<<14 | 1<<15
 
 // Failure reports whether a response with that HTTP status is a failure: by the first class that fits, otherwise if the
 // status is 500 or above.

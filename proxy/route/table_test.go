@@ -321,7 +321,7 @@ func TestResponseClasses(t *testing.T) {
 func TestABrokenRuleKeepsItsRequests(t *testing.T) {
 	for what, m := range map[string]mesh.Match{
 		"a broken expression": regex("/a("),
-		"one that is too big": regex("/a" + strings.Repeat("a?", maxPattern)),
+		"one that is too big": regex("/a" + strings.Repeat("a?", mesh.MaxRegexBytes)),
 		"a broken header": {Path: mesh.ExactPath, Value: "/a",
 			Headers: []mesh.FieldMatch{{Name: "x", Value: "[", Regex: true}}},
 		"a broken parameter": {Path: mesh.ExactPath, Value: "/a",
