@@ -1,7 +1,8 @@
-// Package testapp runs applications for tests of the proxy: raw TCP servers, HTTP/2 servers that break rules, and gRPC servers.
+// Package testapp runs applications for tests of the proxy: raw TCP servers, HTTP/2 servers that break rules, and gRPC
+// servers.
 //
-// It owns servers that end with their test. It must not import any package of Tulle. The one idea: a test decides on each byte or frame
-// that its application sends, so that it can do what no library's server does.
+// It owns servers that end with their test. It must not import any package of Tulle. The one idea: a test decides on
+// each byte or frame that its application sends, so that it can do what no library's server does.
 package testapp
 
 import (
@@ -21,7 +22,8 @@ import (
 // patience bounds a connection to an application.
 const patience = 20 * time.Second
 
-// TCP runs an application that is a function of each connection, which closes when the function returns. n counts connections from 0.
+// TCP runs an application that is a function of each connection, which closes when the function returns. n counts
+// connections from 0.
 func TCP(t testing.TB, serve func(n int, c net.Conn)) (addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -46,7 +48,8 @@ func TCP(t testing.TB, serve func(n int, c net.Conn)) (addr string) {
 	return l.Addr().String()
 }
 
-// Frames is the server's end of an HTTP/2 connection without TLS. It reads the frames of a head as one *http2.MetaHeadersFrame.
+// Frames is the server's end of an HTTP/2 connection without TLS. It reads the frames of a head as one
+// *http2.MetaHeadersFrame.
 type Frames struct {
 	*http2.Framer
 	Conn net.Conn
@@ -69,7 +72,8 @@ func HTTP2(t testing.TB, serve func(n int, f *Frames)) (addr string) {
 	})
 }
 
-// Requests runs a server that sends SETTINGS and then does with each request's head as answer says. answer may go on later.
+// Requests runs a server that sends SETTINGS and then does with each request's head as answer says. answer may go on
+// later.
 func Requests(t testing.TB, answer func(n int, f *Frames, head *http2.MetaHeadersFrame)) (addr string) {
 	t.Helper()
 	return HTTP2(t, func(n int, f *Frames) {

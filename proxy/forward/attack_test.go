@@ -57,8 +57,8 @@ func (a *attacker) get(id uint32, end bool, more ...string) error {
 	return a.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: a.block(fields...), EndStream: end, EndHeaders: true})
 }
 
-// verdict reads until the connection ends and returns the code of GOAWAY.
-func (a *attacker) verdict(t *testing.T) (code http2.ErrCode, told bool) {
+// goAwayCode reads until the connection ends and returns the code of GOAWAY.
+func (a *attacker) goAwayCode(t *testing.T) (code http2.ErrCode, sent bool) {
 	t.Helper()
 	for {
 		f, err := a.ReadFrame()
@@ -67,10 +67,10 @@ func (a *attacker) verdict(t *testing.T) (code http2.ErrCode, told bool) {
 			if errors.As(err, &timeout) && timeout.Timeout() {
 				t.Fatal("the connection goes on")
 			}
-			return code, told
+			return code, sent
 		}
 		if g, ok := f.(*http2.GoAwayFrame); ok {
-			code, told = g.ErrCode, true
+			code, sent = g.ErrCode, true
 		}
 	}
 }
@@ -168,8 +168,8 @@ func TestAttacksEndTheConnection(t *testing.T) {
 					}
 				}
 			}()
-			code, told := a.verdict(t)
-			if told && code != c.want {
+			code, sent := a.goAwayCode(t)
+			if sent && code != c.want {
 				t.Errorf("GOAWAY %v, want %v", code, c.want)
 			}
 			a.c.Close()
@@ -227,7 +227,7 @@ func TestHeaderListBombGets431(t *testing.T) {
 	}
 }
 
-// Peers are told what ends the connection, and not what fails a stream: gRPC clients that know the latter fail with a
+// SETTINGS say what ends the connection, and not what fails a stream: gRPC clients that know the latter fail with a
 // status of their own.
 func TestSettingsTellWhatEndsTheConnection(t *testing.T) {
 	r := build(t, true, false, "127.0.0.1:1", Config{MaxHeadBytes: 100_000})
@@ -381,7 +381,7 @@ func TestHeadInPiecesTimesOut(t *testing.T) {
 				a = attack(t, r.first.addr)
 				begin(a)
 			}
-			if code, _ := a.verdict(t); code == http2.ErrCodeNo {
+			if code, _ := a.goAwayCode(t); code == http2.ErrCodeNo {
 				t.Error("the connection ended without an error")
 			}
 		})
@@ -390,7 +390,7 @@ func TestHeadInPiecesTimesOut(t *testing.T) {
 
 // Many uploads that are refused at once are no attack, though their bodies go on for a while.
 func TestBodiesOfRefusedUploadsAreIgnored(t *testing.T) {
-	p := start(t, Mux, Config{}, &fixed{answer: refuse}, nil)
+	p := start(t, Mux, Config{}, &fixed{reply: refuse}, nil)
 	a := attack(t, p.addr).listen()
 	a.enc = hpack.NewEncoder(&a.buf)
 	for i := range uint32(1000) {

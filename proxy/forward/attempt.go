@@ -185,7 +185,7 @@ func (fl *flight) leaveUpstream() {
 // respond forwards an upstream's final response, whose head is in x.Response, unless the handler finds a fault in it.
 func (fl *flight) respond() {
 	if fl.detached != nil {
-		fl.answer()
+		fl.beginResponse()
 		return
 	}
 	fl.x.Unrepeatable = fl.unrepeatable(exchange.Fault{Side: exchange.Upstream})
@@ -197,5 +197,5 @@ func (fl *flight) respond() {
 		fl.fault(f)
 		return
 	}
-	fl.answer()
+	fl.beginResponse()
 }

@@ -102,13 +102,13 @@ func (r *route) holdsNothing(t *testing.T) {
 		deadline := time.Now().Add(5 * time.Second)
 		for {
 			p.e.mu.Lock()
-			inFlight, queued, kept, delayed := p.e.inFlight, p.e.queued, p.e.replayBytes, p.e.delayed.len
+			inFlight, queued, copied, delayed := p.e.inFlight, p.e.queued, p.e.replayBytes, p.e.delayed.len
 			p.e.mu.Unlock()
-			if inFlight == 0 && queued == 0 && kept == 0 && delayed == 0 {
+			if inFlight == 0 && queued == 0 && copied == 0 && delayed == 0 {
 				break
 			}
 			if time.Now().After(deadline) {
-				t.Fatalf("%d in flight, %d bytes queued, %d kept, %d delayed", inFlight, queued, kept, delayed)
+				t.Fatalf("%d in flight, %d bytes queued, %d copied, %d delayed", inFlight, queued, copied, delayed)
 			}
 			runtime.Gosched()
 		}
@@ -270,7 +270,7 @@ func TestWaitingIsBounded(t *testing.T) {
 	r := build(t, true, false, serveApp(t, app()), Config{MaxWaiting: 1})
 	var late atomic.Bool
 	r.first.e.mu.Lock()
-	r.first.h.answer = func(x *exchange.Exchange) Action {
+	r.first.h.reply = func(x *exchange.Exchange) Action {
 		if late.Load() {
 			x.Response.Status = 204
 			return Reply(nil)
@@ -322,7 +322,7 @@ func TestDelayedStart(t *testing.T) {
 			r := build(t, p.http2, p.meshed, serveApp(t, app()), Config{})
 			var asked atomic.Int64
 			r.first.e.mu.Lock()
-			r.first.h.answer = func(x *exchange.Exchange) Action {
+			r.first.h.reply = func(x *exchange.Exchange) Action {
 				if asked.Add(1) == 1 {
 					return Delay(50 * time.Millisecond)
 				}

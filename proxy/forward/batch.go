@@ -38,11 +38,11 @@ func (e *Engine) endBatch() {
 
 // recycle frees the flights that ended in this batch. Until here, code up the stack may still look at them.
 func (e *Engine) recycle() {
-	const keep = 1024
+	const maxFree = 1024
 	for i, fl := range e.retired {
 		e.retired[i] = nil
 		fl.reset()
-		if len(e.free) < keep {
+		if len(e.free) < maxFree {
 			e.free = append(e.free, fl)
 		}
 	}

@@ -30,7 +30,7 @@ type body struct {
 	trailers  *message.Head // set before ended, if the message has a trailer section
 	total     int64         // bytes that the reader gave
 	moved     int64         // bytes that went to the destination's connection, since the beginning or the last rewind
-	granted   int64         // bytes that the reader was told of
+	granted   int64         // bytes that the reader learned of
 	sentAt    time.Time     // when bytes went there last
 	firstAt   time.Time     // when the reader gave the first bytes
 	lastMoved int64         // moved, when it was looked at last (pressure.go)
@@ -90,7 +90,7 @@ func (b *body) advance(n int) {
 	b.moved += int64(n)
 	b.sentAt = b.fl.e.now
 	if b.from != nil && n > 0 {
-		fresh := max(0, b.moved-b.granted) // the reader was told of the others before they went a second time
+		fresh := max(0, b.moved-b.granted) // the reader knows of the others: they go a second time
 		b.granted += fresh
 		b.from.consumed(b, int(fresh))
 	}

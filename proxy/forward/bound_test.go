@@ -58,8 +58,8 @@ func TestBoundConnectionServesOneClient(t *testing.T) {
 				if other := ask(second, sr, "/", ""); (other != at) != c.bound {
 					t.Errorf("the first client was served on connection %s, the second on %s; want bound %v", at, other, c.bound)
 				}
-				if again := ask(first, fr, "/", ""); c.bound && r.first == r.last && again != at {
-					t.Errorf("the client was served on connection %s, then on %s", at, again)
+				if second := ask(first, fr, "/", ""); c.bound && r.first == r.last && second != at {
+					t.Errorf("the client was served on connection %s, then on %s", at, second)
 				}
 				if other := ask(second, sr, "/", ""); c.bound && other == at {
 					t.Errorf("the second client was served on the first one's connection %s", at)

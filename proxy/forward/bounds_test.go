@@ -24,7 +24,7 @@ func refuse(x *exchange.Exchange) Action {
 }
 
 // held is what an engine holds for its connections.
-func (e *Engine) held() (n int) {
+func (e *Engine) buffered() (n int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	n = e.queued
@@ -52,7 +52,7 @@ func stuff(t *testing.T, c net.Conn, next func() []byte, each func()) {
 func TestAnswersThatNobodyReadsAreBounded(t *testing.T) {
 	for _, p := range []Protocol{HTTP1, HTTP2} {
 		t.Run(p.String(), func(t *testing.T) {
-			q := start(t, p, Config{}, &fixed{answer: refuse}, nil)
+			q := start(t, p, Config{}, &fixed{reply: refuse}, nil)
 			c := attack(t, q.addr).c
 			next := streams()
 			if p == HTTP1 {
@@ -61,7 +61,7 @@ func TestAnswersThatNobodyReadsAreBounded(t *testing.T) {
 				next = func() []byte { return batch }
 			}
 			most := 0
-			stuff(t, c, next, func() { most = max(most, q.e.held()) })
+			stuff(t, c, next, func() { most = max(most, q.e.buffered()) })
 			if limit := sendBufferLimit + 2<<20; most > limit {
 				t.Errorf("%d bytes are held for a client that does not read, want at most %d", most, limit)
 			}
@@ -105,8 +105,8 @@ func TestInterimAnswersThatNobodyReadsAreBounded(t *testing.T) {
 	c, _ := r.connect(t)
 	send(t, c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 	for deadline := time.Now().Add(10 * time.Second); r.first.h.ends.Load() == 0 && time.Now().Before(deadline); {
-		if held := r.first.e.held(); held > sendBufferLimit {
-			t.Fatalf("%d bytes are held", held)
+		if n := r.first.e.buffered(); n > sendBufferLimit {
+			t.Fatalf("%d bytes are n", n)
 		}
 	}
 }
@@ -146,7 +146,7 @@ func TestStalledReadersDoNotStopTheOthers(t *testing.T) {
 	for i := range uint32(200) {
 		a.open(2*i+1, true, ":method", "GET", ":scheme", "http", ":authority", "a", ":path", "/bytes/10000000")
 	}
-	for deadline := time.Now().Add(time.Minute); r.first.e.held() < 4<<20; runtime.Gosched() {
+	for deadline := time.Now().Add(time.Minute); r.first.e.buffered() < 4<<20; runtime.Gosched() {
 		if time.Now().After(deadline) {
 			t.Fatal("the queues do not fill")
 		}

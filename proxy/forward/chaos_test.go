@@ -74,10 +74,10 @@ func TestChaosOfAttempts(t *testing.T) {
 				})
 			}
 			wg.Wait()
-			holdNothing(t, r)
+			awaitEmpty(t, r)
 			t.Logf("%d answered, %d refused, %d mirrored", answered.Load(), refused.Load(), mirrored.Load())
 			if answered.Load() == 0 || mirrored.Load() == 0 || mirrored.Load() != copied.Load() {
-				t.Errorf("%d answered; %d mirrored, of which %d ended", answered.Load(), mirrored.Load(), copied.Load())
+				t.Errorf("%d answered; %d mirrored, %d copies ended", answered.Load(), mirrored.Load(), copied.Load())
 			}
 			first.e.mu.Lock()
 			defer first.e.mu.Unlock()

@@ -110,7 +110,7 @@ func (c *conn) serve(downstream bool) error {
 		}
 		e.watchIdle(c)
 	}
-	if !downstream && c.traffic != nil { // an accepted connection is counted by whoever accepted it
+	if !downstream && c.traffic != nil { // an accepted connection is counted where it was accepted
 		c.traffic.Opened.Add(1)
 		c.traffic.Open.Add(1)
 	}
@@ -294,7 +294,7 @@ func (c *conn) sent(n int, err error) bool {
 	}
 	switch {
 	case err == nil:
-	case c.mayHoldResponse(err):
+	case c.mayHaveResponse(err):
 		c.writeErr = err
 		// The reader must look: the edge may be gone. It fails if the connection is closed.
 		_ = c.sock.SetReadDeadline(time.Unix(1, 0))
@@ -316,10 +316,10 @@ func (c *conn) sent(n int, err error) bool {
 	return true
 }
 
-// mayHoldResponse reports whether a connection on which sending failed with err may hold a response that came before. A
+// mayHaveResponse reports whether a connection on which sending failed with err may hold a response that came before. A
 // server that does not want a request's body answers and closes, which resets the connection. What is in the socket can
 // still be read.
-func (c *conn) mayHoldResponse(err error) bool {
+func (c *conn) mayHaveResponse(err error) bool {
 	return c.rec == nil && c.reads != readEnded && (errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE))
 }
 

@@ -23,7 +23,7 @@ var earlyAnswers = map[string]string{
 
 // hasty runs an application that reads a request's head, answers, and closes without looking at the body, which resets
 // the connection.
-func hasty(t *testing.T, answer string) string {
+func hasty(t *testing.T, response string) string {
 	return rawApp(t, func(_ int, c net.Conn, _ *bufio.Reader) {
 		br := bufio.NewReaderSize(c, 256)
 		for {
@@ -35,7 +35,7 @@ func hasty(t *testing.T, answer string) string {
 				break
 			}
 		}
-		_, _ = io.WriteString(c, answer)
+		_, _ = io.WriteString(c, response)
 	})
 }
 
@@ -63,21 +63,21 @@ func (r *route) upload(body string) (status int, got string, err error) {
 	return resp.StatusCode, string(b), err
 }
 
-// An answer whose bytes reached the proxy reaches the client, though the server reset the connection behind it.
+// A response whose bytes reached the proxy reaches the client, though the server reset the connection behind it.
 func TestEarlyAnswersArrive(t *testing.T) {
 	body := strings.Repeat("x", 400<<10)
-	for name, answer := range earlyAnswers {
-		tries := 100
+	for name, response := range earlyAnswers {
+		attempts := 100
 		if name == "a length, no word of end" {
-			tries = 300 // the answer is lost only where the end overtakes it
+			attempts = 300 // the response is lost only where the end overtakes it
 		}
 		t.Run(name, func(t *testing.T) {
-			h1Pairs(t, hasty(t, answer), Config{}, func(t *testing.T, r *route) {
+			h1Pairs(t, hasty(t, response), Config{}, func(t *testing.T, r *route) {
 				var lost atomic.Int64
 				var wg sync.WaitGroup
 				for range 4 {
 					wg.Go(func() {
-						for range tries / 4 {
+						for range attempts / 4 {
 							status, got, err := r.upload(body)
 							if err != nil || status != 413 && status != 501 || got != "big\n" {
 								if lost.Add(1) < 4 {
@@ -89,14 +89,14 @@ func TestEarlyAnswersArrive(t *testing.T) {
 				}
 				wg.Wait()
 				if n := lost.Load(); n > 0 {
-					t.Errorf("%d of %d answers were lost", n, tries)
+					t.Errorf("%d of %d answers were lost", n, attempts)
 				}
 			})
 		})
 	}
 }
 
-// An answer that ends with its connection looks cut off when that is reset; what came of it arrives nevertheless.
+// A response that ends with its connection looks cut off when that is reset; what came of it arrives nevertheless.
 func TestEarlyAnswerUntilCloseArrivesAndLooksCutOff(t *testing.T) {
 	body := strings.Repeat("x", 400<<10)
 	app := hasty(t, "HTTP/1.0 413 Content Too Large\r\n\r\nbig\n")

@@ -76,7 +76,7 @@ func TestLastAnswerReachesASlowReader(t *testing.T) {
 	}
 }
 
-// A server may end its connection as soon as it has sent a whole answer. Whoever reads that slowly gets all of it.
+// A server may end its connection as soon as it has sent a whole answer. A client that reads it slowly gets all of it.
 func TestAnswerOutlivesItsConnection(t *testing.T) {
 	const size = 200_000
 	for name, bye := range map[string]func(a *attacker, id uint32){
@@ -86,7 +86,7 @@ func TestAnswerOutlivesItsConnection(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			app := rawApp(t, func(_ int, c net.Conn, _ *bufio.Reader) {
-				answerHTTP2(c, func(a *attacker, id uint32) {
+				respondHTTP2(c, func(a *attacker, id uint32) {
 					a.open(id, false, ":status", "200")
 					for left := size; left > 0; left -= 10_000 {
 						_ = a.WriteData(id, left == 10_000, make([]byte, 10_000))
@@ -221,7 +221,7 @@ func TestClientThatIsGoneAfterItsLastWordIsNoticed(t *testing.T) {
 		send(t, c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 		_ = c.(*net.TCPConn).CloseWrite()
 		<-asked
-		_ = c.(*net.TCPConn).SetLinger(0) // what its kernel says at last to whoever asks for it
+		_ = c.(*net.TCPConn).SetLinger(0) // a reset is the last that its kernel sends
 		_ = c.Close()
 		select {
 		case err := <-gone:

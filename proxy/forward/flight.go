@@ -15,7 +15,7 @@ type downstream interface {
 	// interim forwards a 1xx response.
 	interim(fl *flight, h *message.Head)
 	// answer begins the response: x.Response goes out, fl.resp follows.
-	answer(fl *flight)
+	beginResponse(fl *flight)
 	// leave takes off a flight that has ended. If the response is not complete, the client must notice.
 	leave(fl *flight)
 }
@@ -54,7 +54,7 @@ type flight struct {
 	list       *flightList // that it is in
 	next, prev *flight
 	waiting    *Upstream // that it waits for
-	refused    int       // of servers, after each of which it waits for another stream
+	refused    int       // how often; each time it waits for another stream
 	serial     int64     // changes when the memory serves another exchange
 	endpointBy time.Time
 	wakeAt     time.Time // of a delayed one
@@ -162,13 +162,13 @@ func (fl *flight) reply(body []byte) {
 		}
 	}
 	fl.resp.ended = len(body) == 0
-	fl.answer()
+	fl.beginResponse()
 	if len(body) > 0 && !fl.ended {
 		fl.resp.write(body, true)
 	}
 }
 
-func (fl *flight) answer() {
+func (fl *flight) beginResponse() {
 	fl.answered = true
 	fl.x.Answered = fl.e.now
 	if fl.tunnel && !fl.opens() {
@@ -179,7 +179,7 @@ func (fl *flight) answer() {
 		return
 	}
 	fl.open = fl.tunnel
-	fl.down.answer(fl)
+	fl.down.beginResponse(fl)
 	if fl.open && !fl.ended {
 		fl.req.to.push(&fl.req, nil) // what the client sent ahead
 	}

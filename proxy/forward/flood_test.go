@@ -194,7 +194,7 @@ func large(x *exchange.Exchange) Action {
 // resetLater resets n requests, 200 at a time, when they are as old.
 func resetLater(n uint32, age time.Duration) clientFlood {
 	return func(t *testing.T, a *attacker, p *proxy, advance func(time.Duration)) {
-		arrived := func(want int) (over bool) {
+		arrived := func(want int) (done bool) {
 			p.eventually(t, "the frames have arrived", func() bool {
 				open := -1
 				for c := range p.e.conns {
@@ -202,10 +202,10 @@ func resetLater(n uint32, age time.Duration) clientFlood {
 						open = len(c.streams)
 					}
 				}
-				over = open < 0
-				return over || open == want
+				done = open < 0
+				return done || open == want
 			})
-			return over
+			return done
 		}
 		p.eventually(t, "the connection is accepted", func() bool { return len(p.e.conns) > 0 })
 		for id := uint32(1); id < 2*n; id += 400 {
@@ -226,8 +226,8 @@ func resetLater(n uint32, age time.Duration) clientFlood {
 	}
 }
 
-// TestFloodsOfClients: what ends the connection of which client, with its reason; "" goes on. Beside floods stand what
-// honest clients do in an outage. The clock stands still, so that no budget fills with time.
+// TestFloodsOfClients checks the reason that ends the connection of each kind of client; "" goes on. Beside floods
+// stand what honest clients do in an outage. The clock stands still, so that no budget fills with time.
 func TestFloodsOfClients(t *testing.T) {
 	for name, c := range map[string]struct {
 		flood                   clientFlood
@@ -270,7 +270,7 @@ func TestFloodsOfClients(t *testing.T) {
 				if kind == MeshedClient {
 					protocol = Mux
 				}
-				p := start(t, protocol, Config{LocalClients: kind == LocalClient, Ended: func(c ConnEnd) { ends <- c }}, &fixed{answer: large}, nil)
+				p := start(t, protocol, Config{LocalClients: kind == LocalClient, Ended: func(c ConnEnd) { ends <- c }}, &fixed{reply: large}, nil)
 				advance := p.freeze()
 				a := attack(t, p.addr)
 				sent := make(chan struct{})
@@ -299,7 +299,7 @@ func TestMeshedClientOfManyResetsIsThrottled(t *testing.T) {
 		if f.Kind == exchange.Flood && f.Reason == rapidReset {
 			reported.Add(1)
 		}
-	}}, &fixed{answer: func(x *exchange.Exchange) Action {
+	}}, &fixed{reply: func(x *exchange.Exchange) Action {
 		if _, ok := x.Request.Get("x-answer"); !ok {
 			return WaitForEndpoint()
 		}
@@ -376,7 +376,7 @@ func (a *attacker) reason() string {
 	}
 }
 
-// wantEnds checks that the end of a connection was told of once, or not at all where there was none.
+// wantEnds checks that the end of a connection was reported once, and no end that did not happen.
 func wantEnds(t *testing.T, ends chan ConnEnd, kind PeerKind, reason string) {
 	t.Helper()
 	if reason == "" {

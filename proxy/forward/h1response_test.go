@@ -19,27 +19,27 @@ func once(t *testing.T, raw string) string {
 	})
 }
 
-// Nothing of such a response went to the client yet, so that it can be told.
+// Nothing of such a response went to the client yet, so it can get an error.
 func TestBrokenResponsesBecome502(t *testing.T) {
 	const chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 	for name, c := range map[string]struct{ raw, fault string }{
-		"a size that is no number":    {chunked + "zz\r\nabc\r\n0\r\n\r\n", "bad_response/chunk_size"},
-		"a second size that is none":  {chunked + "3\r\nabc\r\n-1\r\n", "bad_response/chunk_size"},
-		"data longer than its size":   {chunked + "3\r\nabcd\r\n0\r\n\r\n", "bad_response/chunk_end"},
-		"a bare LF behind a size":     {chunked + "3\nabc\r\n0\r\n\r\n", "bad_response/bare_lf"},
-		"an endless extension":        {chunked + "3;" + strings.Repeat("x", 300), "bad_response/chunk_extension"},
-		"a trailer that frames":       {chunked + "0\r\nContent-Length: 3\r\n\r\n", "bad_response/trailer"},
-		"a trailer that is no field":  {chunked + "0\r\nabc\r\n\r\n", "bad_response/field_name"},
-		"both framings":               {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n", "bad_response/te_and_cl"},
-		"two lengths":                 {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nab", "bad_response/content_length"},
-		"a coding that nobody knows":  {"HTTP/1.1 200 OK\r\nTransfer-Encoding: zip\r\n\r\n", "bad_response/transfer_encoding"},
-		"a status line that is none":  {"hello\r\n\r\n", "bad_response/start_line"},
-		"a broken head after a 103":   {"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 2x0 OK\r\n\r\n", "bad_response/status"},
-		"an end inside the head":      {"HTTP/1.1 200 OK\r\nContent-Le", "lost/"},
-		"an end before the head":      {"", "lost/"},
-		"an end after a 103":          {"HTTP/1.1 103 Early Hints\r\n\r\n", "lost/"},
-		"a folded field":              {"HTTP/1.1 200 OK\r\nA: b\r\n c\r\nContent-Length: 0\r\n\r\n", "bad_response/obs_fold"},
-		"a 101 that nobody asked for": {"HTTP/1.1 101 Switching Protocols\r\n\r\n", "bad_response/status"},
+		"a size that is not a number":   {chunked + "zz\r\nabc\r\n0\r\n\r\n", "bad_response/chunk_size"},
+		"a second size that is none":    {chunked + "3\r\nabc\r\n-1\r\n", "bad_response/chunk_size"},
+		"data longer than its size":     {chunked + "3\r\nabcd\r\n0\r\n\r\n", "bad_response/chunk_end"},
+		"a bare LF behind a size":       {chunked + "3\nabc\r\n0\r\n\r\n", "bad_response/bare_lf"},
+		"an endless extension":          {chunked + "3;" + strings.Repeat("x", 300), "bad_response/chunk_extension"},
+		"a trailer that frames":         {chunked + "0\r\nContent-Length: 3\r\n\r\n", "bad_response/trailer"},
+		"a trailer that is not a field": {chunked + "0\r\nabc\r\n\r\n", "bad_response/field_name"},
+		"both framings":                 {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n", "bad_response/te_and_cl"},
+		"two lengths":                   {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nab", "bad_response/content_length"},
+		"a coding that nobody knows":    {"HTTP/1.1 200 OK\r\nTransfer-Encoding: zip\r\n\r\n", "bad_response/transfer_encoding"},
+		"a status line that is none":    {"hello\r\n\r\n", "bad_response/start_line"},
+		"a broken head after a 103":     {"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 2x0 OK\r\n\r\n", "bad_response/status"},
+		"an end inside the head":        {"HTTP/1.1 200 OK\r\nContent-Le", "lost/"},
+		"an end before the head":        {"", "lost/"},
+		"an end after a 103":            {"HTTP/1.1 103 Early Hints\r\n\r\n", "lost/"},
+		"a folded field":                {"HTTP/1.1 200 OK\r\nA: b\r\n c\r\nContent-Length: 0\r\n\r\n", "bad_response/obs_fold"},
+		"a 101 that nobody asked for":   {"HTTP/1.1 101 Switching Protocols\r\n\r\n", "bad_response/status"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h1Pairs(t, once(t, c.raw), Config{}, func(t *testing.T, r *route) {

@@ -220,7 +220,7 @@ func (s *h1Server) interim(fl *flight, h *message.Head) {
 	s.conn.markDirty()
 }
 
-func (s *h1Server) answer(fl *flight) {
+func (s *h1Server) beginResponse(fl *flight) {
 	h := &fl.x.Response
 	f := s.framing(fl)
 	s.closeAfter = f.Close
@@ -260,7 +260,7 @@ func (s *h1Server) framing(fl *flight) h1.Framing {
 	return f
 }
 
-// refusesBody reports whether the response refuses a body of which more is left than would be read to keep the
+// refusesBody reports whether the response refuses a body, and more of it is left than would be read to keep the
 // connection.
 func (s *h1Server) refusesBody(h *message.Head) bool {
 	return h.Status >= 400 && (s.in.coding != h1.Length || s.in.left > maxDiscard)

@@ -218,8 +218,8 @@ func (c *h2Conn) interim(fl *flight, h *message.Head) {
 	c.write(h2.AppendHeaders(c.conn.sendBuffer.tail(len(e.block)+64), fl.ds.id, e.block, false))
 }
 
-// answer implements downstream.
-func (c *h2Conn) answer(fl *flight) {
+// beginResponse implements downstream.
+func (c *h2Conn) beginResponse(fl *flight) {
 	s, e := &fl.ds, c.conn.e
 	s.localEnd = fl.resp.empty() && !fl.open
 	e.block = c.responseBlock(e.block[:0], fl)

@@ -203,7 +203,7 @@ func (c *h2Conn) onTrailers(s *stream, f h2.FrameHeader, block []byte, h *messag
 		c.malformed(s, "trailers_without_end")
 		return nil
 	}
-	if reason := s.account(0, true); reason != "" {
+	if reason := s.checkLength(0, true); reason != "" {
 		c.malformed(s, reason)
 		return nil
 	}

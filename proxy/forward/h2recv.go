@@ -142,7 +142,7 @@ func (c *h2Conn) onData(f h2.FrameHeader, p []byte) *h2.Error {
 	case !c.control.spend(c.conn.e.now):
 		return violation(h2.EnhanceYourCalm, "empty_data_flood")
 	}
-	if reason := s.account(len(data), end); reason != "" {
+	if reason := s.checkLength(len(data), end); reason != "" {
 		c.malformed(s, reason)
 		return nil
 	}
@@ -152,8 +152,8 @@ func (c *h2Conn) onData(f h2.FrameHeader, p []byte) *h2.Error {
 	return nil
 }
 
-// account checks a body against the length that its head announced, RFC 9113 §8.1.1.
-func (s *stream) account(n int, end bool) (reason string) {
+// checkLength checks a body against the length that its head announced, RFC 9113 §8.1.1.
+func (s *stream) checkLength(n int, end bool) (reason string) {
 	if !s.headed {
 		return "data_before_head"
 	}

@@ -21,14 +21,14 @@ func TestLargeHeadsInFlightAreBounded(t *testing.T) {
 		a.open(2*i+1, true, fields...)
 	}
 	p.eventually(t, "all heads are there", func() bool { return p.e.inFlight+int(p.h.ends.Load()) == streams })
-	held := 0
+	charged := 0
 	p.e.mu.Lock()
 	for fl := range p.e.clientFlights() {
-		held += cap(fl.x.Request.Arena())
+		charged += cap(fl.x.Request.Arena())
 	}
 	p.e.mu.Unlock()
-	if most := limit + limit/4; held > most {
-		t.Errorf("%d bytes are held, want at most %d", held, most)
+	if most := limit + limit/4; charged > most {
+		t.Errorf("%d bytes are charged, want at most %d", charged, most)
 	}
 	b, before := attack(t, p.addr), p.h.ends.Load()
 	_ = b.get(1, true)

@@ -146,7 +146,7 @@ func TestBytesThatComeJustInTimeAreServed(t *testing.T) {
 		if _, err := io.WriteString(r.client, "st: a\r\n\r\n"); err != nil {
 			t.Fatal(err)
 		}
-		// Serve may end idle before it sees the request: whoever holds the connection serves it again.
+		// Serve may end idle before it sees the request: the caller serves it again.
 		answered := make(chan struct{})
 		go func() {
 			defer close(answered)

@@ -31,7 +31,7 @@ type detached struct {
 type nowhere struct{}
 
 func (nowhere) interim(*flight, *message.Head) {}
-func (n nowhere) answer(fl *flight)            { n.push(&fl.resp, nil) }
+func (n nowhere) beginResponse(fl *flight)     { n.push(&fl.resp, nil) }
 func (nowhere) leave(*flight)                  {}
 
 // push implements writer.
@@ -98,7 +98,7 @@ func (fl *flight) copyBody(p []byte, last bool) {
 			c.req.trailers = &c.trailers
 		}
 		c.req.write(p, last)
-		if held := c.req.q.size; held > copyRoom || held > 0 && e.queued > e.cfg.MaxQueuedBytes/4 {
+		if waiting := c.req.q.size; waiting > copyRoom || waiting > 0 && e.queued > e.cfg.MaxQueuedBytes/4 {
 			c.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Overloaded, Reason: "copy"})
 		}
 		c = next

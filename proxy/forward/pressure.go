@@ -32,8 +32,8 @@ func (e *Engine) shedStalled() {
 	}
 	left := e.queued
 	for fl := range e.clientFlights() {
-		if held := fl.stalled(); held > 0 && left > e.cfg.MaxQueuedBytes/2 {
-			left -= held
+		if freed := fl.stalled(); freed > 0 && left > e.cfg.MaxQueuedBytes/2 {
+			left -= freed
 			fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Overloaded, Reason: "stalled"})
 		}
 	}

@@ -105,7 +105,7 @@ func (a *attacker) upload(streams, size int, granted <-chan int) {
 	}
 }
 
-// Where many windows together are too much all the same, whoever wants to queue more is refused.
+// Where many windows together are too much all the same, exchanges that want to queue more are refused.
 func TestQueuesHaveALastResort(t *testing.T) {
 	const limit, size, conns = 64 << 10, 60 << 10, 3 * lastResort
 	p := start(t, HTTP1, Config{MaxQueuedBytes: limit}, &fixed{}, nil) // everyone waits for an endpoint

@@ -302,21 +302,21 @@ func TestDeadUpstreamIsAFault(t *testing.T) {
 	}
 }
 
-func TestParkedExchangeGoesOnWhenKicked(t *testing.T) {
+func TestWaitingExchangeGoesOnWhenKicked(t *testing.T) {
 	app := serveApp(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "late") }))
 	for _, p := range pairs {
 		t.Run(p.name, func(t *testing.T) {
 			r := build(t, p.http2, p.meshed, app, Config{})
 			u := r.first.h.to.Swap(nil)
-			parked := make(chan struct{}, 1)
+			waits := make(chan struct{}, 1)
 			r.first.onRoute(func(*exchange.Exchange) {
 				select {
-				case parked <- struct{}{}:
+				case waits <- struct{}{}:
 				default:
 				}
 			})
 			go func() {
-				<-parked
+				<-waits
 				r.first.h.to.Store(u)
 				r.first.e.Kick()
 			}()
@@ -328,7 +328,7 @@ func TestParkedExchangeGoesOnWhenKicked(t *testing.T) {
 	}
 }
 
-func TestParkedExchangeFailsFast(t *testing.T) {
+func TestWaitingExchangeFailsFast(t *testing.T) {
 	r := build(t, false, false, "", Config{EndpointTimeout: 30 * time.Millisecond})
 	r.first.h.to.Store(nil)
 	resp, err := r.client.Get(r.url + "/")

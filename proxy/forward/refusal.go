@@ -125,7 +125,7 @@ func (fl *flight) requeue(u *Upstream) bool {
 		return false
 	}
 	fl.refused++
-	fl.code = h2.NoError // a client that is told of a refusal later would send again what may have been processed
+	fl.code = h2.NoError // a client that saw the refusal later would send again what may have been processed
 	fl.req.to, fl.req.sentEnd = nil, false
 	fl.req.rewind()
 	u.waiting.push(fl)

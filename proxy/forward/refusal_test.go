@@ -192,7 +192,7 @@ func TestRefusedRequestsWait(t *testing.T) {
 		},
 		"a limit that sinks": func(_ int, s *testapp.Frames) {
 			s.Do(func() { _ = s.WriteSettings(limit(100)) })
-			for n, told, acks := 0, false, 0; ; {
+			for n, lowered, acks := 0, false, 0; ; {
 				f, err := s.ReadFrame()
 				if err != nil {
 					return
@@ -200,12 +200,12 @@ func TestRefusedRequestsWait(t *testing.T) {
 				switch h := f.Header(); {
 				case h.Type == http2.FrameSettings && h.Flags.Has(http2.FlagSettingsAck):
 					acks++
-				case h.Type == http2.FrameData && told && acks < 2:
+				case h.Type == http2.FrameData && lowered && acks < 2:
 					s.Reset(h.StreamID, http2.ErrCodeRefusedStream)
 				case h.Type == http2.FrameData:
 					if n++; n == 20 {
 						s.Do(func() { _ = s.WriteSettings(limit(2)) })
-						told = true
+						lowered = true
 					}
 					s.OK(h.StreamID)
 				}

@@ -15,7 +15,7 @@ func (e *Engine) Secured() []*sock.Conn {
 	return out
 }
 
-// Retire lets the connections of the set finish what they carry and take nothing new. Clients are told to go elsewhere,
+// Retire lets the connections of the set finish what they carry and take nothing new. Clients are sent elsewhere,
 // as by Drain; the next request to an upstream dials. Connections that are not open, or retired already, stay as they
 // are. A Handler must not call it.
 func (e *Engine) Retire(conns map[*sock.Conn]struct{}) {

@@ -33,7 +33,7 @@ func (e *Engine) secure() (n int) {
 	return n
 }
 
-// paused is an application that answers in two halves, the second one when it is told to; elsewhere at once.
+// paused is an application that answers in two halves, the second one when the test says so; elsewhere at once.
 func paused(t *testing.T) (addr string, goOn chan struct{}) {
 	goOn = make(chan struct{})
 	return serveApp(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

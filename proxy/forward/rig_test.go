@@ -30,15 +30,15 @@ type fixed struct {
 	// response, when set, judges every response.
 	response func(x *exchange.Exchange) exchange.Fault
 	// answer, when set, answers every request.
-	answer func(x *exchange.Exchange) Action
+	reply func(x *exchange.Exchange) Action
 }
 
 func (h *fixed) Route(x *exchange.Exchange) Action {
 	if h.route != nil {
 		h.route(x)
 	}
-	if h.answer != nil {
-		return h.answer(x)
+	if h.reply != nil {
+		return h.reply(x)
 	}
 	if u := h.to.Load(); u != nil {
 		return Forward(u)

@@ -223,5 +223,5 @@ var scenarios = map[string]func(t *testing.T, r *route){
 	},
 }
 
-// cancelled is told when the application learns that a client of /endless is gone.
+// cancelled gets a value when the application learns that a client of /endless is gone.
 var cancelled = make(chan struct{}, 1)

@@ -102,7 +102,7 @@ func TestQuietCallsOutliveTheServersKeepaliveEnforcement(t *testing.T) {
 			},
 		} {
 			t.Run(p.name+"/"+name, func(t *testing.T) {
-				asked, answer := make(chan struct{}, 1), make(chan struct{})
+				asked, respond := make(chan struct{}, 1), make(chan struct{})
 				app := testapp.GRPC(t, func(s grpc.ServerStream) error {
 					for {
 						in := &wrapperspb.StringValue{}
@@ -112,7 +112,7 @@ func TestQuietCallsOutliveTheServersKeepaliveEnforcement(t *testing.T) {
 						if in.Value == "slow" {
 							asked <- struct{}{}
 							select {
-							case <-answer:
+							case <-respond:
 							case <-s.Context().Done():
 							}
 						}
@@ -127,7 +127,7 @@ func TestQuietCallsOutliveTheServersKeepaliveEnforcement(t *testing.T) {
 				call(ctx, t, testapp.Dial(t, r.first.addr), func() {
 					if name == "slow unary call" {
 						<-asked
-						defer close(answer)
+						defer close(respond)
 					}
 					r.fallSilent(t, quiet)
 				})

@@ -65,7 +65,7 @@ type seeing struct {
 	seen []string
 }
 
-func see(t *testing.T, answer func(req *http.Request) string) *seeing {
+func see(t *testing.T, respond func(req *http.Request) string) *seeing {
 	s := &seeing{}
 	s.addr = rawApp(t, func(_ int, c net.Conn, br *bufio.Reader) {
 		for {
@@ -77,7 +77,7 @@ func see(t *testing.T, answer func(req *http.Request) string) *seeing {
 			s.mu.Lock()
 			s.seen = append(s.seen, req.RequestURI)
 			s.mu.Unlock()
-			if _, err := io.WriteString(c, answer(req)); err != nil {
+			if _, err := io.WriteString(c, respond(req)); err != nil {
 				return
 			}
 		}
@@ -294,14 +294,14 @@ func TestBodyWhereThereIsNoneIsAFault(t *testing.T) {
 // serveBodies answers every request with a body.
 func serveBodies(c net.Conn) {
 	defer c.Close()
-	answerHTTP2(c, func(a *attacker, id uint32) {
+	respondHTTP2(c, func(a *attacker, id uint32) {
 		a.open(id, false, ":status", "200")
 		_ = a.WriteData(id, true, []byte("HTTP/1.1 200 OK\r\n\r\n"))
 	})
 }
 
-// answerHTTP2 is a server's side of c until that ends; answer is called with each request's stream.
-func answerHTTP2(c net.Conn, answer func(a *attacker, id uint32)) {
+// respondHTTP2 is a server's side of c until that ends; respond is called with each request's stream.
+func respondHTTP2(c net.Conn, respond func(a *attacker, id uint32)) {
 	if _, err := io.ReadFull(c, make([]byte, len(http2.ClientPreface))); err != nil {
 		return
 	}
@@ -314,7 +314,7 @@ func answerHTTP2(c net.Conn, answer func(a *attacker, id uint32)) {
 			return
 		}
 		if h, ok := f.(*http2.HeadersFrame); ok {
-			answer(a, h.StreamID)
+			respond(a, h.StreamID)
 		}
 	}
 }
@@ -327,11 +327,11 @@ func TestConnectWithABodySmugglesNothing(t *testing.T) {
 			if err != nil {
 				return
 			}
-			answer := ownTarget(req)
+			response := ownTarget(req)
 			if req.Method == "CONNECT" {
-				answer = "HTTP/1.1 405 No\r\nContent-Length: 0\r\n\r\n"
+				response = "HTTP/1.1 405 No\r\nContent-Length: 0\r\n\r\n"
 			}
-			_, _ = io.WriteString(c, answer) // the body comes when it comes
+			_, _ = io.WriteString(c, response) // the body comes when it comes
 			_, _ = io.Copy(io.Discard, req.Body)
 		}
 	})

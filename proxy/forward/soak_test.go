@@ -49,7 +49,7 @@ func TestSoak(t *testing.T) {
 				wg.Go(func() { rude(ctx, r, rand.New(rand.NewPCG(seed, 3)), p.http2) })
 			}
 			wg.Wait()
-			holdNothing(t, r)
+			awaitEmpty(t, r)
 		})
 	}
 }
@@ -115,8 +115,8 @@ func rude(ctx context.Context, r *route, rng *rand.Rand, http2 bool) {
 	}
 }
 
-// holdNothing waits until the engines hold nothing of anyone.
-func holdNothing(t *testing.T, r *route) {
+// awaitEmpty waits until the engines hold nothing of anyone.
+func awaitEmpty(t *testing.T, r *route) {
 	t.Helper()
 	for _, q := range []*proxy{r.first, r.last} {
 		for deadline := time.Now().Add(10 * time.Second); ; runtime.Gosched() {

@@ -72,7 +72,7 @@ func TestStreamsThatAreNotRefusedSendTheirBodies(t *testing.T) {
 	}
 }
 
-// REFUSED_STREAM tells a client that the server did not process the request. It must not be told so of another server's
+// REFUSED_STREAM says that the server did not process the request. A client must not get it for another server's
 // fault later.
 func TestRefusalIsForgottenWhenTheRequestIsSentAgain(t *testing.T) {
 	broken := make(chan struct{})
@@ -91,12 +91,12 @@ func TestRefusalIsForgottenWhenTheRequestIsSentAgain(t *testing.T) {
 			return
 		}
 		_ = s.WriteSettings(streamLimit(1))
-		again, ok := s.Request()
+		id, ok := s.Request()
 		if !ok {
 			return
 		}
-		s.Head(again, false)
-		_ = s.WriteData(again, false, []byte("half an answ"))
+		s.Head(id, false)
+		_ = s.WriteData(id, false, []byte("half an answ"))
 		close(broken)
 		_ = s.Conn.(*net.TCPConn).CloseWrite()
 		_, _ = io.Copy(io.Discard, s.Conn)

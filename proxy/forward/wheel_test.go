@@ -48,7 +48,7 @@ func TestWheelFiresWhatIsDueAndNothingElse(t *testing.T) {
 	}
 }
 
-func TestWheelWakesItsSleeperForAnEarlierTimer(t *testing.T) {
+func TestWheelWakesItsOwnerForAnEarlierTimer(t *testing.T) {
 	start := time.Unix(1000, 0)
 	woken := 0
 	w := wheel{start: start, wake: func() { woken++ }}
