@@ -105,7 +105,9 @@ func (f *Frames) Head(id uint32, end bool) {
 	f.Do(func() {
 		f.head.Reset()
 		_ = f.enc.WriteField(hpack.HeaderField{Name: ":status", Value: "200"})
-		_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: f.head.Bytes(), EndHeaders: true, EndStream: end})
+		_ = f.WriteHeaders(
+			http2.HeadersFrameParam{StreamID: id, BlockFragment: f.head.Bytes(), EndHeaders: true, EndStream: end},
+		)
 	})
 }
 
@@ -133,7 +135,14 @@ func (f *Frames) Request() (id uint32, ok bool) {
 // GRPC runs a gRPC server whose calls go to handle, whatever their method.
 func GRPC(t testing.TB, handle func(grpc.ServerStream) error, options ...grpc.ServerOption) (addr string) {
 	t.Helper()
-	return ServeGRPC(t, grpc.NewServer(append(options, grpc.UnknownServiceHandler(func(_ any, s grpc.ServerStream) error { return handle(s) }))...))
+	return ServeGRPC(
+		t,
+		grpc.NewServer(
+			append(
+				options,
+				grpc.UnknownServiceHandler(func(_ any, s grpc.ServerStream) error { return handle(s) }),
+			)...),
+	)
 }
 
 // ServeGRPC runs a gRPC server.

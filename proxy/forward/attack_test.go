@@ -54,7 +54,9 @@ func (a *attacker) block(fields ...string) []byte {
 
 func (a *attacker) get(id uint32, end bool, more ...string) error {
 	fields := append([]string{":method", "GET", ":scheme", "http", ":authority", "a", ":path", "/"}, more...)
-	return a.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: a.block(fields...), EndStream: end, EndHeaders: true})
+	return a.WriteHeaders(
+		http2.HeadersFrameParam{StreamID: id, BlockFragment: a.block(fields...), EndStream: end, EndHeaders: true},
+	)
 }
 
 // goAwayCode reads until the connection ends and returns the code of GOAWAY.
@@ -136,22 +138,32 @@ func TestAttacksEndTheConnection(t *testing.T) {
 		}},
 		"a list that is small on the wire alone": {http2.ErrCodeEnhanceYourCalm, func(a *attacker, i uint32) error {
 			entry := a.block("x", strings.Repeat("v", 3900))
-			return a.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: append(entry, bytes.Repeat([]byte{0x80 | 62}, 4<<10)...), EndHeaders: true})
+			return a.WriteHeaders(http2.HeadersFrameParam{
+				StreamID: 1, BlockFragment: append(entry, bytes.Repeat([]byte{0x80 | 62}, 4<<10)...), EndHeaders: true,
+			})
 		}},
 		"trailers that are too large": {http2.ErrCodeEnhanceYourCalm, func(a *attacker, i uint32) error {
 			_ = a.get(2*i+1, false)
 			large := strings.Repeat("v", 3900)
-			return a.WriteHeaders(http2.HeadersFrameParam{StreamID: 2*i + 1, BlockFragment: a.block("x", large, "x", large), EndStream: true, EndHeaders: true})
+			return a.WriteHeaders(http2.HeadersFrameParam{
+				StreamID: 2*i + 1, BlockFragment: a.block("x", large, "x", large), EndStream: true, EndHeaders: true,
+			})
 		}},
-		"SETTINGS flood, CVE-2019-9515": {http2.ErrCodeEnhanceYourCalm, func(a *attacker, _ uint32) error { return a.WriteSettings() }},
-		"PING flood, CVE-2019-9512":     {http2.ErrCodeEnhanceYourCalm, func(a *attacker, _ uint32) error { return a.WritePing(false, [8]byte{}) }},
+		"SETTINGS flood, CVE-2019-9515": {
+			http2.ErrCodeEnhanceYourCalm, func(a *attacker, _ uint32) error { return a.WriteSettings() },
+		},
+		"PING flood, CVE-2019-9512": {
+			http2.ErrCodeEnhanceYourCalm, func(a *attacker, _ uint32) error { return a.WritePing(false, [8]byte{}) },
+		},
 		"empty DATA flood, CVE-2019-9518": {http2.ErrCodeEnhanceYourCalm, func(a *attacker, i uint32) error {
 			if i == 0 {
 				return a.get(1, false)
 			}
 			return a.WriteData(1, false, nil)
 		}},
-		"windows in crumbs, CVE-2019-9511": {http2.ErrCodeEnhanceYourCalm, func(a *attacker, i uint32) error { return a.WriteWindowUpdate(0, 1) }},
+		"windows in crumbs, CVE-2019-9511": {
+			http2.ErrCodeEnhanceYourCalm, func(a *attacker, i uint32) error { return a.WriteWindowUpdate(0, 1) },
+		},
 		"PUSH_PROMISE from a client": {http2.ErrCodeProtocol, func(a *attacker, _ uint32) error {
 			return a.WritePushPromise(http2.PushPromiseParam{StreamID: 1, PromiseID: 2, EndHeaders: true})
 		}},
@@ -203,7 +215,10 @@ func TestUnknownFramesAreIgnored(t *testing.T) {
 }
 
 func TestHeaderListBombGets431(t *testing.T) {
-	app := serveApp(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { t.Error("the application saw it") }))
+	app := serveApp(
+		t,
+		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { t.Error("the application saw it") }),
+	)
 	r := build(t, true, false, app, Config{})
 	a := attack(t, r.first.addr)
 	large := strings.Repeat("v", 3000)
@@ -211,7 +226,9 @@ func TestHeaderListBombGets431(t *testing.T) {
 	for range 40 {
 		fields = append(fields, "x", large) // one entry of the table, referred to again and again
 	}
-	_ = a.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: a.block(fields...), EndStream: true, EndHeaders: true})
+	_ = a.WriteHeaders(
+		http2.HeadersFrameParam{StreamID: 1, BlockFragment: a.block(fields...), EndStream: true, EndHeaders: true},
+	)
 	a.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	for {
 		f, err := a.ReadFrame()
@@ -249,7 +266,18 @@ func TestHeadsInPiecesAreAccountedFor(t *testing.T) {
 		defer p.first.e.mu.Unlock()
 		return p.first.e.partialHeads
 	}
-	large := []string{":method", "GET", ":scheme", "http", ":authority", "a", ":path", "/", "x", strings.Repeat("v", 300<<10)}
+	large := []string{
+		":method",
+		"GET",
+		":scheme",
+		"http",
+		":authority",
+		"a",
+		":path",
+		"/",
+		"x",
+		strings.Repeat("v", 300<<10),
+	}
 	send := func(a *attacker, end bool) {
 		block := a.block(large...)
 		_ = a.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block[:16<<10], EndStream: true})

@@ -72,7 +72,11 @@ func unavailable(w http.ResponseWriter) {
 }
 
 func TestRejectedResponsesAreAskedForAgain(t *testing.T) {
-	bodies := map[string][]byte{"no body": nil, "small": []byte("hello"), "largest that is kept": bytes.Repeat([]byte("x"), replayLimit)}
+	bodies := map[string][]byte{
+		"no body":              nil,
+		"small":                []byte("hello"),
+		"largest that is kept": bytes.Repeat([]byte("x"), replayLimit),
+	}
 	for _, p := range pairs {
 		for name, sent := range bodies {
 			for _, chunked := range []bool{false, true} {
@@ -147,7 +151,10 @@ func TestBodyThatIsStillComing(t *testing.T) {
 					w.WriteHeader(503)
 					w.(http.Flusher).Flush()
 					close(failed)
-					_, _ = io.Copy(io.Discard, r.Body) // net/http panics where a handler in full duplex leaves some of it
+					_, _ = io.Copy(
+						io.Discard,
+						r.Body,
+					) // net/http panics where a handler in full duplex leaves some of it
 					return
 				}
 				all, _ := io.ReadAll(r.Body)
@@ -260,7 +267,8 @@ func TestTotalTimeoutEndsRetries(t *testing.T) {
 	r.first.onRoute(func(x *exchange.Exchange) { x.TotalTimeout = 100 * time.Millisecond })
 	resp, err := r.client.Get(r.url)
 	readBody(t, resp, err)
-	if got := resp.Header.Get("X-Fault"); got != "timeout/total" || resp.Header.Get("X-Unrepeatable") != exchange.Final {
+	if got := resp.Header.Get("X-Fault"); got != "timeout/total" ||
+		resp.Header.Get("X-Unrepeatable") != exchange.Final {
 		t.Errorf("got %d %v", resp.StatusCode, resp.Header)
 	}
 	r.holdsNothing(t)
@@ -331,7 +339,8 @@ func TestDelayedStart(t *testing.T) {
 			r.first.e.mu.Unlock()
 			begun := time.Now()
 			resp, err := r.client.Post(r.url+"/echo", "text/plain", strings.NewReader("hello"))
-			if got := readBody(t, resp, err); got != "hello" || time.Since(begun) < 50*time.Millisecond || asked.Load() != 2 {
+			if got := readBody(t, resp, err); got != "hello" || time.Since(begun) < 50*time.Millisecond ||
+				asked.Load() != 2 {
 				t.Errorf("got %q after %v, asked %d times", got, time.Since(begun), asked.Load())
 			}
 		})

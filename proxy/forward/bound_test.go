@@ -21,7 +21,14 @@ func numbered(t *testing.T) string {
 				status, challenge = 401, "WWW-Authenticate: "+v+"\r\n"
 			}
 			said := fmt.Sprint(n)
-			_, _ = fmt.Fprintf(c, "HTTP/1.1 %d OK\r\n%sContent-Length: %d\r\n\r\n%s", status, challenge, len(said), said)
+			_, _ = fmt.Fprintf(
+				c,
+				"HTTP/1.1 %d OK\r\n%sContent-Length: %d\r\n\r\n%s",
+				status,
+				challenge,
+				len(said),
+				said,
+			)
 		}
 	})
 }
@@ -56,7 +63,12 @@ func TestBoundConnectionServesOneClient(t *testing.T) {
 				}
 				at := ask(first, fr, c.target, c.fields)
 				if other := ask(second, sr, "/", ""); (other != at) != c.bound {
-					t.Errorf("the first client was served on connection %s, the second on %s; want bound %v", at, other, c.bound)
+					t.Errorf(
+						"the first client was served on connection %s, the second on %s; want bound %v",
+						at,
+						other,
+						c.bound,
+					)
 				}
 				if second := ask(first, fr, "/", ""); c.bound && r.first == r.last && second != at {
 					t.Errorf("the client was served on connection %s, then on %s", at, second)

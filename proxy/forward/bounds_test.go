@@ -19,7 +19,10 @@ import (
 // refuse answers a request without a body.
 func refuse(x *exchange.Exchange) Action {
 	x.Response.Status = 204
-	x.Response.Set("x-reason", "this answer is longer than the request that provoked it, in every version of HTTP that there is")
+	x.Response.Set(
+		"x-reason",
+		"this answer is longer than the request that provoked it, in every version of HTTP that there is",
+	)
 	return Reply(nil)
 }
 

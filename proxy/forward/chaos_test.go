@@ -59,7 +59,10 @@ func TestChaosOfAttempts(t *testing.T) {
 			})
 			ctx, cancel := context.WithTimeout(t.Context(), length)
 			defer cancel()
-			latest, cancel := context.WithTimeout(t.Context(), length+20*time.Second) // on a machine too busy for attempts of 200 ms
+			latest, cancel := context.WithTimeout(
+				t.Context(),
+				length+20*time.Second,
+			) // on a machine too busy for attempts of 200 ms
 			defer cancel()
 			var wg sync.WaitGroup
 			for seed := range uint64(12) {
@@ -82,7 +85,13 @@ func TestChaosOfAttempts(t *testing.T) {
 			first.e.mu.Lock()
 			defer first.e.mu.Unlock()
 			if e := first.e; e.replayBytes != 0 || e.queued != 0 || e.copies != 0 || e.delayed.len != 0 {
-				t.Errorf("left: %d bytes kept, %d queued, %d copies, %d delayed", e.replayBytes, e.queued, e.copies, e.delayed.len)
+				t.Errorf(
+					"left: %d bytes kept, %d queued, %d copies, %d delayed",
+					e.replayBytes,
+					e.queued,
+					e.copies,
+					e.delayed.len,
+				)
 			}
 		})
 	}

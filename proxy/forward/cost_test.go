@@ -151,8 +151,15 @@ func appendMessage(dst []byte, id uint32, block []byte) []byte {
 // taken the call.
 func TestCallsAllocateNextToNothing(t *testing.T) {
 	var (
-		post = []byte{0x83, 0x86, 0x84, 0x01, 0x01, 'a'} // :method POST, :scheme http, :path /, :authority a. RFC 7541 appendix A
-		okay = []byte{0x88}                              // :status 200
+		post = []byte{
+			0x83,
+			0x86,
+			0x84,
+			0x01,
+			0x01,
+			'a',
+		} // :method POST, :scheme http, :path /, :authority a. RFC 7541 appendix A
+		okay = []byte{0x88} // :status 200
 	)
 	for _, meshed := range []bool{false, true} {
 		name, proxies := "h2", 1.0
@@ -162,7 +169,12 @@ func TestCallsAllocateNextToNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			app := rawApp(t, func(_ int, c net.Conn, _ *bufio.Reader) {
 				_ = c.SetDeadline(time.Now().Add(time.Minute))
-				buf, out := make([]byte, 20_000), h2.AppendSettingsAck(h2.AppendSettings(nil, h2.Options{MaxStreams: 100, InitialWindow: 65_535}, false))
+				buf, out := make(
+					[]byte,
+					20_000,
+				), h2.AppendSettingsAck(
+					h2.AppendSettings(nil, h2.Options{MaxStreams: 100, InitialWindow: 65_535}, false),
+				)
 				out = h2.AppendWindowUpdate(out, 0, 1<<30)
 				if _, err := io.ReadFull(c, buf[:len(h2.Preface)]); err != nil {
 					return

@@ -17,8 +17,10 @@ import (
 var earlyAnswers = map[string]string{
 	"a length and close":       "HTTP/1.1 413 Content Too Large\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbig\n",
 	"a length, no word of end": "HTTP/1.1 413 Content Too Large\r\nContent-Length: 4\r\n\r\nbig\n",
-	"chunks":                   "HTTP/1.1 501 Not Implemented\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbig\n\r\n0\r\n\r\n",
-	"a hint before":            "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 413 Content Too Large\r\nContent-Length: 4\r\n\r\nbig\n",
+	"chunks": "HTTP/1.1 501 Not Implemented\r\nTransfer-Encoding: chunked\r\n\r\n" +
+		"4\r\nbig\n\r\n0\r\n\r\n",
+	"a hint before": "HTTP/1.1 103 Early Hints\r\n\r\n" +
+		"HTTP/1.1 413 Content Too Large\r\nContent-Length: 4\r\n\r\nbig\n",
 }
 
 // hasty runs an application that reads a request's head, answers, and closes without looking at the body, which resets

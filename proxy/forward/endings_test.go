@@ -175,20 +175,22 @@ func TestFailedDialWakesTheNextWaiter(t *testing.T) {
 	app := see(t, ownTarget)
 	dialled := make(chan struct{}, 2)
 	fail := make(chan struct{})
-	h.to.Store(p.e.NewUpstream(UpstreamConfig{Protocol: HTTP1, MaxConns: 1, Dial: func(ctx context.Context) (net.Conn, error) {
-		select {
-		case dialled <- struct{}{}:
-		default:
-		}
-		select {
-		case <-fail:
-		case <-ctx.Done():
-		}
-		if len(dialled) == 2 {
-			return dialTo(app.addr)(ctx)
-		}
-		return nil, errors.New("no")
-	}}))
+	h.to.Store(
+		p.e.NewUpstream(UpstreamConfig{Protocol: HTTP1, MaxConns: 1, Dial: func(ctx context.Context) (net.Conn, error) {
+			select {
+			case dialled <- struct{}{}:
+			default:
+			}
+			select {
+			case <-fail:
+			case <-ctx.Done():
+			}
+			if len(dialled) == 2 {
+				return dialTo(app.addr)(ctx)
+			}
+			return nil, errors.New("no")
+		}}),
+	)
 	r := &route{first: p}
 	var brs []*bufio.Reader
 	for range 2 {
@@ -238,7 +240,11 @@ func TestClientThatIsGoneAfterItsLastWordIsNoticed(t *testing.T) {
 func TestUpgradeMayNameVersions(t *testing.T) {
 	app := rawApp(t, func(_ int, c net.Conn, br *bufio.Reader) {
 		if req, err := http.ReadRequest(br); err == nil {
-			_, _ = fmt.Fprintf(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", req.Header.Get("Upgrade"))
+			_, _ = fmt.Fprintf(
+				c,
+				"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n",
+				req.Header.Get("Upgrade"),
+			)
 		}
 	})
 	h1Pairs(t, app, Config{}, func(t *testing.T, r *route) {

@@ -51,7 +51,13 @@ func TestOutageWithShortDeadlinesEndsNoConnection(t *testing.T) {
 					return s.Context().Err()
 				})
 				ends := make(chan ConnEnd, 10)
-				r := build(t, true, way.meshed, app, Config{LocalClients: way.local, Ended: func(c ConnEnd) { ends <- c }})
+				r := build(
+					t,
+					true,
+					way.meshed,
+					app,
+					Config{LocalClients: way.local, Ended: func(c ConnEnd) { ends <- c }},
+				)
 				client := testapp.Dial(t, r.first.addr)
 				bystander := openCall(t, client)
 				outage(t, client, c.deadline, c.rate, c.calls)
@@ -233,21 +239,35 @@ func TestFloodsOfClients(t *testing.T) {
 		flood                   clientFlood
 		local, meshed, unmeshed string
 	}{
-		"1,800 requests, reset at once":            {repeat(1800, resetAtOnce), "", "", rapidReset},
-		"30,000 requests, reset at once":           {repeat(30_000, resetAtOnce), rapidReset, "", rapidReset},
-		"30,000 requests, reset after 10 ms":       {resetLater(30_000, 10*time.Millisecond), "", "", rapidReset},
-		"1,800 malformed requests, CVE-2025-8671":  {repeat(1800, malformed), "", "", "malformed_flood"},
-		"30,000 malformed requests, CVE-2025-8671": {repeat(30_000, malformed), "malformed_flood", "malformed_flood", "malformed_flood"},
-		"30,000 more streams than allowed":         {repeat(30_000, func(a *attacker, id uint32) error { return a.get(id, false) }), "stream_flood", "stream_flood", "stream_flood"},
+		"1,800 requests, reset at once":           {repeat(1800, resetAtOnce), "", "", rapidReset},
+		"30,000 requests, reset at once":          {repeat(30_000, resetAtOnce), rapidReset, "", rapidReset},
+		"30,000 requests, reset after 10 ms":      {resetLater(30_000, 10*time.Millisecond), "", "", rapidReset},
+		"1,800 malformed requests, CVE-2025-8671": {repeat(1800, malformed), "", "", "malformed_flood"},
+		"30,000 malformed requests, CVE-2025-8671": {
+			repeat(30_000, malformed), "malformed_flood", "malformed_flood", "malformed_flood",
+		},
+		"30,000 more streams than allowed": {
+			repeat(30_000, func(a *attacker, id uint32) error { return a.get(id, false) }), "stream_flood",
+			"stream_flood", "stream_flood",
+		},
 		"5,000 resets of a stream that has ended": {repeat(5000, func(a *attacker, id uint32) error {
 			if id == 1 {
 				_ = a.get(1, true)
 			}
 			return a.WriteRSTStream(1, http2.ErrCodeCancel)
 		}), "control_flood", "control_flood", rapidReset},
-		"5,000 PING":               {repeat(5000, func(a *attacker, _ uint32) error { return a.WritePing(false, [8]byte{}) }), "control_flood", "control_flood", "control_flood"},
-		"5,000 SETTINGS":           {repeat(5000, func(a *attacker, _ uint32) error { return a.WriteSettings() }), "control_flood", "control_flood", "control_flood"},
-		"5,000 WINDOW_UPDATE of 1": {repeat(5000, func(a *attacker, _ uint32) error { return a.WriteWindowUpdate(0, 1) }), "window_flood", "window_flood", "window_flood"},
+		"5,000 PING": {
+			repeat(5000, func(a *attacker, _ uint32) error { return a.WritePing(false, [8]byte{}) }),
+			"control_flood", "control_flood", "control_flood",
+		},
+		"5,000 SETTINGS": {
+			repeat(5000, func(a *attacker, _ uint32) error { return a.WriteSettings() }), "control_flood",
+			"control_flood", "control_flood",
+		},
+		"5,000 WINDOW_UPDATE of 1": {
+			repeat(5000, func(a *attacker, _ uint32) error { return a.WriteWindowUpdate(0, 1) }), "window_flood",
+			"window_flood", "window_flood",
+		},
 		"6,000 bytes of a response, one WINDOW_UPDATE each": {repeat(6000, func(a *attacker, id uint32) error {
 			if id == 1 {
 				_ = a.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize})
@@ -255,7 +275,10 @@ func TestFloodsOfClients(t *testing.T) {
 			}
 			return a.WriteWindowUpdate(1, 1)
 		}), "window_flood", "window_flood", "window_flood"},
-		"5,000 PRIORITY": {repeat(5000, func(a *attacker, id uint32) error { return a.WritePriority(id, http2.PriorityParam{}) }), "control_flood", "control_flood", "control_flood"},
+		"5,000 PRIORITY": {
+			repeat(5000, func(a *attacker, id uint32) error { return a.WritePriority(id, http2.PriorityParam{}) }),
+			"control_flood", "control_flood", "control_flood",
+		},
 		"5,000 DATA frames, empty": {repeat(5000, func(a *attacker, id uint32) error {
 			if id == 1 {
 				_ = a.get(1, false)
@@ -263,14 +286,22 @@ func TestFloodsOfClients(t *testing.T) {
 			return a.WriteData(1, false, nil)
 		}), "empty_data_flood", "empty_data_flood", "empty_data_flood"},
 	} {
-		for kind, want := range map[PeerKind]string{LocalClient: c.local, MeshedClient: c.meshed, UnmeshedClient: c.unmeshed} {
+		for kind, want := range map[PeerKind]string{
+			LocalClient: c.local, MeshedClient: c.meshed, UnmeshedClient: c.unmeshed,
+		} {
 			t.Run(name+"/"+kind.String(), func(t *testing.T) {
 				ends := make(chan ConnEnd, 10)
 				protocol := HTTP2
 				if kind == MeshedClient {
 					protocol = Mux
 				}
-				p := start(t, protocol, Config{LocalClients: kind == LocalClient, Ended: func(c ConnEnd) { ends <- c }}, &fixed{reply: large}, nil)
+				p := start(
+					t,
+					protocol,
+					Config{LocalClients: kind == LocalClient, Ended: func(c ConnEnd) { ends <- c }},
+					&fixed{reply: large},
+					nil,
+				)
 				advance := p.freeze()
 				a := attack(t, p.addr)
 				sent := make(chan struct{})
@@ -324,7 +355,12 @@ func TestMeshedClientOfManyResetsIsThrottled(t *testing.T) {
 		_ = resetAtOnce(a, id)
 	}
 	if got := outcome(); got != http2.ErrCodeRefusedStream || reported.Load() == 0 {
-		t.Errorf("a request after %d resets ended with %v, reported %d times; want it refused and reported", resets, got, reported.Load())
+		t.Errorf(
+			"a request after %d resets ended with %v, reported %d times; want it refused and reported",
+			resets,
+			got,
+			reported.Load(),
+		)
 	}
 	before := reported.Load()
 	advance(time.Second)
@@ -402,11 +438,19 @@ func TestFloodsOfServers(t *testing.T) {
 		do   func(fr *http2.Framer) error
 		want string
 	}{
-		"PING":                      {func(fr *http2.Framer) error { return fr.WritePing(false, [8]byte{}) }, "control_flood"},
-		"SETTINGS":                  {func(fr *http2.Framer) error { return fr.WriteSettings() }, "control_flood"},
-		"PRIORITY":                  {func(fr *http2.Framer) error { return fr.WritePriority(1, http2.PriorityParam{}) }, "control_flood"},
-		"WINDOW_UPDATE of 1":        {func(fr *http2.Framer) error { return fr.WriteWindowUpdate(0, 1) }, "window_flood"},
-		"resets of an ended stream": {func(fr *http2.Framer) error { return fr.WriteRSTStream(1, http2.ErrCodeNo) }, "control_flood"},
+		"PING": {
+			func(fr *http2.Framer) error { return fr.WritePing(false, [8]byte{}) }, "control_flood",
+		},
+		"SETTINGS": {func(fr *http2.Framer) error { return fr.WriteSettings() }, "control_flood"},
+		"PRIORITY": {
+			func(fr *http2.Framer) error { return fr.WritePriority(1, http2.PriorityParam{}) }, "control_flood",
+		},
+		"WINDOW_UPDATE of 1": {
+			func(fr *http2.Framer) error { return fr.WriteWindowUpdate(0, 1) }, "window_flood",
+		},
+		"resets of an ended stream": {
+			func(fr *http2.Framer) error { return fr.WriteRSTStream(1, http2.ErrCodeNo) }, "control_flood",
+		},
 	} {
 		for kind, protocol := range map[PeerKind]Protocol{UnmeshedServer: HTTP2, MeshedServer: Mux} {
 			t.Run(name+"/"+kind.String(), func(t *testing.T) {

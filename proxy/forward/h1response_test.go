@@ -30,16 +30,26 @@ func TestBrokenResponsesBecome502(t *testing.T) {
 		"an endless extension":          {chunked + "3;" + strings.Repeat("x", 300), "bad_response/chunk_extension"},
 		"a trailer that frames":         {chunked + "0\r\nContent-Length: 3\r\n\r\n", "bad_response/trailer"},
 		"a trailer that is not a field": {chunked + "0\r\nabc\r\n\r\n", "bad_response/field_name"},
-		"both framings":                 {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n", "bad_response/te_and_cl"},
-		"two lengths":                   {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nab", "bad_response/content_length"},
-		"a coding that nobody knows":    {"HTTP/1.1 200 OK\r\nTransfer-Encoding: zip\r\n\r\n", "bad_response/transfer_encoding"},
-		"a status line that is none":    {"hello\r\n\r\n", "bad_response/start_line"},
-		"a broken head after a 103":     {"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 2x0 OK\r\n\r\n", "bad_response/status"},
-		"an end inside the head":        {"HTTP/1.1 200 OK\r\nContent-Le", "lost/"},
-		"an end before the head":        {"", "lost/"},
-		"an end after a 103":            {"HTTP/1.1 103 Early Hints\r\n\r\n", "lost/"},
-		"a folded field":                {"HTTP/1.1 200 OK\r\nA: b\r\n c\r\nContent-Length: 0\r\n\r\n", "bad_response/obs_fold"},
-		"a 101 that nobody asked for":   {"HTTP/1.1 101 Switching Protocols\r\n\r\n", "bad_response/status"},
+		"both framings": {
+			"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n", "bad_response/te_and_cl",
+		},
+		"two lengths": {
+			"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nab", "bad_response/content_length",
+		},
+		"a coding that nobody knows": {
+			"HTTP/1.1 200 OK\r\nTransfer-Encoding: zip\r\n\r\n", "bad_response/transfer_encoding",
+		},
+		"a status line that is none": {"hello\r\n\r\n", "bad_response/start_line"},
+		"a broken head after a 103": {
+			"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 2x0 OK\r\n\r\n", "bad_response/status",
+		},
+		"an end inside the head": {"HTTP/1.1 200 OK\r\nContent-Le", "lost/"},
+		"an end before the head": {"", "lost/"},
+		"an end after a 103":     {"HTTP/1.1 103 Early Hints\r\n\r\n", "lost/"},
+		"a folded field": {
+			"HTTP/1.1 200 OK\r\nA: b\r\n c\r\nContent-Length: 0\r\n\r\n", "bad_response/obs_fold",
+		},
+		"a 101 that nobody asked for": {"HTTP/1.1 101 Switching Protocols\r\n\r\n", "bad_response/status"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h1Pairs(t, once(t, c.raw), Config{}, func(t *testing.T, r *route) {
@@ -67,12 +77,18 @@ func TestLooseResponsesAreSentOnInCanonicalForm(t *testing.T) {
 	const head, tail = "HTTP/1.1 200 OK\r\nX-A: 1\r\n", "\r\n3\r\nabc\r\n0\r\n\r\n"
 	const chunked = head + "Transfer-Encoding: chunked\r\n" + tail
 	for name, c := range map[string]struct{ raw, want string }{
-		"padded chunk sizes":       {head + "Transfer-Encoding: chunked\r\n\r\n3  \t\r\nabc\r\n0   \r\n\r\n", chunked},
-		"chunked, said twice":      {head + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n" + tail, chunked},
-		"space before a colon":     {"HTTP/1.1 200 OK\r\nX-A : 1\r\nTransfer-Encoding\t: chunked\r\n" + tail, chunked},
-		"a length with zeros":      {head + "Content-Length: 003\r\n\r\nabc", head + "Content-Length: 3\r\n\r\nabc"},
-		"a status beyond 599":      {"HTTP/1.1 999 No\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 999 \r\nContent-Length: 0\r\n\r\n"},
-		"a status that is unknown": {"HTTP/1.1 600 No\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 600 \r\nContent-Length: 0\r\n\r\n"},
+		"padded chunk sizes": {head + "Transfer-Encoding: chunked\r\n\r\n3  \t\r\nabc\r\n0   \r\n\r\n", chunked},
+		"chunked, said twice": {
+			head + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n" + tail, chunked,
+		},
+		"space before a colon": {"HTTP/1.1 200 OK\r\nX-A : 1\r\nTransfer-Encoding\t: chunked\r\n" + tail, chunked},
+		"a length with zeros":  {head + "Content-Length: 003\r\n\r\nabc", head + "Content-Length: 3\r\n\r\nabc"},
+		"a status beyond 599": {
+			"HTTP/1.1 999 No\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 999 \r\nContent-Length: 0\r\n\r\n",
+		},
+		"a status that is unknown": {
+			"HTTP/1.1 600 No\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 600 \r\nContent-Length: 0\r\n\r\n",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h1Pairs(t, once(t, c.raw), Config{}, func(t *testing.T, r *route) {

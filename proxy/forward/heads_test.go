@@ -33,6 +33,7 @@ func TestLargeHeadsInFlightAreBounded(t *testing.T) {
 	b, before := attack(t, p.addr), p.h.ends.Load()
 	_ = b.get(1, true)
 	p.eventually(t, "an ordinary request is taken", func() bool {
-		return p.h.ends.Load() == before && p.e.waitingForEndpoint.last != nil && p.e.waitingForEndpoint.last.headBytes == 0
+		return p.h.ends.Load() == before && p.e.waitingForEndpoint.last != nil &&
+			p.e.waitingForEndpoint.last.headBytes == 0
 	})
 }

@@ -127,7 +127,8 @@ func TestMirrorNeverHarms(t *testing.T) {
 			})
 			begun := time.Now()
 			resp, err := r.client.Post(r.url+"/hash", "text/plain", bytes.NewReader(test.sent))
-			if got := readBody(t, resp, err); resp.StatusCode != 200 || !strings.HasPrefix(got, fmt.Sprint(len(test.sent), " ")) {
+			if got := readBody(t, resp, err); resp.StatusCode != 200 ||
+				!strings.HasPrefix(got, fmt.Sprint(len(test.sent), " ")) {
 				t.Errorf("got %d %q", resp.StatusCode, got)
 			}
 			if d := time.Since(begun); d > 3*time.Second {

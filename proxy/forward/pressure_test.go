@@ -111,7 +111,11 @@ func TestQueuesHaveALastResort(t *testing.T) {
 	p := start(t, HTTP1, Config{MaxQueuedBytes: limit}, &fixed{}, nil) // everyone waits for an endpoint
 	for range conns {
 		c, _ := (&route{first: p}).connect(t)
-		send(t, c, fmt.Sprintf("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s", size+1, make([]byte, size)))
+		send(
+			t,
+			c,
+			fmt.Sprintf("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s", size+1, make([]byte, size)),
+		)
 	}
 	p.eventually(t, "those beyond the last resort are refused", func() bool {
 		if p.e.queued > lastResort*limit+limit {

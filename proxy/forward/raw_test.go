@@ -87,19 +87,29 @@ func TestUpgradeBecomesATunnel(t *testing.T) {
 		if err != nil {
 			return
 		}
-		if req.Header.Get("Upgrade") != "websocket" || req.Header.Get("Connection") != "Upgrade" || req.Header.Get("Sec-Websocket-Key") != "k" {
+		if req.Header.Get("Upgrade") != "websocket" || req.Header.Get("Connection") != "Upgrade" ||
+			req.Header.Get("Sec-Websocket-Key") != "k" {
 			t.Errorf("the application got %v", req.Header)
 		}
-		_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX-A: b\r\n\r\nhello ")
+		_, _ = io.WriteString(
+			c,
+			"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX-A: b\r\n\r\nhello ",
+		)
 		_, _ = io.Copy(c, br)
 		_, _ = io.WriteString(c, "bye")
 		_ = c.(*net.TCPConn).CloseWrite()
 	})
 	h1Pairs(t, app, Config{}, func(t *testing.T, r *route) {
 		c, br := r.connect(t)
-		send(t, c, "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: k\r\n\r\n")
+		send(
+			t,
+			c,
+			"GET /chat HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\n"+
+				"Upgrade: websocket\r\nSec-WebSocket-Key: k\r\n\r\n",
+		)
 		resp := receive(t, br, "GET", 101)
-		if resp.Header.Get("Upgrade") != "websocket" || resp.Header.Get("X-A") != "b" || resp.Header.Get(upgraded) != "" {
+		if resp.Header.Get("Upgrade") != "websocket" || resp.Header.Get("X-A") != "b" ||
+			resp.Header.Get(upgraded) != "" {
 			t.Errorf("the client got %v", resp.Header)
 		}
 		want := strings.Repeat("0123456789", 200_000)
@@ -173,9 +183,15 @@ func TestHTTP1IsRestoredFaithfully(t *testing.T) {
 		for _, c := range []struct{ in, want string }{
 			{"GET /a?b HTTP/1.0\r\n\r\n", "GET /a?b HTTP/1.0\r\n"},
 			{"GET /a HTTP/1.0\r\nHost: h\r\nConnection: keep-alive\r\n\r\n", "GET /a HTTP/1.0\r\nHost: h\r\n"},
-			{"GET http://h/a HTTP/1.1\r\nHost: h\r\nX-A: 1\r\n\r\n", "GET http://h/a HTTP/1.1\r\nHost: h\r\nx-a: 1\r\n"},
+			{
+				"GET http://h/a HTTP/1.1\r\nHost: h\r\nX-A: 1\r\n\r\n",
+				"GET http://h/a HTTP/1.1\r\nHost: h\r\nx-a: 1\r\n",
+			},
 			{"OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n", "OPTIONS * HTTP/1.1\r\nHost: h\r\n"},
-			{"GET / HTTP/1.1\r\nHost: h\r\nTE: trailers\r\nConnection: TE\r\n\r\n", "GET / HTTP/1.1\r\nHost: h\r\nte: trailers\r\nConnection: TE\r\n"},
+			{
+				"GET / HTTP/1.1\r\nHost: h\r\nTE: trailers\r\nConnection: TE\r\n\r\n",
+				"GET / HTTP/1.1\r\nHost: h\r\nte: trailers\r\nConnection: TE\r\n",
+			},
 		} {
 			conn, br := r.connect(t)
 			send(t, conn, c.in)
@@ -226,18 +242,31 @@ func TestClientMayHalfClose(t *testing.T) {
 }
 
 func TestBrokenRequestsNeverReachTheApplication(t *testing.T) {
-	app := serveApp(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { t.Errorf("got %s %s", r.Method, r.URL) }))
+	app := serveApp(
+		t,
+		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { t.Errorf("got %s %s", r.Method, r.URL) }),
+	)
 	h1Pairs(t, app, Config{}, func(t *testing.T, r *route) {
 		for in, want := range map[string]struct {
 			status int
 			fault  string
 		}{
-			"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n": {400, "malformed/te_and_cl"},
+			"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n": {
+				400, "malformed/te_and_cl",
+			},
 			"GET / HTTP/1.1\nHost: a\n\n": {400, "malformed/bare_lf"},
-			"GET / HTTP/1.1\r\nHost: a\r\nX: " + strings.Repeat("y", 70_000) + "\r\n\r\n":           {431, "head_too_large/head_too_large"},
-			"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n":                {501, "unsupported/transfer_encoding"},
-			"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n":                {400, "malformed/chunk_size"},
-			"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n": {400, "malformed/duplicate_host"},
+			"GET / HTTP/1.1\r\nHost: a\r\nX: " + strings.Repeat("y", 70_000) + "\r\n\r\n": {
+				431, "head_too_large/head_too_large",
+			},
+			"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n": {
+				501, "unsupported/transfer_encoding",
+			},
+			"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n": {
+				400, "malformed/chunk_size",
+			},
+			"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n": {
+				400, "malformed/duplicate_host",
+			},
 		} {
 			if want.fault == "malformed/chunk_size" {
 				continue // the head is good: the application sees the request begin
@@ -290,7 +319,8 @@ func TestStaleConnectionIsRetried(t *testing.T) {
 }
 
 func TestDeadUpstreamIsAFault(t *testing.T) {
-	addr := "127.0.0.1:61001" // beyond the ports that Linux gives to those who do not choose: a free one of those may be taken meanwhile
+	// Linux gives ports up to 60999 to sockets that do not choose one: a free one of those may be taken meanwhile.
+	addr := "127.0.0.1:61001"
 	for _, p := range pairs {
 		t.Run(p.name, func(t *testing.T) {
 			r := build(t, p.http2, p.meshed, addr, Config{})

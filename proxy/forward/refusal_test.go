@@ -131,7 +131,14 @@ func TestStreamsBeforeSettings(t *testing.T) {
 	r.first.e.mu.Lock()
 	u := r.first.h.to.Load()
 	if n := len(u.shared[0].streams); n != firstStreams || u.waiting.len != requests-firstStreams || u.open != 1 {
-		t.Errorf("%d streams, %d wait, %d connections; want %d, %d and 1", n, u.waiting.len, u.open, firstStreams, requests-firstStreams)
+		t.Errorf(
+			"%d streams, %d wait, %d connections; want %d, %d and 1",
+			n,
+			u.waiting.len,
+			u.open,
+			firstStreams,
+			requests-firstStreams,
+		)
 	}
 	r.first.e.mu.Unlock()
 	for heads := 0; heads < firstStreams; {

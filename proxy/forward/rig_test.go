@@ -51,7 +51,8 @@ func (h *fixed) OnFault(x *exchange.Exchange, f exchange.Fault) Action {
 		return h.onFault(x, f)
 	}
 	x.Response.Status = map[exchange.Kind]int{
-		exchange.Malformed: 400, exchange.HeadTooLarge: 431, exchange.HeadTimeout: 408, exchange.Unsupported: 501, exchange.NoEndpoint: 504,
+		exchange.Malformed: 400, exchange.HeadTooLarge: 431, exchange.HeadTimeout: 408, exchange.Unsupported: 501,
+		exchange.NoEndpoint: 504,
 		exchange.Overloaded: 503, exchange.Timeout: 504,
 	}[f.Kind]
 	if x.Response.Status == 0 {
@@ -190,13 +191,15 @@ func build(t testing.TB, http2, meshed bool, app string, cfg Config) *route {
 		})
 		first = &fixed{}
 		out = start(t, p, cfg, first, nil)
-		first.to.Store(out.e.NewUpstream(UpstreamConfig{Protocol: Mux, Dial: func(ctx context.Context) (net.Conn, error) {
-			c, err := dialTo(in.addr)(ctx)
-			if err != nil {
-				return nil, err
-			}
-			return sock.Client(ctx, sock.New(c, nil), cli)
-		}}))
+		first.to.Store(
+			out.e.NewUpstream(UpstreamConfig{Protocol: Mux, Dial: func(ctx context.Context) (net.Conn, error) {
+				c, err := dialTo(in.addr)(ctx)
+				if err != nil {
+					return nil, err
+				}
+				return sock.Client(ctx, sock.New(c, nil), cli)
+			}}),
+		)
 	} else {
 		in = start(t, p, cfg, last, nil)
 		out = in
@@ -250,7 +253,11 @@ func tlsConfigs(t testing.TB) (server, client *tls.Config) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"peer"}}
+	tmpl := &x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		NotAfter:     time.Now().Add(time.Hour),
+		DNSNames:     []string{"peer"},
+	}
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)
@@ -266,6 +273,7 @@ func tlsConfigs(t testing.TB) (server, client *tls.Config) {
 			MinVersion: tls.VersionTLS13, Certificates: certs, SessionTicketsDisabled: true, DynamicRecordSizingDisabled: true,
 			ClientCAs: roots, ClientAuth: tls.RequireAnyClientCert,
 		}, &tls.Config{
-			MinVersion: tls.VersionTLS13, Certificates: certs, RootCAs: roots, ServerName: "peer", DynamicRecordSizingDisabled: true,
+			MinVersion: tls.VersionTLS13, Certificates: certs, RootCAs: roots, ServerName: "peer",
+			DynamicRecordSizingDisabled: true,
 		}
 }

@@ -99,7 +99,11 @@ var scenarios = map[string]func(t *testing.T, r *route){
 		}
 	},
 	"POST of unknown length": func(t *testing.T, r *route) {
-		resp, err := r.client.Post(r.url+"/echo", "text/plain", io.MultiReader(strings.NewReader("hello "), strings.NewReader("world")))
+		resp, err := r.client.Post(
+			r.url+"/echo",
+			"text/plain",
+			io.MultiReader(strings.NewReader("hello "), strings.NewReader("world")),
+		)
 		if got := readBody(t, resp, err); got != "hello world" || resp.Header.Get("X-Length") != "-1" {
 			t.Errorf("got %q %v", got, resp.Header)
 		}

@@ -242,7 +242,8 @@ func TestWhatServersAreSentUnasked(t *testing.T) {
 			get(t, r, "/echo", 0)
 			sent, messages := got()
 			// The acknowledgement of SETTINGS may follow the last response.
-			for deadline := time.Now().Add(time.Minute); sent[http2.FrameSettings] < begin && time.Now().Before(deadline); sent, messages = got() {
+			deadline := time.Now().Add(time.Minute)
+			for ; sent[http2.FrameSettings] < begin && time.Now().Before(deadline); sent, messages = got() {
 				runtime.Gosched()
 			}
 			for kind, n := range sent {

@@ -23,7 +23,9 @@ func (a *attacker) listen() *attacker {
 
 // open sends a request with exactly these fields.
 func (a *attacker) open(id uint32, end bool, fields ...string) {
-	_ = a.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: a.block(fields...), EndStream: end, EndHeaders: true})
+	_ = a.WriteHeaders(
+		http2.HeadersFrameParam{StreamID: id, BlockFragment: a.block(fields...), EndStream: end, EndHeaders: true},
+	)
 }
 
 // response reads the head and body that answer a stream; a reset gives its code as the status.
@@ -99,7 +101,10 @@ func ownTarget(req *http.Request) string {
 func TestRefusedTunnelSmugglesNothing(t *testing.T) {
 	const smuggled = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
 	for name, head := range map[string][]string{
-		"upgrade": {":method", "CONNECT", ":protocol", "websocket", ":scheme", "http", ":authority", "a", ":path", "/chat", origProto, "HTTP/1.1"},
+		"upgrade": {
+			":method", "CONNECT", ":protocol", "websocket", ":scheme", "http", ":authority", "a", ":path", "/chat",
+			origProto, "HTTP/1.1",
+		},
 		"CONNECT": {":method", "CONNECT", ":authority", "a:80", origProto, "HTTP/1.1"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -119,7 +124,20 @@ func TestRefusedTunnelSmugglesNothing(t *testing.T) {
 				t.Error("no answer")
 			}
 			for id := uint32(3); id < 9; id += 2 {
-				a.open(id, true, ":method", "GET", ":scheme", "http", ":authority", "a", ":path", "/next", origProto, "HTTP/1.1")
+				a.open(
+					id,
+					true,
+					":method",
+					"GET",
+					":scheme",
+					"http",
+					":authority",
+					"a",
+					":path",
+					"/next",
+					origProto,
+					"HTTP/1.1",
+				)
 				if _, got := a.response(t, id); got != "/next" {
 					t.Errorf("the next request was answered %q", got)
 				}
@@ -146,7 +164,15 @@ func TestApplicationGetsOneAuthority(t *testing.T) {
 		a := attack(t, build(t, true, true, app, Config{}).first.addr).listen()
 		a.open(1, true, ":method", "GET", ":scheme", "http", ":authority", c.authority, ":path", "/", "host", c.host)
 		if status, got := a.response(t, 1); status != c.status || got != c.want {
-			t.Errorf(":authority %s, host %s: got %s %q, want %s %q", c.authority, c.host, status, got, c.status, c.want)
+			t.Errorf(
+				":authority %s, host %s: got %s %q, want %s %q",
+				c.authority,
+				c.host,
+				status,
+				got,
+				c.status,
+				c.want,
+			)
 		}
 	}
 }
@@ -160,7 +186,19 @@ func TestNoTunnelOfRequests(t *testing.T) {
 		h.to.Store(p.e.NewUpstream(UpstreamConfig{Protocol: HTTP1, Dial: dialTo(app.addr)}))
 		a := attack(t, p.addr)
 		_ = a.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, EndHeaders: true, BlockFragment: a.block(
-			":method", "CONNECT", ":protocol", protocol, ":scheme", "http", ":authority", "a", ":path", "/chat", origProto, "HTTP/1.1")})
+			":method",
+			"CONNECT",
+			":protocol",
+			protocol,
+			":scheme",
+			"http",
+			":authority",
+			"a",
+			":path",
+			"/chat",
+			origProto,
+			"HTTP/1.1",
+		)})
 		for {
 			f, err := a.ReadFrame()
 			if err != nil {
@@ -220,7 +258,10 @@ func TestTunnelsLeaveRoomForRequests(t *testing.T) {
 			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
 			return
 		}
-		_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+		_, _ = io.WriteString(
+			c,
+			"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+		)
 		_, _ = io.Copy(c, br)
 	})
 	h.to.Store(far.e.NewUpstream(UpstreamConfig{Protocol: HTTP1, Dial: dialTo(app)}))
@@ -370,7 +411,12 @@ func TestUnsolicitedResponseBehindASlowOneAnswersNobody(t *testing.T) {
 				_, _ = io.WriteString(c, ownTarget(req))
 				continue
 			}
-			_, _ = fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%sHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong", size, strings.Repeat("x", size))
+			_, _ = fmt.Fprintf(
+				c,
+				"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%sHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong",
+				size,
+				strings.Repeat("x", size),
+			)
 		}
 	})
 	h := &fixed{}
@@ -400,15 +446,42 @@ func TestRestoredHTTP1IsWhatHTTP1Allows(t *testing.T) {
 		fields []string
 		want   string // target that the application sees; "" if it must see nothing
 	}{
-		{"absolute form", []string{":method", "GET", ":scheme", "https", ":authority", "a", ":path", "/x", origProto, absolute}, "https://a/x"},
-		{"another scheme", []string{":method", "GET", ":scheme", "file", ":authority", "a", ":path", "/x", origProto, absolute}, "/x"},
+		{
+			"absolute form",
+			[]string{":method", "GET", ":scheme", "https", ":authority", "a", ":path", "/x", origProto, absolute},
+			"https://a/x",
+		},
+		{
+			"another scheme",
+			[]string{":method", "GET", ":scheme", "file", ":authority", "a", ":path", "/x", origProto, absolute}, "/x",
+		},
 		{"no authority", []string{":method", "GET", ":scheme", "http", ":path", "/x", origProto, absolute}, "/x"},
-		{"two authorities", []string{":method", "GET", ":scheme", "http", ":authority", "a", ":path", "/x", "host", "b", origProto, absolute}, ""},
-		{"spaces", []string{":method", "GET", ":scheme", "http", ":authority", "a", ":path", "/x HTTP/1.1", origProto, "HTTP/1.1"}, ""},
-		{"a line", []string{":method", "GET", ":scheme", "http", ":authority", "a", ":path", "/x", "x", "1\r\ny: 2", origProto, "HTTP/1.1"}, ""},
-		{"a coding", []string{":method", "GET", ":scheme", "http", ":authority", "a", ":path", "/x", "transfer-encoding", "chunked", origProto, "HTTP/1.1"}, ""},
-		{"an upgrade", []string{":method", "GET", ":scheme", "http", ":authority", "a", ":path", "/x", "upgrade", "h2c", origProto, "HTTP/1.1"}, ""},
-		{"extended CONNECT", []string{":method", "CONNECT", ":protocol", "websocket", ":scheme", "http", ":authority", "a", ":path", "/x",
+		{
+			"two authorities",
+			[]string{":method", "GET", ":scheme", "http", ":authority", "a",
+				":path", "/x", "host", "b", origProto, absolute}, "",
+		},
+		{
+			"spaces",
+			[]string{":method", "GET", ":scheme", "http", ":authority", "a", ":path", "/x HTTP/1.1", origProto, "HTTP/1.1"}, "",
+		},
+		{
+			"a line",
+			[]string{":method", "GET", ":scheme", "http", ":authority", "a",
+				":path", "/x", "x", "1\r\ny: 2", origProto, "HTTP/1.1"}, "",
+		},
+		{
+			"a coding",
+			[]string{":method", "GET", ":scheme", "http", ":authority", "a",
+				":path", "/x", "transfer-encoding", "chunked", origProto, "HTTP/1.1"}, "",
+		},
+		{
+			"an upgrade",
+			[]string{":method", "GET", ":scheme", "http", ":authority", "a",
+				":path", "/x", "upgrade", "h2c", origProto, "HTTP/1.1"}, "",
+		},
+		{"extended CONNECT", []string{
+			":method", "CONNECT", ":protocol", "websocket", ":scheme", "http", ":authority", "a", ":path", "/x",
 			origProto, "HTTP/1.1"}, ""},
 	} {
 		before := len(app.targets())

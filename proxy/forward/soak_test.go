@@ -70,7 +70,14 @@ func honest(ctx context.Context, t *testing.T, r *route, rng *rand.Rand) {
 		got, err := io.ReadAll(resp.Body)
 		resp.Body.Close()
 		if err != nil || resp.StatusCode != 200 || string(got) != want {
-			t.Errorf("status %d %s, %d bytes of %d, %v", resp.StatusCode, resp.Header.Get("X-Fault"), len(got), len(want), err)
+			t.Errorf(
+				"status %d %s, %d bytes of %d, %v",
+				resp.StatusCode,
+				resp.Header.Get("X-Fault"),
+				len(got),
+				len(want),
+				err,
+			)
 			return
 		}
 	}
@@ -80,7 +87,12 @@ func honest(ctx context.Context, t *testing.T, r *route, rng *rand.Rand) {
 func unsteady(ctx context.Context, r *route, rng *rand.Rand) {
 	for ctx.Err() == nil {
 		c, cancel := context.WithCancel(ctx)
-		req, _ := http.NewRequestWithContext(c, "POST", r.url+"/bytes/5000000", bytes.NewReader(make([]byte, rng.IntN(100_000))))
+		req, _ := http.NewRequestWithContext(
+			c,
+			"POST",
+			r.url+"/bytes/5000000",
+			bytes.NewReader(make([]byte, rng.IntN(100_000))),
+		)
 		if resp, err := r.client.Do(req); err == nil {
 			_, _ = io.CopyN(io.Discard, resp.Body, rng.Int64N(3_000_000))
 			cancel()
@@ -92,9 +104,13 @@ func unsteady(ctx context.Context, r *route, rng *rand.Rand) {
 
 // rude cuts its connections, also in the middle of a head, a body or a frame.
 func rude(ctx context.Context, r *route, rng *rand.Rand, http2 bool) {
-	script := []byte("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n3;x=y\r\nabc\r\n0\r\n\r\n")
+	script := []byte(
+		"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n3;x=y\r\nabc\r\n0\r\n\r\n",
+	)
 	if http2 {
-		script = append([]byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"), streams()()[:60]...) // a few requests
+		script = append(
+			[]byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"),
+			streams()()[:60]...) // a few requests
 	}
 	for ctx.Err() == nil {
 		c, err := net.Dial("tcp", r.first.addr)

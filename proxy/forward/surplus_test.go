@@ -144,7 +144,13 @@ func TestServerThatAllowsNoStreamFailsFast(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := build(t, true, false, testapp.HTTP2(t, func(_ int, s *testapp.Frames) { serve(s) }), Config{EndpointTimeout: 50 * time.Millisecond})
+			r := build(
+				t,
+				true,
+				false,
+				testapp.HTTP2(t, func(_ int, s *testapp.Frames) { serve(s) }),
+				Config{EndpointTimeout: 50 * time.Millisecond},
+			)
 			r.client.Timeout = time.Minute
 			faults := make(chan exchange.Fault, 10)
 			r.first.onFault(func(x *exchange.Exchange, f exchange.Fault) Action {
@@ -206,7 +212,8 @@ func TestRefusedTunnelKeepsItsOwnConnection(t *testing.T) {
 		c, br := r.connect(t)
 		t.Cleanup(func() { c.Close() })
 		send(t, c, text)
-		if resp, err := http.ReadResponse(br, &http.Request{Method: strings.Fields(text)[0]}); err != nil || resp.StatusCode != 200 {
+		if resp, err := http.ReadResponse(br, &http.Request{Method: strings.Fields(text)[0]}); err != nil ||
+			resp.StatusCode != 200 {
 			t.Fatalf("%v, %v", resp, err)
 		}
 	}

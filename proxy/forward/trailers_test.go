@@ -64,8 +64,13 @@ func TestManySmallTrailersAreTooLarge(t *testing.T) {
 		status  int
 		fault   string
 	}{
-		"of a response": {"GET /response HTTP/1.1\r\nHost: a\r\n\r\n", 502, fmt.Sprint(exchange.ResponseTooLarge, "/", trailersTooLarge)},
-		"of a request":  {"POST / HTTP/1.1\r\nHost: a\r\n" + chunked, 431, fmt.Sprint(exchange.HeadTooLarge, "/", trailersTooLarge)},
+		"of a response": {
+			"GET /response HTTP/1.1\r\nHost: a\r\n\r\n", 502,
+			fmt.Sprint(exchange.ResponseTooLarge, "/", trailersTooLarge),
+		},
+		"of a request": {
+			"POST / HTTP/1.1\r\nHost: a\r\n" + chunked, 431, fmt.Sprint(exchange.HeadTooLarge, "/", trailersTooLarge),
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := build(t, false, false, app, Config{})
