@@ -111,7 +111,8 @@ var users = map[string]struct {
 }{
 	"k8s.io/client-go": {
 		[]string{
-			"cli/cluster", "controller/kube", "controller/status", "identity", "injector", "internal/leader", "cmd/tulle-controller",
+			"cli/cluster", "controller/kube", "controller/status", "identity", "injector", "internal/leader",
+			"cmd/tulle-controller",
 		},
 		"code that holds a client can do anything; keep it in few packages",
 	},
