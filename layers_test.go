@@ -43,7 +43,7 @@ var layers = []struct {
 		"controller/model",
 		"cli/cluster", "cli/manifest",
 		"crds/crdtest", "injector/redirect/nft", "install",
-		"internal/certs", "internal/daemon",
+		"identity/workload", "internal/daemon",
 		"proxy/h2", "proxy/authz", "proxy/relay", "proxy/stats",
 	}},
 	{"edges", []string{
@@ -117,7 +117,7 @@ var users = map[string]struct {
 		"code that holds a client can do anything; keep it in few packages",
 	},
 	module + "/api/pb": {
-		[]string{"api", "controller/discovery", "identity", "internal/certs", "internal/meshtest", "proxy/control"},
+		[]string{"api", "controller/discovery", "identity", "identity/workload", "internal/meshtest", "proxy/control"},
 		"wire types stop at the codec and the two ends of a stream",
 	},
 	"net/http/httputil": {nil, "the data path is the project's own engine"},

@@ -26,7 +26,7 @@ import (
 	"github.com/tulle-mesh/tulle/api/pb"
 	"github.com/tulle-mesh/tulle/controller/discovery"
 	"github.com/tulle-mesh/tulle/controller/model"
-	"github.com/tulle-mesh/tulle/internal/certs"
+	"github.com/tulle-mesh/tulle/identity/workload"
 	"github.com/tulle-mesh/tulle/internal/connlimit"
 	"github.com/tulle-mesh/tulle/internal/meshtest"
 	"github.com/tulle-mesh/tulle/mesh"
@@ -227,7 +227,7 @@ func connect(b testing.TB, f *fixture, n int) *streams {
 	authority := meshtest.NewCA(b)
 	serverID := mesh.ID{TrustDomain: "cluster.local", Namespace: "tulle", ServiceAccount: "tulle-destination"}
 	server := discovery.New(discovery.Config{
-		Log: zap.NewNop(), Registry: prometheus.NewRegistry(), TLS: authority.Certs(serverID).ServerTLS("h2"), Identify: certs.PeerID,
+		Log: zap.NewNop(), Registry: prometheus.NewRegistry(), TLS: authority.Certs(serverID).ServerTLS("h2"), Identify: workload.PeerID,
 		MaxStreams: 16, Connections: connlimit.Bounds{Total: 2 * n, PerAddress: 2 * n}, // all proxies are at one address, and of few pods
 	}, f)
 	lis, err := net.Listen("tcp", "127.0.0.1:0")

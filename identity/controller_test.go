@@ -24,28 +24,28 @@ import (
 
 	"github.com/tulle-mesh/tulle/api/pb"
 	"github.com/tulle-mesh/tulle/identity/ca"
-	"github.com/tulle-mesh/tulle/internal/certs"
+	"github.com/tulle-mesh/tulle/identity/workload"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
 var api = mesh.ID{TrustDomain: "cluster.local", Namespace: "shop", ServiceAccount: "api"}
 
-// workload is a proxy's certs.Manager with its files, running until the test ends.
-type workload struct {
-	*certs.Manager
+// testWorkload is a proxy's workload.Manager with its files, running until the test ends.
+type testWorkload struct {
+	*workload.Manager
 	rootsFile string
 }
 
-func startWorkload(t *testing.T, c *Controller, id mesh.ID, bundle []byte) *workload {
+func startWorkload(t *testing.T, c *Controller, id mesh.ID, bundle []byte) *testWorkload {
 	t.Helper()
 	dir := t.TempDir()
-	w := &workload{rootsFile: filepath.Join(dir, "ca-bundle.crt")}
+	w := &testWorkload{rootsFile: filepath.Join(dir, "ca-bundle.crt")}
 	token := filepath.Join(dir, "token")
 	w.mount(t, bundle)
 	if err := os.WriteFile(token, []byte(id.Namespace+"/"+id.ServiceAccount+"/pod-0"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w.Manager = certs.New(certs.Config{
+	w.Manager = workload.New(workload.Config{
 		ID: id, Addr: c.cfg.Listener.Addr().String(), Server: server, TokenFile: token, TrustRootsFile: w.rootsFile,
 		Log: zaptest.NewLogger(t).Named(id.ServiceAccount),
 	})
@@ -55,7 +55,7 @@ func startWorkload(t *testing.T, c *Controller, id mesh.ID, bundle []byte) *work
 }
 
 // mount does what the kubelet does when the ConfigMap of the pod's namespace changed.
-func (w *workload) mount(t *testing.T, bundle []byte) {
+func (w *testWorkload) mount(t *testing.T, bundle []byte) {
 	t.Helper()
 	if err := os.WriteFile(w.rootsFile, bundle, 0o600); err != nil {
 		t.Fatal(err)
@@ -63,7 +63,7 @@ func (w *workload) mount(t *testing.T, bundle []byte) {
 }
 
 // awaitSigner waits until the workload's certificate is by the issuer of an authority.
-func (w *workload) awaitSigner(t *testing.T, a *Authority) {
+func (w *testWorkload) awaitSigner(t *testing.T, a *Authority) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
@@ -82,7 +82,7 @@ func (w *workload) awaitSigner(t *testing.T, a *Authority) {
 }
 
 // talk connects two workloads and demands that each sees the other.
-func talk(t *testing.T, client, server *certs.Manager) error {
+func talk(t *testing.T, client, server *workload.Manager) error {
 	t.Helper()
 	a, b := net.Pipe()
 	defer a.Close()
@@ -314,7 +314,7 @@ func TestRootRotatesWhileWorkloadsKeepTalking(t *testing.T) {
 	bundle := c.awaitRoots("shop", count(1))
 	early := startWorkload(t, controller, web, bundle)
 	veteran := certificateBy(t, oldAnchor, oldIssuer)
-	all := []*workload{early}
+	all := []*testWorkload{early}
 	step := func(when string) {
 		t.Helper()
 		for _, a := range all {
@@ -379,7 +379,7 @@ func certificateBy(t *testing.T, anchor, issuer ca.Pair) tls.Certificate {
 }
 
 // awaitTrust waits until the Manager accepts, or refuses, a client with the certificate.
-func awaitTrust(t *testing.T, m *certs.Manager, cert tls.Certificate, want bool) {
+func awaitTrust(t *testing.T, m *workload.Manager, cert tls.Certificate, want bool) {
 	t.Helper()
 	var chain []*x509.Certificate
 	for _, der := range cert.Certificate {

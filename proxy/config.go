@@ -10,7 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/tulle-mesh/tulle/internal/certs"
+	"github.com/tulle-mesh/tulle/identity/workload"
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/proxy/env"
 )
@@ -22,7 +22,7 @@ type Config struct {
 	// Local, when set, replaces the control plane and the redirected listeners.
 	Local *Local
 	// Certs, when set, is the pod's identity; nil gets one from Settings.IdentityAddr.
-	Certs *certs.Manager
+	Certs *workload.Manager
 	// Original, when set, returns where an accepted connection wanted to go; nil asks the kernel, which redirected it.
 	Original func(*net.TCPConn) (netip.AddrPort, error)
 	Version  string

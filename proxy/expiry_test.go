@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle/identity/ca"
-	"github.com/tulle-mesh/tulle/internal/certs"
+	"github.com/tulle-mesh/tulle/identity/workload"
 	"github.com/tulle-mesh/tulle/internal/meshtest"
 	"github.com/tulle-mesh/tulle/mesh"
 )
@@ -26,7 +26,7 @@ import (
 type rotation struct {
 	pair
 	old, fresh *meshtest.CA
-	web, cart  *certs.Manager
+	web, cart  *workload.Manager
 }
 
 // startRotation runs a pair whose two ends have certificates of the old authority and trust it alone.
@@ -59,7 +59,7 @@ func (r *rotation) both() []*x509.Certificate {
 }
 
 // replace gives m another certificate and other anchors.
-func replace(t *testing.T, m *certs.Manager, by *meshtest.CA, roots []*x509.Certificate) {
+func replace(t *testing.T, m *workload.Manager, by *meshtest.CA, roots []*x509.Certificate) {
 	t.Helper()
 	if err := m.Replace(by.Issue(m.ID()), roots); err != nil {
 		t.Fatal(err)
@@ -67,7 +67,7 @@ func replace(t *testing.T, m *certs.Manager, by *meshtest.CA, roots []*x509.Cert
 }
 
 // drop makes both ends renew their certificates under the fresh anchor, and then one of them drop the old anchor.
-func (r *rotation) drop(t *testing.T, by *certs.Manager) {
+func (r *rotation) drop(t *testing.T, by *workload.Manager) {
 	t.Helper()
 	replace(t, r.web, r.fresh, r.both())
 	replace(t, r.cart, r.fresh, r.both())

@@ -10,7 +10,7 @@ import (
 	"net/netip"
 	"os"
 
-	"github.com/tulle-mesh/tulle/internal/certs"
+	"github.com/tulle-mesh/tulle/identity/workload"
 	"github.com/tulle-mesh/tulle/internal/latest"
 	"github.com/tulle-mesh/tulle/mesh"
 )
@@ -18,8 +18,8 @@ import (
 // Local is a proxy without control plane and without redirected traffic: each listener has one fixed destination. It is
 // for laptops, benchmarks and tests.
 type Local struct {
-	Certs *certs.Manager // nil: no mesh TLS either way
-	Admin netip.AddrPort // invalid: no admin server
+	Certs *workload.Manager // nil: no mesh TLS either way
+	Admin netip.AddrPort    // invalid: no admin server
 	// Profiling enables /debug/pprof on the admin server.
 	Profiling bool
 	Outbound  []LocalOutbound
@@ -118,7 +118,7 @@ func (l *Local) load(file *localFile) error {
 	if err != nil {
 		return fmt.Errorf("load anchors %s: %w", file.Anchors, err)
 	}
-	if l.Certs, err = certs.Static(cert, roots); err != nil {
+	if l.Certs, err = workload.Static(cert, roots); err != nil {
 		return fmt.Errorf("load certificate: %w", err)
 	}
 	return nil

@@ -18,7 +18,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/tulle-mesh/tulle/internal/certs"
+	"github.com/tulle-mesh/tulle/identity/workload"
 	"github.com/tulle-mesh/tulle/internal/latest"
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/proxy/authz"
@@ -111,7 +111,7 @@ func (p *Proxy) connectControl() error {
 	s, pod := &p.cfg.Settings, &p.cfg.Pod
 	if p.env.Certs = p.cfg.Certs; p.env.Certs == nil {
 		asked, answered := p.questions(s.IdentityAddr, p.controlID(mesh.IdentityName))
-		p.env.Certs = certs.New(certs.Config{
+		p.env.Certs = workload.New(workload.Config{
 			ID:   mesh.ID{TrustDomain: s.TrustDomain, Namespace: pod.Namespace, ServiceAccount: pod.ServiceAccount},
 			Addr: s.IdentityAddr, Server: p.controlID(mesh.IdentityName),
 			TokenFile: s.TokenFile, TrustRootsFile: s.TrustRootsFile, Log: p.log.Named("certs"),

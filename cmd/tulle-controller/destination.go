@@ -18,7 +18,7 @@ import (
 	"github.com/tulle-mesh/tulle/controller/kube"
 	"github.com/tulle-mesh/tulle/controller/model"
 	"github.com/tulle-mesh/tulle/controller/status"
-	"github.com/tulle-mesh/tulle/internal/certs"
+	"github.com/tulle-mesh/tulle/identity/workload"
 	"github.com/tulle-mesh/tulle/internal/daemon"
 	"github.com/tulle-mesh/tulle/mesh"
 )
@@ -110,7 +110,7 @@ func (f *destinationFlags) run(ctx context.Context, env *daemon.Env) error {
 	if addr == "" {
 		addr = fmt.Sprintf("%s.%s.svc.%s.:%d", mesh.IdentityName, f.namespace, f.clusterDomain, mesh.IdentityPort)
 	}
-	return f.serve(ctx, env, clients, certs.New(certs.Config{
+	return f.serve(ctx, env, clients, workload.New(workload.Config{
 		ID: f.id(mesh.DestinationName), Addr: addr, Server: f.id(mesh.IdentityName),
 		TokenFile: f.tokenFile, TrustRootsFile: f.trustRootsFile, Log: env.Log.Named("certs"),
 	}))
@@ -118,7 +118,7 @@ func (f *destinationFlags) run(ctx context.Context, env *daemon.Env) error {
 
 // serve joins the parts: watches feed the loop, the loop feeds the server and the writer of statuses. Proxies are let in when there is something to tell them
 // and a certificate to tell it under; until then their connections are refused, so that they try another replica.
-func (f *destinationFlags) serve(ctx context.Context, env *daemon.Env, clients kube.Clients, manager *certs.Manager) error {
+func (f *destinationFlags) serve(ctx context.Context, env *daemon.Env, clients kube.Clients, manager *workload.Manager) error {
 	caches, certificate, listening := env.Ready.Task("caches"), env.Ready.Task("certificate"), env.Ready.Task("server")
 	modelConfig, err := f.model()
 	if err != nil {
@@ -138,7 +138,7 @@ func (f *destinationFlags) serve(ctx context.Context, env *daemon.Env, clients k
 		Outcomes: statuses,
 	})
 	server := discovery.New(discovery.Config{
-		Log: env.Log.Named("discovery"), Registry: env.Registry, TLS: manager.ServerTLS("h2"), Identify: certs.PeerID,
+		Log: env.Log.Named("discovery"), Registry: env.Registry, TLS: manager.ServerTLS("h2"), Identify: workload.PeerID,
 		HandshakeReason: handshakeReason,
 	}, loop)
 
@@ -167,11 +167,11 @@ func (f *destinationFlags) serve(ctx context.Context, env *daemon.Env, clients k
 }
 
 func handshakeReason(err error) string {
-	var peer *certs.PeerError
+	var peer *workload.PeerError
 	switch {
 	case errors.As(err, &peer):
 		return string(peer.Reason)
-	case errors.Is(err, certs.ErrNoCertificate):
+	case errors.Is(err, workload.ErrNoCertificate):
 		return "no_certificate"
 	default:
 		return "tls"

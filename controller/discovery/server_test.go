@@ -24,7 +24,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/api"
 	"github.com/tulle-mesh/tulle/api/pb"
-	"github.com/tulle-mesh/tulle/internal/certs"
+	"github.com/tulle-mesh/tulle/identity/workload"
 	"github.com/tulle-mesh/tulle/internal/latest"
 	"github.com/tulle-mesh/tulle/internal/meshtest"
 	"github.com/tulle-mesh/tulle/mesh"
@@ -97,7 +97,7 @@ func start(t testing.TB, change func(*Config)) *fixture {
 	t.Helper()
 	f := &fixture{ca: meshtest.NewCA(t), source: &memory{cells: map[mesh.Target]*latest.Cell[*Value]{}, clients: make(chan mesh.Client, 1)}}
 	c := Config{
-		Log: zaptest.NewLogger(t), Registry: prometheus.NewRegistry(), TLS: f.ca.Certs(serverID).ServerTLS("h2"), Identify: certs.PeerID,
+		Log: zaptest.NewLogger(t), Registry: prometheus.NewRegistry(), TLS: f.ca.Certs(serverID).ServerTLS("h2"), Identify: workload.PeerID,
 	}
 	if change != nil {
 		change(&c)
@@ -404,7 +404,7 @@ func TestStreamsOfAPodAreBounded(t *testing.T) {
 func TestPeerWithoutMeshIdentityGetsNoConnection(t *testing.T) {
 	f := start(t, func(c *Config) {
 		c.HandshakeReason = func(err error) string {
-			var peer *certs.PeerError
+			var peer *workload.PeerError
 			if errors.As(err, &peer) {
 				return string(peer.Reason)
 			}
@@ -428,7 +428,7 @@ func TestPeerWithoutMeshIdentityGetsNoConnection(t *testing.T) {
 		cancel()
 	}
 	// In TLS 1.3 the client may know before the server does; the server counts a moment later.
-	for _, reason := range []certs.Reason{certs.Untrusted, "tls"} {
+	for _, reason := range []workload.Reason{workload.Untrusted, "tls"} {
 		counter := f.server.metrics.handshakes.WithLabelValues(string(reason))
 		for deadline := time.Now().Add(5 * time.Second); testutil.ToFloat64(counter) == 0; <-time.After(time.Millisecond) {
 			if time.Now().After(deadline) {

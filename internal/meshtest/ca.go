@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle/identity/ca"
-	"github.com/tulle-mesh/tulle/internal/certs"
+	"github.com/tulle-mesh/tulle/identity/workload"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -103,9 +103,9 @@ func (c *CA) IssueAt(id mesh.ID, now time.Time) tls.Certificate {
 }
 
 // Certs returns a Manager that holds a certificate of id and trusts the authority.
-func (c *CA) Certs(id mesh.ID) *certs.Manager {
+func (c *CA) Certs(id mesh.ID) *workload.Manager {
 	c.tb.Helper()
-	m, err := certs.Static(c.Issue(id), c.roots)
+	m, err := workload.Static(c.Issue(id), c.roots)
 	if err != nil {
 		c.tb.Fatal(err)
 	}

@@ -10,7 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/tulle-mesh/tulle/internal/certs"
+	"github.com/tulle-mesh/tulle/identity/workload"
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/proxy/retry"
 	"github.com/tulle-mesh/tulle/proxy/stats"
@@ -21,8 +21,8 @@ import (
 type Env struct {
 	Log      *zap.Logger
 	Stats    *stats.Registry
-	Certs    *certs.Manager // nil without mesh TLS
-	Failures retry.Failures // of the application's calls
+	Certs    *workload.Manager // nil without mesh TLS
+	Failures retry.Failures    // of the application's calls
 	Times    Times
 	Self     Self
 	Started  time.Time

@@ -11,7 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/tulle-mesh/tulle/internal/certs"
+	"github.com/tulle-mesh/tulle/identity/workload"
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/proxy/env"
 	"github.com/tulle-mesh/tulle/proxy/limit"
@@ -67,7 +67,7 @@ func (in *Inbound) handshake(
 	var id mesh.ID
 	if err == nil {
 		state, _ := secured.TLS()
-		id, err = certs.PeerID(state)
+		id, err = workload.PeerID(state)
 	}
 	if err != nil {
 		in.handshakes.failed(from, in.env.Now())
@@ -79,13 +79,13 @@ func (in *Inbound) handshake(
 // refuseHandshake ends a connection whose client could not prove an identity.
 func (in *Inbound) refuseHandshake(conn *net.TCPConn, target netip.AddrPort, err error) {
 	reason := "tls_handshake"
-	var peer *certs.PeerError
+	var peer *workload.PeerError
 	switch {
 	case errors.Is(err, errHandshakeRate):
 		reason = "handshake_rate"
 	case errors.As(err, &peer):
 		reason = string(peer.Reason)
-	case errors.Is(err, certs.ErrNoCertificate):
+	case errors.Is(err, workload.ErrNoCertificate):
 		reason = "no_certificate"
 	}
 	in.events.Info("mesh TLS refused", zap.Stringer("app", target), zap.String("reason", reason), zap.Error(err))

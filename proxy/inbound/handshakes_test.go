@@ -13,7 +13,7 @@ import (
 
 	"go.uber.org/zap/zaptest"
 
-	"github.com/tulle-mesh/tulle/internal/certs"
+	"github.com/tulle-mesh/tulle/identity/workload"
 	"github.com/tulle-mesh/tulle/internal/meshtest"
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/proxy/authz"
@@ -128,7 +128,7 @@ func TestAddressOfTooManyFailedHandshakes(t *testing.T) {
 }
 
 // serveEcho runs an inbound side, in front of an opaque application that sends back what it gets, until the test ends.
-func serveEcho(t *testing.T, certs *certs.Manager) (in *Inbound, addr string) {
+func serveEcho(t *testing.T, certs *workload.Manager) (in *Inbound, addr string) {
 	t.Helper()
 	e := &env.Env{
 		Log: zaptest.NewLogger(t), Stats: stats.NewRegistry(), Certs: certs, Started: time.Now(), Self: env.Self{Local: true},

@@ -8,7 +8,7 @@ import (
 	"net"
 	"sync"
 
-	"github.com/tulle-mesh/tulle/internal/certs"
+	"github.com/tulle-mesh/tulle/identity/workload"
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/proxy/env"
 	"github.com/tulle-mesh/tulle/proxy/exchange"
@@ -189,12 +189,12 @@ func (ep *endpoint) relayConfig() *tls.Config {
 // handshakeFault maps the error of a handshake to a fault: an error of certs means that the peer is not who it must be.
 // Other errors mean that no connection could be made.
 func handshakeFault(err error) error {
-	var peer *certs.PeerError
+	var peer *workload.PeerError
 	var cut net.Error
 	switch {
 	case errors.As(err, &peer):
 		return env.DialError(exchange.Identity, string(peer.Reason), err)
-	case errors.Is(err, certs.ErrNoCertificate):
+	case errors.Is(err, workload.ErrNoCertificate):
 		return env.DialError(exchange.Identity, "no_certificate", err)
 	case env.IsTimeout(err):
 		return env.DialError(exchange.DialTimeout, "tls_handshake", err)

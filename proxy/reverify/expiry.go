@@ -19,7 +19,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/tulle-mesh/tulle/internal/certs"
+	"github.com/tulle-mesh/tulle/identity/workload"
 	"github.com/tulle-mesh/tulle/proxy/env"
 	"github.com/tulle-mesh/tulle/proxy/forward"
 	"github.com/tulle-mesh/tulle/proxy/sock"
@@ -60,7 +60,7 @@ type Expiry struct {
 	reviewing sync.Mutex // guards the fields below
 	peers     map[*sock.Conn]*peerExpiry
 	round     uint64 // counts reviews
-	anchors   certs.Anchors
+	anchors   workload.Anchors
 	stranded  bool // our own certificate is not accepted under the anchors
 }
 
@@ -75,8 +75,8 @@ type watched struct {
 type peerExpiry struct {
 	watched
 	chain   []*x509.Certificate
-	anchors certs.Anchors // that the chain was last checked against
-	reason  certs.Reason
+	anchors workload.Anchors // that the chain was last checked against
+	reason  workload.Reason
 	drainAt time.Time // zero: never
 	cutAt   time.Time // when it ends, whatever it carries; zero: never
 	drained bool
@@ -226,7 +226,7 @@ func (x *Expiry) found(conn *sock.Conn, w watched) {
 }
 
 // evaluate decides when a connection is drained and cut under the anchors.
-func (x *Expiry) evaluate(p *peerExpiry, anchors certs.Anchors, now time.Time) {
+func (x *Expiry) evaluate(p *peerExpiry, anchors workload.Anchors, now time.Time) {
 	usage := x509.ExtKeyUsageServerAuth
 	if p.direction == stats.Inbound {
 		usage = x509.ExtKeyUsageClientAuth
@@ -235,8 +235,8 @@ func (x *Expiry) evaluate(p *peerExpiry, anchors certs.Anchors, now time.Time) {
 	p.anchors = anchors
 	switch {
 	case reason == "":
-		p.reason, p.drainAt, p.cutAt = certs.OutOfTime, rotateAt(p.chain[0].NotBefore, until, now), time.Time{}
-	case reason == certs.OutOfTime:
+		p.reason, p.drainAt, p.cutAt = workload.OutOfTime, rotateAt(p.chain[0].NotBefore, until, now), time.Time{}
+	case reason == workload.OutOfTime:
 		p.reason, p.drainAt, p.cutAt = reason, now, time.Time{}
 	case p.cutAt.IsZero() || due(p.cutAt, now):
 		// Otherwise it is to end already. What is overdue could not be drained, see ownAccepted.
@@ -296,7 +296,7 @@ func (x *Expiry) byEngine(conns []*sock.Conn, action, message string) map[*forwa
 		labels := stats.Labels("").Add("direction", direction, "action", action, "reason", string(p.reason))
 		x.env.Stats.Inc(stats.MeshConnectionsExpired, labels)
 		state, _ := conn.TLS()
-		id, _ := certs.PeerID(state) // the handshake has read it
+		id, _ := workload.PeerID(state) // the handshake has read it
 		x.events.Info(message, zap.String("direction", direction), zap.Stringer("peer", id),
 			zap.Stringer("addr", conn.RemoteAddr()), zap.String("reason", string(p.reason)))
 	}

@@ -14,7 +14,7 @@ import (
 
 	"go.uber.org/zap/zaptest"
 
-	"github.com/tulle-mesh/tulle/internal/certs"
+	"github.com/tulle-mesh/tulle/identity/workload"
 	"github.com/tulle-mesh/tulle/internal/meshtest"
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/proxy/env"
@@ -28,7 +28,7 @@ var (
 	cart = mesh.ID{TrustDomain: mesh.DefaultTrustDomain, Namespace: "shop", ServiceAccount: "cart"}
 )
 
-func newExpiry(t *testing.T, m *certs.Manager) *Expiry {
+func newExpiry(t *testing.T, m *workload.Manager) *Expiry {
 	t.Helper()
 	return New(&env.Env{
 		Log: zaptest.NewLogger(t), Stats: stats.NewRegistry(), Certs: m, Started: time.Now(),
@@ -37,7 +37,7 @@ func newExpiry(t *testing.T, m *certs.Manager) *Expiry {
 }
 
 // replace gives m another certificate and other anchors.
-func replace(t *testing.T, m *certs.Manager, by *meshtest.CA, roots []*x509.Certificate) {
+func replace(t *testing.T, m *workload.Manager, by *meshtest.CA, roots []*x509.Certificate) {
 	t.Helper()
 	if err := m.Replace(by.Issue(m.ID()), roots); err != nil {
 		t.Fatal(err)
@@ -130,7 +130,7 @@ func TestRequestsGoBeforeSignatures(t *testing.T) {
 }
 
 // secured returns our end of a mesh connection to the peer.
-func secured(t *testing.T, m *certs.Manager, by *meshtest.CA, peer mesh.ID) *sock.Conn {
+func secured(t *testing.T, m *workload.Manager, by *meshtest.CA, peer mesh.ID) *sock.Conn {
 	t.Helper()
 	a, b := net.Pipe()
 	t.Cleanup(func() { a.Close(); b.Close() })

@@ -23,7 +23,7 @@ import (
 	"github.com/summerwind/h2spec/spec"
 	"go.uber.org/zap"
 
-	"github.com/tulle-mesh/tulle/internal/certs"
+	"github.com/tulle-mesh/tulle/identity/workload"
 	"github.com/tulle-mesh/tulle/internal/meshtest"
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/proxy"
@@ -113,7 +113,7 @@ func startProxy(t *testing.T, local *proxy.Local) proxy.Running {
 
 // startTLSFront accepts plaintext and carries it to the proxy through mesh TLS, because the suite cannot speak the
 // mesh's ALPN.
-func startTLSFront(t *testing.T, to netip.AddrPort, manager *certs.Manager) netip.AddrPort {
+func startTLSFront(t *testing.T, to netip.AddrPort, manager *workload.Manager) netip.AddrPort {
 	t.Helper()
 	lis := listen(t)
 	t.Cleanup(func() { _ = lis.Close() })

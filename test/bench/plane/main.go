@@ -27,7 +27,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/api/pb"
 	"github.com/tulle-mesh/tulle/controller/discovery"
-	"github.com/tulle-mesh/tulle/internal/certs"
+	"github.com/tulle-mesh/tulle/identity/workload"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -141,7 +141,7 @@ func serveDiscovery(ctx context.Context, addr string, a *authority, c *cluster) 
 	if err != nil {
 		return err
 	}
-	own, err := certs.Static(cert, a.roots)
+	own, err := workload.Static(cert, a.roots)
 	if err != nil {
 		return err
 	}
@@ -154,7 +154,7 @@ func serveDiscovery(ctx context.Context, addr string, a *authority, c *cluster) 
 		return fmt.Errorf("serve discovery: %w", err)
 	}
 	return discovery.New(discovery.Config{
-		Log: log, Registry: prometheus.NewRegistry(), TLS: own.ServerTLS("h2"), Identify: certs.PeerID,
+		Log: log, Registry: prometheus.NewRegistry(), TLS: own.ServerTLS("h2"), Identify: workload.PeerID,
 	}, c).Run(ctx, lis)
 }
 

@@ -1,4 +1,4 @@
-package certs_test
+package workload_test
 
 import (
 	"crypto/ecdsa"
@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tulle-mesh/tulle/internal/certs"
+	"github.com/tulle-mesh/tulle/identity/workload"
 	"github.com/tulle-mesh/tulle/internal/meshtest"
 	"github.com/tulle-mesh/tulle/mesh"
 )
@@ -70,10 +70,10 @@ func TestBothSidesLearnWhoThePeerIs(t *testing.T) {
 	if serverErr != nil || clientErr != nil {
 		t.Fatalf("handshake: server %v, client %v", serverErr, clientErr)
 	}
-	if got, err := certs.PeerID(server); err != nil || got != web {
+	if got, err := workload.PeerID(server); err != nil || got != web {
 		t.Errorf("server sees %v (%v), want %v", got, err, web)
 	}
-	if got, err := certs.PeerID(client); err != nil || got != api {
+	if got, err := workload.PeerID(client); err != nil || got != api {
 		t.Errorf("client sees %v (%v), want %v", got, err, api)
 	}
 	if client.Version != tls.VersionTLS13 || client.CurveID != tls.X25519MLKEM768 || client.NegotiatedProtocol != mesh.ALPNRelay {
@@ -83,8 +83,8 @@ func TestBothSidesLearnWhoThePeerIs(t *testing.T) {
 
 func TestPeerThatCannotProveItsIdentityIsRefused(t *testing.T) {
 	ca, other := meshtest.NewCA(t), meshtest.NewCA(t)
-	with := func(cert tls.Certificate) *certs.Manager {
-		m, err := certs.Static(cert, ca.Roots())
+	with := func(cert tls.Certificate) *workload.Manager {
+		m, err := workload.Static(cert, ca.Roots())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -106,21 +106,21 @@ func TestPeerThatCannotProveItsIdentityIsRefused(t *testing.T) {
 	cases := []struct {
 		name   string
 		client tls.Certificate
-		reason certs.Reason
+		reason workload.Reason
 		text   string
 	}{
-		{"another authority", other.Issue(web), certs.Untrusted, web.String()},
-		{"made by itself", selfSigned(t, good), certs.Untrusted, "unknown authority"},
-		{"ended yesterday", ca.IssueAt(web, time.Now().Add(-48*time.Hour)), certs.OutOfTime, "compare the clocks"},
-		{"begins tomorrow", ca.IssueAt(web, time.Now().Add(24*time.Hour)), certs.OutOfTime, "compare the clocks"},
-		{"no name", selfSigned(t, func(*x509.Certificate) {}), certs.Malformed, "0 URI names"},
-		{"two names", names(2), certs.Malformed, "2 URI names"},
-		{"a thousand names", names(1000), certs.Malformed, "bytes, want"},
+		{"another authority", other.Issue(web), workload.Untrusted, web.String()},
+		{"made by itself", selfSigned(t, good), workload.Untrusted, "unknown authority"},
+		{"ended yesterday", ca.IssueAt(web, time.Now().Add(-48*time.Hour)), workload.OutOfTime, "compare the clocks"},
+		{"begins tomorrow", ca.IssueAt(web, time.Now().Add(24*time.Hour)), workload.OutOfTime, "compare the clocks"},
+		{"no name", selfSigned(t, func(*x509.Certificate) {}), workload.Malformed, "0 URI names"},
+		{"two names", names(2), workload.Malformed, "2 URI names"},
+		{"a thousand names", names(1000), workload.Malformed, "bytes, want"},
 		{"a host name", selfSigned(t, func(c *x509.Certificate) { c.URIs = []*url.URL{{Scheme: "https", Host: "web.shop"}} }),
-			certs.Malformed, "want a SPIFFE ID"},
+			workload.Malformed, "want a SPIFFE ID"},
 		{"an authority's certificate", selfSigned(t, func(c *x509.Certificate) { good(c); c.IsCA = true }),
-			certs.Malformed, "of an authority"},
-		{"a long chain", long, certs.Malformed, "chain of 201 certificates"},
+			workload.Malformed, "of an authority"},
+		{"a long chain", long, workload.Malformed, "chain of 201 certificates"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -130,7 +130,7 @@ func TestPeerThatCannotProveItsIdentityIsRefused(t *testing.T) {
 			if clientErr == nil {
 				t.Error("the client was let in")
 			}
-			var refused *certs.PeerError
+			var refused *workload.PeerError
 			if !errors.As(err, &refused) || refused.Reason != c.reason {
 				t.Fatalf("got %v, want a PeerError because of %s", err, c.reason)
 			}
@@ -145,17 +145,17 @@ func TestClientRefusesEveryServerButTheOneItWants(t *testing.T) {
 	ca, other := meshtest.NewCA(t), meshtest.NewCA(t)
 	cases := []struct {
 		name   string
-		server *certs.Manager
-		reason certs.Reason
+		server *workload.Manager
+		reason workload.Reason
 		text   string
 	}{
-		{"somebody else of the mesh", ca.Certs(web), certs.WrongIdentity, "peer is " + web.String() + ", want " + api.String()},
-		{"the right name from another authority", other.Certs(api), certs.Untrusted, api.String()},
+		{"somebody else of the mesh", ca.Certs(web), workload.WrongIdentity, "peer is " + web.String() + ", want " + api.String()},
+		{"the right name from another authority", other.Certs(api), workload.Untrusted, api.String()},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			_, _, _, err := handshake(t, c.server.ServerTLS("x"), ca.Certs(web).ClientTLS(api, "x"))
-			var refused *certs.PeerError
+			var refused *workload.PeerError
 			if !errors.As(err, &refused) || refused.Reason != c.reason || !strings.Contains(err.Error(), c.text) {
 				t.Errorf("got %v, want a PeerError because of %s that says %q", err, c.reason, c.text)
 			}
@@ -165,14 +165,14 @@ func TestClientRefusesEveryServerButTheOneItWants(t *testing.T) {
 
 func TestNoHandshakeWithoutCertificateOrCommonProtocol(t *testing.T) {
 	ca := meshtest.NewCA(t)
-	old, err := certs.Static(ca.IssueAt(api, time.Now().Add(-48*time.Hour)), ca.Roots())
+	old, err := workload.Static(ca.IssueAt(api, time.Now().Add(-48*time.Hour)), ca.Roots())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := old.Err(); !errors.Is(err, certs.ErrNoCertificate) {
-		t.Errorf("a certificate that ended: got %v, want %v", err, certs.ErrNoCertificate)
+	if err := old.Err(); !errors.Is(err, workload.ErrNoCertificate) {
+		t.Errorf("a certificate that ended: got %v, want %v", err, workload.ErrNoCertificate)
 	}
-	none := certs.New(certs.Config{ID: api, Server: web})
+	none := workload.New(workload.Config{ID: api, Server: web})
 	anonymous := ca.Certs(web).ClientTLS(api, "x")
 	anonymous.GetClientCertificate = nil
 	cases := []struct {
@@ -180,8 +180,8 @@ func TestNoHandshakeWithoutCertificateOrCommonProtocol(t *testing.T) {
 		server, client *tls.Config
 		want           error // of the server; nil: any
 	}{
-		{"server without a certificate", none.ServerTLS("x"), ca.Certs(web).ClientTLS(api, "x"), certs.ErrNoCertificate},
-		{"server whose certificate ended", old.ServerTLS("x"), ca.Certs(web).ClientTLS(api, "x"), certs.ErrNoCertificate},
+		{"server without a certificate", none.ServerTLS("x"), ca.Certs(web).ClientTLS(api, "x"), workload.ErrNoCertificate},
+		{"server whose certificate ended", old.ServerTLS("x"), ca.Certs(web).ClientTLS(api, "x"), workload.ErrNoCertificate},
 		{"client without a certificate", ca.Certs(api).ServerTLS("x"), anonymous, nil},
 		{"other protocol", ca.Certs(api).ServerTLS(mesh.ALPNMux), ca.Certs(web).ClientTLS(api, mesh.ALPNRelay), nil},
 	}

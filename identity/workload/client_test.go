@@ -1,4 +1,4 @@
-package certs_test
+package workload_test
 
 import (
 	"context"
@@ -17,7 +17,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/tulle-mesh/tulle/api/pb"
-	"github.com/tulle-mesh/tulle/internal/certs"
+	"github.com/tulle-mesh/tulle/identity/workload"
 	"github.com/tulle-mesh/tulle/internal/meshtest"
 )
 
@@ -57,17 +57,17 @@ func (s *identityServer) start(t *testing.T, cert tls.Certificate) string {
 }
 
 // manage runs a Manager of web until the test ends.
-func manage(t *testing.T, ca *meshtest.CA, addr, token string, more ...func(*certs.Config)) *certs.Manager {
+func manage(t *testing.T, ca *meshtest.CA, addr, token string, more ...func(*workload.Config)) *workload.Manager {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(file, []byte(token+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cfg := certs.Config{ID: web, Addr: addr, Server: api, TokenFile: file, TrustRootsFile: ca.RootsFile()}
+	cfg := workload.Config{ID: web, Addr: addr, Server: api, TokenFile: file, TrustRootsFile: ca.RootsFile()}
 	for _, change := range more {
 		change(&cfg)
 	}
-	m := certs.New(cfg)
+	m := workload.New(cfg)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- m.Run(ctx) }()
@@ -134,7 +134,7 @@ func TestCallsAreToldWithTheirStatus(t *testing.T) {
 	s := &identityServer{ca: ca}
 	s.fail.Store(true)
 	got := make(chan codes.Code, 16)
-	m := manage(t, ca, s.start(t, ca.Issue(api)), "secret", func(cfg *certs.Config) {
+	m := manage(t, ca, s.start(t, ca.Issue(api)), "secret", func(cfg *workload.Config) {
 		cfg.Called = func(took time.Duration, code int16) {
 			s.fail.Store(false)
 			if took <= 0 {
@@ -150,7 +150,7 @@ func TestCallsAreToldWithTheirStatus(t *testing.T) {
 }
 
 // awaitFailure returns the error of the Manager's first attempt.
-func awaitFailure(t *testing.T, m *certs.Manager) error {
+func awaitFailure(t *testing.T, m *workload.Manager) error {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
