@@ -86,6 +86,7 @@ func (o *Outbound) Route(x *exchange.Exchange) forward.Action {
 // attempt sends the request to an endpoint of its backend, unless the rule injects a fault. The copies of mirrors leave
 // with the first attempt.
 func (o *Outbound) attempt(x *exchange.Exchange, r *request, t *target) forward.Action {
+	// Inject a fault, where the rule has one. It goes through the rule's retries.
 	for r.rule.Policy.Fault != nil {
 		f := r.injectFault(time.Now())
 		if f.delay > 0 {
@@ -102,9 +103,13 @@ func (o *Outbound) attempt(x *exchange.Exchange, r *request, t *target) forward.
 			return forward.Delay(wait)
 		}
 	}
+
+	// 4. Choose an endpoint, or wait for one.
 	if !r.pickEndpoint(o.env.Now()) {
 		return forward.WaitForEndpoint()
 	}
+
+	// 5 and 6. The engine connects, unless there is a connection, and moves the request. Mirrors get their copies.
 	if !r.mirrored {
 		r.mirrored = true
 		o.mirror(x, r.backend.mirrors, t)
