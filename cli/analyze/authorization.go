@@ -21,11 +21,13 @@ func checkServers(w *World) {
 		s := spec[v1alpha1.ServerSpec](o)
 		pods := w.selected(o.namespace, s.PodSelector)
 		if len(pods) == 0 && s.PodSelector != nil && !w.Partial && w.has("Pod") && !w.promised(o.namespace, s.PodSelector) {
-			w.report(Warning, "ServerSelectsNothing", o, "no pod of namespace %s has the labels %s", o.namespace, metav1.FormatLabelSelector(s.PodSelector))
+			w.report(Warning, "ServerSelectsNothing", o, "no pod of namespace %s has the labels %s", o.namespace,
+				metav1.FormatLabelSelector(s.PodSelector))
 		}
 		denies := mesh.AccessPolicy(cmp.Or(s.AccessPolicy, string(mesh.Deny))) == mesh.Deny
 		if len(pods) > 0 && denies && !w.Partial && !w.authorized(o) && !slices.Contains(w.superseded, o) {
-			w.report(Warning, "NobodyAllowed", o, "no authorization is for this Server or a route of it: port %s is closed to everybody", s.Port.String())
+			w.report(Warning, "NobodyAllowed", o,
+				"no authorization is for this Server or a route of it: port %s is closed to everybody", s.Port.String())
 		}
 	}
 }
@@ -104,13 +106,17 @@ func checkPermissive(w *World) {
 		}
 	})
 	w.each("AuthorizationPolicy", func(o *object) {
-		if refs := spec[v1alpha1.AuthorizationPolicySpec](o).RequiredAuthenticationRefs; o.group == v1alpha1.PolicyGroup && len(refs) == 0 {
-			w.report(Warning, "Permissive", o, "requiredAuthenticationRefs is empty: it lets in every client, without mutual TLS too")
+		if refs := spec[v1alpha1.AuthorizationPolicySpec](o).RequiredAuthenticationRefs; o.group == v1alpha1.PolicyGroup &&
+			len(refs) == 0 {
+			w.report(Warning, "Permissive", o,
+				"requiredAuthenticationRefs is empty: it lets in every client, without mutual TLS too")
 		}
 	})
 	w.each("Server", func(o *object) {
-		if p := mesh.AccessPolicy(spec[v1alpha1.ServerSpec](o).AccessPolicy); p == mesh.AllUnauthenticated || p == mesh.Audit {
-			w.report(Warning, "Permissive", o, "accessPolicy %s lets in every client, without mutual TLS too: authorizations change nothing", p)
+		if p := mesh.AccessPolicy(spec[v1alpha1.ServerSpec](o).AccessPolicy); p == mesh.AllUnauthenticated ||
+			p == mesh.Audit {
+			w.report(Warning, "Permissive", o,
+				"accessPolicy %s lets in every client, without mutual TLS too: authorizations change nothing", p)
 		}
 	})
 	w.each("MeshTLSAuthentication", func(o *object) {
@@ -153,13 +159,16 @@ func (w *World) reportCallers(o *object, pods []string) {
 		more = fmt.Sprintf(" and %d more", len(pods)-3)
 		pods = pods[:3]
 	}
-	w.report(Warning, "UnmeshedCaller", o, "only clients with mutual TLS are let in, and these pods beside it have no proxy: %s%s", strings.Join(pods, ", "), more)
+	w.report(Warning, "UnmeshedCaller", o,
+		"only clients with mutual TLS are let in, and these pods beside it have no proxy: %s%s", strings.Join(pods,
+			", "), more)
 }
 
 // injected reports whether a pod has the proxy, as native sidecar or as container.
 func injected(o *object) bool {
 	s := spec[corev1.PodSpec](o)
-	return slices.ContainsFunc(slices.Concat(s.InitContainers, s.Containers), func(c corev1.Container) bool { return c.Name == mesh.ProxyContainer })
+	return slices.ContainsFunc(slices.Concat(s.InitContainers, s.Containers),
+		func(c corev1.Container) bool { return c.Name == mesh.ProxyContainer })
 }
 
 // selects reports whether a selector means objects with these labels; one that is none means nothing.

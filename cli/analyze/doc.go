@@ -1,9 +1,10 @@
-// Package analyze finds what is valid and yet does not do what its author meant: a profile where it has no effect, a policy that lets
-// everybody in, a pod that got no proxy.
+// Package analyze finds what is valid and yet does not do what its author meant: a profile where it has no effect, a
+// policy that lets everybody in, a pod that got no proxy.
 //
-// It owns the findings. What an object means is decided by controller/model, whose outcomes are findings here; the other checks add what a
-// status cannot say, because it is about files, about pods that do not exist yet, or about what the author most likely meant. It reads objects
-// and nothing else, so the same code looks at files and at a cluster. The one idea: a check is a function over all objects.
+// It owns the findings. What an object means is decided by controller/model, whose outcomes are findings here; the
+// other checks add what a status cannot say, because it is about files, about pods that do not exist yet, or about what
+// the author most likely meant. It reads objects and nothing else, so the same code looks at files and at a cluster.
+// The one idea: a check is a function over all objects.
 package analyze
 
 import (
@@ -66,8 +67,8 @@ type object struct {
 	tree        map[string]any
 }
 
-// NewWorld returns a world of decoded manifests. Objects without a namespace are in defaultNamespace; where an object is there twice the
-// last one counts, as it does when they are applied.
+// NewWorld returns a world of decoded manifests. Objects without a namespace are in defaultNamespace; where an object
+// is there twice the last one counts, as it does when they are applied.
 func NewWorld(trees []map[string]any, defaultNamespace string) *World {
 	w := &World{byName: map[name]*object{}}
 	for _, tree := range trees {
@@ -96,7 +97,8 @@ func (w *World) HasNamespace(n string) bool { return w.byName[name{"Namespace", 
 
 // Concerns reports whether a finding, of this or of a larger world, is about one of the objects.
 func (w *World) Concerns(f Finding) bool {
-	return slices.ContainsFunc(w.objects, func(o *object) bool { return f.Namespace == o.home() && f.Object == o.kind+"/"+o.name.name })
+	return slices.ContainsFunc(w.objects,
+		func(o *object) bool { return f.Namespace == o.home() && f.Object == o.kind+"/"+o.name.name })
 }
 
 // home returns the namespace of findings about an object: the object's own, or the one that it is.
@@ -151,7 +153,8 @@ func spec[T any](o *object) T {
 func (w *World) Analyze() []Finding {
 	w.findings, w.superseded = nil, nil
 	for _, check := range []func(*World){
-		checkOutcomes, checkProfiles, checkConsumers, checkServers, checkGuards, checkProbes, checkPermissive, checkCallers, checkInjection, checkPodSecurity, checkAnnotations, checkPlaces, checkFields,
+		checkOutcomes, checkProfiles, checkConsumers, checkServers, checkGuards, checkProbes, checkPermissive, checkCallers,
+		checkInjection, checkPodSecurity, checkAnnotations, checkPlaces, checkFields,
 	} {
 		check(w)
 	}
@@ -164,7 +167,8 @@ func (w *World) Analyze() []Finding {
 
 func (w *World) report(s Severity, code string, o *object, format string, args ...any) {
 	w.findings = append(w.findings, Finding{
-		Severity: s, Code: code, Namespace: o.home(), Object: o.kind + "/" + o.name.name, Message: fmt.Sprintf(format, args...),
+		Severity: s, Code: code, Namespace: o.home(), Object: o.kind + "/" +
+			o.name.name, Message: fmt.Sprintf(format, args...),
 	})
 }
 

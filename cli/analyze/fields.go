@@ -44,7 +44,8 @@ func typed(group, kind string) any {
 	return nil
 }
 
-// checkFields finds fields that a kind does not have, and values of another type, in objects that no API server has seen yet.
+// checkFields finds fields that a kind does not have, and values of another type, in objects that no API server has
+// seen yet.
 func checkFields(w *World) {
 	for _, o := range w.objects {
 		into := typed(o.group, o.kind)
@@ -62,7 +63,8 @@ func checkFields(w *World) {
 		var mismatch *json.UnmarshalTypeError
 		switch {
 		case errors.As(err, &mismatch):
-			w.report(Error, "FieldType", o, "%s has a %s: want %s", mismatch.Field, mismatch.Value, wantedType(mismatch.Type.Kind().String()))
+			w.report(Error, "FieldType", o, "%s has a %s: want %s", mismatch.Field, mismatch.Value,
+				wantedType(mismatch.Type.Kind().String()))
 		case err != nil:
 			w.report(Error, "FieldType", o, "%s", strings.TrimPrefix(err.Error(), "json: "))
 		}

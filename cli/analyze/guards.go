@@ -18,7 +18,8 @@ type pathMatch struct {
 // matches reports whether a path is matched by an Exact or PathPrefix match.
 func (p pathMatch) matches(path string) bool {
 	prefix := strings.TrimSuffix(p.value, "/")
-	return p.kind == "Exact" && p.value == path || p.kind == "PathPrefix" && (prefix == "" || path == prefix || strings.HasPrefix(path, prefix+"/"))
+	return p.kind == "Exact" && p.value == path || p.kind == "PathPrefix" &&
+		(prefix == "" || path == prefix || strings.HasPrefix(path, prefix+"/"))
 }
 
 // guardRoute is an HTTPRoute of a Server.
@@ -28,8 +29,9 @@ type guardRoute struct {
 	lets  []string // whom its policies let in, each as the policy's requirements; sorted
 }
 
-// checkGuards finds routes that guard an Exact path beside a route with a prefix over it which lets in others: what many servers take for
-// the same path, such as /admin/ for /admin, falls under the prefix. Source: Gateway API, HTTPPathMatch.
+// checkGuards finds routes that guard an Exact path beside a route with a prefix over it which lets in others: what
+// many servers take for the same path, such as /admin/ for /admin, falls under the prefix. Source: Gateway API,
+// HTTPPathMatch.
 func checkGuards(w *World) {
 	for _, server := range w.sorted("Server") {
 		routes := w.guardRoutes(server)
@@ -38,11 +40,13 @@ func checkGuards(w *World) {
 				if p.kind != "Exact" || p.value == "/" {
 					continue
 				}
-				i := slices.IndexFunc(routes, func(r guardRoute) bool { return r.object != guard.object && r.covers(p.value) && r.wider(guard) })
+				i := slices.IndexFunc(routes,
+					func(r guardRoute) bool { return r.object != guard.object && r.covers(p.value) && r.wider(guard) })
 				if i >= 0 {
 					w.report(Warning, "ExactGuard", guard.object, "guards only Exact %s of Server %s: "+
 						"HTTPRoute %s matches %s/, %s and similar paths, and lets in other clients; "+
-						"match PathPrefix %s instead (docs/authorization.md#exact)", p.value, server.name.name, routes[i].name.name, p.value, strings.ToUpper(p.value), p.value)
+						"match PathPrefix %s instead (docs/authorization.md#exact)", p.value, server.name.name, routes[i].name.name,
+						p.value, strings.ToUpper(p.value), p.value)
 				}
 			}
 		}
@@ -99,7 +103,8 @@ func (w *World) guardRoutes(server *object) (out []guardRoute) {
 func (w *World) letIn(route *object) (out []string) {
 	w.each("AuthorizationPolicy", func(o *object) {
 		s := spec[v1alpha1.AuthorizationPolicySpec](o)
-		if o.group != v1alpha1.PolicyGroup || o.namespace != route.namespace || s.TargetRef.Kind != route.kind || s.TargetRef.Name != route.name.name {
+		if o.group != v1alpha1.PolicyGroup || o.namespace != route.namespace || s.TargetRef.Kind != route.kind ||
+			s.TargetRef.Name != route.name.name {
 			return
 		}
 		required := make([]string, 0, len(s.RequiredAuthenticationRefs))

@@ -33,13 +33,14 @@ func checkInjection(w *World) {
 			} else if maker != nil {
 				next = "restart " + maker.kind + " " + maker.name.name
 			}
-			w.report(Warning, "NotInjected", o, "the namespace asks for a proxy and the pod has none: it was created before; %s", next)
+			w.report(Warning, "NotInjected", o, "the namespace asks for a proxy and the pod has none: it was created before; %s",
+				next)
 		}
 	})
 }
 
-// checkPodSecurity finds namespaces whose Pod Security level forbids tulle-init, which needs NET_ADMIN to capture traffic: the API server
-// refuses every new pod with a proxy. Source: Kubernetes Pod Security Standards.
+// checkPodSecurity finds namespaces whose Pod Security level forbids tulle-init, which needs NET_ADMIN to capture
+// traffic: the API server refuses every new pod with a proxy. Source: Kubernetes Pod Security Standards.
 func checkPodSecurity(w *World) {
 	const label = "pod-security.kubernetes.io/enforce"
 	w.each("Namespace", func(ns *object) {
@@ -49,8 +50,10 @@ func checkPodSecurity(w *World) {
 		}
 		decides := inject.Namespace{Name: ns.name.name, Annotations: ns.annotations, Labels: ns.labels}
 		report := func(o *object, whose string) {
-			w.report(Warning, "PodSecurity", o, "label %s=%s of the namespace forbids NET_ADMIN, which %s needs to capture traffic: the API server "+
-				"refuses %s that get a proxy, unless they are exempt; set the label to privileged (docs/injection.md#what-a-pod-gets)", label, level, mesh.InitContainer, whose)
+			w.report(Warning, "PodSecurity", o,
+				"label %s=%s of the namespace forbids NET_ADMIN, which %s needs to capture traffic: the API server "+
+					"refuses %s that get a proxy, unless they are exempt; set the label to privileged "+
+					"(docs/injection.md#what-a-pod-gets)", label, level, mesh.InitContainer, whose)
 		}
 		if inject.Decide(decides, &corev1.Pod{}).Action == inject.Inject {
 			report(ns, "pods")
@@ -82,7 +85,8 @@ func checkAnnotations(w *World) {
 		w.checkLabels(o, labels, at)
 		switch value, ok := annotations[mesh.InjectAnnotation]; {
 		case ok && value != "enabled" && value != "disabled" && value != "ingress":
-			w.report(Error, "AnnotationValue", o, "annotation %s is %q: want enabled, ingress or disabled", mesh.InjectAnnotation, value)
+			w.report(Error, "AnnotationValue", o, "annotation %s is %q: want enabled, ingress or disabled",
+				mesh.InjectAnnotation, value)
 		}
 		if o.kind == "Service" || o.kind == "HTTPRoute" || o.kind == "GRPCRoute" {
 			checkTuning(w, o)
@@ -122,7 +126,8 @@ func (w *World) checkLabels(o *object, labels map[string]string, at string) {
 	}
 	for _, key := range slices.Sorted(maps.Keys(labels)) {
 		if right, about := inject.Meant(key); about && key != admissionLabel {
-			w.report(Warning, "AnnotationPlace", o, "label %s at %s.labels has no effect: write annotation %s at %s.annotations", key, at, cmp.Or(right, key), at)
+			w.report(Warning, "AnnotationPlace", o, "label %s at %s.labels has no effect: write annotation %s at %s.annotations",
+				key, at, cmp.Or(right, key), at)
 		}
 	}
 }
@@ -130,9 +135,11 @@ func (w *World) checkLabels(o *object, labels map[string]string, at string) {
 // admissionLabel is a label that begins as annotations do: it keeps the injector away from a namespace.
 const admissionLabel = mesh.ConfigPrefix + "admission-webhooks"
 
-// checkTuning finds annotations about retries, timeouts, circuit breaking and faults that the controller would not accept.
+// checkTuning finds annotations about retries, timeouts, circuit breaking and faults that the controller would not
+// accept.
 func checkTuning(w *World, o *object) {
-	for _, p := range compile.CheckAnnotations(&metav1.ObjectMeta{Annotations: o.annotations}, o.kind == "Service", w.Now) {
+	for _, p := range compile.CheckAnnotations(&metav1.ObjectMeta{Annotations: o.annotations}, o.kind == "Service",
+		w.Now) {
 		if p.Reason == compile.ReasonUnknownAnnotation {
 			w.report(Warning, "AnnotationUnknown", o, "%s", p)
 		} else {

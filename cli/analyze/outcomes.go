@@ -17,11 +17,12 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// checkOutcomes reports what the destination controller would write to the status of each object. The controller's own code decides: what
-// routes, Servers and policies mean is said in controller/model alone.
+// checkOutcomes reports what the destination controller would write to the status of each object. The controller's own
+// code decides: what routes, Servers and policies mean is said in controller/model alone.
 func checkOutcomes(w *World) {
 	store := model.New(model.Config{
-		TrustDomain: w.domain(), ClusterDomain: w.domain(), ControlPlaneNamespace: mesh.ControlPlaneNamespace, DefaultPolicy: mesh.AllUnauthenticated,
+		TrustDomain: w.domain(), ClusterDomain: w.domain(), ControlPlaneNamespace: mesh.ControlPlaneNamespace,
+		DefaultPolicy: mesh.AllUnauthenticated,
 	})
 	objects := map[model.ObjectRef]*object{}
 	for i, o := range w.objects {
@@ -61,8 +62,8 @@ func (w *World) domain() string {
 	return domain
 }
 
-// decoded returns an object as the controller reads it. ok is false for kinds that it does not read, and for an object that does not fit its
-// kind: another check says so.
+// decoded returns an object as the controller reads it. ok is false for kinds that it does not read, and for an object
+// that does not fit its kind: another check says so.
 func (w *World) decoded(o *object, i int) (into metav1.Object, ok bool) {
 	switch o.group + "/" + o.kind {
 	case "/Service":
@@ -84,7 +85,8 @@ func (w *World) decoded(o *object, i int) (into metav1.Object, ok bool) {
 	if o.created == "" { // nobody has applied it yet: it is younger than what the cluster has
 		into.SetCreationTimestamp(metav1.NewTime(w.Now))
 	}
-	if svc, isService := into.(*corev1.Service); isService && svc.Spec.ClusterIP == "" && svc.Spec.Type != corev1.ServiceTypeExternalName {
+	if svc, isService := into.(*corev1.Service); isService && svc.Spec.ClusterIP == "" &&
+		svc.Spec.Type != corev1.ServiceTypeExternalName {
 		// In place of the address that the API server will assign: one of a network that is in no cluster (RFC 1112 §4).
 		svc.Spec.ClusterIP = netip.AddrFrom4([4]byte{240, byte(i >> 16), byte(i >> 8), byte(i)}).String()
 	}
@@ -113,7 +115,8 @@ func (w *World) reportResult(o *object, r model.Result, parent reference) {
 		if w.Partial && !certain {
 			continue
 		}
-		finding := Finding{Severity: severity, Code: code, Namespace: o.home(), Object: o.kind + "/" + o.name.name, Message: text}
+		finding := Finding{Severity: severity, Code: code, Namespace: o.home(), Object: o.kind + "/" + o.name.name,
+			Message: text}
 		if !slices.Contains(w.findings, finding) { // a route says the same at each of its parents
 			w.findings = append(w.findings, finding)
 		}
@@ -192,7 +195,8 @@ func (w *World) codeOfParent(o *object, parent reference) (code string, certain 
 // element is a part of a JSON path in a list, such as rules[0].
 var element = regexp.MustCompile(`^(\w+)\[(\d+)\]$`)
 
-// backendAt returns the backend at a path of a route, such as spec.rules[0].backendRefs[1]; none where something else is there.
+// backendAt returns the backend at a path of a route, such as spec.rules[0].backendRefs[1]; none where something else
+// is there.
 func backendAt(o *object, path string) (b reference) {
 	var at any = o.tree
 	for part := range strings.SplitSeq(path, ".") {

@@ -17,8 +17,8 @@ import (
 // ProbeRefused is the code of findings about pods whose kubelet is kept out.
 const ProbeRefused = "ProbeRefused"
 
-// checkProbes finds requests of the kubelet that the mesh refuses, so that the pod never is ready or is restarted for ever: those over HTTPS,
-// which a proxy cannot tell from other connections, and those that a route redirects.
+// checkProbes finds requests of the kubelet that the mesh refuses, so that the pod never is ready or is restarted for
+// ever: those over HTTPS, which a proxy cannot tell from other connections, and those that a route redirects.
 func checkProbes(w *World) {
 	for _, o := range w.objects {
 		if o.kind != "Pod" && !isWorkload(o) || w.maker(o) != nil || !w.getsProxy(o) {
@@ -32,8 +32,9 @@ func checkProbes(w *World) {
 				w.checkRedirect(o, server, r)
 			case r.TLS:
 				if why := w.refusesTLS(o, pod, server, r); why != "" {
-					w.report(Error, ProbeRefused, o, "container %s: %s asks port %d over HTTPS, and %s use HTTP, gRPC, tcpSocket or exec "+
-						"(docs/authorization.md#https-probes)", r.Container, r.Kind, r.Port, why)
+					w.report(Error, ProbeRefused, o,
+						"container %s: %s asks port %d over HTTPS, and %s use HTTP, gRPC, tcpSocket or exec "+
+							"(docs/authorization.md#https-probes)", r.Container, r.Kind, r.Port, why)
 				}
 			}
 		}
@@ -71,7 +72,8 @@ func annotationsOf(o *object) map[string]string {
 func (w *World) serverOf(o *object, pod corev1.PodSpec, port uint16) *object {
 	for _, server := range w.sorted("Server") {
 		s := spec[v1alpha1.ServerSpec](server)
-		if server.namespace == o.namespace && selects(s.PodSelector, labelsOf(o)) && numberOf(pod, s.Port) == strconv.Itoa(int(port)) {
+		if server.namespace == o.namespace && selects(s.PodSelector, labelsOf(o)) &&
+			numberOf(pod, s.Port) == strconv.Itoa(int(port)) {
 			return server
 		}
 	}
@@ -81,8 +83,8 @@ func (w *World) serverOf(o *object, pod corev1.PodSpec, port uint16) *object {
 // letNodeIn is what helps where the policy of clients without identity is all that refuses the kubelet.
 const letNodeIn = ": authorize the node's network, or"
 
-// refusesTLS says why a connection of the node that carries TLS of the application's own is refused, and whether an authorization helps;
-// "" if it is not refused, as far as can be known.
+// refusesTLS says why a connection of the node that carries TLS of the application's own is refused, and whether an
+// authorization helps; "" if it is not refused, as far as can be known.
 func (w *World) refusesTLS(o *object, pod corev1.PodSpec, server *object, r kubelet.Request) string {
 	settings := w.settingsOf(o, pod)
 	skipped, _ := mesh.ParsePortSet(settings.ProxyInit.IgnoreInboundPorts, nil)
@@ -93,14 +95,16 @@ func (w *World) refusesTLS(o *object, pod corev1.PodSpec, server *object, r kube
 	case identified.Contains(r.Port):
 		return "the port requires an identity:"
 	case server == nil && inject.NeedsIdentity(settings.Proxy.DefaultInboundPolicy):
-		return "inbound policy " + string(settings.Proxy.DefaultInboundPolicy) + " refuses clients without identity" + letNodeIn
+		return "inbound policy " + string(settings.Proxy.DefaultInboundPolicy) + " refuses clients without identity" +
+			letNodeIn
 	case server == nil:
 		return ""
 	}
 	s := spec[v1alpha1.ServerSpec](server)
 	switch {
 	case w.httpOnly(server, s):
-		return "Server " + server.name.name + " takes HTTP alone: it declares it, or has routes or a rate limit, and resets it whatever authorizations say:"
+		return "Server " + server.name.name +
+			" takes HTTP alone: it declares it, or has routes or a rate limit, and resets it whatever authorizations say:"
 	case inject.NeedsIdentity(mesh.AccessPolicy(cmp.Or(s.AccessPolicy, string(mesh.Deny)))) && !w.admitsStrangers(server):
 		return "Server " + server.name.name + " refuses clients without identity" + letNodeIn
 	}
@@ -181,8 +185,8 @@ func (w *World) admitsStrangers(server *object) bool {
 	})
 }
 
-// checkRedirect finds a route that redirects a request of the kubelet. The kubelet follows a redirect within the pod, and what it asks for
-// then is no probe. Redirects of the application itself are in no manifest.
+// checkRedirect finds a route that redirects a request of the kubelet. The kubelet follows a redirect within the pod,
+// and what it asks for then is no probe. Redirects of the application itself are in no manifest.
 func (w *World) checkRedirect(o, server *object, r kubelet.Request) {
 	path, _, _ := strings.Cut(r.Target, "?")
 	for _, route := range w.guardRoutes(server) {
@@ -192,7 +196,8 @@ func (w *World) checkRedirect(o, server *object, r kubelet.Request) {
 			if redirects && p.matches(path) {
 				w.report(Warning, "ProbeRedirected", o, "container %s: %s asks port %d for %s, which HTTPRoute %s redirects: "+
 					"the kubelet follows the redirect within the pod, and policy does not treat that request as a probe; "+
-					"probe the final path, or authorize the node's network on a route that matches it", r.Container, r.Kind, r.Port, r.Target, route.name.name)
+					"probe the final path, or authorize the node's network on a route that matches it", r.Container, r.Kind, r.Port,
+					r.Target, route.name.name)
 				return
 			}
 		}

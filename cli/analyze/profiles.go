@@ -11,7 +11,8 @@ func checkProfiles(w *World) {
 	w.each("ServiceProfile", func(o *object) {
 		service, namespace, ok := profileService(o.name.name)
 		if ok && o.namespace != namespace && !w.missing("Service", namespace, service) {
-			w.report(Warning, "ProfileNamespace", o, "applies to clients of namespace %s only; in namespace %s, the Service's, it would apply to all",
+			w.report(Warning, "ProfileNamespace", o,
+				"applies to clients of namespace %s only; in namespace %s, the Service's, it would apply to all",
 				o.namespace, namespace)
 		}
 		checkPaths(w, o, spec[v1alpha1.ServiceProfileSpec](o))
@@ -31,7 +32,8 @@ func profileService(fqdn string) (service, namespace string, ok bool) {
 func checkPaths(w *World, o *object, profile v1alpha1.ServiceProfileSpec) {
 	for _, r := range profile.Routes {
 		if _, path, ok := strings.Cut(r.Name, " "); ok && r.Condition != nil && r.Condition.PathRegex == path+"/.*" {
-			w.report(Info, "PathOfRoute", o, "route %q: %s does not match %s itself; %s(/.*)? matches both", r.Name, r.Condition.PathRegex, path, path)
+			w.report(Info, "PathOfRoute", o, "route %q: %s does not match %s itself; %s(/.*)? matches both", r.Name,
+				r.Condition.PathRegex, path, path)
 		}
 	}
 }

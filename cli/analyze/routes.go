@@ -55,12 +55,14 @@ func (r reference) in(namespace string) string {
 	return namespace
 }
 
-// checkConsumers finds routes that apply to the clients of one namespace only, and profiles that replace routes for some clients.
+// checkConsumers finds routes that apply to the clients of one namespace only, and profiles that replace routes for
+// some clients.
 func checkConsumers(w *World) {
 	w.eachRoute(func(o *object, r routeSpec) {
 		for _, p := range r.ParentRefs {
 			if p.isService() && p.in(o.namespace) != o.namespace && !w.missing("Service", p.in(o.namespace), p.Name) {
-				w.report(Info, "ConsumerRoute", o, "applies to clients of namespace %s only: its parent is in namespace %s", o.namespace, p.in(o.namespace))
+				w.report(Info, "ConsumerRoute", o, "applies to clients of namespace %s only: its parent is in namespace %s",
+					o.namespace, p.in(o.namespace))
 			}
 		}
 	})
@@ -75,7 +77,8 @@ func checkConsumers(w *World) {
 					return p.isService() && p.Name == service && p.in(route.namespace) == namespace
 				})
 			if replaces {
-				w.report(Warning, "ProfileOverridesRoutes", route, "has no effect for clients of namespace %s: its ServiceProfile %s has routes",
+				w.report(Warning, "ProfileOverridesRoutes", route,
+					"has no effect for clients of namespace %s: its ServiceProfile %s has routes",
 					o.namespace, o.name.name)
 			}
 		})

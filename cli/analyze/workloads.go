@@ -12,7 +12,8 @@ import (
 )
 
 // workloadKinds are the kinds that make pods of a template.
-var workloadKinds = []string{"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Job", "CronJob"}
+var workloadKinds = []string{"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Job",
+	"CronJob"}
 
 func isWorkload(o *object) bool { return slices.Contains(workloadKinds, o.kind) }
 
@@ -71,13 +72,14 @@ func checkPlaces(w *World) {
 			if right, _ := inject.Meant(key); right != key && right != "" {
 				belongs = right + ", which is most likely meant, belongs"
 			}
-			w.report(Warning, "AnnotationPlace", o, "annotation %s has no effect at the %s itself: %s at %s", key, o.kind, belongs, at.path)
+			w.report(Warning, "AnnotationPlace", o, "annotation %s has no effect at the %s itself: %s at %s", key, o.kind,
+				belongs, at.path)
 		}
 	}
 }
 
-// maker returns the workload among the objects that made the object, of those between them the one that a person wrote; nil if there is
-// none. ReplicaSets, and Jobs of a CronJob, carry the name of what made them.
+// maker returns the workload among the objects that made the object, of those between them the one that a person wrote;
+// nil if there is none. ReplicaSets, and Jobs of a CronJob, carry the name of what made them.
 func (w *World) maker(o *object) *object {
 	meta, _ := o.tree["metadata"].(map[string]any)
 	var head struct{ OwnerReferences []metav1.OwnerReference }
@@ -88,7 +90,8 @@ func (w *World) maker(o *object) *object {
 		}
 		switch owner.Kind {
 		case "ReplicaSet":
-			if made := w.byName[name{"Deployment", o.namespace, strings.TrimSuffix(owner.Name, "-"+o.labels["pod-template-hash"])}]; made != nil {
+			if made := w.byName[name{"Deployment", o.namespace,
+				strings.TrimSuffix(owner.Name, "-"+o.labels["pod-template-hash"])}]; made != nil {
 				return made
 			}
 		case "Job":
@@ -105,7 +108,8 @@ func (w *World) maker(o *object) *object {
 	return nil
 }
 
-// promised reports whether a workload of the namespace makes pods that the selector means, when it is not scaled to none.
+// promised reports whether a workload of the namespace makes pods that the selector means, when it is not scaled to
+// none.
 func (w *World) promised(namespace string, s *metav1.LabelSelector) bool {
 	selector, err := metav1.LabelSelectorAsSelector(s)
 	return err == nil && slices.ContainsFunc(w.objects, func(o *object) bool {

@@ -1,6 +1,7 @@
 // Package certificate shows the certificates that proxies present.
 //
-// It owns how a pod's proxy is asked for its certificate, and the text of one. It verifies nothing: what it shows is what a peer would see.
+// It owns how a pod's proxy is asked for its certificate, and the text of one. It verifies nothing: what it shows is
+// what a peer would see.
 package certificate
 
 import (
@@ -78,7 +79,8 @@ func Write(w io.Writer, cert *x509.Certificate) {
 	if usage := keyUsages(cert); usage != "" {
 		fmt.Fprintf(w, "            X509v3 Key Usage:\n                %s\n", usage)
 	}
-	fmt.Fprintf(w, "            X509v3 Basic Constraints:\n                CA:%s\n", strings.ToUpper(fmt.Sprint(cert.IsCA)))
+	fmt.Fprintf(w, "            X509v3 Basic Constraints:\n                CA:%s\n",
+		strings.ToUpper(fmt.Sprint(cert.IsCA)))
 	var names []string
 	for _, uri := range cert.URIs {
 		names = append(names, "URI:"+uri.String())

@@ -43,8 +43,8 @@ type rollout struct {
 	refused         string // why the API server takes no pod of it; "" where nobody said so
 }
 
-// rollouts lists the workloads of namespace, or of all for "", whose controllers are about to create pods. Those that wait for a
-// person, because they are paused or replace only what is deleted, are not.
+// rollouts lists the workloads of namespace, or of all for "", whose controllers are about to create pods. Those that
+// wait for a person, because they are paused or replace only what is deleted, are not.
 func rollouts(ctx context.Context, cl *cluster.Client, namespace string, pods []corev1.Pod) ([]rollout, error) {
 	apps := cl.AppsV1()
 	deployments, err := apps.Deployments(namespace).List(ctx, metav1.ListOptions{})
@@ -72,7 +72,8 @@ func rollouts(ctx context.Context, cl *cluster.Client, namespace string, pods []
 		return nil, err
 	}
 	var found []rollout
-	add := func(o metav1.ObjectMeta, kind string, template corev1.PodTemplateSpec, seen int64, updated, want int32, why string) {
+	add := func(o metav1.ObjectMeta, kind string, template corev1.PodTemplateSpec, seen int64, updated, want int32,
+		why string) {
 		if seen < o.Generation || updated < want {
 			found = append(found, rollout{o.Namespace, kind + "/" + o.Name, template, why})
 		}
@@ -81,38 +82,45 @@ func rollouts(ctx context.Context, cl *cluster.Client, namespace string, pods []
 		if d.Spec.Paused {
 			continue
 		}
-		add(d.ObjectMeta, "deploy", d.Spec.Template, d.Status.ObservedGeneration, d.Status.UpdatedReplicas, wanted(d.Spec.Replicas), replicaFailure(&d))
+		add(d.ObjectMeta, "deploy", d.Spec.Template, d.Status.ObservedGeneration, d.Status.UpdatedReplicas,
+			wanted(d.Spec.Replicas), replicaFailure(&d))
 	}
 	for _, s := range stateful.Items {
 		updated := s.Status.UpdatedReplicas
 		if s.Spec.UpdateStrategy.Type == appsv1.OnDeleteStatefulSetStrategyType {
 			updated = s.Status.Replicas
 		}
-		add(s.ObjectMeta, "sts", s.Spec.Template, s.Status.ObservedGeneration, updated, wanted(s.Spec.Replicas), refused[s.UID])
+		add(s.ObjectMeta, "sts", s.Spec.Template, s.Status.ObservedGeneration, updated, wanted(s.Spec.Replicas),
+			refused[s.UID])
 	}
 	for _, d := range daemons.Items {
 		updated := d.Status.UpdatedNumberScheduled
 		if d.Spec.UpdateStrategy.Type == appsv1.OnDeleteDaemonSetStrategyType {
 			updated = d.Status.CurrentNumberScheduled
 		}
-		add(d.ObjectMeta, "ds", d.Spec.Template, d.Status.ObservedGeneration, updated, d.Status.DesiredNumberScheduled, refused[d.UID])
+		add(d.ObjectMeta, "ds", d.Spec.Template, d.Status.ObservedGeneration, updated, d.Status.DesiredNumberScheduled,
+			refused[d.UID])
 	}
 	for _, r := range bare.Items {
 		if metav1.GetControllerOf(&r) == nil {
-			add(r.ObjectMeta, "rs", r.Spec.Template, r.Status.ObservedGeneration, r.Status.Replicas, wanted(r.Spec.Replicas), refused[r.UID])
+			add(r.ObjectMeta, "rs", r.Spec.Template, r.Status.ObservedGeneration, r.Status.Replicas, wanted(r.Spec.Replicas),
+				refused[r.UID])
 		}
 	}
 	for _, j := range jobs.Items {
-		if refused[j.UID] != "" && j.Status.CompletionTime == nil && j.Status.Active == 0 { // one without pods and refusals may just be done
+		// one without pods and refusals may just be done
+		if refused[j.UID] != "" && j.Status.CompletionTime == nil && j.Status.Active == 0 {
 			add(j.ObjectMeta, "job", j.Spec.Template, j.Generation, 0, wanted(j.Spec.Parallelism), refused[j.UID])
 		}
 	}
 	return found, nil
 }
 
-// failedCreates returns the message of the last event about a pod that the API server refused, by workload. StatefulSets and DaemonSets have
-// no condition for it. An event that is older than one of the workload's pods is out of date.
-func failedCreates(ctx context.Context, cl *cluster.Client, namespace string, pods []corev1.Pod) (map[types.UID]string, error) {
+// failedCreates returns the message of the last event about a pod that the API server refused, by workload.
+// StatefulSets and DaemonSets have no condition for it. An event that is older than one of the workload's pods is out
+// of date.
+func failedCreates(ctx context.Context, cl *cluster.Client, namespace string, pods []corev1.Pod) (map[types.UID]string,
+	error) {
 	events, err := cl.CoreV1().Events(namespace).List(ctx, metav1.ListOptions{FieldSelector: "reason=FailedCreate"})
 	if err != nil {
 		return nil, fmt.Errorf("list events: %w", err)
@@ -150,8 +158,8 @@ func wanted(replicas *int32) int32 {
 	return *replicas
 }
 
-// askRollouts says which workloads that are to be injected get no pods, and, where no pod has a proxy, whether there is something to
-// wait for: there is only while such a workload has pods to create.
+// askRollouts says which workloads that are to be injected get no pods, and, where no pod has a proxy, whether there is
+// something to wait for: there is only while such a workload has pods to create.
 func askRollouts(f *facts, meshed bool) error {
 	if err := errors.Join(f.namespaces.err, f.rollouts.err); err != nil {
 		return err
@@ -178,11 +186,12 @@ func askRollouts(f *facts, meshed bool) error {
 	}
 }
 
-// refusal says why a workload gets no pods. What the API server forbids stays so until somebody changes the pods or what they may be; a
-// webhook that does not answer, and a ServiceAccount that is about to be made, do not.
+// refusal says why a workload gets no pods. What the API server forbids stays so until somebody changes the pods or
+// what they may be; a webhook that does not answer, and a ServiceAccount that is about to be made, do not.
 func refusal(r rollout) error {
 	err := fmt.Errorf("%s -n %s gets no new pods: %s", r.name, r.namespace, r.refused)
-	for _, passing := range []string{"failed calling webhook", "error looking up service account", "unable to create new content", "timeout", "timed out"} {
+	for _, passing := range []string{"failed calling webhook", "error looking up service account",
+		"unable to create new content", "timeout", "timed out"} {
 		if strings.Contains(r.refused, passing) {
 			return err
 		}
@@ -199,18 +208,22 @@ func (f *facts) withoutProxies(namespaces map[string]inject.Namespace) error {
 			return inject.Decide(namespaces[name], &corev1.Pod{}).Action != inject.Inject
 		})
 		if len(asked) == 0 {
-			return fmt.Errorf("no pod with a proxy found in any namespace, and none asks for proxies: kubectl annotate namespace NS %s=enabled, "+
+			return fmt.Errorf("no pod with a proxy found in any namespace, and none asks for proxies: kubectl annotate "+
+				"namespace NS %s=enabled, "+
 				"then kubectl -n NS rollout restart deploy", mesh.InjectAnnotation)
 		}
-		return fmt.Errorf("no pod with a proxy found in any namespace; proxies are asked for in %s: start workloads there, or restart those that run: "+
+		return fmt.Errorf("no pod with a proxy found in any namespace; proxies are asked for in %s: start workloads "+
+			"there, or restart those that run: "+
 			"kubectl -n NS rollout restart deploy", cluster.Abbreviate(asked))
 	case ns == f.namespace:
-		return fmt.Errorf("namespace %s is the control plane's, whose pods need no proxy: say -n and a namespace of applications, or nothing for all", ns)
+		return fmt.Errorf("namespace %s is the control plane's, whose pods need no proxy: say -n and a namespace of "+
+			"applications, or nothing for all", ns)
 	}
 	pods := 0
 	f.eachPod(func(*corev1.Pod) { pods++ })
 	asks := inject.Decide(namespaces[ns], &corev1.Pod{}).Action == inject.Inject
-	says, annotate := "which does not ask for proxies", fmt.Sprintf("kubectl annotate namespace %s %s=enabled", ns, mesh.InjectAnnotation)
+	says, annotate := "which does not ask for proxies", fmt.Sprintf("kubectl annotate namespace %s %s=enabled", ns,
+		mesh.InjectAnnotation)
 	if value, ok := namespaces[ns].Annotations[mesh.InjectAnnotation]; ok {
 		says = fmt.Sprintf("whose annotation %s is %.63q", mesh.InjectAnnotation, value)
 		annotate = fmt.Sprintf("kubectl annotate --overwrite namespace %s %s=enabled", ns, mesh.InjectAnnotation)
@@ -222,7 +235,8 @@ func (f *facts) withoutProxies(namespaces map[string]inject.Namespace) error {
 	case pods == 0:
 		return fmt.Errorf("there are no pods in namespace %s, %s: %s", ns, says, annotate)
 	case asks:
-		return fmt.Errorf("no pod with a proxy found in namespace %s, which asks for proxies; pods get theirs when they start: %s", ns, restart)
+		return fmt.Errorf("no pod with a proxy found in namespace %s, which asks for proxies; pods get theirs when they "+
+			"start: %s", ns, restart)
 	default:
 		return fmt.Errorf("no pod with a proxy found in namespace %s, %s: %s, then %s", ns, says, annotate, restart)
 	}

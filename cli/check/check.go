@@ -1,7 +1,8 @@
 // Package check asks a cluster what is wrong with an installation of Tulle.
 //
-// It owns the questions, in which order they are asked, and how answers are written. It reads the cluster and changes nothing. The one idea:
-// a check is a function over one reading of the cluster, the facts. So checks do not depend on each other, and --wait is another reading.
+// It owns the questions, in which order they are asked, and how answers are written. It reads the cluster and changes
+// nothing. The one idea: a check is a function over one reading of the cluster, the facts. So checks do not depend on
+// each other, and --wait is another reading.
 package check
 
 import (
@@ -19,7 +20,8 @@ import (
 	"github.com/tulle-mesh/tulle/cli/cluster"
 )
 
-// check is one question about the cluster. It sees the facts alone: checks do not depend on each other, and a test can ask one.
+// check is one question about the cluster. It sees the facts alone: checks do not depend on each other, and a test can
+// ask one.
 type check struct {
 	// anchor is where docs/checks.md explains the check; it is the same in every release.
 	anchor string
@@ -108,7 +110,8 @@ func checks(opts Options) []category {
 	case opts.CRDs:
 		return append(categories, gatewayDefinitions(), ownDefinitions())
 	}
-	categories = append(categories, gatewayDefinitions(), existence(), configuration(), identityChecks(), webhookChecks(), versionChecks(), haChecks())
+	categories = append(categories, gatewayDefinitions(), existence(), configuration(), identityChecks(), webhookChecks(),
+		versionChecks(), haChecks())
 	if opts.Proxy {
 		categories = append(categories, dataPlane())
 	}

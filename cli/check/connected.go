@@ -18,7 +18,8 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// Bounds of asking proxies: each is asked through a port-forward of its own, which is work for the API server and the node.
+// Bounds of asking proxies: each is asked through a port-forward of its own, which is work for the API server and the
+// node.
 const (
 	askedAtOnce = 16
 	askProxy    = 5 * time.Second
@@ -31,7 +32,8 @@ const (
 type link struct {
 	asked     time.Time // when
 	connected bool
-	// values counts what came over all streams, and silent is the time since the last one ended, or since the proxy started.
+	// values counts what came over all streams, and silent is the time since the last one ended, or since the proxy
+	// started.
 	values float64
 	silent time.Duration
 	err    error // why it could not be asked
@@ -40,7 +42,8 @@ type link struct {
 // links are those of the pods whose proxies run.
 type links map[types.UID]link
 
-// askLinks asks the running proxies in scope, except those with a fresh answer in known. A proxy that cannot be asked in time is an answer too.
+// askLinks asks the running proxies in scope, except those with a fresh answer in known. A proxy that cannot be asked
+// in time is an answer too.
 func askLinks(ctx context.Context, cl *cluster.Client, f *facts, known links) links {
 	var pods []*corev1.Pod
 	out := links{}
@@ -72,9 +75,10 @@ func askLinks(ctx context.Context, cl *cluster.Client, f *facts, known links) li
 
 // proxyRuns reports whether there is a proxy to ask: others are for the check that wants them ready.
 func proxyRuns(pod *corev1.Pod) bool {
-	return slices.ContainsFunc(slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses), func(s corev1.ContainerStatus) bool {
-		return s.Name == mesh.ProxyContainer && (s.Ready || s.State.Running != nil)
-	})
+	return slices.ContainsFunc(slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses),
+		func(s corev1.ContainerStatus) bool {
+			return s.Name == mesh.ProxyContainer && (s.Ready || s.State.Running != nil)
+		})
 }
 
 func askLink(ctx context.Context, cl *cluster.Client, pod *corev1.Pod) link {
@@ -110,7 +114,8 @@ func readLink(r io.Reader) (link, error) {
 		return link{}, errors.New("its metrics lack control_connected")
 	}
 	silent := time.Duration(sum("tulle_control_stale_seconds") * float64(time.Second))
-	return link{connected: sum("control_connected") > 0, values: sum("tulle_control_values_total"), silent: silent.Round(time.Second)}, nil
+	return link{connected: sum("control_connected") > 0, values: sum("tulle_control_values_total"),
+		silent: silent.Round(time.Second)}, nil
 }
 
 // askConnected finds proxies that go on with what they last heard. A proxy that cannot be asked is a warning: it may be
@@ -157,5 +162,6 @@ func askUnasked(f *facts) error {
 		return nil
 	}
 	slices.Sort(names)
-	return fmt.Errorf("%d of %d proxies could not be asked: %s\n%s: %w", len(names), len(f.links), cluster.Abbreviate(names), names[0], why[names[0]])
+	return fmt.Errorf("%d of %d proxies could not be asked: %s\n%s: %w", len(names), len(f.links),
+		cluster.Abbreviate(names), names[0], why[names[0]])
 }

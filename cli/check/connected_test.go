@@ -25,7 +25,8 @@ func TestCheckDoesNotWaitForEveryMuteProxy(t *testing.T) {
 		p := &corev1.Pod{
 			ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("web-%03d", i), Namespace: "shop", UID: types.UID(fmt.Sprint(i))},
 			Spec:       corev1.PodSpec{InitContainers: []corev1.Container{{Name: mesh.ProxyContainer}}},
-			Status:     corev1.PodStatus{InitContainerStatuses: []corev1.ContainerStatus{{Name: mesh.ProxyContainer, Ready: true}}},
+			Status: corev1.PodStatus{InitContainerStatuses: []corev1.ContainerStatus{{Name: mesh.ProxyContainer,
+				Ready: true}}},
 		}
 		f.pods.value = &corev1.PodList{Items: append(podItems(f), *p)}
 	}
@@ -42,7 +43,8 @@ func TestCheckDoesNotWaitForEveryMuteProxy(t *testing.T) {
 			t.Errorf("took %v with %d connections at once; want %v and at most %d", took, most.Load(), askProxies, askedAtOnce)
 		}
 		err := askConnected(f)
-		if err == nil || !strings.Contains(err.Error(), "100 of 100 proxies could not be asked: shop/web-000, ") || !strings.Contains(err.Error(), "and 90 more\n") {
+		if err == nil || !strings.Contains(err.Error(), "100 of 100 proxies could not be asked: shop/web-000, ") ||
+			!strings.Contains(err.Error(), "and 90 more\n") {
 			t.Errorf("got %v; want how many could not be asked", err)
 		}
 		if last := f.links["99"].err; last == nil || last.Error() != "not asked within 20s" {

@@ -16,8 +16,10 @@ import (
 
 func existence() category {
 	return category{"tulle-existence", []check{
-		{anchor: "l5d-existence-ns", text: "control plane Namespace exists", fatal: true, ask: func(f *facts) error { return f.controlNS.err }},
-		{anchor: "l5d-existence-linkerd-config", text: "'tulle-config' config map exists", fatal: true, ask: func(f *facts) error { return f.values.err }},
+		{anchor: "l5d-existence-ns", text: "control plane Namespace exists", fatal: true,
+			ask: func(f *facts) error { return f.controlNS.err }},
+		{anchor: "l5d-existence-linkerd-config", text: "'tulle-config' config map exists", fatal: true,
+			ask: func(f *facts) error { return f.values.err }},
 		{anchor: "l5d-existence-replicasets", text: "control plane deployments are ready", passes: true, ask: askDeployments},
 		{anchor: "l5d-existence-unschedulable-pods", text: "no unschedulable pods", passes: true, ask: askUnschedulable},
 		{anchor: "l5d-existence-control-plane-pods", text: "control plane pods are ready", passes: true, ask: askControlPods},
@@ -30,8 +32,10 @@ func existence() category {
 func configuration() category {
 	return category{"tulle-config", []check{
 		{anchor: "l5d-config-objects", text: "control plane objects exist", passes: true, ask: askObjects},
-		{anchor: "l5d-config-crds", text: "control plane CustomResourceDefinitions exist", passes: true, ask: askOwnDefinitions},
-		{anchor: "l5d-config-restricted", text: "control plane Namespace enforces the restricted Pod Security Standard", warns: true, ask: askRestricted},
+		{anchor: "l5d-config-crds", text: "control plane CustomResourceDefinitions exist", passes: true,
+			ask: askOwnDefinitions},
+		{anchor: "l5d-config-restricted", text: "control plane Namespace enforces the restricted Pod Security Standard",
+			warns: true, ask: askRestricted},
 		{anchor: "l5d-config-webhook-optout", text: "control plane Namespace is exempt from injection", ask: askExempt},
 	}}
 }
@@ -68,9 +72,12 @@ func askDeployments(f *facts) error {
 				want = *d.Spec.Replicas
 			}
 			if want == 0 {
-				errs = append(errs, fmt.Errorf("%s: scaled to 0 replicas; kubectl -n %s scale deploy/%s --replicas=1", name, d.Namespace, name))
-			} else if d.Status.ReadyReplicas < want || d.Status.UpdatedReplicas < want || d.Status.ObservedGeneration < d.Generation {
-				errs = append(errs, fmt.Errorf("%s: %d of %d replicas are ready, %d up to date", name, d.Status.ReadyReplicas, want, d.Status.UpdatedReplicas))
+				errs = append(errs, fmt.Errorf("%s: scaled to 0 replicas; kubectl -n %s scale deploy/%s --replicas=1", name,
+					d.Namespace, name))
+			} else if d.Status.ReadyReplicas < want || d.Status.UpdatedReplicas < want ||
+				d.Status.ObservedGeneration < d.Generation {
+				errs = append(errs, fmt.Errorf("%s: %d of %d replicas are ready, %d up to date", name, d.Status.ReadyReplicas, want,
+					d.Status.UpdatedReplicas))
 			}
 		}
 		if !found {
@@ -132,8 +139,8 @@ func notReady(pod *corev1.Pod) string {
 	return fmt.Sprintf("not ready, phase %s", pod.Status.Phase)
 }
 
-// whyWaiting returns a container's reason and message. The kubelet reports an image that it cannot pull in two ways, while it
-// tries and between two tries. Both have the same text here, so that --wait reports it once.
+// whyWaiting returns a container's reason and message. The kubelet reports an image that it cannot pull in two ways,
+// while it tries and between two tries. Both have the same text here, so that --wait reports it once.
 func whyWaiting(w *corev1.ContainerStateWaiting) string {
 	reason, message := w.Reason, w.Message
 	if _, cause, ok := strings.Cut(message, "ErrImagePull: "); ok && reason == "ImagePullBackOff" {
@@ -186,8 +193,8 @@ func askServiceNetworks(f *facts) error {
 	})
 }
 
-// outside returns an error that names what lies outside of the cluster's networks. each calls add for everything that must not; a
-// network is an address or a CIDR.
+// outside returns an error that names what lies outside of the cluster's networks. each calls add for everything that
+// must not; a network is an address or a CIDR.
 func outside(f *facts, what string, each func(add func(name, network string))) error {
 	if f.values.err != nil {
 		return f.values.err
@@ -206,7 +213,8 @@ func outside(f *facts, what string, each func(add func(name, network string))) e
 			}
 			prefix = netip.PrefixFrom(addr, addr.BitLen())
 		}
-		inside := slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Bits() <= prefix.Bits() && n.Contains(prefix.Addr()) })
+		inside := slices.ContainsFunc(networks,
+			func(n netip.Prefix) bool { return n.Bits() <= prefix.Bits() && n.Contains(prefix.Addr()) })
 		if !inside {
 			found = append(found, fmt.Sprintf("%s (%s)", name, network))
 		}
@@ -214,7 +222,8 @@ func outside(f *facts, what string, each func(add func(name, network string))) e
 	if found == nil {
 		return nil
 	}
-	return fmt.Errorf("clusterNetworks (%s) does not contain %ss: %s", f.values.value.ClusterNetworks, what, cluster.Abbreviate(found))
+	return fmt.Errorf("clusterNetworks (%s) does not contain %ss: %s", f.values.value.ClusterNetworks, what,
+		cluster.Abbreviate(found))
 }
 
 func askObjects(f *facts) error {
@@ -242,7 +251,8 @@ func askExempt(f *facts) error {
 		return f.controlNS.err
 	}
 	if got := f.controlNS.value.Labels["config.linkerd.io/admission-webhooks"]; got != "disabled" {
-		return fmt.Errorf("label config.linkerd.io/admission-webhooks is %q, want disabled: the injector would wait for itself", got)
+		return fmt.Errorf("label config.linkerd.io/admission-webhooks is %q, want disabled: the injector would wait for "+
+			"itself", got)
 	}
 	return nil
 }

@@ -18,15 +18,20 @@ func dataPlane() category {
 	return category{"tulle-data-plane", []check{
 		{anchor: "l5d-data-plane-exists", text: "data plane namespace exists", fatal: true, ask: askDataNamespace},
 		{anchor: "l5d-data-plane-ready", text: "data plane proxies are ready", passes: true, ask: askProxiesReady},
-		{anchor: "l5d-data-plane-connected", text: "data plane proxies are connected to the control plane", passes: true, ask: askConnected},
+		{anchor: "l5d-data-plane-connected", text: "data plane proxies are connected to the control plane", passes: true,
+			ask: askConnected},
 		{anchor: "l5d-data-plane-injected", text: "pods that asked for a proxy have one", warns: true, ask: askInjected},
 		{anchor: "l5d-data-plane-uid", text: "no application runs as the proxy's user", ask: askProxyUser},
 		{anchor: "l5d-data-plane-probes", text: "kubelet probes are allowed", warns: true, ask: askProbes},
 		{anchor: "l5d-data-plane-version", text: "data plane is up-to-date", warns: true, ask: askProxyVersions},
-		{anchor: "l5d-data-plane-cli-version", text: "data plane and cli versions match", warns: true, ask: askProxyCLIVersions},
-		{anchor: "l5d-data-plane-pod-labels", text: "data plane pod labels are configured correctly", warns: true, ask: askPodLabels},
-		{anchor: "l5d-data-plane-services-annotations", text: "data plane service annotations are configured correctly", warns: true, ask: askServiceAnnotations},
-		{anchor: "linkerd-opaque-ports-definition", text: "opaque ports are properly annotated", warns: true, ask: askOpaquePorts},
+		{anchor: "l5d-data-plane-cli-version", text: "data plane and cli versions match", warns: true,
+			ask: askProxyCLIVersions},
+		{anchor: "l5d-data-plane-pod-labels", text: "data plane pod labels are configured correctly", warns: true,
+			ask: askPodLabels},
+		{anchor: "l5d-data-plane-services-annotations", text: "data plane service annotations are configured correctly",
+			warns: true, ask: askServiceAnnotations},
+		{anchor: "linkerd-opaque-ports-definition", text: "opaque ports are properly annotated", warns: true,
+			ask: askOpaquePorts},
 	}}
 }
 
@@ -37,7 +42,8 @@ func (f *facts) inScope(namespace string) bool { return f.dataPlane == "" || f.d
 func (f *facts) eachPod(visit func(*corev1.Pod)) {
 	for i := range f.pods.value.Items {
 		pod := &f.pods.value.Items[i]
-		if f.inScope(pod.Namespace) && pod.Namespace != f.namespace && !cluster.Finished(pod) && pod.DeletionTimestamp == nil {
+		if f.inScope(pod.Namespace) && pod.Namespace != f.namespace && !cluster.Finished(pod) &&
+			pod.DeletionTimestamp == nil {
 			visit(pod)
 		}
 	}
@@ -107,8 +113,8 @@ func proxyNotReady(pod *corev1.Pod) string {
 	return "proxy is not ready"
 }
 
-// askInjected finds pods that would be injected today and run without a proxy: they are older than their namespace's annotation, or
-// were made while the injector was away, or another mesh was quicker.
+// askInjected finds pods that would be injected today and run without a proxy: they are older than their namespace's
+// annotation, or were made while the injector was away, or another mesh was quicker.
 func askInjected(f *facts) error {
 	if err := errors.Join(f.pods.err, f.namespaces.err); err != nil {
 		return err
@@ -133,7 +139,8 @@ func askInjected(f *facts) error {
 	}
 	if foreign != nil {
 		slices.Sort(foreign)
-		errs = append(errs, fmt.Errorf("pods with another mesh's proxy, which keeps this one's away: %s", cluster.Abbreviate(foreign)))
+		errs = append(errs, fmt.Errorf("pods with another mesh's proxy, which keeps this one's away: %s",
+			cluster.Abbreviate(foreign)))
 	}
 	return errors.Join(errs...)
 }
@@ -146,7 +153,8 @@ func askProxyUser(f *facts) error {
 			return ""
 		}
 		uid := *proxy.SecurityContext.RunAsUser
-		inherited := pod.Spec.SecurityContext != nil && pod.Spec.SecurityContext.RunAsUser != nil && *pod.Spec.SecurityContext.RunAsUser == uid
+		inherited := pod.Spec.SecurityContext != nil && pod.Spec.SecurityContext.RunAsUser != nil &&
+			*pod.Spec.SecurityContext.RunAsUser == uid
 		for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
 			if c.Name == mesh.ProxyContainer || c.Name == mesh.InitContainer {
 				continue
@@ -202,7 +210,8 @@ func askPodLabels(f *facts) error {
 	var wrong []string
 	f.eachPod(func(pod *corev1.Pod) {
 		for _, key := range slices.Sorted(maps.Keys(pod.Labels)) {
-			if key == mesh.InjectAnnotation || strings.HasPrefix(key, mesh.ConfigPrefix) || strings.HasPrefix(key, mesh.OwnConfigPrefix) {
+			if key == mesh.InjectAnnotation || strings.HasPrefix(key, mesh.ConfigPrefix) ||
+				strings.HasPrefix(key, mesh.OwnConfigPrefix) {
 				wrong = append(wrong, fmt.Sprintf("%s/%s: %s is a label, but must be an annotation", pod.Namespace, pod.Name, key))
 			}
 		}
@@ -236,8 +245,9 @@ func askServiceAnnotations(f *facts) error {
 	return errors.New(strings.Join(wrong, "\n"))
 }
 
-// askOpaquePorts finds ports that a pod declares opaque while a Service in front of it does not, or the other way round: two proxies
-// that disagree about a port; and lists that the injector would refuse today, with which no new pod comes.
+// askOpaquePorts finds ports that a pod declares opaque while a Service in front of it does not, or the other way
+// round: two proxies that disagree about a port; and lists that the injector would refuse today, with which no new pod
+// comes.
 func askOpaquePorts(f *facts) error {
 	if err := errors.Join(f.services.err, f.pods.err); err != nil {
 		return err
@@ -269,7 +279,8 @@ type opaquePod struct {
 	says   bool
 }
 
-// opaquePods returns, by namespace, the pods whose lists are right or that have none: there may be thousands of pods, and of Services.
+// opaquePods returns, by namespace, the pods whose lists are right or that have none: there may be thousands of pods,
+// and of Services.
 func (f *facts) opaquePods() map[string][]opaquePod {
 	pods := map[string][]opaquePod{}
 	f.eachPod(func(pod *corev1.Pod) {
@@ -300,9 +311,11 @@ func disagreements(svc *corev1.Service, pods []opaquePod) (wrong []string) {
 				continue
 			}
 			if pod.opaque.Contains(target) {
-				wrong = append(wrong, fmt.Sprintf("service %s/%s: port %d leads to port %d of pod %s, which is opaque, but is not opaque itself", svc.Namespace, svc.Name, p.Port, target, pod.Name))
+				wrong = append(wrong, fmt.Sprintf("service %s/%s: port %d leads to port %d of pod %s, which is opaque, but is "+
+					"not opaque itself", svc.Namespace, svc.Name, p.Port, target, pod.Name))
 			} else if pod.says {
-				wrong = append(wrong, fmt.Sprintf("pod %s/%s: port %d is not opaque, but port %d of service %s that leads to it is", pod.Namespace, pod.Name, target, p.Port, svc.Name))
+				wrong = append(wrong, fmt.Sprintf("pod %s/%s: port %d is not opaque, but port %d of service %s that leads to it is",
+					pod.Namespace, pod.Name, target, p.Port, svc.Name))
 			}
 		}
 	}

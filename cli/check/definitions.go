@@ -19,7 +19,8 @@ func gatewayDefinitions() category {
 
 func ownDefinitions() category {
 	return category{"tulle-crd", []check{
-		{anchor: "l5d-config-crds", text: "control plane CustomResourceDefinitions exist", passes: true, ask: askOwnDefinitions},
+		{anchor: "l5d-config-crds", text: "control plane CustomResourceDefinitions exist", passes: true,
+			ask: askOwnDefinitions},
 	}}
 }
 
@@ -40,8 +41,8 @@ func askOwnDefinitions(f *facts) error {
 	return errors.Join(errs...)
 }
 
-// requiredGateway are the kinds of the Gateway API without which guides and converters do not work. The others are for those who use
-// them.
+// requiredGateway are the kinds of the Gateway API without which guides and converters do not work. The others are for
+// those who use them.
 var requiredGateway = []string{"grpcroutes", "httproutes"}
 
 func askGatewayDefinitions(f *facts) error {
@@ -58,7 +59,8 @@ func askGatewayDefinitions(f *facts) error {
 }
 
 // servedVersions asks the cluster which versions of the definitions' resources it serves.
-func servedVersions(cl *cluster.Client, definitions []install.Definition) (map[schema.GroupVersionResource]bool, error) {
+func servedVersions(cl *cluster.Client, definitions []install.Definition) (map[schema.GroupVersionResource]bool,
+	error) {
 	served := map[schema.GroupVersionResource]bool{}
 	asked := map[schema.GroupVersion]bool{}
 	for _, d := range definitions {

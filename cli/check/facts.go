@@ -33,7 +33,8 @@ func learn[T any](value T, err error) fact[T] { return fact[T]{value, err} }
 type facts struct {
 	now      time.Time
 	expected string // version
-	// namespace is the control plane's; dataPlane restricts the pods and services of dataPlane checks, "" for all namespaces.
+	// namespace is the control plane's; dataPlane restricts the pods and services of dataPlane checks, "" for all
+	// namespaces.
 	namespace string
 	dataPlane string
 
@@ -71,7 +72,8 @@ type facts struct {
 	probes     fact[[]analyze.Finding]
 }
 
-// gather reads what the options' checks ask for. It never fails: what cannot be read is a fact too. known is what proxies said before.
+// gather reads what the options' checks ask for. It never fails: what cannot be read is a fact too. known is what
+// proxies said before.
 func gather(ctx context.Context, opts Options, known links) *facts {
 	f := &facts{now: time.Now(), expected: opts.Version, namespace: opts.ControlNamespace, dataPlane: opts.Namespace}
 	cl, err := opts.Connect()
@@ -107,11 +109,13 @@ func gather(ctx context.Context, opts Options, known links) *facts {
 	if f.objects.err = f.values.err; f.objects.err == nil {
 		f.objects = learn(installation.Missing(ctx, cl, f.values.value, install.Target{Namespace: own, Version: f.expected}))
 	}
-	f.webhook = learn(cl.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, mesh.WebhookConfiguration, metav1.GetOptions{}))
+	f.webhook = learn(cl.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, mesh.WebhookConfiguration,
+		metav1.GetOptions{}))
 	f.injectorTLS = learn(core.Secrets(own).Get(ctx, mesh.InjectorSecret, metav1.GetOptions{}))
 	f.issuer = learn(core.Secrets(own).Get(ctx, mesh.IssuerSecret, metav1.GetOptions{}))
 	_, f.anchorKept = core.Secrets(own).Get(ctx, mesh.AnchorSecret, metav1.GetOptions{})
-	f.trustRoots = learn(core.ConfigMaps(metav1.NamespaceAll).List(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + mesh.TrustRootsConfigMap}))
+	f.trustRoots = learn(core.ConfigMaps(metav1.NamespaceAll).List(ctx,
+		metav1.ListOptions{FieldSelector: "metadata.name=" + mesh.TrustRootsConfigMap}))
 	f.namespaces = learn(core.Namespaces().List(ctx, all))
 	f.pods = learn(core.Pods(metav1.NamespaceAll).List(ctx, all))
 	f.services = learn(core.Services(metav1.NamespaceAll).List(ctx, all))

@@ -21,22 +21,33 @@ const expiresSoon = 60 * 24 * time.Hour
 
 func identityChecks() category {
 	return category{"tulle-identity", []check{
-		{anchor: "l5d-identity-cert-config-valid", text: "certificate config is valid", fatal: true, passes: true, ask: askCertificates},
-		{anchor: "l5d-identity-trustAnchors-use-supported-crypto", text: "trust anchors are using supported crypto algorithm", ask: askAnchorsCrypto},
-		{anchor: "l5d-identity-trustAnchors-are-time-valid", text: "trust anchors are within their validity period", ask: askAnchorsValid},
-		{anchor: "l5d-identity-trustAnchors-not-expiring-soon", text: "trust anchors are valid for at least 60 days", warns: true, ask: askAnchorsLast},
-		{anchor: "l5d-identity-issuer-cert-is-time-valid", text: "issuer cert is within its validity period", ask: askIssuerValid},
-		{anchor: "l5d-identity-issuer-cert-not-expiring-soon", text: "issuer cert is valid for at least 60 days", warns: true, ask: askIssuerLasts},
-		{anchor: "l5d-identity-issuer-cert-issued-by-trust-anchor", text: "issuer cert is issued by the trust anchor", ask: askIssuerChain},
-		{anchor: "l5d-identity-trust-anchor-kept", text: "the trust anchor that renews the issuer is kept", warns: true, ask: askAnchorKept},
-		{anchor: "l5d-identity-trust-roots-everywhere", text: "trust anchors are the same in every namespace", passes: true, ask: askTrustRoots},
+		{anchor: "l5d-identity-cert-config-valid", text: "certificate config is valid", fatal: true, passes: true,
+			ask: askCertificates},
+		{anchor: "l5d-identity-trustAnchors-use-supported-crypto", text: "trust anchors are using supported crypto algorithm",
+			ask: askAnchorsCrypto},
+		{anchor: "l5d-identity-trustAnchors-are-time-valid", text: "trust anchors are within their validity period",
+			ask: askAnchorsValid},
+		{anchor: "l5d-identity-trustAnchors-not-expiring-soon", text: "trust anchors are valid for at least 60 days",
+			warns: true, ask: askAnchorsLast},
+		{anchor: "l5d-identity-issuer-cert-is-time-valid", text: "issuer cert is within its validity period",
+			ask: askIssuerValid},
+		{anchor: "l5d-identity-issuer-cert-not-expiring-soon", text: "issuer cert is valid for at least 60 days", warns: true,
+			ask: askIssuerLasts},
+		{anchor: "l5d-identity-issuer-cert-issued-by-trust-anchor", text: "issuer cert is issued by the trust anchor",
+			ask: askIssuerChain},
+		{anchor: "l5d-identity-trust-anchor-kept", text: "the trust anchor that renews the issuer is kept", warns: true,
+			ask: askAnchorKept},
+		{anchor: "l5d-identity-trust-roots-everywhere", text: "trust anchors are the same in every namespace", passes: true,
+			ask: askTrustRoots},
 	}}
 }
 
 func webhookChecks() category {
 	return category{"tulle-webhooks", []check{
-		{anchor: "l5d-proxy-injector-webhook-cert-valid", text: "proxy-injector webhook has valid cert", passes: true, ask: askWebhookCertificate},
-		{anchor: "l5d-proxy-injector-webhook-failure-policy", text: "proxy-injector webhook is as installed", warns: true, ask: askWebhookRules},
+		{anchor: "l5d-proxy-injector-webhook-cert-valid", text: "proxy-injector webhook has valid cert", passes: true,
+			ask: askWebhookCertificate},
+		{anchor: "l5d-proxy-injector-webhook-failure-policy", text: "proxy-injector webhook is as installed", warns: true,
+			ask: askWebhookRules},
 	}}
 }
 
@@ -91,8 +102,8 @@ func askAnchorKept(f *facts) error {
 	return f.anchorKept
 }
 
-// madeHere reports whether the identity controller made the issuer. Its mark names the certificate: one that somebody applied over it
-// keeps the annotation and is theirs.
+// madeHere reports whether the identity controller made the issuer. Its mark names the certificate: one that somebody
+// applied over it keeps the annotation and is theirs.
 func madeHere(issuer *corev1.Secret) bool {
 	for _, key := range []string{"crt.pem", corev1.TLSCertKey} {
 		if cert := issuer.Data[key]; len(cert) > 0 {
@@ -173,7 +184,8 @@ func askIssuerChain(f *facts) error {
 		return err
 	}
 	opts := x509.VerifyOptions{
-		Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), CurrentTime: f.now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
+		Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), CurrentTime: f.now,
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
 	}
 	for _, root := range roots {
 		opts.Roots.AddCert(root)
@@ -212,7 +224,8 @@ func askTrustRoots(f *facts) error {
 		errs = append(errs, fmt.Errorf("namespaces without %s: %s", mesh.TrustRootsConfigMap, cluster.Abbreviate(missing)))
 	}
 	if different != nil {
-		errs = append(errs, fmt.Errorf("namespaces with other trust anchors than %s: %s", f.namespace, cluster.Abbreviate(different)))
+		errs = append(errs, fmt.Errorf("namespaces with other trust anchors than %s: %s", f.namespace,
+			cluster.Abbreviate(different)))
 	}
 	return errors.Join(errs...)
 }
@@ -256,7 +269,8 @@ func askWebhookRules(f *facts) error {
 			errs = append(errs, fmt.Errorf("webhook %s does not call Service %s/%s", hook.Name, f.namespace, mesh.InjectorName))
 		}
 		if s := hook.ObjectSelector; s != nil && len(s.MatchLabels)+len(s.MatchExpressions) > 0 {
-			errs = append(errs, fmt.Errorf("webhook %s has an objectSelector: a pod's author can choose labels that it does not match", hook.Name))
+			errs = append(errs, fmt.Errorf("webhook %s has an objectSelector: a pod's author can choose labels that it does "+
+				"not match", hook.Name))
 		}
 	}
 	return errors.Join(errs...)

@@ -11,14 +11,16 @@ import (
 	utilversion "k8s.io/apimachinery/pkg/util/version"
 )
 
-// minKubernetes is the first release whose admission rules in CEL know IP addresses; native sidecars and ValidatingAdmissionPolicy in v1
-// are older.
+// minKubernetes is the first release whose admission rules in CEL know IP addresses; native sidecars and
+// ValidatingAdmissionPolicy in v1 are older.
 const minKubernetes = "1.31.0"
 
 func kubernetesAPI() category {
 	return category{"kubernetes-api", []check{
-		{anchor: "k8s-api-client", text: "can initialize the client", fatal: true, ask: func(f *facts) error { return f.client }},
-		{anchor: "k8s-api-query", text: "can query the Kubernetes API", fatal: true, ask: func(f *facts) error { return f.version.err }},
+		{anchor: "k8s-api-client", text: "can initialize the client", fatal: true,
+			ask: func(f *facts) error { return f.client }},
+		{anchor: "k8s-api-query", text: "can query the Kubernetes API", fatal: true,
+			ask: func(f *facts) error { return f.version.err }},
 	}}
 }
 
@@ -72,7 +74,8 @@ func askLinuxNodes(f *facts) error {
 	if f.nodes.err != nil {
 		return f.nodes.err
 	}
-	if !slices.ContainsFunc(f.nodes.value.Items, func(n corev1.Node) bool { return n.Labels[corev1.LabelOSStable] == "linux" }) {
+	if !slices.ContainsFunc(f.nodes.value.Items,
+		func(n corev1.Node) bool { return n.Labels[corev1.LabelOSStable] == "linux" }) {
 		return errors.New("no node has the label kubernetes.io/os=linux")
 	}
 	return nil
@@ -81,8 +84,8 @@ func askLinuxNodes(f *facts) error {
 // maxClockSkew allows for a kubelet that renews its lease every 10 s and may be late once.
 const maxClockSkew = time.Minute
 
-// askClockSkew compares this machine's clock with the time at which ready nodes last renewed their leases. Certificates are only
-// valid to those who agree on the time.
+// askClockSkew compares this machine's clock with the time at which ready nodes last renewed their leases. Certificates
+// are only valid to those who agree on the time.
 func askClockSkew(f *facts) error {
 	if err := errors.Join(f.nodes.err, f.leases.err); err != nil {
 		return err

@@ -16,8 +16,8 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// refusedProbes returns what keeps the kubelet out of pods in scope, as analyze finds it. Policies are read only where a pod is probed over
-// HTTPS.
+// refusedProbes returns what keeps the kubelet out of pods in scope, as analyze finds it. Policies are read only where
+// a pod is probed over HTTPS.
 func refusedProbes(ctx context.Context, cl *cluster.Client, f *facts) ([]analyze.Finding, error) {
 	probed := false
 	f.eachPod(func(pod *corev1.Pod) {

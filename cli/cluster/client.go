@@ -1,7 +1,8 @@
 // Package cluster is the Kubernetes API as the commands use it.
 //
-// It owns how a cluster is reached: its clients, port-forwards to pods, and which pods a resource has. It knows nothing of the mesh but the
-// names of its containers and ports. The one idea: a Client is one small value, so that every command runs in a test against a fake one.
+// It owns how a cluster is reached: its clients, port-forwards to pods, and which pods a resource has. It knows nothing
+// of the mesh but the names of its containers and ports. The one idea: a Client is one small value, so that every
+// command runs in a test against a fake one.
 package cluster
 
 import (
@@ -83,11 +84,13 @@ func Connect(c Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a client for %s: %w", config.Host, err)
 	}
-	return &Client{Interface: client, Dynamic: untyped, Metadata: meta, DialPod: podDialer(client, config), Namespace: namespace}, nil
+	return &Client{Interface: client, Dynamic: untyped, Metadata: meta, DialPod: podDialer(client, config),
+		Namespace: namespace}, nil
 }
 
 // definitionResource is that of CustomResourceDefinitions.
-var definitionResource = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
+var definitionResource = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1",
+	Resource: "customresourcedefinitions"}
 
 // Definitions returns the metadata of the cluster's CustomResourceDefinitions.
 func (cl *Client) Definitions(ctx context.Context) ([]metav1.PartialObjectMetadata, error) {

@@ -21,8 +21,10 @@ import (
 	"k8s.io/client-go/transport/spdy"
 )
 
-// podDialer connects to a port of a pod from inside of the pod, as kubectl port-forward does, without a listener on this machine.
-func podDialer(client kubernetes.Interface, config *rest.Config) func(ctx context.Context, namespace, pod string, port int) (net.Conn, error) {
+// podDialer connects to a port of a pod from inside of the pod, as kubectl port-forward does, without a listener on
+// this machine.
+func podDialer(client kubernetes.Interface, config *rest.Config) func(ctx context.Context, namespace, pod string,
+	port int) (net.Conn, error) {
 	return func(ctx context.Context, namespace, pod string, port int) (net.Conn, error) {
 		conn, err := forward(ctx, client, config, namespace, pod, port)
 		if err != nil {
@@ -32,12 +34,14 @@ func podDialer(client kubernetes.Interface, config *rest.Config) func(ctx contex
 	}
 }
 
-func forward(ctx context.Context, client kubernetes.Interface, config *rest.Config, namespace, pod string, port int) (net.Conn, error) {
+func forward(ctx context.Context, client kubernetes.Interface, config *rest.Config, namespace, pod string,
+	port int) (net.Conn, error) {
 	transport, upgrader, err := spdy.RoundTripperFor(config)
 	if err != nil {
 		return nil, err
 	}
-	url := client.CoreV1().RESTClient().Post().Resource("pods").Namespace(namespace).Name(pod).SubResource("portforward").URL()
+	url := client.CoreV1().RESTClient().Post().Resource("pods").
+		Namespace(namespace).Name(pod).SubResource("portforward").URL()
 	dialer := spdy.NewDialer(upgrader, &http.Client{Transport: transport}, http.MethodPost, url)
 	tunnel, _, err := dialer.Dial(portforward.PortForwardProtocolV1Name)
 	if err != nil {

@@ -1,8 +1,11 @@
 package cluster
 
 import (
+	"context"
 	"fmt"
 	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -61,4 +64,20 @@ func Abbreviate(names []string) string {
 		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), extra)
 	}
 	return strings.Join(names, ", ")
+}
+
+// Versions counts the living pods of a selector by version; namespace "" is all.
+func Versions(ctx context.Context, cl *Client, namespace, selector string,
+	versionOf func(metav1.ObjectMeta) string) (map[string]int, error) {
+	pods, err := cl.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
+	if err != nil {
+		return nil, err
+	}
+	versions := map[string]int{}
+	for i := range pods.Items {
+		if v := versionOf(pods.Items[i].ObjectMeta); v != "" && !Finished(&pods.Items[i]) {
+			versions[v]++
+		}
+	}
+	return versions, nil
 }

@@ -40,7 +40,8 @@ func ParseResource(args []string) (kind, name string, err error) {
 			return canonical, name, nil
 		}
 	}
-	return "", "", fmt.Errorf("%q is not a kind that has pods: want pod, deployment, statefulset, daemonset, replicaset, job, service or namespace", kind)
+	return "", "", fmt.Errorf("%q is not a kind that has pods: want pod, deployment, statefulset, daemonset, "+
+		"replicaset, job, service or namespace", kind)
 }
 
 // PodsOf returns the living pods of a resource, sorted by name; it is an error if there are none.
@@ -62,7 +63,8 @@ func PodsOf(ctx context.Context, cl *Client, kind, name string) ([]corev1.Pod, e
 	if err != nil {
 		return nil, fmt.Errorf("list pods of %s/%s: %w", kind, name, err)
 	}
-	pods := slices.DeleteFunc(list.Items, func(p corev1.Pod) bool { return Finished(&p) || kind == "pod" && p.Name != name })
+	pods := slices.DeleteFunc(list.Items,
+		func(p corev1.Pod) bool { return Finished(&p) || kind == "pod" && p.Name != name })
 	if len(pods) == 0 && kind == "pod" {
 		return nil, fmt.Errorf("no pod %s runs in namespace %s", name, namespace)
 	}

@@ -1,8 +1,9 @@
 // Package convert turns manifests of other meshes, and those that tutorials invented, into manifests of this one.
 //
-// It owns the translation and its report: Istio's and SMI's kinds, the fields that Linkerd never had. It works on trees of decoded
-// YAML and imports mesh only; reading, writing and asking a cluster is its caller's business. The one idea: a field is converted by
-// being read, so whatever no converter has read is reported as dropped, and nothing is lost in silence.
+// It owns the translation and its report: Istio's and SMI's kinds, the fields that Linkerd never had. It works on trees
+// of decoded YAML and imports mesh only; reading, writing and asking a cluster is its caller's business. The one idea:
+// a field is converted by being read, so whatever no converter has read is reported as dropped, and nothing is lost in
+// silence.
 package convert
 
 import (
@@ -61,34 +62,40 @@ type kind struct{ group, kind string }
 
 // converters is every kind that is not passed on as it is.
 var converters = map[kind]converter{
-	{"split.smi-spec.io", "TrafficSplit"}:            trafficSplit,
-	{"security.linkerd.io", "Server"}:                inventedServer,
-	{"security.linkerd.io", "AuthorizationPolicy"}:   inventedPolicy,
-	{"policy.linkerd.io", "Server"}:                  server,
-	{"policy.linkerd.io", "ServerAuthorization"}:     serverAuthorization,
-	{"policy.linkerd.io", "MeshTLSAuthentication"}:   meshTLSAuthentication,
-	{"policy.linkerd.io", "HTTPRoute"}:               policyRoute,
-	{"linkerd.io", "ServiceProfile"}:                 serviceProfile,
-	{"networking.istio.io", "VirtualService"}:        virtualService,
-	{"networking.istio.io", "DestinationRule"}:       destinationRule,
-	{"networking.istio.io", "EnvoyFilter"}:           envoyFilter,
-	{"security.istio.io", "PeerAuthentication"}:      peerAuthentication,
-	{"security.istio.io", "AuthorizationPolicy"}:     istioPolicy,
-	{"telemetry.istio.io", "Telemetry"}:              telemetry,
-	{"monitoring.coreos.com", "ServiceMonitor"}:      serviceMonitor,
-	{"opentelemetry.io", "OpenTelemetryCollector"}:   collector,
-	{"networking.istio.io", "Gateway"}:               unsupported("run an ingress or a Gateway API controller; its pods can be meshed"),
-	{"networking.istio.io", "ServiceEntry"}:          unsupported("traffic to addresses outside the cluster is forwarded as it is and needs no object"),
-	{"networking.istio.io", "Sidecar"}:               unsupported("a proxy asks only for the addresses that its pod uses, so there is nothing to narrow"),
-	{"networking.istio.io", "WorkloadEntry"}:         unsupported("workloads outside the cluster are not part of the mesh"),
-	{"networking.istio.io", "ProxyConfig"}:           unsupported("use the config.linkerd.io annotations; see docs/annotations.md"),
-	{"security.istio.io", "RequestAuthentication"}:   unsupported("tokens are not verified by the mesh; verify them in the application or at the gateway"),
+	{"split.smi-spec.io", "TrafficSplit"}:          trafficSplit,
+	{"security.linkerd.io", "Server"}:              inventedServer,
+	{"security.linkerd.io", "AuthorizationPolicy"}: inventedPolicy,
+	{"policy.linkerd.io", "Server"}:                server,
+	{"policy.linkerd.io", "ServerAuthorization"}:   serverAuthorization,
+	{"policy.linkerd.io", "MeshTLSAuthentication"}: meshTLSAuthentication,
+	{"policy.linkerd.io", "HTTPRoute"}:             policyRoute,
+	{"linkerd.io", "ServiceProfile"}:               serviceProfile,
+	{"networking.istio.io", "VirtualService"}:      virtualService,
+	{"networking.istio.io", "DestinationRule"}:     destinationRule,
+	{"networking.istio.io", "EnvoyFilter"}:         envoyFilter,
+	{"security.istio.io", "PeerAuthentication"}:    peerAuthentication,
+	{"security.istio.io", "AuthorizationPolicy"}:   istioPolicy,
+	{"telemetry.istio.io", "Telemetry"}:            telemetry,
+	{"monitoring.coreos.com", "ServiceMonitor"}:    serviceMonitor,
+	{"opentelemetry.io", "OpenTelemetryCollector"}: collector,
+	{"networking.istio.io", "Gateway"}: unsupported("run an ingress or a Gateway API controller; its " +
+		"pods can be meshed"),
+	{"networking.istio.io", "ServiceEntry"}: unsupported("traffic to addresses outside the cluster is " +
+		"forwarded as it is and needs no object"),
+	{"networking.istio.io", "Sidecar"}: unsupported("a proxy asks only for the addresses that its pod " +
+		"uses, so there is nothing to narrow"),
+	{"networking.istio.io", "WorkloadEntry"}: unsupported("workloads outside the cluster are not part of the " +
+		"mesh"),
+	{"networking.istio.io", "ProxyConfig"}: unsupported("use the config.linkerd.io annotations; see " +
+		"docs/annotations.md"),
+	{"security.istio.io", "RequestAuthentication"}: unsupported("tokens are not verified by the mesh; verify them in " +
+		"the application or at the gateway"),
 	{"extensions.istio.io", "WasmPlugin"}:            unsupported("the proxy runs no extensions"),
 	{"security.linkerd.io", "MeshTLSAuthentication"}: regroup("policy.linkerd.io/v1alpha1"),
 }
 
-// Convert translates the objects. Objects of other kinds are passed on, with what is wrong in their annotations reported, and without
-// what a cluster added to them.
+// Convert translates the objects. Objects of other kinds are passed on, with what is wrong in their annotations
+// reported, and without what a cluster added to them.
 func Convert(objects []map[string]any, o Options) *Result {
 	objects = slices.Clone(objects)
 	for i, tree := range objects {
@@ -130,7 +137,8 @@ func (c *conversion) convert(tree map[string]any) {
 	}
 }
 
-// finish merges what several objects of the input say of one: annotations of a Namespace or a Service that the input holds, too.
+// finish merges what several objects of the input say of one: annotations of a Namespace or a Service that the input
+// holds, too.
 func (c *conversion) finish() {
 	var out []map[string]any
 	byKey := map[string]map[string]any{}

@@ -108,7 +108,8 @@ func corsFilter(n node) map[string]any {
 func headerFilters(n node) []any {
 	var out []any
 	for _, side := range []struct{ key, filter, field string }{
-		{"request", "RequestHeaderModifier", "requestHeaderModifier"}, {"response", "ResponseHeaderModifier", "responseHeaderModifier"},
+		{"request", "RequestHeaderModifier", "requestHeaderModifier"}, {"response", "ResponseHeaderModifier",
+			"responseHeaderModifier"},
 	} {
 		f := map[string]any{}
 		for _, op := range []string{"set", "add"} {

@@ -31,7 +31,8 @@ func destinationRule(o *object) []map[string]any {
 	for _, k := range keys(annotations) {
 		said = append(said, fmt.Sprintf("%s=%v", k, annotations[k]))
 	}
-	o.nearly("spec.trafficPolicy", "the Service is not in the input; annotate it: kubectl annotate service -n %s %s %s", orDefault(namespace), name,
+	o.nearly("spec.trafficPolicy", "the Service is not in the input; annotate it: kubectl annotate service -n %s %s %s",
+		orDefault(namespace), name,
 		strings.Join(said, " "))
 	return out
 }
@@ -129,7 +130,8 @@ func (o *object) rateLimit(bucket node) []map[string]any {
 	}
 	o.spec().done()
 	perSecond = math.Round(perSecond*1000) / 1000
-	bucket.nearly("%v requests a second, for one proxy; a second's worth may come at once, whatever the bucket holds", perSecond)
+	bucket.nearly("%v requests a second, for one proxy; a second's worth may come at once, whatever the bucket holds",
+		perSecond)
 	labels := o.spec().at("workloadSelector", "labels").raw()
 	numbers, names := o.targetPorts(labels)
 	ports := append(numbers, names...)
@@ -151,10 +153,11 @@ func (o *object) rateLimit(bucket node) []map[string]any {
 			name = o.name + "-" + port
 		}
 		server, made := o.server(labels, port, name, access)
-		out = append(append(out, made...), manifest(policyAlpha, "HTTPLocalRateLimitPolicy", o.namespace, name, map[string]any{
-			"targetRef": map[string]any{"group": "policy.linkerd.io", "kind": "Server", "name": server},
-			"total":     map[string]any{"requestsPerSecond": perSecond},
-		}))
+		out = append(append(out, made...),
+			manifest(policyAlpha, "HTTPLocalRateLimitPolicy", o.namespace, name, map[string]any{
+				"targetRef": map[string]any{"group": "policy.linkerd.io", "kind": "Server", "name": server},
+				"total":     map[string]any{"requestsPerSecond": perSecond},
+			}))
 	}
 	return out
 }
@@ -184,7 +187,9 @@ func serviceMonitor(o *object) []map[string]any {
 	o.spec().done()
 	o.became("", "PodMonitor of the control plane")
 	return []map[string]any{manifest("monitoring.coreos.com/v1", "PodMonitor", "tulle", o.name, map[string]any{
-		"selector":            map[string]any{"matchExpressions": []any{map[string]any{"key": "linkerd.io/control-plane-component", "operator": "Exists"}}},
+		"selector": map[string]any{"matchExpressions": []any{
+			map[string]any{"key": "linkerd.io/control-plane-component", "operator": "Exists"},
+		}},
 		"podMetricsEndpoints": []any{endpoint},
 	})}
 }
@@ -193,7 +198,8 @@ func serviceMonitor(o *object) []map[string]any {
 func collector(o *object) []map[string]any {
 	config := o.spec().at("config")
 	if s, ok := config.v.(string); ok && strings.Contains(s, "jaeger:") || config.at("exporters", "jaeger").exists() {
-		o.keep(config.path, "not the mesh's, passed on; but the collector's exporter jaeger was removed: send to the same host with exporter otlp, port 4317")
+		o.keep(config.path, "not the mesh's, passed on; but the collector's exporter jaeger was removed: send to the same "+
+			"host with exporter otlp, port 4317")
 	} else {
 		o.keep("", "not the mesh's, passed on as it is")
 	}

@@ -197,23 +197,29 @@ func TestIstioClients(t *testing.T) {
 		name, source string
 		want         map[string]any // spec of the authentication; nil: the rule is dropped
 	}{
-		{"whole principal", `principals: [cluster.local/ns/a/sa/b]`, map[string]any{"identities": []any{"spiffe://cluster.local/ns/a/sa/b"}}},
+		{"whole principal", `principals: [cluster.local/ns/a/sa/b]`,
+			map[string]any{"identities": []any{"spiffe://cluster.local/ns/a/sa/b"}}},
 		{"every principal", `principals: ["*"]`, map[string]any{"identities": []any{"*"}}},
-		{"all of a namespace", `principals: ["cluster.local/ns/a/sa/*"]`, map[string]any{"identityRefs": []any{map[string]any{"kind": "Namespace", "name": "a"}}}},
-		{"all of a namespace, short", `principals: ["*/ns/a/*"]`, map[string]any{"identityRefs": []any{map[string]any{"kind": "Namespace", "name": "a"}}}},
+		{"all of a namespace", `principals: ["cluster.local/ns/a/sa/*"]`,
+			map[string]any{"identityRefs": []any{map[string]any{"kind": "Namespace", "name": "a"}}}},
+		{"all of a namespace, short", `principals: ["*/ns/a/*"]`,
+			map[string]any{"identityRefs": []any{map[string]any{"kind": "Namespace", "name": "a"}}}},
 		{"one account in any trust domain", `principals: ["*/ns/a/sa/b"]`,
 			map[string]any{"identityRefs": []any{map[string]any{"kind": "ServiceAccount", "namespace": "a", "name": "b"}}}},
 		{"a part of a name", `principals: ["cluster.local/ns/a/sa/b*"]`, nil},
 		{"a part of a namespace", `namespaces: ["a*"]`, nil},
 		{"namespaces", `namespaces: [a, b]`,
-			map[string]any{"identityRefs": []any{map[string]any{"kind": "Namespace", "name": "a"}, map[string]any{"kind": "Namespace", "name": "b"}}}},
+			map[string]any{"identityRefs": []any{map[string]any{"kind": "Namespace", "name": "a"},
+				map[string]any{"kind": "Namespace", "name": "b"}}}},
 		{"names and namespaces", `principals: [cluster.local/ns/a/sa/b, "cluster.local/ns/c/*"]`, nil},
-		{"addresses", `ipBlocks: [10.0.0.1, "fd00::/8"]`, map[string]any{"networks": []any{map[string]any{"cidr": "10.0.0.1/32"}, map[string]any{"cidr": "fd00::/8"}}}},
+		{"addresses", `ipBlocks: [10.0.0.1, "fd00::/8"]`,
+			map[string]any{"networks": []any{map[string]any{"cidr": "10.0.0.1/32"}, map[string]any{"cidr": "fd00::/8"}}}},
 		{"everybody but some", `notPrincipals: [cluster.local/ns/a/sa/b]`, nil},
 		{"nothing", ``, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			in := policyHead + "spec:\n  selector: {matchLabels: {app: web}}\n  rules: [{from: [{source: {" + c.source + "}}]}]\n"
+			in := policyHead + "spec:\n  selector: {matchLabels: {app: web}}\n  rules: [{from: [{source: {" + c.source +
+				"}}]}]\n"
 			r := Convert(decode(t, in), Options{})
 			var got map[string]any
 			allowed := false
@@ -391,8 +397,8 @@ spec: {template: {metadata: {labels: {app: web}, annotations: {linkerd.io/inject
 	}
 }
 
-// TestObjectsOfACluster converts what `kubectl get -o yaml` prints: policies are for the ports that Services lead to, and what the cluster
-// added to an object is not applied again.
+// TestObjectsOfACluster converts what `kubectl get -o yaml` prints: policies are for the ports that Services lead to,
+// and what the cluster added to an object is not applied again.
 func TestObjectsOfACluster(t *testing.T) {
 	conversionCase{
 		in: `
@@ -483,22 +489,28 @@ spec:
 		servers  map[string]string // "namespace/port": policy
 		dropped  bool
 	}{
-		{"a port that a Service knows by name", strings.Replace(service, "%s", "{port: 80, targetPort: http}, {port: 53, targetPort: dns, protocol: UDP}", 1) +
-			policyHead + "spec: {selector: {matchLabels: {app: web}}, rules: [{from: [{source: {namespaces: [a]}}]}]}\n",
+		{"a port that a Service knows by name",
+			strings.Replace(service, "%s", "{port: 80, targetPort: http}, {port: 53, targetPort: dns, protocol: UDP}", 1) +
+				policyHead + "spec: {selector: {matchLabels: {app: web}}, rules: [{from: [{source: {namespaces: [a]}}]}]}\n",
 			map[string]string{"shop/http": "deny"}, false},
-		{"a Service that selects by other labels than the policy", strings.Replace(service, "%s", "{port: 80, targetPort: 8080}", 1) +
-			policyHead + "spec: {selector: {matchLabels: {version: v1}}, rules: [{}]}\n",
+		{"a Service that selects by other labels than the policy",
+			strings.Replace(service, "%s", "{port: 80, targetPort: 8080}", 1) +
+				policyHead + "spec: {selector: {matchLabels: {version: v1}}, rules: [{}]}\n",
 			map[string]string{"shop/8080": "deny"}, false},
 		{"a port that no rule names", strings.Replace(service, "%s", "{port: 8080}, {port: 9090}, {port: 10}", 1) +
 			policyHead + "spec: {selector: {matchLabels: {app: web}}, rules: [{to: [{operation: {ports: [\"8080\"]}}]}]}\n",
 			map[string]string{"shop/8080": "deny", "shop/9090": "deny", "shop/10": "deny"}, false},
-		{"a rate limit in a namespace that denies", limit + policyHead + "spec: {}\n", map[string]string{"shop/80": "deny"}, false},
-		{"a rate limit in a namespace that admits some", limit + policyHead + "spec: {rules: [{from: [{source: {namespaces: [a]}}]}]}\n",
+		{"a rate limit in a namespace that denies", limit + policyHead + "spec: {}\n", map[string]string{"shop/80": "deny"},
+			false},
+		{"a rate limit in a namespace that admits some", limit + policyHead +
+			"spec: {rules: [{from: [{source: {namespaces: [a]}}]}]}\n",
 			map[string]string{"shop/80": "deny"}, false},
-		{"a rate limit in a namespace that admits all", limit + policyHead + "spec: {rules: [{}]}\n", map[string]string{"shop/80": "all-unauthenticated"}, false},
+		{"a rate limit in a namespace that admits all", limit + policyHead + "spec: {rules: [{}]}\n",
+			map[string]string{"shop/80": "all-unauthenticated"}, false},
 		{"rules for the whole mesh are none for one namespace", strings.Replace(policyHead, "shop", "istio-system", 1) +
 			"spec: {rules: [{from: [{source: {namespaces: [a]}}]}]}\n", map[string]string{}, true},
-		{"to deny the whole mesh is to deny no namespace", strings.Replace(policyHead, "shop", "istio-system", 1) + "spec: {}\n", map[string]string{}, false},
+		{"to deny the whole mesh is to deny no namespace", strings.Replace(policyHead, "shop", "istio-system", 1) +
+			"spec: {}\n", map[string]string{}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := Convert(decode(t, c.in), Options{})
@@ -515,14 +527,16 @@ spec:
 			if diff := cmp.Diff(c.servers, servers); diff != "" {
 				t.Errorf("Servers (-want +got):\n%s", diff)
 			}
-			if dropped := slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Outcome == Dropped }); dropped != c.dropped {
+			if dropped := slices.ContainsFunc(r.Findings,
+				func(f Finding) bool { return f.Outcome == Dropped }); dropped != c.dropped {
 				t.Errorf("findings %v", r.Findings)
 			}
 		})
 	}
 }
 
-// TestMatchWithoutAnOperator drops a match whose condition has no operator that exists: without the condition it would be wider.
+// TestMatchWithoutAnOperator drops a match whose condition has no operator that exists: without the condition it would
+// be wider.
 func TestMatchWithoutAnOperator(t *testing.T) {
 	for name, match := range map[string]map[string]any{
 		"a path":   {"uri": map[string]any{"exac": "/x"}},

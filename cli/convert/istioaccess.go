@@ -8,14 +8,15 @@ import (
 	"strconv"
 )
 
-// What Istio says of mutual TLS and of authorization about the same pods adds up, and here both are access policies: where they
-// meet, the stricter one holds.
+// What Istio says of mutual TLS and of authorization about the same pods adds up, and here both are access policies:
+// where they meet, the stricter one holds.
 
 // inboundPolicy is the annotation of what a port without a Server admits.
 const inboundPolicy = "config.linkerd.io/default-inbound-policy"
 
 // strictness lists the access policies, the widest first.
-var strictness = []string{"audit", "all-unauthenticated", "cluster-unauthenticated", "all-authenticated", "cluster-authenticated", "deny"}
+var strictness = []string{"audit", "all-unauthenticated", "cluster-unauthenticated", "all-authenticated",
+	"cluster-authenticated", "deny"}
 
 // stricter returns the policy that admits less.
 func stricter(a, b string) string {
@@ -25,8 +26,8 @@ func stricter(a, b string) string {
 	return a
 }
 
-// server returns the name of the Server of a port of some pods, and the Server itself unless another object made it before: two
-// Servers of one port would exclude each other.
+// server returns the name of the Server of a port of some pods, and the Server itself unless another object made it
+// before: two Servers of one port would exclude each other.
 func (o *object) server(labels any, port, name, access string) (string, []map[string]any) {
 	about := fmt.Sprintf("%q %v %s", o.namespace, labels, port)
 	if earlier, ok := o.servers[about]; ok {
@@ -98,8 +99,8 @@ func (o *object) portLevel(labels node, policy string) []map[string]any {
 	return out
 }
 
-// mutual tells whether a PeerAuthentication of the input admits only clients with mutual TLS to the object's pods. The narrowest that
-// says something counts: of these pods, of their namespace, of the mesh.
+// mutual tells whether a PeerAuthentication of the input admits only clients with mutual TLS to the object's pods. The
+// narrowest that says something counts: of these pods, of their namespace, of the mesh.
 func (o *object) mutual(labels any) bool {
 	var mode [3]string
 	for _, tree := range o.input {
@@ -126,13 +127,14 @@ func (o *object) mutual(labels any) bool {
 	return false
 }
 
-// closed tells whether a policy of the input about these pods, or all of the namespace, lets only some clients in. One that is about
-// others too, or only some of them, is reported.
+// closed tells whether a policy of the input about these pods, or all of the namespace, lets only some clients in. One
+// that is about others too, or only some of them, is reported.
 func (o *object) closed(labels any) (closed bool) {
 	chosen, _ := labels.(map[string]any)
 	for _, tree := range o.input {
 		p := newObject(o.conversion, tree)
-		if p.kind != "AuthorizationPolicy" || p.group != "security.istio.io" || p.namespace != o.namespace && p.namespace != meshWide {
+		if p.kind != "AuthorizationPolicy" || p.group != "security.istio.io" || p.namespace != o.namespace &&
+			p.namespace != meshWide {
 			continue
 		}
 		action := p.spec().at("action").text()
@@ -143,7 +145,8 @@ func (o *object) closed(labels any) (closed bool) {
 		case len(selector) == 0 || p.namespace == o.namespace && reflect.DeepEqual(selector, chosen):
 			closed = true
 		case overlap(selector, chosen):
-			o.nearly("spec.workloadSelector", "AuthorizationPolicy %s is about such pods too, by other labels: of two Servers of one port, one has no effect", p.name)
+			o.nearly("spec.workloadSelector", "AuthorizationPolicy %s is about such pods too, by other labels: of two "+
+				"Servers of one port, one has no effect", p.name)
 		}
 	}
 	return closed
@@ -152,13 +155,15 @@ func (o *object) closed(labels any) (closed bool) {
 // meshWide is the namespace whose policies hold in all, by Istio's default.
 const meshWide = "istio-system"
 
-// targetPorts returns the ports of the pods with these labels that Services of the input lead to: numbers in ascending order, and names.
+// targetPorts returns the ports of the pods with these labels that Services of the input lead to: numbers in ascending
+// order, and names.
 func (o *object) targetPorts(labels any) (numbers, names []string) {
 	chosen, _ := labels.(map[string]any)
 	for _, tree := range o.input {
 		svc := newObject(o.conversion, tree)
 		selector, _ := svc.spec().at("selector").raw().(map[string]any)
-		if svc.kind != "Service" || svc.group != "" || svc.namespace != o.namespace || len(selector) == 0 || !overlap(selector, chosen) {
+		if svc.kind != "Service" || svc.group != "" || svc.namespace != o.namespace || len(selector) == 0 ||
+			!overlap(selector, chosen) {
 			continue
 		}
 		for _, p := range svc.spec().at("ports").items() {

@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// istioPolicy makes Servers, routes and AuthorizationPolicies of an AuthorizationPolicy of Istio's. Policies only ever allow here. A
-// rule whose restriction cannot be expressed is left out whole: half of it would let in more than was meant.
+// istioPolicy makes Servers, routes and AuthorizationPolicies of an AuthorizationPolicy of Istio's. Policies only ever
+// allow here. A rule whose restriction cannot be expressed is left out whole: half of it would let in more than was
+// meant.
 func istioPolicy(o *object) []map[string]any {
 	spec := o.spec()
 	action := spec.at("action").text()
@@ -47,8 +48,8 @@ func istioPolicy(o *object) []map[string]any {
 	return out
 }
 
-// serverPorts returns the ports that there is a Server for each of: those that the rules name and those that Services of the input lead
-// to, or the assumed one. Istio closes the pods' other ports too.
+// serverPorts returns the ports that there is a Server for each of: those that the rules name and those that Services
+// of the input lead to, or the assumed one. Istio closes the pods' other ports too.
 func (o *object) serverPorts(rules []node) []string {
 	var ports []string
 	for _, r := range rules {
@@ -65,7 +66,8 @@ func (o *object) serverPorts(rules []node) []string {
 	case len(ports) == 0:
 		ports = append(numbers, names...)
 	case len(names) > 0: // a Server by name would exclude one by number, where both mean one port
-		o.nearly("spec.selector", "Services of the input lead to ports by name (%s): write a Server for each that is none of those that the rules name",
+		o.nearly("spec.selector", "Services of the input lead to ports by name (%s): write a Server for each that is none "+
+			"of those that the rules name",
 			strings.Join(names, ", "))
 		fallthrough
 	default:
@@ -76,10 +78,12 @@ func (o *object) serverPorts(rules []node) []string {
 		}
 	}
 	if len(ports) == 0 {
-		o.nearly("spec.selector", "a Server is for one port of the pods, taken to be %d (--port): write one more for each other port", o.options.Port)
+		o.nearly("spec.selector", "a Server is for one port of the pods, taken to be %d (--port): write one more for each "+
+			"other port", o.options.Port)
 		return []string{strconv.Itoa(o.options.Port)}
 	}
-	o.nearly("spec.selector", "a Server is for one port of the pods: there is one for each that the rules name or Services of the input lead to (%s); "+
+	o.nearly("spec.selector", "a Server is for one port of the pods: there is one for each that the rules name or "+
+		"Services of the input lead to (%s); "+
 		"write one more for each other port, which Istio closed too", strings.Join(ports, ", "))
 	return ports
 }
@@ -93,7 +97,8 @@ func (o *object) wholeMesh(labels node, rules []node) bool {
 	case o.namespace != meshWide:
 		return false
 	case labels.exists():
-		o.nearly("metadata.namespace", "in Istio it holds for such pods of every namespace: convert it once more for each namespace that has some")
+		o.nearly("metadata.namespace",
+			"in Istio it holds for such pods of every namespace: convert it once more for each namespace that has some")
 		return false
 	case len(rules) == 0:
 		o.nearly("", "for the whole mesh: tulle install --set proxy.defaultInboundPolicy=deny")
@@ -103,8 +108,8 @@ func (o *object) wholeMesh(labels node, rules []node) bool {
 	return true
 }
 
-// namespaceRules allows clients to every Server of the namespace. A rule without any condition admits what mutual TLS admits, which is
-// not to deny.
+// namespaceRules allows clients to every Server of the namespace. A rule without any condition admits what mutual TLS
+// admits, which is not to deny.
 func (o *object) namespaceRules(rules []node) []map[string]any {
 	if slices.ContainsFunc(rules, unconditional) {
 		policy := "all-unauthenticated"
@@ -112,7 +117,8 @@ func (o *object) namespaceRules(rules []node) []map[string]any {
 			policy = "all-authenticated"
 		}
 		o.spec().at("rules").done()
-		o.became("spec.rules", "annotation %s: %s of namespace %s: a rule without conditions admits every client", inboundPolicy, policy, orDefault(o.namespace))
+		o.became("spec.rules", "annotation %s: %s of namespace %s: a rule without conditions admits every client",
+			inboundPolicy, policy, orDefault(o.namespace))
 		return []map[string]any{namespacePolicy(o.namespace, policy)}
 	}
 	out := []map[string]any{namespacePolicy(o.namespace, "deny")}
@@ -191,7 +197,8 @@ func (o *object) authorize(name string, target map[string]any, refs []any) map[s
 	if refs == nil {
 		refs = []any{}
 	}
-	return manifest(policyAlpha, "AuthorizationPolicy", o.namespace, name, map[string]any{"targetRef": target, "requiredAuthenticationRefs": refs})
+	return manifest(policyAlpha, "AuthorizationPolicy", o.namespace, name,
+		map[string]any{"targetRef": target, "requiredAuthenticationRefs": refs})
 }
 
 // reach is what a rule allows at one port.
@@ -267,8 +274,8 @@ func istioPath(n node) map[string]any {
 	}
 }
 
-// clients converts the sources of a rule into authentications. ok is false when a restriction would be lost: the rule is dropped then.
-// A rule without sources admits every client, but mutual TLS where that is asked of these pods.
+// clients converts the sources of a rule into authentications. ok is false when a restriction would be lost: the rule
+// is dropped then. A rule without sources admits every client, but mutual TLS where that is asked of these pods.
 func (o *object) clients(r node, name string, labels any) (refs []any, made []map[string]any, ok bool) {
 	from, lost := o.sources(r.at("from").items())
 	if lost != "" {
@@ -317,7 +324,8 @@ func (o *object) sources(from []node) (s sources, lost string) {
 			case account != nil:
 				s.accounts = append(s.accounts, account)
 			default:
-				return s, fmt.Sprintf("principal %q: only whole ones, those of a whole namespace and * have a counterpart", principal.text())
+				return s, fmt.Sprintf("principal %q: only whole ones, those of a whole namespace and * have a counterpart",
+					principal.text())
 			}
 		}
 		for _, namespace := range source.at("namespaces").texts() {
@@ -339,11 +347,12 @@ func (o *object) sources(from []node) (s sources, lost string) {
 	return s, ""
 }
 
-// wildPrincipal is what a principal with wildcards may look like: all of a namespace, or one account in any trust domain.
+// wildPrincipal is what a principal with wildcards may look like: all of a namespace, or one account in any trust
+// domain.
 var wildPrincipal = regexp.MustCompile(`^(?:\*|[^/*]+)/ns/([^/*]+)/(?:\*|sa/\*|sa/([^/*]+))$`)
 
-// principal converts a principal of Istio's to an identity, or to a reference to a namespace or a ServiceAccount; to neither where it has no
-// counterpart.
+// principal converts a principal of Istio's to an identity, or to a reference to a namespace or a ServiceAccount; to
+// neither where it has no counterpart.
 func (o *object) principal(n node) (identity string, account map[string]any) {
 	whole := n.text()
 	if whole == "*" || !strings.Contains(whole, "*") {

@@ -26,7 +26,8 @@ func withVersion(tree map[string]any, apiVersion string) map[string]any {
 	return out
 }
 
-// inventedServer reads a Server of the group security.linkerd.io, which tutorials use and no release of Linkerd has had.
+// inventedServer reads a Server of the group security.linkerd.io, which tutorials use and no release of Linkerd has
+// had.
 func inventedServer(o *object) []map[string]any {
 	o.became("apiVersion", "%s: the group security.linkerd.io does not exist", serverAPI)
 	return []map[string]any{manifest(serverAPI, "Server", o.namespace, o.name, o.serverSpec())}
@@ -92,11 +93,13 @@ func inventedPolicy(o *object) []map[string]any {
 		}
 		refs = append(refs, map[string]any{"group": "policy.linkerd.io", "kind": kind, "name": name})
 		if kind == "MeshTLSAuthentication" && o.find(kind, o.namespace, name) == nil {
-			o.nearly(item.path, "%s %q is not defined: one that lets in every meshed client is written; name the identities that you mean", kind, name)
+			o.nearly(item.path, "%s %q is not defined: one that lets in every meshed client is written; name the identities "+
+				"that you mean", kind, name)
 			out = append(out, manifest(policyAlpha, kind, o.namespace, name, map[string]any{"identities": []any{"*"}}))
 		}
 	}
-	policy := manifest(policyAlpha, "AuthorizationPolicy", o.namespace, o.name, map[string]any{"targetRef": ref, "requiredAuthenticationRefs": refs})
+	policy := manifest(policyAlpha, "AuthorizationPolicy", o.namespace, o.name,
+		map[string]any{"targetRef": ref, "requiredAuthenticationRefs": refs})
 	return append(out, policy)
 }
 
@@ -146,7 +149,8 @@ func spiffe(identity string) string {
 // policyRoute is valid in its own group, whatever a tutorial calls it.
 func policyRoute(o *object) []map[string]any {
 	o.spec().done()
-	o.keep("", "valid: a route of the group policy.linkerd.io, which is not Gateway API's own; gateway.networking.k8s.io/v1 has more filters")
+	o.keep("", "valid: a route of the group policy.linkerd.io, which is not Gateway API's own; "+
+		"gateway.networking.k8s.io/v1 has more filters")
 	return []map[string]any{o.tree}
 }
 

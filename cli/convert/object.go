@@ -157,8 +157,8 @@ func (n node) number(otherwise int) int {
 	return i
 }
 
-// duration returns a length of time as annotations and Gateway API write it, with one unit where that is short (Source: GEP-2257);
-// what is none is left as it is.
+// duration returns a length of time as annotations and Gateway API write it, with one unit where that is short (Source:
+// GEP-2257); what is none is left as it is.
 func (n node) duration() string {
 	d, err := time.ParseDuration(n.text())
 	if err != nil || d < 0 || d%time.Millisecond != 0 {

@@ -8,14 +8,15 @@ import (
 // passed returns an object that is not of a mesh, with annotations that tutorials misspell put right.
 func passed(o *object) map[string]any {
 	tree := o.tree
-	for _, path := range [][]string{{"metadata"}, {"spec", "template", "metadata"}, {"spec", "jobTemplate", "spec", "template", "metadata"}} {
+	for _, path := range [][]string{{"metadata"}, {"spec", "template", "metadata"},
+		{"spec", "jobTemplate", "spec", "template", "metadata"}} {
 		tree = o.respell(tree, path)
 	}
 	return tree
 }
 
-// Written returns an object of a cluster as somebody wrote it: without its status and what the API server and kubectl note in metadata.
-// Applied again, a resourceVersion is refused as soon as the object has changed.
+// Written returns an object of a cluster as somebody wrote it: without its status and what the API server and kubectl
+// note in metadata. Applied again, a resourceVersion is refused as soon as the object has changed.
 func Written(tree map[string]any) map[string]any {
 	meta, ok := tree["metadata"].(map[string]any)
 	if !ok {
@@ -24,7 +25,8 @@ func Written(tree map[string]any) map[string]any {
 	tree, meta = maps.Clone(tree), maps.Clone(meta)
 	tree["metadata"] = meta
 	delete(tree, "status")
-	for _, field := range []string{"creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid"} {
+	for _, field := range []string{"creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp", "generation",
+		"managedFields", "resourceVersion", "selfLink", "uid"} {
 		delete(meta, field)
 	}
 	if annotations, ok := meta["annotations"].(map[string]any); ok {

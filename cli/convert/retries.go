@@ -18,7 +18,8 @@ func (v *vs) annotations(r node) map[string]any {
 	return out
 }
 
-// retries converts attempts, perTryTimeout and retryOn. Connection failures are always tried elsewhere here, without being asked.
+// retries converts attempts, perTryTimeout and retryOn. Connection failures are always tried elsewhere here, without
+// being asked.
 func (v *vs) retries(n node, out map[string]any) {
 	attempts, on := n.at("attempts"), n.at("retryOn")
 	codes, grpc := retryConditions(on.text())

@@ -23,9 +23,10 @@ type Mistyped struct {
 	OneOf bool
 }
 
-// CheckTypes returns the fields of an object that a converter would misread. Their values have another type: YAML reads an unquoted y, on or
-// 1.0 as no string. Or they are misspelled where the object says something else without them: a match that has no condition matches
-// everything. The API server refuses such an object where it has the kind's definition.
+// CheckTypes returns the fields of an object that a converter would misread. Their values have another type: YAML reads
+// an unquoted y, on or 1.0 as no string. Or they are misspelled where the object says something else without them: a
+// match that has no condition matches everything. The API server refuses such an object where it has the kind's
+// definition.
 func CheckTypes(tree map[string]any) []Mistyped {
 	o := newObject(nil, tree)
 	s, ok := schemas[kind{o.group, o.kind}]
@@ -49,7 +50,8 @@ type scalar struct {
 // message has known fields. Others are not checked: a converter reports them as dropped.
 type message map[string]schema
 
-// closed is a message whose fields are all known, so that another one is a typo; oneOf is a closed message that has one field at most.
+// closed is a message whose fields are all known, so that another one is a typo; oneOf is a closed message that has one
+// field at most.
 type (
 	closed message
 	oneOf  message
@@ -125,10 +127,11 @@ func (s listOf) check(v any, path []string) (wrong []Mistyped) {
 
 // The scalars. A duration is what a Gateway API duration can say (GEP-2257): whole milliseconds.
 var (
-	str       = scalar{"a string", func(v any) bool { _, ok := v.(string); return ok }}
-	boolean   = scalar{"a boolean", func(v any) bool { _, ok := v.(bool); return ok }}
-	number    = scalar{"a number", func(v any) bool { _, ok := decimal(v); return ok }}
-	integer   = scalar{"a whole number", func(v any) bool { s, ok := decimal(v); _, err := strconv.Atoi(s); return ok && err == nil }}
+	str     = scalar{"a string", func(v any) bool { _, ok := v.(string); return ok }}
+	boolean = scalar{"a boolean", func(v any) bool { _, ok := v.(bool); return ok }}
+	number  = scalar{"a number", func(v any) bool { _, ok := decimal(v); return ok }}
+	integer = scalar{"a whole number",
+		func(v any) bool { s, ok := decimal(v); _, err := strconv.Atoi(s); return ok && err == nil }}
 	duration  = scalar{"a duration in whole milliseconds, such as 3s or 250ms", isDuration}
 	intOrStr  = scalar{"a whole number or a string", func(v any) bool { return integer.is(v) || str.is(v) }}
 	anyNumber = scalar{"a number or a string", func(v any) bool { return number.is(v) || str.is(v) }}
@@ -168,36 +171,43 @@ var (
 	weighted    = listOf{closed{"destination": destination, "weight": integer, "headers": headers}}
 	streams     = listOf{message{
 		"match": listOf{message{
-			"destinationSubnets": texts, "port": integer, "sourceLabels": labels, "gateways": texts, "sourceNamespace": str, "sniHosts": texts,
+			"destinationSubnets": texts, "port": integer, "sourceLabels": labels, "gateways": texts, "sourceNamespace": str,
+			"sniHosts": texts,
 		}},
 		"route": weighted,
 	}}
 	trafficPolicyOf = message{
 		"outlierDetection": message{
-			"consecutive5xxErrors": integer, "consecutiveGatewayErrors": integer, "consecutiveErrors": integer, "interval": duration,
+			"consecutive5xxErrors": integer, "consecutiveGatewayErrors": integer, "consecutiveErrors": integer,
+			"interval":         duration,
 			"baseEjectionTime": duration, "maxEjectionPercent": integer, "minHealthPercent": integer,
 		},
 		"tls": message{"mode": str},
 	}
-	tokenBucket = message{"token_bucket": message{"max_tokens": integer, "tokens_per_fill": integer, "fill_interval": duration}}
-	reference   = message{"group": str, "kind": str, "name": str}
+	tokenBucket = message{"token_bucket": message{"max_tokens": integer, "tokens_per_fill": integer,
+		"fill_interval": duration}}
+	reference = message{"group": str, "kind": str, "name": str}
 )
 
 // httpRule is networking.istio.io HTTPRoute, an entry of a VirtualService's http.
 var httpRule = closed{
 	"name": str, "timeout": duration, "headers": headers, "route": weighted,
 	"match": listOf{closed{
-		"name": str, "uri": stringMatch, "scheme": stringMatch, "method": stringMatch, "authority": stringMatch, "headers": mapOf{stringMatch},
-		"port": integer, "sourceLabels": labels, "gateways": texts, "queryParams": mapOf{stringMatch}, "ignoreUriCase": boolean,
+		"name": str, "uri": stringMatch, "scheme": stringMatch, "method": stringMatch, "authority": stringMatch,
+		"headers": mapOf{stringMatch},
+		"port":    integer, "sourceLabels": labels, "gateways": texts, "queryParams": mapOf{stringMatch},
+		"ignoreUriCase":  boolean,
 		"withoutHeaders": mapOf{stringMatch}, "sourceNamespace": str, "statPrefix": str,
 	}},
-	"redirect":       message{"uri": str, "authority": str, "port": integer, "derivePort": str, "scheme": str, "redirectCode": integer},
+	"redirect": message{"uri": str, "authority": str, "port": integer, "derivePort": str, "scheme": str,
+		"redirectCode": integer},
 	"directResponse": message{"status": integer},
 	"delegate":       message{"name": str, "namespace": str},
 	"rewrite":        message{"uri": str, "authority": str, "uriRegexRewrite": message{"match": str, "rewrite": str}},
 	"retries": message{
-		"attempts": integer, "perTryTimeout": duration, "retryOn": str, "retryRemoteLocalities": boolean, "retryIgnorePreviousHosts": boolean,
-		"backoff": duration,
+		"attempts": integer, "perTryTimeout": duration, "retryOn": str, "retryRemoteLocalities": boolean,
+		"retryIgnorePreviousHosts": boolean,
+		"backoff":                  duration,
 	},
 	"fault": message{
 		"delay": message{"percent": integer, "fixedDelay": duration, "percentage": percentage},
@@ -206,13 +216,14 @@ var httpRule = closed{
 	"mirror": destination, "mirrorPercent": integer, "mirror_percent": integer, "mirrorPercentage": percentage,
 	"mirrors": listOf{message{"destination": destination, "percentage": percentage}},
 	"corsPolicy": message{
-		"allowOrigin": texts, "allowOrigins": listOf{stringMatch}, "allowMethods": texts, "allowHeaders": texts, "exposeHeaders": texts,
-		"maxAge": duration, "allowCredentials": boolean, "unmatchedPreflights": str,
+		"allowOrigin": texts, "allowOrigins": listOf{stringMatch}, "allowMethods": texts, "allowHeaders": texts,
+		"exposeHeaders": texts,
+		"maxAge":        duration, "allowCredentials": boolean, "unmatchedPreflights": str,
 	},
 }
 
-// schemas are the specs of the kinds that are converted, and of Services, which tell ports. Sources: the CustomResourceDefinitions of
-// Istio, SMI and Linkerd.
+// schemas are the specs of the kinds that are converted, and of Services, which tell ports. Sources: the
+// CustomResourceDefinitions of Istio, SMI and Linkerd.
 var schemas = map[kind]schema{
 	{"networking.istio.io", "VirtualService"}: closed{
 		"hosts": texts, "gateways": texts, "exportTo": texts, "http": listOf{httpRule}, "tcp": streams, "tls": streams,
@@ -238,15 +249,19 @@ var schemas = map[kind]schema{
 			"when": listOf{message{"key": str, "values": texts, "notValues": texts}},
 		}},
 	},
-	{"split.smi-spec.io", "TrafficSplit"}: message{"service": str, "backends": listOf{closed{"service": str, "weight": anyNumber}}},
-	{"security.linkerd.io", "Server"}:     message{"podSelector": selector, "port": intOrStr, "clientAuth": message{"mode": str}},
-	{"policy.linkerd.io", "Server"}:       message{"podSelector": selector, "port": intOrStr, "clientAuth": message{"mode": str}},
+	{"split.smi-spec.io", "TrafficSplit"}: message{"service": str,
+		"backends": listOf{closed{"service": str, "weight": anyNumber}}},
+	{"security.linkerd.io", "Server"}: message{"podSelector": selector, "port": intOrStr,
+		"clientAuth": message{"mode": str}},
+	{"policy.linkerd.io", "Server"}: message{"podSelector": selector, "port": intOrStr,
+		"clientAuth": message{"mode": str}},
 	{"security.linkerd.io", "AuthorizationPolicy"}: message{
 		"targetRef": reference, "requiredAuthenticationRefs": listOf{reference}, "requiredServerRefs": listOf{reference},
 	},
 	{"policy.linkerd.io", "MeshTLSAuthentication"}:   message{"identities": texts},
 	{"security.linkerd.io", "MeshTLSAuthentication"}: message{"identities": texts},
-	{"monitoring.coreos.com", "ServiceMonitor"}:      message{"selector": selector, "endpoints": listOf{message{"interval": str}}},
+	{"monitoring.coreos.com", "ServiceMonitor"}: message{"selector": selector,
+		"endpoints": listOf{message{"interval": str}}},
 	{"", "Service"}: message{
 		"selector": labels, "ports": listOf{message{"port": integer, "targetPort": intOrStr, "protocol": str}},
 	},

@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// trafficSplit makes an HTTPRoute of a TrafficSplit. Source: SMI TrafficSplit v1alpha1 (quantities) and v1alpha2 (numbers).
+// trafficSplit makes an HTTPRoute of a TrafficSplit. Source: SMI TrafficSplit v1alpha1 (quantities) and v1alpha2
+// (numbers).
 func trafficSplit(o *object) []map[string]any {
 	root := o.spec().at("service").text()
 	port := o.servicePort(root, o.namespace, o.spec().at("service"))
@@ -74,7 +75,8 @@ func parentService(service string, port int) map[string]any {
 	return map[string]any{"group": "", "kind": "Service", "name": service, "port": port}
 }
 
-// servicePort returns the port of a Service: that of the input's Service with the name, else the assumed one, which is reported once.
+// servicePort returns the port of a Service: that of the input's Service with the name, else the assumed one, which is
+// reported once.
 func (o *object) servicePort(name, namespace string, from node) int {
 	if svc := o.find("Service", namespace, name); svc != nil {
 		spec := node{newObject(o.conversion, svc), svc["spec"], "spec"}

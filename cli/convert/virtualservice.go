@@ -29,7 +29,8 @@ func virtualService(o *object) []map[string]any {
 		}
 		v.routes()
 	}
-	spec.at("exportTo").drop("a route in the Service's namespace holds for every client, one in a client's namespace for that namespace")
+	spec.at("exportTo").drop("a route in the Service's namespace holds for every client, one in a client's namespace " +
+		"for that namespace")
 	return v.out
 }
 
@@ -54,14 +55,16 @@ type vs struct {
 	out                     []map[string]any
 }
 
-// routes converts all for one host. Retries and faults are annotations of a whole route, so rules that have them get a route each.
+// routes converts all for one host. Retries and faults are annotations of a whole route, so rules that have them get a
+// route each.
 func (v *vs) routes() {
 	http := v.o.spec().at("http")
 	apart := len(http.items()) > 1 && slices.ContainsFunc(http.items(), func(r node) bool {
 		return r.at("retries").exists() || r.at("fault").exists()
 	})
 	if len(http.items()) > 1 {
-		http.nearly("Istio takes the first rule that matches; here the most specific match counts, and the order only between equals")
+		http.nearly("Istio takes the first rule that matches; here the most specific match counts, and the order only " +
+			"between equals")
 	}
 	var rules []any
 	annotations := map[string]any{}
@@ -100,13 +103,15 @@ func (v *vs) add(kind, name string, port int, rules []any, annotations map[strin
 	parent := parentService(v.host, port)
 	if v.namespace != v.o.namespace {
 		parent["namespace"] = v.namespace
-		v.o.nearly("spec.hosts", "the Service is in namespace %s: a route of another namespace holds for clients of its own namespace only", v.namespace)
+		v.o.nearly("spec.hosts", "the Service is in namespace %s: a route of another namespace holds for clients of its "+
+			"own namespace only", v.namespace)
 	}
 	route := manifest(apiVersion, kind, v.o.namespace, name, map[string]any{"parentRefs": []any{parent}, "rules": rules})
 	v.out = append(v.out, annotated(route, annotations))
 }
 
-// rules converts one entry of http: nil if it cannot be expressed at all, several where its matches need different filters.
+// rules converts one entry of http: nil if it cannot be expressed at all, several where its matches need different
+// filters.
 func (v *vs) rules(r node) []any {
 	var matches []map[string]any
 	for _, m := range r.at("match").items() {
@@ -161,8 +166,9 @@ type modified struct {
 	path    map[string]any
 }
 
-// rewritten groups matches by what a rewrite makes of their paths: Istio's replaces the prefix that was matched, else the whole path. A rule
-// that replaces a prefix has just the one match, and a match without a path is one of the prefix /.
+// rewritten groups matches by what a rewrite makes of their paths: Istio's replaces the prefix that was matched, else
+// the whole path. A rule that replaces a prefix has just the one match, and a match without a path is one of the prefix
+// /.
 func rewritten(uri node, matches []map[string]any) []modified {
 	var plain modified
 	if !uri.exists() {
@@ -195,7 +201,8 @@ func rewritten(uri node, matches []map[string]any) []modified {
 // match converts one alternative. ok is false when a condition of it would be lost.
 func (v *vs) match(m node) (match map[string]any, ok bool) {
 	match = map[string]any{}
-	if !m.only("name", "uri", "method", "headers", "queryParams", "ignoreUriCase") || m.at("ignoreUriCase").text() == "true" {
+	if !m.only("name", "uri", "method", "headers", "queryParams", "ignoreUriCase") ||
+		m.at("ignoreUriCase").text() == "true" {
 		return nil, false
 	}
 	m.at("name").done()
@@ -244,7 +251,8 @@ func (v *vs) path(uri node) any {
 	return map[string]any{"type": "PathPrefix", "value": value}
 }
 
-// fieldMatches converts header and query conditions; a prefix is a regular expression here. ok is false for an operator that does not exist.
+// fieldMatches converts header and query conditions; a prefix is a regular expression here. ok is false for an operator
+// that does not exist.
 func fieldMatches(n node) (out []any, ok bool) {
 	for _, name := range n.keys() {
 		m := map[string]any{"name": name}
@@ -306,7 +314,8 @@ func (v *vs) destination(d node) map[string]any {
 	if subset := d.at("subset"); subset.exists() {
 		ref["name"] = subsetService(name, subset.text())
 		if v.o.subset(name, subset.text()) == nil {
-			subset.nearly("a subset is a Service here: write one named %s that selects the pods of %q", ref["name"], subset.text())
+			subset.nearly("a subset is a Service here: write one named %s that selects the pods of %q", ref["name"],
+				subset.text())
 		} else {
 			v.o.became(subset.path, "Service %s", ref["name"])
 		}

@@ -11,7 +11,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Encode writes a message of the discovery API for people, as yaml or json: as the API has it, but with addresses as text.
+// Encode writes a message of the discovery API for people, as yaml or json: as the API has it, but with addresses as
+// text.
 func Encode(m proto.Message, format string) ([]byte, error) {
 	data, err := protojson.MarshalOptions{EmitDefaultValues: true}.Marshal(m)
 	if err != nil {

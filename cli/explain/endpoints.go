@@ -29,8 +29,8 @@ type Endpoint struct {
 	Local     bool   `json:"local,omitempty"`
 }
 
-// Endpoints returns the endpoints of an authority. A headless Service has no address of its own: its clients connect to its pods, so
-// each of these is asked about.
+// Endpoints returns the endpoints of an authority. A headless Service has no address of its own: its clients connect to
+// its pods, so each of these is asked about.
 func (m *Model) Endpoints(authority string) ([]Endpoint, error) {
 	svc, port, err := m.service(authority)
 	if err != nil {
@@ -38,7 +38,8 @@ func (m *Model) Endpoints(authority string) ([]Endpoint, error) {
 	}
 	name := svc.Name + "." + svc.Namespace
 	if svc.Spec.Type == corev1.ServiceTypeExternalName {
-		return nil, fmt.Errorf("the Service leads to %s, outside of the cluster; proxies forward it as it is", svc.Spec.ExternalName)
+		return nil, fmt.Errorf("the Service leads to %s, outside of the cluster; proxies forward it as it is",
+			svc.Spec.ExternalName)
 	}
 	var targets []netip.AddrPort
 	if svc.Spec.ClusterIP == corev1.ClusterIPNone {
@@ -74,7 +75,8 @@ func newEndpointRow(e mesh.Endpoint, service string) Endpoint {
 	}
 }
 
-// service finds the Service of name.namespace[.svc[.<cluster-domain>]][:port]; without a port the Service's only or first one counts.
+// service finds the Service of name.namespace[.svc[.<cluster-domain>]][:port]; without a port the Service's only or
+// first one counts.
 func (m *Model) service(authority string) (*corev1.Service, uint16, error) {
 	host, portText, err := net.SplitHostPort(authority)
 	if err != nil {

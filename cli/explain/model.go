@@ -1,8 +1,8 @@
 // Package explain answers as the destination controller does, from one reading of a cluster.
 //
-// It owns how a cluster is loaded: into controller/model for what proxies receive, and as plain objects for cli/analyze. It decides nothing
-// itself. The one idea: the controller's own code runs here, so that an answer needs no controller, and a difference to what a proxy does
-// shows that the proxy's information is old.
+// It owns how a cluster is loaded: into controller/model for what proxies receive, and as plain objects for
+// cli/analyze. It decides nothing itself. The one idea: the controller's own code runs here, so that an answer needs no
+// controller, and a difference to what a proxy does shows that the proxy's information is old.
 package explain
 
 import (
@@ -38,7 +38,8 @@ type Model struct {
 func Load(ctx context.Context, cl *cluster.Client, control string) (*Model, error) {
 	config, err := installation.Config(ctx, cl, control)
 	if apierrors.IsNotFound(err) {
-		return nil, fmt.Errorf("there is no installation in namespace %s; -L names another, `tulle install` makes one", control)
+		return nil, fmt.Errorf("there is no installation in namespace %s; -L names another, `tulle install` makes one",
+			control)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the installation's values: %w", err)
@@ -56,8 +57,9 @@ func Load(ctx context.Context, cl *cluster.Client, control string) (*Model, erro
 		return nil, err
 	}
 	m := &Model{domain: v.ClusterDomain, store: model.New(model.Config{
-		TrustDomain: v.TrustDomain(), ClusterDomain: v.ClusterDomain, ControlPlaneNamespace: control, ClusterNetworks: networks,
-		DefaultPolicy: v.Proxy.DefaultInboundPolicy, DefaultOpaquePorts: opaque,
+		TrustDomain: v.TrustDomain(), ClusterDomain: v.ClusterDomain, ControlPlaneNamespace: control,
+		ClusterNetworks: networks,
+		DefaultPolicy:   v.Proxy.DefaultInboundPolicy, DefaultOpaquePorts: opaque,
 	})}
 	if err := m.load(ctx, cl); err != nil {
 		return nil, err

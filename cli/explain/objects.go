@@ -19,7 +19,8 @@ import (
 // Resources returns what analyze reads, with the kind of their objects.
 func Resources() map[schema.GroupVersionResource]string {
 	out := map[schema.GroupVersionResource]string{
-		{Version: "v1", Resource: "services"}: "Service", {Version: "v1", Resource: "namespaces"}: "Namespace", {Version: "v1", Resource: "pods"}: "Pod",
+		{Version: "v1", Resource: "services"}: "Service", {Version: "v1",
+			Resource: "namespaces"}: "Namespace", {Version: "v1", Resource: "pods"}: "Pod",
 		{Group: "apps", Version: "v1", Resource: "deployments"}:                "Deployment",
 		{Group: "apps", Version: "v1", Resource: "statefulsets"}:               "StatefulSet",
 		{Group: "apps", Version: "v1", Resource: "daemonsets"}:                 "DaemonSet",
@@ -37,12 +38,13 @@ func Resources() map[schema.GroupVersionResource]string {
 	return out
 }
 
-// OlderVersions returns the versions, best first, in which a resource is read where the cluster does not serve the one of
-// Resources: it may have the definitions of an older Gateway API, or of an older Linkerd.
+// OlderVersions returns the versions, best first, in which a resource is read where the cluster does not serve the one
+// of Resources: it may have the definitions of an older Gateway API, or of an older Linkerd.
 func OlderVersions(resource schema.GroupVersionResource) []string {
 	if resource.Group == gatewayGroup {
 		return map[string][]string{
-			"httproutes": {"v1beta1"}, "grpcroutes": {"v1alpha2"}, "tlsroutes": {"v1alpha3", "v1alpha2"}, "tcproutes": {"v1alpha2"},
+			"httproutes": {"v1beta1"}, "grpcroutes": {"v1alpha2"}, "tlsroutes": {"v1alpha3",
+				"v1alpha2"}, "tcproutes": {"v1alpha2"},
 			"referencegrants": {"v1", "v1alpha2"},
 		}[resource.Resource]
 	}
@@ -58,7 +60,8 @@ func OlderVersions(resource schema.GroupVersionResource) []string {
 
 const gatewayGroup = "gateway.networking.k8s.io"
 
-// Objects reads everything that the checks of cli/analyze look at. A kind that the cluster does not know has no objects.
+// Objects reads everything that the checks of cli/analyze look at. A kind that the cluster does not know has no
+// objects.
 func Objects(ctx context.Context, cl *cluster.Client) ([]map[string]any, error) {
 	resources := Resources()
 	order := slices.SortedFunc(maps.Keys(resources), func(a, b schema.GroupVersionResource) int {
@@ -83,7 +86,8 @@ func Objects(ctx context.Context, cl *cluster.Client) ([]map[string]any, error) 
 }
 
 // listAll reads every object of a resource. Its errors are the API server's.
-func listAll(ctx context.Context, cl *cluster.Client, resource schema.GroupVersionResource, kind string) ([]map[string]any, error) {
+func listAll(ctx context.Context, cl *cluster.Client, resource schema.GroupVersionResource,
+	kind string) ([]map[string]any, error) {
 	var trees []map[string]any
 	for next := ""; ; {
 		list, err := cl.Dynamic.Resource(resource).List(ctx, metav1.ListOptions{Limit: 500, Continue: next})

@@ -1,7 +1,8 @@
 // Package injection gives the workloads of a manifest their proxy, and takes it away.
 //
-// It owns what tulle inject and tulle uninject change, and the report of it. What a proxy looks like is decided by injector/inject. The one
-// idea: an object is changed in the form it was written, so that fields which this build does not know stay.
+// It owns what tulle inject and tulle uninject change, and the report of it. What a proxy looks like is decided by
+// injector/inject. The one idea: an object is changed in the form it was written, so that fields which this build does
+// not know stay.
 package injection
 
 import (
@@ -159,8 +160,8 @@ func (t Injection) annotateService(o *manifest.Object, r Report) (Report, error)
 	return r, nil
 }
 
-// settings returns what holds for a pod with these annotations and the flags, which win. What the flags ask for has the rank of a
-// namespace's annotation under --manual: nobody else has to allow it.
+// settings returns what holds for a pod with these annotations and the flags, which win. What the flags ask for has the
+// rank of a namespace's annotation under --manual: nobody else has to allow it.
 func (t Injection) settings(pod map[string]string) (inject.Settings, error) {
 	if t.Manual {
 		return inject.ParseSettings(t.Defaults, t.Annotations, withoutKeys(pod, t.Annotations))
@@ -179,7 +180,8 @@ func withoutKeys(m, drop map[string]string) map[string]string {
 	return m
 }
 
-// addProxy writes what the webhook would add to the pod. The change is a patch, so that fields this build does not know stay.
+// addProxy writes what the webhook would add to the pod. The change is a patch, so that fields this build does not know
+// stay.
 func (t Injection) addProxy(o *manifest.Object, tmpl manifest.Template, r Report) (Report, error) {
 	settings, err := t.settings(tmpl.Pod.Annotations)
 	if err != nil {

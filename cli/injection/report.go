@@ -18,7 +18,8 @@ import (
 // Report is what happened to one object of a manifest.
 type Report struct {
 	object *manifest.Object
-	// outcome is injected, annotated, uninjected or one of the other constants; "" means that the object is of no concern to the command.
+	// outcome is injected, annotated, uninjected or one of the other constants; "" means that the object is of no concern
+	// to the command.
 	outcome string
 	// reason is why a workload was left as it is; "" for other kinds.
 	reason inject.Reason
@@ -41,9 +42,10 @@ func (r *Report) examine(pod *corev1.Pod) {
 	if r.reason == inject.InvalidAtPod {
 		r.reason = "" // inject replaces the annotation
 	}
-	r.udp = slices.ContainsFunc(slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers), func(c corev1.Container) bool {
-		return slices.ContainsFunc(c.Ports, func(p corev1.ContainerPort) bool { return p.Protocol == corev1.ProtocolUDP })
-	})
+	r.udp = slices.ContainsFunc(slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers),
+		func(c corev1.Container) bool {
+			return slices.ContainsFunc(c.Ports, func(p corev1.ContainerPort) bool { return p.Protocol == corev1.ProtocolUDP })
+		})
 }
 
 // line is the report's summary of the object.
@@ -57,8 +59,8 @@ func (r *Report) line() string {
 	return fmt.Sprintf("%s %q %s", strings.ToLower(r.object.Kind()), r.object.Meta("name"), r.outcome)
 }
 
-// WriteReports writes warnings about groups of objects, then one line an object, between blank lines that keep it apart from what
-// else a pipeline writes. The texts are Linkerd's.
+// WriteReports writes warnings about groups of objects, then one line an object, between blank lines that keep it apart
+// from what else a pipeline writes. The texts are Linkerd's.
 func WriteReports(w io.Writer, reports []Report, verb string) {
 	fmt.Fprintln(w)
 	group := func(text string, has func(Report) bool) {
@@ -97,7 +99,8 @@ func WriteReports(w io.Writer, reports []Report, verb string) {
 	fmt.Fprintln(w)
 }
 
-// Change applies change to the objects of one document, without what a cluster added to them. It stops at the first error.
+// Change applies change to the objects of one document, without what a cluster added to them. It stops at the first
+// error.
 func Change(objects []*manifest.Object, change func(*manifest.Object) (Report, error)) ([]Report, error) {
 	var reports []Report
 	for _, o := range objects {

@@ -69,7 +69,8 @@ func stripPod(spec *corev1.PodSpec) bool {
 	return true
 }
 
-// stripMeta removes the annotations and labels below linkerd.io/ from an object's metadata, and reports whether there were any.
+// stripMeta removes the annotations and labels below linkerd.io/ from an object's metadata, and reports whether there
+// were any.
 func stripMeta(tree map[string]any) bool {
 	changed := false
 	for _, kind := range []string{"annotations", "labels"} {

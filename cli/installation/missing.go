@@ -3,6 +3,7 @@ package installation
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -95,4 +96,31 @@ func getters(cl *cluster.Client) map[string]func(ctx context.Context, namespace,
 			return err
 		},
 	}
+}
+
+// MissingDefinitions returns the definitions of custom resources that the cluster lacks, without those of the Gateway
+// API unless gateway is set. A nil cluster, or one that does not answer, counts as empty. Notes say what the user
+// should know.
+func MissingDefinitions(
+	ctx context.Context, cl *cluster.Client, t install.Target, gateway bool,
+) (missing []install.Definition, notes []string, err error) {
+	all, err := install.Definitions(t)
+	if err != nil {
+		return nil, nil, err
+	}
+	existing := map[string]map[string]string{}
+	if cl != nil {
+		definitions, err := cl.Definitions(ctx)
+		if err != nil {
+			notes = append(notes, fmt.Sprint("printing every definition, since the cluster does not say what it has: ", err))
+		}
+		for _, d := range definitions {
+			existing[d.Name] = d.Annotations
+		}
+	}
+	if !gateway {
+		all = slices.DeleteFunc(all, func(d install.Definition) bool { return d.Gateway() })
+	}
+	missing, more := install.Missing(all, existing)
+	return missing, append(notes, more...), nil
 }

@@ -25,7 +25,8 @@ import (
 
 // MeshedPods returns the pods whose proxies belong to the control plane of the namespace, as namespace/name, sorted.
 func MeshedPods(ctx context.Context, cl *cluster.Client, control string) ([]string, error) {
-	pods, err := cl.CoreV1().Pods(metav1.NamespaceAll).List(ctx, metav1.ListOptions{LabelSelector: mesh.ControlPlaneNSLabel + "=" + control})
+	pods, err := cl.CoreV1().Pods(metav1.NamespaceAll).List(ctx,
+		metav1.ListOptions{LabelSelector: mesh.ControlPlaneNSLabel + "=" + control})
 	if err != nil {
 		return nil, fmt.Errorf("list pods: %w", err)
 	}
@@ -52,8 +53,9 @@ type NameOnly struct {
 	Namespace string `json:"namespace,omitempty"`
 }
 
-// Objects returns what has the installation's label, in the order in which it can be deleted in one go: first the webhook, so
-// that it refuses no pod, then the rights and the processes of the controllers, so that they repair nothing, the namespace last.
+// Objects returns what has the installation's label, in the order in which it can be deleted in one go: first the
+// webhook, so that it refuses no pod, then the rights and the processes of the controllers, so that they repair
+// nothing, the namespace last.
 func Objects(ctx context.Context, cl *cluster.Client, control string) ([]ObjectName, error) {
 	opts := metav1.ListOptions{LabelSelector: mesh.ControlPlaneNSLabel + "=" + control}
 	admission, rbac := cl.AdmissionregistrationV1(), cl.RbacV1()
@@ -61,15 +63,22 @@ func Objects(ctx context.Context, cl *cluster.Client, control string) ([]ObjectN
 		apiVersion, kind string
 		list             func() (runtime.Object, error)
 	}{
-		{"admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", func() (runtime.Object, error) { return admission.MutatingWebhookConfigurations().List(ctx, opts) }},
-		{"rbac.authorization.k8s.io/v1", "ClusterRoleBinding", func() (runtime.Object, error) { return rbac.ClusterRoleBindings().List(ctx, opts) }},
-		{"rbac.authorization.k8s.io/v1", "ClusterRole", func() (runtime.Object, error) { return rbac.ClusterRoles().List(ctx, opts) }},
+		{"admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration",
+			func() (runtime.Object, error) { return admission.MutatingWebhookConfigurations().List(ctx, opts) }},
+		{"rbac.authorization.k8s.io/v1", "ClusterRoleBinding",
+			func() (runtime.Object, error) { return rbac.ClusterRoleBindings().List(ctx, opts) }},
+		{"rbac.authorization.k8s.io/v1", "ClusterRole",
+			func() (runtime.Object, error) { return rbac.ClusterRoles().List(ctx, opts) }},
 		{"apps/v1", "Deployment", func() (runtime.Object, error) { return cl.AppsV1().Deployments(control).List(ctx, opts) }},
 		{"admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicyBinding", func() (runtime.Object, error) {
 			return admission.ValidatingAdmissionPolicyBindings().List(ctx, opts)
 		}},
-		{"admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy", func() (runtime.Object, error) { return admission.ValidatingAdmissionPolicies().List(ctx, opts) }},
-		{"v1", "ConfigMap", func() (runtime.Object, error) { return cl.CoreV1().ConfigMaps(metav1.NamespaceAll).List(ctx, opts) }},
+		{"admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy",
+			func() (runtime.Object, error) { return admission.ValidatingAdmissionPolicies().List(ctx, opts) }},
+		{"v1", "ConfigMap", func() (runtime.Object,
+			error) {
+			return cl.CoreV1().ConfigMaps(metav1.NamespaceAll).List(ctx, opts)
+		}},
 	}
 	var objects []ObjectName
 	for _, l := range lists {
@@ -98,8 +107,10 @@ func Objects(ctx context.Context, cl *cluster.Client, control string) ([]ObjectN
 	return append(objects, ObjectName{corev1.SchemeGroupVersion.String(), "Namespace", NameOnly{Name: ns.Name}}), nil
 }
 
-// Definitions returns the installation's CustomResourceDefinitions: those without resources, or all of them. Notes say which stay.
-func Definitions(ctx context.Context, cl *cluster.Client, t install.Target, all bool) (objects []ObjectName, notes []string, err error) {
+// Definitions returns the installation's CustomResourceDefinitions: those without resources, or all of them. Notes say
+// which stay.
+func Definitions(ctx context.Context, cl *cluster.Client, t install.Target, all bool) (objects []ObjectName,
+	notes []string, err error) {
 	known, err := install.Definitions(t)
 	if err != nil {
 		return nil, nil, err
@@ -121,7 +132,8 @@ func Definitions(ctx context.Context, cl *cluster.Client, t install.Target, all 
 		case err != nil && !apierrors.IsNotFound(err):
 			return nil, nil, fmt.Errorf("list %s: %w", d.Name, err)
 		case err == nil && len(resources.Items) > 0 && !all:
-			notes = append(notes, fmt.Sprintf("%s stays: deleting it would delete %d resources, such as %s/%s; --with-resources deletes them",
+			notes = append(notes, fmt.Sprintf("%s stays: deleting it would delete %d resources, such as %s/%s; "+
+				"--with-resources deletes them",
 				d.Name, len(resources.Items), resources.Items[0].Namespace, resources.Items[0].Name))
 			continue
 		}

@@ -19,9 +19,9 @@ type Decoded struct {
 	Objects []*Object // parts of the tree: itself, or the items of a List
 }
 
-// Decode returns every document of the sources; it is how all commands read manifests. A source may be a directory. check may refuse a
-// document first; nil refuses none. All mistakes are one error. So is a source without objects: the command that should have written it most
-// likely failed.
+// Decode returns every document of the sources; it is how all commands read manifests. A source may be a directory.
+// check may refuse a document first; nil refuses none. All mistakes are one error. So is a source without objects: the
+// command that should have written it most likely failed.
 func (s Sources) Decode(ctx context.Context, args []string, check func(Document) error) ([]Decoded, error) {
 	var manifests []Decoded
 	var errs []error
@@ -55,7 +55,8 @@ func (s Sources) Decode(ctx context.Context, args []string, check func(Document)
 			}
 		}
 		if found == 0 && len(errs) == before {
-			errs = append(errs, fmt.Errorf("%s: no Kubernetes objects: check the file, or the command that writes it", SourceName(arg)))
+			errs = append(errs, fmt.Errorf("%s: no Kubernetes objects: check the file, or the command that writes it",
+				SourceName(arg)))
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -64,8 +65,8 @@ func (s Sources) Decode(ctx context.Context, args []string, check func(Document)
 	return manifests, nil
 }
 
-// Objects returns every object of the sources, those of Lists one by one. Text that lost its indentation, and an object without a
-// kind, are errors.
+// Objects returns every object of the sources, those of Lists one by one. Text that lost its indentation, and an object
+// without a kind, are errors.
 func (s Sources) Objects(ctx context.Context, args []string) ([]*Object, error) {
 	manifests, err := s.Decode(ctx, args, Document.CheckIndentation)
 	if err != nil {
@@ -108,8 +109,8 @@ func (d Document) mismatch(prefix string, err error) error {
 	return d.ErrorAt(d.lineOf(field, wrong.Value), field, fmt.Sprintf("is a %s, want %s", wrong.Value, wrong.Type))
 }
 
-// lineOf returns the line of the first node at field that holds a value of the kind, or 0. Where a list on the way has no index in
-// field, every item is a candidate.
+// lineOf returns the line of the first node at field that holds a value of the kind, or 0. Where a list on the way has
+// no index in field, every item is a candidate.
 func (d Document) lineOf(field, kind string) int {
 	var root yamlv3.Node
 	if err := yamlv3.Unmarshal([]byte(d.text), &root); err != nil || len(root.Content) == 0 {
@@ -196,7 +197,8 @@ func encode(trees []map[string]any) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// Nested returns the map at path below tree, made on the way where it is missing; ok is false where something else is there.
+// Nested returns the map at path below tree, made on the way where it is missing; ok is false where something else is
+// there.
 func Nested(tree map[string]any, path ...string) (m map[string]any, ok bool) {
 	for _, key := range path {
 		switch below := tree[key].(type) {

@@ -1,8 +1,8 @@
 // Package manifest reads the manifests that users hand to commands.
 //
-// It owns where they come from, how a stream becomes documents and objects, and errors that name document, line and field. It decides nothing
-// about what an object means. The one idea: there is one reader for all commands, and what it cannot read whole is an error, so that nothing
-// gets lost on the way to a cluster.
+// It owns where they come from, how a stream becomes documents and objects, and errors that name document, line and
+// field. It decides nothing about what an object means. The one idea: there is one reader for all commands, and what it
+// cannot read whole is an error, so that nothing gets lost on the way to a cluster.
 package manifest
 
 import (
@@ -29,10 +29,11 @@ type Document struct {
 	json   bool // the text is one JSON object, and is not read as YAML
 }
 
-// ReadDocuments returns the documents of a source. It is the only reader of manifests and of other YAML that users hand in.
+// ReadDocuments returns the documents of a source. It is the only reader of manifests and of other YAML that users hand
+// in.
 //
-// A source is a YAML stream, JSON objects one after the other with or without space between them, or a mixture of both. Documents without
-// content are left out. Text that is not UTF-8 is an error that names the line.
+// A source is a YAML stream, JSON objects one after the other with or without space between them, or a mixture of both.
+// Documents without content are left out. Text that is not UTF-8 is an error that names the line.
 func ReadDocuments(source string, data []byte) ([]Document, error) {
 	if err := checkText(source, data); err != nil {
 		return nil, err
@@ -63,9 +64,9 @@ func ReadDocument(source string, data []byte) (Document, error) {
 
 const byteOrderMark = "\ufeff"
 
-// splitAtMarkers cuts a YAML stream at the lines that begin with "---", which content or a comment may follow, or with "...". YAML
-// allows these lines in no scalar (YAML 1.1 §9.1.2, c-forbidden). Each part may begin with a byte order mark (§5.2), as files that are
-// written one after the other do.
+// splitAtMarkers cuts a YAML stream at the lines that begin with "---", which content or a comment may follow, or with
+// "...". YAML allows these lines in no scalar (YAML 1.1 §9.1.2, c-forbidden). Each part may begin with a byte order
+// mark (§5.2), as files that are written one after the other do.
 func splitAtMarkers(text string) []Document {
 	var chunks []Document
 	start, startLine := 0, 1 // of the current part
@@ -97,8 +98,8 @@ func splitAtMarkers(text string) []Document {
 	return chunks
 }
 
-// splitJSON cuts a part of a YAML stream that is JSON objects one after the other, as jq -c writes them. What follows the last whole
-// object becomes a document of its own, so that it is decoded or refused and never lost.
+// splitJSON cuts a part of a YAML stream that is JSON objects one after the other, as jq -c writes them. What follows
+// the last whole object becomes a document of its own, so that it is decoded or refused and never lost.
 func splitJSON(chunk Document) []Document {
 	var docs []Document
 	rest := chunk
@@ -157,14 +158,15 @@ func hasContent(text string) bool {
 // lineInError is how the YAML decoder says where it stopped.
 var lineInError = regexp.MustCompile(`line (\d+): `)
 
-// Decode returns the document as a tree, nil for null; numbers stay as they are written. A key that stands twice is an error: one of its
-// values would be lost. So is text after the end of the document.
+// Decode returns the document as a tree, nil for null; numbers stay as they are written. A key that stands twice is an
+// error: one of its values would be lost. So is text after the end of the document.
 func (d Document) Decode() (map[string]any, error) {
 	if d.json {
 		return d.decodeJSON()
 	}
 	var tree map[string]any
-	err := yaml.UnmarshalStrict([]byte(d.text), &tree, func(dec *json.Decoder) *json.Decoder { dec.UseNumber(); return dec })
+	err := yaml.UnmarshalStrict([]byte(d.text), &tree,
+		func(dec *json.Decoder) *json.Decoder { dec.UseNumber(); return dec })
 	if err == nil {
 		return tree, d.checkEnd()
 	}
@@ -180,8 +182,8 @@ func (d Document) Decode() (map[string]any, error) {
 	return nil, d.ErrorAt(line, "", strings.TrimPrefix(message, "yaml: "))
 }
 
-// checkEnd refuses text behind the first YAML document of the text, which the decoder does not read. There is some behind a flow
-// mapping without "---", or behind a line break that only YAML knows.
+// checkEnd refuses text behind the first YAML document of the text, which the decoder does not read. There is some
+// behind a flow mapping without "---", or behind a line break that only YAML knows.
 func (d Document) checkEnd() error {
 	dec := yamlv3.NewDecoder(strings.NewReader(d.text))
 	var first, second yamlv3.Node
@@ -216,7 +218,8 @@ func (d Document) decodeJSON() (map[string]any, error) {
 	return tree, nil
 }
 
-// repeatedKey returns the first key that an object of valid JSON has twice, and the offset of its end; "" if there is none.
+// repeatedKey returns the first key that an object of valid JSON has twice, and the offset of its end; "" if there is
+// none.
 func repeatedKey(dec *json.Decoder) (key string, end int64) {
 	type level struct {
 		keys  map[string]bool // nil for a list
@@ -269,8 +272,8 @@ func (d Document) DecodeInto(into any) error {
 	return nil
 }
 
-// ErrorAt returns an error that names the Document, the line (from 1 in the Document, 0 for unknown) and the field (may be ""). Where the line is not known it
-// is the document's first.
+// ErrorAt returns an error that names the Document, the line (from 1 in the Document, 0 for unknown) and the field (may
+// be ""). Where the line is not known it is the document's first.
 func (d Document) ErrorAt(line int, field, message string) error {
 	where := fmt.Sprintf("%s: document %d", d.source, d.number)
 	if line > 0 {

@@ -45,7 +45,8 @@ func TestObjects(t *testing.T) {
 	read := func(text string) ([]*Object, error) {
 		return Sources{Stdin: strings.NewReader(text)}.Objects(t.Context(), []string{"-"})
 	}
-	objects, err := read("kind: List\nitems:\n- {kind: Pod, metadata: {name: a}}\n- {kind: List, items: [{kind: Pod, metadata: {name: b}}]}\n")
+	objects, err := read("kind: List\nitems:\n- {kind: Pod, metadata: {name: a}}\n- {kind: List, items: [{kind: Pod, " +
+		"metadata: {name: b}}]}\n")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +57,8 @@ func TestObjects(t *testing.T) {
 	if diff := cmp.Diff([]string{"pod/a", "pod/b"}, names); diff != "" {
 		t.Errorf("objects (-want +got):\n%s", diff)
 	}
-	if got, want := objects[1].ErrorAt("spec", "is wrong").Error(), "stdin: document 1, from line 1: items[1].items[0].spec: is wrong"; got != want {
+	if got, want := objects[1].ErrorAt("spec",
+		"is wrong").Error(), "stdin: document 1, from line 1: items[1].items[0].spec: is wrong"; got != want {
 		t.Errorf("error %q, want %q", got, want)
 	}
 	for text, want := range map[string]string{

@@ -13,11 +13,12 @@ var parentKey = regexp.MustCompile(`^( *)(metadata|spec|labels|annotations|match
 var childKey = regexp.MustCompile(`^( *)([A-Za-z0-9_./-]+):`)
 
 // topLevel are the keys at the level of metadata and spec.
-var topLevel = map[string]bool{"apiVersion": true, "kind": true, "metadata": true, "spec": true, "status": true, "data": true, "stringData": true,
+var topLevel = map[string]bool{"apiVersion": true, "kind": true, "metadata": true, "spec": true, "status": true,
+	"data": true, "stringData": true,
 	"type": true, "items": true, "rules": true, "roleRef": true, "subjects": true, "template": true}
 
-// CheckIndentation finds a manifest whose lines lost their indentation, as text that is copied from a page does. Such text may still be
-// YAML, with every object empty, so it has to be looked for.
+// CheckIndentation finds a manifest whose lines lost their indentation, as text that is copied from a page does. Such
+// text may still be YAML, with every object empty, so it has to be looked for.
 func (d Document) CheckIndentation() error {
 	var parent string
 	var depth int
@@ -30,7 +31,8 @@ func (d Document) CheckIndentation() error {
 		}
 		child := childKey.FindStringSubmatch(l)
 		if parent != "" && child != nil && len(child[1]) == depth && (depth > 0 || !topLevel[child[2]]) {
-			return d.ErrorAt(line, "", fmt.Sprintf("%q is at the level of %q and belongs below it: the indentation is lost", child[2], parent))
+			return d.ErrorAt(line, "",
+				fmt.Sprintf("%q is at the level of %q and belongs below it: the indentation is lost", child[2], parent))
 		}
 		parent = ""
 		if m := parentKey.FindStringSubmatch(strings.TrimRight(l, "\r\n")); m != nil {

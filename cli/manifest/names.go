@@ -11,8 +11,8 @@ import (
 	"github.com/tulle-mesh/tulle/injector/inject"
 )
 
-// checkNames refuses names, labels and annotations that are not strings, as the API server does. YAML 1.1, which Kubernetes reads, takes
-// an unquoted n, y, no, yes, off or on for a boolean.
+// checkNames refuses names, labels and annotations that are not strings, as the API server does. YAML 1.1, which
+// Kubernetes reads, takes an unquoted n, y, no, yes, off or on for a boolean.
 func (o *Object) checkNames() error {
 	fields := [][]string{{"apiVersion"}, {"kind"}}
 	metas := [][]string{{"metadata"}}
@@ -71,7 +71,8 @@ func (o *Object) checkString(field []string) error {
 	return o.Mistyped(convert.Mistyped{Path: field, Want: "a string", Text: true})
 }
 
-// Mistyped explains that a field is of another type than it has to be. It names the field, what is there and, for a string, the remedy.
+// Mistyped explains that a field is of another type than it has to be. It names the field, what is there and, for a
+// string, the remedy.
 func (o *Object) Mistyped(wrong convert.Mistyped) error {
 	field := strings.ReplaceAll(o.path+strings.Join(wrong.Path, "."), ".[", "[")
 	var steps []string
@@ -96,7 +97,8 @@ func (o *Object) Mistyped(wrong convert.Mistyped) error {
 	case yamlv3.SequenceNode:
 		return o.doc.ErrorAt(node.Line, field, "is a list, want "+wrong.Want)
 	}
-	if is == "" || is == "a string" && wrong.Text { // YAML 1.1, which Kubernetes reads, knows more booleans than the parser of lines
+	// YAML 1.1, which Kubernetes reads, knows more booleans than the parser of lines
+	if is == "" || is == "a string" && wrong.Text {
 		is = fmt.Sprintf("the boolean %t", slices.Contains([]string{"y", "yes", "on", "true"}, strings.ToLower(node.Value)))
 	}
 	message := fmt.Sprintf("%s is %s, want %s", node.Value, is, wrong.Want)

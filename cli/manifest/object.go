@@ -58,7 +58,8 @@ type Template struct {
 	Pod  corev1.Pod
 }
 
-// Template returns the object's pod template; ok is false for kinds without pods. The error names the field that does not fit.
+// Template returns the object's pod template; ok is false for kinds without pods. The error names the field that does
+// not fit.
 func (o *Object) Template() (t Template, ok bool, err error) {
 	path, ok := templatePath(o.Kind())
 	if !ok {
@@ -89,8 +90,8 @@ func (o *Object) Template() (t Template, ok bool, err error) {
 // maxNesting bounds Lists within Lists.
 const maxNesting = 8
 
-// objectsOf returns the objects of a document: itself, or the items of a List, and of Lists among these. A DeploymentList, as kubectl get
-// --raw prints it, is a List.
+// objectsOf returns the objects of a document: itself, or the items of a List, and of Lists among these. A
+// DeploymentList, as kubectl get --raw prints it, is a List.
 func objectsOf(doc Document, tree map[string]any) ([]*Object, error) {
 	return listed(doc, "", tree, 0)
 }
@@ -128,7 +129,8 @@ func listed(doc Document, path string, tree map[string]any, depth int) ([]*Objec
 	return objects, nil
 }
 
-// sources returns the files that an argument of inject stands for: itself, or every YAML and JSON file below a directory, sorted.
+// sources returns the files that an argument of inject stands for: itself, or every YAML and JSON file below a
+// directory, sorted.
 func sources(arg string) ([]string, error) {
 	info, err := os.Stat(arg)
 	if arg == "-" || strings.HasPrefix(arg, "http://") || strings.HasPrefix(arg, "https://") || err == nil && !info.IsDir() {

@@ -20,8 +20,8 @@ type Sources struct {
 	Stdin io.Reader
 }
 
-// Read returns the content of a file, of an https URL, or of stdin for "-". It refuses plain http: an attacker on the way could change what
-// gets applied to the cluster.
+// Read returns the content of a file, of an https URL, or of stdin for "-". It refuses plain http: an attacker on the
+// way could change what gets applied to the cluster.
 func (s Sources) Read(ctx context.Context, name string) ([]byte, error) {
 	switch {
 	case name == "-":

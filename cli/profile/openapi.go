@@ -101,7 +101,8 @@ func (r *Routes) note(format string, args ...any) {
 	}
 }
 
-// basePath returns the path that the first of the servers has, or otherwise where there are none. Other paths are a note.
+// basePath returns the path that the first of the servers has, or otherwise where there are none. Other paths are a
+// note.
 func (r *Routes) basePath(field string, servers any, otherwise string) (string, error) {
 	var list []openAPIServer
 	data, err := json.Marshal(servers)
@@ -118,20 +119,22 @@ func (r *Routes) basePath(field string, servers any, otherwise string) (string, 
 	for i, server := range list {
 		path := server.path()
 		if variable := parameter.FindString(path); variable != "" {
-			return "", fmt.Errorf("%s[%d].url: variable %s has no default, so its path is not known: set %s[%d].variables.%s.default",
+			return "", fmt.Errorf("%s[%d].url: variable %s has no default, so its path is not known: set "+
+				"%s[%d].variables.%s.default",
 				field, i, variable, field, i, strings.Trim(variable, "{}"))
 		}
 		if i == 0 {
 			base = path
 		} else if path != base {
-			r.note("%s[%d].url: has the path %s: routes are written for the path %s of the first server only", field, i, path, base)
+			r.note("%s[%d].url: has the path %s: routes are written for the path %s of the first server only", field, i, path,
+				base)
 		}
 	}
 	return base, nil
 }
 
-// path returns the path of the server's URL, which may be relative. Variables have their default values. One without a default, which the
-// specification does not allow, stays in the path. The rest of the URL does not matter.
+// path returns the path of the server's URL, which may be relative. Variables have their default values. One without a
+// default, which the specification does not allow, stays in the path. The rest of the URL does not matter.
 func (s openAPIServer) path() string {
 	url := parameter.ReplaceAllStringFunc(s.URL, func(variable string) string {
 		value := s.Variables[variable[1:len(variable)-1]].Default
@@ -194,7 +197,8 @@ func (r *Routes) operation(method, path string, operation map[string]any) (v1alp
 		})
 	}
 	if n := len(route.ResponseClasses); n > maxResponseClasses {
-		r.note("%s: %d responses, but a route has at most %d response classes: left out, and statuses from 500 count as failures",
+		r.note("%s: %d responses, but a route has at most %d response classes: left out, and statuses from 500 count as "+
+			"failures",
 			route.Name, n, maxResponseClasses)
 		route.ResponseClasses = nil
 	}
@@ -203,7 +207,8 @@ func (r *Routes) operation(method, path string, operation map[string]any) (v1alp
 
 // statuses reads the key of a response: a status, or a range such as 5XX. Source: OpenAPI 3.1 §4.8.16 Responses Object.
 func statuses(code string) (first, last uint32, ok bool) {
-	if class, isRange := strings.CutSuffix(strings.ToUpper(code), "XX"); isRange && len(class) == 1 && class >= "1" && class <= "5" {
+	if class, isRange := strings.CutSuffix(strings.ToUpper(code), "XX"); isRange && len(class) == 1 && class >= "1" &&
+		class <= "5" {
 		first = uint32(class[0]-'0') * 100
 		return first, first + 99, true
 	}

@@ -1,7 +1,7 @@
 // Package profile makes the routes of a ServiceProfile from a description of an API.
 //
-// It owns how OpenAPI documents and protobuf files become routes. It reads text and asks no cluster. The one idea: what a description says
-// and a profile cannot is a note, what the API server would refuse is an error.
+// It owns how OpenAPI documents and protobuf files become routes. It reads text and asks no cluster. The one idea: what
+// a description says and a profile cannot is a note, what the API server would refuse is an error.
 package profile
 
 import (
@@ -38,12 +38,15 @@ const (
 // CheckLimits refuses what the API server would refuse, and says what to do.
 func (r Routes) CheckLimits() error {
 	if n := len(r.List); n > maxProfileRoutes {
-		return fmt.Errorf("describes %d operations, but a ServiceProfile has at most %d routes: remove the operations that need no metrics, "+
+		return fmt.Errorf("describes %d operations, but a ServiceProfile has at most %d routes: remove the operations "+
+			"that need no metrics, "+
 			"timeout or retries of their own, or split the document if it describes several Services", n, maxProfileRoutes)
 	}
 	for _, route := range r.List {
-		if utf8.RuneCountInString(route.Name) > maxRouteName || utf8.RuneCountInString(route.Condition.PathRegex) > mesh.MaxRegexBytes {
-			return fmt.Errorf("the path of %.80q… is too long: a route's name has at most %d characters, and its pathRegex at most %d",
+		if utf8.RuneCountInString(route.Name) > maxRouteName ||
+			utf8.RuneCountInString(route.Condition.PathRegex) > mesh.MaxRegexBytes {
+			return fmt.Errorf("the path of %.80q… is too long: a route's name has at most %d characters, and its pathRegex "+
+				"at most %d",
 				route.Name, maxRouteName, mesh.MaxRegexBytes)
 		}
 	}
@@ -70,7 +73,8 @@ func FromProto(name string, data []byte) (Routes, error) {
 			}
 		}
 	}
-	slices.SortStableFunc(routes, func(a, b v1alpha1.RouteSpec) int { return cmp.Compare(a.Condition.PathRegex, b.Condition.PathRegex) })
+	slices.SortStableFunc(routes,
+		func(a, b v1alpha1.RouteSpec) int { return cmp.Compare(a.Condition.PathRegex, b.Condition.PathRegex) })
 	return Routes{List: routes}, nil
 }
 

@@ -48,11 +48,13 @@ The exit code is 1 if a finding has the severity of --failure-threshold, or a wo
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.analyze(cmd.Context(), opts) },
 	}
 	fs := cmd.Flags()
-	fs.StringArrayVarP(&opts.files, "filename", "f", nil, "file, directory, URL, or - for standard input, as if it were applied; may be repeated")
+	fs.StringArrayVarP(&opts.files, "filename", "f", nil,
+		"file, directory, URL, or - for standard input, as if it were applied; may be repeated")
 	fs.BoolVar(&opts.ignoreCluster, "ignore-cluster", false, "look at the files alone")
 	fs.BoolVarP(&opts.all, "all-namespaces", "A", false, "report findings of all namespaces, not only of that of -n")
 	fs.StringVarP(&opts.output, "output", "o", "table", "format: table or json")
-	fs.StringVar(&opts.threshold, "failure-threshold", string(analyze.Error), "severity from which on the exit code is 1: error, warning or info")
+	fs.StringVar(&opts.threshold, "failure-threshold", string(analyze.Error),
+		"severity from which on the exit code is 1: error, warning or info")
 	return cmd
 }
 
@@ -88,7 +90,8 @@ func (c *cli) analyze(ctx context.Context, opts analyzeOptions) error {
 	if err := analyze.Write(c.out, findings, opts.output, lookedAt(one, namespace, opts.files)); err != nil {
 		return err
 	}
-	if slices.ContainsFunc(findings, func(f analyze.Finding) bool { return slices.Index(analyze.Severities, f.Severity) <= threshold }) {
+	if slices.ContainsFunc(findings,
+		func(f analyze.Finding) bool { return slices.Index(analyze.Severities, f.Severity) <= threshold }) {
 		return errReported
 	}
 	return nil

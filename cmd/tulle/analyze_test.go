@@ -48,7 +48,8 @@ func TestAnalyzeAgrees(t *testing.T) {
 		}
 	}
 	if len(findings) == 0 || one.code != 1 {
-		t.Errorf("exit code %d and %d findings, want 1 and some: a profile where it holds for clients only", one.code, len(findings))
+		t.Errorf("exit code %d and %d findings, want 1 and some: a profile where it holds for clients only", one.code,
+			len(findings))
 	}
 }
 
@@ -95,7 +96,8 @@ func TestAnalyzeFilesAlone(t *testing.T) {
 	}
 }
 
-// TestAnalyzeTuning finds what the annotations of routes and Services would not do, in words of the kind of object that they are at.
+// TestAnalyzeTuning finds what the annotations of routes and Services would not do, in words of the kind of object that
+// they are at.
 func TestAnalyzeTuning(t *testing.T) {
 	manifest := `
 apiVersion: v1
@@ -112,7 +114,8 @@ metadata: {name: shop, annotations: {config.linkerd.io/default-inbound-policy: o
 `
 	r := runCLI(t, noCluster, manifest, "analyze", "--ignore-cluster", "-f", "-")
 	for _, want := range []string{
-		"annotation balancer.linkerd.io/failure-accrual: \"sometimes\"", "annotation retry.linkerd.io/htpp: there is no such annotation",
+		"annotation balancer.linkerd.io/failure-accrual: \"sometimes\"", "annotation retry.linkerd.io/htpp: there is no " +
+			"such annotation",
 		"annotation timeout.linkerd.io/request: \"soon\"", "default-inbound-policy of the namespace has the value \"open\"",
 	} {
 		if !strings.Contains(r.out, want) {
@@ -124,7 +127,8 @@ metadata: {name: shop, annotations: {config.linkerd.io/default-inbound-policy: o
 	}
 }
 
-// TestAnalyzeMisspelled finds annotations with a typo, or as a label, wherever people write them: outside of meshed namespaces, too.
+// TestAnalyzeMisspelled finds annotations with a typo, or as a label, wherever people write them: outside of meshed
+// namespaces, too.
 func TestAnalyzeMisspelled(t *testing.T) {
 	manifest := `
 apiVersion: v1
@@ -155,10 +159,12 @@ metadata: {name: web, namespace: shop, annotations: {linkerd.io/injct: enabled}}
 	}
 }
 
-// TestAnalyzePodSecurity finds namespaces whose level forbids the init container, and workloads that ask for a proxy there.
+// TestAnalyzePodSecurity finds namespaces whose level forbids the init container, and workloads that ask for a proxy
+// there.
 func TestAnalyzePodSecurity(t *testing.T) {
 	namespace := func(name, level, inject string) string {
-		return "{apiVersion: v1, kind: Namespace, metadata: {name: " + name + ", labels: {pod-security.kubernetes.io/enforce: " + level + "}, " +
+		return "{apiVersion: v1, kind: Namespace, metadata: {name: " + name +
+			", labels: {pod-security.kubernetes.io/enforce: " + level + "}, " +
 			"annotations: {linkerd.io/inject: " + inject + "}}}\n---\n"
 	}
 	workload := func(namespace, inject string) string {
@@ -166,12 +172,13 @@ func TestAnalyzePodSecurity(t *testing.T) {
 			"spec: {template: {metadata: {annotations: {linkerd.io/inject: " + inject + "}}}}}\n---\n"
 	}
 	for name, test := range map[string]struct{ manifest, want string }{
-		"baseline":                        {namespace("shop", "baseline", "enabled"), "Namespace/shop"},
-		"restricted":                      {namespace("shop", "restricted", "enabled"), "Namespace/shop"},
-		"privileged":                      {namespace("shop", "privileged", "enabled"), ""},
-		"no proxies":                      {namespace("shop", "restricted", "disabled"), ""},
-		"a workload that asks for itself": {namespace("shop", "baseline", "disabled") + workload("shop", "enabled"), "Deployment/web"},
-		"a workload that does not":        {namespace("shop", "baseline", "disabled") + workload("shop", "disabled"), ""},
+		"baseline":   {namespace("shop", "baseline", "enabled"), "Namespace/shop"},
+		"restricted": {namespace("shop", "restricted", "enabled"), "Namespace/shop"},
+		"privileged": {namespace("shop", "privileged", "enabled"), ""},
+		"no proxies": {namespace("shop", "restricted", "disabled"), ""},
+		"a workload that asks for itself": {namespace("shop", "baseline", "disabled") + workload("shop", "enabled"),
+			"Deployment/web"},
+		"a workload that does not": {namespace("shop", "baseline", "disabled") + workload("shop", "disabled"), ""},
 	} {
 		r := runCLI(t, noCluster, test.manifest, "analyze", "--ignore-cluster", "-A", "-f", "-", "-o", "json")
 		var findings []analyze.Finding
@@ -190,8 +197,8 @@ func TestAnalyzePodSecurity(t *testing.T) {
 	}
 }
 
-// TestAnalyzeWorkloads finds in the cluster what pods of its workloads would be refused for, or lack: such pods may not exist. What is
-// the workload's mistake is one finding, not one for each of its pods.
+// TestAnalyzeWorkloads finds in the cluster what pods of its workloads would be refused for, or lack: such pods may not
+// exist. What is the workload's mistake is one finding, not one for each of its pods.
 func TestAnalyzeWorkloads(t *testing.T) {
 	manifest := `
 {apiVersion: v1, kind: Namespace, metadata: {name: shop, annotations: {linkerd.io/inject: enabled}}}
@@ -295,7 +302,8 @@ spec: {fieldOfTomorrow: 1}
 `
 	r := runCLI(t, noCluster, manifest, "analyze", "--ignore-cluster", "-A", "-f", "-")
 	for _, want := range []string{
-		`Server/web`, `unknown field "spec.acessPolicy"`, `unknown field "spec.rules[0].timeout"`, `unknown field "spec.routes[0].condition.pathregex"`, "spec.hostnames has a string: want a list",
+		`Server/web`, `unknown field "spec.acessPolicy"`, `unknown field "spec.rules[0].timeout"`,
+		`unknown field "spec.routes[0].condition.pathregex"`, "spec.hostnames has a string: want a list",
 	} {
 		if !strings.Contains(r.out, want) {
 			t.Errorf("no %s in\n%s%s", want, r.out, r.err)
@@ -323,10 +331,12 @@ func TestAnalyzeNamesWhatIsNotThere(t *testing.T) {
 	}
 }
 
-// TestAnalyzeScope reports what is asked about: the objects of files where there are some, those of one namespace with -n, else of all.
+// TestAnalyzeScope reports what is asked about: the objects of files where there are some, those of one namespace with
+// -n, else of all.
 func TestAnalyzeScope(t *testing.T) {
 	route := func(name, namespace string) string {
-		return "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: " + name + ", namespace: " + namespace + "}\n" +
+		return "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: " + name + ", namespace: " +
+			namespace + "}\n" +
 			"spec: {parentRefs: [{group: \"\", kind: Service, name: gone, port: 80}]}\n---\n"
 	}
 	fine := "apiVersion: v1\nkind: Namespace\nmetadata: {name: fine}\n"
@@ -336,16 +346,20 @@ func TestAnalyzeScope(t *testing.T) {
 		want  []string // names of routes with findings
 		clean string
 	}{
-		"a namespace":                      {"", []string{"-n", "shop"}, []string{"live"}, ""},
-		"all namespaces":                   {"", []string{"-A"}, []string{"live", "other"}, ""},
-		"files":                            {route("file", "shop") + route("file2", "other"), nil, []string{"file", "file2"}, ""},
-		"files and all namespaces":         {route("file", "shop") + route("file2", "other"), []string{"-A"}, []string{"file", "file2"}, ""},
-		"files and a namespace":            {route("file", "shop") + route("file2", "other"), []string{"-n", "shop"}, []string{"file"}, ""},
-		"an object of the cluster anew":    {route("live", "shop"), []string{"-n", "shop"}, []string{"live"}, ""},
-		"a name that is elsewhere, too":    {route("other", "shop"), nil, []string{"other"}, ""},
-		"files without findings":           {fine, nil, nil, "No issues found in stdin.\n"},
-		"a namespace without findings":     {"", []string{"-n", "fine"}, nil, "No issues found in namespace fine.\n"},
-		"files without any in a namespace": {route("file", "other"), []string{"-n", "shop"}, nil, "No issues found in namespace shop of stdin.\n"},
+		"a namespace":    {"", []string{"-n", "shop"}, []string{"live"}, ""},
+		"all namespaces": {"", []string{"-A"}, []string{"live", "other"}, ""},
+		"files": {route("file", "shop") + route("file2", "other"), nil, []string{"file", "file2"},
+			""},
+		"files and all namespaces": {route("file", "shop") + route("file2", "other"), []string{"-A"},
+			[]string{"file", "file2"}, ""},
+		"files and a namespace": {route("file", "shop") + route("file2", "other"), []string{"-n", "shop"},
+			[]string{"file"}, ""},
+		"an object of the cluster anew": {route("live", "shop"), []string{"-n", "shop"}, []string{"live"}, ""},
+		"a name that is elsewhere, too": {route("other", "shop"), nil, []string{"other"}, ""},
+		"files without findings":        {fine, nil, nil, "No issues found in stdin.\n"},
+		"a namespace without findings":  {"", []string{"-n", "fine"}, nil, "No issues found in namespace fine.\n"},
+		"files without any in a namespace": {route("file", "other"), []string{"-n", "shop"}, nil,
+			"No issues found in namespace shop of stdin.\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := emptyCluster()
@@ -358,10 +372,12 @@ func TestAnalyzeScope(t *testing.T) {
 			}
 			table := runCLI(t, f.connect, test.files, flags...)
 			if wantCode := min(len(test.want), 1); table.code != wantCode || test.clean != "" && table.out != test.clean {
-				t.Fatalf("exit code %d, want %d; stdout %q, want %q; stderr %q", table.code, wantCode, table.out, test.clean, table.err)
+				t.Fatalf("exit code %d, want %d; stdout %q, want %q; stderr %q", table.code, wantCode, table.out, test.clean,
+					table.err)
 			}
 			var findings []analyze.Finding
-			if err := json.Unmarshal([]byte(runCLI(t, f.connect, test.files, append(flags, "-o", "json")...).out), &findings); err != nil {
+			if err := json.Unmarshal([]byte(runCLI(t, f.connect, test.files, append(flags, "-o", "json")...).out),
+				&findings); err != nil {
 				t.Fatal(err)
 			}
 			var got []string

@@ -16,7 +16,8 @@ func atLeastOne(what string) cobra.PositionalArgs {
 	}
 }
 
-// elsewhere answers a verb of linkerd that Tulle does not have: what to do instead. It is "" for every other command line.
+// elsewhere answers a verb of linkerd that Tulle does not have: what to do instead. It is "" for every other command
+// line.
 func elsewhere(root *cobra.Command, args []string) string {
 	found, _, err := root.Find(args)
 	verb := firstWord(root, args)
@@ -25,9 +26,11 @@ func elsewhere(root *cobra.Command, args []string) string {
 	}
 	switch name := args[verb]; name {
 	case "upgrade":
-		return "there is no upgrade: apply the newer version over the old, with its values, with `tulle install --reuse-values | kubectl apply -f -`"
+		return "there is no upgrade: apply the newer version over the old, with its values, with `tulle install " +
+			"--reuse-values | kubectl apply -f -`"
 	case "viz", "stat", "top", "tap", "edges", "routes", "dashboard":
-		return "this version has no " + name + "; the figures of a workload: `tulle diagnostics proxy-metrics -n NAMESPACE deploy/NAME`"
+		return "this version has no " + name +
+			"; the figures of a workload: `tulle diagnostics proxy-metrics -n NAMESPACE deploy/NAME`"
 	case "multicluster", "jaeger":
 		return "this version has no " + name
 	}

@@ -58,13 +58,15 @@ func (c *cli) authz(ctx context.Context, args []string, output string) error {
 		return enc.Encode(rows)
 	}
 	if len(rows) == 0 {
-		fmt.Fprintf(c.err, "No Server selects a port of these pods. The default policy applies: %s.\n", strings.Join(m.Defaults(pods), ", "))
+		fmt.Fprintf(c.err, "No Server selects a port of these pods. The default policy applies: %s.\n",
+			strings.Join(m.Defaults(pods), ", "))
 		return nil
 	}
 	w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "ROUTE\tSERVER\tAUTHORIZATION_POLICY\tSERVER_AUTHORIZATION")
 	for _, row := range rows {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", row.Route, row.Server, cmp.Or(row.AuthorizationPolicy, "-"), cmp.Or(row.ServerAuthorization, "-"))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", row.Route, row.Server, cmp.Or(row.AuthorizationPolicy, "-"),
+			cmp.Or(row.ServerAuthorization, "-"))
 	}
 	return w.Flush()
 }

@@ -85,7 +85,8 @@ func TestDiagnosticsPolicy(t *testing.T) {
 	f := guardedShop(t, policies)
 	golden(t, "policy_inbound.txt", runCLI(t, f.connect, "", "-n", "shop", "diagnostics", "policy", "deploy/web", "8080"))
 	golden(t, "policy_default.txt", runCLI(t, f.connect, "", "-n", "shop", "diagnostics", "policy", "pod/web-1", "80"))
-	golden(t, "policy_outbound.txt", runCLI(t, f.connect, "", "-n", "shop", "diagnostics", "policy", "-o", "json", "svc/web", "80"))
+	golden(t, "policy_outbound.txt",
+		runCLI(t, f.connect, "", "-n", "shop", "diagnostics", "policy", "-o", "json", "svc/web", "80"))
 	golden(t, "profile_of.txt", runCLI(t, f.connect, "", "diagnostics", "profile", "--from", "shop/web-1", "web.shop:80"))
 }
 
@@ -104,7 +105,8 @@ func TestPolicyMistakes(t *testing.T) {
 		"diagnostics profile":                  "name an authority",
 		"diagnostics profile web":              "want name.namespace.svc.cluster.local:port",
 	} {
-		if r := runCLI(t, f.connect, "", append([]string{"-n", "shop"}, strings.Fields(line)...)...); r.code != 1 || !strings.Contains(r.err, want) {
+		if r := runCLI(t, f.connect, "", append([]string{"-n", "shop"}, strings.Fields(line)...)...); r.code != 1 ||
+			!strings.Contains(r.err, want) {
 			t.Errorf("%s: exit code %d, stderr %q; want %q", line, r.code, r.err, want)
 		}
 	}

@@ -17,7 +17,8 @@ import (
 var checkFlagsWithoutMeaning = []flagWithoutMeaning{
 	{name: "cni-namespace", reason: "there is no CNI plugin", valued: true},
 	{name: "linkerd-cni-enabled", reason: "there is no CNI plugin; capture is programmed by the init container"},
-	{name: "cli-version-override", reason: "nothing is asked outside of the cluster; --expected-version says what to expect", valued: true},
+	{name: "cli-version-override",
+		reason: "nothing is asked outside of the cluster; --expected-version says what to expect", valued: true},
 }
 
 func (c *cli) checkCommand() *cobra.Command {
@@ -46,7 +47,8 @@ The exit code is 1 if something is wrong (×). Warnings (‼) leave it at 0.`,
 	fs := cmd.Flags()
 	fs.BoolVar(&opts.Pre, "pre", false, "only what must hold before the installation")
 	fs.BoolVar(&opts.Proxy, "proxy", false, "also the proxies")
-	fs.StringVar(&opts.Version, "expected-version", "", "version that CLI, control plane and proxies should have (default: the CLI's)")
+	fs.StringVar(&opts.Version, "expected-version", "",
+		"version that CLI, control plane and proxies should have (default: the CLI's)")
 	fs.DurationVar(&opts.Wait, "wait", 5*time.Minute, "how long to wait for failures that may pass by themselves")
 	fs.StringVarP(&output, "output", "o", "table", "format: table, json or short")
 	fs.BoolVar(&opts.CRDs, "crds", false, "only the custom resource definitions")

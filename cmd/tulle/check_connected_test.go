@@ -46,11 +46,13 @@ func TestCheckFindsProxiesWithoutControlPlane(t *testing.T) {
 		"one that lost it and one that does not answer": {func(t *testing.T, f *fakeCluster) {
 			serveMetrics(t, f, "web-1:4191", linkMetrics(0, 7, 9))
 			mute(f, "web-2")
-		}, 1, []string{"shop/web-1: not connected for 9s\n    1 of 2 proxies could not be asked: shop/web-2\n    shop/web-2: read metrics: nothing listens"}},
+		}, 1, []string{"shop/web-1: not connected for 9s\n    1 of 2 proxies could not be asked: shop/web-2\n    " +
+			"shop/web-2: read metrics: nothing listens"}},
 		"only such that do not answer": {func(_ *testing.T, f *fakeCluster) {
 			mute(f, "web-1")
 			mute(f, "web-2")
-		}, 0, []string{"‼ " + connectedCheck + "\n    2 of 2 proxies could not be asked: shop/web-1, shop/web-2\n    shop/web-1: read metrics: nothing listens"}},
+		}, 0, []string{"‼ " + connectedCheck +
+			"\n    2 of 2 proxies could not be asked: shop/web-1, shop/web-2\n    shop/web-1: read metrics: nothing listens"}},
 		"one of a release without the metric": {func(t *testing.T, f *fakeCluster) {
 			serveMetrics(t, f, "web-1:4191", "request_total 1\n")
 		}, 0, []string{"‼ " + connectedCheck, "shop/web-1: its metrics lack control_connected"}},
@@ -80,7 +82,8 @@ func TestCheckFindsProxiesWithoutControlPlane(t *testing.T) {
 func TestCheckAsksOnlyTheProxiesOfItsNamespace(t *testing.T) {
 	f := healthyCluster(t)
 	serveMetrics(t, f, "web-1:4191", linkMetrics(0, 7, 9))
-	if r := runCLI(t, f.connect, "", "-n", "default", "check", "--proxy", "--wait=0s", "-o", "short"); strings.Contains(r.out, "not connected") {
+	if r := runCLI(t, f.connect, "", "-n", "default", "check", "--proxy", "--wait=0s", "-o",
+		"short"); strings.Contains(r.out, "not connected") {
 		t.Errorf("check of another namespace names shop:\n%s", r.out)
 	}
 }
@@ -100,7 +103,8 @@ func TestCheckTellsScriptsOfProxiesWithoutControlPlane(t *testing.T) {
 	for _, cat := range doc.Categories {
 		for _, ch := range cat.Checks {
 			if ch.Description == connectedCheck {
-				if ch.Result != "error" || !strings.HasPrefix(ch.Error, "shop/web-1: not connected for 9s\n") || !strings.HasSuffix(ch.Hint, "#l5d-data-plane-connected") {
+				if ch.Result != "error" || !strings.HasPrefix(ch.Error, "shop/web-1: not connected for 9s\n") ||
+					!strings.HasSuffix(ch.Hint, "#l5d-data-plane-connected") {
 					t.Errorf("got %+v", ch)
 				}
 				return
@@ -125,9 +129,11 @@ func TestCheckWaitsForProxiesToConnect(t *testing.T) {
 		return f.connect(flags)
 	}
 	r := runCLI(t, connect, "", "check", "--proxy", "--wait=1m")
-	if r.code != 0 || asked != 2 || !strings.Contains(r.err, "waiting: "+connectedCheck+": shop/web-1: not connected for 1s") ||
+	if r.code != 0 || asked != 2 ||
+		!strings.Contains(r.err, "waiting: "+connectedCheck+": shop/web-1: not connected for 1s") ||
 		!strings.Contains(r.out, "√ "+connectedCheck) {
-		t.Errorf("exit code %d after %d readings, stderr %q; want 0 after 2 and a word about web-1:\n%s", r.code, asked, r.err, r.out)
+		t.Errorf("exit code %d after %d readings, stderr %q; want 0 after 2 and a word about web-1:\n%s", r.code, asked,
+			r.err, r.out)
 	}
 }
 

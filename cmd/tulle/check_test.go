@@ -29,12 +29,13 @@ func TestCheckGolden(t *testing.T) {
 		args    []string
 		code    int
 	}{
-		"check/pre.txt":        {emptyCluster(), []string{"check", "--pre"}, 0},
-		"check/pre-denied.txt": {&fakeCluster{apiVersion: "v1.36.3", mayNot: map[string]bool{"clusterroles": true}}, []string{"check", "--pre"}, 1},
-		"check/old.txt":        {&fakeCluster{apiVersion: "v1.27.4"}, []string{"check", "--pre"}, 1},
-		"check/absent.txt":     {emptyCluster(), []string{"check", "--wait=0s"}, 1},
-		"check/healthy.txt":    {healthyCluster(t), []string{"-n", "shop", "check", "--proxy"}, 0},
-		"check/short.txt":      {healthyCluster(t), []string{"check", "-o", "short", "--expected-version=v9"}, 0},
+		"check/pre.txt": {emptyCluster(), []string{"check", "--pre"}, 0},
+		"check/pre-denied.txt": {&fakeCluster{apiVersion: "v1.36.3", mayNot: map[string]bool{"clusterroles": true}},
+			[]string{"check", "--pre"}, 1},
+		"check/old.txt":     {&fakeCluster{apiVersion: "v1.27.4"}, []string{"check", "--pre"}, 1},
+		"check/absent.txt":  {emptyCluster(), []string{"check", "--wait=0s"}, 1},
+		"check/healthy.txt": {healthyCluster(t), []string{"-n", "shop", "check", "--proxy"}, 0},
+		"check/short.txt":   {healthyCluster(t), []string{"check", "-o", "short", "--expected-version=v9"}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := runCLI(t, test.cluster.connect, "", test.args...)
@@ -90,7 +91,8 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 		}, "×", "tulle-destination-0: container destination is waiting: CrashLoopBackOff back-off 10s"},
 		"a pod without a node": {func(t *testing.T, f *fakeCluster) {
 			pod := find[*corev1.Pod](t, f, "tulle-identity-0")
-			pod.Status.Conditions = append(pod.Status.Conditions, corev1.PodCondition{Type: corev1.PodScheduled, Reason: corev1.PodReasonUnschedulable, Message: "0/1 nodes"})
+			pod.Status.Conditions = append(pod.Status.Conditions,
+				corev1.PodCondition{Type: corev1.PodScheduled, Reason: corev1.PodReasonUnschedulable, Message: "0/1 nodes"})
 		}, "×", "tulle-identity-0: 0/1 nodes"},
 		"a pod outside of the networks": {func(t *testing.T, f *fakeCluster) {
 			find[*corev1.Pod](t, f, "web-1").Status.PodIPs = []corev1.PodIP{{IP: "100.1.2.3"}}
@@ -121,13 +123,16 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 			}
 		}, "×", "namespaces with other trust anchors than tulle: shop"},
 		"a webhook without a CA": {func(t *testing.T, f *fakeCluster) {
-			find[*admissionv1.MutatingWebhookConfiguration](t, f, mesh.WebhookConfiguration).Webhooks[0].ClientConfig.CABundle = nil
+			find[*admissionv1.MutatingWebhookConfiguration](t, f,
+				mesh.WebhookConfiguration).Webhooks[0].ClientConfig.CABundle = nil
 		}, "×", "has no caBundle yet"},
 		"a webhook with another CA": {func(t *testing.T, f *fakeCluster) {
-			find[*admissionv1.MutatingWebhookConfiguration](t, f, mesh.WebhookConfiguration).Webhooks[0].ClientConfig.CABundle = webhookCertificate(t)
+			find[*admissionv1.MutatingWebhookConfiguration](t, f,
+				mesh.WebhookConfiguration).Webhooks[0].ClientConfig.CABundle = webhookCertificate(t)
 		}, "×", "x509"},
 		"a webhook that labels pass by": {func(t *testing.T, f *fakeCluster) {
-			find[*admissionv1.MutatingWebhookConfiguration](t, f, mesh.WebhookConfiguration).Webhooks[0].ObjectSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"a": "b"}}
+			hook := find[*admissionv1.MutatingWebhookConfiguration](t, f, mesh.WebhookConfiguration)
+			hook.Webhooks[0].ObjectSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"a": "b"}}
 		}, "‼", "objectSelector"},
 		"a pod that was never injected": {func(t *testing.T, f *fakeCluster) {
 			f.objects = append(f.objects, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "old", Namespace: "shop"}})
@@ -157,9 +162,11 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 			about := corev1.ObjectReference{UID: "db-uid"}
 			f.objects = append(f.objects,
 				&appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Name: "db", Namespace: "shop", UID: about.UID}},
-				&corev1.Event{ObjectMeta: metav1.ObjectMeta{Name: "db.1", Namespace: "shop"}, InvolvedObject: about, Reason: "FailedCreate",
+				&corev1.Event{ObjectMeta: metav1.ObjectMeta{Name: "db.1", Namespace: "shop"}, InvolvedObject: about,
+					Reason:  "FailedCreate",
 					Message: "denied: proxy-cpu-limit", LastTimestamp: metav1.Unix(2, 0)},
-				&corev1.Event{ObjectMeta: metav1.ObjectMeta{Name: "db.2", Namespace: "shop"}, InvolvedObject: about, Reason: "FailedCreate",
+				&corev1.Event{ObjectMeta: metav1.ObjectMeta{Name: "db.2", Namespace: "shop"}, InvolvedObject: about,
+					Reason:  "FailedCreate",
 					Message: "an earlier mistake", LastTimestamp: metav1.Unix(1, 0)})
 		}, "×", "sts/db -n shop gets no new pods: denied: proxy-cpu-limit"},
 		"a control plane that is scaled to zero": {func(t *testing.T, f *fakeCluster) {
@@ -174,7 +181,8 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 		"a proxy whose version is pinned": {func(t *testing.T, f *fakeCluster) {
 			pod := find[*corev1.Pod](t, f, "web-1")
 			pod.Annotations[mesh.ProxyVersionAnnotation], pod.Annotations[mesh.ConfigPrefix+"proxy-version"] = "v0.0.1", "v0.0.1"
-		}, "‼", "shop/web-1: proxy v0.0.1, control plane dev: its annotation config.linkerd.io/proxy-version asks for that one"},
+		}, "‼", "shop/web-1: proxy v0.0.1, control plane dev: its annotation config.linkerd.io/proxy-version asks for " +
+			"that one"},
 		"an application with the proxy's user": {func(t *testing.T, f *fakeCluster) {
 			uid := int64(mesh.ProxyUID)
 			find[*corev1.Pod](t, f, "web-1").Spec.Containers[0].SecurityContext = &corev1.SecurityContext{RunAsUser: &uid}
@@ -188,12 +196,14 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 		"an opaque Service port of a pod that says otherwise": {func(t *testing.T, f *fakeCluster) {
 			find[*corev1.Pod](t, f, "web-1").Annotations[mesh.OpaquePortsAnnotation] = "9999"
 			f.objects = append(f.objects, &corev1.Service{
-				ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "shop", Annotations: map[string]string{mesh.OpaquePortsAnnotation: "80"}},
-				Spec:       corev1.ServiceSpec{Selector: map[string]string{"app": "web"}, Ports: []corev1.ServicePort{{Port: 80}}},
+				ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "shop",
+					Annotations: map[string]string{mesh.OpaquePortsAnnotation: "80"}},
+				Spec: corev1.ServiceSpec{Selector: map[string]string{"app": "web"}, Ports: []corev1.ServicePort{{Port: 80}}},
 			})
 		}, "‼", "pod shop/web-1: port 80 is not opaque, but port 80 of service web that leads to it is"},
 		"inject on a Service": {func(t *testing.T, f *fakeCluster) {
-			f.objects = append(f.objects, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "shop", Annotations: map[string]string{mesh.InjectAnnotation: "enabled"}}})
+			f.objects = append(f.objects, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "shop",
+				Annotations: map[string]string{mesh.InjectAnnotation: "enabled"}}})
 		}, "‼", "has no effect on a Service"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -213,18 +223,20 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 	}
 }
 
-// TestCheckOfAnIssuerOverOneThatWasMade looks at a Secret as `kubectl apply` leaves it: with the mark of the certificate before. No anchor
-// of ours renews it.
+// TestCheckOfAnIssuerOverOneThatWasMade looks at a Secret as `kubectl apply` leaves it: with the mark of the
+// certificate before. No anchor of ours renews it.
 func TestCheckOfAnIssuerOverOneThatWasMade(t *testing.T) {
 	f := healthyCluster(t)
-	find[*corev1.Secret](t, f, mesh.IssuerSecret).Annotations = map[string]string{mesh.MadeIssuerAnnotation: "0123456789abcdef0123456789abcdef"}
+	find[*corev1.Secret](t, f,
+		mesh.IssuerSecret).Annotations = map[string]string{mesh.MadeIssuerAnnotation: "0123456789abcdef0123456789abcdef"}
 	r := runCLI(t, f.connect, "", "check", "--wait=0s")
 	if r.code != 0 || strings.Contains(r.out, "tulle-identity-trust-anchor") {
 		t.Errorf("exit code %d\n%s", r.code, r.out)
 	}
 }
 
-// TestCheckTellsOnceOfAMissingImage looks at a pod between two tries to pull its image and at one, as the kubelet alternates.
+// TestCheckTellsOnceOfAMissingImage looks at a pod between two tries to pull its image and at one, as the kubelet
+// alternates.
 func TestCheckTellsOnceOfAMissingImage(t *testing.T) {
 	f := healthyCluster(t)
 	pod := find[*corev1.Pod](t, f, "tulle-destination-0")
@@ -235,7 +247,8 @@ func TestCheckTellsOnceOfAMissingImage(t *testing.T) {
 	}
 	asked := 0
 	connect := func(flags globalFlags) (*cluster.Client, error) {
-		pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "destination", State: corev1.ContainerState{Waiting: states[asked%2]}}}
+		pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "destination",
+			State: corev1.ContainerState{Waiting: states[asked%2]}}}
 		asked++
 		return f.connect(flags)
 	}
@@ -257,8 +270,10 @@ func TestCheckWaitsForWhatSettles(t *testing.T) {
 		return f.connect(flags)
 	}
 	r := runCLI(t, connect, "", "check", "--wait=1m")
-	if r.code != 0 || asked != 2 || !strings.Contains(r.err, "waiting: control plane deployments are ready: tulle-identity: 0 of 1") {
-		t.Errorf("exit code %d after %d readings, stderr %q; want 0 after 2 and a word about tulle-identity", r.code, asked, r.err)
+	if r.code != 0 || asked != 2 ||
+		!strings.Contains(r.err, "waiting: control plane deployments are ready: tulle-identity: 0 of 1") {
+		t.Errorf("exit code %d after %d readings, stderr %q; want 0 after 2 and a word about tulle-identity", r.code, asked,
+			r.err)
 	}
 }
 
@@ -288,11 +303,13 @@ func TestCheckSaysAtOnceThatThereAreNoProxies(t *testing.T) {
 	}{
 		"pods older than the annotation": {
 			[]func(*fakeCluster){bare("old")}, []string{"-n", "shop"},
-			"no pod with a proxy found in namespace shop, which asks for proxies; pods get theirs when they start: kubectl -n shop rollout restart deploy",
+			"no pod with a proxy found in namespace shop, which asks for proxies; pods get theirs when they start: kubectl " +
+				"-n shop rollout restart deploy",
 		},
 		"a namespace without the annotation": {
 			[]func(*fakeCluster){bare("old"), unannotated}, []string{"-n", "shop"},
-			"which does not ask for proxies: kubectl annotate namespace shop linkerd.io/inject=enabled, then kubectl -n shop rollout restart deploy",
+			"which does not ask for proxies: kubectl annotate namespace shop linkerd.io/inject=enabled, then kubectl -n shop " +
+				"rollout restart deploy",
 		},
 		"a namespace whose annotation means nothing": {
 			[]func(*fakeCluster){bare("old"), func(f *fakeCluster) {
@@ -304,16 +321,21 @@ func TestCheckSaysAtOnceThatThereAreNoProxies(t *testing.T) {
 			[]func(*fakeCluster){bare("old"), func(f *fakeCluster) {
 				onDelete := appsv1.StatefulSetUpdateStrategy{Type: appsv1.OnDeleteStatefulSetStrategyType}
 				f.objects = append(f.objects,
-					&appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "shop"}, Spec: appsv1.DeploymentSpec{Paused: true}},
+					&appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "shop"},
+						Spec: appsv1.DeploymentSpec{Paused: true}},
 					&appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Name: "db", Namespace: "shop"},
 						Spec: appsv1.StatefulSetSpec{UpdateStrategy: onDelete}, Status: appsv1.StatefulSetStatus{Replicas: 1}})
 			}}, []string{"-n", "shop"}, "no pod with a proxy found in namespace shop, which asks for proxies",
 		},
-		"an empty namespace":                        {[]func(*fakeCluster){bare()}, []string{"-n", "shop"}, "there are no pods in namespace shop; those that start get a proxy"},
-		"an empty namespace without the annotation": {[]func(*fakeCluster){bare(), unannotated}, []string{"-n", "shop"}, "shop, which does not ask for proxies: kubectl annotate"},
-		"the control plane's namespace":             {nil, []string{"-n", "tulle"}, "namespace tulle is the control plane's"},
-		"a cluster without proxies":                 {[]func(*fakeCluster){bare("old")}, nil, "no pod with a proxy found in any namespace; proxies are asked for in shop"},
-		"a cluster that asks for none":              {[]func(*fakeCluster){bare("old"), unannotated}, nil, "in any namespace, and none asks for proxies"},
+		"an empty namespace": {[]func(*fakeCluster){bare()}, []string{"-n", "shop"},
+			"there are no pods in namespace shop; those that start get a proxy"},
+		"an empty namespace without the annotation": {[]func(*fakeCluster){bare(), unannotated}, []string{"-n", "shop"},
+			"shop, which does not ask for proxies: kubectl annotate"},
+		"the control plane's namespace": {nil, []string{"-n", "tulle"}, "namespace tulle is the control plane's"},
+		"a cluster without proxies": {[]func(*fakeCluster){bare("old")}, nil,
+			"no pod with a proxy found in any namespace; proxies are asked for in shop"},
+		"a cluster that asks for none": {[]func(*fakeCluster){bare("old"), unannotated}, nil,
+			"in any namespace, and none asks for proxies"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := healthyCluster(t)
@@ -323,17 +345,20 @@ func TestCheckSaysAtOnceThatThereAreNoProxies(t *testing.T) {
 			asked := 0
 			connect := func(flags globalFlags) (*cluster.Client, error) { asked++; return f.connect(flags) }
 			r := runCLI(t, connect, "", append(test.args, "check", "--proxy", "--wait=5s", "-o", "short")...)
-			if asked != 1 || r.code != 1 || !strings.Contains(r.out, "× data plane proxies are ready\n    ") || !strings.Contains(r.out, test.want) {
+			if asked != 1 || r.code != 1 || !strings.Contains(r.out, "× data plane proxies are ready\n    ") ||
+				!strings.Contains(r.out, test.want) {
 				t.Errorf("exit code %d after %d readings; want 1 after 1, and %q:\n%s", r.code, asked, test.want, r.out)
 			}
 		})
 	}
 }
 
-// TestCheckDoesNotWaitForPodsThatAreForbidden names each workload whose pods the API server does not take, and does not wait for them.
+// TestCheckDoesNotWaitForPodsThatAreForbidden names each workload whose pods the API server does not take, and does not
+// wait for them.
 func TestCheckDoesNotWaitForPodsThatAreForbidden(t *testing.T) {
 	event := func(uid types.UID, message string) *corev1.Event {
-		return &corev1.Event{ObjectMeta: metav1.ObjectMeta{Name: string(uid), Namespace: "shop"}, Reason: "FailedCreate", Message: message,
+		return &corev1.Event{ObjectMeta: metav1.ObjectMeta{Name: string(uid), Namespace: "shop"}, Reason: "FailedCreate",
+			Message:        message,
 			InvolvedObject: corev1.ObjectReference{UID: uid}, LastTimestamp: metav1.Unix(1, 0)}
 	}
 	named := func(uid types.UID) metav1.ObjectMeta {
@@ -345,13 +370,19 @@ func TestCheckDoesNotWaitForPodsThatAreForbidden(t *testing.T) {
 		objects []runtime.Object
 		want    string
 	}{
-		"a Deployment, by Pod Security": {false, []runtime.Object{refusedDeployment("web")}, "deploy/web -n shop gets no new pods: violates PodSecurity"},
-		"a Deployment beside proxies":   {true, []runtime.Object{refusedDeployment("web")}, "deploy/web -n shop gets no new pods: violates PodSecurity"},
-		"a StatefulSet, by quota":       {false, []runtime.Object{&appsv1.StatefulSet{ObjectMeta: named("u")}, event("u", quota)}, "sts/web -n shop gets no new pods: " + quota},
-		"a DaemonSet": {false, []runtime.Object{&appsv1.DaemonSet{ObjectMeta: named("u"), Status: appsv1.DaemonSetStatus{DesiredNumberScheduled: 1}},
+		"a Deployment, by Pod Security": {false, []runtime.Object{refusedDeployment("web")},
+			"deploy/web -n shop gets no new pods: violates PodSecurity"},
+		"a Deployment beside proxies": {true, []runtime.Object{refusedDeployment("web")},
+			"deploy/web -n shop gets no new pods: violates PodSecurity"},
+		"a StatefulSet, by quota": {false, []runtime.Object{&appsv1.StatefulSet{ObjectMeta: named("u")},
+			event("u", quota)}, "sts/web -n shop gets no new pods: " + quota},
+		"a DaemonSet": {false, []runtime.Object{&appsv1.DaemonSet{ObjectMeta: named("u"),
+			Status: appsv1.DaemonSetStatus{DesiredNumberScheduled: 1}},
 			event("u", quota)}, "ds/web -n shop gets no new pods: " + quota},
-		"a ReplicaSet of its own": {false, []runtime.Object{&appsv1.ReplicaSet{ObjectMeta: named("u")}, event("u", quota)}, "rs/web -n shop gets no new pods: " + quota},
-		"a Job":                   {false, []runtime.Object{&batchv1.Job{ObjectMeta: named("u")}, event("u", quota)}, "job/web -n shop gets no new pods: " + quota},
+		"a ReplicaSet of its own": {false, []runtime.Object{&appsv1.ReplicaSet{ObjectMeta: named("u")}, event("u", quota)},
+			"rs/web -n shop gets no new pods: " + quota},
+		"a Job": {false, []runtime.Object{&batchv1.Job{ObjectMeta: named("u")}, event("u", quota)},
+			"job/web -n shop gets no new pods: " + quota},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := healthyCluster(t)
@@ -376,11 +407,13 @@ func TestCheckForgetsRefusalsOfTheStatefulSetsFirstTry(t *testing.T) {
 	db := metav1.ObjectMeta{Name: "db", Namespace: "shop", UID: "db-uid"}
 	f.objects = append(f.objects,
 		&appsv1.StatefulSet{ObjectMeta: db},
-		&corev1.Event{ObjectMeta: metav1.ObjectMeta{Name: "db.1", Namespace: "shop"}, InvolvedObject: corev1.ObjectReference{UID: db.UID},
-			Reason: "FailedCreate", Message: "no injector answered", LastTimestamp: metav1.Unix(1, 0)},
+		&corev1.Event{ObjectMeta: metav1.ObjectMeta{Name: "db.1", Namespace: "shop"},
+			InvolvedObject: corev1.ObjectReference{UID: db.UID},
+			Reason:         "FailedCreate", Message: "no injector answered", LastTimestamp: metav1.Unix(1, 0)},
 		&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "db-0", Namespace: "shop", CreationTimestamp: metav1.Unix(2, 0),
 			OwnerReferences: []metav1.OwnerReference{{Kind: "StatefulSet", Name: "db", UID: db.UID, Controller: &controller}}}})
-	if r := runCLI(t, f.connect, "", "check", "--proxy", "--wait=0s", "-o", "short"); strings.Contains(r.out, "gets no new pods") {
+	if r := runCLI(t, f.connect, "", "check", "--proxy", "--wait=0s", "-o", "short"); strings.Contains(r.out,
+		"gets no new pods") {
 		t.Errorf("check reports a refusal that is over:\n%s", r.out)
 	}
 }
@@ -398,11 +431,13 @@ func refusedDeployment(name string) *appsv1.Deployment {
 // Between `kubectl rollout restart` and its first new pod, no pod has a proxy, but one will.
 func TestCheckWaitsForProxiesThatARolloutIsToStart(t *testing.T) {
 	for name, workload := range map[string]runtime.Object{
-		"deploy/web": &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "shop", Generation: 2}, Status: appsv1.DeploymentStatus{ObservedGeneration: 1}},
-		"sts/web":    &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "shop"}},
-		"ds/web": &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "shop"}, Status: appsv1.DaemonSetStatus{
-			DesiredNumberScheduled: 1,
-		}},
+		"deploy/web": &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "shop", Generation: 2},
+			Status: appsv1.DeploymentStatus{ObservedGeneration: 1}},
+		"sts/web": &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "shop"}},
+		"ds/web": &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "shop"},
+			Status: appsv1.DaemonSetStatus{
+				DesiredNumberScheduled: 1,
+			}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			before, after := healthyCluster(t), healthyCluster(t)
@@ -416,7 +451,8 @@ func TestCheckWaitsForProxiesThatARolloutIsToStart(t *testing.T) {
 				return after.connect(flags)
 			}
 			r := runCLI(t, connect, "", "-n", "shop", "check", "--proxy", "--wait=1m")
-			if want := "no pod with a proxy found yet; " + name + " -n shop is being rolled out"; r.code != 0 || asked != 2 || !strings.Contains(r.err, want) {
+			if want := "no pod with a proxy found yet; " + name + " -n shop is being rolled out"; r.code != 0 || asked != 2 ||
+				!strings.Contains(r.err, want) {
 				t.Errorf("exit code %d after %d readings, stderr %q; want 0 after 2 and %q", r.code, asked, r.err, want)
 			}
 		})
@@ -444,7 +480,8 @@ func TestCheckNamesVersionsThatAreNotServed(t *testing.T) {
 	}
 	r := runCLI(t, f.connect, "", "check", "--crds", "--wait=0s")
 	for _, want := range []string{
-		"√ the Gateway API's routes are served", "× control plane CustomResourceDefinitions exist\n", "    servers.policy.linkerd.io is not served in v1beta2\n",
+		"√ the Gateway API's routes are served", "× control plane CustomResourceDefinitions exist\n",
+		"    servers.policy.linkerd.io is not served in v1beta2\n",
 	} {
 		if !strings.Contains(r.out, want) || r.code != 1 {
 			t.Errorf("exit code %d, stdout %q lacks %q", r.code, r.out, want)
@@ -453,7 +490,8 @@ func TestCheckNamesVersionsThatAreNotServed(t *testing.T) {
 }
 
 func TestCheckAcceptsFlagsOfLinkerd(t *testing.T) {
-	r := runCLI(t, noCluster, "", "check", "--crds", "--linkerd-cni-enabled", "--cni-namespace", "linkerd-cni", "--wait=0s")
+	r := runCLI(t, noCluster, "", "check", "--crds", "--linkerd-cni-enabled", "--cni-namespace", "linkerd-cni",
+		"--wait=0s")
 	for _, want := range []string{
 		"--linkerd-cni-enabled has no effect: there is no CNI plugin", "--cni-namespace has no effect",
 	} {
@@ -461,7 +499,8 @@ func TestCheckAcceptsFlagsOfLinkerd(t *testing.T) {
 			t.Errorf("stderr %q lacks %q", r.err, want)
 		}
 	}
-	if !strings.Contains(r.out, "kubernetes-api") || strings.Contains(r.out, "tulle-existence") || strings.Contains(r.out, "linkerd-existence") {
+	if !strings.Contains(r.out, "kubernetes-api") || strings.Contains(r.out, "tulle-existence") ||
+		strings.Contains(r.out, "linkerd-existence") {
 		t.Errorf("stdout %q: want the cluster's checks alone", r.out)
 	}
 }
@@ -472,10 +511,13 @@ func TestCheckWithoutRights(t *testing.T) {
 		mayNotLook []string
 		want       string
 	}{
-		"the namespace":   {[]string{"namespaces"}, "× not known: control plane Namespace exists\n    you may not look: namespaces is forbidden"},
-		"the deployments": {[]string{"deployments"}, "× not known: control plane deployments are ready\n    you may not look: deployments.apps is forbidden"},
-		"the nodes":       {[]string{"nodes"}, "not known: cluster networks contains all node podCIDRs\n    you may not look: nodes is forbidden"},
-		"a Secret":        {[]string{"secrets"}, "you may not look: secrets is forbidden"},
+		"the namespace": {[]string{"namespaces"},
+			"× not known: control plane Namespace exists\n    you may not look: namespaces is forbidden"},
+		"the deployments": {[]string{"deployments"},
+			"× not known: control plane deployments are ready\n    you may not look: deployments.apps is forbidden"},
+		"the nodes": {[]string{"nodes"},
+			"not known: cluster networks contains all node podCIDRs\n    you may not look: nodes is forbidden"},
+		"a Secret": {[]string{"secrets"}, "you may not look: secrets is forbidden"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := healthyCluster(t)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -30,7 +29,8 @@ func (c *cli) diagnosticsCommand() *cobra.Command {
 		// With a RunE an unknown command below this one is an error, not help and success.
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(c.endpointsCommand(), c.policyCommand(), c.profileOfCommand(), c.proxyMetricsCommand(), c.controllerMetricsCommand())
+	cmd.AddCommand(c.endpointsCommand(), c.policyCommand(), c.profileOfCommand(), c.proxyMetricsCommand(),
+		c.controllerMetricsCommand())
 	return cmd
 }
 
@@ -44,7 +44,8 @@ func noSuchCommand(cmd *cobra.Command, args []string) error {
 	if len(near) == 0 {
 		return fmt.Errorf("unknown command %q for %q; see `%s --help`", args[0], cmd.CommandPath(), cmd.CommandPath())
 	}
-	return fmt.Errorf("unknown command %q for %q; did you mean %s?", args[0], cmd.CommandPath(), strings.Join(near, " or "))
+	return fmt.Errorf("unknown command %q for %q; did you mean %s?", args[0], cmd.CommandPath(),
+		strings.Join(near, " or "))
 }
 
 func (c *cli) proxyMetricsCommand() *cobra.Command {
@@ -72,7 +73,7 @@ func (c *cli) proxyMetricsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.scrape(cmd.Context(), cl, pods, cluster.ProxyAdminPort)
+			return cluster.Scrape(cmd.Context(), c.out, cl, pods, cluster.ProxyAdminPort)
 		},
 	}
 }
@@ -91,7 +92,8 @@ func (c *cli) controllerMetricsCommand() *cobra.Command {
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), wait)
 			defer cancel()
-			list, err := cl.CoreV1().Pods(c.flags.controlNamespace).List(ctx, metav1.ListOptions{LabelSelector: mesh.ControlPlaneComponentLabel})
+			list, err := cl.CoreV1().Pods(c.flags.controlNamespace).List(ctx,
+				metav1.ListOptions{LabelSelector: mesh.ControlPlaneComponentLabel})
 			if err != nil {
 				return fmt.Errorf("list control-plane pods: %w", err)
 			}
@@ -99,37 +101,9 @@ func (c *cli) controllerMetricsCommand() *cobra.Command {
 				return fmt.Errorf("no control-plane pods in namespace %s", c.flags.controlNamespace)
 			}
 			slices.SortFunc(list.Items, func(a, b corev1.Pod) int { return strings.Compare(a.Name, b.Name) })
-			return c.scrape(ctx, cl, list.Items, cluster.ControllerAdminPort)
+			return cluster.Scrape(ctx, c.out, cl, list.Items, cluster.ControllerAdminPort)
 		},
 	}
 	cmd.Flags().DurationVarP(&wait, "wait", "w", 30*time.Second, "how long to wait for all answers")
 	return cmd
-}
-
-// scrape prints the metrics of each pod below a header. What cannot be read is part of the output, and an error at the end.
-func (c *cli) scrape(ctx context.Context, cl *cluster.Client, pods []corev1.Pod, adminPort func(*corev1.Pod) int) error {
-	var errs []error
-	for i := range pods {
-		pod := &pods[i]
-		fmt.Fprintf(c.out, "#\n# POD %s (%d of %d)\n#\n", pod.Name, i+1, len(pods))
-		err := errors.New("it has no proxy")
-		if port := adminPort(pod); port != 0 {
-			err = copyMetrics(ctx, c.out, cl, pod, port)
-		}
-		if err != nil {
-			fmt.Fprintf(c.out, "# ERROR %v\n", err)
-			errs = append(errs, fmt.Errorf("pod %s/%s: %w", pod.Namespace, pod.Name, err))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func copyMetrics(ctx context.Context, w io.Writer, cl *cluster.Client, pod *corev1.Pod, port int) error {
-	body, err := cluster.OpenMetrics(ctx, cl, pod, port)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = body.Close() }()
-	_, err = io.Copy(w, body)
-	return err
 }

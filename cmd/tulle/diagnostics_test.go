@@ -23,22 +23,29 @@ import (
 func shop(t *testing.T) *fakeCluster {
 	t.Helper()
 	f := healthyCluster(t)
-	find[*corev1.Pod](t, f, "web-1").Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
+	find[*corev1.Pod](t, f, "web-1").Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady,
+		Status: corev1.ConditionTrue}}
 	ready, port, name := true, int32(8080), "http"
 	for _, svc := range []*corev1.Service{
-		{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "shop"}, Spec: corev1.ServiceSpec{ClusterIP: "10.96.0.10", ClusterIPs: []string{"10.96.0.10"}}},
-		{ObjectMeta: metav1.ObjectMeta{Name: "db", Namespace: "shop"}, Spec: corev1.ServiceSpec{ClusterIP: corev1.ClusterIPNone, ClusterIPs: []string{corev1.ClusterIPNone}}},
-		{ObjectMeta: metav1.ObjectMeta{Name: "out", Namespace: "shop"}, Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeExternalName, ExternalName: "example.org"}},
+		{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "shop"},
+			Spec: corev1.ServiceSpec{ClusterIP: "10.96.0.10", ClusterIPs: []string{"10.96.0.10"}}},
+		{ObjectMeta: metav1.ObjectMeta{Name: "db", Namespace: "shop"},
+			Spec: corev1.ServiceSpec{ClusterIP: corev1.ClusterIPNone, ClusterIPs: []string{corev1.ClusterIPNone}}},
+		{ObjectMeta: metav1.ObjectMeta{Name: "out", Namespace: "shop"},
+			Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeExternalName, ExternalName: "example.org"}},
 	} {
 		svc.Spec.Selector = map[string]string{"app": "web"}
 		svc.Spec.Ports = []corev1.ServicePort{{Name: name, Port: 80, Protocol: corev1.ProtocolTCP}}
 		f.objects = append(f.objects, svc, &discoveryv1.EndpointSlice{
-			ObjectMeta:  metav1.ObjectMeta{Name: svc.Name + "-1", Namespace: "shop", Labels: map[string]string{discoveryv1.LabelServiceName: svc.Name}},
+			ObjectMeta: metav1.ObjectMeta{Name: svc.Name + "-1", Namespace: "shop",
+				Labels: map[string]string{discoveryv1.LabelServiceName: svc.Name}},
 			AddressType: discoveryv1.AddressTypeIPv4,
 			Ports:       []discoveryv1.EndpointPort{{Name: &name, Port: &port}},
 			Endpoints: []discoveryv1.Endpoint{
-				{Addresses: []string{"10.244.0.11"}, Conditions: discoveryv1.EndpointConditions{Ready: &ready}, TargetRef: &corev1.ObjectReference{Kind: "Pod", Name: "web-1", Namespace: "shop"}},
-				{Addresses: []string{"10.244.0.12"}, Conditions: discoveryv1.EndpointConditions{Ready: &ready}, TargetRef: &corev1.ObjectReference{Kind: "Pod", Name: "web-2", Namespace: "shop"}},
+				{Addresses: []string{"10.244.0.11"}, Conditions: discoveryv1.EndpointConditions{Ready: &ready},
+					TargetRef: &corev1.ObjectReference{Kind: "Pod", Name: "web-1", Namespace: "shop"}},
+				{Addresses: []string{"10.244.0.12"}, Conditions: discoveryv1.EndpointConditions{Ready: &ready},
+					TargetRef: &corev1.ObjectReference{Kind: "Pod", Name: "web-2", Namespace: "shop"}},
 			},
 		})
 	}
@@ -56,16 +63,19 @@ func TestDiagnosticsEndpoints(t *testing.T) {
 		want string // in stdout, or in stderr where code is 1
 		code int
 	}{
-		"a Service":          {[]string{"web.shop.svc.cluster.local:80"}, "NAMESPACE   IP            PORT   POD     SERVICE\nshop        10.244.0.11   8080   web-1   web.shop\nshop        10.244.0.12   8080   web-2   web.shop\n", 0},
-		"a short name":       {[]string{"web.shop:80"}, "10.244.0.12   8080   web-2   web.shop", 0},
-		"an absolute name":   {[]string{"web.shop.svc.cluster.local.:80"}, "web-1", 0},
-		"without a port":     {[]string{"web.shop"}, "web-1", 0},
-		"a headless Service": {[]string{"db.shop:80"}, "shop        10.244.0.11   8080   web-1   db.shop\nshop        10.244.0.12   8080   web-2   db.shop\n", 0},
-		"a port too many":    {[]string{"web.shop:81"}, "Service web.shop has no port 81; proxies refuse it", 1},
-		"no such Service":    {[]string{"nothing.shop:80"}, "there is no Service nothing in namespace shop", 1},
-		"an external name":   {[]string{"out.shop:80"}, "leads to example.org", 1},
-		"a bare word":        {[]string{"web"}, "want name.namespace.svc.cluster.local:port", 1},
-		"an unknown client":  {[]string{"--from", "shop/nobody", "web.shop"}, "no such pod runs", 1},
+		"a Service": {[]string{"web.shop.svc.cluster.local:80"},
+			"NAMESPACE   IP            PORT   POD     SERVICE\nshop        10.244.0.11   8080   web-1   web.shop\nshop       " +
+				" 10.244.0.12   8080   web-2   web.shop\n", 0},
+		"a short name":     {[]string{"web.shop:80"}, "10.244.0.12   8080   web-2   web.shop", 0},
+		"an absolute name": {[]string{"web.shop.svc.cluster.local.:80"}, "web-1", 0},
+		"without a port":   {[]string{"web.shop"}, "web-1", 0},
+		"a headless Service": {[]string{"db.shop:80"},
+			"shop        10.244.0.11   8080   web-1   db.shop\nshop        10.244.0.12   8080   web-2   db.shop\n", 0},
+		"a port too many":   {[]string{"web.shop:81"}, "Service web.shop has no port 81; proxies refuse it", 1},
+		"no such Service":   {[]string{"nothing.shop:80"}, "there is no Service nothing in namespace shop", 1},
+		"an external name":  {[]string{"out.shop:80"}, "leads to example.org", 1},
+		"a bare word":       {[]string{"web"}, "want name.namespace.svc.cluster.local:port", 1},
+		"an unknown client": {[]string{"--from", "shop/nobody", "web.shop"}, "no such pod runs", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := runCLI(t, f.connect, "", append([]string{"diagnostics", "endpoints"}, test.args...)...)
@@ -125,7 +135,8 @@ func TestDiagnosticsMetrics(t *testing.T) {
 	r := runCLI(t, f.connect, "", "diagnostics", "controller-metrics")
 	if r.code != 1 || !strings.Contains(r.out, "# POD tulle-identity-0 (2 of 3)\n#\nidentity 1\n") ||
 		!strings.Contains(r.err, "pod tulle/tulle-proxy-injector-0: read metrics: ") {
-		t.Errorf("exit code %d, stdout %q, stderr %q; want what answers, and an error about what does not", r.code, r.out, r.err)
+		t.Errorf("exit code %d, stdout %q, stderr %q; want what answers, and an error about what does not", r.code, r.out,
+			r.err)
 	}
 }
 
@@ -137,7 +148,8 @@ func TestResourcesThatAreNot(t *testing.T) {
 		"deploy/none": `"none" not found`,
 		"po/none":     "no pod none runs in namespace shop",
 	} {
-		if r := runCLI(t, f.connect, "", "-n", "shop", "diagnostics", "proxy-metrics", arg); r.code != 1 || !strings.Contains(r.err, want) {
+		if r := runCLI(t, f.connect, "", "-n", "shop", "diagnostics", "proxy-metrics", arg); r.code != 1 ||
+			!strings.Contains(r.err, want) {
 			t.Errorf("%s: exit code %d, stderr %q; want %q", arg, r.code, r.err, want)
 		}
 	}
@@ -177,14 +189,15 @@ func TestIdentityPrintsWhatAProxyPresents(t *testing.T) {
 	authority := meshtest.NewCA(t)
 	id := mesh.ID{TrustDomain: "cluster.local", Namespace: "shop", ServiceAccount: "web"}
 	servePeer(t, f, "web-1:4143", authority.Certs(id).ServerTLS(mesh.ALPNMux, mesh.ALPNRelay))
+	const uri = "URI:spiffe://cluster.local/ns/shop/sa/web"
 	r := runCLI(t, f.connect, "", "-n", "shop", "identity", "web-1")
-	if r.code != 0 || !strings.Contains(r.out, "POD web-1 (1 of 1)") || !strings.Contains(r.out, "URI:spiffe://cluster.local/ns/shop/sa/web") ||
+	if r.code != 0 || !strings.Contains(r.out, "POD web-1 (1 of 1)") || !strings.Contains(r.out, uri) ||
 		!strings.Contains(r.out, "Public Key Algorithm: ECDSA P-256") {
 		t.Errorf("exit code %d, stdout %q, stderr %q; want web's certificate", r.code, r.out, r.err)
 	}
 	for _, resource := range [][]string{{"pod/web-1"}, {"po", "web-1"}, {"deploy/web"}, {"deploy", "web"}} {
 		r := runCLI(t, f.connect, "", append([]string{"-n", "shop", "identity"}, resource...)...)
-		if want := "URI:spiffe://cluster.local/ns/shop/sa/web"; !strings.Contains(r.out, "POD web-1 (1 of ") || !strings.Contains(r.out, want) {
+		if !strings.Contains(r.out, "POD web-1 (1 of ") || !strings.Contains(r.out, uri) {
 			t.Errorf("%v: exit code %d, stdout %q, stderr %q; want web's certificate", resource, r.code, r.out, r.err)
 		}
 	}
@@ -194,12 +207,13 @@ func TestIdentityPrintsWhatAProxyPresents(t *testing.T) {
 		"no pod web runs in namespace shop; a workload needs its kind, such as deploy/web": {"web"},
 		`deployments.apps "gone" not found in namespace shop; -n names another`:            {"deploy/gone"},
 	} {
-		if r := runCLI(t, f.connect, "", append([]string{"-n", "shop", "identity"}, args...)...); r.code != 1 || !strings.Contains(r.err, want) {
+		if r := runCLI(t, f.connect, "", append([]string{"-n", "shop", "identity"}, args...)...); r.code != 1 ||
+			!strings.Contains(r.err, want) {
 			t.Errorf("%v: exit code %d, stderr %q; want %q", args, r.code, r.err, want)
 		}
 	}
 	r = runCLI(t, f.connect, "", "-n", "shop", "identity", "-l", "app=web")
-	if r.code != 1 || !strings.Contains(r.out, "URI:spiffe://cluster.local/ns/shop/sa/web") || !strings.Contains(r.err, "pod shop/web-2: nothing listens") {
+	if r.code != 1 || !strings.Contains(r.out, uri) || !strings.Contains(r.err, "pod shop/web-2: nothing listens") {
 		t.Errorf("exit code %d, stdout %q, stderr %q; want one certificate and one error", r.code, r.out, r.err)
 	}
 	if r := runCLI(t, f.connect, "", "identity"); r.code != 1 || !strings.Contains(r.err, "name a pod") {
@@ -208,7 +222,8 @@ func TestIdentityPrintsWhatAProxyPresents(t *testing.T) {
 }
 
 func TestNoInstallationIsSaid(t *testing.T) {
-	for _, args := range [][]string{{"diagnostics", "endpoints", "web.shop:80"}, {"diagnostics", "profile", "web.shop:80"}} {
+	for _, args := range [][]string{{"diagnostics", "endpoints", "web.shop:80"},
+		{"diagnostics", "profile", "web.shop:80"}} {
 		r := runCLI(t, emptyCluster().connect, "", args...)
 		if r.code != 1 || !strings.Contains(r.err, "no installation in namespace tulle; -L names another") {
 			t.Errorf("%v: exit code %d, stderr %q", args, r.code, r.err)

@@ -11,8 +11,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// findExtension returns the program that implements an unknown command: tulle-X, else linkerd-X, from PATH. It gets all arguments but
-// the verb, so that flags before the verb reach it too.
+// findExtension returns the program that implements an unknown command: tulle-X, else linkerd-X, from PATH. It gets all
+// arguments but the verb, so that flags before the verb reach it too.
 func findExtension(root *cobra.Command, args []string) (program string, rest []string, ok bool) {
 	found, _, err := root.Find(args)
 	if err == nil || found != root {

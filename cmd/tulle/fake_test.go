@@ -68,14 +68,16 @@ func (f *fakeCluster) connect(flags globalFlags) (*cluster.Client, error) {
 	}
 	client := fake.NewClientset(objects...)
 	client.Discovery().(*fakediscovery.FakeDiscovery).FakedServerVersion = &apiversion.Info{GitVersion: f.apiVersion}
-	client.PrependReactor("create", "selfsubjectaccessreviews", func(action clienttesting.Action) (bool, runtime.Object, error) {
-		review := action.(clienttesting.CreateAction).GetObject().(*authzv1.SelfSubjectAccessReview)
-		review.Status.Allowed = !f.mayNot[review.Spec.ResourceAttributes.Resource]
-		return true, review, nil
-	})
+	client.PrependReactor("create", "selfsubjectaccessreviews",
+		func(action clienttesting.Action) (bool, runtime.Object, error) {
+			review := action.(clienttesting.CreateAction).GetObject().(*authzv1.SelfSubjectAccessReview)
+			review.Status.Allowed = !f.mayNot[review.Spec.ResourceAttributes.Resource]
+			return true, review, nil
+		})
 	for _, resource := range f.mayNotLook {
 		client.PrependReactor("*", resource, func(action clienttesting.Action) (bool, runtime.Object, error) {
-			return true, nil, apierrors.NewForbidden(action.GetResource().GroupResource(), "", errors.New("the user has no rights"))
+			return true, nil, apierrors.NewForbidden(action.GetResource().GroupResource(), "",
+				errors.New("the user has no rights"))
 		})
 	}
 	client.Resources = servedResources(f.definitions)
@@ -91,7 +93,8 @@ func (f *fakeCluster) connect(flags globalFlags) (*cluster.Client, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, "tcp", addr)
 	}
-	return &cluster.Client{Interface: client, Dynamic: f.dynamic(), Metadata: f.metadata(), DialPod: dial, Namespace: namespace}, nil
+	return &cluster.Client{Interface: client, Dynamic: f.dynamic(), Metadata: f.metadata(), DialPod: dial,
+		Namespace: namespace}, nil
 }
 
 // dynamic serves the same objects without their types, and those of kinds that only it knows.
@@ -184,7 +187,8 @@ func emptyCluster() *fakeCluster {
 		&corev1.Node{
 			ObjectMeta: metav1.ObjectMeta{Name: "node-1", Labels: map[string]string{"kubernetes.io/os": "linux"}},
 			Spec:       corev1.NodeSpec{PodCIDRs: []string{"10.244.0.0/24"}},
-			Status:     corev1.NodeStatus{Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}},
+			Status: corev1.NodeStatus{Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady,
+				Status: corev1.ConditionTrue}}},
 		},
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "default"}},
 	}}
@@ -239,14 +243,17 @@ func podOf(d *appsv1.Deployment) *corev1.Pod {
 func meshedPod(t *testing.T, name, ip string) *corev1.Pod {
 	t.Helper()
 	bare := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "shop", UID: types.UID(name), Labels: map[string]string{"app": "web"}},
-		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "web", Image: "web:1", Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: 8080}}}}},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "shop", UID: types.UID(name),
+			Labels: map[string]string{"app": "web"}},
+		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "web", Image: "web:1",
+			Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: 8080}}}}},
 	}
 	settings, err := inject.ParseSettings(inject.Defaults(), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	pod, _, err := inject.Apply(bare, settings, inject.Decision{Action: inject.Inject}, "shop", inject.Owner{Kind: "Deployment", Name: "web"})
+	pod, _, err := inject.Apply(bare, settings, inject.Decision{Action: inject.Inject}, "shop",
+		inject.Owner{Kind: "Deployment", Name: "web"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -274,8 +281,9 @@ func (f *fakeCluster) addCertificates(t *testing.T) {
 	})
 	for _, ns := range []string{"default", "tulle", "shop"} {
 		f.objects = append(f.objects, &corev1.ConfigMap{
-			ObjectMeta: metav1.ObjectMeta{Name: mesh.TrustRootsConfigMap, Namespace: ns, Labels: map[string]string{mesh.ControlPlaneNSLabel: "tulle"}},
-			Data:       map[string]string{mesh.TrustRootsKey: string(anchor.CertPEM)},
+			ObjectMeta: metav1.ObjectMeta{Name: mesh.TrustRootsConfigMap, Namespace: ns,
+				Labels: map[string]string{mesh.ControlPlaneNSLabel: "tulle"}},
+			Data: map[string]string{mesh.TrustRootsKey: string(anchor.CertPEM)},
 		})
 	}
 	cert := webhookCertificate(t)

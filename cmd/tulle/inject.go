@@ -37,8 +37,10 @@ become config.linkerd.io annotations. The report goes to stderr. Comments of the
 	}
 	fs := cmd.Flags()
 	fs.BoolVar(&opts.Manual, "manual", false, "write the proxy's containers instead of the annotation")
-	fs.BoolVar(&opts.Ingress, "ingress", false, "write the annotation value ingress, which means enabled here; requests go to the address that the ingress chose")
-	fs.BoolVar(&opts.ignoreCluster, "ignore-cluster", false, "with --manual: take the defaults of this CLI, not those of the installation")
+	fs.BoolVar(&opts.Ingress, "ingress", false,
+		"write the annotation value ingress, which means enabled here; requests go to the address that the ingress chose")
+	fs.BoolVar(&opts.ignoreCluster, "ignore-cluster", false,
+		"with --manual: take the defaults of this CLI, not those of the installation")
 	fs.StringVarP(&opts.output, "output", "o", "yaml", "format: yaml or json")
 	registerInjectFlags(fs)
 	return cmd

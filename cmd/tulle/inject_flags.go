@@ -8,8 +8,8 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// annotationFlags are the flags of inject that become one config.linkerd.io annotation each. whenSet is the value of a flag that is
-// given without one; "" asks for a value.
+// annotationFlags are the flags of inject that become one config.linkerd.io annotation each. whenSet is the value of a
+// flag that is given without one; "" asks for a value.
 var annotationFlags = []struct{ name, key, usage, whenSet string }{
 	{"access-log", "access-log", "one line a request: apache or json", ""},
 	{"admin-port", "admin-port", "port of the proxy's metrics and health", ""},
@@ -32,16 +32,18 @@ var annotationFlags = []struct{ name, key, usage, whenSet string }{
 	{"proxy-memory-request", "proxy-memory-request", "memory request of the proxy", ""},
 	{"proxy-uid", "proxy-uid", "user of the proxy", ""},
 	{"proxy-version", "proxy-version", "tag of the proxy's image", ""},
-	{"require-identity-on-inbound-ports", "proxy-require-identity-inbound-ports", "ports that refuse peers without mesh TLS", ""},
+	{"require-identity-on-inbound-ports", "proxy-require-identity-inbound-ports",
+		"ports that refuse peers without mesh TLS", ""},
 	{"shutdown-grace-period", "shutdown-grace-period", "how long the proxy drains, at most", ""},
 	{"skip-inbound-ports", "skip-inbound-ports", "inbound ports that bypass the proxy", ""},
 	{"skip-outbound-ports", "skip-outbound-ports", "outbound ports that bypass the proxy", ""},
 	{"skip-subnets", "skip-subnets", "networks that bypass the proxy: CIDRs", ""},
-	{"wait-before-exit-seconds", "proxy-wait-before-exit-seconds", "how long the proxy waits before it begins to drain", ""},
+	{"wait-before-exit-seconds", "proxy-wait-before-exit-seconds", "how long the proxy waits before it begins to drain",
+		""},
 }
 
-// registerInjectFlags adds the flags. One without a usage is known for Linkerd's sake: its annotation is written and the report says
-// that it has no effect.
+// registerInjectFlags adds the flags. One without a usage is known for Linkerd's sake: its annotation is written and
+// the report says that it has no effect.
 func registerInjectFlags(fs *pflag.FlagSet) {
 	for _, f := range annotationFlags {
 		fs.String(f.name, "", fmt.Sprintf("%s (annotation %s)", f.usage, f.key))

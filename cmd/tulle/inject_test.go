@@ -14,11 +14,12 @@ import (
 
 func TestInjectGolden(t *testing.T) {
 	for name, args := range map[string][]string{
-		"inject/mixed.txt":          {"testdata/inject/mixed.yaml"},
-		"inject/mixed-manual.txt":   {"--manual", "--ignore-cluster", "-n", "shop", "testdata/inject/mixed.yaml"},
-		"inject/cronjob.txt":        {"--ingress", "--skip-outbound-ports=3306,9000-9010", "testdata/inject/cronjob.yaml"},
-		"inject/cronjob-manual.txt": {"--manual", "--ignore-cluster", "--proxy-image=example.org/proxy", "testdata/inject/cronjob.yaml"},
-		"inject/nothing.txt":        {"testdata/inject/nothing.yaml"},
+		"inject/mixed.txt":        {"testdata/inject/mixed.yaml"},
+		"inject/mixed-manual.txt": {"--manual", "--ignore-cluster", "-n", "shop", "testdata/inject/mixed.yaml"},
+		"inject/cronjob.txt":      {"--ingress", "--skip-outbound-ports=3306,9000-9010", "testdata/inject/cronjob.yaml"},
+		"inject/cronjob-manual.txt": {"--manual", "--ignore-cluster", "--proxy-image=example.org/proxy",
+			"testdata/inject/cronjob.yaml"},
+		"inject/nothing.txt": {"testdata/inject/nothing.yaml"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := runCLI(t, noCluster, "", append([]string{"inject"}, args...)...)
@@ -85,14 +86,17 @@ func dropEmpty(v any) any {
 
 func TestInjectNamesDocumentLineAndField(t *testing.T) {
 	for name, test := range map[string]struct{ manifest, want string }{
-		"a syntax error":          {"a: b\n---\nkind: Pod\nspec: {\n", "stdin: document 2, line 4: "},
-		"a tab":                   {"# x\n\nkind: Pod\nspec:\n\ta: b\n", "stdin: document 1, line 5: "},
-		"a wrong type":            {"kind: Pod\nspec:\n  containers:\n  - name: a\n    ports: [{containerPort: 80}, {containerPort: eighty}]\n", "document 1, line 5: spec.containers.ports.containerPort: is a string, want int32"},
-		"a wrong type in a List":  {"kind: List\nitems:\n- kind: Deployment\n  spec:\n    template:\n      spec:\n        containers: web\n", "document 1, line 7: items[0].spec.template.spec.containers: is a string"},
-		"a list of nothing":       {"kind: List\nitems: {a: b}\n", "document 1, line 2: items: is not a list"},
-		"a scalar":                {"hello\n", "document 1, line 1: not an object"},
-		"a template of text":      {"kind: Deployment\nspec: {template: none}\n", "spec.template: is not an object"},
-		"a key that stands twice": {"kind: Pod\nmetadata: {name: a}\nspec: {}\nspec: {containers: []}\n", "document 1, line 4: "},
+		"a syntax error": {"a: b\n---\nkind: Pod\nspec: {\n", "stdin: document 2, line 4: "},
+		"a tab":          {"# x\n\nkind: Pod\nspec:\n\ta: b\n", "stdin: document 1, line 5: "},
+		"a wrong type": {"kind: Pod\nspec:\n  containers:\n  - name: a\n    ports: [{containerPort: 80}, " +
+			"{containerPort: eighty}]\n", "document 1, line 5: spec.containers.ports.containerPort: is a string, want int32"},
+		"a wrong type in a List": {"kind: List\nitems:\n- kind: Deployment\n  spec:\n    template:\n      spec:\n        " +
+			"containers: web\n", "document 1, line 7: items[0].spec.template.spec.containers: is a string"},
+		"a list of nothing":  {"kind: List\nitems: {a: b}\n", "document 1, line 2: items: is not a list"},
+		"a scalar":           {"hello\n", "document 1, line 1: not an object"},
+		"a template of text": {"kind: Deployment\nspec: {template: none}\n", "spec.template: is not an object"},
+		"a key that stands twice": {"kind: Pod\nmetadata: {name: a}\nspec: {}\nspec: {containers: []}\n",
+			"document 1, line 4: "},
 		"content behind a marker": {"kind: Pod\n--- {kind: Pod, spec: 3}\n", "document 2, line 2: spec: is a number"},
 		"an end marker":           {"kind: Pod\n...\nkind: Pod\nspec: []\n", "document 2, line 4: spec: is a array"},
 		"carriage returns":        {"kind: Pod\r\n---\r\nkind: Pod\r\nspec: x\r\n", "document 2, line 4: spec: is a string"},
@@ -101,9 +105,12 @@ func TestInjectNamesDocumentLineAndField(t *testing.T) {
 		"latin 1":                 {"kind: Pod\nmetadata:\n  name: caf\xe9\n", "stdin: line 3: the text is not UTF-8"},
 		"UTF-16":                  {"\xff\xfek\x00i\x00", "save it as UTF-8"},
 		"aliases that multiply":   {aliasBomb(), "document 1"},
-		"a List in a List":        {"kind: List\nitems:\n- kind: List\n  items: [{kind: Pod, spec: 3}]\n", "document 1, line 4: items[0].items[0].spec: is a number"},
-		"Lists without end":       {strings.Repeat(`{"kind":"List","items":[`, 50) + strings.Repeat("]}", 50), "more than 8 Lists"},
-		"a bad annotation":        {"kind: Pod\nmetadata: {name: web, annotations: {config.linkerd.io/proxy-cpu-request: lots}}\nspec: {}\n", "pod/web: annotation config.linkerd.io/proxy-cpu-request"},
+		"a List in a List": {"kind: List\nitems:\n- kind: List\n  items: [{kind: Pod, spec: 3}]\n",
+			"document 1, line 4: items[0].items[0].spec: is a number"},
+		"Lists without end": {strings.Repeat(`{"kind":"List","items":[`, 50) + strings.Repeat("]}", 50),
+			"more than 8 Lists"},
+		"a bad annotation": {"kind: Pod\nmetadata: {name: web, annotations: {config.linkerd.io/proxy-cpu-request: " +
+			"lots}}\nspec: {}\n", "pod/web: annotation config.linkerd.io/proxy-cpu-request"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := runCLI(t, noCluster, test.manifest, "inject", "-")
@@ -125,9 +132,11 @@ func aliasBomb() string {
 // TestInjectOfALargeManifest would take minutes if its cost grew faster than the manifest.
 func TestInjectOfALargeManifest(t *testing.T) {
 	const objects = 2_000
-	manifest := strings.Repeat("kind: ConfigMap\ndata:\n  a: |\n"+strings.Repeat("    a line of text that nobody reads\n", 20)+"---\n", objects)
+	manifest := strings.Repeat("kind: ConfigMap\ndata:\n  a: |\n"+strings.Repeat("    a line of text that nobody reads\n",
+		20)+"---\n", objects)
 	r := runCLI(t, noCluster, "kind: Pod\nmetadata: {name: web}\n---\n"+manifest, "inject", "-")
-	if r.code != 0 || !strings.Contains(r.err, `pod "web" injected`) || strings.Count(r.out, "kind: ConfigMap") != objects {
+	if r.code != 0 || !strings.Contains(r.err, `pod "web" injected`) ||
+		strings.Count(r.out, "kind: ConfigMap") != objects {
 		t.Errorf("exit code %d, %d ConfigMaps", r.code, strings.Count(r.out, "kind: ConfigMap"))
 	}
 }
@@ -137,8 +146,10 @@ func TestInjectReachesEveryObject(t *testing.T) {
 		manifest string
 		injected int
 	}{
-		"content behind a marker":    {"--- {kind: Pod, metadata: {name: a}}\n--- # comment\nkind: Pod\nmetadata: {name: b}\n", 2},
-		"a List in a List":           {"kind: List\nitems:\n- kind: List\n  items: [{kind: Pod, metadata: {name: a}}]\n- {kind: Pod, metadata: {name: b}}\n", 2},
+		"content behind a marker": {"--- {kind: Pod, metadata: {name: a}}\n--- # comment\nkind: Pod\nmetadata: {name: " +
+			"b}\n", 2},
+		"a List in a List": {"kind: List\nitems:\n- kind: List\n  items: [{kind: Pod, metadata: {name: a}}]\n- " +
+			"{kind: Pod, metadata: {name: b}}\n", 2},
 		"an end marker":              {"kind: Pod\nmetadata: {name: a}\n...\nkind: Pod\nmetadata: {name: b}\n", 2},
 		"a marker inside of a value": {"kind: Pod\nmetadata: {name: a, annotations: {x: \"----\"}}\n#---\n----: y\n", 1},
 	} {
@@ -156,7 +167,8 @@ func TestInjectReadsDirectories(t *testing.T) {
 	if r := runCLI(t, noCluster, "", "inject", dir); r.code != 1 || !strings.Contains(r.err, "no .yaml") {
 		t.Errorf("an empty directory: exit code %d, stderr %q", r.code, r.err)
 	}
-	for name, content := range map[string]string{"b.yml": "kind: Pod\nmetadata: {name: b}\n", "a.yaml": "kind: Pod\nmetadata: {name: a}\n", "c.txt": "{"} {
+	for name, content := range map[string]string{"b.yml": "kind: Pod\nmetadata: {name: b}\n",
+		"a.yaml": "kind: Pod\nmetadata: {name: a}\n", "c.txt": "{"} {
 		if err := os.WriteFile(dir+"/"+name, []byte(content), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -187,7 +199,8 @@ func FuzzInjectDocument(f *testing.F) {
 	})
 }
 
-// TestReportsOfWhatStaysAsItIs runs inject and uninject where there is nothing to do: the report says so, and not that it was done.
+// TestReportsOfWhatStaysAsItIs runs inject and uninject where there is nothing to do: the report says so, and not that
+// it was done.
 func TestReportsOfWhatStaysAsItIs(t *testing.T) {
 	const manifest = `kind: Deployment
 metadata: {name: web}
@@ -200,12 +213,14 @@ kind: Service
 metadata: {name: db}
 `
 	bare := runCLI(t, noCluster, manifest, "uninject", "-")
-	for _, want := range []string{`deployment "web" not injected`, `namespace "shop" not injected`, `service "db" skipped`} {
+	for _, want := range []string{`deployment "web" not injected`, `namespace "shop" not injected`,
+		`service "db" skipped`} {
 		if !strings.Contains(bare.err, want) || strings.Contains(bare.err, "no supported objects") {
 			t.Errorf("uninject: stderr %q, want %q", bare.err, want)
 		}
 	}
-	for _, flags := range [][]string{{"--opaque-ports=3306"}, {"--manual", "--ignore-cluster", "--opaque-ports=3306"}, {"--ingress", "--opaque-ports=3306"}} {
+	for _, flags := range [][]string{{"--opaque-ports=3306"}, {"--manual", "--ignore-cluster", "--opaque-ports=3306"},
+		{"--ingress", "--opaque-ports=3306"}} {
 		first := runCLI(t, noCluster, manifest, append(append([]string{"inject"}, flags...), "-")...)
 		for _, want := range []string{`deployment "web" injected`, `namespace "shop" annotated`, `service "db" annotated`} {
 			if !strings.Contains(first.err, want) {
@@ -213,13 +228,16 @@ metadata: {name: db}
 			}
 		}
 		again := runCLI(t, noCluster, first.out, append(append([]string{"inject"}, flags...), "-")...)
-		for _, want := range []string{`deployment "web" already injected`, `namespace "shop" already annotated`, `service "db" already annotated`} {
-			if !strings.Contains(again.err, want) || strings.Contains(again.err, "3rd party") || strings.Contains(again.err, "no supported objects") {
+		for _, want := range []string{`deployment "web" already injected`, `namespace "shop" already annotated`,
+			`service "db" already annotated`} {
+			if !strings.Contains(again.err, want) || strings.Contains(again.err, "3rd party") ||
+				strings.Contains(again.err, "no supported objects") {
 				t.Errorf("%q again: stderr %q, want %q", flags, again.err, want)
 			}
 		}
 		if again.code != 0 || again.out != first.out {
-			t.Errorf("%q again: exit code %d, and the output differs (-first +again):\n%s", flags, again.code, cmp.Diff(first.out, again.out))
+			t.Errorf("%q again: exit code %d, and the output differs (-first +again):\n%s", flags, again.code,
+				cmp.Diff(first.out, again.out))
 		}
 		other := runCLI(t, noCluster, first.out, "inject", "--proxy-log-level=debug", "-")
 		if manual := flags[0] == "--manual"; !manual && !strings.Contains(other.err, `deployment "web" injected`) {
@@ -240,16 +258,17 @@ func TestInjectOpaquePortNames(t *testing.T) {
 		flags    []string
 		want     string // "": injected
 	}{
-		"a pod":                     {pod, []string{"--opaque-ports=foo"}, refused},
-		"a Deployment":              {deployment, []string{"--opaque-ports=foo"}, refused},
-		"a Deployment by hand":      {deployment, []string{"--opaque-ports=foo", "--manual", "--ignore-cluster"}, refused},
-		"a Service":                 {service, []string{"--opaque-ports=foo"}, refused},
-		"one of several":            {deployment, []string{"--opaque-ports=db,foo"}, refused},
-		"an annotation of the pod":  {strings.Replace(pod, "x: z", "config.linkerd.io/opaque-ports: foo", 1), nil, refused},
-		"a flag over an annotation": {strings.Replace(pod, "x: z", "config.linkerd.io/opaque-ports: foo", 1), []string{"--opaque-ports=db"}, ""},
-		"a name of the pod":         {pod, []string{"--opaque-ports=db"}, ""},
-		"a name of the Service":     {service, []string{"--opaque-ports=db"}, ""},
-		"a number":                  {deployment, []string{"--opaque-ports=3306"}, ""},
+		"a pod":                    {pod, []string{"--opaque-ports=foo"}, refused},
+		"a Deployment":             {deployment, []string{"--opaque-ports=foo"}, refused},
+		"a Deployment by hand":     {deployment, []string{"--opaque-ports=foo", "--manual", "--ignore-cluster"}, refused},
+		"a Service":                {service, []string{"--opaque-ports=foo"}, refused},
+		"one of several":           {deployment, []string{"--opaque-ports=db,foo"}, refused},
+		"an annotation of the pod": {strings.Replace(pod, "x: z", "config.linkerd.io/opaque-ports: foo", 1), nil, refused},
+		"a flag over an annotation": {strings.Replace(pod, "x: z", "config.linkerd.io/opaque-ports: foo", 1),
+			[]string{"--opaque-ports=db"}, ""},
+		"a name of the pod":     {pod, []string{"--opaque-ports=db"}, ""},
+		"a name of the Service": {service, []string{"--opaque-ports=db"}, ""},
+		"a number":              {deployment, []string{"--opaque-ports=3306"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := runCLI(t, noCluster, test.manifest, append([]string{"inject", "-"}, test.flags...)...)
@@ -260,7 +279,8 @@ func TestInjectOpaquePortNames(t *testing.T) {
 	}
 }
 
-// TestInjectForgetsTheCluster covers output of kubectl get: applied again, a resourceVersion conflicts as soon as the object has changed.
+// TestInjectForgetsTheCluster covers output of kubectl get: applied again, a resourceVersion conflicts as soon as the
+// object has changed.
 func TestInjectForgetsTheCluster(t *testing.T) {
 	const deployment = `apiVersion: apps/v1
 kind: Deployment
@@ -269,13 +289,15 @@ spec: {template: {spec: {containers: [{name: app, image: x}]}}}
 status: {replicas: 1}
 `
 	item := "- " + strings.ReplaceAll(strings.TrimSpace(deployment), "\n", "\n  ") + "\n"
-	for name, manifest := range map[string]string{"an object": deployment, "a List": "apiVersion: v1\nkind: List\nitems:\n" + item} {
+	for name, manifest := range map[string]string{"an object": deployment,
+		"a List": "apiVersion: v1\nkind: List\nitems:\n" + item} {
 		for _, command := range []string{"inject", "uninject"} {
 			r := runCLI(t, noCluster, manifest, command, "-")
 			if r.code != 0 || !strings.Contains(r.out, "keep: this") {
 				t.Fatalf("%s: %s: exit code %d, stdout %q, stderr %q", name, command, r.code, r.out, r.err)
 			}
-			for _, field := range []string{"uid:", "resourceVersion:", "generation:", "creationTimestamp:", "managedFields:", "status:"} {
+			for _, field := range []string{"uid:", "resourceVersion:", "generation:", "creationTimestamp:", "managedFields:",
+				"status:"} {
 				if strings.Contains(r.out, field) {
 					t.Errorf("%s: %s passes on %s in\n%s", name, command, field, r.out)
 				}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -55,7 +54,8 @@ flags; then the issuer's key is part of the output.`,
 	fs.BoolVar(&opts.crds, "crds", false, "print only the custom resource definitions")
 	fs.BoolVar(&opts.ha, "ha", false, "three replicas of everything, spread over nodes, with disruption budgets")
 	fs.BoolVar(&opts.ignoreCluster, "ignore-cluster", false, "do not look for an installation in the current cluster")
-	fs.BoolVar(&opts.reuse, "reuse-values", false, "start from the values of the installation in the cluster, not from the defaults")
+	fs.BoolVar(&opts.reuse, "reuse-values", false,
+		"start from the values of the installation in the cluster, not from the defaults")
 	fs.StringVarP(&opts.output, "output", "o", "yaml", "format: yaml or json")
 	fs.StringArrayVar(&opts.set, "set", nil, "set a value: key=value,...; values.yaml lists the keys")
 	fs.StringArrayVar(&opts.setString, "set-string", nil, "set a value that is a text: key=value,...")
@@ -65,8 +65,11 @@ flags; then the issuer's key is part of the output.`,
 	fs.StringVar(&opts.anchorsFile, "identity-trust-anchors-file", "", "PEM file of the trust anchors")
 	fs.StringVar(&opts.certFile, "identity-issuer-certificate-file", "", "PEM file of the issuer's certificate")
 	fs.StringVar(&opts.keyFile, "identity-issuer-key-file", "", "PEM file of the issuer's key")
-	fs.BoolVar(&opts.externalIssuer, "identity-external-issuer", false, "the Secret tulle-identity-issuer is kept by somebody else, such as cert-manager; needs --identity-trust-anchors-file or --identity-external-ca")
-	fs.BoolVar(&opts.externalCA, "identity-external-ca", false, "the ConfigMaps tulle-identity-trust-roots are kept by somebody else, such as trust-manager")
+	fs.BoolVar(&opts.externalIssuer, "identity-external-issuer", false,
+		"the Secret tulle-identity-issuer is kept by somebody else, such as cert-manager; needs "+
+			"--identity-trust-anchors-file or --identity-external-ca")
+	fs.BoolVar(&opts.externalCA, "identity-external-ca", false,
+		"the ConfigMaps tulle-identity-trust-roots are kept by somebody else, such as trust-manager")
 	for _, f := range valueFlags {
 		fs.String(f.name, "", fmt.Sprintf("%s (%s)", f.usage, f.key))
 	}
@@ -100,10 +103,14 @@ func (c *cli) install(cmd *cobra.Command, opts installOptions) error {
 		return err
 	}
 	target := install.Target{Namespace: c.flags.controlNamespace, Version: version}
-	manifests, err := c.missingDefinitions(ctx, cl, target, values.InstallGatewayAPI)
+	missing, notes, err := installation.MissingDefinitions(ctx, cl, target, values.InstallGatewayAPI)
 	if err != nil {
 		return err
 	}
+	for _, note := range notes {
+		fmt.Fprintln(c.err, "note:", note)
+	}
+	manifests := install.RenderCRDs(missing)
 	if !opts.crds {
 		c.noteInstallation(before, overrides)
 		rest, err := install.Render(values, target)
@@ -140,33 +147,6 @@ func (c *cli) installValues(overrides *install.Overrides) (install.Values, error
 // lookTimeout bounds what install asks of a cluster, which may be none.
 const lookTimeout = 5 * time.Second
 
-// missingDefinitions returns the definitions of custom resources for the cluster, nil for none. Where it does not answer it is taken
-// for a bare one.
-func (c *cli) missingDefinitions(ctx context.Context, cl *cluster.Client, target install.Target, gateway bool) ([]byte, error) {
-	all, err := install.Definitions(target)
-	if err != nil {
-		return nil, err
-	}
-	existing := map[string]map[string]string{}
-	if cl != nil {
-		definitions, err := cl.Definitions(ctx)
-		if err != nil {
-			fmt.Fprintln(c.err, "note: printing every definition, since the cluster does not say what it has:", err)
-		}
-		for _, d := range definitions {
-			existing[d.Name] = d.Annotations
-		}
-	}
-	if !gateway {
-		all = slices.DeleteFunc(all, func(d install.Definition) bool { return d.Gateway() })
-	}
-	missing, notes := install.Missing(all, existing)
-	for _, note := range notes {
-		fmt.Fprintln(c.err, "note:", note)
-	}
-	return install.RenderCRDs(missing), nil
-}
-
 // installedConfig is the configuration of the cluster's installation, or why there is none.
 type installedConfig struct {
 	config *corev1.ConfigMap
@@ -181,8 +161,8 @@ func (c *cli) installedConfig(ctx context.Context, cl *cluster.Client, err error
 	return installedConfig{config, err}
 }
 
-// noteInstallation says on stderr when the output will update what is there, and which of its settings would be lost. A cluster that does
-// not answer is no obstacle: the manifests of the control plane do not depend on it.
+// noteInstallation says on stderr when the output will update what is there, and which of its settings would be lost. A
+// cluster that does not answer is no obstacle: the manifests of the control plane do not depend on it.
 func (c *cli) noteInstallation(before installedConfig, overrides *install.Overrides) {
 	if before.err != nil {
 		c.debugf("no installation found: %v", before.err)
@@ -195,7 +175,8 @@ func (c *cli) noteInstallation(before installedConfig, overrides *install.Overri
 		fmt.Fprintln(c.err, "warning: settings of the installation may be lost:", err)
 	}
 	if len(lost) > 0 {
-		fmt.Fprintf(c.err, "warning: applying this output changes settings of the installation that this command does not name: %s.\n"+
+		fmt.Fprintf(c.err, "warning: applying this output changes settings of the installation that this command does not "+
+			"name: %s.\n"+
 			"  To keep them, add --reuse-values, or give them again.\n", strings.Join(lost, ", "))
 	}
 }
@@ -207,13 +188,15 @@ func (c *cli) debugf(format string, args ...any) {
 	}
 }
 
-// installOverrides applies the installation's values if they are asked for, then flags, then values files, then --set, --set-string and
-// --set-file: what is more explicit wins.
-func (c *cli) installOverrides(cmd *cobra.Command, opts installOptions, before installedConfig) (*install.Overrides, error) {
+// installOverrides applies the installation's values if they are asked for, then flags, then values files, then --set,
+// --set-string and --set-file: what is more explicit wins.
+func (c *cli) installOverrides(cmd *cobra.Command, opts installOptions, before installedConfig) (*install.Overrides,
+	error) {
 	o := &install.Overrides{}
 	if opts.reuse {
 		if before.err != nil {
-			return nil, fmt.Errorf("--reuse-values: read the installation in namespace %s: %w", c.flags.controlNamespace, before.err)
+			return nil, fmt.Errorf("--reuse-values: read the installation in namespace %s: %w", c.flags.controlNamespace,
+				before.err)
 		}
 		if err := o.Reuse(before.config.Data["install"]); err != nil {
 			return nil, err
@@ -273,7 +256,8 @@ func (c *cli) flagOverrides(cmd *cobra.Command, opts installOptions, o *install.
 		set["identity.externalCA"] = "true"
 	}
 	for key, file := range map[string]string{
-		"identityTrustAnchorsPEM": opts.anchorsFile, "identity.issuer.tls.crtPEM": opts.certFile, "identity.issuer.tls.keyPEM": opts.keyFile,
+		"identityTrustAnchorsPEM": opts.anchorsFile, "identity.issuer.tls.crtPEM": opts.certFile,
+		"identity.issuer.tls.keyPEM": opts.keyFile,
 	} {
 		if file == "" {
 			continue

@@ -18,7 +18,8 @@ var valueFlags = []struct{ name, key, usage string }{
 	{"controller-uid", "controllerUID", "user of the control plane's processes"},
 	{"default-inbound-policy", "proxy.defaultInboundPolicy", "which peers a port accepts unless a policy says otherwise"},
 	{"identity-clock-skew-allowance", "identity.issuer.clockSkewAllowance", "how far clocks may differ"},
-	{"identity-issuance-lifetime", "identity.issuer.issuanceLifetime", "how long a workload's certificate lasts, at most 24h"},
+	{"identity-issuance-lifetime", "identity.issuer.issuanceLifetime",
+		"how long a workload's certificate lasts, at most 24h"},
 	{"identity-trust-domain", "identityTrustDomain", "trust domain of every identity"},
 	{"image-pull-policy", "imagePullPolicy", "Always, IfNotPresent or Never"},
 	{"inbound-port", "proxy.ports.inbound", "port of a proxy's inbound listener"},
@@ -36,7 +37,8 @@ var valueFlags = []struct{ name, key, usage string }{
 	{"skip-outbound-ports", "proxyInit.ignoreOutboundPorts", "outbound ports that bypass the proxy"},
 }
 
-// flagWithoutMeaning is a flag of linkerd that changes nothing here. It is accepted, so that scripts keep working, and says so.
+// flagWithoutMeaning is a flag of linkerd that changes nothing here. It is accepted, so that scripts keep working, and
+// says so.
 type flagWithoutMeaning struct {
 	name, reason string
 	valued       bool // takes a value, which --name value may give

@@ -51,25 +51,29 @@ func TestInstallIsTheSameTwice(t *testing.T) {
 	}
 }
 
-// TestInstallNamesWhatItWouldReset installs over an installation with settings: what the flags do not name is not lost in silence.
+// TestInstallNamesWhatItWouldReset installs over an installation with settings: what the flags do not name is not lost
+// in silence.
 func TestInstallNamesWhatItWouldReset(t *testing.T) {
 	first := runCLI(t, noCluster, "", "install", "--set", "proxy.defaultInboundPolicy=deny,controllerReplicas=3")
 	f := healthyCluster(t)
 	config := find[*corev1.ConfigMap](t, f, installation.ConfigMap)
 	for _, tree := range trees(t, first.out) {
-		if name, _ := tree["metadata"].(map[string]any)["name"].(string); tree["kind"] == "ConfigMap" && name == installation.ConfigMap {
+		if name, _ := tree["metadata"].(map[string]any)["name"].(string); tree["kind"] == "ConfigMap" &&
+			name == installation.ConfigMap {
 			config.Data["install"] = tree["data"].(map[string]any)["install"].(string)
 		}
 	}
-	const both = "controllerReplicas (3, now 1), proxy.defaultInboundPolicy (deny, now all-unauthenticated).\n  To keep them, add --reuse-values"
+	const both = "controllerReplicas (3, now 1), proxy.defaultInboundPolicy (deny, now all-unauthenticated).\n  To " +
+		"keep them, add --reuse-values"
 	for name, test := range map[string]struct {
 		args []string
 		want string // of stderr; "" for no warning
 		same bool   // the output is that of the first installation
 	}{
-		"nothing is set":       {nil, both, false},
-		"something else":       {[]string{"--set", "proxy.logLevel=debug"}, both, false},
-		"one of them":          {[]string{"--controller-replicas=2"}, "does not name: proxy.defaultInboundPolicy (deny, now all-unauthenticated).", false},
+		"nothing is set": {nil, both, false},
+		"something else": {[]string{"--set", "proxy.logLevel=debug"}, both, false},
+		"one of them": {[]string{"--controller-replicas=2"},
+			"does not name: proxy.defaultInboundPolicy (deny, now all-unauthenticated).", false},
 		"the same":             {[]string{"--set", "proxy.defaultInboundPolicy=deny,controllerReplicas=3"}, "", true},
 		"the cluster's values": {[]string{"--reuse-values"}, "", true},
 		"--ignore-cluster":     {[]string{"--ignore-cluster"}, "", false},
@@ -83,8 +87,10 @@ func TestInstallNamesWhatItWouldReset(t *testing.T) {
 			t.Errorf("%s: the output is that of the first installation: %t, want %t", name, !test.same, test.same)
 		}
 	}
-	for name, connect := range map[string]connector{"no kubeconfig": noCluster, `configmaps "tulle-config" not found`: emptyCluster().connect} {
-		if r := runCLI(t, connect, "", "install", "--reuse-values"); r.code != 1 || r.out != "" || !strings.Contains(r.err, name) {
+	for name, connect := range map[string]connector{"no kubeconfig": noCluster,
+		`configmaps "tulle-config" not found`: emptyCluster().connect} {
+		if r := runCLI(t, connect, "", "install", "--reuse-values"); r.code != 1 || r.out != "" ||
+			!strings.Contains(r.err, name) {
 			t.Errorf("--reuse-values without an installation: exit code %d, stderr %q; want %q", r.code, r.err, name)
 		}
 	}
@@ -106,7 +112,8 @@ func TestInstallTakesCredentialsFromFilesAndFromValues(t *testing.T) {
 	setFile := runCLI(t, noCluster, "", "install", "--set-file",
 		"identityTrustAnchorsPEM="+anchor+",identity.issuer.tls.crtPEM="+cert+",identity.issuer.tls.keyPEM="+key)
 	if files.code != 0 || files.out != values.out || files.out != setFile.out {
-		t.Errorf("exit codes %d, %d, %d; stderr %q; want the same output thrice", files.code, values.code, setFile.code, files.err+values.err+setFile.err)
+		t.Errorf("exit codes %d, %d, %d; stderr %q; want the same output thrice", files.code, values.code, setFile.code,
+			files.err+values.err+setFile.err)
 	}
 	if !strings.Contains(files.out, "kind: Secret") {
 		t.Error("the issuer is not in the output")
@@ -114,7 +121,8 @@ func TestInstallTakesCredentialsFromFilesAndFromValues(t *testing.T) {
 	for missing, flags := range map[string][]string{
 		"identityTrustAnchorsPEM":    {"--set-file", "identity.issuer.tls.crtPEM=" + cert},
 		"identity.issuer.tls.crtPEM": {"--set-file", "identityTrustAnchorsPEM=" + anchor},
-		"identity.issuer.tls.keyPEM": {"--set-file", "identityTrustAnchorsPEM=" + anchor + ",identity.issuer.tls.crtPEM=" + cert},
+		"identity.issuer.tls.keyPEM": {"--set-file", "identityTrustAnchorsPEM=" + anchor + ",identity.issuer.tls.crtPEM=" +
+			cert},
 		"--identity-issuer-key-file": {"--identity-trust-anchors-file", anchor, "--identity-issuer-certificate-file", cert},
 	} {
 		r := runCLI(t, noCluster, "", append([]string{"install"}, flags...)...)
@@ -122,16 +130,20 @@ func TestInstallTakesCredentialsFromFilesAndFromValues(t *testing.T) {
 			t.Errorf("%q: exit code %d, stderr %q; want that %s is missing", flags, r.code, r.err, missing)
 		}
 	}
-	for _, flags := range [][]string{{"--identity-issuer-certificate-file", cert}, {"--identity-trust-anchors-file", anchor}} {
-		if r := runCLI(t, noCluster, "", append([]string{"install"}, flags...)...); r.code != 1 || r.out != "" || !strings.Contains(r.err, "if other credentials are provided") {
+	for _, flags := range [][]string{{"--identity-issuer-certificate-file", cert},
+		{"--identity-trust-anchors-file", anchor}} {
+		if r := runCLI(t, noCluster, "", append([]string{"install"}, flags...)...); r.code != 1 || r.out != "" ||
+			!strings.Contains(r.err, "if other credentials are provided") {
 			t.Errorf("%q: exit code %d, stderr %q; want all or none", flags, r.code, r.err)
 		}
 	}
 }
 
 func TestInstallFlagsAreValues(t *testing.T) {
-	flags := runCLI(t, noCluster, "", "install", "--registry=example.org/mesh/", "--controller-replicas=2", "--proxy-log-level=debug",
-		"--skip-outbound-ports=3306,9000-9010", "--default-inbound-policy=deny", "--identity-external-issuer", "--identity-external-ca")
+	flags := runCLI(t, noCluster, "", "install", "--registry=example.org/mesh/", "--controller-replicas=2",
+		"--proxy-log-level=debug",
+		"--skip-outbound-ports=3306,9000-9010", "--default-inbound-policy=deny", "--identity-external-issuer",
+		"--identity-external-ca")
 	file := `
 controllerImage: example.org/mesh/controller
 controllerReplicas: 2
@@ -146,8 +158,10 @@ identity: {externalCA: true, issuer: {scheme: kubernetes.io/tls}}
 }
 
 func TestInstallSaysWhatHasNoEffect(t *testing.T) {
-	r := runCLI(t, noCluster, "", "install", "--disable-heartbeat", "--linkerd-cni-enabled", "--set", "disableHeartBeat=true")
-	if r.code != 0 || strings.Count(r.err, "warning: ") != 3 || !strings.Contains(r.err, "--disable-heartbeat has no effect: nothing is ever reported home") {
+	r := runCLI(t, noCluster, "", "install", "--disable-heartbeat", "--linkerd-cni-enabled", "--set",
+		"disableHeartBeat=true")
+	if r.code != 0 || strings.Count(r.err, "warning: ") != 3 ||
+		!strings.Contains(r.err, "--disable-heartbeat has no effect: nothing is ever reported home") {
 		t.Errorf("exit code %d, stderr %q; want three warnings", r.code, r.err)
 	}
 	for _, args := range [][]string{{"--set", "controlerReplicas=2"}, {"-o", "xml"}, {"--controller-replicas=0"}, {"-f", "http://127.0.0.1/values.yaml"}} {
@@ -159,8 +173,10 @@ func TestInstallSaysWhatHasNoEffect(t *testing.T) {
 
 func TestInstallCRDsPrintsDefinitionsAlone(t *testing.T) {
 	r := runCLI(t, noCluster, "", "install", "--crds")
-	if own, gateway := countDefinitions(r.out); r.code != 0 || r.err != "" || own != 8 || gateway != 5 || strings.Count(r.out, "\n---\n") != 12 {
-		t.Errorf("exit code %d, stderr %q, %d definitions of our own and %d of the Gateway API; want 8 and 5 and nothing else", r.code, r.err, own, gateway)
+	if own, gateway := countDefinitions(r.out); r.code != 0 || r.err != "" || own != 8 || gateway != 5 ||
+		strings.Count(r.out, "\n---\n") != 12 {
+		t.Errorf("exit code %d, stderr %q, %d definitions of our own and %d of the Gateway API; want 8 and 5 and nothing "+
+			"else", r.code, r.err, own, gateway)
 	}
 	if whole := runCLI(t, noCluster, "", "install"); !strings.HasPrefix(whole.out, r.out) {
 		t.Error("install does not begin with the definitions")
@@ -185,7 +201,8 @@ func TestInstallLeavesAForeignGatewayAPIAlone(t *testing.T) {
 	refuses := func(globalFlags) (*cluster.Client, error) {
 		cl, err := emptyCluster().connect(globalFlags{})
 		client := metadatafake.NewSimpleMetadataClient(metadatafake.NewTestScheme())
-		client.PrependReactor("list", "*", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, errors.New("not yours") })
+		client.PrependReactor("list", "*",
+			func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, errors.New("not yours") })
 		cl.Metadata = client
 		return cl, err
 	}
@@ -195,16 +212,21 @@ func TestInstallLeavesAForeignGatewayAPIAlone(t *testing.T) {
 		gateway int
 		note    string
 	}{
-		"foreign":                      {foreign.connect, nil, 0, "note: the cluster has a Gateway API of its own (v1.4.0), which stays as it is\n"},
-		"foreign, but not looked at":   {foreign.connect, []string{"--ignore-cluster"}, 5, ""},
-		"foreign, and not asked for":   {foreign.connect, []string{"--set", "installGatewayAPI=false"}, 0, ""},
-		"none, and not asked for":      {noCluster, []string{"--set", "installGatewayAPI=false"}, 0, ""},
-		"a cluster that does not tell": {refuses, nil, 5, "note: printing every definition, since the cluster does not say what it has: list custom resource definitions: not yours\n"},
+		"foreign": {foreign.connect, nil, 0,
+			"note: the cluster has a Gateway API of its own (v1.4.0), which stays as it is\n"},
+		"foreign, but not looked at": {foreign.connect, []string{"--ignore-cluster"}, 5, ""},
+		"foreign, and not asked for": {foreign.connect, []string{"--set", "installGatewayAPI=false"}, 0, ""},
+		"none, and not asked for":    {noCluster, []string{"--set", "installGatewayAPI=false"}, 0, ""},
+		"a cluster that does not tell": {refuses, nil, 5,
+			"note: printing every definition, since the cluster does not say what it has: list custom resource definitions: " +
+				"not yours\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := runCLI(t, test.connect, "", append([]string{"install"}, test.args...)...)
-			if own, gateway := countDefinitions(r.out); r.code != 0 || own != 8 || gateway != test.gateway || r.err != test.note {
-				t.Errorf("exit code %d, %d and %d definitions, stderr %q; want 8 and %d, and %q", r.code, own, gateway, r.err, test.gateway, test.note)
+			if own, gateway := countDefinitions(r.out); r.code != 0 || own != 8 || gateway != test.gateway ||
+				r.err != test.note {
+				t.Errorf("exit code %d, %d and %d definitions, stderr %q; want 8 and %d, and %q", r.code, own, gateway, r.err,
+					test.gateway, test.note)
 			}
 		})
 	}
@@ -212,7 +234,8 @@ func TestInstallLeavesAForeignGatewayAPIAlone(t *testing.T) {
 
 func TestInstallWritesJSON(t *testing.T) {
 	r := runCLI(t, noCluster, "", "install", "-o", "json")
-	if lines := strings.Split(strings.TrimSpace(r.out), "\n"); r.code != 0 || len(lines) < 20 || !strings.HasPrefix(lines[0], `{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition"`) {
+	if lines := strings.Split(strings.TrimSpace(r.out), "\n"); r.code != 0 || len(lines) < 20 ||
+		!strings.HasPrefix(lines[0], `{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition"`) {
 		t.Errorf("exit code %d, %d lines, the first %.60s", r.code, len(lines), lines[0])
 	}
 }

@@ -30,7 +30,8 @@ type result struct {
 func runCLI(t *testing.T, connect connector, stdin string, args ...string) result {
 	t.Helper()
 	var out, stderr bytes.Buffer
-	code := run(t.Context(), append([]string{"tulle"}, args...), streams{in: strings.NewReader(stdin), out: &out, err: &stderr}, connect)
+	code := run(t.Context(), append([]string{"tulle"}, args...),
+		streams{in: strings.NewReader(stdin), out: &out, err: &stderr}, connect)
 	return result{out.String(), stderr.String(), code}
 }
 
@@ -54,7 +55,8 @@ func golden(t *testing.T, name string, r result) {
 }
 
 func TestProgramAnswersToLinkerd(t *testing.T) {
-	for argv0, want := range map[string]string{"/usr/bin/linkerd": "linkerd", "tulle": "tulle", "./bin/tulle-v1": "tulle"} {
+	for argv0, want := range map[string]string{"/usr/bin/linkerd": "linkerd", "tulle": "tulle",
+		"./bin/tulle-v1": "tulle"} {
 		if got := commandName(argv0); got != want {
 			t.Errorf("commandName(%q) = %q, want %q", argv0, got, want)
 		}
@@ -86,13 +88,16 @@ func TestUnknownCommandRunsAnExtension(t *testing.T) {
 		}
 	}
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
-	if r := runCLI(t, noCluster, "", "-n", "shop", "hello", "--world", "-x"); r.out != "tulle -n shop --world -x\n" || r.code != 3 {
-		t.Errorf("got %q and exit code %d; want tulle-hello with all arguments but the verb, and its exit code", r.out, r.code)
+	if r := runCLI(t, noCluster, "", "-n", "shop", "hello", "--world", "-x"); r.out != "tulle -n shop --world -x\n" ||
+		r.code != 3 {
+		t.Errorf("got %q and exit code %d; want tulle-hello with all arguments but the verb, and its exit code", r.out,
+			r.code)
 	}
 	if r := runCLI(t, noCluster, "", "other"); r.out != "other \n" && r.out != "other\n" || r.code != 0 {
 		t.Errorf("got %q and exit code %d; want linkerd-other", r.out, r.code)
 	}
-	if r := runCLI(t, noCluster, "", "nothing-of-that-name"); r.code != 1 || !strings.Contains(r.err, `unknown command "nothing-of-that-name"`) {
+	if r := runCLI(t, noCluster, "", "nothing-of-that-name"); r.code != 1 ||
+		!strings.Contains(r.err, `unknown command "nothing-of-that-name"`) {
 		t.Errorf("got %q and exit code %d; want an error", r.err, r.code)
 	}
 }
@@ -123,7 +128,9 @@ func TestInterruptedCheckShowsHowFarItCame(t *testing.T) {
 	cancel()
 	var out, err strings.Builder
 	code := run(ctx, []string{"tulle", "check"}, streams{in: strings.NewReader(""), out: &out, err: &err}, noCluster)
-	if code != 1 || !strings.Contains(out.String(), "Status check results are") || !strings.Contains(err.String(), "interrupted") {
-		t.Errorf("exit code %d, stdout %q, stderr %q; want the results so far and that it was interrupted", code, out.String(), err.String())
+	if code != 1 || !strings.Contains(out.String(), "Status check results are") ||
+		!strings.Contains(err.String(), "interrupted") {
+		t.Errorf("exit code %d, stdout %q, stderr %q; want the results so far and that it was interrupted", code,
+			out.String(), err.String())
 	}
 }

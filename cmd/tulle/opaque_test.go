@@ -19,7 +19,8 @@ func TestOpaquePortsOfAServiceHaveOneJudge(t *testing.T) {
 		"80-x": true, "80-": true, "90-80": true, "redis": true, "dns": true, "70000": true, "80,x!": true,
 	} {
 		svc := &corev1.Service{
-			ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "shop", Annotations: map[string]string{mesh.OpaquePortsAnnotation: value}},
+			ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "shop",
+				Annotations: map[string]string{mesh.OpaquePortsAnnotation: value}},
 			Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{
 				{Name: "http", Port: 80}, {Name: "8080-tcp", Port: 8080}, {Name: "dns", Port: 53, Protocol: corev1.ProtocolUDP},
 			}},
@@ -27,7 +28,8 @@ func TestOpaquePortsOfAServiceHaveOneJudge(t *testing.T) {
 		err := inject.CheckService(svc)
 		problems := model.New(model.Config{}).Apply(model.Event{Object: svc}).Problems
 		if (err != nil) != wrong || (len(problems) > 0) != wrong {
-			t.Errorf("%q: the injector says %v, the controller %v; want a complaint of both or of neither: %v", value, err, problems, wrong)
+			t.Errorf("%q: the injector says %v, the controller %v; want a complaint of both or of neither: %v", value, err,
+				problems, wrong)
 		}
 		if !wrong {
 			continue
@@ -37,7 +39,8 @@ func TestOpaquePortsOfAServiceHaveOneJudge(t *testing.T) {
 		}
 		f := healthyCluster(t)
 		f.objects = append(f.objects, svc)
-		if r := runCLI(t, f.connect, "", "check", "--proxy", "--wait=0s", "-o", "short"); !strings.Contains(r.out, "shop/web: "+err.Error()) {
+		if r := runCLI(t, f.connect, "", "check", "--proxy", "--wait=0s", "-o", "short"); !strings.Contains(r.out,
+			"shop/web: "+err.Error()) {
 			t.Errorf("%q: check does not say %q:\n%s", value, err, r.out)
 		}
 	}

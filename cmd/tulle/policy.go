@@ -40,7 +40,8 @@ policy reads the cluster and runs the controller's code, as diagnostics endpoint
 		},
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "yaml", "format: yaml or json")
-	cmd.Flags().StringVar(&from, "from", "", "namespace/pod whose proxy asks about a Service; its namespace, zone and node may matter")
+	cmd.Flags().StringVar(&from, "from", "",
+		"namespace/pod whose proxy asks about a Service; its namespace, zone and node may matter")
 	return cmd
 }
 

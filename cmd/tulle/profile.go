@@ -46,7 +46,8 @@ be a URL, or - for standard input. The profile's namespace is that of -n, and so
 	fs.StringVar(&opts.openAPI, "open-api", "", "OpenAPI document, version 2 or 3, in JSON or YAML")
 	fs.StringVar(&opts.proto, "proto", "", "protobuf file with the gRPC services")
 	fs.StringVar(&opts.clusterDomain, "cluster-domain", mesh.DefaultClusterDomain, "DNS domain of the cluster")
-	fs.BoolVar(&opts.ignoreCluster, "ignore-cluster", false, "accepted for scripts that were written for linkerd: the cluster is not asked")
+	fs.BoolVar(&opts.ignoreCluster, "ignore-cluster", false,
+		"accepted for scripts that were written for linkerd: the cluster is not asked")
 	fs.StringVarP(&opts.output, "output", "o", "yaml", "format: yaml or json")
 	return cmd
 }
@@ -99,7 +100,8 @@ func (o profileOptions) fqdn() string {
 }
 
 // routesFrom returns the routes that parse finds in a file. Notes go to stderr.
-func (c *cli) routesFrom(ctx context.Context, file string, parse func(string, []byte) (profile.Routes, error)) ([]v1alpha1.RouteSpec, error) {
+func (c *cli) routesFrom(ctx context.Context, file string,
+	parse func(string, []byte) (profile.Routes, error)) ([]v1alpha1.RouteSpec, error) {
 	data, err := c.sources().Read(ctx, file)
 	if err != nil {
 		return nil, err

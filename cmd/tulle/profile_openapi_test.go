@@ -14,7 +14,8 @@ import (
 	"github.com/tulle-mesh/tulle/crds/v1alpha1"
 )
 
-// TestOpenAPIServers covers where operations are served: the base of every route's path. Source: OpenAPI 3.1 §4.8.5 and §4.8.6.
+// TestOpenAPIServers covers where operations are served: the base of every route's path. Source: OpenAPI 3.1 §4.8.5 and
+// §4.8.6.
 func TestOpenAPIServers(t *testing.T) {
 	for name, test := range map[string]struct{ servers, want, note string }{
 		"no servers":                 {``, "/a", ""},
@@ -35,8 +36,10 @@ func TestOpenAPIServers(t *testing.T) {
 		"a number as default":        {`servers: [{url: 'https://shop.example/{base}', variables: {base: {default: 2}}}]`, "/2/a", ""},
 		"a path with a slash":        {`servers: [{url: 'https://shop.example/{base}', variables: {base: {default: /api/v2/}}}]`, "/api/v2/a", ""},
 		"a path without a default": {`servers: [{url: 'https://shop.example/{tenant}/v1'}]`, "",
-			"servers[0].url: variable {tenant} has no default, so its path is not known: set servers[0].variables.tenant.default"},
-		"an address without a default":    {`servers: [{url: '{base}/v1', variables: {bas: {default: /api}}}]`, "", "servers[0].url: variable {base} has no default"},
+			"servers[0].url: variable {tenant} has no default, so its path is not known: set " +
+				"servers[0].variables.tenant.default"},
+		"an address without a default": {`servers: [{url: '{base}/v1', variables: {bas: {default: /api}}}]`, "",
+			"servers[0].url: variable {base} has no default"},
 		"the whole address by variable":   {`servers: [{url: '{base}', variables: {base: {default: 'https://shop.example/v3'}}}]`, "/v3/a", ""},
 		"a second server":                 {`servers: [{url: /v1}, {url: 'https://shop.example/v1'}]`, "/v1/a", ""},
 		"a second server of another path": {`servers: [{url: /v1}, {url: /v2}]`, "/v1/a", "servers[1].url: has the path /v2"},
@@ -68,17 +71,20 @@ func TestOpenAPIResponses(t *testing.T) {
 		failures  int
 		err       string
 	}{
-		"a status":             {"'200': {}", []v1alpha1.Range{{Min: 200, Max: 200}}, 0, ""},
-		"a number":             {"404: {}", []v1alpha1.Range{{Min: 404, Max: 404}}, 0, ""},
-		"a range":              {"5XX: {}", []v1alpha1.Range{{Min: 500, Max: 599}}, 1, ""},
-		"a status and a range": {"5XX: {}, '503': {}, 2XX: {}", []v1alpha1.Range{{Min: 200, Max: 299}, {Min: 503, Max: 503}, {Min: 500, Max: 599}}, 2, ""},
-		"default":              {"default: {}, x-note: {}", nil, 0, ""},
-		"half a range":         {"5X: {}", nil, 0, "stdin: paths./a.get: responses.5X: want a status such as 404, a range such as 4XX, or default"},
-		"no such range":        {"6XX: {}", nil, 0, "responses.6XX: want"},
-		"a word":               {"ok: {}", nil, 0, "responses.ok: want"},
+		"a status": {"'200': {}", []v1alpha1.Range{{Min: 200, Max: 200}}, 0, ""},
+		"a number": {"404: {}", []v1alpha1.Range{{Min: 404, Max: 404}}, 0, ""},
+		"a range":  {"5XX: {}", []v1alpha1.Range{{Min: 500, Max: 599}}, 1, ""},
+		"a status and a range": {"5XX: {}, '503': {}, 2XX: {}",
+			[]v1alpha1.Range{{Min: 200, Max: 299}, {Min: 503, Max: 503}, {Min: 500, Max: 599}}, 2, ""},
+		"default": {"default: {}, x-note: {}", nil, 0, ""},
+		"half a range": {"5X: {}", nil, 0,
+			"stdin: paths./a.get: responses.5X: want a status such as 404, a range such as 4XX, or default"},
+		"no such range": {"6XX: {}", nil, 0, "responses.6XX: want"},
+		"a word":        {"ok: {}", nil, 0, "responses.ok: want"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := runCLI(t, noCluster, "openapi: 3.1.0\npaths: {/a: {get: {responses: {"+test.responses+"}}}}\n", "profile", "web", "--open-api", "-")
+			r := runCLI(t, noCluster, "openapi: 3.1.0\npaths: {/a: {get: {responses: {"+test.responses+"}}}}\n", "profile",
+				"web", "--open-api", "-")
 			if (r.code == 0) != (test.err == "") || !strings.Contains(r.err, test.err) {
 				t.Fatalf("exit code %d, stderr %q; want %q", r.code, r.err, test.err)
 			}
@@ -106,13 +112,16 @@ func TestOpenAPIResponses(t *testing.T) {
 }
 
 func TestOpenAPIPathsBeginWithASlash(t *testing.T) {
-	r := runCLI(t, noCluster, "openapi: 3.1.0\npaths: {x-owner: a, /a: {get: {}}, b: {get: {}}}\n", "profile", "web", "--open-api", "-")
-	if want := "stdin: paths.b: a path begins with a slash: write /b"; r.code != 1 || r.out != "" || !strings.Contains(r.err, want) {
+	r := runCLI(t, noCluster, "openapi: 3.1.0\npaths: {x-owner: a, /a: {get: {}}, b: {get: {}}}\n", "profile", "web",
+		"--open-api", "-")
+	if want := "stdin: paths.b: a path begins with a slash: write /b"; r.code != 1 || r.out != "" ||
+		!strings.Contains(r.err, want) {
 		t.Errorf("exit code %d, stdout %q, stderr %q; want %q", r.code, r.out, r.err, want)
 	}
 }
 
-// TestOpenAPIServersOfAPath covers servers that are given for a path or an operation, which come before those of the document.
+// TestOpenAPIServersOfAPath covers servers that are given for a path or an operation, which come before those of the
+// document.
 func TestOpenAPIServersOfAPath(t *testing.T) {
 	r := runCLI(t, noCluster, `
 openapi: 3.0.0
@@ -146,8 +155,8 @@ func profilePaths(t *testing.T, text string) []string {
 	return paths
 }
 
-// TestProfileIsWhatTheSchemaAdmits generates profiles at the bounds of the ServiceProfile's schema: they are admitted, or refused here
-// with what to do.
+// TestProfileIsWhatTheSchemaAdmits generates profiles at the bounds of the ServiceProfile's schema: they are admitted,
+// or refused here with what to do.
 func TestProfileIsWhatTheSchemaAdmits(t *testing.T) {
 	paths := func(n int) string {
 		var b strings.Builder
@@ -174,25 +183,35 @@ func TestProfileIsWhatTheSchemaAdmits(t *testing.T) {
 		return "syntax = \"proto3\"; package a; message M {} service S {" + calls(n) + "}"
 	}
 	for name, test := range map[string]struct{ source, text, note, err string }{
-		"as many routes as there may be":     {"--open-api", paths(1000), "", ""},
-		"too many routes":                    {"--open-api", paths(1001), "", "stdin: describes 1001 operations, but a ServiceProfile has at most 1000 routes: remove"},
-		"as many calls as there may be":      {"--proto", service(1000), "", ""},
-		"too many calls":                     {"--proto", service(1204), "", "stdin: describes 1204 operations, but a ServiceProfile has at most 1000 routes"},
-		"a long path":                        {"--open-api", "swagger: '2.0'\npaths: {/" + strings.Repeat("a", 1019) + ": {get: {}}}\n", "", ""},
-		"a path that is too long":            {"--open-api", "swagger: '2.0'\npaths: {/" + strings.Repeat("a", 1020) + ": {get: {}}}\n", "", "is too long: a route's name has at most 1024 characters"},
-		"an expression that is too long":     {"--proto", "syntax = \"proto3\"; message M {} service S" + strings.Repeat("s", 4096) + " {" + calls(1) + "}", "", "is too long"},
-		"as many responses as there may be":  {"--open-api", responses(many[:32]...), "", ""},
-		"too many responses":                 {"--open-api", responses(many...), "GET /a: 33 responses", ""},
-		"a status that does not exist":       {"--open-api", responses(99, 200, 599, 600, 1000), "response 600 has no response class", ""},
+		"as many routes as there may be": {"--open-api", paths(1000), "", ""},
+		"too many routes": {"--open-api", paths(1001), "",
+			"stdin: describes 1001 operations, but a ServiceProfile has at most 1000 routes: remove"},
+		"as many calls as there may be": {"--proto", service(1000), "", ""},
+		"too many calls": {"--proto", service(1204), "",
+			"stdin: describes 1204 operations, but a ServiceProfile has at most 1000 routes"},
+		"a long path": {"--open-api", "swagger: '2.0'\npaths: {/" + strings.Repeat("a", 1019) +
+			": {get: {}}}\n", "", ""},
+		"a path that is too long": {"--open-api", "swagger: '2.0'\npaths: {/" + strings.Repeat("a", 1020) +
+			": {get: {}}}\n", "", "is too long: a route's name has at most 1024 characters"},
+		"an expression that is too long": {"--proto", "syntax = \"proto3\"; message M {} service S" +
+			strings.Repeat("s", 4096) + " {" + calls(1) + "}", "", "is too long"},
+		"as many responses as there may be": {"--open-api", responses(many[:32]...), "", ""},
+		"too many responses":                {"--open-api", responses(many...), "GET /a: 33 responses", ""},
+		"a status that does not exist": {"--open-api", responses(99, 200, 599, 600, 1000),
+			"response 600 has no response class", ""},
 		"a timeout":                          {"--open-api", timeout("1m30.5s"), "", ""},
 		"a timeout of zero":                  {"--open-api", timeout("'0'"), "", ""},
 		"a timeout that begins with a point": {"--open-api", timeout(".5s"), "", ""},
 		"a timeout with a sign":              {"--open-api", timeout("'+1s'"), "", ""},
 		"the other micro sign":               {"--open-api", timeout("5μs"), "", ""},
-		"a timeout below zero":               {"--open-api", timeout("-1s"), "", "paths./a.get: x-linkerd-timeout: is -1s: want a duration"},
-		"a timeout without a unit":           {"--open-api", timeout("5"), "", "paths./a.get: x-linkerd-timeout: is 5: want a duration"},
-		"retryable as a text":                {"--open-api", "swagger: '2.0'\npaths: {/a: {get: {x-linkerd-retryable: 'true'}}}\n", "", "x-linkerd-retryable: is true: want true or false"},
-		"the template":                       {"--template", "", "", ""},
+		"a timeout below zero": {"--open-api", timeout("-1s"), "",
+			"paths./a.get: x-linkerd-timeout: is -1s: want a duration"},
+		"a timeout without a unit": {"--open-api", timeout("5"), "",
+			"paths./a.get: x-linkerd-timeout: is 5: want a duration"},
+		"retryable as a text": {"--open-api",
+			"swagger: '2.0'\npaths: {/a: {get: {x-linkerd-retryable: 'true'}}}\n", "", "x-linkerd-retryable: is true: want " +
+				"true or false"},
+		"the template": {"--template", "", "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			args := []string{"profile", "web", test.source}

@@ -27,11 +27,12 @@ func TestProfileSaysWhatIsWrong(t *testing.T) {
 		input string
 		want  string
 	}{
-		"nothing chosen":     {[]string{"web"}, "", "give one of --template, --open-api and --proto"},
-		"two chosen":         {[]string{"web", "--template", "--proto", "-"}, "", "give one of"},
-		"a name with dots":   {[]string{"web.shop", "--template"}, "", "give the name alone"},
-		"no document":        {[]string{"web", "--open-api", "-"}, "a: b\n", "not an OpenAPI document"},
-		"a timeout no time":  {[]string{"web", "--open-api", "-"}, "swagger: '2.0'\npaths: {/a: {get: {x-linkerd-timeout: soon}}}\n", "paths./a.get: x-linkerd-timeout"},
+		"nothing chosen":   {[]string{"web"}, "", "give one of --template, --open-api and --proto"},
+		"two chosen":       {[]string{"web", "--template", "--proto", "-"}, "", "give one of"},
+		"a name with dots": {[]string{"web.shop", "--template"}, "", "give the name alone"},
+		"no document":      {[]string{"web", "--open-api", "-"}, "a: b\n", "not an OpenAPI document"},
+		"a timeout no time": {[]string{"web", "--open-api", "-"},
+			"swagger: '2.0'\npaths: {/a: {get: {x-linkerd-timeout: soon}}}\n", "paths./a.get: x-linkerd-timeout"},
 		"no operation":       {[]string{"web", "--open-api", "-"}, "swagger: '2.0'\n", "stdin: describes no operation"},
 		"a protobuf mistake": {[]string{"web", "--proto", "-"}, "service {", "stdin:1:9"},
 	} {

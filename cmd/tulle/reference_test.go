@@ -17,7 +17,8 @@ func reference(t *testing.T) string {
 	t.Setenv("LINKERD_NAMESPACE", "")
 	root := newRoot("tulle", streams{}, noCluster)
 	var b strings.Builder
-	b.WriteString("# The command line\n\nWritten by `go generate ./cmd/tulle`; do not edit.\n\n" + root.Long + "\n\n```console\n" + root.Example + "\n```\n\n")
+	b.WriteString("# The command line\n\nWritten by `go generate ./cmd/tulle`; do not edit.\n\n" + root.Long +
+		"\n\n```console\n" + root.Example + "\n```\n\n")
 	b.WriteString("## Flags of every command\n\nThey may stand before or after the verb.\n\n")
 	writeFlags(&b, root.PersistentFlags())
 	for _, cmd := range root.Commands() {
@@ -27,7 +28,8 @@ func reference(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fmt.Fprintf(&b, "## Values of install\n\nFor `--set`, `--set-string`, `--set-file` and `-f`:\n\n```yaml\n%s```\n", values)
+	fmt.Fprintf(&b, "## Values of install\n\nFor `--set`, `--set-string`, `--set-file` and `-f`:\n\n```yaml\n%s```\n",
+		values)
 	return b.String()
 }
 
@@ -123,7 +125,8 @@ func TestDocsNameWhatIsNeeded(t *testing.T) {
 		return string(text)
 	}
 	readme := read("README.md")
-	if images, install := strings.Index(readme, "make images"), strings.Index(readme, "tulle install |"); images < 0 || images > install {
+	if images, install := strings.Index(readme, "make images"), strings.Index(readme, "tulle install |"); images < 0 ||
+		images > install {
 		t.Error("README.md installs before it says that nodes need the images")
 	}
 	injection, annotations := read("docs/injection.md"), read("docs/annotations.md")
@@ -135,7 +138,8 @@ func TestDocsNameWhatIsNeeded(t *testing.T) {
 			}
 		}
 	}
-	for _, word := range []string{"ResourceQuota", "LimitRange", "pod-security.kubernetes.io/enforce=privileged", "NET_ADMIN"} {
+	for _, word := range []string{"ResourceQuota", "LimitRange", "pod-security.kubernetes.io/enforce=privileged",
+		"NET_ADMIN"} {
 		if !strings.Contains(injection, word) {
 			t.Errorf("docs/injection.md does not name %s", word)
 		}

@@ -48,7 +48,8 @@ type connector func(globalFlags) (*cluster.Client, error)
 
 func connect(f globalFlags) (*cluster.Client, error) {
 	return cluster.Connect(cluster.Config{
-		Kubeconfig: f.kubeconfig, Context: f.context, Namespace: f.namespace, User: f.as, Groups: f.asGroups, Server: f.apiAddr,
+		Kubeconfig: f.kubeconfig, Context: f.context, Namespace: f.namespace, User: f.as, Groups: f.asGroups,
+		Server:    f.apiAddr,
 		UserAgent: "tulle/" + version,
 	})
 }
@@ -85,7 +86,8 @@ the program tulle-X or linkerd-X from PATH.`,
 		return pflag.NormalizedName(name)
 	})
 	c.flags.register(root.PersistentFlags())
-	root.AddCommand(c.installCommand(), c.injectCommand(), c.uninjectCommand(), c.checkCommand(), c.versionCommand(), c.uninstallCommand(),
+	root.AddCommand(c.installCommand(), c.injectCommand(), c.uninjectCommand(), c.checkCommand(), c.versionCommand(),
+		c.uninstallCommand(),
 		c.identityCommand(), c.authzCommand(), c.diagnosticsCommand(), c.convertCommand(),
 		c.profileCommand(), c.analyzeCommand())
 	root.InitDefaultHelpCmd()
@@ -111,7 +113,8 @@ func (f *globalFlags) register(fs *pflag.FlagSet) {
 	}
 	fs.StringVarP(&f.controlNamespace, "linkerd-namespace", "L", namespace,
 		"namespace of the control plane; also --tulle-namespace and the variable LINKERD_NAMESPACE")
-	fs.StringVarP(&f.namespace, "namespace", "n", "", "namespace of what the command is about (default: that of the kubeconfig's context)")
+	fs.StringVarP(&f.namespace, "namespace", "n", "",
+		"namespace of what the command is about (default: that of the kubeconfig's context)")
 	fs.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig file (default: $KUBECONFIG, else ~/.kube/config)")
 	fs.StringVar(&f.context, "context", "", "context of the kubeconfig")
 	fs.StringVar(&f.as, "as", "", "user to impersonate")

@@ -11,7 +11,8 @@ import (
 
 // transform applies change to every object of the sources, without what a cluster added to it, writes the
 // manifests to stdout and the report to stderr. Nothing is written when a source cannot be read whole.
-func (c *cli) transform(ctx context.Context, args []string, format string, change func(*manifest.Object) (injection.Report, error), verb string) error {
+func (c *cli) transform(ctx context.Context, args []string, format string,
+	change func(*manifest.Object) (injection.Report, error), verb string) error {
 	if format != "yaml" && format != "json" {
 		return fmt.Errorf("output %q: want yaml or json", format)
 	}

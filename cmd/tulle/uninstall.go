@@ -28,7 +28,8 @@ names them on stderr. --with-resources prints them too.`,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return c.uninstall(cmd.Context(), opts) },
 	}
 	cmd.Flags().BoolVarP(&opts.force, "force", "f", false, "even if pods still have a proxy")
-	cmd.Flags().BoolVar(&opts.resources, "with-resources", false, "also print CRDs that still have resources; deleting them deletes those resources")
+	cmd.Flags().BoolVar(&opts.resources, "with-resources", false,
+		"also print CRDs that still have resources; deleting them deletes those resources")
 	cmd.Flags().StringVarP(&opts.output, "output", "o", "yaml", "format: yaml or json")
 	return cmd
 }
@@ -58,7 +59,8 @@ func (c *cli) uninstall(ctx context.Context, opts uninstallOptions) error {
 		}
 		text := pods + " a proxy: " + cluster.Abbreviate(meshed)
 		if !opts.force {
-			return errors.New(text + "\nremove them with `tulle uninject`, or the annotation and a restart, first; --force uninstalls anyway")
+			return errors.New(text + "\nremove them with `tulle uninject`, or the annotation and a restart, first; --force " +
+				"uninstalls anyway")
 		}
 		fmt.Fprintln(c.err, "warning:", text)
 	}

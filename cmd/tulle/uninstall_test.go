@@ -34,7 +34,8 @@ func TestUninstallRefusesWhilePodsHaveProxies(t *testing.T) {
 	if r.code != 1 || r.out != "" || !strings.Contains(r.err, "2 pods still have a proxy: shop/web-1, shop/web-2") {
 		t.Errorf("exit code %d, stdout %q, stderr %q; want a refusal that names both pods", r.code, r.out, r.err)
 	}
-	if r := runCLI(t, f.connect, "", "uninstall", "--force"); r.code != 0 || !strings.Contains(r.out, "kind: Namespace") || !strings.Contains(r.err, "shop/web-1") {
+	if r := runCLI(t, f.connect, "", "uninstall", "--force"); r.code != 0 || !strings.Contains(r.out, "kind: Namespace") ||
+		!strings.Contains(r.err, "shop/web-1") {
 		t.Errorf("--force: exit code %d, stdout %q, stderr %q; want everything and a warning", r.code, r.out, r.err)
 	}
 }
@@ -48,10 +49,12 @@ func TestUninstallKeepsDefinitionsThatAreUsed(t *testing.T) {
 	const name = "name: serviceprofiles.linkerd.io"
 	r := runCLI(t, f.connect, "", "uninstall")
 	if r.code != 0 || strings.Contains(r.out, name) || !strings.Contains(r.out, "name: servers.policy.linkerd.io") ||
-		!strings.Contains(r.err, "note: serviceprofiles.linkerd.io stays: deleting it would delete 1 resources, such as shop/web.shop.svc.cluster.local") {
+		!strings.Contains(r.err, "note: serviceprofiles.linkerd.io stays: deleting it would delete 1 resources, such as "+
+			"shop/web.shop.svc.cluster.local") {
 		t.Errorf("exit code %d, stderr %q; want the other definitions, and a word about this one", r.code, r.err)
 	}
-	if r := runCLI(t, f.connect, "", "uninstall", "--with-resources"); r.code != 0 || !strings.Contains(r.out, name) || r.err != "" {
+	if r := runCLI(t, f.connect, "", "uninstall", "--with-resources"); r.code != 0 || !strings.Contains(r.out, name) ||
+		r.err != "" {
 		t.Errorf("--with-resources: exit code %d, stderr %q; want every definition", r.code, r.err)
 	}
 }
@@ -68,7 +71,8 @@ func TestUninstallLeavesDefinitionsOfOthers(t *testing.T) {
 }
 
 func TestUninstallFindsNothing(t *testing.T) {
-	if r := runCLI(t, emptyCluster().connect, "", "uninstall"); r.code != 1 || !strings.Contains(r.err, "nothing of Tulle found") {
+	if r := runCLI(t, emptyCluster().connect, "", "uninstall"); r.code != 1 ||
+		!strings.Contains(r.err, "nothing of Tulle found") {
 		t.Errorf("exit code %d, stderr %q", r.code, r.err)
 	}
 }
@@ -86,7 +90,8 @@ func TestVersion(t *testing.T) {
 		"short":      {noCluster, []string{"--client", "--short"}, "dev\n", 0},
 		"no cluster": {noCluster, nil, "Client version: dev\nServer version: unavailable\n", 0},
 		"server":     {f.connect, nil, "Client version: dev\nServer version: dev\n", 0},
-		"proxies":    {f.connect, []string{"--proxy"}, "Client version: dev\nServer version: dev\nProxy versions:\n\tdev (1 pods)\n\tv0.1 (1 pods)\n", 0},
+		"proxies": {f.connect, []string{"--proxy"},
+			"Client version: dev\nServer version: dev\nProxy versions:\n\tdev (1 pods)\n\tv0.1 (1 pods)\n", 0},
 		"no proxies": {f.connect, []string{"--proxy", "-n", "default"}, "Client version: dev\nServer version: dev\n", 1},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -47,14 +47,15 @@ func (c *cli) printVersion(what, version string, short bool) {
 	fmt.Fprintf(c.out, "%s: %s\n", what, version)
 }
 
-// serverVersions prints what runs in the cluster; that it cannot be asked is part of the answer and not an error, unless the proxies'
-// versions were asked for.
+// serverVersions prints what runs in the cluster; that it cannot be asked is part of the answer and not an error,
+// unless the proxies' versions were asked for.
 func (c *cli) serverVersions(ctx context.Context, short, proxy bool) error {
 	cl, err := c.connect(c.flags)
 	server := "unavailable"
 	if err == nil {
 		var versions map[string]int
-		if versions, err = podVersions(ctx, cl, c.flags.controlNamespace, mesh.ControlPlaneComponentLabel, func(m metav1.ObjectMeta) string { return m.Labels[mesh.VersionLabel] }); len(versions) > 0 {
+		if versions, err = cluster.Versions(ctx, cl, c.flags.controlNamespace, mesh.ControlPlaneComponentLabel,
+			func(m metav1.ObjectMeta) string { return m.Labels[mesh.VersionLabel] }); len(versions) > 0 {
 			server = strings.Join(slices.Sorted(maps.Keys(versions)), ", ")
 		}
 	}
@@ -69,7 +70,8 @@ func (c *cli) serverVersions(ctx context.Context, short, proxy bool) error {
 		return err
 	}
 	selector := mesh.ControlPlaneNSLabel + "=" + c.flags.controlNamespace
-	versions, err := podVersions(ctx, cl, c.flags.namespace, selector, func(m metav1.ObjectMeta) string { return m.Annotations[mesh.ProxyVersionAnnotation] })
+	versions, err := cluster.Versions(ctx, cl, c.flags.namespace, selector,
+		func(m metav1.ObjectMeta) string { return m.Annotations[mesh.ProxyVersionAnnotation] })
 	if err != nil {
 		return fmt.Errorf("list proxies: %w", err)
 	}
@@ -83,19 +85,4 @@ func (c *cli) serverVersions(ctx context.Context, short, proxy bool) error {
 		fmt.Fprintf(c.out, "\t%s (%d pods)\n", v, versions[v])
 	}
 	return nil
-}
-
-// podVersions counts the living pods of a selector by version; namespace "" is all.
-func podVersions(ctx context.Context, cl *cluster.Client, namespace, selector string, versionOf func(metav1.ObjectMeta) string) (map[string]int, error) {
-	pods, err := cl.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
-	if err != nil {
-		return nil, err
-	}
-	versions := map[string]int{}
-	for i := range pods.Items {
-		if v := versionOf(pods.Items[i].ObjectMeta); v != "" && !cluster.Finished(&pods.Items[i]) {
-			versions[v]++
-		}
-	}
-	return versions, nil
 }
