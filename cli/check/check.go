@@ -69,8 +69,8 @@ func Run(ctx context.Context, opts Options) Results {
 	defer deadline.Stop()
 	poll := time.NewTicker(pollInterval)
 	defer poll.Stop()
-	said, times := "", regexp.MustCompile(`\b([0-9]+h)?([0-9]+m)?[0-9]+s\b`) // how long something lasts is not a change
-	var last Results                                                         // of the last round that nobody interrupted
+	logged, times := "", regexp.MustCompile(`\b([0-9]+h)?([0-9]+m)?[0-9]+s\b`) // how long something lasts is not a change
+	var last Results                                                           // of the last round that nobody interrupted
 	var known links
 	for {
 		f := gather(ctx, opts, known)
@@ -88,9 +88,9 @@ func Run(ctx context.Context, opts Options) Results {
 		if waitingFor == "" || opts.Wait <= 0 {
 			return results
 		}
-		if news := times.ReplaceAllString(waitingFor, ""); news != said {
+		if line := times.ReplaceAllString(waitingFor, ""); line != logged {
 			fmt.Fprintln(opts.Log, "waiting:", strings.ReplaceAll(waitingFor, "\n", "; "))
-			said = news
+			logged = line
 		}
 		select {
 		case <-ctx.Done():

@@ -50,17 +50,17 @@ type facts struct {
 	leases fact[*coordinationv1.LeaseList]
 
 	// The installation. Names of objects are keys.
-	controlNS   fact[*corev1.Namespace]
-	config      fact[*corev1.ConfigMap]
-	values      fact[install.Values]
-	deployments fact[*appsv1.DeploymentList]
-	controlPods fact[*corev1.PodList]
-	objects     fact[[]string] // of the installation that are missing, as kind/name
-	webhook     fact[*admissionv1.MutatingWebhookConfiguration]
-	injectorTLS fact[*corev1.Secret]
-	issuer      fact[*corev1.Secret]
-	anchorKept  error // why the Secret of the trust anchor cannot be read
-	trustRoots  fact[*corev1.ConfigMapList]
+	controlNS    fact[*corev1.Namespace]
+	config       fact[*corev1.ConfigMap]
+	values       fact[install.Values]
+	deployments  fact[*appsv1.DeploymentList]
+	controlPods  fact[*corev1.PodList]
+	objects      fact[[]string] // of the installation that are missing, as kind/name
+	webhook      fact[*admissionv1.MutatingWebhookConfiguration]
+	injectorTLS  fact[*corev1.Secret]
+	issuer       fact[*corev1.Secret]
+	anchorSecret error // why the Secret of the trust anchor cannot be read
+	trustRoots   fact[*corev1.ConfigMapList]
 
 	// The cluster.
 	nodes      fact[*corev1.NodeList]
@@ -113,7 +113,7 @@ func gather(ctx context.Context, opts Options, known links) *facts {
 		metav1.GetOptions{}))
 	f.injectorTLS = learn(core.Secrets(own).Get(ctx, mesh.InjectorSecret, metav1.GetOptions{}))
 	f.issuer = learn(core.Secrets(own).Get(ctx, mesh.IssuerSecret, metav1.GetOptions{}))
-	_, f.anchorKept = core.Secrets(own).Get(ctx, mesh.AnchorSecret, metav1.GetOptions{})
+	_, f.anchorSecret = core.Secrets(own).Get(ctx, mesh.AnchorSecret, metav1.GetOptions{})
 	f.trustRoots = learn(core.ConfigMaps(metav1.NamespaceAll).List(ctx,
 		metav1.ListOptions{FieldSelector: "metadata.name=" + mesh.TrustRootsConfigMap}))
 	f.namespaces = learn(core.Namespaces().List(ctx, all))

@@ -36,7 +36,7 @@ func identityChecks() category {
 		{anchor: "l5d-identity-issuer-cert-issued-by-trust-anchor", text: "issuer cert is issued by the trust anchor",
 			ask: askIssuerChain},
 		{anchor: "l5d-identity-trust-anchor-kept", text: "the trust anchor that renews the issuer is kept", warns: true,
-			ask: askAnchorKept},
+			ask: askAnchorSecret},
 		{anchor: "l5d-identity-trust-roots-everywhere", text: "trust anchors are the same in every namespace", passes: true,
 			ask: askTrustRoots},
 	}}
@@ -91,15 +91,15 @@ func askCertificates(f *facts) error {
 	return errors.Join(errAnchors, errIssuer)
 }
 
-// askAnchorKept concerns issuers that the controller made: it renews them with the anchor's key.
-func askAnchorKept(f *facts) error {
+// askAnchorSecret concerns issuers that the controller made: it renews them with the anchor's key.
+func askAnchorSecret(f *facts) error {
 	if f.issuer.err != nil {
 		return f.issuer.err
 	}
 	if !madeHere(f.issuer.value) {
 		return errNotAsked
 	}
-	return f.anchorKept
+	return f.anchorSecret
 }
 
 // madeHere reports whether the identity controller made the issuer. Its mark names the certificate: one that somebody

@@ -18,9 +18,9 @@ import (
 // Outcome says what became of a field.
 type Outcome string
 
-// The outcomes. Kept is for what is valid here as it stands.
+// The outcomes. Unchanged is for what is valid here as it stands.
 const (
-	Kept         Outcome = "kept"
+	Unchanged    Outcome = "kept"
 	Converted    Outcome = "converted"
 	Approximated Outcome = "approximated"
 	Dropped      Outcome = "dropped"

@@ -27,13 +27,13 @@ func destinationRule(o *object) []map[string]any {
 	if svc := o.find("Service", namespace, name); svc != nil {
 		return append(out, annotated(manifest("v1", "Service", namespace, name, nil), annotations))
 	}
-	var said []string
+	var settings []string
 	for _, k := range keys(annotations) {
-		said = append(said, fmt.Sprintf("%s=%v", k, annotations[k]))
+		settings = append(settings, fmt.Sprintf("%s=%v", k, annotations[k]))
 	}
 	o.nearly("spec.trafficPolicy", "the Service is not in the input; annotate it: kubectl annotate service -n %s %s %s",
 		orDefault(namespace), name,
-		strings.Join(said, " "))
+		strings.Join(settings, " "))
 	return out
 }
 
@@ -174,7 +174,7 @@ func telemetry(o *object) []map[string]any {
 func serviceMonitor(o *object) []map[string]any {
 	if o.spec().at("selector", "matchLabels", "istio").text() == "" {
 		o.spec().done()
-		o.keep("", "passed on as it is")
+		o.unchanged("", "passed on as it is")
 		return []map[string]any{o.tree}
 	}
 	interval := o.spec().at("endpoints").items()
@@ -198,10 +198,10 @@ func serviceMonitor(o *object) []map[string]any {
 func collector(o *object) []map[string]any {
 	config := o.spec().at("config")
 	if s, ok := config.v.(string); ok && strings.Contains(s, "jaeger:") || config.at("exporters", "jaeger").exists() {
-		o.keep(config.path, "not the mesh's, passed on; but the collector's exporter jaeger was removed: send to the same "+
-			"host with exporter otlp, port 4317")
+		o.unchanged(config.path, "not the mesh's, passed on; but the collector's exporter jaeger was removed: send to the "+
+			"same host with exporter otlp, port 4317")
 	} else {
-		o.keep("", "not the mesh's, passed on as it is")
+		o.unchanged("", "not the mesh's, passed on as it is")
 	}
 	o.spec().done()
 	return []map[string]any{o.tree}

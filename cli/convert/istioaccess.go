@@ -108,20 +108,20 @@ func (o *object) mutual(labels any) bool {
 			continue
 		}
 		p := newObject(o.conversion, tree)
-		said, selector := p.spec().at("mtls", "mode").text(), p.spec().at("selector", "matchLabels")
+		value, selector := p.spec().at("mtls", "mode").text(), p.spec().at("selector", "matchLabels")
 		switch {
-		case said == "" || said == "UNSET":
+		case value == "" || value == "UNSET":
 		case p.namespace == o.namespace && selector.exists() && reflect.DeepEqual(selector.v, labels):
-			mode[0] = said
+			mode[0] = value
 		case p.namespace == o.namespace && !selector.exists():
-			mode[1] = said
+			mode[1] = value
 		case p.namespace == meshWide && !selector.exists():
-			mode[2] = said
+			mode[2] = value
 		}
 	}
-	for _, said := range mode {
-		if said != "" {
-			return said == "STRICT"
+	for _, value := range mode {
+		if value != "" {
+			return value == "STRICT"
 		}
 	}
 	return false

@@ -37,7 +37,7 @@ func inventedServer(o *object) []map[string]any {
 func server(o *object) []map[string]any {
 	if o.tree["apiVersion"] == serverAPI && !o.spec().at("clientAuth").exists() {
 		o.spec().done()
-		o.keep("", "valid as it is")
+		o.unchanged("", "valid as it is")
 		return []map[string]any{o.tree}
 	}
 	if o.tree["apiVersion"] != serverAPI {
@@ -106,9 +106,9 @@ func inventedPolicy(o *object) []map[string]any {
 // serverAuthorization is valid; one that opens its Server to everybody is worth a word.
 func serverAuthorization(o *object) []map[string]any {
 	if o.spec().at("client", "unauthenticated").text() == "true" {
-		o.keep("spec.client.unauthenticated", "valid: it lets in every client, without mutual TLS too")
+		o.unchanged("spec.client.unauthenticated", "valid: it lets in every client, without mutual TLS too")
 	} else {
-		o.keep("", "valid as it is")
+		o.unchanged("", "valid as it is")
 	}
 	o.spec().done()
 	return []map[string]any{withVersion(o.tree, "policy.linkerd.io/v1beta1")}
@@ -128,7 +128,7 @@ func meshTLSAuthentication(o *object) []map[string]any {
 	}
 	o.spec().done()
 	if !changed {
-		o.keep("", "valid as it is")
+		o.unchanged("", "valid as it is")
 		return []map[string]any{o.tree}
 	}
 	tree := manifest(policyAlpha, "MeshTLSAuthentication", o.namespace, o.name, map[string]any{"identities": identities})
@@ -149,18 +149,18 @@ func spiffe(identity string) string {
 // policyRoute is valid in its own group, whatever a tutorial calls it.
 func policyRoute(o *object) []map[string]any {
 	o.spec().done()
-	o.keep("", "valid: a route of the group policy.linkerd.io, which is not Gateway API's own; "+
+	o.unchanged("", "valid: a route of the group policy.linkerd.io, which is not Gateway API's own; "+
 		"gateway.networking.k8s.io/v1 has more filters")
 	return []map[string]any{o.tree}
 }
 
 // serviceProfile is valid; what it says that has no effect is reported.
 func serviceProfile(o *object) []map[string]any {
-	o.keep("", "valid as it is")
+	o.unchanged("", "valid as it is")
 	for _, route := range o.spec().at("routes").items() {
 		retryable := route.at("isRetryable").text() == "true"
 		if budget := route.at("retryBudget"); budget.exists() {
-			o.keep(budget.path, "accepted here, for this route alone; Linkerd knows it at spec.retryBudget only")
+			o.unchanged(budget.path, "accepted here, for this route alone; Linkerd knows it at spec.retryBudget only")
 			if !retryable {
 				budget.nearly("a budget without isRetryable: true: nothing is retried")
 			}

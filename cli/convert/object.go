@@ -37,8 +37,10 @@ func (o *object) report(field string, outcome Outcome, format string, args ...an
 	}
 }
 
-// keep says that the object, or a field, is valid here.
-func (o *object) keep(field, format string, args ...any) { o.report(field, Kept, format, args...) }
+// unchanged says that the object, or a field, is valid here.
+func (o *object) unchanged(field, format string, args ...any) {
+	o.report(field, Unchanged, format, args...)
+}
 
 // became says what a field, and all below it, was converted to.
 func (o *object) became(field, format string, args ...any) {

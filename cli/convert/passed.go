@@ -98,7 +98,7 @@ func (o *object) respell(tree map[string]any, path []string) map[string]any {
 
 // labelsOf turns Istio's injection labels into annotations.
 func (o *object) labelsOf(meta, labels, annotations map[string]any) map[string]any {
-	kept := map[string]any{}
+	rest := map[string]any{}
 	for _, k := range keys(labels) {
 		switch k {
 		case "istio-injection", "sidecar.istio.io/inject":
@@ -112,12 +112,12 @@ func (o *object) labelsOf(meta, labels, annotations map[string]any) map[string]a
 			o.became("label "+k, "annotation linkerd.io/inject")
 			continue
 		}
-		kept[k] = labels[k]
+		rest[k] = labels[k]
 	}
 	if len(labels) > 0 {
-		meta["labels"] = kept
+		meta["labels"] = rest
 	}
-	if len(kept) == 0 {
+	if len(rest) == 0 {
 		delete(meta, "labels")
 	}
 	return annotations

@@ -69,16 +69,16 @@ func (v *vs) routes() {
 	var rules []any
 	annotations := map[string]any{}
 	for i, r := range http.items() {
-		made, said := v.rules(r), v.annotations(r)
+		made, tuning := v.rules(r), v.annotations(r)
 		if made == nil {
 			continue
 		}
 		if apart {
-			v.add("HTTPRoute", fmt.Sprintf("%s%s-%d", v.o.name, v.suffix, i+1), 0, made, said)
+			v.add("HTTPRoute", fmt.Sprintf("%s%s-%d", v.o.name, v.suffix, i+1), 0, made, tuning)
 			continue
 		}
 		rules = append(rules, made...)
-		for k, a := range said {
+		for k, a := range tuning {
 			annotations[k] = a
 		}
 	}
