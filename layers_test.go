@@ -29,15 +29,15 @@ var layers = []struct {
 		"mesh", "crds/v1alpha1", "api/pb",
 		"internal/backoff", "internal/kubelet", "internal/latest", "internal/connlimit", "internal/leader",
 		"internal/alloctest", "internal/netns", "internal/rawtcp", "internal/testapp",
-		"proxy/message", "proxy/sock", "proxy/idle",
+		"proxy/message", "proxy/sock", "proxy/idle", "proxy/wheel",
 	}},
 	{"pure", []string{
 		"api", "crds", "identity/ca",
 		"cli/convert",
 		"injector/inject", "injector/redirect",
 		"controller/compile",
-		"proxy/detect", "proxy/exchange", "proxy/h1", "proxy/hpack", "proxy/balance", "proxy/retry", "proxy/limit",
-		"proxy/route",
+		"proxy/buffer", "proxy/detect", "proxy/exchange", "proxy/h1", "proxy/hpack", "proxy/balance", "proxy/retry",
+		"proxy/limit", "proxy/route",
 	}},
 	{"parts", []string{
 		"controller/model",

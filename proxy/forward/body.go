@@ -3,6 +3,7 @@ package forward
 import (
 	"time"
 
+	"github.com/tulle-mesh/tulle/proxy/buffer"
 	"github.com/tulle-mesh/tulle/proxy/exchange"
 	"github.com/tulle-mesh/tulle/proxy/message"
 )
@@ -26,7 +27,7 @@ type body struct {
 	fl        *flight
 	from      reader // nil for a reply
 	to        writer // nil while the request has no connection yet
-	q         queue
+	q         buffer.Queue
 	trailers  *message.Head // set before ended, if the message has a trailer section
 	total     int64         // bytes that the reader gave
 	moved     int64         // bytes that went to the destination's connection, since the beginning or the last rewind
@@ -37,9 +38,9 @@ type body struct {
 	ended     bool          // the reader gave everything
 	sentEnd   bool          // the destination's connection has the end
 
-	replay        queue  // all bytes that the reader gave, as long as keeps
-	replayable    bool   // what the reader gives is kept for another attempt
-	notReplayable string // why it is not
+	replay        buffer.Queue // all bytes that the reader gave, as long as keeps
+	replayable    bool         // what the reader gives is kept for another attempt
+	notReplayable string       // why it is not
 }
 
 // bodyLimit is how many bytes of an HTTP/1 body wait in q before its reader stops reading.
@@ -64,7 +65,7 @@ func (b *body) write(p []byte, last bool) {
 	} else {
 		b.to.push(b, p)
 	}
-	if e := b.fl.e; e.queued > lastResort*e.cfg.MaxQueuedBytes && len(p) > 0 && b.q.size > 0 {
+	if e := b.fl.e; e.queued > lastResort*e.cfg.MaxQueuedBytes && len(p) > 0 && b.q.Size() > 0 {
 		b.fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Overloaded, Reason: "queues"})
 	}
 }
@@ -72,17 +73,17 @@ func (b *body) write(p []byte, last bool) {
 // enqueue queues bytes that the writer has no room for.
 func (b *body) enqueue(p []byte) {
 	if len(p) > 0 {
-		before := b.q.memory
-		b.q.append(p)
-		b.fl.e.queued += b.q.memory - before
+		before := b.q.Memory()
+		b.q.Append(p)
+		b.fl.e.queued += b.q.Memory() - before
 	}
 }
 
 // dequeue removes n bytes from the queue.
 func (b *body) dequeue(n int) {
-	before := b.q.memory
-	b.q.skip(n)
-	b.fl.e.queued += b.q.memory - before
+	before := b.q.Memory()
+	b.q.Skip(n)
+	b.fl.e.queued += b.q.Memory() - before
 }
 
 // advance notes that n bytes went to the writer.
@@ -106,8 +107,8 @@ func (b *body) end() {
 func (b *body) empty() bool { return b.ended && b.total == 0 && b.trailers == nil }
 
 func (b *body) reset() {
-	b.fl.e.queued -= b.q.memory
-	b.q.clear()
+	b.fl.e.queued -= b.q.Memory()
+	b.q.Clear()
 	b.dropReplay("")
-	*b = body{fl: b.fl, q: queue{chunks: b.q.chunks[:0]}, replay: queue{chunks: b.replay.chunks[:0]}}
+	*b = body{fl: b.fl, q: b.q.Emptied(), replay: b.replay.Emptied()}
 }

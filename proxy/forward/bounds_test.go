@@ -32,7 +32,7 @@ func (e *Engine) buffered() (n int) {
 	defer e.mu.Unlock()
 	n = e.queued
 	for c := range e.conns {
-		n += c.sendBuffer.size + c.sending.size
+		n += c.sendBuffer.Size() + c.sending.Size()
 	}
 	return n
 }

@@ -8,8 +8,10 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/tulle-mesh/tulle/proxy/buffer"
 	"github.com/tulle-mesh/tulle/proxy/exchange"
 	"github.com/tulle-mesh/tulle/proxy/sock"
+	"github.com/tulle-mesh/tulle/proxy/wheel"
 )
 
 const (
@@ -32,9 +34,9 @@ type conn struct {
 	born    time.Time
 	onClose func(err error) // of an upstream connection
 
-	sendBuffer queue
-	sending    queue    // what the writing goroutine took from sendBuffer; its own until sent
-	bufs       [][]byte // sending, as the socket wants it
+	sendBuffer buffer.Queue
+	sending    buffer.Queue // what the writing goroutine took from sendBuffer; its own until sent
+	bufs       [][]byte     // sending, as the socket wants it
 
 	state    connState
 	reads    readState
@@ -47,7 +49,7 @@ type conn struct {
 	writeErr error         // why nothing can be sent any more, while there may be something to read
 	resume   chan struct{} // tokens for the reader
 	done     chan struct{} // closed with the connection
-	timer    timer
+	timer    wheel.Timer
 }
 
 // connState is how far a connection has come to its end. It only grows.
@@ -100,7 +102,7 @@ func (c *conn) serve(downstream bool) error {
 		return net.ErrClosed
 	}
 	e.conns[c] = struct{}{}
-	if c.sendBuffer.size > 0 {
+	if c.sendBuffer.Size() > 0 {
 		c.markDirty()
 	}
 	if downstream {
@@ -185,7 +187,7 @@ func (c *conn) Receive(in []byte) (n int, err error) {
 		err = net.ErrClosed
 	case c.writeErr != nil:
 		err = sock.ErrMore
-	case c.rec != nil && c.sendBuffer.size+c.sending.size > sendBufferLimit:
+	case c.rec != nil && c.sendBuffer.Size()+c.sending.Size() > sendBufferLimit:
 		c.reads, err = readChoked, sock.ErrPause
 	}
 	if c.sock.Unsent() {
@@ -222,7 +224,7 @@ func (c *conn) markDirty() {
 func (c *conn) draining() bool { return c.retired || c.e.draining && c.rec != nil }
 
 // room is how many body bytes the send buffer takes now.
-func (c *conn) room() int { return sendBufferRoom - c.sendBuffer.size - c.sending.size }
+func (c *conn) room() int { return sendBufferRoom - c.sendBuffer.Size() - c.sending.Size() }
 
 // flush sends the send buffer without waiting: where the socket is full, another goroutine takes over. It gives the
 // lock away while it encrypts and writes. Others only append meanwhile.
@@ -271,24 +273,21 @@ func (c *conn) write() {
 }
 
 func (c *conn) hasUnsent() bool {
-	return !c.closed() && c.writeErr == nil && (c.sending.size > 0 || c.sendBuffer.size > 0 || c.sock.Unsent())
+	return !c.closed() && c.writeErr == nil && (c.sending.Size() > 0 || c.sendBuffer.Size() > 0 || c.sock.Unsent())
 }
 
 func (c *conn) takeBuffer() {
-	if c.sending.size == 0 {
+	if c.sending.Size() == 0 {
 		c.sending, c.sendBuffer = c.sendBuffer, c.sending
 	}
-	c.bufs = c.bufs[:0]
-	for i := range c.sending.chunks {
-		c.bufs = append(c.bufs, c.sending.chunks[i].b)
-	}
+	c.bufs = c.sending.AppendTo(c.bufs[:0])
 }
 
 // sent notes that the socket took n bytes, and lets the protocol write more. It reports whether the connection is still
 // open.
 func (c *conn) sent(n int, err error) bool {
 	clear(c.bufs)
-	c.sending.skip(n)
+	c.sending.Skip(n)
 	if c.traffic != nil {
 		c.traffic.WrittenBytes.Add(uint64(n))
 	}
@@ -310,7 +309,7 @@ func (c *conn) sent(n int, err error) bool {
 		c.release()
 		return false
 	}
-	if c.reads == readChoked && c.sendBuffer.size+c.sending.size <= sendBufferLimit/2 {
+	if c.reads == readChoked && c.sendBuffer.Size()+c.sending.Size() <= sendBufferLimit/2 {
 		c.unpause()
 	}
 	return true
@@ -325,7 +324,7 @@ func (c *conn) mayHaveResponse(err error) bool {
 
 // discard drops what cannot be sent any more, so that its senders do not wait for it.
 func (c *conn) discard() {
-	for !c.closed() && c.sendBuffer.size+c.sending.size > 0 {
+	for !c.closed() && c.sendBuffer.Size()+c.sending.Size() > 0 {
 		c.release()
 		c.proto.drained()
 	}
@@ -371,7 +370,7 @@ func (c *conn) close(err error) {
 	}
 	c.state, c.err = connClosed, err
 	delete(c.e.conns, c)
-	c.e.wheel.cancel(&c.timer)
+	c.e.wheel.Cancel(&c.timer)
 	c.sock.Abort(c.reset)
 	c.unpause()
 	if !c.writing {
@@ -386,6 +385,6 @@ func (c *conn) close(err error) {
 
 // release frees the send buffer. A goroutine that writes without the lock keeps its buffers until it is back.
 func (c *conn) release() {
-	c.sendBuffer.clear()
-	c.sending.clear()
+	c.sendBuffer.Clear()
+	c.sending.Clear()
 }

@@ -29,7 +29,7 @@ func (fl *flight) arm() {
 	earliest(fl.x.Begun, fl.x.TotalTimeout)
 	earliest(fl.moved, fl.x.IdleTimeout)
 	if !at.IsZero() {
-		fl.e.wheel.set(&fl.timer, at)
+		fl.e.wheel.Set(&fl.timer, at)
 	}
 }
 

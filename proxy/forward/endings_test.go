@@ -58,7 +58,7 @@ func TestLastAnswerReachesASlowReader(t *testing.T) {
 			waits, came := 0, 0
 			for c := range r.first.e.conns {
 				if s, ok := c.proto.(*h1Server); ok && s.cur != nil {
-					waits, came = c.sendBuffer.size+c.sending.size, int(s.cur.resp.total)
+					waits, came = c.sendBuffer.Size()+c.sending.Size(), int(s.cur.resp.total)
 				}
 			}
 			if stuck = min(stuck+1, 50); came < size || waits == 0 {

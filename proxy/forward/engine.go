@@ -11,6 +11,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/exchange"
 	"github.com/tulle-mesh/tulle/proxy/message"
 	"github.com/tulle-mesh/tulle/proxy/sock"
+	"github.com/tulle-mesh/tulle/proxy/wheel"
 )
 
 // Engine forwards messages between connections. Its methods may be called by several goroutines.
@@ -48,10 +49,10 @@ type Engine struct {
 	serving            int           // downstream connections
 	draining           bool
 	stopped            bool
-	wheel              wheel
+	wheel              wheel.Wheel
 	idler              idler
 	withheld           []*h2Conn    // connections that wait for queues to shrink
-	pressure           timer        // set while there are any
+	pressure           wheel.Timer  // set while there are any
 	scratch            message.Head // for what nobody keeps
 	block              []byte       // for header blocks
 }
@@ -63,9 +64,9 @@ func New(cfg Config, h Handler) *Engine {
 		now: time.Now(), clock: time.Now,
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
-	e.wheel.start, e.wheel.asleep, e.wheel.wake = e.now, never, e.wake.Notify
-	e.idler.timer.fire = e.findIdle
-	e.pressure.fire = e.shedStalled
+	e.wheel = wheel.New(e.now, e.wake.Notify)
+	e.idler.timer.Fire = e.findIdle
+	e.pressure.Fire = e.shedStalled
 	return e
 }
 
@@ -76,7 +77,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer timer.Stop()
 	for {
 		e.mu.Lock()
-		if at, ok := e.wheel.next(); ok {
+		if at, ok := e.wheel.Next(); ok {
 			timer.Reset(time.Until(at))
 		} else {
 			timer.Stop()
@@ -91,7 +92,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		}
 		e.beginBatch()
 		e.runTasks()
-		e.wheel.advance(e.now)
+		e.wheel.Advance(e.now)
 		e.endBatch()
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/exchange"
 	"github.com/tulle-mesh/tulle/proxy/h2"
 	"github.com/tulle-mesh/tulle/proxy/message"
+	"github.com/tulle-mesh/tulle/proxy/wheel"
 )
 
 // downstream is the connection that a request came on.
@@ -59,7 +60,7 @@ type flight struct {
 	endpointBy time.Time
 	wakeAt     time.Time // of a delayed one
 	moved      time.Time // when a body byte moved last
-	timer      timer
+	timer      wheel.Timer
 	copies     *flight   // of the request
 	detached   *detached // nil unless it is detached
 }
@@ -109,7 +110,7 @@ func (e *Engine) newFlight(d downstream, rec *exchange.Conn) *flight {
 	} else {
 		fl = &flight{e: e}
 		fl.req.fl, fl.resp.fl = fl, fl
-		fl.timer.fire = fl.expired
+		fl.timer.Fire = fl.expired
 	}
 	e.inFlight++
 	fl.down, fl.length = d, -1
@@ -125,7 +126,7 @@ func (fl *flight) reset() {
 	fl.trailers.Reset()
 	*fl = flight{
 		e: fl.e, x: fl.x, req: fl.req, resp: fl.resp, trailers: fl.trailers, serial: fl.serial + 1,
-		timer: timer{fire: fl.timer.fire},
+		timer: wheel.Timer{Fire: fl.timer.Fire},
 	}
 }
 
@@ -209,7 +210,7 @@ func (fl *flight) finish() {
 		return
 	}
 	fl.ended = true
-	fl.e.wheel.cancel(&fl.timer)
+	fl.e.wheel.Cancel(&fl.timer)
 	fl.leaveUpstream()
 	fl.x.RequestBytes, fl.x.ResponseBytes = fl.req.moved, fl.resp.moved
 	fl.x.Uploaded, fl.x.FirstByte, fl.x.Ended = fl.req.sentAt, fl.resp.firstAt, fl.e.now

@@ -38,11 +38,11 @@ func newH1Client(conn *conn, u *Upstream) *h1Client {
 	c := &h1Client{conn: conn, u: u}
 	c.out.conn = conn
 	c.in.kind = h1.Response
-	conn.timer.fire = c.expired
+	conn.timer.Fire = c.expired
 	return c
 }
 
-func (c *h1Client) unsent() bool { return c.conn.sendBuffer.size+c.conn.sending.size > 0 }
+func (c *h1Client) unsent() bool { return c.conn.sendBuffer.Size()+c.conn.sending.Size() > 0 }
 
 // expired ends the quarantine, or an idle connection.
 func (c *h1Client) expired() {
@@ -57,11 +57,11 @@ func (c *h1Client) expired() {
 func (c *h1Client) request(fl *flight) {
 	c.cur, c.persistent, c.responded, c.state = fl, false, false, h1Head
 	c.requests++
-	c.conn.e.wheel.cancel(&c.conn.timer)
+	c.conn.e.wheel.Cancel(&c.conn.timer)
 	h := &fl.x.Request
 	c.bound = c.bound || bindsConnection(h)
 	f := c.framing(fl)
-	c.conn.sendBuffer.grew(h1.AppendRequest(c.conn.sendBuffer.tail(h.Size()+128), h, f))
+	c.conn.sendBuffer.Grew(h1.AppendRequest(c.conn.sendBuffer.Tail(h.Size()+128), h, f))
 	c.conn.markDirty()
 	c.out.begin(&fl.req, f.Coding)
 	fl.req.to = c
@@ -134,7 +134,7 @@ func (c *h1Client) drained() { c.out.drained() }
 
 // consumed implements reader.
 func (c *h1Client) consumed(b *body, _ int) {
-	if b.q.size < bodyLimit/2 {
+	if b.q.Size() < bodyLimit/2 {
 		c.conn.unpause()
 	}
 }
@@ -178,7 +178,7 @@ func (c *h1Client) read(in []byte) (n int, err error) {
 			return len(in), nil
 		}
 		n += used
-		if c.cur != nil && c.cur.resp.q.size >= bodyLimit {
+		if c.cur != nil && c.cur.resp.q.Size() >= bodyLimit {
 			return n, c.conn.pause()
 		}
 		if used == 0 {
@@ -293,7 +293,7 @@ func (c *h1Client) leave(fl *flight) {
 			c.conn.close(nil)
 		case reusableAfterQuarantine:
 			c.quarantined = true
-			c.conn.e.wheel.set(&c.conn.timer, c.conn.e.now.Add(quarantine))
+			c.conn.e.wheel.Set(&c.conn.timer, c.conn.e.now.Add(quarantine))
 		default:
 			if c.becameIdle = c.reading; !c.becameIdle {
 				c.u.putIdle(c)

@@ -96,7 +96,7 @@ func (w *h1Writer) push(b *body, p []byte) {
 	if w.f != b {
 		return
 	}
-	if b.q.size == 0 && len(p) > 0 && w.room() > 0 {
+	if b.q.Size() == 0 && len(p) > 0 && w.room() > 0 {
 		w.write(p)
 		b.advance(len(p))
 	} else {
@@ -107,8 +107,8 @@ func (w *h1Writer) push(b *body, p []byte) {
 
 // drain writes what waits in the body's queue, as far as the connection has room.
 func (w *h1Writer) drain() {
-	for b := w.f; b != nil && b.q.size > 0 && w.room() > 0; {
-		p := b.q.peek(w.room())
+	for b := w.f; b != nil && b.q.Size() > 0 && w.room() > 0; {
+		p := b.q.Peek(w.room())
 		w.write(p)
 		b.dequeue(len(p))
 		b.advance(len(p))
@@ -124,13 +124,13 @@ func (w *h1Writer) drained() {
 
 func (w *h1Writer) end() {
 	b := w.f
-	if b == nil || !b.ended || b.q.size > 0 || b.fl.tunnel && !b.fl.open {
+	if b == nil || !b.ended || b.q.Size() > 0 || b.fl.tunnel && !b.fl.open {
 		return
 	}
 	w.f = nil
 	switch w.coding {
 	case h1.Chunked:
-		w.conn.sendBuffer.grew(h1.AppendLastChunk(w.conn.sendBuffer.tail(256), b.trailers))
+		w.conn.sendBuffer.Grew(h1.AppendLastChunk(w.conn.sendBuffer.Tail(256), b.trailers))
 		w.conn.markDirty()
 	case h1.Tunnel:
 		if b.fl.open { // else the tunnel was refused, and the connection goes on
@@ -146,11 +146,11 @@ func (w *h1Writer) write(p []byte) {
 	case h1.NoBody: // a response to HEAD, 204, 304: there is no place for what the server sent
 		return
 	case h1.Chunked:
-		out.grew(h1.AppendChunkSize(out.tail(32), len(p)))
-		out.append(p)
-		out.append([]byte("\r\n"))
+		out.Grew(h1.AppendChunkSize(out.Tail(32), len(p)))
+		out.Append(p)
+		out.Append([]byte("\r\n"))
 	default:
-		out.append(p)
+		out.Append(p)
 	}
 	w.conn.markDirty()
 }

@@ -45,7 +45,7 @@ const (
 func newH1Server(conn *conn) *h1Server {
 	s := &h1Server{conn: conn}
 	s.out.conn = conn
-	conn.timer.fire = s.expired
+	conn.timer.Fire = s.expired
 	return s
 }
 
@@ -66,7 +66,7 @@ func (s *h1Server) receive(in []byte) (n int, err error) {
 			return len(in), nil
 		}
 		n += used
-		if s.cur != nil && s.cur.req.q.size >= bodyLimit { // the body waits for the server
+		if s.cur != nil && s.cur.req.q.Size() >= bodyLimit { // the body waits for the server
 			return n, s.conn.pause()
 		}
 		if used == 0 && s.state != h1Wait {
@@ -84,12 +84,12 @@ func (s *h1Server) head(in []byte) (used int) {
 	e := s.conn.e
 	end, err := s.in.scan.Scan(in, e.cfg.MaxHeadBytes)
 	if err == nil && end == 0 {
-		if len(in) > 0 && s.conn.timer.at == 0 {
-			e.wheel.set(&s.conn.timer, e.now.Add(e.cfg.HeadTimeout))
+		if len(in) > 0 && !s.conn.timer.IsSet() {
+			e.wheel.Set(&s.conn.timer, e.now.Add(e.cfg.HeadTimeout))
 		}
 		return 0
 	}
-	e.wheel.cancel(&s.conn.timer)
+	e.wheel.Cancel(&s.conn.timer)
 	if err == nil && end == len("\r\n") {
 		return end // RFC 9112 §2.2: ignore empty lines before the request
 	}
@@ -202,7 +202,7 @@ func (s *h1Server) discard(n int, last bool, err error) {
 
 // consumed implements reader.
 func (s *h1Server) consumed(b *body, _ int) {
-	if b.q.size < bodyLimit/2 && s.state != h1Wait {
+	if b.q.Size() < bodyLimit/2 && s.state != h1Wait {
 		s.conn.unpause()
 	}
 }
@@ -216,7 +216,7 @@ func (s *h1Server) interim(fl *flight, h *message.Head) {
 		return // RFC 9110 §15.2; nor does anyone need a hint who does not read
 	}
 	s.expecting = false
-	s.conn.sendBuffer.grew(h1.AppendResponse(s.conn.sendBuffer.tail(h.Size()+128), h, h1.Framing{}, message.HTTP11))
+	s.conn.sendBuffer.Grew(h1.AppendResponse(s.conn.sendBuffer.Tail(h.Size()+128), h, h1.Framing{}, message.HTTP11))
 	s.conn.markDirty()
 }
 
@@ -224,7 +224,7 @@ func (s *h1Server) beginResponse(fl *flight) {
 	h := &fl.x.Response
 	f := s.framing(fl)
 	s.closeAfter = f.Close
-	s.conn.sendBuffer.grew(h1.AppendResponse(s.conn.sendBuffer.tail(h.Size()+128), h, f, fl.x.Request.Version))
+	s.conn.sendBuffer.Grew(h1.AppendResponse(s.conn.sendBuffer.Tail(h.Size()+128), h, f, fl.x.Request.Version))
 	s.conn.markDirty()
 	s.out.begin(&fl.resp, f.Coding)
 	if fl.open {
@@ -293,7 +293,7 @@ func (s *h1Server) breakOff(fl *flight) {
 		s.state = h1Linger
 		s.conn.closeSoon()
 		s.conn.unpause()
-		s.conn.e.wheel.set(&s.conn.timer, s.conn.e.now.Add(lingerTime))
+		s.conn.e.wheel.Set(&s.conn.timer, s.conn.e.now.Add(lingerTime))
 		return
 	}
 	if fl.open {
@@ -322,13 +322,13 @@ func (s *h1Server) linger() {
 	}
 	s.conn.closeWrite()
 	s.conn.unpause()
-	s.conn.e.wheel.set(&s.conn.timer, s.conn.e.now.Add(lingerTime))
+	s.conn.e.wheel.Set(&s.conn.timer, s.conn.e.now.Add(lingerTime))
 }
 
 func (s *h1Server) expired() {
 	switch {
 	case s.state == h1Linger && s.conn.state == connFINPending: // the client has yet to take the rest of the response
-		s.conn.e.wheel.set(&s.conn.timer, s.conn.e.now.Add(lingerTime))
+		s.conn.e.wheel.Set(&s.conn.timer, s.conn.e.now.Add(lingerTime))
 		return
 	case s.state == h1Linger || s.cur != nil:
 		s.conn.close(nil)

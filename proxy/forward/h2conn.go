@@ -96,8 +96,8 @@ func newH2Conn(conn *conn, mux bool, u *Upstream) *h2Conn {
 		window: h2.InitialWindow, recvLeft: h2.InitialWindow, kind: peerKind(conn.e, mux, u),
 	}
 	c.abuse, c.control = c.kind.budgets()
-	conn.timer.fire = c.expired
-	out := conn.sendBuffer.tail(128)
+	conn.timer.Fire = c.expired
+	out := conn.sendBuffer.Tail(128)
 	if u != nil {
 		out = append(out, h2.Preface...)
 		c.handshake = h2AwaitsSettings
@@ -105,7 +105,7 @@ func newH2Conn(conn *conn, mux bool, u *Upstream) *h2Conn {
 	own := h2.Options{
 		MaxStreams: uint32(c.limit()), InitialWindow: streamWindow, MaxHeaderList: uint32(c.listLimits().Read),
 	}
-	conn.sendBuffer.grew(h2.AppendSettings(out, own, u != nil))
+	conn.sendBuffer.Grew(h2.AppendSettings(out, own, u != nil))
 	return c
 }
 
@@ -166,7 +166,7 @@ func (c *h2Conn) request(fl *flight) {
 		fl.req.replayShort()
 	}
 	e.block = c.requestBlock(e.block[:0], fl)
-	c.write(h2.AppendHeaders(c.conn.sendBuffer.tail(len(e.block)+64), s.id, e.block, s.localEnd))
+	c.write(h2.AppendHeaders(c.conn.sendBuffer.Tail(len(e.block)+64), s.id, e.block, s.localEnd))
 	c.allowControl()
 	if s.localEnd {
 		fl.req.end()
@@ -176,7 +176,7 @@ func (c *h2Conn) request(fl *flight) {
 }
 
 func (c *h2Conn) write(out []byte) {
-	c.conn.sendBuffer.grew(out)
+	c.conn.sendBuffer.Grew(out)
 	c.conn.markDirty()
 }
 
@@ -187,7 +187,7 @@ func (c *h2Conn) interim(fl *flight, h *message.Head) {
 	}
 	e := c.conn.e
 	e.block = h2.AppendBlock(e.block[:0], c.enc, h, h2.Response)
-	c.write(h2.AppendHeaders(c.conn.sendBuffer.tail(len(e.block)+64), fl.ds.id, e.block, false))
+	c.write(h2.AppendHeaders(c.conn.sendBuffer.Tail(len(e.block)+64), fl.ds.id, e.block, false))
 }
 
 // beginResponse implements downstream.
@@ -195,7 +195,7 @@ func (c *h2Conn) beginResponse(fl *flight) {
 	s, e := &fl.ds, c.conn.e
 	s.localEnd = fl.resp.empty() && !fl.open
 	e.block = c.responseBlock(e.block[:0], fl)
-	c.write(h2.AppendHeaders(c.conn.sendBuffer.tail(len(e.block)+64), s.id, e.block, s.localEnd))
+	c.write(h2.AppendHeaders(c.conn.sendBuffer.Tail(len(e.block)+64), s.id, e.block, s.localEnd))
 	c.allowControl()
 	if s.localEnd {
 		fl.resp.end()
@@ -244,7 +244,7 @@ func (c *h2Conn) streamClosed() {
 	case len(c.streams) == 0 && (c.private || c.state == h2Draining && c.client() || c.state == h2GoneAway):
 		c.conn.closeSoon()
 	case c.client() && len(c.streams) == 0:
-		c.conn.e.wheel.set(&c.conn.timer, c.conn.e.now.Add(c.idleTimeout()))
+		c.conn.e.wheel.Set(&c.conn.timer, c.conn.e.now.Add(c.idleTimeout()))
 	}
 	if !c.client() {
 		return
@@ -260,7 +260,7 @@ func (c *h2Conn) streamClosed() {
 // reset sends RST_STREAM and remembers that frames of the stream may still be under way.
 func (c *h2Conn) reset(id uint32, code h2.Code) {
 	c.recentResets.add(id, c.limit())
-	c.write(h2.AppendReset(c.conn.sendBuffer.tail(16), id, code))
+	c.write(h2.AppendReset(c.conn.sendBuffer.Tail(16), id, code))
 	c.allowControl()
 }
 
@@ -270,12 +270,12 @@ func (c *h2Conn) fail(err *h2.Error) {
 		return
 	}
 	c.state = h2Failed
-	c.write(h2.AppendGoAway(c.conn.sendBuffer.tail(64), c.lastID, err.Code, err.Reason))
+	c.write(h2.AppendGoAway(c.conn.sendBuffer.Tail(64), c.lastID, err.Code, err.Reason))
 	c.reportEnd(err)
 	c.endStreams(err)
 	c.conn.err = err
 	c.conn.closeWrite()
-	c.conn.e.wheel.set(&c.conn.timer, c.conn.e.now.Add(lingerTime))
+	c.conn.e.wheel.Set(&c.conn.timer, c.conn.e.now.Add(lingerTime))
 }
 
 // endStreams ends every stream because the connection has.

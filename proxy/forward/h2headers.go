@@ -42,7 +42,7 @@ func (c *h2Conn) onHeaders(f h2.FrameHeader, p []byte) *h2.Error {
 		return c.onBlock(f, p)
 	}
 	if !c.client() && c.state == h2Open {
-		c.conn.e.wheel.set(&c.conn.timer, c.conn.e.now.Add(c.conn.e.cfg.HeadTimeout))
+		c.conn.e.wheel.Set(&c.conn.timer, c.conn.e.now.Add(c.conn.e.cfg.HeadTimeout))
 	}
 	c.blockOf, c.fragments = f, 0
 	c.block = append(c.block[:0], p...)
@@ -67,7 +67,7 @@ func (c *h2Conn) onContinuation(f h2.FrameHeader, p []byte) *h2.Error {
 		return nil
 	}
 	if !c.client() && c.state == h2Open {
-		c.conn.e.wheel.cancel(&c.conn.timer)
+		c.conn.e.wheel.Cancel(&c.conn.timer)
 	}
 	head := c.blockOf
 	block := c.block

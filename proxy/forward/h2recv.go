@@ -47,8 +47,8 @@ func (c *h2Conn) receive(in []byte) (n int, err error) {
 // preface reads the client's preface, RFC 9113 §3.4.
 func (c *h2Conn) preface(in []byte) (n int) {
 	e := c.conn.e
-	if c.conn.timer.at == 0 {
-		e.wheel.set(&c.conn.timer, e.now.Add(e.cfg.HeadTimeout)) // until the settings are there
+	if !c.conn.timer.IsSet() {
+		e.wheel.Set(&c.conn.timer, e.now.Add(e.cfg.HeadTimeout)) // until the settings are there
 	}
 	switch {
 	case bytes.HasPrefix(in, []byte(h2.Preface)):
@@ -252,14 +252,14 @@ func (c *h2Conn) onSettings(f h2.FrameHeader, p []byte) *h2.Error {
 	if first {
 		c.handshake = h2Ready
 		if !c.mux && c.client() && len(c.streams) > 0 || !c.client() && c.state == h2Open {
-			c.conn.e.wheel.cancel(&c.conn.timer)
+			c.conn.e.wheel.Cancel(&c.conn.timer)
 		}
 	}
 	if c.client() && (first || c.peer.MaxStreams != old.MaxStreams) {
 		c.onStreamLimit(first || c.peer.MaxStreams < old.MaxStreams)
 	}
 	c.enc.SetMax(c.peer.HeaderTableSize)
-	c.write(h2.AppendSettingsAck(c.conn.sendBuffer.tail(16)))
+	c.write(h2.AppendSettingsAck(c.conn.sendBuffer.Tail(16)))
 	if delta := int64(c.peer.InitialWindow) - int64(old.InitialWindow); delta != 0 {
 		for _, s := range c.streams {
 			if !s.send.Grow(delta) {
@@ -283,7 +283,7 @@ func (c *h2Conn) onPing(f h2.FrameHeader, p []byte) *h2.Error {
 		return violation(h2.ProtocolError, "ping_on_stream")
 	}
 	if !f.Has(h2.FlagAck) {
-		c.write(h2.AppendPing(c.conn.sendBuffer.tail(32), h2.FlagAck, p))
+		c.write(h2.AppendPing(c.conn.sendBuffer.Tail(32), h2.FlagAck, p))
 	}
 	return nil
 }

@@ -14,7 +14,7 @@ func (c *h2Conn) push(b *body, p []byte) {
 	if s.out != b || s.localEnd || c.streams[s.id] != s {
 		return
 	}
-	if b.q.size == 0 {
+	if b.q.Size() == 0 {
 		if n := c.allowed(s, len(p)); n > 0 || len(p) == 0 && b.ended {
 			last := b.ended && n == len(p)
 			c.frames(s, p[:n], last)
@@ -30,7 +30,7 @@ func (c *h2Conn) push(b *body, p []byte) {
 	case len(p) > 0:
 		b.enqueue(p)
 		c.enqueue(s)
-	case b.q.size > 0: // it came before there was a connection to send it on
+	case b.q.Size() > 0: // it came before there was a connection to send it on
 		c.enqueue(s)
 		c.drained()
 	}
@@ -60,7 +60,7 @@ func (c *h2Conn) frames(s *stream, p []byte, last bool) {
 	if last && trailers != nil {
 		e := c.conn.e
 		e.block = h2.AppendBlock(e.block[:0], c.enc, trailers, h2.Trailers)
-		c.write(h2.AppendHeaders(c.conn.sendBuffer.tail(len(e.block)+64), s.id, e.block, true))
+		c.write(h2.AppendHeaders(c.conn.sendBuffer.Tail(len(e.block)+64), s.id, e.block, true))
 	}
 	s.localEnd = last
 }
@@ -70,8 +70,8 @@ func (c *h2Conn) frame(s *stream, p []byte, end bool) {
 	if end {
 		h.Flags = h2.FlagEndStream
 	}
-	c.conn.sendBuffer.grew(h2.AppendHeader(c.conn.sendBuffer.tail(h2.HeaderLen), h))
-	c.conn.sendBuffer.append(p)
+	c.conn.sendBuffer.Grew(h2.AppendHeader(c.conn.sendBuffer.Tail(h2.HeaderLen), h))
+	c.conn.sendBuffer.Append(p)
 	c.conn.markDirty()
 	if min(s.send, c.send) >= roomy {
 		c.allowControl()
@@ -79,7 +79,7 @@ func (c *h2Conn) frame(s *stream, p []byte, end bool) {
 }
 
 func (c *h2Conn) enqueue(s *stream) {
-	if s.ready || s.send <= 0 || s.out.q.size == 0 || c.withholdsBody(s) {
+	if s.ready || s.send <= 0 || s.out.q.Size() == 0 || c.withholdsBody(s) {
 		return
 	}
 	s.ready, s.next = true, nil
@@ -133,9 +133,9 @@ func (c *h2Conn) drained() {
 
 // sendQueued sends up to n bytes of what waits in the body's queue.
 func (c *h2Conn) sendQueued(s *stream, n int) {
-	for b := s.out; n > 0 && b.q.size > 0; {
-		p := b.q.peek(n)
-		size, last := len(p), b.ended && b.q.size == len(p)
+	for b := s.out; n > 0 && b.q.Size() > 0; {
+		p := b.q.Peek(n)
+		size, last := len(p), b.ended && b.q.Size() == len(p)
 		n -= size
 		c.frames(s, p, last)
 		b.dequeue(size)

@@ -41,8 +41,8 @@ func (c *h2Conn) drain() {
 		c.streamClosed()
 		return
 	}
-	c.write(h2.AppendGoAway(c.conn.sendBuffer.tail(32), h2.MaxStreamID, h2.NoError, ""))
-	c.conn.e.wheel.set(&c.conn.timer, c.conn.e.now.Add(goAwayDelay))
+	c.write(h2.AppendGoAway(c.conn.sendBuffer.Tail(32), h2.MaxStreamID, h2.NoError, ""))
+	c.conn.e.wheel.Set(&c.conn.timer, c.conn.e.now.Add(goAwayDelay))
 }
 
 // expired is the timer's callback for the preface, heads in pieces, the drain, the idle time and the end, one after the
@@ -57,7 +57,7 @@ func (c *h2Conn) expired() {
 		c.fail(&h2.Error{Code: h2.ProtocolError, Reason: "preface_timeout"})
 	case c.state == h2Draining:
 		c.state = h2GoneAway
-		c.write(h2.AppendGoAway(c.conn.sendBuffer.tail(32), c.lastID, h2.NoError, ""))
+		c.write(h2.AppendGoAway(c.conn.sendBuffer.Tail(32), c.lastID, h2.NoError, ""))
 		c.streamClosed()
 	case c.blockOf.StreamID != 0:
 		c.fail(&h2.Error{Code: h2.EnhanceYourCalm, Reason: "head_timeout"})
@@ -72,11 +72,11 @@ func (c *h2Conn) leaveIdle() {
 	c.liveness = h2Heard
 	switch {
 	case c.mux:
-		e.wheel.set(&c.conn.timer, e.now.Add(e.cfg.Silence))
+		e.wheel.Set(&c.conn.timer, e.now.Add(e.cfg.Silence))
 	case c.handshake != h2Ready:
-		e.wheel.set(&c.conn.timer, e.now.Add(e.cfg.HeadTimeout))
+		e.wheel.Set(&c.conn.timer, e.now.Add(e.cfg.HeadTimeout))
 	default:
-		e.wheel.cancel(&c.conn.timer)
+		e.wheel.Cancel(&c.conn.timer)
 	}
 }
 
@@ -103,7 +103,7 @@ func (c *h2Conn) onClientTimer() {
 		return
 	default:
 		c.liveness = h2Pinged
-		c.write(h2.AppendPing(c.conn.sendBuffer.tail(32), 0, make([]byte, 8)))
+		c.write(h2.AppendPing(c.conn.sendBuffer.Tail(32), 0, make([]byte, 8)))
 	}
-	c.conn.e.wheel.set(&c.conn.timer, c.conn.e.now.Add(c.conn.e.cfg.Silence))
+	c.conn.e.wheel.Set(&c.conn.timer, c.conn.e.now.Add(c.conn.e.cfg.Silence))
 }

@@ -26,7 +26,7 @@ func (c *h2Conn) grantConn(n int) {
 		c.recvCredit += c.window
 		c.window *= 2
 	}
-	c.write(h2.AppendWindowUpdate(c.conn.sendBuffer.tail(16), 0, c.recvCredit))
+	c.write(h2.AppendWindowUpdate(c.conn.sendBuffer.Tail(16), 0, c.recvCredit))
 	c.recvLeft += c.recvCredit
 	c.recvCredit = 0
 }
@@ -56,12 +56,12 @@ func (c *h2Conn) consumed(b *body, n int) {
 		return
 	}
 	e := c.conn.e
-	keepsUp := b.q.size == 0 && b.total > 4*int64(s.window)
+	keepsUp := b.q.Size() == 0 && b.total > 4*int64(s.window)
 	if keepsUp && s.window < maxStreamWindow && e.queued < e.cfg.MaxQueuedBytes/2 {
 		s.credit += s.window
 		s.window *= 2
 	}
-	c.write(h2.AppendWindowUpdate(c.conn.sendBuffer.tail(16), s.id, s.credit))
+	c.write(h2.AppendWindowUpdate(c.conn.sendBuffer.Tail(16), s.id, s.credit))
 	s.recvLeft += s.credit
 	s.credit = 0
 }

@@ -3,6 +3,8 @@ package forward
 import (
 	"errors"
 	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/wheel"
 )
 
 // ErrIdle is what Serve returns for an HTTP/1 connection that was silent between two requests for Config.IdleAfter. The
@@ -11,7 +13,7 @@ var ErrIdle = errors.New("forward: idle")
 
 // idler looks for silent connections at intervals. Its timer is off while there are no connections to watch.
 type idler struct {
-	timer timer
+	timer wheel.Timer
 	conns int // downstream HTTP/1 connections
 }
 
@@ -39,7 +41,7 @@ func (e *Engine) watchIdle(c *conn) {
 	}
 	c.idle = idleQuiet
 	e.idler.conns++
-	if e.idler.timer.at == 0 || e.idler.conns == crowded+1 {
+	if !e.idler.timer.IsSet() || e.idler.conns == crowded+1 {
 		e.armIdler()
 	}
 }
@@ -59,7 +61,7 @@ func (e *Engine) armIdler() {
 	if e.idler.conns > crowded {
 		patience /= 4
 	}
-	e.wheel.set(&e.idler.timer, e.now.Add(patience))
+	e.wheel.Set(&e.idler.timer, e.now.Add(patience))
 }
 
 // findIdle makes the readers return whose connections were silent since the last call.
@@ -101,5 +103,5 @@ func (s *h1Server) isIdle() bool {
 	c := s.conn
 	return s.state == h1Head && s.cur == nil && s.pinned == nil && !s.gotFIN && !s.in.scan.Pending() &&
 		c.state == connOpen && c.reads == readActive && !c.writing && !c.dirty &&
-		c.sendBuffer.size == 0 && c.sending.size == 0
+		c.sendBuffer.Size() == 0 && c.sending.Size() == 0
 }

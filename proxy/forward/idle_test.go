@@ -165,38 +165,3 @@ func TestBytesThatComeJustInTimeAreServed(t *testing.T) {
 		}
 	}
 }
-
-func TestWheelSleepsUntilTheFirstDeadline(t *testing.T) {
-	start := time.Now()
-	woken := 0
-	w := &wheel{start: start, asleep: never, wake: func() { woken++ }}
-	if _, ok := w.next(); ok {
-		t.Error("a deadline in an empty wheel")
-	}
-	var far, near timer
-	fired := ""
-	far.fire, near.fire = func() { fired += "far " }, func() { fired += "near " }
-	w.set(&far, start.Add(2*time.Second))
-	if woken != 1 {
-		t.Errorf("woken %d times by the first timer, want 1", woken)
-	}
-	at, ok := w.next()
-	if d := at.Sub(start); !ok || d < 2*time.Second || d > 2*time.Second+2*tick {
-		t.Errorf("sleeps %v, want 2s", d)
-	}
-	w.set(&near, start.Add(5*time.Second))
-	if woken != 1 {
-		t.Error("woken for a timer that is later than the first")
-	}
-	w.set(&near, start.Add(time.Second))
-	if woken != 2 {
-		t.Error("not woken for a timer that is earlier than the first")
-	}
-	for range 2 {
-		at, _ := w.next()
-		w.advance(at)
-	}
-	if fired != "near far " {
-		t.Errorf("fired %q", fired)
-	}
-}

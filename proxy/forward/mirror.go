@@ -62,9 +62,9 @@ func (e *Engine) Mirror(x *exchange.Exchange, u *Upstream, done func(copied *exc
 	e.copies++
 	c.x.Request.CopyFrom(&x.Request)
 	c.length = fl.length
-	for i := range fl.req.q.chunks { // it came before there was anywhere to send it
-		c.req.total += int64(len(fl.req.q.chunks[i].b))
-		c.req.enqueue(fl.req.q.chunks[i].b)
+	for p := range fl.req.q.All() { // it came before there was anywhere to send it
+		c.req.total += int64(len(p))
+		c.req.enqueue(p)
 	}
 	if c.req.ended = fl.req.ended; fl.req.trailers != nil {
 		c.trailers.CopyFrom(fl.req.trailers)
@@ -98,7 +98,7 @@ func (fl *flight) copyBody(p []byte, last bool) {
 			c.req.trailers = &c.trailers
 		}
 		c.req.write(p, last)
-		if waiting := c.req.q.size; waiting > copyRoom || waiting > 0 && e.queued > e.cfg.MaxQueuedBytes/4 {
+		if waiting := c.req.q.Size(); waiting > copyRoom || waiting > 0 && e.queued > e.cfg.MaxQueuedBytes/4 {
 			c.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Overloaded, Reason: "copy"})
 		}
 		c = next

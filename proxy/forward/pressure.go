@@ -16,13 +16,13 @@ const lastResort = 8
 
 // watchStalled notes that a connection waits for the queues to shrink, and begins to watch which receivers are behind.
 func (e *Engine) watchStalled() {
-	if e.pressure.at != 0 {
+	if e.pressure.IsSet() {
 		return
 	}
 	for fl := range e.clientFlights() {
 		fl.req.lastMoved, fl.resp.lastMoved = fl.req.moved, fl.resp.moved
 	}
-	e.wheel.set(&e.pressure, e.now.Add(e.cfg.Stall))
+	e.wheel.Set(&e.pressure, e.now.Add(e.cfg.Stall))
 }
 
 // shedStalled gives up exchanges whose receivers stand still, until the queues are half empty.
@@ -47,8 +47,8 @@ func (fl *flight) stalled() int {
 		return 0
 	}
 	for _, b := range [...]*body{&fl.req, &fl.resp} {
-		if b.q.size > 0 && 8*(b.moved-b.lastMoved) < int64(b.q.memory) {
-			return fl.req.q.memory + fl.resp.q.memory
+		if b.q.Size() > 0 && 8*(b.moved-b.lastMoved) < int64(b.q.Memory()) {
+			return fl.req.q.Memory() + fl.resp.q.Memory()
 		}
 	}
 	return 0

@@ -21,7 +21,7 @@ func (e *Engine) memory() (n int) {
 	for c := range e.conns {
 		if holder, ok := c.proto.(interface{ flights() iter.Seq[*flight] }); ok && c.rec != nil {
 			for fl := range holder.flights() {
-				n += fl.req.q.memory + fl.resp.q.memory
+				n += fl.req.q.Memory() + fl.resp.q.Memory()
 			}
 		}
 	}

@@ -469,7 +469,7 @@ func TestSlowReadersAreBounded(t *testing.T) {
 				e.mu.Lock()
 				queued := e.queued
 				for c := range e.conns {
-					queued += c.sendBuffer.size + c.sending.size
+					queued += c.sendBuffer.Size() + c.sending.Size()
 				}
 				e.mu.Unlock()
 				if limit := e.cfg.MaxQueuedBytes + 40*sendBufferRoom; queued > limit {

@@ -47,11 +47,11 @@ func (c *h2Conn) onStreamLimit(lower bool) {
 	}
 	switch {
 	case len(c.streams) == 0:
-		c.conn.e.wheel.set(&c.conn.timer, c.conn.e.now.Add(c.idleTimeout()))
+		c.conn.e.wheel.Set(&c.conn.timer, c.conn.e.now.Add(c.idleTimeout()))
 	case c.surplus && len(c.streams) <= int(c.peer.MaxStreams):
 		c.releaseSurplus()
 	case c.surplus && !c.mux:
-		c.conn.e.wheel.set(&c.conn.timer, c.conn.e.now.Add(refusalTime))
+		c.conn.e.wheel.Set(&c.conn.timer, c.conn.e.now.Add(refusalTime))
 	}
 	c.drained()
 }

@@ -14,8 +14,8 @@ func (b *body) startReplay() {
 		return
 	}
 	b.replayable = true
-	for i := range b.q.chunks { // it came before there was anywhere to send it
-		b.appendReplay(b.q.chunks[i].b)
+	for p := range b.q.All() { // it came before there was anywhere to send it
+		b.appendReplay(p)
 	}
 }
 
@@ -34,13 +34,13 @@ func (b *body) appendReplay(p []byte) {
 		return
 	}
 	e := b.fl.e
-	if b.replay.size+len(p) > replayLimit {
+	if b.replay.Size()+len(p) > replayLimit {
 		b.dropReplay(exchange.BodyTooLarge)
 		return
 	}
-	e.replayBytes -= b.replay.memory
-	b.replay.append(p)
-	e.replayBytes += b.replay.memory
+	e.replayBytes -= b.replay.Memory()
+	b.replay.Append(p)
+	e.replayBytes += b.replay.Memory()
 	if e.replayBytes > e.cfg.MaxReplayBytes {
 		b.dropReplay(exchange.BuffersFull)
 	}
@@ -48,9 +48,9 @@ func (b *body) appendReplay(p []byte) {
 
 // dropReplay drops the copy and makes no other. reason says why the body cannot be sent again.
 func (b *body) dropReplay(reason string) {
-	if b.replay.size > 0 {
-		b.fl.e.replayBytes -= b.replay.memory
-		b.replay.clear()
+	if b.replay.Size() > 0 {
+		b.fl.e.replayBytes -= b.replay.Memory()
+		b.replay.Clear()
 	}
 	b.replayable, b.notReplayable = false, reason
 }
@@ -61,9 +61,9 @@ func (b *body) rewind() {
 	if b.moved == 0 {
 		return
 	}
-	b.dequeue(b.q.size)
+	b.dequeue(b.q.Size())
 	b.moved, b.lastMoved = 0, 0
-	for i := range b.replay.chunks {
-		b.enqueue(b.replay.chunks[i].b)
+	for p := range b.replay.All() {
+		b.enqueue(p)
 	}
 }

@@ -57,7 +57,7 @@ func (r *route) fallSilent(t *testing.T, d time.Duration) {
 						return false
 					}
 				}
-				next, armed := p.e.wheel.next()
+				next, armed := p.e.wheel.Next()
 				return !armed || next.After(p.e.now)
 			})
 		}

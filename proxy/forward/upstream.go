@@ -252,7 +252,7 @@ func (u *Upstream) connected(conn *conn, own *flight) {
 	u.shared = append(u.shared, c)
 	u.serveWaiting()
 	if len(c.streams) == 0 {
-		u.e.wheel.set(&conn.timer, u.e.now.Add(c.idleTimeout()))
+		u.e.wheel.Set(&conn.timer, u.e.now.Add(c.idleTimeout()))
 	}
 	if u.closed {
 		c.drain()
@@ -304,7 +304,7 @@ func (u *Upstream) putIdle(c *h1Client) {
 		return
 	}
 	u.idle = append(u.idle, c)
-	u.e.wheel.set(&c.conn.timer, u.e.now.Add(u.cfg.IdleTimeout))
+	u.e.wheel.Set(&c.conn.timer, u.e.now.Add(u.cfg.IdleTimeout))
 }
 
 // removeIdle takes a closed HTTP/1 connection out of the idle ones.
