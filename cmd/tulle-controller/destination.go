@@ -62,8 +62,10 @@ func destinationCommand() *cobra.Command {
 	flags.StringVar(&f.opaquePorts, "default-opaque-ports", mesh.DefaultOpaquePorts,
 		"ports and ranges that carry TCP without detection where nothing else is said")
 	flags.StringVar(&f.identityAddr, "identity-addr", "", "host:port of the identity controller (default its Service)")
-	flags.StringVar(&f.tokenFile, "token-file", "/var/run/secrets/tulle/token", "ServiceAccount token for the identity controller")
-	flags.StringVar(&f.trustRootsFile, "trust-roots-file", "/var/run/tulle/trust-roots/"+mesh.TrustRootsKey, "trust anchors, PEM")
+	flags.StringVar(&f.tokenFile, "token-file", "/var/run/secrets/tulle/token",
+		"ServiceAccount token for the identity controller")
+	flags.StringVar(&f.trustRootsFile, "trust-roots-file", "/var/run/tulle/trust-roots/"+mesh.TrustRootsKey,
+		"trust anchors, PEM")
 	return cmd
 }
 
@@ -116,9 +118,11 @@ func (f *destinationFlags) run(ctx context.Context, env *daemon.Env) error {
 	}))
 }
 
-// serve joins the parts: watches feed the loop, the loop feeds the server and the writer of statuses. Proxies are let in when there is something to tell them
-// and a certificate to tell it under; until then their connections are refused, so that they try another replica.
-func (f *destinationFlags) serve(ctx context.Context, env *daemon.Env, clients kube.Clients, manager *workload.Manager) error {
+// serve joins the parts: watches feed the loop, and the loop feeds the server and the writer of statuses. The server
+// accepts proxies when it has answers and a certificate; until then it refuses connections, so that they try another
+// replica.
+func (f *destinationFlags) serve(ctx context.Context, env *daemon.Env, clients kube.Clients,
+	manager *workload.Manager) error {
 	caches, certificate, listening := env.Ready.Task("caches"), env.Ready.Task("certificate"), env.Ready.Task("server")
 	modelConfig, err := f.model()
 	if err != nil {
@@ -157,7 +161,8 @@ func (f *destinationFlags) serve(ctx context.Context, env *daemon.Env, clients k
 			return fmt.Errorf("listen for proxies: %w", err)
 		}
 		env.Log.Info("serving", zap.Stringer("addr", lis.Addr()), zap.Stringer("identity", manager.ID()),
-			zap.String("clusterDomain", modelConfig.ClusterDomain), zap.Stringers("clusterNetworks", modelConfig.ClusterNetworks),
+			zap.String("clusterDomain", modelConfig.ClusterDomain),
+			zap.Stringers("clusterNetworks", modelConfig.ClusterNetworks),
 			zap.String("defaultInboundPolicy", string(modelConfig.DefaultPolicy)),
 			zap.Stringer("defaultOpaquePorts", modelConfig.DefaultOpaquePorts))
 		listening()

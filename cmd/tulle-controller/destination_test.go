@@ -54,8 +54,8 @@ func TestDestinationFlagsAreNamedWhenWrong(t *testing.T) {
 	}
 }
 
-// TestDestinationTellsAProxyWhatKubernetesSays goes the whole way: objects at the API server, a proxy's stream over mesh TLS, a change
-// of an EndpointSlice, and of a namespace's policy.
+// TestDestinationTellsAProxyWhatKubernetesSays goes the whole way: objects at the API server, a proxy's stream over
+// mesh TLS, a change of an EndpointSlice, and of a namespace's policy.
 func TestDestinationTellsAProxyWhatKubernetesSays(t *testing.T) {
 	client := fake.NewClientset(
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop"}},
@@ -81,7 +81,8 @@ func TestDestinationTellsAProxyWhatKubernetesSays(t *testing.T) {
 		t.Fatalf("got %+v, want the pod with its identity", out)
 	}
 	more := endpoints("10.1.0.1", "192.0.2.1")
-	if _, err := client.DiscoveryV1().EndpointSlices("shop").Update(t.Context(), more, metav1.UpdateOptions{}); err != nil {
+	if _, err := client.DiscoveryV1().EndpointSlices("shop").Update(t.Context(), more,
+		metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if out := proxy.next(t).outbound(t); len(out.Endpoints) != 2 {
@@ -106,7 +107,8 @@ func TestDestinationTellsAProxyWhatKubernetesSays(t *testing.T) {
 func endpoints(addrs ...string) *discoveryv1.EndpointSlice {
 	port := int32(8080)
 	s := &discoveryv1.EndpointSlice{
-		ObjectMeta:  metav1.ObjectMeta{Namespace: "shop", Name: "web-x", Labels: map[string]string{discoveryv1.LabelServiceName: "web"}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web-x",
+			Labels: map[string]string{discoveryv1.LabelServiceName: "web"}},
 		AddressType: discoveryv1.AddressTypeIPv4,
 		Ports:       []discoveryv1.EndpointPort{{Port: &port}},
 	}
@@ -124,7 +126,8 @@ func clientsOf(t *testing.T, client *fake.Clientset) kube.Clients {
 		t.Fatal(err)
 	}
 	return kube.Clients{
-		Kubernetes: client, Dynamic: dynamicfake.NewSimpleDynamicClient(scheme), Metadata: metadatafake.NewSimpleMetadataClient(scheme),
+		Kubernetes: client, Dynamic: dynamicfake.NewSimpleDynamicClient(scheme),
+		Metadata: metadatafake.NewSimpleMetadataClient(scheme),
 	}
 }
 
@@ -154,8 +157,8 @@ func startDestination(t *testing.T, client *fake.Clientset) *grpc.ClientConn {
 	return conn
 }
 
-// freeAddr returns a loopback address that was free a moment ago: the controller only listens once it is ready, so it cannot be handed
-// a listener.
+// freeAddr returns a loopback address that was free a moment ago: the controller only listens once it is ready, so it
+// cannot be handed a listener.
 func freeAddr(t *testing.T) string {
 	t.Helper()
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
@@ -197,7 +200,8 @@ func (p proxyStream) watch(t *testing.T, id uint64, addr string) {
 	if addr != "" {
 		target.Addr = netip.MustParseAddrPort(addr)
 	}
-	p.send(t, &pb.SubscribeRequest{Message: &pb.SubscribeRequest_Watch{Watch: &pb.Watch{Id: id, Outbound: api.EncodeTarget(target)}}})
+	p.send(t, &pb.SubscribeRequest{Message: &pb.SubscribeRequest_Watch{
+		Watch: &pb.Watch{Id: id, Outbound: api.EncodeTarget(target)}}})
 }
 
 type answer struct{ *pb.SubscribeResponse }

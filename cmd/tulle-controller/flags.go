@@ -41,9 +41,10 @@ func (f *commonFlags) daemon(name string) daemon.Config {
 	return daemon.Config{Name: name, AdminAddr: f.adminAddr, LogLevel: f.logLevel, LogFormat: f.logFormat}
 }
 
-// kubernetes returns how to reach the API server: the kubeconfig file if one is given, else the pod's own ServiceAccount. The client's
-// own rate limit is off: the API server's priority and fairness knows better. Objects come as protobuf where the API server has it,
-// which costs half of JSON's memory and time. Failures move a counter of the registry, and what the client logs goes to the log.
+// kubernetes returns how to reach the API server: the kubeconfig file if one is given, else the pod's own
+// ServiceAccount. The client's own rate limit is off: the API server's priority and fairness knows better. Objects come
+// as protobuf where the API server has it, which costs half of JSON's memory and time. Failures move a counter of the
+// registry, and what the client logs goes to the log.
 func (f *commonFlags) kubernetes(component string, env *daemon.Env) (*rest.Config, error) {
 	logClient(env.Log.Named("kube"))
 	load := rest.InClusterConfig

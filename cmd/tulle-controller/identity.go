@@ -44,11 +44,13 @@ func identityCommand() *cobra.Command {
 	flags := cmd.Flags()
 	flags.DurationVar(&f.profile.Lifetime, "issuance-lifetime", ca.MaxLifetime,
 		fmt.Sprintf("life of a certificate, %v to %v", ca.MinLifetime, ca.MaxLifetime))
-	flags.DurationVar(&f.profile.Skew, "clock-skew-allowance", defaultSkew, "how far a certificate is backdated for clocks that are late")
+	flags.DurationVar(&f.profile.Skew, "clock-skew-allowance", defaultSkew,
+		"how far a certificate is backdated for clocks that are late")
 	flags.BoolVar(&f.external, "external-issuer", false,
 		"somebody else (cert-manager, say) writes the Secret "+mesh.IssuerSecret+"; only follow it")
 	flags.BoolVar(&f.externalRoots, "external-trust-roots", false,
-		"somebody else (trust-manager, say) writes the ConfigMap "+mesh.TrustRootsConfigMap+" of the control plane's namespace; only copy it")
+		"somebody else (trust-manager, say) writes the ConfigMap "+mesh.TrustRootsConfigMap+
+			" of the control plane's namespace; only copy it")
 	return cmd
 }
 

@@ -17,8 +17,8 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// injectorFlags are the flags of the proxy-injector. The trust domain of injected proxies comes with the other values, from
-// configFile; the flag is there because every component has it.
+// injectorFlags are the flags of the proxy-injector. The trust domain of injected proxies comes with the other values,
+// from configFile; the flag is there because every component has it.
 type injectorFlags struct {
 	commonFlags
 
@@ -39,7 +39,8 @@ func injectorCommand() *cobra.Command {
 		},
 	}
 	f.bind(cmd, mesh.InjectorPort, mesh.InjectorAdminPort)
-	cmd.Flags().StringVar(&f.configFile, "config-file", "", "YAML with the defaults of injected proxies; read again when it changes")
+	cmd.Flags().StringVar(&f.configFile, "config-file", "",
+		"YAML with the defaults of injected proxies; read again when it changes")
 	return cmd
 }
 
@@ -62,8 +63,9 @@ func (f *injectorFlags) run(ctx context.Context, env *daemon.Env) error {
 		return fmt.Errorf("listen for reviews: %w", err)
 	}
 	server, err := injector.New(injector.Config{
-		Listener: lis, Namespace: f.namespace, ConfigFile: f.configFile, Linger: injectorLinger, Client: client, Metadata: meta,
-		Log: env.Log, Registry: env.Registry, Readiness: env.Ready,
+		Listener: lis, Namespace: f.namespace, ConfigFile: f.configFile, Linger: injectorLinger, Client: client,
+		Metadata: meta,
+		Log:      env.Log, Registry: env.Registry, Readiness: env.Ready,
 	})
 	if err != nil {
 		return errors.Join(err, lis.Close())

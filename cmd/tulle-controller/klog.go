@@ -7,13 +7,13 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// logClient sends what the Kubernetes client logs to log. The client writes through klog, whose logger is the process's: main is the
-// place to choose it. Its information is our debugging: it tells of every list and watch.
+// logClient sends the Kubernetes client's logs to log. The client writes through klog, which has one logger per
+// process, so main sets it. Its info lines become debug lines, because it reports every list and watch.
 func logClient(log *zap.Logger) {
 	klog.SetLogger(zapr.NewLogger(log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core { return quiet{c} }))))
 }
 
-// quiet is a core whose information is debugging.
+// quiet is a core that turns info lines into debug lines.
 type quiet struct{ zapcore.Core }
 
 // Check implements zapcore.Core.

@@ -25,7 +25,8 @@ func TestClientLogsThroughTheProcessesLogger(t *testing.T) {
 	for _, e := range seen.All() {
 		got = append(got, line{e.Level.String(), e.LoggerName, e.Message})
 	}
-	want := []line{{"debug", "kube", "caches populated"}, {"error", "kube", "failed to watch"}, {"error", "kube", "old style: 7"}}
+	want := []line{{"debug", "kube", "caches populated"}, {"error", "kube", "failed to watch"},
+		{"error", "kube", "old style: 7"}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

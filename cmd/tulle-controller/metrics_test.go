@@ -26,12 +26,17 @@ var update = flag.Bool("update", false, "write docs/controller-metrics.md again"
 
 const metricsHead = `# Metrics of the destination controller
 
-Generated from its registry; run ` + "`go test ./cmd/tulle-controller -update`" + ` after a change. It serves them at ` + "`:9996/metrics`" + `, and
-` + "`tulle diagnostics controller-metrics`" + ` prints those of every replica. The Go runtime's and the process's own are not listed.
+Generated from its registry; run ` + "`go test ./cmd/tulle-controller -update`" + ` after a change. The controller serves them at
+` + "`:9996/metrics`" + `, and ` + "`tulle diagnostics controller-metrics`" + ` prints those of every replica. Metrics of the Go runtime
+and of the process are not listed.
 
-Worth an alert: ` + "`tulle_kube_kind_missing > 0`" + ` (somebody removed a CustomResourceDefinition; what its objects said stays in force only as long as
-this process lives), ` + "`tulle_kube_decode_failures_total`" + ` and ` + "`tulle_destination_problems_total`" + ` rising (mistakes in objects),
-` + "`tulle_kube_request_failures_total`" + ` rising (the API server is away or refuses), and ` + "`sum(tulle_kube_leading) == 0`" + ` (nobody writes statuses).
+Worth an alert:
+
+* ` + "`tulle_kube_kind_missing > 0`" + `: somebody removed a CustomResourceDefinition. Its last objects stay active only while this
+  process runs.
+* ` + "`tulle_kube_decode_failures_total`" + ` or ` + "`tulle_destination_problems_total`" + ` rises: objects have mistakes.
+* ` + "`tulle_kube_request_failures_total`" + ` rises: the API server is away or refuses.
+* ` + "`sum(tulle_kube_leading) == 0`" + `: nobody writes statuses.
 
 | metric | meaning | labels |
 |---|---|---|
@@ -53,7 +58,8 @@ the identity controller and the injector:
 | namespace | the injector | the first 2000 since it started; the others are "_other" |
 `
 
-var desc = regexp.MustCompile(`^Desc\{fqName: "([^"]+)", help: "(.*)", unit: "", constLabels: \{.*\}, variableLabels: \{(.*)\}\}$`)
+var desc = regexp.MustCompile(
+	`^Desc\{fqName: "([^"]+)", help: "(.*)", unit: "", constLabels: \{.*\}, variableLabels: \{(.*)\}\}$`)
 
 // metricsDoc describes what a registry holds.
 func metricsDoc(r *prometheus.Registry) string {

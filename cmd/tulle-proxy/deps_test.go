@@ -13,8 +13,8 @@ import (
 
 var update = flag.Bool("update", false, "write deps.txt")
 
-// TestDependencies holds the binary that runs in every pod to a list that is reviewed. Internals of the standard library are left
-// out: they change with every release of Go.
+// TestDependencies holds the binary that runs in every pod to a list that is reviewed. Internals of the standard
+// library are left out: they change with every release of Go.
 func TestDependencies(t *testing.T) {
 	out, err := exec.Command("go", "list", "-tags", "grpcnotrace", "-deps", ".").Output()
 	if err != nil {
@@ -23,7 +23,8 @@ func TestDependencies(t *testing.T) {
 	var deps []string
 	for line := range strings.Lines(string(out)) {
 		pkg := strings.TrimSpace(line)
-		if strings.HasPrefix(pkg, "vendor/") || !strings.Contains(pkg, ".") && slices.Contains(strings.Split(pkg, "/"), "internal") {
+		if strings.HasPrefix(pkg, "vendor/") || !strings.Contains(pkg, ".") &&
+			slices.Contains(strings.Split(pkg, "/"), "internal") {
 			continue
 		}
 		deps = append(deps, pkg)
@@ -40,6 +41,7 @@ func TestDependencies(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(string(got), want); diff != "" {
-		t.Errorf("deps.txt is not what the binary holds; review the change and run go test ./cmd/tulle-proxy -update (-file +binary)\n%s", diff)
+		t.Errorf("deps.txt is not what the binary holds; review the change and run go test ./cmd/tulle-proxy -update "+
+			"(-file +binary)\n%s", diff)
 	}
 }

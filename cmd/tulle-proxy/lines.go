@@ -17,8 +17,8 @@ const (
 	lastLines = time.Second
 )
 
-// lines writes lines and never makes whoever writes one wait: connections log while they hold the engine's turn, and a pipe whose reader
-// has stalled, be it for a full disk, would stop all of them. Lines beyond maxLines are lost, and counted. Its methods may be used by
+// lines writes log lines without blocking the writer. Connections log while they hold the engine's lock, and a pipe
+// with a stalled reader would stop all of them. Lines beyond maxLines are lost, and counted. Its methods may be used by
 // several goroutines.
 type lines struct {
 	out  io.Writer

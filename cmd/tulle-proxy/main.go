@@ -1,5 +1,5 @@
-// Command tulle-proxy is the sidecar of a pod: without a subcommand it serves; `init` programs the capture of the pod's traffic and
-// `shutdown` asks a running proxy to end.
+// Command tulle-proxy is the sidecar of a pod: without a subcommand it serves; `init` programs the capture of the pod's
+// traffic and `shutdown` asks a running proxy to end.
 package main
 
 import (
@@ -10,8 +10,8 @@ import (
 // version is set by the linker.
 var version = "dev"
 
-// commands are the subcommands by name. The proxy parses its few flags with the standard library: it is the binary that runs a
-// thousand times.
+// commands are the subcommands by name. The proxy parses its few flags with the standard library: it is the binary that
+// runs a thousand times.
 var commands = map[string]func(args []string) error{
 	"init":     runInit,
 	"shutdown": runShutdown,

@@ -20,7 +20,8 @@ import (
 // runProxy serves until SIGTERM or SIGINT, and then drains.
 func runProxy(args []string) error {
 	flags := flag.NewFlagSet("tulle-proxy", flag.ContinueOnError)
-	local := flags.String("local", "", "serve the fixed listeners of this JSON file, without control plane and redirection")
+	local := flags.String("local", "",
+		"serve the fixed listeners of this JSON file, without control plane and redirection")
 	logLevel := flags.String("log-level", "", "debug, info, warn or error; overrides the configuration")
 	showVersion := flags.Bool("version", false, "print the version and exit")
 	if err := flags.Parse(args); err != nil {

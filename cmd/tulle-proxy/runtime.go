@@ -13,9 +13,10 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// limitRuntime makes the Go runtime small, unless the environment says otherwise. One processor unless configured: requests are handed from connection
-// to connection on one run queue, without waking threads. A low GC percentage costs little where nearly nothing is allocated. A
-// memory limit below the container's makes the collector work harder before the kernel kills.
+// limitRuntime makes the Go runtime small, unless the environment says otherwise. One processor unless configured:
+// requests are handed from connection to connection on one run queue, without waking threads. A low GC percentage costs
+// little where nearly nothing is allocated. A memory limit below the container's makes the collector work harder before
+// the kernel kills.
 func limitRuntime(settings *mesh.ProxyConfig, log *zap.Logger) {
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(workers(settings, runtime.NumCPU()))

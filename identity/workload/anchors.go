@@ -6,19 +6,21 @@ import (
 	"time"
 )
 
-// Anchors are the trust anchors of one moment. Values are equal as long as nothing took their place; the zero value trusts nobody.
+// Anchors are the trust anchors of one moment. Values are equal until the anchors are replaced; the zero value trusts
+// nobody.
 type Anchors struct{ trust *trust }
 
-// Anchors returns the trust anchors in force. replaced is closed when they, or the workload's own certificate, are replaced. A trust
-// roots file that cannot be used replaces nothing.
+// Anchors returns the active trust anchors. replaced is closed when they, or the workload's own certificate, are
+// replaced. An invalid trust roots file replaces nothing.
 func (m *Manager) Anchors() (a Anchors, replaced <-chan struct{}) {
 	s := m.state.Load()
 	return Anchors{s.trust}, s.replaced
 }
 
-// Vouch says whether the chain of a peer, which a handshake has verified at its time, would still be accepted at now, and until when.
-// reason is empty if it would, else it is that of the PeerError.
-func (a Anchors) Vouch(chain []*x509.Certificate, usage x509.ExtKeyUsage, now time.Time) (until time.Time, reason Reason) {
+// Vouch reports whether the chain of a peer, which an earlier handshake verified, would be accepted at now, and until
+// when. If so, reason is empty; otherwise it is that of the PeerError.
+func (a Anchors) Vouch(chain []*x509.Certificate, usage x509.ExtKeyUsage, now time.Time) (until time.Time,
+	reason Reason) {
 	if a.trust == nil {
 		return time.Time{}, NoTrust
 	}
@@ -37,8 +39,9 @@ func (a Anchors) Vouch(chain []*x509.Certificate, usage x509.ExtKeyUsage, now ti
 	}
 }
 
-// ever reports whether the chain is accepted at any time. crypto/x509 looks at the times first: of a certificate that has ended it does
-// not say that its anchor is gone as well. If there is such a time, it begins or ends with a certificate of the chain.
+// ever reports whether the chain is accepted at any time. crypto/x509 checks the times first, so for an expired
+// certificate it does not say that its anchor is gone as well. If there is a time at which the chain is accepted, one
+// begins or ends with a certificate of the chain.
 func (a Anchors) ever(chain []*x509.Certificate, usage x509.ExtKeyUsage) bool {
 	for _, cert := range chain {
 		for _, at := range []time.Time{cert.NotAfter, cert.NotBefore} {

@@ -129,7 +129,7 @@ func TestRefusalOfTheControllerIsReported(t *testing.T) {
 	}
 }
 
-func TestCallsAreToldWithTheirStatus(t *testing.T) {
+func TestCallsAreReportedWithTheirStatus(t *testing.T) {
 	ca := meshtest.NewCA(t)
 	s := &identityServer{ca: ca}
 	s.fail.Store(true)

@@ -18,21 +18,22 @@ import (
 )
 
 const (
-	// pollInterval is how often the trust roots file is read again. A kubelet replaces it at most once in a minute or so.
+	// pollInterval is how often the trust roots file is read again. A kubelet replaces it about once a minute at most.
 	pollInterval = 5 * time.Second
 	// attemptTimeout bounds one exchange with the identity controller.
 	attemptTimeout = 10 * time.Second
-	// minRenewal keeps a certificate of very short life from being renewed all the time.
+	// minRenewal bounds the rate of renewals of a very short-lived certificate.
 	minRenewal = 10 * time.Second
 )
 
-// Config says who a workload is and where it gets its certificate.
+// Config is the identity of a workload and the address of the identity controller.
 type Config struct {
 	ID mesh.ID
 	// Addr is host:port of the identity controller, Server the identity that it must prove.
 	Addr   string
 	Server mesh.ID
-	// TokenFile holds the projected ServiceAccount token, TrustRootsFile the trust anchors (PEM). Both are read at every attempt.
+	// TokenFile holds the projected ServiceAccount token, TrustRootsFile the trust anchors (PEM). Both are read at every
+	// attempt.
 	TokenFile      string
 	TrustRootsFile string
 	// Called, when set, is called after each call of the identity controller, on Run's goroutine, with its gRPC status.
@@ -53,16 +54,16 @@ type Manager struct {
 	status Status
 }
 
-// state is what handshakes use. It is never changed.
+// state is what handshakes use. It is immutable.
 type state struct {
 	cert     *tls.Certificate // nil before the first
 	trust    *trust           // nil before the first
-	replaced chan struct{}    // closed when another state is in force
+	replaced chan struct{}    // closed when another state is active
 }
 
-// Status is what metrics say about a Manager.
+// Status is the state of a Manager for metrics.
 type Status struct {
-	// NotBefore and NotAfter are the validity of the certificate in force; zero before the first.
+	// NotBefore and NotAfter are the validity of the active certificate; zero before the first.
 	NotBefore, NotAfter time.Time
 	// Refreshed is when it arrived.
 	Refreshed time.Time
@@ -70,7 +71,7 @@ type Status struct {
 	Refreshes, Failures uint64
 	// LastError is the error of the last attempt, nil if it brought a certificate.
 	LastError error
-	// RootsErrors counts the times that the trust roots file could not be used; the anchors before stayed in force.
+	// RootsErrors counts invalid trust roots files; each time the anchors before stayed active.
 	RootsErrors uint64
 }
 
@@ -79,7 +80,7 @@ type certifier interface {
 	certify(ctx context.Context, csr []byte) (*answer, error)
 }
 
-// answer is what the identity controller says, DER.
+// answer is the identity controller's response, DER.
 type answer struct {
 	chain   [][]byte // leaf first
 	anchors [][]byte
@@ -89,11 +90,13 @@ type answer struct {
 func New(cfg Config) *Manager {
 	m := newManager(cfg.ID, cfg.Log)
 	m.rootsFile = cfg.TrustRootsFile
-	m.certifier = &client{addr: cfg.Addr, tokenFile: cfg.TokenFile, tls: m.verifyingTLS(cfg.Server, nil), called: cfg.Called}
+	m.certifier = &client{addr: cfg.Addr, tokenFile: cfg.TokenFile, tls: m.verifyingTLS(cfg.Server, nil),
+		called: cfg.Called}
 	return m
 }
 
-// Static returns a Manager that holds cert for ever and trusts roots. Its Run only waits. It is for running without a control plane.
+// Static returns a Manager with a fixed certificate and fixed roots. Its Run only waits. It is for proxies without a
+// control plane.
 func Static(cert tls.Certificate, roots []*x509.Certificate) (*Manager, error) {
 	if cert.Leaf == nil {
 		leaf, err := x509.ParseCertificate(cert.Certificate[0])
@@ -110,8 +113,8 @@ func Static(cert tls.Certificate, roots []*x509.Certificate) (*Manager, error) {
 	return m, m.Replace(cert, roots)
 }
 
-// Replace brings another certificate of the same identity and other anchors into force, as a renewal does, for a Manager made with
-// Static. The certificate's Leaf must be set.
+// Replace activates another certificate of the same identity and other anchors, as a renewal does. It is for a Manager
+// made with Static. The certificate's Leaf must be set.
 func (m *Manager) Replace(cert tls.Certificate, roots []*x509.Certificate) error {
 	if len(roots) == 0 {
 		return errors.New("static certificate: no trust anchors")
@@ -132,27 +135,27 @@ func newManager(id mesh.ID, log *zap.Logger) *Manager {
 	return m
 }
 
-// ID returns whose certificate the Manager keeps.
+// ID returns the identity of the Manager's certificate.
 func (m *Manager) ID() mesh.ID { return m.id }
 
-// Ready is closed once there was a certificate; Err says whether there still is.
+// Ready is closed with the first certificate; Err reports whether there still is one.
 func (m *Manager) Ready() <-chan struct{} { return m.ready }
 
-// Err returns nil while the workload holds a valid certificate, else an error that wraps ErrNoCertificate.
+// Err returns nil while the workload has a valid certificate, otherwise an error that wraps ErrNoCertificate.
 func (m *Manager) Err() error {
 	_, err := m.certificate()
 	return err
 }
 
-// Status returns the figures of the moment.
+// Status returns the present state.
 func (m *Manager) Status() Status {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.status
 }
 
-// Run gets a certificate, renews it when half of its life is over, and follows the trust roots file, until ctx ends. What
-// fails is tried again: every half second at first while there is no valid certificate, with growing pauses where there is one.
+// Run gets a certificate, renews it after half of its lifetime, and follows the trust roots file, until ctx ends. It
+// tries failures again: every half second at first while there is no valid certificate, otherwise with growing pauses.
 func (m *Manager) Run(ctx context.Context) error {
 	if m.certifier == nil {
 		<-ctx.Done()
@@ -162,7 +165,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	defer poll.Stop()
 	renew := time.NewTimer(0)
 	defer renew.Stop()
-	var due time.Time // on the wall clock: a machine that slept must not take an old certificate for a young one
+	var due time.Time // on the wall clock, which counts the time that the machine slept
 	var failures retries
 	for {
 		select {
@@ -189,7 +192,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	}
 }
 
-// lifeLeft is how long the certificate in force is valid still; not positive if it is not, or if there is none.
+// lifeLeft returns the remaining validity of the active certificate; not positive if there is no valid one.
 func (m *Manager) lifeLeft() time.Duration {
 	s := m.state.Load()
 	if s.cert == nil {
@@ -201,8 +204,8 @@ func (m *Manager) lifeLeft() time.Duration {
 // wall is the time without its monotonic part.
 func wall() time.Time { return time.Now().Round(0) }
 
-// pollRoots reads the trust roots file again. It reports whether the certificate in force no longer leads to an anchor, so that a new
-// one is needed at once.
+// pollRoots reads the trust roots file again. It reports whether the active certificate no longer verifies, so that a
+// new one is needed at once.
 func (m *Manager) pollRoots() (stranded bool) {
 	old := m.state.Load()
 	if err := m.readRoots(); err != nil {
@@ -217,7 +220,7 @@ func (m *Manager) pollRoots() (stranded bool) {
 	return s.check(time.Now()) != nil
 }
 
-// readRoots brings the file's anchors into force.
+// readRoots activates the file's anchors.
 func (m *Manager) readRoots() error {
 	s := m.state.Load()
 	bundle, err := os.ReadFile(m.rootsFile)
@@ -237,7 +240,7 @@ func (m *Manager) readRoots() error {
 	return err
 }
 
-// replace brings a certificate and anchors into force and returns what was.
+// replace activates a certificate and anchors and returns the state before.
 func (m *Manager) replace(cert *tls.Certificate, trust *trust) *state {
 	old := m.state.Swap(&state{cert: cert, trust: trust, replaced: make(chan struct{})})
 	close(old.replaced)

@@ -64,7 +64,7 @@ func (a *authority) sign(csr []byte) [][]byte {
 	return leaf.Chain
 }
 
-// script is a certifier that records when it was asked and answers as it is told.
+// script is a certifier that records when it was asked and gives prepared answers.
 type script struct {
 	mu     sync.Mutex // guards the fields below
 	asked  []time.Time
@@ -223,13 +223,15 @@ func TestAnswersThatDoNotFitAreNotUsed(t *testing.T) {
 		name   string
 		answer func(t *testing.T, a *authority, csr []byte) *answer
 	}{
-		{"another authority", func(t *testing.T, _ *authority, csr []byte) *answer { return &answer{chain: stranger(t).sign(csr)} }},
+		{"another authority", func(t *testing.T, _ *authority, csr []byte) *answer {
+			return &answer{chain: stranger(t).sign(csr)}
+		}},
 		{"no certificate", func(*testing.T, *authority, []byte) *answer { return &answer{} }},
 		{"garbage", func(*testing.T, *authority, []byte) *answer { return &answer{chain: [][]byte{{1, 2, 3}}} }},
 		{"anchors that are garbage", func(_ *testing.T, a *authority, csr []byte) *answer {
 			return &answer{chain: a.sign(csr), anchors: [][]byte{{1}}}
 		}},
-		{"an anchor that is no authority", func(_ *testing.T, a *authority, csr []byte) *answer {
+		{"an anchor that is not an authority", func(_ *testing.T, a *authority, csr []byte) *answer {
 			chain := a.sign(csr)
 			return &answer{chain: chain, anchors: chain[:1]}
 		}},
@@ -350,7 +352,8 @@ func TestAnchorOfTheAnswerCountsUntilTheFileChanges(t *testing.T) {
 	})
 }
 
-// TestAnchorsSayWhenTheyChange follows what watchers of open connections see: a bundle that cannot be used is no change.
+// TestAnchorsSayWhenTheyChange follows what watchers of open connections see: a bundle that cannot be used is no
+// change.
 func TestAnchorsSayWhenTheyChange(t *testing.T) {
 	inBubble(t, func(t *testing.T, m *Manager, old *authority, s *script, start func()) {
 		start()
@@ -378,7 +381,7 @@ func TestAnchorsSayWhenTheyChange(t *testing.T) {
 		writeRoots(t, m, append(slices.Clone(old.roots), fresh.roots...))
 		pass(pollInterval)
 		if !changed() {
-			t.Fatal("nobody was told of the anchor that was appended")
+			t.Fatal("the appended anchor closed no channel")
 		}
 		both, _ := m.Anchors()
 		if until, reason := both.Vouch(chain, x509.ExtKeyUsageClientAuth, time.Now()); reason != "" || !until.Equal(end) {

@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// maxProofs bounds the chains that are remembered: more peers than a pod talks to, at about a hundred bytes each.
+// maxProofs bounds the remembered chains: more peers than a pod talks to, at about a hundred bytes each.
 const maxProofs = 1024
 
-// proofs remembers which chains lead to the anchors of one trust. Of the signatures of a handshake, those of the chain are the larger
-// part, and a peer presents the same chain every time. Only chains that were verified are remembered, and the trust that replaces this
-// one begins without any, so that a dropped anchor takes all that it vouched for with it.
+// proofs remembers which chains verify under the anchors of one trust. The signatures of the chain are the larger part
+// of a handshake's, and a peer presents the same chain every time. Only verified chains are remembered. The next trust
+// begins without any, so a dropped anchor invalidates all its chains.
 type proofs struct {
 	mu     sync.Mutex // guards the field below
 	chains map[chainKey]validity
@@ -42,8 +42,8 @@ func keyOf(chain []*x509.Certificate, usage x509.ExtKeyUsage) chainKey {
 	return chainKey(h.Sum(nil))
 }
 
-// hold returns the validity of the chain behind the key if it was verified and is valid at now.
-func (p *proofs) hold(key chainKey, now time.Time) (v validity, ok bool) {
+// recall returns the validity of the chain behind the key if it was verified and is valid at now.
+func (p *proofs) recall(key chainKey, now time.Time) (v validity, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	v, ok = p.chains[key]
@@ -64,7 +64,7 @@ func (p *proofs) add(key chainKey, verified []*x509.Certificate) validity {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.chains == nil || len(p.chains) >= maxProofs {
-		p.chains = map[chainKey]validity{} // whoever still connects is verified once more
+		p.chains = map[chainKey]validity{} // peers that connect again are verified again
 	}
 	p.chains[key] = v
 	return v

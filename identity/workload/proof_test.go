@@ -45,7 +45,8 @@ func testChain(t testing.TB, now time.Time) (anchor *x509.Certificate, chain []*
 	root := issue(authority(1, 100*time.Hour), nil)
 	issuer := issue(authority(2, 2*time.Hour), &root)
 	leaf := issue(&x509.Certificate{
-		SerialNumber: big.NewInt(3), NotBefore: now.Add(-time.Minute), NotAfter: now.Add(24 * time.Hour), KeyUsage: x509.KeyUsageDigitalSignature,
+		SerialNumber: big.NewInt(3), NotBefore: now.Add(-time.Minute), NotAfter: now.Add(24 * time.Hour),
+		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 		URIs:        []*url.URL{{Scheme: "spiffe", Host: "cluster.local", Path: "/ns/shop/sa/web"}},
 	}, &issuer)

@@ -17,7 +17,7 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// renew gets a certificate for a new key and brings it into force.
+// renew gets a certificate for a new key and activates it.
 func (m *Manager) renew(ctx context.Context) error {
 	cert, trust, err := m.request(ctx)
 	if err != nil {
@@ -35,7 +35,7 @@ func (m *Manager) renew(ctx context.Context) error {
 func (m *Manager) request(ctx context.Context) (*tls.Certificate, *trust, error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
-	// Anchors from before do as well: the file may be gone for a moment while it is replaced.
+	// The anchors before are enough: the file may be missing for a moment while it is replaced.
 	if err := m.readRoots(); err != nil && m.state.Load().trust == nil {
 		return nil, nil, err
 	}
@@ -82,7 +82,7 @@ func newCertificate(key *ecdsa.PrivateKey, chain [][]byte) (*tls.Certificate, er
 	return &tls.Certificate{Certificate: chain, PrivateKey: key, Leaf: leaf}, nil
 }
 
-// adopt brings a certificate and anchors into force.
+// adopt activates a certificate and anchors.
 func (m *Manager) adopt(cert *tls.Certificate, trust *trust) {
 	first := m.replace(cert, trust).cert == nil
 	m.mu.Lock()

@@ -6,14 +6,14 @@ import (
 	"github.com/tulle-mesh/tulle/internal/backoff"
 )
 
-// Pauses between attempts. A workload that waits for a certificate serves nobody, so it asks again quickly at first, because at the
-// start of a cluster the identity controller is often only seconds behind, and never waits longer than half a minute. One whose
-// certificate is still valid has time.
+// Pauses between attempts. A workload without a certificate serves nobody. So it asks again quickly at first, because
+// in a starting cluster the identity controller is often only seconds behind, and never waits longer than half a
+// minute. A workload with a valid certificate has time.
 const (
 	minBackoff    = 500 * time.Millisecond
 	maxBackoff    = 150 * time.Second
 	urgentBackoff = 24 * time.Second
-	// eagerness is how long after the first failure a workload without a certificate keeps to minBackoff.
+	// eagerness is how long after the first failure a workload without a certificate uses minBackoff.
 	eagerness = 30 * time.Second
 )
 
@@ -23,8 +23,7 @@ type retries struct {
 	wait  time.Duration // before the last attempt, beyond eagerness
 }
 
-// next returns the pause after a failure at now. It never goes beyond the end of the certificate, lifeLeft away: from then on the
-// workload is in a hurry.
+// next returns the pause after a failure at now. It ends at the latest when the certificate does, in lifeLeft.
 func (r *retries) next(lifeLeft time.Duration, now time.Time) time.Duration {
 	urgent := lifeLeft <= 0
 	if r.since.IsZero() {

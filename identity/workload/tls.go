@@ -13,7 +13,7 @@ import (
 // ErrNoCertificate is wrapped by every handshake that fails because the workload itself has no valid certificate.
 var ErrNoCertificate = errors.New("no valid certificate of our own")
 
-// Reason says in a word why a peer was refused; the words are label values of metrics.
+// Reason is a constant word for the refusal of a peer; it is a label value of metrics.
 type Reason string
 
 // The reasons of a PeerError.
@@ -25,8 +25,8 @@ const (
 	WrongIdentity Reason = "wrong_identity"
 )
 
-// PeerError is the error of a handshake whose peer could not prove its identity. crypto/tls returns it as it is to the side that
-// refused.
+// PeerError is the error of a handshake in which the peer could not prove its identity. crypto/tls returns it unchanged
+// to the refusing side.
 type PeerError struct {
 	Self   mesh.ID
 	Peer   mesh.ID // what the peer claims; zero if that cannot be read
@@ -53,9 +53,9 @@ func (e *PeerError) Error() string {
 // Unwrap returns the cause.
 func (e *PeerError) Unwrap() error { return e.Err }
 
-// ServerTLS returns a configuration that accepts mesh TLS: TLS 1.3, one of the ALPN protocols, and a client that proves any identity
-// of the mesh (PeerID tells whose). Handshakes use whatever certificate and anchors are in force when they happen; they fail with
-// ErrNoCertificate or a PeerError. It may be shared by any number of connections.
+// ServerTLS returns a configuration that accepts mesh TLS: TLS 1.3, one of the ALPN protocols, and a client that proves
+// any identity of the mesh (PeerID returns it). Each handshake uses the certificate and anchors that are active at that
+// moment, and fails with ErrNoCertificate or a PeerError. Any number of connections may share it.
 func (m *Manager) ServerTLS(alpn ...string) *tls.Config {
 	cfg := baseTLS(alpn)
 	cfg.ClientAuth = tls.RequireAnyClientCert
@@ -66,7 +66,7 @@ func (m *Manager) ServerTLS(alpn ...string) *tls.Config {
 	return cfg
 }
 
-// ClientTLS returns a configuration that connects to the workload server and to nobody else; see ServerTLS.
+// ClientTLS returns a configuration that connects only to the workload server; see ServerTLS.
 func (m *Manager) ClientTLS(server mesh.ID, alpn ...string) *tls.Config {
 	cfg := m.verifyingTLS(server, alpn)
 	cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return m.certificate() }
@@ -76,7 +76,7 @@ func (m *Manager) ClientTLS(server mesh.ID, alpn ...string) *tls.Config {
 // verifyingTLS is ClientTLS without a certificate of our own.
 func (m *Manager) verifyingTLS(server mesh.ID, alpn []string) *tls.Config {
 	cfg := baseTLS(alpn)
-	// Certificates of the mesh name identities, not hosts: VerifyConnection does all that the library's check of host names would.
+	// Certificates of the mesh name identities, not hosts: VerifyConnection does the whole verification.
 	cfg.InsecureSkipVerify = true
 	cfg.VerifyConnection = func(cs tls.ConnectionState) error {
 		return m.verify(cs.PeerCertificates, x509.ExtKeyUsageServerAuth, server)
@@ -84,8 +84,9 @@ func (m *Manager) verifyingTLS(server mesh.ID, alpn []string) *tls.Config {
 	return cfg
 }
 
-// baseTLS resumes no session: a resumed one would skip the anchors in force, and tickets would keep keys beyond a certificate's life.
-// Records are not grown dynamically: the mesh writes in large batches already, and small first records cost more than they save.
+// baseTLS resumes no session: a resumed one would skip the active anchors, and tickets would extend the life of keys
+// beyond that of the certificate. Records have no dynamic size: the mesh writes in large batches, and small first
+// records cost more than they save.
 func baseTLS(alpn []string) *tls.Config {
 	return &tls.Config{
 		MinVersion:                  tls.VersionTLS13,
@@ -96,7 +97,8 @@ func baseTLS(alpn []string) *tls.Config {
 	}
 }
 
-// PeerID returns the identity of the peer of a connection made with ServerTLS or ClientTLS. The handshake has verified it.
+// PeerID returns the identity of the peer of a connection made with ServerTLS or ClientTLS. The handshake has verified
+// it.
 func PeerID(cs tls.ConnectionState) (mesh.ID, error) {
 	if len(cs.PeerCertificates) == 0 {
 		return mesh.ID{}, errors.New("peer has no certificate")
@@ -104,7 +106,7 @@ func PeerID(cs tls.ConnectionState) (mesh.ID, error) {
 	return leafID(cs.PeerCertificates[0])
 }
 
-// certificate returns the certificate in force, or an error that wraps ErrNoCertificate.
+// certificate returns the active certificate, or an error that wraps ErrNoCertificate.
 func (m *Manager) certificate() (*tls.Certificate, error) {
 	s := m.state.Load()
 	if err := s.usable(m.id, time.Now()); err != nil {

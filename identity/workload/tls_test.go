@@ -25,9 +25,10 @@ var (
 	api = mesh.ID{TrustDomain: "cluster.local", Namespace: "shop", ServiceAccount: "api.v2"}
 )
 
-// handshake connects the two configurations over a loopback socket and returns what each side says. A client of TLS 1.3 learns of its
-// refusal at the first read.
-func handshake(t *testing.T, server, client *tls.Config) (serverState, clientState tls.ConnectionState, serverErr, clientErr error) {
+// handshake connects the two configurations over a loopback socket and returns what each side says. A client of TLS 1.3
+// learns of its refusal at the first read.
+func handshake(t *testing.T, server, client *tls.Config) (serverState, clientState tls.ConnectionState, serverErr,
+	clientErr error) {
 	t.Helper()
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -76,7 +77,8 @@ func TestBothSidesLearnWhoThePeerIs(t *testing.T) {
 	if got, err := workload.PeerID(client); err != nil || got != api {
 		t.Errorf("client sees %v (%v), want %v", got, err, api)
 	}
-	if client.Version != tls.VersionTLS13 || client.CurveID != tls.X25519MLKEM768 || client.NegotiatedProtocol != mesh.ALPNRelay {
+	if client.Version != tls.VersionTLS13 || client.CurveID != tls.X25519MLKEM768 ||
+		client.NegotiatedProtocol != mesh.ALPNRelay {
 		t.Errorf("got version %x, curve %v, protocol %q", client.Version, client.CurveID, client.NegotiatedProtocol)
 	}
 }
@@ -149,7 +151,8 @@ func TestClientRefusesEveryServerButTheOneItWants(t *testing.T) {
 		reason workload.Reason
 		text   string
 	}{
-		{"somebody else of the mesh", ca.Certs(web), workload.WrongIdentity, "peer is " + web.String() + ", want " + api.String()},
+		{"somebody else of the mesh", ca.Certs(web), workload.WrongIdentity, "peer is " + web.String() + ", want " +
+			api.String()},
 		{"the right name from another authority", other.Certs(api), workload.Untrusted, api.String()},
 	}
 	for _, c := range cases {

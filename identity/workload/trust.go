@@ -11,18 +11,17 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// Limits of what a peer may present. A chain of the mesh is a leaf, its issuer and rarely one or two more; verifying a chain costs
-// signatures for every certificate, so what no authority of the mesh would make is refused before any is checked.
+// Limits of what a peer may present. A chain of the mesh is a leaf, its issuer and rarely one or two more. Verifying
+// costs a signature per certificate, so longer chains are refused before any is checked.
 const (
 	maxChain      = 4
 	maxChainBytes = 16 << 10
 )
 
-// trust is the set of trust anchors in force: those of the trust roots file and those of the identity controller's last answer.
-//
-// Both come from the same bundle, yet either may be the newer one: kubelets take up to two minutes to carry a ConfigMap into a pod,
-// while an answer is as old as the certificate. The union admits a new anchor as soon as either names it. An anchor that was dropped
-// must go as fast, so a file that changes overrules an answer that came before.
+// trust is the set of active trust anchors: those of the trust roots file and those of the identity controller's last
+// answer. // // Both come from the same bundle, but either may be newer: kubelets take up to two minutes to update a
+// ConfigMap in a pod, and an answer is as old as the certificate. The union includes a new anchor as soon as either
+// names it. A dropped anchor must go as fast, so a file that changes overrides an earlier answer.
 type trust struct {
 	bundle []byte // the file's text
 	file   []*x509.Certificate
@@ -43,7 +42,8 @@ func (t *trust) withFile(bundle []byte) (*trust, error) {
 	return newTrust(bundle, roots, nil), nil
 }
 
-// withAnswer returns the trust after the identity controller answered with anchors, DER, and t itself if they are those of before.
+// withAnswer returns the trust after the identity controller answered with anchors, DER, and t itself if they are those
+// of before.
 func (t *trust) withAnswer(anchors [][]byte) (*trust, error) {
 	var roots []*x509.Certificate
 	for _, der := range anchors {
@@ -70,8 +70,8 @@ func newTrust(bundle []byte, file, answer []*x509.Certificate) *trust {
 	return t
 }
 
-// identify returns the identity that a chain, leaf first, proves at now for the usage. With an error it returns the identity that the
-// leaf claims, if it can be read.
+// identify returns the identity that a chain, leaf first, proves at now for the usage. With an error it returns the
+// identity that the leaf claims, if it can be read.
 func (t *trust) identify(chain []*x509.Certificate, usage x509.ExtKeyUsage, now time.Time) (mesh.ID, error) {
 	if err := checkSize(chain); err != nil {
 		return mesh.ID{}, err
@@ -84,10 +84,10 @@ func (t *trust) identify(chain []*x509.Certificate, usage x509.ExtKeyUsage, now 
 	return id, err
 }
 
-// verify returns the time in which the chain proves what it says.
+// verify returns the time in which the chain is valid.
 func (t *trust) verify(chain []*x509.Certificate, usage x509.ExtKeyUsage, now time.Time) (validity, error) {
 	key := keyOf(chain, usage)
-	if v, ok := t.proofs.hold(key, now); ok {
+	if v, ok := t.proofs.recall(key, now); ok {
 		return v, nil
 	}
 	intermediates := x509.NewCertPool()
@@ -120,8 +120,8 @@ func checkSize(chain []*x509.Certificate) error {
 	return nil
 }
 
-// leafID returns the identity that a leaf claims. Source: SPIFFE X509-SVID §2 (exactly one URI SAN), §4.1 (no CA), §4.3 (key usage
-// digitalSignature, neither keyCertSign nor cRLSign).
+// leafID returns the identity that a leaf claims. Source: SPIFFE X509-SVID §2 (exactly one URI SAN), §4.1 (no CA), §4.3
+// (key usage digitalSignature, neither keyCertSign nor cRLSign).
 func leafID(cert *x509.Certificate) (mesh.ID, error) {
 	switch {
 	case cert.IsCA || cert.KeyUsage&(x509.KeyUsageCertSign|x509.KeyUsageCRLSign) != 0:
