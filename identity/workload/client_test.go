@@ -21,7 +21,7 @@ import (
 	"github.com/tulle-mesh/tulle/internal/meshtest"
 )
 
-// identityServer is a gRPC server that issues to web whoever asks.
+// identityServer is a gRPC server that issues certificates of web to every caller.
 type identityServer struct {
 	pb.UnimplementedIdentityServer
 	ca    *meshtest.CA

@@ -209,7 +209,7 @@ func wall() time.Time { return time.Now().Round(0) }
 func (m *Manager) pollRoots() (stranded bool) {
 	old := m.state.Load()
 	if err := m.readRoots(); err != nil {
-		m.log.Warn("trust anchors not read, the last ones stay in force", zap.Error(err))
+		m.log.Warn("trust anchors not read, the last ones stay active", zap.Error(err))
 		return false
 	}
 	s := m.state.Load()
