@@ -123,7 +123,8 @@ func TestTenThousandRoutes(t *testing.T) {
 			exact := gatewayv1.PathMatchExact
 			for r := range route.Spec.Rules {
 				path := fmt.Sprintf("/%d/%d", i, r)
-				route.Spec.Rules[r].Matches = []gatewayv1.HTTPRouteMatch{{Path: &gatewayv1.HTTPPathMatch{Type: &exact, Value: &path}}}
+				route.Spec.Rules[r].Matches = []gatewayv1.HTTPRouteMatch{{Path: &gatewayv1.HTTPPathMatch{Type: &exact,
+					Value: &path}}}
 			}
 			f.apply(route)
 		}

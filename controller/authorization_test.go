@@ -22,17 +22,25 @@ import (
 // callers are the clients that each case of TestWhoMayCall is asked about. Several are named so that they look like
 // another.
 var callers = map[string]authz.Peer{
-	"cart":         {ID: mesh.ID{TrustDomain: "cluster.local", Namespace: "shop", ServiceAccount: "cart"}, Addr: netip.MustParseAddr("10.1.0.7")},
-	"cart2":        {ID: mesh.ID{TrustDomain: "cluster.local", Namespace: "shop", ServiceAccount: "cart2"}, Addr: netip.MustParseAddr("10.1.0.8")},
-	"a.b":          {ID: mesh.ID{TrustDomain: "cluster.local", Namespace: "shop", ServiceAccount: "a.b"}, Addr: netip.MustParseAddr("10.1.0.9")},
-	"axb":          {ID: mesh.ID{TrustDomain: "cluster.local", Namespace: "shop", ServiceAccount: "axb"}, Addr: netip.MustParseAddr("10.1.0.10")},
-	"b of a.shop":  {ID: mesh.ID{TrustDomain: "cluster.local", Namespace: "a", ServiceAccount: "b"}, Addr: netip.MustParseAddr("10.1.0.11")},
-	"shop-evil":    {ID: mesh.ID{TrustDomain: "cluster.local", Namespace: "shop-evil", ServiceAccount: "cart"}, Addr: netip.MustParseAddr("10.1.0.12")},
-	"other domain": {ID: mesh.ID{TrustDomain: "cluster.local.evil", Namespace: "shop", ServiceAccount: "cart"}, Addr: netip.MustParseAddr("10.1.0.13")},
-	"ops":          {ID: mesh.ID{TrustDomain: "cluster.local", Namespace: "ops", ServiceAccount: "scan"}, Addr: netip.MustParseAddr("10.2.0.1")},
-	"plain":        {Addr: netip.MustParseAddr("10.1.0.14")},
-	"mapped":       {Addr: netip.MustParseAddr("::ffff:10.1.0.15")},
-	"outside":      {Addr: netip.MustParseAddr("192.0.2.1")},
+	"cart": {ID: mesh.ID{TrustDomain: "cluster.local", Namespace: "shop", ServiceAccount: "cart"},
+		Addr: netip.MustParseAddr("10.1.0.7")},
+	"cart2": {ID: mesh.ID{TrustDomain: "cluster.local", Namespace: "shop", ServiceAccount: "cart2"},
+		Addr: netip.MustParseAddr("10.1.0.8")},
+	"a.b": {ID: mesh.ID{TrustDomain: "cluster.local", Namespace: "shop", ServiceAccount: "a.b"},
+		Addr: netip.MustParseAddr("10.1.0.9")},
+	"axb": {ID: mesh.ID{TrustDomain: "cluster.local", Namespace: "shop", ServiceAccount: "axb"},
+		Addr: netip.MustParseAddr("10.1.0.10")},
+	"b of a.shop": {ID: mesh.ID{TrustDomain: "cluster.local", Namespace: "a", ServiceAccount: "b"},
+		Addr: netip.MustParseAddr("10.1.0.11")},
+	"shop-evil": {ID: mesh.ID{TrustDomain: "cluster.local", Namespace: "shop-evil", ServiceAccount: "cart"},
+		Addr: netip.MustParseAddr("10.1.0.12")},
+	"other domain": {ID: mesh.ID{TrustDomain: "cluster.local.evil", Namespace: "shop", ServiceAccount: "cart"},
+		Addr: netip.MustParseAddr("10.1.0.13")},
+	"ops": {ID: mesh.ID{TrustDomain: "cluster.local", Namespace: "ops", ServiceAccount: "scan"},
+		Addr: netip.MustParseAddr("10.2.0.1")},
+	"plain":   {Addr: netip.MustParseAddr("10.1.0.14")},
+	"mapped":  {Addr: netip.MustParseAddr("::ffff:10.1.0.15")},
+	"outside": {Addr: netip.MustParseAddr("192.0.2.1")},
 }
 
 const (
@@ -45,7 +53,8 @@ const (
 
 // policyOn is an AuthorizationPolicy on the Server that requires what the text lists.
 func policyOn(refs string) string {
-	return "---\nkind: AuthorizationPolicy\nmetadata: {name: p}\nspec: {" + onServer + ", requiredAuthenticationRefs: [" + refs + "]}\n"
+	return "---\nkind: AuthorizationPolicy\nmetadata: {name: p}\nspec: {" + onServer + ", requiredAuthenticationRefs: [" +
+		refs + "]}\n"
 }
 
 const (
@@ -74,52 +83,93 @@ func TestWhoMayCall(t *testing.T) {
 		path      string // of a GET; "" for a connection that is not HTTP
 		want      string // who comes in
 	}{
-		"no Server, so the default holds":           {"", "", everybody},
-		"a Server that nothing opens":               {serverManifest, "", ""},
-		"a Server of other pods":                    {strings.ReplaceAll(serverManifest, "app: web", "app: api"), "", everybody},
-		"a Server of other ports":                   {strings.ReplaceAll(serverManifest, "http", "9090"), "", everybody},
-		"a Server that lets everybody in":           {strings.ReplaceAll(serverManifest, "port: http", "port: 8080, accessPolicy: all-unauthenticated"), "", everybody},
-		"a Server that lets the proven in":          {strings.ReplaceAll(serverManifest, "port: http", "port: http, accessPolicy: all-authenticated"), "", proven},
-		"a Server that lets its cluster in":         {strings.ReplaceAll(serverManifest, "port: http", "port: http, accessPolicy: cluster-unauthenticated"), "", "a.b axb b of a.shop cart cart2 mapped ops other domain plain shop-evil"},
-		"a Server that audits":                      {strings.ReplaceAll(serverManifest, "port: http", "port: http, accessPolicy: audit"), "", everybody},
-		"a policy that requires nothing":            {serverManifest + policyOn(""), "", everybody},
-		"a ServiceAccount":                          {serverManifest + policyOn("{kind: ServiceAccount, name: cart}"), "", "cart"},
-		"a ServiceAccount of another namespace":     {serverManifest + policyOn("{kind: ServiceAccount, name: scan, namespace: ops}"), "", "ops"},
-		"a ServiceAccount, group core":              {serverManifest + policyOn("{group: core, kind: ServiceAccount, name: cart}"), "", "cart"},
-		"Linkerd's spelling":                        {serverManifest + policyOn(requireIdentities) + identities("cart.shop"+suffix), "", "cart"},
-		"Istio's spelling":                          {serverManifest + policyOn(requireIdentities) + identities("cluster.local/ns/shop/sa/cart"), "", "cart"},
-		"SPIFFE's spelling":                         {serverManifest + policyOn(requireIdentities) + identities(`"spiffe://cluster.local/ns/shop/sa/cart"`), "", "cart"},
-		"a name with a dot":                         {serverManifest + policyOn(requireIdentities) + identities("a.b.shop"+suffix), "", "a.b"},
-		"a name that ends like one with a dot":      {serverManifest + policyOn(requireIdentities) + identities("b.a"+suffix), "", "b of a.shop"},
-		"a namespace":                               {serverManifest + policyOn(requireIdentities) + identities(`"*.shop`+suffix+`"`), "", "a.b axb cart cart2"},
-		"a trust domain":                            {serverManifest + policyOn(requireIdentities) + identities(`"*`+suffix+`"`), "", "a.b axb b of a.shop cart cart2 ops shop-evil"},
-		"everybody who is proven":                   {serverManifest + policyOn(requireIdentities) + identities(`"*"`), "", proven},
-		"less than a whole name":                    {serverManifest + policyOn(requireIdentities) + identities(`"cart*.shop`+suffix+`"`), "", ""},
-		"identityRefs":                              {serverManifest + policyOn(requireIdentities) + "---\nkind: MeshTLSAuthentication\nmetadata: {name: m}\nspec: {identityRefs: [{kind: ServiceAccount, name: cart2}, {kind: Namespace, name: ops}]}\n", "", "cart2 ops"},
-		"an authentication that is not there":       {serverManifest + policyOn(requireIdentities), "", ""},
-		"networks":                                  {serverManifest + policyOn(requireNetworks) + networks("{cidr: 10.1.0.0/16}"), "", "a.b axb b of a.shop cart cart2 mapped other domain plain shop-evil"},
-		"networks with exceptions":                  {serverManifest + policyOn(requireNetworks) + networks(`{cidr: 10.1.0.0/16, except: [10.1.0.8/29, 10.1.0.7]}, {cidr: 192.0.2.1}`), "", "outside"},
-		"a network in IPv6 form":                    {serverManifest + policyOn(requireNetworks) + networks(`{cidr: "::ffff:10.2.0.0/112"}`), "", "ops"},
-		"identities and networks":                   {serverManifest + policyOn(requireIdentities+", "+requireNetworks) + identities(`"*.shop`+suffix+`"`) + networks("{cidr: 10.1.0.8/31}"), "", "a.b cart2"},
-		"identities without the networks":           {serverManifest + policyOn(requireIdentities+", "+requireNetworks) + identities(`"*"`), "", ""},
-		"two policies":                              {serverManifest + policyOn("{kind: ServiceAccount, name: cart}") + strings.ReplaceAll(policyOn("{kind: ServiceAccount, name: cart2}"), "name: p}", "name: q}"), "", "cart cart2"},
-		"a policy on the namespace":                 {serverManifest + strings.ReplaceAll(policyOn("{kind: ServiceAccount, name: cart}"), onServer, "targetRef: {kind: Namespace, name: shop}"), "", "cart"},
-		"a policy on another namespace":             {serverManifest + strings.ReplaceAll(policyOn(""), onServer, "targetRef: {kind: Namespace, name: bank}"), "", ""},
-		"a policy of another namespace":             {serverManifest + strings.ReplaceAll(policyOn(""), "name: p}", "name: p, namespace: bank}"), "", ""},
-		"plaintext by a ServerAuthorization":        {serverManifest + serverAuthorization("{unauthenticated: true}"), "", everybody},
-		"plaintext from a network":                  {serverManifest + serverAuthorization("{unauthenticated: true, networks: [{cidr: 192.0.2.0/24}]}"), "", "outside"},
-		"any identity by a ServerAuthorization":     {serverManifest + serverAuthorization("{meshTLS: {unauthenticatedTLS: true}}"), "", proven},
-		"accounts by a ServerAuthorization":         {serverManifest + serverAuthorization("{meshTLS: {serviceAccounts: [{name: cart}, {name: scan, namespace: ops}]}}"), "", "cart ops"},
-		"a ServerAuthorization that asks for both":  {serverManifest + serverAuthorization("{unauthenticated: true, meshTLS: {unauthenticatedTLS: true}}"), "", ""},
-		"bytes that are no requests past a route":   {serverManifest + policyOn("") + routeManifest, "", ""},
-		"a route that nothing opens":                {serverManifest + routeManifest, "/items/1", ""},
-		"a route with a policy of its own":          {serverManifest + routeManifest + routePolicy, "/items/1", "cart"},
-		"what no route matches":                     {serverManifest + routeManifest + routePolicy + policyOn(""), "/admin", ""},
-		"a route, and the Server's policy":          {serverManifest + routeManifest + routePolicy + policyOn("{kind: ServiceAccount, name: cart2}"), "/items/1", "cart cart2"},
-		"a policy on the other group's route":       {serverManifest + routeManifest + strings.ReplaceAll(routePolicy, "policy.linkerd.io", "gateway.networking.k8s.io"), "/items/1", ""},
-		"an opaque Server with a route and policy":  {strings.ReplaceAll(serverManifest, "port: http", "port: http, proxyProtocol: opaque") + routeManifest + routePolicy + policyOn(""), "", ""},
-		"an opaque Server with a policy":            {strings.ReplaceAll(serverManifest, "port: http", "port: http, proxyProtocol: opaque") + policyOn("{kind: ServiceAccount, name: cart}"), "", "cart"},
-		"a Server of the name in another namespace": {strings.ReplaceAll(serverManifest, "name: web}", "name: web, namespace: bank}"), "", everybody},
+		"no Server, so the default holds": {"", "", everybody},
+		"a Server that nothing opens":     {serverManifest, "", ""},
+		"a Server of other pods": {strings.ReplaceAll(serverManifest, "app: web", "app: api"), "",
+			everybody},
+		"a Server of other ports": {strings.ReplaceAll(serverManifest, "http", "9090"), "", everybody},
+		"a Server that lets everybody in": {strings.ReplaceAll(serverManifest, "port: http",
+			"port: 8080, accessPolicy: all-unauthenticated"), "", everybody},
+		"a Server that lets the proven in": {strings.ReplaceAll(serverManifest, "port: http",
+			"port: http, accessPolicy: all-authenticated"), "", proven},
+		"a Server that lets its cluster in": {strings.ReplaceAll(serverManifest, "port: http",
+			"port: http, accessPolicy: cluster-unauthenticated"), "",
+			"a.b axb b of a.shop cart cart2 mapped ops other domain plain shop-evil"},
+		"a Server that audits": {strings.ReplaceAll(serverManifest, "port: http",
+			"port: http, accessPolicy: audit"), "", everybody},
+		"a policy that requires nothing": {serverManifest + policyOn(""), "", everybody},
+		"a ServiceAccount": {serverManifest + policyOn("{kind: ServiceAccount, name: cart}"), "",
+			"cart"},
+		"a ServiceAccount of another namespace": {serverManifest +
+			policyOn("{kind: ServiceAccount, name: scan, namespace: ops}"), "", "ops"},
+		"a ServiceAccount, group core": {serverManifest +
+			policyOn("{group: core, kind: ServiceAccount, name: cart}"), "", "cart"},
+		"Linkerd's spelling": {serverManifest + policyOn(requireIdentities) +
+			identities("cart.shop"+suffix), "", "cart"},
+		"Istio's spelling": {serverManifest + policyOn(requireIdentities) +
+			identities("cluster.local/ns/shop/sa/cart"), "", "cart"},
+		"SPIFFE's spelling": {serverManifest + policyOn(requireIdentities) +
+			identities(`"spiffe://cluster.local/ns/shop/sa/cart"`), "", "cart"},
+		"a name with a dot": {serverManifest + policyOn(requireIdentities) +
+			identities("a.b.shop"+suffix), "", "a.b"},
+		"a name that ends like one with a dot": {serverManifest + policyOn(requireIdentities) + identities("b.a"+suffix),
+			"", "b of a.shop"},
+		"a namespace": {serverManifest + policyOn(requireIdentities) +
+			identities(`"*.shop`+suffix+`"`), "", "a.b axb cart cart2"},
+		"a trust domain": {serverManifest + policyOn(requireIdentities) +
+			identities(`"*`+suffix+`"`), "", "a.b axb b of a.shop cart cart2 ops shop-evil"},
+		"everybody who is proven": {serverManifest + policyOn(requireIdentities) + identities(`"*"`), "",
+			proven},
+		"less than a whole name": {serverManifest + policyOn(requireIdentities) +
+			identities(`"cart*.shop`+suffix+`"`), "", ""},
+		"identityRefs": {serverManifest + policyOn(requireIdentities) +
+			"---\nkind: MeshTLSAuthentication\nmetadata: {name: m}\nspec: {identityRefs: [{kind: ServiceAccount, name: " +
+			"cart2}, {kind: Namespace, name: ops}]}\n", "", "cart2 ops"},
+		"an authentication that is not there": {serverManifest + policyOn(requireIdentities), "", ""},
+		"networks": {serverManifest + policyOn(requireNetworks) +
+			networks("{cidr: 10.1.0.0/16}"), "", "a.b axb b of a.shop cart cart2 mapped other domain plain shop-evil"},
+		"networks with exceptions": {serverManifest + policyOn(requireNetworks) +
+			networks(`{cidr: 10.1.0.0/16, except: [10.1.0.8/29, 10.1.0.7]}, {cidr: 192.0.2.1}`), "", "outside"},
+		"a network in IPv6 form": {serverManifest + policyOn(requireNetworks) +
+			networks(`{cidr: "::ffff:10.2.0.0/112"}`), "", "ops"},
+		"identities and networks": {serverManifest + policyOn(requireIdentities+", "+requireNetworks) +
+			identities(`"*.shop`+suffix+`"`) + networks("{cidr: 10.1.0.8/31}"), "", "a.b cart2"},
+		"identities without the networks": {serverManifest + policyOn(requireIdentities+", "+requireNetworks) +
+			identities(`"*"`), "", ""},
+		"two policies": {serverManifest + policyOn("{kind: ServiceAccount, name: cart}") +
+			strings.ReplaceAll(policyOn("{kind: ServiceAccount, name: cart2}"), "name: p}", "name: q}"), "", "cart cart2"},
+		"a policy on the namespace": {serverManifest +
+			strings.ReplaceAll(policyOn("{kind: ServiceAccount, name: cart}"), onServer,
+				"targetRef: {kind: Namespace, name: shop}"), "", "cart"},
+		"a policy on another namespace": {serverManifest +
+			strings.ReplaceAll(policyOn(""), onServer, "targetRef: {kind: Namespace, name: bank}"), "", ""},
+		"a policy of another namespace": {serverManifest +
+			strings.ReplaceAll(policyOn(""), "name: p}", "name: p, namespace: bank}"), "", ""},
+		"plaintext by a ServerAuthorization": {serverManifest + serverAuthorization("{unauthenticated: true}"), "",
+			everybody},
+		"plaintext from a network": {serverManifest +
+			serverAuthorization("{unauthenticated: true, networks: [{cidr: 192.0.2.0/24}]}"), "", "outside"},
+		"any identity by a ServerAuthorization": {serverManifest +
+			serverAuthorization("{meshTLS: {unauthenticatedTLS: true}}"), "", proven},
+		"accounts by a ServerAuthorization": {serverManifest +
+			serverAuthorization("{meshTLS: {serviceAccounts: [{name: cart}, {name: scan, namespace: ops}]}}"), "", "cart ops"},
+		"a ServerAuthorization that asks for both": {serverManifest +
+			serverAuthorization("{unauthenticated: true, meshTLS: {unauthenticatedTLS: true}}"), "", ""},
+		"bytes that are no requests past a route": {serverManifest + policyOn("") + routeManifest, "", ""},
+		"a route that nothing opens":              {serverManifest + routeManifest, "/items/1", ""},
+		"a route with a policy of its own":        {serverManifest + routeManifest + routePolicy, "/items/1", "cart"},
+		"what no route matches": {serverManifest + routeManifest + routePolicy + policyOn(""), "/admin",
+			""},
+		"a route, and the Server's policy": {serverManifest + routeManifest + routePolicy +
+			policyOn("{kind: ServiceAccount, name: cart2}"), "/items/1", "cart cart2"},
+		"a policy on the other group's route": {serverManifest + routeManifest +
+			strings.ReplaceAll(routePolicy, "policy.linkerd.io", "gateway.networking.k8s.io"), "/items/1", ""},
+		"an opaque Server with a route and policy": {strings.ReplaceAll(serverManifest, "port: http",
+			"port: http, proxyProtocol: opaque") + routeManifest + routePolicy + policyOn(""), "", ""},
+		"an opaque Server with a policy": {strings.ReplaceAll(serverManifest, "port: http",
+			"port: http, proxyProtocol: opaque") + policyOn("{kind: ServiceAccount, name: cart}"), "", "cart"},
+		"a Server of the name in another namespace": {strings.ReplaceAll(serverManifest, "name: web}",
+			"name: web, namespace: bank}"), "", everybody},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := strings.Join(admitted(t, c.manifests, c.path), " "); got != c.want {
@@ -130,8 +180,11 @@ func TestWhoMayCall(t *testing.T) {
 }
 
 const (
-	routeManifest = "---\nkind: HTTPRoute\nmetadata: {name: items}\nspec: {parentRefs: [{name: web}], rules: [{matches: [{path: {value: /items}}]}]}\n"
-	routePolicy   = "---\nkind: AuthorizationPolicy\nmetadata: {name: r}\nspec: {targetRef: {group: policy.linkerd.io, kind: HTTPRoute, name: items}, requiredAuthenticationRefs: [{kind: ServiceAccount, name: cart}]}\n"
+	routeManifest = "---\nkind: HTTPRoute\nmetadata: {name: items}\nspec: {parentRefs: [{name: web}], rules: " +
+		"[{matches: [{path: {value: /items}}]}]}\n"
+	routePolicy = "---\nkind: AuthorizationPolicy\nmetadata: {name: r}\nspec: {targetRef: {group: " +
+		"policy.linkerd.io, kind: HTTPRoute, name: items}, requiredAuthenticationRefs: [{kind: ServiceAccount, name: " +
+		"cart}]}\n"
 )
 
 // admitted returns who of callers comes in to port 8080 of the pod, sorted.
@@ -154,7 +207,8 @@ func admitted(t *testing.T, manifests, path string) []string {
 func guardedPod() *corev1.Pod {
 	p := pod("web-1", "node-0", nil)
 	p.Labels = map[string]string{"app": "web"}
-	p.Spec.Containers = []corev1.Container{{Name: "app", Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: 8080}}}}
+	p.Spec.Containers = []corev1.Container{{Name: "app",
+		Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: 8080}}}}
 	return p
 }
 
@@ -191,9 +245,11 @@ func policyObject(t *testing.T, doc string) metav1.Object {
 		t.Fatal(err)
 	}
 	o := map[string]metav1.Object{
-		"Server": &v1alpha1.Server{}, "AuthorizationPolicy": &v1alpha1.AuthorizationPolicy{}, "ServerAuthorization": &v1alpha1.ServerAuthorization{},
-		"MeshTLSAuthentication": &v1alpha1.MeshTLSAuthentication{}, "NetworkAuthentication": &v1alpha1.NetworkAuthentication{},
-		"HTTPRoute": &v1alpha1.HTTPRoute{}, "GRPCRoute": &gatewayv1.GRPCRoute{},
+		"Server": &v1alpha1.Server{}, "AuthorizationPolicy": &v1alpha1.AuthorizationPolicy{},
+		"ServerAuthorization":   &v1alpha1.ServerAuthorization{},
+		"MeshTLSAuthentication": &v1alpha1.MeshTLSAuthentication{},
+		"NetworkAuthentication": &v1alpha1.NetworkAuthentication{},
+		"HTTPRoute":             &v1alpha1.HTTPRoute{}, "GRPCRoute": &gatewayv1.GRPCRoute{},
 	}[kind.Kind]
 	if err := yaml.UnmarshalStrict([]byte(doc), o); err != nil {
 		t.Fatalf("%v in:\n%s", err, doc)
@@ -208,7 +264,8 @@ func policyObject(t *testing.T, doc string) metav1.Object {
 // no others.
 func TestPolicyFlipReachesItsPodsAlone(t *testing.T) {
 	f := start(t)
-	f.apply(guardedPod(), pod("other", "node-0", nil), policyObject(t, serverManifest), policyObject(t, strings.TrimPrefix(policyOn(""), "---\n")))
+	f.apply(guardedPod(), pod("other", "node-0", nil), policyObject(t, serverManifest),
+		policyObject(t, strings.TrimPrefix(policyOn(""), "---\n")))
 	f.sync()
 	web, stopWeb := f.watch(mesh.Client{Namespace: "shop", Pod: "web-1"}, "")
 	defer stopWeb()

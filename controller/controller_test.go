@@ -50,11 +50,13 @@ func (f *fixture) Publish(all []model.Outcome) {
 
 func start(t testing.TB) *fixture {
 	t.Helper()
-	f := &fixture{t: t, events: make(chan model.Event), problems: make(chan model.Problem, 16), outcomes: map[string]model.Outcome{}}
+	f := &fixture{t: t, events: make(chan model.Event), problems: make(chan model.Problem, 16),
+		outcomes: map[string]model.Outcome{}}
 	f.Controller = New(Config{
 		Log: zap.NewNop(), Registry: prometheus.NewRegistry(), Events: f.events, Problems: f, Outcomes: f,
 		Model: model.Config{
-			TrustDomain: "cluster.local", ClusterDomain: "cluster.local", ControlPlaneNamespace: "tulle", DefaultPolicy: mesh.AllUnauthenticated,
+			TrustDomain: "cluster.local", ClusterDomain: "cluster.local", ControlPlaneNamespace: "tulle",
+			DefaultPolicy: mesh.AllUnauthenticated,
 		},
 	})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -85,7 +87,8 @@ func (f *fixture) sync() {
 // and an op that came after that finds the loop past publishing.
 func (f *fixture) waitForLoop() {
 	f.t.Helper()
-	cell, stop, err := f.Watch(context.Background(), mesh.Client{}, mesh.Target{Addr: netip.MustParseAddrPort("192.0.2.255:1")})
+	cell, stop, err := f.Watch(context.Background(), mesh.Client{},
+		mesh.Target{Addr: netip.MustParseAddrPort("192.0.2.255:1")})
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -129,13 +132,15 @@ func (f *fixture) wait(cell *latest.Cell[*discovery.Value], seen uint64) (*disco
 }
 
 func node(name, zone string) *corev1.Node {
-	return &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{corev1.LabelTopologyZone: zone}}}
+	return &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name,
+		Labels: map[string]string{corev1.LabelTopologyZone: zone}}}
 }
 
 func service(i int) *corev1.Service {
 	return &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: fmt.Sprint("svc-", i)},
-		Spec:       corev1.ServiceSpec{ClusterIP: fmt.Sprintf("10.96.%d.%d", i>>8, i&255), Ports: []corev1.ServicePort{{Port: 80}}},
+		Spec: corev1.ServiceSpec{ClusterIP: fmt.Sprintf("10.96.%d.%d", i>>8, i&255),
+			Ports: []corev1.ServicePort{{Port: 80}}},
 	}
 }
 
@@ -144,7 +149,8 @@ func slice(i, n int) *discoveryv1.EndpointSlice {
 	port := int32(8080)
 	s := &discoveryv1.EndpointSlice{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: "shop", Name: fmt.Sprint("svc-", i), Labels: map[string]string{discoveryv1.LabelServiceName: fmt.Sprint("svc-", i)},
+			Namespace: "shop", Name: fmt.Sprint("svc-",
+				i), Labels: map[string]string{discoveryv1.LabelServiceName: fmt.Sprint("svc-", i)},
 		},
 		AddressType: discoveryv1.AddressTypeIPv4,
 		Ports:       []discoveryv1.EndpointPort{{Port: &port}},

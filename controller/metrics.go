@@ -21,9 +21,11 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		events:   counter("tulle_destination_events_total", "Changes of Kubernetes objects."),
 		resolves: counter("tulle_destination_resolves_total", "Answers that were derived again."),
 		changes:  counter("tulle_destination_changes_total", "Answers that differed from the last one and were published."),
-		rebuilds: counter("tulle_destination_rebuilds_total", "Snapshots that were built because a namespace or a node changed."),
+		rebuilds: counter("tulle_destination_rebuilds_total",
+			"Snapshots that were built because a namespace or a node changed."),
 		problems: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "tulle_destination_problems_total", Help: "Mistakes found in Kubernetes objects, by the annotation or field that is wrong.",
+			Name: "tulle_destination_problems_total",
+			Help: "Mistakes found in Kubernetes objects, by the annotation or field that is wrong.",
 		}, []string{"field"}),
 		batch: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "tulle_destination_batch_size", Help: "Events and requests that were handled together.",

@@ -40,7 +40,8 @@ func full() world { return world{services: 5000, routes: 2000} }
 
 func worldMeta(i int) metav1.ObjectMeta {
 	return metav1.ObjectMeta{
-		Namespace: fmt.Sprint("ns-", i%100), Name: fmt.Sprint("svc-", i), UID: types.UID(fmt.Sprint("uid-", i)), Generation: 1,
+		Namespace: fmt.Sprint("ns-", i%100), Name: fmt.Sprint("svc-",
+			i), UID: types.UID(fmt.Sprint("uid-", i)), Generation: 1,
 	}
 }
 
@@ -69,11 +70,13 @@ func (w world) objects() []metav1.Object {
 func (w world) pod(i, j int) *corev1.Pod {
 	meta := worldMeta(i)
 	meta.Name, meta.UID = fmt.Sprint(meta.Name, "-", j), types.UID(fmt.Sprint(meta.UID, "-", j))
-	meta.Labels = map[string]string{mesh.ControlPlaneNSLabel: "tulle", "app": fmt.Sprint("svc-", i), "pod-template-hash": "6d4cf56db6"}
+	meta.Labels = map[string]string{mesh.ControlPlaneNSLabel: "tulle", "app": fmt.Sprint("svc-", i),
+		"pod-template-hash": "6d4cf56db6"}
 	return &corev1.Pod{
 		ObjectMeta: meta,
 		Spec: corev1.PodSpec{
-			NodeName: fmt.Sprint("node-", (i+j)%100), ServiceAccountName: "app", InitContainers: []corev1.Container{{Name: mesh.ProxyContainer}},
+			NodeName: fmt.Sprint("node-", (i+j)%100), ServiceAccountName: "app",
+			InitContainers: []corev1.Container{{Name: mesh.ProxyContainer}},
 		},
 		Status: corev1.PodStatus{PodIPs: []corev1.PodIP{{IP: podIP(i, j)}}},
 	}
@@ -135,7 +138,8 @@ func (w world) route(i, generation int) *gatewayv1.HTTPRoute {
 // store returns a store of the objects.
 func store(objects []metav1.Object) *model.Store {
 	s := model.New(model.Config{
-		TrustDomain: "cluster.local", ClusterDomain: "cluster.local", ControlPlaneNamespace: "tulle", DefaultPolicy: mesh.AllUnauthenticated,
+		TrustDomain: "cluster.local", ClusterDomain: "cluster.local", ControlPlaneNamespace: "tulle",
+		DefaultPolicy: mesh.AllUnauthenticated,
 	})
 	for _, o := range objects {
 		s.Apply(model.Event{Object: o})
@@ -145,7 +149,8 @@ func store(objects []metav1.Object) *model.Store {
 
 func answerOf(s *model.Store, snap *model.Snapshot, i int) model.Answer {
 	target := mesh.Target{Addr: netip.AddrPortFrom(worldIP(i), 80)}
-	return model.Resolve(s, snap, model.QueryFor(s, snap, target, mesh.Client{Namespace: worldMeta(i).Namespace, Node: "node-0"}))
+	return model.Resolve(s, snap, model.QueryFor(s, snap, target,
+		mesh.Client{Namespace: worldMeta(i).Namespace, Node: "node-0"}))
 }
 
 // BenchmarkFullBuild is everything that follows from 5,000 Services and 2,000 routes, from nothing: their records, the
@@ -227,8 +232,10 @@ func connect(b testing.TB, f *fixture, n int) *streams {
 	authority := meshtest.NewCA(b)
 	serverID := mesh.ID{TrustDomain: "cluster.local", Namespace: "tulle", ServiceAccount: "tulle-destination"}
 	server := discovery.New(discovery.Config{
-		Log: zap.NewNop(), Registry: prometheus.NewRegistry(), TLS: authority.Certs(serverID).ServerTLS("h2"), Identify: workload.PeerID,
-		MaxStreams: 16, Connections: connlimit.Bounds{Total: 2 * n, PerAddress: 2 * n}, // all proxies are at one address, and of few pods
+		Log: zap.NewNop(), Registry: prometheus.NewRegistry(), TLS: authority.Certs(serverID).ServerTLS("h2"),
+		Identify: workload.PeerID,
+		// all proxies are at one address, and of few pods
+		MaxStreams: 16, Connections: connlimit.Bounds{Total: 2 * n, PerAddress: 2 * n},
 	}, f)
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -241,7 +248,8 @@ func connect(b testing.TB, f *fixture, n int) *streams {
 	tls := authority.Certs(appID).ClientTLS(serverID, "h2")
 	var conns []*grpc.ClientConn
 	for i := range n {
-		conn, err := grpc.NewClient("passthrough:///"+lis.Addr().String(), grpc.WithTransportCredentials(credentials.NewTLS(tls)))
+		conn, err := grpc.NewClient("passthrough:///"+lis.Addr().String(),
+			grpc.WithTransportCredentials(credentials.NewTLS(tls)))
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -251,7 +259,8 @@ func connect(b testing.TB, f *fixture, n int) *streams {
 			b.Fatal(err)
 		}
 		// Every 100th Service is in namespace ns-0, with two pods each.
-		hello := &pb.Hello{Namespace: "ns-0", Pod: fmt.Sprintf("svc-%d-%d", i%50*100, i/50%2), Node: fmt.Sprint("node-", i/50%2)}
+		hello := &pb.Hello{Namespace: "ns-0", Pod: fmt.Sprintf("svc-%d-%d", i%50*100, i/50%2),
+			Node: fmt.Sprint("node-", i/50%2)}
 		if err := stream.Send(&pb.SubscribeRequest{Message: &pb.SubscribeRequest_Hello{Hello: hello}}); err != nil {
 			b.Fatal(err)
 		}

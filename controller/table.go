@@ -68,7 +68,8 @@ func newTable(c model.Config, m *metrics) *table {
 	store := model.New(c)
 	return &table{
 		store: store, snap: model.Build(store), metrics: m,
-		watches: map[watchKey]*watch{}, byAddr: map[netip.Addr]map[*watch]struct{}{}, byPod: map[types.NamespacedName]*watch{},
+		watches: map[watchKey]*watch{}, byAddr: map[netip.Addr]map[*watch]struct{}{},
+		byPod:   map[types.NamespacedName]*watch{},
 		answers: map[model.Query]*answer{}, touched: map[*watch]struct{}{},
 	}
 }

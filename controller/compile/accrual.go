@@ -52,7 +52,8 @@ func (r *annotationReader) accrual() *mesh.Accrual {
 	}
 	r.leftOver(AccrualAnnotation, accrualAlphaPrefix)
 	if a.MinPenalty > a.MaxPenalty {
-		r.problem(consecutivePrefix+"min-penalty", fmt.Errorf("%v is more than the greatest penalty, %v", a.MinPenalty, a.MaxPenalty),
+		r.problem(consecutivePrefix+"min-penalty",
+			fmt.Errorf("%v is more than the greatest penalty, %v", a.MinPenalty, a.MaxPenalty),
 			"the lesser of both is used for both")
 		a.MinPenalty = a.MaxPenalty
 	}

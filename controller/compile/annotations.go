@@ -50,7 +50,8 @@ type annotationReader struct {
 func newAnnotationReader(o metav1.Object, prior map[string]string) *annotationReader {
 	for key := range o.GetAnnotations() {
 		if tunes(key) {
-			return &annotationReader{texts: o.GetAnnotations(), prior: prior, good: map[string]string{}, read: map[string]struct{}{}}
+			return &annotationReader{texts: o.GetAnnotations(), prior: prior, good: map[string]string{},
+				read: map[string]struct{}{}}
 		}
 	}
 	return nil
@@ -113,7 +114,8 @@ func (r *annotationReader) leftOver(prefixes ...string) {
 				}
 			}
 			r.findings = append(r.findings, Finding{
-				key, fmt.Sprintf("there is no such annotation: want %s; it has no effect", oneOf(known)), Ignored, ReasonUnknownAnnotation,
+				key, fmt.Sprintf("there is no such annotation: want %s; it has no effect",
+					oneOf(known)), Ignored, ReasonUnknownAnnotation,
 			})
 		}
 	}

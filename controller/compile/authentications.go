@@ -20,7 +20,8 @@ type Authentication struct {
 	Networks   []mesh.Network
 }
 
-func ParseMeshTLSAuthentication(spec *v1alpha1.MeshTLSAuthenticationSpec, namespace string, trustDomain string) (out Authentication, f Findings) {
+func ParseMeshTLSAuthentication(spec *v1alpha1.MeshTLSAuthenticationSpec, namespace string,
+	trustDomain string) (out Authentication, f Findings) {
 	out.Identities = parseIdentities(spec.Identities, "spec.identities", trustDomain, &f)
 	tooMany(len(spec.IdentityRefs), "spec.identityRefs", &f)
 	for i, r := range spec.IdentityRefs {

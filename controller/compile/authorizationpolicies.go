@@ -25,7 +25,8 @@ func (p *AuthorizationPolicy) Requires() []mesh.Ref {
 	return slices.DeleteFunc([]mesh.Ref{p.Identities, p.Networks}, func(r mesh.Ref) bool { return r == mesh.Ref{} })
 }
 
-func ParseAuthorizationPolicy(o *v1alpha1.AuthorizationPolicy, trustDomain string) (spec AuthorizationPolicy, f Findings) {
+func ParseAuthorizationPolicy(o *v1alpha1.AuthorizationPolicy, trustDomain string) (spec AuthorizationPolicy,
+	f Findings) {
 	spec.Target = parseTarget(o, &f)
 	for i, r := range o.Spec.RequiredAuthenticationRefs {
 		path := fmt.Sprintf("spec.requiredAuthenticationRefs[%d]", i)
@@ -35,9 +36,11 @@ func ParseAuthorizationPolicy(o *v1alpha1.AuthorizationPolicy, trustDomain strin
 		case r.Name == "":
 			f.invalid(path+".name", "is missing")
 		case isCore(r.Group) && r.Kind == "ServiceAccount":
-			spec.ServiceAccounts = append(spec.ServiceAccounts, mesh.IdentityMatch{TrustDomain: trustDomain, Namespace: namespace, ServiceAccount: r.Name})
+			spec.ServiceAccounts = append(spec.ServiceAccounts,
+				mesh.IdentityMatch{TrustDomain: trustDomain, Namespace: namespace, ServiceAccount: r.Name})
 		case ref.Group != v1alpha1.PolicyGroup:
-			f.invalid(path, fmt.Sprintf("%s of group %q is no authentication: want a MeshTLSAuthentication or a NetworkAuthentication of %s, or a "+
+			f.invalid(path, fmt.Sprintf("%s of group %q is no authentication: want a MeshTLSAuthentication or a "+
+				"NetworkAuthentication of %s, or a "+
 				"ServiceAccount", r.Kind, r.Group, v1alpha1.PolicyGroup))
 		case r.Kind == "MeshTLSAuthentication" && spec.Identities == mesh.Ref{}:
 			spec.Identities = ref
@@ -46,12 +49,14 @@ func ParseAuthorizationPolicy(o *v1alpha1.AuthorizationPolicy, trustDomain strin
 		case r.Kind == "MeshTLSAuthentication" || r.Kind == "NetworkAuthentication":
 			f.invalid(path, "is a second "+r.Kind+": all refs must be met, so one is what can be said")
 		default:
-			f.invalid(path+".kind", fmt.Sprintf("%q: want MeshTLSAuthentication, NetworkAuthentication or ServiceAccount", r.Kind))
+			f.invalid(path+".kind", fmt.Sprintf("%q: want MeshTLSAuthentication, NetworkAuthentication or ServiceAccount",
+				r.Kind))
 		}
 	}
 	if len(spec.ServiceAccounts) > 1 || len(spec.ServiceAccounts) == 1 && spec.Identities != (mesh.Ref{}) {
-		f.invalid("spec.requiredAuthenticationRefs", "all refs must be met, and no client has two identities: put the ServiceAccounts into "+
-			"one MeshTLSAuthentication")
+		f.invalid("spec.requiredAuthenticationRefs",
+			"all refs must be met, and no client has two identities: put the ServiceAccounts into "+
+				"one MeshTLSAuthentication")
 	}
 	return spec, f
 }
@@ -69,7 +74,8 @@ func parseTarget(o *v1alpha1.AuthorizationPolicy, f *Findings) mesh.Ref {
 	case t.Group == v1alpha1.PolicyGroup && (t.Kind == "Server" || t.Kind == "HTTPRoute"),
 		t.Group == gatewayv1.GroupName && (t.Kind == "HTTPRoute" || t.Kind == "GRPCRoute"):
 	default:
-		f.invalid("spec.targetRef", fmt.Sprintf("%s of group %q: want a Server or an HTTPRoute of %s, an HTTPRoute or a GRPCRoute of %s, or a "+
+		f.invalid("spec.targetRef", fmt.Sprintf("%s of group %q: want a Server or an HTTPRoute of %s, an HTTPRoute or a "+
+			"GRPCRoute of %s, or a "+
 			"Namespace", t.Kind, t.Group, v1alpha1.PolicyGroup, gatewayv1.GroupName))
 	}
 	return ref

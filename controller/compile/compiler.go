@@ -203,10 +203,12 @@ func (c *compiler) backend(path string, in *gatewayv1.BackendObjectReference) me
 	if in.Namespace != nil && *in.Namespace != "" {
 		namespace = string(*in.Namespace)
 	}
-	out := mesh.WeightedBackend{Weight: 1, Ref: mesh.Ref{Group: group, Kind: kind, Namespace: namespace, Name: string(in.Name)}}
+	out := mesh.WeightedBackend{Weight: 1, Ref: mesh.Ref{Group: group, Kind: kind, Namespace: namespace,
+		Name: string(in.Name)}}
 	if !isCore(group) || kind != "Service" {
 		out.Invalid = fmt.Sprintf("%s: kind %s of group %q is not a Service", path, clip(kind), clip(group))
-		c.find(Unresolved, gatewayv1.RouteReasonInvalidKind, path, "kind %s of group %q is not a Service", clip(kind), clip(group))
+		c.find(Unresolved, gatewayv1.RouteReasonInvalidKind, path, "kind %s of group %q is not a Service", clip(kind),
+			clip(group))
 		return out
 	}
 	out.Ref.Group = "core"

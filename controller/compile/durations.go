@@ -37,7 +37,8 @@ func gatewayDuration(s string) (time.Duration, error) {
 }
 
 func errGatewayDuration(s string) error {
-	return fmt.Errorf("%q is not a duration: want up to four numbers with the units h, m, s and ms, such as 1m30s", clip(s))
+	return fmt.Errorf("%q is not a duration: want up to four numbers with the units h, m, s and ms, such as 1m30s",
+		clip(s))
 }
 
 // anyDuration reads what people write into annotations and profiles: a duration as Go or the Gateway API write it, or a
@@ -49,7 +50,8 @@ func anyDuration(s string) (time.Duration, error) {
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil || d < 0 || d > maxDuration/unit {
-		return 0, fmt.Errorf("%q is not a duration: want a number with a unit of ms, s, m, h or d, such as 500ms or 1m30s, of 365 days at most", clip(s))
+		return 0, fmt.Errorf("%q is not a duration: want a number with a unit of ms, s, m, h or d, such as 500ms or "+
+			"1m30s, of 365 days at most", clip(s))
 	}
 	return d * unit, nil
 }

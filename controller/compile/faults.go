@@ -43,12 +43,14 @@ func (r *annotationReader) fault(now time.Time) *mesh.FaultInjection {
 	out.AbortPercent = r.percent(faultAbortPercentAnnotation)
 	out.Delay, delayed = readAnnotation(r, FaultDelayAnnotation, parseDelay)
 	out.DelayPercent = r.percent(faultDelayPercentAnnotation)
-	out.Until, bounded = readAnnotation(r, FaultUntilAnnotation, func(s string) (time.Time, error) { return parseUntil(s, now) })
+	out.Until, bounded = readAnnotation(r, FaultUntilAnnotation,
+		func(s string) (time.Time, error) { return parseUntil(s, now) })
 	if len(r.findings) > before || !r.has(faultPrefix) {
 		return nil
 	}
 	if !bounded {
-		r.problem(FaultUntilAnnotation, errors.New("is missing: want the time when the fault ends, such as 2026-01-31T15:04:05Z"), "no fault is injected")
+		r.problem(FaultUntilAnnotation, errors.New("is missing: want the time when the fault ends, such as "+
+			"2026-01-31T15:04:05Z"), "no fault is injected")
 		return nil
 	}
 	if !abort && !abortGRPC && !delayed {

@@ -28,7 +28,8 @@ func (c *compiler) httpFilters(path string, in []gatewayv1.HTTPRouteFilter, pref
 		out = append(out, f)
 	}
 	if redirects && rewrites {
-		c.find(Invalid, gatewayv1.RouteReasonIncompatibleFilters, path+".filters", "a request is either redirected or rewritten")
+		c.find(Invalid, gatewayv1.RouteReasonIncompatibleFilters, path+".filters",
+			"a request is either redirected or rewritten")
 	}
 	return out
 }
@@ -43,10 +44,12 @@ func (c *compiler) httpFilter(path string, in *gatewayv1.HTTPRouteFilter, prefix
 	var field string
 	switch in.Type {
 	case gatewayv1.HTTPRouteFilterRequestHeaderModifier:
-		field, f.RequestHeaders = "requestHeaderModifier", c.optionalModifier(path+".requestHeaderModifier", in.RequestHeaderModifier)
+		field, f.RequestHeaders = "requestHeaderModifier", c.optionalModifier(path+".requestHeaderModifier",
+			in.RequestHeaderModifier)
 		ok = f.RequestHeaders != nil
 	case gatewayv1.HTTPRouteFilterResponseHeaderModifier:
-		field, f.ResponseHeaders = "responseHeaderModifier", c.optionalModifier(path+".responseHeaderModifier", in.ResponseHeaderModifier)
+		field, f.ResponseHeaders = "responseHeaderModifier", c.optionalModifier(path+".responseHeaderModifier",
+			in.ResponseHeaderModifier)
 		ok = f.ResponseHeaders != nil
 	case gatewayv1.HTTPRouteFilterRequestRedirect:
 		if field, ok = "requestRedirect", in.RequestRedirect != nil; ok {
@@ -110,7 +113,8 @@ func (c *compiler) pathModifier(path string, in *gatewayv1.HTTPPathModifier, pre
 	case gatewayv1.PrefixMatchHTTPPathModifier:
 		out.Prefix, out.Value = true, value(in.ReplacePrefixMatch)
 		if !prefixes {
-			c.find(Invalid, gatewayv1.RouteReasonIncompatibleFilters, path, "ReplacePrefixMatch needs a rule whose matches are all of type PathPrefix")
+			c.find(Invalid, gatewayv1.RouteReasonIncompatibleFilters, path,
+				"ReplacePrefixMatch needs a rule whose matches are all of type PathPrefix")
 		}
 	default:
 		c.unsupported(path+".type", "%q is not supported: want ReplaceFullPath or ReplacePrefixMatch", clip(string(in.Type)))
@@ -125,7 +129,8 @@ func (c *compiler) pathModifier(path string, in *gatewayv1.HTTPPathModifier, pre
 
 func (c *compiler) redirect(path string, in *gatewayv1.HTTPRequestRedirectFilter, prefixes bool) *mesh.Redirect {
 	out := &mesh.Redirect{
-		Scheme: value(in.Scheme), Host: c.host(path+".hostname", (*string)(in.Hostname)), Port: uint16(value(in.Port)), Status: 302,
+		Scheme: value(in.Scheme), Host: c.host(path+".hostname",
+			(*string)(in.Hostname)), Port: uint16(value(in.Port)), Status: 302,
 		Path: c.pathModifier(path+".path", in.Path, prefixes),
 	}
 	if s := out.Scheme; s != "" && s != "http" && s != "https" {
@@ -179,8 +184,10 @@ func (c *compiler) cors(path string, in *gatewayv1.HTTPCORSFilter) *mesh.CORS {
 		out.MaxAge = time.Duration(in.MaxAge) * time.Second
 	}
 	for i, o := range in.AllowOrigins {
-		if u, err := url.Parse(string(o)); o != "*" && (err != nil || u.Scheme == "" || u.Host == "" || u.Path != "" || u.RawQuery != "") {
-			c.unsupported(ElementPath(path, "allowOrigins", i), "%q is not an origin: want * or scheme://host, with a port if it needs one", clip(string(o)))
+		if u, err := url.Parse(string(o)); o != "*" &&
+			(err != nil || u.Scheme == "" || u.Host == "" || u.Path != "" || u.RawQuery != "") {
+			c.unsupported(ElementPath(path, "allowOrigins", i),
+				"%q is not an origin: want * or scheme://host, with a port if it needs one", clip(string(o)))
 		}
 		out.AllowOrigins = append(out.AllowOrigins, string(o))
 	}
@@ -196,6 +203,7 @@ func (c *compiler) cors(path string, in *gatewayv1.HTTPCORSFilter) *mesh.CORS {
 		}
 		return out
 	}
-	out.AllowHeaders, out.ExposeHeaders = headers("allowHeaders", in.AllowHeaders), headers("exposeHeaders", in.ExposeHeaders)
+	out.AllowHeaders, out.ExposeHeaders = headers("allowHeaders", in.AllowHeaders), headers("exposeHeaders",
+		in.ExposeHeaders)
 	return out
 }

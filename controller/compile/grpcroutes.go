@@ -20,7 +20,8 @@ func ParseGRPCRoute(namespace string, in *gatewayv1.GRPCRouteSpec) *Route {
 
 func (c *compiler) grpcRule(path string, in *gatewayv1.GRPCRouteRule) mesh.Rule {
 	c.broken = ""
-	rule := mesh.Rule{Name: string(value(in.Name)), Matches: c.grpcMatches(path, in.Matches), Filters: c.grpcFilters(path, in.Filters)}
+	rule := mesh.Rule{Name: string(value(in.Name)), Matches: c.grpcMatches(path, in.Matches),
+		Filters: c.grpcFilters(path, in.Filters)}
 	if in.SessionPersistence != nil {
 		c.ignored(path+".sessionPersistence", "sessions are not kept at one endpoint; this has no effect")
 	}

@@ -66,7 +66,8 @@ func (c *compiler) httpRule(path string, in *gatewayv1.HTTPRouteRule) (mesh.Rule
 // noCORS refuses CORS filters at a backend.
 func (c *compiler) noCORS(path string, filters []mesh.Filter) {
 	if slices.ContainsFunc(filters, func(f mesh.Filter) bool { return f.CORS != nil }) {
-		c.unsupported(path+".filters", "CORS applies to a whole rule, because what a page may send cannot depend on the backend of a request")
+		c.unsupported(path+".filters", "CORS applies to a whole rule, because what a page may send cannot depend on the "+
+			"backend of a request")
 	}
 }
 

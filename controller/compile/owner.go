@@ -33,7 +33,8 @@ func podRef(o *corev1.Pod) mesh.PodRef {
 // podOwner returns the workload that a person would name. The injector asked the API server and left a label; without
 // it, a ReplicaSet whose name ends with the template's hash is a Deployment's.
 func podOwner(o *corev1.Pod) (kind, owner string) {
-	for _, kind := range []string{"deployment", "statefulset", "daemonset", "cronjob", "job", "replicaset", "replicationcontroller"} {
+	for _, kind := range []string{"deployment", "statefulset", "daemonset", "cronjob", "job", "replicaset",
+		"replicationcontroller"} {
 		if n := o.Labels[ownerLabelPrefix+kind]; n != "" {
 			return kind, n
 		}

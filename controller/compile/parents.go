@@ -40,7 +40,8 @@ func newParentRefs(kind RouteKind, namespace string, refs []gatewayv1.ParentRefe
 		if ref.Kind != nil {
 			what = string(*ref.Kind)
 		}
-		p := ParentRef{NamespacedName: types.NamespacedName{Namespace: namespace, Name: string(ref.Name)}, Section: string(value(ref.SectionName)), Raw: ref}
+		p := ParentRef{NamespacedName: types.NamespacedName{Namespace: namespace, Name: string(ref.Name)},
+			Section: string(value(ref.SectionName)), Raw: ref}
 		if ref.Namespace != nil {
 			p.Namespace = string(*ref.Namespace)
 		}

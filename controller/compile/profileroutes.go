@@ -8,7 +8,8 @@ import (
 // profileRoute reads a route. One with a mistake in its condition matches nothing, rather than more than was meant.
 func (c *compiler) profileRoute(path string, in *v1alpha1.RouteSpec) mesh.ProfileRoute {
 	c.broken = ""
-	out := mesh.ProfileRoute{Name: in.Name, Retryable: in.IsRetryable, Budget: c.budget(path+".retryBudget", in.RetryBudget)}
+	out := mesh.ProfileRoute{Name: in.Name, Retryable: in.IsRetryable,
+		Budget: c.budget(path+".retryBudget", in.RetryBudget)}
 	if out.Budget != nil && !out.Retryable {
 		c.ignored(path+".retryBudget", "the route is not retryable; this has no effect")
 	}

@@ -43,18 +43,21 @@ func ServiceNamed(fqdn, domain string) types.NamespacedName {
 func ParseServiceProfile(o *v1alpha1.ServiceProfile, domain string) *Profile {
 	c := newCompiler(KindServiceProfile, o.Namespace)
 	sp := &Profile{Generation: o.Generation}
-	sp.Mesh.Ref = mesh.Ref{Group: KindServiceProfile.Group, Kind: KindServiceProfile.Kind, Namespace: o.Namespace, Name: o.Name}
+	sp.Mesh.Ref = mesh.Ref{Group: KindServiceProfile.Group, Kind: KindServiceProfile.Kind, Namespace: o.Namespace,
+		Name: o.Name}
 	sp.Mesh.Budget = c.budget("spec.retryBudget", o.Spec.RetryBudget)
 	routes := atMost(c, "spec.routes", o.Spec.Routes, MaxRules)
 	for i := range routes {
 		sp.Mesh.Routes = append(sp.Mesh.Routes, c.profileRoute(ElementPath("spec", "routes", i), &routes[i]))
 	}
-	if o.Spec.RetryBudget != nil && !slices.ContainsFunc(sp.Mesh.Routes, func(r mesh.ProfileRoute) bool { return r.Retryable }) {
+	if o.Spec.RetryBudget != nil && !slices.ContainsFunc(sp.Mesh.Routes,
+		func(r mesh.ProfileRoute) bool { return r.Retryable }) {
 		c.ignored("spec.retryBudget", "no route is retryable, so nothing is retried; this has no effect")
 	}
 	overrides := atMost(c, "spec.dstOverrides", o.Spec.DstOverrides, maxBackends)
 	for i := range overrides {
-		sp.Mesh.Overrides = append(sp.Mesh.Overrides, c.override(ElementPath("spec", "dstOverrides", i), &overrides[i], domain))
+		sp.Mesh.Overrides = append(sp.Mesh.Overrides,
+			c.override(ElementPath("spec", "dstOverrides", i), &overrides[i], domain))
 	}
 	for i, text := range o.Spec.OpaquePorts {
 		set, err := mesh.ParsePortSet(text, nil)
@@ -111,7 +114,8 @@ func (c *compiler) override(path string, in *v1alpha1.WeightedDst, domain string
 		Ref:     mesh.Ref{Group: "core", Kind: "Service", Namespace: to.Namespace, Name: to.Name},
 	}
 	if to == (types.NamespacedName{}) {
-		c.unsupported(path+".authority", "%q is not a Service of this cluster: want <name>.<namespace>.svc.%s:<port>", clip(in.Authority), domain)
+		c.unsupported(path+".authority", "%q is not a Service of this cluster: want <name>.<namespace>.svc.%s:<port>",
+			clip(in.Authority), domain)
 	}
 	// The value is compared before it is scaled: a quantity may be of any size.
 	if in.Weight.Sign() < 0 || in.Weight.CmpInt64(maxWeight) > 0 {

@@ -110,7 +110,8 @@ func (r *annotationReader) retry() *mesh.Retry {
 	codes, grpc := readAnnotation(r, retryGRPCAnnotation, parseGRPCCodes)
 	limit, limited := readAnnotation(r, retryLimitAnnotation, parseLimit)
 	if limited && !r.has(RetryHTTPAnnotation, retryGRPCAnnotation) {
-		r.problem(retryLimitAnnotation, fmt.Errorf("nothing says what to retry: want %s or %s", RetryHTTPAnnotation, retryGRPCAnnotation),
+		r.problem(retryLimitAnnotation, fmt.Errorf("nothing says what to retry: want %s or %s", RetryHTTPAnnotation,
+			retryGRPCAnnotation),
 			"it has no effect")
 	}
 	if !limited {
@@ -150,7 +151,8 @@ func parseStatuses(s string) ([]mesh.StatusRange, error) {
 			last, err = parseStatus(to)
 		}
 		if err != nil || last < first {
-			return nil, fmt.Errorf("%q is not a list of statuses: want codes of 100 to 599, ranges such as 502-504, 5xx or gateway-error, with commas between them",
+			return nil, fmt.Errorf("%q is not a list of statuses: want codes of 100 to 599, ranges such as 502-504, 5xx or "+
+				"gateway-error, with commas between them",
 				clip(s))
 		}
 		out = append(out, mesh.StatusRange{First: first, Last: last})
@@ -171,7 +173,8 @@ func parseStatus(s string) (uint16, error) {
 func grpcCodes() []string {
 	return []string{
 		1: "cancelled", 2: "unknown", 3: "invalid-argument", 4: "deadline-exceeded", 5: "not-found", 6: "already-exists",
-		7: "permission-denied", 8: "resource-exhausted", 9: "failed-precondition", 10: "aborted", 11: "out-of-range", 12: "unimplemented",
+		7: "permission-denied", 8: "resource-exhausted", 9: "failed-precondition", 10: "aborted", 11: "out-of-range",
+		12: "unimplemented",
 		13: "internal", 14: "unavailable", 15: "data-loss", 16: "unauthenticated",
 	}
 }
@@ -186,7 +189,8 @@ func parseGRPCCodes(s string) (uint32, error) {
 	for word := range strings.SplitSeq(s, ",") {
 		word = strings.ToLower(strings.TrimSpace(word))
 		if !slices.Contains(retriedCodes(), word) {
-			return 0, fmt.Errorf("%q is not a list of gRPC statuses that can be retried: want %s, with commas between them", clip(s), oneOf(retriedCodes()))
+			return 0, fmt.Errorf("%q is not a list of gRPC statuses that can be retried: want %s, with commas between them",
+				clip(s), oneOf(retriedCodes()))
 		}
 		out |= 1 << slices.Index(grpcCodes(), word)
 	}

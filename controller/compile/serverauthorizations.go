@@ -15,7 +15,8 @@ type ServerAuthorization struct {
 	Authorization mesh.Authorization
 }
 
-func ParseServerAuthorization(o *v1alpha1.ServerAuthorization, trustDomain string) (spec ServerAuthorization, f Findings) {
+func ParseServerAuthorization(o *v1alpha1.ServerAuthorization, trustDomain string) (spec ServerAuthorization,
+	f Findings) {
 	switch on := o.Spec.Server; {
 	case on.Name != "" && on.Selector != nil:
 		f.invalid("spec.server", "has both name and selector: want one")
@@ -45,7 +46,8 @@ func ParseServerAuthorization(o *v1alpha1.ServerAuthorization, trustDomain strin
 }
 
 // parseMeshTLSProof reads who must prove what. Mesh TLS always proves an identity, so unauthenticatedTLS asks for any.
-func parseMeshTLSProof(m *v1alpha1.MeshTLSProof, namespace string, trustDomain string, a *mesh.Authorization, f *Findings) {
+func parseMeshTLSProof(m *v1alpha1.MeshTLSProof, namespace string, trustDomain string, a *mesh.Authorization,
+	f *Findings) {
 	some := len(m.Identities)+len(m.ServiceAccounts) > 0
 	switch {
 	case m.UnauthenticatedTLS && some:

@@ -12,8 +12,8 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// Server is the spec of a Server: the pods and the port that it selects, and the policy for clients that no authorization
-// admits.
+// Server is the spec of a Server: the pods and the port that it selects, and the policy for clients that no
+// authorization admits.
 type Server struct {
 	Selector labels.Selector // of pods; nil selects none
 	Port     uint16          // 0 if portName names it
@@ -42,11 +42,13 @@ func ParseServer(o *v1alpha1.Server) (spec Server, f Findings) {
 	case p.Type == intstr.Int && p.IntVal > 0 && p.IntVal <= 65535:
 		spec.Port = uint16(p.IntVal)
 	default:
-		f.invalid("spec.port", fmt.Sprintf("%q: want a number from 1 to 65535, or the name of a container's port", p.String()))
+		f.invalid("spec.port", fmt.Sprintf("%q: want a number from 1 to 65535, or the name of a container's port",
+			p.String()))
 	}
 	var ok bool
 	if spec.Protocol, ok = serverProtocol(o.Spec.ProxyProtocol); !ok {
-		f.invalid("spec.proxyProtocol", fmt.Sprintf("%q: want one of unknown, HTTP/1, HTTP/2, gRPC, opaque, TLS", o.Spec.ProxyProtocol))
+		f.invalid("spec.proxyProtocol", fmt.Sprintf("%q: want one of unknown, HTTP/1, HTTP/2, gRPC, opaque, TLS",
+			o.Spec.ProxyProtocol))
 	}
 	spec.Policy = mesh.Deny
 	if o.Spec.AccessPolicy != "" {

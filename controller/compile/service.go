@@ -38,7 +38,8 @@ func ParseService(o *corev1.Service, at time.Time, prior *Service) *Service {
 	svc := &Service{
 		NamespacedName:  NameOf(o),
 		PublishNotReady: o.Spec.PublishNotReadyAddresses,
-		LocalOnly:       o.Spec.InternalTrafficPolicy != nil && *o.Spec.InternalTrafficPolicy == corev1.ServiceInternalTrafficPolicyLocal,
+		LocalOnly: o.Spec.InternalTrafficPolicy != nil &&
+			*o.Spec.InternalTrafficPolicy == corev1.ServiceInternalTrafficPolicyLocal,
 	}
 	if d := o.Spec.TrafficDistribution; d != nil {
 		svc.Distribution = *d

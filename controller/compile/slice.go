@@ -37,7 +37,8 @@ type Endpoint struct {
 type conditions struct{ Ready, Serving, Terminating bool }
 
 func ParseEndpointSlice(o *discoveryv1.EndpointSlice) *EndpointSlice {
-	sl := &EndpointSlice{NamespacedName: NameOf(o), Service: types.NamespacedName{Namespace: o.Namespace, Name: o.Labels[discoveryv1.LabelServiceName]}}
+	sl := &EndpointSlice{NamespacedName: NameOf(o),
+		Service: types.NamespacedName{Namespace: o.Namespace, Name: o.Labels[discoveryv1.LabelServiceName]}}
 	if o.AddressType == discoveryv1.AddressTypeFQDN {
 		return sl
 	}

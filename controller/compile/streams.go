@@ -8,7 +8,8 @@ import (
 
 // ParseStreamRoute reads a route of connections, which has exactly one rule: there is nothing by which a connection
 // could choose. One that has more, or none, refuses its connections.
-func ParseStreamRoute(kind RouteKind, namespace string, parents []gatewayv1.ParentReference, rules [][]gatewayv1.BackendRef) *Route {
+func ParseStreamRoute(kind RouteKind, namespace string, parents []gatewayv1.ParentReference,
+	rules [][]gatewayv1.BackendRef) *Route {
 	c := newCompiler(kind, namespace)
 	var out mesh.Rule
 	if len(rules) != 1 {

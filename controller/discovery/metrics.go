@@ -23,10 +23,12 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "tulle_discovery_values_sent_total", Help: "Values sent to proxies, by kind.",
 		}, []string{"kind"}),
 		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "tulle_discovery_refusals_total", Help: "Connections and streams that were refused or ended because of what the peer did, by reason.",
+			Name: "tulle_discovery_refusals_total",
+			Help: "Connections and streams that were refused or ended because of what the peer did, by reason.",
 		}, []string{"reason"}),
 		handshakes: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "tulle_discovery_handshake_failures_total", Help: "Connections whose peer did not prove an identity of the mesh, by reason.",
+			Name: "tulle_discovery_handshake_failures_total",
+			Help: "Connections whose peer did not prove an identity of the mesh, by reason.",
 		}, []string{"reason"}),
 	}
 	r.MustRegister(m.streams, m.watches, m.values, m.refusals, m.handshakes)

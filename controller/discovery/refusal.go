@@ -13,19 +13,21 @@ import (
 type reason string
 
 const (
-	noIdentity          reason = "no_identity"           // the connection proves no identity of the mesh
-	noHello             reason = "no_hello"              // the first message is not Hello, or did not come in time
-	wrongNamespace      reason = "wrong_namespace"       // Hello names another namespace than the certificate
-	wrongServiceAccount reason = "wrong_service_account" // the pod runs as another ServiceAccount than the certificate says
-	unknownPod          reason = "unknown_pod"           // the pod is not known, or not yet on that node
-	tooManyConnections  reason = "too_many_connections"  // of one address, or of all together
+	noIdentity     reason = "no_identity"     // the connection proves no identity of the mesh
+	noHello        reason = "no_hello"        // the first message is not Hello, or did not come in time
+	wrongNamespace reason = "wrong_namespace" // Hello names another namespace than the certificate
+	// the pod runs as another ServiceAccount than the certificate says
+	wrongServiceAccount reason = "wrong_service_account"
+	unknownPod          reason = "unknown_pod"          // the pod is not known, or not yet on that node
+	tooManyConnections  reason = "too_many_connections" // of one address, or of all together
 	tooManyStreams      reason = "too_many_streams"
 	tooManyWatches      reason = "too_many_watches"
 	badRequest          reason = "bad_request"
 )
 
 var reasons = []reason{
-	noIdentity, noHello, wrongNamespace, wrongServiceAccount, unknownPod, tooManyConnections, tooManyStreams, tooManyWatches,
+	noIdentity, noHello, wrongNamespace, wrongServiceAccount, unknownPod, tooManyConnections, tooManyStreams,
+	tooManyWatches,
 	badRequest,
 }
 

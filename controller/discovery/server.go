@@ -104,7 +104,8 @@ func (s *Server) Run(ctx context.Context, lis net.Listener) error {
 	server := grpc.NewServer(s.options()...)
 	pb.RegisterDiscoveryServer(server, s)
 	served := make(chan error, 1)
-	bounded := connlimit.Bounded(lis, s.config.Connections, s.metrics.refusals.WithLabelValues(string(tooManyConnections)).Inc)
+	bounded := connlimit.Bounded(lis, s.config.Connections,
+		s.metrics.refusals.WithLabelValues(string(tooManyConnections)).Inc)
 	go func() { served <- server.Serve(bounded) }()
 	select {
 	case err := <-served:
@@ -202,18 +203,21 @@ func (s *Server) peerID(ctx context.Context) (mesh.ID, error) {
 // same name.
 func (s *Server) admit(ctx context.Context, id mesh.ID, hello *pb.Hello) (mesh.Client, error) {
 	if hello.GetNamespace() != id.Namespace {
-		return mesh.Client{}, refuse(wrongNamespace, codes.PermissionDenied, "%s asks as namespace %q", id, hello.GetNamespace())
+		return mesh.Client{}, refuse(wrongNamespace, codes.PermissionDenied, "%s asks as namespace %q", id,
+			hello.GetNamespace())
 	}
 	node, account, err := s.source.Identify(ctx, hello.GetNamespace(), hello.GetPod())
 	if errors.Is(err, ErrUnknownPod) || err == nil && hello.GetNode() != "" && hello.GetNode() != node {
-		return mesh.Client{}, refuse(unknownPod, codes.Unavailable, "pod %s/%s on node %q is not known yet", hello.GetNamespace(), hello.GetPod(),
+		return mesh.Client{}, refuse(unknownPod, codes.Unavailable, "pod %s/%s on node %q is not known yet",
+			hello.GetNamespace(), hello.GetPod(),
 			hello.GetNode())
 	}
 	if err != nil {
 		return mesh.Client{}, err
 	}
 	if account != id.ServiceAccount {
-		return mesh.Client{}, refuse(wrongServiceAccount, codes.PermissionDenied, "%s asks as pod %s/%s, which runs as %q", id,
+		return mesh.Client{}, refuse(wrongServiceAccount, codes.PermissionDenied, "%s asks as pod %s/%s, which runs as %q",
+			id,
 			hello.GetNamespace(), hello.GetPod(), account)
 	}
 	return mesh.Client{Namespace: hello.GetNamespace(), Pod: hello.GetPod(), Node: node}, nil
@@ -224,7 +228,8 @@ func (s *Server) acquire(pod podName) (release func(), err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.streams[pod] >= s.config.MaxStreams {
-		return nil, refuse(tooManyStreams, codes.ResourceExhausted, "pod %s/%s has %d streams already", pod.namespace, pod.name,
+		return nil, refuse(tooManyStreams, codes.ResourceExhausted, "pod %s/%s has %d streams already", pod.namespace,
+			pod.name,
 			s.streams[pod])
 	}
 	s.streams[pod]++

@@ -95,9 +95,11 @@ type fixture struct {
 
 func start(t testing.TB, change func(*Config)) *fixture {
 	t.Helper()
-	f := &fixture{ca: meshtest.NewCA(t), source: &memory{cells: map[mesh.Target]*latest.Cell[*Value]{}, clients: make(chan mesh.Client, 1)}}
+	f := &fixture{ca: meshtest.NewCA(t), source: &memory{cells: map[mesh.Target]*latest.Cell[*Value]{},
+		clients: make(chan mesh.Client, 1)}}
 	c := Config{
-		Log: zaptest.NewLogger(t), Registry: prometheus.NewRegistry(), TLS: f.ca.Certs(serverID).ServerTLS("h2"), Identify: workload.PeerID,
+		Log: zaptest.NewLogger(t), Registry: prometheus.NewRegistry(), TLS: f.ca.Certs(serverID).ServerTLS("h2"),
+		Identify: workload.PeerID,
 	}
 	if change != nil {
 		change(&c)
@@ -161,7 +163,8 @@ func subscribe(t testing.TB, conn *grpc.ClientConn, h *pb.Hello) *client {
 func (c *client) send(r *pb.SubscribeRequest) { _ = c.Send(r) }
 
 func (c *client) watch(id uint64, t mesh.Target) {
-	c.send(&pb.SubscribeRequest{Message: &pb.SubscribeRequest_Watch{Watch: &pb.Watch{Id: id, Outbound: api.EncodeTarget(t)}}})
+	c.send(&pb.SubscribeRequest{Message: &pb.SubscribeRequest_Watch{Watch: &pb.Watch{Id: id,
+		Outbound: api.EncodeTarget(t)}}})
 }
 
 func (c *client) unwatch(id uint64) {
@@ -320,7 +323,8 @@ func TestServerThatEndsSendsProxiesElsewhere(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
-	bad := &pb.SubscribeRequest{Message: &pb.SubscribeRequest_Watch{Watch: &pb.Watch{Outbound: &pb.Address{Ip: []byte{1}, Port: 80}}}}
+	bad := &pb.SubscribeRequest{Message: &pb.SubscribeRequest_Watch{Watch: &pb.Watch{Outbound: &pb.Address{Ip: []byte{1},
+		Port: 80}}}}
 	for name, test := range map[string]struct {
 		id     mesh.ID
 		hello  *pb.Hello
@@ -339,14 +343,17 @@ func TestRefusals(t *testing.T) {
 			id: webID, hello: &pb.Hello{Namespace: "shop", Pod: "web-9"}, code: codes.Unavailable, reason: unknownPod,
 		},
 		"pod that was on another node when it was known": {
-			id: webID, hello: &pb.Hello{Namespace: "shop", Pod: "web-1", Node: "node-2"}, code: codes.Unavailable, reason: unknownPod,
+			id: webID, hello: &pb.Hello{Namespace: "shop", Pod: "web-1",
+				Node: "node-2"}, code: codes.Unavailable, reason: unknownPod,
 		},
 		"watch before hello": {
 			id: webID, after: func(c *client) { c.watch(1, target(1)) }, code: codes.InvalidArgument, reason: noHello,
 		},
 		"silence": {id: webID, code: codes.DeadlineExceeded, reason: noHello},
 		"second hello": {
-			id: webID, hello: hello, after: func(c *client) { c.send(&pb.SubscribeRequest{Message: &pb.SubscribeRequest_Hello{Hello: hello}}) },
+			id: webID, hello: hello, after: func(c *client) {
+				c.send(&pb.SubscribeRequest{Message: &pb.SubscribeRequest_Hello{Hello: hello}})
+			},
 			code: codes.InvalidArgument, reason: badRequest,
 		},
 		"address that is none": {
@@ -413,9 +420,10 @@ func TestPeerWithoutMeshIdentityGetsNoConnection(t *testing.T) {
 	})
 	other := meshtest.NewCA(t)
 	for name, conn := range map[string]*grpc.ClientConn{
-		"no certificate":           f.dialTLS(t, &tls.Config{InsecureSkipVerify: true}),
-		"certificate of elsewhere": f.dialTLS(t, &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{other.Issue(webID)}}),
-		"no TLS":                   plaintext(t, f.addr),
+		"no certificate": f.dialTLS(t, &tls.Config{InsecureSkipVerify: true}),
+		"certificate of elsewhere": f.dialTLS(t,
+			&tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{other.Issue(webID)}}),
+		"no TLS": plaintext(t, f.addr),
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		rpc, err := pb.NewDiscoveryClient(conn).Subscribe(ctx)

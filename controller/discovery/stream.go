@@ -59,7 +59,8 @@ type watch struct {
 func newStream(s *Server, rpc grpc.BidiStreamingServer[pb.SubscribeRequest, pb.SubscribeResponse]) *stream {
 	return &stream{
 		server: s, rpc: rpc, watches: map[uint64]*watch{},
-		first: make(chan *pb.Hello, 1), ended: make(chan error, 1), client: make(chan mesh.Client, 1), wake: latest.NewSignal(),
+		first: make(chan *pb.Hello, 1), ended: make(chan error, 1), client: make(chan mesh.Client,
+			1), wake: latest.NewSignal(),
 	}
 }
 

@@ -12,7 +12,8 @@ import (
 
 // TestSharedBytesAreTheMessage holds the codec's bytes against the ones protobuf makes of the whole message.
 func TestSharedBytesAreTheMessage(t *testing.T) {
-	out := &mesh.Outbound{Kind: mesh.ToService, Authority: "web.shop.svc.cluster.local:80", Endpoints: []mesh.Endpoint{{Addr: target(9).Addr}}}
+	out := &mesh.Outbound{Kind: mesh.ToService, Authority: "web.shop.svc.cluster.local:80",
+		Endpoints: []mesh.Endpoint{{Addr: target(9).Addr}}}
 	in := &mesh.Inbound{Default: mesh.PortPolicy{Policy: mesh.Audit}, OpaquePorts: mesh.PortSet{{First: 25, Last: 25}}}
 	for _, id := range []uint64{0, 1, 1 << 60} {
 		for value, want := range map[*Value]*pb.SubscribeResponse{

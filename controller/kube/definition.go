@@ -95,7 +95,10 @@ func (d definitions) Resync() error { return nil }
 func (d definitions) run(ctx context.Context, c Clients) {
 	all := c.Metadata.Resource(definitionResource())
 	source := cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return all.List(ctx, o) },
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object,
+			error) {
+			return all.List(ctx, o)
+		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			return all.Watch(ctx, o)
 		},
@@ -137,7 +140,8 @@ func (s *source) follow(ctx context.Context) error {
 		version, err := s.choose(ctx, d)
 		if err != nil {
 			wait = retry.Next()
-			s.log.Warn("cannot read the definition of a kind, will try again", zap.String("definition", s.kind.definition()), zap.Error(err))
+			s.log.Warn("cannot read the definition of a kind, will try again", zap.String("definition", s.kind.definition()),
+				zap.Error(err))
 			continue
 		}
 		wait = 0
@@ -177,7 +181,8 @@ func (s *source) choose(ctx context.Context, d definition) (string, error) {
 			return version, nil
 		}
 	}
-	s.log.Error("no version of a kind that is served is known", zap.String("definition", s.kind.definition()), zap.Strings("served", served))
+	s.log.Error("no version of a kind that is served is known", zap.String("definition", s.kind.definition()),
+		zap.Strings("served", served))
 	return "", nil
 }
 
@@ -237,7 +242,10 @@ func (s *source) reflect(ctx context.Context, version string) {
 	resource := s.kind.resource(version)
 	all := s.clients.Dynamic.Resource(resource)
 	lw := cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return all.List(ctx, o) },
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object,
+			error) {
+			return all.List(ctx, o)
+		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			return all.Watch(ctx, o)
 		},

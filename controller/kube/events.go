@@ -97,7 +97,8 @@ func newEvent(p model.Problem, now time.Time) *corev1.Event {
 	return &corev1.Event{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: fmt.Sprintf("%.200s.%016x", p.Object.Name, h.Sum64())},
 		InvolvedObject: corev1.ObjectReference{
-			APIVersion: apiVersion(p.Object), Kind: p.Object.Kind, Namespace: p.Object.Namespace, Name: p.Object.Name, UID: p.Object.UID,
+			APIVersion: apiVersion(p.Object), Kind: p.Object.Kind, Namespace: p.Object.Namespace, Name: p.Object.Name,
+			UID: p.Object.UID,
 		},
 		Type: corev1.EventTypeWarning, Reason: reason(p), Message: fmt.Sprintf("%.1000s", p.String()),
 		Source:         corev1.EventSource{Component: mesh.DestinationName},

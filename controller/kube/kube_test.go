@@ -35,7 +35,8 @@ func config(client *fake.Clientset) Config {
 	scheme := runtime.NewScheme()
 	_ = metav1.AddMetaToScheme(scheme)
 	return Config{Log: zap.NewNop(), Registry: prometheus.NewRegistry(), Clients: Clients{
-		Kubernetes: client, Dynamic: dynamicfake.NewSimpleDynamicClient(runtime.NewScheme()), Metadata: metadatafake.NewSimpleMetadataClient(scheme),
+		Kubernetes: client, Dynamic: dynamicfake.NewSimpleDynamicClient(runtime.NewScheme()),
+		Metadata: metadatafake.NewSimpleMetadataClient(scheme),
 	}}
 }
 
@@ -73,10 +74,12 @@ func meta(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: "
 
 func TestSyncedComesAfterEveryObjectOfTheStart(t *testing.T) {
 	objects := []runtime.Object{
-		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop"}}, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-1"}},
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop"}},
+		&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-1"}},
 	}
 	for i := range 20 {
-		objects = append(objects, &corev1.Service{ObjectMeta: meta(fmt.Sprint("s", i))}, &corev1.Pod{ObjectMeta: meta(fmt.Sprint("p", i))},
+		objects = append(objects, &corev1.Service{ObjectMeta: meta(fmt.Sprint("s", i))},
+			&corev1.Pod{ObjectMeta: meta(fmt.Sprint("p", i))},
 			&discoveryv1.EndpointSlice{ObjectMeta: meta(fmt.Sprint("e", i))})
 	}
 	events := start(t, fake.NewClientset(objects...))
@@ -175,16 +178,19 @@ func TestRecorderWritesAnEventOnce(t *testing.T) {
 		return false, nil, nil
 	})
 	pod := model.Problem{
-		Object: model.ObjectRef{Kind: "Pod", Namespace: "shop", Name: "web-1", UID: "1"}, Finding: compile.Finding{Path: mesh.OpaquePortsAnnotation, Message: "no port"},
+		Object: model.ObjectRef{Kind: "Pod", Namespace: "shop", Name: "web-1",
+			UID: "1"}, Finding: compile.Finding{Path: mesh.OpaquePortsAnnotation, Message: "no port"},
 	}
 	namespace := model.Problem{
-		Object: model.ObjectRef{Kind: "Namespace", Name: "shop", UID: "2"}, Finding: compile.Finding{Path: mesh.OpaquePortsAnnotation, Message: "no port"},
+		Object: model.ObjectRef{Kind: "Namespace", Name: "shop",
+			UID: "2"}, Finding: compile.Finding{Path: mesh.OpaquePortsAnnotation, Message: "no port"},
 	}
 	for _, p := range []model.Problem{pod, pod, namespace} {
 		r.Report(p)
 	}
 	first, second, third := <-created, <-created, <-created
-	if first.Name != second.Name || first.Namespace != "shop" || first.InvolvedObject.Name != "web-1" || first.Message != "annotation config.linkerd.io/opaque-ports: no port" {
+	if first.Name != second.Name || first.Namespace != "shop" || first.InvolvedObject.Name != "web-1" ||
+		first.Message != "annotation config.linkerd.io/opaque-ports: no port" {
 		t.Errorf("got %v and %v, want one name for one problem", first, second)
 	}
 	if third.Namespace != "default" || third.Type != corev1.EventTypeWarning {

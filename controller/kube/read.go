@@ -41,7 +41,8 @@ func ReadConfiguration(ctx context.Context, c dynamic.Interface) ([]model.Event,
 // pageSize bounds one answer of the API server.
 const pageSize = 500
 
-func list(ctx context.Context, c dynamic.Interface, resource schema.GroupVersionResource) ([]unstructured.Unstructured, error) {
+func list(ctx context.Context, c dynamic.Interface, resource schema.GroupVersionResource) ([]unstructured.Unstructured,
+	error) {
 	var items []unstructured.Unstructured
 	opts := metav1.ListOptions{Limit: pageSize}
 	for {

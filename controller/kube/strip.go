@@ -40,8 +40,9 @@ func strip(o any) (any, error) {
 // stripMeta keeps names, versions, our annotations, and labels if asked to.
 func stripMeta(m *metav1.ObjectMeta, labels bool) metav1.ObjectMeta {
 	out := metav1.ObjectMeta{
-		Namespace: m.Namespace, Name: m.Name, UID: m.UID, ResourceVersion: m.ResourceVersion, CreationTimestamp: m.CreationTimestamp,
-		Annotations: ours(m.Annotations),
+		Namespace: m.Namespace, Name: m.Name, UID: m.UID, ResourceVersion: m.ResourceVersion,
+		CreationTimestamp: m.CreationTimestamp,
+		Annotations:       ours(m.Annotations),
 	}
 	if labels {
 		out.Labels = m.Labels
@@ -54,7 +55,8 @@ func stripMeta(m *metav1.ObjectMeta, labels bool) metav1.ObjectMeta {
 func ours(all map[string]string) map[string]string {
 	var out map[string]string
 	for _, key := range []string{
-		mesh.OpaquePortsAnnotation, mesh.RequireIdentityPortsAnnotation, mesh.SkipInboundPortsAnnotation, mesh.DefaultInboundPolicyAnnotation,
+		mesh.OpaquePortsAnnotation, mesh.RequireIdentityPortsAnnotation, mesh.SkipInboundPortsAnnotation,
+		mesh.DefaultInboundPolicyAnnotation,
 	} {
 		if value, ok := all[key]; ok {
 			if out == nil {

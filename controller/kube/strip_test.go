@@ -37,7 +37,8 @@ func TestStripKeepsWhatTheModelReads(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := model.Config{
-			TrustDomain: "cluster.local", ClusterDomain: "cluster.local", ControlPlaneNamespace: "tulle", DefaultPolicy: mesh.Deny,
+			TrustDomain: "cluster.local", ClusterDomain: "cluster.local", ControlPlaneNamespace: "tulle",
+			DefaultPolicy: mesh.Deny,
 		}
 		whole, stripped := model.New(c), model.New(c)
 		heads := section.FindAllSubmatchIndex(text, -1)
@@ -72,7 +73,8 @@ func ask(s *model.Store, text string) model.Answer {
 		target.Addr = netip.MustParseAddrPort(what)
 	}
 	snap := model.Build(s)
-	return model.Resolve(s, snap, model.QueryFor(s, snap, target, mesh.Client{Namespace: namespace, Pod: podName, Node: node}))
+	return model.Resolve(s, snap, model.QueryFor(s, snap, target,
+		mesh.Client{Namespace: namespace, Pod: podName, Node: node}))
 }
 
 // played is an object as it was written down, and as it comes from a cache.
@@ -128,21 +130,25 @@ func parseConfiguration(t *testing.T, u *unstructured.Unstructured) played {
 	if small.err != nil {
 		t.Fatal(small.err)
 	}
-	return played{model.Event{Object: whole, Unknown: small.unknown}, model.Event{Object: small.Object, Unknown: small.unknown}}
+	return played{model.Event{Object: whole, Unknown: small.unknown},
+		model.Event{Object: small.Object, Unknown: small.unknown}}
 }
 
 func TestStripDropsTheRest(t *testing.T) {
 	small, err := strip(&corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
-			Name: "web-1", ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "kubectl"}}, Annotations: map[string]string{"notes": "long"},
+			Name: "web-1", ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "kubectl"}},
+			Annotations: map[string]string{"notes": "long"},
 		},
 		Spec: corev1.PodSpec{
-			Volumes: []corev1.Volume{{Name: "data"}}, Containers: []corev1.Container{{Name: "app", Env: []corev1.EnvVar{{Name: "A"}}}},
+			Volumes: []corev1.Volume{{Name: "data"}}, Containers: []corev1.Container{{Name: "app",
+				Env: []corev1.EnvVar{{Name: "A"}}}},
 		},
 		Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{Name: "app"}}},
 	})
 	p := small.(*corev1.Pod)
-	if err != nil || p.ManagedFields != nil || p.Annotations != nil || p.Spec.Volumes != nil || p.Spec.Containers[0].Env != nil ||
+	if err != nil || p.ManagedFields != nil || p.Annotations != nil || p.Spec.Volumes != nil ||
+		p.Spec.Containers[0].Env != nil ||
 		p.Status.ContainerStatuses != nil {
 		t.Errorf("got %+v, %v; want names alone", p, err)
 	}

@@ -75,9 +75,11 @@ func (w *Watcher) hooks(k kind) hooks {
 			w.config.Log.Warn("failed to decode object", zap.String("kind", k.name), zap.String("namespace", o.GetNamespace()),
 				zap.String("name", o.GetName()), zap.Error(o.err))
 			w.problems.Report(model.Problem{
-				Object: model.ObjectRef{Group: k.group, Kind: k.name, Namespace: o.GetNamespace(), Name: o.GetName(), UID: o.GetUID()},
+				Object: model.ObjectRef{Group: k.group, Kind: k.name, Namespace: o.GetNamespace(), Name: o.GetName(),
+					UID: o.GetUID()},
 				Finding: compile.Finding{
-					Message: o.err.Error() + "; its last valid state stays active", Severity: compile.Invalid, Reason: compile.ReasonInvalid,
+					Message: o.err.Error() + "; its last valid state stays active", Severity: compile.Invalid,
+					Reason: compile.ReasonInvalid,
 				},
 			})
 		},
@@ -86,7 +88,8 @@ func (w *Watcher) hooks(k kind) hooks {
 				return
 			}
 			missing.Set(1)
-			w.config.Log.Error("a CustomResourceDefinition was removed; its objects stay active", zap.String("definition", k.definition()))
+			w.config.Log.Error("a CustomResourceDefinition was removed; its objects stay active",
+				zap.String("definition", k.definition()))
 			w.problems.Report(model.Problem{
 				Object: model.ObjectRef{Group: definitionGroup, Kind: definitionKind, Name: k.definition()},
 				Finding: compile.Finding{
@@ -212,7 +215,8 @@ func newWatchMetrics(r prometheus.Registerer) *watchMetrics {
 			Name: "tulle_kube_kind_missing",
 			Help: "1 while the objects of a kind stay active although its CustomResourceDefinition was removed.",
 		}, labels),
-		objects: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "tulle_kube_objects", Help: "Objects of a kind that are active."}, labels),
+		objects: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "tulle_kube_objects",
+			Help: "Objects of a kind that are active."}, labels),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tulle_kube_decode_failures_total", Help: "Objects that could not be decoded, each time that they changed.",
 		}, labels),

@@ -58,8 +58,10 @@ func newCluster(t *testing.T) *cluster {
 		t.Fatal(err)
 	}
 	c := &cluster{
-		t: t, core: fake.NewClientset(), objects: dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), lists),
-		names: metadatafake.NewSimpleMetadataClient(scheme), registry: prometheus.NewRegistry(), events: make(chan model.Event, 4096),
+		t: t, core: fake.NewClientset(), objects: dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(),
+			lists),
+		names: metadatafake.NewSimpleMetadataClient(scheme), registry: prometheus.NewRegistry(),
+		events: make(chan model.Event, 4096),
 	}
 	c.watcher = NewWatcher(c.config(), c)
 	return c
@@ -123,7 +125,8 @@ func describe(e model.Event) string {
 	case e.Deleted:
 		return "- " + e.Object.GetName()
 	default:
-		return strings.TrimSpace(fmt.Sprintf("+ %s/%d %s", e.Object.GetName(), e.Object.GetGeneration(), strings.Join(e.Unknown, " ")))
+		return strings.TrimSpace(fmt.Sprintf("+ %s/%d %s", e.Object.GetName(), e.Object.GetGeneration(),
+			strings.Join(e.Unknown, " ")))
 	}
 }
 
@@ -136,7 +139,8 @@ func (c *cluster) want(want ...string) {
 
 func (c *cluster) missing(want float64) {
 	c.t.Helper()
-	if got := testutil.ToFloat64(c.watcher.metrics.missing.WithLabelValues(gatewayv1.GroupName, "HTTPRoute")); got != want {
+	if got := testutil.ToFloat64(c.watcher.metrics.missing.WithLabelValues(gatewayv1.GroupName,
+		"HTTPRoute")); got != want {
 		c.t.Errorf("missing = %v, want %v", got, want)
 	}
 }
@@ -175,8 +179,9 @@ func (c *cluster) define(versions ...string) {
 
 func (c *cluster) marked(leaving bool) *metav1.PartialObjectMetadata {
 	m := &metav1.PartialObjectMetadata{
-		TypeMeta:   metav1.TypeMeta{APIVersion: definitionGroup + "/v1", Kind: definitionKind},
-		ObjectMeta: metav1.ObjectMeta{Name: httpRoutes, UID: types.UID(fmt.Sprint("d", c.serial)), ResourceVersion: fmt.Sprint(c.serial)},
+		TypeMeta: metav1.TypeMeta{APIVersion: definitionGroup + "/v1", Kind: definitionKind},
+		ObjectMeta: metav1.ObjectMeta{Name: httpRoutes, UID: types.UID(fmt.Sprint("d", c.serial)),
+			ResourceVersion: fmt.Sprint(c.serial)},
 	}
 	if leaving {
 		m.DeletionTimestamp = &metav1.Time{Time: time.Unix(1, 0)}
@@ -396,7 +401,8 @@ func TestChangeOfStatusIsNotAnEvent(t *testing.T) {
 		c.published()
 		c.update("web", 1, `status: {parents: [{controllerName: example.com/other, parentRef: {name: web}}]}`)
 		c.want()
-		view, ok := c.watcher.Observed(ID{schema.GroupKind{Group: gatewayv1.GroupName, Kind: "HTTPRoute"}, types.NamespacedName{Namespace: "shop", Name: "web"}})
+		view, ok := c.watcher.Observed(ID{schema.GroupKind{Group: gatewayv1.GroupName, Kind: "HTTPRoute"},
+			types.NamespacedName{Namespace: "shop", Name: "web"}})
 		if !ok || len(view.Status.Parents) != 1 {
 			t.Errorf("observed %+v, want the status", view)
 		}

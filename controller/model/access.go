@@ -19,9 +19,11 @@ type access struct {
 	podsIn     map[string]map[*compile.Pod]struct{}                  // by namespace
 	overlaps   map[types.NamespacedName]map[types.NamespacedName]int // by loser and winner
 	duplicates map[serverTarget]map[*server]struct{}
-	ports      map[types.NamespacedName]*mesh.PortPolicy      // the policy of each Server, once it was asked for; see Store.port
-	stale      map[types.NamespacedName]struct{}              // Servers whose ports are to be derived again
-	recountDue map[types.NamespacedName]struct{}              // Servers whose authorizations are to be counted again; see recount
+	// the policy of each Server, once it was asked for; see Store.port
+	ports map[types.NamespacedName]*mesh.PortPolicy
+	stale map[types.NamespacedName]struct{} // Servers whose ports are to be derived again
+	// Servers whose authorizations are to be counted again; see recount
+	recountDue map[types.NamespacedName]struct{}
 	excess     map[types.NamespacedName]map[mesh.Ref]struct{} // authorizations that a Server has no room for
 
 	policies        map[types.NamespacedName]*authorizationPolicy
@@ -41,8 +43,11 @@ type access struct {
 
 func newAccess() access {
 	return access{
-		servers: map[types.NamespacedName]*server{}, serversIn: map[string][]*server{}, serversOf: map[types.NamespacedName][]*server{},
-		podsIn: map[string]map[*compile.Pod]struct{}{}, overlaps: map[types.NamespacedName]map[types.NamespacedName]int{}, duplicates: map[serverTarget]map[*server]struct{}{}, ports: map[types.NamespacedName]*mesh.PortPolicy{}, stale: map[types.NamespacedName]struct{}{},
+		servers: map[types.NamespacedName]*server{}, serversIn: map[string][]*server{},
+		serversOf: map[types.NamespacedName][]*server{},
+		podsIn:    map[string]map[*compile.Pod]struct{}{}, overlaps: map[types.NamespacedName]map[types.NamespacedName]int{},
+		duplicates: map[serverTarget]map[*server]struct{}{}, ports: map[types.NamespacedName]*mesh.PortPolicy{},
+		stale:      map[types.NamespacedName]struct{}{},
 		recountDue: map[types.NamespacedName]struct{}{}, excess: map[types.NamespacedName]map[mesh.Ref]struct{}{},
 		policies: map[types.NamespacedName]*authorizationPolicy{}, policiesAt: map[mesh.Ref][]*authorizationPolicy{},
 		policiesBy: map[mesh.Ref][]*authorizationPolicy{}, authentications: map[mesh.Ref]*authentication{},
@@ -97,7 +102,8 @@ func (s *Store) portPolicy(sv *server) *mesh.PortPolicy {
 	n := sv.key()
 	ofServer, ofRoutes := s.authorizationsFor(sv)
 	p := &mesh.PortPolicy{
-		Protocol: sv.spec.Protocol, Policy: sv.spec.Policy, Server: sv.ref(), Authorizations: ofServer, RateLimit: s.rateLimit(n),
+		Protocol: sv.spec.Protocol, Policy: sv.spec.Policy, Server: sv.ref(), Authorizations: ofServer,
+		RateLimit: s.rateLimit(n),
 	}
 	for _, r := range s.routesFor(n) {
 		p.Routes = append(p.Routes, mesh.InboundRoute{Route: r.route, Authorizations: ofRoutes[r.ref]})
@@ -162,7 +168,8 @@ func (s *Store) accessOutcome(k objectKey) (out Outcome, ok bool) {
 			return s.serverAuthorizationOutcome(sa), true
 		}
 	case "MeshTLSAuthentication", "NetworkAuthentication":
-		if a := s.access.authentications[mesh.Ref{Group: k.group, Kind: k.kind, Namespace: k.Namespace, Name: k.Name}]; a != nil {
+		if a := s.access.authentications[mesh.Ref{Group: k.group, Kind: k.kind, Namespace: k.Namespace,
+			Name: k.Name}]; a != nil {
 			return a.outcome(Result{}), true
 		}
 	case "HTTPLocalRateLimitPolicy":

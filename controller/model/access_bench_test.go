@@ -24,14 +24,16 @@ func guarded(namespaces, pods int) *Store {
 				Namespace: namespace, Name: fmt.Sprint("pod-", i), Labels: map[string]string{"app": "web", "pod": fmt.Sprint(i)},
 			}}})
 		}
-		s.Apply(Event{Object: &v1alpha1.Server{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "web"}, Spec: v1alpha1.ServerSpec{
-			PodSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}}, Port: intstr.FromInt32(8080),
-		}}})
+		s.Apply(Event{Object: &v1alpha1.Server{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "web"},
+			Spec: v1alpha1.ServerSpec{
+				PodSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}}, Port: intstr.FromInt32(8080),
+			}}})
 		s.Apply(Event{Object: &v1alpha1.AuthorizationPolicy{
 			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "web"},
 			Spec: v1alpha1.AuthorizationPolicySpec{
-				TargetRef:                  v1alpha1.LocalRef{Group: v1alpha1.PolicyGroup, Kind: "Server", Name: "web"},
-				RequiredAuthenticationRefs: []v1alpha1.ObjectRef{{Group: v1alpha1.PolicyGroup, Kind: "MeshTLSAuthentication", Name: "web"}},
+				TargetRef: v1alpha1.LocalRef{Group: v1alpha1.PolicyGroup, Kind: "Server", Name: "web"},
+				RequiredAuthenticationRefs: []v1alpha1.ObjectRef{{Group: v1alpha1.PolicyGroup, Kind: "MeshTLSAuthentication",
+					Name: "web"}},
 			},
 		}})
 		s.Apply(Event{Object: callers(namespace, 0)})
@@ -50,7 +52,8 @@ func callers(namespace string, version int) *v1alpha1.MeshTLSAuthentication {
 func flip(tb testing.TB, s *Store, snap *Snapshot, version, pods int) {
 	change := s.Apply(Event{Object: callers("ns-7", version)})
 	if len(change.Pods) != pods || change.Policy || len(change.Addrs) > 0 {
-		tb.Fatalf("change of %d pods, %d addresses, policy %v; want %d pods alone", len(change.Pods), len(change.Addrs), change.Policy, pods)
+		tb.Fatalf("change of %d pods, %d addresses, policy %v; want %d pods alone", len(change.Pods), len(change.Addrs),
+			change.Policy, pods)
 	}
 	for _, p := range change.Pods {
 		in := Resolve(s, snap, QueryFor(s, snap, mesh.Target{}, mesh.Client{Namespace: p.Namespace, Pod: p.Name})).Inbound

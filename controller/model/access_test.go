@@ -35,18 +35,22 @@ func TestBoundsOfPolicies(t *testing.T) {
 		"an endless rate":         {limit(math.Inf(1)), nil, "spec.total.requestsPerSecond"},
 		"a slow rate":             {limit(0.01), nil, ""},
 		"a rate beside a novelty": {limit(1), []string{"spec.burst"}, ""},
-		"an account without a name is not all of them": {&v1alpha1.AuthorizationPolicy{ObjectMeta: meta, Spec: v1alpha1.AuthorizationPolicySpec{
-			TargetRef: server, RequiredAuthenticationRefs: []v1alpha1.ObjectRef{{Kind: "ServiceAccount"}},
-		}}, nil, "spec.requiredAuthenticationRefs.name"},
+		"an account without a name is not all of them": {&v1alpha1.AuthorizationPolicy{ObjectMeta: meta,
+			Spec: v1alpha1.AuthorizationPolicySpec{
+				TargetRef: server, RequiredAuthenticationRefs: []v1alpha1.ObjectRef{{Kind: "ServiceAccount"}},
+			}}, nil, "spec.requiredAuthenticationRefs.name"},
 		"a policy with a field that would narrow it": {&v1alpha1.AuthorizationPolicy{
 			ObjectMeta: meta, Spec: v1alpha1.AuthorizationPolicySpec{TargetRef: server},
 		}, []string{"spec.targetRef.namespace"}, "spec"},
-		"identities for a whole city": {&v1alpha1.MeshTLSAuthentication{ObjectMeta: meta, Spec: v1alpha1.MeshTLSAuthenticationSpec{
-			Identities: slices.Repeat([]string{"*"}, compile.MaxClientEntries+1),
-		}}, nil, "spec.identities"},
-		"exceptions for a whole city": {&v1alpha1.NetworkAuthentication{ObjectMeta: meta, Spec: v1alpha1.NetworkAuthenticationSpec{
-			Networks: []v1alpha1.Network{{CIDR: "10.0.0.0/8", Except: slices.Repeat([]string{"10.0.0.1"}, compile.MaxClientEntries)}},
-		}}, nil, "spec.networks"},
+		"identities for a whole city": {&v1alpha1.MeshTLSAuthentication{ObjectMeta: meta,
+			Spec: v1alpha1.MeshTLSAuthenticationSpec{
+				Identities: slices.Repeat([]string{"*"}, compile.MaxClientEntries+1),
+			}}, nil, "spec.identities"},
+		"exceptions for a whole city": {&v1alpha1.NetworkAuthentication{ObjectMeta: meta,
+			Spec: v1alpha1.NetworkAuthenticationSpec{
+				Networks: []v1alpha1.Network{{CIDR: "10.0.0.0/8",
+					Except: slices.Repeat([]string{"10.0.0.1"}, compile.MaxClientEntries)}},
+			}}, nil, "spec.networks"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := New(testConfig())
@@ -70,7 +74,8 @@ func TestServerHoldsSoManyRules(t *testing.T) {
 	}})
 	route := func(i int) *v1alpha1.HTTPRoute {
 		return &v1alpha1.HTTPRoute{
-			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: fmt.Sprint("route-", i), CreationTimestamp: metav1.NewTime(time.Unix(int64(-i), 0))},
+			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: fmt.Sprint("route-", i),
+				CreationTimestamp: metav1.NewTime(time.Unix(int64(-i), 0))},
 			Spec: gatewayv1.HTTPRouteSpec{
 				CommonRouteSpec: gatewayv1.CommonRouteSpec{ParentRefs: []gatewayv1.ParentReference{{Name: "web"}}},
 				Rules:           make([]gatewayv1.HTTPRouteRule, compile.MaxRules),
@@ -92,7 +97,8 @@ func TestServerHoldsSoManyRules(t *testing.T) {
 			t.Errorf("after route %d: newly accepted %q, want %q", i, got, want)
 		}
 	}
-	if got := len(s.port(s.access.servers[types.NamespacedName{Namespace: "shop", Name: "web"}]).Routes); got != maxPortRules/compile.MaxRules {
+	if got := len(s.port(s.access.servers[types.NamespacedName{Namespace: "shop",
+		Name: "web"}]).Routes); got != maxPortRules/compile.MaxRules {
 		t.Errorf("%d routes hold, want %d", got, maxPortRules/compile.MaxRules)
 	}
 	s.Apply(Event{Object: route(1), Deleted: true})
@@ -106,20 +112,23 @@ func TestServerHoldsSoManyRules(t *testing.T) {
 func TestServerHasRoomForSoManyAuthorizations(t *testing.T) {
 	s := New(testConfig())
 	at := func(name string, age int) metav1.ObjectMeta {
-		return metav1.ObjectMeta{Namespace: "shop", Name: name, Generation: 1, CreationTimestamp: metav1.NewTime(time.Unix(int64(age), 0))}
+		return metav1.ObjectMeta{Namespace: "shop", Name: name, Generation: 1,
+			CreationTimestamp: metav1.NewTime(time.Unix(int64(age), 0))}
 	}
 	s.Apply(Event{Object: &v1alpha1.Server{ObjectMeta: at("web", 0), Spec: v1alpha1.ServerSpec{
 		PodSelector: &metav1.LabelSelector{}, Port: intstr.FromInt32(80),
 	}}})
 	clients := &v1alpha1.MeshTLSAuthentication{ObjectMeta: at("clients", 0)}
 	for i := range 4000 {
-		clients.Spec.Identities = append(clients.Spec.Identities, fmt.Sprintf("spiffe://cluster.local/ns/shop/sa/client-%d", i))
+		clients.Spec.Identities = append(clients.Spec.Identities,
+			fmt.Sprintf("spiffe://cluster.local/ns/shop/sa/client-%d", i))
 	}
 	s.Apply(Event{Object: clients})
 	policy := func(name string, age int, kind string) *v1alpha1.AuthorizationPolicy {
 		spec := v1alpha1.AuthorizationPolicySpec{
-			TargetRef:                  v1alpha1.LocalRef{Group: v1alpha1.PolicyGroup, Kind: "Server", Name: "web"},
-			RequiredAuthenticationRefs: []v1alpha1.ObjectRef{{Group: v1alpha1.PolicyGroup, Kind: "MeshTLSAuthentication", Name: "clients"}},
+			TargetRef: v1alpha1.LocalRef{Group: v1alpha1.PolicyGroup, Kind: "Server", Name: "web"},
+			RequiredAuthenticationRefs: []v1alpha1.ObjectRef{{Group: v1alpha1.PolicyGroup, Kind: "MeshTLSAuthentication",
+				Name: "clients"}},
 		}
 		if kind == "Namespace" {
 			spec.TargetRef = v1alpha1.LocalRef{Kind: kind, Name: "shop"}
@@ -152,8 +161,10 @@ func TestServerHasRoomForSoManyAuthorizations(t *testing.T) {
 	if got := active(); got != "b c d e" {
 		t.Errorf("five of them: %q are active, want the oldest four", got)
 	}
-	const newest = `rejected Conflicted "older authorizations use the maximum of 16384 identities and networks of a Server; this one allows nobody at: web"`
-	const crowded = `ignored UnsupportedValue "authorizations exceed the maximum of 16384 identities and networks; the newest allow nobody: AuthorizationPolicy `
+	const newest = `rejected Conflicted "older authorizations use the maximum of 16384 identities and networks of a ` +
+		`Server; this one allows nobody at: web"`
+	const crowded = `ignored UnsupportedValue "authorizations exceed the maximum of 16384 identities and networks; ` +
+		`the newest allow nobody: AuthorizationPolicy `
 	if diff := cmp.Diff(newest+"\n"+crowded+`a"`, reported()); diff != "" {
 		t.Errorf("statuses (-want +got):\n%s", diff)
 	}

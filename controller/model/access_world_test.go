@@ -43,13 +43,15 @@ func TestAccessChangeNamesEveryAnswer(t *testing.T) {
 			after := w.answers(s, Build(s))
 			for q, a := range after {
 				if !a.Equal(before[q]) && !covers(change, q) {
-					t.Fatalf("seed %d step %d: %T %v (deleted %v) changed %v from\n%sto\n%sbut the change is %+v", seed, step, event.Object,
+					t.Fatalf("seed %d step %d: %T %v (deleted %v) changed %v from\n%sto\n%sbut the change is %+v", seed, step,
+						event.Object,
 						event.Object.GetName(), event.Deleted, q, render(before[q]), render(a), change)
 				}
 			}
 			before = after
 			for _, st := range s.Outcomes() {
-				reported[objectKey{st.Object.Group, st.Object.Kind, types.NamespacedName{Namespace: st.Object.Namespace, Name: st.Object.Name}}] = st
+				reported[objectKey{st.Object.Group, st.Object.Kind,
+					types.NamespacedName{Namespace: st.Object.Namespace, Name: st.Object.Name}}] = st
 			}
 			w.compareStatuses(t, s, reported)
 		}
@@ -116,7 +118,8 @@ func (w *accessWorld) answers(s *Store, snap *Snapshot) map[query]Answer {
 }
 
 var accessKinds = []string{
-	"Pod", "Server", "Server", "AuthorizationPolicy", "AuthorizationPolicy", "ServerAuthorization", "MeshTLSAuthentication",
+	"Pod", "Server", "Server", "AuthorizationPolicy", "AuthorizationPolicy", "ServerAuthorization",
+	"MeshTLSAuthentication",
 	"NetworkAuthentication", "HTTPLocalRateLimitPolicy", "HTTPRoute",
 }
 
@@ -151,7 +154,8 @@ func (w *accessWorld) selector() *metav1.LabelSelector {
 	case 0:
 		return &metav1.LabelSelector{}
 	case 1:
-		return &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "tier", Operator: "NotIn", Values: []string{"0"}}}}
+		return &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "tier", Operator: "NotIn",
+			Values: []string{"0"}}}}
 	}
 	return &metav1.LabelSelector{MatchLabels: map[string]string{"app": w.pick("", 2)}}
 }
@@ -159,12 +163,14 @@ func (w *accessWorld) selector() *metav1.LabelSelector {
 func (w *accessWorld) object(kind string) metav1.Object {
 	w.clock++
 	meta := metav1.ObjectMeta{
-		Namespace: [...]string{"a", "b"}[w.IntN(2)], Name: w.pick("x", 3), UID: types.UID(fmt.Sprint(w.clock)), Generation: w.clock,
+		Namespace: [...]string{"a", "b"}[w.IntN(2)], Name: w.pick("x",
+			3), UID: types.UID(fmt.Sprint(w.clock)), Generation: w.clock,
 		CreationTimestamp: metav1.NewTime(time.Unix(int64(w.IntN(4)), 0)), Labels: w.labels(),
 	}
 	switch kind {
 	case "Server":
-		o := &v1alpha1.Server{ObjectMeta: meta, Spec: v1alpha1.ServerSpec{PodSelector: w.selector(), Port: intstr.FromString("http")}}
+		o := &v1alpha1.Server{ObjectMeta: meta,
+			Spec: v1alpha1.ServerSpec{PodSelector: w.selector(), Port: intstr.FromString("http")}}
 		if w.IntN(2) == 0 {
 			o.Spec.Port = intstr.FromInt([...]int{80, 90, 0}[w.IntN(3)])
 		}
@@ -181,10 +187,12 @@ func (w *accessWorld) object(kind string) metav1.Object {
 		return o
 	case "MeshTLSAuthentication":
 		texts := []string{"*", "td/ns/a/sa/b", "td/ns/a/*", "b*"}
-		return &v1alpha1.MeshTLSAuthentication{ObjectMeta: meta, Spec: v1alpha1.MeshTLSAuthenticationSpec{Identities: texts[w.IntN(4):][:1]}}
+		return &v1alpha1.MeshTLSAuthentication{ObjectMeta: meta,
+			Spec: v1alpha1.MeshTLSAuthenticationSpec{Identities: texts[w.IntN(4):][:1]}}
 	case "NetworkAuthentication":
 		networks := []v1alpha1.Network{{CIDR: "10.0.0.0/8"}, {CIDR: "fd00::/8"}, {CIDR: "everywhere"}}
-		return &v1alpha1.NetworkAuthentication{ObjectMeta: meta, Spec: v1alpha1.NetworkAuthenticationSpec{Networks: networks[w.IntN(3):][:1]}}
+		return &v1alpha1.NetworkAuthentication{ObjectMeta: meta,
+			Spec: v1alpha1.NetworkAuthenticationSpec{Networks: networks[w.IntN(3):][:1]}}
 	case "HTTPLocalRateLimitPolicy":
 		o := &v1alpha1.HTTPLocalRateLimitPolicy{ObjectMeta: meta}
 		o.Spec.TargetRef = v1alpha1.LocalRef{Group: v1alpha1.PolicyGroup, Kind: "Server", Name: w.pick("x", 3)}
@@ -222,7 +230,8 @@ func (w *accessWorld) policy(meta metav1.ObjectMeta) metav1.Object {
 	}
 	for _, kind := range []string{"MeshTLSAuthentication", "NetworkAuthentication"} {
 		if w.IntN(2) == 0 {
-			ref := v1alpha1.ObjectRef{Group: v1alpha1.PolicyGroup, Kind: kind, Name: w.pick("x", 3), Namespace: [...]string{"", "a", "b"}[w.IntN(3)]}
+			ref := v1alpha1.ObjectRef{Group: v1alpha1.PolicyGroup, Kind: kind, Name: w.pick("x", 3),
+				Namespace: [...]string{"", "a", "b"}[w.IntN(3)]}
 			o.Spec.RequiredAuthenticationRefs = append(o.Spec.RequiredAuthenticationRefs, ref)
 		}
 	}
@@ -236,7 +245,8 @@ func (w *accessWorld) pod(meta metav1.ObjectMeta) metav1.Object {
 		n += 3
 	}
 	p := &corev1.Pod{ObjectMeta: meta, Status: corev1.PodStatus{PodIPs: []corev1.PodIP{{IP: podIP(n).String()}}}}
-	p.Spec.Containers = []corev1.Container{{Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: int32([...]int{80, 90}[w.IntN(2)])}}}}
+	p.Spec.Containers = []corev1.Container{{Ports: []corev1.ContainerPort{{Name: "http",
+		ContainerPort: int32([...]int{80, 90}[w.IntN(2)])}}}}
 	if w.IntN(8) == 0 {
 		p.Status.Phase = corev1.PodSucceeded
 	}
@@ -259,9 +269,10 @@ func TestAccessForgets(t *testing.T) {
 		}
 	}
 	s.Outcomes() // which are reported after each batch of events
-	if diff := cmp.Diff(newAccess(), s.access, cmp.AllowUnexported(access{}), cmp.Comparer(func(a, b map[string]map[*compile.Pod]struct{}) bool {
-		return len(a) == len(b)
-	})); diff != "" {
+	if diff := cmp.Diff(newAccess(), s.access, cmp.AllowUnexported(access{}),
+		cmp.Comparer(func(a, b map[string]map[*compile.Pod]struct{}) bool {
+			return len(a) == len(b)
+		})); diff != "" {
 		t.Errorf("left in the store (-want +got):\n%s", diff)
 	}
 }

@@ -61,8 +61,10 @@ func (s *Store) dependsOnNamespace(svc *compile.Service, namespace string) bool 
 	if namespace == svc.Namespace {
 		return false
 	}
-	return slices.ContainsFunc(s.routesByParent[svc.NamespacedName], func(r *route) bool { return r.Namespace == namespace }) ||
-		slices.ContainsFunc(s.profilesByService[svc.NamespacedName], func(p *profile) bool { return p.Namespace == namespace })
+	return slices.ContainsFunc(s.routesByParent[svc.NamespacedName],
+		func(r *route) bool { return r.Namespace == namespace }) ||
+		slices.ContainsFunc(s.profilesByService[svc.NamespacedName],
+			func(p *profile) bool { return p.Namespace == namespace })
 }
 
 // route completes the answer about a port of a Service by what governs it.
@@ -81,9 +83,11 @@ func (r *resolver) route(out *mesh.Outbound, svc *compile.Service, port compile.
 	for _, route := range r.store.governing(svc, port, r.namespaceOf(svc)) {
 		rules := r.store.rulesFor(route, svc)
 		if route.routeKind.IsStream() {
-			out.Streams = append(out.Streams, mesh.StreamRule{Ref: route.meshRef(), Hostnames: route.accepted.Hostnames, Backends: rules[0].Backends})
+			out.Streams = append(out.Streams, mesh.StreamRule{Ref: route.meshRef(), Hostnames: route.accepted.Hostnames,
+				Backends: rules[0].Backends})
 		} else if out.Profile == nil {
-			out.Routes = append(out.Routes, mesh.Route{Ref: route.meshRef(), GRPC: route.routeKind == compile.KindGRPCRoute, Rules: rules})
+			out.Routes = append(out.Routes, mesh.Route{Ref: route.meshRef(), GRPC: route.routeKind == compile.KindGRPCRoute,
+				Rules: rules})
 		} else {
 			continue
 		}
@@ -154,8 +158,10 @@ func (s *Store) sendsToNodes(svc *compile.Service) bool {
 		to := s.services[types.NamespacedName{Namespace: ref.Namespace, Name: ref.Name}]
 		return to != nil && s.dependsOnNode(to)
 	}
-	return slices.ContainsFunc(s.routesByParent[svc.NamespacedName], func(r *route) bool { return slices.ContainsFunc(r.accepted.References, near) }) ||
-		slices.ContainsFunc(s.profilesByService[svc.NamespacedName], func(p *profile) bool { return slices.ContainsFunc(p.accepted.References, near) })
+	return slices.ContainsFunc(s.routesByParent[svc.NamespacedName],
+		func(r *route) bool { return slices.ContainsFunc(r.accepted.References, near) }) ||
+		slices.ContainsFunc(s.profilesByService[svc.NamespacedName],
+			func(p *profile) bool { return slices.ContainsFunc(p.accepted.References, near) })
 }
 
 func compareRefs(a, b mesh.ServiceRef) int {

@@ -40,7 +40,8 @@ func (s *Store) applyPolicy(o *v1alpha1.AuthorizationPolicy, e Event) Change {
 	if !e.Deleted {
 		spec, f := compile.ParseAuthorizationPolicy(o, s.config.TrustDomain)
 		f.RefuseUnknownFields(e.Unknown)
-		now := &authorizationPolicy{withLastValid(ObjectRef{Group: v1alpha1.PolicyGroup, Kind: "AuthorizationPolicy"}, o, spec, f, before)}
+		now := &authorizationPolicy{withLastValid(ObjectRef{Group: v1alpha1.PolicyGroup, Kind: "AuthorizationPolicy"}, o,
+			spec, f, before)}
 		change.report(now.object, now.newProblems(before))
 		a.policies[n] = now
 		if now.valid() {
@@ -172,5 +173,6 @@ func describeMissing(t mesh.Ref) string {
 	if t.Kind == "Server" {
 		return fmt.Sprintf("there is no Server %q in namespace %q", t.Name, t.Namespace)
 	}
-	return fmt.Sprintf("there is no %s %q of group %s in namespace %q with a Server as parent", t.Kind, t.Name, t.Group, t.Namespace)
+	return fmt.Sprintf("there is no %s %q of group %s in namespace %q with a Server as parent", t.Kind, t.Name, t.Group,
+		t.Namespace)
 }

@@ -86,9 +86,13 @@ func compareAuthorizations(a, b mesh.Ref) int {
 
 // authorizationsFor returns what lets clients in to a Server, and to each of its routes. Their order does not depend on
 // that of events: the first that is met is what metrics show.
-func (s *Store) authorizationsFor(sv *server) (ofServer []mesh.Authorization, ofRoutes map[mesh.Ref][]mesh.Authorization) {
+func (s *Store) authorizationsFor(sv *server) (ofServer []mesh.Authorization,
+	ofRoutes map[mesh.Ref][]mesh.Authorization) {
 	fit, _ := s.authorizersOf(sv)
-	slices.SortFunc(fit, func(a, b authorizer) int { return compareAuthorizations(a.authorization.Ref, b.authorization.Ref) })
+	slices.SortFunc(fit, func(a, b authorizer) int {
+		return compareAuthorizations(a.authorization.Ref,
+			b.authorization.Ref)
+	})
 	ofRoutes = map[mesh.Ref][]mesh.Authorization{}
 	for i := range fit {
 		if a := &fit[i]; a.route == (mesh.Ref{}) {
@@ -152,7 +156,8 @@ func (s *Store) excessAt(ref mesh.Ref, servers []types.NamespacedName) string {
 		return ""
 	}
 	slices.Sort(names)
-	return fmt.Sprintf("older authorizations use the maximum of %d identities and networks of a Server; this one allows nobody at: %s",
+	return fmt.Sprintf("older authorizations use the maximum of %d identities and networks of a Server; this one "+
+		"allows nobody at: %s",
 		maxServerEntries, compile.List(names))
 }
 

@@ -32,7 +32,8 @@ func (s *Store) rulesFor(r *route, parent *compile.Service) []mesh.Rule {
 }
 
 // resolveBackends returns the backends, those marked that cannot be used; list itself if all can.
-func (s *Store) resolveBackends(r *route, parent types.NamespacedName, list []mesh.WeightedBackend) []mesh.WeightedBackend {
+func (s *Store) resolveBackends(r *route, parent types.NamespacedName,
+	list []mesh.WeightedBackend) []mesh.WeightedBackend {
 	out, copied := list, false
 	for i := range list {
 		b := list[i]
@@ -77,11 +78,13 @@ func sameSlice[T any](a, b []T) bool { return len(a) == len(b) && (len(a) == 0 |
 // lookup says why r, which is attached to parent, has nothing to send to at to; both "" if it has. Another namespace
 // must have agreed, but for the parent Service itself: its clients meant to reach it in the first place. The message
 // says whether something exists there only if access is granted.
-func (s *Store) lookup(r *route, parent types.NamespacedName, to mesh.ServiceRef) (reason gatewayv1.RouteConditionReason, message string) {
+func (s *Store) lookup(r *route, parent types.NamespacedName,
+	to mesh.ServiceRef) (reason gatewayv1.RouteConditionReason, message string) {
 	target := types.NamespacedName{Namespace: to.Namespace, Name: to.Name}
 	if to.Namespace != r.Namespace && target != parent && !s.granted(r, target) {
-		return gatewayv1.RouteReasonRefNotPermitted, fmt.Sprintf("no ReferenceGrant in namespace %s allows %ss of namespace %s to refer to Service %s",
-			to.Namespace, r.kind, r.Namespace, to.Name)
+		return gatewayv1.RouteReasonRefNotPermitted,
+			fmt.Sprintf("no ReferenceGrant in namespace %s allows %ss of namespace %s to refer to Service %s",
+				to.Namespace, r.kind, r.Namespace, to.Name)
 	}
 	return s.exists(to)
 }

@@ -51,7 +51,8 @@ func benchPod(svc metav1.ObjectMeta, i, j int) *corev1.Pod {
 			Labels: map[string]string{mesh.ControlPlaneNSLabel: "tulle", "linkerd.io/proxy-deployment": svc.Name},
 		},
 		Spec: corev1.PodSpec{
-			NodeName: fmt.Sprint("node-", (i+j)%100), ServiceAccountName: "app", InitContainers: []corev1.Container{{Name: mesh.ProxyContainer}},
+			NodeName: fmt.Sprint("node-", (i+j)%100), ServiceAccountName: "app",
+			InitContainers: []corev1.Container{{Name: mesh.ProxyContainer}},
 		},
 		Status: corev1.PodStatus{Phase: corev1.PodRunning, PodIPs: []corev1.PodIP{{IP: benchPodIP(i, j).String()}}},
 	}

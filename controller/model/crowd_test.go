@@ -32,9 +32,10 @@ func TestAStormOfPoliciesIsDerivedOnce(t *testing.T) {
 	}
 	before := ask()
 	for i := range policies {
-		s.Apply(Event{Object: &v1alpha1.AuthorizationPolicy{ObjectMeta: meta("policy-%d", i), Spec: v1alpha1.AuthorizationPolicySpec{
-			TargetRef: v1alpha1.LocalRef{Kind: "Namespace", Name: "shop"},
-		}}})
+		s.Apply(Event{Object: &v1alpha1.AuthorizationPolicy{ObjectMeta: meta("policy-%d", i),
+			Spec: v1alpha1.AuthorizationPolicySpec{
+				TargetRef: v1alpha1.LocalRef{Kind: "Namespace", Name: "shop"},
+			}}})
 	}
 	for n, p := range s.access.ports {
 		if len(p.Authorizations) != 0 {

@@ -32,7 +32,8 @@ type routing struct {
 
 func newRouting() routing {
 	return routing{
-		routes: map[objectKey]*route{}, grants: map[types.NamespacedName]*compile.Grant{}, profiles: map[types.NamespacedName]*profile{},
+		routes: map[objectKey]*route{}, grants: map[types.NamespacedName]*compile.Grant{},
+		profiles:       map[types.NamespacedName]*profile{},
 		routesByParent: map[types.NamespacedName][]*route{}, profilesByService: map[types.NamespacedName][]*profile{},
 		grantsIn: map[string][]*compile.Grant{}, senders: map[types.NamespacedName][]sender{}, foreign: map[string][]*route{},
 	}

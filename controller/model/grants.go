@@ -29,5 +29,6 @@ func (s *Store) applyGrant(o *gatewayv1.ReferenceGrant, deleted bool) Change {
 
 // granted reports whether the namespace of the Service lets r refer to it.
 func (s *Store) granted(r *route, to types.NamespacedName) bool {
-	return slices.ContainsFunc(s.grantsIn[to.Namespace], func(g *compile.Grant) bool { return g.Allows(r.routeKind, r.Namespace, to.Name) })
+	return slices.ContainsFunc(s.grantsIn[to.Namespace],
+		func(g *compile.Grant) bool { return g.Allows(r.routeKind, r.Namespace, to.Name) })
 }

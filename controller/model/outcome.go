@@ -44,11 +44,13 @@ type Result struct {
 }
 
 func (r *Result) reject(reason, format string, args ...any) {
-	r.Findings = append(r.Findings, compile.Finding{Message: fmt.Sprintf(format, args...), Severity: compile.Invalid, Reason: reason})
+	r.Findings = append(r.Findings, compile.Finding{Message: fmt.Sprintf(format, args...), Severity: compile.Invalid,
+		Reason: reason})
 }
 
 func (r *Result) ignore(reason, path, message string) {
-	r.Findings = append(r.Findings, compile.Finding{Path: path, Message: message, Severity: compile.Ignored, Reason: reason})
+	r.Findings = append(r.Findings, compile.Finding{Path: path, Message: message, Severity: compile.Ignored,
+		Reason: reason})
 }
 
 // Reasons that the Gateway API has no name for. Those of routes and of rate limits are Linkerd's.

@@ -20,7 +20,8 @@ func (b *outcomeBuilder) profile(p *profile) Outcome {
 		}
 		if reason, message := b.store.exists(override.Service); message != "" {
 			out.Result.Findings = append(out.Result.Findings, compile.Finding{
-				Path: compile.ElementPath("spec", "dstOverrides", i), Message: message, Severity: compile.Unresolved, Reason: string(reason),
+				Path: compile.ElementPath("spec", "dstOverrides",
+					i), Message: message, Severity: compile.Unresolved, Reason: string(reason),
 			})
 		}
 	}
@@ -30,7 +31,8 @@ func (b *outcomeBuilder) profile(p *profile) Outcome {
 
 func (b *outcomeBuilder) rejectProfile(out *Result, p *profile) {
 	if p.service == (types.NamespacedName{}) {
-		out.reject(reasonNoParent, "a ServiceProfile is named after its Service: want <name>.<namespace>.svc.%s", b.store.config.ClusterDomain)
+		out.reject(reasonNoParent, "a ServiceProfile is named after its Service: want <name>.<namespace>.svc.%s",
+			b.store.config.ClusterDomain)
 		return
 	}
 	svc := b.store.services[p.service]

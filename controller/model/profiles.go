@@ -120,14 +120,17 @@ func (s *Store) resolvedProfile(p *profile) *mesh.Profile {
 func (s *Store) exists(to mesh.ServiceRef) (reason gatewayv1.RouteConditionReason, message string) {
 	svc := s.services[types.NamespacedName{Namespace: to.Namespace, Name: to.Name}]
 	if svc == nil {
-		return gatewayv1.RouteReasonBackendNotFound, fmt.Sprintf("there is no Service %s in namespace %s", to.Name, to.Namespace)
-	}
-	if svc.External {
-		return gatewayv1.RouteReasonBackendNotFound, fmt.Sprintf("Service %s in namespace %s is of type ExternalName and has no endpoints", to.Name,
+		return gatewayv1.RouteReasonBackendNotFound, fmt.Sprintf("there is no Service %s in namespace %s", to.Name,
 			to.Namespace)
 	}
+	if svc.External {
+		return gatewayv1.RouteReasonBackendNotFound,
+			fmt.Sprintf("Service %s in namespace %s is of type ExternalName and has no endpoints", to.Name,
+				to.Namespace)
+	}
 	if _, ok := svc.Port(to.Port); !ok {
-		return gatewayv1.RouteReasonBackendNotFound, fmt.Sprintf("Service %s in namespace %s has no TCP port %d", to.Name, to.Namespace, to.Port)
+		return gatewayv1.RouteReasonBackendNotFound, fmt.Sprintf("Service %s in namespace %s has no TCP port %d", to.Name,
+			to.Namespace, to.Port)
 	}
 	return "", ""
 }

@@ -29,7 +29,8 @@ func (s *Store) applyRateLimit(o *v1alpha1.HTTPLocalRateLimitPolicy, e Event) Ch
 	if !e.Deleted {
 		spec, f := compile.ParseRateLimit(o, s.config.TrustDomain)
 		f.IgnoreUnknownFields(e.Unknown)
-		now := &rateLimitPolicy{withLastValid(ObjectRef{Group: v1alpha1.PolicyGroup, Kind: "HTTPLocalRateLimitPolicy"}, o, spec, f, before)}
+		now := &rateLimitPolicy{withLastValid(ObjectRef{Group: v1alpha1.PolicyGroup, Kind: "HTTPLocalRateLimitPolicy"}, o,
+			spec, f, before)}
 		change.report(now.object, now.newProblems(before))
 		a.limits[n] = now
 		if now.valid() {

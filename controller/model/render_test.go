@@ -186,7 +186,8 @@ func renderPort(b *strings.Builder, number uint16, p mesh.PortPolicy) {
 		renderAuthorization(b, "    ", a)
 	}
 	for _, r := range p.Routes {
-		fmt.Fprintf(b, "    route %s.%s %s/%s rules=%d\n", r.Route.Ref.Kind, r.Route.Ref.Group, r.Route.Ref.Namespace, r.Route.Ref.Name,
+		fmt.Fprintf(b, "    route %s.%s %s/%s rules=%d\n", r.Route.Ref.Kind, r.Route.Ref.Group, r.Route.Ref.Namespace,
+			r.Route.Ref.Name,
 			len(r.Route.Rules))
 		for _, rule := range r.Route.Rules {
 			if rule.Invalid != "" {

@@ -24,15 +24,18 @@ func TestReusedAddressIsNeverAnEndpointOfAnother(t *testing.T) {
 	)
 	pod := func(namespace, name, account string, second int) *corev1.Pod {
 		return &corev1.Pod{
-			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, UID: types.UID(name), CreationTimestamp: metav1.Unix(int64(second), 0),
-				Labels: map[string]string{mesh.ControlPlaneNSLabel: "tulle"}},
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, UID: types.UID(name),
+				CreationTimestamp: metav1.Unix(int64(second), 0),
+				Labels:            map[string]string{mesh.ControlPlaneNSLabel: "tulle"}},
 			Spec:   corev1.PodSpec{ServiceAccountName: account, InitContainers: []corev1.Container{{Name: mesh.ProxyContainer}}},
 			Status: corev1.PodStatus{PodIPs: []corev1.PodIP{{IP: address}}},
 		}
 	}
 	web, books := pod("shop", "web-1", "web", 1), pod("bank", "books-1", "books", 2)
-	meta := metav1.ObjectMeta{Namespace: "shop", Name: "web", Labels: map[string]string{discoveryv1.LabelServiceName: "web"}}
-	service := &corev1.Service{ObjectMeta: meta, Spec: corev1.ServiceSpec{ClusterIP: "10.96.0.1", Ports: []corev1.ServicePort{{Port: 80}}}}
+	meta := metav1.ObjectMeta{Namespace: "shop", Name: "web",
+		Labels: map[string]string{discoveryv1.LabelServiceName: "web"}}
+	service := &corev1.Service{ObjectMeta: meta,
+		Spec: corev1.ServiceSpec{ClusterIP: "10.96.0.1", Ports: []corev1.ServicePort{{Port: 80}}}}
 	slice := func(claims *corev1.ObjectReference, addresses ...string) *discoveryv1.EndpointSlice {
 		s := &discoveryv1.EndpointSlice{ObjectMeta: meta, AddressType: discoveryv1.AddressTypeIPv4,
 			Ports: []discoveryv1.EndpointPort{{Port: ptr.To[int32](8080)}}}
@@ -51,7 +54,8 @@ func TestReusedAddressIsNeverAnEndpointOfAnother(t *testing.T) {
 		for _, o := range []metav1.Object{service, web, slice(claim, address)} {
 			s.Apply(Event{Object: o})
 		}
-		events := []Event{{Object: web, Deleted: true}, {Object: books}, {Object: slice(claim)}, {Object: slice(claim, address)}}
+		events := []Event{{Object: web, Deleted: true}, {Object: books}, {Object: slice(claim)},
+			{Object: slice(claim, address)}}
 		random.Shuffle(len(events), func(i, j int) { events[i], events[j] = events[j], events[i] })
 		for i, e := range events {
 			s.Apply(e)

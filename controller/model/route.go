@@ -73,7 +73,8 @@ func (r *route) compare(other *route) int {
 // applyRoute puts now in the place of the route of the same kind and name; nil takes that away.
 func (s *Store) applyRoute(key objectKey, now *route) Change {
 	var change Change
-	s.setServerRoute(mesh.Ref{Group: key.group, Kind: key.kind, Namespace: key.Namespace, Name: key.Name}, now.serverRoute(), &change)
+	s.setServerRoute(mesh.Ref{Group: key.group, Kind: key.kind, Namespace: key.Namespace, Name: key.Name},
+		now.serverRoute(), &change)
 	old := s.routes[key]
 	if old != nil {
 		delete(s.routes, key)
@@ -104,7 +105,8 @@ func (r *route) serverRoute() *serverRoute {
 	}
 	var servers []types.NamespacedName
 	for i := range r.accepted.Parents {
-		if p := &r.accepted.Parents[i]; p.Kind == compile.ParentServer && p.Namespace == r.Namespace && !slices.Contains(servers, p.NamespacedName) {
+		if p := &r.accepted.Parents[i]; p.Kind == compile.ParentServer && p.Namespace == r.Namespace &&
+			!slices.Contains(servers, p.NamespacedName) {
 			servers = append(servers, p.NamespacedName)
 		}
 	}
@@ -113,7 +115,8 @@ func (r *route) serverRoute() *serverRoute {
 	}
 	out := &serverRoute{
 		ref: r.meshRef(), created: r.created, servers: servers,
-		route: mesh.Route{Ref: r.meshRef(), GRPC: r.routeKind == compile.KindGRPCRoute, Rules: make([]mesh.Rule, len(r.accepted.Rules))},
+		route: mesh.Route{Ref: r.meshRef(), GRPC: r.routeKind == compile.KindGRPCRoute,
+			Rules: make([]mesh.Rule, len(r.accepted.Rules))},
 	}
 	for i, rule := range r.accepted.Rules {
 		rule.Backends, rule.Policy = nil, mesh.RequestPolicy{}

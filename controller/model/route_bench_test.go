@@ -22,12 +22,14 @@ func benchRoutes(n int) []metav1.Object {
 }
 
 func benchRoute(i int, weight int32) *gatewayv1.HTTPRoute {
-	meta := metav1.ObjectMeta{Namespace: fmt.Sprint("ns-", i%100), Name: fmt.Sprint("route-", i), Generation: int64(weight)}
+	meta := metav1.ObjectMeta{Namespace: fmt.Sprint("ns-", i%100), Name: fmt.Sprint("route-", i),
+		Generation: int64(weight)}
 	group, kind, port := gatewayv1.Group(""), gatewayv1.Kind("Service"), gatewayv1.PortNumber(80)
 	backend := func(i int, weight int32) gatewayv1.HTTPBackendRef {
-		return gatewayv1.HTTPBackendRef{BackendRef: gatewayv1.BackendRef{Weight: &weight, BackendObjectReference: gatewayv1.BackendObjectReference{
-			Name: gatewayv1.ObjectName(fmt.Sprint("svc-", i)), Port: &port,
-		}}}
+		return gatewayv1.HTTPBackendRef{BackendRef: gatewayv1.BackendRef{Weight: &weight,
+			BackendObjectReference: gatewayv1.BackendObjectReference{
+				Name: gatewayv1.ObjectName(fmt.Sprint("svc-", i)), Port: &port,
+			}}}
 	}
 	exact, path, timeout := gatewayv1.PathMatchExact, "/v1/items", gatewayv1.Duration("10s")
 	return &gatewayv1.HTTPRoute{ObjectMeta: meta, Spec: gatewayv1.HTTPRouteSpec{

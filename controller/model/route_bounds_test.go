@@ -61,7 +61,8 @@ func TestOneObjectIsBounded(t *testing.T) {
 		{"a long expression", regexes(strings.Repeat("a", 4096)), ""},
 		{"an expression of 10^5 characters", regexes(strings.Repeat("a", 100_000)), "has 100000 bytes: 4096 is the most"},
 		{"a program that explodes", regexes(strings.Repeat("a{1000}", 100)), "too large"},
-		{"many programs", regexes(strings.Repeat("a{999}", 30), strings.Repeat("b{999}", 30), strings.Repeat("c{999}", 30)), "spec.rules[2].matches[0].path.value: the regular expressions"},
+		{"many programs", regexes(strings.Repeat("a{999}", 30), strings.Repeat("b{999}", 30), strings.Repeat("c{999}", 30)),
+			"spec.rules[2].matches[0].path.value: the regular expressions"},
 		{"a profile", profile(nested(5), 100), ""},
 		{"a profile of 10,000 routes", profile(nested(0), 10000), "10000 elements: 1024 is the most"},
 		{"a profile of deep conditions", profile(nested(5000), 1), "nested more than 32 deep"},
@@ -112,7 +113,8 @@ func TestRulesAtOnePortAreBounded(t *testing.T) {
 	}
 	for i, o := range s.Outcomes() {
 		mistakes := o.Parents[0].Findings.Of(compile.Invalid)
-		if accepted := len(mistakes) == 0; accepted != (i < 2) || !accepted && !strings.Contains(mistakes[0].Message, "2048 rules") {
+		if accepted := len(mistakes) == 0; accepted != (i < 2) || !accepted &&
+			!strings.Contains(mistakes[0].Message, "2048 rules") {
 			t.Errorf("%s: %v", o.Object.Name, mistakes)
 		}
 	}
@@ -142,7 +144,8 @@ func TestBadObjectStopsNoOther(t *testing.T) {
 		}
 	}
 	first := Resolve(s, snap, Query{Target: benchTarget(0)}).Outbound.Routes[0].Rules
-	if first[0].Invalid == "" || first[0].Matches[0].Path != mesh.RegexPath || first[0].Matches[0].Value != "" || first[1].Invalid != "" {
+	if first[0].Invalid == "" || first[0].Matches[0].Path != mesh.RegexPath || first[0].Matches[0].Value != "" ||
+		first[1].Invalid != "" {
 		t.Errorf("got %+v, want a first rule that takes no request", first)
 	}
 }

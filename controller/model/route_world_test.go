@@ -47,13 +47,15 @@ func TestRoutingChangesNameEveryAnswer(t *testing.T) {
 			after := w.answers(s, snap)
 			for q, a := range after {
 				if !a.Equal(before[q]) && !covers(change, q) {
-					t.Fatalf("seed %d step %d: %T %s/%s (deleted %v) changed %v from\n%sto\n%sbut the change is %+v", seed, step, event.Object,
+					t.Fatalf("seed %d step %d: %T %s/%s (deleted %v) changed %v from\n%sto\n%sbut the change is %+v", seed, step,
+						event.Object,
 						event.Object.GetNamespace(), event.Object.GetName(), event.Deleted, q, render(before[q]), render(a), change)
 				}
 			}
 			before = after
 			for _, st := range s.Outcomes() {
-				reported[objectKey{st.Object.Group, st.Object.Kind, types.NamespacedName{Namespace: st.Object.Namespace, Name: st.Object.Name}}] = st
+				reported[objectKey{st.Object.Group, st.Object.Kind,
+					types.NamespacedName{Namespace: st.Object.Namespace, Name: st.Object.Name}}] = st
 			}
 			w.compareStatuses(t, s, reported)
 		}
@@ -66,7 +68,8 @@ func TestRoutingChangesNameEveryAnswer(t *testing.T) {
 func (w *routeWorld) compareStatuses(t *testing.T, s *Store, reported map[objectKey]Outcome) {
 	t.Helper()
 	for k := range w.live {
-		if now := newOutcomeBuilder(s).outcome(k); k.group != "" && k.kind != "ReferenceGrant" && !reflect.DeepEqual(reported[k], now) {
+		if now := newOutcomeBuilder(s).outcome(k); k.group != "" && k.kind != "ReferenceGrant" &&
+			!reflect.DeepEqual(reported[k], now) {
 			t.Fatalf("%v: reported last and true now differ:\n%s", k, cmp.Diff(reported[k], now))
 		}
 	}
@@ -92,7 +95,8 @@ func (w *routeWorld) compareWithFresh(t *testing.T, s *Store, got map[query]Answ
 
 func (w *routeWorld) answers(s *Store, snap *Snapshot) map[query]Answer {
 	out := map[query]Answer{}
-	for _, client := range []mesh.Client{{Namespace: "shop", Node: "n0"}, {Namespace: "bank", Node: "n1"}, {Namespace: "park", Node: "n1"}} {
+	for _, client := range []mesh.Client{{Namespace: "shop", Node: "n0"}, {Namespace: "bank", Node: "n1"},
+		{Namespace: "park", Node: "n1"}} {
 		for ip := range 4 {
 			for _, port := range []uint16{80, 81} {
 				q := query{mesh.Target{Addr: netip.AddrPortFrom(clusterIP(ip), port)}, client}
@@ -145,13 +149,16 @@ func (w *routeWorld) mistake(right, wrong string) string {
 func (w *routeWorld) meta(namespace, n string) metav1.ObjectMeta {
 	w.clock++
 	m := metav1.ObjectMeta{
-		Namespace: namespace, Name: n, UID: types.UID(n), Generation: w.clock, CreationTimestamp: metav1.NewTime(time.Unix(int64(w.IntN(3)), 0)),
+		Namespace: namespace, Name: n, UID: types.UID(n), Generation: w.clock,
+		CreationTimestamp: metav1.NewTime(time.Unix(int64(w.IntN(3)), 0)),
 	}
 	if w.oneIn(3) {
-		m.Annotations = map[string]string{compile.RetryHTTPAnnotation: w.mistake("5xx", "all"), compile.TimeoutRequestAnnotation: w.pick("1s", "2s")}
+		m.Annotations = map[string]string{compile.RetryHTTPAnnotation: w.mistake("5xx", "all"),
+			compile.TimeoutRequestAnnotation: w.pick("1s", "2s")}
 	}
 	if w.oneIn(5) {
-		m.Annotations = map[string]string{compile.AccrualAnnotation: w.mistake("consecutive", "x"), compile.FaultDelayAnnotation: "1s", compile.FaultUntilAnnotation: "2026-01-01T00:00:00Z"}
+		m.Annotations = map[string]string{compile.AccrualAnnotation: w.mistake("consecutive", "x"),
+			compile.FaultDelayAnnotation: "1s", compile.FaultUntilAnnotation: "2026-01-01T00:00:00Z"}
 	}
 	return m
 }
@@ -160,7 +167,8 @@ func (w *routeWorld) meta(namespace, n string) metav1.ObjectMeta {
 func (w *routeWorld) service() metav1.Object {
 	n := w.IntN(4)
 	where := [...][2]string{{"shop", "a"}, {"shop", "b"}, {"bank", "a"}, {"bank", "b"}}[n]
-	s := &corev1.Service{ObjectMeta: w.meta(where[0], where[1]), Spec: corev1.ServiceSpec{ClusterIP: clusterIP(n).String()}}
+	s := &corev1.Service{ObjectMeta: w.meta(where[0], where[1]),
+		Spec: corev1.ServiceSpec{ClusterIP: clusterIP(n).String()}}
 	s.Spec.Ports = []corev1.ServicePort{{Name: "http", Port: 80}}
 	if w.oneIn(2) {
 		s.Spec.Ports = append(s.Spec.Ports, corev1.ServicePort{Name: "admin", Port: 81})
@@ -191,7 +199,8 @@ func (w *routeWorld) slice() metav1.Object {
 func (w *routeWorld) grant() metav1.Object {
 	g := &gatewayv1.ReferenceGrant{ObjectMeta: w.meta(w.pick("shop", "bank"), w.pick("g1", "g2"))}
 	g.Spec.From = []gatewayv1.ReferenceGrantFrom{{
-		Group: gatewayv1.GroupName, Kind: gatewayv1.Kind(w.pick("HTTPRoute", "GRPCRoute")), Namespace: gatewayv1.Namespace(w.namespace()),
+		Group: gatewayv1.GroupName, Kind: gatewayv1.Kind(w.pick("HTTPRoute",
+			"GRPCRoute")), Namespace: gatewayv1.Namespace(w.namespace()),
 	}}
 	to := gatewayv1.ReferenceGrantTo{Kind: "Service"}
 	if n := gatewayv1.ObjectName(w.serviceName()); w.oneIn(2) {
@@ -209,14 +218,16 @@ func (w *routeWorld) profile() metav1.Object {
 	}
 	if w.oneIn(2) {
 		p.Spec.DstOverrides = []v1alpha1.WeightedDst{{
-			Authority: fmt.Sprintf("%s.%s.svc.cluster.local:80", w.serviceName(), w.pick("shop", "bank")), Weight: resource.MustParse("1"),
+			Authority: fmt.Sprintf("%s.%s.svc.cluster.local:80", w.serviceName(),
+				w.pick("shop", "bank")), Weight: resource.MustParse("1"),
 		}}
 	}
 	return p
 }
 
 func (w *routeWorld) route() (metav1.Object, compile.RouteKind) {
-	kinds := []compile.RouteKind{compile.KindHTTPRoute, compile.KindHTTPRoute, compile.KindPolicyHTTPRoute, compile.KindGRPCRoute, compile.KindTLSRoute, compile.KindTCPRoute}
+	kinds := []compile.RouteKind{compile.KindHTTPRoute, compile.KindHTTPRoute, compile.KindPolicyHTTPRoute,
+		compile.KindGRPCRoute, compile.KindTLSRoute, compile.KindTCPRoute}
 	kind := kinds[w.IntN(len(kinds))]
 	meta := w.meta(w.namespace(), w.pick("r1", "r2"))
 	parents := gatewayv1.CommonRouteSpec{ParentRefs: []gatewayv1.ParentReference{w.parent()}}
@@ -226,14 +237,18 @@ func (w *routeWorld) route() (metav1.Object, compile.RouteKind) {
 	backends := []gatewayv1.BackendRef{w.backend(), w.backend()}
 	switch kind {
 	case compile.KindGRPCRoute:
-		rule := gatewayv1.GRPCRouteRule{BackendRefs: []gatewayv1.GRPCBackendRef{{BackendRef: backends[0]}, {BackendRef: backends[1]}}}
-		return &gatewayv1.GRPCRoute{ObjectMeta: meta, Spec: gatewayv1.GRPCRouteSpec{CommonRouteSpec: parents, Rules: []gatewayv1.GRPCRouteRule{rule}}}, kind
+		rule := gatewayv1.GRPCRouteRule{BackendRefs: []gatewayv1.GRPCBackendRef{{BackendRef: backends[0]},
+			{BackendRef: backends[1]}}}
+		return &gatewayv1.GRPCRoute{ObjectMeta: meta,
+			Spec: gatewayv1.GRPCRouteSpec{CommonRouteSpec: parents, Rules: []gatewayv1.GRPCRouteRule{rule}}}, kind
 	case compile.KindTLSRoute:
 		rules := []gatewayv1.TLSRouteRule{{BackendRefs: backends}}
-		return &gatewayv1.TLSRoute{ObjectMeta: meta, Spec: gatewayv1.TLSRouteSpec{CommonRouteSpec: parents, Rules: rules}}, kind
+		return &gatewayv1.TLSRoute{ObjectMeta: meta,
+			Spec: gatewayv1.TLSRouteSpec{CommonRouteSpec: parents, Rules: rules}}, kind
 	case compile.KindTCPRoute:
 		rules := []gatewayv1.TCPRouteRule{{BackendRefs: backends}}
-		return &gatewayv1.TCPRoute{ObjectMeta: meta, Spec: gatewayv1.TCPRouteSpec{CommonRouteSpec: parents, Rules: rules}}, kind
+		return &gatewayv1.TCPRoute{ObjectMeta: meta,
+			Spec: gatewayv1.TCPRouteSpec{CommonRouteSpec: parents, Rules: rules}}, kind
 	}
 	rule := gatewayv1.HTTPRouteRule{BackendRefs: []gatewayv1.HTTPBackendRef{{BackendRef: backends[0]}}}
 	if timeout := gatewayv1.Duration(w.mistake("1s", "soon")); w.oneIn(2) {
@@ -252,7 +267,8 @@ func (w *routeWorld) route() (metav1.Object, compile.RouteKind) {
 
 func (w *routeWorld) parent() gatewayv1.ParentReference {
 	group, kind, namespace := gatewayv1.Group(""), gatewayv1.Kind("Service"), gatewayv1.Namespace(w.pick("shop", "bank"))
-	p := gatewayv1.ParentReference{Group: &group, Kind: &kind, Namespace: &namespace, Name: gatewayv1.ObjectName(w.serviceName())}
+	p := gatewayv1.ParentReference{Group: &group, Kind: &kind, Namespace: &namespace,
+		Name: gatewayv1.ObjectName(w.serviceName())}
 	switch w.IntN(3) {
 	case 0:
 		port := gatewayv1.PortNumber(80 + w.IntN(2))
@@ -266,7 +282,9 @@ func (w *routeWorld) parent() gatewayv1.ParentReference {
 
 func (w *routeWorld) backend() gatewayv1.BackendRef {
 	namespace, port := gatewayv1.Namespace(w.pick("shop", "bank")), gatewayv1.PortNumber(80+w.IntN(2))
-	b := gatewayv1.BackendRef{BackendObjectReference: gatewayv1.BackendObjectReference{Name: gatewayv1.ObjectName(w.serviceName()), Port: &port}}
+	b := gatewayv1.BackendRef{BackendObjectReference: gatewayv1.BackendObjectReference{
+		Name: gatewayv1.ObjectName(w.serviceName()), Port: &port,
+	}}
 	if w.oneIn(2) {
 		b.Namespace = &namespace
 	}
@@ -284,7 +302,8 @@ func TestRoutingForgets(t *testing.T) {
 		s.Apply(Event{Object: o, Deleted: true})
 	}
 	r := &s.routing
-	if left := len(r.routes) + len(r.grants) + len(r.profiles) + len(r.routesByParent) + len(r.profilesByService) + len(r.grantsIn) +
+	if left := len(r.routes) + len(r.grants) + len(r.profiles) + len(r.routesByParent) + len(r.profilesByService) +
+		len(r.grantsIn) +
 		len(r.senders) + len(r.foreign) + len(s.access.routes) + len(s.access.routesAt); left != 0 {
 		t.Errorf("%d entries are left: %+v", left, r)
 	}

@@ -62,7 +62,8 @@ func (b *outcomeBuilder) atService(r *route, p *compile.ParentRef) (out Result) 
 	}
 	if !r.routeKind.IsStream() {
 		if profile := b.store.profileFor(svc, r.Namespace); profile != nil && profile.accepted.ReplacesRoutes() {
-			out.reject(reasonRouteConflicted, "ServiceProfile %s in namespace %s replaces routes", profile.Name, profile.Namespace)
+			out.reject(reasonRouteConflicted, "ServiceProfile %s in namespace %s replaces routes", profile.Name,
+				profile.Namespace)
 			return out
 		}
 	}
@@ -101,8 +102,9 @@ func (b *outcomeBuilder) atServer(r *route, p *compile.ParentRef) (out Result) {
 		r.rejectMistakes(&out)
 		out.Effect = compile.Join(out.Effect, r.closedMatches())
 	case sv.spec.Protocol == mesh.Opaque:
-		out.reject(string(gatewayv1.RouteReasonUnsupportedProtocol), "Server %s is opaque, so its requests cannot be matched: "+
-			"all its connections are refused while it has a route", p.Name)
+		out.reject(string(gatewayv1.RouteReasonUnsupportedProtocol),
+			"Server %s is opaque, so its requests cannot be matched: "+
+				"all its connections are refused while it has a route", p.Name)
 	case !b.store.activeAtServer(r.meshRef(), p.NamespacedName):
 		out.reject(reasonRouteConflicted, "older routes use the maximum of %d rules at the Server", maxPortRules)
 	}
@@ -124,10 +126,12 @@ func ignoreAtServer(out *Result, spec *compile.Route) {
 			out.ignore(reasonUnsupported, path+".backendRefs", "has no effect: requests to a Server go to its own pods")
 		}
 		if slices.ContainsFunc(spec.Rules[i].Filters, func(f mesh.Filter) bool { return f.Mirror != nil }) {
-			out.ignore(reasonUnsupported, path+".filters", "mirrors have no effect at a Server: the client's proxy mirrors requests")
+			out.ignore(reasonUnsupported, path+".filters",
+				"mirrors have no effect at a Server: the client's proxy mirrors requests")
 		}
 		if spec.Bounds[i] != (compile.RuleBounds{}) {
-			out.ignore(reasonUnsupported, path, "timeouts and retries have no effect at a Server: they are for routes of a Service")
+			out.ignore(reasonUnsupported, path, "timeouts and retries have no effect at a Server: they are for routes of a "+
+				"Service")
 		}
 	}
 }
@@ -136,10 +140,12 @@ func ignoreAtServer(out *Result, spec *compile.Route) {
 func supersededByRoute(r *route, port compile.ServicePort, active []*route) string {
 	first := active[0]
 	if first.routeKind.Rank() < r.routeKind.Rank() {
-		return fmt.Sprintf("%s %s in namespace %s takes precedence over %ss at port %d", first.kind, first.Name, first.Namespace, r.kind, port.Port)
+		return fmt.Sprintf("%s %s in namespace %s takes precedence over %ss at port %d", first.kind, first.Name,
+			first.Namespace, r.kind, port.Port)
 	}
 	if r.routeKind == compile.KindTCPRoute {
-		return fmt.Sprintf("the older TCPRoute %s in namespace %s is active at port %d", first.Name, first.Namespace, port.Port)
+		return fmt.Sprintf("the older TCPRoute %s in namespace %s is active at port %d", first.Name, first.Namespace,
+			port.Port)
 	}
 	return fmt.Sprintf("older routes use the maximum of %d rules at port %d", maxPortRules, port.Port)
 }

@@ -20,7 +20,8 @@ func (s *Store) applyGRPCRoute(o *gatewayv1.GRPCRoute, e Event) Change {
 	if e.Deleted {
 		return s.applyRoute(key, nil)
 	}
-	return s.applyRoute(key, newRoute(compile.KindGRPCRoute, o, compile.ParseGRPCRoute(o.Namespace, &o.Spec), e, s.routes[key]))
+	return s.applyRoute(key, newRoute(compile.KindGRPCRoute, o, compile.ParseGRPCRoute(o.Namespace, &o.Spec), e,
+		s.routes[key]))
 }
 
 func (s *Store) applyTLSRoute(o *gatewayv1.TLSRoute, e Event) Change {
@@ -48,5 +49,6 @@ func (s *Store) applyTCPRoute(o *gatewayv1.TCPRoute, e Event) Change {
 	for i := range o.Spec.Rules {
 		rules[i] = o.Spec.Rules[i].BackendRefs
 	}
-	return s.applyRoute(key, newRoute(compile.KindTCPRoute, o, compile.ParseStreamRoute(compile.KindTCPRoute, o.Namespace, o.Spec.ParentRefs, rules), e, s.routes[key]))
+	return s.applyRoute(key, newRoute(compile.KindTCPRoute, o,
+		compile.ParseStreamRoute(compile.KindTCPRoute, o.Namespace, o.Spec.ParentRefs, rules), e, s.routes[key]))
 }

@@ -81,7 +81,8 @@ func compareWithScratch(t *testing.T, random *rand.Rand, w drawer) {
 // collectOutcomes keeps the latest outcome of every object that is left.
 func collectOutcomes(s *Store, into map[objectKey]Outcome) {
 	for _, o := range s.Outcomes() {
-		key := objectKey{o.Object.Group, o.Object.Kind, types.NamespacedName{Namespace: o.Object.Namespace, Name: o.Object.Name}}
+		key := objectKey{o.Object.Group, o.Object.Kind,
+			types.NamespacedName{Namespace: o.Object.Namespace, Name: o.Object.Name}}
 		if into[key] = o; o.Gone {
 			delete(into, key)
 		}

@@ -38,7 +38,8 @@ func (s *Store) applyServerAuthorization(o *v1alpha1.ServerAuthorization, e Even
 	if !e.Deleted {
 		spec, f := compile.ParseServerAuthorization(o, s.config.TrustDomain)
 		f.RefuseUnknownFields(e.Unknown)
-		now = &serverAuthorization{withLastValid(ObjectRef{Group: v1alpha1.PolicyGroup, Kind: "ServerAuthorization"}, o, spec, f, before)}
+		now = &serverAuthorization{withLastValid(ObjectRef{Group: v1alpha1.PolicyGroup, Kind: "ServerAuthorization"}, o, spec,
+			f, before)}
 		change.report(now.object, now.newProblems(before))
 		a.serverAuths[n] = now
 		link(a.serverAuthsIn, n.Namespace, now)

@@ -25,7 +25,8 @@ func (sv *server) target() (t serverTarget, ok bool) {
 		return t, false
 	}
 	return serverTarget{
-		namespace: sv.key().Namespace, selector: selectorText(sv.spec.Selector), port: sv.spec.Port, portName: sv.spec.PortName,
+		namespace: sv.key().Namespace, selector: selectorText(sv.spec.Selector), port: sv.spec.Port,
+		portName: sv.spec.PortName,
 	}, true
 }
 

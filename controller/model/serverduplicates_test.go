@@ -38,8 +38,9 @@ func superseded(s *Store, reported map[string]string) map[string]string {
 
 func serverAt(name string, age int, selector *metav1.LabelSelector, port intstr.IntOrString) *v1alpha1.Server {
 	return &v1alpha1.Server{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, Generation: 1, CreationTimestamp: metav1.NewTime(time.Unix(int64(age), 0))},
-		Spec:       v1alpha1.ServerSpec{PodSelector: selector, Port: port},
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, Generation: 1,
+			CreationTimestamp: metav1.NewTime(time.Unix(int64(age), 0))},
+		Spec: v1alpha1.ServerSpec{PodSelector: selector, Port: port},
 	}
 }
 
@@ -48,24 +49,36 @@ func serverAt(name string, age int, selector *metav1.LabelSelector, port intstr.
 func TestYoungerServerIsSupersededWithoutPods(t *testing.T) {
 	web := &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}}
 	in := func(values ...string) *metav1.LabelSelector {
-		return &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "app", Operator: metav1.LabelSelectorOpIn, Values: values}}}
+		return &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "app",
+			Operator: metav1.LabelSelectorOpIn, Values: values}}}
 	}
 	http, number := intstr.FromString("http"), intstr.FromInt32(8080)
 	for name, test := range map[string]struct {
 		servers []*v1alpha1.Server
 		want    map[string]string
 	}{
-		"by number":                  {[]*v1alpha1.Server{serverAt("a", 2, web, number), serverAt("b", 1, web, number)}, map[string]string{"a": "b"}},
-		"by name":                    {[]*v1alpha1.Server{serverAt("a", 1, web, http), serverAt("b", 2, web, http)}, map[string]string{"b": "a"}},
-		"of one age, the first name": {[]*v1alpha1.Server{serverAt("b", 1, web, http), serverAt("a", 1, web, http)}, map[string]string{"b": "a"}},
-		"of all pods":                {[]*v1alpha1.Server{serverAt("a", 1, &metav1.LabelSelector{}, number), serverAt("b", 2, &metav1.LabelSelector{}, number)}, map[string]string{"b": "a"}},
-		"a label written as a list":  {[]*v1alpha1.Server{serverAt("a", 1, web, number), serverAt("b", 2, in("web"), number)}, map[string]string{"b": "a"}},
-		"lists in another order":     {[]*v1alpha1.Server{serverAt("a", 1, in("x", "y"), number), serverAt("b", 2, in("y", "x"), number)}, map[string]string{"b": "a"}},
-		"three of them":              {[]*v1alpha1.Server{serverAt("a", 3, web, number), serverAt("b", 2, web, number), serverAt("c", 1, web, number)}, map[string]string{"a": "c", "b": "c"}},
-		"another port":               {[]*v1alpha1.Server{serverAt("a", 1, web, number), serverAt("b", 2, web, intstr.FromInt32(8081))}, map[string]string{}},
-		"another selector":           {[]*v1alpha1.Server{serverAt("a", 1, web, number), serverAt("b", 2, in("web", "api"), number)}, map[string]string{}},
-		"one with a mistake":         {[]*v1alpha1.Server{serverAt("a", 1, web, intstr.FromInt32(0)), serverAt("b", 2, web, intstr.FromInt32(0))}, map[string]string{}},
-		"without a selector":         {[]*v1alpha1.Server{serverAt("a", 1, nil, number), serverAt("b", 2, nil, number)}, map[string]string{}},
+		"by number": {[]*v1alpha1.Server{serverAt("a", 2, web, number), serverAt("b", 1, web, number)},
+			map[string]string{"a": "b"}},
+		"by name": {[]*v1alpha1.Server{serverAt("a", 1, web, http), serverAt("b", 2, web, http)},
+			map[string]string{"b": "a"}},
+		"of one age, the first name": {[]*v1alpha1.Server{serverAt("b", 1, web, http), serverAt("a", 1, web, http)},
+			map[string]string{"b": "a"}},
+		"of all pods": {[]*v1alpha1.Server{serverAt("a", 1, &metav1.LabelSelector{}, number),
+			serverAt("b", 2, &metav1.LabelSelector{}, number)}, map[string]string{"b": "a"}},
+		"a label written as a list": {[]*v1alpha1.Server{serverAt("a", 1, web, number), serverAt("b", 2, in("web"), number)},
+			map[string]string{"b": "a"}},
+		"lists in another order": {[]*v1alpha1.Server{serverAt("a", 1, in("x", "y"), number),
+			serverAt("b", 2, in("y", "x"), number)}, map[string]string{"b": "a"}},
+		"three of them": {[]*v1alpha1.Server{serverAt("a", 3, web, number), serverAt("b", 2, web, number),
+			serverAt("c", 1, web, number)}, map[string]string{"a": "c", "b": "c"}},
+		"another port": {[]*v1alpha1.Server{serverAt("a", 1, web, number),
+			serverAt("b", 2, web, intstr.FromInt32(8081))}, map[string]string{}},
+		"another selector": {[]*v1alpha1.Server{serverAt("a", 1, web, number),
+			serverAt("b", 2, in("web", "api"), number)}, map[string]string{}},
+		"one with a mistake": {[]*v1alpha1.Server{serverAt("a", 1, web, intstr.FromInt32(0)),
+			serverAt("b", 2, web, intstr.FromInt32(0))}, map[string]string{}},
+		"without a selector": {[]*v1alpha1.Server{serverAt("a", 1, nil, number), serverAt("b", 2, nil, number)},
+			map[string]string{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, order := range []string{"as written", "the other way round"} {
@@ -104,7 +117,8 @@ func TestSupersededServerFollows(t *testing.T) {
 	}{
 		{"one Server", Event{Object: serverAt("young", 3, web, port)}, map[string]string{}},
 		{"an older one", Event{Object: serverAt("old", 1, web, port)}, map[string]string{"young": "old"}},
-		{"one between them", Event{Object: serverAt("middle", 2, web, port)}, map[string]string{"young": "old", "middle": "old"}},
+		{"one between them", Event{Object: serverAt("middle", 2, web, port)},
+			map[string]string{"young": "old", "middle": "old"}},
 		{"the oldest takes another port", Event{Object: other}, map[string]string{"young": "middle"}},
 		{"a pod comes", Event{Object: pod}, map[string]string{"young": "middle"}},
 		{"the pod goes", Event{Object: pod, Deleted: true}, map[string]string{"young": "middle"}},

@@ -84,6 +84,7 @@ func (s *Store) activeAtServer(route mesh.Ref, n types.NamespacedName) bool {
 
 // olderRoute orders the routes of a Server: of two whose rules match a request equally well, the first wins.
 func olderRoute(x, y *serverRoute) int {
-	return cmp.Or(x.created.Compare(y.created), cmp.Compare(x.ref.Namespace, y.ref.Namespace), cmp.Compare(x.ref.Name, y.ref.Name),
+	return cmp.Or(x.created.Compare(y.created), cmp.Compare(x.ref.Namespace, y.ref.Namespace),
+		cmp.Compare(x.ref.Name, y.ref.Name),
 		cmp.Compare(x.ref.Kind, y.ref.Kind), cmp.Compare(x.ref.Group, y.ref.Group))
 }

@@ -36,7 +36,8 @@ func TestChangeNamesEveryAnswer(t *testing.T) {
 			after := w.answers(s, snap)
 			for q, a := range after {
 				if !a.Equal(before[q]) && !covers(change, q) {
-					t.Fatalf("seed %d step %d: %T %v (deleted %v) changed %v from\n%sto\n%sbut the change is %+v", seed, step, event.Object,
+					t.Fatalf("seed %d step %d: %T %v (deleted %v) changed %v from\n%sto\n%sbut the change is %+v", seed, step,
+						event.Object,
 						event.Object.GetName(), event.Deleted, q, render(before[q]), render(a), change)
 				}
 			}
@@ -143,7 +144,8 @@ func (w *world) service() metav1.Object {
 	n := w.IntN(4)
 	s := &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: fmt.Sprint("svc-", n), Annotations: w.annotations()},
-		Spec:       corev1.ServiceSpec{ClusterIP: clusterIP(n).String(), Ports: []corev1.ServicePort{{Name: "http", Port: 80}}},
+		Spec: corev1.ServiceSpec{ClusterIP: clusterIP(n).String(),
+			Ports: []corev1.ServicePort{{Name: "http", Port: 80}}},
 	}
 	if w.IntN(3) == 0 {
 		s.Spec.ClusterIP = corev1.ClusterIPNone
@@ -164,7 +166,8 @@ func (w *world) slice() metav1.Object {
 	port, portName := int32(8080), "http"
 	s := &discoveryv1.EndpointSlice{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: "shop", Name: w.pick("slice-", 5), Labels: map[string]string{discoveryv1.LabelServiceName: w.pick("svc-", 4)},
+			Namespace: "shop", Name: w.pick("slice-",
+				5), Labels: map[string]string{discoveryv1.LabelServiceName: w.pick("svc-", 4)},
 		},
 		AddressType: discoveryv1.AddressTypeIPv4,
 		Ports:       []discoveryv1.EndpointPort{{Name: &portName, Port: &port}},
@@ -179,7 +182,8 @@ func (w *world) slice() metav1.Object {
 			e.TargetRef = &corev1.ObjectReference{Kind: "Pod", Namespace: "shop", Name: w.pick("pod-", 4)}
 		}
 		if w.IntN(2) == 0 {
-			e.Hints = &discoveryv1.EndpointHints{ForNodes: []discoveryv1.ForNode{{Name: node}}, ForZones: []discoveryv1.ForZone{{Name: zone}}}
+			e.Hints = &discoveryv1.EndpointHints{ForNodes: []discoveryv1.ForNode{{Name: node}},
+				ForZones: []discoveryv1.ForZone{{Name: zone}}}
 		}
 		s.Endpoints = append(s.Endpoints, e)
 	}
@@ -190,7 +194,8 @@ func (w *world) pod() metav1.Object {
 	w.clock++
 	p := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: "shop", Name: w.pick("pod-", 4), UID: types.UID(fmt.Sprint("uid-", w.clock)), Annotations: w.annotations(),
+			Namespace: "shop", Name: w.pick("pod-",
+				4), UID: types.UID(fmt.Sprint("uid-", w.clock)), Annotations: w.annotations(),
 			CreationTimestamp: metav1.NewTime(time.Unix(w.clock, 0)),
 		},
 		Spec:   corev1.PodSpec{NodeName: w.pick("n", 3), HostNetwork: w.IntN(5) == 0},

@@ -13,7 +13,8 @@ func (s *Store) dependsOnNode(svc *compile.Service) bool {
 	if svc.LocalOnly || svc.Distribution == corev1.ServiceTrafficDistributionPreferSameNode {
 		return true
 	}
-	return slices.ContainsFunc(s.slicesByService[svc.NamespacedName], func(sl *compile.EndpointSlice) bool { return sl.NodeHints })
+	return slices.ContainsFunc(s.slicesByService[svc.NamespacedName],
+		func(sl *compile.EndpointSlice) bool { return sl.NodeHints })
 }
 
 // usable returns the candidates that may get traffic, as kube-proxy chooses them (KEP-1669): those on the client's node

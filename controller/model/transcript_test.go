@@ -96,7 +96,8 @@ func playObjects(t *testing.T, out *strings.Builder, s *model.Store, body string
 	t.Helper()
 	var problems []model.Problem
 	for _, o := range objects(t, body) {
-		problems = append(problems, s.Apply(model.Event{Object: o.object, Unknown: o.unknown, Deleted: deleted, At: playTime}).Problems...)
+		problems = append(problems, s.Apply(model.Event{Object: o.object, Unknown: o.unknown, Deleted: deleted,
+			At: playTime}).Problems...)
 	}
 	if len(problems) > 0 {
 		out.WriteString("-- problems --\n")
@@ -120,7 +121,8 @@ func playQuestion(t *testing.T, s *model.Store, text string) string {
 		target.Addr = netip.MustParseAddrPort(what)
 	}
 	snap := model.Build(s)
-	return model.Render(model.Resolve(s, snap, model.QueryFor(s, snap, target, mesh.Client{Namespace: namespace, Pod: podName, Node: node})))
+	return model.Render(model.Resolve(s, snap,
+		model.QueryFor(s, snap, target, mesh.Client{Namespace: namespace, Pod: podName, Node: node})))
 }
 
 // decoded is an object and the paths of it that its type has no field for.

@@ -28,7 +28,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var (
 	routes      = schema.GroupVersionResource{Group: gatewayv1.GroupName, Version: "v1", Resource: "httproutes"}
-	definitions = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
+	definitions = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1",
+		Resource: "customresourcedefinitions"}
 )
 
 // cluster is a fake API server that defines HTTPRoutes alone, and a watch of it. One goroutine of a synctest bubble
@@ -50,9 +51,10 @@ func newCluster(t *testing.T) *cluster {
 	}
 	c := &cluster{
 		t: t, core: fake.NewClientset(), names: metadatafake.NewSimpleMetadataClient(scheme),
-		objects: dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), map[schema.GroupVersionResource]string{
-			routes: "HTTPRouteList", definitions: "CustomResourceDefinitionList",
-		}),
+		objects: dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(),
+			map[schema.GroupVersionResource]string{
+				routes: "HTTPRouteList", definitions: "CustomResourceDefinitionList",
+			}),
 	}
 	c.config = kube.Config{Log: zap.NewNop(), Registry: prometheus.NewRegistry(), Clients: kube.Clients{
 		Kubernetes: c.core, Dynamic: c.objects, Metadata: c.names,

@@ -21,7 +21,8 @@ const (
 
 // owns reports whether a condition of that type, in a status without parents, is from this control plane.
 func owns(conditionType string) bool {
-	return conditionType == conditionAccepted || conditionType == conditionResolvedRefs || conditionType == conditionPartiallyInvalid
+	return conditionType == conditionAccepted || conditionType == conditionResolvedRefs ||
+		conditionType == conditionPartiallyInvalid
 }
 
 // Conditions returns the conditions of a result, made from one generation of the object. They have no
@@ -33,7 +34,8 @@ func Conditions(r model.Result, generation int64) []metav1.Condition {
 	}
 	if ignored := r.Findings.Of(compile.Ignored); len(ignored) > 0 {
 		out = append(out, metav1.Condition{
-			Type: conditionPartiallyInvalid, Status: metav1.ConditionTrue, Reason: ignored[0].Reason, Message: compile.List(ignored.Strings()),
+			Type: conditionPartiallyInvalid, Status: metav1.ConditionTrue, Reason: ignored[0].Reason,
+			Message: compile.List(ignored.Strings()),
 		})
 	}
 	for i := range out {
@@ -46,7 +48,8 @@ func accepted(r model.Result) metav1.Condition {
 	invalid := r.Findings.Of(compile.Invalid)
 	if len(invalid) == 0 {
 		return metav1.Condition{
-			Type: conditionAccepted, Status: metav1.ConditionTrue, Reason: string(gatewayv1.RouteReasonAccepted), Message: r.Note,
+			Type: conditionAccepted, Status: metav1.ConditionTrue, Reason: string(gatewayv1.RouteReasonAccepted),
+			Message: r.Note,
 		}
 	}
 	return metav1.Condition{
@@ -62,6 +65,7 @@ func resolvedRefs(unresolved compile.Findings) metav1.Condition {
 		}
 	}
 	return metav1.Condition{
-		Type: conditionResolvedRefs, Status: metav1.ConditionFalse, Reason: unresolved[0].Reason, Message: compile.List(unresolved.Strings()),
+		Type: conditionResolvedRefs, Status: metav1.ConditionFalse, Reason: unresolved[0].Reason,
+		Message: compile.List(unresolved.Strings()),
 	}
 }

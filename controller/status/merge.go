@@ -43,11 +43,15 @@ func merge(was kube.Status, want model.Outcome, now metav1.Time) merged {
 	mine := make([]gatewayv1.RouteParentStatus, 0, min(len(want.Parents), room))
 	for _, p := range want.Parents[:min(len(want.Parents), room)] {
 		var prior []metav1.Condition
-		if i := slices.IndexFunc(ours, func(o gatewayv1.RouteParentStatus) bool { return reflect.DeepEqual(o.ParentRef, p.Ref) }); i >= 0 {
+		if i := slices.IndexFunc(ours, func(o gatewayv1.RouteParentStatus) bool {
+			return reflect.DeepEqual(o.ParentRef,
+				p.Ref)
+		}); i >= 0 {
 			prior = ours[i].Conditions
 		}
 		mine = append(mine, gatewayv1.RouteParentStatus{
-			ParentRef: p.Ref, ControllerName: ControllerName, Conditions: complete(prior, Conditions(p.Result, want.Generation), now),
+			ParentRef: p.Ref, ControllerName: ControllerName, Conditions: complete(prior, Conditions(p.Result, want.Generation),
+				now),
 		})
 	}
 	out.changed = !slices.EqualFunc(ours, mine, sameParent)

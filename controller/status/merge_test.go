@@ -27,9 +27,11 @@ func rejected(message string) *model.Result {
 	return &model.Result{Findings: compile.Findings{{Message: message, Severity: compile.Invalid, Reason: "Because"}}}
 }
 
-func condition(kind string, truth metav1.ConditionStatus, message string, generation int64, at metav1.Time) metav1.Condition {
+func condition(kind string, truth metav1.ConditionStatus, message string, generation int64,
+	at metav1.Time) metav1.Condition {
 	return metav1.Condition{
-		Type: kind, Status: truth, Reason: reasons[truth], Message: message, ObservedGeneration: generation, LastTransitionTime: at,
+		Type: kind, Status: truth, Reason: reasons[truth], Message: message, ObservedGeneration: generation,
+		LastTransitionTime: at,
 	}
 }
 
@@ -121,7 +123,8 @@ func TestMergeConditionsKeepsTypesOfOthers(t *testing.T) {
 	want := model.Outcome{Generation: 3, Result: rejected(long)}
 	got := merge(was, want, after)
 	now := []metav1.Condition{
-		condition("Audited", "True", "by somebody", 1, before), condition("Accepted", "False", long[:maxMessageBytes], 3, before),
+		condition("Audited", "True", "by somebody", 1, before), condition("Accepted", "False", long[:maxMessageBytes], 3,
+			before),
 	}
 	if diff := cmp.Diff(now, got.Conditions); diff != "" || !got.changed {
 		t.Errorf("changed %t, conditions (-want +got):\n%s", got.changed, diff)
@@ -135,7 +138,8 @@ func TestMergeConditionsKeepsTypesOfOthers(t *testing.T) {
 func TestMergeConditionsForgetsWhatIsNoMore(t *testing.T) {
 	mended := condition("Accepted", "True", "", 2, before)
 	for _, gone := range []string{"PartiallyInvalid", "ResolvedRefs"} {
-		was := kube.Status{Conditions: []metav1.Condition{condition("Accepted", "True", "", 1, before), condition(gone, "True", "old", 1, before)}}
+		was := kube.Status{Conditions: []metav1.Condition{condition("Accepted", "True", "", 1, before),
+			condition(gone, "True", "old", 1, before)}}
 		want := model.Outcome{Generation: 2, Result: &model.Result{}}
 		got := merge(was, want, after)
 		if diff := cmp.Diff([]metav1.Condition{mended}, got.Conditions); diff != "" || !got.changed {

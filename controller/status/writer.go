@@ -68,7 +68,8 @@ type Writer struct {
 func NewWriter(c kube.Config, w *kube.Watcher, namespace, replica string) *Writer {
 	s := &Writer{
 		log: c.Log, clients: c.Clients, watcher: w, metrics: newMetrics(c.Registry), wanted: map[kube.ID]model.Outcome{},
-		election: leader.Config{Client: c.Clients.Kubernetes, Namespace: namespace, Name: mesh.DestinationName, Replica: replica},
+		election: leader.Config{Client: c.Clients.Kubernetes, Namespace: namespace, Name: mesh.DestinationName,
+			Replica: replica},
 	}
 	w.OnObserved(s.check)
 	return s
@@ -80,7 +81,8 @@ func (s *Writer) Publish(all []model.Outcome) {
 	defer s.mu.Unlock()
 	for _, outcome := range all {
 		o := outcome.Object
-		n := kube.ID{Kind: schema.GroupKind{Group: o.Group, Kind: o.Kind}, Name: types.NamespacedName{Namespace: o.Namespace, Name: o.Name}}
+		n := kube.ID{Kind: schema.GroupKind{Group: o.Group, Kind: o.Kind},
+			Name: types.NamespacedName{Namespace: o.Namespace, Name: o.Name}}
 		if outcome.Gone {
 			delete(s.wanted, n)
 			continue
@@ -156,7 +158,8 @@ func (s *Writer) use(queue workqueue.TypedRateLimitingInterface[kube.ID]) {
 }
 
 // reconcile brings the status of an object to what it should be, or has it tried again later.
-func (s *Writer) reconcile(ctx context.Context, queue workqueue.TypedRateLimitingInterface[kube.ID], limit *rate.Limiter, n kube.ID) {
+func (s *Writer) reconcile(ctx context.Context, queue workqueue.TypedRateLimitingInterface[kube.ID],
+	limit *rate.Limiter, n kube.ID) {
 	result, err := s.writeOnce(ctx, limit, n)
 	if ctx.Err() != nil {
 		return // the next leader's
@@ -171,7 +174,8 @@ func (s *Writer) reconcile(ctx context.Context, queue workqueue.TypedRateLimitin
 		queue.Forget(n)
 	}
 	if result == resultFailed {
-		s.log.Warn("failed to write status, retrying", zap.String("kind", n.Kind.Kind), zap.Stringer("object", n.Name), zap.Error(err))
+		s.log.Warn("failed to write status, retrying", zap.String("kind", n.Kind.Kind), zap.Stringer("object", n.Name),
+			zap.Error(err))
 	}
 }
 

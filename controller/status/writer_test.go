@@ -204,7 +204,8 @@ func TestConflictsAndDeletedObjectsAreNoFailures(t *testing.T) {
 		w.say(1, 1, "fine")
 		w.says(1, "")
 		if w.result(resultConflict) != 1 || w.result(resultGone) != 1 || w.result(resultFailed) != 0 {
-			t.Errorf("%v conflicts, %v gone, %v failed; want 1, 1, 0", w.result(resultConflict), w.result(resultGone), w.result(resultFailed))
+			t.Errorf("%v conflicts, %v gone, %v failed; want 1, 1, 0", w.result(resultConflict), w.result(resultGone),
+				w.result(resultFailed))
 		}
 	})
 }
