@@ -22,7 +22,9 @@ func TestFullAcceptQueueIsWaitedFor(t *testing.T) {
 	go func() { answered <- do(t, client(t, p.addr, false), "GET", "http://cart.shop/", nil) }()
 	awaitRetransmittedSYN(t, l.Addr().(*net.TCPAddr).Port)
 
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "late") })}
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, "late")
+	})}
 	go func() { _ = server.Serve(l) }() // until Close
 	t.Cleanup(func() { _ = server.Close() })
 	if got := <-answered; got.status != 200 || got.body != "late" {

@@ -60,7 +60,8 @@ func TestAttemptsAtClosedPortsMakeNoSeries(t *testing.T) {
 	if grown := len(text) - before; grown > 64<<10 {
 		t.Errorf("the scrape grew by %d bytes, want at most 64 KiB", grown)
 	}
-	if got := sum(t, pd.Proxy, "request_total", `target_addr="other",target_ip="other",target_port="other"`); int(got) != attempts/2 {
+	if got := sum(t, pd.Proxy, "request_total",
+		`target_addr="other",target_ip="other",target_port="other"`); int(got) != attempts/2 {
 		t.Errorf("%v requests for closed ports were counted, want %d", got, attempts/2)
 	}
 	if got := sum(t, pd.Proxy, "request_total", `target_addr="`+app+`"`); int(got) != honest {
@@ -148,8 +149,10 @@ func TestStatusesThatClientsChooseAreBounded(t *testing.T) {
 		n++
 	}
 	text := pd.scrape(t)
-	for family, most := range map[string]int{"response_total": 80, "response_latency_ms_count": 80, "inbound_http_statuses_total": 80} {
-		if got := countLines(text, family, `direction="inbound"`) + countLines(text, family, `parent_kind`); got > most || got < 64 {
+	for family, most := range map[string]int{"response_total": 80, "response_latency_ms_count": 80,
+		"inbound_http_statuses_total": 80} {
+		if got := countLines(text, family, `direction="inbound"`) + countLines(text, family, `parent_kind`); got > most ||
+			got < 64 {
 			t.Errorf("%d series of %s, want 64 to %d", got, family, most)
 		}
 	}

@@ -25,9 +25,12 @@ func policies(client mesh.ID) map[string]mesh.PortPolicy {
 			if i < n-1 {
 				id.ServiceAccount = fmt.Sprintf("client-%d", i)
 			}
-			p.Routes = append(p.Routes, routed(fmt.Sprintf("route-%d", i), mesh.Match{Path: mesh.PrefixPath, Value: fmt.Sprintf("/api/v%d", n-1-i)},
+			p.Routes = append(p.Routes, routed(fmt.Sprintf("route-%d", i),
+				mesh.Match{Path: mesh.PrefixPath, Value: fmt.Sprintf("/api/v%d", n-1-i)},
 				authorize(mesh.NamedClients, id)))
-			p.Authorizations = append(p.Authorizations, authorize(mesh.NamedClients, mesh.ID{TrustDomain: "cluster.local", Namespace: "a", ServiceAccount: id.ServiceAccount}))
+			p.Authorizations = append(p.Authorizations,
+				authorize(mesh.NamedClients, mesh.ID{TrustDomain: "cluster.local", Namespace: "a",
+					ServiceAccount: id.ServiceAccount}))
 		}
 		return p
 	}
@@ -48,10 +51,11 @@ func BenchmarkAuthorizedRequest(b *testing.B) {
 				Certs:   ca.Certs(cart),
 				Inbound: []LocalInbound{{Listen: anyPort, App: netip.MustParseAddrPort(app), Policy: policies(web)[name]}},
 			}})
-			client := startQuiet(b, Config{Local: &Local{Certs: ca.Certs(web), Outbound: []LocalOutbound{{Listen: anyPort, Target: mesh.Outbound{
-				Kind:      mesh.ToService,
-				Endpoints: []mesh.Endpoint{{Addr: server.Addresses().Local.Inbound[0], Identity: cart}},
-			}}}}})
+			client := startQuiet(b, Config{Local: &Local{Certs: ca.Certs(web),
+				Outbound: []LocalOutbound{{Listen: anyPort, Target: mesh.Outbound{
+					Kind:      mesh.ToService,
+					Endpoints: []mesh.Endpoint{{Addr: server.Addresses().Local.Inbound[0], Identity: cart}},
+				}}}}})
 			c, err := net.Dial("tcp", client.Addresses().Local.Outbound[0].String())
 			if err != nil {
 				b.Fatal(err)
@@ -66,7 +70,8 @@ const benchBatch = 16
 
 // benchRequests sends pipelined requests in batches and reads their answers.
 func benchRequests(b *testing.B, c net.Conn) {
-	request := "GET /api/v0/carts/4711?expand=items HTTP/1.1\r\nHost: cart.shop\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n"
+	request := "GET /api/v0/carts/4711?expand=items HTTP/1.1\r\nHost: cart.shop\r\nUser-Agent: bench\r\nAccept: " +
+		"*/*\r\n\r\n"
 	var batch []byte
 	for range benchBatch {
 		batch = append(batch, request...)

@@ -49,7 +49,9 @@ func TestProxyHeaderOfAStrangerMeansNothing(t *testing.T) {
 		"version 1": "PROXY TCP4 10.1.2.3 10.1.2.4 1000 80\r\n",
 		"version 2": "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\x0a\x01\x02\x03\x0a\x01\x02\x04\x03\xe8\x00\x50",
 	} {
-		if got, err := ask(g.http.String(), header+"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"); strings.Contains(got, " 200 ") || err == nil && got == "" {
+		if got, err := ask(g.http.String(), header+
+			"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"); strings.Contains(got, " 200 ") || err == nil &&
+			got == "" {
 			t.Errorf("%s: got %q, %v", name, got, err)
 		}
 	}
@@ -58,7 +60,8 @@ func TestProxyHeaderOfAStrangerMeansNothing(t *testing.T) {
 func TestIdentityIsNotWhatAClientSays(t *testing.T) {
 	g := startGuarded(t, web)
 	g.set(t, only(authorize(mesh.NamedClients, cart)))
-	spoofed := "L5d-Client-Id: " + cart.String() + "\r\nl5d_client_id: " + cart.String() + "\r\nX-Forwarded-Client-Cert: URI=" + cart.String() +
+	spoofed := "L5d-Client-Id: " + cart.String() + "\r\nl5d_client_id: " + cart.String() +
+		"\r\nX-Forwarded-Client-Cert: URI=" + cart.String() +
 		"\r\nConnection: l5d-client-id\r\n\r\n"
 	for _, id := range []mesh.ID{web, nobody} {
 		if got, _ := exchangeRaw(t, g.entrance(id, true), "GET / HTTP/1.1\r\nHost: a\r\n"+spoofed, 1); got[0] != 403 {
@@ -107,7 +110,8 @@ func h2Statuses(t *testing.T, c net.Conn, paths ...string) []string {
 				t.Fatal(err)
 			}
 		}
-		err := f.WriteHeaders(http2.HeadersFrameParam{StreamID: uint32(2*i + 1), BlockFragment: []byte(block.String()), EndStream: true, EndHeaders: true})
+		err := f.WriteHeaders(http2.HeadersFrameParam{StreamID: uint32(2*i + 1), BlockFragment: []byte(block.String()),
+			EndStream: true, EndHeaders: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -138,7 +142,8 @@ func TestEachRequestOfAConnectionIsDecidedOn(t *testing.T) {
 	g.set(t, byRoute())
 	get := func(path string) string { return "GET " + path + " HTTP/1.1\r\nHost: a\r\n\r\n" }
 	for _, id := range []mesh.ID{nobody, web} {
-		got, _ := exchangeRaw(t, g.entrance(id, true), get("/public")+get("/admin")+get("/public/2")+get("/other")+get("/public/../admin")+get("/public"), 6)
+		got, _ := exchangeRaw(t, g.entrance(id, true), get("/public")+get("/admin")+get("/public/2")+get("/other")+
+			get("/public/../admin")+get("/public"), 6)
 		if diff := cmp.Diff([]int{200, 403, 200, 404, 400, 200}, got); diff != "" {
 			t.Errorf("%q, pipelined (-want +got):\n%s", id, diff)
 		}
@@ -158,18 +163,20 @@ func TestHostSelectsNothing(t *testing.T) {
 	g := startGuarded(t)
 	g.set(t, byRoute())
 	for name, text := range map[string]string{
-		"another Host":                      "GET /admin HTTP/1.1\r\nHost: public\r\n",
-		"a Host that is a path":             "GET /admin HTTP/1.1\r\nHost: a/public\r\n",
-		"two Hosts":                         "GET /admin HTTP/1.1\r\nHost: a\r\nHost: /public\r\n",
-		"absolute form":                     "GET http://public/admin HTTP/1.1\r\nHost: public\r\n",
-		"absolute form with another Host":   "GET http://a/admin HTTP/1.1\r\nHost: b\r\n",
-		"absolute form without a path":      "GET http://a HTTP/1.1\r\nHost: a\r\n",
-		"authority form":                    "GET a:80 HTTP/1.1\r\nHost: a\r\n",
-		"headers that some servers believe": "GET /admin HTTP/1.1\r\nHost: a\r\nX-Original-URL: /public\r\nX-Rewrite-URL: /public\r\nX-HTTP-Method-Override: GET\r\n",
-		"a fragment":                        "GET /admin#/public HTTP/1.1\r\nHost: a\r\n",
-		"a query that is a path":            "GET /admin?/../public HTTP/1.1\r\nHost: a\r\n",
-		"a tunnel":                          "CONNECT public:80 HTTP/1.1\r\nHost: public:80\r\n",
-		"an upgrade":                        "GET /admin HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\n",
+		"another Host":                    "GET /admin HTTP/1.1\r\nHost: public\r\n",
+		"a Host that is a path":           "GET /admin HTTP/1.1\r\nHost: a/public\r\n",
+		"two Hosts":                       "GET /admin HTTP/1.1\r\nHost: a\r\nHost: /public\r\n",
+		"absolute form":                   "GET http://public/admin HTTP/1.1\r\nHost: public\r\n",
+		"absolute form with another Host": "GET http://a/admin HTTP/1.1\r\nHost: b\r\n",
+		"absolute form without a path":    "GET http://a HTTP/1.1\r\nHost: a\r\n",
+		"authority form":                  "GET a:80 HTTP/1.1\r\nHost: a\r\n",
+		"headers that some servers believe": "GET /admin HTTP/1.1\r\nHost: a\r\nX-Original-URL: /public\r\nX-Rewrite-URL: " +
+			"/public\r\nX-HTTP-Method-Override: GET\r\n",
+		"a fragment":             "GET /admin#/public HTTP/1.1\r\nHost: a\r\n",
+		"a query that is a path": "GET /admin?/../public HTTP/1.1\r\nHost: a\r\n",
+		"a tunnel":               "CONNECT public:80 HTTP/1.1\r\nHost: public:80\r\n",
+		"an upgrade": "GET /admin HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: " +
+			"upgrade\r\n",
 	} {
 		if got, _ := exchangeRaw(t, g.http.String(), text+"\r\n", 1); got[0] != 403 && got[0] != 404 && got[0] != 400 {
 			t.Errorf("%s: got %d", name, got[0])
@@ -191,9 +198,11 @@ func TestFiltersOfARoute(t *testing.T) {
 	invalid := filtered("broken", "/broken")
 	invalid.Route.Rules[0].Invalid = "filter of a later day"
 	g.set(t, mesh.PortPolicy{Policy: mesh.Deny, Routes: []mesh.InboundRoute{
-		filtered("heads", "/heads", mesh.Filter{RequestHeaders: &mesh.HeaderModifier{Set: []mesh.Header{{Name: "x-added", Value: "added"}}}},
+		filtered("heads", "/heads", mesh.Filter{
+			RequestHeaders: &mesh.HeaderModifier{Set: []mesh.Header{{Name: "x-added", Value: "added"}}}},
 			mesh.Filter{ResponseHeaders: &mesh.HeaderModifier{Set: []mesh.Header{{Name: "x-answer", Value: "marked"}}}}),
-		filtered("moved", "/moved", mesh.Filter{Redirect: &mesh.Redirect{Status: 308, Path: &mesh.PathModifier{Prefix: true, Value: "/new"}}}),
+		filtered("moved", "/moved", mesh.Filter{
+			Redirect: &mesh.Redirect{Status: 308, Path: &mesh.PathModifier{Prefix: true, Value: "/new"}}}),
 		invalid,
 	}})
 	c := client(t, g.entrance(web, true), false)
@@ -228,10 +237,11 @@ func TestRouteLosesItsRightAlone(t *testing.T) {
 	})
 	pd := startPod(t, nil)
 	policy := func(name string, a ...mesh.Authorization) *mesh.Inbound {
-		return &mesh.Inbound{Default: mesh.PortPolicy{Policy: mesh.Deny, Server: mesh.Ref{Kind: "Server", Name: name}, Routes: []mesh.InboundRoute{
-			routed("kept", mesh.Match{Path: mesh.PrefixPath, Value: "/kept"}, authorize(mesh.AnyClients)),
-			routed("lost", mesh.Match{Path: mesh.PrefixPath, Value: "/lost"}, a...),
-		}}}
+		return &mesh.Inbound{Default: mesh.PortPolicy{Policy: mesh.Deny, Server: mesh.Ref{Kind: "Server", Name: name},
+			Routes: []mesh.InboundRoute{
+				routed("kept", mesh.Match{Path: mesh.PrefixPath, Value: "/kept"}, authorize(mesh.AnyClients)),
+				routed("lost", mesh.Match{Path: mesh.PrefixPath, Value: "/lost"}, a...),
+			}}}
 	}
 	pd.plane.SetInbound(policy("a", authorize(mesh.AnyClients)))
 	pd.awaitPolicy(t, pd.inForce("a"), app)
@@ -272,7 +282,8 @@ func TestMetricsOfRoutes(t *testing.T) {
 		"inbound_http_route_not_found_total": server + "} 1",
 		"inbound_http_errors_total":          `direction="inbound",error="ambiguous_path"} 1`,
 		"request_total":                      server + "," + admin + "," + authz + "} 1",
-		"response_total":                     server + "," + admin + "," + authz + `,status_code="200",classification="success"} 1`,
+		"response_total": server + "," + admin + "," + authz +
+			`,status_code="200",classification="success"} 1`,
 	} {
 		found := false
 		for line := range strings.Lines(text) {
@@ -334,7 +345,8 @@ func TestChangeReachesOpenConnections(t *testing.T) {
 	if _, err := io.ReadFull(conns[web2], make([]byte, 4)); err != nil {
 		t.Errorf("the other client's connection: %v", err)
 	}
-	if text := g.metrics(t); !strings.Contains(text, `srv_group="policy.linkerd.io",srv_kind="server",srv_name="cart-2"`) ||
+	if text := g.metrics(t); !strings.Contains(text,
+		`srv_group="policy.linkerd.io",srv_kind="server",srv_name="cart-2"`) ||
 		!strings.Contains(text, `inbound_tcp_authz_terminate_total{direction="inbound"`) {
 		t.Error("the cut was not counted for its Server")
 	}
@@ -468,15 +480,18 @@ func TestDenialTellsMeshedClientsAll(t *testing.T) {
 	g := startGuarded(t, web)
 	g.set(t, only(authorize(mesh.NamedClients, web2)))
 	got := do(t, client(t, g.entrance(web, true), false), "GET", "http://cart.shop/", nil)
-	names := "Server shop/cart-1, client " + web.String() + ": no authorization allows this client; add its identity to an AuthorizationPolicy or a ServerAuthorization"
-	if want := `tulle-proxy; error=http_request_denied; details="` + names + `"`; got.status != 403 || got.header.Get("Proxy-Status") != want {
+	names := "Server shop/cart-1, client " + web.String() +
+		": no authorization allows this client; add its identity to an AuthorizationPolicy or a ServerAuthorization"
+	if want := `tulle-proxy; error=http_request_denied; details="` + names + `"`; got.status != 403 ||
+		got.header.Get("Proxy-Status") != want {
 		t.Errorf("got %d, Proxy-Status %q, want %q", got.status, got.header.Get("Proxy-Status"), want)
 	}
 	if got.header.Get("L5d-Proxy-Error") != names || got.body != names+"\n" {
 		t.Errorf("l5d-proxy-error %q, body %q", got.header.Get("L5d-Proxy-Error"), got.body)
 	}
 	got = do(t, client(t, g.entrance(nobody, true), false), "GET", "http://cart.shop/", nil)
-	if text := fmt.Sprint(got.header, got.body); strings.Contains(text, "shop") || !strings.Contains(got.body, "only meshed clients") {
+	if text := fmt.Sprint(got.header, got.body); strings.Contains(text, "shop") ||
+		!strings.Contains(got.body, "only meshed clients") {
 		t.Errorf("a stranger reads %s", text)
 	}
 }
@@ -508,10 +523,12 @@ func TestAMistakenRouteFailsClosed(t *testing.T) {
 		t.Errorf("got Proxy-Status %s and body %s, want %s", got.header.Get("Proxy-Status"), got.body, want)
 	}
 	got = do(t, client(t, g.entrance(nobody, true), false), "GET", "http://cart.shop/admin", nil)
-	if text := fmt.Sprint(got.header, got.body); strings.Contains(text, "shop") || strings.Contains(text, "RE2") || !strings.Contains(got.body, "is invalid") {
+	if text := fmt.Sprint(got.header, got.body); strings.Contains(text, "shop") || strings.Contains(text, "RE2") ||
+		!strings.Contains(got.body, "is invalid") {
 		t.Errorf("a stranger reads %s", text)
 	}
-	if want := `inbound_http_errors_total{direction="inbound",error="invalid_route"} 5`; !strings.Contains(g.metrics(t), want) {
+	if want := `inbound_http_errors_total{direction="inbound",error="invalid_route"} 5`; !strings.Contains(g.metrics(t),
+		want) {
 		t.Errorf("no %s", want)
 	}
 }
@@ -522,7 +539,8 @@ func TestAMistakenRouteFailsClosed(t *testing.T) {
 func TestSilenceIsNoWayAroundPolicy(t *testing.T) {
 	g := startGuarded(t, web)
 	limited := only(authorize(mesh.AnyClients))
-	limited.RateLimit = &mesh.RateLimit{Ref: mesh.Ref{Kind: "HTTPLocalRateLimitPolicy", Namespace: "shop", Name: "cart"}, Identity: 0.01}
+	limited.RateLimit = &mesh.RateLimit{Ref: mesh.Ref{Kind: "HTTPLocalRateLimitPolicy", Namespace: "shop", Name: "cart"},
+		Identity: 0.01}
 	for _, tc := range []struct {
 		name   string
 		policy mesh.PortPolicy
@@ -564,7 +582,8 @@ func TestSilenceIsNoWayAroundPolicy(t *testing.T) {
 func TestBytesAreNoWayAroundARateLimit(t *testing.T) {
 	g := startGuarded(t, web)
 	p := only(authorize(mesh.AnyClients))
-	p.RateLimit = &mesh.RateLimit{Ref: mesh.Ref{Kind: "HTTPLocalRateLimitPolicy", Namespace: "shop", Name: "cart"}, Total: 100}
+	p.RateLimit = &mesh.RateLimit{Ref: mesh.Ref{Kind: "HTTPLocalRateLimitPolicy", Namespace: "shop", Name: "cart"},
+		Total: 100}
 	g.set(t, p)
 	for _, id := range []mesh.ID{web, nobody} {
 		if got := g.try(t, call{by: id, how: "tcp"}); got != "reset" {
@@ -583,7 +602,8 @@ func TestRateLimit(t *testing.T) {
 	g := startGuarded(t, web, web2)
 	p := only(authorize(mesh.AnyClients))
 	p.RateLimit = &mesh.RateLimit{
-		Ref: mesh.Ref{Group: "policy.linkerd.io", Kind: "HTTPLocalRateLimitPolicy", Namespace: "shop", Name: "cart"}, Identity: 3, Total: 100,
+		Ref:      mesh.Ref{Group: "policy.linkerd.io", Kind: "HTTPLocalRateLimitPolicy", Namespace: "shop", Name: "cart"},
+		Identity: 3, Total: 100,
 		Overrides: []mesh.RateOverride{{Identities: []mesh.ID{web2}, PerSecond: 6}},
 	}
 	p = probing(p)
@@ -617,7 +637,8 @@ func TestRateLimit(t *testing.T) {
 	got := do(t, client(t, g.entrance(web, true), false), "GET", "http://cart.shop/", nil)
 	for ; got.status == 200; got = do(t, client(t, g.entrance(web, true), false), "GET", "http://cart.shop/", nil) {
 	}
-	if got.header.Get("Retry-After") != "1" || !strings.Contains(got.header.Get("Proxy-Status"), "HTTPLocalRateLimitPolicy shop/cart, Server shop/cart-1") {
+	if got.header.Get("Retry-After") != "1" ||
+		!strings.Contains(got.header.Get("Proxy-Status"), "HTTPLocalRateLimitPolicy shop/cart, Server shop/cart-1") {
 		t.Errorf("got %d %v", got.status, got.header)
 	}
 	g.set(t, p) // another Server, the same limit: what was counted stays
@@ -625,7 +646,8 @@ func TestRateLimit(t *testing.T) {
 		t.Errorf("a change of policy gave a client %d requests", ok)
 	}
 	want := `ratelimit_group="policy.linkerd.io",ratelimit_kind="httplocalratelimitpolicy",ratelimit_name="cart",ratelimit_scope="identity"}`
-	if text := g.metrics(t); !strings.Contains(text, "inbound_http_local_ratelimit_total{") || !strings.Contains(text, want) {
+	if text := g.metrics(t); !strings.Contains(text, "inbound_http_local_ratelimit_total{") ||
+		!strings.Contains(text, want) {
 		t.Error("what was refused is not counted")
 	}
 }
@@ -650,7 +672,8 @@ func TestATunnelIsNoWayAroundPolicy(t *testing.T) {
 	wide := guarding("/", anyone)
 	limited, declared, explicit := only(anyone), only(anyone), guarding("/", anyone)
 	limited.RateLimit, declared.Protocol = &mesh.RateLimit{Total: 1000}, mesh.HTTP1
-	explicit.Routes = append(explicit.Routes, routed("tunnels", mesh.Match{Method: "CONNECT"}, authorize(mesh.NamedClients, web)))
+	explicit.Routes = append(explicit.Routes,
+		routed("tunnels", mesh.Match{Method: "CONNECT"}, authorize(mesh.NamedClients, web)))
 	for _, tc := range []struct {
 		name              string
 		policy            mesh.PortPolicy

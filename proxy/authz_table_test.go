@@ -46,15 +46,17 @@ func startGuarded(t *testing.T, ids ...mesh.ID) *guarded {
 	anywhere := netip.MustParseAddrPort("[::]:0")
 	g := &guarded{ports: [2]uint16{apps[0].Port(), apps[1].Port()}, callers: map[mesh.ID]*Proxy{}}
 	g.Proxy = start(t, Config{
-		Pod:   Pod{HostIPs: []netip.Addr{nodeAddr}},
-		Local: &Local{Certs: ca.Certs(cart), Inbound: []LocalInbound{{Listen: anywhere, App: apps[0]}, {Listen: anywhere, App: apps[1]}}},
+		Pod: Pod{HostIPs: []netip.Addr{nodeAddr}},
+		Local: &Local{Certs: ca.Certs(cart), Inbound: []LocalInbound{{Listen: anywhere, App: apps[0]},
+			{Listen: anywhere, App: apps[1]}}},
 	})
 	at := func(i int) netip.AddrPort {
 		return netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), g.Addresses().Local.Inbound[i].Port())
 	}
 	g.http, g.tcp = at(0), at(1)
 	to := func(a netip.AddrPort) LocalOutbound {
-		return LocalOutbound{Listen: anyPort, Target: mesh.Outbound{Kind: mesh.ToService, Endpoints: []mesh.Endpoint{{Addr: a, Identity: cart}}}}
+		return LocalOutbound{Listen: anyPort, Target: mesh.Outbound{Kind: mesh.ToService,
+			Endpoints: []mesh.Endpoint{{Addr: a, Identity: cart}}}}
 	}
 	for _, id := range ids {
 		g.callers[id] = start(t, Config{Local: &Local{Certs: ca.Certs(id), Outbound: []LocalOutbound{to(g.http), to(g.tcp)}}})
@@ -73,7 +75,8 @@ var (
 func (g *guarded) set(t *testing.T, p mesh.PortPolicy) {
 	t.Helper()
 	g.changes++
-	p.Server = mesh.Ref{Group: "policy.linkerd.io", Kind: "Server", Namespace: "shop", Name: fmt.Sprintf("cart-%d", g.changes)}
+	p.Server = mesh.Ref{Group: "policy.linkerd.io", Kind: "Server", Namespace: "shop",
+		Name: fmt.Sprintf("cart-%d", g.changes)}
 	g.fixed.inbound.Store(&mesh.Inbound{
 		ClusterNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/30")},
 		Default:         mesh.PortPolicy{Policy: mesh.Deny},
@@ -189,7 +192,8 @@ func tryTCP(t *testing.T, d *net.Dialer, addr string) string {
 
 // by names a client of every kind of protocol, with what each shall see: HTTP and gRPC statuses, and the connection.
 func by(id mesh.ID, http, grpc, tcp string) []call {
-	return []call{{by: id, how: "h1", want: http}, {by: id, how: "h2", want: http}, {by: id, how: "grpc", want: grpc}, {by: id, how: "tcp", want: tcp}}
+	return []call{{by: id, how: "h1", want: http}, {by: id, how: "h2", want: http}, {by: id, how: "grpc", want: grpc},
+		{by: id, how: "tcp", want: tcp}}
 }
 
 // allowed and denied are by for those two.
@@ -204,7 +208,8 @@ func calls(lists ...[]call) (out []call) {
 }
 
 func authorize(clients mesh.ClientKind, ids ...mesh.ID) mesh.Authorization {
-	a := mesh.Authorization{Ref: mesh.Ref{Group: "policy.linkerd.io", Kind: "ServerAuthorization", Namespace: "shop", Name: "some"}, Clients: clients}
+	a := mesh.Authorization{Ref: mesh.Ref{Group: "policy.linkerd.io", Kind: "ServerAuthorization", Namespace: "shop",
+		Name: "some"}, Clients: clients}
 	for _, id := range ids {
 		a.Identities = append(a.Identities, mesh.IdentityMatch(id))
 	}
@@ -232,7 +237,8 @@ func probing(p mesh.PortPolicy) mesh.PortPolicy {
 
 // guarding is a policy with one route, for a prefix.
 func guarding(prefix string, a ...mesh.Authorization) mesh.PortPolicy {
-	return mesh.PortPolicy{Policy: mesh.Deny, Routes: []mesh.InboundRoute{routed("all", mesh.Match{Path: mesh.PrefixPath, Value: prefix}, a...)}}
+	return mesh.PortPolicy{Policy: mesh.Deny,
+		Routes: []mesh.InboundRoute{routed("all", mesh.Match{Path: mesh.PrefixPath, Value: prefix}, a...)}}
 }
 
 // byRoute is a policy with a route that everybody may GET, /public, and two that those may use whom admin names: /admin
@@ -247,7 +253,8 @@ func byRoute(admin ...mesh.Authorization) mesh.PortPolicy {
 
 func routed(name string, m mesh.Match, a ...mesh.Authorization) mesh.InboundRoute {
 	ref := mesh.Ref{Group: "policy.linkerd.io", Kind: "HTTPRoute", Namespace: "shop", Name: name}
-	return mesh.InboundRoute{Route: mesh.Route{Ref: ref, Rules: []mesh.Rule{{Matches: []mesh.Match{m}}}}, Authorizations: a}
+	return mesh.InboundRoute{Route: mesh.Route{Ref: ref, Rules: []mesh.Rule{{Matches: []mesh.Match{m}}}},
+		Authorizations: a}
 }
 
 func serving(p mesh.PortPolicy, a ...mesh.Authorization) mesh.PortPolicy {
@@ -277,11 +284,14 @@ func TestAuthorizationTable(t *testing.T) {
 		{"another trust domain", only(authorize(mesh.NamedClients, mesh.ID{TrustDomain: "cluster.localx"})), denied(web)},
 		{"any meshed client", only(authorize(mesh.AuthenticatedClients)), calls(allowed(web), allowed(prod), denied(nobody))},
 		{"anybody", only(authorize(mesh.AnyClients)), calls(allowed(web), allowed(nobody))},
-		{"an identity and its network", only(networked(authorize(mesh.NamedClients, web), "127.0.0.0/8")), calls(allowed(web), denied(web2))},
+		{"an identity and its network", only(networked(authorize(mesh.NamedClients, web), "127.0.0.0/8")),
+			calls(allowed(web), denied(web2))},
 		{"an identity in another network", only(networked(authorize(mesh.NamedClients, web), "10.0.0.0/8")), denied(web)},
-		{"one of two authorizations", only(authorize(mesh.NamedClients, web2), authorize(mesh.NamedClients, web)), calls(allowed(web), allowed(web2), denied(prod))},
-		{"a network with an exception", only(networked(authorize(mesh.AnyClients), "127.0.0.0/8", "127.0.0.2/32")), calls(allowed(nobody),
-			[]call{{from: otherAddr, how: "h1", want: "403"}, {from: otherAddr, how: "tcp", want: "reset"}})},
+		{"one of two authorizations", only(authorize(mesh.NamedClients, web2), authorize(mesh.NamedClients, web)),
+			calls(allowed(web), allowed(web2), denied(prod))},
+		{"a network with an exception", only(networked(authorize(mesh.AnyClients), "127.0.0.0/8", "127.0.0.2/32")),
+			calls(allowed(nobody),
+				[]call{{from: otherAddr, how: "h1", want: "403"}, {from: otherAddr, how: "tcp", want: "reset"}})},
 		{"an exception in mapped form", only(networked(authorize(mesh.AnyClients), "127.0.0.0/8", "::ffff:127.0.0.2/128")),
 			[]call{{how: "h1", want: "200"}, {from: otherAddr, how: "h1", want: "403"}}},
 		{"IPv4 clients are in no IPv6 network", only(networked(authorize(mesh.AnyClients), "::/0")),
@@ -293,15 +303,21 @@ func TestAuthorizationTable(t *testing.T) {
 		{"an IPv6 network with an exception", only(networked(authorize(mesh.AnyClients), "::/0", "::1/128")),
 			[]call{{from: sixAddr, how: "h1", want: "403"}}},
 		{"the cluster's networks", mesh.PortPolicy{Policy: mesh.ClusterUnauthenticated},
-			[]call{{from: otherAddr, how: "h1", want: "200"}, {from: nodeAddr, how: "h1", want: "403"}, {from: nodeAddr, how: "tcp", want: "reset"}}},
-		{"the cluster's networks, meshed", mesh.PortPolicy{Policy: mesh.ClusterAuthenticated}, calls(allowed(web), denied(nobody))},
-		{"plaintext to an authenticated port", mesh.PortPolicy{Policy: mesh.AllAuthenticated}, calls(allowed(web), denied(nobody))},
+			[]call{{from: otherAddr, how: "h1", want: "200"}, {from: nodeAddr, how: "h1", want: "403"},
+				{from: nodeAddr, how: "tcp", want: "reset"}}},
+		{"the cluster's networks, meshed", mesh.PortPolicy{Policy: mesh.ClusterAuthenticated},
+			calls(allowed(web), denied(nobody))},
+		{"plaintext to an authenticated port", mesh.PortPolicy{Policy: mesh.AllAuthenticated},
+			calls(allowed(web), denied(nobody))},
 		{"required identity outweighs an authorization", mesh.PortPolicy{
-			Policy: mesh.AllUnauthenticated, RequireIdentity: true, Authorizations: []mesh.Authorization{authorize(mesh.AnyClients)},
+			Policy: mesh.AllUnauthenticated, RequireIdentity: true,
+			Authorizations: []mesh.Authorization{authorize(mesh.AnyClients)},
 		}, calls(allowed(web), denied(nobody))},
 		{"the access policy takes the others", mesh.PortPolicy{
-			Policy: mesh.ClusterUnauthenticated, Authorizations: []mesh.Authorization{networked(authorize(mesh.AnyClients), "127.0.0.9/32")},
-		}, []call{{from: nodeAddr, how: "h1", want: "200"}, {from: otherAddr, how: "h1", want: "200"}, {from: netip.MustParseAddr("127.0.0.77"), how: "h1", want: "403"}}},
+			Policy: mesh.ClusterUnauthenticated, Authorizations: []mesh.Authorization{
+				networked(authorize(mesh.AnyClients), "127.0.0.9/32")},
+		}, []call{{from: nodeAddr, how: "h1", want: "200"}, {from: otherAddr, how: "h1", want: "200"},
+			{from: netip.MustParseAddr("127.0.0.77"), how: "h1", want: "403"}}},
 		{"audit lets in", mesh.PortPolicy{Policy: mesh.Audit}, calls(allowed(web), allowed(nobody))},
 		{"probes", probing(only()), []call{
 			{from: nodeAddr, how: "h1", target: "/healthz", want: "200"},
@@ -322,7 +338,8 @@ func TestAuthorizationTable(t *testing.T) {
 		}},
 		{"an opaque port knows identities only", mesh.PortPolicy{
 			Protocol: mesh.Opaque, Policy: mesh.Deny, Authorizations: []mesh.Authorization{authorize(mesh.NamedClients, web)},
-		}, []call{{by: web, how: "tcp", want: "echo"}, {by: web2, how: "tcp", want: "reset"}, {by: nobody, how: "tcp", want: "reset"}, {by: nobody, how: "h1", want: "reset"}}},
+		}, []call{{by: web, how: "tcp", want: "echo"}, {by: web2, how: "tcp", want: "reset"},
+			{by: nobody, how: "tcp", want: "reset"}, {by: nobody, how: "h1", want: "reset"}}},
 		{"a route lets in whom it names", byRoute(authorize(mesh.NamedClients, web)), calls(
 			by(web, "404", "grpc 5", "reset"), []call{
 				{by: web, how: "h1", target: "/admin", want: "200"},
@@ -373,7 +390,8 @@ func TestAuthorizationTable(t *testing.T) {
 			{by: web, how: "h1", target: "/healthz", want: "200"},
 		}},
 		{"an opaque port with routes takes nobody", opaque(serving(byRoute(), authorize(mesh.AnyClients))), []call{
-			{by: web, how: "tcp", want: "reset"}, {by: nobody, how: "tcp", want: "reset"}, {by: nobody, how: "h1", target: "/public", want: "reset"},
+			{by: web, how: "tcp", want: "reset"}, {by: nobody, how: "tcp", want: "reset"},
+			{by: nobody, how: "h1", target: "/public", want: "reset"},
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

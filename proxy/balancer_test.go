@@ -88,13 +88,15 @@ func TestBalancerOfConnections(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"queue_length" + cartBalancer + "} 0", "queue_requests_total" + cartBalancer + "} 3", "queue_gate_open_total" + cartBalancer + "} 2",
+		"queue_length" + cartBalancer + "} 0", "queue_requests_total" + cartBalancer + "} 3", "queue_gate_open_total" +
+			cartBalancer + "} 2",
 		"endpoints" + cartBalancer + `,endpoint_state="ready"} 1`, "p2c_updates_total" + cartBalancer + `,op="Add"} 1`,
 		"queue_latency_seconds_count" + cartBalancer + "} 3",
 	} {
 		pd.awaitMetric(t, "outbound_tcp_balancer_"+want)
 	}
-	if text := pd.scrape(t); strings.Contains(text, "outbound_http_balancer") || strings.Contains(text, "tulle_balancer_endpoints_ejected") {
+	if text := pd.scrape(t); strings.Contains(text, "outbound_http_balancer") ||
+		strings.Contains(text, "tulle_balancer_endpoints_ejected") {
 		t.Error("connections show a balancer of requests")
 	}
 }
@@ -119,7 +121,8 @@ func TestBalancerThatIsGoneShowsNoEndpoints(t *testing.T) {
 		pd.Proxy.outbound.Sweep(0)
 	}
 	text := pd.scrape(t)
-	if strings.Contains(text, "outbound_http_balancer_p2c_endpoints{") || strings.Contains(text, "outbound_http_balancer_endpoints{") {
+	if strings.Contains(text, "outbound_http_balancer_p2c_endpoints{") ||
+		strings.Contains(text, "outbound_http_balancer_endpoints{") {
 		t.Error("endpoints of a balancer that is gone")
 	}
 	if !strings.Contains(text, "outbound_http_balancer_queue_requests_total"+cartBalancer+"} 1") {

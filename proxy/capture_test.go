@@ -158,7 +158,8 @@ func neighbours(mac net.HardwareAddr, addresses ...string) error {
 		return err
 	}
 	for _, a := range addresses {
-		n := &netlink.Neigh{LinkIndex: iface.Attrs().Index, IP: net.ParseIP(a), HardwareAddr: mac, State: netlink.NUD_PERMANENT}
+		n := &netlink.Neigh{LinkIndex: iface.Attrs().Index, IP: net.ParseIP(a), HardwareAddr: mac,
+			State: netlink.NUD_PERMANENT}
 		if err := netlink.NeighSet(n); err != nil {
 			return fmt.Errorf("set neighbour %s: %w", a, err)
 		}
@@ -219,7 +220,8 @@ func capture() mesh.CaptureConfig {
 // TestNonLocalDestinations puts packets for every kind of address before a pod whose proxy runs.
 func TestNonLocalDestinations(t *testing.T) {
 	withGuard := redirect.Rules(capture())
-	var alone []redirect.Rule // what the rules were before they asked for the destination: the proxy has to stand on its own
+	// what the rules were before they asked for the destination: the proxy has to stand on its own
+	var alone []redirect.Rule
 	for _, r := range withGuard {
 		if !r.Drop && !r.NotLocal {
 			alone = append(alone, r)

@@ -25,13 +25,15 @@ type chain struct {
 
 // startChain makes a chain of hops calls, each under the same policy. fails says whether the application at a place
 // fails a request by itself, before it calls anyone; the last place is the leaf.
-func startChain(t *testing.T, hops int, policy mesh.RequestPolicy, serve func(place int, w http.ResponseWriter, r *http.Request) (done bool)) *chain {
+func startChain(t *testing.T, hops int, policy mesh.RequestPolicy,
+	serve func(place int, w http.ResponseWriter, r *http.Request) (done bool)) *chain {
 	t.Helper()
 	ca := meshtest.NewCA(t)
 	c := &chain{seen: make([]atomic.Int64, hops+1), proxies: make([]*Proxy, hops+1)}
 	next := ""
 	for place := hops; place >= 0; place-- {
-		id := mesh.ID{TrustDomain: mesh.DefaultTrustDomain, Namespace: "shop", ServiceAccount: "hop" + string(rune('a'+place))}
+		id := mesh.ID{TrustDomain: mesh.DefaultTrustDomain, Namespace: "shop", ServiceAccount: "hop" +
+			string(rune('a'+place))}
 		local := &Local{Certs: ca.Certs(id)}
 		if place > 0 {
 			app := c.app(t, place, place == hops, next, serve)
@@ -44,8 +46,10 @@ func startChain(t *testing.T, hops int, policy mesh.RequestPolicy, serve func(pl
 			after := c.proxies[place+1]
 			local.Outbound = []LocalOutbound{{Listen: anyPort, Target: mesh.Outbound{
 				Kind: mesh.ToService, Authority: "next.shop.svc.cluster.local:80", Protocol: mesh.HTTP1, Policy: policy,
-				Service:   mesh.ServiceRef{Namespace: "shop", Name: "next", Port: 80},
-				Endpoints: []mesh.Endpoint{{Addr: after.Addresses().Local.Inbound[0], Identity: mesh.ID{TrustDomain: mesh.DefaultTrustDomain, Namespace: "shop", ServiceAccount: "hop" + string(rune('a'+place+1))}}},
+				Service: mesh.ServiceRef{Namespace: "shop", Name: "next", Port: 80},
+				Endpoints: []mesh.Endpoint{{Addr: after.Addresses().Local.Inbound[0],
+					Identity: mesh.ID{TrustDomain: mesh.DefaultTrustDomain, Namespace: "shop", ServiceAccount: "hop" +
+						string(rune('a'+place+1))}}},
 			}}}
 		}
 		c.proxies[place] = start(t, Config{Local: local})
@@ -55,7 +59,8 @@ func startChain(t *testing.T, hops int, policy mesh.RequestPolicy, serve func(pl
 }
 
 // app runs the application at a place.
-func (c *chain) app(t *testing.T, place int, leaf bool, _ string, serve func(int, http.ResponseWriter, *http.Request) bool) (addr string) {
+func (c *chain) app(t *testing.T, place int, leaf bool, _ string,
+	serve func(int, http.ResponseWriter, *http.Request) bool) (addr string) {
 	var once sync.Once
 	var calls *http.Client
 	return serveHTTP(t, func(w http.ResponseWriter, r *http.Request) {
@@ -181,7 +186,8 @@ func TestRetriesDoNotMultiplyAlongAChain(t *testing.T) {
 				t.Errorf("an application got %.3f requests for each of the client's, want at most %.2f", amplification, most)
 			}
 			if !test.every && before > 1.05 {
-				t.Errorf("applications that pass failures on got %.3f requests for each of the client's: they were retried again", before)
+				t.Errorf("applications that pass failures on got %.3f requests for each of the client's: they were retried again",
+					before)
 			}
 			if float64(good) < test.success*float64(test.n) {
 				t.Errorf("%d of %d succeeded, want %.2f %%", good, test.n, 100*test.success)

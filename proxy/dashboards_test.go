@@ -107,19 +107,22 @@ func openShop(t *testing.T) *shop {
 	s := &shop{}
 	s.cart = start(t, Config{Local: &Local{Certs: ca.Certs(cart), Admin: anyPort, Inbound: []LocalInbound{
 		{Listen: anyPort, App: netip.MustParseAddrPort(app), Policy: policy},
-		{Listen: anyPort, App: netip.MustParseAddrPort(bytes), Policy: opaque(mesh.PortPolicy{Policy: mesh.AllUnauthenticated})},
+		{Listen: anyPort, App: netip.MustParseAddrPort(bytes),
+			Policy: opaque(mesh.PortPolicy{Policy: mesh.AllUnauthenticated})},
 	}}})
 	at := s.cart.Addresses().Local.Inbound
 	endpoint := func(addr netip.AddrPort) []mesh.Endpoint {
-		return []mesh.Endpoint{{Addr: addr, Identity: cart, Pod: mesh.PodRef{Namespace: "shop", Name: "cart-1", ServiceAccount: "cart",
-			OwnerKind: "deployment", OwnerName: "cart", PodTemplateHash: "abc", ControlPlaneNS: "tulle"}}}
+		return []mesh.Endpoint{{Addr: addr, Identity: cart,
+			Pod: mesh.PodRef{Namespace: "shop", Name: "cart-1", ServiceAccount: "cart",
+				OwnerKind: "deployment", OwnerName: "cart", PodTemplateHash: "abc", ControlPlaneNS: "tulle"}}}
 	}
 	target := func(name string) mesh.Outbound {
 		authority := name + ".shop.svc.cluster.local:80"
 		return mesh.Outbound{Kind: mesh.ToService, Service: svc(name), Authority: authority, Endpoints: endpoint(at[0])}
 	}
 	books, queue := target("books"), target("queue")
-	books.Profile = &mesh.Profile{Routes: []mesh.ProfileRoute{{Name: "GET /books", Condition: mesh.Condition{PathRegex: "/books.*"}}}}
+	books.Profile = &mesh.Profile{Routes: []mesh.ProfileRoute{
+		{Name: "GET /books", Condition: mesh.Condition{PathRegex: "/books.*"}}}}
 	queue.Protocol, queue.Endpoints = mesh.Opaque, endpoint(at[1])
 	s.web = start(t, Config{Local: &Local{Certs: ca.Certs(web), Admin: anyPort, Outbound: []LocalOutbound{
 		{Listen: anyPort, Target: target("cart")}, {Listen: anyPort, Target: books}, {Listen: anyPort, Target: queue},
@@ -192,7 +195,8 @@ func (s *shop) series(t *testing.T) (all []map[string]string) {
 		}
 		defer res.Body.Close()
 		var samples model.Vector
-		d := &expfmt.SampleDecoder{Dec: expfmt.NewDecoder(res.Body, expfmt.ResponseFormat(res.Header)), Opts: &expfmt.DecodeOptions{}}
+		d := &expfmt.SampleDecoder{Dec: expfmt.NewDecoder(res.Body, expfmt.ResponseFormat(res.Header)),
+			Opts: &expfmt.DecodeOptions{}}
 		for {
 			var v model.Vector
 			if err := d.Decode(&v); err == io.EOF {
@@ -225,9 +229,10 @@ type selector struct {
 }
 
 var (
-	selectorText = regexp.MustCompile(`\b((?:process|request|response|route|tcp|inbound|outbound|control|identity)_\w+)(?:\{([^}]*)\})?`)
-	matcherText  = regexp.MustCompile(`(\w+)(=~|!=|=)"([^"]*)"`)
-	byText       = regexp.MustCompile(`\bby \(([^)]*)\)`)
+	selectorText = regexp.MustCompile(
+		`\b((?:process|request|response|route|tcp|inbound|outbound|control|identity)_\w+)(?:\{([^}]*)\})?`)
+	matcherText = regexp.MustCompile(`(\w+)(=~|!=|=)"([^"]*)"`)
+	byText      = regexp.MustCompile(`\bby \(([^)]*)\)`)
 )
 
 func selectors(t *testing.T, expr string) (out []selector) {

@@ -25,10 +25,11 @@ func TestDeadlinesGoFromHopToHop(t *testing.T) {
 	}}}})
 	at := server.Addresses().Local.Inbound[0]
 	entrance := func(id mesh.ID, limits mesh.Timeouts) string {
-		p := start(t, Config{Local: &Local{Certs: ca.Certs(web), Outbound: []LocalOutbound{{Listen: anyPort, Target: mesh.Outbound{
-			Kind: mesh.ToService, Service: svc("cart"), Authority: "cart.shop.svc.cluster.local:80", Protocol: mesh.HTTP1,
-			Policy: mesh.RequestPolicy{Timeouts: limits}, Endpoints: []mesh.Endpoint{{Addr: at, Identity: id}},
-		}}}}})
+		p := start(t, Config{Local: &Local{Certs: ca.Certs(web),
+			Outbound: []LocalOutbound{{Listen: anyPort, Target: mesh.Outbound{
+				Kind: mesh.ToService, Service: svc("cart"), Authority: "cart.shop.svc.cluster.local:80", Protocol: mesh.HTTP1,
+				Policy: mesh.RequestPolicy{Timeouts: limits}, Endpoints: []mesh.Endpoint{{Addr: at, Identity: id}},
+			}}}}})
 		return p.Addresses().Local.Outbound[0].String()
 	}
 	bounded, unbounded, plain := entrance(cart, mesh.Timeouts{Request: 5 * time.Second}), entrance(cart, mesh.Timeouts{}),
@@ -39,15 +40,19 @@ func TestDeadlinesGoFromHopToHop(t *testing.T) {
 		header http.Header
 		most   time.Duration // that the application gets; 0: no deadline
 	}{
-		"the rule's timeout":                        {bounded, nil, 5 * time.Second},
-		"an earlier one of the application":         {bounded, http.Header{response.DeadlineField: {in(2 * time.Second)}}, 2 * time.Second},
-		"a later one of the application":            {bounded, http.Header{response.DeadlineField: {in(time.Hour)}}, 5 * time.Second},
-		"that of a gRPC call":                       {unbounded, http.Header{"Content-Type": {"application/grpc"}, "Grpc-Timeout": {"1500m"}}, 1500 * time.Millisecond},
+		"the rule's timeout": {bounded, nil, 5 * time.Second},
+		"an earlier one of the application": {bounded, http.Header{response.DeadlineField: {in(2 * time.Second)}},
+			2 * time.Second},
+		"a later one of the application": {bounded, http.Header{response.DeadlineField: {in(time.Hour)}},
+			5 * time.Second},
+		"that of a gRPC call": {unbounded,
+			http.Header{"Content-Type": {"application/grpc"}, "Grpc-Timeout": {"1500m"}}, 1500 * time.Millisecond},
 		"none":                                      {unbounded, nil, 0},
 		"what cannot be read is none":               {unbounded, http.Header{response.DeadlineField: {"tomorrow"}}, 0},
 		"a peer without a proxy is not told":        {plain, nil, 0},
 		"an application cannot speak for its proxy": {unbounded, http.Header{response.RemainingField: {"1"}}, 0},
-		"a stranger is not believed":                {at.String(), http.Header{response.RemainingField: {"1"}, response.DeadlineField: {in(time.Second)}}, 0},
+		"a stranger is not believed": {at.String(),
+			http.Header{response.RemainingField: {"1"}, response.DeadlineField: {in(time.Second)}}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := do(t, client(t, test.to, false), "GET", "http://cart.shop/", test.header); got.status != 200 {
@@ -59,7 +64,8 @@ func TestDeadlinesGoFromHopToHop(t *testing.T) {
 			}
 			ms, _ := strconv.ParseInt(s.deadline, 10, 64)
 			left := time.Until(time.UnixMilli(ms))
-			if test.most == 0 && s.deadline != "" || test.most > 0 && (left > test.most || left < test.most-1500*time.Millisecond) {
+			if test.most == 0 && s.deadline != "" || test.most > 0 &&
+				(left > test.most || left < test.most-1500*time.Millisecond) {
 				t.Errorf("the application is given %v (%q), want %v", left, s.deadline, test.most)
 			}
 		})

@@ -35,14 +35,16 @@ func startRotation(t *testing.T, app string, protocol mesh.Protocol, profile ca.
 	r := &rotation{old: meshtest.NewCAWith(t, profile, time.Now()), fresh: meshtest.NewCA(t)}
 	r.web, r.cart = r.old.Certs(web), r.old.Certs(cart)
 	r.server = newProxy(t, Config{Local: &Local{Certs: r.cart, Inbound: []LocalInbound{{
-		Listen: anyPort, App: netip.MustParseAddrPort(app), Policy: mesh.PortPolicy{Policy: mesh.AllAuthenticated, Protocol: protocol},
+		Listen: anyPort, App: netip.MustParseAddrPort(app),
+		Policy: mesh.PortPolicy{Policy: mesh.AllAuthenticated, Protocol: protocol},
 	}}}})
 	hasten(r.server)
 	run(t, r.server)
-	r.client = newProxy(t, Config{Local: &Local{Certs: r.web, Outbound: []LocalOutbound{{Listen: anyPort, Target: mesh.Outbound{
-		Kind: mesh.ToService, Authority: "cart.shop.svc.cluster.local:80", Protocol: protocol,
-		Endpoints: []mesh.Endpoint{{Addr: r.server.Addresses().Local.Inbound[0], Identity: cart}},
-	}}}}})
+	r.client = newProxy(t, Config{Local: &Local{Certs: r.web,
+		Outbound: []LocalOutbound{{Listen: anyPort, Target: mesh.Outbound{
+			Kind: mesh.ToService, Authority: "cart.shop.svc.cluster.local:80", Protocol: protocol,
+			Endpoints: []mesh.Endpoint{{Addr: r.server.Addresses().Local.Inbound[0], Identity: cart}},
+		}}}}})
 	hasten(r.client)
 	run(t, r.client)
 	r.addr = r.client.Addresses().Local.Outbound[0].String()
@@ -121,7 +123,8 @@ func sum(t *testing.T, p *Proxy, family string, parts ...string) (total float64)
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(b.String()) {
-		if !strings.HasPrefix(line, family+"{") || slices.ContainsFunc(parts, func(part string) bool { return !strings.Contains(line, part) }) {
+		if !strings.HasPrefix(line, family+"{") ||
+			slices.ContainsFunc(parts, func(part string) bool { return !strings.Contains(line, part) }) {
 			continue
 		}
 		v, err := strconv.ParseFloat(strings.TrimSpace(line[strings.LastIndexByte(line, ' '):]), 64)

@@ -25,16 +25,19 @@ func TestFaultsOnPurpose(t *testing.T) {
 		faulty("/abort", mesh.FaultInjection{AbortStatus: 418, AbortPercent: 100}, nil),
 		faulty("/call", mesh.FaultInjection{AbortGRPC: 8, AbortPercent: 100}, nil),
 		faulty("/half", mesh.FaultInjection{AbortStatus: 503, AbortPercent: 50}, nil),
-		faulty("/retried", mesh.FaultInjection{AbortStatus: 503, AbortPercent: 20}, serverErrors(20)), // few enough for the default budget
+		// few enough for the default budget
+		faulty("/retried", mesh.FaultInjection{AbortStatus: 503, AbortPercent: 20}, serverErrors(20)),
 		faulty("/delay", mesh.FaultInjection{Delay: d, DelayPercent: 100}, nil),
-		faulty("/over", mesh.FaultInjection{AbortStatus: 503, AbortPercent: 100, Delay: d, DelayPercent: 100, Until: time.Now().Add(-time.Second)}, nil),
+		faulty("/over", mesh.FaultInjection{AbortStatus: 503, AbortPercent: 100, Delay: d, DelayPercent: 100,
+			Until: time.Now().Add(-time.Second)}, nil),
 	}, backendOf("a", app)))
 	entrance := pd.outboundTo(clusterIP)
 	bothVersions(t, func(t *testing.T, http2 bool) {
 		c := client(t, entrance, http2)
 		tries.Store(0)
 		got := do(t, c, "GET", "http://cart.shop/abort", nil)
-		if s := got.header.Get("Proxy-Status"); got.status != 418 || !strings.Contains(s, "fault injected on purpose until") || tries.Load() != 0 {
+		if s := got.header.Get("Proxy-Status"); got.status != 418 ||
+			!strings.Contains(s, "fault injected on purpose until") || tries.Load() != 0 {
 			t.Errorf("abort: got %d %q after %d attempts", got.status, s, tries.Load())
 		}
 		got = do(t, c, "POST", "http://cart.shop/call", http.Header{"Content-Type": {"application/grpc"}})
@@ -65,7 +68,8 @@ func TestFaultsOnPurpose(t *testing.T) {
 		}
 	})
 	text := pd.scrape(t)
-	if countLines(text, "response_total", `error="injected"`) == 0 || countLines(text, "outbound_http_errors_total", `error="injected"`) != 1 {
+	if countLines(text, "response_total", `error="injected"`) == 0 ||
+		countLines(text, "outbound_http_errors_total", `error="injected"`) != 1 {
 		t.Error("injected faults are not told from others")
 	}
 	if countLines(text, "response_total", `classification="failure",error="injected"`) == 0 {

@@ -27,7 +27,9 @@ func TestEndOfAFloodedConnectionIsLoggedAndCounted(t *testing.T) {
 			}
 		}
 	}
-	app := testapp.Requests(t, func(_ int, f *testapp.Frames, _ *http2.MetaHeadersFrame) { f.Do(func() { flood(f.Framer) }) })
+	app := testapp.Requests(t, func(_ int, f *testapp.Frames, _ *http2.MetaHeadersFrame) {
+		f.Do(func() { flood(f.Framer) })
+	})
 	for kind, do := range map[string]func(t *testing.T, entrance string){
 		"unmeshed_server": func(t *testing.T, entrance string) {
 			if got := do(t, client(t, entrance, true), http.MethodPost, "http://a/", nil); got.status != 502 {
@@ -55,12 +57,14 @@ func TestEndOfAFloodedConnectionIsLoggedAndCounted(t *testing.T) {
 			}}}})
 			run(t, p)
 			do(t, p.Addresses().Local.Inbound[0].String())
-			counted := sum(t, p, "tulle_http2_connections_ended_total", `direction="inbound"`, `peer_kind="`+kind+`"`, `error="flood"`, `reason="control_flood"`)
+			counted := sum(t, p, "tulle_http2_connections_ended_total", `direction="inbound"`, `peer_kind="`+kind+`"`,
+				`error="flood"`, `reason="control_flood"`)
 			if counted != 1 {
 				t.Errorf("counted %v times, want once", counted)
 			}
 			lines := logged.FilterMessage("HTTP/2 connection ended").All()
-			if len(lines) != 1 || lines[0].ContextMap()["reason"] != "control_flood" || lines[0].ContextMap()["peerKind"] != kind {
+			if len(lines) != 1 || lines[0].ContextMap()["reason"] != "control_flood" ||
+				lines[0].ContextMap()["peerKind"] != kind {
 				t.Errorf("logged %v, want one line", lines)
 			}
 		})

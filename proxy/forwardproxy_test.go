@@ -45,9 +45,12 @@ func serveHeads(t *testing.T) (addr string) {
 // A request whose target has an authority is routed, authorized and logged by it, and its server sees no other name,
 // whatever Host says: RFC 9112 §3.2.2.
 func TestNoRequestIsAuthorizedByOneNameAndServedByAnother(t *testing.T) {
-	open := routed("open", mesh.Match{Path: mesh.PrefixPath, Value: "/", Headers: []mesh.FieldMatch{{Name: "host", Value: "open"}}}, authorize(mesh.AnyClients))
-	tunnel := routed("tunnel", mesh.Match{Path: mesh.PrefixPath, Value: "/", Method: "CONNECT", Headers: []mesh.FieldMatch{{Name: "host", Value: "open:443"}}}, authorize(mesh.AnyClients))
-	secret := routed("secret", mesh.Match{Path: mesh.PrefixPath, Value: "/", Headers: []mesh.FieldMatch{{Name: "host", Value: "secret"}}}, authorize(mesh.NamedClients, cart))
+	open := routed("open", mesh.Match{Path: mesh.PrefixPath, Value: "/",
+		Headers: []mesh.FieldMatch{{Name: "host", Value: "open"}}}, authorize(mesh.AnyClients))
+	tunnel := routed("tunnel", mesh.Match{Path: mesh.PrefixPath, Value: "/", Method: "CONNECT",
+		Headers: []mesh.FieldMatch{{Name: "host", Value: "open:443"}}}, authorize(mesh.AnyClients))
+	secret := routed("secret", mesh.Match{Path: mesh.PrefixPath, Value: "/",
+		Headers: []mesh.FieldMatch{{Name: "host", Value: "secret"}}}, authorize(mesh.NamedClients, cart))
 	policy := mesh.PortPolicy{Policy: mesh.Deny, Routes: []mesh.InboundRoute{open, tunnel, secret}}
 	for name, plain := range map[string]bool{"through two proxies": false, "through one": true} {
 		t.Run(name, func(t *testing.T) {
@@ -56,14 +59,16 @@ func TestNoRequestIsAuthorizedByOneNameAndServedByAnother(t *testing.T) {
 			ca := meshtest.NewCA(t)
 			server := start(t, Config{
 				AccessLog: log, Settings: mesh.ProxyConfig{AccessLog: "json"},
-				Local: &Local{Certs: ca.Certs(cart), Inbound: []LocalInbound{{Listen: anyPort, App: netip.MustParseAddrPort(app), Policy: policy}}},
+				Local: &Local{Certs: ca.Certs(cart), Inbound: []LocalInbound{
+					{Listen: anyPort, App: netip.MustParseAddrPort(app), Policy: policy}}},
 			})
 			at := server.Addresses().Local.Inbound[0]
 			entrance := at.String()
 			if !plain {
-				client := start(t, Config{Local: &Local{Certs: ca.Certs(web), Outbound: []LocalOutbound{{Listen: anyPort, Target: mesh.Outbound{
-					Kind: mesh.ToService, Endpoints: []mesh.Endpoint{{Addr: at, Identity: cart}},
-				}}}}})
+				client := start(t, Config{Local: &Local{Certs: ca.Certs(web),
+					Outbound: []LocalOutbound{{Listen: anyPort, Target: mesh.Outbound{
+						Kind: mesh.ToService, Endpoints: []mesh.Endpoint{{Addr: at, Identity: cart}},
+					}}}}})
 				entrance = client.Addresses().Local.Outbound[0].String()
 			}
 			for what, c := range map[string]struct {
@@ -77,12 +82,13 @@ func TestNoRequestIsAuthorizedByOneNameAndServedByAnother(t *testing.T) {
 				"absolute form with https":              {"GET https://secret/ HTTP/1.1\r\nHost: open\r\n", 403, ""},
 				"absolute form that upgrades":           {"GET http://secret/ HTTP/1.1\r\nHost: open\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n", 403, ""},
 				"absolute form of a name without route": {"GET http://other/ HTTP/1.1\r\nHost: open\r\n", 404, ""},
-				"CONNECT, open by its target":           {"CONNECT open:443 HTTP/1.1\r\nHost: secret\r\n", 203, "CONNECT open:443 HTTP/1.1|Host: open:443"},
-				"CONNECT, no route for its target":      {"CONNECT secret:443 HTTP/1.1\r\nHost: open:443\r\n", 404, ""},
-				"origin form uses Host":                 {"GET / HTTP/1.1\r\nHost: open\r\n", 203, "GET / HTTP/1.1|Host: open"},
-				"origin form, denied":                   {"GET / HTTP/1.1\r\nHost: secret\r\n", 403, ""},
-				"userinfo in the target":                {"GET http://open@secret/ HTTP/1.1\r\nHost: open\r\n", 400, ""},
-				"two Hosts":                             {"GET http://open/ HTTP/1.1\r\nHost: open\r\nHost: secret\r\n", 400, ""},
+				"CONNECT, open by its target": {"CONNECT open:443 HTTP/1.1\r\nHost: secret\r\n", 203,
+					"CONNECT open:443 HTTP/1.1|Host: open:443"},
+				"CONNECT, no route for its target": {"CONNECT secret:443 HTTP/1.1\r\nHost: open:443\r\n", 404, ""},
+				"origin form uses Host":            {"GET / HTTP/1.1\r\nHost: open\r\n", 203, "GET / HTTP/1.1|Host: open"},
+				"origin form, denied":              {"GET / HTTP/1.1\r\nHost: secret\r\n", 403, ""},
+				"userinfo in the target":           {"GET http://open@secret/ HTTP/1.1\r\nHost: open\r\n", 400, ""},
+				"two Hosts":                        {"GET http://open/ HTTP/1.1\r\nHost: open\r\nHost: secret\r\n", 400, ""},
 			} {
 				t.Run(what, func(t *testing.T) {
 					c1 := dial(t, entrance)
@@ -153,9 +159,13 @@ func TestClientsOfAForwardProxy(t *testing.T) {
 	p := startPair(t, pairConfig{app: app})
 	t.Run("as written", func(t *testing.T) {
 		for name, c := range map[string]struct{ in, want string }{
-			"JDK 17, CONNECT":        {"CONNECT " + origin + " HTTP/1.1\r\nUser-Agent: Java/17\r\nHost: 127.0.0.1\r\nAccept: */*\r\nProxy-Connection: keep-alive\r\n\r\nGET /j HTTP/1.0\r\n\r\n", "origin /j"},
-			"https-proxy-agent 5":    {"CONNECT " + origin + " HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\nGET /n HTTP/1.0\r\n\r\n", "origin /n"},
-			"curl":                   {"CONNECT " + origin + " HTTP/1.1\r\nHost: " + origin + "\r\nProxy-Connection: Keep-Alive\r\n\r\nGET /c HTTP/1.0\r\n\r\n", "origin /c"},
+			"JDK 17, CONNECT": {"CONNECT " + origin +
+				" HTTP/1.1\r\nUser-Agent: Java/17\r\nHost: 127.0.0.1\r\nAccept: */*\r\nProxy-Connection: keep-alive\r\n\r\nGET " +
+				"/j HTTP/1.0\r\n\r\n", "origin /j"},
+			"https-proxy-agent 5": {"CONNECT " + origin +
+				" HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\nGET /n HTTP/1.0\r\n\r\n", "origin /n"},
+			"curl": {"CONNECT " + origin + " HTTP/1.1\r\nHost: " + origin +
+				"\r\nProxy-Connection: Keep-Alive\r\n\r\nGET /c HTTP/1.0\r\n\r\n", "origin /c"},
 			"Python 3, HTTP/1.0":     {"CONNECT " + origin + " HTTP/1.0\r\n\r\nGET /p HTTP/1.0\r\n\r\n", "origin /p"},
 			"JDK 17, absolute":       {"GET http://u:80/ HTTP/1.1\r\nHost: u\r\nProxy-Connection: keep-alive\r\nConnection: close\r\n\r\n", "proxied http://u:80/ for u:80"},
 			"curl with another Host": {"GET http://u/ HTTP/1.1\r\nHost: other\r\nConnection: close\r\n\r\n", "proxied http://u/ for u"},

@@ -23,7 +23,8 @@ func TestGatewaysAreThoseOfDefaultRoutes(t *testing.T) {
 		"tun0	00000000	00000000	0001	0	0	0	00000000	0	0	0\n" +
 		"eth0	00000000	nothex	0003	0	0	0	00000000	0	0	0\neth0\n"
 	zero := strings.Repeat("0", 32)
-	v6 := "fd000010024400010000000000000000 40 " + zero + " 00 " + zero + " 00000100 00000002 00000000 00000001     eth0\n" +
+	v6 := "fd000010024400010000000000000000 40 " + zero + " 00 " + zero +
+		" 00000100 00000002 00000000 00000001     eth0\n" +
 		zero + " 00 " + zero + " 00 fd000010024400010000000000000001 00000400 00000001 00000000 00000003     eth0\n" +
 		zero + " 00 " + zero + " 00 " + zero + " ffffffff 00000001 00000000 00200200       lo\n" +
 		zero + " 00 " + zero + " 00 fd00\n"
@@ -36,7 +37,8 @@ func TestGatewaysAreThoseOfDefaultRoutes(t *testing.T) {
 		"IPv6": {v6, gateway6, "fd00:10:244:1::1"},
 	} {
 		got := gateways(strings.NewReader(c.text), c.parse)
-		if diff := cmp.Diff([]netip.Addr{netip.MustParseAddr(c.want)}, got, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+		if diff := cmp.Diff([]netip.Addr{netip.MustParseAddr(c.want)}, got,
+			cmpopts.EquateComparable(netip.Addr{})); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}

@@ -91,13 +91,20 @@ func TestLargeHeadsFailTheirCallAlone(t *testing.T) {
 		code   codes.Code
 		metric string
 	}{
-		"response head of 300 KB":           {"/t.T/large-head", nil, codes.Internal, `error="response_too_large",reason="head_too_large"`},
-		"trailer of 300 KB":                 {"/t.T/large-trailer", nil, codes.Internal, `error="response_too_large",reason="trailers_too_large"`},
-		"trailers of 300 KB":                {"/t.T/many-trailers", nil, codes.Internal, `error="response_too_large",reason="trailers_too_large"`},
-		"trailers of 300 KB alone":          {"/t.T/large-trailer-alone", nil, codes.Internal, `error="response_too_large",reason="head_too_large"`},
-		"metadata of 70 KB in one field":    {"/t.T/echo", metadata.Pairs("x", strings.Repeat("v", 70<<10)), codes.ResourceExhausted, `error="head_too_large",reason="head_too_large"`},
-		"metadata of 300 KB in one field":   {"/t.T/echo", metadata.Pairs("x", strings.Repeat("v", 300<<10)), codes.ResourceExhausted, `error="head_too_large",reason="head_too_large"`},
-		"metadata of 100 KB in many fields": {"/t.T/echo", many, codes.ResourceExhausted, `error="head_too_large",reason="head_too_large"`},
+		"response head of 300 KB": {"/t.T/large-head", nil, codes.Internal,
+			`error="response_too_large",reason="head_too_large"`},
+		"trailer of 300 KB": {"/t.T/large-trailer", nil, codes.Internal,
+			`error="response_too_large",reason="trailers_too_large"`},
+		"trailers of 300 KB": {"/t.T/many-trailers", nil, codes.Internal,
+			`error="response_too_large",reason="trailers_too_large"`},
+		"trailers of 300 KB alone": {"/t.T/large-trailer-alone", nil, codes.Internal,
+			`error="response_too_large",reason="head_too_large"`},
+		"metadata of 70 KB in one field": {"/t.T/echo", metadata.Pairs("x", strings.Repeat("v", 70<<10)),
+			codes.ResourceExhausted, `error="head_too_large",reason="head_too_large"`},
+		"metadata of 300 KB in one field": {"/t.T/echo", metadata.Pairs("x", strings.Repeat("v", 300<<10)),
+			codes.ResourceExhausted, `error="head_too_large",reason="head_too_large"`},
+		"metadata of 100 KB in many fields": {"/t.T/echo", many, codes.ResourceExhausted,
+			`error="head_too_large",reason="head_too_large"`},
 	} {
 		for _, plain := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, plain %v", name, plain), func(t *testing.T) {
@@ -133,7 +140,8 @@ func TestLargeHeadsFailTheirCallAlone(t *testing.T) {
 					}
 					echo()
 				}
-				if text := scrapeText(p.client) + scrapeText(p.server); !strings.Contains(text, "_http_errors_total{") || !strings.Contains(text, c.metric) {
+				if text := scrapeText(p.client) + scrapeText(p.server); !strings.Contains(text, "_http_errors_total{") ||
+					!strings.Contains(text, c.metric) {
 					t.Errorf("no counter with %s", c.metric)
 				}
 			})

@@ -140,7 +140,9 @@ func TestEachRequestIsAuthorized(t *testing.T) {
 		return pd.Proxy.inbound.Policy().Port(a.Port()).Server().Name == string(mesh.AllAuthenticated)
 	}, app)
 	c := dial(t, pd.inboundTo(app))
-	_, _ = io.WriteString(c, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\nGET /healthz/../admin HTTP/1.1\r\nHost: a\r\n\r\nGET /healthz?x HTTP/1.1\r\nHost: a\r\n\r\nGET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+	_, _ = io.WriteString(c,
+		"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\nGET /healthz/../admin HTTP/1.1\r\nHost: a\r\n\r\nGET /healthz?x "+
+			"HTTP/1.1\r\nHost: a\r\n\r\nGET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
 	r := bufio.NewReader(c)
 	for i, want := range []int{200, 403, 403, 200} {
 		res, err := http.ReadResponse(r, nil)
@@ -153,7 +155,8 @@ func TestEachRequestIsAuthorized(t *testing.T) {
 		}
 	}
 	text := pd.scrape(t)
-	for _, want := range []string{`inbound_http_authz_allow_total{`, `authz_name="probe"} 2`, `inbound_http_authz_deny_total{`, `reason="no_identity"} 2`} {
+	for _, want := range []string{`inbound_http_authz_allow_total{`, `authz_name="probe"} 2`,
+		`inbound_http_authz_deny_total{`, `reason="no_identity"} 2`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %s in the metrics", want)
 		}
@@ -200,7 +203,8 @@ func TestRequestWaitsAndThenFailsFast(t *testing.T) {
 	if got.status != 504 || !strings.Contains(got.header.Get("L5d-Proxy-Error"), "fail-fast") {
 		t.Fatalf("got %d %q", got.status, got.header)
 	}
-	if s := got.header.Get("Proxy-Status"); !strings.Contains(s, "error=destination_unavailable") || !strings.Contains(s, "cart.shop.svc.cluster.local:80") {
+	if s := got.header.Get("Proxy-Status"); !strings.Contains(s, "error=destination_unavailable") ||
+		!strings.Contains(s, "cart.shop.svc.cluster.local:80") {
 		t.Errorf("Proxy-Status %q does not name cause and object", s)
 	}
 }
@@ -336,10 +340,13 @@ func TestUploadDoesNotKeepRequestsFromItsEndpoint(t *testing.T) {
 
 func TestMalformedRequestIsAnsweredAndCounted(t *testing.T) {
 	pd := startPod(t, nil)
-	o := toService(serveHTTP(t, func(http.ResponseWriter, *http.Request) { t.Error("malformed request reached the application") }))
+	o := toService(serveHTTP(t, func(http.ResponseWriter, *http.Request) {
+		t.Error("malformed request reached the application")
+	}))
 	o.Protocol = mesh.Detect
 	pd.plane.SetOutbound(pd.target(clusterIP), o)
-	got, err := ask(pd.outboundTo(clusterIP), "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+	got, err := ask(pd.outboundTo(clusterIP),
+		"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
 	if err != nil || !strings.HasPrefix(got, "HTTP/1.1 400 ") {
 		t.Fatalf("got %q, %v", got, err)
 	}
@@ -387,7 +394,8 @@ func TestTunnelLosesItsRight(t *testing.T) {
 		t.Fatalf("got %+v, %v", res, err)
 	}
 	pd.plane.SetInbound(&mesh.Inbound{Default: mesh.PortPolicy{Policy: mesh.Deny}})
-	if err := c.SetReadDeadline(time.Now().Add(3 * time.Second)); err != nil { // a second, on a machine that has one to spare
+	// a second, on a machine that has one to spare
+	if err := c.SetReadDeadline(time.Now().Add(3 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	var timeout net.Error
@@ -404,14 +412,17 @@ func TestMetricsOfAMeshedRequest(t *testing.T) {
 	// The client may have its answer a moment before the last byte is counted.
 	for name, want := range map[string][]string{
 		"client": {
-			`request_total{direction="outbound",authority="cart.shop.svc.cluster.local:80",`, `tls="true",server_id="` + cart.String() + `"} 1`,
+			`request_total{direction="outbound",authority="cart.shop.svc.cluster.local:80",`, `tls="true",server_id="` +
+				cart.String() + `"} 1`,
 			`status_code="418",classification="success"} 1`,
-			`tcp_open_total{peer="src",direction="outbound",authority="cart.shop.svc.cluster.local:80",target_addr="` + p.addr + `"`,
+			`tcp_open_total{peer="src",direction="outbound",authority="cart.shop.svc.cluster.local:80",target_addr="` + p.addr +
+				`"`,
 			`tcp_open_connections{peer="dst",direction="outbound",`, `no_tls_reason="loopback"} 1`,
 		},
 		"server": {
 			`request_total{direction="inbound",target_addr="` + app + `",`, `tls="true",client_id="` + web.String() + `",`,
-			`status_code="418",classification="success"} 1`, `tcp_open_total{peer="src",direction="inbound",`, `srv_port="` + port + `"} 1`,
+			`status_code="418",classification="success"} 1`, `tcp_open_total{peer="src",direction="inbound",`, `srv_port="` +
+				port + `"} 1`,
 		},
 	} {
 		proxy := map[string]*Proxy{"client": p.client, "server": p.server}[name]
@@ -430,7 +441,8 @@ func TestMetricsOfAMeshedRequest(t *testing.T) {
 				t.Errorf("%s: no %s in\n%s", name, w, text.String())
 			}
 		}
-		if strings.Contains(text.String(), "tcp_open_total") && !strings.Contains(text.String(), "} 1\n# HELP tcp_open_connections") {
+		if strings.Contains(text.String(), "tcp_open_total") &&
+			!strings.Contains(text.String(), "} 1\n# HELP tcp_open_connections") {
 			t.Errorf("%s: a connection is counted twice\n%s", name, text.String())
 		}
 	}
@@ -462,7 +474,8 @@ func TestAccessLog(t *testing.T) {
 			t.Fatal(err)
 		}
 		for key, want := range map[string]any{
-			"method": "GET", "status": 200.0, "response_bytes": 2.0, "user_agent": "test", "trace_id": "00-x", "host": "cart.shop", "client.id": "",
+			"method": "GET", "status": 200.0, "response_bytes": 2.0, "user_agent": "test", "trace_id": "00-x",
+			"host": "cart.shop", "client.id": "",
 		} {
 			if entry[key] != want {
 				t.Errorf("%s is %v, want %v", key, entry[key], want)
@@ -540,8 +553,9 @@ func TestRequestToTheWrongIdentityIsNotSent(t *testing.T) {
 func TestServerThatLosesItsCertificateAuthority(t *testing.T) {
 	app := serveHTTP(t, func(http.ResponseWriter, *http.Request) { t.Error("request reached a stranger") })
 	stranger := start(t, Config{Local: &Local{
-		Certs:   meshtest.NewCA(t).Certs(cart),
-		Inbound: []LocalInbound{{Listen: anyPort, App: netip.MustParseAddrPort(app), Policy: mesh.PortPolicy{Policy: mesh.AllUnauthenticated}}},
+		Certs: meshtest.NewCA(t).Certs(cart),
+		Inbound: []LocalInbound{{Listen: anyPort, App: netip.MustParseAddrPort(app),
+			Policy: mesh.PortPolicy{Policy: mesh.AllUnauthenticated}}},
 	}})
 	c := start(t, Config{Local: &Local{
 		Certs: meshtest.NewCA(t).Certs(web),
@@ -576,9 +590,11 @@ func TestApplicationThatStopsIsNotTheClientsProblem(t *testing.T) {
 						Listen: anyPort, App: netip.MustParseAddrPort(app), Policy: mesh.PortPolicy{Policy: mesh.AllUnauthenticated},
 					}},
 				}})
-				target.Endpoints = append(target.Endpoints, mesh.Endpoint{Addr: server.Addresses().Local.Inbound[0], Identity: cart})
+				target.Endpoints = append(target.Endpoints,
+					mesh.Endpoint{Addr: server.Addresses().Local.Inbound[0], Identity: cart})
 			}
-			p := start(t, Config{Local: &Local{Certs: ca.Certs(web), Outbound: []LocalOutbound{{Listen: anyPort, Target: target}}}})
+			p := start(t, Config{Local: &Local{Certs: ca.Certs(web),
+				Outbound: []LocalOutbound{{Listen: anyPort, Target: target}}}})
 			bothVersions(t, func(t *testing.T, http2 bool) {
 				c := client(t, p.Addresses().Local.Outbound[0].String(), http2)
 				for i := range 20 {

@@ -20,7 +20,8 @@ func echoPath(c *net.TCPConn) {
 		if err != nil {
 			return
 		}
-		if _, err := fmt.Fprintf(c, "HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s", len(q.URL.Path), q.URL.Path); err != nil {
+		if _, err := fmt.Fprintf(c, "HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s", len(q.URL.Path),
+			q.URL.Path); err != nil {
 			return
 		}
 	}

@@ -26,18 +26,20 @@ func TestLatencyIsTheWaitForTheFirstByte(t *testing.T) {
 			flush(w)
 			<-time.After(pause)
 		}},
-		{name: "a server thinks after its head", latency: true, answer: true, serve: func(w http.ResponseWriter, _ *http.Request) {
-			flush(w)
-			<-time.After(pause)
-			_, _ = io.WriteString(w, "x")
-		}},
+		{name: "a server thinks after its head", latency: true, answer: true,
+			serve: func(w http.ResponseWriter, _ *http.Request) {
+				flush(w)
+				<-time.After(pause)
+				_, _ = io.WriteString(w, "x")
+			}},
 		{name: "an answer has no body", latency: true, answer: true, serve: func(w http.ResponseWriter, _ *http.Request) {
 			<-time.After(pause)
 			w.WriteHeader(http.StatusNoContent)
 		}},
-		{name: "an upload takes its time", latency: true, body: slowBody(pause), serve: func(_ http.ResponseWriter, r *http.Request) {
-			_, _ = io.Copy(io.Discard, r.Body)
-		}},
+		{name: "an upload takes its time", latency: true, body: slowBody(pause),
+			serve: func(_ http.ResponseWriter, r *http.Request) {
+				_, _ = io.Copy(io.Discard, r.Body)
+			}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			bothVersions(t, func(t *testing.T, http2 bool) {

@@ -29,7 +29,8 @@ func TestQuestionsToTheControlPlaneAreCounted(t *testing.T) {
 	for _, want := range []struct{ family, suffix string }{
 		{"control_request_total", server + `} 1`},
 		{"control_response_total", server + `,status_code="200",classification="success",grpc_status="0"} 1`},
-		{"control_response_latency_ms_bucket", server + `,status_code="200",classification="success",grpc_status="0",le="+Inf"} 1`},
+		{"control_response_latency_ms_bucket", server +
+			`,status_code="200",classification="success",grpc_status="0",le="+Inf"} 1`},
 		{"control_response_latency_ms_count", server + `,status_code="200",classification="success",grpc_status="0"} 1`},
 		{"tulle_control_values_total", `addr="` + pd.plane.Addr() + `",result="ok"} 2`},
 		{"control_connected", `addr="` + pd.plane.Addr() + `"} 1`},

@@ -41,9 +41,10 @@ func copies(backend, port, result, status string, n int) string {
 	if status != "" {
 		status = `,status_code="` + status + `"`
 	}
-	return fmt.Sprintf(`tulle_mirror_copies_total{parent_group="core",parent_kind="Service",parent_namespace="shop",parent_name="cart",parent_port="80",`+
-		`route_group="gateway.networking.k8s.io",route_kind="HTTPRoute",route_namespace="shop",route_name="split",`+
-		`backend_group="core",backend_kind="Service",backend_namespace="shop",backend_name="%s",backend_port="%s",result="%s"%s} %d`,
+	return fmt.Sprintf(
+		`tulle_mirror_copies_total{parent_group="core",parent_kind="Service",parent_namespace="shop",parent_name="cart",parent_port="80",`+
+			`route_group="gateway.networking.k8s.io",route_kind="HTTPRoute",route_namespace="shop",route_name="split",`+
+			`backend_group="core",backend_kind="Service",backend_namespace="shop",backend_name="%s",backend_port="%s",result="%s"%s} %d`,
 		backend, port, result, status, n)
 }
 
@@ -59,7 +60,8 @@ func TestMirrorsGetTheirShare(t *testing.T) {
 		})
 	}
 	rule := onPrefix("/", weighted("a", 1, mirrorTo(weighted("third", 1), 1, 4)))
-	rule.Filters = []mesh.Filter{mirrorTo(weighted("first", 1), 1, 1), mirrorTo(weighted("second", 1), 50, 100), mirrorTo(unresolved(1), 1, 1)}
+	rule.Filters = []mesh.Filter{mirrorTo(weighted("first", 1), 1, 1), mirrorTo(weighted("second", 1), 50, 100),
+		mirrorTo(unresolved(1), 1, 1)}
 	pd.plane.SetOutbound(pd.target(clusterIP), viaRoutes([]mesh.Rule{rule}, backendOf("a", echoing(t, "a")),
 		backendOf("first", shadow(&whole)), backendOf("second", shadow(&half)), backendOf("third", shadow(&ofBackend))))
 	entrance := pd.outboundTo(clusterIP)
@@ -124,7 +126,8 @@ func TestMirrorsHarmNobody(t *testing.T) {
 			if test.addr != "" {
 				addrs = []string{test.addr}
 			}
-			pd.plane.SetOutbound(pd.target(clusterIP), viaRoutes([]mesh.Rule{rule}, backendOf("a", app), backendOf("b", addrs...)))
+			pd.plane.SetOutbound(pd.target(clusterIP),
+				viaRoutes([]mesh.Rule{rule}, backendOf("a", app), backendOf("b", addrs...)))
 			c := client(t, pd.outboundTo(clusterIP), false)
 			begun := time.Now()
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -136,7 +139,8 @@ func TestMirrorsHarmNobody(t *testing.T) {
 			}
 			body, _ := io.ReadAll(res.Body)
 			res.Body.Close()
-			if took := time.Since(begun); res.StatusCode != 200 || string(body) != fmt.Sprint(size) || took > 1500*time.Millisecond && test.result != "overloaded" {
+			if took := time.Since(begun); res.StatusCode != 200 || string(body) != fmt.Sprint(size) ||
+				took > 1500*time.Millisecond && test.result != "overloaded" {
 				t.Errorf("got %d %q after %v", res.StatusCode, body, took)
 			}
 			pd.awaitMetric(t, copies("b", "80", test.result, test.status, 1))

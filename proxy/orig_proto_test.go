@@ -16,7 +16,8 @@ func TestLinkerdCallsAnHTTP1Application(t *testing.T) {
 		fmt.Fprint(w, r.Proto, " ", r.RequestURI, " ", r.Header.Values("L5d-Orig-Proto"))
 	})
 	pd := startPod(t, func(*Config) {})
-	pd.plane.SetInbound(&mesh.Inbound{Ports: map[uint16]mesh.PortPolicy{netip.MustParseAddrPort(app).Port(): {Policy: mesh.AllUnauthenticated}}})
+	pd.plane.SetInbound(&mesh.Inbound{Ports: map[uint16]mesh.PortPolicy{
+		netip.MustParseAddrPort(app).Port(): {Policy: mesh.AllUnauthenticated}}})
 	pd.awaitPolicy(t, func(a netip.AddrPort) bool {
 		return pd.Proxy.inbound.Policy().Port(a.Port()).Server().Name == string(mesh.AllUnauthenticated)
 	}, app)

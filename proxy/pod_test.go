@@ -41,7 +41,8 @@ func startPod(t *testing.T, edit func(*Config)) *pod {
 			TrustDomain: mesh.DefaultTrustDomain, ControlPlaneNamespace: mesh.ControlPlaneNamespace,
 			DestinationAddr: pd.plane.Addr(), DefaultInboundPolicy: mesh.Deny,
 		},
-		Pod:   Pod{Name: "web-1", Namespace: "shop", ServiceAccount: "web", IPs: []netip.Addr{netip.MustParseAddr("127.0.0.1")}},
+		Pod: Pod{Name: "web-1", Namespace: "shop", ServiceAccount: "web",
+			IPs: []netip.Addr{netip.MustParseAddr("127.0.0.1")}},
 		Certs: ca.Certs(web),
 		Original: func(c *net.TCPConn) (netip.AddrPort, error) {
 			if env.Unmap(c.LocalAddr().(*net.TCPAddr).AddrPort()) == pd.Addresses().Outbound {
@@ -201,7 +202,8 @@ func TestControlPlaneAway(t *testing.T) {
 	if got, err := ask(pd.outboundTo("10.96.0.11:80"), "x"); !isReset(err) {
 		t.Errorf("unknown address in the cluster: got %q, %v; want a reset: nothing says that plaintext is right", got, err)
 	}
-	if text := pd.scrape(t); !strings.Contains(text, `outbound_tcp_errors_total{direction="outbound",error="discovery_unavailable"} 1`) {
+	if text := pd.scrape(t); !strings.Contains(text,
+		`outbound_tcp_errors_total{direction="outbound",error="discovery_unavailable"} 1`) {
 		t.Error("the reset is not counted")
 	}
 	if got, err := ask(pd.outboundTo(listen(t, greet("outside"))), ""); got != "outside" || err != nil {
@@ -211,7 +213,8 @@ func TestControlPlaneAway(t *testing.T) {
 
 func TestLoopsAreRefused(t *testing.T) {
 	pd := startPod(t, nil)
-	for name, port := range map[string]uint16{"outbound": pd.Addresses().Outbound.Port(), "inbound": pd.Addresses().Inbound.Port()} {
+	for name, port := range map[string]uint16{"outbound": pd.Addresses().Outbound.Port(),
+		"inbound": pd.Addresses().Inbound.Port()} {
 		self := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port).String()
 		if _, err := ask(pd.outboundTo(self), "x"); !isReset(err) {
 			t.Errorf("outbound to own %s listener: %v, want a reset", name, err)
@@ -230,7 +233,8 @@ func TestOwnPortPresentsTheCertificateAndServesNothing(t *testing.T) {
 		MinVersion: tls.VersionTLS13, NextProtos: []string{mesh.ALPNMux}, InsecureSkipVerify: true,
 		VerifyConnection: func(s tls.ConnectionState) error { seen = s.PeerCertificates[0]; return nil },
 	})
-	_, err := conn.Read(make([]byte, 1)) // the handshake ends on this side before the proxy refuses the missing certificate
+	// the handshake ends on this side before the proxy refuses the missing certificate
+	_, err := conn.Read(make([]byte, 1))
 	if err == nil || seen == nil || len(seen.URIs) != 1 || seen.URIs[0].String() != web.String() {
 		t.Errorf("read: %v after certificate %v; want an error after the one of %v", err, seen, web)
 	}
@@ -278,13 +282,15 @@ func TestOpenConnectionLosesItsRight(t *testing.T) {
 		t.Fatal(err)
 	}
 	pd.plane.SetInbound(&mesh.Inbound{Default: mesh.PortPolicy{Policy: mesh.Deny}})
-	if err := c.SetReadDeadline(time.Now().Add(3 * time.Second)); err != nil { // a second, on a machine that has one to spare
+	// a second, on a machine that has one to spare
+	if err := c.SetReadDeadline(time.Now().Add(3 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := io.ReadAll(c); !isReset(err) {
 		t.Fatalf("got %v, want a reset soon", err)
 	}
-	if text := pd.scrape(t); !strings.Contains(text, `srv_kind="default",srv_name="deny",srv_port="`+app[strings.LastIndex(app, ":")+1:]+`",reason="denied"} 1`) {
+	if text := pd.scrape(t); !strings.Contains(text, `srv_kind="default",srv_name="deny",srv_port="`+
+		app[strings.LastIndex(app, ":")+1:]+`",reason="denied"} 1`) {
 		t.Error("the cut was not counted")
 	}
 }

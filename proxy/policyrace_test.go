@@ -67,7 +67,8 @@ func TestRequestsRaceWithPolicies(t *testing.T) {
 		}
 		for n := int64(2); n < 60; n++ {
 			set(n)
-			for before := decided[n%2].Load(); decided[n%2].Load() == before && !t.Failed(); { // at least one request under each policy
+			// at least one request under each policy
+			for before := decided[n%2].Load(); decided[n%2].Load() == before && !t.Failed(); {
 			}
 		}
 		done.Store(true)

@@ -70,7 +70,8 @@ func TestTCPProbeOfALockedPortIsNoDenial(t *testing.T) {
 	const denials = "inbound_tcp_authz_deny_total{"
 	routed := guarding("/", authorize(mesh.AnyClients))
 	for name, policy := range map[string]mesh.PortPolicy{
-		"an opaque port": opaque(only()), "a port without a declared protocol": only(), "an opaque port with routes": opaque(routed),
+		"an opaque port": opaque(only()), "a port without a declared protocol": only(),
+		"an opaque port with routes": opaque(routed),
 	} {
 		g.set(t, policy)
 		if err := leave(nodeAddr); !errors.Is(err, io.EOF) {
@@ -107,11 +108,15 @@ func TestAProbeIsExactlyTheKubelets(t *testing.T) {
 		raw  string
 		want string
 	}{
-		"a probe":            {"GET /healthz HTTP/1.1\r\nHost: a\r\nUser-Agent: kube-probe/1.36\r\nConnection: close\r\n\r\n", "200"},
-		"an empty body":      {"GET /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", "200"},
-		"a body":             {"GET /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx", "403"},
-		"a body in chunks":   {"GET /healthz HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n1\r\nx\r\n0\r\n\r\n", "403"},
-		"a WebSocket":        {"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", "403"},
+		"a probe": {"GET /healthz HTTP/1.1\r\nHost: a\r\nUser-Agent: kube-probe/1.36\r\nConnection: close\r\n\r\n",
+			"200"},
+		"an empty body": {"GET /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", "200"},
+		"a body":        {"GET /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx", "403"},
+		"a body in chunks": {
+			"GET /healthz HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+			"403"},
+		"a WebSocket": {"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+			"403"},
 		"a HEAD":             {"HEAD /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "403"},
 		"an absolute target": {"GET http://a/healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "200"},
 	} {

@@ -75,7 +75,8 @@ func (s *shop) startPrometheus(t *testing.T, path string) prometheus {
 	}
 	addr := l.Addr().String()
 	l.Close()
-	cmd := exec.Command(path, "--config.file="+filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path="+filepath.Join(dir, "data"),
+	cmd := exec.Command(path, "--config.file="+filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path="+
+		filepath.Join(dir, "data"),
 		"--web.listen-address="+addr, "--log.level=error")
 	cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
 	if err := cmd.Start(); err != nil {

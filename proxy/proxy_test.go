@@ -109,7 +109,8 @@ func startPair(t *testing.T, c pairConfig) *pair {
 	client := start(t, Config{Local: &Local{
 		Certs: ca.Certs(web),
 		Outbound: []LocalOutbound{{Listen: anyPort, Target: mesh.Outbound{
-			Kind: mesh.ToService, Authority: "cart.shop.svc.cluster.local:80", Protocol: c.protocol, Endpoints: []mesh.Endpoint{endpoint},
+			Kind: mesh.ToService, Authority: "cart.shop.svc.cluster.local:80", Protocol: c.protocol,
+			Endpoints: []mesh.Endpoint{endpoint},
 		}}},
 	}})
 	return &pair{client: client, server: server, addr: client.Addresses().Local.Outbound[0].String()}

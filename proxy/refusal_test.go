@@ -45,7 +45,8 @@ func TestRefusedRequestsWaitForTheServer(t *testing.T) {
 		"to a pod without a proxy": func() string {
 			app := serveRefusals(t, busy, &asked)
 			pd := startPod(t, nil)
-			pd.plane.SetOutbound(pd.target(clusterIP), viaRoutes([]mesh.Rule{ruled("/", mesh.RequestPolicy{})}, backendOf("a", app)))
+			pd.plane.SetOutbound(pd.target(clusterIP),
+				viaRoutes([]mesh.Rule{ruled("/", mesh.RequestPolicy{})}, backendOf("a", app)))
 			return pd.outboundTo(clusterIP)
 		},
 	} {
@@ -69,7 +70,8 @@ func TestEndlessRefusalIsAnswered(t *testing.T) {
 	var asked atomic.Int64
 	app := serveRefusals(t, time.Hour, &asked)
 	pd := startPod(t, nil)
-	pd.plane.SetOutbound(pd.target(clusterIP), viaRoutes([]mesh.Rule{ruled("/", mesh.RequestPolicy{})}, backendOf("a", app)))
+	pd.plane.SetOutbound(pd.target(clusterIP),
+		viaRoutes([]mesh.Rule{ruled("/", mesh.RequestPolicy{})}, backendOf("a", app)))
 	got := send(t, client(t, pd.outboundTo(clusterIP), true), "/", "hello", http.Header{})
 	const want = 1 + 2 + response.RefusalWaits // before SETTINGS came, at once, and with a pause before each
 	if n := asked.Load(); got.status != 503 || n != want {

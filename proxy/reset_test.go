@@ -28,10 +28,14 @@ import (
 func TestResetBeforeTheResponseHead(t *testing.T) {
 	want := map[http2.ErrCode]codes.Code{
 		http2.ErrCodeNo: codes.Internal, http2.ErrCodeProtocol: codes.Internal, http2.ErrCodeInternal: codes.Internal,
-		http2.ErrCodeFlowControl: codes.Internal, http2.ErrCodeSettingsTimeout: codes.Internal, http2.ErrCodeStreamClosed: codes.Internal,
-		http2.ErrCodeFrameSize: codes.Internal, http2.ErrCodeRefusedStream: codes.Unavailable, http2.ErrCodeCancel: codes.Canceled,
-		http2.ErrCodeCompression: codes.Internal, http2.ErrCodeConnect: codes.Internal, http2.ErrCodeEnhanceYourCalm: codes.ResourceExhausted,
-		http2.ErrCodeInadequateSecurity: codes.PermissionDenied, http2.ErrCodeHTTP11Required: codes.Internal, 99: codes.Internal,
+		http2.ErrCodeFlowControl: codes.Internal, http2.ErrCodeSettingsTimeout: codes.Internal,
+		http2.ErrCodeStreamClosed: codes.Internal,
+		http2.ErrCodeFrameSize:    codes.Internal, http2.ErrCodeRefusedStream: codes.Unavailable,
+		http2.ErrCodeCancel:      codes.Canceled,
+		http2.ErrCodeCompression: codes.Internal, http2.ErrCodeConnect: codes.Internal,
+		http2.ErrCodeEnhanceYourCalm:    codes.ResourceExhausted,
+		http2.ErrCodeInadequateSecurity: codes.PermissionDenied, http2.ErrCodeHTTP11Required: codes.Internal,
+		99: codes.Internal,
 	}
 	var code atomic.Uint32
 	var asked atomic.Int64
@@ -87,7 +91,8 @@ func TestCancelledCallsAreNotRetried(t *testing.T) {
 			})
 			pd := startPod(t, nil)
 			policy := &mesh.Retry{Statuses: []mesh.StatusRange{{First: 500, Last: 599}}, GRPC: 1<<14 | 1<<8, Limit: 1}
-			pd.plane.SetOutbound(pd.target(clusterIP), viaRoutes([]mesh.Rule{ruled("/", mesh.RequestPolicy{Retry: policy})}, backendOf("a", app)))
+			pd.plane.SetOutbound(pd.target(clusterIP),
+				viaRoutes([]mesh.Rule{ruled("/", mesh.RequestPolicy{Retry: policy})}, backendOf("a", app)))
 			header := http.Header{}
 			if test.grpc {
 				header.Set("Content-Type", "application/grpc")

@@ -95,12 +95,16 @@ func TestRetriesOfRequests(t *testing.T) {
 		tries  int64
 		skip   string
 	}{
-		"until it succeeds":                        {fails: 2, limit: 3, body: "hello", status: 200, tries: 3},
-		"not beyond the limit":                     {fails: 9, limit: 2, body: "hello", status: 503, tries: 3, skip: "limit"},
-		"with a body as long as is kept":           {fails: 1, limit: 1, body: strings.Repeat("x", 60<<10), status: 200, tries: 2},
-		"not with a body that is not kept":         {fails: 1, limit: 1, body: strings.Repeat("x", 100<<10), status: 503, tries: 1, skip: "body_too_large"},
-		"a call that failed without a message":     {fails: 1, limit: 1, body: "hello", header: grpc, status: 200, grpc: "0", tries: 2},
-		"not a call that failed after its message": {fails: 1, limit: 1, path: "/begun", body: "hello", header: grpc, status: 200, grpc: "14", tries: 1},
+		"until it succeeds":    {fails: 2, limit: 3, body: "hello", status: 200, tries: 3},
+		"not beyond the limit": {fails: 9, limit: 2, body: "hello", status: 503, tries: 3, skip: "limit"},
+		"with a body as long as is kept": {fails: 1, limit: 1, body: strings.Repeat("x", 60<<10), status: 200,
+			tries: 2},
+		"not with a body that is not kept": {fails: 1, limit: 1, body: strings.Repeat("x", 100<<10), status: 503,
+			tries: 1, skip: "body_too_large"},
+		"a call that failed without a message": {fails: 1, limit: 1, body: "hello", header: grpc, status: 200, grpc: "0",
+			tries: 2},
+		"not a call that failed after its message": {fails: 1, limit: 1, path: "/begun", body: "hello", header: grpc,
+			status: 200, grpc: "14", tries: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bothVersions(t, func(t *testing.T, http2 bool) {
@@ -109,8 +113,9 @@ func TestRetriesOfRequests(t *testing.T) {
 				}
 				pd := startPod(t, nil)
 				var tries atomic.Int64
-				pd.plane.SetOutbound(pd.target(clusterIP), viaRoutes([]mesh.Rule{ruled("/", mesh.RequestPolicy{Retry: serverErrors(test.limit)})},
-					backendOf("a", flaky(t, test.fails, &tries))))
+				pd.plane.SetOutbound(pd.target(clusterIP),
+					viaRoutes([]mesh.Rule{ruled("/", mesh.RequestPolicy{Retry: serverErrors(test.limit)})},
+						backendOf("a", flaky(t, test.fails, &tries))))
 				got := send(t, client(t, pd.outboundTo(clusterIP), http2), test.path+"/", test.body, test.header)
 				if got.status != test.status || tries.Load() != test.tries {
 					t.Errorf("got %d after %d attempts, want %d after %d", got.status, tries.Load(), test.status, test.tries)
@@ -181,7 +186,8 @@ func TestTimeoutsSayWhichBoundPassed(t *testing.T) {
 		ruled("/attempt", mesh.RequestPolicy{Timeouts: mesh.Timeouts{Attempt: d}}),
 		ruled("/idle", mesh.RequestPolicy{Timeouts: mesh.Timeouts{Idle: d}}),
 		ruled("/retried", mesh.RequestPolicy{Timeouts: mesh.Timeouts{Attempt: d}, Retry: serverErrors(2)}),
-		ruled("/short", mesh.RequestPolicy{Timeouts: mesh.Timeouts{Attempt: time.Second, Request: d}, Retry: serverErrors(2)}),
+		ruled("/short", mesh.RequestPolicy{Timeouts: mesh.Timeouts{Attempt: time.Second, Request: d},
+			Retry: serverErrors(2)}),
 		ruled("/none", mesh.RequestPolicy{}),
 	}, backendOf("a", app)))
 	entrance := pd.outboundTo(clusterIP)
@@ -227,7 +233,8 @@ func TestTimeoutsSayWhichBoundPassed(t *testing.T) {
 				t.Errorf("%s: got %d %q, want %d with %q", name, got.status, text, status, test.text)
 			}
 			ps := got.header.Get("Proxy-Status")
-			for _, want := range []string{"error=http_response_timeout", "cart.shop.svc.cluster.local:80, HTTPRoute shop/split", test.text} {
+			for _, want := range []string{"error=http_response_timeout", "cart.shop.svc.cluster.local:80, HTTPRoute shop/split",
+				test.text} {
 				if !strings.Contains(ps, want) {
 					t.Errorf("%s: Proxy-Status %q does not say %q", name, ps, want)
 				}
@@ -251,8 +258,10 @@ func TestASlowEndpointIsLeftForAnother(t *testing.T) {
 	release := make(chan struct{})
 	defer close(release)
 	slow := serveHTTP(t, func(http.ResponseWriter, *http.Request) { <-release })
-	policy := mesh.RequestPolicy{Timeouts: mesh.Timeouts{Attempt: 250 * time.Millisecond, Request: 10 * time.Second}, Retry: serverErrors(5)}
-	pd.plane.SetOutbound(pd.target(clusterIP), viaRoutes([]mesh.Rule{ruled("/", policy)}, backendOf("a", slow, echoing(t, "quick"))))
+	policy := mesh.RequestPolicy{Timeouts: mesh.Timeouts{Attempt: 250 * time.Millisecond, Request: 10 * time.Second},
+		Retry: serverErrors(5)}
+	pd.plane.SetOutbound(pd.target(clusterIP),
+		viaRoutes([]mesh.Rule{ruled("/", policy)}, backendOf("a", slow, echoing(t, "quick"))))
 	c := client(t, pd.outboundTo(clusterIP), false)
 	for range 10 {
 		if got := do(t, c, "GET", "http://cart.shop/", nil); got.status != 200 {

@@ -27,7 +27,8 @@ func svc(name string) mesh.ServiceRef {
 }
 
 func backendOf(name string, addrs ...string) mesh.Backend {
-	return mesh.Backend{Service: svc(name), Authority: name + ".shop.svc.cluster.local:80", Endpoints: toService(addrs...).Endpoints}
+	return mesh.Backend{Service: svc(name), Authority: name + ".shop.svc.cluster.local:80",
+		Endpoints: toService(addrs...).Endpoints}
 }
 
 func weighted(name string, weight uint32, filters ...mesh.Filter) mesh.WeightedBackend {
@@ -38,14 +39,16 @@ func weighted(name string, weight uint32, filters ...mesh.Filter) mesh.WeightedB
 
 // unresolved is a backend that does not exist.
 func unresolved(weight uint32) mesh.WeightedBackend {
-	return mesh.WeightedBackend{Ref: mesh.Ref{Kind: "Service", Namespace: "shop", Name: "gone"}, Weight: weight, Invalid: "there is no such Service"}
+	return mesh.WeightedBackend{Ref: mesh.Ref{Kind: "Service", Namespace: "shop", Name: "gone"}, Weight: weight,
+		Invalid: "there is no such Service"}
 }
 
 // viaRoutes returns the value of the Service cart with one HTTPRoute.
 func viaRoutes(rules []mesh.Rule, backends ...mesh.Backend) *mesh.Outbound {
 	return &mesh.Outbound{
 		Kind: mesh.ToService, Service: svc("cart"), Authority: "cart.shop.svc.cluster.local:80", Backends: backends,
-		Routes: []mesh.Route{{Ref: mesh.Ref{Group: "gateway.networking.k8s.io", Kind: "HTTPRoute", Namespace: "shop", Name: "split"}, Rules: rules}},
+		Routes: []mesh.Route{{Ref: mesh.Ref{Group: "gateway.networking.k8s.io", Kind: "HTTPRoute", Namespace: "shop",
+			Name: "split"}, Rules: rules}},
 	}
 }
 
@@ -87,7 +90,8 @@ func TestRequestsGoByTheirRoute(t *testing.T) {
 			if got.status != want.status || !strings.Contains(got.body, want.body) {
 				t.Errorf("%s: got %d %q, want %d %q", want.path, got.status, got.body, want.status, want.body)
 			}
-			if s := got.header.Get("Proxy-Status"); want.status != 200 && !strings.Contains(s, "cart.shop.svc.cluster.local:80") {
+			if s := got.header.Get("Proxy-Status"); want.status != 200 &&
+				!strings.Contains(s, "cart.shop.svc.cluster.local:80") {
 				t.Errorf("%s: Proxy-Status %q does not name the Service", want.path, s)
 			}
 		}
@@ -109,7 +113,8 @@ func TestRequestsGoByTheirRoute(t *testing.T) {
 func TestWeightsShareRequests(t *testing.T) {
 	pd := startPod(t, nil)
 	pd.plane.SetOutbound(pd.target(clusterIP), viaRoutes([]mesh.Rule{
-		onPrefix("/", weighted("a", 70), weighted("b", 20), unresolved(10)), onPrefix("/whole", weighted("a", 1), unresolved(0)),
+		onPrefix("/", weighted("a", 70), weighted("b", 20), unresolved(10)),
+		onPrefix("/whole", weighted("a", 1), unresolved(0)),
 	}, backendOf("a", echoing(t, "a")), backendOf("b", echoing(t, "b"))))
 	entrance := pd.outboundTo(clusterIP)
 	bothVersions(t, func(t *testing.T, http2 bool) {
@@ -140,11 +145,14 @@ func TestFilters(t *testing.T) {
 	request := func(m mesh.HeaderModifier) mesh.Filter { return mesh.Filter{RequestHeaders: &m} }
 	response := func(m mesh.HeaderModifier) mesh.Filter { return mesh.Filter{ResponseHeaders: &m} }
 	header := func(name, value string) []mesh.Header { return []mesh.Header{{Name: name, Value: value}} }
-	both := filtered("/both", request(mesh.HeaderModifier{Set: header("x-test", "rule")}), response(mesh.HeaderModifier{Set: header("x-app", "rule")}))
+	both := filtered("/both", request(mesh.HeaderModifier{Set: header("x-test", "rule")}),
+		response(mesh.HeaderModifier{Set: header("x-app", "rule")}))
 	both.Backends[0].Filters = []mesh.Filter{
-		request(mesh.HeaderModifier{Add: header("x-test", "backend")}), response(mesh.HeaderModifier{Add: header("x-app", "backend")}),
+		request(mesh.HeaderModifier{Add: header("x-test", "backend")}),
+		response(mesh.HeaderModifier{Add: header("x-app", "backend")}),
 	}
-	elsewhere := onPrefix("/elsewhere", weighted("a", 1, mesh.Filter{Redirect: &mesh.Redirect{Host: "b.shop", Status: 308}},
+	elsewhere := onPrefix("/elsewhere", weighted("a", 1,
+		mesh.Filter{Redirect: &mesh.Redirect{Host: "b.shop", Status: 308}},
 		response(mesh.HeaderModifier{Add: header("x-app", "backend")})))
 	elsewhere.Filters = []mesh.Filter{response(mesh.HeaderModifier{Add: header("x-app", "rule")})}
 	prefix := func(v string) *mesh.PathModifier { return &mesh.PathModifier{Prefix: true, Value: v} }
@@ -152,11 +160,15 @@ func TestFilters(t *testing.T) {
 		filtered("/set", request(mesh.HeaderModifier{Set: header("x-test", "new")})),
 		filtered("/add", request(mesh.HeaderModifier{Add: header("x-test", "new")})),
 		filtered("/remove", request(mesh.HeaderModifier{Remove: []string{"x-test"}})),
-		filtered("/response", response(mesh.HeaderModifier{Set: header("x-app", "changed"), Add: header("x-more", "1"), Remove: []string{"x-headers"}})),
+		filtered("/response", response(mesh.HeaderModifier{Set: header("x-app", "changed"), Add: header("x-more", "1"),
+			Remove: []string{"x-headers"}})),
 		both, elsewhere,
-		filtered("/strip", mesh.Filter{Rewrite: &mesh.Rewrite{Path: prefix("/")}}, request(mesh.HeaderModifier{Set: header("x-test", "too")})),
-		filtered("/full", mesh.Filter{Rewrite: &mesh.Rewrite{Host: "other.example:81", Path: &mesh.PathModifier{Value: "/one"}}}),
-		filtered("/moved", mesh.Filter{Redirect: &mesh.Redirect{Scheme: "https", Path: prefix("/to"), Status: 301}}, response(mesh.HeaderModifier{Set: header("x-app", "moved")})),
+		filtered("/strip", mesh.Filter{Rewrite: &mesh.Rewrite{Path: prefix("/")}},
+			request(mesh.HeaderModifier{Set: header("x-test", "too")})),
+		filtered("/full", mesh.Filter{Rewrite: &mesh.Rewrite{Host: "other.example:81",
+			Path: &mesh.PathModifier{Value: "/one"}}}),
+		filtered("/moved", mesh.Filter{Redirect: &mesh.Redirect{Scheme: "https", Path: prefix("/to"), Status: 301}},
+			response(mesh.HeaderModifier{Set: header("x-app", "moved")})),
 	}, backendOf("a", echoing(t, "a"))))
 	entrance := pd.outboundTo(clusterIP)
 	bothVersions(t, func(t *testing.T, http2 bool) {
@@ -201,7 +213,8 @@ func TestCORSIsAnsweredByTheProxy(t *testing.T) {
 	}}
 	unserved := onPrefix("/gone", unresolved(1))
 	unserved.Filters = []mesh.Filter{cors}
-	pd.plane.SetOutbound(pd.target(clusterIP), viaRoutes([]mesh.Rule{filtered("/", cors), unserved}, backendOf("a", echoing(t, "a"))))
+	pd.plane.SetOutbound(pd.target(clusterIP),
+		viaRoutes([]mesh.Rule{filtered("/", cors), unserved}, backendOf("a", echoing(t, "a"))))
 	entrance := pd.outboundTo(clusterIP)
 	bothVersions(t, func(t *testing.T, http2 bool) {
 		c := client(t, entrance, http2)
@@ -232,8 +245,10 @@ func TestCORSIsAnsweredByTheProxy(t *testing.T) {
 func TestRefusedCallsAreGRPC(t *testing.T) {
 	pd := startPod(t, nil)
 	o := viaRoutes([]mesh.Rule{
-		{Matches: []mesh.Match{{Path: mesh.GRPCExact, Service: "shop.Cart", Call: "Get"}}, Backends: []mesh.WeightedBackend{weighted("a", 1)}},
-		{Matches: []mesh.Match{{Path: mesh.GRPCExact, Service: "shop.Gone"}}, Backends: []mesh.WeightedBackend{unresolved(1)}},
+		{Matches: []mesh.Match{{Path: mesh.GRPCExact, Service: "shop.Cart", Call: "Get"}},
+			Backends: []mesh.WeightedBackend{weighted("a", 1)}},
+		{Matches: []mesh.Match{{Path: mesh.GRPCExact, Service: "shop.Gone"}},
+			Backends: []mesh.WeightedBackend{unresolved(1)}},
 	}, backendOf("a", echoing(t, "a")))
 	o.Routes[0].GRPC, o.Routes[0].Ref.Kind = true, "GRPCRoute"
 	pd.plane.SetOutbound(pd.target(clusterIP), o)
@@ -263,7 +278,8 @@ func TestTimeoutsOfARule(t *testing.T) {
 		return r
 	}
 	pd.plane.SetOutbound(pd.target(clusterIP), viaRoutes([]mesh.Rule{
-		with("/request", mesh.Timeouts{Request: 50 * time.Millisecond}), with("/response", mesh.Timeouts{Response: 50 * time.Millisecond}),
+		with("/request", mesh.Timeouts{Request: 50 * time.Millisecond}),
+		with("/response", mesh.Timeouts{Response: 50 * time.Millisecond}),
 		with("/idle", mesh.Timeouts{Idle: time.Second}), // the head must be here first, also on a busy machine
 	}, backendOf("a", slow)))
 	entrance := pd.outboundTo(clusterIP)
@@ -298,7 +314,8 @@ func TestAShiftFailsNoRequest(t *testing.T) {
 	pd := startPod(t, nil)
 	a, b := echoing(t, "a"), echoing(t, "b")
 	split := func(weightA, weightB uint32, backends ...mesh.Backend) {
-		pd.plane.SetOutbound(pd.target(clusterIP), viaRoutes([]mesh.Rule{onPrefix("/", weighted("a", weightA), weighted("b", weightB))}, backends...))
+		pd.plane.SetOutbound(pd.target(clusterIP),
+			viaRoutes([]mesh.Rule{onPrefix("/", weighted("a", weightA), weighted("b", weightB))}, backends...))
 	}
 	split(1, 0, backendOf("a", a))
 	entrance := pd.outboundTo(clusterIP)
@@ -334,7 +351,9 @@ func TestAShiftFailsNoRequest(t *testing.T) {
 		}
 		for _, weights := range [][2]uint32{{9, 1}, {5, 5}, {1, 9}, {0, 1}, {1, 1}, {0, 10}} {
 			split(weights[0], weights[1], backendOf("a", a), backendOf("b", b))
-			pd.awaitRoutes(t, clusterIP, func(v *mesh.Outbound) bool { return v.Routes[0].Rules[0].Backends[1].Weight == weights[1] })
+			pd.awaitRoutes(t, clusterIP, func(v *mesh.Outbound) bool {
+				return v.Routes[0].Rules[0].Backends[1].Weight == weights[1]
+			})
 		}
 		split(0, 3, backendOf("b", b)) // a is gone
 		pd.awaitRoutes(t, clusterIP, func(v *mesh.Outbound) bool { return v.Routes[0].Rules[0].Backends[1].Weight == 3 })
@@ -368,31 +387,38 @@ func TestRequestsOfRoutesAreCounted(t *testing.T) {
 	pd.plane.SetOutbound(pd.target(plain), unrouted)
 	profile := toService(a)
 	profile.Protocol, profile.Service = mesh.Detect, svc("books")
-	profile.Profile = &mesh.Profile{Ref: mesh.Ref{Group: "linkerd.io", Kind: "ServiceProfile", Namespace: "shop", Name: "books"}, Routes: []mesh.ProfileRoute{{
+	profile.Profile = &mesh.Profile{Ref: mesh.Ref{Group: "linkerd.io", Kind: "ServiceProfile", Namespace: "shop",
+		Name: "books"}, Routes: []mesh.ProfileRoute{{
 		Name: "GET /books", Condition: mesh.Condition{PathRegex: "/books"},
-		Classes: []mesh.ResponseClass{{Condition: mesh.ResponseCondition{Status: mesh.StatusRange{First: 200, Last: 200}}, Failure: true}},
+		Classes: []mesh.ResponseClass{{Condition: mesh.ResponseCondition{Status: mesh.StatusRange{First: 200, Last: 200}},
+			Failure: true}},
 	}}}
 	pd.plane.SetOutbound(pd.target(profiled), profile)
-	for _, ask := range []struct{ addr, path string }{{clusterIP, "/a"}, {plain, "/"}, {profiled, "/books"}, {profiled, "/other"}} {
+	for _, ask := range []struct{ addr, path string }{{clusterIP, "/a"}, {plain, "/"}, {profiled, "/books"},
+		{profiled, "/other"}} {
 		do(t, client(t, pd.outboundTo(ask.addr), false), "GET", "http://cart.shop"+ask.path, nil)
 	}
 	parent := func(name string) string {
-		return `parent_group="core",parent_kind="Service",parent_namespace="shop",parent_name="` + name + `",parent_port="80",`
+		return `parent_group="core",parent_kind="Service",parent_namespace="shop",parent_name="` + name +
+			`",parent_port="80",`
 	}
 	const split = `route_group="gateway.networking.k8s.io",route_kind="HTTPRoute",route_namespace="shop",route_name="split"`
 	wants := []string{
 		`outbound_http_route_request_statuses_total{` + parent("cart") + split + `,http_status="200"} 1`,
 		`outbound_http_route_request_duration_seconds_count{` + parent("cart") + split + `} 1`,
 		`outbound_http_route_request_duration_seconds_bucket{` + parent("cart") + split + `,le="0.05"}`,
-		`outbound_http_route_backend_requests_total{` + parent("cart") + split + `,backend_group="core",backend_kind="Service",backend_namespace="shop",backend_name="a",backend_port="80"} 1`,
+		`outbound_http_route_backend_requests_total{` + parent("cart") + split +
+			`,backend_group="core",backend_kind="Service",backend_namespace="shop",backend_name="a",backend_port="80"} 1`,
 		`outbound_http_route_backend_response_statuses_total{` + parent("cart") + split + `,backend_group="core",`,
 		`outbound_http_route_backend_response_duration_seconds_bucket{` + parent("cart") + split + `,backend_group="core",`,
-		`outbound_http_route_request_statuses_total{` + parent("plain") + `route_kind="default",route_name="http",http_status="200"} 1`,
+		`outbound_http_route_request_statuses_total{` + parent("plain") +
+			`route_kind="default",route_name="http",http_status="200"} 1`,
 		`route_request_total{direction="outbound",dst="cart.shop.svc.cluster.local:80",rt_route="split"} 1`,
 		`route_response_total{direction="outbound",dst="cart.shop.svc.cluster.local:80",rt_route="GET /books",status_code="200",classification="failure"} 1`,
 		`route_request_total{direction="outbound",dst="cart.shop.svc.cluster.local:80"} 1`,
 	}
-	for deadline := time.Now().Add(5 * time.Second); ; { // the client may have its answer a moment before the last byte is counted
+	// the client may have its answer a moment before the last byte is counted
+	for deadline := time.Now().Add(5 * time.Second); ; {
 		text, missing := pd.scrape(t), ""
 		for _, want := range wants {
 			if !strings.Contains(text, want) {

@@ -35,7 +35,8 @@ func TestRequestsLetInAreCountedByRoute(t *testing.T) {
 		{"route_request_total", `direction="inbound",rt_route="public"} 2`},
 		{"route_response_total", `direction="inbound",rt_route="public",status_code="200",classification="success"} 2`},
 	} {
-		if countLines(text, want.family, want.suffix) != 1 || strings.HasPrefix(want.family, "inbound") && countLines(text, want.family, public) == 0 {
+		if countLines(text, want.family, want.suffix) != 1 || strings.HasPrefix(want.family, "inbound") &&
+			countLines(text, want.family, public) == 0 {
 			t.Errorf("no %s with %s", want.family, want.suffix)
 		}
 	}
@@ -59,7 +60,8 @@ func TestConnectionsToTheApplicationAreNobodys(t *testing.T) {
 	if n := countLines(text, "tcp_open_total", `tls="true",client_id="`+web.String()+`"`); n != 1 {
 		t.Errorf("%d series with the client, want one", n)
 	}
-	if countLines(text, "tcp_open_total", `peer="dst",direction="inbound"`) != 1 || countLines(text, "tcp_open_total", `tls="no_identity",no_tls_reason="loopback"} 1`) != 1 {
+	if countLines(text, "tcp_open_total", `peer="dst",direction="inbound"`) != 1 ||
+		countLines(text, "tcp_open_total", `tls="no_identity",no_tls_reason="loopback"} 1`) != 1 {
 		t.Error("no series of the connection to the application")
 	}
 }

@@ -41,8 +41,10 @@ func TestAnEndpointIsEjectedAndComesBack(t *testing.T) {
 	states := func(ready, pending, ejected int) bool {
 		text := pd.scrape(t)
 		const labels = `parent_name="cart",parent_port="80",backend_group="core",backend_kind="Service",backend_namespace="shop",backend_name="a",backend_port="80"`
-		return countLines(text, "outbound_http_balancer_endpoints", labels+`,endpoint_state="ready"} `+strconv.Itoa(ready)) == 1 &&
-			countLines(text, "outbound_http_balancer_endpoints", labels+`,endpoint_state="pending"} `+strconv.Itoa(pending)) == 1 &&
+		return countLines(text, "outbound_http_balancer_endpoints", labels+`,endpoint_state="ready"} `+
+			strconv.Itoa(ready)) == 1 &&
+			countLines(text, "outbound_http_balancer_endpoints", labels+`,endpoint_state="pending"} `+
+				strconv.Itoa(pending)) == 1 &&
 			countLines(text, "tulle_balancer_endpoints_ejected", labels+`} `+strconv.Itoa(ejected)) == 1
 	}
 	for deadline := time.Now().Add(10 * time.Second); !states(2, 1, 1); {

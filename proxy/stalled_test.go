@@ -73,7 +73,8 @@ func startImpatient(t *testing.T, app string, policy mesh.PortPolicy, detect tim
 	client := start(t, Config{Settings: settings, Local: &Local{
 		Certs: ca.Certs(web),
 		Outbound: []LocalOutbound{{Listen: anyPort, Target: mesh.Outbound{
-			Kind: mesh.ToService, Authority: "cart.shop.svc.cluster.local:80", Endpoints: []mesh.Endpoint{{Addr: entrance, Identity: cart}},
+			Kind: mesh.ToService, Authority: "cart.shop.svc.cluster.local:80",
+			Endpoints: []mesh.Endpoint{{Addr: entrance, Identity: cart}},
 		}}},
 	}})
 	return client.Addresses().Local.Outbound[0].String(), entrance.String()
@@ -108,29 +109,30 @@ func TestAStalledRequestForgesNoIdentity(t *testing.T) {
 		first, rest string
 		want        int
 	}{
-		"half a method":                {"GE", "T / HTTP/1.1" + rest, 200},
-		"one letter":                   {"P", "OST / HTTP/1.1" + rest, 200},
-		"a method":                     {"DELETE", " / HTTP/1.1" + rest, 200},
-		"a method and a space":         {"GET ", "/ HTTP/1.1" + rest, 200},
-		"half a target":                {"GET /a", "b HTTP/1.1" + rest, 200},
-		"half an absolute target":      {"GET ht", "tp://a/ HTTP/1.1" + rest, 200},
-		"half a version":               {"GET / HT", "TP/1.1" + rest, 200},
-		"a target of another method":   {"BREW /pot", " HTTP/1.1" + rest, 200},
-		"half the target of a tunnel":  {"CONNECT a:", "80 HTTP/1.1\r\nHost: a:80\r\n" + forged + "\r\n", 200},
-		"half the server's options":    {"OPTIONS *", " HTTP/1.1" + rest, 200},
-		"an empty line":                {"\r\n", forgery, 200},
-		"half an empty line":           {"\r", "\n" + forgery, 200},
-		"half the preface":             {"PRI * HTTP/2.0\r\n\r", "\nXM\r\n\r\n" + forgery, 0},
-		"a preface in lower case":      {"pri * http/2.0\r\n", "\r\nsm\r\n\r\n" + forgery, 400},
-		"empty lines before, at once":  {"", "\r\n\r\n" + forgery, 200},
-		"bare line feeds, at once":     {"", "\n" + strings.ReplaceAll(forgery, "\r", ""), 400},
-		"a blank before, at once":      {"", " " + forgery, 400},
-		"tabs, at once":                {"", strings.ReplaceAll(forgery, "GET /admin ", "GET\t/admin\t"), 400},
-		"lower-case version, at once":  {"", strings.Replace(forgery, "HTTP/1.1", "http/1.1", 1), 400},
-		"another version, at once":     {"", strings.Replace(forgery, "HTTP/1.1", "HTTP/9.9", 1), 400},
-		"no version, at once":          {"", strings.Replace(forgery, " HTTP/1.1", "", 1), 400},
-		"long method, at once":         {"", strings.Replace(forgery, "GET", strings.Repeat("GET", 100), 1), 400},
-		"blanks of Python, at once":    {"", strings.Replace(strings.Replace(forgery, " ", "\x1c", 1), " HTTP", "\xa0HTTP", 1), 400},
+		"half a method":               {"GE", "T / HTTP/1.1" + rest, 200},
+		"one letter":                  {"P", "OST / HTTP/1.1" + rest, 200},
+		"a method":                    {"DELETE", " / HTTP/1.1" + rest, 200},
+		"a method and a space":        {"GET ", "/ HTTP/1.1" + rest, 200},
+		"half a target":               {"GET /a", "b HTTP/1.1" + rest, 200},
+		"half an absolute target":     {"GET ht", "tp://a/ HTTP/1.1" + rest, 200},
+		"half a version":              {"GET / HT", "TP/1.1" + rest, 200},
+		"a target of another method":  {"BREW /pot", " HTTP/1.1" + rest, 200},
+		"half the target of a tunnel": {"CONNECT a:", "80 HTTP/1.1\r\nHost: a:80\r\n" + forged + "\r\n", 200},
+		"half the server's options":   {"OPTIONS *", " HTTP/1.1" + rest, 200},
+		"an empty line":               {"\r\n", forgery, 200},
+		"half an empty line":          {"\r", "\n" + forgery, 200},
+		"half the preface":            {"PRI * HTTP/2.0\r\n\r", "\nXM\r\n\r\n" + forgery, 0},
+		"a preface in lower case":     {"pri * http/2.0\r\n", "\r\nsm\r\n\r\n" + forgery, 400},
+		"empty lines before, at once": {"", "\r\n\r\n" + forgery, 200},
+		"bare line feeds, at once":    {"", "\n" + strings.ReplaceAll(forgery, "\r", ""), 400},
+		"a blank before, at once":     {"", " " + forgery, 400},
+		"tabs, at once":               {"", strings.ReplaceAll(forgery, "GET /admin ", "GET\t/admin\t"), 400},
+		"lower-case version, at once": {"", strings.Replace(forgery, "HTTP/1.1", "http/1.1", 1), 400},
+		"another version, at once":    {"", strings.Replace(forgery, "HTTP/1.1", "HTTP/9.9", 1), 400},
+		"no version, at once":         {"", strings.Replace(forgery, " HTTP/1.1", "", 1), 400},
+		"long method, at once":        {"", strings.Replace(forgery, "GET", strings.Repeat("GET", 100), 1), 400},
+		"blanks of Python, at once": {"", strings.Replace(strings.Replace(forgery, " ", "\x1c", 1), " HTTP", "\xa0HTTP",
+			1), 400},
 		"a signed version, at once":    {"", strings.Replace(forgery, "GET /admin HTTP/", "OPTIONS * HTTP/+", 1), 400},
 		"a NUL, at once":               {"", strings.Replace(forgery, "GET /admin", "OPTIONS /\x00", 1), 400},
 		"lower-case method, at once":   {"", strings.Replace(forgery, "GET", "get", 1), 200},
@@ -200,7 +202,8 @@ func TestAHeadThatNeverComes(t *testing.T) {
 func TestOtherProtocolsAreQuick(t *testing.T) {
 	meshed, plain := startImpatient(t, listen(t, echo), mesh.PortPolicy{Policy: mesh.AllUnauthenticated}, time.Hour)
 	for _, addr := range []string{meshed, plain} {
-		for _, sent := range []string{"PING\r\n", "GET key\r\n", "get key\r\n", "HELO a\r\n", "NICK anna\r\n", "USER anna\r\n", "AMQP\x00\x00\x09\x01", "\x10\x12\x00\x04MQTT"} {
+		for _, sent := range []string{"PING\r\n", "GET key\r\n", "get key\r\n", "HELO a\r\n", "NICK anna\r\n",
+			"USER anna\r\n", "AMQP\x00\x00\x09\x01", "\x10\x12\x00\x04MQTT"} {
 			c := dial(t, addr)
 			if _, err := io.WriteString(c, sent); err != nil {
 				t.Fatal(err)
@@ -225,9 +228,12 @@ func TestNoWayAroundARouteOnAnUndeclaredPort(t *testing.T) {
 	var wg sync.WaitGroup
 	for from, addr := range map[string]string{"meshed": meshed, "plain": plain} {
 		for name, tc := range map[string]struct{ first, rest string }{
-			"silence": {"", forgery}, "half a method": {"GE", forgery[2:]}, "a method": {"GET", forgery[3:]}, "half a target": {"GET /ad", forgery[7:]},
-			"an empty line": {"\r\n", forgery}, "bytes": {"\x00\x01", forgery}, "a word": {"BREW", " /admin HTTP/1.1\r\nHost: a\r\n\r\n"},
-			"a word in lower case": {"get", " /admin HTTP/1.1\r\nHost: a\r\n\r\n"}, "a line": {"PING\r\n", forgery}, "half the preface": {"PRI * HTTP/2.0", "\r\n\r\n" + forgery},
+			"silence": {"", forgery}, "half a method": {"GE", forgery[2:]}, "a method": {"GET", forgery[3:]},
+			"half a target": {"GET /ad", forgery[7:]},
+			"an empty line": {"\r\n", forgery}, "bytes": {"\x00\x01", forgery},
+			"a word":               {"BREW", " /admin HTTP/1.1\r\nHost: a\r\n\r\n"},
+			"a word in lower case": {"get", " /admin HTTP/1.1\r\nHost: a\r\n\r\n"}, "a line": {"PING\r\n", forgery},
+			"half the preface":        {"PRI * HTTP/2.0", "\r\n\r\n" + forgery},
 			"a version in lower case": {"GET /admin http/1.1\r\n", "Host: a\r\n\r\n"}, "no version": {"GET /admin\r\n", "\r\n"},
 			"a tunnel": {"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n", forgery}, "TLS": {"\x16\x03\x01\x00\x05", forgery},
 		} {

@@ -83,7 +83,8 @@ func TestConnectionsGoByServerName(t *testing.T) {
 	}
 	pd.plane.SetOutbound(pd.target(clusterIP), o)
 	entrance := pd.outboundTo(clusterIP)
-	for sent, want := range map[string]string{hello(t, "www.shop.example"): "a", hello(t, "b.shop.example"): "b", "\x00no TLS": "itself"} {
+	for sent, want := range map[string]string{hello(t, "www.shop.example"): "a", hello(t, "b.shop.example"): "b",
+		"\x00no TLS": "itself"} {
 		if got, err := ask(entrance, sent); got != want || err != nil {
 			t.Errorf("%.20q: got %q, %v; want %q", sent, got, err, want)
 		}
@@ -91,7 +92,8 @@ func TestConnectionsGoByServerName(t *testing.T) {
 	if got, err := ask(entrance, hello(t, "other.example")); !isReset(err) {
 		t.Errorf("a name of no rule: got %q, %v; want a reset", got, err)
 	}
-	if text := pd.scrape(t); !strings.Contains(text, `outbound_tcp_errors_total{direction="outbound",error="route_not_found"} 1`) {
+	if text := pd.scrape(t); !strings.Contains(text,
+		`outbound_tcp_errors_total{direction="outbound",error="route_not_found"} 1`) {
 		t.Error("not counted")
 	}
 }

@@ -38,8 +38,8 @@ func (c *chunk) free() {
 	*c = chunk{}
 }
 
-// Queue is a queue of bytes in chunks. The zero Queue is empty. Its memory goes back to the pools as soon as it is empty.
-// It is not safe for concurrent use.
+// Queue is a queue of bytes in chunks. The zero Queue is empty. Its memory goes back to the pools as soon as it is
+// empty. It is not safe for concurrent use.
 type Queue struct {
 	chunks []chunk
 	size   int

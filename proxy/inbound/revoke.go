@@ -75,7 +75,8 @@ func (in *Inbound) Recheck(now time.Time) (next time.Time) {
 		}
 		labels := stats.InboundLabels(in.appName(c.target), c.client, p.Port(c.target.Port()).Server())
 		in.env.Stats.Inc(stats.InboundTCPTerminate, labels.With("reason", string(v.Reason)))
-		in.events.Info("connection no longer allowed, cut", zap.Stringer("app", c.target), zap.Stringer("client", c.peer.Addr),
+		in.events.Info("connection no longer allowed, cut", zap.Stringer("app", c.target),
+			zap.Stringer("client", c.peer.Addr),
 			zap.Stringer("client_id", c.peer.ID), zap.String("reason", string(v.Reason)))
 		c.cut()
 	}

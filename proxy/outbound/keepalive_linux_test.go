@@ -44,7 +44,8 @@ func TestWhoNoticesThatAPeerIsGone(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for option, want := range map[int]int{unix.TCP_KEEPIDLE: test.idle, unix.TCP_KEEPINTVL: test.every, unix.TCP_USER_TIMEOUT: test.user} {
+			for option, want := range map[int]int{unix.TCP_KEEPIDLE: test.idle, unix.TCP_KEEPINTVL: test.every,
+				unix.TCP_USER_TIMEOUT: test.user} {
 				got := -1
 				_ = raw.Control(func(fd uintptr) { got, err = unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, option) })
 				if got != want || err != nil {

@@ -40,8 +40,10 @@ func BenchmarkOutboundHandler(b *testing.B) {
 		rules []mesh.Rule
 	}{{"no routes", nil}, {"1 rule", many[199:]}, {"200 rules", many}} {
 		value := mesh.Outbound{
-			Kind: mesh.ToService, Service: mesh.ServiceRef{Namespace: "shop", Name: "cart", Port: 80}, Authority: "cart.shop.svc.cluster.local:80",
-			Endpoints: []mesh.Endpoint{{Addr: netip.MustParseAddrPort("10.0.0.1:80")}, {Addr: netip.MustParseAddrPort("10.0.0.2:80")}},
+			Kind: mesh.ToService, Service: mesh.ServiceRef{Namespace: "shop", Name: "cart", Port: 80},
+			Authority: "cart.shop.svc.cluster.local:80",
+			Endpoints: []mesh.Endpoint{{Addr: netip.MustParseAddrPort("10.0.0.1:80")},
+				{Addr: netip.MustParseAddrPort("10.0.0.2:80")}},
 		}
 		if c.rules != nil {
 			value.Routes = []mesh.Route{{Ref: mesh.Ref{Kind: "HTTPRoute", Namespace: "shop", Name: "r"}, Rules: c.rules}}

@@ -29,8 +29,9 @@ func routed(rules []mesh.Rule, addrs ...string) *mesh.Outbound {
 func toA(path string, weight uint32) mesh.Rule {
 	a := mesh.ServiceRef{Namespace: "shop", Name: "a", Port: 80}
 	return mesh.Rule{
-		Matches:  []mesh.Match{{Path: mesh.PrefixPath, Value: path}},
-		Backends: []mesh.WeightedBackend{{Service: a, Ref: mesh.Ref{Kind: "Service", Namespace: "shop", Name: "a"}, Weight: weight}},
+		Matches: []mesh.Match{{Path: mesh.PrefixPath, Value: path}},
+		Backends: []mesh.WeightedBackend{{Service: a, Ref: mesh.Ref{Kind: "Service", Namespace: "shop", Name: "a"},
+			Weight: weight}},
 	}
 }
 
@@ -104,7 +105,8 @@ func TestARequestKeepsItsBackend(t *testing.T) {
 		t.Fatal("the request does not wait with a backend and without an endpoint")
 	}
 	other := routed(nil)
-	other.Routes, other.Backends, other.Endpoints = nil, nil, []mesh.Endpoint{{Addr: netip.MustParseAddrPort("10.0.0.9:80")}}
+	other.Routes, other.Backends, other.Endpoints = nil, nil,
+		[]mesh.Endpoint{{Addr: netip.MustParseAddrPort("10.0.0.9:80")}}
 	take(t, tg, source, other)
 	if served.pool.Len() != 1 {
 		t.Fatal("the endpoints of a are gone while a request is on its way there")

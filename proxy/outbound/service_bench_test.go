@@ -14,9 +14,11 @@ func thousands(n int) []mesh.Endpoint {
 	list := make([]mesh.Endpoint, n)
 	for i := range list {
 		list[i] = mesh.Endpoint{
-			Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 128, byte(i >> 8), byte(i)}), 8080), Identity: id, Weight: 1, Zone: "zone-1",
+			Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 128, byte(i >> 8), byte(i)}), 8080), Identity: id, Weight: 1,
+			Zone: "zone-1",
 			Pod: mesh.PodRef{
-				Namespace: "shop", Name: fmt.Sprintf("app-6d4cf56db6-%05d", i), ServiceAccount: "app", OwnerKind: "deployment", OwnerName: "app",
+				Namespace: "shop", Name: fmt.Sprintf("app-6d4cf56db6-%05d", i), ServiceAccount: "app", OwnerKind: "deployment",
+				OwnerName:       "app",
 				PodTemplateHash: "6d4cf56db6", ControlPlaneNS: "tulle",
 			},
 		}

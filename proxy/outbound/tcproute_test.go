@@ -8,8 +8,10 @@ func TestSpecificityOfServerNames(t *testing.T) {
 		name      string
 		fits      bool
 	}{
-		{nil, "", true}, {nil, "a.b", true}, {[]string{"a.b"}, "a.b", true}, {[]string{"A.b"}, "a.B.", true}, {[]string{"a.b"}, "x.a.b", false},
-		{[]string{"*.a.b"}, "x.a.b", true}, {[]string{"*.a.b"}, "y.x.a.b", true}, {[]string{"*.a.b"}, "a.b", false}, {[]string{"*.a.b"}, "xa.b", false},
+		{nil, "", true}, {nil, "a.b", true}, {[]string{"a.b"}, "a.b", true}, {[]string{"A.b"}, "a.B.", true},
+		{[]string{"a.b"}, "x.a.b", false},
+		{[]string{"*.a.b"}, "x.a.b", true}, {[]string{"*.a.b"}, "y.x.a.b", true}, {[]string{"*.a.b"}, "a.b", false},
+		{[]string{"*.a.b"}, "xa.b", false},
 		{[]string{"a.b"}, "", false}, {[]string{"*.a.b"}, "", false},
 	} {
 		if got := specificity(c.hostnames, c.name) >= 0; got != c.fits {

@@ -48,23 +48,27 @@ func TestStatusOfEachFault(t *testing.T) {
 	} {
 		x := respondTo(Error{Fault: exchange.Fault{Kind: kind}})
 		if x.Response.Status != want.status || field(&x.Response, "proxy-status") != "tulle-proxy; error="+want.cause {
-			t.Errorf("%v: %d, %q; want %d, %q", kind, x.Response.Status, field(&x.Response, "proxy-status"), want.status, want.cause)
+			t.Errorf("%v: %d, %q; want %d, %q", kind, x.Response.Status, field(&x.Response, "proxy-status"), want.status,
+				want.cause)
 		}
 		x = respondTo(Error{Fault: exchange.Fault{Kind: kind}, GRPC: true})
 		if x.Response.Status != 200 || field(&x.Response, "grpc-status") != want.grpc {
-			t.Errorf("%v as gRPC: %d, grpc-status %s; want 200, %s", kind, x.Response.Status, field(&x.Response, "grpc-status"), want.grpc)
+			t.Errorf("%v as gRPC: %d, grpc-status %s; want 200, %s", kind, x.Response.Status, field(&x.Response, "grpc-status"),
+				want.grpc)
 		}
 	}
 }
 
 func TestDetailsAreForThoseWhoMayKnow(t *testing.T) {
 	a := Error{
-		Fault:  exchange.Fault{Kind: exchange.DialRefused, Err: errors.New("dial tcp 10.1.2.3:80: \"refused\"\r\nX-Injected: 1")},
+		Fault: exchange.Fault{Kind: exchange.DialRefused,
+			Err: errors.New("dial tcp 10.1.2.3:80: \"refused\"\r\nX-Injected: 1")},
 		Object: "cart.shop.svc.cluster.local:80", NextHop: netip.MustParseAddrPort("10.1.2.3:80"), Detailed: true,
 	}
 	x := respondTo(a)
 	status, reason := field(&x.Response, "proxy-status"), field(&x.Response, "l5d-proxy-error")
-	if !strings.Contains(status, `next-hop="10.1.2.3:80"; details="cart.shop.svc.cluster.local:80: could not connect: dial tcp`) {
+	if !strings.Contains(status,
+		`next-hop="10.1.2.3:80"; details="cart.shop.svc.cluster.local:80: could not connect: dial tcp`) {
 		t.Errorf("proxy-status %q", status)
 	}
 	if strings.ContainsAny(status+reason, "\r\n") || !strings.Contains(status, `\"refused\"`) {
@@ -109,7 +113,8 @@ func TestFailuresAreLinkerdsSet(t *testing.T) {
 			t.Errorf("HTTP %d: failure is %v", status, got.Failure)
 		}
 	}
-	for code, want := range map[string]bool{"0": false, "1": false, "5": false, "7": true, "14": true, "13": true, "99": true, "x": true, "": true} {
+	for code, want := range map[string]bool{"0": false, "1": false, "5": false, "7": true, "14": true, "13": true,
+		"99": true, "x": true, "": true} {
 		x := &exchange.Exchange{}
 		x.Response.Status = 200
 		if code != "" {

@@ -134,7 +134,8 @@ func secured(t *testing.T, m *workload.Manager, by *meshtest.CA, peer mesh.ID) *
 	t.Helper()
 	a, b := net.Pipe()
 	t.Cleanup(func() { a.Close(); b.Close() })
-	server := tls.Server(b, &tls.Config{Certificates: []tls.Certificate{by.Issue(peer)}, NextProtos: []string{mesh.ALPNRelay}, SessionTicketsDisabled: true})
+	server := tls.Server(b, &tls.Config{Certificates: []tls.Certificate{by.Issue(peer)},
+		NextProtos: []string{mesh.ALPNRelay}, SessionTicketsDisabled: true})
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { _ = server.Handshake() }) // what is wrong with it, the client says as well
@@ -151,7 +152,8 @@ func TestGraceBeginsAgainAfterAWrongBundle(t *testing.T) {
 	old, fresh := meshtest.NewCA(t), meshtest.NewCA(t)
 	manager := fresh.Certs(web)
 	x := newExpiry(t, manager)
-	p := &peerExpiry{watched: watched{direction: stats.Outbound, engine: &forward.Engine{}}, chain: []*x509.Certificate{old.Issue(cart).Leaf}}
+	p := &peerExpiry{watched: watched{direction: stats.Outbound, engine: &forward.Engine{}},
+		chain: []*x509.Certificate{old.Issue(cart).Leaf}}
 	now := time.Now()
 	first, _ := manager.Anchors()
 	x.evaluate(p, first, now)

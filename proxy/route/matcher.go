@@ -209,7 +209,8 @@ type pattern struct {
 
 func compilePattern(s string) (*pattern, error) {
 	if len(s) > mesh.MaxRegexBytes {
-		return &pattern{}, fmt.Errorf("regular expression of %d characters: at most %d are allowed", len(s), mesh.MaxRegexBytes)
+		return &pattern{}, fmt.Errorf("regular expression of %d characters: at most %d are allowed", len(s),
+			mesh.MaxRegexBytes)
 	}
 	plain, err := regexp.Compile(s)
 	if err != nil {

@@ -140,7 +140,8 @@ func ObjectLabels(what string, r mesh.Ref) Labels {
 	if r.Kind == "Service" {
 		r.Group = cmp.Or(r.Group, "core")
 	}
-	return Labels("").Add(what+"_group", r.Group, what+"_kind", r.Kind, what+"_namespace", r.Namespace, what+"_name", r.Name)
+	return Labels("").Add(what+"_group", r.Group, what+"_kind", r.Kind, what+"_namespace", r.Namespace, what+"_name",
+		r.Name)
 }
 
 // ParentLabels are the labels of the Service that the application asked for.
