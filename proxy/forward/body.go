@@ -34,12 +34,12 @@ type body struct {
 	granted   int64         // bytes that the reader learned of
 	sentAt    time.Time     // when bytes went there last
 	firstAt   time.Time     // when the reader gave the first bytes
-	lastMoved int64         // moved, when it was looked at last (pressure.go)
+	lastMoved int64         // moved at the last look (pressure.go)
 	ended     bool          // the reader gave everything
 	sentEnd   bool          // the destination's connection has the end
 
-	replay        buffer.Queue // all bytes that the reader gave, as long as keeps
-	replayable    bool         // what the reader gives is kept for another attempt
+	replay        buffer.Queue // all bytes that the reader gave, while replayable
+	replayable    bool         // what the reader gives is copied for another attempt
 	notReplayable string       // why it is not
 }
 

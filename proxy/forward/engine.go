@@ -24,7 +24,7 @@ type Engine struct {
 	wake    latest.Signal  // tells Run that there are tasks, or that the wheel is no longer empty
 	kicked  atomic.Bool
 
-	taskMu sync.Mutex // guards tasks; never held while anything else is
+	taskMu sync.Mutex // guards tasks; taken last
 	tasks  []func()
 
 	mu                 sync.Mutex // guards the fields below and the state of every connection, flight and upstream
@@ -40,8 +40,8 @@ type Engine struct {
 	delayed            flightList
 	routing            *flight   // that Route is asked about
 	copies             int       // mirrored requests in flight
-	unwanted           detached  // of every response that runs out
-	replayBytes        int       // bytes of memory that hold request bodies for another attempt
+	unwanted           detached  // of every flight that receives the rest of a response
+	replayBytes        int       // memory of all replay buffers
 	retired            []*flight // ended in this batch; recycled at its end
 	free               []*flight
 	conns              map[*conn]struct{}
@@ -53,7 +53,7 @@ type Engine struct {
 	idler              idler
 	withheld           []*h2Conn    // connections that wait for queues to shrink
 	pressure           wheel.Timer  // set while there are any
-	scratch            message.Head // for what nobody keeps
+	scratch            message.Head // for heads that are not needed
 	block              []byte       // for header blocks
 }
 
