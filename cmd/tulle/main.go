@@ -1,9 +1,8 @@
 // Command tulle installs, checks and inspects the mesh.
 //
-// It owns what a person types and reads: one command a file, each a function over explicit inputs that writes to the
-// streams it is given. It decides nothing about the mesh itself; manifests come from package install, injected pods
-// from injector/inject. The one idea: the cluster is behind one small value (cluster.go), so that every command runs in
-// a test against a fake one.
+// It owns what a person types and reads: flags and printing, one command a file. What a command does is in the packages
+// below cli; this one decides nothing. The one idea: the cluster is behind one small value, cluster.Client, so that
+// every command runs in a test against a fake one.
 package main
 
 import (
