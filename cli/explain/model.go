@@ -7,14 +7,12 @@ package explain
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tulle-mesh/tulle/cli/cluster"
@@ -61,48 +59,21 @@ func Load(ctx context.Context, cl *cluster.Client, control string) (*Model, erro
 		ClusterNetworks: networks,
 		DefaultPolicy:   v.Proxy.DefaultInboundPolicy, DefaultOpaquePorts: opaque,
 	})}
-	if err := m.load(ctx, cl); err != nil {
-		return nil, err
-	}
-	configuration, err := kube.ReadConfiguration(ctx, cl.Dynamic)
+	events, err := kube.Read(ctx, kube.Clients{Kubernetes: cl.Interface, Dynamic: cl.Dynamic, Metadata: cl.Metadata})
 	if err != nil {
 		return nil, fmt.Errorf("read the cluster: %w", err)
 	}
-	for _, e := range configuration {
+	for _, e := range events {
 		m.store.Apply(e)
+		switch o := e.Object.(type) {
+		case *corev1.Service:
+			m.services = append(m.services, *o)
+		case *discoveryv1.EndpointSlice:
+			m.slices = append(m.slices, *o)
+		}
 	}
 	m.snapshot = model.Build(m.store)
 	return m, nil
-}
-
-// load applies every object that answers are made of.
-func (m *Model) load(ctx context.Context, cl *cluster.Client) error {
-	all := metav1.ListOptions{}
-	nodes, errNodes := cl.CoreV1().Nodes().List(ctx, all)
-	namespaces, errNamespaces := cl.CoreV1().Namespaces().List(ctx, all)
-	services, errServices := cl.CoreV1().Services(metav1.NamespaceAll).List(ctx, all)
-	endpoints, errSlices := cl.DiscoveryV1().EndpointSlices(metav1.NamespaceAll).List(ctx, all)
-	pods, errPods := cl.CoreV1().Pods(metav1.NamespaceAll).List(ctx, all)
-	if err := errors.Join(errNodes, errNamespaces, errServices, errSlices, errPods); err != nil {
-		return fmt.Errorf("read the cluster: %w", err)
-	}
-	m.services, m.slices = services.Items, endpoints.Items
-	for i := range nodes.Items {
-		m.store.Apply(model.Event{Object: &nodes.Items[i]})
-	}
-	for i := range namespaces.Items {
-		m.store.Apply(model.Event{Object: &namespaces.Items[i]})
-	}
-	for i := range services.Items {
-		m.store.Apply(model.Event{Object: &services.Items[i]})
-	}
-	for i := range endpoints.Items {
-		m.store.Apply(model.Event{Object: &endpoints.Items[i]})
-	}
-	for i := range pods.Items {
-		m.store.Apply(model.Event{Object: &pods.Items[i]})
-	}
-	return nil
 }
 
 // AskAs makes a pod, namespace/name, the one who asks; "" is a pod without a place.

@@ -10,7 +10,7 @@ func TestConfigurationIsReadOnce(t *testing.T) {
 	c := newCluster(t)
 	c.create("web", "spec: {color: blue}")
 	c.create("broken", "spec: {rules: 5}")
-	events, err := ReadConfiguration(t.Context(), c.objects)
+	events, err := readConfiguration(t.Context(), c.objects)
 	if err != nil {
 		t.Fatal(err)
 	}
