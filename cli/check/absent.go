@@ -7,8 +7,12 @@ import (
 	"slices"
 	"strings"
 
+	batchv1 "k8s.io/api/batch/v1"
+
 	appsv1 "k8s.io/api/apps/v1"
+
 	corev1 "k8s.io/api/core/v1"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -43,74 +47,87 @@ type rollout struct {
 	refused         string // why the API server takes no pod of it; "" where nobody said so
 }
 
-// rollouts lists the workloads of namespace, or of all for "", whose controllers are about to create pods. Those that
+// workloads are the objects that create pods.
+type workloads struct {
+	deployments *appsv1.DeploymentList
+	stateful    *appsv1.StatefulSetList
+	daemons     *appsv1.DaemonSetList
+	replicas    *appsv1.ReplicaSetList
+	jobs        *batchv1.JobList
+	refused     map[types.UID]string // why the API server takes no pod of a workload
+}
+
+func listWorkloads(ctx context.Context, cl *cluster.Client, namespace string, pods []corev1.Pod) (w workloads,
+	err error) {
+	apps, all := cl.AppsV1(), metav1.ListOptions{}
+	if w.deployments, err = apps.Deployments(namespace).List(ctx, all); err != nil {
+		return w, fmt.Errorf("list deployments: %w", err)
+	}
+	if w.stateful, err = apps.StatefulSets(namespace).List(ctx, all); err != nil {
+		return w, fmt.Errorf("list stateful sets: %w", err)
+	}
+	if w.daemons, err = apps.DaemonSets(namespace).List(ctx, all); err != nil {
+		return w, fmt.Errorf("list daemon sets: %w", err)
+	}
+	if w.replicas, err = apps.ReplicaSets(namespace).List(ctx, all); err != nil {
+		return w, fmt.Errorf("list replica sets: %w", err)
+	}
+	if w.jobs, err = cl.BatchV1().Jobs(namespace).List(ctx, all); err != nil {
+		return w, fmt.Errorf("list jobs: %w", err)
+	}
+	w.refused, err = failedCreates(ctx, cl, namespace, pods)
+	return w, err
+}
+
+// progress is how far a controller has come with a workload's present template.
+type progress struct {
+	observed      int64 // generation
+	updated, want int32 // pods
+}
+
+// rollouts returns the workloads of namespace, or of all for "", whose controllers are about to create pods. Those that
 // wait for a person, because they are paused or replace only what is deleted, are not.
 func rollouts(ctx context.Context, cl *cluster.Client, namespace string, pods []corev1.Pod) ([]rollout, error) {
-	apps := cl.AppsV1()
-	deployments, err := apps.Deployments(namespace).List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("list deployments: %w", err)
-	}
-	stateful, err := apps.StatefulSets(namespace).List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("list stateful sets: %w", err)
-	}
-	daemons, err := apps.DaemonSets(namespace).List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("list daemon sets: %w", err)
-	}
-	jobs, err := cl.BatchV1().Jobs(namespace).List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("list jobs: %w", err)
-	}
-	bare, err := apps.ReplicaSets(namespace).List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("list replica sets: %w", err)
-	}
-	refused, err := failedCreates(ctx, cl, namespace, pods)
+	w, err := listWorkloads(ctx, cl, namespace, pods)
 	if err != nil {
 		return nil, err
 	}
 	var found []rollout
-	add := func(o metav1.ObjectMeta, kind string, template corev1.PodTemplateSpec, seen int64, updated, want int32,
-		why string) {
-		if seen < o.Generation || updated < want {
-			found = append(found, rollout{o.Namespace, kind + "/" + o.Name, template, why})
+	add := func(o metav1.ObjectMeta, kind string, template corev1.PodTemplateSpec, p progress, refused string) {
+		if p.observed < o.Generation || p.updated < p.want {
+			found = append(found, rollout{o.Namespace, kind + "/" + o.Name, template, refused})
 		}
 	}
-	for _, d := range deployments.Items {
-		if d.Spec.Paused {
-			continue
+	for _, d := range w.deployments.Items {
+		if !d.Spec.Paused {
+			p := progress{d.Status.ObservedGeneration, d.Status.UpdatedReplicas, wanted(d.Spec.Replicas)}
+			add(d.ObjectMeta, "deploy", d.Spec.Template, p, replicaFailure(&d))
 		}
-		add(d.ObjectMeta, "deploy", d.Spec.Template, d.Status.ObservedGeneration, d.Status.UpdatedReplicas,
-			wanted(d.Spec.Replicas), replicaFailure(&d))
 	}
-	for _, s := range stateful.Items {
-		updated := s.Status.UpdatedReplicas
+	for _, s := range w.stateful.Items {
+		p := progress{s.Status.ObservedGeneration, s.Status.UpdatedReplicas, wanted(s.Spec.Replicas)}
 		if s.Spec.UpdateStrategy.Type == appsv1.OnDeleteStatefulSetStrategyType {
-			updated = s.Status.Replicas
+			p.updated = s.Status.Replicas
 		}
-		add(s.ObjectMeta, "sts", s.Spec.Template, s.Status.ObservedGeneration, updated, wanted(s.Spec.Replicas),
-			refused[s.UID])
+		add(s.ObjectMeta, "sts", s.Spec.Template, p, w.refused[s.UID])
 	}
-	for _, d := range daemons.Items {
-		updated := d.Status.UpdatedNumberScheduled
+	for _, d := range w.daemons.Items {
+		p := progress{d.Status.ObservedGeneration, d.Status.UpdatedNumberScheduled, d.Status.DesiredNumberScheduled}
 		if d.Spec.UpdateStrategy.Type == appsv1.OnDeleteDaemonSetStrategyType {
-			updated = d.Status.CurrentNumberScheduled
+			p.updated = d.Status.CurrentNumberScheduled
 		}
-		add(d.ObjectMeta, "ds", d.Spec.Template, d.Status.ObservedGeneration, updated, d.Status.DesiredNumberScheduled,
-			refused[d.UID])
+		add(d.ObjectMeta, "ds", d.Spec.Template, p, w.refused[d.UID])
 	}
-	for _, r := range bare.Items {
+	for _, r := range w.replicas.Items {
 		if metav1.GetControllerOf(&r) == nil {
-			add(r.ObjectMeta, "rs", r.Spec.Template, r.Status.ObservedGeneration, r.Status.Replicas, wanted(r.Spec.Replicas),
-				refused[r.UID])
+			p := progress{r.Status.ObservedGeneration, r.Status.Replicas, wanted(r.Spec.Replicas)}
+			add(r.ObjectMeta, "rs", r.Spec.Template, p, w.refused[r.UID])
 		}
 	}
-	for _, j := range jobs.Items {
-		// one without pods and refusals may just be done
-		if refused[j.UID] != "" && j.Status.CompletionTime == nil && j.Status.Active == 0 {
-			add(j.ObjectMeta, "job", j.Spec.Template, j.Generation, 0, wanted(j.Spec.Parallelism), refused[j.UID])
+	for _, j := range w.jobs.Items {
+		// A Job without pods and without a refusal may just have ended.
+		if why := w.refused[j.UID]; why != "" && j.Status.CompletionTime == nil && j.Status.Active == 0 {
+			add(j.ObjectMeta, "job", j.Spec.Template, progress{j.Generation, 0, wanted(j.Spec.Parallelism)}, why)
 		}
 	}
 	return found, nil
@@ -119,8 +136,9 @@ func rollouts(ctx context.Context, cl *cluster.Client, namespace string, pods []
 // failedCreates returns the message of the last event about a pod that the API server refused, by workload.
 // StatefulSets and DaemonSets have no condition for it. An event that is older than one of the workload's pods is out
 // of date.
-func failedCreates(ctx context.Context, cl *cluster.Client, namespace string, pods []corev1.Pod) (map[types.UID]string,
-	error) {
+func failedCreates(
+	ctx context.Context, cl *cluster.Client, namespace string, pods []corev1.Pod,
+) (map[types.UID]string, error) {
 	events, err := cl.CoreV1().Events(namespace).List(ctx, metav1.ListOptions{FieldSelector: "reason=FailedCreate"})
 	if err != nil {
 		return nil, fmt.Errorf("list events: %w", err)
