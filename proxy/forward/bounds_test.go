@@ -144,7 +144,7 @@ func TestLargeAnswersAreBounded(t *testing.T) {
 // A client that opens streams and reads none of the answers fills the queues. Others must be served all the same.
 func TestStalledReadersDoNotStopTheOthers(t *testing.T) {
 	app := serveApp(t, app())
-	r := build(t, true, true, app, Config{MaxQueuedBytes: 4 << 20, Stall: time.Second})
+	r := build(t, true, true, app, Config{MaxQueuedBytes: 4 << 20, Stall: 3 * time.Second})
 	a := attack(t, r.first.addr)
 	for i := range uint32(200) {
 		a.open(2*i+1, true, ":method", "GET", ":scheme", "http", ":authority", "a", ":path", "/bytes/10000000")

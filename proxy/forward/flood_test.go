@@ -15,6 +15,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/internal/testapp"
 	"github.com/tulle-mesh/tulle/proxy/exchange"
+	"github.com/tulle-mesh/tulle/proxy/flood"
 )
 
 // ways are the ways of an honest client's calls through the engine, by who the client is.
@@ -239,9 +240,9 @@ func TestFloodsOfClients(t *testing.T) {
 		flood                   clientFlood
 		local, meshed, unmeshed string
 	}{
-		"1,800 requests, reset at once":           {repeat(1800, resetAtOnce), "", "", rapidReset},
-		"30,000 requests, reset at once":          {repeat(30_000, resetAtOnce), rapidReset, "", rapidReset},
-		"30,000 requests, reset after 10 ms":      {resetLater(30_000, 10*time.Millisecond), "", "", rapidReset},
+		"1,800 requests, reset at once":           {repeat(1800, resetAtOnce), "", "", flood.RapidReset},
+		"30,000 requests, reset at once":          {repeat(30_000, resetAtOnce), flood.RapidReset, "", flood.RapidReset},
+		"30,000 requests, reset after 10 ms":      {resetLater(30_000, 10*time.Millisecond), "", "", flood.RapidReset},
 		"1,800 malformed requests, CVE-2025-8671": {repeat(1800, malformed), "", "", "malformed_flood"},
 		"30,000 malformed requests, CVE-2025-8671": {
 			repeat(30_000, malformed), "malformed_flood", "malformed_flood", "malformed_flood",
@@ -255,7 +256,7 @@ func TestFloodsOfClients(t *testing.T) {
 				_ = a.get(1, true)
 			}
 			return a.WriteRSTStream(1, http2.ErrCodeCancel)
-		}), "control_flood", "control_flood", rapidReset},
+		}), "control_flood", "control_flood", flood.RapidReset},
 		"5,000 PING": {
 			repeat(5000, func(a *attacker, _ uint32) error { return a.WritePing(false, [8]byte{}) }),
 			"control_flood", "control_flood", "control_flood",
@@ -286,19 +287,19 @@ func TestFloodsOfClients(t *testing.T) {
 			return a.WriteData(1, false, nil)
 		}), "empty_data_flood", "empty_data_flood", "empty_data_flood"},
 	} {
-		for kind, want := range map[PeerKind]string{
-			LocalClient: c.local, MeshedClient: c.meshed, UnmeshedClient: c.unmeshed,
+		for kind, want := range map[flood.PeerKind]string{
+			flood.LocalClient: c.local, flood.MeshedClient: c.meshed, flood.UnmeshedClient: c.unmeshed,
 		} {
 			t.Run(name+"/"+kind.String(), func(t *testing.T) {
 				ends := make(chan ConnEnd, 10)
 				protocol := HTTP2
-				if kind == MeshedClient {
+				if kind == flood.MeshedClient {
 					protocol = Mux
 				}
 				p := start(
 					t,
 					protocol,
-					Config{LocalClients: kind == LocalClient, Ended: func(c ConnEnd) { ends <- c }},
+					Config{LocalClients: kind == flood.LocalClient, Ended: func(c ConnEnd) { ends <- c }},
 					&fixed{reply: large},
 					nil,
 				)
@@ -327,7 +328,7 @@ func TestMeshedClientOfManyResetsIsThrottled(t *testing.T) {
 	const resets = 17_000
 	var reported atomic.Int64
 	p := start(t, Mux, Config{Report: func(_ *exchange.Conn, f exchange.Fault) {
-		if f.Kind == exchange.Flood && f.Reason == rapidReset {
+		if f.Kind == exchange.Flood && f.Reason == flood.RapidReset {
 			reported.Add(1)
 		}
 	}}, &fixed{reply: func(x *exchange.Exchange) Action {
@@ -413,7 +414,7 @@ func (a *attacker) reason() string {
 }
 
 // wantEnds checks that the end of a connection was reported once, and no end that did not happen.
-func wantEnds(t *testing.T, ends chan ConnEnd, kind PeerKind, reason string) {
+func wantEnds(t *testing.T, ends chan ConnEnd, kind flood.PeerKind, reason string) {
 	t.Helper()
 	if reason == "" {
 		if len(ends) > 0 {
@@ -452,7 +453,7 @@ func TestFloodsOfServers(t *testing.T) {
 			func(fr *http2.Framer) error { return fr.WriteRSTStream(1, http2.ErrCodeNo) }, "control_flood",
 		},
 	} {
-		for kind, protocol := range map[PeerKind]Protocol{UnmeshedServer: HTTP2, MeshedServer: Mux} {
+		for kind, protocol := range map[flood.PeerKind]Protocol{flood.UnmeshedServer: HTTP2, flood.MeshedServer: Mux} {
 			t.Run(name+"/"+kind.String(), func(t *testing.T) {
 				server := rawApp(t, func(_ int, conn net.Conn, br *bufio.Reader) {
 					if _, err := io.ReadFull(br, make([]byte, len(http2.ClientPreface))); err != nil {

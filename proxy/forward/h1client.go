@@ -8,6 +8,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/proxy/exchange"
 	"github.com/tulle-mesh/tulle/proxy/h1"
+	"github.com/tulle-mesh/tulle/proxy/h2"
 	"github.com/tulle-mesh/tulle/proxy/message"
 	"github.com/tulle-mesh/tulle/proxy/sock"
 )
@@ -16,7 +17,7 @@ import (
 type h1Client struct {
 	conn        *conn
 	u           *Upstream
-	in          h1Reader
+	in          h1.BodyReader
 	out         h1Writer
 	state       h1State
 	cur         *flight
@@ -37,7 +38,7 @@ type h1Client struct {
 func newH1Client(conn *conn, u *Upstream) *h1Client {
 	c := &h1Client{conn: conn, u: u}
 	c.out.conn = conn
-	c.in.kind = h1.Response
+	c.in.Kind = h1.Response
 	conn.timer.Fire = c.expired
 	return c
 }
@@ -201,7 +202,7 @@ func reasonOf(err error) string {
 // badResponse returns the fault of a response that cannot be read.
 func (c *h1Client) badResponse(err error) exchange.Fault {
 	f := exchange.Fault{Side: exchange.Upstream, Kind: exchange.BadResponse, Reason: reasonOf(err), Err: err}
-	if errors.Is(err, h1.ErrHeadTooLarge) || errors.Is(err, errTrailersTooLarge) {
+	if errors.Is(err, h1.ErrHeadTooLarge) || errors.Is(err, h1.ErrTrailersTooLarge) {
 		f.Kind, f.Err = exchange.ResponseTooLarge, c.conn.e.errTooLarge()
 	}
 	return f
@@ -210,7 +211,7 @@ func (c *h1Client) badResponse(err error) exchange.Fault {
 func (c *h1Client) head(in []byte) (used int, err error) {
 	fl := c.cur
 	max := c.conn.e.cfg.MaxHeadBytes
-	end, err := c.in.scan.Scan(in, max)
+	end, err := c.in.Scan.Scan(in, max)
 	if err != nil || end == 0 {
 		return 0, err
 	}
@@ -225,7 +226,7 @@ func (c *h1Client) head(in []byte) (used int, err error) {
 		return 0, err
 	}
 	if f.Coding == h1.Chunked {
-		if err := c.in.check(f, in[end:], &c.conn.e.scratch, max); err != nil {
+		if err := c.in.Check(f, in[end:], &c.conn.e.scratch, max); err != nil {
 			return 0, err
 		}
 	}
@@ -236,8 +237,8 @@ func (c *h1Client) head(in []byte) (used int, err error) {
 		h.Reset()
 		return end, nil
 	}
-	h.Del(upgraded)
-	c.in.begin(f)
+	h.Del(h2.Upgraded)
+	c.in.Begin(f)
 	c.persistent = !f.Close
 	c.state = h1Body
 	switch f.Coding {
@@ -252,7 +253,7 @@ func (c *h1Client) head(in []byte) (used int, err error) {
 
 func (c *h1Client) body(in []byte) (used int, err error) {
 	fl := c.cur
-	data, used, last, err := c.in.next(in, &fl.x.Trailers, c.conn.e.cfg.MaxHeadBytes)
+	data, used, last, err := c.in.Next(in, &fl.x.Trailers, c.conn.e.cfg.MaxHeadBytes)
 	if err != nil {
 		return used, err
 	}
@@ -312,7 +313,7 @@ func (c *h1Client) ended(err error) {
 		case fl != nil && c.state == h1Tunnel:
 			fl.resp.write(nil, true)
 			return
-		case fl != nil && c.state == h1Body && c.in.coding == h1.UntilClose:
+		case fl != nil && c.state == h1Body && c.in.Coding == h1.UntilClose:
 			fl.resp.write(nil, true)
 		}
 		if c.cur != nil && fl.resp.ended {

@@ -1,72 +1,10 @@
 package forward
 
 import (
-	"errors"
 	"io"
 
 	"github.com/tulle-mesh/tulle/proxy/h1"
-	"github.com/tulle-mesh/tulle/proxy/message"
 )
-
-// h1Reader reads the body of one HTTP/1 message after the other.
-type h1Reader struct {
-	kind   h1.Kind
-	scan   h1.Scanner
-	chunks h1.Chunks
-	coding h1.Coding
-	left   int64
-}
-
-func (r *h1Reader) begin(f h1.Framing) {
-	r.coding, r.left, r.chunks = f.Coding, f.Length, h1.Chunks{Kind: r.kind}
-}
-
-// check reads a body as far as it came with its head, and stores nothing. It finds what is broken before anything of
-// the message went on, while the exchange can still get another response.
-func (r *h1Reader) check(f h1.Framing, in []byte, scratch *message.Head, max int) error {
-	ahead := h1Reader{kind: r.kind}
-	ahead.begin(f)
-	for {
-		scratch.Reset()
-		_, used, last, err := ahead.next(in, scratch, max)
-		if err != nil || last || used == 0 {
-			return err
-		}
-		in = in[used:]
-	}
-}
-
-// next reads body bytes from in. It returns the data for the body, how much of in it used, and whether the body is
-// over. t takes the trailers.
-func (r *h1Reader) next(in []byte, t *message.Head, max int) (data []byte, used int, last bool, err error) {
-	switch r.coding {
-	case h1.NoBody:
-		return nil, 0, true, nil
-	case h1.Length:
-		n := int(min(r.left, int64(len(in))))
-		r.left -= int64(n)
-		return in[:n], n, r.left == 0, nil
-	case h1.Chunked:
-		data, used, trailers, err := r.chunks.Next(in)
-		if err != nil || !trailers {
-			return data, used, false, err
-		}
-		end, err := r.scan.Scan(in[used:], max)
-		if errors.Is(err, h1.ErrHeadTooLarge) {
-			err = errTrailersTooLarge
-		}
-		if err != nil || end == 0 {
-			return nil, used, false, err
-		}
-		err = h1.ParseTrailers(in[used:used+end], t, r.kind)
-		if err == nil && t.Size() > max {
-			err = errTrailersTooLarge
-		}
-		return nil, used + end, true, err
-	default:
-		return in, len(in), false, nil
-	}
-}
 
 // h1Writer writes the body of one HTTP/1 message after the other, at both ends of an HTTP/1 connection.
 type h1Writer struct {
@@ -154,8 +92,5 @@ func (w *h1Writer) write(p []byte) {
 	}
 	w.conn.markDirty()
 }
-
-// errTrailersTooLarge is h1.ErrHeadTooLarge for a trailer section.
-var errTrailersTooLarge = &h1.Error{Class: h1.TooLarge, Reason: trailersTooLarge}
 
 var errTruncated = io.ErrUnexpectedEOF

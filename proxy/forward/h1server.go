@@ -6,6 +6,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/proxy/exchange"
 	"github.com/tulle-mesh/tulle/proxy/h1"
+	"github.com/tulle-mesh/tulle/proxy/h2"
 	"github.com/tulle-mesh/tulle/proxy/message"
 	"github.com/tulle-mesh/tulle/proxy/sock"
 )
@@ -13,7 +14,7 @@ import (
 // h1Server is the server's end of an HTTP/1 connection: one request at a time. Pipelined ones wait in the socket.
 type h1Server struct {
 	conn  *conn
-	in    h1Reader
+	in    h1.BodyReader
 	out   h1Writer
 	state h1State
 	cur   *flight
@@ -82,7 +83,7 @@ func (s *h1Server) receive(in []byte) (n int, err error) {
 // head reads a request's head, if it is complete.
 func (s *h1Server) head(in []byte) (used int) {
 	e := s.conn.e
-	end, err := s.in.scan.Scan(in, e.cfg.MaxHeadBytes)
+	end, err := s.in.Scan.Scan(in, e.cfg.MaxHeadBytes)
 	if err == nil && end == 0 {
 		if len(in) > 0 && !s.conn.timer.IsSet() {
 			e.wheel.Set(&s.conn.timer, e.now.Add(e.cfg.HeadTimeout))
@@ -106,7 +107,7 @@ func (s *h1Server) head(in []byte) (used int) {
 		s.badRequest(err)
 		return len(in) // where another request would begin cannot be known
 	}
-	fl.x.Request.Del(origProto)
+	fl.x.Request.Del(h2.OrigProto)
 	s.closeAfter = f.Close
 	s.begin(fl, f)
 	return end
@@ -115,7 +116,7 @@ func (s *h1Server) head(in []byte) (used int) {
 // begin starts a request with a valid head.
 func (s *h1Server) begin(fl *flight, f h1.Framing) {
 	fl.req.from = s
-	s.in.begin(f)
+	s.in.Begin(f)
 	s.expecting = f.Expect
 	switch f.Coding {
 	case h1.NoBody:
@@ -163,7 +164,7 @@ func (s *h1Server) body(in []byte) (used int) {
 		trailers = &fl.trailers
 	}
 	trailers.Reset()
-	data, used, last, err := s.in.next(in, trailers, s.conn.e.cfg.MaxHeadBytes)
+	data, used, last, err := s.in.Next(in, trailers, s.conn.e.cfg.MaxHeadBytes)
 	if fl == nil {
 		s.discard(used, last, err)
 		return used
@@ -263,7 +264,7 @@ func (s *h1Server) framing(fl *flight) h1.Framing {
 // refusesBody reports whether the response refuses a body, and more of it is left than would be read to keep the
 // connection.
 func (s *h1Server) refusesBody(h *message.Head) bool {
-	return h.Status >= 400 && (s.in.coding != h1.Length || s.in.left > maxDiscard)
+	return h.Status >= 400 && (s.in.Coding != h1.Length || s.in.Left > maxDiscard)
 }
 
 func (s *h1Server) leave(fl *flight) {
@@ -368,7 +369,7 @@ func (s *h1Server) ended(err error) {
 }
 
 func (s *h1Server) drain() {
-	if s.state == h1Head && s.cur == nil && !s.in.scan.Pending() {
+	if s.state == h1Head && s.cur == nil && !s.in.Scan.Pending() {
 		s.linger()
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle/proxy/exchange"
+	"github.com/tulle-mesh/tulle/proxy/flood"
 	"github.com/tulle-mesh/tulle/proxy/h2"
 	"github.com/tulle-mesh/tulle/proxy/hpack"
 	"github.com/tulle-mesh/tulle/proxy/message"
@@ -19,8 +20,6 @@ const (
 	// used. It is granted again as bytes arrive, as long as the engine holds less than Config.MaxQueuedBytes: one
 	// stream that nobody reads must not stop the others.
 	maxConnWindow = 16 << 20
-	// muxFactor is how many times as many streams a connection between proxies carries.
-	muxFactor = 16
 	// firstStreams is how many streams leave before the server's SETTINGS say how many it takes. RFC 9113 §6.5.2
 	// recommends that no server takes fewer.
 	firstStreams = 100
@@ -82,11 +81,11 @@ type h2Conn struct {
 	blockOf      h2.FrameHeader // the HEADERS frame that CONTINUATION frames follow; StreamID 0 without
 	blockCharge  int            // bytes of block in Engine.partialHeads
 	fragments    int            // small ones
-	recentResets recent
-	kind         PeerKind
-	abuse        budget // resets and refused streams
-	throttled    bool   // resets have used it up, and streams are refused until it fills: see throttles
-	control      budget // frames that carry nothing
+	recentResets flood.Resets
+	kind         flood.PeerKind
+	abuse        flood.Budget // resets and refused streams
+	throttled    bool         // resets have used it up, and streams are refused until it fills: see throttles
+	control      flood.Budget // frames that carry nothing
 }
 
 func newH2Conn(conn *conn, mux bool, u *Upstream) *h2Conn {
@@ -95,7 +94,7 @@ func newH2Conn(conn *conn, mux bool, u *Upstream) *h2Conn {
 		streams: map[uint32]*stream{}, nextID: 1, send: h2.InitialWindow,
 		window: h2.InitialWindow, recvLeft: h2.InitialWindow, kind: peerKind(conn.e, mux, u),
 	}
-	c.abuse, c.control = c.kind.budgets()
+	c.abuse, c.control = c.kind.Budgets()
 	conn.timer.Fire = c.expired
 	out := conn.sendBuffer.Tail(128)
 	if u != nil {
@@ -112,7 +111,7 @@ func newH2Conn(conn *conn, mux bool, u *Upstream) *h2Conn {
 // limit is how many streams a client may have open.
 func (c *h2Conn) limit() int {
 	if c.mux {
-		return c.conn.e.cfg.MaxStreams * muxFactor
+		return c.conn.e.cfg.MaxStreams * flood.MuxFactor
 	}
 	return c.conn.e.cfg.MaxStreams
 }
@@ -213,7 +212,7 @@ func (c *h2Conn) leave(fl *flight) {
 	delete(c.streams, s.id)
 	if s.localEnd && s.remoteEnd {
 		if f := &fl.x.Fault; !f.Is() || f.Side != exchange.Downstream { // what a client did wrong is no achievement
-			c.abuse.refund(1)
+			c.abuse.Refund(1)
 		}
 	} else if !c.conn.closed() && c.state != h2Failed {
 		c.reset(s.id, c.resetCode(fl, s))
@@ -259,7 +258,7 @@ func (c *h2Conn) streamClosed() {
 
 // reset sends RST_STREAM and remembers that frames of the stream may still be under way.
 func (c *h2Conn) reset(id uint32, code h2.Code) {
-	c.recentResets.add(id, c.limit())
+	c.recentResets.Add(id, c.limit())
 	c.write(h2.AppendReset(c.conn.sendBuffer.Tail(16), id, code))
 	c.allowControl()
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/tulle-mesh/tulle/proxy/exchange"
+	"github.com/tulle-mesh/tulle/proxy/h1"
 	"github.com/tulle-mesh/tulle/proxy/h2"
 	"github.com/tulle-mesh/tulle/proxy/hpack"
 	"github.com/tulle-mesh/tulle/proxy/message"
@@ -31,9 +32,6 @@ func (c *h2Conn) listLimits() hpack.Limits {
 }
 
 func (c *h2Conn) onHeaders(f h2.FrameHeader, p []byte) *h2.Error {
-	if f.StreamID == 0 {
-		return violation(h2.ProtocolError, "headers_on_connection")
-	}
 	p, err := f.Unpad(p)
 	if err != nil {
 		return err
@@ -90,7 +88,7 @@ func (c *h2Conn) onBlock(f h2.FrameHeader, block []byte) *h2.Error {
 		return c.onResponse(s, f, block)
 	case s != nil:
 		return c.onTrailers(s, f, block, &s.fl.trailers)
-	case c.client() && !c.idle(f.StreamID), c.recentResets.has(f.StreamID):
+	case c.client() && !c.idle(f.StreamID), c.recentResets.Has(f.StreamID):
 		_, err := c.decode(block, &c.conn.e.scratch, h2.Trailers)
 		return err
 	case c.client() || f.StreamID&1 == 0:
@@ -120,7 +118,7 @@ func (c *h2Conn) decode(block []byte, h *message.Head, k h2.Kind) (reason string
 // Reasons of HeadTooLarge and ResponseTooLarge.
 const (
 	tooLarge         = "head_too_large"
-	trailersTooLarge = "trailers_too_large"
+	trailersTooLarge = h1.TrailersTooLarge
 )
 
 // headTooLarge fails the stream of a head or of trailers that are too large, and no other stream (RFC 9113 §10.5.1).
@@ -134,7 +132,7 @@ func (c *h2Conn) headTooLarge(s *stream, reason string) *h2.Error {
 		})
 		return nil
 	}
-	if reason == trailersTooLarge && !c.abuse.spend(fl.e.now) {
+	if reason == trailersTooLarge && !c.abuse.Spend(fl.e.now) {
 		return violation(h2.EnhanceYourCalm, "malformed_flood")
 	}
 	fl.code = h2.EnhanceYourCalm // RESOURCE_EXHAUSTED to gRPC, where the response has begun
@@ -151,7 +149,7 @@ func (c *h2Conn) onRequest(f h2.FrameHeader, block []byte) *h2.Error {
 		if _, err := c.decode(block, &e.scratch, h2.Request); err != nil {
 			return err
 		}
-		if beyond && !c.abuse.spend(e.now) {
+		if beyond && !c.abuse.Spend(e.now) {
 			return violation(h2.EnhanceYourCalm, "stream_flood")
 		}
 		c.reset(f.StreamID, h2.RefusedStream)

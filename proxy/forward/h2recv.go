@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 
 	"github.com/tulle-mesh/tulle/proxy/exchange"
+	"github.com/tulle-mesh/tulle/proxy/flood"
 	"github.com/tulle-mesh/tulle/proxy/h2"
 )
 
@@ -68,6 +69,9 @@ func (c *h2Conn) dispatch(f h2.FrameHeader, p []byte) *h2.Error {
 	if c.blockOf.StreamID != 0 && (f.Type != h2.Continuation || f.StreamID != c.blockOf.StreamID) {
 		return violation(h2.ProtocolError, "continuation")
 	}
+	if err := f.Check(p); err != nil {
+		return err
+	}
 	switch f.Type {
 	case h2.Data:
 		return c.onData(f, p)
@@ -79,23 +83,19 @@ func (c *h2Conn) dispatch(f h2.FrameHeader, p []byte) *h2.Error {
 		return c.onWindowUpdate(f, p)
 	case h2.RSTStream:
 		return c.onReset(f, p)
-	case h2.PushPromise:
-		return violation(h2.ProtocolError, "push_promise")
 	}
-	if !c.control.spend(c.conn.e.now) {
+	if !c.control.Spend(c.conn.e.now) {
 		return violation(h2.EnhanceYourCalm, "control_flood")
 	}
 	switch f.Type {
 	case h2.Settings:
 		return c.onSettings(f, p)
 	case h2.Ping:
-		return c.onPing(f, p)
+		c.onPing(f, p)
 	case h2.GoAway:
-		return c.onGoAway(f, p)
-	case h2.Priority:
-		return onPriority(f, p)
+		c.onGoAway(p)
 	}
-	return nil // RFC 9113 §5.5
+	return nil // PRIORITY says nothing to us, and unknown frames are ignored (RFC 9113 §5.5)
 }
 
 // idle reports whether a stream is not open yet, RFC 9113 §5.1.
@@ -122,9 +122,9 @@ func (c *h2Conn) onData(f h2.FrameHeader, p []byte) *h2.Error {
 	s := c.streams[f.StreamID]
 	if s == nil {
 		switch {
-		case !c.client() && !c.recentResets.has(f.StreamID):
+		case !c.client() && !c.recentResets.Has(f.StreamID):
 			return violation(h2.StreamClosed, "data_on_closed_stream")
-		case len(data) == 0 && !f.Has(h2.FlagEndStream) && !c.control.spend(c.conn.e.now):
+		case len(data) == 0 && !f.Has(h2.FlagEndStream) && !c.control.Spend(c.conn.e.now):
 			return violation(h2.EnhanceYourCalm, "empty_data_flood")
 		}
 		return nil
@@ -138,8 +138,8 @@ func (c *h2Conn) onData(f h2.FrameHeader, p []byte) *h2.Error {
 	end := f.Has(h2.FlagEndStream)
 	switch {
 	case len(data) > 0 || end:
-		c.control.refund(1)
-	case !c.control.spend(c.conn.e.now):
+		c.control.Refund(1)
+	case !c.control.Spend(c.conn.e.now):
 		return violation(h2.EnhanceYourCalm, "empty_data_flood")
 	}
 	if reason := s.checkLength(len(data), end); reason != "" {
@@ -177,7 +177,7 @@ func (c *h2Conn) streamError(s *stream, code h2.Code, reason string) {
 		fl.fault(exchange.Fault{Side: exchange.Upstream, Kind: exchange.BadResponse, Reason: reason})
 		return
 	}
-	if !c.abuse.spend(c.conn.e.now) {
+	if !c.abuse.Spend(c.conn.e.now) {
 		c.fail(violation(h2.EnhanceYourCalm, "malformed_flood"))
 		return
 	}
@@ -186,23 +186,20 @@ func (c *h2Conn) streamError(s *stream, code h2.Code, reason string) {
 }
 
 func (c *h2Conn) onReset(f h2.FrameHeader, p []byte) *h2.Error {
-	if len(p) != 4 {
-		return violation(h2.FrameSizeError, "rst_stream_size")
-	}
-	if f.StreamID == 0 || c.idle(f.StreamID) {
+	if c.idle(f.StreamID) {
 		return violation(h2.ProtocolError, "rst_on_idle_stream")
 	}
 	s := c.streams[f.StreamID]
 	switch {
-	case s == nil && c.kind != UnmeshedClient: // it costs nobody any work: both ends gave up, because a deadline passed
-		if !c.control.spend(c.conn.e.now) {
+	case s == nil && c.kind != flood.UnmeshedClient: // it costs nobody any work: both ends gave up, because a deadline passed
+		if !c.control.Spend(c.conn.e.now) {
 			return violation(h2.EnhanceYourCalm, "control_flood")
 		}
-	case c.client() || c.abuse.take(c.conn.e.now, c.resetCost(s)):
-	case c.kind == MeshedClient:
+	case c.client() || c.abuse.Take(c.conn.e.now, c.resetCost(s)):
+	case c.kind == flood.MeshedClient:
 		c.throttled = true
 	default:
-		return violation(h2.EnhanceYourCalm, rapidReset) // CVE-2023-44487
+		return violation(h2.EnhanceYourCalm, flood.RapidReset) // CVE-2023-44487
 	}
 	if s == nil {
 		return nil
@@ -235,13 +232,7 @@ func (c *h2Conn) onStreamReset(s *stream, code h2.Code) {
 }
 
 func (c *h2Conn) onSettings(f h2.FrameHeader, p []byte) *h2.Error {
-	if f.StreamID != 0 {
-		return violation(h2.ProtocolError, "settings_on_stream")
-	}
 	if f.Has(h2.FlagAck) {
-		if len(p) != 0 {
-			return violation(h2.FrameSizeError, "settings_ack_size")
-		}
 		return nil
 	}
 	old := c.peer
@@ -275,29 +266,16 @@ func (c *h2Conn) onSettings(f h2.FrameHeader, p []byte) *h2.Error {
 	return nil
 }
 
-func (c *h2Conn) onPing(f h2.FrameHeader, p []byte) *h2.Error {
-	if len(p) != 8 {
-		return violation(h2.FrameSizeError, "ping_size")
-	}
-	if f.StreamID != 0 {
-		return violation(h2.ProtocolError, "ping_on_stream")
-	}
+func (c *h2Conn) onPing(f h2.FrameHeader, p []byte) {
 	if !f.Has(h2.FlagAck) {
 		c.write(h2.AppendPing(c.conn.sendBuffer.Tail(32), h2.FlagAck, p))
 	}
-	return nil
 }
 
 // onGoAway sends again the requests that the server will not process.
-func (c *h2Conn) onGoAway(f h2.FrameHeader, p []byte) *h2.Error {
-	if len(p) < 8 {
-		return violation(h2.FrameSizeError, "goaway_size")
-	}
-	if f.StreamID != 0 {
-		return violation(h2.ProtocolError, "goaway_on_stream")
-	}
+func (c *h2Conn) onGoAway(p []byte) {
 	if !c.client() {
-		return nil
+		return
 	}
 	last := binary.BigEndian.Uint32(p) & h2.MaxStreamID
 	c.state = max(c.state, h2Draining)
@@ -313,17 +291,4 @@ func (c *h2Conn) onGoAway(f h2.FrameHeader, p []byte) *h2.Error {
 		}
 	}
 	c.streamClosed()
-	return nil
-}
-
-func onPriority(f h2.FrameHeader, p []byte) *h2.Error {
-	switch {
-	case f.StreamID == 0:
-		return violation(h2.ProtocolError, "priority_on_connection")
-	case len(p) != 5:
-		return violation(h2.FrameSizeError, "priority_size")
-	case binary.BigEndian.Uint32(p)&h2.MaxStreamID == f.StreamID:
-		return violation(h2.ProtocolError, "self_dependency")
-	}
-	return nil
 }

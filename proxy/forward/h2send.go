@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"github.com/tulle-mesh/tulle/proxy/flood"
 	"github.com/tulle-mesh/tulle/proxy/h2"
 )
 
@@ -73,7 +74,7 @@ func (c *h2Conn) frame(s *stream, p []byte, end bool) {
 	c.conn.sendBuffer.Grew(h2.AppendHeader(c.conn.sendBuffer.Tail(h2.HeaderLen), h))
 	c.conn.sendBuffer.Append(p)
 	c.conn.markDirty()
-	if min(s.send, c.send) >= roomy {
+	if min(s.send, c.send) >= flood.Roomy {
 		c.allowControl()
 	}
 }

@@ -67,14 +67,8 @@ func (c *h2Conn) consumed(b *body, n int) {
 }
 
 func (c *h2Conn) onWindowUpdate(f h2.FrameHeader, p []byte) *h2.Error {
-	if len(p) != 4 {
-		return violation(h2.FrameSizeError, "window_update_size")
-	}
 	n := binary.BigEndian.Uint32(p) & h2.MaxWindow
-	if n == 0 {
-		return violation(h2.ProtocolError, "window_update_zero")
-	}
-	if n < 256 && !c.control.spend(c.conn.e.now) {
+	if n < 256 && !c.control.Spend(c.conn.e.now) {
 		return violation(h2.EnhanceYourCalm, "window_flood") // CVE-2019-9511: bodies in crumbs
 	}
 	if f.StreamID == 0 {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle/proxy/exchange"
+	"github.com/tulle-mesh/tulle/proxy/h2"
 )
 
 // connect opens a connection to the first proxy of the way and bounds the test.
@@ -109,7 +110,7 @@ func TestUpgradeBecomesATunnel(t *testing.T) {
 		)
 		resp := receive(t, br, "GET", 101)
 		if resp.Header.Get("Upgrade") != "websocket" || resp.Header.Get("X-A") != "b" ||
-			resp.Header.Get(upgraded) != "" {
+			resp.Header.Get(h2.Upgraded) != "" {
 			t.Errorf("the client got %v", resp.Header)
 		}
 		want := strings.Repeat("0123456789", 200_000)

@@ -13,6 +13,8 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/tulle-mesh/tulle/proxy/h2"
 )
 
 // listener makes the attacker able to read header lists.
@@ -103,9 +105,9 @@ func TestRefusedTunnelSmugglesNothing(t *testing.T) {
 	for name, head := range map[string][]string{
 		"upgrade": {
 			":method", "CONNECT", ":protocol", "websocket", ":scheme", "http", ":authority", "a", ":path", "/chat",
-			origProto, "HTTP/1.1",
+			h2.OrigProto, "HTTP/1.1",
 		},
-		"CONNECT": {":method", "CONNECT", ":authority", "a:80", origProto, "HTTP/1.1"},
+		"CONNECT": {":method", "CONNECT", ":authority", "a:80", h2.OrigProto, "HTTP/1.1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			app := see(t, func(req *http.Request) string {
@@ -135,7 +137,7 @@ func TestRefusedTunnelSmugglesNothing(t *testing.T) {
 					"a",
 					":path",
 					"/next",
-					origProto,
+					h2.OrigProto,
 					"HTTP/1.1",
 				)
 				if _, got := a.response(t, id); got != "/next" {
@@ -196,7 +198,7 @@ func TestNoTunnelOfRequests(t *testing.T) {
 			"a",
 			":path",
 			"/chat",
-			origProto,
+			h2.OrigProto,
 			"HTTP/1.1",
 		)})
 		for {
@@ -376,13 +378,13 @@ func TestConnectWithABodySmugglesNothing(t *testing.T) {
 			_, _ = io.Copy(io.Discard, req.Body)
 		}
 	})
-	next := []string{":method", "GET", ":scheme", "http", ":authority", "a", ":path", "/next", origProto, "HTTP/1.1"}
+	next := []string{":method", "GET", ":scheme", "http", ":authority", "a", ":path", "/next", h2.OrigProto, "HTTP/1.1"}
 	t.Run("mux", func(t *testing.T) {
 		h := &fixed{}
 		p := start(t, Mux, Config{}, h, nil)
 		h.to.Store(p.e.NewUpstream(UpstreamConfig{Protocol: HTTP1, Dial: dialTo(app)}))
 		a := attack(t, p.addr).listen()
-		a.open(1, false, ":method", "CONNECT", ":authority", "a:80", origProto, "HTTP/1.1", "content-length", "5")
+		a.open(1, false, ":method", "CONNECT", ":authority", "a:80", h2.OrigProto, "HTTP/1.1", "content-length", "5")
 		_, _ = a.response(t, 1)
 		a.open(3, true, next...)
 		if status, got := a.response(t, 3); got != "/next" {
@@ -448,41 +450,41 @@ func TestRestoredHTTP1IsWhatHTTP1Allows(t *testing.T) {
 	}{
 		{
 			"absolute form",
-			[]string{":method", "GET", ":scheme", "https", ":authority", "a", ":path", "/x", origProto, absolute},
+			[]string{":method", "GET", ":scheme", "https", ":authority", "a", ":path", "/x", h2.OrigProto, absolute},
 			"https://a/x",
 		},
 		{
 			"another scheme",
-			[]string{":method", "GET", ":scheme", "file", ":authority", "a", ":path", "/x", origProto, absolute}, "/x",
+			[]string{":method", "GET", ":scheme", "file", ":authority", "a", ":path", "/x", h2.OrigProto, absolute}, "/x",
 		},
-		{"no authority", []string{":method", "GET", ":scheme", "http", ":path", "/x", origProto, absolute}, "/x"},
+		{"no authority", []string{":method", "GET", ":scheme", "http", ":path", "/x", h2.OrigProto, absolute}, "/x"},
 		{
 			"two authorities",
 			[]string{":method", "GET", ":scheme", "http", ":authority", "a",
-				":path", "/x", "host", "b", origProto, absolute}, "",
+				":path", "/x", "host", "b", h2.OrigProto, absolute}, "",
 		},
 		{
 			"spaces",
-			[]string{":method", "GET", ":scheme", "http", ":authority", "a", ":path", "/x HTTP/1.1", origProto, "HTTP/1.1"}, "",
+			[]string{":method", "GET", ":scheme", "http", ":authority", "a", ":path", "/x HTTP/1.1", h2.OrigProto, "HTTP/1.1"}, "",
 		},
 		{
 			"a line",
 			[]string{":method", "GET", ":scheme", "http", ":authority", "a",
-				":path", "/x", "x", "1\r\ny: 2", origProto, "HTTP/1.1"}, "",
+				":path", "/x", "x", "1\r\ny: 2", h2.OrigProto, "HTTP/1.1"}, "",
 		},
 		{
 			"a coding",
 			[]string{":method", "GET", ":scheme", "http", ":authority", "a",
-				":path", "/x", "transfer-encoding", "chunked", origProto, "HTTP/1.1"}, "",
+				":path", "/x", "transfer-encoding", "chunked", h2.OrigProto, "HTTP/1.1"}, "",
 		},
 		{
 			"an upgrade",
 			[]string{":method", "GET", ":scheme", "http", ":authority", "a",
-				":path", "/x", "upgrade", "h2c", origProto, "HTTP/1.1"}, "",
+				":path", "/x", "upgrade", "h2c", h2.OrigProto, "HTTP/1.1"}, "",
 		},
 		{"extended CONNECT", []string{
 			":method", "CONNECT", ":protocol", "websocket", ":scheme", "http", ":authority", "a", ":path", "/x",
-			origProto, "HTTP/1.1"}, ""},
+			h2.OrigProto, "HTTP/1.1"}, ""},
 	} {
 		before := len(app.targets())
 		a.open(uint32(2*i+1), true, c.fields...)

@@ -114,6 +114,64 @@ func ParseHeader(in []byte) FrameHeader {
 // Has reports whether a flag is set.
 func (f FrameHeader) Has(flag uint8) bool { return f.Flags&flag != 0 }
 
+// Check reports what is wrong with a frame by itself, whatever the state of its stream and connection: its size, its
+// stream, and values that RFC 9113 §6 forbids. Padding is Unpad's, the values of SETTINGS are Options.Apply's.
+func (f FrameHeader) Check(p []byte) *Error {
+	switch f.Type {
+	case Headers:
+		if f.StreamID == 0 {
+			return &Error{ProtocolError, "headers_on_connection"}
+		}
+	case Priority:
+		switch {
+		case f.StreamID == 0:
+			return &Error{ProtocolError, "priority_on_connection"}
+		case len(p) != 5:
+			return &Error{FrameSizeError, "priority_size"}
+		case binary.BigEndian.Uint32(p)&MaxStreamID == f.StreamID:
+			return &Error{ProtocolError, "self_dependency"}
+		}
+	case RSTStream:
+		switch {
+		case len(p) != 4:
+			return &Error{FrameSizeError, "rst_stream_size"}
+		case f.StreamID == 0:
+			return &Error{ProtocolError, "rst_on_idle_stream"}
+		}
+	case Settings:
+		switch {
+		case f.StreamID != 0:
+			return &Error{ProtocolError, "settings_on_stream"}
+		case f.Has(FlagAck) && len(p) != 0:
+			return &Error{FrameSizeError, "settings_ack_size"}
+		}
+	case PushPromise: // we never allow it
+		return &Error{ProtocolError, "push_promise"}
+	case Ping:
+		switch {
+		case len(p) != 8:
+			return &Error{FrameSizeError, "ping_size"}
+		case f.StreamID != 0:
+			return &Error{ProtocolError, "ping_on_stream"}
+		}
+	case GoAway:
+		switch {
+		case len(p) < 8:
+			return &Error{FrameSizeError, "goaway_size"}
+		case f.StreamID != 0:
+			return &Error{ProtocolError, "goaway_on_stream"}
+		}
+	case WindowUpdate:
+		switch {
+		case len(p) != 4:
+			return &Error{FrameSizeError, "window_update_size"}
+		case binary.BigEndian.Uint32(p)&MaxWindow == 0:
+			return &Error{ProtocolError, "window_update_zero"}
+		}
+	}
+	return nil
+}
+
 // Unpad cuts padding (RFC 9113 §6.1) and, in a HEADERS frame, the priority fields off a payload. For DATA the padding
 // counts against the windows all the same.
 func (f FrameHeader) Unpad(payload []byte) ([]byte, *Error) {
