@@ -9,13 +9,12 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle/proxy/exchange"
-	"github.com/tulle-mesh/tulle/proxy/forward"
 )
 
 // ConnectAttempts bounds the endpoints that one connection or request is tried on.
 const ConnectAttempts = 3
 
-// Dial connects to an address. Its errors are *forward.DialError.
+// Dial connects to an address. Its errors are *exchange.DialError.
 func Dial(ctx context.Context, addr netip.AddrPort, timeout time.Duration) (*net.TCPConn, error) {
 	dialer := net.Dialer{Timeout: timeout, KeepAliveConfig: net.KeepAliveConfig{Enable: true}}
 	c, err := dialer.DialContext(ctx, "tcp", addr.String())
@@ -29,9 +28,9 @@ func Dial(ctx context.Context, addr netip.AddrPort, timeout time.Duration) (*net
 	return c.(*net.TCPConn), nil
 }
 
-// DialError returns the *forward.DialError of an attempt to connect. reason is a constant word or "".
+// DialError returns the *exchange.DialError of an attempt to connect. reason is a constant word or "".
 func DialError(kind exchange.Kind, reason string, err error) error {
-	return &forward.DialError{Fault: exchange.Fault{
+	return &exchange.DialError{Fault: exchange.Fault{
 		Side: exchange.Upstream, Kind: kind, Retryable: true, Reason: reason, Err: err,
 	}}
 }
@@ -43,7 +42,7 @@ func IsTimeout(err error) bool {
 
 // FaultOf returns the fault that an error of dialling stands for.
 func FaultOf(err error) exchange.Fault {
-	var dial *forward.DialError
+	var dial *exchange.DialError
 	if errors.As(err, &dial) {
 		return dial.Fault
 	}

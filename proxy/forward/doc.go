@@ -64,5 +64,5 @@
 // response that nobody wants. It asks the Handler nothing.
 //
 // Between proxies (Mux), HTTP/1 messages travel as HTTP/2 streams and are restored at the far end: two private fields
-// carry what HTTP/2 has no place for (h2head.go). A tunnel (Upgrade, CONNECT) is a stream on a connection of its own.
+// carry what HTTP/2 has no place for. A tunnel (Upgrade, CONNECT) is a stream on a connection of its own.
 package forward

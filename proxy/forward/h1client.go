@@ -24,7 +24,7 @@ type h1Client struct {
 	requests    int       // requests that it carried
 	persistent  bool      // the connection survives the current response
 	responded   bool      // the server answered something to the current request
-	quarantined bool      // see reuse
+	quarantined bool      // see h1.Reuse
 	idleSince   time.Time // when it became idle
 	// bound says that the connection may be authenticated as one client (NTLM, Negotiate), and serves no other. owner
 	// is that client's connection, or nil where many clients share one.
@@ -60,27 +60,14 @@ func (c *h1Client) request(fl *flight) {
 	c.requests++
 	c.conn.e.wheel.Cancel(&c.conn.timer)
 	h := &fl.x.Request
-	c.bound = c.bound || bindsConnection(h)
-	f := c.framing(fl)
+	c.bound = c.bound || h1.BindsConnection(h)
+	f := h1.FrameRequest(h, fl.length, fl.req.empty(), fl.tunnel)
 	c.conn.sendBuffer.Grew(h1.AppendRequest(c.conn.sendBuffer.Tail(h.Size()+128), h, f))
 	c.conn.markDirty()
 	c.out.begin(&fl.req, f.Coding)
 	fl.req.to = c
 	fl.resp.from = c
 	c.out.push(&fl.req, nil)
-}
-
-// bindsConnection reports whether a request carries credentials that authenticate its connection.
-func bindsConnection(h *message.Head) bool {
-	for i := range h.Len() {
-		name, value := h.Field(i)
-		authorizes := len(name) == 13 && message.EqualFold(name, "authorization") ||
-			len(name) == 19 && message.EqualFold(name, "proxy-authorization")
-		if authorizes && message.BindsConnection(value) {
-			return true
-		}
-	}
-	return false
 }
 
 // pin keeps a bound connection for the client that it is bound to. It closes one whose client is unknown.
@@ -99,34 +86,6 @@ func (c *h1Client) unpin() {
 		c.owner.pinned = nil
 	}
 	c.owner = nil
-}
-
-// framing chooses how the request's body is delimited. An HTTP/1.0 request stays one, unless its length is unknown.
-func (c *h1Client) framing(fl *flight) h1.Framing {
-	h := &fl.x.Request
-	switch {
-	case fl.tunnel:
-		return h1.Framing{Coding: h1.Tunnel}
-	case fl.req.empty():
-		if h.Version == message.HTTP2 && fl.length < 0 && expectsBody(h.Method()) {
-			h.Set("content-length", "0") // RFC 9110 §8.6
-		}
-		return h1.Framing{}
-	case fl.length >= 0:
-		return h1.Framing{Coding: h1.Length, Length: fl.length}
-	}
-	if h.Version == message.HTTP10 {
-		h.Version = message.HTTP11
-	}
-	return h1.Framing{Coding: h1.Chunked}
-}
-
-func expectsBody(method []byte) bool {
-	switch string(method) {
-	case "POST", "PUT", "PATCH":
-		return true
-	}
-	return false
 }
 
 func (c *h1Client) push(b *body, p []byte) { c.out.push(b, p) }
@@ -191,17 +150,9 @@ func (c *h1Client) read(in []byte) (n int, err error) {
 
 var errUnsolicited = errors.New("forward: response without a request")
 
-func reasonOf(err error) string {
-	var syntax *h1.Error
-	if errors.As(err, &syntax) {
-		return syntax.Reason
-	}
-	return ""
-}
-
 // badResponse returns the fault of a response that cannot be read.
 func (c *h1Client) badResponse(err error) exchange.Fault {
-	f := exchange.Fault{Side: exchange.Upstream, Kind: exchange.BadResponse, Reason: reasonOf(err), Err: err}
+	f := exchange.Fault{Side: exchange.Upstream, Kind: exchange.BadResponse, Reason: h1.ReasonOf(err), Err: err}
 	if errors.Is(err, h1.ErrHeadTooLarge) || errors.Is(err, h1.ErrTrailersTooLarge) {
 		f.Kind, f.Err = exchange.ResponseTooLarge, c.conn.e.errTooLarge()
 	}
@@ -231,7 +182,7 @@ func (c *h1Client) head(in []byte) (used int, err error) {
 		}
 	}
 	c.responded, c.bound = true, c.bound || f.Bound
-	c.u.reuse.answered(c.requests)
+	c.u.reuse.Answered(c.requests)
 	if h.Status < 200 && h.Status != 101 {
 		fl.down.interim(fl, h)
 		h.Reset()
@@ -289,12 +240,12 @@ func (c *h1Client) leave(fl *flight) {
 			c.pin(fl)
 			return
 		}
-		switch c.u.reuse.afterResponse(fl.x.Response.Status, fl.req.moved, c.unsent()) {
-		case notReusable:
+		switch c.u.reuse.AfterResponse(fl.x.Response.Status, fl.req.moved, c.unsent()) {
+		case h1.NotReusable:
 			c.conn.close(nil)
-		case reusableAfterQuarantine:
+		case h1.ReusableAfterQuarantine:
 			c.quarantined = true
-			c.conn.e.wheel.Set(&c.conn.timer, c.conn.e.now.Add(quarantine))
+			c.conn.e.wheel.Set(&c.conn.timer, c.conn.e.now.Add(h1.Quarantine))
 		default:
 			if c.becameIdle = c.reading; !c.becameIdle {
 				c.u.putIdle(c)
@@ -329,7 +280,7 @@ func (c *h1Client) ended(err error) {
 		return
 	}
 	if !c.responded {
-		c.u.reuse.lost(c.requests)
+		c.u.reuse.Lost(c.requests)
 	}
 	c.cur, c.out.f, fl.up = nil, nil, nil
 	if c.state != h1Tunnel && fl.resp.ended {

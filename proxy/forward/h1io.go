@@ -1,10 +1,6 @@
 package forward
 
-import (
-	"io"
-
-	"github.com/tulle-mesh/tulle/proxy/h1"
-)
+import "github.com/tulle-mesh/tulle/proxy/h1"
 
 // h1Writer writes the body of one HTTP/1 message after the other, at both ends of an HTTP/1 connection.
 type h1Writer struct {
@@ -92,5 +88,3 @@ func (w *h1Writer) write(p []byte) {
 	}
 	w.conn.markDirty()
 }
-
-var errTruncated = io.ErrUnexpectedEOF

@@ -2,6 +2,7 @@ package forward
 
 import (
 	"errors"
+	"io"
 	"time"
 
 	"github.com/tulle-mesh/tulle/proxy/exchange"
@@ -223,7 +224,11 @@ func (s *h1Server) interim(fl *flight, h *message.Head) {
 
 func (s *h1Server) beginResponse(fl *flight) {
 	h := &fl.x.Response
-	f := s.framing(fl)
+	f := h1.FrameResponse(h, &fl.x.Request, fl.resp.empty(), fl.open)
+	// If the client waits for 100 (Continue), nobody knows whether it sends the body or its next request (RFC 9110
+	// §10.1.1).
+	f.Close = f.Close || s.closeAfter || s.gotFIN || s.conn.draining() ||
+		s.state == h1Body && (s.expecting || s.refusesBody(h))
 	s.closeAfter = f.Close
 	s.conn.sendBuffer.Grew(h1.AppendResponse(s.conn.sendBuffer.Tail(h.Size()+128), h, f, fl.x.Request.Version))
 	s.conn.markDirty()
@@ -233,32 +238,6 @@ func (s *h1Server) beginResponse(fl *flight) {
 		s.conn.unpause()
 	}
 	s.out.push(&fl.resp, nil)
-}
-
-// framing chooses how the response's body is delimited, RFC 9112 §6.3. The connection ends with the response if the
-// client waits for 100 (Continue): nobody knows whether it sends the body or its next request (RFC 9110 §10.1.1).
-func (s *h1Server) framing(fl *flight) h1.Framing {
-	h := &fl.x.Response
-	f := h1.Framing{
-		Close: s.closeAfter || s.gotFIN || s.conn.draining() || s.state == h1Body && (s.expecting || s.refusesBody(h)),
-	}
-	length := h.Has("content-length")
-	switch {
-	case fl.open:
-		f.Coding = h1.Tunnel
-	case string(fl.x.Request.Method()) == "HEAD" || h.Status == 204 || h.Status == 304:
-	case fl.resp.empty():
-		if !length {
-			h.Set("content-length", "0")
-		}
-	case length:
-		f.Coding = h1.Length
-	case fl.x.Request.Version == message.HTTP10:
-		f.Coding, f.Close = h1.UntilClose, true
-	default:
-		f.Coding = h1.Chunked
-	}
-	return f
 }
 
 // refusesBody reports whether the response refuses a body, and more of it is left than would be read to keep the
@@ -300,7 +279,7 @@ func (s *h1Server) breakOff(fl *flight) {
 	if fl.open {
 		s.conn.reset = true
 	}
-	s.conn.close(errTruncated)
+	s.conn.close(io.ErrUnexpectedEOF)
 }
 
 // next gets ready for another request.

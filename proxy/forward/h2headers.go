@@ -257,7 +257,7 @@ func (c *h2Conn) onResponse(s *stream, f h2.FrameHeader, block []byte) *h2.Error
 		return nil
 	}
 	fl.resp.ended = end
-	c.restoreResponse(fl)
+	h2.RestoreResponse(&fl.x.Response, c.mux && fl.tunnel && len(fl.x.Request.Part(message.Protocol)) > 0)
 	fl.respond()
 	return nil
 }
@@ -269,4 +269,29 @@ func (c *h2Conn) expectBody(s *stream, fl *flight) {
 	if status := fl.x.Response.Status; status == 204 || status == 304 || string(fl.x.Request.Method()) == "HEAD" {
 		s.expect = 0
 	}
+}
+
+func (c *h2Conn) requestBlock(dst []byte, fl *flight) []byte {
+	h := &fl.x.Request
+	if !c.mux || h.Version == message.HTTP2 {
+		return h2.AppendBlock(dst, c.enc, h, h2.Request)
+	}
+	return h2.AppendHTTP1Request(dst, c.enc, h)
+}
+
+func (c *h2Conn) responseBlock(dst []byte, fl *flight) []byte {
+	h := &fl.x.Response
+	if h.Status == 101 {
+		return h2.AppendSwitching(dst, c.enc, h)
+	}
+	return h2.AppendBlock(dst, c.enc, h, h2.Response)
+}
+
+// restoreRequest undoes requestBlock. It reports whether the request is well-formed for this connection.
+func (c *h2Conn) restoreRequest(fl *flight) (ok bool) {
+	if !c.mux {
+		return h2.RestoreRequest(&fl.x.Request, c.conn.e.cfg.RestoreHTTP1)
+	}
+	fl.tunnel, ok = h2.RestoreMuxRequest(&fl.x.Request)
+	return ok
 }

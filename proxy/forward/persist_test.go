@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/h1"
 )
 
 // Some servers close behind every response without saying so, such as tinyproxy. Requests that cannot be sent twice
@@ -56,7 +58,7 @@ func TestServerThatPersistsIsTrusted(t *testing.T) {
 		if status, _, err := r.upload("x"); status != 200 {
 			t.Fatal(status, err)
 		}
-		<-time.After(2 * probation) // the connection proves itself by staying open
+		<-time.After(2 * h1.Probation) // the connection proves itself by staying open
 	}
 	for range 200 {
 		if status, _, err := r.upload("x"); status != 200 {
@@ -77,9 +79,9 @@ func TestConnectionOfARefusedLargeBodyIsNotUsedAgain(t *testing.T) {
 			if err != nil {
 				return
 			}
-			if req.ContentLength > largeBody {
+			if req.ContentLength > h1.LargeBody {
 				_, _ = io.WriteString(c, "HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\n\r\nno")
-				<-time.After(3 * quarantine)
+				<-time.After(3 * h1.Quarantine)
 				return
 			}
 			_, _ = io.Copy(io.Discard, req.Body)
@@ -92,7 +94,7 @@ func TestConnectionOfARefusedLargeBodyIsNotUsedAgain(t *testing.T) {
 			if status, _, err := r.upload(large); status != 413 {
 				t.Fatalf("refused upload: %d, %v", status, err)
 			}
-			<-time.After(quarantine + 50*time.Millisecond) // a quarantined connection is used again after this time
+			<-time.After(h1.Quarantine + 50*time.Millisecond) // a quarantined connection is used again after this time
 			if status, _, err := r.upload("x"); status != 200 {
 				t.Fatalf("next request: %d, %v", status, err)
 			}

@@ -3,19 +3,19 @@ package forward
 import (
 	"cmp"
 	"context"
-	"errors"
 	"net"
 	"slices"
 	"time"
 
 	"github.com/tulle-mesh/tulle/proxy/exchange"
+	"github.com/tulle-mesh/tulle/proxy/h1"
 	"github.com/tulle-mesh/tulle/proxy/sock"
 )
 
 // UpstreamConfig describes the connections to one address.
 type UpstreamConfig struct {
 	// Dial makes a connection that is ready for Protocol, mesh TLS included: a *sock.Conn, or any other net.Conn at the
-	// price of a goroutine for writing. Dial must bound itself; ctx ends with the engine. A *DialError names the fault.
+	// price of a goroutine for writing. Dial must bound itself; ctx ends with the engine. A *exchange.DialError names the fault.
 	// Another error becomes DialTimeout if it is a timeout, otherwise DialRefused.
 	Dial     func(ctx context.Context) (net.Conn, error)
 	Protocol Protocol
@@ -53,14 +53,6 @@ func (c UpstreamConfig) withDefaults() UpstreamConfig {
 // maxShared bounds the shared connections to one address.
 const maxShared = 16
 
-// DialError lets Dial name the fault.
-type DialError struct{ Fault exchange.Fault }
-
-func (e *DialError) Error() string { return e.Fault.String() }
-
-// Unwrap returns the error behind the fault.
-func (e *DialError) Unwrap() error { return e.Fault.Err }
-
 // Upstream is one address that requests are sent to, and the connections to it.
 type Upstream struct {
 	e           *Engine
@@ -68,7 +60,7 @@ type Upstream struct {
 	shared      []*h2Conn   // that take new streams
 	next        int         // the shared connection that had the last stream
 	idle        []*h1Client // idle, the latest last
-	reuse       reuse
+	reuse       h1.Reuse
 	open        int    // connections and dials
 	dialing     int    // dials that are not for one tunnel
 	streamLimit uint32 // how many the server took at once on its last shared connection
@@ -137,7 +129,7 @@ func (u *Upstream) assignHTTP1(fl *flight) {
 
 // allows reports whether fl may take the idle connection c, or must, because no other can be made.
 func (u *Upstream) allows(c *h1Client, fl *flight) bool {
-	return u.open >= u.cfg.MaxConns || u.reuse.allows(c.requests, u.e.now.Sub(c.idleSince), repeatable(fl))
+	return u.open >= u.cfg.MaxConns || u.reuse.Allows(c.requests, u.e.now.Sub(c.idleSince), repeatable(fl))
 }
 
 // pick returns the next shared connection that can take a stream.
@@ -217,7 +209,7 @@ func (u *Upstream) connect(own *flight, ticket int64) {
 	}
 	if err != nil {
 		u.open--
-		u.dialFailed(own, dialFault(err))
+		u.dialFailed(own, exchange.DialFault(err))
 		e.endBatch()
 		return
 	}
@@ -277,19 +269,6 @@ func (u *Upstream) dialFailed(own *flight, f exchange.Fault) {
 		fl.fault(f)
 	}
 	u.dialEnough() // MaxConns has room for another
-}
-
-func dialFault(err error) exchange.Fault {
-	var d *DialError
-	if errors.As(err, &d) {
-		return d.Fault
-	}
-	f := exchange.Fault{Side: exchange.Upstream, Kind: exchange.DialRefused, Retryable: true, Err: err}
-	var timeout interface{ Timeout() bool }
-	if errors.As(err, &timeout) && timeout.Timeout() {
-		f.Kind = exchange.DialTimeout
-	}
-	return f
 }
 
 // putIdle gives a free HTTP/1 connection to the first flight that waits, or makes it idle.

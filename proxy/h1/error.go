@@ -6,6 +6,8 @@
 // application behind it must never disagree about where a message ends.
 package h1
 
+import "errors"
+
 // Class says how to answer an error.
 type Class uint8
 
@@ -55,3 +57,12 @@ var (
 	ErrExpectation  = &Error{Unsupported, "expectation"} // RFC 9110 §10.1.1
 	ErrHeadTooLarge = &Error{TooLarge, "head_too_large"}
 )
+
+// ReasonOf returns the reason of an Error in err's chain, "" if there is none.
+func ReasonOf(err error) string {
+	var syntax *Error
+	if errors.As(err, &syntax) {
+		return syntax.Reason
+	}
+	return ""
+}

@@ -32,6 +32,69 @@ type Framing struct {
 	Bound bool
 }
 
+// FrameRequest chooses how the body of a request to a server is delimited. length is -1 if it is unknown; empty says
+// that there is no body. An HTTP/1.0 request stays one, unless its length is unknown.
+func FrameRequest(h *message.Head, length int64, empty, tunnel bool) Framing {
+	switch {
+	case tunnel:
+		return Framing{Coding: Tunnel}
+	case empty:
+		if h.Version == message.HTTP2 && length < 0 && expectsBody(h.Method()) {
+			h.Set("content-length", "0") // RFC 9110 §8.6
+		}
+		return Framing{}
+	case length >= 0:
+		return Framing{Coding: Length, Length: length}
+	}
+	if h.Version == message.HTTP10 {
+		h.Version = message.HTTP11
+	}
+	return Framing{Coding: Chunked}
+}
+
+func expectsBody(method []byte) bool {
+	switch string(method) {
+	case "POST", "PUT", "PATCH":
+		return true
+	}
+	return false
+}
+
+// FrameResponse chooses how the body of a response to request is delimited, RFC 9112 §6.3. empty says that there is no
+// body.
+func FrameResponse(h, request *message.Head, empty, tunnel bool) (f Framing) {
+	length := h.Has("content-length")
+	switch {
+	case tunnel:
+		f.Coding = Tunnel
+	case string(request.Method()) == "HEAD" || h.Status == 204 || h.Status == 304:
+	case empty:
+		if !length {
+			h.Set("content-length", "0")
+		}
+	case length:
+		f.Coding = Length
+	case request.Version == message.HTTP10:
+		f.Coding, f.Close = UntilClose, true
+	default:
+		f.Coding = Chunked
+	}
+	return f
+}
+
+// BindsConnection reports whether a request carries credentials that authenticate its connection.
+func BindsConnection(h *message.Head) bool {
+	for i := range h.Len() {
+		name, value := h.Field(i)
+		authorizes := len(name) == 13 && message.EqualFold(name, "authorization") ||
+			len(name) == 19 && message.EqualFold(name, "proxy-authorization")
+		if authorizes && message.BindsConnection(value) {
+			return true
+		}
+	}
+	return false
+}
+
 // hop is what the hop-by-hop fields of a head add up to.
 type hop struct {
 	kind                      Kind
