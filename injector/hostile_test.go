@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -41,12 +40,8 @@ func TestHostilePodsAreAnsweredQuickly(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		begin := time.Now()
+		// With a cost that is not linear this takes minutes, beyond the timeout of the test.
 		w := post(h, request("shop", "pods", string(text)))
-		// what is meant takes minutes; a busy machine with the race detector, seconds
-		if took := time.Since(begin); took > 20*time.Second {
-			t.Errorf("%d bytes took %v", len(text), took)
-		}
 		var out admissionv1.AdmissionReview
 		if err := json.Unmarshal(w.Body.Bytes(), &out); w.Code != http.StatusOK || err != nil || out.Response == nil {
 			t.Fatalf("%d bytes: status %d, %v, %.200s", len(text), w.Code, err, w.Body)

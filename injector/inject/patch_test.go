@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"testing"
-	"time"
 
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	corev1 "k8s.io/api/core/v1"
@@ -54,16 +53,13 @@ func TestPatchOfAHugePod(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	begin := time.Now()
+	// With a cost that is not linear this takes minutes, beyond the timeout of the test.
 	patch, err := Patch(pod, after)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(patch) > 32<<10 {
 		t.Errorf("the patch has %d bytes, want what injection adds", len(patch))
-	}
-	if took := time.Since(begin); took > 20*time.Second {
-		t.Errorf("took %v", took)
 	}
 }
 
