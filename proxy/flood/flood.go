@@ -1,6 +1,6 @@
-// Package flood holds the bounds on useless work that a peer may cause on an HTTP/2 connection: by kind of peer, what it
-// may spend, and what an honest peer gets back. It decides nothing and sends nothing: proxy/forward does. It must not
-// import any package of the proxy. The limits are documented in docs/request.md, "Flood limits".
+// Package flood holds the bounds on useless work that a peer may cause on an HTTP/2 connection: by kind of peer, what
+// it may spend, and what an honest peer gets back. It decides nothing and sends nothing: proxy/forward does. It must
+// not import any package of the proxy. The limits are documented in docs/request.md, "Flood limits".
 package flood
 
 import (
@@ -53,9 +53,9 @@ func (k PeerKind) Budgets() (abuse, control Budget) {
 	return abuse, control
 }
 
-// ResetCost is what a client's reset of a stream takes from its budget: always a token for a stranger. For other clients
-// it is less the older the stream is, and nothing once the response has begun, because the stream has then cost the
-// client as much as any other. age is that of the stream.
+// ResetCost is what a client's reset of a stream takes from its budget: always a token for a stranger. For other
+// clients it is less the older the stream is, and nothing once the response has begun, because the stream has then cost
+// the client as much as any other. age is that of the stream.
 func (k PeerKind) ResetCost(age time.Duration, answered bool) float64 {
 	switch {
 	case k == UnmeshedClient:

@@ -191,7 +191,8 @@ func (c *h2Conn) onReset(f h2.FrameHeader, p []byte) *h2.Error {
 	}
 	s := c.streams[f.StreamID]
 	switch {
-	case s == nil && c.kind != flood.UnmeshedClient: // it costs nobody any work: both ends gave up, because a deadline passed
+	case s == nil && c.kind != flood.UnmeshedClient:
+		// it costs nobody any work: both ends gave up, because a deadline passed
 		if !c.control.Spend(c.conn.e.now) {
 			return violation(h2.EnhanceYourCalm, "control_flood")
 		}

@@ -465,7 +465,8 @@ func TestRestoredHTTP1IsWhatHTTP1Allows(t *testing.T) {
 		},
 		{
 			"spaces",
-			[]string{":method", "GET", ":scheme", "http", ":authority", "a", ":path", "/x HTTP/1.1", h2.OrigProto, "HTTP/1.1"}, "",
+			[]string{":method", "GET", ":scheme", "http", ":authority", "a", ":path", "/x HTTP/1.1", h2.OrigProto, "HTTP/1.1"},
+			"",
 		},
 		{
 			"a line",

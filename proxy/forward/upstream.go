@@ -15,8 +15,8 @@ import (
 // UpstreamConfig describes the connections to one address.
 type UpstreamConfig struct {
 	// Dial makes a connection that is ready for Protocol, mesh TLS included: a *sock.Conn, or any other net.Conn at the
-	// price of a goroutine for writing. Dial must bound itself; ctx ends with the engine. A *exchange.DialError names the fault.
-	// Another error becomes DialTimeout if it is a timeout, otherwise DialRefused.
+	// price of a goroutine for writing. Dial must bound itself; ctx ends with the engine. A *exchange.DialError names the
+	// fault. Another error becomes DialTimeout if it is a timeout, otherwise DialRefused.
 	Dial     func(ctx context.Context) (net.Conn, error)
 	Protocol Protocol
 	// Conns is how many shared connections HTTP2 and Mux use; 0 means 1. When all of them carry as many streams as the

@@ -2,11 +2,11 @@ package h1
 
 import "time"
 
-// Reuse decides whether a server's HTTP/1 connection may carry another request, and from when. Each upstream has one. The zero
-// Reuse knows nothing of its server.
+// Reuse decides whether a server's HTTP/1 connection may carry another request, and from when. Each upstream has one.
+// The zero Reuse knows nothing of its server.
 //
-// A server may close a connection behind any response without saying so (RFC 9112 §9.3), and a request that is on
-// its way then is lost. Two things make that likely:
+// A server may close a connection behind any response without saying so (RFC 9112 §9.3), and a request that is on its
+// way then is lost. Two things make that likely:
 //
 //   - The server did not read the request's body: it refused the request, or answered while parts of it had not
 //     left. Most servers close then. The connection is in quarantine, and is used again if it is still open

@@ -60,8 +60,8 @@ func RestoreMuxRequest(h *message.Head) (tunnel, ok bool) {
 	return upgrade || string(h.Method()) == "CONNECT", true
 }
 
-// RestoreRequest removes OrigProto from a request that no proxy of this mesh sent. With linkerd, a request that Linkerd's
-// proxies mark becomes HTTP/1 again. ok is false for an extended CONNECT, because it was not offered.
+// RestoreRequest removes OrigProto from a request that no proxy of this mesh sent. With linkerd, a request that
+// Linkerd's proxies mark becomes HTTP/1 again. ok is false for an extended CONNECT, because it was not offered.
 func RestoreRequest(h *message.Head, linkerd bool) (ok bool) {
 	if orig, was1 := h.Get(OrigProto); was1 && linkerd && string(h.Method()) != "CONNECT" {
 		restoreVersion(h, orig)
