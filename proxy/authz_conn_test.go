@@ -326,15 +326,11 @@ func TestChangeReachesOpenConnections(t *testing.T) {
 		}
 	}
 	g.set(t, only(authorize(mesh.NamedClients, web2)))
-	changed := time.Now()
 	if got := do(t, clients[web], "GET", "http://cart.shop/", nil); got.status != 403 {
 		t.Errorf("the next request of the client without right: %d", got.status)
 	}
 	if _, err := conns[web].Read(make([]byte, 1)); !isReset(err) {
 		t.Errorf("the connection of the client without right: %v, want a reset", err)
-	}
-	if took := time.Since(changed); took > time.Second {
-		t.Errorf("the connection lived on for %v", took)
 	}
 	if got := do(t, clients[web2], "GET", "http://cart.shop/", nil); got.status != 200 {
 		t.Errorf("the other client: %d", got.status)
@@ -379,12 +375,8 @@ func TestStreamLosesItsRight(t *testing.T) {
 	defer res.Body.Close()
 	pd.plane.SetInbound(policy())
 	pd.awaitPolicy(t, pd.inForce("0"), app)
-	began := time.Now()
 	if _, err := io.ReadAll(res.Body); err == nil {
 		t.Error("the stream ended in order")
-	}
-	if took := time.Since(began); took > time.Second {
-		t.Errorf("the stream lived on for %v", took)
 	}
 }
 

@@ -219,9 +219,6 @@ func TestTimeoutsSayWhichBoundPassed(t *testing.T) {
 			}
 			got := do(t, c, "POST", "http://cart.shop"+test.path, test.header)
 			name := fmt.Sprint(test.path, test.header)
-			if took := time.Since(begun); took > 2*time.Second {
-				t.Errorf("%s: the answer took %v", name, took)
-			}
 			status, text := 504, got.body
 			if test.header.Get("Content-Type") != "" {
 				status, text = 200, got.header.Get("Grpc-Message")

@@ -125,14 +125,10 @@ func TestMirrorNeverHarms(t *testing.T) {
 					r.first.e.routing.copies.x.TotalTimeout = 100 * time.Millisecond
 				}
 			})
-			begun := time.Now()
 			resp, err := r.client.Post(r.url+"/hash", "text/plain", bytes.NewReader(test.sent))
 			if got := readBody(t, resp, err); resp.StatusCode != 200 ||
 				!strings.HasPrefix(got, fmt.Sprint(len(test.sent), " ")) {
 				t.Errorf("got %d %q", resp.StatusCode, got)
-			}
-			if d := time.Since(begun); d > 3*time.Second {
-				t.Errorf("the request took %v", d)
 			}
 			if f := await(t, ends); f.Kind != test.want {
 				t.Errorf("the copy ended with %v, want %v", f, test.want)
