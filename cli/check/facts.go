@@ -48,6 +48,8 @@ type facts struct {
 	// Before the installation.
 	access map[string]error // what the user may not create, by resource
 	leases fact[*coordinationv1.LeaseList]
+	// elsewhere says that another namespace has the cluster's installation, or why that is not known.
+	elsewhere error
 
 	// The installation. Names of objects are keys.
 	controlNS    fact[*corev1.Namespace]
@@ -89,6 +91,7 @@ func gather(ctx context.Context, opts Options, known links) *facts {
 	f.nodes = learn(core.Nodes().List(ctx, all))
 	if opts.Pre {
 		f.access = deniedCreates(ctx, cl, own)
+		f.elsewhere = installation.CheckElsewhere(ctx, cl, install.Target{Namespace: own, Version: opts.Version})
 		f.leases = learn(cl.CoordinationV1().Leases(corev1.NamespaceNodeLease).List(ctx, all))
 		return f
 	}

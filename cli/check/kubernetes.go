@@ -9,6 +9,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	utilversion "k8s.io/apimachinery/pkg/util/version"
+
+	"github.com/tulle-mesh/tulle/cli/installation"
 )
 
 // minKubernetes is the first release whose admission rules in CEL know IP addresses; native sidecars and
@@ -44,6 +46,8 @@ func askVersion(f *facts) error {
 func preInstallation() category {
 	checks := []check{
 		{anchor: "pre-ns", text: "control plane namespace is not used by anything else", ask: askNoNamespace},
+		{anchor: "pre-one-installation", text: "no other namespace has a control plane",
+			ask: func(f *facts) error { return f.elsewhere }},
 	}
 	for _, r := range created {
 		checks = append(checks, check{
@@ -64,10 +68,11 @@ func askNoNamespace(f *facts) error {
 		return nil
 	case f.controlNS.err != nil:
 		return f.controlNS.err
-	case f.controlNS.value.Labels["linkerd.io/is-control-plane"] == "true":
+	case f.controlNS.value.Labels[installation.ControlPlaneLabel] == "true":
 		return nil
 	}
-	return fmt.Errorf("the %s namespace already exists, and is not labelled linkerd.io/is-control-plane=true", f.namespace)
+	return fmt.Errorf("the %s namespace already exists, and is not labelled %s=true", f.namespace,
+		installation.ControlPlaneLabel)
 }
 
 func askLinuxNodes(f *facts) error {

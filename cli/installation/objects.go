@@ -53,33 +53,38 @@ type NameOnly struct {
 	Namespace string `json:"namespace,omitempty"`
 }
 
+// listing lists the objects of one kind.
+type listing struct {
+	apiVersion, kind string
+	list             func() (runtime.Object, error)
+}
+
+// clusterWide returns how to list the objects of an installation that are in no namespace, in the order in which they
+// can be deleted: the webhook, rights, admission policies.
+func clusterWide(ctx context.Context, cl *cluster.Client, opts metav1.ListOptions) []listing {
+	const admissionV1, rbacV1 = "admissionregistration.k8s.io/v1", "rbac.authorization.k8s.io/v1"
+	admission, rbac := cl.AdmissionregistrationV1(), cl.RbacV1()
+	return []listing{
+		{admissionV1, "MutatingWebhookConfiguration",
+			func() (runtime.Object, error) { return admission.MutatingWebhookConfigurations().List(ctx, opts) }},
+		{rbacV1, "ClusterRoleBinding", func() (runtime.Object, error) { return rbac.ClusterRoleBindings().List(ctx, opts) }},
+		{rbacV1, "ClusterRole", func() (runtime.Object, error) { return rbac.ClusterRoles().List(ctx, opts) }},
+		{admissionV1, "ValidatingAdmissionPolicyBinding",
+			func() (runtime.Object, error) { return admission.ValidatingAdmissionPolicyBindings().List(ctx, opts) }},
+		{admissionV1, "ValidatingAdmissionPolicy",
+			func() (runtime.Object, error) { return admission.ValidatingAdmissionPolicies().List(ctx, opts) }},
+	}
+}
+
 // Objects returns what has the installation's label, in the order in which it can be deleted in one go: first the
 // webhook, so that it refuses no pod, then the rights and the processes of the controllers, so that they repair
 // nothing, the namespace last.
 func Objects(ctx context.Context, cl *cluster.Client, control string) ([]ObjectName, error) {
 	opts := metav1.ListOptions{LabelSelector: mesh.ControlPlaneNSLabel + "=" + control}
-	admission, rbac := cl.AdmissionregistrationV1(), cl.RbacV1()
-	lists := []struct {
-		apiVersion, kind string
-		list             func() (runtime.Object, error)
-	}{
-		{"admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration",
-			func() (runtime.Object, error) { return admission.MutatingWebhookConfigurations().List(ctx, opts) }},
-		{"rbac.authorization.k8s.io/v1", "ClusterRoleBinding",
-			func() (runtime.Object, error) { return rbac.ClusterRoleBindings().List(ctx, opts) }},
-		{"rbac.authorization.k8s.io/v1", "ClusterRole",
-			func() (runtime.Object, error) { return rbac.ClusterRoles().List(ctx, opts) }},
-		{"apps/v1", "Deployment", func() (runtime.Object, error) { return cl.AppsV1().Deployments(control).List(ctx, opts) }},
-		{"admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicyBinding", func() (runtime.Object, error) {
-			return admission.ValidatingAdmissionPolicyBindings().List(ctx, opts)
-		}},
-		{"admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy",
-			func() (runtime.Object, error) { return admission.ValidatingAdmissionPolicies().List(ctx, opts) }},
-		{"v1", "ConfigMap", func() (runtime.Object,
-			error) {
-			return cl.CoreV1().ConfigMaps(metav1.NamespaceAll).List(ctx, opts)
-		}},
-	}
+	lists := slices.Insert(clusterWide(ctx, cl, opts), 3, listing{"apps/v1", "Deployment",
+		func() (runtime.Object, error) { return cl.AppsV1().Deployments(control).List(ctx, opts) }})
+	lists = append(lists, listing{"v1", "ConfigMap",
+		func() (runtime.Object, error) { return cl.CoreV1().ConfigMaps(metav1.NamespaceAll).List(ctx, opts) }})
 	var objects []ObjectName
 	for _, l := range lists {
 		found, err := l.list()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/tulle-mesh/tulle/cli/cluster"
 	"github.com/tulle-mesh/tulle/cli/installation"
@@ -35,7 +36,8 @@ func (c *cli) installCommand() *cobra.Command {
 		Use:   "install",
 		Short: "Print the manifests of the control plane",
 		Long: `install prints the manifests of the control plane, after the definitions of its custom resources. It changes nothing: apply the output.
-It includes the definitions of the Gateway API, unless the cluster has a Gateway API of its own.
+It includes the definitions of the Gateway API, unless the cluster has a Gateway API of its own. A cluster can have one installation:
+install refuses another namespace than that of the installation in the cluster, unless --ignore-cluster keeps it from looking.
 
 The output contains no secrets and is the same every time, so you can keep it in git. Apply it again to update an installation. Then
 give the same values again: install names on stderr those that would change, and --reuse-values takes them from the cluster.
@@ -103,6 +105,9 @@ func (c *cli) install(cmd *cobra.Command, opts installOptions) error {
 		return err
 	}
 	target := install.Target{Namespace: c.flags.controlNamespace, Version: version}
+	if err := c.checkElsewhere(ctx, cl, target); err != nil {
+		return err
+	}
 	missing, notes, err := installation.MissingDefinitions(ctx, cl, target, values.InstallGatewayAPI)
 	if err != nil {
 		return err
@@ -113,6 +118,11 @@ func (c *cli) install(cmd *cobra.Command, opts installOptions) error {
 	manifests := install.RenderCRDs(missing)
 	if !opts.crds {
 		c.noteInstallation(before, overrides)
+		if warning, err := installation.SharedWarning(ctx, cl, target.Namespace); err != nil {
+			c.debugf("not known who uses the namespace: %v", err)
+		} else if warning != "" {
+			fmt.Fprintln(c.err, "warning:", warning)
+		}
 		rest, err := install.Render(values, target)
 		if err != nil {
 			return err
@@ -126,6 +136,19 @@ func (c *cli) install(cmd *cobra.Command, opts installOptions) error {
 	}
 	_, err = c.out.Write(manifests)
 	return err
+}
+
+// checkElsewhere refuses a second installation in the cluster. What a cluster does not answer is no obstacle.
+func (c *cli) checkElsewhere(ctx context.Context, cl *cluster.Client, t install.Target) error {
+	switch err := installation.CheckElsewhere(ctx, cl, t); {
+	case errors.As(err, new(*installation.ElsewhereError)):
+		return fmt.Errorf("%w (--ignore-cluster does not look)", err)
+	case apierrors.IsForbidden(err):
+		fmt.Fprintln(c.err, "note: not known whether another namespace has an installation:", err)
+	case err != nil:
+		c.debugf("other namespaces not asked for an installation: %v", err)
+	}
+	return nil
 }
 
 // installValues returns valid values, and says on stderr what the user should know about them.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	metadatafake "k8s.io/client-go/metadata/fake"
@@ -17,6 +18,7 @@ import (
 	"github.com/tulle-mesh/tulle/cli/cluster"
 	"github.com/tulle-mesh/tulle/cli/installation"
 	"github.com/tulle-mesh/tulle/identity/ca"
+	"github.com/tulle-mesh/tulle/mesh"
 )
 
 // credentials writes an anchor and an issuer below it to files.
@@ -237,5 +239,91 @@ func TestInstallWritesJSON(t *testing.T) {
 	if lines := strings.Split(strings.TrimSpace(r.out), "\n"); r.code != 0 || len(lines) < 20 ||
 		!strings.HasPrefix(lines[0], `{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition"`) {
 		t.Errorf("exit code %d, %d lines, the first %.60s", r.code, len(lines), lines[0])
+	}
+}
+
+// TestInstallRefusesASecondInstallation looks at a cluster whose installation is in another namespace: its cluster-wide
+// objects have the names of those that install writes.
+func TestInstallRefusesASecondInstallation(t *testing.T) {
+	linkerd := emptyCluster()
+	linkerd.objects = append(linkerd.objects, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{
+		Name: "linkerd-identity", Labels: map[string]string{mesh.ControlPlaneNSLabel: "linkerd"}}})
+	forbidden := healthyCluster(t)
+	forbidden.mayNotLook = []string{"mutatingwebhookconfigurations"}
+	const refusal = "namespace tulle has an installation of Tulle already"
+	for name, test := range map[string]struct {
+		connect connector
+		args    []string
+		code    int
+		want    string // of stderr
+	}{
+		"another namespace":      {healthyCluster(t).connect, []string{"install", "-L", "tulle2"}, 1, refusal},
+		"its remedy":             {healthyCluster(t).connect, []string{"install", "-L", "tulle2"}, 1, "add -L tulle; to move it"},
+		"definitions alone":      {healthyCluster(t).connect, []string{"install", "-L", "tulle2", "--crds"}, 1, refusal},
+		"the same namespace":     {healthyCluster(t).connect, []string{"install", "-L", "tulle"}, 0, "already installed"},
+		"without looking":        {healthyCluster(t).connect, []string{"install", "-L", "tulle2", "--ignore-cluster"}, 0, ""},
+		"without a cluster":      {noCluster, []string{"install", "-L", "tulle2"}, 0, ""},
+		"a cluster with Linkerd": {linkerd.connect, []string{"install"}, 0, ""},
+		"without the right":      {forbidden.connect, []string{"install", "-L", "tulle2"}, 0, "note: not known whether another"},
+		"check":                  {healthyCluster(t).connect, []string{"check", "--pre", "-L", "tulle2"}, 1, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := runCLI(t, test.connect, "", test.args...)
+			if r.code != test.code || !strings.Contains(r.err, test.want) || test.want == "" && r.err != "" {
+				t.Errorf("exit code %d, stderr %q; want %d and %q", r.code, r.err, test.code, test.want)
+			}
+			const failed = "× no other namespace has a control plane\n    " + refusal
+			if isCheck := name == "check"; isCheck != strings.Contains(r.out, failed) {
+				t.Errorf("stdout %.2000s; want %q: %t", r.out, failed, isCheck)
+			}
+			if test.args[0] == "install" && (r.out == "") != (test.code == 1) {
+				t.Errorf("%d bytes on stdout with exit code %d", len(r.out), r.code)
+			}
+		})
+	}
+}
+
+// TestInstallWarnsOfANamespaceThatApplicationsUse names who uses it, and what the output would change there.
+func TestInstallWarnsOfANamespaceThatApplicationsUse(t *testing.T) {
+	in := func(ns *corev1.Namespace, more ...runtime.Object) connector {
+		f := emptyCluster()
+		f.objects = append(append(f.objects, ns), more...)
+		return f.connect
+	}
+	shop := func() *corev1.Namespace { return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop"}} }
+	asks, ours := shop(), shop()
+	asks.Annotations = map[string]string{mesh.InjectAnnotation: "enabled"}
+	ours.Labels = map[string]string{installation.ControlPlaneLabel: "true"}
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "shop"}}
+	done := &corev1.Pod{ObjectMeta: pod.ObjectMeta, Status: corev1.PodStatus{Phase: corev1.PodSucceeded}}
+	own := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "identity", Namespace: "shop",
+		Labels: map[string]string{mesh.ControlPlaneComponentLabel: "identity"}}}
+	const begin = "warning: applications use namespace shop: "
+	for name, test := range map[string]struct {
+		connect connector
+		want    string // of stderr; "" for nothing
+	}{
+		"it asks for proxies": {in(asks), begin + "it asks for proxies.\n"},
+		"it has pods":         {in(shop(), pod), begin + "its pods include web.\n"},
+		"both":                {in(asks, pod), begin + "it asks for proxies; its pods include web.\n"},
+		"pods that ended":     {in(shop(), done), ""},
+		"our pods":            {in(shop(), own), ""},
+		"it is empty":         {in(shop()), ""},
+		"made for us":         {in(ours, pod), ""},
+		"it does not exist":   {emptyCluster().connect, ""},
+		"no cluster":          {noCluster, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := runCLI(t, test.connect, "", "install", "-L", "shop")
+			if r.code != 0 || !strings.HasPrefix(r.err, test.want) || test.want == "" && r.err != "" {
+				t.Errorf("exit code %d, stderr %q; want 0 and %q", r.code, r.err, test.want)
+			}
+			if test.want != "" && !strings.Contains(r.err, "annotation linkerd.io/inject to disabled and enforces the restricted") {
+				t.Errorf("stderr %q does not say what would change", r.err)
+			}
+			if r := runCLI(t, test.connect, "", "install", "-L", "shop", "--crds"); r.err != "" {
+				t.Errorf("definitions alone: stderr %q, want nothing", r.err)
+			}
+		})
 	}
 }
