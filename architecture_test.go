@@ -25,7 +25,7 @@ func TestArchitectureNamesWhatExists(t *testing.T) {
 		files[row[1]] = true
 		requireDeclared(t, row[1], row[2])
 	}
-	for _, row := range tableOf(t, string(page), "What waits for whom") {
+	for _, row := range tableOf(t, string(page), "What notes that something is out of date") {
 		requireDeclared(t, row[1], row[0])
 	}
 }

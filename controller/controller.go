@@ -33,7 +33,9 @@ type Config struct {
 	Model    model.Config
 	// Events is where objects come from; an Event that is Synced marks the end of those that existed at the start.
 	Events <-chan model.Event
-	// Problems gets every mistake that is found in an object.
+	// Problems gets findings that are reported by an Event: those in annotations, and spec mistakes of access policies
+	// (Servers, authorizations, rate limits). Spec mistakes of routes and profiles are in Outcomes alone. Package kube
+	// reports objects that cannot be decoded, and removed definitions.
 	Problems Reporter
 	// Outcomes gets what statuses are made of, as it changes.
 	Outcomes Publisher

@@ -25,7 +25,8 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			"Snapshots that were built because a namespace or a node changed."),
 		problems: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tulle_destination_problems_total",
-			Help: "Mistakes found in Kubernetes objects, by the annotation or field that is wrong.",
+			Help: "Findings in annotations and spec mistakes of access policies, by the annotation or field. " +
+				"Spec mistakes of routes and profiles are in their status alone.",
 		}, []string{"field"}),
 		batch: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "tulle_destination_batch_size", Help: "Events and requests that were handled together.",
@@ -35,7 +36,8 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "tulle_destination_publish_seconds", Help: "Time to bring every watch that a batch touched up to date.",
 			Buckets: prometheus.ExponentialBuckets(0.00001, 10, 6),
 		}),
-		watches: gauge("tulle_destination_watches", "Targets that are watched, counted once a node."),
+		watches: gauge("tulle_destination_watches",
+			"Targets that are watched, counted once for each node and namespace that watches them."),
 		answers: gauge("tulle_destination_answers", "Different answers to the watched targets."),
 	}
 	r.MustRegister(m.events, m.resolves, m.changes, m.rebuilds, m.problems, m.batch, m.publish, m.watches, m.answers)

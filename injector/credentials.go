@@ -46,7 +46,9 @@ type credentials struct {
 }
 
 // renew returns the credentials for dnsName that should be active at now: c itself if nothing is due. A nil c asks for
-// new ones. // // It never takes two steps at once. A new authority is first announced beside the old one. Certificates
+// new ones.
+//
+// It never takes two steps at once. A new authority is first announced beside the old one. Certificates
 // below it follow after the overlap, and the old authority is removed after another overlap. Replicas and API servers
 // have that long to follow each step.
 func (c *credentials) renew(dnsName string, now time.Time) (*credentials, error) {

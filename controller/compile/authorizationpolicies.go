@@ -14,8 +14,7 @@ import (
 // AuthorizationPolicy is a target and what clients of it must show, all of it.
 type AuthorizationPolicy struct {
 	Target mesh.Ref
-	// Identities and networks are a MeshTLSAuthentication and a NetworkAuthentication, zero if not required; accounts
-	// are ServiceAccounts.
+	// Identities and networks are a MeshTLSAuthentication and a NetworkAuthentication, zero if not required.
 	Identities, Networks mesh.Ref
 	ServiceAccounts      []mesh.IdentityMatch
 }

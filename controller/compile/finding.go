@@ -26,7 +26,8 @@ type Severity uint8
 const (
 	// Ignored is a value without effect. The rest of the object works.
 	Ignored Severity = iota
-	// Unresolved is a reference that cannot lead anywhere, whatever else exists.
+	// Unresolved is a reference that leads nowhere. Package compile finds those that no other object could mend, package
+	// model the rest.
 	Unresolved
 	// Invalid is a mistake: the part of the object that has it cannot be used.
 	Invalid

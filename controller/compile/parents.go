@@ -9,7 +9,7 @@ import (
 type ParentRef struct {
 	Kind parentKind
 	types.NamespacedName
-	// Port and section narrow a Service to one port; 0 and "" do not.
+	// Port and Section narrow a Service to one port; 0 and "" do not.
 	Port    uint16
 	Section string
 	Raw     gatewayv1.ParentReference

@@ -99,7 +99,7 @@ func ParseRequestSettings(o metav1.Object, now time.Time, service bool, prior Re
 }
 
 // CheckAnnotations returns what is wrong with the annotations of a route or of a Service that say how requests are
-// tried, as Build would report them at the instant now.
+// tried, as ParseRequestSettings would report them at the instant now.
 func CheckAnnotations(o metav1.Object, service bool, now time.Time) Findings {
 	return ParseRequestSettings(o, now, service, RequestSettings{}).Findings
 }

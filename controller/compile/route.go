@@ -47,7 +47,7 @@ type Route struct {
 	Rules      []mesh.Rule
 	Truncated  int          // rules beyond the most that are looked at
 	Bounds     []RuleBounds // of rules, by index
-	// uses are the ports of Services that the rules name, each once.
+	// References are the ports of Services that the rules name, each once.
 	References []mesh.ServiceRef
 	Findings   Findings
 }

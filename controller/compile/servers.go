@@ -16,7 +16,7 @@ import (
 // authorization admits.
 type Server struct {
 	Selector labels.Selector // of pods; nil selects none
-	Port     uint16          // 0 if portName names it
+	Port     uint16          // 0 if PortName names it
 	PortName string
 	Protocol mesh.Protocol
 	Policy   mesh.AccessPolicy

@@ -21,7 +21,7 @@ type Service struct {
 	Settings        Settings
 	Requests        RequestSettings
 	PublishNotReady bool
-	// LocalOnly is internalTrafficPolicy Local; distribution is spec.trafficDistribution.
+	// LocalOnly is internalTrafficPolicy Local; Distribution is spec.trafficDistribution.
 	LocalOnly    bool
 	Distribution string
 }

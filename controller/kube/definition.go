@@ -204,7 +204,7 @@ func servedVersions(u *unstructured.Unstructured) (served []string, ok bool) {
 	return served, ok
 }
 
-// turn watches the version of the kind that uid defines, and nothing else; "" is none.
+// watchVersion watches the version of the kind that uid defines, and nothing else; "" is none.
 func (s *source) watchVersion(ctx context.Context, uid types.UID, version string) {
 	w := &s.watching
 	if version == w.version && (uid == w.uid || version == "") {

@@ -137,10 +137,10 @@ func (w *Watcher) Run(ctx context.Context, out chan<- model.Event) error {
 	return group.Wait()
 }
 
-// settlePatience is the time after which kinds that were not listed are named in the log.
+// syncPatience is the time after which kinds that were not listed are named in the log.
 const syncPatience = 30 * time.Second
 
-// settle waits until the model has what there is of each kind; false if ctx ends first.
+// waitForSync waits until the model has what there is of each kind; false if ctx ends first.
 func (w *Watcher) waitForSync(ctx context.Context) bool {
 	late := time.NewTicker(syncPatience)
 	defer late.Stop()

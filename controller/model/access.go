@@ -22,7 +22,7 @@ type access struct {
 	// the policy of each Server, once it was asked for; see Store.port
 	ports map[types.NamespacedName]*mesh.PortPolicy
 	stale map[types.NamespacedName]struct{} // Servers whose ports are to be derived again
-	// Servers whose authorizations are to be counted again; see recount
+	// Servers whose authorizations are to be counted again; see recountExcess
 	recountDue map[types.NamespacedName]struct{}
 	excess     map[types.NamespacedName]map[mesh.Ref]struct{} // authorizations that a Server has no room for
 

@@ -12,7 +12,7 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// maxPortProofs bounds what the authorizations of a Server and of its routes ask for together: each of them, each
+// maxServerEntries bounds what the authorizations of a Server and of its routes ask for together: each of them, each
 // identity, network and exception counts. All of it is sent to each pod of the Server, a hundred bytes apiece, whenever
 // any of it changes.
 const maxServerEntries = 4 * compile.MaxClientEntries
@@ -24,7 +24,7 @@ type authorizer struct {
 	authorization mesh.Authorization
 }
 
-// weight is what the authorization counts of maxPortProofs.
+// weight is what the authorization counts of maxServerEntries.
 func (a *authorizer) weight() int {
 	n := 1 + len(a.authorization.Identities)
 	for i := range a.authorization.Networks {

@@ -51,8 +51,7 @@ type Change struct {
 	Problems []Problem
 }
 
-// Problem is a finding that people should hear of now, and the object that has it. The last valid value, or the default
-// if there was none, stays active.
+// Problem is a finding that is reported at once, and the object that has it.
 type Problem struct {
 	Object ObjectRef
 	compile.Finding

@@ -12,14 +12,14 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// profile is the record of a ServiceProfile. But for resolved it never changes.
+// profile is the record of a ServiceProfile. All of it but resolved never changes.
 type profile struct {
 	objectKey
 	uid        types.UID
 	generation int64
-	// of is the Service that the name means; zero if it means none of this cluster.
+	// service is the Service that the name means; zero if it means none of this cluster.
 	service types.NamespacedName
-	// said is what the object says now. served is what holds, as in a route.
+	// latest is what the object says now. active is what applies, as in a route.
 	latest, accepted *compile.Profile
 	resolved         *mesh.Profile
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// route is the record of a route of any kind. But for resolved it never changes.
+// route is the record of a route of any kind. All of it but resolved never changes.
 type route struct {
 	objectKey
 	routeKind  compile.RouteKind
@@ -21,7 +21,7 @@ type route struct {
 	generation int64
 	created    time.Time
 	settings   compile.RequestSettings
-	// latest is what the object says now. served is what holds: latest, or an earlier generation's if latest has
+	// latest is what the object says now. active is what applies: latest, or an earlier generation's if latest has
 	// mistakes and that had none.
 	latest, accepted *compile.Route
 	// resolved holds the rules with their references looked up, by parent Service; touching the route empties it.
@@ -97,7 +97,7 @@ func (s *Store) applyRoute(key objectKey, now *route) Change {
 	return change
 }
 
-// atServers returns what r says about requests to Servers; nil if it, which may be nil, is attached to none. A route
+// serverRoute returns what r says about requests to Servers; nil if it, which may be nil, is attached to none. A route
 // governs Servers of its own namespace alone: nobody else's.
 func (r *route) serverRoute() *serverRoute {
 	if r == nil || r.routeKind.IsStream() {

@@ -54,8 +54,8 @@ func (s *Store) setServerRoute(ref mesh.Ref, now *serverRoute, change *Change) {
 	}
 }
 
-// touchCrowded has the statuses told again of the routes of those Servers that have more than they may: which ones hold
-// depends on all.
+// touchOverLimit touches the outcomes of the routes of those Servers that have more than they may: which ones are
+// active depends on all.
 func (s *Store) touchOverLimit(servers []types.NamespacedName) {
 	for _, n := range servers {
 		if all := s.access.routesAt[n]; len(s.routesFor(n)) < len(all) {
@@ -77,7 +77,7 @@ func (s *Store) routesFor(n types.NamespacedName) []*serverRoute {
 	return all
 }
 
-// holdsAtServer reports whether the route governs the Server n.
+// activeAtServer reports whether the route governs the Server n.
 func (s *Store) activeAtServer(route mesh.Ref, n types.NamespacedName) bool {
 	return slices.ContainsFunc(s.routesFor(n), func(r *serverRoute) bool { return r.ref == route })
 }

@@ -9,7 +9,8 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// Snapshot is what follows from all objects together. It is immutable.
+// Snapshot is what follows from namespaces, nodes and the installation's defaults: it may touch every answer. It is
+// immutable.
 type Snapshot struct {
 	namespaces map[string]defaults
 	fallback   defaults // of a namespace that says nothing, or is not known yet

@@ -19,7 +19,9 @@ const (
 )
 
 // trust is the set of active trust anchors: those of the trust roots file and those of the identity controller's last
-// answer. // // Both come from the same bundle, but either may be newer: kubelets take up to two minutes to update a
+// answer.
+//
+// Both come from the same bundle, but either may be newer: kubelets take up to two minutes to update a
 // ConfigMap in a pod, and an answer is as old as the certificate. The union includes a new anchor as soon as either
 // names it. A dropped anchor must go as fast, so a file that changes overrides an earlier answer.
 type trust struct {
