@@ -255,7 +255,7 @@ const (
 	Abandoned Outcome = iota
 	// Responded means that the endpoint answered.
 	Responded
-	// Connected means that a connection was made, without a known latency.
+	// Connected means that the endpoint took a connection or a request, and that its latency says nothing.
 	Connected
 	// Unreachable means that no connection could be made: the endpoint's back-off begins.
 	Unreachable

@@ -2,7 +2,7 @@
 // them.
 //
 // It owns Exchange, Conn, Traffic and Fault. It imports mesh and proxy/message only: the engine (proxy/forward) fills
-// the records, the proxy's handler decides on them, and metrics, access log and tap read them. The one idea: everything
+// the records, the proxy's handler decides on them, and metrics and the access log read them. The one idea: everything
 // about a request is in one value that ends exactly once.
 package exchange
 
@@ -29,8 +29,8 @@ type Exchange struct {
 	// trailers only.
 	Trailers message.Head
 
-	// Begun is when the request's head was complete, Sent when it was last given to an upstream, Answered when the final
-	// response's head came, Ended when the last byte of the response was handed to the connection. All come from one clock
+	// Begun is when the request's head was complete, Sent when it was last given to an upstream, Answered when the head
+	// of the final response, or of the proxy's own, was ready to go downstream, Ended when the last byte of the response was handed to the connection. All come from one clock
 	// reading a batch; a zero time means that it did not happen.
 	Begun, Sent, Answered, Ended time.Time
 	// Uploaded is when the last byte of the request's body so far went upstream, FirstByte when the first one of the
@@ -38,7 +38,7 @@ type Exchange struct {
 	Uploaded, FirstByte time.Time
 	// RequestBytes and ResponseBytes count body bytes that were forwarded.
 	RequestBytes, ResponseBytes int64
-	// Attempts counts upstreams that the request was given to.
+	// Attempts counts how often the request was given to an upstream, whether or not it left.
 	Attempts int
 	// Unrepeatable says why the request cannot be sent again, as a constant word: one of Final, TooManyAttempts,
 	// NotBuffered, BodyTooLarge and BuffersFull, or "" if it can. The engine sets it before Response and OnFault.
@@ -79,8 +79,6 @@ type Conn struct {
 	Peer mesh.ID
 	// Remote is the client's address, Target the address that it wanted to reach.
 	Remote, Target netip.AddrPort
-	// TLS says that the connection is mesh TLS terminated here.
-	TLS bool
 	// Traffic counts the connection's bytes; nil counts nothing. The code that accepts a connection counts it.
 	Traffic *Traffic
 	// Data belongs to the handler: its state for the connection.

@@ -34,11 +34,11 @@ type Kind uint8
 //	DialTimeout   upstream    the connection was not made in time                           504, retryable
 //	Identity      upstream    the TLS peer is not who it must be                            502, retryable
 //	Refused       upstream    GOAWAY or REFUSED_STREAM: certainly not processed             503, retryable
-//	Lost          upstream    the connection ended before the answer                        502, retryable if nothing was sent
+//	Lost          upstream    the connection ended before the answer                        502, retryable if the request is safe to repeat
 //	Reset         upstream    the server reset the stream; the reason is HTTP/2's code      502; gRPC's mapping of the code
 //	BadResponse   upstream    the response breaks HTTP's syntax or rules                    502
 //	ResponseTooLarge upstream the response's head or trailers exceed the limit              502
-//	Rejected      upstream    the handler wants another response than the one that came     502
+//	Rejected      upstream    the handler wants another response than the one that came     503
 const (
 	None Kind = iota
 	Malformed
@@ -95,7 +95,8 @@ const (
 type Fault struct {
 	Side Side
 	Kind Kind
-	// Retryable says that the request was certainly not processed and can be sent again from its start.
+	// Retryable says that the request may be sent again from its start: it was certainly not processed, or it is
+	// idempotent, has no body and got no response.
 	Retryable bool
 	// Reason narrows the kind to one constant word such as "te_and_cl"; it may label a metric.
 	Reason string

@@ -79,7 +79,7 @@ func (fl *flight) act(v Action) {
 
 func (fl *flight) waitForEndpoint() {
 	if fl.e.waitingForEndpoint.len >= fl.e.cfg.MaxWaiting {
-		fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Overloaded, Reason: "parked"})
+		fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Overloaded, Reason: "endpoint"})
 		return
 	}
 	if fl.endpointBy.IsZero() {

@@ -15,7 +15,7 @@ type downstream interface {
 	writer
 	// interim forwards a 1xx response.
 	interim(fl *flight, h *message.Head)
-	// answer begins the response: x.Response goes out, fl.resp follows.
+	// beginResponse sends x.Response's head; fl.resp follows.
 	beginResponse(fl *flight)
 	// leave takes off a flight that has ended. If the response is not complete, the client must notice.
 	leave(fl *flight)
@@ -31,8 +31,8 @@ type upstream interface {
 	reassign(from, to *flight)
 }
 
-// flight is an exchange on its way. It is in exactly one place: waiting for an endpoint, delayed, in an upstream's
-// queue, or on a connection.
+// flight is an exchange on its way. It is in exactly one place: with the handler, waiting for an endpoint, delayed, in an
+// upstream's queue, waiting for a dial of its own, on a connection, or answered by the proxy alone.
 type flight struct {
 	x    exchange.Exchange
 	e    *Engine
@@ -42,7 +42,7 @@ type flight struct {
 	req, resp body
 	ds, us    stream       // its streams, where the connections speak HTTP/2
 	length    int64        // the request's content length; -1 unknown
-	headBytes int          // what its head adds to Engine.heads
+	headBytes int          // what its head adds to Engine.largeHeads
 	trailers  message.Head // of the request
 	code      h2.Code      // that the server reset the stream with
 

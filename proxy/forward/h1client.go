@@ -233,7 +233,7 @@ func (c *h1Client) fail(f exchange.Fault) {
 }
 
 func (c *h1Client) leave(fl *flight) {
-	c.cur, c.out.f = nil, nil
+	c.cur, c.out.b = nil, nil
 	if !c.conn.closed() && c.conn.writeErr == nil && c.persistent && fl.resp.ended && fl.req.sentEnd && !fl.open {
 		c.conn.unpause()
 		if c.bound {
@@ -282,7 +282,7 @@ func (c *h1Client) ended(err error) {
 	if !c.responded {
 		c.u.reuse.Lost(c.requests)
 	}
-	c.cur, c.out.f, fl.up = nil, nil, nil
+	c.cur, c.out.b, fl.up = nil, nil, nil
 	if c.state != h1Tunnel && fl.resp.ended {
 		return // the answer is complete; it only has to be passed on
 	}

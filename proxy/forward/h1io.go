@@ -6,16 +6,16 @@ import "github.com/tulle-mesh/tulle/proxy/h1"
 type h1Writer struct {
 	conn   *conn
 	coding h1.Coding
-	f      *body // that is being written
-	queued bool  // f.q holds bytes that wait for room
+	b      *body // that is being written
+	queued bool  // b.q holds bytes that wait for room
 }
 
-func (w *h1Writer) begin(b *body, c h1.Coding) { w.f, w.coding, w.queued = b, c, false }
+func (w *h1Writer) begin(b *body, c h1.Coding) { w.b, w.coding, w.queued = b, c, false }
 
 // room is how many body bytes may go out now. A tunnel takes none before it is open: a server that refuses it would
 // read what the client sent by then as the next request.
 func (w *h1Writer) room() int {
-	if w.coding == h1.Tunnel && !w.f.fl.open {
+	if w.coding == h1.Tunnel && !w.b.fl.open {
 		return 0
 	}
 	return w.conn.room()
@@ -23,11 +23,11 @@ func (w *h1Writer) room() int {
 
 // push implements writer.
 func (w *h1Writer) push(b *body, p []byte) {
-	if b != w.f || b.sentEnd {
+	if b != w.b || b.sentEnd {
 		return
 	}
 	w.drain()
-	if w.f != b {
+	if w.b != b {
 		return
 	}
 	if b.q.Size() == 0 && len(p) > 0 && w.room() > 0 {
@@ -41,12 +41,12 @@ func (w *h1Writer) push(b *body, p []byte) {
 
 // drain writes what waits in the body's queue, as far as the connection has room.
 func (w *h1Writer) drain() {
-	for b := w.f; b != nil && b.q.Size() > 0 && w.room() > 0; {
+	for b := w.b; b != nil && b.q.Size() > 0 && w.room() > 0; {
 		p := b.q.Peek(w.room())
 		w.write(p)
 		b.dequeue(len(p))
 		b.advance(len(p))
-		b = w.f
+		b = w.b
 	}
 }
 
@@ -57,11 +57,11 @@ func (w *h1Writer) drained() {
 }
 
 func (w *h1Writer) end() {
-	b := w.f
+	b := w.b
 	if b == nil || !b.ended || b.q.Size() > 0 || b.fl.tunnel && !b.fl.open {
 		return
 	}
-	w.f = nil
+	w.b = nil
 	switch w.coding {
 	case h1.Chunked:
 		w.conn.sendBuffer.Grew(h1.AppendLastChunk(w.conn.sendBuffer.Tail(256), b.trailers))

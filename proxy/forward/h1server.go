@@ -247,7 +247,7 @@ func (s *h1Server) refusesBody(h *message.Head) bool {
 }
 
 func (s *h1Server) leave(fl *flight) {
-	s.cur, s.out.f = nil, nil
+	s.cur, s.out.b = nil, nil
 	switch {
 	case s.conn.closed():
 	case !fl.resp.sentEnd:

@@ -7,13 +7,14 @@ import (
 )
 
 // Handler decides what happens to each exchange. The engine calls it with the lock held, so it must not block. It may
-// touch the exchange freely until it returns. Package proxy implements it, once for each direction.
+// touch the exchange freely until it returns. proxy/outbound and proxy/inbound implement it.
 type Handler interface {
 	// Route is called when a request's head is complete. It may edit x.Request.
 	Route(x *exchange.Exchange) Action
 	// OnFault is called for every fault before the final response's head went downstream, also for a request that was
-	// too broken to be routed. f.Retryable says that the request was certainly not processed. x.Unrepeatable says why
-	// it cannot be sent again at all; then any action but Reply becomes a bare 502.
+	// too broken to be routed. f.Retryable says that the request may be sent again from its start: it was certainly not
+	// processed, or it is idempotent, has no body and got no response. x.Unrepeatable says why it cannot be sent again
+	// at all; then any action but Reply becomes a bare 502.
 	OnFault(x *exchange.Exchange, f exchange.Fault) Action
 	// Response is called when the final response's head arrived from an upstream. It may edit x.Response. If it returns
 	// a fault, the attempt failed with it, and OnFault decides how to go on. Response must not reject a response that
@@ -48,5 +49,5 @@ func Delay(d time.Duration) Action { return Action{delayed: true, delay: d} }
 // content-length, and connection: close where the connection must end. The body is copied.
 func Reply(body []byte) Action { return Action{body: body} }
 
-// answers reports whether v is a Reply.
-func (v Action) answers() bool { return v.upstream == nil && !v.endpoint && !v.delayed }
+// answers reports whether a is a Reply.
+func (a Action) answers() bool { return a.upstream == nil && !a.endpoint && !a.delayed }

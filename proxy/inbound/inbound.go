@@ -270,7 +270,7 @@ func (in *Inbound) serveHTTP(ctx context.Context, conn net.Conn, protocol forwar
 	defer releaseTCP()
 	closed := in.env.CountOpen(tcp)
 	closed(in.engine.Serve(ctx, conn, protocol, &exchange.Conn{
-		Peer: c.peer.ID, TLS: !c.peer.ID.IsZero(), Remote: c.remote, Target: c.target, Traffic: &tcp.Traffic, Data: c,
+		Peer: c.peer.ID, Remote: c.remote, Target: c.target, Traffic: &tcp.Traffic, Data: c,
 	}))
 }
 
@@ -315,6 +315,8 @@ func (in *Inbound) relay(ctx context.Context, client *relay.End, c *peerConn) {
 	end.Read, end.Written = &dst.ReadBytes, &dst.WrittenBytes
 	closedSrc, closedDst := in.env.CountOpen(src), in.env.CountOpen(dst)
 	result := relay.Run(ctx, client, end)
+
+	// 7. End.
 	closedSrc(result.A)
 	closedDst(result.B)
 }

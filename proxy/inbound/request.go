@@ -104,8 +104,8 @@ func (in *Inbound) Route(x *exchange.Exchange) forward.Action {
 	return forward.Forward(in.upstream(c.app, x.Request.Version))
 }
 
-// OnFault sends a request that the application refused once more, and answers every other fault: a request that fails
-// at one application cannot go to another. It implements forward.Handler.
+// OnFault sends a request that may be sent again up to twice more at once, then, if it was refused, after the pauses of
+// WaitAfterRefusal. It answers every other fault. It implements forward.Handler.
 func (in *Inbound) OnFault(x *exchange.Exchange, f exchange.Fault) forward.Action {
 	c, r := x.Conn.Data.(*peerConn), requestOf(x)
 	f = response.Expired(x, f, r.grpc)

@@ -26,7 +26,7 @@ type request struct {
 	slot     balance.Slot
 	retryState
 	queueState
-	mirrored bool // or need not be
+	mirrored bool // the copies have left, or there are none
 	// last is the endpoint of the last attempt, which the request is counted for.
 	last *endpoint
 }
@@ -128,8 +128,8 @@ func (r *request) forward(x *exchange.Exchange) forward.Action {
 	return forward.Forward(r.endpoint.upstream(x.Request.Version))
 }
 
-// OnFault tries another endpoint of the backend when the request was certainly not processed, retries what the rule's
-// policy covers, and answers every other fault. It implements forward.Handler.
+// OnFault tries another endpoint of the backend when the request may be sent again, retries what the rule's policy
+// covers, and answers every other fault. It implements forward.Handler.
 func (o *Outbound) OnFault(x *exchange.Exchange, f exchange.Fault) forward.Action {
 	r, t, now := requestOf(x), x.Conn.Data.(*target), o.env.Now()
 	f = response.Expired(x, f, r.grpc)

@@ -3,7 +3,7 @@
 //
 // It owns the mapping of faults to statuses, the fields that proxies exchange, deadlines on their way, and how an
 // exchange counts. It must not import what decides (proxy/inbound, proxy/outbound) nor the engine. The one idea: every
-// status that the proxy invents comes from one table, so that docs/request.md can list them.
+// status that a fault becomes comes from one table. Refusals by a rule or by policy set their own.
 package response
 
 import (
