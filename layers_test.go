@@ -28,7 +28,7 @@ var layers = []struct {
 	{"vocabulary", []string{
 		"mesh", "crds/v1alpha1", "api/pb",
 		"internal/backoff", "internal/kubelet", "internal/latest", "internal/connlimit", "internal/leader",
-		"internal/alloctest", "internal/netns", "internal/rawtcp", "internal/testapp",
+		"internal/alloctest", "internal/netns", "internal/rawtcp", "internal/spelling", "internal/testapp",
 		"proxy/flood", "proxy/message", "proxy/sock", "proxy/idle", "proxy/wheel",
 	}},
 	{"pure", []string{

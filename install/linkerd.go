@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/tulle-mesh/tulle/injector/inject"
+	"github.com/tulle-mesh/tulle/internal/spelling"
 )
 
 // linkerdOnly lists the keys of Linkerd's control-plane chart that have no meaning for Tulle, and why. A key covers
@@ -110,7 +110,7 @@ func withoutMeaning(key string) (reason string, ok bool) {
 
 // unknownKey returns the error for a key that neither Tulle nor Linkerd has; it names the nearest one.
 func unknownKey(key string) error {
-	best, ok := inject.Nearest(key, slices.Sorted(slices.Values(keys("", schema()))))
+	best, ok := spelling.Nearest(key, slices.Sorted(slices.Values(keys("", schema()))))
 	if !ok {
 		return fmt.Errorf("unknown key %s: install/values.yaml in the source lists the keys", key)
 	}

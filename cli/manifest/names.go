@@ -8,7 +8,7 @@ import (
 	yamlv3 "go.yaml.in/yaml/v3"
 
 	"github.com/tulle-mesh/tulle/cli/convert"
-	"github.com/tulle-mesh/tulle/injector/inject"
+	"github.com/tulle-mesh/tulle/internal/spelling"
 )
 
 // checkNames refuses names, labels and annotations that are not strings, as the API server does. YAML 1.1, which
@@ -114,7 +114,7 @@ func unknownField(wrong convert.Mistyped) string {
 	if wrong.OneOf {
 		return "has several fields: want one of " + known
 	}
-	if near, ok := inject.Nearest(wrong.Path[len(wrong.Path)-1], wrong.Known); ok {
+	if near, ok := spelling.Nearest(wrong.Path[len(wrong.Path)-1], wrong.Known); ok {
 		return fmt.Sprintf("there is no such field; did you mean %s?", near)
 	}
 	return "there is no such field: want one of " + known

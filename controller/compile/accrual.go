@@ -12,10 +12,22 @@ import (
 
 // The annotations of Services that say when an endpoint is left out. Source: Linkerd, "circuit breaking".
 const (
-	AccrualAnnotation  = balancerPrefix + "failure-accrual"
-	consecutivePrefix  = AccrualAnnotation + "-consecutive-"
-	accrualAlphaPrefix = balancerAlphaPrefix + "failure-accrual"
-	successRatePrefix  = accrualAlphaPrefix + "-success-rate-"
+	AccrualAnnotation = balancerPrefix + "failure-accrual"
+
+	consecutivePrefix     = AccrualAnnotation + "-consecutive-"
+	maxFailuresAnnotation = consecutivePrefix + "max-failures"
+	minPenaltyAnnotation  = consecutivePrefix + "min-penalty"
+	maxPenaltyAnnotation  = consecutivePrefix + "max-penalty"
+	jitterRatioAnnotation = consecutivePrefix + "jitter-ratio"
+
+	accrualAlphaPrefix             = balancerAlphaPrefix + "failure-accrual"
+	successRatePrefix              = accrualAlphaPrefix + "-success-rate-"
+	successRateThresholdAnnotation = successRatePrefix + "threshold"
+	successRateWindowAnnotation    = successRatePrefix + "window"
+	minRequestsAnnotation          = successRatePrefix + "min-requests"
+)
+
+const (
 	accrualConsecutive = "consecutive"
 	accrualUnified     = "unified"
 	defaultMaxFailures = 7
@@ -32,27 +44,32 @@ const (
 	minAccrualWindow   = 100 * time.Millisecond
 )
 
+// accrualAnnotations returns the annotations that accrual reads.
+func accrualAnnotations() []string {
+	return []string{AccrualAnnotation, maxFailuresAnnotation, minPenaltyAnnotation, maxPenaltyAnnotation,
+		jitterRatioAnnotation, successRateThresholdAnnotation, successRateWindowAnnotation, minRequestsAnnotation}
+}
+
 // accrual reads how endpoints are ejected; nil for never.
 func (r *annotationReader) accrual() *mesh.Accrual {
-	if !r.has(AccrualAnnotation, accrualAlphaPrefix) {
-		return nil
-	}
 	mode, ok := readAnnotation(r, AccrualAnnotation, parseAccrualMode)
 	a := mesh.Accrual{
-		MaxFailures: orDefault(r, consecutivePrefix+"max-failures", parseFailures, defaultMaxFailures),
-		MinPenalty:  orDefault(r, consecutivePrefix+"min-penalty", parsePenalty, defaultMinPenalty),
-		MaxPenalty:  orDefault(r, consecutivePrefix+"max-penalty", parsePenalty, defaultMaxPenalty),
-		Jitter:      orDefault(r, consecutivePrefix+"jitter-ratio", ratio(maxJitter), defaultJitter),
+		MaxFailures: orDefault(r, maxFailuresAnnotation, parseFailures, defaultMaxFailures),
+		MinPenalty:  orDefault(r, minPenaltyAnnotation, parsePenalty, defaultMinPenalty),
+		MaxPenalty:  orDefault(r, maxPenaltyAnnotation, parsePenalty, defaultMaxPenalty),
+		Jitter:      orDefault(r, jitterRatioAnnotation, ratio(maxJitter), defaultJitter),
 	}
-	rate := orDefault(r, successRatePrefix+"threshold", ratio(1), defaultSuccessRate)
-	window := orDefault(r, successRatePrefix+"window", parseWindow, defaultWindow)
-	requests := orDefault(r, successRatePrefix+"min-requests", parseFailures, defaultMinRequests)
+	rate := orDefault(r, successRateThresholdAnnotation, ratio(1), defaultSuccessRate)
+	window := orDefault(r, successRateWindowAnnotation, parseWindow, defaultWindow)
+	requests := orDefault(r, minRequestsAnnotation, parseFailures, defaultMinRequests)
 	if mode == accrualUnified {
 		a.SuccessRate, a.Window, a.MinRequests = rate, window, requests
 	}
-	r.leftOver(AccrualAnnotation, accrualAlphaPrefix)
+	if !r.has(AccrualAnnotation, accrualAlphaPrefix) {
+		return nil
+	}
 	if a.MinPenalty > a.MaxPenalty {
-		r.problem(consecutivePrefix+"min-penalty",
+		r.problem(minPenaltyAnnotation,
 			fmt.Errorf("%v is more than the greatest penalty, %v", a.MinPenalty, a.MaxPenalty),
 			"the lesser of both is used for both")
 		a.MinPenalty = a.MaxPenalty

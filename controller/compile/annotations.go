@@ -2,9 +2,12 @@ package compile
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tulle-mesh/tulle/internal/spelling"
 )
 
 // Prefixes of the annotations that tune requests. All are Linkerd's but the last.
@@ -16,19 +19,17 @@ const (
 	faultPrefix         = "fault.tulle.dev/"
 )
 
-// tunes reports whether an annotation tunes requests.
-func tunes(key string) bool {
-	for _, prefix := range [...]string{retryPrefix, timeoutPrefix, balancerPrefix, balancerAlphaPrefix, faultPrefix} {
-		if strings.HasPrefix(key, prefix) {
-			return true
-		}
-	}
-	return false
+// tuningPrefixes returns the beginnings of all annotations that tune requests.
+func tuningPrefixes() []string {
+	return []string{retryPrefix, timeoutPrefix, balancerPrefix, balancerAlphaPrefix, faultPrefix}
 }
+
+// tunes reports whether an annotation tunes requests.
+func tunes(key string) bool { return tuningPrefix(key) != "unknown" }
 
 // tuningPrefix returns the known beginning of an annotation that nothing reads.
 func tuningPrefix(key string) string {
-	for _, prefix := range [...]string{retryPrefix, timeoutPrefix, faultPrefix, AccrualAnnotation, accrualAlphaPrefix} {
+	for _, prefix := range tuningPrefixes() {
 		if strings.HasPrefix(key, prefix) {
 			return prefix
 		}
@@ -97,26 +98,61 @@ func (r *annotationReader) problem(key string, err error, then string) {
 	r.findings.invalid(key, fmt.Sprintf("%v; %s", err, then))
 }
 
-// leftOver reports annotations with one of the prefixes that nothing reads. Most of them are misspelled.
-func (r *annotationReader) leftOver(prefixes ...string) {
+// leftOver reports annotations that nothing has read, on a Service or on a route. Most of them are misspelled.
+func (r *annotationReader) leftOver(service bool) {
+	known := sortedKeys(r.read)
+	if !service {
+		known = append(known, accrualAnnotations()...)
+	}
+	reported := 0
 	for _, key := range sortedKeys(r.texts) {
-		if _, ok := r.read[key]; ok {
+		if _, ok := r.read[key]; ok || !tunes(key) {
 			continue
 		}
-		for _, prefix := range prefixes {
-			if !strings.HasPrefix(key, prefix) {
-				continue
-			}
-			var known []string
-			for _, k := range sortedKeys(r.read) {
-				if strings.HasPrefix(k, prefix) {
-					known = append(known, k)
-				}
-			}
-			r.findings = append(r.findings, Finding{
-				key, fmt.Sprintf("there is no such annotation: want %s; it has no effect",
-					oneOf(known)), Ignored, ReasonUnknownAnnotation,
-			})
+		message := "there is no such annotation; it has no effect"
+		if reported++; reported <= maxListed { // the nearest name costs time, and an object may have thousands
+			message = unreadMessage(key, known, service)
 		}
+		r.findings = append(r.findings, Finding{key, message, Ignored, ReasonUnknownAnnotation})
 	}
+}
+
+// unreadMessage says why an annotation has no effect, and which one its author most likely meant.
+func unreadMessage(key string, known []string, service bool) string {
+	near := nearestAnnotation(key, known)
+	if near == key {
+		return "it has no effect on a route: it belongs to the Service"
+	}
+	want := near
+	if near == "" {
+		prefix := tuningPrefix(key)
+		other := func(k string) bool { return !strings.HasPrefix(k, prefix) }
+		want = oneOf(slices.DeleteFunc(slices.Clone(known), other))
+	}
+	if !service && slices.Contains(accrualAnnotations(), near) {
+		want += " on the Service"
+	}
+	return fmt.Sprintf("there is no such annotation: want %s; it has no effect", want)
+}
+
+// nearestAnnotation returns the known annotation nearest to key, or "". Those with the prefix of key come first;
+// what follows the prefix decides, since the prefixes are alike.
+func nearestAnnotation(key string, known []string) string {
+	prefix := tuningPrefix(key)
+	var same, other []string
+	names := map[string]string{}
+	for _, k := range known {
+		if name, ok := strings.CutPrefix(k, prefix); ok {
+			same = append(same, name)
+			continue
+		}
+		name := strings.TrimPrefix(k, tuningPrefix(k))
+		other, names[name] = append(other, name), k
+	}
+	wrong := strings.TrimPrefix(key, prefix)
+	if near, ok := spelling.Nearest(wrong, same); ok {
+		return prefix + near
+	}
+	near, _ := spelling.Nearest(wrong, other)
+	return names[near]
 }

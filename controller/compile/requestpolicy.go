@@ -90,10 +90,10 @@ func ParseRequestSettings(o metav1.Object, now time.Time, service bool, prior Re
 	t.Idle, _ = readAnnotation(r, timeoutIdleAnnotation, anyDuration)
 	out.Policy.Retry = r.retry()
 	out.Policy.Fault = r.fault(now)
-	r.leftOver(retryPrefix, timeoutPrefix, faultPrefix)
 	if service {
 		out.Accrual = r.accrual()
 	}
+	r.leftOver(service)
 	out.good, out.Findings = r.good, r.findings
 	return out
 }

@@ -6,8 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/util/validation"
-
+	"github.com/tulle-mesh/tulle/internal/spelling"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -69,7 +68,7 @@ func Meant(name string) (right string, about bool) {
 		keys = append(keys, a.key)
 	}
 	slices.Sort(keys)
-	near, _ := Nearest(key, keys)
+	near, _ := spelling.Nearest(key, keys)
 	return names[near], true
 }
 
@@ -92,7 +91,7 @@ func meansInject(name string) bool {
 	if name == mesh.InjectAnnotation || len(name) > len(mesh.InjectAnnotation)+len("config.") {
 		return false
 	}
-	return name == mesh.ConfigPrefix+"inject" || distance(name, mesh.InjectAnnotation) <= 3
+	return name == mesh.ConfigPrefix+"inject" || spelling.Distance(name, mesh.InjectAnnotation) <= 3
 }
 
 // Misspelled returns a warning for each annotation of a pod, or of its namespace, that is linkerd.io/inject with a
@@ -131,50 +130,4 @@ func CheckServiceKeys(annotations map[string]string) (warnings []string) {
 		warnings = append(warnings, text)
 	}
 	return warnings
-}
-
-// Nearest returns the candidate with the smallest edit distance from key, and false if none is close enough to be what
-// was meant: a third of the key's length. Of equals the one that begins most like key wins, since people shorten the
-// ends of words.
-func Nearest(key string, candidates []string) (string, bool) {
-	if len(key) > validation.DNS1123LabelMaxLength {
-		return "", false // longer than a key can be
-	}
-	best, limit := "", len(key)/3+1
-	for _, c := range candidates {
-		d := distance(key, c)
-		if d < limit || d == limit && best != "" && commonPrefix(key, c) > commonPrefix(key, best) {
-			best, limit = c, d
-		}
-	}
-	return best, best != ""
-}
-
-func commonPrefix(a, b string) int {
-	n := 0
-	for n < min(len(a), len(b)) && a[n] == b[n] {
-		n++
-	}
-	return n
-}
-
-// distance is the Levenshtein distance in bytes; keys are ASCII.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

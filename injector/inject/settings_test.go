@@ -184,21 +184,6 @@ func TestMisspelledInjectIsAWarning(t *testing.T) {
 	}
 }
 
-func TestNearest(t *testing.T) {
-	keys := []string{"proxy-cpu-limit", "proxy-memory-limit", "opaque-ports"}
-	for key, want := range map[string]string{
-		"proxy-mem-limit": "proxy-memory-limit",
-		"opaque-port":     "opaque-ports",
-		"opqaue-ports":    "opaque-ports",
-		"colour":          "",
-		"":                "",
-	} {
-		if got, ok := Nearest(key, keys); got != want || ok != (want != "") {
-			t.Errorf("nearest to %q is %q, want %q", key, got, want)
-		}
-	}
-}
-
 // FuzzParseSettings: whatever an annotation holds, the outcome is an error or settings whose pod the proxy understands.
 func FuzzParseSettings(f *testing.F) {
 	for i, a := range annotations() {
