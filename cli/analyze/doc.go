@@ -154,7 +154,7 @@ func (w *World) Analyze() []Finding {
 	w.findings, w.superseded = nil, nil
 	for _, check := range []func(*World){
 		checkOutcomes, checkProfiles, checkConsumers, checkServers, checkGuards, checkProbes, checkPermissive, checkCallers,
-		checkInjection, checkPodSecurity, checkAnnotations, checkPlaces, checkFields,
+		checkInjection, checkPodSecurity, checkMandatory, checkAnnotations, checkPlaces, checkFields,
 	} {
 		check(w)
 	}

@@ -4,12 +4,14 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tulle-mesh/tulle/controller/compile"
 	"github.com/tulle-mesh/tulle/injector/inject"
+	"github.com/tulle-mesh/tulle/internal/spelling"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -117,6 +119,33 @@ func checkAnnotations(w *World) {
 			w.report(Warning, "AnnotationUnknown", o, "%s", warning)
 		}
 	}
+}
+
+// checkMandatory finds namespaces whose administrator means to make injection mandatory, and does not.
+func checkMandatory(w *World) {
+	const want = mesh.EnforceLabel + "=" + mesh.EnforceRequired
+	w.each("Namespace", func(ns *object) {
+		if value, ok := ns.labels[mesh.EnforceLabel]; ok && value != mesh.EnforceRequired {
+			w.report(Error, "LabelValue", ns, "label %s is %q: want %s; injection is not mandatory in this namespace",
+				mesh.EnforceLabel, value, mesh.EnforceRequired)
+		}
+		for _, key := range slices.Sorted(maps.Keys(ns.labels)) {
+			if key != mesh.EnforceLabel && meansEnforce(key) {
+				w.report(Error, "LabelUnknown", ns, "label %s is unknown and has no effect; did you mean %s?", key, want)
+			}
+		}
+		for _, key := range slices.Sorted(maps.Keys(ns.annotations)) {
+			if meansEnforce(key) {
+				w.report(Error, "LabelPlace", ns, "annotation %s has no effect: write label %s at metadata.labels", key, want)
+			}
+		}
+	})
+}
+
+// meansEnforce reports whether a key of a namespace is mesh.EnforceLabel, perhaps with a typo or cut short.
+func meansEnforce(key string) bool {
+	const longest = len(mesh.EnforceLabel) + 3 // others cannot be near
+	return strings.HasPrefix(key, "tulle.dev/inj") || len(key) <= longest && spelling.Distance(key, mesh.EnforceLabel) <= 3
 }
 
 // checkLabels finds annotations about injection that were written as labels, where nobody reads them.
