@@ -3,8 +3,10 @@ package install
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/cel-go/cel"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
@@ -12,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
+	"github.com/tulle-mesh/tulle/controller/compile"
 	"github.com/tulle-mesh/tulle/injector/inject"
 	"github.com/tulle-mesh/tulle/mesh"
 )
@@ -19,7 +22,7 @@ import (
 // TestRequiredPolicy evaluates the policy as the API server does, after all webhooks, on what the injector makes and on
 // every way around the proxy that a pod's author can write.
 func TestRequiredPolicy(t *testing.T) {
-	policy := requiredPolicy(t)
+	policy := policyNamed(t, "tulle-required-injection")
 	uid, other, root := int64(mesh.ProxyUID), int64(1000), int64(0)
 	for _, tt := range []struct {
 		name      string
@@ -88,7 +91,80 @@ func TestRequiredPolicy(t *testing.T) {
 	}
 }
 
-func requiredPolicy(t *testing.T) admissionregistrationv1.ValidatingAdmissionPolicySpec {
+// TestUnknownAnnotationPolicy compares the API server's hint about annotations that tune requests with the controller.
+func TestUnknownAnnotationPolicy(t *testing.T) {
+	policy := policyNamed(t, "tulle-annotations")
+	policy.Variables = slices.DeleteFunc(policy.Variables, func(v admissionregistrationv1.Variable) bool {
+		return v.Name != "said" && v.Name != "unknown"
+	})
+	policy.Validations = policy.Validations[len(policy.Validations)-1:]
+	for _, key := range []string{
+		"balancer.linkerd.io/failure-accrual", "balancer.linkerd.io/failure-accural",
+		"balancer.linkerd.io/failure-accrual-consecutive-max-failures",
+		"balancer.linkerd.io/failure-accrual-consecutive-min-penalty",
+		"balancer.linkerd.io/failure-accrual-consecutive-max-penalty",
+		"balancer.linkerd.io/failure-accrual-consecutive-jitter-ratio",
+		"balancer.linkerd.io/failure-accrual-consecutive-jitter",
+		"balancer.alpha.linkerd.io/failure-accrual-success-rate-threshold",
+		"balancer.alpha.linkerd.io/failure-accrual-success-rate-window",
+		"balancer.alpha.linkerd.io/failure-accrual-success-rate-min-requests",
+		"balancer.alpha.linkerd.io/failure-accrual", "retry.linkerd.io/http", "retry.linkerd.io/htpp",
+		"timeout.linkerd.io/idle", "timeout.linkerd.io/idel", "fault.tulle.dev/until", "fault.tulle.dev/untill",
+	} {
+		service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{key: "x"}}}
+		got := evaluate(t, policy, map[string]any{"object": toJSON(t, service)})
+		unknown := slices.ContainsFunc(compile.CheckAnnotations(service, true, time.Now()),
+			func(f compile.Finding) bool { return f.Reason == compile.ReasonUnknownAnnotation })
+		if unknown != strings.HasPrefix(got, "annotation "+key+": there is no such annotation") {
+			t.Errorf("%s: the policy says %q; the controller finds it unknown: %t", key, got, unknown)
+		}
+	}
+}
+
+// TestProxyAnnotationsOfServicesPolicy compares what the API server says of an updated Service with what the injector
+// says of a new one.
+func TestProxyAnnotationsOfServicesPolicy(t *testing.T) {
+	policy := policyNamed(t, "tulle-proxy-annotations-of-services")
+	for _, key := range []string{
+		mesh.OpaquePortsAnnotation, "config.linkerd.io/opaque-port", "config.tulle.dev/opaque-ports",
+		"config.alpha.linkerd.io/opaque-ports", "config.linkerd.io/skip-inbound-ports", mesh.InjectAnnotation,
+		"linkerd.io/injct", "linkerd.io/created-by", "example.org/config.linkerd.io",
+	} {
+		service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{key: "80"}}}
+		got := evaluate(t, policy, map[string]any{"object": toJSON(t, service)})
+		warns := len(inject.CheckServiceKeys(service.Annotations)) > 0
+		if warns != strings.HasPrefix(got, "annotation "+key+" has no effect on a Service") {
+			t.Errorf("%s: the policy says %q; the injector warns: %t", key, got, warns)
+		}
+	}
+}
+
+func TestInjectionLabelsPolicy(t *testing.T) {
+	policy := policyNamed(t, "tulle-injection-labels")
+	for _, tt := range []struct {
+		name string
+		meta metav1.ObjectMeta
+		want string
+	}{
+		{name: "nothing"},
+		{name: "required", meta: metav1.ObjectMeta{Labels: map[string]string{mesh.EnforceLabel: mesh.EnforceRequired}}},
+		{name: "misspelled value", meta: metav1.ObjectMeta{Labels: map[string]string{mesh.EnforceLabel: "requierd"}},
+			want: `label tulle.dev/injection is "requierd": want required; injection is not mandatory here`},
+		{name: "misspelled key", meta: metav1.ObjectMeta{Labels: map[string]string{"tulle.dev/inject": "required"}},
+			want: "label tulle.dev/inject has no effect: want tulle.dev/injection=required"},
+		{name: "annotation", meta: metav1.ObjectMeta{Annotations: map[string]string{mesh.EnforceLabel: "required"}},
+			want: "annotation tulle.dev/injection has no effect: want label tulle.dev/injection=required"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := evaluate(t, policy, map[string]any{"object": toJSON(t, corev1.Namespace{ObjectMeta: tt.meta})})
+			if got != tt.want {
+				t.Errorf("the policy says %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func policyNamed(t *testing.T, name string) admissionregistrationv1.ValidatingAdmissionPolicySpec {
 	t.Helper()
 	out, err := Render(Defaults(), Target{Version: "v1"})
 	if err != nil {
@@ -97,11 +173,11 @@ func requiredPolicy(t *testing.T) admissionregistrationv1.ValidatingAdmissionPol
 	for doc := range bytes.SplitSeq(out, []byte("\n---\n")) {
 		var policy admissionregistrationv1.ValidatingAdmissionPolicy
 		if err := yaml.Unmarshal(doc, &policy); err == nil && policy.Kind == "ValidatingAdmissionPolicy" &&
-			policy.Name == "tulle-required-injection" {
+			policy.Name == name {
 			return policy.Spec
 		}
 	}
-	t.Fatal("the policy is not among the manifests")
+	t.Fatalf("policy %s is not among the manifests", name)
 	return admissionregistrationv1.ValidatingAdmissionPolicySpec{}
 }
 
@@ -199,6 +275,9 @@ func evaluate(t *testing.T, policy admissionregistrationv1.ValidatingAdmissionPo
 	}
 	for _, v := range policy.Validations {
 		if out := value(v.Expression); out.(interface{ Value() any }).Value() != true {
+			if v.MessageExpression != "" {
+				return value(v.MessageExpression).(interface{ Value() any }).Value().(string)
+			}
 			return v.Message
 		}
 	}
