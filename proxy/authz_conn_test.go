@@ -197,13 +197,18 @@ func TestFiltersOfARoute(t *testing.T) {
 	}
 	invalid := filtered("broken", "/broken")
 	invalid.Route.Rules[0].Invalid = "filter of a later day"
+	open := routed("open", mesh.Match{Path: mesh.PrefixPath, Value: "/open"}, authorize(mesh.AnyClients))
+	open.Route.Rules[0].Invalid = invalid.Route.Rules[0].Invalid
+	shared := routed("shared", mesh.Match{Path: mesh.PrefixPath, Value: "/shared"}, authorize(mesh.AnyClients))
+	shared.Route.Rules[0].Filters = []mesh.Filter{{CORS: &mesh.CORS{
+		AllowOrigins: []string{"https://shop.example"}, AllowMethods: []string{"PUT"}}}}
 	g.set(t, mesh.PortPolicy{Policy: mesh.Deny, Routes: []mesh.InboundRoute{
 		filtered("heads", "/heads", mesh.Filter{
 			RequestHeaders: &mesh.HeaderModifier{Set: []mesh.Header{{Name: "x-added", Value: "added"}}}},
 			mesh.Filter{ResponseHeaders: &mesh.HeaderModifier{Set: []mesh.Header{{Name: "x-answer", Value: "marked"}}}}),
 		filtered("moved", "/moved", mesh.Filter{
 			Redirect: &mesh.Redirect{Status: 308, Path: &mesh.PathModifier{Prefix: true, Value: "/new"}}}),
-		invalid,
+		invalid, open, shared,
 	}})
 	c := client(t, g.entrance(web, true), false)
 	c.CheckRedirect = noRedirect
@@ -216,10 +221,29 @@ func TestFiltersOfARoute(t *testing.T) {
 	if got := do(t, c, "GET", "http://cart.shop/broken", nil); got.status != 500 || !strings.Contains(got.header.Get("Proxy-Status"), "HTTPRoute shop/broken") {
 		t.Errorf("broken: got %d %v", got.status, got.header)
 	}
+	if got := do(t, c, "GET", "http://cart.shop/open", nil); got.status != 500 || !strings.Contains(got.body, "later day") {
+		t.Errorf("a meshed client of an invalid rule: got %d %s", got.status, got.body)
+	}
 	c = client(t, g.entrance(nobody, true), false)
 	c.CheckRedirect = noRedirect
 	if got := do(t, c, "GET", "http://cart.shop/moved", nil); got.status != 403 {
 		t.Errorf("redirect for a stranger: got %d, want the denial", got.status)
+	}
+	got := do(t, c, "GET", "http://cart.shop/open", nil)
+	if text := fmt.Sprint(got.header, got.body); got.status != 500 || strings.Contains(text, "later day") ||
+		!strings.Contains(got.body, "is invalid") {
+		t.Errorf("a stranger of an invalid rule: got %d %s", got.status, text)
+	}
+	for origin, want := range map[string]struct {
+		status  int
+		allowed string
+	}{"https://shop.example": {204, "https://shop.example"}, "https://evil.example": {403, ""}} {
+		got := do(t, c, "OPTIONS", "http://cart.shop/shared", http.Header{
+			"Origin": {origin}, "Access-Control-Request-Method": {"PUT"}})
+		if got.status != want.status || got.header.Get("Access-Control-Allow-Origin") != want.allowed ||
+			got.header.Get("Vary") != "Origin" {
+			t.Errorf("preflight of %s: got %d %v, want %d", origin, got.status, got.header, want.status)
+		}
 	}
 }
 

@@ -90,5 +90,9 @@ func (in *Inbound) refuseHandshake(conn *net.TCPConn, target netip.AddrPort, err
 	}
 	in.events.Info("mesh TLS refused", zap.Stringer("app", target), zap.String("reason", reason), zap.Error(err))
 	in.env.Stats.ConnFailed(stats.Inbound, reason)
+	if errors.Is(err, errHandshakeRate) {
+		env.Reset(conn) // there is no alert
+		return
+	}
 	_ = conn.Close() // in order, so that the client sees the alert
 }

@@ -3,11 +3,13 @@ package inbound
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"net/netip"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -82,31 +84,37 @@ func TestAddressOfTooManyFailedHandshakes(t *testing.T) {
 	web := mesh.ID{TrustDomain: mesh.DefaultTrustDomain, Namespace: "shop", ServiceAccount: "web"}
 	in, addr := serveEcho(t, ca.Certs(cart))
 	stranger := netip.MustParseAddr("127.0.0.66")
-	attempt := func() {
+	attempt := func() error {
 		dialer := net.Dialer{Timeout: 10 * time.Second, LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(stranger, 0))}
 		c, err := dialer.Dial("tcp", addr)
 		if err != nil {
 			t.Fatal(err)
 		}
 		conn := tls.Client(c, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{mesh.ALPNRelay}})
+		defer conn.Close()
 		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
-		if conn.Handshake() == nil { // in TLS 1.3 the client's end is ready before the server looks at its certificate
-			_, _ = conn.Read(make([]byte, 1))
+		if err := conn.Handshake(); err != nil {
+			return err
 		}
-		_ = conn.Close()
+		_, err = conn.Read(make([]byte, 1)) // in TLS 1.3 the server looks at the certificate after the client's end is ready
+		return err
 	}
 	wait := func() time.Duration {
 		in.handshakes.mu.Lock()
 		defer in.handshakes.mu.Unlock()
 		return in.handshakes.buckets.Find(stranger).Wait(0)
 	}
-	attempt()
+	if err := attempt(); errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("a failed handshake ends with %v, want an alert", err)
+	}
 	await(t, "a failed handshake counts", func() bool { return wait() != (*limit.Bucket)(nil).Wait(0) })
 	for range 100 * handshakeBurst { // a stranger that is faster than this test
 		in.handshakes.failed(stranger, in.env.Now())
 	}
 	before := wait()
-	attempt()
+	if err := attempt(); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the address of too many failed handshakes gets %v, want a reset", err)
+	}
 	await(t, "the refusal is counted", func() bool {
 		var text strings.Builder
 		return in.env.Stats.WriteText(&text) == nil && strings.Contains(text.String(), `error="handshake_rate"`)

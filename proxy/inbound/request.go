@@ -78,13 +78,11 @@ func (in *Inbound) Route(x *exchange.Exchange) forward.Action {
 
 	// 5. Tell: what the route's filters edit, how much time is left, and who the client is.
 	if hit.Rule != nil {
-		if hit.Rule.Invalid != "" {
-			in.env.Stats.RequestFailed(stats.Inbound, "invalid_route", "")
-			e := c.errorResponse(r, d.Route)
-			e.Status, e.Cause, e.Text = 500, "proxy_configuration_error", hit.Rule.Invalid
-			return forward.Reply(e.Write(x))
-		}
-		if applyFilters(x, hit) {
+		answered, refused := applyFilters(x, hit)
+		switch {
+		case refused != nil:
+			return in.refuseRequest(x, c, r, refused)
+		case answered:
 			return forward.Reply(nil)
 		}
 	}
@@ -102,6 +100,21 @@ func (in *Inbound) Route(x *exchange.Exchange) forward.Action {
 
 	// 6. Forward to the application.
 	return forward.Forward(in.upstream(c.app, x.Request.Version))
+}
+
+// refuseRequest answers a request in the application's place, as its rule wants.
+func (in *Inbound) refuseRequest(x *exchange.Exchange, c *peerConn, r *request, refused *refusal) forward.Action {
+	in.env.Stats.RequestFailed(stats.Inbound, refused.reason, "")
+	e := c.errorResponse(r, r.decision.Route)
+	e.Status, e.Cause, e.Text = refused.status, refused.cause, refused.text
+	if e.Detailed {
+		e.Text = cmp.Or(refused.detail, e.Text)
+	}
+	a := forward.Reply(e.Write(x))
+	if cors := r.hit.Rule.CORS; cors != nil {
+		cors.Mark(&x.Request, &x.Response)
+	}
+	return a
 }
 
 // OnFault sends a request that may be sent again up to twice more at once, then, if it was refused, after the pauses of
