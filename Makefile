@@ -58,7 +58,6 @@ generated: generate ## check that the generated code is what generate writes
 .PHONY: attack
 attack: ## what attacks on the proxy cost honest traffic, and the bounds of it; needs root, for a network namespace
 	$(call need,ip,iproute2)
-	$(call need,ip,iproute2)
 	cd test && go test -count=1 -timeout 15m ./attack $(ATTACK_FLAGS)
 
 # --- programs and images ---
