@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/tulle-mesh/tulle/test/step"
 )
 
@@ -208,12 +210,30 @@ func startSupervisor(logFile string) (pid int, send *os.File, err error) {
 		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWNET | syscall.CLONE_NEWUTS |
 			syscall.CLONE_NEWIPC,
 	}
+	if err := closeOnExec(); err != nil {
+		_ = send.Close()
+		return 0, nil, err
+	}
 	if err := cmd.Start(); err != nil {
 		_ = send.Close()
 		return 0, nil, fmt.Errorf("start supervisor: %w", err)
 	}
 	pid = cmd.Process.Pid
 	return pid, send, cmd.Process.Release()
+}
+
+// closeOnExec keeps what this process inherited from its children. They outlive the caller, whose locks they would hold.
+func closeOnExec() error {
+	open, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return fmt.Errorf("list open descriptors: %w", err)
+	}
+	for _, entry := range open {
+		if fd, err := strconv.Atoi(entry.Name()); err == nil && fd > 2 {
+			unix.CloseOnExec(fd)
+		}
+	}
+	return nil
 }
 
 // writeCredentials makes the certificates and client configurations of the whole cluster.
