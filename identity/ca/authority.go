@@ -81,7 +81,7 @@ func NewIssuer(anchor Pair, now time.Time) (Pair, error) {
 	return sign(template, parent.Leaf, key, signer)
 }
 
-// authority returns the template of a CA certificate. The date in its name tells two generations apart for a human
+// authority returns the template of a CA certificate. The time in its name tells two generations apart for a human
 // reader.
 func authority(name string, now, end time.Time) (*x509.Certificate, error) {
 	serial, err := newSerial()
@@ -90,7 +90,7 @@ func authority(name string, now, end time.Time) (*x509.Certificate, error) {
 	}
 	return &x509.Certificate{
 		SerialNumber:          serial,
-		Subject:               pkix.Name{CommonName: name + " " + now.UTC().Format(time.DateOnly)},
+		Subject:               pkix.Name{CommonName: name + " " + now.UTC().Format(time.RFC3339)},
 		NotBefore:             now.Add(-Backdate),
 		NotAfter:              end,
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
