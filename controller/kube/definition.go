@@ -137,7 +137,7 @@ func (s *source) follow(ctx context.Context) error {
 		case err == nil:
 			d, seen = now, seq
 		} // else it is time to try again with the same definition
-		version, err := s.choose(ctx, d)
+		version, why, err := s.choose(ctx, d)
 		if err != nil {
 			wait = retry.Next()
 			s.log.Warn("cannot read the definition of a kind, will try again", zap.String("definition", s.kind.definition()),
@@ -146,7 +146,7 @@ func (s *source) follow(ctx context.Context) error {
 		}
 		wait = 0
 		retry.Reset()
-		s.watchVersion(ctx, d.uid, version)
+		s.watchVersion(ctx, d.uid, version, why)
 	}
 }
 
@@ -160,30 +160,48 @@ func (s *source) await(ctx context.Context, seen uint64, retry time.Duration) (d
 	return s.cell.Wait(ctx, seen)
 }
 
-// choose returns the version to watch the kind in; "" if it is not served, or in no version that is known here.
-func (s *source) choose(ctx context.Context, d definition) (string, error) {
+// Why a kind cannot be watched, for people.
+const (
+	definitionRemoved = "the definition was removed"
+	notEstablished    = "the definition is not established"
+	noVersionKnown    = "the definition serves no version that this release reads"
+)
+
+// definitionReason returns the reason of the Event about it.
+func definitionReason(why string) string {
+	if why == definitionRemoved {
+		return "DefinitionRemoved"
+	}
+	return "DefinitionUnusable"
+}
+
+// choose returns the version to watch the kind in. If there is none, version is "" and why says the reason.
+func (s *source) choose(ctx context.Context, d definition) (version, why string, err error) {
 	if !d.active() {
-		return "", nil
+		return "", definitionRemoved, nil
 	}
 	u, err := s.clients.Dynamic.Resource(definitionResource()).Get(ctx, s.kind.definition(), metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		return "", nil
+		return "", definitionRemoved, nil
 	}
 	if err != nil {
-		return "", fmt.Errorf("get %s: %w", s.kind.definition(), err)
+		return "", "", fmt.Errorf("get %s: %w", s.kind.definition(), err)
 	}
 	served, ok := servedVersions(u)
-	if !ok || u.GetDeletionTimestamp() != nil {
-		return "", nil // its next change is an event
+	switch { // its next change is an event
+	case u.GetDeletionTimestamp() != nil:
+		return "", definitionRemoved, nil
+	case !ok:
+		return "", notEstablished, nil
 	}
 	for _, version := range s.kind.versions {
 		if slices.Contains(served, version) {
-			return version, nil
+			return version, "", nil
 		}
 	}
 	s.log.Error("no version of a kind that is served is known", zap.String("definition", s.kind.definition()),
 		zap.Strings("served", served))
-	return "", nil
+	return "", noVersionKnown, nil
 }
 
 // servedVersions returns the versions of a CustomResourceDefinition; ok is false while it is not established.
@@ -204,8 +222,8 @@ func servedVersions(u *unstructured.Unstructured) (served []string, ok bool) {
 	return served, ok
 }
 
-// watchVersion watches the version of the kind that uid defines, and nothing else; "" is none.
-func (s *source) watchVersion(ctx context.Context, uid types.UID, version string) {
+// watchVersion watches the version of the kind that uid defines, and nothing else; "" is none, and why says the reason.
+func (s *source) watchVersion(ctx context.Context, uid types.UID, version, why string) {
 	w := &s.watching
 	if version == w.version && (uid == w.uid || version == "") {
 		if version == "" {
@@ -215,7 +233,7 @@ func (s *source) watchVersion(ctx context.Context, uid types.UID, version string
 	}
 	s.stop()
 	if version == "" {
-		s.hooks.orphaned()
+		s.hooks.orphaned(why)
 		s.markSynced()
 		return
 	}

@@ -106,11 +106,11 @@ func newEvent(p model.Problem, now time.Time) *corev1.Event {
 	}
 }
 
-// reason sorts problems for people: by an annotation, by a field, and by a definition that is gone.
+// reason sorts problems for people: by an annotation, by a field, and by what became of a definition.
 func reason(p model.Problem) string {
 	switch {
 	case p.Object.Kind == definitionKind:
-		return "DefinitionRemoved"
+		return p.Reason
 	case p.IsAnnotation():
 		return "InvalidAnnotation"
 	default:

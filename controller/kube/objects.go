@@ -47,8 +47,9 @@ type objects struct {
 type hooks struct {
 	// broken is called for an object that cannot be decoded, each time that it changes.
 	broken func(o *object)
-	// orphaned is called when the objects stay active although the definition of a kind that was watched is gone.
-	orphaned func()
+	// orphaned is called when the objects stay active although the kind that was watched can be watched no longer. why
+	// says what became of its definition.
+	orphaned func(why string)
 	// published is called after changes with the number of active objects; whole says that they are what a complete
 	// list held.
 	published func(n int, whole bool)
@@ -237,7 +238,7 @@ func (s *objects) emitDeletes(ctx context.Context, b batch) error {
 	case err != nil:
 		return err
 	case !defined:
-		s.hooks.orphaned()
+		s.hooks.orphaned(definitionRemoved)
 		return nil
 	}
 	for _, name := range gone {

@@ -83,17 +83,18 @@ func (w *Watcher) hooks(k kind) hooks {
 				},
 			})
 		},
-		orphaned: func() {
+		orphaned: func(why string) {
 			if gone.Swap(true) {
 				return
 			}
 			missing.Set(1)
-			w.config.Log.Error("a CustomResourceDefinition was removed; its objects stay active",
-				zap.String("definition", k.definition()))
+			w.config.Log.Error("a kind is no longer watched; its objects stay active",
+				zap.String("definition", k.definition()), zap.String("reason", why))
 			w.problems.Report(model.Problem{
 				Object: model.ObjectRef{Group: definitionGroup, Kind: definitionKind, Name: k.definition()},
 				Finding: compile.Finding{
-					Message: "the definition was removed; its objects stay active until it is back, or until this controller restarts",
+					Reason:  definitionReason(why),
+					Message: why + "; the objects of its kind stay active until it is back, or until this controller restarts",
 				},
 			})
 		},
@@ -213,7 +214,8 @@ func newWatchMetrics(r prometheus.Registerer) *watchMetrics {
 	m := &watchMetrics{
 		missing: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "tulle_kube_kind_missing",
-			Help: "1 while the objects of a kind stay active although its CustomResourceDefinition was removed.",
+			Help: "1 while the objects of a kind stay active although its CustomResourceDefinition was removed or " +
+				"cannot be used.",
 		}, labels),
 		objects: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "tulle_kube_objects",
 			Help: "Objects of a kind that are active."}, labels),

@@ -311,8 +311,8 @@ func TestObjectsStayInForceWithoutTheirDefinition(t *testing.T) {
 		c.undefine()
 		c.want()
 		c.missing(1)
-		if p := c.reported(); p.Object.Name != httpRoutes {
-			t.Errorf("reported %v, want the definition", p)
+		if p := c.reported(); p.Object.Name != httpRoutes || reason(p) != "DefinitionRemoved" {
+			t.Errorf("reported %s %v, want DefinitionRemoved of the definition", reason(p), p)
 		}
 
 		c.create("api", "")
@@ -320,6 +320,25 @@ func TestObjectsStayInForceWithoutTheirDefinition(t *testing.T) {
 		c.define("v1")
 		c.want("+ cart/1", "- web") // api is as it was
 		c.missing(0)
+	})
+}
+
+func TestDefinitionWithoutAKnownVersionIsNotReportedAsRemoved(t *testing.T) {
+	bubble(t, func(t *testing.T, c *cluster) {
+		c.define("v1")
+		c.create("web", "")
+		c.run()
+		c.published()
+
+		c.must(c.objects.Tracker().Delete(definitionResource(), "", httpRoutes))
+		c.must(c.names.Tracker().Delete(definitionResource(), "", httpRoutes))
+		c.define("v2")
+		c.want()
+		c.missing(1)
+		p := c.reported()
+		if reason(p) != "DefinitionUnusable" || !strings.HasPrefix(p.Message, noVersionKnown) {
+			t.Errorf("reported %s %q, want DefinitionUnusable: %s", reason(p), p.Message, noVersionKnown)
+		}
 	})
 }
 
