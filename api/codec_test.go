@@ -20,6 +20,8 @@ import (
 var compareAddrs = cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })
 var comparePrefixes = cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })
 
+func noPause() {}
+
 // FuzzRoundTrip shows that Decode(Encode(x)) equals x, through real bytes, for values drawn from a seed.
 func FuzzRoundTrip(f *testing.F) {
 	for seed := range uint64(64) {
@@ -30,7 +32,7 @@ func FuzzRoundTrip(f *testing.F) {
 		out := g.outbound()
 		var wireOut pb.Outbound
 		throughBytes(t, EncodeOutbound(out), &wireOut)
-		gotOut, err := DecodeOutbound(&wireOut)
+		gotOut, err := DecodeOutbound(&wireOut, noPause)
 		if diff := cmp.Diff(out, gotOut, compareAddrs); err != nil || diff != "" {
 			t.Errorf("outbound: error %v (-want +got):\n%s", err, diff)
 		}
@@ -61,8 +63,8 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var wireOut pb.Outbound
 		if proto.Unmarshal(data, &wireOut) == nil {
-			if out, err := DecodeOutbound(&wireOut); err == nil {
-				again, err := DecodeOutbound(EncodeOutbound(out))
+			if out, err := DecodeOutbound(&wireOut, noPause); err == nil {
+				again, err := DecodeOutbound(EncodeOutbound(out), noPause)
 				if err != nil || !out.Equal(again) {
 					t.Errorf("outbound: accepted %v, then %v, %v", out, again, err)
 				}
@@ -199,7 +201,7 @@ func TestDecodeRefuses(t *testing.T) {
 			"unknown protocol 99"},
 	}
 	for name, c := range outbounds {
-		if got, err := DecodeOutbound(c.in); err == nil || !strings.Contains(err.Error(), c.want) {
+		if got, err := DecodeOutbound(c.in, noPause); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, %v; want an error with %q", name, got, err, c.want)
 		}
 	}

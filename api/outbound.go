@@ -57,13 +57,8 @@ func encodeEndpoint(e *mesh.Endpoint) *pb.Endpoint {
 // DecodeOutbound returns the value that o says. A kind or protocol that this release does not know, an address that is
 // none, and an identity that is not a SPIFFE ID are errors: the value is refused whole, because half of it could send
 // traffic to nobody's identity. Of a route, only the rule that this release does not understand is lost: it becomes
-// invalid, as does a backend.
-func DecodeOutbound(o *pb.Outbound) (*mesh.Outbound, error) {
-	return DecodeOutboundPausing(o, func() {})
-}
-
-// DecodeOutboundPausing is DecodeOutbound that calls pause now and then: thousands of endpoints take milliseconds.
-func DecodeOutboundPausing(o *pb.Outbound, pause func()) (*mesh.Outbound, error) {
+// invalid, as does a backend. It calls pause now and then: thousands of endpoints take milliseconds.
+func DecodeOutbound(o *pb.Outbound, pause func()) (*mesh.Outbound, error) {
 	if o.GetKind() < 0 || o.GetKind() > pb.Outbound_UNDEFINED_PORT {
 		return nil, fmt.Errorf("decode outbound: unknown kind %d", o.GetKind())
 	}

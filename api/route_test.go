@@ -122,7 +122,7 @@ func TestWhatIsNotUnderstoodSpoilsItsRuleAlone(t *testing.T) {
 	for name, c := range cases {
 		wire := &pb.Outbound{Routes: []*pb.Route{{Rules: []*pb.Rule{understood(), understood()}}}}
 		c.edit(wire.Routes[0].Rules[1])
-		got, err := DecodeOutbound(wire)
+		got, err := DecodeOutbound(wire, noPause)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -154,7 +154,7 @@ func TestWhatIsNotUnderstoodOfABackendSpoilsItsShareAlone(t *testing.T) {
 			{Service: &pb.Service{Name: "web", Port: 1 << 20}},
 		}}}}},
 		Streams: []*pb.StreamRule{{Backends: []*pb.WeightedBackend{{Service: service}}}},
-	})
+	}, noPause)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +173,7 @@ func TestWhatIsNotUnderstoodOfABackendSpoilsItsShareAlone(t *testing.T) {
 func TestPolicyOfTheFutureStillHolds(t *testing.T) {
 	policy := &pb.RequestPolicy{Timeouts: &pb.Timeouts{RequestNanos: int64(time.Second)}}
 	policy.ProtoReflect().SetUnknown(newer)
-	got, err := DecodeOutbound(&pb.Outbound{Policy: policy})
+	got, err := DecodeOutbound(&pb.Outbound{Policy: policy}, noPause)
 	if err != nil || got.Policy.Timeouts.Request != time.Second {
 		t.Errorf("got %+v, %v", got, err)
 	}

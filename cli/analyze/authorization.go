@@ -165,8 +165,9 @@ func (w *World) reportCallers(o *object, pods []string) {
 }
 
 // injected reports whether a pod has the proxy, as native sidecar or as container.
-func injected(o *object) bool {
-	s := spec[corev1.PodSpec](o)
+func injected(o *object) bool { return hasProxy(spec[corev1.PodSpec](o)) }
+
+func hasProxy(s corev1.PodSpec) bool {
 	return slices.ContainsFunc(slices.Concat(s.InitContainers, s.Containers),
 		func(c corev1.Container) bool { return c.Name == mesh.ProxyContainer })
 }

@@ -151,11 +151,17 @@ func spec[T any](o *object) T {
 
 // Analyze runs every check and returns what they found, the worst first.
 func (w *World) Analyze() []Finding {
+	return w.run(checkOutcomes, checkProfiles, checkConsumers, checkServers, checkGuards, checkProbes, checkPermissive,
+		checkCallers, checkInjection, checkPodSecurity, checkMandatory, checkAnnotations, checkPlaces, checkFields)
+}
+
+// Probes returns what Analyze finds about requests of the kubelet, and runs no other check.
+func (w *World) Probes() []Finding { return w.run(checkProbes) }
+
+// run runs the checks in their order: some read what earlier ones note.
+func (w *World) run(checks ...func(*World)) []Finding {
 	w.findings, w.superseded = nil, nil
-	for _, check := range []func(*World){
-		checkOutcomes, checkProfiles, checkConsumers, checkServers, checkGuards, checkProbes, checkPermissive, checkCallers,
-		checkInjection, checkPodSecurity, checkMandatory, checkAnnotations, checkPlaces, checkFields,
-	} {
+	for _, check := range checks {
 		check(w)
 	}
 	slices.SortStableFunc(w.findings, func(a, b Finding) int {

@@ -30,6 +30,7 @@ func checkOutcomes(w *World) {
 		if !ok {
 			continue
 		}
+		// Its problems are left out: checkAnnotations and the outcomes say the same.
 		store.Apply(model.Event{Object: into, At: w.Now})
 		objects[model.ObjectRef{Group: o.group, Kind: o.kind, Namespace: o.namespace, Name: o.name.name}] = o
 	}
@@ -143,18 +144,18 @@ func (w *World) codeOf(o *object, f compile.Finding, parent reference) (code str
 		return "BackendNotGranted", false
 	case string(gatewayv1.RouteReasonInvalidKind):
 		return "BackendKind", true
-	case "NoMatchingTarget":
+	case model.ReasonNoTarget:
 		return "TargetMissing", false
-	case "AuthenticationNotFound":
+	case model.ReasonAuthenticationNotFound:
 		return "AuthenticationMissing", false
-	case "RouteReasonConflicted":
+	case model.ReasonRouteConflicted:
 		return "RouteConflict", true
-	case "Conflicted":
+	case model.ReasonConflicted:
 		if o.kind == "Server" {
 			return codeOverlap, true
 		}
 		return "PolicyConflict", true
-	case "RateLimitReasonAlreadyExists":
+	case model.ReasonLimitExists:
 		return "RateLimitConflict", true
 	}
 	switch {

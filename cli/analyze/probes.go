@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tulle-mesh/tulle/crds/v1alpha1"
 	"github.com/tulle-mesh/tulle/injector/inject"
@@ -21,10 +22,13 @@ const ProbeRefused = "ProbeRefused"
 // ever: those over HTTPS, which a proxy cannot tell from other connections, and those that a route redirects.
 func checkProbes(w *World) {
 	for _, o := range w.objects {
-		if o.kind != "Pod" && !isWorkload(o) || w.maker(o) != nil || !w.getsProxy(o) {
+		if o.kind != "Pod" && !isWorkload(o) || w.maker(o) != nil {
 			continue
 		}
 		pod := podSpecOf(o)
+		if !w.getsProxy(o, pod) {
+			continue
+		}
 		for _, r := range kubelet.Requests(&pod, mesh.ProxyContainer) {
 			server := w.serverOf(o, pod, r.Port)
 			switch {
@@ -42,15 +46,16 @@ func checkProbes(w *World) {
 }
 
 // getsProxy reports whether a pod has a proxy, or the pods of a workload get one.
-func (w *World) getsProxy(o *object) bool {
-	if o.kind == "Pod" {
-		return injected(o)
+func (w *World) getsProxy(o *object, pod corev1.PodSpec) bool {
+	if o.kind == "Pod" || hasProxy(pod) {
+		return hasProxy(pod)
 	}
-	value, ok := templateOf(o).annotations[mesh.InjectAnnotation]
-	if ns := w.byName[name{"Namespace", "", o.namespace}]; !ok && ns != nil {
-		value = ns.annotations[mesh.InjectAnnotation]
+	ns := inject.Namespace{Name: o.namespace}
+	if known := w.byName[name{"Namespace", "", o.namespace}]; known != nil {
+		ns.Annotations, ns.Labels = known.annotations, known.labels
 	}
-	return value == "enabled" || value == "ingress"
+	return inject.Decide(ns, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: templateOf(o).annotations},
+		Spec: pod}).Action == inject.Inject
 }
 
 // labelsOf and annotationsOf return those of a pod, or of the pods of a workload.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -32,8 +31,8 @@ func refusedProbes(ctx context.Context, cl *cluster.Client, f *facts) ([]analyze
 		return nil, err
 	}
 	world := analyze.NewWorld(trees, "")
-	world.Now = time.Now()
-	return slices.DeleteFunc(world.Analyze(), func(found analyze.Finding) bool {
+	world.Now = f.now
+	return slices.DeleteFunc(world.Probes(), func(found analyze.Finding) bool {
 		return found.Code != analyze.ProbeRefused || !f.inScope(found.Namespace)
 	}), nil
 }

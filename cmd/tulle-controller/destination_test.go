@@ -217,7 +217,7 @@ func (p proxyStream) next(t *testing.T) answer {
 
 func (a answer) outbound(t *testing.T) *mesh.Outbound {
 	t.Helper()
-	out, err := api.DecodeOutbound(a.GetOutbound())
+	out, err := api.DecodeOutbound(a.GetOutbound(), func() {})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,10 +6,10 @@ import (
 	"slices"
 	"sync"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/tulle-mesh/tulle/controller/compile"
 	"github.com/tulle-mesh/tulle/controller/model"
 	"github.com/tulle-mesh/tulle/internal/latest"
 )
@@ -89,13 +89,13 @@ func (s *objects) Add(o any) error { return s.Update(o) }
 func (s *objects) Update(o any) error {
 	u := o.(*unstructured.Unstructured)
 	now := decode(s.kind, u)
-	s.note(nameOf(u), now)
+	s.note(compile.NameOf(u), now)
 	return nil
 }
 
 // Delete implements cache.ReflectorStore.
 func (s *objects) Delete(o any) error {
-	s.note(nameOf(o.(*unstructured.Unstructured)), nil)
+	s.note(compile.NameOf(o.(*unstructured.Unstructured)), nil)
 	return nil
 }
 
@@ -107,7 +107,7 @@ func (s *objects) Replace(list []any, _ string) error {
 	fresh := make(map[types.NamespacedName]*object, len(list))
 	for i, o := range list {
 		u := o.(*unstructured.Unstructured)
-		name := nameOf(u)
+		name := compile.NameOf(u)
 		if was := s.at(name); was != nil && was.version == u.GetResourceVersion() {
 			fresh[name] = was
 		} else {
@@ -262,8 +262,4 @@ func (s *objects) emit(ctx context.Context, name types.NamespacedName, now *obje
 		s.send(ctx, model.Event{Object: now.Object, Unknown: now.unknown})
 		s.published[name] = now
 	}
-}
-
-func nameOf(o metav1.Object) types.NamespacedName {
-	return types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetName()}
 }

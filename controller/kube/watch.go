@@ -196,7 +196,6 @@ func (w *Watcher) Learn(n ID, base string, answer *unstructured.Unstructured) {
 }
 
 func send(ctx context.Context, out chan<- model.Event, e model.Event) {
-	e.At = time.Now()
 	select {
 	case out <- e:
 	case <-ctx.Done():

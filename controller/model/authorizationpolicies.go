@@ -135,11 +135,11 @@ func (s *Store) policyOutcome(p *authorizationPolicy) Outcome {
 	}
 	t := p.spec.Target
 	if !s.hasTarget(t) {
-		result.reject(reasonNoTarget, "%s", describeMissing(t))
+		result.reject(ReasonNoTarget, "%s", describeMissing(t))
 	}
 	if text := s.excessAt(p.ref(), s.serversOfTarget(t)); text != "" {
 		if t.Kind == "Server" {
-			result.reject(reasonConflicted, "%s", text)
+			result.reject(ReasonConflicted, "%s", text)
 		} else {
 			result.ignore(reasonUnsupported, "", text)
 		}
@@ -152,7 +152,7 @@ func (s *Store) policyOutcome(p *authorizationPolicy) Outcome {
 		}
 		result.Findings = append(result.Findings, compile.Finding{
 			Message:  "the policy allows nobody, because these do not exist or were never valid: " + strings.Join(list, ", "),
-			Severity: compile.Unresolved, Reason: reasonNotFound,
+			Severity: compile.Unresolved, Reason: ReasonAuthenticationNotFound,
 		})
 	}
 	return p.outcome(result)

@@ -30,7 +30,7 @@ type Event struct {
 	// Unknown holds the JSON paths of what the object says and its type has no field for, such as
 	// "spec.rules[0].color". The rest of the object is used; its status tells what is not.
 	Unknown []string
-	// At is when the event was received. Annotations that may only reach so far into the future are compared with it;
+	// At is when the loop took the event. Annotations that may only reach so far into the future are compared with it;
 	// zero leaves that out.
 	At time.Time
 	// Deleted says that the object is gone.

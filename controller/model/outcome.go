@@ -55,13 +55,13 @@ func (r *Result) ignore(reason, path, message string) {
 
 // Reasons that the Gateway API has no name for. Those of routes and of rate limits are Linkerd's.
 const (
-	reasonNoTarget        = "NoMatchingTarget"
-	reasonLimitExists     = "RateLimitReasonAlreadyExists"
-	reasonConflicted      = "Conflicted"
-	reasonRouteConflicted = "RouteReasonConflicted"
-	reasonNotFound        = "AuthenticationNotFound"
-	reasonNoParent        = string(gatewayv1.RouteReasonNoMatchingParent)
-	reasonUnsupported     = compile.ReasonUnsupportedValue
+	ReasonNoTarget               = "NoMatchingTarget"
+	ReasonLimitExists            = "RateLimitReasonAlreadyExists"
+	ReasonConflicted             = "Conflicted"
+	ReasonRouteConflicted        = "RouteReasonConflicted"
+	ReasonAuthenticationNotFound = "AuthenticationNotFound"
+	reasonNoParent               = string(gatewayv1.RouteReasonNoMatchingParent)
+	reasonUnsupported            = compile.ReasonUnsupportedValue
 )
 
 // objectKey names an object that has a status.

@@ -68,9 +68,9 @@ func (s *Store) limitOutcome(l *rateLimitPolicy) Outcome {
 	var result Result
 	switch winner := s.limitOf(l.spec.Server); {
 	case l.valid() && s.access.servers[l.spec.Server] == nil:
-		result.reject(reasonNoTarget, "%s", describeMissing(compile.ServerRef(l.spec.Server)))
+		result.reject(ReasonNoTarget, "%s", describeMissing(compile.ServerRef(l.spec.Server)))
 	case l.valid() && winner != l:
-		result.reject(reasonLimitExists, "an older rate limit of the Server applies instead: %s", winner.object.Name)
+		result.reject(ReasonLimitExists, "an older rate limit of the Server applies instead: %s", winner.object.Name)
 	}
 	return l.outcome(result)
 }

@@ -62,7 +62,7 @@ func (b *outcomeBuilder) atService(r *route, p *compile.ParentRef) (out Result) 
 	}
 	if !r.routeKind.IsStream() {
 		if profile := b.store.profileFor(svc, r.Namespace); profile != nil && profile.accepted.ReplacesRoutes() {
-			out.reject(reasonRouteConflicted, "ServiceProfile %s in namespace %s replaces routes", profile.Name,
+			out.reject(ReasonRouteConflicted, "ServiceProfile %s in namespace %s replaces routes", profile.Name,
 				profile.Namespace)
 			return out
 		}
@@ -81,9 +81,9 @@ func (b *outcomeBuilder) atService(r *route, p *compile.ParentRef) (out Result) 
 	}
 	switch {
 	case conflict != "" && won == 0:
-		out.reject(reasonRouteConflicted, "%s", conflict)
+		out.reject(ReasonRouteConflicted, "%s", conflict)
 	case conflict != "":
-		out.ignore(reasonRouteConflicted, "", conflict)
+		out.ignore(ReasonRouteConflicted, "", conflict)
 	}
 	return out
 }
@@ -106,7 +106,7 @@ func (b *outcomeBuilder) atServer(r *route, p *compile.ParentRef) (out Result) {
 			"Server %s is opaque, so its requests cannot be matched: "+
 				"all its connections are refused while it has a route", p.Name)
 	case !b.store.activeAtServer(r.meshRef(), p.NamespacedName):
-		out.reject(reasonRouteConflicted, "older routes use the maximum of %d rules at the Server", maxPortRules)
+		out.reject(ReasonRouteConflicted, "older routes use the maximum of %d rules at the Server", maxPortRules)
 	}
 	if p.Port != 0 || p.Section != "" {
 		out.ignore(reasonUnsupported, "parentRefs", "port and sectionName have no effect, because a Server has one port")

@@ -58,7 +58,7 @@ func (s *Store) serverAuthorizationOutcome(sa *serverAuthorization) Outcome {
 	var result Result
 	n := types.NamespacedName{Namespace: sa.object.Namespace, Name: sa.spec.Server}
 	if sa.valid() && n.Name != "" && s.access.servers[n] == nil {
-		result.reject(reasonNoTarget, "%s", describeMissing(compile.ServerRef(n)))
+		result.reject(ReasonNoTarget, "%s", describeMissing(compile.ServerRef(n)))
 	}
 	if sa.spec.Authorization.Clients == mesh.AnyClients {
 		result.Note = "clients without mesh TLS are allowed, too"

@@ -189,7 +189,7 @@ func (s *Store) countOverlap(o overlap, by int) {
 func (s *Store) serverOutcome(sv *server) Outcome {
 	var result Result
 	if winners := s.supersededBy(sv); len(winners) > 0 {
-		result.reject(reasonConflicted, "older Servers select the same port of the same pods and take precedence: %s",
+		result.reject(ReasonConflicted, "older Servers select the same port of the same pods and take precedence: %s",
 			strings.Join(winners, ", "))
 	}
 	if text := s.excessOf(sv); text != "" {

@@ -140,7 +140,7 @@ func (c *Client) takeIn(r *pb.SubscribeResponse) error {
 	if w == nil {
 		return nil // unwatched while the value was under way
 	}
-	value, err := api.DecodeOutboundPausing(r.GetOutbound(), letRequestsRun)
+	value, err := api.DecodeOutbound(r.GetOutbound(), letRequestsRun)
 	if err != nil {
 		if w.rejected != err.Error() {
 			w.rejected = err.Error()
