@@ -59,6 +59,7 @@ type facts struct {
 	controlPods  fact[*corev1.PodList]
 	objects      fact[[]string] // of the installation that are missing, as kind/name
 	webhook      fact[*admissionv1.MutatingWebhookConfiguration]
+	rendered     fact[*admissionv1.MutatingWebhookConfiguration] // webhook as install writes it for the values
 	injectorTLS  fact[*corev1.Secret]
 	issuer       fact[*corev1.Secret]
 	anchorSecret error // why the Secret of the trust anchor cannot be read
@@ -109,8 +110,10 @@ func gather(ctx context.Context, opts Options, known links) *facts {
 	}
 	f.deployments = learn(cl.AppsV1().Deployments(own).List(ctx, all))
 	f.controlPods = learn(core.Pods(own).List(ctx, metav1.ListOptions{LabelSelector: mesh.ControlPlaneComponentLabel}))
-	if f.objects.err = f.values.err; f.objects.err == nil {
-		f.objects = learn(installation.Missing(ctx, cl, f.values.value, install.Target{Namespace: own, Version: f.expected}))
+	f.objects.err, f.rendered.err = f.values.err, f.values.err
+	if target := (install.Target{Namespace: own, Version: f.expected}); f.values.err == nil {
+		f.objects = learn(installation.Missing(ctx, cl, f.values.value, target))
+		f.rendered = learn(installation.Webhook(f.values.value, target))
 	}
 	f.webhook = learn(cl.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, mesh.WebhookConfiguration,
 		metav1.GetOptions{}))

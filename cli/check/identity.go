@@ -257,21 +257,3 @@ func askWebhookCertificate(f *facts) error {
 	}
 	return errors.Join(errs...)
 }
-
-// askWebhookRules finds edits that let pods pass by the injector.
-func askWebhookRules(f *facts) error {
-	if f.webhook.err != nil {
-		return f.webhook.err
-	}
-	var errs []error
-	for _, hook := range f.webhook.value.Webhooks {
-		if s := hook.ClientConfig.Service; s == nil || s.Name != mesh.InjectorName || s.Namespace != f.namespace {
-			errs = append(errs, fmt.Errorf("webhook %s does not call Service %s/%s", hook.Name, f.namespace, mesh.InjectorName))
-		}
-		if s := hook.ObjectSelector; s != nil && len(s.MatchLabels)+len(s.MatchExpressions) > 0 {
-			errs = append(errs, fmt.Errorf("webhook %s has an objectSelector: a pod's author can choose labels that it does "+
-				"not match", hook.Name))
-		}
-	}
-	return errors.Join(errs...)
-}

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"slices"
 
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
 	"github.com/tulle-mesh/tulle/cli/cluster"
 	"github.com/tulle-mesh/tulle/install"
+	"github.com/tulle-mesh/tulle/mesh"
 )
 
 // Missing returns what the values render and the cluster does not have, as kind/name.
@@ -37,6 +39,24 @@ func Missing(ctx context.Context, cl *cluster.Client, v install.Values, t instal
 		}
 	}
 	return missing, nil
+}
+
+// Webhook returns the webhooks of the injector as install writes them for the values.
+func Webhook(v install.Values, t install.Target) (*admissionv1.MutatingWebhookConfiguration, error) {
+	stream, err := install.Render(v, t)
+	if err != nil {
+		return nil, err
+	}
+	for _, doc := range install.Documents(stream) {
+		var config admissionv1.MutatingWebhookConfiguration
+		if err := yaml.Unmarshal([]byte(doc), &config); err != nil {
+			return nil, fmt.Errorf("decode manifest: %w", err)
+		}
+		if config.Kind == "MutatingWebhookConfiguration" && config.Name == mesh.WebhookConfiguration {
+			return &config, nil
+		}
+	}
+	return nil, fmt.Errorf("there is no MutatingWebhookConfiguration %s among the manifests", mesh.WebhookConfiguration)
 }
 
 // getters says how to look for an object of each kind that an installation consists of.
