@@ -3,6 +3,7 @@ package install
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -31,7 +32,19 @@ func (o *Overrides) Reuse(installed string) error {
 		}
 		put(tree, key, value)
 	}
+	o.reused = true
 	return o.merge("values of the installation", tree)
+}
+
+// errNoIssuerKept says what Reuse cannot find: nobody should read an issuer's key where values are.
+var errNoIssuerKept = errors.New("the installation has certificates of its own, and the issuer's key is not kept in the " +
+	"cluster's values: give all three flags again: --identity-trust-anchors-file, --identity-issuer-certificate-file and " +
+	"--identity-issuer-key-file")
+
+// lacksIssuer reports whether the user's own issuer belongs to the values and is not in them.
+func (v *Values) lacksIssuer() bool {
+	own := v.Identity.Issuer.Scheme != ExternalIssuer && (v.IdentityTrustAnchorsPEM != "" || v.Identity.ExternalCA)
+	return own && (v.Identity.Issuer.TLS.CrtPEM == "" || v.Identity.Issuer.TLS.KeyPEM == "")
 }
 
 // Lost returns what these overrides would change about an installation although they do not set it, a text a key: its

@@ -1,6 +1,7 @@
 package install
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -101,5 +102,39 @@ func TestReusedValuesAreThoseOfTheInstallation(t *testing.T) {
 	}
 	if _, warnings, err := o.Values(); err != nil || len(warnings) != 1 {
 		t.Errorf("error %v, warnings %q; want one of a key that no longer exists", err, warnings)
+	}
+}
+
+// TestReuseAsksForTheIssuer reuses values beside which there was an issuer's key, which no ConfigMap keeps.
+func TestReuseAsksForTheIssuer(t *testing.T) {
+	const anchors = "identityTrustAnchorsPEM=anchors"
+	for name, test := range map[string]struct {
+		installed, now []string
+		lacks          bool
+	}{
+		"our issuer":                      {nil, nil, false},
+		"their own":                       {[]string{anchors}, nil, true},
+		"their own, with external anchor": {[]string{"identity.externalCA=true"}, nil, true},
+		"their own, without the key":      {[]string{anchors}, []string{"identity.issuer.tls.crtPEM=cert"}, true},
+		"given again": {[]string{anchors},
+			[]string{"identity.issuer.tls.crtPEM=cert", "identity.issuer.tls.keyPEM=key"}, false},
+		"an external one": {[]string{anchors, "identity.issuer.scheme=" + ExternalIssuer}, nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var o Overrides
+			if err := o.Reuse(installation(t, test.installed...)); err != nil {
+				t.Fatal(err)
+			}
+			for _, expr := range test.now {
+				if err := o.Set(expr); err != nil {
+					t.Fatal(err)
+				}
+			}
+			_, _, err := o.Values()
+			if lacks := err != nil; lacks != test.lacks || lacks && !strings.Contains(err.Error(),
+				"--identity-issuer-key-file") {
+				t.Errorf("error %v, want one that names the flags: %t", err, test.lacks)
+			}
+		})
 	}
 }

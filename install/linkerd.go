@@ -110,11 +110,12 @@ func withoutMeaning(key string) (reason string, ok bool) {
 
 // unknownKey returns the error for a key that neither Tulle nor Linkerd has; it names the nearest one.
 func unknownKey(key string) error {
+	const list = "docs/cli.md#values-of-install lists the keys"
 	best, ok := spelling.Nearest(key, slices.Sorted(slices.Values(keys("", schema()))))
 	if !ok {
-		return fmt.Errorf("unknown key %s: install/values.yaml in the source lists the keys", key)
+		return fmt.Errorf("unknown key %s: %s", key, list)
 	}
-	return fmt.Errorf("unknown key %s: did you mean %s? install/values.yaml in the source lists the keys", key, best)
+	return fmt.Errorf("unknown key %s: did you mean %s? %s", key, best, list)
 }
 
 // keys lists every key of the tree, inner ones included.

@@ -17,6 +17,8 @@ import (
 type Overrides struct {
 	tree     map[string]any
 	warnings []string
+	// reused says that the values of an installation are part of the tree.
+	reused bool
 }
 
 // Set takes what follows --set.
@@ -123,6 +125,9 @@ func (o *Overrides) Values() (Values, []string, error) {
 	}
 	if err := json.Unmarshal(data, &v); err != nil {
 		return Values{}, nil, blame("", o.tree)
+	}
+	if o.reused && v.lacksIssuer() {
+		return Values{}, nil, errNoIssuerKept
 	}
 	return v, o.warnings, nil
 }

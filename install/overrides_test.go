@@ -62,7 +62,7 @@ func TestSetRejects(t *testing.T) {
 		"no value":               {"controllerReplicas", "want key=value"},
 		"a misspelled key":       {"controlerReplicas=2", "did you mean controllerReplicas?"},
 		"a misspelled inner key": {"proxy.logLevl=debug", "did you mean proxy.logLevel?"},
-		"a key far from any":     {"zzzzzz=1", "unknown key zzzzzz: install/values.yaml in the source lists the keys"},
+		"a key far from any":     {"zzzzzz=1", "unknown key zzzzzz: docs/cli.md#values-of-install lists the keys"},
 		"a text for a number":    {"controllerReplicas=two", `controllerReplicas: "two" is not a number`},
 		"half a replica":         {"controllerReplicas=1.5", "controllerReplicas: number 1.5 does not fit"},
 		"a text for a truth":     {"enablePodAntiAffinity=yes", "is not true or false"},

@@ -59,7 +59,7 @@ flags; then the issuer's key is part of the output.`,
 	fs.BoolVar(&opts.reuse, "reuse-values", false,
 		"start from the values of the installation in the cluster, not from the defaults")
 	fs.StringVarP(&opts.output, "output", "o", "yaml", "format: yaml or json")
-	fs.StringArrayVar(&opts.set, "set", nil, "set a value: key=value,...; values.yaml lists the keys")
+	fs.StringArrayVar(&opts.set, "set", nil, "set a value: key=value,...; docs/cli.md#values-of-install lists the keys")
 	fs.StringArrayVar(&opts.setString, "set-string", nil, "set a value that is a text: key=value,...")
 	fs.StringArrayVar(&opts.setFile, "set-file", nil, "set a value to the content of a file: key=path,...")
 	fs.StringArrayVarP(&opts.valueFiles, "values", "f", nil, "file or https URL of values; may be repeated, the last wins")
