@@ -59,21 +59,8 @@ func checkPlaces(w *World) {
 			continue
 		}
 		at := templateOf(o)
-		var lost []string
-		for key, value := range o.annotations {
-			_, about := inject.Meant(key)
-			if there, ok := at.annotations[key]; about && (!ok || there != value) {
-				lost = append(lost, key)
-			}
-		}
-		slices.Sort(lost)
-		for _, key := range lost {
-			belongs := "it belongs"
-			if right, _ := inject.Meant(key); right != key && right != "" {
-				belongs = right + ", which is most likely meant, belongs"
-			}
-			w.report(Warning, "AnnotationPlace", o, "annotation %s has no effect at the %s itself: %s at %s", key, o.kind,
-				belongs, at.path)
+		for _, warning := range inject.CheckWorkloadKeys(o.kind, at.path, o.annotations, at.annotations) {
+			w.report(Warning, "AnnotationPlace", o, "%s", warning)
 		}
 	}
 }

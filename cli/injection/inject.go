@@ -56,6 +56,9 @@ func (t Injection) Object(o *manifest.Object) (Report, error) {
 	if !ok {
 		return r, err
 	}
+	if template.Path != "" {
+		r.warnings = inject.CheckWorkloadKeys(o.Kind(), template.Path+".metadata", o.Annotations(), template.Pod.Annotations)
+	}
 	r.examine(&template.Pod)
 	if r.reason == inject.SidecarExists && hasProxy(&template.Pod) {
 		r.outcome, r.reason = alreadyInjected, ""
@@ -84,7 +87,7 @@ func (t Injection) Object(o *manifest.Object) (Report, error) {
 	if err != nil {
 		return r, fmt.Errorf("%s: %w", o.Name(), err)
 	}
-	r.warnings = settings.Warnings
+	r.warnings = append(r.warnings, settings.Warnings...)
 	if !t.annotate(annotations) {
 		r.outcome = alreadyInjected
 	}
@@ -121,8 +124,13 @@ func (t Injection) annotate(annotations map[string]any) (changed bool) {
 	return changed
 }
 
-// annotateNamespace asks for a proxy in every pod of the namespace.
+// annotateNamespace asks for a proxy in every pod of the namespace. An annotation that the injector would not accept is
+// a warning: its author may not be the one who injects.
 func (t Injection) annotateNamespace(o *manifest.Object, r Report) (Report, error) {
+	settings, err := inject.ParseSettings(inject.Defaults(), o.Annotations(), nil)
+	if r.warnings = settings.Warnings; err != nil {
+		r.warnings = append(r.warnings, err.Error())
+	}
 	annotations, ok := manifest.Nested(o.Tree, "metadata", "annotations")
 	if !ok {
 		return r, o.ErrorAt("metadata.annotations", "is not an object")
@@ -136,6 +144,7 @@ func (t Injection) annotateNamespace(o *manifest.Object, r Report) (Report, erro
 
 // annotateService marks opaque ports; nothing else of a proxy's settings concerns a Service.
 func (t Injection) annotateService(o *manifest.Object, r Report) (Report, error) {
+	r.warnings = inject.CheckServiceKeys(o.Annotations())
 	ports, asked := t.Annotations[mesh.OpaquePortsAnnotation]
 	if !asked {
 		return r, nil

@@ -70,3 +70,58 @@ func TestCheckNamesTheAnnotation(t *testing.T) {
 		t.Errorf("error %v, want one that names the annotation", err)
 	}
 }
+
+// TestInjectWarnsAsAnalyzeDoes gives annotations that nobody reads where they are.
+func TestInjectWarnsAsAnalyzeDoes(t *testing.T) {
+	const spec = "{containers: [{name: web, image: web}]}"
+	deployment := func(own, template string) string {
+		return "kind: Deployment\nmetadata: {name: web, annotations: {" + own + "}}\n" +
+			"spec: {template: {metadata: {annotations: {" + template + "}}, spec: " + spec + "}}\n"
+	}
+	const misplaced = "annotation linkerd.io/inject has no effect at the Deployment itself: it belongs at " +
+		"spec.template.metadata"
+	for name, test := range map[string]struct {
+		text string
+		want []string // beginnings of the warnings
+	}{
+		"a misspelled annotation of a namespace": {
+			"kind: Namespace\nmetadata: {name: shop, annotations: {config.linkerd.io/opaque-port: '3306'}}\n",
+			[]string{"annotation config.linkerd.io/opaque-port of the namespace"}},
+		"a value that is refused": {
+			"kind: Namespace\nmetadata: {name: shop, annotations: {config.linkerd.io/proxy-cpu-limit: lots}}\n",
+			[]string{"annotation config.linkerd.io/proxy-cpu-limit"}},
+		"a namespace without mistakes": {
+			"kind: Namespace\nmetadata: {name: shop, annotations: {config.linkerd.io/opaque-ports: '3306', a: b}}\n", nil},
+		"at the Deployment itself": {deployment("linkerd.io/inject: enabled", ""), []string{misplaced}},
+		"at a Deployment that is left as it is": {
+			deployment("linkerd.io/inject: enabled", "linkerd.io/inject: disabled"), []string{misplaced}},
+		"at both": {deployment("linkerd.io/inject: enabled", "linkerd.io/inject: enabled"), nil},
+		"misspelled in two places": {
+			deployment("config.linkerd.io/opaque-port: '1'", "config.linkerd.io/proxy-log-levle: debug"),
+			[]string{"annotation config.linkerd.io/opaque-port has no effect at the Deployment itself: " +
+				"config.linkerd.io/opaque-ports, which is most likely meant", "annotation config.linkerd.io/proxy-log-levle"}},
+		"a CronJob": {"kind: CronJob\nmetadata: {name: web, annotations: {linkerd.io/inject: enabled}}\n" +
+			"spec: {jobTemplate: {spec: {template: {spec: " + spec + "}}}}\n",
+			[]string{"annotation linkerd.io/inject has no effect at the CronJob itself: it belongs at " +
+				"spec.jobTemplate.spec.template.metadata"}},
+		"a Pod": {"kind: Pod\nmetadata: {name: web, annotations: {linkerd.io/inject: enabled}}\nspec: " + spec + "\n", nil},
+		"a Service": {"kind: Service\nmetadata: {name: web, annotations: {linkerd.io/inject: enabled}}\n",
+			[]string{"annotation linkerd.io/inject has no effect on a Service"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, manual := range []bool{false, true} {
+				r, err := Injection{Manual: manual, Defaults: inject.Defaults()}.Object(object(t, test.text))
+				if err != nil {
+					t.Fatal(err)
+				}
+				fits := len(r.warnings) == len(test.want)
+				for i := 0; fits && i < len(test.want); i++ {
+					fits = strings.Contains(r.warnings[i], test.want[i])
+				}
+				if !fits {
+					t.Errorf("manual %t: warnings %q, want %q", manual, r.warnings, test.want)
+				}
+			}
+		})
+	}
+}

@@ -30,6 +30,20 @@ func (o *Object) Meta(key string) string {
 	return s
 }
 
+// Annotations returns the object's own annotations, not those of a pod template. A value that is not a text is left
+// out.
+func (o *Object) Annotations() map[string]string {
+	meta, _ := o.Tree["metadata"].(map[string]any)
+	tree, _ := meta["annotations"].(map[string]any)
+	annotations := map[string]string{}
+	for key, value := range tree {
+		if text, ok := value.(string); ok {
+			annotations[key] = text
+		}
+	}
+	return annotations
+}
+
 // Name returns how reports call the object: deployment/web.
 func (o *Object) Name() string { return strings.ToLower(o.Kind()) + "/" + o.Meta("name") }
 
@@ -56,6 +70,8 @@ func templatePath(kind string) (path []string, ok bool) {
 type Template struct {
 	Tree map[string]any
 	Pod  corev1.Pod
+	// Path says where the template is in the object: spec.template, or "" for a Pod.
+	Path string
 }
 
 // Template returns the object's pod template; ok is false for kinds without pods. The error names the field that does
@@ -84,7 +100,8 @@ func (o *Object) Template() (t Template, ok bool, err error) {
 	if err := json.Unmarshal(data, &typed); err != nil {
 		return Template{}, false, o.doc.mismatch(where, err)
 	}
-	return Template{Tree: tree, Pod: corev1.Pod{ObjectMeta: typed.ObjectMeta, Spec: typed.Spec}}, true, nil
+	pod := corev1.Pod{ObjectMeta: typed.ObjectMeta, Spec: typed.Spec}
+	return Template{Tree: tree, Pod: pod, Path: strings.Join(path, ".")}, true, nil
 }
 
 // maxNesting bounds Lists within Lists.

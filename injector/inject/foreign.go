@@ -131,3 +131,21 @@ func CheckServiceKeys(annotations map[string]string) (warnings []string) {
 	}
 	return warnings
 }
+
+// CheckWorkloadKeys returns a warning for each annotation about injection or proxies of a workload itself, where nobody
+// reads it, unless the pod template has it too. at is where the template's metadata is.
+func CheckWorkloadKeys(kind, at string, workload, template map[string]string) (warnings []string) {
+	for _, name := range slices.Sorted(maps.Keys(workload)) {
+		right, about := Meant(name)
+		if there, ok := template[name]; !about || ok && there == workload[name] {
+			continue
+		}
+		belongs := "it belongs"
+		if right != name && right != "" {
+			belongs = right + ", which is most likely meant, belongs"
+		}
+		warnings = append(warnings, fmt.Sprintf("annotation %s has no effect at the %s itself: %s at %s", name, kind, belongs,
+			at))
+	}
+	return warnings
+}
