@@ -307,7 +307,8 @@ func (s *h1Server) linger() {
 
 func (s *h1Server) expired() {
 	switch {
-	case s.state == h1Linger && s.conn.state == connFINPending: // the client has yet to take the rest of the response
+	case s.state == h1Linger && !s.conn.reset && (s.conn.state == connFINPending || s.conn.state == connFinishing):
+		// The client has yet to take the rest of the response, whether it has ended its own side or not.
 		s.conn.e.wheel.Set(&s.conn.timer, s.conn.e.now.Add(lingerTime))
 		return
 	case s.state == h1Linger || s.cur != nil:
