@@ -6,18 +6,20 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/env"
 )
 
 func TestParsePod(t *testing.T) {
-	env := map[string]string{
+	vars := map[string]string{
 		mesh.PodEnv: "web-1", mesh.NamespaceEnv: "shop", mesh.ServiceAccountEnv: "web", mesh.NodeEnv: "n1",
 		mesh.PodIPsEnv: "10.1.2.3, fd00::3", mesh.HostIPsEnv: "::ffff:172.18.0.2",
 	}
-	getenv := func(name string) string { return env[name] }
+	getenv := func(name string) string { return vars[name] }
 	got, err := ParsePod(getenv)
 	if err != nil {
 		t.Fatal(err)
@@ -29,12 +31,12 @@ func TestParsePod(t *testing.T) {
 		t.Errorf("addresses %v and %v", got.IPs, got.HostIPs)
 	}
 	for name, value := range map[string]string{mesh.PodEnv: "", mesh.PodIPsEnv: "nonsense", mesh.HostIPsEnv: "1.2.3"} {
-		before := env[name]
-		env[name] = value
+		before := vars[name]
+		vars[name] = value
 		if _, err := ParsePod(getenv); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s=%q: error %v does not name the variable", name, value, err)
 		}
-		env[name] = before
+		vars[name] = before
 	}
 }
 
@@ -84,5 +86,19 @@ func TestIdentityWithoutCertificateIsAMistake(t *testing.T) {
 	}
 	if _, err := newFixed(local); err == nil {
 		t.Error("a proxy that cannot speak mesh TLS took an endpoint that must")
+	}
+}
+
+// TestDefaultTimes holds what the documents promise: a server that speaks first waits a second for each proxy.
+func TestDefaultTimes(t *testing.T) {
+	want := env.Times{
+		OutboundConnect: time.Second, InboundConnect: 4 * time.Second,
+		OutboundDetect: time.Second, InboundDetect: time.Second,
+		Handshake: 5 * time.Second, Declared: 10 * time.Second, Discovery: 3 * time.Second, FailFast: 3 * time.Second,
+		OutboundIdle: 10 * time.Minute, Grace: 2 * time.Minute,
+		ExpirySpread: 5 * time.Second, ExpiryGrace: 30 * time.Second,
+	}
+	if diff := cmp.Diff(want, timesOf(&mesh.ProxyConfig{})); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -41,8 +41,9 @@ const (
 	Roomy = 16 << 10
 )
 
-// Budgets returns the budgets of a new connection.
-func (k PeerKind) Budgets() (abuse, control Budget) {
+// Budgets returns the budgets of a new connection: for streams that the peer gets wrong, for streams that it resets, and
+// for control frames. A meshed client that runs out of resets is throttled, so they must not use up the first.
+func (k PeerKind) Budgets() (abuse, resets, control Budget) {
 	abuse, control = Budget{burst: 1000, rate: 100}, Budget{burst: 4000, rate: 1000}
 	switch k {
 	case MeshedClient: // it carries the streams of many clients
@@ -50,7 +51,7 @@ func (k PeerKind) Budgets() (abuse, control Budget) {
 	case LocalClient: // as many calls as one can make may have deadlines of a millisecond
 		abuse = Budget{burst: 20_000, rate: 10_000}
 	}
-	return abuse, control
+	return abuse, abuse, control
 }
 
 // ResetCost is what a client's reset of a stream takes from its budget: always a token for a stranger. For other

@@ -83,7 +83,8 @@ type h2Conn struct {
 	fragments    int            // small ones
 	recentResets flood.Resets
 	kind         flood.PeerKind
-	abuse        flood.Budget // resets and refused streams
+	abuse        flood.Budget // malformed and refused streams
+	resets       flood.Budget // streams that the peer reset
 	throttled    bool         // resets have used it up, and streams are refused until it fills: see throttles
 	control      flood.Budget // frames that carry nothing
 }
@@ -94,7 +95,7 @@ func newH2Conn(conn *conn, mux bool, u *Upstream) *h2Conn {
 		streams: map[uint32]*stream{}, nextID: 1, send: h2.InitialWindow,
 		window: h2.InitialWindow, recvLeft: h2.InitialWindow, kind: peerKind(conn.e, mux, u),
 	}
-	c.abuse, c.control = c.kind.Budgets()
+	c.abuse, c.resets, c.control = c.kind.Budgets()
 	conn.timer.Fire = c.expired
 	out := conn.sendBuffer.Tail(128)
 	if u != nil {
@@ -213,6 +214,7 @@ func (c *h2Conn) leave(fl *flight) {
 	if s.localEnd && s.remoteEnd {
 		if f := &fl.x.Fault; !f.Is() || f.Side != exchange.Downstream { // what a client did wrong is no achievement
 			c.abuse.Refund(1)
+			c.resets.Refund(1)
 		}
 	} else if !c.conn.closed() && c.state != h2Failed {
 		c.reset(s.id, c.resetCode(fl, s))

@@ -196,7 +196,7 @@ func (c *h2Conn) onReset(f h2.FrameHeader, p []byte) *h2.Error {
 		if !c.control.Spend(c.conn.e.now) {
 			return violation(h2.EnhanceYourCalm, "control_flood")
 		}
-	case c.client() || c.abuse.Take(c.conn.e.now, c.resetCost(s)):
+	case c.client() || c.resets.Take(c.conn.e.now, c.resetCost(s)):
 	case c.kind == flood.MeshedClient:
 		c.throttled = true
 	default:

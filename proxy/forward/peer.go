@@ -46,7 +46,7 @@ func (c *h2Conn) throttles() bool {
 	if !c.throttled {
 		return false
 	}
-	if c.throttled = !c.abuse.Take(c.conn.e.now, 0); c.throttled {
+	if c.throttled = !c.resets.Take(c.conn.e.now, 0); c.throttled {
 		f := exchange.Fault{Side: exchange.Downstream, Kind: exchange.Flood, Reason: flood.RapidReset}
 		c.conn.e.cfg.Report(c.conn.rec, f)
 	}
