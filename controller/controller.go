@@ -167,10 +167,11 @@ func (c *Controller) Identify(ctx context.Context, namespace, pod string) (node,
 }
 
 // Watch implements discovery.Source.
-func (c *Controller) Watch(ctx context.Context, a mesh.Client, t mesh.Target) (*latest.Cell[*discovery.Value], func(),
-	error) {
+func (c *Controller) Watch(ctx context.Context, client mesh.Client, t mesh.Target) (
+	*latest.Cell[*discovery.Value], func(), error,
+) {
 	var w *watch
-	if err := c.do(ctx, func() { w = c.table.watch(keyOf(t, a)) }); err != nil {
+	if err := c.do(ctx, func() { w = c.table.watch(keyOf(t, client)) }); err != nil {
 		return nil, nil, fmt.Errorf("watch %v: %w", t.Addr, err)
 	}
 	return w.cell, func() { c.release(w) }, nil

@@ -107,13 +107,13 @@ func (f *fixture) look(at func(*table)) {
 	}
 }
 
-func (f *fixture) watch(a mesh.Client, target string) (*latest.Cell[*discovery.Value], func()) {
+func (f *fixture) watch(client mesh.Client, target string) (*latest.Cell[*discovery.Value], func()) {
 	f.t.Helper()
 	var t mesh.Target
 	if target != "" {
 		t.Addr = netip.MustParseAddrPort(target)
 	}
-	cell, stop, err := f.Watch(f.t.Context(), a, t)
+	cell, stop, err := f.Watch(f.t.Context(), client, t)
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -162,7 +162,7 @@ func BenchmarkFullBuild(b *testing.B) {
 	begin := cpuTime(b)
 	for b.Loop() {
 		s := store(objects)
-		snap := model.Build(s)
+		snap := model.BuildSnapshot(s)
 		for i := range w.services {
 			out := answerOf(s, snap, i).Outbound
 			if want := i < w.routes; want != (len(out.Routes) == 1) || len(out.Endpoints) != 2 {
@@ -191,7 +191,7 @@ func cpuTime(b *testing.B) time.Duration {
 func BenchmarkOneChange(b *testing.B) {
 	for _, w := range []world{{50, 20}, {500, 200}, full()} {
 		s := store(w.objects())
-		snap := model.Build(s)
+		snap := model.BuildSnapshot(s)
 		s.Outcomes()
 		change := func(b *testing.B, event func(n int) metav1.Object, addrs, statuses int) {
 			b.ReportAllocs()
@@ -199,8 +199,8 @@ func BenchmarkOneChange(b *testing.B) {
 			for b.Loop() {
 				n++
 				change := s.Apply(model.Event{Object: event(n)})
-				if change.Policy || len(change.Addrs) != addrs {
-					b.Fatalf("touches %d addresses, everything: %t; want %d", len(change.Addrs), change.Policy, addrs)
+				if change.Snapshot || len(change.Addrs) != addrs {
+					b.Fatalf("touches %d addresses, everything: %t; want %d", len(change.Addrs), change.Snapshot, addrs)
 				}
 				answerOf(s, snap, 7)
 				if got := len(s.Outcomes()); got > statuses {

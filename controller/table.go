@@ -40,11 +40,11 @@ type watchKey struct {
 	pod types.NamespacedName
 }
 
-func keyOf(t mesh.Target, a mesh.Client) watchKey {
+func keyOf(t mesh.Target, client mesh.Client) watchKey {
 	if t.IsInbound() {
-		return watchKey{pod: types.NamespacedName{Namespace: a.Namespace, Name: a.Pod}}
+		return watchKey{pod: types.NamespacedName{Namespace: client.Namespace, Name: client.Pod}}
 	}
-	return watchKey{target: t, node: a.Node, namespace: a.Namespace}
+	return watchKey{target: t, node: client.Node, namespace: client.Namespace}
 }
 
 type watch struct {
@@ -67,7 +67,7 @@ type answer struct {
 func newTable(c model.Config, m *metrics) *table {
 	store := model.New(c)
 	return &table{
-		store: store, snap: model.Build(store), metrics: m,
+		store: store, snap: model.BuildSnapshot(store), metrics: m,
 		watches: map[watchKey]*watch{}, byAddr: map[netip.Addr]map[*watch]struct{}{},
 		byPod:   map[types.NamespacedName]*watch{},
 		answers: map[model.Query]*answer{}, touched: map[*watch]struct{}{},
@@ -77,7 +77,7 @@ func newTable(c model.Config, m *metrics) *table {
 // apply records an event and notes which watches it may concern.
 func (t *table) apply(e model.Event) []model.Problem {
 	change := t.store.Apply(e)
-	t.rebuild = t.rebuild || change.Policy
+	t.rebuild = t.rebuild || change.Snapshot
 	for _, addr := range change.Addrs {
 		for w := range t.byAddr[addr] {
 			t.touch(w)
@@ -157,7 +157,7 @@ func (t *table) unref(q model.Query) {
 func (t *table) publish() {
 	if t.rebuild {
 		t.rebuild = false
-		t.snap = model.Build(t.store)
+		t.snap = model.BuildSnapshot(t.store)
 		t.metrics.rebuilds.Inc()
 		for _, w := range t.watches {
 			t.touch(w)

@@ -30,9 +30,9 @@ type check struct {
 	warns bool
 	// fatal says that nothing after the check means anything when it fails.
 	fatal bool
-	// passes says that a failure may pass by itself, so that --wait waits for it, unless it is lasting.
-	passes bool
-	ask    func(*facts) error
+	// transient says that a failure may pass by itself, so that --wait waits for it, unless it is lasting.
+	transient bool
+	ask       func(*facts) error
 }
 
 // category is a group of checks under one heading.
@@ -84,7 +84,7 @@ func Run(ctx context.Context, opts Options) Results {
 			return results
 		}
 		last = results
-		waitingFor := passing(results)
+		waitingFor := firstTransient(results)
 		if waitingFor == "" || opts.Wait <= 0 {
 			return results
 		}
@@ -118,19 +118,19 @@ func checks(opts Options) []category {
 	return categories
 }
 
-// outcome is the answer to a check.
-type outcome string
+// result is the answer to a check.
+type result string
 
 const (
-	passed outcome = "success"
-	warned outcome = "warning"
-	failed outcome = "error"
+	passed result = "success"
+	warned result = "warning"
+	failed result = "error"
 )
 
 type checkResult struct {
 	check
-	outcome outcome
-	err     error
+	result result
+	err    error
 }
 
 type categoryResult struct {
@@ -147,7 +147,7 @@ func examine(categories []category, f *facts) Results {
 	for _, cat := range categories {
 		result := categoryResult{name: cat.name}
 		for _, ch := range cat.checks {
-			r := checkResult{check: ch, outcome: passed, err: ch.ask(f)}
+			r := checkResult{check: ch, result: passed, err: ch.ask(f)}
 			if errors.Is(r.err, errNotAsked) {
 				continue
 			}
@@ -155,13 +155,13 @@ func examine(categories []category, f *facts) Results {
 				r.err = fmt.Errorf("you may not look: %w", r.err)
 			}
 			if r.err != nil {
-				r.outcome = failed
+				r.result = failed
 				if ch.warns || errors.As(r.err, new(minor)) {
-					r.outcome = warned
+					r.result = warned
 				}
 			}
 			result.checks = append(result.checks, r)
-			if r.outcome == failed && ch.fatal {
+			if r.result == failed && ch.fatal {
 				return append(results, result)
 			}
 		}
@@ -188,11 +188,11 @@ type minor struct{ error }
 
 func (m minor) Unwrap() error { return m.error }
 
-// passing returns the first failure that may pass by itself, or "".
-func passing(results Results) string {
+// firstTransient returns the first failure that may pass by itself, or "".
+func firstTransient(results Results) string {
 	for _, cat := range results {
 		for _, r := range cat.checks {
-			if r.passes && r.outcome == failed && !apierrors.IsForbidden(r.err) && mayPass(r.err) {
+			if r.transient && r.result == failed && !apierrors.IsForbidden(r.err) && mayPass(r.err) {
 				return fmt.Sprintf("%s: %v", r.text, r.err)
 			}
 		}
@@ -203,6 +203,6 @@ func passing(results Results) string {
 // Succeeded reports whether nothing is wrong. Warnings do not count.
 func (r Results) Succeeded() bool {
 	return !slices.ContainsFunc(r, func(cat categoryResult) bool {
-		return slices.ContainsFunc(cat.checks, func(r checkResult) bool { return r.outcome == failed })
+		return slices.ContainsFunc(cat.checks, func(r checkResult) bool { return r.result == failed })
 	})
 }

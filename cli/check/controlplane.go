@@ -20,9 +20,12 @@ func existence() category {
 			ask: func(f *facts) error { return f.controlNS.err }},
 		{anchor: "l5d-existence-linkerd-config", text: "'tulle-config' config map exists", fatal: true,
 			ask: func(f *facts) error { return f.values.err }},
-		{anchor: "l5d-existence-replicasets", text: "control plane deployments are ready", passes: true, ask: askDeployments},
-		{anchor: "l5d-existence-unschedulable-pods", text: "no unschedulable pods", passes: true, ask: askUnschedulable},
-		{anchor: "l5d-existence-control-plane-pods", text: "control plane pods are ready", passes: true, ask: askControlPods},
+		{anchor: "l5d-existence-replicasets", text: "control plane deployments are ready",
+			transient: true, ask: askDeployments},
+		{anchor: "l5d-existence-unschedulable-pods", text: "no unschedulable pods",
+			transient: true, ask: askUnschedulable},
+		{anchor: "l5d-existence-control-plane-pods", text: "control plane pods are ready",
+			transient: true, ask: askControlPods},
 		{anchor: "l5d-cluster-networks-cidr", text: "cluster networks contains all node podCIDRs", ask: askNodeNetworks},
 		{anchor: "l5d-cluster-networks-pods", text: "cluster networks contains all pods", ask: askPodNetworks},
 		{anchor: "l5d-cluster-networks-svc", text: "cluster networks contains all services", ask: askServiceNetworks},
@@ -31,8 +34,8 @@ func existence() category {
 
 func configuration() category {
 	return category{"tulle-config", []check{
-		{anchor: "l5d-config-objects", text: "control plane objects exist", passes: true, ask: askObjects},
-		{anchor: "l5d-config-crds", text: "control plane CustomResourceDefinitions exist", passes: true,
+		{anchor: "l5d-config-objects", text: "control plane objects exist", transient: true, ask: askObjects},
+		{anchor: "l5d-config-crds", text: "control plane CustomResourceDefinitions exist", transient: true,
 			ask: askOwnDefinitions},
 		{anchor: "l5d-config-restricted", text: "control plane Namespace enforces the restricted Pod Security Standard",
 			warns: true, ask: askRestricted},

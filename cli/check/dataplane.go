@@ -17,8 +17,8 @@ import (
 func dataPlane() category {
 	return category{"tulle-data-plane", []check{
 		{anchor: "l5d-data-plane-exists", text: "data plane namespace exists", fatal: true, ask: askDataNamespace},
-		{anchor: "l5d-data-plane-ready", text: "data plane proxies are ready", passes: true, ask: askProxiesReady},
-		{anchor: "l5d-data-plane-connected", text: "data plane proxies are connected to the control plane", passes: true,
+		{anchor: "l5d-data-plane-ready", text: "data plane proxies are ready", transient: true, ask: askProxiesReady},
+		{anchor: "l5d-data-plane-connected", text: "data plane proxies are connected to the control plane", transient: true,
 			ask: askConnected},
 		{anchor: "l5d-data-plane-injected", text: "pods that asked for a proxy have one", warns: true, ask: askInjected},
 		{anchor: "l5d-data-plane-uid", text: "no application runs as the proxy's user", ask: askProxyUser},
@@ -36,7 +36,7 @@ func dataPlane() category {
 }
 
 // inScope reports whether -n leaves the namespace in.
-func (f *facts) inScope(namespace string) bool { return f.dataPlane == "" || f.dataPlane == namespace }
+func (f *facts) inScope(namespace string) bool { return f.scope == "" || f.scope == namespace }
 
 // eachPod calls visit for every living pod in scope outside of the control plane.
 func (f *facts) eachPod(visit func(*corev1.Pod)) {
@@ -74,14 +74,14 @@ func podErrors(f *facts, ask func(*corev1.Pod) string) error {
 }
 
 func askDataNamespace(f *facts) error {
-	if f.dataPlane == "" {
+	if f.scope == "" {
 		return nil
 	}
 	if f.namespaces.err != nil {
 		return f.namespaces.err
 	}
-	if !slices.ContainsFunc(f.namespaces.value.Items, func(ns corev1.Namespace) bool { return ns.Name == f.dataPlane }) {
-		return fmt.Errorf("the %s namespace does not exist", f.dataPlane)
+	if !slices.ContainsFunc(f.namespaces.value.Items, func(ns corev1.Namespace) bool { return ns.Name == f.scope }) {
+		return fmt.Errorf("the %s namespace does not exist", f.scope)
 	}
 	return nil
 }

@@ -33,10 +33,9 @@ func learn[T any](value T, err error) fact[T] { return fact[T]{value, err} }
 type facts struct {
 	now      time.Time
 	expected string // version
-	// namespace is the control plane's; dataPlane restricts the pods and services of dataPlane checks, "" for all
-	// namespaces.
+	// namespace is the control plane's; scope is the namespace of the proxies that are asked about, "" for all.
 	namespace string
-	dataPlane string
+	scope     string
 
 	client  error
 	version fact[*apiversion.Info]
@@ -78,7 +77,7 @@ type facts struct {
 // gather reads what the options' checks ask for. It never fails: what cannot be read is a fact too. known is what
 // proxies said before.
 func gather(ctx context.Context, opts Options, known links) *facts {
-	f := &facts{now: time.Now(), expected: opts.Version, namespace: opts.ControlNamespace, dataPlane: opts.Namespace}
+	f := &facts{now: time.Now(), expected: opts.Version, namespace: opts.ControlNamespace, scope: opts.Namespace}
 	cl, err := opts.Connect()
 	if f.client = err; err != nil {
 		return f
@@ -126,7 +125,7 @@ func gather(ctx context.Context, opts Options, known links) *facts {
 	f.pods = learn(core.Pods(metav1.NamespaceAll).List(ctx, all))
 	f.services = learn(core.Services(metav1.NamespaceAll).List(ctx, all))
 	if opts.Proxy && f.pods.err == nil {
-		f.rollouts = learn(rollouts(ctx, cl, f.dataPlane, f.pods.value.Items))
+		f.rollouts = learn(rollouts(ctx, cl, f.scope, f.pods.value.Items))
 		f.links = askLinks(ctx, cl, f, known)
 		f.probes = learn(refusedProbes(ctx, cl, f))
 	}

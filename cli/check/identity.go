@@ -21,7 +21,7 @@ const expiresSoon = 60 * 24 * time.Hour
 
 func identityChecks() category {
 	return category{"tulle-identity", []check{
-		{anchor: "l5d-identity-cert-config-valid", text: "certificate config is valid", fatal: true, passes: true,
+		{anchor: "l5d-identity-cert-config-valid", text: "certificate config is valid", fatal: true, transient: true,
 			ask: askCertificates},
 		{anchor: "l5d-identity-trustAnchors-use-supported-crypto", text: "trust anchors are using supported crypto algorithm",
 			ask: askAnchorsCrypto},
@@ -37,15 +37,17 @@ func identityChecks() category {
 			ask: askIssuerChain},
 		{anchor: "l5d-identity-trust-anchor-kept", text: "the trust anchor that renews the issuer is kept", warns: true,
 			ask: askAnchorSecret},
-		{anchor: "l5d-identity-trust-roots-everywhere", text: "trust anchors are the same in every namespace", passes: true,
-			ask: askTrustRoots},
+		{anchor: "l5d-identity-trust-roots-everywhere", text: "trust anchors are the same in every namespace",
+			transient: true,
+			ask:       askTrustRoots},
 	}}
 }
 
 func webhookChecks() category {
 	return category{"tulle-webhooks", []check{
-		{anchor: "l5d-proxy-injector-webhook-cert-valid", text: "proxy-injector webhook has valid cert", passes: true,
-			ask: askWebhookCertificate},
+		{anchor: "l5d-proxy-injector-webhook-cert-valid", text: "proxy-injector webhook has valid cert",
+			transient: true,
+			ask:       askWebhookCertificate},
 		{anchor: "l5d-proxy-injector-webhook-failure-policy", text: "proxy-injector webhook is as installed", warns: true,
 			ask: askWebhookRules},
 	}}

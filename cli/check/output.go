@@ -30,14 +30,14 @@ func (r Results) Write(w io.Writer, format string) error {
 func categoryLines(cat categoryResult, failuresOnly bool) string {
 	var b strings.Builder
 	for _, r := range cat.checks {
-		if r.outcome == passed {
+		if r.result == passed {
 			if !failuresOnly {
 				fmt.Fprintln(&b, "√", r.text)
 			}
 			continue
 		}
 		symbol := "×"
-		if r.outcome == warned {
+		if r.result == warned {
 			symbol = "‼"
 		}
 		fmt.Fprintf(&b, "%s %s\n    %s\n    see %s%s for hints\n", symbol, r.title(),
@@ -49,10 +49,10 @@ func categoryLines(cat categoryResult, failuresOnly bool) string {
 // writeJSON writes the document that scripts for `linkerd check -o json` read.
 func (r Results) writeJSON(w io.Writer) error {
 	type jsonCheck struct {
-		Description string  `json:"description"`
-		Hint        string  `json:"hint,omitempty"`
-		Error       string  `json:"error,omitempty"`
-		Result      outcome `json:"result"`
+		Description string `json:"description"`
+		Hint        string `json:"hint,omitempty"`
+		Error       string `json:"error,omitempty"`
+		Result      result `json:"result"`
 	}
 	type jsonCategory struct {
 		Name   string      `json:"categoryName"`
@@ -65,7 +65,7 @@ func (r Results) writeJSON(w io.Writer) error {
 	for _, cat := range r {
 		category := jsonCategory{Name: cat.name, Checks: []jsonCheck{}}
 		for _, r := range cat.checks {
-			entry := jsonCheck{Description: r.text, Result: r.outcome}
+			entry := jsonCheck{Description: r.text, Result: r.result}
 			if r.err != nil {
 				entry.Hint, entry.Error = hintBase+r.anchor, r.err.Error()
 			}

@@ -72,7 +72,7 @@ func Load(ctx context.Context, cl *cluster.Client, control string) (*Model, erro
 			m.slices = append(m.slices, *o)
 		}
 	}
-	m.snapshot = model.Build(m.store)
+	m.snapshot = model.BuildSnapshot(m.store)
 	return m, nil
 }
 

@@ -30,37 +30,37 @@ type compiler struct {
 	namespace string // of the object
 	findings  Findings
 	// broken is the first mistake that keeps the current rule, or the current use of a backend, from being served.
-	broken  string
-	uses    map[mesh.ServiceRef]struct{}
-	matches int
-	program int
+	broken     string
+	references map[mesh.ServiceRef]struct{}
+	matches    int
+	program    int
 	// mistakes counts the findings that are mistakes.
 	mistakes int
 }
 
 func newCompiler(kind RouteKind, namespace string) *compiler {
-	return &compiler{kind: kind, namespace: namespace, uses: map[mesh.ServiceRef]struct{}{}}
+	return &compiler{kind: kind, namespace: namespace, references: map[mesh.ServiceRef]struct{}{}}
 }
 
-// spec completes what was compiled.
-func (c *compiler) spec(parents []gatewayv1.ParentReference, rules []mesh.Rule, bounds []RuleBounds) *Route {
+// route completes what was compiled.
+func (c *compiler) route(parents []gatewayv1.ParentReference, rules []mesh.Rule, bounds []RuleBounds) *Route {
 	sp := &Route{Parents: newParentRefs(c.kind, c.namespace, parents), Rules: rules, Bounds: bounds, Findings: c.findings}
-	for use := range c.uses {
+	for use := range c.references {
 		sp.References = append(sp.References, use)
 	}
 	return sp
 }
 
-func (c *compiler) find(w Severity, reason gatewayv1.RouteConditionReason, path, format string, args ...any) {
-	f := Finding{path, fmt.Sprintf(format, args...), w, string(reason)}
-	if w == Invalid {
+func (c *compiler) find(severity Severity, reason gatewayv1.RouteConditionReason, path, format string, args ...any) {
+	f := Finding{path, fmt.Sprintf(format, args...), severity, string(reason)}
+	if severity == Invalid {
 		c.mistakes++
 		if c.broken == "" {
 			c.broken = f.String()
 		}
 	}
-	// The weightiest decide what becomes of the object, so they are never left out for others.
-	if len(c.findings) < maxFindings || w == Invalid && c.mistakes == 1 {
+	// Mistakes decide what becomes of the object, so the first is never left out.
+	if len(c.findings) < maxFindings || severity == Invalid && c.mistakes == 1 {
 		c.findings = append(c.findings, f)
 	}
 }
@@ -218,7 +218,7 @@ func (c *compiler) backend(path string, in *gatewayv1.BackendObjectReference) me
 		c.find(Unresolved, gatewayv1.RouteReasonBackendNotFound, path+".port", "a Service needs a port between 1 and 65535")
 		return out
 	}
-	c.uses[out.Service] = struct{}{}
+	c.references[out.Service] = struct{}{}
 	return out
 }
 

@@ -13,7 +13,7 @@ func ParseGRPCRoute(namespace string, in *gatewayv1.GRPCRouteSpec) *Route {
 	for i := range list {
 		rules[i] = c.grpcRule(ElementPath("spec", "rules", i), &list[i])
 	}
-	sp := c.spec(in.ParentRefs, rules, make([]RuleBounds, len(rules)))
+	sp := c.route(in.ParentRefs, rules, make([]RuleBounds, len(rules)))
 	sp.Truncated = len(in.Rules) - len(rules)
 	return sp
 }

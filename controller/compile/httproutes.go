@@ -19,7 +19,7 @@ func ParseHTTPRoute(kind RouteKind, namespace string, in *gatewayv1.HTTPRouteSpe
 	for i := range list {
 		rules[i], bounds[i] = c.httpRule(ElementPath("spec", "rules", i), &list[i])
 	}
-	sp := c.spec(in.ParentRefs, rules, bounds)
+	sp := c.route(in.ParentRefs, rules, bounds)
 	sp.Truncated = len(in.Rules) - len(rules)
 	for _, h := range in.Hostnames {
 		sp.Hostnames = append(sp.Hostnames, string(h))

@@ -66,7 +66,7 @@ func ParseServiceProfile(o *v1alpha1.ServiceProfile, domain string) *Profile {
 		}
 		sp.Opaque = append(sp.Opaque, set...)
 	}
-	for use := range c.uses {
+	for use := range c.references {
 		sp.References = append(sp.References, use)
 	}
 	sp.Findings = c.findings
@@ -124,7 +124,7 @@ func (c *compiler) override(path string, in *v1alpha1.WeightedDst, domain string
 		out.Weight = uint32(in.Weight.MilliValue())
 	}
 	if out.Invalid = c.broken; out.Invalid == "" {
-		c.uses[out.Service] = struct{}{}
+		c.references[out.Service] = struct{}{}
 	}
 	return out
 }

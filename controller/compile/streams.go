@@ -15,12 +15,12 @@ func ParseStreamRoute(kind RouteKind, namespace string, parents []gatewayv1.Pare
 	if len(rules) != 1 {
 		c.unsupported("spec.rules", "%d rules: a %s has exactly one", len(rules), kind.Kind)
 		out.Invalid, out.Backends = c.broken, []mesh.WeightedBackend{{Weight: 1, Invalid: c.broken}}
-		return c.spec(parents, []mesh.Rule{out}, make([]RuleBounds, 1))
+		return c.route(parents, []mesh.Rule{out}, make([]RuleBounds, 1))
 	}
 	path := ElementPath("spec", "rules", 0)
 	refs := atMost(c, path+".backendRefs", rules[0], maxBackends)
 	for i := range refs {
 		out.Backends = append(out.Backends, c.weighted(ElementPath(path, "backendRefs", i), &refs[i]))
 	}
-	return c.spec(parents, []mesh.Rule{out}, make([]RuleBounds, 1))
+	return c.route(parents, []mesh.Rule{out}, make([]RuleBounds, 1))
 }

@@ -54,12 +54,12 @@ func (m *memory) Identify(_ context.Context, namespace, pod string) (node, servi
 	return "node-1", "web", nil
 }
 
-func (m *memory) Watch(_ context.Context, a mesh.Client, t mesh.Target) (*latest.Cell[*Value], func(), error) {
+func (m *memory) Watch(_ context.Context, client mesh.Client, t mesh.Target) (*latest.Cell[*Value], func(), error) {
 	m.mu.Lock()
 	m.open++
 	m.mu.Unlock()
 	select {
-	case m.clients <- a:
+	case m.clients <- client:
 	default:
 	}
 	return m.cell(t), func() {

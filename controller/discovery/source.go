@@ -17,5 +17,5 @@ type Source interface {
 	Identify(ctx context.Context, namespace, pod string) (node, serviceAccount string, err error)
 	// Watch returns a cell that holds the value of the target for the client, as soon as it is known and whenever it
 	// changes, until stop is called, which may be done once. The error is that of ctx, or of a source that has ended.
-	Watch(ctx context.Context, a mesh.Client, t mesh.Target) (cell *latest.Cell[*Value], stop func(), err error)
+	Watch(ctx context.Context, client mesh.Client, t mesh.Target) (cell *latest.Cell[*Value], stop func(), err error)
 }

@@ -36,8 +36,8 @@ type objects struct {
 	listed bool
 	wake   latest.Signal // something has changed
 
-	// published is what the model has. It belongs to Run.
-	published map[types.NamespacedName]*object
+	// emitted is what the model has. It belongs to Run.
+	emitted map[types.NamespacedName]*object
 
 	synced     chan struct{} // closed once the model has all there is, which may be nothing
 	markSynced func()
@@ -50,9 +50,9 @@ type hooks struct {
 	// orphaned is called when the objects stay active although the kind that was watched can be watched no longer. why
 	// says what became of its definition.
 	orphaned func(why string)
-	// published is called after changes with the number of active objects; whole says that they are what a complete
+	// emitted is called after changes with the number of active objects; whole says that they are what a complete
 	// list held.
-	published func(n int, whole bool)
+	emitted func(n int, whole bool)
 	// observed is called for every change of an object at the API server.
 	observed func(name types.NamespacedName)
 }
@@ -60,7 +60,7 @@ type hooks struct {
 func newObjects(k kind, h hooks) *objects {
 	s := &objects{
 		kind: k, hooks: h, changed: map[types.NamespacedName]struct{}{}, wake: latest.NewSignal(),
-		published: map[types.NamespacedName]*object{}, synced: make(chan struct{}),
+		emitted: map[types.NamespacedName]*object{}, synced: make(chan struct{}),
 	}
 	s.markSynced = sync.OnceFunc(func() { close(s.synced) })
 	return s
@@ -216,7 +216,7 @@ func (s *objects) Run(ctx context.Context) error {
 				s.emit(ctx, name, now)
 			}
 		}
-		s.hooks.published(len(s.published), b.whole)
+		s.hooks.emitted(len(s.emitted), b.whole)
 		if b.whole && ctx.Err() == nil {
 			s.markSynced()
 		}
@@ -226,7 +226,7 @@ func (s *objects) Run(ctx context.Context) error {
 // emitDeletes emits what is gone, while the kind is still defined.
 func (s *objects) emitDeletes(ctx context.Context, b batch) error {
 	var gone []types.NamespacedName
-	for name := range s.published {
+	for name := range s.emitted {
 		if now, changed := b.now[name]; now == nil && (changed || b.whole) {
 			gone = append(gone, name)
 		}
@@ -242,24 +242,24 @@ func (s *objects) emitDeletes(ctx context.Context, b batch) error {
 		return nil
 	}
 	for _, name := range gone {
-		s.send(ctx, model.Event{Object: s.published[name].Object, Deleted: true})
-		delete(s.published, name)
+		s.send(ctx, model.Event{Object: s.emitted[name].Object, Deleted: true})
+		delete(s.emitted, name)
 	}
 	return nil
 }
 
 // emit sends what is new about an object. One that cannot be decoded keeps its last state.
 func (s *objects) emit(ctx context.Context, name types.NamespacedName, now *object) {
-	was := s.published[name]
+	was := s.emitted[name]
 	switch {
 	case now.err != nil:
 		if was != nil && was.GetUID() != now.GetUID() {
 			s.send(ctx, model.Event{Object: was.Object, Deleted: true})
-			delete(s.published, name)
+			delete(s.emitted, name)
 		}
 		s.hooks.broken(now)
 	case was == nil || !same(was, now):
 		s.send(ctx, model.Event{Object: now.Object, Unknown: now.unknown})
-		s.published[name] = now
+		s.emitted[name] = now
 	}
 }

@@ -17,7 +17,7 @@ func strip(o any) (any, error) {
 	case *corev1.Pod:
 		return stripPod(o), nil
 	case *corev1.Service:
-		annotations := policy(o.Annotations)
+		annotations := meshAnnotations(o.Annotations)
 		o.ObjectMeta = stripMeta(&o.ObjectMeta, false)
 		o.Annotations = annotations
 		o.Spec.Selector, o.Status = nil, corev1.ServiceStatus{}
@@ -42,7 +42,7 @@ func stripMeta(m *metav1.ObjectMeta, labels bool) metav1.ObjectMeta {
 	out := metav1.ObjectMeta{
 		Namespace: m.Namespace, Name: m.Name, UID: m.UID, ResourceVersion: m.ResourceVersion,
 		CreationTimestamp: m.CreationTimestamp,
-		Annotations:       ours(m.Annotations),
+		Annotations:       proxyAnnotations(m.Annotations),
 	}
 	if labels {
 		out.Labels = m.Labels
@@ -51,8 +51,8 @@ func stripMeta(m *metav1.ObjectMeta, labels bool) metav1.ObjectMeta {
 	return out
 }
 
-// ours returns the annotations that the model reads.
-func ours(all map[string]string) map[string]string {
+// proxyAnnotations returns the annotations that the model reads.
+func proxyAnnotations(all map[string]string) map[string]string {
 	var out map[string]string
 	for _, key := range []string{
 		mesh.OpaquePortsAnnotation, mesh.RequireIdentityPortsAnnotation, mesh.SkipInboundPortsAnnotation,
@@ -68,8 +68,9 @@ func ours(all map[string]string) map[string]string {
 	return out
 }
 
-// policy returns the annotations that may say something about requests: those of Linkerd's domains and of Tulle's.
-func policy(all map[string]string) map[string]string {
+// meshAnnotations returns the annotations that may say something about requests: those of Linkerd's domains and of
+// Tulle's.
+func meshAnnotations(all map[string]string) map[string]string {
 	var out map[string]string
 	for key, value := range all {
 		domain, _, _ := strings.Cut(key, "/")
@@ -89,7 +90,7 @@ func stripConfiguration(o metav1.Object) {
 	o.SetManagedFields(nil)
 	o.SetFinalizers(nil)
 	o.SetOwnerReferences(nil)
-	o.SetAnnotations(policy(o.GetAnnotations()))
+	o.SetAnnotations(meshAnnotations(o.GetAnnotations()))
 }
 
 func stripPod(p *corev1.Pod) *corev1.Pod {

@@ -72,7 +72,7 @@ func ask(s *model.Store, text string) model.Answer {
 	if what != "inbound" {
 		target.Addr = netip.MustParseAddrPort(what)
 	}
-	snap := model.Build(s)
+	snap := model.BuildSnapshot(s)
 	return model.Resolve(s, snap, model.QueryFor(s, snap, target,
 		mesh.Client{Namespace: namespace, Pod: podName, Node: node}))
 }

@@ -98,7 +98,7 @@ func (w *Watcher) hooks(k kind) hooks {
 				},
 			})
 		},
-		published: func(n int, whole bool) {
+		emitted: func(n int, whole bool) {
 			objects.Set(float64(n))
 			if whole {
 				gone.Store(false)
@@ -173,14 +173,14 @@ type Observed struct {
 }
 
 // Observed returns the state of an object at the API server; false if there is none, or none that could be decoded.
-func (w *Watcher) Observed(n ID) (Observed, bool) {
-	s := w.byKind[n.Kind]
+func (w *Watcher) Observed(id ID) (Observed, bool) {
+	s := w.byKind[id.Kind]
 	if s == nil {
 		return Observed{}, false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	o := s.known[n.Name]
+	o := s.known[id.Name]
 	if o == nil || o.err != nil {
 		return Observed{}, false
 	}
@@ -189,9 +189,9 @@ func (w *Watcher) Observed(n ID) (Observed, bool) {
 
 // Learn records the answer to a write that was made from the version base, unless the watch has seen another version
 // since.
-func (w *Watcher) Learn(n ID, base string, answer *unstructured.Unstructured) {
-	if s := w.byKind[n.Kind]; s != nil {
-		s.learn(n.Name, base, answer)
+func (w *Watcher) Learn(id ID, base string, answer *unstructured.Unstructured) {
+	if s := w.byKind[id.Kind]; s != nil {
+		s.learn(id.Name, base, answer)
 	}
 }
 

@@ -19,9 +19,9 @@ type access struct {
 	podsIn     map[string]map[*compile.Pod]struct{}                  // by namespace
 	overlaps   map[types.NamespacedName]map[types.NamespacedName]int // by loser and winner
 	duplicates map[serverTarget]map[*server]struct{}
-	// the policy of each Server, once it was asked for; see Store.port
-	ports map[types.NamespacedName]*mesh.PortPolicy
-	stale map[types.NamespacedName]struct{} // Servers whose ports are to be derived again
+	// the policy of each Server, once it was asked for; see Store.serverPolicy
+	serverPolicies map[types.NamespacedName]*mesh.PortPolicy
+	stale          map[types.NamespacedName]struct{} // Servers whose policies are to be derived again
 	// Servers whose authorizations are to be counted again; see recountExcess
 	recountDue map[types.NamespacedName]struct{}
 	excess     map[types.NamespacedName]map[mesh.Ref]struct{} // authorizations that a Server has no room for
@@ -46,7 +46,7 @@ func newAccess() access {
 		servers: map[types.NamespacedName]*server{}, serversIn: map[string][]*server{},
 		serversOf: map[types.NamespacedName][]*server{},
 		podsIn:    map[string]map[*compile.Pod]struct{}{}, overlaps: map[types.NamespacedName]map[types.NamespacedName]int{},
-		duplicates: map[serverTarget]map[*server]struct{}{}, ports: map[types.NamespacedName]*mesh.PortPolicy{},
+		duplicates: map[serverTarget]map[*server]struct{}{}, serverPolicies: map[types.NamespacedName]*mesh.PortPolicy{},
 		stale:      map[types.NamespacedName]struct{}{},
 		recountDue: map[types.NamespacedName]struct{}{}, excess: map[types.NamespacedName]map[mesh.Ref]struct{}{},
 		policies: map[types.NamespacedName]*authorizationPolicy{}, policiesAt: map[mesh.Ref][]*authorizationPolicy{},
@@ -63,7 +63,7 @@ func (s *Store) refreshServer(n types.NamespacedName, change *Change) {
 	s.access.recountDue[n] = struct{}{}
 	sv := s.access.servers[n]
 	if sv == nil || !sv.valid() {
-		delete(s.access.ports, n)
+		delete(s.access.serverPolicies, n)
 		delete(s.access.stale, n)
 		return
 	}
@@ -75,10 +75,10 @@ func (s *Store) refreshServer(n types.NamespacedName, change *Change) {
 	}
 }
 
-// port returns the policy of the Server. It stays the same value as long as it means the same.
-func (s *Store) port(sv *server) *mesh.PortPolicy {
+// serverPolicy returns the policy of the Server. It stays the same value as long as it means the same.
+func (s *Store) serverPolicy(sv *server) *mesh.PortPolicy {
 	n := sv.key()
-	before := s.access.ports[n]
+	before := s.access.serverPolicies[n]
 	if _, stale := s.access.stale[n]; before != nil && !stale {
 		return before
 	}
@@ -87,7 +87,7 @@ func (s *Store) port(sv *server) *mesh.PortPolicy {
 	if before != nil && samePolicy(before, now) {
 		return before
 	}
-	s.access.ports[n] = now
+	s.access.serverPolicies[n] = now
 	return now
 }
 

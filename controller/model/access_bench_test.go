@@ -51,9 +51,9 @@ func callers(namespace string, version int) *v1alpha1.MeshTLSAuthentication {
 // flip changes whom the pods of ns-7 let in, and answers all of them again.
 func flip(tb testing.TB, s *Store, snap *Snapshot, version, pods int) {
 	change := s.Apply(Event{Object: callers("ns-7", version)})
-	if len(change.Pods) != pods || change.Policy || len(change.Addrs) > 0 {
+	if len(change.Pods) != pods || change.Snapshot || len(change.Addrs) > 0 {
 		tb.Fatalf("change of %d pods, %d addresses, policy %v; want %d pods alone", len(change.Pods), len(change.Addrs),
-			change.Policy, pods)
+			change.Snapshot, pods)
 	}
 	for _, p := range change.Pods {
 		in := Resolve(s, snap, QueryFor(s, snap, mesh.Target{}, mesh.Client{Namespace: p.Namespace, Pod: p.Name})).Inbound
@@ -70,7 +70,7 @@ func BenchmarkAuthenticationChange(b *testing.B) {
 		for _, pods := range []int{10, 100} {
 			b.Run(fmt.Sprintf("namespaces=%d/pods-of-each=%d", namespaces, pods), func(b *testing.B) {
 				s := guarded(namespaces, pods)
-				snap := Build(s)
+				snap := BuildSnapshot(s)
 				b.ReportAllocs()
 				for n := 1; b.Loop(); n++ {
 					flip(b, s, snap, n, pods)
@@ -80,7 +80,7 @@ func BenchmarkAuthenticationChange(b *testing.B) {
 	}
 	b.Run("namespaces=8/pods-of-each=1000", func(b *testing.B) {
 		s := guarded(8, 1000)
-		snap := Build(s)
+		snap := BuildSnapshot(s)
 		b.ReportAllocs()
 		for n := 1; b.Loop(); n++ {
 			flip(b, s, snap, n, 1000)
@@ -93,7 +93,7 @@ func BenchmarkAuthenticationChange(b *testing.B) {
 func TestAuthenticationChangeAllocatesTheSameInAnyCluster(t *testing.T) {
 	cost := func(namespaces int) float64 {
 		s := guarded(namespaces, 10)
-		snap := Build(s)
+		snap := BuildSnapshot(s)
 		n := 0
 		return alloctest.Count(t, 20, func() {
 			n++

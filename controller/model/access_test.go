@@ -97,7 +97,7 @@ func TestServerHoldsSoManyRules(t *testing.T) {
 			t.Errorf("after route %d: newly accepted %q, want %q", i, got, want)
 		}
 	}
-	if got := len(s.port(s.access.servers[types.NamespacedName{Namespace: "shop",
+	if got := len(s.serverPolicy(s.access.servers[types.NamespacedName{Namespace: "shop",
 		Name: "web"}]).Routes); got != maxPortRules/compile.MaxRules {
 		t.Errorf("%d routes hold, want %d", got, maxPortRules/compile.MaxRules)
 	}
@@ -137,7 +137,8 @@ func TestServerHasRoomForSoManyAuthorizations(t *testing.T) {
 	}
 	active := func() string {
 		var names []string
-		for _, a := range s.port(s.access.servers[types.NamespacedName{Namespace: "shop", Name: "web"}]).Authorizations {
+		web := s.access.servers[types.NamespacedName{Namespace: "shop", Name: "web"}]
+		for _, a := range s.serverPolicy(web).Authorizations {
 			names = append(names, a.Ref.Name)
 		}
 		return strings.Join(names, " ")

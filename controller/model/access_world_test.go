@@ -36,11 +36,11 @@ func TestAccessChangeNamesEveryAnswer(t *testing.T) {
 		w := accessWorld{Rand: rand.New(rand.NewPCG(seed, 3)), live: map[objectKey]metav1.Object{}}
 		s := New(testConfig())
 		reported := map[objectKey]Outcome{}
-		before := w.answers(s, Build(s))
+		before := w.answers(s, BuildSnapshot(s))
 		for step := range 150 {
 			event := w.event()
 			change := s.Apply(event)
-			after := w.answers(s, Build(s))
+			after := w.answers(s, BuildSnapshot(s))
 			for q, a := range after {
 				if !a.Equal(before[q]) && !covers(change, q) {
 					t.Fatalf("seed %d step %d: %T %v (deleted %v) changed %v from\n%sto\n%sbut the change is %+v", seed, step,
@@ -79,8 +79,8 @@ func (w *accessWorld) compareWithFresh(t *testing.T, s *Store) {
 			fresh.Apply(Event{Object: last})
 		}
 	}
-	got := w.answers(s, Build(s))
-	for q, want := range w.answers(fresh, Build(fresh)) {
+	got := w.answers(s, BuildSnapshot(s))
+	for q, want := range w.answers(fresh, BuildSnapshot(fresh)) {
 		if !got[q].Equal(want) {
 			t.Fatalf("%v: after all events\n%sfrom the final objects alone\n%s", q, render(got[q]), render(want))
 		}

@@ -28,7 +28,7 @@ func (s *Store) governing(svc *compile.Service, port compile.ServicePort, namesp
 func (s *Store) attached(svc *compile.Service, port compile.ServicePort, namespace string) []*route {
 	var out []*route
 	for _, r := range s.routesByParent[svc.NamespacedName] {
-		if r.Namespace != namespace || !r.accepted.Attaches(svc, port) {
+		if r.Namespace != namespace || !r.active.Attaches(svc, port) {
 			continue
 		}
 		if len(out) > 0 && r.routeKind.Rank() > out[0].routeKind.Rank() {
@@ -48,7 +48,7 @@ func (s *Store) attached(svc *compile.Service, port compile.ServicePort, namespa
 func fitting(routes []*route) []*route {
 	rules := 0
 	for i, r := range routes {
-		rules += len(r.accepted.Rules)
+		rules += len(r.active.Rules)
 		if rules > maxPortRules || i > 0 && r.routeKind == compile.KindTCPRoute {
 			return routes[:i]
 		}
@@ -72,10 +72,10 @@ func (r *resolver) route(out *mesh.Outbound, svc *compile.Service, port compile.
 	out.Policy, out.Accrual = svc.Requests.Policy, svc.Requests.Accrual
 	backends := map[mesh.ServiceRef]struct{}{}
 	if p := r.store.profileFor(svc, r.namespaceOf(svc)); p != nil {
-		if p.accepted.Opaque.Contains(port.Port) {
+		if p.active.Opaque.Contains(port.Port) {
 			out.Protocol = mesh.Opaque
 		}
-		if p.accepted.ReplacesRoutes() {
+		if p.active.ReplacesRoutes() {
 			out.Profile = r.store.resolvedProfile(p)
 			collect(backends, out.Profile.Overrides)
 		}
@@ -83,7 +83,7 @@ func (r *resolver) route(out *mesh.Outbound, svc *compile.Service, port compile.
 	for _, route := range r.store.governing(svc, port, r.namespaceOf(svc)) {
 		rules := r.store.rulesFor(route, svc)
 		if route.routeKind.IsStream() {
-			out.Streams = append(out.Streams, mesh.StreamRule{Ref: route.meshRef(), Hostnames: route.accepted.Hostnames,
+			out.Streams = append(out.Streams, mesh.StreamRule{Ref: route.meshRef(), Hostnames: route.active.Hostnames,
 				Backends: rules[0].Backends})
 		} else if out.Profile == nil {
 			out.Routes = append(out.Routes, mesh.Route{Ref: route.meshRef(), GRPC: route.routeKind == compile.KindGRPCRoute,
@@ -159,9 +159,9 @@ func (s *Store) sendsToNodes(svc *compile.Service) bool {
 		return to != nil && s.dependsOnNode(to)
 	}
 	return slices.ContainsFunc(s.routesByParent[svc.NamespacedName],
-		func(r *route) bool { return slices.ContainsFunc(r.accepted.References, near) }) ||
+		func(r *route) bool { return slices.ContainsFunc(r.active.References, near) }) ||
 		slices.ContainsFunc(s.profilesByService[svc.NamespacedName],
-			func(p *profile) bool { return slices.ContainsFunc(p.accepted.References, near) })
+			func(p *profile) bool { return slices.ContainsFunc(p.active.References, near) })
 }
 
 func compareRefs(a, b mesh.ServiceRef) int {

@@ -21,7 +21,7 @@ type authentication struct {
 	lastValid[compile.Authentication]
 }
 
-func (s *Store) applyPolicy(o *v1alpha1.AuthorizationPolicy, e Event) Change {
+func (s *Store) applyAuthorizationPolicy(o *v1alpha1.AuthorizationPolicy, e Event) Change {
 	a := &s.access
 	n := compile.NameOf(o)
 	old := a.policies[n]

@@ -15,12 +15,12 @@ func (s *Store) rulesFor(r *route, parent *compile.Service) []mesh.Rule {
 	if rules, ok := r.resolved[parent.NamespacedName]; ok {
 		return rules
 	}
-	rules := make([]mesh.Rule, len(r.accepted.Rules))
-	policy := r.settings.Over(parent.Requests)
+	rules := make([]mesh.Rule, len(r.active.Rules))
+	policy := r.requests.Over(parent.Requests)
 	for i := range rules {
-		rules[i] = r.accepted.Rules[i]
+		rules[i] = r.active.Rules[i]
 		rules[i].Matches = compile.ServiceMatches(rules[i].Matches)
-		rules[i].Policy = r.accepted.Bounds[i].Over(policy)
+		rules[i].Policy = r.active.Bounds[i].Over(policy)
 		rules[i].Backends = s.resolveBackends(r, parent.NamespacedName, rules[i].Backends)
 		rules[i].Filters = s.resolveMirrors(r, parent.NamespacedName, rules[i].Filters)
 	}

@@ -97,7 +97,7 @@ func BenchmarkColdStart(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		s := filled(objects)
-		snap := Build(s)
+		snap := BuildSnapshot(s)
 		for i := range services {
 			for node := range 3 {
 				q := QueryFor(s, snap, benchTarget(i), mesh.Client{Node: fmt.Sprint("node-", node)})
@@ -115,7 +115,7 @@ func BenchmarkSliceChange(b *testing.B) {
 	for _, services := range []int{50, 500, 5000} {
 		b.Run(fmt.Sprint("services=", services), func(b *testing.B) {
 			s := filled(cluster(services))
-			snap := Build(s)
+			snap := BuildSnapshot(s)
 			event := Event{Object: benchSlice(metav1.ObjectMeta{Namespace: "ns-7", Name: "svc-7"}, 7)}
 			q := QueryFor(s, snap, benchTarget(7), mesh.Client{Node: "node-1"})
 			b.ReportAllocs()

@@ -27,7 +27,7 @@ func TestAStormOfPoliciesIsDerivedOnce(t *testing.T) {
 		}}})
 	}
 	ask := func() *mesh.Inbound {
-		snap := Build(s)
+		snap := BuildSnapshot(s)
 		return Resolve(s, snap, QueryFor(s, snap, mesh.Target{}, mesh.Client{Namespace: "shop", Pod: "web-0"})).Inbound
 	}
 	before := ask()
@@ -37,7 +37,7 @@ func TestAStormOfPoliciesIsDerivedOnce(t *testing.T) {
 				TargetRef: v1alpha1.LocalRef{Kind: "Namespace", Name: "shop"},
 			}}})
 	}
-	for n, p := range s.access.ports {
+	for n, p := range s.access.serverPolicies {
 		if len(p.Authorizations) != 0 {
 			t.Errorf("%v was derived before anybody asked", n)
 		}

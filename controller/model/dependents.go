@@ -50,7 +50,7 @@ func relink[K comparable, V comparable](index map[K][]V, k K, v V, add bool) {
 
 func (s *Store) indexRoute(r *route, add bool) {
 	r.parentServices(func(n types.NamespacedName) { relink(s.routesByParent, n, r, add) })
-	for _, spec := range []*compile.Route{r.accepted, r.latest} {
+	for _, spec := range []*compile.Route{r.active, r.latest} {
 		for _, use := range spec.References {
 			relink(s.senders, types.NamespacedName{Namespace: use.Namespace, Name: use.Name}, sender(r), add)
 			if use.Namespace != r.Namespace {

@@ -41,8 +41,8 @@ type Event struct {
 
 // Change says what an event may have changed.
 type Change struct {
-	// Policy asks for a new Snapshot, and for new answers to every question.
-	Policy bool
+	// Snapshot asks for a new Snapshot, and for new answers to every question.
+	Snapshot bool
 	// Addrs are the outbound addresses, on any port, whose answers may differ now.
 	Addrs []netip.Addr
 	// Pods are the pods whose inbound answers may differ now.
@@ -89,7 +89,7 @@ func (s *Store) Apply(e Event) Change {
 	case *v1alpha1.Server:
 		return s.applyServer(o, e)
 	case *v1alpha1.AuthorizationPolicy:
-		return s.applyPolicy(o, e)
+		return s.applyAuthorizationPolicy(o, e)
 	case *v1alpha1.ServerAuthorization:
 		return s.applyServerAuthorization(o, e)
 	case *v1alpha1.MeshTLSAuthentication:

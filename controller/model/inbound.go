@@ -40,13 +40,13 @@ func (r *resolver) inbound() *mesh.Inbound {
 		policy.ProbePaths = paths
 		in.Ports[port] = policy
 	}
-	r.serve(p, in)
+	r.applyServers(p, in)
 	return in
 }
 
-// serve puts what Servers say over the defaults of their ports. A Server that says how the bytes are read is asked
-// before the annotations of the pod and its namespace.
-func (r *resolver) serve(p *compile.Pod, in *mesh.Inbound) {
+// applyServers puts what Servers say over the defaults of their ports. A Server that says how the bytes are read is
+// asked before the annotations of the pod and its namespace.
+func (r *resolver) applyServers(p *compile.Pod, in *mesh.Inbound) {
 	taken := map[uint16]bool{}
 	for _, sv := range r.store.access.serversOf[p.NamespacedName] {
 		for _, port := range sv.portsOf(p) {
@@ -54,7 +54,7 @@ func (r *resolver) serve(p *compile.Pod, in *mesh.Inbound) {
 				continue
 			}
 			taken[port] = true
-			policy := *r.store.port(sv)
+			policy := *r.store.serverPolicy(sv)
 			policy.ProbePaths = p.Probes[port]
 			in.Ports[port] = policy
 			if policy.Protocol != mesh.Detect {

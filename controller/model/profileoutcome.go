@@ -44,8 +44,8 @@ func (b *outcomeBuilder) rejectProfile(out *Result, p *profile) {
 	case p.latest.HasMistakes():
 		out.Findings = append(out.Findings, p.latest.Findings.Of(compile.Invalid)...)
 		out.Effect = "the invalid parts have no effect"
-		if p.accepted != p.latest {
-			out.Effect = activeGeneration(p.accepted.Generation)
+		if p.active != p.latest {
+			out.Effect = activeGeneration(p.active.Generation)
 		}
 	}
 }

@@ -20,8 +20,8 @@ type profile struct {
 	// service is the Service that the name means; zero if it means none of this cluster.
 	service types.NamespacedName
 	// latest is what the object says now. active is what applies, as in a route.
-	latest, accepted *compile.Profile
-	resolved         *mesh.Profile
+	latest, active *compile.Profile
+	resolved       *mesh.Profile
 }
 
 func (s *Store) applyProfile(o *v1alpha1.ServiceProfile, e Event) Change {
@@ -53,9 +53,9 @@ func (s *Store) newProfile(o *v1alpha1.ServiceProfile, e Event, prior *profile) 
 	}
 	p.latest = compile.ParseServiceProfile(o, s.config.ClusterDomain)
 	p.latest.Findings.IgnoreUnknownFields(e.Unknown)
-	p.accepted = p.latest
-	if prior != nil && prior.uid == p.uid && p.latest.HasMistakes() && !prior.accepted.HasMistakes() {
-		p.accepted = prior.accepted
+	p.active = p.latest
+	if prior != nil && prior.uid == p.uid && p.latest.HasMistakes() && !prior.active.HasMistakes() {
+		p.active = prior.active
 	}
 	return p
 }
@@ -64,7 +64,7 @@ func (s *Store) indexProfile(p *profile, add bool) {
 	if p.service != (types.NamespacedName{}) {
 		relink(s.profilesByService, p.service, p, add)
 	}
-	for _, use := range p.accepted.References {
+	for _, use := range p.active.References {
 		relink(s.senders, types.NamespacedName{Namespace: use.Namespace, Name: use.Name}, sender(p), add)
 	}
 }
@@ -105,7 +105,7 @@ func (s *Store) resolvedProfile(p *profile) *mesh.Profile {
 	if p.resolved != nil {
 		return p.resolved
 	}
-	out := p.accepted.Mesh
+	out := p.active.Mesh
 	out.Overrides = slices.Clone(out.Overrides)
 	for i := range out.Overrides {
 		if b := &out.Overrides[i]; b.Invalid == "" {

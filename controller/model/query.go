@@ -26,10 +26,10 @@ type Answer struct {
 
 // QueryFor returns the query of a client about a target. It changes with the store and the snapshot: a Service that
 // begins to prefer endpoints on the same node makes one query into as many as there are nodes.
-func QueryFor(s *Store, snap *Snapshot, target mesh.Target, a mesh.Client) Query {
+func QueryFor(s *Store, snap *Snapshot, target mesh.Target, client mesh.Client) Query {
 	q := Query{Target: target}
 	if target.IsInbound() {
-		q.Pod = types.NamespacedName{Namespace: a.Namespace, Name: a.Pod}
+		q.Pod = types.NamespacedName{Namespace: client.Namespace, Name: client.Pod}
 		return q
 	}
 	addr := target.Addr.Addr()
@@ -37,15 +37,15 @@ func QueryFor(s *Store, snap *Snapshot, target mesh.Target, a mesh.Client) Query
 	if svc == nil && s.podAt(addr) == nil {
 		return q
 	}
-	q.Zone = snap.zones[a.Node]
+	q.Zone = snap.zones[client.Node]
 	if svc == nil {
 		return q
 	}
 	if s.dependsOnNode(svc) || s.sendsToNodes(svc) {
-		q.Node = a.Node
+		q.Node = client.Node
 	}
-	if s.dependsOnNamespace(svc, a.Namespace) {
-		q.Namespace = a.Namespace
+	if s.dependsOnNamespace(svc, client.Namespace) {
+		q.Namespace = client.Namespace
 	}
 	return q
 }

@@ -59,7 +59,7 @@ func TestReusedAddressIsNeverAnEndpointOfAnother(t *testing.T) {
 		random.Shuffle(len(events), func(i, j int) { events[i], events[j] = events[j], events[i] })
 		for i, e := range events {
 			s.Apply(e)
-			snap := Build(s)
+			snap := BuildSnapshot(s)
 			out := Resolve(s, snap, QueryFor(s, snap, target, mesh.Client{Namespace: "shop"})).Outbound
 			seen += len(out.Endpoints)
 			for _, endpoint := range out.Endpoints {

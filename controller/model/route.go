@@ -20,10 +20,10 @@ type route struct {
 	uid        types.UID
 	generation int64
 	created    time.Time
-	settings   compile.RequestSettings
+	requests   compile.RequestSettings
 	// latest is what the object says now. active is what applies: latest, or an earlier generation's if latest has
 	// mistakes and that had none.
-	latest, accepted *compile.Route
+	latest, active *compile.Route
 	// resolved holds the rules with their references looked up, by parent Service; touching the route empties it.
 	resolved map[types.NamespacedName][]mesh.Rule
 }
@@ -37,7 +37,7 @@ func newRoute(kind compile.RouteKind, o metav1.Object, latest *compile.Route, e 
 		generation: o.GetGeneration(),
 		created:    o.GetCreationTimestamp().Time,
 		latest:     latest,
-		accepted:   latest,
+		active:     latest,
 	}
 	latest.Generation = r.generation
 	latest.Findings.IgnoreUnknownFields(e.Unknown)
@@ -46,12 +46,12 @@ func newRoute(kind compile.RouteKind, o metav1.Object, latest *compile.Route, e 
 	}
 	var before compile.RequestSettings
 	if prior != nil {
-		before = prior.settings
-		if latest.HasMistakes() && !prior.accepted.HasMistakes() {
-			r.accepted = prior.accepted
+		before = prior.requests
+		if latest.HasMistakes() && !prior.active.HasMistakes() {
+			r.active = prior.active
 		}
 	}
-	r.settings = compile.ParseRequestSettings(o, e.At, false, before)
+	r.requests = compile.ParseRequestSettings(o, e.At, false, before)
 	return r
 }
 
@@ -89,9 +89,9 @@ func (s *Store) applyRoute(key objectKey, now *route) Change {
 		s.touchParents(now)
 		var before compile.Findings
 		if old != nil {
-			before = old.settings.Findings
+			before = old.requests.Findings
 		}
-		change.report(now.ref(), newFindings(before, now.settings.Findings))
+		change.report(now.ref(), newFindings(before, now.requests.Findings))
 	}
 	change.Addrs = unique(change.Addrs)
 	return change
@@ -104,8 +104,8 @@ func (r *route) serverRoute() *serverRoute {
 		return nil
 	}
 	var servers []types.NamespacedName
-	for i := range r.accepted.Parents {
-		if p := &r.accepted.Parents[i]; p.Kind == compile.ParentServer && p.Namespace == r.Namespace &&
+	for i := range r.active.Parents {
+		if p := &r.active.Parents[i]; p.Kind == compile.ParentServer && p.Namespace == r.Namespace &&
 			!slices.Contains(servers, p.NamespacedName) {
 			servers = append(servers, p.NamespacedName)
 		}
@@ -116,14 +116,14 @@ func (r *route) serverRoute() *serverRoute {
 	out := &serverRoute{
 		ref: r.meshRef(), created: r.created, servers: servers,
 		route: mesh.Route{Ref: r.meshRef(), GRPC: r.routeKind == compile.KindGRPCRoute,
-			Rules: make([]mesh.Rule, len(r.accepted.Rules))},
+			Rules: make([]mesh.Rule, len(r.active.Rules))},
 	}
-	for i, rule := range r.accepted.Rules {
+	for i, rule := range r.active.Rules {
 		rule.Backends, rule.Policy = nil, mesh.RequestPolicy{}
 		rule.Filters = slices.DeleteFunc(slices.Clone(rule.Filters), func(f mesh.Filter) bool { return f.Mirror != nil })
 		out.route.Rules[i] = rule
 	}
-	if n := r.accepted.Truncated; n > 0 {
+	if n := r.active.Truncated; n > 0 {
 		out.route.Rules = append(out.route.Rules, mesh.Rule{Matches: compile.AnyMatch(), Invalid: fmt.Sprintf(
 			"spec.rules: %d more than the %d that are the most", n, compile.MaxRules)})
 	}
@@ -132,13 +132,13 @@ func (r *route) serverRoute() *serverRoute {
 
 // parentServices calls f for each Service that the route is, or claims to be, attached to; maybe more than once.
 func (r *route) parentServices(f func(types.NamespacedName)) {
-	for _, spec := range []*compile.Route{r.accepted, r.latest} {
+	for _, spec := range []*compile.Route{r.active, r.latest} {
 		for i := range spec.Parents {
 			if spec.Parents[i].Kind == compile.ParentService {
 				f(spec.Parents[i].NamespacedName)
 			}
 		}
-		if r.latest == r.accepted {
+		if r.latest == r.active {
 			return
 		}
 	}

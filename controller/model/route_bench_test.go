@@ -64,7 +64,7 @@ func BenchmarkBuild(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		s := filled(objects)
-		snap := Build(s)
+		snap := BuildSnapshot(s)
 		if got := len(s.Outcomes()); got != routes {
 			b.Fatalf("%d statuses, want %d", got, routes)
 		}
@@ -84,14 +84,14 @@ func BenchmarkRouteChange(b *testing.B) {
 		b.Run(fmt.Sprint("objects=", size), func(b *testing.B) {
 			s := filled(append(cluster(size/4), benchRoutes(size/4-100)...))
 			s.Outcomes()
-			snap := Build(s)
+			snap := BuildSnapshot(s)
 			events := []Event{{Object: benchRoute(7, 50)}, {Object: benchRoute(7, 51)}}
 			i := 0
 			b.ReportAllocs()
 			for b.Loop() {
 				i++
 				change := s.Apply(events[i%2])
-				if statuses := s.Outcomes(); len(change.Addrs) != 1 || change.Policy || len(statuses) != 1 {
+				if statuses := s.Outcomes(); len(change.Addrs) != 1 || change.Snapshot || len(statuses) != 1 {
 					b.Fatalf("change %+v, %d statuses, want one of each", change, len(statuses))
 				}
 				Resolve(s, snap, QueryFor(s, snap, benchTarget(7), mesh.Client{Node: "node-1"}))
@@ -106,7 +106,7 @@ func TestRouteChangeAllocatesTheSameInAnyCluster(t *testing.T) {
 	cost := func(size int) float64 {
 		s := filled(append(cluster(size), benchRoutes(size-100)...))
 		s.Outcomes()
-		snap := Build(s)
+		snap := BuildSnapshot(s)
 		event := Event{Object: benchRoute(7, 50)}
 		return alloctest.Count(t, 20, func() {
 			s.Apply(event)

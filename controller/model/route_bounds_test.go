@@ -83,7 +83,7 @@ func TestOneObjectIsBounded(t *testing.T) {
 			if len(message) > 4096 {
 				t.Errorf("the message has %d bytes", len(message))
 			}
-			out := Resolve(s, Build(s), Query{Target: benchTarget(0)}).Outbound
+			out := Resolve(s, BuildSnapshot(s), Query{Target: benchTarget(0)}).Outbound
 			rules := 0
 			for _, r := range out.Routes {
 				rules += len(r.Rules)
@@ -107,7 +107,7 @@ func TestRulesAtOnePortAreBounded(t *testing.T) {
 		o.CreationTimestamp = metav1.NewTime(time.Unix(int64(i), 0))
 		s.Apply(Event{Object: o})
 	}
-	out := Resolve(s, Build(s), Query{Target: benchTarget(0)}).Outbound
+	out := Resolve(s, BuildSnapshot(s), Query{Target: benchTarget(0)}).Outbound
 	if len(out.Routes) != 2 || out.Routes[0].Ref.Name != "r0" || out.Routes[1].Ref.Name != "r1" {
 		t.Errorf("got %d routes, want the two oldest", len(out.Routes))
 	}
@@ -132,7 +132,7 @@ func TestBadObjectStopsNoOther(t *testing.T) {
 	for i := range routes {
 		s.Apply(Event{Object: benchRoute(i, 40)})
 	}
-	snap := Build(s)
+	snap := BuildSnapshot(s)
 	for i := range routes {
 		out := Resolve(s, snap, Query{Target: benchTarget(i)}).Outbound
 		at := 0

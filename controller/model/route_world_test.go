@@ -36,13 +36,13 @@ func TestRoutingChangesNameEveryAnswer(t *testing.T) {
 	for seed := range uint64(40) {
 		w := routeWorld{Rand: rand.New(rand.NewPCG(seed, 11)), live: map[objectKey]metav1.Object{}, mistakes: seed%2 == 0}
 		s, reported := New(testConfig()), map[objectKey]Outcome{}
-		snap := Build(s)
+		snap := BuildSnapshot(s)
 		before := w.answers(s, snap)
 		for step := range 100 {
 			event := w.event()
 			change := s.Apply(event)
-			if change.Policy {
-				snap = Build(s)
+			if change.Snapshot {
+				snap = BuildSnapshot(s)
 			}
 			after := w.answers(s, snap)
 			for q, a := range after {
@@ -81,7 +81,7 @@ func (w *routeWorld) compareWithFresh(t *testing.T, s *Store, got map[query]Answ
 	for _, o := range w.live { // in any order
 		fresh.Apply(Event{Object: o})
 	}
-	for q, want := range w.answers(fresh, Build(fresh)) {
+	for q, want := range w.answers(fresh, BuildSnapshot(fresh)) {
 		if !got[q].Equal(want) {
 			t.Fatalf("%v: after all events\n%sfrom the final objects alone\n%s", q, render(got[q]), render(want))
 		}

@@ -61,7 +61,7 @@ func (b *outcomeBuilder) atService(r *route, p *compile.ParentRef) (out Result) 
 		return out
 	}
 	if !r.routeKind.IsStream() {
-		if profile := b.store.profileFor(svc, r.Namespace); profile != nil && profile.accepted.ReplacesRoutes() {
+		if profile := b.store.profileFor(svc, r.Namespace); profile != nil && profile.active.ReplacesRoutes() {
 			out.reject(ReasonRouteConflicted, "ServiceProfile %s in namespace %s replaces routes", profile.Name,
 				profile.Namespace)
 			return out
@@ -153,8 +153,8 @@ func supersededByRoute(r *route, port compile.ServicePort, active []*route) stri
 // rejectMistakes adds what is wrong with the object, and what applies instead.
 func (r *route) rejectMistakes(out *Result) {
 	out.Findings = append(out.Findings, r.latest.Findings.Of(compile.Invalid)...)
-	if r.accepted != r.latest {
-		out.Effect = activeGeneration(r.accepted.Generation)
+	if r.active != r.latest {
+		out.Effect = activeGeneration(r.active.Generation)
 		return
 	}
 	out.Effect = "requests that match invalid rules get 500"
@@ -169,9 +169,9 @@ func (r *route) rejectMistakes(out *Result) {
 // closedMatches says which requests to a Server get an error because matches of r could not be parsed.
 func (r *route) closedMatches() string {
 	var some, all []string
-	for i := range r.accepted.Rules {
+	for i := range r.active.Rules {
 		path := compile.ElementPath("spec", "rules", i)
-		for k, m := range r.accepted.Rules[i].Matches {
+		for k, m := range r.active.Rules[i].Matches {
 			switch {
 			case !m.Widened:
 			case reflect.DeepEqual(m, compile.AnyMatch()[0]):
@@ -181,7 +181,7 @@ func (r *route) closedMatches() string {
 			}
 		}
 	}
-	if r.accepted.Truncated > 0 {
+	if r.active.Truncated > 0 {
 		all = append(all, fmt.Sprintf("spec.rules beyond %d", compile.MaxRules))
 	}
 	switch {

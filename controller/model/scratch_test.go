@@ -45,11 +45,11 @@ func compareWithScratch(t *testing.T, random *rand.Rand, w drawer) {
 	s, outcomes := New(testConfig()), map[objectKey]Outcome{}
 	histories := map[string][]Event{} // of what is left, by object
 	var got map[query]Answer
-	snap := Build(s)
+	snap := BuildSnapshot(s)
 	for range steps {
 		e := w.event()
-		if s.Apply(e).Policy {
-			snap = Build(s)
+		if s.Apply(e).Snapshot {
+			snap = BuildSnapshot(s)
 		}
 		got = w.answers(s, snap)
 		collectOutcomes(s, outcomes)
@@ -67,7 +67,7 @@ func compareWithScratch(t *testing.T, random *rand.Rand, w drawer) {
 			delete(histories, key)
 		}
 	}
-	for q, want := range w.answers(scratch, Build(scratch)) {
+	for q, want := range w.answers(scratch, BuildSnapshot(scratch)) {
 		if !got[q].Equal(want) {
 			t.Fatalf("%v: got\n%sfrom scratch\n%s", q, render(got[q]), render(want))
 		}

@@ -36,8 +36,8 @@ func (d defaults) opaqueOf(named compile.PortNames) mesh.PortSet {
 	return set
 }
 
-// Build derives a Snapshot from the whole store.
-func Build(s *Store) *Snapshot {
+// BuildSnapshot derives a Snapshot from the whole store.
+func BuildSnapshot(s *Store) *Snapshot {
 	snap := &Snapshot{
 		namespaces: make(map[string]defaults, len(s.namespaces)),
 		fallback:   defaults{opaque: s.config.DefaultOpaquePorts, policy: s.config.DefaultPolicy},
@@ -70,11 +70,11 @@ func (s *Store) applyNamespace(o *corev1.Namespace, deleted bool) Change {
 	old, known := s.namespaces[o.Name]
 	if deleted {
 		delete(s.namespaces, o.Name)
-		return Change{Policy: known}
+		return Change{Snapshot: known}
 	}
 	now := compile.ParseSettings(o, nil, old)
 	s.namespaces[o.Name] = now
-	change := Change{Policy: !now.Equal(old)}
+	change := Change{Snapshot: !now.Equal(old)}
 	change.report(refOf("Namespace", o), newFindings(old.Findings, now.Findings))
 	return change
 }
@@ -83,9 +83,9 @@ func (s *Store) applyNode(o *corev1.Node, deleted bool) Change {
 	old, known := s.zones[o.Name]
 	if deleted {
 		delete(s.zones, o.Name)
-		return Change{Policy: known && old != ""}
+		return Change{Snapshot: known && old != ""}
 	}
 	zone := o.Labels[corev1.LabelTopologyZone]
 	s.zones[o.Name] = zone
-	return Change{Policy: zone != old}
+	return Change{Snapshot: zone != old}
 }

@@ -25,13 +25,13 @@ func TestChangeNamesEveryAnswer(t *testing.T) {
 	for seed := range uint64(60) {
 		w := world{Rand: rand.New(rand.NewPCG(seed, 7)), live: map[string]metav1.Object{}}
 		s := New(testConfig())
-		snap := Build(s)
+		snap := BuildSnapshot(s)
 		before := w.answers(s, snap)
 		for step := range 120 {
 			event := w.event()
 			change := s.Apply(event)
-			if change.Policy {
-				snap = Build(s)
+			if change.Snapshot {
+				snap = BuildSnapshot(s)
 			}
 			after := w.answers(s, snap)
 			for q, a := range after {
@@ -48,7 +48,7 @@ func TestChangeNamesEveryAnswer(t *testing.T) {
 }
 
 func covers(c Change, q query) bool {
-	if c.Policy {
+	if c.Snapshot {
 		return true
 	}
 	if q.target.IsInbound() {
@@ -75,7 +75,7 @@ func (w *world) compareWithFresh(t *testing.T, got map[query]Answer) {
 	for _, key := range slices.Sorted(maps.Keys(w.live)) {
 		fresh.Apply(Event{Object: w.live[key]})
 	}
-	for q, want := range w.answers(fresh, Build(fresh)) {
+	for q, want := range w.answers(fresh, BuildSnapshot(fresh)) {
 		if !got[q].Equal(want) {
 			t.Fatalf("%v: after all events\n%sfrom the final objects alone\n%s", q, render(got[q]), render(want))
 		}
@@ -236,7 +236,7 @@ func TestIndexesForget(t *testing.T) {
 func TestSliceChangeAllocatesTheSameInAnyCluster(t *testing.T) {
 	cost := func(services int) float64 {
 		s := filled(cluster(services))
-		snap := Build(s)
+		snap := BuildSnapshot(s)
 		event := Event{Object: benchSlice(metav1.ObjectMeta{Namespace: "ns-7", Name: "svc-7"}, 7)}
 		return alloctest.Count(t, 20, func() {
 			s.Apply(event)

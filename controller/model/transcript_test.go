@@ -120,7 +120,7 @@ func playQuestion(t *testing.T, s *model.Store, text string) string {
 	if what != "inbound" {
 		target.Addr = netip.MustParseAddrPort(what)
 	}
-	snap := model.Build(s)
+	snap := model.BuildSnapshot(s)
 	return model.Render(model.Resolve(s, snap,
 		model.QueryFor(s, snap, target, mesh.Client{Namespace: namespace, Pod: podName, Node: node})))
 }

@@ -63,131 +63,132 @@ type Writer struct {
 	queue  workqueue.TypedRateLimitingInterface[kube.ID] // nil unless leading
 }
 
-// NewWriter returns a writer of what Publish is given about the objects that w watches; Run makes it write. Replica
+// NewWriter returns a writer of what Publish is given about the objects of watcher; Run makes it write. Replica
 // tells the replicas apart, and the Lease is in namespace. It must be called before w runs.
-func NewWriter(c kube.Config, w *kube.Watcher, namespace, replica string) *Writer {
-	s := &Writer{
-		log: c.Log, clients: c.Clients, watcher: w, metrics: newMetrics(c.Registry), wanted: map[kube.ID]model.Outcome{},
+func NewWriter(c kube.Config, watcher *kube.Watcher, namespace, replica string) *Writer {
+	w := &Writer{
+		log: c.Log, clients: c.Clients, watcher: watcher, metrics: newMetrics(c.Registry),
+		wanted: map[kube.ID]model.Outcome{},
 		election: leader.Config{Client: c.Clients.Kubernetes, Namespace: namespace, Name: mesh.DestinationName,
 			Replica: replica},
 	}
-	w.OnObserved(s.check)
-	return s
+	watcher.OnObserved(w.check)
+	return w
 }
 
 // Publish notes what statuses should say from now on. It never blocks.
-func (s *Writer) Publish(all []model.Outcome) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (w *Writer) Publish(all []model.Outcome) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	for _, outcome := range all {
 		o := outcome.Object
-		n := kube.ID{Kind: schema.GroupKind{Group: o.Group, Kind: o.Kind},
+		id := kube.ID{Kind: schema.GroupKind{Group: o.Group, Kind: o.Kind},
 			Name: types.NamespacedName{Namespace: o.Namespace, Name: o.Name}}
 		if outcome.Gone {
-			delete(s.wanted, n)
+			delete(w.wanted, id)
 			continue
 		}
-		s.wanted[n] = outcome
-		s.enqueue(n)
+		w.wanted[id] = outcome
+		w.enqueue(id)
 	}
 }
 
 // check has the status of an object compared that has changed at the API server: somebody else may have written over
 // it.
-func (s *Writer) check(n kube.ID) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, ok := s.wanted[n]; ok {
-		s.enqueue(n)
+func (w *Writer) check(id kube.ID) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, ok := w.wanted[id]; ok {
+		w.enqueue(id)
 	}
 }
 
-func (s *Writer) enqueue(n kube.ID) {
-	if s.queue != nil {
-		s.queue.Add(n)
-		s.metrics.backlog.Set(float64(s.queue.Len()))
+func (w *Writer) enqueue(id kube.ID) {
+	if w.queue != nil {
+		w.queue.Add(id)
+		w.metrics.backlog.Set(float64(w.queue.Len()))
 	}
 }
 
 // Run writes whenever this replica leads, until ctx ends, whose error it returns.
-func (s *Writer) Run(ctx context.Context) error {
-	return leader.Run(ctx, s.election, s.write)
+func (w *Writer) Run(ctx context.Context) error {
+	return leader.Run(ctx, w.election, w.write)
 }
 
 // write writes until ctx ends.
-func (s *Writer) write(ctx context.Context) error {
-	s.metrics.leading.Set(1)
-	defer s.metrics.leading.Set(0)
-	s.log.Info("leader elected, writing statuses")
+func (w *Writer) write(ctx context.Context) error {
+	w.metrics.leading.Set(1)
+	defer w.metrics.leading.Set(0)
+	w.log.Info("leader elected, writing statuses")
 	queue := workqueue.NewTypedRateLimitingQueue(
 		workqueue.NewTypedItemExponentialFailureRateLimiter[kube.ID](firstRetry, lastRetry))
-	s.use(queue)
+	w.use(queue)
 	limit := rate.NewLimiter(writeRate, writeBurst)
 	var group errgroup.Group
 	for range writers {
 		group.Go(func() error {
 			for {
-				n, down := queue.Get()
+				id, down := queue.Get()
 				if down {
 					return nil
 				}
-				s.metrics.backlog.Set(float64(queue.Len()))
-				s.reconcile(ctx, queue, limit, n)
-				queue.Done(n)
+				w.metrics.backlog.Set(float64(queue.Len()))
+				w.reconcile(ctx, queue, limit, id)
+				queue.Done(id)
 			}
 		})
 	}
 	<-ctx.Done()
-	s.use(nil)
+	w.use(nil)
 	queue.ShutDown()
 	_ = group.Wait()
-	s.metrics.backlog.Set(0)
+	w.metrics.backlog.Set(0)
 	return ctx.Err()
 }
 
 // use has queue take what is to be written, beginning with everything; nil for nothing.
-func (s *Writer) use(queue workqueue.TypedRateLimitingInterface[kube.ID]) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.queue = queue; queue == nil {
+func (w *Writer) use(queue workqueue.TypedRateLimitingInterface[kube.ID]) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.queue = queue; queue == nil {
 		return
 	}
-	for n := range s.wanted {
-		s.enqueue(n)
+	for id := range w.wanted {
+		w.enqueue(id)
 	}
 }
 
 // reconcile brings the status of an object to what it should be, or has it tried again later.
-func (s *Writer) reconcile(ctx context.Context, queue workqueue.TypedRateLimitingInterface[kube.ID],
-	limit *rate.Limiter, n kube.ID) {
-	result, err := s.writeOnce(ctx, limit, n)
+func (w *Writer) reconcile(ctx context.Context, queue workqueue.TypedRateLimitingInterface[kube.ID],
+	limit *rate.Limiter, id kube.ID) {
+	result, err := w.writeOnce(ctx, limit, id)
 	if ctx.Err() != nil {
 		return // the next leader's
 	}
 	if result != "" {
-		s.metrics.writes.WithLabelValues(result).Inc()
+		w.metrics.writes.WithLabelValues(result).Inc()
 	}
 	switch result {
 	case resultConflict, resultFailed:
-		queue.AddRateLimited(n)
+		queue.AddRateLimited(id)
 	default:
-		queue.Forget(n)
+		queue.Forget(id)
 	}
 	if result == resultFailed {
-		s.log.Warn("failed to write status, retrying", zap.String("kind", n.Kind.Kind), zap.Stringer("object", n.Name),
+		w.log.Warn("failed to write status, retrying", zap.String("kind", id.Kind.Kind), zap.Stringer("object", id.Name),
 			zap.Error(err))
 	}
 }
 
 // writeOnce returns what became of the status, "" if nothing was to be written.
-func (s *Writer) writeOnce(ctx context.Context, limit *rate.Limiter, n kube.ID) (string, error) {
-	if _, _, ok := s.compare(n); !ok {
+func (w *Writer) writeOnce(ctx context.Context, limit *rate.Limiter, id kube.ID) (string, error) {
+	if _, _, ok := w.compare(id); !ok {
 		return "", nil
 	}
 	if err := limit.Wait(ctx); err != nil {
 		return "", err
 	}
-	observed, m, ok := s.compare(n) // again: it may have changed in that time
+	observed, m, ok := w.compare(id) // again: it may have changed in that time
 	if !ok {
 		return "", nil
 	}
@@ -197,8 +198,9 @@ func (s *Writer) writeOnce(ctx context.Context, limit *rate.Limiter, n kube.ID) 
 	if err != nil {
 		return resultFailed, fmt.Errorf("encode status: %w", err)
 	}
-	answer, err := s.clients.Dynamic.Resource(observed.Resource).Namespace(n.Name.Namespace).
-		Patch(ctx, n.Name.Name, types.MergePatchType, body, metav1.PatchOptions{FieldManager: mesh.DestinationName}, "status")
+	answer, err := w.clients.Dynamic.Resource(observed.Resource).Namespace(id.Name.Namespace).
+		Patch(ctx, id.Name.Name, types.MergePatchType, body, metav1.PatchOptions{FieldManager: mesh.DestinationName},
+			"status")
 	switch {
 	case apierrors.IsNotFound(err):
 		return resultGone, nil
@@ -207,7 +209,7 @@ func (s *Writer) writeOnce(ctx context.Context, limit *rate.Limiter, n kube.ID) 
 	case err != nil:
 		return resultFailed, err
 	}
-	s.watcher.Learn(n, observed.Version, answer)
+	w.watcher.Learn(id, observed.Version, answer)
 	if m.cut {
 		return resultCut, nil
 	}
@@ -216,14 +218,14 @@ func (s *Writer) writeOnce(ctx context.Context, limit *rate.Limiter, n kube.ID) 
 
 // compare returns what the API server shows of the object and what its status should become; false if nothing is to be
 // written now. An object that is newer than what its status was made from gets another one soon.
-func (s *Writer) compare(n kube.ID) (kube.Observed, merged, bool) {
-	s.mu.Lock()
-	want, ok := s.wanted[n]
-	s.mu.Unlock()
+func (w *Writer) compare(id kube.ID) (kube.Observed, merged, bool) {
+	w.mu.Lock()
+	want, ok := w.wanted[id]
+	w.mu.Unlock()
 	if !ok {
 		return kube.Observed{}, merged{}, false
 	}
-	view, ok := s.watcher.Observed(n)
+	view, ok := w.watcher.Observed(id)
 	if !ok || view.Generation != want.Generation {
 		return kube.Observed{}, merged{}, false
 	}

@@ -219,7 +219,7 @@ func refusal(r rollout) error {
 
 // withoutProxies says what would give the scope its first proxy.
 func (f *facts) withoutProxies(namespaces map[string]inject.Namespace) error {
-	ns := f.dataPlane
+	ns := f.scope
 	switch {
 	case ns == "":
 		asked := slices.DeleteFunc(sorted(namespaces), func(name string) bool {
