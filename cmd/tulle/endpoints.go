@@ -18,7 +18,8 @@ func (c *cli) endpointsCommand() *cobra.Command {
 		Short: "Print the endpoints that a proxy receives for a Service",
 		Long: `endpoints prints what a proxy receives from the destination controller for each authority, name.namespace.svc.cluster.local:port.
 It reads the cluster and runs the controller's code, so it answers even while the controller does not. If a proxy behaves
-differently, the proxy's information is old. Use --from where the answer depends on the client.`,
+differently, the proxy's information is old. Use --from where the answer depends on the client.
+web.shop is enough for an authority; without a port, the Service's first one counts.`,
 		Example: `  tulle diagnostics endpoints web.shop.svc.cluster.local:80
   tulle diagnostics endpoints --from shop/web-5d8f7c-x2x7q -o json db.shop:5432`,
 		Args: atLeastOne("an authority, such as web.shop.svc.cluster.local:80"),

@@ -99,6 +99,10 @@ func TestVersion(t *testing.T) {
 			if r.out != test.want || r.code != test.code {
 				t.Errorf("got %q and exit code %d, want %q and %d", r.out, r.code, test.want, test.code)
 			}
+			const reason = "note: the control plane's version is not known: no kubeconfig\n"
+			if asked := name == "no cluster"; asked != (r.err == reason) {
+				t.Errorf("stderr %q, want the reason: %t", r.err, asked)
+			}
 		})
 	}
 }

@@ -60,7 +60,7 @@ func (c *cli) serverVersions(ctx context.Context, short, proxy bool) error {
 		}
 	}
 	if err != nil {
-		c.debugf("control plane not asked: %v", err)
+		fmt.Fprintln(c.err, "note: the control plane's version is not known:", err)
 	}
 	c.printVersion("Server version", server, short)
 	if !proxy {
