@@ -13,7 +13,7 @@ const maxAttempts = 16
 
 // start asks the handler where the request goes. The head is complete; the body may follow.
 func (fl *flight) start() {
-	if fl.e.inFlight > fl.e.cfg.MaxExchanges {
+	if fl.e.inFlight > maxExchanges {
 		fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Overloaded, Reason: "exchanges"})
 		return
 	}

@@ -21,6 +21,12 @@ const (
 
 func (p Protocol) String() string { return [...]string{"HTTP/1", "HTTP/2", "mux"}[p] }
 
+// maxStreams is how many concurrent streams an HTTP2 connection may open. A Mux connection may open 16 times as many.
+const maxStreams = 250
+
+// maxExchanges bounds the requests in flight. Beyond it they fail as Overloaded.
+const maxExchanges = 100_000
+
 // Config bounds an Engine. The zero Config is usable: every zero field means its default.
 type Config struct {
 	// MaxHeadBytes bounds a message head and a trailer section, counted as RFC 9113 §6.5.2 does; 64 KiB. Beyond it the
@@ -28,11 +34,6 @@ type Config struct {
 	// tells peers the second bound: a client that knew the first would fail on its own side, with a status that does
 	// not say why.
 	MaxHeadBytes int
-	// MaxStreams is how many concurrent streams an HTTP2 connection may open; 250. A Mux connection may open 16 times
-	// as many.
-	MaxStreams int
-	// MaxExchanges bounds the requests in flight; 100 000. Beyond it they fail as Overloaded.
-	MaxExchanges int
 	// MaxHeadsBytes bounds the memory of the large heads (beyond 8 KiB) of exchanges in flight; 64 MiB. Beyond it
 	// exchanges with such a head fail as Overloaded. HTTP/2 heads that are not complete may take as much; beyond it the
 	// connection that sends one ends.
@@ -75,8 +76,6 @@ type Config struct {
 
 func (c Config) withDefaults() Config {
 	c.MaxHeadBytes = cmp.Or(c.MaxHeadBytes, 64<<10)
-	c.MaxStreams = cmp.Or(c.MaxStreams, 250)
-	c.MaxExchanges = cmp.Or(c.MaxExchanges, 100_000)
 	c.MaxHeadsBytes = cmp.Or(c.MaxHeadsBytes, 64<<20)
 	c.MaxWaiting = cmp.Or(c.MaxWaiting, 10_000)
 	c.MaxQueuedBytes = cmp.Or(c.MaxQueuedBytes, 32<<20)

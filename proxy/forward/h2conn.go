@@ -112,9 +112,9 @@ func newH2Conn(conn *conn, mux bool, u *Upstream) *h2Conn {
 // limit is how many streams a client may have open.
 func (c *h2Conn) limit() int {
 	if c.mux {
-		return c.conn.e.cfg.MaxStreams * flood.MuxFactor
+		return maxStreams * flood.MuxFactor
 	}
-	return c.conn.e.cfg.MaxStreams
+	return maxStreams
 }
 
 func (c *h2Conn) client() bool { return c.u != nil }

@@ -52,7 +52,7 @@ func (nowhere) push(b *body, p []byte) {
 // Overloaded with Reason "copy". Mirror returns nil where there is no room for a copy, or x is a tunnel.
 func (e *Engine) Mirror(x *exchange.Exchange, u *Upstream, done func(copied *exchange.Exchange)) *exchange.Exchange {
 	fl := e.routing
-	full := e.copies >= e.cfg.MaxCopies || e.inFlight >= e.cfg.MaxExchanges
+	full := e.copies >= e.cfg.MaxCopies || e.inFlight >= maxExchanges
 	if full || fl == nil || &fl.x != x || fl.tunnel || fl.req.moved > 0 {
 		return nil
 	}

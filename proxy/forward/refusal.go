@@ -69,9 +69,9 @@ func (c *h2Conn) allowsNone() bool {
 // idleTimeout is how long a connection without streams stays open.
 func (c *h2Conn) idleTimeout() time.Duration {
 	if c.allowsNone() {
-		return min(c.conn.e.cfg.EndpointTimeout, c.u.cfg.IdleTimeout)
+		return min(c.conn.e.cfg.EndpointTimeout, idleTimeoutShared)
 	}
-	return c.u.cfg.IdleTimeout
+	return idleTimeoutShared
 }
 
 // failWaiting gives up the flights that wait for a stream of a server that allows none. RFC 9113 §6.5.2 wants a limit

@@ -19,17 +19,8 @@ type UpstreamConfig struct {
 	// fault. Another error becomes DialTimeout if it is a timeout, otherwise DialRefused.
 	Dial     func(ctx context.Context) (net.Conn, error)
 	Protocol Protocol
-	// Conns is how many shared connections HTTP2 and Mux use; 0 means 1. When all of them carry as many streams as the
-	// peer allows, the engine makes more, up to 16.
-	Conns int
 	// MaxConns bounds the connections of HTTP1, tunnels included; 0 means 10 000. Beyond it requests wait.
 	MaxConns int
-	// MaxWaiting bounds the requests that wait for a connection or a stream; 0 means 10 000. Beyond it they fail as
-	// Overloaded.
-	MaxWaiting int
-	// IdleTimeout closes connections that carried nothing for as long; 0 means 3 s for HTTP1 and 1 minute for HTTP2 and
-	// Mux.
-	IdleTimeout time.Duration
 	// Traffic counts the connections and their bytes; may be nil.
 	Traffic *exchange.Traffic
 	// Closed, when set, gets the age of each connection that ended, and why; nil means that it ended in order. It must
@@ -38,20 +29,20 @@ type UpstreamConfig struct {
 }
 
 func (c UpstreamConfig) withDefaults() UpstreamConfig {
-	c.Conns = cmp.Or(c.Conns, 1)
 	c.MaxConns = cmp.Or(c.MaxConns, 10_000)
-	c.MaxWaiting = cmp.Or(c.MaxWaiting, 10_000)
-	if c.IdleTimeout == 0 {
-		c.IdleTimeout = 3 * time.Second
-		if c.Protocol != HTTP1 {
-			c.IdleTimeout = time.Minute
-		}
-	}
 	return c
 }
 
-// maxShared bounds the shared connections to one address.
-const maxShared = 16
+const (
+	// maxShared bounds the shared connections of HTTP2 and Mux to one address. The engine makes another when those that
+	// there are carry as many streams as the peer allows.
+	maxShared = 16
+	// maxWaiting bounds the requests that wait for a connection or a stream. Beyond it they fail as Overloaded.
+	maxWaiting = 10_000
+	// idleTimeoutHTTP1 and idleTimeoutShared close connections that carried nothing for as long.
+	idleTimeoutHTTP1  = 3 * time.Second
+	idleTimeoutShared = time.Minute
+)
 
 // Upstream is one address that requests are sent to, and the connections to it.
 type Upstream struct {
@@ -134,9 +125,6 @@ func (u *Upstream) allows(c *h1Client, fl *flight) bool {
 
 // pick returns the next shared connection that can take a stream.
 func (u *Upstream) pick() *h2Conn {
-	if len(u.shared) < u.cfg.Conns && len(u.shared)+u.dialing < u.cfg.Conns && len(u.shared) > 0 {
-		u.dial(nil)
-	}
 	for range u.shared {
 		u.next++
 		if c := u.shared[u.next%len(u.shared)]; c.takesStream() {
@@ -148,7 +136,7 @@ func (u *Upstream) pick() *h2Conn {
 
 // wait queues the flight and dials if not enough connections are on their way.
 func (u *Upstream) wait(fl *flight) {
-	if u.waiting.len >= u.cfg.MaxWaiting {
+	if u.waiting.len >= maxWaiting {
 		fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Overloaded, Reason: "waiting"})
 		return
 	}
@@ -283,7 +271,7 @@ func (u *Upstream) putIdle(c *h1Client) {
 		return
 	}
 	u.idle = append(u.idle, c)
-	u.e.wheel.Set(&c.conn.timer, u.e.now.Add(u.cfg.IdleTimeout))
+	u.e.wheel.Set(&c.conn.timer, u.e.now.Add(idleTimeoutHTTP1))
 }
 
 // removeIdle takes a closed HTTP/1 connection out of the idle ones.
