@@ -105,7 +105,7 @@ func timesOf(s *mesh.ProxyConfig) env.Times {
 		Declared:        10 * time.Second,
 		Discovery:       3 * time.Second,
 		FailFast:        3 * time.Second,
-		OutboundIdle:    d(s.OutboundDiscoveryIdle, 10*time.Minute),
+		TargetIdle:      d(s.OutboundDiscoveryIdle, 10*time.Minute),
 		Grace:           d(s.ShutdownGrace, 2*time.Minute),
 		WaitBeforeExit:  time.Duration(s.WaitBeforeExit),
 		ExpirySpread:    5 * time.Second,

@@ -219,7 +219,7 @@ func TestNothingEndsWhileTheChainHolds(t *testing.T) {
 		for _, p := range []*Proxy{r.client, r.server} {
 			now := time.Now()
 			for range 3 { // at once, when what is due at random is, and when the grace is over
-				p.expiry.Review(now)
+				p.reviewer.Review(now)
 				now = now.Add(time.Minute)
 			}
 		}
@@ -247,18 +247,18 @@ func TestConnectionMakesWayBeforeItsCertificateEnds(t *testing.T) {
 			replace(t, r.web, r.fresh, r.both()) // renewed, for a day
 			replace(t, r.cart, r.fresh, r.both())
 			for _, now := range []time.Time{made, made.Add(life / 2), made.Add(life - 11*time.Minute)} {
-				proxy.expiry.Review(now)
+				proxy.reviewer.Review(now)
 			}
 			if n := expired(t, proxy); n != 0 {
 				t.Errorf("%v connections were ended more than ten minutes before the end", n)
 			}
-			proxy.expiry.Review(made.Add(life + time.Minute))
-			proxy.expiry.Review(made.Add(life + time.Hour)) // what was drained is not drained again
+			proxy.reviewer.Review(made.Add(life + time.Minute))
+			proxy.reviewer.Review(made.Add(life + time.Hour)) // what was drained is not drained again
 			if n := expired(t, proxy, `direction="`+end+`"`, `action="drained"`, `reason="certificate_out_of_time"`); n != 1 {
 				t.Errorf("%v connections drained at the end of the certificate, want 1", n)
 			}
 			await(t, "another connection instead", func() bool { return r.opened(t) == 2 && r.open(t) == 1 })
-			proxy.expiry.Review(made.Add(life + 2*time.Hour))
+			proxy.reviewer.Review(made.Add(life + 2*time.Hour))
 			stop()
 			if n := expired(t, proxy); n != 1 {
 				t.Errorf("%v connections were ended, want 1", n)
@@ -321,8 +321,8 @@ func TestOpaqueConnectionUnderADroppedAnchorIsCut(t *testing.T) {
 			}
 			replace(t, r.web, r.fresh, r.both())
 			replace(t, r.cart, r.fresh, r.both())
-			proxy.expiry.Review(time.Now())
-			proxy.expiry.Review(time.Now().Add(2 * time.Hour))
+			proxy.reviewer.Review(time.Now())
+			proxy.reviewer.Review(time.Now().Add(2 * time.Hour))
 			if err := talk(c); err != nil || expired(t, proxy) != 0 {
 				t.Fatalf("after the end of the certificate: %v, %v connections ended", err, expired(t, proxy))
 			}
@@ -336,7 +336,7 @@ func TestOpaqueConnectionUnderADroppedAnchorIsCut(t *testing.T) {
 			if n := expired(t, proxy, `direction="`+end+`"`, `action="cut"`, `reason="unknown_authority"`); n != 1 {
 				t.Errorf("%v connections cut, want 1", n)
 			}
-			await(t, "nothing of it is left", func() bool { return proxy.expiry.Watched() == 0 })
+			await(t, "nothing of it is left", func() bool { return proxy.reviewer.Watched() == 0 })
 			if err := talk(dial(t, r.addr)); err != nil {
 				t.Errorf("a new connection: %v", err)
 			}
@@ -367,13 +367,13 @@ func TestDroppedAnchorCutsWhatOutlivedItsCertificate(t *testing.T) {
 			}
 			replace(t, r.web, r.fresh, r.both())
 			later := time.Now().Add(2 * time.Hour)
-			r.client.expiry.Review(later)
+			r.client.reviewer.Review(later)
 			if n := expired(t, r.client, `action="cut"`); n != 0 {
 				t.Fatalf("%v connections cut at the end of the certificate", n)
 			}
 			replace(t, r.web, r.fresh, r.fresh.Roots())
-			r.client.expiry.Review(later)
-			r.client.expiry.Review(later.Add(time.Minute))
+			r.client.reviewer.Review(later)
+			r.client.reviewer.Review(later.Add(time.Minute))
 			if n := expired(t, r.client, `action="cut"`, `reason="unknown_authority"`); n != 1 {
 				t.Errorf("%v connections cut without their anchor, want 1", n)
 			}

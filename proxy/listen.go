@@ -48,7 +48,7 @@ func (p *Proxy) listen() error {
 }
 
 // serveFunc serves a connection to its end, or until it moves into a pool of idle connections.
-type serveFunc = func(ctx context.Context, conn *idle.Conn, orig netip.AddrPort)
+type serveFunc = func(ctx context.Context, owner *idle.Owner, orig netip.AddrPort)
 
 // listenBoth binds a port on an IPv4 address, and on an IPv6 address if the system has IPv6. Port 0 lets the system
 // choose one that is free on both.
@@ -133,9 +133,9 @@ func (p *Proxy) addLocal(l *net.TCPListener, direction stats.Direction, orig net
 	})
 }
 
-// accept serves connections until the listener is closed. conns is the context that connections live in; it outlasts
+// accept serves connections until the listener is closed. ctx is the context that connections live in; it outlasts
 // the listener.
-func (p *Proxy) accept(conns context.Context, l *listener) error {
+func (p *Proxy) accept(ctx context.Context, l *listener) error {
 	backoff := time.Duration(0)
 	for {
 		conn, err := l.AcceptTCP()
@@ -146,7 +146,7 @@ func (p *Proxy) accept(conns context.Context, l *listener) error {
 			backoff = min(max(2*backoff, 5*time.Millisecond), time.Second)
 			p.log.Error("accept failed", zap.String("direction", string(l.direction)), zap.Error(err))
 			p.env.Stats.ConnFailed(l.direction, "accept")
-			wait(conns, backoff)
+			wait(ctx, backoff)
 			continue
 		}
 		backoff = 0
@@ -158,20 +158,20 @@ func (p *Proxy) accept(conns context.Context, l *listener) error {
 		}
 		go func() {
 			defer owner.End()
-			p.serveConn(conns, l, owner)
+			p.serveConn(ctx, l, owner)
 		}()
 	}
 }
 
 // serveConn finds out where the connection wanted to go and serves it.
-func (p *Proxy) serveConn(ctx context.Context, l *listener, conn *idle.Conn) {
-	orig, err := l.original(conn.TCPConn)
+func (p *Proxy) serveConn(ctx context.Context, l *listener, owner *idle.Owner) {
+	orig, err := l.original(owner.TCPConn)
 	if err != nil {
 		p.log.Warn("no original destination", zap.String("direction", string(l.direction)),
-			zap.Stringer("client", conn.RemoteAddr()), zap.Error(err))
+			zap.Stringer("client", owner.RemoteAddr()), zap.Error(err))
 		p.env.Stats.ConnFailed(l.direction, errorOriginalDst)
-		env.Reset(conn.TCPConn)
+		env.Reset(owner.TCPConn)
 		return
 	}
-	l.serve(ctx, conn, orig)
+	l.serve(ctx, owner, orig)
 }

@@ -42,7 +42,7 @@ type Proxy struct {
 	fixed    *fixed          // source, in local mode
 	outbound *outbound.Outbound
 	inbound  *inbound.Inbound
-	expiry   *reverify.Expiry
+	reviewer *reverify.Reviewer
 	idle     *idle.Pool
 	admin    *admin
 	conns    tracker
@@ -85,16 +85,16 @@ func New(cfg Config) (*Proxy, error) {
 	}
 
 	// 3. The directions, and what looks after their connections.
-	p.expiry = reverify.New(p.env)
+	p.reviewer = reverify.New(p.env)
 	p.outbound = outbound.New(outbound.Config{
-		Env: p.env, Expiry: p.expiry, Idle: p.idle, Source: p.source, MaxHeadBytes: cfg.Settings.MaxHeaderListBytes,
+		Env: p.env, Reviewer: p.reviewer, Idle: p.idle, Source: p.source, MaxHeadBytes: cfg.Settings.MaxHeaderListBytes,
 	})
 	p.inbound = inbound.New(inbound.Config{
-		Env: p.env, Expiry: p.expiry, MaxHeadBytes: cfg.Settings.MaxHeaderListBytes,
+		Env: p.env, Reviewer: p.reviewer, MaxHeadBytes: cfg.Settings.MaxHeaderListBytes,
 		AccessLogFormat: cfg.Settings.AccessLog, AccessLog: cfg.AccessLog, Policy: p.initialPolicy(),
 	})
-	p.expiry.WatchEngine(stats.Outbound, p.outbound.Engine())
-	p.expiry.WatchEngine(stats.Inbound, p.inbound.Engine())
+	p.reviewer.WatchEngine(stats.Outbound, p.outbound.Engine())
+	p.reviewer.WatchEngine(stats.Inbound, p.inbound.Engine())
 	p.admin = &admin{proxy: p, log: p.log.Named("admin"), shutdown: make(chan struct{})}
 	p.addMetrics()
 	return p, nil
@@ -220,7 +220,7 @@ func (p *Proxy) background() []func(context.Context) error {
 		p.outbound.Engine().Run, p.inbound.Engine().Run, p.admin.serve, p.followPolicy, p.sweep, p.idle.Run, p.idle.Trim,
 	}
 	if p.env.Certs != nil {
-		run = append(run, p.expiry.Run)
+		run = append(run, p.reviewer.Run)
 	}
 	if p.control != nil {
 		run = append(run, p.env.Certs.Run, p.runControl)
@@ -280,7 +280,7 @@ func (p *Proxy) sweep(ctx context.Context) error {
 		}
 		p.env.Stats.Sweep(p.env.Now())
 		if p.staleFor() == 0 {
-			p.outbound.Sweep(p.env.Times.OutboundIdle)
+			p.outbound.Sweep(p.env.Times.TargetIdle)
 		}
 	}
 }

@@ -23,30 +23,14 @@ func Dial(ctx context.Context, addr netip.AddrPort, timeout time.Duration) (*net
 		if IsTimeout(err) {
 			kind = exchange.DialTimeout
 		}
-		return nil, DialError(kind, "", err)
+		return nil, exchange.NewDialError(kind, "", err)
 	}
 	return c.(*net.TCPConn), nil
-}
-
-// DialError returns the *exchange.DialError of an attempt to connect. reason is a constant word or "".
-func DialError(kind exchange.Kind, reason string, err error) error {
-	return &exchange.DialError{Fault: exchange.Fault{
-		Side: exchange.Upstream, Kind: kind, Retryable: true, Reason: reason, Err: err,
-	}}
 }
 
 // IsTimeout reports whether an error of a connection says that time was up.
 func IsTimeout(err error) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
-}
-
-// FaultOf returns the fault that an error of dialling stands for.
-func FaultOf(err error) exchange.Fault {
-	var dial *exchange.DialError
-	if errors.As(err, &dial) {
-		return dial.Fault
-	}
-	return exchange.Fault{Side: exchange.Upstream, Kind: exchange.DialRefused, Retryable: true, Err: err}
 }
 
 // Reset closes a connection so that its peer sees it refused instead of ended.

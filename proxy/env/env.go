@@ -1,7 +1,7 @@
 // Package env holds what both directions of a proxy need of the process that they run in.
 //
-// It owns the clock, the bounds of waiting, the addresses of the pod and of the proxy, the logs of what peers cause,
-// and how connections are dialled and reset. It must not import what serves connections (proxy/inbound,
+// It owns the clock, the bounds of waiting, the addresses of the pod and of the proxy, the logs and counts of what peers
+// cause, and how connections are dialled and reset. It must not import what serves connections (proxy/inbound,
 // proxy/outbound). The one idea: the two directions share one small struct, and nothing else of the proxy.
 package env
 
@@ -40,8 +40,8 @@ type Times struct {
 	Discovery time.Duration
 	// FailFast bounds the wait of a connection for an endpoint; the engine's own bound is the same.
 	FailFast time.Duration
-	// OutboundIdle is how long a target is kept after its last use.
-	OutboundIdle          time.Duration
+	// TargetIdle is how long a target is kept after its last use.
+	TargetIdle            time.Duration
 	Grace, WaitBeforeExit time.Duration
 	// ExpirySpread is the time within which the connections of peers under a dropped trust anchor are drained, each at
 	// another moment, so that they are not all made again at once. ExpiryGrace is how long what they carry may go on.

@@ -24,3 +24,8 @@ func DialFault(err error) Fault {
 	}
 	return f
 }
+
+// NewDialError returns the *DialError of an attempt to connect. reason is a constant word or "".
+func NewDialError(kind Kind, reason string, err error) error {
+	return &DialError{Fault: Fault{Side: Upstream, Kind: kind, Retryable: true, Reason: reason, Err: err}}
+}

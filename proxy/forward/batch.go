@@ -39,12 +39,12 @@ func (e *Engine) endBatch() {
 // recycle frees the flights that ended in this batch. Until here, code up the stack may still look at them.
 func (e *Engine) recycle() {
 	const maxFree = 1024
-	for i, fl := range e.retired {
-		e.retired[i] = nil
+	for i, fl := range e.finished {
+		e.finished[i] = nil
 		fl.reset()
 		if len(e.free) < maxFree {
 			e.free = append(e.free, fl)
 		}
 	}
-	e.retired = e.retired[:0]
+	e.finished = e.finished[:0]
 }

@@ -77,8 +77,8 @@ const (
 type proto interface {
 	// receive takes bytes as sock.Receiver does.
 	receive(in []byte) (n int, err error)
-	// drained is called when the send buffer has room.
-	drained()
+	// hasRoom is called when the send buffer has room.
+	hasRoom()
 	// ended is called with io.EOF while the connection is open when the peer sends nothing more, and otherwise when the
 	// connection is closed.
 	ended(err error)
@@ -302,7 +302,7 @@ func (c *conn) sent(n int, err error) bool {
 		c.close(err)
 	}
 	if !c.closed() {
-		c.proto.drained()
+		c.proto.hasRoom()
 	}
 	if c.closed() {
 		c.writing = false
@@ -326,7 +326,7 @@ func (c *conn) mayHaveResponse(err error) bool {
 func (c *conn) discard() {
 	for !c.closed() && c.sendBuffer.Size()+c.sending.Size() > 0 {
 		c.release()
-		c.proto.drained()
+		c.proto.hasRoom()
 	}
 	if c.state == connFinishing {
 		c.close(nil)

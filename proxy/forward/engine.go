@@ -42,7 +42,7 @@ type Engine struct {
 	copies             int       // mirrored requests in flight
 	unwanted           detached  // of every flight that receives the rest of a response
 	replayBytes        int       // memory of all replay buffers
-	retired            []*flight // ended in this batch; recycled at its end
+	finished           []*flight // ended in this batch; recycled at its end
 	free               []*flight
 	conns              map[*conn]struct{}
 	allClosed          chan struct{} // closed when the last downstream connection ends; made by Drain
@@ -162,7 +162,7 @@ func (e *Engine) Drain(ctx context.Context) error {
 	if e.allClosed == nil {
 		e.allClosed = make(chan struct{})
 	}
-	idle := e.allClosed
+	allEnded := e.allClosed
 	e.signalAllClosed()
 	for c := range e.conns {
 		if c.rec != nil {
@@ -171,7 +171,7 @@ func (e *Engine) Drain(ctx context.Context) error {
 	}
 	e.endBatch()
 	select {
-	case <-idle:
+	case <-allEnded:
 		return nil
 	case <-ctx.Done():
 	}

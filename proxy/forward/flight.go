@@ -10,8 +10,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/wheel"
 )
 
-// downstream is the connection that a request came on.
-type downstream interface {
+// downstreamConn is the connection that a request came on.
+type downstreamConn interface {
 	writer
 	// interim forwards a 1xx response.
 	interim(fl *flight, h *message.Head)
@@ -21,8 +21,8 @@ type downstream interface {
 	leave(fl *flight)
 }
 
-// upstream is the connection that a request goes out on.
-type upstream interface {
+// upstreamConn is the connection that a request goes out on.
+type upstreamConn interface {
 	// request begins the request: x.Request goes out, fl.req follows.
 	request(fl *flight)
 	// leave takes off a flight. If the exchange is not complete, the server must notice.
@@ -36,8 +36,8 @@ type upstream interface {
 type flight struct {
 	x    exchange.Exchange
 	e    *Engine
-	down downstream
-	up   upstream // nil while it is on no connection
+	down downstreamConn
+	up   upstreamConn // nil while it is on no connection
 
 	req, resp body
 	ds, us    stream       // its streams, where the connections speak HTTP/2
@@ -101,7 +101,7 @@ func (fl *flight) unlist() {
 	q.len--
 }
 
-func (e *Engine) newFlight(d downstream, rec *exchange.Conn) *flight {
+func (e *Engine) newFlight(d downstreamConn, rec *exchange.Conn) *flight {
 	var fl *flight
 	if n := len(e.free); n > 0 {
 		fl = e.free[n-1]
@@ -136,7 +136,7 @@ func (fl *flight) awaits(ticket int64, u *Upstream) bool {
 }
 
 // sendOn puts the flight on a connection, which sends its request.
-func (fl *flight) sendOn(up upstream) {
+func (fl *flight) sendOn(up upstreamConn) {
 	fl.unlist()
 	fl.up = up
 	up.request(fl)
@@ -220,7 +220,7 @@ func (fl *flight) finish() {
 	}
 	switch {
 	case fl.detached != nil:
-		fl.detach()
+		fl.endDetached()
 	case fl.seen:
 		fl.e.handler.End(&fl.x)
 	default:
@@ -228,5 +228,5 @@ func (fl *flight) finish() {
 	}
 	fl.e.inFlight--
 	fl.e.largeHeads -= fl.headBytes
-	fl.e.retired = append(fl.e.retired, fl)
+	fl.e.finished = append(fl.e.finished, fl)
 }

@@ -90,7 +90,7 @@ func (c *h1Client) unpin() {
 
 func (c *h1Client) push(b *body, p []byte) { c.out.push(b, p) }
 
-func (c *h1Client) drained() { c.out.drained() }
+func (c *h1Client) hasRoom() { c.out.hasRoom() }
 
 // consumed implements reader.
 func (c *h1Client) consumed(b *body, _ int) {

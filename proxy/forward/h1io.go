@@ -26,7 +26,7 @@ func (w *h1Writer) push(b *body, p []byte) {
 	if b != w.b || b.sentEnd {
 		return
 	}
-	w.drain()
+	w.writeQueued()
 	if w.b != b {
 		return
 	}
@@ -39,8 +39,8 @@ func (w *h1Writer) push(b *body, p []byte) {
 	w.end()
 }
 
-// drain writes what waits in the body's queue, as far as the connection has room.
-func (w *h1Writer) drain() {
+// writeQueued writes what waits in the body's queue, as far as the connection has room.
+func (w *h1Writer) writeQueued() {
 	for b := w.b; b != nil && b.q.Size() > 0 && w.room() > 0; {
 		p := b.q.Peek(w.room())
 		w.write(p)
@@ -50,9 +50,9 @@ func (w *h1Writer) drain() {
 	}
 }
 
-// drained writes what waits, and then the end.
-func (w *h1Writer) drained() {
-	w.drain()
+// hasRoom writes what waits, and then the end.
+func (w *h1Writer) hasRoom() {
+	w.writeQueued()
 	w.end()
 }
 

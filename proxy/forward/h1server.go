@@ -211,7 +211,7 @@ func (s *h1Server) consumed(b *body, _ int) {
 
 func (s *h1Server) push(b *body, p []byte) { s.out.push(b, p) }
 
-func (s *h1Server) drained() { s.out.drained() }
+func (s *h1Server) hasRoom() { s.out.hasRoom() }
 
 func (s *h1Server) interim(fl *flight, h *message.Head) {
 	if fl.x.Request.Version == message.HTTP10 || s.conn.room() <= 0 {

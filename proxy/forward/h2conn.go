@@ -180,7 +180,7 @@ func (c *h2Conn) write(out []byte) {
 	c.conn.markDirty()
 }
 
-// interim implements downstream.
+// interim implements downstreamConn.
 func (c *h2Conn) interim(fl *flight, h *message.Head) {
 	if c.conn.room() <= 0 {
 		return
@@ -190,7 +190,7 @@ func (c *h2Conn) interim(fl *flight, h *message.Head) {
 	c.write(h2.AppendHeaders(c.conn.sendBuffer.Tail(len(e.block)+64), fl.ds.id, e.block, false))
 }
 
-// beginResponse implements downstream.
+// beginResponse implements downstreamConn.
 func (c *h2Conn) beginResponse(fl *flight) {
 	s, e := &fl.ds, c.conn.e
 	s.localEnd = fl.resp.empty() && !fl.open
@@ -204,7 +204,7 @@ func (c *h2Conn) beginResponse(fl *flight) {
 	c.push(&fl.resp, nil)
 }
 
-// leave implements downstream and upstream. It resets a stream that is not complete.
+// leave implements downstreamConn and upstreamConn. It resets a stream that is not complete.
 func (c *h2Conn) leave(fl *flight) {
 	s := c.streamOf(fl)
 	if s.id == 0 || c.streams[s.id] != s {

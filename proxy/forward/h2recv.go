@@ -259,7 +259,7 @@ func (c *h2Conn) onSettings(f h2.FrameHeader, p []byte) *h2.Error {
 			}
 			c.enqueue(s)
 		}
-		c.drained()
+		c.hasRoom()
 	}
 	if c.client() && c.u.waiting.len > 0 {
 		c.u.serveWaiting()

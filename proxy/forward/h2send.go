@@ -33,7 +33,7 @@ func (c *h2Conn) push(b *body, p []byte) {
 		c.enqueue(s)
 	case b.q.Size() > 0: // it came before there was a connection to send it on
 		c.enqueue(s)
-		c.drained()
+		c.hasRoom()
 	}
 }
 
@@ -116,8 +116,8 @@ func (c *h2Conn) dequeue(s *stream) {
 	s.next = nil
 }
 
-// drained lets the streams of the ring send, a quantum each.
-func (c *h2Conn) drained() {
+// hasRoom lets the streams of the ring send, a quantum each.
+func (c *h2Conn) hasRoom() {
 	for c.first != nil && c.send > 0 && c.conn.room() > 0 && !c.conn.closed() {
 		s := c.first
 		c.first = s.next

@@ -75,7 +75,7 @@ func (c *h2Conn) onWindowUpdate(f h2.FrameHeader, p []byte) *h2.Error {
 		if !c.send.Grow(int64(n)) {
 			return violation(h2.FlowControlError, "window_overflow")
 		}
-		c.drained()
+		c.hasRoom()
 		return nil
 	}
 	s := c.streams[f.StreamID]
@@ -90,6 +90,6 @@ func (c *h2Conn) onWindowUpdate(f h2.FrameHeader, p []byte) *h2.Error {
 		return nil
 	}
 	c.enqueue(s)
-	c.drained()
+	c.hasRoom()
 	return nil
 }

@@ -118,8 +118,8 @@ func (fl *flight) dropCopies() {
 	fl.copies = nil
 }
 
-// detach ends a detached flight: it leaves its original and calls done.
-func (fl *flight) detach() {
+// endDetached ends a detached flight: it leaves its original and calls done.
+func (fl *flight) endDetached() {
 	d := fl.detached
 	if d.to != nil {
 		fl.e.copies--
@@ -151,12 +151,12 @@ func (fl *flight) drainUnwanted() {
 	rest.arm()
 }
 
-// reassign implements upstream.
+// reassign implements upstreamConn.
 func (c *h1Client) reassign(_, to *flight) {
 	c.cur, to.resp.from = to, c
 }
 
-// reassign implements upstream.
+// reassign implements upstreamConn.
 func (c *h2Conn) reassign(from, to *flight) {
 	s := &to.us
 	*s, from.us = from.us, stream{}

@@ -53,7 +53,7 @@ func (c *h2Conn) onStreamLimit(lower bool) {
 	case c.surplus && !c.mux:
 		c.conn.e.wheel.Set(&c.conn.timer, c.conn.e.now.Add(refusalTime))
 	}
-	c.drained()
+	c.hasRoom()
 }
 
 // allowsNone reports whether the server allows no stream although none is open, so that no end of a stream makes it
@@ -97,7 +97,7 @@ func (c *h2Conn) onAccepted(s *stream) {
 	if s.surplus {
 		s.surplus = false
 		c.enqueue(s)
-		c.drained()
+		c.hasRoom()
 	}
 }
 
@@ -108,7 +108,7 @@ func (c *h2Conn) releaseSurplus() {
 		s.surplus = false
 		c.enqueue(s)
 	}
-	c.drained()
+	c.hasRoom()
 }
 
 // refused is the fault of a request that the server certainly did not process.

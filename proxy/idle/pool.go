@@ -17,9 +17,9 @@ import (
 // Handler serves a connection that may be in a pool. For each time that a pool took the connection, it calls one of the
 // methods, once.
 type Handler interface {
-	// Resume serves conn, which became readable or was ended by its peer. It runs on a goroutine of its own. The pool ends
-	// conn afterwards, unless it has it again.
-	Resume(conn *Conn)
+	// Resume serves the connection, which became readable or was ended by its peer. It runs on a goroutine of its own.
+	// The pool ends it afterwards, unless it has it again.
+	Resume(owner *Owner)
 	// Closed reports why the connection was closed while it was idle: ErrClosed if the pool closed. It must not block.
 	Closed(err error)
 }
@@ -71,9 +71,9 @@ func New() (*Pool, error) {
 var ErrClosed = errors.New("pool of idle connections is closed")
 
 // Add moves the connection into the pool until it is readable again; nothing of it may be unread in the process. After
-// an error conn is as it was.
-func (p *Pool) Add(conn *Conn, h Handler) error {
-	raw, err := conn.SyscallConn()
+// an error owner is as it was.
+func (p *Pool) Add(owner *Owner, h Handler) error {
+	raw, err := owner.SyscallConn()
 	if err != nil {
 		return fmt.Errorf("move connection into pool: %w", err)
 	}
@@ -84,12 +84,12 @@ func (p *Pool) Add(conn *Conn, h Handler) error {
 	if err = errors.Join(err, failed); err != nil {
 		return fmt.Errorf("move connection into pool: %w", err)
 	}
-	if err := p.add(own, conn.ends, h); err != nil {
+	if err := p.add(own, owner.ends, h); err != nil {
 		_ = unix.Close(own)
 		return fmt.Errorf("move connection into pool: %w", err)
 	}
-	_ = conn.TCPConn.Close() // only net's descriptor: the connection lives on in ours
-	*conn = Conn{}
+	_ = owner.TCPConn.Close() // only net's descriptor: the connection lives on in ours
+	*owner = Owner{}
 	return nil
 }
 
@@ -181,9 +181,9 @@ func (p *Pool) resume(index, generation uint32) {
 		_ = unix.Close(fd)
 		err = fmt.Errorf("resume connection: %w", err)
 	}
-	conn := &Conn{ends: ends}
+	owner := &Owner{ends: ends}
 	if err == nil {
-		conn.TCPConn, err = restore(fd)
+		owner.TCPConn, err = restore(fd)
 	}
 	if err != nil {
 		h.Closed(err)
@@ -191,8 +191,8 @@ func (p *Pool) resume(index, generation uint32) {
 		return
 	}
 	go func() {
-		defer conn.End()
-		h.Resume(conn)
+		defer owner.End()
+		h.Resume(owner)
 	}()
 }
 

@@ -16,17 +16,17 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // handler hands on what the pool tells it. Resume returns when the test has taken and served the connection.
 type handler struct {
-	resumed chan *idle.Conn
+	resumed chan *idle.Owner
 	served  chan struct{}
 	closed  chan error
 }
 
 func newHandler() *handler {
-	return &handler{resumed: make(chan *idle.Conn), served: make(chan struct{}), closed: make(chan error, 1)}
+	return &handler{resumed: make(chan *idle.Owner), served: make(chan struct{}), closed: make(chan error, 1)}
 }
 
-func (h *handler) Resume(conn *idle.Conn) { h.resumed <- conn; <-h.served }
-func (h *handler) Closed(err error)       { h.closed <- err }
+func (h *handler) Resume(conn *idle.Owner) { h.resumed <- conn; <-h.served }
+func (h *handler) Closed(err error)        { h.closed <- err }
 
 func start(t *testing.T) *idle.Pool {
 	t.Helper()
@@ -46,7 +46,7 @@ func start(t *testing.T) *idle.Pool {
 	return pool
 }
 
-func pair(t *testing.T) (client *net.TCPConn, server *idle.Conn) {
+func pair(t *testing.T) (client *net.TCPConn, server *idle.Owner) {
 	t.Helper()
 	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
@@ -61,7 +61,7 @@ func pair(t *testing.T) (client *net.TCPConn, server *idle.Conn) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { client.Close(); accepted.Close() })
-	return client, idle.NewConn(accepted)
+	return client, idle.NewOwner(accepted)
 }
 
 func TestConnectionResumesWithItsBytesAndItsAddresses(t *testing.T) {

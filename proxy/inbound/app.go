@@ -85,7 +85,7 @@ func (in *Inbound) upstream(a *app, v message.Version) *forward.Upstream {
 			if err != nil {
 				return nil, err
 			}
-			in.answered.add(a.addr, in.env.Now())
+			in.listening.add(a.addr, in.env.Now())
 			return sock.New(c, nil), nil
 		},
 	})

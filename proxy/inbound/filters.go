@@ -13,8 +13,8 @@ import (
 // errorCORS is the value of the label "error" for preflight requests from origins that are not allowed.
 const errorCORS = "cors"
 
-// refusal is a response that a rule makes instead of the application's.
-type refusal struct {
+// ruleResponse is a response that a rule makes instead of the application's.
+type ruleResponse struct {
 	reason string // a constant word, for metrics
 	status int
 	cause  string // an error type of RFC 9209 §2.3
@@ -24,10 +24,10 @@ type refusal struct {
 
 // applyFilters edits the request as its rule says. answered is true if the rule answers the request: x.Response then
 // has no body. refused is not nil if the rule refuses it.
-func applyFilters(x *exchange.Exchange, hit route.Hit) (answered bool, refused *refusal) {
+func applyFilters(x *exchange.Exchange, hit route.Hit) (answered bool, refused *ruleResponse) {
 	rule := hit.Rule
 	if rule.Invalid != "" {
-		return false, &refusal{
+		return false, &ruleResponse{
 			reason: string(authz.InvalidRoute), status: 500, cause: "proxy_configuration_error",
 			text: authz.InvalidRoute.Explain(), detail: rule.Invalid,
 		}
@@ -49,7 +49,7 @@ func applyFilters(x *exchange.Exchange, hit route.Hit) (answered bool, refused *
 }
 
 // preflight answers a browser's question whether a page may send a request.
-func preflight(x *exchange.Exchange, cors *route.CORS) (answered bool, refused *refusal) {
+func preflight(x *exchange.Exchange, cors *route.CORS) (answered bool, refused *ruleResponse) {
 	x.Response.Reset()
 	asked, allowed := cors.Preflight(&x.Request, &x.Response)
 	switch {
@@ -61,7 +61,7 @@ func preflight(x *exchange.Exchange, cors *route.CORS) (answered bool, refused *
 	default:
 		origin, _ := x.Request.Get("origin")
 		text := fmt.Sprintf("CORS: requests from the origin %s are not allowed", origin)
-		return false, &refusal{reason: errorCORS, status: 403, cause: "http_request_denied", text: text}
+		return false, &ruleResponse{reason: errorCORS, status: 403, cause: "http_request_denied", text: text}
 	}
 }
 

@@ -143,14 +143,14 @@ func serveEcho(t *testing.T, certs *workload.Manager) (in *Inbound, addr string)
 		Times: env.Times{Handshake: 5 * time.Second, InboundConnect: time.Second, InboundDetect: time.Second},
 	}
 	policy := &mesh.Inbound{Default: mesh.PortPolicy{Policy: mesh.AllUnauthenticated, Protocol: mesh.Opaque}}
-	in = New(Config{Env: e, Expiry: reverify.New(e), Policy: authz.Compile(policy, nil)})
+	in = New(Config{Env: e, Reviewer: reverify.New(e), Policy: authz.Compile(policy, nil)})
 	ctx, cancel := context.WithCancel(context.Background())
 	app := accept(t, func(c *net.TCPConn) {
 		_, _ = io.Copy(c, c)
 		_ = c.Close()
 	})
 	entrance := accept(t, func(c *net.TCPConn) {
-		owner := idle.NewConn(c)
+		owner := idle.NewOwner(c)
 		defer owner.End()
 		in.Serve(ctx, owner, app)
 	})

@@ -36,8 +36,8 @@ const errorNonLocal = "non_local_destination"
 
 // Config is what an Inbound is made from.
 type Config struct {
-	Env    *env.Env
-	Expiry *reverify.Expiry
+	Env      *env.Env
+	Reviewer *reverify.Reviewer
 	// MaxHeadBytes bounds a message head; see forward.Config.
 	MaxHeadBytes int
 	// AccessLogFormat is "apache", "json" or "" for none. AccessLog receives the lines; nil writes none.
@@ -50,7 +50,7 @@ type Config struct {
 // Inbound serves the connections that peers make to this pod's applications. Make it with New.
 type Inbound struct {
 	env       *env.Env
-	expiry    *reverify.Expiry
+	reviewer  *reverify.Reviewer
 	engine    *forward.Engine
 	log       *zap.Logger
 	events    *env.EventLog
@@ -60,11 +60,11 @@ type Inbound struct {
 	muxTLS    *tls.Config                  // nil without certificates
 	tcpTLS    *tls.Config
 
-	policySince time.Time // when policy became the policy; only SetPolicy and Recheck use it
+	policySince time.Time // when SetPolicy stored policy; only SetPolicy and Recheck use it
 
 	limiters   limiters
 	handshakes failedHandshakes
-	answered   answered
+	listening  listening
 
 	mu   sync.Mutex // guards the fields below
 	apps map[netip.AddrPort]*app
@@ -76,7 +76,7 @@ func New(cfg Config) *Inbound {
 	e := cfg.Env
 	log := e.Log.Named("inbound")
 	in := &Inbound{
-		env: e, expiry: cfg.Expiry, log: log, events: env.NewEventLog(log, e.Now), nonLocal: env.NewSummary(log, e.Now),
+		env: e, reviewer: cfg.Reviewer, log: log, events: env.NewEventLog(log, e.Now), nonLocal: env.NewSummary(log, e.Now),
 		accessLog: newAccessLog(cfg.AccessLogFormat, cfg.AccessLog, e.Log),
 		limiters:  limiters{byRef: map[mesh.Ref]*limit.Limiter{}},
 		apps:      map[netip.AddrPort]*app{}, open: map[*peerConn]struct{}{},
@@ -101,7 +101,7 @@ type peerConn struct {
 	target netip.AddrPort // of the application
 	peer   authz.Peer
 	client stats.Client
-	cut    context.CancelFunc // resets the connection
+	cut    context.CancelFunc // ends the connection at once
 	// deniedSince is when a policy first denied what the connection carries; zero while it is allowed. Only Recheck uses
 	// it.
 	deniedSince time.Time
@@ -123,8 +123,8 @@ func (c *peerConn) identify(id mesh.ID) { c.peer.ID, c.client = id, stats.NewCli
 
 // Serve takes a peer's connection to target, the address that it asked for, through the phases 1 to 3 of
 // docs/request.md, and serves it. Route takes each of its requests through the others.
-func (in *Inbound) Serve(ctx context.Context, accepted *idle.Conn, target netip.AddrPort) {
-	conn := accepted.TCPConn
+func (in *Inbound) Serve(ctx context.Context, owner *idle.Owner, target netip.AddrPort) {
+	conn := owner.TCPConn
 	// 1. Where to: never to the proxy itself, nor to an address that is not the pod's.
 	if in.loops(target) {
 		in.serveCertificate(ctx, conn)
@@ -264,7 +264,7 @@ func (in *Inbound) serveHTTP(ctx context.Context, conn net.Conn, protocol forwar
 	defer c.cut()
 	in.register(c)
 	defer in.unregister(c)
-	defer c.close()
+	defer c.releaseCounters()
 	port := in.policy.Load().Port(c.target.Port())
 	tcp, releaseTCP := in.env.Stats.TCP(stats.Labels(`peer="src"`).Join(c.labels(port)))
 	defer releaseTCP()
@@ -281,7 +281,7 @@ func (in *Inbound) relay(ctx context.Context, client *relay.End, c *peerConn) {
 	// Registered before the decision: a policy that changes in between finds the connection.
 	in.register(c)
 	defer in.unregister(c)
-	defer in.expiry.Watch(client.Secured(), stats.Inbound, c.cut)()
+	defer in.reviewer.Watch(client.Secured(), stats.Inbound, c.cut)()
 	// 4. Authorize the connection.
 	port := in.policy.Load().Port(c.target.Port())
 	decision := port.Decide(c.peer)
@@ -301,11 +301,11 @@ func (in *Inbound) relay(ctx context.Context, client *relay.End, c *peerConn) {
 	// 6. Forward to the application.
 	server, err := env.Dial(ctx, c.target, in.env.Times.InboundConnect)
 	if err != nil {
-		in.env.Stats.ConnFailed(stats.Inbound, env.FaultOf(err).Kind.String())
+		in.env.Stats.ConnFailed(stats.Inbound, exchange.DialFault(err).Kind.String())
 		client.Abort()
 		return
 	}
-	in.answered.add(c.target, in.env.Now())
+	in.listening.add(c.target, in.env.Now())
 	end := relay.Plain(server, nil)
 	src, releaseSrc := in.env.Stats.TCP(stats.Labels(`peer="src"`).Join(labels))
 	defer releaseSrc()
@@ -337,8 +337,8 @@ func (in *Inbound) brokenRequests(c *peerConn) *stats.HTTP {
 	return c.broken
 }
 
-// close ends what counts the connection's requests.
-func (c *peerConn) close() {
+// releaseCounters ends what counts the connection's requests.
+func (c *peerConn) releaseCounters() {
 	c.decisions.close()
 	if c.release != nil {
 		c.release()

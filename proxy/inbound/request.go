@@ -103,7 +103,7 @@ func (in *Inbound) Route(x *exchange.Exchange) forward.Action {
 }
 
 // refuseRequest answers a request in the application's place, as its rule wants.
-func (in *Inbound) refuseRequest(x *exchange.Exchange, c *peerConn, r *request, refused *refusal) forward.Action {
+func (in *Inbound) refuseRequest(x *exchange.Exchange, c *peerConn, r *request, refused *ruleResponse) forward.Action {
 	in.env.Stats.RequestFailed(stats.Inbound, refused.reason, "")
 	e := c.errorResponse(r, r.decision.Route)
 	e.Status, e.Cause, e.Text = refused.status, refused.cause, refused.text

@@ -138,9 +138,9 @@ func (r *request) outcome(x *exchange.Exchange) stats.Outcome {
 	if r.rule != nil && len(r.rule.Classes) > 0 && !r.grpc && !x.Fault.Is() {
 		out.Failure = route.Failure(r.rule.Classes, out.Status)
 	}
-	if r.refused != "" {
-		out.Error = r.refused
-		out.Failure = out.Failure || r.refused == errorInjected
+	if r.ownReason != "" {
+		out.Error = r.ownReason
+		out.Failure = out.Failure || r.ownReason == errorInjected
 	}
 	return out
 }
@@ -148,7 +148,7 @@ func (r *request) outcome(x *exchange.Exchange) stats.Outcome {
 // status says the same in the words that the metrics of routes have.
 func (r *request) status(x *exchange.Exchange, result stats.Outcome) stats.RouteStatus {
 	word := ""
-	if r.refused == errorInjected {
+	if r.ownReason == errorInjected {
 		word = errorInjected
 	}
 	switch {

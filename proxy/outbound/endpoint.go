@@ -193,14 +193,14 @@ func handshakeFault(err error) error {
 	var cut net.Error
 	switch {
 	case errors.As(err, &peer):
-		return env.DialError(exchange.Identity, string(peer.Reason), err)
+		return exchange.NewDialError(exchange.Identity, string(peer.Reason), err)
 	case errors.Is(err, workload.ErrNoCertificate):
-		return env.DialError(exchange.Identity, "no_certificate", err)
+		return exchange.NewDialError(exchange.Identity, "no_certificate", err)
 	case env.IsTimeout(err):
-		return env.DialError(exchange.DialTimeout, "tls_handshake", err)
+		return exchange.NewDialError(exchange.DialTimeout, "tls_handshake", err)
 	case errors.As(err, &cut), errors.Is(err, io.EOF):
-		return env.DialError(exchange.DialRefused, "tls_handshake", err)
+		return exchange.NewDialError(exchange.DialRefused, "tls_handshake", err)
 	default:
-		return env.DialError(exchange.Identity, "tls_handshake", err)
+		return exchange.NewDialError(exchange.Identity, "tls_handshake", err)
 	}
 }

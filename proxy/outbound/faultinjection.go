@@ -50,7 +50,7 @@ func (r *request) injectFault(now time.Time) injected {
 }
 
 // injectedRefusal is the response to a request that fails on purpose.
-func (r *request) injectedRefusal(f injected) *refusal {
+func (r *request) injectedRefusal(f injected) *ruleResponse {
 	e := response.Error{
 		Status: f.status, Cause: "proxy_internal_response",
 		Text: fmt.Sprintf("fault injected on purpose until %s", f.until.UTC().Format(time.RFC3339)),
@@ -58,7 +58,7 @@ func (r *request) injectedRefusal(f injected) *refusal {
 	if r.grpc {
 		e.Code = int(f.grpc)
 	}
-	return &refusal{Error: e, reason: errorInjected, readable: true}
+	return &ruleResponse{Error: e, reason: errorInjected, readable: true}
 }
 
 // happens draws one of a hundred.

@@ -9,8 +9,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/route"
 )
 
-// refusal is a response that a rule makes instead of a backend's.
-type refusal struct {
+// ruleResponse is a response that a rule makes instead of a backend's.
+type ruleResponse struct {
 	response.Error
 	reason   string // a constant word, for metrics
 	readable bool   // by the page that sent the request, if the rule has CORS
@@ -30,13 +30,13 @@ func (t *target) object(r *request) string {
 
 // filter does what the rule says that does not need a backend. The request is answered by x.Response, or refused;
 // otherwise it is edited.
-func (b *boundRule) filter(x *exchange.Exchange, hit route.Hit) (answered bool, refused *refusal) {
+func (b *boundRule) filter(x *exchange.Exchange, hit route.Hit) (answered bool, refused *ruleResponse) {
 	if b.Route < 0 {
 		return false, nil
 	}
 	if b.Invalid != "" {
 		e := response.Error{Status: 500, Cause: "proxy_configuration_error", Text: "the route cannot be served: " + b.Invalid}
-		return false, &refusal{Error: e, reason: errorBadRule}
+		return false, &ruleResponse{Error: e, reason: errorBadRule}
 	}
 	if b.CORS != nil {
 		if answered, refused := b.preflight(x); answered || refused != nil {
@@ -54,7 +54,7 @@ func (b *boundRule) filter(x *exchange.Exchange, hit route.Hit) (answered bool, 
 }
 
 // preflight answers a browser's question whether a page may send a request.
-func (b *boundRule) preflight(x *exchange.Exchange) (answered bool, refused *refusal) {
+func (b *boundRule) preflight(x *exchange.Exchange) (answered bool, refused *ruleResponse) {
 	x.Response.Reset()
 	asked, allowed := b.CORS.Preflight(&x.Request, &x.Response)
 	switch {
@@ -67,13 +67,13 @@ func (b *boundRule) preflight(x *exchange.Exchange) (answered bool, refused *ref
 		origin, _ := x.Request.Get("origin")
 		text := fmt.Sprintf("CORS: requests from the origin %s are not allowed", origin)
 		e := response.Error{Status: 403, Cause: "http_request_denied", Text: text}
-		return false, &refusal{Error: e, reason: errorCORS, readable: true}
+		return false, &ruleResponse{Error: e, reason: errorCORS, readable: true}
 	}
 }
 
 // unservable refuses a request whose rule has nothing to send it to. be is nil if the rule has no backend with a
 // weight. Source: Gateway API, HTTPRouteRule.backendRefs (500) and GRPCRouteRule.backendRefs (UNAVAILABLE).
-func (b *boundRule) unservable(be *backend) *refusal {
+func (b *boundRule) unservable(be *backend) *ruleResponse {
 	if be != nil && be.service != nil && be.Invalid == "" {
 		return nil
 	}
@@ -83,14 +83,14 @@ func (b *boundRule) unservable(be *backend) *refusal {
 	}
 	if be == nil {
 		e.Text = "the rule has no backend with a weight"
-		return &refusal{Error: e, reason: errorNoBackend}
+		return &ruleResponse{Error: e, reason: errorNoBackend}
 	}
 	reason := be.Invalid
 	if reason == "" {
 		reason = "it is not known"
 	}
 	e.Text = fmt.Sprintf("the backend %s %s/%s cannot be used: %s", be.Ref.Kind, be.Ref.Namespace, be.Ref.Name, reason)
-	return &refusal{Error: e, reason: errorBadBackend}
+	return &ruleResponse{Error: e, reason: errorBadBackend}
 }
 
 // filter does what the filters of the backend say. If answered, x.Response is the answer.

@@ -41,30 +41,30 @@ const (
 
 // Config is what an Outbound is made from.
 type Config struct {
-	Env    *env.Env
-	Expiry *reverify.Expiry
-	Idle   *idle.Pool
-	Source Source
+	Env      *env.Env
+	Reviewer *reverify.Reviewer
+	Idle     *idle.Pool
+	Source   Source
 	// MaxHeadBytes bounds a message head; see forward.Config.
 	MaxHeadBytes int
 }
 
 // Outbound serves the connections of this pod's applications. Make it with New.
 type Outbound struct {
-	env     *env.Env
-	expiry  *reverify.Expiry
-	idle    *idle.Pool
-	engine  *forward.Engine
-	targets *targets
-	log     *zap.Logger
-	events  *env.EventLog
+	env      *env.Env
+	reviewer *reverify.Reviewer
+	idle     *idle.Pool
+	engine   *forward.Engine
+	targets  *targets
+	log      *zap.Logger
+	events   *env.EventLog
 }
 
 // New makes the outbound side. Run its Engine before Serve.
 func New(cfg Config) *Outbound {
 	e := cfg.Env
 	log := e.Log.Named("outbound")
-	o := &Outbound{env: e, expiry: cfg.Expiry, idle: cfg.Idle, log: log, events: env.NewEventLog(log, e.Now)}
+	o := &Outbound{env: e, reviewer: cfg.Reviewer, idle: cfg.Idle, log: log, events: env.NewEventLog(log, e.Now)}
 	o.engine = forward.New(forward.Config{
 		EndpointTimeout: e.Times.FailFast, IdleAfter: idle.After, MaxHeadBytes: cfg.MaxHeadBytes, LocalClients: true,
 		Report: e.CountConnFault(stats.Outbound), Ended: e.LogConnEnd(stats.Outbound, o.events),
@@ -92,10 +92,10 @@ func (o *Outbound) Targets() int { return o.targets.count() }
 // Value returns the value that connections and requests to a target are served by; nil if there is none.
 func (o *Outbound) Value(key mesh.Target) *mesh.Outbound { return o.targets.current(key) }
 
-// Serve takes a connection of the application to orig through the phases 1 to 3 of docs/request.md, and serves it:
-// Route takes each of its requests through the others, relay its bytes if it is not HTTP.
-func (o *Outbound) Serve(ctx context.Context, accepted *idle.Conn, orig netip.AddrPort) {
-	conn := accepted.TCPConn
+// Serve takes a connection of the application to orig through the phases 1 to 3 of docs/request.md, and serves it.
+// Route takes each of its requests through the others; if it is not HTTP, relay moves its bytes.
+func (o *Outbound) Serve(ctx context.Context, owner *idle.Owner, orig netip.AddrPort) {
+	conn := owner.TCPConn
 	// 1. Where to: never to the proxy itself.
 	if o.env.Self.Loops(orig) {
 		o.refuse(conn, orig, stats.ErrorLoop)
@@ -108,7 +108,7 @@ func (o *Outbound) Serve(ctx context.Context, accepted *idle.Conn, orig netip.Ad
 		o.refuse(conn, orig, errorTooManyTargets)
 		return
 	}
-	accepted.OnEnd(release)
+	owner.OnEnd(release)
 	value := t.wait(ctx, o.env.Times.Discovery)
 	switch {
 	case value == nil && o.inCluster(orig.Addr()):
@@ -143,7 +143,7 @@ func (o *Outbound) Serve(ctx context.Context, accepted *idle.Conn, orig netip.Ad
 		side: o, ctx: ctx, closed: o.env.CountOpen(tcp),
 		rec: &exchange.Conn{Remote: env.RemoteAddr(conn), Target: orig, Traffic: &tcp.Traffic, Data: t},
 	}
-	h.serve(accepted, peek.Peeked(), protocol)
+	h.serve(owner, peek.Peeked(), protocol)
 }
 
 // relay takes an opaque connection, whose first bytes may have been looked at, through the phases 4 to 7 of
@@ -175,7 +175,7 @@ func (o *Outbound) relay(ctx context.Context, conn *net.TCPConn, peek *detect.Co
 	closedSrc, closedDst := o.env.CountOpen(src), o.env.CountOpen(dst)
 	ctx, cut := context.WithCancel(ctx)
 	defer cut()
-	defer o.expiry.Watch(end.Secured(), stats.Outbound, cut)()
+	defer o.reviewer.Watch(end.Secured(), stats.Outbound, cut)()
 	result := relay.Run(ctx, client, end)
 
 	// 7. End.
@@ -217,7 +217,7 @@ func (o *Outbound) connect(
 		if err == nil {
 			return end, ep, slot, exchange.Fault{}
 		}
-		fault = env.FaultOf(err)
+		fault = exchange.DialFault(err)
 		svc.pool.Done(slot, balance.Unreachable, o.env.Now(), 0)
 		o.log.Debug("endpoint unreachable", zap.Stringer("addr", ep.Addr), zap.Error(err))
 		attempt++
@@ -254,7 +254,7 @@ func (o *Outbound) waitForEndpoint(
 func (o *Outbound) relayUnknown(ctx context.Context, conn *net.TCPConn, orig netip.AddrPort) {
 	c, err := env.Dial(ctx, orig, o.env.Times.OutboundConnect)
 	if err != nil {
-		o.refuse(conn, orig, env.FaultOf(err).Kind.String())
+		o.refuse(conn, orig, exchange.DialFault(err).Kind.String())
 		return
 	}
 	relay.Run(ctx, relay.Plain(conn, nil), relay.Plain(c, nil))

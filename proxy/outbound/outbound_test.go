@@ -37,5 +37,5 @@ func newSide(t testing.TB) (*Outbound, *source) {
 		Times: env.Times{OutboundConnect: time.Second, FailFast: time.Second},
 	}
 	s := &source{}
-	return New(Config{Env: e, Expiry: reverify.New(e), Idle: pool, Source: s}), s
+	return New(Config{Env: e, Reviewer: reverify.New(e), Idle: pool, Source: s}), s
 }

@@ -18,12 +18,12 @@ type request struct {
 	grpc  bool
 	// rule is the rule that the request matches, backend the rule's backend that it goes to; nil before that is known, and
 	// where the proxy itself answers. They stay, whatever becomes of the target's routes meanwhile.
-	rule     *boundRule
-	backend  *backend
-	acquired *service  // the backend's, if it is not the target's own
-	refused  string    // why the proxy answered in the application's place, if a rule made it
-	endpoint *endpoint // of the attempt in flight
-	slot     balance.Slot
+	rule      *boundRule
+	backend   *backend
+	acquired  *service  // the backend's, if it is not the target's own
+	ownReason string    // why the proxy answered in the application's place, if a rule made it
+	endpoint  *endpoint // of the attempt in flight
+	slot      balance.Slot
 	retryState
 	queueState
 	mirrored bool // the copies have left, or there are none
@@ -95,11 +95,11 @@ func (o *Outbound) attempt(x *exchange.Exchange, r *request, t *target) forward.
 		if !f.abort {
 			break
 		}
-		if !r.retriesResponse(x, f.status, f.grpc) {
+		if !r.decideAfterResponse(x, f.status, f.grpc) {
 			o.recordExhausted(x, r)
 			return o.refuseRequest(x, r, t, r.injectedRefusal(f))
 		}
-		if wait := r.beginRetry(); wait > 0 {
+		if wait := r.takeWait(); wait > 0 {
 			return forward.Delay(wait)
 		}
 	}
@@ -156,8 +156,8 @@ func (o *Outbound) OnFault(x *exchange.Exchange, f exchange.Fault) forward.Actio
 	if wait, ok := response.WaitAfterRefusal(x, f, attempts); ok && r.backend != nil {
 		return forward.Delay(wait)
 	}
-	if f.Kind == exchange.Rejected || f.Side == exchange.Upstream && r.retriesFault(x, f) {
-		if wait := r.beginRetry(); wait > 0 {
+	if f.Kind == exchange.Rejected || f.Side == exchange.Upstream && r.decideAfterFault(x, f) {
+		if wait := r.takeWait(); wait > 0 {
 			return forward.Delay(wait)
 		}
 		return o.attempt(x, r, t)
@@ -197,7 +197,7 @@ func (o *Outbound) Response(x *exchange.Exchange) exchange.Fault {
 		x.Response.Del(response.RetriedField)
 		r.exhausted = r.endpoint.meshed()
 	}
-	if r.retriesResponse(x, status, grpc) {
+	if r.decideAfterResponse(x, status, grpc) {
 		r.endRejected(x, o.env.Now())
 		return exchange.Fault{Side: exchange.Upstream, Kind: exchange.Rejected}
 	}
@@ -252,9 +252,9 @@ func (o *Outbound) End(x *exchange.Exchange) {
 	*r = request{}
 }
 
-// refuseRequest answers a request in the application's place, and counts it under the refusal's reason.
-func (o *Outbound) refuseRequest(x *exchange.Exchange, r *request, t *target, refused *refusal) forward.Action {
-	r.refused = refused.reason
+// refuseRequest answers a request in the application's place, and counts it under the rule's reason.
+func (o *Outbound) refuseRequest(x *exchange.Exchange, r *request, t *target, refused *ruleResponse) forward.Action {
+	r.ownReason = refused.reason
 	o.env.Stats.RequestFailed(stats.Outbound, refused.reason, "")
 	e := refused.Error
 	e.GRPC, e.Detailed, e.Object = r.grpc, true, t.object(r)

@@ -126,15 +126,15 @@ func (r *request) timeoutText(x *exchange.Exchange, reason string) string {
 	return fmt.Sprintf("response timed out: the %s timeout of %v has passed", name, bound)
 }
 
-// retriesResponse decides whether the request is sent again after a response with these statuses. If so, the retry must
-// be made.
-func (r *request) retriesResponse(x *exchange.Exchange, status int, grpc int16) bool {
-	return r.policy != nil && r.policy.Covers(status, grpc) && r.mayRetry(x)
+// decideAfterResponse decides whether the request is sent again after a response with these statuses. If so, the retry
+// must be made.
+func (r *request) decideAfterResponse(x *exchange.Exchange, status int, grpc int16) bool {
+	return r.policy != nil && r.policy.Covers(status, grpc) && r.decide(x)
 }
 
-// retriesFault is retriesResponse for an attempt that failed without a response. It uses the status that the proxy
-// would respond with.
-func (r *request) retriesFault(x *exchange.Exchange, f exchange.Fault) bool {
+// decideAfterFault is decideAfterResponse for an attempt that failed without a response. It uses the status that the
+// proxy would respond with.
+func (r *request) decideAfterFault(x *exchange.Exchange, f exchange.Fault) bool {
 	if r.policy == nil || x.Unrepeatable == exchange.Final {
 		return false
 	}
@@ -147,11 +147,11 @@ func (r *request) retriesFault(x *exchange.Exchange, f exchange.Fault) bool {
 		grpc = int16(response.GRPCStatus(status))
 	}
 	late := f.Kind == exchange.Timeout // of the attempt: its policy would be without effect if that were not retried
-	return (late || r.policy.Covers(status, grpc)) && r.mayRetry(x)
+	return (late || r.policy.Covers(status, grpc)) && r.decide(x)
 }
 
-// mayRetry decides whether a failure that the policy covers is retried.
-func (r *request) mayRetry(x *exchange.Exchange) bool {
+// decide decides whether a failure that the policy covers is retried.
+func (r *request) decide(x *exchange.Exchange) bool {
 	a := retry.Attempt{
 		Retries: r.retries, Unrepeatable: x.Unrepeatable, Exhausted: r.exhausted, Draw: rand.Float64(),
 		Expected: r.backend.service.pace.Expected(),
@@ -179,8 +179,8 @@ func (r *request) mayRetry(x *exchange.Exchange) bool {
 	return false
 }
 
-// beginRetry begins the retry that was decided on, and returns how long to wait before it.
-func (r *request) beginRetry() (wait time.Duration) {
+// takeWait returns how long to wait before the retry that was decided on, which begins.
+func (r *request) takeWait() (wait time.Duration) {
 	wait = r.wait
 	r.wait, r.exhausted = 0, false
 	return wait

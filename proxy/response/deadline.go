@@ -51,9 +51,9 @@ func TakeDeadline(h *message.Head, grpc bool) (left time.Duration, ok bool) {
 	return left, ok
 }
 
-// Expired returns a Timeout instead of f if a gRPC server ended a call because its deadline has passed, and otherwise
-// f. Such a server resets the stream with CANCEL, perhaps before this proxy's own timer fires. C-core and grpc-go
-// report DEADLINE_EXCEEDED then.
+// Expired returns a Timeout instead of f, and makes it x.Fault, if a gRPC server ended a call because its deadline has
+// passed. Otherwise it returns f. Such a server resets the stream with CANCEL, perhaps before this proxy's own timer
+// fires. C-core and grpc-go report DEADLINE_EXCEEDED then.
 func Expired(x *exchange.Exchange, f exchange.Fault, grpc bool) exchange.Fault {
 	if !grpc || f.Kind != exchange.Reset || f.Reason != h2.Cancel.String() {
 		return f

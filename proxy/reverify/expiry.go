@@ -48,8 +48,8 @@ const (
 // errAnchorDropped is what cut connections end with.
 var errAnchorDropped = errors.New("the peer's trust anchor was dropped")
 
-// Expiry ends the mesh TLS connections whose peer's certificate is no longer valid. Make it with New.
-type Expiry struct {
+// Reviewer ends the mesh TLS connections whose peer's certificate is no longer valid. Make it with New.
+type Reviewer struct {
 	env     *env.Env
 	events  *env.EventLog
 	engines []watched
@@ -83,22 +83,22 @@ type peerExpiry struct {
 	seen    uint64 // the last review that found it open
 }
 
-// New makes an Expiry. It does nothing before Run.
-func New(e *env.Env) *Expiry {
-	return &Expiry{
+// New makes a Reviewer. It does nothing before Run.
+func New(e *env.Env) *Reviewer {
+	return &Reviewer{
 		env: e, events: env.NewEventLog(e.Log.Named("reverify"), e.Now),
 		relays: map[*sock.Conn]*watched{}, peers: map[*sock.Conn]*peerExpiry{},
 	}
 }
 
 // WatchEngine adds the connections of an engine. Call it before Run.
-func (x *Expiry) WatchEngine(d stats.Direction, engine *forward.Engine) {
+func (x *Reviewer) WatchEngine(d stats.Direction, engine *forward.Engine) {
 	x.engines = append(x.engines, watched{direction: d, engine: engine})
 }
 
 // Watch has an opaque connection cut when its peer's trust anchor is dropped, until forget is called. It ignores a nil
 // conn, which is one without TLS.
-func (x *Expiry) Watch(conn *sock.Conn, d stats.Direction, cut context.CancelFunc) (forget func()) {
+func (x *Reviewer) Watch(conn *sock.Conn, d stats.Direction, cut context.CancelFunc) (forget func()) {
 	if conn == nil {
 		return func() {}
 	}
@@ -113,7 +113,7 @@ func (x *Expiry) Watch(conn *sock.Conn, d stats.Direction, cut context.CancelFun
 }
 
 // Run looks at the open connections whenever that may change something, until ctx ends.
-func (x *Expiry) Run(ctx context.Context) error {
+func (x *Reviewer) Run(ctx context.Context) error {
 	select {
 	case <-x.env.Certs.Ready():
 	case <-ctx.Done():
@@ -135,14 +135,14 @@ func (x *Expiry) Run(ctx context.Context) error {
 }
 
 // Watched returns how many opaque connections are watched.
-func (x *Expiry) Watched() int {
+func (x *Reviewer) Watched() int {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return len(x.relays)
 }
 
 // Review ends the connections that are due at now, and returns when to look again. Run calls it.
-func (x *Expiry) Review(now time.Time) (next time.Time) {
+func (x *Reviewer) Review(now time.Time) (next time.Time) {
 	x.reviewing.Lock()
 	defer x.reviewing.Unlock()
 	next = now.Add(interval)
@@ -187,7 +187,7 @@ func due(at, now time.Time) bool { return !at.IsZero() && !at.After(now) }
 
 // ownAccepted reports whether our own certificate is valid under the active anchors. While it is not, no connection is
 // ended: a bundle that is wrong strands us too, and no connection that we end could be made again.
-func (x *Expiry) ownAccepted(now time.Time) bool {
+func (x *Reviewer) ownAccepted(now time.Time) bool {
 	err := x.env.Certs.Accepted(now)
 	if stranded := err != nil; stranded != x.stranded {
 		x.stranded = stranded
@@ -199,7 +199,7 @@ func (x *Expiry) ownAccepted(now time.Time) bool {
 }
 
 // find makes peers those of the connections that are open.
-func (x *Expiry) find() {
+func (x *Reviewer) find() {
 	x.round++
 	for _, e := range x.engines {
 		for _, conn := range e.engine.Secured() {
@@ -215,7 +215,7 @@ func (x *Expiry) find() {
 	maps.DeleteFunc(x.peers, func(_ *sock.Conn, p *peerExpiry) bool { return p.seen != x.round })
 }
 
-func (x *Expiry) found(conn *sock.Conn, w watched) {
+func (x *Reviewer) found(conn *sock.Conn, w watched) {
 	p := x.peers[conn]
 	if p == nil {
 		state, _ := conn.TLS()
@@ -226,7 +226,7 @@ func (x *Expiry) found(conn *sock.Conn, w watched) {
 }
 
 // evaluate decides when a connection is drained and cut under the anchors.
-func (x *Expiry) evaluate(p *peerExpiry, anchors workload.Anchors, now time.Time) {
+func (x *Reviewer) evaluate(p *peerExpiry, anchors workload.Anchors, now time.Time) {
 	usage := x509.ExtKeyUsageServerAuth
 	if p.direction == stats.Inbound {
 		usage = x509.ExtKeyUsageClientAuth
@@ -261,14 +261,14 @@ func rotateAt(from, until, now time.Time) time.Time {
 }
 
 // drain lets the connections finish their requests.
-func (x *Expiry) drain(conns []*sock.Conn) {
+func (x *Reviewer) drain(conns []*sock.Conn) {
 	for engine, set := range x.byEngine(conns, actionDrained, "peer certificate no longer valid, connection drained") {
 		engine.Retire(set)
 	}
 }
 
 // cut ends the connections at once.
-func (x *Expiry) cut(conns []*sock.Conn) {
+func (x *Reviewer) cut(conns []*sock.Conn) {
 	for engine, set := range x.byEngine(conns, actionCut, "peer certificate no longer valid, connection cut") {
 		if engine != nil {
 			engine.Cut(set, errAnchorDropped)
@@ -284,7 +284,7 @@ func (x *Expiry) cut(conns []*sock.Conn) {
 }
 
 // byEngine counts and logs what happens to the connections, and sorts them by who serves them.
-func (x *Expiry) byEngine(conns []*sock.Conn, action, message string) map[*forward.Engine]map[*sock.Conn]struct{} {
+func (x *Reviewer) byEngine(conns []*sock.Conn, action, message string) map[*forward.Engine]map[*sock.Conn]struct{} {
 	sets := map[*forward.Engine]map[*sock.Conn]struct{}{}
 	for _, conn := range conns {
 		p := x.peers[conn]

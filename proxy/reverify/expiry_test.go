@@ -28,7 +28,7 @@ var (
 	cart = mesh.ID{TrustDomain: mesh.DefaultTrustDomain, Namespace: "shop", ServiceAccount: "cart"}
 )
 
-func newExpiry(t *testing.T, m *workload.Manager) *Expiry {
+func newReviewer(t *testing.T, m *workload.Manager) *Reviewer {
 	t.Helper()
 	return New(&env.Env{
 		Log: zaptest.NewLogger(t), Stats: stats.NewRegistry(), Certs: m, Started: time.Now(),
@@ -96,7 +96,7 @@ func TestRequestsGoBeforeSignatures(t *testing.T) {
 	const peers = 200
 	ours := meshtest.NewCA(t)
 	manager := ours.Certs(web)
-	x := newExpiry(t, manager)
+	x := newReviewer(t, manager)
 	for i := range peers {
 		peer := mesh.ID{TrustDomain: web.TrustDomain, Namespace: "shop", ServiceAccount: fmt.Sprint("peer", i)}
 		x.relays[secured(t, manager, ours, peer)] = &watched{direction: stats.Outbound, cut: func() {}}
@@ -151,7 +151,7 @@ func secured(t *testing.T, m *workload.Manager, by *meshtest.CA, peer mesh.ID) *
 func TestGraceBeginsAgainAfterAWrongBundle(t *testing.T) {
 	old, fresh := meshtest.NewCA(t), meshtest.NewCA(t)
 	manager := fresh.Certs(web)
-	x := newExpiry(t, manager)
+	x := newReviewer(t, manager)
 	p := &peerExpiry{watched: watched{direction: stats.Outbound, engine: &forward.Engine{}},
 		chain: []*x509.Certificate{old.Issue(cart).Leaf}}
 	now := time.Now()

@@ -21,11 +21,11 @@ type httpConn struct {
 	closed func(error) // called once, at the connection's end
 }
 
-// serve lets the engine read requests from conn until it ends or is idle. prefix was read already.
-func (h *httpConn) serve(conn *idle.Conn, prefix []byte, p forward.Protocol) {
-	err := h.side.engine.Serve(h.ctx, sock.New(conn.TCPConn, prefix), p, h.rec)
+// serve lets the engine read requests from the connection until it ends or is idle. prefix was read already.
+func (h *httpConn) serve(owner *idle.Owner, prefix []byte, p forward.Protocol) {
+	err := h.side.engine.Serve(h.ctx, sock.New(owner.TCPConn, prefix), p, h.rec)
 	if errors.Is(err, forward.ErrIdle) {
-		if err = h.side.idle.Add(conn, h); err == nil {
+		if err = h.side.idle.Add(owner, h); err == nil {
 			return
 		}
 		h.side.log.Debug("idle connection not kept", zap.Error(err))
@@ -35,7 +35,7 @@ func (h *httpConn) serve(conn *idle.Conn, prefix []byte, p forward.Protocol) {
 }
 
 // Resume implements idle.Handler.
-func (h *httpConn) Resume(conn *idle.Conn) { h.serve(conn, nil, forward.HTTP1) }
+func (h *httpConn) Resume(owner *idle.Owner) { h.serve(owner, nil, forward.HTTP1) }
 
 // Closed implements idle.Handler: the connection ended while it was idle, which HTTP allows at any time.
 func (h *httpConn) Closed(err error) {

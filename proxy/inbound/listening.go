@@ -8,18 +8,18 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/stats"
 )
 
-// answeredIdle is how long an address must be idle before another one may replace it.
-const answeredIdle = 10 * time.Minute
+// listeningIdle is how long an address must be idle before another one may replace it.
+const listeningIdle = 10 * time.Minute
 
-// answered remembers the addresses where an application accepted a connection, and when it did last.
-type answered struct {
+// listening remembers the addresses where an application accepted a connection, and when it did last.
+type listening struct {
 	mu   sync.Mutex // guards the field below
 	last map[netip.AddrPort]time.Duration
 }
 
 // add remembers that app answered at now. If there are too many addresses, it replaces one that has been idle for
-// answeredIdle.
-func (s *answered) add(app netip.AddrPort, now time.Duration) {
+// listeningIdle.
+func (s *listening) add(app netip.AddrPort, now time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, known := s.last[app]; !known && len(s.last) >= stats.MaxAnswered && !s.forget(now) {
@@ -31,9 +31,9 @@ func (s *answered) add(app netip.AddrPort, now time.Duration) {
 	s.last[app] = now
 }
 
-func (s *answered) forget(now time.Duration) bool {
+func (s *listening) forget(now time.Duration) bool {
 	for app, last := range s.last {
-		if now-last >= answeredIdle {
+		if now-last >= listeningIdle {
 			delete(s.last, app)
 			return true
 		}
@@ -41,7 +41,7 @@ func (s *answered) forget(now time.Duration) bool {
 	return false
 }
 
-func (s *answered) has(app netip.AddrPort) bool {
+func (s *listening) has(app netip.AddrPort) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_, ok := s.last[app]
@@ -53,7 +53,7 @@ func (s *answered) has(app netip.AddrPort) bool {
 func (in *Inbound) appName(app netip.AddrPort) stats.App {
 	self := &in.env.Self
 	declared := self.Local || in.policy.Load().Declares(app.Port()) && (len(self.IPs) == 0 || self.OwnsAddr(app.Addr()))
-	if !declared && !in.answered.has(app) {
+	if !declared && !in.listening.has(app) {
 		return stats.OtherApp
 	}
 	return stats.NewApp(app)
