@@ -95,7 +95,7 @@ func TestDefaultTimes(t *testing.T) {
 		OutboundConnect: time.Second, InboundConnect: 4 * time.Second,
 		OutboundDetect: time.Second, InboundDetect: time.Second,
 		Handshake: 5 * time.Second, Declared: 10 * time.Second, Discovery: 3 * time.Second, FailFast: 3 * time.Second,
-		OutboundIdle: 10 * time.Minute, Grace: 2 * time.Minute,
+		TargetIdle: 10 * time.Minute, Grace: 2 * time.Minute,
 		ExpirySpread: 5 * time.Second, ExpiryGrace: 30 * time.Second,
 	}
 	if diff := cmp.Diff(want, timesOf(&mesh.ProxyConfig{})); diff != "" {

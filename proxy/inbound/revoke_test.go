@@ -21,7 +21,7 @@ func TestDeniedConnectionsAreCutInTime(t *testing.T) {
 		return authz.Compile(&mesh.Inbound{Default: mesh.PortPolicy{Policy: p}}, nil)
 	}
 	e := &env.Env{Log: zaptest.NewLogger(t), Stats: stats.NewRegistry(), Started: time.Now()}
-	in := New(Config{Env: e, Expiry: reverify.New(e), Policy: policy(mesh.AllUnauthenticated)})
+	in := New(Config{Env: e, Reviewer: reverify.New(e), Policy: policy(mesh.AllUnauthenticated)})
 	target := netip.MustParseAddrPort("10.0.0.1:80")
 	var cut []string
 	open := func(name string, app *app) *peerConn {
