@@ -2,7 +2,6 @@ package analyze
 
 import (
 	"encoding/json"
-	"net/netip"
 	"regexp"
 	"slices"
 	"strconv"
@@ -33,6 +32,11 @@ func checkOutcomes(w *World) {
 		// Its problems are left out: checkAnnotations and the outcomes say the same.
 		store.Apply(model.Event{Object: into, At: w.Now})
 		objects[model.ObjectRef{Group: o.group, Kind: o.kind, Namespace: o.namespace, Name: o.name.name}] = o
+	}
+	if w.Partial {
+		for _, parent := range w.standIns() {
+			store.Apply(model.Event{Object: parent, At: w.Now})
+		}
 	}
 	for _, out := range store.Outcomes() {
 		out.Object.UID = ""
@@ -88,8 +92,7 @@ func (w *World) decoded(o *object, i int) (into metav1.Object, ok bool) {
 	}
 	if svc, isService := into.(*corev1.Service); isService && svc.Spec.ClusterIP == "" &&
 		svc.Spec.Type != corev1.ServiceTypeExternalName {
-		// In place of the address that the API server will assign: one of a network that is in no cluster (RFC 1112 §4).
-		svc.Spec.ClusterIP = netip.AddrFrom4([4]byte{240, byte(i >> 16), byte(i >> 8), byte(i)}).String()
+		svc.Spec.ClusterIP = unusedAddress(i) // in place of the one that the API server will assign
 	}
 	return into, true
 }

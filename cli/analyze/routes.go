@@ -15,11 +15,12 @@ type routeSpec struct {
 }
 
 type reference struct {
-	Group     *string `json:"group"`
-	Kind      string  `json:"kind"`
-	Namespace string  `json:"namespace"`
-	Name      string  `json:"name"`
-	Port      int     `json:"port"`
+	Group       *string `json:"group"`
+	Kind        string  `json:"kind"`
+	Namespace   string  `json:"namespace"`
+	Name        string  `json:"name"`
+	Port        int     `json:"port"`
+	SectionName string  `json:"sectionName"`
 }
 
 type filter struct {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -93,6 +94,66 @@ func TestAnalyzeFilesAlone(t *testing.T) {
 	r := runCLI(t, noCluster, "", "analyze", "--ignore-cluster", "-f", "testdata/convert/y09-route.yaml")
 	if r.code != 0 || strings.Contains(r.out, "Missing") {
 		t.Errorf("exit code %d, stdout %q, stderr %q", r.code, r.out, r.err)
+	}
+}
+
+// TestAnalyzeRoutesOfAbsentParents finds what is wrong with routes whose Service or Server the files do not hold, once
+// each, and nothing else.
+func TestAnalyzeRoutesOfAbsentParents(t *testing.T) {
+	route := func(kind, name, parents, rules string) string {
+		return "{apiVersion: gateway.networking.k8s.io/v1, kind: " + kind + ", metadata: {name: " + name +
+			", namespace: shop}, spec: {parentRefs: [" + parents + "], rules: [" + rules + "]}}\n---\n"
+	}
+	const (
+		whole     = `{group: "", kind: Service, name: web}`
+		port      = `{group: "", kind: Service, name: web, port: 80}`
+		other     = `{group: "", kind: Service, name: web, port: 81}`
+		elsewhere = `{group: "", kind: Service, name: api, port: 80}`
+		named     = `{group: "", kind: Service, name: web, sectionName: http}`
+		server    = "{group: policy.linkerd.io, kind: Server, name: web}"
+		filter    = "{filters: [{type: ExtensionRef, extensionRef: {group: example.org, kind: Filter, name: a}}]}"
+		regex     = `{matches: [{path: {type: RegularExpression, value: "/("}}]}`
+		backend   = "{backendRefs: [{name: web, port: 81}]}"
+		present   = "{apiVersion: v1, kind: Service, metadata: {name: api, namespace: shop}, " +
+			"spec: {ports: [{port: 80}]}}\n---\n"
+	)
+	const unsupported, invalid, conflict = "error FilterUnsupported", "error Invalid", "error RouteConflict"
+	both := func(a, b string) string { return route("HTTPRoute", "a", a, "{}") + route("GRPCRoute", "b", b, "{}") }
+	for name, test := range map[string]struct{ manifest, want string }{ // the findings' severities and codes
+		"a filter at a Service":    {route("HTTPRoute", "a", port, filter), unsupported},
+		"a filter at a Server":     {route("HTTPRoute", "a", server, filter), unsupported},
+		"a filter at two Services": {route("HTTPRoute", "a", port+","+elsewhere, filter), unsupported},
+		"a filter at two Services, one of them absent": {
+			present + route("HTTPRoute", "a", port+","+elsewhere, filter), unsupported},
+		"a regular expression at a Server":         {route("HTTPRoute", "a", server, regex), invalid},
+		"a regular expression at a named port":     {route("HTTPRoute", "a", named, regex), invalid},
+		"two kinds at a port":                      {both(port, port), conflict},
+		"two kinds at a Service":                   {both(whole, whole), conflict},
+		"two kinds, one at a port":                 {both(whole, port), "warning RouteConflict"},
+		"two kinds at two ports":                   {both(port, other), ""},
+		"two kinds, one at a named port":           {both(port, named), ""},
+		"two kinds at a Server":                    {both(server, server), ""},
+		"a backend's port at an absent Service":    {route("HTTPRoute", "a", port, backend), ""},
+		"a route of a Gateway, which has a filter": {route("HTTPRoute", "a", "{name: web}", filter), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := runCLI(t, noCluster, test.manifest, "analyze", "--ignore-cluster", "-A", "-f", "-", "-o", "json")
+			var findings []analyze.Finding
+			if err := json.Unmarshal([]byte(r.out), &findings); err != nil {
+				t.Fatalf("%v: %s%s", err, r.out, r.err)
+			}
+			var got []string
+			for _, f := range findings {
+				got = append(got, fmt.Sprint(f.Severity, " ", f.Code))
+			}
+			wantCode := 0
+			if strings.HasPrefix(test.want, "error") {
+				wantCode = 1
+			}
+			if strings.Join(got, "; ") != test.want || r.code != wantCode {
+				t.Errorf("findings %q, exit code %d; want %q and %d\n%s", got, r.code, test.want, wantCode, r.out)
+			}
+		})
 	}
 }
 
