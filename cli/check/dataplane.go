@@ -92,7 +92,8 @@ func askProxiesReady(f *facts) error {
 	}
 	meshed := false
 	f.eachPod(func(pod *corev1.Pod) { meshed = meshed || cluster.ProxyOf(pod) != nil })
-	return errors.Join(podErrors(f, proxyNotReady), askRollouts(f, meshed))
+	err := errors.Join(podErrors(f, proxyNotReady), askRollouts(f, meshed))
+	return addUnread(err, f.rollouts.value.unread)
 }
 
 // proxyNotReady says what keeps a pod's proxy back, which may be an init container before it, or "" when it is ready.

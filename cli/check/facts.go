@@ -69,8 +69,8 @@ type facts struct {
 	namespaces fact[*corev1.NamespaceList]
 	pods       fact[*corev1.PodList]
 	services   fact[*corev1.ServiceList]
-	rollouts   fact[[]rollout] // of the data plane's namespaces; asked for with the proxies
-	links      links           // likewise
+	rollouts   fact[rollouts] // of the data plane's namespaces; asked for with the proxies
+	links      links          // likewise
 	probes     fact[[]analyze.Finding]
 }
 
@@ -125,7 +125,7 @@ func gather(ctx context.Context, opts Options, known links) *facts {
 	f.pods = learn(core.Pods(metav1.NamespaceAll).List(ctx, all))
 	f.services = learn(core.Services(metav1.NamespaceAll).List(ctx, all))
 	if opts.Proxy && f.pods.err == nil {
-		f.rollouts = learn(rollouts(ctx, cl, f.scope, f.pods.value.Items))
+		f.rollouts = learn(listRollouts(ctx, cl, f.scope, f.pods.value.Items))
 		f.links = askLinks(ctx, cl, f, known)
 		f.probes = learn(refusedProbes(ctx, cl, f))
 	}

@@ -7,12 +7,10 @@ import (
 	"slices"
 	"strings"
 
-	batchv1 "k8s.io/api/batch/v1"
-
 	appsv1 "k8s.io/api/apps/v1"
-
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -55,8 +53,11 @@ type workloads struct {
 	replicas    *appsv1.ReplicaSetList
 	jobs        *batchv1.JobList
 	refused     map[types.UID]string // why the API server takes no pod of a workload
+	unread      []string             // the kinds that the user may not list
 }
 
+// listWorkloads lists the workloads of namespace, or of all for "". ReplicaSets and Jobs that the user may not list are
+// left out: roles often allow the other kinds alone, which say most.
 func listWorkloads(ctx context.Context, cl *cluster.Client, namespace string, pods []corev1.Pod) (w workloads,
 	err error) {
 	apps, all := cl.AppsV1(), metav1.ListOptions{}
@@ -69,10 +70,14 @@ func listWorkloads(ctx context.Context, cl *cluster.Client, namespace string, po
 	if w.daemons, err = apps.DaemonSets(namespace).List(ctx, all); err != nil {
 		return w, fmt.Errorf("list daemon sets: %w", err)
 	}
-	if w.replicas, err = apps.ReplicaSets(namespace).List(ctx, all); err != nil {
+	if w.replicas, err = apps.ReplicaSets(namespace).List(ctx, all); apierrors.IsForbidden(err) {
+		w.replicas, w.unread = &appsv1.ReplicaSetList{}, append(w.unread, "replica sets")
+	} else if err != nil {
 		return w, fmt.Errorf("list replica sets: %w", err)
 	}
-	if w.jobs, err = cl.BatchV1().Jobs(namespace).List(ctx, all); err != nil {
+	if w.jobs, err = cl.BatchV1().Jobs(namespace).List(ctx, all); apierrors.IsForbidden(err) {
+		w.jobs, w.unread = &batchv1.JobList{}, append(w.unread, "jobs")
+	} else if err != nil {
 		return w, fmt.Errorf("list jobs: %w", err)
 	}
 	w.refused, err = failedCreates(ctx, cl, namespace, pods)
@@ -85,12 +90,18 @@ type progress struct {
 	updated, want int32 // pods
 }
 
-// rollouts returns the workloads of namespace, or of all for "", whose controllers are about to create pods. Those that
-// wait for a person, because they are paused or replace only what is deleted, are not.
-func rollouts(ctx context.Context, cl *cluster.Client, namespace string, pods []corev1.Pod) ([]rollout, error) {
+// rollouts are what is known of the workloads that are about to create pods.
+type rollouts struct {
+	found  []rollout
+	unread []string // the kinds of workloads that the user may not list
+}
+
+// listRollouts returns the workloads of namespace, or of all for "", whose controllers are about to create pods. Those
+// that wait for a person, because they are paused or replace only what is deleted, are not.
+func listRollouts(ctx context.Context, cl *cluster.Client, namespace string, pods []corev1.Pod) (rollouts, error) {
 	w, err := listWorkloads(ctx, cl, namespace, pods)
 	if err != nil {
-		return nil, err
+		return rollouts{}, err
 	}
 	var found []rollout
 	add := func(o metav1.ObjectMeta, kind string, template corev1.PodTemplateSpec, p progress, refused string) {
@@ -130,7 +141,7 @@ func rollouts(ctx context.Context, cl *cluster.Client, namespace string, pods []
 			add(j.ObjectMeta, "job", j.Spec.Template, progress{j.Generation, 0, wanted(j.Spec.Parallelism)}, why)
 		}
 	}
-	return found, nil
+	return rollouts{found, w.unread}, nil
 }
 
 // failedCreates returns the message of the last event about a pod that the API server refused, by workload.
@@ -184,7 +195,7 @@ func askRollouts(f *facts, meshed bool) error {
 	}
 	var errs []error
 	namespaces, waiting := f.injectNamespaces(), ""
-	for _, r := range f.rollouts.value {
+	for _, r := range f.rollouts.value.found {
 		pod := &corev1.Pod{ObjectMeta: r.template.ObjectMeta, Spec: r.template.Spec}
 		switch {
 		case r.namespace == f.namespace || inject.Decide(namespaces[r.namespace], pod).Action == inject.Skip:
@@ -202,6 +213,18 @@ func askRollouts(f *facts, meshed bool) error {
 	default:
 		return lasting{f.withoutProxies(namespaces)}
 	}
+}
+
+// addUnread adds to the failure of a check which kinds of workloads nobody has looked at. Alone this is worth a warning.
+func addUnread(err error, unread []string) error {
+	if unread == nil {
+		return err
+	}
+	note := lasting{fmt.Errorf("workloads not looked at: you may not list %s", strings.Join(unread, " and "))}
+	if err == nil {
+		return minor{note}
+	}
+	return errors.Join(err, note)
 }
 
 // refusal says why a workload gets no pods. What the API server forbids stays so until somebody changes the pods or

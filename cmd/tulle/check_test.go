@@ -428,6 +428,39 @@ func refusedDeployment(name string) *appsv1.Deployment {
 	}
 }
 
+// TestCheckWithoutRightsToReplicaSetsAndJobs loses nothing but these kinds where the user may not list them.
+func TestCheckWithoutRightsToReplicaSetsAndJobs(t *testing.T) {
+	const unread = "workloads not looked at: you may not list replica sets and jobs"
+	rollout := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "shop", Generation: 2},
+		Status: appsv1.DeploymentStatus{ObservedGeneration: 1}}
+	for name, test := range map[string]struct {
+		workload runtime.Object
+		noPods   bool
+		code     int
+		want     string
+	}{
+		"nothing is wrong":       {nil, false, 0, unread},
+		"a refused Deployment":   {refusedDeployment("web"), false, 1, "deploy/web -n shop gets no new pods"},
+		"a rollout, but no pods": {rollout, true, 1, "no pod with a proxy found yet; deploy/web -n shop is being rolled out"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := healthyCluster(t)
+			f.mayNotLook = []string{"replicasets", "jobs"}
+			if test.noPods {
+				removePods(f)
+			}
+			if test.workload != nil {
+				f.objects = append(f.objects, test.workload)
+			}
+			r := runCLI(t, f.connect, "", "-n", "shop", "check", "--proxy", "--wait=0s", "-o", "short")
+			if r.code != test.code || !strings.Contains(r.out, test.want) || !strings.Contains(r.out, unread) ||
+				strings.Contains(r.out, "not known") {
+				t.Errorf("exit code %d, want %d; want %q and %q in\n%s%s", r.code, test.code, test.want, unread, r.out, r.err)
+			}
+		})
+	}
+}
+
 // Between `kubectl rollout restart` and its first new pod, no pod has a proxy, but one will.
 func TestCheckWaitsForProxiesThatARolloutIsToStart(t *testing.T) {
 	for name, workload := range map[string]runtime.Object{
