@@ -198,8 +198,7 @@ func (c *cli) noteInstallation(before installedConfig, overrides *install.Overri
 		fmt.Fprintln(c.err, "warning: settings of the installation may be lost:", err)
 	}
 	if len(lost) > 0 {
-		fmt.Fprintf(c.err, "warning: applying this output changes settings of the installation that this command does not "+
-			"name: %s.\n"+
+		fmt.Fprintf(c.err, "warning: applying this output changes settings that this command does not name: %s.\n"+
 			"  To keep them, add --reuse-values, or give them again.\n", strings.Join(lost, ", "))
 	}
 }
@@ -213,8 +212,9 @@ func (c *cli) debugf(format string, args ...any) {
 
 // installOverrides applies the installation's values if they are asked for, then flags, then values files, then --set,
 // --set-string and --set-file: what is more explicit wins.
-func (c *cli) installOverrides(cmd *cobra.Command, opts installOptions, before installedConfig) (*install.Overrides,
-	error) {
+func (c *cli) installOverrides(
+	cmd *cobra.Command, opts installOptions, before installedConfig,
+) (*install.Overrides, error) {
 	o := &install.Overrides{}
 	if opts.reuse {
 		if before.err != nil {
@@ -247,19 +247,15 @@ func (c *cli) installOverrides(cmd *cobra.Command, opts installOptions, before i
 			return nil, err
 		}
 	}
-	for _, expr := range opts.set {
-		if err := o.Set(expr); err != nil {
-			return nil, err
-		}
-	}
-	for _, expr := range opts.setString {
-		if err := o.SetString(expr); err != nil {
-			return nil, err
-		}
-	}
-	for _, expr := range opts.setFile {
-		if err := o.SetFile(expr, os.ReadFile); err != nil {
-			return nil, err
+	setFile := func(expr string) error { return o.SetFile(expr, os.ReadFile) }
+	for _, set := range []struct {
+		exprs []string
+		apply func(string) error
+	}{{opts.set, o.Set}, {opts.setString, o.SetString}, {opts.setFile, setFile}} {
+		for _, expr := range set.exprs {
+			if err := set.apply(expr); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return o, nil
