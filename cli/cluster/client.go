@@ -21,6 +21,9 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
+// LookTimeout bounds what commands ask of a cluster that may not be there.
+const LookTimeout = 5 * time.Second
+
 // Client is the API of one cluster.
 type Client struct {
 	kubernetes.Interface

@@ -93,7 +93,7 @@ func (c *cli) install(cmd *cobra.Command, opts installOptions) error {
 			c.debugf("not looking at the cluster: %v", err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), lookTimeout)
+	ctx, cancel := context.WithTimeout(cmd.Context(), cluster.LookTimeout)
 	defer cancel()
 	before := c.installedConfig(ctx, cl, err)
 	overrides, err := c.installOverrides(cmd, opts, before)
@@ -166,9 +166,6 @@ func (c *cli) installValues(overrides *install.Overrides) (install.Values, error
 	}
 	return values, nil
 }
-
-// lookTimeout bounds what install asks of a cluster, which may be none.
-const lookTimeout = 5 * time.Second
 
 // installedConfig is the configuration of the cluster's installation, or why there is none.
 type installedConfig struct {
