@@ -36,10 +36,12 @@ func (o *Overrides) Reuse(installed string) error {
 	return o.merge("values of the installation", tree)
 }
 
-// errNoIssuerKept says what Reuse cannot find: nobody should read an issuer's key where values are.
-var errNoIssuerKept = errors.New("the installation has certificates of its own, and the issuer's key is not kept in the " +
-	"cluster's values: give all three flags again: --identity-trust-anchors-file, --identity-issuer-certificate-file and " +
-	"--identity-issuer-key-file")
+// errIssuerNotStored says what Reuse cannot find: nobody should read an issuer's key where values are.
+var errIssuerNotStored = errors.New(
+	"the installation has certificates of its own, and the issuer's key is not kept in the " +
+		"cluster's values: give all three flags again: --identity-trust-anchors-file, --identity-issuer-certificate-file " +
+		"and " +
+		"--identity-issuer-key-file")
 
 // lacksIssuer reports whether the user's own issuer belongs to the values and is not in them.
 func (v *Values) lacksIssuer() bool {

@@ -127,7 +127,7 @@ func (o *Overrides) Values() (Values, []string, error) {
 		return Values{}, nil, blame("", o.tree)
 	}
 	if o.reused && v.lacksIssuer() {
-		return Values{}, nil, errNoIssuerKept
+		return Values{}, nil, errIssuerNotStored
 	}
 	return v, o.warnings, nil
 }

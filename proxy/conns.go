@@ -12,13 +12,13 @@ import (
 )
 
 // maxConns bounds the accepted connections of each direction that are open at once: beyond it new ones are reset, so
-// that a flood takes descriptors and memory from nobody else. An inbound peer is also refused when it has peerShare times
-// as many connections as are free. So one peer gets three quarters at most, and n peers together leave one of 1+3n
-// parts free for others: some peers cannot shut out the rest, nor the kubelet, whose probes decide whether the pod
+// that a flood takes descriptors and memory from nobody else. An inbound peer is also refused when it has peerFactor
+// times as many connections as are free. So one peer gets three quarters at most, and n peers together leave one of
+// 1+3n parts free for others: some peers cannot shut out the rest, nor the kubelet, whose probes decide whether the pod
 // lives. It is the dynamic threshold of Choudhury and Hahne (1998).
 const (
-	maxConns  = 20_000
-	peerShare = 3
+	maxConns   = 20_000
+	peerFactor = 3
 )
 
 // tracker knows every accepted connection, so that a proxy that stops can wait for them.
@@ -43,7 +43,7 @@ func peerOf(conn *net.TCPConn, direction stats.Direction) netip.Addr {
 // full reports whether there is no room for a connection from peer.
 func (t *tracker) full(direction stats.Direction, peer netip.Addr) bool {
 	free := cmp.Or(t.most, maxConns) - t.open[direction]
-	return free <= 0 || t.peers[peer] >= peerShare*free
+	return free <= 0 || t.peers[peer] >= peerFactor*free
 }
 
 // admit returns the owner of a connection, whose End makes room for another; nil when there are too many.

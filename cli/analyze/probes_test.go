@@ -55,7 +55,8 @@ func TestProbesThatAreRefused(t *testing.T) {
 		"a Deployment":                     {denying + deployment, "ProbeRefused: Deployment/web"},
 		"a Deployment outside of the mesh": {strings.Replace(denying, "enabled", "disabled", 1) + deployment, ""},
 		"a Deployment of a namespace that requires proxies": {strings.Replace(denying,
-			"annotations: {linkerd.io/inject: enabled, ", "labels: {tulle.dev/injection: required}, annotations: {", 1) + deployment, "ProbeRefused: Deployment/web"},
+			"annotations: {linkerd.io/inject: enabled, ", "labels: {tulle.dev/injection: required}, annotations: {", 1) +
+			deployment, "ProbeRefused: Deployment/web"},
 		"a Deployment on the host's network": {denying + strings.Replace(deployment, "spec: {containers",
 			"spec: {hostNetwork: true, containers", 1), ""},
 		"a Deployment with the sidecar of another mesh": {denying + strings.Replace(deployment, "containers: [",

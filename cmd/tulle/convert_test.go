@@ -166,7 +166,8 @@ func TestConvertTypes(t *testing.T) {
 		"matchLabel": {peers("selector: {matchLabel: {a: b}}"),
 			"spec.selector.matchLabel: there is no such field; did you mean matchLabels?"},
 		"mtls without a mode": {peers("mtls: {mod: STRICT}"), "spec.mtls.mod: there is no such field; did you mean mode?"},
-		"in JSON":             {`{"apiVersion":"networking.istio.io/v1","kind":"VirtualService","metadata":{"name":"a"},"spec":{"http":[{"timeout":3}]}}`, "line 1: spec.http[0].timeout: 3 is a number"},
+		"in JSON": {
+			`{"apiVersion":"networking.istio.io/v1","kind":"VirtualService","metadata":{"name":"a"},"spec":{"http":[{"timeout":3}]}}`, "line 1: spec.http[0].timeout: 3 is a number"},
 		"in a List": {"kind: List\nitems:\n- apiVersion: networking.istio.io/v1\n  kind: VirtualService\n  " +
 			"metadata: {name: a}\n  spec:\n    hosts: [on]\n", "line 7: items[0].spec.hosts[0]: on is"},
 	} {

@@ -54,7 +54,9 @@ var manifestStreams = map[string]streamCase{
 		`"name":"c"}}`, nil, `document 2, line 3: key "name" already set in map`},
 	"a key twice in a JSON List": {`{"kind":"List","items":[{"a":[1,{"x":1}],"a":{}}]}`, nil,
 		`key "a" already set in map`},
-	"the same key in two objects of JSON": {`{"kind":"List","items":[{"kind":"Pod","metadata":{"name":"a"}},{"kind":"Pod","metadata":{"name":"b"}}]}`, []string{"a", "b"}, ""},
+	"the same key in two objects of JSON": {
+		`{"kind":"List","items":[{"kind":"Pod","metadata":{"name":"a"}},{"kind":"Pod","metadata":{"name":"b"}}]}`,
+		[]string{"a", "b"}, ""},
 	"escapes that YAML does not know": {`{"kind":"Pod","metadata":{"name":"a","annotations":{"x":"\ud83d\ude00\/"}}}`,
 		[]string{"a"}, ""},
 	"tabs in JSON": {"{\n\t\"kind\": \"Pod\",\n\t\"metadata\": {\"name\": \"a\"}\n}\n",

@@ -257,15 +257,17 @@ func TestInstallRefusesASecondInstallation(t *testing.T) {
 		code    int
 		want    string // of stderr
 	}{
-		"another namespace":      {healthyCluster(t).connect, []string{"install", "-L", "tulle2"}, 1, refusal},
-		"its remedy":             {healthyCluster(t).connect, []string{"install", "-L", "tulle2"}, 1, "add -L tulle; to move it"},
+		"another namespace": {healthyCluster(t).connect, []string{"install", "-L", "tulle2"}, 1, refusal},
+		"its remedy": {healthyCluster(t).connect, []string{"install", "-L", "tulle2"}, 1,
+			"add -L tulle; to move it"},
 		"definitions alone":      {healthyCluster(t).connect, []string{"install", "-L", "tulle2", "--crds"}, 1, refusal},
 		"the same namespace":     {healthyCluster(t).connect, []string{"install", "-L", "tulle"}, 0, "already installed"},
 		"without looking":        {healthyCluster(t).connect, []string{"install", "-L", "tulle2", "--ignore-cluster"}, 0, ""},
 		"without a cluster":      {noCluster, []string{"install", "-L", "tulle2"}, 0, ""},
 		"a cluster with Linkerd": {linkerd.connect, []string{"install"}, 0, ""},
-		"without the right":      {forbidden.connect, []string{"install", "-L", "tulle2"}, 0, "note: not known whether another"},
-		"check":                  {healthyCluster(t).connect, []string{"check", "--pre", "-L", "tulle2"}, 1, ""},
+		"without the right": {forbidden.connect, []string{"install", "-L", "tulle2"}, 0,
+			"note: not known whether another"},
+		"check": {healthyCluster(t).connect, []string{"check", "--pre", "-L", "tulle2"}, 1, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := runCLI(t, test.connect, "", test.args...)
@@ -318,7 +320,8 @@ func TestInstallWarnsOfANamespaceThatApplicationsUse(t *testing.T) {
 			if r.code != 0 || !strings.HasPrefix(r.err, test.want) || test.want == "" && r.err != "" {
 				t.Errorf("exit code %d, stderr %q; want 0 and %q", r.code, r.err, test.want)
 			}
-			if test.want != "" && !strings.Contains(r.err, "annotation linkerd.io/inject to disabled and enforces the restricted") {
+			if test.want != "" && !strings.Contains(r.err,
+				"annotation linkerd.io/inject to disabled and enforces the restricted") {
 				t.Errorf("stderr %q does not say what would change", r.err)
 			}
 			if r := runCLI(t, test.connect, "", "install", "-L", "shop", "--crds"); r.err != "" {

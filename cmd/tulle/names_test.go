@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestNamesAreStrings covers where Kubernetes wants a string and YAML 1.1 (https://yaml.org/type/bool.html) reads something else. kubectl
-// refuses these manifests too.
+// TestNamesAreStrings covers where Kubernetes wants a string and YAML 1.1 (https://yaml.org/type/bool.html) reads
+// something else. kubectl refuses these manifests too.
 func TestNamesAreStrings(t *testing.T) {
 	for name, test := range map[string]struct{ manifest, want string }{
 		"name: n": {"kind: Pod\nmetadata: {name: n}\n",

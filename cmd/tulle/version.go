@@ -25,8 +25,7 @@ func (c *cli) versionCommand() *cobra.Command {
   tulle version --client --short`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c.printVersion("Client version", version, short)
-			if clientOnly {
+			if c.printVersion("Client version", version, short); clientOnly {
 				return nil
 			}
 			return c.serverVersions(cmd.Context(), short, proxy)

@@ -1,7 +1,7 @@
 // Package env holds what both directions of a proxy need of the process that they run in.
 //
-// It owns the clock, the bounds of waiting, the addresses of the pod and of the proxy, the logs and counts of what peers
-// cause, and how connections are dialled and reset. It must not import what serves connections (proxy/inbound,
+// It owns the clock, the bounds of waiting, the addresses of the pod and of the proxy, the logs and counts of what
+// peers cause, and how connections are dialled and reset. It must not import what serves connections (proxy/inbound,
 // proxy/outbound). The one idea: the two directions share one small struct, and nothing else of the proxy.
 package env
 

@@ -29,9 +29,9 @@ type Exchange struct {
 	// trailers only.
 	Trailers message.Head
 
-	// Begun is when the request's head was complete, Sent when it was last given to an upstream, Answered when the head
-	// of the final response, or of the proxy's own, was ready to go downstream, Ended when the last byte of the response was handed to the connection. All come from one clock
-	// reading a batch; a zero time means that it did not happen.
+	// Begun is when the request's head was complete, Sent when it was last given to an upstream, Answered when the head of
+	// the final response, or of the proxy's own, was ready to go downstream, Ended when the last byte of the response was
+	// handed to the connection. All come from one clock reading a batch; a zero time means that it did not happen.
 	Begun, Sent, Answered, Ended time.Time
 	// Uploaded is when the last byte of the request's body so far went upstream, FirstByte when the first one of the
 	// response's body came. They are known at End.

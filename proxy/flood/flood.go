@@ -41,8 +41,8 @@ const (
 	Roomy = 16 << 10
 )
 
-// Budgets returns the budgets of a new connection: for streams that the peer gets wrong, for streams that it resets, and
-// for control frames. A meshed client that runs out of resets is throttled, so they must not use up the first.
+// Budgets returns the budgets of a new connection: for streams that the peer gets wrong, for streams that it resets,
+// and for control frames. A meshed client that runs out of resets is throttled, so they must not use up the first.
 func (k PeerKind) Budgets() (abuse, resets, control Budget) {
 	abuse, control = Budget{burst: 1000, rate: 100}, Budget{burst: 4000, rate: 1000}
 	switch k {

@@ -31,8 +31,8 @@ type upstreamConn interface {
 	reassign(from, to *flight)
 }
 
-// flight is an exchange on its way. It is in exactly one place: with the handler, waiting for an endpoint, delayed, in an
-// upstream's queue, waiting for a dial of its own, on a connection, or answered by the proxy alone.
+// flight is an exchange on its way. It is in exactly one place: with the handler, waiting for an endpoint, delayed, in
+// an upstream's queue, waiting for a dial of its own, on a connection, or answered by the proxy alone.
 type flight struct {
 	x    exchange.Exchange
 	e    *Engine

@@ -222,7 +222,8 @@ func startSupervisor(logFile string) (pid int, send *os.File, err error) {
 	return pid, send, cmd.Process.Release()
 }
 
-// closeOnExec keeps what this process inherited from its children. They outlive the caller, whose locks they would hold.
+// closeOnExec keeps what this process inherited from its children. They outlive the caller, whose locks they would
+// hold.
 func closeOnExec() error {
 	open, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
