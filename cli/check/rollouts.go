@@ -215,7 +215,8 @@ func askRollouts(f *facts, meshed bool) error {
 	}
 }
 
-// addUnread adds to the failure of a check which kinds of workloads nobody has looked at. Alone this is worth a warning.
+// addUnread adds to the failure of a check which kinds of workloads nobody has looked at. Alone this is worth a
+// warning.
 func addUnread(err error, unread []string) error {
 	if unread == nil {
 		return err
