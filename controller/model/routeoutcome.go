@@ -19,10 +19,10 @@ func (b *outcomeBuilder) route(r *route) Outcome {
 		var result Result
 		switch p.Kind {
 		case compile.ParentService:
-			result = b.atService(r, p)
+			result = b.serviceResult(r, p)
 			b.addUnresolved(&result, r, p)
 		case compile.ParentServer:
-			result = b.atServer(r, p)
+			result = b.serverResult(r, p)
 		case compile.ParentEgress:
 			result.reject(reasonUnsupported, "EgressNetwork is not supported")
 			b.addUnresolved(&result, r, p)
@@ -48,8 +48,8 @@ func (b *outcomeBuilder) activeAt(svc *compile.Service, port compile.ServicePort
 	return list
 }
 
-// atService derives whether r is active at the Service, and what of it has no effect there.
-func (b *outcomeBuilder) atService(r *route, p *compile.ParentRef) (out Result) {
+// serviceResult derives whether r is active at the Service, and what of it has no effect there.
+func (b *outcomeBuilder) serviceResult(r *route, p *compile.ParentRef) (out Result) {
 	defer func() { out.Findings = append(out.Findings, r.latest.Findings.Of(compile.Ignored)...) }()
 	svc := b.store.services[p.NamespacedName]
 	if problem := parentProblem(p, svc); problem != "" {
@@ -88,9 +88,9 @@ func (b *outcomeBuilder) atService(r *route, p *compile.ParentRef) (out Result) 
 	return out
 }
 
-// atServer derives whether r is active at the Server. Its requests have arrived already: there are no references to
+// serverResult derives whether r is active at the Server. Its requests have arrived already: there are no references to
 // look up.
-func (b *outcomeBuilder) atServer(r *route, p *compile.ParentRef) (out Result) {
+func (b *outcomeBuilder) serverResult(r *route, p *compile.ParentRef) (out Result) {
 	switch sv := b.store.access.servers[p.NamespacedName]; {
 	case r.routeKind.IsStream():
 		out.reject(reasonNoParent, "a %s cannot be attached to a Server", r.kind)
