@@ -315,3 +315,32 @@ func packageComments(t *testing.T, dir string, files []string) []string {
 	}
 	return found
 }
+
+// TestPackagesAreSmall: a package that nobody can hold in mind is split. Tests and generated code do not count.
+func TestPackagesAreSmall(t *testing.T) {
+	type size struct{ files, lines int }
+	most := size{30, 4500}
+	mains := map[string]size{"proxy": {30, 1500}, "cmd/tulle": {30, 2000}}
+	for name, p := range load(t) {
+		var is size
+		for _, file := range p.GoFiles {
+			if strings.HasSuffix(file, ".pb.go") {
+				continue
+			}
+			text, err := os.ReadFile(filepath.Join(p.Dir, file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			is.files++
+			is.lines += strings.Count(string(text), "\n")
+		}
+		want, ok := mains[name]
+		if !ok {
+			want = most
+		}
+		if is.files > want.files || is.lines > want.lines {
+			t.Errorf("%s has %d files and %d lines, want at most %d and %d: move a concern out", name, is.files, is.lines,
+				want.files, want.lines)
+		}
+	}
+}
