@@ -142,21 +142,6 @@ func expired(t *testing.T, p *Proxy, parts ...string) float64 {
 	return sum(t, p, "tulle_mesh_connections_lapsed_total", parts...)
 }
 
-// await waits until ok, for ten seconds.
-func await(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.After(10 * time.Second)
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("not in time: %s", what)
-		}
-	}
-}
-
 const meshed = `tls="true"`
 
 // opened is how many mesh connections the server's end accepted, open how many of them there are.
@@ -179,14 +164,14 @@ func TestDroppedAnchorDrainsItsConnections(t *testing.T) {
 				by, proxy = r.cart, r.server
 			}
 			good, stop := r.load(t)
-			await(t, "load", func() bool { return good.Load() > 100 })
+			meshtest.Await(t, "load", func() bool { return good.Load() > 100 })
 			r.drop(t, by)
-			await(t, "connection drained", func() bool {
+			meshtest.Await(t, "connection drained", func() bool {
 				return expired(t, proxy, `direction="`+end+`"`, `action="drained"`, `reason="unknown_authority"`) == 1
 			})
-			await(t, "another connection instead", func() bool { return r.opened(t) == 2 && r.open(t) == 1 })
+			meshtest.Await(t, "another connection instead", func() bool { return r.opened(t) == 2 && r.open(t) == 1 })
 			before := good.Load()
-			await(t, "load on the other connection", func() bool { return good.Load() > before+100 })
+			meshtest.Await(t, "load on the other connection", func() bool { return good.Load() > before+100 })
 			stop()
 			if n := expired(t, r.client) + expired(t, r.server); n != 1 {
 				t.Errorf("%v connections were ended, want the one of the old anchor", n)
@@ -200,7 +185,7 @@ func TestDroppedAnchorDrainsItsConnections(t *testing.T) {
 func TestNothingEndsWhileTheChainHolds(t *testing.T) {
 	r := startRotation(t, serveHTTP(t, mirrorBody), mesh.HTTP1, ca.Profile{})
 	good, stop := r.load(t)
-	await(t, "load", func() bool { return good.Load() > 100 })
+	meshtest.Await(t, "load", func() bool { return good.Load() > 100 })
 	stranger := meshtest.NewCA(t)
 	for _, step := range []struct {
 		name  string
@@ -242,7 +227,7 @@ func TestConnectionMakesWayBeforeItsCertificateEnds(t *testing.T) {
 			r := startRotation(t, serveHTTP(t, mirrorBody), mesh.HTTP1, ca.Profile{Lifetime: life})
 			proxy := map[string]*Proxy{"outbound": r.client, "inbound": r.server}[end]
 			good, stop := r.load(t)
-			await(t, "load", func() bool { return good.Load() > 100 })
+			meshtest.Await(t, "load", func() bool { return good.Load() > 100 })
 			made := time.Now()
 			replace(t, r.web, r.fresh, r.both()) // renewed, for a day
 			replace(t, r.cart, r.fresh, r.both())
@@ -257,7 +242,7 @@ func TestConnectionMakesWayBeforeItsCertificateEnds(t *testing.T) {
 			if n := expired(t, proxy, `direction="`+end+`"`, `action="drained"`, `reason="certificate_out_of_time"`); n != 1 {
 				t.Errorf("%v connections drained at the end of the certificate, want 1", n)
 			}
-			await(t, "another connection instead", func() bool { return r.opened(t) == 2 && r.open(t) == 1 })
+			meshtest.Await(t, "another connection instead", func() bool { return r.opened(t) == 2 && r.open(t) == 1 })
 			proxy.reviewer.Review(made.Add(life + 2*time.Hour))
 			stop()
 			if n := expired(t, proxy); n != 1 {
@@ -336,7 +321,7 @@ func TestOpaqueConnectionUnderADroppedAnchorIsCut(t *testing.T) {
 			if n := expired(t, proxy, `direction="`+end+`"`, `action="cut"`, `reason="unknown_authority"`); n != 1 {
 				t.Errorf("%v connections cut, want 1", n)
 			}
-			await(t, "nothing of it is left", func() bool { return proxy.reviewer.Watched() == 0 })
+			meshtest.Await(t, "nothing of it is left", func() bool { return proxy.reviewer.Watched() == 0 })
 			if err := talk(dial(t, r.addr)); err != nil {
 				t.Errorf("a new connection: %v", err)
 			}

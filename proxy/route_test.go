@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tulle-mesh/tulle/internal/meshtest"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -304,7 +305,7 @@ func TestTimeoutsOfARule(t *testing.T) {
 // awaitRoutes returns once the target's routes are the ones that ok knows.
 func (pd *pod) awaitRoutes(t *testing.T, addr string, ok func(*mesh.Outbound) bool) {
 	t.Helper()
-	await(t, "the routes are active", func() bool {
+	meshtest.Await(t, "the routes are active", func() bool {
 		v := pd.Proxy.outbound.Value(pd.target(addr))
 		return v != nil && ok(v)
 	})

@@ -10,6 +10,20 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
+// limitOfWeb is a rate limit in Istio's form, and the end of its document.
+const limitOfWeb = `
+apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+metadata: {name: limit, namespace: shop}
+spec:
+  workloadSelector: {labels: {app: web}}
+  configPatches:
+  - patch:
+      value:
+        name: envoy.filters.http.local_ratelimit
+        typed_config: {value: {token_bucket: {max_tokens: 10, tokens_per_fill: 10, fill_interval: 1s}}}
+---`
+
 // decode reads documents as the command line does: numbers of YAML become those of JSON.
 func decode(t *testing.T, text string) []map[string]any {
 	t.Helper()
@@ -121,18 +135,7 @@ spec:
   targetRef: {group: policy.linkerd.io, kind: Server, name: p}
   requiredAuthenticationRefs: [{group: policy.linkerd.io, kind: MeshTLSAuthentication, name: p-1}]
 `, nil},
-		{"a rate limit does not open a port that a policy closes", `
-apiVersion: networking.istio.io/v1alpha3
-kind: EnvoyFilter
-metadata: {name: limit, namespace: shop}
-spec:
-  workloadSelector: {labels: {app: web}}
-  configPatches:
-  - patch:
-      value:
-        name: envoy.filters.http.local_ratelimit
-        typed_config: {value: {token_bucket: {max_tokens: 10, tokens_per_fill: 10, fill_interval: 1s}}}
----` + policyHead + "spec: {selector: {matchLabels: {app: web}}}\n", `
+		{"a rate limit does not open a port that a policy closes", limitOfWeb + policyHead + "spec: {selector: {matchLabels: {app: web}}}\n", `
 apiVersion: policy.linkerd.io/v1beta3
 kind: Server
 metadata: {name: limit, namespace: shop}
@@ -472,18 +475,6 @@ kind: Service
 metadata: {name: web, namespace: shop}
 spec: {selector: {app: web}, ports: [%s]}
 ---`
-	const limit = `
-apiVersion: networking.istio.io/v1alpha3
-kind: EnvoyFilter
-metadata: {name: limit, namespace: shop}
-spec:
-  workloadSelector: {labels: {app: web}}
-  configPatches:
-  - patch:
-      value:
-        name: envoy.filters.http.local_ratelimit
-        typed_config: {value: {token_bucket: {max_tokens: 10, tokens_per_fill: 10, fill_interval: 1s}}}
----`
 	for _, c := range []struct {
 		name, in string
 		servers  map[string]string // "namespace/port": policy
@@ -500,12 +491,12 @@ spec:
 		{"a port that no rule names", strings.Replace(service, "%s", "{port: 8080}, {port: 9090}, {port: 10}", 1) +
 			policyHead + "spec: {selector: {matchLabels: {app: web}}, rules: [{to: [{operation: {ports: [\"8080\"]}}]}]}\n",
 			map[string]string{"shop/8080": "deny", "shop/9090": "deny", "shop/10": "deny"}, false},
-		{"a rate limit in a namespace that denies", limit + policyHead + "spec: {}\n", map[string]string{"shop/80": "deny"},
-			false},
-		{"a rate limit in a namespace that admits some", limit + policyHead +
+		{"a rate limit in a namespace that denies", limitOfWeb + policyHead + "spec: {}\n",
+			map[string]string{"shop/80": "deny"}, false},
+		{"a rate limit in a namespace that admits some", limitOfWeb + policyHead +
 			"spec: {rules: [{from: [{source: {namespaces: [a]}}]}]}\n",
 			map[string]string{"shop/80": "deny"}, false},
-		{"a rate limit in a namespace that admits all", limit + policyHead + "spec: {rules: [{}]}\n",
+		{"a rate limit in a namespace that admits all", limitOfWeb + policyHead + "spec: {rules: [{}]}\n",
 			map[string]string{"shop/80": "all-unauthenticated"}, false},
 		{"rules for the whole mesh are none for one namespace", strings.Replace(policyHead, "shop", "istio-system", 1) +
 			"spec: {rules: [{from: [{source: {namespaces: [a]}}]}]}\n", map[string]string{}, true},

@@ -107,7 +107,7 @@ func TestAddressOfTooManyFailedHandshakes(t *testing.T) {
 	if err := attempt(); errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("a failed handshake ends with %v, want an alert", err)
 	}
-	await(t, "a failed handshake counts", func() bool { return wait() != (*limit.Bucket)(nil).Wait(0) })
+	meshtest.Await(t, "a failed handshake counts", func() bool { return wait() != (*limit.Bucket)(nil).Wait(0) })
 	for range 100 * handshakeBurst { // a stranger that is faster than this test
 		in.handshakes.failed(stranger, in.env.Now())
 	}
@@ -115,7 +115,7 @@ func TestAddressOfTooManyFailedHandshakes(t *testing.T) {
 	if err := attempt(); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("the address of too many failed handshakes gets %v, want a reset", err)
 	}
-	await(t, "the refusal is counted", func() bool {
+	meshtest.Await(t, "the refusal is counted", func() bool {
 		var text strings.Builder
 		return in.env.Stats.WriteText(&text) == nil && strings.Contains(text.String(), `error="handshake_rate"`)
 	})
@@ -156,21 +156,6 @@ func serveEcho(t *testing.T, certs *workload.Manager) (in *Inbound, addr string)
 	})
 	t.Cleanup(cancel) // before the listeners wait
 	return in, entrance.String()
-}
-
-// await waits until ok, for ten seconds.
-func await(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.After(10 * time.Second)
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("not in time: %s", what)
-		}
-	}
 }
 
 // accept serves connections with serve until the test ends.
