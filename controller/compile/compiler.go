@@ -44,11 +44,11 @@ func newCompiler(kind RouteKind, namespace string) *compiler {
 
 // route completes what was compiled.
 func (c *compiler) route(parents []gatewayv1.ParentReference, rules []mesh.Rule, bounds []RuleBounds) *Route {
-	sp := &Route{Parents: newParentRefs(c.kind, c.namespace, parents), Rules: rules, Bounds: bounds, Findings: c.findings}
+	r := &Route{Parents: newParentRefs(c.kind, c.namespace, parents), Rules: rules, Bounds: bounds, Findings: c.findings}
 	for use := range c.references {
-		sp.References = append(sp.References, use)
+		r.References = append(r.References, use)
 	}
-	return sp
+	return r
 }
 
 func (c *compiler) find(severity Severity, reason gatewayv1.RouteConditionReason, path, format string, args ...any) {

@@ -13,9 +13,9 @@ func ParseGRPCRoute(namespace string, in *gatewayv1.GRPCRouteSpec) *Route {
 	for i := range list {
 		rules[i] = c.grpcRule(ElementPath("spec", "rules", i), &list[i])
 	}
-	sp := c.route(in.ParentRefs, rules, make([]RuleBounds, len(rules)))
-	sp.Truncated = len(in.Rules) - len(rules)
-	return sp
+	r := c.route(in.ParentRefs, rules, make([]RuleBounds, len(rules)))
+	r.Truncated = len(in.Rules) - len(rules)
+	return r
 }
 
 func (c *compiler) grpcRule(path string, in *gatewayv1.GRPCRouteRule) mesh.Rule {

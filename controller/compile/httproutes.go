@@ -19,12 +19,12 @@ func ParseHTTPRoute(kind RouteKind, namespace string, in *gatewayv1.HTTPRouteSpe
 	for i := range list {
 		rules[i], bounds[i] = c.httpRule(ElementPath("spec", "rules", i), &list[i])
 	}
-	sp := c.route(in.ParentRefs, rules, bounds)
-	sp.Truncated = len(in.Rules) - len(rules)
+	r := c.route(in.ParentRefs, rules, bounds)
+	r.Truncated = len(in.Rules) - len(rules)
 	for _, h := range in.Hostnames {
-		sp.Hostnames = append(sp.Hostnames, string(h))
+		r.Hostnames = append(r.Hostnames, string(h))
 	}
-	return sp
+	return r
 }
 
 func (c *compiler) httpRule(path string, in *gatewayv1.HTTPRouteRule) (mesh.Rule, RuleBounds) {

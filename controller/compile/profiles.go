@@ -24,11 +24,11 @@ type Profile struct {
 	Findings   Findings
 }
 
-func (sp *Profile) HasMistakes() bool { return sp.Findings.Has(Invalid) }
+func (p *Profile) HasMistakes() bool { return p.Findings.Has(Invalid) }
 
 // ReplacesRoutes reports whether the profile has routes or overrides: then it replaces the routes of its Service.
 // Source: Linkerd.
-func (sp *Profile) ReplacesRoutes() bool { return len(sp.Mesh.Routes)+len(sp.Mesh.Overrides) > 0 }
+func (p *Profile) ReplacesRoutes() bool { return len(p.Mesh.Routes)+len(p.Mesh.Overrides) > 0 }
 
 // ServiceNamed returns the Service whose full name it is; zero for a name outside the cluster.
 func ServiceNamed(fqdn, domain string) types.NamespacedName {
@@ -42,21 +42,21 @@ func ServiceNamed(fqdn, domain string) types.NamespacedName {
 
 func ParseServiceProfile(o *v1alpha1.ServiceProfile, domain string) *Profile {
 	c := newCompiler(KindServiceProfile, o.Namespace)
-	sp := &Profile{Generation: o.Generation}
-	sp.Mesh.Ref = mesh.Ref{Group: KindServiceProfile.Group, Kind: KindServiceProfile.Kind, Namespace: o.Namespace,
+	p := &Profile{Generation: o.Generation}
+	p.Mesh.Ref = mesh.Ref{Group: KindServiceProfile.Group, Kind: KindServiceProfile.Kind, Namespace: o.Namespace,
 		Name: o.Name}
-	sp.Mesh.Budget = c.budget("spec.retryBudget", o.Spec.RetryBudget)
+	p.Mesh.Budget = c.budget("spec.retryBudget", o.Spec.RetryBudget)
 	routes := atMost(c, "spec.routes", o.Spec.Routes, MaxRules)
 	for i := range routes {
-		sp.Mesh.Routes = append(sp.Mesh.Routes, c.profileRoute(ElementPath("spec", "routes", i), &routes[i]))
+		p.Mesh.Routes = append(p.Mesh.Routes, c.profileRoute(ElementPath("spec", "routes", i), &routes[i]))
 	}
-	if o.Spec.RetryBudget != nil && !slices.ContainsFunc(sp.Mesh.Routes,
+	if o.Spec.RetryBudget != nil && !slices.ContainsFunc(p.Mesh.Routes,
 		func(r mesh.ProfileRoute) bool { return r.Retryable }) {
 		c.ignored("spec.retryBudget", "no route is retryable, so nothing is retried; this has no effect")
 	}
 	overrides := atMost(c, "spec.dstOverrides", o.Spec.DstOverrides, maxBackends)
 	for i := range overrides {
-		sp.Mesh.Overrides = append(sp.Mesh.Overrides,
+		p.Mesh.Overrides = append(p.Mesh.Overrides,
 			c.override(ElementPath("spec", "dstOverrides", i), &overrides[i], domain))
 	}
 	for i, text := range o.Spec.OpaquePorts {
@@ -64,13 +64,13 @@ func ParseServiceProfile(o *v1alpha1.ServiceProfile, domain string) *Profile {
 		if err != nil {
 			c.unsupported(ElementPath("spec", "opaquePorts", i), "%v", err)
 		}
-		sp.Opaque = append(sp.Opaque, set...)
+		p.Opaque = append(p.Opaque, set...)
 	}
 	for use := range c.references {
-		sp.References = append(sp.References, use)
+		p.References = append(p.References, use)
 	}
-	sp.Findings = c.findings
-	return sp
+	p.Findings = c.findings
+	return p
 }
 
 func (c *compiler) budget(path string, in *v1alpha1.RetryBudget) *mesh.Budget {

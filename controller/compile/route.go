@@ -53,10 +53,10 @@ type Route struct {
 }
 
 // HasMistakes reports whether the generation has mistakes.
-func (sp *Route) HasMistakes() bool { return sp.Findings.Has(Invalid) }
+func (r *Route) HasMistakes() bool { return r.Findings.Has(Invalid) }
 
-func (sp *Route) Attaches(svc *Service, port ServicePort) bool {
-	return slices.ContainsFunc(sp.Parents, func(p ParentRef) bool {
+func (r *Route) Attaches(svc *Service, port ServicePort) bool {
+	return slices.ContainsFunc(r.Parents, func(p ParentRef) bool {
 		return p.Kind == ParentService && p.NamespacedName == svc.NamespacedName && p.Includes(port)
 	})
 }
