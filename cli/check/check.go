@@ -30,7 +30,7 @@ type check struct {
 	warns bool
 	// fatal says that nothing after the check means anything when it fails.
 	fatal bool
-	// transient says that a failure may pass by itself, so that --wait waits for it, unless it is lasting.
+	// transient says that a failure may pass by itself, so that --wait waits for it, unless it is permanent.
 	transient bool
 	ask       func(*facts) error
 }
@@ -192,7 +192,7 @@ func (m minor) Unwrap() error { return m.error }
 func firstTransient(results Results) string {
 	for _, cat := range results {
 		for _, r := range cat.checks {
-			if r.transient && r.result == failed && !apierrors.IsForbidden(r.err) && mayPass(r.err) {
+			if r.transient && r.result == failed && !apierrors.IsForbidden(r.err) && isTransient(r.err) {
 				return fmt.Sprintf("%s: %v", r.text, r.err)
 			}
 		}

@@ -8,23 +8,23 @@ import (
 	"testing"
 )
 
-// TestMayPass waits while any part of a failure may pass.
-func TestMayPass(t *testing.T) {
-	passing, forbidden := errors.New("starting"), lasting{errors.New("forbidden")}
+// TestIsTransient waits while any part of a failure is transient.
+func TestIsTransient(t *testing.T) {
+	starting, forbidden := errors.New("starting"), permanent{errors.New("forbidden")}
 	for name, test := range map[string]struct {
 		err  error
 		want bool
 	}{
-		"nothing":             {nil, false},
-		"a failure":           {passing, true},
-		"a lasting one":       {forbidden, false},
-		"lasting ones":        {errors.Join(forbidden, forbidden), false},
-		"one of each":         {errors.Join(forbidden, passing), true},
-		"a lasting one, told": {fmt.Errorf("check: %w", forbidden), false},
-		"an absent webhook":   {refusal(rollout{refused: `Internal error occurred: failed calling webhook "tulle"`}), true},
-		"a quota":             {refusal(rollout{refused: "is forbidden: exceeded quota"}), false},
+		"nothing":                  {nil, false},
+		"a failure":                {starting, true},
+		"a permanent one":          {forbidden, false},
+		"permanent ones":           {errors.Join(forbidden, forbidden), false},
+		"one of each":              {errors.Join(forbidden, starting), true},
+		"a permanent one, wrapped": {fmt.Errorf("check: %w", forbidden), false},
+		"an absent webhook":        {refusal(rollout{refused: `Internal error occurred: failed calling webhook "tulle"`}), true},
+		"a quota":                  {refusal(rollout{refused: "is forbidden: exceeded quota"}), false},
 	} {
-		if got := mayPass(test.err); got != test.want {
+		if got := isTransient(test.err); got != test.want {
 			t.Errorf("%s: got %t, want %t", name, got, test.want)
 		}
 	}

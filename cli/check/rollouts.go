@@ -19,21 +19,21 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// lasting is a failure that no waiting mends, of a check that is worth waiting for otherwise.
-type lasting struct{ error }
+// permanent is a failure that no waiting mends, of a check whose failures are transient otherwise.
+type permanent struct{ error }
 
-func (l lasting) Unwrap() error { return l.error }
+func (p permanent) Unwrap() error { return p.error }
 
-// mayPass reports whether waiting may mend a failure. It does not where every part of the failure is lasting.
-func mayPass(err error) bool {
+// isTransient reports whether waiting may mend a failure. It does not where every part of the failure is permanent.
+func isTransient(err error) bool {
 	switch err := err.(type) {
-	case nil, lasting:
+	case nil, permanent:
 		return false
 	case interface{ Unwrap() []error }:
-		return slices.ContainsFunc(err.Unwrap(), mayPass)
+		return slices.ContainsFunc(err.Unwrap(), isTransient)
 	case interface{ Unwrap() error }:
 		inner := err.Unwrap()
-		return inner == nil || mayPass(inner)
+		return inner == nil || isTransient(inner)
 	}
 	return true
 }
@@ -211,7 +211,7 @@ func askRollouts(f *facts, meshed bool) error {
 	case waiting != "":
 		return fmt.Errorf("no pod with a proxy found yet; %s is being rolled out", waiting)
 	default:
-		return lasting{f.withoutProxies(namespaces)}
+		return permanent{f.withoutProxies(namespaces)}
 	}
 }
 
@@ -221,7 +221,7 @@ func addUnread(err error, unread []string) error {
 	if unread == nil {
 		return err
 	}
-	note := lasting{fmt.Errorf("workloads not looked at: you may not list %s", strings.Join(unread, " and "))}
+	note := permanent{fmt.Errorf("workloads not looked at: you may not list %s", strings.Join(unread, " and "))}
 	if err == nil {
 		return minor{note}
 	}
@@ -232,13 +232,13 @@ func addUnread(err error, unread []string) error {
 // what they may be; a webhook that does not answer, and a ServiceAccount that is about to be made, do not.
 func refusal(r rollout) error {
 	err := fmt.Errorf("%s -n %s gets no new pods: %s", r.name, r.namespace, r.refused)
-	for _, passing := range []string{"failed calling webhook", "error looking up service account",
+	for _, transient := range []string{"failed calling webhook", "error looking up service account",
 		"unable to create new content", "timeout", "timed out"} {
-		if strings.Contains(r.refused, passing) {
+		if strings.Contains(r.refused, transient) {
 			return err
 		}
 	}
-	return lasting{err}
+	return permanent{err}
 }
 
 // withoutProxies says what would give the scope its first proxy.
