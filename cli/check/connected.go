@@ -128,7 +128,7 @@ func askConnected(f *facts) error {
 		case !asked || l.err != nil || l.connected:
 			return ""
 		case remedy == "":
-			remedy = fmt.Sprintf("they serve what they last heard, and changes do not reach them; the reason is in\n"+
+			remedy = fmt.Sprintf("they serve what they last heard, and changes do not reach them; for the reason: "+
 				"kubectl logs -n %s %s -c %s | grep 'destination controller lost'", pod.Namespace, pod.Name, mesh.ProxyContainer)
 		}
 		if l.values == 0 {

@@ -38,7 +38,8 @@ func TestCheckFindsProxiesWithoutControlPlane(t *testing.T) {
 			serveMetrics(t, f, "web-2:4191", linkMetrics(0, 7, 184.4))
 		}, 1, []string{
 			"× " + connectedCheck + "\n    shop/web-2: not connected for 3m4s\n    they serve what they last heard",
-			"\n    kubectl logs -n shop web-2 -c tulle-proxy | grep 'destination controller lost'\n",
+			"changes do not reach them; for the reason: " +
+				"kubectl logs -n shop web-2 -c tulle-proxy | grep 'destination controller lost'\n",
 		}},
 		"one that never had it": {func(t *testing.T, f *fakeCluster) {
 			serveMetrics(t, f, "web-1:4191", linkMetrics(0, 0, 61))
@@ -130,7 +131,9 @@ func TestCheckWaitsForProxiesToConnect(t *testing.T) {
 	}
 	r := runCLI(t, connect, "", "check", "--proxy", "--wait=1m")
 	if r.code != 0 || asked != 2 ||
-		!strings.Contains(r.err, "waiting: "+connectedCheck+": shop/web-1: not connected for 1s") ||
+		!strings.HasPrefix(r.err, "waiting: "+connectedCheck+": shop/web-1: not connected for 1s; ") ||
+		!strings.HasSuffix(r.err, "for the reason: kubectl logs -n shop web-1 -c tulle-proxy | "+
+			"grep 'destination controller lost'\n") || strings.Count(r.err, "\n") != 1 ||
 		!strings.Contains(r.out, "√ "+connectedCheck) {
 		t.Errorf("exit code %d after %d readings, stderr %q; want 0 after 2 and a word about web-1:\n%s", r.code, asked,
 			r.err, r.out)
