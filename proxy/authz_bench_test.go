@@ -49,10 +49,10 @@ func BenchmarkAuthorizedRequest(b *testing.B) {
 			app := benchApp(b)
 			server := startQuiet(b, Config{Local: &Local{
 				Certs:   ca.Certs(cart),
-				Inbound: []LocalInbound{{Listen: anyPort, App: netip.MustParseAddrPort(app), Policy: policies(web)[name]}},
+				Inbound: []LocalInbound{{Listen: anyPort, AppAddr: netip.MustParseAddrPort(app), Policy: policies(web)[name]}},
 			}})
 			client := startQuiet(b, Config{Local: &Local{Certs: ca.Certs(web),
-				Outbound: []LocalOutbound{{Listen: anyPort, Target: mesh.Outbound{
+				Outbound: []LocalOutbound{{Listen: anyPort, Value: mesh.Outbound{
 					Kind:      mesh.ToService,
 					Endpoints: []mesh.Endpoint{{Addr: server.Addresses().Local.Inbound[0], Identity: cart}},
 				}}}}})

@@ -47,15 +47,15 @@ func startGuarded(t *testing.T, ids ...mesh.ID) *guarded {
 	g := &guarded{ports: [2]uint16{apps[0].Port(), apps[1].Port()}, callers: map[mesh.ID]*Proxy{}}
 	g.Proxy = start(t, Config{
 		Pod: Pod{HostIPs: []netip.Addr{nodeAddr}},
-		Local: &Local{Certs: ca.Certs(cart), Inbound: []LocalInbound{{Listen: anywhere, App: apps[0]},
-			{Listen: anywhere, App: apps[1]}}},
+		Local: &Local{Certs: ca.Certs(cart), Inbound: []LocalInbound{{Listen: anywhere, AppAddr: apps[0]},
+			{Listen: anywhere, AppAddr: apps[1]}}},
 	})
 	at := func(i int) netip.AddrPort {
 		return netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), g.Addresses().Local.Inbound[i].Port())
 	}
 	g.http, g.tcp = at(0), at(1)
 	to := func(a netip.AddrPort) LocalOutbound {
-		return LocalOutbound{Listen: anyPort, Target: mesh.Outbound{Kind: mesh.ToService,
+		return LocalOutbound{Listen: anyPort, Value: mesh.Outbound{Kind: mesh.ToService,
 			Endpoints: []mesh.Endpoint{{Addr: a, Identity: cart}}}}
 	}
 	for _, id := range ids {

@@ -38,13 +38,13 @@ func startChain(t *testing.T, hops int, policy mesh.RequestPolicy,
 		if place > 0 {
 			app := c.app(t, place, place == hops, next, serve)
 			local.Inbound = []LocalInbound{{
-				Listen: anyPort, App: netip.MustParseAddrPort(app), Policy: mesh.PortPolicy{Policy: mesh.AllUnauthenticated},
+				Listen: anyPort, AppAddr: netip.MustParseAddrPort(app), Policy: mesh.PortPolicy{Policy: mesh.AllUnauthenticated},
 			}}
 		}
 		if place < hops {
 			// The outbound side needs the address of the next pod, the application that of the outbound side: see app.
 			after := c.proxies[place+1]
-			local.Outbound = []LocalOutbound{{Listen: anyPort, Target: mesh.Outbound{
+			local.Outbound = []LocalOutbound{{Listen: anyPort, Value: mesh.Outbound{
 				Kind: mesh.ToService, Authority: "next.shop.svc.cluster.local:80", Protocol: mesh.HTTP1, Policy: policy,
 				Service: mesh.ServiceRef{Namespace: "shop", Name: "next", Port: 80},
 				Endpoints: []mesh.Endpoint{{Addr: after.Addresses().Local.Inbound[0],

@@ -23,9 +23,10 @@ type Config struct {
 	Local *Local
 	// Certs, when set, is the pod's identity; nil gets one from Settings.IdentityAddr.
 	Certs *workload.Manager
-	// Original, when set, returns where an accepted connection wanted to go; nil asks the kernel, which redirected it.
-	Original func(*net.TCPConn) (netip.AddrPort, error)
-	Version  string
+	// OrigDst, when set, returns the original destination of an accepted connection; nil asks the kernel, which redirected
+	// it.
+	OrigDst func(*net.TCPConn) (netip.AddrPort, error)
+	Version string
 	// Log and AccessLog must not block: requests are logged while the engine's loop lock is held.
 	Log *zap.Logger
 	// Level is the level of Log, which the admin server can change.

@@ -53,8 +53,8 @@ func TestParseLocal(t *testing.T) {
 	if diff := cmp.Diff(want, got.Inbound[0].Policy); diff != "" {
 		t.Error(diff)
 	}
-	if e := got.Outbound[0].Target.Endpoints[0]; e.Weight != 2 || e.Addr.Port() != 6001 ||
-		got.Outbound[0].Target.Protocol != mesh.HTTP1 {
+	if e := got.Outbound[0].Value.Endpoints[0]; e.Weight != 2 || e.Addr.Port() != 6001 ||
+		got.Outbound[0].Value.Protocol != mesh.HTTP1 {
 		t.Errorf("got %+v", got.Outbound[0])
 	}
 }

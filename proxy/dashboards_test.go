@@ -106,8 +106,8 @@ func openShop(t *testing.T) *shop {
 	}}
 	s := &shop{}
 	s.cart = start(t, Config{Local: &Local{Certs: ca.Certs(cart), Admin: anyPort, Inbound: []LocalInbound{
-		{Listen: anyPort, App: netip.MustParseAddrPort(app), Policy: policy},
-		{Listen: anyPort, App: netip.MustParseAddrPort(bytes),
+		{Listen: anyPort, AppAddr: netip.MustParseAddrPort(app), Policy: policy},
+		{Listen: anyPort, AppAddr: netip.MustParseAddrPort(bytes),
 			Policy: opaque(mesh.PortPolicy{Policy: mesh.AllUnauthenticated})},
 	}}})
 	at := s.cart.Addresses().Local.Inbound
@@ -125,7 +125,7 @@ func openShop(t *testing.T) *shop {
 		{Name: "GET /books", Condition: mesh.Condition{PathRegex: "/books.*"}}}}
 	queue.Protocol, queue.Endpoints = mesh.Opaque, endpoint(at[1])
 	s.web = start(t, Config{Local: &Local{Certs: ca.Certs(web), Admin: anyPort, Outbound: []LocalOutbound{
-		{Listen: anyPort, Target: target("cart")}, {Listen: anyPort, Target: books}, {Listen: anyPort, Target: queue},
+		{Listen: anyPort, Value: target("cart")}, {Listen: anyPort, Value: books}, {Listen: anyPort, Value: queue},
 	}}})
 	to := s.web.Addresses().Local.Outbound
 	for addr, paths := range map[string][]string{

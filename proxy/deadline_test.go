@@ -21,12 +21,12 @@ func TestDeadlinesGoFromHopToHop(t *testing.T) {
 	})
 	ca := meshtest.NewCA(t)
 	server := start(t, Config{Local: &Local{Certs: ca.Certs(cart), Inbound: []LocalInbound{{
-		Listen: anyPort, App: netip.MustParseAddrPort(app), Policy: mesh.PortPolicy{Policy: mesh.AllUnauthenticated},
+		Listen: anyPort, AppAddr: netip.MustParseAddrPort(app), Policy: mesh.PortPolicy{Policy: mesh.AllUnauthenticated},
 	}}}})
 	at := server.Addresses().Local.Inbound[0]
 	entrance := func(id mesh.ID, limits mesh.Timeouts) string {
 		p := start(t, Config{Local: &Local{Certs: ca.Certs(web),
-			Outbound: []LocalOutbound{{Listen: anyPort, Target: mesh.Outbound{
+			Outbound: []LocalOutbound{{Listen: anyPort, Value: mesh.Outbound{
 				Kind: mesh.ToService, Service: svc("cart"), Authority: "cart.shop.svc.cluster.local:80", Protocol: mesh.HTTP1,
 				Policy: mesh.RequestPolicy{Timeouts: limits}, Endpoints: []mesh.Endpoint{{Addr: at, Identity: id}},
 			}}}}})

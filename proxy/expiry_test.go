@@ -35,13 +35,13 @@ func startRotation(t *testing.T, app string, protocol mesh.Protocol, profile ca.
 	r := &rotation{old: meshtest.NewCAWith(t, profile, time.Now()), fresh: meshtest.NewCA(t)}
 	r.web, r.cart = r.old.Certs(web), r.old.Certs(cart)
 	r.server = newProxy(t, Config{Local: &Local{Certs: r.cart, Inbound: []LocalInbound{{
-		Listen: anyPort, App: netip.MustParseAddrPort(app),
+		Listen: anyPort, AppAddr: netip.MustParseAddrPort(app),
 		Policy: mesh.PortPolicy{Policy: mesh.AllAuthenticated, Protocol: protocol},
 	}}}})
 	hasten(r.server)
 	run(t, r.server)
 	r.client = newProxy(t, Config{Local: &Local{Certs: r.web,
-		Outbound: []LocalOutbound{{Listen: anyPort, Target: mesh.Outbound{
+		Outbound: []LocalOutbound{{Listen: anyPort, Value: mesh.Outbound{
 			Kind: mesh.ToService, Authority: "cart.shop.svc.cluster.local:80", Protocol: protocol,
 			Endpoints: []mesh.Endpoint{{Addr: r.server.Addresses().Local.Inbound[0], Identity: cart}},
 		}}}}})

@@ -53,7 +53,7 @@ func TestEndOfAFloodedConnectionIsLoggedAndCounted(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			core, logged := observer.New(zapcore.InfoLevel)
 			p := newProxy(t, Config{Log: zap.New(core), Local: &Local{Inbound: []LocalInbound{{
-				Listen: anyPort, App: netip.MustParseAddrPort(app), Policy: mesh.PortPolicy{Policy: mesh.AllUnauthenticated},
+				Listen: anyPort, AppAddr: netip.MustParseAddrPort(app), Policy: mesh.PortPolicy{Policy: mesh.AllUnauthenticated},
 			}}}})
 			run(t, p)
 			do(t, p.Addresses().Local.Inbound[0].String())

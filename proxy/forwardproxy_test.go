@@ -60,13 +60,13 @@ func TestNoRequestIsAuthorizedByOneNameAndServedByAnother(t *testing.T) {
 			server := start(t, Config{
 				AccessLog: log, Settings: mesh.ProxyConfig{AccessLog: "json"},
 				Local: &Local{Certs: ca.Certs(cart), Inbound: []LocalInbound{
-					{Listen: anyPort, App: netip.MustParseAddrPort(app), Policy: policy}}},
+					{Listen: anyPort, AppAddr: netip.MustParseAddrPort(app), Policy: policy}}},
 			})
 			at := server.Addresses().Local.Inbound[0]
 			entrance := at.String()
 			if !plain {
 				client := start(t, Config{Local: &Local{Certs: ca.Certs(web),
-					Outbound: []LocalOutbound{{Listen: anyPort, Target: mesh.Outbound{
+					Outbound: []LocalOutbound{{Listen: anyPort, Value: mesh.Outbound{
 						Kind: mesh.ToService, Endpoints: []mesh.Endpoint{{Addr: at, Identity: cart}},
 					}}}}})
 				entrance = client.Addresses().Local.Outbound[0].String()

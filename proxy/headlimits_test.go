@@ -219,7 +219,7 @@ func configured(t *testing.T, app string, limit int) (entrance string) {
 	p := start(t, Config{
 		Settings: mesh.ProxyConfig{MaxHeaderListBytes: limit},
 		Local: &Local{Inbound: []LocalInbound{{
-			Listen: anyPort, App: netip.MustParseAddrPort(app), Policy: mesh.PortPolicy{Policy: mesh.AllUnauthenticated},
+			Listen: anyPort, AppAddr: netip.MustParseAddrPort(app), Policy: mesh.PortPolicy{Policy: mesh.AllUnauthenticated},
 		}}},
 	})
 	return p.Addresses().Local.Inbound[0].String()

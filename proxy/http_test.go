@@ -554,12 +554,12 @@ func TestServerThatLosesItsCertificateAuthority(t *testing.T) {
 	app := serveHTTP(t, func(http.ResponseWriter, *http.Request) { t.Error("request reached a stranger") })
 	stranger := start(t, Config{Local: &Local{
 		Certs: meshtest.NewCA(t).Certs(cart),
-		Inbound: []LocalInbound{{Listen: anyPort, App: netip.MustParseAddrPort(app),
+		Inbound: []LocalInbound{{Listen: anyPort, AppAddr: netip.MustParseAddrPort(app),
 			Policy: mesh.PortPolicy{Policy: mesh.AllUnauthenticated}}},
 	}})
 	c := start(t, Config{Local: &Local{
 		Certs: meshtest.NewCA(t).Certs(web),
-		Outbound: []LocalOutbound{{Listen: anyPort, Target: mesh.Outbound{
+		Outbound: []LocalOutbound{{Listen: anyPort, Value: mesh.Outbound{
 			Kind: mesh.ToService, Endpoints: []mesh.Endpoint{{Addr: stranger.Addresses().Local.Inbound[0], Identity: cart}},
 		}}},
 	}})
@@ -587,14 +587,14 @@ func TestApplicationThatStopsIsNotTheClientsProblem(t *testing.T) {
 				server := start(t, Config{Local: &Local{
 					Certs: ca.Certs(cart),
 					Inbound: []LocalInbound{{
-						Listen: anyPort, App: netip.MustParseAddrPort(app), Policy: mesh.PortPolicy{Policy: mesh.AllUnauthenticated},
+						Listen: anyPort, AppAddr: netip.MustParseAddrPort(app), Policy: mesh.PortPolicy{Policy: mesh.AllUnauthenticated},
 					}},
 				}})
 				target.Endpoints = append(target.Endpoints,
 					mesh.Endpoint{Addr: server.Addresses().Local.Inbound[0], Identity: cart})
 			}
 			p := start(t, Config{Local: &Local{Certs: ca.Certs(web),
-				Outbound: []LocalOutbound{{Listen: anyPort, Target: target}}}})
+				Outbound: []LocalOutbound{{Listen: anyPort, Value: target}}}})
 			bothVersions(t, func(t *testing.T, http2 bool) {
 				c := client(t, p.Addresses().Local.Outbound[0].String(), http2)
 				for i := range 20 {

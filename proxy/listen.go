@@ -18,7 +18,7 @@ import (
 
 // Values of the label "error" of connections that are refused before a direction serves them.
 const (
-	errorOriginalDst  = "no_original_destination"
+	errorNoOrigDst    = "no_original_destination"
 	errorTooManyConns = "too_many_connections"
 )
 
@@ -26,9 +26,9 @@ const (
 type listener struct {
 	*net.TCPListener
 	direction stats.Direction
-	// original returns where a connection wanted to go.
-	original func(*net.TCPConn) (netip.AddrPort, error)
-	serve    serveFunc
+	// origDst returns the original destination of a connection: where its client wanted to go.
+	origDst func(*net.TCPConn) (netip.AddrPort, error)
+	serve   serveFunc
 }
 
 // listen binds every listener of the configuration.
@@ -47,8 +47,8 @@ func (p *Proxy) listen() error {
 	return err
 }
 
-// serveFunc serves a connection to its end, or until it moves into a pool of idle connections.
-type serveFunc = func(ctx context.Context, owner *idle.Owner, orig netip.AddrPort)
+// serveFunc serves a connection to origDst to its end, or until it moves into a pool of idle connections.
+type serveFunc = func(ctx context.Context, owner *idle.Owner, origDst netip.AddrPort)
 
 // listenBoth binds a port on an IPv4 address, and on an IPv6 address if the system has IPv6. Port 0 lets the system
 // choose one that is free on both.
@@ -90,7 +90,7 @@ func (p *Proxy) listenPort(
 		if i == 0 {
 			first, port = addr, addr.Port()
 		}
-		p.listeners = append(p.listeners, &listener{TCPListener: l, direction: direction, original: p.original, serve: serve})
+		p.listeners = append(p.listeners, &listener{TCPListener: l, direction: direction, origDst: p.origDst, serve: serve})
 	}
 	return first, nil
 }
@@ -111,7 +111,7 @@ func (p *Proxy) listenLocal(local *Local) error {
 			return fmt.Errorf("listen outbound %d: %w", i, err)
 		}
 		key := env.Unmap(l.Addr().(*net.TCPAddr).AddrPort())
-		p.fixed.add(key, o.Target)
+		p.fixed.add(key, o.Value)
 		p.addLocal(l, stats.Outbound, key, p.outbound.Serve)
 		p.bound.Local.Outbound = append(p.bound.Local.Outbound, key)
 	}
@@ -120,16 +120,16 @@ func (p *Proxy) listenLocal(local *Local) error {
 		if err != nil {
 			return fmt.Errorf("listen inbound %d: %w", i, err)
 		}
-		p.addLocal(l, stats.Inbound, in.App, p.inbound.Serve)
+		p.addLocal(l, stats.Inbound, in.AppAddr, p.inbound.Serve)
 		p.bound.Local.Inbound = append(p.bound.Local.Inbound, env.Unmap(l.Addr().(*net.TCPAddr).AddrPort()))
 	}
 	return nil
 }
 
-func (p *Proxy) addLocal(l *net.TCPListener, direction stats.Direction, orig netip.AddrPort, serve serveFunc) {
+func (p *Proxy) addLocal(l *net.TCPListener, direction stats.Direction, origDst netip.AddrPort, serve serveFunc) {
 	p.listeners = append(p.listeners, &listener{
 		TCPListener: l, direction: direction, serve: serve,
-		original: func(*net.TCPConn) (netip.AddrPort, error) { return orig, nil },
+		origDst: func(*net.TCPConn) (netip.AddrPort, error) { return origDst, nil },
 	})
 }
 
@@ -163,15 +163,15 @@ func (p *Proxy) accept(ctx context.Context, l *listener) error {
 	}
 }
 
-// serveConn finds out where the connection wanted to go and serves it.
+// serveConn finds the original destination of a connection and serves it.
 func (p *Proxy) serveConn(ctx context.Context, l *listener, owner *idle.Owner) {
-	orig, err := l.original(owner.TCPConn)
+	origDst, err := l.origDst(owner.TCPConn)
 	if err != nil {
 		p.log.Warn("no original destination", zap.String("direction", string(l.direction)),
 			zap.Stringer("client", owner.RemoteAddr()), zap.Error(err))
-		p.env.Stats.ConnFailed(l.direction, errorOriginalDst)
+		p.env.Stats.ConnFailed(l.direction, errorNoOrigDst)
 		env.Reset(owner.TCPConn)
 		return
 	}
-	l.serve(ctx, owner, orig)
+	l.serve(ctx, owner, origDst)
 }

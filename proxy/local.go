@@ -29,14 +29,14 @@ type Local struct {
 // LocalOutbound is a listener for an application's connections to one target.
 type LocalOutbound struct {
 	Listen netip.AddrPort
-	Target mesh.Outbound
+	Value  mesh.Outbound // what the target resolves to
 }
 
 // LocalInbound is a listener for peers' connections to one application.
 type LocalInbound struct {
-	Listen netip.AddrPort
-	App    netip.AddrPort
-	Policy mesh.PortPolicy
+	Listen  netip.AddrPort
+	AppAddr netip.AddrPort
+	Policy  mesh.PortPolicy
 }
 
 // localFile is the JSON form of Local.
@@ -66,7 +66,7 @@ type localEndpointFile struct {
 
 type localInboundFile struct {
 	Listen          netip.AddrPort `json:"listen"`
-	App             netip.AddrPort `json:"app"`
+	AppAddr         netip.AddrPort `json:"app"`
 	Protocol        string         `json:"protocol,omitempty"`
 	Policy          string         `json:"policy,omitempty"` // an access policy; all-unauthenticated by default
 	RequireIdentity bool           `json:"requireIdentity,omitempty"`
@@ -129,7 +129,7 @@ func (o *localOutboundFile) outbound() (LocalOutbound, error) {
 	if err != nil {
 		return LocalOutbound{}, err
 	}
-	out := LocalOutbound{Listen: o.Listen, Target: mesh.Outbound{
+	out := LocalOutbound{Listen: o.Listen, Value: mesh.Outbound{
 		Kind: mesh.ToService, Authority: o.Authority, Protocol: protocol,
 	}}
 	for _, e := range o.Endpoints {
@@ -139,7 +139,7 @@ func (o *localOutboundFile) outbound() (LocalOutbound, error) {
 				return LocalOutbound{}, err
 			}
 		}
-		out.Target.Endpoints = append(out.Target.Endpoints, endpoint)
+		out.Value.Endpoints = append(out.Value.Endpoints, endpoint)
 	}
 	return out, nil
 }
@@ -155,7 +155,7 @@ func (in *localInboundFile) inbound() (LocalInbound, error) {
 			return LocalInbound{}, err
 		}
 	}
-	return LocalInbound{Listen: in.Listen, App: in.App, Policy: mesh.PortPolicy{
+	return LocalInbound{Listen: in.Listen, AppAddr: in.AppAddr, Policy: mesh.PortPolicy{
 		Protocol: protocol, Policy: policy, RequireIdentity: in.RequireIdentity,
 	}}, nil
 }
@@ -186,7 +186,7 @@ type fixed struct {
 func newFixed(local *Local) (*fixed, error) {
 	f := &fixed{outbound: map[mesh.Target]*latest.Cell[*mesh.Outbound]{}}
 	for i, o := range local.Outbound {
-		for _, e := range o.Target.Endpoints {
+		for _, e := range o.Value.Endpoints {
 			if !e.Identity.IsZero() && local.Certs == nil {
 				return nil, fmt.Errorf(
 					"local outbound %d: endpoint %s has an identity, but there is no certificate to connect with", i, e.Addr)
@@ -195,7 +195,7 @@ func newFixed(local *Local) (*fixed, error) {
 	}
 	in := &mesh.Inbound{Default: mesh.PortPolicy{Policy: mesh.Deny}, Ports: map[uint16]mesh.PortPolicy{}}
 	for _, l := range local.Inbound {
-		in.Ports[l.App.Port()] = l.Policy
+		in.Ports[l.AppAddr.Port()] = l.Policy
 	}
 	f.inbound.Store(in)
 	return f, nil

@@ -14,9 +14,9 @@ import (
 // linux/netfilter_ipv6/ip6_tables.h.
 const soOriginalDst = 80
 
-// originalDst returns where a redirected connection wanted to go, unmapped. Without redirection the kernel answers with
-// an error or with the address that was really connected to, which is this listener's own: the loop guard refuses it.
-func originalDst(c *net.TCPConn) (netip.AddrPort, error) {
+// kernelOrigDst asks the kernel for the original destination of a redirected connection, and returns it unmapped.
+// Without redirection the kernel answers with an error or with the listener's own address, which the loop guard refuses.
+func kernelOrigDst(c *net.TCPConn) (netip.AddrPort, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return netip.AddrPort{}, err
@@ -25,9 +25,9 @@ func originalDst(c *net.TCPConn) (netip.AddrPort, error) {
 	if !ok {
 		return netip.AddrPort{}, fmt.Errorf("original destination of %v: not TCP", c.LocalAddr())
 	}
-	lookup := originalDst6
+	lookup := kernelOrigDst6
 	if local.IP.To4() != nil {
-		lookup = originalDst4
+		lookup = kernelOrigDst4
 	}
 	var addr netip.AddrPort
 	var lookupErr error
@@ -40,8 +40,8 @@ func originalDst(c *net.TCPConn) (netip.AddrPort, error) {
 	return addr, nil
 }
 
-// originalDst4 reads a sockaddr_in through the only typed option of x/sys/unix that is at least as large.
-func originalDst4(fd int) (netip.AddrPort, error) {
+// kernelOrigDst4 reads a sockaddr_in through the only typed option of x/sys/unix that is at least as large.
+func kernelOrigDst4(fd int) (netip.AddrPort, error) {
 	m, err := unix.GetsockoptIPv6Mreq(fd, unix.SOL_IP, soOriginalDst)
 	if err != nil {
 		return netip.AddrPort{}, err
@@ -50,8 +50,8 @@ func originalDst4(fd int) (netip.AddrPort, error) {
 	return netip.AddrPortFrom(netip.AddrFrom4([4]byte(m.Multiaddr[4:8])), port), nil
 }
 
-// originalDst6 reads a sockaddr_in6; see originalDst4.
-func originalDst6(fd int) (netip.AddrPort, error) {
+// kernelOrigDst6 reads a sockaddr_in6; see kernelOrigDst4.
+func kernelOrigDst6(fd int) (netip.AddrPort, error) {
 	info, err := unix.GetsockoptIPv6MTUInfo(fd, unix.SOL_IPV6, soOriginalDst)
 	if err != nil {
 		return netip.AddrPort{}, err

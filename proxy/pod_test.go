@@ -18,7 +18,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/env"
 )
 
-// pod is a proxy with a control plane. Instead of the kernel, the test says where connections wanted to go.
+// pod is a proxy with a control plane. Instead of the kernel, the test says what the original destinations are.
 type pod struct {
 	*Proxy
 	ca       *meshtest.CA
@@ -44,7 +44,7 @@ func startPod(t *testing.T, edit func(*Config)) *pod {
 		Pod: Pod{Name: "web-1", Namespace: "shop", ServiceAccount: "web",
 			IPs: []netip.Addr{netip.MustParseAddr("127.0.0.1")}},
 		Certs: ca.Certs(web),
-		Original: func(c *net.TCPConn) (netip.AddrPort, error) {
+		OrigDst: func(c *net.TCPConn) (netip.AddrPort, error) {
 			if env.Unmap(c.LocalAddr().(*net.TCPAddr).AddrPort()) == pd.Addresses().Outbound {
 				return *pd.outbound.Load(), nil
 			}

@@ -30,7 +30,7 @@ func TestGRPCProbeOnNewConnections(t *testing.T) {
 	healthpb.RegisterHealthServer(app, health.NewServer())
 	addr := testapp.ServeGRPC(t, app)
 	server := start(t, Config{Local: &Local{Inbound: []LocalInbound{{
-		Listen: anyPort, App: netip.MustParseAddrPort(addr), Policy: mesh.PortPolicy{Policy: mesh.AllUnauthenticated},
+		Listen: anyPort, AppAddr: netip.MustParseAddrPort(addr), Policy: mesh.PortPolicy{Policy: mesh.AllUnauthenticated},
 	}}}})
 	entrance := server.Addresses().Local.Inbound[0].String()
 	for i := range 50 {
@@ -149,7 +149,7 @@ func TestARedirectedProbeIsLogged(t *testing.T) {
 	p := newProxy(t, Config{
 		Log:   zap.New(core),
 		Pod:   Pod{HostIPs: []netip.Addr{netip.MustParseAddr("127.0.0.1")}},
-		Local: &Local{Inbound: []LocalInbound{{Listen: anyPort, App: netip.MustParseAddrPort(app), Policy: probing(only())}}},
+		Local: &Local{Inbound: []LocalInbound{{Listen: anyPort, AppAddr: netip.MustParseAddrPort(app), Policy: probing(only())}}},
 	})
 	run(t, p)
 	entrance := p.Addresses().Local.Inbound[0].String()

@@ -47,7 +47,7 @@ type Proxy struct {
 	admin    *admin
 	conns    tracker
 
-	original  func(*net.TCPConn) (netip.AddrPort, error)
+	origDst   func(*net.TCPConn) (netip.AddrPort, error)
 	listeners []*listener
 	bound     Running
 	running   chan struct{}
@@ -64,15 +64,15 @@ type Running struct {
 func New(cfg Config) (*Proxy, error) {
 	// 1. What both directions share.
 	p := &Proxy{
-		cfg: cfg, log: cfg.Log.Named("proxy"), original: cfg.Original, running: make(chan struct{}),
+		cfg: cfg, log: cfg.Log.Named("proxy"), origDst: cfg.OrigDst, running: make(chan struct{}),
 		env: &env.Env{
 			Stats: stats.NewRegistry(), Times: timesOf(&cfg.Settings), Started: time.Now(),
 			Self: env.Self{IPs: cfg.Pod.IPs, Local: cfg.Local != nil},
 		},
 	}
 	p.env.Log = p.log
-	if p.original == nil {
-		p.original = originalDst
+	if p.origDst == nil {
+		p.origDst = kernelOrigDst
 	}
 
 	// 2. Where configuration and identity come from.

@@ -100,7 +100,7 @@ func startPair(t *testing.T, c pairConfig) *pair {
 	c.policy.Protocol = c.protocol
 	server := start(t, Config{Local: &Local{
 		Certs:   ca.Certs(c.serverID),
-		Inbound: []LocalInbound{{Listen: anyPort, App: netip.MustParseAddrPort(c.app), Policy: c.policy}},
+		Inbound: []LocalInbound{{Listen: anyPort, AppAddr: netip.MustParseAddrPort(c.app), Policy: c.policy}},
 	}})
 	endpoint := mesh.Endpoint{Addr: server.Addresses().Local.Inbound[0], Identity: cart}
 	if c.plain {
@@ -108,7 +108,7 @@ func startPair(t *testing.T, c pairConfig) *pair {
 	}
 	client := start(t, Config{Local: &Local{
 		Certs: ca.Certs(web),
-		Outbound: []LocalOutbound{{Listen: anyPort, Target: mesh.Outbound{
+		Outbound: []LocalOutbound{{Listen: anyPort, Value: mesh.Outbound{
 			Kind: mesh.ToService, Authority: "cart.shop.svc.cluster.local:80", Protocol: c.protocol,
 			Endpoints: []mesh.Endpoint{endpoint},
 		}}},
@@ -230,7 +230,7 @@ func TestPlaintextServerFailsClosed(t *testing.T) {
 	})
 	client := start(t, Config{Local: &Local{
 		Certs: meshtest.NewCA(t).Certs(web),
-		Outbound: []LocalOutbound{{Listen: anyPort, Target: mesh.Outbound{
+		Outbound: []LocalOutbound{{Listen: anyPort, Value: mesh.Outbound{
 			Kind: mesh.ToService, Protocol: mesh.Opaque,
 			Endpoints: []mesh.Endpoint{{Addr: netip.MustParseAddrPort(addr), Identity: cart}},
 		}}},

@@ -67,12 +67,12 @@ func startImpatient(t *testing.T, app string, policy mesh.PortPolicy, detect tim
 	ca := meshtest.NewCA(t)
 	settings := mesh.ProxyConfig{InboundDetectTimeout: mesh.Duration(detect), OutboundDetectTimeout: mesh.Duration(detect)}
 	server := start(t, Config{Settings: settings, Local: &Local{
-		Certs: ca.Certs(cart), Inbound: []LocalInbound{{Listen: anyPort, App: netip.MustParseAddrPort(app), Policy: policy}},
+		Certs: ca.Certs(cart), Inbound: []LocalInbound{{Listen: anyPort, AppAddr: netip.MustParseAddrPort(app), Policy: policy}},
 	}})
 	entrance := server.Addresses().Local.Inbound[0]
 	client := start(t, Config{Settings: settings, Local: &Local{
 		Certs: ca.Certs(web),
-		Outbound: []LocalOutbound{{Listen: anyPort, Target: mesh.Outbound{
+		Outbound: []LocalOutbound{{Listen: anyPort, Value: mesh.Outbound{
 			Kind: mesh.ToService, Authority: "cart.shop.svc.cluster.local:80",
 			Endpoints: []mesh.Endpoint{{Addr: entrance, Identity: cart}},
 		}}},

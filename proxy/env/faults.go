@@ -32,7 +32,7 @@ func (e *Env) LogConnEnd(d stats.Direction, log *EventLog) func(forward.ConnEnd)
 			zap.String("reason", c.Fault.Reason),
 		}
 		if c.Conn != nil {
-			fields = append(fields, zap.Stringer("target", c.Conn.Target), zap.Stringer("client", c.Conn.Peer))
+			fields = append(fields, zap.Stringer("target", c.Conn.OrigDst), zap.Stringer("client", c.Conn.Peer))
 		}
 		log.Info("HTTP/2 connection ended", fields...)
 	}

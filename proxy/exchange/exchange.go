@@ -77,8 +77,8 @@ func (x *Exchange) Reset() {
 type Conn struct {
 	// Peer is the identity that the other side proved; zero without mesh TLS.
 	Peer mesh.ID
-	// Remote is the client's address, Target the address that it wanted to reach.
-	Remote, Target netip.AddrPort
+	// Remote is the client's address, OrigDst the original destination: the address that the client connected to.
+	Remote, OrigDst netip.AddrPort
 	// Traffic counts the connection's bytes; nil counts nothing. The code that accepts a connection counts it.
 	Traffic *Traffic
 	// Data belongs to the handler: its state for the connection.

@@ -52,7 +52,7 @@ func excess(c *peerConn, r *request, scope limit.Scope, wait time.Duration) resp
 // errorResponse returns a response that names the Server, the route and the client, for clients that may know them.
 func (c *peerConn) errorResponse(r *request, route mesh.Ref) response.Error {
 	port := c.decisions.port
-	object := "port " + strconv.Itoa(int(c.target.Port())) + " with the policy " + port.Server().Name
+	object := "port " + strconv.Itoa(int(c.origDst.Port())) + " with the policy " + port.Server().Name
 	if port.HasServer() {
 		object = nameOf(port.Server())
 	}

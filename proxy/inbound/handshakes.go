@@ -77,7 +77,7 @@ func (in *Inbound) handshake(
 }
 
 // refuseHandshake ends a connection whose client could not prove an identity.
-func (in *Inbound) refuseHandshake(conn *net.TCPConn, target netip.AddrPort, err error) {
+func (in *Inbound) refuseHandshake(conn *net.TCPConn, origDst netip.AddrPort, err error) {
 	reason := "tls_handshake"
 	var peer *workload.PeerError
 	switch {
@@ -88,7 +88,7 @@ func (in *Inbound) refuseHandshake(conn *net.TCPConn, target netip.AddrPort, err
 	case errors.Is(err, workload.ErrNoCertificate):
 		reason = "no_certificate"
 	}
-	in.events.Info("mesh TLS refused", zap.Stringer("app", target), zap.String("reason", reason), zap.Error(err))
+	in.events.Info("mesh TLS refused", zap.Stringer("app", origDst), zap.String("reason", reason), zap.Error(err))
 	in.env.Stats.ConnFailed(stats.Inbound, reason)
 	if errors.Is(err, errHandshakeRate) {
 		env.Reset(conn) // there is no alert

@@ -97,11 +97,11 @@ func (in *Inbound) Engine() *forward.Engine { return in.engine }
 
 // peerConn is a connection from a peer. Its requests share it: it is the Data of exchange.Conn.
 type peerConn struct {
-	remote netip.AddrPort
-	target netip.AddrPort // of the application
-	peer   authz.Peer
-	client stats.Client
-	cut    context.CancelFunc // ends the connection at once
+	remote  netip.AddrPort
+	origDst netip.AddrPort // the address of the application
+	peer    authz.Peer
+	client  stats.Client
+	cut     context.CancelFunc // ends the connection at once
 	// deniedSince is when a policy first denied what the connection carries; zero while it is allowed. Only Recheck uses
 	// it.
 	deniedSince time.Time
@@ -121,30 +121,30 @@ type peerConn struct {
 // identify makes id the identity that the peer proved.
 func (c *peerConn) identify(id mesh.ID) { c.peer.ID, c.client = id, stats.NewClient(id) }
 
-// Serve takes a peer's connection to target, the address that it asked for, through the phases 1 to 3 of
+// Serve takes a peer's connection to its original destination through the phases 1 to 3 of
 // docs/request.md, and serves it. Route takes each of its requests through the others.
-func (in *Inbound) Serve(ctx context.Context, owner *idle.Owner, target netip.AddrPort) {
+func (in *Inbound) Serve(ctx context.Context, owner *idle.Owner, origDst netip.AddrPort) {
 	conn := owner.TCPConn
 	// 1. Where to: never to the proxy itself, nor to an address that is not the pod's.
-	if in.loops(target) {
+	if in.loops(origDst) {
 		in.serveCertificate(ctx, conn)
-		in.refuse(conn, target, stats.ErrorLoop)
+		in.refuse(conn, origDst, stats.ErrorLoop)
 		return
 	}
-	if !in.isPodAddr(target.Addr()) {
-		in.refuseNonLocal(conn, target)
+	if !in.isPodAddr(origDst.Addr()) {
+		in.refuseNonLocal(conn, origDst)
 		return
 	}
-	c := &peerConn{remote: env.RemoteAddr(conn), target: target}
+	c := &peerConn{remote: env.RemoteAddr(conn), origDst: origDst}
 	c.peer.Addr = c.remote.Addr()
 
 	// 2. Detect. A connection of the node that ends without a byte is how the kubelet probes a port (tcpSocket): no denial
 	// counts it.
-	port := in.policy.Load().Port(target.Port())
+	port := in.policy.Load().Port(origDst.Port())
 	peek := detect.NewConn(conn)
 	kind, err := peek.Sniff(in.detectTime(port))
 	if peek.Silent() && port.FromNode(c.peer) && !port.Decide(c.peer).Allow {
-		in.log.Debug("connection of the node ended without a byte", zap.Stringer("app", target))
+		in.log.Debug("connection of the node ended without a byte", zap.Stringer("app", origDst))
 		_ = conn.Close()
 		return
 	}
@@ -153,7 +153,7 @@ func (in *Inbound) Serve(ctx context.Context, owner *idle.Owner, target netip.Ad
 		meshTLS, err = in.meshTLS(peek)
 	}
 	if err != nil {
-		in.refuse(conn, target, stats.ErrorDetect)
+		in.refuse(conn, origDst, stats.ErrorDetect)
 		return
 	}
 	if meshTLS == nil {
@@ -169,7 +169,7 @@ func (in *Inbound) Serve(ctx context.Context, owner *idle.Owner, target netip.Ad
 	// 3. Identify the client by its certificate.
 	secured, id, err := in.handshake(ctx, conn, peek.Peeked(), meshTLS)
 	if err != nil {
-		in.refuseHandshake(conn, target, err)
+		in.refuseHandshake(conn, origDst, err)
 		return
 	}
 	c.identify(id)
@@ -179,11 +179,11 @@ func (in *Inbound) Serve(ctx context.Context, owner *idle.Owner, target netip.Ad
 	}
 	// The peer's proxy did not parse requests: it declared the port opaque, or saw nothing for too long. Where the
 	// policy is about requests, they are parsed here.
-	if port := in.policy.Load().Port(target.Port()); port.HTTPOnly() {
+	if port := in.policy.Load().Port(origDst.Port()); port.HTTPOnly() {
 		peek := detect.NewConn(secured)
 		kind, err := peek.Sniff(in.detectTime(port))
 		if err != nil {
-			in.refuse(conn, target, stats.ErrorDetect)
+			in.refuse(conn, origDst, stats.ErrorDetect)
 			return
 		}
 		if protocol, isHTTP := protocolOf(kind, port, peek); isHTTP {
@@ -194,11 +194,11 @@ func (in *Inbound) Serve(ctx context.Context, owner *idle.Owner, target netip.Ad
 	in.relay(ctx, relay.Secure(secured), c)
 }
 
-// loops reports whether target is a port of the proxy. What comes here was for an address of the pod, even if nobody
+// loops reports whether origDst is a port of the proxy. What comes here was for an address of the pod, even if nobody
 // told the proxy of the address: only the port counts.
-func (in *Inbound) loops(target netip.AddrPort) bool {
+func (in *Inbound) loops(origDst netip.AddrPort) bool {
 	self := &in.env.Self
-	return self.Loops(target) || !self.Local && self.OwnsPort(target.Port())
+	return self.Loops(origDst) || !self.Local && self.OwnsPort(origDst.Port())
 }
 
 // isPodAddr reports whether connections that arrive for an address are for this pod. The kernel redirects what a
@@ -257,20 +257,20 @@ func protocolOf(kind detect.Kind, port *authz.Port, peek *detect.Conn) (p forwar
 
 // serveHTTP lets the engine read requests from a connection.
 func (in *Inbound) serveHTTP(ctx context.Context, conn net.Conn, protocol forward.Protocol, c *peerConn) {
-	c.app = in.app(c.target)
+	c.app = in.app(c.origDst)
 	defer in.releaseApp(c.app)
-	c.name = in.appName(c.target)
+	c.name = in.appName(c.origDst)
 	ctx, c.cut = context.WithCancel(ctx)
 	defer c.cut()
 	in.register(c)
 	defer in.unregister(c)
 	defer c.releaseCounters()
-	port := in.policy.Load().Port(c.target.Port())
+	port := in.policy.Load().Port(c.origDst.Port())
 	tcp, releaseTCP := in.env.Stats.TCP(stats.Labels(`peer="src"`).Join(c.labels(port)))
 	defer releaseTCP()
 	closed := in.env.CountOpen(tcp)
 	closed(in.engine.Serve(ctx, conn, protocol, &exchange.Conn{
-		Peer: c.peer.ID, Remote: c.remote, Target: c.target, Traffic: &tcp.Traffic, Data: c,
+		Peer: c.peer.ID, Remote: c.remote, OrigDst: c.origDst, Traffic: &tcp.Traffic, Data: c,
 	}))
 }
 
@@ -283,29 +283,29 @@ func (in *Inbound) relay(ctx context.Context, client *relay.End, c *peerConn) {
 	defer in.unregister(c)
 	defer in.reviewer.Watch(client.Secured(), stats.Inbound, c.cut)()
 	// 4. Authorize the connection.
-	port := in.policy.Load().Port(c.target.Port())
+	port := in.policy.Load().Port(c.origDst.Port())
 	decision := port.Decide(c.peer)
-	name := in.appName(c.target)
+	name := in.appName(c.origDst)
 	labels := stats.InboundLabels(name, c.client, port.Server())
 	in.countConnection(labels, decision)
 	if decision.Audited {
-		in.events.Info("connection audited", zap.Stringer("app", c.target), zap.Stringer("client", c.peer.Addr),
+		in.events.Info("connection audited", zap.Stringer("app", c.origDst), zap.Stringer("client", c.peer.Addr),
 			zap.Stringer("client_id", c.peer.ID))
 	}
 	if !decision.Allow {
-		in.events.Info("connection denied", zap.Stringer("app", c.target), zap.Stringer("client", c.peer.Addr),
+		in.events.Info("connection denied", zap.Stringer("app", c.origDst), zap.Stringer("client", c.peer.Addr),
 			zap.Stringer("client_id", c.peer.ID), zap.String("reason", string(decision.Reason)))
 		client.Abort()
 		return
 	}
 	// 6. Forward to the application.
-	server, err := env.Dial(ctx, c.target, in.env.Times.InboundConnect)
+	server, err := env.Dial(ctx, c.origDst, in.env.Times.InboundConnect)
 	if err != nil {
 		in.env.Stats.ConnFailed(stats.Inbound, exchange.DialFault(err).Kind.String())
 		client.Abort()
 		return
 	}
-	in.listening.add(c.target, in.env.Now())
+	in.listening.add(c.origDst, in.env.Now())
 	end := relay.Plain(server, nil)
 	src, releaseSrc := in.env.Stats.TCP(stats.Labels(`peer="src"`).Join(labels))
 	defer releaseSrc()
@@ -332,7 +332,7 @@ func (c *peerConn) labels(port *authz.Port) stats.Labels {
 // brokenRequests returns what counts a connection's requests that were too broken to be routed.
 func (in *Inbound) brokenRequests(c *peerConn) *stats.HTTP {
 	if c.broken == nil {
-		c.broken, c.release = in.env.Stats.HTTP(c.labels(in.policy.Load().Port(c.target.Port())))
+		c.broken, c.release = in.env.Stats.HTTP(c.labels(in.policy.Load().Port(c.origDst.Port())))
 	}
 	return c.broken
 }
@@ -347,17 +347,17 @@ func (c *peerConn) releaseCounters() {
 
 // refuseNonLocal resets a connection for an address that is not the pod's. No honest client makes one: somebody on the
 // pod's network sends it, who would reach another address, or a listener of loopback alone, with this pod's address.
-func (in *Inbound) refuseNonLocal(conn *net.TCPConn, target netip.AddrPort) {
+func (in *Inbound) refuseNonLocal(conn *net.TCPConn, origDst netip.AddrPort) {
 	in.env.Stats.ConnFailed(stats.Inbound, errorNonLocal)
-	in.nonLocal.Warn("refused connections to addresses that are not the pod's", zap.Stringer("target", target),
+	in.nonLocal.Warn("refused connections to addresses that are not the pod's", zap.Stringer("target", origDst),
 		zap.Stringer("client", conn.RemoteAddr()), zap.String("error", errorNonLocal))
 	env.Reset(conn)
 }
 
 // refuse resets the connection and counts why.
-func (in *Inbound) refuse(conn *net.TCPConn, target netip.AddrPort, reason string) {
+func (in *Inbound) refuse(conn *net.TCPConn, origDst netip.AddrPort, reason string) {
 	in.env.Stats.ConnFailed(stats.Inbound, reason)
-	in.log.Debug("inbound connection refused", zap.Stringer("app", target), zap.String("error", reason))
+	in.log.Debug("inbound connection refused", zap.Stringer("app", origDst), zap.String("error", reason))
 	env.Reset(conn)
 }
 

@@ -17,44 +17,44 @@ type listening struct {
 	last map[netip.AddrPort]time.Duration
 }
 
-// add remembers that app answered at now. If there are too many addresses, it replaces one that has been idle for
-// listeningIdle.
-func (s *listening) add(app netip.AddrPort, now time.Duration) {
+// add remembers that an application answered at addr at now. If there are too many addresses, it replaces one that has
+// been idle for listeningIdle.
+func (s *listening) add(addr netip.AddrPort, now time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, known := s.last[app]; !known && len(s.last) >= stats.MaxAnswered && !s.forget(now) {
+	if _, known := s.last[addr]; !known && len(s.last) >= stats.MaxAnswered && !s.forget(now) {
 		return
 	}
 	if s.last == nil {
 		s.last = map[netip.AddrPort]time.Duration{}
 	}
-	s.last[app] = now
+	s.last[addr] = now
 }
 
 func (s *listening) forget(now time.Duration) bool {
-	for app, last := range s.last {
+	for addr, last := range s.last {
 		if now-last >= listeningIdle {
-			delete(s.last, app)
+			delete(s.last, addr)
 			return true
 		}
 	}
 	return false
 }
 
-func (s *listening) has(app netip.AddrPort) bool {
+func (s *listening) has(addr netip.AddrPort) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, ok := s.last[app]
+	_, ok := s.last[addr]
 	return ok
 }
 
-// appName returns how labels name an address that a client asked for. An address has a name of its own only if the pod
+// appName returns how labels name an original destination. An address has a name of its own only if the pod
 // declares it, or an application answered there.
-func (in *Inbound) appName(app netip.AddrPort) stats.App {
+func (in *Inbound) appName(addr netip.AddrPort) stats.App {
 	self := &in.env.Self
-	declared := self.Local || in.policy.Load().Declares(app.Port()) && (len(self.IPs) == 0 || self.OwnsAddr(app.Addr()))
-	if !declared && !in.listening.has(app) {
+	declared := self.Local || in.policy.Load().Declares(addr.Port()) && (len(self.IPs) == 0 || self.OwnsAddr(addr.Addr()))
+	if !declared && !in.listening.has(addr) {
 		return stats.OtherApp
 	}
-	return stats.NewApp(app)
+	return stats.NewApp(addr)
 }

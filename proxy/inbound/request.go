@@ -54,7 +54,7 @@ func (in *Inbound) Route(x *exchange.Exchange) forward.Action {
 	}
 
 	// 4. Authorize: the policy of the port and its routes, then its rate limit.
-	port := in.policy.Load().Port(c.target.Port())
+	port := in.policy.Load().Port(c.origDst.Port())
 	part, hit := port.Match(c.peer, &x.Request)
 	d := in.decide(c, port, part)
 	r.decision, r.hit = d, hit
@@ -64,7 +64,7 @@ func (in *Inbound) Route(x *exchange.Exchange) forward.Action {
 		return forward.Reply(denial(x, c, r).Write(x))
 	}
 	if d.Audited {
-		in.events.Info("request audited", zap.Stringer("app", c.target), zap.Stringer("client", c.peer.Addr),
+		in.events.Info("request audited", zap.Stringer("app", c.origDst), zap.Stringer("client", c.peer.Addr),
 			zap.Stringer("client_id", c.peer.ID))
 	}
 	if d.limiter != nil {
@@ -90,7 +90,7 @@ func (in *Inbound) Route(x *exchange.Exchange) forward.Action {
 		if left <= 0 {
 			x.Fault = exchange.Fault{Side: exchange.Proxy, Kind: exchange.Timeout, Reason: exchange.Deadline}
 			in.env.CountFault(stats.Inbound, x.Fault)
-			e := response.Error{Fault: x.Fault, GRPC: r.grpc, Detailed: true, Object: c.target.String()}
+			e := response.Error{Fault: x.Fault, GRPC: r.grpc, Detailed: true, Object: c.origDst.String()}
 			return forward.Reply(e.Write(x))
 		}
 		x.TotalTimeout = left + response.DeadlineGrace
@@ -135,7 +135,7 @@ func (in *Inbound) OnFault(x *exchange.Exchange, f exchange.Fault) forward.Actio
 	in.env.CountFault(stats.Inbound, f)
 	meshed := !c.peer.ID.IsZero()
 	return forward.Reply(response.Error{
-		Fault: f, GRPC: r.grpc, Detailed: meshed, Object: c.target.String(), NextHop: c.target,
+		Fault: f, GRPC: r.grpc, Detailed: meshed, Object: c.origDst.String(), NextHop: c.origDst,
 		Unprocessed: f.Retryable && meshed,
 	}.Write(x))
 }
@@ -194,7 +194,7 @@ func (in *Inbound) markRetried(x *exchange.Exchange, r *request) {
 
 // logDenied logs a request that policy denied.
 func (in *Inbound) logDenied(c *peerConn, r *request) {
-	in.events.Info("request denied", zap.Stringer("app", c.target), zap.Stringer("client", c.peer.Addr),
+	in.events.Info("request denied", zap.Stringer("app", c.origDst), zap.Stringer("client", c.peer.Addr),
 		zap.Stringer("client_id", c.peer.ID), zap.String("server", nameOf(c.decisions.port.Server())),
 		zap.String("route", nameOf(r.route())), zap.String("reason", string(r.decision.Reason)))
 }
@@ -203,7 +203,7 @@ func (in *Inbound) logDenied(c *peerConn, r *request) {
 // then is no probe.
 func (in *Inbound) logRedirect(x *exchange.Exchange) {
 	location, _ := x.Response.Get("location")
-	in.events.Info("kubelet's probe was redirected", zap.Stringer("app", x.Conn.Target),
+	in.events.Info("kubelet's probe was redirected", zap.Stringer("app", x.Conn.OrigDst),
 		zap.String("path", string(x.Request.Path())), zap.String("location", string(location[:min(len(location), 256)])))
 }
 

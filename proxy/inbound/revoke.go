@@ -17,7 +17,7 @@ const revokeGrace = 500 * time.Millisecond
 
 // revoked reports whether the policy denies what the connection carries, and why.
 func (c *peerConn) revoked(p *authz.Policy) (v authz.Decision, revoked bool) {
-	port := p.Port(c.target.Port())
+	port := p.Port(c.origDst.Port())
 	if c.app != nil {
 		return c.decisions.revoked(port, c.peer)
 	}
@@ -73,9 +73,9 @@ func (in *Inbound) Recheck(now time.Time) (next time.Time) {
 			}
 			continue
 		}
-		labels := stats.InboundLabels(in.appName(c.target), c.client, p.Port(c.target.Port()).Server())
+		labels := stats.InboundLabels(in.appName(c.origDst), c.client, p.Port(c.origDst.Port()).Server())
 		in.env.Stats.Inc(stats.InboundTCPTerminate, labels.With("reason", string(v.Reason)))
-		in.events.Info("connection no longer allowed, cut", zap.Stringer("app", c.target),
+		in.events.Info("connection no longer allowed, cut", zap.Stringer("app", c.origDst),
 			zap.Stringer("client", c.peer.Addr),
 			zap.Stringer("client_id", c.peer.ID), zap.String("reason", string(v.Reason)))
 		c.cut()

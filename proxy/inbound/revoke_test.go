@@ -22,10 +22,10 @@ func TestDeniedConnectionsAreCutInTime(t *testing.T) {
 	}
 	e := &env.Env{Log: zaptest.NewLogger(t), Stats: stats.NewRegistry(), Started: time.Now()}
 	in := New(Config{Env: e, Reviewer: reverify.New(e), Policy: policy(mesh.AllUnauthenticated)})
-	target := netip.MustParseAddrPort("10.0.0.1:80")
+	origDst := netip.MustParseAddrPort("10.0.0.1:80")
 	var cut []string
 	open := func(name string, app *app) *peerConn {
-		c := &peerConn{target: target, app: app}
+		c := &peerConn{origDst: origDst, app: app}
 		c.cut = func() {
 			in.unregister(c)
 			cut = append(cut, name)
@@ -34,9 +34,9 @@ func TestDeniedConnectionsAreCutInTime(t *testing.T) {
 		return c
 	}
 	request := open("requests", &app{})
-	in.decide(request, in.Policy().Port(target.Port()), authz.Whole).inFlight.Add(1)
+	in.decide(request, in.Policy().Port(origDst.Port()), authz.Whole).inFlight.Add(1)
 	quiet := open("no request in flight", &app{})
-	in.decide(quiet, in.Policy().Port(target.Port()), authz.Whole)
+	in.decide(quiet, in.Policy().Port(origDst.Port()), authz.Whole)
 	open("opaque", nil)
 
 	recheck := in.SetPolicy(policy(mesh.Deny))

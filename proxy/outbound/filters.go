@@ -108,7 +108,7 @@ func (be *backend) filter(x *exchange.Exchange, hit route.Hit) (answered bool) {
 
 // redirect makes x.Response one that names another place.
 func redirect(x *exchange.Exchange, to *mesh.Redirect, hit route.Hit) {
-	location := route.Location(to, &x.Request, hit, x.Conn.Target.Port())
+	location := route.Location(to, &x.Request, hit, x.Conn.OrigDst.Port())
 	x.Response.Reset()
 	x.Response.Status = to.Status
 	x.Response.Add("location", location)

@@ -92,33 +92,33 @@ func (o *Outbound) Targets() int { return o.targets.count() }
 // Value returns the value that connections and requests to a target are served by; nil if there is none.
 func (o *Outbound) Value(key mesh.Target) *mesh.Outbound { return o.targets.current(key) }
 
-// Serve takes a connection of the application to orig through the phases 1 to 3 of docs/request.md, and serves it.
+// Serve takes a connection of the application to origDst through the phases 1 to 3 of docs/request.md, and serves it.
 // Route takes each of its requests through the others; if it is not HTTP, relay moves its bytes.
-func (o *Outbound) Serve(ctx context.Context, owner *idle.Owner, orig netip.AddrPort) {
+func (o *Outbound) Serve(ctx context.Context, owner *idle.Owner, origDst netip.AddrPort) {
 	conn := owner.TCPConn
 	// 1. Where to: never to the proxy itself.
-	if o.env.Self.Loops(orig) {
-		o.refuse(conn, orig, stats.ErrorLoop)
+	if o.env.Self.Loops(origDst) {
+		o.refuse(conn, origDst, stats.ErrorLoop)
 		return
 	}
 
 	// 2. Discover what serves the address.
-	t, release, ok := o.targets.get(mesh.Target{Addr: orig})
+	t, release, ok := o.targets.get(mesh.Target{Addr: origDst})
 	if !ok {
-		o.refuse(conn, orig, errorTooManyTargets)
+		o.refuse(conn, origDst, errorTooManyTargets)
 		return
 	}
 	owner.OnEnd(release)
 	value := t.wait(ctx, o.env.Times.Discovery)
 	switch {
-	case value == nil && o.inCluster(orig.Addr()):
-		o.refuse(conn, orig, errorNoDiscovery)
+	case value == nil && o.inCluster(origDst.Addr()):
+		o.refuse(conn, origDst, errorNoDiscovery)
 		return
 	case value == nil:
-		o.relayUnknown(ctx, conn, orig)
+		o.relayUnknown(ctx, conn, origDst)
 		return
 	case value.Kind == mesh.UndefinedPort:
-		o.refuse(conn, orig, errorUndefinedPort)
+		o.refuse(conn, origDst, errorUndefinedPort)
 		return
 	}
 
@@ -130,7 +130,7 @@ func (o *Outbound) Serve(ctx context.Context, owner *idle.Owner, orig netip.Addr
 	}
 	kind, err := peek.Sniff(o.env.DetectTime(value.Protocol, o.env.Times.OutboundDetect))
 	if err != nil {
-		o.refuse(conn, orig, stats.ErrorDetect)
+		o.refuse(conn, origDst, stats.ErrorDetect)
 		return
 	}
 	protocol, isHTTP := env.HTTPProtocol(kind, value.Protocol)
@@ -141,7 +141,7 @@ func (o *Outbound) Serve(ctx context.Context, owner *idle.Owner, orig netip.Addr
 	tcp := t.tcp()
 	h := &httpConn{
 		side: o, ctx: ctx, closed: o.env.CountOpen(tcp),
-		rec: &exchange.Conn{Remote: env.RemoteAddr(conn), Target: orig, Traffic: &tcp.Traffic, Data: t},
+		rec: &exchange.Conn{Remote: env.RemoteAddr(conn), OrigDst: origDst, Traffic: &tcp.Traffic, Data: t},
 	}
 	h.serve(owner, peek.Peeked(), protocol)
 }
@@ -251,10 +251,10 @@ func (o *Outbound) waitForEndpoint(
 }
 
 // relayUnknown forwards to an address outside the cluster that discovery, being away, said nothing about.
-func (o *Outbound) relayUnknown(ctx context.Context, conn *net.TCPConn, orig netip.AddrPort) {
-	c, err := env.Dial(ctx, orig, o.env.Times.OutboundConnect)
+func (o *Outbound) relayUnknown(ctx context.Context, conn *net.TCPConn, origDst netip.AddrPort) {
+	c, err := env.Dial(ctx, origDst, o.env.Times.OutboundConnect)
 	if err != nil {
-		o.refuse(conn, orig, exchange.DialFault(err).Kind.String())
+		o.refuse(conn, origDst, exchange.DialFault(err).Kind.String())
 		return
 	}
 	relay.Run(ctx, relay.Plain(conn, nil), relay.Plain(c, nil))
@@ -268,9 +268,9 @@ func (o *Outbound) fail(conn *net.TCPConn, t *target, fault exchange.Fault) {
 
 // refuse resets a connection that the proxy does not try to forward, and logs it: the application sees nothing but the
 // reset. A connection that ended before it said anything is the application's own affair.
-func (o *Outbound) refuse(conn *net.TCPConn, orig netip.AddrPort, reason string) {
+func (o *Outbound) refuse(conn *net.TCPConn, origDst netip.AddrPort, reason string) {
 	if reason != stats.ErrorDetect {
-		o.events.Info("outbound connection refused", zap.Stringer("target", orig), zap.String("error", reason))
+		o.events.Info("outbound connection refused", zap.Stringer("target", origDst), zap.String("error", reason))
 	}
 	o.reset(conn, reason)
 }

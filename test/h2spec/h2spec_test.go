@@ -38,7 +38,7 @@ func TestApplicationFace(t *testing.T) {
 	app := startApplication(t)
 	local := startProxy(t, &proxy.Local{Outbound: []proxy.LocalOutbound{{
 		Listen: loopback(0),
-		Target: mesh.Outbound{Kind: mesh.ToService, Protocol: mesh.HTTP2,
+		Value: mesh.Outbound{Kind: mesh.ToService, Protocol: mesh.HTTP2,
 			Endpoints: []mesh.Endpoint{{Addr: app, Protocol: mesh.HTTP2}}},
 	}}})
 	conform(t, local.Local.Outbound[0])
@@ -50,7 +50,7 @@ func TestProxyFace(t *testing.T) {
 	local := startProxy(t, &proxy.Local{
 		Certs: ca.Certs(server),
 		Inbound: []proxy.LocalInbound{{
-			Listen: loopback(0), App: app, Policy: mesh.PortPolicy{Protocol: mesh.HTTP2, Policy: mesh.AllAuthenticated},
+			Listen: loopback(0), AppAddr: app, Policy: mesh.PortPolicy{Protocol: mesh.HTTP2, Policy: mesh.AllAuthenticated},
 		}},
 	})
 	conform(t, startTLSFront(t, local.Local.Inbound[0], ca.Certs(client)))
