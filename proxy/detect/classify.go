@@ -1,9 +1,8 @@
-// Package detect tells the protocol of a connection from its first bytes.
+// Package detect finds the protocol of a connection from its first bytes.
 //
-// It owns the classification of a prefix, the reading of a ClientHello as far as ALPN and SNI, and a connection whose
-// first bytes can be looked at without being consumed. It imports the standard library only, and it decides nothing
-// about trust: whatever it answers, an identity comes from a finished handshake alone. The one idea: peek, never
-// consume, so that a wrong guess costs nothing but speed.
+// It owns the classification of a prefix, the parsing of a ClientHello up to ALPN and SNI, and Conn, which lets a
+// caller peek. It imports the standard library only. It decides nothing about trust: an identity comes only from a
+// finished handshake. The one idea: peek and never consume, so that a wrong guess costs only speed.
 package detect
 
 import (
@@ -18,12 +17,12 @@ type Kind uint8
 // The kinds of connection. The zero value, Undecided, means that more bytes are needed.
 const (
 	Undecided Kind = iota
-	// HTTP1 begins with something that wants to be an HTTP/1 request line; whether it is a valid one is the codec's
-	// business, so that a malformed request is answered instead of forwarded.
+	// HTTP1 begins like an HTTP/1 request line. The codec decides whether the line is valid, so that a malformed
+	// request gets a response instead of being forwarded.
 	HTTP1
 	// HTTP2 begins with the whole client preface of RFC 9113 §3.4.
 	HTTP2
-	// TLS begins with a TLS handshake record; ParseClientHello says whose.
+	// TLS begins with a TLS handshake record. ParseClientHello reads it.
 	TLS
 	// Opaque is everything else.
 	Opaque
@@ -36,17 +35,16 @@ func (k Kind) String() string {
 // Preface is what an HTTP/2 client sends first. Source: RFC 9113 §3.4.
 const Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
-// prefaceWord is how much of the preface no request in HTTP/1 begins with.
+// prefaceWord is the beginning of the preface. No HTTP/1 request begins with it.
 const prefaceWord = "PRI "
 
-// maxLine is how far the end of a request line is looked for. A longer line that begins like a request is HTTP/1: the
-// codec refuses it. A single word as long as that is opaque: tools that measure throughput send such things. Many
-// servers take any word for a method, so that a shorter bound of methods would let requests pass unseen.
+// maxLine bounds the search for the end of a request line. A longer line that begins like a request is HTTP1, and the
+// codec refuses it. A single word of that length is Opaque: tools that measure throughput send such data. Many servers
+// accept any word as a method, so a lower bound on methods would let requests pass unseen.
 const maxLine = 4 << 10
 
-// Classify says what a connection that began with prefix is. It returns Undecided only for a prefix that more bytes
-// could turn into something else than opaque; an empty prefix is Undecided. What it says of a prefix holds for whatever
-// follows.
+// Classify returns the kind of a connection that began with prefix. It returns Undecided only if more bytes could
+// change the result; an empty prefix is Undecided. More bytes never change another result.
 func Classify(prefix []byte) Kind {
 	if len(prefix) == 0 {
 		return Undecided
@@ -75,11 +73,11 @@ func classifyTLS(prefix []byte) Kind {
 	}
 }
 
-// classifyLine reads the beginning of a request line as generously as any server does: what a server may take for a
-// request must not reach it as bytes that nobody decided on. Blank bytes before the line and between its words are
-// skipped (RFC 9112 §2.2, §3), the version may be in lower case, and what asks for a path by a method that everybody
-// knows needs no version (HTTP/0.9). A NUL in a line that asks for a path by a registered method proves no other
-// protocol. The codec is strict, so that such requests are answered with 400.
+// classifyLine reads the beginning of a request line as leniently as any server does. Otherwise a server could receive
+// a request about which the proxy decided nothing. It skips blanks before the line and between its words (RFC 9112
+// §2.2, §3). It accepts a lower-case version. A request for a path with a plain method needs no version (HTTP/0.9). A
+// NUL in a line that asks for a path by a registered method does not make the line Opaque. The codec is strict, so such
+// requests get 400.
 func classifyLine(prefix []byte) Kind {
 	prefix = prefix[:min(len(prefix), maxLine)]
 	method, rest := cutMethod(prefix)
@@ -112,9 +110,9 @@ func classifyLine(prefix []byte) Kind {
 	}
 }
 
-// Stalled says what an undecided prefix is when nothing follows in time. One that begins a request by a registered
-// method, or by any word before a path, is HTTP: if it were opaque, the rest of the request would reach the application
-// unseen.
+// Stalled returns the kind of an undecided prefix if nothing follows in time. A prefix that begins with a registered
+// method, or with any word before a path, is HTTP1. If it were Opaque, the rest of the request would reach the
+// application unseen.
 func Stalled(prefix []byte) Kind {
 	method, rest := cutMethod(prefix)
 	began := false
@@ -138,11 +136,11 @@ var methods = strings.Fields(`ACL BASELINE-CONTROL BIND CHECKIN CHECKOUT CONNECT
 	MKCALENDAR MKCOL MKREDIRECTREF MKWORKSPACE MOVE OPTIONS ORDERPATCH PATCH POST PRI PROPFIND PROPPATCH PUT QUERY REBIND REPORT SEARCH
 	TRACE UNBIND UNCHECKOUT UNLINK UNLOCK UPDATE UPDATEREDIRECTREF VERSION-CONTROL`)
 
-// plainMethods are those of RFC 9110 and RFC 5789 that ask for a path and that no other known protocol uses like that.
-// OPTIONS is RTSP's, SIP's and ICAP's too.
+// plainMethods are the methods of RFC 9110 and RFC 5789 that ask for a path and that no other known protocol uses in
+// this way. OPTIONS is not one: RTSP, SIP and ICAP have it too.
 var plainMethods = []string{"DELETE", "GET", "HEAD", "PATCH", "POST", "PUT", "TRACE"}
 
-// cutMethod returns the first word of a prefix, without the blank bytes before it, and what follows it.
+// cutMethod skips blanks, and returns the first word of a prefix and the bytes after it.
 func cutMethod(prefix []byte) (method, rest []byte) {
 	line := skipBlank(prefix)
 	for len(line) > 0 && line[0] == '\n' {
@@ -155,7 +153,7 @@ func cutMethod(prefix []byte) (method, rest []byte) {
 	return line[:n], line[n:]
 }
 
-// asksForPath reports whether the first word of a line is a path or the address of a page.
+// asksForPath reports whether the first word of a line is a path or a URL.
 func asksForPath(line []byte) bool {
 	target := skipBlank(line)
 	return len(target) < len(line) && (bytes.HasPrefix(target, []byte("/")) || hasPrefixFold(target, "http://") || hasPrefixFold(target, "https://"))
@@ -180,11 +178,11 @@ func hasPrefixFold(s []byte, prefix string) bool {
 	return len(s) >= len(prefix) && strings.EqualFold(string(s[:len(prefix)]), prefix)
 }
 
-// blank are the bytes that may stand between the words of a request line: those of RFC 9112 §3, and what str.split of
-// Python, whose http.server and its kin are lenient, takes for blank in Latin-1.
+// blank are the bytes that may separate the words of a request line. They are those of RFC 9112 §3, and those that
+// Python's str.split treats as blank in Latin-1: Python's http.server uses it.
 const blank = " \t\v\f\r\x1c\x1d\x1e\x1f\x85\xa0"
 
-// skipBlank returns what follows the blank bytes at the beginning of a line.
+// skipBlank returns the line without the blanks at its beginning.
 func skipBlank(line []byte) []byte {
 	for len(line) > 0 && isBlank(line[0]) {
 		line = line[1:]

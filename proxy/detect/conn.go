@@ -9,33 +9,32 @@ import (
 	"time"
 )
 
-// Conn is a connection whose first bytes were looked at: Read gives them first. Like any net.Conn it may be read by one
-// goroutine and written by another; Peeked, Fill and Sniff belong to the reader, before its first Read.
+// Conn is a connection whose first bytes can be peeked at: Read returns them first. As with any net.Conn, one goroutine
+// may read while another writes. Only the reader may call Peeked, Fill and Sniff, before its first Read.
 type Conn struct {
 	net.Conn
 	prefix []byte
-	err    error // what ended peeking, given by Read after the prefix
+	err    error // the error that ended peeking; Read returns it after the prefix
 }
 
-// NewConn returns c with nothing peeked yet.
+// NewConn returns a Conn that has not peeked yet.
 func NewConn(c net.Conn) *Conn { return &Conn{Conn: c} }
 
-// Peeked returns the bytes that were looked at and not read yet. They are valid until the next Fill or Read.
+// Peeked returns the bytes that were peeked and not read yet. They are valid until the next Fill or Read.
 func (c *Conn) Peeked() []byte { return c.prefix }
 
-// Silent reports whether the peer ended its stream, or the connection broke, before any byte came that was not read
-// yet.
+// Silent reports whether the connection ended, or broke, and no unread bytes are left.
 func (c *Conn) Silent() bool { return len(c.prefix) == 0 && c.err != nil }
 
-// NetConn returns the connection below. Bytes that Peeked returns are missing from it.
+// NetConn returns the underlying connection. A reader of it misses the bytes that Peeked returns.
 func (c *Conn) NetConn() net.Conn { return c.Conn }
 
-// peekBytes is the first buffer of a peek: a request line, most request heads and every ClientHello without hybrid key
-// shares fit.
+// peekBytes is the size of the first buffer of a peek. A request line, most request heads and every ClientHello without
+// hybrid key shares fit in it.
 const peekBytes = 2 << 10
 
-// Fill waits for more bytes and adds them to Peeked. It returns io.EOF, or any other error of the connection, when
-// there are none; Read will return the same after what was peeked, unless it was a deadline's.
+// Fill waits for more bytes and adds them to Peeked. Without more bytes it returns io.EOF or another error of the
+// connection. Read returns the same error after the peeked bytes, unless the error was a deadline's.
 func (c *Conn) Fill() error {
 	if c.err != nil {
 		return c.err
@@ -49,7 +48,7 @@ func (c *Conn) Fill() error {
 	n, err := c.Conn.Read(c.prefix[len(c.prefix):cap(c.prefix)])
 	c.prefix = c.prefix[:len(c.prefix)+n]
 	if n > 0 {
-		err = nil // it comes again with the next read
+		err = nil // the next read returns it again
 	}
 	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 		c.err = err
@@ -57,7 +56,7 @@ func (c *Conn) Fill() error {
 	return err
 }
 
-// Read gives what was peeked first, then what the connection gives.
+// Read returns the peeked bytes first, then those of the connection.
 func (c *Conn) Read(b []byte) (int, error) {
 	switch {
 	case len(c.prefix) > 0:
@@ -74,7 +73,7 @@ func (c *Conn) Read(b []byte) (int, error) {
 	}
 }
 
-// CloseWrite ends the sending direction, if the connection below can; else it does nothing.
+// CloseWrite ends the sending direction if the underlying connection can; otherwise it does nothing.
 func (c *Conn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
@@ -82,7 +81,7 @@ func (c *Conn) CloseWrite() error {
 	return nil
 }
 
-// SyscallConn gives the descriptor of the connection below. It must not be used to read while Peeked returns bytes.
+// SyscallConn returns the descriptor of the underlying connection. Do not read from it while Peeked returns bytes.
 func (c *Conn) SyscallConn() (syscall.RawConn, error) {
 	if raw, ok := c.Conn.(syscall.Conn); ok {
 		return raw.SyscallConn()
@@ -90,9 +89,10 @@ func (c *Conn) SyscallConn() (syscall.RawConn, error) {
 	return nil, syscall.EINVAL
 }
 
-// Sniff peeks until the protocol is clear. It returns Opaque when it is not within the timeout, when the peer ends its
-// stream first, or when it sends nothing: a protocol in which the server speaks first looks like that. What Stalled
-// within a request is HTTP, whose codec waits for the rest. An error is the connection's own.
+// Sniff peeks until the protocol is clear. It returns Opaque if the protocol is not clear within the timeout, if the
+// peer ends its stream first, or if the peer sends nothing. A protocol in which the server speaks first looks like
+// that. A prefix that stalled within a request is HTTP1, whose codec waits for the rest. An error is the connection's
+// own.
 func (c *Conn) Sniff(timeout time.Duration) (Kind, error) {
 	kind := Undecided
 	decided, err := c.peek(timeout, func() bool {
@@ -109,8 +109,8 @@ func (c *Conn) Sniff(timeout time.Duration) (Kind, error) {
 	return kind, err
 }
 
-// SniffHello peeks until a whole ClientHello is there or it is clear that none will be. ok is false when what came is
-// not one, does not fit in MaxHello bytes, or is not complete within the timeout. An error is the connection's own.
+// SniffHello peeks until a whole ClientHello has arrived. ok is false if the bytes are not a ClientHello, do not fit in
+// MaxHello bytes, or are not complete within the timeout. An error is the connection's own.
 func (c *Conn) SniffHello(timeout time.Duration) (hello Hello, ok bool, err error) {
 	decided, err := c.peek(timeout, func() bool {
 		var parseErr error
@@ -121,7 +121,8 @@ func (c *Conn) SniffHello(timeout time.Duration) (hello Hello, ok bool, err erro
 	return hello, ok && decided, err
 }
 
-// peek fills until done reports true, the timeout passes, or the peer ends its stream; it clears the read deadline.
+// peek calls Fill until done reports true, the timeout passes, or the peer ends its stream. It clears the read
+// deadline.
 func (c *Conn) peek(timeout time.Duration, done func() bool) (decided bool, err error) {
 	if len(c.prefix) > 0 && done() {
 		return true, nil

@@ -17,14 +17,15 @@ func (h Hello) Offers(protocols ...string) bool {
 	return slices.ContainsFunc(h.ALPN, func(p string) bool { return slices.Contains(protocols, p) })
 }
 
-// ErrShort says that the ClientHello goes on beyond the bytes that are there; ErrMalformed that it is none.
+// Errors of ParseClientHello: ErrShort means that the ClientHello needs more bytes, ErrMalformed that the bytes are not
+// a ClientHello.
 var (
 	ErrShort     = errors.New("client hello incomplete")
 	ErrMalformed = errors.New("not a client hello")
 )
 
-// MaxHello bounds the bytes of a ClientHello, record headers included. A hello with hybrid key shares takes about 2
-// KiB.
+// MaxHello bounds the bytes of a ClientHello, record headers included. A ClientHello with hybrid key shares takes about
+// 2 KiB.
 const MaxHello = 16 << 10
 
 // Numbers of the TLS wire format. Source: RFC 8446 §4, §5.1; RFC 6066 §3; RFC 7301 §3.1.
@@ -42,8 +43,8 @@ const (
 	maxHandshakeMsgBytes = MaxHello
 )
 
-// ParseClientHello reads a ClientHello from the first bytes of a connection; the message may be spread over any number
-// of records. The error is ErrShort when more bytes are needed, ErrMalformed when no bytes can help.
+// ParseClientHello reads a ClientHello from the first bytes of a connection. The message may be spread over any number
+// of records. The error is ErrShort if more bytes are needed, and ErrMalformed if no further bytes can help.
 func ParseClientHello(prefix []byte) (Hello, error) {
 	message, err := handshakeMessage(prefix)
 	if err != nil {
@@ -52,8 +53,8 @@ func ParseClientHello(prefix []byte) (Hello, error) {
 	return parseHello(message)
 }
 
-// handshakeMessage returns the body of the first handshake message, joined from its records. It copies only when there
-// are several.
+// handshakeMessage returns the body of the first handshake message, joined from its records. It copies only if there
+// are several records.
 func handshakeMessage(prefix []byte) ([]byte, error) {
 	var joined []byte
 	for {
@@ -174,8 +175,8 @@ func parseServerName(body reader) (name string, ok bool) {
 	return name, true
 }
 
-// reader takes values off the front of a message. It becomes nil, for good, when it is asked for more than there is;
-// what is empty but whole is never nil.
+// reader takes values off the front of a message. It becomes nil, and stays nil, when a value is longer than the rest.
+// An empty but complete value is never nil.
 type reader []byte
 
 func (r *reader) skip(n int) reader {

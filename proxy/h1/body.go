@@ -9,25 +9,25 @@ import (
 // TrailersTooLarge is the reason of ErrTrailersTooLarge.
 const TrailersTooLarge = "trailers_too_large"
 
-// ErrTrailersTooLarge is ErrHeadTooLarge for a trailer section.
+// ErrTrailersTooLarge means that a trailer section is too large, as ErrHeadTooLarge does for a head.
 var ErrTrailersTooLarge = &Error{Class: TooLarge, Reason: TrailersTooLarge}
 
-// BodyReader reads the body of one message after the other. The zero BodyReader reads requests.
+// BodyReader reads the bodies of consecutive messages. The zero BodyReader reads requests.
 type BodyReader struct {
 	Kind   Kind
 	Scan   Scanner // finds the ends of heads and of trailer sections
-	Coding Coding  // of the present body
-	Left   int64   // of a body with a length, what has not come yet
+	Coding Coding  // of the current body
+	Left   int64   // bytes of a body with a length that have not arrived
 	chunks Chunks
 }
 
-// Begin starts the body with the framing that its head announced.
+// Begin starts a body with the framing of its head.
 func (r *BodyReader) Begin(f Framing) {
 	r.Coding, r.Left, r.chunks = f.Coding, f.Length, Chunks{Kind: r.Kind}
 }
 
-// Check reads a body as far as it came with its head, and stores nothing. It finds what is broken before anything of
-// the message went on, while the exchange can still get another response.
+// Check validates the part of a body that arrived with its head, and stores nothing. It finds errors before the proxy
+// forwards any of the message, while the client can still get an error response.
 func (r *BodyReader) Check(f Framing, in []byte, scratch *message.Head, max int) error {
 	ahead := BodyReader{Kind: r.Kind}
 	ahead.Begin(f)
@@ -41,8 +41,8 @@ func (r *BodyReader) Check(f Framing, in []byte, scratch *message.Head, max int)
 	}
 }
 
-// Next reads body bytes from in. It returns the data for the body, how much of in it used, and whether the body is
-// over. t takes the trailers, at most max bytes of them.
+// Next reads body bytes from in. It returns the data of the body, the number of bytes of in that it used, and whether
+// the body has ended. It stores the trailers, at most max bytes, in t.
 func (r *BodyReader) Next(in []byte, t *message.Head, max int) (data []byte, used int, last bool, err error) {
 	switch r.Coding {
 	case NoBody:

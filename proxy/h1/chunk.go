@@ -6,13 +6,13 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/message"
 )
 
-// maxChunkLine bounds a chunk's size line. Extensions are read and dropped (RFC 9112 §7.1.1 lets a recipient ignore
-// them); a long one has no use but to waste work.
+// maxChunkLine bounds a chunk's size line. Extensions are read and dropped, as RFC 9112 §7.1.1 allows. A long extension
+// serves only to waste work.
 const maxChunkLine = 256
 
 // Chunks decodes the chunked coding, RFC 9112 §7.1. The zero Chunks is at the start of a request's body.
 type Chunks struct {
-	// Kind is what the body belongs to. In a response, spaces and tabs may follow a chunk's size, as old servers write
+	// Kind is the kind of message. In a response, spaces and tabs may follow a chunk's size, because old servers write
 	// them.
 	Kind  Kind
 	left  int64 // of the chunk's data
@@ -28,9 +28,9 @@ const (
 	chunkTrailers
 )
 
-// Next reads from in. It returns the bytes of the body that it found, which point into in, how many bytes of in it
-// used, and whether the trailer section comes next, which ParseTrailers reads. Call it again with the rest; used 0
-// means that it needs more.
+// Next reads from in. It returns body bytes, which point into in, and the number of bytes of in that it used. trailers
+// reports that the trailer section comes next: ParseTrailers reads it. Call Next again with the rest; used 0 means that
+// it needs more bytes.
 func (c *Chunks) Next(in []byte) (data []byte, used int, trailers bool, err error) {
 	for {
 		switch c.state {
@@ -63,7 +63,7 @@ func (c *Chunks) Next(in []byte) (data []byte, used int, trailers bool, err erro
 	}
 }
 
-// size reads a size line and returns its length, 0 when it is not complete.
+// size reads a size line and returns the line's length, or 0 if the line is not complete.
 func (c *Chunks) size(in []byte) (n int, err error) {
 	end := bytes.IndexByte(in[:min(len(in), maxChunkLine)], '\n')
 	if end < 0 {
@@ -127,8 +127,8 @@ func hexDigit(c byte) int {
 	return -1
 }
 
-// ParseTrailers reads a complete trailer section of a message of that kind, as Scanner found it, into h, which must be
-// empty. Fields that frame, route or authorize a message are an error: who merges them into the head would read another
+// ParseTrailers reads a complete trailer section, as Scanner found it, into h, which must be empty. A field that
+// frames, routes or authorizes a message is an error: a recipient that merges trailers into the head would read another
 // message (RFC 9110 §6.5.1).
 func ParseTrailers(section []byte, h *message.Head, k Kind) error {
 	h.Store(section)

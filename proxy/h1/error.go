@@ -1,14 +1,14 @@
-// Package h1 reads and writes HTTP/1.x messages, RFC 9112, strictly.
+// Package h1 reads and writes HTTP/1.x messages strictly, by RFC 9112.
 //
 // It owns the syntax: request and status lines, field lines, body framing and the chunked coding. It imports
-// proxy/message only, holds no connection and never blocks: functions take bytes and say how many they used. The one
-// idea: what two parsers could read in two ways is an error here, with a name. The proxy that accepts it and the
-// application behind it must never disagree about where a message ends.
+// proxy/message only, holds no connection and never blocks: functions take bytes and return how many they used. The one
+// idea: bytes that two parsers could read in two ways are an error with a name. The proxy and the application behind it
+// must never disagree about where a message ends.
 package h1
 
 import "errors"
 
-// Class says how to answer an error.
+// Class selects the response to an error.
 type Class uint8
 
 // The classes of error.
@@ -18,7 +18,7 @@ const (
 	Unsupported              // 501
 )
 
-// Error is why a message is refused.
+// Error is the reason why a message is refused.
 type Error struct {
 	Class Class
 	// Reason is a constant word for metrics and logs.
@@ -52,7 +52,7 @@ var (
 	ErrChunkExtension   = &Error{Malformed, "chunk_extension"}     // §7.1.1
 	ErrChunkEnd         = &Error{Malformed, "chunk_end"}           // §7.1: chunk data is followed by CRLF
 	ErrTrailer          = &Error{Malformed, "trailer"}             // RFC 9110 §6.5.1
-	// RFC 9110 §9.3.6: CONNECT has no content, and not everyone looks for it
+	// RFC 9110 §9.3.6: CONNECT has no content, and some servers do not check
 	ErrConnectBody  = &Error{Malformed, "connect_body"}
 	ErrExpectation  = &Error{Unsupported, "expectation"} // RFC 9110 §10.1.1
 	ErrHeadTooLarge = &Error{TooLarge, "head_too_large"}

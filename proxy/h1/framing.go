@@ -6,34 +6,34 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/message"
 )
 
-// Coding says how a message's body is delimited, RFC 9112 §6.
+// Coding is how a message's body is delimited, RFC 9112 §6.
 type Coding uint8
 
 // The codings.
 const (
-	NoBody     Coding = iota // there is none: the message ends with its head
+	NoBody     Coding = iota // the message ends with its head
 	Length                   // Content-Length bytes
 	Chunked                  // the chunked coding, with trailers
 	UntilClose               // a response that ends with its connection
-	Tunnel                   // no HTTP any more: after 101, or 2xx to CONNECT
+	Tunnel                   // no longer HTTP: after 101, or 2xx to CONNECT
 )
 
-// Framing is what a head says about the message around it. Parsing takes it out of the head's fields (but for
-// Content-Length), and writing puts it back: connection options are for one connection only, RFC 9110 §7.6.1.
+// Framing is how a head delimits its message. Parsing removes it from the head's fields (except Content-Length), and
+// writing puts it back, because connection options are for one connection only (RFC 9110 §7.6.1).
 type Framing struct {
 	Coding Coding
 	// Length is the body's length if Coding is Length.
 	Length int64
-	// Close says that the connection ends after the message.
+	// Close means that the connection ends after the message.
 	Close bool
-	// Expect says that a request waits for 100 Continue.
+	// Expect means that a request waits for 100 Continue.
 	Expect bool
-	// Bound says that a response names NTLM or Negotiate, which authenticate the connection.
+	// Bound means that a response names NTLM or Negotiate, which authenticate the connection.
 	Bound bool
 }
 
-// FrameRequest chooses how the body of a request to a server is delimited. length is -1 if it is unknown; empty says
-// that there is no body. An HTTP/1.0 request stays one, unless its length is unknown.
+// FrameRequest chooses how the body of a request to a server is delimited. length is -1 if it is unknown; empty means
+// that there is no body. An HTTP/1.0 request stays HTTP/1.0, unless its length is unknown.
 func FrameRequest(h *message.Head, length int64, empty, tunnel bool) Framing {
 	switch {
 	case tunnel:
@@ -60,7 +60,7 @@ func expectsBody(method []byte) bool {
 	return false
 }
 
-// FrameResponse chooses how the body of a response to request is delimited, RFC 9112 §6.3. empty says that there is no
+// FrameResponse chooses how the body of a response to request is delimited, RFC 9112 §6.3. empty means that there is no
 // body.
 func FrameResponse(h, request *message.Head, empty, tunnel bool) (f Framing) {
 	length := h.Has("content-length")
@@ -95,11 +95,11 @@ func BindsConnection(h *message.Head) bool {
 	return false
 }
 
-// hop is what the hop-by-hop fields of a head add up to.
+// hop collects the hop-by-hop fields of a head.
 type hop struct {
 	kind                      Kind
 	length                    int64 // -1 without Content-Length
-	zeros                     bool  // Content-Length begins with some that mean nothing
+	zeros                     bool  // Content-Length has leading zeros
 	close, keepAlive, upgrade bool
 	bound                     bool // a challenge of NTLM or Negotiate
 	chunked, trailers, expect bool
@@ -108,13 +108,13 @@ type hop struct {
 	token                     []byte    // of Upgrade
 	connection                [4][]byte // values of Connection
 	connections               int
-	options                   int // in all of them
+	options                   int // in all Connection fields
 }
 
-// maxOptions bounds the options of a message's Connection fields: each costs a walk over all fields.
+// maxOptions bounds the options of a message's Connection fields: each option costs a walk over all fields.
 const maxOptions = 32
 
-// collect reads the fields that frame a message and removes those that are for this connection only.
+// collect reads the fields that frame a message, and removes those that apply to this connection only.
 func (f *hop) collect(h *message.Head) error {
 	f.length = -1
 	var err error
@@ -204,7 +204,7 @@ func (f *hop) connectionOptions(value []byte) error {
 	return nil
 }
 
-// contentLength keeps the first of several equal fields.
+// contentLength stores the first of several equal fields, and drops the others.
 func (f *hop) contentLength(value []byte) (drop bool, err error) {
 	n, ok := message.ParseLength(value)
 	if !ok || f.length >= 0 && f.length != n {
@@ -217,8 +217,9 @@ func (f *hop) contentLength(value []byte) (drop bool, err error) {
 	return drop, nil
 }
 
-// transferEncoding accepts one field with the one coding that every version of every peer reads alike. A response may
-// repeat it, as applications do that name the coding beside their server: clients read that as chunked, once.
+// transferEncoding accepts the chunked coding only, in one field, because all peers read that alike. A response may
+// repeat the field: some applications name the coding that their server names too. Clients read such a response as
+// chunked once.
 func (f *hop) transferEncoding(value []byte) error {
 	if f.chunked && f.kind == Request || !message.EqualFold(value, "chunked") {
 		return ErrTransferCoding
@@ -238,7 +239,7 @@ func (f *hop) finish(h *message.Head) error {
 		}
 	}
 	if f.zeros {
-		h.Set("content-length", strconv.FormatInt(f.length, 10)) // there are parsers that read a leading zero as octal
+		h.Set("content-length", strconv.FormatInt(f.length, 10)) // some parsers read a leading zero as octal
 	}
 	for _, value := range f.connection[:f.connections] {
 		dropNominated(h, value)
@@ -249,8 +250,8 @@ func (f *hop) finish(h *message.Head) error {
 	return nil
 }
 
-// dropNominated removes the fields that Connection nominates, except those that frame, route or authorize the message:
-// a client must not be able to take them away.
+// dropNominated removes the fields that Connection names, except the fields that frame, route or authorize the message:
+// a client must not be able to remove those.
 func dropNominated(h *message.Head, value []byte) {
 	for len(value) > 0 {
 		var option []byte
@@ -261,7 +262,7 @@ func dropNominated(h *message.Head, value []byte) {
 	}
 }
 
-// protected names cannot be nominated away: framing, routing, and what upgrades carry.
+// protected reports whether Connection cannot remove a field: framing, routing, and the fields of upgrades.
 func protected(option []byte) bool {
 	return message.EqualFold(option, "close") || message.EqualFold(option, "keep-alive") ||
 		message.EqualFold(option, "upgrade") ||

@@ -6,9 +6,9 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/message"
 )
 
-// ParseRequest reads a complete head, as Scanner found it, into h, which must be empty. Host moves from the fields to
-// the authority part; the Upgrade token, when the client wants to upgrade and may, to the protocol part. The error is
-// one of the reject list.
+// ParseRequest reads a complete head, as Scanner found it, into h, which must be empty. It moves Host from the fields
+// to the authority part. If the client may upgrade, it moves the Upgrade token to the protocol part. The error is one
+// of the reject list.
 func ParseRequest(head []byte, h *message.Head) (Framing, error) {
 	h.Store(head)
 	block := h.Arena()
@@ -52,7 +52,7 @@ func (f *hop) request(h *message.Head) Framing {
 	return out
 }
 
-// requestLine is method SP request-target SP HTTP-version, RFC 9112 §3, with exactly one space at each place.
+// requestLine reads method SP request-target SP HTTP-version, RFC 9112 §3, with exactly one space at each place.
 func requestLine(h *message.Head, line []byte) error {
 	if !message.IsFieldValue(line) {
 		return valueError(line)
@@ -131,9 +131,10 @@ func placeAbsolute(h *message.Head, target []byte, span func(a, b int) message.S
 	return nil
 }
 
-// placeHost applies RFC 9112 §3.2: exactly one Host in HTTP/1.1, at most one in HTTP/1.0. A target with an authority,
-// in absolute form or of CONNECT, makes a valid Host void (§3.2.2): clients of a forward proxy name no port there, or
-// another host. The writer replaces it, so that nobody behind this proxy can go by another name than this proxy did.
+// placeHost applies RFC 9112 §3.2: exactly one Host in HTTP/1.1, at most one in HTTP/1.0. If the target has an
+// authority (absolute form or CONNECT), a valid Host is ignored (§3.2.2): clients of a forward proxy send a Host
+// without the port, or another host. The writer replaces Host, so that every server behind this proxy uses the same
+// name as the proxy.
 func (f *hop) placeHost(h *message.Head) error {
 	if f.hosts > 1 {
 		return ErrDuplicateHost

@@ -7,7 +7,7 @@ import (
 )
 
 // ParseResponse reads a complete head, as Scanner found it, into h, which must be empty. method is the request's;
-// wantTunnel says that the request asked for an upgrade. A 101 that nobody asked for is an error.
+// wantTunnel means that the request asked for an upgrade. A 101 without such a request is an error.
 func ParseResponse(head []byte, h *message.Head, method []byte, wantTunnel bool) (Framing, error) {
 	h.Store(head)
 	block := h.Arena()
@@ -60,8 +60,8 @@ func (f *hop) response(h *message.Head, method []byte, wantTunnel bool) (Framing
 	return out, nil
 }
 
-// statusLine is HTTP-version SP status-code SP [reason], RFC 9112 §4. The space before an absent reason is often
-// forgotten, and nothing else could be meant.
+// statusLine reads HTTP-version SP status-code SP [reason], RFC 9112 §4. The space may be missing if there is no
+// reason: servers often forget it, and the line has only one meaning.
 func statusLine(h *message.Head, line []byte) error {
 	if !message.IsFieldValue(line) {
 		return valueError(line)
@@ -83,7 +83,7 @@ func statusLine(h *message.Head, line []byte) error {
 		}
 		h.Status = h.Status*10 + int(c-'0')
 	}
-	if h.Status < 100 { // beyond 599 clients read 5xx, RFC 9110 §15
+	if h.Status < 100 { // clients read a status above 599 as 5xx, RFC 9110 §15
 
 		return ErrStatus
 	}

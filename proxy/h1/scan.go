@@ -6,12 +6,12 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/message"
 )
 
-// Scanner finds the end of a head or trailer section in bytes that arrive bit by bit, and looks at each byte once. The
-// zero Scanner is ready; one that returned an end is too.
+// Scanner finds the end of a head or trailer section in bytes that arrive in pieces, and reads each byte once. The zero
+// Scanner is ready to use; so is a Scanner that has returned an end.
 type Scanner struct{ seen int }
 
-// Scan returns the length of the section at the start of in, its empty line included, or 0 when it is not complete. in
-// must begin with the same bytes until Scan returned an end. The error is ErrBareLF, or ErrHeadTooLarge beyond max
+// Scan returns the length of the section at the start of in, its empty line included, or 0 if it is not complete. in
+// must begin with the same bytes until Scan has returned an end. The error is ErrBareLF, or ErrHeadTooLarge beyond max
 // bytes.
 func (s *Scanner) Scan(in []byte, max int) (end int, err error) {
 	for {
@@ -41,8 +41,8 @@ func (s *Scanner) Scan(in []byte, max int) (end int, err error) {
 // Pending reports whether a section has begun and is not complete.
 func (s *Scanner) Pending() bool { return s.seen > 0 }
 
-// Kind says by which rules a message is read. A request is read strictly. A response is repaired where every client
-// reads it in one way: it was authorized already, and what is sent on is the canonical form.
+// Kind selects the rules by which a message is read. A request is read strictly. A response is repaired where every
+// client reads it in the same way: its request was already authorized, and the proxy forwards the canonical form.
 type Kind uint8
 
 // The kinds of message.
@@ -51,13 +51,13 @@ const (
 	Response
 )
 
-// parseFields walks the field lines of a section that lies in a head's arena from off to its end. Space between a name
-// and its colon is removed from a response, RFC 9112 §5.1.
+// parseFields reads the field lines of a section, which lies in a head's arena from off to its end. It removes the
+// space between a name and its colon from a response, RFC 9112 §5.1.
 func parseFields(h *message.Head, off int, k Kind) error {
 	block := h.Arena()
 	for {
 		line := block[off:]
-		end := bytes.IndexByte(line, '\n') - 1 // Scan has made sure that CRLF is there
+		end := bytes.IndexByte(line, '\n') - 1 // Scan has checked that CRLF is there
 		if end == 0 {
 			return nil
 		}

@@ -6,9 +6,9 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/message"
 )
 
-// AppendRequest appends the head of a request. f says how its body is written and whether the connection closes after
-// it; its Content-Length field, if it has one, is among the head's fields and goes out as it is. With Tunnel and a
-// protocol part it asks for an upgrade.
+// AppendRequest appends the head of a request. f selects how the body is written and whether the connection closes
+// afterwards. A Content-Length field of the head is written as it is. With Tunnel and a protocol part, the request asks
+// for an upgrade.
 func AppendRequest(dst []byte, h *message.Head, f Framing) []byte {
 	dst = append(dst, h.Method()...)
 	dst = append(dst, ' ')
@@ -53,8 +53,8 @@ func appendTarget(dst []byte, h *message.Head) []byte {
 	return append(dst, h.Path()...)
 }
 
-// AppendResponse appends the head of a response to a client of the given version. The status line always says HTTP/1.1,
-// the version this proxy has (RFC 9110 §6.2); Chunked must not be asked for an HTTP/1.0 client.
+// AppendResponse appends the head of a response to a client of the given version. The status line always has HTTP/1.1,
+// the version of this proxy (RFC 9110 §6.2). Chunked is not allowed for an HTTP/1.0 client.
 func AppendResponse(dst []byte, h *message.Head, f Framing, client message.Version) []byte {
 	dst = append(dst, "HTTP/1.1 "...)
 	dst = strconv.AppendUint(dst, uint64(h.Status), 10)
@@ -96,7 +96,7 @@ func appendFields(dst []byte, h *message.Head) []byte {
 	return dst
 }
 
-// AppendChunkSize appends the line in front of n > 0 bytes of data, AppendChunkEnd what comes behind them.
+// AppendChunkSize appends the line before n > 0 bytes of data; AppendChunkEnd appends what follows them.
 func AppendChunkSize(dst []byte, n int) []byte {
 	dst = strconv.AppendUint(dst, uint64(n), 16)
 	return append(dst, "\r\n"...)
@@ -105,7 +105,7 @@ func AppendChunkSize(dst []byte, n int) []byte {
 // AppendChunkEnd appends what follows a chunk's data.
 func AppendChunkEnd(dst []byte) []byte { return append(dst, "\r\n"...) }
 
-// AppendLastChunk ends a chunked body with its trailers, which may be nil. It leaves out fields that are forbidden in
+// AppendLastChunk ends a chunked body with its trailers, which may be nil. It omits fields that are forbidden in
 // trailers.
 func AppendLastChunk(dst []byte, trailers *message.Head) []byte {
 	dst = append(dst, "0\r\n"...)
@@ -119,8 +119,8 @@ func AppendLastChunk(dst []byte, trailers *message.Head) []byte {
 	return append(dst, "\r\n"...)
 }
 
-// reason returns the registered phrase of a status, "" for an unregistered one (RFC 9110 §15; the phrase means
-// nothing).
+// reason returns the registered phrase of a status, or "" for an unregistered one. The phrase has no meaning (RFC 9110
+// §15).
 func reason(status int) string {
 	if status >= 0 && status < len(reasons) {
 		return reasons[status]

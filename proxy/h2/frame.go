@@ -1,9 +1,9 @@
 // Package h2 reads and writes HTTP/2 frames and header lists, RFC 9113.
 //
 // It owns the wire format, the validation of messages and the arithmetic of flow control. It imports proxy/message and
-// proxy/hpack only, holds no connection and never blocks. The one idea: frames are bytes in, bytes out; which stream
-// may do what when is the engine's business (proxy/forward), what a frame or a header list may look like is settled
-// here.
+// proxy/hpack only, holds no connection and never blocks. The one idea: frames are bytes in, bytes out. This package
+// decides whether a frame or a header list is well-formed; the engine (proxy/forward) decides when a stream may send
+// which frame.
 package h2
 
 import (
@@ -43,8 +43,8 @@ const (
 // Sizes, RFC 9113 §4.
 const (
 	HeaderLen     = 9
-	MaxFrame      = 16384 // what we accept, and what every peer accepts
-	InitialWindow = 65535 // of streams and connections until told otherwise
+	MaxFrame      = 16384 // what we accept, and what every peer must accept
+	InitialWindow = 65535 // of streams and connections, until SETTINGS or WINDOW_UPDATE
 	MaxWindow     = 1<<31 - 1
 	MaxStreamID   = 1<<31 - 1
 )
@@ -84,7 +84,7 @@ func (c Code) String() string {
 	return "unknown_code"
 }
 
-// Error is a connection error: GOAWAY with the code and the end of the connection.
+// Error is a connection error: the proxy sends GOAWAY with the code and closes the connection.
 type Error struct {
 	Code Code
 	// Reason is a constant word for metrics and logs.
@@ -114,8 +114,8 @@ func ParseHeader(in []byte) FrameHeader {
 // Has reports whether a flag is set.
 func (f FrameHeader) Has(flag uint8) bool { return f.Flags&flag != 0 }
 
-// Check reports what is wrong with a frame by itself, whatever the state of its stream and connection: its size, its
-// stream, and values that RFC 9113 §6 forbids. Padding is Unpad's, the values of SETTINGS are Options.Apply's.
+// Check returns an error if a frame is invalid in every state of its stream and connection. It checks the size, the
+// stream ID, and values that RFC 9113 §6 forbids. Unpad checks padding; Options.Apply checks the values of SETTINGS.
 func (f FrameHeader) Check(p []byte) *Error {
 	switch f.Type {
 	case Headers:
@@ -145,7 +145,7 @@ func (f FrameHeader) Check(p []byte) *Error {
 		case f.Has(FlagAck) && len(p) != 0:
 			return &Error{FrameSizeError, "settings_ack_size"}
 		}
-	case PushPromise: // we never allow it
+	case PushPromise: // we never allow push
 		return &Error{ProtocolError, "push_promise"}
 	case Ping:
 		switch {
@@ -172,8 +172,8 @@ func (f FrameHeader) Check(p []byte) *Error {
 	return nil
 }
 
-// Unpad cuts padding (RFC 9113 §6.1) and, in a HEADERS frame, the priority fields off a payload. For DATA the padding
-// counts against the windows all the same.
+// Unpad removes padding (RFC 9113 §6.1) and, in a HEADERS frame, the priority fields from a payload. The padding of
+// DATA still counts against the windows.
 func (f FrameHeader) Unpad(payload []byte) ([]byte, *Error) {
 	pad := 0
 	if f.Has(FlagPadded) {

@@ -17,8 +17,8 @@ const (
 	Trailers
 )
 
-// HeadReader validates a header list (RFC 9113 §8) while the decoder reads it into a head. It is a hpack.Sink. Begin
-// prepares it.
+// HeadReader validates a header list (RFC 9113 §8) while the decoder reads it into a head. It is a hpack.Sink. Call
+// Begin before each list.
 type HeadReader struct {
 	// Length is the content length that the list declares; -1 without one.
 	Length int64
@@ -26,7 +26,7 @@ type HeadReader struct {
 	h       *message.Head
 	kind    Kind
 	pseudos uint8
-	zeros   bool // content-length begins with some that mean nothing
+	zeros   bool // content-length has leading zeros
 	regular bool
 	cookies int
 	host    message.Span
@@ -75,7 +75,7 @@ func (r *HeadReader) Field(name, value message.Span) {
 	r.h.Append(name, value)
 }
 
-// Wants implements hpack.Sink: what kind of request it is says how it is answered.
+// Wants implements hpack.Sink. The content type decides the form of the error response, even if the list is too large.
 func (r *HeadReader) Wants(name []byte) bool {
 	return r.kind == Request && string(name) == "content-type"
 }
@@ -113,8 +113,7 @@ func (r *HeadReader) pseudo(name, v []byte, value message.Span) {
 	}
 }
 
-// special looks at the fields that have a meaning for the connection or the message's framing, RFC 9113 §8.2.2 and
-// §8.1.1.
+// special reads the fields that have a meaning for the connection or the message's framing, RFC 9113 §8.2.2 and §8.1.1.
 func (r *HeadReader) special(name, v []byte, value message.Span) (taken bool) {
 	bad := false
 	switch len(name) {
@@ -162,14 +161,14 @@ func (r *HeadReader) contentLength(v []byte) (taken bool) {
 	return taken
 }
 
-// End checks the list as a whole. It returns "" when it is well-formed, else the reason why the message is malformed,
-// RFC 9113 §8.1.1.
+// End checks the list as a whole. It returns "" if the message is well-formed, otherwise the reason why it is
+// malformed, RFC 9113 §8.1.1.
 func (r *HeadReader) End() (reason string) {
 	if r.reason != "" {
 		return r.reason
 	}
 	if r.zeros {
-		r.h.Set("content-length", strconv.FormatInt(r.Length, 10)) // there are parsers that read a leading zero as octal
+		r.h.Set("content-length", strconv.FormatInt(r.Length, 10)) // some parsers read a leading zero as octal
 	}
 	switch r.kind {
 	case Request:
@@ -193,7 +192,7 @@ func (r *HeadReader) request() (reason string) {
 		case len(a) == 0:
 			h.Place(message.Authority, r.host)
 		case !message.SameAuthority(h.Part(message.Scheme), a, h.Bytes(r.host)):
-			return "host_mismatch" // RFC 9113 §8.3.1; where they agree, :authority alone goes on
+			return "host_mismatch" // RFC 9113 §8.3.1; if they agree, only :authority is forwarded
 		}
 	}
 	if m := h.Method(); len(m) == 0 || !message.IsToken(m) {
@@ -230,13 +229,13 @@ func (r *HeadReader) response() (reason string) {
 	}
 	n, ok := message.ParseLength(s)
 	if !ok || n < 100 || n == 101 {
-		return "status" // RFC 9113 §8.6: there is no 101
+		return "status" // RFC 9113 §8.6: HTTP/2 has no 101
 	}
 	r.h.Status = int(n)
 	return ""
 }
 
-// joinCookies makes one field of the crumbs that RFC 9113 §8.2.3 allows, as everything behind HTTP/1 expects.
+// joinCookies joins the cookie fields that RFC 9113 §8.2.3 allows into one, because HTTP/1 applications expect one.
 func (r *HeadReader) joinCookies() {
 	arena := r.h.Arena()
 	start := len(arena)
@@ -254,8 +253,8 @@ func (r *HeadReader) joinCookies() {
 	r.h.Append(r.h.StoreString("cookie"), joined)
 }
 
-// AppendBlock appends the header block of a head. Names are lowered; hop-by-hop fields are not in a head (see package
-// h1).
+// AppendBlock appends the header block of a head. It writes names in lower case. A head has no hop-by-hop fields (see
+// package h1).
 func AppendBlock(dst []byte, e *hpack.Encoder, h *message.Head, k Kind) []byte {
 	dst = e.Begin(dst)
 	switch k {
@@ -288,7 +287,7 @@ func appendRequest(dst []byte, e *hpack.Encoder, h *message.Head) []byte {
 		dst = e.Append(dst, []byte(":authority"), a, false)
 	}
 	if p := h.Path(); len(p) > 0 {
-		// The paths of gRPC are method names: few on a connection. Others are as many as a client likes.
+		// gRPC paths are method names: a connection has few of them. Clients choose any number of other paths.
 		v, ok := h.Get("content-type")
 		dst = e.Append(dst, []byte(":path"), p, ok && len(v) >= 16 && string(v[:16]) == "application/grpc")
 	}

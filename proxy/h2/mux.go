@@ -7,20 +7,20 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/message"
 )
 
-// Between proxies, HTTP/1 messages travel as HTTP/2 streams and are restored at the far end. Two private fields carry
-// what HTTP/2 has no place for. Both are removed from what an application sends.
+// Between proxies, HTTP/1 messages travel as HTTP/2 streams; the far proxy restores them. Two private fields carry what
+// HTTP/2 cannot express. Both are removed from messages of applications.
 const (
-	// OrigProto holds the version of a request that was HTTP/1, and "; absolute-form" if its target was in that form.
-	// Linkerd's proxies send it too.
+	// OrigProto holds the version of an HTTP/1 request, and "; absolute-form" if its target was in that form. Linkerd's
+	// proxies send it too.
 	OrigProto = "l5d-orig-proto"
-	// Upgraded marks a 200 that was a 101, and holds the protocol that the connection switched to.
+	// Upgraded marks a 200 that was a 101, and holds the protocol after the switch.
 	Upgraded = "l5d-upgrade"
 
 	absoluteForm = "; absolute-form"
 )
 
-// AppendHTTP1Request appends the header list of a request that was HTTP/1, for a proxy of the mesh. An upgrade becomes
-// an extended CONNECT (RFC 8441 §4).
+// AppendHTTP1Request appends the header list of an HTTP/1 request, for a proxy of the mesh. An upgrade becomes an
+// extended CONNECT (RFC 8441 §4).
 func AppendHTTP1Request(dst []byte, enc *hpack.Encoder, h *message.Head) []byte {
 	upgrade := len(h.Part(message.Protocol)) > 0
 	if upgrade {
@@ -42,8 +42,8 @@ func AppendHTTP1Request(dst []byte, enc *hpack.Encoder, h *message.Head) []byte 
 	return enc.Append(dst, []byte(OrigProto), []byte(value), true)
 }
 
-// RestoreMuxRequest undoes AppendHTTP1Request. tunnel reports whether the request opens a tunnel, ok whether it is
-// well-formed: an extended CONNECT that was not HTTP/1 is not.
+// RestoreMuxRequest undoes AppendHTTP1Request. tunnel reports whether the request opens a tunnel. ok reports whether
+// the request is well-formed: an extended CONNECT must have been HTTP/1.
 func RestoreMuxRequest(h *message.Head) (tunnel, ok bool) {
 	upgrade := len(h.Part(message.Protocol)) > 0
 	orig, was1 := h.Get(OrigProto)
@@ -60,8 +60,8 @@ func RestoreMuxRequest(h *message.Head) (tunnel, ok bool) {
 	return upgrade || string(h.Method()) == "CONNECT", true
 }
 
-// RestoreRequest removes OrigProto from a request that no proxy of this mesh sent. With linkerd, a request that
-// Linkerd's proxies mark becomes HTTP/1 again. ok is false for an extended CONNECT, because it was not offered.
+// RestoreRequest removes OrigProto from a request that no proxy of this mesh sent. If linkerd is set, a request that
+// Linkerd's proxies mark becomes HTTP/1 again. ok is false for an extended CONNECT, because the proxy did not offer it.
 func RestoreRequest(h *message.Head, linkerd bool) (ok bool) {
 	if orig, was1 := h.Get(OrigProto); was1 && linkerd && string(h.Method()) != "CONNECT" {
 		restoreVersion(h, orig)
@@ -70,7 +70,7 @@ func RestoreRequest(h *message.Head, linkerd bool) (ok bool) {
 	return len(h.Part(message.Protocol)) == 0
 }
 
-// restoreVersion makes a request HTTP/1 again, in the version and form that orig, a value of OrigProto, holds.
+// restoreVersion makes a request HTTP/1 again, in the version and form of orig, a value of OrigProto.
 func restoreVersion(h *message.Head, orig []byte) {
 	h.Version = message.HTTP11
 	if bytes.HasPrefix(orig, []byte("HTTP/1.0")) {
@@ -90,8 +90,8 @@ func AppendSwitching(dst []byte, enc *hpack.Encoder, h *message.Head) []byte {
 	return enc.Append(dst, []byte(Upgraded), h.Part(message.Protocol), false)
 }
 
-// RestoreResponse undoes AppendSwitching if upgrade says that the request asked a proxy of the mesh to upgrade.
-// Otherwise it only removes Upgraded.
+// RestoreResponse undoes AppendSwitching if upgrade is set: the request asked a proxy of the mesh to upgrade. Otherwise
+// it only removes Upgraded.
 func RestoreResponse(h *message.Head, upgrade bool) {
 	token, ok := h.Get(Upgraded)
 	if !ok {

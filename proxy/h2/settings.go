@@ -11,12 +11,12 @@ const (
 	settingMaxFrame          = 5
 	settingMaxHeaderList     = 6
 	settingConnectProtocol   = 8
-	maxSettings              = 100 // in one frame; more is a flood
+	maxSettings              = 100 // in one frame; more are a flood
 	settingLen               = 6
 	minMaxFrame, maxMaxFrame = 16384, 1<<24 - 1
 )
 
-// Options are what a SETTINGS frame says.
+// Options are the values of a SETTINGS frame.
 type Options struct {
 	HeaderTableSize uint32
 	MaxStreams      uint32
@@ -25,12 +25,13 @@ type Options struct {
 	ConnectProtocol bool
 }
 
-// PeerDefaults is what holds until a peer says otherwise.
+// PeerDefaults returns the options that apply until a peer sends SETTINGS.
 func PeerDefaults() Options {
 	return Options{HeaderTableSize: 4096, MaxStreams: MaxStreamID, InitialWindow: InitialWindow, MaxHeaderList: 1<<32 - 1}
 }
 
-// Apply reads the payload of a SETTINGS frame into o. server says that the sender is one: it must not enable push.
+// Apply reads the payload of a SETTINGS frame into o. server means that a server sent it: a server must not enable
+// push.
 func (o *Options) Apply(payload []byte, server bool) *Error {
 	if len(payload)%settingLen != 0 {
 		return &Error{FrameSizeError, "settings_size"}
@@ -70,8 +71,8 @@ func (o *Options) Apply(payload []byte, server bool) *Error {
 	return nil
 }
 
-// AppendSettings appends a SETTINGS frame that says what we accept. A client says that it wants no push; frames larger
-// than MaxFrame and tables larger than the initial one are never offered.
+// AppendSettings appends a SETTINGS frame with what we accept. A client disables push. The proxy never offers frames
+// larger than MaxFrame or tables larger than the initial one.
 func AppendSettings(dst []byte, o Options, client bool) []byte {
 	at := len(dst)
 	dst = AppendHeader(dst, FrameHeader{Type: Settings})

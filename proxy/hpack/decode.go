@@ -7,48 +7,49 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/message"
 )
 
-// ErrTooLarge is a header list beyond the limit. The tables stay in step: the connection can go on.
+// ErrTooLarge means that a header list exceeds Limits.List. The tables are still in step, so the connection can
+// continue.
 var ErrTooLarge = errors.New("hpack: header list too large")
 
-// ErrBomb is a header list beyond the limit of what is worth reading. The tables are not in step: the connection must
-// end.
+// ErrBomb means that a header list exceeds Limits.Read. The tables are out of step, so the connection must end.
 var ErrBomb = errors.New("hpack: header list far too large")
 
-// What the decoder refuses although some others take it: a table size after a field (RFC 7541 §4.2), and integers in
-// more bytes than any acceptable value needs (§5.1 allows to bound them).
+// Errors that some other decoders accept: a table size after a field (RFC 7541 §4.2), and integers in more bytes than
+// any acceptable value needs (§5.1 allows a bound).
 var (
 	errLateUpdate = fmt.Errorf("%w: table size after a field", ErrCompression)
 	errInteger    = fmt.Errorf("%w: integer", ErrCompression)
 )
 
-// Sink takes the fields of a header list as the decoder finds them. The spans lie in the head that Decode fills.
+// Sink receives the fields of a header list as the decoder finds them. The spans lie in the head that Decode fills.
 type Sink interface {
 	Field(name, value message.Span)
-	// Wants reports whether a field with a short value is worth knowing of a list that is too large.
+	// Wants reports whether the sink needs this field, if its value is short, of a list that is too large.
 	Wants(name []byte) bool
 }
 
 // Limits bound a header list, counted as RFC 9113 §6.5.2 does.
 type Limits struct {
-	// List is the largest one that is accepted.
+	// List is the size of the largest list that is accepted.
 	List int
-	// Read is the largest one that is decoded to its end: a peer pays one byte for a field of 4 KiB that is in the table.
+	// Read is the size of the largest list that is decoded to its end: a field of 4 KiB in the table costs the peer one
+	// byte.
 	Read int
 }
 
-// shortValue bounds the values that a Sink may still want.
+// shortValue is the length of the longest value that a Sink may still want.
 const shortValue = 256
 
-// Decoder decodes the header blocks of one direction of a connection, in order. NewDecoder makes it.
+// Decoder decodes the header blocks of one direction of a connection, in order. Make one with NewDecoder.
 type Decoder struct {
 	table table
 }
 
-// NewDecoder returns a decoder whose table has the initial size of 4096 bytes. That is also what it allows.
+// NewDecoder returns a decoder whose table has the initial size, 4096 bytes, which is also its maximum.
 func NewDecoder() *Decoder { return &Decoder{table: table{max: maxTable}} }
 
 // Decode decodes a complete header block. It stores strings in h and calls to for each field. Beyond limits.List it
-// calls to only for the fields that to wants, and returns ErrTooLarge; beyond limits.Read it returns ErrBomb. Any other
+// calls to only for the fields that to wants, and returns ErrTooLarge. Beyond limits.Read it returns ErrBomb. Any other
 // error is ErrCompression.
 func (d *Decoder) Decode(block []byte, h *message.Head, limits Limits, to Sink) error {
 	size, mayResize := 0, true
@@ -84,7 +85,7 @@ func (d *Decoder) Decode(block []byte, h *message.Head, limits Limits, to Sink) 
 	return nil
 }
 
-// sizeUpdate is allowed at the beginning of a block only, RFC 7541 §4.2.
+// sizeUpdate reads a table size update. It is allowed only at the beginning of a block, RFC 7541 §4.2.
 func (d *Decoder) sizeUpdate(block []byte, allowed bool) (rest []byte, err error) {
 	max, rest, ok := readInt(block, 5)
 	switch {
@@ -156,7 +157,7 @@ func (d *Decoder) indexedName(i int, h *message.Head) (name message.Span, err er
 	return name, ErrCompression
 }
 
-// maxInt bounds integers: no string, index or table size that is acceptable comes near it.
+// maxInt bounds integers: every acceptable string, index and table size is far below it.
 const maxInt = 1 << 24
 
 // readInt decodes an integer with a prefix of n bits, RFC 7541 §5.1.

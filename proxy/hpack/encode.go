@@ -1,25 +1,25 @@
 package hpack
 
 const (
-	// encoderTable is as much of the peer's table as the encoder uses: sixty entries are found by a linear search.
+	// encoderTable is how much of the peer's table the encoder uses: a linear search finds an entry among its sixty.
 	encoderTable = 2048
-	// maxIndexed is the longest name and value that is worth an entry.
+	// maxIndexed is the length of the longest name and value that get an entry.
 	maxIndexed = 256
 )
 
-// Encoder encodes the header blocks of one direction of a connection, in order. NewEncoder makes it.
+// Encoder encodes the header blocks of one direction of a connection, in order. Make one with NewEncoder.
 type Encoder struct {
 	table  table
 	update bool // the next block must begin with the table's size
 	least  int  // the smallest size of the table since the last block
 }
 
-// NewEncoder returns an encoder for a peer that has the initial settings.
+// NewEncoder returns an encoder for a peer with the initial settings.
 func NewEncoder() *Encoder {
 	return &Encoder{table: table{max: encoderTable}, update: true, least: encoderTable}
 }
 
-// SetMax follows the peer's SETTINGS_HEADER_TABLE_SIZE.
+// SetMax applies the peer's SETTINGS_HEADER_TABLE_SIZE.
 func (e *Encoder) SetMax(max uint32) {
 	if size := int(min(max, encoderTable)); size != e.table.max {
 		e.table.resize(size)
@@ -27,9 +27,9 @@ func (e *Encoder) SetMax(max uint32) {
 	}
 }
 
-// Begin appends what a header block must begin with: the size of the table where it changed, for the peer to drop the
-// same entries. A table that was smaller in between says so first (RFC 7541 §4.2). It begins empty then, with a size of
-// 0, because Go's decoder takes a second update only with an empty table.
+// Begin appends the beginning of a header block: the size of the table if it changed, so that the peer drops the same
+// entries. If the table was smaller in between, that size comes first (RFC 7541 §4.2). That first size is then 0 and
+// empties the table, because Go's decoder accepts a second update only with an empty table.
 func (e *Encoder) Begin(dst []byte) []byte {
 	if !e.update {
 		return dst
@@ -43,8 +43,8 @@ func (e *Encoder) Begin(dst []byte) []byte {
 	return appendInt(dst, 0x20, 5, e.table.max)
 }
 
-// Append appends a field. The name must be lower-case. index says that the field is worth an entry of the table
-// although its name is not known to repeat its values.
+// Append appends a field. The name must be lower-case. index means that the field gets an entry of the table although
+// its name is not in the allow-list.
 func (e *Encoder) Append(dst, name, value []byte, index bool) []byte {
 	s, exact := staticIndex(name, value)
 	if exact {
@@ -63,8 +63,8 @@ func (e *Encoder) Append(dst, name, value []byte, index bool) []byte {
 	return appendLiteral(dst, 0x40, 6, s, name, value)
 }
 
-// repeats is the allow-list: names whose values are few on one connection and no secret (RFC 7541 §7.1.3). s is the
-// name's static index, or 0.
+// repeats is the allow-list: names that have few values on one connection and no secret ones (RFC 7541 §7.1.3). s is
+// the name's static index, or 0.
 func repeats(s int, name []byte) bool {
 	switch s {
 	case 1, 15, 16, 17, 19, 26, 31, 54, 58:
@@ -92,7 +92,7 @@ func (e *Encoder) find(hash uint32, name, value []byte) int {
 	return -1
 }
 
-// hashField is FNV-1a. A collision only costs a longer comparison.
+// hashField returns the FNV-1a hash of a field. A collision only costs a longer comparison.
 func hashField(name, value []byte) uint32 {
 	h := uint32(2166136261)
 	for _, c := range name {

@@ -3,7 +3,7 @@ package hpack
 import "slices"
 
 // huffmanLengths is the length in bits of each symbol's code, RFC 7541 Appendix B. The code is canonical: codes of one
-// length count up in the order of the symbols, so that the lengths are all there is to know. EOS (256) has 30 bits.
+// length count up in the order of the symbols, so the lengths define the code. EOS (256) has 30 bits.
 var huffmanLengths = [256]uint8{
 	13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28,
 	28, 28,
@@ -22,18 +22,18 @@ var huffmanLengths = [256]uint8{
 
 const eos = 256
 
-// huffmanStep is where four bits lead from a node of the code's tree: to another node, past at most one symbol.
+// huffmanStep is the result of four bits at a node of the code's tree: another node, and at most one symbol on the way.
 type huffmanStep struct {
 	next   uint8
 	symbol uint8
 	emit   bool
-	fail   bool // the bits are no code, or EOS
+	fail   bool // the bits are not a code, or are EOS
 }
 
 // huffmanTable is indexed by node and four bits. Node 0 is the root; the tree has 256 inner nodes.
 type huffmanTable struct {
 	steps [256][16]huffmanStep
-	// padding marks the nodes that up to seven one bits lead to from the root: a string may end there, RFC 7541 §5.2.
+	// padding marks the nodes that up to seven one bits reach from the root: a string may end there, RFC 7541 §5.2.
 	padding [256]bool
 }
 
@@ -55,7 +55,7 @@ func newHuffmanTable() *huffmanTable {
 	return t
 }
 
-// A child of a tree node is another node if positive, the symbol ^child if negative.
+// huffmanTree returns the tree. A child of a node is another node if positive, and the symbol ^child if negative.
 func huffmanTree() [][2]int16 {
 	symbols := make([]int, eos+1)
 	length := func(s int) int {

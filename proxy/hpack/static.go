@@ -26,7 +26,7 @@ var static = [62]pair{
 	{"via", ""}, {"www-authenticate", ""},
 }
 
-// staticSlots finds the first static entry of a name: open addressing over a hash of length and three bytes.
+// staticSlots finds the first static entry of a name by open addressing over a hash of the length and three bytes.
 var staticSlots = newStaticSlots()
 
 func newStaticSlots() (slots [256]uint8) {
@@ -46,8 +46,8 @@ func nameHash(name []byte) uint8 {
 	return uint8(n*37 + int(name[0])*7 + int(name[n/2])*3 + int(name[n-1])*11)
 }
 
-// staticIndex returns the first static entry that has the name, and whether an entry with that value exists, which is
-// then the index.
+// staticIndex returns the first static entry that has the name. If an entry also has the value, exact is true and index
+// is that entry.
 func staticIndex(name, value []byte) (index int, exact bool) {
 	if len(name) == 0 {
 		return 0, false

@@ -20,10 +20,10 @@ type table struct {
 type entry struct {
 	off         int
 	name, value uint16 // lengths
-	hash        uint32 // the encoder's
+	hash        uint32 // of name and value, for the encoder's search
 }
 
-// at returns entry i, 0 being the newest.
+// at returns entry i; entry 0 is the newest.
 func (t *table) at(i int) *entry { return &t.entries[(t.first+i)&(maxEntries-1)] }
 
 func (t *table) nameOf(e *entry) []byte { return t.arena[e.off : e.off+int(e.name)] }
@@ -32,7 +32,7 @@ func (t *table) valueOf(e *entry) []byte {
 	return t.arena[e.off+int(e.name) : e.off+int(e.name)+int(e.value)]
 }
 
-// resize sets the maximum and evicts what exceeds it.
+// resize sets the maximum and evicts the entries that exceed it.
 func (t *table) resize(max int) {
 	t.max = max
 	t.evict(0)
@@ -49,8 +49,8 @@ func (t *table) evict(need int) {
 	}
 }
 
-// add makes name and value, which must not lie in the table's own arena, the newest entry and returns it. An entry
-// larger than the table empties it and is dropped: RFC 7541 §4.4.
+// add makes name and value the newest entry and returns it. They must not lie in the table's own arena. An entry larger
+// than the table empties the table and is dropped: RFC 7541 §4.4.
 func (t *table) add(name, value []byte) *entry {
 	need := len(name) + len(value) + entryOverhead
 	if need > t.max {
@@ -74,7 +74,7 @@ func (t *table) add(name, value []byte) *entry {
 	return e
 }
 
-// compact moves the live entries, which lie together, to the start of the arena, once at least half of it is dead.
+// compact moves the live entries, which are contiguous, to the start of the arena once at least half of it is dead.
 func (t *table) compact() {
 	if t.count == 0 {
 		return

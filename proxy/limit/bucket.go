@@ -2,10 +2,10 @@ package limit
 
 import "time"
 
-// MaxBuckets bounds the keys that Buckets tells apart.
+// MaxBuckets is the largest number of keys for which Buckets has a Bucket each.
 const MaxBuckets = 4096
 
-// Rate is how much time one request costs, and how much may be spent at once. The zero Rate costs nothing.
+// Rate is the time that one request costs, and how much time a client may spend at once. The zero Rate costs nothing.
 type Rate struct{ Cost, Burst time.Duration }
 
 // Bucket is one bucket of the generic cell rate algorithm (GCRA). A nil Bucket is always full.
@@ -14,32 +14,32 @@ type Bucket struct {
 	full time.Duration // when the bucket is full again: the theoretical arrival time
 }
 
-// Wait returns how long it takes at the time now of a monotonic clock until one request fits; 0 or less if it fits now.
+// Wait returns how long it takes until one request fits; 0 or less means now. now is the time of a monotonic clock.
 func (b *Bucket) Wait(now time.Duration) time.Duration {
 	if b == nil || b.rate.Cost == 0 {
-		return 0 // also when times go back and forth, as several connections bring them
+		return 0 // also if now goes back: connections read the clock separately
 	}
 	return max(b.full, now) + b.rate.Cost - b.rate.Burst - now
 }
 
-// Take takes one request out of the bucket, whether it fits or not.
+// Take takes one request out of the bucket, even if it does not fit.
 func (b *Bucket) Take(now time.Duration) {
 	if b != nil {
 		b.full = max(b.full, now) + b.rate.Cost
 	}
 }
 
-// Buckets keeps a Bucket for each key that is not full, and MaxBuckets at most. The zero Buckets is empty and ready.
-// The caller guards it.
+// Buckets has a Bucket for each key whose Bucket is not full, and MaxBuckets at most. The zero Buckets is empty and
+// ready to use. The caller's lock guards it.
 type Buckets[K comparable] struct {
 	buckets map[K]*Bucket
-	sweep   time.Duration // when full buckets may be looked for again
+	sweep   time.Duration // the earliest time of the next search for full buckets
 }
 
-// Find returns the bucket of key, or nil, which is a full one.
+// Find returns the bucket of key, or nil, which is a full bucket.
 func (b *Buckets[K]) Find(key K) *Bucket { return b.buckets[key] }
 
-// Open returns the bucket of key, and makes one of the rate where there is none. It returns nil when MaxBuckets are in
+// Open returns the bucket of key, and makes one with the rate if there is none. It returns nil if MaxBuckets are in
 // use.
 func (b *Buckets[K]) Open(key K, rate Rate, now time.Duration) *Bucket {
 	if found := b.buckets[key]; found != nil {
@@ -59,10 +59,10 @@ func (b *Buckets[K]) Open(key K, rate Rate, now time.Duration) *Bucket {
 	return made
 }
 
-// Len returns how many buckets there are.
+// Len returns the number of buckets.
 func (b *Buckets[K]) Len() int { return len(b.buckets) }
 
-// forget drops the buckets that are full. It looks at all of them, so it does at most once a second.
+// forget drops the full buckets. It checks all buckets, so it runs at most once a second.
 func (b *Buckets[K]) forget(now time.Duration) {
 	if b.sweep > now {
 		return

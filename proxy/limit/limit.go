@@ -2,7 +2,7 @@
 //
 // It owns the buckets of a mesh.RateLimit, and buckets for any other key. It imports mesh and the standard library
 // only. The one idea: a bucket is one number, the time at which it is full again (GCRA). A bucket whose time has passed
-// can be forgotten without anybody noticing, so that clients cannot fill the memory.
+// can be dropped without any effect, so that clients cannot fill the memory.
 package limit
 
 import (
@@ -14,8 +14,8 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// Limiter keeps one mesh.RateLimit. Its methods may be called by several goroutines and allocate only for a client that
-// is new.
+// Limiter applies one mesh.RateLimit. Its methods may be called by several goroutines. They allocate only for a new
+// client.
 type Limiter struct {
 	limit     mesh.RateLimit
 	identity  Rate
@@ -24,19 +24,19 @@ type Limiter struct {
 	mu      sync.Mutex // guards the fields below
 	total   Bucket
 	clients Buckets[mesh.ID]
-	crowd   Bucket // of the clients beyond MaxBuckets, which share it
+	crowd   Bucket // shared by the clients beyond MaxBuckets
 }
 
-// Scope says which bound a request ran into; it labels metrics.
+// Scope is the bound that refused a request; it labels metrics.
 type Scope string
 
-// The scopes. The zero Scope is none.
+// The scopes. The zero Scope means no bound.
 const (
 	Total    Scope = "total"
 	Identity Scope = "identity"
 )
 
-// New returns a limiter whose buckets are full. A client named by several overrides has the first one's rate.
+// New returns a limiter whose buckets are full. A client that several overrides name gets the rate of the first.
 func New(l mesh.RateLimit) *Limiter {
 	identity := newRate(l.Identity)
 	out := &Limiter{
@@ -53,15 +53,15 @@ func New(l mesh.RateLimit) *Limiter {
 	return out
 }
 
-// Limit returns what the limiter was made from.
+// Limit returns the value that the limiter was made from.
 func (l *Limiter) Limit() mesh.RateLimit { return l.limit }
 
-// Keeps reports whether the limiter was made from a value like limit.
+// Keeps reports whether the limiter was made from an equal value.
 func (l *Limiter) Keeps(limit *mesh.RateLimit) bool { return reflect.DeepEqual(l.limit, *limit) }
 
-// Take asks for one request of a client, whose identity is zero without mesh TLS, at the time now of a monotonic clock.
-// If it may not be, scope is the bound that is used up, and wait how long until one more request fits. A refused
-// request uses nothing up, so that a client which is too fast takes nothing from the others.
+// Take takes one request for a client at the time now of a monotonic clock. The client's identity is zero without mesh
+// TLS. If the request is refused, scope is the exhausted bound, and wait is how long until one more request fits. A
+// refused request takes nothing, so that a client which is too fast takes nothing from the others.
 func (l *Limiter) Take(id mesh.ID, now time.Duration) (scope Scope, wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -92,7 +92,7 @@ func (l *Limiter) client(id mesh.ID, now time.Duration) *Bucket {
 	return &l.crowd
 }
 
-// newRate lets a second's worth of requests come at once, and one at least. Source: Linkerd's proxy.
+// newRate allows one second's requests at once, and at least one. Source: Linkerd's proxy.
 func newRate(perSecond float64) Rate {
 	if perSecond <= 0 {
 		return Rate{}

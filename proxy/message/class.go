@@ -2,13 +2,12 @@ package message
 
 import "strings"
 
-// Classes of bytes. Every codec applies the same ones, so that what one version of HTTP lets through, another can
-// carry.
+// Classes of bytes. All codecs use the same classes, so that one version of HTTP can carry what another accepts.
 const (
 	tokenByte  = 1 << iota // RFC 9110 §5.6.2 tchar
 	lowerByte              // tchar without upper-case letters, RFC 9113 §8.2.1
 	valueByte              // RFC 9110 §5.5 field-vchar, SP, HTAB, obs-text
-	targetByte             // visible, without fragment (RFC 3986 §4), and bytes above ASCII, which applications do send
+	targetByte             // visible, without fragment (RFC 3986 §4), and bytes above ASCII, which applications send
 	hostByte               // RFC 3986 §3.2.2 with port, without userinfo
 )
 
@@ -47,19 +46,19 @@ func all(p []byte, want uint8) bool {
 	return true
 }
 
-// IsToken reports whether p is made of token characters only. An empty p counts.
+// IsToken reports whether all bytes of p are token characters. It is true for an empty p.
 func IsToken(p []byte) bool { return all(p, tokenByte) }
 
-// IsLowerToken is IsToken without upper-case letters.
+// IsLowerToken reports the same as IsToken, but allows no upper-case letters.
 func IsLowerToken(p []byte) bool { return all(p, lowerByte) }
 
-// IsFieldValue reports whether p may be a field value: no control characters but tab.
+// IsFieldValue reports whether p may be a field value: the only control character allowed is tab.
 func IsFieldValue(p []byte) bool { return all(p, valueByte) }
 
-// IsTarget reports whether p may be a path with query.
+// IsTarget reports whether p may be a path with a query.
 func IsTarget(p []byte) bool { return all(p, targetByte) }
 
-// IsHost reports whether p may be a host with port.
+// IsHost reports whether p may be a host with a port.
 func IsHost(p []byte) bool { return all(p, hostByte) }
 
 // ParseLength reads the value of Content-Length: digits only, below 10^18.
@@ -76,7 +75,7 @@ func ParseLength(value []byte) (n int64, ok bool) {
 	return n, true
 }
 
-// EqualFoldBytes is EqualFold for two slices of any case.
+// EqualFoldBytes reports whether a and b are equal if ASCII case is ignored.
 func EqualFoldBytes(a, b []byte) bool {
 	if len(a) != len(b) {
 		return false

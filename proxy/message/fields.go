@@ -8,7 +8,7 @@ import (
 // Len returns the number of field lines.
 func (h *Head) Len() int { return len(h.fields) }
 
-// Field returns the name, in the case it arrived in, and the value of field line i.
+// Field returns the name and the value of field line i. The name has the case in which it arrived.
 func (h *Head) Field(i int) (name, value []byte) {
 	f := &h.fields[i]
 	return h.Bytes(f.name), h.Bytes(f.value)
@@ -25,16 +25,16 @@ func (h *Head) All() iter.Seq2[[]byte, []byte] {
 	}
 }
 
-// Append adds a field line of stored ranges.
+// Append adds a field line from stored ranges.
 func (h *Head) Append(name, value Span) { h.fields = append(h.fields, field{name, value}) }
 
 // Add adds a field line.
 func (h *Head) Add(name, value string) { h.Append(h.StoreString(name), h.StoreString(value)) }
 
-// AddBytes is Add for bytes; they may be a part of this head.
+// AddBytes adds a field line. The bytes may be a part of this head.
 func (h *Head) AddBytes(name, value []byte) { h.Append(h.Store(name), h.Store(value)) }
 
-// Get returns the value of the first field line of that name. The name must be lower-case; the case of the head's own
+// Get returns the value of the first field line with that name. The name must be lower-case; the case of the head's own
 // names does not matter (RFC 9110 §5.1).
 func (h *Head) Get(name string) (value []byte, ok bool) {
 	for i := range h.fields {
@@ -51,7 +51,7 @@ func (h *Head) Has(name string) bool {
 	return ok
 }
 
-// Set makes value the only one of the field of that lower-case name.
+// Set replaces all field lines of that lower-case name by one with value.
 func (h *Head) Set(name, value string) {
 	v := h.StoreString(value)
 	for i := range h.fields {
@@ -92,7 +92,7 @@ func (h *Head) named(f *field, name string) bool {
 	return int(f.name.Len) == len(name) && EqualFold(h.Bytes(f.name), name)
 }
 
-// EqualFold reports whether b equals the lower-case ASCII string s when b's own letters are read as lower-case.
+// EqualFold reports whether b equals the lower-case ASCII string s, if the case of b's letters is ignored.
 func EqualFold(b []byte, s string) bool {
 	if len(b) != len(s) {
 		return false
@@ -108,7 +108,7 @@ func EqualFold(b []byte, s string) bool {
 	return true
 }
 
-// HasToken reports whether a comma-separated list value (RFC 9110 §5.6.1) holds the lower-case token.
+// HasToken reports whether a comma-separated list value (RFC 9110 §5.6.1) has the lower-case token.
 func HasToken(value []byte, token string) bool {
 	for len(value) > 0 {
 		var item []byte
@@ -120,8 +120,8 @@ func HasToken(value []byte, token string) bool {
 	return false
 }
 
-// NextToken cuts the first element off a comma-separated list value, without the space around it; empty elements come
-// out empty.
+// NextToken cuts the first element off a comma-separated list value, without the space around it. An empty element is
+// returned as an empty item.
 func NextToken(list []byte) (item, rest []byte) {
 	end := len(list)
 	for i, c := range list {
@@ -140,8 +140,8 @@ func NextToken(list []byte) (item, rest []byte) {
 	return item, rest
 }
 
-// BindsConnection reports whether the value of a field of credentials or challenges names NTLM or Negotiate: schemes
-// that authenticate a connection and not a request (RFC 4559 §6).
+// BindsConnection reports whether the value of a credentials or challenge field names NTLM or Negotiate. These schemes
+// authenticate a connection and not a request (RFC 4559 §6).
 func BindsConnection(value []byte) bool {
 	for len(value) > 0 {
 		var item []byte
@@ -155,7 +155,7 @@ func BindsConnection(value []byte) bool {
 }
 
 // MayUpgrade reports whether the protocols in the value of an Upgrade field are allowed (RFC 9110 §7.8). HTTP and TLS
-// are not: only the first request of such a tunnel would be authorized.
+// are not allowed: the proxy would authorize only the first request of such a tunnel.
 func MayUpgrade(list []byte) bool {
 	for rest := list; len(rest) > 0; {
 		var protocol []byte
@@ -171,9 +171,9 @@ func MayUpgrade(list []byte) bool {
 	return len(list) > 0
 }
 
-// AllowedTrailer reports whether a field may stand in a trailer section: none that frames, routes or authorizes a
-// message may, for there are servers that merge trailers into the head (RFC 9110 §6.5.1). Nor may the mesh's own, which
-// say who a client is.
+// AllowedTrailer reports whether a trailer section may have the field. Fields that frame, route or authorize a message
+// are forbidden, because some servers merge trailers into the head (RFC 9110 §6.5.1). The mesh's own fields are
+// forbidden too, because they name the client.
 func AllowedTrailer(name []byte) bool {
 	if len(name) > 3 && EqualFold(name[:3], "l5d") {
 		return false
