@@ -12,7 +12,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/internal/testapp"
 	"github.com/tulle-mesh/tulle/mesh"
-	"github.com/tulle-mesh/tulle/proxy/response"
+	"github.com/tulle-mesh/tulle/proxy/retry"
 )
 
 // serveRefusals runs a server that refuses all requests, or those of the first time that it is asked for so long,
@@ -73,7 +73,7 @@ func TestEndlessRefusalIsAnswered(t *testing.T) {
 	pd.plane.SetOutbound(pd.target(clusterIP),
 		viaRoutes([]mesh.Rule{ruled("/", mesh.RequestPolicy{})}, backendOf("a", app)))
 	got := send(t, client(t, pd.outboundTo(clusterIP), true), "/", "hello", http.Header{})
-	const want = 1 + 2 + response.RefusalWaits // before SETTINGS came, at once, and with a pause before each
+	const want = 1 + 2 + retry.RefusalWaits // before SETTINGS came, at once, and with a pause before each
 	if n := asked.Load(); got.status != 503 || n != want {
 		t.Errorf("got %d after %d attempts, want 503 after %d", got.status, n, want)
 	}

@@ -82,6 +82,9 @@ const (
 // Deadline is the reason of a Timeout that is the caller's own: its deadline passed, and the handler noticed.
 const Deadline = "deadline"
 
+// PeerApplication is the reason of a DialRefused, DialTimeout or Refused that a peer's proxy had with its application.
+const PeerApplication = "application"
+
 // Values of Exchange.Unrepeatable.
 const (
 	Final           = "final"             // the client's own fault, or a bound of this proxy's
@@ -106,6 +109,12 @@ type Fault struct {
 
 // Is reports whether something went wrong.
 func (f Fault) Is() bool { return f.Kind != None }
+
+// ServerRefused reports whether the server refused the request and may accept it after a pause. It is false if a peer's
+// application refused it: the peer's proxy has paused already.
+func (f Fault) ServerRefused() bool {
+	return f.Kind == Refused && f.Side == Upstream && f.Retryable && f.Reason != PeerApplication
+}
 
 func (f Fault) String() string {
 	s := f.Side.String() + " " + f.Kind.String()

@@ -11,6 +11,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/exchange"
 	"github.com/tulle-mesh/tulle/proxy/forward"
 	"github.com/tulle-mesh/tulle/proxy/response"
+	"github.com/tulle-mesh/tulle/proxy/retry"
 	"github.com/tulle-mesh/tulle/proxy/route"
 	"github.com/tulle-mesh/tulle/proxy/stats"
 )
@@ -118,7 +119,7 @@ func (in *Inbound) refuseRequest(x *exchange.Exchange, c *peerConn, r *request, 
 }
 
 // OnFault sends a request that may be sent again up to twice more at once, then, if it was refused, after the pauses of
-// WaitAfterRefusal. It answers every other fault. It implements forward.Handler.
+// retry.WaitAfterRefusal. It answers every other fault. It implements forward.Handler.
 func (in *Inbound) OnFault(x *exchange.Exchange, f exchange.Fault) forward.Action {
 	c, r := x.Conn.Data.(*peerConn), requestOf(x)
 	f = response.Expired(x, f, r.grpc)
@@ -126,8 +127,10 @@ func (in *Inbound) OnFault(x *exchange.Exchange, f exchange.Fault) forward.Actio
 	if f.Retryable && !dialFailed && x.Attempts < env.ConnectAttempts {
 		return forward.Forward(in.upstream(c.app, x.Request.Version))
 	}
-	if wait, ok := response.WaitAfterRefusal(x, f, env.ConnectAttempts); ok && r.allowed {
-		return forward.Delay(wait)
+	if f.ServerRefused() && r.allowed {
+		if wait, ok := retry.WaitAfterRefusal(x.Attempts, env.ConnectAttempts); ok {
+			return forward.Delay(wait)
+		}
 	}
 	if r.decision == nil { // too broken to be routed
 		r.grpc = response.IsGRPC(&x.Request)

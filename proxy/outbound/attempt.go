@@ -84,7 +84,7 @@ func (r *request) endAttempt(x *exchange.Exchange, f exchange.Fault, now time.Du
 		return
 	}
 	took := max(time.Since(x.Sent), 0)
-	r.backend.service.pool.Done(r.slot, outcomeOf(f, r.deadline), now, took)
+	r.backend.service.pool.Done(r.slot, outcomeOf(f, r.callerDeadline), now, took)
 	r.endpoint = nil
 	failure := stats.Outcome{GRPC: stats.NotGRPC, Failure: true, Error: f.Kind.String()}
 	r.countAttempt(stats.RouteStatus{Code: -1, Error: routeError(f)}, failure, attemptTimes{took, took})
@@ -164,7 +164,7 @@ func (r *request) status(x *exchange.Exchange, result stats.Outcome) stats.Route
 // unprocessed is the fault that a peer's proxy answered for: its application has not seen the request.
 func unprocessed(x *exchange.Exchange, kind string) exchange.Fault {
 	f := exchange.Fault{
-		Side: exchange.Upstream, Kind: exchange.DialRefused, Reason: response.FromApplication, Retryable: true,
+		Side: exchange.Upstream, Kind: exchange.DialRefused, Reason: exchange.PeerApplication, Retryable: true,
 	}
 	for _, k := range [...]exchange.Kind{exchange.DialTimeout, exchange.Refused} {
 		if kind == k.String() {
@@ -180,14 +180,14 @@ func unprocessed(x *exchange.Exchange, kind string) exchange.Fault {
 // outcomeOf says what a failed attempt means for its endpoint. One that refuses requests or drops its connections is
 // most likely ending: the next attempt had better go elsewhere. A deadline that the caller set says nothing about the
 // endpoint.
-func outcomeOf(f exchange.Fault, deadline bool) balance.Outcome {
+func outcomeOf(f exchange.Fault, callerDeadline bool) balance.Outcome {
 	switch f.Kind {
 	case exchange.DialRefused, exchange.DialTimeout, exchange.Identity, exchange.Refused, exchange.Lost:
 		return balance.Unreachable
 	case exchange.Reset, exchange.BadResponse, exchange.ResponseTooLarge:
 		return balance.Failed
 	case exchange.Timeout:
-		if f.Reason == exchange.AttemptTimeout || !deadline {
+		if f.Reason == exchange.AttemptTimeout || !callerDeadline {
 			return balance.Failed
 		}
 		return balance.Abandoned

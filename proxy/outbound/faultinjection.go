@@ -29,8 +29,8 @@ func (r *request) injectFault(now time.Time) injected {
 	if !now.Before(f.Until) {
 		return injected{}
 	}
-	if !r.drawn {
-		if r.drawn = true; f.Delay > 0 && happens(f.DelayPercent) {
+	if !r.delayDrawn {
+		if r.delayDrawn = true; f.Delay > 0 && happens(f.DelayPercent) {
 			return injected{delay: f.Delay}
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/exchange"
 	"github.com/tulle-mesh/tulle/proxy/forward"
 	"github.com/tulle-mesh/tulle/proxy/response"
+	"github.com/tulle-mesh/tulle/proxy/retry"
 	"github.com/tulle-mesh/tulle/proxy/stats"
 )
 
@@ -26,7 +27,10 @@ type request struct {
 	slot      balance.Slot
 	retryState
 	queueState
-	mirrored bool // the copies have left, or there are none
+	// callerDeadline says that the caller's deadline bounds the request: it is earlier than any timeout of the rule.
+	callerDeadline bool
+	delayDrawn     bool // whether a delay is injected was decided
+	mirrored       bool // the copies have left, or there are none
 	// last is the endpoint of the last attempt, which the request is counted for.
 	last *endpoint
 }
@@ -57,7 +61,7 @@ func (o *Outbound) Route(x *exchange.Exchange) forward.Action {
 
 	// Bound the time. A deadline that has passed already is answered.
 	if !r.applyTimeouts(x) {
-		r.deadline = true
+		r.callerDeadline = true
 		x.Fault = exchange.Fault{Side: exchange.Proxy, Kind: exchange.Timeout, Reason: exchange.Deadline}
 		o.env.CountFault(stats.Outbound, x.Fault)
 		return forward.Reply(response.Error{
@@ -153,8 +157,10 @@ func (o *Outbound) OnFault(x *exchange.Exchange, f exchange.Fault) forward.Actio
 	if f.Kind != exchange.Rejected && f.Retryable && x.Attempts < attempts && r.pickEndpoint(now) {
 		return r.forward(x)
 	}
-	if wait, ok := response.WaitAfterRefusal(x, f, attempts); ok && r.backend != nil {
-		return forward.Delay(wait)
+	if f.ServerRefused() && r.backend != nil {
+		if wait, ok := retry.WaitAfterRefusal(x.Attempts, attempts); ok {
+			return forward.Delay(wait)
+		}
 	}
 	if f.Kind == exchange.Rejected || f.Side == exchange.Upstream && r.decideAfterFault(x, f) {
 		if wait := r.takeWait(); wait > 0 {

@@ -23,9 +23,6 @@ type retryState struct {
 	// from a peer that knows of retries further along.
 	skip      retry.Skip
 	exhausted bool
-	// deadline says that the request is bounded by its caller's deadline, before any timeout of the rule's.
-	deadline bool
-	drawn    bool // an injected delay was decided on, for or against
 }
 
 // budgets are the retry budgets of a target. One stays for as long as there is one of its place and kind.
@@ -85,7 +82,7 @@ func (r *request) applyTimeouts(x *exchange.Exchange) bool {
 			return false
 		}
 		if x.TotalTimeout == 0 || left < x.TotalTimeout {
-			x.TotalTimeout, r.deadline = left, true
+			x.TotalTimeout, r.callerDeadline = left, true
 		}
 	}
 	if b.retry == nil {
@@ -119,7 +116,7 @@ func (r *request) timeoutText(x *exchange.Exchange, reason string) string {
 	case exchange.AttemptTimeout:
 		name, bound = "attempt", x.AttemptTimeout
 	default:
-		if r.deadline {
+		if r.callerDeadline {
 			return "response timed out: the caller's deadline has passed"
 		}
 	}

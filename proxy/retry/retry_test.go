@@ -205,3 +205,19 @@ func TestFailuresBelongToTheRequestThatSpansThem(t *testing.T) {
 		t.Errorf("%d failures are remembered, want %d", n, remembered)
 	}
 }
+
+func TestWaitAfterRefusalDoublesAndEnds(t *testing.T) {
+	const immediate = 3
+	total, attempts := time.Duration(0), immediate
+	for {
+		wait, ok := WaitAfterRefusal(attempts, immediate)
+		if !ok {
+			break
+		}
+		total += wait
+		attempts++
+	}
+	if want := 2550 * time.Millisecond; total != want || attempts != immediate+RefusalWaits {
+		t.Errorf("got %v of pauses with %d attempts, want %v with %d", total, attempts, want, immediate+RefusalWaits)
+	}
+}
