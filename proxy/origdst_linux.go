@@ -15,7 +15,7 @@ import (
 const soOriginalDst = 80
 
 // kernelOrigDst asks the kernel for the original destination of a redirected connection, and returns it unmapped.
-// Without redirection the kernel answers with an error or with the listener's own address, which the loop guard refuses.
+// Without redirection the kernel answers with an error or with the listener's own address. The loop guard refuses that.
 func kernelOrigDst(c *net.TCPConn) (netip.AddrPort, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {

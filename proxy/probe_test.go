@@ -147,9 +147,11 @@ func TestARedirectedProbeIsLogged(t *testing.T) {
 	})
 	core, logged := observer.New(zapcore.InfoLevel)
 	p := newProxy(t, Config{
-		Log:   zap.New(core),
-		Pod:   Pod{HostIPs: []netip.Addr{netip.MustParseAddr("127.0.0.1")}},
-		Local: &Local{Inbound: []LocalInbound{{Listen: anyPort, AppAddr: netip.MustParseAddrPort(app), Policy: probing(only())}}},
+		Log: zap.New(core),
+		Pod: Pod{HostIPs: []netip.Addr{netip.MustParseAddr("127.0.0.1")}},
+		Local: &Local{Inbound: []LocalInbound{{
+			Listen: anyPort, AppAddr: netip.MustParseAddrPort(app), Policy: probing(only()),
+		}}},
 	})
 	run(t, p)
 	entrance := p.Addresses().Local.Inbound[0].String()

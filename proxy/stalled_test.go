@@ -67,7 +67,9 @@ func startImpatient(t *testing.T, app string, policy mesh.PortPolicy, detect tim
 	ca := meshtest.NewCA(t)
 	settings := mesh.ProxyConfig{InboundDetectTimeout: mesh.Duration(detect), OutboundDetectTimeout: mesh.Duration(detect)}
 	server := start(t, Config{Settings: settings, Local: &Local{
-		Certs: ca.Certs(cart), Inbound: []LocalInbound{{Listen: anyPort, AppAddr: netip.MustParseAddrPort(app), Policy: policy}},
+		Certs: ca.Certs(cart), Inbound: []LocalInbound{{
+			Listen: anyPort, AppAddr: netip.MustParseAddrPort(app), Policy: policy,
+		}},
 	}})
 	entrance := server.Addresses().Local.Inbound[0]
 	client := start(t, Config{Settings: settings, Local: &Local{
