@@ -7,15 +7,15 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// An endpoint that keeps failing is ejected: it gets no requests for a penalty, then a single one, the probe. The
-// probe's success admits it again; its failure doubles the penalty. At most half of a pool is ejected, and never its
-// last endpoint: if all pods of a Service fail, failing pods are better than none.
+// An endpoint that keeps failing is ejected: it gets no requests for a penalty time, and then a single one, the probe.
+// If the probe succeeds, the endpoint is admitted again; if it fails, the penalty doubles. At most half of a pool is
+// ejected, and never its last endpoint: if all pods of a Service fail, failing pods are better than none.
 
 // window counts the responses of one endpoint in two halves of Accrual.Window. The older half is dropped when the newer
 // one ends.
 type window struct {
 	total, good [2]uint32 // the older half first
-	began       int64     // of the newer half
+	began       int64     // when the newer half began
 }
 
 // SetAccrual sets when endpoints are ejected; nil means never, and admits all. The Accrual must not change afterwards.
@@ -51,7 +51,8 @@ func (p *Pool[T]) admit(i int32) {
 	}
 }
 
-// trim admits endpoints while too many are ejected, because others left. Those whose penalty ends first are first.
+// trim admits endpoints while too many are ejected, because other endpoints left. It begins with those whose penalty
+// ends first.
 func (p *Pool[T]) trim() {
 	p.ejected = 0
 	for _, i := range p.live {
@@ -70,7 +71,7 @@ func (p *Pool[T]) trim() {
 	}
 }
 
-// evaluate ejects or admits an endpoint by the outcome of an attempt.
+// evaluate ejects or admits an endpoint after an attempt.
 func (p *Pool[T]) evaluate(chosen Slot, failed bool, now int64) {
 	a, s := p.accrual, &p.slots[chosen.index]
 	if a == nil || s.item < 0 {
@@ -97,7 +98,7 @@ func (p *Pool[T]) evaluate(chosen Slot, failed bool, now int64) {
 	}
 }
 
-// penalise keeps requests away from an ejected endpoint, twice as long each time.
+// penalise extends an ejection. The penalty doubles each time.
 func (p *Pool[T]) penalise(s *slot, now int64) {
 	least, most := int64(p.accrual.MinPenalty), int64(p.accrual.MaxPenalty)
 	s.backoff = max(backoff.Double(s.backoff, least, most), 1)
@@ -105,7 +106,7 @@ func (p *Pool[T]) penalise(s *slot, now int64) {
 	s.retryAt = now + s.backoff + jitter
 }
 
-// count notes an answer and reports whether the success rate is too low.
+// count notes a response and reports whether the success rate is too low.
 func (p *Pool[T]) count(i int32, failed bool, now int64) bool {
 	a := p.accrual
 	if a.SuccessRate <= 0 {
@@ -131,9 +132,9 @@ func (p *Pool[T]) count(i int32, failed bool, now int64) bool {
 	return total >= max(a.MinRequests, 1) && float64(good) < a.SuccessRate*float64(total)
 }
 
-// States is how many endpoints of a pool are in which state.
+// States counts a pool's endpoints in each state.
 type States struct {
-	// Ready ones may be chosen, Pending ones back off because they could not be connected to, Ejected ones failed too
+	// Ready endpoints may be chosen. Pending ones are in back-off because a connection failed. Ejected ones failed too
 	// often.
 	Ready, Pending, Ejected int
 }

@@ -1,8 +1,9 @@
-// Package balance chooses one of a target's endpoints for a request or a connection. It owns the choice (power of two
-// choices by peak-EWMA latency and work in flight), the back-off of endpoints that cannot be connected to, and the
-// ejection of those that keep failing. It imports mesh and the standard library only. It dials nothing and never reads
-// a clock. The one idea: an endpoint is 64 bytes in a flat slice, so ten thousand of them fit in a cache and a choice
-// touches two.
+// Package balance chooses one of a target's endpoints for a request or a connection.
+//
+// It owns the choice (power of two choices by peak-EWMA latency and requests in flight), the back-off of endpoints
+// after a failed connection, and the ejection of those that keep failing. It imports mesh and the standard library
+// only. It dials nothing and never reads a clock. The one idea: an endpoint is 64 bytes in a flat slice. Ten thousand
+// of them fit in a cache, and a choice reads two.
 package balance
 
 import (
@@ -18,11 +19,11 @@ import (
 
 // Linkerd's balancer has the same numbers.
 const (
-	// DefaultRTT is the assumed latency of an endpoint that was not measured yet.
+	// DefaultRTT is the assumed latency of an endpoint without a measurement.
 	DefaultRTT = 30 * time.Millisecond
 	// Decay is the time in which an old measurement loses most of its weight (1/e is left).
 	Decay = 10 * time.Second
-	// MinBackoff and MaxBackoff bound the back-off of an endpoint that could not be connected to.
+	// MinBackoff and MaxBackoff bound the back-off of an endpoint after a failed connection.
 	MinBackoff = 100 * time.Millisecond
 	MaxBackoff = 60 * time.Second
 )
@@ -34,32 +35,32 @@ type Endpoint[T any] struct {
 	Item   T      // what Pick returns
 }
 
-// Slot names an endpoint of a Pool from Pick to Done, also when an Update removes it meanwhile.
+// Slot names an endpoint of a Pool from Pick to Done, even if an Update removes the endpoint in between.
 type Slot struct {
 	index      int32
 	generation uint32
-	probe      bool // of an ejected endpoint
+	probe      bool // the attempt probes an ejected endpoint
 }
 
 // slot is the state of one endpoint. Times are nanoseconds on the caller's monotonic clock.
 type slot struct {
-	ewma       float64 // nanoseconds, at stamp
+	ewma       float64 // nanoseconds, at the time stamp
 	stamp      int64
-	retryAt    int64 // the end of its back-off; before, it is picked only if all others are in back-off too
-	backoff    int64 // 0: the last connection succeeded; of an ejected one: its penalty
+	retryAt    int64 // the end of the back-off; until then it is picked only if all others are in back-off too
+	backoff    int64 // 0: the last connection succeeded; if ejected: the penalty
 	inflight   int32
 	weight     float32
 	generation uint32
-	item       int32  // index in the list of the last Update; -1: removed, freed when nothing is in flight
+	item       int32  // index in the list of the last Update; -1: removed, and freed when nothing is in flight
 	failures   uint32 // in a row
 	ejected    bool
 	_          [8]byte
 }
 
-// Pool balances over a changing list of endpoints, each with an item T. Its methods may be used by several goroutines.
-// The zero Pool has no endpoints.
+// Pool balances over a changing list of endpoints, each with an item T. Its methods may be called by several
+// goroutines. The zero Pool has no endpoints.
 type Pool[T any] struct {
-	mu    sync.Mutex // guards the fields below; held for nanoseconds, never while anything waits
+	mu    sync.Mutex // guards the fields below; locked for nanoseconds, never during a wait
 	slots []slot
 	keys  map[netip.AddrPort]int32 // of the slots in use
 	live  []int32                  // slots of the last Update's list
@@ -68,11 +69,11 @@ type Pool[T any] struct {
 	rng   uint64
 
 	accrual *mesh.Accrual // nil: no endpoint is ejected
-	ejected int           // number of live that are ejected
-	windows []window      // of slots, or shorter; empty unless the success rate counts
+	ejected int           // number of ejected endpoints in live
+	windows []window      // one for each slot, or fewer; empty unless the success rate counts
 }
 
-// Update replaces the list to choose from. Endpoints that stay keep their state. Keys must differ.
+// Update replaces the list of endpoints. Endpoints in both lists keep their state. Keys must differ.
 func (p *Pool[T]) Update(endpoints []Endpoint[T], now time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -147,13 +148,13 @@ func (p *Pool[T]) Pick(now time.Duration) (chosen Slot, item T, ok bool) {
 }
 
 // PickOther is Pick for a request that has just failed at endpoint than. Quick failures make an endpoint look idle, so
-// it is chosen again only when every other one is in back-off.
+// PickOther returns it only if every other one is in back-off.
 func (p *Pool[T]) PickOther(now time.Duration, than Slot) (chosen Slot, item T, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	avoid := than.index
 	if int(avoid) >= len(p.slots) || p.slots[avoid].generation != than.generation {
-		avoid = -1 // the endpoint is gone
+		avoid = -1 // the endpoint was removed
 	}
 	return p.pick(now, avoid)
 }
@@ -178,7 +179,7 @@ func (p *Pool[T]) pick(now time.Duration, avoid int32) (chosen Slot, item T, ok 
 		}
 	}
 	s := &p.slots[best]
-	if s.backoff > 0 { // one attempt is the probe; others wait for its outcome
+	if s.backoff > 0 { // this attempt is the probe; other requests wait for its result
 		s.retryAt = max(s.retryAt, int64(now)) + s.backoff
 	}
 	s.inflight++
@@ -202,7 +203,7 @@ func (p *Pool[T]) better(a, b int32, now int64) int32 {
 		}
 		return a
 	}
-	if p.ejected > 0 && sa.ejected != sb.ejected { // a probe must not wait until its endpoint is the faster one
+	if p.ejected > 0 && sa.ejected != sb.ejected { // a probe must not wait until its endpoint has the lower load
 		if sa.ejected {
 			return a
 		}
@@ -215,7 +216,7 @@ func (p *Pool[T]) better(a, b int32, now int64) int32 {
 }
 
 // scan returns an endpoint that is not in back-off, otherwise the one whose back-off ends first. It starts at a random
-// one.
+// endpoint.
 func (p *Pool[T]) scan(now int64) int32 {
 	start := p.random(len(p.live))
 	best := p.live[start]
@@ -231,13 +232,13 @@ func (p *Pool[T]) scan(now int64) int32 {
 	return best
 }
 
-// load is the cost of one more request: latency times the requests in flight, per weight.
+// load returns the cost of one more request: latency times the requests in flight, divided by the weight.
 func (s *slot) load(now int64) float64 {
 	return s.ewma * decay(now-s.stamp) * float64(s.inflight+1) / float64(s.weight)
 }
 
-// decay returns exp(-age/Decay). Below 1/64 of Decay the first-order term is exact to a part in ten thousand, and
-// cheap.
+// decay returns exp(-age/Decay). Below 1/64 of Decay it returns the first-order term, which is cheap and exact to a
+// part in ten thousand.
 func decay(age int64) float64 {
 	x := float64(max(age, 0)) / float64(Decay)
 	if x < 1.0/64 {
@@ -255,14 +256,14 @@ const (
 	Abandoned Outcome = iota
 	// Responded means that the endpoint answered.
 	Responded
-	// Connected means that the endpoint took a connection or a request, and that its latency says nothing.
+	// Connected means that the endpoint accepted a connection or a request. Its latency has no meaning.
 	Connected
-	// Unreachable means that no connection could be made: the endpoint's back-off begins.
+	// Unreachable means that the connection failed. The endpoint's back-off begins.
 	Unreachable
-	// Shed means that the endpoint responded that it is overloaded. It works, but its quick response must not attract more
-	// requests.
+	// Shed means that the endpoint responded that it is overloaded. It works, but its quick response must not attract
+	// more requests.
 	Shed
-	// Failed means that the endpoint responded with a failure, or not in time. The endpoint's latency stays, so a quick
+	// Failed means that the endpoint responded with a failure, or not in time. Its latency stays, so that a quick
 	// failure does not make it look fast.
 	Failed
 )
@@ -278,12 +279,12 @@ func (p *Pool[T]) Done(chosen Slot, outcome Outcome, now, latency time.Duration)
 	s.inflight--
 	switch outcome {
 	case Abandoned:
-		if chosen.probe && s.ejected { // the probe has no result: the next request is one
+		if chosen.probe && s.ejected { // the probe has no result: the next request is the probe
 			s.retryAt = int64(now)
 		}
 	case Failed:
 		s.observe(int64(now), max(float64(latency), s.ewma))
-		if !s.ejected { // there is a connection
+		if !s.ejected { // the connection succeeded
 			s.backoff, s.retryAt = 0, 0
 		}
 		p.evaluate(chosen, true, int64(now))
@@ -312,7 +313,7 @@ func (p *Pool[T]) Done(chosen Slot, outcome Outcome, now, latency time.Duration)
 	p.release(chosen.index)
 }
 
-// observe raises the average to a peak at once and lowers it slowly. Source: Finagle's and Linkerd's peak-EWMA.
+// observe raises the average to a peak at once, and lowers it slowly. Source: Finagle's and Linkerd's peak-EWMA.
 func (s *slot) observe(now int64, latency float64) {
 	w := decay(now - s.stamp)
 	s.stamp = now
@@ -336,7 +337,7 @@ func (p *Pool[T]) random(n int) int {
 	return int(hi)
 }
 
-// Available returns how many endpoints are not in back-off.
+// Available returns the number of endpoints that are not in back-off.
 func (p *Pool[T]) Available(now time.Duration) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -349,8 +350,7 @@ func (p *Pool[T]) Available(now time.Duration) int {
 	return n
 }
 
-// Seed makes the draws of this pool differ from those of others: proxies that start together would otherwise choose the
-// same endpoints.
+// Seed seeds the pool's random choices. Proxies that start together would otherwise choose the same endpoints.
 func (p *Pool[T]) Seed(seed uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

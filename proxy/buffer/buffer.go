@@ -1,5 +1,7 @@
-// Package buffer holds bytes that wait to be sent, in pooled chunks of proxy/sock. It must not import any other package
-// of the proxy.
+// Package buffer holds bytes that wait to be sent.
+//
+// It owns Queue, and imports only proxy/sock of the proxy. The one idea: bytes lie in pooled chunks, so that an empty
+// queue has no memory.
 package buffer
 
 import (
@@ -8,7 +10,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/sock"
 )
 
-// chunk is a pooled buffer. b is what is left to send.
+// chunk is a pooled buffer. b is the part that is not sent yet.
 type chunk struct {
 	b     []byte
 	small *sock.Small
@@ -24,7 +26,7 @@ func newChunk(need, behind int) chunk {
 	return chunk{b: l[:0], large: l}
 }
 
-// memory is how much the chunk takes, full or not.
+// memory returns how many bytes the chunk occupies, full or not.
 func (c *chunk) memory() int {
 	if c.large != nil {
 		return len(c.large)
@@ -38,7 +40,7 @@ func (c *chunk) free() {
 	*c = chunk{}
 }
 
-// Queue is a queue of bytes in chunks. The zero Queue is empty. Its memory goes back to the pools as soon as it is
+// Queue is a queue of bytes in chunks. The zero Queue is empty. It returns its memory to the pools as soon as it is
 // empty. It is not safe for concurrent use.
 type Queue struct {
 	chunks []chunk
@@ -46,10 +48,10 @@ type Queue struct {
 	memory int
 }
 
-// Size is how many bytes the queue holds.
+// Size returns how many bytes the queue has.
 func (q *Queue) Size() int { return q.size }
 
-// Memory is how many bytes the queue's chunks take, full or not.
+// Memory returns how many bytes the queue's chunks occupy, full or not.
 func (q *Queue) Memory() int { return q.memory }
 
 // All returns the bytes of the queue in pieces, from the front. The queue must not change meanwhile.
@@ -71,7 +73,7 @@ func (q *Queue) AppendTo(bufs [][]byte) [][]byte {
 	return bufs
 }
 
-// Emptied returns an empty Queue that reuses q's list of chunks. q must be empty and is not used again.
+// Emptied returns an empty Queue that reuses q's list of chunks. q must be empty, and must not be used again.
 func (q *Queue) Emptied() Queue { return Queue{chunks: q.chunks[:0]} }
 
 func (q *Queue) grow(need int) {
@@ -96,8 +98,8 @@ func (q *Queue) Append(p []byte) {
 	}
 }
 
-// Tail returns a slice with room for n bytes at the end of the queue, for code that appends by itself. Grew must
-// follow.
+// Tail returns a slice with room for n bytes at the end of the queue, for a caller that appends by itself. Call Grew
+// afterwards.
 func (q *Queue) Tail(n int) []byte {
 	last := len(q.chunks) - 1
 	if last < 0 || cap(q.chunks[last].b)-len(q.chunks[last].b) < n {
@@ -107,7 +109,7 @@ func (q *Queue) Tail(n int) []byte {
 	return q.chunks[last].b
 }
 
-// Grew takes what Tail returned, with bytes appended. A slice that outgrew its chunk is copied.
+// Grew adds the bytes that were appended to the result of Tail. It copies a slice that outgrew its chunk.
 func (q *Queue) Grew(b []byte) {
 	c := &q.chunks[len(q.chunks)-1]
 	n := len(b) - len(c.b)
@@ -119,7 +121,7 @@ func (q *Queue) Grew(b []byte) {
 	q.Append(b[len(c.b):])
 }
 
-// Peek returns the first bytes of the queue, at most max.
+// Peek returns the first bytes of the queue: at most max, and only from the first chunk.
 func (q *Queue) Peek(max int) []byte {
 	if len(q.chunks) == 0 {
 		return nil
@@ -153,7 +155,7 @@ func (q *Queue) Skip(n int) {
 // Clear removes everything.
 func (q *Queue) Clear() { q.Skip(q.size); q.DropEmpty() }
 
-// DropEmpty frees a chunk that Tail made and nobody filled.
+// DropEmpty frees a chunk that Tail made and that is still empty.
 func (q *Queue) DropEmpty() {
 	for i := range q.chunks {
 		q.chunks[i].free()

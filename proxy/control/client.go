@@ -1,7 +1,8 @@
-// Package control keeps the proxy's one stream to the destination controller. It owns the watches, the cells in which
-// their values arrive, and reconnecting after a failure. It must not know what the values are used for. The one idea: a
-// value outlives the stream that brought it. While the control plane is away every cell keeps its last value, and the
-// next stream begins by asking for all of them again.
+// Package control maintains the proxy's one stream to the destination controller.
+//
+// It owns the watches, the cells in which their values arrive, and reconnecting after a failure. It must not know what
+// the values are used for. The one idea: a value outlives the stream that brought it. While the control plane is away
+// every cell keeps its last value. The next stream begins with a request for all of them.
 package control
 
 import (
@@ -21,26 +22,25 @@ import (
 
 // Config is the identity of the proxy and the address of the controller.
 type Config struct {
-	// Addr is host:port of the destination controller; the name is looked up for every connection.
+	// Addr is host:port of the destination controller. Each connection resolves the name again.
 	Addr string
 	// TLS proves the proxy's identity and verifies the controller's.
 	TLS *tls.Config
-	// Namespace, Pod and Node identify the proxy's pod; Version is for the controller's log.
+	// Namespace, Pod and Node identify the proxy's pod; the controller logs Version.
 	Namespace, Pod, Node, Version string
-	// Changed, when set, is called after a target's cell got a value, on the goroutine that receives: it must not wait for
-	// another value.
+	// Changed, if set, is called after a target's cell got a value. It runs on the receiving goroutine, so it must not
+	// wait for another value.
 	Changed func(mesh.Target)
-	// Asked, when set, is called when a watch is sent. Answered, when set, is called when its first value came (gRPC
-	// status 0), or when it failed (any other status), with the time since Asked. A stream that could not be opened counts
-	// as one more watch.
+	// Asked, if set, is called when a watch is sent. Answered, if set, is called when the watch's first value arrived
+	// (gRPC status 0) or the watch failed (any other status). took is the time since Asked. A stream that could not be
+	// opened counts as one more watch.
 	Asked    func()
 	Answered func(took time.Duration, grpcStatus int16)
 	Log      *zap.Logger
 }
 
-// Pauses between streams. They grow while streams fail, so that not all proxies return at once when a controller
-// restarts. Until a proxy is back, changes do not reach it, so the longest pause bounds how long a route's change may
-// take.
+// Pauses between streams. They grow while streams fail, so that not all proxies reconnect at once when a controller
+// restarts. A disconnected proxy gets no changes, so the longest pause bounds how long a changed route takes to arrive.
 const (
 	minBackoff = 200 * time.Millisecond
 	maxBackoff = 5 * time.Second
@@ -53,36 +53,36 @@ type Client struct {
 	inbound latest.Cell[*mesh.Inbound]
 
 	connected atomic.Bool
-	lost      atomic.Int64 // when the last stream that answered ended, after started; 0: none has yet
+	lost      atomic.Int64 // when the last stream that answered ended, counted from started; 0: none ended yet
 	counts    counts
 
 	mu       sync.Mutex // guards the fields below
 	watches  map[uint64]*watch
 	byTarget map[mesh.Target]*watch
 	lastID   uint64
-	// streaming is true while a stream takes requests; queue has the requests that wait for it.
+	// streaming is true while a stream accepts requests; queue has the requests that wait for it.
 	streaming bool
 	queue     []*pb.SubscribeRequest
-	// asked has the time at which each watch without a value was sent on the present stream.
+	// asked is the time at which each watch without a value was sent on the current stream.
 	asked map[uint64]time.Time
 
-	wake latest.Signal // queue may have something
+	wake latest.Signal // queue may have requests
 }
 
 type counts struct{ received, rejected, failures atomic.Uint64 }
 
-// inboundID is the watch of the pod's own policy. IDs of targets are greater.
+// inboundID is the ID of the watch of the pod's own policy. IDs of targets are greater.
 const inboundID = 1
 
 type watch struct {
 	id     uint64
 	target mesh.Target
 	cell   latest.Cell[*mesh.Outbound]
-	// rejected is the error of the last value that could not be used; it is logged once. Only the receiver touches it.
+	// rejected is the error of the last invalid value, so that it is logged once. Only the receiving goroutine uses it.
 	rejected string
 }
 
-// New returns a client that watches the pod's inbound policy and nothing else yet.
+// New returns a client that watches only the pod's inbound policy. Run connects it.
 func New(cfg Config) *Client {
 	if cfg.Changed == nil {
 		cfg.Changed = func(mesh.Target) {}
@@ -102,8 +102,8 @@ func New(cfg Config) *Client {
 // Inbound returns the cell of the pod's own policy.
 func (c *Client) Inbound() *latest.Cell[*mesh.Inbound] { return &c.inbound }
 
-// Watch returns the cell in which the target's values arrive. Watching a target again gives the same cell. It never
-// blocks.
+// Watch returns the cell in which the target's values arrive. Another Watch of the target returns the same cell. It
+// never blocks.
 func (c *Client) Watch(t mesh.Target) *latest.Cell[*mesh.Outbound] {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -117,7 +117,7 @@ func (c *Client) Watch(t mesh.Target) *latest.Cell[*mesh.Outbound] {
 	return &w.cell
 }
 
-// Unwatch ends what Watch began. It never blocks.
+// Unwatch ends the watch of a target. It never blocks.
 func (c *Client) Unwatch(t mesh.Target) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -130,8 +130,8 @@ func (c *Client) Unwatch(t mesh.Target) {
 	c.enqueue(&pb.SubscribeRequest{Message: &pb.SubscribeRequest_Unwatch{Unwatch: w.id}})
 }
 
-// enqueue adds a request for the present stream. Without one there is nothing to add to: the next begins with every
-// watch.
+// enqueue adds a request for the current stream. Without a stream it does nothing: the next stream begins with all
+// watches.
 func (c *Client) enqueue(r *pb.SubscribeRequest) {
 	if c.streaming {
 		c.queue = append(c.queue, r)
@@ -143,7 +143,7 @@ func (c *Client) poke() {
 	c.wake.Notify()
 }
 
-// take empties the queue and returns its requests.
+// take returns the queued requests and empties the queue.
 func (c *Client) take() []*pb.SubscribeRequest {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -152,7 +152,7 @@ func (c *Client) take() []*pb.SubscribeRequest {
 	return q
 }
 
-// rewind fills the queue with every watch, for a new stream.
+// rewind fills the queue with all watches, for a new stream.
 func (c *Client) rewind() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -173,7 +173,7 @@ func (c *Client) rest() {
 	c.streaming, c.queue = false, nil
 }
 
-// Run keeps a stream up until ctx ends.
+// Run keeps a stream open, and opens another when it ends, until ctx ends.
 func (c *Client) Run(ctx context.Context) error {
 	retry := backoff.Backoff{First: minBackoff, Max: maxBackoff}
 	for {
@@ -199,13 +199,13 @@ func (c *Client) Run(ctx context.Context) error {
 // Status is the state of a Client for metrics.
 type Status struct {
 	Connected bool
-	// Stale is the time since a stream that answered ended, or since New when none has; 0 while connected.
+	// Stale is the time since the last stream that answered ended, or since New if none has. It is 0 while connected.
 	Stale time.Duration
 	// Received counts accepted values, Rejected invalid ones, and Failures streams that ended.
 	Received, Rejected, Failures uint64
 }
 
-// Status returns the present state.
+// Status returns the current state.
 func (c *Client) Status() Status {
 	s := Status{
 		Connected: c.connected.Load(),

@@ -13,11 +13,12 @@ import (
 	"github.com/tulle-mesh/tulle/api/pb"
 )
 
-// pieceBytes is how much of a value is decoded without a pause: about a quarter of a millisecond's work. Ten thousand
-// endpoints are nearly two megabytes, and requests would wait for all of it on the proxy's one thread.
+// pieceBytes is how many bytes of a value are decoded without a pause: about a quarter of a millisecond's work. Ten
+// thousand endpoints are nearly two megabytes, and requests would wait for all of it on the proxy's one thread.
 const pieceBytes = 32 << 10
 
-// codec decodes large responses in pieces, and lets requests go first between them. All else is protobuf as usual.
+// codec decodes large responses in pieces, and lets requests run between them. It handles other messages as protobuf
+// does.
 type codec struct{ encoding.CodecV2 }
 
 func newCodec() codec { return codec{encoding.GetCodecV2(grpcproto.Name)} }
@@ -33,12 +34,12 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	return decodePieces(buffer.ReadOnlyData(), r, letRequestsRun)
 }
 
-// letRequestsRun pauses so that requests go first. Yielding the thread is not enough: Go's scheduler polls the network
+// letRequestsRun pauses so that requests run first. Yielding the thread is not enough: Go's scheduler polls the network
 // only when nothing else can run, or every 10 ms.
 func letRequestsRun() { time.Sleep(time.Millisecond) }
 
-// decodePieces decodes data into r and calls pause between pieces. Decoding a message's fields one after the other
-// decodes the message. Source: Protocol Buffers, Encoding, "Last One Wins".
+// decodePieces decodes data into r and calls pause between pieces. A message may be decoded field by field. Source:
+// Protocol Buffers, Encoding, "Last One Wins".
 func decodePieces(data []byte, r *pb.SubscribeResponse, pause func()) error {
 	proto.Reset(r)
 	for len(data) > 0 {
@@ -61,7 +62,7 @@ func decodePieces(data []byte, r *pb.SubscribeResponse, pause func()) error {
 		if r.GetOutbound() == nil {
 			r.Value = &pb.SubscribeResponse_Outbound{Outbound: &pb.Outbound{}}
 		}
-		body, _ := protowire.ConsumeBytes(field[head:]) // its size was found above
+		body, _ := protowire.ConsumeBytes(field[head:]) // fieldSize has checked its size
 		if err := mergePieces(body, r.GetOutbound(), pause); err != nil {
 			return err
 		}
@@ -69,7 +70,7 @@ func decodePieces(data []byte, r *pb.SubscribeResponse, pause func()) error {
 	return nil
 }
 
-// mergePieces decodes whole fields of a message, so many at a time that they make a piece.
+// mergePieces decodes whole fields of a message, in groups of pieceBytes.
 func mergePieces(data []byte, into proto.Message, pause func()) error {
 	for len(data) > 0 {
 		end := 0
@@ -89,7 +90,7 @@ func mergePieces(data []byte, into proto.Message, pause func()) error {
 	return nil
 }
 
-// fieldSize is the length of the field that data begins with, or a negative code of protowire's.
+// fieldSize returns the length of the first field of data, or a negative error code of protowire.
 func fieldSize(data []byte) int {
 	_, _, size := protowire.ConsumeField(data)
 	return size

@@ -9,7 +9,7 @@ import (
 	"github.com/tulle-mesh/tulle/api/pb"
 )
 
-// observe notes a request that is about to be sent: a watch begins a question, and an unwatch ends it if it is open.
+// observe notes a request before it is sent: a watch begins a question, and an unwatch ends it if it is open.
 func (c *Client) observe(r *pb.SubscribeRequest) {
 	switch m := r.GetMessage().(type) {
 	case *pb.SubscribeRequest_Watch:
@@ -22,7 +22,7 @@ func (c *Client) observe(r *pb.SubscribeRequest) {
 	}
 }
 
-// end reports the result of an open question, and does nothing for others.
+// end reports the result of an open question. It does nothing if the question is not open.
 func (c *Client) end(id uint64, code int16) {
 	c.mu.Lock()
 	asked, open := c.asked[id]
@@ -33,7 +33,7 @@ func (c *Client) end(id uint64, code int16) {
 	}
 }
 
-// abandon ends the questions that a stream left open.
+// abandon ends the questions that are still open when a stream ends.
 func (c *Client) abandon(why error) {
 	c.mu.Lock()
 	open := c.asked
@@ -44,7 +44,7 @@ func (c *Client) abandon(why error) {
 	}
 }
 
-// codeOf returns the gRPC status of an error or of the end of a context. Errors without a status, such as an invalid
+// codeOf returns the gRPC status of an error, or of the end of a context. Errors without a status, such as an invalid
 // value, are Internal.
 func codeOf(err error) int16 {
 	if s, ok := status.FromError(err); ok {

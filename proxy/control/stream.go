@@ -20,17 +20,18 @@ import (
 )
 
 const (
-	// maxValueBytes bounds a value: about a hundred thousand endpoints.
+	// maxValueBytes bounds a value. It is enough for about a hundred thousand endpoints.
 	maxValueBytes = 32 << 20
-	// answerTimeout bounds the wait for a stream's first value: the pod's own policy, which the controller always has.
+	// answerTimeout bounds the wait for a stream's first value. That is the pod's own policy, which the controller
+	// always has.
 	answerTimeout = 10 * time.Second
-	// connectTimeout bounds one attempt to connect. A controller that went away between two addresses of its Service
-	// leaves a handshake without an answer; grpc would wait for it for 20 s.
+	// connectTimeout bounds one attempt to connect. If a controller moves to another address of its Service, a
+	// handshake may get no response. grpc would wait for it for 20 s.
 	connectTimeout = 5 * time.Second
 )
 
-// stream sends every watch on a new connection and stores values until the connection ends. answered reports whether at
-// least one value came.
+// stream sends all watches on a new connection and stores values until the connection ends. answered reports whether a
+// value arrived.
 func (c *Client) stream(ctx context.Context) (answered bool, err error) {
 	conn, err := grpc.NewClient("passthrough:///"+c.cfg.Addr,
 		grpc.WithTransportCredentials(credentials.NewTLS(c.cfg.TLS)),
@@ -97,7 +98,7 @@ func (c *Client) send(ctx context.Context, rpc pb.Discovery_SubscribeClient) err
 			c.observe(r)
 			if err := rpc.Send(r); err != nil {
 				if errors.Is(err, io.EOF) {
-					return nil // receive has the reason
+					return nil // receive returns the reason
 				}
 				return fmt.Errorf("send: %w", err)
 			}
@@ -122,7 +123,7 @@ func (c *Client) receive(rpc pb.Discovery_SubscribeClient, answered *bool, first
 	}
 }
 
-// takeIn stores a value in its cell. If it cannot be decoded, the last valid value stays.
+// takeIn stores a value in its cell. If the value cannot be decoded, the last valid value stays.
 func (c *Client) takeIn(r *pb.SubscribeResponse) error {
 	if r.GetId() == inboundID {
 		value, err := api.DecodeInbound(r.GetInbound())
@@ -138,7 +139,7 @@ func (c *Client) takeIn(r *pb.SubscribeResponse) error {
 	w := c.watches[r.GetId()]
 	c.mu.Unlock()
 	if w == nil {
-		return nil // unwatched while the value was under way
+		return nil // Unwatch was called before the value arrived
 	}
 	value, err := api.DecodeOutbound(r.GetOutbound(), letRequestsRun)
 	if err != nil {

@@ -14,33 +14,33 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Handler serves a connection that may be in a pool. For each time that a pool took the connection, it calls one of the
-// methods, once.
+// Handler serves a connection that may be in a pool. Each time that the pool took the connection, it later calls
+// exactly one of the methods, once.
 type Handler interface {
-	// Resume serves the connection, which became readable or was ended by its peer. It runs on a goroutine of its own.
-	// The pool ends it afterwards, unless it has it again.
+	// Resume serves the connection, which became readable or whose peer ended it. It runs on its own goroutine. The
+	// pool ends the connection afterwards, unless the connection is in the pool again.
 	Resume(owner *Owner)
 	// Closed reports why the connection was closed while it was idle: ErrClosed if the pool closed. It must not block.
 	Closed(err error)
 }
 
-// Pool holds idle connections. Make it with New; Run resumes them.
+// Pool holds idle connections. Make one with New; Run resumes them.
 type Pool struct {
 	fd    int
 	epoll *os.File
 	ready syscall.RawConn
-	crowd chan struct{} // told of every crowd of connections that came
+	crowd chan struct{} // has a token after many connections were added
 
 	mu     sync.Mutex // guards the fields below
 	slots  []slot
 	free   []uint32
 	open   int
-	came   uint64 // connections so far
+	came   uint64 // number of connections added so far
 	closed bool
 }
 
-// slot is where one connection waits. An event names index and generation, because it may be older than the connection
-// in the slot.
+// slot holds one connection. An event names index and generation, because the event may be older than the slot's
+// connection.
 type slot struct {
 	handler    Handler // nil: free
 	ends       []func()
@@ -48,7 +48,7 @@ type slot struct {
 	generation uint32
 }
 
-// New makes a pool.
+// New returns an empty pool.
 func New() (*Pool, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
@@ -58,7 +58,7 @@ func New() (*Pool, error) {
 		_ = unix.Close(fd)
 		return nil, fmt.Errorf("make pool of idle connections: %w", err)
 	}
-	// The descriptor is non-blocking, so that the runtime's poller waits for it, and no thread does.
+	// The descriptor is non-blocking: the runtime's poller waits for it, so no thread blocks.
 	p := &Pool{fd: fd, epoll: os.NewFile(uintptr(fd), "epoll"), crowd: make(chan struct{}, 1)}
 	if p.ready, err = p.epoll.SyscallConn(); err != nil {
 		_ = p.epoll.Close()
@@ -67,11 +67,11 @@ func New() (*Pool, error) {
 	return p, nil
 }
 
-// ErrClosed says that the pool was closed.
+// ErrClosed means that the pool was closed.
 var ErrClosed = errors.New("pool of idle connections is closed")
 
-// Add moves the connection into the pool until it is readable again; nothing of it may be unread in the process. After
-// an error owner is as it was.
+// Add moves the connection into the pool until it is readable again. The process must have read and handled all bytes
+// so far. After an error owner is unchanged.
 func (p *Pool) Add(owner *Owner, h Handler) error {
 	raw, err := owner.SyscallConn()
 	if err != nil {
@@ -79,7 +79,7 @@ func (p *Pool) Add(owner *Owner, h Handler) error {
 	}
 	own := -1
 	var failed error
-	// A duplicate, because the net package cannot let go of a descriptor without closing it.
+	// Duplicate the descriptor, because the net package cannot release one without closing it.
 	err = raw.Control(func(fd uintptr) { own, failed = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) })
 	if err = errors.Join(err, failed); err != nil {
 		return fmt.Errorf("move connection into pool: %w", err)
@@ -88,7 +88,7 @@ func (p *Pool) Add(owner *Owner, h Handler) error {
 		_ = unix.Close(own)
 		return fmt.Errorf("move connection into pool: %w", err)
 	}
-	_ = owner.TCPConn.Close() // only net's descriptor: the connection lives on in ours
+	_ = owner.TCPConn.Close() // closes only net's descriptor: ours stays open
 	*owner = Owner{}
 	return nil
 }
@@ -137,7 +137,7 @@ func (p *Pool) Len() int {
 	return p.open
 }
 
-// Run resumes connections until ctx is cancelled or the pool closed; then it closes the pool and returns nil.
+// Run resumes connections until ctx ends or the pool is closed. Then it closes the pool and returns nil.
 func (p *Pool) Run(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { p.Close() })
 	defer stop()
@@ -145,11 +145,11 @@ func (p *Pool) Run(ctx context.Context) error {
 	for {
 		n := 0
 		err := p.ready.Read(func(fd uintptr) bool {
-			n, _ = unix.EpollWait(int(fd), events[:], 0) // interrupted: the runtime asks again
+			n, _ = unix.EpollWait(int(fd), events[:], 0) // interrupted: the runtime polls again
 			return n > 0
 		})
 		if err != nil {
-			if p.Close() { // it was open: nobody asked for this
+			if p.Close() { // nobody closed the pool, so the error is real
 				return fmt.Errorf("wait for idle connections: %w", err)
 			}
 			return nil
@@ -174,7 +174,8 @@ func (p *Pool) resume(index, generation uint32) {
 	h, ends, fd := s.handler, s.ends, int(s.fd)
 	p.empty(index)
 	p.open--
-	// The epoll instance watches the connection, not the descriptor: closing this one of several does not end it.
+	// The epoll instance watches the connection and not the descriptor: closing one of several descriptors does not end
+	// it.
 	err := unix.EpollCtl(p.fd, unix.EPOLL_CTL_DEL, fd, nil)
 	p.mu.Unlock()
 	if err != nil {
@@ -196,7 +197,7 @@ func (p *Pool) resume(index, generation uint32) {
 	}()
 }
 
-// restore makes a connection of a descriptor, which is closed in any case.
+// restore makes a connection from a descriptor. It closes the descriptor in any case.
 func restore(fd int) (*net.TCPConn, error) {
 	f := os.NewFile(uintptr(fd), "")
 	defer f.Close()
@@ -235,11 +236,11 @@ func (p *Pool) Close() bool {
 	return true
 }
 
-// crowd is how many connections, once they are idle, are worth giving their memory back to the system.
+// crowd is the number of connections after which the pool returns their memory to the system once they are idle.
 const crowd = 256
 
-// Trim gives the memory back that a crowd of connections needed before it fell silent. Most of it is stacks, which the
-// runtime keeps until a collection. It returns when ctx ends.
+// Trim returns memory to the system after many connections became idle. Most of it is stacks, which the runtime keeps
+// until a garbage collection. Trim runs until ctx ends.
 func (p *Pool) Trim(ctx context.Context) error {
 	for {
 		select {
@@ -250,7 +251,7 @@ func (p *Pool) Trim(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(After): // for the rest of the crowd
+		case <-time.After(After): // until the other connections are idle too
 		}
 		debug.FreeOSMemory()
 	}

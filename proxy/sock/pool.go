@@ -2,42 +2,41 @@ package sock
 
 import "sync"
 
-// Large holds what one batch of a busy connection needs: four full TLS records with their framing. Small holds a
+// Large holds the data of one batch of a busy connection: four full TLS records with their framing. Small holds a
 // typical message.
 type (
 	Large [64<<10 + 2<<10]byte
 	Small [4 << 10]byte
 )
 
-// The pools are process-wide because a buffer belongs to no connection between two batches; that is what keeps idle
-// ones empty.
+// The pools are process-wide because no connection owns a buffer between two batches. So an idle connection has none.
 var (
 	largePool = sync.Pool{New: func() any { return new(Large) }}
 	smallPool = sync.Pool{New: func() any { return new(Small) }}
 )
 
-// GetLarge takes a buffer; its content is arbitrary.
+// GetLarge takes a buffer from the pool. Its content is arbitrary.
 func GetLarge() *Large { return largePool.Get().(*Large) }
 
-// Put gives the buffer back; nil is allowed.
+// Put returns the buffer to the pool; nil is allowed.
 func (b *Large) Put() {
 	if b != nil {
 		largePool.Put(b)
 	}
 }
 
-// GetSmall takes a buffer; its content is arbitrary.
+// GetSmall takes a buffer from the pool. Its content is arbitrary.
 func GetSmall() *Small { return smallPool.Get().(*Small) }
 
-// Put gives the buffer back; nil is allowed.
+// Put returns the buffer to the pool; nil is allowed.
 func (b *Small) Put() {
 	if b != nil {
 		smallPool.Put(b)
 	}
 }
 
-// aheadBuffer holds unread bytes: in a pooled buffer, which is small while it waits for more and they fit, or in one of
-// its own when they were given back by unread.
+// aheadBuffer holds unread bytes. They are in a pooled buffer, which is small while the connection waits for more and
+// they fit. Bytes that unread returned are in a buffer of their own.
 type aheadBuffer struct {
 	buf   *Large
 	small *Small
@@ -46,7 +45,7 @@ type aheadBuffer struct {
 
 func (a *aheadBuffer) len() int { return len(a.bytes) }
 
-// space makes room behind the unread bytes and returns it.
+// space returns free space after the unread bytes, and makes it if there is none.
 func (a *aheadBuffer) space() []byte {
 	if a.buf == nil {
 		a.buf = GetLarge()
@@ -70,8 +69,8 @@ func (a *aheadBuffer) read(p []byte) int {
 	return n
 }
 
-// release gives the buffer back when nothing is in it, and makes do with a small one for little: a peer must not be
-// able to take a large one with a single byte that it leaves us waiting with.
+// release returns an empty buffer to the pool, and moves a few bytes into a small one. A peer must not occupy a large
+// buffer with a single byte while the connection waits for more.
 func (a *aheadBuffer) release() {
 	switch {
 	case len(a.bytes) == 0:
@@ -85,7 +84,7 @@ func (a *aheadBuffer) release() {
 	}
 }
 
-// drop gives the buffers back.
+// drop returns the buffers to the pool.
 func (a *aheadBuffer) drop() {
 	a.buf.Put()
 	a.small.Put()

@@ -7,23 +7,22 @@ import (
 	"syscall"
 )
 
-// Receiver takes what a connection read.
+// Receiver takes the bytes that a connection read.
 type Receiver interface {
-	// Receive is given all unread bytes and returns how many it took. What it leaves comes again with more behind it; it
-	// must not leave more than 64 KiB. ErrPause makes Pump wait for a token on its channel; ErrMore makes it look whether
-	// the connection broke behind those bytes; another error ends Pump with it.
+	// Receive gets all unread bytes and returns how many it took. The rest comes again with more bytes behind it, and
+	// must not exceed 64 KiB. After ErrPause, Pump waits for a token on its channel. After ErrMore, Pump checks whether
+	// the connection broke behind those bytes. Any other error ends Pump, which returns it.
 	Receive(in []byte) (n int, err error)
 }
 
-// ErrPause is what a Receiver returns to stop reading for a while.
+// ErrPause makes Pump stop reading for a while. A Receiver returns it.
 var ErrPause = errors.New("sock: pause")
 
-// ErrMore is what a Receiver returns that waits for more bytes of the same message. It costs a system call: a reset
-// that came together with the bytes before it has left no trace in how much the kernel says is left, and there is no
-// further edge to wake up for.
+// ErrMore means that a Receiver waits for more bytes of the same message. It costs a system call: a reset that came
+// with the last bytes does not show in the count of bytes left, and causes no further edge.
 var ErrMore = errors.New("sock: more must come")
 
-// errStuck is a Receiver's mistake.
+// errStuck means that a Receiver has a bug.
 var errStuck = errors.New("sock: receiver neither takes what was read nor pauses")
 
 // pump is the reading side of a Conn.
@@ -31,19 +30,19 @@ type pump struct {
 	c       *Conn
 	to      Receiver
 	plain   aheadBuffer // decrypted bytes; unused without TLS
-	inside  bool        // crypto/tls holds more plaintext of the record that it read last
-	drained bool        // the kernel said that nothing is left to read
-	inq     bool        // the kernel can say so
-	// what crypto/tls ended with; the plaintext before it is given first, however often the receiver pauses
+	inside  bool        // crypto/tls has more plaintext of the record that it read last
+	drained bool        // the kernel reported that nothing is left to read
+	inq     bool        // the kernel reports how much is left (TCP_INQ)
+	// the error of crypto/tls; Receive gets the plaintext before it first, however often the receiver pauses
 	end   error
 	err   error
 	recv  recvState
 	ready func(fd uintptr) bool // onReady, made once
 }
 
-// Pump reads until the connection ends and gives everything to r, on the calling goroutine. After r paused it, a token
-// on resume makes it go on. It returns io.EOF at the end of the stream, or the error that ended it. After
-// os.ErrDeadlineExceeded it may be called again: nothing is lost.
+// Pump reads until the connection ends and passes everything to r, on the calling goroutine. If r paused it, a token on
+// resume makes it continue. It returns io.EOF at the end of the stream, or the error that ended the stream. After
+// os.ErrDeadlineExceeded it may be called again: no bytes are lost.
 func (c *Conn) Pump(r Receiver, resume <-chan struct{}) error {
 	p := &c.pump
 	p.to, c.pumped = r, true
@@ -70,9 +69,9 @@ func (c *Conn) Pump(r Receiver, resume <-chan struct{}) error {
 	}
 }
 
-// AwaitHangup waits, once the peer has said that it will send nothing more, until the connection has ended in the other
-// direction too, or done is closed. It returns an error if the connection broke: a peer that is gone and one that still
-// reads begin alike.
+// AwaitHangup waits until the connection has ended in both directions, or done is closed. Call it when the peer has
+// ended its sending direction. It returns an error if the connection broke. At first, a peer that is gone looks like
+// one that still reads.
 func (c *Conn) AwaitHangup(done <-chan struct{}) error {
 	if c.rc == nil {
 		<-done
@@ -98,16 +97,16 @@ func (p *pump) stop() {
 	p.plain.release()
 }
 
-// wait reads until p.err is set. It returns the poller's own error.
+// wait reads until p.err is set. It returns only the poller's own error.
 func (p *pump) wait() error {
 	if p.c.rc == nil {
 		return p.block()
 	}
-	p.drained = false // the edge may be gone: the first call must look
+	p.drained = false // an edge may have been missed: the first call must check
 	return p.c.rc.Read(p.ready)
 }
 
-// block is ready for connections without a descriptor.
+// block reads until p.err is set, for connections without a descriptor.
 func (p *pump) block() error {
 	for p.err == nil {
 		n, err := p.c.nc.Read(p.c.ahead.space())
@@ -126,8 +125,8 @@ func (p *pump) block() error {
 	return nil
 }
 
-// onReady is called by the poller: at first, and then whenever the descriptor became readable. It returns true when
-// p.err is set.
+// onReady is the poller's callback: it runs first at once, and then whenever the descriptor becomes readable. It
+// returns true when p.err is set.
 func (p *pump) onReady(fd uintptr) bool {
 	for {
 		if p.drained {
@@ -163,8 +162,8 @@ func (p *pump) onReady(fd uintptr) bool {
 	}
 }
 
-// eof is what the end of the stream means: with TLS it must have been announced (RFC 8446 §6.1), and then crypto/tls
-// has said so.
+// eof returns the error for the end of the socket. With TLS the peer must announce the end (RFC 8446 §6.1): crypto/tls
+// reports that before.
 func (c *Conn) eof() error {
 	if c.tls != nil {
 		return io.ErrUnexpectedEOF
@@ -177,7 +176,7 @@ func (p *pump) release() {
 	p.plain.release()
 }
 
-// process gives everything that can be given to the receiver.
+// process passes all available bytes to the receiver.
 func (p *pump) process() error {
 	if p.c.tls == nil {
 		return p.deliver(&p.c.ahead)
@@ -208,7 +207,7 @@ func (p *pump) deliver(a *aheadBuffer) error {
 	return err
 }
 
-// decrypt fills the plaintext buffer from complete records. more says that the buffer was too small for all of them.
+// decrypt fills the plaintext buffer from complete records. more means that the buffer was too small for all of them.
 func (p *pump) decrypt() (more bool, err error) {
 	for had := p.plain.len(); ; {
 		if !p.inside && p.c.recLeft == 0 && !completeRecord(p.c.ahead.bytes) {

@@ -2,15 +2,15 @@ package sock
 
 import "syscall"
 
-// sendState is the writing side of a Conn: what the poller's callbacks work on.
+// sendState is the writing side of a Conn. The poller's callbacks use it.
 type sendState struct {
 	bufs [][]byte
-	n    int // bytes of bufs that the socket took
+	n    int // bytes of bufs that the socket accepted
 	full bool
 	err  error
 	try  func(fd uintptr) bool // writes once
 	wait func(fd uintptr) bool // writes until nothing is left
-	// The same for what is sealed.
+	// The same for sealed bytes.
 	trySealed, waitSealed func(fd uintptr) bool
 
 	sealing [1][]byte
@@ -34,7 +34,7 @@ func (s *sendState) init(c *Conn) {
 	s.waitSealed = c.writeSealed
 }
 
-// write gives bufs to the socket until it is full.
+// write writes bufs until the socket is full.
 func (s *sendState) write(fd uintptr) {
 	s.full = false
 	for {
@@ -61,8 +61,8 @@ func (s *sendState) write(fd uintptr) {
 	}
 }
 
-// raw writes bufs as they are. With block it waits until all are written; else full says that the socket took only n
-// bytes.
+// raw writes bufs as they are. If block is set it waits until all are written. Otherwise full means that the socket
+// accepted only n bytes.
 func (c *Conn) raw(bufs [][]byte, block bool) (n int, full bool, err error) {
 	if c.rc == nil {
 		return c.rawBlocking(bufs, block)
@@ -81,8 +81,8 @@ func (c *Conn) raw(bufs [][]byte, block bool) (n int, full bool, err error) {
 	return s.n, s.full && err == nil, err
 }
 
-// rawBlocking is raw for a connection without a descriptor: it is always full, so that a goroutine that may wait takes
-// over.
+// rawBlocking does the same as raw for a connection without a descriptor. Without block it reports full at once, so
+// that a goroutine that may wait calls Send.
 func (c *Conn) rawBlocking(bufs [][]byte, block bool) (n int, full bool, err error) {
 	if !block {
 		return 0, true, nil
@@ -97,9 +97,9 @@ func (c *Conn) rawBlocking(bufs [][]byte, block bool) (n int, full bool, err err
 	return n, false, nil
 }
 
-// TrySend gives bufs, in order, to the connection and returns how many of their bytes it took. full says that the
-// socket can take no more now: then Send must be called, on a goroutine that may wait, with what is left; with TLS that
-// may be nothing but sealed bytes. Only one goroutine may send at a time.
+// TrySend writes bufs, in order, and returns how many of their bytes the connection accepted. full means that the
+// socket accepts no more now. Then call Send with the rest, on a goroutine that may wait. With TLS the rest may be
+// empty, because only sealed bytes wait. Only one goroutine may send at a time.
 func (c *Conn) TrySend(bufs [][]byte) (n int, full bool, err error) {
 	if c.tls == nil {
 		return c.raw(bufs, false)
@@ -107,7 +107,7 @@ func (c *Conn) TrySend(bufs [][]byte) (n int, full bool, err error) {
 	return c.seal(bufs, false)
 }
 
-// Send is TrySend that waits until everything is written.
+// Send writes bufs as TrySend does, and waits until everything is written.
 func (c *Conn) Send(bufs [][]byte) (n int, err error) {
 	if c.tls == nil {
 		n, _, err = c.raw(bufs, true)
@@ -117,8 +117,8 @@ func (c *Conn) Send(bufs [][]byte) (n int, err error) {
 	return n, err
 }
 
-// Unsent reports whether sealed bytes wait to be sent: those that a full socket left behind, and those that crypto/tls
-// wrote while it was reading. TrySend or Send with no buffers sends them.
+// Unsent reports whether sealed bytes wait to be sent: a full socket did not accept them, or crypto/tls wrote them
+// during a read. TrySend or Send without buffers sends them.
 func (c *Conn) Unsent() bool {
 	if c.tls == nil {
 		return false
@@ -128,7 +128,7 @@ func (c *Conn) Unsent() bool {
 	return len(c.sealed) > 0
 }
 
-// seal encrypts bufs, at most a Large at a time, and sends the records.
+// seal encrypts bufs, at most a Large at once, and sends the records.
 func (c *Conn) seal(bufs [][]byte, block bool) (n int, full bool, err error) {
 	const batch = 64 << 10
 	if c.Unsent() {
@@ -158,7 +158,7 @@ func (c *Conn) seal(bufs [][]byte, block bool) (n int, full bool, err error) {
 	return n, full, err
 }
 
-// flush sends what is sealed. The lock is pending for each write alone: a reader must not wait for a slow peer.
+// flush sends the sealed bytes. It takes the lock for each write separately: a reader must not wait for a slow peer.
 func (c *Conn) flush(block bool) (full bool, err error) {
 	if c.rc == nil {
 		return c.flushBlocking(block)
@@ -176,8 +176,8 @@ func (c *Conn) flush(block bool) (full bool, err error) {
 	return s.full && err == nil, err
 }
 
-// writeSealed writes what is sealed until the socket is full. It runs inside the poller's callback: a try after the
-// poller was armed is what makes sure that no edge is lost.
+// writeSealed writes the sealed bytes until the socket is full. It runs inside the poller's callback, after the poller
+// was armed, so that no edge is lost.
 func (c *Conn) writeSealed(fd uintptr) (done bool) {
 	c.sealMu.Lock()
 	defer c.sealMu.Unlock()

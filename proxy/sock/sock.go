@@ -1,15 +1,17 @@
-// Package sock makes connections cheap to read and write in batches, with crypto/tls above them when wanted.
+// Package sock makes connections cheap to read and write in batches, with or without crypto/tls.
 //
-// It owns Conn, a net.Conn that can also be driven without blocking, and the pool of buffers. It must not import
-// anything of the proxy and knows nothing of what the bytes mean. The one idea: one system call for everything that is
-// ready, and no buffer while nothing is. Reading: Pump stays inside one RawConn.Read, so that an edge of epoll is never
-// lost, asks the kernel how much is left (TCP_INQ), so that it never reads in vain, and takes a buffer only once the
-// socket is readable. Writing: TrySend seals everything into one buffer and gives it to the kernel at once; what does
-// not fit, Send finishes on a goroutine that may wait.
+// It owns Conn, a net.Conn that can also be driven without blocking, and the pool of buffers. It must not import any
+// package of the proxy and knows nothing about the meaning of the bytes. The one idea: one system call for everything
+// that is ready, and no buffer while nothing is.
 //
-// crypto/tls wants a blocking connection below; Conn gives it one whose Read returns a temporary error when the
-// read-ahead holds no complete record. crypto/tls keeps its state over temporary errors, so that a TLS connection can
-// be driven by readiness too.
+// Pump stays inside one RawConn.Read, so that it misses no edge of epoll. It asks the kernel how much is left
+// (TCP_INQ), so that no read finds nothing. It takes a buffer only when the socket is readable. TrySend seals
+// everything into one buffer and writes it at once. If the socket does not accept all of it, Send finishes on a
+// goroutine that may wait.
+//
+// crypto/tls needs a blocking connection below it. Conn gives it one whose Read returns a temporary error while there
+// is no complete record. crypto/tls keeps its state over temporary errors, so a TLS connection can be driven by
+// readiness too.
 package sock
 
 import (
@@ -21,28 +23,28 @@ import (
 	"time"
 )
 
-// Conn is a connection that Pump and TrySend drive without blocking. As a net.Conn it blocks like any other; one
-// goroutine may read while another writes. Pump and Read must not be mixed once Pump runs.
+// Conn is a connection that Pump and TrySend drive without blocking. As a net.Conn it blocks like any other: one
+// goroutine may read while another writes. Do not call Read once Pump runs.
 type Conn struct {
 	nc  net.Conn
-	rc  syscall.RawConn // nil when nc is no socket: then Pump reads and Send writes by blocking calls
+	rc  syscall.RawConn // nil if nc is not a socket: then Pump and Send make blocking calls
 	tls *tls.Conn       // nil without TLS
 
-	ahead  aheadBuffer // bytes that were read from the socket; with TLS they are ciphertext
+	ahead  aheadBuffer // unread bytes from the socket; with TLS they are ciphertext
 	pump   pump
 	out    sendState
 	pumped bool // Pump runs: under.Read must not block
-	// recLeft is how many bytes of the current TLS record under.Read has yet to hand out; 0 between two records.
+	// recLeft is how many bytes of the current TLS record under.Read has yet to return; 0 between two records.
 	recLeft int
 
-	sealMu   sync.Mutex // guards the fields below: a reader may have to answer (alert, KeyUpdate) while a writer seals
+	sealMu   sync.Mutex // guards the fields below: a reader may have to send an alert or KeyUpdate while a writer seals
 	deferred bool       // under.Write collects into sealed
-	sealed   []byte     // ciphertext that the socket did not take yet
-	sealBuf  *Large     // what sealed lies in, if it is pooled
+	sealed   []byte     // ciphertext that the socket did not accept yet
+	sealBuf  *Large     // the pooled buffer of sealed, or nil
 }
 
-// New wraps a connection whose first bytes, prefix, were read from it already. If nc is a *Conn itself, it gets them
-// back.
+// New wraps a connection. prefix has the bytes that were already read from it. If nc is a *Conn, New returns nc with
+// prefix unread again.
 func New(nc net.Conn, prefix []byte) *Conn {
 	c, ok := nc.(*Conn)
 	if !ok {
@@ -59,14 +61,13 @@ func New(nc net.Conn, prefix []byte) *Conn {
 	return c
 }
 
-// Server performs the server's side of a TLS handshake over c and returns c, which speaks plaintext above it from then
-// on. The configuration should disable session tickets and dynamic record sizing; both cost system calls.
+// Server performs the server's side of a TLS handshake over c and returns c, which then reads and writes plaintext. The
+// configuration should disable session tickets and dynamic record sizing: both cost system calls.
 func Server(ctx context.Context, c *Conn, cfg *tls.Config) (*Conn, error) {
 	return c.handshake(ctx, tls.Server((*under)(c), cfg))
 }
 
-// Client performs the client's side of a TLS handshake over c and returns c, which speaks plaintext above it from then
-// on.
+// Client performs the client's side of a TLS handshake over c and returns c, which then reads and writes plaintext.
 func Client(ctx context.Context, c *Conn, cfg *tls.Config) (*Conn, error) {
 	return c.handshake(ctx, tls.Client((*under)(c), cfg))
 }
@@ -88,10 +89,10 @@ func (c *Conn) TLS() (state tls.ConnectionState, ok bool) {
 	return t.ConnectionState(), true
 }
 
-// Secure reports whether there is TLS, in c or in a Conn below it.
+// Secure reports whether c, or a Conn below it, uses TLS.
 func (c *Conn) Secure() bool { return c.secured() != nil }
 
-// secured finds the TLS of a Conn that was wrapped, so that its first bytes could be looked at, and is a Conn again.
+// secured returns the TLS connection of c, or of a Conn below it: a Conn may be wrapped to peek at its first bytes.
 func (c *Conn) secured() *tls.Conn {
 	if c.tls != nil {
 		return c.tls
@@ -107,7 +108,7 @@ func (c *Conn) secured() *tls.Conn {
 // Plain reports whether c is a socket without TLS.
 func (c *Conn) Plain() bool { return c.tls == nil && c.rc != nil }
 
-// NetConn returns the connection below, for its socket options and addresses.
+// NetConn returns the underlying connection, for its socket options and addresses.
 func (c *Conn) NetConn() net.Conn { return c.nc }
 
 // Read implements net.Conn.
@@ -115,7 +116,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	if c.tls != nil {
 		n, err := c.tls.Read(p)
 		if c.Unsent() {
-			_, _ = c.Send(nil) // what crypto/tls answered by itself; if that fails, the next Write or Read will say so
+			_, _ = c.Send(nil) // what crypto/tls wrote by itself; the next Write or Read returns an error if this fails
 		}
 		return n, err
 	}
@@ -128,8 +129,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 // Write implements net.Conn.
 func (c *Conn) Write(p []byte) (int, error) { return c.Send([][]byte{p}) }
 
-// CloseWrite tells the peer that nothing more will be sent: close_notify with TLS, then FIN. Nothing may be waiting to
-// be sent.
+// CloseWrite ends the sending direction: close_notify with TLS, then FIN. No sealed bytes may be waiting.
 func (c *Conn) CloseWrite() error {
 	if c.tls != nil {
 		if err := c.tls.CloseWrite(); err != nil {
@@ -145,12 +145,13 @@ func (c *Conn) CloseWrite() error {
 	return c.nc.Close()
 }
 
-// Close closes the connection at once. A Pump or Send that is running returns an error; Close waits for it, and must
-// therefore not be called by a Receiver.
+// Close closes the connection at once. A running Pump or Send returns an error. Close waits for it, so a Receiver must
+// not call Close.
 func (c *Conn) Close() error { return c.nc.Close() }
 
-// Abort ends the connection in both directions and never waits: Pump and Send return, and then Close must free the
-// descriptor. With reset the peer gets a TCP reset, which destroys what it has not read, otherwise a FIN.
+// Abort ends the connection in both directions and never waits. Pump and Send return; then the owner must call Close to
+// free the descriptor. With reset the peer gets a TCP reset, which destroys the bytes that it has not read; otherwise
+// it gets a FIN.
 func (c *Conn) Abort(reset bool) {
 	if c.rc == nil {
 		_ = c.nc.Close()

@@ -7,9 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The system calls here are raw: the descriptors are non-blocking, so the scheduler does not need to know.
+// These are raw system calls: the descriptors are non-blocking, so the scheduler need not know about the calls.
 
-// enableInq asks the kernel to say with every read how much is left (TCP_INQ). It reports whether the socket can.
+// enableInq makes the kernel report with every read how much is left (TCP_INQ). It reports whether the socket supports
+// it.
 func enableInq(rc syscall.RawConn) bool {
 	var serr error
 	err := rc.Control(func(fd uintptr) {
@@ -18,13 +19,13 @@ func enableInq(rc syscall.RawConn) bool {
 	return err == nil && serr == nil
 }
 
-// shutdown ends both directions and wakes blocked readers and writers. An error means that the connection has ended
-// already.
+// shutdown ends both directions and wakes blocked readers and writers. An error means that the connection has already
+// ended.
 func shutdown(rc syscall.RawConn) {
 	_ = rc.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) })
 }
 
-// hangup reports whether a socket has ended in both directions, and why if it was by an error.
+// hangup reports whether a socket has ended in both directions. broken is the error, if an error ended it.
 func hangup(fd uintptr) (ended bool, broken error) {
 	fds := [1]unix.PollFd{{Fd: int32(fd)}}
 	n, err := unix.Poll(fds[:], 0)
@@ -43,8 +44,8 @@ type recvState struct {
 	oob [32]byte
 }
 
-// recvmsg reads into p. left is how many bytes the socket still holds, at least 1 when its end waits there; it is only
-// known, and else -1, where TCP_INQ is enabled.
+// recvmsg reads into p. left is how many bytes the socket still has, or at least 1 if its end is pending. left is -1
+// without TCP_INQ.
 func (r *recvState) recvmsg(fd uintptr, p []byte) (n, left int, err error) {
 	r.iov.Base = &p[0]
 	r.iov.SetLen(len(p))
@@ -66,7 +67,7 @@ func (r *recvState) recvmsg(fd uintptr, p []byte) (n, left int, err error) {
 
 type writevState struct{ iov [16]unix.Iovec }
 
-// do writes bufs without the first skip bytes; skip is less than the length of the first.
+// do writes bufs without their first skip bytes. skip must be less than the length of the first buffer.
 func (w *writevState) do(fd uintptr, bufs [][]byte, skip int) (int, error) {
 	count := 0
 	for _, b := range bufs {
@@ -81,7 +82,7 @@ func (w *writevState) do(fd uintptr, bufs [][]byte, skip int) (int, error) {
 			break
 		}
 	}
-	if count == 1 { // sendto takes a shorter way through the kernel than writev
+	if count == 1 { // sendto is cheaper in the kernel than writev
 		n, _, errno := syscall.RawSyscall6(syscall.SYS_SENDTO, fd, uintptr(unsafe.Pointer(w.iov[0].Base)),
 			uintptr(w.iov[0].Len),
 			syscall.MSG_NOSIGNAL, 0, 0)

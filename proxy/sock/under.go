@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// under is what crypto/tls sees as its connection.
+// under is the connection that crypto/tls uses.
 type under Conn
 
-// wouldBlock is what under.Read returns when the read-ahead holds nothing. crypto/tls stays usable after an error that
-// says it is temporary.
+// wouldBlock is the error of under.Read while there is no complete record. crypto/tls stays usable after a temporary
+// error.
 type wouldBlock struct{}
 
 func (wouldBlock) Error() string   { return "sock: would block" }
@@ -27,10 +27,10 @@ const (
 	maxSealed     = 256 << 10
 )
 
-// errSealed ends a connection whose peer provokes answers of crypto/tls (KeyUpdate) and does not read them.
+// errSealed ends a connection whose peer provokes responses of crypto/tls (KeyUpdate) and does not read them.
 var errSealed = errors.New("sock: too much waits to be sent")
 
-// completeRecord reports whether p begins with a whole TLS record, or with one that is too long to wait for.
+// completeRecord reports whether p begins with a complete TLS record, or with one that is too long to wait for.
 func completeRecord(p []byte) bool {
 	if len(p) < recordHeader {
 		return false
@@ -39,8 +39,7 @@ func completeRecord(p []byte) bool {
 	return n > maxCiphertext || len(p) >= recordHeader+n
 }
 
-// Read hands out at most the rest of the record that the read-ahead begins with, so that crypto/tls does not hoard
-// records.
+// Read returns at most the rest of the current record, so that crypto/tls does not buffer several records.
 func (u *under) Read(p []byte) (int, error) {
 	c := (*Conn)(u)
 	for c.ahead.len() == 0 || c.recLeft == 0 && c.ahead.len() < recordHeader {
@@ -67,7 +66,7 @@ func (u *under) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// Write passes handshake flights on and collects everything later.
+// Write writes handshake flights at once, and collects everything else.
 func (u *under) Write(p []byte) (int, error) {
 	c := (*Conn)(u)
 	c.sealMu.Lock()
@@ -94,6 +93,6 @@ func (u *under) RemoteAddr() net.Addr { return u.nc.RemoteAddr() }
 func (u *under) SetDeadline(t time.Time) error     { return u.nc.SetDeadline(t) }
 func (u *under) SetReadDeadline(t time.Time) error { return u.nc.SetReadDeadline(t) }
 
-// SetWriteDeadline ignores the deadlines that crypto/tls sets around close_notify, which it believes to be on the wire
-// by then.
+// SetWriteDeadline ignores the deadline that crypto/tls sets around close_notify, because close_notify is only
+// collected at that time.
 func (u *under) SetWriteDeadline(time.Time) error { return nil }

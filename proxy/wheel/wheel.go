@@ -1,5 +1,7 @@
-// Package wheel is a coarse hashed timer wheel (Varghese and Lauck, scheme 6). Timers are fields of what they time: to
-// set one allocates nothing and starts no goroutine. It must not import any package of the proxy.
+// Package wheel is a coarse hashed timer wheel (Varghese and Lauck, scheme 6).
+//
+// It owns Wheel and Timer, and must not import any package of the proxy. The one idea: a Timer is a field of the object
+// that it times, so that setting a timer allocates nothing and starts no goroutine.
 package wheel
 
 import "time"
@@ -14,7 +16,7 @@ const (
 type Timer struct {
 	next, prev *Timer
 	at         int64 // tick; 0 while the timer is not set
-	// Fire is called when the deadline has passed. Set it before Wheel.Set.
+	// Fire is called after the deadline has passed. Set it before Wheel.Set.
 	Fire func()
 }
 
@@ -25,23 +27,23 @@ func (t *Timer) IsSet() bool { return t.at != 0 }
 // New.
 type Wheel struct {
 	start time.Time
-	last  int64 // the last tick that was advanced to
+	last  int64 // the last tick that Advance handled
 	count int
 	slots [slots]*Timer
-	// asleep is the tick at which the owner wakes up by itself: never when nothing is armed. wake is called for an
-	// earlier one.
+	// asleep is the tick at which the owner wakes up by itself; never if nothing is armed. Set calls wake for an
+	// earlier tick.
 	asleep int64
 	wake   func()
 }
 
-// never is a tick that does not come.
+// never is a tick that does not occur.
 const never = 1<<63 - 1
 
-// New makes an empty Wheel that begins at start. It calls wake when a timer is set for earlier than the time that Next
-// returned last; wake may be nil.
+// New returns an empty Wheel that begins at start. The Wheel calls wake when a timer is set for earlier than the last
+// result of Next. wake may be nil.
 func New(start time.Time, wake func()) Wheel { return Wheel{start: start, asleep: never, wake: wake} }
 
-// Next says when to call Advance: not later than the first deadline. ok is false when nothing is armed.
+// Next returns when to call Advance: at the first deadline or earlier. ok is false if nothing is armed.
 func (w *Wheel) Next() (at time.Time, ok bool) {
 	w.asleep = never
 	if w.count == 0 {
@@ -49,7 +51,7 @@ func (w *Wheel) Next() (at time.Time, ok bool) {
 	}
 	w.asleep = w.last + slots
 	for t := w.last + 1; t < w.last+slots; t++ {
-		if w.slots[t%slots] != nil { // perhaps of a later round: then it is looked at in vain
+		if w.slots[t%slots] != nil { // the timers may belong to a later round: then Advance finds nothing due
 			w.asleep = t
 			break
 		}
@@ -59,7 +61,7 @@ func (w *Wheel) Next() (at time.Time, ok bool) {
 
 func (w *Wheel) tickOf(t time.Time) int64 { return int64(t.Sub(w.start)/Tick) + 1 }
 
-// Set arms t for the instant at. A timer that is armed already moves.
+// Set arms t for the instant at. If t is already armed, it moves.
 func (w *Wheel) Set(t *Timer, at time.Time) {
 	w.Cancel(t)
 	t.at = max(w.tickOf(at), w.last+1)
@@ -92,7 +94,7 @@ func (w *Wheel) Cancel(t *Timer) {
 	w.count--
 }
 
-// Advance fires what is due at now. A timer may set and cancel any timer while it fires.
+// Advance fires the timers that are due at now. A timer may set and cancel any timer while it fires.
 func (w *Wheel) Advance(now time.Time) {
 	to := w.tickOf(now) - 1
 	if w.count == 0 {
