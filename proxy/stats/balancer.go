@@ -7,39 +7,39 @@ import (
 	"time"
 )
 
-// Balancer counts what goes through the balancers that share its labels: a Service may be reached by several addresses.
-// A nil Balancer counts nothing. Its methods may be called by several goroutines and allocate nothing.
+// Balancer counts the requests of all balancers that share its labels: a Service may have several addresses. A nil
+// Balancer counts nothing. Its methods may be called by several goroutines and allocate nothing.
 type Balancer struct {
 	labels  Labels
 	tcp     bool
 	timeout time.Duration
 
 	updates [len(changes)]atomic.Uint64
-	passed  atomic.Uint64 // requests that need not wait
-	stopped atomic.Uint64 // and those that had to
-	waiting atomic.Int64  // of these
-	waited  durations     // of those that do not wait any more
+	passed  atomic.Uint64 // requests that did not wait
+	stopped atomic.Uint64 // requests that waited
+	waiting atomic.Int64  // requests that are waiting now
+	waited  durations     // time in the queue of those that no longer wait
 
 	mu     sync.Mutex // guards the fields below
 	states []*func() Endpoints
 	gate   gate
-	opened uint64 // how often the gate was
+	opened uint64 // how often the gate opened
 	shut   uint64
 }
 
-// gate says whether requests may wait for an endpoint with some hope, and since when.
+// gate is shut after a request waited and found no endpoint, until an endpoint is ready. since is the last change.
 type gate struct {
 	shut  bool
 	since time.Time
 }
 
-// Endpoints is how many endpoints a balancer has. Ejected ones are among those that are Pending.
+// Endpoints is the number of endpoints of a balancer in each state. Pending includes the Ejected ones.
 type Endpoints struct{ Ready, Pending, Ejected int }
 
-// Change is what an update of a balancer's endpoints did.
+// Change is the effect of an update on a balancer's endpoints.
 type Change uint8
 
-// The changes, in Linkerd's words: endpoints came, went, or did both. A balancer begins with a Reset.
+// The changes, in Linkerd's words: endpoints were added, removed, or both. A balancer begins with a Reset.
 const (
 	Reset Change = iota
 	Add
@@ -48,25 +48,25 @@ const (
 
 var changes = [...]Labels{Reset: `op="Reset"`, Add: `op="Add"`, Remove: `op="Remove"`}
 
-// queueBounds are the buckets of the time that requests wait for an endpoint, as Linkerd has them.
+// queueBounds are the bounds of the buckets of the time in the queue, as Linkerd has them.
 var queueBounds = []time.Duration{
 	500 * time.Microsecond, 5 * time.Millisecond, 50 * time.Millisecond, 500 * time.Millisecond, time.Second,
 	3 * time.Second,
 }
 
-// BalancerConfig describes a balancer that begins.
+// BalancerConfig describes a new balancer.
 type BalancerConfig struct {
 	Labels Labels
-	// TCP says that it balances connections, and not HTTP requests.
+	// TCP means that it balances connections, and not HTTP requests.
 	TCP bool
-	// Timeout is how long a request waits for an endpoint at most.
+	// Timeout is the longest time that a request waits for an endpoint.
 	Timeout time.Duration
-	// States is asked at each scrape.
+	// States is called at each scrape.
 	States func() Endpoints
 }
 
-// Balancer returns the group that counts for a balancer. The balancer's endpoints are shown until release is called;
-// see HTTP.
+// Balancer returns the group that counts for a balancer. The balancer's endpoints are in scrapes until release is
+// called; see HTTP.
 func (r *Registry) Balancer(c BalancerConfig) (g *Balancer, release func()) {
 	kind := balancerGroup
 	if c.TCP {
@@ -94,7 +94,7 @@ func (b *Balancer) Pass() {
 	}
 }
 
-// Wait counts one that found none, and waits for one.
+// Wait counts a request, or an attempt of one, that begins to wait for an endpoint.
 func (b *Balancer) Wait() {
 	if b != nil {
 		b.stopped.Add(1)
@@ -102,7 +102,7 @@ func (b *Balancer) Wait() {
 	}
 }
 
-// Leave ends Wait after d, for whatever reason.
+// Leave ends Wait after d, for any reason.
 func (b *Balancer) Leave(d time.Duration) {
 	if b != nil {
 		b.waiting.Add(-1)
@@ -110,7 +110,8 @@ func (b *Balancer) Leave(d time.Duration) {
 	}
 }
 
-// FailFast says that a request waited in vain: until there is an endpoint, those that come will, too.
+// FailFast notes that a request waited and found no endpoint. Later requests will also find none until an endpoint is
+// ready.
 func (b *Balancer) FailFast() {
 	if b == nil {
 		return
@@ -123,7 +124,7 @@ func (b *Balancer) FailFast() {
 	}
 }
 
-// Update counts a change of the endpoints; endpoints is their number now.
+// Update counts a change of the endpoints; endpoints is their number after it.
 func (b *Balancer) Update(c Change, endpoints int) {
 	if b == nil {
 		return
@@ -140,7 +141,7 @@ func (b *Balancer) Update(c Change, endpoints int) {
 	}
 }
 
-// endpoints adds up what the balancers say; ok is false when there is none any more.
+// endpoints returns the sum over the balancers; ok is false if there are none left.
 func (b *Balancer) endpoints() (all Endpoints, ok bool) {
 	b.mu.Lock()
 	list := slices.Clone(b.states)
@@ -196,7 +197,7 @@ func (b *Balancer) collectEndpoints(f, kind id, w *writer) {
 	}
 }
 
-// collectLatency writes the time in the queue: none for those that passed, who are not timed on their way.
+// collectLatency writes the time in the queue. It is 0 for requests that passed: they are not timed.
 func (b *Balancer) collectLatency(f id, w *writer) {
 	var all durations
 	for i := range all.buckets {
@@ -229,10 +230,11 @@ func (b *Balancer) collectGate(f, kind id, w *writer) {
 	}
 }
 
-// series: five about endpoints, three kinds of update, two counts of the queue with its latency, five about the gate.
+// series returns five series for endpoints, three for kinds of update, two counts of the queue with its latency, and
+// five for the gate.
 func (b *Balancer) series() int { return 5 + len(changes) + 2 + durationSeries(queueBounds) + 5 }
 
-// open reports whether something waits for an endpoint.
+// open reports whether a request waits for an endpoint.
 func (b *Balancer) open() bool { return b.waiting.Load() > 0 }
 
 func (b *Balancer) activity() uint64 {

@@ -7,15 +7,17 @@ import (
 	"time"
 )
 
-// Peers and applications choose some labels: identities, addresses, statuses. This file bounds what that costs: the
-// series and the bytes of one scrape.
+// Peers and applications choose some labels: identities, addresses, statuses. This file bounds the cost: the series and
+// the bytes of one scrape.
 //
-// Each label set pays for its series when it is made, and for more when it grows. If there is no room, the label sets
+// Each label set pays for its series when it is made, and pays more when it grows. If there is no room, the label sets
+// that have been idle longest are evicted first. A label set with a holder is only hidden, and shown again with its
+// counts when it changes. If nothing is idle, a new label set is counted under overflow="true".
 // that have been idle longest go first. One that somebody still holds is hidden, and shown again with its counts when
 // it changes. If nothing is idle, a new label set is counted under overflow="true".
 
-// side is a part of the series that has a bound of its own, so that strangers who call the pod cannot evict what the
-// pod calls.
+// side is a part of the series that has its own bound. So strangers who call the pod cannot evict the series of the
+// pod's own calls.
 type side uint8
 
 const (
@@ -25,27 +27,28 @@ const (
 	sides
 )
 
-// cost is what series take in a scrape.
+// cost is the room that series occupy in a scrape.
 type cost struct{ series, bytes int }
 
 // limits are the bounds of the sides. Inbound has room for about 200 pairs of a client identity and a port in use at
-// the same time, and outbound for about 500 endpoints.
+// the same time. Outbound has room for about 500 endpoints.
 var limits = [sides]cost{
 	inboundSide:  {series: 15_000, bytes: 8 << 20},
 	outboundSide: {series: 40_000, bytes: 24 << 20},
 }
 
-// MaxAnswered is how many addresses of the pod that nobody declares may have labels of their own, because an
-// application answered there.
+// MaxAnswered is the largest number of undeclared addresses of the pod that have their own labels because an
+// application accepted a connection there.
 const MaxAnswered = 64
 
 const (
-	// seriesBytes is what a series takes beside the labels that its group shares: its name, its own labels and its value.
+	// seriesBytes is the size of a series without the labels that its group shares: its name, its own labels and its
+	// value.
 	seriesBytes = 144
-	// evictPart says how much is evicted at once: one part of so many. To look for idle label sets takes time with their
-	// number.
+	// evictPart is the divisor of the part that is evicted at once. The search for idle label sets takes time in
+	// proportion to their number.
 	evictPart = 8
-	// scanInterval is how many uses pass until the registry looks again after it found too little to evict.
+	// scanInterval is how many uses pass before the registry searches again, after it found too little to evict.
 	scanInterval = 256
 )
 
@@ -59,7 +62,7 @@ func (c cost) within(d cost) bool  { return c.series <= d.series && c.bytes <= d
 func (c cost) part(n int) cost     { return cost{c.series / n, c.bytes / n} }
 func (k seriesKey) overflow() bool { return k.labels.Has("overflow") }
 
-// side returns which bound a label set is under.
+// side returns the side whose bound applies to a label set.
 func (k seriesKey) side() side {
 	name := families[k.family].Name
 	switch {
@@ -72,7 +75,7 @@ func (k seriesKey) side() side {
 	}
 }
 
-// folded returns the label set that counts for k when there is no room for it.
+// folded returns the label set that counts for k if there is no room for k.
 func (k seriesKey) folded() seriesKey {
 	k.labels = k.labels.only("peer", "direction").With("overflow", "true")
 	return k
@@ -83,14 +86,14 @@ type entry struct {
 	key     seriesKey
 	group   group
 	holders int
-	holds   int  // how often somebody began to hold it
+	holds   int  // the number of holders
 	shown   bool // its series are in scrapes, and paid for
 	side    side
 	cost    cost
 	seen    uint64        // activity at the last look
 	changed time.Duration // when the last look found a change
-	looks   int           // that found one
-	used    uint64        // Registry.uses when it was held or released last
+	looks   int           // the number of looks that found a change
+	used    uint64        // Registry.uses at the last hold or release
 	// idleSince is the last sweep that found a holder or a change, or the one before the release.
 	idleSince time.Duration
 }
@@ -111,8 +114,8 @@ func (e *entry) recent(now time.Duration) bool {
 	return e.group.activity() != e.seen || e.looks > 0 && e.changed == now
 }
 
-// evictable reports whether the label set may make room. One with open connections stays. So does one that is in use
-// and was in use before: who tries every label once must not evict those that come back.
+// evictable reports whether the label set may be evicted. One with open connections stays. One that is in use now and
+// was in use before stays too: a client that tries every label once must not evict returning clients.
 func (e *entry) evictable(now time.Duration) bool {
 	if !e.shown || e.key.overflow() {
 		return false
@@ -123,13 +126,13 @@ func (e *entry) evictable(now time.Duration) bool {
 	return !e.recent(now) || e.holds < 2 && e.looks == 0
 }
 
-// room is what a group grows in. The zero room has no bound.
+// room bounds the growth of a group. The zero room has no bound.
 type room struct {
 	registry *Registry
 	entry    *entry
 }
 
-// take pays for more series of the group; it is false if there is no room.
+// take pays for more series of the group. It returns false if there is no room.
 func (m room) take(series int) bool {
 	r, e := m.registry, m.entry
 	if r == nil {
@@ -149,7 +152,7 @@ func (m room) take(series int) bool {
 	return true
 }
 
-// show pays for an entry's series; it is false if there is no room.
+// show pays for an entry's series and adds them to scrapes. It returns false if there is no room.
 func (r *Registry) show(e *entry) bool {
 	if !e.key.overflow() && !r.makeRoom(e.side, e.cost, e) {
 		return false
@@ -159,13 +162,13 @@ func (r *Registry) show(e *entry) bool {
 	return true
 }
 
-// hide takes an entry's series out of scrapes.
+// hide removes an entry's series from scrapes.
 func (r *Registry) hide(e *entry) {
 	e.shown = false
 	r.spent[e.side] = r.spent[e.side].minus(e.cost)
 }
 
-// makeRoom evicts idle label sets other than except until there is room for need.
+// makeRoom evicts idle label sets, but not except, until there is room for need.
 func (r *Registry) makeRoom(s side, need cost, except *entry) bool {
 	if s == ownSide {
 		return true
@@ -212,20 +215,20 @@ func compareBools(a, b bool) int {
 	}
 }
 
-// evict hides a label set, and forgets it if nobody holds it.
+// evict hides a label set, and drops it if it has no holder.
 func (r *Registry) evict(e *entry) {
 	r.hide(e)
-	e.look(r.now) // what it counted until now does not bring it back
+	e.look(r.now) // its earlier counts do not show it again
 	if e.holders == 0 {
 		delete(r.entries, e.key)
 	}
 	r.count(evictedTotal, e.key)
 }
 
-// overflowed counts that there was no room.
+// overflowed counts a lack of room.
 func (r *Registry) overflowed(k seriesKey) { r.count(overflowTotal, k) }
 
-// count adds one to a counter of the registry itself, labelled with the metric that k is about.
+// count adds one to a counter about the registry itself, with a label that names the metric of k.
 func (r *Registry) count(family string, k seriesKey) {
 	labels := Labels("").With("family", families[k.family].Name)
 	e := r.entry(seriesKey{counterGroup, lookup(family), labels}, newCounter)

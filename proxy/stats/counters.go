@@ -5,14 +5,14 @@ import (
 	"sync/atomic"
 )
 
-// Counters are counters of a Registry that differ in K, found without making their labels again. Its methods may be
-// used by several goroutines, and allocate nothing once a K has been seen.
+// Counters are the counters of a Registry that differ in K. A counter is found without rendering its labels again. Its
+// methods may be called by several goroutines, and allocate nothing once a K has been counted.
 type Counters[K comparable] struct {
 	registry *Registry
 	name     func(K) (family string, labels Labels)
 
 	mu     sync.Mutex                 // serialises changes of list; guards the field below
-	closed bool                       // nobody holds what list had
+	closed bool                       // the registry may evict the counters of list
 	list   atomic.Pointer[[]keyed[K]] // replaced as a whole
 }
 
@@ -25,8 +25,8 @@ type keyed[K comparable] struct {
 // maxKeyed bounds the counters: a peer may choose a part of K.
 const maxKeyed = 64
 
-// NewCounters returns the counters that name names. The counters beyond the first 64 are one, with the label
-// overflow="true".
+// NewCounters returns counters whose family and labels are the results of name. The first 64 have series of their own;
+// the others share one, with the label overflow="true".
 func NewCounters[K comparable](r *Registry, name func(K) (family string, labels Labels)) *Counters[K] {
 	return &Counters[K]{registry: r, name: name}
 }

@@ -9,13 +9,13 @@ const (
 	Inbound  Direction = "inbound"  // to this pod's applications
 )
 
-// Values of the label "error" of connections that both directions refuse.
+// Values of the label "error" for connections that both directions refuse.
 const (
 	ErrorLoop   = "loop"   // the destination is the proxy itself
-	ErrorDetect = "detect" // the connection ended, or took too long, before it said what it speaks
+	ErrorDetect = "detect" // the connection ended, or the detection timed out, before the protocol was clear
 )
 
-// ConnFailed counts a connection that the proxy failed. reason is a constant word.
+// ConnFailed counts a connection that failed in the proxy. reason is a constant word.
 func (r *Registry) ConnFailed(d Direction, reason string) {
 	family := OutboundTCPErrors
 	if d == Inbound {
@@ -24,7 +24,7 @@ func (r *Registry) ConnFailed(d Direction, reason string) {
 	r.Inc(family, Labels("").Add("direction", string(d), "error", reason))
 }
 
-// RequestFailed counts a request that the proxy failed. Both words are constant; reason may be empty.
+// RequestFailed counts a request that failed in the proxy. Both words are constant; reason may be empty.
 func (r *Registry) RequestFailed(d Direction, word, reason string) {
 	family := OutboundHTTPErrors
 	if d == Inbound {

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Markdown returns docs/metrics.md: a test holds the file to it.
+// Markdown returns the text of docs/metrics.md. A test compares it with the file.
 func Markdown() string {
 	var b strings.Builder
 	b.WriteString(`# Metrics of the proxy

@@ -10,11 +10,11 @@ import (
 // ContentType is the media type of WriteText's output.
 const ContentType = "text/plain; version=0.0.4; charset=utf-8"
 
-// flushBytes is how much text is formatted at once: a scrape of thousands of series neither holds them all in memory
-// nor keeps a request waiting for its turn.
+// flushBytes is how much text is formatted at once. So a scrape of thousands of series needs little memory, and
+// requests run in between.
 const flushBytes = 8 << 10
 
-// WriteText writes every series in Prometheus's text format 0.0.4. Families without series are left out.
+// WriteText writes all series in Prometheus's text format 0.0.4. It omits families without series.
 func (r *Registry) WriteText(out io.Writer) error {
 	s := r.snapshot()
 	w := &writer{out: out, buf: make([]byte, 0, flushBytes+1024)}
@@ -45,7 +45,7 @@ type writer struct {
 	out    io.Writer
 	buf    []byte
 	err    error
-	headed bool // the current family's HELP and TYPE are written
+	headed bool // HELP and TYPE of the current family are written
 }
 
 func (w *writer) begin(id) { w.headed = false }
@@ -125,7 +125,7 @@ var bucketLabels = func() (out [len(bounds) + 1]Labels) {
 	return out
 }()
 
-// yield writes what has gathered and lets others run.
+// yield writes the formatted text and lets other goroutines run.
 func (w *writer) yield() {
 	if len(w.buf) >= flushBytes {
 		w.flush()

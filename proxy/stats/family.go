@@ -1,9 +1,9 @@
 // Package stats counts what the proxy does and writes it as Prometheus text.
 //
-// It owns every metric's name, type and help, the counters behind them and the exposition. It imports proxy/exchange
-// and the standard library only: a client library would cost more memory than the rest of an idle proxy, and its label
-// lookups more time than the rest of a request. The one idea: a connection resolves its group of series once and then
-// adds to plain atomics; names and labels meet numbers only during a scrape.
+// It owns the name, type and help of all metrics, the counters behind them and the exposition. It imports
+// proxy/exchange and the standard library only: a client library would cost more memory than the rest of an idle proxy,
+// and more time than the rest of a request. The one idea: a connection resolves its group of series once and then adds
+// to plain atomics. Only a scrape joins names and labels with numbers.
 package stats
 
 // Type is a metric's type as the text format names it.
@@ -16,18 +16,18 @@ const (
 	HistogramType Type = "histogram"
 )
 
-// Family is one metric: all series of one name.
+// Family is one metric: all series with one name.
 type Family struct {
 	Name   string
 	Type   Type
 	Help   string
-	Labels string // beyond the common ones of its kind, for docs/metrics.md
+	Labels string // in addition to the common labels of its kind, for docs/metrics.md
 }
 
 // id is the index of a family in Families.
 type id int
 
-// The families. Names that do not begin with tulle_, and their labels, are Linkerd's: dashboards and habits carry over.
+// The families. Names that do not begin with tulle_, and their labels, are Linkerd's, so that existing dashboards work.
 const (
 	requestTotal id = iota
 	responseTotal
@@ -88,11 +88,11 @@ const (
 	controlRequestTotal
 	controlResponseTotal
 	controlResponseLatency
-	// The families from here on have series of their own (Registry.Counter, Registry.Func).
+	// The families from here on have their own series (Registry.Counter, Registry.Func).
 	firstSingle
 )
 
-// Families returns every metric of the proxy, in the order of the exposition.
+// Families returns all metrics of the proxy, in the order of the exposition.
 func Families() []Family { return families[:] }
 
 var families = [...]Family{
@@ -326,7 +326,7 @@ const (
 	OutboundTCPErrors      = "outbound_tcp_errors_total"
 )
 
-// lookup returns the family of that name. A name that is not in the table is a programmer's error.
+// lookup returns the family with that name. A name that is not in the table is a programmer's error.
 func lookup(name string) id {
 	for i := range families {
 		if families[i].Name == name {

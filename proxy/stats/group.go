@@ -12,18 +12,18 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/exchange"
 )
 
-// group is a set of series with common labels that live and die together.
+// group is a set of series with common labels that are made and dropped together.
 type group interface {
 	// collect writes the group's series of one family.
 	collect(f id, w *writer)
-	// activity is a number that changes whenever one of the group's series does.
+	// activity returns a number that changes whenever one of the group's series changes.
 	activity() uint64
-	// series is how many series the group has at the beginning; what it has beyond that, it takes from its room.
+	// series returns how many series the group has at the beginning. It takes further ones from its room.
 	series() int
 }
 
 // HTTP counts the requests of one peer, endpoint or port. Its methods may be called by several goroutines and allocate
-// nothing once a status has been seen.
+// nothing once a status has been counted.
 type HTTP struct {
 	labels   Labels
 	families [3]id // requests, responses, latency
@@ -36,18 +36,18 @@ type HTTP struct {
 
 // Outcome is how a request ended. Outcomes are comparable.
 type Outcome struct {
-	Status int // 0: the client went away before there was one
+	Status int // 0: the client disconnected before there was one
 	// GRPC is the gRPC status, or NotGRPC.
 	GRPC    int16
 	Failure bool
-	// Error is the constant word of the proxy's own fault; "" if the answer came from the application.
+	// Error is the constant word of the proxy's own fault; "" if the response came from the application.
 	Error string
 
-	// class says that Status is a status's first digit.
+	// class means that Status is only a status's first digit.
 	class bool
 }
 
-// fold returns what counts for o and others like it when a group has too many outcomes.
+// fold returns the outcome that counts for o when a group has too many outcomes.
 func (o Outcome) fold() Outcome {
 	return Outcome{Status: o.Status / 100, GRPC: NotGRPC, Failure: o.Failure, class: true}
 }
@@ -58,17 +58,17 @@ const NotGRPC int16 = -1
 const (
 	// maxOutcomes bounds the distinct outcomes of a group: a peer may invent statuses.
 	maxOutcomes = 64
-	// maxClasses is how many more there are at most when outcomes are folded: those without a status, and those from 1xx
-	// to 9xx.
+	// maxClasses is the largest number of further outcomes after folding: those without a status, and those from 1xx to
+	// 9xx.
 	maxClasses = 10
 )
 
 type response struct {
 	outcome Outcome
-	labels  Labels // of the outcome alone, without error
+	labels  Labels // of the outcome alone, without the label "error"
 	total   atomic.Uint64
-	// latency is shared by outcomes that differ in their error only; first is set in one of them. It is nil if there was
-	// no room.
+	// latency is shared by outcomes that differ only in their error; first is set in one of them. latency is nil if
+	// there was no room.
 	latency *histogram
 	first   bool
 }
@@ -126,7 +126,7 @@ func (h *HTTP) add(o Outcome) *response {
 	return r
 }
 
-// newResponse returns what counts an outcome beside the others of list; nil if there is no room.
+// newResponse returns the counter of an outcome that list lacks, or nil if there is no room.
 func (h *HTTP) newResponse(o Outcome, list []*response) *response {
 	r := &response{outcome: o, labels: o.labels()}
 	for _, other := range list {
@@ -145,8 +145,8 @@ func (h *HTTP) newResponse(o Outcome, list []*response) *response {
 	return r
 }
 
-// noRoom is the outcome that counts for those for which there is no room. It has one series, which every group pays
-// for.
+// noRoom returns the outcome that counts for o if there is no room. It has one series, which every group pays for at
+// the beginning.
 func noRoom(o Outcome) Outcome { return Outcome{Status: -1, GRPC: NotGRPC, Failure: o.Failure} }
 
 func (o Outcome) labels() Labels {
@@ -169,7 +169,7 @@ func (o Outcome) labels() Labels {
 	return l
 }
 
-// classOf names the statuses that begin with a digit. PromQL's usual status_code=~"5.." matches it.
+// classOf returns the name of the statuses with this first digit. PromQL's usual status_code=~"5.." matches it.
 func classOf(digit int) string { return strconv.Itoa(digit) + "xx" }
 
 func newHTTP(requests, responses, latency id) func(Labels, room) *HTTP {
@@ -178,7 +178,7 @@ func newHTTP(requests, responses, latency id) func(Labels, room) *HTTP {
 	}
 }
 
-// series counts the requests, and the responses for which there is no room: successes and failures.
+// series returns one series for requests, and two for the responses without room: successes and failures.
 func (h *HTTP) series() int { return 1 + 2 }
 
 func (h *HTTP) collect(f id, w *writer) {
@@ -212,8 +212,8 @@ func (h *HTTP) activity() uint64 {
 	return n
 }
 
-// TCP counts the connections of one peer. The byte and connection counters are the embedded Traffic's, which the engine
-// and the relay add to themselves.
+// TCP counts the connections of one peer. The engine and the relay write the byte and connection counters of the
+// embedded Traffic directly.
 type TCP struct {
 	exchange.Traffic
 	labels   Labels
@@ -221,7 +221,7 @@ type TCP struct {
 	closes   [len(errnos) + 1]atomic.Uint64
 }
 
-// errnos are the ends of a connection that metrics tell apart; the last slot of TCP.closes is any other.
+// errnos are the errors of a connection that metrics distinguish; the last slot of TCP.closes counts all others.
 var errnos = [...]struct {
 	err  error
 	name string
@@ -236,7 +236,8 @@ var errnos = [...]struct {
 	{syscall.ENETUNREACH, "ENETUNREACH"},
 }
 
-// Close counts a connection that ended after age; err is nil for an orderly end. Traffic's own counts are not touched.
+// Close counts a connection that ended after age. err is nil for an orderly end. Close does not change Traffic's own
+// counts.
 func (t *TCP) Close(age time.Duration, err error) {
 	t.duration.observe(age)
 	if errors.Is(err, os.ErrDeadlineExceeded) {

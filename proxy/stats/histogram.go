@@ -14,7 +14,7 @@ var bounds = [...]uint32{
 // histogramSeries is how many series a histogram has: its buckets, the sum and the count.
 const histogramSeries = len(bounds) + 1 + 2
 
-// histogram counts durations. Its sum is kept in microseconds.
+// histogram counts durations. Its sum is in microseconds.
 type histogram struct {
 	buckets [len(bounds) + 1]atomic.Uint64
 	micros  atomic.Uint64

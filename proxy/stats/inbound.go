@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// InboundRoute counts the requests that policy let in under a route of a Server. Its methods may be called by several
-// goroutines and allocate nothing once a status has been seen.
+// InboundRoute counts the requests that policy allowed under a route of a Server. Its methods may be called by several
+// goroutines and allocate nothing once a status has been counted.
 type InboundRoute struct {
 	labels            Labels
 	grpc              bool
@@ -16,18 +16,18 @@ type InboundRoute struct {
 	request, response durations
 }
 
-// Request counts a request that was let in.
+// Request counts an allowed request.
 func (r *InboundRoute) Request() { r.requests.Add(1) }
 
-// End counts how it ended: with an HTTP status or, under a GRPCRoute, that of gRPC, -1 if there was none; request after
-// it came, and response after all of it came.
+// End counts the end of a request. status is the HTTP status, or the gRPC status under a GRPCRoute, or -1 without one.
+// request is the time until the whole request arrived, and response the time until the whole response arrived.
 func (r *InboundRoute) End(status int16, request, response time.Duration) {
 	r.statuses.add(RouteStatus{Code: status})
 	r.request.observe(requestBounds, request)
 	r.response.observe(responseBounds, response)
 }
 
-// InboundRoute returns the group that counts the requests let in under a route; see HTTP.
+// InboundRoute returns the group that counts the allowed requests of a route; see HTTP.
 func (r *Registry) InboundRoute(labels Labels, grpc bool) (g *InboundRoute, release func()) {
 	kind := inboundHTTPGroup
 	if grpc {
@@ -55,7 +55,7 @@ func (r *InboundRoute) collect(f id, w *writer) {
 	}
 }
 
-// inboundStatus is the label of a status: Linkerd names statuses of gRPC by their numbers here.
+// inboundStatus returns the label of a status. Here Linkerd writes gRPC statuses as numbers.
 func inboundStatus(s RouteStatus) (l Labels) {
 	switch {
 	case s.Code < 0 || s.class && s.Code == 0:

@@ -6,10 +6,10 @@ import "strings"
 // map key.
 type Labels string
 
-// With returns the labels with one more; an empty value leaves it out, which means the same to Prometheus.
+// With returns the labels with one more. It omits a label with an empty value, which means the same to Prometheus.
 func (l Labels) With(name, value string) Labels { return l.Add(name, value) }
 
-// Add returns the labels with more, given as names and values in turn; an empty value leaves its label out.
+// Add returns the labels with further pairs of name and value. It omits a label with an empty value.
 func (l Labels) Add(pairs ...string) Labels {
 	size := len(l)
 	for i := 0; i < len(pairs); i += 2 {
@@ -56,7 +56,7 @@ func escape(b *strings.Builder, value string) {
 	}
 }
 
-// Join returns both lists as one.
+// Join returns the labels of both lists as one list.
 func (l Labels) Join(more Labels) Labels {
 	switch {
 	case l == "":
@@ -68,7 +68,7 @@ func (l Labels) Join(more Labels) Labels {
 	}
 }
 
-// only returns the labels of these names. Their values must not need escapes.
+// only returns the labels with these names. Their values must not need escapes.
 func (l Labels) only(names ...string) (out Labels) {
 	for _, name := range names {
 		for _, start := range [...]string{name + `="`, `,` + name + `="`} {
@@ -84,7 +84,7 @@ func (l Labels) only(names ...string) (out Labels) {
 	return out
 }
 
-// Has reports whether a label of that name is there.
+// Has reports whether there is a label with that name.
 func (l Labels) Has(name string) bool {
 	return strings.HasPrefix(string(l), name+`="`) || strings.Contains(string(l), `,`+name+`="`)
 }

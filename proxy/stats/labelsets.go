@@ -10,13 +10,13 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/limit"
 )
 
-// The label sets of the proxy's series, as Linkerd's proxy spells them. No label is taken from a request. Clients can
+// The label sets of the proxy's series, as Linkerd's proxy spells them. No label comes from a request. Clients can
 // choose ports, which App bounds, and identities, which bound.go bounds.
 
-// TargetLabels are the labels of everything that concerns an outbound target.
+// TargetLabels returns the labels of all series about an outbound target.
 func TargetLabels(v *mesh.Outbound) Labels { return ServiceLabels(v.Service, v.Authority) }
 
-// ServiceLabels are the labels of everything that concerns a Service that requests are sent to.
+// ServiceLabels returns the labels of all series about a Service that the proxy sends requests to.
 func ServiceLabels(s mesh.ServiceRef, authority string) Labels {
 	return Labels("").With("direction", string(Outbound)).
 		With("authority", authority).
@@ -24,7 +24,7 @@ func ServiceLabels(s mesh.ServiceRef, authority string) Labels {
 		With("dst_namespace", s.Namespace)
 }
 
-// AcceptLabels are the labels of the application's own connections to a target.
+// AcceptLabels returns the labels of the application's own connections to a target.
 func AcceptLabels(target Labels, addr netip.AddrPort) Labels {
 	return Labels("").With("peer", "src").Join(target).Join(addrLabels(addr)).
 		With("tls", "no_identity").With("no_tls_reason", "loopback")
@@ -36,7 +36,7 @@ func addrLabels(addr netip.AddrPort) Labels {
 		With("target_port", strconv.Itoa(int(addr.Port())))
 }
 
-// EndpointLabels are the labels of one endpoint of a target.
+// EndpointLabels returns the labels of one endpoint of a target.
 func EndpointLabels(target Labels, e *mesh.Endpoint, loopback bool) Labels {
 	l := target.Join(addrLabels(e.Addr))
 	switch {
@@ -70,35 +70,35 @@ func EndpointLabels(target Labels, e *mesh.Endpoint, loopback bool) Labels {
 // App is how labels name an address of the pod's application.
 type App struct{ Addr, IP, Port string }
 
-// OtherApp names the addresses that nothing is known to serve: a stranger may try every port.
+// OtherApp names the addresses on which nothing is known to listen: a client may try every port.
 var OtherApp = App{"other", "other", "other"}
 
-// NewApp names an address.
+// NewApp returns the label values of an address.
 func NewApp(a netip.AddrPort) App {
 	return App{Addr: a.String(), IP: a.Addr().String(), Port: strconv.Itoa(int(a.Port()))}
 }
 
-// AppLabels are the labels of connections to a port of this pod's application. They have no client, because these
-// connections never leave the pod.
+// AppLabels returns the labels of the proxy's connections to a port of this pod's application. They name no client,
+// because these connections never leave the pod.
 func AppLabels(n App) Labels {
 	return Labels(`peer="dst",direction="inbound"`).Add("target_addr", n.Addr, "target_ip", n.IP, "target_port", n.Port,
 		"tls", "no_identity", "no_tls_reason", "loopback")
 }
 
-// Client is what labels say about how a peer came in.
+// Client describes a peer for the labels of its connections.
 type Client struct {
 	// ID is the identity that the client proved; zero without mesh TLS.
 	ID mesh.ID
 	// Name is ID as text, made once.
 	Name string
-	// OwnTLS says that the bytes are the application's own TLS, which passes unread.
+	// OwnTLS means that the bytes are the application's own TLS, which the proxy passes on and does not read.
 	OwnTLS bool
 }
 
-// NewClient describes a client that proved to be id.
+// NewClient returns a Client that proved the identity id.
 func NewClient(id mesh.ID) Client { return Client{ID: id, Name: id.String()} }
 
-// pair returns the label tls, and one more with its value.
+// pair returns the value of the label tls, and the name and value of one more label.
 func (c Client) pair() (tls, name, value string) {
 	switch {
 	case !c.ID.IsZero():
@@ -110,8 +110,8 @@ func (c Client) pair() (tls, name, value string) {
 	}
 }
 
-// InboundLabels are the labels of everything that concerns a port of this pod and one client identity. server is the
-// port's Server.
+// InboundLabels returns the labels of all series about a port of this pod and one client identity. server is the port's
+// Server.
 func InboundLabels(app App, client Client, server mesh.Ref) Labels {
 	tls, name, value := client.pair()
 	return Labels(`direction="inbound"`).Add(
@@ -119,12 +119,13 @@ func InboundLabels(app App, client Client, server mesh.Ref) Labels {
 		"srv_group", server.Group, "srv_kind", strings.ToLower(server.Kind), "srv_name", server.Name, "srv_port", app.Port)
 }
 
-// WithRoute adds the labels of a route, with its kind as it is; none for the zero Ref.
+// WithRoute adds the labels of a route, with its kind unchanged. It adds none for the zero Ref.
 func (l Labels) WithRoute(r mesh.Ref) Labels {
 	return l.Add("route_group", r.Group, "route_kind", r.Kind, "route_name", r.Name)
 }
 
-// WithAuthz adds the labels of what authorized something. Linkerd writes the kinds of policy in lower case.
+// WithAuthz adds the labels of the object that authorized a request or connection. Linkerd writes the kinds of policy
+// in lower case.
 func (l Labels) WithAuthz(r mesh.Ref) Labels {
 	return l.Add("authz_group", r.Group, "authz_kind", strings.ToLower(r.Kind), "authz_name", r.Name)
 }
@@ -135,7 +136,7 @@ func (l Labels) WithRateLimit(r mesh.Ref, scope limit.Scope) Labels {
 		"ratelimit_scope", string(scope))
 }
 
-// ObjectLabels are the labels that name an object. As Linkerd has it, Services are of the group "core".
+// ObjectLabels returns the labels that name an object. As in Linkerd, Services have the group "core".
 func ObjectLabels(what string, r mesh.Ref) Labels {
 	if r.Kind == "Service" {
 		r.Group = cmp.Or(r.Group, "core")
@@ -144,13 +145,13 @@ func ObjectLabels(what string, r mesh.Ref) Labels {
 		r.Name)
 }
 
-// ParentLabels are the labels of the Service that the application asked for.
+// ParentLabels returns the labels of the Service that the application asked for.
 func ParentLabels(s mesh.ServiceRef) Labels {
 	parent := ObjectLabels("parent", mesh.Ref{Kind: "Service", Namespace: s.Namespace, Name: s.Name})
 	return parent.With("parent_port", strconv.Itoa(int(s.Port)))
 }
 
-// BackendLabels are the labels of a port of a Service that a rule sends to.
+// BackendLabels returns the labels of a port of a Service that a rule sends requests to.
 func BackendLabels(ref mesh.Ref, service mesh.ServiceRef) Labels {
 	return ObjectLabels("backend", ref).With("backend_port", strconv.Itoa(int(service.Port)))
 }

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// AddProcess adds what describes the process: build, times, memory, descriptors. started is when it began.
+// AddProcess adds the metrics of the process: build, times, memory, descriptors. started is when the process began.
 func (r *Registry) AddProcess(version string, started time.Time) {
 	r.Func("proxy_build_info", Labels("").With("version", version).With("go_version", runtime.Version()),
 		func() float64 { return 1 })
@@ -25,7 +25,7 @@ func (r *Registry) AddProcess(version string, started time.Time) {
 	r.Func("tulle_memory_stack_bytes", "", func() float64 { return runtimeMetric("/memory/classes/heap/stacks:bytes") })
 }
 
-// cpuSeconds returns 0 where the system does not say; so do the functions below.
+// cpuSeconds returns the CPU time so far. Like the functions below it returns 0 if the system does not report it.
 func cpuSeconds() float64 {
 	var usage syscall.Rusage
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &usage) != nil {
@@ -61,7 +61,7 @@ func openFDs() float64 {
 	if err != nil {
 		return 0
 	}
-	return float64(len(names) - 1) // the one that reads the folder
+	return float64(len(names) - 1) // without the descriptor that reads the folder
 }
 
 func maxFDs() float64 {

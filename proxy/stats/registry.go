@@ -7,30 +7,30 @@ import (
 	"time"
 )
 
-// idleTime is how long a group without a holder and without change is kept. Source: Linkerd's proxy.
+// idleTime is how long a group without a holder and without change stays. Source: Linkerd's proxy.
 const idleTime = 10 * time.Minute
 
-// Registry holds every series of a proxy, within the bounds of bound.go. Its methods may be used by several goroutines.
+// Registry holds all series of a proxy, within the bounds of bound.go. Its methods may be called by several goroutines.
 type Registry struct {
 	limits [sides]cost
 
 	mu        sync.Mutex // guards the fields below
 	entries   map[seriesKey]*entry
-	spent     [sides]cost   // by the entries that are shown
-	uses      uint64        // holds and releases so far
-	fruitless [sides]uint64 // uses when nothing was found to evict
+	spent     [sides]cost   // by the entries that are in scrapes
+	uses      uint64        // number of holds and releases so far
+	fruitless [sides]uint64 // uses at the last search that found too little to evict
 	now       time.Duration
 	funcs     []function
 }
 
-// seriesKey names a label set: the group or the counter that has it.
+// seriesKey identifies the label set of a group or a counter.
 type seriesKey struct {
 	kind   groupKind
-	family id // of a group the first one
+	family id // the first family, if it is a group
 	labels Labels
 }
 
-// groupKind tells groups apart that may have the same labels.
+// groupKind distinguishes groups that may have the same labels.
 type groupKind uint8
 
 const (
@@ -69,14 +69,14 @@ func NewRegistry() *Registry {
 	return &Registry{limits: limits, entries: map[seriesKey]*entry{}}
 }
 
-// HTTP returns the group that counts requests under the labels; calls with equal labels share one. Call release when
-// nobody will add to it through this handle any more: the group is kept for some time, so that its last counts are
+// HTTP returns the group that counts requests under the labels; calls with equal labels return the same group. Call
+// release when this caller will not use the group again. The group stays for some time, so that its last counts are
 // scraped.
 func (r *Registry) HTTP(labels Labels) (g *HTTP, release func()) {
 	return acquire(r, httpGroup, labels, newHTTP(requestTotal, responseTotal, responseLatency))
 }
 
-// Control returns the group that counts questions to a part of the control plane; it is kept for ever.
+// Control returns the group that counts questions to a part of the control plane. The group stays for ever.
 func (r *Registry) Control(labels Labels) *HTTP {
 	g, _ := acquire(r, controlGroup, labels, newHTTP(controlRequestTotal, controlResponseTotal, controlResponseLatency))
 	return g
@@ -87,7 +87,7 @@ func (r *Registry) TCP(labels Labels) (g *TCP, release func()) {
 	return acquire(r, tcpGroup, labels, func(l Labels, _ room) *TCP { return &TCP{labels: l} })
 }
 
-// acquire returns the group of a kind and labels, made by create if there is none.
+// acquire returns the group of a kind and labels. It calls create if there is none.
 func acquire[G group](r *Registry, kind groupKind, labels Labels, create func(Labels, room) G) (g G, release func()) {
 	k := seriesKey{kind, firstFamily[kind], labels}
 	e := r.acquire(k, func(k seriesKey, m room) group { return create(k.labels, m) })
@@ -120,8 +120,8 @@ func (r *Registry) use(e *entry) {
 	e.used = r.uses
 }
 
-// entry returns the entry of k. It makes one if there is room, and otherwise returns the one that counts for all
-// without room.
+// entry returns the entry of k, and makes it if there is room. Otherwise it returns the entry that counts for all label
+// sets without room.
 func (r *Registry) entry(k seriesKey, create func(seriesKey, room) group) *entry {
 	if e := r.entries[k]; e != nil {
 		return e
@@ -147,8 +147,8 @@ func (r *Registry) forget(e *entry) {
 	}
 }
 
-// Sweep drops the groups that nobody holds and that have not changed for ten minutes. Counters stay, so that the first
-// error in a week is seen as one more. now is the caller's monotonic clock; call it about once a minute.
+// Sweep drops the groups that have no holder and have not changed for ten minutes. Counters stay, so that the first
+// error in a week shows as an increase. now is the caller's monotonic clock. Call Sweep about once a minute.
 func (r *Registry) Sweep(now time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -165,7 +165,7 @@ func (r *Registry) Sweep(now time.Duration) {
 	}
 }
 
-// Counter is a series of its own.
+// Counter is a single series that only increases.
 type Counter struct {
 	n      atomic.Uint64
 	family id
@@ -189,14 +189,14 @@ func (c *Counter) collect(f id, w *writer) {
 func (c *Counter) activity() uint64 { return c.Value() }
 func (c *Counter) series() int      { return 1 }
 
-// Counter returns the series of a family that has no groups; equal labels share one. Call release when nobody will add
-// to it through this handle any more. It panics if there is no such family.
+// Counter returns the series of a family without groups; calls with equal labels return the same series. Call release
+// when this caller will not use the counter again. It panics if there is no such family.
 func (r *Registry) Counter(family string, labels Labels) (c *Counter, release func()) {
 	e := r.acquire(seriesKey{counterGroup, lookup(family), labels}, newCounter)
 	return e.group.(*Counter), sync.OnceFunc(func() { r.release(e) })
 }
 
-// Inc adds one to such a series.
+// Inc adds one to the series of a family without groups.
 func (r *Registry) Inc(family string, labels Labels) {
 	k := seriesKey{counterGroup, lookup(family), labels}
 	r.mu.Lock()
@@ -207,7 +207,7 @@ func (r *Registry) Inc(family string, labels Labels) {
 	e.group.(*Counter).Inc()
 }
 
-// Func adds a series whose value is asked for at each scrape. It panics if there is no such family.
+// Func adds a series whose value each scrape gets from value. It panics if there is no such family.
 func (r *Registry) Func(family string, labels Labels, value func() float64) {
 	f := lookup(family)
 	r.mu.Lock()
@@ -215,7 +215,7 @@ func (r *Registry) Func(family string, labels Labels, value func() float64) {
 	r.funcs = append(r.funcs, function{f, labels, value})
 }
 
-// snapshot is what a scrape walks over without holding the registry.
+// snapshot is what a scrape reads without the lock of the registry.
 type snapshot struct {
 	groups   []group
 	counters map[id][]*Counter

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Route counts the requests that fell under a route, and RouteBackend those of them that went to one of its backends.
-// Their methods may be called by several goroutines and allocate nothing once a status has been seen.
+// Route counts the requests that matched a route, and RouteBackend those of them that went to one of its backends.
+// Their methods may be called by several goroutines and allocate nothing once a status has been counted.
 type Route struct {
 	labels   Labels
 	grpc     bool
@@ -28,12 +28,12 @@ type RouteBackend struct {
 
 // RouteStatus is how a request of a route ended. RouteStatuses are comparable.
 type RouteStatus struct {
-	// Code is the HTTP status, or, for a gRPC route, the gRPC status; -1 when there was none.
+	// Code is the HTTP status, or the gRPC status for a gRPC route; -1 if there was none.
 	Code int16
-	// Error is Linkerd's word for what went wrong; "" if the answer came from the application.
+	// Error is Linkerd's word for the cause of a failure; "" if the response came from the application.
 	Error string
 
-	// class says that Code is the first digit of an HTTP status; of gRPC it is any.
+	// class means that Code is only the first digit of an HTTP status. For gRPC it stands for all statuses.
 	class bool
 }
 
@@ -55,7 +55,7 @@ func (r *Route) End(s RouteStatus, d time.Duration) {
 // Request counts a request that was sent to the backend.
 func (b *RouteBackend) Request() { b.requests.Add(1) }
 
-// End counts an answer of the backend, or that there was none, after d.
+// End counts a response of the backend, or its absence, after d.
 func (b *RouteBackend) End(s RouteStatus, d time.Duration) {
 	b.statuses.add(s)
 	b.duration.observe(responseBounds, d)
@@ -74,7 +74,7 @@ func (r *Registry) RouteBackend(labels Labels, grpc bool) (g *RouteBackend, rele
 	})
 }
 
-// Named returns the group that counts requests as ServiceProfiles have it, under the name of a route; see HTTP.
+// Named returns the group that counts requests under the route names of ServiceProfiles; see HTTP.
 func (r *Registry) Named(labels Labels) (g *HTTP, release func()) {
 	return acquire(r, namedGroup, labels, newHTTP(routeRequestTotal, routeResponseTotal, routeResponseLatency))
 }
@@ -99,7 +99,7 @@ func backendGroup(grpc bool) groupKind {
 	return httpBackendGroup
 }
 
-// family returns the family f of HTTP routes, or its counterpart of gRPC routes.
+// family returns f, a family of HTTP routes, or its counterpart for gRPC routes.
 func family(f id, grpc bool) id {
 	if grpc {
 		return f + grpcRouteStatuses - httpRouteStatuses
@@ -196,7 +196,7 @@ func (t *statusCounts) collect(f id, labels Labels, of func(RouteStatus) Labels,
 	}
 }
 
-// statusLabels returns what names the statuses of routes of a kind.
+// statusLabels returns the function that makes the labels of a status for routes of a kind.
 func statusLabels(grpc bool) func(RouteStatus) Labels {
 	return func(s RouteStatus) (l Labels) {
 		switch {
@@ -227,11 +227,11 @@ func codeName(code int16) string {
 
 // durations is a histogram in seconds with few buckets.
 type durations struct {
-	buckets [8]atomic.Uint64 // one more than there are bounds, and unused ones
+	buckets [8]atomic.Uint64 // one more than there are bounds; the rest is unused
 	micros  atomic.Uint64
 }
 
-// durationSeries is how many series one with these bounds has.
+// durationSeries returns how many series a histogram with these bounds has.
 func durationSeries(bounds []time.Duration) int { return len(bounds) + 1 + 2 }
 
 func (h *durations) observe(bounds []time.Duration, d time.Duration) {

@@ -15,9 +15,9 @@ type Proof struct {
 	Outcome Outcome
 }
 
-// Capture programs what the configuration says and proves it: it returns an error unless every rule is in the kernel
-// and every family that the namespace can use was seen to be redirected. It is idempotent, and must not run as the
-// proxy's user.
+// Capture writes the rules of the configuration into the kernel and proves them. It returns an error unless all rules
+// are in the kernel and a probe was redirected in each family that the namespace can use. It is idempotent. It must not
+// run as the proxy's user.
 func Capture(ctx context.Context, c mesh.CaptureConfig) (Report, []Proof, error) {
 	report, err := Apply(redirect.Rules(c))
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// family is what differs between IPv4 and IPv6: the table's family and where the network header has the two addresses
-// (RFC 791 §3.1, RFC 8200 §3).
+// family is the difference between IPv4 and IPv6: the table's family, and where the network header has the two
+// addresses (RFC 791 §3.1, RFC 8200 §3).
 type family struct {
 	table               nftables.TableFamily
 	source, destination uint32
@@ -75,8 +75,8 @@ func onLoopback(hook redirect.Hook) []expr.Any {
 	return []expr.Any{&expr.Meta{Key: key, Register: 1}, equal(name)}
 }
 
-// notLocal matches a destination that the namespace's routes call anything but local. An address of any interface is
-// local, and so is 127.0.0.1.
+// notLocal matches a destination that is not local by the namespace's routes. The address of any interface is local,
+// and so is 127.0.0.1.
 func notLocal() []expr.Any {
 	return []expr.Any{
 		&expr.Fib{Register: 1, ResultADDRTYPE: true, FlagDADDR: true},
@@ -84,7 +84,7 @@ func notLocal() []expr.Any {
 	}
 }
 
-// inSubnet matches an address, which the network header has at offset.
+// inSubnet matches an address at the given offset of the network header.
 func (f family) inSubnet(offset uint32, subnet netip.Prefix) []expr.Any {
 	size := uint32(f.bits / 8)
 	return []expr.Any{
@@ -96,7 +96,7 @@ func (f family) inSubnet(offset uint32, subnet netip.Prefix) []expr.Any {
 	}
 }
 
-// portIn matches the destination port, which TCP has at byte 2 (RFC 9293 §3.1).
+// portIn matches the destination port, which is at byte 2 of the TCP header (RFC 9293 §3.1).
 func portIn(r mesh.PortRange) []expr.Any {
 	load := &expr.Payload{OperationType: expr.PayloadLoad, DestRegister: 1, Base: expr.PayloadBaseTransportHeader,
 		Offset: 2, Len: 2}

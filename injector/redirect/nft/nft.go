@@ -1,8 +1,8 @@
-// Package nft programs capture rules into the network namespace of the calling thread and proves that they work.
+// Package nft writes capture rules into the network namespace of the calling thread and proves that they work.
 //
 // It owns the nftables table "tulle" of both address families and nothing else in the namespace. It must not decide
-// what is captured: package redirect does. The one idea: a rule counts only when it was read back from the kernel and
-// when a connection that nobody else could have answered arrived at the proxy's port.
+// what is captured: package redirect does. The one idea: a rule counts only after two proofs. The rule was read back
+// from the kernel, and a connection that nobody else could have answered arrived at the proxy's port.
 package nft
 
 import (
@@ -21,27 +21,27 @@ import (
 // table is the name of the table in each family.
 const table = "tulle"
 
-// Report says what Apply did.
+// Report is the result of Apply.
 type Report struct {
-	// IPv4 and IPv6 say which families are captured.
+	// IPv4 and IPv6 report which families are captured.
 	IPv4, IPv6 bool
-	// NoIPv6 is why IPv6 is not captured; it is not an error where the namespace has no IPv6 address.
+	// NoIPv6 is why IPv6 is not captured. That is not an error if the namespace has no IPv6 address.
 	NoIPv6 error
-	// NoLocality is why packets for foreign addresses are redirected too; the proxy refuses them.
+	// NoLocality is why packets for foreign addresses are redirected too. The proxy refuses them.
 	NoLocality error
 }
 
 // ErrNoIPv6Capture means that the namespace has IPv6 addresses whose traffic the kernel cannot redirect.
 var ErrNoIPv6Capture = errors.New("IPv6 traffic would bypass the proxy")
 
-// Apply replaces table "tulle" with the rules, each family in one transaction, and reads it back. It may be called
-// again: the old rules hold until the new ones do. A family that the kernel does not know is an error only if the
+// Apply replaces table "tulle" with the rules, in one transaction for each family, and reads it back. It may be called
+// again: the old rules apply until the new ones do. A family that the kernel does not support is an error only if the
 // namespace has addresses of it.
 func Apply(rules []redirect.Rule) (Report, error) {
 	return apply(rules, applyFamily)
 }
 
-// apply is Apply with what programs one family.
+// apply does what Apply does; program writes the rules of one family.
 func apply(rules []redirect.Rule, program func(family, []redirect.Rule) error) (Report, error) {
 	report := Report{IPv4: true, IPv6: true}
 	attempt := func(f family) error {
@@ -49,7 +49,7 @@ func apply(rules []redirect.Rule, program func(family, []redirect.Rule) error) (
 		if !errors.Is(missing, os.ErrNotExist) {
 			return missing
 		}
-		// An expression that the kernel does not have. That of locality is the only one that the capture can do without.
+		// The kernel lacks an expression. Only the one for locality is optional.
 		err := program(f, redirect.WithoutLocality(rules))
 		if err == nil {
 			report.NoLocality = missing
@@ -79,7 +79,7 @@ func applyFamily(f family, rules []redirect.Rule) error {
 	}
 	defer func() { _ = conn.CloseLasting() }()
 
-	// Adding before deleting makes the deletion valid whether or not the table was there; the batch is one transaction.
+	// Adding the table first makes its deletion valid in any case; the batch is one transaction.
 	t := conn.AddTable(&nftables.Table{Name: table, Family: f.table})
 	conn.DelTable(t)
 	t = conn.AddTable(t)
@@ -127,7 +127,7 @@ func readBack(conn *nftables.Conn, chain *nftables.Chain, sent []*nftables.Rule)
 	return nil
 }
 
-// explain adds what to do to the errors that a cluster's configuration causes.
+// explain adds the remedy to errors that a cluster's configuration causes.
 func explain(err error) error {
 	switch {
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
@@ -142,7 +142,7 @@ func explain(err error) error {
 	return err
 }
 
-// hasIPv6 reports whether the namespace has an IPv6 address that reaches beyond its own link.
+// hasIPv6 reports whether the namespace has a global unicast IPv6 address.
 func hasIPv6() (bool, error) {
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {

@@ -15,14 +15,15 @@ import (
 // probeTimeout bounds one probe. A redirected connection stays inside the namespace and takes microseconds.
 const probeTimeout = 2 * time.Second
 
-// ErrNotCaptured means that the rules are in the kernel and have no effect.
+// ErrNotCaptured means that the rules are in the kernel but have no effect.
 var ErrNotCaptured = errors.New("the connection did not arrive at the proxy's port")
 
-// Outcome says what a probe showed.
+// Outcome is the result of a probe.
 type Outcome uint8
 
-// The outcomes. Captured is proof; with NoRoute the namespace cannot reach beyond itself in this family; with Occupied
-// the proxy listens already, as when a kubelet runs the init container of a living pod again.
+// The outcomes. Captured is the proof. NoRoute means that the namespace has no route to the outside in this family.
+// Occupied means that the proxy already listens, for example when a kubelet runs the init container of a running pod
+// again.
 const (
 	Captured Outcome = iota
 	NoRoute
@@ -33,9 +34,9 @@ func (o Outcome) String() string {
 	return [...]string{"captured", "no route", "proxy is running already"}[o]
 }
 
-// Probe opens a connection to target, which must be an address that nobody has, and proves that it arrives at port of
-// the family's loopback address with target as its original destination. No packet of it leaves the namespace if the
-// rules work. The caller must not run as the proxy's user.
+// Probe opens a connection to target and proves that it arrives at port of the family's loopback address, with target
+// as its original destination. target must be an address that nobody has. If the rules work, no packet leaves the
+// namespace. The caller must not run as the proxy's user.
 func Probe(ctx context.Context, target netip.AddrPort, port uint16) (Outcome, error) {
 	if !routed(target) {
 		return NoRoute, nil
@@ -49,7 +50,7 @@ func Probe(ctx context.Context, target netip.AddrPort, port uint16) (Outcome, er
 	case errors.Is(err, unix.EADDRINUSE):
 		return Occupied, nil
 	case errors.Is(err, unix.EADDRNOTAVAIL) && target.Addr().Is6():
-		return NoRoute, nil // IPv6 is switched off on the loopback interface, so the proxy cannot listen there either
+		return NoRoute, nil // IPv6 is disabled on the loopback interface, so the proxy cannot listen there either
 	case err != nil:
 		return 0, fmt.Errorf("listen on the proxy's port: %w", err)
 	}
@@ -97,8 +98,8 @@ func routed(target netip.AddrPort) bool {
 	return true
 }
 
-// originalDestination asks connection tracking where a redirected connection was bound for. The x/sys calls are those
-// whose result is large enough for a socket address of the family.
+// originalDestination asks connection tracking for the original destination of a redirected connection. The x/sys calls
+// are those whose result is large enough for a socket address of the family.
 func originalDestination(conn *net.TCPConn) (netip.AddrPort, error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
@@ -111,7 +112,7 @@ func originalDestination(conn *net.TCPConn) (netip.AddrPort, error) {
 		if v6 {
 			var info *unix.IPv6MTUInfo
 			if info, sockErr = unix.GetsockoptIPv6MTUInfo(int(fd), unix.SOL_IPV6, unix.SO_ORIGINAL_DST); sockErr == nil {
-				port := binary.NativeEndian.AppendUint16(nil, info.Addr.Port) // the field holds network order
+				port := binary.NativeEndian.AppendUint16(nil, info.Addr.Port) // the field is in network order
 				addr = netip.AddrPortFrom(netip.AddrFrom16(info.Addr.Addr), binary.BigEndian.Uint16(port))
 			}
 			return
