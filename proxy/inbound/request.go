@@ -122,7 +122,7 @@ func (in *Inbound) refuseRequest(x *exchange.Exchange, c *peerConn, r *request, 
 // retry.WaitAfterRefusal. It answers every other fault. It implements forward.Handler.
 func (in *Inbound) OnFault(x *exchange.Exchange, f exchange.Fault) forward.Action {
 	c, r := x.Conn.Data.(*peerConn), requestOf(x)
-	f = response.Expired(x, f, r.grpc)
+	f = response.TimeoutIfExpired(x, f, r.grpc)
 	dialFailed := f.Kind == exchange.DialRefused || f.Kind == exchange.DialTimeout
 	if f.Retryable && !dialFailed && x.Attempts < env.ConnectAttempts {
 		return forward.Forward(in.upstream(c.app, x.Request.Version))
@@ -188,7 +188,7 @@ func (in *Inbound) markRetried(x *exchange.Exchange, r *request) {
 	}
 	failed := h.Status >= 500
 	if !failed && r.grpc && h.Has("grpc-status") {
-		failed = mesh.IsGRPCFailure(response.GRPCOf(x))
+		failed = mesh.IsGRPCFailure(response.CallStatus(x))
 	}
 	if failed && !x.Conn.Peer.IsZero() && in.env.Failures.Claim(x.Begun) {
 		h.Add(response.RetriedField, "1")

@@ -12,7 +12,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/stats"
 )
 
-// bulkBytes is the size of a request body above which the time to the answer is that of the upload, and says nothing
+// bulkBytes is the size of a request body above which the time to the response is that of the upload, and says nothing
 // about the endpoint. One upload of seconds would keep other requests away from its endpoint for a minute.
 const bulkBytes = 64 << 10
 
@@ -22,7 +22,7 @@ type queueState struct {
 	since  time.Duration // proxy clock
 }
 
-// enqueue counts a request that found no endpoint, once for all the times that it asks.
+// enqueue counts a request that found no endpoint, once until dequeue.
 func (r *request) enqueue(b *stats.Balancer, now time.Duration) {
 	if !r.queued {
 		r.queueState = queueState{queued: true, since: now}
@@ -30,7 +30,7 @@ func (r *request) enqueue(b *stats.Balancer, now time.Duration) {
 	}
 }
 
-// dequeue ends enqueue.
+// dequeue counts that the request no longer waits.
 func (r *request) dequeue(now time.Duration) {
 	r.backend.metrics().balancer.Leave(now - r.since)
 	r.queueState = queueState{}
@@ -74,8 +74,8 @@ func (r *request) pickEndpoint(now time.Duration) bool {
 	return true
 }
 
-// attemptTimes are how long an attempt took: up to the first byte of its answer, and the answer once the request was
-// sent.
+// attemptTimes are how long an attempt took: latency up to the first byte of the response's body, server from the last
+// byte of the request to the response's end.
 type attemptTimes struct{ latency, server time.Duration }
 
 // endAttempt ends the attempt in flight, if there is one, which failed with f.
@@ -90,7 +90,7 @@ func (r *request) endAttempt(x *exchange.Exchange, f exchange.Fault, now time.Du
 	r.countAttempt(stats.RouteStatus{Code: -1, Error: routeError(f)}, failure, attemptTimes{took, took})
 }
 
-// endRejected ends the attempt in flight, whose answer is not passed on because the request is sent again.
+// endRejected ends the attempt in flight, whose response is not passed on because the request is sent again.
 func (r *request) endRejected(x *exchange.Exchange, now time.Duration) {
 	took := max(time.Since(x.Sent), 0)
 	r.backend.service.pool.Done(r.slot, balance.Failed, now, took)
@@ -132,7 +132,7 @@ func (r *request) countAttempt(status stats.RouteStatus, result stats.Outcome, t
 	}
 }
 
-// outcome says how the request ended, by the route's response classes.
+// outcome returns how the request ended, by the route's response classes.
 func (r *request) outcome(x *exchange.Exchange) stats.Outcome {
 	out := response.OutcomeOf(x, r.grpc)
 	if r.rule != nil && len(r.rule.Classes) > 0 && !r.grpc && !x.Fault.Is() {
@@ -145,23 +145,24 @@ func (r *request) outcome(x *exchange.Exchange) stats.Outcome {
 	return out
 }
 
-// status says the same in the words that the metrics of routes have.
+// status returns how the request ended, as the metrics of routes have it.
 func (r *request) status(x *exchange.Exchange, result stats.Outcome) stats.RouteStatus {
-	word := ""
+	reason := ""
 	if r.ownReason == errorInjected {
-		word = errorInjected
+		reason = errorInjected
 	}
 	switch {
 	case x.Fault.Is():
 		return stats.RouteStatus{Code: -1, Error: routeError(x.Fault)}
 	case r.rule.GRPC:
-		return stats.RouteStatus{Code: result.GRPC, Error: word}
+		return stats.RouteStatus{Code: result.GRPC, Error: reason}
 	default:
-		return stats.RouteStatus{Code: int16(result.Status), Error: word}
+		return stats.RouteStatus{Code: int16(result.Status), Error: reason}
 	}
 }
 
-// unprocessed is the fault that a peer's proxy answered for: its application has not seen the request.
+// unprocessed returns the fault of a peer's proxy whose application has not seen the request. kind is the value of
+// response.UnprocessedField.
 func unprocessed(x *exchange.Exchange, kind string) exchange.Fault {
 	f := exchange.Fault{
 		Side: exchange.Upstream, Kind: exchange.DialRefused, Reason: exchange.PeerApplication, Retryable: true,
@@ -177,9 +178,8 @@ func unprocessed(x *exchange.Exchange, kind string) exchange.Fault {
 	return f
 }
 
-// outcomeOf says what a failed attempt means for its endpoint. One that refuses requests or drops its connections is
-// most likely ending: the next attempt had better go elsewhere. A deadline that the caller set says nothing about the
-// endpoint.
+// outcomeOf returns what a failed attempt says about its endpoint. An endpoint that refuses requests or drops its
+// connections is most likely stopping: the next attempt goes elsewhere. The caller's deadline says nothing about it.
 func outcomeOf(f exchange.Fault, callerDeadline bool) balance.Outcome {
 	switch f.Kind {
 	case exchange.DialRefused, exchange.DialTimeout, exchange.Identity, exchange.Refused, exchange.Lost:

@@ -37,7 +37,7 @@ type endpoint struct {
 	closed    bool
 }
 
-// newEndpoint describes an endpoint of the service. common are the labels of the target.
+// newEndpoint makes an endpoint of the service. common are the labels of the target.
 func (s *service) newEndpoint(e mesh.Endpoint, common stats.Labels) *endpoint {
 	return &endpoint{Endpoint: e, service: s, common: common, loopback: s.env.Self.OwnsAddr(e.Addr.Addr())}
 }
@@ -48,7 +48,7 @@ func (ep *endpoint) labels() stats.Labels {
 	return stats.EndpointLabels(ep.common, &ep.Endpoint, ep.loopback)
 }
 
-// same reports whether nothing that connections depend on differs.
+// same reports whether connections to e, and their labels, would be those of ep.
 func (ep *endpoint) same(e *mesh.Endpoint) bool {
 	return ep.Addr == e.Addr && ep.Identity == e.Identity && ep.Pod == e.Pod && ep.Zone == e.Zone && ep.Local == e.Local
 }
@@ -57,7 +57,7 @@ func (ep *endpoint) same(e *mesh.Endpoint) bool {
 // except inside its own pod.
 func (ep *endpoint) meshed() bool { return !ep.Identity.IsZero() && !ep.loopback }
 
-// upstream returns where requests of that version are forwarded.
+// upstream returns the connections that requests of that version go to.
 func (ep *endpoint) upstream(v message.Version) *forward.Upstream {
 	protocol := forward.HTTP1
 	switch {
@@ -118,7 +118,7 @@ func (ep *endpoint) tcpLocked() *stats.TCP {
 	return ep.tcpStats
 }
 
-// close lets what is in flight finish. It never blocks.
+// close closes the connections once their requests have ended. It never blocks.
 func (ep *endpoint) close() {
 	ep.mu.Lock()
 	upstreams, release := ep.upstreams, ep.release

@@ -21,8 +21,8 @@ type injected struct {
 	until  time.Time
 }
 
-// injectFault draws what the rule's fault does to the attempt. Every attempt may fail, and the failure goes through the
-// rule's retries like a real one, so that they can be tried out; no endpoint is picked for it, so none is blamed. The
+// injectFault draws what the rule's fault does to the attempt. Every attempt may fail. The failure goes through the
+// rule's retries like a real one, so that users can test them. No endpoint is picked for it, so none is blamed. The
 // fault ends by this proxy's own clock, even if the control plane is away.
 func (r *request) injectFault(now time.Time) injected {
 	f := r.rule.Policy.Fault
@@ -49,7 +49,7 @@ func (r *request) injectFault(now time.Time) injected {
 	return out
 }
 
-// injectedRefusal is the response to a request that fails on purpose.
+// injectedRefusal returns the response to a request that fails on purpose.
 func (r *request) injectedRefusal(f injected) *ruleResponse {
 	e := response.Error{
 		Status: f.status, Cause: "proxy_internal_response",
@@ -61,5 +61,5 @@ func (r *request) injectedRefusal(f injected) *ruleResponse {
 	return &ruleResponse{Error: e, reason: errorInjected, readable: true}
 }
 
-// happens draws one of a hundred.
+// happens draws with this probability.
 func happens(percent float64) bool { return percent > 0 && rand.Float64()*100 < percent }

@@ -16,7 +16,7 @@ type ruleResponse struct {
 	readable bool   // by the page that sent the request, if the rule has CORS
 }
 
-// object names what the request was for, for the application that sent it.
+// object names what the request was for, in responses to the application that sent it.
 func (t *target) object(r *request) string {
 	name := t.key.Addr.String()
 	if v := t.value.Load(); v != nil && v.Authority != "" {
@@ -28,8 +28,7 @@ func (t *target) object(r *request) string {
 	return name
 }
 
-// filter does what the rule says that does not need a backend. The request is answered by x.Response, or refused;
-// otherwise it is edited.
+// filter applies the filters of the rule. They answer the request with x.Response, refuse it, or edit it.
 func (b *boundRule) filter(x *exchange.Exchange, hit route.Hit) (answered bool, refused *ruleResponse) {
 	if b.Route < 0 {
 		return false, nil
@@ -93,7 +92,7 @@ func (b *boundRule) unservable(be *backend) *ruleResponse {
 	return &ruleResponse{Error: e, reason: errorBadBackend}
 }
 
-// filter does what the filters of the backend say. If answered, x.Response is the answer.
+// filter applies the filters of the backend. They answer the request with x.Response, or edit it.
 func (be *backend) filter(x *exchange.Exchange, hit route.Hit) (answered bool) {
 	if be.Redirect == nil {
 		be.EditRequest(&x.Request, hit)
@@ -106,7 +105,7 @@ func (be *backend) filter(x *exchange.Exchange, hit route.Hit) (answered bool) {
 	return true
 }
 
-// redirect makes x.Response one that names another place.
+// redirect makes x.Response a redirect.
 func redirect(x *exchange.Exchange, to *mesh.Redirect, hit route.Hit) {
 	location := route.Location(to, &x.Request, hit, x.Conn.OrigDst.Port())
 	x.Response.Reset()

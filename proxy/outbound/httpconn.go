@@ -12,23 +12,24 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/sock"
 )
 
-// httpConn is a connection with requests. The engine serves it while something moves. An HTTP/1 connection that its
-// client only keeps open is in the pool of idle connections.
+// httpConn is a connection with requests. The engine serves it while it carries requests. An idle HTTP/1 connection is
+// in the pool of idle connections.
 type httpConn struct {
-	side   *Outbound
-	ctx    context.Context // of all connections
-	rec    *exchange.Conn
-	closed func(error) // called once, at the connection's end
+	outbound *Outbound
+	ctx      context.Context // of all connections
+	record   *exchange.Conn
+	closed   func(error) // called once, at the connection's end
 }
 
-// serve lets the engine read requests from the connection until it ends or is idle. prefix was read already.
+// serve lets the engine read requests from the connection until it ends or is idle. prefix holds the bytes that were
+// read already.
 func (h *httpConn) serve(owner *idle.Owner, prefix []byte, p forward.Protocol) {
-	err := h.side.engine.Serve(h.ctx, sock.New(owner.TCPConn, prefix), p, h.rec)
+	err := h.outbound.engine.Serve(h.ctx, sock.New(owner.TCPConn, prefix), p, h.record)
 	if errors.Is(err, forward.ErrIdle) {
-		if err = h.side.idle.Add(owner, h); err == nil {
+		if err = h.outbound.idle.Add(owner, h); err == nil {
 			return
 		}
-		h.side.log.Debug("idle connection not kept", zap.Error(err))
+		h.outbound.log.Debug("idle connection not kept", zap.Error(err))
 		err = nil
 	}
 	h.closed(err)

@@ -45,7 +45,7 @@ type copyEnd struct {
 	status int
 }
 
-// mirrors joins the mirrors of filters with the services that they send to.
+// mirrors binds the mirrors of filters to the services that they send to.
 func (b *boundRule) mirrors(list []*mesh.Mirror, services map[mesh.ServiceRef]*service) (out []*mirror) {
 	for _, m := range list {
 		labels := b.labels().Join(stats.BackendLabels(m.Backend.Ref, m.Backend.Service))
@@ -73,7 +73,7 @@ func (m *mirror) takes() bool {
 
 func (m *mirror) count(result string, status int) { m.ends.Inc(copyEnd{result, status}) }
 
-// mirror sends a copy of the request to each mirror whose turn it is, before the request itself leaves for the first
+// mirror sends a copy of the request to each mirror that draws one, before the request itself is sent for the first
 // time.
 func (o *Outbound) mirror(x *exchange.Exchange, mirrors []*mirror, t *target) {
 	for _, m := range mirrors {
@@ -122,8 +122,8 @@ func (m *mirror) end(c *exchange.Exchange) {
 	m.count(copyAnswered, c.Response.Status)
 }
 
-// copyOutcome says what a copy means for its endpoint: whether it can be reached, and how long it takes. That a copy
-// failed means nothing: it may have failed because it is a copy, and the same endpoints may serve requests that are
+// copyOutcome returns what a copy says about its endpoint: whether it can be reached, and how long it takes. A copy's
+// failure says nothing: it may have failed because it is a copy, and the same endpoints may serve requests that are
 // not.
 func copyOutcome(c *exchange.Exchange) balance.Outcome {
 	switch {

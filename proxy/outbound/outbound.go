@@ -76,20 +76,20 @@ func New(cfg Config) *Outbound {
 // Engine returns the engine that moves the requests.
 func (o *Outbound) Engine() *forward.Engine { return o.engine }
 
-// Changed takes in a new value of a target, and asks again for the requests that wait for an endpoint.
+// Changed applies a new value of a target, and lets the requests that wait for an endpoint try again.
 func (o *Outbound) Changed(key mesh.Target) {
 	if o.targets.refresh(key) {
 		o.engine.Kick()
 	}
 }
 
-// Sweep forgets the targets that nobody has used for so long.
+// Sweep forgets the targets that have been idle for that long.
 func (o *Outbound) Sweep(idle time.Duration) { o.targets.sweep(idle) }
 
 // Targets returns how many targets are kept.
 func (o *Outbound) Targets() int { return o.targets.count() }
 
-// Value returns the value that connections and requests to a target are served by; nil if there is none.
+// Value returns the value that is applied to connections and requests to a target; nil if there is none.
 func (o *Outbound) Value(key mesh.Target) *mesh.Outbound { return o.targets.current(key) }
 
 // Serve takes a connection of the application to origDst through the phases 1 to 3 of docs/request.md, and serves it.
@@ -140,8 +140,8 @@ func (o *Outbound) Serve(ctx context.Context, owner *idle.Owner, origDst netip.A
 	}
 	tcp := t.tcp()
 	h := &httpConn{
-		side: o, ctx: ctx, closed: o.env.CountOpen(tcp),
-		rec: &exchange.Conn{Remote: env.RemoteAddr(conn), OrigDst: origDst, Traffic: &tcp.Traffic, Data: t},
+		outbound: o, ctx: ctx, closed: o.env.CountOpen(tcp),
+		record: &exchange.Conn{Remote: env.RemoteAddr(conn), OrigDst: origDst, Traffic: &tcp.Traffic, Data: t},
 	}
 	h.serve(owner, peek.Peeked(), protocol)
 }
@@ -159,7 +159,7 @@ func (o *Outbound) relay(ctx context.Context, conn *net.TCPConn, peek *detect.Co
 	}
 
 	// 5. Connect to an endpoint.
-	end, ep, slot, fault := o.connect(ctx, t, tr)
+	server, ep, slot, fault := o.connect(ctx, t, tr)
 	t.releaseService(svc)
 	if fault.Is() {
 		closed(fault.Kind.String())
@@ -171,12 +171,12 @@ func (o *Outbound) relay(ctx context.Context, conn *net.TCPConn, peek *detect.Co
 	client := relay.Plain(conn, peek.Peeked())
 	src, dst := t.tcp(), ep.tcp()
 	client.Read, client.Written = &src.ReadBytes, &src.WrittenBytes
-	end.Read, end.Written = &dst.ReadBytes, &dst.WrittenBytes
+	server.Read, server.Written = &dst.ReadBytes, &dst.WrittenBytes
 	closedSrc, closedDst := o.env.CountOpen(src), o.env.CountOpen(dst)
 	ctx, cut := context.WithCancel(ctx)
 	defer cut()
-	defer o.reviewer.Watch(end.Secured(), stats.Outbound, cut)()
-	result := relay.Run(ctx, client, end)
+	defer o.reviewer.Watch(server.Secured(), stats.Outbound, cut)()
+	result := relay.Run(ctx, client, server)
 
 	// 7. End.
 	closedSrc(result.A)
@@ -193,7 +193,7 @@ func relayError(r relay.Result) string {
 	return ""
 }
 
-// connect picks endpoints until one accepts. Nothing was sent yet, so trying another is safe.
+// connect picks endpoints until it can connect to one. Nothing was sent yet, so it is safe to try another.
 func (o *Outbound) connect(
 	ctx context.Context, t *target, tr tcpRoute,
 ) (*relay.End, *endpoint, balance.Slot, exchange.Fault) {
@@ -213,9 +213,9 @@ func (o *Outbound) connect(
 			metrics.Pass()
 		}
 		waited = false
-		end, err := ep.dialRelay(ctx)
+		server, err := ep.dialRelay(ctx)
 		if err == nil {
-			return end, ep, slot, exchange.Fault{}
+			return server, ep, slot, exchange.Fault{}
 		}
 		fault = exchange.DialFault(err)
 		svc.pool.Done(slot, balance.Unreachable, o.env.Now(), 0)
@@ -225,7 +225,7 @@ func (o *Outbound) connect(
 	return nil, nil, balance.Slot{}, fault
 }
 
-// waitForEndpoint waits for a value with endpoints; false when none comes before the deadline.
+// waitForEndpoint waits until the service has endpoints; false if it has none before the deadline.
 func (o *Outbound) waitForEndpoint(
 	ctx context.Context, t *target, svc *service, deadline time.Time, metrics *stats.Balancer,
 ) bool {
@@ -250,7 +250,7 @@ func (o *Outbound) waitForEndpoint(
 	}
 }
 
-// relayUnknown forwards to an address outside the cluster that discovery, being away, said nothing about.
+// relayUnknown forwards to an address outside the cluster networks for which discovery had no value in time.
 func (o *Outbound) relayUnknown(ctx context.Context, conn *net.TCPConn, origDst netip.AddrPort) {
 	c, err := env.Dial(ctx, origDst, o.env.Times.OutboundConnect)
 	if err != nil {
@@ -267,7 +267,7 @@ func (o *Outbound) fail(conn *net.TCPConn, t *target, fault exchange.Fault) {
 }
 
 // refuse resets a connection that the proxy does not try to forward, and logs it: the application sees nothing but the
-// reset. A connection that ended before it said anything is the application's own affair.
+// reset. It does not log a connection that the application ended before the protocol was detected.
 func (o *Outbound) refuse(conn *net.TCPConn, origDst netip.AddrPort, reason string) {
 	if reason != stats.ErrorDetect {
 		o.events.Info("outbound connection refused", zap.Stringer("target", origDst), zap.String("error", reason))

@@ -18,11 +18,11 @@ type request struct {
 	begun bool
 	grpc  bool
 	// rule is the rule that the request matches, backend the rule's backend that it goes to; nil before that is known, and
-	// where the proxy itself answers. They stay, whatever becomes of the target's routes meanwhile.
+	// where the proxy responds itself. They stay, even if the target's routes change meanwhile.
 	rule      *boundRule
 	backend   *backend
 	acquired  *service  // the backend's, if it is not the target's own
-	ownReason string    // why the proxy answered in the application's place, if a rule made it
+	ownReason string    // why a rule made the proxy respond itself; "" if none did
 	endpoint  *endpoint // of the attempt in flight
 	slot      balance.Slot
 	retryState
@@ -30,7 +30,7 @@ type request struct {
 	// callerDeadline says that the caller's deadline bounds the request: it is earlier than any timeout of the rule.
 	callerDeadline bool
 	delayDrawn     bool // whether a delay is injected was decided
-	mirrored       bool // the copies have left, or there are none
+	mirrored       bool // the copies were sent, or there are none
 	// last is the endpoint of the last attempt, which the request is counted for.
 	last *endpoint
 }
@@ -59,7 +59,7 @@ func (o *Outbound) Route(x *exchange.Exchange) forward.Action {
 		return o.refuseRequest(x, r, t, t.noRule())
 	}
 
-	// Bound the time. A deadline that has passed already is answered.
+	// Bound the time. If the caller's deadline has passed, respond at once.
 	if !r.applyTimeouts(x) {
 		r.callerDeadline = true
 		x.Fault = exchange.Fault{Side: exchange.Proxy, Kind: exchange.Timeout, Reason: exchange.Deadline}
@@ -87,8 +87,8 @@ func (o *Outbound) Route(x *exchange.Exchange) forward.Action {
 	return o.attempt(x, r, t)
 }
 
-// attempt sends the request to an endpoint of its backend, unless the rule injects a fault. The copies of mirrors leave
-// with the first attempt.
+// attempt sends the request to an endpoint of its backend, unless the rule injects a fault. The mirrors get their
+// copies with the first attempt.
 func (o *Outbound) attempt(x *exchange.Exchange, r *request, t *target) forward.Action {
 	// Inject a fault, where the rule has one. It goes through the rule's retries.
 	for r.rule.Policy.Fault != nil {
@@ -132,11 +132,11 @@ func (r *request) forward(x *exchange.Exchange) forward.Action {
 	return forward.Forward(r.endpoint.upstream(x.Request.Version))
 }
 
-// OnFault tries another endpoint of the backend when the request may be sent again, retries what the rule's policy
-// covers, and answers every other fault. It implements forward.Handler.
+// OnFault tries another endpoint of the backend if the request may be sent again, retries what the rule's policy
+// covers, and responds to every other fault. It implements forward.Handler.
 func (o *Outbound) OnFault(x *exchange.Exchange, f exchange.Fault) forward.Action {
 	r, t, now := requestOf(x), x.Conn.Data.(*target), o.env.Now()
-	f = response.Expired(x, f, r.grpc)
+	f = response.TimeoutIfExpired(x, f, r.grpc)
 	if !r.begun { // too broken to be routed
 		r.grpc = response.IsGRPC(&x.Request)
 	}
@@ -179,13 +179,13 @@ func (o *Outbound) OnFault(x *exchange.Exchange, f exchange.Fault) forward.Actio
 	if f.Kind == exchange.Timeout {
 		e.Text = r.timeoutText(x, f.Reason)
 	}
-	v := forward.Reply(e.Write(x))
+	action := forward.Reply(e.Write(x))
 	r.markCORS(x)
-	return v
+	return action
 }
 
-// Response sends a response to the application as the rule edits it. It is a failed attempt if the peer's application
-// has not seen the request, or if the policy allows a retry. It implements forward.Handler.
+// Response edits a response to the application as the rule says. It returns a fault, so that OnFault tries again, if
+// the peer's application has not seen the request or the policy allows a retry. It implements forward.Handler.
 func (o *Outbound) Response(x *exchange.Exchange) exchange.Fault {
 	r, _ := x.Data.(*request)
 	if r == nil || r.endpoint == nil {
@@ -196,7 +196,7 @@ func (o *Outbound) Response(x *exchange.Exchange) exchange.Fault {
 	}
 	status, grpc := x.Response.Status, stats.NotGRPC
 	if r.grpc && x.Response.Has("grpc-status") {
-		grpc = response.GRPCOf(x) // there is nothing but trailers
+		grpc = response.CallStatus(x) // a trailers-only response
 	}
 	failed := status >= 500 || grpc > 0 && mesh.IsGRPCFailure(grpc)
 	if failed && x.Response.Has(response.RetriedField) {
@@ -258,15 +258,15 @@ func (o *Outbound) End(x *exchange.Exchange) {
 	*r = request{}
 }
 
-// refuseRequest answers a request in the application's place, and counts it under the rule's reason.
+// refuseRequest responds to a request that a rule refuses, and counts it under the rule's reason.
 func (o *Outbound) refuseRequest(x *exchange.Exchange, r *request, t *target, refused *ruleResponse) forward.Action {
 	r.ownReason = refused.reason
 	o.env.Stats.RequestFailed(stats.Outbound, refused.reason, "")
 	e := refused.Error
 	e.GRPC, e.Detailed, e.Object = r.grpc, true, t.object(r)
-	v := forward.Reply(e.Write(x))
+	action := forward.Reply(e.Write(x))
 	if refused.readable {
 		r.markCORS(x)
 	}
-	return v
+	return action
 }

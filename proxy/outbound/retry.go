@@ -18,14 +18,14 @@ import (
 type retryState struct {
 	policy  *retry.Policy // nil where nothing is retried
 	retries uint32
-	wait    time.Duration // that the retry which has been decided on begins with
+	wait    time.Duration // before the retry that was decided on
 	// skip is why the last failure was not retried although the policy covers it. exhausted says that the failure comes
 	// from a peer that knows of retries further along.
 	skip      retry.Skip
 	exhausted bool
 }
 
-// budgets are the retry budgets of a target. One stays for as long as there is one of its place and kind.
+// budgets are the retry budgets of a target. A budget stays while some rule has the same one at the same place.
 type budgets map[budgetKey]*retry.Budget
 
 type budgetKey struct {
@@ -34,7 +34,7 @@ type budgetKey struct {
 	mesh.Budget
 }
 
-// setRetries gives the routing's rules their policies. Budgets go on from the last routing.
+// setRetries gives the routing's rules their policies. It takes over the budgets of the last routing that stay.
 func (rt *routing) setRetries(value *mesh.Outbound, last *routing, now time.Duration) {
 	rt.budgets = budgets{}
 	take := func(k budgetKey) *retry.Budget {
@@ -138,13 +138,13 @@ func (r *request) decideAfterFault(x *exchange.Exchange, f exchange.Fault) bool 
 	status := response.FaultStatus(f.Kind)
 	grpc := stats.NotGRPC
 	switch {
-	case r.grpc && f.Kind == exchange.Reset: // as good as an answer: only its gRPC status counts
+	case r.grpc && f.Kind == exchange.Reset: // as good as a response: only its gRPC status counts
 		status, grpc = 200, int16(response.ResetStatus(f.Reason))
 	case r.grpc:
 		grpc = int16(response.GRPCStatus(status))
 	}
-	late := f.Kind == exchange.Timeout // of the attempt: its policy would be without effect if that were not retried
-	return (late || r.policy.Covers(status, grpc)) && r.decide(x)
+	timeout := f.Kind == exchange.Timeout // of the attempt: a timeout for attempts is there to cause retries
+	return (timeout || r.policy.Covers(status, grpc)) && r.decide(x)
 }
 
 // decide decides whether a failure that the policy covers is retried.
@@ -176,7 +176,7 @@ func (r *request) decide(x *exchange.Exchange) bool {
 	return false
 }
 
-// takeWait returns how long to wait before the retry that was decided on, which begins.
+// takeWait begins the retry that was decided on, and returns how long it waits first.
 func (r *request) takeWait() (wait time.Duration) {
 	wait = r.wait
 	r.wait, r.exhausted = 0, false
@@ -196,15 +196,15 @@ func (r *request) endRetries(x *exchange.Exchange, result stats.Outcome) {
 	}
 }
 
-// recordExhausted remembers a failure that stays although it was retried, here or further along: the application may
-// pass it on.
+// recordExhausted remembers a failure that retries did not mend, here or further along: the application may pass it on,
+// and its caller must not retry it again.
 func (o *Outbound) recordExhausted(x *exchange.Exchange, r *request) {
 	if r.exhausted || r.retries > 0 || r.skip != "" {
 		o.env.Failures.Add(x.Begun, time.Now())
 	}
 }
 
-// noBudget is Linkerd's word.
+// noBudget is Linkerd's word for retry.Overflow.
 const noBudget = "no_budget"
 
 // retryMetrics count what happened to failures that a rule's policy covers.
@@ -214,7 +214,7 @@ type retryMetrics struct {
 	retryable *stats.Counters[retry.Skip] // as ServiceProfiles have it, under the name of the route
 }
 
-// newRetryMetrics returns those of a rule. They stay unused where no Service was asked for.
+// newRetryMetrics makes the metrics of a rule's retries. They stay unused if the target is not a Service.
 func newRetryMetrics(b *boundRule) *retryMetrics {
 	family := "outbound_http_route_retry_"
 	if b.GRPC {

@@ -44,7 +44,7 @@ type boundRule struct {
 	release []func()
 }
 
-// ruleMetrics are those of a rule. They are nil where no Service was asked for.
+// ruleMetrics are the metrics of a rule. They are nil if the target is not a Service.
 type ruleMetrics struct {
 	requests *stats.Route
 	// named and actual count requests and their attempts under the name of a route; nil also without one.
@@ -65,7 +65,7 @@ type backend struct {
 }
 
 // backendMetrics are those of a rule's use of a backend: of its requests, and of their way through the balancer. They
-// are nil where no Service was asked for.
+// are nil if the target is not a Service.
 type backendMetrics struct {
 	requests *stats.RouteBackend
 	balancer *stats.Balancer
@@ -97,7 +97,7 @@ func (rt *routing) bind(r *route.Rule, services map[mesh.ServiceRef]*service) *b
 	b := &boundRule{Rule: r, routing: rt}
 	b.draw.Store(rand.Uint64())
 	backends := r.Backends
-	if r.Itself {
+	if r.OwnService {
 		ref := mesh.Ref{Kind: "Service", Namespace: rt.service.Namespace, Name: rt.service.Name}
 		backends = []route.Backend{{WeightedBackend: mesh.WeightedBackend{Service: rt.service, Ref: ref, Weight: 1}}}
 	}
@@ -105,7 +105,7 @@ func (rt *routing) bind(r *route.Rule, services map[mesh.ServiceRef]*service) *b
 	for i := range backends {
 		one := &backend{Backend: &backends[i], rule: b}
 		one.mirrors = slices.Concat(mirrors, b.mirrors(one.Mirrors, services))
-		if one.Invalid == "" && (r.Itself || !one.Service.IsZero()) {
+		if one.Invalid == "" && (r.OwnService || !one.Service.IsZero()) {
 			one.service = services[one.Service]
 		}
 		b.backends = append(b.backends, one)
@@ -125,7 +125,7 @@ func (t *target) choose(x *exchange.Exchange, r *request) (rule *boundRule, be *
 		}
 		rule = rt.rules[hit.Rule.ID]
 		r.rule = rule
-		if be = rule.pick(); rule.Itself || be == nil || be.service == nil {
+		if be = rule.pick(); rule.OwnService || be == nil || be.service == nil {
 			return rule, be, hit
 		}
 		if t.acquireService(be.service) { // otherwise the routes have just changed
@@ -149,7 +149,7 @@ func (t *target) noRule() *ruleResponse {
 
 // pick chooses the backend of one request or connection by weight; nil if there is none.
 func (b *boundRule) pick() *backend {
-	if b.Itself {
+	if b.OwnService {
 		return b.backends[0]
 	}
 	if picked := b.Pick(b.draw.Add(route.Step)); picked != nil {
@@ -198,10 +198,10 @@ func (be *backend) metrics() *backendMetrics {
 	return &be.backendMetrics
 }
 
-// labels are those of the Service that was asked for.
+// labels returns the labels of the target's own Service.
 func (rt *routing) labels() stats.Labels { return stats.ParentLabels(rt.service) }
 
-// labels are those of the route and of the Service that it is attached to.
+// labels returns the labels of the route and of the Service that it is attached to.
 func (b *boundRule) labels() stats.Labels {
 	return b.routing.labels().Join(stats.ObjectLabels("route", b.Ref))
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/stats"
 )
 
-// service is what serves one Service of a target: the target's own, or one that its routes send to. All rules that send
-// there share it, and it stays when they change: with its connections, and with what the balancer has learned.
+// service is one Service of a target: the target's own, or one that its routes send to. All rules that send to it share
+// it. It stays when they change, with its connections and with what the balancer has learned.
 type service struct {
 	env       *env.Env
 	engine    *forward.Engine
@@ -23,7 +23,7 @@ type service struct {
 	pace      retry.Pace                   // of requests that may be retried
 	endpoints map[netip.AddrPort]*endpoint // guarded by target.mu
 	round     uint32                       // counts updates; guarded by target.mu
-	holders   atomic.Int64                 // requests that go there, and withdrawn
+	holders   atomic.Int64                 // requests that go there, plus withdrawn if it is
 
 	http, tcp balancerMetrics // of the pool, by what it balances
 }
@@ -41,7 +41,7 @@ type balancerMetrics struct {
 // until the last of the requests that were on their way there has ended.
 const withdrawn = 1 << 62
 
-// acquireService keeps a service's endpoints for a request, until releaseService. It is false if the service is
+// acquireService keeps a service's endpoints for a request until releaseService. It is false if the service is
 // withdrawn: then there is a newer routing. The target's own service stays anyway.
 func (t *target) acquireService(s *service) bool {
 	if s.holders.Add(1) < withdrawn {
@@ -75,8 +75,8 @@ func (s *service) empty() {
 	s.tcp.close()
 }
 
-// metrics shows the balancer of connections, or of requests, in the metrics, and returns what counts for it: nil if the
-// service was withdrawn before.
+// metrics returns the metrics m of the service's balancer, which it makes at their first use; nil if the service was
+// withdrawn before.
 func (s *service) metrics(m *balancerMetrics, labels func() stats.Labels) *stats.Balancer {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -114,25 +114,25 @@ func newService(e *env.Env, engine *forward.Engine) *service {
 	return s
 }
 
-// update takes in the endpoints of a new value. It keeps those that stay.
+// update applies the endpoints of a new value. It keeps those that stay.
 func (s *service) update(endpoints []mesh.Endpoint, accrual *mesh.Accrual, labels stats.Labels) {
-	list, came, gone := s.take(endpoints, labels)
+	list, added, removed := s.replace(endpoints, labels)
 	s.pool.Update(list, s.env.Now())
 	s.pool.SetAccrual(accrual)
-	if came || len(gone) > 0 {
-		change := changeOf(came, len(gone) > 0)
+	if added || len(removed) > 0 {
+		change := changeOf(added, len(removed) > 0)
 		s.http.update(change, len(endpoints))
 		s.tcp.update(change, len(endpoints))
 	}
-	for _, ep := range gone {
+	for _, ep := range removed {
 		ep.close()
 	}
 }
 
-// take replaces the service's endpoints by those of a new value. It returns the balancer's list of them, whether some
-// came, and which are gone.
-func (s *service) take(endpoints []mesh.Endpoint, labels stats.Labels) (
-	list []balance.Endpoint[*endpoint], came bool, gone []*endpoint,
+// replace replaces the service's endpoints by those of a new value, and keeps those that stay. It returns the
+// balancer's list of them, whether some were added, and which were removed.
+func (s *service) replace(endpoints []mesh.Endpoint, labels stats.Labels) (
+	list []balance.Endpoint[*endpoint], added bool, removed []*endpoint,
 ) {
 	if s.endpoints == nil {
 		s.endpoints = make(map[netip.AddrPort]*endpoint, len(endpoints))
@@ -144,11 +144,11 @@ func (s *service) take(endpoints []mesh.Endpoint, labels stats.Labels) (
 		ep := s.endpoints[e.Addr]
 		if ep == nil || !ep.same(e) {
 			if ep != nil {
-				gone = append(gone, ep)
+				removed = append(removed, ep)
 			}
 			ep = s.newEndpoint(*e, labels)
 			s.endpoints[e.Addr] = ep
-			came = true
+			added = true
 		}
 		ep.round = s.round
 		list = append(list, balance.Endpoint[*endpoint]{Key: e.Addr, Weight: e.Weight, Item: ep})
@@ -156,18 +156,18 @@ func (s *service) take(endpoints []mesh.Endpoint, labels stats.Labels) (
 	for addr, ep := range s.endpoints {
 		if ep.round != s.round {
 			delete(s.endpoints, addr)
-			gone = append(gone, ep)
+			removed = append(removed, ep)
 		}
 	}
-	return list, came, gone
+	return list, added, removed
 }
 
-// changeOf names an update in which endpoints came or went.
-func changeOf(came, went bool) stats.Change {
+// changeOf returns what an update did to the endpoints.
+func changeOf(added, removed bool) stats.Change {
 	switch {
-	case !went:
+	case !removed:
 		return stats.Add
-	case !came:
+	case !added:
 		return stats.Remove
 	default:
 		return stats.Reset

@@ -25,27 +25,27 @@ type Source interface {
 
 // target is one outbound address and what serves it.
 type target struct {
-	key     mesh.Target
-	env     *env.Env
-	engine  *forward.Engine
-	cell    *latest.Cell[*mesh.Outbound]
-	value   atomic.Pointer[mesh.Outbound] // the latest, once refresh has taken it in
-	routing atomic.Pointer[routing]       // of value; set before it
-	own     *service
+	key        mesh.Target
+	env        *env.Env
+	engine     *forward.Engine
+	cell       *latest.Cell[*mesh.Outbound]
+	value      atomic.Pointer[mesh.Outbound] // the latest that refresh has applied
+	routing    atomic.Pointer[routing]       // of value; set before it
+	ownService *service                      // of the address itself; routes may send to others
 
 	holders atomic.Int32 // open connections
 	used    atomic.Int64 // proxy clock, when the last connection began or ended
 
 	mu       sync.Mutex                   // guards the fields below, and the endpoints of services
 	seq      uint64                       // of the value that services were made from
-	services map[mesh.ServiceRef]*service // own among them
+	services map[mesh.ServiceRef]*service // ownService among them
 	labels   stats.Labels
 	accept   *stats.TCP  // connections from the application
 	unserved *stats.HTTP // requests that no endpoint was found for
 	release  []func()
 }
 
-// refresh takes in the cell's latest value. It keeps endpoints that stay, with their connections and what was learned
+// refresh applies the cell's latest value. It keeps endpoints that stay, with their connections and what was learned
 // about them, and the routing if only endpoints changed.
 func (t *target) refresh() {
 	t.mu.Lock()
@@ -56,24 +56,24 @@ func (t *target) refresh() {
 	}
 	t.seq = seq
 	t.labels = stats.TargetLabels(value)
-	t.own.update(t.serving(value), value.Accrual, t.labels)
+	t.ownService.update(t.endpoints(value), value.Accrual, t.labels)
 	before := t.services
-	t.services = map[mesh.ServiceRef]*service{value.Service: t.own}
-	same := len(before) > 0
+	t.services = map[mesh.ServiceRef]*service{value.Service: t.ownService}
+	sameServices := len(before) > 0
 	for i := range value.Backends {
 		b := &value.Backends[i]
 		if _, twice := t.services[b.Service]; twice {
 			continue
 		}
 		s := before[b.Service]
-		if s == nil || s == t.own { // the address was that Service's before
-			s, same = newService(t.env, t.engine), false
+		if s == nil || s == t.ownService { // the address was that Service's before
+			s, sameServices = newService(t.env, t.engine), false
 		}
 		s.update(b.Endpoints, b.Accrual, stats.ServiceLabels(b.Service, b.Authority))
 		t.services[b.Service] = s
 	}
 	old := t.value.Load()
-	if !same || len(before) != len(t.services) || !value.SameRoutes(old) {
+	if !sameServices || len(before) != len(t.services) || !value.SameRoutes(old) {
 		next := newRouting(value, t.services, t.env)
 		last := t.routing.Load()
 		next.setRetries(value, last, t.env.Now())
@@ -83,14 +83,14 @@ func (t *target) refresh() {
 	}
 	t.value.Store(value)
 	for ref, s := range before {
-		if s != t.own && t.services[ref] != s {
+		if s != t.ownService && t.services[ref] != s {
 			s.withdraw()
 		}
 	}
 }
 
-// serving returns the endpoints of a value. An address outside the mesh is its own endpoint.
-func (t *target) serving(value *mesh.Outbound) []mesh.Endpoint {
+// endpoints returns the endpoints of a value. An address outside the mesh is its own endpoint.
+func (t *target) endpoints(value *mesh.Outbound) []mesh.Endpoint {
 	if value.Kind == mesh.Unknown {
 		return []mesh.Endpoint{{Addr: t.key.Addr}}
 	}
@@ -196,7 +196,7 @@ func (ts *targets) get(key mesh.Target) (t *target, release func(), ok bool) {
 			return nil, nil, false
 		}
 		t = &target{
-			key: key, env: ts.env, engine: ts.engine, cell: ts.source.Watch(key), own: newService(ts.env, ts.engine),
+			key: key, env: ts.env, engine: ts.engine, cell: ts.source.Watch(key), ownService: newService(ts.env, ts.engine),
 		}
 		ts.byID[key] = t
 	}
@@ -225,7 +225,7 @@ func (ts *targets) forget(t *target) {
 	t.close()
 }
 
-// sweep forgets the targets that nobody has used for idle.
+// sweep forgets the targets that have been idle for that long.
 func (ts *targets) sweep(idle time.Duration) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
@@ -236,7 +236,7 @@ func (ts *targets) sweep(idle time.Duration) {
 	}
 }
 
-// refresh takes in a new value of a target, and reports whether there is one.
+// refresh applies a new value of a target. known is false if no connection has asked for the target.
 func (ts *targets) refresh(key mesh.Target) (known bool) {
 	ts.mu.Lock()
 	t := ts.byID[key]
@@ -248,7 +248,7 @@ func (ts *targets) refresh(key mesh.Target) (known bool) {
 	return true
 }
 
-// current returns the value of a target that has been taken in; nil if there is none.
+// current returns the value of a target that is applied; nil if there is none.
 func (ts *targets) current(key mesh.Target) *mesh.Outbound {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()

@@ -29,9 +29,9 @@ func (o *Outbound) routeTCP(t *target, peek *detect.Conn) (tr tcpRoute, closed f
 	}
 }
 
-// matchTCP finds the rule and draws a service.
+// matchTCP finds the rule, and one of its backends by weight.
 func (o *Outbound) matchTCP(t *target, rt *routing, peek *detect.Conn) tcpRoute {
-	own := tcpRoute{routing: rt, service: t.own}
+	own := tcpRoute{routing: rt, service: t.ownService}
 	if len(rt.opaque) == 0 {
 		return own
 	}
@@ -60,7 +60,7 @@ func (o *Outbound) matchTCP(t *target, rt *routing, peek *detect.Conn) tcpRoute 
 	}
 }
 
-// metrics returns what counts the connections to the service; nil where no Service was asked for.
+// metrics returns what counts the connections to the service; nil if the target is not a Service.
 func (tr tcpRoute) metrics() *stats.Balancer {
 	rt := tr.routing
 	if rt.service.IsZero() {
@@ -75,7 +75,7 @@ func (tr tcpRoute) metrics() *stats.Balancer {
 	})
 }
 
-// countTCP counts a connection under the families outbound_{tcp,tls}_route_*, and closed its end.
+// countTCP counts a connection in the metrics outbound_{tcp,tls}_route_*; closed counts its end.
 func (rt *routing) countTCP(rule *boundRule) (closed func(reason string)) {
 	if rt.service.IsZero() {
 		return func(string) {}

@@ -51,10 +51,10 @@ func TakeDeadline(h *message.Head, grpc bool) (left time.Duration, ok bool) {
 	return left, ok
 }
 
-// Expired returns a Timeout instead of f, and makes it x.Fault, if a gRPC server ended a call because its deadline has
+// TimeoutIfExpired returns a Timeout, and makes it x.Fault, if f is how a gRPC server ended a call whose deadline has
 // passed. Otherwise it returns f. Such a server resets the stream with CANCEL, perhaps before this proxy's own timer
 // fires. C-core and grpc-go report DEADLINE_EXCEEDED then.
-func Expired(x *exchange.Exchange, f exchange.Fault, grpc bool) exchange.Fault {
+func TimeoutIfExpired(x *exchange.Exchange, f exchange.Fault, grpc bool) exchange.Fault {
 	if !grpc || f.Kind != exchange.Reset || f.Reason != h2.Cancel.String() {
 		return f
 	}
@@ -102,7 +102,7 @@ func parseGRPCTimeout(v []byte) (d time.Duration, ok bool) {
 // SetRemaining writes how much time is left, if the next hop is a peer's proxy.
 func SetRemaining(h *message.Head, left time.Duration, meshed bool) {
 	if !meshed {
-		h.Del(RemainingField) // of an attempt before
+		h.Del(RemainingField) // of an earlier attempt
 		return
 	}
 	h.Set(RemainingField, strconv.FormatInt(max(left.Milliseconds(), 0), 10))

@@ -6,7 +6,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/message"
 )
 
-// GRPCStatus maps an HTTP status of the proxy's own to gRPC's code as Linkerd does.
+// GRPCStatus maps the HTTP status of a response that the proxy makes itself to a gRPC status, as Linkerd does.
 func GRPCStatus(status int) int {
 	switch status {
 	case 400, 500:
@@ -62,8 +62,8 @@ func IsGRPC(h *message.Head) bool {
 	return len(v) == len(prefix) || v[len(prefix)] == '+' || v[len(prefix)] == ';'
 }
 
-// GRPCOf returns the call's gRPC status, 2 (UNKNOWN) when it ended without one.
-func GRPCOf(x *exchange.Exchange) int16 {
+// CallStatus returns the gRPC status that a call ended with; 2 (UNKNOWN) if it ended without one.
+func CallStatus(x *exchange.Exchange) int16 {
 	v, ok := x.Trailers.Get("grpc-status")
 	if !ok {
 		v, ok = x.Response.Get("grpc-status")

@@ -12,7 +12,7 @@ import (
 func OutcomeOf(x *exchange.Exchange, grpc bool) stats.Outcome {
 	o := stats.Outcome{Status: x.Response.Status, GRPC: stats.NotGRPC, Failure: x.Response.Status >= 500}
 	if grpc {
-		o.GRPC = GRPCOf(x)
+		o.GRPC = CallStatus(x)
 		o.Failure = o.Failure || mesh.IsGRPCFailure(o.GRPC)
 	}
 	if x.Fault.Is() {

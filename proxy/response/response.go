@@ -90,70 +90,70 @@ func mappingOf(k exchange.Kind) mapping {
 }
 
 // Write makes x.Response the error response, and returns its body.
-func (a Error) Write(x *exchange.Exchange) (body []byte) {
-	m := mappingOf(a.Fault.Kind)
-	if a.Status != 0 {
-		m.status, m.cause = a.Status, a.Cause
+func (e Error) Write(x *exchange.Exchange) (body []byte) {
+	m := mappingOf(e.Fault.Kind)
+	if e.Status != 0 {
+		m.status, m.cause = e.Status, e.Cause
 	}
-	if a.Fault.Kind == exchange.Reset && a.Fault.Reason != "" {
-		m.text += ": " + a.Fault.Reason
+	if e.Fault.Kind == exchange.Reset && e.Fault.Reason != "" {
+		m.text += ": " + e.Fault.Reason
 	}
-	if a.Text != "" {
-		m.text = a.Text
+	if e.Text != "" {
+		m.text = e.Text
 	}
-	if a.Detailed && a.Fault.Err != nil {
-		m.text += ": " + a.Fault.Err.Error()
+	if e.Detailed && e.Fault.Err != nil {
+		m.text += ": " + e.Fault.Err.Error()
 	}
-	if a.Detailed && a.Object != "" {
-		m.text = a.Object + ": " + m.text
+	if e.Detailed && e.Object != "" {
+		m.text = e.Object + ": " + m.text
 	}
 	res := &x.Response
 	res.Reset()
 	res.Status = m.status
 	body = []byte(m.text + "\n")
-	if a.GRPC {
+	if e.GRPC {
 		res.Status = 200
 		res.Add("content-type", "application/grpc")
-		res.Add("grpc-status", strconv.Itoa(a.grpcStatus(m)))
+		res.Add("grpc-status", strconv.Itoa(e.grpcStatus(m)))
 		res.Add("grpc-message", percentEncode(m.text))
 		body = nil
 	} else {
 		res.Add("content-type", "text/plain; charset=utf-8")
 	}
-	if a.Detailed {
+	if e.Detailed {
 		res.Add("l5d-proxy-error", fieldValue(m.text))
 	}
-	if a.Unprocessed {
-		res.Add(UnprocessedField, a.Fault.Kind.String())
+	if e.Unprocessed {
+		res.Add(UnprocessedField, e.Fault.Kind.String())
 	}
-	if a.RetryAfter > 0 {
-		res.Add("retry-after", strconv.FormatInt(int64((a.RetryAfter+time.Second-1)/time.Second), 10))
+	if e.RetryAfter > 0 {
+		res.Add("retry-after", strconv.FormatInt(int64((e.RetryAfter+time.Second-1)/time.Second), 10))
 	}
-	res.Add("proxy-status", a.proxyStatus(m))
+	res.Add("proxy-status", e.proxyStatus(m))
 	return body
 }
 
 // grpcStatus returns the status that a gRPC call is answered with.
-func (a *Error) grpcStatus(m mapping) int {
-	switch a.Fault.Kind {
+func (e *Error) grpcStatus(m mapping) int {
+	switch e.Fault.Kind {
 	case exchange.Reset:
-		return ResetStatus(a.Fault.Reason)
+		return ResetStatus(e.Fault.Reason)
 	case exchange.ResponseTooLarge: // it will be so again, and UNAVAILABLE asks for another attempt
 		return 13 // INTERNAL
 	}
-	return cmp.Or(a.Code, GRPCStatus(m.status))
+	return cmp.Or(e.Code, GRPCStatus(m.status))
 }
 
 // proxyStatus renders RFC 9209's field: the cause for everyone, the object for those who may know.
-func (a *Error) proxyStatus(m mapping) string {
+func (e *Error) proxyStatus(m mapping) string {
 	s := "tulle-proxy; error=" + m.cause
-	if !a.Detailed {
+	if !e.Detailed {
 		return s
 	}
-	if a.NextHop.IsValid() {
-		s += "; next-hop=" + quoted(a.NextHop.String())
+	if e.NextHop.IsValid() {
+		s += "; next-hop=" + quoted(e.NextHop.String())
 	}
-	if a.Object != "" {
+	if e.Object != "" {
 		s += "; details=" + quoted(m.text)
 	}
 	return s

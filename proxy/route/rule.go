@@ -11,20 +11,21 @@ import (
 
 // Rule is the compiled form of a mesh.Rule, or of a route of a ServiceProfile. It is immutable.
 type Rule struct {
-	// ID is the rule's index in Table.Rules. Route is the index of its route in what was compiled, -1 for what requests
-	// fall under that no route is there for; Index is the rule's place in the route.
+	// ID is the rule's index in Table.Rules. Route is the index of its route in what was compiled, -1 for the default rule,
+	// which takes the requests of a Service without routes and those that match no route of a profile. Index is the rule's
+	// place in the route.
 	ID, Route, Index int
 	Ref              mesh.Ref
 	Name             string
-	// GRPC says that what the rule refuses is answered as a gRPC status.
+	// GRPC says that the rule is a GRPCRoute's: what it refuses gets a gRPC status.
 	GRPC   bool
 	Policy mesh.RequestPolicy
 	// Invalid is why the rule cannot be served, for people; "" when it can.
 	Invalid string
-	// Itself says that requests go to the Service that was asked for. Else they go to one of Backends, or nowhere if there
-	// is none.
-	Itself   bool
-	Backends []Backend
+	// OwnService says that requests go to the target's own Service. Otherwise they go to one of Backends, or nowhere if
+	// there is none.
+	OwnService bool
+	Backends   []Backend
 	// Classes and Retryable are of a ServiceProfile's route.
 	Classes   []mesh.ResponseClass
 	Retryable bool
@@ -117,7 +118,7 @@ func compileProfile(o *mesh.Outbound) *Table {
 }
 
 func (r *Rule) override(p *mesh.Profile) {
-	if r.Itself = len(p.Overrides) == 0; !r.Itself {
+	if r.OwnService = len(p.Overrides) == 0; !r.OwnService {
 		r.setBackends(p.Overrides)
 	}
 }

@@ -35,7 +35,7 @@ type Table struct {
 	searchesQuery bool
 }
 
-// Hit is a rule that a request falls under. The zero Hit is none.
+// Hit is a rule that a request matches, and how. The zero Hit is none.
 type Hit struct {
 	Rule *Rule
 	// prefix is how many bytes of the canonical path the match's prefix takes; -1 when it matched without one.
@@ -49,12 +49,11 @@ type Hit struct {
 // Rules returns the rules of the table, each at the index that is its ID.
 func (t *Table) Rules() []*Rule { return t.rules }
 
-// Routed reports whether requests can fall under different rules, or under none.
+// Routed reports whether requests can match different rules, or none.
 func (t *Table) Routed() bool { return len(t.exact)+len(t.prefix) > 0 || t.others != nil }
 
-// Compile returns the table of a value's routes or profile. Without either, every request falls under one rule that
-// holds the value's Policy, whose Ref is of kind "default" and which has no backends: requests go to the Service
-// itself.
+// Compile returns the table of a value's routes or profile. Without either, every request matches one default rule
+// with the value's Policy, a Ref of kind "default" and no backends: requests go to the target's own Service.
 func Compile(o *mesh.Outbound) *Table {
 	switch {
 	case o.Profile != nil:
@@ -66,9 +65,9 @@ func Compile(o *mesh.Outbound) *Table {
 	}
 }
 
-// defaultRule is what requests fall under that no route is there for. Source: the labels of Linkerd's default routes.
+// defaultRule returns the rule for requests without a route. Source: the labels of Linkerd's default routes.
 func defaultRule(o *mesh.Outbound) *Rule {
-	return &Rule{Route: -1, Ref: mesh.Ref{Kind: "default", Name: "http"}, Policy: o.Policy, Itself: true}
+	return &Rule{Route: -1, Ref: mesh.Ref{Kind: "default", Name: "http"}, Policy: o.Policy, OwnService: true}
 }
 
 // CompileRoutes returns the table of routes, which must be ordered: the first wins a tie. Nothing is refused: a rule

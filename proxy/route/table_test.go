@@ -259,7 +259,7 @@ func TestGRPC(t *testing.T) {
 func TestWithoutRoutesEverythingFallsUnderThePolicy(t *testing.T) {
 	policy := mesh.RequestPolicy{Retry: &mesh.Retry{Limit: 3}}
 	hit, ok := Compile(&mesh.Outbound{Policy: policy}).Match(get("GET", "/x"))
-	if !ok || hit.Rule.Policy != policy || hit.Rule.Ref.Kind != "default" || !hit.Rule.Itself {
+	if !ok || hit.Rule.Policy != policy || hit.Rule.Ref.Kind != "default" || !hit.Rule.OwnService {
 		t.Errorf("got %+v, %v", hit.Rule, ok)
 	}
 }
@@ -289,7 +289,7 @@ func TestProfile(t *testing.T) {
 		{"GET", "/x", ""},
 	} {
 		hit, ok := table.Match(get(c.method, c.path))
-		if !ok || hit.Rule.Name != c.want || !hit.Rule.Itself {
+		if !ok || hit.Rule.Name != c.want || !hit.Rule.OwnService {
 			t.Errorf("%s %s: got %+v, %v; want %q", c.method, c.path, hit.Rule, ok, c.want)
 		}
 	}
