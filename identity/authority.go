@@ -14,8 +14,8 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// Authority is what certificates are issued with: an issuer, and the trust anchors under which it verifies and which
-// callers get. It is immutable.
+// Authority is an issuer with the trust anchors under which the issuer verifies. Callers get these anchors. It is
+// immutable.
 type Authority struct {
 	Issuer *ca.Issuer
 	Roots  []*x509.Certificate
@@ -137,8 +137,8 @@ func failures(old *Authority, issuerErr, rootsErr error) []notice {
 	return notices
 }
 
-// issuerPair reads the issuer Secret in either scheme: linkerd.io/tls (crt.pem, key.pem) or kubernetes.io/tls (tls.crt,
-// tls.key).
+// issuerPair reads the issuer Secret in one of two schemes: linkerd.io/tls (crt.pem, key.pem) or kubernetes.io/tls
+// (tls.crt, tls.key).
 func issuerPair(s *corev1.Secret) (ca.Pair, error) {
 	if s == nil {
 		return ca.Pair{}, fmt.Errorf("issuer: Secret %s %w", mesh.IssuerSecret, errMissing)
@@ -162,7 +162,7 @@ func rootsBundle(c *corev1.ConfigMap) ([]byte, error) {
 	return []byte(c.Data[mesh.TrustRootsKey]), nil
 }
 
-// equal reports whether both say the same, byte for byte.
+// equal reports whether both are equal, byte for byte.
 func (a *Authority) equal(b *Authority) bool {
 	return a.pair.Equal(b.pair) && bytes.Equal(a.bundle, b.bundle)
 }

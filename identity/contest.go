@@ -11,28 +11,28 @@ const (
 	// long, up to contestDelayMax.
 	contestDelay    = 100 * time.Millisecond
 	contestDelayMax = time.Minute
-	// contestCalm is how long a copy has to stay as written until its next write is the first again.
+	// contestCalm is how long a copy must stay unchanged before its next write counts as the first again.
 	contestCalm = 10 * time.Minute
-	// contestKnown is the number of writes after which the log names the namespace: somebody else writes the ConfigMap
-	// too.
+	// contestKnown is the number of writes after which the log names the namespace: another writer changes the
+	// ConfigMap too.
 	contestKnown = 6
 )
 
 // contests bounds the writes of copies that another writer keeps changing, such as a controller that manages the same
-// ConfigMap. Without a bound the two would write as fast as the API server answers. The zero value is ready.
+// ConfigMap. Without a bound both would write as fast as the API server responds. The zero value is ready to use.
 type contests struct {
 	mu    sync.Mutex // guards the field below
 	known map[string]contest
 }
 
-// contest is what was written to one namespace lately.
+// contest has the recent writes to one namespace.
 type contest struct {
 	bundle  string
 	written time.Time
 	writes  int
 }
 
-// wait returns how long a write of the bundle to the namespace has to wait at now; 0 or less: it is due.
+// wait returns how long a write of the bundle to the namespace must wait at now; 0 or less means that it is due.
 func (c *contests) wait(namespace, bundle string, now time.Time) time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -47,8 +47,8 @@ func (c *contests) wait(namespace, bundle string, now time.Time) time.Duration {
 	return last.written.Add(delay).Sub(now)
 }
 
-// wrote notes a write and returns how often the bundle was written there without a calm time in between. Notes of calm
-// namespaces are dropped.
+// wrote notes a write. It returns how often the bundle was written there without a calm time in between. It drops the
+// notes of calm namespaces.
 func (c *contests) wrote(namespace, bundle string, now time.Time) (writes int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -23,39 +23,39 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// maxRequestBytes is enough for any token and any request with a key of a type that is accepted.
+// maxRequestBytes bounds a request. It is enough for any token and any accepted type of key.
 const maxRequestBytes = 16 << 10
 
-// drainTimeout is how long calls may take to end when the controller does.
+// drainTimeout is how long open calls may take after the controller has been stopped.
 const drainTimeout = 5 * time.Second
 
-// connections bounds connections: a proxy connects for a moment, twice a day.
+// connections bounds open connections: a proxy connects for a moment, twice a day.
 var connections = connlimit.Bounds{Total: 4096, PerAddress: 64}
 
-// lifetimes bound how long a connection lasts. The grace ends calls that never send what they announce.
+// lifetimes bound how long a connection lasts. The grace ends calls whose request never becomes complete.
 var lifetimes = keepalive.ServerParameters{
 	MaxConnectionIdle: 30 * time.Second, MaxConnectionAge: 5 * time.Minute, MaxConnectionAgeGrace: 10 * time.Second,
 	Time: 30 * time.Second, Timeout: 10 * time.Second,
 }
 
-// Config is what an identity controller needs.
+// Config configures an identity controller.
 type Config struct {
 	Client   kubernetes.Interface
-	Listener net.Listener // where Certify is served; closed by Run
-	// Namespace is the control plane's, Replica the name of this pod.
+	Listener net.Listener // serves Certify; closed by Run
+	// Namespace is the control plane's namespace; Replica is the name of this pod.
 	Namespace   string
 	Replica     string
 	TrustDomain string
 	Profile     ca.Profile
-	// ExternalIssuer says that somebody else writes the issuer Secret, ExternalRoots that somebody else writes the bundle
-	// in Namespace.
+	// ExternalIssuer means that another program writes the issuer Secret. ExternalRoots means that another program
+	// writes the bundle in Namespace.
 	ExternalIssuer bool
 	ExternalRoots  bool
 	Limits         Limits
 	Log            *zap.Logger
 	Registry       prometheus.Registerer
 
-	keepalive keepalive.ServerParameters // the zero value is lifetimes
+	keepalive keepalive.ServerParameters // the zero value means lifetimes
 }
 
 // Controller is one replica of the identity controller.
@@ -68,7 +68,7 @@ type Controller struct {
 	listener  net.Listener
 }
 
-// New checks the configuration and registers the metrics; it touches neither network nor cluster.
+// New checks the configuration and registers the metrics. It uses neither the network nor the cluster.
 func New(cfg Config) (*Controller, error) {
 	if err := cfg.Profile.Validate(); err != nil {
 		return nil, err
@@ -95,8 +95,8 @@ func New(cfg Config) (*Controller, error) {
 // Ready is closed when the first certificate can be issued.
 func (c *Controller) Ready() <-chan struct{} { return c.serving.ready }
 
-// Run follows the cluster's issuer and trust anchors, serves Certify, and does the leader's work while this replica is
-// the leader, until ctx ends or a part fails.
+// Run follows the cluster's issuer and trust anchors and serves Certify. While this replica is the leader, Run also
+// does the leader's work. It ends when ctx ends or a part fails.
 func (c *Controller) Run(ctx context.Context) error {
 	cfg := c.cfg
 	events, end := newAnnouncer(ctx, cfg.Client, cfg.Namespace, c.metrics, cfg.Log)
@@ -117,7 +117,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// leader does the work of the leader.
+// leader does the leader's work.
 func (c *Controller) leader(ctx context.Context, wake latest.Signal, announce func(notice)) error {
 	cfg := c.cfg
 	cfg.Log.Info("leading")
@@ -142,7 +142,7 @@ func (c *Controller) leader(ctx context.Context, wake latest.Signal, announce fu
 	return group.Wait()
 }
 
-// serve answers Certify from the moment that there is a certificate to present.
+// serve serves Certify as soon as the server has a certificate of its own.
 func (c *Controller) serve(ctx context.Context) error {
 	select {
 	case <-c.serving.ready:

@@ -14,7 +14,7 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// announcer publishes notices: as an Event on the Deployment, a line in the log, and a counter.
+// announcer publishes each notice as an Event on the Deployment, a log line, and a counter.
 type announcer struct {
 	recorder record.EventRecorder
 	object   *corev1.ObjectReference
@@ -22,8 +22,8 @@ type announcer struct {
 	log      *zap.Logger
 }
 
-// newAnnouncer returns an announcer and the function that ends it. The Deployment's UID is what `kubectl describe`
-// finds Events by; without it they show in `kubectl get events` alone.
+// newAnnouncer returns an announcer and the function that ends it. `kubectl describe` finds Events by the Deployment's
+// UID; without the UID, only `kubectl get events` shows them.
 func newAnnouncer(ctx context.Context, client kubernetes.Interface, namespace string, m *metrics,
 	log *zap.Logger) (*announcer, func()) {
 	broadcaster := record.NewBroadcaster(record.WithContext(ctx))

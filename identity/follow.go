@@ -20,15 +20,15 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// recheckInterval is how often refused objects are checked again: an issuer may become valid by the clock alone.
+// recheckInterval is how often refused objects are checked again: time alone can make an issuer valid.
 const recheckInterval = time.Minute
 
-// follower turns the issuer Secret and the bundle of namespace tulle into an Authority, on every replica.
+// follower builds an Authority from the issuer Secret and the bundle of namespace tulle, on every replica.
 type follower struct {
 	client    kubernetes.Interface
 	namespace string
 	profile   ca.Profile
-	authority *latest.Cell[*Authority] // written here alone
+	authority *latest.Cell[*Authority] // only follower writes it
 	changed   func()                   // called after each event of either object
 	announce  func(notice)
 	log       *zap.Logger
@@ -42,7 +42,7 @@ func named(name string) func(*metav1.ListOptions) {
 }
 
 func (f *follower) Run(ctx context.Context) error {
-	events := latest.NewSignal() // one pending event stands for any number: both objects are read again
+	events := latest.NewSignal() // one pending event is enough: both objects are read again
 	notify := cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(any) { events.Notify() },
 		UpdateFunc: func(any, any) { events.Notify() },
@@ -66,7 +66,7 @@ func (f *follower) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// watchAnchor calls changed after each event of the anchor's Secret. It stores no data of the Secret.
+// watchAnchor calls changed after each event of the anchor's Secret. It does not store the Secret's data.
 func watchAnchor(ctx context.Context, client kubernetes.Interface, namespace string, changed func()) error {
 	secrets := coreinformers.NewFilteredSecretInformer(client, namespace, 0, nil, named(anchorSecret))
 	bare := func(obj any) (any, error) {
@@ -101,7 +101,7 @@ func (f *follower) loop(ctx context.Context, events <-chan struct{}, read func()
 	defer recheck.Stop()
 	var reported []notice
 	event := true
-	var version string // of the Secret that was looked at last
+	var version string // of the Secret at the last check
 	for {
 		in := read()
 		old, _ := f.authority.Load()
@@ -117,7 +117,7 @@ func (f *follower) loop(ctx context.Context, events <-chan struct{}, read func()
 			}
 			version = in.issuer.ResourceVersion
 		}
-		// The same problem is reported once per change of the objects, not at each check.
+		// Report the same problem once per change of the objects, not at each check.
 		if event || !slices.EqualFunc(notices, reported, func(a, b notice) bool { return a.reason == b.reason }) {
 			for _, n := range notices {
 				f.announce(n)

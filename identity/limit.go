@@ -7,12 +7,12 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Limits says how many requests a second are answered, and how many at once after a quiet time. A request must pass all
-// three: by the address that it comes from, before anything is spent on it; by the identity that it proved; and of all
-// together.
+// Limits bounds the requests that are answered: a rate per second, and a burst after a quiet time. A request must pass
+// all three limits. The limit of its address applies before anything else is done, then that of its proven identity,
+// and that of all requests together.
 type Limits struct {
 	Address, Identity, Global Limit
-	// InFlight bounds the requests in work at one time.
+	// InFlight bounds the number of requests in progress.
 	InFlight int
 }
 
@@ -22,14 +22,14 @@ type Limit struct {
 	Burst     int
 }
 
-// DefaultLimits let ten thousand pods start within half a minute, while one pod that floods gets no more than one in
-// fifty.
+// DefaultLimits returns limits with which ten thousand pods start within half a minute. A single pod that floods gets
+// at most one request in fifty.
 func DefaultLimits() Limits {
 	return Limits{Address: Limit{10, 50}, Identity: Limit{100, 500}, Global: Limit{500, 1000}, InFlight: 64}
 }
 
-// maxBuckets bounds what a keyedLimiter remembers. More addresses or identities than that within one refill time means
-// that some of them start with a full bucket again; the limit of all together holds regardless.
+// maxBuckets bounds the buckets of a keyedLimiter. If more addresses or identities appear within one refill time, some
+// of them start with a full bucket again. The limit of all requests together still applies.
 const maxBuckets = 16384
 
 // keyedLimiter is a token bucket for each key.
@@ -45,7 +45,7 @@ func newKeyedLimiter[K comparable](limit Limit) *keyedLimiter[K] {
 	return &keyedLimiter[K]{limit: limit, buckets: map[K]*rate.Limiter{}}
 }
 
-// allow takes a token of key's bucket, if there is one.
+// allow takes a token of key's bucket. It returns false if there is none.
 func (l *keyedLimiter[K]) allow(key K, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -60,7 +60,7 @@ func (l *keyedLimiter[K]) allow(key K, now time.Time) bool {
 	return bucket.AllowN(now, 1)
 }
 
-// makeRoom forgets the buckets that are full again, which changes nothing, at most once a second; else any one.
+// makeRoom drops the full buckets, at most once a second: that changes no result. Otherwise it drops any bucket.
 func (l *keyedLimiter[K]) makeRoom(now time.Time) {
 	if now.Sub(l.swept) >= time.Second {
 		l.swept = now

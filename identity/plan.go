@@ -16,43 +16,43 @@ import (
 )
 
 const (
-	// anchorSecret has the trust anchor that the controller made, with its key. Without it the controller cannot renew
-	// the issuer.
+	// anchorSecret has the trust anchor that the controller made, with its key. Without the key the controller cannot
+	// renew the issuer.
 	anchorSecret = mesh.AnchorSecret
-	// madeAnnotation marks an issuer that the controller made, by the fingerprint of its certificate. An issuer that
-	// somebody else puts into the same Secret later does not match.
+	// madeAnnotation marks an issuer that the controller made. Its value is the fingerprint of the certificate, so it
+	// does not match an issuer that another program writes into the same Secret later.
 	madeAnnotation = mesh.MadeIssuerAnnotation
-	// replaceAnnotation, on the bundle's ConfigMap, asks for a new anchor: each value once. A value is done when it is the
-	// madeForAnnotation of the anchor's Secret.
+	// replaceAnnotation, on the bundle's ConfigMap, requests a new anchor, once for each value. A request is done when
+	// the madeForAnnotation of the anchor's Secret has its value.
 	replaceAnnotation = "tulle.dev/replace-anchor"
 	madeForAnnotation = "tulle.dev/made-for"
-	// propagation is how long a new anchor is handed out before anything is issued under it: kubelets bring a ConfigMap
-	// into a pod within their sync period and the life of their cache, a minute each.
+	// propagation is how long a new anchor is distributed before an issuer under it is used. A kubelet updates a
+	// ConfigMap in a pod within its sync period and the lifetime of its cache, a minute each.
 	propagation = 3 * time.Minute
-	// lookInterval is how often the leader checks without being woken.
+	// lookInterval is how often the leader checks without an event.
 	lookInterval = time.Hour
 )
 
-// observed has the objects that the leader finds in namespace tulle; nil is an object that does not exist.
+// observed has the objects that the leader finds in namespace tulle. A nil field is an object that does not exist.
 type observed struct {
 	issuer *corev1.Secret
 	anchor *corev1.Secret
 	roots  *corev1.ConfigMap
 }
 
-// ownership says which objects something else writes.
+// ownership lists the objects that another program writes.
 type ownership struct {
 	externalIssuer bool
 	externalRoots  bool
 }
 
-// lastKnown is what the leader saw earlier. With it, deleted objects are restored and not made anew.
+// lastKnown is what the leader saw earlier. From it, deleted objects are restored instead of made anew.
 type lastKnown struct {
-	bundle []byte         // of the active authority, nil if there is none
-	anchor *corev1.Secret // the anchor's Secret as it was seen last, nil if never
+	bundle []byte         // of the active authority; nil if there is none
+	anchor *corev1.Secret // the anchor's Secret at the last look; nil if never seen
 }
 
-// others reports whether anchors other than this one are active.
+// others reports whether other anchors than this one are active.
 func (m lastKnown) others(anchor *x509.Certificate) bool {
 	roots, err := mesh.ParseRoots(m.bundle)
 	return err == nil && !(len(roots) == 1 && roots[0].Equal(anchor))
@@ -68,7 +68,7 @@ const (
 	makeIssuer
 )
 
-// step is the next thing to do.
+// step is the next action.
 type step struct {
 	action action
 	roots  []byte        // for writeRoots
@@ -77,16 +77,16 @@ type step struct {
 	problem
 }
 
-// problem is what the leader cannot repair. It is reported to the operator once.
+// problem is a state that the leader cannot repair. The operator gets one report of it.
 type problem struct {
 	notice
-	missing bool // the trust anchor is
+	missing bool // the trust anchor is missing
 }
 
-// plan returns what the leader must write next, one object at a time, until nothing is left but to wait. The order lets
-// peers verify each other all the time: an anchor is in the bundle before an issuer is under it, and an issuer moves to
-// a new anchor only when the bundle has reached the pods. While certificates under an anchor may be in use, it is never
-// replaced unasked: it is restored, or its absence is reported.
+// plan returns what the leader must write next, one object at a time. If nothing is left to write, it returns a wait.
+// The order ensures that peers can always verify each other: an anchor is in the bundle before an issuer is under it.
+// An issuer moves to a new anchor only when the bundle has reached the pods. While certificates under an anchor may be
+// in use, plan replaces it only on request: it restores the anchor or reports it missing.
 func plan(e observed, own ownership, known lastKnown, now time.Time) (step, error) {
 	anchor := planAnchor(e, own, known)
 	if anchor.action != wait {
@@ -99,7 +99,7 @@ func plan(e observed, own ownership, known lastKnown, now time.Time) (step, erro
 	return next, err
 }
 
-// planAnchor returns the step for the anchor itself.
+// planAnchor returns the step for the anchor.
 func planAnchor(e observed, own ownership, known lastKnown) step {
 	asked := asked(e.roots)
 	if own.externalIssuer || e.issuer != nil && !isOurs(e.issuer) {
@@ -119,7 +119,7 @@ func planAnchor(e observed, own ownership, known lastKnown) step {
 	case asked != "":
 		return step{action: makeAnchor}
 	case e.issuer == nil && len(present(e.roots)) == 0 && known.bundle == nil:
-		return step{action: makeAnchor} // there was nothing before
+		return step{action: makeAnchor} // the first installation
 	}
 	message := "nothing can be issued"
 	if e.issuer != nil || known.bundle != nil {
@@ -130,7 +130,7 @@ func planAnchor(e observed, own ownership, known lastKnown) step {
 		anchorSecret, message, replaceAnnotation, mesh.TrustRootsConfigMap)}}}
 }
 
-// planBelow returns the step for the bundle and for the issuer.
+// planBelow returns the step for the bundle and the issuer.
 func planBelow(e observed, own ownership, known lastKnown, now time.Time) (step, error) {
 	if !own.externalRoots {
 		roots, err := planRoots(e, known.bundle)
@@ -147,7 +147,7 @@ func planBelow(e observed, own ownership, known lastKnown, now time.Time) (step,
 	return planIssuer(e, known, now)
 }
 
-// planRoots returns the bundle to write, nil if what is there will do.
+// planRoots returns the bundle to write, or nil if the current one is right.
 func planRoots(e observed, lastGood []byte) ([]byte, error) {
 	present := present(e.roots)
 	if len(present) == 0 {
@@ -166,7 +166,7 @@ func planRoots(e observed, lastGood []byte) ([]byte, error) {
 	return want, nil
 }
 
-// present returns the bundle of the ConfigMap, nil if there is none.
+// present returns the bundle of the ConfigMap, or nil if there is none.
 func present(roots *corev1.ConfigMap) []byte {
 	if roots == nil {
 		return nil
@@ -182,7 +182,7 @@ func asked(roots *corev1.ConfigMap) string {
 	return roots.Annotations[replaceAnnotation]
 }
 
-// bundleWith returns the bundle with the anchor of the Secret appended, unless it has it.
+// bundleWith returns the bundle with the anchor of the Secret. It appends the anchor unless the bundle has it.
 func bundleWith(bundle []byte, anchor *corev1.Secret) ([]byte, error) {
 	if anchor == nil {
 		return bundle, nil
@@ -223,7 +223,7 @@ func planIssuer(e observed, known lastKnown, now time.Time) (step, error) {
 	reachedPods := parent.Leaf.NotBefore.Add(ca.Backdate + propagation)
 	if e.issuer == nil {
 		if known.others(parent.Leaf) && now.Before(reachedPods) {
-			return step{pause: reachedPods.Sub(now)}, nil // the last valid issuer serves until pods have this anchor
+			return step{pause: reachedPods.Sub(now)}, nil // the last valid issuer serves until this anchor has reached the pods
 		}
 		return renew, nil
 	}

@@ -19,13 +19,13 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// publishers is how many namespaces are written at one time.
+// publishers is how many namespaces are written at the same time.
 const publishers = 4
 
-// publisher is the leader's part in all other namespaces: it keeps a copy of the bundle in each.
+// publisher maintains a copy of the bundle in every other namespace. Only the leader runs it.
 type publisher struct {
 	client    kubernetes.Interface
-	namespace string // where the source is
+	namespace string // where the original is
 	authority *latest.Cell[*Authority]
 	metrics   *metrics
 	log       *zap.Logger
@@ -64,7 +64,7 @@ func (p *publisher) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// watch adds the handler and keeps of each object only what is looked at.
+// watch adds the handler, and stores only the fields of each object that are used.
 func watch(informer cache.SharedIndexInformer, h cache.ResourceEventHandler) error {
 	if err := informer.SetTransform(trim); err != nil {
 		return fmt.Errorf("watch: %w", err)
@@ -75,7 +75,8 @@ func watch(informer cache.SharedIndexInformer, h cache.ResourceEventHandler) err
 	return nil
 }
 
-// trim returns a copy with little more than what reconcile reads; clusters have thousands of namespaces.
+// trim returns a copy with little more than the fields that reconcile reads: a cluster may have thousands of
+// namespaces.
 func trim(obj any) (any, error) {
 	switch o := obj.(type) {
 	case *corev1.Namespace:
@@ -106,7 +107,7 @@ func handler(do func(metav1.Object)) cache.ResourceEventHandlerFuncs {
 	return cache.ResourceEventHandlerFuncs{AddFunc: each, UpdateFunc: func(_, obj any) { each(obj) }, DeleteFunc: each}
 }
 
-// followBundle queues every namespace when the active bundle changes.
+// followBundle queues all namespaces when the active bundle changes.
 func (p *publisher) followBundle(ctx context.Context, queue workqueue.TypedRateLimitingInterface[string],
 	namespaces cache.Store) error {
 	var seen uint64
@@ -143,8 +144,8 @@ func (p *publisher) work(ctx context.Context, queue workqueue.TypedRateLimitingI
 	}
 }
 
-// reconcile writes the copy of one namespace if it is missing or says something else. It returns how long to wait first
-// where another writer keeps changing the copy.
+// reconcile writes the copy of one namespace if it is missing or differs. If another writer keeps changing the copy, it
+// returns how long to wait before the write.
 func (p *publisher) reconcile(ctx context.Context, name string, namespaces, copies cache.Store) (wait time.Duration,
 	err error) {
 	authority, seq := p.authority.Load()
@@ -166,7 +167,7 @@ func (p *publisher) reconcile(ctx context.Context, name string, namespaces, copi
 	}
 	err = applyRoots(ctx, p.client, name, p.namespace, authority.bundle)
 	if apierrors.IsNotFound(err) || apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
-		return 0, nil // the namespace goes away, and the copy with it
+		return 0, nil // the namespace is being deleted, and the copy with it
 	}
 	if err != nil {
 		return 0, err

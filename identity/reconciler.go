@@ -23,10 +23,10 @@ import (
 // fieldManager is the controller's name in server-side apply.
 const fieldManager = "tulle-identity"
 
-// maxSteps is more than any plan takes: making an anchor, a bundle and an issuer are three.
+// maxSteps bounds the steps of one plan. The longest plan has three: an anchor, a bundle and an issuer.
 const maxSteps = 8
 
-// reconciler is the leader's work in namespace tulle: it does the steps of plan.
+// reconciler does the leader's work in namespace tulle: the steps of plan.
 type reconciler struct {
 	client      kubernetes.Interface
 	namespace   string
@@ -35,11 +35,11 @@ type reconciler struct {
 	authority   *latest.Cell[*Authority]
 	wake        latest.Signal
 	announce    func(notice)
-	missing     prometheus.Gauge // whether the trust anchor is
+	missing     prometheus.Gauge // 1 if the trust anchor is missing
 	log         *zap.Logger
 
-	seen     *corev1.Secret // the anchor's, as it was seen last
-	reported notice         // of the problem there is, so that it is reported once
+	seen     *corev1.Secret // the anchor's Secret at the last look
+	reported notice         // the current problem, so that it is reported once
 }
 
 func (r *reconciler) Run(ctx context.Context) error {
@@ -65,7 +65,7 @@ func (r *reconciler) Run(ctx context.Context) error {
 	}
 }
 
-// reconcile does the steps of plan until there is nothing to do, and returns the time until the next check.
+// reconcile does the steps of plan until none is left. It returns the time until the next check.
 func (r *reconciler) reconcile(ctx context.Context) (time.Duration, error) {
 	for range maxSteps {
 		e, err := r.look(ctx)
@@ -88,7 +88,7 @@ func (r *reconciler) reconcile(ctx context.Context) (time.Duration, error) {
 		maxSteps)
 }
 
-// remember returns what is known from before e, and stores the anchor of e.
+// remember returns what was known before e, and stores the anchor of e.
 func (r *reconciler) remember(e observed) lastKnown {
 	var known lastKnown
 	if a, seq := r.authority.Load(); seq > 0 {
@@ -100,7 +100,7 @@ func (r *reconciler) remember(e observed) lastKnown {
 			r.seen = e.anchor
 		}
 	case e.issuer != nil && !isOurs(e.issuer):
-		r.seen = nil // with an external issuer, the anchor has nothing left to sign
+		r.seen = nil // with an external issuer, the anchor signs nothing
 	}
 	known.anchor = r.seen
 	return known
@@ -139,7 +139,7 @@ func (r *reconciler) look(ctx context.Context) (observed, error) {
 	return e, nil
 }
 
-// found returns nil for an object that does not exist.
+// found returns nil for an object that does not exist, and other errors.
 func found[T any](obj *T, err error) (*T, error) {
 	if apierrors.IsNotFound(err) {
 		return nil, nil
@@ -192,7 +192,7 @@ func (r *reconciler) do(ctx context.Context, s step, e observed) error {
 	}
 }
 
-// applyAnchor writes the anchor's Secret; madeFor is the value of replaceAnnotation that it answers, "" if none.
+// applyAnchor writes the anchor's Secret. madeFor is the value of replaceAnnotation that requested the anchor, or "".
 func (r *reconciler) applyAnchor(ctx context.Context, pair ca.Pair, madeFor string) error {
 	var annotations map[string]string
 	if madeFor != "" {
@@ -214,8 +214,8 @@ func (r *reconciler) applySecret(ctx context.Context, name string, pair ca.Pair,
 	return nil
 }
 
-// applyRoots writes the bundle into namespace. Server-side apply, unlike create, is authorized by the object's name:
-// the role holds it to this one (docs/rbac.md).
+// applyRoots writes the bundle into namespace. The API server authorizes server-side apply by the object's name, unlike
+// create. So the role allows this one name only (docs/rbac.md).
 func applyRoots(ctx context.Context, client kubernetes.Interface, namespace, controlPlane string, bundle []byte) error {
 	roots := applycore.ConfigMap(mesh.TrustRootsConfigMap, namespace).
 		WithLabels(map[string]string{mesh.ControlPlaneNSLabel: controlPlane, mesh.ControlPlaneComponentLabel: "identity"}).

@@ -7,8 +7,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Refusal is why a request got no certificate. Code is the gRPC code, Reason the word that the counter, the log and the
-// message to the caller share.
+// Refusal is the reason why a request gets no certificate. Code is the gRPC code. The counter, the log and the message
+// to the caller all use the word Reason.
 type Refusal struct {
 	Code   codes.Code
 	Reason string
@@ -24,7 +24,7 @@ func (r *Refusal) Error() string { return r.Reason + ": " + r.Err.Error() }
 // Unwrap returns the cause.
 func (r *Refusal) Unwrap() error { return r.Err }
 
-// GRPCStatus makes the Refusal what a gRPC client sees.
+// GRPCStatus returns the status that a gRPC client sees.
 func (r *Refusal) GRPCStatus() *status.Status { return status.New(r.Code, r.Error()) }
 
 // The reasons of refusals.

@@ -16,20 +16,20 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// Caller is who a token proves its bearer to be.
+// Caller is the identity that a token proves.
 type Caller struct {
 	ID     mesh.ID
 	Pod    string
 	PodUID string
 }
 
-// Reviewer tells whose a token is. Its errors are *Refusal.
+// Reviewer returns the owner of a token. Its errors are *Refusal.
 type Reviewer interface {
 	Review(ctx context.Context, token string) (Caller, error)
 }
 
-// TokenReview asks the API server. It accepts tokens of the audience mesh.TokenAudience alone, and only those that are
-// bound to a pod: the API server refuses such a token once its pod is gone.
+// TokenReview asks the API server. It accepts only tokens of the audience mesh.TokenAudience that are bound to a pod:
+// the API server refuses such a token once its pod is deleted.
 type TokenReview struct {
 	Client      kubernetes.Interface
 	TrustDomain string
@@ -57,8 +57,8 @@ func callerOf(status *authv1.TokenReviewStatus, trustDomain string) (Caller, err
 		return Caller{}, refuse(codes.Unauthenticated, reasonTokenInvalid, "the API server does not accept the token: %s",
 			status.Error)
 	}
-	// An API server that knows nothing of audiences authenticates and leaves them empty; such an answer proves nothing
-	// about ours.
+	// An API server without support for audiences authenticates and leaves the audiences empty. Such a response proves
+	// nothing about our audience.
 	if !slices.Contains(status.Audiences, mesh.TokenAudience) {
 		return Caller{}, refuse(codes.Unauthenticated, reasonTokenAudience, "the token is for %q, want %q", status.Audiences,
 			mesh.TokenAudience)
@@ -84,14 +84,14 @@ func single(values authv1.ExtraValue) string {
 	return values[0]
 }
 
-// Limits of a reviewCache. A pod that is deleted keeps its right to a certificate for cacheTTL at most.
+// Limits of a reviewCache. A deleted pod can still get a certificate for at most cacheTTL.
 const (
 	cacheTTL  = 10 * time.Second
 	cacheSize = 4096
 )
 
-// reviewCache answers for a token that was accepted a moment ago, so that a caller in a loop costs the API server one
-// review in ten seconds. Refusals are not kept: what was wrong may have been put right.
+// reviewCache remembers accepted tokens, so that a caller in a loop costs the API server one review in ten seconds. It
+// does not store refusals: the cause may have been removed.
 type reviewCache struct {
 	next Reviewer
 

@@ -19,13 +19,13 @@ import (
 )
 
 const (
-	// maxWait is how long a request waits when too many are in progress.
+	// maxWait is how long a request waits while too many are in progress.
 	maxWait = time.Second
-	// reviewTimeout bounds the question to the API server; proxies give up after ten seconds.
+	// reviewTimeout bounds the request to the API server. Proxies give up after ten seconds.
 	reviewTimeout = 8 * time.Second
 )
 
-// Server answers Certify. It may be used by several goroutines.
+// Server serves Certify. Its methods may be called by several goroutines.
 type Server struct {
 	pb.UnimplementedIdentityServer
 
@@ -37,7 +37,7 @@ type Server struct {
 	byAddress  *keyedLimiter[netip.Addr]
 	byIdentity *keyedLimiter[mesh.ID]
 	global     *rate.Limiter
-	inFlight   chan struct{} // holds one value for each request in work
+	inFlight   chan struct{} // has one value for each request in progress
 }
 
 func newServer(authority *latest.Cell[*Authority], reviewer Reviewer, limits Limits, log *zap.Logger,
@@ -66,7 +66,7 @@ func (s *Server) Certify(ctx context.Context, req *pb.CertifyRequest) (*pb.Certi
 		s.metrics.refusals.WithLabelValues(refusal.Reason).Inc()
 		line := s.log.Warn
 		if refusal.Code == codes.ResourceExhausted {
-			line = s.log.Debug // a flood must not flood the log; the counter shows it
+			line = s.log.Debug // a flood of requests must not flood the log; the counter shows it
 		}
 		line("denied certificate", zap.String("reason", refusal.Reason), zap.Error(refusal.Err),
 			zap.Stringer("client", addr))
@@ -99,7 +99,7 @@ func (s *Server) certify(ctx context.Context, req *pb.CertifyRequest, addr netip
 	return s.issue(req.GetCsr(), caller, addr, now)
 }
 
-// enter waits for a place among the requests in work.
+// enter waits until one more request may be in progress.
 func (s *Server) enter(ctx context.Context) (leave func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, maxWait)
 	defer cancel()
@@ -136,7 +136,7 @@ func (s *Server) issue(csr []byte, caller Caller, addr netip.Addr, now time.Time
 	case err != nil:
 		return nil, err
 	}
-	// The audit line comes first: a signature that nobody recorded cannot exist.
+	// Write the audit line first: no signature may exist without a record.
 	s.log.Info("certificate issued", zap.Stringer("id", caller.ID), zap.String("pod", caller.Pod),
 		zap.String("podUID", caller.PodUID),
 		zap.String("serial", token.Serial.Text(16)), zap.Time("notAfter", token.NotAfter), zap.Stringer("client", addr))

@@ -23,19 +23,19 @@ import (
 const (
 	// servingRetry is the pause after the server could not issue its own certificate.
 	servingRetry = 10 * time.Second
-	// servingLook is the longest time between two looks at the wall clock: a timer stands still while the machine sleeps,
-	// and knows nothing of a clock that was set.
+	// servingLook is the longest time between two checks of the wall clock: a timer does not advance while the machine
+	// sleeps, and does not notice a changed clock.
 	servingLook = time.Minute
 )
 
-// serving keeps the certificate that the server itself presents: one that it issues to itself by the same rules as any
-// other, anew whenever the authority changes or half of the life is over.
+// serving maintains the server's own certificate. The server issues it to itself by the usual rules. It issues a new
+// one when the authority changes and when half of the lifetime is over.
 type serving struct {
 	id        mesh.ID
 	authority *latest.Cell[*Authority]
 	log       *zap.Logger
 	cert      atomic.Pointer[tls.Certificate]
-	ready     chan struct{} // closed with the first certificate
+	ready     chan struct{} // closed when the first certificate is active
 	once      sync.Once
 }
 
@@ -57,8 +57,8 @@ func (s *serving) Run(ctx context.Context) error {
 	return err
 }
 
-// due reports whether now, by the wall clock, is in the second half of the certificate's life, or before the
-// certificate's time.
+// due reports whether the certificate must be replaced at now, by the wall clock. That is in the second half of its
+// lifetime, and before it becomes valid.
 func (s *serving) due(now time.Time) bool {
 	cert := s.cert.Load()
 	if cert == nil {
@@ -78,7 +78,7 @@ func (s *serving) renew(authority *Authority) error {
 	return nil
 }
 
-// next waits for another authority, for the pause at most.
+// next waits for another authority, but at most for the pause.
 func (s *serving) next(ctx context.Context, current *Authority, seen uint64, pause time.Duration) (*Authority, uint64,
 	error) {
 	waiting, cancel := context.WithTimeout(ctx, pause)
@@ -114,7 +114,7 @@ func selfIssue(authority *Authority, id mesh.ID, now time.Time) (*tls.Certificat
 	return &tls.Certificate{Certificate: leaf.Chain, PrivateKey: key, Leaf: cert}, nil
 }
 
-// tlsConfig is mesh TLS without certificates of clients: they come here to get one.
+// tlsConfig returns mesh TLS without client certificates: clients call to get one.
 func (s *serving) tlsConfig() *tls.Config {
 	return &tls.Config{
 		MinVersion:             tls.VersionTLS13,

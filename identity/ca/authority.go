@@ -16,11 +16,11 @@ import (
 	"time"
 )
 
-// Lives of the certificates that Tulle makes for itself.
+// Lifetimes of the certificates that Tulle makes for itself.
 const (
 	AnchorLifetime = 10 * 365 * 24 * time.Hour
 	IssuerLifetime = 365 * 24 * time.Hour
-	// Backdate lets machines whose clock is late accept a new authority at once.
+	// Backdate lets machines whose clock is slow accept a new authority at once.
 	Backdate = time.Minute
 )
 
@@ -35,7 +35,7 @@ func (p Pair) Equal(q Pair) bool {
 	return bytes.Equal(p.CertPEM, q.CertPEM) && bytes.Equal(p.KeyPEM, q.KeyPEM)
 }
 
-// NewAnchor makes a self-signed trust anchor, ECDSA P-256, for trustDomain.
+// NewAnchor makes a self-signed trust anchor (ECDSA P-256) for trustDomain.
 func NewAnchor(trustDomain string, now time.Time) (Pair, error) {
 	template, err := authority("Tulle trust anchor", now, now.Add(AnchorLifetime))
 	if err != nil {
@@ -51,7 +51,7 @@ func NewAnchor(trustDomain string, now time.Time) (Pair, error) {
 	return sign(template, template, key, key)
 }
 
-// NewIssuer makes an issuer below anchor. It may sign leafs only, and never outlives the anchor.
+// NewIssuer makes an issuer under anchor. It may sign only leaf certificates, and does not outlive the anchor.
 func NewIssuer(anchor Pair, now time.Time) (Pair, error) {
 	parent, err := tls.X509KeyPair(anchor.CertPEM, anchor.KeyPEM)
 	if err != nil {
@@ -81,8 +81,8 @@ func NewIssuer(anchor Pair, now time.Time) (Pair, error) {
 	return sign(template, parent.Leaf, key, signer)
 }
 
-// authority returns the template of a CA certificate. The time in its name tells two generations apart for a human
-// reader.
+// authority returns the template of a CA certificate. Its name contains the time, so that people can distinguish two
+// generations.
 func authority(name string, now, end time.Time) (*x509.Certificate, error) {
 	serial, err := newSerial()
 	if err != nil {

@@ -14,11 +14,11 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// minRemaining is the least life a leaf may have after it was clamped to its issuer's end.
+// minRemaining is the shortest lifetime that a leaf may have after clamping to its issuer's end.
 const minRemaining = time.Minute
 
-// Token is the right to one certificate: everything about it is decided, nothing is signed. The exported facts are for
-// the audit line that comes before Issue.
+// Token is the right to one certificate: everything is decided, and nothing is signed. The exported fields are for the
+// audit line, which is written before Issue.
 type Token struct {
 	ID        mesh.ID
 	Serial    *big.Int
@@ -32,14 +32,14 @@ type Token struct {
 
 // Leaf is an issued certificate.
 type Leaf struct {
-	// Chain is DER, leaf first, without the anchor.
+	// Chain is DER, the leaf first, without the anchor.
 	Chain    [][]byte
 	NotAfter time.Time
 }
 
-// Prepare checks the request csr (PKCS #10, DER) of the caller that proved to be id, and fixes what its certificate
-// will say. Only the public key comes from the request. The validity is the profile's, clamped to the issuer's own.
-// Errors wrap ErrRequest, ErrForeignName, ErrIssuerExpired or mesh.ErrNotID.
+// Prepare checks a request and decides what its certificate will contain. csr is PKCS #10, DER; id is the identity that
+// the caller proved. Only the public key comes from the request. The validity is the profile's, clamped to the issuer's
+// own. Errors wrap ErrRequest, ErrForeignName, ErrIssuerExpired or mesh.ErrNotID.
 func (i *Issuer) Prepare(csr []byte, id mesh.ID, now time.Time) (*Token, error) {
 	if err := id.Validate(); err != nil {
 		return nil, err
@@ -65,10 +65,11 @@ func (i *Issuer) Prepare(csr []byte, id mesh.ID, now time.Time) (*Token, error) 
 	return &Token{ID: id, Serial: serial, NotBefore: notBefore, NotAfter: notAfter, issuer: i, key: req.PublicKey}, nil
 }
 
-// Issue signs what Prepare decided. A second Issue of one token, or one of another issuer's token, is an error.
+// Issue signs what Prepare decided. It returns an error for a token that was issued before or that another issuer
+// prepared.
 //
-// The leaf is an X.509-SVID (SPIFFE X509-SVID §2 to §4): one URI SAN, critical because the subject is empty (RFC 5280
-// §4.2.1.6), no CA, key usage digitalSignature alone.
+// The leaf is an X.509-SVID (SPIFFE X509-SVID §2 to §4). It has one URI SAN, which is critical because the subject is
+// empty (RFC 5280 §4.2.1.6). It is not a CA, and its only key usage is digitalSignature.
 func (i *Issuer) Issue(t *Token) (*Leaf, error) {
 	if t.issuer != i {
 		return nil, errors.New("issue certificate: token of another issuer")
@@ -105,7 +106,7 @@ func (i *Issuer) sign(t *Token) ([]byte, error) {
 	return der, nil
 }
 
-// newSerial returns 128 random bits below a leading one, so that the number is never zero (RFC 5280 §4.1.2.2).
+// newSerial returns 128 random bits after a leading 1, so that the number is never zero (RFC 5280 §4.1.2.2).
 func newSerial() (*big.Int, error) {
 	bytes := make([]byte, 17)
 	if _, err := rand.Read(bytes[1:]); err != nil {

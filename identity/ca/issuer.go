@@ -11,22 +11,22 @@ import (
 	"time"
 )
 
-// Limits of a leaf's life. The upper one is what makes revocation lists unnecessary.
+// Limits of a leaf's lifetime. The upper limit makes revocation lists unnecessary.
 const (
 	MaxLifetime = 24 * time.Hour
 	MinLifetime = 10 * time.Minute
 	MaxSkew     = 10 * time.Minute
 )
 
-// Profile says how long the certificates of an Issuer live. The zero Profile means MaxLifetime without skew.
+// Profile is the lifetime of an Issuer's certificates. The zero Profile means MaxLifetime without skew.
 type Profile struct {
-	// Lifetime counts from the moment of issue; 0 is MaxLifetime.
+	// Lifetime begins at the moment of issue; 0 means MaxLifetime.
 	Lifetime time.Duration
-	// Skew backdates a certificate so that a peer whose clock is late accepts it at once.
+	// Skew backdates a certificate so that a peer whose clock is slow accepts it at once.
 	Skew time.Duration
 }
 
-// Validate returns an error if a duration lies outside of the limits above.
+// Validate returns an error if a duration is outside the limits above.
 func (p Profile) Validate() error {
 	if p.Lifetime != 0 && (p.Lifetime < MinLifetime || p.Lifetime > MaxLifetime) {
 		return fmt.Errorf("issuance lifetime %v: want %v to %v", p.Lifetime, MinLifetime, MaxLifetime)
@@ -44,21 +44,21 @@ func (p Profile) lifetime() time.Duration {
 	return p.Lifetime
 }
 
-// Issuer signs certificates of workloads. It is immutable and may be used by several goroutines.
+// Issuer signs certificates of workloads. It is immutable, and several goroutines may use it.
 type Issuer struct {
 	profile Profile
 	cert    *x509.Certificate
 	key     crypto.Signer
-	// chain is what a peer needs between a leaf and its anchor, DER: the issuer and its own intermediates; empty when it
-	// is an anchor.
+	// chain has the certificates between a leaf and its anchor, DER: the issuer and its intermediates. It is empty if
+	// the issuer is an anchor.
 	chain    [][]byte
-	notAfter time.Time // the first end in the chain, anchor included
+	notAfter time.Time // the earliest end in the chain, anchor included
 }
 
-// Load reads an issuer from PEM: certPEM holds the issuer's certificate, then the intermediates up to an anchor, if
-// any; keyPEM its private key (PKCS #8, SEC 1). The error says which check failed: key and certificate belong together,
-// key type (ECDSA P-256 or P-384, Ed25519), is a CA, and a leaf that it signs verifies at now by a path to one of
-// anchors.
+// Load reads an issuer from PEM. certPEM has the issuer's certificate, then the intermediates up to an anchor, if any.
+// keyPEM has its private key (PKCS #8, SEC 1). Load checks four things, and the error names the failed check. Key and
+// certificate must match. The key type must be ECDSA P-256 or P-384, or Ed25519. The certificate must be a CA. A leaf
+// that it signs must verify at now by a path to one of anchors.
 func Load(certPEM, keyPEM []byte, anchors []*x509.Certificate, profile Profile, now time.Time) (*Issuer, error) {
 	if err := profile.Validate(); err != nil {
 		return nil, err
@@ -84,9 +84,9 @@ func Load(certPEM, keyPEM []byte, anchors []*x509.Certificate, profile Profile, 
 	return i, nil
 }
 
-// findPath signs a throw-away leaf, verifies it as a peer would, and sets chain and notAfter from the path that stays
-// valid longest. So whatever would make peers refuse the issuer's leafs (path length, extended key usage, an anchor
-// that is missing) shows here.
+// findPath signs a test leaf, verifies it as a peer would, and sets chain and notAfter from the path that is valid
+// longest. So it finds everything that would make peers refuse the issuer's leaf certificates: path length, extended
+// key usage, a missing anchor.
 func (i *Issuer) findPath(intermediates [][]byte, anchors []*x509.Certificate, now time.Time) error {
 	opts := x509.VerifyOptions{Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), CurrentTime: now}
 	for _, anchor := range anchors {
@@ -148,11 +148,11 @@ func firstEnd(path []*x509.Certificate) time.Time {
 // Certificate returns the issuer's own certificate. It must not be changed.
 func (i *Issuer) Certificate() *x509.Certificate { return i.cert }
 
-// NotAfter returns the moment from which nothing that the issuer signed verifies any more: the first end on its path to
-// an anchor.
+// NotAfter returns the time from which no certificate of the issuer verifies: the earliest end on its path to an
+// anchor.
 func (i *Issuer) NotAfter() time.Time { return i.notAfter }
 
-// checkKey returns an error unless key is of a type that mesh TLS uses.
+// checkKey returns an error unless mesh TLS uses the type of key.
 func checkKey(key crypto.PublicKey) error {
 	switch k := key.(type) {
 	case ed25519.PublicKey:

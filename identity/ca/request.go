@@ -9,14 +9,14 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// Errors that callers tell apart.
+// Errors that callers distinguish.
 var (
-	// ErrRequest is wrapped when a request cannot be read, is not signed by its own key, or its key is of a type not
-	// allowed.
+	// ErrRequest is wrapped if a request cannot be parsed, is not signed by its own key, or has a key of a type that is
+	// not allowed.
 	ErrRequest = errors.New("bad certificate request")
-	// ErrForeignName is wrapped when a request names anybody but the identity that its sender proved.
+	// ErrForeignName is wrapped if a request has a name other than the identity that its sender proved.
 	ErrForeignName = errors.New("certificate request names somebody else")
-	// ErrIssuerExpired is wrapped when the issuer has too little life left to issue anything useful.
+	// ErrIssuerExpired is wrapped if the issuer's remaining lifetime is too short to issue a useful certificate.
 	ErrIssuerExpired = errors.New("issuer has expired")
 )
 
@@ -25,8 +25,8 @@ var oidSubjectAltName = asn1.ObjectIdentifier{2, 5, 29, 17}
 // sanURI is the tag of uniformResourceIdentifier in a GeneralName. Source: RFC 5280 §4.2.1.6.
 const sanURI = 6
 
-// checkRequest reads a PKCS #10 request and proves possession of its key. The request must be silent about its subject
-// or name id, as one URI SAN, and nothing else.
+// checkRequest reads a PKCS #10 request and proves possession of its key. The request must have no subject, and either
+// no name or only id as one URI SAN.
 func checkRequest(der []byte, id mesh.ID) (*x509.CertificateRequest, error) {
 	csr, err := x509.ParseCertificateRequest(der)
 	if err != nil {
@@ -52,7 +52,7 @@ func checkRequest(der []byte, id mesh.ID) (*x509.CertificateRequest, error) {
 	return csr, nil
 }
 
-// checkSAN reads the extension itself: the parsed fields of x509 leave out the kinds of name that x509 does not know.
+// checkSAN reads the extension itself: the parsed fields of x509 omit the kinds of name that x509 does not know.
 func checkSAN(der []byte, id mesh.ID) error {
 	var names []asn1.RawValue
 	rest, err := asn1.Unmarshal(der, &names)

@@ -6,19 +6,19 @@ import (
 	"time"
 )
 
-// Anchors are the trust anchors of one moment. Values are equal until the anchors are replaced; the zero value trusts
-// nobody.
+// Anchors are the active trust anchors at one moment. Two values are equal until the anchors are replaced. The zero
+// value trusts nobody.
 type Anchors struct{ trust *trust }
 
-// Anchors returns the active trust anchors. replaced is closed when they, or the workload's own certificate, are
+// Anchors returns the active trust anchors. replaced is closed when the anchors or the workload's own certificate are
 // replaced. An invalid trust roots file replaces nothing.
 func (m *Manager) Anchors() (a Anchors, replaced <-chan struct{}) {
 	s := m.state.Load()
 	return Anchors{s.trust}, s.replaced
 }
 
-// Vouch reports whether the chain of a peer, which an earlier handshake verified, would be accepted at now, and until
-// when. If so, reason is empty; otherwise it is that of the PeerError.
+// Vouch reports whether a peer's chain would be accepted at now, and until when. An earlier handshake has verified the
+// chain. reason is empty if the chain is accepted; otherwise it is the reason of the PeerError.
 func (a Anchors) Vouch(chain []*x509.Certificate, usage x509.ExtKeyUsage, now time.Time) (until time.Time,
 	reason Reason) {
 	if a.trust == nil {
@@ -40,8 +40,8 @@ func (a Anchors) Vouch(chain []*x509.Certificate, usage x509.ExtKeyUsage, now ti
 }
 
 // ever reports whether the chain is accepted at any time. crypto/x509 checks the times first, so for an expired
-// certificate it does not say that its anchor is gone as well. If there is a time at which the chain is accepted, one
-// begins or ends with a certificate of the chain.
+// certificate it does not report that the anchor is missing too. If the chain is accepted at some time, it is accepted
+// when one of its certificates begins or ends.
 func (a Anchors) ever(chain []*x509.Certificate, usage x509.ExtKeyUsage) bool {
 	for _, cert := range chain {
 		for _, at := range []time.Time{cert.NotAfter, cert.NotBefore} {

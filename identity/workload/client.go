@@ -16,10 +16,10 @@ import (
 	"github.com/tulle-mesh/tulle/api/pb"
 )
 
-// maxAnswerBytes bounds what the identity controller may answer: a chain and a bundle of anchors.
+// maxAnswerBytes bounds the identity controller's response: a chain and a bundle of anchors.
 const maxAnswerBytes = 256 << 10
 
-// client asks the identity controller. It opens a connection for each request: there are two or three a day.
+// client calls the identity controller. It opens a connection for each request: there are two or three a day.
 type client struct {
 	addr      string
 	tokenFile string
@@ -39,7 +39,7 @@ func (c *client) certify(ctx context.Context, csr []byte) (*answer, error) {
 		grpc.WithTransportCredentials(credentials.NewTLS(c.tls)),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswerBytes)),
 		grpc.WithDisableServiceConfig(),
-		grpc.WithNoProxy(), // HTTP_PROXY is for the application beside us
+		grpc.WithNoProxy(), // HTTP_PROXY is for the pod's application
 	)
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", c.addr, err)

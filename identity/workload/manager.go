@@ -18,46 +18,46 @@ import (
 )
 
 const (
-	// pollInterval is how often the trust roots file is read again. A kubelet replaces it about once a minute at most.
+	// pollInterval is how often the trust roots file is read again. A kubelet replaces it at most about once a minute.
 	pollInterval = 5 * time.Second
-	// attemptTimeout bounds one exchange with the identity controller.
+	// attemptTimeout bounds one call of the identity controller.
 	attemptTimeout = 10 * time.Second
-	// minRenewal bounds the rate of renewals of a very short-lived certificate.
+	// minRenewal is the shortest time between renewals of a short-lived certificate.
 	minRenewal = 10 * time.Second
 )
 
-// Config is the identity of a workload and the address of the identity controller.
+// Config has the identity of a workload and the address of the identity controller.
 type Config struct {
 	ID mesh.ID
-	// Addr is host:port of the identity controller, Server the identity that it must prove.
+	// Addr is host:port of the identity controller, and Server is the identity that it must prove.
 	Addr   string
 	Server mesh.ID
-	// TokenFile holds the projected ServiceAccount token, TrustRootsFile the trust anchors (PEM). Both are read at every
-	// attempt.
+	// TokenFile holds the projected ServiceAccount token, TrustRootsFile the trust anchors (PEM). Each attempt reads
+	// both.
 	TokenFile      string
 	TrustRootsFile string
-	// Called, when set, is called after each call of the identity controller, on Run's goroutine, with its gRPC status.
+	// Called, if set, is called after each call of the identity controller, on Run's goroutine, with the gRPC status.
 	Called func(took time.Duration, grpcStatus int16)
 	Log    *zap.Logger // nil logs nothing
 }
 
-// Manager keeps the certificate of one workload valid. Its methods may be used by several goroutines.
+// Manager renews the certificate of one workload. Its methods may be called by several goroutines.
 type Manager struct {
 	id        mesh.ID
 	rootsFile string
-	certifier certifier // nil: the certificate was given
+	certifier certifier // nil for a Manager made with Static
 	log       *zap.Logger
-	ready     chan struct{}         // closed with the first certificate
-	state     atomic.Pointer[state] // never nil; written by Run alone, or by Replace
+	ready     chan struct{}         // closed when the first certificate is active
+	state     atomic.Pointer[state] // never nil; only Run and Replace write it
 
 	mu     sync.Mutex // guards status
 	status Status
 }
 
-// state is what handshakes use. It is immutable.
+// state is the immutable value that handshakes use.
 type state struct {
-	cert     *tls.Certificate // nil before the first
-	trust    *trust           // nil before the first
+	cert     *tls.Certificate // nil before the first certificate
+	trust    *trust           // nil before the first anchors
 	replaced chan struct{}    // closed when another state is active
 }
 
@@ -65,17 +65,17 @@ type state struct {
 type Status struct {
 	// NotBefore and NotAfter are the validity of the active certificate; zero before the first.
 	NotBefore, NotAfter time.Time
-	// Refreshed is when it arrived.
+	// Refreshed is when the active certificate arrived.
 	Refreshed time.Time
-	// Refreshes and Failures count the attempts that brought a certificate, and those that did not.
+	// Refreshes and Failures count the attempts that returned a certificate and those that did not.
 	Refreshes, Failures uint64
-	// LastError is the error of the last attempt, nil if it brought a certificate.
+	// LastError is the error of the last attempt; nil if it returned a certificate.
 	LastError error
-	// RootsErrors counts invalid trust roots files; each time the anchors before stayed active.
+	// RootsErrors counts invalid trust roots files. After each, the previous anchors stayed active.
 	RootsErrors uint64
 }
 
-// certifier answers a certificate request, DER, with a certificate.
+// certifier returns a certificate for a certificate request, DER.
 type certifier interface {
 	certify(ctx context.Context, csr []byte) (*answer, error)
 }
@@ -86,7 +86,7 @@ type answer struct {
 	anchors [][]byte
 }
 
-// New returns a Manager without a certificate; Run gets one.
+// New returns a Manager without a certificate. Run requests one.
 func New(cfg Config) *Manager {
 	m := newManager(cfg.ID, cfg.Log)
 	m.rootsFile = cfg.TrustRootsFile
@@ -95,8 +95,8 @@ func New(cfg Config) *Manager {
 	return m
 }
 
-// Static returns a Manager with a fixed certificate and fixed roots. Its Run only waits. It is for proxies without a
-// control plane.
+// Static returns a Manager with a fixed certificate and fixed roots, for proxies without a control plane. Its Run only
+// waits.
 func Static(cert tls.Certificate, roots []*x509.Certificate) (*Manager, error) {
 	if cert.Leaf == nil {
 		leaf, err := x509.ParseCertificate(cert.Certificate[0])
@@ -113,7 +113,7 @@ func Static(cert tls.Certificate, roots []*x509.Certificate) (*Manager, error) {
 	return m, m.Replace(cert, roots)
 }
 
-// Replace activates another certificate of the same identity and other anchors, as a renewal does. It is for a Manager
+// Replace activates another certificate of the same identity, and other anchors, as a renewal does. The Manager must be
 // made with Static. The certificate's Leaf must be set.
 func (m *Manager) Replace(cert tls.Certificate, roots []*x509.Certificate) error {
 	if len(roots) == 0 {
@@ -138,16 +138,16 @@ func newManager(id mesh.ID, log *zap.Logger) *Manager {
 // ID returns the identity of the Manager's certificate.
 func (m *Manager) ID() mesh.ID { return m.id }
 
-// Ready is closed with the first certificate; Err reports whether there still is one.
+// Ready returns a channel that is closed when the first certificate is active. Err reports whether it is still valid.
 func (m *Manager) Ready() <-chan struct{} { return m.ready }
 
-// Err returns nil while the workload has a valid certificate, otherwise an error that wraps ErrNoCertificate.
+// Err returns nil while the workload has a valid certificate. Otherwise the error wraps ErrNoCertificate.
 func (m *Manager) Err() error {
 	_, err := m.certificate()
 	return err
 }
 
-// Status returns the present state.
+// Status returns the current state.
 func (m *Manager) Status() Status {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -155,7 +155,8 @@ func (m *Manager) Status() Status {
 }
 
 // Run gets a certificate, renews it after half of its lifetime, and follows the trust roots file, until ctx ends. It
-// tries failures again: every half second at first while there is no valid certificate, otherwise with growing pauses.
+// retries after failures. Without a valid certificate it retries every half second at first, otherwise with growing
+// pauses.
 func (m *Manager) Run(ctx context.Context) error {
 	if m.certifier == nil {
 		<-ctx.Done()
@@ -165,7 +166,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	defer poll.Stop()
 	renew := time.NewTimer(0)
 	defer renew.Stop()
-	var due time.Time // on the wall clock, which counts the time that the machine slept
+	var due time.Time // on the wall clock, which includes the time that the machine slept
 	var failures retries
 	for {
 		select {
@@ -192,7 +193,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	}
 }
 
-// lifeLeft returns the remaining validity of the active certificate; not positive if there is no valid one.
+// lifeLeft returns the remaining validity of the active certificate. It is not positive if there is no valid one.
 func (m *Manager) lifeLeft() time.Duration {
 	s := m.state.Load()
 	if s.cert == nil {
@@ -201,11 +202,11 @@ func (m *Manager) lifeLeft() time.Duration {
 	return s.cert.Leaf.NotAfter.Sub(wall())
 }
 
-// wall is the time without its monotonic part.
+// wall returns the time without its monotonic part.
 func wall() time.Time { return time.Now().Round(0) }
 
-// pollRoots reads the trust roots file again. It reports whether the active certificate no longer verifies, so that a
-// new one is needed at once.
+// pollRoots reads the trust roots file again. It reports whether the active certificate no longer verifies: a new one
+// is then needed at once.
 func (m *Manager) pollRoots() (stranded bool) {
 	old := m.state.Load()
 	if err := m.readRoots(); err != nil {
@@ -220,7 +221,7 @@ func (m *Manager) pollRoots() (stranded bool) {
 	return s.check(time.Now()) != nil
 }
 
-// readRoots activates the file's anchors.
+// readRoots activates the anchors of the file.
 func (m *Manager) readRoots() error {
 	s := m.state.Load()
 	bundle, err := os.ReadFile(m.rootsFile)
@@ -240,7 +241,7 @@ func (m *Manager) readRoots() error {
 	return err
 }
 
-// replace activates a certificate and anchors and returns the state before.
+// replace activates a certificate and anchors. It returns the previous state.
 func (m *Manager) replace(cert *tls.Certificate, trust *trust) *state {
 	old := m.state.Swap(&state{cert: cert, trust: trust, replaced: make(chan struct{})})
 	close(old.replaced)

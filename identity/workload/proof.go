@@ -8,18 +8,18 @@ import (
 	"time"
 )
 
-// maxProofs bounds the remembered chains: more peers than a pod talks to, at about a hundred bytes each.
+// maxProofs bounds the remembered chains. It is more than the peers of a pod, at about a hundred bytes each.
 const maxProofs = 1024
 
-// proofs remembers which chains verify under the anchors of one trust. The signatures of the chain are the larger part
-// of a handshake's, and a peer presents the same chain every time. Only verified chains are remembered. The next trust
-// begins without any, so a dropped anchor invalidates all its chains.
+// proofs remembers which chains verify under the anchors of one trust. Most of a handshake's signature checks are those
+// of the chain, and a peer presents the same chain every time. Only verified chains are remembered. A new trust begins
+// without any, so a dropped anchor invalidates all its chains.
 type proofs struct {
 	mu     sync.Mutex // guards the field below
 	chains map[chainKey]validity
 }
 
-// chainKey stands for a usage and every byte of a chain.
+// chainKey is the hash of a usage and of all bytes of a chain.
 type chainKey [sha256.Size]byte
 
 // validity is the time in which every certificate of a chain, its anchor included, is valid. Source: RFC 5280 §4.1.2.5.
@@ -42,7 +42,7 @@ func keyOf(chain []*x509.Certificate, usage x509.ExtKeyUsage) chainKey {
 	return chainKey(h.Sum(nil))
 }
 
-// recall returns the validity of the chain behind the key if it was verified and is valid at now.
+// recall returns the validity of the chain with that key, if the chain was verified and is valid at now.
 func (p *proofs) recall(key chainKey, now time.Time) (v validity, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -50,7 +50,7 @@ func (p *proofs) recall(key chainKey, now time.Time) (v validity, ok bool) {
 	return v, ok && v.holds(now)
 }
 
-// add remembers a chain as it was verified, from the leaf to the anchor, and returns its validity.
+// add remembers a verified chain, from the leaf to the anchor, and returns its validity.
 func (p *proofs) add(key chainKey, verified []*x509.Certificate) validity {
 	v := validity{from: verified[0].NotBefore, to: verified[0].NotAfter}
 	for _, cert := range verified[1:] {

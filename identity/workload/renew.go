@@ -35,7 +35,7 @@ func (m *Manager) renew(ctx context.Context) error {
 func (m *Manager) request(ctx context.Context) (*tls.Certificate, *trust, error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
-	// The anchors before are enough: the file may be missing for a moment while it is replaced.
+	// The previous anchors are enough: the file may be missing for a moment while it is replaced.
 	if err := m.readRoots(); err != nil && m.state.Load().trust == nil {
 		return nil, nil, err
 	}
@@ -95,7 +95,7 @@ func (m *Manager) adopt(cert *tls.Certificate, trust *trust) {
 	}
 }
 
-// check verifies our own certificate as a peer with our anchors would.
+// check verifies our own certificate as a peer with the same anchors would.
 func (s *state) check(now time.Time) error {
 	chain := make([]*x509.Certificate, len(s.cert.Certificate))
 	for i, der := range s.cert.Certificate {
@@ -112,7 +112,7 @@ func (s *state) check(now time.Time) error {
 	return err
 }
 
-// usable returns nil if there is a certificate and it is valid at now, as far as its dates go.
+// usable returns nil if there is a certificate and now is within its dates.
 func (s *state) usable(id mesh.ID, now time.Time) error {
 	switch {
 	case s.cert == nil:

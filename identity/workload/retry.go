@@ -6,9 +6,9 @@ import (
 	"github.com/tulle-mesh/tulle/internal/backoff"
 )
 
-// Pauses between attempts. A workload without a certificate serves nobody. So it asks again quickly at first, because
-// in a starting cluster the identity controller is often only seconds behind, and never waits longer than half a
-// minute. A workload with a valid certificate has time.
+// Pauses between attempts. A workload without a certificate cannot serve, so it retries quickly at first: in a starting
+// cluster the identity controller is often ready seconds later. It never waits longer than half a minute. A workload
+// with a valid certificate can wait longer.
 const (
 	minBackoff    = 500 * time.Millisecond
 	maxBackoff    = 150 * time.Second
@@ -17,13 +17,13 @@ const (
 	eagerness = 30 * time.Second
 )
 
-// retries paces the attempts after failures. The zero retries has seen none.
+// retries paces the attempts after failures. The zero value has seen no failure.
 type retries struct {
-	since time.Time     // of the first failure in a row
-	wait  time.Duration // before the last attempt, beyond eagerness
+	since time.Time     // of the first of consecutive failures
+	wait  time.Duration // before the last attempt, after eagerness
 }
 
-// next returns the pause after a failure at now. It ends at the latest when the certificate does, in lifeLeft.
+// next returns the pause after a failure at now. The pause ends no later than the certificate, in lifeLeft.
 func (r *retries) next(lifeLeft time.Duration, now time.Time) time.Duration {
 	urgent := lifeLeft <= 0
 	if r.since.IsZero() {

@@ -10,10 +10,10 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// ErrNoCertificate is wrapped by every handshake that fails because the workload itself has no valid certificate.
+// ErrNoCertificate is wrapped by the error of each handshake that fails because the workload has no valid certificate.
 var ErrNoCertificate = errors.New("no valid certificate of our own")
 
-// Reason is a constant word for the refusal of a peer; it is a label value of metrics.
+// Reason is a constant word for the refusal of a peer. Metrics use it as a label value.
 type Reason string
 
 // The reasons of a PeerError.
@@ -29,8 +29,8 @@ const (
 // to the refusing side.
 type PeerError struct {
 	Self   mesh.ID
-	Peer   mesh.ID // what the peer claims; zero if that cannot be read
-	Want   mesh.ID // whom the connection was for; zero on the accepting side
+	Peer   mesh.ID // the identity that the peer claims; zero if it cannot be read
+	Want   mesh.ID // the identity that the connection needs; zero on the accepting side
 	Reason Reason
 	Err    error // nil for WrongIdentity
 }
@@ -54,8 +54,9 @@ func (e *PeerError) Error() string {
 func (e *PeerError) Unwrap() error { return e.Err }
 
 // ServerTLS returns a configuration that accepts mesh TLS: TLS 1.3, one of the ALPN protocols, and a client that proves
-// any identity of the mesh (PeerID returns it). Each handshake uses the certificate and anchors that are active at that
-// moment, and fails with ErrNoCertificate or a PeerError. Any number of connections may share it.
+// an identity of the mesh. PeerID returns that identity. Each handshake uses the certificate and anchors that are
+// active at that moment, and fails with ErrNoCertificate or a PeerError. Any number of connections may share the
+// configuration.
 func (m *Manager) ServerTLS(alpn ...string) *tls.Config {
 	cfg := baseTLS(alpn)
 	cfg.ClientAuth = tls.RequireAnyClientCert
@@ -73,10 +74,10 @@ func (m *Manager) ClientTLS(server mesh.ID, alpn ...string) *tls.Config {
 	return cfg
 }
 
-// verifyingTLS is ClientTLS without a certificate of our own.
+// verifyingTLS returns what ClientTLS returns, but without a certificate of our own.
 func (m *Manager) verifyingTLS(server mesh.ID, alpn []string) *tls.Config {
 	cfg := baseTLS(alpn)
-	// Certificates of the mesh name identities, not hosts: VerifyConnection does the whole verification.
+	// Certificates of the mesh name identities, not hosts, so VerifyConnection does the whole verification.
 	cfg.InsecureSkipVerify = true
 	cfg.VerifyConnection = func(cs tls.ConnectionState) error {
 		return m.verify(cs.PeerCertificates, x509.ExtKeyUsageServerAuth, server)
@@ -84,9 +85,9 @@ func (m *Manager) verifyingTLS(server mesh.ID, alpn []string) *tls.Config {
 	return cfg
 }
 
-// baseTLS resumes no session: a resumed one would skip the active anchors, and tickets would extend the life of keys
-// beyond that of the certificate. Records have no dynamic size: the mesh writes in large batches, and small first
-// records cost more than they save.
+// baseTLS returns the common part. It resumes no session: a resumed session would skip the active anchors, and tickets
+// would keep keys in use after the certificate has expired. Records have no dynamic size: the mesh writes in large
+// batches, and small first records cost more than they save.
 func baseTLS(alpn []string) *tls.Config {
 	return &tls.Config{
 		MinVersion:                  tls.VersionTLS13,

@@ -11,28 +11,28 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// Limits of what a peer may present. A chain of the mesh is a leaf, its issuer and rarely one or two more. Verifying
-// costs a signature per certificate, so longer chains are refused before any is checked.
+// Limits of a peer's certificates. A chain of the mesh is a leaf, its issuer and rarely one or two more. Verifying
+// costs a signature check per certificate, so longer chains are refused before any check.
 const (
 	maxChain      = 4
 	maxChainBytes = 16 << 10
 )
 
 // trust is the set of active trust anchors: those of the trust roots file and those of the identity controller's last
-// answer.
+// response.
 //
-// Both come from the same bundle, but either may be newer: kubelets take up to two minutes to update a
-// ConfigMap in a pod, and an answer is as old as the certificate. The union includes a new anchor as soon as either
-// names it. A dropped anchor must go as fast, so a file that changes overrides an earlier answer.
+// Both come from the same bundle, but either may be newer: kubelets take up to two minutes to update a ConfigMap in a
+// pod, and a response is as old as the certificate. The union includes a new anchor as soon as either has it. A dropped
+// anchor must disappear as fast, so a changed file overrides an earlier response.
 type trust struct {
-	bundle []byte // the file's text
+	bundle []byte // the content of the file
 	file   []*x509.Certificate
 	answer []*x509.Certificate
 	pool   *x509.CertPool
 	proofs proofs
 }
 
-// withFile returns the trust after the file was read, and t itself if the file says what it said before.
+// withFile returns the trust after the file was read. It returns t itself if the file has not changed.
 func (t *trust) withFile(bundle []byte) (*trust, error) {
 	if t != nil && bytes.Equal(t.bundle, bundle) {
 		return t, nil
@@ -44,8 +44,8 @@ func (t *trust) withFile(bundle []byte) (*trust, error) {
 	return newTrust(bundle, roots, nil), nil
 }
 
-// withAnswer returns the trust after the identity controller answered with anchors, DER, and t itself if they are those
-// of before.
+// withAnswer returns the trust after the identity controller sent anchors, DER. It returns t itself if the anchors have
+// not changed.
 func (t *trust) withAnswer(anchors [][]byte) (*trust, error) {
 	var roots []*x509.Certificate
 	for _, der := range anchors {
@@ -122,8 +122,8 @@ func checkSize(chain []*x509.Certificate) error {
 	return nil
 }
 
-// leafID returns the identity that a leaf claims. Source: SPIFFE X509-SVID §2 (exactly one URI SAN), §4.1 (no CA), §4.3
-// (key usage digitalSignature, neither keyCertSign nor cRLSign).
+// leafID returns the identity that a leaf claims. Source: SPIFFE X509-SVID §2 (exactly one URI SAN), §4.1 (not a CA),
+// §4.3 (key usage digitalSignature, neither keyCertSign nor cRLSign).
 func leafID(cert *x509.Certificate) (mesh.ID, error) {
 	switch {
 	case cert.IsCA || cert.KeyUsage&(x509.KeyUsageCertSign|x509.KeyUsageCRLSign) != 0:
