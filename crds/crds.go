@@ -1,5 +1,8 @@
-// Package crds owns the CustomResourceDefinitions of the mesh: crds/v1alpha1 has the Go shape of the kinds. It must not
-// import a client: it says what a cluster should have, and others look at what it has.
+// Package crds holds the CustomResourceDefinitions of the mesh.
+//
+// It owns the definitions of the mesh's own kinds, and of the Gateway API's kinds that it reads; crds/v1alpha1 has the
+// Go types. It must not import a client. The one idea: it describes what a cluster should have, and other packages look
+// at what a cluster has.
 package crds
 
 import (
@@ -16,19 +19,19 @@ var files embed.FS
 
 // Definition is one CustomResourceDefinition.
 type Definition struct {
-	// Resource is what it defines, in the version that is stored.
+	// Resource is the resource that it defines, in the stored version.
 	Resource schema.GroupVersionResource
-	// Served lists the versions.
+	// Served lists the served versions.
 	Served []string
 	// YAML is the definition, one document.
 	YAML []byte
 }
 
-// Own returns the definitions of the mesh's own kinds, in the order of group and kind.
+// Own returns the definitions of the mesh's own kinds, ordered by group and kind.
 func Own() ([]Definition, error) { return read(ownIndex()) }
 
-// Gateway returns the definitions of those kinds of the Gateway API that the mesh reads, as its standard channel has
-// them but for descriptions.
+// Gateway returns the definitions of the Gateway API's kinds that the mesh reads. They are those of its standard
+// channel, without descriptions.
 func Gateway() ([]Definition, error) { return read(gatewayIndex()) }
 
 // entry is a line of the generated index.

@@ -15,12 +15,12 @@ import (
 	"github.com/tulle-mesh/tulle/identity/ca"
 )
 
-// expiresSoon is when a certificate is worth a warning. Source: linkerd check, 60 days.
+// expiresSoon is the remaining lifetime from which a certificate causes a warning. Source: linkerd check, 60 days.
 const expiresSoon = 60 * 24 * time.Hour
 
-// checkCredentials returns an error unless the trust anchors and the issuer are all given or all absent, fit each
-// other, and are of the kinds that the identity controller accepts. It rewrites the PEM values without the text around
-// their blocks.
+// checkCredentials returns an error unless the trust anchors and the issuer are all given or all absent. They must fit
+// each other, and be of kinds that the identity controller accepts. It removes the text around the blocks of PEM
+// values.
 func (v *Values) checkCredentials(now time.Time) (warnings []string, err error) {
 	tls := &v.Identity.Issuer.TLS
 	given := v.IdentityTrustAnchorsPEM != "" || tls.CrtPEM != "" || tls.KeyPEM != ""
@@ -28,7 +28,7 @@ func (v *Values) checkCredentials(now time.Time) (warnings []string, err error) 
 	switch {
 	case external && (tls.CrtPEM != "" || tls.KeyPEM != ""):
 		return nil, errors.New("an issuer certificate or key must not be given when the issuer is an external one")
-	case external && v.IdentityTrustAnchorsPEM == "" && !v.Identity.ExternalCA: // identity would never be ready
+	case external && v.IdentityTrustAnchorsPEM == "" && !v.Identity.ExternalCA: // the controller would never be ready
 		return nil, errors.New(
 			"an external issuer needs trust anchors: give --identity-trust-anchors-file (identityTrustAnchorsPEM), or " +
 				"--identity-external-ca (identity.externalCA) where somebody else keeps them")
@@ -79,8 +79,8 @@ func (v *Values) checkAnchors(now time.Time) (anchors []*x509.Certificate, warni
 	return anchors, warnings, nil
 }
 
-// CheckAnchor accepts what Linkerd does: a CA with an ECDSA P-256 or RSA 2048 or 4096 key, and the stronger ones of
-// their kind.
+// CheckAnchor returns an error unless Linkerd accepts the anchor too: a CA with an ECDSA P-256 or RSA 2048 or 4096 key,
+// or a stronger one of the same kind.
 func CheckAnchor(cert *x509.Certificate, now time.Time) error {
 	switch key := cert.PublicKey.(type) {
 	case *ecdsa.PublicKey:
@@ -106,8 +106,8 @@ func CheckAnchor(cert *x509.Certificate, now time.Time) error {
 	return nil
 }
 
-// checkIssuer loads the issuer as the identity controller will. Without anchors (they are external) its own chain is
-// all there is to check against.
+// checkIssuer loads the issuer as the identity controller will. Without anchors (they are external) it checks the
+// issuer only against its own chain.
 func (v *Values) checkIssuer(anchors []*x509.Certificate, now time.Time) (warnings []string, err error) {
 	tls := &v.Identity.Issuer.TLS
 	chain, text, err := ParseCertificates(tls.CrtPEM)

@@ -12,7 +12,7 @@ import (
 	"github.com/tulle-mesh/tulle/crds"
 )
 
-// The annotations that tell definitions apart.
+// The annotations that distinguish definitions.
 const (
 	createdBy     = "linkerd.io/created-by"
 	createdPrefix = "tulle/cli "
@@ -20,16 +20,16 @@ const (
 	gatewayGroup  = "gateway.networking.k8s.io"
 )
 
-// Definition is a CustomResourceDefinition that an installation has.
+// Definition is a CustomResourceDefinition of an installation.
 type Definition struct {
 	crds.Definition
-	// Manifest is what to apply: the definition, marked as the installation's.
+	// Manifest is the definition to apply, with the installation's mark.
 	Manifest []byte
 
 	annotations map[string]string
 }
 
-// Name returns that of the definition, as in servers.policy.linkerd.io.
+// Name returns the name of the definition, such as servers.policy.linkerd.io.
 func (d *Definition) Name() string { return d.Resource.GroupResource().String() }
 
 // Gateway reports whether the definition is the Gateway API's, and not of a kind of the mesh.
@@ -60,7 +60,7 @@ func Definitions(t Target) ([]Definition, error) {
 	return out, nil
 }
 
-// mark gives a definition the labels and annotations by which an installation knows what is its own.
+// mark adds the labels and annotations by which an installation recognizes its own definitions.
 func (c *context) mark(def crds.Definition) (Definition, error) {
 	head, spec, ok := bytes.Cut(def.YAML, []byte("\nspec:\n"))
 	if !ok {
@@ -91,9 +91,9 @@ func (c *context) mark(def crds.Definition) (Definition, error) {
 	return Definition{def, append(append(text, "spec:\n"...), spec...), m.Annotations}, nil
 }
 
-// Missing returns those of the definitions that a cluster should be given, which has some already: existing has their
-// annotations by name, and is empty for a bare cluster. What a newer release made stays, and so does a Gateway API that
-// somebody else installed, all of it, since its definitions belong together. The notes say what stays and why.
+// Missing returns the definitions that must be applied to a cluster. existing has the annotations of the cluster's
+// definitions by name; it is empty for a new cluster. A definition of a newer release stays. If another tool installed
+// the Gateway API, all of it stays, because its definitions belong together. The notes name what stays and why.
 func Missing(all []Definition, existing map[string]map[string]string) (missing []Definition, notes []string) {
 	foreign, isForeign := foreignGateway(existing)
 	if isForeign && slices.ContainsFunc(all, func(d Definition) bool { return d.Gateway() }) {
@@ -118,13 +118,13 @@ func Missing(all []Definition, existing map[string]map[string]string) (missing [
 	return missing, notes
 }
 
-// foreignGateway returns the version of a Gateway API that this installation did not make.
+// foreignGateway returns the version of a Gateway API that another tool installed.
 func foreignGateway(existing map[string]map[string]string) (bundle string, ok bool) {
 	for name, annotations := range existing {
 		if !strings.HasSuffix(name, "."+gatewayGroup) || strings.HasPrefix(annotations[createdBy], createdPrefix) {
 			continue
 		}
-		// Several may differ, where somebody updated a part; the greatest text makes the answer the same every time.
+		// Versions may differ after a partial update. The greatest text makes the result deterministic.
 		bundle, ok = max(bundle, annotations[bundleVersion]), true
 	}
 	if ok && bundle == "" {
@@ -133,7 +133,7 @@ func foreignGateway(existing map[string]map[string]string) (bundle string, ok bo
 	return bundle, ok
 }
 
-// newer reports whether a is a later release than b. What is not a release is neither.
+// newer reports whether a is a later release than b. It is false if one of them is not a release.
 func newer(a, b string) bool {
 	va, err := version.ParseSemantic(a)
 	if err != nil {

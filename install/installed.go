@@ -13,11 +13,11 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// credentialKeys are the values that an installation does not keep where others can read them.
+// credentialKeys are the values that an installation does not store where others can read them.
 const credentialKeys = "identity.issuer.tls"
 
-// Reuse takes the values of an installation, as its ConfigMap tulle-config has them, in place of the defaults. Later
-// overrides win. Keys that this version does not have are warnings.
+// Reuse replaces the defaults by the values of an installation, as its ConfigMap tulle-config has them. Later overrides
+// win. Keys that this version does not have cause warnings.
 func (o *Overrides) Reuse(installed string) error {
 	stored, err := storedValues(installed)
 	if err != nil {
@@ -36,21 +36,21 @@ func (o *Overrides) Reuse(installed string) error {
 	return o.merge("values of the installation", tree)
 }
 
-// errIssuerNotStored says what Reuse cannot find: nobody should read an issuer's key where values are.
+// errIssuerNotStored names what Reuse cannot find: an issuer's key must not be readable with the values.
 var errIssuerNotStored = errors.New(
 	"the installation has certificates of its own, and the issuer's key is not kept in the " +
 		"cluster's values: give all three flags again: --identity-trust-anchors-file, --identity-issuer-certificate-file " +
 		"and " +
 		"--identity-issuer-key-file")
 
-// lacksIssuer reports whether the user's own issuer belongs to the values and is not in them.
+// lacksIssuer reports whether the installation uses the user's own issuer and the values do not have it.
 func (v *Values) lacksIssuer() bool {
 	own := v.Identity.Issuer.Scheme != ExternalIssuer && (v.IdentityTrustAnchorsPEM != "" || v.Identity.ExternalCA)
 	return own && (v.Identity.Issuer.TLS.CrtPEM == "" || v.Identity.Issuer.TLS.KeyPEM == "")
 }
 
-// Lost returns what these overrides would change about an installation although they do not set it, a text a key: its
-// name and both values. It says nothing about credentials, which the installation does not show.
+// Lost returns what these overrides would change in an installation although they do not set it. Each text has a key
+// and both values. It omits credentials, which the installation does not store.
 func (o *Overrides) Lost(installed string) ([]string, error) {
 	stored, err := storedValues(installed)
 	if err != nil {
@@ -79,8 +79,8 @@ func (o *Overrides) Lost(installed string) ([]string, error) {
 	return lost, nil
 }
 
-// storedValues reads the values of an installation: the leaves by key. A leaf that its YAML leaves out since it is
-// empty is there as well.
+// storedValues returns the values of an installation: the leaves by key. It includes leaves that the YAML omits because
+// they are empty.
 func storedValues(installed string) (map[string]any, error) {
 	var tree map[string]any
 	if err := yaml.Unmarshal([]byte(installed), &tree, useNumber); err != nil {
@@ -102,7 +102,7 @@ func storedValues(installed string) (map[string]any, error) {
 	return stored, nil
 }
 
-// emptyOf returns the value that stands for none in a key that has leaf as its default.
+// emptyOf returns the empty value for a key with the default leaf.
 func emptyOf(leaf any) any {
 	switch leaf.(type) {
 	case bool:
@@ -115,7 +115,7 @@ func emptyOf(leaf any) any {
 	return nil
 }
 
-// decodes reports whether a key can have the value. A duration is left out, and cannot be empty.
+// decodes reports whether a key accepts the value. A duration cannot be empty, so the YAML may omit it.
 func decodes(key string, value any) bool {
 	tree := map[string]any{}
 	put(tree, key, value)
@@ -123,7 +123,7 @@ func decodes(key string, value any) bool {
 	return err == nil && json.Unmarshal(data, new(Values)) == nil
 }
 
-// zeroLeaves returns the leaves that Values without any value has. The others are left out where they are empty.
+// zeroLeaves returns the leaves of the zero Values. Other leaves are omitted when they are empty.
 func zeroLeaves() (map[string]any, error) {
 	data, err := json.Marshal(Values{})
 	if err != nil {
@@ -136,8 +136,8 @@ func zeroLeaves() (map[string]any, error) {
 	return leaves("", tree), nil
 }
 
-// leaves returns the values of a tree by their keys. Maps whose keys are the user's are leaves; an empty list and an
-// empty map are null.
+// leaves returns the values of a tree by their keys. Maps with the user's own keys are leaves. An empty list and an
+// empty map become null.
 func leaves(prefix string, tree map[string]any) map[string]any {
 	out := map[string]any{}
 	for k, v := range tree {
@@ -166,7 +166,7 @@ func belowOf(tree map[string]any, key string) bool {
 	return ok
 }
 
-// lookup returns what a tree has at a key with dots.
+// lookup returns the value of a tree at a dotted key.
 func lookup(tree map[string]any, key string) (any, bool) {
 	var v any = tree
 	for part := range strings.SplitSeq(key, ".") {
@@ -180,7 +180,7 @@ func lookup(tree map[string]any, key string) (any, bool) {
 	return v, true
 }
 
-// put sets a key with dots.
+// put sets the value at a dotted key.
 func put(tree map[string]any, key string, value any) {
 	parts := strings.Split(key, ".")
 	for _, part := range parts[:len(parts)-1] {
@@ -194,7 +194,7 @@ func put(tree map[string]any, key string, value any) {
 	tree[parts[len(parts)-1]] = value
 }
 
-// brief writes a value in a line.
+// brief formats a value on one line.
 func brief(value any) string {
 	data, err := json.Marshal(value)
 	text := strings.Trim(string(data), `"`)

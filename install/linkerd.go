@@ -8,8 +8,8 @@ import (
 	"github.com/tulle-mesh/tulle/internal/spelling"
 )
 
-// linkerdOnly lists the keys of Linkerd's control-plane chart that have no meaning for Tulle, and why. A key covers
-// those below it. Such a key is a warning, so that a values file written for Linkerd installs Tulle.
+// linkerdOnly lists the keys of Linkerd's control-plane chart that have no effect in Tulle, and why. A key includes
+// those below it. Such a key causes a warning, so that a values file written for Linkerd installs Tulle.
 var linkerdOnly = []struct{ key, reason string }{
 	{"cliVersion", "the version is that of the CLI"},
 	{"clusterDomainSuffix", "clusterDomain says it"},
@@ -98,7 +98,7 @@ var linkerdOnly = []struct{ key, reason string }{
 	{"webhookCertificates", "the injector makes and rotates its own certificate"},
 }
 
-// withoutMeaning returns why a key of Linkerd's chart has no effect, and whether it is one.
+// withoutMeaning returns why a key of Linkerd's chart has no effect. ok is false if it is not such a key.
 func withoutMeaning(key string) (reason string, ok bool) {
 	for _, k := range linkerdOnly {
 		if key == k.key || strings.HasPrefix(key, k.key+".") {
@@ -108,7 +108,7 @@ func withoutMeaning(key string) (reason string, ok bool) {
 	return "", false
 }
 
-// unknownKey returns the error for a key that neither Tulle nor Linkerd has; it names the nearest one.
+// unknownKey returns the error for a key that neither Tulle nor Linkerd has. It names the nearest key.
 func unknownKey(key string) error {
 	const list = "docs/cli.md#values-of-install lists the keys"
 	best, ok := spelling.Nearest(key, slices.Sorted(slices.Values(keys("", schema()))))
@@ -118,7 +118,7 @@ func unknownKey(key string) error {
 	return fmt.Errorf("unknown key %s: did you mean %s? %s", key, best, list)
 }
 
-// keys lists every key of the tree, inner ones included.
+// keys lists all keys of the tree, inner ones included.
 func keys(prefix string, tree map[string]any) []string {
 	var out []string
 	for k, v := range tree {

@@ -12,16 +12,16 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Overrides collects changes to the default values; a later one wins over an earlier one. The zero Overrides changes
+// Overrides collects changes to the default values. A later one wins over an earlier one. The zero Overrides changes
 // nothing.
 type Overrides struct {
 	tree     map[string]any
 	warnings []string
-	// reused says that the values of an installation are part of the tree.
+	// reused means that the tree includes the values of an installation.
 	reused bool
 }
 
-// Set takes what follows --set.
+// Set applies the argument of --set.
 func (o *Overrides) Set(expr string) error {
 	exprs, err := parseSet(expr)
 	if err != nil {
@@ -30,8 +30,8 @@ func (o *Overrides) Set(expr string) error {
 	return o.putAll("--set", exprs)
 }
 
-// SetString takes what follows --set-string. Every value of --set has the type of its key already, so the two differ
-// only where a key takes any type.
+// SetString applies the argument of --set-string. A value of --set already has the type of its key, so the two differ
+// only if a key accepts any type.
 func (o *Overrides) SetString(expr string) error {
 	exprs, err := parseSet(expr)
 	if err != nil {
@@ -45,7 +45,7 @@ func (o *Overrides) SetString(expr string) error {
 	return o.putAll("--set-string", exprs)
 }
 
-// SetFile takes what follows --set-file, key=path pairs, and reads each path with read.
+// SetFile applies the argument of --set-file, key=path pairs. It reads each path with read.
 func (o *Overrides) SetFile(expr string, read func(path string) ([]byte, error)) error {
 	for pair := range strings.SplitSeq(expr, ",") {
 		key, file, ok := strings.Cut(pair, "=")
@@ -67,7 +67,7 @@ func (o *Overrides) SetFile(expr string, read func(path string) ([]byte, error))
 	return nil
 }
 
-// SetKey sets one key to a value that a flag of its own holds; origin names the flag in errors.
+// SetKey sets one key to the value of a dedicated flag. Errors name the flag as origin.
 func (o *Overrides) SetKey(origin, key, value string) error {
 	path, err := parsePath(key)
 	if err != nil {
@@ -96,16 +96,16 @@ func (o *Overrides) File(name string, data []byte) error {
 	return o.merge("values file "+name, tree)
 }
 
-// useNumber keeps numbers as they are written.
+// useNumber makes a decoder preserve the spelling of numbers.
 func useNumber(d *json.Decoder) *json.Decoder {
 	d.UseNumber()
 	return d
 }
 
-// HighAvailability applies what --ha changes.
+// HighAvailability applies the values of --ha.
 func (o *Overrides) HighAvailability() error { return o.File("values-ha.yaml", haValues) }
 
-// merge checks tree against the schema and lays it over what is there.
+// merge checks tree against the schema and merges it over the earlier overrides.
 func (o *Overrides) merge(origin string, tree map[string]any) error {
 	checked, err := o.conform("", schema(), tree)
 	if err != nil {
@@ -115,8 +115,8 @@ func (o *Overrides) merge(origin string, tree map[string]any) error {
 	return nil
 }
 
-// Values returns the defaults with every override applied, and what the user should know about keys that have no
-// meaning here. The values are not validated yet.
+// Values returns the defaults with all overrides applied, and warnings about keys that have no effect here. It does not
+// validate the values.
 func (o *Overrides) Values() (Values, []string, error) {
 	v := Defaults()
 	data, err := json.Marshal(o.tree)
@@ -132,8 +132,8 @@ func (o *Overrides) Values() (Values, []string, error) {
 	return v, o.warnings, nil
 }
 
-// blame returns the error of the first leaf that does not decode, with its key: encoding/json names no field where a
-// type decodes itself.
+// blame returns the error of the first leaf that does not decode, with its key. encoding/json names no field if a type
+// decodes itself.
 func blame(path string, tree map[string]any) error {
 	for _, k := range slices.Sorted(maps.Keys(tree)) {
 		key := strings.TrimPrefix(path+"."+k, ".")
@@ -161,8 +161,8 @@ func blame(path string, tree map[string]any) error {
 	return nil
 }
 
-// overlay returns base with over's keys; maps merge, everything else is replaced, and null drops the key so that the
-// default holds.
+// overlay returns base with over's keys. Maps merge and other values are replaced. null removes the key, so that the
+// default applies.
 func overlay(base, over map[string]any) map[string]any {
 	out := maps.Clone(base)
 	if out == nil {
@@ -183,7 +183,7 @@ func overlay(base, over map[string]any) map[string]any {
 	return out
 }
 
-// schema returns the tree of values.yaml: its keys are all there are, and a leaf's type is what the key takes.
+// schema returns the tree of values.yaml. It has all valid keys, and the type of each leaf is the type of its key.
 func schema() map[string]any {
 	var tree map[string]any
 	if err := yaml.Unmarshal(defaultValues, &tree); err != nil {
@@ -192,10 +192,10 @@ func schema() map[string]any {
 	return tree
 }
 
-// anyKeys are the maps whose keys are the user's.
+// anyKeys are the maps in which users choose the keys.
 var anyKeys = []string{"nodeSelector", "podAnnotations", "podLabels"}
 
-// conform returns value in the type that the schema gives the key at path.
+// conform returns value in the type that the schema has for the key at path.
 func (o *Overrides) conform(path string, schema, value any) (any, error) {
 	switch want := schema.(type) {
 	case map[string]any:
@@ -249,7 +249,8 @@ func stringMap(path string, value map[string]any) (any, error) {
 	return out, nil
 }
 
-// conformLeaf turns a scalar into the type of the schema's leaf. A number written for a text is taken as it is spelled.
+// conformLeaf converts a scalar to the type of the schema's leaf. A number for a text key becomes the text as it was
+// written.
 func conformLeaf(path string, schema, value any) (any, error) {
 	var text string
 	switch v := value.(type) {
@@ -280,8 +281,7 @@ func conformLeaf(path string, schema, value any) (any, error) {
 	return text, nil
 }
 
-// infer gives literals the type they are spelled in, as Helm does, for the lists whose items have a schema of their
-// own.
+// infer returns the typed value of a literal, as Helm does. It is for lists whose items have their own schema.
 func infer(value any) any {
 	switch v := value.(type) {
 	case []any:

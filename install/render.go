@@ -19,15 +19,15 @@ import (
 //go:embed manifests
 var manifests embed.FS
 
-// Target says who installs what where.
+// Target is the namespace and the version of an installation.
 type Target struct {
-	// Namespace of the control plane; "" is mesh.ControlPlaneNamespace.
+	// Namespace is the control plane's; "" means mesh.ControlPlaneNamespace.
 	Namespace string
-	// Version of the CLI, and of the images unless the values say otherwise.
+	// Version is that of the CLI, and of the images unless the values set another one.
 	Version string
 }
 
-// context is what the templates see.
+// context is the data of the templates.
 type context struct {
 	Values
 	Namespace    string
@@ -38,7 +38,7 @@ type context struct {
 	InstallValues string
 }
 
-// component is what sets one of the three deployments apart; the template deployment.yaml gives them everything else.
+// component is what differs between the three deployments. The template deployment.yaml has everything else.
 type component struct {
 	*context
 	Name, Component string
@@ -51,21 +51,21 @@ type component struct {
 	MeshIdentity, ProxyConfig bool
 }
 
-// PrintsTrustRoots reports whether the output holds the trust anchors: they were given, and nobody else keeps the
-// ConfigMap.
+// PrintsTrustRoots reports whether the output includes the trust anchors: the user gave them, and no other tool
+// maintains the ConfigMap.
 func (c *context) PrintsTrustRoots() bool {
 	return c.IdentityTrustAnchorsPEM != "" && !c.Identity.ExternalCA
 }
 
-// Where the control plane finds what is mounted.
+// Mount paths of the control plane.
 const (
 	tokenFile      = "/var/run/secrets/tulle/token"
 	trustRootsFile = "/var/run/tulle/trust-roots/" + mesh.TrustRootsKey
 	configFile     = "/var/run/tulle/config/values"
 )
 
-// Render returns the manifests of the control plane as a YAML stream, in the order in which they have to be applied.
-// The same arguments give the same bytes. Values that Validate refuses may give manifests that do not apply.
+// Render returns the manifests of the control plane as a YAML stream, in the order in which they must be applied. The
+// same arguments give the same bytes. If Validate refuses the values, the manifests may not apply.
 func Render(v Values, t Target) ([]byte, error) {
 	c, err := newContext(v, t)
 	if err != nil {
@@ -131,7 +131,7 @@ func newContext(v Values, t Target) (*context, error) {
 	return c, nil
 }
 
-// ProxyDefaults returns what the injector gives to every proxy.
+// ProxyDefaults returns the injector's defaults for all proxies.
 func (v *Values) ProxyDefaults(t Target) inject.Values {
 	out := inject.Values{
 		ControlPlaneNamespace: t.Namespace,
@@ -212,8 +212,8 @@ func (c *context) destinationArgs() []string {
 		"--trust-roots-file="+trustRootsFile)
 }
 
-// parseManifests reads the templates. Their functions: quote gives a YAML string, indent shifts every line but the
-// first, base64 and yaml encode, resources gives a resources block.
+// parseManifests parses the templates. It gives them these functions: quote returns a YAML string, indent shifts all
+// lines but the first, base64 and yaml encode, and resources returns a resources block.
 func parseManifests() (*template.Template, error) {
 	tmpl, err := template.New("").Option("missingkey=error").Funcs(template.FuncMap{
 		"quote":  quote,
@@ -230,13 +230,13 @@ func parseManifests() (*template.Template, error) {
 	return tmpl, nil
 }
 
-// quote returns s as a JSON string, which YAML reads as it is.
+// quote returns v as a JSON string, which is valid YAML.
 func quote(v any) (string, error) {
 	data, err := json.Marshal(v)
 	return string(data), err
 }
 
-// indent shifts all lines of text but the first by n spaces; the first is where the template put it.
+// indent shifts all lines of text but the first by n spaces. The template has placed the first.
 func indent(n int, text string) string {
 	return strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "\n"+strings.Repeat(" ", n))
 }

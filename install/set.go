@@ -7,27 +7,27 @@ import (
 	"strings"
 )
 
-// literal is a value from a command line: its type follows from the key, not from its spelling.
+// literal is a value from a command line. Its type follows from the key and not from its spelling.
 type literal string
 
-// setExpr is one key=value of a --set flag. The value is a literal, or a []any of literals where it was written {a,b}.
+// setExpr is one key=value of a --set flag. The value is a literal, or a []any of literals if it was written {a,b}.
 type setExpr struct {
 	path  []step
 	value any
 }
 
-// step is one part of a key: a map's key or, where index is not negative, a position in a list.
+// step is one part of a key: a map's key or, if index is not negative, a position in a list.
 type step struct {
 	key   string
 	index int
 }
 
-// maxIndex bounds what `list[n]` may allocate.
+// maxIndex bounds the allocation for `list[n]`.
 const maxIndex = 1000
 
-// parseSet reads what Helm's --set accepts: key=value pairs separated by commas, keys with dots and [n], backslash
-// escapes, {a,b} for lists. Unlike Helm it takes a comma inside a PEM value (a key that ends in PEM) as part of the
-// value, so that the text some tools put around a certificate survives.
+// parseSet parses what Helm's --set accepts: key=value pairs separated by commas, keys with dots and [n], backslash
+// escapes, {a,b} for lists. Unlike Helm it treats a comma inside a PEM value (a key that ends in PEM) as part of the
+// value. So the text that some tools write around a certificate stays.
 func parseSet(expr string) ([]setExpr, error) {
 	var exprs []setExpr
 	for rest := expr; rest != ""; {
@@ -94,8 +94,8 @@ func cutUnescaped(s string, sep byte) (before, after string, found bool) {
 	return s, "", false
 }
 
-// unescape drops the backslash before a comma, a brace, a dot, an equals sign, a bracket or a backslash; any other one
-// stays.
+// unescape removes the backslash before a comma, a brace, a dot, an equals sign, a bracket or a backslash. Any other
+// backslash stays.
 func unescape(s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
@@ -130,7 +130,7 @@ func parsePath(key string) ([]step, error) {
 	return path, nil
 }
 
-// place returns tree with value at path; maps and lists on the way are made where they are missing or of another kind.
+// place returns tree with value at path. It makes maps and lists on the way if they are missing or of another type.
 func place(tree any, path []step, value any) any {
 	if len(path) == 0 {
 		return value

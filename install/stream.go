@@ -19,7 +19,7 @@ func Documents(stream []byte) []string {
 	return docs
 }
 
-// JSON returns such a stream as a stream of JSON objects, one a line.
+// JSON converts such a stream to a stream of JSON objects, one on each line.
 func JSON(stream []byte) ([]byte, error) {
 	var out bytes.Buffer
 	for _, doc := range Documents(stream) {

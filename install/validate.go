@@ -18,8 +18,8 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// Validate returns every mistake in v that would only show in the cluster otherwise, joined, each with its key. The
-// warnings are about values that work today.
+// Validate returns all mistakes in v that would otherwise show only in the cluster. They are joined, each with its key.
+// The warnings are about values that still work today.
 func (v *Values) Validate(now time.Time) (warnings []string, err error) {
 	warnings, credentials := v.checkCredentials(now)
 	return warnings, errors.Join(v.checkNames(), v.checkMetadata(), v.checkControlPlane(), v.checkResources(),
@@ -43,8 +43,8 @@ func (v *Values) checkNames() error {
 	return errors.Join(errs...)
 }
 
-// checkMetadata finds what the API server would refuse of the control plane's pods, and what would overrule the
-// manifests themselves.
+// checkMetadata finds labels and annotations that the API server would refuse on the control plane's pods, and those
+// that would override the manifests.
 func (v *Values) checkMetadata() error {
 	var errs []error
 	report := func(key, value string, problems []string) {
@@ -83,7 +83,7 @@ func (v *Values) checkMetadata() error {
 	return errors.Join(errs...)
 }
 
-// reserved reports whether a label or annotation of the control plane's pods has a meaning of its own.
+// reserved reports whether a label or annotation has a fixed meaning on the control plane's pods.
 func reserved(key string) bool {
 	switch key {
 	case "app.kubernetes.io/name", "app.kubernetes.io/part-of", "app.kubernetes.io/version":
@@ -119,7 +119,7 @@ func (v *Values) checkControlPlane() error {
 	return errors.Join(append(errs, err)...)
 }
 
-// profile returns what the issuer's durations mean to the identity controller, which has the same limits.
+// profile returns the issuer's durations as the identity controller will use them. It has the same limits.
 func (i *Issuer) profile() (ca.Profile, error) {
 	lifetime, err := time.ParseDuration(i.IssuanceLifetime)
 	if err != nil {
@@ -155,10 +155,10 @@ func (v *Values) checkResources() error {
 }
 
 func (v *Values) checkProxy() error {
-	// The version is not among the values yet; Render fills it in.
+	// The values do not have the version yet; Render adds it.
 	err := v.ProxyDefaults(Target{Version: "0"}).Validate()
-	// An annotation may name ports of its pods; the default holds for all, and the destination controller would not start
-	// with a name.
+	// An annotation may name ports of its pods. The default applies to all pods, and with a name the destination
+	// controller would not start.
 	if _, wrong := mesh.ParsePortSet(v.Proxy.OpaquePorts, nil); err == nil && wrong != nil {
 		err = fmt.Errorf("proxy.opaquePorts: %w", wrong)
 	}

@@ -1,9 +1,9 @@
 // Package install renders the manifests of Tulle's control plane.
 //
-// It owns the values that an installation may change (values.yaml is their schema, defaults and documentation), how
-// --set and values files change them, and the manifest templates. It must not import client-go or read a cluster. The
-// one idea: Render is a pure function of Values, its output is the same bytes every time, and nothing secret is in it
-// unless the user put it there.
+// It owns the values that an installation may change, how --set and values files change them, and the manifest
+// templates. values.yaml is the schema of the values, with defaults and documentation. It must not import client-go or
+// read a cluster. The one idea: Render is a pure function of Values. Its output is always the same bytes, and has no
+// secrets unless the user set them.
 package install
 
 import (
@@ -22,7 +22,7 @@ var defaultValues []byte
 //go:embed values-ha.yaml
 var haValues []byte
 
-// Values configures one installation. Every key is documented in values.yaml; Overrides builds a Values.
+// Values configures one installation. values.yaml documents all keys; Overrides builds a Values.
 type Values struct {
 	ClusterDomain   string `json:"clusterDomain"`
 	ClusterNetworks string `json:"clusterNetworks"`
@@ -77,15 +77,15 @@ type Toleration struct {
 	TolerationSeconds *int64 `json:"tolerationSeconds,omitempty"`
 }
 
-// Resources are the requests and limits of one container; an empty quantity sets none.
+// Resources are the requests and limits of one container. An empty quantity sets none.
 type Resources struct {
 	CPU              inject.Bound `json:"cpu"`
 	Memory           inject.Bound `json:"memory"`
 	EphemeralStorage inject.Bound `json:"ephemeral-storage"`
 }
 
-// Spec returns the resources as a container's spec has them, without what is empty. Quantities are in the form that the
-// API server stores, so that applying the same manifests again changes nothing.
+// Spec returns the resources as a container's spec has them, without empty ones. Quantities have the form that the API
+// server stores, so that another apply of the same manifests changes nothing.
 func (r Resources) Spec() map[string]map[string]string {
 	spec := map[string]map[string]string{}
 	add := func(kind, name, quantity string) {
@@ -108,12 +108,12 @@ func (r Resources) Spec() map[string]map[string]string {
 	return spec
 }
 
-// GoMemoryLimit returns nine tenths of the memory limit in bytes, from which on the collector works harder instead of
-// meeting the kernel's killer at the whole; 0 without a limit.
+// GoMemoryLimit returns nine tenths of the memory limit in bytes; 0 without a limit. From there on the garbage
+// collector works harder, so that the kernel does not kill the process at the limit.
 func (r Resources) GoMemoryLimit() int64 {
 	q, err := resource.ParseQuantity(r.Memory.Limit)
 	if err != nil {
-		return 0 // "" or refused by Validate
+		return 0 // empty, or refused by Validate
 	}
 	return q.Value() / 10 * 9
 }
@@ -124,7 +124,7 @@ type Identity struct {
 	Issuer     Issuer `json:"issuer"`
 }
 
-// Issuer configures where the issuing certificate comes from and what it issues.
+// Issuer configures the source of the issuing certificate, and the certificates that it issues.
 type Issuer struct {
 	Scheme             string    `json:"scheme"`
 	ClockSkewAllowance string    `json:"clockSkewAllowance"`
@@ -132,13 +132,13 @@ type Issuer struct {
 	TLS                IssuerTLS `json:"tls"`
 }
 
-// The two schemes of an issuer Secret.
+// The two types of an issuer Secret.
 const (
 	OwnIssuer      = "linkerd.io/tls"
 	ExternalIssuer = "kubernetes.io/tls"
 )
 
-// IssuerTLS is an issuer given by the user; both fields are PEM, and empty unless given.
+// IssuerTLS is the user's own issuer. Both fields are PEM, and empty unless the user set them.
 type IssuerTLS struct {
 	CrtPEM string `json:"crtPEM"`
 	KeyPEM string `json:"keyPEM"`
@@ -158,7 +158,7 @@ func Defaults() Values {
 	return v
 }
 
-// TrustDomain returns the trust domain of every identity.
+// TrustDomain returns the trust domain of all identities.
 func (v *Values) TrustDomain() string {
 	if v.IdentityTrustDomain != "" {
 		return v.IdentityTrustDomain

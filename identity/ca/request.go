@@ -11,8 +11,8 @@ import (
 
 // Errors that callers distinguish.
 var (
-	// ErrRequest is wrapped if a request cannot be parsed, is not signed by its own key, or has a key of a type that is
-	// not allowed.
+	// ErrRequest is wrapped if a request cannot be parsed or is not signed by its own key. It is also wrapped if the
+	// type of the key is not allowed.
 	ErrRequest = errors.New("bad certificate request")
 	// ErrForeignName is wrapped if a request has a name other than the identity that its sender proved.
 	ErrForeignName = errors.New("certificate request names somebody else")

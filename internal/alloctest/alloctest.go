@@ -1,9 +1,9 @@
-// Package alloctest counts what a test's function allocates.
+// Package alloctest counts the allocations of a function in a test.
 //
-// It owns the rule where such tests run. It must not import any package of Tulle. The one idea: the race detector
-// allocates, and empties every sync.Pool at random, so a count means something only without it. `make unit` therefore
-// runs the tests twice: all of them with the race detector, where Count skips, and those whose names match Names
-// without it.
+// It owns the rule when such tests run. It must not import any package of Tulle. The one idea: a count has a meaning
+// only without the race detector, which allocates and empties every sync.Pool at random. `make unit` therefore runs
+// tests twice. With the race detector it runs all tests, and Count skips. Without it, it runs those whose names match
+// Names.
 package alloctest
 
 import (
@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// Names is part of the name of every test that calls Count: the Makefile selects them by it.
+// Names is part of the name of every test that calls Count. The Makefile selects these tests by it.
 const Names = "Allocate"
 
 // Count returns how often f allocates, as an average of runs calls. It skips the test under the race detector.

@@ -1,7 +1,7 @@
-// Package backoff computes how long to wait between attempts that fail.
+// Package backoff computes the waits between attempts that fail.
 //
-// Waits double up to a maximum, and part of each is random, so that clients that failed together do not come back
-// together. It imports the standard library only.
+// It imports the standard library only. The one idea: waits double up to a maximum, and a part of each is random. So
+// clients that failed together do not retry together.
 package backoff
 
 import (
@@ -10,24 +10,25 @@ import (
 	"time"
 )
 
-// Backoff paces the attempts after failures. The fields are set before the first use. It belongs to one goroutine.
+// Backoff computes the waits after consecutive failures. Set its fields before the first use. Only one goroutine may
+// use it.
 type Backoff struct {
-	// First is the wait after the first failure, and Max the longest.
+	// First is the wait after the first failure; Max is the longest wait.
 	First, Max time.Duration
 
 	wait time.Duration
 }
 
-// Next returns the wait after one more failure in a row: half of it for certain, the rest at random.
+// Next returns the wait after one more failure: half of it is fixed, the rest is random.
 func (b *Backoff) Next() time.Duration {
 	b.wait = Double(b.wait, b.First, b.Max)
 	return b.wait/2 + time.Duration(rand.Int64N(int64(b.wait/2)+1))
 }
 
-// Reset begins again, after a success.
+// Reset begins again with First, after a success.
 func (b *Backoff) Reset() { b.wait = 0 }
 
-// Double returns the wait that follows wait: twice as long, first at least, and longest at most.
+// Double returns the wait after wait: twice as long, but between first and longest.
 func Double[T ~int64](wait, first, longest T) T {
 	if wait > longest/2 {
 		return longest
@@ -35,12 +36,12 @@ func Double[T ~int64](wait, first, longest T) T {
 	return min(max(2*wait, first), longest)
 }
 
-// Spread returns d, plus or minus a random share of it that is fraction at most.
+// Spread returns d plus or minus a random part, which is at most fraction of d.
 func Spread(d time.Duration, fraction float64) time.Duration {
 	return time.Duration(float64(d) * (1 + fraction*(2*rand.Float64()-1)))
 }
 
-// Sleep waits for d. The error is that of ctx, if it ends first.
+// Sleep waits for d. It returns ctx's error if ctx ends first.
 func Sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -1,7 +1,7 @@
-// Package connlimit bounds how many connections a listener has open, of one address and of all together.
+// Package connlimit bounds how many connections a listener has open.
 //
-// It must not import any package of Tulle. The one idea: a connection too many is closed before a handshake is spent on
-// it.
+// It owns a bound for each address and one for all together. It must not import any package of Tulle. The one idea: a
+// connection beyond the bounds is closed before a handshake.
 package connlimit
 
 import (
@@ -11,12 +11,12 @@ import (
 	"sync"
 )
 
-// Bounds says how many connections may be open at once.
+// Bounds are the numbers of connections that may be open at once.
 type Bounds struct {
 	Total, PerAddress int
-	// Evict makes room for a new connection when all together are too many: of the address that has the most, the oldest
-	// is closed. It is for servers of short requests, where many addresses together must not keep out one that comes with
-	// a single connection. Without it the new connection is closed.
+	// Evict makes room for a new connection if all together are too many. The oldest connection of the address with the
+	// most connections is closed. Evict is for servers of short requests: many addresses together must not keep out one
+	// that comes with a single connection. Without Evict the new connection is closed.
 	Evict bool
 }
 
@@ -60,7 +60,7 @@ func (l *bounded) Accept() (net.Conn, error) {
 	}
 }
 
-// admit reports whether there is room for c, and which connection has to end for it.
+// admit reports whether there is room for c. evicted is the connection that must be closed for it, or nil.
 func (l *bounded) admit(c *boundedConn) (evicted *boundedConn, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -81,7 +81,7 @@ func (l *bounded) admit(c *boundedConn) (evicted *boundedConn, ok bool) {
 	return evicted, true
 }
 
-// oldestOfBusiest returns the oldest connection of the address that has the most. There is one.
+// oldestOfBusiest returns the oldest connection of the address with the most connections. At least one must be open.
 func (l *bounded) oldestOfBusiest() *boundedConn {
 	var busiest []*boundedConn
 	for _, conns := range l.byAddr {
@@ -92,7 +92,7 @@ func (l *bounded) oldestOfBusiest() *boundedConn {
 	return busiest[0]
 }
 
-// remove forgets a connection, once.
+// remove removes a connection from the counts, once.
 func (l *bounded) remove(c *boundedConn) {
 	conns := l.byAddr[c.addr]
 	i := slices.Index(conns, c)
@@ -111,7 +111,7 @@ type boundedConn struct {
 	net.Conn
 	listener *bounded
 	addr     netip.Addr
-	number   uint64 // in the order of acceptance
+	number   uint64 // counts accepted connections
 }
 
 // Close implements net.Conn.

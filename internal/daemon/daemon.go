@@ -1,8 +1,7 @@
-// Package daemon is the life of a control-plane process: logger, metrics registry, named readiness, admin HTTP,
-// signals.
+// Package daemon runs a control-plane process.
 //
-// It owns nothing that a component does; a component is a function that Run calls. It must not import any package of
-// Tulle but internal/connlimit.
+// It owns the logger, metrics registry, named readiness, admin HTTP server and signals. It owns nothing of a component:
+// a component is a function that Run calls. It must not import any package of Tulle but internal/connlimit.
 package daemon
 
 import (
@@ -24,24 +23,24 @@ import (
 	"github.com/tulle-mesh/tulle/internal/connlimit"
 )
 
-// Config says how a process presents itself.
+// Config configures a process.
 type Config struct {
-	Name      string // component, as in metrics and logs
+	Name      string // name of the component in metrics and logs
 	AdminAddr string // host:port of /metrics, /ready, /live and /ping
-	LogLevel  string // debug, info, warn or error; "" is info
-	LogFormat string // plain or json; "" is plain
+	LogLevel  string // debug, info, warn or error; "" means info
+	LogFormat string // plain or json; "" means plain
 }
 
-// Env is what Run hands to a component.
+// Env is what Run passes to a component.
 type Env struct {
 	Log      *zap.Logger
 	Registry *prometheus.Registry
 	Ready    *Readiness
 }
 
-// Run serves the admin endpoints and calls main with a context that SIGTERM and SIGINT cancel. It returns main's error;
-// a cancelled context is not one. The admin server outlives main's context until main returned, so that readiness and
-// metrics stay readable while the process drains.
+// Run serves the admin endpoints and calls main with a context that SIGTERM and SIGINT cancel. It returns main's error,
+// unless that is the cancelled context. The admin server runs until main has returned, so that readiness and metrics
+// stay available while the process drains.
 func Run(cfg Config, main func(ctx context.Context, env *Env) error) error {
 	log, err := NewLogger(cfg.LogLevel, cfg.LogFormat)
 	if err != nil {
@@ -85,7 +84,7 @@ func Run(cfg Config, main func(ctx context.Context, env *Env) error) error {
 	return group.Wait()
 }
 
-// adminConnections bounds what may be connected to the admin endpoints, where any pod may come.
+// adminConnections bounds the connections to the admin endpoints: any pod may connect.
 var adminConnections = connlimit.Bounds{Total: 512, PerAddress: 64, Evict: true}
 
 func boundedAdmin(lis net.Listener, reg prometheus.Registerer) net.Listener {

@@ -7,8 +7,8 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// NewLogger returns a logger that writes to stderr. Level is debug, info, warn or error ("" is info), format is plain
-// or json ("" is plain); anything else is an error that lists what is accepted.
+// NewLogger returns a logger that writes to stderr. level is debug, info, warn or error ("" means info). format is
+// plain or json ("" means plain). Any other value is an error, which lists the valid values.
 func NewLogger(level, format string) (*zap.Logger, error) {
 	lvl := zapcore.InfoLevel
 	if level != "" {

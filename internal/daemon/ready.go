@@ -6,19 +6,19 @@ import (
 )
 
 // Readiness is a set of named tasks that must be done before a process is ready. The zero Readiness waits for nothing,
-// so name every task before the admin server can be asked. It may be used by several goroutines.
+// so add all tasks before the admin server starts. Its methods may be called by several goroutines.
 type Readiness struct {
 	mu      sync.Mutex // guards waiting
 	waiting []string
 }
 
-// Task adds a task and returns the function that marks it as done; calling it again has no effect.
+// Task adds a task and returns the function that marks it as done. Further calls of that function have no effect.
 func (r *Readiness) Task(name string) (done func()) {
 	r.Wait(name)
 	return func() { r.Done(name) }
 }
 
-// Wait adds the task, if it is not there yet: the process is not ready until Done.
+// Wait adds the task if it is missing. The process is not ready until Done.
 func (r *Readiness) Wait(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -1,8 +1,8 @@
-// Package kubelet says what the kubelet asks pods for.
+// Package kubelet lists the requests that the kubelet makes to pods.
 //
-// It owns the reading of probes and lifecycle hooks; it must not import anything of the mesh, so that admission, policy
-// and the command line agree on it. The one idea: a request as the kubelet sends it, byte for byte, so that policy can
-// let in exactly that.
+// It owns the parsing of probes and lifecycle hooks. It must not import any package of the mesh, so that admission,
+// policy and the command line agree on the requests. The one idea: a request is exactly what the kubelet sends, byte
+// for byte, so that policy can allow exactly that.
 package kubelet
 
 import (
@@ -12,24 +12,23 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
-// GRPCTarget is what the kubelet calls for a gRPC probe, whatever service the probe names: the name is in the request's
-// body.
+// GRPCTarget is the path of every gRPC probe. The name of the probed service is in the request's body.
 const GRPCTarget = "/grpc.health.v1.Health/Check"
 
-// Request is a request that the kubelet makes to a pod, for a probe of a container or native sidecar or for a lifecycle
-// hook.
+// Request is a request that the kubelet makes to a pod: for a probe of a container or native sidecar, or for a
+// lifecycle hook.
 type Request struct {
 	Container string
 	Kind      string // livenessProbe, readinessProbe, startupProbe, postStart or preStop
 	Port      uint16
 	// Target is the path and the query as the kubelet sends them, or GRPCTarget.
 	Target string
-	// TLS means HTTPS: a proxy cannot see the request.
+	// TLS means HTTPS: a proxy cannot read the request.
 	TLS bool
 }
 
-// Requests returns what the kubelet asks a pod for over HTTP, HTTPS and gRPC, but for the container except. A probe
-// with a host of its own goes elsewhere.
+// Requests returns the requests that the kubelet makes to a pod over HTTP, HTTPS and gRPC. It omits the container
+// except, and probes with a host of their own, which go elsewhere.
 func Requests(spec *corev1.PodSpec, except string) (out []Request) {
 	for i := range spec.InitContainers {
 		c := &spec.InitContainers[i]
@@ -79,7 +78,7 @@ func addRequests(out []Request, c *corev1.Container) []Request {
 }
 
 // target returns a path as the kubelet sends it: rooted, escaped as a URL, without a fragment. A path that is not a URL
-// is escaped whole.
+// is escaped as a whole.
 func target(path string) string {
 	u, err := url.Parse(path)
 	if err != nil {
@@ -92,7 +91,7 @@ func target(path string) string {
 	return u.RequestURI()
 }
 
-// portOf resolves a name among the container's own ports, as the kubelet does.
+// portOf returns a port by its name among the container's own ports, as the kubelet does.
 func portOf(p intstr.IntOrString, c *corev1.Container) (uint16, bool) {
 	if p.Type == intstr.Int {
 		return uint16(p.IntVal), p.IntVal > 0 && p.IntVal <= 65535

@@ -1,7 +1,7 @@
-// Package latest publishes sequences of values in which only the newest matters.
+// Package latest publishes the newest of a sequence of values.
 //
-// A Cell has any number of readers; a reader that is slow skips values and never holds up the writer or another reader.
-// It imports the standard library only.
+// It owns Cell, which has any number of readers, and Signal, which has one. It imports the standard library only. The
+// one idea: a slow reader skips values, and never delays the writer or another reader.
 package latest
 
 import (
@@ -11,13 +11,13 @@ import (
 	"sync"
 )
 
-// Cell holds the latest of a sequence of values. The zero Cell is ready to use and holds nothing. Values must not be
-// changed after Store: readers share them.
+// Cell has the latest of a sequence of values. The zero Cell is empty and ready to use. Readers share a value, so it
+// must not be changed after Store.
 type Cell[T any] struct {
 	mu      sync.Mutex // guards the fields below
 	value   T
 	seq     uint64
-	changed chan struct{} // closed by the next Store; made by the first waiter
+	changed chan struct{} // closed by the next Store; the first waiter makes it
 	follows map[*follow]struct{}
 }
 
@@ -31,7 +31,7 @@ func (c *Cell[T]) Store(v T) {
 	}
 }
 
-// set stores v and returns the followers to wake, so that none is called under the lock.
+// set stores v and returns the followers, so that Store wakes them without the lock.
 func (c *Cell[T]) set(v T) []*follow {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -47,9 +47,9 @@ func (c *Cell[T]) set(v T) []*follow {
 	return slices.Collect(maps.Keys(c.follows))
 }
 
-// Follow calls wake after every Store, and at once if the cell holds a value already, until stop is called; a call that
-// is under way then may still come. It is for a reader of many cells, which needs no goroutine for each: wake runs on
-// the storing goroutine, so it must only take note and return.
+// Follow calls wake after every Store, and at once if the cell already has a value, until stop is called. A call that
+// has begun may end after stop. Follow is for a reader of many cells, which needs no goroutine for each. wake runs on
+// the storing goroutine, so it must return quickly.
 func (c *Cell[T]) Follow(wake func()) (stop func()) {
 	f := &follow{wake}
 	c.mu.Lock()
@@ -69,15 +69,15 @@ func (c *Cell[T]) Follow(wake func()) (stop func()) {
 	}
 }
 
-// Load returns the latest value and its sequence number, which is 0 when nothing was stored yet.
+// Load returns the latest value and its sequence number, which is 0 if nothing was stored yet.
 func (c *Cell[T]) Load() (T, uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.value, c.seq
 }
 
-// Wait returns the latest value as soon as its sequence number differs from seen; 0 asks for any value. It returns
-// ctx's error when ctx ends first.
+// Wait returns the latest value once its sequence number differs from seen; 0 accepts any value. It returns ctx's error
+// if ctx ends first.
 func (c *Cell[T]) Wait(ctx context.Context, seen uint64) (T, uint64, error) {
 	for {
 		value, seq, changed := c.next(seen)

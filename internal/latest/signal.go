@@ -1,6 +1,6 @@
 package latest
 
-// Signal wakes one waiter: any number of notifications that nobody has received yet are one. Receive from it to wait.
+// Signal wakes one waiter. Notifications that nobody has received yet count as one. Receive from it to wait.
 type Signal chan struct{}
 
 // NewSignal returns a Signal without a notification.

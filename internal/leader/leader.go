@@ -13,24 +13,24 @@ import (
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 )
 
-// Times of the election. A leader that cannot renew stops writing before another one may start.
+// Times of the election. A leader that cannot renew the Lease stops writing before another one may start.
 const (
 	leaseDuration = 15 * time.Second
 	renewDeadline = 10 * time.Second
 	retryPeriod   = 2 * time.Second
 )
 
-// Config of an election. Every field must be set.
+// Config configures an election. All fields must be set.
 type Config struct {
 	Client kubernetes.Interface
-	// Namespace and Name are of the Lease, which is made if there is none.
+	// Namespace and Name are those of the Lease. Run creates it if it is missing.
 	Namespace, Name string
-	// Replica tells the replicas apart.
+	// Replica is the unique name of this replica.
 	Replica string
 }
 
-// Run runs work whenever this replica is the leader, until ctx ends or work fails, whose error it returns. The context
-// that it hands to work ends with the leadership. The lease is given back only after work returned.
+// Run calls work whenever this replica is the leader, until ctx ends or work fails. It returns work's error. The
+// context of work ends with the leadership. Run releases the Lease only after work has returned.
 func Run(ctx context.Context, c Config, work func(context.Context) error) error {
 	for ctx.Err() == nil {
 		if err := once(ctx, c, work); err != nil && !errors.Is(err, context.Canceled) {
@@ -41,7 +41,7 @@ func Run(ctx context.Context, c Config, work func(context.Context) error) error 
 }
 
 func once(ctx context.Context, c Config, work func(context.Context) error) error {
-	elected := make(chan context.Context, 1) // at most one election in a run of the elector
+	elected := make(chan context.Context, 1) // the elector elects at most once in each run
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
 		Name: c.Name,
 		Lock: &resourcelock.LeaseLock{

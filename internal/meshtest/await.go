@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Await waits until ok, for ten seconds.
+// Await waits until ok returns true. It fails the test after ten seconds.
 func Await(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	deadline := time.After(10 * time.Second)

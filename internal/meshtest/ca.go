@@ -31,7 +31,7 @@ func NewCA(tb testing.TB) *CA {
 	return NewCAWith(tb, ca.Profile{}, time.Now())
 }
 
-// NewCAWith makes an authority whose certificates have the profile; now is the moment of its own birth.
+// NewCAWith makes an authority whose certificates have the profile. The authority itself is valid from now.
 func NewCAWith(tb testing.TB, profile ca.Profile, now time.Time) *CA {
 	tb.Helper()
 	c := &CA{tb: tb}
@@ -55,7 +55,7 @@ func NewCAWith(tb testing.TB, profile ca.Profile, now time.Time) *CA {
 // Roots returns the trust anchor.
 func (c *CA) Roots() []*x509.Certificate { return c.roots }
 
-// RootsFile writes the trust anchor as PEM into a file of the test's and returns its name.
+// RootsFile writes the trust anchor as PEM into a temporary file of the test and returns the file's name.
 func (c *CA) RootsFile() string {
 	c.tb.Helper()
 	name := filepath.Join(c.tb.TempDir(), mesh.TrustRootsKey)
@@ -65,7 +65,7 @@ func (c *CA) RootsFile() string {
 	return name
 }
 
-// Sign answers a certificate request (PKCS #10, DER) of id as the identity controller would at the moment now.
+// Sign issues a certificate for a request (PKCS #10, DER) of id, as the identity controller would at the moment now.
 func (c *CA) Sign(csr []byte, id mesh.ID, now time.Time) (*ca.Leaf, error) {
 	token, err := c.issuer.Prepare(csr, id, now)
 	if err != nil {
@@ -80,7 +80,7 @@ func (c *CA) Issue(id mesh.ID) tls.Certificate {
 	return c.IssueAt(id, time.Now())
 }
 
-// IssueAt is Issue at the moment now; the result may be expired already.
+// IssueAt issues as Issue does at the moment now. The certificate may already be expired.
 func (c *CA) IssueAt(id mesh.ID, now time.Time) tls.Certificate {
 	c.tb.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -102,7 +102,7 @@ func (c *CA) IssueAt(id mesh.ID, now time.Time) tls.Certificate {
 	return tls.Certificate{Certificate: leaf.Chain, PrivateKey: key, Leaf: cert}
 }
 
-// Certs returns a Manager that holds a certificate of id and trusts the authority.
+// Certs returns a Manager that has a certificate of id and trusts the authority.
 func (c *CA) Certs(id mesh.ID) *workload.Manager {
 	c.tb.Helper()
 	m, err := workload.Static(c.Issue(id), c.roots)

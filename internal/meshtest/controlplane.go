@@ -23,8 +23,8 @@ var DestinationID = mesh.ID{
 	TrustDomain: mesh.DefaultTrustDomain, Namespace: mesh.ControlPlaneNamespace, ServiceAccount: mesh.DestinationName,
 }
 
-// ControlPlane is a destination controller that answers with what the test sets: real gRPC over real mutual TLS. Its
-// methods may be called by several goroutines.
+// ControlPlane is a destination controller that sends the values that the test sets, over real gRPC and real mutual
+// TLS. Its methods may be called by several goroutines.
 type ControlPlane struct {
 	pb.UnimplementedDiscoveryServer
 
@@ -53,7 +53,7 @@ func NewControlPlane(tb testing.TB, ca *CA) *ControlPlane {
 	return c
 }
 
-// Addr returns where it listens, also while it is stopped.
+// Addr returns its address, even while it is stopped.
 func (c *ControlPlane) Addr() string { return c.addr }
 
 // Start serves again after Stop, at the same address.
@@ -77,7 +77,7 @@ func (c *ControlPlane) Start() {
 	}()
 }
 
-// Stop cuts every stream and refuses new ones; values stay set. Stopping twice has no effect.
+// Stop ends all streams and refuses new ones. Values stay set. Another Stop has no effect.
 func (c *ControlPlane) Stop() {
 	c.mu.Lock()
 	server, served := c.server, c.served
@@ -89,15 +89,15 @@ func (c *ControlPlane) Stop() {
 	}
 }
 
-// SetInbound sets the inbound policy that every proxy gets.
+// SetInbound sets the inbound policy of all proxies.
 func (c *ControlPlane) SetInbound(in *mesh.Inbound) { c.inbound.Store(api.EncodeInbound(in)) }
 
-// SetOutbound sets what a target is answered with.
+// SetOutbound sets the value of a target.
 func (c *ControlPlane) SetOutbound(t mesh.Target, o *mesh.Outbound) {
 	c.SetOutboundRaw(t, api.EncodeOutbound(o))
 }
 
-// SetOutboundRaw sets an answer that need not make sense.
+// SetOutboundRaw sets a value that may be invalid.
 func (c *ControlPlane) SetOutboundRaw(t mesh.Target, o *pb.Outbound) { c.cell(t).Store(o) }
 
 func (c *ControlPlane) cell(t mesh.Target) *latest.Cell[*pb.Outbound] {

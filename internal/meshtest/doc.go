@@ -1,3 +1,5 @@
-// Package meshtest is for tests only: the doubles that stand in for a mesh around the thing that is tested. They speak
-// real TLS and real gRPC.
+// Package meshtest is for tests only: it replaces the mesh around the code under test.
+//
+// It owns a certificate authority and a destination controller that end with their test. The one idea: they use real
+// TLS and real gRPC.
 package meshtest

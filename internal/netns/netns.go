@@ -26,7 +26,7 @@ type Namespace struct {
 	work chan func()
 }
 
-// New starts a namespace with its loopback interface up. It skips the test where the machine does not allow one.
+// New starts a namespace with its loopback interface up. It skips the test if the machine does not allow namespaces.
 func New(t testing.TB) *Namespace {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -36,7 +36,7 @@ func New(t testing.TB) *Namespace {
 	started, ended := make(chan error), make(chan struct{})
 	go func() {
 		defer close(ended)
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 		err := unix.Unshare(unix.CLONE_NEWNET)
 		if err == nil {
 			n.fd, err = unix.Open(fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid()), unix.O_RDONLY|unix.O_CLOEXEC, 0)
@@ -59,7 +59,7 @@ func New(t testing.TB) *Namespace {
 		_ = unix.Close(n.fd)
 	})
 	n.Do(t, func() error {
-		if err := Sysctl("ipv6/conf/default/accept_dad", "0"); err != nil { // a test does not wait for it
+		if err := Sysctl("ipv6/conf/default/accept_dad", "0"); err != nil { // no duplicate address detection
 			return err
 		}
 		return up("lo")
@@ -77,8 +77,8 @@ func (n *Namespace) Do(t testing.TB, f func() error) {
 	}
 }
 
-// Serve accepts TCP connections on an address of the namespace, until the test ends, and calls handle with one after
-// the other. On an IPv6 address it accepts only IPv6, so that tests see which family was used.
+// Serve accepts TCP connections on an address of the namespace, until the test ends, and calls handle for one after the
+// other. On an IPv6 address it accepts only IPv6, so that tests see which family was used.
 func (n *Namespace) Serve(t testing.TB, addr netip.AddrPort, handle func(*net.TCPConn)) {
 	t.Helper()
 	network := "tcp4"
@@ -105,7 +105,7 @@ func (n *Namespace) Serve(t testing.TB, addr netip.AddrPort, handle func(*net.TC
 	t.Cleanup(func() { _ = l.Close(); <-done })
 }
 
-// Pair connects two namespaces: a pod with a default route by way of its peer, which also has an address in a second
+// Pair connects two namespaces. The pod has a default route through its peer, which also has an address in a second
 // network.
 func Pair(t testing.TB) (pod, peer *Namespace) {
 	t.Helper()
@@ -129,8 +129,8 @@ func Pair(t testing.TB) (pod, peer *Namespace) {
 	return pod, peer
 }
 
-// AwaitAddresses returns when the addresses of the namespaces' interfaces can be used. Those of IPv6 are tentative
-// until the kernel has noticed that the far end of the link is up.
+// AwaitAddresses returns when the addresses of the namespaces' interfaces are usable. IPv6 addresses are tentative
+// until the kernel notices that the far end of the link is up.
 func AwaitAddresses(t testing.TB, namespaces ...*Namespace) {
 	t.Helper()
 	for _, n := range namespaces {
@@ -170,8 +170,8 @@ func isLocal(ip net.IP) bool {
 	return err == nil && len(routes) > 0 && routes[0].Type == unix.RTN_LOCAL
 }
 
-// Bridge connects namespaces on one layer 2, as pods of a node. Each host is the list of one namespace's addresses with
-// their prefix lengths.
+// Bridge connects namespaces on one layer 2, like the pods of a node. Each host lists the addresses of one namespace
+// with their prefix lengths.
 func Bridge(t testing.TB, hosts ...[]string) []*Namespace {
 	t.Helper()
 	node := New(t)
@@ -213,7 +213,7 @@ func up(name string) error {
 	return netlink.LinkSetUp(link)
 }
 
-// AddAddresses gives the calling thread's namespace addresses, each with its prefix length.
+// AddAddresses adds addresses to the calling thread's namespace, each with its prefix length.
 func AddAddresses(cidrs ...string) error {
 	if err := up(Interface); err != nil {
 		return err

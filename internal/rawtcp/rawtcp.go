@@ -1,8 +1,8 @@
-// Package rawtcp is a TCP client that writes its own Ethernet frames, as a hostile neighbour on the same layer 2 does.
-// Tests use it.
+// Package rawtcp is a TCP client for tests that writes its own Ethernet frames, like a hostile neighbour on the same
+// layer 2.
 //
 // It owns the smallest part of TCP that carries one request. It must not import any package of Tulle. The one idea: the
-// destination of a frame has nothing to do with that of the packet inside, so any packet can be put before any host.
+// destination of a frame is independent of that of the packet inside, so any packet can be sent to any host.
 package rawtcp
 
 import (
@@ -31,7 +31,7 @@ type Wire struct {
 	port       uint16 // source port of the last connection
 }
 
-// Open makes a wire from an interface of the calling thread's network namespace to the neighbour with address other.
+// Open makes a Wire from an interface of the calling thread's network namespace to the neighbour with address other.
 func Open(name string, other net.HardwareAddr) (*Wire, error) {
 	link, err := net.InterfaceByName(name)
 	if err != nil {
@@ -49,11 +49,12 @@ func Open(name string, other net.HardwareAddr) (*Wire, error) {
 	return &Wire{fd: fd, own: link.HardwareAddr, other: other, port: 20000}, nil
 }
 
-// Close ends the wire.
+// Close closes the Wire.
 func (w *Wire) Close() error { return unix.Close(w.fd) }
 
-// Announce tells the neighbour with address to that from is here, as an ARP request for it does (RFC 826): answers to
-// packets from that address come back. The kernel of this host must not have the address, or it resets the connections.
+// Announce tells the neighbour with address to that this host has the address from, as an ARP request does (RFC 826).
+// So responses to packets from that address arrive here. The kernel of this host must not have the address, or it
+// resets the connections.
 func (w *Wire) Announce(from, to netip.Addr) error {
 	if !from.Is4() || !to.Is4() {
 		return fmt.Errorf("announce %s to %s: not IPv4", from, to)
@@ -69,16 +70,16 @@ func (w *Wire) Announce(from, to netip.Addr) error {
 	return nil
 }
 
-// Result says what became of a request.
+// Result is the result of a request.
 type Result struct {
 	Connected bool   // the handshake was completed
-	Reset     bool   // it was refused, or reset later
-	Answer    string // what came back before the end
+	Reset     bool   // the connection was refused, or reset later
+	Answer    string // the bytes that arrived before the end
 }
 
-// Ask connects to an address through the neighbour, sends a request and returns what came back. control is a
-// destination of the same family that answers: it is asked second, so an attempt that has no answer by then has been
-// dropped.
+// Ask connects to an address through the neighbour, sends a request and returns the response. control is a destination
+// of the same family that responds. Ask connects to control second: if the first attempt has no response by then, it
+// was dropped.
 func (w *Wire) Ask(from netip.Addr, to, control netip.AddrPort, request string, patience time.Duration) (Result,
 	error) {
 	deadline := time.Now().Add(patience)
@@ -110,12 +111,12 @@ func (w *Wire) Ask(from netip.Addr, to, control netip.AddrPort, request string, 
 	}
 }
 
-// connection is one connection by its ends.
+// connection is one connection, named by its ends.
 type connection struct {
 	wire     *Wire
 	from, to netip.AddrPort
-	seq      uint32 // of the next byte that is sent
-	next     uint32 // sequence number that is expected
+	seq      uint32 // of the next byte to send
+	next     uint32 // the expected sequence number
 }
 
 func (w *Wire) connection(from netip.Addr, to netip.AddrPort) *connection {
@@ -123,7 +124,7 @@ func (w *Wire) connection(from netip.Addr, to netip.AddrPort) *connection {
 	return &connection{wire: w, from: netip.AddrPortFrom(from, w.port), to: to, seq: 1000}
 }
 
-// request sends text on a connection whose handshake is complete but for the last acknowledgement.
+// request sends text on a connection. Only the last acknowledgement of the handshake is missing.
 func (c *connection) request(text string, deadline time.Time) (Result, error) {
 	result := Result{Connected: true}
 	defer func() { _ = c.send(rst|ack, "") }()
@@ -146,7 +147,7 @@ func (c *connection) request(text string, deadline time.Time) (Result, error) {
 			result.Reset = true
 			return result, nil
 		case s.seq != c.next:
-			continue // sent twice
+			continue // the segment arrived twice
 		}
 		result.Answer += s.payload
 		c.next += uint32(len(s.payload))
@@ -206,7 +207,7 @@ func (c *connection) frame(flags byte, payload string) []byte {
 	return append(append(append(append(frame, head...), source...), destination...), segment...)
 }
 
-// checksum is the one of RFC 1071.
+// checksum returns the checksum of RFC 1071.
 func checksum(b []byte) uint16 {
 	var sum uint32
 	for i := 0; i+1 < len(b); i += 2 {
@@ -221,7 +222,7 @@ func checksum(b []byte) uint16 {
 	return ^uint16(sum)
 }
 
-// segment is what a frame carries.
+// segment is the TCP segment of a frame.
 type segment struct {
 	seq     uint32
 	flags   byte

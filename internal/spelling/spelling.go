@@ -1,14 +1,15 @@
-// Package spelling finds the name that somebody meant who wrote another one.
+// Package spelling finds the existing name that a misspelled name most likely means.
 //
-// It must not import any package of Tulle. The one idea: a mistake is reported with the nearest name that exists.
+// It owns the distance between names. It must not import any package of Tulle. The one idea: a report of a mistake
+// names the nearest name that exists.
 package spelling
 
 // longest is the length of the longest name that Kubernetes allows after an annotation's prefix. It bounds the work.
 const longest = 63
 
-// Nearest returns the candidate with the smallest edit distance from key, and false if none is close enough to be what
-// was meant: a third of the key's length. Of equals the one that begins most like key wins, since people shorten the
-// ends of words.
+// Nearest returns the candidate with the smallest edit distance from key. ok is false if that distance is more than a
+// third of the key's length. Of equally distant candidates it returns the one with the longest common prefix, because
+// people shorten the ends of words.
 func Nearest(key string, candidates []string) (string, bool) {
 	if len(key) > longest {
 		return "", false

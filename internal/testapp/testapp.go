@@ -1,8 +1,7 @@
 // Package testapp runs applications for tests of the proxy: raw TCP servers, HTTP/2 servers that break rules, and gRPC
 // servers.
-//
-// It owns servers that end with their test. It must not import any package of Tulle. The one idea: a test decides on
-// each byte or frame that its application sends, so that it can do what no library's server does.
+// It owns servers that end with their test. It must not import any package of Tulle. The one idea: a test decides about
+// each byte or frame that its application sends. So it can do what no server library allows.
 package testapp
 
 import (
@@ -19,10 +18,10 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 )
 
-// patience bounds a connection to an application.
+// patience bounds how long a connection to an application lasts.
 const patience = 20 * time.Second
 
-// TCP runs an application that is a function of each connection, which closes when the function returns. n counts
+// TCP runs an application that calls serve for each connection and closes the connection when serve returns. n counts
 // connections from 0.
 func TCP(t testing.TB, serve func(n int, c net.Conn)) (addr string) {
 	t.Helper()
@@ -58,7 +57,8 @@ type Frames struct {
 	enc  *hpack.Encoder
 }
 
-// HTTP2 runs a server whose connections go to serve when the client's preface is read and nothing is written.
+// HTTP2 runs a server that calls serve for each connection. The client's preface has been read, and nothing has been
+// written.
 func HTTP2(t testing.TB, serve func(n int, f *Frames)) (addr string) {
 	t.Helper()
 	return TCP(t, func(n int, c net.Conn) {
@@ -72,8 +72,8 @@ func HTTP2(t testing.TB, serve func(n int, f *Frames)) (addr string) {
 	})
 }
 
-// Requests runs a server that sends SETTINGS and then does with each request's head as answer says. answer may go on
-// later.
+// Requests runs a server that sends SETTINGS and then calls answer for each request's head. answer may send its
+// response later.
 func Requests(t testing.TB, answer func(n int, f *Frames, head *http2.MetaHeadersFrame)) (addr string) {
 	t.Helper()
 	return HTTP2(t, func(n int, f *Frames) {
@@ -90,17 +90,17 @@ func Requests(t testing.TB, answer func(n int, f *Frames, head *http2.MetaHeader
 	})
 }
 
-// Do calls write, which writes frames, while no other goroutine does.
+// Do calls write while no other goroutine writes frames.
 func (f *Frames) Do(write func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	write()
 }
 
-// OK answers a request with status 200 and no body.
+// OK responds to a request with status 200 and no body.
 func (f *Frames) OK(id uint32) { f.Head(id, true) }
 
-// Head sends a response's head with status 200, which may be its end.
+// Head sends a response head with status 200. end ends the response.
 func (f *Frames) Head(id uint32, end bool) {
 	f.Do(func() {
 		f.head.Reset()
@@ -116,7 +116,7 @@ func (f *Frames) Reset(id uint32, code http2.ErrCode) {
 	f.Do(func() { _ = f.WriteRSTStream(id, code) })
 }
 
-// Request reads up to the end of the next request. ok is false when the connection ended.
+// Request reads frames up to the end of the next request. ok is false if the connection ended.
 func (f *Frames) Request() (id uint32, ok bool) {
 	for {
 		frame, err := f.ReadFrame()
@@ -132,7 +132,7 @@ func (f *Frames) Request() (id uint32, ok bool) {
 	}
 }
 
-// GRPC runs a gRPC server whose calls go to handle, whatever their method.
+// GRPC runs a gRPC server that calls handle for each call of any method.
 func GRPC(t testing.TB, handle func(grpc.ServerStream) error, options ...grpc.ServerOption) (addr string) {
 	t.Helper()
 	return ServeGRPC(
@@ -158,7 +158,7 @@ func ServeGRPC(t testing.TB, s *grpc.Server) (addr string) {
 	return l.Addr().String()
 }
 
-// Dial returns a gRPC client without TLS. It connects with its first call.
+// Dial returns a gRPC client without TLS. It connects at its first call.
 func Dial(t testing.TB, addr string) *grpc.ClientConn {
 	t.Helper()
 	c, err := grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
