@@ -1,5 +1,6 @@
 // Package testapp runs applications for tests of the proxy: raw TCP servers, HTTP/2 servers that break rules, and gRPC
 // servers.
+//
 // It owns servers that end with their test. It must not import any package of Tulle. The one idea: a test decides about
 // each byte or frame that its application sends. So it can do what no server library allows.
 package testapp

@@ -13,8 +13,6 @@ import (
 // Each label set pays for its series when it is made, and pays more when it grows. If there is no room, the label sets
 // that have been idle longest are evicted first. A label set with a holder is only hidden, and shown again with its
 // counts when it changes. If nothing is idle, a new label set is counted under overflow="true".
-// that have been idle longest go first. One that somebody still holds is hidden, and shown again with its counts when
-// it changes. If nothing is idle, a new label set is counted under overflow="true".
 
 // side is a part of the series that has its own bound. So strangers who call the pod cannot evict the series of the
 // pod's own calls.
