@@ -103,7 +103,7 @@ func timesOf(s *mesh.ProxyConfig) env.Times {
 		OutboundDetect:  d(s.OutboundDetectTimeout, time.Second),
 		InboundDetect:   d(s.InboundDetectTimeout, time.Second),
 		Handshake:       5 * time.Second,
-		Declared:        10 * time.Second,
+		DeclaredDetect:  10 * time.Second,
 		Discovery:       3 * time.Second,
 		FailFast:        3 * time.Second,
 		TargetIdle:      d(s.OutboundDiscoveryIdle, 10*time.Minute),

@@ -84,7 +84,7 @@ func TestIdentityWithoutCertificateIsAMistake(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := newFixed(local); err == nil {
+	if _, err := newFixedSource(local); err == nil {
 		t.Error("a proxy that cannot speak mesh TLS took an endpoint that must")
 	}
 }
@@ -94,7 +94,7 @@ func TestDefaultTimes(t *testing.T) {
 	want := env.Times{
 		OutboundConnect: time.Second, InboundConnect: 4 * time.Second,
 		OutboundDetect: time.Second, InboundDetect: time.Second,
-		Handshake: 5 * time.Second, Declared: 10 * time.Second, Discovery: 3 * time.Second, FailFast: 3 * time.Second,
+		Handshake: 5 * time.Second, DeclaredDetect: 10 * time.Second, Discovery: 3 * time.Second, FailFast: 3 * time.Second,
 		TargetIdle: 10 * time.Minute, Grace: 2 * time.Minute,
 		ExpirySpread: 5 * time.Second, ExpiryGrace: 30 * time.Second,
 	}

@@ -12,27 +12,27 @@ import (
 )
 
 // maxConns bounds the accepted connections of each direction that are open at once: beyond it new ones are reset, so
-// that a flood takes descriptors and memory from nobody else. An inbound peer is also refused when it has peerFactor
-// times as many connections as are free. So one peer gets three quarters at most, and n peers together leave one of
-// 1+3n parts free for others: some peers cannot shut out the rest, nor the kubelet, whose probes decide whether the pod
-// lives. It is the dynamic threshold of Choudhury and Hahne (1998).
+// that a flood does not use up the descriptors and the memory of everything else. An inbound peer is also refused when
+// it has peerFactor times as many connections as are free. So one peer gets three quarters at most, and n peers leave
+// one of 1+3n parts free: they cannot shut out other peers, nor the kubelet, whose probes decide whether the pod lives.
+// It is the dynamic threshold of Choudhury and Hahne (1998).
 const (
 	maxConns   = 20_000
 	peerFactor = 3
 )
 
-// tracker knows every accepted connection, so that a proxy that stops can wait for them.
+// tracker counts the accepted connections, bounds them, and lets a proxy that stops wait for them.
 type tracker struct {
-	wg   sync.WaitGroup
-	most int // 0 means maxConns
+	wg  sync.WaitGroup
+	max int // of each direction; 0 means maxConns
 
 	mu     sync.Mutex              // guards the fields below
 	open   map[stats.Direction]int // by direction
-	peers  map[netip.Addr]int      // open inbound ones by where they come from
+	peers  map[netip.Addr]int      // open inbound ones by the client's address
 	closed bool
 }
 
-// peerOf returns where an inbound connection comes from. The zero Addr stands for the pod's own applications.
+// peerOf returns the address that an inbound connection comes from; the zero Addr for one of the pod's applications.
 func peerOf(conn *net.TCPConn, direction stats.Direction) netip.Addr {
 	if direction != stats.Inbound {
 		return netip.Addr{}
@@ -42,7 +42,7 @@ func peerOf(conn *net.TCPConn, direction stats.Direction) netip.Addr {
 
 // full reports whether there is no room for a connection from peer.
 func (t *tracker) full(direction stats.Direction, peer netip.Addr) bool {
-	free := cmp.Or(t.most, maxConns) - t.open[direction]
+	free := cmp.Or(t.max, maxConns) - t.open[direction]
 	return free <= 0 || t.peers[peer] >= peerFactor*free
 }
 
@@ -67,7 +67,7 @@ func (t *tracker) admit(conn *net.TCPConn, direction stats.Direction) *idle.Owne
 	return owner
 }
 
-// leave is called when a connection has ended.
+// leave makes room for another connection when one has ended.
 func (t *tracker) leave(direction stats.Direction, peer netip.Addr) {
 	t.mu.Lock()
 	t.open[direction]--

@@ -15,7 +15,7 @@ func TestOnePeerDoesNotTakeAllConnections(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	tr, end := tracker{most: 20}, make(chan struct{})
+	tr, end := tracker{max: 20}, make(chan struct{})
 	open := func(direction stats.Direction, from string) bool {
 		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
 		c, err := d.Dial("tcp", l.Addr().String())

@@ -61,7 +61,7 @@ func (p *Proxy) listenBoth(
 		if first, err = p.listenPort(direction, addrs, port, serve); port != 0 || !errors.Is(err, syscall.EADDRINUSE) {
 			return first, err
 		}
-		for _, l := range p.listeners[had:] { // what is free on one may be taken on the other
+		for _, l := range p.listeners[had:] { // a port that is free on one address may be taken on the other
 			_ = l.Close()
 		}
 		p.listeners = p.listeners[:had]
@@ -76,7 +76,7 @@ func (p *Proxy) listenPort(
 	for i, a := range addrs {
 		network := "tcp4"
 		if a.Is6() {
-			network = "tcp6" // IPv6 alone: each family has its own way to tell the original destination
+			network = "tcp6" // IPv6 alone: each family has its own socket option for the original destination
 		}
 		l, err := p.bind(network, netip.AddrPortFrom(a, port))
 		if i > 0 && isNoIPv6(err) {
@@ -142,7 +142,7 @@ func (p *Proxy) accept(ctx context.Context, l *listener) error {
 		switch {
 		case errors.Is(err, net.ErrClosed):
 			return nil
-		case err != nil: // out of descriptors or memory: what is open goes on, and some of it will end
+		case err != nil: // out of descriptors or memory: try again, because open connections end
 			backoff = min(max(2*backoff, 5*time.Millisecond), time.Second)
 			p.log.Error("accept failed", zap.String("direction", string(l.direction)), zap.Error(err))
 			p.env.Stats.ConnFailed(l.direction, "accept")

@@ -175,16 +175,16 @@ func parseProtocol(s string) (mesh.Protocol, error) {
 	}
 }
 
-// fixed is a source whose values never change: a target is the address of the listener that serves it. It is complete
-// before the proxy accepts its first connection.
-type fixed struct {
+// fixedSource is the source of local mode. Its values never change: a target is the address of the listener that serves
+// it. It is complete before the proxy accepts its first connection.
+type fixedSource struct {
 	outbound map[mesh.Target]*latest.Cell[*mesh.Outbound]
 	inbound  latest.Cell[*mesh.Inbound]
 }
 
-// newFixed makes the source of a local configuration.
-func newFixed(local *Local) (*fixed, error) {
-	f := &fixed{outbound: map[mesh.Target]*latest.Cell[*mesh.Outbound]{}}
+// newFixedSource makes the source of a local configuration.
+func newFixedSource(local *Local) (*fixedSource, error) {
+	f := &fixedSource{outbound: map[mesh.Target]*latest.Cell[*mesh.Outbound]{}}
 	for i, o := range local.Outbound {
 		for _, e := range o.Value.Endpoints {
 			if !e.Identity.IsZero() && local.Certs == nil {
@@ -201,15 +201,15 @@ func newFixed(local *Local) (*fixed, error) {
 	return f, nil
 }
 
-// add makes value what the listener at addr forwards to.
-func (f *fixed) add(addr netip.AddrPort, value mesh.Outbound) {
+// add makes value the value of the target addr, which is the address of a listener.
+func (f *fixedSource) add(addr netip.AddrPort, value mesh.Outbound) {
 	cell := &latest.Cell[*mesh.Outbound]{}
 	cell.Store(&value)
 	f.outbound[mesh.Target{Addr: addr}] = cell
 }
 
 // Watch returns the cell of a listener's target. It panics for any other: no connection can ask for it.
-func (f *fixed) Watch(t mesh.Target) *latest.Cell[*mesh.Outbound] {
+func (f *fixedSource) Watch(t mesh.Target) *latest.Cell[*mesh.Outbound] {
 	cell, ok := f.outbound[t]
 	if !ok {
 		panic("proxy: no local target " + t.Addr.String())
@@ -218,7 +218,7 @@ func (f *fixed) Watch(t mesh.Target) *latest.Cell[*mesh.Outbound] {
 }
 
 // Unwatch does nothing.
-func (f *fixed) Unwatch(mesh.Target) {}
+func (f *fixedSource) Unwatch(mesh.Target) {}
 
 // Inbound returns the policy of the local inbound listeners.
-func (f *fixed) Inbound() *latest.Cell[*mesh.Inbound] { return &f.inbound }
+func (f *fixedSource) Inbound() *latest.Cell[*mesh.Inbound] { return &f.inbound }

@@ -51,19 +51,19 @@ func (p *Proxy) addControlMetrics() {
 	add("tulle_control_values_total", addr.With("result", "refused"), func(s control.Status) uint64 { return s.Rejected })
 }
 
-// questions returns functions that count the requests to a part of the control plane, and the responses by gRPC status.
-// A cancelled request does not count as a failure.
-func (p *Proxy) questions(
+// countCalls returns functions that count the calls to a part of the control plane, and their responses by gRPC status.
+// A cancelled call does not count as a failure.
+func (p *Proxy) countCalls(
 	addr string, server mesh.ID,
 ) (asked func(), answered func(took time.Duration, grpcStatus int16)) {
 	const ok, canceled = 0, 1
-	g := p.env.Stats.Control(stats.Labels("").Add("addr", addr, "server_id", server.String()))
-	return g.Request, func(took time.Duration, code int16) {
+	calls := p.env.Stats.Control(stats.Labels("").Add("addr", addr, "server_id", server.String()))
+	return calls.Request, func(took time.Duration, code int16) {
 		o := stats.Outcome{GRPC: code, Failure: code != ok && code != canceled}
 		if code == ok {
 			o.Status = 200
 		}
-		g.Response(o, took)
+		calls.Response(o, took)
 	}
 }
 
@@ -82,7 +82,7 @@ func (p *Proxy) staleFor() time.Duration {
 	return p.control.Status().Stale
 }
 
-// waitingFor returns what keeps the proxy from being ready.
+// waitingFor returns what the proxy needs before it is ready.
 func (p *Proxy) waitingFor() []string {
 	var waiting []string
 	if p.env.Certs != nil && p.env.Certs.Err() != nil {

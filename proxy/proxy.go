@@ -1,5 +1,5 @@
-// Package proxy is the sidecar: it accepts the connections that are redirected to it, finds out where they belong and
-// what they speak, and forwards them over mutual TLS.
+// Package proxy is the sidecar: it accepts redirected connections, finds their original destination and their protocol,
+// and forwards them over mutual TLS.
 //
 // It owns the configuration, listeners, admin and drain. It must not import Kubernetes or the control plane. The one
 // idea: proxy/outbound and proxy/inbound serve connections, each in the order of phases that docs/request.md lists;
@@ -39,7 +39,7 @@ type Proxy struct {
 
 	source   outbound.Source
 	control  *control.Client // source, in a pod
-	fixed    *fixed          // source, in local mode
+	fixed    *fixedSource    // source, in local mode
 	outbound *outbound.Outbound
 	inbound  *inbound.Inbound
 	reviewer *reverify.Reviewer
@@ -49,12 +49,12 @@ type Proxy struct {
 
 	origDst   func(*net.TCPConn) (netip.AddrPort, error)
 	listeners []*listener
-	bound     Running
+	bound     Addresses
 	running   chan struct{}
 }
 
-// Running says where a proxy listens.
-type Running struct {
+// Addresses are where a proxy listens.
+type Addresses struct {
 	Outbound, Inbound, Admin netip.AddrPort
 	// Local holds the addresses of a local configuration's listeners, in its order.
 	Local struct{ Outbound, Inbound []netip.AddrPort }
@@ -84,7 +84,7 @@ func New(cfg Config) (*Proxy, error) {
 		return nil, err
 	}
 
-	// 3. The directions, and what looks after their connections.
+	// 3. The directions, and the reviewer of their connections.
 	p.reviewer = reverify.New(p.env)
 	p.outbound = outbound.New(outbound.Config{
 		Env: p.env, Reviewer: p.reviewer, Idle: p.idle, Source: p.source, MaxHeadBytes: cfg.Settings.MaxHeaderListBytes,
@@ -100,17 +100,17 @@ func New(cfg Config) (*Proxy, error) {
 	return p, nil
 }
 
-// connectControl makes the clients that the proxy gets its configuration and its identity from.
+// connectControl makes the clients that get the proxy's configuration and identity; they connect in Run.
 func (p *Proxy) connectControl() error {
 	if p.cfg.Local != nil {
 		var err error
-		p.fixed, err = newFixed(p.cfg.Local)
+		p.fixed, err = newFixedSource(p.cfg.Local)
 		p.source, p.env.Certs = p.fixed, p.cfg.Local.Certs
 		return err
 	}
 	s, pod := &p.cfg.Settings, &p.cfg.Pod
 	if p.env.Certs = p.cfg.Certs; p.env.Certs == nil {
-		asked, answered := p.questions(s.IdentityAddr, p.controlID(mesh.IdentityName))
+		asked, answered := p.countCalls(s.IdentityAddr, p.controlID(mesh.IdentityName))
 		p.env.Certs = workload.New(workload.Config{
 			ID:   mesh.ID{TrustDomain: s.TrustDomain, Namespace: pod.Namespace, ServiceAccount: pod.ServiceAccount},
 			Addr: s.IdentityAddr, Server: p.controlID(mesh.IdentityName),
@@ -121,7 +121,7 @@ func (p *Proxy) connectControl() error {
 			},
 		})
 	}
-	asked, answered := p.questions(s.DestinationAddr, p.controlID(mesh.DestinationName))
+	asked, answered := p.countCalls(s.DestinationAddr, p.controlID(mesh.DestinationName))
 	p.control = control.New(control.Config{
 		Addr: s.DestinationAddr, TLS: p.env.Certs.ClientTLS(p.controlID(mesh.DestinationName), "h2"),
 		Namespace: pod.Namespace, Pod: pod.Name, Node: pod.Node, Version: p.cfg.Version,
@@ -137,7 +137,7 @@ func (p *Proxy) controlID(name string) mesh.ID {
 	return mesh.ID{TrustDomain: s.TrustDomain, Namespace: s.ControlPlaneNamespace, ServiceAccount: name}
 }
 
-// runControl connects to the destination controller once there is an identity to connect with.
+// runControl connects to the destination controller once the proxy has a certificate.
 func (p *Proxy) runControl(ctx context.Context) error {
 	select {
 	case <-p.env.Certs.Ready():
@@ -147,23 +147,23 @@ func (p *Proxy) runControl(ctx context.Context) error {
 	return p.control.Run(ctx)
 }
 
-// initialPolicy holds until discovery has answered: the configured default, for every port.
+// initialPolicy returns the policy that is active until discovery has answered: the configured default, for every port.
 func (p *Proxy) initialPolicy() *authz.Policy {
-	if value, seq := p.source.Inbound().Load(); seq > 0 { // without a control plane there is nothing to wait for
+	if value, seq := p.source.Inbound().Load(); seq > 0 { // in local mode
 		return authz.Compile(value, p.cfg.Pod.HostIPs)
 	}
 	return authz.Compile(&mesh.Inbound{Default: mesh.PortPolicy{Policy: p.cfg.Settings.DefaultInboundPolicy}}, nil)
 }
 
-// Running is closed once every listener is bound; Addresses tells where.
+// Running returns a channel that is closed once every listener is bound.
 func (p *Proxy) Running() <-chan struct{} { return p.running }
 
 // Addresses returns where the proxy listens; call it after Running.
-func (p *Proxy) Addresses() Running { return p.bound }
+func (p *Proxy) Addresses() Addresses { return p.bound }
 
 // Run serves until ctx ends, and then drains. It returns nil after an orderly end.
 func (p *Proxy) Run(ctx context.Context) error {
-	// 1. Bind everything before anything is promised.
+	// 1. Bind every listener before any is served.
 	if err := p.listen(); err != nil {
 		p.closeListeners()
 		return err
@@ -175,13 +175,14 @@ func (p *Proxy) Run(ctx context.Context) error {
 	p.env.Self.Ports = []uint16{
 		p.bound.Outbound.Port(), p.bound.Inbound.Port(), p.cfg.Settings.ControlPort, p.cfg.Settings.AdminPort,
 	}
-	p.env.Self.Listeners = p.bound.Local.Inbound
+	p.env.Self.LocalInbound = p.bound.Local.Inbound
 	close(p.running)
 	for _, l := range p.listeners {
 		p.log.Info("listening", zap.String("direction", string(l.direction)), zap.Stringer("addr", l.Addr()))
 	}
 
-	// 2. What must outlive the drain has a context of its own; connections have another, which the drain's end cancels.
+	// 2. Start. What must outlive the drain has a context of its own. Connections have another, which the drain's end
+	// cancels.
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	conns, cut := context.WithCancel(life)
@@ -214,7 +215,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 	return background.Wait()
 }
 
-// background returns what runs beside the listeners.
+// background returns what runs besides the listeners.
 func (p *Proxy) background() []func(context.Context) error {
 	run := []func(context.Context) error{
 		p.outbound.Engine().Run, p.inbound.Engine().Run, p.admin.serve, p.followPolicy, p.sweep, p.idle.Run, p.idle.Trim,
@@ -228,8 +229,8 @@ func (p *Proxy) background() []func(context.Context) error {
 	return run
 }
 
-// followPolicy makes every new inbound policy the active one. A moment later it cuts the connections that still carry
-// what it denies.
+// followPolicy activates every new inbound policy. A moment later it cuts the connections that still carry what the
+// policy denies.
 func (p *Proxy) followPolicy(ctx context.Context) error {
 	cell := p.source.Inbound()
 	var seen uint64
@@ -248,7 +249,7 @@ func (p *Proxy) followPolicy(ctx context.Context) error {
 			due = again
 		}
 		p.log.Info("inbound policy", zap.String("default", string(value.Default.Policy)), zap.Int("ports", len(value.Ports)))
-		if seen == 0 { // starting is over: what it alone needed goes back to the system
+		if seen == 0 { // the start is over: return the memory that only it needed
 			debug.FreeOSMemory()
 		}
 		seen = seq
@@ -265,10 +266,10 @@ func waitUntil[T any](ctx context.Context, cell *latest.Cell[T], seen uint64, du
 	return cell.Wait(ctx, seen)
 }
 
-// sweepInterval is how often idle targets and metrics are looked for.
+// sweepInterval is how often the proxy looks for idle targets and metrics.
 const sweepInterval = time.Minute
 
-// sweep forgets targets and metrics that nobody has used for long.
+// sweep forgets idle targets and metrics.
 func (p *Proxy) sweep(ctx context.Context) error {
 	ticker := time.NewTicker(sweepInterval)
 	defer ticker.Stop()

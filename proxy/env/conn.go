@@ -11,7 +11,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/exchange"
 )
 
-// ConnectAttempts bounds the endpoints that one connection or request is tried on.
+// ConnectAttempts bounds the endpoints that are tried for one connection or request.
 const ConnectAttempts = 3
 
 // Dial connects to an address. Its errors are *exchange.DialError.
@@ -28,21 +28,21 @@ func Dial(ctx context.Context, addr netip.AddrPort, timeout time.Duration) (*net
 	return c.(*net.TCPConn), nil
 }
 
-// IsTimeout reports whether an error of a connection says that time was up.
+// IsTimeout reports whether an error of a connection is a timeout.
 func IsTimeout(err error) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// Reset closes a connection so that its peer sees it refused instead of ended.
+// Reset closes a connection with a TCP reset: its peer sees a failure, not an orderly end.
 func Reset(conn *net.TCPConn) {
 	_ = conn.SetLinger(0) // best effort: the connection may be gone
 	_ = conn.Close()
 }
 
-// Unmap writes an IPv4 address as such, however the socket shows it.
+// Unmap turns an IPv4-mapped IPv6 address into the IPv4 address.
 func Unmap(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
 
-// RemoteAddr returns where a connection comes from.
+// RemoteAddr returns the address of a connection's other end, unmapped.
 func RemoteAddr(conn *net.TCPConn) netip.AddrPort {
 	return Unmap(conn.RemoteAddr().(*net.TCPAddr).AddrPort())
 }

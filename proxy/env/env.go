@@ -16,13 +16,13 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/stats"
 )
 
-// Env is the process that a direction runs in. Its fields are set before the first connection is accepted, and not
+// Env is what both directions use of the process. Its fields are set before the first connection is accepted, and not
 // changed afterwards.
 type Env struct {
 	Log      *zap.Logger
 	Stats    *stats.Registry
 	Certs    *workload.Manager // nil without mesh TLS
-	Failures retry.Failures    // of the application's calls
+	Failures retry.Failures    // of calls that the application makes
 	Times    Times
 	Self     Self
 	Started  time.Time
@@ -30,32 +30,35 @@ type Env struct {
 
 // Times are the bounds of a proxy's waiting. The proxy's configuration gives each a value.
 type Times struct {
+	// OutboundConnect and InboundConnect bound a connect, to an endpoint and to the application.
 	OutboundConnect, InboundConnect time.Duration
-	OutboundDetect, InboundDetect   time.Duration
+	// OutboundDetect and InboundDetect bound the wait for the first bytes on any other port.
+	OutboundDetect, InboundDetect time.Duration
 	// Handshake bounds a TLS handshake on either side.
 	Handshake time.Duration
-	// Declared bounds the wait for the first bytes on a port that declares HTTP.
-	Declared time.Duration
+	// DeclaredDetect bounds the wait for the first bytes on a port that declares HTTP.
+	DeclaredDetect time.Duration
 	// Discovery bounds the wait for the first value of a target.
 	Discovery time.Duration
-	// FailFast bounds the wait of a connection for an endpoint; the engine's own bound is the same.
+	// FailFast bounds how long a connection or a request waits for an endpoint.
 	FailFast time.Duration
 	// TargetIdle is how long a target is kept after its last use.
-	TargetIdle            time.Duration
-	Grace, WaitBeforeExit time.Duration
+	TargetIdle time.Duration
+	// WaitBeforeExit is the time between the signal to stop and the drain, Grace the bound of the drain.
+	WaitBeforeExit, Grace time.Duration
 	// ExpirySpread is the time within which the connections of peers under a dropped trust anchor are drained, each at
-	// another moment, so that they are not all made again at once. ExpiryGrace is how long what they carry may go on.
+	// another moment, so that they are not all made again at once. ExpiryGrace is how long they may go on.
 	ExpirySpread, ExpiryGrace time.Duration
 }
 
 // Now returns the time on the proxy's own monotonic clock.
 func (e *Env) Now() time.Duration { return time.Since(e.Started) }
 
-// DetectTime bounds the wait for a connection's first bytes. A port that declares HTTP never waits for the server to
-// speak, so there is no hurry.
+// DetectTime bounds the wait for a connection's first bytes. On a port that declares HTTP the client speaks first,
+// so the proxy can wait longer.
 func (e *Env) DetectTime(declared mesh.Protocol, otherwise time.Duration) time.Duration {
 	if declared == mesh.HTTP1 || declared == mesh.HTTP2 {
-		return e.Times.Declared
+		return e.Times.DeclaredDetect
 	}
 	return otherwise
 }

@@ -26,7 +26,7 @@ func NewEventLog(log *zap.Logger, now func() time.Duration) *EventLog {
 	return &EventLog{log: log, now: now}
 }
 
-// Info writes a line, unless there were too many in this second; then the next one says how many were left out.
+// Info writes a line, unless there were too many in this second. The next line says how many were left out.
 func (e *EventLog) Info(message string, fields ...zap.Field) {
 	skipped, ok := e.admit()
 	if !ok {

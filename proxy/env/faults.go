@@ -11,7 +11,7 @@ import (
 // CountFault counts a request that this proxy failed.
 func (e *Env) CountFault(d stats.Direction, f exchange.Fault) {
 	if f.Kind == exchange.Disconnected {
-		return // the client's own doing; tcp_close_total has it
+		return // the client ended it; tcp_close_total counts it
 	}
 	e.Stats.RequestFailed(d, f.Kind.String(), f.Reason)
 }

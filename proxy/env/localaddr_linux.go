@@ -67,6 +67,6 @@ func parseRoute(b []byte) (local bool, err error) {
 		}
 		return false, errno
 	default:
-		return false, errors.New("answer is no route")
+		return false, errors.New("answer is not a route")
 	}
 }

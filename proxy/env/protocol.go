@@ -6,7 +6,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/forward"
 )
 
-// HTTPProtocol returns how a connection is read whose first bytes look like kind, on a port that declares a protocol.
+// HTTPProtocol returns how the engine reads a connection: by kind, which its first bytes look like, and by the protocol
+// that its port declares.
 func HTTPProtocol(kind detect.Kind, declared mesh.Protocol) (p forward.Protocol, isHTTP bool) {
 	switch {
 	case kind == detect.HTTP2:

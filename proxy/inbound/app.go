@@ -13,7 +13,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/stats"
 )
 
-// app is an application's port and the connections to it.
+// app is an application's port, and the connections to it.
 type app struct {
 	addr    netip.AddrPort
 	holders int // guarded by Inbound.mu: open connections from peers
@@ -24,7 +24,7 @@ type app struct {
 	release   func()
 }
 
-// app returns the port's state and holds it until releaseApp.
+// app returns the state of an application's port, and keeps it until releaseApp.
 func (in *Inbound) app(addr netip.AddrPort) *app {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -37,7 +37,7 @@ func (in *Inbound) app(addr netip.AddrPort) *app {
 	return a
 }
 
-// releaseApp ends app's hold. It closes the connections to a port that no peer is connected to.
+// releaseApp ends app. It closes the connections to a port that no peer is connected to any more.
 func (in *Inbound) releaseApp(a *app) {
 	in.mu.Lock()
 	a.holders--
@@ -64,7 +64,8 @@ func (a *app) close() {
 	}
 }
 
-// upstream returns where requests of that version are forwarded: an application gets the version that its client spoke.
+// upstream returns the connections that requests of that version go to: an application gets the version that its client
+// spoke.
 func (in *Inbound) upstream(a *app, v message.Version) *forward.Upstream {
 	protocol := forward.HTTP1
 	if v == message.HTTP2 {

@@ -5,8 +5,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/stats"
 )
 
-// setClientID replaces whatever a peer claims about its identity by the one that it proved. Applications behind CGI and
-// its heirs read every character but letters and digits as an underscore, so every spelling goes.
+// setClientID replaces what a peer claims about its identity by the one that it proved. CGI and its successors turn all
+// characters of a name but letters and digits into underscores, so setClientID removes every such spelling.
 func setClientID(h *message.Head, client stats.Client) {
 	h.DelFunc(func(name, _ []byte) bool { return isClientID(name) })
 	if client.Name != "" {

@@ -11,32 +11,32 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/stats"
 )
 
-// cachedDecision is what the requests of one connection to one part of a port share: the decision of policy, and where
-// they are counted. Finding it is all that a request costs.
+// cachedDecision is what the requests of one connection to one part of a port share: the policy's decision, and the
+// counters. A request only looks it up.
 type cachedDecision struct {
 	part authz.Part
 	authz.Decision
 	server  mesh.Ref
-	limiter *limit.Limiter // nil where nothing is limited
+	limiter *limit.Limiter // nil without a rate limit
 	http    *stats.HTTP
-	served  *stats.InboundRoute // what is let in; nil where nothing is
+	served  *stats.InboundRoute // of allowed requests; nil if they are denied
 	named   *stats.HTTP         // the same under the name of the route, if it has one
 	release []func()
 	// decided counts the decision: allowed, denied, or for no route.
 	decided *stats.Counter
-	limited map[limit.Scope]*stats.Counter // made at the first request that is too many
-	// inFlight counts the requests that are not over.
+	limited map[limit.Scope]*stats.Counter // made at the first request beyond the rate limit
+	// inFlight counts the requests that have not ended.
 	inFlight atomic.Int32
 }
 
-// decisionCache holds the decisions of a connection. The handler alone changes it, one request at a time; others may
-// look at it.
+// decisionCache holds the decisions of a connection. Only the handler changes it, one request at a time. Recheck reads
+// it.
 type decisionCache struct {
 	port *authz.Port // that current is about
 
-	mu      sync.Mutex // held to change the fields below, and to look at them from outside of the handler
+	mu      sync.Mutex // held to change the fields below, and to read them outside of the handler
 	current []*cachedDecision
-	former  []*cachedDecision // of earlier policies, with requests that are not over
+	former  []*cachedDecision // of earlier policies, with requests in flight
 }
 
 // find returns the decision on a part of the port; nil if there is none yet.
@@ -58,7 +58,7 @@ func (c *decisionCache) add(d *cachedDecision) {
 	c.current = append(c.current, d)
 }
 
-// rotate begins the decisions of another policy and closes those that nobody needs.
+// rotate begins with the decisions of another policy, and closes the former ones without requests in flight.
 func (c *decisionCache) rotate(port *authz.Port) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -90,8 +90,8 @@ func (d *cachedDecision) close() {
 	}
 }
 
-// revoked returns the decision on a request in flight that port no longer allows this peer.
-func (c *decisionCache) revoked(port *authz.Port, peer authz.Peer) (v authz.Decision, revoked bool) {
+// revoked reports whether port no longer allows a request in flight, and returns the decision that denies it.
+func (c *decisionCache) revoked(port *authz.Port, peer authz.Peer) (denied authz.Decision, revoked bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, list := range [...][]*cachedDecision{c.former, c.current} {
@@ -99,8 +99,8 @@ func (c *decisionCache) revoked(port *authz.Port, peer authz.Peer) (v authz.Deci
 			if d.inFlight.Load() == 0 || !d.Allow {
 				continue
 			}
-			if v := port.Recheck(peer, d.Decision); !v.Allow {
-				return v, true
+			if now := port.Recheck(peer, d.Decision); !now.Allow {
+				return now, true
 			}
 		}
 	}
@@ -112,44 +112,42 @@ func (in *Inbound) decide(c *peerConn, port *authz.Port, part authz.Part) *cache
 	if d := c.decisions.find(port, part); d != nil {
 		return d
 	}
-	v := port.DecidePart(c.peer, part)
-	labels := c.labels(port).WithRoute(v.Route)
-	d := &cachedDecision{part: part, Decision: v, server: port.Server()}
-	counted := labels.WithAuthz(v.Authorization)
+	d := &cachedDecision{part: part, Decision: port.DecidePart(c.peer, part), server: port.Server()}
+	labels := c.labels(port).WithRoute(d.Route)
 	var release func()
-	d.http, release = in.env.Stats.HTTP(counted)
+	d.http, release = in.env.Stats.HTTP(labels.WithAuthz(d.Authorization))
 	d.release = append(d.release, release)
-	if v.Allow {
+	if d.Allow {
 		in.countServed(c, d)
 	}
-	d.decided, release = in.decidedCounter(v, labels)
+	d.decided, release = in.decidedCounter(d.Decision, labels)
 	d.release = append(d.release, release)
-	if l := port.RateLimit(); l != nil && v.Allow && part != authz.Probe {
+	if l := port.RateLimit(); l != nil && d.Allow && part != authz.Probe {
 		d.limiter = in.limiters.get(l)
 	}
 	c.decisions.add(d)
 	return d
 }
 
-// decidedCounter returns what counts requests with a decision.
-func (in *Inbound) decidedCounter(v authz.Decision, labels stats.Labels) (c *stats.Counter, release func()) {
+// decidedCounter returns the counter of requests with a decision.
+func (in *Inbound) decidedCounter(d authz.Decision, labels stats.Labels) (c *stats.Counter, release func()) {
 	switch {
-	case v.Allow:
-		return in.env.Stats.Counter(stats.InboundHTTPAllow, labels.WithAuthz(v.Authorization))
-	case v.Reason == authz.NoRoute:
+	case d.Allow:
+		return in.env.Stats.Counter(stats.InboundHTTPAllow, labels.WithAuthz(d.Authorization))
+	case d.Reason == authz.NoRoute:
 		return in.env.Stats.Counter(stats.InboundHTTPNoRoute, labels)
-	case v.Reason == authz.AmbiguousPath, v.Reason == authz.InvalidRoute:
+	case d.Reason == authz.AmbiguousPath, d.Reason == authz.InvalidRoute:
 		return in.env.Stats.Counter(stats.InboundHTTPErrors,
-			stats.Labels("").Add("direction", string(stats.Inbound), "error", string(v.Reason)))
+			stats.Labels("").Add("direction", string(stats.Inbound), "error", string(d.Reason)))
 	default:
-		return in.env.Stats.Counter(stats.InboundHTTPDeny, labels.With("reason", string(v.Reason)))
+		return in.env.Stats.Counter(stats.InboundHTTPDeny, labels.With("reason", string(d.Reason)))
 	}
 }
 
-// countServed makes what counts the requests that are let in.
+// countServed makes the counters of the requests that are allowed.
 func (in *Inbound) countServed(c *peerConn, d *cachedDecision) {
 	parent := stats.Labels("").Add("parent_group", d.server.Group, "parent_kind", strings.ToLower(d.server.Kind),
-		"parent_name", d.server.Name, "parent_port", c.name.Port)
+		"parent_name", d.server.Name, "parent_port", c.appName.Port)
 	r := d.Route
 	var release func()
 	d.served, release = in.env.Stats.InboundRoute(parent.WithRoute(r), r.Kind == "GRPCRoute")
@@ -161,7 +159,7 @@ func (in *Inbound) countServed(c *peerConn, d *cachedDecision) {
 	d.release = append(d.release, release)
 }
 
-// countLimited counts a request that was too many.
+// countLimited counts a request beyond the rate limit.
 func (in *Inbound) countLimited(c *peerConn, d *cachedDecision, scope limit.Scope) {
 	counter := d.limited[scope]
 	if counter == nil {

@@ -15,10 +15,10 @@ import (
 
 // denial returns the response to a request that policy denied.
 func denial(x *exchange.Exchange, c *peerConn, r *request) response.Error {
-	v, port := r.decision.Decision, c.decisions.port
+	reason, port := r.decision.Reason, c.decisions.port
 	e := c.errorResponse(r, r.route())
-	e.Status, e.Cause, e.Text = 403, "http_request_denied", v.Reason.Explain()
-	switch v.Reason {
+	e.Status, e.Cause, e.Text = 403, "http_request_denied", reason.Explain()
+	switch reason {
 	case authz.NoRoute:
 		e.Status, e.Cause = 404, "destination_not_found"
 	case authz.AmbiguousPath:
@@ -37,8 +37,8 @@ func denial(x *exchange.Exchange, c *peerConn, r *request) response.Error {
 	return e
 }
 
-// excess returns the response to a request that is too many for the port's rate limit.
-func excess(c *peerConn, r *request, scope limit.Scope, wait time.Duration) response.Error {
+// rateLimited returns the response to a request beyond the port's rate limit.
+func rateLimited(c *peerConn, r *request, scope limit.Scope, wait time.Duration) response.Error {
 	e := c.errorResponse(r, r.decision.Route)
 	e.Status, e.Cause, e.RetryAfter = 429, "http_request_denied", wait
 	e.Text = "too many requests from all clients together"

@@ -98,7 +98,7 @@ func (in *Inbound) Engine() *forward.Engine { return in.engine }
 // peerConn is a connection from a peer. Its requests share it: it is the Data of exchange.Conn.
 type peerConn struct {
 	remote  netip.AddrPort
-	origDst netip.AddrPort // the address of the application
+	origDst netip.AddrPort // the application's address
 	peer    authz.Peer
 	client  stats.Client
 	cut     context.CancelFunc // ends the connection at once
@@ -108,21 +108,21 @@ type peerConn struct {
 
 	// The rest is set for connections with requests.
 	app       *app // nil for an opaque connection
-	name      stats.App
+	appName   stats.App
 	decisions decisionCache
-	// common are the labels of everything under the policy labelled.
-	common   stats.Labels
-	labelled *authz.Port
-	// broken counts requests that were too broken to be routed; nil until there is one.
-	broken  *stats.HTTP
-	release func()
+	// clientLabels are the labels of what the client does; they were made for the policy labelledPort.
+	clientLabels stats.Labels
+	labelledPort *authz.Port
+	// unrouted counts requests that were too broken to be routed; nil until there is one.
+	unrouted *stats.HTTP
+	release  func()
 }
 
 // identify makes id the identity that the peer proved.
 func (c *peerConn) identify(id mesh.ID) { c.peer.ID, c.client = id, stats.NewClient(id) }
 
-// Serve takes a peer's connection to its original destination through the phases 1 to 3 of
-// docs/request.md, and serves it. Route takes each of its requests through the others.
+// Serve takes a peer's connection to origDst through the phases 1 to 3 of docs/request.md, and serves it. Route takes
+// each of its requests through the others; if it is not HTTP, relay moves its bytes.
 func (in *Inbound) Serve(ctx context.Context, owner *idle.Owner, origDst netip.AddrPort) {
 	conn := owner.TCPConn
 	// 1. Where to: never to the proxy itself, nor to an address that is not the pod's.
@@ -138,8 +138,7 @@ func (in *Inbound) Serve(ctx context.Context, owner *idle.Owner, origDst netip.A
 	c := &peerConn{remote: env.RemoteAddr(conn), origDst: origDst}
 	c.peer.Addr = c.remote.Addr()
 
-	// 2. Detect. A connection of the node that ends without a byte is how the kubelet probes a port (tcpSocket): no denial
-	// counts it.
+	// 2. Detect. The kubelet's tcpSocket probes come from the node and end without a byte: they do not count as denied.
 	port := in.policy.Load().Port(origDst.Port())
 	peek := detect.NewConn(conn)
 	kind, err := peek.Sniff(in.detectTime(port))
@@ -177,8 +176,8 @@ func (in *Inbound) Serve(ctx context.Context, owner *idle.Owner, origDst netip.A
 		in.serveHTTP(ctx, secured, forward.Mux, c)
 		return
 	}
-	// The peer's proxy did not parse requests: it declared the port opaque, or saw nothing for too long. Where the
-	// policy is about requests, they are parsed here.
+	// The peer's proxy did not parse requests: the port is opaque to it, or it saw no byte in time. If the policy is about
+	// requests, they are parsed here.
 	if port := in.policy.Load().Port(origDst.Port()); port.HTTPOnly() {
 		peek := detect.NewConn(secured)
 		kind, err := peek.Sniff(in.detectTime(port))
@@ -194,8 +193,8 @@ func (in *Inbound) Serve(ctx context.Context, owner *idle.Owner, origDst netip.A
 	in.relay(ctx, relay.Secure(secured), c)
 }
 
-// loops reports whether origDst is a port of the proxy. What comes here was for an address of the pod, even if nobody
-// told the proxy of the address: only the port counts.
+// loops reports whether origDst is a port of the proxy. Only the port counts: inbound connections are for addresses of
+// the pod, even for one that the proxy does not know.
 func (in *Inbound) loops(origDst netip.AddrPort) bool {
 	self := &in.env.Self
 	return self.Loops(origDst) || !self.Local && self.OwnsPort(origDst.Port())
@@ -218,11 +217,10 @@ func (in *Inbound) isPodAddr(a netip.Addr) bool {
 	return local
 }
 
-// detectTime bounds the wait for a connection's first bytes. A port that takes HTTP alone has no server that speaks
-// first.
+// detectTime bounds the wait for a connection's first bytes. On a port that accepts only HTTP, no server speaks first.
 func (in *Inbound) detectTime(port *authz.Port) time.Duration {
 	if port.HTTPOnly() && port.Protocol() != mesh.Opaque {
-		return in.env.Times.Declared
+		return in.env.Times.DeclaredDetect
 	}
 	return in.env.DetectTime(port.Protocol(), in.env.Times.InboundDetect)
 }
@@ -242,8 +240,8 @@ func (in *Inbound) meshTLS(peek *detect.Conn) (*tls.Config, error) {
 	}
 }
 
-// protocolOf says how a connection's requests are parsed. Clients connect before they have something to ask:
-// silence on a port that takes HTTP alone is HTTP.
+// protocolOf returns how a connection's requests are parsed. On a port that accepts only HTTP, silence is HTTP: clients
+// may connect before they have a request.
 func protocolOf(kind detect.Kind, port *authz.Port, peek *detect.Conn) (p forward.Protocol, isHTTP bool) {
 	switch {
 	case port.Protocol() == mesh.Opaque:
@@ -259,7 +257,7 @@ func protocolOf(kind detect.Kind, port *authz.Port, peek *detect.Conn) (p forwar
 func (in *Inbound) serveHTTP(ctx context.Context, conn net.Conn, protocol forward.Protocol, c *peerConn) {
 	c.app = in.app(c.origDst)
 	defer in.releaseApp(c.app)
-	c.name = in.appName(c.origDst)
+	c.appName = in.appName(c.origDst)
 	ctx, c.cut = context.WithCancel(ctx)
 	defer c.cut()
 	in.register(c)
@@ -285,8 +283,8 @@ func (in *Inbound) relay(ctx context.Context, client *relay.End, c *peerConn) {
 	// 4. Authorize the connection.
 	port := in.policy.Load().Port(c.origDst.Port())
 	decision := port.Decide(c.peer)
-	name := in.appName(c.origDst)
-	labels := stats.InboundLabels(name, c.client, port.Server())
+	app := in.appName(c.origDst)
+	labels := stats.InboundLabels(app, c.client, port.Server())
 	in.countConnection(labels, decision)
 	if decision.Audited {
 		in.events.Info("connection audited", zap.Stringer("app", c.origDst), zap.Stringer("client", c.peer.Addr),
@@ -299,22 +297,22 @@ func (in *Inbound) relay(ctx context.Context, client *relay.End, c *peerConn) {
 		return
 	}
 	// 6. Forward to the application.
-	server, err := env.Dial(ctx, c.origDst, in.env.Times.InboundConnect)
+	conn, err := env.Dial(ctx, c.origDst, in.env.Times.InboundConnect)
 	if err != nil {
 		in.env.Stats.ConnFailed(stats.Inbound, exchange.DialFault(err).Kind.String())
 		client.Abort()
 		return
 	}
 	in.listening.add(c.origDst, in.env.Now())
-	end := relay.Plain(server, nil)
+	server := relay.Plain(conn, nil)
 	src, releaseSrc := in.env.Stats.TCP(stats.Labels(`peer="src"`).Join(labels))
 	defer releaseSrc()
-	dst, releaseDst := in.env.Stats.TCP(stats.AppLabels(name))
+	dst, releaseDst := in.env.Stats.TCP(stats.AppLabels(app))
 	defer releaseDst()
 	client.Read, client.Written = &src.ReadBytes, &src.WrittenBytes
-	end.Read, end.Written = &dst.ReadBytes, &dst.WrittenBytes
+	server.Read, server.Written = &dst.ReadBytes, &dst.WrittenBytes
 	closedSrc, closedDst := in.env.CountOpen(src), in.env.CountOpen(dst)
-	result := relay.Run(ctx, client, end)
+	result := relay.Run(ctx, client, server)
 
 	// 7. End.
 	closedSrc(result.A)
@@ -323,21 +321,21 @@ func (in *Inbound) relay(ctx context.Context, client *relay.End, c *peerConn) {
 
 // labels returns the labels of what the client does under the port's policy.
 func (c *peerConn) labels(port *authz.Port) stats.Labels {
-	if c.labelled != port {
-		c.labelled, c.common = port, stats.InboundLabels(c.name, c.client, port.Server())
+	if c.labelledPort != port {
+		c.labelledPort, c.clientLabels = port, stats.InboundLabels(c.appName, c.client, port.Server())
 	}
-	return c.common
+	return c.clientLabels
 }
 
-// brokenRequests returns what counts a connection's requests that were too broken to be routed.
-func (in *Inbound) brokenRequests(c *peerConn) *stats.HTTP {
-	if c.broken == nil {
-		c.broken, c.release = in.env.Stats.HTTP(c.labels(in.policy.Load().Port(c.origDst.Port())))
+// unroutedRequests returns the counters of a connection's requests that were too broken to be routed.
+func (in *Inbound) unroutedRequests(c *peerConn) *stats.HTTP {
+	if c.unrouted == nil {
+		c.unrouted, c.release = in.env.Stats.HTTP(c.labels(in.policy.Load().Port(c.origDst.Port())))
 	}
-	return c.broken
+	return c.unrouted
 }
 
-// releaseCounters ends what counts the connection's requests.
+// releaseCounters releases the counters of the connection's requests.
 func (c *peerConn) releaseCounters() {
 	c.decisions.close()
 	if c.release != nil {
@@ -345,8 +343,8 @@ func (c *peerConn) releaseCounters() {
 	}
 }
 
-// refuseNonLocal resets a connection for an address that is not the pod's. No honest client makes one: somebody on the
-// pod's network sends it, who would reach another address, or a listener of loopback alone, with this pod's address.
+// refuseNonLocal resets a connection for an address that is not the pod's. No honest client makes one. An attacker on
+// the pod's network may: it would reach another host, or a listener on loopback, from this pod's address.
 func (in *Inbound) refuseNonLocal(conn *net.TCPConn, origDst netip.AddrPort) {
 	in.env.Stats.ConnFailed(stats.Inbound, errorNonLocal)
 	in.nonLocal.Warn("refused connections to addresses that are not the pod's", zap.Stringer("target", origDst),
@@ -362,10 +360,10 @@ func (in *Inbound) refuse(conn *net.TCPConn, origDst netip.AddrPort, reason stri
 }
 
 // countConnection counts the decision on a connection.
-func (in *Inbound) countConnection(l stats.Labels, v authz.Decision) {
-	if v.Allow {
-		in.env.Stats.Inc(stats.InboundTCPAllow, l.WithAuthz(v.Authorization))
+func (in *Inbound) countConnection(labels stats.Labels, d authz.Decision) {
+	if d.Allow {
+		in.env.Stats.Inc(stats.InboundTCPAllow, labels.WithAuthz(d.Authorization))
 	} else {
-		in.env.Stats.Inc(stats.InboundTCPDeny, l.With("reason", string(v.Reason)))
+		in.env.Stats.Inc(stats.InboundTCPDeny, labels.With("reason", string(d.Reason)))
 	}
 }

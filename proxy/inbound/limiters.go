@@ -13,7 +13,7 @@ type limiters struct {
 	byRef map[mesh.Ref]*limit.Limiter
 }
 
-// get returns the limiter for l: the one in use if l has not changed.
+// get returns the limiter for l: the active one if l has not changed.
 func (ls *limiters) get(l *mesh.RateLimit) *limit.Limiter {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()

@@ -71,13 +71,13 @@ func (in *Inbound) Route(x *exchange.Exchange) forward.Action {
 	if d.limiter != nil {
 		if scope, wait := d.limiter.Take(c.peer.ID, x.Begun.Sub(in.env.Started)); scope != "" {
 			in.countLimited(c, d, scope)
-			return forward.Reply(excess(c, r, scope, wait).Write(x))
+			return forward.Reply(rateLimited(c, r, scope, wait).Write(x))
 		}
 	}
 	r.allowed = true
 	d.allow()
 
-	// 5. Tell: what the route's filters edit, how much time is left, and who the client is.
+	// 5. Tell the application: apply the route's filters, set the deadline, and name the client.
 	if hit.Rule != nil {
 		answered, refused := applyFilters(x, hit)
 		switch {
@@ -103,7 +103,7 @@ func (in *Inbound) Route(x *exchange.Exchange) forward.Action {
 	return forward.Forward(in.upstream(c.app, x.Request.Version))
 }
 
-// refuseRequest answers a request in the application's place, as its rule wants.
+// refuseRequest responds to a request that a rule refuses, and counts it under the rule's reason.
 func (in *Inbound) refuseRequest(x *exchange.Exchange, c *peerConn, r *request, refused *ruleResponse) forward.Action {
 	in.env.Stats.RequestFailed(stats.Inbound, refused.reason, "")
 	e := c.errorResponse(r, r.decision.Route)
@@ -111,15 +111,15 @@ func (in *Inbound) refuseRequest(x *exchange.Exchange, c *peerConn, r *request, 
 	if e.Detailed {
 		e.Text = cmp.Or(refused.detail, e.Text)
 	}
-	a := forward.Reply(e.Write(x))
+	action := forward.Reply(e.Write(x))
 	if cors := r.hit.Rule.CORS; cors != nil {
 		cors.Mark(&x.Request, &x.Response)
 	}
-	return a
+	return action
 }
 
-// OnFault sends a request that may be sent again up to twice more at once, then, if it was refused, after the pauses of
-// retry.WaitAfterRefusal. It answers every other fault. It implements forward.Handler.
+// OnFault sends a request that may be sent again up to twice more at once. If the application refused it, OnFault sends
+// it again after the pauses of retry.WaitAfterRefusal. It responds to every other fault. It implements forward.Handler.
 func (in *Inbound) OnFault(x *exchange.Exchange, f exchange.Fault) forward.Action {
 	c, r := x.Conn.Data.(*peerConn), requestOf(x)
 	f = response.TimeoutIfExpired(x, f, r.grpc)
@@ -161,13 +161,14 @@ func (in *Inbound) Response(x *exchange.Exchange) exchange.Fault {
 	return exchange.Fault{}
 }
 
-// End counts the request and writes its line of the access log. It implements forward.Handler.
+// End counts the request and writes its line of the access log: phase 7 of docs/request.md. It implements
+// forward.Handler.
 func (in *Inbound) End(x *exchange.Exchange) {
 	c, r := x.Conn.Data.(*peerConn), requestOf(x)
 	if r.decision == nil { // too broken to be routed
-		series := in.brokenRequests(c)
-		series.Request()
-		series.Response(response.OutcomeOf(x, r.grpc), response.Latency(x))
+		counters := in.unroutedRequests(c)
+		counters.Request()
+		counters.Response(response.OutcomeOf(x, r.grpc), response.Latency(x))
 	} else {
 		r.decision.end(x, r)
 	}
@@ -202,8 +203,8 @@ func (in *Inbound) logDenied(c *peerConn, r *request) {
 		zap.String("route", nameOf(r.route())), zap.String("reason", string(r.decision.Reason)))
 }
 
-// logRedirect logs a probe that the application redirects: the kubelet follows it within the pod, and what it asks for
-// then is no probe.
+// logRedirect logs a probe that the application redirects: the kubelet follows the redirect within the pod, and policy
+// does not take that request for a probe.
 func (in *Inbound) logRedirect(x *exchange.Exchange) {
 	location, _ := x.Response.Get("location")
 	in.events.Info("kubelet's probe was redirected", zap.Stringer("app", x.Conn.OrigDst),

@@ -11,18 +11,18 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/stats"
 )
 
-// revokeGrace is how long requests in flight may go on after policy no longer allows their client. Short ones end by
-// themselves; what does not, a tunnel or a stream, is cut within the second that docs/request.md promises.
+// revokeGrace is how long requests in flight may go on after policy no longer allows their client. Short ones end
+// meanwhile. A tunnel or a stream is cut within the second that docs/request.md promises.
 const revokeGrace = 500 * time.Millisecond
 
 // revoked reports whether the policy denies what the connection carries, and why.
-func (c *peerConn) revoked(p *authz.Policy) (v authz.Decision, revoked bool) {
+func (c *peerConn) revoked(p *authz.Policy) (denied authz.Decision, revoked bool) {
 	port := p.Port(c.origDst.Port())
 	if c.app != nil {
 		return c.decisions.revoked(port, c.peer)
 	}
-	v = port.Decide(c.peer)
-	return v, !v.Allow
+	denied = port.Decide(c.peer)
+	return denied, !denied.Allow
 }
 
 func (in *Inbound) register(c *peerConn) {
@@ -59,7 +59,7 @@ func (in *Inbound) Recheck(now time.Time) (next time.Time) {
 	open := slices.Collect(maps.Keys(in.open))
 	in.mu.Unlock()
 	for _, c := range open {
-		v, revoked := c.revoked(p)
+		denied, revoked := c.revoked(p)
 		if !revoked {
 			c.deniedSince = time.Time{}
 			continue
@@ -74,10 +74,10 @@ func (in *Inbound) Recheck(now time.Time) (next time.Time) {
 			continue
 		}
 		labels := stats.InboundLabels(in.appName(c.origDst), c.client, p.Port(c.origDst.Port()).Server())
-		in.env.Stats.Inc(stats.InboundTCPTerminate, labels.With("reason", string(v.Reason)))
+		in.env.Stats.Inc(stats.InboundTCPTerminate, labels.With("reason", string(denied.Reason)))
 		in.events.Info("connection no longer allowed, cut", zap.Stringer("app", c.origDst),
 			zap.Stringer("client", c.peer.Addr),
-			zap.Stringer("client_id", c.peer.ID), zap.String("reason", string(v.Reason)))
+			zap.Stringer("client_id", c.peer.ID), zap.String("reason", string(denied.Reason)))
 		c.cut()
 	}
 	return next

@@ -10,8 +10,7 @@ import (
 )
 
 // serveCertificate shows this proxy's certificate to clients that ask for mesh TLS on a port of the proxy itself, as
-// `tulle identity` does through a port-forward. Nothing is served there, to no peer; how the
-// handshake ends is the peer's affair.
+// `tulle identity` does through a port-forward. It serves nothing else there, and ignores how the handshake ends.
 func (in *Inbound) serveCertificate(ctx context.Context, conn *net.TCPConn) {
 	if in.muxTLS == nil {
 		return

@@ -1,11 +1,9 @@
-// Package reverify looks at open mesh TLS connections again: it ends those whose peer's certificate no longer proves
-// who the peer is.
+// Package reverify ends open mesh TLS connections whose peer's certificate no longer proves who the peer is.
 //
 // It owns the evaluation of peers' certificates after the handshake. It must not import what serves connections
-// (proxy/inbound, proxy/outbound). The one idea: a handshake proves who the peer is at its own moment only. Afterwards
-// its certificate can end, or its trust anchor can be dropped. Each end of a connection looks at the other's
-// certificate, so both are looked at. No request pays for it: open connections are looked at when the anchors change
-// and once in a while.
+// (proxy/inbound, proxy/outbound). The one idea: a handshake proves who the peer is only at its own time. Afterwards
+// its certificate can expire, or its trust anchor can be dropped. Each end of a connection reviews the certificate of
+// the other. No request pays for it: open connections are reviewed when the anchors change, and once in a while.
 package reverify
 
 import (
@@ -27,15 +25,15 @@ import (
 )
 
 const (
-	// interval is how often open connections are looked at when nothing is known to be due.
+	// interval is how often open connections are reviewed when nothing is known to be due.
 	interval = time.Minute
-	// rotateAhead is how long before the end of a certificate, at most, its connections are replaced: long after it was
-	// renewed.
+	// rotateAhead is how long before a certificate expires, at most, its connections are replaced. Its owner has renewed
+	// it long before.
 	rotateAhead = 10 * time.Minute
-	// rotateAheadPart is the same as a part of the certificate's life, for short ones.
+	// rotateAheadPart bounds the same for short-lived certificates: it is one of so many parts of the lifetime.
 	rotateAheadPart = 10
-	// Signatures are checked for evaluateFor, and then requests go first for evaluatePause. To yield the thread is not
-	// enough: Go's scheduler looks at the network only when nothing else can run, or every 10 ms.
+	// Review checks signatures for evaluateFor, and then pauses for evaluatePause, so that requests go first. To yield the
+	// thread is not enough: Go's scheduler looks at the network only when nothing else can run, or every 10 ms.
 	evaluateFor, evaluatePause = time.Millisecond, time.Millisecond
 )
 
@@ -61,10 +59,10 @@ type Reviewer struct {
 	peers     map[*sock.Conn]*peerExpiry
 	round     uint64 // counts reviews
 	anchors   workload.Anchors
-	stranded  bool // our own certificate is not accepted under the anchors
+	stranded  bool // our own certificate is not valid under the anchors
 }
 
-// watched is a connection as Review finds it, or an engine and its connections.
+// watched is an opaque connection, a connection of an engine, or an engine.
 type watched struct {
 	direction stats.Direction
 	engine    *forward.Engine    // nil for an opaque connection
@@ -77,10 +75,10 @@ type peerExpiry struct {
 	chain   []*x509.Certificate
 	anchors workload.Anchors // that the chain was last checked against
 	reason  workload.Reason
-	drainAt time.Time // zero: never
-	cutAt   time.Time // when it ends, whatever it carries; zero: never
+	drainAt time.Time // when to let it finish its requests; zero: never
+	cutAt   time.Time // when to end it at once; zero: never
 	drained bool
-	seen    uint64 // the last review that found it open
+	seen    uint64 // the last round that found it open
 }
 
 // New makes a Reviewer. It does nothing before Run.
@@ -92,37 +90,37 @@ func New(e *env.Env) *Reviewer {
 }
 
 // WatchEngine adds the connections of an engine. Call it before Run.
-func (x *Reviewer) WatchEngine(d stats.Direction, engine *forward.Engine) {
-	x.engines = append(x.engines, watched{direction: d, engine: engine})
+func (r *Reviewer) WatchEngine(d stats.Direction, engine *forward.Engine) {
+	r.engines = append(r.engines, watched{direction: d, engine: engine})
 }
 
-// Watch has an opaque connection cut when its peer's trust anchor is dropped, until forget is called. It ignores a nil
-// conn, which is one without TLS.
-func (x *Reviewer) Watch(conn *sock.Conn, d stats.Direction, cut context.CancelFunc) (forget func()) {
+// Watch adds an opaque connection, until forget is called: Review cuts it when its peer's trust anchor is dropped. It
+// ignores a nil conn, which is one without TLS.
+func (r *Reviewer) Watch(conn *sock.Conn, d stats.Direction, cut context.CancelFunc) (forget func()) {
 	if conn == nil {
 		return func() {}
 	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.relays[conn] = &watched{direction: d, cut: cut}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.relays[conn] = &watched{direction: d, cut: cut}
 	return func() {
-		x.mu.Lock()
-		defer x.mu.Unlock()
-		delete(x.relays, conn)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.relays, conn)
 	}
 }
 
-// Run looks at the open connections whenever that may change something, until ctx ends.
-func (x *Reviewer) Run(ctx context.Context) error {
+// Run reviews the open connections when the anchors change and when one is due, until ctx ends.
+func (r *Reviewer) Run(ctx context.Context) error {
 	select {
-	case <-x.env.Certs.Ready():
+	case <-r.env.Certs.Ready():
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	for {
-		_, replaced := x.env.Certs.Anchors()
-		now := time.Now().Round(0) // the wall clock: a machine that slept must not take an old certificate for a young one
-		timer := time.NewTimer(max(x.Review(now).Sub(now), x.env.Times.ExpirySpread/10))
+		_, replaced := r.env.Certs.Anchors()
+		now := time.Now().Round(0) // the wall clock, which goes on while a machine sleeps
+		timer := time.NewTimer(max(r.Review(now).Sub(now), r.env.Times.ExpirySpread/10))
 		select {
 		case <-ctx.Done():
 			timer.Stop()
@@ -135,30 +133,30 @@ func (x *Reviewer) Run(ctx context.Context) error {
 }
 
 // Watched returns how many opaque connections are watched.
-func (x *Reviewer) Watched() int {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return len(x.relays)
+func (r *Reviewer) Watched() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.relays)
 }
 
-// Review ends the connections that are due at now, and returns when to look again. Run calls it.
-func (x *Reviewer) Review(now time.Time) (next time.Time) {
-	x.reviewing.Lock()
-	defer x.reviewing.Unlock()
+// Review ends the connections that are due at now, and returns when to call it again. Run calls it.
+func (r *Reviewer) Review(now time.Time) (next time.Time) {
+	r.reviewing.Lock()
+	defer r.reviewing.Unlock()
 	next = now.Add(interval)
-	if !x.ownAccepted(now) {
+	if !r.ownAccepted(now) {
 		return next
 	}
-	anchors, _ := x.env.Certs.Anchors()
-	if anchors != x.anchors { // handshakes that are under way may have gone by the anchors of before
-		x.anchors, next = anchors, now.Add(x.env.Times.Handshake)
+	anchors, _ := r.env.Certs.Anchors()
+	if anchors != r.anchors { // handshakes in progress may have used the former anchors: review again after them
+		r.anchors, next = anchors, now.Add(r.env.Times.Handshake)
 	}
-	x.find()
-	var drain, cut []*sock.Conn
+	r.updatePeers()
+	var toDrain, toCut []*sock.Conn
 	began := time.Now()
-	for conn, p := range x.peers {
+	for conn, p := range r.peers {
 		if p.anchors != anchors {
-			x.evaluate(p, anchors, now)
+			r.evaluate(p, anchors, now)
 			if time.Since(began) > evaluateFor { // the chains of a thousand peers take a good part of a second
 				time.Sleep(evaluatePause)
 				began = time.Now()
@@ -166,10 +164,10 @@ func (x *Reviewer) Review(now time.Time) (next time.Time) {
 		}
 		switch {
 		case due(p.cutAt, now):
-			cut = append(cut, conn)
+			toCut = append(toCut, conn)
 		case due(p.drainAt, now) && !p.drained:
 			p.drained = true
-			drain = append(drain, conn)
+			toDrain = append(toDrain, conn)
 		}
 		for _, at := range []time.Time{p.drainAt, p.cutAt} {
 			if at.After(now) && at.Before(next) {
@@ -177,56 +175,57 @@ func (x *Reviewer) Review(now time.Time) (next time.Time) {
 			}
 		}
 	}
-	x.drain(drain)
-	x.cut(cut)
+	r.drain(toDrain)
+	r.cut(toCut)
 	return next
 }
 
-// due reports whether an instant has come; the zero one never does.
+// due reports whether a time has come; the zero one never does.
 func due(at, now time.Time) bool { return !at.IsZero() && !at.After(now) }
 
-// ownAccepted reports whether our own certificate is valid under the active anchors. While it is not, no connection is
-// ended: a bundle that is wrong strands us too, and no connection that we end could be made again.
-func (x *Reviewer) ownAccepted(now time.Time) bool {
-	err := x.env.Certs.Accepted(now)
-	if stranded := err != nil; stranded != x.stranded {
-		x.stranded = stranded
+// ownAccepted reports whether our own certificate is valid under the active anchors. While it is not, Review ends no
+// connection: with a wrong bundle, no connection that it ends could be made again.
+func (r *Reviewer) ownAccepted(now time.Time) bool {
+	err := r.env.Certs.Accepted(now)
+	if stranded := err != nil; stranded != r.stranded {
+		r.stranded = stranded
 		if stranded {
-			x.env.Log.Warn("own certificate not accepted under the active trust anchors, open connections go on", zap.Error(err))
+			r.env.Log.Warn("own certificate not accepted under the active trust anchors, open connections go on", zap.Error(err))
 		}
 	}
 	return err == nil
 }
 
-// find makes peers those of the connections that are open.
-func (x *Reviewer) find() {
-	x.round++
-	for _, e := range x.engines {
+// updatePeers makes peers those of the connections that are open.
+func (r *Reviewer) updatePeers() {
+	r.round++
+	for _, e := range r.engines {
 		for _, conn := range e.engine.Secured() {
-			x.found(conn, e)
+			r.addPeer(conn, e)
 		}
 	}
-	x.mu.Lock()
-	relays := maps.Clone(x.relays)
-	x.mu.Unlock()
-	for conn, r := range relays {
-		x.found(conn, *r)
+	r.mu.Lock()
+	relays := maps.Clone(r.relays)
+	r.mu.Unlock()
+	for conn, w := range relays {
+		r.addPeer(conn, *w)
 	}
-	maps.DeleteFunc(x.peers, func(_ *sock.Conn, p *peerExpiry) bool { return p.seen != x.round })
+	maps.DeleteFunc(r.peers, func(_ *sock.Conn, p *peerExpiry) bool { return p.seen != r.round })
 }
 
-func (x *Reviewer) found(conn *sock.Conn, w watched) {
-	p := x.peers[conn]
+// addPeer adds the peer of an open connection, unless it is known, and marks it as seen.
+func (r *Reviewer) addPeer(conn *sock.Conn, w watched) {
+	p := r.peers[conn]
 	if p == nil {
 		state, _ := conn.TLS()
 		p = &peerExpiry{watched: w, chain: state.PeerCertificates}
-		x.peers[conn] = p
+		r.peers[conn] = p
 	}
-	p.seen = x.round
+	p.seen = r.round
 }
 
 // evaluate decides when a connection is drained and cut under the anchors.
-func (x *Reviewer) evaluate(p *peerExpiry, anchors workload.Anchors, now time.Time) {
+func (r *Reviewer) evaluate(p *peerExpiry, anchors workload.Anchors, now time.Time) {
 	usage := x509.ExtKeyUsageServerAuth
 	if p.direction == stats.Inbound {
 		usage = x509.ExtKeyUsageClientAuth
@@ -239,19 +238,19 @@ func (x *Reviewer) evaluate(p *peerExpiry, anchors workload.Anchors, now time.Ti
 	case reason == workload.OutOfTime:
 		p.reason, p.drainAt, p.cutAt = reason, now, time.Time{}
 	case p.cutAt.IsZero() || due(p.cutAt, now):
-		// Otherwise it is to end already. What is overdue could not be drained, see ownAccepted.
-		spread := x.env.Times.ExpirySpread
+		// Otherwise its times are set already. Times that have passed are set anew: see ownAccepted.
+		spread := r.env.Times.ExpirySpread
 		p.reason, p.drainAt = reason, now.Add(rand.N(spread+1))
-		p.cutAt = now.Add(x.env.Times.ExpiryGrace + rand.N(spread+1))
+		p.cutAt = now.Add(r.env.Times.ExpiryGrace + rand.N(spread+1))
 	}
 	if p.engine == nil {
-		p.drainAt = time.Time{} // nobody knows what the bytes mean: there is no moment to part in order
+		p.drainAt = time.Time{} // the proxy does not know where a message of an opaque connection ends
 	}
 }
 
-// rotateAt returns when a connection is replaced whose peer's certificate ends at until. That is some time before, at
-// another time for each connection, when the peer has long renewed the certificate. A connection that was made too late
-// for that stays until the end.
+// rotateAt returns when to replace a connection whose peer's certificate expires at until: some time before, when the
+// peer has long renewed it, and at another time for each connection. A connection that was made too late for that stays
+// until then.
 func rotateAt(from, until, now time.Time) time.Time {
 	ahead := min(rotateAhead, until.Sub(from)/rotateAheadPart)
 	if ahead <= 0 || !now.Before(until.Add(-ahead)) {
@@ -261,44 +260,53 @@ func rotateAt(from, until, now time.Time) time.Time {
 }
 
 // drain lets the connections finish their requests.
-func (x *Reviewer) drain(conns []*sock.Conn) {
-	for engine, set := range x.byEngine(conns, actionDrained, "peer certificate no longer valid, connection drained") {
+func (r *Reviewer) drain(conns []*sock.Conn) {
+	r.record(conns, actionDrained, "peer certificate no longer valid, connection drained")
+	for engine, set := range r.byEngine(conns) {
 		engine.Retire(set)
 	}
 }
 
 // cut ends the connections at once.
-func (x *Reviewer) cut(conns []*sock.Conn) {
-	for engine, set := range x.byEngine(conns, actionCut, "peer certificate no longer valid, connection cut") {
+func (r *Reviewer) cut(conns []*sock.Conn) {
+	r.record(conns, actionCut, "peer certificate no longer valid, connection cut")
+	for engine, set := range r.byEngine(conns) {
 		if engine != nil {
 			engine.Cut(set, errAnchorDropped)
 			continue
 		}
 		for conn := range set {
-			x.peers[conn].watched.cut()
+			r.peers[conn].watched.cut()
 		}
 	}
 	for _, conn := range conns {
-		delete(x.peers, conn) // it is found again if it is still open
+		delete(r.peers, conn) // updatePeers adds it again if it is still open
 	}
 }
 
-// byEngine counts and logs what happens to the connections, and sorts them by who serves them.
-func (x *Reviewer) byEngine(conns []*sock.Conn, action, message string) map[*forward.Engine]map[*sock.Conn]struct{} {
+// byEngine returns the connections by the engine that serves them; the nil engine has the opaque ones.
+func (r *Reviewer) byEngine(conns []*sock.Conn) map[*forward.Engine]map[*sock.Conn]struct{} {
 	sets := map[*forward.Engine]map[*sock.Conn]struct{}{}
 	for _, conn := range conns {
-		p := x.peers[conn]
-		if sets[p.engine] == nil {
-			sets[p.engine] = map[*sock.Conn]struct{}{}
+		engine := r.peers[conn].engine
+		if sets[engine] == nil {
+			sets[engine] = map[*sock.Conn]struct{}{}
 		}
-		sets[p.engine][conn] = struct{}{}
-		direction := string(p.direction)
-		labels := stats.Labels("").Add("direction", direction, "action", action, "reason", string(p.reason))
-		x.env.Stats.Inc(stats.MeshConnectionsExpired, labels)
-		state, _ := conn.TLS()
-		id, _ := workload.PeerID(state) // the handshake has read it
-		x.events.Info(message, zap.String("direction", direction), zap.Stringer("peer", id),
-			zap.Stringer("addr", conn.RemoteAddr()), zap.String("reason", string(p.reason)))
+		sets[engine][conn] = struct{}{}
 	}
 	return sets
+}
+
+// record counts and logs what happens to the connections.
+func (r *Reviewer) record(conns []*sock.Conn, action, message string) {
+	for _, conn := range conns {
+		p := r.peers[conn]
+		direction := string(p.direction)
+		labels := stats.Labels("").Add("direction", direction, "action", action, "reason", string(p.reason))
+		r.env.Stats.Inc(stats.MeshConnectionsExpired, labels)
+		state, _ := conn.TLS()
+		id, _ := workload.PeerID(state) // the handshake has checked it
+		r.events.Info(message, zap.String("direction", direction), zap.Stringer("peer", id),
+			zap.Stringer("addr", conn.RemoteAddr()), zap.String("reason", string(p.reason)))
+	}
 }

@@ -11,9 +11,9 @@ import (
 
 // Rule is the compiled form of a mesh.Rule, or of a route of a ServiceProfile. It is immutable.
 type Rule struct {
-	// ID is the rule's index in Table.Rules. Route is the index of its route in what was compiled, -1 for the default rule,
-	// which takes the requests of a Service without routes and those that match no route of a profile. Index is the rule's
-	// place in the route.
+	// ID is the rule's index in Table.Rules. Route is the index of its route in what was compiled, -1 for the default
+	// rule, which takes the requests of a Service without routes and those that match no route of a profile. Index is the
+	// rule's place in the route.
 	ID, Route, Index int
 	Ref              mesh.Ref
 	Name             string

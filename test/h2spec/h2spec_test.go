@@ -84,7 +84,7 @@ func listen(t *testing.T) net.Listener {
 	return lis
 }
 
-func startProxy(t *testing.T, local *proxy.Local) proxy.Running {
+func startProxy(t *testing.T, local *proxy.Local) proxy.Addresses {
 	t.Helper()
 	p, err := proxy.New(proxy.Config{Local: local, Version: "test", Log: zap.NewNop()})
 	if err != nil {
@@ -107,7 +107,7 @@ func startProxy(t *testing.T, local *proxy.Local) proxy.Running {
 		return p.Addresses()
 	case err := <-ended:
 		t.Fatalf("the proxy ended: %v", err)
-		return proxy.Running{}
+		return proxy.Addresses{}
 	}
 }
 
