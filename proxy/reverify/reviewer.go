@@ -30,7 +30,7 @@ const (
 	// rotateAhead is how long before a certificate expires, at most, its connections are replaced. Its owner has renewed
 	// it long before.
 	rotateAhead = 10 * time.Minute
-	// rotateAheadPart bounds the same for short-lived certificates: it is one of so many parts of the lifetime.
+	// rotateAheadPart does the same for short-lived certificates: one of so many parts of their lifetime.
 	rotateAheadPart = 10
 	// Review checks signatures for evaluateFor, and then pauses for evaluatePause, so that requests go first. To yield the
 	// thread is not enough: Go's scheduler looks at the network only when nothing else can run, or every 10 ms.
