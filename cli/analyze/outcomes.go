@@ -188,11 +188,12 @@ func (w *World) codeOfParent(o *object, parent reference) (code string, certain 
 	}
 	to := w.byName[name{parent.Kind, parent.in(o.namespace), parent.Name}]
 	switch {
-	case to == nil:
+	case to == nil && !w.Partial:
 		return "ParentMissing", false
-	case to.kind == "Service" && spec[serviceSpec](to).ClusterIP == "None":
+	case to != nil && to.kind == "Service" && spec[serviceSpec](to).ClusterIP == "None":
 		return "ParentHeadless", true
 	}
+	// Of files alone, a stand-in for an absent parent has every port that routes name: the reference itself is wrong.
 	return "ParentPort", true
 }
 

@@ -110,6 +110,7 @@ func TestAnalyzeRoutesOfAbsentParents(t *testing.T) {
 		other     = `{group: "", kind: Service, name: web, port: 81}`
 		elsewhere = `{group: "", kind: Service, name: api, port: 80}`
 		named     = `{group: "", kind: Service, name: web, sectionName: http}`
+		foreign   = "{group: policy.linkerd.io, kind: Server, name: web, namespace: bank}"
 		server    = "{group: policy.linkerd.io, kind: Server, name: web}"
 		filter    = "{filters: [{type: ExtensionRef, extensionRef: {group: example.org, kind: Filter, name: a}}]}"
 		regex     = `{matches: [{path: {type: RegularExpression, value: "/("}}]}`
@@ -133,6 +134,9 @@ func TestAnalyzeRoutesOfAbsentParents(t *testing.T) {
 		"two kinds at two ports":                   {both(port, other), ""},
 		"two kinds, one at a named port":           {both(port, named), ""},
 		"two kinds at a Server":                    {both(server, server), ""},
+		"a TCPRoute at a Server":                   {route("TCPRoute", "a", server, backend), "error ParentPort"},
+		"a TLSRoute at a Server":                   {route("TLSRoute", "a", server, backend), "error ParentPort"},
+		"a route at a Server of another namespace": {route("HTTPRoute", "a", foreign, regex), "error ParentPort"},
 		"a backend's port at an absent Service":    {route("HTTPRoute", "a", port, backend), ""},
 		"a route of a Gateway, which has a filter": {route("HTTPRoute", "a", "{name: web}", filter), ""},
 	} {
