@@ -1,7 +1,7 @@
 // Package installation knows what an installation of Tulle leaves in a cluster.
 //
-// It owns the values that it was rendered with, which of its objects are missing, and which objects belong to it. It
-// reads a cluster and changes nothing. The one idea: what an installation consists of is asked of package install, and
+// It owns the values that it was rendered with, which of its objects are missing, which objects belong to it, and which
+// manifests update it. It reads a cluster and changes nothing. The one idea: what an installation consists of is asked of package install, and
 // not listed here a second time.
 package installation
 
@@ -34,6 +34,16 @@ func Values(config *corev1.ConfigMap) (install.Values, error) {
 		return values, fmt.Errorf("read ConfigMap %s: %w", ConfigMap, err)
 	}
 	return values, nil
+}
+
+// ClusterDomain returns the cluster domain of the installation; "" if its configuration cannot be read.
+func ClusterDomain(ctx context.Context, cl *cluster.Client, namespace string) (string, error) {
+	config, err := Config(ctx, cl, namespace)
+	if err != nil {
+		return "", nil
+	}
+	values, err := Values(config)
+	return values.ClusterDomain, err
 }
 
 // Networks returns the networks that the values call the cluster.

@@ -35,8 +35,8 @@ const (
 	maxStatus          = 599
 )
 
-// CheckLimits refuses what the API server would refuse, and says what to do.
-func (r Routes) CheckLimits() error {
+// checkLimits refuses what the API server would refuse, and says what to do.
+func (r Routes) checkLimits() error {
 	if n := len(r.List); n > maxProfileRoutes {
 		return fmt.Errorf("describes %d operations, but a ServiceProfile has at most %d routes: remove the operations "+
 			"that need no metrics, "+
@@ -51,6 +51,22 @@ func (r Routes) CheckLimits() error {
 		}
 	}
 	return nil
+}
+
+// Parse returns the routes that parse finds in a file. It is an error if there are none, or more than a profile may
+// have.
+func Parse(parse func(name string, data []byte) (Routes, error), name string, data []byte) (Routes, error) {
+	found, err := parse(name, data)
+	if err != nil {
+		return Routes{}, err
+	}
+	if len(found.List) == 0 {
+		return Routes{}, fmt.Errorf("%s: describes no operation", name)
+	}
+	if err := found.checkLimits(); err != nil {
+		return Routes{}, fmt.Errorf("%s: %w", name, err)
+	}
+	return found, nil
 }
 
 // FromProto returns a route for each method of each service in a protobuf file.

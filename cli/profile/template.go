@@ -38,7 +38,7 @@ spec:
     ttl: 10s
 `))
 
-// WriteTemplate writes a profile with comments, to be filled in.
-func WriteTemplate(w io.Writer, name, namespace string) error {
-	return profileTemplate.Execute(w, struct{ Name, Namespace string }{name, namespace})
+// WriteTemplate writes a profile of the Service with comments, to be filled in.
+func WriteTemplate(w io.Writer, s Service) error {
+	return profileTemplate.Execute(w, struct{ Name, Namespace string }{s.fqdn(), s.Namespace})
 }

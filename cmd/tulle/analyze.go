@@ -52,56 +52,61 @@ The exit code is 1 if a finding has the severity of --failure-threshold, or a wo
 		"file, directory, URL, or - for standard input, as if it were applied; may be repeated")
 	fs.BoolVar(&opts.ignoreCluster, "ignore-cluster", false, "look at the files alone")
 	fs.BoolVarP(&opts.all, "all-namespaces", "A", false, "report findings of all namespaces, not only of that of -n")
-	fs.StringVarP(&opts.output, "output", "o", "table", "format: table or json")
+	outputFlag(cmd, &opts.output, "table", "json")
 	fs.StringVar(&opts.threshold, "failure-threshold", string(analyze.Error),
 		"severity from which on the exit code is 1: error, warning or info")
 	return cmd
 }
 
 func (c *cli) analyze(ctx context.Context, opts analyzeOptions) error {
-	threshold := slices.Index(analyze.Severities, analyze.Severity(opts.threshold))
+	threshold := analyze.Severity(opts.threshold)
 	switch {
-	case threshold < 0:
+	case !slices.Contains(analyze.Severities, threshold):
 		return fmt.Errorf("--failure-threshold %q: want error, warning or info", opts.threshold)
-	case opts.output != "table" && opts.output != "json":
-		return fmt.Errorf("output %q: want table or json", opts.output)
 	case opts.ignoreCluster && len(opts.files) == 0:
 		return errors.New("--ignore-cluster leaves nothing to look at without -f")
 	}
-	in, err := c.analyzed(ctx, opts)
+	in := analyze.Input{Namespace: c.flags.namespace, Partial: opts.ignoreCluster, Now: time.Now(),
+		Only: !opts.all && (len(opts.files) == 0 || c.flags.namespace != "")}
+	if !opts.ignoreCluster {
+		cl, err := c.connect(c.flags)
+		if err != nil {
+			return fmt.Errorf("%w (--ignore-cluster looks at files alone)", err)
+		}
+		in.Namespace = cl.Namespace
+		if in.Live, err = explain.Objects(ctx, cl); err != nil {
+			return err
+		}
+		if in.Domain, err = installation.ClusterDomain(ctx, cl, c.flags.controlNamespace); err != nil {
+			return err
+		}
+	}
+	in.Namespace = cmp.Or(in.Namespace, metav1.NamespaceDefault)
+	objects, err := c.sources().Objects(ctx, opts.files)
 	if err != nil {
 		return err
 	}
-	namespace := in.namespace
-	world := analyze.NewWorld(slices.Concat(in.live, in.files), namespace)
-	world.Partial, world.Now, world.Domain = opts.ignoreCluster, time.Now(), in.domain
-	findings := world.Analyze()
-	one := !opts.all && (len(opts.files) == 0 || c.flags.namespace != "")
-	if len(opts.files) > 0 { // the cluster is context only
-		inFiles := analyze.NewWorld(in.files, namespace)
-		findings = slices.DeleteFunc(findings, func(f analyze.Finding) bool { return !inFiles.Concerns(f) })
+	for _, o := range objects {
+		in.Files = append(in.Files, o.Tree)
 	}
-	if one {
-		findings = slices.DeleteFunc(findings, func(f analyze.Finding) bool { return f.Namespace != namespace })
-		if len(opts.files) == 0 && len(findings) == 0 && !world.HasNamespace(namespace) {
-			return fmt.Errorf("there is no namespace %s; -n names another, -A is for all", namespace)
-		}
-	}
-	if err := analyze.Write(c.out, findings, opts.output, lookedAt(one, namespace, opts.files)); err != nil {
+	findings, err := analyze.Run(in)
+	if err != nil {
 		return err
 	}
-	if slices.ContainsFunc(findings,
-		func(f analyze.Finding) bool { return slices.Index(analyze.Severities, f.Severity) <= threshold }) {
+	if err := analyze.Write(c.out, findings, opts.output, examined(in, opts.files)); err != nil {
+		return err
+	}
+	if analyze.Reach(findings, threshold) {
 		return errReported
 	}
 	return nil
 }
 
-// lookedAt says where findings are reported of.
-func lookedAt(one bool, namespace string, files []string) string {
+// examined says what findings are about.
+func examined(in analyze.Input, files []string) string {
 	where := "any namespace"
-	if one {
-		where = "namespace " + namespace
+	if in.Only {
+		where = "namespace " + in.Namespace
 	}
 	if len(files) == 0 {
 		return where
@@ -110,45 +115,8 @@ func lookedAt(one bool, namespace string, files []string) string {
 	for i, file := range files {
 		names[i] = manifest.SourceName(file)
 	}
-	if !one {
+	if !in.Only {
 		return strings.Join(names, ", ")
 	}
 	return where + " of " + strings.Join(names, ", ")
-}
-
-// analyzed is what analyze looks at.
-type analyzed struct {
-	live, files []map[string]any // objects of the cluster, and of the files
-	namespace   string           // of objects that name none
-	domain      string           // of the cluster; "" if it is not known
-}
-
-func (c *cli) analyzed(ctx context.Context, opts analyzeOptions) (in analyzed, err error) {
-	in.namespace = c.flags.namespace
-	if !opts.ignoreCluster {
-		cl, err := c.connect(c.flags)
-		if err != nil {
-			return in, fmt.Errorf("%w (--ignore-cluster looks at files alone)", err)
-		}
-		in.namespace = cl.Namespace
-		if in.live, err = explain.Objects(ctx, cl); err != nil {
-			return in, err
-		}
-		if config, err := installation.Config(ctx, cl, c.flags.controlNamespace); err == nil {
-			values, err := installation.Values(config)
-			if err != nil {
-				return in, err
-			}
-			in.domain = values.ClusterDomain
-		}
-	}
-	objects, err := c.sources().Objects(ctx, opts.files)
-	if err != nil {
-		return in, err
-	}
-	for _, o := range objects {
-		in.files = append(in.files, o.Tree)
-	}
-	in.namespace = cmp.Or(in.namespace, metav1.NamespaceDefault)
-	return in, nil
 }

@@ -1,10 +1,35 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
+	"io"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
+
+// outputFlag adds -o, which takes one of the formats; the first is the default. The command refuses others before it
+// runs.
+func outputFlag(cmd *cobra.Command, output *string, formats ...string) {
+	last := len(formats) - 1
+	text := strings.Join(formats[:last], ", ") + " or " + formats[last]
+	cmd.Flags().StringVarP(output, "output", "o", formats[0], "format: "+text)
+	cmd.PreRunE = func(*cobra.Command, []string) error {
+		if !slices.Contains(formats, *output) {
+			return fmt.Errorf("output %q: want %s", *output, text)
+		}
+		return nil
+	}
+}
+
+// writeJSON writes a value for people and for scripts.
+func writeJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
 
 // atLeastOne refuses a command line without arguments and says which are wanted.
 func atLeastOne(what string) cobra.PositionalArgs {

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -31,7 +30,7 @@ object says why it is not active, or why an earlier generation of it still is.`,
 		Args: aResource,
 		RunE: func(cmd *cobra.Command, args []string) error { return c.authz(cmd.Context(), args, output) },
 	}
-	cmd.Flags().StringVarP(&output, "output", "o", "table", "format: table or json")
+	outputFlag(cmd, &output, "table", "json")
 	return cmd
 }
 
@@ -44,18 +43,13 @@ func aResource(_ *cobra.Command, args []string) error {
 }
 
 func (c *cli) authz(ctx context.Context, args []string, output string) error {
-	if output != "table" && output != "json" {
-		return fmt.Errorf("output %q: want table or json", output)
-	}
 	m, pods, err := c.podsAndModel(ctx, args)
 	if err != nil {
 		return err
 	}
 	rows := m.Authorizations(pods)
 	if output == "json" {
-		enc := json.NewEncoder(c.out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(rows)
+		return writeJSON(c.out, rows)
 	}
 	if len(rows) == 0 {
 		fmt.Fprintf(c.err, "No Server selects a port of these pods. The default policy applies: %s.\n",

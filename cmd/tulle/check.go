@@ -3,8 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"fmt"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -50,7 +48,7 @@ The exit code is 1 if something is wrong (×). Warnings (‼) leave it at 0.`,
 	fs.StringVar(&opts.Version, "expected-version", "",
 		"version that CLI, control plane and proxies should have (default: the CLI's)")
 	fs.DurationVar(&opts.Wait, "wait", 5*time.Minute, "how long to wait for failures that may pass by themselves")
-	fs.StringVarP(&output, "output", "o", "table", "format: table, json or short")
+	outputFlag(cmd, &output, "table", "json", "short")
 	fs.BoolVar(&opts.CRDs, "crds", false, "only the custom resource definitions")
 	for _, f := range checkFlagsWithoutMeaning {
 		acceptWithoutMeaning(fs, f)
@@ -60,9 +58,6 @@ The exit code is 1 if something is wrong (×). Warnings (‼) leave it at 0.`,
 }
 
 func (c *cli) check(ctx context.Context, opts check.Options, output string) error {
-	if !slices.Contains([]string{"table", "json", "short"}, output) {
-		return fmt.Errorf("output %q: want table, json or short", output)
-	}
 	opts.Version = cmp.Or(opts.Version, version)
 	opts.ControlNamespace, opts.Namespace, opts.Log = c.flags.controlNamespace, c.flags.namespace, c.err
 	opts.Connect = func() (*cluster.Client, error) { return c.connect(c.flags) }

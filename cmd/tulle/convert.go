@@ -45,16 +45,13 @@ meaning are errors that name the field. Then convert writes nothing.`,
 		},
 	}
 	fs := cmd.Flags()
-	fs.StringVarP(&output, "output", "o", "yaml", "format: yaml or json")
+	outputFlag(cmd, &output, "yaml", "json")
 	fs.IntVar(&options.Port, "port", 80, "port of Services and pods that the input does not describe")
 	fs.StringVar(&until, "fault-until", "", "when injected faults end, RFC 3339; without it they are dropped")
 	return cmd
 }
 
 func (c *cli) convert(ctx context.Context, args []string, output string, options convert.Options) error {
-	if output != "yaml" && output != "json" {
-		return fmt.Errorf("output %q: want yaml or json", output)
-	}
 	objects, err := c.sources().Objects(ctx, args)
 	if err != nil {
 		return err

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"text/tabwriter"
 
@@ -27,15 +26,12 @@ web.shop is enough for an authority; without a port, the Service's first one cou
 			return c.endpoints(cmd.Context(), args, from, output)
 		},
 	}
-	cmd.Flags().StringVarP(&output, "output", "o", "table", "format: table or json")
+	outputFlag(cmd, &output, "table", "json")
 	cmd.Flags().StringVar(&from, "from", "", "namespace/pod whose proxy asks: zone and node matter for some Services")
 	return cmd
 }
 
 func (c *cli) endpoints(ctx context.Context, authorities []string, from, output string) error {
-	if output != "table" && output != "json" {
-		return fmt.Errorf("output %q: want table or json", output)
-	}
 	cl, err := c.connect(c.flags)
 	if err != nil {
 		return err
@@ -56,9 +52,7 @@ func (c *cli) endpoints(ctx context.Context, authorities []string, from, output 
 		rows = append(rows, found...)
 	}
 	if output == "json" {
-		enc := json.NewEncoder(c.out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(rows)
+		return writeJSON(c.out, rows)
 	}
 	if len(rows) == 0 {
 		fmt.Fprintln(c.err, "No endpoints found.")

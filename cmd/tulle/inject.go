@@ -41,7 +41,7 @@ become config.linkerd.io annotations. The report goes to stderr. Comments of the
 		"write the annotation value ingress, which means enabled here; requests go to the address that the ingress chose")
 	fs.BoolVar(&opts.ignoreCluster, "ignore-cluster", false,
 		"with --manual: take the defaults of this CLI, not those of the installation")
-	fs.StringVarP(&opts.output, "output", "o", "yaml", "format: yaml or json")
+	outputFlag(cmd, &opts.output, "yaml", "json")
 	registerInjectFlags(fs)
 	return cmd
 }

@@ -39,16 +39,13 @@ policy reads the cluster and runs the controller's code, as diagnostics endpoint
 			return c.policy(cmd.Context(), args[:len(args)-1], args[len(args)-1], from, output)
 		},
 	}
-	cmd.Flags().StringVarP(&output, "output", "o", "yaml", "format: yaml or json")
+	outputFlag(cmd, &output, "yaml", "json")
 	cmd.Flags().StringVar(&from, "from", "",
 		"namespace/pod whose proxy asks about a Service; its namespace, zone and node may matter")
 	return cmd
 }
 
 func (c *cli) policy(ctx context.Context, resource []string, portText, from, output string) error {
-	if output != "yaml" && output != "json" {
-		return fmt.Errorf("output %q: want yaml or json", output)
-	}
 	port, err := strconv.ParseUint(portText, 10, 16)
 	if err != nil || port == 0 {
 		return fmt.Errorf("port %q: want 1 to 65535", portText)

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/tulle-mesh/tulle/cli/injection"
 	"github.com/tulle-mesh/tulle/cli/manifest"
@@ -13,9 +12,6 @@ import (
 // manifests to stdout and the report to stderr. Nothing is written when a source cannot be read whole.
 func (c *cli) transform(ctx context.Context, args []string, format string,
 	change func(*manifest.Object) (injection.Report, error), verb string) error {
-	if format != "yaml" && format != "json" {
-		return fmt.Errorf("output %q: want yaml or json", format)
-	}
 	manifests, err := c.sources().Decode(ctx, args, nil)
 	if err != nil {
 		return err

@@ -19,6 +19,6 @@ them. The annotation linkerd.io/inject: disabled and the config.linkerd.io annot
 			return c.transform(cmd.Context(), args, output, injection.Remove, "uninjected")
 		},
 	}
-	cmd.Flags().StringVarP(&output, "output", "o", "yaml", "format: yaml or json")
+	outputFlag(cmd, &output, "yaml", "json")
 	return cmd
 }

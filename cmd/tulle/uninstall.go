@@ -30,7 +30,7 @@ names them on stderr. --with-resources prints them too.`,
 	cmd.Flags().BoolVarP(&opts.force, "force", "f", false, "even if pods still have a proxy")
 	cmd.Flags().BoolVar(&opts.resources, "with-resources", false,
 		"also print CRDs that still have resources; deleting them deletes those resources")
-	cmd.Flags().StringVarP(&opts.output, "output", "o", "yaml", "format: yaml or json")
+	outputFlag(cmd, &opts.output, "yaml", "json")
 	return cmd
 }
 
@@ -41,9 +41,6 @@ type uninstallOptions struct {
 }
 
 func (c *cli) uninstall(ctx context.Context, opts uninstallOptions) error {
-	if opts.output != "yaml" && opts.output != "json" {
-		return fmt.Errorf("output %q: want yaml or json", opts.output)
-	}
 	cl, err := c.connect(c.flags)
 	if err != nil {
 		return err
