@@ -10,6 +10,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tulle-mesh/tulle/mesh"
 )
 
 // kindNames are the ways in which people write the kinds that have pods.
@@ -73,6 +75,32 @@ func PodsOf(ctx context.Context, cl *Client, kind, name string) ([]corev1.Pod, e
 	}
 	slices.SortFunc(pods, func(a, b corev1.Pod) int { return strings.Compare(a.Name, b.Name) })
 	return pods, nil
+}
+
+// PodsSelected returns the pods with the labels, sorted by name; it is an error if there are none.
+func PodsSelected(ctx context.Context, cl *Client, selector string) ([]corev1.Pod, error) {
+	list, err := cl.CoreV1().Pods(cl.Namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
+	if err != nil {
+		return nil, fmt.Errorf("list pods of %s: %w", selector, err)
+	}
+	if len(list.Items) == 0 {
+		return nil, fmt.Errorf("no pods of %s in namespace %s", selector, cl.Namespace)
+	}
+	slices.SortFunc(list.Items, func(a, b corev1.Pod) int { return strings.Compare(a.Name, b.Name) })
+	return list.Items, nil
+}
+
+// ControlPods returns the pods of the control plane in a namespace, sorted by name; it is an error if there are none.
+func ControlPods(ctx context.Context, cl *Client, namespace string) ([]corev1.Pod, error) {
+	list, err := cl.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: mesh.ControlPlaneComponentLabel})
+	if err != nil {
+		return nil, fmt.Errorf("list control-plane pods: %w", err)
+	}
+	if len(list.Items) == 0 {
+		return nil, fmt.Errorf("no control-plane pods in namespace %s", namespace)
+	}
+	slices.SortFunc(list.Items, func(a, b corev1.Pod) int { return strings.Compare(a.Name, b.Name) })
+	return list.Items, nil
 }
 
 // labelSelector writes a selector as a query; nil selects everything.

@@ -2,18 +2,13 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tulle-mesh/tulle/cli/cluster"
-	"github.com/tulle-mesh/tulle/mesh"
 )
 
 func (c *cli) diagnosticsCommand() *cobra.Command {
@@ -54,12 +49,7 @@ func (c *cli) proxyMetricsCommand() *cobra.Command {
 		Short: "Print the metrics of a workload's proxies as they export them",
 		Example: `  tulle diagnostics proxy-metrics -n shop deploy/web
   tulle diagnostics proxy-metrics -n shop pod/web-5d8f7c-x2x7q`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) < 1 || len(args) > 2 {
-				return errors.New("name one resource, such as deploy/web")
-			}
-			return nil
-		},
+		Args: aResource,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			kind, name, err := cluster.ParseResource(args)
 			if err != nil {
@@ -92,16 +82,11 @@ func (c *cli) controllerMetricsCommand() *cobra.Command {
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), wait)
 			defer cancel()
-			list, err := cl.CoreV1().Pods(c.flags.controlNamespace).List(ctx,
-				metav1.ListOptions{LabelSelector: mesh.ControlPlaneComponentLabel})
+			pods, err := cluster.ControlPods(ctx, cl, c.flags.controlNamespace)
 			if err != nil {
-				return fmt.Errorf("list control-plane pods: %w", err)
+				return err
 			}
-			if len(list.Items) == 0 {
-				return fmt.Errorf("no control-plane pods in namespace %s", c.flags.controlNamespace)
-			}
-			slices.SortFunc(list.Items, func(a, b corev1.Pod) int { return strings.Compare(a.Name, b.Name) })
-			return cluster.Scrape(ctx, c.out, cl, list.Items, cluster.ControllerAdminPort)
+			return cluster.Scrape(ctx, c.out, cl, pods, cluster.ControllerAdminPort)
 		},
 	}
 	cmd.Flags().DurationVarP(&wait, "wait", "w", 30*time.Second, "how long to wait for all answers")

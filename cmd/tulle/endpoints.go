@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tulle-mesh/tulle/cli/cluster"
 	"github.com/tulle-mesh/tulle/cli/explain"
 )
 
@@ -32,15 +33,8 @@ web.shop is enough for an authority; without a port, the Service's first one cou
 }
 
 func (c *cli) endpoints(ctx context.Context, authorities []string, from, output string) error {
-	cl, err := c.connect(c.flags)
+	m, _, err := c.modelAs(ctx, from)
 	if err != nil {
-		return err
-	}
-	m, err := explain.Load(ctx, cl, c.flags.controlNamespace)
-	if err != nil {
-		return err
-	}
-	if err := m.AskAs(from); err != nil {
 		return err
 	}
 	rows := []explain.Endpoint{}
@@ -64,4 +58,17 @@ func (c *cli) endpoints(ctx context.Context, authorities []string, from, output 
 		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\n", row.Namespace, row.IP, row.Port, row.Pod, row.Service)
 	}
 	return w.Flush()
+}
+
+// modelAs reads the cluster. It returns what answers as the controller does, to the pod that from names.
+func (c *cli) modelAs(ctx context.Context, from string) (*explain.Model, *cluster.Client, error) {
+	cl, err := c.connect(c.flags)
+	if err != nil {
+		return nil, nil, err
+	}
+	m, err := explain.Load(ctx, cl, c.flags.controlNamespace)
+	if err != nil {
+		return nil, nil, err
+	}
+	return m, cl, m.AskAs(from)
 }

@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tulle-mesh/tulle/cli/certificate"
 	"github.com/tulle-mesh/tulle/cli/cluster"
@@ -58,10 +56,7 @@ func (c *cli) identity(ctx context.Context, args []string, selector string) erro
 	if selector == "" {
 		pods, err = cluster.PodsOf(ctx, cl, kind, name)
 	} else {
-		var list *corev1.PodList
-		if list, err = cl.CoreV1().Pods(cl.Namespace).List(ctx, metav1.ListOptions{LabelSelector: selector}); err == nil {
-			pods = list.Items
-		}
+		pods, err = cluster.PodsSelected(ctx, cl, selector)
 	}
 	if err != nil && len(args) == 1 && args[0] == name {
 		return fmt.Errorf("%w; a workload needs its kind, such as deploy/%s", err, name)
@@ -69,10 +64,6 @@ func (c *cli) identity(ctx context.Context, args []string, selector string) erro
 	if err != nil {
 		return err
 	}
-	if len(pods) == 0 {
-		return fmt.Errorf("no pods of %s in namespace %s", selector, cl.Namespace)
-	}
-	slices.SortFunc(pods, func(a, b corev1.Pod) int { return strings.Compare(a.Name, b.Name) })
 	var errs []error
 	for i := range pods {
 		fmt.Fprintf(c.out, "\nPOD %s (%d of %d)\n\n", pods[i].Name, i+1, len(pods))

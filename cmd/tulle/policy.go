@@ -68,15 +68,8 @@ func (c *cli) policy(ctx context.Context, resource []string, portText, from, out
 
 // outboundPolicy returns what clients' proxies receive about a port of a Service.
 func (c *cli) outboundPolicy(ctx context.Context, name string, port uint16, from string) (proto.Message, error) {
-	cl, err := c.connect(c.flags)
+	m, cl, err := c.modelAs(ctx, from)
 	if err != nil {
-		return nil, err
-	}
-	m, err := explain.Load(ctx, cl, c.flags.controlNamespace)
-	if err != nil {
-		return nil, err
-	}
-	if err := m.AskAs(from); err != nil {
 		return nil, err
 	}
 	out, err := m.Outbound(net.JoinHostPort(name+"."+cl.Namespace, strconv.Itoa(int(port))))
@@ -122,15 +115,8 @@ breaker, without the endpoints. A profile in the client's namespace wins over th
 }
 
 func (c *cli) profileOf(ctx context.Context, authority, from string) error {
-	cl, err := c.connect(c.flags)
+	m, _, err := c.modelAs(ctx, from)
 	if err != nil {
-		return err
-	}
-	m, err := explain.Load(ctx, cl, c.flags.controlNamespace)
-	if err != nil {
-		return err
-	}
-	if err := m.AskAs(from); err != nil {
 		return err
 	}
 	full, err := m.Outbound(authority)
