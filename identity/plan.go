@@ -92,7 +92,7 @@ func plan(e observed, own ownership, known lastKnown, now time.Time) (step, erro
 	if anchor.action != wait {
 		return anchor, nil
 	}
-	next, err := planBelow(e, own, known, now)
+	next, err := planRootsAndIssuer(e, own, known, now)
 	if err == nil && next.action == wait {
 		next.problem = anchor.problem
 	}
@@ -101,9 +101,9 @@ func plan(e observed, own ownership, known lastKnown, now time.Time) (step, erro
 
 // planAnchor returns the step for the anchor.
 func planAnchor(e observed, own ownership, known lastKnown) step {
-	asked := asked(e.roots)
+	requested := replaceRequest(e.roots)
 	if own.externalIssuer || e.issuer != nil && !isOurs(e.issuer) {
-		if asked == "" || e.anchor != nil && e.anchor.Annotations[madeForAnnotation] == asked {
+		if requested == "" || e.anchor != nil && e.anchor.Annotations[madeForAnnotation] == requested {
 			return step{}
 		}
 		return step{problem: problem{notice: notice{warning: true, reason: anchorNotReplaced, message: fmt.Sprintf(
@@ -112,13 +112,13 @@ func planAnchor(e observed, own ownership, known lastKnown) step {
 			replaceAnnotation, mesh.TrustRootsConfigMap)}}}
 	}
 	switch {
-	case e.anchor != nil && (asked == "" || asked == e.anchor.Annotations[madeForAnnotation]):
+	case e.anchor != nil && (requested == "" || requested == e.anchor.Annotations[madeForAnnotation]):
 		return step{}
 	case e.anchor == nil && known.anchor != nil:
 		return step{action: restoreAnchor}
-	case asked != "":
+	case requested != "":
 		return step{action: makeAnchor}
-	case e.issuer == nil && len(present(e.roots)) == 0 && known.bundle == nil:
+	case e.issuer == nil && len(bundleOf(e.roots)) == 0 && known.bundle == nil:
 		return step{action: makeAnchor} // the first installation
 	}
 	message := "nothing can be issued"
@@ -130,8 +130,8 @@ func planAnchor(e observed, own ownership, known lastKnown) step {
 		anchorSecret, message, replaceAnnotation, mesh.TrustRootsConfigMap)}}}
 }
 
-// planBelow returns the step for the bundle and the issuer.
-func planBelow(e observed, own ownership, known lastKnown, now time.Time) (step, error) {
+// planRootsAndIssuer returns the step for the bundle and the issuer.
+func planRootsAndIssuer(e observed, own ownership, known lastKnown, now time.Time) (step, error) {
 	if !own.externalRoots {
 		roots, err := planRoots(e, known.bundle)
 		if err != nil {
@@ -149,33 +149,33 @@ func planBelow(e observed, own ownership, known lastKnown, now time.Time) (step,
 
 // planRoots returns the bundle to write, or nil if the current one is right.
 func planRoots(e observed, lastGood []byte) ([]byte, error) {
-	present := present(e.roots)
-	if len(present) == 0 {
-		if present = lastGood; present == nil && e.anchor == nil && e.issuer != nil {
-			present = e.issuer.Data["ca.crt"]
+	bundle := bundleOf(e.roots)
+	if len(bundle) == 0 {
+		if bundle = lastGood; bundle == nil && e.anchor == nil && e.issuer != nil {
+			bundle = e.issuer.Data["ca.crt"]
 		}
-		return bundleWith(present, e.anchor)
+		return bundleWith(bundle, e.anchor)
 	}
 	if e.anchor == nil {
 		return nil, nil
 	}
-	want, err := bundleWith(present, e.anchor)
-	if err != nil || bytes.Equal(want, present) {
+	want, err := bundleWith(bundle, e.anchor)
+	if err != nil || bytes.Equal(want, bundle) {
 		return nil, err
 	}
 	return want, nil
 }
 
-// present returns the bundle of the ConfigMap, or nil if there is none.
-func present(roots *corev1.ConfigMap) []byte {
+// bundleOf returns the bundle of the ConfigMap, or nil if there is none.
+func bundleOf(roots *corev1.ConfigMap) []byte {
 	if roots == nil {
 		return nil
 	}
 	return []byte(roots.Data[mesh.TrustRootsKey])
 }
 
-// asked returns the value of replaceAnnotation.
-func asked(roots *corev1.ConfigMap) string {
+// replaceRequest returns the value of replaceAnnotation.
+func replaceRequest(roots *corev1.ConfigMap) string {
 	if roots == nil {
 		return ""
 	}

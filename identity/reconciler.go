@@ -157,11 +157,11 @@ func (r *reconciler) do(ctx context.Context, s step, e observed) error {
 		if err != nil {
 			return err
 		}
-		if err := r.applyAnchor(ctx, pair, asked(e.roots)); err != nil {
+		if err := r.applyAnchor(ctx, pair, replaceRequest(e.roots)); err != nil {
 			return err
 		}
 		message := "made the trust anchor"
-		if value := asked(e.roots); value != "" {
+		if value := replaceRequest(e.roots); value != "" {
 			message = fmt.Sprintf("made a new trust anchor, as %s=%s asks; it signs the issuer when it has reached the pods",
 				replaceAnnotation, value)
 		}

@@ -73,7 +73,7 @@ func (o *Overrides) Lost(installed string) ([]string, error) {
 		_, known := lookup(schema(), key)
 		_, set := lookup(o.tree, key)
 		if known && !set && !reflect.DeepEqual(stored[key], planned[key]) {
-			lost = append(lost, fmt.Sprintf("%s (%s, now %s)", key, brief(stored[key]), brief(planned[key])))
+			lost = append(lost, fmt.Sprintf("%s (%s, now %s)", key, oneLine(stored[key]), oneLine(planned[key])))
 		}
 	}
 	return lost, nil
@@ -94,7 +94,7 @@ func storedValues(installed string) (map[string]any, error) {
 	for key, leaf := range leaves("", schema()) {
 		parent := key[:max(strings.LastIndexByte(key, '.'), 0)]
 		_, written := zero[key]
-		if _, has := stored[key]; !has && !written && belowOf(tree, parent) && decodes(key, emptyOf(leaf)) {
+		if _, has := stored[key]; !has && !written && hasObject(tree, parent) && decodes(key, emptyOf(leaf)) {
 			stored[key] = emptyOf(leaf)
 		}
 	}
@@ -156,8 +156,8 @@ func leaves(prefix string, tree map[string]any) map[string]any {
 	return out
 }
 
-// belowOf reports whether the tree has an object at a key.
-func belowOf(tree map[string]any, key string) bool {
+// hasObject reports whether the tree has an object at a key.
+func hasObject(tree map[string]any, key string) bool {
 	if key == "" {
 		return true
 	}
@@ -194,8 +194,8 @@ func put(tree map[string]any, key string, value any) {
 	tree[parts[len(parts)-1]] = value
 }
 
-// brief formats a value on one line.
-func brief(value any) string {
+// oneLine formats a value on one line.
+func oneLine(value any) string {
 	data, err := json.Marshal(value)
 	text := strings.Trim(string(data), `"`)
 	switch {

@@ -98,8 +98,8 @@ var linkerdOnly = []struct{ key, reason string }{
 	{"webhookCertificates", "the injector makes and rotates its own certificate"},
 }
 
-// withoutMeaning returns why a key of Linkerd's chart has no effect. ok is false if it is not such a key.
-func withoutMeaning(key string) (reason string, ok bool) {
+// ignoredReason returns why a key of Linkerd's chart has no effect. ok is false if it is not such a key.
+func ignoredReason(key string) (reason string, ok bool) {
 	for _, k := range linkerdOnly {
 		if key == k.key || strings.HasPrefix(key, k.key+".") {
 			return k.reason, true

@@ -79,7 +79,7 @@ func (o *Overrides) SetKey(origin, key, value string) error {
 func (o *Overrides) putAll(origin string, exprs []setExpr) error {
 	var tree any
 	for _, e := range exprs {
-		tree = place(tree, e.path, e.value)
+		tree = setPath(tree, e.path, e.value)
 	}
 	if tree == nil {
 		return nil
@@ -124,7 +124,7 @@ func (o *Overrides) Values() (Values, []string, error) {
 		return Values{}, nil, fmt.Errorf("encode values: %w", err)
 	}
 	if err := json.Unmarshal(data, &v); err != nil {
-		return Values{}, nil, blame("", o.tree)
+		return Values{}, nil, leafError("", o.tree)
 	}
 	if o.reused && v.lacksIssuer() {
 		return Values{}, nil, errIssuerNotStored
@@ -132,13 +132,13 @@ func (o *Overrides) Values() (Values, []string, error) {
 	return v, o.warnings, nil
 }
 
-// blame returns the error of the first leaf that does not decode, with its key. encoding/json names no field if a type
-// decodes itself.
-func blame(path string, tree map[string]any) error {
+// leafError returns the error of the first leaf that does not decode, with its key. encoding/json names no field if a
+// type decodes itself.
+func leafError(path string, tree map[string]any) error {
 	for _, k := range slices.Sorted(maps.Keys(tree)) {
 		key := strings.TrimPrefix(path+"."+k, ".")
 		if below, ok := tree[k].(map[string]any); ok && !slices.Contains(anyKeys, key) {
-			if err := blame(key, below); err != nil {
+			if err := leafError(key, below); err != nil {
 				return err
 			}
 			continue
@@ -222,7 +222,7 @@ func (o *Overrides) conformMap(path string, schema, value map[string]any) (any, 
 		key := strings.TrimPrefix(path+"."+k, ".")
 		below, known := schema[k]
 		if !known {
-			if reason, ok := withoutMeaning(key); ok {
+			if reason, ok := ignoredReason(key); ok {
 				o.warnings = append(o.warnings, fmt.Sprintf("%s has no effect: %s", key, reason))
 				continue
 			}

@@ -130,8 +130,8 @@ func parsePath(key string) ([]step, error) {
 	return path, nil
 }
 
-// place returns tree with value at path. It makes maps and lists on the way if they are missing or of another type.
-func place(tree any, path []step, value any) any {
+// setPath returns tree with value at path. It makes maps and lists on the way if they are missing or of another type.
+func setPath(tree any, path []step, value any) any {
 	if len(path) == 0 {
 		return value
 	}
@@ -141,13 +141,13 @@ func place(tree any, path []step, value any) any {
 		if !ok {
 			m = map[string]any{}
 		}
-		m[s.key] = place(m[s.key], path[1:], value)
+		m[s.key] = setPath(m[s.key], path[1:], value)
 		return m
 	}
 	list, _ := tree.([]any)
 	for len(list) <= s.index {
 		list = append(list, nil)
 	}
-	list[s.index] = place(list[s.index], path[1:], value)
+	list[s.index] = setPath(list[s.index], path[1:], value)
 	return list
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/tulle-mesh/tulle/api/pb"
 )
 
-// maxAnswerBytes bounds the identity controller's response: a chain and a bundle of anchors.
-const maxAnswerBytes = 256 << 10
+// maxResponseBytes bounds the identity controller's response: a chain and a bundle of anchors.
+const maxResponseBytes = 256 << 10
 
 // client calls the identity controller. It opens a connection for each request: there are two or three a day.
 type client struct {
@@ -27,7 +27,7 @@ type client struct {
 	called    func(took time.Duration, grpcStatus int16)
 }
 
-func (c *client) certify(ctx context.Context, csr []byte) (*answer, error) {
+func (c *client) certify(ctx context.Context, csr []byte) (*response, error) {
 	token, err := os.ReadFile(c.tokenFile)
 	if err != nil {
 		return nil, fmt.Errorf("read token: %w", err)
@@ -37,7 +37,7 @@ func (c *client) certify(ctx context.Context, csr []byte) (*answer, error) {
 	}
 	conn, err := grpc.NewClient("dns:///"+c.addr,
 		grpc.WithTransportCredentials(credentials.NewTLS(c.tls)),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswerBytes)),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxResponseBytes)),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithNoProxy(), // HTTP_PROXY is for the pod's application
 	)
@@ -53,5 +53,5 @@ func (c *client) certify(ctx context.Context, csr []byte) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &answer{chain: resp.GetChain(), anchors: resp.GetTrustAnchors()}, nil
+	return &response{chain: resp.GetChain(), anchors: resp.GetTrustAnchors()}, nil
 }

@@ -77,11 +77,11 @@ type Status struct {
 
 // certifier returns a certificate for a certificate request, DER.
 type certifier interface {
-	certify(ctx context.Context, csr []byte) (*answer, error)
+	certify(ctx context.Context, csr []byte) (*response, error)
 }
 
-// answer is the identity controller's response, DER.
-type answer struct {
+// response is the identity controller's response, DER.
+type response struct {
 	chain   [][]byte // leaf first
 	anchors [][]byte
 }
@@ -122,7 +122,7 @@ func (m *Manager) Replace(cert tls.Certificate, roots []*x509.Certificate) error
 	if id, err := leafID(cert.Leaf); err != nil || id != m.id {
 		return fmt.Errorf("static certificate: it is of %s, want %s", id, m.id)
 	}
-	m.adopt(&cert, newTrust(nil, roots, nil))
+	m.activate(&cert, newTrust(nil, roots, nil))
 	return nil
 }
 

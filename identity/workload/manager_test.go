@@ -66,22 +66,22 @@ func (a *authority) sign(csr []byte) [][]byte {
 
 // script is a certifier that records when it was asked and gives prepared answers.
 type script struct {
-	mu     sync.Mutex // guards the fields below
-	asked  []time.Time
-	answer func(csr []byte) (*answer, error)
+	mu       sync.Mutex // guards the fields below
+	asked    []time.Time
+	response func(csr []byte) (*response, error)
 }
 
-func (s *script) certify(_ context.Context, csr []byte) (*answer, error) {
+func (s *script) certify(_ context.Context, csr []byte) (*response, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.asked = append(s.asked, time.Now())
-	return s.answer(csr)
+	return s.response(csr)
 }
 
-func (s *script) set(answer func(csr []byte) (*answer, error)) {
+func (s *script) set(response func(csr []byte) (*response, error)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.answer = answer
+	s.response = response
 }
 
 func (s *script) count() int {
@@ -107,7 +107,7 @@ func inBubble(t *testing.T, what func(t *testing.T, m *Manager, a *authority, s 
 	synctest.Test(t, func(t *testing.T) {
 		a := newAuthority(t)
 		m := New(Config{ID: web, TrustRootsFile: name})
-		s := &script{answer: func(csr []byte) (*answer, error) { return &answer{chain: a.sign(csr)}, nil }}
+		s := &script{response: func(csr []byte) (*response, error) { return &response{chain: a.sign(csr)}, nil }}
 		m.certifier = s
 		writeRoots(t, m, a.roots)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -162,7 +162,7 @@ func TestFailedRenewalKeepsTheCertificateUntilItEnds(t *testing.T) {
 		start()
 		end := m.Status().NotAfter
 		away := errors.New("identity controller is away")
-		s.set(func([]byte) (*answer, error) { return nil, away })
+		s.set(func([]byte) (*response, error) { return nil, away })
 		pass(time.Until(end) - time.Minute)
 		if err := m.Err(); err != nil {
 			t.Errorf("a minute before the end: %v", err)
@@ -182,7 +182,7 @@ func TestFailedRenewalKeepsTheCertificateUntilItEnds(t *testing.T) {
 		if err := m.Err(); !errors.Is(err, ErrNoCertificate) {
 			t.Errorf("after the end: got %v, want %v", err, ErrNoCertificate)
 		}
-		s.set(func(csr []byte) (*answer, error) { return &answer{chain: a.sign(csr)}, nil })
+		s.set(func(csr []byte) (*response, error) { return &response{chain: a.sign(csr)}, nil })
 		pass(30 * time.Second)
 		if err := m.Err(); err != nil {
 			t.Errorf("half a minute after the controller came back: %v", err)
@@ -194,11 +194,11 @@ func TestFirstCertificateComesSoonAfterTheController(t *testing.T) {
 	for _, away := range []time.Duration{time.Second, 10 * time.Second, 29 * time.Second, time.Minute, time.Hour} {
 		t.Run(away.String(), func(t *testing.T) {
 			inBubble(t, func(t *testing.T, m *Manager, a *authority, s *script, start func()) {
-				s.set(func([]byte) (*answer, error) { return nil, errors.New("identity controller is away") })
+				s.set(func([]byte) (*response, error) { return nil, errors.New("identity controller is away") })
 				start()
 				pass(away)
 				failed := s.count()
-				s.set(func(csr []byte) (*answer, error) { return &answer{chain: a.sign(csr)}, nil })
+				s.set(func(csr []byte) (*response, error) { return &response{chain: a.sign(csr)}, nil })
 				back := time.Now()
 				<-m.Ready()
 				bound := 750 * time.Millisecond
@@ -220,42 +220,42 @@ func TestFirstCertificateComesSoonAfterTheController(t *testing.T) {
 func TestAnswersThatDoNotFitAreNotUsed(t *testing.T) {
 	stranger := func(t *testing.T) *authority { return newAuthority(t) }
 	cases := []struct {
-		name   string
-		answer func(t *testing.T, a *authority, csr []byte) *answer
+		name     string
+		response func(t *testing.T, a *authority, csr []byte) *response
 	}{
-		{"another authority", func(t *testing.T, _ *authority, csr []byte) *answer {
-			return &answer{chain: stranger(t).sign(csr)}
+		{"another authority", func(t *testing.T, _ *authority, csr []byte) *response {
+			return &response{chain: stranger(t).sign(csr)}
 		}},
-		{"no certificate", func(*testing.T, *authority, []byte) *answer { return &answer{} }},
-		{"garbage", func(*testing.T, *authority, []byte) *answer { return &answer{chain: [][]byte{{1, 2, 3}}} }},
-		{"anchors that are garbage", func(_ *testing.T, a *authority, csr []byte) *answer {
-			return &answer{chain: a.sign(csr), anchors: [][]byte{{1}}}
+		{"no certificate", func(*testing.T, *authority, []byte) *response { return &response{} }},
+		{"garbage", func(*testing.T, *authority, []byte) *response { return &response{chain: [][]byte{{1, 2, 3}}} }},
+		{"anchors that are garbage", func(_ *testing.T, a *authority, csr []byte) *response {
+			return &response{chain: a.sign(csr), anchors: [][]byte{{1}}}
 		}},
-		{"an anchor that is not an authority", func(_ *testing.T, a *authority, csr []byte) *answer {
+		{"an anchor that is not an authority", func(_ *testing.T, a *authority, csr []byte) *response {
 			chain := a.sign(csr)
-			return &answer{chain: chain, anchors: chain[:1]}
+			return &response{chain: chain, anchors: chain[:1]}
 		}},
-		{"a certificate of yesterday", func(t *testing.T, a *authority, csr []byte) *answer {
+		{"a certificate of yesterday", func(t *testing.T, a *authority, csr []byte) *response {
 			token, err := a.issuer.Prepare(csr, web, time.Now().Add(-25*time.Hour))
 			if err != nil {
-				return &answer{}
+				return &response{}
 			}
 			leaf, err := a.issuer.Issue(token)
 			if err != nil {
 				t.Error(err)
 			}
-			return &answer{chain: leaf.Chain}
+			return &response{chain: leaf.Chain}
 		}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, m *Manager, a *authority, s *script, start func()) {
-				s.set(func(csr []byte) (*answer, error) { return c.answer(t, a, csr), nil })
+				s.set(func(csr []byte) (*response, error) { return c.response(t, a, csr), nil })
 				start()
 				pass(time.Minute)
 				select {
 				case <-m.Ready():
-					t.Error("the answer was used")
+					t.Error("the response was used")
 				default:
 				}
 				if status := m.Status(); status.Failures == 0 || status.LastError == nil {
@@ -292,7 +292,7 @@ func TestTrustAnchorsFollowTheFile(t *testing.T) {
 			}
 		}
 		asked := s.count()
-		s.set(func(csr []byte) (*answer, error) { return &answer{chain: fresh.sign(csr)}, nil })
+		s.set(func(csr []byte) (*response, error) { return &response{chain: fresh.sign(csr)}, nil })
 		writeRoots(t, m, fresh.roots)
 		pass(pollInterval + time.Second)
 		if trusts(old) || !trusts(fresh) {
@@ -329,22 +329,22 @@ func chainOf(t *testing.T, a *authority) []*x509.Certificate {
 func TestAnchorOfTheAnswerCountsUntilTheFileChanges(t *testing.T) {
 	inBubble(t, func(t *testing.T, m *Manager, old *authority, s *script, start func()) {
 		fresh := newAuthority(t)
-		s.set(func(csr []byte) (*answer, error) {
-			return &answer{chain: fresh.sign(csr), anchors: [][]byte{old.roots[0].Raw, fresh.roots[0].Raw}}, nil
+		s.set(func(csr []byte) (*response, error) {
+			return &response{chain: fresh.sign(csr), anchors: [][]byte{old.roots[0].Raw, fresh.roots[0].Raw}}, nil
 		})
 		start()
 		if err := m.Err(); err != nil {
-			t.Fatalf("a certificate under an anchor that only the answer names: %v", err)
+			t.Fatalf("a certificate under an anchor that only the response names: %v", err)
 		}
 		chain := chainOf(t, fresh)
 		if err := m.verify(chain, x509.ExtKeyUsageClientAuth, mesh.ID{}); err != nil {
 			t.Errorf("a peer under that anchor: %v", err)
 		}
-		s.set(func(csr []byte) (*answer, error) { return &answer{chain: old.sign(csr)}, nil })
+		s.set(func(csr []byte) (*response, error) { return &response{chain: old.sign(csr)}, nil })
 		writeRoots(t, m, append(slices.Clone(old.roots), newAuthority(t).roots...))
 		pass(pollInterval)
 		if m.verify(chain, x509.ExtKeyUsageClientAuth, mesh.ID{}) == nil {
-			t.Error("a file that changed after the answer must overrule it")
+			t.Error("a file that changed after the response must overrule it")
 		}
 		if err := m.Err(); err != nil || s.count() != 2 {
 			t.Errorf("%d requests, want a second one at once (%v)", s.count(), err)
@@ -390,7 +390,7 @@ func TestAnchorsSayWhenTheyChange(t *testing.T) {
 		if _, reason := both.Vouch(chain, x509.ExtKeyUsageClientAuth, end.Add(time.Second)); reason != OutOfTime {
 			t.Errorf("after the end of the certificate: %q, want %q", reason, OutOfTime)
 		}
-		s.set(func([]byte) (*answer, error) { return nil, errors.New("identity controller is away") })
+		s.set(func([]byte) (*response, error) { return nil, errors.New("identity controller is away") })
 		writeRoots(t, m, fresh.roots)
 		pass(pollInterval)
 		dropped, _ := m.Anchors()
@@ -409,7 +409,7 @@ func TestAnchorsSayWhenTheyChange(t *testing.T) {
 		if m.Accepted(time.Now()) == nil {
 			t.Error("our own certificate is said to be accepted without its anchor")
 		}
-		s.set(func(csr []byte) (*answer, error) { return &answer{chain: fresh.sign(csr)}, nil })
+		s.set(func(csr []byte) (*response, error) { return &response{chain: fresh.sign(csr)}, nil })
 		pass(time.Minute)
 		if err := m.Accepted(time.Now()); err != nil {
 			t.Errorf("after a new certificate: %v", err)

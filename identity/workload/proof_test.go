@@ -101,7 +101,7 @@ func TestRefusedChainIsNotRemembered(t *testing.T) {
 	if _, err := before.identify(chain, x509.ExtKeyUsageServerAuth, now); err != nil {
 		t.Fatal(err)
 	}
-	after, err := before.withAnswer([][]byte{other.Raw})
+	after, err := before.withResponse([][]byte{other.Raw})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,7 +27,7 @@ func (m *Manager) renew(ctx context.Context) error {
 		m.mu.Unlock()
 		return err
 	}
-	m.adopt(cert, trust)
+	m.activate(cert, trust)
 	m.log.Info("certificate in force", zap.Stringer("id", m.id), zap.Time("notAfter", cert.Leaf.NotAfter))
 	return nil
 }
@@ -51,7 +51,7 @@ func (m *Manager) request(ctx context.Context) (*tls.Certificate, *trust, error)
 	if err != nil {
 		return nil, nil, fmt.Errorf("certify %s: %w", m.id, err)
 	}
-	trust, err := m.state.Load().trust.withAnswer(ans.anchors)
+	trust, err := m.state.Load().trust.withResponse(ans.anchors)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -60,30 +60,30 @@ func (m *Manager) request(ctx context.Context) (*tls.Certificate, *trust, error)
 		return nil, nil, err
 	}
 	if err := (&state{cert: cert, trust: trust}).check(time.Now()); err != nil {
-		return nil, nil, fmt.Errorf("check certificate of the answer: %w", err)
+		return nil, nil, fmt.Errorf("check certificate of the response: %w", err)
 	}
 	if id, err := leafID(cert.Leaf); err != nil || id != m.id {
-		return nil, nil, fmt.Errorf("check certificate of the answer: it is of %s, want %s", id, m.id)
+		return nil, nil, fmt.Errorf("check certificate of the response: it is of %s, want %s", id, m.id)
 	}
 	return cert, trust, nil
 }
 
 func newCertificate(key *ecdsa.PrivateKey, chain [][]byte) (*tls.Certificate, error) {
 	if len(chain) == 0 {
-		return nil, errors.New("check certificate of the answer: empty chain")
+		return nil, errors.New("check certificate of the response: empty chain")
 	}
 	leaf, err := x509.ParseCertificate(chain[0])
 	if err != nil {
-		return nil, fmt.Errorf("check certificate of the answer: %w", err)
+		return nil, fmt.Errorf("check certificate of the response: %w", err)
 	}
 	if !key.PublicKey.Equal(leaf.PublicKey) {
-		return nil, errors.New("check certificate of the answer: it is for another key")
+		return nil, errors.New("check certificate of the response: it is for another key")
 	}
 	return &tls.Certificate{Certificate: chain, PrivateKey: key, Leaf: leaf}, nil
 }
 
-// adopt activates a certificate and anchors.
-func (m *Manager) adopt(cert *tls.Certificate, trust *trust) {
+// activate activates a certificate and anchors.
+func (m *Manager) activate(cert *tls.Certificate, trust *trust) {
 	first := m.replace(cert, trust).cert == nil
 	m.mu.Lock()
 	m.status.NotBefore, m.status.NotAfter = cert.Leaf.NotBefore, cert.Leaf.NotAfter

@@ -25,11 +25,11 @@ const (
 // pod, and a response is as old as the certificate. The union includes a new anchor as soon as either has it. A dropped
 // anchor must disappear as fast, so a changed file overrides an earlier response.
 type trust struct {
-	bundle []byte // the content of the file
-	file   []*x509.Certificate
-	answer []*x509.Certificate
-	pool   *x509.CertPool
-	proofs proofs
+	bundle   []byte // the content of the file
+	file     []*x509.Certificate
+	response []*x509.Certificate
+	pool     *x509.CertPool
+	proofs   proofs
 }
 
 // withFile returns the trust after the file was read. It returns t itself if the file has not changed.
@@ -44,29 +44,29 @@ func (t *trust) withFile(bundle []byte) (*trust, error) {
 	return newTrust(bundle, roots, nil), nil
 }
 
-// withAnswer returns the trust after the identity controller sent anchors, DER. It returns t itself if the anchors have
-// not changed.
-func (t *trust) withAnswer(anchors [][]byte) (*trust, error) {
+// withResponse returns the trust after the identity controller sent anchors, DER. It returns t itself if the anchors
+// have not changed.
+func (t *trust) withResponse(anchors [][]byte) (*trust, error) {
 	var roots []*x509.Certificate
 	for _, der := range anchors {
 		cert, err := x509.ParseCertificate(der)
 		if err != nil {
-			return t, fmt.Errorf("parse trust anchor of the answer: %w", err)
+			return t, fmt.Errorf("parse trust anchor of the response: %w", err)
 		}
 		if !cert.IsCA {
-			return t, fmt.Errorf("trust anchor %q of the answer is not a CA", cert.Subject)
+			return t, fmt.Errorf("trust anchor %q of the response is not a CA", cert.Subject)
 		}
 		roots = append(roots, cert)
 	}
-	if slices.EqualFunc(roots, t.answer, (*x509.Certificate).Equal) {
+	if slices.EqualFunc(roots, t.response, (*x509.Certificate).Equal) {
 		return t, nil
 	}
 	return newTrust(t.bundle, t.file, roots), nil
 }
 
-func newTrust(bundle []byte, file, answer []*x509.Certificate) *trust {
-	t := &trust{bundle: bundle, file: file, answer: answer, pool: x509.NewCertPool()}
-	for _, cert := range slices.Concat(file, answer) {
+func newTrust(bundle []byte, file, response []*x509.Certificate) *trust {
+	t := &trust{bundle: bundle, file: file, response: response, pool: x509.NewCertPool()}
+	for _, cert := range slices.Concat(file, response) {
 		t.pool.AddCert(cert)
 	}
 	return t

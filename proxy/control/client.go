@@ -135,11 +135,11 @@ func (c *Client) Unwatch(t mesh.Target) {
 func (c *Client) enqueue(r *pb.SubscribeRequest) {
 	if c.streaming {
 		c.queue = append(c.queue, r)
-		c.poke()
+		c.wakeSender()
 	}
 }
 
-func (c *Client) poke() {
+func (c *Client) wakeSender() {
 	c.wake.Notify()
 }
 
@@ -152,8 +152,8 @@ func (c *Client) take() []*pb.SubscribeRequest {
 	return q
 }
 
-// rewind fills the queue with all watches, for a new stream.
-func (c *Client) rewind() {
+// queueAll fills the queue with all watches, for a new stream.
+func (c *Client) queueAll() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.streaming = true
@@ -163,11 +163,11 @@ func (c *Client) rewind() {
 	for _, w := range c.watches {
 		c.queue = append(c.queue, watchRequest(w.id, w.target))
 	}
-	c.poke()
+	c.wakeSender()
 }
 
-// rest drops the requests that the ended stream did not take.
-func (c *Client) rest() {
+// dropQueue drops the requests that the ended stream did not take.
+func (c *Client) dropQueue() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.streaming, c.queue = false, nil

@@ -56,8 +56,8 @@ func (c *Client) stream(ctx context.Context) (answered bool, err error) {
 		c.cfg.Answered(time.Since(begun), codeOf(err))
 		return false, fmt.Errorf("subscribe: %w", err)
 	}
-	c.rewind()
-	defer c.rest()
+	c.queueAll()
+	defer c.dropQueue()
 	first := make(chan struct{})
 	group.Go(func() error { return c.send(ctx, rpc) })
 	group.Go(func() error {
@@ -118,13 +118,13 @@ func (c *Client) receive(rpc pb.Discovery_SubscribeClient, answered *bool, first
 			c.connected.Store(true)
 			c.cfg.Log.Info("destination controller connected", zap.String("addr", c.cfg.Addr))
 		}
-		err = c.takeIn(r)
+		err = c.storeValue(r)
 		c.end(r.GetId(), codeOf(err))
 	}
 }
 
-// takeIn stores a value in its cell. If the value cannot be decoded, the last valid value stays.
-func (c *Client) takeIn(r *pb.SubscribeResponse) error {
+// storeValue stores a value in its cell. If the value cannot be decoded, the last valid value stays.
+func (c *Client) storeValue(r *pb.SubscribeResponse) error {
 	if r.GetId() == inboundID {
 		value, err := api.DecodeInbound(r.GetInbound())
 		if err != nil {

@@ -26,16 +26,16 @@ type Handler interface {
 
 // Pool holds idle connections. Make one with New; Run resumes them.
 type Pool struct {
-	fd    int
-	epoll *os.File
-	ready syscall.RawConn
-	crowd chan struct{} // has a token after many connections were added
+	fd      int
+	epoll   *os.File
+	ready   syscall.RawConn
+	trimDue chan struct{} // has a token after many connections were added
 
 	mu     sync.Mutex // guards the fields below
 	slots  []slot
 	free   []uint32
 	open   int
-	came   uint64 // number of connections added so far
+	added  uint64 // number of connections added so far
 	closed bool
 }
 
@@ -59,7 +59,7 @@ func New() (*Pool, error) {
 		return nil, fmt.Errorf("make pool of idle connections: %w", err)
 	}
 	// The descriptor is non-blocking: the runtime's poller waits for it, so no thread blocks.
-	p := &Pool{fd: fd, epoll: os.NewFile(uintptr(fd), "epoll"), crowd: make(chan struct{}, 1)}
+	p := &Pool{fd: fd, epoll: os.NewFile(uintptr(fd), "epoll"), trimDue: make(chan struct{}, 1)}
 	if p.ready, err = p.epoll.SyscallConn(); err != nil {
 		_ = p.epoll.Close()
 		return nil, fmt.Errorf("make pool of idle connections: %w", err)
@@ -113,9 +113,9 @@ func (p *Pool) add(fd int, ends []func(), h Handler) error {
 		return err
 	}
 	p.open++
-	if p.came++; p.came%crowd == 0 {
+	if p.added++; p.added%trimAfter == 0 {
 		select {
-		case p.crowd <- struct{}{}:
+		case p.trimDue <- struct{}{}:
 		default:
 		}
 	}
@@ -236,8 +236,8 @@ func (p *Pool) Close() bool {
 	return true
 }
 
-// crowd is the number of connections after which the pool returns their memory to the system once they are idle.
-const crowd = 256
+// trimAfter is the number of connections after which the pool returns their memory to the system once they are idle.
+const trimAfter = 256
 
 // Trim returns memory to the system after many connections became idle. Most of it is stacks, which the runtime keeps
 // until a garbage collection. Trim runs until ctx ends.
@@ -246,7 +246,7 @@ func (p *Pool) Trim(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-p.crowd:
+		case <-p.trimDue:
 		}
 		select {
 		case <-ctx.Done():

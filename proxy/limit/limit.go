@@ -21,10 +21,10 @@ type Limiter struct {
 	identity  Rate
 	overrides map[mesh.ID]Rate
 
-	mu      sync.Mutex // guards the fields below
-	total   Bucket
-	clients Buckets[mesh.ID]
-	crowd   Bucket // shared by the clients beyond MaxBuckets
+	mu       sync.Mutex // guards the fields below
+	total    Bucket
+	clients  Buckets[mesh.ID]
+	overflow Bucket // shared by the clients beyond MaxBuckets
 }
 
 // Scope is the bound that refused a request; it labels metrics.
@@ -41,7 +41,7 @@ func New(l mesh.RateLimit) *Limiter {
 	identity := newRate(l.Identity)
 	out := &Limiter{
 		limit: l, identity: identity, overrides: map[mesh.ID]Rate{}, total: Bucket{rate: newRate(l.Total)},
-		crowd: Bucket{rate: identity},
+		overflow: Bucket{rate: identity},
 	}
 	for _, o := range l.Overrides {
 		for _, id := range o.Identities {
@@ -89,7 +89,7 @@ func (l *Limiter) client(id mesh.ID, now time.Duration) *Bucket {
 	if c := l.clients.Open(id, rate, now); c != nil {
 		return c
 	}
-	return &l.crowd
+	return &l.overflow
 }
 
 // newRate allows one second's requests at once, and at least one. Source: Linkerd's proxy.

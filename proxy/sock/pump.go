@@ -220,7 +220,7 @@ func (p *pump) decrypt() (more bool, err error) {
 		n, err := p.c.tls.Read(space)
 		p.plain.grew(n)
 		p.inside = err == nil && n == len(space)
-		if err == errWouldBlock { //nolint:errorlint // under.Read's own value, never wrapped
+		if err == errWouldBlock { //nolint:errorlint // transport.Read's own value, never wrapped
 			return false, nil
 		}
 		if err != nil {

@@ -33,12 +33,12 @@ type Conn struct {
 	ahead  aheadBuffer // unread bytes from the socket; with TLS they are ciphertext
 	pump   pump
 	out    sendState
-	pumped bool // Pump runs: under.Read must not block
-	// recLeft is how many bytes of the current TLS record under.Read has yet to return; 0 between two records.
+	pumped bool // Pump runs: transport.Read must not block
+	// recLeft is how many bytes of the current TLS record transport.Read has yet to return; 0 between two records.
 	recLeft int
 
 	sealMu   sync.Mutex // guards the fields below: a reader may have to send an alert or KeyUpdate while a writer seals
-	deferred bool       // under.Write collects into sealed
+	deferred bool       // transport.Write collects into sealed
 	sealed   []byte     // ciphertext that the socket did not accept yet
 	sealBuf  *Large     // the pooled buffer of sealed, or nil
 }
@@ -64,12 +64,12 @@ func New(nc net.Conn, prefix []byte) *Conn {
 // Server performs the server's side of a TLS handshake over c and returns c, which then reads and writes plaintext. The
 // configuration should disable session tickets and dynamic record sizing: both cost system calls.
 func Server(ctx context.Context, c *Conn, cfg *tls.Config) (*Conn, error) {
-	return c.handshake(ctx, tls.Server((*under)(c), cfg))
+	return c.handshake(ctx, tls.Server((*transport)(c), cfg))
 }
 
 // Client performs the client's side of a TLS handshake over c and returns c, which then reads and writes plaintext.
 func Client(ctx context.Context, c *Conn, cfg *tls.Config) (*Conn, error) {
-	return c.handshake(ctx, tls.Client((*under)(c), cfg))
+	return c.handshake(ctx, tls.Client((*transport)(c), cfg))
 }
 
 func (c *Conn) handshake(ctx context.Context, t *tls.Conn) (*Conn, error) {

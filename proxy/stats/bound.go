@@ -175,7 +175,7 @@ func (r *Registry) makeRoom(s side, need cost, except *entry) bool {
 	if r.spent[s].plus(need).within(limit) {
 		return true
 	}
-	if r.fruitless[s] > 0 && r.uses-r.fruitless[s] < scanInterval {
+	if r.lastFailedScan[s] > 0 && r.uses-r.lastFailedScan[s] < scanInterval {
 		return false
 	}
 	var idle []*entry
@@ -198,7 +198,7 @@ func (r *Registry) makeRoom(s side, need cost, except *entry) bool {
 	if r.spent[s].plus(need).within(limit) {
 		return true
 	}
-	r.fruitless[s] = r.uses
+	r.lastFailedScan[s] = r.uses
 	return false
 }
 

@@ -14,13 +14,13 @@ const idleTime = 10 * time.Minute
 type Registry struct {
 	limits [sides]cost
 
-	mu        sync.Mutex // guards the fields below
-	entries   map[seriesKey]*entry
-	spent     [sides]cost   // by the entries that are in scrapes
-	uses      uint64        // number of holds and releases so far
-	fruitless [sides]uint64 // uses at the last search that found too little to evict
-	now       time.Duration
-	funcs     []function
+	mu             sync.Mutex // guards the fields below
+	entries        map[seriesKey]*entry
+	spent          [sides]cost   // by the entries that are in scrapes
+	uses           uint64        // number of holds and releases so far
+	lastFailedScan [sides]uint64 // uses at the last search that found too little to evict
+	now            time.Duration
+	funcs          []function
 }
 
 // seriesKey identifies the label set of a group or a counter.

@@ -30,9 +30,9 @@ type Wheel struct {
 	last  int64 // the last tick that Advance handled
 	count int
 	slots [slots]*Timer
-	// asleep is the tick at which the owner wakes up by itself; never if nothing is armed. Set calls wake for an
+	// wakeAt is the tick at which the owner wakes up by itself; never if nothing is armed. Set calls wake for an
 	// earlier tick.
-	asleep int64
+	wakeAt int64
 	wake   func()
 }
 
@@ -41,22 +41,22 @@ const never = 1<<63 - 1
 
 // New returns an empty Wheel that begins at start. The Wheel calls wake when a timer is set for earlier than the last
 // result of Next. wake may be nil.
-func New(start time.Time, wake func()) Wheel { return Wheel{start: start, asleep: never, wake: wake} }
+func New(start time.Time, wake func()) Wheel { return Wheel{start: start, wakeAt: never, wake: wake} }
 
 // Next returns when to call Advance: at the first deadline or earlier. ok is false if nothing is armed.
 func (w *Wheel) Next() (at time.Time, ok bool) {
-	w.asleep = never
+	w.wakeAt = never
 	if w.count == 0 {
 		return time.Time{}, false
 	}
-	w.asleep = w.last + slots
+	w.wakeAt = w.last + slots
 	for t := w.last + 1; t < w.last+slots; t++ {
 		if w.slots[t%slots] != nil { // the timers may belong to a later round: then Advance finds nothing due
-			w.asleep = t
+			w.wakeAt = t
 			break
 		}
 	}
-	return w.start.Add(time.Duration(w.asleep) * Tick), true
+	return w.start.Add(time.Duration(w.wakeAt) * Tick), true
 }
 
 func (w *Wheel) tickOf(t time.Time) int64 { return int64(t.Sub(w.start)/Tick) + 1 }
@@ -71,8 +71,8 @@ func (w *Wheel) Set(t *Timer, at time.Time) {
 		(*head).prev = t
 	}
 	*head = t
-	if w.count++; t.at < w.asleep && w.wake != nil {
-		w.asleep = t.at
+	if w.count++; t.at < w.wakeAt && w.wake != nil {
+		w.wakeAt = t.at
 		w.wake()
 	}
 }

@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// under is the connection that crypto/tls uses.
-type under Conn
+// transport is the connection that crypto/tls uses.
+type transport Conn
 
-// wouldBlock is the error of under.Read while there is no complete record. crypto/tls stays usable after a temporary
-// error.
+// wouldBlock is the error of transport.Read while there is no complete record. crypto/tls stays usable after a
+// temporary error.
 type wouldBlock struct{}
 
 func (wouldBlock) Error() string   { return "sock: would block" }
@@ -40,7 +40,7 @@ func completeRecord(p []byte) bool {
 }
 
 // Read returns at most the rest of the current record, so that crypto/tls does not buffer several records.
-func (u *under) Read(p []byte) (int, error) {
+func (u *transport) Read(p []byte) (int, error) {
 	c := (*Conn)(u)
 	for c.ahead.len() == 0 || c.recLeft == 0 && c.ahead.len() < recordHeader {
 		if c.pumped {
@@ -67,7 +67,7 @@ func (u *under) Read(p []byte) (int, error) {
 }
 
 // Write writes handshake flights at once, and collects everything else.
-func (u *under) Write(p []byte) (int, error) {
+func (u *transport) Write(p []byte) (int, error) {
 	c := (*Conn)(u)
 	c.sealMu.Lock()
 	defer c.sealMu.Unlock()
@@ -85,14 +85,14 @@ func (u *under) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (u *under) Close() error { return u.nc.Close() }
+func (u *transport) Close() error { return u.nc.Close() }
 
-func (u *under) LocalAddr() net.Addr  { return u.nc.LocalAddr() }
-func (u *under) RemoteAddr() net.Addr { return u.nc.RemoteAddr() }
+func (u *transport) LocalAddr() net.Addr  { return u.nc.LocalAddr() }
+func (u *transport) RemoteAddr() net.Addr { return u.nc.RemoteAddr() }
 
-func (u *under) SetDeadline(t time.Time) error     { return u.nc.SetDeadline(t) }
-func (u *under) SetReadDeadline(t time.Time) error { return u.nc.SetReadDeadline(t) }
+func (u *transport) SetDeadline(t time.Time) error     { return u.nc.SetDeadline(t) }
+func (u *transport) SetReadDeadline(t time.Time) error { return u.nc.SetReadDeadline(t) }
 
 // SetWriteDeadline ignores the deadline that crypto/tls sets around close_notify, because close_notify is only
 // collected at that time.
-func (u *under) SetWriteDeadline(time.Time) error { return nil }
+func (u *transport) SetWriteDeadline(time.Time) error { return nil }
