@@ -48,7 +48,7 @@ func applyFilters(x *exchange.Exchange, hit route.Hit) (answered bool, refused *
 	return false, nil
 }
 
-// preflight answers a browser's question whether a page may send a request.
+// preflight answers a CORS preflight: a browser's question whether a page may send a request.
 func preflight(x *exchange.Exchange, cors *route.CORS) (answered bool, refused *ruleResponse) {
 	x.Response.Reset()
 	asked, allowed := cors.Preflight(&x.Request, &x.Response)

@@ -52,7 +52,7 @@ func (b *boundRule) filter(x *exchange.Exchange, hit route.Hit) (answered bool, 
 	return false, nil
 }
 
-// preflight answers a browser's question whether a page may send a request.
+// preflight answers a CORS preflight: a browser's question whether a page may send a request.
 func (b *boundRule) preflight(x *exchange.Exchange) (answered bool, refused *ruleResponse) {
 	x.Response.Reset()
 	asked, allowed := b.CORS.Preflight(&x.Request, &x.Response)

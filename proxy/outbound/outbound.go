@@ -69,7 +69,7 @@ func New(cfg Config) *Outbound {
 		EndpointTimeout: e.Times.FailFast, IdleAfter: idle.After, MaxHeadBytes: cfg.MaxHeadBytes, LocalClients: true,
 		Report: e.CountConnFault(stats.Outbound), Ended: e.LogConnEnd(stats.Outbound, o.events),
 	}, o)
-	o.targets = &targets{env: e, engine: o.engine, source: cfg.Source, byID: map[mesh.Target]*target{}}
+	o.targets = &targets{env: e, engine: o.engine, source: cfg.Source, byKey: map[mesh.Target]*target{}}
 	return o
 }
 
@@ -185,7 +185,7 @@ func (o *Outbound) relay(ctx context.Context, conn *net.TCPConn, peek *detect.Co
 	svc.pool.Done(slot, balance.Connected, o.env.Now(), 0)
 }
 
-// relayError is Linkerd's word for a connection that broke.
+// relayError returns Linkerd's word for a connection that broke; "" for an orderly end.
 func relayError(r relay.Result) string {
 	if r.A != nil || r.B != nil {
 		return "IO"

@@ -182,23 +182,23 @@ type targets struct {
 	engine *forward.Engine
 	source Source
 
-	mu   sync.Mutex // guards the fields below
-	byID map[mesh.Target]*target
+	mu    sync.Mutex // guards the fields below
+	byKey map[mesh.Target]*target
 }
 
 // get returns a target and keeps it until release is called. ok is false when there are too many in use.
 func (ts *targets) get(key mesh.Target) (t *target, release func(), ok bool) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	t = ts.byID[key]
+	t = ts.byKey[key]
 	if t == nil {
-		if len(ts.byID) >= maxTargets && !ts.evict() {
+		if len(ts.byKey) >= maxTargets && !ts.evict() {
 			return nil, nil, false
 		}
 		t = &target{
 			key: key, env: ts.env, engine: ts.engine, cell: ts.source.Watch(key), ownService: newService(ts.env, ts.engine),
 		}
-		ts.byID[key] = t
+		ts.byKey[key] = t
 	}
 	release = t.acquire()
 	return t, release, true
@@ -207,7 +207,7 @@ func (ts *targets) get(key mesh.Target) (t *target, release func(), ok bool) {
 // evict forgets the least recently used target.
 func (ts *targets) evict() bool {
 	var oldest *target
-	for _, t := range ts.byID {
+	for _, t := range ts.byKey {
 		if t.holders.Load() == 0 && (oldest == nil || t.used.Load() < oldest.used.Load()) {
 			oldest = t
 		}
@@ -220,7 +220,7 @@ func (ts *targets) evict() bool {
 }
 
 func (ts *targets) forget(t *target) {
-	delete(ts.byID, t.key)
+	delete(ts.byKey, t.key)
 	ts.source.Unwatch(t.key)
 	t.close()
 }
@@ -229,7 +229,7 @@ func (ts *targets) forget(t *target) {
 func (ts *targets) sweep(idle time.Duration) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	for _, t := range ts.byID {
+	for _, t := range ts.byKey {
 		if t.holders.Load() == 0 && ts.env.Now()-time.Duration(t.used.Load()) > idle {
 			ts.forget(t)
 		}
@@ -239,7 +239,7 @@ func (ts *targets) sweep(idle time.Duration) {
 // refresh applies a new value of a target. known is false if no connection has asked for the target.
 func (ts *targets) refresh(key mesh.Target) (known bool) {
 	ts.mu.Lock()
-	t := ts.byID[key]
+	t := ts.byKey[key]
 	ts.mu.Unlock()
 	if t == nil {
 		return false
@@ -252,7 +252,7 @@ func (ts *targets) refresh(key mesh.Target) (known bool) {
 func (ts *targets) current(key mesh.Target) *mesh.Outbound {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	if t := ts.byID[key]; t != nil {
+	if t := ts.byKey[key]; t != nil {
 		return t.value.Load()
 	}
 	return nil
@@ -262,5 +262,5 @@ func (ts *targets) current(key mesh.Target) *mesh.Outbound {
 func (ts *targets) count() int {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	return len(ts.byID)
+	return len(ts.byKey)
 }

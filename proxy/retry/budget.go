@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	// steps are the pieces of a budget's window that expire one at a time.
+	// steps is the number of steps of a budget's window, which expire one at a time.
 	steps = 10
 	// token is what one retry costs; a deposit is a fraction of it.
 	token = 1 << 16
@@ -15,17 +15,17 @@ const (
 
 // Budget bounds retries: in any span of TTL there are at most Ratio times as many as requests, and MinPerSecond each
 // second on top. It must not be used by two goroutines at once. Source: Finagle's RetryBudget and Linkerd's; unlike
-// theirs the reserve cannot be spent at once, for the first second of an outage is when it hurts most.
+// theirs, the reserve of the whole TTL cannot be spent at once: the first second of an outage is the worst time for it.
 type Budget struct {
 	deposit int64 // of a request
 	step    time.Duration
-	slots   [steps]int64 // deposits less what was taken, the current one at
-	at      int
+	slots   [steps]int64  // of a step each: deposits minus what was taken
+	at      int           // index of the current slot
 	began   time.Duration // of the current slot
 	sum     int64         // of the slots
 	reserve int64
-	rate    int64 // of the reserve, in token a second, which is also the most that it holds
-	filled  time.Duration
+	rate    int64         // what the reserve gets in a second, which is also its bound
+	filled  time.Duration // when the reserve was filled last
 }
 
 // NewBudget returns a budget whose reserve is full. A TTL of 0 means that of mesh.DefaultBudget.
@@ -55,7 +55,7 @@ func (b *Budget) Has(now time.Duration) bool {
 	return b.sum >= token || b.reserve >= token
 }
 
-// Take takes a token that Has saw.
+// Take takes a token, if there is one.
 func (b *Budget) Take(now time.Duration) {
 	if !b.Has(now) {
 		return

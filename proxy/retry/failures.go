@@ -17,7 +17,7 @@ type Failures struct {
 	open  int // calls that nobody has claimed
 }
 
-// remembered is how many failures are kept: what a busy pod sees in the time that its application takes to pass one on.
+// remembered bounds the failures: a busy pod has about as many while its application passes one on.
 const remembered = 1024
 
 type call struct{ begun, ended time.Time }
@@ -33,9 +33,9 @@ func (f *Failures) Add(begun, ended time.Time) {
 	f.calls[f.last] = call{begun, ended}
 }
 
-// Claim reports whether a call failed that was made after begun, when the request came whose failed answer is there
-// now, and takes it. Of several it is the one that was made first: a request that came later has made its call later,
-// as a rule.
+// Claim matches a failed request, which came at begun, with a failed call that was made after it. It reports whether
+// there is such a call, and forgets it. Of several calls it takes the first: requests that come later usually make
+// their calls later.
 func (f *Failures) Claim(begun time.Time) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -47,7 +47,7 @@ func (f *Failures) Claim(begun time.Time) bool {
 		}
 		left--
 		if c.ended.Before(begun) {
-			break // and so are all before it
+			break // so did all calls before it
 		}
 		if !c.begun.Before(begun) && (first == nil || c.begun.Before(first.begun)) {
 			first = c

@@ -21,7 +21,7 @@ type Skip string
 // The reasons. What the engine says in Exchange.Unrepeatable is a Skip too.
 const (
 	Limit     Skip = "limit"     // the request had all retries that the policy allows
-	Overflow  Skip = "budget"    // there is no token
+	Overflow  Skip = "budget"    // a budget has no token
 	Deadline  Skip = "deadline"  // what is left of the request's time cannot cover another attempt
 	Exhausted Skip = "exhausted" // a proxy further along has retried already
 )
@@ -33,8 +33,8 @@ type Policy struct {
 	Service, Own *Budget
 }
 
-// Covers reports whether an answer of that HTTP status, and of that gRPC status if grpc is not negative, is asked for
-// again.
+// Covers reports whether the policy retries a response with that HTTP status, or with that gRPC status if grpc is not
+// negative.
 func (p *Policy) Covers(status int, grpc int16) bool {
 	if grpc > 0 && grpc < 32 && p.GRPC>>grpc&1 == 1 {
 		return true
@@ -47,22 +47,24 @@ func (p *Policy) Covers(status int, grpc int16) bool {
 	return false
 }
 
-// Attempt describes one that failed in a way that the policy covers.
+// Attempt describes a failed attempt that the policy covers.
 type Attempt struct {
-	// Retries is how many there were before.
+	// Retries is how many retries there were before.
 	Retries uint32
 	// Unrepeatable is the engine's reason why the request cannot be sent again; "" if it can.
 	Unrepeatable string
-	// Exhausted says that the answer comes from a proxy that has retried, or from behind one.
+	// Exhausted says that a proxy further along has retried already.
 	Exhausted bool
-	// Bounded says that Left of the request's time is left, and Expected is what an attempt takes as a rule.
+	// Bounded says that the request's time is bounded: Left of it is left. Expected is how long an attempt usually
+	// takes.
 	Bounded        bool
 	Left, Expected time.Duration
 	// Draw in [0, 1) spreads the backoff.
 	Draw float64
 }
 
-// Decide says after which wait the request is sent again, or why it is not. A retry takes a token of each budget.
+// Decide returns how long to wait before the request is sent again, or why it is not. A retry takes a token of each
+// budget.
 func (p *Policy) Decide(a Attempt, now time.Duration) (wait time.Duration, skip Skip) {
 	wait = Backoff(p.Backoff, a.Retries, a.Draw)
 	switch {
@@ -84,11 +86,11 @@ func (p *Policy) Decide(a Attempt, now time.Duration) (wait time.Duration, skip 
 	return wait, ""
 }
 
-// maxBackoff is where the doubling ends.
+// maxBackoff is the bound of the doubling.
 const maxBackoff = 30 * time.Second
 
 // Backoff returns the time before retry n, counted from 0: base doubled n times, and up to half as much again by draw,
-// which is in [0, 1). Requests that failed together do not come back together.
+// which is in [0, 1). The draw spreads the retries of requests that failed together.
 func Backoff(base time.Duration, n uint32, draw float64) time.Duration {
 	if base <= 0 {
 		return 0
@@ -100,10 +102,10 @@ func Backoff(base time.Duration, n uint32, draw float64) time.Duration {
 	return d + time.Duration(draw*float64(d)/2)
 }
 
-// Pace is what an attempt takes as a rule: a mean that forgets. The zero Pace expects nothing.
+// Pace is how long an attempt usually takes: a moving average. The zero Pace expects 0.
 type Pace struct{ mean time.Duration }
 
-// Observe takes the time of an attempt that succeeded.
+// Observe adds the time of an attempt that succeeded.
 func (p *Pace) Observe(d time.Duration) {
 	if p.mean == 0 {
 		p.mean = d

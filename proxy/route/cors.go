@@ -30,7 +30,7 @@ type origin struct {
 	port   string
 }
 
-// defaultMaxAge holds where a filter does not say how long an answer may be kept.
+// defaultMaxAge is how long browsers may cache a preflight's answer if the filter does not say.
 const defaultMaxAge = 5 * time.Second
 
 func compileCORS(c *mesh.CORS) (*CORS, error) {
@@ -42,20 +42,20 @@ func compileCORS(c *mesh.CORS) (*CORS, error) {
 	for _, s := range c.AllowOrigins {
 		o, ok := parseOrigin(s)
 		if !ok && s != "*" {
-			return out, fmt.Errorf("CORS: %q is no origin", s)
+			return out, fmt.Errorf("CORS: %q is not an origin", s)
 		}
 		out.origins = append(out.origins, o)
 	}
 	out.constant = !c.AllowCredentials && slices.Contains(out.origins, origin{})
 	for _, s := range []string{out.methods, out.headers, out.expose} {
 		if !message.IsFieldValue([]byte(s)) {
-			return out, fmt.Errorf("CORS: %q is no list of names", s)
+			return out, fmt.Errorf("CORS: %q is not a list of names", s)
 		}
 	}
 	return out, nil
 }
 
-// joinNames renders names as fields do. "*" swallows the others.
+// joinNames renders names as a field's value. "*" replaces the others.
 func joinNames(names []string) string {
 	if slices.Contains(names, "*") {
 		return "*"
@@ -154,7 +154,7 @@ func (c *CORS) allow(res *message.Head, from string) {
 	}
 }
 
-// vary keeps caches from giving the answer for one origin to another.
+// vary keeps caches from giving the response for one origin to another.
 func vary(res *message.Head) {
 	for name, value := range res.All() {
 		if message.EqualFold(name, "vary") && (message.HasToken(value, "origin") || message.HasToken(value, "*")) {

@@ -13,14 +13,14 @@ type Filters struct {
 	request  []mesh.Filter // header modifiers and rewrites, in order
 	response []*mesh.HeaderModifier
 
-	// Redirect and CORS answer requests in the application's place; nil for none.
+	// Redirect and CORS make the proxy answer requests itself; nil for none.
 	Redirect *mesh.Redirect
 	CORS     *CORS
 	// Mirrors are where copies of requests go.
 	Mirrors []*mesh.Mirror
 }
 
-// compileFilters refuses what would let a rule break messages apart.
+// compileFilters compiles filters. It refuses those that could break the framing of messages.
 func compileFilters(in []mesh.Filter, matches []mesh.Match) (out Filters, err error) {
 	for _, f := range in {
 		var e error
@@ -45,7 +45,7 @@ func compileFilters(in []mesh.Filter, matches []mesh.Match) (out Filters, err er
 		case f.Mirror != nil:
 			out.Mirrors = append(out.Mirrors, f.Mirror)
 		default:
-			e = fmt.Errorf("a filter that says nothing")
+			e = fmt.Errorf("a filter without content")
 		}
 		if e != nil && err == nil {
 			err = e
@@ -61,10 +61,10 @@ func checkModifier(m *mesh.HeaderModifier) error {
 				return err
 			}
 			if !message.IsFieldValue([]byte(h.Value)) || strings.TrimSpace(h.Value) != h.Value {
-				return fmt.Errorf("%q is no value for the header %s", h.Value, h.Name)
+				return fmt.Errorf("%q is not a value for the header %s", h.Value, h.Name)
 			}
 			if h.Name == "host" && (h.Value == "" || !message.IsHost([]byte(h.Value))) {
-				return fmt.Errorf("%q is no host", h.Value)
+				return fmt.Errorf("%q is not a host", h.Value)
 			}
 		}
 	}
@@ -86,7 +86,7 @@ func checkName(name string) error {
 		return fmt.Errorf("the header %s belongs to the mesh and cannot be changed", name)
 	}
 	if name == "" || !message.IsLowerToken([]byte(name)) {
-		return fmt.Errorf("%q is no name of a header", name)
+		return fmt.Errorf("%q is not the name of a header", name)
 	}
 	return nil
 }
@@ -118,7 +118,7 @@ func (f *Filters) rewrites() bool {
 	return false
 }
 
-// EditRequest makes of the request what the filters say. hit is the match that brought it here.
+// EditRequest edits the request as the filters say. hit is how it matched the rule.
 func (f *Filters) EditRequest(h *message.Head, hit Hit) {
 	for _, filter := range f.request {
 		if m := filter.RequestHeaders; m != nil {
@@ -134,14 +134,14 @@ func (f *Filters) EditRequest(h *message.Head, hit Hit) {
 	}
 }
 
-// EditResponse makes of the response what the filters say.
+// EditResponse edits the response as the filters say.
 func (f *Filters) EditResponse(h *message.Head) {
 	for _, m := range f.response {
 		modify(h, m)
 	}
 }
 
-// isPath tells a path from the targets of OPTIONS * and CONNECT, which are none.
+// isPath reports whether p is a path. The targets of OPTIONS * and of CONNECT are not.
 func isPath(p []byte) bool { return len(p) > 0 && p[0] == '/' }
 
 // store appends to the arena what build appends.
@@ -183,7 +183,7 @@ func modify(h *message.Head, m *mesh.HeaderModifier) {
 		h.Set(m.Set[i].Name, m.Set[i].Value)
 	}
 	for i := range m.Add {
-		if m.Add[i].Name != "host" { // there is one, and there can be one only
+		if m.Add[i].Name != "host" { // a request has exactly one
 			add(h, m.Add[i])
 		}
 	}
@@ -192,8 +192,8 @@ func modify(h *message.Head, m *mesh.HeaderModifier) {
 	}
 }
 
-// add joins the value to the ones that are there (RFC 9110 §5.3): applications read the first line of a field only.
-// Cookies are set by a line each.
+// add joins the value to the existing ones (RFC 9110 §5.3), because applications read only the first line of a field.
+// Each cookie is set by a line of its own.
 func add(h *message.Head, a mesh.Header) {
 	if a.Name == "set-cookie" || !h.Has(a.Name) {
 		h.Add(a.Name, a.Value)

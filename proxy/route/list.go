@@ -3,16 +3,16 @@ package route
 // list holds the matchers of one place of the table in order of precedence.
 type list struct {
 	rest []*matcher
-	// byValue holds those that want one value of the header that test asks for, by that value. Canaries by user or tenant
-	// come in hundreds; one look finds the one that counts.
+	// byValue holds the matchers that compare the header of test with a value, by that value. Hundreds of canaries by user
+	// or tenant then cost one lookup.
 	test    *fieldTest
 	byValue map[string][]*matcher
 }
 
-// indexFrom is how many matchers must ask for one header before it is worth an index.
+// indexFrom is how many matchers must compare one header before it is worth an index.
 const indexFrom = 8
 
-// index moves the matchers that ask for the most wanted header out of rest.
+// index moves the matchers that compare the most common header from rest to byValue.
 func (l *list) index() {
 	wanted := map[int]int{} // by slot of the header
 	var most *fieldTest

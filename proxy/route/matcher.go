@@ -66,8 +66,8 @@ func compareBool(a, b bool) int {
 	}
 }
 
-// newMatcher compiles a match. With an error it still is one that takes in every request that the match was meant for,
-// and maybe more: its rule is invalid, and what it was meant for must not fall under another.
+// newMatcher compiles a match. With an error it returns a matcher for at least every request that the match was meant
+// for: its rule is invalid, and those requests must not match another rule.
 func (t *Table) newMatcher(r *Rule, m *mesh.Match) (*matcher, error) {
 	out := &matcher{rule: r, method: m.Method, prefix: -1}
 	out.rank.widened, out.rank.method = m.Widened, m.Method != ""
@@ -162,7 +162,7 @@ func (m *matcher) calls(path []byte) bool {
 	return ok && bytes.IndexByte(call, '/') < 0 && m.service.holds(service) && m.call.holds(call)
 }
 
-// part is what a gRPC match says about the service or the call. A nil part holds for anything.
+// part matches the service or the call of a gRPC request. A nil part matches anything.
 type part struct {
 	text    string
 	pattern *pattern
@@ -201,9 +201,9 @@ func (p *part) holds(b []byte) bool {
 	}
 }
 
-// pattern is a regular expression that must match the whole of something. The zero pattern matches anything.
+// pattern is a regular expression that must match the whole text. The zero pattern matches anything.
 type pattern struct {
-	literal []byte // that it begins with, which is cheap to look at first
+	literal []byte // its literal prefix, which is cheap to compare first
 	re      *regexp.Regexp
 }
 

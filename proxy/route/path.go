@@ -123,11 +123,11 @@ func resolve(path []byte) []byte {
 // ASCII takes three bytes. Source: RFC 9110 §4.1 recommends support for 8000 bytes.
 const MaxPath = 8 << 10
 
-// Ambiguous reports whether servers read a path (its query does not matter) in different ways: it has dot segments in
-// any spelling, backslashes, encoded separators, control characters or broken encodings, or decodes to no valid UTF-8:
-// over-long forms such as %C0%AF, which no client sends, are a slash to some (RFC 3629 §3, §10). Where a rule guards
-// something, such a request had better be refused. Source: CVE-2021-29492, CVE-2021-31920 and their kin. So had one of
-// more than MaxPath bytes: a simple regular expression takes milliseconds for it, and everybody else waits meanwhile.
+// Ambiguous reports whether servers read a path in different ways; its query does not matter. The path has dot segments
+// in any spelling, backslashes, encoded separators, control characters or broken encodings, or is not UTF-8 when it is
+// decoded: over-long forms such as %C0%AF, which no client sends, are a slash to some servers (RFC 3629 §3, §10). Rules
+// that guard something should refuse such requests. Source: CVE-2021-29492, CVE-2021-31920 and the like. The same holds
+// for a path of more than MaxPath bytes: a regular expression takes milliseconds for it, and all requests wait.
 func Ambiguous(path []byte) bool {
 	path, _, _ = cut(path, '?')
 	if len(path) > MaxPath {

@@ -9,8 +9,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/message"
 )
 
-// Location returns where r sends the request, which came to the given port; of a request that names no host, only the
-// path is known. Source: Gateway API, HTTPRequestRedirectFilter.port.
+// Location returns the URL to which r redirects the request. port is the port of the original destination. If neither r
+// nor the request names a host, the URL is a path. Source: Gateway API, HTTPRequestRedirectFilter.port.
 func Location(r *mesh.Redirect, h *message.Head, hit Hit, port uint16) string {
 	scheme := cmp.Or(r.Scheme, string(bytes.ToLower(h.Part(message.Scheme))), "http")
 	host := r.Host

@@ -9,7 +9,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/message"
 )
 
-// request is what matchers look at. Values that several of them ask for are looked up once.
+// request is what matchers look at. It looks up once what several of them ask for.
 type request struct {
 	table  *Table
 	head   *message.Head
@@ -45,7 +45,8 @@ type fieldTest struct {
 	pattern *pattern
 }
 
-// compileFields leaves out what names a field again: the first entry counts (Gateway API HTTPHeaderMatch.name).
+// compileFields compiles the tests of fields. It ignores further tests of a field: the first entry counts (Gateway API
+// HTTPHeaderMatch.name).
 func compileFields(in []mesh.FieldMatch, names *[]string, fold func(string) string) (out []fieldTest, err error) {
 	for _, f := range in {
 		test := fieldTest{name: fold(f.Name), value: f.Value}
@@ -114,8 +115,8 @@ func (r *request) lookUp(name string) (v []byte, ok bool) {
 	return v, ok
 }
 
-// parameter returns the first value of a query parameter. However many there are, all are looked at: what a rule asks
-// for cannot be hidden behind others.
+// parameter returns the first value of a query parameter. It looks at all parameters, so that a client cannot hide one
+// behind others.
 func (r *request) parameter(f *fieldTest) (v []byte, ok bool) {
 	if f.slot >= slots {
 		return r.search(f.name)
@@ -158,7 +159,7 @@ func nextParameter(query []byte) (key, v, rest []byte) {
 	return unescape(key), v, rest
 }
 
-// unescape decodes a name or value of a form. What is no encoding stands for itself. Source: WHATWG URL §5.1.
+// unescape decodes a name or value of a form. What is not an encoding stays as it is. Source: WHATWG URL §5.1.
 func unescape(s []byte) []byte {
 	i := bytes.IndexAny(s, "%+")
 	if i < 0 {

@@ -89,13 +89,13 @@ func (r *Rule) Pick(draw uint64) *Backend {
 	return nil
 }
 
-// Step is what to add to the last draw for the next: the draws of a sequence are then spread so evenly that the shares
-// of any run of requests are right to a few of them, where chance would be out by the square root of their number.
+// Step is what to add to a draw to get the next. It spreads the draws evenly: the shares of any sequence of requests
+// are exact to a few requests. With random draws they would be off by the square root of the number of requests.
 // Source: the golden ratio of 2^64, Weyl's sequence.
 const Step = 0x9E3779B97F4A7C15
 
-// compileProfile makes the table of a ServiceProfile: the first route whose condition holds counts, and a request that
-// none matches goes on without a route.
+// compileProfile makes the table of a ServiceProfile: the first route whose condition holds counts. A request that no
+// route matches gets the default rule.
 func compileProfile(o *mesh.Outbound) *Table {
 	p := o.Profile
 	var rules []*Rule
@@ -123,10 +123,10 @@ func (r *Rule) override(p *mesh.Profile) {
 	}
 }
 
-// profileAttempts bounds the retries of a request of a ServiceProfile, which itself has the budget only.
+// profileAttempts bounds the retries of a request: a ServiceProfile itself has only a budget.
 const profileAttempts = 10
 
-// profileRetry says what is retried where a profile calls a route retryable: its failures.
+// profileRetry returns the retries of a route: of its failures, if the profile says that it is retryable.
 func profileRetry(p *mesh.Profile, in *mesh.ProfileRoute) *mesh.Retry {
 	if !in.Retryable {
 		return nil
@@ -190,7 +190,7 @@ func (r *Rule) String() string {
 	return b.String()
 }
 
-// Stream returns the compiled form of a rule for connections, which has backends alone.
+// Stream returns the compiled form of a rule for connections, which has only backends.
 func Stream(s *mesh.StreamRule) *Rule {
 	r := &Rule{Ref: s.Ref}
 	r.setBackends(s.Backends)

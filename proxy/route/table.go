@@ -162,7 +162,7 @@ func (t *Table) TooLong(h *message.Head) bool {
 	return false
 }
 
-// byPath returns the map that a matcher is looked for in; nil if there is none.
+// byPath returns the map by path that a matcher belongs to; nil if it belongs to others.
 func (t *Table) byPath(m *matcher) map[string]*list {
 	switch {
 	case m.path == "":
@@ -176,7 +176,7 @@ func (t *Table) byPath(m *matcher) map[string]*list {
 	}
 }
 
-// Match returns the rule that the request falls under. ok is false when there are rules and none of them matches.
+// Match returns the rule that the request matches. ok is false if there are rules and none of them matches.
 // Source of the precedence: Gateway API, HTTPRouteRule.matches and GRPCRouteRule.matches; between an exact path and the
 // prefixes, where that leaves the place of regular expressions open, they come as Linkerd has them.
 func (t *Table) Match(h *message.Head) (hit Hit, ok bool) {
