@@ -29,7 +29,7 @@ var layers = []struct {
 		"mesh", "crds/v1alpha1", "api/pb",
 		"internal/backoff", "internal/kubelet", "internal/latest", "internal/connlimit", "internal/leader",
 		"internal/alloctest", "internal/netns", "internal/rawtcp", "internal/spelling", "internal/testapp",
-		"proxy/flood", "proxy/message", "proxy/sock", "proxy/idle", "proxy/wheel",
+		"proxy/flood", "proxy/message", "proxy/sock", "proxy/idle", "proxy/wheel", "proxy/list",
 	}},
 	{"pure", []string{
 		"api", "crds", "identity/ca",

@@ -21,6 +21,22 @@ const (
 	MeshedServer
 )
 
+// KindOf returns the kind of a peer: a server or a client, which speaks for the mesh or not. local says that unmeshed
+// clients are processes of this pod.
+func KindOf(server, meshed, local bool) PeerKind {
+	switch {
+	case server && meshed:
+		return MeshedServer
+	case server:
+		return UnmeshedServer
+	case meshed:
+		return MeshedClient
+	case local:
+		return LocalClient
+	}
+	return UnmeshedClient
+}
+
 // String returns the word that metrics, logs and documents share.
 func (k PeerKind) String() string {
 	return [...]string{"unmeshed_client", "meshed_client", "local_client", "unmeshed_server", "meshed_server"}[k]

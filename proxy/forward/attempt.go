@@ -78,32 +78,32 @@ func (fl *flight) act(v Action) {
 }
 
 func (fl *flight) waitForEndpoint() {
-	if fl.e.waitingForEndpoint.len >= fl.e.cfg.MaxWaiting {
+	if fl.e.waitingForEndpoint.Len() >= fl.e.cfg.MaxWaiting {
 		fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Overloaded, Reason: "endpoint"})
 		return
 	}
 	if fl.endpointBy.IsZero() {
 		fl.endpointBy = fl.e.now.Add(fl.e.cfg.EndpointTimeout)
 	}
-	fl.e.waitingForEndpoint.push(fl)
+	fl.e.waitingForEndpoint.Push(&fl.place, fl)
 	fl.arm()
 }
 
 // delay makes the flight wait for a time; then Route is asked again.
 func (fl *flight) delay(v Action) {
-	if fl.e.delayed.len >= fl.e.cfg.MaxWaiting {
+	if fl.e.delayed.Len() >= fl.e.cfg.MaxWaiting {
 		fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Overloaded, Reason: "delayed"})
 		return
 	}
 	fl.wakeAt = fl.e.now.Add(v.delay)
-	fl.e.delayed.push(fl)
+	fl.e.delayed.Push(&fl.place, fl)
 	fl.arm()
 }
 
 // retryWaiting asks Route again about every flight that waits for an endpoint.
 func (e *Engine) retryWaiting() {
-	for n := e.waitingForEndpoint.len; n > 0 && e.waitingForEndpoint.first != nil; n-- {
-		fl := e.waitingForEndpoint.first
+	for n := e.waitingForEndpoint.Len(); n > 0 && e.waitingForEndpoint.First() != nil; n-- {
+		fl := e.waitingForEndpoint.First()
 		fl.unlist()
 		fl.route()
 	}

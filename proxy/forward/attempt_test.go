@@ -106,7 +106,7 @@ func (r *route) holdsNothing(t *testing.T) {
 		deadline := time.Now().Add(5 * time.Second)
 		for {
 			p.e.mu.Lock()
-			inFlight, queued, copied, delayed := p.e.inFlight, p.e.queued, p.e.replayBytes, p.e.delayed.len
+			inFlight, queued, copied, delayed := p.e.inFlight, p.e.queued, p.e.replayBytes, p.e.delayed.Len()
 			p.e.mu.Unlock()
 			if inFlight == 0 && queued == 0 && copied == 0 && delayed == 0 {
 				break
@@ -298,7 +298,7 @@ func TestWaitingIsBounded(t *testing.T) {
 	}()
 	for deadline := time.Now().Add(5 * time.Second); ; {
 		r.first.e.mu.Lock()
-		n := r.first.e.delayed.len
+		n := r.first.e.delayed.Len()
 		r.first.e.mu.Unlock()
 		if n == 1 {
 			break

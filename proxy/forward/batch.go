@@ -25,7 +25,7 @@ func (e *Engine) endBatch() {
 		e.mu.Lock()
 		e.flusher = false
 	}
-	for len(e.dirty) > 0 {
+	for ; len(e.dirty) > 0; e.grantWithheld() { // to flush shrinks the queues
 		c := e.dirty[len(e.dirty)-1]
 		e.dirty[len(e.dirty)-1] = nil
 		e.dirty = e.dirty[:len(e.dirty)-1]

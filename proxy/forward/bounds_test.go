@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/net/http2"
+
 	"github.com/tulle-mesh/tulle/proxy/exchange"
 	"github.com/tulle-mesh/tulle/proxy/h2"
 )
@@ -158,5 +160,111 @@ func TestStalledReadersDoNotStopTheOthers(t *testing.T) {
 	resp, err := r.client.Get(r.url + "/bytes/60000000")
 	if got := readBody(t, resp, err); len(got) != 60000000 {
 		t.Errorf("got %d bytes", len(got))
+	}
+}
+
+// On a connection that gives little window, all streams wait; none of them is to blame while the connection moves. When
+// it stops, they are given up: at once, or a look later if the client is a proxy of the mesh.
+func TestStreamsOfASlowConnectionAreNotGivenUp(t *testing.T) {
+	const streams, grant = 50, 512 << 10
+	for _, c := range []struct {
+		name  string
+		of    Protocol
+		looks int
+	}{{"client", HTTP2, 1}, {"proxy", Mux, 2}} {
+		t.Run(c.name, func(t *testing.T) {
+			app := serveApp(t, app())
+			h := &fixed{}
+			p := start(t, c.of, Config{MaxQueuedBytes: 1 << 20, Stall: 3 * time.Second}, h, nil)
+			h.to.Store(p.e.NewUpstream(UpstreamConfig{Protocol: HTTP2, Dial: dialTo(app)}))
+			advance := p.freeze()
+			a := attack(t, p.addr)
+			_ = a.c.SetDeadline(time.Now().Add(20 * time.Second))
+			_ = a.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 16 << 20})
+			for i := range uint32(streams) {
+				a.open(2*i+1, true, ":method", "GET", ":scheme", "http", ":authority", "a", ":path", "/bytes/10000000")
+			}
+			// state reports whether the next look decides, and whether it finds that the connection moves.
+			state := func() (decides, moves bool) {
+				p.e.mu.Lock()
+				defer p.e.mu.Unlock()
+				for c := range p.e.h2Conns() {
+					moves = moves || c.conn.rec != nil && !stands(c.moved-c.lastMoved, p.e.queued)
+				}
+				return p.e.pressure.IsSet() && len(p.e.withheld) > 0, moves
+			}
+			look := func() {
+				advance(4 * time.Second)
+				p.e.beginBatch()
+				p.e.wheel.Advance(p.e.now)
+				p.e.endBatch()
+			}
+			received, heads := 0, 0
+			read := func() {
+				f, err := a.ReadFrame()
+				if err != nil {
+					t.Fatal(err)
+				}
+				switch f := f.(type) {
+				case *http2.DataFrame:
+					received += len(f.Data())
+				case *http2.HeadersFrame:
+					heads++
+				}
+			}
+			for heads < streams {
+				read()
+			}
+			want := h2.InitialWindow
+			for looks := 0; looks < 5; {
+				_ = a.WriteWindowUpdate(0, grant)
+				for want += grant; received < want; {
+					read()
+				}
+				if decides, moves := state(); decides && moves {
+					look()
+					looks++
+				}
+				if n := h.stalled.Load(); n > 0 {
+					t.Fatalf("%d streams were given up while the connection moved", n)
+				}
+			}
+			for looks := 1; looks <= c.looks; looks++ {
+				for decides, _ := state(); !decides; decides, _ = state() {
+					runtime.Gosched()
+				}
+				look()
+				if n := h.stalled.Load(); n > 0 != (looks == c.looks) {
+					t.Fatalf("after %d looks at a connection that stands, %d streams were given up", looks, n)
+				}
+			}
+		})
+	}
+}
+
+// When the queues empty in one flush, the servers' windows come back at once: nothing else would wake them.
+func TestWindowsComeBackWhenAFlushEmptiesTheQueues(t *testing.T) {
+	const streams, grant, total = 50, 512 << 10, 8 << 20
+	p := build(t, true, false, serveApp(t, app()), Config{MaxQueuedBytes: 1 << 20}).first
+	p.freeze()(time.Hour) // no timer wakes the engine
+	a := attack(t, p.addr)
+	_ = a.c.SetDeadline(time.Now().Add(time.Minute))
+	_ = a.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 16 << 20})
+	for i := range uint32(streams) {
+		a.open(2*i+1, true, ":method", "GET", ":scheme", "http", ":authority", "a", ":path", "/bytes/10000000")
+	}
+	received := 0
+	for want := h2.InitialWindow; received < total; {
+		if received >= want {
+			_ = a.WriteWindowUpdate(0, grant)
+			want += grant
+		}
+		f, err := a.ReadFrame()
+		if err != nil {
+			t.Fatalf("after %d bytes: %v", received, err)
+		}
+		if f, ok := f.(*http2.DataFrame); ok {
+			received += len(f.Data())
+		}
 	}
 }

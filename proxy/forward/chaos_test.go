@@ -84,13 +84,13 @@ func TestChaosOfAttempts(t *testing.T) {
 			}
 			first.e.mu.Lock()
 			defer first.e.mu.Unlock()
-			if e := first.e; e.replayBytes != 0 || e.queued != 0 || e.copies != 0 || e.delayed.len != 0 {
+			if e := first.e; e.replayBytes != 0 || e.queued != 0 || e.copies != 0 || e.delayed.Len() != 0 {
 				t.Errorf(
 					"left: %d bytes kept, %d queued, %d copies, %d delayed",
 					e.replayBytes,
 					e.queued,
 					e.copies,
-					e.delayed.len,
+					e.delayed.Len(),
 				)
 			}
 		})

@@ -260,7 +260,7 @@ func (c *conn) write() {
 	c.e.beginBatch()
 	for c.hasUnsent() {
 		c.takeBuffer()
-		c.e.mu.Unlock()
+		c.e.endBatch()
 		n, err := c.sock.Send(c.bufs)
 		c.e.beginBatch()
 		if !c.sent(n, err) {

@@ -14,7 +14,7 @@ func (fl *flight) arm() {
 			at = t
 		}
 	}
-	switch fl.list {
+	switch fl.place.Of() {
 	case &fl.e.waitingForEndpoint:
 		at = fl.endpointBy
 	case &fl.e.delayed:
@@ -44,7 +44,7 @@ func (fl *flight) expired() {
 		fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Timeout, Reason: reason})
 	}
 	switch {
-	case fl.list == &fl.e.waitingForEndpoint && !now.Before(fl.endpointBy):
+	case fl.place.Of() == &fl.e.waitingForEndpoint && !now.Before(fl.endpointBy):
 		fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.NoEndpoint, Reason: "fail_fast"})
 	case passed(fl.x.Begun, fl.x.TotalTimeout):
 		timeout(exchange.TotalTimeout)
@@ -57,7 +57,7 @@ func (fl *flight) expired() {
 		fl.fault(exchange.Fault{
 			Side: exchange.Upstream, Kind: exchange.Timeout, Reason: exchange.AttemptTimeout, Retryable: fl.up == nil,
 		})
-	case fl.list == &fl.e.delayed && !now.Before(fl.wakeAt):
+	case fl.place.Of() == &fl.e.delayed && !now.Before(fl.wakeAt):
 		fl.unlist()
 		fl.moved = now
 		fl.route()

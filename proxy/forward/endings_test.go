@@ -198,7 +198,7 @@ func TestFailedDialWakesTheNextWaiter(t *testing.T) {
 		send(t, c, "GET /a HTTP/1.1\r\nHost: a\r\n\r\n")
 		brs = append(brs, br)
 	}
-	p.eventually(t, "both wait", func() bool { return h.to.Load().waiting.len == 2 })
+	p.eventually(t, "both wait", func() bool { return h.to.Load().waiting.Len() == 2 })
 	close(fail)
 	for _, br := range brs {
 		if _, err := http.ReadResponse(br, nil); err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/internal/latest"
 	"github.com/tulle-mesh/tulle/proxy/exchange"
+	"github.com/tulle-mesh/tulle/proxy/list"
 	"github.com/tulle-mesh/tulle/proxy/message"
 	"github.com/tulle-mesh/tulle/proxy/sock"
 	"github.com/tulle-mesh/tulle/proxy/wheel"
@@ -36,8 +37,8 @@ type Engine struct {
 	queued             int // memory in the queues of all bodies
 	largeHeads         int // memory of large heads
 	partialHeads       int // memory of header blocks that are not complete
-	waitingForEndpoint flightList
-	delayed            flightList
+	waitingForEndpoint list.List[*flight]
+	delayed            list.List[*flight]
 	routing            *flight   // that Route is asked about
 	copies             int       // mirrored requests in flight
 	unwanted           detached  // of every flight that receives the rest of a response

@@ -6,6 +6,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/proxy/exchange"
 	"github.com/tulle-mesh/tulle/proxy/h2"
+	"github.com/tulle-mesh/tulle/proxy/list"
 	"github.com/tulle-mesh/tulle/proxy/message"
 	"github.com/tulle-mesh/tulle/proxy/wheel"
 )
@@ -52,11 +53,10 @@ type flight struct {
 	ended    bool
 	seen     bool // by the handler
 
-	list       *flightList // that it is in
-	next, prev *flight
-	waiting    *Upstream // that it waits for
-	refused    int       // how often; each time it waits for another stream
-	serial     int64     // changes when the memory serves another exchange
+	place      list.Element[*flight] // in the list that it waits in
+	waiting    *Upstream             // that it waits for
+	refused    int                   // how often; each time it waits for another stream
+	serial     int64                 // changes when the memory serves another exchange
 	endpointBy time.Time
 	wakeAt     time.Time // of a delayed one
 	moved      time.Time // when a body byte moved last
@@ -65,40 +65,12 @@ type flight struct {
 	detached   *detached // nil unless it is detached
 }
 
-// flightList is a queue of flights.
-type flightList struct {
-	first, last *flight
-	len         int
-}
-
-func (q *flightList) push(fl *flight) {
-	fl.list, fl.prev, fl.next = q, q.last, nil
-	if q.last != nil {
-		q.last.next = fl
-	} else {
-		q.first = fl
-	}
-	q.last = fl
-	q.len++
-}
-
+// unlist takes the flight out of the list that it waits in, if any.
 func (fl *flight) unlist() {
-	q := fl.list
-	if q == nil {
-		return
+	if fl.place.Of() != nil {
+		fl.place.Remove()
+		fl.waiting = nil
 	}
-	if fl.prev != nil {
-		fl.prev.next = fl.next
-	} else {
-		q.first = fl.next
-	}
-	if fl.next != nil {
-		fl.next.prev = fl.prev
-	} else {
-		q.last = fl.prev
-	}
-	fl.list, fl.prev, fl.next, fl.waiting = nil, nil, nil, nil
-	q.len--
 }
 
 func (e *Engine) newFlight(d downstreamConn, rec *exchange.Conn) *flight {
@@ -132,7 +104,7 @@ func (fl *flight) reset() {
 
 // awaits reports whether the flight that a dial is for still waits for it.
 func (fl *flight) awaits(ticket int64, u *Upstream) bool {
-	return fl.serial == ticket && fl.waiting == u && fl.list == nil && !fl.ended
+	return fl.serial == ticket && fl.waiting == u && fl.place.Of() == nil && !fl.ended
 }
 
 // sendOn puts the flight on a connection, which sends its request.

@@ -9,6 +9,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/flood"
 	"github.com/tulle-mesh/tulle/proxy/h2"
 	"github.com/tulle-mesh/tulle/proxy/hpack"
+	"github.com/tulle-mesh/tulle/proxy/list"
 	"github.com/tulle-mesh/tulle/proxy/message"
 )
 
@@ -42,13 +43,12 @@ type stream struct {
 	credit    int   // what was consumed and is not granted again yet
 	expect    int64 // body bytes that content-length still announces; -1 unknown
 	send      h2.Window
-	headed    bool // the peer's head is complete
-	remoteEnd bool // the peer has ended
-	localEnd  bool // we have
-	ready     bool // in the ring
-	early     bool // opened before the server's present limit of streams was known
-	surplus   bool // beyond that limit: the server is about to refuse it
-	next      *stream
+	headed    bool                  // the peer's head is complete
+	remoteEnd bool                  // the peer has ended
+	localEnd  bool                  // we have
+	early     bool                  // opened before the server's present limit of streams was known
+	surplus   bool                  // beyond that limit: the server is about to refuse it
+	sending   list.Element[*stream] // in h2Conn.senders
 }
 
 // h2Conn is either end of an HTTP/2 connection.
@@ -66,12 +66,15 @@ type h2Conn struct {
 	nextID  uint32 // of the next stream that we open
 	lastID  uint32 // of the last stream that the peer opened
 
-	send        h2.Window
-	window      int // as the streams have it
-	recvLeft    int
-	recvCredit  int
-	withheld    bool    // in Engine.withheld
-	first, last *stream // the ring of streams that have something to send
+	send       h2.Window
+	window     int // as the streams have it
+	recvLeft   int
+	recvCredit int
+	withheld   bool               // in Engine.withheld
+	senders    list.List[*stream] // those that have something to send and a window for it
+	moved      int64              // bytes of bodies that were sent
+	lastMoved  int64              // moved at the last look (pressure.go)
+	stoodStill int                // looks in a row at which it stood
 
 	state        h2State
 	handshake    h2Handshake
@@ -93,7 +96,7 @@ func newH2Conn(conn *conn, mux bool, u *Upstream) *h2Conn {
 	c := &h2Conn{
 		conn: conn, u: u, mux: mux, enc: hpack.NewEncoder(), dec: hpack.NewDecoder(), peer: h2.PeerDefaults(),
 		streams: map[uint32]*stream{}, nextID: 1, send: h2.InitialWindow,
-		window: h2.InitialWindow, recvLeft: h2.InitialWindow, kind: peerKind(conn.e, mux, u),
+		window: h2.InitialWindow, recvLeft: h2.InitialWindow, kind: flood.KindOf(u != nil, mux, conn.e.cfg.LocalClients),
 	}
 	c.abuse, c.resets, c.control = c.kind.Budgets()
 	conn.timer.Fire = c.expired
@@ -219,7 +222,7 @@ func (c *h2Conn) leave(fl *flight) {
 	} else if !c.conn.closed() && c.state != h2Failed {
 		c.reset(s.id, c.resetCode(fl, s))
 	}
-	c.dequeue(s)
+	s.sending.Remove()
 	c.streamClosed()
 }
 
@@ -253,7 +256,7 @@ func (c *h2Conn) streamClosed() {
 	if c.surplus && len(c.streams) <= int(c.peer.MaxStreams) {
 		c.releaseSurplus()
 	}
-	if c.u.waiting.len > 0 {
+	if c.u.waiting.Len() > 0 {
 		c.u.serveWaiting()
 	}
 }
@@ -287,9 +290,9 @@ func (c *h2Conn) endStreams(err error) {
 	}
 	for id, s := range c.streams {
 		delete(c.streams, id)
+		s.sending.Remove()
 		c.failStream(s, err)
 	}
-	c.first, c.last = nil, nil
 }
 
 // failStream ends the flight of a stream that the end of the connection cut off.

@@ -206,7 +206,7 @@ func (c *h2Conn) onReset(f h2.FrameHeader, p []byte) *h2.Error {
 		return nil
 	}
 	delete(c.streams, f.StreamID)
-	c.dequeue(s)
+	s.sending.Remove()
 	c.onStreamReset(s, h2.Code(binary.BigEndian.Uint32(p)))
 	c.streamClosed()
 	return nil
@@ -261,7 +261,7 @@ func (c *h2Conn) onSettings(f h2.FrameHeader, p []byte) *h2.Error {
 		}
 		c.hasRoom()
 	}
-	if c.client() && c.u.waiting.len > 0 {
+	if c.client() && c.u.waiting.Len() > 0 {
 		c.u.serveWaiting()
 	}
 	return nil
@@ -284,7 +284,7 @@ func (c *h2Conn) onGoAway(p []byte) {
 	for id, s := range c.streams {
 		if id > last && !s.complete() {
 			delete(c.streams, id)
-			c.dequeue(s)
+			s.sending.Remove()
 			s.fl.up = nil
 			if !s.fl.requeue(c.u) {
 				s.fl.fault(refused("goaway"))

@@ -50,6 +50,7 @@ func (c *h2Conn) frames(s *stream, p []byte, last bool) {
 	trailers := s.out.trailers
 	s.send.Take(len(p))
 	c.send.Take(len(p))
+	c.moved += int64(len(p))
 	if len(p) == 0 && last && trailers == nil {
 		c.frame(s, nil, true)
 	}
@@ -79,52 +80,18 @@ func (c *h2Conn) frame(s *stream, p []byte, end bool) {
 	}
 }
 
+// enqueue puts the stream behind the others that send, if it may send.
 func (c *h2Conn) enqueue(s *stream) {
-	if s.ready || s.send <= 0 || s.out.q.Size() == 0 || c.withholdsBody(s) {
-		return
+	if s.sending.Of() == nil && s.send > 0 && s.out.q.Size() > 0 && !c.withholdsBody(s) {
+		c.senders.Push(&s.sending, s)
 	}
-	s.ready, s.next = true, nil
-	if c.last != nil {
-		c.last.next = s
-	} else {
-		c.first = s
-	}
-	c.last = s
 }
 
-// dequeue takes a stream that ends out of the ring.
-func (c *h2Conn) dequeue(s *stream) {
-	if !s.ready {
-		return
-	}
-	s.ready = false
-	var before *stream
-	for at := c.first; at != nil; before, at = at, at.next {
-		if at != s {
-			continue
-		}
-		if before != nil {
-			before.next = s.next
-		} else {
-			c.first = s.next
-		}
-		if c.last == s {
-			c.last = before
-		}
-		break
-	}
-	s.next = nil
-}
-
-// hasRoom lets the streams of the ring send, a quantum each.
+// hasRoom lets the streams send, a quantum each.
 func (c *h2Conn) hasRoom() {
-	for c.first != nil && c.send > 0 && c.conn.room() > 0 && !c.conn.closed() {
-		s := c.first
-		c.first = s.next
-		if c.first == nil {
-			c.last = nil
-		}
-		s.ready, s.next = false, nil
+	for c.senders.Len() > 0 && c.send > 0 && c.conn.room() > 0 && !c.conn.closed() {
+		s := c.senders.First()
+		s.sending.Remove()
 		c.sendQueued(s, c.allowed(s, quantum))
 		if c.streams[s.id] == s && !s.localEnd {
 			c.enqueue(s)

@@ -17,20 +17,6 @@ type ConnEnd struct {
 	Fault  exchange.Fault
 }
 
-func peerKind(e *Engine, mux bool, u *Upstream) flood.PeerKind {
-	switch {
-	case u != nil && mux:
-		return flood.MeshedServer
-	case u != nil:
-		return flood.UnmeshedServer
-	case mux:
-		return flood.MeshedClient
-	case e.cfg.LocalClients:
-		return flood.LocalClient
-	}
-	return flood.UnmeshedClient
-}
-
 // resetCost is what a client's reset of s takes from its budget. s is nil if the stream has ended.
 func (c *h2Conn) resetCost(s *stream) float64 {
 	if s == nil {

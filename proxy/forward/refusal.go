@@ -82,8 +82,8 @@ func (u *Upstream) failWaiting() {
 		return
 	}
 	f := exchange.Fault{Side: exchange.Upstream, Kind: exchange.DialTimeout, Reason: "no_streams", Retryable: true}
-	for n := u.waiting.len; n > 0 && u.waiting.first != nil; n-- {
-		fl := u.waiting.first
+	for n := u.waiting.Len(); n > 0 && u.waiting.First() != nil; n-- {
+		fl := u.waiting.First()
 		fl.unlist()
 		fl.fault(f)
 	}
@@ -128,7 +128,7 @@ func (fl *flight) requeue(u *Upstream) bool {
 	fl.code = h2.NoError // a client that saw the refusal later would send again what may have been processed
 	fl.req.to, fl.req.sentEnd = nil, false
 	fl.req.rewind()
-	u.waiting.push(fl)
+	u.waiting.Push(&fl.place, fl)
 	fl.waiting = u
 	return true
 }

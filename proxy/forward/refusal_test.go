@@ -130,11 +130,11 @@ func TestStreamsBeforeSettings(t *testing.T) {
 	r.first.eventually(t, "all requests came", func() bool { return r.first.e.inFlight == requests })
 	r.first.e.mu.Lock()
 	u := r.first.h.to.Load()
-	if n := len(u.shared[0].streams); n != firstStreams || u.waiting.len != requests-firstStreams || u.open != 1 {
+	if n := len(u.shared[0].streams); n != firstStreams || u.waiting.Len() != requests-firstStreams || u.open != 1 {
 		t.Errorf(
 			"%d streams, %d wait, %d connections; want %d, %d and 1",
 			n,
-			u.waiting.len,
+			u.waiting.Len(),
 			u.open,
 			firstStreams,
 			requests-firstStreams,

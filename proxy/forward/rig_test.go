@@ -26,6 +26,7 @@ type fixed struct {
 	to      atomic.Pointer[Upstream]
 	onFault func(x *exchange.Exchange, f exchange.Fault) Action
 	ends    atomic.Int64
+	stalled atomic.Int64 // of those that ended
 	route   func(x *exchange.Exchange)
 	// response, when set, judges every response.
 	response func(x *exchange.Exchange) exchange.Fault
@@ -69,7 +70,12 @@ func (h *fixed) Response(x *exchange.Exchange) exchange.Fault {
 	return exchange.Fault{}
 }
 
-func (h *fixed) End(*exchange.Exchange) { h.ends.Add(1) }
+func (h *fixed) End(x *exchange.Exchange) {
+	h.ends.Add(1)
+	if x.Fault.Reason == "stalled" {
+		h.stalled.Add(1)
+	}
+}
 
 // proxy is a running engine that serves one listener.
 type proxy struct {

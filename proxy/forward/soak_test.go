@@ -137,7 +137,7 @@ func awaitEmpty(t *testing.T, r *route) {
 	for _, q := range []*proxy{r.first, r.last} {
 		for deadline := time.Now().Add(10 * time.Second); ; runtime.Gosched() {
 			q.e.mu.Lock()
-			inFlight, queued, waiting := q.e.inFlight, q.e.queued, q.e.waitingForEndpoint.len
+			inFlight, queued, waiting := q.e.inFlight, q.e.queued, q.e.waitingForEndpoint.Len()
 			q.e.mu.Unlock()
 			if inFlight == 0 && queued == 0 && waiting == 0 {
 				break

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/proxy/exchange"
 	"github.com/tulle-mesh/tulle/proxy/h1"
+	"github.com/tulle-mesh/tulle/proxy/list"
 	"github.com/tulle-mesh/tulle/proxy/sock"
 )
 
@@ -55,7 +56,7 @@ type Upstream struct {
 	open        int    // connections and dials
 	dialing     int    // dials that are not for one tunnel
 	streamLimit uint32 // how many the server took at once on its last shared connection
-	waiting     flightList
+	waiting     list.List[*flight]
 	closed      bool
 }
 
@@ -136,24 +137,24 @@ func (u *Upstream) pick() *h2Conn {
 
 // wait queues the flight and dials if not enough connections are on their way.
 func (u *Upstream) wait(fl *flight) {
-	if u.waiting.len >= maxWaiting {
+	if u.waiting.Len() >= maxWaiting {
 		fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Overloaded, Reason: "waiting"})
 		return
 	}
-	u.waiting.push(fl)
+	u.waiting.Push(&fl.place, fl)
 	fl.waiting = u
 	u.dialEnough()
 }
 
 func (u *Upstream) dialEnough() {
 	if u.cfg.Protocol != HTTP1 {
-		if u.dialing == 0 && u.waiting.len > 0 && len(u.shared) < maxShared &&
+		if u.dialing == 0 && u.waiting.Len() > 0 && len(u.shared) < maxShared &&
 			!slices.ContainsFunc(u.shared, (*h2Conn).awaitsSettings) {
 			u.dial(nil)
 		}
 		return
 	}
-	for u.dialing < u.waiting.len && u.open < u.cfg.MaxConns {
+	for u.dialing < u.waiting.Len() && u.open < u.cfg.MaxConns {
 		u.dial(nil)
 	}
 }
@@ -249,10 +250,10 @@ func (u *Upstream) dialFailed(own *flight, f exchange.Fault) {
 	}
 	n := 1
 	if u.cfg.Protocol != HTTP1 {
-		n = u.waiting.len
+		n = u.waiting.Len()
 	}
-	for ; n > 0 && u.waiting.first != nil; n-- {
-		fl := u.waiting.first
+	for ; n > 0 && u.waiting.First() != nil; n-- {
+		fl := u.waiting.First()
 		fl.unlist()
 		fl.fault(f)
 	}
@@ -262,7 +263,7 @@ func (u *Upstream) dialFailed(own *flight, f exchange.Fault) {
 // putIdle gives a free HTTP/1 connection to the first flight that waits, or makes it idle.
 func (u *Upstream) putIdle(c *h1Client) {
 	c.idleSince = u.e.now
-	if fl := u.waiting.first; fl != nil && (u.dialing == 0 || u.allows(c, fl)) {
+	if fl := u.waiting.First(); fl != nil && (u.dialing == 0 || u.allows(c, fl)) {
 		fl.sendOn(c)
 		return
 	}
@@ -283,13 +284,13 @@ func (u *Upstream) removeIdle(c *h1Client) {
 
 // serveWaiting gives streams to the flights that wait for one.
 func (u *Upstream) serveWaiting() {
-	for u.waiting.first != nil {
+	for u.waiting.First() != nil {
 		c := u.pick()
 		if c == nil {
 			u.dialEnough()
 			return
 		}
-		u.waiting.first.sendOn(c)
+		u.waiting.First().sendOn(c)
 	}
 }
 
