@@ -30,7 +30,7 @@ import (
 
 var api = mesh.ID{TrustDomain: "cluster.local", Namespace: "shop", ServiceAccount: "api"}
 
-// testWorkload is a proxy's workload.Manager with its files, running until the test ends.
+// testWorkload is a proxy's workload.Manager with its files. It runs until the test ends.
 type testWorkload struct {
 	*workload.Manager
 	rootsFile string
@@ -54,7 +54,7 @@ func startWorkload(t *testing.T, c *Controller, id mesh.ID, bundle []byte) *test
 	return w
 }
 
-// mount does what the kubelet does when the ConfigMap of the pod's namespace changed.
+// mount does what the kubelet does after a change of the ConfigMap of the pod's namespace.
 func (w *testWorkload) mount(t *testing.T, bundle []byte) {
 	t.Helper()
 	if err := os.WriteFile(w.rootsFile, bundle, 0o600); err != nil {
@@ -62,7 +62,7 @@ func (w *testWorkload) mount(t *testing.T, bundle []byte) {
 	}
 }
 
-// awaitSigner waits until the workload's certificate is by the issuer of an authority.
+// awaitSigner waits until the issuer of an authority has signed the workload's certificate.
 func (w *testWorkload) awaitSigner(t *testing.T, a *Authority) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
@@ -81,7 +81,7 @@ func (w *testWorkload) awaitSigner(t *testing.T, a *Authority) {
 	}
 }
 
-// talk connects two workloads and demands that each sees the other.
+// talk connects two workloads and checks that each sees the other's identity.
 func talk(t *testing.T, client, server *workload.Manager) error {
 	t.Helper()
 	a, b := net.Pipe()
@@ -161,8 +161,8 @@ func TestCopiesOfTheTrustAnchorsAreKept(t *testing.T) {
 	}
 }
 
-// A namespace's administrator may write its ConfigMaps. Whatever writes there in a loop must cost neither the API
-// server nor other namespaces.
+// A namespace's administrator may write its ConfigMaps. Writes in a loop must not burden the API server or other
+// namespaces.
 func TestContestedTrustAnchorsAreWrittenEverMoreRarely(t *testing.T) {
 	c := newCluster(t)
 	c.start(nil)
@@ -194,7 +194,7 @@ func TestContestedTrustAnchorsAreWrittenEverMoreRarely(t *testing.T) {
 			edits++
 		}
 	}
-	if got := applied.Load(); got == 0 || got > 6 { // after 0, 0.1, 0.3, 0.7 and 1.5 s; the first write ever was before
+	if got := applied.Load(); got == 0 || got > 6 { // after 0, 0.1, 0.3, 0.7 and 1.5 s; the very first write was earlier
 		t.Errorf("the copy was written %d times against %d edits in 2 s, want 1 to 6", got, edits)
 	}
 	if _, err := c.CoreV1().Namespaces().Create(t.Context(),
@@ -256,7 +256,7 @@ func TestDeletedAnchorIsRestoredAtOnceAndCertificatesGoOn(t *testing.T) {
 	expect := c.expectEvent()
 	client := dial(t, controller, "127.0.0.1")
 
-	for range 2 { // the second deletion is of what was restored
+	for range 2 { // the second deletion removes the restored one
 		if err := secrets.Delete(ctx, anchorSecret, metav1.DeleteOptions{}); err != nil {
 			t.Fatal(err)
 		}
@@ -302,8 +302,8 @@ func TestAnchorThatNobodyHoldsIsMissedAndMadeAnewWhenAskedFor(t *testing.T) {
 	c.awaitRoots("shop", count(2))
 }
 
-// Steps of a rotation of the root while workloads run: bundle of both, new issuer, old anchor dropped. Nothing
-// restarts, and at each step every pair of workloads can talk.
+// A rotation of the root while workloads run, in steps: bundle of both, new issuer, old anchor dropped. Nothing
+// restarts, and at each step every pair of workloads can connect.
 func TestRootRotatesWhileWorkloadsKeepTalking(t *testing.T) {
 	ctx := t.Context()
 	oldAnchor, oldIssuer := newPairs(t, time.Now())
@@ -360,7 +360,7 @@ func TestRootRotatesWhileWorkloadsKeepTalking(t *testing.T) {
 	step("without the old anchor")
 }
 
-// certificateBy returns a certificate of api by the issuer.
+// certificateBy returns a certificate of api that the issuer signed.
 func certificateBy(t *testing.T, anchor, issuer ca.Pair) tls.Certificate {
 	t.Helper()
 	roots, err := mesh.ParseRoots(anchor.CertPEM)

@@ -29,7 +29,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
 	testNamespace = mesh.ControlPlaneNamespace
-	// deadline is how long a test waits for what must happen.
+	// deadline is how long a test waits for an expected event.
 	deadline = 20 * time.Second
 )
 
@@ -42,7 +42,7 @@ var (
 type cluster struct {
 	*fake.Clientset
 	t       *testing.T
-	reviews atomic.Int64 // how many tokens were reviewed
+	reviews atomic.Int64 // number of token reviews
 }
 
 func newCluster(t *testing.T, objects ...runtime.Object) *cluster {
@@ -137,7 +137,7 @@ func (c *cluster) awaitRoots(namespace string, ok func(roots []*x509.Certificate
 	}
 }
 
-// annotateRoots asks for a new anchor.
+// annotateRoots requests a new anchor.
 func (c *cluster) annotateRoots(value string) {
 	c.t.Helper()
 	patch := []byte(`{"metadata":{"annotations":{"` + replaceAnnotation + `":"` + value + `"}}}`)

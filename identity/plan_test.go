@@ -28,7 +28,7 @@ func made(pair ca.Pair) *corev1.Secret {
 	return s
 }
 
-// asking returns the bundle with the annotation that asks for a new anchor.
+// asking returns the bundle with the annotation that requests a new anchor.
 func asking(value string, roots *corev1.ConfigMap) *corev1.ConfigMap {
 	roots.Annotations = map[string]string{replaceAnnotation: value}
 	return roots
@@ -57,7 +57,7 @@ func TestPlanWritesOneObjectAtATimeInTheOrderThatPeersNeed(t *testing.T) {
 		known lastKnown
 		at    time.Time
 		want  action
-		roots int // anchors in the bundle that is written
+		roots int // number of anchors in the written bundle
 	}{
 		{"bare cluster", observed{}, ownership{}, none, now, makeAnchor, 0},
 		{"anchor made", observed{anchor: anchorOf(anchor)}, ownership{}, none, now, writeRoots, 1},
@@ -139,7 +139,8 @@ func TestPlanWritesOneObjectAtATimeInTheOrderThatPeersNeed(t *testing.T) {
 	}
 }
 
-// Certificates under an anchor may be in use for a day after it is gone: nothing follows it unasked.
+// Certificates under an anchor may be in use for a day after its deletion. So no other anchor replaces it without a
+// request.
 func TestPlanTellsOfAnAnchorThatCannotBeRestored(t *testing.T) {
 	anchor, issuer := newPairs(t, now)
 	for name, c := range map[string]struct {

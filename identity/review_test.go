@@ -16,7 +16,7 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// accepted is the status of a token that is good in every respect, then edited.
+// accepted returns the status of a valid token, after edit.
 func accepted(edit func(*authv1.TokenReviewStatus)) *authv1.TokenReviewStatus {
 	s := &authv1.TokenReviewStatus{
 		Authenticated: true,
@@ -94,7 +94,7 @@ func TestReviewAsksForOurAudienceAndNoOther(t *testing.T) {
 	}
 }
 
-// countingReviewer is a Reviewer that counts and accepts the tokens that do not begin with "bad".
+// countingReviewer is a Reviewer that counts calls and accepts the tokens that do not begin with "bad".
 type countingReviewer struct{ n int }
 
 func (r *countingReviewer) Review(_ context.Context, token string) (Caller, error) {

@@ -23,7 +23,7 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// dial connects to the controller from a loopback address of its own.
+// dial connects to the controller from the loopback address local.
 func dial(t *testing.T, c *Controller, local string) pb.IdentityClient {
 	t.Helper()
 	return pb.NewIdentityClient(connect(t, c, local))

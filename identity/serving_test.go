@@ -10,7 +10,7 @@ import (
 func TestServingCertificateIsDueByTheWallClock(t *testing.T) {
 	now := time.Now()
 	for name, test := range map[string]struct {
-		begin, end time.Duration // from now
+		begin, end time.Duration // relative to now
 		want       bool
 	}{
 		"young":                                  {-time.Minute, 24 * time.Hour, false},

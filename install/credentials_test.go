@@ -18,7 +18,7 @@ import (
 	"github.com/tulle-mesh/tulle/identity/ca"
 )
 
-// pairs returns an anchor and an issuer below it, as files would hold them.
+// pairs returns an anchor and an issuer under it, as files would have them.
 func pairs(t *testing.T) (anchor, issuer ca.Pair) {
 	t.Helper()
 	anchor, err := ca.NewAnchor("cluster.local", now)
@@ -58,7 +58,7 @@ func TestCredentials(t *testing.T) {
 		scheme            string
 		externalCA        bool
 		at                time.Time
-		want              string // in the error; "" for none
+		want              string // in the error; "" if there is none
 	}{
 		"none":      {},
 		"all three": {anchors: root, crt: crt, key: key},

@@ -74,7 +74,7 @@ func TestValidateNamesWhatTheAPIServerWouldRefuse(t *testing.T) {
 	}
 }
 
-// The destination controller reads the default before it knows of any port with a name, and would not start.
+// The destination controller reads the default before it knows any named port, and would not start.
 func TestValidateRefusesNamesAmongTheDefaultOpaquePorts(t *testing.T) {
 	v := Defaults()
 	v.Proxy.OpaquePorts = "25,redis"

@@ -71,7 +71,7 @@ func TestLostValues(t *testing.T) {
 	}
 }
 
-// TestReusedValuesAreThoseOfTheInstallation renders what was installed, whatever it was.
+// TestReusedValuesAreThoseOfTheInstallation reuses values that differ from the defaults, and empty ones.
 func TestReusedValuesAreThoseOfTheInstallation(t *testing.T) {
 	installed := installation(t, "proxy.logLevel=debug", "destinationResources.memory.limit=", "podLabels.a/b=c",
 		"podMaySet={proxy-image}",
@@ -105,7 +105,7 @@ func TestReusedValuesAreThoseOfTheInstallation(t *testing.T) {
 	}
 }
 
-// TestReuseAsksForTheIssuer reuses values beside which there was an issuer's key, which no ConfigMap keeps.
+// TestReuseAsksForTheIssuer reuses values of an installation with an issuer's key, which no ConfigMap stores.
 func TestReuseAsksForTheIssuer(t *testing.T) {
 	const anchors = "identityTrustAnchorsPEM=anchors"
 	for name, test := range map[string]struct {

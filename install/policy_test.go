@@ -19,8 +19,8 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// TestRequiredPolicy evaluates the policy as the API server does, after all webhooks, on what the injector makes and on
-// every way around the proxy that a pod's author can write.
+// TestRequiredPolicy evaluates the policy as the API server does after all webhooks. It uses the injector's output, and
+// all ways around the proxy that a pod's author can write.
 func TestRequiredPolicy(t *testing.T) {
 	policy := policyNamed(t, "tulle-required-injection")
 	uid, other, root := int64(mesh.ProxyUID), int64(1000), int64(0)
@@ -28,7 +28,7 @@ func TestRequiredPolicy(t *testing.T) {
 		name      string
 		namespace map[string]string // annotations
 		change    func(*corev1.Pod)
-		debug     bool // an ephemeral container is added, instead of a pod created
+		debug     bool // an ephemeral container is added to a pod, instead of a pod created
 		want      string
 	}{
 		{name: "what the injector makes"},
@@ -91,7 +91,8 @@ func TestRequiredPolicy(t *testing.T) {
 	}
 }
 
-// TestUnknownAnnotationPolicy compares the API server's hint about annotations that tune requests with the controller.
+// TestUnknownAnnotationPolicy compares the API server's hint about annotations that tune requests with the
+// controller's.
 func TestUnknownAnnotationPolicy(t *testing.T) {
 	policy := policyNamed(t, "tulle-annotations")
 	policy.Variables = slices.DeleteFunc(policy.Variables, func(v admissionregistrationv1.Variable) bool {
@@ -121,8 +122,8 @@ func TestUnknownAnnotationPolicy(t *testing.T) {
 	}
 }
 
-// TestProxyAnnotationsOfServicesPolicy compares what the API server says of an updated Service with what the injector
-// says of a new one.
+// TestProxyAnnotationsOfServicesPolicy compares the API server's message about an updated Service with the injector's
+// about a new one.
 func TestProxyAnnotationsOfServicesPolicy(t *testing.T) {
 	policy := policyNamed(t, "tulle-proxy-annotations-of-services")
 	for _, key := range []string{
@@ -227,7 +228,7 @@ func toJSON(t *testing.T, v any) map[string]any {
 	return integers(out).(map[string]any)
 }
 
-// integers turns JSON's numbers into the integers that the API server's schema makes of them.
+// integers converts JSON's numbers to the integers of the API server's schema.
 func integers(v any) any {
 	switch v := v.(type) {
 	case map[string]any:

@@ -11,7 +11,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 )
 
-// documentedRules reads the tables of docs/rbac.md: "<account> <Role|ClusterRole>" to one line a rule.
+// documentedRules returns the tables of docs/rbac.md: "<account> <Role|ClusterRole>" to one line for each rule.
 func documentedRules(t *testing.T) map[string][]string {
 	t.Helper()
 	data, err := os.ReadFile("../docs/rbac.md")
@@ -57,7 +57,7 @@ func rule(groups, resources, names, verbs []string) string {
 	return fmt.Sprintf("groups=%v resources=%v names=%v verbs=%v", groups, resources, names, verbs)
 }
 
-// renderedRules returns the same of the manifests.
+// renderedRules returns the rules of the manifests in the same form.
 func renderedRules(t *testing.T) map[string][]string {
 	t.Helper()
 	rules := map[string][]string{}

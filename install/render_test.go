@@ -26,10 +26,10 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files again")
 
-// now is when the certificates of testdata are valid.
+// now is a time at which the certificates of testdata are valid.
 var now = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// build returns the values that the function's overrides give; they must be valid.
+// build returns the values after override. They must be valid.
 func build(t *testing.T, override func(*Overrides) error) Values {
 	t.Helper()
 	var o Overrides
@@ -100,7 +100,7 @@ func TestRenderIsTheSameEveryTime(t *testing.T) {
 	}
 }
 
-// decodeStrict returns every object of the stream; a field that Kubernetes does not know is an error.
+// decodeStrict returns all objects of the stream. A field that Kubernetes does not know is an error.
 func decodeStrict(t *testing.T, stream []byte) []runtime.Object {
 	t.Helper()
 	decoder := serializer.NewCodecFactory(scheme.Scheme, serializer.EnableStrict).UniversalDeserializer()
@@ -135,7 +135,7 @@ func TestEveryDocumentDecodesStrictly(t *testing.T) {
 			if got := len(deployments(objects)); got != 3 {
 				t.Errorf("got %d deployments, want 3", got)
 			}
-			// The webhook comes last: no pod is sent to the injector before everything that it needs was applied.
+			// The webhook comes last: no pod may reach the injector before everything that it needs was applied.
 			if _, last := objects[len(objects)-1].(*admissionv1.MutatingWebhookConfiguration); !last {
 				t.Errorf("the last document is a %T, want the webhook", objects[len(objects)-1])
 			}

@@ -50,7 +50,7 @@ func roots(t testing.TB, anchors ...Pair) []*x509.Certificate {
 	return certs
 }
 
-// variant signs an issuer below anchor after edit changed its template.
+// variant signs an issuer under anchor after edit has changed its template.
 func variant(t *testing.T, anchor Pair, edit func(*x509.Certificate)) Pair {
 	t.Helper()
 	template, err := authority("variant", now, now.Add(time.Hour))
@@ -85,7 +85,7 @@ func TestIssuersThatPeersWouldNotAcceptAreNotLoaded(t *testing.T) {
 		cert []byte
 		key  []byte
 		at   time.Time
-		want string // part of the error; "" loads
+		want string // part of the error; "" if it loads
 	}{
 		{"the issuer of the anchor", issuer.CertPEM, issuer.KeyPEM, now, ""},
 		{"the anchor itself", anchor.CertPEM, anchor.KeyPEM, now, ""},

@@ -43,7 +43,7 @@ func request(t testing.TB, key crypto.Signer, template x509.CertificateRequest) 
 	return der
 }
 
-// rawSAN returns a SAN extension of the general names, and a request's template that has it.
+// rawSAN returns the template of a request with a SAN extension of the general names.
 func rawSAN(t testing.TB, names ...asn1.RawValue) x509.CertificateRequest {
 	t.Helper()
 	value, err := asn1.Marshal(names)
@@ -114,7 +114,7 @@ func TestRequestsThatNameAnybodyElseAreRefused(t *testing.T) {
 	}
 }
 
-// checkLeaf demands what SPIFFE X509-SVID §2 to §4 says of a leaf.
+// checkLeaf checks the rules of SPIFFE X509-SVID §2 to §4 for a leaf.
 func checkLeaf(t *testing.T, issuer *Issuer, token *Token, key crypto.PublicKey) {
 	t.Helper()
 	leaf, err := issuer.Issue(token)
@@ -189,7 +189,7 @@ func TestRequestsWithWrongKeysAreRefused(t *testing.T) {
 	}
 }
 
-// FuzzPrepare checks that whatever a request says, a token is for the caller and what is issued names nobody else.
+// FuzzPrepare checks that for any request, the token is for the caller and the certificate names nobody else.
 func FuzzPrepare(f *testing.F) {
 	issuer, _ := newTestIssuer(f, Profile{})
 	key := ecKey(f, elliptic.P256())

@@ -26,7 +26,7 @@ type identityServer struct {
 	pb.UnimplementedIdentityServer
 	ca    *meshtest.CA
 	fail  atomic.Bool
-	token atomic.Value // the last one
+	token atomic.Value // the last token
 }
 
 func (s *identityServer) Certify(_ context.Context, req *pb.CertifyRequest) (*pb.CertifyResponse, error) {

@@ -25,7 +25,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var web = mesh.ID{TrustDomain: "cluster.local", Namespace: "shop", ServiceAccount: "web"}
 
-// authority is a trust anchor with an issuer below it.
+// authority is a trust anchor with an issuer under it.
 type authority struct {
 	issuer *ca.Issuer
 	roots  []*x509.Certificate
@@ -64,7 +64,7 @@ func (a *authority) sign(csr []byte) [][]byte {
 	return leaf.Chain
 }
 
-// script is a certifier that records when it was asked and gives prepared answers.
+// script is a certifier that records its calls and returns prepared responses.
 type script struct {
 	mu       sync.Mutex // guards the fields below
 	asked    []time.Time
@@ -100,7 +100,7 @@ func (s *script) gaps() []time.Duration {
 	return gaps
 }
 
-// inBubble calls what with a Manager on fake time; script answers it, and start runs it until what returns.
+// inBubble calls what with a Manager on fake time. script responds to it, and start runs it until what returns.
 func inBubble(t *testing.T, what func(t *testing.T, m *Manager, a *authority, s *script, start func())) {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "ca-bundle.crt")
@@ -128,7 +128,7 @@ func writeRoots(t *testing.T, m *Manager, roots []*x509.Certificate) {
 	}
 }
 
-// pass lets d of fake time go by and waits until everybody has done what was due.
+// pass advances fake time by d and waits until all due work is done.
 func pass(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
@@ -208,7 +208,7 @@ func TestFirstCertificateComesSoonAfterTheController(t *testing.T) {
 				if waited := time.Since(back); waited > bound {
 					t.Errorf("waited %v, want %v at most", waited, bound)
 				}
-				// Four a second is the most that jitter can make of the first half minute.
+				// With jitter, at most four attempts a second fit into the first half minute.
 				if most := 4*int(min(away, eagerness)/time.Second) + int(away/(18*time.Second)) + 8; failed > most {
 					t.Errorf("asked %d times within %v, want %d at most", failed, away, most)
 				}
@@ -304,7 +304,7 @@ func TestTrustAnchorsFollowTheFile(t *testing.T) {
 	})
 }
 
-// chainOf returns a certificate of web by the authority.
+// chainOf returns a certificate of web that the authority signed.
 func chainOf(t *testing.T, a *authority) []*x509.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -352,8 +352,7 @@ func TestAnchorOfTheAnswerCountsUntilTheFileChanges(t *testing.T) {
 	})
 }
 
-// TestAnchorsSayWhenTheyChange follows what watchers of open connections see: a bundle that cannot be used is no
-// change.
+// TestAnchorsSayWhenTheyChange follows what watchers of open connections see. An invalid bundle is not a change.
 func TestAnchorsSayWhenTheyChange(t *testing.T) {
 	inBubble(t, func(t *testing.T, m *Manager, old *authority, s *script, start func()) {
 		start()

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// testChain returns an anchor and a leaf with its issuer; the issuer's validity is the shortest.
+// testChain returns an anchor and a leaf with its issuer. The issuer's validity is the shortest.
 func testChain(t testing.TB, now time.Time) (anchor *x509.Certificate, chain []*x509.Certificate) {
 	t.Helper()
 	type pair struct {
@@ -61,7 +61,7 @@ func TestProvenChainIsNotVerifiedAgain(t *testing.T) {
 	if _, err := trusted.identify(chain, server, now); err != nil {
 		t.Fatal(err)
 	}
-	trusted.pool = x509.NewCertPool() // from here on only what was remembered passes
+	trusted.pool = x509.NewCertPool() // from here on only remembered chains are accepted
 	id, err := trusted.identify(chain, server, now)
 	if err != nil || id.String() != "spiffe://cluster.local/ns/shop/sa/web" {
 		t.Errorf("proven chain: %v, %v", id, err)
@@ -96,7 +96,7 @@ func TestRefusedChainIsNotRemembered(t *testing.T) {
 	if n := len(trusted.proofs.chains); n != 0 {
 		t.Errorf("%d chains are remembered", n)
 	}
-	// Anchors that change begin anew: what the old ones proved does not count.
+	// Other anchors begin without remembered chains: proofs under the old ones do not count.
 	before := newTrust([]byte("old"), []*x509.Certificate{anchor}, nil)
 	if _, err := before.identify(chain, x509.ExtKeyUsageServerAuth, now); err != nil {
 		t.Fatal(err)

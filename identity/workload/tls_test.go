@@ -25,8 +25,8 @@ var (
 	api = mesh.ID{TrustDomain: "cluster.local", Namespace: "shop", ServiceAccount: "api.v2"}
 )
 
-// handshake connects the two configurations over a loopback socket and returns what each side says. A client of TLS 1.3
-// learns of its refusal at the first read.
+// handshake connects the two configurations over a loopback socket and returns both results. A client of TLS 1.3 sees
+// its refusal at the first read.
 func handshake(t *testing.T, server, client *tls.Config) (serverState, clientState tls.ConnectionState, serverErr,
 	clientErr error) {
 	t.Helper()
@@ -181,7 +181,7 @@ func TestNoHandshakeWithoutCertificateOrCommonProtocol(t *testing.T) {
 	cases := []struct {
 		name           string
 		server, client *tls.Config
-		want           error // of the server; nil: any
+		want           error // of the server; nil means any
 	}{
 		{"server without a certificate", none.ServerTLS("x"), ca.Certs(web).ClientTLS(api, "x"), workload.ErrNoCertificate},
 		{"server whose certificate ended", old.ServerTLS("x"), ca.Certs(web).ClientTLS(api, "x"), workload.ErrNoCertificate},
@@ -198,7 +198,7 @@ func TestNoHandshakeWithoutCertificateOrCommonProtocol(t *testing.T) {
 	}
 }
 
-// selfSigned returns a certificate of its own making: valid today, then edited.
+// selfSigned returns a self-signed certificate that is valid today, after edit.
 func selfSigned(t *testing.T, edit func(*x509.Certificate)) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

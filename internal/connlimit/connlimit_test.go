@@ -49,20 +49,20 @@ func TestListenerBoundsConnectionsOfAnAddress(t *testing.T) {
 	dial("127.0.0.3")
 	<-accepted // another address is not affected
 	dial("127.0.0.4")
-	<-refused // but all together are bounded too
+	<-refused // but the total is bounded too
 	first.Close()
-	first.Close() // releases its place once
+	first.Close() // releases its place only once
 	dial("127.0.0.2")
 	<-accepted
 	dial("127.0.0.2")
 	<-refused
 }
 
-// TestEvictionKeepsRoomForAFewConnections: addresses that fill the listener together do not keep out others.
+// TestEvictionKeepsRoomForAFewConnections: addresses that fill the listener together must not keep out others.
 func TestEvictionKeepsRoomForAFewConnections(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
-		crowd    []string // who connects, one after the other, up to the bound of 6
+		crowd    []string // the addresses that connect in sequence, up to the bound of 6
 		newcomer string
 		evicted  int // position in the crowd
 	}{
@@ -100,7 +100,7 @@ func TestEvictionKeepsRoomForAFewConnections(t *testing.T) {
 			if _, err := clients[tt.evicted].Read(make([]byte, 1)); err == nil || refused != 1 {
 				t.Errorf("read %v of connection %d, %d refused; want an end and 1", err, tt.evicted, refused)
 			}
-			_ = servers[tt.evicted].Close() // its owner notices later, which gives no second place
+			_ = servers[tt.evicted].Close() // its owner closes it later, which must not free a second place
 			clients, servers = append(clients, newClient), append(servers, newServer)
 			for i, server := range servers {
 				if i == tt.evicted {

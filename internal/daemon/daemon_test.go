@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// TestOneAddressCannotTakeEveryAdminConnection leaves the kubelet, at another address, its probes.
+// TestOneAddressCannotTakeEveryAdminConnection checks that the kubelet, at another address, can still probe.
 func TestOneAddressCannotTakeEveryAdminConnection(t *testing.T) {
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -47,7 +47,7 @@ func TestOneAddressCannotTakeEveryAdminConnection(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { conn.Close() })
-		_ = conn.SetReadDeadline(time.Now().Add(3 * time.Second)) // before the wait for a request ends
+		_ = conn.SetReadDeadline(time.Now().Add(3 * time.Second)) // earlier than the end of the wait for a request
 		return conn
 	}
 	for range adminConnections.PerAddress {

@@ -40,7 +40,7 @@ containers:
 	}
 }
 
-// TestTarget has what the kubelet makes of a path: a URL of the pod, which Go's client sends.
+// TestTarget has paths as the kubelet sends them: in a URL of the pod, by Go's client.
 func TestTarget(t *testing.T) {
 	for path, want := range map[string]string{
 		"": "/", "/": "/", "/healthz": "/healthz", "healthz": "/healthz", "/a b": "/a%20b", "/a%20b": "/a%20b",

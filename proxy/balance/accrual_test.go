@@ -7,10 +7,10 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// consecutive is Linkerd's default, without jitter.
+// consecutive has Linkerd's defaults, without jitter.
 var consecutive = &mesh.Accrual{MaxFailures: 7, MinPenalty: time.Second, MaxPenalty: 60 * time.Second}
 
-// rounds picks n times and ends each attempt as outcome says of the endpoint; it returns how often each was picked.
+// rounds picks n times and ends each attempt with the outcome of its endpoint. It returns how often each was picked.
 func rounds(p *Pool[int], now time.Duration, n int, outcome func(item int) Outcome) map[int]int {
 	picked := map[int]int{}
 	for range n {
@@ -101,7 +101,7 @@ func TestOneProbeReadmits(t *testing.T) {
 	}
 }
 
-// shift makes now the beginning of time.
+// shift moves the times of the pool's endpoints so that now is 0.
 func shift(p *Pool[int], now time.Duration) {
 	for i := range p.slots {
 		p.slots[i].retryAt -= int64(now)
@@ -125,13 +125,13 @@ func TestProbesAreSingleWhileTheyAreUnderWay(t *testing.T) {
 	if n != 1 {
 		t.Fatalf("%d probes at once", n)
 	}
-	p.Done(probe, Abandoned, time.Second, 0) // the client went away
+	p.Done(probe, Abandoned, time.Second, 0) // the client disconnected
 	if got := rounds(p, time.Second, 500, failing(2))[2]; got != 1 {
 		t.Errorf("%d probes after one that told nothing, want 1", got)
 	}
 }
 
-// TestLateAnswersAreNoProbes ends requests that were under way when their endpoint was ejected.
+// TestLateAnswersAreNoProbes ends requests that were in flight when their endpoint was ejected.
 func TestLateAnswersAreNoProbes(t *testing.T) {
 	p := accruing(2, consecutive)
 	var late []Slot
@@ -209,7 +209,7 @@ func TestLowSuccessRateEjects(t *testing.T) {
 	a := &mesh.Accrual{SuccessRate: 0.8, Window: 10 * time.Second, MinRequests: 5, MinPenalty: time.Second,
 		MaxPenalty: time.Minute}
 	for name, test := range map[string]struct {
-		every int // one of so many fails
+		every int // one of this many fails
 		want  int
 	}{"three of four succeed": {4, 1}, "nine of ten succeed": {10, 0}, "none succeeds": {1, 1}} {
 		t.Run(name, func(t *testing.T) {
@@ -246,7 +246,7 @@ func TestQuickFailuresDoNotAttract(t *testing.T) {
 				slot, item, _ := p.Pick(now)
 				picked[item]++
 				if item == 1 {
-					p.Done(slot, outcome, now, time.Millisecond) // at once
+					p.Done(slot, outcome, now, time.Millisecond) // without delay
 				} else {
 					p.Done(slot, Responded, now, 20*time.Millisecond)
 				}

@@ -98,7 +98,7 @@ func TestPickSkipsUnreachableWhileOthersLive(t *testing.T) {
 		}
 		now += time.Millisecond
 	}
-	// In a second: at once, and then after backing off for 100, 200, 400 ms at most, half of it at least.
+	// In a second: at once, and then after back-offs of at most 100, 200, 400 ms. At least half of each is fixed.
 	if tries < 2 || tries > 6 {
 		t.Fatalf("unreachable endpoint was tried %d times in a second", tries)
 	}

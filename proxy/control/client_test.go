@@ -114,7 +114,7 @@ func TestLastValueOutlivesTheControlPlane(t *testing.T) {
 	}
 	plane.Stop()
 	other := mesh.Target{Addr: netip.MustParseAddrPort("10.96.0.11:80")}
-	otherCell := c.Watch(other) // asked for while away
+	otherCell := c.Watch(other) // requested while the controller is away
 	if got, now := cell.Load(); now != seq || got.Authority != "a" {
 		t.Fatalf("lost the value: %+v", got)
 	}
@@ -148,7 +148,7 @@ func TestValueThatMakesNoSenseIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for c.Status().Rejected == 0 { // the refusal has no cell; another value shows that the stream went on
+	for c.Status().Rejected == 0 { // the refused value has no cell; another value shows that the stream continued
 		plane.SetInbound(policy(mesh.Deny))
 		if _, inSeq, err = c.Inbound().Wait(ctx, inSeq); err != nil {
 			t.Fatal(err)
@@ -159,7 +159,7 @@ func TestValueThatMakesNoSenseIsRefused(t *testing.T) {
 	}
 }
 
-// ends collects how questions ended.
+// ends collects the ends of questions.
 type ends struct {
 	asked atomic.Int32
 	codes chan codes.Code
@@ -188,7 +188,7 @@ func (e *ends) next(ctx context.Context, t *testing.T) codes.Code {
 	}
 }
 
-// Every watch is one question on each stream, and has one end: its first value, its unwatch, or the end of the stream.
+// Every watch is one question on each stream. It has one end: its first value, its unwatch, or the end of the stream.
 func TestQuestionsEndOnce(t *testing.T) {
 	ca := meshtest.NewCA(t)
 	plane := meshtest.NewControlPlane(t, ca)
@@ -207,7 +207,7 @@ func TestQuestionsEndOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	plane.SetOutbound(target, service("b"))
-	if _, _, err := cell.Wait(ctx, seq); err != nil { // news are no answer
+	if _, _, err := cell.Wait(ctx, seq); err != nil { // later values do not answer a question
 		t.Fatal(err)
 	}
 	silent := mesh.Target{Addr: netip.MustParseAddrPort("10.96.0.11:80")}
@@ -238,7 +238,7 @@ func TestQuestionsEndOnce(t *testing.T) {
 	}
 }
 
-// A proxy that stops abandons its questions; that is not a failure of the controller's. One that is not answered in
+// A proxy that stops abandons its questions. That is not a failure of the controller. A question without an answer in
 // time is.
 func TestQuestionThatIsGivenUpIsNoFailure(t *testing.T) {
 	for _, c := range []struct {

@@ -12,7 +12,7 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// crowd is the answer about a Service of n endpoints.
+// crowd returns the value of a Service with n endpoints.
 func crowd(n int) *pb.SubscribeResponse {
 	o := service("app")
 	for i := range n {
@@ -49,7 +49,7 @@ func TestPiecesMakeTheWholeValue(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			data := encoded(t, want)
-			got, pauses := crowd(3), 0 // what was in it before is gone
+			got, pauses := crowd(3), 0 // the previous content is replaced
 			if err := decodePieces(data, got, func() { pauses++ }); err != nil {
 				t.Fatal(err)
 			}
@@ -76,7 +76,7 @@ func TestPiecesOfAValueInPartsAreMerged(t *testing.T) {
 	}
 }
 
-// FuzzPieces holds decoding in pieces against decoding at once, of whatever the network brings.
+// FuzzPieces compares decoding in pieces with decoding at once, for any input.
 func FuzzPieces(f *testing.F) {
 	f.Add(encoded(f, crowd(2)))
 	f.Add(encoded(f, crowd(300)))
@@ -93,7 +93,7 @@ func FuzzPieces(f *testing.F) {
 	})
 }
 
-// BenchmarkDecode decodes ten thousand endpoints, at once and in pieces. Requests wait for at most one piece.
+// BenchmarkDecode decodes ten thousand endpoints, at once and in pieces. Requests wait for one piece at most.
 func BenchmarkDecode(b *testing.B) {
 	data := encoded(b, crowd(10_000))
 	b.Run("at once", func(b *testing.B) {

@@ -57,7 +57,8 @@ func TestClassify(t *testing.T) {
 	}
 }
 
-// requests are what some server takes for an HTTP request, by what is unusual about it. The codec refuses most of them.
+// requests are inputs that some server accepts as an HTTP request, by their peculiarity. The codec refuses most of
+// them.
 var requests = map[string]string{
 	"nothing":                      "GET / HTTP/1.1\r\n",
 	"an empty line before":         "\r\nGET / HTTP/1.1\r\n",
@@ -102,7 +103,7 @@ var requests = map[string]string{
 	"preface of HTTP/2 of later":   "PRI * HTTP/3.0\r\n",
 }
 
-// TestRequestsAreNeverOpaque cuts requests everywhere: what an attacker sends byte by byte must be HTTP in the end.
+// TestRequestsAreNeverOpaque cuts requests at every byte: what an attacker sends byte by byte must be HTTP in the end.
 func TestRequestsAreNeverOpaque(t *testing.T) {
 	for name, sent := range requests {
 		if got := Classify([]byte(sent)); got != HTTP1 {
@@ -116,7 +117,7 @@ func TestRequestsAreNeverOpaque(t *testing.T) {
 	}
 }
 
-// TestAStalledRequestIsNotOpaque stops within requests of registered methods.
+// TestAStalledRequestIsNotOpaque stops inside requests with registered methods.
 func TestAStalledRequestIsNotOpaque(t *testing.T) {
 	for name, sent := range requests {
 		method, _ := cutMethod([]byte(sent))
@@ -142,8 +143,8 @@ func TestAStalledRequestIsNotOpaque(t *testing.T) {
 	}
 }
 
-// TestOtherProtocolsAreOpaque has what clients of other protocols say first. All of it is opaque as soon as it is
-// there, and no beginning of it is HTTP.
+// TestOtherProtocolsAreOpaque has the first bytes of clients of other protocols. All of them are opaque once they are
+// complete, and no prefix of them is HTTP.
 func TestOtherProtocolsAreOpaque(t *testing.T) {
 	for name, sent := range map[string]string{
 		"Redis, an array":          "*1\r\n$4\r\nPING\r\n",
@@ -230,7 +231,7 @@ func TestOtherProtocolsAreOpaque(t *testing.T) {
 			}
 		}
 	}
-	// Some say no more than a word until the server has answered: they are opaque when the time is over.
+	// Some clients send only a word until the server has responded: they are opaque after the timeout.
 	for name, sent := range map[string]string{"JDWP": "JDWP-Handshake", "ZooKeeper": "ruok", "a word": "hello world",
 		"a word in upper case": "START"} {
 		if got := Classify([]byte(sent)); got != Undecided || Stalled([]byte(sent)) != Opaque {
@@ -256,7 +257,7 @@ func clientHello(t testing.TB, config *tls.Config) []byte {
 	return append(header, body...)
 }
 
-// refragment spreads the handshake message of one record over records of size bytes.
+// refragment splits the handshake message of one record into records of size bytes.
 func refragment(record []byte, size int) []byte {
 	var out []byte
 	for body := record[recordHeader:]; len(body) > 0; {
@@ -319,7 +320,7 @@ func TestParseClientHelloRejects(t *testing.T) {
 }
 
 func FuzzParseClientHello(f *testing.F) {
-	// Without the key of 1 kB that Go sends by default: to minimize inputs takes time with the square of their length.
+	// Without the key of 1 kB that Go sends by default: minimizing an input takes time with the square of its length.
 	record := clientHello(f, &tls.Config{
 		ServerName: "web.example", NextProtos: []string{"tulle.dev/h2"}, CurvePreferences: []tls.CurveID{tls.X25519},
 	})
@@ -332,7 +333,7 @@ func FuzzParseClientHello(f *testing.F) {
 		}
 		record := in[:recordHeader+int(binary.BigEndian.Uint16(in[3:]))]
 		if _, err := ParseClientHello(record); err != nil {
-			return // it went on in the next record
+			return // it continues in the next record
 		}
 		again, err := ParseClientHello(refragment(record, size))
 		if err != nil || !cmp.Equal(whole, again) {
@@ -344,7 +345,7 @@ func FuzzParseClientHello(f *testing.F) {
 func FuzzClassify(f *testing.F) {
 	f.Add([]byte("GET / HTTP/1.1\r\n"))
 	f.Add([]byte(Preface))
-	f.Add([]byte("0 \x00 HTTP/0")) // was opaque up to the slash, and then HTTP/1
+	f.Add([]byte("0 \x00 HTTP/0")) // was once opaque up to the slash, and then HTTP/1
 	for _, sent := range requests {
 		f.Add([]byte(sent))
 	}
@@ -412,7 +413,7 @@ func TestSniffOfWhatStops(t *testing.T) {
 	}
 }
 
-// TestSniffOfWhatEnds: half a request that its client has ended can do no harm, and may be anything.
+// TestSniffOfWhatEnds: half a request whose client has ended can do no harm, so it may be of any kind.
 func TestSniffOfWhatEnds(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -460,7 +461,7 @@ func TestSniffHelloOverManyReads(t *testing.T) {
 func TestSniffHelloIsBounded(t *testing.T) {
 	client, server := pipe(t)
 	go func() {
-		// A hello that announces 16 KiB, in records of one byte.
+		// A hello of 16 KiB by its header, in records of one byte.
 		_, err := client.Write([]byte{22, 3, 1, 0, 4, 1, 0, 0x3f, 0xff})
 		for err == nil {
 			_, err = client.Write([]byte{22, 3, 1, 0, 1, 0})

@@ -31,7 +31,7 @@ func parse(t testing.TB, in string) (*message.Head, Framing, error) {
 	return h, f, err
 }
 
-// The reject list: what two parsers could read in two ways. The rule stands behind each error in error.go.
+// The reject list: inputs that two parsers could read in two ways. error.go has the rule of each error.
 func TestRequestsAreRefused(t *testing.T) {
 	const host = "Host: a\r\n"
 	for name, c := range map[string]struct {
@@ -128,7 +128,7 @@ func TestRequestsAreRead(t *testing.T) {
 	for name, c := range map[string]struct {
 		in     string
 		want   Framing
-		fields string // what is left of them
+		fields string // the fields that remain
 	}{
 		"no body": {"GET / HTTP/1.1\r\n" + host + "\r\n", Framing{}, ""},
 		"a length": {"POST / HTTP/1.1\r\n" + host + "Content-Length: 3\r\n\r\n",
@@ -214,8 +214,8 @@ func TestTargetForms(t *testing.T) {
 	}
 }
 
-// RFC 9112 §3.2.2: who reads a target with an authority ignores Host, and replaces it in what is sent on. Clients of
-// forward proxies leave out the port in one of the two (JDK 17, https-proxy-agent 5) or name another host (curl -x P -H
+// RFC 9112 §3.2.2: a recipient of a target with an authority ignores Host, and replaces it when it forwards. Clients of
+// forward proxies omit the port in one of the two (JDK 17, https-proxy-agent 5) or name another host (curl -x P -H
 // 'Host: other').
 func TestTargetDecidesOverHost(t *testing.T) {
 	for name, c := range map[string]struct{ in, authority, line string }{
@@ -339,7 +339,7 @@ func TestResponses(t *testing.T) {
 	}
 }
 
-// What a server writes loosely is sent on in the canonical form.
+// A lenient response of a server is forwarded in the canonical form.
 func TestResponsesAreSentOnInCanonicalForm(t *testing.T) {
 	const in = "HTTP/1.1 200 OK\r\nX-A : 1\r\nX-B\t:\t2 \r\nContent-Length : 002\r\n\r\n"
 	h := &message.Head{}
@@ -423,7 +423,7 @@ func TestChunks(t *testing.T) {
 	}
 }
 
-// chunks decodes in, which arrives step bytes at a time.
+// chunks decodes in, which arrives in steps of step bytes.
 func chunks(in string, step int) (out string, err error) { return decode(Chunks{}, in, step) }
 
 func decode(c Chunks, in string, step int) (out string, err error) {
@@ -476,7 +476,7 @@ func TestParseAndWriteAllocateNothing(t *testing.T) {
 	}
 }
 
-// FuzzRequest compares with net/http: what we accept, it must accept and frame alike, and what we write must read as
+// FuzzRequest compares with net/http. It must accept what we accept, and frame it alike. What we write must read as
 // what we read.
 func FuzzRequest(f *testing.F) {
 	f.Add("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -516,7 +516,7 @@ func FuzzRequest(f *testing.F) {
 func compare(t *testing.T, head string, f Framing) {
 	r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(head + "\r\n\r\n")))
 	if err != nil {
-		// net/http parses the target as a URL and knows fewer methods of writing it; framing is what must agree.
+		// net/http parses the target as a URL and knows fewer methods. Only the framing must agree.
 		if strings.Contains(err.Error(), "parse") || strings.Contains(err.Error(), "invalid URI") ||
 			errors.Is(err, io.ErrUnexpectedEOF) ||
 			strings.Contains(err.Error(), "malformed Host") {
@@ -532,7 +532,7 @@ func compare(t *testing.T, head string, f Framing) {
 	}
 }
 
-// FuzzChunks compares with net/http's decoder: what we take for a whole body, it must take for the same.
+// FuzzChunks compares with net/http's decoder: a complete body for us must be the same body for net/http.
 func FuzzChunks(f *testing.F) {
 	f.Add("3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n")
 	f.Add("A \r\n0123456789\r\n0\r\n")
@@ -552,7 +552,7 @@ func FuzzChunks(f *testing.F) {
 	})
 }
 
-// FuzzResponse: what is accepted and written again must read the same.
+// FuzzResponse: an accepted response that is written again must read the same.
 func FuzzResponse(f *testing.F) {
 	f.Add("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\n", "GET")
 	f.Add("HTTP/1.0 304\r\nX: y\r\n\r\n", "HEAD")

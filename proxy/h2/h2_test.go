@@ -94,7 +94,7 @@ func TestRequestLists(t *testing.T) {
 	}
 }
 
-// Routes, policy and metrics see the same authority as the application.
+// Routes, policy and metrics must use the same authority as the application.
 func TestAuthorityGoesBeforeHost(t *testing.T) {
 	for name, c := range map[string]struct {
 		authority, host, want string
@@ -128,7 +128,7 @@ func TestCookieCrumbsAreJoined(t *testing.T) {
 	}
 }
 
-// There are parsers that read a leading zero as octal: one spelling goes on.
+// Some parsers read a leading zero as octal, so only one spelling is forwarded.
 func TestContentLengthIsNormalized(t *testing.T) {
 	for in, want := range map[string]string{"002": "2", "010": "10", "0": "0", "00": "0", "12": "12"} {
 		for _, k := range []Kind{Request, Response} {
@@ -169,7 +169,7 @@ func TestResponseAndTrailerLists(t *testing.T) {
 	}
 }
 
-// FuzzNoSmuggling: a request list that is accepted, written as HTTP/1, must read as one request with the same parts.
+// FuzzNoSmuggling: an accepted request list, written as HTTP/1, must read as one request with the same parts.
 func FuzzNoSmuggling(f *testing.F) {
 	f.Add("GET", "http", "a", "/", "x", "y")
 	f.Add("POST", "http", "a:80", "/?q#", "content-length", "3")
@@ -194,7 +194,7 @@ func FuzzNoSmuggling(f *testing.F) {
 		got, err := h1.ParseRequest(wire, back)
 		if err != nil {
 			if e, ok := err.(*h1.Error); ok && (e == h1.ErrExpectation || e == h1.ErrMethod) {
-				return // an expectation that nobody knows is refused at the next hop, with a status
+				return // the next hop refuses an unknown expectation with a status
 			}
 			t.Fatalf("%v\n%q", err, wire)
 		}
@@ -204,7 +204,7 @@ func FuzzNoSmuggling(f *testing.F) {
 	})
 }
 
-// Servers that merge trailers into the head must not learn a host, a credential or an identity from them.
+// Servers that merge trailers into the head must not get a host, a credential or an identity from them.
 func TestTrailersDoNotRouteOrAuthorize(t *testing.T) {
 	h, _, reason := read(t, Trailers, "host", "b", "authorization", "x", "l5d-client-id", "x", "l5d_client_id", "x",
 		"grpc-status", "0")

@@ -108,7 +108,7 @@ func TestTooLargeKeepsTheTablesInStep(t *testing.T) {
 	}
 }
 
-// A bomb refers to one large entry again and again; the limits must hold memory and work down.
+// A bomb refers to one large entry many times. The limits must bound memory and work.
 func TestBombIsBounded(t *testing.T) {
 	var buf bytes.Buffer
 	_ = hpack.NewEncoder(&buf).WriteField(hpack.HeaderField{Name: "x", Value: strings.Repeat("v", 3900)})
@@ -152,7 +152,7 @@ func (discard) Field(_, _ message.Span) {}
 
 func (discard) Wants([]byte) bool { return false }
 
-// FuzzDecode compares with the reference: the same list, or an error from both, but for what we refuse knowingly.
+// FuzzDecode compares with the reference: the same list, or an error from both, except for what we refuse on purpose.
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte{0x82, 0x86, 0x84, 0x41, 0x8c, 0xf1, 0xe3, 0xc2, 0xe5, 0xf2, 0x3a, 0x6b, 0xa0, 0xab, 0x90, 0xf4, 0xff})
 	f.Add([]byte{0x82, 0x86, 0x8c, 0x30})
@@ -182,8 +182,8 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// FuzzEncode sends lists through both decoders, over several blocks so that the tables fill, and changes the table's
-// size in between.
+// FuzzEncode sends lists through both decoders. It sends several blocks, so that the tables fill, and changes the
+// table's size between them.
 func FuzzEncode(f *testing.F) {
 	f.Add(uint64(1), uint16(4096))
 	f.Add(uint64(7), uint16(100))

@@ -14,7 +14,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// handler hands on what the pool tells it. Resume returns when the test has taken and served the connection.
+// handler passes the pool's calls to the test. Resume returns when the test has taken and served the connection.
 type handler struct {
 	resumed chan *idle.Owner
 	served  chan struct{}
@@ -71,19 +71,19 @@ func TestConnectionResumesWithItsBytesAndItsAddresses(t *testing.T) {
 	server.OnEnd(func() { ends <- "first" })
 	server.OnEnd(func() { ends <- "second" })
 	var h *handler
-	for range 3 { // it may become idle again and again
+	for range 3 { // it may become idle any number of times
 		next := newHandler()
 		if err := pool.Add(server, next); err != nil {
 			t.Fatal(err)
 		}
-		if h != nil { // it moved back into the pool, so that the end of Resume does not end it
+		if h != nil { // it is in the pool again, so the return of Resume does not end it
 			close(h.served)
 		}
 		h = next
 		if got := pool.Len(); got != 1 {
 			t.Errorf("%d connections in the pool, want 1", got)
 		}
-		server.End() // nothing, for the pool has it
+		server.End() // no effect, because the pool has it
 		if _, err := client.Write([]byte("hello")); err != nil {
 			t.Fatal(err)
 		}

@@ -13,7 +13,7 @@ func id(name string) mesh.ID {
 	return mesh.ID{TrustDomain: "cluster.local", Namespace: "shop", ServiceAccount: name}
 }
 
-// run asks for requests of the clients, each at its own rate, for a time, and returns how many each was let.
+// run takes requests for the clients, each at its own rate, for a time. It returns how many each was allowed.
 func run(l *Limiter, length time.Duration, perSecond map[mesh.ID]int) map[mesh.ID]int {
 	got := map[mesh.ID]int{}
 	for now := time.Duration(0); now < length; now += time.Millisecond {
@@ -38,8 +38,8 @@ func TestRates(t *testing.T) {
 	override := []mesh.RateOverride{{Identities: []mesh.ID{b}, PerSecond: 50}, {Identities: []mesh.ID{b}, PerSecond: 1}}
 	for name, tc := range map[string]struct {
 		limit mesh.RateLimit
-		ask   map[mesh.ID]int // a second, for 10 s
-		want  map[mesh.ID]int // a second's worth at once, then the rate
+		ask   map[mesh.ID]int // per second, for 10 s
+		want  map[mesh.ID]int // one second's requests at once, then the rate
 	}{
 		"no bounds":            {mesh.RateLimit{}, map[mesh.ID]int{a: 2000}, map[mesh.ID]int{a: 20000}},
 		"total":                {mesh.RateLimit{Total: 10}, map[mesh.ID]int{a: 1000}, map[mesh.ID]int{a: 110}},
@@ -121,8 +121,8 @@ func BenchmarkTake(b *testing.B) {
 	}
 }
 
-// Requests of several connections are timed when their heads come and counted when it is their turn, so time goes back
-// and forth.
+// Requests of several connections get their time when their heads arrive, and are counted later. So times go back and
+// forth.
 func TestTimesOutOfOrder(t *testing.T) {
 	a := id("a")
 	for name, l := range map[string]mesh.RateLimit{
@@ -147,7 +147,7 @@ func TestBuckets(t *testing.T) {
 		t.Error("a key that nobody used has no full bucket")
 	}
 	for range 3 {
-		b.Open(1, rate, 0).Take(0) // the third does not fit
+		b.Open(1, rate, 0).Take(0) // the third key does not fit
 	}
 	for now, want := range map[time.Duration]time.Duration{0: 2 * time.Second, time.Second: time.Second,
 		2 * time.Second: 0} {

@@ -18,13 +18,13 @@ import (
 	"time"
 )
 
-// collector is a Receiver that keeps what it gets and takes odd portions of it.
+// collector is a Receiver that stores what it receives and takes odd portions of it.
 type collector struct {
 	got    bytes.Buffer
-	want   int // how much will come in all
+	want   int // total number of bytes that will arrive
 	pauses int
 	calls  int
-	drain  chan struct{} // told after every call
+	drain  chan struct{} // has a token after every call
 }
 
 func (c *collector) Receive(in []byte) (int, error) {
@@ -77,7 +77,7 @@ func TestPumpDeliversEverythingUpToTheEnd(t *testing.T) {
 	}
 }
 
-// The FIN may be queued together with the last data: there is no further edge to wake up for, so TCP_INQ must tell.
+// The FIN may be queued together with the last data. No further edge follows, so TCP_INQ must show the FIN.
 func TestPumpSeesTheEndThatCameWithTheData(t *testing.T) {
 	a, b := pair(t, false)
 	if _, err := a.Write([]byte("last words")); err != nil {
@@ -214,7 +214,7 @@ func configs(t *testing.T) (server, client *tls.Config) {
 		}
 }
 
-// A header that announces more than a record may hold must not make anyone wait for it.
+// A header that announces a record that is too long must not make anyone wait for the record.
 func TestRecordThatIsTooLongEndsTheConnection(t *testing.T) {
 	a, b := pair(t, true)
 	done := make(chan error, 1)
@@ -232,7 +232,7 @@ func TestRecordThatIsTooLongEndsTheConnection(t *testing.T) {
 	}
 }
 
-// reluctant is a Receiver that waits for more, whatever comes.
+// reluctant is a Receiver that always waits for more.
 type reluctant chan struct{}
 
 func (r reluctant) Receive([]byte) (int, error) {
@@ -240,7 +240,7 @@ func (r reluctant) Receive([]byte) (int, error) {
 	return 0, nil
 }
 
-// A peer that begins a message and falls silent must not take a large buffer with it.
+// A peer that begins a message and falls silent must not occupy a large buffer.
 func TestAByteThatWaitsForMoreTakesLittle(t *testing.T) {
 	a, b := pair(t, false)
 	r := make(reluctant, 10)
@@ -249,7 +249,7 @@ func TestAByteThatWaitsForMoreTakesLittle(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- b.Pump(r, nil) }()
 		if <-r; want == "GE" {
-			<-r // what was there before, then with what came
+			<-r // the bytes before, then those with the new ones
 		}
 		_ = b.SetReadDeadline(time.Unix(1, 0))
 		if err := <-done; !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -270,8 +270,8 @@ func (w *needMore) Receive(in []byte) (int, error) {
 	return len(in), ErrMore
 }
 
-// A reset behind the last bytes does not show in TCP_INQ and causes no further edge, but a receiver that waits for more
-// must notice it.
+// A reset after the last bytes does not show in TCP_INQ and causes no further edge. A receiver that waits for more must
+// still notice it.
 func TestPumpSeesTheResetThatCameWithTheData(t *testing.T) {
 	for range 20 {
 		a, b := pair(t, false)

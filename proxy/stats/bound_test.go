@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// fixedBytes and fixedSeries are what a scrape has beside label sets: help, the process and what counts where there was
-// no room.
+// fixedBytes and fixedSeries are the size of a scrape without label sets: help, the process, and the counts without
+// room.
 const (
 	fixedSeries = 1500
 	fixedBytes  = 512 << 10
@@ -30,8 +30,8 @@ func (r *Registry) checkBound(t *testing.T) string {
 	return got
 }
 
-// TestFloodsAreBounded makes many values of each label that somebody outside the proxy chooses, as docs/metrics.md
-// lists them, beside a label set in use that is all the same counted right.
+// TestFloodsAreBounded makes many values of each label that outsiders choose, as docs/metrics.md lists them. A label
+// set that is in use must still be counted correctly.
 func TestFloodsAreBounded(t *testing.T) {
 	const values = 10_000
 	inbound := func(name string) func(int) Labels {
@@ -160,7 +160,7 @@ func client(i int) Labels {
 	return Labels(`direction="inbound"`).With("client_id", fmt.Sprintf("%060d", i))
 }
 
-// flood lets new clients come until no more have room.
+// flood adds new clients until no more have room.
 func flood(r *Registry, from, n int) {
 	for i := range n {
 		answered(r, client(from+i), Outcome{Status: 200, GRPC: NotGRPC})
@@ -187,7 +187,7 @@ func TestOldestIdleLabelSetGoesFirst(t *testing.T) {
 	}
 }
 
-// A label set that somebody holds comes back with what it had counted: no sooner than it changes.
+// A label set with a holder is shown again with its earlier counts, but only when it changes.
 func TestHeldLabelSetIsHiddenWhileIdle(t *testing.T) {
 	r := NewRegistry()
 	h, release := r.HTTP(client(0))
@@ -226,7 +226,7 @@ func TestOpenConnectionsKeepTheirSeries(t *testing.T) {
 	}
 }
 
-// Without anything idle, what is new counts together, and those who were there before go on.
+// If nothing is idle, new label sets are counted together, and earlier ones stay.
 func TestLabelSetsWithoutRoomAreCountedTogether(t *testing.T) {
 	const clients = 5000
 	r := NewRegistry()
@@ -277,11 +277,11 @@ func TestInboundFloodLeavesOutboundAlone(t *testing.T) {
 	}
 }
 
-// An outcome without room is counted, without its status.
+// An outcome without room is counted, but without its status.
 func TestOutcomeWithoutRoomIsCounted(t *testing.T) {
 	r := NewRegistry()
 	var open []*HTTP
-	for i := range 2000 { // held, and in use more than once
+	for i := range 2000 { // with a holder, and in use more than once
 		for range 2 {
 			h, _ := r.HTTP(client(i))
 			h.Request()

@@ -123,7 +123,7 @@ func TestExpositionIsWhatPrometheusReads(t *testing.T) {
 		t.Errorf("label came back as %q", got)
 	}
 	for name := range families {
-		lookup(name) // panics if it is not documented
+		lookup(name) // panics if it has no documentation
 	}
 }
 

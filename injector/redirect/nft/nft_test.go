@@ -19,7 +19,7 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// config is what the tests capture. The port 9100 and the network behind the peer's second address are excepted.
+// config is the tests' configuration. It excepts port 9100 and the network of the peer's second address.
 func config() mesh.CaptureConfig {
 	return mesh.CaptureConfig{
 		OutboundPort: mesh.OutboundPort, InboundPort: mesh.InboundPort, ProxyUID: mesh.ProxyUID,
@@ -29,8 +29,8 @@ func config() mesh.CaptureConfig {
 	}
 }
 
-// TestCapture programs a pod's namespace and follows connections to where they arrive: who accepts them, and which
-// destination the kernel remembers.
+// TestCapture programs a pod's namespace and checks where connections arrive: who accepts them, and which destination
+// the kernel remembers.
 func TestCapture(t *testing.T) {
 	pod, peer := netns.Pair(t)
 	pod.Do(t, func() error {
@@ -62,7 +62,7 @@ func TestCapture(t *testing.T) {
 		from   *netns.Namespace
 		as     func(func() error) error
 		to     []string
-		source []string // nil: any
+		source []string // nil means any
 		want   string
 	}{
 		{"the application's connection goes to the proxy", pod, plainly, []string{"10.88.1.1:80", "[fd88:1::1]:80"}, nil,
@@ -138,8 +138,8 @@ func TestApplyAgainReplaces(t *testing.T) {
 	})
 }
 
-// TestApplyWithoutLocality: a kernel that cannot tell the pod's addresses from others still captures, and the report
-// says so.
+// TestApplyWithoutLocality: a kernel that cannot distinguish the pod's addresses from others still captures, and the
+// report says so.
 func TestApplyWithoutLocality(t *testing.T) {
 	kernel := func(lacks func(redirect.Rule) bool) func(family, []redirect.Rule) error {
 		return func(_ family, rules []redirect.Rule) error {
@@ -201,7 +201,7 @@ func TestProbe(t *testing.T) {
 	})
 }
 
-// TestCaptureProves asks for the whole: rules of both families and a proof of each.
+// TestCaptureProves checks the whole: rules of both families and a proof of each.
 func TestCaptureProves(t *testing.T) {
 	pod, _ := netns.Pair(t)
 	pod.Do(t, func() error {
@@ -246,7 +246,7 @@ func TestProbeWithoutRoute(t *testing.T) {
 func TestApplyWithoutCapability(t *testing.T) {
 	pod := netns.New(t)
 	pod.Do(t, func() error {
-		// The thread ends with the namespace, so nothing is given back.
+		// The thread ends with the namespace, so nothing is restored.
 		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 		var none [2]unix.CapUserData
 		if err := unix.Capset(&header, &none[0]); err != nil {
@@ -276,7 +276,7 @@ func serve(t *testing.T, n *netns.Namespace, where, addr string, port uint16, ac
 	})
 }
 
-// connect opens a connection and waits until the far side closed it.
+// connect opens a connection and waits until the far side has closed it.
 func connect(to netip.AddrPort, source string) error {
 	dialer := net.Dialer{Timeout: 3 * time.Second}
 	if source != "" {
@@ -291,8 +291,7 @@ func connect(to netip.AddrPort, source string) error {
 	return err
 }
 
-// asUser runs f with the file system user of the thread set, which is the user that the kernel records for a new
-// socket.
+// asUser runs f with another file system user of the thread. The kernel records that user for a new socket.
 func asUser(uid int, f func() error) error {
 	if err := unix.Setfsuid(uid); err != nil {
 		return err
