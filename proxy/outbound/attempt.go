@@ -45,7 +45,7 @@ func (r *request) pickEndpoint(now time.Duration) bool {
 		ep   *endpoint
 		ok   bool
 	)
-	if r.last == nil {
+	if r.lastEndpoint == nil {
 		slot, ep, ok = pool.Pick(now)
 	} else {
 		slot, ep, ok = pool.PickOther(now, r.slot)
@@ -67,8 +67,8 @@ func (r *request) pickEndpoint(now time.Duration) bool {
 	if a := r.rule.metrics().actual; a != nil {
 		a.Request()
 	}
-	if r.last != ep {
-		r.last = ep
+	if r.lastEndpoint != ep {
+		r.lastEndpoint = ep
 		ep.http().Request()
 	}
 	return true
@@ -138,9 +138,9 @@ func (r *request) outcome(x *exchange.Exchange) stats.Outcome {
 	if r.rule != nil && len(r.rule.Classes) > 0 && !r.grpc && !x.Fault.Is() {
 		out.Failure = route.Failure(r.rule.Classes, out.Status)
 	}
-	if r.ownReason != "" {
-		out.Error = r.ownReason
-		out.Failure = out.Failure || r.ownReason == errorInjected
+	if r.refusedReason != "" {
+		out.Error = r.refusedReason
+		out.Failure = out.Failure || r.refusedReason == errorInjected
 	}
 	return out
 }
@@ -148,7 +148,7 @@ func (r *request) outcome(x *exchange.Exchange) stats.Outcome {
 // status returns how the request ended, as the metrics of routes have it.
 func (r *request) status(x *exchange.Exchange, result stats.Outcome) stats.RouteStatus {
 	reason := ""
-	if r.ownReason == errorInjected {
+	if r.refusedReason == errorInjected {
 		reason = errorInjected
 	}
 	switch {

@@ -19,7 +19,7 @@ func TestWhoNoticesThatAPeerIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	o, _ := newSide(t)
+	o, _ := newOutbound(t)
 	s := newService(o.env, o.engine)
 	ep := s.newEndpoint(mesh.Endpoint{Addr: netip.MustParseAddrPort(l.Addr().String())}, "")
 	defer ep.close()

@@ -24,8 +24,8 @@ func (s *source) Watch(mesh.Target) *latest.Cell[*mesh.Outbound] { return &s.cel
 func (s *source) Unwatch(mesh.Target)                            {}
 func (s *source) Inbound() *latest.Cell[*mesh.Inbound]           { return &s.inbound }
 
-// newSide makes an outbound side whose engine does not run.
-func newSide(t testing.TB) (*Outbound, *source) {
+// newOutbound makes an Outbound whose engine does not run.
+func newOutbound(t testing.TB) (*Outbound, *source) {
 	t.Helper()
 	pool, err := idle.New()
 	if err != nil {

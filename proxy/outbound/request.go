@@ -19,20 +19,21 @@ type request struct {
 	grpc  bool
 	// rule is the rule that the request matches, backend the rule's backend that it goes to; nil before that is known, and
 	// where the proxy responds itself. They stay, even if the target's routes change meanwhile.
-	rule      *boundRule
-	backend   *backend
-	acquired  *service  // the backend's, if it is not the target's own
-	ownReason string    // why a rule made the proxy respond itself; "" if none did
-	endpoint  *endpoint // of the attempt in flight
-	slot      balance.Slot
-	retryState
-	queueState
-	// callerDeadline says that the caller's deadline bounds the request: it is earlier than any timeout of the rule.
+	rule          *boundRule
+	backend       *backend
+	acquired      *service // the backend's, if it is not the target's own
+	refusedReason string   // why the rule made the proxy refuse the request; "" if it did not
+
+	// callerDeadline says that the caller's deadline bounds the request, or has passed; otherwise the rule's timeouts do.
 	callerDeadline bool
-	delayDrawn     bool // whether a delay is injected was decided
+	delayDrawn     bool // the draw for an injected delay was made
 	mirrored       bool // the copies were sent, or there are none
-	// last is the endpoint of the last attempt, which the request is counted for.
-	last *endpoint
+
+	queueState
+	endpoint     *endpoint // of the attempt in flight
+	lastEndpoint *endpoint // of the last attempt; the request is counted for it
+	slot         balance.Slot
+	retryState
 }
 
 func requestOf(x *exchange.Exchange) *request {
@@ -233,11 +234,11 @@ func (o *Outbound) End(x *exchange.Exchange) {
 		r.endLastAttempt(x, result, now)
 	}
 	counters := t.http
-	if r.last != nil {
-		counters = r.last.http
+	if r.lastEndpoint != nil {
+		counters = r.lastEndpoint.http
 	}
 	h := counters()
-	if r.last == nil {
+	if r.lastEndpoint == nil {
 		h.Request()
 	}
 	latency := response.Latency(x)
@@ -260,7 +261,7 @@ func (o *Outbound) End(x *exchange.Exchange) {
 
 // refuseRequest responds to a request that a rule refuses, and counts it under the rule's reason.
 func (o *Outbound) refuseRequest(x *exchange.Exchange, r *request, t *target, refused *ruleResponse) forward.Action {
-	r.ownReason = refused.reason
+	r.refusedReason = refused.reason
 	o.env.Stats.RequestFailed(stats.Outbound, refused.reason, "")
 	e := refused.Error
 	e.GRPC, e.Detailed, e.Object = r.grpc, true, t.object(r)

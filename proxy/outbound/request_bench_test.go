@@ -56,7 +56,7 @@ func BenchmarkOutboundHandler(b *testing.B) {
 }
 
 func benchmarkHandler(b *testing.B, value mesh.Outbound) {
-	o, source := newSide(b)
+	o, source := newOutbound(b)
 	key := mesh.Target{Addr: netip.MustParseAddrPort("10.96.0.1:80")}
 	source.cell.Store(&value)
 	t, release, _ := o.targets.get(key)

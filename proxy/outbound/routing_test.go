@@ -45,7 +45,7 @@ func take(t *testing.T, tg *target, s *source, v *mesh.Outbound) *routing {
 
 // TestBudgetsOutliveRoutes changes the routes: that must not fill a budget again.
 func TestBudgetsOutliveRoutes(t *testing.T) {
-	o, source := newSide(t)
+	o, source := newOutbound(t)
 	tg, release, _ := o.targets.get(shopTarget)
 	defer release()
 	value := func(ratio float64, retries uint32) *mesh.Outbound {
@@ -65,7 +65,7 @@ func TestBudgetsOutliveRoutes(t *testing.T) {
 }
 
 func TestServicesOutliveTheirRules(t *testing.T) {
-	o, source := newSide(t)
+	o, source := newOutbound(t)
 	tg, release, _ := o.targets.get(shopTarget)
 	defer release()
 	value := func(weight uint32, addrs ...string) *mesh.Outbound {
@@ -88,7 +88,7 @@ func TestServicesOutliveTheirRules(t *testing.T) {
 
 // TestARequestKeepsItsBackend takes a backend away from a request that has chosen it and waits.
 func TestARequestKeepsItsBackend(t *testing.T) {
-	o, source := newSide(t)
+	o, source := newOutbound(t)
 	tg, release, _ := o.targets.get(shopTarget)
 	defer release()
 	late := toA("/", 1)

@@ -29,7 +29,7 @@ func thousands(n int) []mesh.Endpoint {
 // BenchmarkCrowd is what a Service of ten thousand endpoints costs beyond decoding it: when it is heard
 // of, and when one of them goes or comes. docs/scale.md has the figures.
 func BenchmarkCrowd(b *testing.B) {
-	o, _ := newSide(b)
+	o, _ := newOutbound(b)
 	all := thousands(10_000)
 	b.Run("heard of", func(b *testing.B) {
 		b.ReportAllocs()
