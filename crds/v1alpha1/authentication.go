@@ -2,7 +2,7 @@ package v1alpha1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// MeshTLSAuthentication is met by a client whose certificate names one of the identities.
+// MeshTLSAuthentication accepts a client whose certificate has one of the identities.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -16,11 +16,12 @@ type MeshTLSAuthentication struct {
 	Status            Status                    `json:"status,omitempty"`
 }
 
-// MeshTLSAuthenticationSpec is what a MeshTLSAuthentication says. Exactly one of its fields is set.
+// MeshTLSAuthenticationSpec is the spec of a MeshTLSAuthentication. Exactly one of its fields is set.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.identities) != has(self.identityRefs)",message="want either identities or identityRefs, and not both; make two MeshTLSAuthentications and an AuthorizationPolicy for each"
 type MeshTLSAuthenticationSpec struct {
-	// Identities in any of the three spellings, "*" for all, or with "*" in the place of a first part.
+	// Identities are identities in any of the three spellings. "*" means all; "*" may also replace the first part of a
+	// name.
 	//
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=1024
@@ -33,8 +34,8 @@ type MeshTLSAuthenticationSpec struct {
 	IdentityRefs []IdentityRef `json:"identityRefs,omitempty"`
 }
 
-// IdentityRef names a ServiceAccount, or a Namespace for all that are in it. Without Name it is all of the kind in
-// Namespace, "" being the namespace of the object that holds the IdentityRef.
+// IdentityRef names a ServiceAccount, or a Namespace for all its ServiceAccounts. Without Name it means all
+// ServiceAccounts of Namespace. Namespace "" is that of the object with the IdentityRef.
 //
 // +kubebuilder:validation:XValidation:rule="self.kind in ['ServiceAccount', 'Namespace'] && (!has(self.group) || size(self.group) == 0 || self.group == 'core')",message="want kind ServiceAccount or Namespace of the core group: an identity is a ServiceAccount's"
 // +kubebuilder:validation:XValidation:rule="self.kind != 'Namespace' || has(self.name)",message="a Namespace is referred to by name: add name"
@@ -53,7 +54,7 @@ type IdentityRef struct {
 	Namespace string `json:"namespace,omitempty"`
 }
 
-// MeshTLSAuthenticationList is what the API server answers to a list.
+// MeshTLSAuthenticationList is the API server's response to a list request.
 //
 // +kubebuilder:object:root=true
 type MeshTLSAuthenticationList struct {
@@ -62,7 +63,7 @@ type MeshTLSAuthenticationList struct {
 	Items           []MeshTLSAuthentication `json:"items"`
 }
 
-// NetworkAuthentication is met by a client whose address is in one of the networks.
+// NetworkAuthentication accepts a client whose address is in one of the networks.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -76,14 +77,14 @@ type NetworkAuthentication struct {
 	Status            Status                    `json:"status,omitempty"`
 }
 
-// NetworkAuthenticationSpec is what a NetworkAuthentication says.
+// NetworkAuthenticationSpec is the spec of a NetworkAuthentication.
 type NetworkAuthenticationSpec struct {
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=256
 	Networks []Network `json:"networks"`
 }
 
-// NetworkAuthenticationList is what the API server answers to a list.
+// NetworkAuthenticationList is the API server's response to a list request.
 //
 // +kubebuilder:object:root=true
 type NetworkAuthenticationList struct {

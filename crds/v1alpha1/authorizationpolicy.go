@@ -2,8 +2,8 @@ package v1alpha1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// AuthorizationPolicy lets the clients in to its target that meet all of the authentications. Several policies on one
-// target each let in their own.
+// AuthorizationPolicy allows the clients that meet all its authentications to use its target. If several policies have
+// one target, each allows its own clients.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -19,14 +19,14 @@ type AuthorizationPolicy struct {
 	Status            Status                  `json:"status,omitempty"`
 }
 
-// AuthorizationPolicySpec is what an AuthorizationPolicy says.
+// AuthorizationPolicySpec is the spec of an AuthorizationPolicy.
 type AuthorizationPolicySpec struct {
 	// TargetRef is a Server, an HTTPRoute or a GRPCRoute of the policy's namespace, or that Namespace itself.
 	//
 	// +kubebuilder:validation:XValidation:rule="(has(self.group) ? self.group : '') + '/' + self.kind in ['policy.linkerd.io/Server', '/Namespace', 'core/Namespace', 'policy.linkerd.io/HTTPRoute', 'gateway.networking.k8s.io/HTTPRoute', 'gateway.networking.k8s.io/GRPCRoute']",message="want kind Server or HTTPRoute of group policy.linkerd.io, HTTPRoute or GRPCRoute of group gateway.networking.k8s.io, or Namespace of the core group"
 	TargetRef LocalRef `json:"targetRef"`
-	// RequiredAuthenticationRefs are a MeshTLSAuthentication or a ServiceAccount, and a NetworkAuthentication. None lets
-	// everybody in.
+	// RequiredAuthenticationRefs are a MeshTLSAuthentication or a ServiceAccount, and a NetworkAuthentication. An empty
+	// list allows all clients.
 	//
 	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:items:XValidation:rule="(has(self.group) ? self.group : '') + '/' + self.kind in ['policy.linkerd.io/MeshTLSAuthentication', 'policy.linkerd.io/NetworkAuthentication', '/ServiceAccount', 'core/ServiceAccount']",message="want kind MeshTLSAuthentication or NetworkAuthentication of group policy.linkerd.io, or ServiceAccount of the core group"
@@ -35,7 +35,7 @@ type AuthorizationPolicySpec struct {
 	RequiredAuthenticationRefs []ObjectRef `json:"requiredAuthenticationRefs"`
 }
 
-// AuthorizationPolicyList is what the API server answers to a list.
+// AuthorizationPolicyList is the API server's response to a list request.
 //
 // +kubebuilder:object:root=true
 type AuthorizationPolicyList struct {

@@ -1,11 +1,12 @@
-// Package v1alpha1 owns the Go shape of the kinds that the mesh adds to Kubernetes: linkerd.io ServiceProfile, and of
-// policy.linkerd.io Server, ServerAuthorization, AuthorizationPolicy, MeshTLSAuthentication, NetworkAuthentication,
-// HTTPLocalRateLimitPolicy and HTTPRoute. It holds data alone: it must not import client-go, nor any other package of
-// the mesh.
+// Package v1alpha1 holds the Go types of the kinds that the mesh adds to Kubernetes.
 //
-// One idea: a kind has one shape. Its versions differ in what they lack, never in what a field means, so the newest
-// reads them all, and the package's name is the oldest of them. The comments that begin with +kubebuilder are the rules
-// of admission; `go generate ./crds` writes the CustomResourceDefinitions from them.
+// It owns linkerd.io ServiceProfile, and of policy.linkerd.io Server, ServerAuthorization, AuthorizationPolicy,
+// MeshTLSAuthentication, NetworkAuthentication, HTTPLocalRateLimitPolicy and HTTPRoute. It has only data: it must not
+// import client-go, nor any other package of the mesh.
+//
+// The one idea: a kind has one Go type. Its versions differ in the fields that they have, never in the meaning of a
+// field. So the newest version reads them all, and the package has the name of the oldest. The comments that begin with
+// +kubebuilder are the rules of admission; `go generate ./crds` writes the CustomResourceDefinitions from them.
 //
 // +kubebuilder:object:generate=true
 // +groupName=policy.linkerd.io

@@ -5,9 +5,9 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
-// HTTPRoute is the HTTPRoute of policy.linkerd.io: that of the Gateway API under another group, from the time when a
-// cluster could not be expected to have the Gateway API. Its schema takes what Linkerd's versions of the kind take, and
-// what the Gateway API has added since. A parent without group is in policy.linkerd.io, one without kind is a Server.
+// HTTPRoute is the HTTPRoute of policy.linkerd.io. It is the Gateway API's kind under another group, from a time when
+// many clusters lacked the Gateway API. Its schema accepts what Linkerd's versions of the kind accept, and what the
+// Gateway API has added since. A parent without group is in policy.linkerd.io, and one without kind is a Server.
 //
 // +kubebuilder:object:root=true
 type HTTPRoute struct {
@@ -17,7 +17,7 @@ type HTTPRoute struct {
 	Status            gatewayv1.HTTPRouteStatus `json:"status,omitempty"`
 }
 
-// HTTPRouteList is what the API server answers to a list.
+// HTTPRouteList is the API server's response to a list request.
 //
 // +kubebuilder:object:root=true
 type HTTPRouteList struct {

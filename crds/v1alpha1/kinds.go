@@ -8,14 +8,14 @@ const (
 	PolicyGroup  = "policy.linkerd.io"
 )
 
-// Kind is one kind of the mesh as the API server has it.
+// Kind is one kind of the mesh, as the API server serves it.
 type Kind struct {
 	Group, Name, Plural string
-	// Versions that are served, oldest first. The last one is stored, and the one to read and write.
+	// Versions are the served versions, oldest first. The last one is stored; use it to read and write.
 	Versions []string
 }
 
-// Kinds returns every kind, in the order of their plural names within a group.
+// Kinds returns all kinds, in the order of their plural names within a group.
 func Kinds() []Kind {
 	return []Kind{
 		{ProfileGroup, "ServiceProfile", "serviceprofiles", []string{"v1alpha1", "v1alpha2"}},

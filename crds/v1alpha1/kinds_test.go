@@ -9,7 +9,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Every kind is read from what a dynamic client delivers, and a field that it does not have is found.
+// Every kind can be read from the objects of a dynamic client, and an unknown field is found.
 func TestKindsAreReadFromUnstructured(t *testing.T) {
 	tests := map[string]struct {
 		manifest  string

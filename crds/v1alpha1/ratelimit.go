@@ -2,7 +2,7 @@ package v1alpha1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// HTTPLocalRateLimitPolicy bounds the requests that each proxy lets in to a Server.
+// HTTPLocalRateLimitPolicy bounds the requests to a Server that each proxy allows.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -20,7 +20,7 @@ type HTTPLocalRateLimitPolicy struct {
 	Status            HTTPLocalRateLimitPolicyStatus `json:"status,omitempty"`
 }
 
-// HTTPLocalRateLimitPolicySpec is what an HTTPLocalRateLimitPolicy says.
+// HTTPLocalRateLimitPolicySpec is the spec of an HTTPLocalRateLimitPolicy.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.total) || !has(self.identity) || self.identity.requestsPerSecond <= self.total.requestsPerSecond",fieldPath=".identity.requestsPerSecond",message="one client may not have more than total, which is for all clients together; lower identity or raise total"
 // +kubebuilder:validation:XValidation:rule="!has(self.total) || !has(self.overrides) || self.overrides.all(o, o.requestsPerSecond <= self.total.requestsPerSecond)",fieldPath=".overrides",message="one client may not have more than total, which is for all clients together; lower the override or raise total"
@@ -29,24 +29,24 @@ type HTTPLocalRateLimitPolicySpec struct {
 	//
 	// +kubebuilder:validation:XValidation:rule="self.kind == 'Server' && has(self.group) && self.group == 'policy.linkerd.io'",message="want group policy.linkerd.io and kind Server: requests are counted where they come in"
 	TargetRef LocalRef `json:"targetRef"`
-	// Total is for all clients together, Identity for each client on its own.
+	// Total applies to all clients together, and Identity to each client separately.
 	Total    *RateLimit `json:"total,omitempty"`
 	Identity *RateLimit `json:"identity,omitempty"`
-	// Overrides take the place of Identity for the clients that they name.
+	// Overrides replace Identity for the clients that they name.
 	//
 	// +kubebuilder:validation:MaxItems=256
 	Overrides []RateLimitOverride `json:"overrides,omitempty"`
 }
 
-// RateLimit is a bound.
+// RateLimit is a bound on the rate of requests.
 type RateLimit struct {
-	// RequestsPerSecond may be a fraction: 0.5 is one request in two seconds. Linkerd has whole numbers alone.
+	// RequestsPerSecond may be a fraction: 0.5 is one request in two seconds. Linkerd allows only whole numbers.
 	//
 	// +kubebuilder:validation:XValidation:rule="self > 0.0",message="want more than 0; to let nobody in, use an AuthorizationPolicy"
 	RequestsPerSecond float64 `json:"requestsPerSecond"`
 }
 
-// RateLimitOverride is the bound for each of some clients, which are ServiceAccounts.
+// RateLimitOverride is the bound for each of some clients. The clients are ServiceAccounts.
 type RateLimitOverride struct {
 	// +kubebuilder:validation:XValidation:rule="self > 0.0",message="want more than 0; to let nobody in, use an AuthorizationPolicy"
 	RequestsPerSecond float64 `json:"requestsPerSecond"`
@@ -56,7 +56,7 @@ type RateLimitOverride struct {
 	ClientRefs []ObjectRef `json:"clientRefs"`
 }
 
-// HTTPLocalRateLimitPolicyStatus repeats the target beside the conditions, as Linkerd does.
+// HTTPLocalRateLimitPolicyStatus repeats the target next to the conditions, as Linkerd does.
 type HTTPLocalRateLimitPolicyStatus struct {
 	// +listType=map
 	// +listMapKey=type
@@ -65,7 +65,7 @@ type HTTPLocalRateLimitPolicyStatus struct {
 	TargetRef LocalRef `json:"targetRef"`
 }
 
-// HTTPLocalRateLimitPolicyList is what the API server answers to a list.
+// HTTPLocalRateLimitPolicyList is the API server's response to a list request.
 //
 // +kubebuilder:object:root=true
 type HTTPLocalRateLimitPolicyList struct {

@@ -2,7 +2,7 @@ package v1alpha1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// LocalRef names an object in the namespace of the object that holds it.
+// LocalRef names an object in the namespace of the object with the LocalRef.
 type LocalRef struct {
 	// Group is "" for the core group, which may also be spelled "core".
 	//
@@ -16,7 +16,7 @@ type LocalRef struct {
 	Name string `json:"name"`
 }
 
-// ObjectRef names an object. Namespace "" is that of the object that holds the ObjectRef.
+// ObjectRef names an object. Namespace "" is that of the object with the ObjectRef.
 type ObjectRef struct {
 	// Group is "" for the core group, which may also be spelled "core".
 	//
@@ -32,7 +32,7 @@ type ObjectRef struct {
 	Namespace string `json:"namespace,omitempty"`
 }
 
-// Network is a network, or a single address, without the parts of it in Except.
+// Network is a network or a single address, without the parts in Except.
 //
 // +kubebuilder:validation:XValidation:rule="!isCIDR(self.cidr) || !has(self.except) || self.except.all(e, isCIDR(e) ? cidr(self.cidr).containsCIDR(e) : !isIP(e) || cidr(self.cidr).containsIP(e))",fieldPath=".except",message="each exception has to lie within cidr, for it takes a part of it away"
 // +kubebuilder:validation:XValidation:rule="!isCIDR(self.cidr) || !has(self.except) || !self.except.exists(e, isCIDR(e) && cidr(e).containsCIDR(self.cidr))",fieldPath=".except",message="an exception covers the whole of cidr, so that nothing is left; remove the network instead"
@@ -47,7 +47,7 @@ type Network struct {
 	Except []string `json:"except,omitempty"`
 }
 
-// Status is the status of every kind but the routes, which have one per parent.
+// Status is the status of all kinds except routes, which have one for each parent.
 type Status struct {
 	// +listType=map
 	// +listMapKey=type

@@ -5,7 +5,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
-// Server is one port of some pods of its namespace. A port that a Server selects is closed to whom nothing lets in.
+// Server is one port of some pods of its namespace. A port that a Server selects accepts only authorized clients.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -22,7 +22,7 @@ type Server struct {
 	Status            Status     `json:"status,omitempty"`
 }
 
-// ServerSpec is what a Server says. Exactly one of the selectors is set; an empty one selects everything in the
+// ServerSpec is the spec of a Server. Exactly one of the selectors is set. An empty selector selects everything in the
 // namespace.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.podSelector) != has(self.externalWorkloadSelector)",message="want either podSelector or externalWorkloadSelector, and not both; podSelector: {} selects every pod of the namespace"
@@ -37,14 +37,14 @@ type ServerSpec struct {
 	// +kubebuilder:default=unknown
 	// +kubebuilder:validation:Enum=unknown;HTTP/1;HTTP/2;gRPC;opaque;TLS
 	ProxyProtocol string `json:"proxyProtocol,omitempty"`
-	// AccessPolicy is what becomes of clients that nothing lets in: one of mesh.AccessPolicies; "" is deny.
+	// AccessPolicy applies to clients that no policy authorizes. It is one of mesh.AccessPolicies; "" means deny.
 	//
 	// +kubebuilder:default=deny
 	// +kubebuilder:validation:Enum=deny;all-unauthenticated;all-authenticated;cluster-unauthenticated;cluster-authenticated;audit
 	AccessPolicy string `json:"accessPolicy,omitempty"`
 }
 
-// What a Server may say of the protocol of its port. Only ProtocolUnknown has the first bytes looked at.
+// The protocols of a Server's port. Only with ProtocolUnknown the proxy detects the protocol from the first bytes.
 const (
 	ProtocolUnknown = "unknown"
 	ProtocolHTTP1   = "HTTP/1"
@@ -54,7 +54,7 @@ const (
 	ProtocolTLS     = "TLS"
 )
 
-// ServerList is what the API server answers to a list.
+// ServerList is the API server's response to a list request.
 //
 // +kubebuilder:object:root=true
 type ServerList struct {

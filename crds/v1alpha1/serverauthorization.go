@@ -2,7 +2,7 @@ package v1alpha1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// ServerAuthorization lets clients in to Servers of its namespace.
+// ServerAuthorization authorizes clients of Servers in its namespace.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -17,13 +17,13 @@ type ServerAuthorization struct {
 	Status            Status                  `json:"status,omitempty"`
 }
 
-// ServerAuthorizationSpec is what a ServerAuthorization says.
+// ServerAuthorizationSpec is the spec of a ServerAuthorization.
 type ServerAuthorizationSpec struct {
 	Server ServerSelection `json:"server"`
 	Client ClientSelection `json:"client"`
 }
 
-// ServerSelection has exactly one of its fields set.
+// ServerSelection selects Servers. Exactly one of its fields is set.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.name) != has(self.selector)",message="want either the name of a Server or a selector of Servers, and not both"
 type ServerSelection struct {
@@ -33,8 +33,8 @@ type ServerSelection struct {
 	Selector *metav1.LabelSelector `json:"selector,omitempty"`
 }
 
-// ClientSelection says who comes in: from Networks, if there are any, and either everybody (Unauthenticated) or who
-// proves what MeshTLS asks for.
+// ClientSelection selects the authorized clients. If Networks has entries, a client's address must be in one.
+// Unauthenticated allows all clients; otherwise a client must meet MeshTLS.
 //
 // +kubebuilder:validation:XValidation:rule="!(has(self.unauthenticated) && self.unauthenticated) || !has(self.meshTLS)",message="unauthenticated lets everybody in, so meshTLS would ask for nothing; remove one of the two"
 // +kubebuilder:validation:XValidation:rule="(has(self.unauthenticated) && self.unauthenticated) || has(self.meshTLS)",message="nobody is let in: add meshTLS with the clients that may come in, or unauthenticated: true for all"
@@ -45,7 +45,7 @@ type ClientSelection struct {
 	MeshTLS         *MeshTLSProof `json:"meshTLS,omitempty"`
 }
 
-// MeshTLSProof is what a client has to prove: nothing more than TLS, or to be one of Identities or ServiceAccounts.
+// MeshTLSProof is what a client must prove: only TLS, or one of Identities or ServiceAccounts.
 //
 // +kubebuilder:validation:XValidation:rule="!(has(self.unauthenticatedTLS) && self.unauthenticatedTLS) || !has(self.identities) && !has(self.serviceAccounts)",message="unauthenticatedTLS asks for no identity; remove it, or identities and serviceAccounts"
 // +kubebuilder:validation:XValidation:rule="(has(self.unauthenticatedTLS) && self.unauthenticatedTLS) || has(self.identities) && size(self.identities) > 0 || has(self.serviceAccounts) && size(self.serviceAccounts) > 0",message="nobody is let in: add identities or serviceAccounts; identities: ['*'] is every client with an identity"
@@ -69,7 +69,7 @@ type ServiceAccountRef struct {
 	Namespace string `json:"namespace,omitempty"`
 }
 
-// ServerAuthorizationList is what the API server answers to a list.
+// ServerAuthorizationList is the API server's response to a list request.
 //
 // +kubebuilder:object:root=true
 type ServerAuthorizationList struct {

@@ -5,9 +5,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// ServiceProfile says what the requests of one Service are and how they are tried. Its name is the Service's full name,
-// as in web.shop.svc.cluster.local. In the Service's namespace it holds for every client, elsewhere for the clients of
-// its own namespace, for whom it comes first.
+// ServiceProfile describes the requests of one Service and their retries. Its name is the Service's full name, such as
+// web.shop.svc.cluster.local. In the Service's namespace it applies to all clients. In another namespace it applies to
+// the clients there, and takes precedence.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -21,18 +21,18 @@ type ServiceProfile struct {
 	Status            Status             `json:"status,omitempty"`
 }
 
-// ServiceProfileSpec is what a ServiceProfile says.
+// ServiceProfileSpec is the spec of a ServiceProfile.
 type ServiceProfileSpec struct {
-	// Routes are tried in order; the first whose condition holds is taken.
+	// Routes are matched in order. The first whose condition holds applies.
 	//
 	// +kubebuilder:validation:MaxItems=1000
 	Routes      []RouteSpec  `json:"routes,omitempty"`
 	RetryBudget *RetryBudget `json:"retryBudget,omitempty"`
-	// DstOverrides share out what is sent to the Service.
+	// DstOverrides split the requests to the Service.
 	//
 	// +kubebuilder:validation:MaxItems=64
 	DstOverrides []WeightedDst `json:"dstOverrides,omitempty"`
-	// OpaquePorts are ports, and ranges of them, whose bytes are not looked at.
+	// OpaquePorts are ports and port ranges whose bytes the proxy does not read.
 	//
 	// +kubebuilder:validation:MaxItems=256
 	// +kubebuilder:validation:items:MaxLength=11
@@ -42,31 +42,31 @@ type ServiceProfileSpec struct {
 
 // RouteSpec is one kind of request.
 type RouteSpec struct {
-	// Name is the label by which metrics tell the route.
+	// Name is the label of the route in metrics.
 	//
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024
 	Name string `json:"name"`
 	// +kubebuilder:validation:XValidation:rule="has(self.method) || has(self.pathRegex) || has(self.all) || has(self.any) || has(self.not)",message="an empty condition holds for nothing: add method, pathRegex, all, any or not; pathRegex: '.*' holds for every request"
 	Condition *RequestMatch `json:"condition"`
-	// ResponseClasses are tried in order; a response that none of them holds for is a failure from 500 on.
+	// ResponseClasses are matched in order. A response that matches none of them is a failure from status 500 on.
 	//
 	// +kubebuilder:validation:MaxItems=32
 	ResponseClasses []ResponseClass `json:"responseClasses,omitempty"`
 	IsRetryable     bool            `json:"isRetryable,omitempty"`
-	// Timeout bounds the request with its retries; a Go duration.
+	// Timeout bounds the request including its retries. It is a Go duration.
 	//
 	// +kubebuilder:validation:MaxLength=64
 	// +kubebuilder:validation:XValidation:rule="self == '' || self.matches('^([0-9]+([.][0-9]*)?(ns|us|µs|ms|s|m|h))+$')",message="want a duration with its unit, such as 300ms, 1.5s or 1m30s"
 	Timeout string `json:"timeout,omitempty"`
-	// RetryBudget takes the place of the profile's for this route. Linkerd has it on the profile alone.
+	// RetryBudget replaces the profile's for this route. Linkerd has only the profile's.
 	RetryBudget *RetryBudget `json:"retryBudget,omitempty"`
 }
 
-// RequestMatch holds for a request if all of its parts do. A schema cannot nest in itself: `go generate` writes a few
-// levels out.
+// RequestMatch matches a request if all its parts do. A schema cannot nest in itself, so `go generate` writes a few
+// levels.
 type RequestMatch struct {
-	// PathRegex has to match the whole path.
+	// PathRegex must match the whole path.
 	//
 	// +kubebuilder:validation:MaxLength=4096
 	// +kubebuilder:validation:XValidation:rule="'/'.matches(self) in [true, false]",message="want a regular expression of the RE2 syntax, such as /users/[^/]*"
@@ -81,14 +81,14 @@ type RequestMatch struct {
 	Not *RequestMatch `json:"not,omitempty"`
 }
 
-// ResponseClass says whether the responses of a condition are failures.
+// ResponseClass defines whether the responses of a condition are failures.
 type ResponseClass struct {
 	// +kubebuilder:validation:XValidation:rule="has(self.status) || has(self.all) || has(self.any) || has(self.not)",message="an empty condition holds for nothing: add status, all, any or not; status: {min: 500, max: 599} holds for every server error"
 	Condition *ResponseMatch `json:"condition"`
 	IsFailure bool           `json:"isFailure,omitempty"`
 }
 
-// ResponseMatch holds for a response if all of its parts do.
+// ResponseMatch matches a response if all its parts do.
 type ResponseMatch struct {
 	Status *Range `json:"status,omitempty"`
 	// +kubebuilder:validation:Schemaless
@@ -99,7 +99,7 @@ type ResponseMatch struct {
 	Not *ResponseMatch `json:"not,omitempty"`
 }
 
-// Range is a range of status codes with both ends. An end that is 0 is the other end.
+// Range is an inclusive range of status codes. An end that is 0 equals the other end.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.min) || !has(self.max) || self.min <= self.max",message="min is above max; exchange them"
 type Range struct {
@@ -111,7 +111,7 @@ type Range struct {
 	Max uint32 `json:"max,omitempty"`
 }
 
-// RetryBudget bounds retries: to RetryRatio of the requests of the last TTL, and MinRetriesPerSecond on top.
+// RetryBudget bounds retries to RetryRatio of the requests of the last TTL, plus MinRetriesPerSecond.
 type RetryBudget struct {
 	// +kubebuilder:validation:Minimum=0
 	RetryRatio float32 `json:"retryRatio"`
@@ -124,16 +124,16 @@ type RetryBudget struct {
 	TTL string `json:"ttl"`
 }
 
-// WeightedDst is a destination, given as host:port, and its share.
+// WeightedDst is a destination, given as host:port, with its weight.
 type WeightedDst struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
 	Authority string `json:"authority"`
-	// Weight is not below 0.
+	// Weight is at least 0.
 	Weight resource.Quantity `json:"weight"`
 }
 
-// ServiceProfileList is what the API server answers to a list.
+// ServiceProfileList is the API server's response to a list request.
 //
 // +kubebuilder:object:root=true
 type ServiceProfileList struct {
