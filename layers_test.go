@@ -38,6 +38,7 @@ var layers = []struct {
 		"controller/compile",
 		"proxy/buffer", "proxy/detect", "proxy/exchange", "proxy/h1", "proxy/hpack", "proxy/balance", "proxy/retry",
 		"proxy/limit", "proxy/route",
+		"viz/metrics",
 	}},
 	{"parts", []string{
 		"controller/model",

@@ -1,0 +1,122 @@
+// Package metrics is how the viz commands ask for numbers of the mesh, wherever they come from.
+//
+// It owns the question (Query), the answer (Sample) and the arithmetic on answers (Quantile). It reaches nothing: a
+// Source does. The one idea: every number is the increase of a counter in a window, or a gauge now, summed by labels.
+// So a Prometheus and a scrape of the proxies answer the same question in the same way.
+package metrics
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/common/model"
+)
+
+// MinWindow is the shortest window in which a Prometheus that scrapes every 10 s has two samples of each series.
+const MinWindow = 15 * time.Second
+
+// Query asks for the sum of one metric.
+type Query struct {
+	// Metric is the name of a counter or gauge, or a histogram's name with _bucket, _sum or _count.
+	Metric string `json:"metric"`
+	// Match selects the series; all of it must match. None selects all.
+	Match []Match `json:"match,omitempty"`
+	// By names the labels that the samples keep. None makes one sample of all.
+	By []string `json:"by,omitempty"`
+	// Now asks for the value now, of a gauge. Otherwise the query asks for the increase in the window.
+	Now bool `json:"now,omitempty"`
+}
+
+// Match selects series by one label. A label that a series does not have counts as "", as in Prometheus.
+type Match struct {
+	Label string `json:"label"`
+	Op    Op     `json:"op"`
+	Value string `json:"value"`
+}
+
+// Op is how a Match compares.
+type Op string
+
+// The comparisons of PromQL that the commands use.
+const (
+	Equal    Op = "="
+	NotEqual Op = "!="
+)
+
+// Sample is one sum. Labels holds the labels of Query.By that are not "".
+type Sample struct {
+	Labels map[string]string `json:"labels,omitempty"`
+	Value  float64           `json:"value"`
+}
+
+// Answer has one slice of samples for each query, in the order of the queries.
+type Answer struct {
+	Samples [][]Sample `json:"samples"`
+	// Window is the time that the increases cover.
+	Window time.Duration `json:"window"`
+	// Notes are sentences for the user: where the numbers come from if not from a Prometheus, and what is missing.
+	Notes []string `json:"notes,omitempty"`
+}
+
+// A Source answers queries: a Prometheus, the proxies themselves, or the metrics-api of the viz extension.
+type Source interface {
+	// Ask answers all queries for the same window, which ends now. It returns an error if any of them has no answer.
+	// A pod that cannot be asked is a note.
+	Ask(ctx context.Context, window time.Duration, queries []Query) (Answer, error)
+}
+
+// Is matches a label that has the value.
+func Is(label, value string) Match { return Match{Label: label, Op: Equal, Value: value} }
+
+// Not matches a label that has another value, or none.
+func Not(label, value string) Match { return Match{Label: label, Op: NotEqual, Value: value} }
+
+// Validate returns an error that names the first part of q that is no name of a metric or label, or no comparison.
+// Values may be anything.
+func (q Query) Validate() error {
+	if !model.LegacyValidation.IsValidMetricName(q.Metric) {
+		return fmt.Errorf("metric %q: not a name", q.Metric)
+	}
+	labels := slices.Clone(q.By)
+	for _, m := range q.Match {
+		if m.Op != Equal && m.Op != NotEqual {
+			return fmt.Errorf("comparison %q of label %q: want = or !=", m.Op, m.Label)
+		}
+		labels = append(labels, m.Label)
+	}
+	for _, l := range labels {
+		if !model.LegacyValidation.IsValidLabelName(l) {
+			return fmt.Errorf("label %q: not a name", l)
+		}
+	}
+	return nil
+}
+
+// PromQL returns the query's text for Prometheus. Values are quoted, so that none can change the query. q must be valid.
+func (q Query) PromQL(window time.Duration) string {
+	var b strings.Builder
+	for i, m := range q.Match {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, "%s%s%q", m.Label, m.Op, strings.ToValidUTF8(m.Value, "\uFFFD"))
+	}
+	selector := q.Metric + "{" + b.String() + "}"
+	if !q.Now {
+		selector = fmt.Sprintf("increase(%s[%s])", selector, model.Duration(window.Round(time.Second)))
+	}
+	return fmt.Sprintf("sum by (%s) (%s)", strings.Join(q.By, ", "), selector)
+}
+
+// Selects reports whether q asks for a series with these labels.
+func (q Query) Selects(label func(name string) string) bool {
+	for _, m := range q.Match {
+		if (label(m.Label) == m.Value) != (m.Op == Equal) {
+			return false
+		}
+	}
+	return true
+}
