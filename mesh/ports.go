@@ -93,9 +93,9 @@ func parsePortPart(part string, named func(string) []uint16) ([]PortRange, error
 	return ranges, nil
 }
 
-// ParseNamedPorts reads a list for objects that are not known yet, such as the pods of a namespace: names stand for the
+// parseNamedPorts reads a list for objects that are not known yet, such as the pods of a namespace: names stand for the
 // ports that each object calls so, if any.
-func ParseNamedPorts(s string) (set PortSet, names []string, err error) {
+func parseNamedPorts(s string) (set PortSet, names []string, err error) {
 	wrong := ""
 	set, err = ParsePortSet(s, func(name string) []uint16 {
 		if !isPortName(name) {

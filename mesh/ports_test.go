@@ -43,12 +43,12 @@ func TestParsePortSet(t *testing.T) {
 }
 
 func TestParseNamedPortsLeavesNamesToTheObjects(t *testing.T) {
-	set, names, err := ParseNamedPorts("25,redis, 80-x,9000-9010")
+	set, names, err := parseNamedPorts("25,redis, 80-x,9000-9010")
 	if diff := cmp.Diff([]string{"redis", "80-x"}, names); err != nil || set.String() != "25,9000-9010" || diff != "" {
 		t.Errorf("got %q, %q, %v", set, names, err)
 	}
 	for _, bad := range []string{"Redis", "80-", "-x", "a--b", "90-80", "70000", "a-name-of-sixteen", "a_b"} {
-		if _, _, err := ParseNamedPorts("25," + bad); err == nil || err.Error() != `"`+bad+
+		if _, _, err := parseNamedPorts("25," + bad); err == nil || err.Error() != `"`+bad+
 			`" is not a port (1-65535), a range first-last or the name of a port` {
 			t.Errorf("%s: %v", bad, err)
 		}

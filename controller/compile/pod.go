@@ -99,8 +99,8 @@ func unmeshedPorts(o *corev1.Pod, s Settings) mesh.PortSet {
 			return append(ports, c.SkipInboundPorts...)
 		}
 	}
-	if s.skipInbound != nil {
-		ports = append(ports, *s.skipInbound...)
+	if s.SkipInbound != nil {
+		ports = append(ports, *s.SkipInbound...)
 	}
 	return ports
 }

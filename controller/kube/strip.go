@@ -54,10 +54,7 @@ func stripMeta(m *metav1.ObjectMeta, labels bool) metav1.ObjectMeta {
 // proxyAnnotations returns the annotations that the model reads.
 func proxyAnnotations(all map[string]string) map[string]string {
 	var out map[string]string
-	for _, key := range []string{
-		mesh.OpaquePortsAnnotation, mesh.RequireIdentityPortsAnnotation, mesh.SkipInboundPortsAnnotation,
-		mesh.DefaultInboundPolicyAnnotation,
-	} {
+	for _, key := range mesh.SettingAnnotations {
 		if value, ok := all[key]; ok {
 			if out == nil {
 				out = map[string]string{}

@@ -26,7 +26,7 @@ type defaults struct {
 }
 
 // opaqueOf returns the opaque ports of an object that says nothing about them itself.
-func (d defaults) opaqueOf(named compile.PortNames) mesh.PortSet {
+func (d defaults) opaqueOf(named mesh.PortNames) mesh.PortSet {
 	set := d.opaque
 	for _, n := range d.opaqueNames {
 		for _, port := range named(n) {

@@ -85,7 +85,9 @@ func (d DeclaredPorts) named(name string) []uint16 {
 // meant returns a namespace's list without the names of ports that the object does not have; ok is false if nothing is
 // left of it.
 func (d DeclaredPorts) meant(value string) (_ string, ok bool) {
-	_, names, err := mesh.ParseNamedPorts(value)
+	var read mesh.Settings
+	err := read.Set(mesh.OpaquePortsAnnotation, value, nil)
+	names := read.OpaqueNames
 	if err != nil || len(names) == 0 {
 		return value, err == nil
 	}
@@ -106,11 +108,11 @@ func (d DeclaredPorts) Opaque(own map[string]string) (mesh.PortSet, error) {
 	if !ok {
 		return nil, nil
 	}
-	set, err := mesh.ParsePortSet(value, d.named)
-	if err != nil {
+	var read mesh.Settings
+	if err := read.Set(mesh.OpaquePortsAnnotation, value, d.named); err != nil {
 		return nil, fmt.Errorf("annotation %s: %w", mesh.OpaquePortsAnnotation, err)
 	}
-	return set, nil
+	return *read.Opaque, nil
 }
 
 // CheckService returns an error that names a bad value among the annotations of a Service; only opaque-ports has a

@@ -24,12 +24,6 @@ type Settings struct {
 // prefixes of the annotations that Linkerd has, weakest first.
 var prefixes = []string{"config.alpha.linkerd.io/", "config.beta.linkerd.io/", mesh.ConfigPrefix}
 
-// live are the annotations that the destination controller reads from running pods, only under the stable prefix.
-var live = []string{
-	mesh.OpaquePortsAnnotation, mesh.SkipInboundPortsAnnotation, mesh.DefaultInboundPolicyAnnotation,
-	mesh.RequireIdentityPortsAnnotation,
-}
-
 // Validate reports every value that an annotation of the same meaning would not be allowed to have.
 func (v Values) Validate() error {
 	var errs []error
@@ -100,7 +94,7 @@ func (s *Settings) apply(written map[string]string, where place) error {
 
 func (s *Settings) set(a annotation, name, value string, where place) error {
 	switch {
-	case slices.Contains(live, mesh.ConfigPrefix+a.key) && name != mesh.ConfigPrefix+a.key:
+	case slices.Contains(mesh.SettingAnnotations, mesh.ConfigPrefix+a.key) && name != mesh.ConfigPrefix+a.key:
 		return fmt.Errorf(
 			"annotation %s of the %s would have no effect: the destination controller reads only %s%s, so rename it",
 			name, where, mesh.ConfigPrefix, a.key)

@@ -106,23 +106,28 @@ func trafficAnnotations() []annotation {
 		port("admin-port", func(p *Ports) *uint16 { return &p.Admin }),
 		port("control-port", func(p *Ports) *uint16 { return &p.Control }),
 		{key: "skip-inbound-ports", want: wantPorts,
-			field: text(func(v *Values) *string { return &v.ProxyInit.IgnoreInboundPorts }, checkPorts)},
+			field: text(func(v *Values) *string { return &v.ProxyInit.IgnoreInboundPorts },
+				checkSetting(mesh.SkipInboundPortsAnnotation))},
 		{key: "skip-outbound-ports", want: wantPorts,
 			field: text(func(v *Values) *string { return &v.ProxyInit.IgnoreOutboundPorts }, checkPorts)},
 		{key: "skip-subnets", want: "networks such as 10.0.0.0/8,fd00::/8",
 			field: text(func(v *Values) *string { return &v.ProxyInit.SkipSubnets }, checkSubnets)},
 		{key: "opaque-ports", want: "ports, ranges and container port names such as 25,6379,9000-9010,redis",
-			field: text(func(v *Values) *string { return &v.Proxy.OpaquePorts }, checkNamedPorts)},
+			field: text(func(v *Values) *string { return &v.Proxy.OpaquePorts },
+				checkSetting(mesh.OpaquePortsAnnotation))},
 		{key: "default-inbound-policy", want: "one of " + policyNames(),
 			field: field{
 				get: func(v *Values) string { return string(v.Proxy.DefaultInboundPolicy) },
-				set: func(v *Values, s string) (err error) {
-					v.Proxy.DefaultInboundPolicy, err = mesh.ParseAccessPolicy(s)
-					return
+				set: func(v *Values, s string) error {
+					var read mesh.Settings
+					err := read.Set(mesh.DefaultInboundPolicyAnnotation, s, nil)
+					v.Proxy.DefaultInboundPolicy = read.Policy
+					return err
 				},
 			}},
 		{key: "proxy-require-identity-inbound-ports", want: wantPorts,
-			field: text(func(v *Values) *string { return &v.Proxy.RequireIdentityOnInboundPorts }, checkPorts)},
+			field: text(func(v *Values) *string { return &v.Proxy.RequireIdentityOnInboundPorts },
+				checkSetting(mesh.RequireIdentityPortsAnnotation))},
 		{key: "max-header-list-size", want: "a Kubernetes quantity of bytes from 8Ki to 1Mi", own: true,
 			field: field{
 				get: func(v *Values) string { return cmp.Or(v.Proxy.MaxHeaderListSize, "64Ki") },
@@ -326,11 +331,10 @@ func checkPorts(s string) error {
 	return err
 }
 
-// checkNamedPorts accepts any well-formed port name: which ports it stands for is known where the containers are, see
-// DeclaredPorts.
-func checkNamedPorts(s string) error {
-	_, _, err := mesh.ParseNamedPorts(s)
-	return err
+// checkSetting accepts what the destination controller accepts, which reads the annotation too. Opaque ports may have any
+// well-formed name: which ports it stands for is known where the containers are, see DeclaredPorts.
+func checkSetting(annotation string) func(value string) error {
+	return func(value string) error { return new(mesh.Settings).Set(annotation, value, nil) }
 }
 
 func checkSubnets(s string) error {
