@@ -35,7 +35,7 @@ var layers = []struct {
 		"api", "crds", "identity/ca",
 		"cli/convert",
 		"injector/inject", "injector/redirect",
-		"controller/compile",
+		"controller/compile", "controller/kinds",
 		"proxy/buffer", "proxy/detect", "proxy/exchange", "proxy/h1", "proxy/hpack", "proxy/balance", "proxy/retry",
 		"proxy/limit", "proxy/route",
 		"viz/metrics",

@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/tulle-mesh/tulle/controller/kinds"
 )
 
 // Severity says how sure it is that something is wrong.
@@ -64,6 +66,7 @@ type object struct {
 	annotations map[string]string
 	labels      map[string]string
 	created     string
+	workload    bool // it makes pods of a template
 	tree        map[string]any
 }
 
@@ -128,6 +131,7 @@ func newObject(tree map[string]any, defaultNamespace string) *object {
 		name: name{head.Kind, head.Metadata.Namespace, head.Metadata.Name}, group: group, tree: tree,
 		annotations: head.Metadata.Annotations, labels: head.Metadata.Labels, created: head.Metadata.CreationTimestamp,
 	}
+	o.workload = slices.ContainsFunc(kinds.Workloads(), func(k kinds.Kind) bool { return k.Name == o.kind })
 	if o.namespace == "" && o.kind != "Namespace" {
 		o.namespace = defaultNamespace
 	}

@@ -62,7 +62,7 @@ func checkPodSecurity(w *World) {
 			return
 		}
 		for _, o := range w.objects {
-			if !isWorkload(o) || o.namespace != ns.name.name || w.maker(o) != nil {
+			if !o.workload || o.namespace != ns.name.name || w.maker(o) != nil {
 				continue
 			}
 			pod := corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: templateOf(o).annotations}, Spec: podSpecOf(o)}
@@ -80,7 +80,7 @@ func checkAnnotations(w *World) {
 		switch {
 		case w.maker(o) != nil:
 			continue // the finding is the workload's, once
-		case isWorkload(o):
+		case o.workload:
 			t := templateOf(o)
 			annotations, labels, at = t.annotations, t.labels, t.path
 		}
@@ -109,7 +109,7 @@ func checkAnnotations(w *World) {
 			namespace, pod = annotations, nil
 		}
 		settings, err := inject.ParseSettings(inject.Defaults(), namespace, pod)
-		if err == nil && (o.kind == "Pod" || isWorkload(o)) {
+		if err == nil && (o.kind == "Pod" || o.workload) {
 			_, err = inject.PodPorts(&corev1.Pod{Spec: podSpecOf(o)}).Opaque(annotations)
 		}
 		if err != nil {
@@ -150,7 +150,7 @@ func meansEnforce(key string) bool {
 
 // checkLabels finds annotations about injection that were written as labels, where nobody reads them.
 func (w *World) checkLabels(o *object, labels map[string]string, at string) {
-	if o.kind != "Namespace" && o.kind != "Pod" && o.kind != "Service" && !isWorkload(o) {
+	if o.kind != "Namespace" && o.kind != "Pod" && o.kind != "Service" && !o.workload {
 		return
 	}
 	for _, key := range slices.Sorted(maps.Keys(labels)) {

@@ -12,6 +12,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/tulle-mesh/tulle/controller/compile"
+	"github.com/tulle-mesh/tulle/controller/kinds"
 	"github.com/tulle-mesh/tulle/controller/model"
 	"github.com/tulle-mesh/tulle/mesh"
 )
@@ -70,18 +71,11 @@ func (w *World) domain() string {
 // decoded returns an object as the controller reads it. ok is false for kinds that it does not read, and for an object
 // that does not fit its kind: another check says so.
 func (w *World) decoded(o *object, i int) (into metav1.Object, ok bool) {
-	switch o.group + "/" + o.kind {
-	case "/Service":
-		into = &corev1.Service{}
-	case "/Pod":
-		into = &corev1.Pod{}
-	case "/Namespace":
-		into = &corev1.Namespace{}
-	default:
-		if into, ok = typed(o.group, o.kind).(metav1.Object); !ok {
-			return nil, false
-		}
+	k, ok := kinds.Find(slices.Concat(kinds.Core(), kinds.Configuration()), o.group, o.kind)
+	if !ok {
+		return nil, false
 	}
+	into = k.New()
 	data, err := json.Marshal(o.tree)
 	if err != nil || json.Unmarshal(data, into) != nil {
 		return nil, false

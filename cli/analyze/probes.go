@@ -22,7 +22,7 @@ const ProbeRefused = "ProbeRefused"
 // ever: those over HTTPS, which a proxy cannot tell from other connections, and those that a route redirects.
 func checkProbes(w *World) {
 	for _, o := range w.objects {
-		if o.kind != "Pod" && !isWorkload(o) || w.maker(o) != nil {
+		if o.kind != "Pod" && !o.workload || w.maker(o) != nil {
 			continue
 		}
 		pod := podSpecOf(o)
@@ -60,14 +60,14 @@ func (w *World) getsProxy(o *object, pod corev1.PodSpec) bool {
 
 // labelsOf and annotationsOf return those of a pod, or of the pods of a workload.
 func labelsOf(o *object) map[string]string {
-	if isWorkload(o) {
+	if o.workload {
 		return templateOf(o).labels
 	}
 	return o.labels
 }
 
 func annotationsOf(o *object) map[string]string {
-	if isWorkload(o) {
+	if o.workload {
 		return templateOf(o).annotations
 	}
 	return o.annotations

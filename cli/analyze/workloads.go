@@ -11,12 +11,6 @@ import (
 	"github.com/tulle-mesh/tulle/injector/inject"
 )
 
-// workloadKinds are the kinds that make pods of a template.
-var workloadKinds = []string{"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Job",
-	"CronJob"}
-
-func isWorkload(o *object) bool { return slices.Contains(workloadKinds, o.kind) }
-
 // template is what the checks look at of a pod template, and where it is.
 type template struct {
 	path                string // of its metadata
@@ -55,7 +49,7 @@ func podSpecOf(o *object) corev1.PodSpec {
 // checkPlaces finds annotations about the proxy at a workload itself, where nobody reads them.
 func checkPlaces(w *World) {
 	for _, o := range w.objects {
-		if !isWorkload(o) || w.maker(o) != nil {
+		if !o.workload || w.maker(o) != nil {
 			continue
 		}
 		at := templateOf(o)
@@ -88,7 +82,7 @@ func (w *World) maker(o *object) *object {
 				}
 			}
 		}
-		if made := w.byName[name{owner.Kind, o.namespace, owner.Name}]; made != nil && isWorkload(made) {
+		if made := w.byName[name{owner.Kind, o.namespace, owner.Name}]; made != nil && made.workload {
 			return made
 		}
 	}
@@ -100,6 +94,6 @@ func (w *World) maker(o *object) *object {
 func (w *World) promised(namespace string, s *metav1.LabelSelector) bool {
 	selector, err := metav1.LabelSelectorAsSelector(s)
 	return err == nil && slices.ContainsFunc(w.objects, func(o *object) bool {
-		return o.namespace == namespace && isWorkload(o) && selector.Matches(labels.Set(templateOf(o).labels))
+		return o.namespace == namespace && o.workload && selector.Matches(labels.Set(templateOf(o).labels))
 	})
 }

@@ -71,9 +71,9 @@ spec: {podSelector: {matchLabels: {app: gone}}, port: 80}
 		for _, tree := range trees(t, manifest) {
 			f.untyped = append(f.untyped, &unstructured.Unstructured{Object: tree})
 		}
-		for resource := range explain.Resources() {
-			if resource.Resource == "tcproutes" || resource.Resource == "servers" {
-				f.unserved = append(f.unserved, resource)
+		for _, k := range explain.Kinds() {
+			if k.Plural == "tcproutes" || k.Plural == "servers" {
+				f.unserved = append(f.unserved, k.Resource(k.Versions[0]))
 			}
 		}
 		if r := runCLI(t, f.connect, "", "analyze", "-n", "shop"); !strings.Contains(r.out, "/old ") {

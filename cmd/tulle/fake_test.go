@@ -100,10 +100,9 @@ func (f *fakeCluster) connect(flags globalFlags) (*cluster.Client, error) {
 // dynamic serves the same objects without their types, and those of kinds that only it knows.
 func (f *fakeCluster) dynamic() *fakedynamic.FakeDynamicClient {
 	lists := map[schema.GroupVersionResource]string{}
-	for resource, kind := range explain.Resources() {
-		for _, version := range append(explain.OlderVersions(resource), resource.Version) {
-			resource.Version = version
-			lists[resource] = kind + "List"
+	for _, k := range explain.Kinds() {
+		for _, version := range k.Versions {
+			lists[k.Resource(version)] = k.Name + "List"
 		}
 	}
 	var objects []runtime.Object

@@ -5,11 +5,12 @@ import (
 
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/tulle-mesh/tulle/crds/v1alpha1"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
 // policyGroup is the API group of Server, and of the HTTPRoute that is older than Gateway API's.
-const policyGroup = "policy.linkerd.io"
+const policyGroup = v1alpha1.PolicyGroup
 
 // RouteKind is the group and kind of a route.
 type RouteKind struct{ Group, Kind string }

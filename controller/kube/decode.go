@@ -9,6 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/tulle-mesh/tulle/controller/kinds"
 )
 
 // object is what is kept of one object of a kind.
@@ -32,17 +34,17 @@ type Status struct {
 }
 
 // decode reads u, which it may take apart.
-func decode(k kind, u *unstructured.Unstructured) *object {
+func decode(k kinds.Kind, u *unstructured.Unstructured) *object {
 	o := &object{version: u.GetResourceVersion()}
 	o.status = readStatus(u)
 	delete(u.Object, "status")
-	typed, into := k.object()
-	err := runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(u.Object, into, true)
+	typed := k.New()
+	err := runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(u.Object, typed, true)
 	if strict, ok := runtime.AsStrictDecodingError(err); ok {
 		o.unknown = unknownFields(strict.Errors())
 	} else if err != nil {
-		o.err = fmt.Errorf("decode %s %s/%s: %w", k.name, u.GetNamespace(), u.GetName(), locate(k, u, err))
-		typed, _ = k.object()
+		o.err = fmt.Errorf("decode %s %s/%s: %w", k.Name, u.GetNamespace(), u.GetName(), locate(k, u, err))
+		typed = k.New()
 		typed.SetNamespace(u.GetNamespace())
 		typed.SetName(u.GetName())
 		typed.SetUID(u.GetUID())
@@ -54,12 +56,12 @@ func decode(k kind, u *unstructured.Unstructured) *object {
 }
 
 // locate returns an error for people: the converter's says what is wrong, but not where.
-func locate(k kind, u *unstructured.Unstructured, err error) error {
+func locate(k kinds.Kind, u *unstructured.Unstructured, err error) error {
 	text, encodeErr := u.MarshalJSON()
 	if encodeErr != nil {
 		return err
 	}
-	_, into := k.object()
+	into := k.New()
 	if where := json.Unmarshal(text, into); where != nil {
 		return where
 	}

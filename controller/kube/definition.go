@@ -140,7 +140,7 @@ func (s *source) follow(ctx context.Context) error {
 		version, why, err := s.choose(ctx, d)
 		if err != nil {
 			wait = retry.Next()
-			s.log.Warn("cannot read the definition of a kind, will try again", zap.String("definition", s.kind.definition()),
+			s.log.Warn("cannot read the definition of a kind, will try again", zap.String("definition", s.kind.Definition()),
 				zap.Error(err))
 			continue
 		}
@@ -180,12 +180,12 @@ func (s *source) choose(ctx context.Context, d definition) (version, why string,
 	if !d.active() {
 		return "", definitionRemoved, nil
 	}
-	u, err := s.clients.Dynamic.Resource(definitionResource()).Get(ctx, s.kind.definition(), metav1.GetOptions{})
+	u, err := s.clients.Dynamic.Resource(definitionResource()).Get(ctx, s.kind.Definition(), metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return "", definitionRemoved, nil
 	}
 	if err != nil {
-		return "", "", fmt.Errorf("get %s: %w", s.kind.definition(), err)
+		return "", "", fmt.Errorf("get %s: %w", s.kind.Definition(), err)
 	}
 	served, ok := servedVersions(u)
 	switch { // its next change is an event
@@ -194,12 +194,12 @@ func (s *source) choose(ctx context.Context, d definition) (version, why string,
 	case !ok:
 		return "", notEstablished, nil
 	}
-	for _, version := range s.kind.versions {
+	for _, version := range s.kind.Versions {
 		if slices.Contains(served, version) {
 			return version, "", nil
 		}
 	}
-	s.log.Error("no version of a kind that is served is known", zap.String("definition", s.kind.definition()),
+	s.log.Error("no version of a kind that is served is known", zap.String("definition", s.kind.Definition()),
 		zap.Strings("served", served))
 	return "", noVersionKnown, nil
 }
@@ -257,7 +257,7 @@ func (s *source) stop() {
 
 // reflect keeps the objects up to date until ctx ends.
 func (s *source) reflect(ctx context.Context, version string) {
-	resource := s.kind.resource(version)
+	resource := s.kind.Resource(version)
 	all := s.clients.Dynamic.Resource(resource)
 	lw := cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object,

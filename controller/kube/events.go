@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/tulle-mesh/tulle/controller/kinds"
 	"github.com/tulle-mesh/tulle/controller/model"
 	"github.com/tulle-mesh/tulle/mesh"
 )
@@ -123,9 +124,9 @@ func apiVersion(o model.ObjectRef) string {
 	if o.Group == "" || o.Group == definitionGroup {
 		return schema.GroupVersion{Group: o.Group, Version: "v1"}.String()
 	}
-	for _, k := range kinds() {
-		if k.group == o.Group && k.name == o.Kind {
-			return schema.GroupVersion{Group: o.Group, Version: k.versions[0]}.String()
+	for _, k := range kinds.Configuration() {
+		if k.Group == o.Group && k.Name == o.Kind {
+			return schema.GroupVersion{Group: o.Group, Version: k.Versions[0]}.String()
 		}
 	}
 	return o.Group

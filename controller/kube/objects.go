@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tulle-mesh/tulle/controller/compile"
+	"github.com/tulle-mesh/tulle/controller/kinds"
 	"github.com/tulle-mesh/tulle/controller/model"
 	"github.com/tulle-mesh/tulle/internal/latest"
 )
@@ -21,7 +22,7 @@ import (
 // accident, so their last state stays active. The API server marks the definition before it deletes the objects, so a
 // look at the definition after a deletion was seen cannot miss it.
 type objects struct {
-	kind kind
+	kind kinds.Kind
 	// defined looks at the API server whether the kind is still defined; it tries until it knows or ctx ends.
 	defined func(ctx context.Context) (bool, error)
 	send    func(ctx context.Context, e model.Event)
@@ -57,7 +58,7 @@ type hooks struct {
 	observed func(name types.NamespacedName)
 }
 
-func newObjects(k kind, h hooks) *objects {
+func newObjects(k kinds.Kind, h hooks) *objects {
 	s := &objects{
 		kind: k, hooks: h, changed: map[types.NamespacedName]struct{}{}, wake: latest.NewSignal(),
 		emitted: map[types.NamespacedName]*object{}, synced: make(chan struct{}),

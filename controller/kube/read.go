@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/tulle-mesh/tulle/controller/kinds"
 	"github.com/tulle-mesh/tulle/controller/model"
 )
 
@@ -63,14 +64,14 @@ func readCore(ctx context.Context, c kubernetes.Interface) ([]model.Event, error
 // cannot be decoded is left out, because no part of it is active.
 func readConfiguration(ctx context.Context, c dynamic.Interface) ([]model.Event, error) {
 	var out []model.Event
-	for _, k := range kinds() {
-		for _, version := range k.versions {
-			items, err := list(ctx, c, k.resource(version))
+	for _, k := range kinds.Configuration() {
+		for _, version := range k.Versions {
+			items, err := list(ctx, c, k.Resource(version))
 			if apierrors.IsNotFound(err) || apimeta.IsNoMatchError(err) {
 				continue
 			}
 			if err != nil {
-				return nil, fmt.Errorf("list %s: %w", k.definition(), err)
+				return nil, fmt.Errorf("list %s: %w", k.Definition(), err)
 			}
 			for i := range items {
 				if o := decode(k, &items[i]); o.err == nil {

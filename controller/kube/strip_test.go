@@ -18,6 +18,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/yaml"
 
+	"github.com/tulle-mesh/tulle/controller/kinds"
 	"github.com/tulle-mesh/tulle/controller/model"
 	"github.com/tulle-mesh/tulle/mesh"
 )
@@ -115,15 +116,15 @@ func parse(t *testing.T, text []byte) []played {
 func parseConfiguration(t *testing.T, u *unstructured.Unstructured) played {
 	t.Helper()
 	gk := u.GroupVersionKind().GroupKind()
-	all := kinds()
-	i := slices.IndexFunc(all, func(k kind) bool {
-		return k.groupKind() == gk || k.name == gk.Kind && k.group != gatewayv1.GroupName && gk.Group == ""
+	all := kinds.Configuration()
+	i := slices.IndexFunc(all, func(k kinds.Kind) bool {
+		return k.GroupKind() == gk || k.Name == gk.Kind && k.Group != gatewayv1.GroupName && gk.Group == ""
 	})
 	if i < 0 {
 		t.Fatalf("%v is not watched", gk)
 	}
-	whole, into := all[i].object()
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, into); err != nil {
+	whole := all[i].New()
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, whole); err != nil {
 		t.Fatal(err)
 	}
 	small := decode(all[i], u)

@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/tulle-mesh/tulle/controller/compile"
+	"github.com/tulle-mesh/tulle/controller/kinds"
 	"github.com/tulle-mesh/tulle/controller/model"
 	"github.com/tulle-mesh/tulle/internal/latest"
 )
@@ -53,29 +54,29 @@ func NewWatcher(c Config, problems reporter) *Watcher {
 		config: c, problems: problems, metrics: newWatchMetrics(c.Registry),
 		byKind: map[schema.GroupKind]*source{}, cells: definitions{}, observed: func(ID) {},
 	}
-	for _, k := range kinds() {
+	for _, k := range kinds.Configuration() {
 		cell := &latest.Cell[definition]{}
-		w.cells[k.definition()] = cell
+		w.cells[k.Definition()] = cell
 		s := &source{objects: newObjects(k, w.hooks(k)), clients: c.Clients, log: c.Log, cell: cell}
-		s.defined = func(ctx context.Context) (bool, error) { return isDefined(ctx, c.Clients, k.definition()) }
+		s.defined = func(ctx context.Context) (bool, error) { return isDefined(ctx, c.Clients, k.Definition()) }
 		w.sources = append(w.sources, s)
-		w.byKind[k.groupKind()] = s
+		w.byKind[k.GroupKind()] = s
 	}
 	return w
 }
 
-func (w *Watcher) hooks(k kind) hooks {
-	labels := prometheus.Labels{"group": k.group, "kind": k.name}
+func (w *Watcher) hooks(k kinds.Kind) hooks {
+	labels := prometheus.Labels{"group": k.Group, "kind": k.Name}
 	missing, objects := w.metrics.missing.With(labels), w.metrics.objects.With(labels)
 	failures := w.metrics.failures.With(labels)
 	var gone atomic.Bool
 	return hooks{
 		broken: func(o *object) {
 			failures.Inc()
-			w.config.Log.Warn("failed to decode object", zap.String("kind", k.name), zap.String("namespace", o.GetNamespace()),
+			w.config.Log.Warn("failed to decode object", zap.String("kind", k.Name), zap.String("namespace", o.GetNamespace()),
 				zap.String("name", o.GetName()), zap.Error(o.err))
 			w.problems.Report(model.Problem{
-				Object: model.ObjectRef{Group: k.group, Kind: k.name, Namespace: o.GetNamespace(), Name: o.GetName(),
+				Object: model.ObjectRef{Group: k.Group, Kind: k.Name, Namespace: o.GetNamespace(), Name: o.GetName(),
 					UID: o.GetUID()},
 				Finding: compile.Finding{
 					Message: o.err.Error() + "; its last valid state stays active", Severity: compile.Invalid,
@@ -89,9 +90,9 @@ func (w *Watcher) hooks(k kind) hooks {
 			}
 			missing.Set(1)
 			w.config.Log.Error("a kind is no longer watched; its objects stay active",
-				zap.String("definition", k.definition()), zap.String("reason", why))
+				zap.String("definition", k.Definition()), zap.String("reason", why))
 			w.problems.Report(model.Problem{
-				Object: model.ObjectRef{Group: definitionGroup, Kind: definitionKind, Name: k.definition()},
+				Object: model.ObjectRef{Group: definitionGroup, Kind: definitionKind, Name: k.Definition()},
 				Finding: compile.Finding{
 					Reason:  definitionReason(why),
 					Message: why + "; the objects of its kind stay active until it is back, or until this controller restarts",
@@ -105,7 +106,7 @@ func (w *Watcher) hooks(k kind) hooks {
 				missing.Set(0)
 			}
 		},
-		observed: func(name types.NamespacedName) { w.observed(ID{k.groupKind(), name}) },
+		observed: func(name types.NamespacedName) { w.observed(ID{k.GroupKind(), name}) },
 	}
 }
 
@@ -151,7 +152,7 @@ func (w *Watcher) waitForSync(ctx context.Context) bool {
 			case <-s.synced:
 				synced = true
 			case <-late.C:
-				w.config.Log.Error("still waiting for the first list of a kind", zap.String("definition", s.kind.definition()))
+				w.config.Log.Error("still waiting for the first list of a kind", zap.String("definition", s.kind.Definition()))
 			case <-ctx.Done():
 				return false
 			}
@@ -184,7 +185,7 @@ func (w *Watcher) Observed(id ID) (Observed, bool) {
 	if o == nil || o.err != nil {
 		return Observed{}, false
 	}
-	return Observed{s.kind.resource(s.version), o.version, o.GetGeneration(), o.status}, true
+	return Observed{s.kind.Resource(s.version), o.version, o.GetGeneration(), o.status}, true
 }
 
 // Learn records the answer to a write that was made from the version base, unless the watch has seen another version

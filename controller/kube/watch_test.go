@@ -28,6 +28,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/yaml"
 
+	"github.com/tulle-mesh/tulle/controller/kinds"
 	"github.com/tulle-mesh/tulle/controller/model"
 )
 
@@ -48,9 +49,9 @@ type cluster struct {
 
 func newCluster(t *testing.T) *cluster {
 	lists := map[schema.GroupVersionResource]string{definitionResource(): definitionKind + "List"}
-	for _, k := range kinds() {
-		for _, version := range k.versions {
-			lists[k.resource(version)] = k.name + "List"
+	for _, k := range kinds.Configuration() {
+		for _, version := range k.Versions {
+			lists[k.Resource(version)] = k.Name + "List"
 		}
 	}
 	scheme := runtime.NewScheme()
@@ -446,7 +447,7 @@ status: {parents: []}
 `), &u.Object); err != nil {
 		t.Fatal(err)
 	}
-	o := decode(kinds()[0], u).Object.(*gatewayv1.HTTPRoute)
+	o := decode(kinds.Configuration()[0], u).Object.(*gatewayv1.HTTPRoute)
 	keys := slices.Sorted(maps.Keys(o.Annotations))
 	if o.ManagedFields != nil || o.Status.Parents != nil || len(o.Labels) != 1 ||
 		!slices.Equal(keys, []string{"fault.tulle.dev/until", "timeout.linkerd.io/request"}) {

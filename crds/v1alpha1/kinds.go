@@ -1,7 +1,5 @@
 package v1alpha1
 
-import "k8s.io/apimachinery/pkg/runtime/schema"
-
 // The API groups of the kinds.
 const (
 	ProfileGroup = "linkerd.io"
@@ -27,17 +25,4 @@ func Kinds() []Kind {
 		{PolicyGroup, "ServerAuthorization", "serverauthorizations", []string{"v1alpha1", "v1beta1"}},
 		{PolicyGroup, "Server", "servers", []string{"v1alpha1", "v1beta1", "v1beta2", "v1beta3"}},
 	}
-}
-
-// StorageVersion returns the version to read and write.
-func (k Kind) StorageVersion() string { return k.Versions[len(k.Versions)-1] }
-
-// Resource returns the kind's resource in the version to read and write.
-func (k Kind) Resource() schema.GroupVersionResource {
-	return schema.GroupVersionResource{Group: k.Group, Version: k.StorageVersion(), Resource: k.Plural}
-}
-
-// GroupVersionKind returns the kind in the version to read and write.
-func (k Kind) GroupVersionKind() schema.GroupVersionKind {
-	return schema.GroupVersionKind{Group: k.Group, Version: k.StorageVersion(), Kind: k.Name}
 }

@@ -92,7 +92,7 @@ func TestKindsAreReadFromUnstructured(t *testing.T) {
 func TestVersionToReadIsTheNewest(t *testing.T) {
 	got := map[string]string{}
 	for _, k := range Kinds() {
-		got[k.Name] = k.GroupVersionKind().GroupVersion().String() + " " + k.Resource().Resource
+		got[k.Name] = k.Group + "/" + k.Versions[len(k.Versions)-1] + " " + k.Plural
 	}
 	want := map[string]string{
 		"ServiceProfile":           "linkerd.io/v1alpha2 serviceprofiles",
