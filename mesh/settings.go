@@ -60,8 +60,8 @@ func parsePorts(value string, named PortNames) (*PortSet, error) {
 	return &set, nil
 }
 
-// Keep takes from prior what one of SettingAnnotations said, and returns it as text; ok is false if it said nothing.
-func (s *Settings) Keep(annotation string, prior Settings) (text string, ok bool) {
+// Retain takes from prior what one of SettingAnnotations said, and returns it as text; ok is false if it said nothing.
+func (s *Settings) Retain(annotation string, prior Settings) (text string, ok bool) {
 	switch annotation {
 	case OpaquePortsAnnotation:
 		s.Opaque, s.OpaqueNames = prior.Opaque, prior.OpaqueNames

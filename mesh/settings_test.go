@@ -67,8 +67,8 @@ func errorText(err error) string {
 	return err.Error()
 }
 
-// TestKeepKeepsOne keeps of prior settings what one annotation said, and nothing else.
-func TestKeepKeepsOne(t *testing.T) {
+// TestRetainRetainsOne retains of prior settings what one annotation said, and nothing else.
+func TestRetainRetainsOne(t *testing.T) {
 	var prior Settings
 	values := map[string]string{OpaquePortsAnnotation: "25", RequireIdentityPortsAnnotation: "80-90",
 		SkipInboundPortsAnnotation: "", DefaultInboundPolicyAnnotation: "deny"}
@@ -79,8 +79,8 @@ func TestKeepKeepsOne(t *testing.T) {
 	}
 	for _, annotation := range SettingAnnotations {
 		var got, want Settings
-		if text, ok := got.Keep(annotation, prior); !ok || text != values[annotation] {
-			t.Errorf("%s: kept %q, %t; want %q", annotation, text, ok, values[annotation])
+		if text, ok := got.Retain(annotation, prior); !ok || text != values[annotation] {
+			t.Errorf("%s: retained %q, %t; want %q", annotation, text, ok, values[annotation])
 		}
 		if err := want.Set(annotation, values[annotation], nil); err != nil {
 			t.Fatal(err)
@@ -88,8 +88,8 @@ func TestKeepKeepsOne(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", annotation, diff)
 		}
-		if text, ok := got.Keep(annotation, Settings{}); ok {
-			t.Errorf("%s: kept %q of nothing", annotation, text)
+		if text, ok := got.Retain(annotation, Settings{}); ok {
+			t.Errorf("%s: retained %q of nothing", annotation, text)
 		}
 	}
 }

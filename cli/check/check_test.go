@@ -21,8 +21,9 @@ func TestIsTransient(t *testing.T) {
 		"permanent ones":           {errors.Join(forbidden, forbidden), false},
 		"one of each":              {errors.Join(forbidden, starting), true},
 		"a permanent one, wrapped": {fmt.Errorf("check: %w", forbidden), false},
-		"an absent webhook":        {refusal(rollout{refused: `Internal error occurred: failed calling webhook "tulle"`}), true},
-		"a quota":                  {refusal(rollout{refused: "is forbidden: exceeded quota"}), false},
+		"an absent webhook": {
+			refusal(rollout{refused: `Internal error occurred: failed calling webhook "tulle"`}), true},
+		"a quota": {refusal(rollout{refused: "is forbidden: exceeded quota"}), false},
 	} {
 		if got := isTransient(test.err); got != test.want {
 			t.Errorf("%s: got %t, want %t", name, got, test.want)

@@ -1,8 +1,8 @@
 // Package installation knows what an installation of Tulle leaves in a cluster.
 //
 // It owns the values that it was rendered with, which of its objects are missing, which objects belong to it, and which
-// manifests update it. It reads a cluster and changes nothing. The one idea: what an installation consists of is asked of package install, and
-// not listed here a second time.
+// manifests update it. It reads a cluster and changes nothing. The one idea: what an installation consists of is asked
+// of package install, and not listed here a second time.
 package installation
 
 import (

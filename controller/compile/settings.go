@@ -28,7 +28,7 @@ func ParseSettings(o metav1.Object, named mesh.PortNames, prior Settings) Settin
 			continue
 		}
 		fallback := "the next default stays active"
-		if last, ok := out.Keep(annotation, prior.Settings); ok {
+		if last, ok := out.Retain(annotation, prior.Settings); ok {
 			fallback = fmt.Sprintf("%q stays active", last)
 		}
 		out.Findings.invalid(annotation, fmt.Sprintf("%v; %s", err, fallback))

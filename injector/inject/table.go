@@ -331,8 +331,8 @@ func checkPorts(s string) error {
 	return err
 }
 
-// checkSetting accepts what the destination controller accepts, which reads the annotation too. Opaque ports may have any
-// well-formed name: which ports it stands for is known where the containers are, see DeclaredPorts.
+// checkSetting accepts what the destination controller accepts, which reads the annotation too. Opaque ports may have
+// any well-formed name: which ports it stands for is known where the containers are, see DeclaredPorts.
 func checkSetting(annotation string) func(value string) error {
 	return func(value string) error { return new(mesh.Settings).Set(annotation, value, nil) }
 }
