@@ -1,9 +1,8 @@
-// Package crdtest holds objects against the schemas of the definitions in package crds, as the API server does on
-// creation.
+// Package crdtest validates objects in tests, as the API server does on creation.
 //
-// It is for tests of what writes objects. It must not be imported by programs. The one idea: the validator is the API
-// server's own (kube-openapi), and rules in CEL (x-kubernetes-validations) are evaluated, so that a test refuses what a
-// cluster would refuse.
+// It owns the validation against the schemas of package crds. Programs must not import it. The one idea: the validator
+// is the API server's own (kube-openapi), and rules in CEL (x-kubernetes-validations) are evaluated. So a test refuses
+// what a cluster would refuse.
 package crdtest
 
 import (
@@ -23,7 +22,7 @@ import (
 	"github.com/tulle-mesh/tulle/crds"
 )
 
-// definition is what matters of a CustomResourceDefinition.
+// definition has the fields of a CustomResourceDefinition that matter here.
 type definition struct {
 	Spec struct {
 		Group string `json:"group"`
@@ -39,8 +38,8 @@ type definition struct {
 	} `json:"spec"`
 }
 
-// Validate returns what the API server refuses about an object of a kind that package crds defines, and about a field
-// that the kind does not have; nil for objects of other groups. A version that no definition has is an error.
+// Validate returns the API server's errors for an object of a kind of package crds, and errors for unknown fields. It
+// returns nil for objects of other groups. A version that no definition has is an error.
 func Validate(tree map[string]any) error {
 	apiVersion, _ := tree["apiVersion"].(string)
 	kind, _ := tree["kind"].(string)
@@ -87,7 +86,7 @@ func against(raw json.RawMessage, tree map[string]any) error {
 	if err := json.Unmarshal(raw, &schema); err != nil {
 		return fmt.Errorf("decode schema: %w", err)
 	}
-	data, err := json.Marshal(tree) // numbers become those of JSON
+	data, err := json.Marshal(tree) // numbers become JSON's
 	if err != nil {
 		return fmt.Errorf("encode object: %w", err)
 	}
@@ -133,7 +132,7 @@ func (c rules) broken(path string, schema spec.Schema, value any) []error {
 	return errs
 }
 
-// evaluate returns what a rule says of a value.
+// evaluate returns the result of a rule for a value.
 func (c rules) evaluate(rule string, value any) (bool, error) {
 	if c[rule] == nil {
 		program, err := compile(rule)

@@ -54,7 +54,7 @@ func (q *Queue) Size() int { return q.size }
 // Memory returns how many bytes the queue's chunks occupy, full or not.
 func (q *Queue) Memory() int { return q.memory }
 
-// All returns the bytes of the queue in pieces, from the front. The queue must not change meanwhile.
+// All returns the bytes of the queue in pieces, from the front. The queue must not change during the loop.
 func (q *Queue) All() iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		for i := range q.chunks {

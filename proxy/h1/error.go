@@ -27,7 +27,7 @@ type Error struct {
 
 func (e *Error) Error() string { return "http/1: " + e.Reason }
 
-// The reject list. Each is one rule of RFC 9112 (or RFC 9110 where it says so).
+// The reject list. Each error is one rule of RFC 9112, or of RFC 9110 if the comment names it.
 var (
 	ErrBareLF           = &Error{Malformed, "bare_lf"}             // §2.2: a line ends with CRLF
 	ErrBareCR           = &Error{Malformed, "bare_cr"}             // §2.2

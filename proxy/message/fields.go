@@ -14,7 +14,7 @@ func (h *Head) Field(i int) (name, value []byte) {
 	return h.Bytes(f.name), h.Bytes(f.value)
 }
 
-// All ranges over the field lines in order. The head must not be edited meanwhile.
+// All ranges over the field lines in order. The head must not be edited during the loop.
 func (h *Head) All() iter.Seq2[[]byte, []byte] {
 	return func(yield func(name, value []byte) bool) {
 		for i := range h.fields {

@@ -129,7 +129,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 // Write implements net.Conn.
 func (c *Conn) Write(p []byte) (int, error) { return c.Send([][]byte{p}) }
 
-// CloseWrite ends the sending direction: close_notify with TLS, then FIN. No sealed bytes may be waiting.
+// CloseWrite ends the sending direction: close_notify with TLS, then FIN. Nothing may wait to be sent.
 func (c *Conn) CloseWrite() error {
 	if c.tls != nil {
 		if err := c.tls.CloseWrite(); err != nil {

@@ -81,17 +81,17 @@ func (k seriesKey) folded() seriesKey {
 
 // entry is a label set, its series and its holders. Registry.mu guards its fields.
 type entry struct {
-	key     seriesKey
-	group   group
-	holders int
-	holds   int  // the number of holders
-	shown   bool // its series are in scrapes, and paid for
-	side    side
-	cost    cost
-	seen    uint64        // activity at the last look
-	changed time.Duration // when the last look found a change
-	looks   int           // the number of looks that found a change
-	used    uint64        // Registry.uses at the last hold or release
+	key      seriesKey
+	group    group
+	holders  int
+	acquired int  // how often a holder acquired it
+	shown    bool // its series are in scrapes, and paid for
+	side     side
+	cost     cost
+	seen     uint64        // activity at the last look
+	changed  time.Duration // when the last look found a change
+	looks    int           // the number of looks that found a change
+	used     uint64        // Registry.uses at the last acquisition or release
 	// idleSince is the last sweep that found a holder or a change, or the one before the release.
 	idleSince time.Duration
 }
@@ -121,7 +121,7 @@ func (e *entry) evictable(now time.Duration) bool {
 	if o, ok := e.group.(interface{ open() bool }); ok && o.open() {
 		return false
 	}
-	return !e.recent(now) || e.holds < 2 && e.looks == 0
+	return !e.recent(now) || e.acquired < 2 && e.looks == 0
 }
 
 // room bounds the growth of a group. The zero room has no bound.

@@ -17,7 +17,7 @@ type Registry struct {
 	mu             sync.Mutex // guards the fields below
 	entries        map[seriesKey]*entry
 	spent          [sides]cost   // by the entries that are in scrapes
-	uses           uint64        // number of holds and releases so far
+	uses           uint64        // number of acquisitions and releases so far
 	lastFailedScan [sides]uint64 // uses at the last search that found too little to evict
 	now            time.Duration
 	funcs          []function
@@ -99,7 +99,7 @@ func (r *Registry) acquire(k seriesKey, create func(seriesKey, room) group) *ent
 	defer r.mu.Unlock()
 	e := r.entry(k, create)
 	e.holders++
-	e.holds++
+	e.acquired++
 	r.use(e)
 	return e
 }
@@ -202,7 +202,7 @@ func (r *Registry) Inc(family string, labels Labels) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e := r.entry(k, newCounter)
-	e.holds++
+	e.acquired++
 	r.use(e)
 	e.group.(*Counter).Inc()
 }
