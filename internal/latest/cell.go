@@ -47,9 +47,9 @@ func (c *Cell[T]) set(v T) []*follow {
 	return slices.Collect(maps.Keys(c.follows))
 }
 
-// Follow calls wake after every Store, and at once if the cell already has a value, until stop is called. A Store
-// that has begun may still call wake after stop. Follow is for a reader of many cells, which needs no goroutine for each. wake runs on
-// the storing goroutine, so it must return quickly.
+// Follow calls wake after every Store, and at once if the cell already has a value, until stop is called. A Store that
+// has begun may still call wake after stop. Follow is for a reader of many cells, which needs no goroutine for each.
+// wake runs on the storing goroutine, so it must return quickly.
 func (c *Cell[T]) Follow(wake func()) (stop func()) {
 	f := &follow{wake}
 	c.mu.Lock()
