@@ -95,11 +95,11 @@ func ending(tree map[string]any) bool {
 	return tree["kind"] == "Pod" && meta["deletionTimestamp"] != nil
 }
 
-// HasNamespace reports whether the Namespace itself is among the objects.
-func (w *World) HasNamespace(n string) bool { return w.byName[name{"Namespace", "", n}] != nil }
+// hasNamespace reports whether the Namespace itself is among the objects.
+func (w *World) hasNamespace(n string) bool { return w.byName[name{"Namespace", "", n}] != nil }
 
-// Concerns reports whether a finding, of this or of a larger world, is about one of the objects.
-func (w *World) Concerns(f Finding) bool {
+// concerns reports whether a finding, of this or of a larger world, is about one of the objects.
+func (w *World) concerns(f Finding) bool {
 	return slices.ContainsFunc(w.objects,
 		func(o *object) bool { return f.Namespace == o.home() && f.Object == o.kind+"/"+o.name.name })
 }

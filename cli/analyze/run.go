@@ -29,13 +29,13 @@ func Run(in Input) ([]Finding, error) {
 	findings := world.Analyze()
 	if len(in.Files) > 0 {
 		inFiles := NewWorld(in.Files, in.Namespace)
-		findings = slices.DeleteFunc(findings, func(f Finding) bool { return !inFiles.Concerns(f) })
+		findings = slices.DeleteFunc(findings, func(f Finding) bool { return !inFiles.concerns(f) })
 	}
 	if !in.Only {
 		return findings, nil
 	}
 	findings = slices.DeleteFunc(findings, func(f Finding) bool { return f.Namespace != in.Namespace })
-	if len(in.Files) == 0 && len(findings) == 0 && !world.HasNamespace(in.Namespace) {
+	if len(in.Files) == 0 && len(findings) == 0 && !world.hasNamespace(in.Namespace) {
 		return nil, fmt.Errorf("there is no namespace %s; -n names another, -A is for all", in.Namespace)
 	}
 	return findings, nil

@@ -87,9 +87,9 @@ func renderedNames(t install.Target) (map[string]bool, error) {
 	return names, nil
 }
 
-// SharedWarning returns what an installation would change about a namespace that applications use. It is "" where no
+// sharedWarning returns what an installation would change about a namespace that applications use. It is "" where no
 // application does, where an installation has marked the namespace as its own, and without a cluster.
-func SharedWarning(ctx context.Context, cl *cluster.Client, namespace string) (string, error) {
+func sharedWarning(ctx context.Context, cl *cluster.Client, namespace string) (string, error) {
 	if cl == nil {
 		return "", nil
 	}

@@ -59,7 +59,7 @@ func Manifests(ctx context.Context, o Options) ([]byte, error) {
 	if err := o.checkElsewhere(look); err != nil {
 		return nil, err
 	}
-	missing, notes, err := MissingDefinitions(look, o.Cluster, o.Target, values.InstallGatewayAPI)
+	missing, notes, err := missingDefinitions(look, o.Cluster, o.Target, values.InstallGatewayAPI)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +71,7 @@ func Manifests(ctx context.Context, o Options) ([]byte, error) {
 		return manifests, nil
 	}
 	o.noteInstalled(before, overrides)
-	if warning, err := SharedWarning(look, o.Cluster, o.Target.Namespace); err != nil {
+	if warning, err := sharedWarning(look, o.Cluster, o.Target.Namespace); err != nil {
 		o.debugf("not known who uses the namespace: %v", err)
 	} else if warning != "" {
 		fmt.Fprintln(o.Log, "warning:", warning)

@@ -118,10 +118,10 @@ func getters(cl *cluster.Client) map[string]func(ctx context.Context, namespace,
 	}
 }
 
-// MissingDefinitions returns the definitions of custom resources that the cluster lacks, without those of the Gateway
+// missingDefinitions returns the definitions of custom resources that the cluster lacks, without those of the Gateway
 // API unless gateway is set. A nil cluster, or one that does not answer, counts as empty. Notes say what the user
 // should know.
-func MissingDefinitions(
+func missingDefinitions(
 	ctx context.Context, cl *cluster.Client, t install.Target, gateway bool,
 ) (missing []install.Definition, notes []string, err error) {
 	all, err := install.Definitions(t)
