@@ -98,7 +98,7 @@ func (p *Pool[T]) evaluate(chosen Slot, failed bool, now int64) {
 	}
 }
 
-// penalise extends an ejection. The penalty doubles each time.
+// penalise sets the end of an ejection. The penalty doubles each time.
 func (p *Pool[T]) penalise(s *slot, now int64) {
 	least, most := int64(p.accrual.MinPenalty), int64(p.accrual.MaxPenalty)
 	s.backoff = max(backoff.Double(s.backoff, least, most), 1)

@@ -12,7 +12,7 @@ type Counters[K comparable] struct {
 	name     func(K) (family string, labels Labels)
 
 	mu     sync.Mutex                 // serialises changes of list; guards the field below
-	closed bool                       // the registry may evict the counters of list
+	closed bool                       // Close was called: no counter is acquired any more
 	list   atomic.Pointer[[]keyed[K]] // replaced as a whole
 }
 
