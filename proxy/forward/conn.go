@@ -79,9 +79,10 @@ type proto interface {
 	receive(in []byte) (n int, err error)
 	// hasRoom is called when the send buffer has room.
 	hasRoom()
-	// ended is called with io.EOF while the connection is open when the peer sends nothing more, and otherwise when the
-	// connection is closed.
-	ended(err error)
+	// gotFIN is called when the peer sends nothing more.
+	gotFIN()
+	// closed is called once, when the connection is closed. A nil err means in order.
+	closed(err error)
 	// drain asks to finish what has begun and to take nothing new.
 	drain()
 }
@@ -164,7 +165,7 @@ func (c *conn) readEnded(err error) {
 	case errors.Is(c.writeErr, syscall.ECONNRESET):
 		c.close(c.writeErr)
 	default:
-		c.proto.ended(io.EOF)
+		c.proto.gotFIN()
 	}
 }
 
@@ -376,7 +377,7 @@ func (c *conn) close(err error) {
 	if !c.writing {
 		c.release()
 	}
-	c.proto.ended(err)
+	c.proto.closed(err)
 	close(c.done)
 	if c.onClose != nil {
 		c.onClose(err)

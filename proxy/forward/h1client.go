@@ -257,23 +257,25 @@ func (c *h1Client) leave(fl *flight) {
 	c.conn.close(nil)
 }
 
-func (c *h1Client) ended(err error) {
-	fl := c.cur
-	if !c.conn.closed() {
+func (c *h1Client) gotFIN() {
+	if fl := c.cur; fl != nil {
 		switch {
-		case fl != nil && c.state == h1Tunnel:
+		case c.state == h1Tunnel:
 			fl.resp.write(nil, true)
 			return
-		case fl != nil && c.state == h1Body && c.in.Coding == h1.UntilClose:
+		case c.state == h1Body && c.in.Coding == h1.UntilClose:
 			fl.resp.write(nil, true)
 		}
 		if c.cur != nil && fl.resp.ended {
 			c.persistent = false // the client has yet to take the rest of the response
 			return
 		}
-		c.conn.close(err)
-		return
 	}
+	c.conn.close(io.EOF)
+}
+
+func (c *h1Client) closed(err error) {
+	fl := c.cur
 	c.u.removeIdle(c)
 	c.unpin()
 	if fl == nil {

@@ -22,7 +22,7 @@ type h1Server struct {
 	// closeAfter says that the connection ends after the current request: the client or a drain wants it, or the
 	// request was broken.
 	closeAfter bool
-	gotFIN     bool      // the client sent FIN
+	halfClosed     bool      // the client sent FIN
 	expecting  bool      // the client waits for 100 before it sends the body
 	discarded  int       // body bytes of requests that were answered early
 	pinned     *h1Client // the connection to a server that is authenticated as this client; nil without
@@ -227,7 +227,7 @@ func (s *h1Server) beginResponse(fl *flight) {
 	f := h1.FrameResponse(h, &fl.x.Request, fl.resp.empty(), fl.open)
 	// If the client waits for 100 (Continue), nobody knows whether it sends the body or its next request (RFC 9110
 	// §10.1.1).
-	f.Close = f.Close || s.closeAfter || s.gotFIN || s.conn.draining() ||
+	f.Close = f.Close || s.closeAfter || s.halfClosed || s.conn.draining() ||
 		s.state == h1Body && (s.expecting || s.refusesBody(h))
 	s.closeAfter = f.Close
 	s.conn.sendBuffer.Grew(h1.AppendResponse(s.conn.sendBuffer.Tail(h.Size()+128), h, f, fl.x.Request.Version))
@@ -284,7 +284,7 @@ func (s *h1Server) breakOff(fl *flight) {
 
 // next gets ready for another request.
 func (s *h1Server) next() {
-	if s.gotFIN || s.conn.draining() {
+	if s.halfClosed || s.conn.draining() {
 		s.linger()
 		return
 	}
@@ -296,7 +296,7 @@ func (s *h1Server) next() {
 // unread bytes in the socket would reset the connection and could destroy the response on its way.
 func (s *h1Server) linger() {
 	s.state = h1Linger
-	if s.gotFIN {
+	if s.halfClosed {
 		s.conn.closeSoon()
 		return
 	}
@@ -321,27 +321,28 @@ func (s *h1Server) expired() {
 	s.cur.fault(exchange.Fault{Side: exchange.Downstream, Kind: exchange.HeadTimeout, Reason: "head_timeout"})
 }
 
-func (s *h1Server) ended(err error) {
-	fl := s.cur
-	gone := exchange.Fault{Side: exchange.Downstream, Kind: exchange.Disconnected, Err: err}
-	if s.conn.closed() {
-		if fl != nil {
-			fl.abandon(gone)
-		}
-		if s.pinned != nil {
-			s.pinned.conn.close(nil)
-		}
-		return
+func (s *h1Server) closed(err error) {
+	s.abandonCurrent(err)
+	if s.pinned != nil {
+		s.pinned.conn.close(nil)
 	}
-	s.gotFIN = true
+}
+
+// abandonCurrent ends the current exchange, if there is one, because the client is gone.
+func (s *h1Server) abandonCurrent(err error) {
+	if s.cur != nil {
+		s.cur.abandon(exchange.Fault{Side: exchange.Downstream, Kind: exchange.Disconnected, Err: err})
+	}
+}
+
+func (s *h1Server) gotFIN() {
+	s.halfClosed = true
 	switch s.state {
-	case h1Wait: // a half-close: the client has sent everything and still wants the answer
+	case h1Wait: // the client has sent everything and still wants the answer
 	case h1Tunnel:
-		fl.req.write(nil, true)
+		s.cur.req.write(nil, true)
 	case h1Body:
-		if fl != nil {
-			fl.abandon(gone)
-		}
+		s.abandonCurrent(io.EOF)
 		s.conn.closeSoon()
 	default:
 		s.conn.closeSoon()

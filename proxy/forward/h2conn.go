@@ -332,10 +332,6 @@ func repeatable(fl *flight) bool {
 	return false
 }
 
-func (c *h2Conn) ended(err error) {
-	if !c.conn.closed() {
-		c.conn.close(err)
-		return
-	}
-	c.endStreams(err)
-}
+func (c *h2Conn) gotFIN() { c.conn.close(io.EOF) }
+
+func (c *h2Conn) closed(err error) { c.endStreams(err) }

@@ -101,7 +101,7 @@ func (c *conn) wentIdle() bool {
 // alone.
 func (s *h1Server) isIdle() bool {
 	c := s.conn
-	return s.state == h1Head && s.cur == nil && s.pinned == nil && !s.gotFIN && !s.in.Scan.Pending() &&
+	return s.state == h1Head && s.cur == nil && s.pinned == nil && !s.halfClosed && !s.in.Scan.Pending() &&
 		c.state == connOpen && c.reads == readActive && !c.writing && !c.dirty &&
 		c.sendBuffer.Size() == 0 && c.sending.Size() == 0
 }
