@@ -22,7 +22,7 @@ type h1Server struct {
 	// closeAfter says that the connection ends after the current request: the client or a drain wants it, or the
 	// request was broken.
 	closeAfter bool
-	halfClosed     bool      // the client sent FIN
+	halfClosed bool      // the client sent FIN
 	expecting  bool      // the client waits for 100 before it sends the body
 	discarded  int       // body bytes of requests that were answered early
 	pinned     *h1Client // the connection to a server that is authenticated as this client; nil without

@@ -74,7 +74,7 @@ func Is(label, value string) Match { return Match{Label: label, Op: Equal, Value
 // Not matches a label that has another value, or none.
 func Not(label, value string) Match { return Match{Label: label, Op: NotEqual, Value: value} }
 
-// Validate returns an error that names the first part of q that is no name of a metric or label, or no comparison.
+// Validate returns an error about the first part of q that is not the name of a metric or label, or not a comparison.
 // Values may be anything.
 func (q Query) Validate() error {
 	if !model.LegacyValidation.IsValidMetricName(q.Metric) {
@@ -95,7 +95,8 @@ func (q Query) Validate() error {
 	return nil
 }
 
-// PromQL returns the query's text for Prometheus. Values are quoted, so that none can change the query. q must be valid.
+// PromQL returns the query's text for Prometheus. Values are quoted, so that none can change the query. q must be
+// valid.
 func (q Query) PromQL(window time.Duration) string {
 	var b strings.Builder
 	for i, m := range q.Match {

@@ -12,8 +12,8 @@ type Bucket struct {
 	Count float64
 }
 
-// AddBucket adds a sample of a histogram's _bucket series to the bucket of its label le. It ignores a sample whose le is
-// not a number.
+// AddBucket adds a sample of a histogram's _bucket series to the bucket of its label le. It ignores a sample whose le
+// is not a number.
 func AddBucket(buckets []Bucket, s Sample) []Bucket {
 	le, err := strconv.ParseFloat(s.Labels["le"], 64)
 	if err != nil || math.IsNaN(le) {
