@@ -60,7 +60,7 @@ func (l *keyedLimiter[K]) allow(key K, now time.Time) bool {
 	return bucket.AllowN(now, 1)
 }
 
-// makeRoom drops the full buckets, at most once a second: that changes no result. Otherwise it drops any bucket.
+// makeRoom drops the full buckets, at most once a second: that changes no result. If that is not enough, it drops any.
 func (l *keyedLimiter[K]) makeRoom(now time.Time) {
 	if now.Sub(l.swept) >= time.Second {
 		l.swept = now
