@@ -3,6 +3,7 @@ package mesh
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Settings is what the annotations of one pod, Service or namespace say while it runs. The injector reads them at
@@ -22,8 +23,9 @@ var SettingAnnotations = []string{RequireIdentityPortsAnnotation, SkipInboundPor
 // PortNames returns the ports of an object that have a name, nil if none has it.
 type PortNames func(name string) []uint16
 
-// Set sets what the value of one of SettingAnnotations says; with an error it says nothing. Ports may have names
-// that named knows. Without named only opaque ports may have names, which are resolved later.
+// Set sets what the value of one of SettingAnnotations says; with an error it says nothing. Ports may have names that
+// named knows. White space around a value does not count. Without named only opaque ports may have names, which are
+// resolved later.
 func (s *Settings) Set(annotation, value string, named PortNames) (err error) {
 	switch annotation {
 	case OpaquePortsAnnotation:
@@ -36,7 +38,7 @@ func (s *Settings) Set(annotation, value string, named PortNames) (err error) {
 	case SkipInboundPortsAnnotation:
 		s.SkipInbound, err = parsePorts(value, named)
 	case DefaultInboundPolicyAnnotation:
-		s.Policy, err = ParseAccessPolicy(value)
+		s.Policy, err = ParseAccessPolicy(strings.TrimSpace(value))
 	default:
 		err = fmt.Errorf("annotation %s is not a setting", annotation)
 	}

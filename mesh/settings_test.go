@@ -37,7 +37,8 @@ func TestSettings(t *testing.T) {
 			Settings{SkipInbound: ports(PortRange{4567, 4568})}, ""},
 		"a range that ends before it begins": {SkipInboundPortsAnnotation, "2-1", nil, Settings{},
 			`"2-1" is not a port (1-65535) or a range first-last`},
-		"a policy": {DefaultInboundPolicyAnnotation, "deny", nil, Settings{Policy: Deny}, ""},
+		"a policy between blanks": {DefaultInboundPolicyAnnotation, " deny\n", nil, Settings{Policy: Deny}, ""},
+		"a policy":                {DefaultInboundPolicyAnnotation, "deny", nil, Settings{Policy: Deny}, ""},
 		"another policy": {DefaultInboundPolicyAnnotation, "allow", nil, Settings{},
 			`access policy "allow": want one of all-unauthenticated, all-authenticated, cluster-unauthenticated, ` +
 				`cluster-authenticated, deny, audit`},
