@@ -34,7 +34,7 @@ var layers = []struct {
 	{"pure", []string{
 		"api", "crds", "identity/ca",
 		"cli/convert",
-		"injector/inject", "injector/redirect",
+		"injector/inject", "injector/redirect", "install/values",
 		"controller/compile", "controller/kinds",
 		"proxy/buffer", "proxy/detect", "proxy/exchange", "proxy/h1", "proxy/hpack", "proxy/balance", "proxy/retry",
 		"proxy/limit", "proxy/route",

@@ -148,7 +148,7 @@ func TestGivenCredentialsAreRendered(t *testing.T) {
 }
 
 func TestValidateNamesEveryMistake(t *testing.T) {
-	var o Overrides
+	o := NewOverrides()
 	if err := o.Set(
 		"controllerReplicas=0,controllerUID=0,controllerLogLevel=loud,clusterNetworks=ten," +
 			"identity.issuer.issuanceLifetime=48h," +

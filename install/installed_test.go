@@ -11,7 +11,7 @@ import (
 // installation returns the values of an installation as its ConfigMap has them.
 func installation(t *testing.T, set ...string) string {
 	t.Helper()
-	var o Overrides
+	o := NewOverrides()
 	for _, expr := range set {
 		if err := o.Set(expr); err != nil {
 			t.Fatal(err)
@@ -54,7 +54,7 @@ func TestLostValues(t *testing.T) {
 			[]string{"controllerReplicas (3, now 1)", "proxy.logLevel (debug, now info)"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var o Overrides
+			o := NewOverrides()
 			for _, expr := range test.now {
 				if err := o.Set(expr); err != nil {
 					t.Fatal(err)
@@ -76,7 +76,7 @@ func TestReusedValuesAreThoseOfTheInstallation(t *testing.T) {
 	installed := installation(t, "proxy.logLevel=debug", "destinationResources.memory.limit=", "podLabels.a/b=c",
 		"podMaySet={proxy-image}",
 		"tolerations[0].key=k", "proxyInit.ignoreInboundPorts=")
-	var o Overrides
+	o := NewOverrides()
 	if err := o.Reuse(installed); err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func TestReuseAsksForTheIssuer(t *testing.T) {
 		"an external one": {[]string{anchors, "identity.issuer.scheme=" + ExternalIssuer}, nil, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var o Overrides
+			o := NewOverrides()
 			if err := o.Reuse(installation(t, test.installed...)); err != nil {
 				t.Fatal(err)
 			}

@@ -42,7 +42,7 @@ func TestSet(t *testing.T) {
 			func(v Values) any { return v.IdentityResources.EphemeralStorage.Limit }, "1Gi"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var o Overrides
+			o := NewOverrides()
 			if err := o.Set(test.expr); err != nil {
 				t.Fatal(err)
 			}
@@ -73,7 +73,7 @@ func TestSetRejects(t *testing.T) {
 		"an empty part":          {"proxy..logLevel=info", "empty part"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var o Overrides
+			o := NewOverrides()
 			err := o.Set(test.expr)
 			if err == nil {
 				_, _, err = o.Values()
@@ -86,7 +86,7 @@ func TestSetRejects(t *testing.T) {
 }
 
 func TestLaterOverridesWin(t *testing.T) {
-	var o Overrides
+	o := NewOverrides()
 	for _, step := range []error{
 		o.HighAvailability(),
 		o.File("a.yaml", []byte("controllerReplicas: 5\nproxy:\n  logLevel: debug\n")),
@@ -113,7 +113,7 @@ func TestLaterOverridesWin(t *testing.T) {
 }
 
 func TestKeysOfLinkerdWithoutMeaningAreWarnings(t *testing.T) {
-	var o Overrides
+	o := NewOverrides()
 	if err := o.Set(
 		"disableHeartBeat=true,proxyInit.iptablesMode=nft,proxyInjector.caBundle=x,controllerReplicas=2"); err != nil {
 		t.Fatal(err)
@@ -130,18 +130,18 @@ func TestKeysOfLinkerdWithoutMeaningAreWarnings(t *testing.T) {
 
 func TestEveryKeyWithoutMeaningIsUnknownToTulle(t *testing.T) {
 	known := map[string]bool{}
-	for _, k := range keys("", schema()) {
+	for _, k := range schema.Keys() {
 		known[k] = true
 	}
-	for _, k := range linkerdOnly {
-		if known[k.key] {
-			t.Errorf("%s is in values.yaml and in the list of keys without meaning", k.key)
+	for k := range linkerdOnly {
+		if known[k] {
+			t.Errorf("%s is in values.yaml and in the list of keys without meaning", k)
 		}
 	}
 }
 
 func TestValuesFileMistakesNameTheFile(t *testing.T) {
-	var o Overrides
+	o := NewOverrides()
 	err := o.File("mine.yaml", []byte("a: b: c"))
 	if err == nil || !strings.Contains(err.Error(), "mine.yaml") {
 		t.Errorf("got %v; want an error that names mine.yaml", err)
@@ -155,7 +155,7 @@ func FuzzSet(f *testing.F) {
 	f.Add(`a.b[0].c={x,y},d=\,`)
 	f.Add("identityTrustAnchorsPEM=-----,x=1")
 	f.Fuzz(func(t *testing.T, expr string) {
-		var o Overrides
+		o := NewOverrides()
 		if o.Set(expr) != nil {
 			return
 		}

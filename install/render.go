@@ -1,13 +1,9 @@
 package install
 
 import (
-	"bytes"
 	"embed"
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"strings"
-	"text/template"
 
 	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/yaml"
@@ -71,36 +67,25 @@ func Render(v Values, t Target) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	tmpl, err := parseManifests()
+	out, err := NewStream(manifests)
 	if err != nil {
 		return nil, err
-	}
-	var out bytes.Buffer
-	add := func(name string, data any) error {
-		var doc bytes.Buffer
-		if err := tmpl.ExecuteTemplate(&doc, name, data); err != nil {
-			return fmt.Errorf("render %s: %w", name, err)
-		}
-		if text := strings.Trim(doc.String(), "\n"); text != "" {
-			out.WriteString("---\n" + strings.TrimPrefix(text, "---\n") + "\n")
-		}
-		return nil
 	}
 	for _, name := range []string{
 		"namespace.yaml", "config.yaml", "credentials.yaml", "identity-rbac.yaml", "destination-rbac.yaml",
 		"injector-rbac.yaml",
 		"required-policy.yaml", "policy-rules.yaml",
 	} {
-		if err := add(name, c); err != nil {
+		if err := out.Add(name, c); err != nil {
 			return nil, err
 		}
 	}
 	for _, deployment := range c.components() {
-		if err := add("deployment.yaml", deployment); err != nil {
+		if err := out.Add("deployment.yaml", deployment); err != nil {
 			return nil, err
 		}
 	}
-	if err := add("webhook.yaml", c); err != nil {
+	if err := out.Add("webhook.yaml", c); err != nil {
 		return nil, err
 	}
 	return out.Bytes(), nil
@@ -210,33 +195,4 @@ func (c *context) destinationArgs() []string {
 		fmt.Sprintf("--identity-addr=%s.%s.svc.%s.:%d", mesh.IdentityName, c.Namespace, c.ClusterDomain, mesh.IdentityPort),
 		"--token-file="+tokenFile,
 		"--trust-roots-file="+trustRootsFile)
-}
-
-// parseManifests parses the templates. It gives them these functions: quote returns a YAML string, indent shifts all
-// lines but the first, base64 and yaml encode, and resources returns a resources block.
-func parseManifests() (*template.Template, error) {
-	tmpl, err := template.New("").Option("missingkey=error").Funcs(template.FuncMap{
-		"quote":  quote,
-		"indent": indent,
-		"base64": func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) },
-		"yaml": func(v any) (string, error) {
-			data, err := yaml.Marshal(v)
-			return string(data), err
-		},
-	}).ParseFS(manifests, "manifests/*.yaml")
-	if err != nil {
-		return nil, fmt.Errorf("parse manifests: %w", err)
-	}
-	return tmpl, nil
-}
-
-// quote returns v as a JSON string, which is valid YAML.
-func quote(v any) (string, error) {
-	data, err := json.Marshal(v)
-	return string(data), err
-}
-
-// indent shifts all lines of text but the first by n spaces. The template has placed the first.
-func indent(n int, text string) string {
-	return strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "\n"+strings.Repeat(" ", n))
 }

@@ -32,8 +32,8 @@ var now = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 // build returns the values after override. They must be valid.
 func build(t *testing.T, override func(*Overrides) error) Values {
 	t.Helper()
-	var o Overrides
-	if err := override(&o); err != nil {
+	o := NewOverrides()
+	if err := override(o); err != nil {
 		t.Fatal(err)
 	}
 	v, _, err := o.Values()

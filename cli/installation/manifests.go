@@ -99,7 +99,7 @@ func (o *Options) installed(ctx context.Context) installed {
 
 // overrides applies the installation's values if they are asked for, then the settings.
 func (o *Options) overrides(ctx context.Context, before installed) (*install.Overrides, error) {
-	out := &install.Overrides{}
+	out := install.NewOverrides()
 	if o.Reuse {
 		if before.err != nil {
 			return nil, fmt.Errorf("--reuse-values: read the installation in namespace %s: %w", o.Target.Namespace, before.err)

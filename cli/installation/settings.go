@@ -8,12 +8,12 @@ import (
 
 	"github.com/tulle-mesh/tulle/cli/manifest"
 	"github.com/tulle-mesh/tulle/install"
+	"github.com/tulle-mesh/tulle/install/values"
 )
 
 // Settings are what a command line says about the values of an installation.
 type Settings struct {
-	// HA takes the values of three replicas.
-	HA bool
+	Changes
 	// Registry is the prefix of both images; "" is that of the defaults.
 	Registry string
 	// ExternalIssuer and ExternalCA say that somebody else keeps the issuer's Secret, or the trust anchors.
@@ -22,6 +22,12 @@ type Settings struct {
 	AnchorsFile, CertFile, KeyFile string
 	// Flags are those that set one value each.
 	Flags []FlagValue
+}
+
+// Changes are what a command line says about values of any kind.
+type Changes struct {
+	// HA takes the values of three replicas.
+	HA bool
 	// ValueFiles are files and URLs of values; Read reads one.
 	ValueFiles []string
 	Read       func(ctx context.Context, name string) ([]byte, error)
@@ -32,18 +38,23 @@ type Settings struct {
 // FlagValue is a flag, with the key of the value that it sets.
 type FlagValue struct{ Flag, Key, Value string }
 
-// apply applies flags, then values files, then the expressions: what is more explicit wins.
+// apply applies the flags and the changes.
 func (s *Settings) apply(ctx context.Context, o *install.Overrides) error {
-	if s.HA {
+	return s.Apply(ctx, o.Overrides, s.applyFlags)
+}
+
+// Apply applies --ha, then flags, then values files, then the expressions: what is more explicit wins.
+func (c *Changes) Apply(ctx context.Context, o *values.Overrides, flags func(*values.Overrides) error) error {
+	if c.HA {
 		if err := o.HighAvailability(); err != nil {
 			return err
 		}
 	}
-	if err := s.applyFlags(o); err != nil {
+	if err := flags(o); err != nil {
 		return err
 	}
-	for _, name := range s.ValueFiles {
-		if err := s.applyFile(ctx, o, name); err != nil {
+	for _, name := range c.ValueFiles {
+		if err := c.applyFile(ctx, o, name); err != nil {
 			return err
 		}
 	}
@@ -51,7 +62,7 @@ func (s *Settings) apply(ctx context.Context, o *install.Overrides) error {
 	for _, set := range []struct {
 		exprs []string
 		apply func(string) error
-	}{{s.Set, o.Set}, {s.SetString, o.SetString}, {s.SetFile, setFile}} {
+	}{{c.Set, o.Set}, {c.SetString, o.SetString}, {c.SetFile, setFile}} {
 		for _, expr := range set.exprs {
 			if err := set.apply(expr); err != nil {
 				return err
@@ -61,7 +72,7 @@ func (s *Settings) apply(ctx context.Context, o *install.Overrides) error {
 	return nil
 }
 
-func (s *Settings) applyFlags(o *install.Overrides) error {
+func (s *Settings) applyFlags(o *values.Overrides) error {
 	set := map[string]string{}
 	if s.Registry != "" {
 		prefix := strings.TrimSuffix(s.Registry, "/")
@@ -100,8 +111,8 @@ func (s *Settings) applyFlags(o *install.Overrides) error {
 }
 
 // applyFile applies a values file, which is one document.
-func (s *Settings) applyFile(ctx context.Context, o *install.Overrides, name string) error {
-	data, err := s.Read(ctx, name)
+func (c *Changes) applyFile(ctx context.Context, o *values.Overrides, name string) error {
+	data, err := c.Read(ctx, name)
 	if err != nil {
 		return err
 	}

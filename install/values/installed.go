@@ -1,9 +1,8 @@
-package install
+package values
 
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -13,19 +12,16 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// credentialKeys are the values that an installation does not store where others can read them.
-const credentialKeys = "identity.issuer.tls"
-
 // Reuse replaces the defaults by the values of an installation, as its ConfigMap tulle-config has them. Later overrides
 // win. Keys that this version does not have cause warnings.
 func (o *Overrides) Reuse(installed string) error {
-	stored, err := storedValues(installed)
+	stored, err := o.schema.stored(installed)
 	if err != nil {
 		return err
 	}
 	tree := map[string]any{}
 	for key, value := range stored {
-		if _, known := lookup(schema(), key); !known {
+		if _, known := lookup(o.schema.tree(), key); !known {
 			o.warnings = append(o.warnings, fmt.Sprintf("%s of the installation is not reused: this version has no such key",
 				key))
 			continue
@@ -36,41 +32,31 @@ func (o *Overrides) Reuse(installed string) error {
 	return o.merge("values of the installation", tree)
 }
 
-// errIssuerNotStored names what Reuse cannot find: an issuer's key must not be readable with the values.
-var errIssuerNotStored = errors.New(
-	"the installation has certificates of its own, and the issuer's key is not kept in the " +
-		"cluster's values: give all three flags again: --identity-trust-anchors-file, --identity-issuer-certificate-file " +
-		"and " +
-		"--identity-issuer-key-file")
-
-// lacksIssuer reports whether the installation uses the user's own issuer and the values do not have it.
-func (v *Values) lacksIssuer() bool {
-	own := v.Identity.Issuer.Scheme != ExternalIssuer && (v.IdentityTrustAnchorsPEM != "" || v.Identity.ExternalCA)
-	return own && (v.Identity.Issuer.TLS.CrtPEM == "" || v.Identity.Issuer.TLS.KeyPEM == "")
-}
-
 // Lost returns what these overrides would change in an installation although they do not set it. Each text has a key
 // and both values. It omits credentials, which the installation does not store.
 func (o *Overrides) Lost(installed string) ([]string, error) {
-	stored, err := storedValues(installed)
+	stored, err := o.schema.stored(installed)
 	if err != nil {
 		return nil, err
 	}
-	next, _, err := o.Values()
-	if err != nil {
+	next := o.schema.New()
+	if err := yaml.Unmarshal(o.schema.Defaults, next); err != nil {
+		return nil, fmt.Errorf("decode defaults: %w", err)
+	}
+	if _, err := o.Apply(next); err != nil {
 		return nil, err
 	}
 	rendered, err := yaml.Marshal(next)
 	if err != nil {
 		return nil, fmt.Errorf("encode values: %w", err)
 	}
-	planned, err := storedValues(string(rendered))
+	planned, err := o.schema.stored(string(rendered))
 	if err != nil {
 		return nil, err
 	}
 	var lost []string
 	for _, key := range slices.Sorted(maps.Keys(stored)) {
-		_, known := lookup(schema(), key)
+		_, known := lookup(o.schema.tree(), key)
 		_, set := lookup(o.tree, key)
 		if known && !set && !reflect.DeepEqual(stored[key], planned[key]) {
 			lost = append(lost, fmt.Sprintf("%s (%s, now %s)", key, oneLine(stored[key]), oneLine(planned[key])))
@@ -79,26 +65,28 @@ func (o *Overrides) Lost(installed string) ([]string, error) {
 	return lost, nil
 }
 
-// storedValues returns the values of an installation: the leaves by key. It includes leaves that the YAML omits because
+// stored returns the values of an installation: the leaves by key. It includes leaves that the YAML omits because
 // they are empty.
-func storedValues(installed string) (map[string]any, error) {
+func (s *Schema) stored(installed string) (map[string]any, error) {
 	var tree map[string]any
 	if err := yaml.Unmarshal([]byte(installed), &tree, useNumber); err != nil {
 		return nil, fmt.Errorf("read the values of the installation: %w", err)
 	}
-	stored := leaves("", tree)
-	zero, err := zeroLeaves()
+	stored := s.leaves("", tree)
+	zero, err := s.zeroLeaves()
 	if err != nil {
 		return nil, err
 	}
-	for key, leaf := range leaves("", schema()) {
+	for key, leaf := range s.leaves("", s.tree()) {
 		parent := key[:max(strings.LastIndexByte(key, '.'), 0)]
 		_, written := zero[key]
-		if _, has := stored[key]; !has && !written && hasObject(tree, parent) && decodes(key, emptyOf(leaf)) {
+		if _, has := stored[key]; !has && !written && hasObject(tree, parent) && s.decodes(key, emptyOf(leaf)) {
 			stored[key] = emptyOf(leaf)
 		}
 	}
-	maps.DeleteFunc(stored, func(key string, _ any) bool { return strings.HasPrefix(key, credentialKeys) })
+	if s.Credentials != "" {
+		maps.DeleteFunc(stored, func(key string, _ any) bool { return strings.HasPrefix(key, s.Credentials) })
+	}
 	return stored, nil
 }
 
@@ -116,16 +104,16 @@ func emptyOf(leaf any) any {
 }
 
 // decodes reports whether a key accepts the value. A duration cannot be empty, so the YAML may omit it.
-func decodes(key string, value any) bool {
+func (s *Schema) decodes(key string, value any) bool {
 	tree := map[string]any{}
 	put(tree, key, value)
 	data, err := json.Marshal(tree)
-	return err == nil && json.Unmarshal(data, new(Values)) == nil
+	return err == nil && json.Unmarshal(data, s.New()) == nil
 }
 
-// zeroLeaves returns the leaves of the zero Values. Other leaves are omitted when they are empty.
-func zeroLeaves() (map[string]any, error) {
-	data, err := json.Marshal(Values{})
+// zeroLeaves returns the leaves of the zero values. Other leaves are omitted when they are empty.
+func (s *Schema) zeroLeaves() (map[string]any, error) {
+	data, err := json.Marshal(s.New())
 	if err != nil {
 		return nil, fmt.Errorf("encode values: %w", err)
 	}
@@ -133,20 +121,20 @@ func zeroLeaves() (map[string]any, error) {
 	if err := json.Unmarshal(data, &tree); err != nil {
 		return nil, fmt.Errorf("decode values: %w", err)
 	}
-	return leaves("", tree), nil
+	return s.leaves("", tree), nil
 }
 
 // leaves returns the values of a tree by their keys. Maps with the user's own keys are leaves. An empty list and an
 // empty map become null.
-func leaves(prefix string, tree map[string]any) map[string]any {
+func (s *Schema) leaves(prefix string, tree map[string]any) map[string]any {
 	out := map[string]any{}
 	for k, v := range tree {
 		key := strings.TrimPrefix(prefix+"."+k, ".")
 		below, isMap := v.(map[string]any)
 		list, isList := v.([]any)
 		switch {
-		case isMap && !slices.Contains(anyKeys, key):
-			maps.Copy(out, leaves(key, below))
+		case isMap && !slices.Contains(s.Open, key):
+			maps.Copy(out, s.leaves(key, below))
 		case isMap && len(below) == 0, isList && len(list) == 0:
 			out[key] = nil
 		default:
