@@ -35,6 +35,7 @@ var layers = []struct {
 		"api", "crds", "identity/ca",
 		"cli/convert",
 		"injector/inject", "injector/redirect", "install/values",
+		"internal/sidecar",
 		"controller/compile", "controller/kinds",
 		"proxy/buffer", "proxy/detect", "proxy/exchange", "proxy/h1", "proxy/hpack", "proxy/balance", "proxy/retry",
 		"proxy/limit", "proxy/route",

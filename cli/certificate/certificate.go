@@ -20,6 +20,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/tulle-mesh/tulle/cli/cluster"
+	"github.com/tulle-mesh/tulle/internal/sidecar"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -31,13 +32,13 @@ var errSeen = errors.New("certificate seen")
 
 // Presented returns the chain that the pod's proxy presents, leaf first, unverified.
 func Presented(ctx context.Context, cl *cluster.Client, pod *corev1.Pod) ([]*x509.Certificate, error) {
-	proxy := cluster.ProxyOf(pod)
+	proxy := sidecar.Of(pod)
 	if proxy == nil {
 		return nil, errors.New("it has no proxy")
 	}
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
-	conn, err := cl.DialPod(ctx, pod.Namespace, pod.Name, cluster.ContainerPort(proxy, "tulle-proxy", mesh.InboundPort))
+	conn, err := cl.DialPod(ctx, pod.Namespace, pod.Name, sidecar.ContainerPort(proxy, "tulle-proxy", mesh.InboundPort))
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tulle-mesh/tulle/cli/cluster"
+	"github.com/tulle-mesh/tulle/internal/sidecar"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -87,7 +88,7 @@ func askLink(ctx context.Context, cl *cluster.Client, pod *corev1.Pod) link {
 	}
 	ctx, cancel := context.WithTimeout(ctx, askProxy)
 	defer cancel()
-	body, err := cluster.OpenMetrics(ctx, cl, pod, cluster.ProxyAdminPort(pod))
+	body, err := cluster.OpenMetrics(ctx, cl, pod, sidecar.AdminPort(pod))
 	if err != nil {
 		return link{err: err}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/cli/cluster"
 	"github.com/tulle-mesh/tulle/injector/inject"
+	"github.com/tulle-mesh/tulle/internal/sidecar"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -56,7 +57,7 @@ func podErrors(f *facts, ask func(*corev1.Pod) string) error {
 	}
 	var wrong []string
 	f.eachPod(func(pod *corev1.Pod) {
-		if cluster.ProxyOf(pod) == nil {
+		if sidecar.Of(pod) == nil {
 			return
 		}
 		if why := ask(pod); why != "" {
@@ -91,7 +92,7 @@ func askProxiesReady(f *facts) error {
 		return f.pods.err
 	}
 	meshed := false
-	f.eachPod(func(pod *corev1.Pod) { meshed = meshed || cluster.ProxyOf(pod) != nil })
+	f.eachPod(func(pod *corev1.Pod) { meshed = meshed || sidecar.Of(pod) != nil })
 	err := errors.Join(podErrors(f, proxyNotReady), askRollouts(f, meshed))
 	return addUnread(err, f.rollouts.value.unread)
 }
@@ -123,7 +124,7 @@ func askInjected(f *facts) error {
 	namespaces := f.injectNamespaces()
 	var bare, foreign []string
 	f.eachPod(func(pod *corev1.Pod) {
-		if cluster.ProxyOf(pod) != nil {
+		if sidecar.Of(pod) != nil {
 			return
 		}
 		switch decision := inject.Decide(namespaces[pod.Namespace], pod); {
@@ -149,7 +150,7 @@ func askInjected(f *facts) error {
 // askProxyUser finds what the injector refuses today: traffic of the proxy's user is not captured.
 func askProxyUser(f *facts) error {
 	return podErrors(f, func(pod *corev1.Pod) string {
-		proxy := cluster.ProxyOf(pod)
+		proxy := sidecar.Of(pod)
 		if proxy.SecurityContext == nil || proxy.SecurityContext.RunAsUser == nil {
 			return ""
 		}
@@ -286,7 +287,7 @@ func (f *facts) opaquePods() map[string][]opaquePod {
 	pods := map[string][]opaquePod{}
 	f.eachPod(func(pod *corev1.Pod) {
 		opaque, err := inject.PodPorts(pod).Opaque(pod.Annotations)
-		if err != nil || cluster.ProxyOf(pod) == nil {
+		if err != nil || sidecar.Of(pod) == nil {
 			return
 		}
 		_, says := pod.Annotations[mesh.OpaquePortsAnnotation]

@@ -12,6 +12,7 @@ import (
 	"github.com/tulle-mesh/tulle/cli/cluster"
 	"github.com/tulle-mesh/tulle/cli/explain"
 	"github.com/tulle-mesh/tulle/internal/kubelet"
+	"github.com/tulle-mesh/tulle/internal/sidecar"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -20,7 +21,7 @@ import (
 func refusedProbes(ctx context.Context, cl *cluster.Client, f *facts) ([]analyze.Finding, error) {
 	probed := false
 	f.eachPod(func(pod *corev1.Pod) {
-		probed = probed || cluster.ProxyOf(pod) != nil &&
+		probed = probed || sidecar.Of(pod) != nil &&
 			slices.ContainsFunc(kubelet.Requests(&pod.Spec, mesh.ProxyContainer), func(r kubelet.Request) bool { return r.TLS })
 	})
 	if !probed {

@@ -9,52 +9,22 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/internal/sidecar"
 )
-
-// ProxyOf returns the proxy's container, native sidecar or not, or nil.
-func ProxyOf(pod *corev1.Pod) *corev1.Container {
-	for _, containers := range [][]corev1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
-		for i := range containers {
-			if containers[i].Name == mesh.ProxyContainer {
-				return &containers[i]
-			}
-		}
-	}
-	return nil
-}
 
 // Finished reports whether a pod has ended.
 func Finished(pod *corev1.Pod) bool {
 	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
 }
 
-// ProxyAdminPort returns the admin port of the pod's proxy, or 0 without one.
-func ProxyAdminPort(pod *corev1.Pod) int {
-	if proxy := ProxyOf(pod); proxy != nil {
-		return ContainerPort(proxy, "tulle-admin", mesh.AdminPort)
-	}
-	return 0
-}
-
 // ControllerAdminPort returns the admin port of a control-plane pod, or 0.
 func ControllerAdminPort(pod *corev1.Pod) int {
 	for i := range pod.Spec.Containers {
-		if port := ContainerPort(&pod.Spec.Containers[i], "admin", 0); port != 0 {
+		if port := sidecar.ContainerPort(&pod.Spec.Containers[i], "admin", 0); port != 0 {
 			return port
 		}
 	}
 	return 0
-}
-
-// ContainerPort returns the port of a container that has a name, or fallback.
-func ContainerPort(c *corev1.Container, name string, fallback int) int {
-	for _, p := range c.Ports {
-		if p.Name == name {
-			return int(p.ContainerPort)
-		}
-	}
-	return fallback
 }
 
 // Abbreviate joins names, at most ten of them.

@@ -10,8 +10,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/fake"
-
-	"github.com/tulle-mesh/tulle/mesh"
 )
 
 func TestParseResource(t *testing.T) {
@@ -74,24 +72,6 @@ func TestPodsOf(t *testing.T) {
 		}
 		if diff := cmp.Diff(test.want, got); diff != "" {
 			t.Errorf("%s: pods (-want +got):\n%s", name, diff)
-		}
-	}
-}
-
-func TestProxyOf(t *testing.T) {
-	port := []corev1.ContainerPort{{Name: "tulle-admin", ContainerPort: 5191}}
-	proxy := corev1.Container{Name: mesh.ProxyContainer, Ports: port}
-	for name, test := range map[string]struct {
-		spec corev1.PodSpec
-		want int
-	}{
-		"a native sidecar": {corev1.PodSpec{InitContainers: []corev1.Container{proxy}}, 5191},
-		"a container":      {corev1.PodSpec{Containers: []corev1.Container{proxy}}, 5191},
-		"no port":          {corev1.PodSpec{Containers: []corev1.Container{{Name: mesh.ProxyContainer}}}, mesh.AdminPort},
-		"no proxy":         {corev1.PodSpec{Containers: []corev1.Container{{Name: "web", Ports: port}}}, 0},
-	} {
-		if got := ProxyAdminPort(&corev1.Pod{Spec: test.spec}); got != test.want {
-			t.Errorf("%s: admin port %d, want %d", name, got, test.want)
 		}
 	}
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/cli/cluster"
 	"github.com/tulle-mesh/tulle/install"
+	"github.com/tulle-mesh/tulle/internal/sidecar"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -32,7 +33,7 @@ func MeshedPods(ctx context.Context, cl *cluster.Client, control string) ([]stri
 	}
 	var names []string
 	for i := range pods.Items {
-		if pod := &pods.Items[i]; cluster.ProxyOf(pod) != nil && !cluster.Finished(pod) {
+		if pod := &pods.Items[i]; sidecar.Of(pod) != nil && !cluster.Finished(pod) {
 			names = append(names, pod.Namespace+"/"+pod.Name)
 		}
 	}

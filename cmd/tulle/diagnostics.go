@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tulle-mesh/tulle/cli/cluster"
+	"github.com/tulle-mesh/tulle/internal/sidecar"
 )
 
 func (c *cli) diagnosticsCommand() *cobra.Command {
@@ -63,7 +64,7 @@ func (c *cli) proxyMetricsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return cluster.Scrape(cmd.Context(), c.out, cl, pods, cluster.ProxyAdminPort)
+			return cluster.Scrape(cmd.Context(), c.out, cl, pods, sidecar.AdminPort)
 		},
 	}
 }
