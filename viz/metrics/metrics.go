@@ -95,6 +95,20 @@ func (q Query) Validate() error {
 	return nil
 }
 
+// Validate returns an error about the first of several queries that is not valid, or about a window in which nothing can
+// increase.
+func Validate(window time.Duration, queries []Query) error {
+	for i, q := range queries {
+		if err := q.Validate(); err != nil {
+			return fmt.Errorf("query %d: %w", i+1, err)
+		}
+		if !q.Now && window < time.Second {
+			return fmt.Errorf("time window %v: want at least 1s", window)
+		}
+	}
+	return nil
+}
+
 // PromQL returns the query's text for Prometheus. Values are quoted, so that none can change the query. q must be
 // valid.
 func (q Query) PromQL(window time.Duration) string {

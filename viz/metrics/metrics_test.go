@@ -1,6 +1,8 @@
 package metrics
 
 import (
+	"context"
+	"errors"
 	"math"
 	"strings"
 	"testing"
@@ -111,5 +113,61 @@ func TestAddBucket(t *testing.T) {
 	want := []Bucket{{1, 2}, {2, 2}, {math.Inf(1), 3}}
 	if len(b) != 3 || b[0] != want[0] || b[1] != want[1] || b[2] != want[2] {
 		t.Errorf("got %v, want %v", b, want)
+	}
+}
+
+func TestPrintable(t *testing.T) {
+	for in, want := range map[string]string{
+		"a\nb\tc ":            "a b c",
+		"\x1b[31m\u202e":      "\uFFFD[31m\uFFFD",
+		"bad \xff":            "bad \uFFFD",
+		"too long for it":     "too long f...",
+		"ééééééé":             "ééééé...",
+		"ninebytes\u00e9 cut": "ninebytes...",
+	} {
+		if got := Printable(in, 10); got != want {
+			t.Errorf("%q: got %q, want %q", in, got, want)
+		}
+	}
+}
+
+// fixed is a Source with one answer.
+type fixed struct {
+	answer Answer
+	err    error
+}
+
+func (f fixed) Ask(context.Context, time.Duration, []Query) (Answer, error) { return f.answer, f.err }
+
+func TestFallback(t *testing.T) {
+	works, away := fixed{answer: Answer{Notes: []string{"from proxies"}}}, fixed{err: errors.New("it is away")}
+	answer, err := Fallback{works, away}.Ask(t.Context(), time.Minute, nil)
+	if err != nil || len(answer.Notes) != 1 {
+		t.Errorf("the first works: got %v, %v", answer, err)
+	}
+	answer, err = Fallback{away, works}.Ask(t.Context(), time.Minute, nil)
+	if err != nil || strings.Join(answer.Notes, "; ") != "it is away; from proxies" {
+		t.Errorf("the first is away: got %v, %v", answer, err)
+	}
+	if _, err = (Fallback{away, away}).Ask(t.Context(), time.Minute, nil); err == nil {
+		t.Error("both are away: no error")
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err = (Fallback{away, works}).Ask(ended, time.Minute, nil); err == nil {
+		t.Error("the context has ended: the second is asked")
+	}
+}
+
+func TestValidateWindow(t *testing.T) {
+	if err := Validate(0, []Query{{Metric: "m"}}); err == nil {
+		t.Error("an increase in no time is accepted")
+	}
+	if err := Validate(0, []Query{{Metric: "m", Now: true}}); err != nil {
+		t.Errorf("a value now needs no window: %v", err)
+	}
+	if err := Validate(time.Minute, []Query{{Metric: "m"}, {Metric: "-"}}); err == nil ||
+		!strings.Contains(err.Error(), "query 2: ") {
+		t.Errorf("got %v, want an error about query 2", err)
 	}
 }

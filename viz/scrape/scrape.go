@@ -1,0 +1,238 @@
+// Package scrape answers queries from the proxies themselves, without a Prometheus.
+//
+// It owns which pods are asked, what is kept of a scrape, and how two scrapes become an increase. It does not reach the
+// pods: an Opener does. The one idea: it gives each series the labels that Prometheus's relabelling gives it, and counts
+// as Prometheus's increase does, so that both sources agree.
+package scrape
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/tulle-mesh/tulle/internal/sidecar"
+	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/viz/metrics"
+)
+
+const (
+	// defaultParallel bounds the pods that are read at once.
+	defaultParallel = 16
+	// defaultMaxBytes bounds one scrape. A proxy at the bounds of docs/metrics.md writes less.
+	defaultMaxBytes = 32 << 20
+	// podTimeout bounds one scrape, so that a pod that hangs does not hold up the others.
+	podTimeout = 10 * time.Second
+	// maxPodNotes bounds how many pods the notes name.
+	maxPodNotes = 5
+	// maxText bounds what a note repeats of an error.
+	maxText = 300
+)
+
+// Opener asks a port of a pod for metrics. The caller closes what it returns.
+type Opener func(ctx context.Context, pod *corev1.Pod, port int) (io.ReadCloser, error)
+
+// Config says how the proxies are found and read.
+type Config struct {
+	// Pods returns the pods of a namespace, or of all for "". Pods without a proxy that runs are left out later.
+	Pods func(ctx context.Context, namespace string) ([]*corev1.Pod, error)
+	Open Opener
+	// Progress is called every second between the two scrapes, with the time that is left, and with 0 at the end. nil
+	// is not called. It must not block.
+	Progress func(left time.Duration)
+	Parallel int   // pods that are read at once; 0 means 16
+	MaxBytes int64 // of one scrape; 0 means 32 MiB
+}
+
+// Source reads proxies. Its methods may be called by several goroutines if Config's functions may.
+type Source struct{ cfg Config }
+
+// New returns a source.
+func New(cfg Config) *Source {
+	if cfg.Parallel == 0 {
+		cfg.Parallel = defaultParallel
+	}
+	if cfg.MaxBytes == 0 {
+		cfg.MaxBytes = defaultMaxBytes
+	}
+	if cfg.Progress == nil {
+		cfg.Progress = func(time.Duration) {}
+	}
+	return &Source{cfg}
+}
+
+// Ask implements metrics.Source. It takes as long as the window, unless all queries ask for values now.
+func (s *Source) Ask(ctx context.Context, window time.Duration, queries []metrics.Query) (metrics.Answer, error) {
+	if err := metrics.Validate(window, queries); err != nil {
+		return metrics.Answer{}, err
+	}
+	targets, err := s.targets(ctx, queries)
+	if err != nil {
+		return metrics.Answer{}, err
+	}
+	sums := newSums(queries, window)
+	increases := slices.ContainsFunc(queries, func(q metrics.Query) bool { return !q.Now })
+	if !increases {
+		err = s.readAll(ctx, targets, sums.addNow)
+		return s.answer(sums, targets, fmt.Sprintf("the numbers come from %s", proxies(len(targets)))), err
+	}
+
+	start := time.Now()
+	if err := s.readAll(ctx, targets, sums.keepFirst); err != nil {
+		return metrics.Answer{}, err
+	}
+	if err := s.wait(ctx, window-time.Since(start)); err != nil {
+		return metrics.Answer{}, fmt.Errorf("wait for the second scrape: %w", err)
+	}
+	// A pod that began within the window counts from 0. If it cannot be listed now, the others still count.
+	if later, err := s.targets(ctx, queries); err == nil {
+		targets = merge(targets, later)
+	}
+	err = s.readAll(ctx, targets, sums.addSecond)
+	return s.answer(sums, targets, fmt.Sprintf("the numbers come from %s, read twice, %v apart",
+		proxies(len(targets)), window)), err
+}
+
+func proxies(n int) string {
+	if n == 1 {
+		return "1 proxy"
+	}
+	return fmt.Sprintf("%d proxies", n)
+}
+
+// target is a pod to read and what became of it.
+type target struct {
+	pod    *corev1.Pod
+	labels map[string]string
+	wanted map[string]bool    // the metrics that may match
+	first  map[string]float64 // values of the first scrape, by series
+	at     time.Time          // of the first scrape
+	late   bool               // the pod began within the window
+	err    error              // of the scrape that failed; a pod that failed is not read again
+}
+
+func (t *target) name() string { return t.pod.Namespace + "/" + t.pod.Name }
+
+// targets lists the pods with a proxy that runs and that can have series which match, ordered by name.
+func (s *Source) targets(ctx context.Context, queries []metrics.Query) ([]*target, error) {
+	var targets []*target
+	for _, namespace := range namespaces(queries) {
+		pods, err := s.cfg.Pods(ctx, namespace)
+		if err != nil {
+			return nil, fmt.Errorf("list the pods to read: %w", err)
+		}
+		for _, pod := range pods {
+			t := &target{pod: pod, labels: Labels(pod), wanted: map[string]bool{}}
+			for _, q := range queries {
+				if mayMatch(q, t.labels) {
+					t.wanted[q.Metric] = true
+				}
+			}
+			if len(t.wanted) > 0 && sidecar.Running(pod) {
+				targets = append(targets, t)
+			}
+		}
+	}
+	slices.SortFunc(targets, func(a, b *target) int { return strings.Compare(a.name(), b.name()) })
+	return targets, nil
+}
+
+// merge adds to the targets the pods that are new, and marks those that went away.
+func merge(targets, later []*target) []*target {
+	find := func(list []*target, t *target) bool {
+		return slices.ContainsFunc(list, func(o *target) bool { return o.name() == t.name() && o.pod.UID == t.pod.UID })
+	}
+	for _, t := range targets {
+		if t.err == nil && !find(later, t) {
+			t.err = errors.New("it went away within the time window")
+		}
+	}
+	all := slices.Clone(targets)
+	for _, t := range later {
+		if !find(targets, t) {
+			t.late = true
+			all = append(all, t)
+		}
+	}
+	return all
+}
+
+// wait returns when d is over, or an error if ctx ends first.
+func (s *Source) wait(ctx context.Context, d time.Duration) error {
+	defer s.cfg.Progress(0)
+	end := time.Now().Add(d)
+	done, tick := time.NewTimer(d), time.NewTicker(time.Second)
+	defer done.Stop()
+	defer tick.Stop()
+	for {
+		if left := time.Until(end); left > 0 {
+			s.cfg.Progress(left)
+		}
+		select {
+		case <-done.C:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// readAll scrapes the targets that have not failed and calls add for each, from one goroutine at a time. It returns an
+// error if no target is left, or ctx ended.
+func (s *Source) readAll(ctx context.Context, targets []*target, add func(*target, scraped)) error {
+	var mu sync.Mutex // guards what add changes
+	var group errgroup.Group
+	group.SetLimit(s.cfg.Parallel)
+	for _, t := range targets {
+		if t.err != nil || ctx.Err() != nil {
+			continue
+		}
+		group.Go(func() error {
+			got, err := s.read(ctx, t)
+			mu.Lock()
+			defer mu.Unlock()
+			if t.err = err; err == nil {
+				add(t, got)
+			}
+			return nil
+		})
+	}
+	_ = group.Wait()
+	if ctx.Err() != nil {
+		return fmt.Errorf("read the proxies: %w", ctx.Err())
+	}
+	failed := slices.DeleteFunc(slices.Clone(targets), func(t *target) bool { return t.err == nil })
+	if len(failed) > 0 && len(failed) == len(targets) {
+		first := failed[0]
+		return fmt.Errorf("none of %s answered; pod %s: %w; see `kubectl logs -n %s %s -c %s`", proxies(len(failed)),
+			first.name(), first.err, first.pod.Namespace, first.pod.Name, mesh.ProxyContainer)
+	}
+	return nil
+}
+
+// answer returns the sums with notes about where they come from and what is missing.
+func (s *Source) answer(sums *sums, targets []*target, origin string) metrics.Answer {
+	answer := metrics.Answer{Samples: sums.samples(), Window: sums.window, Notes: []string{origin}}
+	failed := 0
+	for _, t := range targets {
+		if t.err == nil {
+			continue
+		}
+		if failed++; failed <= maxPodNotes {
+			answer.Notes = append(answer.Notes, fmt.Sprintf("pod %s is missing: %s", t.name(),
+				metrics.Printable(t.err.Error(), maxText)))
+		}
+	}
+	if more := failed - maxPodNotes; more > 0 {
+		answer.Notes = append(answer.Notes, fmt.Sprintf("%d more pods are missing", more))
+	}
+	return answer
+}
