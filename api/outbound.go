@@ -36,22 +36,25 @@ func encodeEndpoints(in []mesh.Endpoint) []*pb.Endpoint {
 }
 
 func encodeEndpoint(e *mesh.Endpoint) *pb.Endpoint {
-	out := &pb.Endpoint{
+	return &pb.Endpoint{
 		Address:  encodeAddr(e.Addr),
 		Identity: e.Identity.String(),
 		Protocol: pb.Protocol(e.Protocol),
 		Weight:   e.Weight,
 		Zone:     e.Zone,
 		Local:    e.Local,
+		Pod:      encodePod(e.Pod),
 	}
-	if p := e.Pod; p != (mesh.PodRef{}) {
-		out.Pod = &pb.Pod{
-			Namespace: p.Namespace, Name: p.Name, ServiceAccount: p.ServiceAccount, OwnerKind: p.OwnerKind,
-			OwnerName:       p.OwnerName,
-			PodTemplateHash: p.PodTemplateHash, ControlPlaneNs: p.ControlPlaneNS,
-		}
+}
+
+func encodePod(p mesh.PodRef) *pb.Pod {
+	if p == (mesh.PodRef{}) {
+		return nil
 	}
-	return out
+	return &pb.Pod{
+		Namespace: p.Namespace, Name: p.Name, ServiceAccount: p.ServiceAccount, OwnerKind: p.OwnerKind,
+		OwnerName: p.OwnerName, PodTemplateHash: p.PodTemplateHash, ControlPlaneNs: p.ControlPlaneNS,
+	}
 }
 
 // DecodeOutbound returns the value that o says. A kind or protocol that this release does not know, an address that is
@@ -138,14 +141,17 @@ func decodeEndpoint(e *pb.Endpoint) (mesh.Endpoint, error) {
 	if err != nil {
 		return mesh.Endpoint{}, err
 	}
-	p := e.GetPod()
 	return mesh.Endpoint{
 		Addr: addr, Identity: id, Protocol: protocol, Weight: e.GetWeight(), Zone: e.GetZone(), Local: e.GetLocal(),
-		Pod: mesh.PodRef{
-			Namespace: p.GetNamespace(), Name: p.GetName(), ServiceAccount: p.GetServiceAccount(), OwnerKind: p.GetOwnerKind(),
-			OwnerName: p.GetOwnerName(), PodTemplateHash: p.GetPodTemplateHash(), ControlPlaneNS: p.GetControlPlaneNs(),
-		},
+		Pod: decodePod(e.GetPod()),
 	}, nil
+}
+
+func decodePod(p *pb.Pod) mesh.PodRef {
+	return mesh.PodRef{
+		Namespace: p.GetNamespace(), Name: p.GetName(), ServiceAccount: p.GetServiceAccount(), OwnerKind: p.GetOwnerKind(),
+		OwnerName: p.GetOwnerName(), PodTemplateHash: p.GetPodTemplateHash(), ControlPlaneNS: p.GetControlPlaneNs(),
+	}
 }
 
 // decodeID accepts the SPIFFE spelling alone. "" is the zero ID.

@@ -1,0 +1,106 @@
+package api
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/tulle-mesh/tulle/api/pb"
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+func TestTapQueryRoundTrip(t *testing.T) {
+	for name, q := range map[string]mesh.TapQuery{
+		"everything": {},
+		"all fields": {
+			Direction: mesh.TapOutbound, Method: "GET", Scheme: "https", Authority: "cart:80", PathPrefix: "/a",
+			To: mesh.TapDestination{Namespace: "shop", Kind: "deployment", Name: "cart"}, Headers: true, PerSecond: 1000,
+		},
+	} {
+		var wire pb.TapQuery
+		throughBytes(t, EncodeTapQuery(q), &wire)
+		got, err := DecodeTapQuery(&wire)
+		if diff := cmp.Diff(q, got); err != nil || diff != "" {
+			t.Errorf("%s: error %v (-want +got):\n%s", name, err, diff)
+		}
+	}
+}
+
+// TestTapQueryFailsClosed shows that a query is refused if the proxy does not understand all of it.
+func TestTapQueryFailsClosed(t *testing.T) {
+	unknown := protowire.AppendVarint(protowire.AppendTag(nil, 99, protowire.VarintType), 1)
+	query := func(q *pb.TapQuery, more []byte) *pb.TapQuery {
+		b, err := proto.Marshal(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out pb.TapQuery
+		if err := proto.Unmarshal(append(b, more...), &out); err != nil {
+			t.Fatal(err)
+		}
+		return &out
+	}
+	to := protowire.AppendBytes(protowire.AppendTag(nil, 6, protowire.BytesType), unknown)
+	for name, q := range map[string]*pb.TapQuery{
+		"unknown direction":              {Direction: 3},
+		"unknown field":                  query(&pb.TapQuery{Method: "GET"}, unknown),
+		"unknown field of a destination": query(&pb.TapQuery{}, to),
+		"rate beyond the bound":          {PerSecond: mesh.MaxTapRate + 1},
+	} {
+		if got, err := DecodeTapQuery(q); err == nil || !strings.HasPrefix(err.Error(), "decode tap query: ") {
+			t.Errorf("%s: got %v, %v; want an error", name, got, err)
+		}
+	}
+}
+
+func TestTapEventsRoundTrip(t *testing.T) {
+	events := mesh.TapEvents{Lost: 3, Skipped: 4, Events: []mesh.TapEvent{
+		{GRPCStatus: -1},
+		{
+			Kind: mesh.TapEnd, ID: 7, At: time.Unix(5, 6), Direction: mesh.TapInbound, TLS: "true",
+			Src: mesh.TapPeer{Addr: netip.MustParseAddrPort("10.0.0.1:80"), ID: mesh.ID{
+				TrustDomain: "cluster.local", Namespace: "shop", ServiceAccount: "web"}},
+			Dst: mesh.TapPeer{
+				Addr: netip.MustParseAddrPort("[fd00::1]:80"), Pod: mesh.PodRef{Namespace: "shop", Name: "cart-1"},
+				Service: mesh.ServiceRef{Namespace: "shop", Name: "cart", Port: 80},
+			},
+			Route: mesh.Ref{Kind: "HTTPRoute", Name: "r"}, Server: mesh.Ref{Kind: "Server", Name: "s"},
+			Authorization: mesh.Ref{Kind: "AuthorizationPolicy", Name: "a"},
+			Method:        "GET", Scheme: "http", Authority: "cart", Path: "/\xff",
+			Headers: []mesh.TapHeader{{Name: "a", Value: "\x80"}}, Status: 200, Since: 1, SinceResponse: 2, RequestBytes: 3,
+			ResponseBytes: 4, GRPCStatus: 14, Error: "reset", Attempts: 2, HeadersOmitted: 9,
+		},
+	}}
+	var wire pb.TapEvents
+	sent := &pb.TapEvents{Lost: events.Lost, Skipped: events.Skipped}
+	for i := range events.Events {
+		sent.Events = append(sent.Events, EncodeTapEvent(&events.Events[i], true))
+	}
+	throughBytes(t, sent, &wire)
+	got, err := DecodeTapEvents(&wire)
+	if diff := cmp.Diff(events, got, compareAddrs); err != nil || diff != "" {
+		t.Errorf("error %v (-want +got):\n%s", err, diff)
+	}
+	if bare := EncodeTapEvent(&events.Events[1], false); bare.Headers != nil {
+		t.Errorf("headers that are not wanted: got %v", bare.Headers)
+	}
+}
+
+func TestTapEventsRefused(t *testing.T) {
+	for name, e := range map[string]*pb.TapEvent{
+		"kind":      {Kind: 5},
+		"direction": {Direction: 9},
+		"status":    {Status: 1000},
+		"address":   {Src: &pb.TapPeer{Address: nil, Identity: "root"}},
+		"identity":  {Dst: &pb.TapPeer{Identity: "web.shop"}},
+	} {
+		if got, err := DecodeTapEvents(&pb.TapEvents{Events: []*pb.TapEvent{e}}); err == nil {
+			t.Errorf("%s: got %v, want an error", name, got)
+		}
+	}
+}
