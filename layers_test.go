@@ -53,7 +53,7 @@ var layers = []struct {
 		"cli/analyze", "cli/certificate", "cli/injection", "cli/installation", "cli/profile",
 		"identity", "injector", "internal/meshtest",
 		"controller/kube", "controller/discovery",
-		"proxy/forward", "proxy/control", "proxy/response",
+		"proxy/forward", "proxy/control", "proxy/response", "proxy/tap",
 	}},
 	{"shared", []string{
 		"proxy/env",
@@ -120,7 +120,7 @@ var users = map[string]struct {
 		"code that holds a client can do anything; keep it in few packages",
 	},
 	module + "/api/pb": {
-		[]string{"api", "controller/discovery", "identity", "identity/workload", "internal/meshtest", "proxy/control"},
+		[]string{"api", "controller/discovery", "identity", "identity/workload", "internal/meshtest", "proxy/control", "proxy/tap"},
 		"wire types stop at the codec and the two ends of a stream",
 	},
 	"net/http/httputil": {nil, "the data path is the project's own engine"},

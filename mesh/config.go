@@ -31,6 +31,12 @@ type ProxyConfig struct {
 	ControlPort  uint16 `json:"controlPort,omitempty"`
 	AdminPort    uint16 `json:"adminPort,omitempty"`
 
+	// TapID is the SPIFFE ID of the only workload that may watch the proxy's requests through ControlPort; "" means that
+	// nobody may, and nothing listens there.
+	TapID string `json:"tapID,omitempty"`
+	// TapRedactedHeaders are headers whose values a watcher never sees, beyond those that always are secret.
+	TapRedactedHeaders []string `json:"tapRedactedHeaders,omitempty"`
+
 	// DefaultInboundPolicy holds until discovery answered for the first time; then discovery's value does.
 	DefaultInboundPolicy AccessPolicy `json:"defaultInboundPolicy,omitempty"`
 
@@ -87,6 +93,11 @@ func ParseProxyConfig(data []byte) (ProxyConfig, error) {
 	c.setDefaults()
 	if _, err := ParseAccessPolicy(string(c.DefaultInboundPolicy)); err != nil {
 		return ProxyConfig{}, fmt.Errorf("parse %s: defaultInboundPolicy: %w", ProxyConfigEnv, err)
+	}
+	if c.TapID != "" {
+		if _, err := ParseID(c.TapID); err != nil {
+			return ProxyConfig{}, fmt.Errorf("parse %s: tapID: %w", ProxyConfigEnv, err)
+		}
 	}
 	if n := c.MaxHeaderListBytes; n != 0 && (n < LeastHeaderListBytes || n > MostHeaderListBytes) {
 		return ProxyConfig{}, fmt.Errorf("parse %s: maxHeaderListBytes %d: want %d to %d", ProxyConfigEnv, n,

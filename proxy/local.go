@@ -20,6 +20,7 @@ import (
 type Local struct {
 	Certs *workload.Manager // nil: no mesh TLS either way
 	Admin netip.AddrPort    // invalid: no admin server
+	Tap   netip.AddrPort    // invalid: nobody may watch; otherwise Settings.TapID may
 	// Profiling enables /debug/pprof on the admin server.
 	Profiling bool
 	Outbound  []LocalOutbound

@@ -15,6 +15,11 @@ func (p *Proxy) addMetrics() {
 	r.Func("tulle_control_targets", "", func() float64 { return float64(p.outbound.Targets()) })
 	r.Func("tulle_control_stale_seconds", "", func() float64 { return p.staleFor().Seconds() })
 	r.Func("tulle_admin_connections_refused_total", "", func() float64 { return float64(p.admin.refused.Load()) })
+	r.Func("tulle_tap_subscriptions", "", func() float64 { return float64(p.env.Tap.Subscriptions()) })
+	r.Func("tulle_tap_events_lost_total", "", func() float64 { return float64(p.env.Tap.Lost()) })
+	if p.tap != nil {
+		r.Func("tulle_tap_refused_total", "", func() float64 { return float64(p.tap.Refused()) })
+	}
 	if lost := p.cfg.LostLines; lost != nil {
 		r.Func("tulle_log_lines_lost_total", "", func() float64 { return float64(lost()) })
 	}

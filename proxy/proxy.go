@@ -29,6 +29,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/outbound"
 	"github.com/tulle-mesh/tulle/proxy/reverify"
 	"github.com/tulle-mesh/tulle/proxy/stats"
+	"github.com/tulle-mesh/tulle/proxy/tap"
 )
 
 // Proxy is one sidecar. Make it with New; Run may be called once.
@@ -45,6 +46,7 @@ type Proxy struct {
 	reviewer *reverify.Reviewer
 	idle     *idle.Pool
 	admin    *admin
+	tap      *tap.Server // nil if nobody may watch
 	conns    tracker
 
 	origDst   func(*net.TCPConn) (netip.AddrPort, error)
@@ -56,6 +58,8 @@ type Proxy struct {
 // Addresses are where a proxy listens.
 type Addresses struct {
 	Outbound, Inbound, Admin netip.AddrPort
+	// Tap is invalid unless somebody may watch.
+	Tap netip.AddrPort
 	// Local holds the addresses of a local configuration's listeners, in its order.
 	Local struct{ Outbound, Inbound []netip.AddrPort }
 }
@@ -96,6 +100,9 @@ func New(cfg Config) (*Proxy, error) {
 	p.reviewer.WatchEngine(stats.Outbound, p.outbound.Engine())
 	p.reviewer.WatchEngine(stats.Inbound, p.inbound.Engine())
 	p.admin = &admin{proxy: p, log: p.log.Named("admin"), shutdown: make(chan struct{})}
+	if err := p.addTap(); err != nil {
+		return nil, err
+	}
 	p.addMetrics()
 	return p, nil
 }
@@ -168,7 +175,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 		p.closeListeners()
 		return err
 	}
-	if err := p.admin.listen(); err != nil {
+	if err := errors.Join(p.admin.listen(), p.listenTap()); err != nil {
 		p.closeListeners()
 		return err
 	}
@@ -222,6 +229,9 @@ func (p *Proxy) background() []func(context.Context) error {
 	}
 	if p.env.Certs != nil {
 		run = append(run, p.reviewer.Run)
+	}
+	if p.tap != nil {
+		run = append(run, p.tap.Run)
 	}
 	if p.control != nil {
 		run = append(run, p.env.Certs.Run, p.runControl)

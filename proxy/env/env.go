@@ -14,6 +14,7 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/proxy/retry"
 	"github.com/tulle-mesh/tulle/proxy/stats"
+	"github.com/tulle-mesh/tulle/proxy/tap"
 )
 
 // Env is what both directions use of the process. Its fields are set before the first connection is accepted, and not
@@ -25,6 +26,7 @@ type Env struct {
 	Failures retry.Failures    // of calls that the application makes
 	Times    Times
 	Self     Self
+	Tap      tap.Hub // idle while nobody watches
 	Started  time.Time
 }
 

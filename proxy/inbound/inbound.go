@@ -286,6 +286,7 @@ func (in *Inbound) relay(ctx context.Context, client *relay.End, c *peerConn) {
 	app := in.appName(c.origDst)
 	labels := stats.InboundLabels(app, c.client, port.Server())
 	in.countConnection(labels, decision)
+	tapped := in.tapConnection(c, port, decision)
 	if decision.Audited {
 		in.events.Info("connection audited", zap.Stringer("app", c.origDst), zap.Stringer("client", c.peer.Addr),
 			zap.Stringer("client_id", c.peer.ID))
@@ -293,6 +294,7 @@ func (in *Inbound) relay(ctx context.Context, client *relay.End, c *peerConn) {
 	if !decision.Allow {
 		in.events.Info("connection denied", zap.Stringer("app", c.origDst), zap.Stringer("client", c.peer.Addr),
 			zap.Stringer("client_id", c.peer.ID), zap.String("reason", string(decision.Reason)))
+		tapped.Close(string(decision.Reason))
 		client.Abort()
 		return
 	}
@@ -300,6 +302,7 @@ func (in *Inbound) relay(ctx context.Context, client *relay.End, c *peerConn) {
 	conn, err := env.Dial(ctx, c.origDst, in.env.Times.InboundConnect)
 	if err != nil {
 		in.env.Stats.ConnFailed(stats.Inbound, exchange.DialFault(err).Kind.String())
+		tapped.Close(exchange.DialFault(err).Kind.String())
 		client.Abort()
 		return
 	}
@@ -310,6 +313,7 @@ func (in *Inbound) relay(ctx context.Context, client *relay.End, c *peerConn) {
 	dst, releaseDst := in.env.Stats.TCP(stats.AppLabels(app))
 	defer releaseDst()
 	client.Read, client.Written = &src.ReadBytes, &src.WrittenBytes
+	tapped.Count(client)
 	server.Read, server.Written = &dst.ReadBytes, &dst.WrittenBytes
 	closedSrc, closedDst := in.env.CountOpen(src), in.env.CountOpen(dst)
 	result := relay.Run(ctx, client, server)
@@ -317,6 +321,7 @@ func (in *Inbound) relay(ctx context.Context, client *relay.End, c *peerConn) {
 	// 7. End.
 	closedSrc(result.A)
 	closedDst(result.B)
+	tapped.Close(result.Word())
 }
 
 // labels returns the labels of what the client does under the port's policy.

@@ -14,6 +14,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/retry"
 	"github.com/tulle-mesh/tulle/proxy/route"
 	"github.com/tulle-mesh/tulle/proxy/stats"
+	"github.com/tulle-mesh/tulle/proxy/tap"
 )
 
 // request is what the inbound side knows about a request in flight. It lives in Exchange.Data and is reused.
@@ -24,6 +25,7 @@ type request struct {
 	allowed  bool // by policy and rate limit
 	// log is the request's line for the access log, which is written at its end; nil without one.
 	log *accessLine
+	tap *tap.Request // nil unless somebody watches the request
 }
 
 func requestOf(x *exchange.Exchange) *request {
@@ -60,6 +62,9 @@ func (in *Inbound) Route(x *exchange.Exchange) forward.Action {
 	d := in.decide(c, port, part)
 	r.decision, r.hit = d, hit
 	d.begin()
+	if !in.env.Tap.Idle() {
+		r.tap = in.tapRequest(x, c, r)
+	}
 	if !d.Allow {
 		in.logDenied(c, r)
 		return forward.Reply(denial(x, c, r).Write(x))
@@ -158,10 +163,13 @@ func (in *Inbound) Response(x *exchange.Exchange) exchange.Fault {
 			rule.CORS.Mark(&x.Request, &x.Response)
 		}
 	}
+	if r.tap != nil {
+		r.tap.Response(x)
+	}
 	return exchange.Fault{}
 }
 
-// End counts the request and writes its line of the access log: phase 7 of docs/request.md. It implements
+// End counts the request, writes its line of the access log, and shows its end to those who watch: phase 7 of docs/request.md. It implements
 // forward.Handler.
 func (in *Inbound) End(x *exchange.Exchange) {
 	c, r := x.Conn.Data.(*peerConn), requestOf(x)
@@ -177,6 +185,9 @@ func (in *Inbound) End(x *exchange.Exchange) {
 			r.log.server, r.log.route, r.log.authorization = d.server, r.route(), d.Authorization
 		}
 		in.accessLog.end(r.log, x)
+	}
+	if r.tap != nil {
+		r.endTap(x)
 	}
 	*r = request{}
 }

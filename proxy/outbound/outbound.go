@@ -154,6 +154,7 @@ func (o *Outbound) relay(ctx context.Context, conn *net.TCPConn, peek *detect.Co
 	svc := tr.service
 	if svc == nil {
 		closed(tr.reason)
+		o.tapConnection(conn, t, tr, nil).Close(tr.reason)
 		o.refuse(conn, t.key.Addr, tr.reason)
 		return
 	}
@@ -161,8 +162,10 @@ func (o *Outbound) relay(ctx context.Context, conn *net.TCPConn, peek *detect.Co
 	// 5. Connect to an endpoint.
 	server, ep, slot, fault := o.connect(ctx, t, tr)
 	t.releaseService(svc)
+	tapped := o.tapConnection(conn, t, tr, ep)
 	if fault.Is() {
 		closed(fault.Kind.String())
+		tapped.Close(fault.Kind.String())
 		o.fail(conn, t, fault)
 		return
 	}
@@ -171,6 +174,7 @@ func (o *Outbound) relay(ctx context.Context, conn *net.TCPConn, peek *detect.Co
 	client := relay.Plain(conn, peek.Peeked())
 	src, dst := t.tcp(), ep.tcp()
 	client.Read, client.Written = &src.ReadBytes, &src.WrittenBytes
+	tapped.Count(client)
 	server.Read, server.Written = &dst.ReadBytes, &dst.WrittenBytes
 	closedSrc, closedDst := o.env.CountOpen(src), o.env.CountOpen(dst)
 	ctx, cut := context.WithCancel(ctx)
@@ -181,16 +185,9 @@ func (o *Outbound) relay(ctx context.Context, conn *net.TCPConn, peek *detect.Co
 	// 7. End.
 	closedSrc(result.A)
 	closedDst(result.B)
-	closed(relayError(result))
+	closed(result.Word())
+	tapped.Close(result.Word())
 	svc.pool.Done(slot, balance.Connected, o.env.Now(), 0)
-}
-
-// relayError returns Linkerd's word for a connection that broke; "" for an orderly end.
-func relayError(r relay.Result) string {
-	if r.A != nil || r.B != nil {
-		return "IO"
-	}
-	return ""
 }
 
 // connect picks endpoints until it can connect to one. Nothing was sent yet, so it is safe to try another.

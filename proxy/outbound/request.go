@@ -11,6 +11,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/response"
 	"github.com/tulle-mesh/tulle/proxy/retry"
 	"github.com/tulle-mesh/tulle/proxy/stats"
+	"github.com/tulle-mesh/tulle/proxy/tap"
 )
 
 // request is what the outbound side knows about a request in flight. It lives in Exchange.Data and is reused.
@@ -26,8 +27,9 @@ type request struct {
 
 	// callerDeadline says that the caller's deadline bounds the request, or has passed; otherwise the rule's timeouts do.
 	callerDeadline bool
-	delayDrawn     bool // the draw for an injected delay was made
-	mirrored       bool // the copies were sent, or there are none
+	delayDrawn     bool         // the draw for an injected delay was made
+	mirrored       bool         // the copies were sent, or there are none
+	tap            *tap.Request // nil unless somebody watches the request
 
 	queueState
 	endpoint     *endpoint // of the attempt in flight
@@ -53,6 +55,9 @@ func (o *Outbound) Route(x *exchange.Exchange) forward.Action {
 		return o.attempt(x, r, t)
 	}
 	*r = request{begun: true, grpc: response.IsGRPC(&x.Request)}
+	if !o.env.Tap.Idle() {
+		r.tap = o.env.Tap.Request(mesh.TapOutbound, x)
+	}
 
 	// 4. Choose the rule, and one of its backends by weight.
 	rule, be, hit := t.choose(x, r)
@@ -129,6 +134,9 @@ func (r *request) forward(x *exchange.Exchange) forward.Action {
 			left = min(left, x.AttemptTimeout)
 		}
 		response.SetRemaining(&x.Request, left, r.endpoint.meshed())
+	}
+	if r.tap != nil {
+		r.tapEndpoint(x)
 	}
 	return forward.Forward(r.endpoint.upstream(x.Request.Version))
 }
@@ -214,10 +222,13 @@ func (o *Outbound) Response(x *exchange.Exchange) exchange.Fault {
 	r.backend.EditResponse(&x.Response)
 	r.rule.EditResponse(&x.Response)
 	r.markCORS(x)
+	if r.tap != nil {
+		r.tap.Response(x)
+	}
 	return exchange.Fault{}
 }
 
-// End tells the balancer and the metrics how the request ended: phase 7 of docs/request.md. It implements
+// End tells the balancer, the metrics and those who watch how the request ended: phase 7 of docs/request.md. It implements
 // forward.Handler.
 func (o *Outbound) End(x *exchange.Exchange) {
 	r, ok := x.Data.(*request)
@@ -226,6 +237,9 @@ func (o *Outbound) End(x *exchange.Exchange) {
 	}
 	t, now := x.Conn.Data.(*target), o.env.Now()
 	result := r.outcome(x)
+	if r.tap != nil {
+		r.endTap(x, t, result)
+	}
 	if r.queued {
 		r.dequeue(now)
 	}

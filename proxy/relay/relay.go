@@ -26,10 +26,15 @@ type End struct {
 	prefix []byte       // read from tcp already
 	// Read and Written count the bytes that came from and went to this side; nil counts nothing.
 	Read, Written *atomic.Uint64
+	// Totals counts the same for this side alone; nil counts nothing.
+	Totals *Totals
 	// reset is set when a write failed by a reset. The kernel reports it once, so a later read must not take it for an
 	// orderly end.
 	reset atomic.Bool
 }
+
+// Totals are the bytes that came from a side, and those that went to it.
+type Totals struct{ Read, Written atomic.Uint64 }
 
 // Plain returns the side that speaks plaintext on c. prefix are bytes that were read from c already.
 func Plain(c *net.TCPConn, prefix []byte) *End { return &End{tcp: c, prefix: prefix} }
@@ -49,6 +54,14 @@ func (e *End) Secured() *sock.Conn {
 // nil means an orderly end.
 type Result struct {
 	A, B error
+}
+
+// Word returns Linkerd's word for a connection that broke; "" for an orderly end.
+func (r Result) Word() string {
+	if r.A != nil || r.B != nil {
+		return "IO"
+	}
+	return ""
 }
 
 // Run copies both ways until both directions have ended, and closes both connections. An end of stream is passed on as
@@ -162,11 +175,11 @@ type receiver struct {
 
 // Receive implements sock.Receiver.
 func (r *receiver) Receive(in []byte) (int, error) {
-	count(r.src.Read, len(in))
+	r.src.countRead(len(in))
 	r.bufs[0] = in
 	n, err := r.dst.conn.Send(r.bufs[:])
 	r.bufs[0] = nil
-	count(r.dst.Written, n)
+	r.dst.countWritten(n)
 	if err == nil {
 		return n, sock.ErrMore
 	}
@@ -211,6 +224,20 @@ func (e *End) Abort() {
 }
 
 func (e *End) close() { _ = e.socket().Close() }
+
+func (e *End) countRead(n int) {
+	count(e.Read, n)
+	if e.Totals != nil {
+		count(&e.Totals.Read, n)
+	}
+}
+
+func (e *End) countWritten(n int) {
+	count(e.Written, n)
+	if e.Totals != nil {
+		count(&e.Totals.Written, n)
+	}
+}
 
 func count(c *atomic.Uint64, n int) {
 	if c != nil && n > 0 {

@@ -74,8 +74,8 @@ func splice(src, dst *End) error {
 		}
 		switch {
 		case isPipeless(err):
-			to := &End{conn: sock.New(dst.tcp, nil), Written: dst.Written}
-			err := pump(&End{conn: sock.New(src.tcp, nil), Read: src.Read}, to)
+			to := &End{conn: sock.New(dst.tcp, nil), Written: dst.Written, Totals: dst.Totals}
+			err := pump(&End{conn: sock.New(src.tcp, nil), Read: src.Read, Totals: src.Totals}, to)
 			dst.reset.Store(to.reset.Load())
 			return err
 		case err != nil:
@@ -84,14 +84,14 @@ func splice(src, dst *End) error {
 			return nil
 		}
 		n := s.n
-		count(src.Read, n)
+		src.countRead(n)
 		if err := out.Write(s.drain); err != nil {
 			return err
 		}
 		if s.err != nil {
 			return dst.unwritten(&net.OpError{Op: "splice", Net: "tcp", Addr: dst.tcp.RemoteAddr(), Err: s.err})
 		}
-		count(dst.Written, n)
+		dst.countWritten(n)
 	}
 }
 
@@ -100,9 +100,9 @@ func sendPrefix(src, dst *End) error {
 	if len(src.prefix) == 0 {
 		return nil
 	}
-	count(src.Read, len(src.prefix))
+	src.countRead(len(src.prefix))
 	n, err := dst.tcp.Write(src.prefix)
-	count(dst.Written, n)
+	dst.countWritten(n)
 	src.prefix = nil
 	return dst.unwritten(err)
 }

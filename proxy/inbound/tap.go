@@ -1,0 +1,54 @@
+package inbound
+
+import (
+	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/authz"
+	"github.com/tulle-mesh/tulle/proxy/exchange"
+	"github.com/tulle-mesh/tulle/proxy/response"
+	"github.com/tulle-mesh/tulle/proxy/tap"
+)
+
+// tapRequest shows a request to those who watch it, once policy has decided on it; nil if nobody does.
+func (in *Inbound) tapRequest(x *exchange.Exchange, c *peerConn, r *request) *tap.Request {
+	t := in.env.Tap.Request(mesh.TapInbound, x)
+	if t == nil {
+		return nil
+	}
+	c.tapFlow(t.Flow())
+	f := t.Flow()
+	f.Server, f.Route, f.Authorization = r.decision.server, r.route(), r.decision.Authorization
+	t.Show()
+	return t
+}
+
+// endTap shows how the request ended. A denial has the reason that the metrics have.
+func (r *request) endTap(x *exchange.Exchange) {
+	outcome := response.OutcomeOf(x, r.grpc)
+	if !r.decision.Allow {
+		outcome.Error = string(r.decision.Reason)
+	}
+	r.tap.End(x, tap.Result{GRPC: outcome.GRPC, Error: outcome.Error})
+}
+
+// tapConnection shows a connection that is not HTTP to those who watch it; nil if nobody does.
+func (in *Inbound) tapConnection(c *peerConn, port *authz.Port, d authz.Decision) *tap.Connection {
+	if in.env.Tap.Idle() {
+		return nil
+	}
+	flow := mesh.TapEvent{Server: port.Server(), Authorization: d.Authorization}
+	c.tapFlow(&flow)
+	return in.env.Tap.Open(mesh.TapInbound, flow)
+}
+
+// tapFlow fills in the two ends of what the client sends.
+func (c *peerConn) tapFlow(e *mesh.TapEvent) {
+	e.Src.Addr, e.Src.ID, e.Dst.Addr = c.remote, c.peer.ID, c.origDst
+	switch {
+	case !c.peer.ID.IsZero():
+		e.TLS = "true"
+	case c.client.OwnTLS:
+		e.TLS = "opaque"
+	default:
+		e.TLS = "no_identity"
+	}
+}

@@ -1,0 +1,75 @@
+package outbound
+
+import (
+	"net"
+
+	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/env"
+	"github.com/tulle-mesh/tulle/proxy/exchange"
+	"github.com/tulle-mesh/tulle/proxy/stats"
+	"github.com/tulle-mesh/tulle/proxy/tap"
+)
+
+// tapEndpoint shows the request to those who watch it, with the endpoint that it goes to now.
+func (r *request) tapEndpoint(x *exchange.Exchange) {
+	f := r.tap.Flow()
+	f.Src.Addr, f.Route = x.Conn.Remote, r.rule.Ref
+	r.endpoint.tapFlow(f)
+	f.Dst.Service = r.backend.Service
+	r.tap.Show()
+}
+
+// endTap shows how the request ended. One that no endpoint got has the target as its destination.
+func (r *request) endTap(x *exchange.Exchange, t *target, result stats.Outcome) {
+	if !r.tap.Shown() {
+		f := r.tap.Flow()
+		f.Src.Addr = x.Conn.Remote
+		t.tapFlow(f)
+		if r.rule != nil {
+			f.Route = r.rule.Ref
+		}
+	}
+	r.tap.End(x, tap.Result{GRPC: result.GRPC, Error: result.Error})
+}
+
+// tapConnection shows a connection that is not HTTP to those who watch it; nil if nobody does. ep is nil if no endpoint
+// got it.
+func (o *Outbound) tapConnection(conn *net.TCPConn, t *target, tr tcpRoute, ep *endpoint) *tap.Connection {
+	if o.env.Tap.Idle() {
+		return nil
+	}
+	flow := mesh.TapEvent{}
+	flow.Src.Addr = env.RemoteAddr(conn)
+	t.tapFlow(&flow)
+	if ep != nil {
+		ep.tapFlow(&flow)
+	}
+	if tr.backend != nil {
+		flow.Dst.Service = tr.backend.Service
+	}
+	if tr.rule != nil {
+		flow.Route = tr.rule.Ref
+	}
+	return o.env.Tap.Open(mesh.TapOutbound, flow)
+}
+
+// tapFlow makes the target the destination.
+func (t *target) tapFlow(e *mesh.TapEvent) {
+	e.Dst.Addr, e.TLS = t.key.Addr, "no_identity"
+	if v := t.value.Load(); v != nil {
+		e.Dst.Service = v.Service
+	}
+}
+
+// tapFlow makes the endpoint the destination.
+func (ep *endpoint) tapFlow(e *mesh.TapEvent) {
+	e.Dst.Addr, e.Dst.ID, e.Dst.Pod = ep.Addr, mesh.ID{}, ep.Pod
+	switch {
+	case ep.loopback:
+		e.TLS = "loopback"
+	case ep.Identity.IsZero():
+		e.TLS = "no_identity"
+	default:
+		e.TLS, e.Dst.ID = "true", ep.Identity
+	}
+}

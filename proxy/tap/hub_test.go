@@ -1,0 +1,273 @@
+package tap
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tulle-mesh/tulle/internal/alloctest"
+	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/exchange"
+	"github.com/tulle-mesh/tulle/proxy/message"
+)
+
+// charge is a request as the engine hands it over.
+func charge() *exchange.Exchange {
+	x := &exchange.Exchange{Conn: &exchange.Conn{}, Begun: time.Now()}
+	for part, value := range map[message.Part]string{
+		message.Method: "POST", message.Scheme: "http", message.Authority: "Cart.shop", message.Path: "/charge?x=1",
+	} {
+		x.Request.SetPart(part, value)
+	}
+	return x
+}
+
+// cartPod is an endpoint that requests go to.
+var cartPod = mesh.TapPeer{
+	Pod:     mesh.PodRef{Namespace: "shop", Name: "cart-1", ServiceAccount: "cart", OwnerKind: "deployment", OwnerName: "cart"},
+	Service: mesh.ServiceRef{Namespace: "shop", Name: "cart-svc", Port: 80},
+}
+
+func to(kind, namespace, name string) mesh.TapQuery {
+	return mesh.TapQuery{To: mesh.TapDestination{Kind: kind, Namespace: namespace, Name: name}}
+}
+
+func TestFilters(t *testing.T) {
+	for name, test := range map[string]struct {
+		query             mesh.TapQuery
+		outbound, inbound bool
+	}{
+		"no filter":                         {mesh.TapQuery{}, true, true},
+		"direction":                         {mesh.TapQuery{Direction: mesh.TapOutbound}, true, false},
+		"other direction":                   {mesh.TapQuery{Direction: mesh.TapInbound}, false, true},
+		"method":                            {mesh.TapQuery{Method: "POST"}, true, true},
+		"method in lower case":              {mesh.TapQuery{Method: "post"}, false, false},
+		"scheme":                            {mesh.TapQuery{Scheme: "http"}, true, true},
+		"other scheme":                      {mesh.TapQuery{Scheme: "https"}, false, false},
+		"authority in another case":         {mesh.TapQuery{Authority: "cart.SHOP"}, true, true},
+		"begin of the authority":            {mesh.TapQuery{Authority: "cart"}, false, false},
+		"begin of the path":                 {mesh.TapQuery{PathPrefix: "/charge"}, true, true},
+		"longer than the path":              {mesh.TapQuery{PathPrefix: "/charge?x=12"}, false, false},
+		"one of two does not match":         {mesh.TapQuery{Method: "POST", PathPrefix: "/pay"}, false, false},
+		"to a deployment":                   {to("deployment", "shop", "cart"), true, false},
+		"to a deployment of any namespace":  {to("deployment", "", "cart"), true, false},
+		"to a deployment of another":        {to("deployment", "bank", "cart"), false, false},
+		"to another deployment":             {to("deployment", "shop", "web"), false, false},
+		"to any deployment":                 {to("deployment", "", ""), true, false},
+		"to a statefulset of that name":     {to("statefulset", "shop", "cart"), false, false},
+		"to a pod":                          {to("pod", "shop", "cart-1"), true, false},
+		"to a Service":                      {to("service", "shop", "cart-svc"), true, false},
+		"to a ServiceAccount":               {to("serviceaccount", "shop", "cart"), true, false},
+		"to an authority":                   {to("authority", "", "cart.shop"), true, false},
+		"to a namespace":                    {to("", "shop", ""), true, false},
+		"to another namespace":              {to("", "bank", ""), false, false},
+		"to a kind that the proxy does not": {to("cronworkflow", "shop", "cart"), false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for direction, want := range map[mesh.TapDirection]bool{
+				mesh.TapOutbound: test.outbound, mesh.TapInbound: test.inbound,
+			} {
+				h := &Hub{}
+				s := h.subscribe(test.query)
+				if r := h.Request(direction, charge()); r != nil {
+					r.Flow().Dst = cartPod
+					r.Show()
+				}
+				if got := len(s.queue) == 1; got != want {
+					t.Errorf("%v: got shown %v, want %v", direction, got, want)
+				}
+			}
+		})
+	}
+}
+
+// TestConnectionsHaveNoHead shows which queries match a connection that is not HTTP.
+func TestConnectionsHaveNoHead(t *testing.T) {
+	for name, test := range map[string]struct {
+		query mesh.TapQuery
+		shown bool
+	}{
+		"no filter":       {mesh.TapQuery{}, true},
+		"to a deployment": {to("deployment", "shop", "cart"), true},
+		"to another":      {to("deployment", "shop", "web"), false},
+		"a method":        {mesh.TapQuery{Method: "GET"}, false},
+		"a path":          {mesh.TapQuery{PathPrefix: "/"}, false},
+		"inbound":         {mesh.TapQuery{Direction: mesh.TapInbound}, false},
+	} {
+		h := &Hub{}
+		s := h.subscribe(test.query)
+		c := h.Open(mesh.TapOutbound, mesh.TapEvent{Dst: cartPod})
+		c.Close("")
+		want := 0
+		if test.shown {
+			want = 2
+		}
+		if got := len(s.queue); got != want {
+			t.Errorf("%s: got %d events, want %d", name, got, want)
+		}
+	}
+}
+
+// TestSlowSubscriberLosesEvents shows that nothing waits for a subscriber that does not read: it loses events and is
+// told how many, and another one loses none.
+func TestSlowSubscriberLosesEvents(t *testing.T) {
+	h := &Hub{}
+	slow := h.subscribe(mesh.TapQuery{PerSecond: mesh.MaxTapRate})
+	quick := h.subscribe(mesh.TapQuery{PerSecond: mesh.MaxTapRate})
+	const requests = 900
+	for range requests {
+		x := charge()
+		r := h.Request(mesh.TapInbound, x)
+		r.Show()
+		x.Response.Status = 200
+		r.End(x, Result{GRPC: -1})
+		for range 3 {
+			quick.received(<-quick.queue)
+		}
+	}
+	waiting := uint64(len(slow.queue))
+	if waiting > queueEvents || slow.bytes.Load() > queueBytes || waiting+slow.lost.Load() != 3*requests {
+		t.Errorf("got %d events, %d bytes waiting and %d lost of %d", waiting, slow.bytes.Load(), slow.lost.Load(),
+			3*requests)
+	}
+	if slow.lost.Load() == 0 || quick.lost.Load() != 0 || h.Lost() != slow.lost.Load() {
+		t.Errorf("lost: slow %d, quick %d, all %d", slow.lost.Load(), quick.lost.Load(), h.Lost())
+	}
+	if quick.bytes.Load() != 0 {
+		t.Errorf("bytes that nobody waits for: %d", quick.bytes.Load())
+	}
+}
+
+// TestRate shows that a subscription gets at most its requests a second, and is told how many more there were.
+func TestRate(t *testing.T) {
+	h := &Hub{}
+	all := h.subscribe(mesh.TapQuery{PerSecond: mesh.MaxTapRate})
+	usual, few := h.subscribe(mesh.TapQuery{}), h.subscribe(mesh.TapQuery{PerSecond: 2})
+	begun := time.Now().Add(time.Minute)
+	for range 1500 { // all at one moment
+		x := charge()
+		x.Begun = begun
+		if r := h.Request(mesh.TapInbound, x); r != nil {
+			r.Show()
+		}
+	}
+	for name, s := range map[string]struct {
+		*subscription
+		want uint64
+	}{"1,000 a second": {all, 1000}, "the default": {usual, mesh.DefaultTapRate}, "2 a second": {few, 2}} {
+		if got := uint64(len(s.queue)) + s.lost.Load(); got != s.want || s.skipped.Load() != 1500-s.want {
+			t.Errorf("%s: got %d requests, %d skipped", name, got, s.skipped.Load())
+		}
+	}
+	x := charge()
+	x.Begun = begun.Add(2 * time.Second)
+	if h.Request(mesh.TapInbound, x) == nil {
+		t.Error("two seconds later: got nothing")
+	}
+}
+
+func TestSubscriptionsAreBounded(t *testing.T) {
+	h := &Hub{}
+	var subs []*subscription
+	for range maxSubscriptions {
+		subs = append(subs, h.subscribe(mesh.TapQuery{}))
+	}
+	if h.subscribe(mesh.TapQuery{}) != nil {
+		t.Error("got one more than the bound")
+	}
+	for _, s := range subs {
+		h.unsubscribe(s)
+	}
+	if !h.Idle() || h.Subscriptions() != 0 {
+		t.Error("not idle after the last has ended")
+	}
+}
+
+// TestEndOfARequestThatNoEndpointGot shows all three events at the end.
+func TestEndOfARequestThatNoEndpointGot(t *testing.T) {
+	h := &Hub{}
+	s := h.subscribe(mesh.TapQuery{})
+	x := charge()
+	r := h.Request(mesh.TapOutbound, x)
+	x.Response.Status = 504
+	x.Fault = exchange.Fault{Kind: exchange.NoEndpoint}
+	r.End(x, Result{GRPC: -1, Error: "no_endpoint"})
+	var kinds []mesh.TapKind
+	for range len(s.queue) {
+		kinds = append(kinds, (<-s.queue).Kind)
+	}
+	if diff := cmp.Diff([]mesh.TapKind{mesh.TapRequest, mesh.TapResponse, mesh.TapEnd}, kinds); diff != "" {
+		t.Errorf("kinds (-want +got):\n%s", diff)
+	}
+}
+
+func TestHeadersAreRedactedAndBounded(t *testing.T) {
+	h := &Hub{}
+	h.Redact([]string{"X-Api-Key"})
+	var head message.Head
+	for _, name := range []string{"Authorization", "cookie", "SET-COOKIE", "proxy-authorization", "x-API-key"} {
+		head.Add(name, "secret")
+	}
+	head.Add("long", strings.Repeat("a", 5000))
+	for range 100 {
+		head.Add("more", "b")
+	}
+	fields, omitted := h.fields(&head)
+	for i, f := range fields {
+		if want := Redacted; i < 5 && f.Value != want {
+			t.Errorf("%s: got %q, want %q", f.Name, f.Value, want)
+		}
+	}
+	if len(fields) != maxFields || omitted != 106-maxFields || len(fields[5].Value) > maxText+3 {
+		t.Errorf("got %d fields, %d omitted, one of %d bytes", len(fields), omitted, len(fields[5].Value))
+	}
+}
+
+// TestIdleHubDoesNotAllocate shows that requests cost nothing while nobody watches, and also if no query matches.
+func TestIdleHubDoesNotAllocate(t *testing.T) {
+	h, x := &Hub{}, charge()
+	request := func() {
+		if !h.Idle() {
+			if r := h.Request(mesh.TapInbound, x); r != nil {
+				r.Show()
+			}
+		}
+	}
+	if n := alloctest.Count(t, 1000, request); n != 0 {
+		t.Errorf("idle: got %v allocations, want 0", n)
+	}
+	h.subscribe(mesh.TapQuery{PathPrefix: "/pay"})
+	if n := alloctest.Count(t, 1000, request); n != 0 {
+		t.Errorf("another path: got %v allocations, want 0", n)
+	}
+}
+
+// sink keeps the compiler from dropping the load.
+var sink bool
+
+func BenchmarkIdle(b *testing.B) {
+	h := &Hub{}
+	b.ReportAllocs()
+	for b.Loop() {
+		sink = h.Idle()
+	}
+}
+
+func BenchmarkRequest(b *testing.B) {
+	h := &Hub{}
+	s := h.subscribe(mesh.TapQuery{PerSecond: mesh.MaxTapRate})
+	x := charge()
+	x.Response.Status = 200
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		x.Begun = s.began.Add(time.Duration(i) * time.Millisecond)
+		r := h.Request(mesh.TapInbound, x)
+		r.Show()
+		r.End(x, Result{GRPC: -1})
+		for range len(s.queue) {
+			s.received(<-s.queue)
+		}
+	}
+}

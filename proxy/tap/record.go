@@ -1,0 +1,219 @@
+package tap
+
+import (
+	"time"
+
+	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/exchange"
+	"github.com/tulle-mesh/tulle/proxy/message"
+	"github.com/tulle-mesh/tulle/proxy/relay"
+)
+
+// Request is the record of one request that somebody watches. Only the goroutine that runs the handler may use it.
+type Request struct {
+	hub *Hub
+	// subs are the subscriptions whose query matches. Until Show, those with a destination are candidates.
+	subs    []*subscription
+	headers bool // some of them want headers
+	request mesh.TapEvent
+	// flow is what the next events have: ends, objects, number.
+	flow      mesh.TapEvent
+	shown     bool
+	responded time.Time // when the response's event was emitted; zero before
+}
+
+// Request begins the record of a request whose head was read, before anything edits it. It is nil if nobody wants it.
+func (h *Hub) Request(d mesh.TapDirection, x *exchange.Exchange) *Request {
+	list := h.subs.Load()
+	if list == nil {
+		return nil
+	}
+	var r *Request
+	for _, s := range *list {
+		if !s.wantsDirection(d) || !s.wantsRequest(&x.Request) {
+			continue
+		}
+		// A query with a destination takes from its rate once the destination is known.
+		if s.query.To == (mesh.TapDestination{}) && !s.take(x.Begun) {
+			continue
+		}
+		if r == nil {
+			r = &Request{hub: h, flow: h.event(d, x.Begun)}
+		}
+		r.subs = append(r.subs, s)
+		r.headers = r.headers || s.query.Headers
+	}
+	if r != nil {
+		r.copyHead(&x.Request)
+	}
+	return r
+}
+
+// event returns what all events of a new request or connection have.
+func (h *Hub) event(d mesh.TapDirection, at time.Time) mesh.TapEvent {
+	e := mesh.TapEvent{ID: h.ids.Add(1), Direction: d, At: at, GRPCStatus: -1}
+	if d == mesh.TapOutbound {
+		e.Src.Pod = h.Self
+	} else {
+		e.Dst.Pod = h.Self
+	}
+	return e
+}
+
+// copyHead copies what the request's event needs: the engine may change the head before Show.
+func (r *Request) copyHead(h *message.Head) {
+	e := &r.request
+	e.Method, e.Scheme = text(h.Method()), text(h.Part(message.Scheme))
+	e.Authority, e.Path = text(h.Authority()), text(h.Path())
+	if r.headers {
+		e.Headers, e.HeadersOmitted = r.hub.fields(h)
+	}
+}
+
+// Flow returns what the next events say about the ends of the request and the objects that decided on it. The caller
+// may set Src, Dst, TLS, Route, Server and Authorization.
+func (r *Request) Flow() *mesh.TapEvent { return &r.flow }
+
+// Shown reports whether the request's own event was emitted.
+func (r *Request) Shown() bool { return r.shown }
+
+// Show emits the request's own event, once. The caller has filled Flow.
+func (r *Request) Show() {
+	if r.shown {
+		return
+	}
+	r.shown = true
+	authority, kept := r.request.Authority, r.subs[:0]
+	for _, s := range r.subs {
+		if s.query.To != (mesh.TapDestination{}) &&
+			(!s.wantsDestination(&r.flow.Dst, authority) || !s.take(r.flow.At)) {
+			continue
+		}
+		kept = append(kept, s)
+	}
+	if r.subs = kept; len(kept) == 0 {
+		return
+	}
+	e := r.flow
+	e.Kind, e.Method, e.Scheme, e.Authority, e.Path = mesh.TapRequest, r.request.Method, r.request.Scheme, authority,
+		r.request.Path
+	e.Headers, e.HeadersOmitted = r.request.Headers, r.request.HeadersOmitted
+	r.request = mesh.TapEvent{}
+	r.hub.emit(r.subs, &e)
+}
+
+// Response emits the event of the response's head, as it goes to the client.
+func (r *Request) Response(x *exchange.Exchange) {
+	r.Show()
+	if !r.responded.IsZero() || len(r.subs) == 0 {
+		return
+	}
+	at := x.Answered // set already if the proxy responded itself
+	if at.IsZero() {
+		at = time.Now()
+	}
+	r.responded = at
+	e := r.flow
+	e.Kind, e.At, e.Since, e.Status = mesh.TapResponse, at, at.Sub(x.Begun), x.Response.Status
+	if r.headers {
+		e.Headers, e.HeadersOmitted = r.hub.fields(&x.Response)
+	}
+	r.hub.emit(r.subs, &e)
+}
+
+// Result is how a request ended: the gRPC status or -1, and the word for a failure or "".
+type Result struct {
+	GRPC  int16
+	Error string
+}
+
+// End emits the last event of the request, and those before it that are still missing.
+func (r *Request) End(x *exchange.Exchange, result Result) {
+	if x.Response.Status != 0 {
+		r.Response(x)
+	}
+	r.Show()
+	if len(r.subs) == 0 {
+		return
+	}
+	at := x.Ended
+	if at.IsZero() {
+		at = time.Now()
+	}
+	if at.Before(r.responded) { // the engine reads its clock once a batch
+		at = r.responded
+	}
+	e := r.flow
+	e.Kind, e.At, e.Since = mesh.TapEnd, at, at.Sub(x.Begun)
+	if !r.responded.IsZero() {
+		e.SinceResponse = at.Sub(r.responded)
+	}
+	e.RequestBytes, e.ResponseBytes = uint64(x.RequestBytes), uint64(x.ResponseBytes)
+	e.GRPCStatus, e.Error, e.Attempts = result.GRPC, result.Error, uint32(x.Attempts)
+	if r.headers && x.Trailers.Len() > 0 {
+		e.Headers, e.HeadersOmitted = r.hub.fields(&x.Trailers)
+	}
+	r.hub.emit(r.subs, &e)
+}
+
+// Connection is the record of one connection that is not HTTP and that somebody watches. A nil Connection records
+// nothing.
+type Connection struct {
+	hub    *Hub
+	subs   []*subscription
+	flow   mesh.TapEvent
+	client relay.Totals
+}
+
+// Open begins the record of a connection and emits its first event. flow says what is known of its ends and of the
+// objects that decided on it. Open returns nil if nobody wants the connection.
+func (h *Hub) Open(d mesh.TapDirection, flow mesh.TapEvent) *Connection {
+	list := h.subs.Load()
+	if list == nil {
+		return nil
+	}
+	now := time.Now()
+	var c *Connection
+	for _, s := range *list {
+		if !s.wantsDirection(d) || !s.wantsConnections() || !s.wantsDestination(&flow.Dst, "") || !s.take(now) {
+			continue
+		}
+		if c == nil {
+			c = &Connection{hub: h, flow: h.event(d, now)}
+		}
+		c.subs = append(c.subs, s)
+	}
+	if c == nil {
+		return nil
+	}
+	e := &c.flow
+	if d == mesh.TapOutbound {
+		flow.Src.Pod = e.Src.Pod
+	} else {
+		flow.Dst.Pod = e.Dst.Pod
+	}
+	e.Src, e.Dst, e.TLS, e.Route, e.Server, e.Authorization = flow.Src, flow.Dst, flow.TLS, flow.Route, flow.Server,
+		flow.Authorization
+	open := c.flow
+	open.Kind = mesh.TapOpen
+	h.emit(c.subs, &open)
+	return c
+}
+
+// Count counts the bytes of the connection, where client is its client's side. Call it before the relay runs.
+func (c *Connection) Count(client *relay.End) {
+	if c != nil {
+		client.Totals = &c.client
+	}
+}
+
+// Close emits the last event, with the word for a failure or "".
+func (c *Connection) Close(failure string) {
+	if c == nil {
+		return
+	}
+	e, now := c.flow, time.Now()
+	e.Kind, e.Since, e.At, e.Error = mesh.TapClose, now.Sub(c.flow.At), now, failure
+	e.RequestBytes, e.ResponseBytes = c.client.Read.Load(), c.client.Written.Load()
+	c.hub.emit(c.subs, &e)
+}
