@@ -28,6 +28,8 @@ const (
 	WorkloadNSLabel = "linkerd.io/workload-ns"
 	// ControlPlaneComponentLabel names the component on control-plane objects.
 	ControlPlaneComponentLabel = "linkerd.io/control-plane-component"
+	// DisableTapAnnotation with the value "true" on a namespace or a pod means that nobody may watch its requests.
+	DisableTapAnnotation = "viz.linkerd.io/disable-tap"
 	// ProxyVersionAnnotation records which proxy a pod was injected with.
 	ProxyVersionAnnotation = "linkerd.io/proxy-version"
 	// CreatedByAnnotation records which tool made an object.
@@ -41,6 +43,10 @@ const (
 	IdentityName    = "tulle-identity"
 	DestinationName = "tulle-destination"
 	InjectorName    = "tulle-proxy-injector"
+
+	// VizNamespace is the namespace of the viz extension, TapName the ServiceAccount of its tap server.
+	VizNamespace = "tulle-viz"
+	TapName      = "tap"
 
 	ProxyContainer = "tulle-proxy"
 	InitContainer  = "tulle-init"

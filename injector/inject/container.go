@@ -159,6 +159,8 @@ func (b builder) proxyConfig() mesh.ProxyConfig {
 		InboundPort:            p.Ports.Inbound,
 		ControlPort:            p.Ports.Control,
 		AdminPort:              p.Ports.Admin,
+		TapID:                  p.Tap.id(b.s.TrustDomain),
+		TapRedactedHeaders:     listOf(p.Tap.RedactedHeaders),
 		DefaultInboundPolicy:   p.DefaultInboundPolicy,
 		LogLevel:               p.LogLevel,
 		LogFormat:              p.LogFormat,

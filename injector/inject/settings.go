@@ -39,6 +39,12 @@ func (v Values) Validate() error {
 		errs = append(errs, fmt.Errorf("webhookFailurePolicy %q: want %s or %s", v.WebhookFailurePolicy, FailClosed,
 			FailOpen))
 	}
+	if tap := v.Proxy.Tap; tap.Enabled {
+		id := mesh.ID{TrustDomain: v.TrustDomain, Namespace: tap.Namespace, ServiceAccount: tap.ServiceAccount}
+		if err := id.Validate(); err != nil {
+			errs = append(errs, fmt.Errorf("proxy.tap: %w", err))
+		}
+	}
 	if v.Proxy.UID == 0 {
 		errs = append(errs, errors.New("proxy.uid is 0: the proxy never runs as root"))
 	}
@@ -55,7 +61,7 @@ func (v Values) Validate() error {
 // with an error too.
 func ParseSettings(defaults Values, namespace, pod map[string]string) (Settings, error) {
 	s := Settings{Values: defaults, explicit: map[string]bool{}}
-	err := errors.Join(s.apply(namespace, onNamespace), s.apply(pod, onPod))
+	err := errors.Join(s.apply(namespace, onNamespace), s.apply(pod, onPod), s.disableTap(namespace, pod))
 	if err == nil {
 		err = errors.Join(s.Proxy.Ports.distinct(), s.reconcileResources())
 	}
@@ -63,6 +69,23 @@ func ParseSettings(defaults Values, namespace, pod map[string]string) (Settings,
 		return Settings{Warnings: s.Warnings}, err
 	}
 	return s, nil
+}
+
+// disableTap reads Linkerd's annotation against tap; the pod's wins.
+func (s *Settings) disableTap(namespace, pod map[string]string) error {
+	value, where := namespace[mesh.DisableTapAnnotation], onNamespace
+	if own, ok := pod[mesh.DisableTapAnnotation]; ok {
+		value, where = own, onPod
+	}
+	switch value {
+	case "true":
+		s.Proxy.Tap.Enabled = false
+	case "false", "":
+	default:
+		return fmt.Errorf("annotation %s of the %s has the value %q: want true or false", mesh.DisableTapAnnotation, where,
+			value)
+	}
+	return nil
 }
 
 // place is where an annotation was written.

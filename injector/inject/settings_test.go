@@ -48,6 +48,18 @@ func TestParseSettings(t *testing.T) {
 			want{func(s Settings) any { return s.Proxy.AdditionalEnv }, []EnvVar{{"A", "3"}, {"B", "2"}}}},
 		{"a header list size is a quantity", nil, map[string]string{mesh.OwnConfigPrefix + "max-header-list-size": "256Ki"},
 			want{func(s Settings) any { return bytesOf(s.Proxy.MaxHeaderListSize) }, 256 << 10}},
+		{"tap is on for the tap server alone", nil, nil,
+			want{func(s Settings) any { return s.Proxy.Tap.id("cluster.local") }, "spiffe://cluster.local/ns/tulle-viz/sa/tap"}},
+		{"tap can be turned off", nil, map[string]string{mesh.OwnConfigPrefix + "tap": "disabled"},
+			want{func(s Settings) any { return s.Proxy.Tap.id("cluster.local") }, ""}},
+		{"so it can with Linkerd's annotation", map[string]string{mesh.DisableTapAnnotation: "true"}, nil,
+			want{func(s Settings) any { return s.Proxy.Tap.id("cluster.local") }, ""}},
+		{"a pod may stay visible", map[string]string{mesh.DisableTapAnnotation: "true"},
+			map[string]string{mesh.DisableTapAnnotation: "false"},
+			want{func(s Settings) any { return s.Proxy.Tap.Enabled }, true}},
+		{"redacted headers add up", map[string]string{mesh.OwnConfigPrefix + "tap-redacted-headers": "x-a, x-b"},
+			map[string]string{mesh.OwnConfigPrefix + "tap-redacted-headers": "x-b,x-c"},
+			want{func(s Settings) any { return s.Proxy.Tap.RedactedHeaders }, "x-a,x-b,x-c"}},
 		{"what is Tulle's own has no effect under Linkerd's prefix", nil,
 			map[string]string{c + "max-header-list-size": "256Ki"},
 			want{func(s Settings) any { return append(s.Warnings, s.Proxy.MaxHeaderListSize) }, []string{
@@ -96,6 +108,13 @@ func TestEveryAnnotationRefuses(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestDisableTapIsTrueOrFalse(t *testing.T) {
+	_, err := ParseSettings(Defaults(), nil, map[string]string{mesh.DisableTapAnnotation: "yes"})
+	if err == nil || !strings.Contains(err.Error(), mesh.DisableTapAnnotation) {
+		t.Errorf("got %v, want an error that names the annotation", err)
 	}
 }
 

@@ -147,7 +147,41 @@ func observeAnnotations() []annotation {
 			field: enum(func(v *Values) *string { return &v.Proxy.LogFormat }, "plain", "json")},
 		{key: "access-log", want: "apache, json or off",
 			field: enum(func(v *Values) *string { return &v.Proxy.AccessLog }, "apache", "json", "off")},
+		{key: "tap", want: "true, false, enabled or disabled", own: true,
+			field: truth(func(v *Values) *bool { return &v.Proxy.Tap.Enabled })},
+		{key: "tap-redacted-headers", want: "names of headers such as x-api-key,x-token", own: true,
+			field: field{
+				get: func(v *Values) string { return v.Proxy.Tap.RedactedHeaders },
+				set: func(v *Values, s string) error { return v.Proxy.Tap.redact(s) },
+			}},
 	}
+}
+
+var headerName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]*$`)
+
+// redact adds headers to those whose values are not shown: an annotation cannot take away from the installation's.
+func (t *TapValues) redact(list string) error {
+	names := listOf(t.RedactedHeaders)
+	for _, name := range listOf(list) {
+		if !headerName.MatchString(name) {
+			return errNotAccepted
+		}
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	t.RedactedHeaders = strings.Join(names, ",")
+	return nil
+}
+
+// listOf splits a list at its commas, without the space around the parts.
+func listOf(text string) (out []string) {
+	for part := range strings.SplitSeq(text, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			out = append(out, part)
+		}
+	}
+	return out
 }
 
 func lifecycleAnnotations() []annotation {

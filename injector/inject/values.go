@@ -52,6 +52,9 @@ type ProxyValues struct {
 	Ports     Ports     `json:"ports"`
 	Resources Resources `json:"resources"`
 
+	// Tap says who may watch the requests of a proxy, through its control port.
+	Tap TapValues `json:"tap"`
+
 	LogLevel  string `json:"logLevel,omitempty"`
 	LogFormat string `json:"logFormat,omitempty"` // plain or json
 	AccessLog string `json:"accessLog,omitempty"` // "", apache or json
@@ -100,6 +103,23 @@ type Ports struct {
 	Control  uint16 `json:"control,omitempty"`
 	Inbound  uint16 `json:"inbound,omitempty"`
 	Outbound uint16 `json:"outbound,omitempty"`
+}
+
+// TapValues name the one workload that may watch requests.
+type TapValues struct {
+	Enabled        bool   `json:"enabled"`
+	Namespace      string `json:"namespace,omitempty"`
+	ServiceAccount string `json:"serviceAccount,omitempty"`
+	// RedactedHeaders lists headers, separated by commas, whose values it never sees, beyond those that always are secret.
+	RedactedHeaders string `json:"redactedHeaders,omitempty"`
+}
+
+// id returns the SPIFFE ID of the workload; "" if nobody may watch.
+func (t TapValues) id(trustDomain string) string {
+	if !t.Enabled {
+		return ""
+	}
+	return mesh.ID{TrustDomain: trustDomain, Namespace: t.Namespace, ServiceAccount: t.ServiceAccount}.String()
 }
 
 // Resources are requests and limits as Kubernetes quantities; "" leaves one out.
@@ -153,6 +173,7 @@ func Defaults() Values {
 			Ports: Ports{
 				Admin: mesh.AdminPort, Control: mesh.ControlPort, Inbound: mesh.InboundPort, Outbound: mesh.OutboundPort,
 			},
+			Tap:                  TapValues{Enabled: true, Namespace: mesh.VizNamespace, ServiceAccount: mesh.TapName},
 			Resources:            Resources{CPU: CPU{Request: "10m"}, Memory: Bound{Request: "20Mi"}},
 			LogLevel:             "info",
 			LogFormat:            "plain",
