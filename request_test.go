@@ -29,7 +29,7 @@ func TestRequestWalks(t *testing.T) {
 	}
 }
 
-var quotedName = regexp.MustCompile("`([A-Za-z.]+)`")
+var quotedName = regexp.MustCompile("`([A-Za-z0-9.]+)`")
 
 // walk checks the rows of one table.
 func walk(t *testing.T, rows []string) {

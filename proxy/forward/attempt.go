@@ -47,9 +47,9 @@ func (fl *flight) chargeHeads() bool {
 
 // route asks the handler and acts on the answer.
 func (fl *flight) route() {
-	fl.e.routing = fl
+	fl.e.inRoute = fl
 	v := fl.e.handler.Route(&fl.x)
-	fl.e.routing = nil
+	fl.e.inRoute = nil
 	if fl.copies != nil {
 		fl.sendCopies()
 	}

@@ -79,10 +79,10 @@ type proto interface {
 	receive(in []byte) (n int, err error)
 	// hasRoom is called when the send buffer has room.
 	hasRoom()
-	// gotFIN is called when the peer sends nothing more.
-	gotFIN()
-	// closed is called once, when the connection is closed. A nil err means in order.
-	closed(err error)
+	// onFIN is called when the peer sends nothing more.
+	onFIN()
+	// onClosed is called once, when the connection is closed. A nil err means in order.
+	onClosed(err error)
 	// drain asks to finish what has begun and to take nothing new.
 	drain()
 }
@@ -128,7 +128,7 @@ func (c *conn) serve(downstream bool) error {
 	}
 	c.reads = readEnded
 	if !c.closed() {
-		c.readEnded(err)
+		c.onReadEnd(err)
 	}
 	e.endBatch()
 	if err = c.sock.AwaitHangup(c.done); err != nil {
@@ -157,15 +157,15 @@ func (c *conn) serve(downstream bool) error {
 	return err
 }
 
-// readEnded follows the end of reading. A reset that a write ran into looks like an orderly end to the reader.
-func (c *conn) readEnded(err error) {
+// onReadEnd follows the end of reading. A reset that a write ran into looks like an orderly end to the reader.
+func (c *conn) onReadEnd(err error) {
 	switch {
 	case !errors.Is(err, io.EOF):
 		c.close(err)
 	case errors.Is(c.writeErr, syscall.ECONNRESET):
 		c.close(c.writeErr)
 	default:
-		c.proto.gotFIN()
+		c.proto.onFIN()
 	}
 }
 
@@ -296,8 +296,7 @@ func (c *conn) sent(n int, err error) bool {
 	case err == nil:
 	case c.mayHaveResponse(err):
 		c.writeErr = err
-		// The reader must look: the edge may be gone. It fails if the connection is closed.
-		_ = c.sock.SetReadDeadline(time.Unix(1, 0))
+		c.wakeReader() // the edge that said so may be gone
 		c.discard()
 	default:
 		c.close(err)
@@ -377,12 +376,16 @@ func (c *conn) close(err error) {
 	if !c.writing {
 		c.release()
 	}
-	c.proto.closed(err)
+	c.proto.onClosed(err)
 	close(c.done)
 	if c.onClose != nil {
 		c.onClose(err)
 	}
 }
+
+// wakeReader makes the reader look at the socket: a read deadline in the past ends its wait. To set one fails only if the
+// connection is closed, which the reader sees.
+func (c *conn) wakeReader() { _ = c.sock.SetReadDeadline(time.Unix(1, 0)) }
 
 // release frees the send buffer. A goroutine that writes without the lock keeps its buffers until it is back.
 func (c *conn) release() {

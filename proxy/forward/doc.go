@@ -9,8 +9,9 @@
 // One lock, Engine.mu, guards all state: streams, queues, send buffers, upstreams, timers. A reader reads a batch from
 // its socket and decrypts it, takes the lock, parses and forwards everything in the batch, and gives the lock back
 // before anything is encrypted or written. So the engine is a single-threaded event loop that runs on the goroutine
-// which has something to do. There is no lock order, no race between the two ends of an exchange and, on the one CPU
-// that a sidecar has, no contention. Handlers and timers run with the lock and must not block.
+// which has something to do. There is no race between the two ends of an exchange and, on the one CPU that a
+// sidecar has, no contention. Handlers and timers run with the lock and must not block. Engine.mu comes before every
+// lock of a Handler; taskMu is the last of all.
 //
 // # From socket to socket
 //

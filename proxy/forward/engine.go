@@ -39,7 +39,7 @@ type Engine struct {
 	partialHeads       int // memory of header blocks that are not complete
 	waitingForEndpoint list.List[*flight]
 	delayed            list.List[*flight]
-	routing            *flight   // that Route is asked about
+	inRoute            *flight   // that Route is asked about
 	copies             int       // mirrored requests in flight
 	unwanted           detached  // of every flight that receives the rest of a response
 	replayBytes        int       // memory of all replay buffers

@@ -47,11 +47,11 @@ type flight struct {
 	trailers  message.Head // of the request
 	code      h2.Code      // that the server reset the stream with
 
-	tunnel   bool // asks for a tunnel: CONNECT or Upgrade
-	open     bool // is one
-	answered bool // the final response's head went downstream
-	ended    bool
-	seen     bool // by the handler
+	wantsTunnel bool // asks for one: CONNECT or Upgrade
+	isTunnel    bool
+	answered    bool // the final response's head went downstream
+	ended       bool
+	seen        bool // by the handler
 
 	place      list.Element[*flight] // in the list that it waits in
 	waiting    *Upstream             // that it waits for
@@ -144,16 +144,16 @@ func (fl *flight) reply(body []byte) {
 func (fl *flight) beginResponse() {
 	fl.answered = true
 	fl.x.Answered = fl.e.now
-	if fl.tunnel && !fl.opens() {
-		fl.tunnel = false
+	if fl.wantsTunnel && !fl.opens() {
+		fl.wantsTunnel = false
 		fl.req.write(nil, true) // the server refused the tunnel: the request is over
 	}
 	if fl.ended {
 		return
 	}
-	fl.open = fl.tunnel
+	fl.isTunnel = fl.wantsTunnel
 	fl.down.beginResponse(fl)
-	if fl.open && !fl.ended {
+	if fl.isTunnel && !fl.ended {
 		fl.req.to.push(&fl.req, nil) // what the client sent ahead
 	}
 }
@@ -170,8 +170,8 @@ func (fl *flight) opens() bool {
 // bodyEnded follows the end of a body on its writer. An exchange ends with its response, a tunnel with both directions.
 func (fl *flight) bodyEnded(b *body) {
 	switch {
-	case fl.open && !(fl.req.sentEnd && fl.resp.sentEnd):
-	case b == &fl.resp || fl.open:
+	case fl.isTunnel && !(fl.req.sentEnd && fl.resp.sentEnd):
+	case b == &fl.resp || fl.isTunnel:
 		fl.finish()
 	}
 }

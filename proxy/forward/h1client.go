@@ -61,7 +61,7 @@ func (c *h1Client) request(fl *flight) {
 	c.conn.e.wheel.Cancel(&c.conn.timer)
 	h := &fl.x.Request
 	c.bound = c.bound || h1.BindsConnection(h)
-	f := h1.FrameRequest(h, fl.length, fl.req.empty(), fl.tunnel)
+	f := h1.FrameRequest(h, fl.length, fl.req.empty(), fl.wantsTunnel)
 	c.conn.sendBuffer.Grew(h1.AppendRequest(c.conn.sendBuffer.Tail(h.Size()+128), h, f))
 	c.conn.markDirty()
 	c.out.begin(&fl.req, f.Coding)
@@ -168,7 +168,7 @@ func (c *h1Client) head(in []byte) (used int, err error) {
 	}
 	h := &fl.x.Response
 	h.Reset()
-	upgrade := fl.tunnel && len(fl.x.Request.Part(message.Protocol)) > 0
+	upgrade := fl.wantsTunnel && len(fl.x.Request.Part(message.Protocol)) > 0
 	f, err := h1.ParseResponse(in[:end], h, fl.x.Request.Method(), upgrade)
 	if err == nil && h.Size() > max {
 		err = h1.ErrHeadTooLarge
@@ -234,7 +234,7 @@ func (c *h1Client) fail(f exchange.Fault) {
 
 func (c *h1Client) leave(fl *flight) {
 	c.cur, c.out.b = nil, nil
-	if !c.conn.closed() && c.conn.writeErr == nil && c.persistent && fl.resp.ended && fl.req.sentEnd && !fl.open {
+	if !c.conn.closed() && c.conn.writeErr == nil && c.persistent && fl.resp.ended && fl.req.sentEnd && !fl.isTunnel {
 		c.conn.unpause()
 		if c.bound {
 			c.pin(fl)
@@ -253,11 +253,11 @@ func (c *h1Client) leave(fl *flight) {
 		}
 		return
 	}
-	c.conn.reset = fl.open && !fl.req.sentEnd // a tunnel that was cut off must not look whole
+	c.conn.reset = fl.isTunnel && !fl.req.sentEnd // a tunnel that was cut off must not look whole
 	c.conn.close(nil)
 }
 
-func (c *h1Client) gotFIN() {
+func (c *h1Client) onFIN() {
 	if fl := c.cur; fl != nil {
 		switch {
 		case c.state == h1Tunnel:
@@ -274,7 +274,7 @@ func (c *h1Client) gotFIN() {
 	c.conn.close(io.EOF)
 }
 
-func (c *h1Client) closed(err error) {
+func (c *h1Client) onClosed(err error) {
 	fl := c.cur
 	c.u.removeIdle(c)
 	c.unpin()

@@ -15,7 +15,7 @@ func (w *h1Writer) begin(b *body, c h1.Coding) { w.b, w.coding, w.queued = b, c,
 // room is how many body bytes may go out now. A tunnel takes none before it is open: a server that refuses it would
 // read what the client sent by then as the next request.
 func (w *h1Writer) room() int {
-	if w.coding == h1.Tunnel && !w.b.fl.open {
+	if w.coding == h1.Tunnel && !w.b.fl.isTunnel {
 		return 0
 	}
 	return w.conn.room()
@@ -58,7 +58,7 @@ func (w *h1Writer) hasRoom() {
 
 func (w *h1Writer) end() {
 	b := w.b
-	if b == nil || !b.ended || b.q.Size() > 0 || b.fl.tunnel && !b.fl.open {
+	if b == nil || !b.ended || b.q.Size() > 0 || b.fl.wantsTunnel && !b.fl.isTunnel {
 		return
 	}
 	w.b = nil
@@ -67,7 +67,7 @@ func (w *h1Writer) end() {
 		w.conn.sendBuffer.Grew(h1.AppendLastChunk(w.conn.sendBuffer.Tail(256), b.trailers))
 		w.conn.markDirty()
 	case h1.Tunnel:
-		if b.fl.open { // else the tunnel was refused, and the connection goes on
+		if b.fl.isTunnel { // else the tunnel was refused, and the connection goes on
 			w.conn.closeWrite()
 		}
 	}

@@ -128,7 +128,7 @@ func (s *h1Server) begin(fl *flight, f h1.Framing) {
 			s.state, fl.req.ended = h1Wait, true
 			break
 		}
-		s.state, fl.tunnel = h1Wait, true
+		s.state, fl.wantsTunnel = h1Wait, true
 	case h1.Length:
 		fl.length = f.Length
 		s.state = h1Body
@@ -224,7 +224,7 @@ func (s *h1Server) interim(fl *flight, h *message.Head) {
 
 func (s *h1Server) beginResponse(fl *flight) {
 	h := &fl.x.Response
-	f := h1.FrameResponse(h, &fl.x.Request, fl.resp.empty(), fl.open)
+	f := h1.FrameResponse(h, &fl.x.Request, fl.resp.empty(), fl.isTunnel)
 	// If the client waits for 100 (Continue), nobody knows whether it sends the body or its next request (RFC 9110
 	// §10.1.1).
 	f.Close = f.Close || s.closeAfter || s.halfClosed || s.conn.draining() ||
@@ -233,7 +233,7 @@ func (s *h1Server) beginResponse(fl *flight) {
 	s.conn.sendBuffer.Grew(h1.AppendResponse(s.conn.sendBuffer.Tail(h.Size()+128), h, f, fl.x.Request.Version))
 	s.conn.markDirty()
 	s.out.begin(&fl.resp, f.Coding)
-	if fl.open {
+	if fl.isTunnel {
 		s.state = h1Tunnel
 		s.conn.unpause()
 	}
@@ -252,7 +252,7 @@ func (s *h1Server) leave(fl *flight) {
 	case s.conn.closed():
 	case !fl.resp.sentEnd:
 		s.breakOff(fl)
-	case fl.open:
+	case fl.isTunnel:
 		s.conn.closeSoon()
 	case s.closeAfter:
 		s.linger()
@@ -268,7 +268,7 @@ func (s *h1Server) leave(fl *flight) {
 // marks the end of the body or of a tunnel, it must be a reset, behind what came of the response. A server that answers
 // early and ends the connection resets it too.
 func (s *h1Server) breakOff(fl *flight) {
-	if fl.answered && s.out.coding == h1.UntilClose && !fl.open {
+	if fl.answered && s.out.coding == h1.UntilClose && !fl.isTunnel {
 		s.conn.reset = true
 		s.state = h1Linger
 		s.conn.closeSoon()
@@ -276,7 +276,7 @@ func (s *h1Server) breakOff(fl *flight) {
 		s.conn.e.wheel.Set(&s.conn.timer, s.conn.e.now.Add(lingerTime))
 		return
 	}
-	if fl.open {
+	if fl.isTunnel {
 		s.conn.reset = true
 	}
 	s.conn.close(io.ErrUnexpectedEOF)
@@ -321,7 +321,7 @@ func (s *h1Server) expired() {
 	s.cur.fault(exchange.Fault{Side: exchange.Downstream, Kind: exchange.HeadTimeout, Reason: "head_timeout"})
 }
 
-func (s *h1Server) closed(err error) {
+func (s *h1Server) onClosed(err error) {
 	s.abandonCurrent(err)
 	if s.pinned != nil {
 		s.pinned.conn.close(nil)
@@ -335,7 +335,7 @@ func (s *h1Server) abandonCurrent(err error) {
 	}
 }
 
-func (s *h1Server) gotFIN() {
+func (s *h1Server) onFIN() {
 	s.halfClosed = true
 	switch s.state {
 	case h1Wait: // the client has sent everything and still wants the answer

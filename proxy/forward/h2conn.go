@@ -163,7 +163,7 @@ func (c *h2Conn) request(fl *flight) {
 		c.drain()
 	}
 	fl.req.to = c
-	s.localEnd = fl.req.empty() && !fl.tunnel
+	s.localEnd = fl.req.empty() && !fl.wantsTunnel
 	e := c.conn.e
 	if !c.mux && !fl.req.empty() {
 		fl.req.replayShort()
@@ -196,7 +196,7 @@ func (c *h2Conn) interim(fl *flight, h *message.Head) {
 // beginResponse implements downstreamConn.
 func (c *h2Conn) beginResponse(fl *flight) {
 	s, e := &fl.ds, c.conn.e
-	s.localEnd = fl.resp.empty() && !fl.open
+	s.localEnd = fl.resp.empty() && !fl.isTunnel
 	e.block = c.responseBlock(e.block[:0], fl)
 	c.write(h2.AppendHeaders(c.conn.sendBuffer.Tail(len(e.block)+64), s.id, e.block, s.localEnd))
 	c.allowControl()
@@ -318,7 +318,7 @@ func (c *h2Conn) failStream(s *stream, err error) {
 
 // complete reports whether the whole response came, so that it only has to be passed on, whatever becomes of its
 // stream. A tunnel needs the other direction too.
-func (s *stream) complete() bool { return s.remoteEnd && !s.fl.open }
+func (s *stream) complete() bool { return s.remoteEnd && !s.fl.isTunnel }
 
 // repeatable reports whether a request without a body may be sent twice, RFC 9110 §9.2.2.
 func repeatable(fl *flight) bool {
@@ -332,6 +332,6 @@ func repeatable(fl *flight) bool {
 	return false
 }
 
-func (c *h2Conn) gotFIN() { c.conn.close(io.EOF) }
+func (c *h2Conn) onFIN() { c.conn.close(io.EOF) }
 
-func (c *h2Conn) closed(err error) { c.endStreams(err) }
+func (c *h2Conn) onClosed(err error) { c.endStreams(err) }

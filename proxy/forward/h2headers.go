@@ -257,7 +257,7 @@ func (c *h2Conn) onResponse(s *stream, f h2.FrameHeader, block []byte) *h2.Error
 		return nil
 	}
 	fl.resp.ended = end
-	h2.RestoreResponse(&fl.x.Response, c.mux && fl.tunnel && len(fl.x.Request.Part(message.Protocol)) > 0)
+	h2.RestoreResponse(&fl.x.Response, c.mux && fl.wantsTunnel && len(fl.x.Request.Part(message.Protocol)) > 0)
 	fl.respond()
 	return nil
 }
@@ -292,6 +292,6 @@ func (c *h2Conn) restoreRequest(fl *flight) (ok bool) {
 	if !c.mux {
 		return h2.RestoreRequest(&fl.x.Request, c.conn.e.cfg.RestoreHTTP1)
 	}
-	fl.tunnel, ok = h2.RestoreMuxRequest(&fl.x.Request)
+	fl.wantsTunnel, ok = h2.RestoreMuxRequest(&fl.x.Request)
 	return ok
 }

@@ -82,12 +82,12 @@ func (e *Engine) findIdle() {
 // goIdle makes the reader return, unless bytes come first.
 func (c *conn) goIdle() {
 	c.idle = idleReturning
-	_ = c.sock.SetReadDeadline(time.Unix(1, 0)) // the past; it fails if the connection is closed, which the reader sees
+	c.wakeReader()
 }
 
 // wentIdle reports to the reader whether its wait was cut off because the connection is idle.
 func (c *conn) wentIdle() bool {
-	_ = c.sock.SetReadDeadline(time.Time{}) // as above
+	_ = c.sock.SetReadDeadline(time.Time{}) // it fails if the connection is closed
 	if c.idle != idleReturning || c.closed() {
 		return false
 	}

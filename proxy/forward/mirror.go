@@ -51,9 +51,9 @@ func (nowhere) push(b *body, p []byte) {
 // dropped, and it never makes the original wait: a body that its server does not take in time is given up, as
 // Overloaded with Reason "copy". Mirror returns nil where there is no room for a copy, or x is a tunnel.
 func (e *Engine) Mirror(x *exchange.Exchange, u *Upstream, done func(copied *exchange.Exchange)) *exchange.Exchange {
-	fl := e.routing
+	fl := e.inRoute
 	full := e.copies >= e.cfg.MaxCopies || e.inFlight >= maxExchanges
-	if full || fl == nil || &fl.x != x || fl.tunnel || fl.req.moved > 0 {
+	if full || fl == nil || &fl.x != x || fl.wantsTunnel || fl.req.moved > 0 {
 		return nil
 	}
 	c := e.newFlight(nowhere{}, x.Conn)
@@ -139,7 +139,7 @@ func (fl *flight) endDetached() {
 // drainUnwanted hands the rest of an unwanted response to a detached flight, so that its connection or stream ends in
 // order. If the request is not complete or nothing is left to come, leaving the upstream is enough.
 func (fl *flight) drainUnwanted() {
-	if fl.up == nil || !fl.req.sentEnd || fl.resp.ended || fl.tunnel {
+	if fl.up == nil || !fl.req.sentEnd || fl.resp.ended || fl.wantsTunnel {
 		return
 	}
 	rest := fl.e.newFlight(nowhere{}, fl.x.Conn)

@@ -121,8 +121,8 @@ func TestMirrorNeverHarms(t *testing.T) {
 			before := r.first.h.route
 			r.first.onRoute(func(x *exchange.Exchange) {
 				before(x)
-				if test.want == exchange.Timeout && r.first.e.routing.copies != nil {
-					r.first.e.routing.copies.x.TotalTimeout = 100 * time.Millisecond
+				if test.want == exchange.Timeout && r.first.e.inRoute.copies != nil {
+					r.first.e.inRoute.copies.x.TotalTimeout = 100 * time.Millisecond
 				}
 			})
 			resp, err := r.client.Post(r.url+"/hash", "text/plain", bytes.NewReader(test.sent))

@@ -120,7 +120,7 @@ func refused(reason string) exchange.Fault {
 // sent again or was refused too often. Then the handler decides.
 func (fl *flight) requeue(u *Upstream) bool {
 	sent := fl.req.moved > 0 && !fl.req.replayable
-	own := fl.tunnel && u.cfg.Protocol == Mux // it has a connection of its own
+	own := fl.wantsTunnel && u.cfg.Protocol == Mux // it has a connection of its own
 	if sent || own || u.closed || fl.detached != nil || fl.refused >= maxRefusals {
 		return false
 	}

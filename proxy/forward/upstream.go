@@ -35,11 +35,11 @@ func (c UpstreamConfig) withDefaults() UpstreamConfig {
 }
 
 const (
-	// maxShared bounds the shared connections of HTTP2 and Mux to one address. The engine makes another when those that
-	// there are carry as many streams as the peer allows.
+	// maxShared bounds the shared connections of HTTP2 and Mux to one address. The engine makes another when every open
+	// one is full.
 	maxShared = 16
-	// maxWaiting bounds the requests that wait for a connection or a stream. Beyond it they fail as Overloaded.
-	maxWaiting = 10_000
+	// maxAwaitingStream bounds the requests of one upstream that wait for a connection or a stream. Beyond it they fail as Overloaded.
+	maxAwaitingStream = 10_000
 	// idleTimeoutHTTP1 and idleTimeoutShared close connections that carried nothing for as long.
 	idleTimeoutHTTP1  = 3 * time.Second
 	idleTimeoutShared = time.Minute
@@ -50,7 +50,7 @@ type Upstream struct {
 	e           *Engine
 	cfg         UpstreamConfig
 	shared      []*h2Conn   // that take new streams
-	next        int         // the shared connection that had the last stream
+	rotation    int         // grows; modulo len(shared), the connection to try first
 	idle        []*h1Client // idle, the latest last
 	reuse       h1.Reuse
 	open        int    // connections and dials
@@ -86,7 +86,7 @@ func (u *Upstream) assign(fl *flight) {
 		fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Refused, Reason: "endpoint_gone", Retryable: true})
 	case u.cfg.Protocol == HTTP1:
 		u.assignHTTP1(fl)
-	case fl.tunnel && u.cfg.Protocol == Mux:
+	case fl.wantsTunnel && u.cfg.Protocol == Mux:
 		u.dial(fl) // a connection of its own: it may live for days and carry anything
 	default:
 		if c := u.pick(); c != nil {
@@ -127,8 +127,8 @@ func (u *Upstream) allows(c *h1Client, fl *flight) bool {
 // pick returns the next shared connection that can take a stream.
 func (u *Upstream) pick() *h2Conn {
 	for range u.shared {
-		u.next++
-		if c := u.shared[u.next%len(u.shared)]; c.takesStream() {
+		u.rotation++
+		if c := u.shared[u.rotation%len(u.shared)]; c.takesStream() {
 			return c
 		}
 	}
@@ -137,7 +137,7 @@ func (u *Upstream) pick() *h2Conn {
 
 // wait queues the flight and dials if not enough connections are on their way.
 func (u *Upstream) wait(fl *flight) {
-	if u.waiting.Len() >= maxWaiting {
+	if u.waiting.Len() >= maxAwaitingStream {
 		fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Overloaded, Reason: "waiting"})
 		return
 	}
