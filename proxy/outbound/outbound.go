@@ -195,14 +195,14 @@ func (o *Outbound) connect(
 	ctx context.Context, t *target, tr tcpRoute,
 ) (*relay.End, *endpoint, balance.Slot, exchange.Fault) {
 	svc, metrics, waited := tr.service, tr.metrics(), false
-	fault := exchange.Fault{Side: exchange.Proxy, Kind: exchange.NoEndpoint}
+	var fault exchange.Fault
 	deadline := time.Now().Add(o.env.Times.FailFast)
-	for attempt := 0; attempt == 0 || attempt < min(env.ConnectAttempts, svc.pool.Len()); {
+	for attempt := 0; attempt == 0 || attempt < connectAttempts(svc.pool.Len()); {
 		slot, ep, ok := svc.pool.Pick(o.env.Now())
 		if !ok {
 			waited = true
 			if !o.waitForEndpoint(ctx, t, svc, deadline, metrics) {
-				return nil, nil, slot, fault
+				return nil, nil, slot, exchange.Fault{Side: exchange.Proxy, Kind: exchange.NoEndpoint}
 			}
 			continue
 		}
@@ -220,6 +220,15 @@ func (o *Outbound) connect(
 		attempt++
 	}
 	return nil, nil, balance.Slot{}, fault
+}
+
+// connectAttempts returns how many endpoints are tried when that many are left. If none is left, the connection waits
+// for one, as a new connection does.
+func connectAttempts(left int) int {
+	if left == 0 {
+		return env.ConnectAttempts
+	}
+	return min(env.ConnectAttempts, left)
 }
 
 // waitForEndpoint waits until the service has endpoints; false if it has none before the deadline.

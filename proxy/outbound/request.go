@@ -163,7 +163,10 @@ func (o *Outbound) OnFault(x *exchange.Exchange, f exchange.Fault) forward.Actio
 	}
 
 	// 6. Attempts: another endpoint at once, the same request after a pause, or a retry that the policy allows.
-	if f.Kind != exchange.Rejected && f.Retryable && x.Attempts < attempts && r.pickEndpoint(now) {
+	if f.Kind != exchange.Rejected && f.Retryable && x.Attempts < attempts {
+		if !r.pickEndpoint(now) { // the last endpoint was removed meanwhile: wait, as a new request does
+			return forward.WaitForEndpoint()
+		}
 		return r.forward(x)
 	}
 	if f.ServerRefused() && r.backend != nil {
@@ -200,7 +203,7 @@ func (o *Outbound) Response(x *exchange.Exchange) exchange.Fault {
 	if r == nil || r.endpoint == nil {
 		return exchange.Fault{}
 	}
-	if kind, ok := x.Response.Get(response.UnprocessedField); ok && !r.endpoint.Identity.IsZero() {
+	if kind, ok := x.Response.Get(response.UnprocessedField); ok && r.endpoint.meshed() {
 		return unprocessed(x, string(kind))
 	}
 	status, grpc := x.Response.Status, stats.NotGRPC

@@ -1,0 +1,132 @@
+package outbound
+
+import (
+	"net"
+	"net/netip"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/tulle-mesh/tulle/internal/meshtest"
+	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/env"
+	"github.com/tulle-mesh/tulle/proxy/exchange"
+	"github.com/tulle-mesh/tulle/proxy/forward"
+	"github.com/tulle-mesh/tulle/proxy/message"
+	"github.com/tulle-mesh/tulle/proxy/response"
+)
+
+// servedBy is the value of a Service with these endpoints.
+func servedBy(endpoints ...mesh.Endpoint) *mesh.Outbound {
+	return &mesh.Outbound{
+		Kind: mesh.ToService, Service: mesh.ServiceRef{Namespace: "shop", Name: "cart", Port: 80},
+		Authority: "cart.shop", Endpoints: endpoints,
+	}
+}
+
+// at is an endpoint without an identity.
+func at(addr string) mesh.Endpoint { return mesh.Endpoint{Addr: netip.MustParseAddrPort(addr)} }
+
+// get is a request to the target that the engine has begun.
+func get(tg *target) *exchange.Exchange {
+	x := &exchange.Exchange{Conn: &exchange.Conn{Data: tg}, Begun: time.Now()}
+	x.Request.SetPart(message.Method, "GET")
+	x.Request.SetPart(message.Authority, "cart.shop")
+	x.Request.SetPart(message.Path, "/")
+	return x
+}
+
+// TestOnlyAPeersProxySaysUnprocessed asks who may make the proxy send a request again by the field tulle-unprocessed.
+// An endpoint in the proxy's own pod has an identity, but no proxy on the way removes the field from its responses.
+func TestOnlyAPeersProxySaysUnprocessed(t *testing.T) {
+	shop := mesh.ID{TrustDomain: "cluster.local", Namespace: "shop", ServiceAccount: "cart"}
+	for name, test := range map[string]struct {
+		endpoint mesh.Endpoint
+		again    bool
+	}{
+		"meshed":          {mesh.Endpoint{Addr: netip.MustParseAddrPort("10.0.0.1:80"), Identity: shop}, true},
+		"unmeshed":        {at("10.0.0.1:80"), false},
+		"in the same pod": {mesh.Endpoint{Addr: netip.MustParseAddrPort("10.0.0.2:80"), Identity: shop}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o, source := newOutbound(t)
+			o.env.Self = env.Self{IPs: []netip.Addr{netip.MustParseAddr("10.0.0.2")}}
+			tg, release, _ := o.targets.get(shopTarget)
+			defer release()
+			take(t, tg, source, servedBy(test.endpoint))
+			x := get(tg)
+			o.Route(x)
+			x.Response.Status = 502
+			x.Response.Add(response.UnprocessedField, exchange.DialRefused.String())
+			if f := o.Response(x); f.Is() != test.again {
+				t.Errorf("the response is the fault %q; want a fault: %t", f, test.again)
+			}
+			o.End(x)
+		})
+	}
+}
+
+// TestAFailedRequestWaitsForAnEndpoint takes a request's only endpoint away while the connection to it fails. The
+// request waits, as a new one does.
+func TestAFailedRequestWaitsForAnEndpoint(t *testing.T) {
+	for name, f := range map[string]exchange.Fault{
+		"connection refused": {Side: exchange.Upstream, Kind: exchange.DialRefused, Retryable: true},
+		"endpoint withdrawn": {Side: exchange.Proxy, Kind: exchange.Refused, Reason: "endpoint_gone", Retryable: true},
+		"server refused":     {Side: exchange.Upstream, Kind: exchange.Refused, Retryable: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o, source := newOutbound(t)
+			tg, release, _ := o.targets.get(shopTarget)
+			defer release()
+			take(t, tg, source, servedBy(at("10.0.0.1:80")))
+			x := get(tg)
+			o.Route(x)
+			x.Attempts, x.Sent = 1, time.Now()
+			take(t, tg, source, servedBy())
+			if got := o.OnFault(x, f); !reflect.DeepEqual(got, forward.WaitForEndpoint()) {
+				t.Fatalf("got the action %+v with status %d, want a wait for an endpoint", got, x.Response.Status)
+			}
+			take(t, tg, source, servedBy(at("10.0.0.2:80")))
+			o.Route(x)
+			if ep := requestOf(x).endpoint; ep == nil || ep.Addr.String() != "10.0.0.2:80" {
+				t.Errorf("after the wait the request goes to %v, want the new endpoint", ep)
+			}
+			o.End(x)
+		})
+	}
+}
+
+// TestAFailedConnectionWaitsForAnEndpoint takes an opaque connection's only endpoint away during the handshake with it.
+func TestAFailedConnectionWaitsForAnEndpoint(t *testing.T) {
+	o, source := newOutbound(t)
+	shop := mesh.ID{TrustDomain: "cluster.local", Namespace: "shop", ServiceAccount: "cart"}
+	o.env.Certs = meshtest.NewCA(t).Certs(shop)
+	o.env.Times.Handshake, o.env.Times.FailFast = 10*time.Second, time.Millisecond
+	server, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	tg, release, _ := o.targets.get(shopTarget)
+	defer release()
+	defer tg.close()
+	addr := server.Addr().(*net.TCPAddr).AddrPort()
+	rt := take(t, tg, source, servedBy(mesh.Endpoint{Addr: addr, Identity: shop}))
+	gone := make(chan error)
+	go func() {
+		c, err := server.Accept()
+		if err == nil {
+			source.cell.Store(servedBy())
+			tg.refresh()
+			err = c.Close()
+		}
+		gone <- err
+	}()
+	_, _, _, f := o.connect(t.Context(), tg, o.matchTCP(tg, rt, nil))
+	if err := <-gone; err != nil {
+		t.Fatal(err)
+	}
+	if f.Kind != exchange.NoEndpoint {
+		t.Errorf("the connection ends with %q; it must wait for an endpoint first", f)
+	}
+}
