@@ -47,7 +47,7 @@ var layers = []struct {
 		"crds/crdtest", "injector/redirect/nft", "install",
 		"identity/workload", "internal/daemon",
 		"proxy/h2", "proxy/authz", "proxy/relay", "proxy/stats",
-		"viz/prometheus", "viz/scrape",
+		"viz/metricsapi", "viz/prometheus", "viz/remote", "viz/scrape",
 	}},
 	{"edges", []string{
 		"cli/analyze", "cli/certificate", "cli/injection", "cli/installation", "cli/profile",

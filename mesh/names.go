@@ -96,6 +96,9 @@ const (
 	IdentityAdminPort    = 9990
 	InjectorAdminPort    = 9995
 	DestinationAdminPort = 9996
+
+	MetricsAPIPort      = 8085
+	MetricsAPIAdminPort = 9995
 )
 
 // ALPN values of mesh TLS. They tell a peer's proxy from an application's own TLS in the ClientHello, and what is

@@ -19,7 +19,7 @@ func main() {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(identityCommand(), destinationCommand(), injectorCommand())
+	root.AddCommand(identityCommand(), destinationCommand(), injectorCommand(), metricsAPICommand())
 	if err := root.Execute(); err != nil {
 		fmt.Fprintln(os.Stderr, "tulle-controller:", err)
 		os.Exit(1)

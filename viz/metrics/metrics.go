@@ -61,6 +61,12 @@ type Answer struct {
 	Notes []string `json:"notes,omitempty"`
 }
 
+// Request is what Source.Ask takes, as JSON.
+type Request struct {
+	Window  time.Duration `json:"window"` // in nanoseconds, as in Answer
+	Queries []Query       `json:"queries"`
+}
+
 // A Source answers queries: a Prometheus, the proxies themselves, or the metrics-api of the viz extension.
 type Source interface {
 	// Ask answers all queries for the same window, which ends now. It returns an error if any of them has no answer.
@@ -95,8 +101,8 @@ func (q Query) Validate() error {
 	return nil
 }
 
-// Validate returns an error about the first of several queries that is not valid, or about a window in which nothing can
-// increase.
+// Validate returns an error about the first of several queries that is not valid, or about a window in which nothing
+// can increase.
 func Validate(window time.Duration, queries []Query) error {
 	for i, q := range queries {
 		if err := q.Validate(); err != nil {

@@ -1,7 +1,7 @@
 // Package scrape answers queries from the proxies themselves, without a Prometheus.
 //
-// It owns which pods are asked, what is kept of a scrape, and how two scrapes become an increase. It does not reach the
-// pods: an Opener does. The one idea: it gives each series the labels that Prometheus's relabelling gives it, and counts
+// It owns which pods are asked, what is kept of a scrape, and how two scrapes become an increase. It does not reach
+// the pods: an Opener does. The one idea: it gives each series the labels that Prometheus's relabelling gives it, and counts
 // as Prometheus's increase does, so that both sources agree.
 package scrape
 
@@ -49,6 +49,8 @@ type Config struct {
 	Progress func(left time.Duration)
 	Parallel int   // pods that are read at once; 0 means 16
 	MaxBytes int64 // of one scrape; 0 means 32 MiB
+	// MaxWindow bounds how long Ask takes. 0 is no bound.
+	MaxWindow time.Duration
 }
 
 // Source reads proxies. Its methods may be called by several goroutines if Config's functions may.
@@ -73,12 +75,16 @@ func (s *Source) Ask(ctx context.Context, window time.Duration, queries []metric
 	if err := metrics.Validate(window, queries); err != nil {
 		return metrics.Answer{}, err
 	}
+	increases := slices.ContainsFunc(queries, func(q metrics.Query) bool { return !q.Now })
+	if increases && s.cfg.MaxWindow > 0 && window > s.cfg.MaxWindow {
+		return metrics.Answer{}, fmt.Errorf("read the proxies twice, %v apart: that is too long to wait; "+
+			"without a Prometheus the time window is at most %v", window, s.cfg.MaxWindow)
+	}
 	targets, err := s.targets(ctx, queries)
 	if err != nil {
 		return metrics.Answer{}, err
 	}
 	sums := newSums(queries, window)
-	increases := slices.ContainsFunc(queries, func(q metrics.Query) bool { return !q.Now })
 	if !increases {
 		err = s.readAll(ctx, targets, sums.addNow)
 		return s.answer(sums, targets, fmt.Sprintf("the numbers come from %s", proxies(len(targets)))), err

@@ -268,6 +268,15 @@ func TestAskEndsWithItsContext(t *testing.T) {
 	})
 }
 
+func TestTooLongAWindow(t *testing.T) {
+	cfg := (&fleet{}).config()
+	cfg.MaxWindow = time.Minute
+	_, err := New(cfg).Ask(t.Context(), time.Hour, []metrics.Query{inbound})
+	if err == nil || !strings.Contains(err.Error(), "the time window is at most 1m0s") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestAnExtrapolatedIncrease checks that scrapes that lie further apart than the window count for the window only.
 func TestAnExtrapolatedIncrease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/tulle-mesh/tulle/internal/daemon"
+	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/viz/metrics"
+	"github.com/tulle-mesh/tulle/viz/metricsapi"
+	"github.com/tulle-mesh/tulle/viz/prometheus"
+	"github.com/tulle-mesh/tulle/viz/scrape"
+)
+
+// maxScrapeWindow bounds how long a request without a Prometheus takes.
+const maxScrapeWindow = 10 * time.Minute
+
+type metricsAPIFlags struct {
+	commonFlags
+
+	prometheusURL   string
+	bearerTokenFile string
+	caFile          string
+}
+
+func metricsAPICommand() *cobra.Command {
+	var f metricsAPIFlags
+	cmd := &cobra.Command{
+		Use:   "metrics-api",
+		Short: "Answer the viz commands' questions for numbers: from a Prometheus, or from the proxies themselves",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return daemon.Run(f.daemon("metrics-api"), f.run)
+		},
+	}
+	f.bind(cmd, mesh.MetricsAPIPort, mesh.MetricsAPIAdminPort)
+	flags := cmd.Flags()
+	flags.StringVar(&f.prometheusURL, "prometheus-url", "",
+		`URL of a Prometheus that scrapes the proxies; "" reads the proxies for each request`)
+	flags.StringVar(&f.bearerTokenFile, "prometheus-bearer-token-file", "",
+		"file with a bearer token for the Prometheus; read again for each request")
+	flags.StringVar(&f.caFile, "prometheus-ca-file", "", "CA of the Prometheus, PEM (default the system's)")
+	return cmd
+}
+
+func (f *metricsAPIFlags) run(ctx context.Context, env *daemon.Env) error {
+	listening := env.Ready.Task("server")
+	config, err := f.kubernetes("metrics-api", env)
+	if err != nil {
+		return err
+	}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("make Kubernetes client: %w", err)
+	}
+	source, err := f.source(client)
+	if err != nil {
+		return err
+	}
+	server := metricsapi.New(metricsapi.Config{Source: source, Log: env.Log, Registry: env.Registry})
+	lis, err := net.Listen("tcp", f.addr)
+	if err != nil {
+		return fmt.Errorf("listen for queries: %w", err)
+	}
+	env.Log.Info("serving", zap.Stringer("addr", lis.Addr()), zap.Bool("prometheus", f.prometheusURL != ""))
+	listening()
+	return server.Run(ctx, lis)
+}
+
+// source returns the Prometheus of the flags, and the proxies for when it has no answer.
+func (f *metricsAPIFlags) source(client kubernetes.Interface) (metrics.Source, error) {
+	proxies := scrape.New(scrape.Config{
+		Pods: func(ctx context.Context, namespace string) ([]*corev1.Pod, error) {
+			return listPods(ctx, client, namespace)
+		},
+		Open: scrape.OpenHTTP(&http.Client{
+			Transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true},
+			// A pod must not send the request on to somebody else.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		}),
+		MaxWindow: maxScrapeWindow,
+	})
+	if f.prometheusURL == "" {
+		return proxies, nil
+	}
+	first, err := prometheus.New(prometheus.Config{URL: f.prometheusURL, BearerTokenFile: f.bearerTokenFile,
+		CAFile: f.caFile})
+	if err != nil {
+		return nil, fmt.Errorf("--prometheus-url, --prometheus-ca-file: %w", err)
+	}
+	return metrics.Fallback{First: first, Second: proxies}, nil
+}
+
+// listPods asks the API server when numbers are needed from the proxies. A watch of all pods would cost memory all the
+// time for what a Prometheus makes rare. Resource version 0 lets the API server answer from its cache.
+func listPods(ctx context.Context, client kubernetes.Interface, namespace string) ([]*corev1.Pod, error) {
+	list, err := client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{
+		LabelSelector: mesh.ControlPlaneNSLabel, FieldSelector: "status.phase!=Succeeded,status.phase!=Failed",
+		ResourceVersion: "0",
+	})
+	if err != nil {
+		return nil, err
+	}
+	pods := make([]*corev1.Pod, len(list.Items))
+	for i := range list.Items {
+		pods[i] = &list.Items[i]
+	}
+	return pods, nil
+}

@@ -1,0 +1,208 @@
+// Package metricsapi is the HTTP API of the viz extension for numbers of the mesh.
+//
+// It owns the request's bounds, the statuses of errors and the life of the server. Where the numbers come from is its
+// Source's business. The one idea: it answers queries and nothing else, so that what a user may see of Kubernetes
+// depends on the user's own rights.
+package metricsapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/tulle-mesh/tulle/internal/connlimit"
+	"github.com/tulle-mesh/tulle/viz/metrics"
+)
+
+// Path is where the API takes queries.
+const Path = "/api/v1/query"
+
+// Bounds of a request.
+const (
+	MaxBody    = 1 << 20
+	MaxQueries = 64
+	// maxLabels bounds the labels that one query selects by, and those that it keeps.
+	maxLabels = 32
+)
+
+const (
+	// maxRunning bounds the requests that are answered at once.
+	maxRunning = 32
+	// bodyTimeout bounds the wait for a request's body, writeTimeout that for the client to take the answer.
+	bodyTimeout  = 10 * time.Second
+	writeTimeout = 30 * time.Second
+	// drainTimeout bounds the wait for running requests when the server ends.
+	drainTimeout = 5 * time.Second
+)
+
+// connections bounds the connections. Port-forwards and the sidecar all come from the loopback address.
+var connections = connlimit.Bounds{Total: 256, PerAddress: 256, Evict: true}
+
+// Config configures a Server.
+type Config struct {
+	Source   metrics.Source
+	Log      *zap.Logger
+	Registry prometheus.Registerer
+}
+
+// Server answers queries over HTTP.
+type Server struct {
+	cfg      Config
+	running  chan struct{} // holds one value for each request that runs
+	requests *prometheus.CounterVec
+	refused  prometheus.Counter
+}
+
+// New returns a server.
+func New(cfg Config) *Server {
+	s := &Server{cfg: cfg, running: make(chan struct{}, maxRunning),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tulle_metrics_api_requests_total",
+			Help: "Requests by result: ok, invalid, busy, failed or canceled.",
+		}, []string{"result"}),
+		refused: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "tulle_metrics_api_connections_refused_total",
+			Help: "Connections that were closed because there were too many.",
+		})}
+	cfg.Registry.MustRegister(s.requests, s.refused)
+	for _, result := range []string{"ok", "invalid", "busy", "failed", "canceled"} {
+		s.requests.WithLabelValues(result)
+	}
+	return s
+}
+
+// Run serves until ctx ends, and then waits a little for the requests that run.
+func (s *Server) Run(ctx context.Context, lis net.Listener) error {
+	server := &http.Server{Handler: s, MaxHeaderBytes: 16 << 10, ReadHeaderTimeout: 5 * time.Second,
+		IdleTimeout: time.Minute, ErrorLog: zap.NewStdLog(s.cfg.Log)}
+	done := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() {
+		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+		defer cancel()
+		err := server.Shutdown(drain)
+		if err != nil {
+			err = server.Close()
+		}
+		done <- err
+	})
+	err := server.Serve(connlimit.Bounded(lis, connections, s.refused.Inc))
+	if stop() {
+		return fmt.Errorf("serve queries: %w", err)
+	}
+	return <-done
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	request, refusal := s.read(w, r)
+	if refusal != nil {
+		s.refuse(w, "invalid", refusal.status, refusal.err)
+		return
+	}
+	select {
+	case s.running <- struct{}{}:
+		defer func() { <-s.running }()
+	default:
+		s.refuse(w, "busy", http.StatusServiceUnavailable,
+			fmt.Errorf("%d requests are running: try again later", maxRunning))
+		return
+	}
+	answer, err := s.cfg.Source.Ask(r.Context(), request.Window, request.Queries)
+	switch {
+	case r.Context().Err() != nil:
+		s.requests.WithLabelValues("canceled").Inc()
+	case err != nil:
+		s.cfg.Log.Warn("no answer", zap.Error(err))
+		s.refuse(w, "failed", http.StatusBadGateway, err)
+	default:
+		s.requests.WithLabelValues("ok").Inc()
+		s.write(w, http.StatusOK, answer)
+	}
+}
+
+// refusal is why a request is not answered.
+type refusal struct {
+	status int
+	err    error
+}
+
+// read returns the request, or why it is refused.
+func (s *Server) read(w http.ResponseWriter, r *http.Request) (metrics.Request, *refusal) {
+	refuse := func(status int, format string, args ...any) (metrics.Request, *refusal) {
+		return metrics.Request{}, &refusal{status, fmt.Errorf(format, args...)}
+	}
+	if r.URL.Path != Path {
+		return refuse(http.StatusNotFound, "path %q: want %s", metrics.Printable(r.URL.Path, 100), Path)
+	}
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		return refuse(http.StatusMethodNotAllowed, "method %q: want POST", metrics.Printable(r.Method, 100))
+	}
+	// A page in a browser cannot send this type to another origin, so that it cannot ask through a port-forward.
+	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
+		return refuse(http.StatusUnsupportedMediaType, "content type: want application/json")
+	}
+	// The deadline must not stay: once the body is read, it would end the request's context.
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout)) // httptest's recorder has none
+	defer func() { _ = control.SetReadDeadline(time.Time{}) }()
+	var request metrics.Request
+	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, MaxBody))
+	decoder.DisallowUnknownFields()
+	err := decoder.Decode(&request)
+	if err == nil {
+		if _, more := decoder.Token(); more != io.EOF {
+			err = errors.New("more than one JSON value")
+		}
+	}
+	var oversized *http.MaxBytesError
+	if errors.As(err, &oversized) {
+		return refuse(http.StatusRequestEntityTooLarge, "body: more than %d bytes", MaxBody)
+	}
+	if err != nil {
+		return refuse(http.StatusBadRequest, "decode body: %w", err)
+	}
+	if err := validate(request); err != nil {
+		return refuse(http.StatusBadRequest, "%w", err)
+	}
+	return request, nil
+}
+
+func validate(r metrics.Request) error {
+	if n := len(r.Queries); n == 0 || n > MaxQueries {
+		return fmt.Errorf("%d queries: want 1 to %d", n, MaxQueries)
+	}
+	for i, q := range r.Queries {
+		if len(q.By) > maxLabels || len(q.Match) > maxLabels {
+			return fmt.Errorf("query %d: want at most %d labels in by and in match", i+1, maxLabels)
+		}
+		if !q.Now && r.Window < metrics.MinWindow {
+			return fmt.Errorf("time window %v: want at least %v", r.Window, metrics.MinWindow)
+		}
+	}
+	return metrics.Validate(r.Window, r.Queries)
+}
+
+func (s *Server) refuse(w http.ResponseWriter, result string, status int, err error) {
+	s.requests.WithLabelValues(result).Inc()
+	s.write(w, status, map[string]string{"error": err.Error()})
+}
+
+func (s *Server) write(w http.ResponseWriter, status int, value any) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	if err := json.NewEncoder(w).Encode(value); err != nil {
+		s.cfg.Log.Debug("answer cut off", zap.Error(err))
+	}
+}

@@ -1,0 +1,117 @@
+// Package remote asks the metrics-api of the viz extension.
+//
+// It owns the client's side of the HTTP API: its time limit, the bounds of an answer and the texts of its errors. How
+// the API is reached, such as by a port-forward, is its caller's business.
+package remote
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/tulle-mesh/tulle/viz/metrics"
+)
+
+const (
+	// path is metricsapi.Path.
+	path = "/api/v1/query"
+	// patience is how long an answer may take in addition to the window, in which metrics-api may read the proxies.
+	patience = 45 * time.Second
+	// maxAnswer bounds the bytes of an answer.
+	maxAnswer = 64 << 20
+	// maxText bounds what an error repeats of an answer.
+	maxText = 500
+)
+
+// Config says how metrics-api is reached.
+type Config struct {
+	URL string // "" means http://metrics-api, which Dial connects
+	// Dial replaces the way to the host, for port-forwards. nil dials it.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+}
+
+// Source asks metrics-api. Its methods may be called by several goroutines.
+type Source struct {
+	url    string
+	client *http.Client
+}
+
+// New returns a source. It sends nothing yet.
+func New(c Config) *Source {
+	transport := &http.Transport{DialContext: c.Dial, DisableKeepAlives: true}
+	if c.URL == "" {
+		c.URL = "http://metrics-api"
+	}
+	return &Source{url: c.URL + path, client: &http.Client{Transport: transport}}
+}
+
+// Ask implements metrics.Source.
+func (s *Source) Ask(ctx context.Context, window time.Duration, queries []metrics.Query) (metrics.Answer, error) {
+	if err := metrics.Validate(window, queries); err != nil {
+		return metrics.Answer{}, err
+	}
+	limited, cancel := context.WithTimeout(ctx, window+patience)
+	defer cancel()
+	answer, err := s.ask(limited, metrics.Request{Window: window, Queries: queries})
+	switch {
+	case err == nil:
+		return answer, nil
+	case ctx.Err() == nil && limited.Err() != nil:
+		return metrics.Answer{}, fmt.Errorf("ask metrics-api: no answer within %v; see its log", window+patience)
+	}
+	return metrics.Answer{}, fmt.Errorf("ask metrics-api: %w", err)
+}
+
+func (s *Source) ask(ctx context.Context, request metrics.Request) (metrics.Answer, error) {
+	body, err := json.Marshal(request)
+	if err != nil {
+		return metrics.Answer{}, err
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url, bytes.NewReader(body))
+	if err != nil {
+		return metrics.Answer{}, err
+	}
+	r.Header.Set("Content-Type", "application/json")
+	resp, err := s.client.Do(r)
+	if err != nil {
+		return metrics.Answer{}, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err != nil {
+		return metrics.Answer{}, fmt.Errorf("read answer: %w", err)
+	}
+	if len(text) > maxAnswer {
+		return metrics.Answer{}, fmt.Errorf("answer of more than %d MiB; ask for one namespace", maxAnswer>>20)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return metrics.Answer{}, refusal(resp.Status, text)
+	}
+	var answer metrics.Answer
+	if err := json.Unmarshal(text, &answer); err != nil {
+		return metrics.Answer{}, fmt.Errorf("decode answer: %w", err)
+	}
+	if len(answer.Samples) != len(request.Queries) {
+		return metrics.Answer{}, fmt.Errorf("%d answers to %d queries: is it metrics-api that answers?",
+			len(answer.Samples), len(request.Queries))
+	}
+	for i, note := range answer.Notes {
+		answer.Notes[i] = metrics.Printable(note, maxText)
+	}
+	return answer, nil
+}
+
+// refusal returns the reason that metrics-api gave, or the status where something else answered.
+func refusal(status string, text []byte) error {
+	var reason struct{ Error string }
+	if json.Unmarshal(text, &reason) == nil && reason.Error != "" {
+		return errors.New(metrics.Printable(reason.Error, maxText))
+	}
+	return fmt.Errorf("%s: %s", metrics.Printable(status, maxText), metrics.Printable(string(text), maxText))
+}
