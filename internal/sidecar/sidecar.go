@@ -42,8 +42,8 @@ func ContainerPort(c *corev1.Container, name string, fallback int) int {
 	return fallback
 }
 
-// Running reports whether the pod has a proxy that runs. A pod whose status does not list the proxy's container counts by
-// its phase.
+// Running reports whether the pod has a proxy that runs. A pod whose status does not list the proxy's container counts
+// by its phase.
 func Running(pod *corev1.Pod) bool {
 	if Of(pod) == nil || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
 		return false

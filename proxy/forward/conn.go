@@ -383,8 +383,8 @@ func (c *conn) close(err error) {
 	}
 }
 
-// wakeReader makes the reader look at the socket: a read deadline in the past ends its wait. To set one fails only if the
-// connection is closed, which the reader sees.
+// wakeReader makes the reader look at the socket: a read deadline in the past ends its wait. To set one fails only if
+// the connection is closed, which the reader sees.
 func (c *conn) wakeReader() { _ = c.sock.SetReadDeadline(time.Unix(1, 0)) }
 
 // release frees the send buffer. A goroutine that writes without the lock keeps its buffers until it is back.

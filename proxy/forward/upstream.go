@@ -38,7 +38,8 @@ const (
 	// maxShared bounds the shared connections of HTTP2 and Mux to one address. The engine makes another when every open
 	// one is full.
 	maxShared = 16
-	// maxAwaitingStream bounds the requests of one upstream that wait for a connection or a stream. Beyond it they fail as Overloaded.
+	// maxAwaitingStream bounds the requests of one upstream that wait for a connection or a stream. Beyond it they fail as
+	// Overloaded.
 	maxAwaitingStream = 10_000
 	// idleTimeoutHTTP1 and idleTimeoutShared close connections that carried nothing for as long.
 	idleTimeoutHTTP1  = 3 * time.Second
