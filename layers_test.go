@@ -120,7 +120,8 @@ var users = map[string]struct {
 		"code that holds a client can do anything; keep it in few packages",
 	},
 	module + "/api/pb": {
-		[]string{"api", "controller/discovery", "identity", "identity/workload", "internal/meshtest", "proxy/control", "proxy/tap"},
+		[]string{"api", "controller/discovery", "identity", "identity/workload", "internal/meshtest", "proxy/control",
+			"proxy/tap"},
 		"wire types stop at the codec and the two ends of a stream",
 	},
 	"net/http/httputil": {nil, "the data path is the project's own engine"},

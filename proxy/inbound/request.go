@@ -169,8 +169,8 @@ func (in *Inbound) Response(x *exchange.Exchange) exchange.Fault {
 	return exchange.Fault{}
 }
 
-// End counts the request, writes its line of the access log, and shows its end to those who watch: phase 7 of docs/request.md. It implements
-// forward.Handler.
+// End counts the request, writes its line of the access log, and shows its end to those who watch: phase 7 of
+// docs/request.md. It implements forward.Handler.
 func (in *Inbound) End(x *exchange.Exchange) {
 	c, r := x.Conn.Data.(*peerConn), requestOf(x)
 	if r.decision == nil { // too broken to be routed

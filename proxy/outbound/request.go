@@ -231,8 +231,8 @@ func (o *Outbound) Response(x *exchange.Exchange) exchange.Fault {
 	return exchange.Fault{}
 }
 
-// End tells the balancer, the metrics and those who watch how the request ended: phase 7 of docs/request.md. It implements
-// forward.Handler.
+// End tells the balancer, the metrics and those who watch how the request ended: phase 7 of docs/request.md. It
+// implements forward.Handler.
 func (o *Outbound) End(x *exchange.Exchange) {
 	r, ok := x.Data.(*request)
 	if !ok {
