@@ -44,7 +44,7 @@ var layers = []struct {
 	{"parts", []string{
 		"controller/model",
 		"cli/cluster", "cli/manifest",
-		"crds/crdtest", "injector/redirect/nft", "install",
+		"crds/crdtest", "injector/redirect/nft", "install", "internal/rbactest",
 		"identity/workload", "internal/daemon",
 		"proxy/h2", "proxy/authz", "proxy/relay", "proxy/stats",
 		"viz/metricsapi", "viz/prometheus", "viz/remote", "viz/scrape",
@@ -54,6 +54,7 @@ var layers = []struct {
 		"identity", "injector", "internal/meshtest",
 		"controller/kube", "controller/discovery",
 		"proxy/forward", "proxy/control", "proxy/response", "proxy/tap",
+		"viz/install",
 	}},
 	{"shared", []string{
 		"proxy/env",
@@ -66,7 +67,7 @@ var layers = []struct {
 	}},
 	{"assemblies", []string{
 		"proxy", "controller", "controller/status",
-		"cli/explain",
+		"cli/explain", "cli/extension",
 	}},
 	{"checks", []string{
 		"cli/check",

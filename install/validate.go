@@ -3,14 +3,12 @@ package install
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 	"strings"
 	"time"
 	"unicode"
 
-	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/tulle-mesh/tulle/identity/ca"
@@ -43,53 +41,18 @@ func (v *Values) checkNames() error {
 	return errors.Join(errs...)
 }
 
-// checkMetadata finds labels and annotations that the API server would refuse on the control plane's pods, and those
-// that would override the manifests.
+// checkMetadata finds what the API server would refuse on the control plane's pods.
 func (v *Values) checkMetadata() error {
+	err := PodSettings{Labels: v.PodLabels, Annotations: v.PodAnnotations, NodeSelector: v.NodeSelector,
+		Tolerations: v.Tolerations, ImagePullSecrets: v.ImagePullSecrets}.Check()
 	var errs []error
-	report := func(key, value string, problems []string) {
-		if len(problems) > 0 {
-			errs = append(errs, fmt.Errorf("%s %q: %s", key, value, strings.Join(problems, "; ")))
-		}
-	}
-	for _, set := range []struct {
-		key    string
-		values map[string]string
-	}{{"podLabels", v.PodLabels}, {"podAnnotations", v.PodAnnotations}, {"nodeSelector", v.NodeSelector}} {
-		for _, k := range slices.Sorted(maps.Keys(set.values)) {
-			report(set.key, k, validation.IsQualifiedName(k))
-			if set.key != "podAnnotations" {
-				report(set.key+"."+k, set.values[k], validation.IsValidLabelValue(set.values[k]))
-			}
-			if set.key != "nodeSelector" && reserved(k) {
-				errs = append(errs, fmt.Errorf("%s %q: the manifests set this themselves", set.key, k))
-			}
-		}
-	}
-	if v.PriorityClassName != "" {
-		report("priorityClassName", v.PriorityClassName, validation.IsDNS1123Subdomain(v.PriorityClassName))
-	}
-	for i, s := range v.ImagePullSecrets {
-		report(fmt.Sprintf("imagePullSecrets[%d].name", i), s.Name, validation.IsDNS1123Subdomain(s.Name))
-	}
-	for i, t := range v.Tolerations {
-		if t.Key != "" {
-			report(fmt.Sprintf("tolerations[%d].key", i), t.Key, validation.IsQualifiedName(t.Key))
-		}
+	if problems := validation.IsDNS1123Subdomain(v.PriorityClassName); v.PriorityClassName != "" && len(problems) > 0 {
+		errs = append(errs, fmt.Errorf("priorityClassName %q: %s", v.PriorityClassName, strings.Join(problems, "; ")))
 	}
 	if strings.ContainsFunc(v.ControllerImage, unicode.IsSpace) || v.ControllerImage == "" {
 		errs = append(errs, fmt.Errorf("controllerImage %q: want an image name without a tag", v.ControllerImage))
 	}
-	return errors.Join(errs...)
-}
-
-// reserved reports whether a label or annotation has a fixed meaning on the control plane's pods.
-func reserved(key string) bool {
-	switch key {
-	case "app.kubernetes.io/name", "app.kubernetes.io/part-of", "app.kubernetes.io/version":
-		return true
-	}
-	return strings.HasPrefix(key, "linkerd.io/")
+	return errors.Join(append([]error{err}, errs...)...)
 }
 
 func (v *Values) checkControlPlane() error {
@@ -137,21 +100,10 @@ func (i *Issuer) profile() (ca.Profile, error) {
 }
 
 func (v *Values) checkResources() error {
-	var errs []error
-	for key, r := range map[string]Resources{
+	return CheckResources(map[string]Resources{
 		"identityResources": v.IdentityResources, "destinationResources": v.DestinationResources,
 		"proxyInjectorResources": v.InjectorResources,
-	} {
-		for kind, quantities := range r.Spec() {
-			for name, quantity := range quantities {
-				if q, err := resource.ParseQuantity(quantity); err != nil || q.Sign() <= 0 {
-					errs = append(errs, fmt.Errorf("%s.%s %s: %q is not a positive quantity", key, name, kind, quantity))
-				}
-			}
-		}
-	}
-	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
-	return errors.Join(errs...)
+	})
 }
 
 func (v *Values) checkProxy() error {

@@ -10,7 +10,6 @@ import (
 	_ "embed"
 	"fmt"
 
-	"k8s.io/apimachinery/pkg/api/resource"
 	"sigs.k8s.io/yaml"
 
 	"github.com/tulle-mesh/tulle/injector/inject"
@@ -61,61 +60,6 @@ type Values struct {
 	PodMaySet []string               `json:"podMaySet"`
 	Proxy     inject.ProxyValues     `json:"proxy"`
 	ProxyInit inject.ProxyInitValues `json:"proxyInit"`
-}
-
-// LocalObjectID names an object of the control plane's namespace.
-type LocalObjectID struct {
-	Name string `json:"name"`
-}
-
-// Toleration is a pod toleration. Source: Kubernetes core/v1 Toleration.
-type Toleration struct {
-	Key               string `json:"key,omitempty"`
-	Operator          string `json:"operator,omitempty"`
-	Value             string `json:"value,omitempty"`
-	Effect            string `json:"effect,omitempty"`
-	TolerationSeconds *int64 `json:"tolerationSeconds,omitempty"`
-}
-
-// Resources are the requests and limits of one container. An empty quantity sets none.
-type Resources struct {
-	CPU              inject.Bound `json:"cpu"`
-	Memory           inject.Bound `json:"memory"`
-	EphemeralStorage inject.Bound `json:"ephemeral-storage"`
-}
-
-// Spec returns the resources as a container's spec has them, without empty ones. Quantities have the form that the API
-// server stores, so that another apply of the same manifests changes nothing.
-func (r Resources) Spec() map[string]map[string]string {
-	spec := map[string]map[string]string{}
-	add := func(kind, name, quantity string) {
-		if quantity == "" {
-			return
-		}
-		if q, err := resource.ParseQuantity(quantity); err == nil {
-			quantity = q.String()
-		}
-		if spec[kind] == nil {
-			spec[kind] = map[string]string{}
-		}
-		spec[kind][name] = quantity
-	}
-	for name, bound := range map[string]inject.Bound{"cpu": r.CPU, "memory": r.Memory,
-		"ephemeral-storage": r.EphemeralStorage} {
-		add("requests", name, bound.Request)
-		add("limits", name, bound.Limit)
-	}
-	return spec
-}
-
-// GoMemoryLimit returns nine tenths of the memory limit in bytes; 0 without a limit. From there on the garbage
-// collector works harder, so that the kernel does not kill the process at the limit.
-func (r Resources) GoMemoryLimit() int64 {
-	q, err := resource.ParseQuantity(r.Memory.Limit)
-	if err != nil {
-		return 0 // empty, or refused by Validate
-	}
-	return q.Value() / 10 * 9
 }
 
 // Identity configures the identity controller.

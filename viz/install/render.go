@@ -1,0 +1,240 @@
+package install
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"text/template"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+	"sigs.k8s.io/yaml"
+
+	"github.com/tulle-mesh/tulle/install"
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+//go:embed manifests
+var manifests embed.FS
+
+//go:embed prometheus.yml
+var prometheusConfig string
+
+// Names of the extension's objects.
+const (
+	Namespace      = "tulle-viz"
+	ExtensionLabel = "linkerd.io/extension"
+	Extension      = "viz"
+	ConfigMap      = "tulle-viz-config"
+
+	MetricsAPIName = "metrics-api"
+	PrometheusName = "prometheus"
+)
+
+// Ports of the extension.
+const (
+	MetricsAPIPort      = 8085
+	MetricsAPIAdminPort = 9995
+	PrometheusPort      = 9090
+)
+
+// Target is where the extension is installed, and for which control plane.
+type Target struct {
+	// Namespace is the extension's, ControlNamespace the control plane's; "" means Namespace and
+	// mesh.ControlPlaneNamespace.
+	Namespace, ControlNamespace string
+	// Version is that of the CLI, and of the extension's own image unless the values set another one.
+	Version string
+}
+
+// withDefaults returns the target with its namespaces, or an error for one that cannot be.
+func (t Target) withDefaults() (Target, error) {
+	t.Namespace = cmp.Or(t.Namespace, Namespace)
+	t.ControlNamespace = cmp.Or(t.ControlNamespace, mesh.ControlPlaneNamespace)
+	for what, name := range map[string]string{"extension": t.Namespace, "control plane": t.ControlNamespace} {
+		if problems := validation.IsDNS1123Label(name); problems != nil {
+			return t, fmt.Errorf("namespace of the %s %q: %s", what, name, strings.Join(problems, "; "))
+		}
+	}
+	if t.Namespace == t.ControlNamespace {
+		return t, fmt.Errorf("namespace %s: the extension needs one of its own, whose pods get proxies", t.Namespace)
+	}
+	return t, nil
+}
+
+// context is the data of the templates.
+type context struct {
+	Values
+	Namespace, ControlNamespace string
+	CLIVersion                  string
+	PrometheusConfig            string
+	InstallValues               string // YAML for the ConfigMap
+}
+
+// component is what differs between the deployments. The template deployment.yaml has everything else.
+type component struct {
+	*context
+	Name              string
+	Image             Image
+	Replicas          int
+	Spread            bool // over nodes and zones
+	Args              []string
+	Port, AdminPort   int
+	Live, Ready       string // paths
+	ProbePort         string
+	SkipOutboundPorts string
+	Checksum          string // of the configuration that the pod reads when it starts
+	Resources         install.Resources
+	Volumes           []volume
+}
+
+// volume is one of a pod, mounted at Path: of a Secret, a ConfigMap or its own.
+type volume struct {
+	Name, Path        string
+	Secret, ConfigMap string
+	EmptyDir          bool
+}
+
+// Render returns the manifests of the extension as a YAML stream, in the order in which they must be applied. The same
+// arguments give the same bytes. If Validate refuses the values, the manifests may not apply.
+func Render(v Values, t Target) ([]byte, error) {
+	c, err := newContext(v, t)
+	if err != nil {
+		return nil, err
+	}
+	out, err := install.NewStream(manifests)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range []string{"namespace.yaml", "config.yaml"} {
+		if err := out.Add(name, c); err != nil {
+			return nil, err
+		}
+	}
+	for _, part := range c.components() {
+		for _, name := range []string{"-rbac.yaml", "-policy.yaml"} {
+			if err := out.Add(part.Name+name, part); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if v.Prometheus.Enabled {
+		if err := out.Add("prometheus-config.yaml", c); err != nil {
+			return nil, err
+		}
+	}
+	for _, part := range c.components() {
+		if err := out.Add("deployment.yaml", part); err != nil {
+			return nil, err
+		}
+	}
+	return out.Bytes(), nil
+}
+
+func newContext(v Values, t Target) (*context, error) {
+	t, err := t.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	values, err := yaml.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("encode values: %w", err)
+	}
+	c := &context{Values: v, Namespace: t.Namespace, ControlNamespace: t.ControlNamespace, CLIVersion: t.Version,
+		InstallValues: string(values)}
+	c.MetricsAPI.Image.Tag = cmp.Or(c.MetricsAPI.Image.Tag, v.Version, t.Version)
+	c.MetricsAPI.Image.PullPolicy = cmp.Or(c.MetricsAPI.Image.PullPolicy, v.PullPolicy)
+	c.Prometheus.Image.PullPolicy = cmp.Or(c.Prometheus.Image.PullPolicy, v.PullPolicy)
+	config, err := template.New("prometheus.yml").Parse(prometheusConfig)
+	if err != nil {
+		return nil, fmt.Errorf("parse configuration of Prometheus: %w", err)
+	}
+	var text bytes.Buffer
+	if err := config.Execute(&text, c); err != nil {
+		return nil, fmt.Errorf("render configuration of Prometheus: %w", err)
+	}
+	c.PrometheusConfig = text.String()
+	return c, nil
+}
+
+func (c *context) components() []component {
+	skip := strconv.Itoa(mesh.AdminPort)
+	parts := []component{{
+		context: c, Name: MetricsAPIName, Image: c.MetricsAPI.Image, Replicas: c.MetricsAPI.Replicas,
+		Spread: c.EnablePodAntiAffinity, Args: c.metricsAPIArgs(), Port: MetricsAPIPort, AdminPort: MetricsAPIAdminPort,
+		Live: "/live", Ready: "/ready", ProbePort: "admin", SkipOutboundPorts: skip,
+		Resources: c.MetricsAPI.Resources, Volumes: c.secretVolumes(),
+	}}
+	if !c.Prometheus.Enabled {
+		return parts
+	}
+	sum := sha256.Sum256([]byte(c.PrometheusConfig))
+	return append(parts, component{
+		context: c, Name: PrometheusName, Image: c.Prometheus.Image, Replicas: 1, Args: c.prometheusArgs(),
+		Port: PrometheusPort, Live: "/-/healthy", Ready: "/-/ready", ProbePort: "http", SkipOutboundPorts: skip,
+		Checksum: hex.EncodeToString(sum[:8]), Resources: c.Prometheus.Resources,
+		Volumes: []volume{
+			{Name: "config", Path: "/etc/prometheus", ConfigMap: "prometheus-config"},
+			{Name: "data", Path: "/data", EmptyDir: true},
+		},
+	})
+}
+
+// secretDir is where metrics-api finds the credentials for the user's own Prometheus.
+const secretDir = "/var/run/tulle/prometheus"
+
+func (c *context) metricsAPIArgs() []string {
+	args := []string{
+		"metrics-api",
+		fmt.Sprintf("--addr=:%d", MetricsAPIPort),
+		fmt.Sprintf("--admin-addr=:%d", MetricsAPIAdminPort),
+		"--controller-namespace=" + c.ControlNamespace,
+		"--log-level=" + cmp.Or(c.MetricsAPI.LogLevel, c.LogLevel),
+		"--log-format=" + c.LogFormat,
+	}
+	switch {
+	case c.PrometheusURL != "":
+		args = append(args, "--prometheus-url="+c.PrometheusURL)
+	case c.Prometheus.Enabled:
+		args = append(args, fmt.Sprintf("--prometheus-url=http://%s.%s.svc:%d", PrometheusName, c.Namespace, PrometheusPort))
+	}
+	if key := c.PrometheusSecret.TokenKey; key != "" {
+		args = append(args, "--prometheus-bearer-token-file="+secretDir+"/"+key)
+	}
+	if key := c.PrometheusSecret.CAKey; key != "" {
+		args = append(args, "--prometheus-ca-file="+secretDir+"/"+key)
+	}
+	return args
+}
+
+func (c *context) secretVolumes() []volume {
+	if c.PrometheusSecret.Name == "" {
+		return nil
+	}
+	return []volume{{Name: "prometheus-credentials", Path: secretDir, Secret: c.PrometheusSecret.Name}}
+}
+
+func (c *context) prometheusArgs() []string {
+	format := map[string]string{"plain": "logfmt"}
+	args := []string{
+		"--config.file=/etc/prometheus/prometheus.yml",
+		"--storage.tsdb.path=/data",
+		fmt.Sprintf("--web.listen-address=:%d", PrometheusPort),
+		"--log.level=" + cmp.Or(c.Prometheus.LogLevel, c.LogLevel),
+		"--log.format=" + cmp.Or(format[c.LogFormat], c.LogFormat),
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Prometheus.Args)) {
+		arg := "--" + name
+		if value := c.Prometheus.Args[name]; value != "" {
+			arg += "=" + value
+		}
+		args = append(args, arg)
+	}
+	return args
+}

@@ -1,0 +1,271 @@
+package install
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/yaml"
+
+	"github.com/tulle-mesh/tulle/crds/crdtest"
+	"github.com/tulle-mesh/tulle/install"
+)
+
+var update = flag.Bool("update", false, "write the golden files again")
+
+var variants = map[string]func(*Overrides) error{
+	"default": func(*Overrides) error { return nil },
+	"ha":      func(o *Overrides) error { return o.HighAvailability() },
+	"set": func(o *Overrides) error {
+		return o.Set(`defaultLogLevel=debug,metricsAPI.logLevel=warn,podLabels.team=mesh,podAnnotations.a\.b/c=true,` +
+			`nodeSelector.disk=ssd,tolerations[0].key=infra,tolerations[0].operator=Exists,imagePullSecrets[0].name=regcred,` +
+			`prometheus.args.storage\.tsdb\.retention\.time=12h,prometheus.args.web\.enable-lifecycle=,` +
+			`prometheus.globalConfig.scrape_interval=15s,prometheus.resources.memory.limit=1Gi,defaultGID=65534`)
+	},
+	"external": func(o *Overrides) error {
+		return o.Set("prometheus.enabled=false,prometheusUrl=https://thanos.monitoring.svc:9090/tenant," +
+			"prometheusSecret.name=thanos,prometheusSecret.tokenKey=token,prometheusSecret.caKey=ca.crt")
+	},
+	"none": func(o *Overrides) error { return o.Set("prometheus.enabled=false") },
+}
+
+// build returns the values after override. They must be valid.
+func build(t *testing.T, override func(*Overrides) error) Values {
+	t.Helper()
+	o := NewOverrides()
+	if err := override(o); err != nil {
+		t.Fatal(err)
+	}
+	v, _, err := o.Values()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := v.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func render(t *testing.T, v Values) []byte {
+	t.Helper()
+	out, err := Render(v, Target{Version: "v0.0.0-test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func TestRenderGolden(t *testing.T) {
+	for name, override := range variants {
+		t.Run(name, func(t *testing.T) {
+			v := build(t, override)
+			got := render(t, v)
+			if again := render(t, v); !bytes.Equal(got, again) {
+				t.Error("two renderings of the same values differ")
+			}
+			if bytes.Contains(got, []byte("kind: Secret\n")) {
+				t.Error("the output holds a Secret")
+			}
+			file := filepath.Join("testdata", name+".yaml")
+			if *update {
+				if err := os.WriteFile(file, got, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), string(got)); diff != "" {
+				t.Errorf("output differs from %s (-want +got):\n%s", file, diff)
+			}
+		})
+	}
+}
+
+// decodeStrict returns all objects of Kubernetes' own kinds. A field that Kubernetes or a definition of the mesh does
+// not know is an error.
+func decodeStrict(t *testing.T, stream []byte) []runtime.Object {
+	t.Helper()
+	decoder := serializer.NewCodecFactory(scheme.Scheme, serializer.EnableStrict).UniversalDeserializer()
+	var objects []runtime.Object
+	for _, doc := range install.Documents(stream) {
+		if strings.Contains("\n"+doc, "\napiVersion: policy.linkerd.io/") {
+			var tree map[string]any
+			if err := yaml.Unmarshal([]byte(doc), &tree); err != nil {
+				t.Fatal(err)
+			}
+			if err := crdtest.Validate(tree); err != nil {
+				t.Errorf("%v in\n%s", err, doc)
+			}
+			continue
+		}
+		obj, _, err := decoder.Decode([]byte(doc), nil, nil)
+		if err != nil {
+			t.Fatalf("%v in\n%s", err, doc)
+		}
+		objects = append(objects, obj)
+	}
+	return objects
+}
+
+func TestEveryDocumentDecodesStrictly(t *testing.T) {
+	for name, override := range variants {
+		t.Run(name, func(t *testing.T) {
+			objects := decodeStrict(t, render(t, build(t, override)))
+			if _, first := objects[0].(*corev1.Namespace); !first {
+				t.Errorf("the first document is a %T, want the namespace", objects[0])
+			}
+		})
+	}
+}
+
+// TestPodsAreRestricted wants the Pod Security Standard "restricted" of all containers but those that injection adds.
+func TestPodsAreRestricted(t *testing.T) {
+	deployments := 0
+	for _, obj := range decodeStrict(t, render(t, build(t, variants["ha"]))) {
+		d, ok := obj.(*appsv1.Deployment)
+		if !ok {
+			continue
+		}
+		deployments++
+		pod := d.Spec.Template.Spec
+		if s := pod.SecurityContext; s == nil || s.RunAsNonRoot == nil || !*s.RunAsNonRoot || s.SeccompProfile == nil ||
+			s.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault {
+			t.Errorf("%s: pod security context %+v is not restricted", d.Name, s)
+		}
+		for _, c := range pod.Containers {
+			s := c.SecurityContext
+			if s == nil || *s.AllowPrivilegeEscalation || !*s.ReadOnlyRootFilesystem ||
+				!slices.Equal(s.Capabilities.Drop, []corev1.Capability{"ALL"}) {
+				t.Errorf("%s: container security context %+v is not restricted", d.Name, s)
+			}
+		}
+		if d.Spec.Template.Annotations["linkerd.io/inject"] != "enabled" {
+			t.Errorf("%s: asks for no proxy", d.Name)
+		}
+	}
+	if deployments != 2 {
+		t.Errorf("got %d deployments, want 2", deployments)
+	}
+}
+
+func TestNamespacesAreTheOnesAskedFor(t *testing.T) {
+	out, err := Render(Defaults(), Target{Namespace: "observe", ControlNamespace: "mesh", Version: "v1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(out)) {
+		if line = strings.TrimSpace(line); line == "namespace: tulle-viz" || strings.HasSuffix(line, "regex: tulle") ||
+			strings.Contains(line, "prometheus.tulle-viz.svc") {
+			t.Errorf("%q names the default namespace", line)
+		}
+	}
+	decodeStrict(t, out)
+	for name, target := range map[string]Target{
+		"no name":             {Namespace: "No Name"},
+		"the control plane's": {Namespace: "tulle"},
+	} {
+		if _, err := Render(Defaults(), target); err == nil {
+			t.Errorf("%s: got no error", name)
+		}
+	}
+}
+
+// TestValuesSurviveTheirStorage reads the values back from the ConfigMap, as check and prune do.
+func TestValuesSurviveTheirStorage(t *testing.T) {
+	for name, override := range variants {
+		want := build(t, override)
+		for _, obj := range decodeStrict(t, render(t, want)) {
+			if config, ok := obj.(*corev1.ConfigMap); ok && config.Name == ConfigMap {
+				got, err := ReadValues(config.Data["install"])
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !bytes.Equal(render(t, want), render(t, got)) {
+					t.Errorf("%s: the stored values render other manifests", name)
+				}
+			}
+		}
+	}
+}
+
+// TestScrapingIsTheDocumentedOne compares the jobs with those of docs/dashboards.md, for a Prometheus of the user's.
+func TestScrapingIsTheDocumentedOne(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/dashboards.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(doc), "```yaml\n")
+	block, _, _ := strings.Cut(rest, "```")
+	type file struct {
+		Jobs []map[string]any `json:"scrape_configs"`
+	}
+	var documented, rendered file
+	c, err := newContext(Defaults(), Target{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := yaml.Unmarshal([]byte(block), &documented); err != nil {
+		t.Fatal(err)
+	}
+	if err := yaml.Unmarshal([]byte(c.PrometheusConfig), &rendered); err != nil {
+		t.Fatal(err)
+	}
+	rendered.Jobs = slices.DeleteFunc(rendered.Jobs, func(j map[string]any) bool { return j["job_name"] == "prometheus" })
+	if diff := cmp.Diff(documented.Jobs, rendered.Jobs); diff != "" {
+		t.Errorf("the jobs differ from docs/dashboards.md (-documented +rendered):\n%s", diff)
+	}
+}
+
+func TestMistakesNameTheKey(t *testing.T) {
+	for _, test := range []struct{ expr, want string }{
+		{"prometheusUrl=thanos:9090", `prometheusUrl "thanos:9090": want a URL`},
+		{"prometheusUrl=https://user:secret@thanos", "prometheusUrl: has a password"},
+		{"prometheusSecret.name=x", "prometheusSecret: is for prometheusUrl"},
+		{"prometheusUrl=http://x,prometheusSecret.name=x", "prometheusSecret: want name, and tokenKey or caKey"},
+		{"prometheusUrl=http://x,prometheusSecret.caKey=x", "prometheusSecret: want name, and tokenKey or caKey"},
+		{`prometheus.args.config\.file=/x`, `prometheus.args "config.file": the manifests set this themselves`},
+		{"prometheus.globalConfig.scrape_interval=often", `prometheus.globalConfig.scrape_interval "often": want a duration`},
+		{"prometheus.globalConfig.scrape_interval=5s", "prometheus.globalConfig.scrape_timeout 10s: is longer than"},
+		{"metricsAPI.replicas=0", "metricsAPI.replicas 0: want at least 1"},
+		{"metricsAPI.resources.cpu.limit=much", "metricsAPI.resources.cpu limits"},
+		{"prometheus.image.registry=", "prometheus.image \"/prometheus\": want a registry"},
+		{"prometheus.logLevel=loud", `prometheus.logLevel "loud": want debug`},
+		{"defaultUID=0", "defaultUID 0: want at least 1"},
+		{"podLabels.linkerd\\.io/extension=x", "the manifests set this themselves"},
+		{"metricsAPI.image.pullPolicy=Sometimes", `metricsAPI.image.pullPolicy "Sometimes": want Always`},
+		{"prometheusURL=http://x", "did you mean prometheusUrl?"},
+		{"prometheusUrl=http://x,prometheusSecret.name=x/,prometheusSecret.caKey=a", `prometheusSecret.name "x/"`},
+	} {
+		o := NewOverrides()
+		err := o.Set(test.expr)
+		if err == nil {
+			v, _, valueErr := o.Values()
+			if err = valueErr; err == nil {
+				_, err = v.Validate()
+			}
+		}
+		if err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: got error %v, want one with %q", test.expr, err, test.want)
+		}
+	}
+}
+
+func TestEveryIgnoredKeyIsUnknown(t *testing.T) {
+	for _, key := range schema.Keys() {
+		if _, ignored := linkerdOnly[key]; ignored {
+			t.Errorf("%s is in values.yaml and in the list of keys without effect", key)
+		}
+	}
+}
