@@ -50,11 +50,14 @@ func (f *follower) Run(ctx context.Context) error {
 	}
 	secrets := coreinformers.NewFilteredSecretInformer(f.client, f.namespace, 0, nil, named(mesh.IssuerSecret))
 	roots := coreinformers.NewFilteredConfigMapInformer(f.client, f.namespace, 0, nil, named(mesh.TrustRootsConfigMap))
-	group, ctx := errgroup.WithContext(ctx)
-	for _, informer := range []cache.SharedIndexInformer{secrets, roots} {
+	informers := [...]cache.SharedIndexInformer{secrets, roots}
+	for _, informer := range informers {
 		if _, err := informer.AddEventHandler(notify); err != nil {
 			return fmt.Errorf("watch issuer and trust anchors: %w", err)
 		}
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	for _, informer := range informers {
 		group.Go(func() error { informer.RunWithContext(ctx); return ctx.Err() })
 	}
 	group.Go(func() error {

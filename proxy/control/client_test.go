@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -285,4 +286,39 @@ func TestAnotherIdentityIsNotAsked(t *testing.T) {
 	if _, seq := c.Inbound().Load(); seq != 0 {
 		t.Fatal("took a policy from an impostor")
 	}
+}
+
+// registry is a context that counts what waits for its end.
+type registry struct {
+	context.Context
+	waiting atomic.Int32
+}
+
+func (*registry) Done() <-chan struct{} { return make(chan struct{}) }
+
+// AfterFunc is what package context calls for each context that is made from this one.
+func (r *registry) AfterFunc(func()) (stop func() bool) {
+	r.waiting.Add(1)
+	return sync.OnceValue(func() bool { r.waiting.Add(-1); return true })
+}
+
+// TestAStreamThatFailsLeavesNoContext tries to reach a controller that is away. The context of the proxy's life must
+// not collect one more for each try.
+func TestAStreamThatFailsLeavesNoContext(t *testing.T) {
+	ca := meshtest.NewCA(t)
+	away, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = away.Close()
+	c := New(Config{
+		Addr: away.Addr().String(), TLS: ca.Certs(web).ClientTLS(meshtest.DestinationID, "h2"), Log: zap.NewNop(),
+	})
+	life := &registry{Context: t.Context()}
+	for range 3 {
+		if _, err := c.stream(life); err == nil {
+			t.Fatal("reached a controller that is away")
+		}
+	}
+	meshtest.Await(t, "the end of all contexts", func() bool { return life.waiting.Load() == 0 })
 }

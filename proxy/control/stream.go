@@ -48,6 +48,8 @@ func (c *Client) stream(ctx context.Context) (answered bool, err error) {
 	}
 	defer func() { _ = conn.Close() }()
 
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // where Subscribe fails, nothing else ends the group's context
 	group, ctx := errgroup.WithContext(ctx)
 	begun := time.Now()
 	rpc, err := pb.NewDiscoveryClient(conn).Subscribe(ctx)
