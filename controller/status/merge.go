@@ -3,6 +3,7 @@ package status
 import (
 	"reflect"
 	"slices"
+	"unicode/utf8"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -90,7 +91,7 @@ func complete(was, want []metav1.Condition, now metav1.Time) []metav1.Condition 
 	out := make([]metav1.Condition, len(want))
 	for i, c := range want {
 		c.LastTransitionTime = now
-		c.Message = c.Message[:min(len(c.Message), maxMessageBytes)]
+		c.Message = shorten(c.Message)
 		for _, o := range was {
 			if o.Type == c.Type && o.Status == c.Status {
 				c.LastTransitionTime = o.LastTransitionTime
@@ -99,4 +100,16 @@ func complete(was, want []metav1.Condition, now metav1.Time) []metav1.Condition 
 		out[i] = c
 	}
 	return out
+}
+
+// shorten cuts a message to the length that the schema allows, between two characters: JSON has no half ones.
+func shorten(message string) string {
+	if len(message) <= maxMessageBytes {
+		return message
+	}
+	end := maxMessageBytes
+	for end > 0 && !utf8.RuneStart(message[end]) {
+		end--
+	}
+	return message[:end]
 }

@@ -1,6 +1,7 @@
 package status
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -131,6 +132,30 @@ func TestMergeConditionsKeepsTypesOfOthers(t *testing.T) {
 	}
 	if again := merge(got.Status, want, after); again.changed {
 		t.Error("the same again is a change")
+	}
+}
+
+// TestALongMessageIsCutBetweenCharacters cuts a message within a character. In JSON the rest of it would become U+FFFD,
+// so the status that was read back would never be the one that was written.
+func TestALongMessageIsCutBetweenCharacters(t *testing.T) {
+	for _, character := range []string{"é", "…", "😀"} {
+		long := "x" + strings.Repeat(character, maxMessageBytes)
+		want := model.Outcome{Generation: 2, Result: rejected(long)}
+		written, err := json.Marshal(merge(kube.Status{}, want, before).Conditions)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var read kube.Status
+		if err := json.Unmarshal(written, &read.Conditions); err != nil {
+			t.Fatal(err)
+		}
+		message := read.Conditions[0].Message
+		if !strings.HasPrefix(long, message) || len(message) <= maxMessageBytes-len(character) {
+			t.Errorf("%s: got a message of %d bytes that ends in %q", character, len(message), message[len(message)-4:])
+		}
+		if merge(read, want, after).changed {
+			t.Errorf("%s: the same again is a change", character)
+		}
 	}
 }
 
