@@ -322,7 +322,7 @@ func (c *Cluster) deaths() string {
 // loadSystemImages imports pause and CoreDNS where a node does not have them yet.
 func (c *Cluster) loadSystemImages(ctx context.Context, state *State) error {
 	for _, image := range systemImages(c.root) {
-		archive, err := image.archive(ctx, c.cache)
+		archive, err := image.Archive(ctx, c.cache)
 		if err != nil {
 			return err
 		}

@@ -41,7 +41,7 @@ func (c *conformance) echoImage(ctx context.Context) (name, archive string, err 
 	files := map[string]string{}
 	for program, pkg := range echoPackages {
 		target := filepath.Join(dir, program)
-		if err := step.GoBuild(ctx, module, "-s -w", pkg, target); err != nil {
+		if err := step.GoBuild(ctx, module, pkg, target, "-ldflags", "-s -w"); err != nil {
 			return "", "", err
 		}
 		files["/usr/local/bin/"+program] = target

@@ -48,7 +48,7 @@ func (d *demo) images(ctx context.Context) ([]image, error) {
 
 func (d *demo) shopImage(ctx context.Context) (image, error) {
 	program := filepath.Join(d.root, "bin", "shop")
-	if err := step.GoBuild(ctx, filepath.Join(d.root, "test"), "-s -w", "./apps/shop", program); err != nil {
+	if err := step.GoBuild(ctx, filepath.Join(d.root, "test"), "./apps/shop", program, "-ldflags", "-s -w"); err != nil {
 		return image{}, err
 	}
 	i, err := d.pack("shop", pack.Spec{

@@ -100,7 +100,7 @@ func Eventually(ctx context.Context, limit time.Duration, fn func() error) error
 
 // GoBuild compiles a static program from a module's folder. The target appears when it is whole, so an interrupted
 // build leaves nothing to trip over.
-func GoBuild(ctx context.Context, module, ldflags, pkg, target string) error {
+func GoBuild(ctx context.Context, module, pkg, target string, flags ...string) error {
 	golang, err := exec.LookPath("go")
 	if err != nil {
 		return fmt.Errorf("build %s: %w", pkg, err)
@@ -109,8 +109,8 @@ func GoBuild(ctx context.Context, module, ldflags, pkg, target string) error {
 		return fmt.Errorf("build %s: %w", pkg, err)
 	}
 	tmp := target + ".tmp"
-	err = Run(ctx, module, []string{"CGO_ENABLED=0", "GOWORK=off", "GOFLAGS="}, golang,
-		"build", "-trimpath", "-buildvcs=false", "-ldflags", ldflags, "-o", tmp, pkg)
+	args := append([]string{"build", "-trimpath", "-buildvcs=false", "-o", tmp}, flags...)
+	err = Run(ctx, module, []string{"CGO_ENABLED=0", "GOWORK=off", "GOFLAGS="}, golang, append(args, pkg)...)
 	if err != nil {
 		return err
 	}

@@ -37,12 +37,8 @@ const (
 	PrometheusName = "prometheus"
 )
 
-// Ports of the extension.
-const (
-	MetricsAPIPort      = 8085
-	MetricsAPIAdminPort = 9995
-	PrometheusPort      = 9090
-)
+// PrometheusPort is that of the extension's Prometheus.
+const PrometheusPort = 9090
 
 // Target is where the extension is installed, and for which control plane.
 type Target struct {
@@ -167,7 +163,7 @@ func (c *context) components() []component {
 	skip := strconv.Itoa(mesh.AdminPort)
 	parts := []component{{
 		context: c, Name: MetricsAPIName, Image: c.MetricsAPI.Image, Replicas: c.MetricsAPI.Replicas,
-		Spread: c.EnablePodAntiAffinity, Args: c.metricsAPIArgs(), Port: MetricsAPIPort, AdminPort: MetricsAPIAdminPort,
+		Spread: c.EnablePodAntiAffinity, Args: c.metricsAPIArgs(), Port: mesh.MetricsAPIPort, AdminPort: mesh.MetricsAPIAdminPort,
 		Live: "/live", Ready: "/ready", ProbePort: "admin", SkipOutboundPorts: skip,
 		Resources: c.MetricsAPI.Resources, Volumes: c.secretVolumes(),
 	}}
@@ -192,8 +188,8 @@ const secretDir = "/var/run/tulle/prometheus"
 func (c *context) metricsAPIArgs() []string {
 	args := []string{
 		"metrics-api",
-		fmt.Sprintf("--addr=:%d", MetricsAPIPort),
-		fmt.Sprintf("--admin-addr=:%d", MetricsAPIAdminPort),
+		fmt.Sprintf("--addr=:%d", mesh.MetricsAPIPort),
+		fmt.Sprintf("--admin-addr=:%d", mesh.MetricsAPIAdminPort),
 		"--controller-namespace=" + c.ControlNamespace,
 		"--log-level=" + cmp.Or(c.MetricsAPI.LogLevel, c.LogLevel),
 		"--log-format=" + c.LogFormat,

@@ -1,4 +1,5 @@
-// Package main makes the images of the clients that the end-to-end tests take from Debian, and prints the name of each:
+// Package main makes the images that the end-to-end tests need beside the mesh's own, and prints the name of each:
+// clients from Debian, and Prometheus from its Go module.
 //
 //	go run ./e2e/images ../dist
 //
@@ -16,6 +17,7 @@ import (
 	"syscall"
 
 	"github.com/tulle-mesh/tulle/test/debian"
+	"github.com/tulle-mesh/tulle/test/goimage"
 	"github.com/tulle-mesh/tulle/test/step"
 )
 
@@ -72,7 +74,19 @@ func run(ctx context.Context, dist string) error {
 	if err != nil {
 		return err
 	}
+	root, err := step.Checkout()
+	if err != nil {
+		return err
+	}
 	progress := step.New(os.Stderr)
+	prometheus := goimage.Prometheus(root)
+	err = progress.Do("image of Prometheus, from its Go module", func() (string, error) {
+		fmt.Println(prometheus.Name)
+		return prometheus.Name, prometheus.CopyTo(ctx, cache, filepath.Join(dist, "e2e-prometheus.tar"))
+	})
+	if err != nil {
+		return err
+	}
 	for _, img := range images {
 		img.Packages = append(img.Packages, "coreutils")
 		img.Files = append(img.Files, "/bin/sleep")
