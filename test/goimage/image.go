@@ -31,7 +31,8 @@ type Image struct {
 }
 
 // Prometheus returns the image of Prometheus under its official name, pinned by cluster/modules/prometheus. Its service
-// discovery is Kubernetes' alone, as others link the SDKs of clouds. It has no web pages: the module does not have them.
+// discovery is Kubernetes' alone, as others link the SDKs of clouds. It has no web pages: the module does not have
+// them.
 func Prometheus(root string) Image {
 	return Image{
 		Name:    "docker.io/prom/prometheus:" + PrometheusVersion,

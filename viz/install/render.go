@@ -28,7 +28,7 @@ var prometheusConfig string
 
 // Names of the extension's objects.
 const (
-	Namespace      = "tulle-viz"
+	Namespace      = mesh.VizNamespace
 	ExtensionLabel = "linkerd.io/extension"
 	Extension      = "viz"
 	ConfigMap      = "tulle-viz-config"
@@ -163,8 +163,9 @@ func (c *context) components() []component {
 	skip := strconv.Itoa(mesh.AdminPort)
 	parts := []component{{
 		context: c, Name: MetricsAPIName, Image: c.MetricsAPI.Image, Replicas: c.MetricsAPI.Replicas,
-		Spread: c.EnablePodAntiAffinity, Args: c.metricsAPIArgs(), Port: mesh.MetricsAPIPort, AdminPort: mesh.MetricsAPIAdminPort,
-		Live: "/live", Ready: "/ready", ProbePort: "admin", SkipOutboundPorts: skip,
+		Spread: c.EnablePodAntiAffinity, Args: c.metricsAPIArgs(), Port: mesh.MetricsAPIPort,
+		AdminPort: mesh.MetricsAPIAdminPort,
+		Live:      "/live", Ready: "/ready", ProbePort: "admin", SkipOutboundPorts: skip,
 		Resources: c.MetricsAPI.Resources, Volumes: c.secretVolumes(),
 	}}
 	if !c.Prometheus.Enabled {
