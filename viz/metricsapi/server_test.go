@@ -1,0 +1,206 @@
+package metricsapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+
+	"github.com/tulle-mesh/tulle/viz/metrics"
+)
+
+// TestMain fails if a test leaves a goroutine behind.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// ask is a Source.
+type ask func(ctx context.Context, window time.Duration, queries []metrics.Query) (metrics.Answer, error)
+
+func (a ask) Ask(ctx context.Context, window time.Duration, queries []metrics.Query) (metrics.Answer, error) {
+	return a(ctx, window, queries)
+}
+
+func server(source metrics.Source) (*Server, *prometheus.Registry) {
+	registry := prometheus.NewRegistry()
+	return New(Config{Source: source, Log: zap.NewNop(), Registry: registry}), registry
+}
+
+func post(body string) *http.Request {
+	r := httptest.NewRequest(http.MethodPost, Path, strings.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	return r
+}
+
+const good = `{"window":60000000000,"queries":[{"metric":"request_total","by":["pod"],"match":[{"label":"pod","op":"=","value":"a"}]}]}`
+
+func TestAnswer(t *testing.T) {
+	s, registry := server(ask(func(_ context.Context, window time.Duration, queries []metrics.Query) (metrics.Answer, error) {
+		want := []metrics.Query{{Metric: "request_total", By: []string{"pod"}, Match: []metrics.Match{metrics.Is("pod", "a")}}}
+		if diff := cmp.Diff(want, queries); diff != "" || window != time.Minute {
+			t.Errorf("asked for %v (-want +got):\n%s", window, diff)
+		}
+		return metrics.Answer{Window: window, Notes: []string{"n"},
+			Samples: [][]metrics.Sample{{{Labels: map[string]string{"pod": "a"}, Value: 1.5}}}}, nil
+	}))
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, post(good))
+	want := `{"samples":[[{"labels":{"pod":"a"},"value":1.5}]],"window":60000000000,"notes":["n"]}` + "\n"
+	if w.Code != http.StatusOK || w.Body.String() != want || w.Header().Get("Content-Type") != "application/json" {
+		t.Errorf("got %d %v %s", w.Code, w.Header(), w.Body)
+	}
+	if got := counted(t, registry, "ok"); got != 1 {
+		t.Errorf("counted %v", got)
+	}
+}
+
+// counted returns how many requests had a result.
+func counted(t *testing.T, registry *prometheus.Registry, result string) float64 {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if len(m.GetLabel()) == 1 && m.GetLabel()[0].GetValue() == result {
+				return m.GetCounter().GetValue()
+			}
+		}
+	}
+	return 0
+}
+
+func TestRefusals(t *testing.T) {
+	never := ask(func(context.Context, time.Duration, []metrics.Query) (metrics.Answer, error) {
+		t.Error("the source was asked")
+		return metrics.Answer{}, nil
+	})
+	query := func(text string) string { return `{"window":60000000000,"queries":[` + text + `]}` }
+	many := func(n int, text string) string { return strings.TrimSuffix(strings.Repeat(text+",", n), ",") }
+	form := post(good)
+	form.Header.Set("Content-Type", "text/plain")
+	for name, c := range map[string]struct {
+		request *http.Request
+		status  int
+		err     string
+	}{
+		"another path":                        {httptest.NewRequest(http.MethodPost, "/api/v2%1b", nil), 404, `path "/api/v2` + "\uFFFD" + `": want /api/v1/query`},
+		"another method":                      {httptest.NewRequest(http.MethodGet, Path, nil), 405, `method "GET": want POST`},
+		"what a page may send across origins": {form, 415, "content type: want application/json"},
+		"not JSON":                            {post("a"), 400, "decode body: invalid character 'a' looking for beginning of value"},
+		"an empty body":                       {post(""), 400, "decode body: EOF"},
+		"a field that is none":                {post(`{"promql":"up"}`), 400, `decode body: json: unknown field "promql"`},
+		"two values":                          {post(good + "{}"), 400, "decode body: more than one JSON value"},
+		"a large body":                        {post(`{"window":` + strings.Repeat(" ", MaxBody) + `1}`), 413, "body: more than 1048576 bytes"},
+		"no queries":                          {post(query("")), 400, "0 queries: want 1 to 64"},
+		"many queries":                        {post(query(many(65, `{"metric":"m"}`))), 400, "65 queries: want 1 to 64"},
+		"many labels": {post(query(`{"metric":"m","by":[` + many(33, `"a"`) + `]}`)), 400,
+			"query 1: want at most 32 labels in by and in match"},
+		"a short window": {post(`{"window":1000,"queries":[{"metric":"m"}]}`), 400, "time window 1µs: want at least 15s"},
+		"a metric that is no name": {post(query(`{"metric":"m"},{"metric":"up{} or"}`)), 400,
+			`query 2: metric "up{} or": not a name`},
+		"a comparison by pattern": {post(query(`{"metric":"m","match":[{"label":"a","op":"=~","value":".*"}]}`)), 400,
+			`query 1: comparison "=~" of label "a": want = or !=`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, registry := server(never)
+			w := httptest.NewRecorder()
+			s.ServeHTTP(w, c.request)
+			if got, want := w.Body.String(), fmt.Sprintf("{\"error\":%s}\n", quoted(c.err)); w.Code != c.status || got != want {
+				t.Errorf("got  %d %swant %d %s", w.Code, got, c.status, want)
+			}
+			if got := counted(t, registry, "invalid"); got != 1 {
+				t.Errorf("counted %v", got)
+			}
+		})
+	}
+}
+
+// quoted is a text as encoding/json writes it.
+func quoted(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(s) + `"`
+}
+
+func TestAFailureIsTheSources(t *testing.T) {
+	s, registry := server(ask(func(context.Context, time.Duration, []metrics.Query) (metrics.Answer, error) {
+		return metrics.Answer{}, errors.New("list the pods to read: forbidden")
+	}))
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, post(good))
+	if w.Code != http.StatusBadGateway || w.Body.String() != `{"error":"list the pods to read: forbidden"}`+"\n" {
+		t.Errorf("got %d %s", w.Code, w.Body)
+	}
+	if got := counted(t, registry, "failed"); got != 1 {
+		t.Errorf("counted %v", got)
+	}
+}
+
+// TestRunningRequestsAreBounded fills the server with requests that do not end until their clients go.
+func TestRunningRequestsAreBounded(t *testing.T) {
+	entered := make(chan struct{})
+	s, registry := server(ask(func(ctx context.Context, _ time.Duration, _ []metrics.Query) (metrics.Answer, error) {
+		entered <- struct{}{}
+		<-ctx.Done()
+		return metrics.Answer{}, ctx.Err()
+	}))
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx, lis) }()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	request := func(ctx context.Context) (*http.Response, error) {
+		r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+lis.Addr().String()+Path, strings.NewReader(good))
+		if err != nil {
+			return nil, err
+		}
+		r.Header.Set("Content-Type", "application/json")
+		return client.Do(r)
+	}
+	callers, leave := context.WithCancel(t.Context())
+	gone := make(chan error, maxRunning)
+	for range maxRunning {
+		go func() {
+			resp, err := request(callers)
+			if err == nil {
+				err = resp.Body.Close()
+			}
+			gone <- err
+		}()
+		<-entered
+	}
+	resp, err := request(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, _ := io.ReadAll(resp.Body)
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusServiceUnavailable || !strings.Contains(string(text), "32 requests are running") {
+		t.Errorf("got %s: %s", resp.Status, text)
+	}
+	leave()
+	for range maxRunning {
+		if err := <-gone; !errors.Is(err, context.Canceled) {
+			t.Errorf("a caller that left: %v", err)
+		}
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Errorf("run: %v", err)
+	}
+	if got := counted(t, registry, "canceled"); got != maxRunning {
+		t.Errorf("counted %v canceled requests, want %d", got, maxRunning)
+	}
+}
