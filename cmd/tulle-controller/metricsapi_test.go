@@ -82,7 +82,8 @@ func proxyPod(t *testing.T, name, port string) *corev1.Pod {
 		t.Fatal(err)
 	}
 	return &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, Labels: map[string]string{mesh.ControlPlaneNSLabel: "tulle"}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name,
+			Labels: map[string]string{mesh.ControlPlaneNSLabel: "tulle"}},
 		Spec: corev1.PodSpec{InitContainers: []corev1.Container{{Name: mesh.ProxyContainer,
 			Ports: []corev1.ContainerPort{{Name: "tulle-admin", ContainerPort: number}}}}},
 		Status: corev1.PodStatus{Phase: corev1.PodRunning, PodIP: "127.0.0.1"},

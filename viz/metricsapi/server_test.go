@@ -44,8 +44,10 @@ func post(body string) *http.Request {
 const good = `{"window":60000000000,"queries":[{"metric":"request_total","by":["pod"],"match":[{"label":"pod","op":"=","value":"a"}]}]}`
 
 func TestAnswer(t *testing.T) {
-	s, registry := server(ask(func(_ context.Context, window time.Duration, queries []metrics.Query) (metrics.Answer, error) {
-		want := []metrics.Query{{Metric: "request_total", By: []string{"pod"}, Match: []metrics.Match{metrics.Is("pod", "a")}}}
+	s, registry := server(ask(func(_ context.Context, window time.Duration, queries []metrics.Query) (metrics.Answer,
+		error) {
+		want := []metrics.Query{{Metric: "request_total", By: []string{"pod"},
+			Match: []metrics.Match{metrics.Is("pod", "a")}}}
 		if diff := cmp.Diff(want, queries); diff != "" || window != time.Minute {
 			t.Errorf("asked for %v (-want +got):\n%s", window, diff)
 		}
@@ -94,20 +96,24 @@ func TestRefusals(t *testing.T) {
 		status  int
 		err     string
 	}{
-		"another path":                        {httptest.NewRequest(http.MethodPost, "/api/v2%1b", nil), 404, `path "/api/v2` + "\uFFFD" + `": want /api/v1/query`},
-		"another method":                      {httptest.NewRequest(http.MethodGet, Path, nil), 405, `method "GET": want POST`},
+		"another path": {httptest.NewRequest(http.MethodPost, "/api/v2%1b", nil), 404,
+			`path "/api/v2` + "\uFFFD" + `": want /api/v1/query`},
+		"another method": {httptest.NewRequest(http.MethodGet, Path, nil), 405,
+			`method "GET": want POST`},
 		"what a page may send across origins": {form, 415, "content type: want application/json"},
-		"not JSON":                            {post("a"), 400, "decode body: invalid character 'a' looking for beginning of value"},
-		"an empty body":                       {post(""), 400, "decode body: EOF"},
-		"a field that is none":                {post(`{"promql":"up"}`), 400, `decode body: json: unknown field "promql"`},
-		"two values":                          {post(good + "{}"), 400, "decode body: more than one JSON value"},
-		"a large body":                        {post(`{"window":` + strings.Repeat(" ", MaxBody) + `1}`), 413, "body: more than 1048576 bytes"},
-		"no queries":                          {post(query("")), 400, "0 queries: want 1 to 64"},
-		"many queries":                        {post(query(many(65, `{"metric":"m"}`))), 400, "65 queries: want 1 to 64"},
+		"not JSON": {post("a"), 400,
+			"decode body: invalid character 'a' looking for beginning of value"},
+		"an empty body":    {post(""), 400, "decode body: EOF"},
+		"an unknown field": {post(`{"promql":"up"}`), 400, `decode body: json: unknown field "promql"`},
+		"two values":       {post(good + "{}"), 400, "decode body: more than one JSON value"},
+		"a large body": {post(`{"window":` + strings.Repeat(" ", MaxBody) + `1}`), 413,
+			"body: more than 1048576 bytes"},
+		"no queries":   {post(query("")), 400, "0 queries: want 1 to 64"},
+		"many queries": {post(query(many(65, `{"metric":"m"}`))), 400, "65 queries: want 1 to 64"},
 		"many labels": {post(query(`{"metric":"m","by":[` + many(33, `"a"`) + `]}`)), 400,
 			"query 1: want at most 32 labels in by and in match"},
 		"a short window": {post(`{"window":1000,"queries":[{"metric":"m"}]}`), 400, "time window 1µs: want at least 15s"},
-		"a metric that is no name": {post(query(`{"metric":"m"},{"metric":"up{} or"}`)), 400,
+		"a metric that is not a name": {post(query(`{"metric":"m"},{"metric":"up{} or"}`)), 400,
 			`query 2: metric "up{} or": not a name`},
 		"a comparison by pattern": {post(query(`{"metric":"m","match":[{"label":"a","op":"=~","value":".*"}]}`)), 400,
 			`query 1: comparison "=~" of label "a": want = or !=`},

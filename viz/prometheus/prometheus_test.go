@@ -58,8 +58,9 @@ func TestAsk(t *testing.T) {
 	if got := <-asked; got != want {
 		t.Errorf("asked %s\nwant  %s", got, want)
 	}
-	wanted := metrics.Answer{Window: time.Minute, Notes: []string{"Prometheus warns: a\uFFFDb"}, Samples: [][]metrics.Sample{{
-		{Labels: map[string]string{"deployment": "web"}, Value: 12.5}, {Labels: map[string]string{}, Value: 3}}}}
+	wanted := metrics.Answer{Window: time.Minute, Notes: []string{"Prometheus warns: a\uFFFDb"},
+		Samples: [][]metrics.Sample{{
+			{Labels: map[string]string{"deployment": "web"}, Value: 12.5}, {Labels: map[string]string{}, Value: 3}}}}
 	if diff := cmp.Diff(wanted, answer); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -100,17 +101,21 @@ func TestErrorsNameTheURLAndTheRemedy(t *testing.T) {
 	}{
 		"a page of HTML": {reply(200, "<html>"), "URL does not answer as Prometheus does (invalid character '<' looking " +
 			"for beginning of value); check that the URL is Prometheus's"},
-		"no data":        {reply(200, `{"status":"success"}`), "URL does not answer as Prometheus does (a <nil> instead of a vector)"},
-		"another result": {reply(200, `{"status":"success","data":{"resultType":"scalar","result":[1,"1"]}}`), "(a *model.Scalar instead of a vector)"},
+		"no data": {reply(200, `{"status":"success"}`),
+			"URL does not answer as Prometheus does (a <nil> instead of a vector)"},
+		"another result": {reply(200, `{"status":"success","data":{"resultType":"scalar","result":[1,"1"]}}`),
+			"(a *model.Scalar instead of a vector)"},
 		"an empty answer": {reply(200, ""),
 			"URL does not answer as Prometheus does (unexpected end of JSON input)"},
 		"a refused query": {reply(422, `{"status":"error","errorType":"execution","error":"too many\nsamples \u001b[2J"}`),
 			"Prometheus at URL refused the query: execution: too many samples \uFFFD[2J"},
 		"a refusal within a success": {reply(200, `{"status":"error","errorType":"bad_data","error":"parse error"}`),
 			"Prometheus at URL refused the query: bad_data: parse error"},
-		"no rights":       {reply(401, "no token"), "Prometheus at URL refused the request: client error: 401: no token; check the URL's path and the bearer token"},
-		"a wrong path":    {reply(404, "404 page not found"), "refused the request: client error: 404: 404 page not found"},
-		"a failure":       {reply(503, "starting"), "Prometheus at URL failed: server error: 503: starting; its log has the cause"},
+		"no rights": {reply(401, "no token"),
+			"Prometheus at URL refused the request: client error: 401: no token; check the URL's path and the bearer token"},
+		"a wrong path": {reply(404, "404 page not found"), "refused the request: client error: 404: 404 page not found"},
+		"a failure": {reply(503, "starting"),
+			"Prometheus at URL failed: server error: 503: starting; its log has the cause"},
 		"it gives up":     {reply(503, `{"status":"error"}`+strings.Repeat("x", 500)), "..."},
 		"it does not end": {endless, "answer of Prometheus at URL: more than 64 MiB"},
 	} {
@@ -163,7 +168,8 @@ func TestPrometheusSlow(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := source(t, Config{URL: url}).Ask(ctx, time.Minute, []metrics.Query{query}); !errors.Is(err, context.Canceled) {
+	if _, err := source(t, Config{URL: url}).Ask(ctx, time.Minute, []metrics.Query{query}); !errors.Is(err,
+		context.Canceled) {
 		t.Errorf("got %v, want the context's error", err)
 	}
 }

@@ -30,10 +30,13 @@ func TestErrors(t *testing.T) {
 		body   string
 		want   string
 	}{
-		"a reason":            {502, `{"error":"list the pods to read: \u001b[2J forbidden"}`, "ask metrics-api: list the pods to read: \uFFFD[2J forbidden"},
-		"something else":      {404, "<html>\nno", "ask metrics-api: 404 Not Found: <html> no"},
-		"not JSON":            {200, "<html>", "ask metrics-api: decode answer: invalid character '<' looking for beginning of value"},
-		"fewer answers":       {200, `{"samples":[[]]}`, "ask metrics-api: 1 answers to 2 queries: is it metrics-api that answers?"},
+		"a reason": {502, `{"error":"list the pods to read: \u001b[2J forbidden"}`,
+			"ask metrics-api: list the pods to read: \uFFFD[2J forbidden"},
+		"something else": {404, "<html>\nno", "ask metrics-api: 404 Not Found: <html> no"},
+		"not JSON": {200, "<html>",
+			"ask metrics-api: decode answer: invalid character '<' looking for beginning of value"},
+		"fewer answers": {200, `{"samples":[[]]}`,
+			"ask metrics-api: 1 answers to 2 queries: is it metrics-api that answers?"},
 		"an answer of nobody": {200, `{}`, "ask metrics-api: 0 answers to 2 queries: is it metrics-api that answers?"},
 	} {
 		t.Run(name, func(t *testing.T) {

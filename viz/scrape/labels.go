@@ -14,11 +14,12 @@ import (
 
 // targetLabels are the labels that come from the pod alone: a proxy never writes them. The kinds are those of owners
 // that the injector records.
-var targetLabels = []string{"job", "instance", "namespace", "pod", "deployment", "statefulset", "daemonset", "replicaset",
+var targetLabels = []string{"job", "instance", "namespace", "pod", "deployment", "statefulset", "daemonset",
+	"replicaset",
 	"k8s_job", "cronjob", "replicationcontroller", "control_plane_ns", "workload_ns"}
 
-// Labels returns the labels that Prometheus gives to all series of the pod's proxy: docs/dashboards.md has the rules. No
-// label of the pod changes which job, instance, namespace and pod it is.
+// Labels returns the labels that Prometheus gives to all series of the pod's proxy: docs/dashboards.md has the rules.
+// No label of the pod changes which job, instance, namespace and pod it is.
 func Labels(pod *corev1.Pod) map[string]string {
 	out := map[string]string{}
 	for key, value := range pod.Labels {
@@ -66,7 +67,8 @@ func mayMatch(q metrics.Query, labels map[string]string) bool {
 	return true
 }
 
-// namespaces returns the namespaces that the queries are about, or "" alone for all. A user may have rights in one only.
+// namespaces returns the namespaces that the queries are about, or "" alone for all. A user may have rights in one
+// only.
 func namespaces(queries []metrics.Query) []string {
 	var all []string
 	for _, q := range queries {

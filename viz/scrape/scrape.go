@@ -1,8 +1,8 @@
 // Package scrape answers queries from the proxies themselves, without a Prometheus.
 //
-// It owns which pods are asked, what is kept of a scrape, and how two scrapes become an increase. It does not reach
-// the pods: an Opener does. The one idea: it gives each series the labels that Prometheus's relabelling gives it, and counts
-// as Prometheus's increase does, so that both sources agree.
+// It owns which pods are asked, what is kept of a scrape, and how two scrapes become an increase. It does not reach the
+// pods: an Opener does. The one idea: it gives each series the labels that Prometheus's relabelling gives it, and
+// counts as Prometheus's increase does, so that both sources agree.
 package scrape
 
 import (

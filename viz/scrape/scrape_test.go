@@ -208,15 +208,19 @@ func TestOnlyPodsThatCanMatchAreRead(t *testing.T) {
 		lists, asked  []string
 		wantOneSample bool
 	}{
-		"all":            {[]metrics.Query{ask()}, []string{""}, []string{"web-2", "cart-1", "web-1"}, true},
-		"a namespace":    {[]metrics.Query{ask(metrics.Is("namespace", "shop"))}, []string{"shop"}, []string{"cart-1", "web-1"}, true},
-		"two namespaces": {[]metrics.Query{ask(metrics.Is("namespace", "shop")), ask(metrics.Is("namespace", "bank"))}, []string{"bank", "shop"}, []string{"web-2", "cart-1", "web-1"}, true},
+		"all": {[]metrics.Query{ask()}, []string{""}, []string{"web-2", "cart-1", "web-1"}, true},
+		"a namespace": {[]metrics.Query{ask(metrics.Is("namespace", "shop"))}, []string{"shop"},
+			[]string{"cart-1", "web-1"}, true},
+		"two namespaces": {[]metrics.Query{ask(metrics.Is("namespace", "shop")), ask(metrics.Is("namespace", "bank"))},
+			[]string{"bank", "shop"}, []string{"web-2", "cart-1", "web-1"}, true},
 		"an owner": {[]metrics.Query{ask(metrics.Is("namespace", "shop"), metrics.Is("deployment", "web"))},
 			[]string{"shop"}, []string{"web-1"}, true},
-		"not an owner":          {[]metrics.Query{ask(metrics.Not("deployment", "web"))}, []string{""}, []string{"cart-1"}, true},
-		"an owner of no pod":    {[]metrics.Query{ask(metrics.Is("statefulset", "web"))}, []string{""}, nil, false},
-		"a pod":                 {[]metrics.Query{ask(metrics.Is("pod", "web-2"))}, []string{""}, []string{"web-2"}, true},
-		"a label of the series": {[]metrics.Query{ask(metrics.Is("direction", "none"))}, []string{""}, []string{"web-2", "cart-1", "web-1"}, false},
+		"not an owner": {[]metrics.Query{ask(metrics.Not("deployment", "web"))}, []string{""}, []string{"cart-1"},
+			true},
+		"an owner of no pod": {[]metrics.Query{ask(metrics.Is("statefulset", "web"))}, []string{""}, nil, false},
+		"a pod":              {[]metrics.Query{ask(metrics.Is("pod", "web-2"))}, []string{""}, []string{"web-2"}, true},
+		"a label of the series": {[]metrics.Query{ask(metrics.Is("direction", "none"))}, []string{""},
+			[]string{"web-2", "cart-1", "web-1"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := fleet{pods: pods, answer: map[string][]func(context.Context) (io.ReadCloser, error){
@@ -321,8 +325,10 @@ func TestParse(t *testing.T) {
 		"only what is wanted": {strings.NewReader("# TYPE a_total counter\na_total 1\na_total{x=\"1\"} 2\n" +
 			"a_total_more 1\nb_total this is not parsed\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 1\nh_sum 1\n"),
 			map[string]int{"a_total": 2, "h_bucket": 2}, ""},
-		"byte by byte": {iotest.OneByteReader(strings.NewReader("# HELP\na_total 1\nb 1\na_total{x=\"}\"} 1\n")), map[string]int{"a_total": 2}, ""},
-		"a long line":  {strings.NewReader("x{y=\"" + strings.Repeat("a_total 1 ", 9<<10) + "\"} 1\n" + long), map[string]int{"a_total": 1}, ""},
+		"byte by byte": {iotest.OneByteReader(strings.NewReader("# HELP\na_total 1\nb 1\na_total{x=\"}\"} 1\n")),
+			map[string]int{"a_total": 2}, ""},
+		"a long line": {strings.NewReader("x{y=\"" + strings.Repeat("a_total 1 ", 9<<10) + "\"} 1\n" + long),
+			map[string]int{"a_total": 1}, ""},
 		"a wanted line broken": {strings.NewReader("# HELP\na_total{x=\"} 1\n"), nil,
 			"parse metrics: text format parsing error in line 1: label value \"} 1\" contains unescaped new-line"},
 		"an end within a line": {strings.NewReader("# HELP\na_total 1"), nil,

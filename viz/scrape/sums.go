@@ -45,9 +45,9 @@ func (s *sums) keepFirst(t *target, got scraped) {
 	})
 }
 
-// addSecond adds what the series of a target increased by since its first scrape. A series that is new counts from 0, as
-// does one that is less than before: its process began again. As Prometheus does, it extrapolates to the whole window,
-// because the time between two scrapes is never exactly the window.
+// addSecond adds what the series of a target increased by since its first scrape. A series that is new counts from 0,
+// as does one that is less than before: its process began again. As Prometheus does, it extrapolates to the whole
+// window, because the time between two scrapes is never exactly the window.
 func (s *sums) addSecond(t *target, got scraped) {
 	factor := 1.0
 	if between := got.at.Sub(t.at); !t.late && between > 0 {
