@@ -39,7 +39,7 @@ var layers = []struct {
 		"controller/compile", "controller/kinds",
 		"proxy/buffer", "proxy/detect", "proxy/exchange", "proxy/h1", "proxy/hpack", "proxy/balance", "proxy/retry",
 		"proxy/limit", "proxy/route",
-		"viz/metrics",
+		"viz/metrics", "viz/resource", "viz/table",
 	}},
 	{"parts", []string{
 		"controller/model",
@@ -48,6 +48,7 @@ var layers = []struct {
 		"identity/workload", "internal/daemon",
 		"proxy/h2", "proxy/authz", "proxy/relay", "proxy/stats",
 		"viz/metricsapi", "viz/prometheus", "viz/remote", "viz/scrape",
+		"viz/golden", "viz/metricstest",
 	}},
 	{"edges", []string{
 		"cli/analyze", "cli/certificate", "cli/injection", "cli/installation", "cli/profile",
@@ -55,6 +56,7 @@ var layers = []struct {
 		"controller/kube", "controller/discovery",
 		"proxy/forward", "proxy/control", "proxy/response", "proxy/tap",
 		"viz/install",
+		"viz/objects", "viz/stat",
 	}},
 	{"shared", []string{
 		"proxy/env",
@@ -71,6 +73,9 @@ var layers = []struct {
 	}},
 	{"checks", []string{
 		"cli/check",
+	}},
+	{"commands", []string{
+		"cmd/tulle/viz",
 	}},
 	{"mains", []string{
 		"cmd/tulle", "cmd/tulle-controller", "cmd/tulle-proxy",

@@ -113,7 +113,10 @@ func TestWrongArgumentsSayWhatIsWanted(t *testing.T) {
 		{[]string{"diagnostics", "proxy-metrics"}, "name one resource"},
 		{[]string{"diagnostics", "nothing-of-that-name"}, `unknown command "nothing-of-that-name"`},
 		{[]string{"completion", "nothing-of-that-name"}, `unknown command "nothing-of-that-name"`},
-		{[]string{"viz", "stat"}, "this version has no viz"},
+		{[]string{"stat", "deploy"}, "tulle viz stat"},
+		{[]string{"edges"}, "tulle viz edges"},
+		{[]string{"viz", "stat"}, "name a resource, such as deploy"},
+		{[]string{"viz", "stta"}, "did you mean stat?"},
 		{[]string{"upgrade"}, "tulle install --reuse-values | kubectl apply -f -"},
 		{[]string{"check", "--nothing"}, "tulle check --help"},
 	} {

@@ -1,0 +1,19 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/tulle-mesh/tulle/cli/cluster"
+	"github.com/tulle-mesh/tulle/cmd/tulle/viz"
+)
+
+func (c *cli) vizCommand() *cobra.Command {
+	cmd := viz.New(viz.Env{
+		Out: c.out, Err: c.err,
+		Connect:          func() (*cluster.Client, error) { return c.connect(c.flags) },
+		ControlNamespace: func() string { return c.flags.controlNamespace },
+		UserAgent:        "tulle/" + version,
+	})
+	cmd.Args = noSuchCommand
+	return cmd
+}

@@ -1,0 +1,93 @@
+package viz
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tulle-mesh/tulle/cli/cluster"
+	"github.com/tulle-mesh/tulle/viz/install"
+	"github.com/tulle-mesh/tulle/viz/metrics"
+	"github.com/tulle-mesh/tulle/viz/objects"
+	"github.com/tulle-mesh/tulle/viz/prometheus"
+	"github.com/tulle-mesh/tulle/viz/remote"
+	"github.com/tulle-mesh/tulle/viz/scrape"
+)
+
+// metricsAPISelector selects the pods of metrics-api.
+const metricsAPISelector = install.ExtensionLabel + "=" + install.Extension + ",component=" + install.MetricsAPIName
+
+// source returns where numbers come from: the Prometheus of the flag, otherwise the extension's metrics-api, otherwise
+// the proxies themselves. If metrics-api does not answer, the proxies do.
+func (c *commands) source(ctx context.Context, cl *cluster.Client) (metrics.Source, error) {
+	switch {
+	case c.Env.Source != nil:
+		return c.Env.Source(ctx, cl)
+	case c.prometheusURL != "":
+		return prometheus.New(prometheus.Config{URL: c.prometheusURL})
+	}
+	installed, pod, err := metricsAPI(ctx, cl)
+	switch {
+	case err != nil:
+		return c.proxies(cl, fmt.Sprintf("Cannot look for the viz extension (%v).", err)), nil
+	case !installed:
+		return c.proxies(cl, "The viz extension is not installed. With it, which `tulle viz install | kubectl apply -f -` "+
+			"installs, the answer comes at once."), nil
+	case pod == "":
+		return c.proxies(cl, fmt.Sprintf("No pod of metrics-api in namespace %s is ready.", install.Namespace)), nil
+	}
+	api := remote.New(remote.Config{Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return cl.DialPod(context.WithoutCancel(ctx), install.Namespace, pod, install.MetricsAPIPort)
+	}})
+	return metrics.Fallback{First: api, Second: c.proxies(cl, "The viz extension does not answer.")}, nil
+}
+
+// metricsAPI returns whether the extension's metrics-api is installed, and one of its pods that is ready, if any.
+func metricsAPI(ctx context.Context, cl *cluster.Client) (installed bool, pod string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, cluster.LookTimeout)
+	defer cancel()
+	pods, err := cl.CoreV1().Pods(install.Namespace).List(ctx, metav1.ListOptions{LabelSelector: metricsAPISelector})
+	if apierrors.IsForbidden(err) {
+		return false, "", fmt.Errorf("you need the verb list on pods in namespace %s", install.Namespace)
+	}
+	if err != nil {
+		return false, "", err
+	}
+	for _, p := range pods.Items {
+		for _, condition := range p.Status.Conditions {
+			if condition.Type == corev1.PodReady && condition.Status == corev1.ConditionTrue && p.DeletionTimestamp == nil {
+				return true, p.Name, nil
+			}
+		}
+	}
+	return len(pods.Items) > 0, "", nil
+}
+
+// proxies reads the proxies through the API server, and says why.
+func (c *commands) proxies(cl *cluster.Client, reason string) metrics.Source {
+	return announced{c, reason, scrape.New(scrape.Config{
+		Pods: objects.New(cl, c.ControlNamespace()).PodsNow,
+		Open: func(ctx context.Context, pod *corev1.Pod, port int) (io.ReadCloser, error) {
+			return cluster.OpenMetrics(ctx, cl, pod, port)
+		},
+	})}
+}
+
+// announced says on stderr why an answer takes as long as the window.
+type announced struct {
+	c      *commands
+	reason string
+	metrics.Source
+}
+
+// Ask implements metrics.Source.
+func (a announced) Ask(ctx context.Context, window time.Duration, queries []metrics.Query) (metrics.Answer, error) {
+	a.c.note([]string{fmt.Sprintf("%s Reading the proxies for %v.", a.reason, window)})
+	return a.Source.Ask(ctx, window, queries)
+}

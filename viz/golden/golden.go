@@ -1,0 +1,131 @@
+// Package golden is the golden metrics of requests: success rate, rate and latencies.
+//
+// It owns which queries find them, how the samples become numbers, and how tables write the numbers. It reaches
+// nothing. The one idea: every command that shows a success rate shows the same one.
+package golden
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tulle-mesh/tulle/viz/metrics"
+)
+
+// Stats are the golden metrics of one row.
+type Stats struct {
+	// Success is the share of responses that succeeded, from 0 to 1.
+	Success float64
+	// RPS is the rate of responses, per second.
+	RPS float64
+	// P50, P95 and P99 are latencies in milliseconds; NaN if none is known.
+	P50, P95, P99 float64
+}
+
+// Series names the metrics of one set of requests.
+type Series struct {
+	// Responses is a counter of responses and Latency a histogram, without _bucket.
+	Responses, Latency string
+	// Outcome are the labels that say whether a response succeeded, and Failed decides by a sample's labels.
+	Outcome []string
+	Failed  func(labels map[string]string) bool
+	// Unit is how many milliseconds one unit of Latency is.
+	Unit float64
+}
+
+// Queries returns the two queries that find the golden metrics of the series that match, one Stats for each set of
+// values of by.
+func (s Series) Queries(match []metrics.Match, by []string) []metrics.Query {
+	return []metrics.Query{
+		{Metric: s.Responses, Match: match, By: slices.Concat(by, s.Outcome)},
+		{Metric: s.Latency + "_bucket", Match: match, By: slices.Concat(by, []string{"le"})},
+	}
+}
+
+// Read returns the Stats of the two answers to Queries, by the Key of their labels. A set without a response has none.
+func (s Series) Read(responses, buckets []metrics.Sample, by []string, window time.Duration) map[string]Stats {
+	type counts struct{ all, failed float64 }
+	sums := map[string]counts{}
+	for _, sample := range responses {
+		if !(sample.Value > 0) || math.IsInf(sample.Value, 0) {
+			continue
+		}
+		key := Key(sample.Labels, by)
+		c := sums[key]
+		c.all += sample.Value
+		if s.Failed(sample.Labels) {
+			c.failed += sample.Value
+		}
+		sums[key] = c
+	}
+	histograms := map[string][]metrics.Bucket{}
+	for _, sample := range buckets {
+		key := Key(sample.Labels, by)
+		histograms[key] = metrics.AddBucket(histograms[key], sample)
+	}
+	out := map[string]Stats{}
+	for key, c := range sums {
+		h := histograms[key]
+		out[key] = Stats{
+			Success: (c.all - c.failed) / c.all,
+			RPS:     c.all / window.Seconds(),
+			P50:     s.Unit * metrics.Quantile(0.5, h),
+			P95:     s.Unit * metrics.Quantile(0.95, h),
+			P99:     s.Unit * metrics.Quantile(0.99, h),
+		}
+	}
+	return out
+}
+
+// Key returns the values of the labels as one string; it differs if any value differs.
+func Key(labels map[string]string, by []string) string {
+	values := make([]string, len(by))
+	for i, l := range by {
+		values[i] = labels[l]
+	}
+	return KeyOf(values...)
+}
+
+// KeyOf returns the Key of the values themselves. No label's value has a NUL in it.
+func KeyOf(values ...string) string { return strings.Join(values, "\x00") }
+
+// Split returns the two values of a Key of two.
+func Split(key string) (first, second string) {
+	first, second, _ = strings.Cut(key, "\x00")
+	return first, second
+}
+
+// Headings are the columns of Cells.
+var Headings = []string{"SUCCESS", "RPS", "LATENCY_P50", "LATENCY_P95", "LATENCY_P99"}
+
+// Cells returns how a table writes the numbers; nil, for a row without traffic, is a dash in each column.
+func (s *Stats) Cells() []string {
+	if s == nil {
+		return []string{"-", "-", "-", "-", "-"}
+	}
+	return []string{Percent(s.Success), Rate(s.RPS), latency(s.P50), latency(s.P95), latency(s.P99)}
+}
+
+// Percent writes a share as in 100.00%.
+func Percent(share float64) string { return fmt.Sprintf("%.2f%%", 100*share) }
+
+// Rate writes a rate of requests as in 2.0rps.
+func Rate(perSecond float64) string { return fmt.Sprintf("%.1frps", perSecond) }
+
+func latency(ms float64) string {
+	if n := Milliseconds(ms); n != nil {
+		return fmt.Sprintf("%dms", *n)
+	}
+	return "-"
+}
+
+// Milliseconds returns a latency as whole milliseconds, or nil if it is not known.
+func Milliseconds(ms float64) *uint64 {
+	if math.IsNaN(ms) || math.IsInf(ms, 0) || ms < 0 {
+		return nil
+	}
+	n := uint64(math.Round(ms))
+	return &n
+}

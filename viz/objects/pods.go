@@ -1,0 +1,103 @@
+package objects
+
+import (
+	"cmp"
+	"context"
+	"regexp"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tulle-mesh/tulle/cli/cluster"
+	"github.com/tulle-mesh/tulle/internal/sidecar"
+	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/viz/resource"
+)
+
+// PodsNow returns the pods of a namespace as they are now; "" is every namespace.
+func (c *Cluster) PodsNow(ctx context.Context, namespace string) ([]*corev1.Pod, error) {
+	pods, err := c.readPods(ctx, namespace, "")
+	out := make([]*corev1.Pod, len(pods))
+	for i := range pods {
+		out[i] = &pods[i]
+	}
+	return out, err
+}
+
+// givePods adds their pods to objects of a kind.
+func (c *Cluster) givePods(ctx context.Context, kind, namespace string, objects []resource.Object) error {
+	pods, err := c.Pods(ctx, namespace)
+	if err != nil {
+		return err
+	}
+	type key struct{ namespace, name string }
+	index := map[key]int{}
+	for i, o := range objects {
+		index[key{o.Namespace, o.Name}] = i
+	}
+	for i := range pods {
+		p := &pods[i]
+		at := key{p.Namespace, owners(p)[kind]}
+		if kind == resource.Namespace {
+			at = key{"", p.Namespace}
+		}
+		if i, ok := index[at]; ok {
+			objects[i].Pods = append(objects[i].Pods, c.pod(p))
+		}
+	}
+	return nil
+}
+
+func (c *Cluster) pod(p *corev1.Pod) resource.Pod {
+	return resource.Pod{
+		Name:           p.Name,
+		ServiceAccount: cmp.Or(p.Spec.ServiceAccountName, "default"),
+		Meshed:         sidecar.Of(p) != nil && p.Labels[mesh.ControlPlaneNSLabel] == c.controlNamespace,
+		Version:        p.Annotations[mesh.ProxyVersionAnnotation],
+		Finished:       cluster.Finished(p),
+	}
+}
+
+// cronJobTime ends the name of a CronJob's Job: the minute for which it was made.
+var cronJobTime = regexp.MustCompile(`-[0-9]{8,}$`)
+
+// owners returns the names of what made the pod, by kind. A Deployment gives its ReplicaSets names that end with the
+// label pod-template-hash, and a CronJob gives its Jobs names that end with a time. So no more than the pod is read.
+func owners(p *corev1.Pod) map[string]string {
+	out := map[string]string{}
+	if ref := metav1.GetControllerOfNoCopy(p); ref != nil {
+		out[strings.ToLower(ref.Kind)] = ref.Name
+		hash := p.Labels["pod-template-hash"]
+		if name, ok := strings.CutSuffix(ref.Name, "-"+hash); ok && ref.Kind == "ReplicaSet" && hash != "" {
+			out["deployment"] = name
+		}
+		if at := cronJobTime.FindStringIndex(ref.Name); at != nil && ref.Kind == "Job" {
+			out["cronjob"] = ref.Name[:at[0]]
+		}
+	}
+	// The injector asked the API server and left a label.
+	for _, kind := range []string{"deployment", "statefulset", "daemonset", "cronjob", "replicationcontroller"} {
+		if name := p.Labels["linkerd.io/proxy-"+kind]; name != "" {
+			out[kind] = name
+		}
+	}
+	return out
+}
+
+// status returns a pod's state in one word, as kubectl's column STATUS does in the common cases.
+func status(p *corev1.Pod) string {
+	if p.DeletionTimestamp != nil {
+		return "Terminating"
+	}
+	if p.Status.Reason != "" {
+		return p.Status.Reason
+	}
+	for _, s := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
+		if w := s.State.Waiting; w != nil && w.Reason != "" && w.Reason != "PodInitializing" {
+			return w.Reason
+		}
+	}
+	return string(p.Status.Phase)
+}

@@ -1,0 +1,110 @@
+package resource
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/tulle-mesh/tulle/internal/spelling"
+)
+
+// Lister knows the objects of the cluster.
+type Lister interface {
+	// List returns the objects of a kind with the labels that selector selects; "" selects all, and the namespace "" is
+	// every namespace. A kind that the cluster does not know has no objects. For the kind Namespace it returns every
+	// namespace, and namespace says whose pods are wanted.
+	List(ctx context.Context, k Kind, namespace, selector string) ([]Object, error)
+}
+
+// Object is one object of the cluster.
+type Object struct {
+	Namespace, Name string
+	// Status is that of a pod, as kubectl shows it.
+	Status string
+	// Pods are the object's pods, those that have ended too; a pod has itself.
+	Pods []Pod
+}
+
+// Pod is what the commands know of a pod.
+type Pod struct {
+	Name, ServiceAccount string
+	// Meshed means that the pod has a proxy of this control plane, of Version.
+	Meshed  bool
+	Version string
+	// Finished means that it has ended.
+	Finished bool
+}
+
+// Meshed returns how many of the object's living pods have a proxy, and how many there are.
+func (o Object) Meshed() (meshed, total int) {
+	for _, p := range o.Pods {
+		if p.Finished {
+			continue
+		}
+		total++
+		if p.Meshed {
+			meshed++
+		}
+	}
+	return meshed, total
+}
+
+// Sort orders objects by namespace and name.
+func Sort(objects []Object) {
+	slices.SortFunc(objects, func(a, b Object) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
+}
+
+// Select returns the objects that have one of the names; no names select all. An error names the first name that no
+// object has, and the nearest one that exists.
+func Select(k Kind, objects []Object, names []string, namespace string) ([]Object, error) {
+	if len(names) == 0 {
+		return objects, nil
+	}
+	var selected []Object
+	for _, name := range names {
+		found := false
+		for _, o := range objects {
+			if o.Name == name {
+				selected, found = append(selected, o), true
+			}
+		}
+		if !found {
+			return nil, notFound(k, name, namespace, objects)
+		}
+	}
+	return selected, nil
+}
+
+func notFound(k Kind, name, namespace string, objects []Object) error {
+	where := ""
+	if k.Name != Namespace {
+		where = " in namespace " + fmt.Sprintf("%q", namespace)
+	}
+	existing := make([]string, len(objects))
+	for i, o := range objects {
+		existing[i] = o.Name
+	}
+	hint := ""
+	if nearest, ok := spelling.Nearest(name, existing); ok {
+		hint = fmt.Sprintf("; did you mean %q?", nearest)
+	}
+	return fmt.Errorf("%s %q: not found%s%s", k.Name, name, where, hint)
+}
+
+// CheckNamespace returns an error if the namespace does not exist. It returns nil if the user may not list
+// namespaces: the rest can still be answered.
+func CheckNamespace(ctx context.Context, l Lister, namespace string) error {
+	k, err := ParseKind(Namespace)
+	if err != nil || namespace == "" {
+		return err
+	}
+	objects, err := l.List(ctx, k, namespace, "")
+	if err != nil {
+		return nil
+	}
+	_, err = Select(k, objects, []string{namespace}, "")
+	return err
+}

@@ -1,0 +1,199 @@
+// Package resource is what the viz commands can be asked about: kinds of objects, and how people name them.
+//
+// It owns the table of kinds, the names of their metrics' labels and the reading of arguments. It reaches no cluster.
+// The one idea: a kind is one row of a table, so that a new kind needs no code in the commands.
+package resource
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tulle-mesh/tulle/internal/spelling"
+)
+
+// Kind is one kind of object that metrics name.
+type Kind struct {
+	// Name is the singular in lower case, Plural the resource of the API, and Short what tables and people write.
+	Name, Plural string
+	Short        []string
+	// Group is the API group; "" for the core group and for what is no object.
+	Group string
+	// Source is the label that names the object on the series of its own pods; "" if there is none.
+	Source string
+	// Destination is the label that names it on the series of those who call it; "" if there is none.
+	Destination string
+	// Class says which series count for the kind.
+	Class Class
+}
+
+// Class says how the numbers of a kind are found.
+type Class int
+
+// The classes of kinds.
+const (
+	// Workload: a pod, what has pods, or a namespace. The series of its pods' proxies carry its label.
+	Workload Class = iota
+	// ByPod: what has pods, but the label names the owner above it. The numbers are those of its pods.
+	ByPod
+	// Called: a Service or an authority. Only the clients' series name it.
+	Called
+	// Policy: an object that decides at a server. The servers' inbound series name it.
+	Policy
+	// Route: an object that names requests, at the servers or at the clients.
+	Route
+)
+
+// The groups of kinds that are not Kubernetes's own.
+const (
+	PolicyGroup  = "policy.linkerd.io"
+	GatewayGroup = "gateway.networking.k8s.io"
+)
+
+// Namespace is the name of the kind that is in no namespace.
+const Namespace = "namespace"
+
+// kinds is the table, in the order in which `all` lists them.
+var kinds = []Kind{
+	{Namespace, "namespaces", []string{"ns"}, "", "namespace", "dst_namespace", Workload},
+	{"cronjob", "cronjobs", []string{"cj"}, "batch", "cronjob", "dst_cronjob", Workload},
+	{"daemonset", "daemonsets", []string{"ds"}, "apps", "daemonset", "dst_daemonset", Workload},
+	{"deployment", "deployments", []string{"deploy"}, "apps", "deployment", "dst_deployment", Workload},
+	{"job", "jobs", nil, "batch", "pod", "dst_pod", ByPod},
+	{"pod", "pods", []string{"po"}, "", "pod", "dst_pod", Workload},
+	{"replicaset", "replicasets", []string{"rs"}, "apps", "pod", "dst_pod", ByPod},
+	{"replicationcontroller", "replicationcontrollers", []string{"rc"}, "", "replicationcontroller",
+		"dst_replicationcontroller", Workload},
+	{"statefulset", "statefulsets", []string{"sts"}, "apps", "statefulset", "dst_statefulset", Workload},
+	{"service", "services", []string{"svc"}, "", "", "dst_service", Called},
+	{"authority", "authorities", []string{"au"}, "", "", "authority", Called},
+	{"server", "servers", []string{"srv"}, PolicyGroup, "srv_name", "", Policy},
+	{"serverauthorization", "serverauthorizations", []string{"saz", "serverauthz", "srvauthz"}, PolicyGroup,
+		"authz_name", "", Policy},
+	{"authorizationpolicy", "authorizationpolicies", []string{"ap", "authzpolicy"}, PolicyGroup, "authz_name", "",
+		Policy},
+	{"httproute", "httproutes", []string{"httproute"}, GatewayGroup, "route_name", "route_name", Route},
+	{"grpcroute", "grpcroutes", []string{"grpcroute"}, GatewayGroup, "route_name", "route_name", Route},
+}
+
+// All is the argument that stands for every kind but namespaces and ReplicaSets, whose numbers are those of others.
+const All = "all"
+
+// Kinds returns every kind.
+func Kinds() []Kind { return slices.Clone(kinds) }
+
+// Prefix returns how tables write the kind before a name, as in deploy/web.
+func (k Kind) Prefix() string {
+	if len(k.Short) > 0 {
+		return k.Short[0]
+	}
+	return k.Name
+}
+
+// HasPods reports whether the object is a pod or has pods.
+func (k Kind) HasPods() bool { return k.Class == Workload || k.Class == ByPod }
+
+// ParseKind returns the kind that s names: singular, plural, a short name, and with the group behind a dot if wanted.
+func ParseKind(s string) (Kind, error) {
+	name, group, _ := strings.Cut(strings.ToLower(s), ".")
+	var names []string
+	for _, k := range kinds {
+		all := append([]string{k.Name, k.Plural}, k.Short...)
+		if slices.Contains(all, name) && group == "" {
+			return k, nil
+		}
+		if slices.Contains(all, name) && (group == k.Group || k.Class == Route && group == PolicyGroup) {
+			return k, nil
+		}
+		names = append(names, all...)
+	}
+	if nearest, ok := spelling.Nearest(name, names); ok && group == "" {
+		return Kind{}, fmt.Errorf("resource type %q: unknown; did you mean %q?", s, nearest)
+	}
+	plurals := make([]string, len(kinds))
+	for i, k := range kinds {
+		plurals[i] = k.Plural
+	}
+	return Kind{}, fmt.Errorf("resource type %q: unknown; want one of %s", s, strings.Join(plurals, ", "))
+}
+
+// Target is what a command is asked about: one kind, and the objects of these names, or all of them.
+type Target struct {
+	Kind  Kind
+	Names []string
+}
+
+// Parse reads arguments as kubectl does: "deploy", "deploy web api", "deploy/web po/db-0", or "all". Targets of one
+// kind are joined.
+func Parse(args []string) ([]Target, error) {
+	if len(args) == 0 {
+		return nil, errors.New("name a resource, such as deploy or deploy/web")
+	}
+	if args[0] == All {
+		if len(args) > 1 {
+			return nil, fmt.Errorf("%q stands for every resource; nothing may follow it", All)
+		}
+		var targets []Target
+		for _, k := range kinds {
+			if k.Name != Namespace && k.Name != "replicaset" {
+				targets = append(targets, Target{Kind: k})
+			}
+		}
+		return targets, nil
+	}
+	if !strings.Contains(args[0], "/") {
+		k, err := ParseKind(args[0])
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range args[1:] {
+			if name == "" || strings.Contains(name, "/") {
+				return nil, fmt.Errorf("%q after %q: want a name; or write every resource as kind/name", name, args[0])
+			}
+		}
+		return []Target{{k, args[1:]}}, nil
+	}
+	return parsePairs(args)
+}
+
+func parsePairs(args []string) (targets []Target, err error) {
+	for _, arg := range args {
+		kind, name, ok := strings.Cut(arg, "/")
+		if !ok || name == "" || strings.Contains(name, "/") {
+			return nil, fmt.Errorf("%q: want kind/name, such as deploy/web", arg)
+		}
+		k, err := ParseKind(kind)
+		if err != nil {
+			return nil, err
+		}
+		i := slices.IndexFunc(targets, func(t Target) bool { return t.Kind.Name == k.Name })
+		if i < 0 {
+			i, targets = len(targets), append(targets, Target{Kind: k})
+		}
+		if !slices.Contains(targets[i].Names, name) {
+			targets[i].Names = append(targets[i].Names, name)
+		}
+	}
+	return targets, nil
+}
+
+// Peer is the other end of the traffic that a command is asked about: kind/name, or a kind for any of its objects.
+type Peer struct {
+	Kind      Kind
+	Name      string
+	Namespace string
+}
+
+// ParsePeer reads the value of --to or --from.
+func ParsePeer(flag, s, namespace string) (*Peer, error) {
+	kind, name, _ := strings.Cut(s, "/")
+	k, err := ParseKind(kind)
+	if err != nil {
+		return nil, fmt.Errorf("--%s: %w", flag, err)
+	}
+	if strings.Contains(name, "/") {
+		return nil, fmt.Errorf("--%s %q: want kind/name, such as deploy/web", flag, s)
+	}
+	return &Peer{k, name, namespace}, nil
+}

@@ -1,0 +1,162 @@
+package stat
+
+import (
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/tulle-mesh/tulle/viz/golden"
+	"github.com/tulle-mesh/tulle/viz/metrics"
+	"github.com/tulle-mesh/tulle/viz/resource"
+)
+
+// numbers are what the samples say of one set, by the key of a resource.
+type numbers struct {
+	stats map[string]golden.Stats
+	tcp   map[string]TCP
+}
+
+// rows makes the target's rows of its objects and of samples, which begin with those of the plan.
+func (p *plan) rows(samples [][]metrics.Sample, window time.Duration, req Request) []Row {
+	var sets []numbers
+	for _, s := range p.sets {
+		n := numbers{stats: s.series.Read(p.rename(samples[0], s), p.rename(samples[1], s), s.by, window)}
+		samples = samples[2:]
+		if s.peer != "" {
+			n.tcp = map[string]TCP{}
+			p.readTCP(n.tcp, samples, s, window)
+			samples = samples[3:]
+		}
+		sets = append(sets, n)
+	}
+	denied := map[string]float64{}
+	if p.denied != nil {
+		for _, s := range samples[0] {
+			denied[golden.Key(s.Labels, p.denied.By)] += s.Value / window.Seconds()
+		}
+	}
+	objects := p.objects
+	if !p.listed {
+		objects = named(sets, p.target.Names)
+	}
+	var rows []Row
+	for _, o := range objects {
+		row := p.row(o, sets)
+		if p.denied != nil {
+			rate := denied[golden.KeyOf(o.Namespace, o.Name)]
+			row.Denied = &rate
+		}
+		if p.shown(row, req) {
+			rows = append(rows, row)
+		}
+	}
+	return rows
+}
+
+// rename gives the samples of pods the names of the objects that have the pods. It drops those of other pods.
+func (p *plan) rename(samples []metrics.Sample, s set) []metrics.Sample {
+	if p.target.Kind.Class != resource.ByPod {
+		return samples
+	}
+	owner := map[string]string{}
+	for _, o := range p.objects {
+		for _, pod := range o.Pods {
+			owner[golden.KeyOf(o.Namespace, pod.Name)] = o.Name
+		}
+	}
+	var out []metrics.Sample
+	for _, sample := range samples {
+		if name, ok := owner[golden.Key(sample.Labels, s.by)]; ok {
+			labels := maps.Clone(sample.Labels)
+			labels[s.by[1]] = name
+			out = append(out, metrics.Sample{Labels: labels, Value: sample.Value})
+		}
+	}
+	return out
+}
+
+// readTCP reads the answers for open connections, bytes read and bytes written.
+func (p *plan) readTCP(into map[string]TCP, samples [][]metrics.Sample, s set, window time.Duration) {
+	add := func(samples []metrics.Sample, apply func(t *TCP, value float64)) {
+		for _, sample := range p.rename(samples, s) {
+			if !(sample.Value >= 0) || math.IsInf(sample.Value, 0) {
+				continue
+			}
+			key := golden.Key(sample.Labels, s.by)
+			t := into[key]
+			apply(&t, sample.Value)
+			into[key] = t
+		}
+	}
+	add(samples[0], func(t *TCP, v float64) { t.Open += uint64(math.Round(v)) })
+	add(samples[1], func(t *TCP, v float64) { t.ReadRate += v / window.Seconds() })
+	add(samples[2], func(t *TCP, v float64) { t.WriteRate += v / window.Seconds() })
+	for key, t := range into {
+		if t == (TCP{}) {
+			delete(into, key)
+		}
+	}
+}
+
+// named returns the objects that the samples themselves name: of a kind without objects in the cluster.
+func named(sets []numbers, names []string) (objects []resource.Object) {
+	seen := map[string]bool{}
+	for _, n := range sets {
+		for _, key := range slices.Concat(slices.Collect(maps.Keys(n.stats)), slices.Collect(maps.Keys(n.tcp))) {
+			o := resource.Object{}
+			o.Namespace, o.Name = golden.Split(key)
+			if !seen[key] && (len(names) == 0 || slices.Contains(names, o.Name)) {
+				objects = append(objects, o)
+			}
+			seen[key] = true
+		}
+	}
+	resource.Sort(objects)
+	return objects
+}
+
+// row joins an object with its numbers.
+func (p *plan) row(o resource.Object, sets []numbers) Row {
+	row := Row{Kind: p.target.Kind, Namespace: o.Namespace, Name: o.Name, Status: o.Status}
+	row.Meshed, row.Total = o.Meshed()
+	row.Versions = versions(o)
+	key := golden.KeyOf(o.Namespace, o.Name)
+	if p.target.Kind.Name == resource.Namespace {
+		key, row.Namespace = o.Name, ""
+	}
+	for _, n := range sets {
+		if stats, ok := n.stats[key]; ok && row.Stats == nil {
+			row.Stats = &stats
+		}
+		if tcp, ok := n.tcp[key]; ok && row.TCP == nil {
+			row.TCP = &tcp
+		}
+	}
+	return row
+}
+
+// versions returns those of the object's proxies, sorted.
+func versions(o resource.Object) (out []string) {
+	for _, pod := range o.Pods {
+		if pod.Meshed && !pod.Finished && !slices.Contains(out, pod.Version) {
+			out = append(out, pod.Version)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// shown reports whether the row answers the request.
+func (p *plan) shown(row Row, req Request) bool {
+	switch numbers := row.Stats != nil || row.TCP != nil; {
+	case numbers || req.NotVersion != "":
+		return true
+	case req.To != nil || req.From != nil:
+		return false
+	case p.target.Kind.HasPods():
+		return row.Meshed > 0 || req.Unmeshed || len(p.target.Names) > 0
+	default:
+		return p.target.Kind.Class != resource.Called
+	}
+}
