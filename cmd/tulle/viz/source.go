@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tulle-mesh/tulle/cli/cluster"
+	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/viz/install"
 	"github.com/tulle-mesh/tulle/viz/metrics"
 	"github.com/tulle-mesh/tulle/viz/objects"
@@ -43,7 +44,7 @@ func (c *commands) source(ctx context.Context, cl *cluster.Client) (metrics.Sour
 		return c.proxies(cl, fmt.Sprintf("No pod of metrics-api in namespace %s is ready.", install.Namespace)), nil
 	}
 	api := remote.New(remote.Config{Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return cl.DialPod(context.WithoutCancel(ctx), install.Namespace, pod, install.MetricsAPIPort)
+		return cl.DialPod(context.WithoutCancel(ctx), install.Namespace, pod, mesh.MetricsAPIPort)
 	}})
 	return metrics.Fallback{First: api, Second: c.proxies(cl, "The viz extension does not answer.")}, nil
 }
