@@ -330,7 +330,8 @@ func TestTapShowsARefusedConnection(t *testing.T) {
 func TestTapToADestination(t *testing.T) {
 	r := startTapped(t, tapApp(t), mesh.Detect, mesh.AllUnauthenticated)
 	to := func(name string) pb.Tap_WatchClient {
-		return r.mustWatch(t, r.client, mesh.TapQuery{To: mesh.TapDestination{Kind: "deployment", Namespace: "shop", Name: name}})
+		destination := mesh.TapDestination{Kind: "deployment", Namespace: "shop", Name: name}
+		return r.mustWatch(t, r.client, mesh.TapQuery{To: destination})
 	}
 	right := to("cart")
 	to("web")

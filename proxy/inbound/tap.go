@@ -14,8 +14,8 @@ func (in *Inbound) tapRequest(x *exchange.Exchange, c *peerConn, r *request) *ta
 	if t == nil {
 		return nil
 	}
-	c.tapFlow(t.Flow())
-	f := t.Flow()
+	c.setTapEnds(t.Common())
+	f := t.Common()
 	f.Server, f.Route, f.Authorization = r.decision.server, r.route(), r.decision.Authorization
 	t.Show()
 	return t
@@ -35,13 +35,13 @@ func (in *Inbound) tapConnection(c *peerConn, port *authz.Port, d authz.Decision
 	if in.env.Tap.Idle() {
 		return nil
 	}
-	flow := mesh.TapEvent{Server: port.Server(), Authorization: d.Authorization}
-	c.tapFlow(&flow)
-	return in.env.Tap.Open(mesh.TapInbound, flow)
+	common := mesh.TapEvent{Server: port.Server(), Authorization: d.Authorization}
+	c.setTapEnds(&common)
+	return in.env.Tap.Open(mesh.TapInbound, common)
 }
 
-// tapFlow fills in the two ends of what the client sends.
-func (c *peerConn) tapFlow(e *mesh.TapEvent) {
+// setTapEnds fills in the two ends of what the client sends.
+func (c *peerConn) setTapEnds(e *mesh.TapEvent) {
 	e.Src.Addr, e.Src.ID, e.Dst.Addr = c.remote, c.peer.ID, c.origDst
 	switch {
 	case !c.peer.ID.IsZero():

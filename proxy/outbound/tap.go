@@ -12,9 +12,9 @@ import (
 
 // tapEndpoint shows the request to those who watch it, with the endpoint that it goes to now.
 func (r *request) tapEndpoint(x *exchange.Exchange) {
-	f := r.tap.Flow()
+	f := r.tap.Common()
 	f.Src.Addr, f.Route = x.Conn.Remote, r.rule.Ref
-	r.endpoint.tapFlow(f)
+	r.endpoint.setTapEnds(f)
 	f.Dst.Service = r.backend.Service
 	r.tap.Show()
 }
@@ -22,9 +22,9 @@ func (r *request) tapEndpoint(x *exchange.Exchange) {
 // endTap shows how the request ended. One that no endpoint got has the target as its destination.
 func (r *request) endTap(x *exchange.Exchange, t *target, result stats.Outcome) {
 	if !r.tap.Shown() {
-		f := r.tap.Flow()
+		f := r.tap.Common()
 		f.Src.Addr = x.Conn.Remote
-		t.tapFlow(f)
+		t.setTapEnds(f)
 		if r.rule != nil {
 			f.Route = r.rule.Ref
 		}
@@ -38,31 +38,31 @@ func (o *Outbound) tapConnection(conn *net.TCPConn, t *target, tr tcpRoute, ep *
 	if o.env.Tap.Idle() {
 		return nil
 	}
-	flow := mesh.TapEvent{}
-	flow.Src.Addr = env.RemoteAddr(conn)
-	t.tapFlow(&flow)
+	common := mesh.TapEvent{}
+	common.Src.Addr = env.RemoteAddr(conn)
+	t.setTapEnds(&common)
 	if ep != nil {
-		ep.tapFlow(&flow)
+		ep.setTapEnds(&common)
 	}
 	if tr.backend != nil {
-		flow.Dst.Service = tr.backend.Service
+		common.Dst.Service = tr.backend.Service
 	}
 	if tr.rule != nil {
-		flow.Route = tr.rule.Ref
+		common.Route = tr.rule.Ref
 	}
-	return o.env.Tap.Open(mesh.TapOutbound, flow)
+	return o.env.Tap.Open(mesh.TapOutbound, common)
 }
 
-// tapFlow makes the target the destination.
-func (t *target) tapFlow(e *mesh.TapEvent) {
+// setTapEnds makes the target the destination.
+func (t *target) setTapEnds(e *mesh.TapEvent) {
 	e.Dst.Addr, e.TLS = t.key.Addr, "no_identity"
 	if v := t.value.Load(); v != nil {
 		e.Dst.Service = v.Service
 	}
 }
 
-// tapFlow makes the endpoint the destination.
-func (ep *endpoint) tapFlow(e *mesh.TapEvent) {
+// setTapEnds makes the endpoint the destination.
+func (ep *endpoint) setTapEnds(e *mesh.TapEvent) {
 	e.Dst.Addr, e.Dst.ID, e.Dst.Pod = ep.Addr, mesh.ID{}, ep.Pod
 	switch {
 	case ep.loopback:

@@ -72,7 +72,7 @@ func TestFilters(t *testing.T) {
 				h := &Hub{}
 				s := h.subscribe(test.query)
 				if r := h.Request(direction, charge()); r != nil {
-					r.Flow().Dst = cartPod
+					r.Common().Dst = cartPod
 					r.Show()
 				}
 				if got := len(s.queue) == 1; got != want {

@@ -16,8 +16,8 @@ type Request struct {
 	subs    []*subscription
 	headers bool // some of them want headers
 	request mesh.TapEvent
-	// flow is what the next events have: ends, objects, number.
-	flow      mesh.TapEvent
+	// common is what the next events have: ends, objects, number.
+	common      mesh.TapEvent
 	shown     bool
 	responded time.Time // when the response's event was emitted; zero before
 }
@@ -38,7 +38,7 @@ func (h *Hub) Request(d mesh.TapDirection, x *exchange.Exchange) *Request {
 			continue
 		}
 		if r == nil {
-			r = &Request{hub: h, flow: h.event(d, x.Begun)}
+			r = &Request{hub: h, common: h.event(d, x.Begun)}
 		}
 		r.subs = append(r.subs, s)
 		r.headers = r.headers || s.query.Headers
@@ -70,31 +70,31 @@ func (r *Request) copyHead(h *message.Head) {
 	}
 }
 
-// Flow returns what the next events say about the ends of the request and the objects that decided on it. The caller
+// Common returns what the next events say about the ends of the request and the objects that decided on it. The caller
 // may set Src, Dst, TLS, Route, Server and Authorization.
-func (r *Request) Flow() *mesh.TapEvent { return &r.flow }
+func (r *Request) Common() *mesh.TapEvent { return &r.common }
 
 // Shown reports whether the request's own event was emitted.
 func (r *Request) Shown() bool { return r.shown }
 
-// Show emits the request's own event, once. The caller has filled Flow.
+// Show emits the request's own event, once. The caller has filled Common.
 func (r *Request) Show() {
 	if r.shown {
 		return
 	}
 	r.shown = true
-	authority, kept := r.request.Authority, r.subs[:0]
+	authority, matching := r.request.Authority, r.subs[:0]
 	for _, s := range r.subs {
 		if s.query.To != (mesh.TapDestination{}) &&
-			(!s.wantsDestination(&r.flow.Dst, authority) || !s.take(r.flow.At)) {
+			(!s.wantsDestination(&r.common.Dst, authority) || !s.take(r.common.At)) {
 			continue
 		}
-		kept = append(kept, s)
+		matching = append(matching, s)
 	}
-	if r.subs = kept; len(kept) == 0 {
+	if r.subs = matching; len(matching) == 0 {
 		return
 	}
-	e := r.flow
+	e := r.common
 	e.Kind, e.Method, e.Scheme, e.Authority, e.Path = mesh.TapRequest, r.request.Method, r.request.Scheme, authority,
 		r.request.Path
 	e.Headers, e.HeadersOmitted = r.request.Headers, r.request.HeadersOmitted
@@ -113,7 +113,7 @@ func (r *Request) Response(x *exchange.Exchange) {
 		at = time.Now()
 	}
 	r.responded = at
-	e := r.flow
+	e := r.common
 	e.Kind, e.At, e.Since, e.Status = mesh.TapResponse, at, at.Sub(x.Begun), x.Response.Status
 	if r.headers {
 		e.Headers, e.HeadersOmitted = r.hub.fields(&x.Response)
@@ -143,7 +143,7 @@ func (r *Request) End(x *exchange.Exchange, result Result) {
 	if at.Before(r.responded) { // the engine reads its clock once a batch
 		at = r.responded
 	}
-	e := r.flow
+	e := r.common
 	e.Kind, e.At, e.Since = mesh.TapEnd, at, at.Sub(x.Begun)
 	if !r.responded.IsZero() {
 		e.SinceResponse = at.Sub(r.responded)
@@ -161,13 +161,13 @@ func (r *Request) End(x *exchange.Exchange, result Result) {
 type Connection struct {
 	hub    *Hub
 	subs   []*subscription
-	flow   mesh.TapEvent
+	common   mesh.TapEvent
 	client relay.Totals
 }
 
-// Open begins the record of a connection and emits its first event. flow says what is known of its ends and of the
+// Open begins the record of a connection and emits its first event. common says what is known of its ends and of the
 // objects that decided on it. Open returns nil if nobody wants the connection.
-func (h *Hub) Open(d mesh.TapDirection, flow mesh.TapEvent) *Connection {
+func (h *Hub) Open(d mesh.TapDirection, common mesh.TapEvent) *Connection {
 	list := h.subs.Load()
 	if list == nil {
 		return nil
@@ -175,26 +175,26 @@ func (h *Hub) Open(d mesh.TapDirection, flow mesh.TapEvent) *Connection {
 	now := time.Now()
 	var c *Connection
 	for _, s := range *list {
-		if !s.wantsDirection(d) || !s.wantsConnections() || !s.wantsDestination(&flow.Dst, "") || !s.take(now) {
+		if !s.wantsDirection(d) || !s.wantsConnections() || !s.wantsDestination(&common.Dst, "") || !s.take(now) {
 			continue
 		}
 		if c == nil {
-			c = &Connection{hub: h, flow: h.event(d, now)}
+			c = &Connection{hub: h, common: h.event(d, now)}
 		}
 		c.subs = append(c.subs, s)
 	}
 	if c == nil {
 		return nil
 	}
-	e := &c.flow
+	e := &c.common
 	if d == mesh.TapOutbound {
-		flow.Src.Pod = e.Src.Pod
+		common.Src.Pod = e.Src.Pod
 	} else {
-		flow.Dst.Pod = e.Dst.Pod
+		common.Dst.Pod = e.Dst.Pod
 	}
-	e.Src, e.Dst, e.TLS, e.Route, e.Server, e.Authorization = flow.Src, flow.Dst, flow.TLS, flow.Route, flow.Server,
-		flow.Authorization
-	open := c.flow
+	e.Src, e.Dst, e.TLS, e.Route, e.Server, e.Authorization = common.Src, common.Dst, common.TLS, common.Route, common.Server,
+		common.Authorization
+	open := c.common
 	open.Kind = mesh.TapOpen
 	h.emit(c.subs, &open)
 	return c
@@ -212,8 +212,8 @@ func (c *Connection) Close(failure string) {
 	if c == nil {
 		return
 	}
-	e, now := c.flow, time.Now()
-	e.Kind, e.Since, e.At, e.Error = mesh.TapClose, now.Sub(c.flow.At), now, failure
+	e, now := c.common, time.Now()
+	e.Kind, e.Since, e.At, e.Error = mesh.TapClose, now.Sub(c.common.At), now, failure
 	e.RequestBytes, e.ResponseBytes = c.client.Read.Load(), c.client.Written.Load()
 	c.hub.emit(c.subs, &e)
 }

@@ -33,7 +33,7 @@ const ActiveHeader = "tulle-tap-active"
 // batchEvents bounds the events of one message.
 const batchEvents = 64
 
-// reportEvery is how often a subscriber that gets no event is told what it missed.
+// reportEvery is how often a subscriber that gets no event learns what it missed.
 const reportEvery = time.Second
 
 // connections bounds the connections to the control port, where anybody who reaches the pod may come. An open
