@@ -1,0 +1,387 @@
+package tap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
+
+	"github.com/tulle-mesh/tulle/api"
+	"github.com/tulle-mesh/tulle/api/pb"
+	"github.com/tulle-mesh/tulle/identity/workload"
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+// MaxTargets bounds the proxies of one watch.
+const MaxTargets = 500
+
+// mergedEvents is how many messages of all proxies wait for the caller. Beyond it their streams stop, so the proxies
+// drop events and count them.
+const mergedEvents = 64
+
+// maxOpen bounds the requests of one proxy whose end has not been seen.
+const maxOpen = 16 << 10
+
+// Target is one proxy to watch.
+type Target struct {
+	// Namespace and Pod name it.
+	Namespace, Pod string
+	// Addr is the proxy's control port, ID the identity that it must prove.
+	Addr netip.AddrPort
+	ID   mesh.ID
+	// Ref describes the pod in the events.
+	Ref mesh.PodRef
+}
+
+// Query says what to watch.
+type Query struct {
+	mesh.TapQuery
+	// MaxPerSecond bounds the new requests and connections a second of all proxies together; 0 means no other bound
+	// than each proxy's own.
+	MaxPerSecond int
+}
+
+// Notice says that something is missing in the stream.
+type Notice struct {
+	// Proxy is the pod, as namespace/name.
+	Proxy string     `json:"proxy"`
+	Kind  NoticeKind `json:"kind"`
+	// Count is the number of events that were lost, or of requests and connections that were skipped.
+	Count uint64 `json:"count,omitempty"`
+	// Text is a reason, or "".
+	Text string `json:"text,omitempty"`
+}
+
+// NoticeKind says what is missing.
+type NoticeKind string
+
+// The kinds of notice.
+const (
+	Unreachable NoticeKind = "unreachable" // the proxy could not be watched at all
+	Ended       NoticeKind = "ended"       // the proxy went away
+	Lost        NoticeKind = "lost"        // events that nobody read in time
+	Skipped     NoticeKind = "skipped"     // requests and connections beyond the rate
+)
+
+// String returns the notice as a line without control characters.
+func (n Notice) String() string {
+	text := ""
+	switch n.Kind {
+	case Unreachable:
+		text = fmt.Sprintf("cannot watch %s: %s", n.Proxy, n.Text)
+	case Ended:
+		text = fmt.Sprintf("%s has gone: %s", n.Proxy, n.Text)
+	case Lost:
+		text = fmt.Sprintf("%s: %d events were lost, because they were not read in time", n.Proxy, n.Count)
+	case Skipped:
+		text = fmt.Sprintf("%s: %d requests beyond the maximum rate were skipped", n.Proxy, n.Count)
+	}
+	return Printable(text)
+}
+
+// Message is one part of the stream: an event, or a notice, or neither when every proxy has answered.
+type Message struct {
+	Event  *Event  `json:"event,omitempty"`
+	Notice *Notice `json:"notice,omitempty"`
+	// Watching is set once, when every proxy has answered or failed: how many are watched.
+	Watching *int `json:"watching,omitempty"`
+}
+
+// Watcher watches proxies with the identity that Certs proves.
+type Watcher struct {
+	Certs *workload.Manager
+	// PodAt describes the pod that has an address, for the sources of inbound requests; nil describes none.
+	PodAt func(netip.Addr) (mesh.PodRef, bool)
+	// Timeout bounds the connection to a proxy; 0 means 5 s.
+	Timeout time.Duration
+}
+
+// ErrNoProxy is wrapped by Watch's error if no proxy can be watched.
+var ErrNoProxy = errors.New("no proxy can be watched")
+
+// Watch watches targets until ctx ends, emit fails, or the last proxy has gone. It calls emit from one goroutine. It
+// returns emit's error, nil if ctx ended or all proxies went away, or an error that wraps ErrNoProxy.
+func (w *Watcher) Watch(ctx context.Context, targets []Target, q Query, emit func(Message) error) error {
+	if len(targets) > MaxTargets {
+		return fmt.Errorf("watch %d proxies: want at most %d; name a workload or a namespace", len(targets), MaxTargets)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	m := &merger{
+		watcher: w, query: q, targets: targets, parts: make(chan part, mergedEvents),
+		limit: newRate(q.MaxPerSecond), states: make([]state, len(targets)),
+	}
+	for i := range targets {
+		wg.Go(func() { m.follow(ctx, i) })
+	}
+	go func() { wg.Wait(); close(m.parts) }()
+	return m.run(ctx, emit)
+}
+
+// part is what one proxy sent, or that it has gone.
+type part struct {
+	target int
+	events mesh.TapEvents
+	active bool // the subscription is active
+	err    error
+}
+
+// merger makes one stream of many.
+type merger struct {
+	watcher *Watcher
+	query   Query
+	targets []Target
+	parts   chan part // every follow sends; Watch closes it after the last
+
+	// Only run uses the rest.
+	limit           *rate
+	states          []state // by target
+	watched, failed int     // targets that were watched, and that could not be
+}
+
+// state is what is known of one proxy.
+type state struct {
+	open          map[uint64]bool // requests that the rate let through; nil before the subscription is active
+	lost, skipped uint64          // since the last notice
+}
+
+// follow sends what one proxy shows.
+func (m *merger) follow(ctx context.Context, i int) {
+	err := m.subscribe(ctx, i)
+	if ctx.Err() == nil {
+		m.send(ctx, part{target: i, err: err})
+	}
+}
+
+// subscribe returns why the stream of a proxy ended.
+func (m *merger) subscribe(ctx context.Context, i int) error {
+	t := &m.targets[i]
+	conn, err := m.watcher.dial(t)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	timeout := m.watcher.Timeout
+	if timeout == 0 {
+		timeout = 5 * time.Second
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	late := time.AfterFunc(timeout, func() { cancel(errors.New("the proxy did not answer in time")) })
+	defer late.Stop()
+	stream, err := pb.NewTapClient(conn).Watch(ctx, api.EncodeTapQuery(m.query.TapQuery))
+	if err != nil {
+		return reason(ctx, err)
+	}
+	header, err := stream.Header()
+	if err != nil {
+		return reason(ctx, err)
+	}
+	if late.Stop() && len(header.Get(activeHeader)) > 0 {
+		m.send(ctx, part{target: i, active: true})
+	}
+	for {
+		in, err := stream.Recv()
+		if err != nil {
+			return reason(ctx, err)
+		}
+		events, err := api.DecodeTapEvents(in)
+		if err != nil {
+			return err
+		}
+		m.send(ctx, part{target: i, events: events})
+	}
+}
+
+// activeHeader is proxy/tap.ActiveHeader, which this package does not import: the CLI links it too.
+const activeHeader = "tulle-tap-active"
+
+// reason returns why a call failed, in words for a user.
+func reason(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	switch {
+	case errors.Is(err, io.EOF):
+		return errors.New("the proxy ended the stream")
+	case status.Code(err) == codes.Unimplemented:
+		return errors.New("the proxy is too old to be watched")
+	default:
+		return errors.New(status.Convert(err).Message())
+	}
+}
+
+func (m *merger) send(ctx context.Context, p part) {
+	select {
+	case m.parts <- p:
+	case <-ctx.Done():
+	}
+}
+
+// dial prepares the connection to a proxy, which must prove its identity.
+func (w *Watcher) dial(t *Target) (*grpc.ClientConn, error) {
+	return grpc.NewClient("passthrough:///"+t.Addr.String(),
+		grpc.WithTransportCredentials(credentials.NewTLS(w.Certs.ClientTLS(t.ID, "h2"))),
+		grpc.WithDisableServiceConfig(),
+		grpc.WithNoProxy(),
+		grpc.WithMaxHeaderListSize(16<<10),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(4<<20)),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: 2 * time.Second}),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 15 * time.Second, Timeout: 5 * time.Second}),
+	)
+}
+
+// run hands the parts of all proxies to emit. What was missed is said once a second.
+func (m *merger) run(ctx context.Context, emit func(Message) error) error {
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for {
+		var out []Message
+		select {
+		case p, ok := <-m.parts:
+			if !ok || ctx.Err() != nil {
+				return nil
+			}
+			out = m.messages(p)
+		case <-ticker.C:
+			for i := range m.targets {
+				out = append(out, m.missing(i)...)
+			}
+		}
+		for _, message := range out {
+			if err := emit(message); err != nil {
+				return err
+			}
+		}
+		if m.failed == len(m.targets) {
+			return fmt.Errorf("watch %d proxies: %w", len(m.targets), ErrNoProxy)
+		}
+	}
+}
+
+// messages returns what a part means for the reader of the stream.
+func (m *merger) messages(p part) (out []Message) {
+	t, was := &m.targets[p.target], &m.states[p.target]
+	for i := range p.events.Events {
+		e := &p.events.Events[i]
+		if !m.admit(p.target, e) {
+			if e.Kind == mesh.TapRequest || e.Kind == mesh.TapOpen {
+				was.skipped++
+			}
+			continue
+		}
+		m.describe(t, e)
+		out = append(out, Message{Event: newEvent(uint32(p.target), t, e)})
+	}
+	was.lost += p.events.Lost
+	was.skipped += p.events.Skipped
+	switch {
+	case p.active:
+		was.open = map[uint64]bool{}
+		m.watched++
+	case p.err != nil && was.open == nil:
+		m.failed++
+		out = append(out, Message{Notice: &Notice{Proxy: t.name(), Kind: Unreachable, Text: p.err.Error()}})
+	case p.err != nil:
+		out = append(out, m.missing(p.target)...)
+		return append(out, Message{Notice: &Notice{Proxy: t.name(), Kind: Ended, Text: p.err.Error()}})
+	default:
+		return out
+	}
+	if watched := m.watched; watched+m.failed == len(m.targets) {
+		out = append(out, Message{Watching: &watched})
+	}
+	return out
+}
+
+// missing returns notices of what the reader missed of a proxy since the last.
+func (m *merger) missing(target int) (out []Message) {
+	was, proxy := &m.states[target], m.targets[target].name()
+	if was.lost > 0 {
+		out = append(out, Message{Notice: &Notice{Proxy: proxy, Kind: Lost, Count: was.lost}})
+	}
+	if was.skipped > 0 {
+		out = append(out, Message{Notice: &Notice{Proxy: proxy, Kind: Skipped, Count: was.skipped}})
+	}
+	was.lost, was.skipped = 0, 0
+	return out
+}
+
+func (t *Target) name() string { return t.Namespace + "/" + t.Pod }
+
+// admit reports whether an event is within the rate of the whole watch. The first event of a request decides for all.
+func (m *merger) admit(target int, e *mesh.TapEvent) bool {
+	if m.limit == nil {
+		return true
+	}
+	open := m.states[target].open
+	switch e.Kind {
+	case mesh.TapRequest, mesh.TapOpen:
+		if !m.limit.take(time.Now()) {
+			return false
+		}
+		if len(open) >= maxOpen { // their ends were lost
+			clear(open)
+		}
+		open[e.ID] = true
+		return true
+	case mesh.TapEnd, mesh.TapClose:
+		admitted := open[e.ID]
+		delete(open, e.ID)
+		return admitted
+	default:
+		return open[e.ID]
+	}
+}
+
+// describe adds what the proxy cannot know: its own pod's owner, and who has the address of an inbound client.
+func (m *merger) describe(t *Target, e *mesh.TapEvent) {
+	if e.Direction == mesh.TapOutbound {
+		e.Src.Pod = t.Ref
+		return
+	}
+	e.Dst.Pod = t.Ref
+	if m.watcher.PodAt != nil {
+		if pod, ok := m.watcher.PodAt(e.Src.Addr.Addr()); ok {
+			e.Src.Pod = pod
+		}
+	}
+}
+
+// rate lets through a number of requests a second. nil lets all through.
+type rate struct {
+	perSecond int
+	second    time.Time
+	left      int
+}
+
+func newRate(perSecond int) *rate {
+	if perSecond <= 0 {
+		return nil
+	}
+	return &rate{perSecond: perSecond}
+}
+
+// take reports whether there is room for one more in the second that began last.
+func (r *rate) take(now time.Time) bool {
+	if now.Sub(r.second) >= time.Second {
+		r.second, r.left = now, r.perSecond
+	}
+	if r.left == 0 {
+		return false
+	}
+	r.left--
+	return true
+}
