@@ -55,6 +55,7 @@ var layers = []struct {
 		"identity", "injector", "internal/meshtest",
 		"controller/kube", "controller/discovery",
 		"proxy/forward", "proxy/control", "proxy/response", "proxy/tap",
+		"viz/tap",
 		"viz/install",
 		"viz/objects", "viz/stat",
 	}},

@@ -22,7 +22,7 @@ var shortKinds = map[string]string{
 }
 
 // Text returns the event as a line of Linkerd's. kind adds what both ends belong to, for the wide output: their object
-// of that kind, such as "deployment", or else their pod; "" adds nothing. The line has no control characters, whatever
+// of that kind, such as "deployment", otherwise their pod; "" adds nothing. The line has no control characters, whatever
 // a client sent.
 func (e *Event) Text(kind string) string {
 	var b strings.Builder
@@ -83,20 +83,20 @@ func (e *Event) tls() string {
 	return e.Destination.Metadata["tls"]
 }
 
-func (p *Endpoint) addr() string { return net.JoinHostPort(p.IP, strconv.Itoa(int(p.Port))) }
+func (e *Endpoint) addr() string { return net.JoinHostPort(e.IP, strconv.Itoa(int(e.Port))) }
 
 // writeResource writes what the end belongs to.
-func (p *Endpoint) writeResource(b *strings.Builder, side, kind string) {
-	if object, ok := p.Metadata[kind]; ok {
+func (e *Endpoint) writeResource(b *strings.Builder, side, kind string) {
+	if object, ok := e.Metadata[kind]; ok {
 		short, known := shortKinds[kind]
 		if !known {
 			short = kind
 		}
 		fmt.Fprintf(b, " %s_res=%s/%s", side, short, object)
-	} else if pod, ok := p.Metadata["pod"]; ok {
+	} else if pod, ok := e.Metadata["pod"]; ok {
 		fmt.Fprintf(b, " %s_pod=%s", side, pod)
 	}
-	if namespace, ok := p.Metadata["namespace"]; ok && kind != "namespace" {
+	if namespace, ok := e.Metadata["namespace"]; ok && kind != "namespace" {
 		fmt.Fprintf(b, " %s_ns=%s", side, namespace)
 	}
 }

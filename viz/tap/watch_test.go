@@ -243,7 +243,8 @@ func TestProxyThatCannotBeReached(t *testing.T) {
 	for _, m := range awaitWatching(t, messages, 2) {
 		got[m.Notice.Proxy] = m.Notice.Kind
 	}
-	if diff := cmp.Diff(map[string]NoticeKind{"shop/gone-1": Unreachable, "shop/impostor-1": Unreachable}, got); diff != "" {
+	want := map[string]NoticeKind{"shop/gone-1": Unreachable, "shop/impostor-1": Unreachable}
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("notices (-want +got):\n%s", diff)
 	}
 
