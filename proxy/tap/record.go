@@ -17,7 +17,7 @@ type Request struct {
 	headers bool // some of them want headers
 	request mesh.TapEvent
 	// common is what the next events have: ends, objects, number.
-	common      mesh.TapEvent
+	common    mesh.TapEvent
 	shown     bool
 	responded time.Time // when the response's event was emitted; zero before
 }
@@ -161,7 +161,7 @@ func (r *Request) End(x *exchange.Exchange, result Result) {
 type Connection struct {
 	hub    *Hub
 	subs   []*subscription
-	common   mesh.TapEvent
+	common mesh.TapEvent
 	client relay.Totals
 }
 
