@@ -26,7 +26,9 @@ func charge() *exchange.Exchange {
 
 // cartPod is an endpoint that requests go to.
 var cartPod = mesh.TapPeer{
-	Pod:     mesh.PodRef{Namespace: "shop", Name: "cart-1", ServiceAccount: "cart", OwnerKind: "deployment", OwnerName: "cart"},
+	Pod: mesh.PodRef{
+		Namespace: "shop", Name: "cart-1", ServiceAccount: "cart", OwnerKind: "deployment", OwnerName: "cart",
+	},
 	Service: mesh.ServiceRef{Namespace: "shop", Name: "cart-svc", Port: 80},
 }
 
@@ -110,8 +112,8 @@ func TestConnectionsHaveNoHead(t *testing.T) {
 	}
 }
 
-// TestSlowSubscriberLosesEvents shows that nothing waits for a subscriber that does not read: it loses events and is
-// told how many, and another one loses none.
+// TestSlowSubscriberLosesEvents shows that nothing waits for a subscriber that does not read: it loses events and
+// learns how many, and another one loses none.
 func TestSlowSubscriberLosesEvents(t *testing.T) {
 	h := &Hub{}
 	slow := h.subscribe(mesh.TapQuery{PerSecond: mesh.MaxTapRate})
@@ -140,7 +142,7 @@ func TestSlowSubscriberLosesEvents(t *testing.T) {
 	}
 }
 
-// TestRate shows that a subscription gets at most its requests a second, and is told how many more there were.
+// TestRate shows that a subscription gets at most its requests a second, and learns how many more there were.
 func TestRate(t *testing.T) {
 	h := &Hub{}
 	all := h.subscribe(mesh.TapQuery{PerSecond: mesh.MaxTapRate})

@@ -192,8 +192,8 @@ func (h *Hub) Open(d mesh.TapDirection, common mesh.TapEvent) *Connection {
 	} else {
 		common.Dst.Pod = e.Dst.Pod
 	}
-	e.Src, e.Dst, e.TLS, e.Route, e.Server, e.Authorization = common.Src, common.Dst, common.TLS, common.Route, common.Server,
-		common.Authorization
+	e.Src, e.Dst, e.TLS = common.Src, common.Dst, common.TLS
+	e.Route, e.Server, e.Authorization = common.Route, common.Server, common.Authorization
 	open := c.common
 	open.Kind = mesh.TapOpen
 	h.emit(c.subs, &open)

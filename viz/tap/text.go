@@ -22,8 +22,8 @@ var shortKinds = map[string]string{
 }
 
 // Text returns the event as a line of Linkerd's. kind adds what both ends belong to, for the wide output: their object
-// of that kind, such as "deployment", otherwise their pod; "" adds nothing. The line has no control characters, whatever
-// a client sent.
+// of that kind, such as "deployment", otherwise their pod; "" adds nothing. The line has no control characters,
+// whatever a client sent.
 func (e *Event) Text(kind string) string {
 	var b strings.Builder
 	id := e.id()
