@@ -40,6 +40,9 @@ type Exchange struct {
 	RequestBytes, ResponseBytes int64
 	// Attempts counts how often the request was given to an upstream, whether or not it left.
 	Attempts int
+	// Connecting says that the attempt which failed waited for a connection that was being made. The engine sets it before
+	// OnFault.
+	Connecting bool
 	// Unrepeatable says why the request cannot be sent again, as a constant word: one of Final, TooManyAttempts,
 	// NotBuffered, BodyTooLarge and BuffersFull, or "" if it can. The engine sets it before Response and OnFault.
 	Unrepeatable string

@@ -118,6 +118,7 @@ func (fl *flight) fault(f exchange.Fault) {
 	if f.Kind == exchange.Rejected {
 		fl.drainUnwanted()
 	}
+	fl.x.Connecting = fl.connecting()
 	fl.leaveUpstream()
 	if fl.answered || fl.detached != nil {
 		fl.abandon(f)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"runtime"
 	"strings"
@@ -256,6 +257,74 @@ func TestAttemptTimeoutIsAnsweredWithoutRetries(t *testing.T) {
 	readBody(t, resp, err)
 	if got := resp.Header.Get("X-Fault"); got != "timeout/attempt" {
 		t.Errorf("got %d %q", resp.StatusCode, got)
+	}
+}
+
+// TestATimeoutSaysWhetherTheRequestWasConnecting ends attempts by a timeout. The handler learns whether the endpoint
+// could not be connected to in time, or is connected and slow or busy.
+func TestATimeoutSaysWhetherTheRequestWasConnecting(t *testing.T) {
+	hang := func(ctx context.Context) (net.Conn, error) { <-ctx.Done(); return nil, ctx.Err() }
+	for name, test := range map[string]struct {
+		protocol         Protocol
+		dial             func(ctx context.Context) (net.Conn, error) // nil: to an application that does not answer
+		connect          bool                                        // ask for a tunnel
+		busy, connecting bool
+	}{
+		"HTTP/1, no connection":                 {protocol: HTTP1, dial: hang, connecting: true},
+		"HTTP/2, no connection":                 {protocol: HTTP2, dial: hang, connecting: true},
+		"mesh, no connection":                   {protocol: Mux, dial: hang, connecting: true},
+		"a tunnel in the mesh, no connection":   {protocol: Mux, dial: hang, connect: true, connecting: true},
+		"HTTP/1, no response":                   {protocol: HTTP1},
+		"HTTP/2, no response":                   {protocol: HTTP2},
+		"HTTP/1, the only connection is in use": {protocol: HTTP1, busy: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			arrived := make(chan struct{}, 2)
+			app := serveApp(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				arrived <- struct{}{}
+				<-r.Context().Done()
+			}))
+			r := build(t, false, false, app, Config{})
+			if test.dial == nil {
+				test.dial = dialTo(app)
+			}
+			r.first.h.to.Store(r.first.e.NewUpstream(UpstreamConfig{Dial: test.dial, Protocol: test.protocol, MaxConns: 1}))
+			if test.busy {
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				req, err := http.NewRequestWithContext(ctx, "GET", r.url, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				go func() {
+					if resp, err := r.client.Do(req); err == nil {
+						_ = resp.Body.Close()
+					}
+				}()
+				<-arrived
+			}
+			r.first.onRoute(func(x *exchange.Exchange) { x.AttemptTimeout = 150 * time.Millisecond })
+			connecting := make(chan bool, 1)
+			r.first.onFault(func(x *exchange.Exchange, f exchange.Fault) Action {
+				if f.Reason == exchange.AttemptTimeout {
+					connecting <- x.Connecting
+				}
+				x.Response.Status = 504
+				return Reply(nil)
+			})
+			req, err := http.NewRequest("GET", r.url, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if test.connect {
+				req.Header = http.Header{"Connection": {"Upgrade"}, "Upgrade": {"test"}}
+			}
+			resp, err := r.client.Do(req)
+			readBody(t, resp, err)
+			if got := <-connecting; got != test.connecting {
+				t.Errorf("connecting is %t, want %t", got, test.connecting)
+			}
+		})
 	}
 }
 

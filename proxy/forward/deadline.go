@@ -36,6 +36,15 @@ func (fl *flight) arm() {
 // attempting reports whether the flight is with an upstream.
 func (fl *flight) attempting() bool { return fl.up != nil || fl.waiting != nil }
 
+// connecting reports whether the flight waits for a connection that is being made, and not for room on one.
+func (fl *flight) connecting() bool {
+	u := fl.waiting
+	if u == nil || u.cfg.Protocol == HTTP1 {
+		return u != nil && u.dialing > 0
+	}
+	return len(u.shared) == 0 || fl.place.Of() == nil
+}
+
 // expired is the timer's callback. Deadlines of the exchange come before those of an attempt or a delay.
 func (fl *flight) expired() {
 	now := fl.e.now

@@ -84,7 +84,7 @@ func (r *request) endAttempt(x *exchange.Exchange, f exchange.Fault, now time.Du
 		return
 	}
 	took := max(time.Since(x.Sent), 0)
-	r.backend.service.pool.Done(r.slot, outcomeOf(f, r.callerDeadline), now, took)
+	r.backend.service.pool.Done(r.slot, outcomeOf(f, x.Connecting, r.callerDeadline), now, took)
 	r.endpoint = nil
 	failure := stats.Outcome{GRPC: stats.NotGRPC, Failure: true, Error: f.Kind.String()}
 	r.countAttempt(stats.RouteStatus{Code: -1, Error: routeError(f)}, failure, attemptTimes{took, took})
@@ -180,17 +180,22 @@ func unprocessed(x *exchange.Exchange, kind string) exchange.Fault {
 
 // outcomeOf returns what a failed attempt says about its endpoint. An endpoint that refuses requests or drops its
 // connections is most likely stopping: the next attempt goes elsewhere. The caller's deadline says nothing about it.
-func outcomeOf(f exchange.Fault, callerDeadline bool) balance.Outcome {
+// connecting says that there was no connection yet.
+func outcomeOf(f exchange.Fault, connecting, callerDeadline bool) balance.Outcome {
 	switch f.Kind {
 	case exchange.DialRefused, exchange.DialTimeout, exchange.Identity, exchange.Refused, exchange.Lost:
 		return balance.Unreachable
 	case exchange.Reset, exchange.BadResponse, exchange.ResponseTooLarge:
 		return balance.Failed
 	case exchange.Timeout:
-		if f.Reason == exchange.AttemptTimeout || !callerDeadline {
+		switch {
+		case f.Reason != exchange.AttemptTimeout && callerDeadline:
+			return balance.Abandoned
+		case connecting:
+			return balance.Unreachable
+		default:
 			return balance.Failed
 		}
-		return balance.Abandoned
 	default:
 		return balance.Abandoned
 	}

@@ -128,7 +128,7 @@ func (m *mirror) end(c *exchange.Exchange) {
 func copyOutcome(c *exchange.Exchange) balance.Outcome {
 	switch {
 	case c.Fault.Is():
-		if o := outcomeOf(c.Fault, true); o == balance.Unreachable {
+		if o := outcomeOf(c.Fault, c.Connecting, true); o == balance.Unreachable {
 			return o
 		}
 		return balance.Abandoned

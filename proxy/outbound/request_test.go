@@ -130,3 +130,35 @@ func TestAFailedConnectionWaitsForAnEndpoint(t *testing.T) {
 		t.Errorf("the connection ends with %q; it must wait for an endpoint first", f)
 	}
 }
+
+// TestATimeoutWhileConnectingIsTheEndpointsFault lets a bound of the rule pass before the connection was made. Then the
+// endpoint is in back-off, as after the connect timeout: many requests have shorter bounds.
+func TestATimeoutWhileConnectingIsTheEndpointsFault(t *testing.T) {
+	for name, test := range map[string]struct {
+		reason               string
+		connecting, deadline bool
+		available            int
+	}{
+		"attempt timeout, no connection": {reason: exchange.AttemptTimeout, connecting: true, available: 0},
+		"attempt timeout, no response":   {reason: exchange.AttemptTimeout, available: 1},
+		"request timeout, no connection": {reason: exchange.TotalTimeout, connecting: true, available: 0},
+		"request timeout, no response":   {reason: exchange.TotalTimeout, available: 1},
+		"the caller's deadline":          {reason: exchange.TotalTimeout, connecting: true, deadline: true, available: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o, source := newOutbound(t)
+			tg, release, _ := o.targets.get(shopTarget)
+			defer release()
+			take(t, tg, source, servedBy(at("10.0.0.1:80")))
+			x := get(tg)
+			o.Route(x)
+			x.Attempts, x.Sent, x.Connecting = 3, time.Now(), test.connecting
+			requestOf(x).callerDeadline = test.deadline
+			o.OnFault(x, exchange.Fault{Side: exchange.Proxy, Kind: exchange.Timeout, Reason: test.reason})
+			if got := tg.ownService.pool.Available(o.env.Now()); got != test.available {
+				t.Errorf("%d endpoints are not in back-off, want %d", got, test.available)
+			}
+			o.End(x)
+		})
+	}
+}
