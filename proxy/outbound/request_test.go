@@ -42,7 +42,7 @@ func TestOnlyAPeersProxySaysUnprocessed(t *testing.T) {
 	shop := mesh.ID{TrustDomain: "cluster.local", Namespace: "shop", ServiceAccount: "cart"}
 	for name, test := range map[string]struct {
 		endpoint mesh.Endpoint
-		again    bool
+		retried  bool
 	}{
 		"meshed":          {mesh.Endpoint{Addr: netip.MustParseAddrPort("10.0.0.1:80"), Identity: shop}, true},
 		"unmeshed":        {at("10.0.0.1:80"), false},
@@ -58,8 +58,8 @@ func TestOnlyAPeersProxySaysUnprocessed(t *testing.T) {
 			o.Route(x)
 			x.Response.Status = 502
 			x.Response.Add(response.UnprocessedField, exchange.DialRefused.String())
-			if f := o.Response(x); f.Is() != test.again {
-				t.Errorf("the response is the fault %q; want a fault: %t", f, test.again)
+			if f := o.Response(x); f.Is() != test.retried {
+				t.Errorf("the response is the fault %q; want a fault: %t", f, test.retried)
 			}
 			o.End(x)
 		})
