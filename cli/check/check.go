@@ -43,8 +43,9 @@ type category struct {
 
 // Options say which questions to ask which cluster.
 type Options struct {
-	// Pre asks only what must hold before the installation, CRDs only for definitions, Proxy also about the proxies.
-	Pre, CRDs, Proxy bool
+	// Pre asks only what must hold before the installation, CRDs only for definitions, Viz only about the viz extension,
+	// Proxy also about the proxies.
+	Pre, CRDs, Viz, Proxy bool
 	// Version is what the control plane and the proxies should have.
 	Version string
 	// Wait is how long to wait for failures that may pass by themselves.
@@ -109,13 +110,15 @@ func checks(opts Options) []category {
 		return append(categories, preInstallation())
 	case opts.CRDs:
 		return append(categories, gatewayDefinitions(), ownDefinitions())
+	case opts.Viz:
+		return append(categories, viz(opts.Proxy))
 	}
 	categories = append(categories, gatewayDefinitions(), existence(), configuration(), identityChecks(), webhookChecks(),
 		versionChecks(), haChecks())
 	if opts.Proxy {
 		categories = append(categories, dataPlane())
 	}
-	return categories
+	return append(categories, viz(opts.Proxy))
 }
 
 // result is the answer to a check.

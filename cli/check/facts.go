@@ -72,6 +72,8 @@ type facts struct {
 	rollouts   fact[rollouts] // of the data plane's namespaces; asked for with the proxies
 	links      links          // likewise
 	probes     fact[[]analyze.Finding]
+
+	viz vizFacts
 }
 
 // gather reads what the options' checks ask for. It never fails: what cannot be read is a fact too. known is what
@@ -93,6 +95,11 @@ func gather(ctx context.Context, opts Options, known links) *facts {
 		f.access = deniedCreates(ctx, cl, own)
 		f.elsewhere = installation.CheckElsewhere(ctx, cl, install.Target{Namespace: own, Version: opts.Version})
 		f.leases = learn(cl.CoordinationV1().Leases(corev1.NamespaceNodeLease).List(ctx, all))
+		return f
+	}
+	if opts.Viz {
+		f.viz = gatherViz(ctx, cl, opts, own)
+		f.pods = learn(core.Pods(metav1.NamespaceAll).List(ctx, all))
 		return f
 	}
 	if f.definitions, err = install.Definitions(install.Target{Namespace: own, Version: opts.Version}); err != nil {
@@ -129,6 +136,7 @@ func gather(ctx context.Context, opts Options, known links) *facts {
 		f.links = askLinks(ctx, cl, f, known)
 		f.probes = learn(refusedProbes(ctx, cl, f))
 	}
+	f.viz = gatherViz(ctx, cl, opts, own)
 	return f
 }
 
