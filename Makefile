@@ -18,7 +18,11 @@ help: ## list the targets
 # --- tests ---
 
 .PHONY: test
-test: unit lint generated e2e ## every test but attack and conformance; what continuous integration runs
+test: promtool unit lint generated e2e ## every test but attack and conformance; what continuous integration runs
+
+.PHONY: promtool
+promtool: # the tests of dashboards and alerts skip what needs Prometheus
+	$(call need,promtool,prometheus)
 
 .PHONY: unit
 unit: ## format, vet and unit tests, with the race detector but for allocation counts; needs no root, but skips what does

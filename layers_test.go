@@ -39,7 +39,7 @@ var layers = []struct {
 		"controller/compile", "controller/kinds",
 		"proxy/buffer", "proxy/detect", "proxy/exchange", "proxy/h1", "proxy/hpack", "proxy/balance", "proxy/retry",
 		"proxy/limit", "proxy/route",
-		"viz/metrics", "viz/resource", "viz/table",
+		"viz/dashboards", "viz/metrics", "viz/resource", "viz/table",
 	}},
 	{"parts", []string{
 		"controller/model",
@@ -79,6 +79,7 @@ var layers = []struct {
 		"cmd/tulle/viz",
 	}},
 	{"mains", []string{
+		"viz/dashboards/generate",
 		"cmd/tulle", "cmd/tulle-controller", "cmd/tulle-proxy",
 	}},
 }

@@ -54,6 +54,8 @@ func newMetrics(reg prometheus.Registerer, authority *latest.Cell[*Authority]) *
 	}
 	gauge("issuer_cert_ttl_seconds", "Seconds until the issuer's certificate, or one above it, ends.",
 		func(a *Authority) float64 { return time.Until(a.Issuer.NotAfter()).Seconds() })
+	gauge("tulle_identity_issuer_start_timestamp_seconds", "When the issuer's certificate began to be valid.",
+		func(a *Authority) float64 { return float64(a.Issuer.Certificate().NotBefore.Unix()) })
 	gauge("tulle_identity_issuer_expiration_timestamp_seconds", "When the issuer's certificate, or one above it, ends.",
 		func(a *Authority) float64 { return float64(a.Issuer.NotAfter().Unix()) })
 	gauge("tulle_identity_trust_anchor_expiration_timestamp_seconds", "When the first trust anchor of the bundle ends.",

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"regexp"
 	"slices"
@@ -15,8 +16,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"k8s.io/client-go/kubernetes/fake"
+	metadatafake "k8s.io/client-go/metadata/fake"
 
 	"github.com/tulle-mesh/tulle/controller/kube"
+	"github.com/tulle-mesh/tulle/identity"
+	"github.com/tulle-mesh/tulle/injector"
 	"github.com/tulle-mesh/tulle/internal/daemon"
 	"github.com/tulle-mesh/tulle/internal/meshtest"
 	"github.com/tulle-mesh/tulle/mesh"
@@ -24,23 +28,20 @@ import (
 
 var update = flag.Bool("update", false, "write docs/controller-metrics.md again")
 
-const metricsHead = `# Metrics of the destination controller
+const metricsHead = `# Metrics of the control plane
 
-Generated from its registry; run ` + "`go test ./cmd/tulle-controller -update`" + ` after a change. The controller serves them at
-` + "`:9996/metrics`" + `, and ` + "`tulle diagnostics controller-metrics`" + ` prints those of every replica. Metrics of the Go runtime
-and of the process are not listed.
+Generated from the registries; run ` + "`go test ./cmd/tulle-controller -update`" + ` after a change. Each controller
+serves its own at ` + "`/metrics`" + ` of its admin port, and ` + "`tulle diagnostics controller-metrics`" + ` prints those of every
+replica. Metrics of the Go runtime and of the process are not listed. [alerts.md](alerts.md) says which are worth an
+alert.
+`
 
-Worth an alert:
-
-* ` + "`tulle_kube_kind_missing > 0`" + `: somebody removed a CustomResourceDefinition. Its last objects stay active only while this
-  process runs.
-* ` + "`tulle_kube_decode_failures_total`" + ` or ` + "`tulle_destination_problems_total`" + ` rises: objects have mistakes.
-* ` + "`tulle_kube_request_failures_total`" + ` rises: the API server is away or refuses.
-* ` + "`sum(tulle_kube_leading) == 0`" + `: nobody writes statuses.
+const metricsTable = `
+## %s
 
 | metric | meaning | labels |
 |---|---|---|
-`
+%s`
 
 const metricsTail = `
 ## Bounds
@@ -61,36 +62,37 @@ the identity controller and the injector:
 var desc = regexp.MustCompile(
 	`^Desc\{fqName: "([^"]+)", help: "(.*)", unit: "", constLabels: \{.*\}, variableLabels: \{(.*)\}\}$`)
 
-// metricsDoc describes what a registry holds.
-func metricsDoc(r *prometheus.Registry) string {
+// metricsRows describes what a registry holds.
+func metricsRows(r *prometheus.Registry) string {
 	ch := make(chan *prometheus.Desc)
 	go func() { r.Describe(ch); close(ch) }()
 	var lines []string
 	for d := range ch {
 		m := desc.FindStringSubmatch(d.String())
-		if m == nil || !strings.HasPrefix(m[1], "tulle_") {
+		if m == nil || strings.HasPrefix(m[1], "go_") || strings.HasPrefix(m[1], "process_") {
 			continue
 		}
 		help := strings.ReplaceAll(m[2], `\"`, `"`)
 		lines = append(lines, fmt.Sprintf("| `%s` | %s | %s |\n", m[1], help, strings.ReplaceAll(m[3], ",", ", ")))
 	}
 	slices.Sort(lines)
-	return metricsHead + strings.Join(lines, "") + metricsTail
+	return strings.Join(lines, "")
 }
 
 func TestMetricsAreDocumented(t *testing.T) {
-	registry := prometheus.NewRegistry()
-	kube.CountFailures(registry)
-	env := &daemon.Env{Log: zap.NewNop(), Registry: registry, Ready: &daemon.Readiness{}}
-	f := defaultDestination()
-	ended, cancel := context.WithCancel(t.Context())
-	cancel()
-	manager := meshtest.NewCA(t).Certs(f.id(mesh.DestinationName))
-	if err := f.serve(ended, env, clientsOf(t, fake.NewClientset()), manager); !errors.Is(err, context.Canceled) {
-		t.Fatal(err)
-	}
 	const file = "../../docs/controller-metrics.md"
-	got := metricsDoc(registry)
+	got := metricsHead
+	for _, c := range []struct {
+		name    string
+		metrics func(*testing.T) *prometheus.Registry
+	}{
+		{"Destination controller", destinationMetrics},
+		{"Identity controller", identityMetrics},
+		{"Injector", injectorMetrics},
+	} {
+		got += fmt.Sprintf(metricsTable, c.name, metricsRows(c.metrics(t)))
+	}
+	got += metricsTail
 	if *update {
 		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
@@ -103,4 +105,53 @@ func TestMetricsAreDocumented(t *testing.T) {
 	if diff := cmp.Diff(string(want), got); diff != "" {
 		t.Errorf("%s (-want +got):\n%s", file, diff)
 	}
+}
+
+func destinationMetrics(t *testing.T) *prometheus.Registry {
+	t.Helper()
+	registry := prometheus.NewRegistry()
+	kube.CountFailures(registry)
+	env := &daemon.Env{Log: zap.NewNop(), Registry: registry, Ready: &daemon.Readiness{}}
+	f := defaultDestination()
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	manager := meshtest.NewCA(t).Certs(f.id(mesh.DestinationName))
+	if err := f.serve(ended, env, clientsOf(t, fake.NewClientset()), manager); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	return registry
+}
+
+func identityMetrics(t *testing.T) *prometheus.Registry {
+	t.Helper()
+	registry := prometheus.NewRegistry()
+	if _, err := identity.New(identity.Config{
+		Client: fake.NewClientset(), Listener: listener(t), Namespace: "tulle", Replica: "a", TrustDomain: "cluster.local",
+		Limits: identity.DefaultLimits(), Log: zap.NewNop(), Registry: registry,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return registry
+}
+
+func injectorMetrics(t *testing.T) *prometheus.Registry {
+	t.Helper()
+	registry := prometheus.NewRegistry()
+	if _, err := injector.New(injector.Config{
+		Listener: listener(t), Namespace: "tulle", Client: fake.NewClientset(),
+		Metadata: metadatafake.NewSimpleMetadataClient(metadatafake.NewTestScheme()), Log: zap.NewNop(), Registry: registry,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return registry
+}
+
+func listener(t *testing.T) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l
 }
