@@ -1,0 +1,87 @@
+package e2e
+
+import (
+	"context"
+	"math"
+	"strings"
+	"testing"
+	"time"
+)
+
+// statRow is what a test reads of a row of `viz stat -o json`.
+type statRow struct {
+	Namespace, Name, Meshed string
+	Success, RPS            *float64
+}
+
+// edge is what a test reads of a row of `viz edges -o json`.
+type edge struct {
+	Src, Dst  string
+	SrcNS     string `json:"src_namespace"`
+	ClientID  string `json:"client_id"`
+	ServerID  string `json:"server_id"`
+	Plaintext string `json:"no_tls_reason"`
+}
+
+// TestVizReadsTheProxies: without the extension, the commands answer from the proxies, and with the client's own count.
+func TestVizReadsTheProxies(t *testing.T) {
+	const rate = 50
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	done := make(chan []byte, 1)
+	go func() { // longer than the window, on both sides
+		out, _ := meshed.app("load", "-url", "http://server.e2e/", "-rate", "50", "-count", "2250")
+		done <- out
+	}()
+	unmeshed.http(t, "-url", "http://server.e2e/")
+	eventually(t, 20*time.Second, func() error {
+		sent := meshed.metric(t, "request_total", `direction="outbound"`, `dst_service="server"`)
+		return nilIf(sent > rate, "the load has not begun")
+	})
+	out, stderr := viz(ctx, t, "stat", "deploy", "-n", appNS, "-t", "20s", "-o", "json")
+	if !strings.Contains(stderr, "tulle viz install") {
+		t.Errorf("stderr does not say where the numbers come from: %q", stderr)
+	}
+	rows := map[string]statRow{}
+	for _, r := range decode[[]statRow](t, out) {
+		rows[r.Name] = r
+	}
+	server := rows["server"]
+	if server.RPS == nil || math.Abs(*server.RPS-rate) > 0.02*rate+0.1 { // beside it, the kubelet's probes
+		t.Errorf("server: %s: got %v requests a second, want %d", out, server.RPS, rate)
+	}
+	if server.Success == nil || *server.Success != 1 {
+		t.Errorf("server: got success %v, want 1: %s", server.Success, out)
+	}
+	out, _ = viz(ctx, t, "edges", "deploy", "-n", appNS, "-o", "json")
+	found := false
+	for _, e := range decode[[]edge](t, out) {
+		if e.Src == "client" && e.Dst == "server" {
+			found = true
+			if e.ClientID != "client.e2e" || e.ServerID != "server.e2e" || e.Plaintext != "" {
+				t.Errorf("got %+v, want both identities", e)
+			}
+		}
+	}
+	if !found {
+		t.Errorf("no edge from client to server: %s", out)
+	}
+	if load := decode[struct{ Sent, Failed int }](t, <-done); load.Sent == 0 || load.Failed > 0 {
+		t.Errorf("got %+v, want no failure", load)
+	}
+}
+
+// viz runs a viz command and returns its output and what it says on stderr.
+func viz(ctx context.Context, t *testing.T, args ...string) (stdout []byte, stderr string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	cmd := command(ctx, env.tulle, append([]string{"viz"}, args...)...)
+	var errText strings.Builder
+	cmd.Stderr = &errText
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("tulle viz %s: %v\n%s%s", strings.Join(args, " "), err, out, errText.String())
+	}
+	return out, errText.String()
+}
