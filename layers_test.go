@@ -129,7 +129,7 @@ var users = map[string]struct {
 	},
 	module + "/api/pb": {
 		[]string{"api", "controller/discovery", "identity", "identity/workload", "internal/meshtest", "proxy/control",
-			"proxy/tap"},
+			"proxy/tap", "viz/tap"},
 		"wire types stop at the codec and the two ends of a stream",
 	},
 	"net/http/httputil": {nil, "the data path is the project's own engine"},
