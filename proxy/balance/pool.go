@@ -179,8 +179,8 @@ func (p *Pool[T]) pick(now time.Duration, avoid int32) (chosen Slot, item T, ok 
 		}
 	}
 	s := &p.slots[best]
-	if s.backoff > 0 { // this attempt is the probe; other requests wait for its result
-		s.retryAt = max(s.retryAt, int64(now)) + s.backoff
+	if s.backoff > 0 { // this attempt is the probe; other requests wait for its result, but not for the sum of many
+		s.retryAt = min(max(s.retryAt, int64(now))+s.backoff, int64(now)+max(s.backoff, int64(MaxBackoff)))
 	}
 	s.inflight++
 	return Slot{index: best, generation: s.generation, probe: s.ejected}, p.items[s.item], true
@@ -279,8 +279,11 @@ func (p *Pool[T]) Done(chosen Slot, outcome Outcome, now, latency time.Duration)
 	s.inflight--
 	switch outcome {
 	case Abandoned:
-		if chosen.probe && s.ejected { // the probe has no result: the next request is the probe
+		switch {
+		case chosen.probe && s.ejected: // the probe has no result: the next request is the probe
 			s.retryAt = int64(now)
+		case s.backoff > 0 && !s.ejected: // Pick has put the end off, and there is no result that could set it
+			s.retryAt = min(s.retryAt, int64(now)+s.backoff)
 		}
 	case Failed:
 		s.observe(int64(now), max(float64(latency), s.ewma))

@@ -188,6 +188,39 @@ func TestAllUnreachableStillPicks(t *testing.T) {
 	}
 }
 
+// TestBackoffDoesNotAddUp sends many requests to an endpoint in back-off, because there is no other. Each is a probe,
+// but the endpoint must not be in back-off for the sum of them.
+func TestBackoffDoesNotAddUp(t *testing.T) {
+	const second = time.Second
+	for name, test := range map[string]struct {
+		endpoints int
+		abandoned bool // the requests end without a result; otherwise they are still in flight
+		available time.Duration
+	}{
+		"one endpoint, requests abandoned":  {1, true, second + MinBackoff},
+		"two endpoints, requests abandoned": {2, true, second + MinBackoff},
+		"one endpoint, requests in flight":  {1, false, second + MaxBackoff},
+		"two endpoints, requests in flight": {2, false, second + MaxBackoff},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPool(test.endpoints)
+			for p.Available(0) > 0 {
+				s, _, _ := p.Pick(0)
+				p.Done(s, Unreachable, 0, 0)
+			}
+			for range 1000 {
+				s, _, _ := p.Pick(second)
+				if test.abandoned {
+					p.Done(s, Abandoned, second, 0)
+				}
+			}
+			if got := p.Available(test.available); got != test.endpoints {
+				t.Errorf("%d endpoints are not in back-off after %v, want %d", got, test.available, test.endpoints)
+			}
+		})
+	}
+}
+
 func TestUpdateKeepsWhatWasLearned(t *testing.T) {
 	p := newPool(3)
 	s, item, _ := p.Pick(0)
