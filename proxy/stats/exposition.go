@@ -67,32 +67,32 @@ func (w *writer) head(f id) {
 	w.buf = append(w.buf, '\n')
 }
 
-// series writes a name with labels and the space before the value.
-func (w *writer) series(f id, suffix string, labels, more Labels) {
-	w.buf = append(w.buf, families[f].Name...)
-	w.buf = append(w.buf, suffix...)
+// appendSeries appends a name with labels and the space before the value. It takes and returns the buffer, because a
+// store of a slice in writer costs more than the bytes while the garbage collector marks.
+func appendSeries(b []byte, name, suffix string, labels, more Labels) []byte {
+	b = append(b, name...)
+	b = append(b, suffix...)
 	if labels != "" || more != "" {
-		w.buf = append(w.buf, '{')
-		w.buf = append(w.buf, labels...)
+		b = append(b, '{')
+		b = append(b, labels...)
 		if labels != "" && more != "" {
-			w.buf = append(w.buf, ',')
+			b = append(b, ',')
 		}
-		w.buf = append(w.buf, more...)
-		w.buf = append(w.buf, '}')
+		b = append(b, more...)
+		b = append(b, '}')
 	}
-	w.buf = append(w.buf, ' ')
+	return append(b, ' ')
 }
 
 func (w *writer) value(f id, labels Labels, v uint64) {
 	w.head(f)
-	w.series(f, "", labels, "")
-	w.buf = append(strconv.AppendUint(w.buf, v, 10), '\n')
+	b := appendSeries(w.buf, families[f].Name, "", labels, "")
+	w.buf = append(strconv.AppendUint(b, v, 10), '\n')
 }
 
 func (w *writer) float(f id, labels Labels, v float64) {
 	w.head(f)
-	w.series(f, "", labels, "")
-	w.buf = append(appendFloat(w.buf, v), '\n')
+	w.buf = append(appendFloat(appendSeries(w.buf, families[f].Name, "", labels, ""), v), '\n')
 }
 
 func appendFloat(b []byte, v float64) []byte {
@@ -105,15 +105,16 @@ func appendFloat(b []byte, v float64) []byte {
 func (w *writer) histogram(f id, labels Labels, h *histogram) {
 	w.head(f)
 	var sum uint64
+	name, b := families[f].Name, w.buf
 	for i := range h.buckets {
 		sum += h.buckets[i].Load()
-		w.series(f, "_bucket", labels, bucketLabels[i])
-		w.buf = append(strconv.AppendUint(w.buf, sum, 10), '\n')
+		b = appendSeries(b, name, "_bucket", labels, bucketLabels[i])
+		b = append(strconv.AppendUint(b, sum, 10), '\n')
 	}
-	w.series(f, "_sum", labels, "")
-	w.buf = append(appendFloat(w.buf, float64(h.micros.Load())/1000), '\n')
-	w.series(f, "_count", labels, "")
-	w.buf = append(strconv.AppendUint(w.buf, sum, 10), '\n')
+	b = appendSeries(b, name, "_sum", labels, "")
+	b = append(appendFloat(b, float64(h.micros.Load())/1000), '\n')
+	b = appendSeries(b, name, "_count", labels, "")
+	w.buf = append(strconv.AppendUint(b, sum, 10), '\n')
 }
 
 // bucketLabels are the le labels of a histogram's buckets.

@@ -1,6 +1,7 @@
 package stats
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -257,19 +258,26 @@ func (h *durations) collect(f id, labels Labels, bounds []time.Duration, w *writ
 	}
 	w.head(f)
 	var sum uint64
-	for i, bound := range bounds {
+	name, b := families[f].Name, w.buf
+	for i := range bounds {
 		sum += h.buckets[i].Load()
-		w.bucket(f, labels, strconv.FormatFloat(bound.Seconds(), 'g', -1, 64), sum)
+		b = appendSeries(b, name, "_bucket", labels, boundLabels[bounds[i]])
+		b = append(strconv.AppendUint(b, sum, 10), '\n')
 	}
 	sum += h.buckets[len(bounds)].Load()
-	w.bucket(f, labels, "+Inf", sum)
-	w.series(f, "_sum", labels, "")
-	w.buf = append(appendFloat(w.buf, float64(h.micros.Load())/1e6), '\n')
-	w.series(f, "_count", labels, "")
-	w.buf = append(strconv.AppendUint(w.buf, sum, 10), '\n')
+	b = appendSeries(b, name, "_bucket", labels, `le="+Inf"`)
+	b = append(strconv.AppendUint(b, sum, 10), '\n')
+	b = appendSeries(b, name, "_sum", labels, "")
+	b = append(appendFloat(b, float64(h.micros.Load())/1e6), '\n')
+	b = appendSeries(b, name, "_count", labels, "")
+	w.buf = append(strconv.AppendUint(b, sum, 10), '\n')
 }
 
-func (w *writer) bucket(f id, labels Labels, le string, n uint64) {
-	w.series(f, "_bucket", labels, Labels("").With("le", le))
-	w.buf = append(strconv.AppendUint(w.buf, n, 10), '\n')
-}
+// boundLabels are the le labels of all bounds of durations.
+var boundLabels = func() map[time.Duration]Labels {
+	out := map[time.Duration]Labels{}
+	for _, bound := range slices.Concat(requestBounds, responseBounds, queueBounds) {
+		out[bound] = Labels("").With("le", strconv.FormatFloat(bound.Seconds(), 'g', -1, 64))
+	}
+	return out
+}()
