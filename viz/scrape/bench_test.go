@@ -12,7 +12,7 @@ import (
 )
 
 // busyText is about what a proxy with 100 routes and 100 peers writes (proxy/stats, BenchmarkScrape): 300 label sets
-// with a counter and a histogram of 26 buckets each, of which the queries below want a third.
+// with a counter and a histogram of 26 buckets each. The queries below want a third of them.
 func busyText() string {
 	var b strings.Builder
 	for _, kind := range []string{"", "route_", "route_actual_"} {
