@@ -57,7 +57,7 @@ var layers = []struct {
 		"proxy/forward", "proxy/control", "proxy/response", "proxy/tap",
 		"viz/tap",
 		"viz/install",
-		"viz/objects", "viz/stat",
+		"viz/edges", "viz/objects", "viz/stat",
 	}},
 	{"shared", []string{
 		"proxy/env",

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -38,8 +39,7 @@ func (c *commands) source(ctx context.Context, cl *cluster.Client) (metrics.Sour
 	case err != nil:
 		return c.proxies(cl, fmt.Sprintf("Cannot look for the viz extension (%v).", err)), nil
 	case !installed:
-		return c.proxies(cl, "The viz extension is not installed. With it, which `tulle viz install | kubectl apply -f -` "+
-			"installs, the answer comes at once."), nil
+		return c.proxies(cl, "The viz extension is not installed. `tulle viz install | kubectl apply -f -` installs it."), nil
 	case pod == "":
 		return c.proxies(cl, fmt.Sprintf("No pod of metrics-api in namespace %s is ready.", install.Namespace)), nil
 	}
@@ -89,6 +89,10 @@ type announced struct {
 
 // Ask implements metrics.Source.
 func (a announced) Ask(ctx context.Context, window time.Duration, queries []metrics.Query) (metrics.Answer, error) {
-	a.c.note([]string{fmt.Sprintf("%s Reading the proxies for %v.", a.reason, window)})
+	doing := fmt.Sprintf("Reading the proxies for %v.", window)
+	if !slices.ContainsFunc(queries, func(q metrics.Query) bool { return !q.Now }) {
+		doing = "Reading the proxies."
+	}
+	a.c.note([]string{a.reason + " " + doing})
 	return a.Source.Ask(ctx, window, queries)
 }
