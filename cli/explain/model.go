@@ -34,35 +34,11 @@ type Model struct {
 
 // Load reads the cluster, and the installation whose control plane is in a namespace.
 func Load(ctx context.Context, cl *cluster.Client, control string) (*Model, error) {
-	config, err := installation.Config(ctx, cl, control)
-	if apierrors.IsNotFound(err) {
-		return nil, fmt.Errorf("there is no installation in namespace %s; -L names another, `tulle install` makes one",
-			control)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read the installation's values: %w", err)
-	}
-	v, err := installation.Values(config)
+	config, events, err := Read(ctx, cl, control)
 	if err != nil {
 		return nil, err
 	}
-	opaque, err := mesh.ParsePortSet(v.Proxy.OpaquePorts, nil)
-	if err != nil {
-		return nil, fmt.Errorf("read the installation's values: %w", err)
-	}
-	networks, err := installation.Networks(v)
-	if err != nil {
-		return nil, err
-	}
-	m := &Model{domain: v.ClusterDomain, store: model.New(model.Config{
-		TrustDomain: v.TrustDomain(), ClusterDomain: v.ClusterDomain, ControlPlaneNamespace: control,
-		ClusterNetworks: networks,
-		DefaultPolicy:   v.Proxy.DefaultInboundPolicy, DefaultOpaquePorts: opaque,
-	})}
-	events, err := kube.Read(ctx, kube.Clients{Kubernetes: cl.Interface, Dynamic: cl.Dynamic, Metadata: cl.Metadata})
-	if err != nil {
-		return nil, fmt.Errorf("read the cluster: %w", err)
-	}
+	m := &Model{domain: config.ClusterDomain, store: model.New(config)}
 	for _, e := range events {
 		m.store.Apply(e)
 		switch o := e.Object.(type) {
@@ -74,6 +50,41 @@ func Load(ctx context.Context, cl *cluster.Client, control string) (*Model, erro
 	}
 	m.snapshot = model.BuildSnapshot(m.store)
 	return m, nil
+}
+
+// Read reads what a model of the cluster needs: the values of the installation whose control plane is in a namespace,
+// and the objects.
+func Read(ctx context.Context, cl *cluster.Client, control string) (model.Config, []model.Event, error) {
+	none := model.Config{}
+	config, err := installation.Config(ctx, cl, control)
+	if apierrors.IsNotFound(err) {
+		return none, nil, fmt.Errorf("there is no installation in namespace %s; -L names another, `tulle install` makes one",
+			control)
+	}
+	if err != nil {
+		return none, nil, fmt.Errorf("read the installation's values: %w", err)
+	}
+	v, err := installation.Values(config)
+	if err != nil {
+		return none, nil, err
+	}
+	opaque, err := mesh.ParsePortSet(v.Proxy.OpaquePorts, nil)
+	if err != nil {
+		return none, nil, fmt.Errorf("read the installation's values: %w", err)
+	}
+	networks, err := installation.Networks(v)
+	if err != nil {
+		return none, nil, err
+	}
+	events, err := kube.Read(ctx, kube.Clients{Kubernetes: cl.Interface, Dynamic: cl.Dynamic, Metadata: cl.Metadata})
+	if err != nil {
+		return none, nil, fmt.Errorf("read the cluster: %w", err)
+	}
+	return model.Config{
+		TrustDomain: v.TrustDomain(), ClusterDomain: v.ClusterDomain, ControlPlaneNamespace: control,
+		ClusterNetworks: networks,
+		DefaultPolicy:   v.Proxy.DefaultInboundPolicy, DefaultOpaquePorts: opaque,
+	}, events, nil
 }
 
 // AskAs makes a pod, namespace/name, the one who asks; "" is a pod without a place.

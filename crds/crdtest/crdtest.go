@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/google/cel-go/cel"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/kube-openapi/pkg/validation/spec"
 	"k8s.io/kube-openapi/pkg/validation/strfmt"
 	"k8s.io/kube-openapi/pkg/validation/validate"
@@ -86,12 +87,12 @@ func against(raw json.RawMessage, tree map[string]any) error {
 	if err := json.Unmarshal(raw, &schema); err != nil {
 		return fmt.Errorf("decode schema: %w", err)
 	}
-	data, err := json.Marshal(tree) // numbers become JSON's
+	data, err := json.Marshal(tree)
 	if err != nil {
 		return fmt.Errorf("encode object: %w", err)
 	}
 	var value map[string]any
-	if err := json.Unmarshal(data, &value); err != nil {
+	if err := utiljson.Unmarshal(data, &value); err != nil { // whole numbers become int64, as in the API server
 		return fmt.Errorf("decode object: %w", err)
 	}
 	errs := validate.NewSchemaValidator(&schema, nil, "", strfmt.Default).Validate(value).Errors

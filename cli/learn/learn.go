@@ -1,0 +1,294 @@
+package learn
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+// Policies are what Learn found: the objects to print, and what to tell the user.
+type Policies struct {
+	Documents []Document
+	// Notes are about what the objects do not allow although it was seen, and about what admits more than they do.
+	Notes []string
+}
+
+// Learn returns the Servers and policies that allow what was seen in a namespace, and nothing else. A Server that exists
+// is used again. What has no identity cannot be allowed by it; the notes say so.
+func Learn(w *World, namespace string, t Traffic) Policies {
+	l := &learning{world: w, names: newNames(w), servers: map[serverKey]*learned{}, routes: map[mesh.Ref]*learned{}}
+	l.notes = append(l.notes, t.Notes...)
+	byPort := map[place][]Observation{}
+	for _, o := range t.Seen {
+		if o.Allowed && o.Workload.Namespace == namespace {
+			at := place{o.Workload, o.Port}
+			byPort[at] = append(byPort[at], o)
+		}
+	}
+	for _, at := range slices.SortedFunc(maps.Keys(byPort), comparePlaces) {
+		l.port(at, byPort[at])
+	}
+	l.noteEarlier(namespace, t)
+	l.noteDenied(namespace, t)
+	l.print()
+	return Policies{l.documents, l.notes}
+}
+
+// place is a port of a workload.
+type place struct {
+	workload Workload
+	port     uint16
+}
+
+func (p place) String() string { return fmt.Sprintf("%s port %d", p.workload, p.port) }
+
+func comparePlaces(a, b place) int {
+	return cmp.Or(compareWorkloads(a.workload, b.workload), cmp.Compare(a.port, b.port))
+}
+
+// serverKey names a Server: one that exists, or the one to be made of a place.
+type serverKey struct {
+	existing mesh.Ref
+	made     place
+}
+
+// learned is who is to be allowed at a Server or at a route.
+type learned struct {
+	server  serverKey
+	route   mesh.Ref
+	places  []place
+	callers map[mesh.ID]*count
+	// access is the policy of a Server that exists, for those whom nothing else allows.
+	access mesh.AccessPolicy
+	// others are the authorizations that exist and admit clients here, too.
+	others []mesh.Ref
+}
+
+// count is how much one caller did.
+type count struct{ requests, connections float64 }
+
+func (c *count) add(o Observation) {
+	if o.Opaque {
+		c.connections += o.Count
+	} else {
+		c.requests += o.Count
+	}
+}
+
+func (c *count) String() string {
+	var parts []string
+	if c.requests > 0 {
+		parts = append(parts, plural(c.requests, "request"))
+	}
+	if c.connections > 0 {
+		parts = append(parts, plural(c.connections, "connection"))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func plural(n float64, what string) string {
+	text := number(n) + " " + what
+	if number(n) != "1" {
+		text += "s"
+	}
+	return text
+}
+
+// learning is one run of Learn.
+type learning struct {
+	world     *World
+	names     *names
+	servers   map[serverKey]*learned
+	routes    map[mesh.Ref]*learned
+	documents []Document
+	notes     []string
+}
+
+func (l *learning) note(format string, args ...any) {
+	if text := fmt.Sprintf(format, args...); !slices.Contains(l.notes, text) {
+		l.notes = append(l.notes, text)
+	}
+}
+
+// port learns from what was seen at one port of a workload.
+func (l *learning) port(at place, seen []Observation) {
+	var unknown count
+	known := seen[:0:0]
+	for _, o := range seen {
+		if o.Client.IsZero() {
+			unknown.add(o)
+		} else {
+			known = append(known, o)
+		}
+	}
+	if text := unknown.String(); text != "" {
+		l.note("%s: %s came without identity and will be denied if a Server denies there. Metrics do not tell addresses: "+
+			"mesh the callers, or write a NetworkAuthentication.", at, text)
+	}
+	if len(known) == 0 {
+		return
+	}
+	pods := l.world.pods[at.workload]
+	if len(pods) == 0 {
+		l.note("%s: nothing is learned, because no pod of it runs.", at)
+		return
+	}
+	for _, key := range l.serversAt(at, pods) {
+		if key.existing == (mesh.Ref{}) && at.workload.Kind == "pod" {
+			l.note("%s: nothing is learned, because no label selects this pod alone. Make a Server for it first.", at)
+			continue
+		}
+		server := l.serverOf(key, at, pods)
+		for _, o := range known {
+			l.observe(server, at, o, pods)
+		}
+	}
+}
+
+// serversAt returns the Servers that decide about a port of the pods, each once. One that is to be made stands for all
+// pods that have none.
+func (l *learning) serversAt(at place, pods []*corev1.Pod) []serverKey {
+	var out []serverKey
+	for _, pod := range pods {
+		key := serverKey{existing: l.world.proxyOf(pod).inbound.Port(at.port).Server}
+		if key.existing == (mesh.Ref{}) {
+			key.made = at
+		}
+		if !slices.Contains(out, key) {
+			out = append(out, key)
+		}
+	}
+	return out
+}
+
+// serverOf returns what is learned about the Server, which decides about the port of some of the pods.
+func (l *learning) serverOf(key serverKey, at place, pods []*corev1.Pod) *learned {
+	s := l.servers[key]
+	if s == nil {
+		s = &learned{server: key, callers: map[mesh.ID]*count{}, access: mesh.Deny}
+		l.servers[key] = s
+	}
+	s.places = append(s.places, at)
+	if key.existing == (mesh.Ref{}) {
+		return s
+	}
+	for _, pod := range pods {
+		port := l.world.proxyOf(pod).inbound.Port(at.port)
+		if port.Server != key.existing {
+			continue
+		}
+		s.access = port.Policy
+		for _, a := range port.Authorizations {
+			s.admits(a.Ref)
+		}
+		for _, r := range port.Routes {
+			for _, a := range r.Authorizations {
+				s.admits(a.Ref)
+			}
+		}
+	}
+	return s
+}
+
+func (s *learned) admits(other mesh.Ref) {
+	if !slices.Contains(s.others, other) {
+		s.others = append(s.others, other)
+	}
+}
+
+// observe allows what was seen at a Server of the port: at the route that the requests matched, if the Server has
+// routes.
+func (l *learning) observe(s *learned, at place, o Observation, pods []*corev1.Pod) {
+	var routes []mesh.InboundRoute
+	var httpOnly bool
+	for _, pod := range pods {
+		if p := l.world.proxyOf(pod); p.inbound.Port(at.port).Server == s.server.existing {
+			routes, httpOnly = p.inbound.Port(at.port).Routes, p.policy.Port(at.port).HTTPOnly()
+			break
+		}
+	}
+	i := routeIndex(routes, o.Route)
+	switch {
+	case o.Opaque && httpOnly:
+		l.note("%s: %s of %s are not allowed. The port accepts only HTTP, which they were not.", at,
+			plural(o.Count, "connection"), o.Client)
+	case o.Opaque || len(routes) == 0:
+		s.caller(o)
+	case i < 0:
+		l.note("%s: %s of %s are not allowed. They came before the routes that Server %s has now, so nobody knows "+
+			"which of these they match.", at, plural(o.Count, "request"), o.Client, s.server.existing.Name)
+	default:
+		l.routeOf(routes[i].Route.Ref, at).caller(o)
+	}
+}
+
+// routeIndex returns the index of the route that metrics name, or -1.
+func routeIndex(routes []mesh.InboundRoute, named mesh.Ref) int {
+	return slices.IndexFunc(routes, func(r mesh.InboundRoute) bool {
+		ref := r.Route.Ref
+		return ref.Group == named.Group && ref.Kind == named.Kind && ref.Name == named.Name
+	})
+}
+
+func (l *learning) routeOf(ref mesh.Ref, at place) *learned {
+	r := l.routes[ref]
+	if r == nil {
+		r = &learned{route: ref, callers: map[mesh.ID]*count{}}
+		l.routes[ref] = r
+	}
+	if !slices.Contains(r.places, at) {
+		r.places = append(r.places, at)
+	}
+	return r
+}
+
+func (s *learned) caller(o Observation) {
+	if s.callers[o.Client] == nil {
+		s.callers[o.Client] = &count{}
+	}
+	s.callers[o.Client].add(o)
+}
+
+// noteEarlier tells of clients that the window does not count, and that the policies therefore deny.
+func (l *learning) noteEarlier(namespace string, t Traffic) {
+	type caller struct {
+		place
+		client mesh.ID
+	}
+	seen := map[caller]bool{}
+	for _, o := range t.Seen {
+		if o.Allowed {
+			seen[caller{place{o.Workload, o.Port}, o.Client}] = true
+		}
+	}
+	for _, o := range t.Earlier {
+		at := place{o.Workload, o.Port}
+		if o.Allowed && o.Workload.Namespace == namespace && !o.Client.IsZero() && !seen[caller{at, o.Client}] {
+			l.note("%s: %s is not allowed. It called before the time window, or only once in it; -t looks further back.", at,
+				o.Client)
+		}
+	}
+}
+
+// noteDenied tells of clients that policy denied: they stay denied.
+func (l *learning) noteDenied(namespace string, t Traffic) {
+	denied := map[place]*count{}
+	for _, o := range t.Seen {
+		if !o.Allowed && o.Workload.Namespace == namespace {
+			at := place{o.Workload, o.Port}
+			if denied[at] == nil {
+				denied[at] = &count{}
+			}
+			denied[at].add(o)
+		}
+	}
+	for _, at := range slices.SortedFunc(maps.Keys(denied), comparePlaces) {
+		l.note("%s: %s were denied, and nothing is learned of them.", at, denied[at])
+	}
+}

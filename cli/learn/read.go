@@ -1,0 +1,201 @@
+package learn
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/viz/metrics"
+)
+
+// Workload is whom clients call: what the injector recorded as the owner of a pod, or the pod itself without one.
+type Workload struct{ Namespace, Kind, Name string }
+
+// String returns the workload as people write it, such as deploy/web.
+func (w Workload) String() string {
+	kind := w.Kind
+	if short := map[string]string{"deployment": "deploy", "statefulset": "sts", "daemonset": "ds"}[kind]; short != "" {
+		kind = short
+	}
+	return kind + "/" + w.Name
+}
+
+// Observation is what one client did at one port of a workload, under one route.
+type Observation struct {
+	Workload Workload
+	Port     uint16
+	// Client is zero for clients without identity.
+	Client mesh.ID
+	// Route is the route that the requests matched, without its namespace, which metrics do not tell. It is zero for
+	// connections that are not HTTP.
+	Route mesh.Ref
+	// Opaque says that connections are counted, which are not HTTP. Otherwise requests are.
+	Opaque bool
+	// Allowed says that policy allowed them.
+	Allowed bool
+	Count   float64
+}
+
+// Traffic is what was seen in a window.
+type Traffic struct {
+	Seen []Observation
+	// Earlier are the clients that the proxies know, but of which the window counts nothing: they called before, or once,
+	// because Prometheus does not count the first sample of a series.
+	Earlier []Observation
+	// Notes are sentences about traffic that cannot be attributed.
+	Notes []string
+}
+
+// owners are the labels of metrics that name a pod's owner, by its kind.
+var owners = []struct{ label, kind string }{
+	{"deployment", "deployment"}, {"statefulset", "statefulset"}, {"daemonset", "daemonset"}, {"cronjob", "cronjob"},
+	{"k8s_job", "job"}, {"replicaset", "replicaset"}, {"replicationcontroller", "replicationcontroller"},
+}
+
+// counters are the metrics of the decisions.
+var counters = []struct {
+	name            string
+	opaque, allowed bool
+}{
+	{"inbound_http_authz_allow_total", false, true},
+	{"inbound_tcp_authz_allow_total", true, true},
+	{"inbound_http_authz_deny_total", false, false},
+	{"inbound_tcp_authz_deny_total", true, false},
+}
+
+// Queries returns the questions whose answer Read understands. For each namespace they ask for the increase of every
+// counter, and then for the values now.
+func Queries(namespaces []string) []metrics.Query {
+	by := []string{"namespace", "pod", "target_port", "client_id", "overflow", "route_group", "route_kind", "route_name",
+		"authz_kind", "authz_name"}
+	for _, o := range owners {
+		by = append(by, o.label)
+	}
+	var out []metrics.Query
+	for _, namespace := range namespaces {
+		for _, now := range []bool{false, true} {
+			for _, c := range counters {
+				out = append(out, metrics.Query{Metric: c.name, By: by, Now: now,
+					Match: []metrics.Match{metrics.Is("namespace", namespace)}})
+			}
+		}
+	}
+	return out
+}
+
+// Read returns what the samples of Queries tell. w says to which workloads pods belong that metrics know by name only.
+// Names that no object can have are not attributed, so that what Read returns can go to a terminal and into a manifest.
+func Read(w *World, samples [][]metrics.Sample) Traffic {
+	sums := [2]map[Observation]float64{{}, {}}
+	lost := map[string]float64{}
+	for i, list := range samples {
+		now := i / len(counters) % 2
+		c := counters[i%len(counters)]
+		for _, s := range list {
+			if s.Value <= 0 || math.IsNaN(s.Value) || s.Labels["authz_kind"] == "default" && s.Labels["authz_name"] == "probe" {
+				continue
+			}
+			o, why := w.observation(s.Labels)
+			o.Opaque, o.Allowed = c.opaque, c.allowed
+			switch {
+			case why == "":
+				sums[now][o] += s.Value
+			case now == 0:
+				lost[why] += s.Value
+			}
+		}
+	}
+	var t Traffic
+	for o, count := range sums[0] {
+		o.Count = count
+		t.Seen = append(t.Seen, o)
+	}
+	for o := range sums[1] {
+		if _, seen := sums[0][o]; !seen {
+			t.Earlier = append(t.Earlier, o)
+		}
+	}
+	slices.SortFunc(t.Seen, compareObservations)
+	slices.SortFunc(t.Earlier, compareObservations)
+	for _, why := range slices.Sorted(maps.Keys(lost)) {
+		t.Notes = append(t.Notes, fmt.Sprintf("%s requests and connections are not attributed: %s", number(lost[why]), why))
+	}
+	return t
+}
+
+// observation returns what the labels tell, or why they tell nothing.
+func (w *World) observation(labels map[string]string) (o Observation, why string) {
+	o.Workload.Namespace = labels["namespace"]
+	if len(validation.IsDNS1123Label(o.Workload.Namespace)) > 0 {
+		return o, fmt.Sprintf("no namespace can be called %q", o.Workload.Namespace)
+	}
+	if labels["overflow"] == "true" {
+		return o, "they are of callers that a proxy's metrics have no room for (overflow)"
+	}
+	o.Workload = w.called(labels)
+	if len(validation.IsDNS1123Subdomain(o.Workload.Name)) > 0 {
+		return o, fmt.Sprintf("no %s can be called %q", o.Workload.Kind, o.Workload.Name)
+	}
+	port, err := strconv.ParseUint(labels["target_port"], 10, 16)
+	if err != nil || port == 0 {
+		return o, fmt.Sprintf("they were for ports on which nothing is known to listen (target_port %q)",
+			labels["target_port"])
+	}
+	o.Port = uint16(port)
+	if text := labels["client_id"]; text != "" {
+		if o.Client, err = mesh.ParseID(text); err != nil {
+			return o, fmt.Sprintf("client_id %q is not an identity", text)
+		}
+	}
+	o.Route = mesh.Ref{Group: labels["route_group"], Kind: labels["route_kind"], Name: labels["route_name"]}
+	if o.Route.Name != "" && len(validation.IsDNS1123Subdomain(o.Route.Name)) > 0 {
+		return o, fmt.Sprintf("no route can be called %q", o.Route.Name)
+	}
+	if o.Route.Kind == "default" || !isRoute(o.Route) {
+		o.Route = mesh.Ref{}
+	}
+	return o, ""
+}
+
+// isRoute reports whether r is of a kind that governs requests to Servers.
+func isRoute(r mesh.Ref) bool { return r.Kind == "HTTPRoute" || r.Kind == "GRPCRoute" }
+
+// called returns the workload that the labels name.
+func (w *World) called(labels map[string]string) Workload {
+	for _, o := range owners {
+		if name := labels[o.label]; name != "" {
+			return Workload{labels["namespace"], o.kind, name}
+		}
+	}
+	pod := Workload{labels["namespace"], "pod", labels["pod"]}
+	if owner, ok := w.ownerOf[pod]; ok {
+		return owner
+	}
+	return pod
+}
+
+func compareObservations(a, b Observation) int {
+	return cmp.Or(compareWorkloads(a.Workload, b.Workload), cmp.Compare(a.Port, b.Port),
+		strings.Compare(a.Client.String(), b.Client.String()), compareRefs(a.Route, b.Route),
+		cmp.Compare(fmt.Sprint(a.Opaque, a.Allowed), fmt.Sprint(b.Opaque, b.Allowed)))
+}
+
+func compareWorkloads(a, b Workload) int {
+	return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name),
+		strings.Compare(a.Kind, b.Kind))
+}
+
+func compareRefs(a, b mesh.Ref) int {
+	return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name),
+		strings.Compare(a.Kind, b.Kind), strings.Compare(a.Group, b.Group))
+}
+
+// number writes a count, which a Prometheus may have estimated.
+func number(count float64) string { return strconv.FormatFloat(max(1, math.Round(count)), 'f', -1, 64) }

@@ -1,0 +1,265 @@
+package learn
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/authz"
+)
+
+// Effect is what a change of policy does to a caller.
+type Effect string
+
+// The effects, the worst first. It may be so where the answer depends on the caller's address, or on which route a
+// request matches: metrics tell neither.
+const (
+	Denied     Effect = "denied"
+	MayDeny    Effect = "may-be-denied"
+	MayAllow   Effect = "may-be-allowed"
+	NewAllowed Effect = "allowed"
+)
+
+var effects = []Effect{Denied, MayDeny, MayAllow, NewAllowed}
+
+// Change is a caller for whom a change of policy makes a difference.
+type Change struct {
+	Effect    Effect `json:"effect"`
+	Namespace string `json:"namespace"`
+	Workload  string `json:"workload"`
+	Port      uint16 `json:"port"`
+	// Route is the route that the requests matched, as kind/name; "" without.
+	Route string `json:"route,omitempty"`
+	// Client is a SPIFFE ID; "" for clients without identity.
+	Client string `json:"client,omitempty"`
+	// Count is how many requests, or connections of those that are not HTTP, were seen.
+	Count  float64 `json:"count"`
+	Opaque bool    `json:"opaque,omitempty"`
+	Rate   float64 `json:"perSecond"`
+	// Reason says why: that of a denial as in metrics, or what allows the caller, or what the answer depends on.
+	Reason string `json:"reason"`
+}
+
+// Judgement is what WhatIf found.
+type Judgement struct {
+	Changes []Change
+	// Judged counts the callers that were looked at: by workload, port, route and identity.
+	Judged int
+	Notes  []string
+}
+
+// Affected returns the namespaces of the running pods whose proxies would receive another policy.
+func Affected(before, after *World) []string {
+	found := map[string]bool{}
+	for workload, pods := range before.pods {
+		if slices.ContainsFunc(pods, func(p *corev1.Pod) bool { return differs(before, after, p) }) {
+			found[workload.Namespace] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(found))
+}
+
+func differs(before, after *World, pod *corev1.Pod) bool {
+	return !before.proxyOf(pod).inbound.Equal(after.proxyOf(pod).inbound)
+}
+
+// WhatIf returns the callers that were seen, and that after would deny or allow although before does not. The pods are
+// those of before.
+func WhatIf(before, after *World, t Traffic, seconds float64) Judgement {
+	out := Judgement{Changes: []Change{}, Notes: slices.Clone(t.Notes)}
+	sums := map[Change]float64{}
+	for _, o := range t.Seen {
+		pods := before.pods[o.Workload]
+		if len(pods) == 0 {
+			note := fmt.Sprintf("%s is not judged, because no pod of it runs.", place{o.Workload, o.Port})
+			if !slices.Contains(out.Notes, note) {
+				out.Notes = append(out.Notes, note)
+			}
+			continue
+		}
+		out.Judged++
+		if !slices.ContainsFunc(pods, func(p *corev1.Pod) bool { return differs(before, after, p) }) {
+			continue
+		}
+		effect, reason := judge(before, after, pods, o)
+		if effect == "" {
+			continue
+		}
+		c := Change{Effect: effect, Namespace: o.Workload.Namespace, Workload: o.Workload.String(), Port: o.Port,
+			Client: o.Client.String(), Opaque: o.Opaque, Reason: reason}
+		if o.Route.Name != "" {
+			c.Route = strings.ToLower(o.Route.Kind) + "/" + o.Route.Name
+		}
+		sums[c] += o.Count
+	}
+	for c, count := range sums {
+		c.Count, c.Rate = count, count/seconds
+		out.Changes = append(out.Changes, c)
+	}
+	slices.SortFunc(out.Changes, compareChanges)
+	return out
+}
+
+func compareChanges(a, b Change) int {
+	return cmp.Or(slices.Index(effects, a.Effect)-slices.Index(effects, b.Effect), strings.Compare(a.Namespace, b.Namespace),
+		strings.Compare(a.Workload, b.Workload), cmp.Compare(a.Port, b.Port), strings.Compare(a.Route, b.Route),
+		strings.Compare(a.Client, b.Client), strings.Compare(a.Reason, b.Reason),
+		cmp.Compare(fmt.Sprint(a.Opaque), fmt.Sprint(b.Opaque)))
+}
+
+// possible is what proxies may decide, where not all is known that they decide by.
+type possible struct {
+	allow, deny bool
+	// by allowed, and reason denied, in the last of them.
+	by     mesh.Ref
+	reason authz.Reason
+}
+
+func (p *possible) add(d authz.Decision) {
+	if d.Allow {
+		p.allow, p.by = true, d.Authorization
+	} else {
+		p.deny, p.reason = true, d.Reason
+	}
+}
+
+func (p *possible) join(q possible) {
+	if q.allow {
+		p.allow, p.by = true, q.by
+	}
+	if q.deny {
+		p.deny, p.reason = true, q.reason
+	}
+}
+
+// judge returns what becomes of what was seen; the effect is "" if it stays as it is. It asks about every pod, and every
+// address that the caller may have. What policy allowed came from an address that it allows, if there is one still.
+func judge(before, after *World, pods []*corev1.Pod, o Observation) (Effect, string) {
+	type pair struct{ was, will possible }
+	var all, likely []pair
+	for _, pod := range pods {
+		x, y := before.proxyOf(pod), after.proxyOf(pod)
+		sameRoutes := equalRoutes(x.inbound.Port(o.Port).Routes, y.inbound.Port(o.Port).Routes)
+		for _, addr := range before.addressesOf(o.Client, o.Port, x.inbound, y.inbound) {
+			peer := authz.Peer{ID: o.Client, Addr: addr}
+			p := pair{x.decide(peer, o, true), y.decide(peer, o, sameRoutes)}
+			all = append(all, p)
+			if p.was.allow == o.Allowed && p.was.deny != o.Allowed {
+				likely = append(likely, p)
+			}
+		}
+	}
+	if len(likely) == 0 {
+		likely = all
+	}
+	var was, will possible
+	for _, p := range likely {
+		was.join(p.was)
+		will.join(p.will)
+	}
+	return compare(was, will)
+}
+
+func compare(was, will possible) (Effect, string) {
+	const unsure = "depends on the client's address, or on the route that its requests match"
+	switch sure := !(was.allow && was.deny); {
+	case was.allow && !will.allow && sure:
+		return Denied, string(will.reason)
+	case was.deny && !will.deny && sure:
+		return NewAllowed, allowedBy(will.by)
+	case was.allow && !will.allow, was.allow && will.deny && sure:
+		return MayDeny, unsure
+	case was.deny && !will.deny, was.deny && will.allow && sure:
+		return MayAllow, unsure
+	}
+	return "", ""
+}
+
+func allowedBy(ref mesh.Ref) string {
+	if ref.Kind == "default" {
+		return "accessPolicy " + ref.Name
+	}
+	return ref.Kind + "/" + ref.Name
+}
+
+// equalRoutes reports whether requests match the same routes of both lists.
+func equalRoutes(a, b []mesh.InboundRoute) bool {
+	return slices.EqualFunc(a, b, func(x, y mesh.InboundRoute) bool { return reflect.DeepEqual(x.Route, y.Route) })
+}
+
+// decide returns what the proxy may decide. Where the route is not known, because known is false or because the metrics
+// name another one, it may be any.
+func (p proxy) decide(peer authz.Peer, o Observation, known bool) (out possible) {
+	port := p.policy.Port(o.Port)
+	routes := p.inbound.Port(o.Port).Routes
+	i := routeIndex(routes, o.Route)
+	switch {
+	case o.Opaque || port.Protocol() == mesh.Opaque:
+		out.add(port.Decide(peer))
+	case len(routes) == 0:
+		out.add(port.DecidePart(peer, authz.Whole))
+	case known && i >= 0:
+		out.add(port.DecidePart(peer, authz.Part(i)))
+	default:
+		for i := range routes {
+			out.add(port.DecidePart(peer, authz.Part(i)))
+		}
+		out.add(port.DecidePart(peer, authz.Unmatched))
+	}
+	return out
+}
+
+// addressesOf returns addresses that stand for all that the client may have, as far as the two policies of the port tell
+// addresses apart. The pods of an identity have theirs.
+func (w *World) addressesOf(id mesh.ID, port uint16, policies ...*mesh.Inbound) []netip.Addr {
+	var networks []netip.Prefix
+	for _, in := range policies {
+		p := in.Port(port)
+		lists := [][]mesh.Authorization{p.Authorizations}
+		for _, r := range p.Routes {
+			lists = append(lists, r.Authorizations)
+		}
+		for _, a := range slices.Concat(lists...) {
+			for _, n := range a.Networks {
+				networks = append(append(networks, n.Net), n.Except...)
+			}
+		}
+		if p.Policy == mesh.ClusterAuthenticated || p.Policy == mesh.ClusterUnauthenticated {
+			networks = append(networks, in.ClusterNetworks...)
+		}
+	}
+	if len(networks) == 0 {
+		return []netip.Addr{{}}
+	}
+	if ips := w.addresses[id]; len(ips) > 0 {
+		return ips
+	}
+	// Networks nest or are apart. So each part that they divide all addresses into begins where one of them begins, or
+	// behind the end of one.
+	out := []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()}
+	for _, n := range networks {
+		out = append(out, n.Masked().Addr())
+		if next := last(n).Next(); next.IsValid() {
+			out = append(out, next)
+		}
+	}
+	slices.SortFunc(out, netip.Addr.Compare)
+	return slices.Compact(out)
+}
+
+// last returns the last address of a network.
+func last(n netip.Prefix) netip.Addr {
+	bytes := n.Masked().Addr().AsSlice()
+	for bit := n.Bits(); bit < len(bytes)*8; bit++ {
+		bytes[bit/8] |= 0x80 >> (bit % 8)
+	}
+	addr, _ := netip.AddrFromSlice(bytes)
+	return addr
+}

@@ -1,0 +1,119 @@
+package learn
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tulle-mesh/tulle/controller/model"
+	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/authz"
+)
+
+// ownerLabel begins the label in which the injector records the owner of a pod.
+const ownerLabel = "linkerd.io/proxy-"
+
+// World is the objects of a cluster, and what the proxies of its pods would do.
+type World struct {
+	config    model.Config
+	store     *model.Store
+	snapshot  *model.Snapshot
+	objects   []metav1.Object
+	pods      map[Workload][]*corev1.Pod // those with a proxy that have not ended, by name
+	ownerOf   map[Workload]Workload      // of pods by name
+	addresses map[mesh.ID][]netip.Addr   // of the pods of an identity
+	compiled  map[*corev1.Pod]proxy
+}
+
+// proxy is the policy of one pod.
+type proxy struct {
+	inbound *mesh.Inbound
+	policy  *authz.Policy
+}
+
+// NewWorld returns the world of the events, which are applied in their order.
+func NewWorld(config model.Config, events []model.Event) *World {
+	w := &World{config: config, store: model.New(config), pods: map[Workload][]*corev1.Pod{},
+		ownerOf: map[Workload]Workload{}, addresses: map[mesh.ID][]netip.Addr{}, compiled: map[*corev1.Pod]proxy{}}
+	for _, e := range events {
+		w.store.Apply(e)
+		if e.Object == nil || e.Deleted {
+			continue
+		}
+		w.objects = append(w.objects, e.Object)
+		if pod, ok := e.Object.(*corev1.Pod); ok {
+			w.addPod(pod)
+		}
+	}
+	for _, pods := range w.pods {
+		slices.SortFunc(pods, func(a, b *corev1.Pod) int { return strings.Compare(a.Name, b.Name) })
+	}
+	w.snapshot = model.BuildSnapshot(w.store)
+	return w
+}
+
+func (w *World) addPod(pod *corev1.Pod) {
+	owner, meshed := workloadOf(pod, w.config.ControlPlaneNamespace)
+	if !meshed {
+		return
+	}
+	w.ownerOf[Workload{pod.Namespace, "pod", pod.Name}] = owner
+	if pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
+		return
+	}
+	w.pods[owner] = append(w.pods[owner], pod)
+	account := pod.Spec.ServiceAccountName
+	if account == "" {
+		account = "default"
+	}
+	id := mesh.ID{TrustDomain: w.config.TrustDomain, Namespace: pod.Namespace, ServiceAccount: account}
+	for _, ip := range pod.Status.PodIPs {
+		if addr, err := netip.ParseAddr(ip.IP); err == nil {
+			w.addresses[id] = append(w.addresses[id], addr)
+		}
+	}
+}
+
+// workloadOf returns the workload of a pod, as the injector recorded it; ok is false for pods that another control
+// plane, or none, has injected.
+func workloadOf(pod *corev1.Pod, controlPlane string) (w Workload, ok bool) {
+	w = Workload{pod.Namespace, "pod", pod.Name}
+	kinds := []string{}
+	for key := range pod.Labels {
+		if kind, found := strings.CutPrefix(key, ownerLabel); found {
+			kinds = append(kinds, kind)
+		}
+	}
+	if len(kinds) > 0 {
+		kind := slices.Min(kinds)
+		w.Kind, w.Name = kind, pod.Labels[ownerLabel+kind]
+	}
+	return w, pod.Labels[mesh.ControlPlaneNSLabel] == controlPlane
+}
+
+// HasNamespace reports whether the cluster has the namespace.
+func (w *World) HasNamespace(name string) bool {
+	return slices.ContainsFunc(w.objects, func(o metav1.Object) bool {
+		_, ok := o.(*corev1.Namespace)
+		return ok && o.GetName() == name
+	})
+}
+
+// proxyOf returns the policy of a pod of this world, or of the same pod in another world.
+func (w *World) proxyOf(pod *corev1.Pod) proxy {
+	if p, ok := w.compiled[pod]; ok {
+		return p
+	}
+	client := mesh.Client{Namespace: pod.Namespace, Pod: pod.Name}
+	q := model.QueryFor(w.store, w.snapshot, mesh.Target{}, client)
+	p := proxy{inbound: model.Resolve(w.store, w.snapshot, q).Inbound}
+	if p.inbound == nil { // the model does not know the pod
+		p.inbound = &mesh.Inbound{Default: mesh.PortPolicy{Policy: mesh.Deny}}
+	}
+	p.policy = authz.Compile(p.inbound, nil)
+	w.compiled[pod] = p
+	return p
+}

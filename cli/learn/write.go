@@ -1,0 +1,56 @@
+package learn
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"sigs.k8s.io/yaml"
+)
+
+// Write prints the policies as YAML: a head with the title and the notes, and then each object below its comment.
+func (p Policies) Write(w io.Writer, title string) error {
+	var out bytes.Buffer
+	comment(&out, title)
+	for _, note := range p.Notes {
+		comment(&out, note)
+	}
+	for _, d := range p.Documents {
+		out.WriteString("---\n")
+		for _, line := range d.Comment {
+			comment(&out, line)
+		}
+		data, err := yaml.Marshal(d.Tree)
+		if err != nil {
+			return fmt.Errorf("encode policies: %w", err)
+		}
+		out.Write(data)
+	}
+	_, err := w.Write(out.Bytes())
+	return err
+}
+
+// comment writes lines of a comment. A line break in the text cannot end it.
+func comment(out *bytes.Buffer, text string) {
+	for line := range strings.FieldsFuncSeq(text, func(r rune) bool { return r < ' ' || r == 0x7f || r == 0x85 || r == 0x2028 || r == 0x2029 }) {
+		fmt.Fprintf(out, "# %s\n", line)
+	}
+}
+
+// WriteTable prints the changes as a table.
+func WriteTable(w io.Writer, changes []Change) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "EFFECT\tNAMESPACE\tWORKLOAD\tPORT\tROUTE\tCLIENT\tSEEN\tPER_SECOND\tREASON")
+	for _, c := range changes {
+		what := "request"
+		if c.Opaque {
+			what = "connection"
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%.3g\t%s\n", c.Effect, c.Namespace, c.Workload, c.Port,
+			cmp.Or(c.Route, "-"), cmp.Or(c.Client, "no identity"), plural(c.Count, what), c.Rate, c.Reason)
+	}
+	return table.Flush()
+}
