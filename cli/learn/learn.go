@@ -19,8 +19,8 @@ type Policies struct {
 	Notes []string
 }
 
-// Learn returns the Servers and policies that allow what was seen in a namespace, and nothing else. A Server that exists
-// is used again. What has no identity cannot be allowed by it; the notes say so.
+// Learn returns the Servers and policies that allow what was seen in a namespace, and nothing else. It uses Servers
+// that exist. It cannot allow clients without identity; the notes say so.
 func Learn(w *World, namespace string, t Traffic) Policies {
 	l := &learning{world: w, names: newNames(w), servers: map[serverKey]*learned{}, routes: map[mesh.Ref]*learned{}}
 	l.notes = append(l.notes, t.Notes...)
@@ -128,8 +128,8 @@ func (l *learning) port(at place, seen []Observation) {
 		}
 	}
 	if text := unknown.String(); text != "" {
-		l.note("%s: %s came without identity and will be denied if a Server denies there. Metrics do not tell addresses: "+
-			"mesh the callers, or write a NetworkAuthentication.", at, text)
+		l.note("%s: %s without identity: not allowed. A NetworkAuthentication cannot be learned, because metrics do not "+
+			"tell addresses. Mesh the callers, or write one.", at, text)
 	}
 	if len(known) == 0 {
 		return
@@ -216,13 +216,13 @@ func (l *learning) observe(s *learned, at place, o Observation, pods []*corev1.P
 	i := routeIndex(routes, o.Route)
 	switch {
 	case o.Opaque && httpOnly:
-		l.note("%s: %s of %s are not allowed. The port accepts only HTTP, which they were not.", at,
+		l.note("%s: %s of %s: not allowed. The port accepts only HTTP.", at,
 			plural(o.Count, "connection"), o.Client)
 	case o.Opaque || len(routes) == 0:
 		s.caller(o)
 	case i < 0:
-		l.note("%s: %s of %s are not allowed. They came before the routes that Server %s has now, so nobody knows "+
-			"which of these they match.", at, plural(o.Count, "request"), o.Client, s.server.existing.Name)
+		l.note("%s: %s of %s: not allowed. It is not known which of the routes that Server %s has now they match.", at,
+			plural(o.Count, "request"), o.Client, s.server.existing.Name)
 	default:
 		l.routeOf(routes[i].Route.Ref, at).caller(o)
 	}
@@ -270,7 +270,7 @@ func (l *learning) noteEarlier(namespace string, t Traffic) {
 	for _, o := range t.Earlier {
 		at := place{o.Workload, o.Port}
 		if o.Allowed && o.Workload.Namespace == namespace && !o.Client.IsZero() && !seen[caller{at, o.Client}] {
-			l.note("%s: %s is not allowed. It called before the time window, or only once in it; -t looks further back.", at,
+			l.note("%s: %s: not allowed. It called before the time window, or only once in it. -t looks further back.", at,
 				o.Client)
 		}
 	}
@@ -289,6 +289,6 @@ func (l *learning) noteDenied(namespace string, t Traffic) {
 		}
 	}
 	for _, at := range slices.SortedFunc(maps.Keys(denied), comparePlaces) {
-		l.note("%s: %s were denied, and nothing is learned of them.", at, denied[at])
+		l.note("%s: %s denied by policy in the time window: not allowed.", at, denied[at])
 	}
 }

@@ -144,7 +144,9 @@ func (l *learning) denying(ref mesh.Ref) (map[string]any, error) {
 
 // printCallers prints who may call a Server or a route, in as many pairs of objects as their number needs.
 func (l *learning) printCallers(s *learned, namespace, target, group, kind string) {
-	ids := slices.SortedFunc(maps.Keys(s.callers), func(a, b mesh.ID) int { return strings.Compare(a.String(), b.String()) })
+	ids := slices.SortedFunc(maps.Keys(s.callers), func(a, b mesh.ID) int {
+		return strings.Compare(a.String(), b.String())
+	})
 	for part := range slices.Chunk(ids, maxIdentities) {
 		name := l.names.pick(namespace, target+"-callers", "MeshTLSAuthentication", "AuthorizationPolicy")
 		comment := make([]string, len(part))

@@ -125,7 +125,7 @@ func Read(w *World, samples [][]metrics.Sample) Traffic {
 	slices.SortFunc(t.Seen, compareObservations)
 	slices.SortFunc(t.Earlier, compareObservations)
 	for _, why := range slices.Sorted(maps.Keys(lost)) {
-		t.Notes = append(t.Notes, fmt.Sprintf("%s requests and connections are not attributed: %s", number(lost[why]), why))
+		t.Notes = append(t.Notes, fmt.Sprintf("Left out, seen %s: %s.", plural(lost[why], "time"), why))
 	}
 	return t
 }
@@ -137,7 +137,7 @@ func (w *World) observation(labels map[string]string) (o Observation, why string
 		return o, fmt.Sprintf("no namespace can be called %q", o.Workload.Namespace)
 	}
 	if labels["overflow"] == "true" {
-		return o, "they are of callers that a proxy's metrics have no room for (overflow)"
+		return o, "callers that a proxy's metrics have no room for (overflow)"
 	}
 	o.Workload = w.called(labels)
 	if len(validation.IsDNS1123Subdomain(o.Workload.Name)) > 0 {
@@ -145,7 +145,7 @@ func (w *World) observation(labels map[string]string) (o Observation, why string
 	}
 	port, err := strconv.ParseUint(labels["target_port"], 10, 16)
 	if err != nil || port == 0 {
-		return o, fmt.Sprintf("they were for ports on which nothing is known to listen (target_port %q)",
+		return o, fmt.Sprintf("ports on which nothing is known to listen (target_port %q)",
 			labels["target_port"])
 	}
 	o.Port = uint16(port)

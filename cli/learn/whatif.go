@@ -89,8 +89,8 @@ func WhatIf(before, after *World, t Traffic, seconds float64) Judgement {
 			continue
 		}
 		effect, reason := judge(before, after, pods, o)
-		if effect == "" {
-			continue
+		if effect == "" || !o.Allowed && (effect == Denied || effect == MayDeny) {
+			continue // what was seen to be denied cannot be cut off
 		}
 		c := Change{Effect: effect, Namespace: o.Workload.Namespace, Workload: o.Workload.String(), Port: o.Port,
 			Client: o.Client.String(), Opaque: o.Opaque, Reason: reason}
@@ -108,8 +108,8 @@ func WhatIf(before, after *World, t Traffic, seconds float64) Judgement {
 }
 
 func compareChanges(a, b Change) int {
-	return cmp.Or(slices.Index(effects, a.Effect)-slices.Index(effects, b.Effect), strings.Compare(a.Namespace, b.Namespace),
-		strings.Compare(a.Workload, b.Workload), cmp.Compare(a.Port, b.Port), strings.Compare(a.Route, b.Route),
+	return cmp.Or(slices.Index(effects, a.Effect)-slices.Index(effects, b.Effect),
+		strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Workload, b.Workload), cmp.Compare(a.Port, b.Port), strings.Compare(a.Route, b.Route),
 		strings.Compare(a.Client, b.Client), strings.Compare(a.Reason, b.Reason),
 		cmp.Compare(fmt.Sprint(a.Opaque), fmt.Sprint(b.Opaque)))
 }
@@ -139,8 +139,9 @@ func (p *possible) join(q possible) {
 	}
 }
 
-// judge returns what becomes of what was seen; the effect is "" if it stays as it is. It asks about every pod, and every
-// address that the caller may have. What policy allowed came from an address that it allows, if there is one still.
+// judge returns what becomes of what was seen; the effect is "" if it stays as it is. It asks about every pod, and
+// about every address that the caller may have. What policy allowed came from an address that it allows, if it still
+// allows one.
 func judge(before, after *World, pods []*corev1.Pod, o Observation) (Effect, string) {
 	type pair struct{ was, will possible }
 	var all, likely []pair
@@ -216,7 +217,7 @@ func (p proxy) decide(peer authz.Peer, o Observation, known bool) (out possible)
 	return out
 }
 
-// addressesOf returns addresses that stand for all that the client may have, as far as the two policies of the port tell
+// addressesOf returns addresses that stand for all that the client may have, as far as the policies of the port tell
 // addresses apart. The pods of an identity have theirs.
 func (w *World) addressesOf(id mesh.ID, port uint16, policies ...*mesh.Inbound) []netip.Addr {
 	var networks []netip.Prefix

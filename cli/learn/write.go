@@ -9,6 +9,8 @@ import (
 	"text/tabwriter"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/tulle-mesh/tulle/viz/metrics"
 )
 
 // Write prints the policies as YAML: a head with the title and the notes, and then each object below its comment.
@@ -33,10 +35,13 @@ func (p Policies) Write(w io.Writer, title string) error {
 	return err
 }
 
-// comment writes lines of a comment. A line break in the text cannot end it.
+// maxComment bounds what a comment repeats of a name from elsewhere.
+const maxComment = 1000
+
+// comment writes lines of a comment. No character of the text can end it.
 func comment(out *bytes.Buffer, text string) {
-	for line := range strings.FieldsFuncSeq(text, func(r rune) bool { return r < ' ' || r == 0x7f || r == 0x85 || r == 0x2028 || r == 0x2029 }) {
-		fmt.Fprintf(out, "# %s\n", line)
+	for line := range strings.SplitSeq(text, "\n") {
+		fmt.Fprintf(out, "# %s\n", metrics.Printable(line, maxComment))
 	}
 }
 
