@@ -55,6 +55,16 @@ type Judgement struct {
 	Notes  []string
 }
 
+// CutOff returns how many of the changes deny a caller for certain.
+func (j Judgement) CutOff() (n int) {
+	for _, c := range j.Changes {
+		if c.Effect == Denied {
+			n++
+		}
+	}
+	return n
+}
+
 // Affected returns the namespaces of the running pods whose proxies would receive another policy.
 func Affected(before, after *World) []string {
 	found := map[string]bool{}

@@ -25,7 +25,7 @@ func (c *cli) diagnosticsCommand() *cobra.Command {
 		// With a RunE an unknown command below this one is an error, not help and success.
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(c.endpointsCommand(), c.policyCommand(), c.profileOfCommand(), c.proxyMetricsCommand(),
+	cmd.AddCommand(c.endpointsCommand(), c.policyOfCommand(), c.profileOfCommand(), c.proxyMetricsCommand(),
 		c.controllerMetricsCommand())
 	return cmd
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-func (c *cli) policyCommand() *cobra.Command {
+func (c *cli) policyOfCommand() *cobra.Command {
 	var output, from string
 	cmd := &cobra.Command{
 		Use:   "policy KIND/NAME PORT",

@@ -89,7 +89,7 @@ the program tulle-X or linkerd-X from PATH.`,
 	root.AddCommand(c.installCommand(), c.injectCommand(), c.uninjectCommand(), c.checkCommand(), c.versionCommand(),
 		c.uninstallCommand(),
 		c.identityCommand(), c.authzCommand(), c.diagnosticsCommand(), c.convertCommand(),
-		c.profileCommand(), c.analyzeCommand(), c.vizCommand())
+		c.profileCommand(), c.analyzeCommand(), c.policyCommand(), c.vizCommand())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	if completion, _, err := root.Find([]string{"completion"}); err == nil {

@@ -8,12 +8,17 @@ import (
 )
 
 func (c *cli) vizCommand() *cobra.Command {
-	cmd := viz.New(viz.Env{
+	cmd := viz.New(c.vizEnv())
+	cmd.Args = noSuchCommand
+	return cmd
+}
+
+// vizEnv returns what the viz commands, and the choice of a source of numbers, need of the program.
+func (c *cli) vizEnv() viz.Env {
+	return viz.Env{
 		Out: c.out, Err: c.err,
 		Connect:          func() (*cluster.Client, error) { return c.connect(c.flags) },
 		ControlNamespace: func() string { return c.flags.controlNamespace },
 		UserAgent:        "tulle/" + version,
-	})
-	cmd.Args = noSuchCommand
-	return cmd
+	}
 }

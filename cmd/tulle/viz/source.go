@@ -25,6 +25,11 @@ import (
 // metricsAPISelector selects the pods of metrics-api.
 const metricsAPISelector = install.ExtensionLabel + "=" + install.Extension + ",component=" + install.MetricsAPIName
 
+// Source returns where the numbers of a command that is not below viz come from: as those of viz do.
+func Source(ctx context.Context, env Env, cl *cluster.Client, prometheusURL string) (metrics.Source, error) {
+	return (&commands{Env: env, prometheusURL: prometheusURL}).source(ctx, cl)
+}
+
 // source returns where numbers come from: the Prometheus of the flag, otherwise the extension's metrics-api, otherwise
 // the proxies themselves. If metrics-api does not answer, the proxies do.
 func (c *commands) source(ctx context.Context, cl *cluster.Client) (metrics.Source, error) {

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tulle-mesh/tulle/cli/explain"
+	"github.com/tulle-mesh/tulle/cli/learn"
+)
+
+// exitCutOff is the exit code of what-if if a caller would be cut off.
+const exitCutOff = exitError(3)
+
+func (c *cli) whatIfCommand(seen *traffic) *cobra.Command {
+	var files []string
+	var output string
+	cmd := &cobra.Command{
+		Use:   "what-if -f FILE",
+		Short: "Say which callers a change of policy would cut off or let in",
+		Long: `what-if reads objects as kubectl apply does, and says which callers of the time window they would deny or allow, and at which rate
+these call. It judges Servers, authorizations, routes and namespaces; it changes nothing. The controller's and the proxy's own code
+decides. -n is the namespace of objects that name none.
+
+EFFECT is one of
+  denied          policy allows the caller now, and would not any more
+  allowed         the caller was denied, and would be allowed
+  may-be-denied   the same, but it depends on the caller's address, or on which route its requests match; metrics tell neither
+  may-be-allowed
+
+The exit code is 3 if a caller would be denied, and 0 if none would.`,
+		Example: `  tulle policy what-if -f policies.yaml
+  tulle policy what-if -n shop -t 24h -o json -f manifests/`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.whatIf(cmd.Context(), *seen, files, output) },
+	}
+	cmd.Flags().StringArrayVarP(&files, "filename", "f", nil,
+		"file, directory, URL, or - for standard input, as if it were applied; may be repeated")
+	outputFlag(cmd, &output, "table", "json")
+	return cmd
+}
+
+func (c *cli) whatIf(ctx context.Context, seen traffic, files []string, output string) error {
+	if len(files) == 0 {
+		return errors.New("name the files of the change with -f")
+	}
+	if err := seen.check(); err != nil {
+		return err
+	}
+	objects, err := c.sources().Objects(ctx, files)
+	if err != nil {
+		return err
+	}
+	cl, err := c.connect(c.flags)
+	if err != nil {
+		return err
+	}
+	config, events, err := explain.Read(ctx, cl, c.flags.controlNamespace)
+	if err != nil {
+		return err
+	}
+	before := learn.NewWorld(config, events)
+	after, notes, err := before.Apply(events, learn.Manifests{Namespace: cl.Namespace, Now: time.Now(), Objects: objects})
+	if err != nil {
+		return err
+	}
+	c.note(notes)
+	judged := learn.Judgement{Changes: []learn.Change{}}
+	affected := learn.Affected(before, after)
+	if len(affected) > 0 {
+		found, window, err := c.traffic(ctx, cl, seen, before, affected)
+		if err != nil {
+			return err
+		}
+		judged = learn.WhatIf(before, after, found, window.Seconds())
+		c.note(judged.Notes)
+	}
+	if output == "json" {
+		err = writeJSON(c.out, judged.Changes)
+	} else if len(judged.Changes) > 0 {
+		err = learn.WriteTable(c.out, judged.Changes)
+	}
+	if err != nil {
+		return err
+	}
+	switch cut := judged.CutOff(); {
+	case len(affected) == 0:
+		c.note([]string{"No policy of a pod that runs would change."})
+	case cut > 0:
+		c.note([]string{fmt.Sprintf("Of %d callers that were seen, %d would be cut off.", judged.Judged, cut)})
+		return exitCutOff
+	default:
+		c.note([]string{fmt.Sprintf("Of %d callers that were seen, none would be cut off.", judged.Judged)})
+	}
+	return nil
+}
