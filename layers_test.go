@@ -51,7 +51,7 @@ var layers = []struct {
 		"viz/golden", "viz/metricstest",
 	}},
 	{"edges", []string{
-		"cli/analyze", "cli/certificate", "cli/injection", "cli/installation", "cli/profile",
+		"cli/analyze", "cli/certificate", "cli/injection", "cli/installation", "cli/learn", "cli/profile",
 		"identity", "injector", "internal/meshtest",
 		"controller/kube", "controller/discovery",
 		"proxy/forward", "proxy/control", "proxy/response", "proxy/tap",
