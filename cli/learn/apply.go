@@ -38,7 +38,7 @@ func (w *World) Apply(live []model.Event, m Manifests) (*World, []string, error)
 	for _, o := range m.Objects {
 		k, known := kindOf(o)
 		if !known {
-			notes = append(notes, fmt.Sprintf("%q is left out: only policies, routes and namespaces are judged", o.Name()))
+			notes = append(notes, fmt.Sprintf("%q is left out: only policies, routes and namespaces are evaluated", o.Name()))
 			continue
 		}
 		typed, err := decode(o, k)
@@ -46,7 +46,7 @@ func (w *World) Apply(live []model.Event, m Manifests) (*World, []string, error)
 			errs = append(errs, err)
 			continue
 		}
-		w.settle(typed, k, m)
+		w.complete(typed, k, m)
 		events = append(events, model.Event{Object: typed})
 		changes[model.ObjectRef{Group: k.Group, Kind: k.Name, Namespace: typed.GetNamespace(), Name: typed.GetName()}] = true
 	}
@@ -89,8 +89,8 @@ func decode(o *manifest.Object, k kinds.Kind) (metav1.Object, error) {
 	return typed, nil
 }
 
-// settle gives an object what the API server would give it.
-func (w *World) settle(o metav1.Object, k kinds.Kind, m Manifests) {
+// complete gives an object what the API server would give it.
+func (w *World) complete(o metav1.Object, k kinds.Kind, m Manifests) {
 	if k.Name != "Namespace" {
 		o.SetNamespace(cmp.Or(o.GetNamespace(), m.Namespace))
 	}

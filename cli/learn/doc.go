@@ -1,4 +1,4 @@
-// Package learn makes policies from traffic, and judges policies by it.
+// Package learn makes policies from traffic, and evaluates changes of policy by it.
 //
 // It owns which metrics tell who called whom (Queries, Read), the policies that allow exactly that (Learn), and whom a
 // change of policy would cut off or let in (WhatIf). It reaches no cluster: it works on the cluster's objects and on

@@ -255,7 +255,7 @@ func (s *learned) caller(o Observation) {
 	s.callers[o.Client].add(o)
 }
 
-// noteEarlier tells of clients that the window does not count, and that the policies therefore deny.
+// noteEarlier names clients that the window does not count, and that the policies therefore deny.
 func (l *learning) noteEarlier(namespace string, t Traffic) {
 	type caller struct {
 		place
@@ -276,7 +276,7 @@ func (l *learning) noteEarlier(namespace string, t Traffic) {
 	}
 }
 
-// noteDenied tells of clients that policy denied: they stay denied.
+// noteDenied names clients that policy denied: they stay denied.
 func (l *learning) noteDenied(namespace string, t Traffic) {
 	denied := map[place]*count{}
 	for _, o := range t.Seen {

@@ -138,12 +138,12 @@ func TestHostileLabels(t *testing.T) {
 			p := Learn(w, "shop", seen)
 			text := written(t, p)
 			parse(t, text)
-			judged := WhatIf(w, NewWorld(config(mesh.Deny), live), seen, 60)
+			evaluated := WhatIf(w, NewWorld(config(mesh.Deny), live), seen, 60)
 			var table strings.Builder
-			if err := WriteTable(&table, judged.Changes); err != nil {
+			if err := WriteTable(&table, evaluated.Changes); err != nil {
 				t.Fatal(err)
 			}
-			for _, out := range []string{text, table.String(), strings.Join(judged.Notes, "\n")} {
+			for _, out := range []string{text, table.String(), strings.Join(evaluated.Notes, "\n")} {
 				if i := strings.IndexFunc(out, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }); i >= 0 {
 					t.Errorf("%s=%q prints %q", label, value, out[i:min(len(out), i+20)])
 				}

@@ -78,7 +78,7 @@ func (l *learning) printServer(s *learned) string {
 	return name
 }
 
-// noteWider tells of pods of other workloads that the Server selects: who may call one of them may call all.
+// noteWider names the pods of other workloads that the Server selects: who may call one of them may call all.
 func (l *learning) noteWider(s *learned) {
 	var others []string
 	for workload, pods := range l.world.pods {
@@ -164,7 +164,7 @@ func (l *learning) printCallers(s *learned, namespace, target, group, kind strin
 	}
 }
 
-// noteOthers tells of authorizations that exist and admit clients at the Servers, and that no document replaces.
+// noteOthers names authorizations that exist and admit clients at the Servers, and that no document replaces.
 func (l *learning) noteOthers(servers []*learned) {
 	for _, s := range servers {
 		slices.SortFunc(s.others, compareRefs)
@@ -208,7 +208,7 @@ func newNames(w *World) *names {
 		case *v1alpha1.AuthorizationPolicy:
 			kind = "AuthorizationPolicy"
 		}
-		// A Server that is in use is never made again, whoever made it.
+		// A Server that is in use is never made again, no matter who made it.
 		if kind != "" && (kind == "Server" || o.GetAnnotations()[mesh.CreatedByAnnotation] != createdBy) {
 			n.taken[policyRef(kind, o.GetNamespace(), o.GetName())] = true
 		}

@@ -46,7 +46,7 @@ type Observation struct {
 // Traffic is what was seen in a window.
 type Traffic struct {
 	Seen []Observation
-	// Earlier are the clients that the proxies know, but of which the window counts nothing: they called before, or once,
+	// Earlier are the clients that the proxies know and the window does not count. They called before, or once,
 	// because Prometheus does not count the first sample of a series.
 	Earlier []Observation
 	// Notes are sentences about traffic that cannot be attributed.

@@ -47,16 +47,16 @@ type Change struct {
 	Reason string `json:"reason"`
 }
 
-// Judgement is what WhatIf found.
-type Judgement struct {
+// Evaluation is what WhatIf found.
+type Evaluation struct {
 	Changes []Change
-	// Judged counts the callers that were looked at: by workload, port, route and identity.
-	Judged int
-	Notes  []string
+	// Callers counts the callers that were looked at: by workload, port, route and identity.
+	Callers int
+	Notes     []string
 }
 
 // CutOff returns how many of the changes deny a caller for certain.
-func (j Judgement) CutOff() (n int) {
+func (j Evaluation) CutOff() (n int) {
 	for _, c := range j.Changes {
 		if c.Effect == Denied {
 			n++
@@ -82,23 +82,23 @@ func differs(before, after *World, pod *corev1.Pod) bool {
 
 // WhatIf returns the callers that were seen, and that after would deny or allow although before does not. The pods are
 // those of before.
-func WhatIf(before, after *World, t Traffic, seconds float64) Judgement {
-	out := Judgement{Changes: []Change{}, Notes: slices.Clone(t.Notes)}
+func WhatIf(before, after *World, t Traffic, seconds float64) Evaluation {
+	out := Evaluation{Changes: []Change{}, Notes: slices.Clone(t.Notes)}
 	sums := map[Change]float64{}
 	for _, o := range t.Seen {
 		pods := before.pods[o.Workload]
 		if len(pods) == 0 {
-			note := fmt.Sprintf("%s is not judged, because no pod of it runs.", place{o.Workload, o.Port})
+			note := fmt.Sprintf("%s is not evaluated, because no pod of it runs.", place{o.Workload, o.Port})
 			if !slices.Contains(out.Notes, note) {
 				out.Notes = append(out.Notes, note)
 			}
 			continue
 		}
-		out.Judged++
+		out.Callers++
 		if !slices.ContainsFunc(pods, func(p *corev1.Pod) bool { return differs(before, after, p) }) {
 			continue
 		}
-		effect, reason := judge(before, after, pods, o)
+		effect, reason := evaluate(before, after, pods, o)
 		if effect == "" || !o.Allowed && (effect == Denied || effect == MayDeny) {
 			continue // what was seen to be denied cannot be cut off
 		}
@@ -119,7 +119,8 @@ func WhatIf(before, after *World, t Traffic, seconds float64) Judgement {
 
 func compareChanges(a, b Change) int {
 	return cmp.Or(slices.Index(effects, a.Effect)-slices.Index(effects, b.Effect),
-		strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Workload, b.Workload), cmp.Compare(a.Port, b.Port), strings.Compare(a.Route, b.Route),
+		strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Workload, b.Workload), cmp.Compare(a.Port, b.Port),
+		strings.Compare(a.Route, b.Route),
 		strings.Compare(a.Client, b.Client), strings.Compare(a.Reason, b.Reason),
 		cmp.Compare(fmt.Sprint(a.Opaque), fmt.Sprint(b.Opaque)))
 }
@@ -149,10 +150,10 @@ func (p *possible) join(q possible) {
 	}
 }
 
-// judge returns what becomes of what was seen; the effect is "" if it stays as it is. It asks about every pod, and
+// evaluate returns what becomes of what was seen; the effect is "" if it stays as it is. It asks about every pod, and
 // about every address that the caller may have. What policy allowed came from an address that it allows, if it still
 // allows one.
-func judge(before, after *World, pods []*corev1.Pod, o Observation) (Effect, string) {
+func evaluate(before, after *World, pods []*corev1.Pod, o Observation) (Effect, string) {
 	type pair struct{ was, will possible }
 	var all, likely []pair
 	for _, pod := range pods {

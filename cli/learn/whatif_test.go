@@ -66,26 +66,32 @@ func TestWhatIf(t *testing.T) {
 		seen       Observation
 		want       string // effect and reason; "" for no change
 	}{
-		"a Server closes a port":                           {"", closed, seen(web), "denied denied"},
-		"a Server closes another port":                     {"", server("cart", "app: cart", 9090, mesh.Deny), seen(web), ""},
-		"a Server closes another workload":                 {"", server("pay", "app: pay", 8080, mesh.Deny), seen(web), ""},
-		"a policy names another client":                    {"", closed + onlyWeb, seen(pay), "denied not_authorized"},
-		"a policy names the client":                        {"", closed + onlyWeb, seen(web), ""},
-		"a client without identity is cut off":             {"", closed + onlyWeb, seen(nobody), "denied no_identity"},
-		"identity becomes required":                        {"", server("cart", "app: cart", 8080, mesh.AllAuthenticated), seen(nobody), "denied no_identity"},
-		"audit allows and logs":                            {"", server("cart", "app: cart", 8080, mesh.Audit), seen(nobody), ""},
-		"a policy lets in who was denied":                  {closed, onlyWeb, refused(seen(web)), "allowed AuthorizationPolicy/web-only"},
-		"an access policy lets in who was denied":          {closed, server("cart", "app: cart", 8080, mesh.Audit), refused(seen(web)), "allowed accessPolicy audit"},
-		"who was denied stays denied":                      {closed, onlyWeb, refused(seen(pay)), ""},
-		"what was seen to be denied is not cut off":        {"", closed, refused(seen(web)), ""},
-		"a younger Server for the same port has no effect": {server("older", "app: cart", 8080, mesh.Audit), closed, seen(web), ""},
+		"a Server closes a port":               {"", closed, seen(web), "denied denied"},
+		"a Server closes another port":         {"", server("cart", "app: cart", 9090, mesh.Deny), seen(web), ""},
+		"a Server closes another workload":     {"", server("pay", "app: pay", 8080, mesh.Deny), seen(web), ""},
+		"a policy names another client":        {"", closed + onlyWeb, seen(pay), "denied not_authorized"},
+		"a policy names the client":            {"", closed + onlyWeb, seen(web), ""},
+		"a client without identity is cut off": {"", closed + onlyWeb, seen(nobody), "denied no_identity"},
+		"identity becomes required": {"", server("cart", "app: cart", 8080, mesh.AllAuthenticated),
+			seen(nobody), "denied no_identity"},
+		"audit allows and logs": {"", server("cart", "app: cart", 8080, mesh.Audit), seen(nobody),
+			""},
+		"a policy lets in who was denied": {closed, onlyWeb, refused(seen(web)),
+			"allowed AuthorizationPolicy/web-only"},
+		"an access policy lets in who was denied": {closed, server("cart", "app: cart", 8080, mesh.Audit),
+			refused(seen(web)), "allowed accessPolicy audit"},
+		"who was denied stays denied":               {closed, onlyWeb, refused(seen(pay)), ""},
+		"what was seen to be denied is not cut off": {"", closed, refused(seen(web)), ""},
+		"a younger Server for the same port has no effect": {server("older", "app: cart", 8080, mesh.Audit), closed,
+			seen(web), ""},
 		"a Server that is applied again keeps its age": {server("a", "app: cart", 8080, mesh.Audit) +
 			server("b", "app: cart", 8080, mesh.Audit), server("a", "app: cart", 8080, mesh.Deny), seen(web), "denied denied"},
 		"connections are denied where only HTTP is spoken": {"", strings.Replace(
 			server("cart", "app: cart", 8080, mesh.AllUnauthenticated), "port:", "proxyProtocol: HTTP/1, port:", 1),
 			opaque(seen(web)), "denied not_http"},
 		"requests are let in where only HTTP is spoken": {"", strings.Replace(
-			server("cart", "app: cart", 8080, mesh.AllUnauthenticated), "port:", "proxyProtocol: HTTP/1, port:", 1), seen(web), ""},
+			server("cart", "app: cart", 8080, mesh.AllUnauthenticated), "port:", "proxyProtocol: HTTP/1, port:", 1), seen(web),
+			""},
 		"a namespace requires identity": {"", "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: shop, annotations: " +
 			"{config.linkerd.io/default-inbound-policy: all-authenticated}}\n", seen(nobody), "denied no_identity"},
 		"a network that the client's pods are in": {closed, networkPolicy("{cidr: 10.0.7.0/24}"), refused(seen(web)),
@@ -113,23 +119,24 @@ func TestWhatIf(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			objects := []metav1.Object{namespace("shop"), pod("shop", "cart", "cart-1", "10.0.0.1"),
-				pod("shop", "cart", "cart-2", "10.0.0.2"), pod("shop", "pay", "pay-1", "10.0.5.1"), pod("shop", "web", "web-1", "10.0.7.1")}
+				pod("shop", "cart", "cart-2", "10.0.0.2"), pod("shop", "pay", "pay-1", "10.0.5.1"),
+				pod("shop", "web", "web-1", "10.0.7.1")}
 			live := events(t, c.live, objects...)
 			before := NewWorld(config(mesh.AllUnauthenticated), live)
 			after, _, err := before.Apply(live, Manifests{"shop", now, parse(t, c.file)})
 			if err != nil {
 				t.Fatal(err)
 			}
-			judged := WhatIf(before, after, Traffic{Seen: []Observation{c.seen}}, 60)
+			evaluated := WhatIf(before, after, Traffic{Seen: []Observation{c.seen}}, 60)
 			got := ""
-			for _, change := range judged.Changes {
+			for _, change := range evaluated.Changes {
 				got += string(change.Effect) + " " + change.Reason
 				if change.Rate != 2 || change.Count != 120 {
 					t.Errorf("%v requests, %v a second; want 120 and 2", change.Count, change.Rate)
 				}
 			}
-			if got != c.want || judged.Judged != 1 {
-				t.Errorf("got %q, want %q; judged %d", got, c.want, judged.Judged)
+			if got != c.want || evaluated.Callers != 1 {
+				t.Errorf("got %q, want %q; evaluated %d", got, c.want, evaluated.Callers)
 			}
 		})
 	}
@@ -143,7 +150,7 @@ func TestApplySaysWhatIsLeftOut(t *testing.T) {
 		file, note, err string
 	}{
 		"a Deployment": {"---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: cart}\n",
-			`"deployment/cart" is left out: only policies, routes and namespaces are judged`, ""},
+			`"deployment/cart" is left out: only policies, routes and namespaces are evaluated`, ""},
 		"a policy without its target": {onlyWeb,
 			`AuthorizationPolicy web-only: there is no Server "cart" in namespace "shop"`, ""},
 		"an unknown field": {"---\napiVersion: policy.linkerd.io/v1beta3\nkind: Server\nmetadata: {name: cart}\n" +
@@ -167,7 +174,8 @@ func TestApplySaysWhatIsLeftOut(t *testing.T) {
 
 // TestAffected names the namespaces where a change has an effect on a pod that runs.
 func TestAffected(t *testing.T) {
-	live := events(t, "", namespace("shop"), pod("shop", "cart", "cart-1", "10.0.0.1"), pod("bank", "cart", "cart-2", "10.0.0.2"))
+	live := events(t, "", namespace("shop"), pod("shop", "cart", "cart-1", "10.0.0.1"),
+		pod("bank", "cart", "cart-2", "10.0.0.2"))
 	w := NewWorld(config(mesh.AllUnauthenticated), live)
 	for name, c := range map[string]struct {
 		file string

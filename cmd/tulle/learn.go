@@ -25,7 +25,7 @@ func (c *cli) policyCommand() *cobra.Command {
 	var seen traffic
 	cmd := &cobra.Command{
 		Use:   "policy",
-		Short: "Make policies from traffic, and judge policies by it",
+		Short: "Make policies from traffic, and compare policies with it",
 		Long: `policy compares who may call a workload with who does. learn prints the policies that allow what was seen. what-if says which
 callers a change of policy would cut off.
 
@@ -39,7 +39,8 @@ proxies themselves, through the API server, and waits for as long as -t says.`,
 	}
 	fs := cmd.PersistentFlags()
 	fs.DurationVarP(&seen.window, "time-window", "t", time.Hour, "how far back to look, at least 15s, as in 30m or 24h")
-	fs.StringVar(&seen.prometheusURL, "prometheusURL", "", "address of the Prometheus to ask, instead of the viz extension")
+	fs.StringVar(&seen.prometheusURL, "prometheusURL", "",
+		"address of the Prometheus to ask, instead of the viz extension")
 	cmd.AddCommand(c.learnCommand(&seen), c.whatIfCommand(&seen))
 	return cmd
 }
@@ -89,9 +90,10 @@ func (c *cli) learn(ctx context.Context, seen traffic) error {
 		c.note([]string{"No traffic found that a policy could allow."})
 		return nil
 	}
-	return policies.Write(c.out, fmt.Sprintf("Policies that allow what was seen in namespace %s within %s, and nothing else.\n"+
-		"Ports without a Server stay as they are. To close them, annotate the namespace:\n"+
-		"config.linkerd.io/default-inbound-policy: deny", cl.Namespace, short(window)))
+	return policies.Write(c.out, fmt.Sprintf(
+		"Policies that allow what was seen in namespace %s within %s, and nothing else.\n"+
+			"Ports without a Server stay as they are. To close them, annotate the namespace:\n"+
+			"config.linkerd.io/default-inbound-policy: deny", cl.Namespace, short(window)))
 }
 
 func (t traffic) check() error {

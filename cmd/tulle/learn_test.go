@@ -17,7 +17,8 @@ import (
 func fakePrometheus(t *testing.T) string {
 	t.Helper()
 	series := func(value, labels string) string {
-		return fmt.Sprintf(`{"metric":{"namespace":"shop","deployment":"web","target_port":"8080",%s},"value":[1764500000,%q]}`,
+		return fmt.Sprintf(
+			`{"metric":{"namespace":"shop","deployment":"web","target_port":"8080",%s},"value":[1764500000,%q]}`,
 			labels, value)
 	}
 	const byDefault = `"route_kind":"default","route_name":"default","authz_kind":"default","authz_name":"all-unauthenticated"`
@@ -25,10 +26,12 @@ func fakePrometheus(t *testing.T) string {
 	answers := map[string]string{
 		"increase(inbound_http_authz_allow_total": strings.Join([]string{series("3600", cart),
 			series("1800", strings.Replace(cart, "web-1", "web-2", 1)), series("12", `"pod":"web-1",`+byDefault),
-			series("60", `"pod":"web-1","route_kind":"default","route_name":"probe","authz_kind":"default","authz_name":"probe"`),
+			series("60",
+				`"pod":"web-1","route_kind":"default","route_name":"probe","authz_kind":"default","authz_name":"probe"`),
 		}, ","),
-		"increase(inbound_http_authz_deny_total": series("7", `"pod":"web-1","client_id":"spiffe://cluster.local/ns/bank/sa/clerk",`+
-			`"route_kind":"default","route_name":"default"`),
+		"increase(inbound_http_authz_deny_total": series("7",
+			`"pod":"web-1","client_id":"spiffe://cluster.local/ns/bank/sa/clerk",`+
+				`"route_kind":"default","route_name":"default"`),
 	}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		result := ""

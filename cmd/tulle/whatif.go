@@ -22,7 +22,7 @@ func (c *cli) whatIfCommand(seen *traffic) *cobra.Command {
 		Use:   "what-if -f FILE",
 		Short: "Say which callers a change of policy would cut off or let in",
 		Long: `what-if reads objects as kubectl apply does, and says which callers of the time window they would deny or allow, and at which rate
-these call. It judges Servers, authorizations, routes and namespaces; it changes nothing. The controller's and the proxy's own code
+these call. It evaluates Servers, authorizations, routes and namespaces; it changes nothing. The controller's and the proxy's own code
 decides. -n is the namespace of objects that name none.
 
 EFFECT is one of
@@ -68,32 +68,32 @@ func (c *cli) whatIf(ctx context.Context, seen traffic, files []string, output s
 		return err
 	}
 	c.note(notes)
-	judged := learn.Judgement{Changes: []learn.Change{}}
+	evaluated := learn.Evaluation{Changes: []learn.Change{}}
 	affected := learn.Affected(before, after)
 	if len(affected) > 0 {
 		found, window, err := c.traffic(ctx, cl, seen, before, affected)
 		if err != nil {
 			return err
 		}
-		judged = learn.WhatIf(before, after, found, window.Seconds())
-		c.note(judged.Notes)
+		evaluated = learn.WhatIf(before, after, found, window.Seconds())
+		c.note(evaluated.Notes)
 	}
 	if output == "json" {
-		err = writeJSON(c.out, judged.Changes)
-	} else if len(judged.Changes) > 0 {
-		err = learn.WriteTable(c.out, judged.Changes)
+		err = writeJSON(c.out, evaluated.Changes)
+	} else if len(evaluated.Changes) > 0 {
+		err = learn.WriteTable(c.out, evaluated.Changes)
 	}
 	if err != nil {
 		return err
 	}
-	switch cut := judged.CutOff(); {
+	switch cut := evaluated.CutOff(); {
 	case len(affected) == 0:
 		c.note([]string{"No policy of a pod that runs would change."})
 	case cut > 0:
-		c.note([]string{fmt.Sprintf("Of %d callers that were seen, %d would be cut off.", judged.Judged, cut)})
+		c.note([]string{fmt.Sprintf("Of %d callers that were seen, %d would be cut off.", evaluated.Callers, cut)})
 		return exitCutOff
 	default:
-		c.note([]string{fmt.Sprintf("Of %d callers that were seen, none would be cut off.", judged.Judged)})
+		c.note([]string{fmt.Sprintf("Of %d callers that were seen, none would be cut off.", evaluated.Callers)})
 	}
 	return nil
 }
