@@ -52,7 +52,7 @@ type Evaluation struct {
 	Changes []Change
 	// Callers counts the callers that were looked at: by workload, port, route and identity.
 	Callers int
-	Notes     []string
+	Notes   []string
 }
 
 // CutOff returns how many of the changes deny a caller for certain.
