@@ -48,9 +48,10 @@ func (ep *endpoint) labels() stats.Labels {
 	return stats.EndpointLabels(ep.common, &ep.Endpoint, ep.loopback)
 }
 
-// same reports whether connections to e, and their labels, would be those of ep.
-func (ep *endpoint) same(e *mesh.Endpoint) bool {
-	return ep.Addr == e.Addr && ep.Identity == e.Identity && ep.Pod == e.Pod && ep.Zone == e.Zone && ep.Local == e.Local
+// same reports whether connections to e, and their labels, would be those of ep. common are the labels of the target.
+func (ep *endpoint) same(e *mesh.Endpoint, common stats.Labels) bool {
+	return ep.Addr == e.Addr && ep.Identity == e.Identity && ep.Pod == e.Pod && ep.Zone == e.Zone &&
+		ep.Local == e.Local && ep.common == common
 }
 
 // meshed reports whether connections must be mesh TLS. The proxy never uses plaintext to an endpoint with an identity,

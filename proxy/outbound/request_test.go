@@ -4,6 +4,8 @@ import (
 	"net"
 	"net/netip"
 	"reflect"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -160,5 +162,48 @@ func TestATimeoutWhileConnectingIsTheEndpointsFault(t *testing.T) {
 			}
 			o.End(x)
 		})
+	}
+}
+
+// TestAnAddressThatChangesHandsIsCountedUnderItsOwner gives an address to one Service after another, with the same
+// endpoint. Each counts what is sent to it.
+func TestAnAddressThatChangesHandsIsCountedUnderItsOwner(t *testing.T) {
+	o, source := newOutbound(t)
+	tg, release, _ := o.targets.get(shopTarget)
+	defer release()
+	for i, name := range []string{"", "cart", "basket", "cart"} {
+		value := servedBy(at(shopTarget.Addr.String()))
+		if value.Service.Name = name; name == "" {
+			value = &mesh.Outbound{Kind: mesh.Unknown}
+		}
+		rt := take(t, tg, source, value)
+		tg.tcp().Opened.Add(1)
+		tg.http().Request()
+		tg.ownService.endpoints[shopTarget.Addr].tcp().Opened.Add(1)
+		o.matchTCP(tg, rt, nil).metrics().Pass()
+		x := get(tg)
+		o.Route(x)
+		o.End(x)
+		var text strings.Builder
+		if err := o.env.Stats.WriteText(&text); err != nil {
+			t.Fatal(err)
+		}
+		if name == "" {
+			continue
+		}
+		for _, series := range []string{
+			`tcp_open_total{peer="src",`, `tcp_open_total{peer="dst",`, "request_total{", "request_total{*target_addr=",
+			"outbound_http_balancer_queue_requests_total{", "outbound_tcp_balancer_queue_requests_total{",
+			`outbound_http_balancer_endpoints{*endpoint_state="ready"`,
+			`outbound_tcp_balancer_endpoints{*endpoint_state="ready"`,
+		} {
+			family, label, _ := strings.Cut(series, "*")
+			if !slices.ContainsFunc(strings.Split(text.String(), "\n"), func(line string) bool {
+				return strings.HasPrefix(line, family) && strings.Contains(line, label) &&
+					(strings.Contains(line, `dst_service="`+name+`"`) || strings.Contains(line, `backend_name="`+name+`"`))
+			}) {
+				t.Errorf("%d: nothing of %q is counted in %s", i, name, series)
+			}
+		}
 	}
 }

@@ -193,7 +193,9 @@ func (be *backend) metrics() *backendMetrics {
 		}
 		labels := stats.BackendLabels(be.Ref, be.Service)
 		be.requests, be.release = rt.env.Stats.RouteBackend(be.rule.labels().Join(labels), be.rule.GRPC)
-		be.balancer = be.service.metrics(&be.service.http, func() stats.Labels { return rt.labels().Join(labels) })
+		be.balancer = be.service.metrics(&be.service.http, rt.service, func() stats.Labels {
+			return rt.labels().Join(labels)
+		})
 	})
 	return &be.backendMetrics
 }

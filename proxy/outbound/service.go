@@ -33,6 +33,7 @@ type service struct {
 type balancerMetrics struct {
 	mu       sync.Mutex // guards the fields below
 	balancer *stats.Balancer
+	parent   mesh.ServiceRef // the Service that the target was when balancer was made
 	release  func()
 	closed   bool
 }
@@ -75,20 +76,25 @@ func (s *service) empty() {
 	s.tcp.close()
 }
 
-// metrics returns the metrics m of the service's balancer, which it makes at their first use; nil if the service was
-// withdrawn before.
-func (s *service) metrics(m *balancerMetrics, labels func() stats.Labels) *stats.Balancer {
+// metrics returns the metrics m of the service's balancer, for a target that is the Service parent. It makes them at
+// their first use, and again if the target was another Service before. They are nil if the service was withdrawn.
+func (s *service) metrics(m *balancerMetrics, parent mesh.ServiceRef, labels func() stats.Labels) *stats.Balancer {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.balancer == nil && !m.closed {
-		m.balancer, m.release = s.env.Stats.Balancer(stats.BalancerConfig{
-			Labels: labels(), TCP: m == &s.tcp, Timeout: s.env.Times.FailFast,
-			States: func() stats.Endpoints {
-				st := s.pool.States(s.env.Now())
-				return stats.Endpoints{Ready: st.Ready, Pending: st.Pending + st.Ejected, Ejected: st.Ejected}
-			},
-		})
+	if m.closed || m.balancer != nil && m.parent == parent {
+		return m.balancer
 	}
+	if m.release != nil {
+		m.release()
+	}
+	m.parent = parent
+	m.balancer, m.release = s.env.Stats.Balancer(stats.BalancerConfig{
+		Labels: labels(), TCP: m == &s.tcp, Timeout: s.env.Times.FailFast,
+		States: func() stats.Endpoints {
+			st := s.pool.States(s.env.Now())
+			return stats.Endpoints{Ready: st.Ready, Pending: st.Pending + st.Ejected, Ejected: st.Ejected}
+		},
+	})
 	return m.balancer
 }
 
@@ -142,7 +148,7 @@ func (s *service) replace(endpoints []mesh.Endpoint, labels stats.Labels) (
 	for i := range endpoints {
 		e := &endpoints[i]
 		ep := s.endpoints[e.Addr]
-		if ep == nil || !ep.same(e) {
+		if ep == nil || !ep.same(e, labels) {
 			if ep != nil {
 				removed = append(removed, ep)
 			}

@@ -55,7 +55,7 @@ func (t *target) refresh() {
 		return
 	}
 	t.seq = seq
-	t.labels = stats.TargetLabels(value)
+	t.setLabels(stats.TargetLabels(value))
 	t.ownService.update(t.endpoints(value), value.Accrual, t.labels)
 	before := t.services
 	t.services = map[mesh.ServiceRef]*service{value.Service: t.ownService}
@@ -87,6 +87,18 @@ func (t *target) refresh() {
 			s.withdraw()
 		}
 	}
+}
+
+// setLabels sets the labels of the target. If they change, because the address is another Service's now, what counted
+// under the old ones is released, and made again at the next use.
+func (t *target) setLabels(labels stats.Labels) {
+	if t.labels == labels {
+		return
+	}
+	for _, release := range t.release {
+		release()
+	}
+	t.labels, t.accept, t.unserved, t.release = labels, nil, nil, nil
 }
 
 // endpoints returns the endpoints of a value. An address outside the mesh is its own endpoint.

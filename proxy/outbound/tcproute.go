@@ -66,7 +66,7 @@ func (tr tcpRoute) metrics() *stats.Balancer {
 	if rt.service.IsZero() {
 		return nil
 	}
-	return tr.service.metrics(&tr.service.tcp, func() stats.Labels {
+	return tr.service.metrics(&tr.service.tcp, rt.service, func() stats.Labels {
 		ref, service := mesh.Ref{Kind: "Service", Namespace: rt.service.Namespace, Name: rt.service.Name}, rt.service
 		if tr.backend != nil {
 			ref, service = tr.backend.Ref, tr.backend.Service
