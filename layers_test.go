@@ -57,10 +57,11 @@ var layers = []struct {
 		"proxy/forward", "proxy/control", "proxy/response", "proxy/tap",
 		"viz/tap",
 		"viz/install",
-		"viz/edges", "viz/objects", "viz/stat",
+		"viz/edges", "viz/objects", "viz/stat", "viz/subject",
 	}},
 	{"shared", []string{
 		"proxy/env",
+		"viz/authz", "viz/statinbound", "viz/statoutbound",
 	}},
 	{"watchers", []string{
 		"proxy/reverify",

@@ -53,7 +53,7 @@ func elsewhere(root *cobra.Command, args []string) string {
 	case "upgrade":
 		return "there is no upgrade: apply the newer version over the old, with its values, with `tulle install " +
 			"--reuse-values | kubectl apply -f -`"
-	case "stat", "edges", "list":
+	case "stat", "stat-inbound", "stat-outbound", "edges", "list":
 		return "it is now `tulle viz " + name + "`"
 	case "top", "tap", "routes", "dashboard":
 		return "this version has no " + name + "; the figures of a workload: `tulle viz stat -n NAMESPACE deploy/NAME`"

@@ -30,6 +30,8 @@ type bed struct {
 	pods    []*corev1.Pod
 	objects []*metav1.PartialObjectMetadata
 	source  *metricstest.Source
+	// from takes the place of source.
+	from metrics.Source
 	// react changes the clients.
 	react func(typed *fake.Clientset, untyped *metadatafake.FakeMetadataClient)
 }
@@ -94,7 +96,12 @@ func (b *bed) run(t *testing.T, namespace string, args ...string) result {
 			return &cluster.Client{Interface: client, Metadata: untyped, Namespace: namespace}, nil
 		},
 		ControlNamespace: func() string { return "tulle" },
-		Source:           func(context.Context, *cluster.Client) (metrics.Source, error) { return b.source, nil },
+		Source: func(context.Context, *cluster.Client) (metrics.Source, error) {
+			if b.from != nil {
+				return b.from, nil
+			}
+			return b.source, nil
+		},
 	})
 	cmd.PersistentFlags().StringP("namespace", "n", "", "")
 	cmd.SetArgs(args)

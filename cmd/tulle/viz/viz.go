@@ -56,7 +56,7 @@ proxies themselves, through the API server. It then waits for as long as -t says
 	}
 	cmd.PersistentFlags().StringVar(&c.prometheusURL, "prometheusURL", "",
 		"address of the Prometheus to ask, instead of the viz extension")
-	cmd.AddCommand(c.statCommand(), c.edgesCommand())
+	cmd.AddCommand(c.statCommand(), c.statInboundCommand(), c.statOutboundCommand(), c.edgesCommand(), c.authzCommand())
 	return cmd
 }
 

@@ -1,0 +1,162 @@
+package viz
+
+import (
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/tulle-mesh/tulle/viz/scrape"
+)
+
+// proxies is the shop with a source that reads the proxies: nothing at first, and a window later the text of the pod's
+// file in testdata/proxies, with replaced words if there are any.
+func proxies(t *testing.T, replace ...string) *bed {
+	t.Helper()
+	b := shop(t)
+	for _, p := range b.pods {
+		if app := p.Labels["app"]; app != "" {
+			p.Labels["linkerd.io/proxy-deployment"] = app
+		}
+	}
+	b.objects = append(b.objects, object("apps/v1", "Deployment", "shop", "api-v2"),
+		object("v1", "Service", "shop", "books"), object("v1", "Service", "shop", "ledger"),
+		object("apps/v1", "Deployment", "shop", "books"), object("apps/v1", "Deployment", "shop", "ledger"))
+	read := map[string]bool{}
+	b.from = scrape.New(scrape.Config{Parallel: 1,
+		Pods: func(_ context.Context, namespace string) (pods []*corev1.Pod, err error) {
+			for _, p := range b.pods {
+				if namespace == "" || p.Namespace == namespace {
+					pods = append(pods, p)
+				}
+			}
+			return pods, nil
+		},
+		Open: func(_ context.Context, pod *corev1.Pod, _ int) (io.ReadCloser, error) {
+			key := pod.Namespace + "/" + pod.Name
+			text, err := os.ReadFile(filepath.Join("testdata", "proxies", pod.Name+".txt"))
+			if err != nil || !read[key] || pod.Namespace != "shop" {
+				text = []byte("# TYPE tulle_goroutines gauge\ntulle_goroutines 9\n")
+			}
+			read[key] = true
+			return io.NopCloser(strings.NewReader(strings.NewReplacer(replace...).Replace(string(text)))), nil
+		}})
+	return b
+}
+
+// runProxies runs a command in a bubble, because it waits for its window.
+func runProxies(t *testing.T, namespace, args string, replace ...string) (r result) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		r = proxies(t, replace...).run(t, namespace, strings.Fields(args)...)
+	})
+	return r
+}
+
+// TestScrapedCommands holds every column and every JSON key against its golden file.
+func TestScrapedCommands(t *testing.T) {
+	for name, args := range map[string]string{
+		"stat-inbound":           "stat-inbound deploy",
+		"stat-inbound-api":       "stat-inbound deploy/api -t 2m",
+		"stat-inbound-all":       "stat-inbound deploy -A",
+		"stat-inbound-kinds":     "stat-inbound deploy/api rs/api-5d8f7c ns/shop po/api-5d8f7c-a",
+		"stat-inbound-selector":  "stat-inbound deploy -l app=web",
+		"stat-inbound-json":      "stat-inbound deploy/api -o json",
+		"stat-outbound":          "stat-outbound deploy",
+		"stat-outbound-all":      "stat-outbound deploy -A",
+		"stat-outbound-pod":      "stat-outbound po web-5d8f7c-a",
+		"stat-outbound-json":     "stat-outbound deploy/web -o json",
+		"stat-outbound-no-json":  "stat-outbound sts -o json",
+		"authz":                  "authz deploy",
+		"authz-all":              "authz ns -A",
+		"authz-json":             "authz deploy/api -o json",
+		"authz-pods":             "authz po",
+		"authz-json-without-any": "authz deploy/web -o json",
+	} {
+		t.Run(name, func(t *testing.T) { golden(t, name+".txt", runProxies(t, "shop", args)) })
+	}
+}
+
+func TestAuthzCountsNothingTwice(t *testing.T) {
+	for _, args := range []string{"all", "deploy/api ns/shop"} {
+		if r := runProxies(t, "shop", "authz "+args); r.fault == nil ||
+			!strings.Contains(r.fault.Error(), "name resources of one type") {
+			t.Errorf("authz %s: error %v; want that one type is wanted", args, r.fault)
+		}
+	}
+}
+
+func TestScrapedCommandsWithoutTraffic(t *testing.T) {
+	for _, command := range []string{"stat-inbound", "stat-outbound", "authz"} {
+		for _, args := range []string{" deploy/plain", " sts", " deploy -l app=plain"} {
+			r := runProxies(t, "shop", command+args)
+			if r.fault != nil || r.out != "" || !strings.HasSuffix(r.err, "No traffic found.\n") {
+				t.Errorf("%s%s: stdout %q, stderr %q, error %v; want No traffic found.", command, args, r.out, r.err, r.fault)
+			}
+		}
+	}
+}
+
+func TestScrapedCommandsRefuse(t *testing.T) {
+	for _, tt := range []struct{ namespace, args, want string }{
+		{"shop", "", "name a resource"},
+		{"shop", "deplyo", `resource type "deplyo": unknown; did you mean "deploy"?`},
+		{"shop", "svc", "services have no proxies: name a workload, a pod or a namespace"},
+		{"shop", "deploy/wep", `deployment "wep": not found in namespace "shop"; did you mean "web"?`},
+		{"shob", "deploy", `namespace "shob": not found; did you mean "shop"?`},
+		{"shob", "deploy/web", `namespace "shob": not found; did you mean "shop"?`},
+		{"shop", "ns/shob", `namespace "shob": not found; did you mean "shop"?`},
+		{"shop", "deploy -t 14s", `--time-window "14s": want at least 15s`},
+		{"shop", "deploy -o yaml", `output "yaml": want table or json`},
+		{"shop", "deploy -l =", `--selector "=":`},
+		{"shop", "deploy/web -A", "exclude each other"},
+	} {
+		for _, command := range []string{"stat-inbound ", "stat-outbound ", "authz "} {
+			r := runProxies(t, tt.namespace, command+tt.args)
+			if r.fault == nil || !strings.Contains(r.fault.Error(), tt.want) {
+				t.Errorf("%s%s in %s: error %v; want %q", command, tt.args, tt.namespace, r.fault, tt.want)
+			}
+		}
+	}
+}
+
+// TestScrapedCommandsWriteHostileNames takes names that no API server accepts, but that a label's value can be.
+func TestScrapedCommandsWriteHostileNames(t *testing.T) {
+	hostile := `a\"b\n` + "\x1b[31m\u202e"
+	for name, tt := range map[string]struct{ args, word string }{
+		"stat-inbound-hostile":       {"stat-inbound deploy", `"api-get"`},
+		"stat-inbound-hostile-json":  {"stat-inbound deploy -o json", `"api-get"`},
+		"stat-outbound-hostile":      {"stat-outbound deploy", `"canary"`},
+		"stat-outbound-hostile-json": {"stat-outbound deploy -o json", `"canary"`},
+		"authz-hostile":              {"authz deploy", `"web-only"`},
+		"authz-hostile-json":         {"authz deploy -o json", `"web-only"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			golden(t, name+".txt", runProxies(t, "shop", tt.args, tt.word, `"`+hostile+`"`))
+		})
+	}
+	if r := runProxies(t, "shop", "authz deploy/web\x1b"); r.fault == nil || strings.Contains(r.fault.Error(), "\x1b") {
+		t.Errorf("got %v, want an error without control characters", r.fault)
+	}
+}
+
+// TestAllLeavesOutWhatHasNoProxy names every kind and expects the rows of those with pods.
+func TestAllLeavesOutWhatHasNoProxy(t *testing.T) {
+	r := runProxies(t, "shop", "stat-inbound all")
+	var names []string
+	for line := range strings.Lines(r.out) {
+		name := strings.Fields(line)[0]
+		if len(names) == 0 || names[len(names)-1] != name {
+			names = append(names, name)
+		}
+	}
+	if diff := cmp.Diff([]string{"NAME", "deploy/api", "po/api-5d8f7c-a"}, names); r.fault != nil || diff != "" {
+		t.Errorf("error %v, names (-want +got):\n%s", r.fault, diff)
+	}
+}

@@ -1,0 +1,85 @@
+package viz
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tulle-mesh/tulle/cli/cluster"
+	"github.com/tulle-mesh/tulle/viz/resource"
+	"github.com/tulle-mesh/tulle/viz/subject"
+)
+
+// These are parts of help texts, about the types of resources that have proxies.
+const (
+	workloadTypes = `RESOURCE is a type such as deploy, a type and names such as deploy web api, one or more type/name, or all.
+` + workloadKinds
+	oneType = `RESOURCE is a type such as deploy, a type and names such as deploy web api, or one or more type/name of one type.
+`
+	workloadKinds = `The types are namespaces, deployments, statefulsets, daemonsets, replicasets, replicationcontrollers, jobs, cronjobs and pods, and
+their short names.`
+)
+
+// workloadFlags are the flags of the commands about the proxies of workloads.
+type workloadFlags struct {
+	scope
+	window, output string
+}
+
+// register adds the flags to a command that writes a table or JSON.
+func (f *workloadFlags) register(cmd *cobra.Command) {
+	f.scope.register(cmd)
+	windowFlag(cmd, &f.window)
+	outputFlag(cmd, &f.output, "table", "json")
+}
+
+// request reads the arguments and flags that need no cluster.
+func (f *workloadFlags) request(args []string) (req subject.Request, err error) {
+	req = subject.Request{Selector: f.selector}
+	if req.Window, err = checkWindow(f.window); err != nil {
+		return req, err
+	}
+	if req.Targets, err = resource.Parse(args); err != nil {
+		return req, err
+	}
+	if _, err := metav1.ParseToLabelSelector(f.selector); err != nil {
+		return req, fmt.Errorf("--selector %q: %w", f.selector, err)
+	}
+	if f.allNamespaces && slices.ContainsFunc(req.Targets, func(t resource.Target) bool {
+		return len(t.Names) > 0 && t.Kind.Name != resource.Namespace
+	}) {
+		return req, errors.New("a name and --all-namespaces exclude each other: give the namespace with -n")
+	}
+	return req, nil
+}
+
+// connect reads the arguments and reaches the cluster. req is complete then.
+func (c *commands) connect(f *workloadFlags, args []string) (req subject.Request, cl *cluster.Client, err error) {
+	if req, err = f.request(args); err != nil {
+		return req, nil, err
+	}
+	if cl, err = c.Connect(); err != nil {
+		return req, nil, err
+	}
+	req.Namespace = f.namespace(cl)
+	return req, cl, nil
+}
+
+// write writes rows as a table or as JSON, or says that there are none.
+func write[R any](c *commands, output string, rows []R, asTable, asJSON func(io.Writer, []R) error) error {
+	switch {
+	case output == "json":
+		return asJSON(c.Out, rows)
+	case len(rows) == 0:
+		fmt.Fprintln(c.Err, noTraffic)
+		return nil
+	}
+	return asTable(c.Out, rows)
+}
+
+// noTraffic is what commands print on stderr instead of an empty table.
+const noTraffic = "No traffic found."

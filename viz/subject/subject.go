@@ -1,0 +1,188 @@
+// Package subject is the workloads that a viz command is asked about.
+//
+// It owns which objects they are, how the series of their proxies name them, and which sample belongs to which of them.
+// It reads the cluster through a resource.Lister. The one idea: after Own, a sample has the object's name in two
+// labels, whatever the kind, so that the commands do not know kinds.
+package subject
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/tulle-mesh/tulle/viz/golden"
+	"github.com/tulle-mesh/tulle/viz/metrics"
+	"github.com/tulle-mesh/tulle/viz/resource"
+)
+
+// Namespace and Name are the labels that Own gives to a sample.
+const (
+	Namespace = "subject_namespace"
+	Name      = "subject_name"
+)
+
+// By are the labels that tell the objects of one kind apart after Own.
+var By = []string{Namespace, Name}
+
+// Request is which workloads, and how far back.
+type Request struct {
+	Targets []resource.Target
+	// Namespace is that of the targets; "" is every namespace.
+	Namespace string
+	// Selector selects the targets by their labels; "" selects all.
+	Selector string
+	Window   time.Duration
+}
+
+// Subject is the objects of one kind.
+type Subject struct {
+	Kind    resource.Kind
+	Objects []resource.Object
+	// Source is how the series of the objects' own proxies name them, and Destination how those of their callers do.
+	Source, Destination Side
+}
+
+// Side is how series name the objects of a Subject.
+type Side struct {
+	// Match selects series that may be theirs, and By are the labels that Own needs.
+	Match []metrics.Match
+	By    []string
+	// owners are the objects by the values of By.
+	owners map[string]resource.Object
+}
+
+// Select returns the objects of the targets. A kind without an object has no Subject.
+func Select(ctx context.Context, cluster resource.Lister, req Request) ([]*Subject, error) {
+	var subjects []*Subject
+	for _, target := range req.Targets {
+		if !target.Kind.HasPods() {
+			if len(req.Targets) > 1 && len(target.Names) == 0 { // one of `all`
+				continue
+			}
+			return nil, fmt.Errorf("%s have no proxies: name a workload, a pod or a namespace", target.Kind.Plural)
+		}
+		s, err := newSubject(ctx, cluster, target, req)
+		if err != nil {
+			return nil, err
+		}
+		if len(s.Objects) > 0 {
+			subjects = append(subjects, s)
+		}
+	}
+	if len(subjects) == 0 {
+		return nil, resource.CheckNamespace(ctx, cluster, req.Namespace)
+	}
+	return subjects, nil
+}
+
+func newSubject(ctx context.Context, cluster resource.Lister, target resource.Target, req Request) (*Subject, error) {
+	k, namespace := target.Kind, req.Namespace
+	if k.Name == resource.Namespace {
+		namespace = ""
+		if len(target.Names) == 1 {
+			namespace = target.Names[0]
+		}
+	}
+	objects, err := cluster.List(ctx, k, namespace, req.Selector)
+	if err != nil {
+		return nil, err
+	}
+	if len(objects) == 0 && len(target.Names) > 0 && k.Name != resource.Namespace {
+		if err := resource.CheckNamespace(ctx, cluster, namespace); err != nil {
+			return nil, err
+		}
+	}
+	if objects, err = resource.Select(k, objects, target.Names, namespace); err != nil {
+		return nil, err
+	}
+	resource.Sort(objects)
+	s := &Subject{Kind: k, Objects: objects}
+	s.Source = s.side(target, req, "namespace", k.Source)
+	s.Destination = s.side(target, req, "dst_namespace", k.Destination)
+	return s, nil
+}
+
+func (s *Subject) side(target resource.Target, req Request, namespace, name string) Side {
+	v := Side{By: []string{namespace, name}, owners: map[string]resource.Object{}}
+	if s.Kind.Name == resource.Namespace {
+		v.By = v.By[:1]
+	} else if req.Namespace != "" {
+		v.Match = append(v.Match, metrics.Is(namespace, req.Namespace))
+	}
+	if len(target.Names) == 1 && s.Kind.Class != resource.ByPod {
+		v.Match = append(v.Match, metrics.Is(name, target.Names[0]))
+	} else {
+		v.Match = append(v.Match, metrics.Not(name, ""))
+	}
+	for _, o := range s.Objects {
+		switch {
+		case s.Kind.Name == resource.Namespace:
+			v.owners[golden.KeyOf(o.Name)] = o
+		case s.Kind.Class == resource.ByPod:
+			for _, pod := range o.Pods {
+				v.owners[golden.KeyOf(o.Namespace, pod.Name)] = o
+			}
+		default:
+			v.owners[golden.KeyOf(o.Namespace, o.Name)] = o
+		}
+	}
+	return v
+}
+
+// Own returns the samples that are of one of the objects, with the labels Namespace and Name.
+func (v Side) Own(samples []metrics.Sample) (own []metrics.Sample) {
+	for _, sample := range samples {
+		if o, ok := v.owners[golden.Key(sample.Labels, v.By)]; ok {
+			labels := maps.Clone(sample.Labels)
+			labels[Namespace], labels[Name] = o.Namespace, o.Name
+			own = append(own, metrics.Sample{Labels: labels, Value: sample.Value})
+		}
+	}
+	return own
+}
+
+// Answers are the samples of each Subject's queries.
+type Answers struct {
+	Samples [][][]metrics.Sample
+	// Window is the time that the increases cover.
+	Window time.Duration
+	Notes  []string
+}
+
+// Ask asks the queries of all subjects as one question, so that a source that reads the proxies waits once.
+func Ask(ctx context.Context, src metrics.Source, window time.Duration, subjects []*Subject,
+	queries func(*Subject) []metrics.Query) (Answers, error) {
+	var all []metrics.Query
+	counts := make([]int, len(subjects))
+	for i, s := range subjects {
+		some := queries(s)
+		counts[i], all = len(some), append(all, some...)
+	}
+	if len(all) == 0 {
+		return Answers{Window: window}, nil // so nobody waits for a window
+	}
+	answer, err := src.Ask(ctx, window, all)
+	if err != nil {
+		return Answers{}, err
+	}
+	if len(answer.Samples) != len(all) {
+		return Answers{}, fmt.Errorf("read numbers: %d answers to %d queries", len(answer.Samples), len(all))
+	}
+	out := Answers{Window: cmp.Or(answer.Window, window), Notes: answer.Notes}
+	for _, n := range counts {
+		out.Samples = append(out.Samples, slices.Clip(answer.Samples[:n]))
+		answer.Samples = answer.Samples[n:]
+	}
+	return out, nil
+}
+
+// Label returns how a table names an object: with the kind before it if the table has several.
+func (s *Subject) Label(name string, several bool) string {
+	if several {
+		return s.Kind.Prefix() + "/" + name
+	}
+	return name
+}
