@@ -66,7 +66,7 @@ func BenchmarkParse(b *testing.B) {
 
 // BenchmarkSums is what is done with two parsed scrapes of one proxy.
 func BenchmarkSums(b *testing.B) {
-	families, err := parse(strings.NewReader(busyText()),
+	series, err := parse(strings.NewReader(busyText()),
 		map[string]bool{"response_total": true, "response_latency_ms_bucket": true}, defaultMaxBytes)
 	if err != nil {
 		b.Fatal(err)
@@ -77,8 +77,8 @@ func BenchmarkSums(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		s := newSums(busyQueries, time.Minute)
-		s.keepFirst(t, scraped{time.Unix(0, 0), families})
-		s.addSecond(t, scraped{time.Unix(60, 0), families})
+		s.keepFirst(t, scraped{time.Unix(0, 0), series})
+		s.addSecond(t, scraped{time.Unix(60, 0), series})
 		if got := s.samples(); len(got[0]) != 1 || len(got[1]) != 26 {
 			b.Fatalf("got %d and %d samples", len(got[0]), len(got[1]))
 		}

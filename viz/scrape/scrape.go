@@ -117,11 +117,11 @@ func proxies(n int) string {
 type target struct {
 	pod    *corev1.Pod
 	labels map[string]string
-	wanted map[string]bool    // the metrics that may match
-	first  map[string]float64 // values of the first scrape, by series
-	at     time.Time          // of the first scrape
-	late   bool               // the pod began within the window
-	err    error              // of the scrape that failed; a pod that failed is not read again
+	wanted map[string]bool // the metrics that may match
+	first  map[key]float64 // values of the first scrape, by series
+	at     time.Time       // of the first scrape
+	late   bool            // the pod began within the window
+	err    error           // of the scrape that failed; a pod that failed is not read again
 }
 
 func (t *target) name() string { return t.pod.Namespace + "/" + t.pod.Name }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"strings"
 	"testing"
-	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -311,49 +310,6 @@ func TestManyMissingPodsAreCounted(t *testing.T) {
 	}
 	if got, want := answer.Notes[len(answer.Notes)-1], "3 more pods are missing"; got != want || len(answer.Notes) != 7 {
 		t.Errorf("notes %q", answer.Notes)
-	}
-}
-
-func TestParse(t *testing.T) {
-	wanted := map[string]bool{"a_total": true, "h_bucket": true}
-	long := `a_total{x="` + strings.Repeat("v", 100<<10) + `"} 3` + "\n"
-	for name, c := range map[string]struct {
-		in   io.Reader
-		want map[string]int // series by metric
-		err  string
-	}{
-		"only what is wanted": {strings.NewReader("# TYPE a_total counter\na_total 1\na_total{x=\"1\"} 2\n" +
-			"a_total_more 1\nb_total this is not parsed\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 1\nh_sum 1\n"),
-			map[string]int{"a_total": 2, "h_bucket": 2}, ""},
-		"byte by byte": {iotest.OneByteReader(strings.NewReader("# HELP\na_total 1\nb 1\na_total{x=\"}\"} 1\n")),
-			map[string]int{"a_total": 2}, ""},
-		"a long line": {strings.NewReader("x{y=\"" + strings.Repeat("a_total 1 ", 9<<10) + "\"} 1\n" + long),
-			map[string]int{"a_total": 1}, ""},
-		"a wanted line broken": {strings.NewReader("# HELP\na_total{x=\"} 1\n"), nil,
-			"parse metrics: text format parsing error in line 1: label value \"} 1\" contains unescaped new-line"},
-		"an end within a line": {strings.NewReader("# HELP\na_total 1"), nil,
-			"parse metrics: text format parsing error in line 1: unexpected end of input stream"},
-		"another format": {strings.NewReader("<html>"), nil, "read metrics: the answer is not in Prometheus's text format"},
-		"nothing":        {strings.NewReader(""), nil, "read metrics: the answer is empty"},
-		"too much":       {strings.NewReader(long + long + long), nil, "read metrics: more than 262144 bytes"},
-		"cut off": {io.MultiReader(strings.NewReader("a_total 1\n"), iotest.ErrReader(io.ErrUnexpectedEOF)), nil,
-			"read metrics: unexpected EOF"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			families, err := parse(c.in, wanted, 256<<10)
-			if got := errorText(err); got != c.err {
-				t.Fatalf("error %q, want %q", got, c.err)
-			}
-			got := map[string]int{}
-			for name, f := range families {
-				got[name] = len(f.GetMetric())
-			}
-			if err == nil {
-				if diff := cmp.Diff(c.want, got); diff != "" {
-					t.Errorf("(-want +got):\n%s", diff)
-				}
-			}
-		})
 	}
 }
 

@@ -6,8 +6,6 @@ import (
 	"strings"
 	"time"
 
-	dto "github.com/prometheus/client_model/go"
-
 	"github.com/tulle-mesh/tulle/viz/metrics"
 )
 
@@ -28,19 +26,19 @@ func newSums(queries []metrics.Query, window time.Duration) *sums {
 
 // addNow adds the values of a scrape to the queries that ask for values now.
 func (s *sums) addNow(t *target, got scraped) {
-	s.each(t, got, func(i int, series labelled, value float64) {
+	s.each(t, got, func(i int, l labelled, value float64) {
 		if s.queries[i].Now {
-			s.add(i, series, value)
+			s.add(i, l, value)
 		}
 	})
 }
 
 // keepFirst keeps the values of the first scrape that an increase needs.
 func (s *sums) keepFirst(t *target, got scraped) {
-	t.at, t.first = got.at, map[string]float64{}
-	s.each(t, got, func(i int, series labelled, value float64) {
+	t.at, t.first = got.at, map[key]float64{}
+	s.each(t, got, func(i int, l labelled, value float64) {
 		if !s.queries[i].Now {
-			t.first[series.key()] = value
+			t.first[key{s.queries[i].Metric, l.text}] = value
 		}
 	})
 }
@@ -53,52 +51,51 @@ func (s *sums) addSecond(t *target, got scraped) {
 	if between := got.at.Sub(t.at); !t.late && between > 0 {
 		factor = float64(s.window) / float64(between)
 	}
-	s.each(t, got, func(i int, series labelled, value float64) {
+	s.each(t, got, func(i int, l labelled, value float64) {
 		if s.queries[i].Now {
-			s.add(i, series, value)
+			s.add(i, l, value)
 			return
 		}
-		if before := t.first[series.key()]; before <= value {
+		if before := t.first[key{s.queries[i].Metric, l.text}]; before <= value {
 			value -= before
 		}
-		s.add(i, series, value*factor)
+		s.add(i, l, value*factor)
 	})
 }
 
 // each calls use for each series and each query that selects it.
-func (s *sums) each(t *target, got scraped, use func(query int, series labelled, value float64)) {
+func (s *sums) each(t *target, got scraped, use func(query int, l labelled, value float64)) {
 	for i, q := range s.queries {
 		if !mayMatch(q, t.labels) {
 			continue
 		}
-		for _, m := range got.families[q.Metric].GetMetric() {
-			value := m.GetUntyped().GetValue()
-			if math.IsNaN(value) || math.IsInf(value, 0) {
+		for _, one := range got.series[q.Metric] {
+			if math.IsNaN(one.value) || math.IsInf(one.value, 0) {
 				continue
 			}
-			series := labelled{metric: q.Metric, own: m.GetLabel(), target: t.labels}
-			if q.Selects(series.label) {
-				use(i, series, value)
+			labelled := labelled{series: one, target: t.labels}
+			if q.Selects(labelled.label) {
+				use(i, labelled, one.value)
 			}
 		}
 	}
 }
 
-func (s *sums) add(i int, series labelled, value float64) {
-	var key strings.Builder
+func (s *sums) add(i int, l labelled, value float64) {
+	var values strings.Builder
 	for _, name := range s.queries[i].By {
-		key.WriteString(series.label(name))
-		key.WriteByte(separator)
+		values.WriteString(l.label(name))
+		values.WriteByte(separator)
 	}
-	sample := s.groups[i][key.String()]
+	sample := s.groups[i][values.String()]
 	if sample == nil {
 		sample = &metrics.Sample{Labels: map[string]string{}}
 		for _, name := range s.queries[i].By {
-			if value := series.label(name); value != "" {
-				sample.Labels[name] = value
+			if value := l.label(name); value != "" {
+				sample.Labels[name] = strings.Clone(value) // not the whole line
 			}
 		}
-		s.groups[i][key.String()] = sample
+		s.groups[i][values.String()] = sample
 	}
 	sample.Value += value
 }
@@ -120,13 +117,15 @@ func (s *sums) samples() [][]metrics.Sample {
 	return out
 }
 
+// key is a series within a target.
+type key struct{ metric, labels string }
+
 // separator ends values in keys: it is not in any UTF-8 text.
 const separator = 0xff
 
 // labelled is one series with the labels of its target.
 type labelled struct {
-	metric string
-	own    []*dto.LabelPair
+	series
 	target map[string]string
 }
 
@@ -139,24 +138,10 @@ func (l labelled) label(name string) string {
 	if hidden, ok := strings.CutPrefix(name, "exported_"); ok && l.target[hidden] != "" {
 		name = hidden
 	}
-	for _, pair := range l.own {
-		if pair.GetName() == name {
-			return pair.GetValue()
+	for _, own := range l.labels {
+		if own.name == name {
+			return own.value
 		}
 	}
 	return ""
-}
-
-// key returns a text that no other series of the target has.
-func (l labelled) key() string {
-	slices.SortFunc(l.own, func(a, b *dto.LabelPair) int { return strings.Compare(a.GetName(), b.GetName()) })
-	var b strings.Builder
-	b.WriteString(l.metric)
-	for _, pair := range l.own {
-		b.WriteByte(separator)
-		b.WriteString(pair.GetName())
-		b.WriteByte(separator)
-		b.WriteString(pair.GetValue())
-	}
-	return b.String()
 }
