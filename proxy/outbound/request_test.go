@@ -207,3 +207,34 @@ func TestAnAddressThatChangesHandsIsCountedUnderItsOwner(t *testing.T) {
 		}
 	}
 }
+
+// TestTheTargetWithTheLeastToLoseIsForgottenFirst fills the table with addresses that discovery says nothing about, as
+// a scan does while the control plane is away. Services that are known must stay.
+func TestTheTargetWithTheLeastToLoseIsForgottenFirst(t *testing.T) {
+	o, source := newOutbound(t)
+	known, release, _ := o.targets.get(shopTarget)
+	take(t, known, source, servedBy(at("10.0.0.1:80")))
+	release()
+	target := func(n int) mesh.Target {
+		a := netip.AddrFrom4([4]byte{10, 1, byte(n >> 8), byte(n)})
+		return mesh.Target{Addr: netip.AddrPortFrom(a, 80)}
+	}
+	for n := range maxTargets + 1 {
+		_, release, ok := o.targets.get(target(n))
+		if !ok {
+			t.Fatalf("address %d is refused", n)
+		}
+		release()
+	}
+	if o.targets.count() != maxTargets || o.targets.current(shopTarget) == nil {
+		t.Error("the Service was forgotten before addresses that nothing is known about")
+	}
+	for n := range maxTargets + 1 { // now everything is known, and the Service was used before the others
+		if other := o.targets.byKey[target(n)]; other != nil {
+			other.refresh()
+		}
+	}
+	if _, _, ok := o.targets.get(target(maxTargets + 1)); !ok || o.targets.current(shopTarget) != nil {
+		t.Error("the least recently used target was not forgotten")
+	}
+}

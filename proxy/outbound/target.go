@@ -187,8 +187,8 @@ func (t *target) acquire() (release func()) {
 // maxTargets bounds the outbound addresses that are kept.
 const maxTargets = 16 << 10
 
-// targets are the outbound addresses in use. While the control plane is away, idle targets are not forgotten: nobody
-// could say what serves them when they are needed again.
+// targets are the outbound addresses in use. While the control plane is away, the proxy does not sweep idle targets:
+// nobody could say what serves them when they are needed again. Only when there are maxTargets, evict forgets one.
 type targets struct {
 	env    *env.Env
 	engine *forward.Engine
@@ -216,19 +216,28 @@ func (ts *targets) get(key mesh.Target) (t *target, release func(), ok bool) {
 	return t, release, true
 }
 
-// evict forgets the least recently used target.
+// evict forgets an idle target: the least recently used of those without a value, otherwise of all. An application that
+// scans addresses while the control plane is away must not displace the Services that the proxy knows.
 func (ts *targets) evict() bool {
-	var oldest *target
+	var first *target
 	for _, t := range ts.byKey {
-		if t.holders.Load() == 0 && (oldest == nil || t.used.Load() < oldest.used.Load()) {
-			oldest = t
+		if t.holders.Load() == 0 && (first == nil || t.before(first)) {
+			first = t
 		}
 	}
-	if oldest == nil {
+	if first == nil {
 		return false
 	}
-	ts.forget(oldest)
+	ts.forget(first)
 	return true
+}
+
+// before reports whether t is forgotten before other.
+func (t *target) before(other *target) bool {
+	if known := t.value.Load() != nil; known != (other.value.Load() != nil) {
+		return !known
+	}
+	return t.used.Load() < other.used.Load()
 }
 
 func (ts *targets) forget(t *target) {
