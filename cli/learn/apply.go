@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -96,7 +97,7 @@ func (w *World) complete(o metav1.Object, k kinds.Kind, m Manifests) {
 	}
 	o.SetCreationTimestamp(metav1.NewTime(m.Now))
 	for _, live := range slices.Backward(w.objects) {
-		if fmt.Sprintf("%T", live) != fmt.Sprintf("%T", o) || live.GetName() != o.GetName() ||
+		if reflect.TypeOf(live) != reflect.TypeOf(o) || live.GetName() != o.GetName() ||
 			live.GetNamespace() != o.GetNamespace() {
 			continue
 		}

@@ -122,7 +122,7 @@ func allows(t *testing.T, w *World, p *corev1.Pod, port uint16, route mesh.Ref, 
 		}
 		part = authz.Part(i)
 	}
-	return proxy.policy.Port(port).DecidePart(peer, part).Allow
+	return proxy.port(port).DecidePart(peer, part).Allow
 }
 
 func httpRoute(name string, servers ...string) string {

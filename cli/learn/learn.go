@@ -209,7 +209,7 @@ func (l *learning) observe(s *learned, at place, o Observation, pods []*corev1.P
 	var httpOnly bool
 	for _, pod := range pods {
 		if p := l.world.proxyOf(pod); p.inbound.Port(at.port).Server == s.server.existing {
-			routes, httpOnly = p.inbound.Port(at.port).Routes, p.policy.Port(at.port).HTTPOnly()
+			routes, httpOnly = p.inbound.Port(at.port).Routes, p.port(at.port).HTTPOnly()
 			break
 		}
 	}

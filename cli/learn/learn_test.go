@@ -60,7 +60,7 @@ func traffic(t *testing.T, w *World, live []model.Event) Traffic {
 			t.Fatal(err)
 		}
 	})
-	return Read(w, answer.Samples)
+	return Read(w, []string{"shop"}, answer.Samples)
 }
 
 // TestLearnFromExpositions reads two scrapes of two proxies and compares the policies with a golden file. Applied, they
@@ -134,7 +134,7 @@ func TestHostileLabels(t *testing.T) {
 			for i := range samples {
 				samples[i] = []metrics.Sample{sample}
 			}
-			seen := Read(w, samples)
+			seen := Read(w, []string{"shop"}, samples)
 			p := Learn(w, "shop", seen)
 			text := written(t, p)
 			parse(t, text)

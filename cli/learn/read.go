@@ -70,29 +70,39 @@ var counters = []struct {
 	{"inbound_tcp_authz_deny_total", true, false},
 }
 
-// Queries returns the questions whose answer Read understands. For each namespace they ask for the increase of every
-// counter, and then for the values now.
+// maxAsked bounds the namespaces that are asked about one by one: metrics-api takes 64 queries at once.
+const maxAsked = 8
+
+// Queries returns the questions whose answer Read understands. For each namespace, or for many namespaces at once, they
+// ask for the increase of every counter, and then for the values now.
 func Queries(namespaces []string) []metrics.Query {
 	by := []string{"namespace", "pod", "target_port", "client_id", "overflow", "route_group", "route_kind", "route_name",
 		"authz_kind", "authz_name"}
 	for _, o := range owners {
 		by = append(by, o.label)
 	}
-	var out []metrics.Query
+	var matches [][]metrics.Match
 	for _, namespace := range namespaces {
+		matches = append(matches, []metrics.Match{metrics.Is("namespace", namespace)})
+	}
+	if len(matches) > maxAsked {
+		matches = [][]metrics.Match{nil}
+	}
+	var out []metrics.Query
+	for _, match := range matches {
 		for _, now := range []bool{false, true} {
 			for _, c := range counters {
-				out = append(out, metrics.Query{Metric: c.name, By: by, Now: now,
-					Match: []metrics.Match{metrics.Is("namespace", namespace)}})
+				out = append(out, metrics.Query{Metric: c.name, By: by, Now: now, Match: match})
 			}
 		}
 	}
 	return out
 }
 
-// Read returns what the samples of Queries tell. w says to which workloads pods belong that metrics know by name only.
-// Names that no object can have are not attributed, so that what Read returns can go to a terminal and into a manifest.
-func Read(w *World, samples [][]metrics.Sample) Traffic {
+// Read returns what the samples of Queries tell about the namespaces. w says to which workloads pods belong that
+// metrics know by name only. Names that no object can have are not attributed, so that what Read returns can go to a
+// terminal and into a manifest.
+func Read(w *World, namespaces []string, samples [][]metrics.Sample) Traffic {
 	sums := [2]map[Observation]float64{{}, {}}
 	lost := map[string]float64{}
 	for i, list := range samples {
@@ -100,6 +110,9 @@ func Read(w *World, samples [][]metrics.Sample) Traffic {
 		c := counters[i%len(counters)]
 		for _, s := range list {
 			if s.Value <= 0 || math.IsNaN(s.Value) || s.Labels["authz_kind"] == "default" && s.Labels["authz_name"] == "probe" {
+				continue
+			}
+			if !slices.Contains(namespaces, s.Labels["namespace"]) {
 				continue
 			}
 			o, why := w.observation(s.Labels)
@@ -132,10 +145,6 @@ func Read(w *World, samples [][]metrics.Sample) Traffic {
 
 // observation returns what the labels tell, or why they tell nothing.
 func (w *World) observation(labels map[string]string) (o Observation, why string) {
-	o.Workload.Namespace = labels["namespace"]
-	if len(validation.IsDNS1123Label(o.Workload.Namespace)) > 0 {
-		return o, fmt.Sprintf("no namespace can be called %q", o.Workload.Namespace)
-	}
 	if labels["overflow"] == "true" {
 		return o, "callers that a proxy's metrics have no room for (overflow)"
 	}

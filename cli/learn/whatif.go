@@ -85,6 +85,10 @@ func differs(before, after *World, pod *corev1.Pod) bool {
 func WhatIf(before, after *World, t Traffic, seconds float64) Evaluation {
 	out := Evaluation{Changes: []Change{}, Notes: slices.Clone(t.Notes)}
 	sums := map[Change]float64{}
+	affected := map[Workload]bool{}
+	for workload, pods := range before.pods {
+		affected[workload] = slices.ContainsFunc(pods, func(p *corev1.Pod) bool { return differs(before, after, p) })
+	}
 	for _, o := range t.Seen {
 		pods := before.pods[o.Workload]
 		if len(pods) == 0 {
@@ -95,7 +99,7 @@ func WhatIf(before, after *World, t Traffic, seconds float64) Evaluation {
 			continue
 		}
 		out.Callers++
-		if !slices.ContainsFunc(pods, func(p *corev1.Pod) bool { return differs(before, after, p) }) {
+		if !affected[o.Workload] {
 			continue
 		}
 		effect, reason := evaluate(before, after, pods, o)
@@ -208,8 +212,8 @@ func equalRoutes(a, b []mesh.InboundRoute) bool {
 
 // decide returns what the proxy may decide. Where the route is not known, because known is false or because the metrics
 // name another one, it may be any.
-func (p proxy) decide(peer authz.Peer, o Observation, known bool) (out possible) {
-	port := p.policy.Port(o.Port)
+func (p *proxy) decide(peer authz.Peer, o Observation, known bool) (out possible) {
+	port := p.port(o.Port)
 	routes := p.inbound.Port(o.Port).Routes
 	i := routeIndex(routes, o.Route)
 	switch {

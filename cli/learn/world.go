@@ -25,19 +25,27 @@ type World struct {
 	pods      map[Workload][]*corev1.Pod // those with a proxy that have not ended, by name
 	ownerOf   map[Workload]Workload      // of pods by name
 	addresses map[mesh.ID][]netip.Addr   // of the pods of an identity
-	compiled  map[*corev1.Pod]proxy
+	compiled  map[*corev1.Pod]*proxy
 }
 
 // proxy is the policy of one pod.
 type proxy struct {
 	inbound *mesh.Inbound
-	policy  *authz.Policy
+	policy  *authz.Policy // once it was asked for
+}
+
+// port returns the policy of a port.
+func (p *proxy) port(number uint16) *authz.Port {
+	if p.policy == nil {
+		p.policy = authz.Compile(p.inbound, nil)
+	}
+	return p.policy.Port(number)
 }
 
 // NewWorld returns the world of the events, which are applied in their order.
 func NewWorld(config model.Config, events []model.Event) *World {
 	w := &World{config: config, store: model.New(config), pods: map[Workload][]*corev1.Pod{},
-		ownerOf: map[Workload]Workload{}, addresses: map[mesh.ID][]netip.Addr{}, compiled: map[*corev1.Pod]proxy{}}
+		ownerOf: map[Workload]Workload{}, addresses: map[mesh.ID][]netip.Addr{}, compiled: map[*corev1.Pod]*proxy{}}
 	for _, e := range events {
 		w.store.Apply(e)
 		if e.Object == nil || e.Deleted {
@@ -103,17 +111,16 @@ func (w *World) HasNamespace(name string) bool {
 }
 
 // proxyOf returns the policy of a pod of this world, or of the same pod in another world.
-func (w *World) proxyOf(pod *corev1.Pod) proxy {
+func (w *World) proxyOf(pod *corev1.Pod) *proxy {
 	if p, ok := w.compiled[pod]; ok {
 		return p
 	}
 	client := mesh.Client{Namespace: pod.Namespace, Pod: pod.Name}
 	q := model.QueryFor(w.store, w.snapshot, mesh.Target{}, client)
-	p := proxy{inbound: model.Resolve(w.store, w.snapshot, q).Inbound}
+	p := &proxy{inbound: model.Resolve(w.store, w.snapshot, q).Inbound}
 	if p.inbound == nil { // the model does not know the pod
 		p.inbound = &mesh.Inbound{Default: mesh.PortPolicy{Policy: mesh.Deny}}
 	}
-	p.policy = authz.Compile(p.inbound, nil)
 	w.compiled[pod] = p
 	return p
 }

@@ -55,7 +55,8 @@ func WriteTable(w io.Writer, changes []Change) error {
 			what = "connection"
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%.3g\t%s\n", c.Effect, c.Namespace, c.Workload, c.Port,
-			cmp.Or(c.Route, "-"), cmp.Or(c.Client, "no identity"), plural(c.Count, what), c.Rate, c.Reason)
+			cmp.Or(c.Route, "-"), cmp.Or(c.Client, "no identity"), plural(c.Count, what), c.Rate,
+			metrics.Printable(c.Reason, maxComment))
 	}
 	return table.Flush()
 }

@@ -120,7 +120,7 @@ func (c *cli) traffic(ctx context.Context, cl *cluster.Client, seen traffic, wor
 	if window <= 0 {
 		window = seen.window
 	}
-	return learn.Read(world, answer.Samples), window, nil
+	return learn.Read(world, namespaces, answer.Samples), window, nil
 }
 
 // note prints sentences for the user, on stderr.

@@ -1,0 +1,120 @@
+package learn
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/viz/metrics"
+)
+
+// TestLearn states what learn does in cases that the golden file does not have.
+func TestLearn(t *testing.T) {
+	web := id("shop", "web")
+	cart := Observation{Workload: Workload{"shop", "deployment", "cart"}, Port: 8080, Client: web, Allowed: true, Count: 2}
+	bare := cart
+	bare.Workload = Workload{"shop", "pod", "alone"}
+	gone := cart
+	gone.Workload.Name = "gone"
+	nobody := cart
+	nobody.Client = mesh.ID{}
+	for name, c := range map[string]struct {
+		live   string
+		seen   Observation
+		want   []string // parts of the output
+		absent string
+	}{
+		"only callers without identity: no Server": {"", nobody,
+			[]string{"# deploy/cart port 8080: 2 requests without identity: not allowed."}, "kind:"},
+		"a pod without owner": {"", bare,
+			[]string{"# pod/alone port 8080: nothing is learned, because no label selects this pod alone."}, "kind:"},
+		"a pod without owner under a Server": {server("alone", "app: alone", 8080, mesh.Deny), bare,
+			[]string{"name: alone-callers\n", "kind: Server\n    name: alone\n"}, "kind: Server\nmetadata"},
+		"a workload without pods": {"", gone,
+			[]string{"# deploy/gone port 8080: nothing is learned, because no pod of it runs."}, "kind:"},
+		"a Server that selects more": {server("all", "tier: all", 8080, mesh.Deny), cart,
+			[]string{"# Server all selects pods of deploy/cart, deploy/pay, pod/alone. Who may call one of them may call all."},
+			""},
+		"a name that another object has": {server("cart-8080", "app: pay", 9090, mesh.Deny), cart,
+			[]string{"\n  name: cart-8080-2\n", "linkerd.io/proxy-deployment: cart"}, ""},
+		"labels and annotations of a Server stay": {
+			strings.Replace(server("cart", "app: cart", 8080, mesh.Audit), "metadata: {",
+				`metadata: {labels: {team: "yes"}, annotations: {note: "# it's"}, `, 1), cart,
+			[]string{"team: \"yes\"", `note: '# it''s'`, "accessPolicy: deny"}, "created-by: tulle/policy-learn\n  labels"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			alone := pod("shop", "", "alone", "10.0.0.9")
+			alone.Labels["app"] = "alone"
+			live := events(t, c.live, namespace("shop"), pod("shop", "cart", "cart-1", "10.0.0.1"),
+				pod("shop", "pay", "pay-1", "10.0.0.2"), alone)
+			w := NewWorld(config(mesh.AllUnauthenticated), live)
+			text := written(t, Learn(w, "shop", Traffic{Seen: []Observation{c.seen}}))
+			accepted(t, text)
+			for _, want := range c.want {
+				if !strings.Contains(text, want) {
+					t.Errorf("no %q in\n%s", want, text)
+				}
+			}
+			if c.absent != "" && strings.Contains(text, c.absent) {
+				t.Errorf("%q in\n%s", c.absent, text)
+			}
+		})
+	}
+}
+
+// TestLearnSplitsManyCallers keeps within what one MeshTLSAuthentication may have.
+func TestLearnSplitsManyCallers(t *testing.T) {
+	live := events(t, "", namespace("shop"), pod("shop", "cart", "cart-1", "10.0.0.1"))
+	w := NewWorld(config(mesh.AllUnauthenticated), live)
+	var traffic Traffic
+	for i := range maxIdentities + 1 {
+		traffic.Seen = append(traffic.Seen, Observation{Workload: Workload{"shop", "deployment", "cart"}, Port: 8080,
+			Client: id("shop", fmt.Sprint("client-", i)), Allowed: true, Count: 1})
+	}
+	policies := Learn(w, "shop", traffic)
+	if n := len(policies.Documents); n != 5 {
+		t.Errorf("%d documents, want a Server and two pairs of an authentication and a policy", n)
+	}
+	after, _, err := w.Apply(live, Manifests{"shop", now, accepted(t, written(t, policies))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := WhatIf(w, after, traffic, 60).Changes; len(got) > 0 {
+		t.Errorf("changes: %v", got)
+	}
+}
+
+// TestReadAttributes gives one request to the workload that its labels name.
+func TestReadAttributes(t *testing.T) {
+	rollout := pod("shop", "", "rollout-1", "10.0.0.3")
+	rollout.Labels[ownerLabel+"rollout"] = "canary"
+	w := NewWorld(config(mesh.Deny), events(t, "", []metav1.Object{namespace("shop"), rollout}...))
+	for name, c := range map[string]struct {
+		labels map[string]string
+		want   string
+	}{
+		"a Deployment":              {map[string]string{"deployment": "web", "pod": "web-1"}, "deploy/web"},
+		"a StatefulSet":             {map[string]string{"statefulset": "db", "pod": "db-0"}, "sts/db"},
+		"a Job":                     {map[string]string{"k8s_job": "nightly", "pod": "nightly-x"}, "job/nightly"},
+		"an owner of a custom kind": {map[string]string{"pod": "rollout-1"}, "rollout/canary"},
+		"a pod without owner":       {map[string]string{"pod": "alone"}, "pod/alone"},
+	} {
+		c.labels["namespace"], c.labels["target_port"] = "shop", "8080"
+		for _, namespaces := range [][]string{{"shop"}, strings.Fields("shop a b c d e f g h i")} {
+			queries := Queries(namespaces)
+			if len(queries) > 64 {
+				t.Fatalf("%d queries: metrics-api takes 64", len(queries))
+			}
+			samples := make([][]metrics.Sample, len(queries))
+			other := map[string]string{"namespace": "elsewhere", "deployment": "web", "target_port": "1"}
+			samples[0] = []metrics.Sample{{Labels: c.labels, Value: 1}, {Labels: other, Value: 1}}
+			got := Read(w, namespaces, samples)
+			if len(got.Seen) != 1 || got.Seen[0].Workload.String() != c.want || got.Seen[0].Port != 8080 {
+				t.Errorf("%s: got %+v, want %s", name, got, c.want)
+			}
+		}
+	}
+}
