@@ -71,7 +71,7 @@ var layers = []struct {
 	}},
 	{"assemblies", []string{
 		"proxy", "controller", "controller/status",
-		"cli/explain", "cli/extension",
+		"cli/explain", "cli/extension", "viz/tapapi",
 	}},
 	{"checks", []string{
 		"cli/check",

@@ -99,6 +99,8 @@ const (
 
 	MetricsAPIPort      = 8085
 	MetricsAPIAdminPort = 9995
+	TapPort             = 8089
+	TapAdminPort        = 9998
 )
 
 // ALPN values of mesh TLS. They tell a peer's proxy from an application's own TLS in the ClientHello, and what is

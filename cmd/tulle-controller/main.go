@@ -19,7 +19,8 @@ func main() {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(identityCommand(), destinationCommand(), injectorCommand(), metricsAPICommand())
+	root.AddCommand(identityCommand(), destinationCommand(), injectorCommand(), metricsAPICommand(),
+		tapCommand())
 	if err := root.Execute(); err != nil {
 		fmt.Fprintln(os.Stderr, "tulle-controller:", err)
 		os.Exit(1)

@@ -16,8 +16,8 @@ const podTemplateHashLabel = "pod-template-hash"
 // <name>.
 const ownerLabelPrefix = "linkerd.io/proxy-"
 
-// podRef returns what metrics say about the pod.
-func podRef(o *corev1.Pod) mesh.PodRef {
+// PodRef returns what metrics and tap say about the pod.
+func PodRef(o *corev1.Pod) mesh.PodRef {
 	kind, owner := podOwner(o)
 	return mesh.PodRef{
 		Namespace:       o.Namespace,

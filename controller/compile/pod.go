@@ -48,7 +48,7 @@ func ParsePod(o *corev1.Pod, controlPlane string, prior Settings) *Pod {
 		Probes:         probePaths(o),
 		Labels:         o.Labels,
 		ports:          namedPorts(o),
-		Ref:            podRef(o),
+		Ref:            PodRef(o),
 	}
 	p.Settings = ParseSettings(o, p.PortsNamed, prior)
 	p.meshed = !o.Spec.HostNetwork && o.Labels[mesh.ControlPlaneNSLabel] == controlPlane && proxyOf(o) != nil

@@ -1,0 +1,210 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/tulle-mesh/tulle/controller/compile"
+	"github.com/tulle-mesh/tulle/identity/workload"
+	"github.com/tulle-mesh/tulle/internal/daemon"
+	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/viz/tap"
+	"github.com/tulle-mesh/tulle/viz/tapapi"
+)
+
+// frontProxyInterval is how often the tap server reads how to recognize the API server.
+const frontProxyInterval = time.Minute
+
+type tapFlags struct {
+	commonFlags
+
+	clusterDomain, identityAddr string
+	tokenFile, trustRootsFile   string
+	certFile, keyFile           string
+	vizNamespace                string
+}
+
+func tapCommand() *cobra.Command {
+	var f tapFlags
+	cmd := &cobra.Command{
+		Use:   "tap",
+		Short: "Show users the requests that proxies serve, through the aggregated API tap.linkerd.io",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return daemon.Run(f.daemon("tap"), f.run)
+		},
+	}
+	f.bind(cmd, mesh.TapPort, mesh.TapAdminPort)
+	flags := cmd.Flags()
+	flags.StringVar(&f.vizNamespace, "namespace", mesh.VizNamespace, "namespace of the tap server itself")
+	flags.StringVar(&f.clusterDomain, "cluster-domain", mesh.DefaultClusterDomain, "DNS domain of the cluster")
+	flags.StringVar(&f.identityAddr, "identity-addr", "", "host:port of the identity controller (default its Service)")
+	flags.StringVar(&f.tokenFile, "token-file", mesh.TokenFile, "ServiceAccount token for the identity controller")
+	flags.StringVar(&f.trustRootsFile, "trust-roots-file", mesh.TrustRootsDir+"/"+mesh.TrustRootsKey,
+		"trust anchors, PEM")
+	flags.StringVar(&f.certFile, "tls-cert-file", "",
+		"certificate for the API server, PEM; read again for each connection")
+	flags.StringVar(&f.keyFile, "tls-key-file", "", "key of that certificate, PEM")
+	return cmd
+}
+
+func (f *tapFlags) run(ctx context.Context, env *daemon.Env) error {
+	certificate, listening := env.Ready.Task("certificate"), env.Ready.Task("server")
+	config, err := f.kubernetes("tap", env)
+	if err != nil {
+		return err
+	}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("make Kubernetes client: %w", err)
+	}
+	if _, err := tls.LoadX509KeyPair(f.certFile, f.keyFile); err != nil {
+		return fmt.Errorf("--tls-cert-file, --tls-key-file: %w", err)
+	}
+	front := &frontProxy{client: client, log: env.Log}
+	if err := front.read(ctx); err != nil {
+		return err
+	}
+	id := mesh.ID{TrustDomain: f.trustDomain, Namespace: f.vizNamespace, ServiceAccount: mesh.TapName}
+	certs := f.certs(id, env)
+	server := tapapi.New(f.config(client, front, certs, env))
+	lis, err := net.Listen("tcp", f.addr)
+	if err != nil {
+		return fmt.Errorf("listen for requests: %w", err)
+	}
+	env.Log.Info("serving", zap.Stringer("addr", lis.Addr()), zap.Stringer("identity", id))
+	listening()
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return certs.Run(ctx) })
+	group.Go(func() error { await(ctx, certs.Ready(), certificate); return nil })
+	group.Go(func() error { return front.run(ctx) })
+	group.Go(func() error { return server.Run(ctx, lis) })
+	return group.Wait()
+}
+
+// certs returns the tap server's own certificate. Proxies accept its identity, not that of its sidecar.
+func (f *tapFlags) certs(id mesh.ID, env *daemon.Env) *workload.Manager {
+	addr := f.identityAddr
+	if addr == "" {
+		addr = fmt.Sprintf("%s.%s.svc.%s.:%d", mesh.IdentityName, f.namespace, f.clusterDomain, mesh.IdentityPort)
+	}
+	return workload.New(workload.Config{
+		ID: id, Addr: addr, TokenFile: f.tokenFile, TrustRootsFile: f.trustRootsFile, Log: env.Log.Named("certs"),
+		Server: mesh.ID{TrustDomain: f.trustDomain, Namespace: f.namespace, ServiceAccount: mesh.IdentityName},
+	})
+}
+
+// config joins the API server, the proxies and the server of the API.
+func (f *tapFlags) config(
+	client kubernetes.Interface, front *frontProxy, certs *workload.Manager, env *daemon.Env,
+) tapapi.Config {
+	pods := func(ctx context.Context, namespace, selector string) ([]corev1.Pod, error) {
+		list, err := client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{
+			LabelSelector: selector, ResourceVersion: "0",
+		})
+		if err != nil {
+			return nil, err
+		}
+		return list.Items, nil
+	}
+	return tapapi.Config{
+		FrontProxy: front.current.Load, ID: certs.ID(), Log: env.Log, Registry: env.Registry, Pods: pods,
+		TLS: &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			cert, err := tls.LoadX509KeyPair(f.certFile, f.keyFile)
+			return &cert, err
+		}},
+		Review: func(ctx context.Context, spec authorizationv1.SubjectAccessReviewSpec) (
+			authorizationv1.SubjectAccessReviewStatus, error,
+		) {
+			review, err := client.AuthorizationV1().SubjectAccessReviews().Create(ctx,
+				&authorizationv1.SubjectAccessReview{Spec: spec}, metav1.CreateOptions{})
+			if err != nil {
+				return authorizationv1.SubjectAccessReviewStatus{}, err
+			}
+			return review.Status, nil
+		},
+		Watch: func(ctx context.Context, targets []tap.Target, q tap.Query, emit func(tap.Message) error) error {
+			// Who has an address is read once: a watch is short, and a cache of all pods costs memory all the time.
+			watcher := &tap.Watcher{Certs: certs, PodAt: podAt(ctx, client, env.Log)}
+			return watcher.Watch(ctx, targets, q, emit)
+		},
+	}
+}
+
+// podAt returns which pod has an address, from one list of all pods; nil if they cannot be read.
+func podAt(ctx context.Context, client kubernetes.Interface, log *zap.Logger) func(netip.Addr) (mesh.PodRef, bool) {
+	list, err := client.CoreV1().Pods("").List(ctx, metav1.ListOptions{
+		FieldSelector: "status.phase!=Succeeded,status.phase!=Failed", ResourceVersion: "0",
+	})
+	if err != nil {
+		log.Warn("clients have no names in this watch", zap.Error(err))
+		return nil
+	}
+	byAddr := make(map[netip.Addr]mesh.PodRef, len(list.Items))
+	for i := range list.Items {
+		pod := &list.Items[i]
+		if pod.Spec.HostNetwork {
+			continue
+		}
+		for _, ip := range pod.Status.PodIPs {
+			if addr, err := netip.ParseAddr(ip.IP); err == nil {
+				byAddr[addr.Unmap()] = compile.PodRef(pod)
+			}
+		}
+	}
+	return func(a netip.Addr) (mesh.PodRef, bool) {
+		ref, ok := byAddr[a]
+		return ref, ok
+	}
+}
+
+// frontProxy is how to recognize the API server, as its ConfigMap says now.
+type frontProxy struct {
+	client  kubernetes.Interface
+	log     *zap.Logger
+	current atomic.Pointer[tapapi.FrontProxy] // never nil after the first read
+}
+
+// read reads the ConfigMap.
+func (f *frontProxy) read(ctx context.Context) error {
+	const namespace, name = "kube-system", "extension-apiserver-authentication"
+	object, err := f.client.CoreV1().ConfigMaps(namespace).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("read ConfigMap %s/%s: %w", namespace, name, err)
+	}
+	front, err := tapapi.ParseFrontProxy(object.Data)
+	if err != nil {
+		return fmt.Errorf("ConfigMap %s/%s: %w", namespace, name, err)
+	}
+	f.current.Store(front)
+	return nil
+}
+
+// run reads it again and again. The last valid value stays.
+func (f *frontProxy) run(ctx context.Context) error {
+	ticker := time.NewTicker(frontProxyInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		if err := f.read(ctx); err != nil && ctx.Err() == nil {
+			f.log.Warn("the last front-proxy settings stay", zap.Error(err))
+		}
+	}
+}
