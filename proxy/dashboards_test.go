@@ -55,7 +55,8 @@ func panels(t *testing.T) (out []panel) {
 }
 
 // TestDashboards sends traffic through two proxies and asks what Linkerd's dashboards ask: whether there are series
-// with all the labels that a panel names, and, if there is a Prometheus (PROMETHEUS, or in the PATH), that.
+// with all the labels that a panel names, and, if there is a Prometheus (PROMETHEUS, or in the PATH), that. Prometheus
+// also runs each query of Tulle's own dashboards.
 func TestDashboards(t *testing.T) {
 	shop := openShop(t)
 	shop.visit(t)
@@ -83,10 +84,12 @@ func (s *shop) missing(t *testing.T) (out []string) {
 	return out
 }
 
-// shop is the proxies of two pods: web's, which calls, and cart's.
+// shop is the proxies of two pods, web's, which calls, and cart's; and others, by name.
 type shop struct {
 	web, cart *Proxy
+	others    map[string]*Proxy
 	calls     []func() error
+	troubles  []func() // calls that may fail
 }
 
 func openShop(t *testing.T) *shop {
@@ -104,7 +107,7 @@ func openShop(t *testing.T) *shop {
 		routed("pages", mesh.Match{Path: mesh.PrefixPath, Value: "/"}, authorize(mesh.AnyClients)),
 		routed("admin", mesh.Match{Path: mesh.PrefixPath, Value: "/admin"}),
 	}}
-	s := &shop{}
+	s := &shop{others: map[string]*Proxy{"orders": startPod(t, nil).Proxy}} // it has a control plane
 	s.cart = start(t, Config{Local: &Local{Certs: ca.Certs(cart), Admin: anyPort, Inbound: []LocalInbound{
 		{Listen: anyPort, AppAddr: netip.MustParseAddrPort(app), Policy: policy},
 		{Listen: anyPort, AppAddr: netip.MustParseAddrPort(bytes),
@@ -182,7 +185,11 @@ func (s *shop) pods() map[*Proxy]map[string]string {
 			"job": "linkerd-proxy", "namespace": "shop", "deployment": name, "pod": name + "-1", "control_plane_ns": "tulle",
 		}
 	}
-	return map[*Proxy]map[string]string{s.web: labels("web"), s.cart: labels("cart")}
+	pods := map[*Proxy]map[string]string{s.web: labels("web"), s.cart: labels("cart")}
+	for name, p := range s.others {
+		pods[p] = labels(name)
+	}
+	return pods
 }
 
 // series returns what a scrape of all pods gives.

@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// askPrometheus lets a Prometheus scrape both proxies under traffic, and runs every panel's expression.
+// askPrometheus lets a Prometheus scrape the proxies under traffic, and runs every panel's expression.
 func (s *shop) askPrometheus(t *testing.T) {
 	path, err := exec.LookPath("prometheus")
 	if named := os.Getenv("PROMETHEUS"); named != "" {
@@ -26,6 +26,7 @@ func (s *shop) askPrometheus(t *testing.T) {
 	if err != nil {
 		t.Skip("there is no prometheus in the PATH")
 	}
+	s.openTroubles(t)
 	api := s.startPrometheus(t, path)
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -36,9 +37,12 @@ func (s *shop) askPrometheus(t *testing.T) {
 			for _, call := range s.calls {
 				_ = call() // what fails is missing in the answers
 			}
+			for _, call := range s.troubles {
+				call()
+			}
 		}
 	})
-	for _, p := range panels(t) {
+	for _, p := range append(panels(t), ownPanels(t)...) {
 		if err := api.await(p.expr, p.empty); err != nil {
 			t.Errorf("%s: %s: %v", p.dashboard, p.expr, err)
 		}
@@ -58,9 +62,16 @@ func (s *shop) startPrometheus(t *testing.T, path string) prometheus {
 	for p, labels := range s.pods() {
 		targets = append(targets, target{Targets: []string{p.Addresses().Admin.String()}, Labels: labels})
 	}
+	jobs := []map[string]any{{"job_name": "linkerd-proxy", "static_configs": targets}}
+	control := controllers(t)
+	for _, component := range []string{"destination", "identity", "proxy-injector"} {
+		jobs = append(jobs, map[string]any{
+			"job_name": component, "metrics_path": "/" + component, "static_configs": []target{{Targets: []string{control},
+				Labels: map[string]string{"job": "linkerd-controller", "component": component}}},
+		})
+	}
 	config, err := json.Marshal(map[string]any{ // JSON is YAML
-		"global":         map[string]any{"scrape_interval": "1s"},
-		"scrape_configs": []map[string]any{{"job_name": "linkerd-proxy", "static_configs": targets}},
+		"global": map[string]any{"scrape_interval": "1s"}, "scrape_configs": jobs,
 	})
 	if err != nil {
 		t.Fatal(err)
