@@ -19,6 +19,5 @@ func (c *cli) vizEnv() viz.Env {
 		Out: c.out, Err: c.err,
 		Connect:          func() (*cluster.Client, error) { return c.connect(c.flags) },
 		ControlNamespace: func() string { return c.flags.controlNamespace },
-		UserAgent:        "tulle/" + version,
 	}
 }

@@ -1,10 +1,11 @@
 // Package sidecar is what a pod's object says about its proxy.
 //
-// It owns which container is the proxy, whether it runs and its ports. The one idea: a native sidecar is an init
-// container, so nobody else looks for the proxy in a pod.
+// It owns which container is the proxy, whether it runs, its ports and who may watch it. The one idea: a native sidecar
+// is an init container, so nobody else looks for the proxy in a pod.
 package sidecar
 
 import (
+	"encoding/json"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -54,4 +55,24 @@ func Running(pod *corev1.Pod) bool {
 		}
 	}
 	return pod.Status.Phase == corev1.PodRunning
+}
+
+// TapID returns the SPIFFE ID of the workload that may watch the requests of the pod's proxy, or "" if nobody may. It
+// reads what the injector told the proxy, of any release.
+func TapID(pod *corev1.Pod) string {
+	proxy := Of(pod)
+	if proxy == nil {
+		return ""
+	}
+	for _, env := range proxy.Env {
+		if env.Name == mesh.ProxyConfigEnv {
+			var config struct {
+				TapID string `json:"tapID"`
+			}
+			if json.Unmarshal([]byte(env.Value), &config) == nil {
+				return config.TapID
+			}
+		}
+	}
+	return ""
 }

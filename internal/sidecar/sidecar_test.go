@@ -51,3 +51,23 @@ func TestRunning(t *testing.T) {
 		}
 	}
 }
+
+func TestTapID(t *testing.T) {
+	const id = "spiffe://cluster.local/ns/tulle-viz/sa/tap"
+	for name, test := range map[string]struct{ config, want string }{
+		"tap is on":             {`{"tapID":"` + id + `"}`, id},
+		"tap is off":            {`{"adminPort":4191}`, ""},
+		"a field of later":      {`{"tapID":"` + id + `","later":[1]}`, id},
+		"what is not JSON":      {`{`, ""},
+		"an identity of a kind": {`{"tapID":1}`, ""},
+	} {
+		proxy := corev1.Container{Name: mesh.ProxyContainer,
+			Env: []corev1.EnvVar{{Name: "OTHER"}, {Name: mesh.ProxyConfigEnv, Value: test.config}}}
+		if got := TapID(&corev1.Pod{Spec: corev1.PodSpec{InitContainers: []corev1.Container{proxy}}}); got != test.want {
+			t.Errorf("%s: got %q, want %q", name, got, test.want)
+		}
+	}
+	if got := TapID(&corev1.Pod{}); got != "" {
+		t.Errorf("a pod without a proxy: got %q", got)
+	}
+}

@@ -56,6 +56,8 @@ func (c *Cluster) pod(p *corev1.Pod) resource.Pod {
 		ServiceAccount: cmp.Or(p.Spec.ServiceAccountName, "default"),
 		Meshed:         sidecar.Of(p) != nil && p.Labels[mesh.ControlPlaneNSLabel] == c.controlNamespace,
 		Version:        p.Annotations[mesh.ProxyVersionAnnotation],
+		Running:        sidecar.Running(p),
+		Tapped:         sidecar.TapID(p) != "",
 		Finished:       cluster.Finished(p),
 	}
 }

@@ -32,6 +32,8 @@ type Pod struct {
 	// Meshed means that the pod has a proxy of this control plane, of Version.
 	Meshed  bool
 	Version string
+	// Running means that its proxy runs, and Tapped that the proxy lets the tap server watch.
+	Running, Tapped bool
 	// Finished means that it has ended.
 	Finished bool
 }

@@ -58,7 +58,8 @@ func pod(namespace, deployment, suffix, version string) *corev1.Pod {
 	p.Spec.Containers = []corev1.Container{{Name: "app"}}
 	p.Status.Phase = corev1.PodRunning
 	if version != "" {
-		p.Spec.InitContainers = []corev1.Container{{Name: mesh.ProxyContainer}}
+		p.Spec.InitContainers = []corev1.Container{{Name: mesh.ProxyContainer, Env: []corev1.EnvVar{
+			{Name: mesh.ProxyConfigEnv, Value: `{"tapID":"spiffe://cluster.local/ns/tulle-viz/sa/tap"}`}}}}
 		p.Labels[mesh.ControlPlaneNSLabel] = "tulle"
 		p.Annotations = map[string]string{mesh.ProxyVersionAnnotation: version}
 	}

@@ -31,13 +31,17 @@ func Source(ctx context.Context, env Env, cl *cluster.Client, prometheusURL stri
 }
 
 // source returns where numbers come from: the Prometheus of the flag, otherwise the extension's metrics-api, otherwise
-// the proxies themselves. If metrics-api does not answer, the proxies do.
+// the proxies themselves. If the first has no answer, the proxies have.
 func (c *commands) source(ctx context.Context, cl *cluster.Client) (metrics.Source, error) {
 	switch {
 	case c.Env.Source != nil:
 		return c.Env.Source(ctx, cl)
 	case c.prometheusURL != "":
-		return prometheus.New(prometheus.Config{URL: c.prometheusURL})
+		server, err := prometheus.New(prometheus.Config{URL: c.prometheusURL})
+		if err != nil {
+			return nil, fmt.Errorf("--prometheusURL: %w", err)
+		}
+		return metrics.Fallback{First: server, Second: c.proxies(cl, "Prometheus has no answer.")}, nil
 	}
 	installed, pod, err := metricsAPI(ctx, cl)
 	switch {

@@ -27,8 +27,6 @@ type Env struct {
 	Connect func() (*cluster.Client, error)
 	// ControlNamespace is that of the control plane, by the flags.
 	ControlNamespace func() string
-	// UserAgent names the program in requests.
-	UserAgent string
 	// Source takes the place of the choice of a source; nil chooses.
 	Source func(context.Context, *cluster.Client) (metrics.Source, error)
 }
@@ -56,7 +54,8 @@ proxies themselves, through the API server. It then waits for as long as -t says
 	}
 	cmd.PersistentFlags().StringVar(&c.prometheusURL, "prometheusURL", "",
 		"address of the Prometheus to ask, instead of the viz extension")
-	cmd.AddCommand(c.statCommand(), c.statInboundCommand(), c.statOutboundCommand(), c.edgesCommand(), c.authzCommand())
+	cmd.AddCommand(c.statCommand(), c.statInboundCommand(), c.statOutboundCommand(), c.edgesCommand(), c.authzCommand(),
+		c.listCommand())
 	return cmd
 }
 
