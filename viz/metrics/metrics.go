@@ -61,6 +61,9 @@ type Answer struct {
 	Notes []string `json:"notes,omitempty"`
 }
 
+// WaitHeader of an interim response of metrics-api has the seconds until it can answer.
+const WaitHeader = "Tulle-Wait"
+
 // Request is what Source.Ask takes, as JSON.
 type Request struct {
 	Window  time.Duration `json:"window"` // in nanoseconds, as in Answer

@@ -14,6 +14,7 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -116,7 +117,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			fmt.Errorf("%d requests are running: try again later", maxRunning))
 		return
 	}
-	answer, err := s.cfg.Source.Ask(r.Context(), request.Window, request.Queries)
+	answer, err := s.cfg.Source.Ask(announceWait(w, r), request.Window, request.Queries)
 	switch {
 	case r.Context().Err() != nil:
 		s.requests.WithLabelValues("canceled").Inc()
@@ -127,6 +128,21 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.requests.WithLabelValues("ok").Inc()
 		s.write(w, http.StatusOK, answer)
 	}
+}
+
+// announceWait returns a context with which the first report of progress becomes an interim response: 102 (RFC 2518
+// section 10.1) with the seconds that are left. So the client can say why the answer takes so long.
+func announceWait(w http.ResponseWriter, r *http.Request) context.Context {
+	said := false
+	return metrics.WithProgress(r.Context(), func(left time.Duration) {
+		if said || left <= 0 {
+			return
+		}
+		said = true
+		w.Header().Set(metrics.WaitHeader, strconv.Itoa(int(left/time.Second)))
+		w.WriteHeader(http.StatusProcessing)
+		w.Header().Del(metrics.WaitHeader)
+	})
 }
 
 // refusal is why a request is not answered.

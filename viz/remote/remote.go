@@ -13,6 +13,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"strconv"
 	"time"
 
 	"github.com/tulle-mesh/tulle/viz/metrics"
@@ -73,7 +76,7 @@ func (s *Source) ask(ctx context.Context, request metrics.Request) (metrics.Answ
 	if err != nil {
 		return metrics.Answer{}, err
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url, bytes.NewReader(body))
+	r, err := http.NewRequestWithContext(traceWait(ctx), http.MethodPost, s.url, bytes.NewReader(body))
 	if err != nil {
 		return metrics.Answer{}, err
 	}
@@ -105,6 +108,17 @@ func (s *Source) ask(ctx context.Context, request metrics.Request) (metrics.Answ
 		answer.Notes[i] = metrics.Printable(note, maxText)
 	}
 	return answer, nil
+}
+
+// traceWait returns a context with which an interim response that announces a wait is progress.
+func traceWait(ctx context.Context) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		Got1xxResponse: func(_ int, header textproto.MIMEHeader) error {
+			if seconds, err := strconv.Atoi(header.Get(metrics.WaitHeader)); err == nil && seconds > 0 {
+				metrics.Progress(ctx, time.Duration(seconds)*time.Second)
+			}
+			return nil
+		}})
 }
 
 // refusal returns the reason that metrics-api gave, or the status where something else answered.

@@ -11,7 +11,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
 	"github.com/tulle-mesh/tulle/viz/metrics"
+	"github.com/tulle-mesh/tulle/viz/metricsapi"
 )
 
 var queries = []metrics.Query{{Metric: "request_total", By: []string{"pod"},
@@ -64,5 +69,41 @@ func TestAskEndsWithItsContext(t *testing.T) {
 	_, err := New(Config{URL: server.URL}).Ask(ctx, time.Minute, queries)
 	if !errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "see its log") {
 		t.Errorf("got %v, want the context's error", err)
+	}
+}
+
+// reading is a Source that waits, as one does that reads the proxies.
+type reading struct{ asked chan []metrics.Query }
+
+func (r reading) Ask(ctx context.Context, window time.Duration, queries []metrics.Query) (metrics.Answer, error) {
+	metrics.Progress(ctx, 42*time.Second)
+	metrics.Progress(ctx, 41*time.Second)
+	metrics.Progress(ctx, 0)
+	r.asked <- queries
+	return metrics.Answer{Window: window, Notes: []string{"read"}, Samples: [][]metrics.Sample{{}, {{Value: 2}}}}, nil
+}
+
+// TestAskMetricsAPI asks the real server. It must get the same queries, and the wait must arrive before the answer.
+func TestAskMetricsAPI(t *testing.T) {
+	source := reading{make(chan []metrics.Query, 1)}
+	server := httptest.NewServer(metricsapi.New(metricsapi.Config{Source: source, Log: zap.NewNop(),
+		Registry: prometheus.NewRegistry()}))
+	defer server.Close()
+	waits := make(chan time.Duration, 10)
+	ctx := metrics.WithProgress(t.Context(), func(left time.Duration) { waits <- left })
+	answer, err := New(Config{URL: server.URL}).Ask(ctx, time.Minute, queries)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := metrics.Answer{Window: time.Minute, Notes: []string{"read"},
+		Samples: [][]metrics.Sample{{}, {{Value: 2}}}}
+	if diff := cmp.Diff(want, answer); diff != "" {
+		t.Errorf("answer (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(queries, <-source.asked); diff != "" {
+		t.Errorf("queries (-want +got):\n%s", diff)
+	}
+	if len(waits) != 1 || <-waits != 42*time.Second {
+		t.Error("want one wait, of 42s")
 	}
 }

@@ -42,11 +42,8 @@ type Opener func(ctx context.Context, pod *corev1.Pod, port int) (io.ReadCloser,
 // Config says how the proxies are found and read.
 type Config struct {
 	// Pods returns the pods of a namespace, or of all for "". Pods without a proxy that runs are left out later.
-	Pods func(ctx context.Context, namespace string) ([]*corev1.Pod, error)
-	Open Opener
-	// Progress is called every second between the two scrapes, with the time that is left, and with 0 at the end. nil
-	// is not called. It must not block.
-	Progress func(left time.Duration)
+	Pods     func(ctx context.Context, namespace string) ([]*corev1.Pod, error)
+	Open     Opener
 	Parallel int   // pods that are read at once; 0 means 16
 	MaxBytes int64 // of one scrape; 0 means 32 MiB
 	// MaxWindow bounds how long Ask takes. 0 is no bound.
@@ -63,9 +60,6 @@ func New(cfg Config) *Source {
 	}
 	if cfg.MaxBytes == 0 {
 		cfg.MaxBytes = defaultMaxBytes
-	}
-	if cfg.Progress == nil {
-		cfg.Progress = func(time.Duration) {}
 	}
 	return &Source{cfg}
 }
@@ -94,7 +88,7 @@ func (s *Source) Ask(ctx context.Context, window time.Duration, queries []metric
 	if err := s.readAll(ctx, targets, sums.keepFirst); err != nil {
 		return metrics.Answer{}, err
 	}
-	if err := s.wait(ctx, window-time.Since(start)); err != nil {
+	if err := wait(ctx, window-time.Since(start)); err != nil {
 		return metrics.Answer{}, fmt.Errorf("wait for the second scrape: %w", err)
 	}
 	// A pod that began within the window counts from 0. If it cannot be listed now, the others still count.
@@ -170,16 +164,16 @@ func merge(targets, later []*target) []*target {
 	return all
 }
 
-// wait returns when d is over, or an error if ctx ends first.
-func (s *Source) wait(ctx context.Context, d time.Duration) error {
-	defer s.cfg.Progress(0)
+// wait returns when d is over, or an error if ctx ends first. It reports progress each second.
+func wait(ctx context.Context, d time.Duration) error {
+	defer metrics.Progress(ctx, 0)
 	end := time.Now().Add(d)
 	done, tick := time.NewTimer(d), time.NewTicker(time.Second)
 	defer done.Stop()
 	defer tick.Stop()
 	for {
 		if left := time.Until(end); left > 0 {
-			s.cfg.Progress(left)
+			metrics.Progress(ctx, left)
 		}
 		select {
 		case <-done.C:

@@ -245,10 +245,9 @@ func TestProgressCountsDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := fleet{pods: []*corev1.Pod{meshedPod("shop", "web-1", "web")},
 			answer: map[string][]func(context.Context) (io.ReadCloser, error){"web-1": {requests(1), requests(2)}}}
-		cfg := f.config()
 		var left []time.Duration
-		cfg.Progress = func(d time.Duration) { left = append(left, d) }
-		if _, err := New(cfg).Ask(t.Context(), 3*time.Second, []metrics.Query{inbound}); err != nil {
+		ctx := metrics.WithProgress(t.Context(), func(d time.Duration) { left = append(left, d) })
+		if _, err := New(f.config()).Ask(ctx, 3*time.Second, []metrics.Query{inbound}); err != nil {
 			t.Fatal(err)
 		}
 		want := []time.Duration{3 * time.Second, 2 * time.Second, time.Second, 0}

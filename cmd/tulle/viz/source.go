@@ -55,7 +55,7 @@ func (c *commands) source(ctx context.Context, cl *cluster.Client) (metrics.Sour
 	api := remote.New(remote.Config{Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return cl.DialPod(context.WithoutCancel(ctx), install.Namespace, pod, mesh.MetricsAPIPort)
 	}})
-	return metrics.Fallback{First: api, Second: c.proxies(cl, "The viz extension does not answer.")}, nil
+	return metrics.Fallback{First: patient{c, api}, Second: c.proxies(cl, "The viz extension does not answer.")}, nil
 }
 
 // metricsAPI returns whether the extension's metrics-api is installed, and one of its pods that is ready, if any.
@@ -87,6 +87,20 @@ func (c *commands) proxies(cl *cluster.Client, reason string) metrics.Source {
 			return cluster.OpenMetrics(ctx, cl, pod, port)
 		},
 	})}
+}
+
+// patient says on stderr that an answer of metrics-api takes as long as the window.
+type patient struct {
+	c *commands
+	metrics.Source
+}
+
+// Ask implements metrics.Source.
+func (p patient) Ask(ctx context.Context, window time.Duration, queries []metrics.Query) (metrics.Answer, error) {
+	ctx = metrics.WithProgress(ctx, func(left time.Duration) {
+		p.c.note([]string{fmt.Sprintf("metrics-api gets no answer from a Prometheus. It reads the proxies for %v.", left)})
+	})
+	return p.Source.Ask(ctx, window, queries)
 }
 
 // announced says on stderr why an answer takes as long as the window.
