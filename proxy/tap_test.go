@@ -389,3 +389,36 @@ func TestWithoutTapNobodyListens(t *testing.T) {
 		t.Error("does not listen")
 	}
 }
+
+// TestTapOfASlowReader shows that requests go on while a subscriber does not read, and that it learns how many events
+// it lost.
+func TestTapOfASlowReader(t *testing.T) {
+	r := startTapped(t, tapApp(t), mesh.Detect, mesh.AllUnauthenticated)
+	stream := r.mustWatch(t, r.server, mesh.TapQuery{Headers: true, PerSecond: mesh.MaxTapRate})
+	client := &http.Client{Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	filler := strings.Repeat("x", 1000)
+	for sent := 0; r.server.env.Tap.Lost() == 0; sent++ {
+		if sent == 20_000 {
+			t.Fatal("nothing was lost")
+		}
+		req, err := http.NewRequest("GET", "http://"+r.addr+"/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("X-Filler", filler)
+		res, err := client.Do(req)
+		if err != nil {
+			t.Fatalf("request %d: %v", sent, err)
+		}
+		_, _ = io.Copy(io.Discard, res.Body)
+		_ = res.Body.Close()
+	}
+	for lost := uint64(0); lost == 0; {
+		m, err := stream.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		lost = m.GetLost()
+	}
+}

@@ -99,6 +99,7 @@ type rig struct {
 	reviews        chan authorizationv1.SubjectAccessReviewSpec
 	watched        chan []tap.Target
 	reviewErr      error
+	watch          func(context.Context, []tap.Target, tap.Query, func(tap.Message) error) error // nil watches nothing
 }
 
 // allowed is the only user who may watch, and only deployment web of namespace shop.
@@ -139,8 +140,11 @@ func startRig(t *testing.T, pods ...corev1.Pod) *rig {
 			}
 			return out, nil
 		},
-		Watch: func(_ context.Context, targets []tap.Target, _ tap.Query, emit func(tap.Message) error) error {
+		Watch: func(ctx context.Context, targets []tap.Target, q tap.Query, emit func(tap.Message) error) error {
 			r.watched <- targets
+			if r.watch != nil {
+				return r.watch(ctx, targets, q, emit)
+			}
 			n := len(targets)
 			return emit(tap.Message{Watching: &n})
 		},
