@@ -13,6 +13,7 @@ func ParseGRPCRoute(namespace string, in *gatewayv1.GRPCRouteSpec) *Route {
 	for i := range list {
 		rules[i] = c.grpcRule(ElementPath("spec", "rules", i), &list[i])
 	}
+	c.hostnames(in.Hostnames)
 	r := c.route(in.ParentRefs, rules, make([]RuleBounds, len(rules)))
 	r.Truncated = len(in.Rules) - len(rules)
 	return r

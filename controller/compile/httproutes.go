@@ -10,8 +10,7 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// ParseHTTPRoute reads an HTTPRoute of either group. Hostnames are left out: a Service is matched by its address,
-// whatever the host of a request is. Source: GEP-1294.
+// ParseHTTPRoute reads an HTTPRoute of either group.
 func ParseHTTPRoute(kind RouteKind, namespace string, in *gatewayv1.HTTPRouteSpec) *Route {
 	c := newCompiler(kind, namespace)
 	list := atMost(c, "spec.rules", in.Rules, MaxRules)
@@ -19,12 +18,18 @@ func ParseHTTPRoute(kind RouteKind, namespace string, in *gatewayv1.HTTPRouteSpe
 	for i := range list {
 		rules[i], bounds[i] = c.httpRule(ElementPath("spec", "rules", i), &list[i])
 	}
+	c.hostnames(in.Hostnames)
 	r := c.route(in.ParentRefs, rules, bounds)
 	r.Truncated = len(in.Rules) - len(rules)
-	for _, h := range in.Hostnames {
-		r.Hostnames = append(r.Hostnames, string(h))
-	}
 	return r
+}
+
+// hostnames says that the hostnames of a route for requests have no effect. A Service is matched by its address, a
+// Server by its port, whatever the host of a request is. Source: GEP-1294.
+func (c *compiler) hostnames(names []gatewayv1.Hostname) {
+	if len(names) > 0 {
+		c.ignored("spec.hostnames", "has no effect: in the mesh, a route matches requests whatever their host is")
+	}
 }
 
 func (c *compiler) httpRule(path string, in *gatewayv1.HTTPRouteRule) (mesh.Rule, RuleBounds) {

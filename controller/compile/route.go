@@ -44,7 +44,7 @@ func (k RouteKind) IsStream() bool { return k.Rank() >= 2 }
 type Route struct {
 	Generation int64
 	Parents    []ParentRef
-	Hostnames  []string // of a TLSRoute; of others for people only
+	Hostnames  []string // of a TLSRoute
 	Rules      []mesh.Rule
 	Truncated  int          // rules beyond the most that are looked at
 	Bounds     []RuleBounds // of rules, by index

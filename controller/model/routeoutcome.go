@@ -29,9 +29,6 @@ func (b *outcomeBuilder) route(r *route) Outcome {
 		default:
 			continue
 		}
-		if len(r.latest.Hostnames) > 0 && !r.routeKind.IsStream() {
-			result.Note = "hostnames have no effect: a Service is matched by its address"
-		}
 		out.Parents = append(out.Parents, ParentOutcome{Ref: p.Raw, Result: result})
 	}
 	return out
