@@ -38,7 +38,7 @@ var linkerdOnly = map[string]string{
 	"installNamespace":                       "the namespace is always part of the output",
 	"networkValidator":                       "the init container checks the capture rules itself",
 	"nodeAffinity":                           "nodeSelector and tolerations place the control plane",
-	"podMonitor":                             "no monitoring objects are installed",
+	"podMonitor":                             "`tulle viz install --set podMonitor.enabled=true` prints PodMonitors",
 	"policyController":                       "the destination controller serves policy",
 	"policyValidator":                        "there is no validating webhook",
 	"profileValidator":                       "there is no validating webhook",

@@ -8,6 +8,8 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -71,8 +73,8 @@ data:
 	return out.Bytes()
 }
 
-// PrometheusRule returns YAML: the alerts as an object of the Prometheus Operator.
-func PrometheusRule(namespace string) []byte {
+// PrometheusRule returns YAML: the alerts as an object of the Prometheus Operator, which selects it by labels.
+func PrometheusRule(namespace string, labels map[string]string) []byte {
 	return fmt.Appendf(nil, `---
 apiVersion: monitoring.coreos.com/v1
 kind: PrometheusRule
@@ -80,18 +82,29 @@ metadata:
   name: tulle-alerts
   namespace: %s
   labels:
-    linkerd.io/extension: viz
+    linkerd.io/extension: viz%s
   annotations:
     %s
 spec:
-%s`, namespace, createdBy, indent(alerts, 2))
+%s`, namespace, more(labels), createdBy, indent(alerts, 2))
 }
 
 // PodMonitors returns YAML: what makes the Prometheus Operator scrape the proxies of the control plane in namespace
-// controlPlane, and that control plane itself. The objects are in namespace.
-func PodMonitors(namespace, controlPlane string) []byte {
+// controlPlane, and that control plane itself. The objects are in namespace; the operator selects them by labels.
+func PodMonitors(namespace, controlPlane string, labels map[string]string) []byte {
 	return []byte(strings.NewReplacer(
-		"NAMESPACE", namespace, "CONTROL_PLANE", controlPlane, "CREATED_BY", createdBy).Replace(podMonitors))
+		"NAMESPACE", namespace, "CONTROL_PLANE", controlPlane, "CREATED_BY", createdBy,
+		"linkerd.io/extension: viz", "linkerd.io/extension: viz"+more(labels),
+	).Replace(podMonitors))
+}
+
+// more returns labels as further lines of metadata.labels.
+func more(labels map[string]string) string {
+	var out strings.Builder
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		fmt.Fprintf(&out, "\n    %q: %q", key, labels[key])
+	}
+	return out.String()
 }
 
 // indent moves each line that is not empty to the right.

@@ -235,7 +235,7 @@ func TestObjects(t *testing.T) {
 			t.Errorf("%s lacks the label of Grafana's sidecar", maps[i].Metadata.Name)
 		}
 	}
-	rule := read(PrometheusRule("monitoring"))[0]
+	rule := read(PrometheusRule("monitoring", map[string]string{"release": "stack"}))[0]
 	want, err := yaml.YAMLToJSON(Rules())
 	if err != nil {
 		t.Fatal(err)
@@ -243,7 +243,12 @@ func TestObjects(t *testing.T) {
 	if diff := cmp.Diff(string(want), string(rule.Spec)); diff != "" || rule.Kind != "PrometheusRule" {
 		t.Errorf("%s (-rule file +spec):\n%s", rule.Kind, diff)
 	}
-	monitors := PodMonitors("monitoring", "mesh")
+	monitors := PodMonitors("monitoring", "mesh", map[string]string{"team": "true", "release": "stack"})
+	for _, o := range append(read(monitors), rule) {
+		if o.Metadata.Labels["release"] != "stack" || o.Metadata.Labels["linkerd.io/extension"] != "viz" {
+			t.Errorf("%s %s has the labels %v", o.Kind, o.Metadata.Name, o.Metadata.Labels)
+		}
+	}
 	if got := read(monitors); len(got) != 2 || got[0].Kind != "PodMonitor" || got[1].Kind != "PodMonitor" {
 		t.Errorf("got %v, want two PodMonitors", got)
 	}

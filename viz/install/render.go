@@ -18,6 +18,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/install"
 	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/viz/dashboards"
 )
 
 //go:embed manifests
@@ -130,7 +131,21 @@ func Render(v Values, t Target) ([]byte, error) {
 			return nil, err
 		}
 	}
-	return out.Bytes(), nil
+	return append(out.Bytes(), c.monitoring()...), nil
+}
+
+// monitoring returns the objects for a Prometheus Operator and a Grafana that the cluster has.
+func (c *context) monitoring() (out []byte) {
+	if c.PodMonitor.Enabled {
+		out = append(out, dashboards.PodMonitors(c.Namespace, c.ControlNamespace, c.PodMonitor.Labels)...)
+	}
+	if c.PrometheusRule.Enabled {
+		out = append(out, dashboards.PrometheusRule(c.Namespace, c.PrometheusRule.Labels)...)
+	}
+	if c.Grafana.Dashboards.Enabled {
+		out = append(out, dashboards.ConfigMaps(c.Namespace)...)
+	}
+	return out
 }
 
 func newContext(v Values, t Target) (*context, error) {

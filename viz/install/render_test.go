@@ -19,6 +19,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/crds/crdtest"
 	"github.com/tulle-mesh/tulle/install"
+	"github.com/tulle-mesh/tulle/viz/dashboards"
 )
 
 var update = flag.Bool("update", false, "write the golden files again")
@@ -230,6 +231,7 @@ func TestScrapingIsTheDocumentedOne(t *testing.T) {
 
 func TestMistakesNameTheKey(t *testing.T) {
 	for _, test := range []struct{ expr, want string }{
+		{"podMonitor.labels.release=a b", `podMonitor.labels.release "a b"`},
 		{"prometheusUrl=thanos:9090", `prometheusUrl "thanos:9090": want a URL`},
 		{"prometheusUrl=https://user:secret@thanos", "prometheusUrl: has a password"},
 		{"prometheusSecret.name=x", "prometheusSecret: is for prometheusUrl"},
@@ -267,5 +269,23 @@ func TestEveryIgnoredKeyIsUnknown(t *testing.T) {
 		if _, ignored := linkerdOnly[key]; ignored {
 			t.Errorf("%s is in values.yaml and in the list of keys without effect", key)
 		}
+	}
+}
+
+// TestMonitoringObjectsFollow checks that the options for the Prometheus Operator and Grafana add their objects to the
+// end of the output, and change nothing else than the recorded values.
+func TestMonitoringObjectsFollow(t *testing.T) {
+	out := render(t, build(t, func(o *Overrides) error {
+		return o.Set("podMonitor.enabled=true,podMonitor.labels.release=stack,prometheusRule.enabled=true," +
+			"grafana.dashboards.enabled=true")
+	}))
+	want := slices.Concat(dashboards.PodMonitors(Namespace, "tulle", map[string]string{"release": "stack"}),
+		dashboards.PrometheusRule(Namespace, nil), dashboards.ConfigMaps(Namespace))
+	if !bytes.HasSuffix(out, want) {
+		t.Error("the output does not end with the PodMonitors, the PrometheusRule and the ConfigMaps")
+	}
+	plain := install.Documents(render(t, build(t, variants["default"])))
+	if got := len(install.Documents(out)); got != len(plain)+2+1+len(dashboards.Names()) {
+		t.Errorf("got %d documents, and %d without the options", got, len(plain))
 	}
 }

@@ -26,6 +26,7 @@ func (v *Values) Validate() (warnings []string, err error) {
 			"prometheus.enabled=false leaves it out")
 	}
 	return warnings, errors.Join(pods.Check(), v.checkParts(), v.checkPrometheusURL(), v.checkPrometheus(),
+		checkLabels("podMonitor.labels", v.PodMonitor.Labels), checkLabels("prometheusRule.labels", v.PrometheusRule.Labels),
 		install.CheckResources(map[string]install.Resources{
 			"metricsAPI.resources": v.MetricsAPI.Resources, "prometheus.resources": v.Prometheus.Resources,
 		}))
@@ -126,6 +127,20 @@ func (v *Values) checkPrometheus() error {
 		}
 		if name == "" || strings.ContainsFunc(name, func(r rune) bool { return unicode.IsSpace(r) || r == '=' }) {
 			errs = append(errs, fmt.Errorf("prometheus.args %q: want the name of a flag", name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func checkLabels(key string, labels map[string]string) error {
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(labels)) {
+		problems := append(validation.IsQualifiedName(name), validation.IsValidLabelValue(labels[name])...)
+		if name == ExtensionLabel {
+			problems = append(problems, "the manifests set this themselves")
+		}
+		if problems != nil {
+			errs = append(errs, fmt.Errorf("%s.%s %q: %s", key, name, labels[name], strings.Join(problems, "; ")))
 		}
 	}
 	return errors.Join(errs...)

@@ -44,6 +44,23 @@ type Values struct {
 
 	MetricsAPI MetricsAPI `json:"metricsAPI"`
 	Prometheus Prometheus `json:"prometheus"`
+
+	PodMonitor     Monitoring `json:"podMonitor"`
+	PrometheusRule Monitoring `json:"prometheusRule"`
+	Grafana        Grafana    `json:"grafana"`
+}
+
+// Monitoring says whether objects of the Prometheus Operator are printed, and the labels by which it selects them.
+type Monitoring struct {
+	Enabled bool              `json:"enabled"`
+	Labels  map[string]string `json:"labels"`
+}
+
+// Grafana says whether ConfigMaps with dashboards are printed.
+type Grafana struct {
+	Dashboards struct {
+		Enabled bool `json:"enabled"`
+	} `json:"dashboards"`
 }
 
 // PrometheusSecret names the credentials for the user's own Prometheus.
@@ -98,7 +115,8 @@ func Defaults() Values {
 // schema is that of the extension's values.
 var schema = &values.Schema{
 	Defaults: defaultValues, HA: haValues,
-	Open:    []string{"nodeSelector", "podAnnotations", "podLabels", "prometheus.args"},
+	Open: []string{"nodeSelector", "podAnnotations", "podLabels", "podMonitor.labels", "prometheus.args",
+		"prometheusRule.labels"},
 	Ignored: linkerdOnly, Documented: "docs/cli.md#values-of-viz-install",
 	New: func() any { return new(Values) },
 }
