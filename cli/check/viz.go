@@ -292,7 +292,7 @@ func askVizDataPlane(f *facts) error {
 	}
 	var lacking []string
 	f.eachPod(func(pod *corev1.Pod) {
-		if name := pod.Namespace + "/" + pod.Name; sidecar.Running(pod) && !has[name] {
+		if name := pod.Namespace + "/" + pod.Name; sidecar.Of(pod) != nil && proxyNotReady(pod) == "" && !has[name] {
 			lacking = append(lacking, name)
 		}
 	})

@@ -106,9 +106,9 @@ func (o *Viz) checkCluster(ctx context.Context) error {
 	case err != nil:
 		o.debugf("not known whether the extension is installed: %v", err)
 	case len(namespaces) > 0 && namespaces[0] != o.Target.Namespace:
-		return fmt.Errorf("namespace %s has the extension already, and a cluster can have one only: to update it, add "+
-			"--viz-namespace %s; to move it, remove it first: tulle viz uninstall | kubectl delete -f - "+
-			"(--ignore-cluster does not look)", namespaces[0], namespaces[0])
+		return fmt.Errorf("namespace %s has the label %s=%s already, and a cluster can have the extension once: remove that "+
+			"one first: tulle viz uninstall | kubectl delete -f - (--ignore-cluster does not look)", namespaces[0], Label,
+			viz.Extension)
 	}
 	return nil
 }

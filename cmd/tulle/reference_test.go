@@ -24,13 +24,18 @@ func reference(t *testing.T) string {
 	for _, cmd := range root.Commands() {
 		writeCommand(&b, cmd)
 	}
-	values, err := os.ReadFile("../../install/values.yaml")
-	if err != nil {
-		t.Fatal(err)
+	for _, schema := range []struct{ title, file string }{
+		{"Values of install", "../../install/values.yaml"},
+		{"Values of viz install", "../../viz/install/values.yaml"},
+	} {
+		values, err := os.ReadFile(schema.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&b, "## %s\n\nFor `--set`, `--set-string`, `--set-file` and `-f`:\n\n```yaml\n%s```\n\n", schema.title,
+			values)
 	}
-	fmt.Fprintf(&b, "## Values of install\n\nFor `--set`, `--set-string`, `--set-file` and `-f`:\n\n```yaml\n%s```\n",
-		values)
-	return b.String()
+	return strings.TrimSuffix(b.String(), "\n")
 }
 
 func writeCommand(b *strings.Builder, cmd *cobra.Command) {

@@ -19,5 +19,10 @@ func (c *cli) vizEnv() viz.Env {
 		Out: c.out, Err: c.err,
 		Connect:          func() (*cluster.Client, error) { return c.connect(c.flags) },
 		ControlNamespace: func() string { return c.flags.controlNamespace },
+		Namespace:        func() string { return c.flags.namespace },
+		Verbose:          func() bool { return c.flags.verbose },
+		Read:             c.sources().Read,
+		Version:          version,
+		Failed:           errReported,
 	}
 }

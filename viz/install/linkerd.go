@@ -24,7 +24,7 @@ var linkerdOnly = map[string]string{
 	"metricsAPI.proxy":                "annotations in podAnnotations configure the proxies",
 	"metricsAPI.service":              "its Service is for the commands alone",
 	"metricsAPI.tolerations":          "tolerations apply to every part",
-	"namespace":                       "the namespace is given by --viz-namespace",
+	"namespace":                       "the namespace is tulle-viz",
 	"namespaceMetadata":               "the namespace is always part of the output",
 	"networkValidator":                "the init container checks the capture rules itself",
 	"nodeAffinity":                    "nodeSelector and tolerations place every part",

@@ -133,8 +133,9 @@ func TestStatNamesTheMissingVerb(t *testing.T) {
 // TestStatWritesHostileNames takes names that no API server accepts, but that a label's value can be.
 func TestStatWritesHostileNames(t *testing.T) {
 	b := shop(t)
-	b.source = series(t, `response_total{direction="outbound",dst_namespace="shop",dst_service="evil",classification="success",`+
-		`authority="a\"b\n`+"\x1b[31m\u202e"+`"} 60`+"\n")
+	b.source = series(t,
+		`response_total{direction="outbound",dst_namespace="shop",dst_service="evil",classification="success",`+
+			`authority="a\"b\n`+"\x1b[31m\u202e"+`"} 60`+"\n")
 	b.source.Notes = []string{"a note\x1b[2J"}
 	golden(t, "stat-hostile.txt", b.run(t, "shop", "stat", "au"))
 	golden(t, "stat-hostile-json.txt", b.run(t, "shop", "stat", "au", "-o", "json"))

@@ -27,6 +27,16 @@ type Env struct {
 	Connect func() (*cluster.Client, error)
 	// ControlNamespace is that of the control plane, by the flags.
 	ControlNamespace func() string
+	// Namespace is that of -n, or "".
+	Namespace func() string
+	// Verbose says whether to say on stderr what is being done.
+	Verbose func() bool
+	// Read reads a file, a URL or, for "-", the standard input.
+	Read func(ctx context.Context, name string) ([]byte, error)
+	// Version is the program's.
+	Version string
+	// Failed is what a command returns that has written what is wrong.
+	Failed error
 	// Source takes the place of the choice of a source; nil chooses.
 	Source func(context.Context, *cluster.Client) (metrics.Source, error)
 }
@@ -47,14 +57,17 @@ func New(env Env) *cobra.Command {
 
 The numbers come from the Prometheus of --prometheusURL if given, otherwise from the viz extension. Without either, viz reads the
 proxies themselves, through the API server. It then waits for as long as -t says, and prints where the numbers come from.`,
-		Example: `  tulle viz stat deploy -n shop
+		Example: `  tulle viz install | kubectl apply -f -
+  tulle viz check
+  tulle viz stat deploy -n shop
   tulle viz stat deploy -n shop --from deploy/web
   tulle viz edges deploy -n shop`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.PersistentFlags().StringVar(&c.prometheusURL, "prometheusURL", "",
 		"address of the Prometheus to ask, instead of the viz extension")
-	cmd.AddCommand(c.statCommand(), c.statInboundCommand(), c.statOutboundCommand(), c.edgesCommand(), c.authzCommand(),
+	cmd.AddCommand(c.installCommand(), c.checkCommand(), c.uninstallCommand(), c.pruneCommand(), c.allowScrapesCommand(),
+		c.statCommand(), c.statInboundCommand(), c.statOutboundCommand(), c.edgesCommand(), c.authzCommand(),
 		c.listCommand())
 	return cmd
 }

@@ -1,0 +1,267 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/yaml"
+
+	"github.com/tulle-mesh/tulle/injector/inject"
+	"github.com/tulle-mesh/tulle/install"
+	"github.com/tulle-mesh/tulle/mesh"
+	vizinstall "github.com/tulle-mesh/tulle/viz/install"
+	"github.com/tulle-mesh/tulle/viz/metrics"
+)
+
+// vizCluster is a healthy cluster with the viz extension, whose metrics-api gives the answer.
+func vizCluster(t *testing.T, v vizinstall.Values, answer metrics.Answer) *fakeCluster {
+	t.Helper()
+	f := healthyCluster(t)
+	stream, err := vizinstall.Render(v, vizinstall.Target{Version: version})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, doc := range install.Documents(stream) {
+		meta := &metav1.PartialObjectMetadata{}
+		if err := yaml.Unmarshal([]byte(doc), meta); err != nil {
+			t.Fatal(err)
+		}
+		f.resources = append(f.resources, meta)
+		if meta.APIVersion == "policy.linkerd.io/v1beta3" || meta.APIVersion == "policy.linkerd.io/v1alpha1" {
+			continue
+		}
+		obj, _, err := scheme.Codecs.UniversalDeserializer().Decode([]byte(doc), nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.objects = append(f.objects, obj)
+		if d, ok := obj.(*appsv1.Deployment); ok {
+			d.Status = appsv1.DeploymentStatus{Replicas: 1, ReadyReplicas: 1, UpdatedReplicas: 1}
+			f.objects = append(f.objects, injected(t, podOf(d)))
+		}
+	}
+	roots := find[*corev1.ConfigMap](t, f, mesh.TrustRootsConfigMap).DeepCopy()
+	roots.Namespace = vizinstall.Namespace
+	f.objects = append(f.objects, roots)
+	f.ports["metrics-api-0:8085"] = serveAnswer(t, answer)
+	for _, pod := range []string{"metrics-api-0", "prometheus-0"} {
+		serveMetrics(t, f, pod+":4191", linkMetrics(1, 7, 0))
+	}
+	return f
+}
+
+// injected is what the injector makes of a running pod.
+func injected(t *testing.T, bare *corev1.Pod) *corev1.Pod {
+	t.Helper()
+	settings, err := inject.ParseSettings(inject.Defaults(), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pod, _, err := inject.Apply(bare, settings, inject.Decision{Action: inject.Inject}, bare.Namespace, inject.Owner{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pod.Status.InitContainerStatuses = []corev1.ContainerStatus{{Name: mesh.ProxyContainer, Ready: true}}
+	return pod
+}
+
+// serveAnswer serves what metrics-api serves; it returns the address.
+func serveAnswer(t *testing.T, answer metrics.Answer) string {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if err := json.NewEncoder(w).Encode(answer); err != nil {
+			t.Error(err)
+		}
+	}))
+	t.Cleanup(server.Close)
+	return strings.TrimPrefix(server.URL, "http://")
+}
+
+// proxies is an answer with numbers of pods, as namespace/name.
+func proxies(pods ...string) metrics.Answer {
+	answer := metrics.Answer{Samples: [][]metrics.Sample{{}}}
+	for _, pod := range pods {
+		namespace, name, _ := strings.Cut(pod, "/")
+		answer.Samples[0] = append(answer.Samples[0],
+			metrics.Sample{Labels: map[string]string{"namespace": namespace, "pod": name}, Value: 1})
+	}
+	return answer
+}
+
+var allProxies = proxies("shop/web-1", "shop/web-2", "tulle-viz/metrics-api-0", "tulle-viz/prometheus-0")
+
+func TestVizCheckGolden(t *testing.T) {
+	for name, test := range map[string]struct {
+		cluster *fakeCluster
+		args    []string
+		code    int
+	}{
+		"viz/check-healthy.txt": {vizCluster(t, vizinstall.Defaults(), allProxies),
+			[]string{"viz", "check", "--proxy", "--wait=0s"}, 0},
+		"viz/check-absent.txt": {healthyCluster(t), []string{"viz", "check", "--wait=0s"}, 1},
+		"viz/check-both.txt": {vizCluster(t, vizinstall.Defaults(), allProxies), []string{"check", "-o", "short",
+			"--expected-version=v9", "--wait=0s"}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := runCLI(t, test.cluster.connect, "", test.args...)
+			if r.code != test.code {
+				t.Errorf("exit code %d, want %d", r.code, test.code)
+			}
+			golden(t, name, r)
+		})
+	}
+}
+
+// Each case breaks one thing of a healthy extension and names what check must say.
+func TestVizCheckFindsWhatIsWrong(t *testing.T) {
+	noPrometheus := vizinstall.Defaults()
+	noPrometheus.Prometheus.Enabled = false
+	for name, test := range map[string]struct {
+		values vizinstall.Values
+		answer metrics.Answer
+		damage func(*testing.T, *fakeCluster)
+		want   string
+		code   int
+	}{
+		"two namespaces": {damage: func(t *testing.T, f *fakeCluster) {
+			find[*corev1.Namespace](t, f, "shop").Labels = map[string]string{"linkerd.io/extension": "viz"}
+		}, want: "× viz extension Namespace exists\n    several namespaces have the label linkerd.io/extension=viz: " +
+			"shop, tulle-viz", code: 1},
+		"no values": {damage: func(t *testing.T, f *fakeCluster) {
+			find[*corev1.ConfigMap](t, f, "tulle-viz-config").Name = "gone"
+		}, want: "× 'tulle-viz-config' config map exists", code: 1},
+		"a policy that was deleted": {damage: func(_ *testing.T, f *fakeCluster) {
+			f.resources = slices.DeleteFunc(f.resources, func(o *metav1.PartialObjectMetadata) bool {
+				return o.Kind == "AuthorizationPolicy" && o.Name == "prometheus"
+			})
+		}, want: "missing: AuthorizationPolicy/prometheus", code: 1},
+		"a deployment without pods": {damage: func(t *testing.T, f *fakeCluster) {
+			find[*appsv1.Deployment](t, f, "prometheus").Status = appsv1.DeploymentStatus{
+				Conditions: []appsv1.DeploymentCondition{
+					{Type: appsv1.DeploymentReplicaFailure, Status: corev1.ConditionTrue, Message: "violates PodSecurity"}}}
+		}, want: "prometheus: violates PodSecurity", code: 1},
+		"a pod without a proxy": {damage: func(t *testing.T, f *fakeCluster) {
+			pod := find[*corev1.Pod](t, f, "prometheus-0")
+			pod.Spec.InitContainers, pod.Status.InitContainerStatuses = nil, nil
+		}, want: "× viz extension pods are injected\n    prometheus-0: has no proxy", code: 1},
+		"a proxy that is not ready": {damage: func(t *testing.T, f *fakeCluster) {
+			find[*corev1.Pod](t, f, "prometheus-0").Status.InitContainerStatuses[0].Ready = false
+		}, want: "× viz extension proxies are healthy\n    prometheus-0: proxy is not ready", code: 1},
+		"a Prometheus that does not answer": {answer: metrics.Answer{Samples: allProxies.Samples,
+			Notes: []string{"the numbers come from 4 proxies"}},
+			want: "metrics-api does without it: the numbers come from 4 proxies", code: 1},
+		"no Prometheus at all": {values: noPrometheus, answer: metrics.Answer{Samples: allProxies.Samples,
+			Notes: []string{"the numbers come from 4 proxies"}}, want: "√ viz extension self-check"},
+		"a metrics-api that does not answer": {damage: func(_ *testing.T, f *fakeCluster) {
+			delete(f.ports, "metrics-api-0:8085")
+		}, want: "× viz extension self-check\n    ask metrics-api", code: 1},
+		"numbers of nobody": {answer: proxies(), want: "metrics-api answers, and has numbers of no proxy yet", code: 1},
+		"a proxy without numbers": {answer: proxies("shop/web-1", "tulle-viz/metrics-api-0", "tulle-viz/prometheus-0"),
+			want: "no metrics of: shop/web-2", code: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if test.values.LogLevel == "" {
+				test.values = vizinstall.Defaults()
+			}
+			if test.answer.Samples == nil {
+				test.answer = allProxies
+			}
+			f := vizCluster(t, test.values, test.answer)
+			if test.damage != nil {
+				test.damage(t, f)
+			}
+			r := runCLI(t, f.connect, "", "viz", "check", "--proxy", "--wait=0s")
+			if r.code != test.code || !strings.Contains(r.out, test.want) {
+				t.Errorf("exit code %d, want %d and %q:\n%s%s", r.code, test.code, test.want, r.out, r.err)
+			}
+		})
+	}
+}
+
+func TestVizInstall(t *testing.T) {
+	f := healthyCluster(t)
+	r := runCLI(t, f.connect, "", "viz", "install", "--set", "prometheus.enabled=false")
+	if r.code != 0 || strings.Contains(r.out, "kind: Deployment\nmetadata:\n  name: prometheus") || r.err != "" {
+		t.Errorf("exit code %d, stderr %q", r.code, r.err)
+	}
+	if again := runCLI(t, f.connect, "", "viz", "install", "--set", "prometheus.enabled=false"); again.out != r.out {
+		t.Error("two runs print different bytes")
+	}
+	file := filepath.Join(t.TempDir(), "values.yaml")
+	if err := os.WriteFile(file, []byte("prometheus: {enabled: false}\ntap: {replicas: 2}\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	byFile := runCLI(t, f.connect, "", "viz", "install", "-f", file)
+	if byFile.out != r.out || !strings.Contains(byFile.err, "warning: tap") {
+		t.Errorf("a values file prints other manifests, or stderr %q lacks a warning about tap", byFile.err)
+	}
+	if r := runCLI(t, emptyCluster().connect, "", "viz", "install"); r.code != 1 || !strings.Contains(r.err,
+		"namespace tulle has no control plane") {
+		t.Errorf("without a control plane: exit code %d, stderr %q", r.code, r.err)
+	}
+	if r := runCLI(t, emptyCluster().connect, "", "viz", "install", "--ignore-cluster", "-o", "json"); r.code != 0 ||
+		!strings.HasPrefix(r.out, `{"apiVersion":"v1","kind":"Namespace"`) {
+		t.Errorf("--ignore-cluster -o json: exit code %d, stderr %q", r.code, r.err)
+	}
+}
+
+func TestVizInstallOverAnother(t *testing.T) {
+	v := vizinstall.Defaults()
+	v.LogLevel = "debug"
+	f := vizCluster(t, v, allProxies)
+	r := runCLI(t, f.connect, "", "viz", "install")
+	if r.code != 0 || !strings.Contains(r.err, "changes settings that this command does not name: "+
+		"defaultLogLevel (debug, now info)") {
+		t.Errorf("exit code %d, stderr %q; want a warning about the log level", r.code, r.err)
+	}
+	r = runCLI(t, f.connect, "", "viz", "install", "--reuse-values")
+	if r.code != 0 || r.err != "" || !strings.Contains(r.out, "--log-level=debug") {
+		t.Errorf("--reuse-values: exit code %d, stderr %q; want the log level", r.code, r.err)
+	}
+}
+
+func TestVizUninstallAndPrune(t *testing.T) {
+	f := vizCluster(t, vizinstall.Defaults(), allProxies)
+	r := runCLI(t, f.connect, "", "viz", "uninstall")
+	if r.code != 0 {
+		t.Fatalf("exit code %d: %s", r.code, r.err)
+	}
+	golden(t, "viz/uninstall.txt", r)
+	if r := runCLI(t, f.connect, "", "viz", "prune"); r.code != 0 || r.out != "" || r.err != "Nothing to prune.\n" {
+		t.Errorf("exit code %d, stdout %q, stderr %q; want nothing to prune", r.code, r.out, r.err)
+	}
+	without := vizinstall.Defaults()
+	without.Prometheus.Enabled = false
+	other := vizCluster(t, without, allProxies)
+	f.objects = slices.DeleteFunc(f.objects, func(o runtime.Object) bool {
+		m, ok := o.(*corev1.ConfigMap)
+		return ok && m.Name == "tulle-viz-config"
+	})
+	f.objects = append(f.objects, find[*corev1.ConfigMap](t, other, "tulle-viz-config"))
+	golden(t, "viz/prune.txt", runCLI(t, f.connect, "", "viz", "prune"))
+	for _, verb := range []string{"uninstall", "prune"} {
+		if r := runCLI(t, healthyCluster(t).connect, "", "viz", verb); r.code != 1 ||
+			!strings.Contains(r.err, "not installed") {
+			t.Errorf("%s without the extension: exit code %d, stderr %q", verb, r.code, r.err)
+		}
+	}
+}
+
+func TestVizAllowScrapes(t *testing.T) {
+	golden(t, "viz/allow-scrapes.txt", runCLI(t, noCluster, "", "viz", "allow-scrapes", "-n", "shop"))
+	if r := runCLI(t, noCluster, "", "viz", "allow-scrapes"); r.code != 1 || !strings.Contains(r.err, "give -n") {
+		t.Errorf("exit code %d, stderr %q; want a question for the namespace", r.code, r.err)
+	}
+}
