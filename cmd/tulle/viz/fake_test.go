@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"flag"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,6 +33,8 @@ type bed struct {
 	source  *metricstest.Source
 	// from takes the place of source.
 	from metrics.Source
+	// dial connects to a port of a pod. If it is given, the command chooses the source.
+	dial func(ctx context.Context, namespace, pod string, port int) (net.Conn, error)
 	// react changes the clients.
 	react func(typed *fake.Clientset, untyped *metadatafake.FakeMetadataClient)
 }
@@ -91,19 +94,22 @@ func (b *bed) run(t *testing.T, namespace string, args ...string) result {
 		b.react(client, untyped)
 	}
 	var out, stderr bytes.Buffer
-	cmd := New(Env{
+	env := Env{
 		Out: &out, Err: &stderr,
 		Connect: func() (*cluster.Client, error) {
-			return &cluster.Client{Interface: client, Metadata: untyped, Namespace: namespace}, nil
+			return &cluster.Client{Interface: client, Metadata: untyped, DialPod: b.dial, Namespace: namespace}, nil
 		},
 		ControlNamespace: func() string { return "tulle" },
-		Source: func(context.Context, *cluster.Client) (metrics.Source, error) {
+	}
+	if b.dial == nil {
+		env.Source = func(context.Context, *cluster.Client) (metrics.Source, error) {
 			if b.from != nil {
 				return b.from, nil
 			}
 			return b.source, nil
-		},
-	})
+		}
+	}
+	cmd := New(env)
 	cmd.PersistentFlags().StringP("namespace", "n", "", "")
 	cmd.SetArgs(args)
 	cmd.SetOut(&out)

@@ -144,3 +144,14 @@ func TestStatWritesHostileNames(t *testing.T) {
 		t.Errorf("got %v, want an error without control characters", r.fault)
 	}
 }
+
+// TestFromProxies reads expositions as proxies write them.
+func TestFromProxies(t *testing.T) {
+	for name, args := range map[string]string{
+		"stat":     "stat deploy",
+		"stat-to":  "stat deploy --to svc/api",
+		"stat-srv": "stat srv",
+	} {
+		t.Run(name, func(t *testing.T) { golden(t, "proxies-"+name+".txt", runProxies(t, "shop", args)) })
+	}
+}
