@@ -2,7 +2,7 @@ package metrics
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"time"
 )
 
@@ -17,7 +17,7 @@ func (f Fallback) Ask(ctx context.Context, window time.Duration, queries []Query
 	}
 	answer, err := f.Second.Ask(ctx, window, queries)
 	if err != nil {
-		return Answer{}, errors.Join(first, err)
+		return Answer{}, fmt.Errorf("%w; %w", first, err)
 	}
 	answer.Notes = append([]string{first.Error()}, answer.Notes...)
 	return answer, nil
