@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
 	"github.com/tulle-mesh/tulle/viz/golden"
 	"github.com/tulle-mesh/tulle/viz/metrics"
 	"github.com/tulle-mesh/tulle/viz/resource"
@@ -68,6 +70,7 @@ func Rows(ctx context.Context, src metrics.Source, cluster resource.Lister, req 
 	}
 	var result Result
 	var plans []*plan
+	var forbidden []string // of `all` the kinds that the user may not list
 	for _, target := range req.Targets {
 		p, err := newPlan(target, req)
 		if errors.Is(err, errNotForKind) && len(req.Targets) > 1 {
@@ -76,7 +79,12 @@ func Rows(ctx context.Context, src metrics.Source, cluster resource.Lister, req 
 		if err != nil {
 			return Result{}, err
 		}
-		if err := p.list(ctx, cluster, req); err != nil {
+		err = p.list(ctx, cluster, req)
+		if apierrors.IsForbidden(err) && len(req.Targets) > 1 && len(target.Names) == 0 {
+			forbidden = append(forbidden, err.Error())
+			continue
+		}
+		if err != nil {
 			return Result{}, err
 		}
 		plans = append(plans, p)
@@ -86,7 +94,7 @@ func Rows(ctx context.Context, src metrics.Source, cluster resource.Lister, req 
 	}
 	plans = slices.DeleteFunc(plans, func(p *plan) bool { return p.listed && len(p.objects) == 0 })
 	if len(plans) == 0 {
-		return Result{}, nil // nothing to ask for, so nobody waits for a window
+		return Result{Notes: forbidden}, nil // nothing to ask for, so nobody waits for a window
 	}
 	var queries []metrics.Query
 	for _, p := range plans {
@@ -101,7 +109,7 @@ func Rows(ctx context.Context, src metrics.Source, cluster resource.Lister, req 
 		return Result{}, fmt.Errorf("read numbers: %d answers to %d queries", len(answer.Samples), len(queries))
 	}
 	window := cmp.Or(answer.Window, req.Window)
-	result.Notes = answer.Notes
+	result.Notes = slices.Concat(forbidden, answer.Notes)
 	for _, p := range plans {
 		result.Rows = append(result.Rows, p.rows(answer.Samples[p.first:], window, req)...)
 	}

@@ -115,6 +115,10 @@ func TestStatNamesTheMissingVerb(t *testing.T) {
 		!strings.Contains(r.fault.Error(), `you need the verb list on deployments.apps there`) {
 		t.Errorf("got %v, want the verb and the resource", r.fault)
 	}
+	if r := b.run(t, "shop", "stat", "all"); r.fault != nil || !strings.Contains(r.out, "po/web-5d8f7c-a") ||
+		!strings.Contains(r.err, `you need the verb list on deployments.apps there`) {
+		t.Errorf("all without deployments: stdout %q, stderr %q, error %v", r.out, r.err, r.fault)
+	}
 	b.react = func(typed *fake.Clientset, _ *metadatafake.FakeMetadataClient) {
 		forbid(&typed.Fake, "pods", denied("", "pods"))
 	}
