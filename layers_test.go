@@ -61,7 +61,7 @@ var layers = []struct {
 	}},
 	{"shared", []string{
 		"proxy/env",
-		"viz/authz", "viz/statinbound", "viz/statoutbound",
+		"viz/authz", "viz/routes", "viz/statinbound", "viz/statoutbound",
 	}},
 	{"watchers", []string{
 		"proxy/reverify",

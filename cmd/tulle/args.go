@@ -53,9 +53,9 @@ func elsewhere(root *cobra.Command, args []string) string {
 	case "upgrade":
 		return "there is no upgrade: apply the newer version over the old, with its values, with `tulle install " +
 			"--reuse-values | kubectl apply -f -`"
-	case "stat", "stat-inbound", "stat-outbound", "edges", "list":
+	case "stat", "stat-inbound", "stat-outbound", "routes", "edges", "list":
 		return "it is now `tulle viz " + name + "`"
-	case "top", "tap", "routes", "dashboard":
+	case "top", "tap", "dashboard":
 		return "this version has no " + name + "; the figures of a workload: `tulle viz stat -n NAMESPACE deploy/NAME`"
 	case "multicluster", "jaeger":
 		return "this version has no " + name

@@ -115,6 +115,7 @@ func TestWrongArgumentsSayWhatIsWanted(t *testing.T) {
 		{[]string{"completion", "nothing-of-that-name"}, `unknown command "nothing-of-that-name"`},
 		{[]string{"stat", "deploy"}, "tulle viz stat"},
 		{[]string{"edges"}, "tulle viz edges"},
+		{[]string{"routes", "svc/web"}, "tulle viz routes"},
 		{[]string{"viz", "stat"}, "name a resource, such as deploy"},
 		{[]string{"viz", "stta"}, "did you mean stat?"},
 		{[]string{"upgrade"}, "tulle install --reuse-values | kubectl apply -f -"},

@@ -26,8 +26,9 @@ func proxies(t *testing.T, replace ...string) *bed {
 		}
 	}
 	b.objects = append(b.objects, object("apps/v1", "Deployment", "shop", "api-v2"),
-		object("v1", "Service", "shop", "books"), object("v1", "Service", "shop", "ledger"),
-		object("apps/v1", "Deployment", "shop", "books"), object("apps/v1", "Deployment", "shop", "ledger"))
+		object("v1", "Service", "shop", "books"), object("apps/v1", "Deployment", "shop", "books"),
+		object("v1", "Namespace", "", "bank"), object("v1", "Service", "bank", "ledger"),
+		object("apps/v1", "Deployment", "bank", "ledger"))
 	read := map[string]bool{}
 	b.from = scrape.New(scrape.Config{Parallel: 1,
 		Pods: func(_ context.Context, namespace string) (pods []*corev1.Pod, err error) {
@@ -73,6 +74,27 @@ func TestScrapedCommands(t *testing.T) {
 		"stat-outbound-pod":      "stat-outbound po web-5d8f7c-a",
 		"stat-outbound-json":     "stat-outbound deploy/web -o json",
 		"stat-outbound-no-json":  "stat-outbound sts -o json",
+		"routes-service":         "routes svc/api",
+		"routes-services":        "routes svc",
+		"routes-services-json":   "routes svc -o json",
+		"routes-authority":       "routes au/api.shop.svc.cluster.local:80",
+		"routes-authorities":     "routes au -o json",
+		"routes-deploy":          "routes deploy/api",
+		"routes-deploys":         "routes deploy",
+		"routes-canary":          "routes deploy/api-v2 -o wide",
+		"routes-to-service":      "routes deploy/web --to svc/books",
+		"routes-to-services":     "routes deploy/web --to svc -o wide",
+		"routes-to-deploy":       "routes deploy/web --to deploy/books",
+		"routes-to-pod":          "routes po --to po/api-5d8f7c-a",
+		"routes-to-namespace":    "routes rs --to-namespace shop",
+		"routes-to-other":        "routes deploy/web --to deploy/ledger --to-namespace bank",
+		"routes-to-authorities":  "routes ns/shop --to au",
+		"routes-to-authority":    "routes deploy/web --to au/plain.shop.svc.cluster.local",
+		"routes-to-json":         "routes deploy/web --to deploy/api -o json",
+		"routes-sort-p99":        "routes deploy/web --to svc --sort p99",
+		"routes-sort-rps":        "routes deploy/web --to svc --sort rps",
+		"routes-sort-success":    "routes deploy/web --to svc --sort success",
+		"routes-no-json":         "routes sts -o json",
 		"authz":                  "authz deploy",
 		"authz-all":              "authz ns -A",
 		"authz-json":             "authz deploy/api -o json",
@@ -93,8 +115,9 @@ func TestAuthzCountsNothingTwice(t *testing.T) {
 }
 
 func TestScrapedCommandsWithoutTraffic(t *testing.T) {
-	for _, command := range []string{"stat-inbound", "stat-outbound", "authz"} {
-		for _, args := range []string{" deploy/plain", " sts", " deploy -l app=plain"} {
+	for command, args := range map[string]string{"stat-inbound": "plain", "stat-outbound": "plain", "authz": "plain",
+		"routes": "web"} {
+		for _, args := range []string{" deploy/" + args, " sts", " deploy -l app=" + args} {
 			r := runProxies(t, "shop", command+args)
 			if r.fault != nil || r.out != "" || !strings.HasSuffix(r.err, "No traffic found.\n") {
 				t.Errorf("%s%s: stdout %q, stderr %q, error %v; want No traffic found.", command, args, r.out, r.err, r.fault)
@@ -126,6 +149,36 @@ func TestScrapedCommandsRefuse(t *testing.T) {
 	}
 }
 
+func TestRoutesRefuse(t *testing.T) {
+	for _, tt := range []struct{ namespace, args, want string }{
+		{"shop", "", "name a resource"},
+		{"shop", "all", "name resources of one type"},
+		{"shop", "deploy/web svc/api", "name resources of one type"},
+		{"shop", "deplyo", `resource type "deplyo": unknown; did you mean "deploy"?`},
+		{"shop", "srv", "servers have no routes to show"},
+		{"shop", "httproutes", "httproutes have no routes to show"},
+		{"shop", "svc/apii", `service "apii": not found in namespace "shop"; did you mean "api"?`},
+		{"shop", "deploy/wep", `deployment "wep": not found in namespace "shop"; did you mean "web"?`},
+		{"shob", "svc", `namespace "shob": not found; did you mean "shop"?`},
+		{"shob", "deploy", `namespace "shob": not found; did you mean "shop"?`},
+		{"shop", "deploy --to deploy/apii", `--to: deployment "apii": not found in namespace "shop"; did you mean "api"?`},
+		{"shop", "deploy --to svc/apii", `--to: service "apii": not found in namespace "shop"; did you mean "api"?`},
+		{"shop", "deploy --to deploy/api --to-namespace shob", `--to: namespace "shob": not found; did you mean "shop"?`},
+		{"shop", "deploy --to srv/x", "--to: servers have no routes to show"},
+		{"shop", "svc --to deploy/api", "--to does not work for services"},
+		{"shop", "au -l app=web", "--selector does not work for authorities"},
+		{"shop", "deploy --sort p50", `--sort "p50": want p99, rps, success`},
+		{"shop", "deploy -t 14s", `--time-window "14s": want at least 15s`},
+		{"shop", "deploy -o yaml", `output "yaml": want table, wide or json`},
+		{"shop", "deploy -l =", `--selector "=":`},
+	} {
+		r := runProxies(t, tt.namespace, "routes "+tt.args)
+		if r.fault == nil || !strings.Contains(r.fault.Error(), tt.want) {
+			t.Errorf("routes %s in %s: error %v; want %q", tt.args, tt.namespace, r.fault, tt.want)
+		}
+	}
+}
+
 // TestScrapedCommandsWriteHostileNames takes names that no API server accepts, but that a label's value can be.
 func TestScrapedCommandsWriteHostileNames(t *testing.T) {
 	hostile := `a\"b\n` + "\x1b[31m\u202e"
@@ -134,6 +187,9 @@ func TestScrapedCommandsWriteHostileNames(t *testing.T) {
 		"stat-inbound-hostile-json":  {"stat-inbound deploy -o json", `"api-get"`},
 		"stat-outbound-hostile":      {"stat-outbound deploy", `"canary"`},
 		"stat-outbound-hostile-json": {"stat-outbound deploy -o json", `"canary"`},
+		"routes-hostile":             {"routes deploy/web --to svc", `"canary"`},
+		"routes-hostile-json":        {"routes deploy/web --to svc -o json", `"canary"`},
+		"routes-hostile-authority":   {"routes au", `"api.shop.svc.cluster.local:80"`},
 		"authz-hostile":              {"authz deploy", `"web-only"`},
 		"authz-hostile-json":         {"authz deploy -o json", `"web-only"`},
 	} {

@@ -67,7 +67,8 @@ proxies themselves, through the API server. It then waits for as long as -t says
 	cmd.PersistentFlags().StringVar(&c.prometheusURL, "prometheusURL", "",
 		"address of the Prometheus to ask, instead of the viz extension")
 	cmd.AddCommand(c.installCommand(), c.checkCommand(), c.uninstallCommand(), c.pruneCommand(), c.allowScrapesCommand(),
-		c.statCommand(), c.statInboundCommand(), c.statOutboundCommand(), c.edgesCommand(), c.authzCommand(),
+		c.statCommand(), c.statInboundCommand(), c.statOutboundCommand(), c.routesCommand(), c.edgesCommand(),
+		c.authzCommand(),
 		c.listCommand())
 	return cmd
 }
@@ -80,7 +81,11 @@ type scope struct {
 
 func (s *scope) register(cmd *cobra.Command) {
 	cmd.Flags().BoolVarP(&s.allNamespaces, "all-namespaces", "A", false, "every namespace; -n is not used")
-	cmd.Flags().StringVarP(&s.selector, "selector", "l", "", "labels that the resources have, as in app=web,tier!=db")
+	selectorFlag(cmd, &s.selector)
+}
+
+func selectorFlag(cmd *cobra.Command, selector *string) {
+	cmd.Flags().StringVarP(selector, "selector", "l", "", "labels that the resources have, as in app=web,tier!=db")
 }
 
 // namespace returns the namespace that the command is about; "" is every namespace.
