@@ -70,7 +70,7 @@ var counters = []struct {
 	{"inbound_tcp_authz_deny_total", true, false},
 }
 
-// maxAsked bounds the namespaces that are asked about one by one: metrics-api takes 64 queries at once.
+// maxAsked bounds the namespaces that are asked about one by one: metrics-api takes 128 queries at once.
 const maxAsked = 8
 
 // Queries returns the questions whose answer Read understands. For each namespace, or for many namespaces at once, they

@@ -30,7 +30,7 @@ const Path = "/api/v1/query"
 // Bounds of a request.
 const (
 	MaxBody    = 1 << 20
-	MaxQueries = 64
+	MaxQueries = 128
 	// maxLabels bounds the labels that one query selects by, and those that it keeps.
 	maxLabels = 32
 )

@@ -11,7 +11,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tulle-mesh/tulle/viz/metricsapi"
 	"github.com/tulle-mesh/tulle/viz/scrape"
 )
 
@@ -214,5 +216,25 @@ func TestAllLeavesOutWhatHasNoProxy(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"NAME", "deploy/api", "po/api-5d8f7c-a"}, names); r.fault != nil || diff != "" {
 		t.Errorf("error %v, names (-want +got):\n%s", r.fault, diff)
+	}
+}
+
+// TestMetricsAPITakesTheLargestQuestion asks stat-outbound, which needs the most queries, for every kind of workload.
+func TestMetricsAPITakesTheLargestQuestion(t *testing.T) {
+	b := shop(t)
+	args := []string{"stat-outbound", "ns/shop", "deploy/web", "rs/web-5d8f7c", "po/web-5d8f7c-a"}
+	for _, o := range []*metav1.PartialObjectMetadata{
+		object("apps/v1", "StatefulSet", "shop", "x"), object("apps/v1", "DaemonSet", "shop", "x"),
+		object("batch/v1", "Job", "shop", "x"), object("batch/v1", "CronJob", "shop", "x"),
+		object("v1", "ReplicationController", "shop", "x"),
+	} {
+		b.objects = append(b.objects, o)
+		args = append(args, strings.ToLower(o.Kind)+"/x")
+	}
+	if r := b.run(t, "shop", args...); r.fault != nil {
+		t.Fatal(r.fault)
+	}
+	if n := len(b.source.Asked); n < 10*(len(args)-1) || n > metricsapi.MaxQueries {
+		t.Errorf("%d queries for %d kinds; metrics-api takes %d", n, len(args)-1, metricsapi.MaxQueries)
 	}
 }

@@ -68,8 +68,7 @@ proxies themselves, through the API server. It then waits for as long as -t says
 		"address of the Prometheus to ask, instead of the viz extension")
 	cmd.AddCommand(c.installCommand(), c.checkCommand(), c.uninstallCommand(), c.pruneCommand(), c.allowScrapesCommand(),
 		c.statCommand(), c.statInboundCommand(), c.statOutboundCommand(), c.routesCommand(), c.edgesCommand(),
-		c.authzCommand(),
-		c.listCommand())
+		c.authzCommand(), c.listCommand())
 	return cmd
 }
 
