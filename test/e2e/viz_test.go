@@ -42,7 +42,7 @@ func TestViz(t *testing.T) {
 	t.Run("Prometheus is for metrics-api alone", func(t *testing.T) {
 		const target = "http://prometheus." + vizNS + ":9090/api/v1/query?query=up"
 		for name, from := range map[string]client{"no proxy": unmeshed, "another identity": meshed} {
-			if got := from.http(t, target); got.Status != http.StatusForbidden {
+			if got := from.http(t, "-url", target); got.Status != http.StatusForbidden {
 				t.Errorf("%s: got status %d (%s), want 403", name, got.Status, got.Error)
 			}
 		}
@@ -51,7 +51,7 @@ func TestViz(t *testing.T) {
 
 // testPrometheusLabels asks Prometheus itself, through a port-forward, which policy does not concern.
 func testPrometheusLabels(t *testing.T) {
-	if meshed.http(t, "http://server/").Status != http.StatusOK {
+	if meshed.http(t, "-url", "http://server.e2e/").Status != http.StatusOK {
 		t.Fatal("no traffic to count")
 	}
 	base := forward(t, "deploy/prometheus", 9090)
@@ -67,7 +67,9 @@ func testPrometheusLabels(t *testing.T) {
 			return err
 		}
 		var answer struct {
-			Data struct{ Result []struct{ Metric map[string]string } }
+			Data struct {
+				Result []struct{ Metric map[string]string }
+			}
 		}
 		if err := json.Unmarshal(body, &answer); err != nil {
 			return fmt.Errorf("%w in %s", err, body)
