@@ -173,7 +173,7 @@ func Defaults() Values {
 			Ports: Ports{
 				Admin: mesh.AdminPort, Control: mesh.ControlPort, Inbound: mesh.InboundPort, Outbound: mesh.OutboundPort,
 			},
-			Tap:                  TapValues{Enabled: true, Namespace: mesh.VizNamespace, ServiceAccount: mesh.TapName},
+			Tap:                  TapValues{Namespace: mesh.VizNamespace, ServiceAccount: mesh.TapName},
 			Resources:            Resources{CPU: CPU{Request: "10m"}, Memory: Bound{Request: "20Mi"}},
 			LogLevel:             "info",
 			LogFormat:            "plain",

@@ -189,9 +189,13 @@ func (m *merger) subscribe(ctx context.Context, i int) error {
 	if err != nil {
 		return reason(ctx, err)
 	}
-	if late.Stop() && len(header.Get(activeHeader)) > 0 {
-		m.send(ctx, part{target: i, active: true})
+	if !late.Stop() {
+		return reason(ctx, ctx.Err())
 	}
+	if len(header.Get(activeHeader)) == 0 {
+		return errors.New("the proxy did not confirm the subscription")
+	}
+	m.send(ctx, part{target: i, active: true})
 	for {
 		in, err := stream.Recv()
 		if err != nil {

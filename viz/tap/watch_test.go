@@ -17,7 +17,11 @@ import (
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 
+	"github.com/tulle-mesh/tulle/api"
+	"github.com/tulle-mesh/tulle/api/pb"
 	"github.com/tulle-mesh/tulle/internal/meshtest"
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/proxy"
@@ -328,5 +332,41 @@ func TestTooManyTargets(t *testing.T) {
 	err := (&Watcher{}).Watch(context.Background(), make([]Target, MaxTargets+1), Query{}, nil)
 	if err == nil || !strings.Contains(err.Error(), "at most 500") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// hastyProxy sends an event without having confirmed the subscription.
+type hastyProxy struct{ pb.UnimplementedTapServer }
+
+func (hastyProxy) Watch(_ *pb.TapQuery, rpc grpc.ServerStreamingServer[pb.TapEvents]) error {
+	e := mesh.TapEvent{Kind: mesh.TapRequest, ID: 1}
+	return rpc.Send(&pb.TapEvents{Events: []*pb.TapEvent{api.EncodeTapEvent(&e, false)}})
+}
+
+// TestProxyThatDoesNotConfirm: such a proxy fails alone, whatever it sends.
+func TestProxyThatDoesNotConfirm(t *testing.T) {
+	ca := meshtest.NewCA(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer(grpc.Creds(credentials.NewTLS(ca.Certs(cart).ServerTLS("h2"))))
+	pb.RegisterTapServer(server, hastyProxy{})
+	go func() { _ = server.Serve(l) }()
+	t.Cleanup(server.Stop)
+	addr := netip.MustParseAddrPort(l.Addr().String())
+	messages, end := watch(t, &Watcher{Certs: ca.Certs(tapID)},
+		[]Target{{Namespace: "shop", Pod: "cart-1", Addr: addr, ID: cart}}, Query{MaxPerSecond: 100})
+	said := ""
+	for m := range messages {
+		if m.Event != nil {
+			t.Errorf("got the event %+v", m.Event)
+		}
+		if m.Notice != nil {
+			said = m.Notice.String()
+		}
+	}
+	if err := end(); !errors.Is(err, ErrNoProxy) || !strings.Contains(said, "did not confirm the subscription") {
+		t.Errorf("got %v after the notice %q, want ErrNoProxy", err, said)
 	}
 }
