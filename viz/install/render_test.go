@@ -5,7 +5,6 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -288,26 +287,5 @@ func TestMonitoringObjectsFollow(t *testing.T) {
 	plain := install.Documents(render(t, build(t, variants["default"])))
 	if got := len(install.Documents(out)); got != len(plain)+2+1+len(dashboards.Names()) {
 		t.Errorf("got %d documents, and %d without the options", got, len(plain))
-	}
-}
-
-// TestNoLabelOfAPodReplacesWhereItIs checks that the owner of a pod cannot count its traffic as another namespace's:
-// the rules drop the pod's labels that labelmap would turn into the target's own.
-func TestNoLabelOfAPodReplacesWhereItIs(t *testing.T) {
-	const rule = "action: labeldrop\n        regex: "
-	_, text, ok := strings.Cut(prometheusConfig, rule)
-	before, _, _ := strings.Cut(prometheusConfig, "action: labelmap")
-	if !ok || !strings.Contains(before, rule) {
-		t.Fatal("prometheus.yml drops no labels before labelmap")
-	}
-	text, _, _ = strings.Cut(text, "\n")
-	dropped := regexp.MustCompile("^(?:" + text + ")$")
-	for label, want := range map[string]bool{
-		"proxy_job": true, "proxy_namespace": true, "namespace": true, "pod": true, "job": true, "instance": true,
-		"proxy_deployment": false, "control_plane_ns": false, "workload_ns": false,
-	} {
-		if got := dropped.MatchString("__meta_kubernetes_pod_label_linkerd_io_" + label); got != want {
-			t.Errorf("%s: dropped %v, want %v", label, got, want)
-		}
 	}
 }

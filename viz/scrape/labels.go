@@ -1,58 +1,48 @@
 package scrape
 
 import (
+	"maps"
 	"net"
 	"slices"
 	"strconv"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/tulle-mesh/tulle/internal/sidecar"
+	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/viz/metrics"
 )
 
-// targetLabels are the labels that come from the pod alone: a proxy never writes them. The kinds are those of owners
-// that the injector records.
-var targetLabels = []string{"job", "instance", "namespace", "pod", "deployment", "statefulset", "daemonset",
-	"replicaset",
-	"k8s_job", "cronjob", "replicationcontroller", "control_plane_ns", "workload_ns"}
+// podLabels are the labels of a pod that become labels of its series, and their names there. The injector writes them:
+// where the pod belongs, and its owner. None may be a label of the proxy's own series, because a label of the target
+// replaces it: the owner of a pod could invent its clients. A test of viz/install checks it.
+var podLabels = map[string]string{
+	"linkerd.io/proxy-deployment":            "deployment",
+	"linkerd.io/proxy-statefulset":           "statefulset",
+	"linkerd.io/proxy-daemonset":             "daemonset",
+	"linkerd.io/proxy-replicaset":            "replicaset",
+	"linkerd.io/proxy-job":                   "k8s_job",
+	"linkerd.io/proxy-cronjob":               "cronjob",
+	"linkerd.io/proxy-replicationcontroller": "replicationcontroller",
+	mesh.ControlPlaneNSLabel:                 "control_plane_ns",
+	mesh.WorkloadNSLabel:                     "workload_ns",
+}
+
+// targetLabels are the labels that come from the pod alone: a proxy never writes them.
+var targetLabels = slices.AppendSeq([]string{"job", "instance", "namespace", "pod"}, maps.Values(podLabels))
 
 // Labels returns the labels that Prometheus gives to all series of the pod's proxy: docs/dashboards.md has the rules.
-// No label of the pod changes which job, instance, namespace and pod it is.
 func Labels(pod *corev1.Pod) map[string]string {
-	out := map[string]string{}
-	for key, value := range pod.Labels {
-		name, ours := strings.CutPrefix(key, "linkerd.io/")
-		if !ours || value == "" {
-			continue
-		}
-		owner, isOwner := strings.CutPrefix(name, "proxy-")
-		switch {
-		case owner == "job" && isOwner:
-			out["k8s_job"] = value
-		case isOwner:
-			out[labelName(owner)] = value
-		case out[labelName(name)] == "" || !slices.Contains(targetLabels, labelName(name)):
-			out[labelName(name)] = value
+	out := map[string]string{"job": "linkerd-proxy", "namespace": pod.Namespace, "pod": pod.Name}
+	for key, name := range podLabels {
+		if value := pod.Labels[key]; value != "" {
+			out[name] = value
 		}
 	}
-	out["job"], out["namespace"], out["pod"] = "linkerd-proxy", pod.Namespace, pod.Name
-	delete(out, "instance")
 	if pod.Status.PodIP != "" {
 		out["instance"] = net.JoinHostPort(pod.Status.PodIP, strconv.Itoa(sidecar.AdminPort(pod)))
 	}
 	return out
-}
-
-// labelName replaces what a label's name cannot have, as Prometheus's service discovery does.
-func labelName(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '_' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
-			return r
-		}
-		return '_'
-	}, s)
 }
 
 // mayMatch reports whether a proxy with these labels can have a series that q asks for.

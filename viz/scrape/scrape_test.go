@@ -316,12 +316,30 @@ func TestLabels(t *testing.T) {
 	pod := meshedPod("shop", "web-1", "web")
 	for key, value := range map[string]string{"linkerd.io/proxy-job": "nightly", "linkerd.io/workload-ns": "shop",
 		"linkerd.io/proxy-namespace": "bank", "linkerd.io/namespace": "bank", "linkerd.io/proxy-pod": "x",
-		"linkerd.io/job": "x", "linkerd.io/instance": "x", "linkerd.io/deployment": "x", "linkerd.io/a.b": "c"} {
+		"linkerd.io/job": "x", "linkerd.io/instance": "x", "linkerd.io/deployment": "x", "linkerd.io/a.b": "c",
+		"linkerd.io/proxy-client_id": "x", "linkerd.io/authz_kind": "x"} {
 		pod.Labels[key] = value
 	}
 	want := map[string]string{"job": "linkerd-proxy", "instance": "10.0.0.1:4191", "namespace": "shop", "pod": "web-1",
-		"deployment": "web", "k8s_job": "nightly", "control_plane_ns": "tulle", "workload_ns": "shop", "a_b": "c"}
+		"deployment": "web", "k8s_job": "nightly", "control_plane_ns": "tulle", "workload_ns": "shop"}
 	if diff := cmp.Diff(want, Labels(pod)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestPodCannotInventItsClients checks that a label of the pod does not replace the one that the proxy wrote.
+func TestPodCannotInventItsClients(t *testing.T) {
+	pod := meshedPod("shop", "web-1", "web")
+	pod.Labels["linkerd.io/client_id"], pod.Labels["linkerd.io/proxy-client_id"] = "evil", "evil"
+	f := fleet{pods: []*corev1.Pod{pod}, answer: map[string][]func(context.Context) (io.ReadCloser, error){
+		"web-1": {text("request_total{client_id=\"good\"} 5\n")}}}
+	answer, err := New(f.config()).Ask(t.Context(), time.Minute, []metrics.Query{
+		{Metric: "request_total", By: []string{"client_id", "exported_client_id"}, Now: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []metrics.Sample{{Labels: map[string]string{"client_id": "good"}, Value: 5}}
+	if diff := cmp.Diff(want, answer.Samples[0]); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
