@@ -51,6 +51,8 @@ type Traffic struct {
 	Earlier []Observation
 	// Notes are sentences about traffic that cannot be attributed.
 	Notes []string
+	// Partial says that the source of the numbers did not answer in full.
+	Partial bool
 }
 
 // owners are the labels of metrics that name a pod's owner, by its kind.

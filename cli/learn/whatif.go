@@ -39,10 +39,12 @@ type Change struct {
 	Route string `json:"route,omitempty"`
 	// Client is a SPIFFE ID; "" for clients without identity.
 	Client string `json:"client,omitempty"`
-	// Count is how many requests, or connections of those that are not HTTP, were seen.
+	// Count is how many requests, or connections of those that are not HTTP, were seen in the time window.
 	Count  float64 `json:"count"`
 	Opaque bool    `json:"opaque,omitempty"`
 	Rate   float64 `json:"perSecond"`
+	// Earlier says that the window does not count the caller: it called before, or only once. Count is 0.
+	Earlier bool `json:"earlier,omitempty"`
 	// Reason says why: that of a denial as in metrics, or what allows the caller, or what the answer depends on.
 	Reason string `json:"reason"`
 }
@@ -52,17 +54,23 @@ type Evaluation struct {
 	Changes []Change
 	// Callers counts the callers that were looked at: by workload, port, route and identity.
 	Callers int
-	Notes   []string
+	// Notes say which callers were not looked at.
+	Notes []string
+	// Partial says that there may be callers that were not looked at.
+	Partial bool
 }
 
-// CutOff returns how many of the changes deny a caller for certain.
-func (j Evaluation) CutOff() (n int) {
+// CutOff returns how many of the changes deny a caller for certain, and how many may deny one.
+func (j Evaluation) CutOff() (certain, possible int) {
 	for _, c := range j.Changes {
-		if c.Effect == Denied {
-			n++
+		switch c.Effect {
+		case Denied:
+			certain++
+		case MayDeny:
+			possible++
 		}
 	}
-	return n
+	return certain, possible
 }
 
 // Affected returns the namespaces of the running pods whose proxies would receive another policy.
@@ -80,8 +88,8 @@ func differs(before, after *World, pod *corev1.Pod) bool {
 	return !before.proxyOf(pod).inbound.Equal(after.proxyOf(pod).inbound)
 }
 
-// WhatIf returns the callers that were seen, and that after would deny or allow although before does not. The pods are
-// those of before.
+// WhatIf returns the callers that were seen, in the window or earlier, and that after would deny or allow although
+// before does not. The pods are those of before.
 func WhatIf(before, after *World, t Traffic, seconds float64) Evaluation {
 	out := Evaluation{Changes: []Change{}, Notes: slices.Clone(t.Notes)}
 	sums := map[Change]float64{}
@@ -89,7 +97,7 @@ func WhatIf(before, after *World, t Traffic, seconds float64) Evaluation {
 	for workload, pods := range before.pods {
 		affected[workload] = slices.ContainsFunc(pods, func(p *corev1.Pod) bool { return differs(before, after, p) })
 	}
-	for _, o := range t.Seen {
+	for i, o := range slices.Concat(t.Seen, t.Earlier) {
 		pods := before.pods[o.Workload]
 		if len(pods) == 0 {
 			note := fmt.Sprintf("%s is not evaluated, because no pod of it runs.", place{o.Workload, o.Port})
@@ -107,7 +115,7 @@ func WhatIf(before, after *World, t Traffic, seconds float64) Evaluation {
 			continue // what was seen to be denied cannot be cut off
 		}
 		c := Change{Effect: effect, Namespace: o.Workload.Namespace, Workload: o.Workload.String(), Port: o.Port,
-			Client: o.Client.String(), Opaque: o.Opaque, Reason: reason}
+			Client: o.Client.String(), Opaque: o.Opaque, Reason: reason, Earlier: i >= len(t.Seen)}
 		if o.Route.Name != "" {
 			c.Route = strings.ToLower(o.Route.Kind) + "/" + o.Route.Name
 		}
@@ -118,6 +126,7 @@ func WhatIf(before, after *World, t Traffic, seconds float64) Evaluation {
 		out.Changes = append(out.Changes, c)
 	}
 	slices.SortFunc(out.Changes, compareChanges)
+	out.Partial = t.Partial || len(out.Notes) > 0
 	return out
 }
 
@@ -126,7 +135,7 @@ func compareChanges(a, b Change) int {
 		strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Workload, b.Workload), cmp.Compare(a.Port, b.Port),
 		strings.Compare(a.Route, b.Route),
 		strings.Compare(a.Client, b.Client), strings.Compare(a.Reason, b.Reason),
-		cmp.Compare(fmt.Sprint(a.Opaque), fmt.Sprint(b.Opaque)))
+		cmp.Compare(fmt.Sprint(a.Opaque, a.Earlier), fmt.Sprint(b.Opaque, b.Earlier)))
 }
 
 // possible is what proxies may decide, where not all is known that they decide by.
@@ -180,13 +189,15 @@ func evaluate(before, after *World, pods []*corev1.Pod, o Observation) (Effect, 
 		was.join(p.was)
 		will.join(p.will)
 	}
-	return compare(was, will)
+	return compare(was, will, o.Allowed)
 }
 
-func compare(was, will possible) (Effect, string) {
+// compare returns the effect of a change. A caller that was seen to be allowed, and that nothing allows afterwards, is
+// denied for certain.
+func compare(was, will possible, allowed bool) (Effect, string) {
 	const unsure = "depends on the client's address, or on the route that its requests match"
 	switch sure := !(was.allow && was.deny); {
-	case was.allow && !will.allow && sure:
+	case was.allow && !will.allow && (sure || allowed):
 		return Denied, string(will.reason)
 	case was.deny && !will.deny && sure:
 		return NewAllowed, allowedBy(will.by)

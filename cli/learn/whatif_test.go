@@ -114,6 +114,9 @@ func TestWhatIf(t *testing.T) {
 		"a route where there was none": {closed + onlyWeb, httpRoute("admin", "cart"), seen(web), "may-be-denied " + unsure},
 		"a route that nobody may use where there was none": {server("cart", "app: cart", 8080, mesh.Audit),
 			closed + httpRoute("admin", "cart"), seen(web), "denied no_route"},
+		"no route lets in a caller whose route is not known": {closed + httpRoute("admin", "cart") +
+			httpRoute("open", "cart") + routePolicy("admin", "pay"), routePolicy("admin", "web"), seen(pay),
+			"denied no_route"},
 		"requests from before the routes, which stay": {closed + onlyWeb + httpRoute("admin", "cart"),
 			routePolicy("admin", "pay"), seen(web), ""},
 	} {
@@ -139,6 +142,50 @@ func TestWhatIf(t *testing.T) {
 				t.Errorf("got %q, want %q; evaluated %d", got, c.want, evaluated.Callers)
 			}
 		})
+	}
+}
+
+// TestWhatIfEarlier cuts off a client that the window does not count, and says so.
+func TestWhatIfEarlier(t *testing.T) {
+	live := events(t, "", namespace("shop"), pod("shop", "cart", "cart-1", "10.0.0.1"))
+	before := NewWorld(config(mesh.AllUnauthenticated), live)
+	after, _, err := before.Apply(live, Manifests{"shop", now, parse(t, server("cart", "app: cart", 8080, mesh.Deny))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	nightly := Observation{Workload: Workload{"shop", "deployment", "cart"}, Port: 8080, Client: id("bank", "nightly"),
+		Allowed: true}
+	got := WhatIf(before, after, Traffic{Earlier: []Observation{nightly}}, 60)
+	want := Evaluation{Callers: 1, Changes: []Change{{Effect: Denied, Namespace: "shop", Workload: "deploy/cart",
+		Port: 8080, Client: nightly.Client.String(), Reason: "denied", Earlier: true}}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	var table strings.Builder
+	if err := WriteTable(&table, got.Changes); err != nil || !strings.Contains(table.String(), "  earlier  ") {
+		t.Errorf("%v, table:\n%s", err, table.String())
+	}
+}
+
+// TestWhatIfPartial says when callers may be missing.
+func TestWhatIfPartial(t *testing.T) {
+	live := events(t, "", namespace("shop"), pod("shop", "cart", "cart-1", "10.0.0.1"))
+	w := NewWorld(config(mesh.AllUnauthenticated), live)
+	cart := Observation{Workload: Workload{"shop", "deployment", "cart"}, Port: 8080, Allowed: true, Count: 1}
+	gone := cart
+	gone.Workload.Name = "gone"
+	for name, c := range map[string]struct {
+		traffic Traffic
+		want    bool
+	}{
+		"all is known":                {Traffic{Seen: []Observation{cart}}, false},
+		"metrics had no room":         {Traffic{Notes: []string{"Left out."}}, true},
+		"a proxy did not answer":      {Traffic{Partial: true}, true},
+		"no pod of the workload runs": {Traffic{Seen: []Observation{gone}}, true},
+	} {
+		if got := WhatIf(w, w, c.traffic, 60).Partial; got != c.want {
+			t.Errorf("%s: partial %v, want %v", name, got, c.want)
+		}
 	}
 }
 

@@ -54,8 +54,12 @@ func WriteTable(w io.Writer, changes []Change) error {
 		if c.Opaque {
 			what = "connection"
 		}
+		seen := plural(c.Count, what)
+		if c.Earlier {
+			seen = "earlier"
+		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%.3g\t%s\n", c.Effect, c.Namespace, c.Workload, c.Port,
-			cmp.Or(c.Route, "-"), cmp.Or(c.Client, "no identity"), plural(c.Count, what), c.Rate,
+			cmp.Or(c.Route, "-"), cmp.Or(c.Client, "no identity"), seen, c.Rate,
 			metrics.Printable(c.Reason, maxComment))
 	}
 	return table.Flush()

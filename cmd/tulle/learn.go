@@ -120,7 +120,9 @@ func (c *cli) traffic(ctx context.Context, cl *cluster.Client, seen traffic, wor
 	if window <= 0 {
 		window = seen.window
 	}
-	return learn.Read(world, namespaces, answer.Samples), window, nil
+	found := learn.Read(world, namespaces, answer.Samples)
+	found.Partial = len(answer.Notes) > 0
+	return found, window, nil
 }
 
 // note prints sentences for the user, on stderr.

@@ -89,6 +89,49 @@ spec: {podSelector: {matchLabels: {app: %s}}, port: 8080, accessPolicy: audit}
 	}
 }
 
+// TestPolicyWhatIfMayCutOff stops a script before a change that may cut callers off.
+func TestPolicyWhatIfMayCutOff(t *testing.T) {
+	f, prometheus := healthyCluster(t), fakePrometheus(t)
+	const route = `
+apiVersion: policy.linkerd.io/v1beta3
+kind: Server
+metadata: {name: web}
+spec: {podSelector: {matchLabels: {app: web}}, port: 8080, accessPolicy: deny}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: open}
+spec:
+  parentRefs: [{group: policy.linkerd.io, kind: Server, name: web}]
+  rules: [{matches: [{path: {type: PathPrefix, value: /open}}]}]
+---
+apiVersion: policy.linkerd.io/v1alpha1
+kind: NetworkAuthentication
+metadata: {name: all}
+spec: {networks: [{cidr: 0.0.0.0/0}, {cidr: "::/0"}]}
+---
+apiVersion: policy.linkerd.io/v1alpha1
+kind: AuthorizationPolicy
+metadata: {name: open}
+spec:
+  targetRef: {group: gateway.networking.k8s.io, kind: HTTPRoute, name: open}
+  requiredAuthenticationRefs: [{group: policy.linkerd.io, kind: NetworkAuthentication, name: all}]
+`
+	r := runCLI(t, f.connect, route, "policy", "what-if", "-n", "shop", "-f", "-", "--prometheusURL", prometheus)
+	const want = "Of 3 callers that were seen, 0 would and 2 may be cut off."
+	if r.code != 3 || strings.TrimSpace(r.err) != want {
+		t.Errorf("exit code %d, %q; want 3 and %q\n%s", r.code, r.err, want, r.out)
+	}
+}
+
+// TestWhatIfSummary never says that nobody is cut off where it is not known.
+func TestWhatIfSummary(t *testing.T) {
+	text, harm := summary(learn.Evaluation{Callers: 2, Partial: true})
+	if harm || strings.Contains(text, "none") || !strings.Contains(text, "there may be others") {
+		t.Errorf("%v, %q", harm, text)
+	}
+}
+
 // TestPolicyRefuses names what is wrong with a command line.
 func TestPolicyRefuses(t *testing.T) {
 	f, prometheus := healthyCluster(t), fakePrometheus(t)

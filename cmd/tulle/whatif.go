@@ -12,7 +12,7 @@ import (
 	"github.com/tulle-mesh/tulle/cli/learn"
 )
 
-// exitCutOff is the exit code of what-if if a caller would be cut off.
+// exitCutOff is the exit code of what-if if a caller would, or may, be cut off.
 const exitCutOff = exitError(3)
 
 func (c *cli) whatIfCommand(seen *traffic) *cobra.Command {
@@ -21,8 +21,8 @@ func (c *cli) whatIfCommand(seen *traffic) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "what-if -f FILE",
 		Short: "Say which callers a change of policy would cut off or let in",
-		Long: `what-if reads objects as kubectl apply does, and says which callers of the time window they would deny or allow, and at which rate
-these call. It evaluates Servers, authorizations, routes and namespaces; it changes nothing. The controller's and the proxy's own code
+		Long: `what-if reads objects as kubectl apply does, and says which callers they would deny or allow, and at which rate these called in the
+time window. It evaluates Servers, authorizations, routes and namespaces; it changes nothing. The controller's and the proxy's own code
 decides. -n is the namespace of objects that name none.
 
 EFFECT is one of
@@ -31,7 +31,10 @@ EFFECT is one of
   may-be-denied   the same, but it depends on the caller's address, or on which route its requests match; metrics tell neither
   may-be-allowed
 
-The exit code is 3 if a caller would be denied, and 0 if none would.`,
+SEEN is "earlier" for callers that the proxies know and the time window does not count: they called before, or only once.
+
+The exit code is 3 if a caller is denied or may-be-denied, and 0 otherwise. Callers that are missing from the numbers do not change it;
+stderr says which are.`,
 		Example: `  tulle policy what-if -f policies.yaml
   tulle policy what-if -n shop -t 24h -o json -f manifests/`,
 		Args: cobra.NoArgs,
@@ -86,14 +89,29 @@ func (c *cli) whatIf(ctx context.Context, seen traffic, files []string, output s
 	if err != nil {
 		return err
 	}
-	switch cut := evaluated.CutOff(); {
-	case len(affected) == 0:
+	if len(affected) == 0 {
 		c.note([]string{"No policy of a pod that runs would change."})
-	case cut > 0:
-		c.note([]string{fmt.Sprintf("Of %d callers that were seen, %d would be cut off.", evaluated.Callers, cut)})
+		return nil
+	}
+	text, harm := summary(evaluated)
+	c.note([]string{text})
+	if harm {
 		return exitCutOff
-	default:
-		c.note([]string{fmt.Sprintf("Of %d callers that were seen, none would be cut off.", evaluated.Callers)})
 	}
 	return nil
+}
+
+// summary sums up an evaluation. It reports whether a caller would, or may, be cut off.
+func summary(e learn.Evaluation) (text string, harm bool) {
+	text = fmt.Sprintf("Of %d callers that were seen, ", e.Callers)
+	switch certain, possible := e.CutOff(); {
+	case possible > 0:
+		return text + fmt.Sprintf("%d would and %d may be cut off.", certain, possible), true
+	case certain > 0:
+		return text + fmt.Sprintf("%d would be cut off.", certain), true
+	case e.Partial:
+		return fmt.Sprintf("The %d callers that were looked at stay allowed. But there may be others: see the notes above.",
+			e.Callers), false
+	}
+	return text + "none would be cut off.", false
 }
