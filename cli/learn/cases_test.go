@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tulle-mesh/tulle/mesh"
@@ -62,6 +63,35 @@ func TestLearn(t *testing.T) {
 				t.Errorf("%q in\n%s", c.absent, text)
 			}
 		})
+	}
+}
+
+// TestLearnNamesEarlierCallersOfARoute names a client that used another route within the window. Without routes, who is
+// seen once may send anything.
+func TestLearnNamesEarlierCallersOfARoute(t *testing.T) {
+	seen := Observation{Workload: Workload{"shop", "deployment", "cart"}, Port: 8080, Client: id("shop", "web"),
+		Route: drawnRoute("open"), Allowed: true, Count: 1}
+	earlier := seen
+	earlier.Route, earlier.Count = drawnRoute("admin"), 0
+	opaque := earlier
+	opaque.Route, opaque.Opaque = mesh.Ref{}, true
+	const who = "deploy/cart port 8080: spiffe://cluster.local/ns/shop/sa/web"
+	const rest = ": not allowed. It called before the time window, or only once in it. -t looks further back."
+	closed := server("cart", "app: cart", 8080, mesh.Deny)
+	for name, c := range map[string]struct {
+		live string
+		want []string
+	}{
+		"routes": {closed + httpRoute("admin", "cart") + httpRoute("open", "cart"),
+			[]string{who + ", httproute/admin" + rest, who + ", connections" + rest}},
+		"no routes": {closed, nil},
+	} {
+		live := events(t, c.live, namespace("shop"), pod("shop", "cart", "cart-1", "10.0.0.1"))
+		w := NewWorld(config(mesh.AllUnauthenticated), live)
+		notes := Learn(w, "shop", Traffic{Seen: []Observation{seen}, Earlier: []Observation{earlier, opaque}}).Notes
+		if diff := cmp.Diff(c.want, notes); diff != "" {
+			t.Errorf("%s: notes (-want +got):\n%s", name, diff)
+		}
 	}
 }
 

@@ -257,23 +257,44 @@ func (s *learned) caller(o Observation) {
 
 // noteEarlier names clients that the window does not count, and that the policies therefore deny.
 func (l *learning) noteEarlier(namespace string, t Traffic) {
-	type caller struct {
-		place
-		client mesh.ID
-	}
-	seen := map[caller]bool{}
-	for _, o := range t.Seen {
-		if o.Allowed {
-			seen[caller{place{o.Workload, o.Port}, o.Client}] = true
-		}
-	}
 	for _, o := range t.Earlier {
-		at := place{o.Workload, o.Port}
-		if o.Allowed && o.Workload.Namespace == namespace && !o.Client.IsZero() && !seen[caller{at, o.Client}] {
-			l.note("%s: %s: not allowed. It called before the time window, or only once in it. -t looks further back.", at,
-				o.Client)
+		if !o.Allowed || o.Workload.Namespace != namespace || o.Client.IsZero() || l.allows(o) {
+			continue
+		}
+		who := o.Client.String()
+		switch {
+		case o.Opaque:
+			who += ", connections"
+		case o.Route.Name != "":
+			who += ", " + o.routeName()
+		}
+		l.note("%s: %s: not allowed. It called before the time window, or only once in it. -t looks further back.",
+			place{o.Workload, o.Port}, who)
+	}
+}
+
+// allows reports whether what was learned allows o at each pod of its workload.
+func (l *learning) allows(o Observation) bool {
+	at, pods := place{o.Workload, o.Port}, l.world.pods[o.Workload]
+	for _, pod := range pods {
+		port := l.world.proxyOf(pod).inbound.Port(o.Port)
+		key := serverKey{existing: port.Server}
+		if key.existing == (mesh.Ref{}) {
+			key.made = at
+		}
+		who := l.servers[key]
+		if !o.Opaque && len(port.Routes) > 0 {
+			i := routeIndex(port.Routes, o.Route)
+			if i < 0 {
+				return false
+			}
+			who = l.routes[port.Routes[i].Route.Ref]
+		}
+		if who == nil || who.callers[o.Client] == nil {
+			return false
 		}
 	}
+	return len(pods) > 0
 }
 
 // noteDenied names clients that policy denied: they stay denied.

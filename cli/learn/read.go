@@ -43,6 +43,14 @@ type Observation struct {
 	Count   float64
 }
 
+// routeName returns the route as kind/name; "" without.
+func (o Observation) routeName() string {
+	if o.Route.Name == "" {
+		return ""
+	}
+	return strings.ToLower(o.Route.Kind) + "/" + o.Route.Name
+}
+
 // Traffic is what was seen in a window.
 type Traffic struct {
 	Seen []Observation

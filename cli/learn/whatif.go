@@ -115,10 +115,8 @@ func WhatIf(before, after *World, t Traffic, seconds float64) Evaluation {
 			continue // what was seen to be denied cannot be cut off
 		}
 		c := Change{Effect: effect, Namespace: o.Workload.Namespace, Workload: o.Workload.String(), Port: o.Port,
-			Client: o.Client.String(), Opaque: o.Opaque, Reason: reason, Earlier: i >= len(t.Seen)}
-		if o.Route.Name != "" {
-			c.Route = strings.ToLower(o.Route.Kind) + "/" + o.Route.Name
-		}
+			Client: o.Client.String(), Opaque: o.Opaque, Reason: reason, Earlier: i >= len(t.Seen),
+			Route: o.routeName()}
 		sums[c] += o.Count
 	}
 	for c, count := range sums {
