@@ -41,6 +41,21 @@ func TestLearn(t *testing.T) {
 			""},
 		"a name that another object has": {server("cart-8080", "app: pay", 9090, mesh.Deny), cart,
 			[]string{"\n  name: cart-8080-2\n", "linkerd.io/proxy-deployment: cart"}, ""},
+		"policies that admit clients at a Server to be made": {`---
+apiVersion: policy.linkerd.io/v1alpha1
+kind: AuthorizationPolicy
+metadata: {name: all-of-shop, namespace: shop}
+spec:
+  targetRef: {kind: Namespace, name: shop}
+  requiredAuthenticationRefs: [{kind: ServiceAccount, name: pay}]
+---
+apiVersion: policy.linkerd.io/v1beta1
+kind: ServerAuthorization
+metadata: {name: any, namespace: shop}
+spec: {server: {selector: {}}, client: {unauthenticated: true}}
+`, cart, []string{
+			"# AuthorizationPolicy all-of-shop exists and admits clients at Server cart-8080, too. Delete it to have only",
+			"# ServerAuthorization any exists and admits clients at Server cart-8080, too. Delete it to have only"}, ""},
 		"labels and annotations of a Server stay": {
 			strings.Replace(server("cart", "app: cart", 8080, mesh.Audit), "metadata: {",
 				`metadata: {labels: {team: "yes"}, annotations: {note: "# it's"}, `, 1), cart,

@@ -68,6 +68,8 @@ type learned struct {
 	access mesh.AccessPolicy
 	// others are the authorizations that exist and admit clients here, too.
 	others []mesh.Ref
+	// name is that of the Server.
+	name string
 }
 
 // count is how much one caller did.
@@ -179,21 +181,24 @@ func (l *learning) serverOf(key serverKey, at place, pods []*corev1.Pod) *learne
 		return s
 	}
 	for _, pod := range pods {
-		port := l.world.proxyOf(pod).inbound.Port(at.port)
-		if port.Server != key.existing {
-			continue
-		}
-		s.access = port.Policy
-		for _, a := range port.Authorizations {
-			s.admits(a.Ref)
-		}
-		for _, r := range port.Routes {
-			for _, a := range r.Authorizations {
-				s.admits(a.Ref)
-			}
+		if port := l.world.proxyOf(pod).inbound.Port(at.port); port.Server == key.existing {
+			s.access = port.Policy
+			s.admitsAllOf(port)
 		}
 	}
 	return s
+}
+
+// admitsAllOf notes the authorizations of a port of a pod that the Server decides about.
+func (s *learned) admitsAllOf(port mesh.PortPolicy) {
+	for _, a := range port.Authorizations {
+		s.admits(a.Ref)
+	}
+	for _, r := range port.Routes {
+		for _, a := range r.Authorizations {
+			s.admits(a.Ref)
+		}
+	}
 }
 
 func (s *learned) admits(other mesh.Ref) {

@@ -8,9 +8,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/tulle-mesh/tulle/controller/model"
 	"github.com/tulle-mesh/tulle/crds/v1alpha1"
 	"github.com/tulle-mesh/tulle/mesh"
 )
@@ -36,15 +40,57 @@ func (l *learning) print() {
 		return cmp.Or(comparePlaces(a.places[0], b.places[0]), compareRefs(a.server.existing, b.server.existing))
 	})
 	for _, s := range servers {
-		name := l.printServer(s)
-		l.printCallers(s, s.places[0].workload.Namespace, name, v1alpha1.PolicyGroup, "Server")
+		s.name = l.printServer(s)
+		l.printCallers(s, s.places[0].workload.Namespace, s.name, v1alpha1.PolicyGroup, "Server")
 	}
 	routes := slices.SortedFunc(maps.Values(l.routes), func(a, b *learned) int { return compareRefs(a.route, b.route) })
 	for _, r := range routes {
 		l.printCallers(r, r.route.Namespace, r.route.Name, r.route.Group, r.route.Kind)
 	}
+	l.findOthers(servers)
 	l.noteOthers(servers)
 }
+
+// findOthers finds the authorizations that exist and admit clients at the Servers to be made, such as those of the
+// whole namespace.
+func (l *learning) findOthers(servers []*learned) {
+	var events []model.Event
+	for _, o := range l.world.objects {
+		events = append(events, model.Event{Object: o})
+	}
+	exist := len(events)
+	for _, s := range servers {
+		if s.server.existing == (mesh.Ref{}) {
+			at := s.server.made
+			events = append(events, model.Event{Object: &v1alpha1.Server{
+				// The oldest of two Servers decides, and this one is the youngest.
+				ObjectMeta: metav1.ObjectMeta{Namespace: at.workload.Namespace, Name: s.name,
+					CreationTimestamp: metav1.NewTime(time.Now())},
+				Spec: v1alpha1.ServerSpec{
+					PodSelector: &metav1.LabelSelector{MatchLabels: selectorOf(at.workload)},
+					Port:        intstr.FromInt32(int32(at.port)), AccessPolicy: string(mesh.Deny)},
+			}})
+		}
+	}
+	if len(events) == exist {
+		return
+	}
+	after := NewWorld(l.world.config, events)
+	for _, s := range servers {
+		if s.server.existing != (mesh.Ref{}) {
+			continue
+		}
+		for _, pod := range l.world.pods[s.server.made.workload] {
+			port := after.proxyOf(pod).inbound.Port(s.server.made.port)
+			if port.Server.Namespace == pod.Namespace && port.Server.Name == s.name {
+				s.admitsAllOf(port)
+			}
+		}
+	}
+}
+
+// selectorOf returns the label of the pods of a workload.
+func selectorOf(w Workload) map[string]string { return map[string]string{ownerLabel + w.Kind: w.Name} }
 
 // printServer prints the Server of a port unless it exists and denies, and returns its name.
 func (l *learning) printServer(s *learned) string {
@@ -56,9 +102,8 @@ func (l *learning) printServer(s *learned) string {
 	if s.server.existing == (mesh.Ref{}) {
 		at := s.server.made
 		name := l.names.pick(at.workload.Namespace, fmt.Sprintf("%s-%d", at.workload.Name, at.port), "Server")
-		labels := map[string]any{ownerLabel + at.workload.Kind: at.workload.Name}
 		l.document(object("Server", "v1beta3", at.workload.Namespace, name, map[string]any{
-			"podSelector": map[string]any{"matchLabels": labels}, "port": int64(at.port),
+			"podSelector": map[string]any{"matchLabels": selectorOf(at.workload)}, "port": int64(at.port),
 			"accessPolicy": string(mesh.Deny),
 		}), comment)
 		return name
@@ -171,7 +216,7 @@ func (l *learning) noteOthers(servers []*learned) {
 		for _, other := range s.others {
 			if !l.names.made[other] {
 				l.note("%s %s exists and admits clients at Server %s, too. Delete it to have only what was seen.", other.Kind,
-					other.Name, s.server.existing.Name)
+					other.Name, s.name)
 			}
 		}
 	}
