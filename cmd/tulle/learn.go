@@ -30,15 +30,18 @@ func (c *cli) policyCommand() *cobra.Command {
 callers a change of policy would cut off.
 
 The numbers come from the Prometheus of --prometheusURL if given, otherwise from the viz extension. Without either, policy reads the
-proxies themselves, through the API server, and waits for as long as -t says.`,
+proxies themselves, through the API server, and waits for as long as -t says.
+
+The numbers reach back only as far as the Prometheus keeps them: that of the viz extension keeps 6h. A longer -t does not find more, and
+nothing says so.`,
 		Example: `  tulle policy learn -n shop -t 6h > policies.yaml
-  tulle policy what-if -f policies.yaml
+  tulle policy what-if -t 6h -f policies.yaml
   kubectl apply -f policies.yaml`,
 		Args: noSuchCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	fs := cmd.PersistentFlags()
-	fs.DurationVarP(&seen.window, "time-window", "t", time.Hour, "how far back to look, at least 15s, as in 30m or 24h")
+	fs.DurationVarP(&seen.window, "time-window", "t", time.Hour, "how far back to look, at least 15s, as in 30m or 6h")
 	fs.StringVar(&seen.prometheusURL, "prometheusURL", "",
 		"address of the Prometheus to ask, instead of the viz extension")
 	cmd.AddCommand(c.learnCommand(&seen), c.whatIfCommand(&seen))
@@ -58,7 +61,7 @@ injector gives to each pod of a workload. Comments say how often each identity c
 Metrics do not tell who calls without identity. learn says on stderr and in comments how many such calls there were, and does not allow
 them. It also says what else it leaves out, and which policies exist that allow more.`,
 		Example: `  tulle policy learn -n shop
-  tulle policy learn -n shop -t 24h | tulle policy what-if -t 24h -f -`,
+  tulle policy learn -n shop -t 6h | tulle policy what-if -t 6h -f -`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.learn(cmd.Context(), *seen) },
 	}

@@ -36,7 +36,7 @@ SEEN is "earlier" for callers that the proxies know and the time window does not
 The exit code is 3 if a caller is denied or may-be-denied, and 0 otherwise. Callers that are missing from the numbers do not change it;
 stderr says which are.`,
 		Example: `  tulle policy what-if -f policies.yaml
-  tulle policy what-if -n shop -t 24h -o json -f manifests/`,
+  tulle policy what-if -n shop -t 6h -o json -f manifests/`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.whatIf(cmd.Context(), *seen, files, output) },
 	}
