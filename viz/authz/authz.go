@@ -34,12 +34,8 @@ type Row struct {
 	Stats *golden.Stats
 }
 
-// Result is the answer to a Request.
-type Result struct {
-	// Rows are by namespace, Server, route and authorization.
-	Rows  []Row
-	Notes []string
-}
+// Result is the answer to a request. Its rows are by namespace, Server, route and authorization.
+type Result = subject.Result[Row]
 
 var (
 	placeLabels = []string{"namespace", "srv_kind", "srv_name", "route_name"}

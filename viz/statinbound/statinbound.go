@@ -29,12 +29,8 @@ type Row struct {
 	Stats            golden.Stats
 }
 
-// Result is the answer to a Request.
-type Result struct {
-	// Rows are in the order of the targets, by namespace, name, Server and route.
-	Rows  []Row
-	Notes []string
-}
+// Result is the answer to a request. Its rows are in the order of the targets, by namespace, name, Server and route.
+type Result = subject.Result[Row]
 
 // labels are those that tell the rows of a workload apart.
 var labels = []string{"srv_kind", "srv_name", "target_port", "route_kind", "route_name"}

@@ -46,12 +46,8 @@ type Numbers struct {
 	Timeouts float64
 }
 
-// Result is the answer to a Request.
-type Result struct {
-	// Rows are in the order of the targets, by namespace, name, Service and route.
-	Rows  []Row
-	Notes []string
-}
+// Result is the answer to a request. Its rows are in the order of the targets, by namespace, name, Service and route.
+type Result = subject.Result[Row]
 
 // family is the series of one protocol.
 type family struct {

@@ -27,6 +27,13 @@ const (
 // By are the labels that tell the objects of one kind apart after Own.
 var By = []string{Namespace, Name}
 
+// Result is the answer to a Request in the rows of one command.
+type Result[R any] struct {
+	Rows []R
+	// Notes are sentences for the user.
+	Notes []string
+}
+
 // Request is which workloads, and how far back.
 type Request struct {
 	Targets []resource.Target

@@ -1,12 +1,8 @@
 package viz
 
 import (
-	"context"
-	"io"
-
 	"github.com/spf13/cobra"
 
-	"github.com/tulle-mesh/tulle/viz/objects"
 	"github.com/tulle-mesh/tulle/viz/statinbound"
 )
 
@@ -20,27 +16,11 @@ func (c *commands) statInboundCommand() *cobra.Command {
 ` + workloadTypes,
 		Example: `  tulle viz stat-inbound deploy/web -n shop
   tulle viz stat-inbound deploy -A -t 10m`,
-		RunE: func(cmd *cobra.Command, args []string) error { return c.statInbound(cmd.Context(), args, f) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return report(cmd.Context(), c, args, f,
+				view[statinbound.Row]{statinbound.Rows, statinbound.WriteTable, statinbound.WriteJSON})
+		},
 	}
 	f.register(cmd)
 	return cmd
-}
-
-func (c *commands) statInbound(ctx context.Context, args []string, f workloadFlags) error {
-	req, cl, err := c.connect(&f, args)
-	if err != nil {
-		return err
-	}
-	src, err := c.source(ctx, cl)
-	if err != nil {
-		return err
-	}
-	result, err := statinbound.Rows(ctx, src, objects.New(cl, c.ControlNamespace()), req)
-	if err != nil {
-		return err
-	}
-	c.note(result.Notes)
-	return write(c, f.output, result.Rows, func(w io.Writer, rows []statinbound.Row) error {
-		return statinbound.WriteTable(w, rows, f.allNamespaces)
-	}, statinbound.WriteJSON)
 }

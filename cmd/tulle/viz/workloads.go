@@ -1,6 +1,7 @@
 package viz
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tulle-mesh/tulle/cli/cluster"
+	"github.com/tulle-mesh/tulle/viz/metrics"
+	"github.com/tulle-mesh/tulle/viz/objects"
 	"github.com/tulle-mesh/tulle/viz/resource"
 	"github.com/tulle-mesh/tulle/viz/subject"
 )
@@ -67,6 +70,33 @@ func (c *commands) connect(f *workloadFlags, args []string) (req subject.Request
 	}
 	req.Namespace = f.namespace(cl)
 	return req, cl, nil
+}
+
+// view is how a command about workloads gets its rows and writes them.
+type view[R any] struct {
+	rows    func(context.Context, metrics.Source, resource.Lister, subject.Request) (subject.Result[R], error)
+	asTable func(w io.Writer, rows []R, namespaces bool) error
+	asJSON  func(io.Writer, []R) error
+}
+
+// report asks for the rows of workloads and writes them.
+func report[R any](ctx context.Context, c *commands, args []string, f workloadFlags, v view[R]) error {
+	req, cl, err := c.connect(&f, args)
+	if err != nil {
+		return err
+	}
+	src, err := c.source(ctx, cl)
+	if err != nil {
+		return err
+	}
+	result, err := v.rows(ctx, src, objects.New(cl, c.ControlNamespace()), req)
+	if err != nil {
+		return err
+	}
+	c.note(result.Notes)
+	return write(c, f.output, result.Rows, func(w io.Writer, rows []R) error {
+		return v.asTable(w, rows, f.allNamespaces)
+	}, v.asJSON)
 }
 
 // write writes rows as a table or as JSON, or says that there are none.
