@@ -28,6 +28,7 @@ var layers = []struct {
 	{"vocabulary", []string{
 		"mesh", "crds/v1alpha1", "api/pb",
 		"internal/backoff", "internal/kubelet", "internal/latest", "internal/connlimit", "internal/leader",
+		"internal/podowner",
 		"internal/alloctest", "internal/netns", "internal/rawtcp", "internal/spelling", "internal/testapp",
 		"proxy/flood", "proxy/message", "proxy/sock", "proxy/idle", "proxy/wheel", "proxy/list",
 	}},

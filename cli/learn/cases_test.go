@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tulle-mesh/tulle/internal/podowner"
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/viz/metrics"
 )
@@ -135,7 +136,7 @@ func TestLearnSplitsManyCallers(t *testing.T) {
 // TestReadAttributes gives one request to the workload that its labels name.
 func TestReadAttributes(t *testing.T) {
 	rollout := pod("shop", "", "rollout-1", "10.0.0.3")
-	rollout.Labels[ownerLabel+"rollout"] = "canary"
+	rollout.Labels[podowner.LabelPrefix+"rollout"] = "canary"
 	w := NewWorld(config(mesh.Deny), events(t, "", []metav1.Object{namespace("shop"), rollout}...))
 	for name, c := range map[string]struct {
 		labels map[string]string

@@ -15,6 +15,7 @@ import (
 	"github.com/tulle-mesh/tulle/cli/manifest"
 	"github.com/tulle-mesh/tulle/controller/model"
 	"github.com/tulle-mesh/tulle/crds/crdtest"
+	"github.com/tulle-mesh/tulle/internal/podowner"
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/proxy/authz"
 )
@@ -30,7 +31,7 @@ func config(policy mesh.AccessPolicy) model.Config {
 func pod(namespace, deployment, name, ip string) *corev1.Pod {
 	labels := map[string]string{"app": deployment, "tier": "all", mesh.ControlPlaneNSLabel: "tulle"}
 	if deployment != "" {
-		labels[ownerLabel+"deployment"] = deployment
+		labels[podowner.LabelPrefix+"deployment"] = deployment
 	}
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, UID: types.UID(name), Labels: labels},

@@ -16,6 +16,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/controller/model"
 	"github.com/tulle-mesh/tulle/crds/v1alpha1"
+	"github.com/tulle-mesh/tulle/internal/podowner"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -90,7 +91,9 @@ func (l *learning) findOthers(servers []*learned) {
 }
 
 // selectorOf returns the label of the pods of a workload.
-func selectorOf(w Workload) map[string]string { return map[string]string{ownerLabel + w.Kind: w.Name} }
+func selectorOf(w Workload) map[string]string {
+	return map[string]string{podowner.LabelPrefix + w.Kind: w.Name}
+}
 
 // printServer prints the Server of a port unless it exists and denies, and returns its name.
 func (l *learning) printServer(s *learned) string {

@@ -9,12 +9,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tulle-mesh/tulle/controller/model"
+	"github.com/tulle-mesh/tulle/internal/podowner"
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/proxy/authz"
 )
-
-// ownerLabel begins the label in which the injector records the owner of a pod.
-const ownerLabel = "linkerd.io/proxy-"
 
 // World is the objects of a cluster, and what the proxies of its pods would do.
 type World struct {
@@ -91,13 +89,13 @@ func workloadOf(pod *corev1.Pod, controlPlane string) (w Workload, ok bool) {
 	w = Workload{pod.Namespace, "pod", pod.Name}
 	kinds := []string{}
 	for key := range pod.Labels {
-		if kind, found := strings.CutPrefix(key, ownerLabel); found {
+		if kind, found := strings.CutPrefix(key, podowner.LabelPrefix); found {
 			kinds = append(kinds, kind)
 		}
 	}
 	if len(kinds) > 0 {
 		kind := slices.Min(kinds)
-		w.Kind, w.Name = kind, pod.Labels[ownerLabel+kind]
+		w.Kind, w.Name = kind, pod.Labels[podowner.LabelPrefix+kind]
 	}
 	return w, pod.Labels[mesh.ControlPlaneNSLabel] == controlPlane
 }

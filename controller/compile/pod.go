@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/tulle-mesh/tulle/internal/podowner"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -163,4 +165,18 @@ func (p *Pod) Identity(port uint16, trustDomain string) mesh.ID {
 		return mesh.ID{}
 	}
 	return mesh.ID{TrustDomain: trustDomain, Namespace: p.Namespace, ServiceAccount: p.Ref.ServiceAccount}
+}
+
+// PodRef returns what metrics and tap say about the pod.
+func PodRef(o *corev1.Pod) mesh.PodRef {
+	kind, name := podowner.Of(o)
+	return mesh.PodRef{
+		Namespace:       o.Namespace,
+		Name:            o.Name,
+		ServiceAccount:  cmp.Or(o.Spec.ServiceAccountName, "default"),
+		OwnerKind:       kind,
+		OwnerName:       name,
+		PodTemplateHash: o.Labels[podowner.TemplateHashLabel],
+		ControlPlaneNS:  o.Labels[mesh.ControlPlaneNSLabel],
+	}
 }

@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"github.com/tulle-mesh/tulle/internal/podowner"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -128,7 +129,7 @@ func label(pod *corev1.Pod, s Settings, ns string, owner Owner) {
 	setLabel(mesh.ControlPlaneNSLabel, s.ControlPlaneNamespace)
 	setLabel(mesh.WorkloadNSLabel, ns)
 	if owner.Kind != "" {
-		setLabel("linkerd.io/proxy-"+strings.ToLower(owner.Kind), owner.Name)
+		setLabel(podowner.LabelPrefix+strings.ToLower(owner.Kind), owner.Name)
 	}
 	if pod.Annotations == nil {
 		pod.Annotations = map[string]string{}

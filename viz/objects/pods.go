@@ -3,14 +3,12 @@ package objects
 import (
 	"cmp"
 	"context"
-	"regexp"
 	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tulle-mesh/tulle/cli/cluster"
+	"github.com/tulle-mesh/tulle/internal/podowner"
 	"github.com/tulle-mesh/tulle/internal/sidecar"
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/viz/resource"
@@ -39,7 +37,7 @@ func (c *Cluster) givePods(ctx context.Context, kind, namespace string, objects 
 	}
 	for i := range pods {
 		p := &pods[i]
-		at := key{p.Namespace, owners(p)[kind]}
+		at := key{p.Namespace, podowner.All(p)[kind]}
 		if kind == resource.Namespace {
 			at = key{"", p.Namespace}
 		}
@@ -60,32 +58,6 @@ func (c *Cluster) pod(p *corev1.Pod) resource.Pod {
 		Tapped:         sidecar.TapID(p) != "",
 		Finished:       cluster.Finished(p),
 	}
-}
-
-// cronJobTime ends the name of a CronJob's Job: the minute for which it was made.
-var cronJobTime = regexp.MustCompile(`-[0-9]{8,}$`)
-
-// owners returns the names of what made the pod, by kind. A Deployment gives its ReplicaSets names that end with the
-// label pod-template-hash, and a CronJob gives its Jobs names that end with a time. So no more than the pod is read.
-func owners(p *corev1.Pod) map[string]string {
-	out := map[string]string{}
-	if ref := metav1.GetControllerOfNoCopy(p); ref != nil {
-		out[strings.ToLower(ref.Kind)] = ref.Name
-		hash := p.Labels["pod-template-hash"]
-		if name, ok := strings.CutSuffix(ref.Name, "-"+hash); ok && ref.Kind == "ReplicaSet" && hash != "" {
-			out["deployment"] = name
-		}
-		if at := cronJobTime.FindStringIndex(ref.Name); at != nil && ref.Kind == "Job" {
-			out["cronjob"] = ref.Name[:at[0]]
-		}
-	}
-	// The injector asked the API server and left a label.
-	for _, kind := range []string{"deployment", "statefulset", "daemonset", "cronjob", "replicationcontroller"} {
-		if name := p.Labels["linkerd.io/proxy-"+kind]; name != "" {
-			out[kind] = name
-		}
-	}
-	return out
 }
 
 // status returns a pod's state in one word, as kubectl's column STATUS does in the common cases.
