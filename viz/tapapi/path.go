@@ -19,13 +19,8 @@ import (
 	"github.com/tulle-mesh/tulle/viz/tap"
 )
 
-// The API's group and version are Linkerd's, so that its roles mean the same.
-const (
-	Group   = "tap.linkerd.io"
-	Version = "v1alpha1"
-)
-
-const root = "/apis/" + Group + "/" + Version
+// root is where the API server forwards requests from.
+const root = "/apis/" + tap.Group + "/" + tap.Version
 
 // resources are what can be watched, by the kind that a pod's owner has.
 var resources = map[string]string{
@@ -68,9 +63,9 @@ func parsePath(text string) (path, *refusal) {
 
 // discovery returns the document at a path that describes the API; nil if there is none.
 func discovery(path string) any {
-	version := metav1.GroupVersionForDiscovery{GroupVersion: Group + "/" + Version, Version: Version}
+	version := metav1.GroupVersionForDiscovery{GroupVersion: tap.Group + "/" + tap.Version, Version: tap.Version}
 	group := metav1.APIGroup{
-		TypeMeta: metav1.TypeMeta{Kind: "APIGroup", APIVersion: "v1"}, Name: Group,
+		TypeMeta: metav1.TypeMeta{Kind: "APIGroup", APIVersion: "v1"}, Name: tap.Group,
 		Versions: []metav1.GroupVersionForDiscovery{version}, PreferredVersion: version,
 	}
 	switch strings.TrimSuffix(path, "/") {
@@ -78,7 +73,7 @@ func discovery(path string) any {
 		return metav1.APIGroupList{
 			TypeMeta: metav1.TypeMeta{Kind: "APIGroupList", APIVersion: "v1"}, Groups: []metav1.APIGroup{group},
 		}
-	case "/apis/" + Group:
+	case "/apis/" + tap.Group:
 		return group
 	case root:
 		list := metav1.APIResourceList{

@@ -39,9 +39,6 @@ const (
 // connections bounds the connections. All requests come from the API servers, each over a few connections.
 var connections = connlimit.Bounds{Total: 512, PerAddress: 256, Evict: true}
 
-// ContentType is that of a stream: one JSON value a line, a tap.Message.
-const ContentType = "application/x-ndjson"
-
 // Config configures a Server. Every field must be set.
 type Config struct {
 	// FrontProxy returns how to recognize the API server now.
@@ -147,7 +144,7 @@ type request struct {
 func (s *Server) authorize(ctx context.Context, user *user, what path) *refusal {
 	spec := user.spec()
 	spec.ResourceAttributes = &authorizationv1.ResourceAttributes{
-		Namespace: what.namespace, Verb: "watch", Group: Group, Version: Version, Resource: what.resource,
+		Namespace: what.namespace, Verb: "watch", Group: tap.Group, Version: tap.Version, Resource: what.resource,
 		Subresource: "tap", Name: what.name,
 	}
 	review, err := s.cfg.Review(ctx, spec)
@@ -157,7 +154,7 @@ func (s *Server) authorize(ctx context.Context, user *user, what path) *refusal 
 	case !review.Allowed || review.Denied:
 		return &refusal{"denied", http.StatusForbidden, fmt.Sprintf(
 			"user %q needs the verb watch on %s/tap of the API group %s, for %q in namespace %q", user.name, what.resource,
-			Group, what.name, what.namespace)}
+			tap.Group, what.name, what.namespace)}
 	}
 	return nil
 }
@@ -190,7 +187,7 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request, user *user, q req
 		zap.Int("proxies", len(targets)))
 	defer s.cfg.Log.Info("watch ended", zap.String("user", user.name), zap.Stringer("of", q.path))
 	s.requests.WithLabelValues("ok").Inc()
-	w.Header().Set("Content-Type", ContentType)
+	w.Header().Set("Content-Type", tap.ContentType)
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(http.StatusOK)
 	s.stream(w, r, func(emit func(tap.Message) error) error {
@@ -250,33 +247,12 @@ func (s *Server) write(w http.ResponseWriter, status int, body any) {
 	}
 }
 
-// Request is the body of a request to watch; an empty body watches everything. What is watched is in the path alone.
-type Request struct {
-	LabelSelector string `json:"labelSelector,omitempty"`
-	// MaxRPS bounds the new requests and connections a second of all proxies; 0 means 100.
-	MaxRPS     int         `json:"maxRps,omitempty"`
-	Direction  string      `json:"direction,omitempty"` // "inbound", "outbound" or "" for both
-	Method     string      `json:"method,omitempty"`
-	Scheme     string      `json:"scheme,omitempty"`
-	Authority  string      `json:"authority,omitempty"`
-	PathPrefix string      `json:"pathPrefix,omitempty"`
-	To         Destination `json:"to,omitzero"`
-	Headers    bool        `json:"headers,omitempty"`
-}
-
-// Destination is what outbound traffic goes to; see mesh.TapDestination.
-type Destination struct {
-	Namespace string `json:"namespace,omitempty"`
-	Kind      string `json:"kind,omitempty"`
-	Name      string `json:"name,omitempty"`
-}
-
 // readBody returns the query of a request, and the labels of the pods. A field that it does not know is an error.
 func (s *Server) readBody(w http.ResponseWriter, r *http.Request) (tap.Query, string, *refusal) {
 	invalid := func(err error) (tap.Query, string, *refusal) {
 		return tap.Query{}, "", &refusal{"invalid", http.StatusBadRequest, fmt.Sprintf("read the request: %v", err)}
 	}
-	var body Request
+	var body tap.Request
 	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&body); err != nil && !errors.Is(err, io.EOF) {
