@@ -101,17 +101,17 @@ func (c *compiler) duration(path string, in *gatewayv1.Duration) *time.Duration 
 // request that is safe to send again is most likely to get over.
 const (
 	firstRetried, lastRetried = 502, 504
-	defaultAttempts           = 1
+	defaultRetries           = 1
 )
 
 func (c *compiler) retry(path string, in *gatewayv1.HTTPRouteRetry) *mesh.Retry {
 	if in == nil {
 		return nil
 	}
-	out := &mesh.Retry{Limit: defaultAttempts, Backoff: value(c.duration(path+".backoff", in.Backoff))}
+	out := &mesh.Retry{Limit: defaultRetries, Backoff: value(c.duration(path+".backoff", in.Backoff))}
 	if in.Attempts != nil {
-		if *in.Attempts < 0 || *in.Attempts > maxAttempts {
-			c.unsupported(path+".attempts", "%d attempts: want 0 to %d", *in.Attempts, maxAttempts)
+		if *in.Attempts < 0 || *in.Attempts > maxRetries {
+			c.unsupported(path+".attempts", "%d retries: want 0 to %d", *in.Attempts, maxRetries)
 		} else {
 			out.Limit = uint32(*in.Attempts)
 		}

@@ -25,8 +25,8 @@ const (
 	timeoutIdleAnnotation     = timeoutPrefix + "idle"
 )
 
-// maxAttempts bounds what one request can be made into.
-const maxAttempts = 100
+// maxRetries bounds the retries of one request.
+const maxRetries = 100
 
 // RequestSettings is what the annotations of a route or of a Service say about requests.
 type RequestSettings struct {
@@ -115,7 +115,7 @@ func (r *annotationReader) retry() *mesh.Retry {
 			"it has no effect")
 	}
 	if !limited {
-		limit = defaultAttempts
+		limit = defaultRetries
 	}
 	if limit == 0 || !http && !grpc {
 		return nil
@@ -125,8 +125,8 @@ func (r *annotationReader) retry() *mesh.Retry {
 
 func parseLimit(s string) (uint32, error) {
 	n, err := strconv.ParseUint(s, 10, 32)
-	if err != nil || n > maxAttempts {
-		return 0, fmt.Errorf("%q is not a number of retries: want 0 to %d", clip(s), maxAttempts)
+	if err != nil || n > maxRetries {
+		return 0, fmt.Errorf("%q is not a number of retries: want 0 to %d", clip(s), maxRetries)
 	}
 	return uint32(n), nil
 }

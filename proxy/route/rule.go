@@ -123,15 +123,15 @@ func (r *Rule) override(p *mesh.Profile) {
 	}
 }
 
-// profileAttempts bounds the retries of a request: a ServiceProfile itself has only a budget.
-const profileAttempts = 10
+// profileRetries bounds the retries of a request: a ServiceProfile itself has only a budget.
+const profileRetries = 10
 
 // profileRetry returns the retries of a route: of its failures, if the profile says that it is retryable.
 func profileRetry(p *mesh.Profile, in *mesh.ProfileRoute) *mesh.Retry {
 	if !in.Retryable {
 		return nil
 	}
-	out := &mesh.Retry{Limit: profileAttempts, GRPC: mesh.GRPCFailures, Budget: cmp.Or(in.Budget, p.Budget)}
+	out := &mesh.Retry{Limit: profileRetries, GRPC: mesh.GRPCFailures, Budget: cmp.Or(in.Budget, p.Budget)}
 	for status := 100; status <= 599; status++ {
 		if !Failure(in.Classes, status) {
 			continue
