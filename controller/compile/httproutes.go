@@ -101,7 +101,7 @@ func (c *compiler) duration(path string, in *gatewayv1.Duration) *time.Duration 
 // request that is safe to send again is most likely to get over.
 const (
 	firstRetried, lastRetried = 502, 504
-	defaultRetries           = 1
+	defaultRetries            = 1
 )
 
 func (c *compiler) retry(path string, in *gatewayv1.HTTPRouteRetry) *mesh.Retry {

@@ -17,7 +17,7 @@ func DialFault(err error) Fault {
 	if errors.As(err, &d) {
 		return d.Fault
 	}
-	f := Fault{Side: Upstream, Kind: DialRefused, Retryable: true, Err: err}
+	f := Fault{Side: Upstream, Kind: DialRefused, SafeToResend: true, Err: err}
 	var timeout interface{ Timeout() bool }
 	if errors.As(err, &timeout) && timeout.Timeout() {
 		f.Kind = DialTimeout
@@ -27,5 +27,5 @@ func DialFault(err error) Fault {
 
 // NewDialError returns the *DialError of an attempt to connect. reason is a constant word or "".
 func NewDialError(kind Kind, reason string, err error) error {
-	return &DialError{Fault: Fault{Side: Upstream, Kind: kind, Retryable: true, Reason: reason, Err: err}}
+	return &DialError{Fault: Fault{Side: Upstream, Kind: kind, SafeToResend: true, Reason: reason, Err: err}}
 }

@@ -29,10 +29,10 @@ type Exchange struct {
 	// trailers only.
 	Trailers message.Head
 
-	// Begun is when the request's head was complete, Sent when it was last given to an upstream, Answered when the head of
-	// the final response, or of the proxy's own, was ready to go downstream, Ended when the last byte of the response was
-	// handed to the connection. All come from one clock reading a batch; a zero time means that it did not happen.
-	Begun, Sent, Answered, Ended time.Time
+	// Begun is when the request's head was complete, Sent when it was last given to an upstream, Responded when the head
+	// of the final response, or of the proxy's own, was ready to go downstream, Ended when the last byte of the response
+	// was handed to the connection. All come from one clock reading a batch; a zero time means that it did not happen.
+	Begun, Sent, Responded, Ended time.Time
 	// Uploaded is when the last byte of the request's body so far went upstream, FirstByte when the first one of the
 	// response's body came. They are known at End.
 	Uploaded, FirstByte time.Time
@@ -43,20 +43,20 @@ type Exchange struct {
 	// Connecting says that the attempt which failed waited for a connection that was being made. The engine sets it before
 	// OnFault.
 	Connecting bool
-	// Unrepeatable says why the request cannot be sent again, as a constant word: one of Final, TooManyAttempts,
+	// CannotResend says why the request cannot be sent again, as a constant word: one of Final, TooManyAttempts,
 	// NotBuffered, BodyTooLarge and BuffersFull, or "" if it can. The engine sets it before Response and OnFault.
-	Unrepeatable string
+	CannotResend string
 	// Fault is why the exchange failed; zero when it did not. A fault after the final response's head means that it was
 	// cut short.
 	Fault Fault
 
-	// AnswerTimeout bounds the time from Begun to the final response's head, TotalTimeout the time to the exchange's end,
-	// IdleTimeout the time that no body byte moves, AttemptTimeout the time from Sent to the final response's head: it
-	// ends the attempt only, if the handler knows another. Zero means no bound. The handler sets them in Route.
-	AnswerTimeout, TotalTimeout, IdleTimeout, AttemptTimeout time.Duration
-	// Replay asks to keep the beginning of the body, so that the request can be sent again after some of it has left. The
-	// handler sets it in the first Route.
-	Replay bool
+	// Timeouts bound the exchange: Request the time from Begun to Ended, Response that from Begun to the final response's
+	// head, Idle the time that no body byte moves. Attempt bounds the time from Sent to the final response's head: it ends
+	// the attempt only, if the handler makes another. Zero means no bound. The handler sets them in Route.
+	Timeouts mesh.Timeouts
+	// BufferBody asks for a replay buffer: the beginning of the body is kept, so that the request can be sent again after
+	// some of it has left. The handler sets it in the first Route.
+	BufferBody bool
 
 	// Data belongs to the handler. It outlives End: the next exchange in the same memory finds what the last one left, so
 	// that the handler can reuse its own per-request state.

@@ -30,11 +30,11 @@ type Kind uint8
 //	Overloaded    proxy       a bounded queue is full                                       503
 //	Shutdown      proxy       the drain's bound ended                                       503
 //	Timeout       proxy       a deadline of the exchange passed; of an attempt: upstream    504
-//	DialRefused   upstream    the connection could not be made                              502, retryable
-//	DialTimeout   upstream    the connection was not made in time                           504, retryable
-//	Identity      upstream    the TLS peer is not who it must be                            502, retryable
-//	Refused       upstream    GOAWAY or REFUSED_STREAM: certainly not processed             503, retryable
-//	Lost          upstream    the connection ended before the answer                        502, retryable if the request is safe to repeat
+//	DialRefused   upstream    the connection could not be made                              502, safe to resend
+//	DialTimeout   upstream    the connection was not made in time                           504, safe to resend
+//	Identity      upstream    the TLS peer is not who it must be                            502, safe to resend
+//	Refused       upstream    GOAWAY or REFUSED_STREAM: certainly not processed             503, safe to resend
+//	Lost          upstream    the connection ended before the response                      502, safe to resend if the request is idempotent
 //	Reset         upstream    the server reset the stream; the reason is HTTP/2's code      502; gRPC's mapping of the code
 //	BadResponse   upstream    the response breaks HTTP's syntax or rules                    502
 //	ResponseTooLarge upstream the response's head or trailers exceed the limit              502
@@ -71,12 +71,12 @@ func (k Kind) String() string {
 	}[k]
 }
 
-// Reasons of a Timeout: which of the exchange's bounds passed.
+// Reasons of a Timeout: which of Exchange.Timeouts passed. They label metrics.
 const (
-	AnswerTimeout  = "answer"
-	TotalTimeout   = "total"
-	IdleTimeout    = "idle"
-	AttemptTimeout = "attempt" // the only one that is the upstream's fault
+	RequestTimeout  = "total"
+	ResponseTimeout = "answer"
+	IdleTimeout     = "idle"
+	AttemptTimeout  = "attempt" // the only one that is the upstream's fault
 )
 
 // Deadline is the reason of a Timeout that is the caller's own: its deadline passed, and the handler noticed.
@@ -85,11 +85,11 @@ const Deadline = "deadline"
 // PeerApplication is the reason of a DialRefused, DialTimeout or Refused that a peer's proxy had with its application.
 const PeerApplication = "application"
 
-// Values of Exchange.Unrepeatable.
+// Values of Exchange.CannotResend.
 const (
 	Final           = "final"             // the client's own fault, or a bound of this proxy's
 	TooManyAttempts = "too_many_attempts" // of one request
-	NotBuffered     = "not_kept"          // the body has begun to leave, and Exchange.Replay was false
+	NotBuffered     = "not_kept"          // the body has begun to leave, and Exchange.BufferBody was false
 	BodyTooLarge    = "body_too_large"    // for its replay buffer
 	BuffersFull     = "buffers_full"      // all replay buffers together are full
 )
@@ -98,9 +98,11 @@ const (
 type Fault struct {
 	Side Side
 	Kind Kind
-	// Retryable says that the request may be sent again from its start: it was certainly not processed, or it is
-	// idempotent, has no body and got no response.
-	Retryable bool
+	// SafeToResend says that the request may be sent again without a policy that allows retries: it was certainly not
+	// processed, or it is idempotent (RFC 9110 §9.2.2), has no body and got no response. A retry policy may also resend
+	// other requests. Neither can resend a request with a reason in Exchange.CannotResend, such as a body that left and is
+	// in no replay buffer; so SafeToResend is false then.
+	SafeToResend bool
 	// Reason narrows the kind to one constant word such as "te_and_cl"; it may label a metric.
 	Reason string
 	// Err is the error behind the fault, for logs; nil when there is none.
@@ -113,7 +115,7 @@ func (f Fault) Is() bool { return f.Kind != None }
 // ServerRefused reports whether the server refused the request and may accept it after a pause. It is false if a peer's
 // application refused it: the peer's proxy has paused already.
 func (f Fault) ServerRefused() bool {
-	return f.Kind == Refused && f.Side == Upstream && f.Retryable && f.Reason != PeerApplication
+	return f.Kind == Refused && f.Side == Upstream && f.SafeToResend && f.Reason != PeerApplication
 }
 
 func (f Fault) String() string {

@@ -348,7 +348,7 @@ func TestRequestsThatGoAwayRefusesAreRetried(t *testing.T) {
 	})
 	r := build(t, true, false, app, Config{})
 	r.first.onFault(func(x *exchange.Exchange, f exchange.Fault) Action {
-		if !f.Retryable {
+		if !f.SafeToResend {
 			t.Errorf("got %v", f)
 		}
 		return Forward(r.first.h.to.Load())

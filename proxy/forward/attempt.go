@@ -53,7 +53,7 @@ func (fl *flight) route() {
 	if fl.copies != nil {
 		fl.sendCopies()
 	}
-	if fl.x.Replay && !fl.req.replayable {
+	if fl.x.BufferBody && !fl.req.buffered {
 		fl.req.startReplay()
 	}
 	fl.act(v)
@@ -65,7 +65,7 @@ func (fl *flight) act(v Action) {
 		fl.x.Attempts++
 		fl.x.Sent = fl.e.now
 		v.upstream.assign(fl)
-		if fl.x.AttemptTimeout > 0 && !fl.ended {
+		if fl.x.Timeouts.Attempt > 0 && !fl.ended {
 			fl.arm()
 		}
 	case v.endpoint:
@@ -124,8 +124,8 @@ func (fl *flight) fault(f exchange.Fault) {
 		fl.abandon(f)
 		return
 	}
-	fl.x.Unrepeatable = fl.unrepeatable(f)
-	f.Retryable = f.Retryable && fl.x.Unrepeatable == ""
+	fl.x.CannotResend = fl.cannotResend(f)
+	f.SafeToResend = f.SafeToResend && fl.x.CannotResend == ""
 	fl.x.Fault = f
 	fl.req.to, fl.req.sentEnd = nil, false
 	fl.x.Response.Reset()
@@ -137,7 +137,7 @@ func (fl *flight) fault(f exchange.Fault) {
 	switch {
 	case v.answers():
 		fl.reply(v.body)
-	case fl.x.Unrepeatable != "":
+	case fl.x.CannotResend != "":
 		fl.x.Response.Reset()
 		fl.x.Response.Status = 502
 		fl.reply(nil)
@@ -159,16 +159,16 @@ func (fl *flight) overflow(f exchange.Fault) {
 
 func (e *Engine) errTooLarge() error { return fmt.Errorf("more than %d bytes", e.cfg.MaxHeadBytes) }
 
-// unrepeatable returns why the request cannot be sent again after f, or "". A fault of the client's, or of a bound of
+// cannotResend returns why the request cannot be sent again after f, or "". A fault of the client's, or of a bound of
 // this engine, is final.
-func (fl *flight) unrepeatable(f exchange.Fault) string {
+func (fl *flight) cannotResend(f exchange.Fault) string {
 	switch {
-	case f.Side != exchange.Upstream && !f.Retryable:
+	case f.Side != exchange.Upstream && !f.SafeToResend:
 		return exchange.Final
 	case fl.x.Attempts >= maxAttempts:
 		return exchange.TooManyAttempts
-	case fl.req.moved > 0 && !fl.req.replayable:
-		return cmp.Or(fl.req.notReplayable, exchange.NotBuffered)
+	case fl.req.moved > 0 && !fl.req.buffered:
+		return cmp.Or(fl.req.notBuffered, exchange.NotBuffered)
 	}
 	return ""
 }
@@ -189,7 +189,7 @@ func (fl *flight) respond() {
 		fl.beginResponse()
 		return
 	}
-	fl.x.Unrepeatable = fl.unrepeatable(exchange.Fault{Side: exchange.Upstream})
+	fl.x.CannotResend = fl.cannotResend(exchange.Fault{Side: exchange.Upstream})
 	if !fl.chargeHeads() {
 		fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Overloaded, Reason: "heads"})
 		return

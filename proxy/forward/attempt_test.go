@@ -24,18 +24,18 @@ var rejected = exchange.Fault{Side: exchange.Upstream, Kind: exchange.Rejected}
 // retrying makes the first proxy of a way send again what fails, at most limit times, and keep bodies for it. delay is
 // waited before.
 func retrying(r *route, limit int, delay time.Duration) {
-	r.first.onRoute(func(x *exchange.Exchange) { x.Replay = true })
+	r.first.onRoute(func(x *exchange.Exchange) { x.BufferBody = true })
 	r.first.onResponse(func(x *exchange.Exchange) exchange.Fault {
-		if x.Response.Status == 503 && x.Attempts <= limit && x.Unrepeatable == "" {
+		if x.Response.Status == 503 && x.Attempts <= limit && x.CannotResend == "" {
 			return rejected
 		}
-		if x.Unrepeatable != "" {
-			x.Response.Set("x-unrepeatable", x.Unrepeatable)
+		if x.CannotResend != "" {
+			x.Response.Set("x-cannot-resend", x.CannotResend)
 		}
 		return exchange.Fault{}
 	})
 	r.first.onFault(func(x *exchange.Exchange, f exchange.Fault) Action {
-		if x.Attempts <= limit && x.Unrepeatable == "" {
+		if x.Attempts <= limit && x.CannotResend == "" {
 			if delay > 0 {
 				return Delay(delay)
 			}
@@ -43,7 +43,7 @@ func retrying(r *route, limit int, delay time.Duration) {
 		}
 		x.Response.Status = 502
 		x.Response.Set("x-fault", f.Kind.String()+"/"+f.Reason)
-		x.Response.Set("x-unrepeatable", x.Unrepeatable)
+		x.Response.Set("x-cannot-resend", x.CannotResend)
 		return Reply([]byte(f.Kind.String()))
 	})
 }
@@ -196,7 +196,7 @@ func TestWhatCannotBeSentAgain(t *testing.T) {
 				h, seen := flaky(1, unavailable)
 				r := build(t, p.http2, p.meshed, serveApp(t, h), test.cfg)
 				retrying(r, 1, 0)
-				r.first.onRoute(func(x *exchange.Exchange) { x.Replay = test.replay })
+				r.first.onRoute(func(x *exchange.Exchange) { x.BufferBody = test.replay })
 				resp, err := r.client.Post(r.url, "text/plain", bytes.NewReader(test.sent))
 				got := readBody(t, resp, err)
 				if test.want == "" {
@@ -205,7 +205,7 @@ func TestWhatCannotBeSentAgain(t *testing.T) {
 					}
 					return
 				}
-				if resp.StatusCode != 503 || resp.Header.Get("X-Unrepeatable") != test.want || seen.Load() != 1 {
+				if resp.StatusCode != 503 || resp.Header.Get("X-Cannot-Resend") != test.want || seen.Load() != 1 {
 					t.Errorf("got %d %v after %d requests", resp.StatusCode, resp.Header, seen.Load())
 				}
 				r.holdsNothing(t)
@@ -232,7 +232,7 @@ func TestAttemptTimeout(t *testing.T) {
 			})
 			r := build(t, p.http2, p.meshed, serveApp(t, hang), Config{})
 			retrying(r, 1, 0)
-			r.first.onRoute(func(x *exchange.Exchange) { x.Replay, x.AttemptTimeout = true, 50*time.Millisecond })
+			r.first.onRoute(func(x *exchange.Exchange) { x.BufferBody, x.Timeouts.Attempt = true, 50*time.Millisecond })
 			advance := r.first.freeze()
 			go func() {
 				<-hangs
@@ -252,7 +252,7 @@ func TestAttemptTimeoutIsAnsweredWithoutRetries(t *testing.T) {
 	hang := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	r := build(t, false, false, serveApp(t, hang), Config{})
 	retrying(r, 0, 0)
-	r.first.onRoute(func(x *exchange.Exchange) { x.AttemptTimeout = 20 * time.Millisecond })
+	r.first.onRoute(func(x *exchange.Exchange) { x.Timeouts.Attempt = 20 * time.Millisecond })
 	resp, err := r.client.Get(r.url)
 	readBody(t, resp, err)
 	if got := resp.Header.Get("X-Fault"); got != "timeout/attempt" {
@@ -303,7 +303,7 @@ func TestATimeoutSaysWhetherTheRequestWasConnecting(t *testing.T) {
 				}()
 				<-arrived
 			}
-			r.first.onRoute(func(x *exchange.Exchange) { x.AttemptTimeout = 150 * time.Millisecond })
+			r.first.onRoute(func(x *exchange.Exchange) { x.Timeouts.Attempt = 150 * time.Millisecond })
 			connecting := make(chan bool, 1)
 			r.first.onFault(func(x *exchange.Exchange, f exchange.Fault) Action {
 				if f.Reason == exchange.AttemptTimeout {
@@ -333,11 +333,11 @@ func TestTotalTimeoutEndsRetries(t *testing.T) {
 	h, _ := flaky(1<<20, unavailable)
 	r := build(t, false, false, serveApp(t, h), Config{})
 	retrying(r, 10, 30*time.Millisecond)
-	r.first.onRoute(func(x *exchange.Exchange) { x.TotalTimeout = 100 * time.Millisecond })
+	r.first.onRoute(func(x *exchange.Exchange) { x.Timeouts.Request = 100 * time.Millisecond })
 	resp, err := r.client.Get(r.url)
 	readBody(t, resp, err)
 	if got := resp.Header.Get("X-Fault"); got != "timeout/total" ||
-		resp.Header.Get("X-Unrepeatable") != exchange.Final {
+		resp.Header.Get("X-Cannot-Resend") != exchange.Final {
 		t.Errorf("got %d %v", resp.StatusCode, resp.Header)
 	}
 	r.holdsNothing(t)

@@ -38,9 +38,9 @@ type body struct {
 	ended     bool          // the reader gave everything
 	sentEnd   bool          // the destination's connection has the end
 
-	replay        buffer.Queue // all bytes that the reader gave, while replayable
-	replayable    bool         // what the reader gives is copied for another attempt
-	notReplayable string       // why it is not
+	replay      buffer.Queue // all bytes that the reader gave, while buffered
+	buffered    bool         // what the reader gives is copied for another attempt
+	notBuffered string       // why it is not
 }
 
 // bodyLimit is how many bytes of an HTTP/1 body wait in q before its reader stops reading.
@@ -54,7 +54,7 @@ func (b *body) write(p []byte, last bool) {
 	b.total += int64(len(p))
 	b.ended = b.ended || last
 	b.fl.moved = b.fl.e.now
-	if b.replayable {
+	if b.buffered {
 		b.appendReplay(p)
 	}
 	if b.fl.copies != nil && b == &b.fl.req {

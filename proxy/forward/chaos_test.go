@@ -34,21 +34,21 @@ func TestChaosOfAttempts(t *testing.T) {
 				if x.Attempts > 0 {
 					return
 				}
-				x.Replay, x.TotalTimeout, x.AttemptTimeout = true, 5*time.Second, 200*time.Millisecond
+				x.BufferBody, x.Timeouts.Request, x.Timeouts.Attempt = true, 5*time.Second, 200*time.Millisecond
 				if c := first.e.Mirror(x, mirror, func(*exchange.Exchange) { copied.Add(1) }); c != nil {
 					mirrored.Add(1)
-					c.TotalTimeout = time.Second
+					c.Timeouts.Request = time.Second
 				}
 			})
 			first.onResponse(func(x *exchange.Exchange) exchange.Fault {
-				if x.Response.Status >= 500 && x.Attempts < 4 && x.Unrepeatable == "" {
+				if x.Response.Status >= 500 && x.Attempts < 4 && x.CannotResend == "" {
 					return rejected
 				}
 				return exchange.Fault{}
 			})
 			first.onFault(func(x *exchange.Exchange, f exchange.Fault) Action {
 				switch {
-				case x.Unrepeatable != "" || x.Attempts >= 4 && f.Kind != exchange.Rejected:
+				case x.CannotResend != "" || x.Attempts >= 4 && f.Kind != exchange.Rejected:
 					x.Response.Status = 502
 					return Reply([]byte(f.Kind.String()))
 				case rand.IntN(2) == 0:

@@ -21,13 +21,13 @@ func (fl *flight) arm() {
 		at = fl.wakeAt
 	}
 	if !fl.answered {
-		earliest(fl.x.Begun, fl.x.AnswerTimeout)
+		earliest(fl.x.Begun, fl.x.Timeouts.Response)
 		if fl.attempting() {
-			earliest(fl.x.Sent, fl.x.AttemptTimeout)
+			earliest(fl.x.Sent, fl.x.Timeouts.Attempt)
 		}
 	}
-	earliest(fl.x.Begun, fl.x.TotalTimeout)
-	earliest(fl.moved, fl.x.IdleTimeout)
+	earliest(fl.x.Begun, fl.x.Timeouts.Request)
+	earliest(fl.moved, fl.x.Timeouts.Idle)
 	if !at.IsZero() {
 		fl.e.wheel.Set(&fl.timer, at)
 	}
@@ -55,16 +55,16 @@ func (fl *flight) expired() {
 	switch {
 	case fl.place.Of() == &fl.e.waitingForEndpoint && !now.Before(fl.endpointBy):
 		fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.NoEndpoint, Reason: "fail_fast"})
-	case passed(fl.x.Begun, fl.x.TotalTimeout):
-		timeout(exchange.TotalTimeout)
-	case !fl.answered && passed(fl.x.Begun, fl.x.AnswerTimeout):
-		timeout(exchange.AnswerTimeout)
-	case passed(fl.moved, fl.x.IdleTimeout):
+	case passed(fl.x.Begun, fl.x.Timeouts.Request):
+		timeout(exchange.RequestTimeout)
+	case !fl.answered && passed(fl.x.Begun, fl.x.Timeouts.Response):
+		timeout(exchange.ResponseTimeout)
+	case passed(fl.moved, fl.x.Timeouts.Idle):
 		timeout(exchange.IdleTimeout)
-	case !fl.answered && fl.attempting() && passed(fl.x.Sent, fl.x.AttemptTimeout):
+	case !fl.answered && fl.attempting() && passed(fl.x.Sent, fl.x.Timeouts.Attempt):
 		// A request that still waits for its connection has not left, so nobody can have processed it.
 		fl.fault(exchange.Fault{
-			Side: exchange.Upstream, Kind: exchange.Timeout, Reason: exchange.AttemptTimeout, Retryable: fl.up == nil,
+			Side: exchange.Upstream, Kind: exchange.Timeout, Reason: exchange.AttemptTimeout, SafeToResend: fl.up == nil,
 		})
 	case fl.place.Of() == &fl.e.delayed && !now.Before(fl.wakeAt):
 		fl.unlist()

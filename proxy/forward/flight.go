@@ -143,7 +143,7 @@ func (fl *flight) reply(body []byte) {
 
 func (fl *flight) beginResponse() {
 	fl.answered = true
-	fl.x.Answered = fl.e.now
+	fl.x.Responded = fl.e.now
 	if fl.wantsTunnel && !fl.opens() {
 		fl.wantsTunnel = false
 		fl.req.write(nil, true) // the server refused the tunnel: the request is over

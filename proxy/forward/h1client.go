@@ -288,7 +288,7 @@ func (c *h1Client) onClosed(err error) {
 	if c.state != h1Tunnel && fl.resp.ended {
 		return // the answer is complete; it only has to be passed on
 	}
-	f := exchange.Fault{Side: exchange.Upstream, Kind: exchange.Lost, Err: err, Retryable: c.untouched(fl, err)}
+	f := exchange.Fault{Side: exchange.Upstream, Kind: exchange.Lost, Err: err, SafeToResend: c.untouched(fl, err)}
 	if err == nil || errors.Is(err, io.EOF) {
 		f.Err = io.ErrUnexpectedEOF
 	}
@@ -301,7 +301,7 @@ func (c *h1Client) onClosed(err error) {
 // and its connection ends without a reset.
 func (c *h1Client) untouched(fl *flight, err error) bool {
 	reset := errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
-	return !c.responded && (c.requests >= 2 || reset) && repeatable(fl)
+	return !c.responded && (c.requests >= 2 || reset) && idempotent(fl)
 }
 
 func (c *h1Client) drain() {

@@ -305,7 +305,7 @@ func (c *h2Conn) failStream(s *stream, err error) {
 	if fl.up = nil; s.complete() {
 		return
 	}
-	f := exchange.Fault{Side: exchange.Upstream, Kind: exchange.Lost, Err: err, Retryable: !s.headed && repeatable(fl)}
+	f := exchange.Fault{Side: exchange.Upstream, Kind: exchange.Lost, Err: err, SafeToResend: !s.headed && idempotent(fl)}
 	var broken *h2.Error
 	if errors.As(err, &broken) {
 		f.Kind, f.Reason = exchange.BadResponse, broken.Reason
@@ -320,8 +320,9 @@ func (c *h2Conn) failStream(s *stream, err error) {
 // stream. A tunnel needs the other direction too.
 func (s *stream) complete() bool { return s.remoteEnd && !s.fl.isTunnel }
 
-// repeatable reports whether a request without a body may be sent twice, RFC 9110 §9.2.2.
-func repeatable(fl *flight) bool {
+// idempotent reports whether a request has an idempotent method (RFC 9110 §9.2.2) and no body: it may be sent again
+// even if the server may have processed it.
+func idempotent(fl *flight) bool {
 	if !fl.req.empty() {
 		return false
 	}

@@ -12,8 +12,8 @@ type Handler interface {
 	// Route is called when a request's head is complete. It may edit x.Request.
 	Route(x *exchange.Exchange) Action
 	// OnFault is called for every fault before the final response's head went downstream, also for a request that was
-	// too broken to be routed. f.Retryable says that the request may be sent again from its start: it was certainly not
-	// processed, or it is idempotent, has no body and got no response. x.Unrepeatable says why it cannot be sent again
+	// too broken to be routed. f.SafeToResend says that the request may be sent again from its start: it was certainly not
+	// processed, or it is idempotent, has no body and got no response. x.CannotResend says why it cannot be sent again
 	// at all; then any action but Reply becomes a bare 502.
 	OnFault(x *exchange.Exchange, f exchange.Fault) Action
 	// Response is called when the final response's head arrived from an upstream. It may edit x.Response. If it returns

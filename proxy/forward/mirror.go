@@ -146,7 +146,7 @@ func (fl *flight) drainUnwanted() {
 	rest.detached = &fl.e.unwanted
 	rest.req.ended, rest.req.sentEnd, rest.answered = true, true, true
 	rest.up, fl.up = fl.up, nil
-	rest.x.TotalTimeout = unwantedTime
+	rest.x.Timeouts.Request = unwantedTime
 	rest.up.reassign(fl, rest)
 	rest.arm()
 }

@@ -33,7 +33,7 @@ func mirroring(t *testing.T, r *route, addr string) (ends chan exchange.Fault) {
 			return
 		}
 		copied.Request.Set("x-mirrored", "yes")
-		copied.TotalTimeout = 5 * time.Second
+		copied.Timeouts.Request = 5 * time.Second
 	})
 	return ends
 }
@@ -122,7 +122,7 @@ func TestMirrorNeverHarms(t *testing.T) {
 			r.first.onRoute(func(x *exchange.Exchange) {
 				before(x)
 				if test.want == exchange.Timeout && r.first.e.inRoute.copies != nil {
-					r.first.e.inRoute.copies.x.TotalTimeout = 100 * time.Millisecond
+					r.first.e.inRoute.copies.x.Timeouts.Request = 100 * time.Millisecond
 				}
 			})
 			resp, err := r.client.Post(r.url+"/hash", "text/plain", bytes.NewReader(test.sent))

@@ -306,7 +306,7 @@ func TestStaleConnectionIsRetried(t *testing.T) {
 	})
 	r := build(t, false, false, app, Config{})
 	r.first.onFault(func(x *exchange.Exchange, f exchange.Fault) Action {
-		if !f.Retryable || f.Kind != exchange.Lost {
+		if !f.SafeToResend || f.Kind != exchange.Lost {
 			t.Errorf("got %v", f)
 		}
 		return Forward(r.first.h.to.Load())
@@ -380,7 +380,7 @@ func TestDeadlineOfTheAnswer(t *testing.T) {
 	for _, p := range pairs {
 		t.Run(p.name, func(t *testing.T) {
 			r := build(t, p.http2, p.meshed, app, Config{})
-			r.first.onRoute(func(x *exchange.Exchange) { x.AnswerTimeout = 30 * time.Millisecond })
+			r.first.onRoute(func(x *exchange.Exchange) { x.Timeouts.Response = 30 * time.Millisecond })
 			resp, err := r.client.Get(r.url + "/")
 			if got := readBody(t, resp, err); resp.StatusCode != 504 || got != "timeout" {
 				t.Errorf("got %d %q", resp.StatusCode, got)

@@ -81,7 +81,7 @@ func (u *Upstream) failWaiting() {
 	if slices.ContainsFunc(u.shared, func(c *h2Conn) bool { return len(c.streams) > 0 }) {
 		return
 	}
-	f := exchange.Fault{Side: exchange.Upstream, Kind: exchange.DialTimeout, Reason: "no_streams", Retryable: true}
+	f := exchange.Fault{Side: exchange.Upstream, Kind: exchange.DialTimeout, Reason: "no_streams", SafeToResend: true}
 	for n := u.waiting.Len(); n > 0 && u.waiting.First() != nil; n-- {
 		fl := u.waiting.First()
 		fl.unlist()
@@ -91,7 +91,7 @@ func (u *Upstream) failWaiting() {
 
 // onAccepted follows the response's head: the server has taken the request.
 func (c *h2Conn) onAccepted(s *stream) {
-	if !s.fl.x.Replay {
+	if !s.fl.x.BufferBody {
 		s.fl.req.dropReplay("")
 	}
 	if s.surplus {
@@ -113,13 +113,13 @@ func (c *h2Conn) releaseSurplus() {
 
 // refused is the fault of a request that the server certainly did not process.
 func refused(reason string) exchange.Fault {
-	return exchange.Fault{Side: exchange.Upstream, Kind: exchange.Refused, Reason: reason, Retryable: true}
+	return exchange.Fault{Side: exchange.Upstream, Kind: exchange.Refused, Reason: reason, SafeToResend: true}
 }
 
 // requeue lets a request that a server refused wait for another stream of u. It returns false if the request cannot be
 // sent again or was refused too often. Then the handler decides.
 func (fl *flight) requeue(u *Upstream) bool {
-	sent := fl.req.moved > 0 && !fl.req.replayable
+	sent := fl.req.moved > 0 && !fl.req.buffered
 	own := fl.wantsTunnel && u.cfg.Protocol == Mux // it has a connection of its own
 	if sent || own || u.closed || fl.detached != nil || fl.refused >= maxRefusals {
 		return false

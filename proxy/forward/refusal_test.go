@@ -272,7 +272,7 @@ func TestRefusalsOfOneRequestAreBounded(t *testing.T) {
 	})
 	r := build(t, true, false, app, Config{})
 	r.first.onFault(func(x *exchange.Exchange, f exchange.Fault) Action {
-		if f.Kind != exchange.Refused || !f.Retryable {
+		if f.Kind != exchange.Refused || !f.SafeToResend {
 			t.Errorf("got %v", f)
 		}
 		x.Response.Status = http.StatusServiceUnavailable

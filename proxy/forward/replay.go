@@ -3,17 +3,17 @@ package forward
 import "github.com/tulle-mesh/tulle/proxy/exchange"
 
 // A request whose body has begun to leave can only be sent again from a copy: the replay buffer. The handler asks for
-// it (Exchange.Replay). It exists as long as the body is short and the engine has memory for it.
+// it (Exchange.BufferBody). It exists as long as the body is short and the engine has memory for it.
 
 // replayLimit is the largest body in a replay buffer. Source: Linkerd's bound.
 const replayLimit = 64 << 10
 
 // startReplay begins to copy what the reader gives, if nothing has gone on yet.
 func (b *body) startReplay() {
-	if b.moved > 0 || b.notReplayable != "" {
+	if b.moved > 0 || b.notBuffered != "" {
 		return
 	}
-	b.replayable = true
+	b.buffered = true
 	for p := range b.q.All() { // it came before there was anywhere to send it
 		b.appendReplay(p)
 	}
@@ -23,14 +23,14 @@ func (b *body) startReplay() {
 // request is sent again. Half of the memory stays for bodies that the handler asked for.
 func (b *body) replayShort() {
 	e := b.fl.e
-	if !b.replayable && b.fl.length <= replayLimit && e.replayBytes < e.cfg.MaxReplayBytes/2 {
+	if !b.buffered && b.fl.length <= replayLimit && e.replayBytes < e.cfg.MaxReplayBytes/2 {
 		b.startReplay()
 	}
 }
 
 // appendReplay copies p, or drops the copy.
 func (b *body) appendReplay(p []byte) {
-	if len(p) == 0 || !b.replayable {
+	if len(p) == 0 || !b.buffered {
 		return
 	}
 	e := b.fl.e
@@ -52,7 +52,7 @@ func (b *body) dropReplay(reason string) {
 		b.fl.e.replayBytes -= b.replay.Memory()
 		b.replay.Clear()
 	}
-	b.replayable, b.notReplayable = false, reason
+	b.buffered, b.notBuffered = false, reason
 }
 
 // rewind makes the body begin again from its first byte. What did not leave is in the queue, what did is in the replay

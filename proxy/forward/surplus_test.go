@@ -163,7 +163,7 @@ func TestServerThatAllowsNoStreamFailsFast(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if f := <-faults; f.Kind != exchange.DialTimeout || f.Reason != "no_streams" || !f.Retryable {
+			if f := <-faults; f.Kind != exchange.DialTimeout || f.Reason != "no_streams" || !f.SafeToResend {
 				t.Errorf("got %v", f)
 			}
 			r.holdsNothing(t)

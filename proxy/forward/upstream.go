@@ -84,7 +84,7 @@ func (u *Upstream) close() {
 func (u *Upstream) assign(fl *flight) {
 	switch {
 	case u.closed:
-		fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Refused, Reason: "endpoint_gone", Retryable: true})
+		fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Refused, Reason: "endpoint_gone", SafeToResend: true})
 	case u.cfg.Protocol == HTTP1:
 		u.assignHTTP1(fl)
 	case fl.wantsTunnel && u.cfg.Protocol == Mux:
@@ -122,7 +122,7 @@ func (u *Upstream) assignHTTP1(fl *flight) {
 
 // allows reports whether fl may take the idle connection c, or must, because no other can be made.
 func (u *Upstream) allows(c *h1Client, fl *flight) bool {
-	return u.open >= u.cfg.MaxConns || u.reuse.Allows(c.requests, u.e.now.Sub(c.idleSince), repeatable(fl))
+	return u.open >= u.cfg.MaxConns || u.reuse.Allows(c.requests, u.e.now.Sub(c.idleSince), idempotent(fl))
 }
 
 // pick returns the next shared connection that can take a stream.

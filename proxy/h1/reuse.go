@@ -54,8 +54,8 @@ func (r *Reuse) AfterResponse(status int, sent int64, unsent bool) Reusable {
 
 // Allows reports whether a request may use an idle connection. requests is how many requests the connection carried
 // before, and idle is how long it has been idle.
-func (r *Reuse) Allows(requests int, idle time.Duration, repeatable bool) bool {
-	return r.proven || requests == 0 || repeatable || idle >= Probation
+func (r *Reuse) Allows(requests int, idle time.Duration, idempotent bool) bool {
+	return r.proven || requests == 0 || idempotent || idle >= Probation
 }
 
 // Answered notes that the server responded on a connection that has carried this number of requests.

@@ -34,16 +34,16 @@ func TestRequestTakesAnIdleConnection(t *testing.T) {
 		proven     bool
 		requests   int
 		idle       time.Duration
-		repeatable bool
+		idempotent bool
 		want       bool
 	}{
 		"a new connection":                                {false, 0, 0, false, true},
-		"an unproven server, a repeatable request":        {false, 1, 0, true, true},
+		"an unproven server, an idempotent request":       {false, 1, 0, true, true},
 		"an unproven server, a connection on probation":   {false, 1, Probation - 1, false, false},
 		"an unproven server, a connection that is older":  {false, 1, Probation, false, true},
 		"a proven server, a connection that is idle anew": {true, 5, 0, false, true},
 	} {
-		if got := (&Reuse{proven: tt.proven}).Allows(tt.requests, tt.idle, tt.repeatable); got != tt.want {
+		if got := (&Reuse{proven: tt.proven}).Allows(tt.requests, tt.idle, tt.idempotent); got != tt.want {
 			t.Errorf("%s: got %v, want %v", name, got, tt.want)
 		}
 	}

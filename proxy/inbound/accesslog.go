@@ -108,8 +108,8 @@ func (l *accessLine) apache(x *exchange.Exchange) []byte {
 // json renders the fields of Linkerd's JSON access log, and what policy decided.
 func (l *accessLine) json(x *exchange.Exchange) ([]byte, error) {
 	processing := time.Duration(0)
-	if !x.Answered.IsZero() && !x.Begun.IsZero() {
-		processing = x.Answered.Sub(x.Begun)
+	if !x.Responded.IsZero() && !x.Begun.IsZero() {
+		processing = x.Responded.Sub(x.Begun)
 	}
 	return json.Marshal(struct {
 		ClientAddr    string `json:"client.addr"`

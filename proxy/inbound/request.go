@@ -61,7 +61,7 @@ func (in *Inbound) Route(x *exchange.Exchange) forward.Action {
 	part, hit := port.Match(c.peer, &x.Request)
 	d := in.decide(c, port, part)
 	r.decision, r.hit = d, hit
-	d.begin()
+	d.countBegin()
 	if !in.env.Tap.Idle() {
 		r.tap = in.tapRequest(x, c, r)
 	}
@@ -80,7 +80,7 @@ func (in *Inbound) Route(x *exchange.Exchange) forward.Action {
 		}
 	}
 	r.allowed = true
-	d.allow()
+	d.countAllowed()
 
 	// 5. Tell the application: apply the route's filters, set the deadline, and name the client.
 	if hit.Rule != nil {
@@ -99,7 +99,7 @@ func (in *Inbound) Route(x *exchange.Exchange) forward.Action {
 			e := response.Error{Fault: x.Fault, GRPC: r.grpc, Detailed: true, Object: c.origDst.String()}
 			return forward.Reply(e.Write(x))
 		}
-		x.TotalTimeout = left + response.DeadlineGrace
+		x.Timeouts.Request = left + response.DeadlineGrace
 		response.SetDeadline(&x.Request, left)
 	}
 	setClientID(&x.Request, c.client)
@@ -129,7 +129,7 @@ func (in *Inbound) OnFault(x *exchange.Exchange, f exchange.Fault) forward.Actio
 	c, r := x.Conn.Data.(*peerConn), requestOf(x)
 	f = response.TimeoutIfExpired(x, f, r.grpc)
 	dialFailed := f.Kind == exchange.DialRefused || f.Kind == exchange.DialTimeout
-	if f.Retryable && !dialFailed && x.Attempts < env.ConnectAttempts {
+	if f.SafeToResend && !dialFailed && x.Attempts < env.ConnectAttempts {
 		return forward.Forward(in.upstream(c.app, x.Request.Version))
 	}
 	if f.ServerRefused() && r.allowed {
@@ -144,7 +144,7 @@ func (in *Inbound) OnFault(x *exchange.Exchange, f exchange.Fault) forward.Actio
 	meshed := !c.peer.ID.IsZero()
 	return forward.Reply(response.Error{
 		Fault: f, GRPC: r.grpc, Detailed: meshed, Object: c.origDst.String(), NextHop: c.origDst,
-		Unprocessed: f.Retryable && meshed,
+		Unprocessed: f.SafeToResend && meshed,
 	}.Write(x))
 }
 
@@ -178,7 +178,7 @@ func (in *Inbound) End(x *exchange.Exchange) {
 		counters.Request()
 		counters.Response(response.OutcomeOf(x, r.grpc), response.Latency(x))
 	} else {
-		r.decision.end(x, r)
+		r.decision.countEnd(x, r)
 	}
 	if r.log != nil {
 		if d := r.decision; d != nil {
@@ -222,23 +222,23 @@ func (in *Inbound) logRedirect(x *exchange.Exchange) {
 		zap.String("path", string(x.Request.Path())), zap.String("location", string(location[:min(len(location), 256)])))
 }
 
-// begin counts a request under the decision.
-func (d *cachedDecision) begin() {
+// countBegin counts a request under the decision.
+func (d *cachedDecision) countBegin() {
 	d.inFlight.Add(1)
 	d.http.Request()
 	d.decided.Inc()
 }
 
-// allow counts a request that was allowed.
-func (d *cachedDecision) allow() {
+// countAllowed counts a request that was allowed.
+func (d *cachedDecision) countAllowed() {
 	d.served.Request()
 	if d.named != nil {
 		d.named.Request()
 	}
 }
 
-// end counts how a request ended.
-func (d *cachedDecision) end(x *exchange.Exchange, r *request) {
+// countEnd counts how a request ended.
+func (d *cachedDecision) countEnd(x *exchange.Exchange, r *request) {
 	d.inFlight.Add(-1)
 	result, latency := response.OutcomeOf(x, r.grpc), response.Latency(x)
 	d.http.Response(result, latency)

@@ -36,9 +36,9 @@ func (r *request) dequeue(now time.Duration) {
 	r.queueState = queueState{}
 }
 
-// pickEndpoint picks an endpoint of the backend for the next attempt, and counts the attempt. It is false if there is
-// none.
-func (r *request) pickEndpoint(now time.Duration) bool {
+// pickOrQueue picks an endpoint of the backend for the next attempt, and counts the attempt. It is false if there is
+// none; then the request counts as waiting for one.
+func (r *request) pickOrQueue(now time.Duration) bool {
 	pool := &r.backend.service.pool
 	var (
 		slot balance.Slot
@@ -101,8 +101,8 @@ func (r *request) endRejected(x *exchange.Exchange, now time.Duration) {
 
 // endLastAttempt ends the attempt that the request ended with.
 func (r *request) endLastAttempt(x *exchange.Exchange, result stats.Outcome, now time.Duration) {
-	outcome, latency := balance.Abandoned, x.Answered.Sub(x.Sent)
-	if !x.Answered.IsZero() {
+	outcome, latency := balance.Abandoned, x.Responded.Sub(x.Sent)
+	if !x.Responded.IsZero() {
 		outcome = balance.Responded
 		switch {
 		case x.Fault.Side == exchange.Upstream || !x.Fault.Is() && result.Failure:
@@ -165,7 +165,7 @@ func (r *request) status(x *exchange.Exchange, result stats.Outcome) stats.Route
 // response.UnprocessedField.
 func unprocessed(x *exchange.Exchange, kind string) exchange.Fault {
 	f := exchange.Fault{
-		Side: exchange.Upstream, Kind: exchange.DialRefused, Reason: exchange.PeerApplication, Retryable: true,
+		Side: exchange.Upstream, Kind: exchange.DialRefused, Reason: exchange.PeerApplication, SafeToResend: true,
 	}
 	for _, k := range [...]exchange.Kind{exchange.DialTimeout, exchange.Refused} {
 		if kind == k.String() {
@@ -227,7 +227,7 @@ func routeError(f exchange.Fault) string {
 
 func timeoutError(reason string) string {
 	switch reason {
-	case exchange.TotalTimeout, exchange.Deadline:
+	case exchange.RequestTimeout, exchange.Deadline:
 		return "REQUEST_TIMEOUT"
 	case exchange.IdleTimeout:
 		return "IDLE_TIMEOUT"

@@ -95,7 +95,7 @@ func (o *Outbound) copyTo(x *exchange.Exchange, m *mirror, t *target) {
 		return
 	}
 	copied := o.engine.Mirror(x, ep.upstream(x.Request.Version), func(c *exchange.Exchange) {
-		m.service.pool.Done(slot, copyOutcome(c), o.env.Now(), max(c.Answered.Sub(c.Sent), 0))
+		m.service.pool.Done(slot, copyOutcome(c), o.env.Now(), max(c.Responded.Sub(c.Sent), 0))
 		t.releaseService(m.service)
 		m.end(c)
 	})
@@ -105,11 +105,11 @@ func (o *Outbound) copyTo(x *exchange.Exchange, m *mirror, t *target) {
 		m.count(copyNoRoom, 0)
 		return
 	}
-	copied.TotalTimeout = copyTime
-	if x.TotalTimeout > 0 {
-		copied.TotalTimeout = min(copyTime, x.TotalTimeout)
+	copied.Timeouts.Request = copyTime
+	if x.Timeouts.Request > 0 {
+		copied.Timeouts.Request = min(copyTime, x.Timeouts.Request)
 	}
-	response.SetRemaining(&copied.Request, copied.TotalTimeout, ep.meshed())
+	response.SetRemaining(&copied.Request, copied.Timeouts.Request, ep.meshed())
 	shadow(&copied.Request)
 }
 
@@ -132,7 +132,7 @@ func copyOutcome(c *exchange.Exchange) balance.Outcome {
 			return o
 		}
 		return balance.Abandoned
-	case c.Answered.IsZero() || c.Response.Status >= 500 || c.RequestBytes > bulkBytes:
+	case c.Responded.IsZero() || c.Response.Status >= 500 || c.RequestBytes > bulkBytes:
 		return balance.Abandoned
 	default:
 		return balance.Responded

@@ -16,8 +16,8 @@ import (
 
 // request is what the outbound side knows about a request in flight. It lives in Exchange.Data and is reused.
 type request struct {
-	begun bool
-	grpc  bool
+	routed bool // Route has begun: the engine calls it again after a wait
+	grpc   bool
 	// rule is the rule that the request matches, backend the rule's backend that it goes to; nil before that is known, and
 	// where the proxy responds itself. They stay, even if the target's routes change meanwhile.
 	rule          *boundRule
@@ -51,10 +51,10 @@ func requestOf(x *exchange.Exchange) *request {
 // request has its rule and its backend, and only the attempt is made. It implements forward.Handler.
 func (o *Outbound) Route(x *exchange.Exchange) forward.Action {
 	r, t := requestOf(x), x.Conn.Data.(*target)
-	if r.begun {
+	if r.routed {
 		return o.attempt(x, r, t)
 	}
-	*r = request{begun: true, grpc: response.IsGRPC(&x.Request)}
+	*r = request{routed: true, grpc: response.IsGRPC(&x.Request)}
 	if !o.env.Tap.Idle() {
 		r.tap = o.env.Tap.Request(mesh.TapOutbound, x)
 	}
@@ -105,17 +105,17 @@ func (o *Outbound) attempt(x *exchange.Exchange, r *request, t *target) forward.
 		if !f.abort {
 			break
 		}
-		if !r.decideAfterResponse(x, f.status, f.grpc) {
+		if !r.claimRetryAfterResponse(x, f.status, f.grpc) {
 			o.recordExhausted(x, r)
 			return o.refuseRequest(x, r, t, r.injectedRefusal(f))
 		}
-		if wait := r.takeWait(); wait > 0 {
+		if wait := r.beginRetry(); wait > 0 {
 			return forward.Delay(wait)
 		}
 	}
 
 	// 4. Choose an endpoint, or wait for one.
-	if !r.pickEndpoint(o.env.Now()) {
+	if !r.pickOrQueue(o.env.Now()) {
 		return forward.WaitForEndpoint()
 	}
 
@@ -130,8 +130,8 @@ func (o *Outbound) attempt(x *exchange.Exchange, r *request, t *target) forward.
 // forward sends the request to the endpoint that was picked. It tells a peer's proxy how much time is left.
 func (r *request) forward(x *exchange.Exchange) forward.Action {
 	if left, bounded := timeLeft(x); bounded {
-		if x.AttemptTimeout > 0 {
-			left = min(left, x.AttemptTimeout)
+		if x.Timeouts.Attempt > 0 {
+			left = min(left, x.Timeouts.Attempt)
 		}
 		response.SetRemaining(&x.Request, left, r.endpoint.meshed())
 	}
@@ -146,7 +146,7 @@ func (r *request) forward(x *exchange.Exchange) forward.Action {
 func (o *Outbound) OnFault(x *exchange.Exchange, f exchange.Fault) forward.Action {
 	r, t, now := requestOf(x), x.Conn.Data.(*target), o.env.Now()
 	f = response.TimeoutIfExpired(x, f, r.grpc)
-	if !r.begun { // too broken to be routed
+	if !r.routed { // too broken to be routed
 		r.grpc = response.IsGRPC(&x.Request)
 	}
 	if r.queued {
@@ -157,25 +157,25 @@ func (o *Outbound) OnFault(x *exchange.Exchange, f exchange.Fault) forward.Actio
 	}
 	failed := r.endpoint
 	r.endAttempt(x, f, now)
-	attempts := 0
+	maxAttempts := 0 // without a pause
 	if r.backend != nil {
-		attempts = min(env.ConnectAttempts, max(r.backend.service.pool.Len(), 2))
+		maxAttempts = min(env.ConnectAttempts, max(r.backend.service.pool.Len(), 2))
 	}
 
 	// 6. Attempts: another endpoint at once, the same request after a pause, or a retry that the policy allows.
-	if f.Kind != exchange.Rejected && f.Retryable && x.Attempts < attempts {
-		if !r.pickEndpoint(now) { // the last endpoint was removed meanwhile: wait, as a new request does
+	if f.Kind != exchange.Rejected && f.SafeToResend && x.Attempts < maxAttempts {
+		if !r.pickOrQueue(now) { // the last endpoint was removed meanwhile: wait, as a new request does
 			return forward.WaitForEndpoint()
 		}
 		return r.forward(x)
 	}
 	if f.ServerRefused() && r.backend != nil {
-		if wait, ok := retry.WaitAfterRefusal(x.Attempts, attempts); ok {
+		if wait, ok := retry.WaitAfterRefusal(x.Attempts, maxAttempts); ok {
 			return forward.Delay(wait)
 		}
 	}
-	if f.Kind == exchange.Rejected || f.Side == exchange.Upstream && r.decideAfterFault(x, f) {
-		if wait := r.takeWait(); wait > 0 {
+	if f.Kind == exchange.Rejected || f.Side == exchange.Upstream && r.claimRetryAfterFault(x, f) {
+		if wait := r.beginRetry(); wait > 0 {
 			return forward.Delay(wait)
 		}
 		return o.attempt(x, r, t)
@@ -215,7 +215,7 @@ func (o *Outbound) Response(x *exchange.Exchange) exchange.Fault {
 		x.Response.Del(response.RetriedField)
 		r.exhausted = r.endpoint.meshed()
 	}
-	if r.decideAfterResponse(x, status, grpc) {
+	if r.claimRetryAfterResponse(x, status, grpc) {
 		r.endRejected(x, o.env.Now())
 		return exchange.Fault{Side: exchange.Upstream, Kind: exchange.Rejected}
 	}

@@ -68,7 +68,7 @@ func benchmarkHandler(b *testing.B, value mesh.Outbound) {
 	for b.Loop() {
 		x.Reset()
 		x.Conn = conn
-		x.Begun, x.Sent, x.Answered, x.Ended = now, now, now, now
+		x.Begun, x.Sent, x.Responded, x.Ended = now, now, now, now
 		x.Request.SetPart(message.Method, "GET")
 		x.Request.SetPart(message.Authority, "cart.shop")
 		x.Request.SetPart(message.Path, "/api/books/42?x=1")

@@ -72,9 +72,9 @@ func TestOnlyAPeersProxySaysUnprocessed(t *testing.T) {
 // request waits, as a new one does.
 func TestAFailedRequestWaitsForAnEndpoint(t *testing.T) {
 	for name, f := range map[string]exchange.Fault{
-		"connection refused": {Side: exchange.Upstream, Kind: exchange.DialRefused, Retryable: true},
-		"endpoint withdrawn": {Side: exchange.Proxy, Kind: exchange.Refused, Reason: "endpoint_gone", Retryable: true},
-		"server refused":     {Side: exchange.Upstream, Kind: exchange.Refused, Retryable: true},
+		"connection refused": {Side: exchange.Upstream, Kind: exchange.DialRefused, SafeToResend: true},
+		"endpoint withdrawn": {Side: exchange.Proxy, Kind: exchange.Refused, Reason: "endpoint_gone", SafeToResend: true},
+		"server refused":     {Side: exchange.Upstream, Kind: exchange.Refused, SafeToResend: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o, source := newOutbound(t)
@@ -143,9 +143,9 @@ func TestATimeoutWhileConnectingIsTheEndpointsFault(t *testing.T) {
 	}{
 		"attempt timeout, no connection": {reason: exchange.AttemptTimeout, connecting: true, available: 0},
 		"attempt timeout, no response":   {reason: exchange.AttemptTimeout, available: 1},
-		"request timeout, no connection": {reason: exchange.TotalTimeout, connecting: true, available: 0},
-		"request timeout, no response":   {reason: exchange.TotalTimeout, available: 1},
-		"the caller's deadline":          {reason: exchange.TotalTimeout, connecting: true, deadline: true, available: 1},
+		"request timeout, no connection": {reason: exchange.RequestTimeout, connecting: true, available: 0},
+		"request timeout, no response":   {reason: exchange.RequestTimeout, available: 1},
+		"the caller's deadline":          {reason: exchange.RequestTimeout, connecting: true, deadline: true, available: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o, source := newOutbound(t)

@@ -18,7 +18,7 @@ import (
 type retryState struct {
 	policy  *retry.Policy // nil where nothing is retried
 	retries uint32
-	wait    time.Duration // before the retry that was decided on
+	wait    time.Duration // before the retry that was claimed
 	// skip is why the last failure was not retried although the policy covers it. exhausted says that the failure comes
 	// from a peer that knows of retries further along.
 	skip      retry.Skip
@@ -74,21 +74,19 @@ func (rt *routing) setRetries(value *mesh.Outbound, last *routing, now time.Dura
 // deadline has passed.
 func (r *request) applyTimeouts(x *exchange.Exchange) bool {
 	b := r.rule
-	limits := &b.Policy.Timeouts
-	x.TotalTimeout, x.AnswerTimeout = limits.Request, limits.Response
-	x.IdleTimeout, x.AttemptTimeout = limits.Idle, limits.Attempt
+	x.Timeouts = b.Policy.Timeouts
 	if left, ok := response.TakeDeadline(&x.Request, r.grpc); ok {
 		if left <= 0 {
 			return false
 		}
-		if x.TotalTimeout == 0 || left < x.TotalTimeout {
-			x.TotalTimeout, r.callerDeadline = left, true
+		if x.Timeouts.Request == 0 || left < x.Timeouts.Request {
+			x.Timeouts.Request, r.callerDeadline = left, true
 		}
 	}
 	if b.retry == nil {
 		return true
 	}
-	r.policy, x.Replay = b.retry, true
+	r.policy, x.BufferBody = b.retry, true
 	now := b.routing.env.Now()
 	b.retry.Service.Deposit(now)
 	if b.retry.Own != nil {
@@ -99,22 +97,22 @@ func (r *request) applyTimeouts(x *exchange.Exchange) bool {
 
 // timeLeft returns how much of the request's time is left, if there is a bound for all of it.
 func timeLeft(x *exchange.Exchange) (left time.Duration, bounded bool) {
-	if x.TotalTimeout <= 0 {
+	if x.Timeouts.Request <= 0 {
 		return 0, false
 	}
-	return x.TotalTimeout - time.Since(x.Begun), true
+	return x.Timeouts.Request - time.Since(x.Begun), true
 }
 
 // timeoutText says which bound passed, for the application that waited.
 func (r *request) timeoutText(x *exchange.Exchange, reason string) string {
-	name, bound := "request", x.TotalTimeout
+	name, bound := "request", x.Timeouts.Request
 	switch reason {
-	case exchange.AnswerTimeout:
-		name, bound = "response", x.AnswerTimeout
+	case exchange.ResponseTimeout:
+		name, bound = "response", x.Timeouts.Response
 	case exchange.IdleTimeout:
-		name, bound = "idle", x.IdleTimeout
+		name, bound = "idle", x.Timeouts.Idle
 	case exchange.AttemptTimeout:
-		name, bound = "attempt", x.AttemptTimeout
+		name, bound = "attempt", x.Timeouts.Attempt
 	default:
 		if r.callerDeadline {
 			return "response timed out: the caller's deadline has passed"
@@ -123,16 +121,16 @@ func (r *request) timeoutText(x *exchange.Exchange, reason string) string {
 	return fmt.Sprintf("response timed out: the %s timeout of %v has passed", name, bound)
 }
 
-// decideAfterResponse decides whether the request is sent again after a response with these statuses. If so, the retry
-// must be made.
-func (r *request) decideAfterResponse(x *exchange.Exchange, status int, grpc int16) bool {
-	return r.policy != nil && r.policy.Covers(status, grpc) && r.decide(x)
+// claimRetryAfterResponse reports whether a response with these statuses is retried. If so, the retry is claimed: it is
+// counted and has taken its token of each budget, so the caller must make it with beginRetry.
+func (r *request) claimRetryAfterResponse(x *exchange.Exchange, status int, grpc int16) bool {
+	return r.policy != nil && r.policy.Covers(status, grpc) && r.claimRetry(x)
 }
 
-// decideAfterFault is decideAfterResponse for an attempt that failed without a response. It uses the status that the
-// proxy would respond with.
-func (r *request) decideAfterFault(x *exchange.Exchange, f exchange.Fault) bool {
-	if r.policy == nil || x.Unrepeatable == exchange.Final {
+// claimRetryAfterFault is claimRetryAfterResponse for an attempt that failed without a response. It uses the status
+// that the proxy would respond with.
+func (r *request) claimRetryAfterFault(x *exchange.Exchange, f exchange.Fault) bool {
+	if r.policy == nil || x.CannotResend == exchange.Final {
 		return false
 	}
 	status := response.FaultStatus(f.Kind)
@@ -144,18 +142,18 @@ func (r *request) decideAfterFault(x *exchange.Exchange, f exchange.Fault) bool 
 		grpc = int16(response.GRPCStatus(status))
 	}
 	timeout := f.Kind == exchange.Timeout // of the attempt: a timeout for attempts is there to cause retries
-	return (timeout || r.policy.Covers(status, grpc)) && r.decide(x)
+	return (timeout || r.policy.Covers(status, grpc)) && r.claimRetry(x)
 }
 
-// decide decides whether a failure that the policy covers is retried.
-func (r *request) decide(x *exchange.Exchange) bool {
+// claimRetry claims a retry of a failure that the policy covers, or counts why there is none.
+func (r *request) claimRetry(x *exchange.Exchange) bool {
 	a := retry.Attempt{
-		Retries: r.retries, Unrepeatable: x.Unrepeatable, Exhausted: r.exhausted, Draw: rand.Float64(),
+		Retries: r.retries, CannotResend: x.CannotResend, Exhausted: r.exhausted, Draw: rand.Float64(),
 		Expected: r.backend.service.pace.Expected(),
 	}
 	a.Left, a.Bounded = timeLeft(x)
-	if x.AnswerTimeout > 0 {
-		left := x.AnswerTimeout - time.Since(x.Begun)
+	if x.Timeouts.Response > 0 {
+		left := x.Timeouts.Response - time.Since(x.Begun)
 		if !a.Bounded || left < a.Left {
 			a.Left, a.Bounded = left, true
 		}
@@ -176,8 +174,8 @@ func (r *request) decide(x *exchange.Exchange) bool {
 	return false
 }
 
-// takeWait begins the retry that was decided on, and returns how long it waits first.
-func (r *request) takeWait() (wait time.Duration) {
+// beginRetry begins the retry that was claimed, and returns how long it waits first.
+func (r *request) beginRetry() (wait time.Duration) {
 	wait = r.wait
 	r.wait, r.exhausted = 0, false
 	return wait
@@ -191,8 +189,8 @@ func (r *request) endRetries(x *exchange.Exchange, result stats.Outcome) {
 	if r.retries > 0 {
 		r.rule.countRetry("successes_total")
 	}
-	if !x.Answered.IsZero() && !x.Sent.IsZero() {
-		r.backend.service.pace.Observe(max(x.Answered.Sub(x.Sent), 0))
+	if !x.Responded.IsZero() && !x.Sent.IsZero() {
+		r.backend.service.pace.Observe(max(x.Responded.Sub(x.Sent), 0))
 	}
 }
 

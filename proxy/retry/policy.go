@@ -18,7 +18,7 @@ import (
 // empty Skip means that it is retried.
 type Skip string
 
-// The reasons. What the engine says in Exchange.Unrepeatable is a Skip too.
+// The reasons. What the engine says in Exchange.CannotResend is a Skip too.
 const (
 	Limit     Skip = "limit"     // the request had all retries that the policy allows
 	Overflow  Skip = "budget"    // a budget has no token
@@ -51,8 +51,8 @@ func (p *Policy) Covers(status int, grpc int16) bool {
 type Attempt struct {
 	// Retries is how many retries there were before.
 	Retries uint32
-	// Unrepeatable is the engine's reason why the request cannot be sent again; "" if it can.
-	Unrepeatable string
+	// CannotResend is the engine's reason why the request cannot be sent again; "" if it can.
+	CannotResend string
 	// Exhausted says that a proxy further along has retried already.
 	Exhausted bool
 	// Bounded says that the request's time is bounded: Left of it is left. Expected is how long an attempt usually
@@ -72,8 +72,8 @@ func (p *Policy) Decide(a Attempt, now time.Duration) (wait time.Duration, skip 
 		return 0, Exhausted
 	case a.Retries >= p.Limit:
 		return 0, Limit
-	case a.Unrepeatable != "":
-		return 0, Skip(a.Unrepeatable)
+	case a.CannotResend != "":
+		return 0, Skip(a.CannotResend)
 	case a.Bounded && a.Left <= wait+a.Expected:
 		return 0, Deadline
 	case !p.Service.Has(now) || p.Own != nil && !p.Own.Has(now):

@@ -99,7 +99,7 @@ func TestDecide(t *testing.T) {
 		"first failure": {Attempt{}, 0, false, ""},
 		"last retry":    {Attempt{Retries: 2}, 0, false, ""},
 		"one too many":  {Attempt{Retries: 3}, 0, false, Limit},
-		"body gone":     {Attempt{Unrepeatable: "body_too_large"}, 0, false, "body_too_large"},
+		"body gone":     {Attempt{CannotResend: "body_too_large"}, 0, false, "body_too_large"},
 		"retried below": {Attempt{Exhausted: true}, 0, false, Exhausted},
 		"time enough": {Attempt{Bounded: true, Left: 21 * time.Millisecond,
 			Expected: 10 * time.Millisecond}, 10 * time.Millisecond, false, ""},

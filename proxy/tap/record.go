@@ -108,7 +108,7 @@ func (r *Request) Response(x *exchange.Exchange) {
 	if !r.responded.IsZero() || len(r.subs) == 0 {
 		return
 	}
-	at := x.Answered // set already if the proxy responded itself
+	at := x.Responded // set already if the proxy responded itself
 	if at.IsZero() {
 		at = time.Now()
 	}
