@@ -133,6 +133,33 @@ func TestLearnSplitsManyCallers(t *testing.T) {
 	}
 }
 
+// TestReadBelievesTheCluster gives requests to the workload of the pod, whatever the labels of its series say.
+func TestReadBelievesTheCluster(t *testing.T) {
+	plain := pod("shop", "web", "web-plain", "10.0.0.3")
+	delete(plain.Labels, mesh.ControlPlaneNSLabel)
+	w := NewWorld(config(mesh.Deny), events(t, "", []metav1.Object{namespace("shop"), plain,
+		pod("shop", "cart", "cart-1", "10.0.0.2")}...))
+	long := strings.Repeat("long", 20)
+	for name, c := range map[string]struct{ pod, deployment, want string }{
+		"the pod runs":                         {"cart-1", "web", "deploy/cart"},
+		"the pod is gone":                      {"web-5d8f7c9b4-abcde", "web", "deploy/web"},
+		"the pod is gone, its name cut off":    {long[:58] + "abcde", long, "deploy/" + long},
+		"the pod is gone and cannot be of web": {"webb-1", "web", ""},
+		"the pod has no proxy":                 {"web-plain", "web", ""},
+	} {
+		samples := make([][]metrics.Sample, len(Queries([]string{"shop"})))
+		samples[0] = []metrics.Sample{{Value: 1, Labels: map[string]string{"namespace": "shop", "target_port": "8080",
+			"pod": c.pod, "deployment": c.deployment}}}
+		got := Read(w, []string{"shop"}, samples)
+		switch {
+		case c.want == "" && (len(got.Seen) > 0 || len(got.Notes) == 0):
+			t.Errorf("%s: got %+v and notes %q; want a note", name, got.Seen, got.Notes)
+		case c.want != "" && (len(got.Seen) != 1 || got.Seen[0].Workload.String() != c.want):
+			t.Errorf("%s: got %+v, want %s", name, got.Seen, c.want)
+		}
+	}
+}
+
 // TestReadAttributes gives one request to the workload that its labels name.
 func TestReadAttributes(t *testing.T) {
 	rollout := pod("shop", "", "rollout-1", "10.0.0.3")

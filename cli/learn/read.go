@@ -158,7 +158,9 @@ func (w *World) observation(labels map[string]string) (o Observation, why string
 	if labels["overflow"] == "true" {
 		return o, "callers that a proxy's metrics have no room for (overflow)"
 	}
-	o.Workload = w.called(labels)
+	if o.Workload, why = w.called(labels); why != "" {
+		return o, why
+	}
 	if len(validation.IsDNS1123Subdomain(o.Workload.Name)) > 0 {
 		return o, fmt.Sprintf("no %s can be called %q", o.Workload.Kind, o.Workload.Name)
 	}
@@ -186,18 +188,34 @@ func (w *World) observation(labels map[string]string) (o Observation, why string
 // isRoute reports whether r is of a kind that governs requests to Servers.
 func isRoute(r mesh.Ref) bool { return r.Kind == "HTTPRoute" || r.Kind == "GRPCRoute" }
 
-// called returns the workload that the labels name.
-func (w *World) called(labels map[string]string) Workload {
-	for _, o := range owners {
-		if name := labels[o.label]; name != "" {
-			return Workload{labels["namespace"], o.kind, name}
-		}
-	}
+// called returns the workload of the pod that the labels name: by the cluster's objects, because labels of series are
+// labels of the pod, which its owner can change. Only a pod that is gone belongs to whom its labels name.
+func (w *World) called(labels map[string]string) (called Workload, why string) {
 	pod := Workload{labels["namespace"], "pod", labels["pod"]}
 	if owner, ok := w.ownerOf[pod]; ok {
-		return owner
+		if owner == (Workload{}) {
+			return pod, "pods without a proxy of this control plane"
+		}
+		return owner, ""
 	}
-	return pod
+	for _, o := range owners {
+		if name := labels[o.label]; name != "" {
+			if !madeBy(pod.Name, name) {
+				return pod, "pods that are gone, with names that their workloads do not give"
+			}
+			return Workload{labels["namespace"], o.kind, name}, ""
+		}
+	}
+	return pod, ""
+}
+
+// maxPodPrefix is the longest part of an owner's name with which Kubernetes begins the names of its pods.
+const maxPodPrefix = 58
+
+// madeBy reports whether a workload may have made a pod of this name.
+func madeBy(pod, workload string) bool {
+	prefix := workload + "-"
+	return strings.HasPrefix(pod, prefix[:min(len(prefix), maxPodPrefix)])
 }
 
 func compareObservations(a, b Observation) int {

@@ -21,7 +21,7 @@ type World struct {
 	snapshot  *model.Snapshot
 	objects   []metav1.Object
 	pods      map[Workload][]*corev1.Pod // those with a proxy that have not ended, by name
-	ownerOf   map[Workload]Workload      // of pods by name
+	ownerOf   map[Workload]Workload      // of pods by name; the zero Workload for one without a proxy
 	addresses map[mesh.ID][]netip.Addr   // of the pods of an identity
 	compiled  map[*corev1.Pod]*proxy
 }
@@ -63,10 +63,12 @@ func NewWorld(config model.Config, events []model.Event) *World {
 
 func (w *World) addPod(pod *corev1.Pod) {
 	owner, meshed := workloadOf(pod, w.config.ControlPlaneNamespace)
+	name := Workload{pod.Namespace, "pod", pod.Name}
 	if !meshed {
+		w.ownerOf[name] = Workload{}
 		return
 	}
-	w.ownerOf[Workload{pod.Namespace, "pod", pod.Name}] = owner
+	w.ownerOf[name] = owner
 	if pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
 		return
 	}

@@ -28,6 +28,7 @@ type metricsAPIFlags struct {
 	commonFlags
 
 	prometheusURL   string
+	proxyJobs       []string
 	bearerTokenFile string
 	caFile          string
 }
@@ -46,6 +47,8 @@ func metricsAPICommand() *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringVar(&f.prometheusURL, "prometheus-url", "",
 		`URL of a Prometheus that scrapes the proxies; "" reads the proxies for each request`)
+	flags.StringSliceVar(&f.proxyJobs, "prometheus-jobs", []string{prometheus.ProxyJob},
+		"jobs with which the Prometheus reads the proxies; it may read applications with others")
 	flags.StringVar(&f.bearerTokenFile, "prometheus-bearer-token-file", "",
 		"file with a bearer token for the Prometheus; read again for each request")
 	flags.StringVar(&f.caFile, "prometheus-ca-file", "", "CA of the Prometheus, PEM (default the system's)")
@@ -93,7 +96,7 @@ func (f *metricsAPIFlags) source(client kubernetes.Interface) (metrics.Source, e
 		return proxies, nil
 	}
 	first, err := prometheus.New(prometheus.Config{URL: f.prometheusURL, BearerTokenFile: f.bearerTokenFile,
-		CAFile: f.caFile})
+		CAFile: f.caFile, Jobs: f.proxyJobs})
 	if err != nil {
 		return nil, fmt.Errorf("--prometheus-url, --prometheus-ca-file: %w", err)
 	}

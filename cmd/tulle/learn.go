@@ -17,8 +17,8 @@ import (
 
 // traffic is the flags about what was seen.
 type traffic struct {
-	window        time.Duration
-	prometheusURL string
+	window     time.Duration
+	prometheus viz.Prometheus
 }
 
 func (c *cli) policyCommand() *cobra.Command {
@@ -42,8 +42,7 @@ nothing says so.`,
 	}
 	fs := cmd.PersistentFlags()
 	fs.DurationVarP(&seen.window, "time-window", "t", time.Hour, "how far back to look, at least 15s, as in 30m or 6h")
-	fs.StringVar(&seen.prometheusURL, "prometheusURL", "",
-		"address of the Prometheus to ask, instead of the viz extension")
+	seen.prometheus.Register(fs)
 	cmd.AddCommand(c.learnCommand(&seen), c.whatIfCommand(&seen))
 	return cmd
 }
@@ -110,7 +109,7 @@ func (t traffic) check() error {
 // traffic asks what was seen in the namespaces, and returns the window that the answer covers.
 func (c *cli) traffic(ctx context.Context, cl *cluster.Client, seen traffic, world *learn.World,
 	namespaces []string) (learn.Traffic, time.Duration, error) {
-	source, err := viz.Source(ctx, c.vizEnv(), cl, seen.prometheusURL)
+	source, err := viz.Source(ctx, c.vizEnv(), cl, seen.prometheus)
 	if err != nil {
 		return learn.Traffic{}, 0, err
 	}

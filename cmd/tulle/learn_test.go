@@ -36,7 +36,7 @@ func fakePrometheus(t *testing.T) string {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		result := ""
 		for query, answer := range answers {
-			if strings.Contains(r.FormValue("query"), query+`{namespace="shop"}[1h]`) {
+			if strings.Contains(r.FormValue("query"), query+`{job="linkerd-proxy",namespace="shop"}[1h]`) {
 				result = answer
 			}
 		}

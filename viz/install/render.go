@@ -212,7 +212,7 @@ func (c *context) metricsAPIArgs() []string {
 	}
 	switch {
 	case c.PrometheusURL != "":
-		args = append(args, "--prometheus-url="+c.PrometheusURL)
+		args = append(args, "--prometheus-url="+c.PrometheusURL, "--prometheus-jobs="+strings.Join(c.PrometheusJobs, ","))
 	case c.Prometheus.Enabled:
 		args = append(args, fmt.Sprintf("--prometheus-url=http://%s.%s.svc:%d", PrometheusName, c.Namespace, PrometheusPort))
 	}

@@ -233,6 +233,8 @@ func TestMistakesNameTheKey(t *testing.T) {
 	for _, test := range []struct{ expr, want string }{
 		{"podMonitor.labels.release=a b", `podMonitor.labels.release "a b"`},
 		{"prometheusUrl=thanos:9090", `prometheusUrl "thanos:9090": want a URL`},
+		{"prometheusUrl=http://x,prometheusJobs={}", "prometheusJobs: want the job"},
+		{`prometheusUrl=http://x,prometheusJobs[0]=a"b`, "prometheusJobs \"a"},
 		{"prometheusUrl=https://user:secret@thanos", "prometheusUrl: has a password"},
 		{"prometheusSecret.name=x", "prometheusSecret: is for prometheusUrl"},
 		{"prometheusUrl=http://x,prometheusSecret.name=x", "prometheusSecret: want name, and tokenKey or caKey"},

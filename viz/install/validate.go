@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/prometheus/common/model"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -77,6 +78,15 @@ func (v *Values) checkPrometheusURL() error {
 			return errors.New("prometheusSecret: is for prometheusUrl, which is not set")
 		}
 		return nil
+	}
+	if len(v.PrometheusJobs) == 0 {
+		return errors.New("prometheusJobs: want the job with which prometheusUrl reads proxies, such as linkerd-proxy")
+	}
+	for _, job := range v.PrometheusJobs {
+		if job == "" || strings.ContainsAny(job, ",\"") || !utf8.ValidString(job) ||
+			strings.ContainsFunc(job, unicode.IsControl) {
+			return fmt.Errorf("prometheusJobs %q: want the name of a job, without commas and quotes", job)
+		}
 	}
 	u, err := url.Parse(v.PrometheusURL)
 	switch {

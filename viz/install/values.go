@@ -40,6 +40,7 @@ type Values struct {
 	EnablePodDisruptionBudget bool                 `json:"enablePodDisruptionBudget"`
 
 	PrometheusURL    string           `json:"prometheusUrl"`
+	PrometheusJobs   []string         `json:"prometheusJobs"`
 	PrometheusSecret PrometheusSecret `json:"prometheusSecret"`
 
 	MetricsAPI MetricsAPI `json:"metricsAPI"`

@@ -8,6 +8,7 @@ package metrics
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -118,21 +119,33 @@ func Validate(window time.Duration, queries []Query) error {
 	return nil
 }
 
-// PromQL returns the query's text for Prometheus. Values are quoted, so that none can change the query. q must be
-// valid.
-func (q Query) PromQL(window time.Duration) string {
-	var b strings.Builder
-	for i, m := range q.Match {
-		if i > 0 {
-			b.WriteByte(',')
+// PromQL returns the query's text for Prometheus, about the series of the jobs, or of all without any. Values are
+// quoted, so that none can change the query. q must be valid.
+func (q Query) PromQL(window time.Duration, jobs ...string) string {
+	var matchers []string
+	switch len(jobs) {
+	case 0:
+	case 1:
+		matchers = append(matchers, matcher("job", "=", jobs[0]))
+	default:
+		names := make([]string, len(jobs))
+		for i, job := range jobs {
+			names[i] = regexp.QuoteMeta(job)
 		}
-		fmt.Fprintf(&b, "%s%s%q", m.Label, m.Op, strings.ToValidUTF8(m.Value, "\uFFFD"))
+		matchers = append(matchers, matcher("job", "=~", strings.Join(names, "|")))
 	}
-	selector := q.Metric + "{" + b.String() + "}"
+	for _, m := range q.Match {
+		matchers = append(matchers, matcher(m.Label, string(m.Op), m.Value))
+	}
+	selector := q.Metric + "{" + strings.Join(matchers, ",") + "}"
 	if !q.Now {
 		selector = fmt.Sprintf("increase(%s[%s])", selector, model.Duration(window.Round(time.Second)))
 	}
 	return fmt.Sprintf("sum by (%s) (%s)", strings.Join(q.By, ", "), selector)
+}
+
+func matcher(label, op, value string) string {
+	return fmt.Sprintf("%s%s%q", label, op, strings.ToValidUTF8(value, "\uFFFD"))
 }
 
 // Selects reports whether q asks for a series with these labels.

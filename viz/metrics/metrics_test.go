@@ -34,6 +34,20 @@ func TestPromQL(t *testing.T) {
 	}
 }
 
+// TestPromQLSelectsJobs leaves out the series of applications that the same Prometheus reads.
+func TestPromQLSelectsJobs(t *testing.T) {
+	q := Query{Metric: "m", Now: true, Match: []Match{Is("a", "b")}}
+	for want, jobs := range map[string][]string{
+		`sum by () (m{a="b"})`:                           nil,
+		`sum by () (m{job="linkerd-proxy",a="b"})`:       {"linkerd-proxy"},
+		`sum by () (m{job=~"one|shop/two\\.\\*",a="b"})`: {"one", "shop/two.*"},
+	} {
+		if got := q.PromQL(time.Minute, jobs...); got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
+}
+
 func TestValidateRefusesWhatIsNoName(t *testing.T) {
 	for _, q := range []Query{
 		{Metric: ""}, {Metric: "a b"}, {Metric: "m{}"},

@@ -30,6 +30,10 @@ import (
 // Timeout bounds Ask where Config says nothing else.
 const Timeout = 10 * time.Second
 
+// ProxyJob is the job of the proxies' series where Config says nothing else: Linkerd's, that of the viz extension's
+// Prometheus and that of its PodMonitor.
+const ProxyJob = "linkerd-proxy"
+
 const (
 	// maxAnswer bounds the bytes of one answer.
 	maxAnswer = 64 << 20
@@ -44,6 +48,9 @@ type Config struct {
 	URL             string
 	BearerTokenFile string // sent to the URL's host; read for each request, because tokens rotate. "" sends none
 	CAFile          string // PEM; "" means the system's
+	// Jobs are the jobs that read proxies; none means ProxyJob. Only their series count, because an application that the
+	// same Prometheus reads can write series with any other labels.
+	Jobs []string
 	// Dial replaces the way to the host, for port-forwards. nil dials it.
 	Dial    func(ctx context.Context, network, addr string) (net.Conn, error)
 	Timeout time.Duration // of Ask; 0 means Timeout
@@ -53,6 +60,7 @@ type Config struct {
 type Source struct {
 	api     promv1.API
 	name    string // the URL without its password
+	jobs    []string
 	timeout time.Duration
 }
 
@@ -77,7 +85,10 @@ func New(c Config) (*Source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a client of Prometheus at %s: %w", u.Redacted(), err)
 	}
-	s := &Source{api: promv1.NewAPI(client), name: u.Redacted(), timeout: c.Timeout}
+	s := &Source{api: promv1.NewAPI(client), name: u.Redacted(), timeout: c.Timeout, jobs: c.Jobs}
+	if len(s.jobs) == 0 {
+		s.jobs = []string{ProxyJob}
+	}
 	if s.timeout == 0 {
 		s.timeout = Timeout
 	}
@@ -135,7 +146,7 @@ func (s *Source) Ask(ctx context.Context, window time.Duration, queries []metric
 func (s *Source) ask(ctx context.Context, q metrics.Query, window time.Duration) ([]metrics.Sample, promv1.Warnings,
 	error) {
 	// The zero time is Prometheus's own now: the clocks may differ.
-	value, warnings, _, err := s.api.Query(ctx, q.PromQL(window), time.Time{}, promv1.WithTimeout(s.timeout))
+	value, warnings, _, err := s.api.Query(ctx, q.PromQL(window, s.jobs...), time.Time{}, promv1.WithTimeout(s.timeout))
 	if err != nil {
 		return nil, nil, err
 	}

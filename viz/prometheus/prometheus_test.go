@@ -54,7 +54,7 @@ func TestAsk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = `/prefix/api/v1/query sum by (deployment) (increase(request_total{direction="inbound"}[1m])) time=`
+	const want = `/prefix/api/v1/query sum by (deployment) (increase(request_total{job="linkerd-proxy",direction="inbound"}[1m])) time=`
 	if got := <-asked; got != want {
 		t.Errorf("asked %s\nwant  %s", got, want)
 	}
@@ -66,11 +66,27 @@ func TestAsk(t *testing.T) {
 	}
 }
 
+// TestOnlyProxiesCount answers with series that an application wrote, unless the query names the job of the proxies.
+func TestOnlyProxiesCount(t *testing.T) {
+	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.FormValue("query"), `job=~"mesh|mesh-of-tests"`) {
+			_, _ = io.WriteString(w, `{"status":"success","data":{"resultType":"vector","result":[]}}`)
+			return
+		}
+		_, _ = io.WriteString(w, vector)
+	})
+	answer, err := source(t, Config{URL: url, Jobs: []string{"mesh", "mesh-of-tests"}}).Ask(t.Context(), time.Minute,
+		[]metrics.Query{query})
+	if err != nil || len(answer.Samples[0]) != 0 {
+		t.Errorf("got %v, %v; want no samples", answer.Samples, err)
+	}
+}
+
 // TestAnswersAreInTheOrderOfTheQueries checks that queries which run at once do not mix.
 func TestAnswersAreInTheOrderOfTheQueries(t *testing.T) {
 	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		var n int
-		_, _ = fmt.Sscanf(r.FormValue("query"), "sum by () (m%d{})", &n)
+		_, _ = fmt.Sscanf(r.FormValue("query"), `sum by () (m%d{job="linkerd-proxy"})`, &n)
 		fmt.Fprintf(w, `{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1,"%d"]}]}}`, n)
 	})
 	var queries []metrics.Query

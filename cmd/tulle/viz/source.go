@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/spf13/pflag"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -25,9 +26,22 @@ import (
 // metricsAPISelector selects the pods of metrics-api.
 const metricsAPISelector = install.ExtensionLabel + "=" + install.Extension + ",component=" + install.MetricsAPIName
 
+// Prometheus is the flags about a Prometheus of the user.
+type Prometheus struct {
+	url  string
+	jobs []string
+}
+
+// Register adds the flags.
+func (p *Prometheus) Register(flags *pflag.FlagSet) {
+	flags.StringVar(&p.url, "prometheusURL", "", "address of the Prometheus to ask, instead of the viz extension")
+	flags.StringSliceVar(&p.jobs, "prometheusJobs", []string{prometheus.ProxyJob},
+		"jobs with which the Prometheus of --prometheusURL reads proxies")
+}
+
 // Source returns where the numbers of a command that is not below viz come from: as those of viz do.
-func Source(ctx context.Context, env Env, cl *cluster.Client, prometheusURL string) (metrics.Source, error) {
-	return (&commands{Env: env, prometheusURL: prometheusURL}).source(ctx, cl)
+func Source(ctx context.Context, env Env, cl *cluster.Client, p Prometheus) (metrics.Source, error) {
+	return (&commands{Env: env, prometheus: p}).source(ctx, cl)
 }
 
 // source returns where numbers come from: the Prometheus of the flag, otherwise the extension's metrics-api, otherwise
@@ -36,8 +50,8 @@ func (c *commands) source(ctx context.Context, cl *cluster.Client) (metrics.Sour
 	switch {
 	case c.Env.Source != nil:
 		return c.Env.Source(ctx, cl)
-	case c.prometheusURL != "":
-		server, err := prometheus.New(prometheus.Config{URL: c.prometheusURL})
+	case c.prometheus.url != "":
+		server, err := prometheus.New(prometheus.Config{URL: c.prometheus.url, Jobs: c.prometheus.jobs})
 		if err != nil {
 			return nil, fmt.Errorf("--prometheusURL: %w", err)
 		}

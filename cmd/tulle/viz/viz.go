@@ -44,7 +44,7 @@ type Env struct {
 // commands is what all commands share.
 type commands struct {
 	Env
-	prometheusURL string
+	prometheus Prometheus
 }
 
 // New returns `viz` with its commands.
@@ -64,8 +64,7 @@ proxies themselves, through the API server. It then waits for as long as -t says
   tulle viz edges deploy -n shop`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.PersistentFlags().StringVar(&c.prometheusURL, "prometheusURL", "",
-		"address of the Prometheus to ask, instead of the viz extension")
+	c.prometheus.Register(cmd.PersistentFlags())
 	cmd.AddCommand(c.installCommand(), c.checkCommand(), c.uninstallCommand(), c.pruneCommand(), c.allowScrapesCommand(),
 		c.statCommand(), c.statInboundCommand(), c.statOutboundCommand(), c.routesCommand(), c.edgesCommand(),
 		c.authzCommand(), c.listCommand())
