@@ -58,11 +58,11 @@ var layers = []struct {
 		"proxy/forward", "proxy/control", "proxy/response", "proxy/tap",
 		"viz/tap",
 		"viz/install",
-		"viz/edges", "viz/objects", "viz/stat", "viz/subject",
+		"viz/edges", "viz/objects", "viz/subject",
 	}},
 	{"shared", []string{
 		"proxy/env",
-		"viz/authz", "viz/routes", "viz/statinbound", "viz/statoutbound",
+		"viz/authz", "viz/routes", "viz/stat", "viz/statinbound", "viz/statoutbound",
 	}},
 	{"watchers", []string{
 		"proxy/reverify",

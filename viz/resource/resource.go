@@ -94,6 +94,9 @@ func (k Kind) Prefix() string {
 // HasPods reports whether the object is a pod or has pods.
 func (k Kind) HasPods() bool { return k.Class == Workload || k.Class == ByPod }
 
+// InCluster reports whether the cluster has objects of the kind. An authority is only a name in requests.
+func (k Kind) InCluster() bool { return k.Name != "authority" }
+
 // ParseKind returns the kind that s names: singular, plural, a short name, and with the group behind a dot if wanted.
 func ParseKind(s string) (Kind, error) {
 	name, group, _ := strings.Cut(strings.ToLower(s), ".")

@@ -9,6 +9,7 @@ import (
 	"github.com/tulle-mesh/tulle/viz/golden"
 	"github.com/tulle-mesh/tulle/viz/metrics"
 	"github.com/tulle-mesh/tulle/viz/resource"
+	"github.com/tulle-mesh/tulle/viz/subject"
 )
 
 // numbers are what the samples say of one set, by the key of a resource.
@@ -17,28 +18,28 @@ type numbers struct {
 	tcp   map[string]TCP
 }
 
-// rows makes the target's rows of its objects and of samples, which begin with those of the plan.
+// rows makes the subject's rows of its objects and of the answers to its queries.
 func (p *plan) rows(samples [][]metrics.Sample, window time.Duration, req Request) []Row {
 	var sets []numbers
 	for _, s := range p.sets {
-		n := numbers{stats: s.series.Read(p.rename(samples[0], s), p.rename(samples[1], s), s.by, window)}
+		n := numbers{stats: s.series.Read(s.side.Own(samples[0]), s.side.Own(samples[1]), subject.By, window)}
 		samples = samples[2:]
 		if s.peer != "" {
 			n.tcp = map[string]TCP{}
-			p.readTCP(n.tcp, samples, s, window)
+			s.readTCP(n.tcp, samples, window)
 			samples = samples[3:]
 		}
 		sets = append(sets, n)
 	}
 	denied := map[string]float64{}
 	if p.denied != nil {
-		for _, s := range samples[0] {
-			denied[golden.Key(s.Labels, p.denied.By)] += s.Value / window.Seconds()
+		for _, s := range p.sets[0].side.Own(samples[0]) {
+			denied[golden.Key(s.Labels, subject.By)] += s.Value / window.Seconds()
 		}
 	}
 	objects := p.objects
-	if !p.listed {
-		objects = named(sets, p.target.Names)
+	if !p.Kind.InCluster() {
+		objects = named(sets, p.Names)
 	}
 	var rows []Row
 	for _, o := range objects {
@@ -54,36 +55,14 @@ func (p *plan) rows(samples [][]metrics.Sample, window time.Duration, req Reques
 	return rows
 }
 
-// rename gives the samples of pods the names of the objects that have the pods. It drops those of other pods.
-func (p *plan) rename(samples []metrics.Sample, s set) []metrics.Sample {
-	if p.target.Kind.Class != resource.ByPod {
-		return samples
-	}
-	owner := map[string]string{}
-	for _, o := range p.objects {
-		for _, pod := range o.Pods {
-			owner[golden.KeyOf(o.Namespace, pod.Name)] = o.Name
-		}
-	}
-	var out []metrics.Sample
-	for _, sample := range samples {
-		if name, ok := owner[golden.Key(sample.Labels, s.by)]; ok {
-			labels := maps.Clone(sample.Labels)
-			labels[s.by[1]] = name
-			out = append(out, metrics.Sample{Labels: labels, Value: sample.Value})
-		}
-	}
-	return out
-}
-
 // readTCP reads the answers for open connections, bytes read and bytes written.
-func (p *plan) readTCP(into map[string]TCP, samples [][]metrics.Sample, s set, window time.Duration) {
+func (s set) readTCP(into map[string]TCP, samples [][]metrics.Sample, window time.Duration) {
 	add := func(samples []metrics.Sample, apply func(t *TCP, value float64)) {
-		for _, sample := range p.rename(samples, s) {
+		for _, sample := range s.side.Own(samples) {
 			if !(sample.Value >= 0) || math.IsInf(sample.Value, 0) {
 				continue
 			}
-			key := golden.Key(sample.Labels, s.by)
+			key := golden.Key(sample.Labels, subject.By)
 			t := into[key]
 			apply(&t, sample.Value)
 			into[key] = t
@@ -99,7 +78,7 @@ func (p *plan) readTCP(into map[string]TCP, samples [][]metrics.Sample, s set, w
 	}
 }
 
-// named returns the objects that the samples themselves name: of a kind without objects in the cluster.
+// named returns the objects that the samples themselves name: of a kind that is not in the cluster.
 func named(sets []numbers, names []string) (objects []resource.Object) {
 	seen := map[string]bool{}
 	for _, n := range sets {
@@ -118,13 +97,10 @@ func named(sets []numbers, names []string) (objects []resource.Object) {
 
 // row joins an object with its numbers.
 func (p *plan) row(o resource.Object, sets []numbers) Row {
-	row := Row{Kind: p.target.Kind, Namespace: o.Namespace, Name: o.Name, Status: o.Status}
+	row := Row{Kind: p.Kind, Namespace: o.Namespace, Name: o.Name, Status: o.Status}
 	row.Meshed, row.Total = o.Meshed()
 	row.Versions = versions(o)
 	key := golden.KeyOf(o.Namespace, o.Name)
-	if p.target.Kind.Name == resource.Namespace {
-		key, row.Namespace = o.Name, ""
-	}
 	for _, n := range sets {
 		if stats, ok := n.stats[key]; ok && row.Stats == nil {
 			row.Stats = &stats
@@ -154,9 +130,9 @@ func (p *plan) shown(row Row, req Request) bool {
 		return true
 	case req.To != nil || req.From != nil:
 		return false
-	case p.target.Kind.HasPods():
-		return row.Meshed > 0 || req.Unmeshed || len(p.target.Names) > 0
+	case p.Kind.HasPods():
+		return row.Meshed > 0 || req.Unmeshed || len(p.Names) > 0
 	default:
-		return p.target.Kind.Class != resource.Called
+		return p.Kind.Class != resource.Called
 	}
 }

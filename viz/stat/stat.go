@@ -1,28 +1,21 @@
 package stat
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/tulle-mesh/tulle/viz/golden"
 	"github.com/tulle-mesh/tulle/viz/metrics"
 	"github.com/tulle-mesh/tulle/viz/resource"
+	"github.com/tulle-mesh/tulle/viz/subject"
 )
 
 // Request is one question.
 type Request struct {
-	Targets []resource.Target
-	// Namespace is that of the targets; "" is every namespace.
-	Namespace string
-	// Selector selects the targets by their labels; "" selects all.
-	Selector string
-	Window   time.Duration
+	subject.Request
 	// To and From narrow to the traffic with another resource. At most one of them is given.
 	To, From *resource.Peer
 	// Unmeshed asks for rows of resources without a proxy too.
@@ -55,71 +48,67 @@ type TCP struct {
 	ReadRate, WriteRate float64
 }
 
-// Result is the answer to a Request.
-type Result struct {
-	// Rows are in the order of the targets, and by namespace and name.
-	Rows []Row
-	// Notes are sentences for the user.
-	Notes []string
-}
+// Result is the answer to a Request. Its rows are in the order of the targets, and by namespace and name.
+type Result = subject.Result[Row]
 
 // Rows answers the request.
 func Rows(ctx context.Context, src metrics.Source, cluster resource.Lister, req Request) (Result, error) {
 	if req.To != nil && req.From != nil {
 		return Result{}, errors.New("--to and --from: give one of them")
 	}
-	var result Result
-	var plans []*plan
-	var forbidden []string // of `all` the kinds that the user may not list
-	for _, target := range req.Targets {
-		p, err := newPlan(target, req)
-		if errors.Is(err, errNotForKind) && len(req.Targets) > 1 {
-			continue
-		}
-		if err != nil {
-			return Result{}, err
-		}
-		err = p.list(ctx, cluster, req)
-		if apierrors.IsForbidden(err) && len(req.Targets) > 1 && len(target.Names) == 0 {
-			forbidden = append(forbidden, err.Error())
-			continue
-		}
-		if err != nil {
-			return Result{}, err
-		}
-		plans = append(plans, p)
+	peer, err := peerMatch(req)
+	if err != nil {
+		return Result{}, err
+	}
+	plans, forbidden, err := newPlans(ctx, cluster, req, peer)
+	if err != nil {
+		return Result{}, err
 	}
 	if err := checkNames(ctx, cluster, req, plans); err != nil {
 		return Result{}, err
 	}
-	plans = slices.DeleteFunc(plans, func(p *plan) bool { return p.listed && len(p.objects) == 0 })
-	if len(plans) == 0 {
-		return Result{Notes: forbidden}, nil // nothing to ask for, so nobody waits for a window
-	}
-	var queries []metrics.Query
-	for _, p := range plans {
-		p.first = len(queries)
-		queries = append(queries, p.queries()...)
-	}
-	answer, err := src.Ask(ctx, req.Window, queries)
+	plans = slices.DeleteFunc(plans, func(p *plan) bool { return p.Kind.InCluster() && len(p.objects) == 0 })
+	answers, err := subject.Ask(ctx, src, req.Window, plans, (*plan).queries)
 	if err != nil {
 		return Result{}, err
 	}
-	if len(answer.Samples) != len(queries) {
-		return Result{}, fmt.Errorf("read numbers: %d answers to %d queries", len(answer.Samples), len(queries))
-	}
-	window := cmp.Or(answer.Window, req.Window)
-	result.Notes = slices.Concat(forbidden, answer.Notes)
-	for _, p := range plans {
-		result.Rows = append(result.Rows, p.rows(answer.Samples[p.first:], window, req)...)
+	result := Result{Notes: slices.Concat(forbidden, answers.Notes)}
+	for i, p := range plans {
+		result.Rows = append(result.Rows, p.rows(answers.Samples[i], answers.Window, req)...)
 	}
 	return result, nil
+}
+
+// newPlans returns a plan for each target. Of `all` it leaves out kinds without such numbers, and returns a note about
+// each kind that the user may not list.
+func newPlans(ctx context.Context, cluster resource.Lister, req Request, peer []metrics.Match) (plans []*plan,
+	forbidden []string, err error) {
+	several := len(req.Targets) > 1
+	for _, target := range req.Targets {
+		err := check(target.Kind, req)
+		if several && errors.Is(err, errNotForKind) {
+			continue
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		s, err := subject.Find(ctx, cluster, target, req.Request)
+		if several && len(target.Names) == 0 && apierrors.IsForbidden(err) {
+			forbidden = append(forbidden, err.Error())
+			continue
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		plans = append(plans, newPlan(s, req, peer))
+	}
+	return plans, forbidden, nil
 }
 
 // checkNames returns an error for a namespace or another end that does not exist. It asks the cluster for namespaces
 // only if there is no object, because few users may list them.
 func checkNames(ctx context.Context, cluster resource.Lister, req Request, plans []*plan) error {
-	found := slices.ContainsFunc(plans, func(p *plan) bool { return len(p.objects) > 0 || !p.listed })
+	found := slices.ContainsFunc(plans, func(p *plan) bool { return len(p.objects) > 0 || !p.Kind.InCluster() })
 	if !found {
 		if err := resource.CheckNamespace(ctx, cluster, req.Namespace); err != nil {
 			return err
@@ -137,7 +126,7 @@ func checkNames(ctx context.Context, cluster resource.Lister, req Request, plans
 }
 
 func checkPeer(ctx context.Context, cluster resource.Lister, peer resource.Peer) error {
-	if peer.Name == "" || peer.Kind.Name == authority {
+	if peer.Name == "" || !peer.Kind.InCluster() {
 		return resource.CheckNamespace(ctx, cluster, peer.Namespace)
 	}
 	if peer.Kind.Name == resource.Namespace {

@@ -1,4 +1,4 @@
-// Package subject is the workloads that a viz command is asked about.
+// Package subject is the objects that a viz command is asked about.
 //
 // It owns which objects they are, how the series of their proxies name them, and which sample belongs to which of them.
 // It reads the cluster through a resource.Lister. The one idea: after Own, a sample has the object's name in two
@@ -34,7 +34,7 @@ type Result[R any] struct {
 	Notes []string
 }
 
-// Request is which workloads, and how far back.
+// Request is which objects, and how far back.
 type Request struct {
 	Targets []resource.Target
 	// Namespace is that of the targets; "" is every namespace.
@@ -44,12 +44,17 @@ type Request struct {
 	Window   time.Duration
 }
 
-// Subject is the objects of one kind.
+// Subject is the objects of one kind that a command is asked about.
 type Subject struct {
-	Kind    resource.Kind
+	Kind resource.Kind
+	// Names are those that the user gave; none means every object.
+	Names []string
+	// Objects are sorted by namespace and name. A kind that is not in the cluster has none: only series name it.
 	Objects []resource.Object
 	// Source is how the series of the objects' own proxies name them, and Destination how those of their callers do.
 	Source, Destination Side
+
+	namespace string // the request's
 }
 
 // Side is how series name the objects of a Subject.
@@ -57,11 +62,11 @@ type Side struct {
 	// Match selects series that may be theirs, and By are the labels that Own needs.
 	Match []metrics.Match
 	By    []string
-	// owners are the objects by the values of By.
+	// owners are the objects by the values of By; nil for a kind that is not in the cluster.
 	owners map[string]resource.Object
 }
 
-// Select returns the objects of the targets. A kind without an object has no Subject.
+// Select returns the objects of the targets, which have proxies. A kind without an object has no Subject.
 func Select(ctx context.Context, cluster resource.Lister, req Request) ([]*Subject, error) {
 	var subjects []*Subject
 	for _, target := range req.Targets {
@@ -71,7 +76,7 @@ func Select(ctx context.Context, cluster resource.Lister, req Request) ([]*Subje
 			}
 			return nil, fmt.Errorf("%s have no proxies: name a workload, a pod or a namespace", target.Kind.Plural)
 		}
-		s, err := newSubject(ctx, cluster, target, req)
+		s, err := Find(ctx, cluster, target, req)
 		if err != nil {
 			return nil, err
 		}
@@ -85,7 +90,22 @@ func Select(ctx context.Context, cluster resource.Lister, req Request) ([]*Subje
 	return subjects, nil
 }
 
-func newSubject(ctx context.Context, cluster resource.Lister, target resource.Target, req Request) (*Subject, error) {
+// Find returns the objects of one target. It returns an error for a name that does not exist.
+func Find(ctx context.Context, cluster resource.Lister, target resource.Target, req Request) (*Subject, error) {
+	s := &Subject{Kind: target.Kind, Names: target.Names, namespace: req.Namespace}
+	if s.Kind.InCluster() {
+		var err error
+		if s.Objects, err = list(ctx, cluster, target, req); err != nil {
+			return nil, err
+		}
+	}
+	s.Source = s.Side("namespace", s.Kind.Source)
+	s.Destination = s.Side("dst_namespace", s.Kind.Destination)
+	return s, nil
+}
+
+func list(ctx context.Context, cluster resource.Lister, target resource.Target, req Request) ([]resource.Object,
+	error) {
 	k, namespace := target.Kind, req.Namespace
 	if k.Name == resource.Namespace {
 		namespace = ""
@@ -106,24 +126,26 @@ func newSubject(ctx context.Context, cluster resource.Lister, target resource.Ta
 		return nil, err
 	}
 	resource.Sort(objects)
-	s := &Subject{Kind: k, Objects: objects}
-	s.Source = s.side(target, req, "namespace", k.Source)
-	s.Destination = s.side(target, req, "dst_namespace", k.Destination)
-	return s, nil
+	return objects, nil
 }
 
-func (s *Subject) side(target resource.Target, req Request, namespace, name string) Side {
-	v := Side{By: []string{namespace, name}, owners: map[string]resource.Object{}}
+// Side returns how series name the objects whose labels for the namespace and the name of an object are these.
+func (s *Subject) Side(namespace, name string) Side {
+	v := Side{By: []string{namespace, name}}
 	if s.Kind.Name == resource.Namespace {
 		v.By = v.By[:1]
-	} else if req.Namespace != "" {
-		v.Match = append(v.Match, metrics.Is(namespace, req.Namespace))
+	} else if s.namespace != "" {
+		v.Match = append(v.Match, metrics.Is(namespace, s.namespace))
 	}
-	if len(target.Names) == 1 && s.Kind.Class != resource.ByPod {
-		v.Match = append(v.Match, metrics.Is(name, target.Names[0]))
+	if len(s.Names) == 1 && s.Kind.Class != resource.ByPod {
+		v.Match = append(v.Match, metrics.Is(name, s.Names[0]))
 	} else {
 		v.Match = append(v.Match, metrics.Not(name, ""))
 	}
+	if !s.Kind.InCluster() {
+		return v
+	}
+	v.owners = map[string]resource.Object{}
 	for _, o := range s.Objects {
 		switch {
 		case s.Kind.Name == resource.Namespace:
@@ -139,10 +161,15 @@ func (s *Subject) side(target resource.Target, req Request, namespace, name stri
 	return v
 }
 
-// Own returns the samples that are of one of the objects, with the labels Namespace and Name.
+// Own returns the samples that are of one of the objects, with the labels Namespace and Name. A kind that is not in the
+// cluster owns every sample of the series that name it.
 func (v Side) Own(samples []metrics.Sample) (own []metrics.Sample) {
 	for _, sample := range samples {
-		if o, ok := v.owners[golden.Key(sample.Labels, v.By)]; ok {
+		o, ok := v.owners[golden.Key(sample.Labels, v.By)]
+		if v.owners == nil {
+			o, ok = resource.Object{Namespace: sample.Labels[v.By[0]], Name: sample.Labels[v.By[1]]}, true
+		}
+		if ok {
 			labels := maps.Clone(sample.Labels)
 			labels[Namespace], labels[Name] = o.Namespace, o.Name
 			own = append(own, metrics.Sample{Labels: labels, Value: sample.Value})
@@ -160,8 +187,8 @@ type Answers struct {
 }
 
 // Ask asks the queries of all subjects as one question, so that a source that reads the proxies waits once.
-func Ask(ctx context.Context, src metrics.Source, window time.Duration, subjects []*Subject,
-	queries func(*Subject) []metrics.Query) (Answers, error) {
+func Ask[S any](ctx context.Context, src metrics.Source, window time.Duration, subjects []S,
+	queries func(S) []metrics.Query) (Answers, error) {
 	var all []metrics.Query
 	counts := make([]int, len(subjects))
 	for i, s := range subjects {

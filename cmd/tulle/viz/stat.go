@@ -20,8 +20,7 @@ import (
 
 // statFlags are the flags of `viz stat`.
 type statFlags struct {
-	scope
-	window, output          string
+	workloadFlags
 	to, toNamespace         string
 	from, fromNamespace     string
 	unmeshed, otherVersions bool
@@ -47,7 +46,7 @@ its proxy saw them. Services and authorities are always seen by their clients.`,
   tulle viz stat --proxy-version-mismatch`,
 		RunE: func(cmd *cobra.Command, args []string) error { return c.stat(cmd, args, f) },
 	}
-	f.register(cmd)
+	f.scope.register(cmd)
 	windowFlag(cmd, &f.window)
 	flags := cmd.Flags()
 	flags.StringVar(&f.to, "to", "", "only requests that the resources sent to this one, as in deploy/api")
@@ -117,25 +116,14 @@ func (c *commands) printStat(rows []stat.Row, req stat.Request, f statFlags) err
 
 // request reads the arguments and flags that need no cluster.
 func (f *statFlags) request(args []string) (req stat.Request, err error) {
-	req = stat.Request{Selector: f.selector, Unmeshed: f.unmeshed}
-	if req.Window, err = checkWindow(f.window); err != nil {
+	req.Unmeshed = f.unmeshed
+	if req.Request, err = f.workloadFlags.request(args); err != nil {
 		return req, err
 	}
-	if req.Targets, err = resource.Parse(args); err != nil {
-		return req, err
-	}
-	if _, err := metav1.ParseToLabelSelector(f.selector); err != nil {
-		return req, fmt.Errorf("--selector %q: %w", f.selector, err)
-	}
-	named := slices.ContainsFunc(req.Targets, func(t resource.Target) bool {
-		return len(t.Names) > 0 && t.Kind.Name != resource.Namespace
-	})
-	switch {
-	case named && f.allNamespaces:
-		return req, errors.New("a name and --all-namespaces exclude each other: give the namespace with -n")
-	case f.to != "" && f.from != "":
+	if f.to != "" && f.from != "" {
 		return req, errors.New("--to and --from exclude each other")
-	case f.to == "" && f.toNamespace != "":
+	}
+	if f.to == "" && f.toNamespace != "" {
 		f.to = "ns/" + f.toNamespace
 	}
 	if f.from == "" && f.fromNamespace != "" {
