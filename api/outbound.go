@@ -10,17 +10,17 @@ import (
 // EncodeOutbound returns o as the wire says it.
 func EncodeOutbound(o *mesh.Outbound) *pb.Outbound {
 	return &pb.Outbound{
-		Kind:      pb.Outbound_Kind(o.Kind),
-		Service:   encodeService(o.Service),
-		Authority: o.Authority,
-		Protocol:  pb.Protocol(o.Protocol),
-		Endpoints: encodeEndpoints(o.Endpoints),
-		Accrual:   encodeAccrual(o.Accrual),
-		Routes:    mapped(o.Routes, encodeRoute),
-		Profile:   encodeProfile(o.Profile),
-		Policy:    encodePolicy(o.Policy),
-		Streams:   mapped(o.Streams, encodeStream),
-		Backends:  mapped(o.Backends, encodeBackend),
+		Kind:        pb.Outbound_Kind(o.Kind),
+		Service:     encodeService(o.Service),
+		Authority:   o.Authority,
+		Protocol:    pb.Protocol(o.Protocol),
+		Endpoints:   encodeEndpoints(o.Endpoints),
+		Accrual:     encodeAccrual(o.Accrual),
+		Routes:      mapped(o.Routes, encodeRoute),
+		Profile:     encodeProfile(o.Profile),
+		Policy:      encodePolicy(o.Policy),
+		OpaqueRules: mapped(o.OpaqueRules, encodeOpaqueRule),
+		Backends:    mapped(o.Backends, encodeBackend),
 	}
 }
 
@@ -96,7 +96,7 @@ func decodeTraffic(o *pb.Outbound, out *mesh.Outbound, pause func()) (err error)
 		return fmt.Errorf("policy: %s", f.first)
 	}
 	out.Routes = mapped(o.GetRoutes(), decodeRoute)
-	out.Streams = mapped(o.GetStreams(), decodeStream)
+	out.OpaqueRules = mapped(o.GetOpaqueRules(), decodeOpaqueRule)
 	if len(o.GetBackends()) > 0 {
 		out.Backends = make([]mesh.Backend, len(o.GetBackends()))
 	}

@@ -20,8 +20,8 @@ func encodePolicy(p mesh.RequestPolicy) *pb.RequestPolicy {
 			IdleNanos: int64(t.Idle),
 		}
 	}
-	if f := p.Fault; f != nil {
-		out.Fault = &pb.Fault{
+	if f := p.FaultInjection; f != nil {
+		out.FaultInjection = &pb.FaultInjection{
 			AbortStatus: uint32(f.AbortStatus), AbortGrpc: uint32(f.AbortGRPC), AbortPercent: f.AbortPercent,
 			DelayNanos: int64(f.Delay), DelayPercent: f.DelayPercent, UntilNanos: f.Until.UnixNano(),
 		}
@@ -40,8 +40,8 @@ func (f *flaws) policy(p *pb.RequestPolicy) mesh.RequestPolicy {
 			Request: nanos(t.GetRequestNanos()), Attempt: nanos(t.GetAttemptNanos()),
 			Response: nanos(t.GetResponseNanos()), Idle: nanos(t.GetIdleNanos()),
 		},
-		Retry: f.retry(p.GetRetry()),
-		Fault: f.fault(p.GetFault()),
+		Retry:          f.retry(p.GetRetry()),
+		FaultInjection: f.faultInjection(p.GetFaultInjection()),
 	}
 }
 
@@ -92,7 +92,7 @@ func (f *flaws) budget(b *pb.Budget) *mesh.Budget {
 }
 
 // fault is nil for one that it does not understand: a failure that nobody asked for is worse than none.
-func (f *flaws) fault(in *pb.Fault) *mesh.FaultInjection {
+func (f *flaws) faultInjection(in *pb.FaultInjection) *mesh.FaultInjection {
 	if in == nil || len(in.ProtoReflect().GetUnknown()) > 0 || in.GetAbortStatus() > 599 || in.GetAbortGrpc() > 16 ||
 		!isNumber(in.GetAbortPercent()) || !isNumber(in.GetDelayPercent()) {
 		return nil
@@ -214,15 +214,15 @@ func decodeBackend(b *pb.Backend, pause func()) (out mesh.Backend, err error) {
 	return out, err
 }
 
-func encodeStream(s mesh.StreamRule) *pb.StreamRule {
-	return &pb.StreamRule{Ref: encodeRef(s.Ref), Hostnames: s.Hostnames, Backends: mapped(s.Backends, encodeWeighted)}
+func encodeOpaqueRule(s mesh.OpaqueRule) *pb.OpaqueRule {
+	return &pb.OpaqueRule{Ref: encodeRef(s.Ref), Hostnames: s.Hostnames, Backends: mapped(s.Backends, encodeWeighted)}
 }
 
-// decodeStream makes every backend invalid where it does not understand the rule.
-func decodeStream(s *pb.StreamRule) mesh.StreamRule {
+// decodeOpaqueRule makes every backend invalid where it does not understand the rule.
+func decodeOpaqueRule(s *pb.OpaqueRule) mesh.OpaqueRule {
 	var f flaws
 	f.whole(s)
-	out := mesh.StreamRule{Ref: decodeRef(s.GetRef()), Hostnames: s.GetHostnames(),
+	out := mesh.OpaqueRule{Ref: decodeRef(s.GetRef()), Hostnames: s.GetHostnames(),
 		Backends: mapped(s.GetBackends(), decodeWeighted)}
 	for i := range out.Backends {
 		if f.first != "" {

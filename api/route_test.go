@@ -17,7 +17,7 @@ import (
 // traffic fills the parts of o that say how requests are shared and tried. It walks the types, so that a field which
 // somebody adds to package mesh and forgets here on the wire fails the round trip.
 func (g generator) traffic(o *mesh.Outbound) {
-	for _, part := range []any{&o.Accrual, &o.Routes, &o.Profile, &o.Policy, &o.Streams} {
+	for _, part := range []any{&o.Accrual, &o.Routes, &o.Profile, &o.Policy, &o.OpaqueRules} {
 		g.fill(reflect.ValueOf(part).Elem(), 0)
 	}
 	for range g.IntN(3) {
@@ -153,7 +153,7 @@ func TestWhatIsNotUnderstoodOfABackendSpoilsItsShareAlone(t *testing.T) {
 			{Service: service}, {Service: service, Filters: []*pb.Filter{{}}},
 			{Service: &pb.Service{Name: "web", Port: 1 << 20}},
 		}}}}},
-		Streams: []*pb.StreamRule{{Backends: []*pb.WeightedBackend{{Service: service}}}},
+		OpaqueRules: []*pb.OpaqueRule{{Backends: []*pb.WeightedBackend{{Service: service}}}},
 	}, noPause)
 	if err != nil {
 		t.Fatal(err)
@@ -165,7 +165,7 @@ func TestWhatIsNotUnderstoodOfABackendSpoilsItsShareAlone(t *testing.T) {
 	if diff := cmp.Diff([]bool{false, true, true}, invalid); diff != "" || got.Routes[0].Rules[0].Invalid != "" {
 		t.Errorf("rule invalid for %q, backends (-want +got):\n%s", got.Routes[0].Rules[0].Invalid, diff)
 	}
-	if b := got.Streams[0].Backends[0]; b.Invalid != "" {
+	if b := got.OpaqueRules[0].Backends[0]; b.Invalid != "" {
 		t.Errorf("a plain backend of a stream is invalid: %s", b.Invalid)
 	}
 }

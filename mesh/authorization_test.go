@@ -116,7 +116,7 @@ func TestEqualSeesRoutes(t *testing.T) {
 		"a timeout":               func(o *Outbound) { o.Policy.Timeouts.Request = 1 },
 		"a circuit breaker":       func(o *Outbound) { o.Accrual = &Accrual{MaxFailures: 7} },
 		"a profile":               func(o *Outbound) { o.Profile = &Profile{} },
-		"a stream rule":           func(o *Outbound) { o.Streams = []StreamRule{{}} },
+		"an opaque rule":          func(o *Outbound) { o.OpaqueRules = []OpaqueRule{{}} },
 		"a budget within a route": func(o *Outbound) { o.Routes[0].Rules[0].Policy.Retry = &Retry{Limit: 1} },
 	} {
 		o := value()

@@ -63,15 +63,15 @@ type Outbound struct {
 	Routes  []Route
 	Profile *Profile
 	Policy  RequestPolicy
-	// Streams share the connections that are not HTTP; empty means that the Service itself takes them.
-	Streams []StreamRule
-	// Backends are the Services that Routes, Profile and Streams send to, without this one, each once and sorted by
+	// OpaqueRules share the connections that are not HTTP; empty means that the Service itself takes them.
+	OpaqueRules []OpaqueRule
+	// Backends are the Services that Routes, Profile and OpaqueRules send to, without this one, each once and sorted by
 	// Service.
 	Backends []Backend
 }
 
-// StreamRule is a TCPRoute's or a TLSRoute's rule.
-type StreamRule struct {
+// OpaqueRule is a TCPRoute's or a TLSRoute's rule.
+type OpaqueRule struct {
 	Ref Ref
 	// Hostnames are the server names that a TLS connection asks for, "*." first for any name below; empty for every
 	// connection.
@@ -116,14 +116,14 @@ func (o *Outbound) Equal(p *Outbound) bool {
 	}
 	return o.Kind == p.Kind && o.Service == p.Service && o.Authority == p.Authority && o.Protocol == p.Protocol &&
 		slices.Equal(o.Endpoints, p.Endpoints) && equal(o.Accrual, p.Accrual) && o.Policy.equal(p.Policy) &&
-		equalParts(o.Routes, p.Routes) && equal(o.Profile, p.Profile) && equalParts(o.Streams, p.Streams) &&
+		equalParts(o.Routes, p.Routes) && equal(o.Profile, p.Profile) && equalParts(o.OpaqueRules, p.OpaqueRules) &&
 		slices.EqualFunc(o.Backends, p.Backends, Backend.equal)
 }
 
 // SameRoutes reports whether requests and connections to o and p fall under the same rules, whatever serves them.
 func (o *Outbound) SameRoutes(p *Outbound) bool {
 	return o.Kind == p.Kind && o.Service == p.Service && o.Authority == p.Authority && o.Policy.equal(p.Policy) &&
-		equalParts(o.Routes, p.Routes) && equal(o.Profile, p.Profile) && equalParts(o.Streams, p.Streams)
+		equalParts(o.Routes, p.Routes) && equal(o.Profile, p.Profile) && equalParts(o.OpaqueRules, p.OpaqueRules)
 }
 
 func (b Backend) equal(c Backend) bool {
@@ -132,7 +132,7 @@ func (b Backend) equal(c Backend) bool {
 }
 
 func (p RequestPolicy) equal(q RequestPolicy) bool {
-	return p.Timeouts == q.Timeouts && equal(p.Retry, q.Retry) && equal(p.Fault, q.Fault)
+	return p.Timeouts == q.Timeouts && equal(p.Retry, q.Retry) && equal(p.FaultInjection, q.FaultInjection)
 }
 
 // Equal reports whether two values would make a proxy behave alike.

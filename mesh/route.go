@@ -45,8 +45,8 @@ type RequestPolicy struct {
 	Timeouts Timeouts
 	// Retry is nil where nothing is retried.
 	Retry *Retry
-	// Fault is nil where nothing is injected.
-	Fault *FaultInjection
+	// FaultInjection is nil where nothing is injected.
+	FaultInjection *FaultInjection
 }
 
 // PathKind is how a Match compares the path.

@@ -18,7 +18,7 @@ func TestFaultsOnPurpose(t *testing.T) {
 		if f.Until.IsZero() {
 			f.Until = time.Now().Add(time.Hour)
 		}
-		return ruled(path, mesh.RequestPolicy{Fault: &f, Retry: retry})
+		return ruled(path, mesh.RequestPolicy{FaultInjection: &f, Retry: retry})
 	}
 	const d = 400 * time.Millisecond
 	pd.plane.SetOutbound(pd.target(clusterIP), viaRoutes([]mesh.Rule{
@@ -80,7 +80,7 @@ func TestFaultsOnPurpose(t *testing.T) {
 func TestAFaultEndsByItself(t *testing.T) {
 	pd := startPod(t, nil)
 	until := time.Now().Add(time.Second)
-	policy := mesh.RequestPolicy{Fault: &mesh.FaultInjection{AbortStatus: 503, AbortPercent: 100, Until: until}}
+	policy := mesh.RequestPolicy{FaultInjection: &mesh.FaultInjection{AbortStatus: 503, AbortPercent: 100, Until: until}}
 	pd.plane.SetOutbound(pd.target(clusterIP), viaRoutes([]mesh.Rule{ruled("/", policy)}, backendOf("a", echoing(t, "a"))))
 	c := client(t, pd.outboundTo(clusterIP), false)
 	if got := do(t, c, "GET", "http://cart.shop/", nil); got.status != 503 && time.Now().Before(until) {

@@ -17,7 +17,7 @@ func TestWeightsShareConnections(t *testing.T) {
 	o := toService(listen(t, greet("itself")))
 	o.Service = svc("cart")
 	o.Backends = []mesh.Backend{backendOf("a", listen(t, greet("a"))), backendOf("b", listen(t, greet("b")))}
-	o.Streams = []mesh.StreamRule{{
+	o.OpaqueRules = []mesh.OpaqueRule{{
 		Ref:      mesh.Ref{Group: "gateway.networking.k8s.io", Kind: "TCPRoute", Namespace: "shop", Name: "split"},
 		Backends: []mesh.WeightedBackend{weighted("a", 3), weighted("b", 1), unresolved(1)},
 	}}
@@ -77,7 +77,7 @@ func TestConnectionsGoByServerName(t *testing.T) {
 	o := toService(listen(t, answering("itself")))
 	o.Service, o.Protocol = svc("cart"), mesh.Detect
 	o.Backends = []mesh.Backend{backendOf("a", listen(t, answering("a"))), backendOf("b", listen(t, answering("b")))}
-	o.Streams = []mesh.StreamRule{
+	o.OpaqueRules = []mesh.OpaqueRule{
 		{Hostnames: []string{"*.shop.example"}, Backends: []mesh.WeightedBackend{weighted("a", 1)}},
 		{Hostnames: []string{"b.shop.example"}, Backends: []mesh.WeightedBackend{weighted("b", 1)}},
 	}

@@ -554,9 +554,9 @@ type Outbound struct {
 	Routes    []*Route               `protobuf:"bytes,7,rep,name=routes,proto3" json:"routes,omitempty"`
 	Profile   *Profile               `protobuf:"bytes,8,opt,name=profile,proto3" json:"profile,omitempty"`
 	// Of requests, where there are neither routes nor a profile.
-	Policy  *RequestPolicy `protobuf:"bytes,9,opt,name=policy,proto3" json:"policy,omitempty"`
-	Streams []*StreamRule  `protobuf:"bytes,10,rep,name=streams,proto3" json:"streams,omitempty"`
-	// The Services that routes, profile and streams send to, each once.
+	Policy      *RequestPolicy `protobuf:"bytes,9,opt,name=policy,proto3" json:"policy,omitempty"`
+	OpaqueRules []*OpaqueRule  `protobuf:"bytes,10,rep,name=opaque_rules,json=opaqueRules,proto3" json:"opaque_rules,omitempty"`
+	// The Services that routes, profile and opaque_rules send to, each once.
 	Backends      []*Backend `protobuf:"bytes,11,rep,name=backends,proto3" json:"backends,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -655,9 +655,9 @@ func (x *Outbound) GetPolicy() *RequestPolicy {
 	return nil
 }
 
-func (x *Outbound) GetStreams() []*StreamRule {
+func (x *Outbound) GetOpaqueRules() []*OpaqueRule {
 	if x != nil {
-		return x.Streams
+		return x.OpaqueRules
 	}
 	return nil
 }
@@ -932,7 +932,7 @@ func (x *Backend) GetAccrual() *Accrual {
 }
 
 // The rule of a TCPRoute or a TLSRoute.
-type StreamRule struct {
+type OpaqueRule struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Ref   *Ref                   `protobuf:"bytes,1,opt,name=ref,proto3" json:"ref,omitempty"`
 	// Server names of TLS, "*." first for any name below; none for every connection.
@@ -942,20 +942,20 @@ type StreamRule struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *StreamRule) Reset() {
-	*x = StreamRule{}
+func (x *OpaqueRule) Reset() {
+	*x = OpaqueRule{}
 	mi := &file_discovery_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *StreamRule) String() string {
+func (x *OpaqueRule) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*StreamRule) ProtoMessage() {}
+func (*OpaqueRule) ProtoMessage() {}
 
-func (x *StreamRule) ProtoReflect() protoreflect.Message {
+func (x *OpaqueRule) ProtoReflect() protoreflect.Message {
 	mi := &file_discovery_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -967,26 +967,26 @@ func (x *StreamRule) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use StreamRule.ProtoReflect.Descriptor instead.
-func (*StreamRule) Descriptor() ([]byte, []int) {
+// Deprecated: Use OpaqueRule.ProtoReflect.Descriptor instead.
+func (*OpaqueRule) Descriptor() ([]byte, []int) {
 	return file_discovery_proto_rawDescGZIP(), []int{9}
 }
 
-func (x *StreamRule) GetRef() *Ref {
+func (x *OpaqueRule) GetRef() *Ref {
 	if x != nil {
 		return x.Ref
 	}
 	return nil
 }
 
-func (x *StreamRule) GetHostnames() []string {
+func (x *OpaqueRule) GetHostnames() []string {
 	if x != nil {
 		return x.Hostnames
 	}
 	return nil
 }
 
-func (x *StreamRule) GetBackends() []*WeightedBackend {
+func (x *OpaqueRule) GetBackends() []*WeightedBackend {
 	if x != nil {
 		return x.Backends
 	}
@@ -1672,7 +1672,7 @@ const file_discovery_proto_rawDesc = "" +
 	"\x05value\"-\n" +
 	"\aAddress\x12\x0e\n" +
 	"\x02ip\x18\x01 \x01(\fR\x02ip\x12\x12\n" +
-	"\x04port\x18\x02 \x01(\rR\x04port\"\x9a\x05\n" +
+	"\x04port\x18\x02 \x01(\rR\x04port\"\xa3\x05\n" +
 	"\bOutbound\x125\n" +
 	"\x04kind\x18\x01 \x01(\x0e2!.tulle.discovery.v1.Outbound.KindR\x04kind\x125\n" +
 	"\aservice\x18\x02 \x01(\v2\x1b.tulle.discovery.v1.ServiceR\aservice\x12\x1c\n" +
@@ -1682,9 +1682,9 @@ const file_discovery_proto_rawDesc = "" +
 	"\aaccrual\x18\x06 \x01(\v2\x1b.tulle.discovery.v1.AccrualR\aaccrual\x121\n" +
 	"\x06routes\x18\a \x03(\v2\x19.tulle.discovery.v1.RouteR\x06routes\x125\n" +
 	"\aprofile\x18\b \x01(\v2\x1b.tulle.discovery.v1.ProfileR\aprofile\x129\n" +
-	"\x06policy\x18\t \x01(\v2!.tulle.discovery.v1.RequestPolicyR\x06policy\x128\n" +
-	"\astreams\x18\n" +
-	" \x03(\v2\x1e.tulle.discovery.v1.StreamRuleR\astreams\x127\n" +
+	"\x06policy\x18\t \x01(\v2!.tulle.discovery.v1.RequestPolicyR\x06policy\x12A\n" +
+	"\fopaque_rules\x18\n" +
+	" \x03(\v2\x1e.tulle.discovery.v1.OpaqueRuleR\vopaqueRules\x127\n" +
 	"\bbackends\x18\v \x03(\v2\x1b.tulle.discovery.v1.BackendR\bbackends\"=\n" +
 	"\x04Kind\x12\v\n" +
 	"\aUNKNOWN\x10\x00\x12\v\n" +
@@ -1716,7 +1716,7 @@ const file_discovery_proto_rawDesc = "" +
 	"\tendpoints\x18\x04 \x03(\v2\x1c.tulle.discovery.v1.EndpointR\tendpoints\x125\n" +
 	"\aaccrual\x18\x05 \x01(\v2\x1b.tulle.discovery.v1.AccrualR\aaccrual\"\x96\x01\n" +
 	"\n" +
-	"StreamRule\x12)\n" +
+	"OpaqueRule\x12)\n" +
 	"\x03ref\x18\x01 \x01(\v2\x17.tulle.discovery.v1.RefR\x03ref\x12\x1c\n" +
 	"\thostnames\x18\x02 \x03(\tR\thostnames\x12?\n" +
 	"\bbackends\x18\x03 \x03(\v2#.tulle.discovery.v1.WeightedBackendR\bbackends\"\xff\x03\n" +
@@ -1818,7 +1818,7 @@ var file_discovery_proto_goTypes = []any{
 	(*Endpoint)(nil),           // 9: tulle.discovery.v1.Endpoint
 	(*Pod)(nil),                // 10: tulle.discovery.v1.Pod
 	(*Backend)(nil),            // 11: tulle.discovery.v1.Backend
-	(*StreamRule)(nil),         // 12: tulle.discovery.v1.StreamRule
+	(*OpaqueRule)(nil),         // 12: tulle.discovery.v1.OpaqueRule
 	(*Inbound)(nil),            // 13: tulle.discovery.v1.Inbound
 	(*PortRange)(nil),          // 14: tulle.discovery.v1.PortRange
 	(*Prefix)(nil),             // 15: tulle.discovery.v1.Prefix
@@ -1852,7 +1852,7 @@ var file_discovery_proto_depIdxs = []int32{
 	26, // 10: tulle.discovery.v1.Outbound.routes:type_name -> tulle.discovery.v1.Route
 	27, // 11: tulle.discovery.v1.Outbound.profile:type_name -> tulle.discovery.v1.Profile
 	28, // 12: tulle.discovery.v1.Outbound.policy:type_name -> tulle.discovery.v1.RequestPolicy
-	12, // 13: tulle.discovery.v1.Outbound.streams:type_name -> tulle.discovery.v1.StreamRule
+	12, // 13: tulle.discovery.v1.Outbound.opaque_rules:type_name -> tulle.discovery.v1.OpaqueRule
 	11, // 14: tulle.discovery.v1.Outbound.backends:type_name -> tulle.discovery.v1.Backend
 	7,  // 15: tulle.discovery.v1.Endpoint.address:type_name -> tulle.discovery.v1.Address
 	0,  // 16: tulle.discovery.v1.Endpoint.protocol:type_name -> tulle.discovery.v1.Protocol
@@ -1861,8 +1861,8 @@ var file_discovery_proto_depIdxs = []int32{
 	0,  // 19: tulle.discovery.v1.Backend.protocol:type_name -> tulle.discovery.v1.Protocol
 	9,  // 20: tulle.discovery.v1.Backend.endpoints:type_name -> tulle.discovery.v1.Endpoint
 	25, // 21: tulle.discovery.v1.Backend.accrual:type_name -> tulle.discovery.v1.Accrual
-	29, // 22: tulle.discovery.v1.StreamRule.ref:type_name -> tulle.discovery.v1.Ref
-	30, // 23: tulle.discovery.v1.StreamRule.backends:type_name -> tulle.discovery.v1.WeightedBackend
+	29, // 22: tulle.discovery.v1.OpaqueRule.ref:type_name -> tulle.discovery.v1.Ref
+	30, // 23: tulle.discovery.v1.OpaqueRule.backends:type_name -> tulle.discovery.v1.WeightedBackend
 	15, // 24: tulle.discovery.v1.Inbound.cluster_networks:type_name -> tulle.discovery.v1.Prefix
 	16, // 25: tulle.discovery.v1.Inbound.default:type_name -> tulle.discovery.v1.PortPolicy
 	22, // 26: tulle.discovery.v1.Inbound.ports:type_name -> tulle.discovery.v1.Inbound.PortsEntry

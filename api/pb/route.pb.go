@@ -1263,12 +1263,12 @@ func (x *WeightedBackend) GetInvalid() string {
 }
 
 type RequestPolicy struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Timeouts      *Timeouts              `protobuf:"bytes,1,opt,name=timeouts,proto3" json:"timeouts,omitempty"`
-	Retry         *Retry                 `protobuf:"bytes,2,opt,name=retry,proto3" json:"retry,omitempty"`
-	Fault         *Fault                 `protobuf:"bytes,3,opt,name=fault,proto3" json:"fault,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Timeouts       *Timeouts              `protobuf:"bytes,1,opt,name=timeouts,proto3" json:"timeouts,omitempty"`
+	Retry          *Retry                 `protobuf:"bytes,2,opt,name=retry,proto3" json:"retry,omitempty"`
+	FaultInjection *FaultInjection        `protobuf:"bytes,3,opt,name=fault_injection,json=faultInjection,proto3" json:"fault_injection,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *RequestPolicy) Reset() {
@@ -1315,9 +1315,9 @@ func (x *RequestPolicy) GetRetry() *Retry {
 	return nil
 }
 
-func (x *RequestPolicy) GetFault() *Fault {
+func (x *RequestPolicy) GetFaultInjection() *FaultInjection {
 	if x != nil {
-		return x.Fault
+		return x.FaultInjection
 	}
 	return nil
 }
@@ -1581,7 +1581,7 @@ func (x *Budget) GetTtlNanos() int64 {
 	return 0
 }
 
-type Fault struct {
+type FaultInjection struct {
 	state        protoimpl.MessageState `protogen:"open.v1"`
 	AbortStatus  uint32                 `protobuf:"varint,1,opt,name=abort_status,json=abortStatus,proto3" json:"abort_status,omitempty"`
 	AbortGrpc    uint32                 `protobuf:"varint,2,opt,name=abort_grpc,json=abortGrpc,proto3" json:"abort_grpc,omitempty"`
@@ -1594,20 +1594,20 @@ type Fault struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Fault) Reset() {
-	*x = Fault{}
+func (x *FaultInjection) Reset() {
+	*x = FaultInjection{}
 	mi := &file_route_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Fault) String() string {
+func (x *FaultInjection) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Fault) ProtoMessage() {}
+func (*FaultInjection) ProtoMessage() {}
 
-func (x *Fault) ProtoReflect() protoreflect.Message {
+func (x *FaultInjection) ProtoReflect() protoreflect.Message {
 	mi := &file_route_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -1619,47 +1619,47 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Fault.ProtoReflect.Descriptor instead.
-func (*Fault) Descriptor() ([]byte, []int) {
+// Deprecated: Use FaultInjection.ProtoReflect.Descriptor instead.
+func (*FaultInjection) Descriptor() ([]byte, []int) {
 	return file_route_proto_rawDescGZIP(), []int{21}
 }
 
-func (x *Fault) GetAbortStatus() uint32 {
+func (x *FaultInjection) GetAbortStatus() uint32 {
 	if x != nil {
 		return x.AbortStatus
 	}
 	return 0
 }
 
-func (x *Fault) GetAbortGrpc() uint32 {
+func (x *FaultInjection) GetAbortGrpc() uint32 {
 	if x != nil {
 		return x.AbortGrpc
 	}
 	return 0
 }
 
-func (x *Fault) GetAbortPercent() float64 {
+func (x *FaultInjection) GetAbortPercent() float64 {
 	if x != nil {
 		return x.AbortPercent
 	}
 	return 0
 }
 
-func (x *Fault) GetDelayNanos() int64 {
+func (x *FaultInjection) GetDelayNanos() int64 {
 	if x != nil {
 		return x.DelayNanos
 	}
 	return 0
 }
 
-func (x *Fault) GetDelayPercent() float64 {
+func (x *FaultInjection) GetDelayPercent() float64 {
 	if x != nil {
 		return x.DelayPercent
 	}
 	return 0
 }
 
-func (x *Fault) GetUntilNanos() int64 {
+func (x *FaultInjection) GetUntilNanos() int64 {
 	if x != nil {
 		return x.UntilNanos
 	}
@@ -2131,11 +2131,11 @@ const file_route_proto_rawDesc = "" +
 	"\x03ref\x18\x02 \x01(\v2\x17.tulle.discovery.v1.RefR\x03ref\x12\x16\n" +
 	"\x06weight\x18\x03 \x01(\rR\x06weight\x124\n" +
 	"\afilters\x18\x04 \x03(\v2\x1a.tulle.discovery.v1.FilterR\afilters\x12\x18\n" +
-	"\ainvalid\x18\x05 \x01(\tR\ainvalid\"\xab\x01\n" +
+	"\ainvalid\x18\x05 \x01(\tR\ainvalid\"\xc7\x01\n" +
 	"\rRequestPolicy\x128\n" +
 	"\btimeouts\x18\x01 \x01(\v2\x1c.tulle.discovery.v1.TimeoutsR\btimeouts\x12/\n" +
-	"\x05retry\x18\x02 \x01(\v2\x19.tulle.discovery.v1.RetryR\x05retry\x12/\n" +
-	"\x05fault\x18\x03 \x01(\v2\x19.tulle.discovery.v1.FaultR\x05fault\"\x9a\x01\n" +
+	"\x05retry\x18\x02 \x01(\v2\x19.tulle.discovery.v1.RetryR\x05retry\x12K\n" +
+	"\x0ffault_injection\x18\x03 \x01(\v2\".tulle.discovery.v1.FaultInjectionR\x0efaultInjection\"\x9a\x01\n" +
 	"\bTimeouts\x12#\n" +
 	"\rrequest_nanos\x18\x01 \x01(\x03R\frequestNanos\x12#\n" +
 	"\rattempt_nanos\x18\x02 \x01(\x03R\fattemptNanos\x12%\n" +
@@ -2154,8 +2154,8 @@ const file_route_proto_rawDesc = "" +
 	"\x06Budget\x12\x14\n" +
 	"\x05ratio\x18\x01 \x01(\x01R\x05ratio\x12$\n" +
 	"\x0emin_per_second\x18\x02 \x01(\rR\fminPerSecond\x12\x1b\n" +
-	"\tttl_nanos\x18\x03 \x01(\x03R\bttlNanos\"\xd5\x01\n" +
-	"\x05Fault\x12!\n" +
+	"\tttl_nanos\x18\x03 \x01(\x03R\bttlNanos\"\xde\x01\n" +
+	"\x0eFaultInjection\x12!\n" +
 	"\fabort_status\x18\x01 \x01(\rR\vabortStatus\x12\x1d\n" +
 	"\n" +
 	"abort_grpc\x18\x02 \x01(\rR\tabortGrpc\x12#\n" +
@@ -2231,7 +2231,7 @@ var file_route_proto_goTypes = []any{
 	(*Retry)(nil),             // 19: tulle.discovery.v1.Retry
 	(*StatusRange)(nil),       // 20: tulle.discovery.v1.StatusRange
 	(*Budget)(nil),            // 21: tulle.discovery.v1.Budget
-	(*Fault)(nil),             // 22: tulle.discovery.v1.Fault
+	(*FaultInjection)(nil),    // 22: tulle.discovery.v1.FaultInjection
 	(*Accrual)(nil),           // 23: tulle.discovery.v1.Accrual
 	(*Profile)(nil),           // 24: tulle.discovery.v1.Profile
 	(*ProfileRoute)(nil),      // 25: tulle.discovery.v1.ProfileRoute
@@ -2268,7 +2268,7 @@ var file_route_proto_depIdxs = []int32{
 	8,  // 26: tulle.discovery.v1.WeightedBackend.filters:type_name -> tulle.discovery.v1.Filter
 	18, // 27: tulle.discovery.v1.RequestPolicy.timeouts:type_name -> tulle.discovery.v1.Timeouts
 	19, // 28: tulle.discovery.v1.RequestPolicy.retry:type_name -> tulle.discovery.v1.Retry
-	22, // 29: tulle.discovery.v1.RequestPolicy.fault:type_name -> tulle.discovery.v1.Fault
+	22, // 29: tulle.discovery.v1.RequestPolicy.fault_injection:type_name -> tulle.discovery.v1.FaultInjection
 	20, // 30: tulle.discovery.v1.Retry.statuses:type_name -> tulle.discovery.v1.StatusRange
 	21, // 31: tulle.discovery.v1.Retry.budget:type_name -> tulle.discovery.v1.Budget
 	1,  // 32: tulle.discovery.v1.Profile.ref:type_name -> tulle.discovery.v1.Ref

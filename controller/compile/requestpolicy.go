@@ -47,7 +47,7 @@ func (s RequestSettings) Over(under RequestSettings) mesh.RequestPolicy {
 		out.Timeouts, out.Retry = s.Policy.Timeouts, s.Policy.Retry
 	}
 	if s.faulted {
-		out.Fault = s.Policy.Fault
+		out.FaultInjection = s.Policy.FaultInjection
 	}
 	return out
 }
@@ -89,7 +89,7 @@ func ParseRequestSettings(o metav1.Object, now time.Time, service bool, prior Re
 	t.Response, _ = readAnnotation(r, timeoutResponseAnnotation, anyDuration)
 	t.Idle, _ = readAnnotation(r, timeoutIdleAnnotation, anyDuration)
 	out.Policy.Retry = r.retry()
-	out.Policy.Fault = r.fault(now)
+	out.Policy.FaultInjection = r.fault(now)
 	if service {
 		out.Accrual = r.accrual()
 	}

@@ -38,8 +38,8 @@ func renderRouting(b *strings.Builder, o *mesh.Outbound) {
 			renderRule(b, rule)
 		}
 	}
-	for _, s := range o.Streams {
-		fmt.Fprintf(b, "  stream %s %s/%s %v\n", s.Ref.Kind, s.Ref.Namespace, s.Ref.Name, s.Hostnames)
+	for _, s := range o.OpaqueRules {
+		fmt.Fprintf(b, "  opaque %s %s/%s %v\n", s.Ref.Kind, s.Ref.Namespace, s.Ref.Name, s.Hostnames)
 		for _, w := range s.Backends {
 			renderBackend(b, "    -> ", w)
 		}

@@ -47,7 +47,7 @@ func (p *Port) route(h *message.Head) (Part, route.Hit) {
 	if tunnel && !hit.NamesMethod {
 		return Tunnel, route.Hit{}
 	}
-	return Part(hit.Rule.Route), hit
+	return Part(hit.Rule.RouteIndex), hit
 }
 
 // IsProbe reports whether a request comes from the pod's own kubelet: from the node, without identity, and exactly as

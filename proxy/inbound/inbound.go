@@ -58,7 +58,7 @@ type Inbound struct {
 	accessLog *accessLog                   // nil without one
 	policy    atomic.Pointer[authz.Policy] // never nil
 	muxTLS    *tls.Config                  // nil without certificates
-	tcpTLS    *tls.Config
+	relayTLS  *tls.Config
 
 	policySince time.Time // when SetPolicy stored policy; only SetPolicy and Recheck use it
 
@@ -86,7 +86,7 @@ func New(cfg Config) *Inbound {
 		Report: e.CountConnFault(stats.Inbound), Ended: e.LogConnEnd(stats.Inbound, in.events),
 	}, in)
 	if e.Certs != nil {
-		in.muxTLS, in.tcpTLS = e.Certs.ServerTLS(mesh.ALPNMux), e.Certs.ServerTLS(mesh.ALPNRelay)
+		in.muxTLS, in.relayTLS = e.Certs.ServerTLS(mesh.ALPNMux), e.Certs.ServerTLS(mesh.ALPNRelay)
 	}
 	in.policy.Store(cfg.Policy)
 	return in
@@ -233,8 +233,8 @@ func (in *Inbound) meshTLS(peek *detect.Conn) (*tls.Config, error) {
 		return nil, err
 	case ok && in.muxTLS != nil && hello.Offers(mesh.ALPNMux):
 		return in.muxTLS, nil
-	case ok && in.tcpTLS != nil && hello.Offers(mesh.ALPNRelay):
-		return in.tcpTLS, nil
+	case ok && in.relayTLS != nil && hello.Offers(mesh.ALPNRelay):
+		return in.relayTLS, nil
 	default:
 		return nil, nil
 	}

@@ -25,7 +25,7 @@ type injected struct {
 // rule's retries like a real one, so that users can test them. No endpoint is picked for it, so none is blamed. The
 // fault ends by this proxy's own clock, even if the control plane is away.
 func (r *request) injectFault(now time.Time) injected {
-	f := r.rule.Policy.Fault
+	f := r.rule.Policy.FaultInjection
 	if !now.Before(f.Until) {
 		return injected{}
 	}

@@ -22,7 +22,7 @@ func (t *target) object(r *request) string {
 	if v := t.value.Load(); v != nil && v.Authority != "" {
 		name = v.Authority
 	}
-	if r.rule != nil && r.rule.Route >= 0 {
+	if r.rule != nil && !r.rule.IsDefault() {
 		name += ", " + r.rule.String()
 	}
 	return name
@@ -30,7 +30,7 @@ func (t *target) object(r *request) string {
 
 // filter applies the filters of the rule. They answer the request with x.Response, refuse it, or edit it.
 func (b *boundRule) filter(x *exchange.Exchange, hit route.Hit) (answered bool, refused *ruleResponse) {
-	if b.Route < 0 {
+	if b.IsDefault() {
 		return false, nil
 	}
 	if b.Invalid != "" {

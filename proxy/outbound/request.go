@@ -97,7 +97,7 @@ func (o *Outbound) Route(x *exchange.Exchange) forward.Action {
 // copies with the first attempt.
 func (o *Outbound) attempt(x *exchange.Exchange, r *request, t *target) forward.Action {
 	// Inject a fault, where the rule has one. It goes through the rule's retries.
-	for r.rule.Policy.Fault != nil {
+	for r.rule.Policy.FaultInjection != nil {
 		f := r.injectFault(time.Now())
 		if f.delay > 0 {
 			return forward.Delay(f.delay)

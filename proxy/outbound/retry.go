@@ -61,7 +61,7 @@ func (rt *routing) setRetries(value *mesh.Outbound, last *routing, now time.Dura
 		if r.Budget == nil || *r.Budget == common {
 			continue
 		}
-		own := take(budgetKey{b.Ref, b.Index, *r.Budget})
+		own := take(budgetKey{b.Ref, b.RuleIndex, *r.Budget})
 		if rt.profile { // of two budgets of a profile, the more specific one applies
 			b.retry.Service = own
 		} else {

@@ -86,9 +86,10 @@ func newRouting(value *mesh.Outbound, services map[mesh.ServiceRef]*service, e *
 	for _, r := range rt.table.Rules() {
 		rt.rules = append(rt.rules, rt.bind(r, services))
 	}
-	for i := range value.Streams {
-		s := &value.Streams[i]
-		rt.opaque = append(rt.opaque, &opaqueRule{boundRule: rt.bind(route.Stream(s), services), hostnames: s.Hostnames})
+	for i := range value.OpaqueRules {
+		o := &value.OpaqueRules[i]
+		rt.opaque = append(rt.opaque,
+			&opaqueRule{boundRule: rt.bind(route.CompileOpaque(o), services), hostnames: o.Hostnames})
 	}
 	return rt
 }
@@ -168,7 +169,7 @@ func (b *boundRule) metrics() *ruleMetrics {
 		}
 		requests, release := rt.env.Stats.Route(b.labels(), b.GRPC)
 		b.requests, b.release = requests, append(b.release, release)
-		if b.Route < 0 && !rt.profile {
+		if b.IsDefault() && !rt.profile {
 			return
 		}
 		name := b.Ref.Name

@@ -11,12 +11,12 @@ import (
 
 // Rule is the compiled form of a mesh.Rule, or of a route of a ServiceProfile. It is immutable.
 type Rule struct {
-	// ID is the rule's index in Table.Rules. Route is the index of its route in what was compiled, -1 for the default
-	// rule, which takes the requests of a Service without routes and those that match no route of a profile. Index is the
-	// rule's place in the route.
-	ID, Route, Index int
-	Ref              mesh.Ref
-	Name             string
+	// ID is the rule's index in Table.Rules. RouteIndex is the index of its route in what was compiled, -1 for the default
+	// rule (see IsDefault). RuleIndex is the rule's index in its route.
+	ID, RouteIndex, RuleIndex int
+	// Ref names the route.
+	Ref  mesh.Ref
+	Name string
 	// GRPC says that the rule is a GRPCRoute's: what it refuses gets a gRPC status.
 	GRPC   bool
 	Policy mesh.RequestPolicy
@@ -26,9 +26,8 @@ type Rule struct {
 	// there is none.
 	OwnService bool
 	Backends   []Backend
-	// Classes and Retryable are of a ServiceProfile's route.
-	Classes   []mesh.ResponseClass
-	Retryable bool
+	// Classes are those of a ServiceProfile's route.
+	Classes []mesh.ResponseClass
 
 	Filters
 	matches []mesh.Match
@@ -44,10 +43,14 @@ type Backend struct {
 	Filters
 }
 
+// IsDefault reports whether r is the default rule. It takes the requests of a Service without routes, and those that
+// match no route of a profile.
+func (r *Rule) IsDefault() bool { return r.RouteIndex < 0 }
+
 func newRule(r *mesh.Route, route, index int) *Rule {
 	in := &r.Rules[index]
 	out := &Rule{
-		Route: route, Index: index, Ref: r.Ref, Name: in.Name, GRPC: r.GRPC, Policy: in.Policy, Invalid: in.Invalid,
+		RouteIndex: route, RuleIndex: index, Ref: r.Ref, Name: in.Name, GRPC: r.GRPC, Policy: in.Policy, Invalid: in.Invalid,
 		matches: in.Matches,
 	}
 	var err error
@@ -102,7 +105,7 @@ func compileProfile(o *mesh.Outbound) *Table {
 	for i := range p.Routes {
 		in := &p.Routes[i]
 		r := &Rule{
-			Index: i, Ref: p.Ref, Name: in.Name, Classes: in.Classes, Retryable: in.Retryable,
+			RuleIndex: i, Ref: p.Ref, Name: in.Name, Classes: in.Classes,
 			Policy:  mesh.RequestPolicy{Timeouts: mesh.Timeouts{Request: in.Timeout}, Retry: profileRetry(p, in)},
 			matches: []mesh.Match{{Condition: &in.Condition}},
 		}
@@ -181,18 +184,18 @@ func (r *Rule) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s/%s", r.Ref.Kind, r.Ref.Namespace, r.Ref.Name)
 	switch {
-	case r.Route < 0:
+	case r.IsDefault():
 	case r.Name != "":
 		fmt.Fprintf(&b, ", rule %q", r.Name)
 	default:
-		fmt.Fprintf(&b, ", rule %d", r.Index)
+		fmt.Fprintf(&b, ", rule %d", r.RuleIndex)
 	}
 	return b.String()
 }
 
-// Stream returns the compiled form of a rule for connections, which has only backends.
-func Stream(s *mesh.StreamRule) *Rule {
-	r := &Rule{Ref: s.Ref}
-	r.setBackends(s.Backends)
+// CompileOpaque returns the compiled form of a rule for opaque connections, which has only backends.
+func CompileOpaque(o *mesh.OpaqueRule) *Rule {
+	r := &Rule{Ref: o.Ref}
+	r.setBackends(o.Backends)
 	return r
 }

@@ -67,7 +67,7 @@ func Compile(o *mesh.Outbound) *Table {
 
 // defaultRule returns the rule for requests without a route. Source: the labels of Linkerd's default routes.
 func defaultRule(o *mesh.Outbound) *Rule {
-	return &Rule{Route: -1, Ref: mesh.Ref{Kind: "default", Name: "http"}, Policy: o.Policy, OwnService: true}
+	return &Rule{RouteIndex: -1, Ref: mesh.Ref{Kind: "default", Name: "http"}, Policy: o.Policy, OwnService: true}
 }
 
 // CompileRoutes returns the table of routes, which must be ordered: the first wins a tie. Nothing is refused: a rule
@@ -195,7 +195,7 @@ func (t *Table) Elsewhere(h *message.Head, hit Hit) bool {
 	path, query, _ := cut(h.Path(), '?')
 	other := func(path []byte) bool {
 		o, ok := t.match(h, canonical(path), query)
-		return !ok || o.Rule.Route != hit.Rule.Route || o.Widened != hit.Widened
+		return !ok || o.Rule.RouteIndex != hit.Rule.RouteIndex || o.Widened != hit.Widened
 	}
 	if bytes.HasPrefix(path, []byte("//")) && other(withoutHost(path)) {
 		return true

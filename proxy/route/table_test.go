@@ -127,7 +127,7 @@ func TestAWidenedMatchComesFirst(t *testing.T) {
 
 func TestTheEarlierRouteWinsATie(t *testing.T) {
 	table := CompileRoutes([]mesh.Route{rules(exact("/z"), prefix("/a")), rules(prefix("/a"))})
-	if hit, ok := table.Match(get("GET", "/a")); !ok || hit.Rule.Route != 0 || hit.Rule.Index != 1 {
+	if hit, ok := table.Match(get("GET", "/a")); !ok || hit.Rule.RouteIndex != 0 || hit.Rule.RuleIndex != 1 {
 		t.Errorf("got %+v, %v", hit.Rule, ok)
 	}
 }
@@ -332,7 +332,7 @@ func TestABrokenRuleKeepsItsRequests(t *testing.T) {
 		if what == "a broken call" {
 			hit, ok = CompileRoutes([]mesh.Route{rules(mesh.Match{}, m)}).Match(get("POST", "/A/B"))
 		}
-		if !ok || hit.Rule.Index != 1 || !strings.Contains(hit.Rule.Invalid, "regular expression") {
+		if !ok || hit.Rule.RuleIndex != 1 || !strings.Contains(hit.Rule.Invalid, "regular expression") {
 			t.Errorf("%s: the request falls under %+v", what, hit.Rule)
 		}
 	}
@@ -391,7 +391,7 @@ func TestAgainstTheSpecification(t *testing.T) {
 			want := slowly(routes, req)
 			got := [2]int{-1, -1}
 			if hit, ok := table.Match(req); ok {
-				got = [2]int{hit.Rule.Route, hit.Rule.Index}
+				got = [2]int{hit.Rule.RouteIndex, hit.Rule.RuleIndex}
 			}
 			if got != want {
 				t.Fatalf("%s %s: got rule %v, want %v of %+v", req.Method(), req.Path(), got, want, routes)
