@@ -115,14 +115,14 @@ func (p *Port) DecidePart(peer Peer, part Part) Decision {
 	case Probe:
 		return Decision{Allow: true, Authorization: own(ProbeName), Route: own(ProbeName)}
 	case Whole:
-		v := p.decide(peer, nil)
-		v.Route = own("default")
-		return v
+		d := p.decide(peer, nil)
+		d.Route = own("default")
+		return d
 	case Tunnel:
 		if !p.HTTPOnly() {
-			v := p.decide(peer, nil)
-			v.Route = own(tunnelName)
-			return v
+			d := p.decide(peer, nil)
+			d.Route = own(tunnelName)
+			return d
 		}
 		fallthrough
 	case Unmatched, Ambiguous, Mistaken:
@@ -131,26 +131,26 @@ func (p *Port) DecidePart(peer Peer, part Part) Decision {
 		}
 		return Decision{Reason: part.reason()}
 	default:
-		v := p.decide(peer, &p.routes[part].authorizations)
-		v.Route = p.routes[part].ref
-		return v
+		d := p.decide(peer, &p.routes[part].authorizations)
+		d.Route = p.routes[part].ref
+		return d
 	}
 }
 
-// Recheck decides again on a request in flight that an earlier policy allowed with decision v. If v's route is gone,
-// the port's own authorizations decide.
-func (p *Port) Recheck(peer Peer, v Decision) Decision {
-	if v.Authorization == own(ProbeName) {
+// Recheck decides again on a request in flight, which an earlier policy allowed with the decision earlier. If the route
+// of that decision is gone, the port's own authorizations decide.
+func (p *Port) Recheck(peer Peer, earlier Decision) Decision {
+	if earlier.Authorization == own(ProbeName) {
 		if len(p.setting.ProbePaths) > 0 && p.policy.isHost(peer.Addr) {
-			return v
+			return earlier
 		}
 		return Decision{Reason: Denied}
 	}
-	if v.Route == own(tunnelName) {
+	if earlier.Route == own(tunnelName) {
 		return p.DecidePart(peer, Tunnel)
 	}
 	for i := range p.routes {
-		if p.routes[i].ref == v.Route {
+		if p.routes[i].ref == earlier.Route {
 			return p.DecidePart(peer, Part(i))
 		}
 	}
@@ -171,11 +171,11 @@ func (p *Port) decide(peer Peer, more *authorizations) Decision {
 			return Decision{Allow: true, Authorization: ref}
 		}
 	}
-	v := p.byPolicy(peer)
-	if v.Reason == Denied {
-		v.Reason = p.explain(peer.ID, more)
+	d := p.byPolicy(peer)
+	if d.Reason == Denied {
+		d.Reason = p.explain(peer.ID, more)
 	}
-	return v
+	return d
 }
 
 // byPolicy returns the decision on a peer that no authorization allows.

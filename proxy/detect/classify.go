@@ -110,10 +110,10 @@ func classifyLine(prefix []byte) Kind {
 	}
 }
 
-// Stalled returns the kind of an undecided prefix if nothing follows in time. A prefix that begins with a registered
-// method, or with any word before a path, is HTTP1. If it were Opaque, the rest of the request would reach the
-// application unseen.
-func Stalled(prefix []byte) Kind {
+// ClassifyStalled returns the kind of an undecided prefix if nothing follows in time. A prefix that begins with a
+// registered method, or with any word before a path, is HTTP1. If it were Opaque, the rest of the request would reach
+// the application unseen.
+func ClassifyStalled(prefix []byte) Kind {
 	method, rest := cutMethod(prefix)
 	began := false
 	switch {

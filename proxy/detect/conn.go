@@ -23,8 +23,8 @@ func NewConn(c net.Conn) *Conn { return &Conn{Conn: c} }
 // Peeked returns the bytes that were peeked and not read yet. They are valid until the next Fill or Read.
 func (c *Conn) Peeked() []byte { return c.prefix }
 
-// Silent reports whether the connection ended, or broke, and no unread bytes are left.
-func (c *Conn) Silent() bool { return len(c.prefix) == 0 && c.err != nil }
+// EndedEmpty reports whether the connection ended, or broke, without bytes that are still to be read.
+func (c *Conn) EndedEmpty() bool { return len(c.prefix) == 0 && c.err != nil }
 
 // NetConn returns the underlying connection. A reader of it misses the bytes that Peeked returns.
 func (c *Conn) NetConn() net.Conn { return c.Conn }
@@ -104,7 +104,7 @@ func (c *Conn) Sniff(timeout time.Duration) (Kind, error) {
 	case c.err != nil: // the rest will never come
 		kind = Opaque
 	default:
-		kind = Stalled(c.prefix)
+		kind = ClassifyStalled(c.prefix)
 	}
 	return kind, err
 }

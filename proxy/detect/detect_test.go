@@ -125,7 +125,7 @@ func TestAStalledRequestIsNotOpaque(t *testing.T) {
 			continue
 		}
 		for n := 1; n < len(sent) && Classify([]byte(sent[:n])) == Undecided; n++ {
-			if got := Stalled([]byte(sent[:n])); got != HTTP1 && got != HTTP2 {
+			if got := ClassifyStalled([]byte(sent[:n])); got != HTTP1 && got != HTTP2 {
 				t.Errorf("%s: %q and no more is %v", name, sent[:n], got)
 			}
 		}
@@ -137,7 +137,7 @@ func TestAStalledRequestIsNotOpaque(t *testing.T) {
 		"\x16": Opaque, "g": Opaque, "get": Opaque, "get key": Opaque, "PI": Opaque, "BREW": Opaque, "BREW pot": Opaque,
 		"ruok": Opaque, "GETS": Opaque,
 	} {
-		if got := Stalled([]byte(sent)); got != want {
+		if got := ClassifyStalled([]byte(sent)); got != want {
 			t.Errorf("%q and no more is %v, want %v", sent, got, want)
 		}
 	}
@@ -234,8 +234,8 @@ func TestOtherProtocolsAreOpaque(t *testing.T) {
 	// Some clients send only a word until the server has responded: they are opaque after the timeout.
 	for name, sent := range map[string]string{"JDWP": "JDWP-Handshake", "ZooKeeper": "ruok", "a word": "hello world",
 		"a word in upper case": "START"} {
-		if got := Classify([]byte(sent)); got != Undecided || Stalled([]byte(sent)) != Opaque {
-			t.Errorf("%s: %q is %v, and no more %v", name, sent, got, Stalled([]byte(sent)))
+		if got := Classify([]byte(sent)); got != Undecided || ClassifyStalled([]byte(sent)) != Opaque {
+			t.Errorf("%s: %q is %v, and no more %v", name, sent, got, ClassifyStalled([]byte(sent)))
 		}
 	}
 }

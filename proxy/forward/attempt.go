@@ -48,7 +48,7 @@ func (fl *flight) chargeHeads() bool {
 // route asks the handler and acts on the answer.
 func (fl *flight) route() {
 	fl.e.inRoute = fl
-	v := fl.e.handler.Route(&fl.x)
+	action := fl.e.handler.Route(&fl.x)
 	fl.e.inRoute = nil
 	if fl.copies != nil {
 		fl.sendCopies()
@@ -56,24 +56,24 @@ func (fl *flight) route() {
 	if fl.x.BufferBody && !fl.req.buffered {
 		fl.req.startReplay()
 	}
-	fl.act(v)
+	fl.act(action)
 }
 
-func (fl *flight) act(v Action) {
+func (fl *flight) act(action Action) {
 	switch {
-	case v.upstream != nil:
+	case action.upstream != nil:
 		fl.x.Attempts++
 		fl.x.Sent = fl.e.now
-		v.upstream.assign(fl)
+		action.upstream.assign(fl)
 		if fl.x.Timeouts.Attempt > 0 && !fl.ended {
 			fl.arm()
 		}
-	case v.endpoint:
+	case action.endpoint:
 		fl.waitForEndpoint()
-	case v.delayed:
-		fl.delay(v)
+	case action.delayed:
+		fl.delay(action)
 	default:
-		fl.reply(v.body)
+		fl.reply(action.body)
 	}
 }
 
@@ -90,12 +90,12 @@ func (fl *flight) waitForEndpoint() {
 }
 
 // delay makes the flight wait for a time; then Route is asked again.
-func (fl *flight) delay(v Action) {
+func (fl *flight) delay(action Action) {
 	if fl.e.delayed.Len() >= fl.e.cfg.MaxWaiting {
 		fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.Overloaded, Reason: "delayed"})
 		return
 	}
-	fl.wakeAt = fl.e.now.Add(v.delay)
+	fl.wakeAt = fl.e.now.Add(action.delay)
 	fl.e.delayed.Push(&fl.place, fl)
 	fl.arm()
 }
@@ -133,10 +133,10 @@ func (fl *flight) fault(f exchange.Fault) {
 	fl.resp.reset()
 	fl.resp.to = fl.down
 	fl.seen = true
-	v := fl.e.handler.OnFault(&fl.x, f)
+	action := fl.e.handler.OnFault(&fl.x, f)
 	switch {
-	case v.answers():
-		fl.reply(v.body)
+	case action.answers():
+		fl.reply(action.body)
 	case fl.x.CannotResend != "":
 		fl.x.Response.Reset()
 		fl.x.Response.Status = 502
@@ -144,7 +144,7 @@ func (fl *flight) fault(f exchange.Fault) {
 	default:
 		fl.x.Fault, fl.code = exchange.Fault{}, 0
 		fl.req.rewind()
-		fl.act(v)
+		fl.act(action)
 	}
 }
 

@@ -121,11 +121,12 @@ type peerConn struct {
 // identify makes id the identity that the peer proved.
 func (c *peerConn) identify(id mesh.ID) { c.peer.ID, c.client = id, stats.NewClient(id) }
 
-// Serve takes a peer's connection to origDst through the phases 1 to 3 of docs/request.md, and serves it. Route takes
-// each of its requests through the others; if it is not HTTP, relay moves its bytes.
+// Serve takes a peer's connection to origDst through the phases 1 to 3 of docs/request.md. If it is HTTP, the engine
+// reads its requests, and Route takes each of them through the other phases. If it is opaque, relay does.
 func (in *Inbound) Serve(ctx context.Context, owner *idle.Owner, origDst netip.AddrPort) {
 	conn := owner.TCPConn
-	// 1. Where to: never to the proxy itself, nor to an address that is not the pod's.
+	// 1. Where to: never to the proxy itself, nor to an address that is not the pod's. A client that asks a port of the
+	// proxy for mesh TLS sees its certificate before the reset.
 	if in.loops(origDst) {
 		in.serveCertificate(ctx, conn)
 		in.refuse(conn, origDst, stats.ErrorLoop)
@@ -138,11 +139,12 @@ func (in *Inbound) Serve(ctx context.Context, owner *idle.Owner, origDst netip.A
 	c := &peerConn{remote: env.RemoteAddr(conn), origDst: origDst}
 	c.peer.Addr = c.remote.Addr()
 
-	// 2. Detect. The kubelet's tcpSocket probes come from the node and end without a byte: they do not count as denied.
+	// 2. Detect. A connection of the node that ends without a byte is the kubelet's tcpSocket probe. It does not count as
+	// denied.
 	port := in.policy.Load().Port(origDst.Port())
 	peek := detect.NewConn(conn)
 	kind, err := peek.Sniff(in.detectTime(port))
-	if peek.Silent() && port.FromNode(c.peer) && !port.Decide(c.peer).Allow {
+	if peek.EndedEmpty() && port.FromNode(c.peer) && !port.Decide(c.peer).Allow {
 		in.log.Debug("connection of the node ended without a byte", zap.Stringer("app", origDst))
 		_ = conn.Close()
 		return
@@ -266,20 +268,23 @@ func (in *Inbound) serveHTTP(ctx context.Context, conn net.Conn, protocol forwar
 	port := in.policy.Load().Port(c.origDst.Port())
 	tcp, releaseTCP := in.env.Stats.TCP(stats.Labels(`peer="src"`).Join(c.labels(port)))
 	defer releaseTCP()
-	closed := in.env.CountOpen(tcp)
-	closed(in.engine.Serve(ctx, conn, protocol, &exchange.Conn{
+	countClosed := in.env.CountOpen(tcp)
+	err := in.engine.Serve(ctx, conn, protocol, &exchange.Conn{
 		Peer: c.peer.ID, Remote: c.remote, OrigDst: c.origDst, Traffic: &tcp.Traffic, Data: c,
-	}))
+	})
+	countClosed(err)
 }
 
-// relay forwards a connection that is not HTTP, if the policy allows the peer.
+// relay takes an opaque connection through the phases 4 to 7 of docs/request.md: it moves the bytes if the policy
+// allows the peer.
 func (in *Inbound) relay(ctx context.Context, client *relay.End, c *peerConn) {
 	ctx, c.cut = context.WithCancel(ctx)
 	defer c.cut()
-	// Registered before the decision: a policy that changes in between finds the connection.
+	// Register before the decision, so that a change of the policy in between rechecks the connection.
 	in.register(c)
 	defer in.unregister(c)
 	defer in.reviewer.Watch(client.Secured(), stats.Inbound, c.cut)()
+
 	// 4. Authorize the connection.
 	port := in.policy.Load().Port(c.origDst.Port())
 	decision := port.Decide(c.peer)
@@ -298,6 +303,7 @@ func (in *Inbound) relay(ctx context.Context, client *relay.End, c *peerConn) {
 		client.Abort()
 		return
 	}
+
 	// 6. Forward to the application.
 	conn, err := env.Dial(ctx, c.origDst, in.env.Times.InboundConnect)
 	if err != nil {
@@ -315,12 +321,12 @@ func (in *Inbound) relay(ctx context.Context, client *relay.End, c *peerConn) {
 	client.Read, client.Written = &src.ReadBytes, &src.WrittenBytes
 	tapped.Count(client)
 	server.Read, server.Written = &dst.ReadBytes, &dst.WrittenBytes
-	closedSrc, closedDst := in.env.CountOpen(src), in.env.CountOpen(dst)
+	countSrcClosed, countDstClosed := in.env.CountOpen(src), in.env.CountOpen(dst)
 	result := relay.Run(ctx, client, server)
 
 	// 7. End.
-	closedSrc(result.A)
-	closedDst(result.B)
+	countSrcClosed(result.A)
+	countDstClosed(result.B)
 	tapped.Close(result.Word())
 }
 

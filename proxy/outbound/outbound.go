@@ -92,8 +92,8 @@ func (o *Outbound) Targets() int { return o.targets.count() }
 // Value returns the value that is applied to connections and requests to a target; nil if there is none.
 func (o *Outbound) Value(key mesh.Target) *mesh.Outbound { return o.targets.current(key) }
 
-// Serve takes a connection of the application to origDst through the phases 1 to 3 of docs/request.md, and serves it.
-// Route takes each of its requests through the others; if it is not HTTP, relay moves its bytes.
+// Serve takes a connection of the application to origDst through the phases 1 to 3 of docs/request.md. If it is HTTP,
+// the engine reads its requests, and Route takes each of them through the other phases. If it is opaque, relay does.
 func (o *Outbound) Serve(ctx context.Context, owner *idle.Owner, origDst netip.AddrPort) {
 	conn := owner.TCPConn
 	// 1. Where to: never to the proxy itself.
@@ -146,25 +146,25 @@ func (o *Outbound) Serve(ctx context.Context, owner *idle.Owner, origDst netip.A
 	h.serve(owner, peek.Peeked(), protocol)
 }
 
-// relay takes an opaque connection, whose first bytes may have been looked at, through the phases 4 to 7 of
-// docs/request.md.
+// relay takes an opaque connection through the phases 4 to 7 of docs/request.md. peek holds the bytes that detection
+// has read.
 func (o *Outbound) relay(ctx context.Context, conn *net.TCPConn, peek *detect.Conn, t *target) {
 	// 4. Choose the rule and its service.
-	tr, closed := o.routeTCP(t, peek)
+	tr, countEnd := o.routeTCP(t, peek)
 	svc := tr.service
 	if svc == nil {
-		closed(tr.reason)
+		countEnd(tr.reason)
 		o.tapConnection(conn, t, tr, nil).Close(tr.reason)
 		o.refuse(conn, t.key.Addr, tr.reason)
 		return
 	}
 
-	// 5. Connect to an endpoint.
+	// 5. Connect to an endpoint. The connection outlives the endpoint, so the service is needed no longer.
 	server, ep, slot, fault := o.connect(ctx, t, tr)
 	t.releaseService(svc)
 	tapped := o.tapConnection(conn, t, tr, ep)
 	if fault.Is() {
-		closed(fault.Kind.String())
+		countEnd(fault.Kind.String())
 		tapped.Close(fault.Kind.String())
 		o.fail(conn, t, fault)
 		return
@@ -176,21 +176,22 @@ func (o *Outbound) relay(ctx context.Context, conn *net.TCPConn, peek *detect.Co
 	client.Read, client.Written = &src.ReadBytes, &src.WrittenBytes
 	tapped.Count(client)
 	server.Read, server.Written = &dst.ReadBytes, &dst.WrittenBytes
-	closedSrc, closedDst := o.env.CountOpen(src), o.env.CountOpen(dst)
+	countSrcClosed, countDstClosed := o.env.CountOpen(src), o.env.CountOpen(dst)
 	ctx, cut := context.WithCancel(ctx)
 	defer cut()
 	defer o.reviewer.Watch(server.Secured(), stats.Outbound, cut)()
 	result := relay.Run(ctx, client, server)
 
 	// 7. End.
-	closedSrc(result.A)
-	closedDst(result.B)
-	closed(result.Word())
+	countSrcClosed(result.A)
+	countDstClosed(result.B)
+	countEnd(result.Word())
 	tapped.Close(result.Word())
 	svc.pool.Done(slot, balance.Connected, o.env.Now(), 0)
 }
 
-// connect picks endpoints until it can connect to one. Nothing was sent yet, so it is safe to try another.
+// connect picks an endpoint and connects to it. If that fails, it tries other endpoints: no byte was sent yet, so no
+// server has seen anything twice.
 func (o *Outbound) connect(
 	ctx context.Context, t *target, tr tcpRoute,
 ) (*relay.End, *endpoint, balance.Slot, exchange.Fault) {
@@ -222,8 +223,8 @@ func (o *Outbound) connect(
 	return nil, nil, balance.Slot{}, fault
 }
 
-// connectAttempts returns how many endpoints are tried when that many are left. If none is left, the connection waits
-// for one, as a new connection does.
+// connectAttempts returns how many endpoints connect tries while the service has that many left. Without any, the
+// connection waits for one, as a new connection does.
 func connectAttempts(left int) int {
 	if left == 0 {
 		return env.ConnectAttempts

@@ -92,7 +92,8 @@ func TestARequestKeepsItsBackend(t *testing.T) {
 	tg, release, _ := o.targets.get(shopTarget)
 	defer release()
 	late := toA("/", 1)
-	late.Policy.FaultInjection = &mesh.FaultInjection{Delay: time.Minute, DelayPercent: 100, Until: time.Now().Add(time.Hour)}
+	late.Policy.FaultInjection = &mesh.FaultInjection{Delay: time.Minute, DelayPercent: 100,
+		Until: time.Now().Add(time.Hour)}
 	first := take(t, tg, source, routed([]mesh.Rule{late}, "10.0.0.1:80"))
 	served := first.rules[0].backends[0].service
 

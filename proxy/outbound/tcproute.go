@@ -18,8 +18,8 @@ type tcpRoute struct {
 }
 
 // routeTCP chooses the service that takes a connection which is not HTTP. The caller releases it when it has connected.
-// closed counts how the connection ended, under the rule that it matched.
-func (o *Outbound) routeTCP(t *target, peek *detect.Conn) (tr tcpRoute, closed func(reason string)) {
+// countEnd counts how the connection ended, under the rule that it matched.
+func (o *Outbound) routeTCP(t *target, peek *detect.Conn) (tr tcpRoute, countEnd func(reason string)) {
 	for {
 		rt := t.routing.Load()
 		tr = o.matchTCP(t, rt, peek)
@@ -75,8 +75,8 @@ func (tr tcpRoute) metrics() *stats.Balancer {
 	})
 }
 
-// countTCP counts a connection in the metrics outbound_{tcp,tls}_route_*; closed counts its end.
-func (rt *routing) countTCP(rule *boundRule) (closed func(reason string)) {
+// countTCP counts a connection in the metrics outbound_{tcp,tls}_route_*; countEnd counts its end.
+func (rt *routing) countTCP(rule *boundRule) (countEnd func(reason string)) {
 	if rt.service.IsZero() {
 		return func(string) {}
 	}
