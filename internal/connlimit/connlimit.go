@@ -18,6 +18,8 @@ type Bounds struct {
 	// most connections is closed. Evict is for servers of short requests: many addresses together must not keep out one
 	// that comes with a single connection. Without Evict the new connection is closed.
 	Evict bool
+	// Known is the number of connections that Admit may move out of Total. It is 0 for a server that never does.
+	Known int
 }
 
 // Bounded returns a listener that closes connections beyond the bounds, and calls refused for each.
@@ -31,7 +33,8 @@ type bounded struct {
 	refused func()
 
 	mu       sync.Mutex // guards the fields below
-	total    int
+	total    int        // without the known ones
+	known    int
 	accepted uint64
 	byAddr   map[netip.Addr][]*boundedConn // oldest first
 }
@@ -92,19 +95,44 @@ func (l *bounded) oldestOfBusiest() *boundedConn {
 	return busiest[0]
 }
 
-// remove removes a connection from the counts, once.
-func (l *bounded) remove(c *boundedConn) {
+// remove removes a connection from the counts. It returns false if it was removed before.
+func (l *bounded) remove(c *boundedConn) bool {
+	if c.known {
+		c.known = false
+		l.known--
+		return true
+	}
 	conns := l.byAddr[c.addr]
 	i := slices.Index(conns, c)
 	if i < 0 {
-		return
+		return false
 	}
 	l.total--
 	if conns = slices.Delete(conns, i, i+1); len(conns) == 0 {
 		delete(l.byAddr, c.addr)
-		return
+		return true
 	}
 	l.byAddr[c.addr] = conns
+	return true
+}
+
+// Admit moves a connection of a Bounded listener to the places of known clients. It returns false if all of them are
+// taken. A server calls it once it knows the client: from then on nothing evicts the connection, and clients that the
+// server does not know cannot take its place.
+func Admit(c net.Conn) bool {
+	b, ok := c.(*boundedConn)
+	if !ok {
+		return true
+	}
+	l := b.listener
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.known >= l.bounds.Known || !l.remove(b) {
+		return false
+	}
+	b.known = true
+	l.known++
+	return true
 }
 
 type boundedConn struct {
@@ -112,6 +140,7 @@ type boundedConn struct {
 	listener *bounded
 	addr     netip.Addr
 	number   uint64 // counts accepted connections
+	known    bool   // the listener's lock guards it
 }
 
 // Close implements net.Conn.

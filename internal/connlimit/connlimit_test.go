@@ -120,3 +120,48 @@ func TestEvictionKeepsRoomForAFewConnections(t *testing.T) {
 		})
 	}
 }
+
+// TestKnownClientsHavePlacesOfTheirOwn: nothing evicts them, and they are bounded too.
+func TestKnownClientsHavePlacesOfTheirOwn(t *testing.T) {
+	raw, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := 0
+	l := Bounded(raw, Bounds{Total: 1, PerAddress: 1, Evict: true, Known: 1}, func() { refused++ })
+	defer l.Close()
+	connect := func() (client, server net.Conn) {
+		t.Helper()
+		client, err := net.Dial("tcp", raw.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if server, err = l.Accept(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { client.Close(); server.Close() })
+		return client, server
+	}
+	client, server := connect()
+	if !Admit(server) {
+		t.Error("the first known client got no place")
+	}
+	_, second := connect()
+	if refused != 0 || Admit(second) {
+		t.Errorf("%d refused, and a second known client got the place of one", refused)
+	}
+	if _, err := server.Write([]byte("x")); err != nil {
+		t.Errorf("write: %v", err)
+	}
+	if _, err := client.Read(make([]byte, 1)); err != nil {
+		t.Errorf("read: %v", err)
+	}
+	_ = server.Close()
+	_ = server.Close() // gives the place back only once
+	if !Admit(second) {
+		t.Error("the place is not free once its connection is closed")
+	}
+	if _, third := connect(); Admit(third) {
+		t.Error("closing twice made two places")
+	}
+}
