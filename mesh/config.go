@@ -36,6 +36,9 @@ type ProxyConfig struct {
 	TapID string `json:"tapID,omitempty"`
 	// TapRedactedHeaders are headers whose values a watcher never sees, beyond those that always are secret.
 	TapRedactedHeaders []string `json:"tapRedactedHeaders,omitempty"`
+	// TapRedactedParameters are query parameters whose values a watcher never sees, beyond those that always are secret.
+	// None, or "*" among them, means all.
+	TapRedactedParameters []string `json:"tapRedactedParameters,omitempty"`
 
 	// DefaultInboundPolicy holds until discovery answered for the first time; then discovery's value does.
 	DefaultInboundPolicy AccessPolicy `json:"defaultInboundPolicy,omitempty"`

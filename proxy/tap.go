@@ -14,6 +14,7 @@ func (p *Proxy) addTap() error {
 	pod := &p.cfg.Pod
 	p.env.Tap.Self = mesh.PodRef{Namespace: pod.Namespace, Name: pod.Name, ServiceAccount: pod.ServiceAccount}
 	p.env.Tap.Redact(s.TapRedactedHeaders)
+	p.env.Tap.RedactParameters(s.TapRedactedParameters)
 	if s.TapID == "" || p.cfg.Local != nil && !p.cfg.Local.Tap.IsValid() {
 		return nil
 	}

@@ -39,7 +39,7 @@ type tapRig struct {
 func startTapped(t *testing.T, app string, protocol mesh.Protocol, policy mesh.AccessPolicy) *tapRig {
 	t.Helper()
 	ca := meshtest.NewCA(t)
-	settings := mesh.ProxyConfig{TapID: watcher.String(), TapRedactedHeaders: []string{"X-Api-Key"}}
+	settings := mesh.ProxyConfig{TapID: watcher.String(), TapRedactedHeaders: []string{"X-Own"}}
 	r := &tapRig{ca: ca}
 	r.server = start(t, Config{
 		Settings: settings, Pod: Pod{Name: "cart-1", Namespace: "shop", ServiceAccount: "cart"},
@@ -176,7 +176,7 @@ func TestTapShowsARequestOnBothSides(t *testing.T) {
 			}
 			req, rsp, end := events[0], events[1], events[2]
 			got := strings.Join([]string{req.Method, req.Scheme, req.Authority, req.Path}, " ")
-			if want := "POST http cart.shop /charge?x=1"; got != want {
+			if want := "POST http cart.shop /charge?x=[redacted]"; got != want {
 				t.Errorf("request: got %q, want %q", got, want)
 			}
 			if rsp.Status != 201 || end.ResponseBytes != uint64(len("body-secret")) || end.GRPCStatus != -1 ||
@@ -212,10 +212,10 @@ func TestTapShowsADenial(t *testing.T) {
 func TestTapRedactsHeadersAndNeverShowsBodies(t *testing.T) {
 	r := startTapped(t, tapApp(t), mesh.Detect, mesh.AllUnauthenticated)
 	in := r.mustWatch(t, r.server, mesh.TapQuery{Headers: true})
-	sendTapped(t, "POST", "http://"+r.addr+"/", func(r *http.Request) {
+	sendTapped(t, "POST", "http://"+r.addr+"/?token=secret-6", func(r *http.Request) {
 		for name, value := range map[string]string{
 			"Authorization": "Bearer secret-1", "Cookie": "a=secret-2", "Proxy-Authorization": "Basic secret-4",
-			"X-Api-Key": "secret-5", "X-Plain": "shown",
+			"X-Api-Key": "secret-5", "X-Plain": "shown", "X-Own": "secret-7", "Referer": "https://shop/?code=secret-8",
 		} {
 			r.Header.Set(name, value)
 		}
@@ -420,5 +420,47 @@ func TestTapOfASlowReader(t *testing.T) {
 			t.Fatal(err)
 		}
 		lost = m.GetLost()
+	}
+}
+
+// TestStrangersDoNotKeepOutTheTapServer shows that connections whose client is not known never take all places: neither
+// from a tap server that comes, nor from a subscription.
+func TestStrangersDoNotKeepOutTheTapServer(t *testing.T) {
+	r := startTapped(t, tapApp(t), mesh.Detect, mesh.AllUnauthenticated)
+	crowd := func() (first net.Conn) {
+		for i := range 100 {
+			d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+i/10))}}
+			conn, err := d.Dial("tcp", r.server.Addresses().Tap.String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = conn.Close() })
+			if i == 0 {
+				first = conn
+			}
+		}
+		return first
+	}
+	oldest := crowd()
+	if _, err := oldest.Read(make([]byte, 1)); err == nil {
+		t.Error("the oldest stranger got an answer, want an end")
+	}
+	early := r.mustWatch(t, r.server, mesh.TapQuery{})
+	crowd()
+	late := r.mustWatch(t, r.server, mesh.TapQuery{})
+	sendTapped(t, "GET", "http://"+r.addr+"/one", nil)
+	for name, stream := range map[string]pb.Tap_WatchClient{"before": early, "after": late} {
+		if e := next(t, stream, 1)[0]; e.Path != "/one" {
+			t.Errorf("a subscription %s the strangers: got %+v", name, e)
+		}
+	}
+}
+
+// TestTapRefusesToGuessAValue shows that a filter with a value that is not shown is an error, and not a filter.
+func TestTapRefusesToGuessAValue(t *testing.T) {
+	r := startTapped(t, tapApp(t), mesh.Detect, mesh.AllUnauthenticated)
+	_, err := r.watch(t, r.server, watcher, &pb.TapQuery{PathPrefix: "/login?token=s"})
+	if status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), `"token"`) {
+		t.Errorf("got %v, want InvalidArgument that names the parameter", err)
 	}
 }

@@ -161,6 +161,7 @@ func (b builder) proxyConfig() mesh.ProxyConfig {
 		AdminPort:              p.Ports.Admin,
 		TapID:                  p.Tap.id(b.s.TrustDomain),
 		TapRedactedHeaders:     listOf(p.Tap.RedactedHeaders),
+		TapRedactedParameters:  p.Tap.parameters(),
 		DefaultInboundPolicy:   p.DefaultInboundPolicy,
 		LogLevel:               p.LogLevel,
 		LogFormat:              p.LogFormat,

@@ -65,6 +65,11 @@ func TestParseSettings(t *testing.T) {
 		{"redacted headers add up", map[string]string{mesh.OwnConfigPrefix + "tap-redacted-headers": "x-a, x-b"},
 			map[string]string{mesh.OwnConfigPrefix + "tap-redacted-headers": "x-b,x-c"},
 			want{func(s Settings) any { return s.Proxy.Tap.RedactedHeaders }, "x-a,x-b,x-c"}},
+		{"redacted query parameters are all of them", nil, nil,
+			want{func(s Settings) any { return s.Proxy.Tap.parameters() }, []string(nil)}},
+		{"a pod cannot show some of them", nil,
+			map[string]string{mesh.OwnConfigPrefix + "tap-redacted-parameters": "card"},
+			want{func(s Settings) any { return s.Proxy.Tap.parameters() }, []string(nil)}},
 		{"what is Tulle's own has no effect under Linkerd's prefix", nil,
 			map[string]string{c + "max-header-list-size": "256Ki"},
 			want{func(s Settings) any { return append(s.Warnings, s.Proxy.MaxHeaderListSize) }, []string{

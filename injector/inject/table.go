@@ -152,26 +152,55 @@ func observeAnnotations() []annotation {
 		{key: "tap-redacted-headers", want: "names of headers such as x-api-key,x-token", own: true,
 			field: field{
 				get: func(v *Values) string { return v.Proxy.Tap.RedactedHeaders },
-				set: func(v *Values, s string) error { return v.Proxy.Tap.redact(s) },
+				set: func(v *Values, s string) error { return v.Proxy.Tap.redactHeaders(s) },
+			}},
+		{key: "tap-redacted-parameters", want: "names of query parameters such as card,email, or * for all", own: true,
+			field: field{
+				get: func(v *Values) string { return v.Proxy.Tap.RedactedParameters },
+				set: func(v *Values, s string) error { return v.Proxy.Tap.redactParameters(s) },
 			}},
 	}
 }
 
-var headerName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]*$`)
+var (
+	headerName    = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]*$`)
+	parameterName = regexp.MustCompile(`^(\*|[A-Za-z0-9_][A-Za-z0-9_.~\[\]-]*)$`)
+)
 
-// redact adds headers to those whose values are not shown: an annotation cannot take away from the installation's.
-func (t *TapValues) redact(list string) error {
-	names := listOf(t.RedactedHeaders)
+// redactHeaders adds headers to those whose values are not shown: an annotation cannot take away from the
+// installation's.
+func (t *TapValues) redactHeaders(list string) (err error) {
+	t.RedactedHeaders, err = union(t.RedactedHeaders, list, headerName)
+	return err
+}
+
+// redactParameters does the same for query parameters. An empty list means all of them.
+func (t *TapValues) redactParameters(list string) (err error) {
+	t.RedactedParameters, err = union(cmp.Or(t.RedactedParameters, "*"), list, parameterName)
+	return err
+}
+
+// parameters returns the query parameters whose values are not shown; none means all.
+func (t *TapValues) parameters() []string {
+	names := listOf(t.RedactedParameters)
+	if slices.Contains(names, "*") {
+		return nil
+	}
+	return names
+}
+
+// union adds the names of a list that another does not have.
+func union(to, list string, valid *regexp.Regexp) (string, error) {
+	names := listOf(to)
 	for _, name := range listOf(list) {
-		if !headerName.MatchString(name) {
-			return errNotAccepted
+		if !valid.MatchString(name) {
+			return to, errNotAccepted
 		}
 		if !slices.Contains(names, name) {
 			names = append(names, name)
 		}
 	}
-	t.RedactedHeaders = strings.Join(names, ",")
-	return nil
+	return strings.Join(names, ","), nil
 }
 
 // listOf splits a list at its commas, without the space around the parts.

@@ -112,6 +112,8 @@ type TapValues struct {
 	ServiceAccount string `json:"serviceAccount,omitempty"`
 	// RedactedHeaders lists headers, separated by commas, whose values it never sees, beyond those that always are secret.
 	RedactedHeaders string `json:"redactedHeaders,omitempty"`
+	// RedactedParameters lists query parameters in the same way. "" and "*" mean all of them.
+	RedactedParameters string `json:"redactedParameters,omitempty"`
 }
 
 // id returns the SPIFFE ID of the workload; "" if nobody may watch.
@@ -173,7 +175,7 @@ func Defaults() Values {
 			Ports: Ports{
 				Admin: mesh.AdminPort, Control: mesh.ControlPort, Inbound: mesh.InboundPort, Outbound: mesh.OutboundPort,
 			},
-			Tap:                  TapValues{Namespace: mesh.VizNamespace, ServiceAccount: mesh.TapName},
+			Tap:                  TapValues{Namespace: mesh.VizNamespace, ServiceAccount: mesh.TapName, RedactedParameters: "*"},
 			Resources:            Resources{CPU: CPU{Request: "10m"}, Memory: Bound{Request: "20Mi"}},
 			LogLevel:             "info",
 			LogFormat:            "plain",

@@ -18,15 +18,17 @@ import (
 const maxSubscriptions = 8
 
 // Hub hands the events of requests and connections to the subscriptions that want them. The zero Hub is ready to use.
-// Set Self and Redact before the first connection is accepted. Its methods may be called by several goroutines.
+// Call Redact and RedactParameters, and set Self, before the first connection is accepted. Its methods may be called by
+// several goroutines.
 type Hub struct {
 	// Self describes the proxy's own pod, which is the source of outbound and the destination of inbound traffic.
 	Self mesh.PodRef
 
-	subs     atomic.Pointer[[]*subscription] // nil while there is none
-	ids      atomic.Uint64
-	lost     atomic.Uint64 // events, of all subscriptions
-	redacted []string      // lower-case names, beyond secretHeaders
+	subs       atomic.Pointer[[]*subscription] // nil while there is none
+	ids        atomic.Uint64
+	lost       atomic.Uint64   // events, of all subscriptions
+	redacted   map[string]bool // lower-case names of headers, beyond the secret ones
+	parameters map[string]bool // lower-case names of query parameters, beyond the secret ones; nil means all
 
 	mu sync.Mutex // serializes changes of subs
 }
@@ -47,8 +49,11 @@ func (h *Hub) Subscriptions() int {
 
 // Redact adds headers whose values are never shown.
 func (h *Hub) Redact(names []string) {
+	if h.redacted == nil {
+		h.redacted = map[string]bool{}
+	}
 	for _, name := range names {
-		h.redacted = append(h.redacted, strings.ToLower(name))
+		h.redacted[strings.ToLower(name)] = true
 	}
 }
 
@@ -69,8 +74,10 @@ func (h *Hub) subscribe(q mesh.TapQuery) *subscription {
 	return s
 }
 
-// unsubscribe removes a subscription. Records that have begun may still offer events to it.
+// unsubscribe removes a subscription. Records that have begun keep its slot only, so that a connection that stays open
+// does not keep the events that nobody will read.
 func (h *Hub) unsubscribe(s *subscription) {
+	s.slot.Store(nil)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var next []*subscription
@@ -86,10 +93,10 @@ func (h *Hub) unsubscribe(s *subscription) {
 	h.subs.Store(&next)
 }
 
-// emit offers an event to subscriptions. The event must not be changed any more.
-func (h *Hub) emit(to []*subscription, e *mesh.TapEvent) {
-	for _, s := range to {
-		if !s.offer(e) {
+// emit offers an event to the subscriptions that have not ended. The event must not be changed any more.
+func (h *Hub) emit(to []*slot, e *mesh.TapEvent) {
+	for _, slot := range to {
+		if s := slot.Load(); s != nil && !s.offer(e) {
 			h.lost.Add(1)
 		}
 	}

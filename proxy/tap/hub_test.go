@@ -1,6 +1,7 @@
 package tap
 
 import (
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -51,7 +52,7 @@ func TestFilters(t *testing.T) {
 		"authority in another case":         {mesh.TapQuery{Authority: "cart.SHOP"}, true, true},
 		"begin of the authority":            {mesh.TapQuery{Authority: "cart"}, false, false},
 		"begin of the path":                 {mesh.TapQuery{PathPrefix: "/charge"}, true, true},
-		"longer than the path":              {mesh.TapQuery{PathPrefix: "/charge?x=12"}, false, false},
+		"longer than the path":              {mesh.TapQuery{PathPrefix: "/charge/2"}, false, false},
 		"one of two does not match":         {mesh.TapQuery{Method: "POST", PathPrefix: "/pay"}, false, false},
 		"to a deployment":                   {to("deployment", "shop", "cart"), true, false},
 		"to a deployment of any namespace":  {to("deployment", "", "cart"), true, false},
@@ -170,6 +171,78 @@ func TestRate(t *testing.T) {
 	}
 }
 
+// TestCandidatesAreBounded shows that a query with a destination costs a bounded number of copies, whatever matches.
+func TestCandidatesAreBounded(t *testing.T) {
+	for name, test := range map[string]struct {
+		query mesh.TapQuery
+		want  int
+	}{
+		"without headers": {to("deployment", "shop", "cart"), maxCandidates},
+		"with headers": {mesh.TapQuery{Headers: true, To: to("deployment", "shop", "cart").To},
+			maxHeadersCandidates},
+		"an authority that is it": {to("authority", "", "cart.shop"), mesh.DefaultTapRate},
+		"another authority":       {to("authority", "", "web.shop"), 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := &Hub{}
+			s := h.subscribe(test.query)
+			begun, got := time.Now().Add(time.Minute), 0
+			const requests = 6000
+			for range requests { // all at one moment
+				x := charge()
+				x.Begun = begun
+				if r := h.Request(mesh.TapOutbound, x); r != nil {
+					got++
+					r.Common().Dst.Pod.OwnerKind = "deployment"
+					r.Show()
+				}
+			}
+			if got != test.want {
+				t.Errorf("got %d copies of %d requests, want %d", got, requests, test.want)
+			}
+			if skipped := s.skipped.Load(); test.want > 0 && skipped != uint64(requests-test.want) {
+				t.Errorf("skipped: got %d", skipped)
+			}
+		})
+	}
+}
+
+// TestEndedSubscriptionKeepsNoMemory shows that a connection that stays open does not keep the events of subscriptions
+// that have ended.
+func TestEndedSubscriptionKeepsNoMemory(t *testing.T) {
+	const ended, size = 50, 2000
+	heap := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	h, before := &Hub{}, heap()
+	var records []*Connection
+	x := charge()
+	x.Request.SetPart(message.Path, "/"+strings.Repeat("a", size))
+	for range ended {
+		s := h.subscribe(mesh.TapQuery{PerSecond: mesh.MaxTapRate})
+		records = append(records, h.Open(mesh.TapOutbound, mesh.TapEvent{}))
+		for range mesh.MaxTapRate / 2 {
+			if r := h.Request(mesh.TapInbound, x); r != nil {
+				r.Show()
+			}
+		}
+		h.unsubscribe(s)
+	}
+	if grown := heap() - before; grown > 4<<20 {
+		t.Errorf("%d ended subscriptions keep %d KiB", ended, grown>>10)
+	}
+	lost := h.Lost()
+	for _, c := range records {
+		c.Close("") // must not offer anything to them
+	}
+	if h.Lost() != lost {
+		t.Errorf("%d events were offered to subscriptions that have ended", h.Lost()-lost)
+	}
+}
+
 func TestSubscriptionsAreBounded(t *testing.T) {
 	h := &Hub{}
 	var subs []*subscription
@@ -241,6 +314,7 @@ func TestIdleHubDoesNotAllocate(t *testing.T) {
 		t.Errorf("idle: got %v allocations, want 0", n)
 	}
 	h.subscribe(mesh.TapQuery{PathPrefix: "/pay"})
+	h.subscribe(mesh.TapQuery{PathPrefix: "/charge?y="})
 	if n := alloctest.Count(t, 1000, request); n != 0 {
 		t.Errorf("another path: got %v allocations, want 0", n)
 	}
@@ -254,6 +328,42 @@ func BenchmarkIdle(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		sink = h.Idle()
+	}
+}
+
+// BenchmarkFilters compares a request with as many subscriptions as there may be. None wants it.
+func BenchmarkFilters(b *testing.B) {
+	h, x := &Hub{}, charge()
+	for range maxSubscriptions {
+		h.subscribe(mesh.TapQuery{Method: "POST", Authority: "cart.shop", PathPrefix: "/charge?y="})
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if h.Request(mesh.TapOutbound, x) != nil {
+			b.Fatal("the request is wanted")
+		}
+	}
+}
+
+// BenchmarkCandidate copies a request for a query whose destination then is another, and drops those beyond the bound.
+func BenchmarkCandidate(b *testing.B) {
+	for name, headers := range map[string]bool{"plain": false, "headers": true} {
+		for rate, perSecond := range map[string]int{"within": 1000, "beyond": 100_000_000} {
+			b.Run(name+"/"+rate, func(b *testing.B) {
+				h, x := &Hub{}, charge()
+				s := h.subscribe(mesh.TapQuery{Headers: headers, To: to("deployment", "shop", "web").To})
+				for range 2 * maxFields {
+					x.Request.Add("x-header-of-some-length", strings.Repeat("a", 100))
+				}
+				b.ReportAllocs()
+				for i := 0; b.Loop(); i++ {
+					x.Begun = s.began.Add(time.Duration(i) * time.Second / time.Duration(perSecond))
+					if r := h.Request(mesh.TapOutbound, x); r != nil {
+						r.Show()
+					}
+				}
+			})
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package tap
 
 import (
+	"slices"
 	"time"
 
 	"github.com/tulle-mesh/tulle/mesh"
@@ -13,16 +14,24 @@ import (
 type Request struct {
 	hub *Hub
 	// subs are the subscriptions whose query matches. Until Show, those with a destination are candidates.
-	subs    []*subscription
+	subs    []*slot
 	headers bool // some of them want headers
-	request mesh.TapEvent
+	head    head
 	// common is what the next events have: ends, objects, number.
 	common    mesh.TapEvent
 	shown     bool
 	responded time.Time // when the response's event was emitted; zero before
 }
 
+// head is what the event of a request's head needs.
+type head struct {
+	method, scheme, authority, path string
+	headers                         []mesh.TapHeader
+	omitted                         uint32
+}
+
 // Request begins the record of a request whose head was read, before anything edits it. It is nil if nobody wants it.
+// The order bounds what a subscription costs: first filters that are a few comparisons, then a bucket, then the copy.
 func (h *Hub) Request(d mesh.TapDirection, x *exchange.Exchange) *Request {
 	list := h.subs.Load()
 	if list == nil {
@@ -30,17 +39,20 @@ func (h *Hub) Request(d mesh.TapDirection, x *exchange.Exchange) *Request {
 	}
 	var r *Request
 	for _, s := range *list {
-		if !s.wantsDirection(d) || !s.wantsRequest(&x.Request) {
+		if !s.wantsDirection(d) || !s.wantsRequest(h, &x.Request) {
 			continue
 		}
-		// A query with a destination takes from its rate once the destination is known.
-		if s.query.To == (mesh.TapDestination{}) && !s.take(x.Begun) {
+		bucket := s.rate
+		if s.late { // it takes from its rate once the endpoint is known
+			bucket = s.candidates
+		}
+		if !s.take(bucket, x.Begun) {
 			continue
 		}
 		if r == nil {
 			r = &Request{hub: h, common: h.event(d, x.Begun)}
 		}
-		r.subs = append(r.subs, s)
+		r.subs = append(r.subs, s.slot)
 		r.headers = r.headers || s.query.Headers
 	}
 	if r != nil {
@@ -62,11 +74,12 @@ func (h *Hub) event(d mesh.TapDirection, at time.Time) mesh.TapEvent {
 
 // copyHead copies what the request's event needs: the engine may change the head before Show.
 func (r *Request) copyHead(h *message.Head) {
-	e := &r.request
-	e.Method, e.Scheme = text(h.Method()), text(h.Part(message.Scheme))
-	e.Authority, e.Path = text(h.Authority()), text(h.Path())
+	r.head = head{
+		method: text(h.Method()), scheme: text(h.Part(message.Scheme)), authority: text(h.Authority()),
+		path: r.hub.shownPath(h.Path()),
+	}
 	if r.headers {
-		e.Headers, e.HeadersOmitted = r.hub.fields(h)
+		r.head.headers, r.head.omitted = r.hub.fields(h)
 	}
 }
 
@@ -83,29 +96,38 @@ func (r *Request) Show() {
 		return
 	}
 	r.shown = true
-	authority, matching := r.request.Authority, r.subs[:0]
-	for _, s := range r.subs {
-		if s.query.To != (mesh.TapDestination{}) &&
-			(!s.wantsDestination(&r.common.Dst, authority) || !s.take(r.common.At)) {
+	matching := r.subs[:0]
+	for _, slot := range r.subs {
+		s := slot.Load()
+		if s == nil || s.late &&
+			(!s.wantsDestination(&r.common.Dst, r.head.authority) || !s.take(s.rate, r.common.At)) {
 			continue
 		}
-		matching = append(matching, s)
+		matching = append(matching, slot)
 	}
+	clear(r.subs[len(matching):])
 	if r.subs = matching; len(matching) == 0 {
+		r.head = head{}
 		return
 	}
 	e := r.common
-	e.Kind, e.Method, e.Scheme, e.Authority, e.Path = mesh.TapRequest, r.request.Method, r.request.Scheme, authority,
-		r.request.Path
-	e.Headers, e.HeadersOmitted = r.request.Headers, r.request.HeadersOmitted
-	r.request = mesh.TapEvent{}
+	e.Kind, e.Method, e.Scheme, e.Authority, e.Path = mesh.TapRequest, r.head.method, r.head.scheme, r.head.authority,
+		r.head.path
+	e.Headers, e.HeadersOmitted = r.head.headers, r.head.omitted
+	r.head = head{}
 	r.hub.emit(r.subs, &e)
+}
+
+// watched drops the subscriptions that have ended, and reports whether one is left.
+func watched(subs *[]*slot) bool {
+	*subs = slices.DeleteFunc(*subs, func(s *slot) bool { return s.Load() == nil })
+	return len(*subs) > 0
 }
 
 // Response emits the event of the response's head, as it goes to the client.
 func (r *Request) Response(x *exchange.Exchange) {
 	r.Show()
-	if !r.responded.IsZero() || len(r.subs) == 0 {
+	if !r.responded.IsZero() || !watched(&r.subs) {
 		return
 	}
 	at := x.Responded // set already if the proxy responded itself
@@ -133,7 +155,7 @@ func (r *Request) End(x *exchange.Exchange, result Result) {
 		r.Response(x)
 	}
 	r.Show()
-	if len(r.subs) == 0 {
+	if !watched(&r.subs) {
 		return
 	}
 	at := x.Ended
@@ -160,7 +182,7 @@ func (r *Request) End(x *exchange.Exchange, result Result) {
 // nothing.
 type Connection struct {
 	hub    *Hub
-	subs   []*subscription
+	subs   []*slot
 	common mesh.TapEvent
 	client relay.Totals
 }
@@ -175,13 +197,13 @@ func (h *Hub) Open(d mesh.TapDirection, common mesh.TapEvent) *Connection {
 	now := time.Now()
 	var c *Connection
 	for _, s := range *list {
-		if !s.wantsDirection(d) || !s.wantsConnections() || !s.wantsDestination(&common.Dst, "") || !s.take(now) {
+		if !s.wantsDirection(d) || !s.wantsConnections() || !s.wantsDestination(&common.Dst, "") || !s.take(s.rate, now) {
 			continue
 		}
 		if c == nil {
 			c = &Connection{hub: h, common: h.event(d, now)}
 		}
-		c.subs = append(c.subs, s)
+		c.subs = append(c.subs, s.slot)
 	}
 	if c == nil {
 		return nil
@@ -209,7 +231,7 @@ func (c *Connection) Count(client *relay.End) {
 
 // Close emits the last event, with the word for a failure or "".
 func (c *Connection) Close(failure string) {
-	if c == nil {
+	if c == nil || !watched(&c.subs) {
 		return
 	}
 	e, now := c.common, time.Now()

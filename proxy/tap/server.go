@@ -36,9 +36,18 @@ const batchEvents = 64
 // reportEvery is how often a subscriber that gets no event learns what it missed.
 const reportEvery = time.Second
 
-// connections bounds the connections to the control port, where anybody who reaches the pod may come. An open
-// subscription stays; others wait at most for the handshake's bound.
-var connections = connlimit.Bounds{Total: 64, PerAddress: 16}
+// Bounds of the connections to the control port, where anybody who reaches the pod may come.
+const (
+	// handshakeTimeout is how long a connection may take until the client is known.
+	handshakeTimeout = 5 * time.Second
+	// idleTimeout is how long the tap server may keep a connection without a subscription.
+	idleTimeout = 10 * time.Second
+)
+
+// places bounds the connections. Until a handshake has shown that the client is the tap server, the oldest of the
+// busiest address gives way, so that strangers cannot keep out the tap server, which comes with few. Its own
+// connections have further places.
+var places = connlimit.Bounds{Total: 64, PerAddress: 16, Evict: true, Known: 2 * maxSubscriptions}
 
 // ServerConfig is what a Server is made from.
 type ServerConfig struct {
@@ -71,7 +80,7 @@ func (s *Server) Listen(addr string) error {
 	if err != nil {
 		return fmt.Errorf("listen tap: %w", err)
 	}
-	s.lis = connlimit.Bounded(l, connections, func() { s.refused.Add(1) })
+	s.lis = connlimit.Bounded(l, places, func() { s.refused.Add(1) })
 	return nil
 }
 
@@ -84,16 +93,16 @@ func (s *Server) Addr() netip.AddrPort {
 // Run serves until ctx ends.
 func (s *Server) Run(ctx context.Context) error {
 	server := grpc.NewServer(
-		grpc.Creds(&reported{credentials.NewTLS(s.tls()), s.handshakeFailed}),
+		grpc.Creds(&admission{credentials.NewTLS(s.tls()), s}),
 		grpc.MaxRecvMsgSize(8<<10),
 		grpc.MaxHeaderListSize(8<<10),
 		grpc.MaxConcurrentStreams(maxSubscriptions),
-		grpc.ConnectionTimeout(5*time.Second),
+		grpc.ConnectionTimeout(handshakeTimeout),
 		grpc.ReadBufferSize(4<<10),
 		grpc.WriteBufferSize(16<<10),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
-			MaxConnectionIdle: time.Minute, Time: 30 * time.Second, Timeout: 10 * time.Second,
+			MaxConnectionIdle: idleTimeout, Time: 30 * time.Second, Timeout: 10 * time.Second,
 		}),
 		grpc.WaitForHandlers(true),
 	)
@@ -126,16 +135,15 @@ func (s *Server) tls() *tls.Config {
 	return cfg
 }
 
-func (s *Server) handshakeFailed(from net.Addr, err error) {
-	s.refused.Add(1)
-	s.cfg.Log.Debug("tap client refused", zap.Stringer("client", from), zap.Error(err))
-}
-
 // Watch implements pb.TapServer.
 func (s *Server) Watch(q *pb.TapQuery, rpc grpc.ServerStreamingServer[pb.TapEvents]) error {
 	query, err := api.DecodeTapQuery(q)
 	if err != nil {
 		return status.Error(codes.InvalidArgument, err.Error())
+	}
+	if name := s.cfg.Hub.hiddenValue(query.PathPrefix); name != "" {
+		return status.Errorf(codes.InvalidArgument,
+			"the beginning of the path has a value of the query parameter %q, which this proxy does not show", name)
 	}
 	chain, err := peerChain(rpc.Context())
 	if err != nil {
@@ -213,22 +221,28 @@ func peerChain(ctx context.Context) ([]*x509.Certificate, error) {
 	return info.State.PeerCertificates, nil
 }
 
-// reported are credentials that report every handshake that fails; gRPC itself only closes the connection.
-type reported struct {
+// admission are credentials that give the connections of a known client their places, and report every handshake that
+// fails; gRPC itself only closes the connection.
+type admission struct {
 	credentials.TransportCredentials
-	failed func(net.Addr, error)
+	server *Server
 }
 
 // ServerHandshake implements credentials.TransportCredentials.
-func (c *reported) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	conn, info, err := c.TransportCredentials.ServerHandshake(raw)
-	if err != nil {
-		c.failed(raw.RemoteAddr(), err)
+func (a *admission) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	conn, info, err := a.TransportCredentials.ServerHandshake(raw)
+	if err == nil && !connlimit.Admit(raw) {
+		err = errors.Join(fmt.Errorf("the tap server has %d connections already", places.Known), conn.Close())
 	}
-	return conn, info, err
+	if err != nil {
+		a.server.refused.Add(1)
+		a.server.cfg.Log.Debug("tap client refused", zap.Stringer("client", raw.RemoteAddr()), zap.Error(err))
+		return nil, nil, err
+	}
+	return conn, info, nil
 }
 
 // Clone implements credentials.TransportCredentials.
-func (c *reported) Clone() credentials.TransportCredentials {
-	return &reported{c.TransportCredentials.Clone(), c.failed}
+func (a *admission) Clone() credentials.TransportCredentials {
+	return &admission{a.TransportCredentials.Clone(), a.server}
 }

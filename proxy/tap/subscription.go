@@ -18,30 +18,59 @@ const (
 	queueBytes  = 1 << 20
 )
 
+// maxCandidates bounds the requests a second that are copied because their endpoint decides whether a query with a
+// destination matches. With headers a copy costs some times as much. Measured by BenchmarkCandidate.
+const (
+	maxCandidates        = 5000
+	maxHeadersCandidates = 1000
+)
+
+// slot is what records keep of a subscription; empty once it has ended.
+type slot struct{ atomic.Pointer[subscription] }
+
 // subscription is one watcher with its query and its queue. The data path offers events, and never waits.
 type subscription struct {
+	slot      *slot
 	query     mesh.TapQuery
 	authority string // of the query, in lower case
-	began     time.Time
+	// toAuthority is the name of the destination in lower case, if that is an authority.
+	toAuthority string
+	// late means that only the endpoint decides whether the query matches.
+	late  bool
+	began time.Time
 
 	queue   chan *mesh.TapEvent // the Server receives; nobody closes it
 	bytes   atomic.Int64        // of the events in queue
 	lost    atomic.Uint64       // events that found no room
 	skipped atomic.Uint64       // requests and connections beyond the rate
 
-	mu   sync.Mutex // guards rate
-	rate *limit.Bucket
+	mu         sync.Mutex // guards the fields below
+	rate       *limit.Bucket
+	candidates *limit.Bucket
 }
 
 func newSubscription(q mesh.TapQuery) *subscription {
 	s := &subscription{
-		query: q, authority: strings.ToLower(q.Authority), began: time.Now(),
+		query: q, authority: strings.ToLower(q.Authority), began: time.Now(), slot: &slot{},
 		queue: make(chan *mesh.TapEvent, queueEvents),
 	}
-	perSecond := cmp.Or(q.PerSecond, mesh.DefaultTapRate)
-	var buckets limit.Buckets[struct{}]
-	s.rate = buckets.Open(struct{}{}, limit.Rate{Cost: time.Second / time.Duration(perSecond), Burst: time.Second}, 0)
+	s.late = q.To != mesh.TapDestination{}
+	if q.To.Kind == "authority" {
+		s.toAuthority, s.late = strings.ToLower(q.To.Name), q.To.Namespace != ""
+	}
+	s.slot.Store(s)
+	s.rate = newBucket(time.Duration(cmp.Or(q.PerSecond, mesh.DefaultTapRate)))
+	s.candidates = newBucket(maxCandidates)
+	if q.Headers {
+		s.candidates = newBucket(maxHeadersCandidates)
+	}
 	return s
+}
+
+// newBucket returns a bucket that allows a number of requests a second, and as many at once.
+func newBucket(perSecond time.Duration) *limit.Bucket {
+	var buckets limit.Buckets[struct{}]
+	return buckets.Open(struct{}{}, limit.Rate{Cost: time.Second / perSecond, Burst: time.Second}, 0)
 }
 
 // wantsDirection reports whether the query may match traffic of a direction.
@@ -52,8 +81,9 @@ func (s *subscription) wantsDirection(d mesh.TapDirection) bool {
 	return d == mesh.TapOutbound || s.query.To == mesh.TapDestination{}
 }
 
-// wantsRequest reports whether the query matches a request's head.
-func (s *subscription) wantsRequest(h *message.Head) bool {
+// wantsRequest reports whether the query matches a request's head. The proxy asks for each request, before any rate,
+// so nothing here may allocate or cost more than some comparisons.
+func (s *subscription) wantsRequest(hub *Hub, h *message.Head) bool {
 	q := &s.query
 	if q.Method != "" && string(h.Method()) != q.Method || q.Scheme != "" && string(h.Part(message.Scheme)) != q.Scheme {
 		return false
@@ -61,8 +91,11 @@ func (s *subscription) wantsRequest(h *message.Head) bool {
 	if s.authority != "" && !message.EqualFold(h.Authority(), s.authority) {
 		return false
 	}
-	path := h.Path()
-	return len(path) >= len(q.PathPrefix) && string(path[:len(q.PathPrefix)]) == q.PathPrefix
+	if q.To.Kind == "authority" && (len(h.Authority()) == 0 ||
+		q.To.Name != "" && !message.EqualFold(h.Authority(), s.toAuthority)) {
+		return false
+	}
+	return q.PathPrefix == "" || hub.hasPrefix(h.Path(), q.PathPrefix)
 }
 
 // wantsConnections reports whether the query matches connections that are not HTTP.
@@ -95,13 +128,13 @@ func (s *subscription) wantsDestination(dst *mesh.TapPeer, authority string) boo
 	return found != "" && (to.Name == "" || to.Name == found)
 }
 
-// take reports whether one more request or connection fits the rate, and counts it if it does not.
-func (s *subscription) take(now time.Time) bool {
+// take reports whether one more request or connection fits a bucket, and counts it if it does not.
+func (s *subscription) take(bucket *limit.Bucket, now time.Time) bool {
 	s.mu.Lock()
 	at := now.Sub(s.began)
-	fits := s.rate.Wait(at) <= 0
+	fits := bucket.Wait(at) <= 0
 	if fits {
-		s.rate.Take(at)
+		bucket.Take(at)
 	}
 	s.mu.Unlock()
 	if !fits {

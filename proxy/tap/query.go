@@ -1,0 +1,217 @@
+package tap
+
+import (
+	"bytes"
+	"iter"
+	"strings"
+)
+
+// AllParameters means all query parameters, as the name of one to redact.
+const AllParameters = "*"
+
+// maxParameter is the length of the longest name of a parameter. What is longer is a value without a name.
+const maxParameter = 64
+
+// secretParameters are query parameters whose values are never shown. Sources: RFC 6749 §4.1 to 4.4, RFC 6750 §2.3,
+// OpenID Connect Core §3, and the signed URLs of Amazon S3, Google Cloud Storage and Azure Blob Storage.
+var secretParameters = wordSet("access_token refresh_token id_token id_token_hint token auth authorization code " +
+	"code_verifier state nonce assertion client_assertion client_secret secret password passwd pass pwd passcode pin " +
+	"otp " +
+	"api_key apikey api-key key sig signature jwt session sessionid session_id sid ticket samlrequest samlresponse " +
+	"relaystate csrf xsrf csrf_token credential credentials x-amz-credential x-amz-security-token x-amz-signature " +
+	"x-goog-credential x-goog-signature googleaccessid awsaccesskeyid")
+
+// RedactParameters sets the query parameters whose values are not shown beside the secretParameters. None, or
+// AllParameters among them, means all.
+func (h *Hub) RedactParameters(names []string) {
+	h.parameters = map[string]bool{}
+	for _, name := range names {
+		h.parameters[strings.ToLower(name)] = true
+	}
+	if len(names) == 0 || h.parameters[AllParameters] {
+		h.parameters = nil
+	}
+}
+
+// shownPath returns a path as it is shown: values of query parameters are redacted. It cuts what is too long.
+func (h *Hub) shownPath(path []byte) string {
+	if bytes.IndexByte(path, '?') < 0 {
+		return text(path)
+	}
+	return h.join(path)
+}
+
+// shownURL returns the value of a header with a URL as it is shown: without user information and fragment, and with its
+// query redacted.
+func (h *Hub) shownURL(value []byte) string {
+	if !bytes.ContainsAny(value, "@?#") {
+		return text(value)
+	}
+	before, fragment, cut := bytes.Cut(value, []byte("#"))
+	prefix := ""
+	if scheme, rest, ok := bytes.Cut(before, []byte("//")); ok {
+		authority := rest
+		if i := bytes.IndexAny(rest, "/?"); i >= 0 {
+			authority = rest[:i]
+		}
+		if i := bytes.LastIndexByte(authority, '@'); i >= 0 {
+			prefix, before = text(scheme)+"//"+Redacted, rest[i:]
+		}
+	}
+	out := prefix + h.join(before)
+	if cut && len(fragment) > 0 {
+		out += "#" + Redacted
+	}
+	return out
+}
+
+func (h *Hub) join(path []byte) string {
+	var b strings.Builder
+	cut := len(path) > maxText
+	if cut {
+		path = path[:maxText]
+	}
+	for piece := range h.pieces(path) {
+		if b.Len()+len(piece) > maxText {
+			cut = true
+			break
+		}
+		b.Write(piece)
+	}
+	if cut {
+		b.WriteString("…")
+	}
+	return b.String()
+}
+
+// hasPrefix reports whether a path, as it is shown, begins with a prefix. Nobody can guess a value that is not shown.
+func (h *Hub) hasPrefix(path []byte, prefix string) bool {
+	before, _, query := strings.Cut(prefix, "?")
+	if len(path) < len(before) || string(path[:len(before)]) != before {
+		return false
+	}
+	if !query {
+		return true
+	}
+	for piece := range h.pieces(path[:min(len(path), maxText)]) {
+		n := min(len(piece), len(prefix))
+		if string(piece[:n]) != prefix[:n] {
+			return false
+		}
+		if prefix = prefix[n:]; prefix == "" {
+			return true
+		}
+	}
+	return false
+}
+
+var (
+	separator = []byte("&")
+	redacted  = []byte(Redacted)
+)
+
+// pieces returns the parts of a path as it is shown.
+func (h *Hub) pieces(path []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		i := bytes.IndexByte(path, '?')
+		if i < 0 {
+			yield(path)
+			return
+		}
+		if !yield(path[:i+1]) {
+			return
+		}
+		for query, more := path[i+1:], true; more; {
+			var parameter []byte
+			if parameter, query, more = bytes.Cut(query, separator); len(parameter) > 0 {
+				name, hide := h.hides(parameter)
+				if !hide {
+					name = parameter
+				}
+				if !yield(name) || hide && !yield(redacted) {
+					return
+				}
+			}
+			if more && !yield(separator) {
+				return
+			}
+		}
+	}
+}
+
+// hides reports whether the value of a parameter is not shown. name is what is shown before it, with the "=". A
+// parameter without a name or without a value is itself a value: a token may end with "=".
+func (h *Hub) hides(parameter []byte) (name []byte, hide bool) {
+	i := bytes.IndexByte(parameter, '=')
+	bare := i < 0 || i > maxParameter || len(bytes.Trim(parameter[i:], "=")) == 0
+	if h.parameters == nil {
+		if bare {
+			return nil, true
+		}
+		return parameter[:i+1], true
+	}
+	if bare {
+		return nil, i > maxParameter || len(parameter) > maxParameter
+	}
+	// Some servers also separate parameters by ";".
+	for part := range bytes.SplitSeq(parameter, []byte(";")) {
+		key, _, _ := bytes.Cut(part, []byte("="))
+		if h.secretParameter(key) {
+			return parameter[:i+1], true
+		}
+	}
+	return nil, false
+}
+
+// secretParameter reports whether a name, once it is decoded, is one of those that are not shown.
+func (h *Hub) secretParameter(name []byte) bool {
+	var buf [maxParameter]byte
+	n := 0
+	for i := 0; i < len(name); i++ {
+		if n == len(buf) {
+			return true
+		}
+		c := name[i]
+		if c == '%' && i+2 < len(name) {
+			if high, low := unhex(name[i+1]), unhex(name[i+2]); high < 16 && low < 16 {
+				c = high<<4 | low
+				i += 2
+			}
+		}
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		buf[n] = c
+		n++
+	}
+	return secretParameters[string(buf[:n])] || h.parameters[string(buf[:n])]
+}
+
+// unhex returns the value of a hexadecimal digit, or 16.
+func unhex(c byte) byte {
+	switch {
+	case '0' <= c && c <= '9':
+		return c - '0'
+	case 'a' <= c && c <= 'f':
+		return c - 'a' + 10
+	case 'A' <= c && c <= 'F':
+		return c - 'A' + 10
+	}
+	return 16
+}
+
+// hiddenValue returns the parameter of a path's prefix whose value is compared with one that is not shown; "" if there
+// is none.
+func (h *Hub) hiddenValue(prefix string) string {
+	_, query, _ := strings.Cut(prefix, "?")
+	for parameter := range strings.SplitSeq(query, "&") {
+		name, value, ok := strings.Cut(parameter, "=")
+		if !ok || value == "" || strings.HasPrefix(Redacted, value) {
+			continue
+		}
+		if _, hide := h.hides([]byte(parameter)); hide && !strings.HasPrefix(value, Redacted) {
+			return name
+		}
+	}
+	return ""
+}

@@ -1,0 +1,184 @@
+package tap
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/tulle-mesh/tulle/proxy/message"
+)
+
+func TestQueriesAreRedacted(t *testing.T) {
+	for name, test := range map[string]struct {
+		redact     []string // nil means what is the default
+		path, want string
+	}{
+		"no query":                          {nil, "/login", "/login"},
+		"an empty query":                    {nil, "/login?", "/login?"},
+		"a value":                           {nil, "/login?token=s3cret", "/login?token=[redacted]"},
+		"several values":                    {nil, "/a?x=1&y=2", "/a?x=[redacted]&y=[redacted]"},
+		"a value with an equals sign":       {nil, "/a?x=s=3", "/a?x=[redacted]"},
+		"a value without a name":            {nil, "/reset?s3cret", "/reset?[redacted]"},
+		"a value without a name, in base64": {nil, "/reset?czNjcmV0Cg==&b=1", "/reset?[redacted]&b=[redacted]"},
+		"a name that is too long to be one": {nil, "/a?" + strings.Repeat("s", 65) + "=1", "/a?[redacted]"},
+		"a second question mark":            {nil, "/a?x=1?token=s3cret", "/a?x=[redacted]"},
+		"a semicolon":                       {nil, "/a?x=1;token=s3cret", "/a?x=[redacted]"},
+		"empty parameters":                  {nil, "/a?&&x=1&", "/a?&&x=[redacted]&"},
+		"all, among others":                 {[]string{"x", "*"}, "/a?y=s3cret", "/a?y=[redacted]"},
+		"one that is named":                 {[]string{"Card"}, "/a?card=s3cret&page=2", "/a?card=[redacted]&page=2"},
+		"one that always is secret": {[]string{"card"}, "/a?Access_Token=s3cret&page=2",
+			"/a?Access_Token=[redacted]&page=2"},
+		"an encoded name":    {[]string{"card"}, "/a?%74ok%65n=s3cret", "/a?%74ok%65n=[redacted]"},
+		"behind a semicolon": {[]string{"card"}, "/a?page=2;token=s3cret", "/a?page=[redacted]"},
+		"a word alone":       {[]string{"card"}, "/a?wsdl&q=", "/a?wsdl&q="},
+		"a long word alone":  {[]string{"card"}, "/a?" + strings.Repeat("s", 65), "/a?[redacted]"},
+		"a path that is too long": {nil, "/" + strings.Repeat("a", maxText) + "?token=s3cret", "/" +
+			strings.Repeat("a", maxText-1) + "…"},
+		"a query that is too long": {nil, "/a?x=" + strings.Repeat("s", maxText), "/a?x=[redacted]…"},
+		"more parameters than there is room": {nil, "/" + strings.Repeat("a", maxText-8) + "?x=1", "/" +
+			strings.Repeat("a", maxText-8) + "?x=…"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := &Hub{}
+			if test.redact != nil {
+				h.RedactParameters(test.redact)
+			}
+			if got := h.shownPath([]byte(test.path)); got != test.want {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+			if got := h.shownPath([]byte(test.path)); strings.Contains(got, "s3cret") {
+				t.Errorf("%q shows a secret", got)
+			}
+		})
+	}
+}
+
+// TestNobodyGuessesAValue shows that the filter of paths compares what is shown, so that no value can be guessed.
+func TestNobodyGuessesAValue(t *testing.T) {
+	for name, test := range map[string]struct {
+		prefix string
+		want   bool
+	}{
+		"a part of the path":    {"/log", true},
+		"the whole path":        {"/login", true},
+		"the question mark":     {"/login?", true},
+		"a part of the name":    {"/login?tok", true},
+		"the name":              {"/login?token=", true},
+		"what is shown":         {"/login?token=[redacted]&", true},
+		"the first byte":        {"/login?token=s", false},
+		"the value":             {"/login?token=s3cret", false},
+		"the next name":         {"/login?token=[redacted]&page", true},
+		"another path":          {"/logout?token", false},
+		"more than there is":    {"/login?token=[redacted]&page=[redacted]&", false},
+		"a longer path":         {"/login/a?token", false},
+		"the path and a suffix": {"/logina", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := &Hub{}
+			path := []byte("/login?token=s3cret&page=2")
+			if got := h.hasPrefix(path, test.prefix); got != test.want {
+				t.Errorf("got %v, want %v", got, test.want)
+			}
+		})
+	}
+}
+
+// TestPrefixWithAHiddenValue shows which queries a proxy refuses because they never match.
+func TestPrefixWithAHiddenValue(t *testing.T) {
+	for name, test := range map[string]struct {
+		redact       []string
+		prefix, want string
+	}{
+		"no query":              {nil, "/a", ""},
+		"a name":                {nil, "/a?tok", ""},
+		"a name and no value":   {nil, "/a?token=", ""},
+		"what is shown":         {nil, "/a?token=[redacted]&x", ""},
+		"a part of it":          {nil, "/a?token=[red", ""},
+		"a value":               {nil, "/a?token=s", "token"},
+		"a second value":        {nil, "/a?x=[redacted]&token=s", "token"},
+		"a value that is shown": {[]string{"card"}, "/a?page=2", ""},
+		"a value that is not":   {[]string{"card"}, "/a?page=2&card=4", "card"},
+	} {
+		h := &Hub{}
+		if test.redact != nil {
+			h.RedactParameters(test.redact)
+		}
+		if got := h.hiddenValue(test.prefix); got != test.want {
+			t.Errorf("%s: got %q, want %q", name, got, test.want)
+		}
+	}
+}
+
+// shownField returns what is shown of a header's value.
+func shownField(h *Hub, name, value string) string {
+	var head message.Head
+	head.Add(name, value)
+	fields, _ := h.fields(&head)
+	return fields[0].Value
+}
+
+func TestSecretHeaders(t *testing.T) {
+	h := &Hub{}
+	h.Redact([]string{"X-Own"})
+	for value, names := range map[string]string{
+		Redacted: "Authorization authorization-bin Proxy-Authorization X-Forwarded-Authorization X-Authorization " +
+			"Authentication-Info Cookie SET-COOKIE Set-Cookie2 X-Api-Key api_key Ocp-Apim-Subscription-Key X-Functions-Key " +
+			"X-Auth-Token X-Vault-Token X-Gitlab-Token X-Amz-Security-Token X-Goog-Iap-Jwt-Assertion X-Amzn-Oidc-Accesstoken " +
+			"X-Amzn-Oidc-Data X-Csrf-Token X-CSRFToken X-Xsrf-Token X-Hub-Signature-256 X-Shopify-Hmac-Sha256 DPoP " +
+			"X-Session-Id X-Client-Secret X-Password X-Forwarded-Client-Cert Sec-WebSocket-Protocol x-own " +
+			"X-Amz-Server-Side-Encryption-Customer-Key PHP-Auth-Pw " + strings.Repeat("n", maxName+1),
+		"plain": "Content-Type X-Request-Id L5d-Client-Id L5d-Dst-Override Traceparent X-B3-TraceId Sec-WebSocket-Key " +
+			"Idempotency-Key X-Keyboard Monkey WWW-Authenticate User-Agent Etag X-Forwarded-For X-Author",
+	} {
+		for name := range strings.FieldsSeq(names) {
+			if got := shownField(h, name, "plain"); got != value {
+				t.Errorf("%s: got %q, want %q", name, got, value)
+			}
+		}
+	}
+}
+
+// TestURLsInHeaders shows that a header does not show what a path would not.
+func TestURLsInHeaders(t *testing.T) {
+	for value, want := range map[string]string{
+		"https://shop/a":                         "https://shop/a",
+		"https://shop/a?token=s3cret":            "https://shop/a?token=[redacted]",
+		"/callback?code=s3cret&state=s3cret#x":   "/callback?code=[redacted]&state=[redacted]#[redacted]",
+		"https://app/#access_token=s3cret":       "https://app/#[redacted]",
+		"https://user:s3cret@shop/a?x=s3cret":    "https://[redacted]@shop/a?x=[redacted]",
+		"https://shop/@user":                     "https://shop/@user",
+		"<https://shop/a?sig=s3cret>; rel=next":  "<https://shop/a?sig=[redacted]",
+		"0; url=https://shop/reset?token=s3cret": "0; url=https://shop/reset?token=[redacted]",
+	} {
+		h := &Hub{}
+		for _, name := range []string{"Location", "referer", "Link", "Refresh"} {
+			if got := shownField(h, name, value); got != want {
+				t.Errorf("%s: got %q, want %q", name, got, want)
+			}
+		}
+	}
+}
+
+func FuzzShownPathHasNoValue(f *testing.F) {
+	for _, value := range []string{"s3cret", "a=b", "%26", "=", "x;y", "a?b", "[redacted]"} {
+		f.Add(value)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		if strings.ContainsAny(value, "&") {
+			return
+		}
+		h := &Hub{}
+		want := "/a?token=[redacted]"
+		if strings.Trim(value, "=") == "" {
+			want = "/a?[redacted]"
+		}
+		path := "/a?token=" + value
+		if got := h.shownPath([]byte(path)); got != want && got != want+"…" {
+			t.Errorf("%q: got %q, want %q", path, got, want)
+		}
+		var head message.Head
+		head.SetPart(message.Path, path)
+		if got := h.shownPath(head.Path()); got != want && got != want+"…" {
+			t.Errorf("head of %q: got %q, want %q", path, got, want)
+		}
+	})
+}
