@@ -6,9 +6,12 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tulle-mesh/tulle/internal/podowner"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/viz/metrics"
 )
@@ -111,6 +114,66 @@ func TestLearnNamesEarlierCallersOfARoute(t *testing.T) {
 	}
 }
 
+// TestLearnKeepsServersOfARouteApart has a route of two Servers, and a caller of one of them.
+func TestLearnKeepsServersOfARouteApart(t *testing.T) {
+	seen := Observation{Workload: Workload{"shop", "deployment", "cart"}, Port: 8080, Client: id("shop", "web"),
+		Route: drawnRoute("open"), Allowed: true, Count: 1}
+	servers := server("cart", "app: cart", 8080, mesh.Deny) + server("pay", "app: pay", 8080, mesh.Deny)
+	for name, c := range map[string]struct {
+		live, target string
+		notes        []string
+	}{
+		"it used all routes of the Server": {servers + httpRoute("open", "cart", "pay"), "Server", nil},
+		"it used one of two": {servers + httpRoute("open", "cart", "pay") + httpRoute("admin", "cart"), "HTTPRoute",
+			[]string{"HTTPRoute open belongs to Servers cart, pay. Who may call it at one may call it at all."}},
+	} {
+		w := NewWorld(config(mesh.Deny), events(t, c.live, namespace("shop"), pod("shop", "cart", "cart-1", "10.0.0.1"),
+			pod("shop", "pay", "pay-1", "10.0.0.2")))
+		policies := Learn(w, "shop", Traffic{Seen: []Observation{seen}})
+		if diff := cmp.Diff(c.notes, policies.Notes); diff != "" {
+			t.Errorf("%s: notes (-want +got):\n%s", name, diff)
+		}
+		var targets []any
+		for _, d := range policies.Documents {
+			if ref, ok := d.Tree["spec"].(map[string]any)["targetRef"].(map[string]any); ok {
+				targets = append(targets, ref["kind"])
+			}
+		}
+		if diff := cmp.Diff([]any{c.target}, targets); diff != "" {
+			t.Errorf("%s: targets (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+// TestLearnDeclaresOpaquePorts makes a Server for a port without HTTP.
+func TestLearnDeclaresOpaquePorts(t *testing.T) {
+	connection := Observation{Workload: Workload{"shop", "deployment", "cart"}, Port: 9090, Client: id("shop", "web"),
+		Opaque: true, Allowed: true, Count: 1}
+	request := connection
+	request.Opaque, request.Client, request.Allowed = false, mesh.ID{}, false
+	for name, c := range map[string]struct {
+		traffic Traffic
+		probed  int32
+		want    bool
+	}{
+		"connections only":          {Traffic{Seen: []Observation{connection}}, 1, true},
+		"a request that was denied": {Traffic{Seen: []Observation{connection, request}}, 1, false},
+		"a request, earlier": {Traffic{Seen: []Observation{connection}, Earlier: []Observation{request}}, 1,
+			false},
+		"a probe of the port over HTTP": {Traffic{Seen: []Observation{connection}}, 9090, false},
+	} {
+		p := pod("shop", "cart", "cart-1", "10.0.0.1")
+		p.Spec.Containers[0].ReadinessProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{
+			HTTPGet: &corev1.HTTPGetAction{Path: "/ready", Port: intstr.FromInt32(c.probed)}}}
+		w := NewWorld(config(mesh.AllUnauthenticated), events(t, "", namespace("shop"), p))
+		text := written(t, Learn(w, "shop", c.traffic))
+		accepted(t, text)
+		if got := strings.Contains(text, "proxyProtocol: opaque"); got != c.want {
+			t.Errorf("%s: declared opaque %v, want %v\n%s", name, got, c.want, text)
+		}
+	}
+}
+
 // TestLearnSplitsManyCallers keeps within what one MeshTLSAuthentication may have.
 func TestLearnSplitsManyCallers(t *testing.T) {
 	live := events(t, "", namespace("shop"), pod("shop", "cart", "cart-1", "10.0.0.1"))
@@ -137,7 +200,9 @@ func TestLearnSplitsManyCallers(t *testing.T) {
 func TestReadBelievesTheCluster(t *testing.T) {
 	plain := pod("shop", "web", "web-plain", "10.0.0.3")
 	delete(plain.Labels, mesh.ControlPlaneNSLabel)
-	w := NewWorld(config(mesh.Deny), events(t, "", []metav1.Object{namespace("shop"), plain,
+	renamed := pod("shop", "pay", "pay-1", "10.0.0.4")
+	renamed.Labels[podowner.LabelPrefix+"deployment"] = "cart"
+	w := NewWorld(config(mesh.Deny), events(t, "", []metav1.Object{namespace("shop"), plain, renamed,
 		pod("shop", "cart", "cart-1", "10.0.0.2")}...))
 	long := strings.Repeat("long", 20)
 	for name, c := range map[string]struct{ pod, deployment, want string }{
@@ -145,6 +210,7 @@ func TestReadBelievesTheCluster(t *testing.T) {
 		"the pod is gone":                      {"web-5d8f7c9b4-abcde", "web", "deploy/web"},
 		"the pod is gone, its name cut off":    {long[:58] + "abcde", long, "deploy/" + long},
 		"the pod is gone and cannot be of web": {"webb-1", "web", ""},
+		"the pod claims another owner":         {"pay-1", "cart", "pod/pay-1"},
 		"the pod has no proxy":                 {"web-plain", "web", ""},
 	} {
 		samples := make([][]metrics.Sample, len(Queries([]string{"shop"})))
@@ -164,6 +230,7 @@ func TestReadBelievesTheCluster(t *testing.T) {
 func TestReadAttributes(t *testing.T) {
 	rollout := pod("shop", "", "rollout-1", "10.0.0.3")
 	rollout.Labels[podowner.LabelPrefix+"rollout"] = "canary"
+	rollout.OwnerReferences = replicaSet("canary")
 	w := NewWorld(config(mesh.Deny), events(t, "", []metav1.Object{namespace("shop"), rollout}...))
 	for name, c := range map[string]struct {
 		labels map[string]string

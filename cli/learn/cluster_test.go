@@ -29,12 +29,15 @@ func config(policy mesh.AccessPolicy) model.Config {
 
 // pod returns a running pod of a Deployment, as the injector leaves it. Its ServiceAccount has the Deployment's name.
 func pod(namespace, deployment, name, ip string) *corev1.Pod {
+	var owners []metav1.OwnerReference
 	labels := map[string]string{"app": deployment, "tier": "all", mesh.ControlPlaneNSLabel: "tulle"}
 	if deployment != "" {
 		labels[podowner.LabelPrefix+"deployment"] = deployment
+		owners = replicaSet(deployment)
 	}
 	return &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, UID: types.UID(name), Labels: labels},
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, UID: types.UID(name), Labels: labels,
+			OwnerReferences: owners},
 		Spec: corev1.PodSpec{
 			ServiceAccountName: deployment,
 			InitContainers:     []corev1.Container{{Name: mesh.ProxyContainer}},
@@ -43,6 +46,13 @@ func pod(namespace, deployment, name, ip string) *corev1.Pod {
 		},
 		Status: corev1.PodStatus{Phase: corev1.PodRunning, PodIP: ip, PodIPs: []corev1.PodIP{{IP: ip}}},
 	}
+}
+
+// replicaSet returns the owner references of a pod whose ReplicaSet the named workload made.
+func replicaSet(of string) []metav1.OwnerReference {
+	controller := true
+	return []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: of + "-5d8f",
+		Controller: &controller}}
 }
 
 func namespace(name string) *corev1.Namespace {

@@ -22,8 +22,14 @@ type Policies struct {
 // Learn returns the Servers and policies that allow what was seen in a namespace, and nothing else. It uses Servers
 // that exist. It cannot allow clients without identity; the notes say so.
 func Learn(w *World, namespace string, t Traffic) Policies {
-	l := &learning{world: w, names: newNames(w), servers: map[serverKey]*learned{}, routes: map[mesh.Ref]*learned{}}
+	l := &learning{world: w, names: newNames(w), servers: map[serverKey]*learned{}, routes: map[mesh.Ref]*learned{},
+		requests: map[place]bool{}}
 	l.notes = append(l.notes, t.Notes...)
+	for _, o := range slices.Concat(t.Seen, t.Earlier) {
+		if !o.Opaque {
+			l.requests[place{o.Workload, o.Port}] = true
+		}
+	}
 	byPort := map[place][]Observation{}
 	for _, o := range t.Seen {
 		if o.Allowed && o.Workload.Namespace == namespace {
@@ -34,6 +40,7 @@ func Learn(w *World, namespace string, t Traffic) Policies {
 	for _, at := range slices.SortedFunc(maps.Keys(byPort), comparePlaces) {
 		l.port(at, byPort[at])
 	}
+	l.splitRoutes()
 	l.noteEarlier(namespace, t)
 	l.noteDenied(namespace, t)
 	l.print()
@@ -64,6 +71,8 @@ type learned struct {
 	route   mesh.Ref
 	places  []place
 	callers map[mesh.ID]*count
+	// at has the callers of a route by the Servers at which they were seen.
+	at map[mesh.Ref]map[mesh.ID]*count
 	// access is the policy of a Server that exists, for those whom nothing else allows.
 	access mesh.AccessPolicy
 	// others are the authorizations that exist and admit clients here, too.
@@ -108,6 +117,7 @@ type learning struct {
 	names     *names
 	servers   map[serverKey]*learned
 	routes    map[mesh.Ref]*learned
+	requests  map[place]bool // where HTTP was seen, allowed or not
 	documents []Document
 	notes     []string
 }
@@ -229,7 +239,9 @@ func (l *learning) observe(s *learned, at place, o Observation, pods []*corev1.P
 		l.note("%s: %s of %s: not allowed. It is not known which of the routes that Server %s has now they match.", at,
 			plural(o.Count, "request"), o.Client, s.server.existing.Name)
 	default:
-		l.routeOf(routes[i].Route.Ref, at).caller(o)
+		r := l.routeOf(routes[i].Route.Ref, at)
+		r.caller(o)
+		r.callerAt(s.server.existing, o)
 	}
 }
 
@@ -244,7 +256,7 @@ func routeIndex(routes []mesh.InboundRoute, named mesh.Ref) int {
 func (l *learning) routeOf(ref mesh.Ref, at place) *learned {
 	r := l.routes[ref]
 	if r == nil {
-		r = &learned{route: ref, callers: map[mesh.ID]*count{}}
+		r = &learned{route: ref, callers: map[mesh.ID]*count{}, at: map[mesh.Ref]map[mesh.ID]*count{}}
 		l.routes[ref] = r
 	}
 	if !slices.Contains(r.places, at) {
@@ -253,11 +265,20 @@ func (l *learning) routeOf(ref mesh.Ref, at place) *learned {
 	return r
 }
 
-func (s *learned) caller(o Observation) {
-	if s.callers[o.Client] == nil {
-		s.callers[o.Client] = &count{}
+func (s *learned) caller(o Observation) { addTo(s.callers, o) }
+
+func (s *learned) callerAt(server mesh.Ref, o Observation) {
+	if s.at[server] == nil {
+		s.at[server] = map[mesh.ID]*count{}
 	}
-	s.callers[o.Client].add(o)
+	addTo(s.at[server], o)
+}
+
+func addTo(callers map[mesh.ID]*count, o Observation) {
+	if callers[o.Client] == nil {
+		callers[o.Client] = &count{}
+	}
+	callers[o.Client].add(o)
 }
 
 // noteEarlier names clients that the window does not count, and that the policies therefore deny.
@@ -293,14 +314,19 @@ func (l *learning) allows(o Observation) bool {
 			if i < 0 {
 				return false
 			}
+			if who.has(o.Client) {
+				continue
+			}
 			who = l.routes[port.Routes[i].Route.Ref]
 		}
-		if who == nil || who.callers[o.Client] == nil {
+		if !who.has(o.Client) {
 			return false
 		}
 	}
 	return len(pods) > 0
 }
+
+func (s *learned) has(client mesh.ID) bool { return s != nil && s.callers[client] != nil }
 
 // noteDenied names clients that policy denied: they stay denied.
 func (l *learning) noteDenied(namespace string, t Traffic) {

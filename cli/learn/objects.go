@@ -105,10 +105,16 @@ func (l *learning) printServer(s *learned) string {
 	if s.server.existing == (mesh.Ref{}) {
 		at := s.server.made
 		name := l.names.pick(at.workload.Namespace, fmt.Sprintf("%s-%d", at.workload.Name, at.port), "Server")
-		l.document(object("Server", "v1beta3", at.workload.Namespace, name, map[string]any{
+		spec := map[string]any{
 			"podSelector": map[string]any{"matchLabels": selectorOf(at.workload)}, "port": int64(at.port),
 			"accessPolicy": string(mesh.Deny),
-		}), comment)
+		}
+		comments := []string{comment}
+		if l.opaque(at) {
+			spec["proxyProtocol"] = v1alpha1.ProtocolOpaque
+			comments = append(comments, "Only connections that are not HTTP were seen.")
+		}
+		l.document(object("Server", "v1beta3", at.workload.Namespace, name, spec), comments...)
 		return name
 	}
 	name := s.server.existing.Name
@@ -124,6 +130,13 @@ func (l *learning) printServer(s *learned) string {
 	l.document(tree, comment, fmt.Sprintf("The Server exists. Only its accessPolicy changes, from %s to %s.", s.access,
 		mesh.Deny))
 	return name
+}
+
+// opaque reports whether a port carries no HTTP, as far as is known: none was seen, and no probe asks for it.
+func (l *learning) opaque(at place) bool {
+	return !l.requests[at] && !slices.ContainsFunc(l.world.pods[at.workload], func(pod *corev1.Pod) bool {
+		return len(l.world.proxyOf(pod).inbound.Port(at.port).ProbePaths) > 0
+	})
 }
 
 // noteWider names the pods of other workloads that the Server selects: who may call one of them may call all.

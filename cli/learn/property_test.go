@@ -2,6 +2,7 @@ package learn
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -114,13 +115,29 @@ func TestLearnedPoliciesAllowWhatWasSeenAndNothingElse(t *testing.T) {
 				}
 				decided[serverOf(p, port)] = true
 				grants[grant{serverOf(p, port), route, client}] = true
-				for s, routes := range d.routes { // a policy on a route counts at all its Servers
-					if route != "" && slices.Contains(routes, route) {
-						grants[grant{s, route, client}] = true
-					}
-				}
 			}
 		})
+		used := map[string]bool{} // the Servers that select pods
+		eachPart(func(p *corev1.Pod, port uint16, _ string) { used[serverOf(p, port)] = true })
+		seen := maps.Clone(grants)
+		for g := range seen {
+			var parents []string // at which a policy for the route counts
+			exact := true        // policies for Servers allow no more than was seen
+			for s, routes := range d.routes {
+				if g.route == "" || !used[s] || !slices.Contains(routes, g.route) {
+					continue
+				}
+				parents = append(parents, s)
+				if seen[grant{s, g.route, g.client}] {
+					exact = exact && !slices.ContainsFunc(routes, func(r string) bool { return !seen[grant{s, r, g.client}] })
+				}
+			}
+			for _, s := range parents {
+				if !exact {
+					grants[grant{s, g.route, g.client}] = true
+				}
+			}
+		}
 		text := written(t, Learn(before, "shop", traffic))
 		if seed < 5 {
 			accepted(t, text)

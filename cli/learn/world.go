@@ -85,19 +85,12 @@ func (w *World) addPod(pod *corev1.Pod) {
 	}
 }
 
-// workloadOf returns the workload of a pod, as the injector recorded it; ok is false for pods that another control
-// plane, or none, has injected.
+// workloadOf returns the workload of a pod, which the injector's label selects; ok is false for pods that another
+// control plane, or none, has injected.
 func workloadOf(pod *corev1.Pod, controlPlane string) (w Workload, ok bool) {
 	w = Workload{pod.Namespace, "pod", pod.Name}
-	kinds := []string{}
-	for key := range pod.Labels {
-		if kind, found := strings.CutPrefix(key, podowner.LabelPrefix); found {
-			kinds = append(kinds, kind)
-		}
-	}
-	if len(kinds) > 0 {
-		kind := slices.Min(kinds)
-		w.Kind, w.Name = kind, pod.Labels[podowner.LabelPrefix+kind]
+	if kind, name := podowner.Labelled(pod); kind != "" {
+		w.Kind, w.Name = kind, name
 	}
 	return w, pod.Labels[mesh.ControlPlaneNSLabel] == controlPlane
 }

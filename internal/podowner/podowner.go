@@ -7,6 +7,7 @@ package podowner
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -14,7 +15,8 @@ import (
 )
 
 // LabelPrefix begins the label in which the injector records a meshed pod's owner: linkerd.io/proxy-<kind>: <name>. The
-// injector asks the API server, so the label wins over the pod's owner references.
+// injector asks the API server who made a pod's ReplicaSet or Job. But labels can be changed later, so one counts only
+// if the pod's owner references bear it out.
 const LabelPrefix = "linkerd.io/proxy-"
 
 // TemplateHashLabel is the label of a Deployment's pods with which the name of their ReplicaSet ends.
@@ -29,14 +31,14 @@ var cronJobTime = regexp.MustCompile(`-[0-9]{8,}$`)
 // Of returns the workload that a person would name, with its kind in lower case, or "" and "" for a pod without one. A
 // ReplicaSet whose name ends with the template's hash is a Deployment's.
 func Of(pod *corev1.Pod) (kind, name string) {
-	for _, kind := range kinds {
-		if name := pod.Labels[LabelPrefix+kind]; name != "" {
-			return kind, name
-		}
-	}
 	ref := metav1.GetControllerOfNoCopy(pod)
 	if ref == nil {
 		return "", ""
+	}
+	for _, kind := range kinds {
+		if name := pod.Labels[LabelPrefix+kind]; borneOut(ref, kind, name) {
+			return kind, name
+		}
 	}
 	if name := deployment(pod, ref); name != "" {
 		return "deployment", name
@@ -48,22 +50,57 @@ func Of(pod *corev1.Pod) (kind, name string) {
 // CronJob and its Job.
 func All(pod *corev1.Pod) map[string]string {
 	out := map[string]string{}
-	if ref := metav1.GetControllerOfNoCopy(pod); ref != nil {
-		out[strings.ToLower(ref.Kind)] = ref.Name
-		if name := deployment(pod, ref); name != "" {
-			out["deployment"] = name
-		}
-		if at := cronJobTime.FindStringIndex(ref.Name); at != nil && ref.Kind == "Job" {
-			out["cronjob"] = ref.Name[:at[0]]
-		}
+	ref := metav1.GetControllerOfNoCopy(pod)
+	if ref == nil {
+		return out
+	}
+	out[strings.ToLower(ref.Kind)] = ref.Name
+	if name := deployment(pod, ref); name != "" {
+		out["deployment"] = name
+	}
+	if at := cronJobTime.FindStringIndex(ref.Name); at != nil && ref.Kind == "Job" {
+		out["cronjob"] = ref.Name[:at[0]]
 	}
 	for _, kind := range kinds {
-		if name := pod.Labels[LabelPrefix+kind]; name != "" {
+		if name := pod.Labels[LabelPrefix+kind]; borneOut(ref, kind, name) {
 			out[kind] = name
 		}
 	}
 	return out
 }
+
+// Labelled returns the workload in the pod's label, of any kind, whose pods that label selects; "" and "" without one
+// that the owner references bear out.
+func Labelled(pod *corev1.Pod) (kind, name string) {
+	ref := metav1.GetControllerOfNoCopy(pod)
+	if ref == nil {
+		return "", ""
+	}
+	for key, value := range pod.Labels {
+		found, ok := strings.CutPrefix(key, LabelPrefix)
+		if ok && borneOut(ref, found, value) && (kind == "" || found < kind) {
+			kind, name = found, value
+		}
+	}
+	return kind, name
+}
+
+// borneOut reports whether a pod with this controller can belong to a workload: to the controller itself, or to one
+// that made the ReplicaSet or Job, whose name then begins with that of its maker.
+func borneOut(controller *metav1.OwnerReference, kind, name string) bool {
+	switch own := strings.ToLower(controller.Kind); {
+	case name == "":
+		return false
+	case kind == own:
+		return name == controller.Name
+	case slices.Contains(kinds, kind) && makers[own] != kind, makers[own] == "":
+		return false
+	}
+	return strings.HasPrefix(controller.Name, name+"-")
+}
+
+// makers are the kinds of Kubernetes's own that make ReplicaSets and Jobs.
+var makers = map[string]string{"replicaset": "deployment", "job": "cronjob"}
 
 // deployment returns the Deployment of the pod's ReplicaSet, or "".
 func deployment(pod *corev1.Pod, controller *metav1.OwnerReference) string {
