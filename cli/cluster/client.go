@@ -13,10 +13,12 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
@@ -75,7 +77,7 @@ func Connect(c Config) (*Client, error) {
 			return nil, fmt.Errorf("load kubeconfig: %w", err)
 		}
 	}
-	client, err := kubernetes.NewForConfig(config)
+	client, err := kubernetes.NewForConfig(inProtobuf(config))
 	if err != nil {
 		return nil, fmt.Errorf("make a client for %s: %w", config.Host, err)
 	}
@@ -89,6 +91,15 @@ func Connect(c Config) (*Client, error) {
 	}
 	return &Client{Interface: client, Dynamic: untyped, Metadata: meta, DialPod: podDialer(client, config),
 		Namespace: namespace}, nil
+}
+
+// inProtobuf returns the config for objects of Kubernetes's own. A list of pods takes a fraction of the time that JSON
+// takes.
+func inProtobuf(c *rest.Config) *rest.Config {
+	c = rest.CopyConfig(c)
+	c.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
+	c.ContentType = runtime.ContentTypeProtobuf
+	return c
 }
 
 // definitionResource is that of CustomResourceDefinitions.
