@@ -16,7 +16,7 @@ import (
 
 const (
 	namespace     = "shop"
-	defaultWindow = 15 * time.Second
+	defaultWindow = 30 * time.Second
 )
 
 // demo is one run. Everything that it does can be done again: what is there already is left as it is.
@@ -42,9 +42,11 @@ func (d *demo) run(ctx context.Context) error {
 	}{
 		{"tulle install | kubectl apply -f -", func() (string, error) { return d.install(ctx) }},
 		{"tulle check", func() (string, error) { return d.check(ctx) }},
+		{"tulle viz install | kubectl apply -f -", func() (string, error) { return d.installViz(ctx) }},
 		{"deploy the shop", func() (string, error) { return d.deploy(ctx, "shop.yaml", shop) }},
 		{"every pod ready, each with its proxy", func() (string, error) { return d.awaitShop(ctx) }},
 		{"a Job runs and ends", func() (string, error) { return d.finishJob(ctx, shop) }},
+		{"tulle viz check", func() (string, error) { return d.checkViz(ctx) }},
 	}
 	for _, s := range steps {
 		if err := d.progress.Do(s.name, s.do); err != nil {
@@ -79,6 +81,13 @@ func (d *demo) loadImages(ctx context.Context) ([]image, error) {
 	archives := []string{filepath.Join(d.root, "dist", "controller.tar"), filepath.Join(d.root, "dist", "proxy.tar")}
 	for _, i := range shop {
 		archives = append(archives, i.archive)
+	}
+	if !d.own { // which has no registry; others get the same image from its own
+		archive, err := d.prometheusImage(ctx)
+		if err != nil {
+			return nil, err
+		}
+		archives = append(archives, archive)
 	}
 	return shop, d.progress.Do("images on the nodes", func() (string, error) {
 		if d.own {

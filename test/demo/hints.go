@@ -19,11 +19,13 @@ func (d *demo) hints() string {
 Try next:
   export KUBECONFIG=%s PATH=%s:$PATH
   tulle check --proxy -n shop                             is every proxy healthy?
+  tulle viz stat deploy -n shop --from deploy/web         whom web calls, and how well
+  tulle viz routes svc/web -n shop                        the same by route; docs/guides/canary.md makes one
   tulle identity -n shop -l app=web                       the certificate that web shows to others
   tulle diagnostics endpoints cart.shop.svc.cluster.local:9090
   kubectl -n shop scale deploy/catalog --replicas=5       customers do not notice
   kubectl -n shop rollout restart deploy/cart             nor this
   kubectl -n tulle delete pods --all                      nor this
-  make demo                                               the table again
+  make demo                                               the numbers again
   %s`, d.kubeconfig, path, end)
 }

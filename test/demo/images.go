@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/tulle-mesh/tulle/test/debian"
+	"github.com/tulle-mesh/tulle/test/goimage"
 	"github.com/tulle-mesh/tulle/test/step"
 	"github.com/tulle-mesh/tulle/tools/pack"
 )
@@ -44,6 +45,15 @@ func (d *demo) images(ctx context.Context) ([]image, error) {
 		}
 	}
 	return images, nil
+}
+
+// prometheusImage writes the archive of the image that `tulle viz install` names, and returns its file.
+func (d *demo) prometheusImage(ctx context.Context) (archive string, err error) {
+	prometheus := goimage.Prometheus(d.root)
+	archive = filepath.Join(d.root, "dist", "prometheus.tar")
+	return archive, d.progress.Do("image of Prometheus, from its Go module", func() (string, error) {
+		return prometheus.Name, prometheus.CopyTo(ctx, d.cache, archive)
+	})
 }
 
 func (d *demo) shopImage(ctx context.Context) (image, error) {

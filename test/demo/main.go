@@ -1,5 +1,5 @@
-// Package main shows the mesh at work: a cluster, the control plane, a small shop with customers, and a table of who
-// talks to whom, read from the proxies' own metrics.
+// Package main shows the mesh at work: a cluster, the control plane, the viz extension, a small shop with customers,
+// and what viz says of who talks to whom. It compares that with the proxies' metrics and with the customers' own count.
 //
 // It owns the order of the steps and what has to be true at their end. It drives the same programs that a user would:
 // tulle, kubectl and the cluster tool; it must not import the product.
@@ -44,7 +44,7 @@ func command() *cobra.Command {
 	}
 	root.Flags().StringVar(&d.kubeconfig, "kubeconfig", "", "use this cluster instead of one on this machine")
 	root.Flags().DurationVar(&d.window, "window", defaultWindow,
-		"how long to watch the traffic before the table is printed")
+		"how long to watch the traffic before it is shown")
 	root.AddCommand(&cobra.Command{
 		Use: "images", Short: "write the archives of the shop's images and stop", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"maps"
 	"strings"
 
 	dto "github.com/prometheus/client_model/go"
@@ -26,8 +25,7 @@ type edge struct {
 // traffic is what an edge carried: counters since the proxies started, or the difference of two such readings.
 type traffic struct {
 	success, failure float64
-	latency          map[float64]float64 // upper bound in milliseconds -> responses at or below it
-	connections      float64             // open now
+	connections      float64 // open now
 }
 
 // reading is the state of all proxies at one time, by edge.
@@ -36,7 +34,7 @@ type reading map[edge]*traffic
 func (r reading) at(e edge) *traffic {
 	t := r[e]
 	if t == nil {
-		t = &traffic{latency: map[float64]float64{}}
+		t = &traffic{}
 		r[e] = t
 	}
 	return t
@@ -97,11 +95,6 @@ func (r reading) add(workload string, known map[string]bool, text string) error 
 			t.failure += m.GetCounter().GetValue()
 		}
 	})
-	each("response_latency_ms", func(t *traffic, m *dto.Metric, _ map[string]string) {
-		for _, b := range m.GetHistogram().GetBucket() {
-			t.latency[b.GetUpperBound()] += float64(b.GetCumulativeCount())
-		}
-	})
 	each("tcp_open_connections", func(t *traffic, m *dto.Metric, _ map[string]string) {
 		t.connections += m.GetGauge().GetValue()
 	})
@@ -155,14 +148,9 @@ func (r reading) since(earlier reading) reading {
 		if before == nil || now.success < before.success || now.failure < before.failure {
 			before = &traffic{}
 		}
-		t := &traffic{
-			success: now.success - before.success, failure: now.failure - before.failure,
-			latency: maps.Clone(now.latency), connections: now.connections,
+		difference[e] = &traffic{
+			success: now.success - before.success, failure: now.failure - before.failure, connections: now.connections,
 		}
-		for bound := range t.latency {
-			t.latency[bound] -= before.latency[bound]
-		}
-		difference[e] = t
 	}
 	return difference
 }

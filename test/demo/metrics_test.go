@@ -1,7 +1,6 @@
 package main
 
 import (
-	"math"
 	"strings"
 	"testing"
 
@@ -16,12 +15,6 @@ response_total{direction="outbound",dst_service="plain",tls="no_identity",no_tls
 response_total{direction="inbound",tls="true",client_id="spiffe://cluster.local/ns/shop/sa/load",classification="success"} 7
 response_total{direction="inbound",tls="true",client_id="spiffe://cluster.local/ns/shop/sa/restock",classification="success"} 2
 response_total{direction="inbound",tls="no_identity",no_tls_reason="no_tls_from_remote",classification="success"} 3
-# TYPE response_latency_ms histogram
-response_latency_ms_bucket{direction="outbound",dst_deployment="cart",tls="true",le="1"} 20
-response_latency_ms_bucket{direction="outbound",dst_deployment="cart",tls="true",le="2"} 40
-response_latency_ms_bucket{direction="outbound",dst_deployment="cart",tls="true",le="+Inf"} 40
-response_latency_ms_sum{direction="outbound",dst_deployment="cart",tls="true"} 40
-response_latency_ms_count{direction="outbound",dst_deployment="cart",tls="true"} 40
 # TYPE tcp_open_connections gauge
 tcp_open_connections{direction="outbound",peer="dst",dst_deployment="redis",tls="true"} 2
 tcp_open_connections{direction="outbound",peer="src",dst_deployment="redis",tls="no_identity",no_tls_reason="loopback"} 2
@@ -40,7 +33,7 @@ func read(t *testing.T, text string) reading {
 func TestEdgesAreReadWhereTheirCallerCountsThem(t *testing.T) {
 	got := read(t, webMetrics)
 	want := reading{
-		{"web", "cart", "true", ""}: {success: 30, failure: 10, latency: map[float64]float64{1: 20, 2: 40, math.Inf(1): 40}},
+		{"web", "cart", "true", ""}: {success: 30, failure: 10},
 		{"web", "plain", "no_identity", "not_provided_by_service_discovery"}: {success: 5},
 		{"web", "redis", "true", ""}:                                         {connections: 2},
 		{"restock", "web", "true", ""}:                                       {success: 2},
@@ -57,7 +50,7 @@ func TestEdgesAreReadWhereTheirCallerCountsThem(t *testing.T) {
 func TestSinceIsWhatHappenedInBetween(t *testing.T) {
 	earlier, later := read(t, webMetrics), read(t, strings.ReplaceAll(webMetrics, "} 30\n", "} 130\n"))
 	e := edge{"web", "cart", "true", ""}
-	if got := later.since(earlier)[e]; got.success != 100 || got.failure != 0 || got.latency[2] != 0 {
+	if got := later.since(earlier)[e]; got.success != 100 || got.failure != 0 {
 		t.Errorf("got %+v, want 100 successes", got)
 	}
 	// The proxy was replaced: its counters are below what was read before.

@@ -1,11 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"math"
 	"strings"
 	"testing"
-	"time"
 )
 
 // shopReading is a reading in which every edge of the shop behaves as it should.
@@ -59,47 +57,5 @@ func TestJudgeAcceptsTheShopAndNamesWhatIsWrong(t *testing.T) {
 				t.Errorf("got %v, want %q", err, tc.want)
 			}
 		})
-	}
-}
-
-func TestTable(t *testing.T) {
-	total := reading{
-		{"web", "cart", "true", ""}: {success: 90, failure: 10,
-			latency: map[float64]float64{1: 50, 2: 100, math.Inf(1): 100}},
-		{unmeshed, "web", "no_identity", "no_tls_from_remote"}: {success: 8},
-		{"cart", "redis", "true", ""}:                          {connections: 2},
-		{"gone", "web", "true", ""}:                            {},
-	}
-	recent := reading{
-		{"web", "cart", "true", ""}:                            total[edge{"web", "cart", "true", ""}],
-		{unmeshed, "web", "no_identity", "no_tls_from_remote"}: {},
-		{"cart", "redis", "true", ""}:                          {connections: 2},
-	}
-	var out bytes.Buffer
-	if err := printTable(&out, recent, total, 10*time.Second); err != nil {
-		t.Fatal(err)
-	}
-	want := `SRC         DST    TLS                     RPS   SUCCESS  P50    P99
-(unmeshed)  web    no: no_tls_from_remote  -     100.00%  -      -
-cart        redis  mutual                  -     -        -      -
-web         cart   mutual                  10.0  90.00%   1.0ms  2.0ms
-`
-	if got := out.String(); got != want {
-		t.Errorf("got\n%s\nwant\n%s", got, want)
-	}
-}
-
-func TestQuantileIsLinearWithinABucket(t *testing.T) {
-	buckets := map[float64]float64{10: 0, 20: 100, math.Inf(1): 100}
-	for q, want := range map[float64]float64{0.5: 15, 0.99: 19.9} {
-		if got := quantile(q, buckets); math.Abs(got-want) > 1e-9 {
-			t.Errorf("quantile %v: got %v, want %v", q, got, want)
-		}
-	}
-	if got := quantile(0.99, map[float64]float64{10: 0, math.Inf(1): 5}); got != 10 {
-		t.Errorf("beyond the last bound: got %v, want the bound 10", got)
-	}
-	if got := quantile(0.5, nil); !math.IsNaN(got) {
-		t.Errorf("without observations: got %v, want NaN", got)
 	}
 }

@@ -1,17 +1,11 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"maps"
 	"math"
-	"os"
-	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/tulle-mesh/tulle/test/step"
@@ -40,62 +34,117 @@ var expected = []expectation{
 // window.
 const tolerance = 0.03
 
-// show watches the traffic, prints the table and checks it.
+// show watches the traffic, checks it, and prints what viz says of it.
 func (d *demo) show(ctx context.Context) error {
-	var total, recent reading
+	if err := d.progress.Do("traffic on every edge, and in Prometheus", func() (string, error) {
+		return "", d.awaitTraffic(ctx)
+	}); err != nil {
+		return err
+	}
+	var w window
 	err := d.progress.Do(fmt.Sprintf("watch the traffic for %s", d.window), func() (string, error) {
-		pods, err := d.pods(ctx)
-		if err != nil {
-			return "", err
-		}
-		if err := d.awaitTraffic(ctx, pods); err != nil {
-			return "", err
-		}
-		before, err := d.scrape(ctx, pods)
-		if err != nil {
-			return "", err
-		}
-		select {
-		case <-ctx.Done():
-			return "", ctx.Err()
-		case <-time.After(d.window):
-		}
-		total, err = d.scrape(ctx, pods)
-		if err != nil {
-			return "", err
-		}
-		recent = total.since(before)
-		return fmt.Sprintf("%d proxies", len(pods)), nil
+		var err error
+		w, err = d.watch(ctx)
+		return fmt.Sprintf("%d proxies", w.proxies), err
 	})
 	if err != nil {
 		return err
 	}
-	d.progress.Say("")
-	if err := printTable(os.Stdout, recent, total, d.window); err != nil {
+	if err := compare(w.recent, w.total); err != nil {
 		return err
 	}
-	d.progress.Say(
-		"%s: callers without an identity, here the kubelet with its probes. RPS -: no call ended in these %s, the row is "+
-			"from before.",
-		unmeshed, d.window)
-	if err := compare(recent, total); err != nil {
-		return err
+	for _, args := range d.views() {
+		out, err := d.viz(ctx, args...)
+		if err != nil {
+			return err
+		}
+		d.progress.Say("\n$ tulle viz %s\n%s", strings.Join(args, " "), out)
 	}
 	d.progress.Say(
-		"\nEvery edge between meshed pods is mutual TLS, the Job has ended, and the failures are the injected ones. (%s)",
-		d.progress.Since())
+		"\nThe customers count %s themselves, viz counts %s. Every edge between meshed pods is mutual TLS, the Job has "+
+			"ended, "+
+			"and the failures are the injected ones. (%s)", w.customers, w.seen, d.progress.Since())
 	d.progress.Say("%s", d.hints())
 	return nil
 }
 
-// awaitTraffic waits until every expected edge has been used, so that the window does not begin before the shop opens.
-func (d *demo) awaitTraffic(ctx context.Context, pods []pod) error {
+// views are the commands that the demo ends with.
+func (d *demo) views() [][]string {
+	return [][]string{{"stat", "deploy", "-n", namespace, "-t", d.window.String()}, {"edges", "deploy", "-n", namespace}}
+}
+
+// window is what was counted in one.
+type window struct {
+	recent, total   reading
+	customers, seen rates
+	proxies         int
+}
+
+// watch counts for the length of a window, in three ways: at the proxies, at the customers and with viz. A busy machine
+// sends unevenly, so customers and viz may look at different seconds: then it watches again.
+func (d *demo) watch(ctx context.Context) (w window, err error) {
+	for range 3 {
+		if w, err = d.watchOnce(ctx); err != nil {
+			return w, err
+		}
+		if err = w.seen.agree(w.customers); err == nil {
+			return w, nil
+		}
+	}
+	return w, err
+}
+
+func (d *demo) watchOnce(ctx context.Context) (w window, err error) {
+	pods, err := d.pods(ctx)
+	if err != nil {
+		return w, err
+	}
+	w.proxies = len(pods)
+	before, err := d.scrape(ctx, pods)
+	if err != nil {
+		return w, err
+	}
+	begun, err := d.customers(ctx, pods)
+	if err != nil {
+		return w, err
+	}
+	select {
+	case <-ctx.Done():
+		return w, ctx.Err()
+	case <-time.After(d.window):
+	}
+	ended, err := d.customers(ctx, pods)
+	if err != nil {
+		return w, err
+	}
+	w.customers = ended.since(begun)
+	if w.seen, err = d.seen(ctx, d.window); err != nil {
+		return w, err
+	}
+	if w.total, err = d.scrape(ctx, pods); err != nil {
+		return w, err
+	}
+	w.recent = w.total.since(before)
+	return w, nil
+}
+
+// awaitTraffic waits until every expected edge has been used, so that the window does not begin before the shop opens,
+// and until Prometheus has read the customers' proxy twice.
+func (d *demo) awaitTraffic(ctx context.Context) error {
 	return step.Eventually(ctx, time.Minute, func() error {
+		pods, err := d.pods(ctx)
+		if err != nil {
+			return err
+		}
 		r, err := d.scrape(ctx, pods)
 		if err != nil {
 			return err
 		}
-		return r.missing()
+		if err := r.missing(); err != nil {
+			return err
+		}
+		_, err = d.seen(ctx, shortestWindow)
+		return err
 	})
 }
 
@@ -115,33 +164,6 @@ func (r reading) missing() error {
 		return fmt.Errorf("no traffic seen: %s", strings.Join(absent, ", "))
 	}
 	return nil
-}
-
-// printTable writes one row an edge. What moved in the window is shown by its rate; what did not, but is open or ended
-// before, by its totals.
-func printTable(out io.Writer, recent, total reading, window time.Duration) error {
-	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, "SRC\tDST\tTLS\tRPS\tSUCCESS\tP50\tP99")
-	edges := slices.SortedFunc(maps.Keys(total), func(a, b edge) int {
-		return cmp.Or(cmp.Compare(a.src, b.src), cmp.Compare(a.dst, b.dst), cmp.Compare(a.tls, b.tls))
-	})
-	for _, e := range edges {
-		t, rate := total[e], "-"
-		if t.success+t.failure+t.connections == 0 {
-			continue
-		}
-		if moved := recent[e]; moved != nil && moved.success+moved.failure > 0 {
-			t, rate = moved, fmt.Sprintf("%.1f", (moved.success+moved.failure)/window.Seconds())
-		}
-		calls := t.success + t.failure
-		success := "-"
-		if calls > 0 {
-			success = fmt.Sprintf("%.2f%%", 100*t.success/calls)
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", e.src, e.dst, e.security(), rate, success,
-			milliseconds(quantile(0.5, t.latency)), milliseconds(quantile(0.99, t.latency)))
-	}
-	return w.Flush()
 }
 
 // security is mutual, or the reason why not. Calls that found no endpoint to go to never had a connection.
@@ -196,35 +218,4 @@ func (x expectation) check(t traffic) error {
 			100*x.success)
 	}
 	return nil
-}
-
-// quantile estimates a quantile as Prometheus' histogram_quantile does: linear within a bucket. NaN without
-// observations.
-func quantile(q float64, cumulative map[float64]float64) float64 {
-	bounds := slices.Sorted(maps.Keys(cumulative))
-	if len(bounds) == 0 {
-		return math.NaN()
-	}
-	count := cumulative[bounds[len(bounds)-1]]
-	if count == 0 {
-		return math.NaN()
-	}
-	rank, lower, below := q*count, 0.0, 0.0
-	for _, bound := range bounds {
-		if here := cumulative[bound]; here >= rank {
-			if math.IsInf(bound, 1) || here == below {
-				return lower
-			}
-			return lower + (bound-lower)*(rank-below)/(here-below)
-		}
-		lower, below = bound, cumulative[bound]
-	}
-	return lower
-}
-
-func milliseconds(v float64) string {
-	if math.IsNaN(v) {
-		return "-"
-	}
-	return fmt.Sprintf("%.1fms", v)
 }
