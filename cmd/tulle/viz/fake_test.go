@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -35,6 +36,8 @@ type bed struct {
 	from metrics.Source
 	// dial connects to a port of a pod. If it is given, the command chooses the source.
 	dial func(ctx context.Context, namespace, pod string, port int) (net.Conn, error)
+	// prometheusTimeout bounds the wait for the Prometheus of --prometheusURL.
+	prometheusTimeout time.Duration
 	// react changes the clients.
 	react func(typed *fake.Clientset, untyped *metadatafake.FakeMetadataClient)
 }
@@ -99,7 +102,8 @@ func (b *bed) run(t *testing.T, namespace string, args ...string) result {
 		Connect: func() (*cluster.Client, error) {
 			return &cluster.Client{Interface: client, Metadata: untyped, DialPod: b.dial, Namespace: namespace}, nil
 		},
-		ControlNamespace: func() string { return "tulle" },
+		ControlNamespace:  func() string { return "tulle" },
+		PrometheusTimeout: b.prometheusTimeout,
 	}
 	if b.dial == nil {
 		env.Source = func(context.Context, *cluster.Client) (metrics.Source, error) {

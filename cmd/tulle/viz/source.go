@@ -51,7 +51,8 @@ func (c *commands) source(ctx context.Context, cl *cluster.Client) (metrics.Sour
 	case c.Env.Source != nil:
 		return c.Env.Source(ctx, cl)
 	case c.prometheus.url != "":
-		server, err := prometheus.New(prometheus.Config{URL: c.prometheus.url, Jobs: c.prometheus.jobs})
+		server, err := prometheus.New(prometheus.Config{URL: c.prometheus.url, Jobs: c.prometheus.jobs,
+			Timeout: c.PrometheusTimeout})
 		if err != nil {
 			return nil, fmt.Errorf("--prometheusURL: %w", err)
 		}

@@ -194,7 +194,8 @@ func benchExposition(since time.Duration) []byte {
 			}
 			fmt.Fprintf(&out, "response_latency_ms_bucket{%s,le=\"+Inf\"} %d\n", of, n)
 			fmt.Fprintf(&out, "tcp_open_connections{%s,peer=\"src\"} 3\n", of)
-			fmt.Fprintf(&out, "tcp_read_bytes_total{%s,peer=\"src\"} %d\ntcp_write_bytes_total{%s,peer=\"src\"} %d\n", of, 99*n, of, n)
+			fmt.Fprintf(&out, "tcp_read_bytes_total{%s,peer=\"src\"} %d\ntcp_write_bytes_total{%s,peer=\"src\"} %d\n", of, 99*n,
+				of, n)
 		}
 	})
 	return out.Bytes()
@@ -265,7 +266,8 @@ func benchCluster(b *testing.B, metricsAPI string) *cluster.Client {
 	mux := http.NewServeMux()
 	half := len(pods) / 2 // two pages of 500
 	mux.Handle("GET /api/v1/pods", listOf(b,
-		&corev1.PodList{ListMeta: metav1.ListMeta{Continue: "more"}, Items: pods[:half]}, &corev1.PodList{Items: pods[half:]}))
+		&corev1.PodList{ListMeta: metav1.ListMeta{Continue: "more"}, Items: pods[:half]},
+		&corev1.PodList{Items: pods[half:]}))
 	mux.Handle("GET /api/v1/namespaces/"+mesh.VizNamespace+"/pods", listOf(b, &corev1.PodList{Items: []corev1.Pod{api}}))
 	names, err := json.Marshal(metav1.PartialObjectMetadataList{Items: deployments,
 		TypeMeta: metav1.TypeMeta{APIVersion: "meta.k8s.io/v1", Kind: "PartialObjectMetadataList"}})

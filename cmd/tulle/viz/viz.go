@@ -37,6 +37,8 @@ type Env struct {
 	Version string
 	// Failed is what a command returns that has written what is wrong.
 	Failed error
+	// PrometheusTimeout bounds the wait for the Prometheus of the flag; 0 means prometheus.Timeout.
+	PrometheusTimeout time.Duration
 	// Source takes the place of the choice of a source; nil chooses.
 	Source func(context.Context, *cluster.Client) (metrics.Source, error)
 }
