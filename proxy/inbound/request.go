@@ -109,12 +109,13 @@ func (in *Inbound) Route(x *exchange.Exchange) forward.Action {
 }
 
 // refuseRequest responds to a request that a rule refuses, and counts it under the rule's reason.
-func (in *Inbound) refuseRequest(x *exchange.Exchange, c *peerConn, r *request, refused *ruleResponse) forward.Action {
-	in.env.Stats.RequestFailed(stats.Inbound, refused.reason, "")
+func (in *Inbound) refuseRequest(x *exchange.Exchange, c *peerConn, r *request,
+	refused *response.Refusal) forward.Action {
+	in.env.Stats.RequestFailed(stats.Inbound, refused.Reason, "")
 	e := c.errorResponse(r, r.decision.Route)
-	e.Status, e.Cause, e.Text = refused.status, refused.cause, refused.text
+	e.Status, e.Cause, e.Text = refused.Status, refused.Cause, refused.Text
 	if e.Detailed {
-		e.Text = cmp.Or(refused.detail, e.Text)
+		e.Text = cmp.Or(refused.Detail, e.Text)
 	}
 	action := forward.Reply(e.Write(x))
 	if cors := r.hit.Rule.CORS; cors != nil {

@@ -50,7 +50,7 @@ func (r *request) injectFault(now time.Time) injected {
 }
 
 // injectedRefusal returns the response to a request that fails on purpose.
-func (r *request) injectedRefusal(f injected) *ruleResponse {
+func (r *request) injectedRefusal(f injected) *response.Refusal {
 	e := response.Error{
 		Status: f.status, Cause: "proxy_internal_response",
 		Text: fmt.Sprintf("fault injected on purpose until %s", f.until.UTC().Format(time.RFC3339)),
@@ -58,7 +58,7 @@ func (r *request) injectedRefusal(f injected) *ruleResponse {
 	if r.grpc {
 		e.Code = int(f.grpc)
 	}
-	return &ruleResponse{Error: e, reason: errorInjected, readable: true}
+	return &response.Refusal{Error: e, Reason: errorInjected, Readable: true}
 }
 
 // happens draws with this probability.

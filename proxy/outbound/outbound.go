@@ -36,7 +36,6 @@ const (
 	errorNoBackend      = "no_backend"
 	errorBadBackend     = "invalid_backend"
 	errorBadRule        = "invalid_rule"
-	errorCORS           = "cors"
 )
 
 // Config is what an Outbound is made from.

@@ -277,13 +277,14 @@ func (o *Outbound) End(x *exchange.Exchange) {
 }
 
 // refuseRequest responds to a request that a rule refuses, and counts it under the rule's reason.
-func (o *Outbound) refuseRequest(x *exchange.Exchange, r *request, t *target, refused *ruleResponse) forward.Action {
-	r.refusedReason = refused.reason
-	o.env.Stats.RequestFailed(stats.Outbound, refused.reason, "")
+func (o *Outbound) refuseRequest(x *exchange.Exchange, r *request, t *target,
+	refused *response.Refusal) forward.Action {
+	r.refusedReason = refused.Reason
+	o.env.Stats.RequestFailed(stats.Outbound, refused.Reason, "")
 	e := refused.Error
 	e.GRPC, e.Detailed, e.Object = r.grpc, true, t.object(r)
 	action := forward.Reply(e.Write(x))
-	if refused.readable {
+	if refused.Readable {
 		r.markCORS(x)
 	}
 	return action

@@ -138,14 +138,14 @@ func (t *target) choose(x *exchange.Exchange, r *request) (rule *boundRule, be *
 
 // noRule refuses a request that no rule matches. Source: Gateway API, HTTPRouteRule.matches (404); gRPC's own status
 // for a method that nobody serves.
-func (t *target) noRule() *ruleResponse {
+func (t *target) noRule() *response.Refusal {
 	e := response.Error{
 		Status: 404, Cause: "destination_not_found", Text: "no rule of the Service's routes matches the request",
 	}
 	if t.routing.Load().grpc {
 		e.Code = grpcUnimplemented
 	}
-	return &ruleResponse{Error: e, reason: errorNoRoute}
+	return &response.Refusal{Error: e, Reason: errorNoRoute}
 }
 
 // pick chooses the backend of one request or connection by weight; nil if there is none.

@@ -1,9 +1,10 @@
 // Package response makes the responses that the proxy sends in an application's place, and reads what responses and
 // deadlines mean.
 //
-// It owns the mapping of faults to statuses, the fields that proxies exchange, deadlines on their way, and how an
-// exchange counts. It must not import what decides (proxy/inbound, proxy/outbound) nor the engine. The one idea: every
-// status that a fault becomes comes from one table. Refusals by a rule or by policy set their own.
+// It owns the mapping of faults to statuses, the responses of rules (Refusal, Preflight, Redirect), the fields that
+// proxies exchange, deadlines on their way, and how an exchange counts. It must not import what decides (proxy/inbound,
+// proxy/outbound) nor the engine. The one idea: every status that a fault becomes comes from one table. Refusals by a
+// rule or by policy set their own.
 package response
 
 import (
