@@ -64,7 +64,7 @@ func (p *Proxy) countCalls(
 	const ok, canceled = 0, 1
 	calls := p.env.Stats.Control(stats.Labels("").Add("addr", addr, "server_id", server.String()))
 	return calls.Request, func(took time.Duration, code int16) {
-		o := stats.Outcome{GRPC: code, Failure: code != ok && code != canceled}
+		o := stats.ResponseStatus{GRPC: code, Failure: code != ok && code != canceled}
 		if code == ok {
 			o.Status = 200
 		}

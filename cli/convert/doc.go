@@ -15,22 +15,22 @@ import (
 	"time"
 )
 
-// Outcome says what became of a field.
-type Outcome string
+// Conversion says what became of a field.
+type Conversion string
 
-// The outcomes. Unchanged is for what is valid here as it stands.
+// The conversions. Unchanged is for what is valid here as it stands.
 const (
-	Unchanged    Outcome = "kept"
-	Converted    Outcome = "converted"
-	Approximated Outcome = "approximated"
-	Dropped      Outcome = "dropped"
+	Unchanged    Conversion = "kept"
+	Converted    Conversion = "converted"
+	Approximated Conversion = "approximated"
+	Dropped      Conversion = "dropped"
 )
 
 // Finding is what became of one field of one object.
 type Finding struct {
 	// Object is kind/name, Field the JSON path in it; an empty Field is the whole object.
 	Object, Field string
-	Outcome       Outcome
+	Conversion    Conversion
 	// Message says what it became, or what to do instead.
 	Message string
 }
@@ -51,7 +51,7 @@ type Result struct {
 
 // Lossy reports whether something was dropped.
 func (r *Result) Lossy() bool {
-	return slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Outcome == Dropped })
+	return slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Conversion == Dropped })
 }
 
 // converter turns one object into others.

@@ -68,7 +68,7 @@ func (c conversionCase) run(t *testing.T) {
 	}
 	var dropped []string
 	for _, f := range r.Findings {
-		if f.Outcome == Dropped {
+		if f.Conversion == Dropped {
 			dropped = append(dropped, f.Field)
 		}
 	}
@@ -519,7 +519,7 @@ spec: {selector: {app: web}, ports: [%s]}
 				t.Errorf("Servers (-want +got):\n%s", diff)
 			}
 			if dropped := slices.ContainsFunc(r.Findings,
-				func(f Finding) bool { return f.Outcome == Dropped }); dropped != c.dropped {
+				func(f Finding) bool { return f.Conversion == Dropped }); dropped != c.dropped {
 				t.Errorf("findings %v", r.Findings)
 			}
 		})

@@ -30,8 +30,9 @@ func newObject(c *conversion, tree map[string]any) *object {
 	return o
 }
 
-func (o *object) report(field string, outcome Outcome, format string, args ...any) {
-	f := Finding{Object: o.kind + "/" + o.name, Field: field, Outcome: outcome, Message: fmt.Sprintf(format, args...)}
+func (o *object) report(field string, conversion Conversion, format string, args ...any) {
+	f := Finding{Object: o.kind + "/" + o.name, Field: field, Conversion: conversion,
+		Message: fmt.Sprintf(format, args...)}
 	if !slices.Contains(o.result.Findings, f) { // a field may be read for several objects
 		o.result.Findings = append(o.result.Findings, f)
 	}

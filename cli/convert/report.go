@@ -19,7 +19,7 @@ func (r *Result) WriteReport(w io.Writer) {
 		if field == "" {
 			field = "-"
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", f.Outcome, f.Object, field, f.Message)
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", f.Conversion, f.Object, field, f.Message)
 	}
 	_ = tw.Flush()
 }

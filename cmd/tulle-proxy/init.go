@@ -45,7 +45,7 @@ func runInit(args []string) error {
 			zap.Error(report.NoLocality))
 	}
 	for _, p := range proofs {
-		log.Info("probed", zap.Stringer("target", p.Target), zap.Stringer("outcome", p.Outcome))
+		log.Info("probed", zap.Stringer("target", p.Target), zap.Stringer("outcome", p.Result))
 	}
 	log.Info("traffic is captured", zap.Uint16("inbound", capture.InboundPort),
 		zap.Uint16("outbound", capture.OutboundPort),

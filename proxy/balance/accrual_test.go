@@ -10,8 +10,8 @@ import (
 // consecutive has Linkerd's defaults, without jitter.
 var consecutive = &mesh.Accrual{MaxFailures: 7, MinPenalty: time.Second, MaxPenalty: 60 * time.Second}
 
-// rounds picks n times and ends each attempt with the outcome of its endpoint. It returns how often each was picked.
-func rounds(p *Pool[int], now time.Duration, n int, outcome func(item int) Outcome) map[int]int {
+// rounds picks n times and ends each attempt with the result of its endpoint. It returns how often each was picked.
+func rounds(p *Pool[int], now time.Duration, n int, result func(item int) AttemptResult) map[int]int {
 	picked := map[int]int{}
 	for range n {
 		slot, item, ok := p.Pick(now)
@@ -19,13 +19,13 @@ func rounds(p *Pool[int], now time.Duration, n int, outcome func(item int) Outco
 			return picked
 		}
 		picked[item]++
-		p.Done(slot, outcome(item), now, 10*time.Millisecond)
+		p.Done(slot, result(item), now, 10*time.Millisecond)
 	}
 	return picked
 }
 
-func failing(items ...int) func(int) Outcome {
-	return func(item int) Outcome {
+func failing(items ...int) func(int) AttemptResult {
+	return func(item int) AttemptResult {
 		for _, i := range items {
 			if i == item {
 				return Failed
@@ -58,7 +58,7 @@ func TestConsecutiveFailuresEject(t *testing.T) {
 func TestSuccessStartsTheCountAnew(t *testing.T) {
 	p := accruing(2, consecutive)
 	n := 0
-	rounds(p, 0, 1000, func(item int) Outcome {
+	rounds(p, 0, 1000, func(item int) AttemptResult {
 		if item == 1 {
 			if n++; n%7 != 0 {
 				return Failed
@@ -162,7 +162,7 @@ func TestLateAnswersAreNoProbes(t *testing.T) {
 func TestAtMostHalfIsEjected(t *testing.T) {
 	for n, want := range map[int]int{1: 0, 2: 1, 3: 1, 4: 2, 5: 2, 10: 5} {
 		p := accruing(n, consecutive)
-		rounds(p, 0, 1000*n, func(int) Outcome { return Failed })
+		rounds(p, 0, 1000*n, func(int) AttemptResult { return Failed })
 		if got := p.States(0).Ejected; got != want {
 			t.Errorf("%d of %d are ejected, want %d", got, n, want)
 		}
@@ -196,7 +196,7 @@ func TestConnectFailuresEject(t *testing.T) {
 			t.Fatal("never ejected")
 		}
 		now += 10 * time.Millisecond
-		rounds(p, now, 1, func(item int) Outcome {
+		rounds(p, now, 1, func(item int) AttemptResult {
 			if item == 1 {
 				return Unreachable
 			}
@@ -216,7 +216,7 @@ func TestLowSuccessRateEjects(t *testing.T) {
 			p := accruing(2, a)
 			n := 0
 			for now := time.Duration(0); now < time.Minute && p.States(now).Ejected == 0; now += 50 * time.Millisecond {
-				rounds(p, now, 2, func(item int) Outcome {
+				rounds(p, now, 2, func(item int) AttemptResult {
 					if item == 1 {
 						if n++; n%test.every == 0 {
 							return Failed
@@ -236,7 +236,7 @@ func TestLowSuccessRateEjects(t *testing.T) {
 }
 
 func TestQuickFailuresDoNotAttract(t *testing.T) {
-	for name, outcome := range map[string]Outcome{"fails": Failed, "sheds load": Shed} {
+	for name, result := range map[string]AttemptResult{"fails": Failed, "sheds load": Shed} {
 		t.Run(name, func(t *testing.T) {
 			p := accruing(2, nil)
 			now := time.Duration(0)
@@ -246,7 +246,7 @@ func TestQuickFailuresDoNotAttract(t *testing.T) {
 				slot, item, _ := p.Pick(now)
 				picked[item]++
 				if item == 1 {
-					p.Done(slot, outcome, now, time.Millisecond) // without delay
+					p.Done(slot, result, now, time.Millisecond) // without delay
 				} else {
 					p.Done(slot, Responded, now, 20*time.Millisecond)
 				}

@@ -247,13 +247,13 @@ func decay(age int64) float64 {
 	return math.Exp(-x)
 }
 
-// Outcome is the result of an attempt at the endpoint that Pick chose.
-type Outcome uint8
+// AttemptResult is what became of an attempt at the endpoint that Pick chose.
+type AttemptResult uint8
 
-// The outcomes. Only Responded, Shed and Failed carry a latency.
+// The results. Only Responded, Shed and Failed carry a latency.
 const (
 	// Abandoned says nothing about the endpoint: the client went away.
-	Abandoned Outcome = iota
+	Abandoned AttemptResult = iota
 	// Responded means that the endpoint answered.
 	Responded
 	// Connected means that the endpoint accepted a connection or a request. Its latency has no meaning.
@@ -268,8 +268,8 @@ const (
 	Failed
 )
 
-// Done ends the attempt that Pick began. latency is used with the outcomes that carry one.
-func (p *Pool[T]) Done(chosen Slot, outcome Outcome, now, latency time.Duration) {
+// Done ends the attempt that Pick began. latency is used with the results that carry one.
+func (p *Pool[T]) Done(chosen Slot, result AttemptResult, now, latency time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := &p.slots[chosen.index]
@@ -277,7 +277,7 @@ func (p *Pool[T]) Done(chosen Slot, outcome Outcome, now, latency time.Duration)
 		return // a second Done for one Pick: the slot has another endpoint now
 	}
 	s.inflight--
-	switch outcome {
+	switch result {
 	case Abandoned:
 		switch {
 		case chosen.probe && s.ejected: // the probe has no result: the next request is the probe
@@ -293,8 +293,8 @@ func (p *Pool[T]) Done(chosen Slot, outcome Outcome, now, latency time.Duration)
 		p.evaluate(chosen, true, int64(now))
 	case Responded, Connected, Shed:
 		switch {
-		case outcome == Connected:
-		case outcome == Shed:
+		case result == Connected:
+		case result == Shed:
 			s.observe(int64(now), max(float64(latency), s.ewma))
 		case chosen.probe && s.ejected: // the latency from before the ejection is outdated
 			s.ewma, s.stamp = float64(latency), int64(now)

@@ -177,7 +177,7 @@ func (in *Inbound) End(x *exchange.Exchange) {
 	if r.decision == nil { // too broken to be routed
 		counters := in.unroutedRequests(c)
 		counters.Request()
-		counters.Response(response.OutcomeOf(x, r.grpc), response.Latency(x))
+		counters.Response(response.StatusOf(x, r.grpc), response.Latency(x))
 	} else {
 		r.decision.countEnd(x, r)
 	}
@@ -241,7 +241,7 @@ func (d *cachedDecision) countAllowed() {
 // countEnd counts how a request ended.
 func (d *cachedDecision) countEnd(x *exchange.Exchange, r *request) {
 	d.inFlight.Add(-1)
-	result, latency := response.OutcomeOf(x, r.grpc), response.Latency(x)
+	result, latency := response.StatusOf(x, r.grpc), response.Latency(x)
 	d.http.Response(result, latency)
 	if !r.allowed {
 		return

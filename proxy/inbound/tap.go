@@ -23,11 +23,11 @@ func (in *Inbound) tapRequest(x *exchange.Exchange, c *peerConn, r *request) *ta
 
 // endTap shows how the request ended. A denial has the reason that the metrics have.
 func (r *request) endTap(x *exchange.Exchange) {
-	outcome := response.OutcomeOf(x, r.grpc)
+	status := response.StatusOf(x, r.grpc)
 	if !r.decision.Allow {
-		outcome.Error = string(r.decision.Reason)
+		status.Error = string(r.decision.Reason)
 	}
-	r.tap.End(x, tap.Result{GRPC: outcome.GRPC, Error: outcome.Error})
+	r.tap.End(x, tap.Result{GRPC: status.GRPC, Error: status.Error})
 }
 
 // tapConnection shows a connection that is not HTTP to those who watch it; nil if nobody does.

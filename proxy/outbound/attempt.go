@@ -84,9 +84,9 @@ func (r *request) endAttempt(x *exchange.Exchange, f exchange.Fault, now time.Du
 		return
 	}
 	took := max(time.Since(x.Sent), 0)
-	r.backend.service.pool.Done(r.slot, outcomeOf(f, x.Connecting, r.callerDeadline), now, took)
+	r.backend.service.pool.Done(r.slot, resultOf(f, x.Connecting, r.callerDeadline), now, took)
 	r.endpoint = nil
-	failure := stats.Outcome{GRPC: stats.NotGRPC, Failure: true, Error: f.Kind.String()}
+	failure := stats.ResponseStatus{GRPC: stats.NotGRPC, Failure: true, Error: f.Kind.String()}
 	r.countAttempt(stats.RouteStatus{Code: -1, Error: routeError(f)}, failure, attemptTimes{took, took})
 }
 
@@ -95,12 +95,12 @@ func (r *request) endRejected(x *exchange.Exchange, now time.Duration) {
 	took := max(time.Since(x.Sent), 0)
 	r.backend.service.pool.Done(r.slot, balance.Failed, now, took)
 	r.endpoint = nil
-	result := r.outcome(x)
+	result := r.responseStatus(x)
 	r.countAttempt(r.status(x, result), result, attemptTimes{took, took})
 }
 
 // endLastAttempt ends the attempt that the request ended with.
-func (r *request) endLastAttempt(x *exchange.Exchange, result stats.Outcome, now time.Duration) {
+func (r *request) endLastAttempt(x *exchange.Exchange, result stats.ResponseStatus, now time.Duration) {
 	outcome, latency := balance.Abandoned, x.Responded.Sub(x.Sent)
 	if !x.Responded.IsZero() {
 		outcome = balance.Responded
@@ -123,7 +123,7 @@ func (r *request) endLastAttempt(x *exchange.Exchange, result stats.Outcome, now
 }
 
 // countAttempt counts an attempt that ended.
-func (r *request) countAttempt(status stats.RouteStatus, result stats.Outcome, took attemptTimes) {
+func (r *request) countAttempt(status stats.RouteStatus, result stats.ResponseStatus, took attemptTimes) {
 	if m := r.backend.metrics().requests; m != nil {
 		m.End(status, took.server)
 	}
@@ -132,9 +132,9 @@ func (r *request) countAttempt(status stats.RouteStatus, result stats.Outcome, t
 	}
 }
 
-// outcome returns how the request ended, by the route's response classes.
-func (r *request) outcome(x *exchange.Exchange) stats.Outcome {
-	out := response.OutcomeOf(x, r.grpc)
+// responseStatus returns how the request ended, by the route's response classes.
+func (r *request) responseStatus(x *exchange.Exchange) stats.ResponseStatus {
+	out := response.StatusOf(x, r.grpc)
 	if r.rule != nil && len(r.rule.Classes) > 0 && !r.grpc && !x.Fault.Is() {
 		out.Failure = route.Failure(r.rule.Classes, out.Status)
 	}
@@ -146,7 +146,7 @@ func (r *request) outcome(x *exchange.Exchange) stats.Outcome {
 }
 
 // status returns how the request ended, as the metrics of routes have it.
-func (r *request) status(x *exchange.Exchange, result stats.Outcome) stats.RouteStatus {
+func (r *request) status(x *exchange.Exchange, result stats.ResponseStatus) stats.RouteStatus {
 	reason := ""
 	if r.refusedReason == errorInjected {
 		reason = errorInjected
@@ -178,10 +178,10 @@ func unprocessed(x *exchange.Exchange, kind string) exchange.Fault {
 	return f
 }
 
-// outcomeOf returns what a failed attempt says about its endpoint. An endpoint that refuses requests or drops its
+// resultOf returns what a failed attempt says about its endpoint. An endpoint that refuses requests or drops its
 // connections is most likely stopping: the next attempt goes elsewhere. The caller's deadline says nothing about it.
 // connecting says that there was no connection yet.
-func outcomeOf(f exchange.Fault, connecting, callerDeadline bool) balance.Outcome {
+func resultOf(f exchange.Fault, connecting, callerDeadline bool) balance.AttemptResult {
 	switch f.Kind {
 	case exchange.DialRefused, exchange.DialTimeout, exchange.Identity, exchange.Refused, exchange.Lost:
 		return balance.Unreachable

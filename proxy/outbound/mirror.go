@@ -95,7 +95,7 @@ func (o *Outbound) copyTo(x *exchange.Exchange, m *mirror, t *target) {
 		return
 	}
 	copied := o.engine.Mirror(x, ep.upstream(x.Request.Version), func(c *exchange.Exchange) {
-		m.service.pool.Done(slot, copyOutcome(c), o.env.Now(), max(c.Responded.Sub(c.Sent), 0))
+		m.service.pool.Done(slot, copyResult(c), o.env.Now(), max(c.Responded.Sub(c.Sent), 0))
 		t.releaseService(m.service)
 		m.end(c)
 	})
@@ -122,13 +122,13 @@ func (m *mirror) end(c *exchange.Exchange) {
 	m.count(copyAnswered, c.Response.Status)
 }
 
-// copyOutcome returns what a copy says about its endpoint: whether it can be reached, and how long it takes. A copy's
+// copyResult returns what a copy says about its endpoint: whether it can be reached, and how long it takes. A copy's
 // failure says nothing: it may have failed because it is a copy, and the same endpoints may serve requests that are
 // not.
-func copyOutcome(c *exchange.Exchange) balance.Outcome {
+func copyResult(c *exchange.Exchange) balance.AttemptResult {
 	switch {
 	case c.Fault.Is():
-		if o := outcomeOf(c.Fault, c.Connecting, true); o == balance.Unreachable {
+		if o := resultOf(c.Fault, c.Connecting, true); o == balance.Unreachable {
 			return o
 		}
 		return balance.Abandoned

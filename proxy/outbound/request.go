@@ -239,7 +239,7 @@ func (o *Outbound) End(x *exchange.Exchange) {
 		return
 	}
 	t, now := x.Conn.Data.(*target), o.env.Now()
-	result := r.outcome(x)
+	result := r.responseStatus(x)
 	if r.tap != nil {
 		r.endTap(x, t, result)
 	}

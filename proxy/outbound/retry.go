@@ -182,7 +182,7 @@ func (r *request) beginRetry() (wait time.Duration) {
 }
 
 // endRetries counts how a request with a policy ended.
-func (r *request) endRetries(x *exchange.Exchange, result stats.Outcome) {
+func (r *request) endRetries(x *exchange.Exchange, result stats.ResponseStatus) {
 	if r.policy == nil || result.Failure {
 		return
 	}

@@ -20,7 +20,7 @@ func (r *request) tapEndpoint(x *exchange.Exchange) {
 }
 
 // endTap shows how the request ended. One that no endpoint got has the target as its destination.
-func (r *request) endTap(x *exchange.Exchange, t *target, result stats.Outcome) {
+func (r *request) endTap(x *exchange.Exchange, t *target, result stats.ResponseStatus) {
 	if !r.tap.Shown() {
 		f := r.tap.Common()
 		f.Src.Addr = x.Conn.Remote

@@ -109,7 +109,7 @@ func TestFailuresAreLinkerdsSet(t *testing.T) {
 	for status, want := range map[int]bool{200: false, 404: false, 499: false, 500: true, 503: true} {
 		x := &exchange.Exchange{}
 		x.Response.Status = status
-		if got := OutcomeOf(x, false); got.Failure != want {
+		if got := StatusOf(x, false); got.Failure != want {
 			t.Errorf("HTTP %d: failure is %v", status, got.Failure)
 		}
 	}
@@ -120,7 +120,7 @@ func TestFailuresAreLinkerdsSet(t *testing.T) {
 		if code != "" {
 			x.Trailers.Add("grpc-status", code)
 		}
-		if got := OutcomeOf(x, true); got.Failure != want {
+		if got := StatusOf(x, true); got.Failure != want {
 			t.Errorf("grpc-status %q: failure is %v", code, got.Failure)
 		}
 	}

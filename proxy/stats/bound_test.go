@@ -44,7 +44,7 @@ func TestFloodsAreBounded(t *testing.T) {
 		h, release := r.HTTP(l)
 		defer release()
 		h.Request()
-		h.Response(Outcome{Status: 200, GRPC: NotGRPC}, time.Millisecond)
+		h.Response(ResponseStatus{Status: 200, GRPC: NotGRPC}, time.Millisecond)
 	}
 	connections := func(r *Registry, l Labels, _ int) {
 		c, release := r.TCP(l)
@@ -83,20 +83,20 @@ func TestFloodsAreBounded(t *testing.T) {
 			release()
 		}},
 		"status_code": {one("inbound"), func(r *Registry, l Labels, i int) {
-			answered(r, l, Outcome{Status: i % 1000, GRPC: NotGRPC})
+			answered(r, l, ResponseStatus{Status: i % 1000, GRPC: NotGRPC})
 		}},
 		"grpc_status": {one("outbound"), func(r *Registry, l Labels, i int) {
-			answered(r, l, Outcome{Status: 200, GRPC: int16(i)})
+			answered(r, l, ResponseStatus{Status: 200, GRPC: int16(i)})
 		}},
 		"error and status": {one("outbound"), func(r *Registry, l Labels, i int) {
-			answered(r, l, Outcome{Status: i % 900, Error: fmt.Sprint(i)})
+			answered(r, l, ResponseStatus{Status: i % 900, Error: fmt.Sprint(i)})
 		}},
 		"status_code of every client": {inbound("client_id"), func(r *Registry, l Labels, i int) {
 			if i >= 500 {
 				return
 			}
 			for status := range 70 {
-				answered(r, l, Outcome{Status: 100 + status*13, GRPC: NotGRPC})
+				answered(r, l, ResponseStatus{Status: 100 + status*13, GRPC: NotGRPC})
 			}
 		}},
 	} {
@@ -124,7 +124,7 @@ func TestFloodsAreBounded(t *testing.T) {
 	}
 }
 
-func answered(r *Registry, l Labels, o Outcome) {
+func answered(r *Registry, l Labels, o ResponseStatus) {
 	h, release := r.HTTP(l)
 	defer release()
 	h.Response(o, time.Millisecond)
@@ -140,7 +140,7 @@ func served(r *Registry, l Labels, status int16) {
 func named(r *Registry, l Labels) {
 	for _, of := range []func(Labels) (*HTTP, func()){r.Named, r.Actual} {
 		h, release := of(l)
-		h.Response(Outcome{Status: 200, GRPC: NotGRPC}, 0)
+		h.Response(ResponseStatus{Status: 200, GRPC: NotGRPC}, 0)
 		release()
 	}
 }
@@ -163,20 +163,20 @@ func client(i int) Labels {
 // flood adds new clients until no more have room.
 func flood(r *Registry, from, n int) {
 	for i := range n {
-		answered(r, client(from+i), Outcome{Status: 200, GRPC: NotGRPC})
+		answered(r, client(from+i), ResponseStatus{Status: 200, GRPC: NotGRPC})
 	}
 }
 
 func TestOldestIdleLabelSetGoesFirst(t *testing.T) {
 	r := NewRegistry()
-	answered(r, client(0), Outcome{Status: 200, GRPC: NotGRPC})
-	answered(r, client(1), Outcome{Status: 200, GRPC: NotGRPC})
+	answered(r, client(0), ResponseStatus{Status: 200, GRPC: NotGRPC})
+	answered(r, client(1), ResponseStatus{Status: 200, GRPC: NotGRPC})
 	r.Sweep(time.Minute)
-	answered(r, client(1), Outcome{Status: 200, GRPC: NotGRPC})
+	answered(r, client(1), ResponseStatus{Status: 200, GRPC: NotGRPC})
 	r.Sweep(2 * time.Minute)
 	r.Sweep(3 * time.Minute)
 	for i := 2; strings.Contains(text(t, r), string(client(0))); i++ {
-		answered(r, client(i), Outcome{Status: 200, GRPC: NotGRPC})
+		answered(r, client(i), ResponseStatus{Status: 200, GRPC: NotGRPC})
 	}
 	got := text(t, r)
 	if !strings.Contains(got, evictedTotal+`{family="request_total"}`) {
@@ -268,7 +268,7 @@ func TestLabelSetsWithoutRoomAreCountedTogether(t *testing.T) {
 func TestInboundFloodLeavesOutboundAlone(t *testing.T) {
 	r := NewRegistry()
 	l := Labels(`direction="outbound",authority="cart"`)
-	answered(r, l, Outcome{Status: 200, GRPC: NotGRPC})
+	answered(r, l, ResponseStatus{Status: 200, GRPC: NotGRPC})
 	r.Sweep(time.Minute)
 	r.Sweep(2 * time.Minute)
 	flood(r, 0, 20_000)
@@ -277,8 +277,8 @@ func TestInboundFloodLeavesOutboundAlone(t *testing.T) {
 	}
 }
 
-// An outcome without room is counted, but without its status.
-func TestOutcomeWithoutRoomIsCounted(t *testing.T) {
+// A status without room is counted, but without its code.
+func TestStatusWithoutRoomIsCounted(t *testing.T) {
 	r := NewRegistry()
 	var open []*HTTP
 	for i := range 2000 { // with a holder, and in use more than once
@@ -289,7 +289,7 @@ func TestOutcomeWithoutRoomIsCounted(t *testing.T) {
 		}
 	}
 	for _, h := range open {
-		h.Response(Outcome{Status: 500, GRPC: NotGRPC, Failure: true}, 0)
+		h.Response(ResponseStatus{Status: 500, GRPC: NotGRPC, Failure: true}, 0)
 		h.Request()
 	}
 	got := r.checkBound(t)
@@ -302,7 +302,7 @@ func TestStatusesAreFoldedIntoTheirClass(t *testing.T) {
 	r := NewRegistry()
 	labels := Labels(`direction="outbound"`)
 	for status := 100; status < 1000; status++ {
-		answered(r, labels, Outcome{Status: status, GRPC: NotGRPC})
+		answered(r, labels, ResponseStatus{Status: status, GRPC: NotGRPC})
 		served(r, labels, int16(status))
 		routed(r, labels, RouteStatus{Code: int16(status)})
 	}

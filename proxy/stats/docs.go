@@ -48,7 +48,7 @@ peers and applications can choose is bounded:
 | target_addr, target_ip, target_port of outbound series | the application, for addresses outside the mesh | as many as there is room for |
 | authority, dst, dst_*, server_id, parent_*, route_*, backend_*, rt_route | objects in the cluster | as many as there is room for |
 | srv_*, authz_*, ratelimit_* | objects in the pod's namespace | as many as there is room for |
-| status_code, http_status, status | the application that answers, often for a path that the client chose | with the other labels of a response ` + fmt.Sprint(maxOutcomes) + ` combinations a label set; what comes later counts under its class: 2xx, 5xx, 7xx |
+| status_code, http_status, status | the application that answers, often for a path that the client chose | with the other labels of a response ` + fmt.Sprint(maxStatuses) + ` combinations a label set; what comes later counts under its class: 2xx, 5xx, 7xx |
 | grpc_status | the application that answers | gRPC's 17 codes; what is not one counts as UNKNOWN |
 | direction, peer, peer_kind, tls, no_tls_reason, classification, errno, error, reason, action, result, skipped, op, endpoint_state, ratelimit_scope | the proxy | constant words |
 | addr | the proxy's settings | one each for destination and identity |

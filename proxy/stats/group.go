@@ -34,8 +34,8 @@ type HTTP struct {
 	responses atomic.Pointer[[]*response] // replaced as a whole
 }
 
-// Outcome is how a request ended. Outcomes are comparable.
-type Outcome struct {
+// ResponseStatus is how a request ended, as the metrics of responses have it. It is comparable.
+type ResponseStatus struct {
 	Status int // 0: the client disconnected before there was one
 	// GRPC is the gRPC status, or NotGRPC.
 	GRPC    int16
@@ -47,27 +47,27 @@ type Outcome struct {
 	class bool
 }
 
-// fold returns the outcome that counts for o when a group has too many outcomes.
-func (o Outcome) fold() Outcome {
-	return Outcome{Status: o.Status / 100, GRPC: NotGRPC, Failure: o.Failure, class: true}
+// fold returns the status that counts for s when a group has too many.
+func (s ResponseStatus) fold() ResponseStatus {
+	return ResponseStatus{Status: s.Status / 100, GRPC: NotGRPC, Failure: s.Failure, class: true}
 }
 
-// NotGRPC in an Outcome means that the request was not a gRPC call.
+// NotGRPC in a ResponseStatus means that the request was not a gRPC call.
 const NotGRPC int16 = -1
 
 const (
-	// maxOutcomes bounds the distinct outcomes of a group: a peer may invent statuses.
-	maxOutcomes = 64
-	// maxClasses is the largest number of further outcomes after folding: those without a status, and those from 1xx to
+	// maxStatuses bounds the distinct ones of a group: a peer may invent them.
+	maxStatuses = 64
+	// maxClasses is the largest number of further statuses after folding: those without a status, and those from 1xx to
 	// 9xx.
 	maxClasses = 10
 )
 
 type response struct {
-	outcome Outcome
-	labels  Labels // of the outcome alone, without the label "error"
-	total   atomic.Uint64
-	// latency is shared by outcomes that differ only in their error; first is set in one of them. latency is nil if
+	status ResponseStatus
+	labels Labels // of the status alone, without the label "error"
+	total  atomic.Uint64
+	// latency is shared by statuses that differ only in their error; first is set in one of them. latency is nil if
 	// there was no room.
 	latency *histogram
 	first   bool
@@ -77,10 +77,10 @@ type response struct {
 func (h *HTTP) Request() { h.requests.Add(1) }
 
 // Response counts a response that ended.
-func (h *HTTP) Response(o Outcome, latency time.Duration) {
-	r := h.find(o)
+func (h *HTTP) Response(s ResponseStatus, latency time.Duration) {
+	r := h.find(s)
 	if r == nil {
-		r = h.add(o)
+		r = h.add(s)
 	}
 	r.total.Add(1)
 	if r.latency != nil {
@@ -88,47 +88,47 @@ func (h *HTTP) Response(o Outcome, latency time.Duration) {
 	}
 }
 
-func (h *HTTP) find(o Outcome) *response {
+func (h *HTTP) find(s ResponseStatus) *response {
 	list := h.responses.Load()
 	if list == nil {
 		return nil
 	}
 	for _, r := range *list {
-		if r.outcome == o {
+		if r.status == s {
 			return r
 		}
 	}
 	return nil
 }
 
-func (h *HTTP) add(o Outcome) *response {
+func (h *HTTP) add(s ResponseStatus) *response {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var list []*response
 	if p := h.responses.Load(); p != nil {
 		list = *p
 	}
-	if len(list) >= maxOutcomes {
-		o = o.fold()
+	if len(list) >= maxStatuses {
+		s = s.fold()
 	}
-	if r := h.find(o); r != nil {
+	if r := h.find(s); r != nil {
 		return r
 	}
-	r := h.newResponse(o, list)
+	r := h.newResponse(s, list)
 	if r == nil {
-		if r = h.find(noRoom(o)); r != nil {
+		if r = h.find(noRoom(s)); r != nil {
 			return r
 		}
-		r = &response{outcome: noRoom(o), labels: noRoom(o).labels().With("overflow", "true")}
+		r = &response{status: noRoom(s), labels: noRoom(s).labels().With("overflow", "true")}
 	}
 	list = append(list[:len(list):len(list)], r)
 	h.responses.Store(&list)
 	return r
 }
 
-// newResponse returns the counter of an outcome that list lacks, or nil if there is no room.
-func (h *HTTP) newResponse(o Outcome, list []*response) *response {
-	r := &response{outcome: o, labels: o.labels()}
+// newResponse returns the counter of a status that list lacks, or nil if there is no room.
+func (h *HTTP) newResponse(s ResponseStatus, list []*response) *response {
+	r := &response{status: s, labels: s.labels()}
 	for _, other := range list {
 		if other.labels == r.labels && other.latency != nil {
 			r.latency = other.latency
@@ -145,26 +145,28 @@ func (h *HTTP) newResponse(o Outcome, list []*response) *response {
 	return r
 }
 
-// noRoom returns the outcome that counts for o if there is no room. It has one series, which every group pays for at
+// noRoom returns the status that counts for s if there is no room. It has one series, which every group pays for at
 // the beginning.
-func noRoom(o Outcome) Outcome { return Outcome{Status: -1, GRPC: NotGRPC, Failure: o.Failure} }
+func noRoom(s ResponseStatus) ResponseStatus {
+	return ResponseStatus{Status: -1, GRPC: NotGRPC, Failure: s.Failure}
+}
 
-func (o Outcome) labels() Labels {
+func (s ResponseStatus) labels() Labels {
 	classification := "success"
-	if o.Failure {
+	if s.Failure {
 		classification = "failure"
 	}
 	var l Labels
 	switch {
-	case o.Status <= 0:
-	case o.class:
-		l = l.With("status_code", classOf(o.Status))
+	case s.Status <= 0:
+	case s.class:
+		l = l.With("status_code", classOf(s.Status))
 	default:
-		l = l.With("status_code", strconv.Itoa(o.Status))
+		l = l.With("status_code", strconv.Itoa(s.Status))
 	}
 	l = l.With("classification", classification)
-	if o.GRPC != NotGRPC {
-		l = l.With("grpc_status", strconv.Itoa(int(o.GRPC)))
+	if s.GRPC != NotGRPC {
+		l = l.With("grpc_status", strconv.Itoa(int(s.GRPC)))
 	}
 	return l
 }
@@ -193,7 +195,7 @@ func (h *HTTP) collect(f id, w *writer) {
 	}
 	for _, r := range *list {
 		if f == responses {
-			w.value(f, h.labels.Join(r.labels.With("error", r.outcome.Error)), r.total.Load())
+			w.value(f, h.labels.Join(r.labels.With("error", r.status.Error)), r.total.Load())
 			continue
 		}
 		if r.first {

@@ -175,7 +175,7 @@ func (t *statusCounts) grow(s RouteStatus) *statusCount {
 	if c := t.find(s); c != nil {
 		return c
 	}
-	if len(list) >= maxOutcomes || !t.room.take(1) { // a backend may invent statuses
+	if len(list) >= maxStatuses || !t.room.take(1) { // a backend may invent statuses
 		s = RouteStatus{Code: max(s.Code, 0) / 100, class: true}
 	}
 	if c := t.find(s); c != nil {

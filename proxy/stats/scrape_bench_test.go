@@ -24,7 +24,7 @@ func busyRegistry() *Registry {
 			Pod: mesh.PodRef{Namespace: "shop", Name: service.Name + "-5d4c7f-x2x1z", ServiceAccount: service.Name,
 				OwnerKind: "deployment", OwnerName: service.Name, PodTemplateHash: "5d4c7f", ControlPlaneNS: "tulle"},
 		}, false)
-		ok := Outcome{Status: 200, GRPC: NotGRPC}
+		ok := ResponseStatus{Status: 200, GRPC: NotGRPC}
 		h, _ := r.HTTP(peer)
 		named, _ := r.Named(target.With("rt_route", "GET /"))
 		actual, _ := r.Actual(target.With("rt_route", "GET /"))

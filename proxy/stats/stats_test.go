@@ -49,9 +49,9 @@ func TestExpositionOfRequests(t *testing.T) {
 	h, _ := r.HTTP(`direction="outbound"`)
 	h.Request()
 	h.Request()
-	h.Response(Outcome{Status: 200, GRPC: NotGRPC}, 1500*time.Microsecond)
-	h.Response(Outcome{Status: 200, GRPC: 14, Failure: true, Error: "reset"}, 60*time.Second)
-	h.Response(Outcome{Status: 200, GRPC: 14, Failure: true}, time.Millisecond)
+	h.Response(ResponseStatus{Status: 200, GRPC: NotGRPC}, 1500*time.Microsecond)
+	h.Response(ResponseStatus{Status: 200, GRPC: 14, Failure: true, Error: "reset"}, 60*time.Second)
+	h.Response(ResponseStatus{Status: 200, GRPC: 14, Failure: true}, time.Millisecond)
 	got := text(t, r)
 	for _, want := range []string{
 		"# TYPE request_total counter\nrequest_total{direction=\"outbound\"} 2\n",
@@ -100,7 +100,7 @@ func TestExpositionIsWhatPrometheusReads(t *testing.T) {
 	for i := range 100 {
 		l := Labels("").With("authority", fmt.Sprintf("a\"b\\c\nd%d", i))
 		h, _ := r.HTTP(l)
-		h.Response(Outcome{Status: 200, GRPC: NotGRPC}, time.Millisecond)
+		h.Response(ResponseStatus{Status: 200, GRPC: NotGRPC}, time.Millisecond)
 		c, _ := r.TCP(l)
 		c.Close(time.Second, nil)
 	}
@@ -187,7 +187,7 @@ func TestCountersOfManyKeysAreFolded(t *testing.T) {
 
 func TestCountingAllocatesNothing(t *testing.T) {
 	h := &HTTP{}
-	o := Outcome{Status: 200, GRPC: NotGRPC}
+	o := ResponseStatus{Status: 200, GRPC: NotGRPC}
 	h.Response(o, 0)
 	if n := alloctest.Count(t, 1000, func() { h.Request(); h.Response(o, time.Millisecond) }); n != 0 {
 		t.Fatalf("%v allocations", n)
@@ -207,7 +207,7 @@ func TestCountingAllocatesNothing(t *testing.T) {
 
 func BenchmarkResponse(b *testing.B) {
 	h := &HTTP{}
-	o := Outcome{Status: 200, GRPC: NotGRPC}
+	o := ResponseStatus{Status: 200, GRPC: NotGRPC}
 	for b.Loop() {
 		h.Response(o, 3*time.Millisecond)
 	}

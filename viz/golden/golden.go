@@ -28,9 +28,9 @@ type Stats struct {
 type Series struct {
 	// Responses is a counter of responses and Latency a histogram, without _bucket.
 	Responses, Latency string
-	// Outcome are the labels that say whether a response succeeded, and Failed decides by a sample's labels.
-	Outcome []string
-	Failed  func(labels map[string]string) bool
+	// StatusLabels are the labels that say whether a response succeeded, and Failed decides by a sample's labels.
+	StatusLabels []string
+	Failed       func(labels map[string]string) bool
 	// Unit is how many milliseconds one unit of Latency is.
 	Unit float64
 }
@@ -39,7 +39,7 @@ type Series struct {
 // values of by.
 func (s Series) Queries(match []metrics.Match, by []string) []metrics.Query {
 	return []metrics.Query{
-		{Metric: s.Responses, Match: match, By: slices.Concat(by, s.Outcome)},
+		{Metric: s.Responses, Match: match, By: slices.Concat(by, s.StatusLabels)},
 		{Metric: s.Latency + "_bucket", Match: match, By: slices.Concat(by, []string{"le"})},
 	}
 }

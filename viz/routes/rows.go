@@ -30,10 +30,10 @@ func (p *plan) queries() []metrics.Query {
 	// A Service without routes has one of the kind default. Its latency in milliseconds is that of the requests to the
 	// Service's endpoints: the histogram of routes has buckets that are too wide.
 	unrouted := with(match, metrics.Is("route_kind", "default"), metrics.Is("parent_kind", "Service"))
-	byParent := slices.Concat(by, parentLabels, golden.HTTPRoutes.Outcome)
+	byParent := slices.Concat(by, parentLabels, golden.HTTPRoutes.StatusLabels)
 	out := append(golden.Named.Queries(outbound, slices.Concat(by, []string{"dst", "rt_route"})),
 		metrics.Query{Metric: golden.Attempts.Responses, Match: outbound,
-			By: slices.Concat(by, []string{"dst", "rt_route"}, golden.Attempts.Outcome)},
+			By: slices.Concat(by, []string{"dst", "rt_route"}, golden.Attempts.StatusLabels)},
 		metrics.Query{Metric: golden.HTTPRoutes.Responses, Match: unrouted, By: byParent},
 		metrics.Query{Metric: golden.HTTPBackends.Responses, Match: unrouted, By: byParent},
 		metrics.Query{Metric: golden.Requests.Latency + "_bucket", Match: with(outbound, metrics.Not("dst_service", "")),

@@ -9,10 +9,10 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// Proof is the outcome of the probe of one family.
+// Proof is the result of the probe of one family.
 type Proof struct {
-	Target  netip.AddrPort
-	Outcome Outcome
+	Target netip.AddrPort
+	Result ProbeResult
 }
 
 // Capture writes the rules of the configuration into the kernel and proves them. It returns an error unless all rules
@@ -28,11 +28,11 @@ func Capture(ctx context.Context, c mesh.CaptureConfig) (Report, []Proof, error)
 		if target.Addr().Is6() && !report.IPv6 {
 			continue
 		}
-		outcome, err := Probe(ctx, target, c.OutboundPort)
+		result, err := Probe(ctx, target, c.OutboundPort)
 		if err != nil {
 			return report, proofs, fmt.Errorf("probe the capture: %w", err)
 		}
-		proofs = append(proofs, Proof{Target: target, Outcome: outcome})
+		proofs = append(proofs, Proof{Target: target, Result: result})
 	}
 	return report, proofs, nil
 }

@@ -209,8 +209,8 @@ func TestCaptureProves(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if !report.IPv4 || !report.IPv6 || len(proofs) != 2 || proofs[0].Outcome != Captured ||
-			proofs[1].Outcome != Captured {
+		if !report.IPv4 || !report.IPv6 || len(proofs) != 2 || proofs[0].Result != Captured ||
+			proofs[1].Result != Captured {
 			t.Errorf("report %+v, proofs %v, want both families captured", report, proofs)
 		}
 		return nil

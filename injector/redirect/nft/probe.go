@@ -18,26 +18,26 @@ const probeTimeout = 2 * time.Second
 // ErrNotCaptured means that the rules are in the kernel but have no effect.
 var ErrNotCaptured = errors.New("the connection did not arrive at the proxy's port")
 
-// Outcome is the result of a probe.
-type Outcome uint8
+// ProbeResult is the result of a probe.
+type ProbeResult uint8
 
-// The outcomes. Captured is the proof. NoRoute means that the namespace has no route to the outside in this family.
+// The results. Captured is the proof. NoRoute means that the namespace has no route to the outside in this family.
 // Occupied means that the proxy already listens, for example when a kubelet runs the init container of a running pod
 // again.
 const (
-	Captured Outcome = iota
+	Captured ProbeResult = iota
 	NoRoute
 	Occupied
 )
 
-func (o Outcome) String() string {
+func (o ProbeResult) String() string {
 	return [...]string{"captured", "no route", "proxy is running already"}[o]
 }
 
 // Probe opens a connection to target and proves that it arrives at port of the family's loopback address, with target
 // as its original destination. target must be an address that nobody has. If the rules work, no packet leaves the
 // namespace. The caller must not run as the proxy's user.
-func Probe(ctx context.Context, target netip.AddrPort, port uint16) (Outcome, error) {
+func Probe(ctx context.Context, target netip.AddrPort, port uint16) (ProbeResult, error) {
 	if !routed(target) {
 		return NoRoute, nil
 	}

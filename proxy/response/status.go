@@ -8,9 +8,9 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/stats"
 )
 
-// OutcomeOf returns how an exchange ended, for metrics.
-func OutcomeOf(x *exchange.Exchange, grpc bool) stats.Outcome {
-	o := stats.Outcome{Status: x.Response.Status, GRPC: stats.NotGRPC, Failure: x.Response.Status >= 500}
+// StatusOf returns how an exchange ended, for metrics.
+func StatusOf(x *exchange.Exchange, grpc bool) stats.ResponseStatus {
+	o := stats.ResponseStatus{Status: x.Response.Status, GRPC: stats.NotGRPC, Failure: x.Response.Status >= 500}
 	if grpc {
 		o.GRPC = CallStatus(x)
 		o.Failure = o.Failure || mesh.IsGRPCFailure(o.GRPC)
