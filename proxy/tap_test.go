@@ -369,7 +369,7 @@ func TestTapEndsWhenTheClientIsNotTrusted(t *testing.T) {
 	r := startTapped(t, tapApp(t), mesh.Detect, mesh.AllUnauthenticated)
 	stream := r.mustWatch(t, r.server, mesh.TapQuery{})
 	other := meshtest.NewCA(t)
-	if err := r.server.env.Certs.Replace(other.Issue(cart), other.Roots()); err != nil {
+	if err := r.server.env.Certs.ReplaceStatic(other.Issue(cart), other.Roots()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := stream.Recv(); status.Code(err) != codes.Unauthenticated {

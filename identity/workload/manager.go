@@ -48,7 +48,7 @@ type Manager struct {
 	certifier certifier // nil for a Manager made with Static
 	log       *zap.Logger
 	ready     chan struct{}         // closed when the first certificate is active
-	state     atomic.Pointer[state] // never nil; only Run and Replace write it
+	state     atomic.Pointer[state] // never nil; only Run and ReplaceStatic write it
 
 	mu     sync.Mutex // guards status
 	status Status
@@ -110,19 +110,19 @@ func Static(cert tls.Certificate, roots []*x509.Certificate) (*Manager, error) {
 		return nil, fmt.Errorf("static certificate: %w", err)
 	}
 	m := newManager(id, nil)
-	return m, m.Replace(cert, roots)
+	return m, m.ReplaceStatic(cert, roots)
 }
 
-// Replace activates another certificate of the same identity, and other anchors, as a renewal does. The Manager must be
-// made with Static. The certificate's Leaf must be set.
-func (m *Manager) Replace(cert tls.Certificate, roots []*x509.Certificate) error {
+// ReplaceStatic activates another certificate of the same identity, and other anchors, as a renewal does. The Manager
+// must be made with Static. The certificate's Leaf must be set.
+func (m *Manager) ReplaceStatic(cert tls.Certificate, roots []*x509.Certificate) error {
 	if len(roots) == 0 {
 		return errors.New("static certificate: no trust anchors")
 	}
 	if id, err := leafID(cert.Leaf); err != nil || id != m.id {
 		return fmt.Errorf("static certificate: it is of %s, want %s", id, m.id)
 	}
-	m.activate(&cert, newTrust(nil, roots, nil))
+	m.setCertificate(&cert, newTrust(nil, roots, nil))
 	return nil
 }
 
@@ -230,7 +230,7 @@ func (m *Manager) readRoots() error {
 	} else {
 		var next *trust
 		if next, err = s.trust.withFile(bundle); err == nil && next != s.trust {
-			m.replace(s.cert, next)
+			m.swapState(s.cert, next)
 		}
 	}
 	if err != nil {
@@ -241,8 +241,9 @@ func (m *Manager) readRoots() error {
 	return err
 }
 
-// replace activates a certificate and anchors. It returns the previous state.
-func (m *Manager) replace(cert *tls.Certificate, trust *trust) *state {
+// swapState activates a state with the certificate and the anchors, and wakes those who wait for one. It returns the
+// previous state.
+func (m *Manager) swapState(cert *tls.Certificate, trust *trust) *state {
 	old := m.state.Swap(&state{cert: cert, trust: trust, replaced: make(chan struct{})})
 	close(old.replaced)
 	return old

@@ -17,7 +17,7 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// renew gets a certificate for a new key and activates it.
+// renew requests a certificate for a new key, and activates it.
 func (m *Manager) renew(ctx context.Context) error {
 	cert, trust, err := m.request(ctx)
 	if err != nil {
@@ -27,7 +27,7 @@ func (m *Manager) renew(ctx context.Context) error {
 		m.mu.Unlock()
 		return err
 	}
-	m.activate(cert, trust)
+	m.setCertificate(cert, trust)
 	m.log.Info("certificate in force", zap.Stringer("id", m.id), zap.Time("notAfter", cert.Leaf.NotAfter))
 	return nil
 }
@@ -82,9 +82,10 @@ func newCertificate(key *ecdsa.PrivateKey, chain [][]byte) (*tls.Certificate, er
 	return &tls.Certificate{Certificate: chain, PrivateKey: key, Leaf: leaf}, nil
 }
 
-// activate activates a certificate and anchors.
-func (m *Manager) activate(cert *tls.Certificate, trust *trust) {
-	first := m.replace(cert, trust).cert == nil
+// setCertificate activates a certificate that has arrived, and notes in the status that it did. After the first, the
+// Manager is ready.
+func (m *Manager) setCertificate(cert *tls.Certificate, trust *trust) {
+	first := m.swapState(cert, trust).cert == nil
 	m.mu.Lock()
 	m.status.NotBefore, m.status.NotAfter = cert.Leaf.NotBefore, cert.Leaf.NotAfter
 	m.status.Refreshed, m.status.LastError = time.Now(), nil

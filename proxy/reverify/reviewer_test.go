@@ -39,7 +39,7 @@ func newReviewer(t *testing.T, m *workload.Manager) *Reviewer {
 // replace gives m another certificate and other anchors.
 func replace(t *testing.T, m *workload.Manager, by *meshtest.CA, roots []*x509.Certificate) {
 	t.Helper()
-	if err := m.Replace(by.Issue(m.ID()), roots); err != nil {
+	if err := m.ReplaceStatic(by.Issue(m.ID()), roots); err != nil {
 		t.Fatal(err)
 	}
 }
