@@ -94,13 +94,33 @@ func newConn(e *Engine, s *sock.Conn, t *exchange.Traffic) *conn {
 // serve runs on the reader goroutine, for the connection's whole life. It returns nil when the connection ended in
 // order.
 func (c *conn) serve(downstream bool) error {
-	e := c.e
-	e.beginBatch()
-	if e.stopped {
-		c.state = connClosed
-		e.mu.Unlock()
+	if !c.join(downstream) {
 		_ = c.sock.Close()
 		return net.ErrClosed
+	}
+	for !c.endReading(c.sock.Pump(c, c.resume)) {
+		continue // bytes came just in time
+	}
+	if err := c.sock.AwaitHangup(c.done); err != nil {
+		c.e.beginBatch()
+		c.close(err)
+		c.e.endBatch()
+	}
+	<-c.done
+	if err := c.leave(downstream); !errors.Is(err, io.EOF) {
+		return err
+	}
+	return nil
+}
+
+// join makes the connection one of the engine's. It reports false if the engine has stopped.
+func (c *conn) join(downstream bool) bool {
+	e := c.e
+	e.beginBatch()
+	defer e.endBatch()
+	if e.stopped {
+		c.state = connClosed
+		return false
 	}
 	e.conns[c] = struct{}{}
 	if c.sendBuffer.Size() > 0 {
@@ -112,32 +132,32 @@ func (c *conn) serve(downstream bool) error {
 			c.proto.drain()
 		}
 		e.watchIdle(c)
-	}
-	if !downstream && c.traffic != nil { // an accepted connection is counted where it was accepted
+	} else if c.traffic != nil { // an accepted connection is counted where it was accepted
 		c.traffic.Opened.Add(1)
 		c.traffic.Open.Add(1)
 	}
-	e.endBatch()
+	return true
+}
 
-	err := c.sock.Pump(c, c.resume)
-	e.beginBatch()
-	for errors.Is(err, os.ErrDeadlineExceeded) && !c.wentIdle() && !c.closed() { // bytes came just in time
-		e.endBatch()
-		err = c.sock.Pump(c, c.resume)
-		e.beginBatch()
+// endReading follows the error that ended a Pump. It reports false if the deadline of an idle connection came too late.
+func (c *conn) endReading(err error) bool {
+	c.e.beginBatch()
+	defer c.e.endBatch()
+	if errors.Is(err, os.ErrDeadlineExceeded) && !c.wentIdle() && !c.closed() {
+		return false
 	}
 	c.reads = readEnded
 	if !c.closed() {
 		c.onReadEnd(err)
 	}
-	e.endBatch()
-	if err = c.sock.AwaitHangup(c.done); err != nil {
-		e.beginBatch()
-		c.close(err)
-		e.endBatch()
-	}
-	<-c.done
+	return true
+}
+
+// leave ends what join began, once the connection is closed. It returns why it was closed.
+func (c *conn) leave(downstream bool) error {
+	e := c.e
 	e.beginBatch()
+	defer e.endBatch()
 	if c.err != ErrIdle { //nolint:errorlint // our own value, never wrapped
 		_ = c.sock.Close()
 	}
@@ -145,16 +165,10 @@ func (c *conn) serve(downstream bool) error {
 	if downstream {
 		e.serving--
 		e.signalAllClosed()
-	}
-	err = c.err
-	e.endBatch()
-	if !downstream && c.traffic != nil {
+	} else if c.traffic != nil {
 		c.traffic.Open.Add(-1)
 	}
-	if errors.Is(err, io.EOF) {
-		return nil
-	}
-	return err
+	return c.err
 }
 
 // onReadEnd follows the end of reading. A reset that a write ran into looks like an orderly end to the reader.
