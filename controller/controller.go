@@ -170,18 +170,18 @@ func (c *Controller) Identify(ctx context.Context, namespace, pod string) (node,
 func (c *Controller) Watch(ctx context.Context, client mesh.Client, t mesh.Target) (
 	*latest.Cell[*discovery.Value], func(), error,
 ) {
-	var w *watch
-	if err := c.do(ctx, func() { w = c.table.watch(keyOf(t, client)) }); err != nil {
+	var p *topic
+	if err := c.do(ctx, func() { p = c.table.acquire(keyOf(t, client)) }); err != nil {
 		return nil, nil, fmt.Errorf("watch %v: %w", t.Addr, err)
 	}
-	return w.cell, func() { c.release(w) }, nil
+	return p.cell, func() { c.release(p) }, nil
 }
 
-// release ends one use of the watch. It waits only while the loop's queue is full, and not at all for a loop that has
+// release ends a watch of p. It waits only while the loop's queue is full, and not at all for a loop that has
 // ended.
-func (c *Controller) release(w *watch) {
+func (c *Controller) release(p *topic) {
 	select {
-	case c.ops <- func() { c.table.release(w) }:
+	case c.ops <- func() { c.table.release(p) }:
 	case <-c.ended:
 	}
 }

@@ -278,7 +278,7 @@ func TestReleasedWatchesAreForgotten(t *testing.T) {
 	}
 	f.waitForLoop()
 	f.look(func(tb *table) {
-		if n := len(tb.watches) + len(tb.byAddr) + len(tb.byPod) + len(tb.answers) + len(tb.touched); n != 0 {
+		if n := len(tb.topics) + len(tb.byAddr) + len(tb.byPod) + len(tb.answers) + len(tb.touched); n != 0 {
 			t.Errorf("%d entries left: %+v", n, tb)
 		}
 	})

@@ -13,26 +13,26 @@ import (
 
 // table holds the store and everything that is watched. It belongs to the loop's goroutine.
 //
-// A watch is what proxies in one place ask about one target; an answer belongs to the query that follows from it at
-// present. Watches of many nodes and namespaces share one answer until, say, a Service turns to endpoints on the same
-// node, and then no more: QueryFor decides each time.
+// A topic is a target as the proxies in one place see it; all their watches read its cell. Its query says what the
+// answer depends on at present, and topics with equal queries share one answer. The topics of many nodes and namespaces
+// do so until, say, a Service prefers endpoints on the same node: QueryFor decides each time.
 type table struct {
 	store   *model.Store
 	snap    *model.Snapshot
 	metrics *metrics
 
-	watches map[watchKey]*watch
-	byAddr  map[netip.Addr]map[*watch]struct{}
-	byPod   map[types.NamespacedName]*watch
+	topics  map[topicKey]*topic
+	byAddr  map[netip.Addr]map[*topic]struct{}
+	byPod   map[types.NamespacedName]*topic
 	answers map[model.Query]*answer
 
-	// rebuild asks for a new snapshot; touched are the watches whose answers may differ now.
+	// rebuild asks for a new snapshot; touched are the topics whose answers may differ now.
 	rebuild bool
-	touched map[*watch]struct{}
+	touched map[*topic]struct{}
 }
 
-// watchKey is a target and what can ever matter of its clients.
-type watchKey struct {
+// topicKey is a target and what can ever matter of its clients.
+type topicKey struct {
 	target mesh.Target
 	// Of an outbound target.
 	node, namespace string
@@ -40,24 +40,24 @@ type watchKey struct {
 	pod types.NamespacedName
 }
 
-func keyOf(t mesh.Target, client mesh.Client) watchKey {
+func keyOf(t mesh.Target, client mesh.Client) topicKey {
 	if t.IsInbound() {
-		return watchKey{pod: types.NamespacedName{Namespace: client.Namespace, Name: client.Pod}}
+		return topicKey{pod: types.NamespacedName{Namespace: client.Namespace, Name: client.Pod}}
 	}
-	return watchKey{target: t, node: client.Node, namespace: client.Namespace}
+	return topicKey{target: t, node: client.Node, namespace: client.Namespace}
 }
 
-type watch struct {
-	key  watchKey
-	refs int
+type topic struct {
+	key  topicKey
+	refs int // watches of it
 	cell *latest.Cell[*discovery.Value]
-	// query is the one that the watch was answered by last; answered says that it ever was.
+	// query is the one that was last answered; answered says that there was one.
 	query     model.Query
 	answered  bool
 	published *discovery.Value
 }
 
-// answer is shared by every watch with the same query.
+// answer is shared by every topic with the same query.
 type answer struct {
 	refs  int
 	value *discovery.Value // nil if there is none
@@ -68,79 +68,79 @@ func newTable(c model.Config, m *metrics) *table {
 	store := model.New(c)
 	return &table{
 		store: store, snap: model.BuildSnapshot(store), metrics: m,
-		watches: map[watchKey]*watch{}, byAddr: map[netip.Addr]map[*watch]struct{}{},
-		byPod:   map[types.NamespacedName]*watch{},
-		answers: map[model.Query]*answer{}, touched: map[*watch]struct{}{},
+		topics: map[topicKey]*topic{}, byAddr: map[netip.Addr]map[*topic]struct{}{},
+		byPod:   map[types.NamespacedName]*topic{},
+		answers: map[model.Query]*answer{}, touched: map[*topic]struct{}{},
 	}
 }
 
-// apply records an event and notes which watches it may concern.
+// apply records an event and notes which topics it may concern.
 func (t *table) apply(e model.Event) []model.Problem {
 	change := t.store.Apply(e)
 	t.rebuild = t.rebuild || change.Snapshot
 	for _, addr := range change.Addrs {
-		for w := range t.byAddr[addr] {
-			t.touch(w)
+		for p := range t.byAddr[addr] {
+			t.touch(p)
 		}
 	}
 	for _, pod := range change.Pods {
-		if w := t.byPod[pod]; w != nil {
-			t.touch(w)
+		if p := t.byPod[pod]; p != nil {
+			t.touch(p)
 		}
 	}
 	return change.Problems
 }
 
-func (t *table) touch(w *watch) {
-	t.touched[w] = struct{}{}
-	if w.answered {
-		t.answers[w.query].stale = true
+func (t *table) touch(p *topic) {
+	t.touched[p] = struct{}{}
+	if p.answered {
+		t.answers[p.query].stale = true
 	}
 }
 
-// watch returns the watch for key, one more time used.
-func (t *table) watch(key watchKey) *watch {
-	w := t.watches[key]
-	if w == nil {
-		w = &watch{key: key, cell: &latest.Cell[*discovery.Value]{}}
-		t.watches[key] = w
-		t.index(w)
-		t.touched[w] = struct{}{}
-		t.metrics.watches.Set(float64(len(t.watches)))
+// acquire returns the topic of the key for one more watch.
+func (t *table) acquire(key topicKey) *topic {
+	p := t.topics[key]
+	if p == nil {
+		p = &topic{key: key, cell: &latest.Cell[*discovery.Value]{}}
+		t.topics[key] = p
+		t.index(p)
+		t.touched[p] = struct{}{}
+		t.metrics.watches.Set(float64(len(t.topics)))
 	}
-	w.refs++
-	return w
+	p.refs++
+	return p
 }
 
-func (t *table) index(w *watch) {
-	if w.key.target.IsInbound() {
-		t.byPod[w.key.pod] = w
+func (t *table) index(p *topic) {
+	if p.key.target.IsInbound() {
+		t.byPod[p.key.pod] = p
 		return
 	}
-	addr := w.key.target.Addr.Addr()
+	addr := p.key.target.Addr.Addr()
 	if t.byAddr[addr] == nil {
-		t.byAddr[addr] = map[*watch]struct{}{}
+		t.byAddr[addr] = map[*topic]struct{}{}
 	}
-	t.byAddr[addr][w] = struct{}{}
+	t.byAddr[addr][p] = struct{}{}
 }
 
-// release ends one use of w, and forgets it after the last.
-func (t *table) release(w *watch) {
-	if w.refs--; w.refs > 0 {
+// release ends a watch of p, and forgets p after the last.
+func (t *table) release(p *topic) {
+	if p.refs--; p.refs > 0 {
 		return
 	}
-	delete(t.watches, w.key)
-	delete(t.touched, w)
-	t.metrics.watches.Set(float64(len(t.watches)))
-	if w.answered {
-		t.unref(w.query)
+	delete(t.topics, p.key)
+	delete(t.touched, p)
+	t.metrics.watches.Set(float64(len(t.topics)))
+	if p.answered {
+		t.unref(p.query)
 	}
-	if w.key.target.IsInbound() {
-		delete(t.byPod, w.key.pod)
+	if p.key.target.IsInbound() {
+		delete(t.byPod, p.key.pod)
 		return
 	}
-	addr := w.key.target.Addr.Addr()
-	if delete(t.byAddr[addr], w); len(t.byAddr[addr]) == 0 {
+	addr := p.key.target.Addr.Addr()
+	if delete(t.byAddr[addr], p); len(t.byAddr[addr]) == 0 {
 		delete(t.byAddr, addr)
 	}
 }
@@ -153,42 +153,42 @@ func (t *table) unref(q model.Query) {
 	}
 }
 
-// publish brings every touched watch up to date.
+// publish brings every touched topic up to date.
 func (t *table) publish() {
 	if t.rebuild {
 		t.rebuild = false
 		t.snap = model.BuildSnapshot(t.store)
 		t.metrics.rebuilds.Inc()
-		for _, w := range t.watches {
-			t.touch(w)
+		for _, p := range t.topics {
+			t.touch(p)
 		}
 	}
-	for w := range t.touched {
-		t.resolve(w)
-		t.publishTo(w)
+	for p := range t.touched {
+		t.resolve(p)
+		t.publishTo(p)
 	}
 	clear(t.touched)
 	t.metrics.answers.Set(float64(len(t.answers)))
 }
 
-// resolve moves w to the answer of its present query, and brings that up to date.
-func (t *table) resolve(w *watch) {
-	client := mesh.Client{Namespace: w.key.namespace, Node: w.key.node}
-	if w.key.target.IsInbound() {
-		client = mesh.Client{Namespace: w.key.pod.Namespace, Pod: w.key.pod.Name}
+// resolve moves p to the answer of its present query, and brings that up to date.
+func (t *table) resolve(p *topic) {
+	client := mesh.Client{Namespace: p.key.namespace, Node: p.key.node}
+	if p.key.target.IsInbound() {
+		client = mesh.Client{Namespace: p.key.pod.Namespace, Pod: p.key.pod.Name}
 	}
-	q := model.QueryFor(t.store, t.snap, w.key.target, client)
-	if !w.answered || q != w.query {
+	q := model.QueryFor(t.store, t.snap, p.key.target, client)
+	if !p.answered || q != p.query {
 		a := t.answers[q]
 		if a == nil {
 			a = &answer{stale: true}
 			t.answers[q] = a
 		}
 		a.refs++
-		if w.answered {
-			t.unref(w.query)
+		if p.answered {
+			t.unref(p.query)
 		}
-		w.query, w.answered = q, true
+		p.query, p.answered = q, true
 	}
 	if a := t.answers[q]; a.stale {
 		a.stale = false
@@ -207,19 +207,19 @@ func (t *table) refresh(q model.Query, a *answer) {
 	a.value = &discovery.Value{Outbound: now.Outbound, Inbound: now.Inbound}
 }
 
-// publishTo stores the answer in w's cell, unless it would not change what proxies do.
-func (t *table) publishTo(w *watch) {
-	value := t.answers[w.query].value
-	if value == nil || value == w.published {
+// publishTo stores the answer in p's cell, unless it would not change what proxies do.
+func (t *table) publishTo(p *topic) {
+	value := t.answers[p.query].value
+	if value == nil || value == p.published {
 		return
 	}
-	last := w.published
-	w.published = value
+	last := p.published
+	p.published = value
 	if last != nil && answerIn(last).Equal(answerIn(value)) {
 		return
 	}
 	t.metrics.changes.Inc()
-	w.cell.Store(value)
+	p.cell.Store(value)
 }
 
 func answerIn(v *discovery.Value) model.Answer {

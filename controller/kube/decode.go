@@ -22,9 +22,9 @@ type object struct {
 	// err is why the object could not be decoded.
 	err error
 
-	// version and status are those of the API server, and change more often than what the model gets.
-	version string
-	status  Status
+	// resourceVersion and status are those of the API server, and change more often than what the model gets.
+	resourceVersion string
+	status          Status
 }
 
 // Status is as much of an object's status as anybody writes who follows the Gateway API.
@@ -35,7 +35,7 @@ type Status struct {
 
 // decode reads u, which it may take apart.
 func decode(k kinds.Kind, u *unstructured.Unstructured) *object {
-	o := &object{version: u.GetResourceVersion()}
+	o := &object{resourceVersion: u.GetResourceVersion()}
 	o.status = readStatus(u)
 	delete(u.Object, "status")
 	typed := k.New()

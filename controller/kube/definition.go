@@ -39,8 +39,8 @@ const (
 // definition is what the metadata of a CustomResourceDefinition says; zero if there is none.
 type definition struct {
 	uid types.UID
-	// version changes with everything about it.
-	version string
+	// resourceVersion changes with everything about it.
+	resourceVersion string
 	// leaving says that it is being removed.
 	leaving bool
 }
@@ -116,9 +116,9 @@ type source struct {
 	cell *latest.Cell[definition]
 
 	watching struct {
-		uid     types.UID
-		version string
-		stop    func() // waits for the end
+		uid        types.UID
+		apiVersion string
+		stop       func() // waits for the end
 	}
 }
 
@@ -137,7 +137,7 @@ func (s *source) follow(ctx context.Context) error {
 		case err == nil:
 			d, seen = now, seq
 		} // else it is time to try again with the same definition
-		version, why, err := s.choose(ctx, d)
+		apiVersion, why, err := s.choose(ctx, d)
 		if err != nil {
 			wait = retry.Next()
 			s.log.Warn("cannot read the definition of a kind, will try again", zap.String("definition", s.kind.Definition()),
@@ -146,7 +146,7 @@ func (s *source) follow(ctx context.Context) error {
 		}
 		wait = 0
 		retry.Reset()
-		s.watchVersion(ctx, d.uid, version, why)
+		s.watchVersion(ctx, d.uid, apiVersion, why)
 	}
 }
 
@@ -175,8 +175,8 @@ func definitionReason(why string) string {
 	return "DefinitionUnusable"
 }
 
-// choose returns the version to watch the kind in. If there is none, version is "" and why says the reason.
-func (s *source) choose(ctx context.Context, d definition) (version, why string, err error) {
+// choose returns the version to watch the kind in. If there is none, apiVersion is "" and why says the reason.
+func (s *source) choose(ctx context.Context, d definition) (apiVersion, why string, err error) {
 	if !d.active() {
 		return "", definitionRemoved, nil
 	}
@@ -223,41 +223,41 @@ func servedVersions(u *unstructured.Unstructured) (served []string, ok bool) {
 }
 
 // watchVersion watches the version of the kind that uid defines, and nothing else; "" is none, and why says the reason.
-func (s *source) watchVersion(ctx context.Context, uid types.UID, version, why string) {
+func (s *source) watchVersion(ctx context.Context, uid types.UID, apiVersion, why string) {
 	w := &s.watching
-	if version == w.version && (uid == w.uid || version == "") {
-		if version == "" {
+	if apiVersion == w.apiVersion && (uid == w.uid || apiVersion == "") {
+		if apiVersion == "" {
 			s.markSynced()
 		}
 		return
 	}
 	s.stop()
-	if version == "" {
+	if apiVersion == "" {
 		s.hooks.orphaned(why)
 		s.markSynced()
 		return
 	}
-	s.begin(version)
+	s.begin(apiVersion)
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		s.reflect(ctx, version)
+		s.reflect(ctx, apiVersion)
 	}()
-	w.uid, w.version, w.stop = uid, version, func() { cancel(); <-done }
+	w.uid, w.apiVersion, w.stop = uid, apiVersion, func() { cancel(); <-done }
 }
 
 func (s *source) stop() {
 	if s.watching.stop != nil {
 		s.watching.stop()
-		s.watching.stop, s.watching.version = nil, ""
+		s.watching.stop, s.watching.apiVersion = nil, ""
 		s.end()
 	}
 }
 
 // reflect keeps the objects up to date until ctx ends.
-func (s *source) reflect(ctx context.Context, version string) {
-	resource := s.kind.Resource(version)
+func (s *source) reflect(ctx context.Context, apiVersion string) {
+	resource := s.kind.Resource(apiVersion)
 	all := s.clients.Dynamic.Resource(resource)
 	lw := cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object,

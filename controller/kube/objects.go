@@ -29,10 +29,11 @@ type objects struct {
 	hooks   hooks
 
 	mu sync.Mutex // guards the fields below
-	// known is what the API server has, nil while the kind is not watched, and version the one that is watched.
-	known   map[types.NamespacedName]*object
-	version string
-	changed map[types.NamespacedName]struct{}
+	// known is what the API server has, nil while the kind is not watched. apiVersion is the version of the kind that
+	// is watched, such as v1beta1.
+	known      map[types.NamespacedName]*object
+	apiVersion string
+	changed    map[types.NamespacedName]struct{}
 	// listed says that known is whole: a list was complete.
 	listed bool
 	wake   latest.Signal // something has changed
@@ -67,11 +68,11 @@ func newObjects(k kinds.Kind, h hooks) *objects {
 	return s
 }
 
-// begin makes ready for a watch of version. What the model has stays active until the list is complete.
-func (s *objects) begin(version string) {
+// begin makes ready for a watch of the version. What the model has stays active until the list is complete.
+func (s *objects) begin(apiVersion string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.known, s.version, s.listed = map[types.NamespacedName]*object{}, version, false
+	s.known, s.apiVersion, s.listed = map[types.NamespacedName]*object{}, apiVersion, false
 	clear(s.changed)
 }
 
@@ -79,7 +80,7 @@ func (s *objects) begin(version string) {
 func (s *objects) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.known, s.version, s.listed = nil, "", false
+	s.known, s.apiVersion, s.listed = nil, "", false
 	clear(s.changed)
 }
 
@@ -109,7 +110,7 @@ func (s *objects) Replace(list []any, _ string) error {
 	for i, o := range list {
 		u := o.(*unstructured.Unstructured)
 		name := compile.NameOf(u)
-		if was := s.at(name); was != nil && was.version == u.GetResourceVersion() {
+		if was := s.at(name); was != nil && was.resourceVersion == u.GetResourceVersion() {
 			fresh[name] = was
 		} else {
 			fresh[name] = decode(s.kind, u)
@@ -148,9 +149,9 @@ func (s *objects) note(name types.NamespacedName, now *object) {
 func (s *objects) learn(name types.NamespacedName, base string, u *unstructured.Unstructured) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if was := s.known[name]; was != nil && was.version == base {
+	if was := s.known[name]; was != nil && was.resourceVersion == base {
 		now := *was
-		now.version, now.status = u.GetResourceVersion(), readStatus(u)
+		now.resourceVersion, now.status = u.GetResourceVersion(), readStatus(u)
 		s.known[name] = &now
 	}
 }

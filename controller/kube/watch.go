@@ -185,7 +185,7 @@ func (w *Watcher) Observed(id ID) (Observed, bool) {
 	if o == nil || o.err != nil {
 		return Observed{}, false
 	}
-	return Observed{s.kind.Resource(s.version), o.version, o.GetGeneration(), o.status}, true
+	return Observed{s.kind.Resource(s.apiVersion), o.resourceVersion, o.GetGeneration(), o.status}, true
 }
 
 // Learn records the answer to a write that was made from the version base, unless the watch has seen another version

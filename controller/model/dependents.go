@@ -71,9 +71,9 @@ func (s *Store) touchRoute(r *route, change *Change) {
 	r.parentServices(func(n types.NamespacedName) { change.Addrs = append(change.Addrs, s.clusterIPs(n)...) })
 }
 
-// touchParents notes that the statuses of the routes beside r may differ now: routes of one parent give way to each
+// touchSiblings notes that the statuses of the routes beside r may differ now: routes of one parent give way to each
 // other.
-func (s *Store) touchParents(r *route) {
+func (s *Store) touchSiblings(r *route) {
 	r.parentServices(s.touchRoutesOf)
 }
 

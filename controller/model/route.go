@@ -80,13 +80,13 @@ func (s *Store) applyRoute(key objectKey, now *route) Change {
 		delete(s.routes, key)
 		s.indexRoute(old, false)
 		s.touchRoute(old, &change)
-		s.touchParents(old)
+		s.touchSiblings(old)
 	}
 	if now != nil {
 		s.routes[key] = now
 		s.indexRoute(now, true)
 		s.touchRoute(now, &change)
-		s.touchParents(now)
+		s.touchSiblings(now)
 		var before compile.Findings
 		if old != nil {
 			before = old.requests.Findings
