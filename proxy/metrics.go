@@ -41,7 +41,7 @@ func (p *Proxy) addMetrics() {
 
 // addControlMetrics adds the series of the stream to the destination controller.
 func (p *Proxy) addControlMetrics() {
-	addr := stats.Labels("").With("addr", p.cfg.Settings.DestinationAddr)
+	addr := stats.ControlLabels(p.cfg.Settings.DestinationAddr)
 	add := func(name string, l stats.Labels, value func(control.Status) uint64) {
 		p.env.Stats.Func(name, l, func() float64 { return float64(value(p.control.Status())) })
 	}
@@ -62,7 +62,7 @@ func (p *Proxy) countCalls(
 	addr string, server mesh.ID,
 ) (asked func(), answered func(took time.Duration, grpcStatus int16)) {
 	const ok, canceled = 0, 1
-	calls := p.env.Stats.Control(stats.Labels("").Add("addr", addr, "server_id", server.String()))
+	calls := p.env.Stats.Control(stats.ControlCallLabels(addr, server))
 	return calls.Request, func(took time.Duration, code int16) {
 		o := stats.ResponseStatus{GRPC: code, Failure: code != ok && code != canceled}
 		if code == ok {

@@ -132,7 +132,7 @@ func (p *Proxy) connectControl() error {
 	p.control = control.New(control.Config{
 		Addr: s.DestinationAddr, TLS: p.env.Certs.ClientTLS(p.controlID(mesh.DestinationName), "h2"),
 		Namespace: pod.Namespace, Pod: pod.Name, Node: pod.Node, Version: p.cfg.Version,
-		Changed: func(t mesh.Target) { p.outbound.Changed(t) }, Asked: asked, Answered: answered, Log: p.log.Named("control"),
+		Changed: func(t mesh.Target) { p.outbound.Refresh(t) }, Asked: asked, Answered: answered, Log: p.log.Named("control"),
 	})
 	p.source = p.control
 	return nil
@@ -190,40 +190,40 @@ func (p *Proxy) Run(ctx context.Context) error {
 
 	// 2. Start. What must outlive the drain has a context of its own. Connections have another, which the drain's end
 	// cancels.
-	life, end := context.WithCancel(context.WithoutCancel(ctx))
-	defer end()
-	conns, cut := context.WithCancel(life)
-	defer cut()
-	background, failed := errgroup.WithContext(life)
-	for _, run := range p.background() {
-		background.Go(func() error { return ignoreCanceled(run(life)) })
+	groupCtx, stopGroup := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopGroup()
+	connCtx, cutConns := context.WithCancel(groupCtx)
+	defer cutConns()
+	group, failedCtx := errgroup.WithContext(groupCtx) // failedCtx ends when a part fails; the others run on
+	for _, run := range p.parts() {
+		group.Go(func() error { return ignoreCanceled(run(groupCtx)) })
 	}
 	var accepting sync.WaitGroup
 	for _, l := range p.listeners {
-		accepting.Go(func() { _ = p.accept(conns, l) })
+		accepting.Go(func() { _ = p.accept(connCtx, l) })
 	}
 
 	// 3. Serve until told to stop.
 	select {
 	case <-ctx.Done():
 		p.log.Info("stopping", zap.Duration("waitBeforeExit", p.env.Times.WaitBeforeExit))
-		wait(failed, p.env.Times.WaitBeforeExit)
+		wait(failedCtx, p.env.Times.WaitBeforeExit)
 	case <-p.admin.shutdown:
 		p.log.Info("stopping on request")
-	case <-failed.Done():
+	case <-failedCtx.Done():
 		p.log.Error("a part of the proxy failed")
 	}
 
 	// 4. Drain, then end what served the drain.
 	p.closeListeners()
 	accepting.Wait()
-	p.drain(cut)
-	end()
-	return background.Wait()
+	p.drain(cutConns)
+	stopGroup()
+	return group.Wait()
 }
 
-// background returns what runs besides the listeners.
-func (p *Proxy) background() []func(context.Context) error {
+// parts returns what runs besides the listeners.
+func (p *Proxy) parts() []func(context.Context) error {
 	run := []func(context.Context) error{
 		p.outbound.Engine().Run, p.inbound.Engine().Run, p.admin.serve, p.followPolicy, p.sweep, p.idle.Run, p.idle.Trim,
 	}

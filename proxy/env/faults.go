@@ -25,8 +25,7 @@ func (e *Env) CountConnFault(d stats.Direction) func(*exchange.Conn, exchange.Fa
 // what their peer sends.
 func (e *Env) LogConnEnd(d stats.Direction, log *EventLog) func(forward.ConnEnd) {
 	return func(c forward.ConnEnd) {
-		e.Stats.Inc(stats.HTTP2Ended, stats.Labels("").Add("direction", string(d), "peer_kind", c.Peer.String(),
-			"error", c.Fault.Kind.String(), "reason", c.Fault.Reason))
+		e.Stats.Inc(stats.HTTP2Ended, stats.HTTP2EndLabels(d, c.Peer.String(), c.Fault.Kind.String(), c.Fault.Reason))
 		fields := []zap.Field{
 			zap.String("peerKind", c.Peer.String()), zap.Stringer("remote", c.Remote), zap.Stringer("error", c.Fault.Kind),
 			zap.String("reason", c.Fault.Reason),

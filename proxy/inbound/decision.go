@@ -1,7 +1,6 @@
 package inbound
 
 import (
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -137,8 +136,7 @@ func (in *Inbound) decidedCounter(d authz.Decision, labels stats.Labels) (c *sta
 	case d.Reason == authz.NoRoute:
 		return in.env.Stats.Counter(stats.InboundHTTPNoRoute, labels)
 	case d.Reason == authz.AmbiguousPath, d.Reason == authz.InvalidRoute:
-		return in.env.Stats.Counter(stats.InboundHTTPErrors,
-			stats.Labels("").Add("direction", string(stats.Inbound), "error", string(d.Reason)))
+		return in.env.Stats.Counter(stats.InboundHTTPErrors, stats.ErrorLabels(stats.Inbound, string(d.Reason)))
 	default:
 		return in.env.Stats.Counter(stats.InboundHTTPDeny, labels.With("reason", string(d.Reason)))
 	}
@@ -146,8 +144,7 @@ func (in *Inbound) decidedCounter(d authz.Decision, labels stats.Labels) (c *sta
 
 // countServed makes the counters of the requests that are allowed.
 func (in *Inbound) countServed(c *peerConn, d *cachedDecision) {
-	parent := stats.Labels("").Add("parent_group", d.server.Group, "parent_kind", strings.ToLower(d.server.Kind),
-		"parent_name", d.server.Name, "parent_port", c.appName.Port)
+	parent := stats.ServerLabels(d.server, c.appName)
 	r := d.Route
 	var release func()
 	d.served, release = in.env.Stats.InboundRoute(parent.WithRoute(r), r.Kind == "GRPCRoute")
@@ -155,7 +152,7 @@ func (in *Inbound) countServed(c *peerConn, d *cachedDecision) {
 	if r.Namespace == "" { // there is no such object
 		return
 	}
-	d.named, release = in.env.Stats.Named(stats.Labels("").Add("direction", "inbound", "rt_route", r.Name))
+	d.named, release = in.env.Stats.Named(stats.NamedRouteLabels(stats.Inbound, "", r.Name))
 	d.release = append(d.release, release)
 }
 

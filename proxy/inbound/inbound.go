@@ -266,7 +266,7 @@ func (in *Inbound) serveHTTP(ctx context.Context, conn net.Conn, protocol forwar
 	defer in.unregister(c)
 	defer c.releaseCounters()
 	port := in.policy.Load().Port(c.origDst.Port())
-	tcp, releaseTCP := in.env.Stats.TCP(stats.Labels(`peer="src"`).Join(c.labels(port)))
+	tcp, releaseTCP := in.env.Stats.TCP(stats.SrcLabels(c.labels(port)))
 	defer releaseTCP()
 	countClosed := in.env.CountOpen(tcp)
 	err := in.engine.Serve(ctx, conn, protocol, &exchange.Conn{
@@ -314,7 +314,7 @@ func (in *Inbound) relay(ctx context.Context, client *relay.End, c *peerConn) {
 	}
 	in.listening.add(c.origDst, in.env.Now())
 	server := relay.Plain(conn, nil)
-	src, releaseSrc := in.env.Stats.TCP(stats.Labels(`peer="src"`).Join(labels))
+	src, releaseSrc := in.env.Stats.TCP(stats.SrcLabels(labels))
 	defer releaseSrc()
 	dst, releaseDst := in.env.Stats.TCP(stats.AppLabels(app))
 	defer releaseDst()

@@ -26,13 +26,13 @@ type queueState struct {
 func (r *request) enqueue(b *stats.Balancer, now time.Duration) {
 	if !r.queued {
 		r.queueState = queueState{queued: true, since: now}
-		b.Wait()
+		b.Enqueue()
 	}
 }
 
 // dequeue counts that the request no longer waits.
 func (r *request) dequeue(now time.Duration) {
-	r.backend.metrics().balancer.Leave(now - r.since)
+	r.backend.metrics().balancer.Dequeue(now - r.since)
 	r.queueState = queueState{}
 }
 

@@ -113,7 +113,7 @@ func (ep *endpoint) tcp() *stats.TCP {
 func (ep *endpoint) tcpLocked() *stats.TCP {
 	if ep.tcpStats == nil {
 		var release func()
-		ep.tcpStats, release = ep.service.env.Stats.TCP(stats.Labels(`peer="dst"`).Join(ep.labels()))
+		ep.tcpStats, release = ep.service.env.Stats.TCP(stats.DstLabels(ep.labels()))
 		ep.release = append(ep.release, release)
 	}
 	return ep.tcpStats

@@ -75,8 +75,8 @@ func New(cfg Config) *Outbound {
 // Engine returns the engine that moves the requests.
 func (o *Outbound) Engine() *forward.Engine { return o.engine }
 
-// Changed applies a new value of a target, and lets the requests that wait for an endpoint try again.
-func (o *Outbound) Changed(key mesh.Target) {
+// Refresh applies a new value of a target, and lets the requests that wait for an endpoint try again.
+func (o *Outbound) Refresh(key mesh.Target) {
 	if o.targets.refresh(key) {
 		o.engine.Kick()
 	}
@@ -238,8 +238,8 @@ func (o *Outbound) waitForEndpoint(
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	began := o.env.Now()
-	metrics.Wait()
-	defer func() { metrics.Leave(o.env.Now() - began) }()
+	metrics.Enqueue()
+	defer func() { metrics.Dequeue(o.env.Now() - began) }()
 	_, seen := t.cell.Load()
 	for {
 		t.refresh()

@@ -176,7 +176,7 @@ func (b *boundRule) metrics() *ruleMetrics {
 		if rt.profile {
 			name = b.Name
 		}
-		b.dst = stats.Labels("").Add("direction", string(stats.Outbound), "dst", rt.authority, "rt_route", name)
+		b.dst = stats.NamedRouteLabels(stats.Outbound, rt.authority, name)
 		named, release := rt.env.Stats.Named(b.dst)
 		b.named, b.release = named, append(b.release, release)
 		actual, release := rt.env.Stats.Actual(b.dst)

@@ -301,12 +301,10 @@ func (r *Reviewer) byEngine(conns []*sock.Conn) map[*forward.Engine]map[*sock.Co
 func (r *Reviewer) record(conns []*sock.Conn, action, message string) {
 	for _, conn := range conns {
 		p := r.peers[conn]
-		direction := string(p.direction)
-		labels := stats.Labels("").Add("direction", direction, "action", action, "reason", string(p.reason))
-		r.env.Stats.Inc(stats.MeshConnectionsExpired, labels)
+		r.env.Stats.Inc(stats.MeshConnectionsExpired, stats.ExpiryLabels(p.direction, action, string(p.reason)))
 		state, _ := conn.TLS()
 		id, _ := workload.PeerID(state) // the handshake has checked it
-		r.events.Info(message, zap.String("direction", direction), zap.Stringer("peer", id),
+		r.events.Info(message, zap.String("direction", string(p.direction)), zap.Stringer("peer", id),
 			zap.Stringer("addr", conn.RemoteAddr()), zap.String("reason", string(p.reason)))
 	}
 }

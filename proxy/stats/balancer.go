@@ -94,16 +94,16 @@ func (b *Balancer) Pass() {
 	}
 }
 
-// Wait counts a request, or an attempt of one, that begins to wait for an endpoint.
-func (b *Balancer) Wait() {
+// Enqueue counts a request, or an attempt of one, that begins to wait for an endpoint. Dequeue must follow.
+func (b *Balancer) Enqueue() {
 	if b != nil {
 		b.stopped.Add(1)
 		b.waiting.Add(1)
 	}
 }
 
-// Leave ends Wait after d, for any reason.
-func (b *Balancer) Leave(d time.Duration) {
+// Dequeue counts that a request no longer waits, for any reason; d is how long it has.
+func (b *Balancer) Dequeue(d time.Duration) {
 	if b != nil {
 		b.waiting.Add(-1)
 		b.waited.observe(queueBounds, d)

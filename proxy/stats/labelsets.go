@@ -26,9 +26,15 @@ func ServiceLabels(s mesh.ServiceRef, authority string) Labels {
 
 // AcceptLabels returns the labels of the application's own connections to a target.
 func AcceptLabels(target Labels, addr netip.AddrPort) Labels {
-	return Labels("").With("peer", "src").Join(target).Join(addrLabels(addr)).
+	return SrcLabels(target).Join(addrLabels(addr)).
 		With("tls", "no_identity").With("no_tls_reason", "loopback")
 }
+
+// SrcLabels returns the labels of connections that requests arrive on; l are those of their client or target.
+func SrcLabels(l Labels) Labels { return Labels(`peer="src"`).Join(l) }
+
+// DstLabels returns the labels of connections that requests leave on; l are those of their endpoint.
+func DstLabels(l Labels) Labels { return Labels(`peer="dst"`).Join(l) }
 
 func addrLabels(addr netip.AddrPort) Labels {
 	return Labels("").With("target_addr", addr.String()).
@@ -154,4 +160,39 @@ func ParentLabels(s mesh.ServiceRef) Labels {
 // BackendLabels returns the labels of a port of a Service that a rule sends requests to.
 func BackendLabels(ref mesh.Ref, service mesh.ServiceRef) Labels {
 	return ObjectLabels("backend", ref).With("backend_port", strconv.Itoa(int(service.Port)))
+}
+
+// ServerLabels returns the labels of the Server that requests to a port of this pod came to.
+func ServerLabels(server mesh.Ref, app App) Labels {
+	return Labels("").Add("parent_group", server.Group, "parent_kind", strings.ToLower(server.Kind),
+		"parent_name", server.Name, "parent_port", app.Port)
+}
+
+// NamedRouteLabels returns the labels of requests of a named route. dst is the authority of an outbound target, and ""
+// inbound.
+func NamedRouteLabels(d Direction, dst, name string) Labels {
+	return Labels("").Add("direction", string(d), "dst", dst, "rt_route", name)
+}
+
+// ErrorLabels returns the labels of requests that the proxy refuses with an error.
+func ErrorLabels(d Direction, reason string) Labels {
+	return Labels("").Add("direction", string(d), "error", reason)
+}
+
+// HTTP2EndLabels returns the labels of HTTP/2 connections that the proxy ends because of what their peer sends.
+func HTTP2EndLabels(d Direction, peerKind, fault, reason string) Labels {
+	return Labels("").Add("direction", string(d), "peer_kind", peerKind, "error", fault, "reason", reason)
+}
+
+// ExpiryLabels returns the labels of open connections whose peer's certificate is no longer valid.
+func ExpiryLabels(d Direction, action, reason string) Labels {
+	return Labels("").Add("direction", string(d), "action", action, "reason", reason)
+}
+
+// ControlLabels returns the labels of a connection to the control plane.
+func ControlLabels(addr string) Labels { return Labels("").With("addr", addr) }
+
+// ControlCallLabels returns the labels of calls to a part of the control plane.
+func ControlCallLabels(addr string, server mesh.ID) Labels {
+	return ControlLabels(addr).With("server_id", server.String())
 }

@@ -200,7 +200,7 @@ func TestCountingAllocatesNothing(t *testing.T) {
 		t.Fatalf("%v allocations of counters", n)
 	}
 	b := &Balancer{}
-	if n := alloctest.Count(t, 1000, func() { b.Pass(); b.Wait(); b.Leave(time.Millisecond) }); n != 0 {
+	if n := alloctest.Count(t, 1000, func() { b.Pass(); b.Enqueue(); b.Dequeue(time.Millisecond) }); n != 0 {
 		t.Fatalf("%v allocations of a balancer", n)
 	}
 }
