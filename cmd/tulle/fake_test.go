@@ -241,9 +241,11 @@ func podOf(d *appsv1.Deployment) *corev1.Pod {
 // meshedPod is what the injector makes of a pod of one container, running.
 func meshedPod(t *testing.T, name, ip string) *corev1.Pod {
 	t.Helper()
+	controller := true
 	bare := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "shop", UID: types.UID(name),
-			Labels: map[string]string{"app": "web"}},
+			Labels: map[string]string{"app": "web"}, OwnerReferences: []metav1.OwnerReference{
+				{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "web-5d8f", UID: "web-5d8f", Controller: &controller}}},
 		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "web", Image: "web:1",
 			Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: 8080}}}}},
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,8 +33,8 @@ callers a change of policy would cut off.
 The numbers come from the Prometheus of --prometheusURL if given, otherwise from the viz extension. Without either, policy reads the
 proxies themselves, through the API server, and waits for as long as -t says.
 
-The numbers reach back only as far as the Prometheus keeps them: that of the viz extension keeps 6h. A longer -t does not find more, and
-nothing says so.`,
+The numbers reach back only as far as the Prometheus keeps them: that of the viz extension keeps 6h. A longer -t does not find more;
+then policy says how far back they reach.`,
 		Example: `  tulle policy learn -n shop -t 6h > policies.yaml
   tulle policy what-if -t 6h -f policies.yaml
   kubectl apply -f policies.yaml`,
@@ -117,13 +118,13 @@ func (c *cli) traffic(ctx context.Context, cl *cluster.Client, seen traffic, wor
 	if err != nil {
 		return learn.Traffic{}, 0, err
 	}
-	c.note(answer.Notes)
 	window := answer.Window
 	if window <= 0 {
 		window = seen.window
 	}
 	found := learn.Read(world, namespaces, answer.Samples)
 	found.Partial = len(answer.Notes) > 0
+	found.Notes = slices.Concat(answer.Notes, found.Notes)
 	return found, window, nil
 }
 

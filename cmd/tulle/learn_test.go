@@ -35,6 +35,9 @@ func fakePrometheus(t *testing.T) string {
 	}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		result := ""
+		if strings.HasPrefix(r.FormValue("query"), "count(proxy_build_info") { // it reaches back as far as is asked
+			result = series("1", `"pod":"web-1"`)
+		}
 		for query, answer := range answers {
 			if strings.Contains(r.FormValue("query"), query+`{job="linkerd-proxy",namespace="shop"}[1h]`) {
 				result = answer

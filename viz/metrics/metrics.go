@@ -122,6 +122,15 @@ func Validate(window time.Duration, queries []Query) error {
 // PromQL returns the query's text for Prometheus, about the series of the jobs, or of all without any. Values are
 // quoted, so that none can change the query. q must be valid.
 func (q Query) PromQL(window time.Duration, jobs ...string) string {
+	selector := q.Selector(jobs...)
+	if !q.Now {
+		selector = fmt.Sprintf("increase(%s[%s])", selector, model.Duration(window.Round(time.Second)))
+	}
+	return fmt.Sprintf("sum by (%s) (%s)", strings.Join(q.By, ", "), selector)
+}
+
+// Selector returns the part of PromQL that selects the series.
+func (q Query) Selector(jobs ...string) string {
 	var matchers []string
 	switch len(jobs) {
 	case 0:
@@ -137,11 +146,7 @@ func (q Query) PromQL(window time.Duration, jobs ...string) string {
 	for _, m := range q.Match {
 		matchers = append(matchers, matcher(m.Label, string(m.Op), m.Value))
 	}
-	selector := q.Metric + "{" + strings.Join(matchers, ",") + "}"
-	if !q.Now {
-		selector = fmt.Sprintf("increase(%s[%s])", selector, model.Duration(window.Round(time.Second)))
-	}
-	return fmt.Sprintf("sum by (%s) (%s)", strings.Join(q.By, ", "), selector)
+	return q.Metric + "{" + strings.Join(matchers, ",") + "}"
 }
 
 func matcher(label, op, value string) string {

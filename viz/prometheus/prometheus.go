@@ -5,6 +5,7 @@
 package prometheus
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -16,6 +17,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -124,6 +126,13 @@ func (s *Source) Ask(ctx context.Context, window time.Duration, queries []metric
 			return err
 		})
 	}
+	reaches := reach{all: true}
+	if window >= minReach && slices.ContainsFunc(queries, func(q metrics.Query) bool { return !q.Now }) {
+		group.Go(func() error {
+			reaches = s.reach(groupCtx, window)
+			return nil
+		})
+	}
 	if err := group.Wait(); err != nil {
 		if ctx.Err() != nil {
 			return metrics.Answer{}, fmt.Errorf("ask Prometheus at %s: %w", s.name, ctx.Err())
@@ -131,6 +140,10 @@ func (s *Source) Ask(ctx context.Context, window time.Duration, queries []metric
 		return metrics.Answer{}, s.explain(err, limited.Err() != nil)
 	}
 	answer := metrics.Answer{Samples: samples, Window: window}
+	if !reaches.all {
+		answer.Notes = append(answer.Notes, reaches.note)
+		answer.Window = cmp.Or(reaches.window, window)
+	}
 	seen := map[string]bool{}
 	for _, list := range warnings {
 		for _, w := range list {

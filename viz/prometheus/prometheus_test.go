@@ -82,6 +82,45 @@ func TestOnlyProxiesCount(t *testing.T) {
 	}
 }
 
+// TestSaysHowFarBackItsNumbersReach asks for 24 hours of a Prometheus that keeps less.
+func TestSaysHowFarBackItsNumbersReach(t *testing.T) {
+	const now = " or min(timestamp(proxy_build_info{job=\"linkerd-proxy\"}))"
+	const coarse = "min(min_over_time(timestamp(proxy_build_info{job=\"linkerd-proxy\"})[1d:14m24s]))" + now
+	const fine = "min(min_over_time(timestamp(proxy_build_info{job=\"linkerd-proxy\"})[28m48s:9s] offset 5h40m36s))" +
+		now
+	const then = "count(proxy_build_info{job=\"linkerd-proxy\"} offset 1d)"
+	sample := func(at, value string) string {
+		return `{"metric":{},"value":[` + at + `,"` + value + `"]}`
+	}
+	for name, c := range map[string]struct {
+		answers map[string]string
+		window  time.Duration // asked
+		covers  time.Duration
+		note    string
+	}{
+		"all of it": {map[string]string{then: sample("100000", "3")}, 24 * time.Hour, 24 * time.Hour, ""},
+		"six hours": {map[string]string{coarse: sample("100000", "78700"), fine: sample("100000", "78400")}, 24 * time.Hour,
+			6 * time.Hour,
+			"Prometheus at URL has numbers of the last 6h only, not of 1d: what was before is missing"},
+		"no proxies": {nil, 24 * time.Hour, 24 * time.Hour,
+			"Prometheus at URL has no numbers of proxies: no job linkerd-proxy reads one"},
+		"a short window, for which nobody asks": {nil, time.Minute, time.Minute, ""},
+	} {
+		url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprintf(w, `{"status":"success","data":{"resultType":"vector","result":[%s]}}`,
+				c.answers[r.FormValue("query")])
+		})
+		answer, err := source(t, Config{URL: url}).Ask(t.Context(), c.window, []metrics.Query{query})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.ReplaceAll(strings.Join(answer.Notes, "\n"), url, "URL"); got != c.note ||
+			answer.Window != c.covers {
+			t.Errorf("%s: notes %q, window %v; want %q, %v", name, got, answer.Window, c.note, c.covers)
+		}
+	}
+}
+
 // TestAnswersAreInTheOrderOfTheQueries checks that queries which run at once do not mix.
 func TestAnswersAreInTheOrderOfTheQueries(t *testing.T) {
 	url := serve(t, func(w http.ResponseWriter, r *http.Request) {

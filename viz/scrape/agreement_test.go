@@ -92,10 +92,25 @@ func TestAgreesWithPrometheus(t *testing.T) {
 			t.Fatal(err)
 		}
 		if differences = compare(want, got); len(differences) == 0 {
+			testReach(t, reference)
 			return
 		}
 	}
 	t.Errorf("the answers differ:\n%s", strings.Join(differences, "\n"))
+}
+
+// testReach asks for more than a Prometheus has that has just begun.
+func testReach(t *testing.T, reference *prometheus.Source) {
+	t.Helper()
+	answer, err := reference.Ask(t.Context(), 24*time.Hour, agreementQueries[:1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	const step = 10 * time.Second // it looks at 24 hours in such steps
+	if answer.Window < agreementWindow-step || answer.Window >= time.Hour || len(answer.Notes) != 1 ||
+		!strings.Contains(answer.Notes[0], "only, not of 1d") {
+		t.Errorf("got window %v and notes %q", answer.Window, answer.Notes)
+	}
 }
 
 func proxied(name, deployment string, uid int) *corev1.Pod {
@@ -123,6 +138,8 @@ response_latency_ms_sum %d
 response_latency_ms_count %d
 # TYPE idle_total counter
 idle_total{pod="of the series"} 5
+# TYPE proxy_build_info gauge
+proxy_build_info 1
 # TYPE tcp_open_connections gauge
 tcp_open_connections{peer="src"} %v
 `, n(1), n(0.3), n(0.5), n(0.9), n(1), n(20), n(1), rate/10)
