@@ -127,6 +127,9 @@ func Admit(c net.Conn) bool {
 	l := b.listener
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if b.known {
+		return true
+	}
 	if l.known >= l.bounds.Known || !l.remove(b) {
 		return false
 	}

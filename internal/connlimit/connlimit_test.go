@@ -143,8 +143,10 @@ func TestKnownClientsHavePlacesOfTheirOwn(t *testing.T) {
 		return client, server
 	}
 	client, server := connect()
-	if !Admit(server) {
-		t.Error("the first known client got no place")
+	for range 2 { // the second call has no effect
+		if !Admit(server) {
+			t.Error("the first known client got no place")
+		}
 	}
 	_, second := connect()
 	if refused != 0 || Admit(second) {

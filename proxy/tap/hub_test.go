@@ -8,6 +8,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"google.golang.org/protobuf/proto"
+
+	"github.com/tulle-mesh/tulle/api/pb"
 	"github.com/tulle-mesh/tulle/internal/alloctest"
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/proxy/exchange"
@@ -380,6 +383,27 @@ func BenchmarkRequest(b *testing.B) {
 		r.End(x, Result{GRPC: -1})
 		for range len(s.queue) {
 			s.received(<-s.queue)
+		}
+	}
+}
+
+// TestMessagesAreBounded shows that one message has a bounded number of events and of bytes.
+func TestMessagesAreBounded(t *testing.T) {
+	for name, size := range map[string]int{"small events": 1, "large events": maxText} {
+		h := &Hub{}
+		s := h.subscribe(mesh.TapQuery{PerSecond: mesh.MaxTapRate})
+		x := charge()
+		x.Request.SetPart(message.Path, "/"+strings.Repeat("a", size))
+		for range 100 {
+			h.Request(mesh.TapInbound, x).Show()
+		}
+		for rest := 100; rest > 0; {
+			var out pb.TapEvents
+			s.batch(<-s.queue, &out)
+			if n := proto.Size(&out); len(out.Events) > batchEvents || n > batchBytes+maxText+fieldsSize {
+				t.Errorf("%s: got %d events of %d bytes", name, len(out.Events), n)
+			}
+			rest -= len(out.Events)
 		}
 	}
 }

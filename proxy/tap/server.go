@@ -30,8 +30,11 @@ import (
 // ActiveHeader is in the header of a response to Watch once the subscription is active.
 const ActiveHeader = "tulle-tap-active"
 
-// batchEvents bounds the events of one message.
-const batchEvents = 64
+// Bounds of one message: its events, and their bytes before the last.
+const (
+	batchEvents = 64
+	batchBytes  = 48 << 10
+)
 
 // reportEvery is how often a subscriber that gets no event learns what it missed.
 const reportEvery = time.Second
@@ -194,10 +197,10 @@ func (s *Server) stream(
 
 // batch encodes an event and those that wait behind it.
 func (s *subscription) batch(e *mesh.TapEvent, out *pb.TapEvents) {
-	for {
+	for size := int64(0); ; {
 		s.received(e)
 		out.Events = append(out.Events, api.EncodeTapEvent(e, s.query.Headers))
-		if len(out.Events) == batchEvents {
+		if size += sizeOf(e); len(out.Events) == batchEvents || size > batchBytes {
 			return
 		}
 		select {
