@@ -25,9 +25,9 @@ import (
 // MaxTargets bounds the proxies of one watch.
 const MaxTargets = 500
 
-// mergedEvents is how many messages of all proxies wait for the caller. Beyond it their streams stop, so the proxies
-// drop events and count them.
-const mergedEvents = 64
+// mergedParts is how many messages of all proxies wait for the caller; a message may have 64 KiB. Beyond it their
+// streams stop, so the proxies drop events and count them.
+const mergedParts = 16
 
 // maxOpen bounds the requests of one proxy whose end has not been seen.
 const maxOpen = 16 << 10
@@ -53,7 +53,7 @@ type Query struct {
 
 // Notice says that something is missing in the stream.
 type Notice struct {
-	// Proxy is the pod, as namespace/name.
+	// Proxy is the pod, as namespace/name. A Revoked watch has none.
 	Proxy string     `json:"proxy"`
 	Kind  NoticeKind `json:"kind"`
 	// Count is the number of events that were lost, or of requests and connections that were skipped.
@@ -71,6 +71,7 @@ const (
 	Ended       NoticeKind = "ended"       // the proxy went away
 	Lost        NoticeKind = "lost"        // events that nobody read in time
 	Skipped     NoticeKind = "skipped"     // requests and connections beyond the rate
+	Revoked     NoticeKind = "revoked"     // the user may no longer watch; it is the last of a stream
 )
 
 // String returns the notice as a line without control characters.
@@ -85,6 +86,8 @@ func (n Notice) String() string {
 		text = fmt.Sprintf("%s: %d events were lost, because they were not read in time", n.Proxy, n.Count)
 	case Skipped:
 		text = fmt.Sprintf("%s: %d requests beyond the maximum rate were skipped", n.Proxy, n.Count)
+	case Revoked:
+		text = "the watch has ended: " + n.Text
 	}
 	return Printable(text)
 }
@@ -120,7 +123,7 @@ func (w *Watcher) Watch(ctx context.Context, targets []Target, q Query, emit fun
 	defer wg.Wait()
 	defer cancel()
 	m := &merger{
-		watcher: w, query: q, targets: targets, parts: make(chan part, mergedEvents),
+		watcher: w, query: q, targets: targets, parts: make(chan part, mergedParts),
 		limit: newRate(q.MaxPerSecond), states: make([]state, len(targets)),
 	}
 	for i := range targets {

@@ -53,6 +53,9 @@ type user struct {
 	extra  map[string]authorizationv1.ExtraValue
 }
 
+// quoted returns the name for a log.
+func (u *user) quoted() string { return fmt.Sprintf("%.256q", u.name) }
+
 // spec returns the part of a review that names the user.
 func (u *user) spec() authorizationv1.SubjectAccessReviewSpec {
 	return authorizationv1.SubjectAccessReviewSpec{User: u.name, Groups: u.groups, Extra: u.extra}

@@ -6,14 +6,15 @@
 package tapapi
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -29,17 +30,33 @@ import (
 
 // Bounds of the server.
 const (
-	// maxWatches bounds the watches at once, maxBody the bytes of a request.
-	maxWatches = 32
-	maxBody    = 64 << 10
+	// maxWatches bounds the watches at once, maxUserWatches those of one user.
+	maxWatches     = 32
+	maxUserWatches = 8
+	// maxUserOfProxy bounds the subscriptions of one user to one proxy, which has 8.
+	maxUserOfProxy = 3
+	// maxBody bounds the bytes of a request, bodyTimeout how long it may take to come.
+	maxBody     = 64 << 10
+	bodyTimeout = 10 * time.Second
+	// callTimeout bounds a call of the API server.
+	callTimeout = 10 * time.Second
+	// maxLogLines bounds the refusals that are logged in a second.
+	maxLogLines = 10
 	// writeTimeout is how long a client may take no byte before its watch ends.
 	writeTimeout = time.Minute
 )
 
-// connections bounds the connections. All requests come from the API servers, each over a few connections.
-var connections = connlimit.Bounds{Total: 512, PerAddress: 256, Evict: true}
+// How often the right of a user is reviewed while a watch runs, and how long a watch goes on if nobody can say.
+const (
+	reviewEvery = time.Minute
+	reviewGrace = 5 * time.Minute
+)
 
-// Config configures a Server. Every field must be set.
+// connections bounds the connections. All requests come from the API servers, each over a few connections, which have
+// places of their own.
+var connections = connlimit.Bounds{Total: 256, PerAddress: 128, Evict: true, Known: 256}
+
+// Config configures a Server. Every field must be set, except where 0 has a meaning.
 type Config struct {
 	// FrontProxy returns how to recognize the API server now.
 	FrontProxy func() *FrontProxy
@@ -53,23 +70,31 @@ type Config struct {
 	// TLS holds the serving certificate. The server asks clients for theirs.
 	TLS *tls.Config
 	// ID is the tap server's own identity: a proxy that expects another cannot be watched.
-	ID       mesh.ID
+	ID mesh.ID
+	// ReviewEvery is how often a right is reviewed again, ReviewGrace how long a watch goes on while the API server gives
+	// no answer. 0 means a minute and five minutes.
+	ReviewEvery, ReviewGrace time.Duration
+
 	Log      *zap.Logger
 	Registry prometheus.Registerer
 }
 
 // Server answers requests of the aggregated API. Make it with New.
 type Server struct {
-	cfg      Config
-	watches  chan struct{} // holds one value for each watch that runs
-	requests *prometheus.CounterVec
-	refused  prometheus.Counter
+	cfg         Config
+	bodyTimeout time.Duration
+	users       users
+	logged      logBound
+	requests    *prometheus.CounterVec
+	refused     prometheus.Counter
+	revoked     *prometheus.CounterVec
 }
 
 // New returns a server.
 func New(cfg Config) *Server {
+	cfg.ReviewEvery, cfg.ReviewGrace = cmp.Or(cfg.ReviewEvery, reviewEvery), cmp.Or(cfg.ReviewGrace, reviewGrace)
 	s := &Server{
-		cfg: cfg, watches: make(chan struct{}, maxWatches),
+		cfg: cfg, bodyTimeout: bodyTimeout,
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tulle_tap_api_requests_total",
 			Help: "Requests to watch by result: ok, invalid, unauthenticated, denied, busy or failed.",
@@ -78,8 +103,12 @@ func New(cfg Config) *Server {
 			Name: "tulle_tap_api_connections_refused_total",
 			Help: "Connections that were closed because there were too many.",
 		}),
+		revoked: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tulle_tap_api_watches_revoked_total",
+			Help: "Watches that the server ended by reason: denied (the user lost the right) or failed (nobody could say).",
+		}, []string{"reason"}),
 	}
-	cfg.Registry.MustRegister(s.requests, s.refused)
+	cfg.Registry.MustRegister(s.requests, s.refused, s.revoked)
 	return s
 }
 
@@ -89,7 +118,7 @@ func (s *Server) Run(ctx context.Context, lis net.Listener) error {
 	config.ClientAuth = tls.RequestClientCert // verified for each request, so that its answer says what is wrong
 	server := &http.Server{
 		Handler: s, TLSConfig: config, MaxHeaderBytes: 64 << 10, ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout: 2 * time.Minute,
+		IdleTimeout: 2 * time.Minute, ConnContext: withConn,
 		ErrorLog:    zap.NewStdLog(s.cfg.Log),
 		BaseContext: func(net.Listener) context.Context { return ctx },
 	}
@@ -102,46 +131,65 @@ func (s *Server) Run(ctx context.Context, lis net.Listener) error {
 	return fmt.Errorf("serve tap: %w", err)
 }
 
-// ServeHTTP implements http.Handler.
+// rawConn is the key of a connection in the context of its requests.
+type rawConn struct{}
+
+// withConn lets a request find its connection below TLS.
+func withConn(ctx context.Context, c net.Conn) context.Context {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	return context.WithValue(ctx, rawConn{}, c)
+}
+
+// ServeHTTP implements http.Handler. The order bounds what a client may cost: one that is not the API server, or a user
+// without the right, is refused before anything of the body is read.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	user, err := s.cfg.FrontProxy().authenticate(r)
 	if err != nil {
-		s.refuse(w, &refusal{"unauthenticated", http.StatusUnauthorized, err.Error()})
+		s.refuse(w, r, nil, &refusal{"unauthenticated", http.StatusUnauthorized, err.Error()})
 		return
+	}
+	if c, ok := r.Context().Value(rawConn{}).(net.Conn); ok {
+		connlimit.Admit(c) // without a free place it stays among those that may be evicted
 	}
 	if document := discovery(r.URL.Path); document != nil && r.Method == http.MethodGet {
 		s.write(w, http.StatusOK, document)
 		return
 	}
+	if no := s.serve(w, r, user); no != nil {
+		s.refuse(w, r, user, no)
+	}
+}
+
+// serve lets a user watch, or returns why not.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, user *user) *refusal {
 	what, no := parsePath(r.URL.Path)
 	if no == nil && r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
 		no = &refusal{"invalid", http.StatusMethodNotAllowed, "want POST"}
 	}
-	var query tap.Query
-	var selector string
-	if no == nil {
-		query, selector, no = s.readBody(w, r)
-	}
 	if no == nil {
 		no = s.authorize(r.Context(), user, what)
 	}
-	if no != nil {
-		s.refuse(w, no)
-		return
+	if no == nil {
+		no = s.users.begin(user.name)
 	}
-	s.watch(w, r, user, request{what, selector, query})
-}
-
-// request is what an authorized user watches.
-type request struct {
-	path
-	selector string
-	query    tap.Query
+	if no != nil {
+		return no
+	}
+	defer s.users.end(user.name)
+	query, selector, no := s.readBody(w, r)
+	if no != nil {
+		return no
+	}
+	return s.watch(w, r, user, request{what, selector, query})
 }
 
 // authorize asks whether the user may watch what the path names.
 func (s *Server) authorize(ctx context.Context, user *user, what path) *refusal {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	spec := user.spec()
 	spec.ResourceAttributes = &authorizationv1.ResourceAttributes{
 		Namespace: what.namespace, Verb: "watch", Group: tap.Group, Version: tap.Version, Resource: what.resource,
@@ -159,64 +207,6 @@ func (s *Server) authorize(ctx context.Context, user *user, what path) *refusal 
 	return nil
 }
 
-// watch finds the proxies and streams what they show.
-func (s *Server) watch(w http.ResponseWriter, r *http.Request, user *user, q request) {
-	select {
-	case s.watches <- struct{}{}:
-		defer func() { <-s.watches }()
-	default:
-		s.refuse(w, &refusal{"busy", http.StatusTooManyRequests, fmt.Sprintf("%d watches run already", maxWatches)})
-		return
-	}
-	pods, err := s.cfg.Pods(r.Context(), q.namespace, q.selector)
-	if err != nil {
-		s.refuse(w, &refusal{"failed", http.StatusInternalServerError, fmt.Sprintf("list pods: %v", err)})
-		return
-	}
-	targets, skipped := s.targets(q.path, pods)
-	if len(targets) == 0 {
-		s.refuse(w, &refusal{"invalid", http.StatusNotFound, noTargets(q.path, skipped)})
-		return
-	}
-	if len(targets) > tap.MaxTargets {
-		s.refuse(w, &refusal{"invalid", http.StatusBadRequest, fmt.Sprintf(
-			"%d pods: want at most %d; name a workload or labels", len(targets), tap.MaxTargets)})
-		return
-	}
-	s.cfg.Log.Info("watch began", zap.String("user", user.name), zap.Stringer("of", q.path),
-		zap.Int("proxies", len(targets)))
-	defer s.cfg.Log.Info("watch ended", zap.String("user", user.name), zap.Stringer("of", q.path))
-	s.requests.WithLabelValues("ok").Inc()
-	w.Header().Set("Content-Type", tap.ContentType)
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(http.StatusOK)
-	s.stream(w, r, func(emit func(tap.Message) error) error {
-		for _, n := range skipped {
-			if err := emit(tap.Message{Notice: &n}); err != nil {
-				return err
-			}
-		}
-		return s.cfg.Watch(r.Context(), targets, q.query, emit)
-	})
-}
-
-// stream writes every message that run emits as one line. If run fails, the client has a notice of each proxy already.
-func (s *Server) stream(w http.ResponseWriter, r *http.Request, run func(emit func(tap.Message) error) error) {
-	control, enc := http.NewResponseController(w), json.NewEncoder(w)
-	err := run(func(m tap.Message) error {
-		if err := control.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
-			return err
-		}
-		if err := enc.Encode(m); err != nil {
-			return err
-		}
-		return control.Flush()
-	})
-	if err != nil && r.Context().Err() == nil {
-		s.cfg.Log.Info("watch failed", zap.Error(err))
-	}
-}
-
 // refusal is why a request is not answered; result is the label of the metric.
 type refusal struct {
 	result string
@@ -224,9 +214,10 @@ type refusal struct {
 	text   string
 }
 
-// refuse writes a Status, as the Kubernetes API does.
-func (s *Server) refuse(w http.ResponseWriter, no *refusal) {
+// refuse writes a Status, as the Kubernetes API does. user is nil if nobody knows who asks.
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, user *user, no *refusal) {
 	s.requests.WithLabelValues(no.result).Inc()
+	s.logRefusal(r, user, no)
 	reasons := map[int]metav1.StatusReason{
 		http.StatusUnauthorized: metav1.StatusReasonUnauthorized, http.StatusForbidden: metav1.StatusReasonForbidden,
 		http.StatusNotFound: metav1.StatusReasonNotFound, http.StatusBadRequest: metav1.StatusReasonBadRequest,
@@ -239,43 +230,49 @@ func (s *Server) refuse(w http.ResponseWriter, no *refusal) {
 	})
 }
 
+// logRefusal logs who was refused what and why. Anybody may cause refusals, so it logs a bounded number a second.
+func (s *Server) logRefusal(r *http.Request, user *user, no *refusal) {
+	suppressed, ok := s.logged.take(time.Now())
+	if !ok {
+		return
+	}
+	name := ""
+	if user != nil {
+		name = user.quoted()
+	}
+	s.cfg.Log.Info("request refused", zap.String("user", name), zap.String("client", r.RemoteAddr),
+		zap.String("path", fmt.Sprintf("%.256q", r.URL.Path)), zap.String("result", no.result),
+		zap.String("reason", no.text), zap.Int("unlogged", suppressed))
+}
+
+// logBound bounds how many lines a second are logged. Its methods may be called by several goroutines.
+type logBound struct {
+	mu         sync.Mutex // guards the fields below
+	second     time.Time
+	n          int
+	suppressed int
+}
+
+// take reports whether one more line may be logged, and how many were not since the last.
+func (l *logBound) take(now time.Time) (suppressed int, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now.Sub(l.second) >= time.Second {
+		l.second, l.n = now, 0
+	}
+	if l.n == maxLogLines {
+		l.suppressed++
+		return 0, false
+	}
+	l.n++
+	suppressed, l.suppressed = l.suppressed, 0
+	return suppressed, true
+}
+
 func (s *Server) write(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	if err := json.NewEncoder(w).Encode(body); err != nil {
 		s.cfg.Log.Debug("answer cut off", zap.Error(err))
 	}
-}
-
-// readBody returns the query of a request, and the labels of the pods. A field that it does not know is an error.
-func (s *Server) readBody(w http.ResponseWriter, r *http.Request) (tap.Query, string, *refusal) {
-	invalid := func(err error) (tap.Query, string, *refusal) {
-		return tap.Query{}, "", &refusal{"invalid", http.StatusBadRequest, fmt.Sprintf("read the request: %v", err)}
-	}
-	var body tap.Request
-	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&body); err != nil && !errors.Is(err, io.EOF) {
-		return invalid(err)
-	}
-	direction, known := map[string]mesh.TapDirection{
-		"": mesh.TapBoth, "inbound": mesh.TapInbound, "outbound": mesh.TapOutbound,
-	}[body.Direction]
-	if !known {
-		return invalid(fmt.Errorf("direction %q: want inbound or outbound", body.Direction))
-	}
-	if body.MaxRPS == 0 {
-		body.MaxRPS = mesh.DefaultTapRate
-	}
-	if body.MaxRPS < 0 || body.MaxRPS > mesh.MaxTapRate {
-		return invalid(fmt.Errorf("maxRps %d: want 1 to %d", body.MaxRPS, mesh.MaxTapRate))
-	}
-	if _, err := metav1.ParseToLabelSelector(body.LabelSelector); err != nil {
-		return invalid(fmt.Errorf("labelSelector: %w", err))
-	}
-	return tap.Query{MaxPerSecond: body.MaxRPS, TapQuery: mesh.TapQuery{
-		Direction: direction, Method: body.Method, Scheme: body.Scheme, Authority: body.Authority,
-		PathPrefix: body.PathPrefix, Headers: body.Headers, PerSecond: uint32(body.MaxRPS),
-		To: mesh.TapDestination{Namespace: body.To.Namespace, Kind: body.To.Kind, Name: body.To.Name},
-	}}, body.LabelSelector, nil
 }

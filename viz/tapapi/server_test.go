@@ -23,7 +23,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
-	"go.uber.org/zap/zaptest"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -100,6 +101,9 @@ type rig struct {
 	watched        chan []tap.Target
 	reviewErr      error
 	watch          func(context.Context, []tap.Target, tap.Query, func(tap.Message) error) error // nil watches nothing
+	review         func(user string) (allowed bool, err error)                                   // nil allows allowed
+	logs           *observer.ObservedLogs
+	server         *Server
 }
 
 // allowed is the only user who may watch, and only deployment web of namespace shop.
@@ -107,7 +111,15 @@ const allowed = "alice"
 
 func startRig(t *testing.T, pods ...corev1.Pod) *rig {
 	t.Helper()
+	return startRigWith(t, nil, pods...)
+}
+
+// startRigWith starts a rig whose server has an edited configuration.
+func startRigWith(t *testing.T, edit func(*Config), pods ...corev1.Pod) *rig {
+	t.Helper()
+	core, logs := observer.New(zap.InfoLevel)
 	r := &rig{
+		logs:  logs,
 		front: newAuthority(t), serving: newAuthority(t), pods: pods,
 		reviews: make(chan authorizationv1.SubjectAccessReviewSpec, 16), watched: make(chan []tap.Target, 16),
 	}
@@ -120,12 +132,16 @@ func startRig(t *testing.T, pods ...corev1.Pod) *rig {
 		t.Fatal(err)
 	}
 	cert := r.serving.leaf(t, "tap", x509.ExtKeyUsageServerAuth)
-	s := New(Config{
+	config := Config{
 		FrontProxy: func() *FrontProxy { return front }, TLS: &tls.Config{Certificates: []tls.Certificate{cert}},
-		ID: self, Log: zaptest.NewLogger(t), Registry: prometheus.NewRegistry(),
+		ID: self, Log: zap.New(core), Registry: prometheus.NewRegistry(),
 		Review: func(_ context.Context, spec authorizationv1.SubjectAccessReviewSpec) (
 			authorizationv1.SubjectAccessReviewStatus, error,
 		) {
+			if r.review != nil {
+				ok, err := r.review(spec.User)
+				return authorizationv1.SubjectAccessReviewStatus{Allowed: ok}, err
+			}
 			r.reviews <- spec
 			a := spec.ResourceAttributes
 			ok := spec.User == allowed && a.Namespace == "shop" && a.Resource == "deployments" && a.Name == "web"
@@ -148,7 +164,12 @@ func startRig(t *testing.T, pods ...corev1.Pod) *rig {
 			n := len(targets)
 			return emit(tap.Message{Watching: &n})
 		},
-	})
+	}
+	if edit != nil {
+		edit(&config)
+	}
+	s := New(config)
+	r.server = s
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -259,11 +280,11 @@ func TestWhoMayWatch(t *testing.T) {
 		"a serving certificate of the CA": {&wrongUse, as(allowed), webPath, "", 401, "not its own", false},
 		"no user":                         {front, http.Header{}, webPath, "", 401, "names no user", false},
 		"a body that names something else": {front, as(allowed), webPath, `{"target":{"name":"db"}}`, 400, "unknown field",
-			false},
-		"a rate beyond the bound": {front, as(allowed), webPath, `{"maxRps":1001}`, 400, "maxRps", false},
+			true},
+		"a rate beyond the bound": {front, as(allowed), webPath, `{"maxRps":1001}`, 400, "maxRps", true},
 		"labels that are none": {front, as(allowed), webPath, `{"labelSelector":"a in"}`, 400, "labelSelector",
-			false},
-		"a large body": {front, as(allowed), webPath, tooLarge, 400, "too large", false},
+			true},
+		"a large body": {front, as(allowed), webPath, tooLarge, 400, "too large", true},
 		"a resource that is misspelled": {front, as(allowed), other("deployments", "deployment"), "", 404,
 			"did you mean deployments?", false},
 		"a name with a line break": {front, as(allowed), other("/web/", "/web%0aforged/"), "", 400, "no such name", false},
