@@ -108,6 +108,6 @@ const (
 const (
 	// ALPNMux is mesh TLS that carries HTTP/2 frames: many requests on one shared connection.
 	ALPNMux = "tulle.dev/h2"
-	// ALPNRelay is mesh TLS that carries one TCP connection as it is.
+	// ALPNRelay is mesh TLS that carries one opaque connection.
 	ALPNRelay = "tulle.dev/tcp"
 )

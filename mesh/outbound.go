@@ -63,7 +63,7 @@ type Outbound struct {
 	Routes  []Route
 	Profile *Profile
 	Policy  RequestPolicy
-	// OpaqueRules share the connections that are not HTTP; empty means that the Service itself takes them.
+	// OpaqueRules share the opaque connections; empty means that the Service itself takes them.
 	OpaqueRules []OpaqueRule
 	// Backends are the Services that Routes, Profile and OpaqueRules send to, without this one, each once and sorted by
 	// Service.

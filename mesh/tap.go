@@ -37,7 +37,7 @@ const (
 type TapQuery struct {
 	Direction TapDirection
 	// Method and Scheme are compared with regard to case, Authority without. PathPrefix is compared with the path and the
-	// query. A connection that is not HTTP has none of the four, so it matches only if all are empty.
+	// query. An opaque connection has none of the four, so it matches only if all are empty.
 	Method, Scheme, Authority, PathPrefix string
 	// To limits the query to outbound requests and connections to this destination.
 	To TapDestination
@@ -58,7 +58,7 @@ type TapDestination struct {
 // TapKind says what happened to a request or connection.
 type TapKind uint8
 
-// The kinds of event: three of a request, two of a connection that is not HTTP.
+// The kinds of event: three of a request, two of an opaque connection.
 const (
 	TapRequest TapKind = iota
 	TapResponse

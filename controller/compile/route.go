@@ -37,8 +37,8 @@ func (k RouteKind) Rank() int {
 	}
 }
 
-// IsStream reports whether routes of the kind share connections, not requests.
-func (k RouteKind) IsStream() bool { return k.Rank() >= 2 }
+// IsOpaque reports whether routes of the kind are for opaque connections, not for requests.
+func (k RouteKind) IsOpaque() bool { return k.Rank() >= 2 }
 
 // Route is what one generation of a route says, without what other objects say about it.
 type Route struct {

@@ -82,7 +82,7 @@ func (r *resolver) route(out *mesh.Outbound, svc *compile.Service, port compile.
 	}
 	for _, route := range r.store.governing(svc, port, r.namespaceOf(svc)) {
 		rules := r.store.rulesFor(route, svc)
-		if route.routeKind.IsStream() {
+		if route.routeKind.IsOpaque() {
 			out.OpaqueRules = append(out.OpaqueRules, mesh.OpaqueRule{Ref: route.meshRef(), Hostnames: route.active.Hostnames,
 				Backends: rules[0].Backends})
 		} else if out.Profile == nil {

@@ -100,7 +100,7 @@ func (s *Store) applyRoute(key objectKey, now *route) Change {
 // serverRoute returns what r says about requests to Servers; nil if it, which may be nil, is attached to none. A route
 // governs Servers of its own namespace alone: nobody else's.
 func (r *route) serverRoute() *serverRoute {
-	if r == nil || r.routeKind.IsStream() {
+	if r == nil || r.routeKind.IsOpaque() {
 		return nil
 	}
 	var servers []types.NamespacedName

@@ -57,7 +57,7 @@ func (b *outcomeBuilder) serviceResult(r *route, p *compile.ParentRef) (out Resu
 		r.rejectMistakes(&out)
 		return out
 	}
-	if !r.routeKind.IsStream() {
+	if !r.routeKind.IsOpaque() {
 		if profile := b.store.profileFor(svc, r.Namespace); profile != nil && profile.active.ReplacesRoutes() {
 			out.reject(ReasonRouteConflicted, "ServiceProfile %s in namespace %s replaces routes", profile.Name,
 				profile.Namespace)
@@ -89,7 +89,7 @@ func (b *outcomeBuilder) serviceResult(r *route, p *compile.ParentRef) (out Resu
 // look up.
 func (b *outcomeBuilder) serverResult(r *route, p *compile.ParentRef) (out Result) {
 	switch sv := b.store.access.servers[p.NamespacedName]; {
-	case r.routeKind.IsStream():
+	case r.routeKind.IsOpaque():
 		out.reject(reasonNoParent, "a %s cannot be attached to a Server", r.kind)
 	case p.Namespace != r.Namespace:
 		out.reject(reasonNoParent, "a route can only be attached to Servers of its own namespace")
@@ -155,7 +155,7 @@ func (r *route) rejectMistakes(out *Result) {
 		return
 	}
 	out.Effect = "requests that match invalid rules get 500"
-	if r.routeKind.IsStream() {
+	if r.routeKind.IsOpaque() {
 		out.Effect = "connections that match invalid rules are refused"
 	}
 	if slices.ContainsFunc(r.latest.Rules, func(rule mesh.Rule) bool { return rule.Invalid == "" }) {

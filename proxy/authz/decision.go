@@ -83,7 +83,7 @@ const (
 	Unmatched                  // requests that no route matches
 	Ambiguous                  // paths that cannot be matched safely
 	Tunnel                     // CONNECT without a route that names it
-	Mistaken                   // requests that may be meant for a route that failed to parse
+	Invalid                    // requests that may be meant for a route that failed to parse
 )
 
 // reason returns why a part that admits nobody is denied.
@@ -93,7 +93,7 @@ func (p Part) reason() Reason {
 		return AmbiguousPath
 	case Tunnel:
 		return NoTunnel
-	case Mistaken:
+	case Invalid:
 		return InvalidRoute
 	default:
 		return NoRoute
@@ -125,7 +125,7 @@ func (p *Port) DecidePart(peer Peer, part Part) Decision {
 			return d
 		}
 		fallthrough
-	case Unmatched, Ambiguous, Mistaken:
+	case Unmatched, Ambiguous, Invalid:
 		if p.setting.RequireIdentity && peer.ID.IsZero() {
 			return Decision{Reason: NoIdentity}
 		}

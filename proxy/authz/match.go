@@ -42,7 +42,7 @@ func (p *Port) route(h *message.Head) (Part, route.Hit) {
 		return Ambiguous, route.Hit{}
 	}
 	if hit.Widened {
-		return Mistaken, hit
+		return Invalid, hit
 	}
 	if tunnel && !hit.NamesMethod {
 		return Tunnel, route.Hit{}

@@ -45,7 +45,7 @@ func (fl *flight) chargeHeads() bool {
 	return large == 0 || fl.e.largeHeads <= fl.e.cfg.MaxHeadsBytes
 }
 
-// route asks the handler and acts on the answer.
+// route asks the handler where the request goes, and does it.
 func (fl *flight) route() {
 	fl.e.inRoute = fl
 	action := fl.e.handler.Route(&fl.x)
@@ -135,7 +135,7 @@ func (fl *flight) fault(f exchange.Fault) {
 	fl.seen = true
 	action := fl.e.handler.OnFault(&fl.x, f)
 	switch {
-	case action.answers():
+	case action.isReply():
 		fl.reply(action.body)
 	case fl.x.CannotResend != "":
 		fl.x.Response.Reset()

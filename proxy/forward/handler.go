@@ -49,5 +49,5 @@ func Delay(d time.Duration) Action { return Action{delayed: true, delay: d} }
 // content-length, and connection: close where the connection must end. The body is copied.
 func Reply(body []byte) Action { return Action{body: body} }
 
-// answers reports whether a is a Reply.
-func (a Action) answers() bool { return a.upstream == nil && !a.endpoint && !a.delayed }
+// isReply reports whether a is a Reply.
+func (a Action) isReply() bool { return a.upstream == nil && !a.endpoint && !a.delayed }

@@ -117,7 +117,7 @@ func (in *Inbound) decide(c *peerConn, port *authz.Port, part authz.Part) *cache
 	d.http, release = in.env.Stats.HTTP(labels.WithAuthz(d.Authorization))
 	d.release = append(d.release, release)
 	if d.Allow {
-		in.countServed(c, d)
+		in.addServedCounters(c, d)
 	}
 	d.decided, release = in.decidedCounter(d.Decision, labels)
 	d.release = append(d.release, release)
@@ -142,8 +142,8 @@ func (in *Inbound) decidedCounter(d authz.Decision, labels stats.Labels) (c *sta
 	}
 }
 
-// countServed makes the counters of the requests that are allowed.
-func (in *Inbound) countServed(c *peerConn, d *cachedDecision) {
+// addServedCounters adds the counters of allowed requests to d.
+func (in *Inbound) addServedCounters(c *peerConn, d *cachedDecision) {
 	parent := stats.ServerLabels(d.server, c.appName)
 	r := d.Route
 	var release func()

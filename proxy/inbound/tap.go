@@ -30,7 +30,7 @@ func (r *request) endTap(x *exchange.Exchange) {
 	r.tap.End(x, tap.Result{GRPC: status.GRPC, Error: status.Error})
 }
 
-// tapConnection shows a connection that is not HTTP to those who watch it; nil if nobody does.
+// tapConnection shows an opaque connection to those who watch it; nil if nobody does.
 func (in *Inbound) tapConnection(c *peerConn, port *authz.Port, d authz.Decision) *tap.Connection {
 	if in.env.Tap.Idle() {
 		return nil

@@ -149,19 +149,19 @@ func (o *Outbound) Serve(ctx context.Context, owner *idle.Owner, origDst netip.A
 // has read.
 func (o *Outbound) relay(ctx context.Context, conn *net.TCPConn, peek *detect.Conn, t *target) {
 	// 4. Choose the rule and its service.
-	tr, countEnd := o.routeTCP(t, peek)
-	svc := tr.service
+	route, countEnd := o.routeOpaque(t, peek)
+	svc := route.service
 	if svc == nil {
-		countEnd(tr.reason)
-		o.tapConnection(conn, t, tr, nil).Close(tr.reason)
-		o.refuse(conn, t.key.Addr, tr.reason)
+		countEnd(route.reason)
+		o.tapConnection(conn, t, route, nil).Close(route.reason)
+		o.refuse(conn, t.key.Addr, route.reason)
 		return
 	}
 
 	// 5. Connect to an endpoint. The connection outlives the endpoint, so the service is needed no longer.
-	server, ep, slot, fault := o.connect(ctx, t, tr)
+	server, ep, slot, fault := o.connect(ctx, t, route)
 	t.releaseService(svc)
-	tapped := o.tapConnection(conn, t, tr, ep)
+	tapped := o.tapConnection(conn, t, route, ep)
 	if fault.Is() {
 		countEnd(fault.Kind.String())
 		tapped.Close(fault.Kind.String())
@@ -192,9 +192,9 @@ func (o *Outbound) relay(ctx context.Context, conn *net.TCPConn, peek *detect.Co
 // connect picks an endpoint and connects to it. If that fails, it tries other endpoints: no byte was sent yet, so no
 // server has seen anything twice.
 func (o *Outbound) connect(
-	ctx context.Context, t *target, tr tcpRoute,
+	ctx context.Context, t *target, route opaqueRoute,
 ) (*relay.End, *endpoint, balance.Slot, exchange.Fault) {
-	svc, metrics, waited := tr.service, tr.metrics(), false
+	svc, metrics, waited := route.service, route.metrics(), false
 	var fault exchange.Fault
 	deadline := time.Now().Add(o.env.Times.FailFast)
 	for attempt := 0; attempt == 0 || attempt < connectAttempts(svc.pool.Len()); {

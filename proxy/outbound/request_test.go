@@ -124,7 +124,7 @@ func TestAFailedConnectionWaitsForAnEndpoint(t *testing.T) {
 		}
 		gone <- err
 	}()
-	_, _, _, f := o.connect(t.Context(), tg, o.matchTCP(tg, rt, nil))
+	_, _, _, f := o.connect(t.Context(), tg, o.matchOpaque(tg, rt, nil))
 	if err := <-gone; err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +180,7 @@ func TestAnAddressThatChangesHandsIsCountedUnderItsOwner(t *testing.T) {
 		tg.tcp().Opened.Add(1)
 		tg.http().Request()
 		tg.ownService.endpoints[shopTarget.Addr].tcp().Opened.Add(1)
-		o.matchTCP(tg, rt, nil).metrics().Pass()
+		o.matchOpaque(tg, rt, nil).metrics().Pass()
 		x := get(tg)
 		o.Route(x)
 		o.End(x)

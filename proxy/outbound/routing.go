@@ -71,7 +71,7 @@ type backendMetrics struct {
 	balancer *stats.Balancer
 }
 
-// opaqueRule is a rule for connections that are not HTTP.
+// opaqueRule is a rule for opaque connections: a TCPRoute's or a TLSRoute's.
 type opaqueRule struct {
 	*boundRule
 	hostnames []string

@@ -32,9 +32,9 @@ func (r *request) endTap(x *exchange.Exchange, t *target, result stats.ResponseS
 	r.tap.End(x, tap.Result{GRPC: result.GRPC, Error: result.Error})
 }
 
-// tapConnection shows a connection that is not HTTP to those who watch it; nil if nobody does. ep is nil if no endpoint
+// tapConnection shows an opaque connection to those who watch it; nil if nobody does. ep is nil if no endpoint
 // got it.
-func (o *Outbound) tapConnection(conn *net.TCPConn, t *target, tr tcpRoute, ep *endpoint) *tap.Connection {
+func (o *Outbound) tapConnection(conn *net.TCPConn, t *target, route opaqueRoute, ep *endpoint) *tap.Connection {
 	if o.env.Tap.Idle() {
 		return nil
 	}
@@ -44,11 +44,11 @@ func (o *Outbound) tapConnection(conn *net.TCPConn, t *target, tr tcpRoute, ep *
 	if ep != nil {
 		ep.setTapEnds(&common)
 	}
-	if tr.backend != nil {
-		common.Dst.Service = tr.backend.Service
+	if route.backend != nil {
+		common.Dst.Service = route.backend.Service
 	}
-	if tr.rule != nil {
-		common.Route = tr.rule.Ref
+	if route.rule != nil {
+		common.Route = route.rule.Ref
 	}
 	return o.env.Tap.Open(mesh.TapOutbound, common)
 }

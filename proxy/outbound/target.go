@@ -221,7 +221,7 @@ func (ts *targets) get(key mesh.Target) (t *target, release func(), ok bool) {
 func (ts *targets) evict() bool {
 	var first *target
 	for _, t := range ts.byKey {
-		if t.holders.Load() == 0 && (first == nil || t.before(first)) {
+		if t.holders.Load() == 0 && (first == nil || t.evictedBefore(first)) {
 			first = t
 		}
 	}
@@ -232,8 +232,8 @@ func (ts *targets) evict() bool {
 	return true
 }
 
-// before reports whether t is forgotten before other.
-func (t *target) before(other *target) bool {
+// evictedBefore reports whether evict forgets t rather than other.
+func (t *target) evictedBefore(other *target) bool {
 	if known := t.value.Load() != nil; known != (other.value.Load() != nil) {
 		return !known
 	}

@@ -8,8 +8,8 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/stats"
 )
 
-// tcpRoute is how a connection that is not HTTP goes on: to a service, or nowhere for a reason.
-type tcpRoute struct {
+// opaqueRoute is where an opaque connection goes: to a service, or nowhere for a reason.
+type opaqueRoute struct {
 	routing *routing
 	rule    *boundRule // nil if no route is for the connection
 	backend *backend   // the rule's; nil for the endpoints of the Service itself
@@ -17,21 +17,21 @@ type tcpRoute struct {
 	reason  string
 }
 
-// routeTCP chooses the service that takes a connection which is not HTTP. The caller releases it when it has connected.
+// routeOpaque chooses the service that takes an opaque connection. The caller releases it when it has connected.
 // countEnd counts how the connection ended, under the rule that it matched.
-func (o *Outbound) routeTCP(t *target, peek *detect.Conn) (tr tcpRoute, countEnd func(reason string)) {
+func (o *Outbound) routeOpaque(t *target, peek *detect.Conn) (route opaqueRoute, countEnd func(reason string)) {
 	for {
 		rt := t.routing.Load()
-		tr = o.matchTCP(t, rt, peek)
-		if tr.service == nil || t.acquireService(tr.service) {
-			return tr, rt.countTCP(tr.rule)
+		route = o.matchOpaque(t, rt, peek)
+		if route.service == nil || t.acquireService(route.service) {
+			return route, rt.countOpaque(route.rule)
 		}
 	}
 }
 
-// matchTCP finds the rule, and one of its backends by weight.
-func (o *Outbound) matchTCP(t *target, rt *routing, peek *detect.Conn) tcpRoute {
-	own := tcpRoute{routing: rt, service: t.ownService}
+// matchOpaque finds the rule, and one of its backends by weight.
+func (o *Outbound) matchOpaque(t *target, rt *routing, peek *detect.Conn) opaqueRoute {
+	own := opaqueRoute{routing: rt, service: t.ownService}
 	if len(rt.opaque) == 0 {
 		return own
 	}
@@ -39,44 +39,44 @@ func (o *Outbound) matchTCP(t *target, rt *routing, peek *detect.Conn) tcpRoute 
 	if rt.needsSNI() {
 		var err error
 		if name, isTLS, err = o.serverName(peek); err != nil {
-			return tcpRoute{routing: rt, reason: stats.ErrorDetect}
+			return opaqueRoute{routing: rt, reason: stats.ErrorDetect}
 		}
 	}
 	rule := rt.matchSNI(name)
 	if rule == nil {
 		if isTLS {
-			return tcpRoute{routing: rt, reason: errorNoRoute}
+			return opaqueRoute{routing: rt, reason: errorNoRoute}
 		}
 		return own // the rules are for TLS
 	}
 	be := rule.pick()
 	switch {
 	case be == nil:
-		return tcpRoute{routing: rt, rule: rule, reason: errorNoBackend}
+		return opaqueRoute{routing: rt, rule: rule, reason: errorNoBackend}
 	case be.service == nil:
-		return tcpRoute{routing: rt, rule: rule, reason: errorBadBackend}
+		return opaqueRoute{routing: rt, rule: rule, reason: errorBadBackend}
 	default:
-		return tcpRoute{routing: rt, rule: rule, backend: be, service: be.service}
+		return opaqueRoute{routing: rt, rule: rule, backend: be, service: be.service}
 	}
 }
 
 // metrics returns what counts the connections to the service; nil if the target is not a Service.
-func (tr tcpRoute) metrics() *stats.Balancer {
-	rt := tr.routing
+func (route opaqueRoute) metrics() *stats.Balancer {
+	rt := route.routing
 	if rt.service.IsZero() {
 		return nil
 	}
-	return tr.service.metrics(&tr.service.tcp, rt.service, func() stats.Labels {
+	return route.service.metrics(&route.service.tcp, rt.service, func() stats.Labels {
 		ref, service := mesh.Ref{Kind: "Service", Namespace: rt.service.Namespace, Name: rt.service.Name}, rt.service
-		if tr.backend != nil {
-			ref, service = tr.backend.Ref, tr.backend.Service
+		if route.backend != nil {
+			ref, service = route.backend.Ref, route.backend.Service
 		}
 		return rt.labels().Join(stats.BackendLabels(ref, service))
 	})
 }
 
-// countTCP counts a connection in the metrics outbound_{tcp,tls}_route_*; countEnd counts its end.
-func (rt *routing) countTCP(rule *boundRule) (countEnd func(reason string)) {
+// countOpaque counts a connection in the metrics outbound_{tcp,tls}_route_*; countEnd counts its end.
+func (rt *routing) countOpaque(rule *boundRule) (countEnd func(reason string)) {
 	if rt.service.IsZero() {
 		return func(string) {}
 	}
