@@ -62,7 +62,7 @@ var layers = []struct {
 	}},
 	{"shared", []string{
 		"proxy/env",
-		"viz/authz", "viz/routes", "viz/stat", "viz/statinbound", "viz/statoutbound",
+		"viz/authz", "viz/profile", "viz/routes", "viz/stat", "viz/statinbound", "viz/statoutbound", "viz/tapclient",
 	}},
 	{"watchers", []string{
 		"proxy/reverify",
@@ -72,7 +72,7 @@ var layers = []struct {
 	}},
 	{"assemblies", []string{
 		"proxy", "controller", "controller/status",
-		"cli/explain", "cli/extension", "viz/tapapi",
+		"cli/explain", "cli/extension", "viz/tapapi", "viz/top",
 	}},
 	{"checks", []string{
 		"cli/check",
@@ -126,6 +126,7 @@ var users = map[string]struct {
 		[]string{
 			"cli/cluster", "controller/kube", "controller/status", "identity", "injector", "internal/leader",
 			"cmd/tulle-controller",
+			"viz/tapclient", // JSONPath templates only
 		},
 		"code that holds a client can do anything; keep it in few packages",
 	},

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"time"
 
@@ -35,6 +36,9 @@ type Client struct {
 	Metadata metadata.Interface
 	// DialPod connects to a port of a pod. The connection ends with the context.
 	DialPod func(ctx context.Context, namespace, pod string, port int) (net.Conn, error)
+	// Post sends JSON to a path of the API and returns the answer's body, which may be endless; it ends with the context.
+	// An answer without success is an error with the API's Status.
+	Post func(ctx context.Context, path string, body []byte) (io.ReadCloser, error)
 	// Namespace is the one that a command is about: of the Config, otherwise of the kubeconfig's context.
 	Namespace string
 }
@@ -89,7 +93,11 @@ func Connect(c Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a client for %s: %w", config.Host, err)
 	}
-	return &Client{Interface: client, Dynamic: untyped, Metadata: meta, DialPod: podDialer(client, config),
+	post, err := poster(config)
+	if err != nil {
+		return nil, err
+	}
+	return &Client{Interface: client, Dynamic: untyped, Metadata: meta, DialPod: podDialer(client, config), Post: post,
 		Namespace: namespace}, nil
 }
 

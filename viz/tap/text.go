@@ -47,10 +47,10 @@ func (e *Event) Text(kind string) string {
 		}
 		fmt.Fprintf(&b, " duration=%dµs response-length=%dB", r.SinceResponseInit.micros(), r.ResponseBytes)
 	case e.ConnectionOpen != nil:
-		b.WriteString("open" + common)
+		b.WriteString("open" + common + e.identity())
 	case e.ConnectionClose != nil:
 		c := e.ConnectionClose
-		b.WriteString("close" + common)
+		b.WriteString("close" + common + e.identity())
 		if c.Error != "" {
 			fmt.Fprintf(&b, " error=%s", c.Error)
 		}
@@ -81,6 +81,17 @@ func (e *Event) tls() string {
 		return e.Source.Metadata["tls"]
 	}
 	return e.Destination.Metadata["tls"]
+}
+
+// identity returns what the other end proved, for the lines of connections; "" if it proved nothing.
+func (e *Event) identity() string {
+	if id := e.Source.Metadata["client_id"]; id != "" {
+		return " client_id=" + id
+	}
+	if id := e.Destination.Metadata["server_id"]; id != "" {
+		return " server_id=" + id
+	}
+	return ""
 }
 
 func (e *Endpoint) addr() string { return net.JoinHostPort(e.IP, strconv.Itoa(int(e.Port))) }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"flag"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -38,6 +39,10 @@ type bed struct {
 	dial func(ctx context.Context, namespace, pod string, port int) (net.Conn, error)
 	// prometheusTimeout bounds the wait for the Prometheus of --prometheusURL.
 	prometheusTimeout time.Duration
+	// stdout takes the place of the buffer that result has.
+	stdout io.Writer
+	// post is the client's Post.
+	post func(ctx context.Context, path string, body []byte) (io.ReadCloser, error)
 	// react changes the clients.
 	react func(typed *fake.Clientset, untyped *metadatafake.FakeMetadataClient)
 }
@@ -81,6 +86,12 @@ type result struct {
 // run runs `viz` with the arguments.
 func (b *bed) run(t *testing.T, namespace string, args ...string) result {
 	t.Helper()
+	return b.runIn(t.Context(), t, namespace, args...)
+}
+
+// runIn is run with a context that may end before the test.
+func (b *bed) runIn(ctx context.Context, t *testing.T, namespace string, args ...string) result {
+	t.Helper()
 	known := metadatafake.NewTestScheme()
 	if err := metav1.AddMetaToScheme(known); err != nil {
 		t.Fatal(err)
@@ -100,10 +111,14 @@ func (b *bed) run(t *testing.T, namespace string, args ...string) result {
 	env := Env{
 		Out: &out, Err: &stderr,
 		Connect: func() (*cluster.Client, error) {
-			return &cluster.Client{Interface: client, Metadata: untyped, DialPod: b.dial, Namespace: namespace}, nil
+			return &cluster.Client{Interface: client, Metadata: untyped, DialPod: b.dial, Post: b.post, Namespace: namespace},
+				nil
 		},
 		ControlNamespace:  func() string { return "tulle" },
 		PrometheusTimeout: b.prometheusTimeout,
+	}
+	if b.stdout != nil {
+		env.Out = b.stdout
 	}
 	if b.dial == nil {
 		env.Source = func(context.Context, *cluster.Client) (metrics.Source, error) {
@@ -119,7 +134,7 @@ func (b *bed) run(t *testing.T, namespace string, args ...string) result {
 	cmd.SetOut(&out)
 	cmd.SetErr(&stderr)
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
-	fault := cmd.ExecuteContext(t.Context())
+	fault := cmd.ExecuteContext(ctx)
 	return result{out.String(), stderr.String(), fault}
 }
 

@@ -102,7 +102,7 @@ func TestCommandsNameWhatIsWrong(t *testing.T) {
 	}
 	for command, without := range map[string][]string{"stat": nil, "stat-inbound": nil, "stat-outbound": nil,
 		"routes": nil,
-		"authz":  nil, "edges": {window, selector}} {
+		"authz":  nil, "edges": {window, selector}, "tap": {window}, "top": {window, "output"}} {
 		for _, slip := range slips {
 			if slices.Contains(without, slip.what) {
 				continue

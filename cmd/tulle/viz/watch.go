@@ -1,0 +1,194 @@
+package viz
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/viz/objects"
+	"github.com/tulle-mesh/tulle/viz/resource"
+	"github.com/tulle-mesh/tulle/viz/tap"
+	"github.com/tulle-mesh/tulle/viz/tapclient"
+)
+
+// watch is what a user wants to see.
+type watch struct {
+	c      *commands
+	post   tapclient.Post
+	target tapclient.Target
+	query  tap.Request
+	// untapped are the pods of the target whose proxy runs without tap.
+	untapped int
+}
+
+// newWatch reads the arguments and flags, and looks for what they name.
+func (c *commands) newWatch(ctx context.Context, args []string, f tapFlags) (*watch, error) {
+	kind, name, err := tapTarget(args)
+	if err != nil {
+		return nil, err
+	}
+	query, err := f.query()
+	if err != nil {
+		return nil, err
+	}
+	cl, err := c.Connect()
+	if err != nil {
+		return nil, err
+	}
+	w := &watch{c: c, post: cl.Post, target: tapclient.Target{Namespace: cl.Namespace, Kind: kind, Name: name},
+		query: query}
+	namespace := cl.Namespace
+	if kind.Name == resource.Namespace && name != "" {
+		namespace = name
+	}
+	lister := objects.New(cl, c.ControlNamespace())
+	found, err := lookUp(ctx, lister, kind, name, namespace)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range found {
+		for _, p := range o.Pods {
+			if p.Meshed && p.Running && !p.Tapped && !p.Finished {
+				w.untapped++
+			}
+		}
+	}
+	if f.to == "" && f.toNamespace != "" {
+		f.to = "ns/" + f.toNamespace
+	}
+	to, err := peer("to", f.to, f.toNamespace, namespace)
+	if err != nil || to == nil {
+		return w, err
+	}
+	w.query.To, err = destination(ctx, lister, to)
+	return w, err
+}
+
+// tapTarget reads the arguments: one kind, and one name or none.
+func tapTarget(args []string) (kind resource.Kind, name string, err error) {
+	targets, err := resource.Parse(args)
+	if err != nil {
+		return kind, "", err
+	}
+	if len(targets) > 1 || len(targets[0].Names) > 1 {
+		return kind, "", errors.New("name one resource; ns/NAME is everything in a namespace")
+	}
+	kind = targets[0].Kind
+	if !kind.HasPods() {
+		return kind, "", fmt.Errorf("%s have no proxies: name a workload, a pod or a namespace; "+
+			"--to takes services and authorities", kind.Plural)
+	}
+	if len(targets[0].Names) == 1 {
+		name = targets[0].Names[0]
+	}
+	return kind, name, nil
+}
+
+// lookUp returns the objects that a command names, or an error that names the nearest one. It returns none if the user
+// may not list them: the tap server decides then.
+func lookUp(ctx context.Context, l resource.Lister, kind resource.Kind, name, namespace string) ([]resource.Object,
+	error) {
+	found, err := l.List(ctx, kind, namespace, "")
+	switch {
+	case apierrors.IsForbidden(err):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case len(found) == 0 && kind.Name != resource.Namespace:
+		if err := resource.CheckNamespace(ctx, l, namespace); err != nil {
+			return nil, err
+		}
+	}
+	var names []string
+	if kind.Name == resource.Namespace {
+		names = []string{namespace}
+	} else if name != "" {
+		names = []string{name}
+	}
+	return resource.Select(kind, found, names, namespace)
+}
+
+// destination returns what --to means for the proxies.
+func destination(ctx context.Context, l resource.Lister, to *resource.Peer) (tap.Destination, error) {
+	switch {
+	case to.Kind.Name == "authority":
+		return tap.Destination{Kind: to.Kind.Name, Name: to.Name}, nil
+	case !to.Kind.HasPods() && to.Kind.Class != resource.Called:
+		return tap.Destination{},
+			fmt.Errorf("--to %s: %s receive no requests: name a workload, a pod, a namespace, a service "+
+				"or an authority", to.Kind.Prefix(), to.Kind.Plural)
+	}
+	namespace := to.Namespace
+	if to.Kind.Name == resource.Namespace && to.Name != "" {
+		namespace = to.Name
+	}
+	if _, err := lookUp(ctx, l, to.Kind, to.Name, namespace); err != nil {
+		return tap.Destination{}, fmt.Errorf("--to: %w", err)
+	}
+	if to.Kind.Name == resource.Namespace {
+		return tap.Destination{Namespace: namespace}, nil
+	}
+	return tap.Destination{Namespace: namespace, Kind: to.Kind.Name, Name: to.Name}, nil
+}
+
+// query returns the request without what it names.
+func (f *tapFlags) query() (tap.Request, error) {
+	if !(f.maxRPS > 0 && f.maxRPS <= mesh.MaxTapRate) {
+		return tap.Request{}, fmt.Errorf("--max-rps %v: want more than 0, and at most %d", f.maxRPS, mesh.MaxTapRate)
+	}
+	if _, err := metav1.ParseToLabelSelector(f.selector); err != nil {
+		return tap.Request{}, fmt.Errorf("--selector %q: %w", f.selector, err)
+	}
+	return tap.Request{
+		LabelSelector: f.selector, MaxRPS: int(math.Ceil(f.maxRPS)), Method: strings.ToUpper(f.method),
+		Scheme: strings.ToLower(f.scheme), Authority: f.authority, PathPrefix: f.path,
+	}, nil
+}
+
+// run watches until ctx ends or the stream does. It says how to turn tap on for pods that have none.
+func (w *watch) run(ctx context.Context, emit func(tap.Message) error) error {
+	err := tapclient.Watch(ctx, w.post, w.target, w.query, func(m tap.Message) error {
+		if m.Watching != nil && w.untapped > 0 {
+			w.c.note([]string{w.tapHint()})
+		}
+		return emit(m)
+	})
+	if apierrors.IsNotFound(err) && w.untapped > 0 {
+		return fmt.Errorf("%w. %s", err, w.tapHint())
+	}
+	return err
+}
+
+// tapHint says what to do about pods without tap.
+func (w *watch) tapHint() string {
+	namespace := w.target.Namespace
+	if w.target.Kind.Name == resource.Namespace && w.target.Name != "" {
+		namespace = w.target.Name
+	}
+	pods := "pods have"
+	if w.untapped == 1 {
+		pods = "pod has"
+	}
+	return fmt.Sprintf("%d %s tap turned off. To turn it on: `kubectl annotate namespace %s %s=true`, then "+
+		"`kubectl rollout restart deploy -n %s`.", w.untapped, pods, namespace, mesh.OwnConfigPrefix+"tap", namespace)
+}
+
+// runFor is run for a time that begins when the proxies are watched.
+func (w *watch) runFor(ctx context.Context, span time.Duration, emit func(tap.Message) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	return w.run(ctx, func(m tap.Message) error {
+		if m.Watching != nil {
+			timer := time.AfterFunc(span, cancel)
+			context.AfterFunc(ctx, func() { timer.Stop() })
+		}
+		return emit(m)
+	})
+}

@@ -1,0 +1,134 @@
+// Package tapclient watches requests through the tap API, as a user does.
+//
+// It owns the path and the stream of a watch, what a refusal means for the user, the output formats of `tulle viz tap`,
+// and the sentences about what a stream misses. It reaches the API through a Post only, and writes to no terminal
+// itself. The one idea: a stream is a sequence of messages, and every command is what it does with one.
+package tapclient
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/tulle-mesh/tulle/viz/resource"
+	"github.com/tulle-mesh/tulle/viz/tap"
+)
+
+// maxLine bounds one message. An event has at most 8 KiB of headers and 2 KiB of a path, before they are escaped.
+const maxLine = 1 << 20
+
+// Post sends JSON to a path of the Kubernetes API and returns the answer's body; see cluster.Client.
+type Post func(ctx context.Context, path string, body []byte) (io.ReadCloser, error)
+
+// Target is what to watch. Without a Name it is all objects of the kind in the namespace.
+type Target struct {
+	Namespace string
+	Kind      resource.Kind
+	Name      string
+}
+
+// String returns the target as a user writes it.
+func (t Target) String() string {
+	if t.Kind.Name == resource.Namespace {
+		return "ns/" + t.namespace()
+	}
+	if t.Name == "" {
+		return fmt.Sprintf("%s in namespace %s", t.Kind.Plural, t.Namespace)
+	}
+	return fmt.Sprintf("%s/%s in namespace %s", t.Kind.Prefix(), t.Name, t.Namespace)
+}
+
+// namespace returns the namespace whose pods are watched.
+func (t Target) namespace() string {
+	if t.Kind.Name == resource.Namespace && t.Name != "" {
+		return t.Name
+	}
+	return t.Namespace
+}
+
+// reviewed returns the resource and the name that the user needs a right for.
+func (t Target) reviewed() (plural, name string) {
+	if t.Name == "" || t.Kind.Name == resource.Namespace {
+		return "namespaces", t.namespace()
+	}
+	return t.Kind.Plural, t.Name
+}
+
+// path returns that of the API.
+func (t Target) path() string {
+	path := "/apis/" + tap.Group + "/" + tap.Version + "/watch/namespaces/" + t.namespace()
+	if plural, name := t.reviewed(); plural != "namespaces" {
+		path += "/" + plural + "/" + name
+	}
+	return path + "/tap"
+}
+
+// keeps reports whether the target has the pod whose proxy saw an event. The API watches one object or all pods of the
+// namespace, so it is asked of a kind without a name only.
+func (t Target) keeps(e *tap.Event) bool {
+	if t.Name != "" || t.Kind.Name == resource.Namespace {
+		return true
+	}
+	own := e.Source
+	if e.ProxyDirection == "INBOUND" {
+		own = e.Destination
+	}
+	return own.Metadata[t.Kind.Name] != ""
+}
+
+// Watch hands every message of a watch to emit, until ctx ends, emit fails, or the stream ends. The end of ctx
+// is not an error.
+func Watch(ctx context.Context, post Post, target Target, query tap.Request, emit func(tap.Message) error) error {
+	body, err := json.Marshal(query)
+	if err != nil {
+		return fmt.Errorf("encode request: %w", err)
+	}
+	stream, err := post(ctx, target.path(), body)
+	if ctx.Err() != nil {
+		if err == nil {
+			_ = stream.Close() // nothing of it was read
+		}
+		return nil
+	}
+	if err != nil {
+		return refused(target, err)
+	}
+	defer stream.Close()
+	watched := false
+	lines := bufio.NewScanner(stream)
+	lines.Buffer(nil, maxLine)
+	for lines.Scan() {
+		if len(bytes.TrimSpace(lines.Bytes())) == 0 {
+			continue
+		}
+		var m tap.Message
+		if err := json.Unmarshal(lines.Bytes(), &m); err != nil {
+			if lines.Scan() || lines.Err() == nil {
+				return fmt.Errorf("read the answer of the tap server: %w", err)
+			}
+			break // the stream ended within a line
+		}
+		if m.Event != nil && !target.keeps(m.Event) {
+			continue
+		}
+		watched = watched || m.Event != nil || m.Watching != nil && *m.Watching > 0
+		if err := emit(m); err != nil {
+			return err
+		}
+	}
+	switch err := lines.Err(); {
+	case ctx.Err() != nil:
+		return nil
+	case err != nil:
+		return fmt.Errorf("read the answer of the tap server: %w", err)
+	case !watched:
+		return fmt.Errorf("no proxy of %s can be watched", target)
+	}
+	return errEnded
+}
+
+var errEnded = errors.New("the tap server ended the stream")
