@@ -30,7 +30,7 @@ var layers = []struct {
 		"internal/backoff", "internal/kubelet", "internal/latest", "internal/connlimit", "internal/leader",
 		"internal/podowner",
 		"internal/alloctest", "internal/netns", "internal/rawtcp", "internal/spelling", "internal/testapp",
-		"proxy/flood", "proxy/message", "proxy/sock", "proxy/idle", "proxy/wheel", "proxy/list",
+		"proxy/clock", "proxy/flood", "proxy/message", "proxy/sock", "proxy/idle", "proxy/wheel", "proxy/list",
 	}},
 	{"pure", []string{
 		"api", "crds", "identity/ca",

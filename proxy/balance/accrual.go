@@ -5,6 +5,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/internal/backoff"
 	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/clock"
 )
 
 // An endpoint that keeps failing is ejected: it gets no requests for a penalty time, and then a single one, the probe.
@@ -140,7 +141,7 @@ type States struct {
 }
 
 // States counts the endpoints.
-func (p *Pool[T]) States(now time.Duration) (st States) {
+func (p *Pool[T]) States(now clock.Instant) (st States) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, i := range p.live {

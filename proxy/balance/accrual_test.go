@@ -5,13 +5,14 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/clock"
 )
 
 // consecutive has Linkerd's defaults, without jitter.
 var consecutive = &mesh.Accrual{MaxFailures: 7, MinPenalty: time.Second, MaxPenalty: 60 * time.Second}
 
 // rounds picks n times and ends each attempt with the result of its endpoint. It returns how often each was picked.
-func rounds(p *Pool[int], now time.Duration, n int, result func(item int) AttemptResult) map[int]int {
+func rounds(p *Pool[int], now clock.Instant, n int, result func(item int) AttemptResult) map[int]int {
 	picked := map[int]int{}
 	for range n {
 		slot, item, ok := p.Pick(now)
@@ -50,7 +51,7 @@ func TestConsecutiveFailuresEject(t *testing.T) {
 	if got := p.States(0); got != (States{Ready: 3, Ejected: 1}) {
 		t.Errorf("states are %+v", got)
 	}
-	if got := rounds(p, 999*time.Millisecond, 500, failing(2))[2]; got != 0 {
+	if got := rounds(p, clock.Instant(999*time.Millisecond), 500, failing(2))[2]; got != 0 {
 		t.Errorf("an ejected endpoint got %d requests", got)
 	}
 }
@@ -77,32 +78,32 @@ func TestOneProbeReadmits(t *testing.T) {
 	penalty := time.Second
 	for range 8 { // each probe fails, and the penalty doubles up to a minute
 		at := penalty
-		if got := rounds(p, at, 500, failing(2))[2]; got != 1 {
+		if got := rounds(p, clock.Instant(at), 500, failing(2))[2]; got != 1 {
 			t.Fatalf("%d probes, want 1", got)
 		}
 		p2 := min(2*penalty, time.Minute)
-		if got := rounds(p, at+p2-1, 500, failing(2))[2]; got != 0 {
+		if got := rounds(p, clock.Instant(at+p2-1), 500, failing(2))[2]; got != 0 {
 			t.Fatalf("%d requests within the penalty of %v", got, p2)
 		}
-		shift(p, at)
+		shift(p, clock.Instant(at))
 		penalty = p2
 	}
-	if got := rounds(p, penalty, 1000, failing())[2]; got < 100 {
+	if got := rounds(p, clock.Instant(penalty), 1000, failing())[2]; got < 100 {
 		t.Errorf("after a probe that succeeded, %d of 1000 requests", got)
 	}
-	if got := p.States(penalty); got.Ejected != 0 {
+	if got := p.States(clock.Instant(penalty)); got.Ejected != 0 {
 		t.Errorf("states are %+v", got)
 	}
-	if got := rounds(p, penalty, 500, failing(2))[2]; got != 7 {
+	if got := rounds(p, clock.Instant(penalty), 500, failing(2))[2]; got != 7 {
 		t.Errorf("ejected again after %d failures, want 7", got)
 	}
-	if got := rounds(p, penalty+time.Second, 500, failing(2))[2]; got != 1 {
+	if got := rounds(p, clock.Instant(penalty+time.Second), 500, failing(2))[2]; got != 1 {
 		t.Errorf("the penalty did not begin anew: %d probes", got)
 	}
 }
 
 // shift moves the times of the pool's endpoints so that now is 0.
-func shift(p *Pool[int], now time.Duration) {
+func shift(p *Pool[int], now clock.Instant) {
 	for i := range p.slots {
 		p.slots[i].retryAt -= int64(now)
 		p.slots[i].stamp -= int64(now)
@@ -115,18 +116,18 @@ func TestProbesAreSingleWhileTheyAreUnderWay(t *testing.T) {
 	var probe Slot
 	n := 0
 	for range 500 {
-		slot, item, _ := p.Pick(time.Second)
+		slot, item, _ := p.Pick(clock.Instant(time.Second))
 		if item == 2 {
 			probe, n = slot, n+1
 			continue
 		}
-		p.Done(slot, Responded, time.Second, time.Millisecond)
+		p.Done(slot, Responded, clock.Instant(time.Second), time.Millisecond)
 	}
 	if n != 1 {
 		t.Fatalf("%d probes at once", n)
 	}
-	p.Done(probe, Abandoned, time.Second, 0) // the client disconnected
-	if got := rounds(p, time.Second, 500, failing(2))[2]; got != 1 {
+	p.Done(probe, Abandoned, clock.Instant(time.Second), 0) // the client disconnected
+	if got := rounds(p, clock.Instant(time.Second), 500, failing(2))[2]; got != 1 {
 		t.Errorf("%d probes after one that told nothing, want 1", got)
 	}
 }
@@ -154,7 +155,7 @@ func TestLateAnswersAreNoProbes(t *testing.T) {
 	if p.States(0).Ejected != 1 {
 		t.Error("a late success readmits")
 	}
-	if got := rounds(p, time.Second, 500, failing(1))[1]; got != 1 {
+	if got := rounds(p, clock.Instant(time.Second), 500, failing(1))[1]; got != 1 {
 		t.Errorf("%d probes after the first penalty, want 1", got)
 	}
 }
@@ -190,12 +191,12 @@ func TestHalfIsKeptWhenOthersLeave(t *testing.T) {
 
 func TestConnectFailuresEject(t *testing.T) {
 	p := accruing(2, consecutive)
-	now := time.Duration(0)
+	now := clock.Instant(0)
 	for n := 0; p.States(now).Ejected == 0; n++ {
 		if n > 10_000 {
 			t.Fatal("never ejected")
 		}
-		now += 10 * time.Millisecond
+		now = now.Add(10 * time.Millisecond)
 		rounds(p, now, 1, func(item int) AttemptResult {
 			if item == 1 {
 				return Unreachable
@@ -215,7 +216,8 @@ func TestLowSuccessRateEjects(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := accruing(2, a)
 			n := 0
-			for now := time.Duration(0); now < time.Minute && p.States(now).Ejected == 0; now += 50 * time.Millisecond {
+			const end, step = clock.Instant(time.Minute), 50 * time.Millisecond
+			for now := clock.Instant(0); now < end && p.States(now).Ejected == 0; now = now.Add(step) {
 				rounds(p, now, 2, func(item int) AttemptResult {
 					if item == 1 {
 						if n++; n%test.every == 0 {
@@ -239,10 +241,10 @@ func TestQuickFailuresDoNotAttract(t *testing.T) {
 	for name, result := range map[string]AttemptResult{"fails": Failed, "sheds load": Shed} {
 		t.Run(name, func(t *testing.T) {
 			p := accruing(2, nil)
-			now := time.Duration(0)
+			now := clock.Instant(0)
 			picked := map[int]int{}
 			for range 2000 {
-				now += 10 * time.Millisecond
+				now = now.Add(10 * time.Millisecond)
 				slot, item, _ := p.Pick(now)
 				picked[item]++
 				if item == 1 {

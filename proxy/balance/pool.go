@@ -15,6 +15,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/internal/backoff"
 	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/clock"
 )
 
 // Linkerd's balancer has the same numbers.
@@ -74,7 +75,7 @@ type Pool[T any] struct {
 }
 
 // Update replaces the list of endpoints. Endpoints in both lists keep their state. Keys must differ.
-func (p *Pool[T]) Update(endpoints []Endpoint[T], now time.Duration) {
+func (p *Pool[T]) Update(endpoints []Endpoint[T], now clock.Instant) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	before := p.live
@@ -108,7 +109,7 @@ func (p *Pool[T]) Update(endpoints []Endpoint[T], now time.Duration) {
 	p.trim()
 }
 
-func (p *Pool[T]) take(now time.Duration) int32 {
+func (p *Pool[T]) take(now clock.Instant) int32 {
 	fresh := slot{ewma: float64(DefaultRTT), stamp: int64(now)}
 	if n := len(p.free); n > 0 {
 		i := p.free[n-1]
@@ -141,7 +142,7 @@ func (p *Pool[T]) Len() int {
 
 // Pick chooses an endpoint and counts it as in flight until Done. Endpoints in back-off are skipped. If all are in
 // back-off, the one whose back-off ends first is chosen. ok is false when there are no endpoints.
-func (p *Pool[T]) Pick(now time.Duration) (chosen Slot, item T, ok bool) {
+func (p *Pool[T]) Pick(now clock.Instant) (chosen Slot, item T, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.pick(now, -1)
@@ -149,7 +150,7 @@ func (p *Pool[T]) Pick(now time.Duration) (chosen Slot, item T, ok bool) {
 
 // PickOther is Pick for a request that has just failed at endpoint than. Quick failures make an endpoint look idle, so
 // PickOther returns it only if every other one is in back-off.
-func (p *Pool[T]) PickOther(now time.Duration, than Slot) (chosen Slot, item T, ok bool) {
+func (p *Pool[T]) PickOther(now clock.Instant, than Slot) (chosen Slot, item T, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	avoid := than.index
@@ -159,7 +160,7 @@ func (p *Pool[T]) PickOther(now time.Duration, than Slot) (chosen Slot, item T, 
 	return p.pick(now, avoid)
 }
 
-func (p *Pool[T]) pick(now time.Duration, avoid int32) (chosen Slot, item T, ok bool) {
+func (p *Pool[T]) pick(now clock.Instant, avoid int32) (chosen Slot, item T, ok bool) {
 	n := len(p.live)
 	if n == 0 {
 		return Slot{}, item, false
@@ -269,7 +270,7 @@ const (
 )
 
 // Done ends the attempt that Pick began. latency is used with the results that carry one.
-func (p *Pool[T]) Done(chosen Slot, result AttemptResult, now, latency time.Duration) {
+func (p *Pool[T]) Done(chosen Slot, result AttemptResult, now clock.Instant, latency time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := &p.slots[chosen.index]
@@ -341,7 +342,7 @@ func (p *Pool[T]) random(n int) int {
 }
 
 // Available returns the number of endpoints that are not in back-off.
-func (p *Pool[T]) Available(now time.Duration) int {
+func (p *Pool[T]) Available(now clock.Instant) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n := 0

@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/tulle-mesh/tulle/internal/alloctest"
+	"github.com/tulle-mesh/tulle/proxy/clock"
 )
 
 func endpoints(n int) []Endpoint[int] {
@@ -35,7 +36,7 @@ func TestSlotIsOneCacheLine(t *testing.T) {
 
 func TestPickPrefersTheFaster(t *testing.T) {
 	p := newPool(2)
-	now := time.Second
+	now := clock.Instant(time.Second)
 	var count [2]int
 	for range 1000 {
 		s, item, ok := p.Pick(now)
@@ -47,7 +48,7 @@ func TestPickPrefersTheFaster(t *testing.T) {
 		if item == 1 {
 			latency = 100 * time.Millisecond
 		}
-		now += time.Millisecond
+		now = now.Add(time.Millisecond)
 		p.Done(s, Responded, now, latency)
 	}
 	if count[1] > 10 {
@@ -86,7 +87,7 @@ func TestPickHonoursWeight(t *testing.T) {
 
 func TestPickSkipsUnreachableWhileOthersLive(t *testing.T) {
 	p := newPool(3)
-	now := time.Second
+	now := clock.Instant(time.Second)
 	tries := 0
 	for range 1000 {
 		s, item, _ := p.Pick(now)
@@ -96,7 +97,7 @@ func TestPickSkipsUnreachableWhileOthersLive(t *testing.T) {
 		} else {
 			p.Done(s, Responded, now, time.Millisecond)
 		}
-		now += time.Millisecond
+		now = now.Add(time.Millisecond)
 	}
 	// In a second: at once, and then after back-offs of at most 100, 200, 400 ms. At least half of each is fixed.
 	if tries < 2 || tries > 6 {
@@ -106,7 +107,7 @@ func TestPickSkipsUnreachableWhileOthersLive(t *testing.T) {
 
 func TestPickFindsTheOnlyReachable(t *testing.T) {
 	p := newPool(100)
-	now := time.Second
+	now := clock.Instant(time.Second)
 	for range 10000 {
 		s, item, _ := p.Pick(now)
 		if item != 42 {
@@ -128,7 +129,7 @@ func TestPickFindsTheOnlyReachable(t *testing.T) {
 func TestPickOtherLeavesTheOneThatFailed(t *testing.T) {
 	for n := range 4 {
 		p := newPool(n + 1)
-		now := time.Second
+		now := clock.Instant(time.Second)
 		for range 200 {
 			s, failed, _ := p.Pick(now)
 			p.Done(s, Failed, now, time.Microsecond)
@@ -137,7 +138,7 @@ func TestPickOtherLeavesTheOneThatFailed(t *testing.T) {
 				t.Fatalf("of %d endpoints, %d is chosen after %d", n+1, item, failed)
 			}
 			p.Done(again, Responded, now, time.Millisecond)
-			now += time.Millisecond
+			now = now.Add(time.Millisecond)
 		}
 		s, _, _ := p.Pick(now)
 		p.Update(nil, now)
@@ -158,7 +159,7 @@ func TestUnreachableIsProbedByOneAndComesBack(t *testing.T) {
 		}
 		p.Done(s, Abandoned, 0, 0)
 	}
-	now := MinBackoff
+	now := clock.Instant(MinBackoff)
 	var probe *Slot
 	for range 100 {
 		if s, item, _ := p.Pick(now); item == 0 {
@@ -209,12 +210,12 @@ func TestBackoffDoesNotAddUp(t *testing.T) {
 				p.Done(s, Unreachable, 0, 0)
 			}
 			for range 1000 {
-				s, _, _ := p.Pick(second)
+				s, _, _ := p.Pick(clock.Instant(second))
 				if test.abandoned {
-					p.Done(s, Abandoned, second, 0)
+					p.Done(s, Abandoned, clock.Instant(second), 0)
 				}
 			}
-			if got := p.Available(test.available); got != test.endpoints {
+			if got := p.Available(clock.Instant(test.available)); got != test.endpoints {
 				t.Errorf("%d endpoints are not in back-off after %v, want %d", got, test.available, test.endpoints)
 			}
 		})
@@ -257,10 +258,10 @@ func TestRemovedEndpointMayEndLater(t *testing.T) {
 
 func TestPickAllocatesNothing(t *testing.T) {
 	p := newPool(100)
-	now := time.Duration(0)
+	now := clock.Instant(0)
 	if n := alloctest.Count(t, 1000, func() {
 		s, _, _ := p.Pick(now)
-		now += time.Millisecond
+		now = now.Add(time.Millisecond)
 		p.Done(s, Responded, now, time.Millisecond)
 	}); n != 0 {
 		t.Fatalf("%v allocations", n)
@@ -272,10 +273,10 @@ func BenchmarkPick(b *testing.B) {
 		p := newPool(n)
 		b.Run(map[int]string{2: "2", 10_000: "10k"}[n], func(b *testing.B) {
 			b.ReportAllocs()
-			now := time.Duration(0)
+			now := clock.Instant(0)
 			for b.Loop() {
 				s, _, _ := p.Pick(now)
-				now += time.Microsecond
+				now = now.Add(time.Microsecond)
 				p.Done(s, Responded, now, time.Millisecond)
 			}
 		})

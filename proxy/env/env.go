@@ -12,6 +12,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/identity/workload"
 	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/clock"
 	"github.com/tulle-mesh/tulle/proxy/retry"
 	"github.com/tulle-mesh/tulle/proxy/stats"
 	"github.com/tulle-mesh/tulle/proxy/tap"
@@ -54,7 +55,10 @@ type Times struct {
 }
 
 // Now returns the time on the proxy's own monotonic clock.
-func (e *Env) Now() time.Duration { return time.Since(e.Started) }
+func (e *Env) Now() clock.Instant { return clock.Since(e.Started) }
+
+// At returns the Instant of a time.
+func (e *Env) At(t time.Time) clock.Instant { return clock.Instant(t.Sub(e.Started)) }
 
 // DetectTime bounds the wait for a connection's first bytes. On a port that declares HTTP the client speaks first,
 // so the proxy can wait longer.
@@ -72,6 +76,6 @@ func (e *Env) CountOpen(t *stats.TCP) (closed func(error)) {
 	t.Open.Add(1)
 	return func(err error) {
 		t.Open.Add(-1)
-		t.Close(e.Now()-began, err)
+		t.Close(e.Now().Sub(began), err)
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/tulle-mesh/tulle/proxy/clock"
 )
 
 // eventsPerSecond is how many lines per second peers can make the proxy log. Counters count every event.
@@ -13,16 +15,16 @@ const eventsPerSecond = 10
 // EventLog logs what peers cause: denials, failed handshakes, unreachable targets.
 type EventLog struct {
 	log *zap.Logger
-	now func() time.Duration
+	now func() clock.Instant
 
 	mu      sync.Mutex // guards the fields below
-	second  time.Duration
+	second  int64
 	lines   int
 	skipped uint64
 }
 
 // NewEventLog returns a log that uses the clock now.
-func NewEventLog(log *zap.Logger, now func() time.Duration) *EventLog {
+func NewEventLog(log *zap.Logger, now func() clock.Instant) *EventLog {
 	return &EventLog{log: log, now: now}
 }
 
@@ -41,7 +43,7 @@ func (e *EventLog) Info(message string, fields ...zap.Field) {
 func (e *EventLog) admit() (skipped uint64, ok bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if now := e.now().Truncate(time.Second); now != e.second {
+	if now := int64(e.now()) / int64(time.Second); now != e.second {
 		e.second, e.lines = now, 0
 	}
 	if e.lines >= eventsPerSecond {
@@ -59,15 +61,15 @@ const summaryInterval = time.Minute
 // Summary logs one kind of event: a line for the first, then at most one per minute with the number of events.
 type Summary struct {
 	log *zap.Logger
-	now func() time.Duration
+	now func() clock.Instant
 
 	mu    sync.Mutex // guards the fields below
-	next  time.Duration
+	next  clock.Instant
 	count uint64
 }
 
 // NewSummary returns a log that uses the clock now.
-func NewSummary(log *zap.Logger, now func() time.Duration) *Summary {
+func NewSummary(log *zap.Logger, now func() clock.Instant) *Summary {
 	return &Summary{log: log, now: now}
 }
 
@@ -87,7 +89,7 @@ func (s *Summary) due() (count uint64) {
 	if now < s.next {
 		return 0
 	}
-	s.next = now + summaryInterval
+	s.next = now.Add(summaryInterval)
 	count, s.count = s.count, 0
 	return count
 }

@@ -8,19 +8,21 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/tulle-mesh/tulle/proxy/clock"
 )
 
 func TestStrangersCannotFillTheLog(t *testing.T) {
 	core, logged := observer.New(zapcore.InfoLevel)
-	now := time.Minute
-	e := &EventLog{log: zap.New(core), now: func() time.Duration { return now }}
+	now := clock.Instant(time.Minute)
+	e := &EventLog{log: zap.New(core), now: func() clock.Instant { return now }}
 	for range 1000 {
 		e.Info("request denied")
 	}
 	if n := logged.Len(); n != eventsPerSecond {
 		t.Fatalf("%d lines in a second, want %d", n, eventsPerSecond)
 	}
-	now += time.Second
+	now = now.Add(time.Second)
 	e.Info("request denied")
 	last := logged.All()[logged.Len()-1]
 	if got := last.ContextMap()["skippedLines"]; got != uint64(1000-eventsPerSecond) {
@@ -30,13 +32,13 @@ func TestStrangersCannotFillTheLog(t *testing.T) {
 
 func TestSummaryTellsOnceAMinuteHowMany(t *testing.T) {
 	core, logged := observer.New(zapcore.WarnLevel)
-	now := time.Duration(0)
-	s := &Summary{log: zap.New(core), now: func() time.Duration { return now }}
+	now := clock.Instant(0)
+	s := &Summary{log: zap.New(core), now: func() clock.Instant { return now }}
 	for range 1000 {
 		s.Warn("refused")
-		now += 50 * time.Millisecond // 50 s in all
+		now = now.Add(50 * time.Millisecond) // 50 s in all
 	}
-	now = time.Minute
+	now = clock.Instant(time.Minute)
 	s.Warn("refused")
 	var got []any
 	for _, line := range logged.All() {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/identity/workload"
 	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/clock"
 	"github.com/tulle-mesh/tulle/proxy/env"
 	"github.com/tulle-mesh/tulle/proxy/limit"
 	"github.com/tulle-mesh/tulle/proxy/sock"
@@ -39,14 +40,14 @@ type failedHandshakes struct {
 }
 
 // allow reports whether addr may begin a handshake at now.
-func (f *failedHandshakes) allow(addr netip.Addr, now time.Duration) bool {
+func (f *failedHandshakes) allow(addr netip.Addr, now clock.Instant) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.buckets.Find(addr).Wait(now) <= 0
 }
 
 // failed counts a failure of addr at now.
-func (f *failedHandshakes) failed(addr netip.Addr, now time.Duration) {
+func (f *failedHandshakes) failed(addr netip.Addr, now clock.Instant) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.buckets.Open(addr, limit.Rate{Cost: handshakeCost, Burst: handshakeBurst * handshakeCost}, now).Take(now)

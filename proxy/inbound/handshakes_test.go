@@ -19,6 +19,7 @@ import (
 	"github.com/tulle-mesh/tulle/internal/meshtest"
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/proxy/authz"
+	"github.com/tulle-mesh/tulle/proxy/clock"
 	"github.com/tulle-mesh/tulle/proxy/env"
 	"github.com/tulle-mesh/tulle/proxy/idle"
 	"github.com/tulle-mesh/tulle/proxy/limit"
@@ -44,7 +45,7 @@ func TestFailedHandshakesAreBounded(t *testing.T) {
 		}{
 			{"10.0.0.1", 0, false}, {"10.0.0.2", 0, true}, {"10.0.0.1", handshakeCost, true}, {"10.0.0.1", time.Minute, true},
 		} {
-			if got := f.allow(addr(c.addr), c.now); got != c.want {
+			if got := f.allow(addr(c.addr), clock.Instant(c.now)); got != c.want {
 				t.Errorf("allow(%s, %s) = %v, want %v", c.addr, c.now, got, c.want)
 			}
 		}
@@ -69,7 +70,7 @@ func TestFailedHandshakesAreBounded(t *testing.T) {
 		if !f.allow(at(0), 0) || !f.allow(at(1<<21), 0) {
 			t.Error("an address that failed once, or never, is refused")
 		}
-		f.failed(at(1<<20), time.Hour)
+		f.failed(at(1<<20), clock.Instant(time.Hour))
 		if got := f.buckets.Len(); got > 2 {
 			t.Errorf("%d addresses are kept after an hour, want the latest", got)
 		}

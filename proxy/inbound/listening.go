@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tulle-mesh/tulle/proxy/clock"
 	"github.com/tulle-mesh/tulle/proxy/stats"
 )
 
@@ -14,26 +15,26 @@ const listeningIdle = 10 * time.Minute
 // listening remembers the addresses where an application accepted a connection, and when it did last.
 type listening struct {
 	mu   sync.Mutex // guards the field below
-	last map[netip.AddrPort]time.Duration
+	last map[netip.AddrPort]clock.Instant
 }
 
 // add remembers that an application answered at addr at now. If there are too many addresses, it replaces one that has
 // been idle for listeningIdle.
-func (s *listening) add(addr netip.AddrPort, now time.Duration) {
+func (s *listening) add(addr netip.AddrPort, now clock.Instant) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, known := s.last[addr]; !known && len(s.last) >= stats.MaxAnswered && !s.forget(now) {
 		return
 	}
 	if s.last == nil {
-		s.last = map[netip.AddrPort]time.Duration{}
+		s.last = map[netip.AddrPort]clock.Instant{}
 	}
 	s.last[addr] = now
 }
 
-func (s *listening) forget(now time.Duration) bool {
+func (s *listening) forget(now clock.Instant) bool {
 	for addr, last := range s.last {
-		if now-last >= listeningIdle {
+		if now.Sub(last) >= listeningIdle {
 			delete(s.last, addr)
 			return true
 		}

@@ -74,7 +74,7 @@ func (in *Inbound) Route(x *exchange.Exchange) forward.Action {
 			zap.Stringer("client_id", c.peer.ID))
 	}
 	if d.limiter != nil {
-		if scope, wait := d.limiter.Take(c.peer.ID, x.Begun.Sub(in.env.Started)); scope != "" {
+		if scope, wait := d.limiter.Take(c.peer.ID, in.env.At(x.Begun)); scope != "" {
 			in.countLimited(c, d, scope)
 			return forward.Reply(rateLimited(c, r, scope, wait).Write(x))
 		}

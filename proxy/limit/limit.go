@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/clock"
 )
 
 // Limiter applies one mesh.RateLimit. Its methods may be called by several goroutines. They allocate only for a new
@@ -62,7 +63,7 @@ func (l *Limiter) Keeps(limit *mesh.RateLimit) bool { return reflect.DeepEqual(l
 // Take takes one request for a client at the time now of a monotonic clock. The client's identity is zero without mesh
 // TLS. If the request is refused, scope is the exhausted bound, and wait is how long until one more request fits. A
 // refused request takes nothing, so that a client which is too fast takes nothing from the others.
-func (l *Limiter) Take(id mesh.ID, now time.Duration) (scope Scope, wait time.Duration) {
+func (l *Limiter) Take(id mesh.ID, now clock.Instant) (scope Scope, wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c := l.client(id, now)
@@ -78,7 +79,7 @@ func (l *Limiter) Take(id mesh.ID, now time.Duration) (scope Scope, wait time.Du
 }
 
 // client returns a client's bucket.
-func (l *Limiter) client(id mesh.ID, now time.Duration) *Bucket {
+func (l *Limiter) client(id mesh.ID, now clock.Instant) *Bucket {
 	if c := l.clients.Find(id); c != nil {
 		return c
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/internal/alloctest"
 	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/clock"
 )
 
 func id(name string) mesh.ID {
@@ -16,14 +17,14 @@ func id(name string) mesh.ID {
 // run takes requests for the clients, each at its own rate, for a time. It returns how many each was allowed.
 func run(l *Limiter, length time.Duration, perSecond map[mesh.ID]int) map[mesh.ID]int {
 	got := map[mesh.ID]int{}
-	for now := time.Duration(0); now < length; now += time.Millisecond {
+	for now := clock.Instant(0); now < clock.Instant(length); now = now.Add(time.Millisecond) {
 		for id, n := range perSecond {
 			for range n / 1000 {
 				if scope, _ := l.Take(id, now); scope == "" {
 					got[id]++
 				}
 			}
-			if n < 1000 && now%(time.Second/time.Duration(n)) == 0 {
+			if n < 1000 && now%clock.Instant(time.Second/time.Duration(n)) == 0 {
 				if scope, _ := l.Take(id, now); scope == "" {
 					got[id]++
 				}
@@ -68,16 +69,16 @@ func TestRates(t *testing.T) {
 func TestWaitIsEnough(t *testing.T) {
 	for _, l := range []mesh.RateLimit{{Total: 3}, {Identity: 3}, {Total: 0.25}} {
 		limiter := New(l)
-		now := time.Hour
+		now := clock.Instant(time.Hour)
 		for range 20 {
 			scope, wait := limiter.Take(id("a"), now)
 			if scope == "" {
 				continue
 			}
-			if again, _ := limiter.Take(id("a"), now+wait-1); again == "" {
+			if again, _ := limiter.Take(id("a"), now.Add(wait-1)); again == "" {
 				t.Errorf("%+v: a request fits before its wait of %v is over", l, wait)
 			}
-			now += wait
+			now = now.Add(wait)
 			if again, left := limiter.Take(id("a"), now); again != "" {
 				t.Errorf("%+v: after its wait a request does not fit for another %v", l, left)
 			}
@@ -99,24 +100,24 @@ func TestClientsAreBounded(t *testing.T) {
 	if n := l.clients.Len(); n != MaxBuckets {
 		t.Errorf("%d buckets, want %d", n, MaxBuckets)
 	}
-	if scope, _ := l.Take(id("later"), 2*time.Second); scope != "" || l.clients.Len() != 1 {
+	if scope, _ := l.Take(id("later"), clock.Instant(2*time.Second)); scope != "" || l.clients.Len() != 1 {
 		t.Errorf("buckets that are full again are kept: %d, %q", l.clients.Len(), scope)
 	}
 }
 
 func TestTakeAllocatesNothing(t *testing.T) {
 	l, a := New(mesh.RateLimit{Total: 1e6, Identity: 1e6}), id("a")
-	now := time.Duration(0)
-	if n := alloctest.Count(t, 1000, func() { now += time.Microsecond; l.Take(a, now) }); n != 0 {
+	now := clock.Instant(0)
+	if n := alloctest.Count(t, 1000, func() { now = now.Add(time.Microsecond); l.Take(a, now) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
 
 func BenchmarkTake(b *testing.B) {
 	l, a := New(mesh.RateLimit{Total: 1e6, Identity: 1e6}), id("a")
-	now := time.Duration(0)
+	now := clock.Instant(0)
 	for b.Loop() {
-		now += time.Microsecond
+		now = now.Add(time.Microsecond)
 		l.Take(a, now)
 	}
 }
@@ -132,7 +133,7 @@ func TestTimesOutOfOrder(t *testing.T) {
 		"more than can be measured": {Total: 1e12, Identity: 1e12},
 	} {
 		limiter := New(l)
-		for _, now := range []time.Duration{2 * time.Second, 2*time.Second - time.Millisecond} {
+		for _, now := range []clock.Instant{clock.Instant(2 * time.Second), clock.Instant(2*time.Second - time.Millisecond)} {
 			if scope, wait := limiter.Take(a, now); scope != "" {
 				t.Errorf("%s: at %v refused by %s for %v", name, now, scope, wait)
 			}
@@ -151,7 +152,7 @@ func TestBuckets(t *testing.T) {
 	}
 	for now, want := range map[time.Duration]time.Duration{0: 2 * time.Second, time.Second: time.Second,
 		2 * time.Second: 0} {
-		if got := b.Find(1).Wait(now); got != want {
+		if got := b.Find(1).Wait(clock.Instant(now)); got != want {
 			t.Errorf("at %v: wait is %v, want %v", now, got, want)
 		}
 	}
@@ -161,7 +162,7 @@ func TestBuckets(t *testing.T) {
 	if got := b.Len(); got != MaxBuckets || b.Open(-1, rate, 0) != nil {
 		t.Errorf("%d buckets, want %d and no more", got, MaxBuckets)
 	}
-	if b.Open(-1, rate, time.Minute) == nil || b.Len() != 1 {
+	if b.Open(-1, rate, clock.Instant(time.Minute)) == nil || b.Len() != 1 {
 		t.Errorf("%d buckets after they are full again, want one", b.Len())
 	}
 }

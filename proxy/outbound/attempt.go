@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle/proxy/balance"
+	"github.com/tulle-mesh/tulle/proxy/clock"
 	"github.com/tulle-mesh/tulle/proxy/exchange"
 	"github.com/tulle-mesh/tulle/proxy/response"
 	"github.com/tulle-mesh/tulle/proxy/route"
@@ -19,11 +20,11 @@ const bulkBytes = 64 << 10
 // queueState says whether a request waits for an endpoint.
 type queueState struct {
 	queued bool
-	since  time.Duration // proxy clock
+	since  clock.Instant
 }
 
 // enqueue counts a request that found no endpoint, once until dequeue.
-func (r *request) enqueue(b *stats.Balancer, now time.Duration) {
+func (r *request) enqueue(b *stats.Balancer, now clock.Instant) {
 	if !r.queued {
 		r.queueState = queueState{queued: true, since: now}
 		b.Enqueue()
@@ -31,14 +32,14 @@ func (r *request) enqueue(b *stats.Balancer, now time.Duration) {
 }
 
 // dequeue counts that the request no longer waits.
-func (r *request) dequeue(now time.Duration) {
-	r.backend.metrics().balancer.Dequeue(now - r.since)
+func (r *request) dequeue(now clock.Instant) {
+	r.backend.metrics().balancer.Dequeue(now.Sub(r.since))
 	r.queueState = queueState{}
 }
 
 // pickOrQueue picks an endpoint of the backend for the next attempt, and counts the attempt. It is false if there is
 // none; then the request counts as waiting for one.
-func (r *request) pickOrQueue(now time.Duration) bool {
+func (r *request) pickOrQueue(now clock.Instant) bool {
 	pool := &r.backend.service.pool
 	var (
 		slot balance.Slot
@@ -79,7 +80,7 @@ func (r *request) pickOrQueue(now time.Duration) bool {
 type attemptTimes struct{ latency, server time.Duration }
 
 // endAttempt ends the attempt in flight, if there is one, which failed with f.
-func (r *request) endAttempt(x *exchange.Exchange, f exchange.Fault, now time.Duration) {
+func (r *request) endAttempt(x *exchange.Exchange, f exchange.Fault, now clock.Instant) {
 	if r.endpoint == nil {
 		return
 	}
@@ -91,7 +92,7 @@ func (r *request) endAttempt(x *exchange.Exchange, f exchange.Fault, now time.Du
 }
 
 // endRejected ends the attempt in flight, whose response is not passed on because the request is sent again.
-func (r *request) endRejected(x *exchange.Exchange, now time.Duration) {
+func (r *request) endRejected(x *exchange.Exchange, now clock.Instant) {
 	took := max(time.Since(x.Sent), 0)
 	r.backend.service.pool.Done(r.slot, balance.Failed, now, took)
 	r.endpoint = nil
@@ -100,7 +101,7 @@ func (r *request) endRejected(x *exchange.Exchange, now time.Duration) {
 }
 
 // endLastAttempt ends the attempt that the request ended with.
-func (r *request) endLastAttempt(x *exchange.Exchange, result stats.ResponseStatus, now time.Duration) {
+func (r *request) endLastAttempt(x *exchange.Exchange, result stats.ResponseStatus, now clock.Instant) {
 	outcome, latency := balance.Abandoned, x.Responded.Sub(x.Sent)
 	if !x.Responded.IsZero() {
 		outcome = balance.Responded

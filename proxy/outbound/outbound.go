@@ -239,7 +239,7 @@ func (o *Outbound) waitForEndpoint(
 	defer cancel()
 	began := o.env.Now()
 	metrics.Enqueue()
-	defer func() { metrics.Dequeue(o.env.Now() - began) }()
+	defer func() { metrics.Dequeue(o.env.Now().Sub(began)) }()
 	_, seen := t.cell.Load()
 	for {
 		t.refresh()

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/clock"
 	"github.com/tulle-mesh/tulle/proxy/exchange"
 	"github.com/tulle-mesh/tulle/proxy/response"
 	"github.com/tulle-mesh/tulle/proxy/retry"
@@ -35,7 +36,7 @@ type budgetKey struct {
 }
 
 // setRetries gives the routing's rules their policies. It takes over the budgets of the last routing that stay.
-func (rt *routing) setRetries(value *mesh.Outbound, last *routing, now time.Duration) {
+func (rt *routing) setRetries(value *mesh.Outbound, last *routing, now clock.Instant) {
 	rt.budgets = budgets{}
 	take := func(k budgetKey) *retry.Budget {
 		b := rt.budgets[k]

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/internal/latest"
 	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/clock"
 	"github.com/tulle-mesh/tulle/proxy/env"
 	"github.com/tulle-mesh/tulle/proxy/forward"
 	"github.com/tulle-mesh/tulle/proxy/stats"
@@ -251,7 +252,7 @@ func (ts *targets) sweep(idle time.Duration) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	for _, t := range ts.byKey {
-		if t.holders.Load() == 0 && ts.env.Now()-time.Duration(t.used.Load()) > idle {
+		if t.holders.Load() == 0 && ts.env.Now().Sub(clock.Instant(t.used.Load())) > idle {
 			ts.forget(t)
 		}
 	}

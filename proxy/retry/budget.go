@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/clock"
 )
 
 const (
@@ -21,15 +22,15 @@ type Budget struct {
 	step    time.Duration
 	slots   [steps]int64  // of a step each: deposits minus what was taken
 	at      int           // index of the current slot
-	began   time.Duration // of the current slot
+	began   clock.Instant // of the current slot
 	sum     int64         // of the slots
 	reserve int64
 	rate    int64         // what the reserve gets in a second, which is also its bound
-	filled  time.Duration // when the reserve was filled last
+	filled  clock.Instant // when the reserve was filled last
 }
 
 // NewBudget returns a budget whose reserve is full. A TTL of 0 means that of mesh.DefaultBudget.
-func NewBudget(b mesh.Budget, now time.Duration) *Budget {
+func NewBudget(b mesh.Budget, now clock.Instant) *Budget {
 	ttl := b.TTL
 	if ttl <= 0 {
 		ttl = mesh.DefaultBudget.TTL
@@ -42,21 +43,21 @@ func NewBudget(b mesh.Budget, now time.Duration) *Budget {
 }
 
 // Deposit counts a request that is not a retry.
-func (b *Budget) Deposit(now time.Duration) {
+func (b *Budget) Deposit(now clock.Instant) {
 	b.expire(now)
 	b.slots[b.at] += b.deposit
 	b.sum += b.deposit
 }
 
 // Has reports whether there is a token.
-func (b *Budget) Has(now time.Duration) bool {
+func (b *Budget) Has(now clock.Instant) bool {
 	b.expire(now)
 	b.fill(now)
 	return b.sum >= token || b.reserve >= token
 }
 
 // Take takes a token, if there is one.
-func (b *Budget) Take(now time.Duration) {
+func (b *Budget) Take(now clock.Instant) {
 	if !b.Has(now) {
 		return
 	}
@@ -68,20 +69,20 @@ func (b *Budget) Take(now time.Duration) {
 	b.reserve -= token
 }
 
-func (b *Budget) fill(now time.Duration) {
-	passed := min(max(now-b.filled, 0), time.Second)
+func (b *Budget) fill(now clock.Instant) {
+	passed := min(max(now.Sub(b.filled), 0), time.Second)
 	b.filled = now
 	b.reserve = min(b.reserve+int64(float64(b.rate)*passed.Seconds()), b.rate)
 }
 
 // expire forgets what is older than the window.
-func (b *Budget) expire(now time.Duration) {
-	for n := 0; now-b.began >= b.step; n++ {
+func (b *Budget) expire(now clock.Instant) {
+	for n := 0; now.Sub(b.began) >= b.step; n++ {
 		if n == steps { // a long silence: everything is forgotten
 			b.began = now
 			return
 		}
-		b.began += b.step
+		b.began = b.began.Add(b.step)
 		b.at = (b.at + 1) % steps
 		b.sum -= b.slots[b.at]
 		b.slots[b.at] = 0

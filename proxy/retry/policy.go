@@ -12,6 +12,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/internal/backoff"
 	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/clock"
 )
 
 // Skip says why a failure that the policy would retry is not retried, as the constant word that labels metrics. The
@@ -65,7 +66,7 @@ type Attempt struct {
 
 // Decide returns how long to wait before the request is sent again, or why it is not. A retry takes a token of each
 // budget.
-func (p *Policy) Decide(a Attempt, now time.Duration) (wait time.Duration, skip Skip) {
+func (p *Policy) Decide(a Attempt, now clock.Instant) (wait time.Duration, skip Skip) {
 	wait = Backoff(p.Backoff, a.Retries, a.Draw)
 	switch {
 	case a.Exhausted:

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/clock"
 )
 
 func TestBudgetBoundsRetriesInTheLongRun(t *testing.T) {
@@ -22,7 +23,8 @@ func TestBudgetBoundsRetriesInTheLongRun(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := NewBudget(test.budget, 0)
 			requests, retries := 0, 0
-			for now := time.Duration(0); now < time.Minute; now += time.Second / time.Duration(test.rate) {
+			step := time.Second / time.Duration(test.rate)
+			for now := clock.Instant(0); now < clock.Instant(time.Minute); now = now.Add(step) {
 				requests++
 				b.Deposit(now)
 				for range 3 {
@@ -45,14 +47,14 @@ func TestBudgetForgetsOldRequests(t *testing.T) {
 	for range 100 {
 		b.Deposit(0)
 	}
-	if !b.Has(9 * time.Second) {
+	if !b.Has(clock.Instant(9 * time.Second)) {
 		t.Error("the deposit is gone before its time")
 	}
-	if b.Has(11 * time.Second) {
+	if b.Has(clock.Instant(11 * time.Second)) {
 		t.Error("the deposit outlived the window")
 	}
-	b.Deposit(time.Hour)
-	if !b.Has(time.Hour) || b.Has(time.Hour+time.Minute) {
+	b.Deposit(clock.Instant(time.Hour))
+	if !b.Has(clock.Instant(time.Hour)) || b.Has(clock.Instant(time.Hour+time.Minute)) {
 		t.Error("the window does not survive a silence")
 	}
 }
@@ -66,7 +68,7 @@ func TestReserveIsNotSpentAtOnce(t *testing.T) {
 	if n != 10 {
 		t.Errorf("%d retries in the first moment, want 10", n)
 	}
-	if b.Has(50*time.Millisecond) || !b.Has(100*time.Millisecond) {
+	if b.Has(clock.Instant(50*time.Millisecond)) || !b.Has(clock.Instant(100*time.Millisecond)) {
 		t.Error("the reserve does not fill by ten a second")
 	}
 }

@@ -4,7 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"strings"
-	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/clock"
 )
 
 // Peers and applications choose some labels: identities, addresses, statuses. This file bounds the cost: the series and
@@ -89,15 +90,15 @@ type entry struct {
 	side     side
 	cost     cost
 	seen     uint64        // activity at the last look
-	changed  time.Duration // when the last look found a change
+	changed  clock.Instant // when the last look found a change
 	looks    int           // the number of looks that found a change
 	used     uint64        // Registry.uses at the last acquisition or release
 	// idleSince is the last sweep that found a holder or a change, or the one before the release.
-	idleSince time.Duration
+	idleSince clock.Instant
 }
 
 // look notes whether the series changed since the last look.
-func (e *entry) look(now time.Duration) (changed bool) {
+func (e *entry) look(now clock.Instant) (changed bool) {
 	a := e.group.activity()
 	if a == e.seen {
 		return false
@@ -108,13 +109,13 @@ func (e *entry) look(now time.Duration) (changed bool) {
 }
 
 // recent reports whether the series changed in this minute or the last one.
-func (e *entry) recent(now time.Duration) bool {
+func (e *entry) recent(now clock.Instant) bool {
 	return e.group.activity() != e.seen || e.looks > 0 && e.changed == now
 }
 
 // evictable reports whether the label set may be evicted. One with open connections stays. One that is in use now and
 // was in use before stays too: a client that tries every label once must not evict returning clients.
-func (e *entry) evictable(now time.Duration) bool {
+func (e *entry) evictable(now clock.Instant) bool {
 	if !e.shown || e.key.overflow() {
 		return false
 	}

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/clock"
 )
 
 // fixedBytes and fixedSeries are the size of a scrape without label sets: help, the process, and the counts without
@@ -171,10 +173,10 @@ func TestOldestIdleLabelSetGoesFirst(t *testing.T) {
 	r := NewRegistry()
 	answered(r, client(0), ResponseStatus{Status: 200, GRPC: NotGRPC})
 	answered(r, client(1), ResponseStatus{Status: 200, GRPC: NotGRPC})
-	r.Sweep(time.Minute)
+	r.Sweep(clock.Instant(time.Minute))
 	answered(r, client(1), ResponseStatus{Status: 200, GRPC: NotGRPC})
-	r.Sweep(2 * time.Minute)
-	r.Sweep(3 * time.Minute)
+	r.Sweep(clock.Instant(2 * time.Minute))
+	r.Sweep(clock.Instant(3 * time.Minute))
 	for i := 2; strings.Contains(text(t, r), string(client(0))); i++ {
 		answered(r, client(i), ResponseStatus{Status: 200, GRPC: NotGRPC})
 	}
@@ -192,9 +194,9 @@ func TestHeldLabelSetIsHiddenWhileIdle(t *testing.T) {
 	r := NewRegistry()
 	h, release := r.HTTP(client(0))
 	h.Request()
-	r.Sweep(time.Minute)
-	r.Sweep(2 * time.Minute)
-	r.Sweep(3 * time.Minute)
+	r.Sweep(clock.Instant(time.Minute))
+	r.Sweep(clock.Instant(2 * time.Minute))
+	r.Sweep(clock.Instant(3 * time.Minute))
 	flood(r, 1, 10_000)
 	if strings.Contains(text(t, r), string(client(0))) {
 		t.Fatal("the idle label set is still there")
@@ -217,9 +219,9 @@ func TestOpenConnectionsKeepTheirSeries(t *testing.T) {
 	c, _ := r.TCP(client(0))
 	c.Opened.Add(1)
 	c.Open.Add(1)
-	r.Sweep(time.Minute)
-	r.Sweep(time.Hour)
-	r.Sweep(2 * time.Hour)
+	r.Sweep(clock.Instant(time.Minute))
+	r.Sweep(clock.Instant(time.Hour))
+	r.Sweep(clock.Instant(2 * time.Hour))
 	flood(r, 1, 10_000)
 	if want := fmt.Sprintf("tcp_open_connections{%s} 1\n", client(0)); !strings.Contains(text(t, r), want) {
 		t.Errorf("no %s", want)
@@ -269,8 +271,8 @@ func TestInboundFloodLeavesOutboundAlone(t *testing.T) {
 	r := NewRegistry()
 	l := Labels(`direction="outbound",authority="cart"`)
 	answered(r, l, ResponseStatus{Status: 200, GRPC: NotGRPC})
-	r.Sweep(time.Minute)
-	r.Sweep(2 * time.Minute)
+	r.Sweep(clock.Instant(time.Minute))
+	r.Sweep(clock.Instant(2 * time.Minute))
 	flood(r, 0, 20_000)
 	if !strings.Contains(text(t, r), string(l)) {
 		t.Error("clients of the pod evicted what the pod calls")

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/tulle-mesh/tulle/proxy/clock"
 )
 
 // idleTime is how long a group without a holder and without change stays. Source: Linkerd's proxy.
@@ -19,7 +21,7 @@ type Registry struct {
 	spent          [sides]cost   // by the entries that are in scrapes
 	uses           uint64        // number of acquisitions and releases so far
 	lastFailedScan [sides]uint64 // uses at the last search that found too little to evict
-	now            time.Duration
+	now            clock.Instant
 	funcs          []function
 }
 
@@ -149,7 +151,7 @@ func (r *Registry) forget(e *entry) {
 
 // Sweep drops the groups that have no holder and have not changed for ten minutes. Counters stay, so that the first
 // error in a week shows as an increase. now is the caller's monotonic clock. Call Sweep about once a minute.
-func (r *Registry) Sweep(now time.Duration) {
+func (r *Registry) Sweep(now clock.Instant) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.now = now
@@ -159,7 +161,7 @@ func (r *Registry) Sweep(now time.Duration) {
 			e.idleSince = now
 			continue
 		}
-		if now-e.idleSince >= idleTime && e.key.kind != counterGroup {
+		if now.Sub(e.idleSince) >= idleTime && e.key.kind != counterGroup {
 			r.forget(e)
 		}
 	}

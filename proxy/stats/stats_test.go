@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/tulle-mesh/tulle/internal/alloctest"
+	"github.com/tulle-mesh/tulle/proxy/clock"
 )
 
 var update = flag.Bool("update", false, "write docs/metrics.md")
@@ -141,18 +142,18 @@ func TestIdleGroupsGo(t *testing.T) {
 	h, release := r.HTTP(`direction="a"`)
 	h.Request()
 	r.Sweep(0)
-	r.Sweep(idleTime)
+	r.Sweep(clock.Instant(idleTime))
 	if !strings.Contains(text(t, r), "request_total") {
 		t.Fatal("a group that is held went away")
 	}
 	release()
 	h.Request() // the last request of a connection that has ended
-	r.Sweep(idleTime)
-	r.Sweep(2*idleTime - 1)
+	r.Sweep(clock.Instant(idleTime))
+	r.Sweep(clock.Instant(2*idleTime - 1))
 	if !strings.Contains(text(t, r), "request_total") {
 		t.Fatal("a group went away before it was idle for long")
 	}
-	r.Sweep(2 * idleTime)
+	r.Sweep(clock.Instant(2 * idleTime))
 	if strings.Contains(text(t, r), "request_total") {
 		t.Fatal("an idle group stays")
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/proxy/clock"
 	"github.com/tulle-mesh/tulle/proxy/limit"
 	"github.com/tulle-mesh/tulle/proxy/message"
 )
@@ -131,7 +132,7 @@ func (s *subscription) wantsDestination(dst *mesh.TapPeer, authority string) boo
 // take reports whether one more request or connection fits a bucket, and counts it if it does not.
 func (s *subscription) take(bucket *limit.Bucket, now time.Time) bool {
 	s.mu.Lock()
-	at := now.Sub(s.began)
+	at := clock.Instant(now.Sub(s.began))
 	fits := bucket.Wait(at) <= 0
 	if fits {
 		bucket.Take(at)
