@@ -45,7 +45,7 @@ var layers = []struct {
 	{"parts", []string{
 		"controller/model",
 		"cli/cluster", "cli/manifest",
-		"crds/crdtest", "injector/redirect/nft", "install", "internal/rbactest",
+		"crds/crdtest", "injector/redirect/nft", "install", "internal/rbactest", "internal/servingcert",
 		"identity/workload", "internal/daemon",
 		"proxy/h2", "proxy/authz", "proxy/relay", "proxy/stats",
 		"viz/metricsapi", "viz/prometheus", "viz/remote", "viz/scrape",
@@ -125,6 +125,7 @@ var users = map[string]struct {
 	"k8s.io/client-go": {
 		[]string{
 			"cli/cluster", "controller/kube", "controller/status", "identity", "injector", "internal/leader",
+			"internal/servingcert",
 			"cmd/tulle-controller",
 			"viz/tapclient", // JSONPath templates only
 		},

@@ -22,7 +22,6 @@ import (
 
 	"github.com/tulle-mesh/tulle/injector/inject"
 	"github.com/tulle-mesh/tulle/internal/connlimit"
-	"github.com/tulle-mesh/tulle/internal/latest"
 )
 
 // Config is what a Server needs. Every field but ConfigFile, Linger and Readiness is required.
@@ -77,12 +76,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	values := func() inject.Values { return *s.values.Load() }
 	s.recorder = newRecorder(cfg.Client, s.metrics, cfg.Log)
-	s.upkeep = &upkeep{
-		client: cfg.Client, namespace: cfg.Namespace, values: values, now: time.Now, metrics: s.metrics, log: cfg.Log,
-		wake: latest.NewSignal(),
-	}
+	s.upkeep = newUpkeep(cfg, values, s.metrics, time.Now)
 	var err error
-	if s.namespaces, err = newNamespaceIndex(cfg.Metadata, s.upkeep.poke); err != nil {
+	if s.namespaces, err = newNamespaceIndex(cfg.Metadata, s.upkeep.Poke); err != nil {
 		return nil, fmt.Errorf("follow namespaces: %w", err)
 	}
 	s.upkeep.optedIn = func() ([]string, types.UID) { return s.namespaces.optedIn(cfg.Namespace) }
@@ -107,9 +103,9 @@ func (s *Server) Run(ctx context.Context) error {
 			return ctx.Err()
 		}
 		s.synced()
-		return s.upkeep.run(ctx, s.announced) // only now are the namespaces that opted in known
+		return s.upkeep.Run(ctx, s.announced) // only now are the namespaces that opted in known
 	})
-	group.Go(func() error { return s.upkeep.watch(ctx) })
+	group.Go(func() error { return s.upkeep.watch(ctx, s.cfg.Metadata) })
 	group.Go(func() error { return s.recorder.run(ctx) })
 	group.Go(func() error { return s.follow(ctx) })
 	s.serve(ctx, group)
@@ -120,7 +116,7 @@ func (s *Server) serve(ctx context.Context, group *errgroup.Group) {
 	server := &http.Server{
 		Handler: s.handler,
 		// The only client is the API server, and it speaks whatever is newest.
-		TLSConfig:         &tls.Config{MinVersion: tls.VersionTLS13, GetCertificate: s.upkeep.certificate},
+		TLSConfig:         &tls.Config{MinVersion: tls.VersionTLS13, GetCertificate: s.upkeep.Certificate},
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      10 * time.Second,
@@ -189,7 +185,7 @@ func (s *Server) readValues() error {
 	s.raw = raw
 	if !first {
 		s.cfg.Log.Info("configuration taken over")
-		s.upkeep.poke()
+		s.upkeep.Poke()
 	}
 	return nil
 }

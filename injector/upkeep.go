@@ -2,179 +2,64 @@ package injector
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
-	"golang.org/x/time/rate"
-	corev1 "k8s.io/api/core/v1"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
-	corev1apply "k8s.io/client-go/applyconfigurations/core/v1"
-	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/metadata"
 
 	"github.com/tulle-mesh/tulle/injector/inject"
-	"github.com/tulle-mesh/tulle/internal/backoff"
-	"github.com/tulle-mesh/tulle/internal/latest"
+	"github.com/tulle-mesh/tulle/internal/servingcert"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// secretName is the Secret that the replicas share; see credentials.
+// secretName is the Secret that the replicas share.
 const secretName = mesh.InjectorSecret
 
-// Times of upkeep.
-const (
-	upkeepEvery  = 30 * time.Minute // the longest time between two looks, for what no watch reports: the clock
-	upkeepRetry  = time.Second      // after the first failure; doubled up to upkeepMax
-	upkeepMax    = time.Minute
-	upkeepRate   = 1 // looks a second, with a burst for the start
-	upkeepBurst  = 10
-	requestLimit = 15 * time.Second
-)
-
-// upkeep keeps the shared credentials valid and the webhook configuration true, in this order, and only then serves a
-// new certificate: an API server always trusts what it meets. Every replica runs it. They need no leader, because all
-// of them derive the same from the same objects and the API server refuses a write that was based on an old version.
+// upkeep keeps the certificate of the webhook valid and the webhook configurations true.
 type upkeep struct {
+	*servingcert.Manager
 	client    kubernetes.Interface
 	namespace string
 	optedIn   func() (names []string, own types.UID)
 	values    func() inject.Values
-	now       func() time.Time
-	metrics   *metrics
 	log       *zap.Logger
-
-	wake    latest.Signal // a look is due
-	serving atomic.Pointer[tls.Certificate]
 }
 
-// dnsName is what API servers verify: the name of the Service in the webhook configuration.
-func (u *upkeep) dnsName() string { return mesh.InjectorName + "." + u.namespace + ".svc" }
-
-// poke asks for a look soon. It never blocks.
-func (u *upkeep) poke() { u.wake.Notify() }
-
-// certificate serves the newest announced certificate.
-func (u *upkeep) certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	if c := u.serving.Load(); c != nil {
-		return c, nil
-	}
-	return nil, errors.New("no certificate yet")
+// newUpkeep returns the upkeep of the webhook of a control plane's namespace. Its optedIn is to be set before it runs.
+func newUpkeep(cfg Config, values func() inject.Values, m *metrics, now func() time.Time) *upkeep {
+	u := &upkeep{client: cfg.Client, namespace: cfg.Namespace, values: values, log: cfg.Log}
+	u.Manager = servingcert.New(servingcert.Config{
+		Client: cfg.Client, Namespace: cfg.Namespace, Secret: secretName, Service: mesh.InjectorName,
+		SecretLabels: map[string]string{mesh.ControlPlaneNSLabel: cfg.Namespace,
+			mesh.ControlPlaneComponentLabel: "proxy-injector"},
+		Owner: mesh.InjectorName, Announce: u.announce,
+		Failed:  m.failures.WithLabelValues("upkeep").Inc,
+		Serving: func(expires time.Time) { m.expiry.Set(float64(expires.Unix())) },
+		Now:     now, Log: cfg.Log,
+	})
+	return u
 }
 
-// run looks whenever something changed or time has come, until ctx ends; done is called after the first success.
-func (u *upkeep) run(ctx context.Context, done func()) error {
-	limit := rate.NewLimiter(upkeepRate, upkeepBurst)
-	retry := backoff.Backoff{First: upkeepRetry, Max: upkeepMax}
-	for {
-		pause := upkeepEvery
-		if err := u.look(ctx); err != nil {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			u.metrics.failures.WithLabelValues("upkeep").Inc()
-			u.log.Error("certificate and webhook configuration could not be kept", zap.Error(err))
-			pause = retry.Next()
-		} else {
-			retry.Reset()
-			done()
-		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return ctx.Err()
-		case <-u.wake:
-		case <-timer.C:
-		}
-		timer.Stop()
-		if err := limit.Wait(ctx); err != nil {
-			return err
-		}
-	}
-}
-
-// look does all that is due.
-func (u *upkeep) look(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, requestLimit)
-	defer cancel()
-	c, err := u.credentials(ctx)
-	if err != nil {
-		return fmt.Errorf("keep Secret %s: %w", secretName, err)
-	}
-	err = u.announce(ctx, c)
-	if err == nil || u.serving.Load() == nil {
-		if old := u.serving.Swap(&c.serving); old == nil || !old.Leaf.Equal(c.serving.Leaf) {
-			u.log.Info("serving a new certificate", zap.Time("expires", c.serving.Leaf.NotAfter))
-		}
-		u.metrics.expiry.Set(float64(c.serving.Leaf.NotAfter.Unix()))
-	}
-	return err
-}
-
-// credentials reads the Secret and writes what is due. When another replica wrote first, its version counts.
-func (u *upkeep) credentials(ctx context.Context) (*credentials, error) {
-	secrets := u.client.CoreV1().Secrets(u.namespace)
-	for {
-		secret, err := secrets.Get(ctx, secretName, metav1.GetOptions{})
-		missing := apierrors.IsNotFound(err)
-		if err != nil && !missing {
-			return nil, err
-		}
-		var current *credentials
-		if !missing {
-			if current, err = decodeCredentials(secret.Data); err != nil {
-				u.log.Error("the Secret's credentials are unusable and will be replaced", zap.Error(err))
-			}
-		}
-		next, err := current.renew(u.dnsName(), u.now())
-		if err != nil || next == current {
-			return next, err
-		}
-		if err := u.write(ctx, secret, missing, next); apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
-			continue // bounded by ctx
-		} else if err != nil {
-			return nil, err
-		}
-		u.log.Info("renewed", zap.Int("authorities", len(next.authorities)), zap.Time("expires", next.serving.Leaf.NotAfter))
-		return next, nil
-	}
-}
-
-// write applies on the server's side: unlike a POST, that is authorized by name even where it creates, so RBAC holds
-// the injector to this one Secret. The version makes it fail if somebody else wrote in between; of two that create at
-// once the last one counts, and the watch tells the other.
-func (u *upkeep) write(ctx context.Context, secret *corev1.Secret, missing bool, c *credentials) error {
-	data, err := c.encode()
-	if err != nil {
-		return err
-	}
-	apply := corev1apply.Secret(secretName, u.namespace).
-		WithLabels(map[string]string{mesh.ControlPlaneNSLabel: u.namespace,
-			mesh.ControlPlaneComponentLabel: "proxy-injector"}).
-		WithAnnotations(map[string]string{mesh.CreatedByAnnotation: mesh.InjectorName}).
-		WithType(corev1.SecretTypeTLS).WithData(data)
-	if !missing {
-		apply = apply.WithResourceVersion(secret.ResourceVersion)
-	}
-	_, err = u.client.CoreV1().Secrets(u.namespace).Apply(ctx, apply,
-		metav1.ApplyOptions{FieldManager: mesh.InjectorName, Force: true})
-	return err
+// watch pokes on every change of the Secret and of the webhook configurations until ctx ends.
+func (u *upkeep) watch(ctx context.Context, client metadata.Interface) error {
+	configurations := admissionregistrationv1.SchemeGroupVersion.WithResource("mutatingwebhookconfigurations")
+	return u.Watch(ctx, client, servingcert.Object{Resource: configurations, Name: configurationName},
+		servingcert.Object{Resource: configurations, Name: optedInName})
 }
 
 // announce writes the webhook configurations where they do not say what they should.
-func (u *upkeep) announce(ctx context.Context, c *credentials) error {
+func (u *upkeep) announce(ctx context.Context, authorities []byte) error {
 	optedIn, own := u.optedIn()
-	a := announcement{bundle: c.bundle(), optedIn: optedIn, policy: u.values().WebhookFailurePolicy}
+	a := announcement{bundle: authorities, optedIn: optedIn, policy: u.values().WebhookFailurePolicy}
 	base, err := u.announceBundle(ctx, a)
 	if err != nil {
 		return fmt.Errorf("keep webhook configuration %s: %w", configurationName, err)
@@ -212,7 +97,8 @@ func (u *upkeep) announceBundle(ctx context.Context, a announcement) (*configura
 	}
 }
 
-// announceOptedIn applies on the server's side, for the reason that write does.
+// announceOptedIn applies on the server's side, so that RBAC holds the injector to this one configuration: unlike a POST, that is
+// authorized by name even where it creates.
 func (u *upkeep) announceOptedIn(ctx context.Context, next *configuration) (*configuration, error) {
 	configurations := u.client.AdmissionregistrationV1().MutatingWebhookConfigurations()
 	current, err := configurations.Get(ctx, optedInName, metav1.GetOptions{})
@@ -251,34 +137,4 @@ func (u *upkeep) adopt(ctx context.Context, config *configuration, own types.UID
 		return nil
 	}
 	return err
-}
-
-// watch pokes on every change of the Secret and of the webhook configurations, by whomever, until ctx ends.
-func (u *upkeep) watch(ctx context.Context) error {
-	handler := cache.ResourceEventHandlerFuncs{
-		AddFunc: func(any) { u.poke() }, UpdateFunc: func(any, any) { u.poke() }, DeleteFunc: func(any) { u.poke() },
-	}
-	var factories []informers.SharedInformerFactory
-	for _, name := range []string{secretName, configurationName, optedInName} {
-		factory := informers.NewSharedInformerFactoryWithOptions(u.client, 0, informers.WithNamespace(u.namespace),
-			informers.WithTweakListOptions(func(o *metav1.ListOptions) {
-				o.FieldSelector = fields.OneTermEqualSelector("metadata.name", name).String()
-			}))
-		informer := factory.Admissionregistration().V1().MutatingWebhookConfigurations().Informer
-		if name == secretName {
-			informer = factory.Core().V1().Secrets().Informer
-		}
-		if _, err := informer().AddEventHandler(handler); err != nil {
-			return fmt.Errorf("watch %s: %w", name, err)
-		}
-		factories = append(factories, factory)
-	}
-	for _, f := range factories {
-		f.Start(ctx.Done())
-	}
-	<-ctx.Done()
-	for _, f := range factories {
-		f.Shutdown()
-	}
-	return ctx.Err()
 }

@@ -3,6 +3,7 @@ package injector
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"errors"
 	"slices"
 	"testing"
@@ -21,6 +22,7 @@ import (
 	k8stesting "k8s.io/client-go/testing"
 
 	"github.com/tulle-mesh/tulle/injector/inject"
+	"github.com/tulle-mesh/tulle/internal/servingcert"
 )
 
 // installed is the webhook configuration as the installation writes it, in what matters here.
@@ -45,12 +47,28 @@ func installed() *admissionregistrationv1.MutatingWebhookConfiguration {
 	}
 }
 
-func newUpkeep(client kubernetes.Interface, now time.Time, optedIn ...string) *upkeep {
-	return &upkeep{
-		client: client, namespace: "tulle", values: inject.Defaults, now: func() time.Time { return now },
-		optedIn: func() ([]string, types.UID) { return optedIn, "uid-of-tulle" },
-		metrics: newMetrics(prometheus.NewRegistry()), log: zap.NewNop(), wake: make(chan struct{}, 1),
+// testUpkeep is an upkeep at a time that the test may change.
+type testUpkeep struct {
+	*upkeep
+	now time.Time
+}
+
+func upkeepAt(client kubernetes.Interface, now time.Time, optedIn ...string) *testUpkeep {
+	u := &testUpkeep{now: now}
+	u.upkeep = newUpkeep(Config{Client: client, Namespace: "tulle", Log: zap.NewNop()}, inject.Defaults,
+		newMetrics(prometheus.NewRegistry()), func() time.Time { return u.now })
+	u.optedIn = func() ([]string, types.UID) { return optedIn, "uid-of-tulle" }
+	return u
+}
+
+// served returns the certificate that API servers meet.
+func (u *testUpkeep) served(t *testing.T) *x509.Certificate {
+	t.Helper()
+	cert, err := u.Certificate(nil)
+	if err != nil {
+		t.Fatal(err)
 	}
+	return cert.Leaf
 }
 
 func get(t *testing.T, client kubernetes.Interface, name string) *configuration {
@@ -62,17 +80,17 @@ func get(t *testing.T, client kubernetes.Interface, name string) *configuration 
 	return c
 }
 
-func mustLook(t *testing.T, u *upkeep) {
+func mustReconcile(t *testing.T, u *testUpkeep) {
 	t.Helper()
-	if err := u.look(t.Context()); err != nil {
+	if err := u.Reconcile(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func TestUpkeepAnnounces(t *testing.T) {
 	client := fake.NewClientset(installed())
-	u := newUpkeep(client, time.Now(), "shop", "bank")
-	mustLook(t, u)
+	u := upkeepAt(client, time.Now(), "shop", "bank")
+	mustReconcile(t, u)
 
 	config, optedIn := get(t, client, configurationName), get(t, client, optedInName)
 	secret, err := client.CoreV1().Secrets("tulle").Get(t.Context(), secretName, metav1.GetOptions{})
@@ -80,7 +98,7 @@ func TestUpkeepAnnounces(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, w := range slices.Concat(config.Webhooks, optedIn.Webhooks) {
-		if !bytes.Equal(w.ClientConfig.CABundle, secret.Data[authorityCerts]) {
+		if !bytes.Equal(w.ClientConfig.CABundle, secret.Data[servingcert.AuthorityCerts]) {
 			t.Errorf("webhook %s announces other authorities than the Secret's", w.Name)
 		}
 	}
@@ -110,10 +128,10 @@ func TestUpkeepAnnounces(t *testing.T) {
 
 func TestUpkeepRests(t *testing.T) {
 	client := fake.NewClientset(installed())
-	u := newUpkeep(client, time.Now(), "shop")
-	mustLook(t, u)
+	u := upkeepAt(client, time.Now(), "shop")
+	mustReconcile(t, u)
 	client.ClearActions()
-	mustLook(t, u)
+	mustReconcile(t, u)
 	for _, a := range client.Actions() {
 		if a.GetVerb() != "get" {
 			t.Errorf("%s %s where nothing is due", a.GetVerb(), a.GetResource().Resource)
@@ -123,8 +141,8 @@ func TestUpkeepRests(t *testing.T) {
 
 func TestUpkeepRepairs(t *testing.T) {
 	client := fake.NewClientset(installed())
-	u := newUpkeep(client, time.Now(), "shop")
-	mustLook(t, u)
+	u := upkeepAt(client, time.Now(), "shop")
+	mustReconcile(t, u)
 	good := get(t, client, configurationName)
 
 	broken := good.DeepCopy()
@@ -137,7 +155,7 @@ func TestUpkeepRepairs(t *testing.T) {
 		metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	mustLook(t, u)
+	mustReconcile(t, u)
 	repaired := get(t, client, configurationName)
 	if !bytes.Equal(repaired.Webhooks[0].ClientConfig.CABundle, good.Webhooks[0].ClientConfig.CABundle) {
 		t.Error("the authorities are not back")
@@ -151,13 +169,13 @@ func TestUpkeepRepairs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	secret.Data = map[string][]byte{servingCert: []byte("junk")}
+	secret.Data = map[string][]byte{servingcert.ServingCert: []byte("junk")}
 	if _, err := secrets.Update(t.Context(), secret, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	before := u.serving.Load()
-	mustLook(t, u)
-	if u.serving.Load().Leaf.Equal(before.Leaf) {
+	before := u.served(t)
+	mustReconcile(t, u)
+	if u.served(t).Equal(before) {
 		t.Error("junk in the Secret was not replaced")
 	}
 	if bytes.Equal(get(t, client, configurationName).Webhooks[0].ClientConfig.CABundle,
@@ -168,10 +186,10 @@ func TestUpkeepRepairs(t *testing.T) {
 
 func TestReplicasShareOneCertificate(t *testing.T) {
 	client := fake.NewClientset(installed())
-	a, b := newUpkeep(client, time.Now()), newUpkeep(client, time.Now())
-	mustLook(t, a)
-	mustLook(t, b)
-	if !a.serving.Load().Leaf.Equal(b.serving.Load().Leaf) {
+	a, b := upkeepAt(client, time.Now()), upkeepAt(client, time.Now())
+	mustReconcile(t, a)
+	mustReconcile(t, b)
+	if !a.served(t).Equal(b.served(t)) {
 		t.Error("two replicas serve two certificates")
 	}
 }
@@ -179,26 +197,26 @@ func TestReplicasShareOneCertificate(t *testing.T) {
 func TestNewCertificateIsServedOnlyWhenAnnounced(t *testing.T) {
 	now := time.Now()
 	client := fake.NewClientset(installed())
-	u := newUpkeep(client, now)
-	mustLook(t, u)
-	before := u.serving.Load()
+	u := upkeepAt(client, now)
+	mustReconcile(t, u)
+	before := u.served(t)
 
-	u.now = func() time.Time { return now.Add(servingLife) } // everything has expired
+	u.now = now.Add(servingcert.ServingLife) // everything has expired
 	configs := client.AdmissionregistrationV1().MutatingWebhookConfigurations()
 	if err := configs.Delete(t.Context(), configurationName, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := u.look(t.Context()); err == nil {
+	if err := u.Reconcile(t.Context()); err == nil {
 		t.Error("a configuration that is gone is no error")
 	}
-	if u.serving.Load() != before {
+	if !u.served(t).Equal(before) {
 		t.Error("a certificate is served that no API server knows")
 	}
 	if _, err := configs.Create(t.Context(), installed(), metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	mustLook(t, u)
-	if u.serving.Load() == before {
+	mustReconcile(t, u)
+	if u.served(t).Equal(before) {
 		t.Error("the new certificate is not served")
 	}
 }

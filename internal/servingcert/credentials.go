@@ -1,4 +1,4 @@
-package injector
+package servingcert
 
 import (
 	"bytes"
@@ -17,10 +17,11 @@ import (
 	"time"
 )
 
-// Lifetimes of the webhook's certificates. Each is renewed after two thirds of its lifetime.
+// Lifetimes of the certificates. Each is renewed after two thirds of its lifetime.
 const (
 	authorityLife = 365 * 24 * time.Hour
-	servingLife   = 30 * 24 * time.Hour
+	// ServingLife is that of the certificate that is served.
+	ServingLife = 30 * 24 * time.Hour
 	// backdate tolerates an API server whose clock is behind.
 	backdate = 5 * time.Minute
 	// overlap is how long a new authority is announced before its first certificate is served, and an old one after its
@@ -28,16 +29,16 @@ const (
 	overlap = 10 * time.Minute
 )
 
-// Keys of the Secret that the replicas share. authorityCerts has every active authority, newest first; authorityKey
+// Keys of the Secret that the replicas share. AuthorityCerts has every active authority, newest first; authorityKey
 // belongs to the newest.
 const (
-	authorityCerts = "ca.crt"
+	AuthorityCerts = "ca.crt"
 	authorityKey   = "ca.key"
-	servingCert    = "tls.crt"
+	ServingCert    = "tls.crt"
 	servingKey     = "tls.key"
 )
 
-// credentials prove the webhook's identity: authorities for API servers to trust, newest first, and a serving
+// credentials prove the identity of a Service: authorities for API servers to trust, newest first, and a serving
 // certificate below one of them. A value is immutable.
 type credentials struct {
 	authorities []*x509.Certificate
@@ -107,7 +108,7 @@ func (c *credentials) withAuthority(dnsName string, now time.Time) (*credentials
 	if err != nil {
 		return nil, fmt.Errorf("make authority key: %w", err)
 	}
-	template, err := certificate("tulle-proxy-injector authority", now, authorityLife)
+	template, err := certificate(dnsName+" authority", now, authorityLife)
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +130,7 @@ func (c *credentials) withServing(dnsName string, now time.Time) (*credentials, 
 	if err != nil {
 		return nil, fmt.Errorf("make serving key: %w", err)
 	}
-	template, err := certificate(dnsName, now, servingLife)
+	template, err := certificate(dnsName, now, ServingLife)
 	if err != nil {
 		return nil, err
 	}
@@ -180,9 +181,9 @@ func (c *credentials) encode() (map[string][]byte, error) {
 		return nil, fmt.Errorf("encode serving key: %w", err)
 	}
 	return map[string][]byte{
-		authorityCerts: c.bundle(),
+		AuthorityCerts: c.bundle(),
 		authorityKey:   pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: authority}),
-		servingCert:    pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.serving.Certificate[0]}),
+		ServingCert:    pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.serving.Certificate[0]}),
 		servingKey:     pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: serving}),
 	}, nil
 }
@@ -190,30 +191,30 @@ func (c *credentials) encode() (map[string][]byte, error) {
 // decodeCredentials reads the Secret's data. Whatever the data is, the result is an error or complete.
 func decodeCredentials(data map[string][]byte) (*credentials, error) {
 	c := &credentials{}
-	for rest := data[authorityCerts]; ; {
+	for rest := data[AuthorityCerts]; ; {
 		var block *pem.Block
 		if block, rest = pem.Decode(rest); block == nil {
 			break
 		}
 		cert, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", authorityCerts, err)
+			return nil, fmt.Errorf("read %s: %w", AuthorityCerts, err)
 		}
 		c.authorities = append(c.authorities, cert)
 	}
 	if len(c.authorities) == 0 {
-		return nil, fmt.Errorf("read %s: no certificate among the keys %v", authorityCerts, slices.Sorted(maps.Keys(data)))
+		return nil, fmt.Errorf("read %s: no certificate among the keys %v", AuthorityCerts, slices.Sorted(maps.Keys(data)))
 	}
-	authority, err := tls.X509KeyPair(data[authorityCerts], data[authorityKey])
+	authority, err := tls.X509KeyPair(data[AuthorityCerts], data[authorityKey])
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", authorityKey, err)
 	}
-	if c.serving, err = tls.X509KeyPair(data[servingCert], data[servingKey]); err != nil {
-		return nil, fmt.Errorf("read %s: %w", servingCert, err)
+	if c.serving, err = tls.X509KeyPair(data[ServingCert], data[servingKey]); err != nil {
+		return nil, fmt.Errorf("read %s: %w", ServingCert, err)
 	}
 	if c.serving.Leaf == nil {
 		if c.serving.Leaf, err = x509.ParseCertificate(c.serving.Certificate[0]); err != nil {
-			return nil, fmt.Errorf("read %s: %w", servingCert, err)
+			return nil, fmt.Errorf("read %s: %w", ServingCert, err)
 		}
 	}
 	key, isKey := authority.PrivateKey.(*ecdsa.PrivateKey)

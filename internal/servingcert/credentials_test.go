@@ -1,4 +1,4 @@
-package injector
+package servingcert
 
 import (
 	"crypto/x509"
