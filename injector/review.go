@@ -19,6 +19,8 @@ import (
 // namespaceGetter finds what a decision needs to know of a namespace.
 type namespaceGetter interface {
 	namespace(ctx context.Context, name string) (inject.Namespace, error)
+	// offersTap reports whether the namespace's tap server may watch proxies that do not say otherwise.
+	offersTap(name string) bool
 }
 
 // ownerFinder finds the workload that a pod belongs to.
@@ -120,7 +122,9 @@ func (r *reviewer) pod(ctx context.Context, req *admissionv1.AdmissionRequest) (
 		}
 		return resp, err
 	}
-	settings, err := inject.ParseSettings(r.values(), ns.Annotations, pod.Annotations)
+	values := r.values()
+	values.Proxy.Tap.Offered = r.namespaces.offersTap(values.Proxy.Tap.Namespace)
+	settings, err := inject.ParseSettings(values, ns.Annotations, pod.Annotations)
 	if err == nil {
 		_, err = inject.PodPorts(&pod).Opaque(pod.Annotations)
 	}

@@ -37,6 +37,8 @@ func (c *cluster) namespace(_ context.Context, name string) (inject.Namespace, e
 	return inject.Namespace{}, errors.New("not found")
 }
 
+func (c *cluster) offersTap(name string) bool { return c.namespaces[name].OffersTap() }
+
 func (c *cluster) owner(_ context.Context, ns string, _ *corev1.Pod) (inject.Owner, corev1.ObjectReference) {
 	return inject.Owner{Kind: "Deployment", Name: "web"},
 		corev1.ObjectReference{Kind: "Deployment", Name: "web", Namespace: ns, UID: "1"}
@@ -283,4 +285,40 @@ func TestARefusedListOfPortsCountsAsAnAnnotation(t *testing.T) {
 	if got := testutil.ToFloat64(r.metrics.denials.WithLabelValues(denyAnnotation)); got != 1 {
 		t.Errorf("%s is %v, want 1", denyAnnotation, got)
 	}
+}
+
+// TestTapFollowsTheExtension wants the tap server to be named only where the installation of the extension says so.
+func TestTapFollowsTheExtension(t *testing.T) {
+	label, enabled := map[string]string{mesh.ExtensionLabel: "viz"}, map[string]string{mesh.TapAnnotation: "enabled"}
+	for name, test := range map[string]struct {
+		extension *inject.Namespace
+		want      bool
+	}{
+		"no namespace":            {nil, false},
+		"a namespace of its name": {&inject.Namespace{Annotations: enabled}, false},
+		"an extension without":    {&inject.Namespace{Labels: label}, false},
+		"another value":           {&inject.Namespace{Labels: label, Annotations: map[string]string{mesh.TapAnnotation: "no"}}, false},
+		"the extension":           {&inject.Namespace{Labels: label, Annotations: enabled}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, c := newReviewer()
+			if test.extension != nil {
+				c.namespaces[mesh.VizNamespace] = *test.extension
+			}
+			answer := post(newHandler(r), request("shop", "pods", plainPod)).Body.String()
+			if got := strings.Contains(patchOf(t, answer), "/ns/tulle-viz/sa/tap"); got != test.want {
+				t.Errorf("the tap server may watch: %v, want %v", got, test.want)
+			}
+		})
+	}
+}
+
+// patchOf returns the patch of an answer.
+func patchOf(t *testing.T, answer string) string {
+	t.Helper()
+	var review admissionv1.AdmissionReview
+	if err := json.Unmarshal([]byte(answer), &review); err != nil {
+		t.Fatal(err)
+	}
+	return string(review.Response.Patch)
 }

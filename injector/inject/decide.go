@@ -17,6 +17,11 @@ type Namespace struct {
 	Annotations map[string]string
 }
 
+// OffersTap reports whether the namespace is the viz extension's, whose installation turned tap on.
+func (n Namespace) OffersTap() bool {
+	return n.Labels[mesh.ExtensionLabel] == mesh.VizExtension && n.Annotations[mesh.TapAnnotation] == mesh.TapEnabled
+}
+
 // Action is what happens to a pod.
 type Action uint8
 

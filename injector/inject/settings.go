@@ -39,7 +39,7 @@ func (v Values) Validate() error {
 		errs = append(errs, fmt.Errorf("webhookFailurePolicy %q: want %s or %s", v.WebhookFailurePolicy, FailClosed,
 			FailOpen))
 	}
-	if tap := v.Proxy.Tap; tap.Enabled {
+	if tap := v.Proxy.Tap; tap.Enabled != TapOff {
 		id := mesh.ID{TrustDomain: v.TrustDomain, Namespace: tap.Namespace, ServiceAccount: tap.ServiceAccount}
 		if err := id.Validate(); err != nil {
 			errs = append(errs, fmt.Errorf("proxy.tap: %w", err))
@@ -61,7 +61,12 @@ func (v Values) Validate() error {
 // with an error too.
 func ParseSettings(defaults Values, namespace, pod map[string]string) (Settings, error) {
 	s := Settings{Values: defaults, explicit: map[string]bool{}}
-	err := errors.Join(s.apply(namespace, onNamespace), s.apply(pod, onPod), s.disableTap(namespace, pod))
+	err := errors.Join(s.apply(namespace, onNamespace), s.disableTap(namespace, onNamespace))
+	off := s.explicit["tap"] && s.Proxy.Tap.Enabled == TapOff
+	err = errors.Join(err, s.apply(pod, onPod), s.disableTap(pod, onPod))
+	if off {
+		s.keepTapOff(pod)
+	}
 	if err == nil {
 		err = errors.Join(s.Proxy.Ports.distinct(), s.reconcileResources())
 	}
@@ -71,21 +76,29 @@ func ParseSettings(defaults Values, namespace, pod map[string]string) (Settings,
 	return s, nil
 }
 
-// disableTap reads Linkerd's annotation against tap; the pod's wins.
-func (s *Settings) disableTap(namespace, pod map[string]string) error {
-	value, where := namespace[mesh.DisableTapAnnotation], onNamespace
-	if own, ok := pod[mesh.DisableTapAnnotation]; ok {
-		value, where = own, onPod
-	}
-	switch value {
+// disableTap reads Linkerd's annotation against tap.
+func (s *Settings) disableTap(written map[string]string, where place) error {
+	switch value := written[mesh.DisableTapAnnotation]; value {
 	case "true":
-		s.Proxy.Tap.Enabled = false
+		s.Proxy.Tap.Enabled, s.explicit["tap"] = TapOff, true
 	case "false", "":
 	default:
 		return fmt.Errorf("annotation %s of the %s has the value %q: want true or false", mesh.DisableTapAnnotation, where,
 			value)
 	}
 	return nil
+}
+
+// keepTapOff is for a pod whose namespace turned tap off: who may create pods must not show what the namespace hides.
+func (s *Settings) keepTapOff(pod map[string]string) {
+	const why = "annotation %s of the pod has no effect: its namespace turns tap off"
+	if s.Proxy.Tap.Enabled != TapOff {
+		s.Warnings = append(s.Warnings, fmt.Sprintf(why, mesh.OwnConfigPrefix+"tap"))
+	}
+	if pod[mesh.DisableTapAnnotation] == "false" {
+		s.Warnings = append(s.Warnings, fmt.Sprintf(why, mesh.DisableTapAnnotation))
+	}
+	s.Proxy.Tap.Enabled = TapOff
 }
 
 // place is where an annotation was written.

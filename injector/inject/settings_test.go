@@ -58,10 +58,15 @@ func TestParseSettings(t *testing.T) {
 		{"so it can with Linkerd's annotation", map[string]string{mesh.OwnConfigPrefix + "tap": "enabled"},
 			map[string]string{mesh.DisableTapAnnotation: "true"},
 			want{func(s Settings) any { return s.Proxy.Tap.id("cluster.local") }, ""}},
-		{"a pod may stay visible",
+		{"a pod must not turn it on where its namespace turned it off",
+			map[string]string{mesh.OwnConfigPrefix + "tap": "false"}, map[string]string{mesh.OwnConfigPrefix + "tap": "true"},
+			want{func(s Settings) any { return append(s.Warnings, s.Proxy.Tap.id("cluster.local")) }, []string{
+				"annotation config.tulle.dev/tap of the pod has no effect: its namespace turns tap off", ""}}},
+		{"nor with Linkerd's annotations",
 			map[string]string{mesh.OwnConfigPrefix + "tap": "enabled", mesh.DisableTapAnnotation: "true"},
 			map[string]string{mesh.DisableTapAnnotation: "false"},
-			want{func(s Settings) any { return s.Proxy.Tap.Enabled }, true}},
+			want{func(s Settings) any { return append(s.Warnings, s.Proxy.Tap.id("cluster.local")) }, []string{
+				"annotation viz.linkerd.io/disable-tap of the pod has no effect: its namespace turns tap off", ""}}},
 		{"redacted headers add up", map[string]string{mesh.OwnConfigPrefix + "tap-redacted-headers": "x-a, x-b"},
 			map[string]string{mesh.OwnConfigPrefix + "tap-redacted-headers": "x-b,x-c"},
 			want{func(s Settings) any { return s.Proxy.Tap.RedactedHeaders }, "x-a,x-b,x-c"}},
@@ -264,5 +269,50 @@ func TestCheckServiceKeys(t *testing.T) {
 	}
 	if got := CheckServiceKeys(many); len(got) != maxUnknown+1 {
 		t.Errorf("%d warnings about 100 annotations, want %d", len(got), maxUnknown+1)
+	}
+}
+
+// TestTapFollowsTheExtension checks the mode auto: what the installation of the extension offers, and who may refuse.
+func TestTapFollowsTheExtension(t *testing.T) {
+	const own = mesh.OwnConfigPrefix + "tap"
+	for _, test := range []struct {
+		name           string
+		mode           TapMode
+		offered        bool
+		namespace, pod map[string]string
+		want           bool
+	}{
+		{"no extension", TapAuto, false, nil, nil, false},
+		{"the extension offers it", TapAuto, true, nil, nil, true},
+		{"the namespace refuses", TapAuto, true, map[string]string{own: "false"}, nil, false},
+		{"the namespace refuses as in Linkerd", TapAuto, true, map[string]string{mesh.DisableTapAnnotation: "true"}, nil, false},
+		{"the pod refuses", TapAuto, true, nil, map[string]string{mesh.DisableTapAnnotation: "true"}, false},
+		{"the pod does not overrule its namespace", TapAuto, true, map[string]string{own: "false"},
+			map[string]string{own: "auto"}, false},
+		{"the installation is off", TapOff, true, nil, nil, false},
+		{"the namespace follows the extension where the installation is off", TapOff, true, map[string]string{own: "auto"},
+			nil, true},
+		{"the installation is on, without an extension", TapOn, false, nil, nil, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			v := Defaults()
+			v.Proxy.Tap.Enabled, v.Proxy.Tap.Offered = test.mode, test.offered
+			s, err := ParseSettings(v, test.namespace, test.pod)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := s.Proxy.Tap.id("cluster.local") != ""; got != test.want {
+				t.Errorf("on is %v, want %v", got, test.want)
+			}
+		})
+	}
+	for text, want := range map[string]TapMode{"true": TapOn, "false": TapOff, "auto": TapAuto, `"true"`: TapOn} {
+		v, err := ParseValues([]byte("proxy: {tap: {enabled: " + text + "}}"))
+		if err != nil || v.Proxy.Tap.Enabled != want {
+			t.Errorf("enabled: %s is %q, error %v", text, v.Proxy.Tap.Enabled, err)
+		}
+	}
+	if _, err := ParseValues([]byte("proxy: {tap: {enabled: sometimes}}")); err == nil {
+		t.Error("a mode that does not exist was accepted")
 	}
 }

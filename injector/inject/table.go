@@ -147,8 +147,11 @@ func observeAnnotations() []annotation {
 			field: enum(func(v *Values) *string { return &v.Proxy.LogFormat }, "plain", "json")},
 		{key: "access-log", want: "apache, json or off",
 			field: enum(func(v *Values) *string { return &v.Proxy.AccessLog }, "apache", "json", "off")},
-		{key: "tap", want: "true, false, enabled or disabled", own: true,
-			field: truth(func(v *Values) *bool { return &v.Proxy.Tap.Enabled })},
+		{key: "tap", want: "auto, true, false, enabled or disabled", own: true,
+			field: field{
+				get: func(v *Values) string { return string(v.Proxy.Tap.Enabled) },
+				set: func(v *Values, s string) error { return v.Proxy.Tap.turn(s) },
+			}},
 		{key: "tap-redacted-headers", want: "names of headers such as x-api-key,x-token", own: true,
 			field: field{
 				get: func(v *Values) string { return v.Proxy.Tap.RedactedHeaders },
@@ -166,6 +169,16 @@ var (
 	headerName    = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]*$`)
 	parameterName = regexp.MustCompile(`^(\*|[A-Za-z0-9_][A-Za-z0-9_.~\[\]-]*)$`)
 )
+
+// turn sets whether the workload may watch.
+func (t *TapValues) turn(text string) error {
+	mode, ok := tapModes[text]
+	if !ok {
+		return errNotAccepted
+	}
+	t.Enabled = mode
+	return nil
+}
 
 // redactHeaders adds headers to those whose values are not shown: an annotation cannot take away from the
 // installation's.

@@ -3,6 +3,7 @@ package inject
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/api/resource"
 	"sigs.k8s.io/yaml"
@@ -107,18 +108,44 @@ type Ports struct {
 
 // TapValues name the one workload that may watch requests.
 type TapValues struct {
-	Enabled        bool   `json:"enabled"`
-	Namespace      string `json:"namespace,omitempty"`
-	ServiceAccount string `json:"serviceAccount,omitempty"`
+	Enabled        TapMode `json:"enabled"`
+	Namespace      string  `json:"namespace,omitempty"`
+	ServiceAccount string  `json:"serviceAccount,omitempty"`
 	// RedactedHeaders lists headers, separated by commas, whose values it never sees, beyond those that always are secret.
 	RedactedHeaders string `json:"redactedHeaders,omitempty"`
 	// RedactedParameters lists query parameters in the same way. "" and "*" mean all of them.
 	RedactedParameters string `json:"redactedParameters,omitempty"`
+	// Offered is what TapAuto asks for: that Namespace is the viz extension's, whose installation turned tap on. Who knows
+	// the cluster sets it.
+	Offered bool `json:"-"`
+}
+
+// TapMode says whether the workload may watch.
+type TapMode string
+
+// The modes. TapAuto means on where TapValues.Offered is set, and off everywhere else.
+const (
+	TapAuto TapMode = "auto"
+	TapOn   TapMode = "true"
+	TapOff  TapMode = "false"
+)
+
+// tapModes are the texts that name a mode.
+var tapModes = map[string]TapMode{"auto": TapAuto, "true": TapOn, "enabled": TapOn, "false": TapOff, "disabled": TapOff}
+
+// UnmarshalJSON accepts a text, and true and false as they are.
+func (m *TapMode) UnmarshalJSON(data []byte) error {
+	mode, ok := tapModes[strings.Trim(string(data), `"`)]
+	if !ok {
+		return fmt.Errorf("tap %s: want auto, true or false", data)
+	}
+	*m = mode
+	return nil
 }
 
 // id returns the SPIFFE ID of the workload; "" if nobody may watch.
 func (t TapValues) id(trustDomain string) string {
-	if !t.Enabled {
+	if t.Enabled != TapOn && (t.Enabled != TapAuto || !t.Offered) {
 		return ""
 	}
 	return mesh.ID{TrustDomain: trustDomain, Namespace: t.Namespace, ServiceAccount: t.ServiceAccount}.String()
@@ -175,7 +202,7 @@ func Defaults() Values {
 			Ports: Ports{
 				Admin: mesh.AdminPort, Control: mesh.ControlPort, Inbound: mesh.InboundPort, Outbound: mesh.OutboundPort,
 			},
-			Tap:                  TapValues{Namespace: mesh.VizNamespace, ServiceAccount: mesh.TapName, RedactedParameters: "*"},
+			Tap:                  TapValues{Enabled: TapAuto, Namespace: mesh.VizNamespace, ServiceAccount: mesh.TapName, RedactedParameters: "*"},
 			Resources:            Resources{CPU: CPU{Request: "10m"}, Memory: Bound{Request: "20Mi"}},
 			LogLevel:             "info",
 			LogFormat:            "plain",
