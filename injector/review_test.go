@@ -297,8 +297,9 @@ func TestTapFollowsTheExtension(t *testing.T) {
 		"no namespace":            {nil, false},
 		"a namespace of its name": {&inject.Namespace{Annotations: enabled}, false},
 		"an extension without":    {&inject.Namespace{Labels: label}, false},
-		"another value":           {&inject.Namespace{Labels: label, Annotations: map[string]string{mesh.TapAnnotation: "no"}}, false},
-		"the extension":           {&inject.Namespace{Labels: label, Annotations: enabled}, true},
+		"another value": {&inject.Namespace{Labels: label,
+			Annotations: map[string]string{mesh.TapAnnotation: "no"}}, false},
+		"the extension": {&inject.Namespace{Labels: label, Annotations: enabled}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, c := newReviewer()

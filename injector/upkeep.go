@@ -97,8 +97,8 @@ func (u *upkeep) announceBundle(ctx context.Context, a announcement) (*configura
 	}
 }
 
-// announceOptedIn applies on the server's side, so that RBAC holds the injector to this one configuration: unlike a POST, that is
-// authorized by name even where it creates.
+// announceOptedIn applies on the server's side, so that RBAC holds the injector to this one configuration: unlike a
+// POST, that is authorized by name even where it creates.
 func (u *upkeep) announceOptedIn(ctx context.Context, next *configuration) (*configuration, error) {
 	configurations := u.client.AdmissionregistrationV1().MutatingWebhookConfigurations()
 	current, err := configurations.Get(ctx, optedInName, metav1.GetOptions{})

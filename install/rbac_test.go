@@ -10,7 +10,7 @@ import (
 	"github.com/tulle-mesh/tulle/internal/rbactest"
 )
 
-// The rights of tulle-viz-… are compared in viz/install.
+// The rights of the viz extension are compared in viz/install.
 func TestRightsAreTheDocumentedOnes(t *testing.T) {
 	documented, rules := rbactest.Documented(t, "../docs/rbac.md"), map[string][]string{}
 	for _, account := range []string{"tulle-identity", "tulle-destination", "tulle-proxy-injector"} {
@@ -22,7 +22,8 @@ func TestRightsAreTheDocumentedOnes(t *testing.T) {
 		t.Errorf("the manifests grant other rights than docs/rbac.md says (-documented +granted):\n%s", diff)
 	}
 	others := slices.Sorted(maps.Keys(documented))
-	if diff := cmp.Diff([]string{"tulle-viz-metrics-api", "tulle-viz-prometheus"}, others); diff != "" {
+	viz := []string{"linkerd-linkerd-viz-tap-admin", "tulle-viz-metrics-api", "tulle-viz-prometheus", "tulle-viz-tap"}
+	if diff := cmp.Diff(viz, others); diff != "" {
 		t.Errorf("docs/rbac.md has other sections (-want +got):\n%s", diff)
 	}
 }

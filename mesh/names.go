@@ -54,6 +54,9 @@ const (
 	// VizNamespace is the namespace of the viz extension, TapName the ServiceAccount of its tap server.
 	VizNamespace = "tulle-viz"
 	TapName      = "tap"
+	// TapSecret holds the certificate that the tap server shows to the API server; TapAPIService is its aggregated API.
+	TapSecret     = "tap-tls"
+	TapAPIService = "v1alpha1.tap.linkerd.io"
 
 	ProxyContainer = "tulle-proxy"
 	InitContainer  = "tulle-init"

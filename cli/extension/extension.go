@@ -21,10 +21,11 @@ import (
 	"github.com/tulle-mesh/tulle/cli/cluster"
 	"github.com/tulle-mesh/tulle/cli/installation"
 	"github.com/tulle-mesh/tulle/install"
+	"github.com/tulle-mesh/tulle/mesh"
 )
 
 // Label on a namespace names the extension that it is for; on other objects, the one that they belong to.
-const Label = "linkerd.io/extension"
+const Label = mesh.ExtensionLabel
 
 // Namespaces returns the names of the namespaces of an extension. There should be at most one.
 func Namespaces(ctx context.Context, cl *cluster.Client, name string) ([]string, error) {
@@ -65,14 +66,36 @@ type kind struct {
 	namespaced bool
 }
 
+var roleBindings = schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1",
+	Resource: "rolebindings"}
+
+// namespaces returns where the objects of a kind are, of an extension with this namespace.
+func (k kind) namespaces(own string) []string {
+	switch {
+	case !k.namespaced:
+		return []string{metav1.NamespaceAll}
+	case k.resource == roleBindings:
+		return []string{authReaders, own}
+	}
+	return []string{own}
+}
+
 func (k kind) apiVersion() string { return k.resource.GroupVersion().String() }
 
-// kinds are in the order in which their objects can be deleted: rights and processes first.
+// authReaders is the namespace of Kubernetes' role for aggregated APIs, where an extension may have a RoleBinding.
+const authReaders = metav1.NamespaceSystem
+
+// kinds are in the order in which their objects can be deleted. APIServices are first: while one has no server, the API
+// server cannot list all kinds, and no namespace can be deleted. Rights and processes follow.
 var kinds = []kind{
+	{schema.GroupVersionResource{Group: "apiregistration.k8s.io", Version: "v1", Resource: "apiservices"},
+		"APIService", false},
 	{schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "clusterrolebindings"},
 		"ClusterRoleBinding", false},
 	{schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "clusterroles"},
 		"ClusterRole", false},
+	{roleBindings, "RoleBinding", true},
+	{schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "roles"}, "Role", true},
 	{schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}, "Deployment", true},
 	{schema.GroupVersionResource{Group: "policy", Version: "v1", Resource: "poddisruptionbudgets"},
 		"PodDisruptionBudget", true},
@@ -93,19 +116,18 @@ var kinds = []kind{
 func Objects(ctx context.Context, cl *cluster.Client, name, namespace string) ([]installation.ObjectName, error) {
 	var objects []installation.ObjectName
 	for _, k := range kinds {
-		found, err := list(ctx, cl, k, name, namespace)
-		if err != nil {
-			return nil, err
+		for _, at := range k.namespaces(namespace) {
+			found, err := list(ctx, cl, k, name, at)
+			if err != nil {
+				return nil, err
+			}
+			objects = append(objects, found...)
 		}
-		objects = append(objects, found...)
 	}
 	return objects, nil
 }
 
 func list(ctx context.Context, cl *cluster.Client, k kind, name, namespace string) ([]installation.ObjectName, error) {
-	if !k.namespaced {
-		namespace = metav1.NamespaceAll
-	}
 	found, err := cl.Metadata.Resource(k.resource).Namespace(namespace).List(ctx,
 		metav1.ListOptions{LabelSelector: Label + "=" + name})
 	switch {
@@ -122,20 +144,14 @@ func list(ctx context.Context, cl *cluster.Client, k kind, name, namespace strin
 	return objects, nil
 }
 
-// Uninstall returns what removes an extension when it is deleted: its cluster-wide objects, then its namespace, with
-// everything in it.
+// Uninstall returns what removes an extension when it is deleted: its objects outside of its namespace, then the
+// namespace, with everything in it.
 func Uninstall(ctx context.Context, cl *cluster.Client, name, namespace string) ([]installation.ObjectName, error) {
-	var objects []installation.ObjectName
-	for _, k := range kinds {
-		if k.namespaced {
-			continue
-		}
-		found, err := list(ctx, cl, k, name, namespace)
-		if err != nil {
-			return nil, err
-		}
-		objects = append(objects, found...)
+	objects, err := Objects(ctx, cl, name, namespace)
+	if err != nil {
+		return nil, err
 	}
+	objects = slices.DeleteFunc(objects, func(o installation.ObjectName) bool { return o.Metadata.Namespace == namespace })
 	return append(objects, installation.ObjectName{APIVersion: corev1.SchemeGroupVersion.String(), Kind: "Namespace",
 		Metadata: installation.NameOnly{Name: namespace}}), nil
 }

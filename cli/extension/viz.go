@@ -45,7 +45,8 @@ func (o *Viz) debugf(format string, args ...any) {
 func (o *Viz) Manifests(ctx context.Context) ([]byte, error) {
 	look, cancel := context.WithTimeout(ctx, cluster.LookTimeout)
 	defer cancel()
-	if err := o.checkCluster(look); err != nil {
+	mesh, err := o.checkCluster(look)
+	if err != nil {
 		return nil, err
 	}
 	overrides := viz.NewOverrides()
@@ -75,6 +76,7 @@ func (o *Viz) Manifests(ctx context.Context) ([]byte, error) {
 	for _, w := range append(warnings, more...) {
 		fmt.Fprintln(o.Log, "warning:", w)
 	}
+	o.compareDomains(mesh, v)
 	o.noteInstalled(before, overrides)
 	return viz.Render(v, o.Target)
 }
@@ -83,34 +85,63 @@ func (o *Viz) applyRegistry(overrides *values.Overrides) error {
 	if o.Registry == "" {
 		return nil
 	}
-	return overrides.SetKey("--registry", "metricsAPI.image.registry", strings.TrimSuffix(o.Registry, "/"))
+	for _, part := range []string{"metricsAPI", "tap"} {
+		if err := overrides.SetKey("--registry", part+".image.registry", strings.TrimSuffix(o.Registry, "/")); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkCluster refuses a cluster without a control plane, and a second extension. What a cluster does not answer is no
-// obstacle.
-func (o *Viz) checkCluster(ctx context.Context) error {
+// obstacle. It returns the control plane's configuration; nil if it is not known.
+func (o *Viz) checkCluster(ctx context.Context) (*corev1.ConfigMap, error) {
 	if o.Cluster == nil {
 		if o.Unreachable != nil {
 			o.debugf("not looking at the cluster: %v", o.Unreachable)
 		}
-		return nil
+		return nil, nil
 	}
-	switch _, err := installation.Config(ctx, o.Cluster, o.Target.ControlNamespace); {
+	config, err := installation.Config(ctx, o.Cluster, o.Target.ControlNamespace)
+	switch {
 	case apierrors.IsNotFound(err):
-		return fmt.Errorf("namespace %s has no control plane, whose proxies the extension needs: tulle install | kubectl "+
-			"apply -f - (--ignore-cluster does not look)", o.Target.ControlNamespace)
+		return nil, fmt.Errorf(
+			"namespace %s has no control plane, whose proxies the extension needs: tulle install | kubectl "+
+				"apply -f - (--ignore-cluster does not look)", o.Target.ControlNamespace)
 	case err != nil:
 		o.debugf("not known whether there is a control plane: %v", err)
+		config = nil
 	}
 	switch namespaces, err := Namespaces(ctx, o.Cluster, viz.Extension); {
 	case err != nil:
 		o.debugf("not known whether the extension is installed: %v", err)
 	case len(namespaces) > 0 && namespaces[0] != o.Target.Namespace:
-		return fmt.Errorf("namespace %s has the label %s=%s already, and a cluster can have the extension once: remove that "+
-			"one first: tulle viz uninstall | kubectl delete -f - (--ignore-cluster does not look)", namespaces[0], Label,
+		return nil, fmt.Errorf(
+			"namespace %s has the label %s=%s already, and a cluster can have the extension once: remove that "+
+				"one first: tulle viz uninstall | kubectl delete -f - (--ignore-cluster does not look)", namespaces[0], Label,
 			viz.Extension)
 	}
-	return nil
+	return config, nil
+}
+
+// compareDomains warns of names that the control plane does not have: tap would get no certificate.
+func (o *Viz) compareDomains(config *corev1.ConfigMap, v viz.Values) {
+	if config == nil || !v.Tap.Enabled {
+		return
+	}
+	mesh, err := installation.Values(config)
+	if err != nil {
+		o.debugf("not known which domains the control plane has: %v", err)
+		return
+	}
+	for _, d := range []struct{ key, got, want string }{
+		{"clusterDomain", v.ClusterDomain, mesh.ClusterDomain}, {"identityTrustDomain", v.TrustDomain(), mesh.TrustDomain()},
+	} {
+		if d.got != d.want {
+			fmt.Fprintf(o.Log, "warning: %s is %s, and %s in the control plane: tap will not work: add --set %s=%s\n", d.key,
+				d.got, d.want, d.key, d.want)
+		}
+	}
 }
 
 // installed returns the configuration of the extension in the cluster, or why there is none.

@@ -9,17 +9,22 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
 
 	"github.com/tulle-mesh/tulle/controller/compile"
 	"github.com/tulle-mesh/tulle/identity/workload"
 	"github.com/tulle-mesh/tulle/internal/daemon"
+	"github.com/tulle-mesh/tulle/internal/servingcert"
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/viz/tap"
 	"github.com/tulle-mesh/tulle/viz/tapapi"
@@ -28,12 +33,14 @@ import (
 // frontProxyInterval is how often the tap server reads how to recognize the API server.
 const frontProxyInterval = time.Minute
 
+// tapManager names the tap server as the author of its objects.
+const tapManager = "tulle-viz-tap"
+
 type tapFlags struct {
 	commonFlags
 
 	clusterDomain, identityAddr string
 	tokenFile, trustRootsFile   string
-	certFile, keyFile           string
 	vizNamespace                string
 }
 
@@ -55,14 +62,12 @@ func tapCommand() *cobra.Command {
 	flags.StringVar(&f.tokenFile, "token-file", mesh.TokenFile, "ServiceAccount token for the identity controller")
 	flags.StringVar(&f.trustRootsFile, "trust-roots-file", mesh.TrustRootsDir+"/"+mesh.TrustRootsKey,
 		"trust anchors, PEM")
-	flags.StringVar(&f.certFile, "tls-cert-file", "",
-		"certificate for the API server, PEM; read again for each connection")
-	flags.StringVar(&f.keyFile, "tls-key-file", "", "key of that certificate, PEM")
 	return cmd
 }
 
 func (f *tapFlags) run(ctx context.Context, env *daemon.Env) error {
 	certificate, listening := env.Ready.Task("certificate"), env.Ready.Task("server")
+	announced := env.Ready.Task("serving certificate and APIService")
 	config, err := f.kubernetes("tap", env)
 	if err != nil {
 		return err
@@ -71,8 +76,13 @@ func (f *tapFlags) run(ctx context.Context, env *daemon.Env) error {
 	if err != nil {
 		return fmt.Errorf("make Kubernetes client: %w", err)
 	}
-	if _, err := tls.LoadX509KeyPair(f.certFile, f.keyFile); err != nil {
-		return fmt.Errorf("--tls-cert-file, --tls-key-file: %w", err)
+	meta, err := metadata.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("make metadata client: %w", err)
+	}
+	serving, err := f.serving(config, client, env)
+	if err != nil {
+		return err
 	}
 	front := &frontProxy{client: client, log: env.Log}
 	if err := front.read(ctx); err != nil {
@@ -80,7 +90,7 @@ func (f *tapFlags) run(ctx context.Context, env *daemon.Env) error {
 	}
 	id := mesh.ID{TrustDomain: f.trustDomain, Namespace: f.vizNamespace, ServiceAccount: mesh.TapName}
 	certs := f.certs(id, env)
-	server := tapapi.New(f.config(client, front, certs, env))
+	server := tapapi.New(f.config(client, front, certs, serving, env))
 	lis, err := net.Listen("tcp", f.addr)
 	if err != nil {
 		return fmt.Errorf("listen for requests: %w", err)
@@ -91,8 +101,46 @@ func (f *tapFlags) run(ctx context.Context, env *daemon.Env) error {
 	group.Go(func() error { return certs.Run(ctx) })
 	group.Go(func() error { await(ctx, certs.Ready(), certificate); return nil })
 	group.Go(func() error { return front.run(ctx) })
+	group.Go(func() error { return endsWith(ctx, serving.Run(ctx, announced)) })
+	group.Go(func() error {
+		return endsWith(ctx, serving.Watch(ctx, meta, servingcert.Object{
+			Resource: servingcert.APIServices, Name: mesh.TapAPIService}))
+	})
 	group.Go(func() error { return server.Run(ctx, lis) })
 	return group.Wait()
+}
+
+// endsWith returns nil for the error of a loop that ended with ctx.
+func endsWith(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// serving returns what keeps the certificate for the API server.
+func (f *tapFlags) serving(config *rest.Config, client kubernetes.Interface, env *daemon.Env) (*servingcert.Manager,
+	error) {
+	dyn, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("make dynamic client: %w", err)
+	}
+	failures := prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "tulle_tap_api_certificate_failures_total",
+		Help: "Failures to keep the certificate for the API server, and its authority in the APIService.",
+	})
+	expiry := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "tulle_tap_api_certificate_expiration_timestamp_seconds",
+		Help: "When the certificate that the API server meets expires, in seconds since 1970.",
+	})
+	env.Registry.MustRegister(failures, expiry)
+	return servingcert.New(servingcert.Config{
+		Client: client, Namespace: f.vizNamespace, Secret: mesh.TapSecret, Service: mesh.TapName,
+		SecretLabels: map[string]string{mesh.ExtensionLabel: mesh.VizExtension, "component": mesh.TapName},
+		Owner:        tapManager, Announce: servingcert.APIService(dyn, mesh.TapAPIService, tapManager),
+		Failed: failures.Inc, Serving: func(expires time.Time) { expiry.Set(float64(expires.Unix())) },
+		Now: time.Now, Log: env.Log.Named("serving"),
+	}), nil
 }
 
 // certs returns the tap server's own certificate. Proxies accept its identity, not that of its sidecar.
@@ -109,7 +157,8 @@ func (f *tapFlags) certs(id mesh.ID, env *daemon.Env) *workload.Manager {
 
 // config joins the API server, the proxies and the server of the API.
 func (f *tapFlags) config(
-	client kubernetes.Interface, front *frontProxy, certs *workload.Manager, env *daemon.Env,
+	client kubernetes.Interface, front *frontProxy, certs *workload.Manager, serving *servingcert.Manager,
+	env *daemon.Env,
 ) tapapi.Config {
 	pods := func(ctx context.Context, namespace, selector string) ([]corev1.Pod, error) {
 		list, err := client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{
@@ -122,10 +171,7 @@ func (f *tapFlags) config(
 	}
 	return tapapi.Config{
 		FrontProxy: front.current.Load, ID: certs.ID(), Log: env.Log, Registry: env.Registry, Pods: pods,
-		TLS: &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			cert, err := tls.LoadX509KeyPair(f.certFile, f.keyFile)
-			return &cert, err
-		}},
+		TLS: &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: serving.Certificate},
 		Review: func(ctx context.Context, spec authorizationv1.SubjectAccessReviewSpec) (
 			authorizationv1.SubjectAccessReviewStatus, error,
 		) {

@@ -159,7 +159,7 @@ func (b builder) proxyConfig() mesh.ProxyConfig {
 		InboundPort:            p.Ports.Inbound,
 		ControlPort:            p.Ports.Control,
 		AdminPort:              p.Ports.Admin,
-		TapID:                  p.Tap.id(b.s.TrustDomain),
+		TapID:                  b.s.TapID(),
 		TapRedactedHeaders:     listOf(p.Tap.RedactedHeaders),
 		TapRedactedParameters:  p.Tap.parameters(),
 		DefaultInboundPolicy:   p.DefaultInboundPolicy,

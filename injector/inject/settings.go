@@ -21,6 +21,9 @@ type Settings struct {
 	explicit map[string]bool
 }
 
+// TapID returns the SPIFFE ID of the workload that may watch the proxy; "" if nobody may.
+func (s *Settings) TapID() string { return s.Proxy.Tap.id(s.TrustDomain) }
+
 // prefixes of the annotations that Linkerd has, weakest first.
 var prefixes = []string{"config.alpha.linkerd.io/", "config.beta.linkerd.io/", mesh.ConfigPrefix}
 
@@ -65,7 +68,7 @@ func ParseSettings(defaults Values, namespace, pod map[string]string) (Settings,
 	off := s.explicit["tap"] && s.Proxy.Tap.Enabled == TapOff
 	err = errors.Join(err, s.apply(pod, onPod), s.disableTap(pod, onPod))
 	if off {
-		s.keepTapOff(pod)
+		s.refuseTap(pod)
 	}
 	if err == nil {
 		err = errors.Join(s.Proxy.Ports.distinct(), s.reconcileResources())
@@ -89,8 +92,8 @@ func (s *Settings) disableTap(written map[string]string, where place) error {
 	return nil
 }
 
-// keepTapOff is for a pod whose namespace turned tap off: who may create pods must not show what the namespace hides.
-func (s *Settings) keepTapOff(pod map[string]string) {
+// refuseTap is for a pod whose namespace turned tap off: who may create pods must not show what the namespace hides.
+func (s *Settings) refuseTap(pod map[string]string) {
 	const why = "annotation %s of the pod has no effect: its namespace turns tap off"
 	if s.Proxy.Tap.Enabled != TapOff {
 		s.Warnings = append(s.Warnings, fmt.Sprintf(why, mesh.OwnConfigPrefix+"tap"))

@@ -150,7 +150,7 @@ func observeAnnotations() []annotation {
 		{key: "tap", want: "auto, true, false, enabled or disabled", own: true,
 			field: field{
 				get: func(v *Values) string { return string(v.Proxy.Tap.Enabled) },
-				set: func(v *Values, s string) error { return v.Proxy.Tap.turn(s) },
+				set: func(v *Values, s string) error { return v.Proxy.Tap.set(s) },
 			}},
 		{key: "tap-redacted-headers", want: "names of headers such as x-api-key,x-token", own: true,
 			field: field{
@@ -170,8 +170,8 @@ var (
 	parameterName = regexp.MustCompile(`^(\*|[A-Za-z0-9_][A-Za-z0-9_.~\[\]-]*)$`)
 )
 
-// turn sets whether the workload may watch.
-func (t *TapValues) turn(text string) error {
+// set sets whether the workload may watch.
+func (t *TapValues) set(text string) error {
 	mode, ok := tapModes[text]
 	if !ok {
 		return errNotAccepted

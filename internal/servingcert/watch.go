@@ -20,8 +20,8 @@ type Object struct {
 	Name     string
 }
 
-// Watch pokes on every change of the Secret and of the cluster-wide objects that Announce writes, by whomever, until ctx
-// ends.
+// Watch pokes on every change of the Secret and of the cluster-wide objects that Announce writes, by whomever, until
+// ctx ends.
 func (m *Manager) Watch(ctx context.Context, client metadata.Interface, written ...Object) error {
 	group, ctx := errgroup.WithContext(ctx)
 	secret := Object{schema.GroupVersionResource{Version: "v1", Resource: "secrets"}, m.cfg.Secret}

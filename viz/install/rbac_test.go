@@ -11,7 +11,8 @@ import (
 
 func TestRightsAreTheDocumentedOnes(t *testing.T) {
 	documented, rules := rbactest.Documented(t, "../../docs/rbac.md"), map[string][]string{}
-	for _, account := range []string{"tulle-viz-metrics-api", "tulle-viz-prometheus"} {
+	for _, account := range []string{"tulle-viz-metrics-api", "tulle-viz-tap", "linkerd-linkerd-viz-tap-admin",
+		"tulle-viz-prometheus"} {
 		maps.Copy(rules, documented[account])
 	}
 	granted := rbactest.Granted(decodeStrict(t, render(t, build(t, variants["default"]))))

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,11 +31,12 @@ var prometheusConfig string
 // Names of the extension's objects.
 const (
 	Namespace      = mesh.VizNamespace
-	ExtensionLabel = "linkerd.io/extension"
-	Extension      = "viz"
+	ExtensionLabel = mesh.ExtensionLabel
+	Extension      = mesh.VizExtension
 	ConfigMap      = "tulle-viz-config"
 
 	MetricsAPIName = "metrics-api"
+	TapName        = mesh.TapName
 	PrometheusName = "prometheus"
 )
 
@@ -82,7 +84,9 @@ type component struct {
 	Replicas          int
 	Spread            bool // over nodes and zones
 	Args              []string
+	PortName          string
 	Port, AdminPort   int
+	ServicePort       int
 	Live, Ready       string // paths
 	ProbePort         string
 	SkipOutboundPorts string
@@ -91,10 +95,11 @@ type component struct {
 	Volumes           []volume
 }
 
-// volume is one of a pod, mounted at Path: of a Secret, a ConfigMap or its own.
+// volume is one of a pod, mounted at Path: of a Secret, a ConfigMap, a token for the audience Token, or its own.
 type volume struct {
 	Name, Path        string
 	Secret, ConfigMap string
+	Token             string
 	EmptyDir          bool
 }
 
@@ -131,6 +136,11 @@ func Render(v Values, t Target) ([]byte, error) {
 			return nil, err
 		}
 	}
+	if v.Tap.Enabled {
+		if err := out.Add("tap-apiservice.yaml", c); err != nil {
+			return nil, err
+		}
+	}
 	return append(out.Bytes(), c.monitoring()...), nil
 }
 
@@ -161,6 +171,8 @@ func newContext(v Values, t Target) (*context, error) {
 		InstallValues: string(values)}
 	c.MetricsAPI.Image.Tag = cmp.Or(c.MetricsAPI.Image.Tag, v.Version, t.Version)
 	c.MetricsAPI.Image.PullPolicy = cmp.Or(c.MetricsAPI.Image.PullPolicy, v.PullPolicy)
+	c.Tap.Image.Tag = cmp.Or(c.Tap.Image.Tag, v.Version, t.Version)
+	c.Tap.Image.PullPolicy = cmp.Or(c.Tap.Image.PullPolicy, v.PullPolicy)
 	c.Prometheus.Image.PullPolicy = cmp.Or(c.Prometheus.Image.PullPolicy, v.PullPolicy)
 	config, err := template.New("prometheus.yml").Parse(prometheusConfig)
 	if err != nil {
@@ -178,24 +190,55 @@ func (c *context) components() []component {
 	skip := strconv.Itoa(mesh.AdminPort)
 	parts := []component{{
 		context: c, Name: MetricsAPIName, Image: c.MetricsAPI.Image, Replicas: c.MetricsAPI.Replicas,
-		Spread: c.EnablePodAntiAffinity, Args: c.metricsAPIArgs(), Port: mesh.MetricsAPIPort,
-		AdminPort: mesh.MetricsAPIAdminPort,
-		Live:      "/live", Ready: "/ready", ProbePort: "admin", SkipOutboundPorts: skip,
+		Spread: c.EnablePodAntiAffinity, Args: c.metricsAPIArgs(), PortName: "http", Port: mesh.MetricsAPIPort,
+		ServicePort: mesh.MetricsAPIPort, AdminPort: mesh.MetricsAPIAdminPort,
+		Live: "/live", Ready: "/ready", ProbePort: "admin", SkipOutboundPorts: skip,
 		Resources: c.MetricsAPI.Resources, Volumes: c.secretVolumes(),
 	}}
+	if c.Tap.Enabled {
+		parts = append(parts, c.tap())
+	}
 	if !c.Prometheus.Enabled {
 		return parts
 	}
 	sum := sha256.Sum256([]byte(c.PrometheusConfig))
 	return append(parts, component{
 		context: c, Name: PrometheusName, Image: c.Prometheus.Image, Replicas: 1, Args: c.prometheusArgs(),
-		Port: PrometheusPort, Live: "/-/healthy", Ready: "/-/ready", ProbePort: "http", SkipOutboundPorts: skip,
+		PortName: "http", Port: PrometheusPort, ServicePort: PrometheusPort, Live: "/-/healthy", Ready: "/-/ready",
+		ProbePort: "http", SkipOutboundPorts: skip,
 		Checksum: hex.EncodeToString(sum[:8]), Resources: c.Prometheus.Resources,
 		Volumes: []volume{
 			{Name: "config", Path: "/etc/prometheus", ConfigMap: "prometheus-config"},
 			{Name: "data", Path: "/data", EmptyDir: true},
 		},
 	})
+}
+
+// tap describes the tap server. Its own certificate, not its sidecar's, is what proxies accept, so it needs what a
+// proxy needs: a token and the trust anchors. Its connections to proxies are mesh TLS already, so its sidecar leaves
+// them alone.
+func (c *context) tap() component {
+	return component{
+		context: c, Name: TapName, Image: c.Tap.Image, Replicas: c.Tap.Replicas, Spread: c.EnablePodAntiAffinity,
+		Args: []string{
+			"tap",
+			fmt.Sprintf("--addr=:%d", mesh.TapPort),
+			fmt.Sprintf("--admin-addr=:%d", mesh.TapAdminPort),
+			"--namespace=" + c.Namespace,
+			"--controller-namespace=" + c.ControlNamespace,
+			"--cluster-domain=" + c.ClusterDomain,
+			"--trust-domain=" + c.TrustDomain(),
+			"--log-level=" + cmp.Or(c.Tap.LogLevel, c.LogLevel),
+			"--log-format=" + c.LogFormat,
+		},
+		PortName: "https", Port: mesh.TapPort, ServicePort: 443, AdminPort: mesh.TapAdminPort,
+		Live: "/live", Ready: "/ready", ProbePort: "admin", SkipOutboundPorts: strconv.Itoa(mesh.ControlPort),
+		Resources: c.Tap.Resources,
+		Volumes: []volume{
+			{Name: "tap-token", Path: path.Dir(mesh.TokenFile), Token: mesh.TokenAudience},
+			{Name: "tap-trust-roots", Path: mesh.TrustRootsDir, ConfigMap: mesh.TrustRootsConfigMap},
+		},
+	}
 }
 
 // secretDir is where metrics-api finds the credentials for the user's own Prometheus.

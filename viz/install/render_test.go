@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -37,7 +38,7 @@ var variants = map[string]func(*Overrides) error{
 		return o.Set("prometheus.enabled=false,prometheusUrl=https://thanos.monitoring.svc:9090/tenant," +
 			"prometheusSecret.name=thanos,prometheusSecret.tokenKey=token,prometheusSecret.caKey=ca.crt")
 	},
-	"none": func(o *Overrides) error { return o.Set("prometheus.enabled=false") },
+	"none": func(o *Overrides) error { return o.Set("prometheus.enabled=false,tap.enabled=false") },
 }
 
 // build returns the values after override. They must be valid.
@@ -101,6 +102,12 @@ func decodeStrict(t *testing.T, stream []byte) []runtime.Object {
 	decoder := serializer.NewCodecFactory(scheme.Scheme, serializer.EnableStrict).UniversalDeserializer()
 	var objects []runtime.Object
 	for _, doc := range install.Documents(stream) {
+		if strings.Contains("\n"+doc, "\napiVersion: apiregistration.k8s.io/") {
+			if err := yaml.UnmarshalStrict([]byte(doc), new(apiService)); err != nil {
+				t.Errorf("%v in\n%s", err, doc)
+			}
+			continue
+		}
 		if strings.Contains("\n"+doc, "\napiVersion: policy.linkerd.io/") {
 			var tree map[string]any
 			if err := yaml.Unmarshal([]byte(doc), &tree); err != nil {
@@ -118,6 +125,23 @@ func decodeStrict(t *testing.T, stream []byte) []runtime.Object {
 		objects = append(objects, obj)
 	}
 	return objects
+}
+
+// apiService has the fields of Kubernetes' type that the manifests may use.
+type apiService struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata"`
+	Spec              struct {
+		Group                string `json:"group"`
+		Version              string `json:"version"`
+		GroupPriorityMinimum int32  `json:"groupPriorityMinimum"`
+		VersionPriority      int32  `json:"versionPriority"`
+		Service              struct {
+			Name      string `json:"name"`
+			Namespace string `json:"namespace"`
+			Port      int32  `json:"port"`
+		} `json:"service"`
+	} `json:"spec"`
 }
 
 func TestEveryDocumentDecodesStrictly(t *testing.T) {
@@ -156,8 +180,8 @@ func TestPodsAreRestricted(t *testing.T) {
 			t.Errorf("%s: asks for no proxy", d.Name)
 		}
 	}
-	if deployments != 2 {
-		t.Errorf("got %d deployments, want 2", deployments)
+	if deployments != 3 {
+		t.Errorf("got %d deployments, want 3", deployments)
 	}
 }
 
@@ -242,6 +266,8 @@ func TestMistakesNameTheKey(t *testing.T) {
 		{`prometheus.args.config\.file=/x`, `prometheus.args "config.file": the manifests set this themselves`},
 		{"prometheus.globalConfig.scrape_interval=often", `prometheus.globalConfig.scrape_interval "often": want a duration`},
 		{"prometheus.globalConfig.scrape_interval=5s", "prometheus.globalConfig.scrape_timeout 10s: is longer than"},
+		{"tap.replicas=0", "tap.replicas 0: want at least 1"},
+		{"identityTrustDomain=a b", `identityTrustDomain "a b"`},
 		{"metricsAPI.replicas=0", "metricsAPI.replicas 0: want at least 1"},
 		{"metricsAPI.resources.cpu.limit=much", "metricsAPI.resources.cpu limits"},
 		{"prometheus.image.registry=", "prometheus.image \"/prometheus\": want a registry"},

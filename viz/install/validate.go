@@ -29,7 +29,8 @@ func (v *Values) Validate() (warnings []string, err error) {
 	return warnings, errors.Join(pods.Check(), v.checkParts(), v.checkPrometheusURL(), v.checkPrometheus(),
 		checkLabels("podMonitor.labels", v.PodMonitor.Labels), checkLabels("prometheusRule.labels", v.PrometheusRule.Labels),
 		install.CheckResources(map[string]install.Resources{
-			"metricsAPI.resources": v.MetricsAPI.Resources, "prometheus.resources": v.Prometheus.Resources,
+			"metricsAPI.resources": v.MetricsAPI.Resources, "tap.resources": v.Tap.Resources,
+			"prometheus.resources": v.Prometheus.Resources,
 		}))
 }
 
@@ -49,6 +50,7 @@ func (v *Values) checkParts() error {
 		image      Image
 	}{
 		{"metricsAPI", v.MetricsAPI.LogLevel, v.MetricsAPI.Image},
+		{"tap", v.Tap.LogLevel, v.Tap.Image},
 		{"prometheus", v.Prometheus.LogLevel, v.Prometheus.Image},
 	} {
 		if part.level != "" {
@@ -62,8 +64,16 @@ func (v *Values) checkParts() error {
 			errs = append(errs, fmt.Errorf("%s.image %q: want a registry and a name without a tag", part.key, name))
 		}
 	}
-	if v.MetricsAPI.Replicas < 1 {
-		errs = append(errs, fmt.Errorf("metricsAPI.replicas %d: want at least 1", v.MetricsAPI.Replicas))
+	for key, n := range map[string]int{"metricsAPI.replicas": v.MetricsAPI.Replicas, "tap.replicas": v.Tap.Replicas} {
+		if n < 1 {
+			errs = append(errs, fmt.Errorf("%s %d: want at least 1", key, n))
+		}
+	}
+	for key, domain := range map[string]string{"clusterDomain": v.ClusterDomain,
+		"identityTrustDomain": v.TrustDomain()} {
+		if problems := validation.IsDNS1123Subdomain(domain); len(problems) > 0 {
+			errs = append(errs, fmt.Errorf("%s %q: %s", key, domain, strings.Join(problems, "; ")))
+		}
 	}
 	if v.DefaultUID < 1 {
 		errs = append(errs, fmt.Errorf("defaultUID %d: want at least 1", v.DefaultUID))

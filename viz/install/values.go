@@ -7,6 +7,7 @@
 package install
 
 import (
+	"cmp"
 	_ "embed"
 	"fmt"
 
@@ -27,10 +28,13 @@ type Values struct {
 	Version          string                  `json:"linkerdVersion"`
 	PullPolicy       string                  `json:"defaultImagePullPolicy"`
 	ImagePullSecrets []install.LocalObjectID `json:"imagePullSecrets"`
-	LogLevel         string                  `json:"defaultLogLevel"`
-	LogFormat        string                  `json:"defaultLogFormat"`
-	DefaultUID       int64                   `json:"defaultUID"`
-	DefaultGID       int64                   `json:"defaultGID"`
+	ClusterDomain    string                  `json:"clusterDomain"`
+	// IdentityTrustDomain may be empty; TrustDomain returns what holds.
+	IdentityTrustDomain string `json:"identityTrustDomain"`
+	LogLevel            string `json:"defaultLogLevel"`
+	LogFormat           string `json:"defaultLogFormat"`
+	DefaultUID          int64  `json:"defaultUID"`
+	DefaultGID          int64  `json:"defaultGID"`
 
 	PodAnnotations            map[string]string    `json:"podAnnotations"`
 	PodLabels                 map[string]string    `json:"podLabels"`
@@ -44,12 +48,16 @@ type Values struct {
 	PrometheusSecret PrometheusSecret `json:"prometheusSecret"`
 
 	MetricsAPI MetricsAPI `json:"metricsAPI"`
+	Tap        Tap        `json:"tap"`
 	Prometheus Prometheus `json:"prometheus"`
 
 	PodMonitor     Monitoring `json:"podMonitor"`
 	PrometheusRule Monitoring `json:"prometheusRule"`
 	Grafana        Grafana    `json:"grafana"`
 }
+
+// TrustDomain returns the trust domain of the mesh.
+func (v *Values) TrustDomain() string { return cmp.Or(v.IdentityTrustDomain, v.ClusterDomain) }
 
 // Monitoring says whether objects of the Prometheus Operator are printed, and the labels by which it selects them.
 type Monitoring struct {
@@ -77,6 +85,15 @@ type Image struct {
 	Name       string `json:"name"`
 	Tag        string `json:"tag"`
 	PullPolicy string `json:"pullPolicy"`
+}
+
+// Tap configures the deployment tap.
+type Tap struct {
+	Enabled   bool              `json:"enabled"`
+	Image     Image             `json:"image"`
+	Replicas  int               `json:"replicas"`
+	LogLevel  string            `json:"logLevel"`
+	Resources install.Resources `json:"resources"`
 }
 
 // MetricsAPI configures the deployment metrics-api.

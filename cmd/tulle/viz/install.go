@@ -29,8 +29,11 @@ func (c *commands) installCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "install",
 		Short: "Print the manifests of the viz extension",
-		Long: `install prints the manifests of the viz extension: metrics-api, and a Prometheus that reads every proxy each 10 seconds and keeps the
-numbers for 6 hours. It changes nothing: apply the output. The output contains no secrets and is the same every time.
+		Long: `install prints the manifests of the viz extension: metrics-api, tap, and a Prometheus that reads every proxy each 10 seconds and keeps
+the numbers for 6 hours. It changes nothing: apply the output. The output contains no secrets and is the same every time.
+
+Proxies that are injected from then on let tap watch their requests. Restart the workloads whose requests you want to watch; viz list
+names them. --set tap.enabled=false leaves tap out.
 
 To use a Prometheus, Thanos or Mimir of yours, set prometheusUrl, and prometheus.enabled=false. Its bearer token and the certificates
 of its authority come from a Secret in the extension's namespace (prometheusSecret). Without any Prometheus, metrics-api reads the
@@ -43,7 +46,7 @@ proxies themselves.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.install(cmd, f) },
 	}
 	fs := cmd.Flags()
-	fs.BoolVar(&f.HA, "ha", false, "three replicas of metrics-api, spread over nodes, with a disruption budget")
+	fs.BoolVar(&f.HA, "ha", false, "three replicas of metrics-api and of tap, spread over nodes, with disruption budgets")
 	fs.BoolVar(&f.ignoreCluster, "ignore-cluster", false,
 		"do not look for a control plane and an extension in the current cluster")
 	fs.BoolVar(&f.Reuse, "reuse-values", false,
@@ -53,7 +56,7 @@ proxies themselves.`,
 	fs.StringArrayVar(&f.SetString, "set-string", nil, "set a value that is a text: key=value,...")
 	fs.StringArrayVar(&f.SetFile, "set-file", nil, "set a value to the content of a file: key=path,...")
 	fs.StringArrayVarP(&f.ValueFiles, "values", "f", nil, "file or https URL of values; may be repeated, the last wins")
-	fs.StringVar(&f.Registry, "registry", "", "prefix of the extension's image, instead of ghcr.io/tulle-mesh")
+	fs.StringVar(&f.Registry, "registry", "", "prefix of the extension's images, instead of ghcr.io/tulle-mesh")
 	for name, reason := range installFlagsWithoutEffect {
 		fs.String(name, "", "no effect: "+reason)
 		fs.Lookup(name).NoOptDefVal = "true"
