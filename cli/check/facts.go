@@ -100,6 +100,7 @@ func gather(ctx context.Context, opts Options, known links) *facts {
 	if opts.Viz {
 		f.viz = gatherViz(ctx, cl, opts, own)
 		f.pods = learn(core.Pods(metav1.NamespaceAll).List(ctx, all))
+		f.gatherUntapped(ctx, cl, opts, own)
 		return f
 	}
 	if f.definitions, err = install.Definitions(install.Target{Namespace: own, Version: opts.Version}); err != nil {
@@ -137,6 +138,7 @@ func gather(ctx context.Context, opts Options, known links) *facts {
 		f.probes = learn(refusedProbes(ctx, cl, f))
 	}
 	f.viz = gatherViz(ctx, cl, opts, own)
+	f.gatherUntapped(ctx, cl, opts, own)
 	return f
 }
 

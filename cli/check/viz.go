@@ -37,11 +37,14 @@ func viz(proxy bool) category {
 			ask: askVizProxyVersion},
 		{anchor: "l5d-viz-prometheus", text: "prometheus is installed and configured correctly", transient: true,
 			ask: askVizPrometheus},
-		{anchor: "l5d-viz-metrics-api", text: "viz extension self-check", transient: true, ask: askVizAnswer},
 	}
+	checks = append(append(checks, tapChecks()...), check{
+		anchor: "l5d-viz-metrics-api", text: "viz extension self-check", transient: true, ask: askVizAnswer,
+	})
 	if proxy {
 		checks = append(checks, check{anchor: "l5d-viz-data-plane-metrics",
-			text: "prometheus has the metrics of data plane proxies", transient: true, ask: askVizDataPlane})
+			text: "prometheus has the metrics of data plane proxies", transient: true, ask: askVizDataPlane},
+			check{anchor: "l5d-viz-data-plane-tap", text: "data plane proxies can be tapped", warns: true, ask: askUntapped})
 	}
 	for i := range checks {
 		ask := checks[i].ask
@@ -65,6 +68,7 @@ type vizFacts struct {
 	pods       fact[*corev1.PodList]
 	// answer has a sample for each proxy that metrics-api has numbers of.
 	answer fact[metrics.Answer]
+	tap    tapFacts
 }
 
 // vizWindow is for a question about now, to which no window belongs.
@@ -95,6 +99,9 @@ func gatherViz(ctx context.Context, cl *cluster.Client, opts Options, own string
 		LabelSelector: extension.Label + "=" + vizinstall.Extension}))
 	if v.pods.err == nil {
 		v.answer = learn(askExtension(ctx, cl, v.pods.value.Items))
+		if v.values.value.Tap.Enabled {
+			v.tap = gatherTap(ctx, cl, target, v.pods.value.Items)
+		}
 	}
 	return v
 }

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"context"
+	"crypto/tls"
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -9,16 +12,21 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"go.uber.org/zap"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/yaml"
 
 	"github.com/tulle-mesh/tulle/injector/inject"
 	"github.com/tulle-mesh/tulle/install"
+	"github.com/tulle-mesh/tulle/internal/servingcert"
 	"github.com/tulle-mesh/tulle/mesh"
 	vizinstall "github.com/tulle-mesh/tulle/viz/install"
 	"github.com/tulle-mesh/tulle/viz/metrics"
@@ -41,6 +49,10 @@ func vizCluster(t *testing.T, v vizinstall.Values, answer metrics.Answer) *fakeC
 		if meta.APIVersion == "policy.linkerd.io/v1beta3" || meta.APIVersion == "policy.linkerd.io/v1alpha1" {
 			continue
 		}
+		if meta.Kind == "APIService" {
+			serveTap(t, f)
+			continue
+		}
 		obj, _, err := scheme.Codecs.UniversalDeserializer().Decode([]byte(doc), nil, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -55,16 +67,43 @@ func vizCluster(t *testing.T, v vizinstall.Values, answer metrics.Answer) *fakeC
 	roots.Namespace = vizinstall.Namespace
 	f.objects = append(f.objects, roots)
 	f.ports["metrics-api-0:8085"] = serveAnswer(t, answer)
-	for _, pod := range []string{"metrics-api-0", "prometheus-0"} {
+	for _, pod := range []string{"metrics-api-0", "tap-0", "prometheus-0"} {
 		serveMetrics(t, f, pod+":4191", linkMetrics(1, 7, 0))
 	}
 	return f
 }
 
+// serveTap serves what tap serves, and makes the APIService as the API server shows it.
+func serveTap(t *testing.T, f *fakeCluster) {
+	t.Helper()
+	var bundle []byte
+	m := servingcert.New(servingcert.Config{
+		Client: fake.NewClientset(), Namespace: vizinstall.Namespace, Secret: mesh.TapSecret, Service: mesh.TapName,
+		Owner: "test", Announce: func(_ context.Context, authorities []byte) error { bundle = authorities; return nil },
+		Failed: func() {}, Serving: func(time.Time) {}, Now: time.Now, Log: zap.NewNop(),
+	})
+	if err := m.Reconcile(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.TLS = &tls.Config{GetCertificate: m.Certificate}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	f.ports["tap-0:8089"] = server.Listener.Addr().String()
+	f.untyped = append(f.untyped, &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService",
+		"metadata": map[string]any{"name": mesh.TapAPIService},
+		"spec":     map[string]any{"caBundle": base64.StdEncoding.EncodeToString(bundle)},
+		"status":   map[string]any{"conditions": []any{map[string]any{"type": "Available", "status": "True"}}},
+	}})
+}
+
 // injected is what the injector makes of a running pod.
 func injected(t *testing.T, bare *corev1.Pod) *corev1.Pod {
 	t.Helper()
-	settings, err := inject.ParseSettings(inject.Defaults(), nil, nil)
+	defaults := inject.Defaults()
+	defaults.Proxy.Tap.Offered = true
+	settings, err := inject.ParseSettings(defaults, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,6 +113,14 @@ func injected(t *testing.T, bare *corev1.Pod) *corev1.Pod {
 	}
 	pod.Status.InitContainerStatuses = []corev1.ContainerStatus{{Name: mesh.ProxyContainer, Ready: true}}
 	return pod
+}
+
+// newTLSServer serves a certificate that no APIService names; it returns the address.
+func newTLSServer(t *testing.T) string {
+	t.Helper()
+	server := httptest.NewTLSServer(http.NotFoundHandler())
+	t.Cleanup(server.Close)
+	return server.Listener.Addr().String()
 }
 
 // serveAnswer serves what metrics-api serves; it returns the address.
@@ -100,7 +147,8 @@ func proxies(pods ...string) metrics.Answer {
 	return answer
 }
 
-var allProxies = proxies("shop/web-1", "shop/web-2", "tulle-viz/metrics-api-0", "tulle-viz/prometheus-0")
+var allProxies = proxies("shop/web-1", "shop/web-2", "tulle-viz/metrics-api-0", "tulle-viz/tap-0",
+	"tulle-viz/prometheus-0")
 
 func TestVizCheckGolden(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -128,6 +176,8 @@ func TestVizCheckGolden(t *testing.T) {
 func TestVizCheckFindsWhatIsWrong(t *testing.T) {
 	noPrometheus := vizinstall.Defaults()
 	noPrometheus.Prometheus.Enabled = false
+	noTap := vizinstall.Defaults()
+	noTap.Tap.Enabled = false
 	for name, test := range map[string]struct {
 		values vizinstall.Values
 		answer metrics.Answer
@@ -168,8 +218,26 @@ func TestVizCheckFindsWhatIsWrong(t *testing.T) {
 			delete(f.ports, "metrics-api-0:8085")
 		}, want: "× viz extension self-check\n    ask metrics-api", code: 1},
 		"numbers of nobody": {answer: proxies(), want: "metrics-api answers, and has numbers of no proxy yet", code: 1},
-		"a proxy without numbers": {answer: proxies("shop/web-1", "tulle-viz/metrics-api-0", "tulle-viz/prometheus-0"),
-			want: "no metrics of: shop/web-2", code: 1},
+		"a proxy without numbers": {answer: proxies("shop/web-1", "tulle-viz/metrics-api-0", "tulle-viz/tap-0",
+			"tulle-viz/prometheus-0"), want: "no metrics of: shop/web-2", code: 1},
+		"a tap that the API server does not reach": {damage: func(_ *testing.T, f *fakeCluster) {
+			f.untyped[len(f.untyped)-1].Object["status"] = map[string]any{"conditions": []any{map[string]any{
+				"type": "Available", "status": "False", "reason": "MissingEndpoints", "message": "no addresses"}}}
+		}, want: "× tap API service is available\n    MissingEndpoints: no addresses", code: 1},
+		"a tap whose authority nobody announced": {damage: func(_ *testing.T, f *fakeCluster) {
+			f.untyped[len(f.untyped)-1].Object["spec"] = map[string]any{}
+		}, want: "× tap API server has valid cert\n    APIService v1alpha1.tap.linkerd.io has no caBundle yet", code: 1},
+		"a tap with a certificate of somebody else": {damage: func(t *testing.T, f *fakeCluster) {
+			f.ports["tap-0:8089"] = newTLSServer(t)
+		}, want: "× tap API server has valid cert\n    tap-0: tls: failed to verify certificate", code: 1},
+		"no role for users of tap": {damage: func(_ *testing.T, f *fakeCluster) {
+			f.resources = slices.DeleteFunc(f.resources, func(o *metav1.PartialObjectMetadata) bool {
+				return o.Name == "linkerd-linkerd-viz-tap-admin"
+			})
+		}, want: "missing: ClusterRole/linkerd-linkerd-viz-tap-admin", code: 1},
+		"no tap": {values: noTap, want: "√ viz extension self-check"},
+		"pods from before tap": {want: "‼ data plane proxies can be tapped\n    shop: 2 pods were injected before tap was " +
+			"turned on; kubectl -n shop rollout restart deploy,sts,ds"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if test.values.LogLevel == "" {
@@ -200,11 +268,11 @@ func TestVizInstall(t *testing.T) {
 		t.Error("two runs print different bytes")
 	}
 	file := filepath.Join(t.TempDir(), "values.yaml")
-	if err := os.WriteFile(file, []byte("prometheus: {enabled: false}\ntap: {replicas: 2}\n"), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte("prometheus: {enabled: false}\ntapInjector: {replicas: 2}\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	byFile := runCLI(t, f.connect, "", "viz", "install", "-f", file)
-	if byFile.out != r.out || !strings.Contains(byFile.err, "warning: tap") {
+	if byFile.out != r.out || !strings.Contains(byFile.err, "warning: tapInjector") {
 		t.Errorf("a values file prints other manifests, or stderr %q lacks a warning about tap", byFile.err)
 	}
 	if r := runCLI(t, emptyCluster().connect, "", "viz", "install"); r.code != 1 || !strings.Contains(r.err,

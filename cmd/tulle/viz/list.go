@@ -1,11 +1,14 @@
 package viz
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/tulle-mesh/tulle/cli/cluster"
+	"github.com/tulle-mesh/tulle/cli/extension"
 	"github.com/tulle-mesh/tulle/viz/objects"
 	"github.com/tulle-mesh/tulle/viz/resource"
 	"github.com/tulle-mesh/tulle/viz/table"
@@ -35,7 +38,8 @@ with a proxy.`,
 // The headings of list, in their order.
 const (
 	tapEnabled  = "Pods with tap enabled:"
-	tapDisabled = "Pods with tap disabled (by an annotation or the installation; restart them after a change):"
+	tapLater    = "Pods that tap can watch after a restart (kubectl -n NAMESPACE rollout restart deploy,sts,ds):"
+	tapDisabled = "Pods with tap disabled (by an annotation, or there is no tap in the installation):"
 	notRunning  = "Pods whose proxy does not run:"
 	noProxy     = "Pods without a proxy (inject them to see their traffic):"
 )
@@ -60,10 +64,18 @@ func (c *commands) list(cmd *cobra.Command, all bool) error {
 		return err
 	}
 	resource.Sort(pods)
+	later, err := c.afterRestart(ctx, cl, lister, namespace)
+	if err != nil {
+		return err
+	}
 	sections := map[string][]string{}
 	for _, o := range pods {
 		if p := o.Pods[0]; !p.Finished {
-			sections[heading(p)] = append(sections[heading(p)], o.Namespace+"/"+o.Name)
+			h := heading(p)
+			if h == tapDisabled && later[o.Namespace+"/"+o.Name] {
+				h = tapLater
+			}
+			sections[h] = append(sections[h], o.Namespace+"/"+o.Name)
 		}
 	}
 	if len(sections) == 0 {
@@ -74,7 +86,7 @@ func (c *commands) list(cmd *cobra.Command, all bool) error {
 		return nil
 	}
 	var parts []string
-	for _, h := range []string{tapEnabled, tapDisabled, notRunning, noProxy} {
+	for _, h := range []string{tapEnabled, tapLater, tapDisabled, notRunning, noProxy} {
 		if names := sections[h]; len(names) > 0 {
 			part := h + "\n"
 			for _, name := range names {
@@ -85,6 +97,26 @@ func (c *commands) list(cmd *cobra.Command, all bool) error {
 	}
 	_, err = fmt.Fprint(c.Out, strings.Join(parts, "\n"))
 	return err
+}
+
+// afterRestart returns the pods that tap can watch after a restart, as namespace/name. A user who may not read what the
+// injector knows gets none.
+func (c *commands) afterRestart(ctx context.Context, cl *cluster.Client, lister *objects.Cluster, namespace string) (
+	map[string]bool, error,
+) {
+	rule, err := extension.ReadTapRule(ctx, cl, c.ControlNamespace())
+	if err != nil {
+		return nil, nil
+	}
+	pods, err := lister.Pods(ctx, namespace)
+	if err != nil {
+		return nil, err
+	}
+	later := map[string]bool{}
+	for i := range pods {
+		later[pods[i].Namespace+"/"+pods[i].Name] = rule.AfterRestart(&pods[i])
+	}
+	return later, nil
 }
 
 func heading(p resource.Pod) string {

@@ -1,0 +1,52 @@
+package extension
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tulle-mesh/tulle/cli/cluster"
+	"github.com/tulle-mesh/tulle/cli/installation"
+	"github.com/tulle-mesh/tulle/injector/inject"
+	"github.com/tulle-mesh/tulle/internal/sidecar"
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+// TapRule says which pods the injector would let the tap server watch now.
+type TapRule struct {
+	defaults   inject.Values
+	namespaces map[string]inject.Namespace
+}
+
+// ReadTapRule reads what the injector knows: the defaults of the installation and the annotations of namespaces.
+func ReadTapRule(ctx context.Context, cl *cluster.Client, controlNamespace string) (*TapRule, error) {
+	config, err := installation.Config(ctx, cl, controlNamespace)
+	if err != nil {
+		return nil, fmt.Errorf("read the installation's defaults: %w", err)
+	}
+	r := &TapRule{namespaces: map[string]inject.Namespace{}}
+	if r.defaults, err = inject.ParseValues([]byte(config.Data["values"])); err != nil {
+		return nil, fmt.Errorf("read the installation's defaults: %w", err)
+	}
+	list, err := cl.Metadata.Resource(corev1.SchemeGroupVersion.WithResource("namespaces")).
+		List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list namespaces: %w", err)
+	}
+	for _, ns := range list.Items {
+		r.namespaces[ns.Name] = inject.Namespace{Name: ns.Name, Labels: ns.Labels, Annotations: ns.Annotations}
+	}
+	r.defaults.Proxy.Tap.Offered = r.namespaces[r.defaults.Proxy.Tap.Namespace].OffersTap()
+	return r, nil
+}
+
+// AfterRestart reports whether the tap server cannot watch the pod's proxy, and could if the pod was injected now.
+func (r *TapRule) AfterRestart(pod *corev1.Pod) bool {
+	if sidecar.Of(pod) == nil || sidecar.TapID(pod) != "" || pod.Labels[mesh.ControlPlaneNSLabel] == "" {
+		return false
+	}
+	settings, err := inject.ParseSettings(r.defaults, r.namespaces[pod.Namespace].Annotations, pod.Annotations)
+	return err == nil && settings.TapID() != ""
+}
