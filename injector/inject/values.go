@@ -202,7 +202,8 @@ func Defaults() Values {
 			Ports: Ports{
 				Admin: mesh.AdminPort, Control: mesh.ControlPort, Inbound: mesh.InboundPort, Outbound: mesh.OutboundPort,
 			},
-			Tap:                  TapValues{Enabled: TapAuto, Namespace: mesh.VizNamespace, ServiceAccount: mesh.TapName, RedactedParameters: "*"},
+			Tap: TapValues{Enabled: TapAuto, Namespace: mesh.VizNamespace, ServiceAccount: mesh.TapName,
+				RedactedParameters: "*"},
 			Resources:            Resources{CPU: CPU{Request: "10m"}, Memory: Bound{Request: "20Mi"}},
 			LogLevel:             "info",
 			LogFormat:            "plain",
