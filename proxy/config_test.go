@@ -68,6 +68,8 @@ func TestParseLocalNamesWhatIsWrong(t *testing.T) {
 		`{"outbound": [{"endpoints": [{"addr": "127.0.0.1:1", "identity": "web"}]}]}`: "web",
 		`{"inbound": [{"policy": "open"}]}`:                                           "inbound 0: access policy \"open\"",
 		`{"certificate": "` + missing + `", "key": "x", "anchors": "y"}`:              missing,
+		`{"tap": "127.0.0.1:0"}`:                                                      "tap and tapID need each other",
+		`{"tapID": "x"}`:                                                              "tap and tapID need each other",
 	} {
 		if _, err := ParseLocal([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: error %v does not say %q", text, err, want)

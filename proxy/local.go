@@ -20,7 +20,8 @@ import (
 type Local struct {
 	Certs *workload.Manager // nil: no mesh TLS either way
 	Admin netip.AddrPort    // invalid: no admin server
-	Tap   netip.AddrPort    // invalid: nobody may watch; otherwise Settings.TapID may
+	Tap   netip.AddrPort    // invalid: nobody may watch; otherwise TapID may
+	TapID string            // a SPIFFE ID; "": Settings.TapID
 	// Profiling enables /debug/pprof on the admin server.
 	Profiling bool
 	Outbound  []LocalOutbound
@@ -47,6 +48,8 @@ type localFile struct {
 	Key         string              `json:"key,omitempty"`
 	Anchors     string              `json:"anchors,omitempty"`
 	Admin       netip.AddrPort      `json:"admin,omitzero"`
+	Tap         netip.AddrPort      `json:"tap,omitzero"`
+	TapID       string              `json:"tapID,omitempty"`
 	Profiling   bool                `json:"profiling,omitempty"`
 	Outbound    []localOutboundFile `json:"outbound,omitempty"`
 	Inbound     []localInboundFile  `json:"inbound,omitempty"`
@@ -84,7 +87,10 @@ func ParseLocal(data []byte) (*Local, error) {
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("parse local configuration: trailing data")
 	}
-	local := &Local{Admin: file.Admin, Profiling: file.Profiling}
+	if file.Tap.IsValid() != (file.TapID != "") {
+		return nil, errors.New("parse local configuration: tap and tapID need each other")
+	}
+	local := &Local{Admin: file.Admin, Tap: file.Tap, TapID: file.TapID, Profiling: file.Profiling}
 	for i, o := range file.Outbound {
 		out, err := o.outbound()
 		if err != nil {

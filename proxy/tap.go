@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/tulle-mesh/tulle/mesh"
@@ -9,24 +8,21 @@ import (
 )
 
 // addTap makes the server through which the tap server watches, if the configuration names one.
-func (p *Proxy) addTap() error {
-	s := &p.cfg.Settings
-	pod := &p.cfg.Pod
-	p.env.Tap.Self = mesh.PodRef{Namespace: pod.Namespace, Name: pod.Name, ServiceAccount: pod.ServiceAccount}
-	p.env.Tap.Redact(s.TapRedactedHeaders)
-	p.env.Tap.RedactParameters(s.TapRedactedParameters)
-	if s.TapID == "" || p.cfg.Local != nil && !p.cfg.Local.Tap.IsValid() {
+func (p *Proxy) addTap() (err error) {
+	s, pod, local := &p.cfg.Settings, &p.cfg.Pod, p.cfg.Local
+	self := mesh.PodRef{Namespace: pod.Namespace, Name: pod.Name, ServiceAccount: pod.ServiceAccount}
+	p.env.Tap.Configure(self, s.TapRedactedHeaders, s.TapRedactedParameters)
+	watcher := s.TapID
+	if local != nil && local.TapID != "" {
+		watcher = local.TapID
+	}
+	if watcher == "" || local != nil && !local.Tap.IsValid() {
 		return nil
 	}
-	if p.env.Certs == nil {
-		return errors.New("tap needs a certificate")
-	}
-	id, err := mesh.ParseID(s.TapID)
-	if err != nil {
-		return fmt.Errorf("read tapID: %w", err)
-	}
-	p.tap = tap.NewServer(tap.ServerConfig{Hub: &p.env.Tap, Certs: p.env.Certs, Client: id, Log: p.log.Named("tap")})
-	return nil
+	p.tap, err = tap.NewServer(tap.ServerConfig{
+		Hub: &p.env.Tap, Certs: p.env.Certs, Client: watcher, Log: p.log.Named("tap"),
+	})
+	return err
 }
 
 // listenTap binds the control port on every address of the pod.

@@ -18,12 +18,9 @@ import (
 const maxSubscriptions = 8
 
 // Hub hands the events of requests and connections to the subscriptions that want them. The zero Hub is ready to use.
-// Call Redact and RedactParameters, and set Self, before the first connection is accepted. Its methods may be called by
-// several goroutines.
+// Call Configure before the first connection is accepted. The other methods may be called by several goroutines.
 type Hub struct {
-	// Self describes the proxy's own pod, which is the source of outbound and the destination of inbound traffic.
-	Self mesh.PodRef
-
+	self       mesh.PodRef                     // the source of outbound and the destination of inbound traffic
 	subs       atomic.Pointer[[]*subscription] // nil while there is none
 	ids        atomic.Uint64
 	lost       atomic.Uint64   // events, of all subscriptions
@@ -47,14 +44,21 @@ func (h *Hub) Subscriptions() int {
 	return 0
 }
 
-// Redact adds headers whose values are never shown.
-func (h *Hub) Redact(names []string) {
-	if h.redacted == nil {
-		h.redacted = map[string]bool{}
+// Configure describes the proxy's own pod, and names headers and query parameters whose values are not shown beside
+// those that always are secret. No query parameter, or AllParameters among them, means all.
+func (h *Hub) Configure(self mesh.PodRef, headers, parameters []string) {
+	h.self, h.redacted, h.parameters = self, lowerSet(headers), lowerSet(parameters)
+	if len(parameters) == 0 || h.parameters[AllParameters] {
+		h.parameters = nil
 	}
+}
+
+func lowerSet(names []string) map[string]bool {
+	set := map[string]bool{}
 	for _, name := range names {
-		h.redacted[strings.ToLower(name)] = true
+		set[strings.ToLower(name)] = true
 	}
+	return set
 }
 
 // subscribe adds a subscription. It is nil if there are too many.

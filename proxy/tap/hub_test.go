@@ -283,7 +283,7 @@ func TestEndOfARequestThatNoEndpointGot(t *testing.T) {
 
 func TestHeadersAreRedactedAndBounded(t *testing.T) {
 	h := &Hub{}
-	h.Redact([]string{"X-Api-Key"})
+	h.Configure(mesh.PodRef{}, []string{"X-Api-Key"}, nil)
 	var head message.Head
 	for _, name := range []string{"Authorization", "cookie", "SET-COOKIE", "proxy-authorization", "x-API-key"} {
 		head.Add(name, "secret")

@@ -21,18 +21,6 @@ var secretParameters = wordSet("access_token refresh_token id_token id_token_hin
 	"relaystate csrf xsrf csrf_token credential credentials x-amz-credential x-amz-security-token x-amz-signature " +
 	"x-goog-credential x-goog-signature googleaccessid awsaccesskeyid")
 
-// RedactParameters sets the query parameters whose values are not shown beside the secretParameters. None, or
-// AllParameters among them, means all.
-func (h *Hub) RedactParameters(names []string) {
-	h.parameters = map[string]bool{}
-	for _, name := range names {
-		h.parameters[strings.ToLower(name)] = true
-	}
-	if len(names) == 0 || h.parameters[AllParameters] {
-		h.parameters = nil
-	}
-}
-
 // shownPath returns a path as it is shown: values of query parameters are redacted. It cuts what is too long.
 func (h *Hub) shownPath(path []byte) string {
 	if bytes.IndexByte(path, '?') < 0 {

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/proxy/message"
 )
 
@@ -40,7 +41,7 @@ func TestQueriesAreRedacted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := &Hub{}
 			if test.redact != nil {
-				h.RedactParameters(test.redact)
+				h.Configure(mesh.PodRef{}, nil, test.redact)
 			}
 			if got := h.shownPath([]byte(test.path)); got != test.want {
 				t.Errorf("got %q, want %q", got, test.want)
@@ -100,7 +101,7 @@ func TestPrefixWithAHiddenValue(t *testing.T) {
 	} {
 		h := &Hub{}
 		if test.redact != nil {
-			h.RedactParameters(test.redact)
+			h.Configure(mesh.PodRef{}, nil, test.redact)
 		}
 		if got := h.hiddenValue(test.prefix); got != test.want {
 			t.Errorf("%s: got %q, want %q", name, got, test.want)
@@ -118,7 +119,7 @@ func shownField(h *Hub, name, value string) string {
 
 func TestSecretHeaders(t *testing.T) {
 	h := &Hub{}
-	h.Redact([]string{"X-Own"})
+	h.Configure(mesh.PodRef{}, []string{"X-Own"}, nil)
 	for value, names := range map[string]string{
 		Redacted: "Authorization authorization-bin Proxy-Authorization X-Forwarded-Authorization X-Authorization " +
 			"Authentication-Info Cookie SET-COOKIE Set-Cookie2 X-Api-Key api_key Ocp-Apim-Subscription-Key X-Functions-Key " +

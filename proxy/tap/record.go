@@ -65,9 +65,9 @@ func (h *Hub) Request(d mesh.TapDirection, x *exchange.Exchange) *Request {
 func (h *Hub) event(d mesh.TapDirection, at time.Time) mesh.TapEvent {
 	e := mesh.TapEvent{ID: h.ids.Add(1), Direction: d, At: at, GRPCStatus: -1}
 	if d == mesh.TapOutbound {
-		e.Src.Pod = h.Self
+		e.Src.Pod = h.self
 	} else {
-		e.Dst.Pod = h.Self
+		e.Dst.Pod = h.self
 	}
 	return e
 }

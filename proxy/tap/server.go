@@ -36,6 +36,10 @@ const (
 	batchBytes  = 48 << 10
 )
 
+// flushAfter is how long an event waits for others to travel with. Otherwise each event costs the proxy a wake-up and
+// a write.
+const flushAfter = 10 * time.Millisecond
+
 // reportEvery is how often a subscriber that gets no event learns what it missed.
 const reportEvery = time.Second
 
@@ -56,22 +60,32 @@ var places = connlimit.Bounds{Total: 64, PerAddress: 16, Evict: true, Known: 2 *
 type ServerConfig struct {
 	Hub   *Hub
 	Certs *workload.Manager
-	// Client is the only identity that may watch.
-	Client mesh.ID
+	// Client is the SPIFFE ID of the only workload that may watch.
+	Client string
 	Log    *zap.Logger
 }
 
 // Server shows the events of a Hub to the tap server, over mesh TLS.
 type Server struct {
 	pb.UnimplementedTapServer
-	cfg ServerConfig
-	lis net.Listener
+	cfg    ServerConfig
+	client mesh.ID
+	lis    net.Listener
 
 	refused atomic.Uint64
 }
 
 // NewServer returns a Server; call Listen and then Run.
-func NewServer(cfg ServerConfig) *Server { return &Server{cfg: cfg} }
+func NewServer(cfg ServerConfig) (*Server, error) {
+	if cfg.Certs == nil {
+		return nil, errors.New("tap needs a certificate")
+	}
+	client, err := mesh.ParseID(cfg.Client)
+	if err != nil {
+		return nil, fmt.Errorf("read tapID: %w", err)
+	}
+	return &Server{cfg: cfg, client: client}, nil
+}
 
 // Refused returns how many connections and subscriptions were refused: there were too many, or the client was not the
 // tap server.
@@ -128,9 +142,9 @@ func (s *Server) tls() *tls.Config {
 			return err
 		}
 		id, err := workload.PeerID(cs)
-		if err == nil && id != s.cfg.Client {
+		if err == nil && id != s.client {
 			err = &workload.PeerError{
-				Self: s.cfg.Certs.ID(), Peer: id, Want: s.cfg.Client, Reason: workload.WrongIdentity,
+				Self: s.cfg.Certs.ID(), Peer: id, Want: s.client, Reason: workload.WrongIdentity,
 			}
 		}
 		return err
@@ -170,15 +184,24 @@ func (s *Server) Watch(q *pb.TapQuery, rpc grpc.ServerStreamingServer[pb.TapEven
 func (s *Server) stream(
 	sub *subscription, chain []*x509.Certificate, rpc grpc.ServerStreamingServer[pb.TapEvents],
 ) error {
-	ticker := time.NewTicker(reportEvery)
+	ticker, flush := time.NewTicker(reportEvery), time.NewTimer(flushAfter)
 	defer ticker.Stop()
-	for {
+	defer flush.Stop()
+	for behind := false; ; {
 		out := &pb.TapEvents{}
 		select {
 		case <-rpc.Context().Done():
 			return status.FromContextError(rpc.Context().Err()).Err()
 		case e := <-sub.queue:
+			if !behind {
+				flush.Reset(flushAfter)
+				select {
+				case <-flush.C:
+				case <-rpc.Context().Done():
+				}
+			}
 			sub.batch(e, out)
+			behind = len(sub.queue) > 0
 		case now := <-ticker.C:
 			anchors, _ := s.cfg.Certs.Anchors()
 			if _, reason := anchors.Vouch(chain, x509.ExtKeyUsageClientAuth, now); reason != "" {
