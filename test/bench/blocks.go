@@ -127,5 +127,8 @@ func (b *bench) phase(ctx context.Context, w workload, p phase, s *systems.Syste
 	}
 	defer n.close()
 	f, err := p.measure(ctx, n)
+	if err == nil {
+		err = n.watched(f)
+	}
 	return f, n.noise, err
 }

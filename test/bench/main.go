@@ -58,6 +58,9 @@ func readOptions() options {
 	flag.StringVar(&o.config.Tulle, "tulle", "", "path of tulle-proxy (default bin/tulle-proxy)")
 	flag.StringVar(&o.config.Before, "before", "",
 		"path of an older tulle-proxy, to measure what a change costs (default: none)")
+	flag.StringVar(&o.config.Tapped, "tapped", "",
+		"server or both: also measure Tulle while somebody watches 1,000 requests a second of the server's proxy, or of "+
+			"each, to see what tap costs (default: none)")
 	flag.StringVar(&o.config.Profiles, "profiles", "",
 		"directory for CPU profiles of tulle-proxy (default: none are taken)")
 	flag.Parse()
@@ -126,6 +129,9 @@ func newBench(o options) (*bench, error) {
 	o.root = root
 	if o.config.Tulle == "" {
 		o.config.Tulle = filepath.Join(root, "bin", "tulle-proxy")
+	}
+	if t := o.config.Tapped; t != "" && t != systems.TappedServer && t != systems.TappedBoth {
+		return nil, fmt.Errorf("tapped %q: want %s or %s", t, systems.TappedServer, systems.TappedBoth)
 	}
 	o.results = cmp.Or(o.results, filepath.Join(root, "test", "bench", "results.json"))
 	o.report = cmp.Or(o.report, filepath.Join(root, "docs", "performance.md"))

@@ -38,6 +38,9 @@ func (b *bench) write() error {
 	if b.options.config.Before != "" {
 		lists = append(lists, unchanged)
 	}
+	if b.options.config.Tapped != "" {
+		lists = append(lists, tapCost)
+	}
 	r := b.samples.results(lists...)
 	if err := r.write(b.options.results); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -56,6 +57,9 @@ func (s *samples) ratio(t target) ratio {
 	if t.added {
 		r.Figure += "_added"
 	}
+	if t.of != "" {
+		r.Figure += " of " + t.of
+	}
 	var q []float64
 	switch {
 	case t.vs == limits:
@@ -66,7 +70,7 @@ func (s *samples) ratio(t target) ratio {
 	case t.own:
 		q = s.shares(key{t.workload, "tulle", t.figure}, key{t.workload, "tulle", t.vs})
 	default:
-		q = s.quotients(t.workload, t.figure, "tulle", t.vs, t.added)
+		q = s.quotients(t.workload, t.figure, cmp.Or(t.of, "tulle"), t.vs, t.added)
 	}
 	if len(q) == 0 {
 		return r

@@ -64,7 +64,7 @@ func TestRowsHoldMediansAndUnits(t *testing.T) {
 }
 
 func TestEveryTargetNamesAFigureWithAUnit(t *testing.T) {
-	for _, list := range [][]target{required, aspired, unchanged} {
+	for _, list := range [][]target{required, aspired, unchanged, tapCost} {
 		for _, target := range list {
 			if unitOf(key{target.workload, "tulle", target.figure}) == "1" {
 				t.Errorf("%s %s has no unit", target.workload, target.figure)

@@ -52,7 +52,12 @@ type lane struct {
 	origin *lab.Process
 	pair   []*lab.Process
 	plane  *lab.Process // nil without a control plane
-	noise  float64      // the highest share of foreign CPU or steal seen
+	// watcher watches a number of the pair's proxies, and writes to the file counts what it saw; nil unless the system
+	// has one.
+	watcher *lab.Process
+	tapped  int
+	counts  string
+	noise   float64 // the highest share of foreign CPU or steal seen
 }
 
 func appAddr(kind systems.Kind) netip.AddrPort {
@@ -89,6 +94,10 @@ func (b *bench) open(ctx context.Context, system *systems.System, l layout, kind
 		n.close()
 		return nil, fmt.Errorf("%s, %s: %w", system.Name, kind, err)
 	}
+	if err := n.startWatcher(ctx, setup); err != nil {
+		n.close()
+		return nil, fmt.Errorf("%s: %w", system.Name, err)
+	}
 	return n, nil
 }
 
@@ -120,8 +129,10 @@ func (n *lane) startPair(ctx context.Context, setup systems.Setup) error {
 // processes are all that the lane has started.
 func (n *lane) processes() []*lab.Process {
 	all := append(slices.Clone(n.pair), n.origin)
-	if n.plane != nil {
-		all = append(all, n.plane)
+	for _, p := range []*lab.Process{n.plane, n.watcher} {
+		if p != nil {
+			all = append(all, p)
+		}
 	}
 	return all
 }
@@ -154,6 +165,9 @@ func (n *lane) ready(ctx context.Context) error {
 }
 
 func (n *lane) close() {
+	if n.watcher != nil {
+		n.watcher.Stop()
+	}
 	for i := len(n.pair) - 1; i >= 0; i-- {
 		n.pair[i].Stop()
 	}

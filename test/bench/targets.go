@@ -1,12 +1,15 @@
 package main
 
+import "github.com/tulle-mesh/tulle/test/bench/systems"
+
 // target is one comparison of Tulle with another system, as docs/performance.md explains it.
 type target struct {
 	workload, figure, vs string
 	bound                float64
-	atLeast              bool // the ratio must not be below the bound; otherwise not above it
-	added                bool // the direct path's value is taken off both sides first
-	own                  bool // vs names another of Tulle's figures, of the same workload
+	atLeast              bool   // the ratio must not be below the bound; otherwise not above it
+	added                bool   // the direct path's value is taken off both sides first
+	own                  bool   // vs names another of Tulle's figures, of the same workload
+	of                   string // the system that is compared; "": Tulle
 }
 
 // limits are bounds on Tulle's own figures; their ratio is value by limit.
@@ -95,11 +98,21 @@ var unchanged = []target{
 	atMost("W3", "isolated.cpu", old, 1.02),
 }
 
+// tapCost is what a tap of 1,000 requests a second may cost at half load.
+var tapCost = []target{
+	tapMost("W1", "shared.high.cpu", 1.05), tapMost("W1", "shared.high.p99", 1.05),
+}
+
+// tapMost compares Tulle while somebody watches it with Tulle.
+func tapMost(workload, figure string, bound float64) target {
+	return target{workload: workload, figure: figure, vs: "tulle", bound: bound, of: systems.Tapped}
+}
+
 // unit of a figure, by the end of its name.
 var units = []struct{ suffix, unit string }{
 	{".throughput", "1/s"}, {".cpu_all", "us"}, {"idle_cpu", "mcpu"}, {".cpu", "us"}, {"p50", "us"}, {".p99", "us"},
 	{".p99_raw", "us"}, {".p999", "us"},
 	{".gbps", "Gb/s"}, {"rss_anon", "B"}, {"rss", "B"}, {"per_connection", "B"}, {"growth", "B"}, {"binary", "B"},
 	{".late", "1"}, {".calm", "1"},
-	{"syscalls", "1"}, {"cpu_seconds", "s"}, {".changes", "1/s"}, {".heard", "1/s"},
+	{"syscalls", "1"}, {"cpu_seconds", "s"}, {".lost", "1"}, {".changes", "1/s"}, {".heard", "1/s"},
 }

@@ -30,6 +30,7 @@ type PKI struct {
 	Roots             string // file: the trust anchor
 	Issuer, IssuerKey string // files: the intermediate and its private key
 	Client, Server    Party
+	Tap               Party // who may watch the proxies
 }
 
 type authority struct {
@@ -37,7 +38,7 @@ type authority struct {
 	key  *ecdsa.PrivateKey
 }
 
-// NewPKI writes a new authority and both parties' certificates into dir.
+// NewPKI writes a new authority and the parties' certificates into dir.
 func NewPKI(dir string, now time.Time) (*PKI, error) {
 	root, err := newAuthority("bench root", nil, now)
 	if err != nil {
@@ -64,7 +65,7 @@ func NewPKI(dir string, now time.Time) (*PKI, error) {
 	for _, side := range []struct {
 		party *Party
 		name  string
-	}{{&p.Client, "client"}, {&p.Server, "server"}} {
+	}{{&p.Client, "client"}, {&p.Server, "server"}, {&p.Tap, "tap"}} {
 		if *side.party, err = intermediate.issue(dir, side.name, now); err != nil {
 			return nil, fmt.Errorf("issue %s certificate: %w", side.name, err)
 		}

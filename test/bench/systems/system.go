@@ -56,6 +56,8 @@ type System struct {
 	Entry func(Setup) netip.AddrPort
 	// Plane is the control plane of a Setup with Pod; nil where the system has none here.
 	Plane func(Setup) (lab.Command, error)
+	// Watcher watches the pair; nil where nobody does.
+	Watcher func(Setup) lab.Command
 	// Commands are the pair, the server's side first; nil for the direct path.
 	Commands func(Setup) ([]lab.Command, error)
 }
@@ -66,6 +68,7 @@ func outer(s Setup) netip.AddrPort { return s.Out }
 type Config struct {
 	Tulle                    string // path of tulle-proxy
 	Before                   string // path of an older tulle-proxy; empty: not run
+	Tapped                   string // TappedServer or TappedBoth: also run Tulle while somebody watches; empty: not run
 	Profiles                 string // directory for Tulle's CPU profiles; empty: none are taken
 	ComparatorL, ComparatorE string // scripts or binaries that run a linkerd2-proxy or Envoy pair; empty: not run
 }
@@ -76,6 +79,9 @@ func All(c Config) []*System {
 		comparator("linkerd2-proxy", c.ComparatorL), comparator("envoy", c.ComparatorE)}
 	if c.Before != "" {
 		all = append(all, before(c))
+	}
+	if c.Tapped != "" {
+		all = append(all, tapped(c))
 	}
 	return all
 }

@@ -71,6 +71,8 @@ type tulleFile struct {
 	Key         string          `json:"key"`
 	Anchors     string          `json:"anchors"`
 	Admin       netip.AddrPort  `json:"admin"`
+	Tap         netip.AddrPort  `json:"tap,omitzero"`
+	TapID       string          `json:"tapID,omitempty"`
 	Profiling   bool            `json:"profiling,omitempty"`
 	Outbound    []tulleOutbound `json:"outbound,omitempty"`
 	Inbound     []tulleInbound  `json:"inbound,omitempty"`
