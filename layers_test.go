@@ -55,7 +55,7 @@ var layers = []struct {
 		"cli/analyze", "cli/certificate", "cli/injection", "cli/installation", "cli/learn", "cli/profile",
 		"identity", "injector", "internal/meshtest",
 		"controller/kube", "controller/discovery",
-		"proxy/forward", "proxy/control", "proxy/response", "proxy/tap",
+		"proxy/forward", "proxy/control", "proxy/response", "proxy/tap", "proxy/trace",
 		"viz/tap",
 		"viz/install",
 		"viz/edges", "viz/objects", "viz/subject",

@@ -40,6 +40,9 @@ type ProxyConfig struct {
 	// None, or "*" among them, means all.
 	TapRedactedParameters []string `json:"tapRedactedParameters,omitempty"`
 
+	// Tracing says where the proxy sends spans; nil means that it makes none.
+	Tracing *Tracing `json:"tracing,omitempty"`
+
 	// DefaultInboundPolicy holds until discovery answered for the first time; then discovery's value does.
 	DefaultInboundPolicy AccessPolicy `json:"defaultInboundPolicy,omitempty"`
 
@@ -100,6 +103,11 @@ func ParseProxyConfig(data []byte) (ProxyConfig, error) {
 	if c.TapID != "" {
 		if _, err := ParseID(c.TapID); err != nil {
 			return ProxyConfig{}, fmt.Errorf("parse %s: tapID: %w", ProxyConfigEnv, err)
+		}
+	}
+	if c.Tracing != nil {
+		if err := c.Tracing.Validate(); err != nil {
+			return ProxyConfig{}, fmt.Errorf("parse %s: tracing: %w", ProxyConfigEnv, err)
 		}
 	}
 	if n := c.MaxHeaderListBytes; n != 0 && (n < LeastHeaderListBytes || n > MostHeaderListBytes) {

@@ -1,18 +1,15 @@
 package proxy
 
 import (
-	"cmp"
 	"fmt"
 	"net"
 	"net/netip"
 	"strings"
-	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/tulle-mesh/tulle/identity/workload"
 	"github.com/tulle-mesh/tulle/mesh"
-	"github.com/tulle-mesh/tulle/proxy/env"
 )
 
 // Config is what a proxy is made from. Parse it with mesh.ParseProxyConfig and ParsePod, or with ParseLocal.
@@ -88,28 +85,4 @@ func parseAddrs(list string) ([]netip.Addr, error) {
 		out = append(out, a.Unmap())
 	}
 	return out, nil
-}
-
-// timesOf fills in the defaults. They are those of Linkerd where those do not hurt: its detection waits 10 s, and its
-// 100 ms to connect to the application fails requests whose SYN Linux drops and sends again after 1 s, because the
-// accept queue is full.
-func timesOf(s *mesh.ProxyConfig) env.Times {
-	d := func(v mesh.Duration, otherwise time.Duration) time.Duration {
-		return cmp.Or(time.Duration(v), otherwise)
-	}
-	return env.Times{
-		OutboundConnect: d(s.OutboundConnectTimeout, time.Second),
-		InboundConnect:  d(s.InboundConnectTimeout, 4*time.Second),
-		OutboundDetect:  d(s.OutboundDetectTimeout, time.Second),
-		InboundDetect:   d(s.InboundDetectTimeout, time.Second),
-		Handshake:       5 * time.Second,
-		DeclaredDetect:  10 * time.Second,
-		Discovery:       3 * time.Second,
-		FailFast:        3 * time.Second,
-		TargetIdle:      d(s.OutboundDiscoveryIdle, 10*time.Minute),
-		Grace:           d(s.ShutdownGrace, 2*time.Minute),
-		WaitBeforeExit:  time.Duration(s.WaitBeforeExit),
-		ExpirySpread:    5 * time.Second,
-		ExpiryGrace:     30 * time.Second,
-	}
 }

@@ -100,7 +100,7 @@ func TestDefaultTimes(t *testing.T) {
 		TargetIdle: 10 * time.Minute, Grace: 2 * time.Minute,
 		ExpirySpread: 5 * time.Second, ExpiryGrace: 30 * time.Second,
 	}
-	if diff := cmp.Diff(want, timesOf(&mesh.ProxyConfig{})); diff != "" {
+	if diff := cmp.Diff(want, env.TimesOf(&mesh.ProxyConfig{})); diff != "" {
 		t.Error(diff)
 	}
 }

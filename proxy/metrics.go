@@ -20,6 +20,9 @@ func (p *Proxy) addMetrics() {
 	if p.tap != nil {
 		r.Func("tulle_tap_refused_total", "", func() float64 { return float64(p.tap.Refused()) })
 	}
+	if p.env.Tracer != nil {
+		p.env.Tracer.AddMetrics(r)
+	}
 	if lost := p.cfg.LostLines; lost != nil {
 		r.Func("tulle_log_lines_lost_total", "", func() float64 { return float64(lost()) })
 	}

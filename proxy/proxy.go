@@ -30,6 +30,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/reverify"
 	"github.com/tulle-mesh/tulle/proxy/stats"
 	"github.com/tulle-mesh/tulle/proxy/tap"
+	"github.com/tulle-mesh/tulle/proxy/trace"
 )
 
 // Proxy is one sidecar. Make it with New; Run may be called once.
@@ -70,7 +71,7 @@ func New(cfg Config) (*Proxy, error) {
 	p := &Proxy{
 		cfg: cfg, log: cfg.Log.Named("proxy"), origDst: cfg.OrigDst, running: make(chan struct{}),
 		env: &env.Env{
-			Stats: stats.NewRegistry(), Times: timesOf(&cfg.Settings), Started: time.Now(),
+			Stats: stats.NewRegistry(), Times: env.TimesOf(&cfg.Settings), Started: time.Now(),
 			Self: env.Self{IPs: cfg.Pod.IPs, Local: cfg.Local != nil},
 		},
 	}
@@ -85,6 +86,12 @@ func New(cfg Config) (*Proxy, error) {
 	}
 	var err error
 	if p.idle, err = idle.New(); err != nil {
+		return nil, err
+	}
+
+	if p.env.Tracer, err = trace.FromSettings(&cfg.Settings, p.env.Certs, trace.Source{
+		Namespace: cfg.Pod.Namespace, Pod: cfg.Pod.Name, Node: cfg.Pod.Node, Version: cfg.Version, Log: p.log.Named("trace"),
+	}); err != nil {
 		return nil, err
 	}
 
@@ -232,6 +239,9 @@ func (p *Proxy) parts() []func(context.Context) error {
 	}
 	if p.tap != nil {
 		run = append(run, p.tap.Run)
+	}
+	if p.env.Tracer != nil {
+		run = append(run, p.env.Tracer.Run)
 	}
 	if p.control != nil {
 		run = append(run, p.env.Certs.Run, p.runControl)

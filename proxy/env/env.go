@@ -16,6 +16,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/retry"
 	"github.com/tulle-mesh/tulle/proxy/stats"
 	"github.com/tulle-mesh/tulle/proxy/tap"
+	"github.com/tulle-mesh/tulle/proxy/trace"
 )
 
 // Env is what both directions use of the process. Its fields are set before the first connection is accepted, and not
@@ -27,31 +28,9 @@ type Env struct {
 	Failures retry.Failures    // of calls that the application makes
 	Times    Times
 	Self     Self
-	Tap      tap.Hub // idle while nobody watches
+	Tap      tap.Hub       // idle while nobody watches
+	Tracer   *trace.Tracer // nil if there are no spans to make
 	Started  time.Time
-}
-
-// Times are the bounds of a proxy's waiting. The proxy's configuration gives each a value.
-type Times struct {
-	// OutboundConnect and InboundConnect bound a connect, to an endpoint and to the application.
-	OutboundConnect, InboundConnect time.Duration
-	// OutboundDetect and InboundDetect bound the wait for the first bytes on any other port.
-	OutboundDetect, InboundDetect time.Duration
-	// Handshake bounds a TLS handshake on either side.
-	Handshake time.Duration
-	// DeclaredDetect bounds the wait for the first bytes on a port that declares HTTP.
-	DeclaredDetect time.Duration
-	// Discovery bounds the wait for the first value of a target.
-	Discovery time.Duration
-	// FailFast bounds how long a connection or a request waits for an endpoint.
-	FailFast time.Duration
-	// TargetIdle is how long a target is kept after its last use.
-	TargetIdle time.Duration
-	// WaitBeforeExit is the time between the signal to stop and the drain, Grace the bound of the drain.
-	WaitBeforeExit, Grace time.Duration
-	// ExpirySpread is the time within which the connections of peers under a dropped trust anchor are drained, each at
-	// another moment, so that they are not all made again at once. ExpiryGrace is how long they may go on.
-	ExpirySpread, ExpiryGrace time.Duration
 }
 
 // Now returns the time on the proxy's own monotonic clock.

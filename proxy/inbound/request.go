@@ -15,6 +15,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/route"
 	"github.com/tulle-mesh/tulle/proxy/stats"
 	"github.com/tulle-mesh/tulle/proxy/tap"
+	"github.com/tulle-mesh/tulle/proxy/trace"
 )
 
 // request is what the inbound side knows about a request in flight. It lives in Exchange.Data and is reused.
@@ -24,8 +25,9 @@ type request struct {
 	grpc     bool
 	allowed  bool // by policy and rate limit
 	// log is the request's line for the access log, which is written at its end; nil without one.
-	log *accessLine
-	tap *tap.Request // nil unless somebody watches the request
+	log   *accessLine
+	tap   *tap.Request // nil unless somebody watches the request
+	trace *trace.Span  // nil unless the request is sampled
 }
 
 func requestOf(x *exchange.Exchange) *request {
@@ -52,9 +54,6 @@ func (in *Inbound) Route(x *exchange.Exchange) forward.Action {
 		return forward.Forward(in.upstream(c.app, x.Request.Version))
 	}
 	r.grpc = response.IsGRPC(&x.Request)
-	if in.accessLog != nil {
-		r.log = in.accessLog.begin(x)
-	}
 
 	// 4. Authorize: the policy of the port and its routes, then its rate limit.
 	port := in.policy.Load().Port(c.origDst.Port())
@@ -62,6 +61,12 @@ func (in *Inbound) Route(x *exchange.Exchange) forward.Action {
 	d := in.decide(c, port, part)
 	r.decision, r.hit = d, hit
 	d.countBegin()
+	if in.env.Tracer != nil {
+		r.trace = in.beginTrace(x, c, r)
+	}
+	if in.accessLog != nil {
+		r.log = in.accessLog.begin(x)
+	}
 	if !in.env.Tap.Idle() {
 		r.tap = in.tapRequest(x, c, r)
 	}
@@ -76,6 +81,9 @@ func (in *Inbound) Route(x *exchange.Exchange) forward.Action {
 	if d.limiter != nil {
 		if scope, wait := d.limiter.Take(c.peer.ID, in.env.At(x.Begun)); scope != "" {
 			in.countLimited(c, d, scope)
+			if r.trace != nil {
+				r.trace.Deny("rate_limit")
+			}
 			return forward.Reply(rateLimited(c, r, scope, wait).Write(x))
 		}
 	}
@@ -112,6 +120,9 @@ func (in *Inbound) Route(x *exchange.Exchange) forward.Action {
 func (in *Inbound) refuseRequest(x *exchange.Exchange, c *peerConn, r *request,
 	refused *response.Refusal) forward.Action {
 	in.env.Stats.RequestFailed(stats.Inbound, refused.Reason, "")
+	if r.trace != nil {
+		r.trace.Fail(refused.Reason)
+	}
 	e := c.errorResponse(r, r.decision.Route)
 	e.Status, e.Cause, e.Text = refused.Status, refused.Cause, refused.Text
 	if e.Detailed {
@@ -189,6 +200,9 @@ func (in *Inbound) End(x *exchange.Exchange) {
 	}
 	if r.tap != nil {
 		r.endTap(x)
+	}
+	if r.trace != nil {
+		r.endTrace(x)
 	}
 	*r = request{}
 }

@@ -52,8 +52,13 @@ func (h *Head) Has(name string) bool {
 }
 
 // Set replaces all field lines of that lower-case name by one with value.
-func (h *Head) Set(name, value string) {
-	v := h.StoreString(value)
+func (h *Head) Set(name, value string) { h.place(name, h.StoreString(value)) }
+
+// SetBytes is Set for bytes, which it copies.
+func (h *Head) SetBytes(name string, value []byte) { h.place(name, h.Store(value)) }
+
+// place replaces all field lines of that lower-case name by one with the stored value.
+func (h *Head) place(name string, v Span) {
 	for i := range h.fields {
 		if h.named(&h.fields[i], name) {
 			h.fields[i].value = v

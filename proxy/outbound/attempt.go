@@ -89,6 +89,9 @@ func (r *request) endAttempt(x *exchange.Exchange, f exchange.Fault, now clock.I
 	r.endpoint = nil
 	failure := stats.ResponseStatus{GRPC: stats.NotGRPC, Failure: true, Error: f.Kind.String()}
 	r.countAttempt(stats.RouteStatus{Code: -1, Error: routeError(f)}, failure, attemptTimes{took, took})
+	if r.trace != nil {
+		r.trace.EndAttempt(failure)
+	}
 }
 
 // endRejected ends the attempt in flight, whose response is not passed on because the request is sent again.
@@ -98,6 +101,9 @@ func (r *request) endRejected(x *exchange.Exchange, now clock.Instant) {
 	r.endpoint = nil
 	result := r.responseStatus(x)
 	r.countAttempt(r.status(x, result), result, attemptTimes{took, took})
+	if r.trace != nil {
+		r.trace.EndAttempt(result)
+	}
 }
 
 // endLastAttempt ends the attempt that the request ended with.

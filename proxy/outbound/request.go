@@ -12,6 +12,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/retry"
 	"github.com/tulle-mesh/tulle/proxy/stats"
 	"github.com/tulle-mesh/tulle/proxy/tap"
+	"github.com/tulle-mesh/tulle/proxy/trace"
 )
 
 // request is what the outbound side knows about a request in flight. It lives in Exchange.Data and is reused.
@@ -30,6 +31,7 @@ type request struct {
 	delayDrawn     bool         // the draw for an injected delay was made
 	mirrored       bool         // the copies were sent, or there are none
 	tap            *tap.Request // nil unless somebody watches the request
+	trace          *trace.Span  // nil unless the request is sampled
 
 	queueState
 	endpoint     *endpoint // of the attempt in flight
@@ -57,6 +59,9 @@ func (o *Outbound) Route(x *exchange.Exchange) forward.Action {
 	*r = request{routed: true, grpc: response.IsGRPC(&x.Request)}
 	if !o.env.Tap.Idle() {
 		r.tap = o.env.Tap.Request(mesh.TapOutbound, x)
+	}
+	if o.env.Tracer != nil {
+		r.trace = o.env.Tracer.Client(x, r.grpc)
 	}
 
 	// 4. Choose the rule, and one of its backends by weight.
@@ -100,6 +105,9 @@ func (o *Outbound) attempt(x *exchange.Exchange, r *request, t *target) forward.
 	for r.rule.Policy.FaultInjection != nil {
 		f := r.injectFault(time.Now())
 		if f.delay > 0 {
+			if r.trace != nil {
+				r.trace.Int("tulle.fault.delay_ms", f.delay.Milliseconds())
+			}
 			return forward.Delay(f.delay)
 		}
 		if !f.abort {
@@ -137,6 +145,9 @@ func (r *request) forward(x *exchange.Exchange) forward.Action {
 	}
 	if r.tap != nil {
 		r.tapEndpoint(x)
+	}
+	if r.trace != nil {
+		r.traceAttempt(x)
 	}
 	return forward.Forward(r.endpoint.upstream(x.Request.Version))
 }
@@ -242,6 +253,9 @@ func (o *Outbound) End(x *exchange.Exchange) {
 	result := r.responseStatus(x)
 	if r.tap != nil {
 		r.endTap(x, t, result)
+	}
+	if r.trace != nil {
+		r.endTrace(x, t, result)
 	}
 	if r.queued {
 		r.dequeue(now)

@@ -7,9 +7,13 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+
+	"github.com/tulle-mesh/tulle/internal/alloctest"
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/proxy/exchange"
 	"github.com/tulle-mesh/tulle/proxy/message"
+	"github.com/tulle-mesh/tulle/proxy/trace"
 )
 
 // processTime is how long the process has computed: unlike the clock, it does not count what else the machine does.
@@ -51,21 +55,75 @@ func BenchmarkOutboundHandler(b *testing.B) {
 				value.Backends = append(value.Backends, mesh.Backend{Service: backend(name).Service, Endpoints: value.Endpoints})
 			}
 		}
-		b.Run(c.name, func(b *testing.B) { benchmarkHandler(b, value) })
+		b.Run(c.name, func(b *testing.B) { benchmarkHandler(b, value, nil, "") })
 	}
 }
 
-func benchmarkHandler(b *testing.B, value mesh.Outbound) {
-	o, source := newOutbound(b)
-	key := mesh.Target{Addr: netip.MustParseAddrPort("10.96.0.1:80")}
-	source.cell.Store(&value)
-	t, release, _ := o.targets.get(key)
-	defer release()
+// BenchmarkTracing is what spans cost the outbound side. Compare "off" with "no routes" of the benchmark above at a
+// commit before: a proxy that makes no spans pays for the test of a pointer.
+func BenchmarkTracing(b *testing.B) {
+	value := mesh.Outbound{
+		Kind: mesh.ToService, Service: mesh.ServiceRef{Namespace: "shop", Name: "cart", Port: 80},
+		Endpoints: []mesh.Endpoint{{Addr: netip.MustParseAddrPort("10.0.0.1:80")}},
+	}
+	for _, c := range []struct {
+		name   string
+		ratio  float64
+		parent string
+	}{
+		{"off", -1, ""}, {"drawn out", 5e-324, ""}, {"not sampled by the caller", 1, unsampledParent}, {"sampled", 1, ""},
+	} {
+		b.Run(c.name, func(b *testing.B) { benchmarkHandler(b, value, tracing(b, c.ratio), c.parent) })
+	}
+}
+
+const unsampledParent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
+
+// tracing returns a tracer whose queue is full; nil for a negative ratio.
+func tracing(t testing.TB, ratio float64) *trace.Tracer {
+	if ratio < 0 {
+		return nil
+	}
+	tracer, err := trace.FromSettings(&mesh.ProxyConfig{Tracing: &mesh.Tracing{
+		Collector: "127.0.0.1:4317", SamplingRatio: ratio}}, nil, trace.Source{Log: zap.NewNop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tracer
+}
+
+// TestTracingOffAllocatesNothing holds the off state, and what is not sampled, to no allocation of its own: the request
+// allocates as often as the smallest of all.
+func TestTracingOffAllocatesNothing(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		ratio  float64
+		parent string
+	}{{"off", -1, unsampledParent}, {"drawn out", 5e-324, ""}, {"not sampled by the caller", 1, unsampledParent}} {
+		o, source := newOutbound(t)
+		o.env.Tracer = tracing(t, c.ratio)
+		source.cell.Store(&mesh.Outbound{
+			Kind: mesh.ToService, Service: mesh.ServiceRef{Namespace: "shop", Name: "cart", Port: 80},
+			Endpoints: []mesh.Endpoint{{Addr: netip.MustParseAddrPort("10.0.0.1:80")}},
+		})
+		x, send, release := handlerOf(o, c.parent)
+		if got := alloctest.Count(t, 100, send); got != 0 {
+			t.Errorf("%s: %v allocations", c.name, got)
+		}
+		if x.Request.Has("traceparent") != (c.ratio >= 0 || c.parent != "") {
+			t.Errorf("%s: the request has a traceparent: %v", c.name, x.Request.Has("traceparent"))
+		}
+		release()
+	}
+}
+
+// handlerOf returns a function that takes one request through the handler.
+func handlerOf(o *Outbound, parent string) (x *exchange.Exchange, send, release func()) {
+	t, release, _ := o.targets.get(mesh.Target{Addr: netip.MustParseAddrPort("10.96.0.1:80")})
 	t.refresh()
-	x, conn, now := &exchange.Exchange{}, &exchange.Conn{Data: t}, time.Now()
-	b.ReportAllocs()
-	began := processTime()
-	for b.Loop() {
+	x = &exchange.Exchange{}
+	conn, now := &exchange.Conn{Data: t}, time.Now()
+	return x, func() {
 		x.Reset()
 		x.Conn = conn
 		x.Begun, x.Sent, x.Responded, x.Ended = now, now, now, now
@@ -75,10 +133,26 @@ func benchmarkHandler(b *testing.B, value mesh.Outbound) {
 		for _, name := range []string{"user-agent", "accept", "accept-encoding", "x-request-id", "x-user", "cookie"} {
 			x.Request.Add(name, "a value of some length")
 		}
+		if parent != "" {
+			x.Request.Add("traceparent", parent)
+		}
 		o.Route(x)
 		x.Response.Status = 200
 		o.Response(x)
 		o.End(x)
+	}, release
+}
+
+func benchmarkHandler(b *testing.B, value mesh.Outbound, tracer *trace.Tracer, parent string) {
+	o, source := newOutbound(b)
+	o.env.Tracer = tracer
+	source.cell.Store(&value)
+	_, send, release := handlerOf(o, parent)
+	defer release()
+	b.ReportAllocs()
+	began := processTime()
+	for b.Loop() {
+		send()
 	}
 	b.ReportMetric(float64(processTime()-began)/float64(b.N), "cpu-ns/op")
 }

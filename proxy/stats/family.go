@@ -292,6 +292,11 @@ var families = [...]Family{
 	{"tulle_tap_events_lost_total", CounterType, "Events that a subscriber lost because it read too slowly.", ""},
 	{"tulle_tap_refused_total", CounterType,
 		"Connections to the control port and subscriptions that were refused: too many, or not the tap server.", ""},
+	{"tulle_traces_spans_exported_total", CounterType, "Spans that the collector took (docs/tracing.md).", ""},
+	{"tulle_traces_spans_dropped_total", CounterType,
+		"Spans that were dropped: queue_full (the collector is slow or away), unavailable (it did not take them within a " +
+			"minute) or rejected (it does not want them).", "reason"},
+	{"tulle_traces_export_failures_total", CounterType, "Exports of spans that failed, each try once.", ""},
 	{"tulle_log_lines_lost_total", CounterType,
 		"Lines of the log and the access log that were lost because nobody read them in time.", ""},
 	{"tulle_memory_heap_bytes", GaugeType, "Live and dead objects of the heap.", ""},
