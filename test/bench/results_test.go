@@ -3,6 +3,8 @@ package main
 import (
 	"encoding/json"
 	"testing"
+
+	"github.com/tulle-mesh/tulle/test/bench/systems"
 )
 
 func filled() *samples {
@@ -37,6 +39,18 @@ func TestRatioIsTakenBlockByBlock(t *testing.T) {
 				t.Errorf("ratio %v met %v, want %v %v", *r.Ratio, *r.Met, c.ratio, c.met)
 			}
 		})
+	}
+}
+
+// TestCostOfTapIsTheWatchedPairByTulle shows which of the two is divided.
+func TestCostOfTapIsTheWatchedPairByTulle(t *testing.T) {
+	s := filled()
+	for block, watched := range []float64{153, 115, 123} {
+		s.add(block, "W1", systems.Tapped, "shared", figures{"high.p99": watched}, false)
+	}
+	r := s.ratio(tapMost("W1", "shared.high.p99", 1.05))
+	if r.Ratio == nil || *r.Ratio != 1.025 || r.VS != "tulle" || r.Figure != "shared.high.p99 of tulle-tapped" {
+		t.Errorf("got %+v", r)
 	}
 }
 
