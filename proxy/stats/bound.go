@@ -13,7 +13,7 @@ import (
 //
 // Each label set pays for its series when it is made, and pays more when it grows. If there is no room, the label sets
 // that have been idle longest are evicted first. A label set with a holder is only hidden, and shown again with its
-// counts when it changes. If nothing is idle, a new label set is counted under overflow="true".
+// counters at 0 when it changes. If nothing is idle, a new label set is counted under overflow="true".
 
 // side is a part of the series that has its own bound. So strangers who call the pod cannot evict the series of the
 // pod's own calls.
@@ -93,6 +93,8 @@ type entry struct {
 	changed  clock.Instant // when the last look found a change
 	looks    int           // the number of looks that found a change
 	used     uint64        // Registry.uses at the last acquisition or release
+	// base is what the series counted when they were hidden; nil if they never were.
+	base map[uint64]float64
 	// idleSince is the last sweep that found a holder or a change, or the one before the release.
 	idleSince clock.Instant
 }
@@ -217,10 +219,12 @@ func compareBools(a, b bool) int {
 // evict hides a label set, and drops it if it has no holder.
 func (r *Registry) evict(e *entry) {
 	r.hide(e)
-	e.look(r.now) // its earlier counts do not show it again
 	if e.holders == 0 {
 		delete(r.entries, e.key)
+	} else {
+		e.base = baseOf(e.group)
 	}
+	e.look(r.now) // its earlier counts do not show it again
 	r.count(evictedTotal, e.key)
 }
 

@@ -57,9 +57,9 @@ There is room for ` + fmt.Sprint(limits[inboundSide].series) + ` series and ` + 
 		fmt.Sprint(limits[outboundSide].series) + ` series and ` + fmt.Sprint(limits[outboundSide].bytes>>20) + ` MiB outbound: strangers who call the pod
 cannot evict the series of the calls that the pod makes. When a limit is reached, new label sets replace those that have been idle longest.
 Label sets with open connections stay. So do those that were used more than once, and within the last one to two minutes. If an evicted
-label set comes back, it starts at 0, which Prometheus takes for a restart of the counter. If an open connection or a Service in use still
-holds it, it continues from its old value. If nothing is idle, new label sets count under overflow="true", with peer and direction as their
-only other labels. tulle_metrics_evicted_total and tulle_metrics_overflow_total count both cases. Alert on the second.
+label set comes back, it starts at 0, which Prometheus takes for a restart of the counter. If nothing is idle, new label sets count under
+overflow="true", with peer and direction as their only other labels. tulle_metrics_evicted_total and tulle_metrics_overflow_total count both
+cases. Alert on the second.
 
 ## Metrics
 

@@ -220,7 +220,7 @@ func (r *Registry) Func(family string, labels Labels, value func() float64) {
 // snapshot is what a scrape reads without the lock of the registry.
 type snapshot struct {
 	groups   []group
-	counters map[id][]*Counter
+	counters map[id][]group
 	funcs    []function
 }
 
@@ -230,17 +230,21 @@ func (r *Registry) snapshot() snapshot {
 	r.showChanged()
 	s := snapshot{
 		groups:   make([]group, 0, len(r.entries)),
-		counters: make(map[id][]*Counter, len(families)),
+		counters: make(map[id][]group, len(families)),
 		funcs:    slices.Clone(r.funcs),
 	}
 	for _, e := range r.entries {
 		if !e.shown {
 			continue
 		}
+		g := e.group
+		if e.base != nil {
+			g = rebased{g, e.base}
+		}
 		if c, ok := e.group.(*Counter); ok {
-			s.counters[c.family] = append(s.counters[c.family], c)
+			s.counters[c.family] = append(s.counters[c.family], g)
 		} else {
-			s.groups = append(s.groups, e.group)
+			s.groups = append(s.groups, g)
 		}
 	}
 	return s
