@@ -21,6 +21,9 @@ import (
 	"github.com/tulle-mesh/tulle/viz/scrape"
 )
 
+// maxScrapeSeries bounds the memory of the scrapes that run: about 40 MB, of a limit of 250 MiB.
+const maxScrapeSeries = 1_000_000
+
 // maxScrapeWindow bounds how long a request without a Prometheus takes.
 const maxScrapeWindow = 10 * time.Minute
 
@@ -90,7 +93,7 @@ func (f *metricsAPIFlags) source(client kubernetes.Interface) (metrics.Source, e
 			// A pod must not send the request on to somebody else.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		}),
-		MaxWindow: maxScrapeWindow,
+		MaxWindow: maxScrapeWindow, MaxSeries: maxScrapeSeries,
 	})
 	if f.prometheusURL == "" {
 		return proxies, nil

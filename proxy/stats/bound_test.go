@@ -189,8 +189,8 @@ func TestOldestIdleLabelSetGoesFirst(t *testing.T) {
 	}
 }
 
-// A label set with a holder is shown again when it changes. Its counters start at 0: who did not see it in between would
-// take its earlier counts for an increase.
+// A label set with a holder is shown again when it changes. Its counters start at 0: a reader that did not see it in
+// between would take its earlier counts for an increase.
 func TestHeldLabelSetIsHiddenWhileIdle(t *testing.T) {
 	r := NewRegistry()
 	h, release := r.HTTP(client(0))

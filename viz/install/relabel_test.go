@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -122,6 +123,47 @@ func prometheusRules(t *testing.T) []relabelling {
 	}
 	t.Fatal("there is no job linkerd-proxy")
 	return nil
+}
+
+// TestPrometheusIsBounded wants a bound of each job that no pod can pass, above that of a proxy.
+func TestPrometheusIsBounded(t *testing.T) {
+	v := Defaults()
+	c, err := newContext(v, Target{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var config struct {
+		Jobs []struct {
+			Name   string `json:"job_name"`
+			Series int    `json:"sample_limit"`
+			Bytes  string `json:"body_size_limit"`
+			Labels int    `json:"label_limit"`
+		} `json:"scrape_configs"`
+	}
+	if err := yaml.Unmarshal([]byte(c.PrometheusConfig), &config); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile("../../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := 0
+	for _, bound := range regexp.MustCompile(`(\d+) series and \d+ MiB`).FindAllSubmatch(text, -1) {
+		n, _ := strconv.Atoi(string(bound[1]))
+		own += n
+	}
+	if own == 0 {
+		t.Fatal("docs/metrics.md does not say how many series a proxy has")
+	}
+	for _, job := range config.Jobs {
+		if job.Name != "prometheus" && (job.Series <= own || job.Bytes == "") || job.Name == "linkerd-proxy" &&
+			job.Labels == 0 {
+			t.Errorf("job %s has the bounds %+v; a proxy has up to %d series", job.Name, job, own)
+		}
+	}
+	if v.Prometheus.Resources.Memory.Limit == "" || v.Prometheus.Args["storage.tsdb.retention.size"] == "" {
+		t.Error("memory or storage has no bound")
+	}
 }
 
 func monitorRules(t *testing.T) []relabelling {

@@ -56,7 +56,8 @@ func BenchmarkParse(b *testing.B) {
 			b.SetBytes(int64(len(text)))
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := parse(strings.NewReader(text), wanted, defaultMaxBytes); err != nil {
+				if err := parse(strings.NewReader(text), wanted, defaultMaxBytes,
+					func(string, series) error { return nil }); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -66,9 +67,17 @@ func BenchmarkParse(b *testing.B) {
 
 // BenchmarkSums is what is done with two parsed scrapes of one proxy.
 func BenchmarkSums(b *testing.B) {
-	series, err := parse(strings.NewReader(busyText()),
-		map[string]bool{"response_total": true, "response_latency_ms_bucket": true}, defaultMaxBytes)
-	if err != nil {
+	type line struct {
+		metric string
+		series series
+	}
+	var lines []line
+	if err := parse(strings.NewReader(busyText()),
+		map[string]bool{"response_total": true, "response_latency_ms_bucket": true}, defaultMaxBytes,
+		func(metric string, s series) error {
+			lines = append(lines, line{metric, s})
+			return nil
+		}); err != nil {
 		b.Fatal(err)
 	}
 	pod := &corev1.Pod{}
@@ -77,8 +86,14 @@ func BenchmarkSums(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		s := newSums(busyQueries, time.Minute)
-		s.keepFirst(t, scraped{time.Unix(0, 0), series})
-		s.addSecond(t, scraped{time.Unix(60, 0), series})
+		r := New(Config{}).newReader(s)
+		for at, begin := range []func(*target, time.Time) collector{r.first, r.second} {
+			c := begin(t, time.Unix(int64(at)*60, 0))
+			for _, l := range lines {
+				_ = c.use(l.metric, l.series)
+			}
+			c.done(true)
+		}
 		if got := s.samples(); len(got[0]) != 1 || len(got[1]) != 26 {
 			b.Fatalf("got %d and %d samples", len(got[0]), len(got[1]))
 		}

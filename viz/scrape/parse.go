@@ -19,18 +19,17 @@ type series struct {
 
 type label struct{ name, value string }
 
-// parse returns the series of the wanted metrics, in Prometheus's text format 0.0.4. Buckets, sums and counts of
+// parse calls use for each series of the wanted metrics, in Prometheus's text format 0.0.4. Buckets, sums and counts of
 // histograms are metrics of their own, so that types do not matter. It looks at other lines' first word only.
 // prometheus/common/expfmt would take ten times the CPU and fifty times the allocations, which counts where hundreds of
 // proxies are read.
-func parse(in io.Reader, wanted map[string]bool, maxBytes int64) (map[string][]series, error) {
+func parse(in io.Reader, wanted map[string]bool, maxBytes int64, use func(metric string, s series) error) error {
 	r := bufio.NewReaderSize(&limited{in, maxBytes, maxBytes}, 16<<10)
-	out := map[string][]series{}
 	var whole []byte // a line that is longer than the buffer of r
 	for n := 1; ; n++ {
 		line, err := r.ReadSlice('\n')
 		if n == 1 && len(line) > 0 && line[0] != '#' && line[0] != '\n' && !nameByte(line[0]) {
-			return nil, errors.New("read metrics: the answer is not in Prometheus's text format")
+			return errors.New("read metrics: the answer is not in Prometheus's text format")
 		}
 		name := line[:nameEnd(line)]
 		keep := len(name) > 0 && wanted[string(name)]
@@ -39,25 +38,27 @@ func parse(in io.Reader, wanted map[string]bool, maxBytes int64) (map[string][]s
 			line, name = whole, whole[:len(name)]
 		}
 		if err == io.EOF && len(line) == 0 && n > 1 {
-			return out, nil
+			return nil
 		}
 		if err == io.EOF && n == 1 && len(line) == 0 {
-			return nil, errors.New("read metrics: the answer is empty")
+			return errors.New("read metrics: the answer is empty")
 		}
 		if err == io.EOF {
-			return nil, fmt.Errorf("parse metrics: line %d: the answer ends within it", n)
+			return fmt.Errorf("parse metrics: line %d: the answer ends within it", n)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read metrics: %w", err)
+			return fmt.Errorf("read metrics: %w", err)
 		}
 		if !keep {
 			continue
 		}
 		s, err := parseSeries(string(line[len(name) : len(line)-1]))
 		if err != nil {
-			return nil, fmt.Errorf("parse metrics: line %d: %w", n, err)
+			return fmt.Errorf("parse metrics: line %d: %w", n, err)
 		}
-		out[string(name)] = append(out[string(name)], s)
+		if err := use(string(name), s); err != nil {
+			return err
+		}
 	}
 }
 

@@ -37,13 +37,13 @@ func TestParse(t *testing.T) {
 			"read metrics: unexpected EOF"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			series, err := parse(c.in, wanted, 256<<10)
-			if got := errorText(err); got != c.err {
-				t.Fatalf("error %q, want %q", got, c.err)
-			}
 			got := map[string]int{}
-			for name, list := range series {
-				got[name] = len(list)
+			err := parse(c.in, wanted, 256<<10, func(metric string, _ series) error {
+				got[metric]++
+				return nil
+			})
+			if text := errorText(err); text != c.err {
+				t.Fatalf("error %q, want %q", text, c.err)
 			}
 			if err == nil {
 				if diff := cmp.Diff(c.want, got); diff != "" {
@@ -65,7 +65,12 @@ var lines = []string{
 
 func TestParseReadsWhatPrometheusReads(t *testing.T) {
 	for _, line := range lines {
-		got, ours := parse(strings.NewReader(line+"\n"), map[string]bool{"a_total": true}, 1<<20)
+		var got series
+		ours := parse(strings.NewReader(line+"\n"), map[string]bool{"a_total": true}, 1<<20,
+			func(_ string, s series) error {
+				got = s
+				return nil
+			})
 		parser := expfmt.NewTextParser(model.LegacyValidation)
 		want, theirs := parser.TextToMetricFamilies(strings.NewReader(line + "\n"))
 		if (ours == nil) != (theirs == nil) {
@@ -79,13 +84,13 @@ func TestParseReadsWhatPrometheusReads(t *testing.T) {
 		for _, l := range metric.GetLabel() {
 			wanted[l.GetName()] = l.GetValue()
 		}
-		for _, l := range got["a_total"][0].labels {
+		for _, l := range got.labels {
 			have[l.name] = l.value
 		}
 		if diff := cmp.Diff(wanted, have); diff != "" {
 			t.Errorf("%s: labels (-want +got):\n%s", line, diff)
 		}
-		v, w := got["a_total"][0].value, metric.GetUntyped().GetValue()
+		v, w := got.value, metric.GetUntyped().GetValue()
 		if v != w && (v == v || w == w) {
 			t.Errorf("%s: value %v, want %v", line, v, w)
 		}
@@ -98,6 +103,7 @@ func FuzzParse(f *testing.F) {
 		f.Add(line + "\n")
 	}
 	f.Fuzz(func(_ *testing.T, text string) {
-		_, _ = parse(strings.NewReader(text), map[string]bool{"a_total": true}, 1<<20)
+		_ = parse(strings.NewReader(text), map[string]bool{"a_total": true}, 1<<20,
+			func(string, series) error { return nil })
 	})
 }

@@ -16,19 +16,13 @@ import (
 	"github.com/tulle-mesh/tulle/viz/metrics"
 )
 
-// scraped is what was kept of one scrape: series by the names of their metrics.
-type scraped struct {
-	at     time.Time
-	series map[string][]series
-}
-
-// read scrapes one pod.
-func (s *Source) read(ctx context.Context, t *target) (scraped, error) {
+// read scrapes one pod, and hands over each series that matters as it comes.
+func (s *Source) read(ctx context.Context, t *target, begin func(*target, time.Time) collector) (collector, error) {
 	ctx, cancel := context.WithTimeout(ctx, podTimeout)
 	defer cancel()
 	body, err := s.cfg.Open(ctx, t.pod, sidecar.AdminPort(t.pod))
 	if err != nil {
-		return scraped{}, late(ctx, err)
+		return collector{}, late(ctx, err)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = body.Close() })
 	defer func() {
@@ -36,9 +30,8 @@ func (s *Source) read(ctx context.Context, t *target) (scraped, error) {
 			_ = body.Close()
 		}
 	}()
-	got := scraped{at: time.Now()}
-	got.series, err = parse(body, t.wanted, s.cfg.MaxBytes)
-	return got, late(ctx, err)
+	c := begin(t, time.Now())
+	return c, late(ctx, parse(body, t.wanted, s.cfg.MaxBytes, c.use))
 }
 
 // late says that the time was up, if it was, instead of what that led to.

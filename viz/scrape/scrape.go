@@ -6,6 +6,7 @@
 package scrape
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -30,6 +32,10 @@ const (
 	defaultMaxBytes = 32 << 20
 	// podTimeout bounds one scrape, so that a pod that hangs does not hold up the others.
 	podTimeout = 10 * time.Second
+	// defaultMaxPodSeries bounds the series of one pod that matter; the bounds of a proxy are below.
+	defaultMaxPodSeries = 60_000
+	// defaultMaxSeries bounds the series of all pods that are kept at once. Each takes about 40 bytes.
+	defaultMaxSeries = 2_000_000
 	// maxPodNotes bounds how many pods the notes name.
 	maxPodNotes = 5
 	// maxText bounds what a note repeats of an error.
@@ -46,22 +52,28 @@ type Config struct {
 	Open     Opener
 	Parallel int   // pods that are read at once; 0 means 16
 	MaxBytes int64 // of one scrape; 0 means 32 MiB
+	// MaxPodSeries bounds the series of one pod that are kept, and MaxSeries those of all pods and questions at a time; 0
+	// means 60,000 and 2,000,000. A sample of an answer counts as eight series.
+	MaxPodSeries, MaxSeries int
 	// MaxWindow bounds how long Ask takes. 0 is no bound.
 	MaxWindow time.Duration
 }
 
 // Source reads proxies. Its methods may be called by several goroutines if Config's functions may.
-type Source struct{ cfg Config }
+type Source struct {
+	cfg  Config
+	room atomic.Int64 // for series, of all questions
+}
 
 // New returns a source.
 func New(cfg Config) *Source {
-	if cfg.Parallel == 0 {
-		cfg.Parallel = defaultParallel
-	}
-	if cfg.MaxBytes == 0 {
-		cfg.MaxBytes = defaultMaxBytes
-	}
-	return &Source{cfg}
+	cfg.Parallel = cmp.Or(cfg.Parallel, defaultParallel)
+	cfg.MaxBytes = cmp.Or(cfg.MaxBytes, defaultMaxBytes)
+	cfg.MaxPodSeries = cmp.Or(cfg.MaxPodSeries, defaultMaxPodSeries)
+	cfg.MaxSeries = cmp.Or(cfg.MaxSeries, defaultMaxSeries)
+	s := &Source{cfg: cfg}
+	s.room.Store(int64(cfg.MaxSeries))
+	return s
 }
 
 // Ask implements metrics.Source. It takes as long as the window, unless all queries ask for values now.
@@ -79,13 +91,15 @@ func (s *Source) Ask(ctx context.Context, window time.Duration, queries []metric
 		return metrics.Answer{}, err
 	}
 	sums := newSums(queries, window)
+	r := s.newReader(sums)
+	defer r.close()
 	if !increases {
-		err = s.readAll(ctx, targets, sums.addNow)
+		err = s.readAll(ctx, targets, r.now)
 		return s.answer(sums, targets, fmt.Sprintf("the numbers come from %s", proxies(len(targets)))), err
 	}
 
 	start := time.Now()
-	if err := s.readAll(ctx, targets, sums.keepFirst); err != nil {
+	if err := s.readAll(ctx, targets, r.first); err != nil {
 		return metrics.Answer{}, err
 	}
 	if err := wait(ctx, window-time.Since(start)); err != nil {
@@ -95,7 +109,7 @@ func (s *Source) Ask(ctx context.Context, window time.Duration, queries []metric
 	if later, err := s.targets(ctx, queries); err == nil {
 		targets = merge(targets, later)
 	}
-	err = s.readAll(ctx, targets, sums.addSecond)
+	err = s.readAll(ctx, targets, r.second)
 	return s.answer(sums, targets, fmt.Sprintf("the numbers come from %s, read twice, %v apart",
 		proxies(len(targets)), window)), err
 }
@@ -112,7 +126,7 @@ type target struct {
 	pod    *corev1.Pod
 	labels map[string]string
 	wanted map[string]bool // the metrics that may match
-	first  map[key]float64 // values of the first scrape, by series
+	first  map[key]float64 // values of the first scrape
 	at     time.Time       // of the first scrape
 	late   bool            // the pod began within the window
 	err    error           // of the scrape that failed; a pod that failed is not read again
@@ -185,10 +199,10 @@ func wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// readAll scrapes the targets that have not failed and calls add for each, from one goroutine at a time. It returns an
-// error if no target is left, or ctx ended.
-func (s *Source) readAll(ctx context.Context, targets []*target, add func(*target, scraped)) error {
-	var mu sync.Mutex // guards what add changes
+// readAll scrapes the targets that have not failed, each into a collector. It returns an error if no target is left, or
+// ctx ended.
+func (s *Source) readAll(ctx context.Context, targets []*target, begin func(*target, time.Time) collector) error {
+	var mu sync.Mutex // guards what collectors change when they are done
 	var group errgroup.Group
 	group.SetLimit(s.cfg.Parallel)
 	for _, t := range targets {
@@ -196,11 +210,11 @@ func (s *Source) readAll(ctx context.Context, targets []*target, add func(*targe
 			continue
 		}
 		group.Go(func() error {
-			got, err := s.read(ctx, t)
+			c, err := s.read(ctx, t, begin)
 			mu.Lock()
 			defer mu.Unlock()
-			if t.err = err; err == nil {
-				add(t, got)
+			if t.err = err; c.done != nil {
+				c.done(err == nil)
 			}
 			return nil
 		})

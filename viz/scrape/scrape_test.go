@@ -170,6 +170,44 @@ func TestAsk(t *testing.T) {
 	}
 }
 
+// TestSeriesAreBounded reads pods with more series than there is room for. They are notes; the others still count.
+func TestSeriesAreBounded(t *testing.T) {
+	many := func(n int, value int) func(context.Context) (io.ReadCloser, error) {
+		var b strings.Builder
+		b.WriteString("# TYPE request_total counter\n")
+		for i := range n {
+			fmt.Fprintf(&b, "request_total{direction=\"inbound\",client_id=\"%d\"} %d\n", i, value)
+		}
+		return text(b.String())
+	}
+	perClient := inbound
+	perClient.By = []string{"deployment", "client_id"}
+	for name, c := range map[string]struct {
+		pod, all int
+		note     string
+	}{
+		"of one pod": {8, 100, "pod shop/web-1 is missing: it has more than 8 series that matter"},
+		"of all pods": {100, 30,
+			"pod shop/web-1 is missing: there is no room for its series: 30 of others are kept; ask for one namespace"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			f := fleet{pods: []*corev1.Pod{meshedPod("shop", "cart-1", "cart"), meshedPod("shop", "web-1", "web")},
+				answer: map[string][]func(context.Context) (io.ReadCloser, error){
+					"cart-1": {many(2, 1), many(2, 4)}, "web-1": {many(40, 1), many(40, 2)}}}
+			config := f.config()
+			config.Parallel, config.MaxPodSeries, config.MaxSeries = 1, c.pod, c.all
+			answer, err := New(config).Ask(t.Context(), time.Minute, []metrics.Query{perClient, inbound})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(answer.Samples[0]) != 2 || answer.Samples[1][0].Value != 6 || answer.Notes[len(answer.Notes)-1] != c.note {
+				t.Errorf("%s: got %v and notes %q, want the samples of cart and the note %q", name, answer.Samples, answer.Notes,
+					c.note)
+			}
+		})
+	}
+}
+
 func errorText(err error) string {
 	if err == nil {
 		return ""

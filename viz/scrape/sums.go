@@ -1,7 +1,6 @@
 package scrape
 
 import (
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -24,64 +23,8 @@ func newSums(queries []metrics.Query, window time.Duration) *sums {
 	return s
 }
 
-// addNow adds the values of a scrape to the queries that ask for values now.
-func (s *sums) addNow(t *target, got scraped) {
-	s.each(t, got, func(i int, l labelled, value float64) {
-		if s.queries[i].Now {
-			s.add(i, l, value)
-		}
-	})
-}
-
-// keepFirst keeps the values of the first scrape that an increase needs.
-func (s *sums) keepFirst(t *target, got scraped) {
-	t.at, t.first = got.at, map[key]float64{}
-	s.each(t, got, func(i int, l labelled, value float64) {
-		if !s.queries[i].Now {
-			t.first[key{s.queries[i].Metric, l.text}] = value
-		}
-	})
-}
-
-// addSecond adds what the series of a target increased by since its first scrape. A series that is new counts from 0,
-// as does one that is less than before: its process began again. As Prometheus does, it extrapolates to the whole
-// window, because the time between two scrapes is never exactly the window.
-func (s *sums) addSecond(t *target, got scraped) {
-	factor := 1.0
-	if between := got.at.Sub(t.at); !t.late && between > 0 {
-		factor = float64(s.window) / float64(between)
-	}
-	s.each(t, got, func(i int, l labelled, value float64) {
-		if s.queries[i].Now {
-			s.add(i, l, value)
-			return
-		}
-		if before := t.first[key{s.queries[i].Metric, l.text}]; before <= value {
-			value -= before
-		}
-		s.add(i, l, value*factor)
-	})
-}
-
-// each calls use for each series and each query that selects it.
-func (s *sums) each(t *target, got scraped, use func(query int, l labelled, value float64)) {
-	for i, q := range s.queries {
-		if !mayMatch(q, t.labels) {
-			continue
-		}
-		for _, one := range got.series[q.Metric] {
-			if math.IsNaN(one.value) || math.IsInf(one.value, 0) {
-				continue
-			}
-			labelled := labelled{series: one, target: t.labels}
-			if q.Selects(labelled.label) {
-				use(i, labelled, one.value)
-			}
-		}
-	}
-}
-
-func (s *sums) add(i int, l labelled, value float64) {
+// add adds a value to the sample of its labels. It returns false if that is a new one, and room has none left.
+func (s *sums) add(i int, l labelled, value float64, room func() bool) bool {
 	var values strings.Builder
 	for _, name := range s.queries[i].By {
 		values.WriteString(l.label(name))
@@ -89,6 +32,9 @@ func (s *sums) add(i int, l labelled, value float64) {
 	}
 	sample := s.groups[i][values.String()]
 	if sample == nil {
+		if !room() {
+			return false
+		}
 		sample = &metrics.Sample{Labels: map[string]string{}}
 		for _, name := range s.queries[i].By {
 			if value := l.label(name); value != "" {
@@ -98,6 +44,22 @@ func (s *sums) add(i int, l labelled, value float64) {
 		s.groups[i][values.String()] = sample
 	}
 	sample.Value += value
+	return true
+}
+
+// merge adds the sums of one target. It returns how many of its samples were there already.
+func (s *sums) merge(of *sums) (known int) {
+	for i, group := range of.groups {
+		for key, sample := range group {
+			if s.groups[i][key] == nil {
+				s.groups[i][key] = sample
+				continue
+			}
+			s.groups[i][key].Value += sample.Value
+			known++
+		}
+	}
+	return known
 }
 
 // samples returns the sums of each query, in the order of their labels' values.
@@ -116,9 +78,6 @@ func (s *sums) samples() [][]metrics.Sample {
 	}
 	return out
 }
-
-// key is a series within a target.
-type key struct{ metric, labels string }
 
 // separator ends values in keys: it is not in any UTF-8 text.
 const separator = 0xff
