@@ -142,7 +142,7 @@ func askExtension(ctx context.Context, cl *cluster.Client, pods []corev1.Pod) (m
 		return cl.DialPod(context.WithoutCancel(ctx), pods[i].Namespace, pods[i].Name, mesh.MetricsAPIPort)
 	}
 	return remote.New(remote.Config{Dial: dial}).Ask(ctx, vizWindow, []metrics.Query{
-		{Metric: "proxy_build_info", By: []string{"namespace", "pod"}, Now: true}})
+		{Metric: metrics.BuildInfo, By: []string{"namespace", "pod"}, Now: true}})
 }
 
 func askVizNamespace(f *facts) error {

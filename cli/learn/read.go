@@ -74,10 +74,10 @@ var counters = []struct {
 	name            string
 	opaque, allowed bool
 }{
-	{"inbound_http_authz_allow_total", false, true},
-	{"inbound_tcp_authz_allow_total", true, true},
-	{"inbound_http_authz_deny_total", false, false},
-	{"inbound_tcp_authz_deny_total", true, false},
+	{metrics.InboundHTTPAllowTotal, false, true},
+	{metrics.InboundTCPAllowTotal, true, true},
+	{metrics.InboundHTTPDenyTotal, false, false},
+	{metrics.InboundTCPDenyTotal, true, false},
 }
 
 // maxAsked bounds the namespaces that are asked about one by one: metrics-api takes 128 queries at once.

@@ -203,7 +203,7 @@ func TestHeldLabelSetIsHiddenWhileIdle(t *testing.T) {
 		t.Fatal("the idle label set is still there")
 	}
 	h.Request()
-	h.Response(Outcome{Status: 200, GRPC: NotGRPC}, 3*time.Millisecond)
+	h.Response(ResponseStatus{Status: 200, GRPC: NotGRPC}, 3*time.Millisecond)
 	if want := fmt.Sprintf("request_total{%s} 1\n", client(0)); !strings.Contains(text(t, r), want) {
 		t.Errorf("no %s", want)
 	}

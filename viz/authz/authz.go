@@ -88,7 +88,7 @@ func queries(s *subject.Subject) []metrics.Query {
 	match := append(slices.Clone(s.Source.Match), metrics.Is("direction", "inbound"))
 	allowed := append(slices.Clone(match), metrics.Not("authz_kind", ""))
 	return append(golden.Requests.Queries(allowed, withSource(s, authzLabels)),
-		metrics.Query{Metric: "inbound_http_authz_deny_total", Match: match, By: withSource(s, placeLabels)})
+		metrics.Query{Metric: metrics.InboundHTTPDenyTotal, Match: match, By: withSource(s, placeLabels)})
 }
 
 // withSource adds the labels that Own needs, each once.

@@ -187,7 +187,7 @@ func (e *ends) queries(namespace string) (out []metrics.Query) {
 	sent := []metrics.Match{metrics.Is("direction", "outbound"), metrics.Is("peer", "dst"),
 		metrics.Not("tls", "loopback"), metrics.Not("dst_namespace", "")}
 	add := func(more ...metrics.Match) {
-		out = append(out, metrics.Query{Metric: "tcp_open_total", Match: slices.Concat(sent, more), By: by, Now: true})
+		out = append(out, metrics.Query{Metric: metrics.TCPOpenTotal, Match: slices.Concat(sent, more), By: by, Now: true})
 	}
 	got := []metrics.Match{metrics.Is("direction", "inbound"), metrics.Not("authz_name", "probe")}
 	if namespace == "" {
@@ -199,7 +199,7 @@ func (e *ends) queries(namespace string) (out []metrics.Query) {
 	}
 	e.sent = len(out)
 	by = slices.Concat(e.own, []string{"tls", "no_tls_reason", "client_id"})
-	for _, metric := range []string{"response_total", "inbound_tcp_authz_allow_total"} {
+	for _, metric := range []string{metrics.ResponseTotal, metrics.InboundTCPAllowTotal} {
 		out = append(out, metrics.Query{Metric: metric, Match: got, By: by, Now: true})
 	}
 	return out

@@ -40,7 +40,7 @@ type Series struct {
 func (s Series) Queries(match []metrics.Match, by []string) []metrics.Query {
 	return []metrics.Query{
 		{Metric: s.Responses, Match: match, By: slices.Concat(by, s.StatusLabels)},
-		{Metric: s.Latency + "_bucket", Match: match, By: slices.Concat(by, []string{"le"})},
+		{Metric: metrics.BucketsOf(s.Latency), Match: match, By: slices.Concat(by, []string{"le"})},
 	}
 }
 

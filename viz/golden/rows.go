@@ -11,16 +11,16 @@ import (
 // HTTPBackends and GRPCBackends are the attempts that routes of Services sent to a backend, as the clients' proxies see
 // them.
 var (
-	HTTPBackends = Series{"outbound_http_route_backend_response_statuses_total",
-		"outbound_http_route_backend_response_duration_seconds", []string{"http_status", "error"}, failedHTTP, 1000}
-	GRPCBackends = Series{"outbound_grpc_route_backend_response_statuses_total",
-		"outbound_grpc_route_backend_response_duration_seconds", []string{"grpc_status", "error"}, failedGRPC, 1000}
+	HTTPBackends = Series{metrics.HTTPBackendStatuses,
+		metrics.HTTPBackendDuration, []string{"http_status", "error"}, failedHTTP, 1000}
+	GRPCBackends = Series{metrics.GRPCBackendStatuses,
+		metrics.GRPCBackendDuration, []string{"grpc_status", "error"}, failedGRPC, 1000}
 )
 
 // Named are the application's requests of named routes, and Attempts those with their retries.
 var (
-	Named    = Series{"route_response_total", "route_response_latency_ms", []string{"classification"}, notSuccess, 1}
-	Attempts = Series{"route_actual_response_total", "route_actual_response_latency_ms", []string{"classification"},
+	Named    = Series{metrics.RouteResponseTotal, metrics.RouteResponseLatency, []string{"classification"}, notSuccess, 1}
+	Attempts = Series{metrics.RouteActualTotal, metrics.RouteActualLatency, []string{"classification"},
 		notSuccess, 1}
 )
 

@@ -3,17 +3,19 @@ package golden
 import (
 	"slices"
 	"strings"
+
+	"github.com/tulle-mesh/tulle/viz/metrics"
 )
 
 // Requests are all requests that a proxy sees, by direction.
-var Requests = Series{"response_total", "response_latency_ms", []string{"classification"}, notSuccess, 1}
+var Requests = Series{metrics.ResponseTotal, metrics.ResponseLatency, []string{"classification"}, notSuccess, 1}
 
 // HTTPRoutes and GRPCRoutes are the requests of routes of Services, as the clients' proxies see them: the
 // application's requests, not the attempts.
 var (
-	HTTPRoutes = Series{"outbound_http_route_request_statuses_total", "outbound_http_route_request_duration_seconds",
+	HTTPRoutes = Series{metrics.HTTPRouteStatuses, metrics.HTTPRouteDuration,
 		[]string{"http_status", "error"}, failedHTTP, 1000}
-	GRPCRoutes = Series{"outbound_grpc_route_request_statuses_total", "outbound_grpc_route_request_duration_seconds",
+	GRPCRoutes = Series{metrics.GRPCRouteStatuses, metrics.GRPCRouteDuration,
 		[]string{"grpc_status", "error"}, failedGRPC, 1000}
 )
 

@@ -14,13 +14,17 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"net/netip"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"github.com/tulle-mesh/tulle/internal/connlimit"
+	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/viz/metrics"
 )
 
@@ -151,10 +155,31 @@ type refusal struct {
 	err    error
 }
 
+// hosts are the names of metrics-api.
+var hosts = func() []string {
+	const name, namespace = "metrics-api", "." + mesh.VizNamespace
+	return []string{"localhost", name, name + namespace, name + namespace + ".svc", name + namespace +
+		".svc.cluster.local"}
+}()
+
+// ownHost reports whether a request's Host means this server. A page whose own name resolves to a port-forward sends
+// that name, and would count as of the same origin.
+func ownHost(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	_, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil || slices.Contains(hosts, strings.TrimSuffix(strings.ToLower(host), "."))
+}
+
 // read returns the request, or why it is refused.
 func (s *Server) read(w http.ResponseWriter, r *http.Request) (metrics.Request, *refusal) {
 	refuse := func(status int, format string, args ...any) (metrics.Request, *refusal) {
 		return metrics.Request{}, &refusal{status, fmt.Errorf(format, args...)}
+	}
+	if !ownHost(r.Host) {
+		return refuse(http.StatusMisdirectedRequest, "host %q: want metrics-api, localhost or an address",
+			metrics.Printable(r.Host, 100))
 	}
 	if r.URL.Path != Path {
 		return refuse(http.StatusNotFound, "path %q: want %s", metrics.Printable(r.URL.Path, 100), Path)
@@ -200,6 +225,9 @@ func validate(r metrics.Request) error {
 	for i, q := range r.Queries {
 		if len(q.By) > maxLabels || len(q.Match) > maxLabels {
 			return fmt.Errorf("query %d: want at most %d labels in by and in match", i+1, maxLabels)
+		}
+		if !metrics.Asked(q.Metric) {
+			return fmt.Errorf("query %d: metric %q: tulle viz asks for no such metric", i+1, q.Metric)
 		}
 		if !q.Now && r.Window < metrics.MinWindow {
 			return fmt.Errorf("time window %v: want at least %v", r.Window, metrics.MinWindow)

@@ -37,16 +37,23 @@ func server(source metrics.Source) (*Server, *prometheus.Registry) {
 
 func post(body string) *http.Request {
 	r := httptest.NewRequest(http.MethodPost, Path, strings.NewReader(body))
+	r.Host = "metrics-api.tulle-viz.svc:8085"
 	r.Header.Set("Content-Type", "application/json")
 	return r
 }
 
-const good = `{"window":60000000000,"queries":[{"metric":"request_total","by":["pod"],"match":[{"label":"pod","op":"=","value":"a"}]}]}`
+// to returns a request with another Host.
+func to(host string, r *http.Request) *http.Request {
+	r.Host = host
+	return r
+}
+
+const good = `{"window":60000000000,"queries":[{"metric":"response_total","by":["pod"],"match":[{"label":"pod","op":"=","value":"a"}]}]}`
 
 func TestAnswer(t *testing.T) {
 	s, registry := server(ask(func(_ context.Context, window time.Duration, queries []metrics.Query) (metrics.Answer,
 		error) {
-		want := []metrics.Query{{Metric: "request_total", By: []string{"pod"},
+		want := []metrics.Query{{Metric: "response_total", By: []string{"pod"},
 			Match: []metrics.Match{metrics.Is("pod", "a")}}}
 		if diff := cmp.Diff(want, queries); diff != "" || window != time.Minute {
 			t.Errorf("asked for %v (-want +got):\n%s", window, diff)
@@ -96,9 +103,13 @@ func TestRefusals(t *testing.T) {
 		status  int
 		err     string
 	}{
-		"another path": {httptest.NewRequest(http.MethodPost, "/api/v2%1b", nil), 404,
+		"a page of another name": {to("metrics-api.evil.example:8085", post(good)), 421,
+			`host "metrics-api.evil.example:8085": want metrics-api, localhost or an address`},
+		"another metric": {post(query(`{"metric":"container_memory_usage_bytes","now":true}`)), 400,
+			`query 1: metric "container_memory_usage_bytes": tulle viz asks for no such metric`},
+		"another path": {to("[::1]:8085", httptest.NewRequest(http.MethodPost, "/api/v2%1b", nil)), 404,
 			`path "/api/v2` + "\uFFFD" + `": want /api/v1/query`},
-		"another method": {httptest.NewRequest(http.MethodGet, Path, nil), 405,
+		"another method": {to("localhost", httptest.NewRequest(http.MethodGet, Path, nil)), 405,
 			`method "GET": want POST`},
 		"what a page may send across origins": {form, 415, "content type: want application/json"},
 		"not JSON": {post("a"), 400,
@@ -109,13 +120,15 @@ func TestRefusals(t *testing.T) {
 		"a large body": {post(`{"window":` + strings.Repeat(" ", MaxBody) + `1}`), 413,
 			"body: more than 1048576 bytes"},
 		"no queries":   {post(query("")), 400, "0 queries: want 1 to 128"},
-		"many queries": {post(query(many(129, `{"metric":"m"}`))), 400, "129 queries: want 1 to 128"},
-		"many labels": {post(query(`{"metric":"m","by":[` + many(33, `"a"`) + `]}`)), 400,
+		"many queries": {post(query(many(129, `{"metric":"response_total"}`))), 400, "129 queries: want 1 to 128"},
+		"many labels": {post(query(`{"metric":"response_total","by":[` + many(33, `"a"`) + `]}`)), 400,
 			"query 1: want at most 32 labels in by and in match"},
-		"a short window": {post(`{"window":1000,"queries":[{"metric":"m"}]}`), 400, "time window 1µs: want at least 15s"},
-		"a metric that is not a name": {post(query(`{"metric":"m"},{"metric":"up{} or"}`)), 400,
-			`query 2: metric "up{} or": not a name`},
-		"a comparison by pattern": {post(query(`{"metric":"m","match":[{"label":"a","op":"=~","value":".*"}]}`)), 400,
+		"a short window": {post(`{"window":1000,"queries":[{"metric":"response_total"}]}`), 400,
+			"time window 1µs: want at least 15s"},
+		"a metric that is not a name": {post(query(`{"metric":"response_total"},{"metric":"up{} or"}`)), 400,
+			`query 2: metric "up{} or": tulle viz asks for no such metric`},
+		"a comparison by pattern": {post(query(`{"metric":"response_total","match":[{"label":"a","op":"=~","value":".*"}]}`)),
+			400,
 			`query 1: comparison "=~" of label "a": want = or !=`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -39,8 +39,10 @@ const ProxyJob = "linkerd-proxy"
 const (
 	// maxAnswer bounds the bytes of one answer.
 	maxAnswer = 64 << 20
-	// parallel bounds the queries in flight: a Prometheus runs 20 at once by default, for all its users.
-	parallel = 8
+	// parallel bounds the queries in flight for one question, and maxRunning those for all: a Prometheus runs 20 at once
+	// by default, for all its users.
+	parallel   = 8
+	maxRunning = 16
 	// maxText bounds what an error repeats of an answer.
 	maxText = 300
 )
@@ -63,6 +65,7 @@ type Source struct {
 	api     promv1.API
 	name    string // the URL without its password
 	jobs    []string
+	running chan struct{} // holds one value for each query that runs
 	timeout time.Duration
 }
 
@@ -87,7 +90,8 @@ func New(c Config) (*Source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a client of Prometheus at %s: %w", u.Redacted(), err)
 	}
-	s := &Source{api: promv1.NewAPI(client), name: u.Redacted(), timeout: c.Timeout, jobs: c.Jobs}
+	s := &Source{api: promv1.NewAPI(client), name: u.Redacted(), timeout: c.Timeout, jobs: c.Jobs,
+		running: make(chan struct{}, maxRunning)}
 	if len(s.jobs) == 0 {
 		s.jobs = []string{ProxyJob}
 	}
@@ -158,14 +162,9 @@ func (s *Source) Ask(ctx context.Context, window time.Duration, queries []metric
 
 func (s *Source) ask(ctx context.Context, q metrics.Query, window time.Duration) ([]metrics.Sample, promv1.Warnings,
 	error) {
-	// The zero time is Prometheus's own now: the clocks may differ.
-	value, warnings, _, err := s.api.Query(ctx, q.PromQL(window, s.jobs...), time.Time{}, promv1.WithTimeout(s.timeout))
+	vector, warnings, err := s.vector(ctx, q.PromQL(window, s.jobs...))
 	if err != nil {
 		return nil, nil, err
-	}
-	vector, ok := value.(model.Vector)
-	if !ok {
-		return nil, nil, &promv1.Error{Type: promv1.ErrBadResponse, Msg: fmt.Sprintf("a %T instead of a vector", value)}
 	}
 	samples := make([]metrics.Sample, 0, len(vector))
 	for _, v := range vector {
@@ -174,6 +173,26 @@ func (s *Source) ask(ctx context.Context, q metrics.Query, window time.Duration)
 		}
 	}
 	return samples, warnings, nil
+}
+
+// vector asks one query when fewer than maxRunning run.
+func (s *Source) vector(ctx context.Context, query string) (model.Vector, promv1.Warnings, error) {
+	select {
+	case s.running <- struct{}{}:
+		defer func() { <-s.running }()
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
+	}
+	// The zero time is Prometheus's own now: the clocks may differ.
+	value, warnings, _, err := s.api.Query(ctx, query, time.Time{}, promv1.WithTimeout(s.timeout))
+	if err != nil {
+		return nil, nil, err
+	}
+	vector, ok := value.(model.Vector)
+	if !ok {
+		return nil, nil, &promv1.Error{Type: promv1.ErrBadResponse, Msg: fmt.Sprintf("a %T instead of a vector", value)}
+	}
+	return vector, warnings, nil
 }
 
 func labels(metric model.Metric, by []string) map[string]string {

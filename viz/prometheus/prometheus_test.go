@@ -11,11 +11,15 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tulle-mesh/tulle/viz/metrics"
 )
@@ -140,6 +144,32 @@ func TestAnswersAreInTheOrderOfTheQueries(t *testing.T) {
 		if s[0].Value != float64(i) {
 			t.Errorf("answer %d is %v", i, s)
 		}
+	}
+}
+
+// TestQueriesInFlightAreBounded asks several questions at once.
+func TestQueriesInFlightAreBounded(t *testing.T) {
+	var running, most atomic.Int64
+	url := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		n := running.Add(1)
+		defer running.Add(-1)
+		for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
+		}
+		for range 100 { // others can come meanwhile
+			runtime.Gosched()
+		}
+		_, _ = io.WriteString(w, vector)
+	})
+	s := source(t, Config{URL: url})
+	var group errgroup.Group
+	for range 8 {
+		group.Go(func() error {
+			_, err := s.Ask(t.Context(), time.Minute, slices.Repeat([]metrics.Query{query}, 30))
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil || most.Load() > maxRunning || most.Load() <= 1 {
+		t.Errorf("error %v, %d queries ran at once; want at most %d", err, most.Load(), maxRunning)
 	}
 }
 

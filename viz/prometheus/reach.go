@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/common/model"
 
 	"github.com/tulle-mesh/tulle/viz/metrics"
@@ -33,9 +32,9 @@ type reach struct {
 // reach asks whether Prometheus had numbers of any proxy when the window began. It had none if it keeps numbers for a
 // shorter time, or if it, or the mesh, began later.
 func (s *Source) reach(ctx context.Context, window time.Duration) reach {
-	series := metrics.Query{Metric: "proxy_build_info", Now: true}.Selector(s.jobs...)
+	series := metrics.Query{Metric: metrics.BuildInfo, Now: true}.Selector(s.jobs...)
 	whole := model.Duration(window.Round(time.Second))
-	then, err := s.vector(ctx, fmt.Sprintf("count(%s offset %s)", series, whole))
+	then, _, err := s.vector(ctx, fmt.Sprintf("count(%s offset %s)", series, whole))
 	if err != nil {
 		return s.unknown(window, err)
 	}
@@ -71,7 +70,7 @@ func (s *Source) oldest(ctx context.Context, series string, window, ago, step ti
 	}
 	query := fmt.Sprintf("min(min_over_time(timestamp(%s)[%s:%s]%s)) or min(timestamp(%s))", series,
 		model.Duration(window.Round(time.Second)), model.Duration(step), offset, series)
-	samples, err := s.vector(ctx, query)
+	samples, _, err := s.vector(ctx, query)
 	if err != nil || len(samples) == 0 {
 		return 0, false, err
 	}
@@ -82,16 +81,4 @@ func (s *Source) oldest(ctx context.Context, series string, window, ago, step ti
 func (s *Source) unknown(window time.Duration, err error) reach {
 	return reach{note: fmt.Sprintf("It is not known whether Prometheus at %s has numbers of all of %v: %s", s.name,
 		model.Duration(window), metrics.Printable(err.Error(), maxText))}
-}
-
-func (s *Source) vector(ctx context.Context, query string) (model.Vector, error) {
-	value, _, _, err := s.api.Query(ctx, query, time.Time{}, promv1.WithTimeout(s.timeout))
-	if err != nil {
-		return nil, err
-	}
-	vector, ok := value.(model.Vector)
-	if !ok {
-		return nil, fmt.Errorf("a %T instead of a vector", value)
-	}
-	return vector, nil
 }

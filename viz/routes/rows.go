@@ -36,8 +36,9 @@ func (p *plan) queries() []metrics.Query {
 			By: slices.Concat(by, []string{"dst", "rt_route"}, golden.Attempts.StatusLabels)},
 		metrics.Query{Metric: golden.HTTPRoutes.Responses, Match: unrouted, By: byParent},
 		metrics.Query{Metric: golden.HTTPBackends.Responses, Match: unrouted, By: byParent},
-		metrics.Query{Metric: golden.Requests.Latency + "_bucket", Match: with(outbound, metrics.Not("dst_service", "")),
-			By: slices.Concat(by, []string{"authority", "le"})})
+		metrics.Query{Metric: metrics.BucketsOf(golden.Requests.Latency),
+			Match: with(outbound, metrics.Not("dst_service", "")),
+			By:    slices.Concat(by, []string{"authority", "le"})})
 	if p.receivers == nil {
 		return out
 	}
@@ -48,8 +49,8 @@ func (p *plan) queries() []metrics.Query {
 	}
 	out = append(out,
 		metrics.Query{Metric: golden.Requests.Responses, Match: with(outbound, to.Match...), By: reached},
-		metrics.Query{Metric: "outbound_http_route_backend_requests_total", Match: match, By: backendLabels},
-		metrics.Query{Metric: "outbound_grpc_route_backend_requests_total", Match: match, By: backendLabels})
+		metrics.Query{Metric: metrics.HTTPBackendRequests, Match: match, By: backendLabels},
+		metrics.Query{Metric: metrics.GRPCBackendRequests, Match: match, By: backendLabels})
 	if p.senders == nil {
 		inbound := with(p.receivers.Source.Match, metrics.Is("direction", "inbound"))
 		out = append(out, golden.Named.Queries(inbound, slices.Concat(p.receivers.Source.By, []string{"rt_route"}))...)

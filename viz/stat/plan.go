@@ -168,7 +168,7 @@ func routeSets(s *subject.Subject) (inbound, outbound set) {
 }
 
 func denials(s set) *metrics.Query {
-	return &metrics.Query{Metric: "inbound_http_authz_deny_total", Match: s.match, By: s.side.By}
+	return &metrics.Query{Metric: metrics.InboundHTTPDenyTotal, Match: s.match, By: s.side.By}
 }
 
 // queries returns the plan's queries: two for each set and three if its connections count, then that for denials.
@@ -180,9 +180,9 @@ func (p *plan) queries() (out []metrics.Query) {
 		}
 		match := append(slices.Clone(s.match), metrics.Is("peer", s.peer))
 		out = append(out,
-			metrics.Query{Metric: "tcp_open_connections", Match: match, By: s.side.By, Now: true},
-			metrics.Query{Metric: "tcp_read_bytes_total", Match: match, By: s.side.By},
-			metrics.Query{Metric: "tcp_write_bytes_total", Match: match, By: s.side.By})
+			metrics.Query{Metric: metrics.TCPOpenConnections, Match: match, By: s.side.By, Now: true},
+			metrics.Query{Metric: metrics.TCPReadBytes, Match: match, By: s.side.By},
+			metrics.Query{Metric: metrics.TCPWriteBytes, Match: match, By: s.side.By})
 	}
 	if p.denied != nil {
 		out = append(out, *p.denied)

@@ -56,8 +56,8 @@ type family struct {
 }
 
 var families = []family{
-	{golden.HTTPRoutes, golden.HTTPBackends, "outbound_http_route_retry_requests_total"},
-	{golden.GRPCRoutes, golden.GRPCBackends, "outbound_grpc_route_retry_requests_total"},
+	{golden.HTTPRoutes, golden.HTTPBackends, metrics.HTTPRouteRetries},
+	{golden.GRPCRoutes, golden.GRPCBackends, metrics.GRPCRouteRetries},
 }
 
 // perFamily is how many queries a family needs: two for its routes, two for its backends, one for its retries.
