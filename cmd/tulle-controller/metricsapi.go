@@ -11,7 +11,9 @@ import (
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/pager"
 
 	"github.com/tulle-mesh/tulle/internal/daemon"
 	"github.com/tulle-mesh/tulle/mesh"
@@ -107,18 +109,23 @@ func (f *metricsAPIFlags) source(client kubernetes.Interface) (metrics.Source, e
 }
 
 // listPods asks the API server when numbers are needed from the proxies. A watch of all pods would cost memory all the
-// time for what a Prometheus makes rare. Resource version 0 lets the API server answer from its cache.
+// time for what a Prometheus makes rare. It asks for pages, so that no answer is large.
 func listPods(ctx context.Context, client kubernetes.Interface, namespace string) ([]*corev1.Pod, error) {
-	list, err := client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{
-		LabelSelector: mesh.ControlPlaneNSLabel, FieldSelector: "status.phase!=Succeeded,status.phase!=Failed",
-		ResourceVersion: "0",
+	var pods []*corev1.Pod
+	pages := pager.New(func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+		return client.CoreV1().Pods(namespace).List(ctx, options)
 	})
-	if err != nil {
-		return nil, err
-	}
-	pods := make([]*corev1.Pod, len(list.Items))
-	for i := range list.Items {
-		pods[i] = &list.Items[i]
-	}
-	return pods, nil
+	err := pages.EachListItem(ctx, metav1.ListOptions{
+		LabelSelector: mesh.ControlPlaneNSLabel, FieldSelector: "status.phase!=Succeeded,status.phase!=Failed",
+	}, func(o runtime.Object) error {
+		pod, ok := o.(*corev1.Pod)
+		if !ok {
+			return fmt.Errorf("a %T instead of a pod", o)
+		}
+		pod = pod.DeepCopy() // the page can go
+		pod.ManagedFields = nil
+		pods = append(pods, pod)
+		return nil
+	})
+	return pods, err
 }

@@ -114,6 +114,26 @@ func TestMetricsAPIListsPodsOnly(t *testing.T) {
 	})
 }
 
+// TestMetricsAPIListsPodsInPages asks an API server with more pods than fit on a page.
+func TestMetricsAPIListsPodsInPages(t *testing.T) {
+	client := fake.NewClientset()
+	client.PrependReactor("list", "pods", func(a kubetesting.Action) (bool, runtime.Object, error) {
+		options := a.(kubetesting.ListActionImpl).GetListOptions()
+		if options.Limit == 0 {
+			t.Error("a list without a limit")
+		}
+		pod := metav1.ObjectMeta{Name: "of page " + options.Continue,
+			Labels: map[string]string{mesh.ControlPlaneNSLabel: "tulle"}}
+		page := &corev1.PodList{Items: []corev1.Pod{{ObjectMeta: pod}}}
+		page.Continue = map[string]string{"": "2"}[options.Continue]
+		return true, page, nil
+	})
+	pods, err := listPods(t.Context(), client, "")
+	if err != nil || len(pods) != 2 || pods[1].Name != "of page 2" {
+		t.Errorf("got %v, %v; want the pods of two pages", pods, err)
+	}
+}
+
 // TestAProxyCannotRedirectMetricsAPI checks that a pod does not choose what metrics-api connects to.
 func TestAProxyCannotRedirectMetricsAPI(t *testing.T) {
 	victim := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {

@@ -27,7 +27,7 @@ type Request struct {
 // Edge is traffic from one resource to another. An end that is not known is "".
 type Edge struct {
 	Src, SrcNamespace, Dst, DstNamespace string
-	// ClientID and ServerID are the identities that were proved, or zero.
+	// ClientID and ServerID are the identities that were proved to the other end, or zero.
 	ClientID, ServerID mesh.ID
 	// Reason says why the traffic is not mesh TLS; "" if it is.
 	Reason string
@@ -67,8 +67,10 @@ func Find(ctx context.Context, src metrics.Source, cluster resource.Lister, req 
 		}
 		accounts := accountsOf(ctx, cluster, req.Namespace)
 		sent := k.outbound(slices.Concat(answer.Samples[:k.sent]...), accounts)
-		got := k.inbound(slices.Concat(answer.Samples[k.sent:]...))
-		found = append(found, selected(join(sent, got), target, req.Namespace)...)
+		got, own := k.inbound(slices.Concat(answer.Samples[k.sent:k.got]...))
+		_, elsewhere := k.inbound(slices.Concat(answer.Samples[k.got:]...))
+		edges := join(sent, got, append(own, elsewhere...))
+		found = append(found, selected(edges, target, req.Namespace)...)
 		for _, n := range answer.Notes {
 			if !slices.Contains(notes, n) {
 				notes = append(notes, n)
@@ -114,7 +116,8 @@ func selected(edges []Edge, target resource.Target, namespace string) []Edge {
 // pod names a pod.
 type pod struct{ namespace, name string }
 
-// accountsOf returns the ServiceAccounts of the pods. Of pods that the user may not list, the identity is not known.
+// accountsOf returns the ServiceAccounts of the pods, to find the identity that a server saw. Of pods that the user may
+// not list they are not known.
 func accountsOf(ctx context.Context, cluster resource.Lister, namespace string) map[pod]string {
 	accounts := map[pod]string{}
 	kind, err := resource.ParseKind("pod")
@@ -155,6 +158,7 @@ type ends struct {
 	kind   owner
 	isPod  bool
 	sent   int      // how many queries are about what the clients sent
+	got    int      // and how many, with those, about what the namespace's servers got
 	source []string // labels of the client
 	target []string // labels of the server, on the client's series
 	own    []string // labels of the server, on its own series
@@ -181,7 +185,7 @@ func newEnds(k resource.Kind) (*ends, error) {
 }
 
 // queries returns those about what the clients of the namespace and of others sent, then those about what the
-// namespace's servers got.
+// namespace's servers got, and then those about whom the servers of other namespaces saw.
 func (e *ends) queries(namespace string) (out []metrics.Query) {
 	by := slices.Concat(e.source, e.target, []string{"tls", "no_tls_reason", "server_id"})
 	sent := []metrics.Match{metrics.Is("direction", "outbound"), metrics.Is("peer", "dst"),
@@ -195,13 +199,22 @@ func (e *ends) queries(namespace string) (out []metrics.Query) {
 	} else {
 		add(metrics.Is("namespace", namespace))
 		add(metrics.Is("dst_namespace", namespace), metrics.Not("namespace", namespace))
-		got = append(got, metrics.Is("namespace", namespace))
 	}
 	e.sent = len(out)
 	by = slices.Concat(e.own, []string{"tls", "no_tls_reason", "client_id"})
-	for _, metric := range []string{metrics.ResponseTotal, metrics.InboundTCPAllowTotal} {
-		out = append(out, metrics.Query{Metric: metric, Match: got, By: by, Now: true})
+	servers := func(more ...metrics.Match) {
+		for _, metric := range []string{metrics.ResponseTotal, metrics.InboundTCPAllowTotal} {
+			out = append(out, metrics.Query{Metric: metric, Match: slices.Concat(got, more), By: by, Now: true})
+		}
 	}
+	if namespace == "" {
+		servers()
+		e.got = len(out)
+		return out
+	}
+	servers(metrics.Is("namespace", namespace))
+	e.got = len(out)
+	servers(metrics.Not("namespace", namespace), metrics.Not("client_id", ""))
 	return out
 }
 
@@ -247,28 +260,35 @@ func (e *ends) outbound(samples []metrics.Sample, accounts map[pod]string) []Edg
 	return slices.Collect(maps.Keys(set))
 }
 
-// inbound returns the edges of the servers' series. They do not name the client's workload.
-func (e *ends) inbound(samples []metrics.Sample) []Edge {
-	set := map[Edge]bool{}
+// inbound returns the edges of the servers' series, which do not name the client's workload: those to servers of the
+// kind asked for, and all, which prove who the clients are.
+func (e *ends) inbound(samples []metrics.Sample) (asked, all []Edge) {
+	set := map[Edge]bool{} // whether the server is of the kind
 	for _, s := range samples {
 		l := s.Labels
 		edge := Edge{DstNamespace: l["namespace"], Reason: reason(l)}
 		var ok bool
-		if edge.Dst, ok = e.name(l, ownLabel, "pod"); !ok || !(s.Value > 0) || l["no_tls_reason"] == "loopback" {
+		if edge.Dst, ok = e.name(l, ownLabel, "pod"); edge.Dst == "" || !(s.Value > 0) || l["no_tls_reason"] == "loopback" {
 			continue
 		}
 		if edge.Reason == "" {
 			edge.ClientID, _ = mesh.ParseID(l["client_id"])
 			edge.SrcNamespace = edge.ClientID.Namespace
 		}
-		set[edge] = true
+		set[edge] = ok
 	}
-	return slices.Collect(maps.Keys(set))
+	for edge, ok := range set {
+		if all = append(all, edge); ok {
+			asked = append(asked, edge)
+		}
+	}
+	return asked, all
 }
 
 // join returns the edges of the clients' series and those of the servers' that no edge of a client's stands for: of
-// clients in namespaces that were not asked, and of clients without a proxy, which nobody can name.
-func join(sent, got []Edge) []Edge {
+// clients in namespaces that were not asked, and of clients without a proxy, which nobody can name. seen are all edges
+// of servers, also of those not asked about: they prove who the clients are.
+func join(sent, got, seen []Edge) []Edge {
 	var out []Edge
 	for _, e := range sent {
 		if e.Reason == "" && e.ClientID.IsZero() {
@@ -281,7 +301,20 @@ func join(sent, got []Edge) []Edge {
 			out = append(out, e)
 		}
 	}
+	for i := range out {
+		if !proved(out[i], seen) {
+			out[i].ClientID = mesh.ID{}
+		}
+	}
 	return out
+}
+
+// proved reports whether the server saw the client's identity, which is otherwise only that of the client's
+// ServiceAccount.
+func proved(e Edge, seen []Edge) bool {
+	return slices.ContainsFunc(seen, func(o Edge) bool {
+		return o.Dst == e.Dst && o.DstNamespace == e.DstNamespace && o.ClientID == e.ClientID
+	})
 }
 
 // onlyClient returns the identity of the edge's client if the server saw only one of the client's namespace.

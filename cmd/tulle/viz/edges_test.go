@@ -14,6 +14,7 @@ inbound_tcp_authz_allow_total{direction="inbound",namespace="shop",deployment="a
 tcp_open_total{direction="outbound",namespace="shop",deployment="web",pod="web-5d8f7c-a",peer="dst",dst_namespace="shop",dst_deployment="web",dst_pod="web-5d8f7c-a",tls="loopback",no_tls_reason="loopback"} 1
 tcp_open_total{direction="outbound",namespace="shop",deployment="web",pod="web-5d8f7c-a",peer="dst",tls="no_identity",no_tls_reason="not_provided_by_service_discovery"} 5
 tcp_open_total{direction="outbound",namespace="shop",deployment="web",pod="web-5d8f7c-a",peer="dst",dst_namespace="data",dst_statefulset="db",dst_pod="db-0",tls="true",server_id="spiffe://cluster.local/ns/data/sa/db"} 5
+inbound_tcp_authz_allow_total{direction="inbound",namespace="data",statefulset="db",pod="db-0",tls="true",client_id="spiffe://cluster.local/ns/shop/sa/web"} 5
 `
 
 // TestEdges holds every column and every JSON key against its golden file.
