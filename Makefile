@@ -142,6 +142,7 @@ demo-images: ## dist/shop.tar and dist/redis.tar
 
 .PHONY: guides
 guides: demo ## docs/guides, command by command as they stand, on the demo's cluster (GUIDE=canary for one; KUBECONFIG=…)
+	$(call need,curl,curl)
 	cd test && go run ./guides $(GUIDE) $(if $(filter command\ line,$(origin KUBECONFIG)),--kubeconfig $(abspath $(KUBECONFIG)))
 
 # --- benchmark ---

@@ -1,5 +1,5 @@
-// Package main runs the guides of docs/guides as their readers do: every block of shell commands as it stands, in
-// order, on the cluster that `make demo` has left.
+// Package main runs the guides of docs/guides, and a few pages that are like guides, as their readers do: every block of
+// shell commands as it stands, in order, on the cluster that `make demo` has left.
 //
 // It owns how commands are found in a guide and run; what they are to show is the guide's. It must not import the
 // product. The one idea: a command that a guide tells people to paste is tested by pasting it.
@@ -23,6 +23,9 @@ import (
 
 	"github.com/tulle-mesh/tulle/test/step"
 )
+
+// pages are those outside docs/guides whose commands run on the demo's cluster too, once they have any.
+var pages = []string{"docs/tap.md", "docs/tracing.md"}
 
 // blockTimeout bounds the commands of a block.
 const blockTimeout = 3 * time.Minute
@@ -69,7 +72,7 @@ type reader struct {
 
 // read follows the guides of these names, all without any.
 func (r reader) read(ctx context.Context, names []string) error {
-	files, err := filepath.Glob(filepath.Join(r.root, "docs", "guides", "*.md"))
+	files, err := r.files()
 	if err != nil {
 		return err
 	}
@@ -91,6 +94,25 @@ func (r reader) read(ctx context.Context, names []string) error {
 	_, err = fmt.Fprintf(r.out, "%d blocks of commands in %d guides ran as written (%s)\n", total, len(files),
 		time.Since(begun).Round(time.Second))
 	return err
+}
+
+// files returns the guides, and then the pages that have commands.
+func (r reader) files() ([]string, error) {
+	files, err := filepath.Glob(filepath.Join(r.root, "docs", "guides", "*.md"))
+	if err != nil {
+		return nil, err
+	}
+	for _, page := range pages {
+		file := filepath.Join(r.root, page)
+		text, err := os.ReadFile(file)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, err
+		}
+		if len(blocksOf(string(text))) > 0 {
+			files = append(files, file)
+		}
+	}
+	return files, nil
 }
 
 func nameOf(file string) string { return strings.TrimSuffix(filepath.Base(file), ".md") }

@@ -65,3 +65,16 @@ func TestGuidesByName(t *testing.T) {
 		t.Error("a guide that does not exist was followed")
 	}
 }
+
+func TestPagesWithCommandsAreRunToo(t *testing.T) {
+	r, out := guide(t, "```sh\ntrue\n```\n")
+	for page, text := range map[string]string{"tap.md": "```sh\necho tapped\n```\n", "tracing.md": "No commands yet.\n"} {
+		if err := os.WriteFile(filepath.Join(r.root, "docs", page), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.read(t.Context(), nil); err != nil || !strings.Contains(out.String(), "\ntapped\n") ||
+		!strings.Contains(out.String(), "2 blocks of commands in 2 guides ran") {
+		t.Errorf("got %v, %s; want the commands of the guide and of tap.md", err, out)
+	}
+}
