@@ -1,5 +1,5 @@
-// Package main runs the guides of docs/guides, and a few pages that are like guides, as their readers do: every block of
-// shell commands as it stands, in order, on the cluster that `make demo` has left.
+// Package main runs the guides of docs/guides, and a few pages that are like guides, as their readers do: every block
+// of shell commands as it stands, in order, on the cluster that `make demo` has left.
 //
 // It owns how commands are found in a guide and run; what they are to show is the guide's. It must not import the
 // product. The one idea: a command that a guide tells people to paste is tested by pasting it.
