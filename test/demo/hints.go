@@ -20,6 +20,7 @@ Try next:
   export KUBECONFIG=%s PATH=%s:$PATH
   tulle check --proxy -n shop                             is every proxy healthy?
   tulle viz stat deploy -n shop --from deploy/web         whom web calls, and how well
+  tulle viz tap deploy/web -n shop --to deploy/checkout   requests while they happen
   tulle viz routes svc/web -n shop                        the same by route; docs/guides/canary.md makes one
   tulle identity -n shop -l app=web                       the certificate that web shows to others
   tulle diagnostics endpoints cart.shop.svc.cluster.local:9090

@@ -32,7 +32,7 @@ func (d *demo) installViz(ctx context.Context) (string, error) {
 }
 
 func (d *demo) checkViz(ctx context.Context) (string, error) {
-	out, err := d.viz(ctx, "check", "--wait", "3m")
+	out, err := d.viz(ctx, "check", "--wait", "3m", "--proxy", "-n", namespace)
 	return step.Tail(out, 1), err
 }
 
