@@ -23,7 +23,7 @@ func refused(t Target, err error) error {
 		plural, name := t.reviewed()
 		return fmt.Errorf("watch %s: you need the verb watch on %s/tap of the API group %s, for %q; "+
 			"`kubectl create rolebinding tap -n %s --clusterrole %s --user NAME` gives it: %w", t, plural, tap.Group, name,
-			t.namespace(), AdminRole, err)
+			t.InNamespace(), AdminRole, err)
 	}
 	return fmt.Errorf("watch %s: %w", t, err)
 }

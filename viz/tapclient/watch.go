@@ -34,7 +34,7 @@ type Target struct {
 // String returns the target as a user writes it.
 func (t Target) String() string {
 	if t.Kind.Name == resource.Namespace {
-		return "ns/" + t.namespace()
+		return "ns/" + t.InNamespace()
 	}
 	if t.Name == "" {
 		return fmt.Sprintf("%s in namespace %s", t.Kind.Plural, t.Namespace)
@@ -42,8 +42,8 @@ func (t Target) String() string {
 	return fmt.Sprintf("%s/%s in namespace %s", t.Kind.Prefix(), t.Name, t.Namespace)
 }
 
-// namespace returns the namespace whose pods are watched.
-func (t Target) namespace() string {
+// InNamespace returns the namespace whose pods are watched.
+func (t Target) InNamespace() string {
 	if t.Kind.Name == resource.Namespace && t.Name != "" {
 		return t.Name
 	}
@@ -53,14 +53,14 @@ func (t Target) namespace() string {
 // reviewed returns the resource and the name that the user needs a right for.
 func (t Target) reviewed() (plural, name string) {
 	if t.Name == "" || t.Kind.Name == resource.Namespace {
-		return "namespaces", t.namespace()
+		return "namespaces", t.InNamespace()
 	}
 	return t.Kind.Plural, t.Name
 }
 
 // path returns that of the API.
 func (t Target) path() string {
-	path := "/apis/" + tap.Group + "/" + tap.Version + "/watch/namespaces/" + t.namespace()
+	path := "/apis/" + tap.Group + "/" + tap.Version + "/watch/namespaces/" + t.InNamespace()
 	if plural, name := t.reviewed(); plural != "namespaces" {
 		path += "/" + plural + "/" + name
 	}

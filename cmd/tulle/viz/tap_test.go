@@ -76,7 +76,7 @@ func TestTapRefuses(t *testing.T) {
 		http.Error(w, "service unavailable", http.StatusServiceUnavailable)
 	})
 	nonsense := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) })
-	allButWeb := func(b *tapBed, edit func(*corev1.Pod)) {
+	ofAPI := func(b *tapBed, edit func(*corev1.Pod)) {
 		for _, p := range b.pods {
 			if p.Labels["app"] == "api" {
 				edit(p)
@@ -116,9 +116,13 @@ func TestTapRefuses(t *testing.T) {
 		"a user without rights on the namespace": {"tap deploy", func(b *tapBed) { b.user = "bob" },
 			[]string{`verb watch on namespaces/tap of the API group tap.linkerd.io, for "shop"`}},
 		"pods without tap": {"tap deploy/api", func(b *tapBed) {
-			allButWeb(b, func(p *corev1.Pod) { tapped(t, p, "") })
-		}, []string{"no pod of", "1 pod has tap turned off", "kubectl annotate namespace shop config.tulle.dev/tap=true",
-			"kubectl rollout restart deploy -n shop"}},
+			ofAPI(b, func(p *corev1.Pod) { tapped(t, p, "") })
+		}, []string{"no pod of", "Pods with tap turned off, by an annotation or the installation: 1.", "docs/tap.md"}},
+		"pods from before the extension": {"tap deploy/api", func(b *tapBed) {
+			ofAPI(b, func(p *corev1.Pod) { tapped(t, p, "") })
+			b.offerTap(t)
+		}, []string{"no pod of", "Pods that tap can watch after a restart: 1.",
+			"`kubectl -n shop rollout restart deploy,sts,ds`"}},
 		"pods without a proxy": {"tap deploy/plain", nil, []string{"no pod of", "the pod has no proxy"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -139,15 +143,16 @@ func TestTapRefuses(t *testing.T) {
 	}
 }
 
-// TestTapOfSomePodsWithoutTap: the others are watched, and stderr says how to turn it on.
+// TestTapOfSomePodsWithoutTap: the others are watched, and stderr says what to do.
 func TestTapOfSomePodsWithoutTap(t *testing.T) {
 	b := newTapBed(t)
 	second := pod("shop", "api", "b", "v1")
 	tapped(t, second, "")
 	b.pods, b.messages = append(b.pods, second), nil
+	b.offerTap(t)
 	r := b.ends(t, "tap deploy/api")
-	for _, want := range []string{"Cannot watch shop/api-5d8f7c-b: tap is turned off", "1 pod has tap turned off",
-		"kubectl rollout restart"} {
+	for _, want := range []string{"Cannot watch shop/api-5d8f7c-b: tap is turned off", "tap can watch after a restart: 1.",
+		"kubectl -n shop rollout restart"} {
 		if !strings.Contains(r.err, want) {
 			t.Errorf("stderr %q; want %q", r.err, want)
 		}

@@ -19,8 +19,11 @@ import (
 	"go.uber.org/zap"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/kubernetes/fake"
+	metadatafake "k8s.io/client-go/metadata/fake"
 
 	"github.com/tulle-mesh/tulle/cli/cluster"
+	"github.com/tulle-mesh/tulle/cli/installation"
 	"github.com/tulle-mesh/tulle/internal/meshtest"
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/viz/tap"
@@ -124,6 +127,21 @@ func tapped(t *testing.T, p *corev1.Pod, id string) {
 	started := true
 	p.Status.InitContainerStatuses = []corev1.ContainerStatus{{Name: mesh.ProxyContainer, Ready: true, Started: &started,
 		State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}}
+}
+
+// offerTap makes the injector turn tap on for pods from now on.
+func (b *tapBed) offerTap(t *testing.T) {
+	t.Helper()
+	offer := object("v1", "Namespace", "", "tulle-viz", mesh.ExtensionLabel, mesh.VizExtension)
+	offer.Annotations = map[string]string{mesh.TapAnnotation: mesh.TapEnabled}
+	b.objects = append(b.objects, offer)
+	b.react = func(typed *fake.Clientset, _ *metadatafake.FakeMetadataClient) {
+		config := &corev1.ConfigMap{Data: map[string]string{"values": "proxy: {tap: {enabled: auto}}"}}
+		config.Namespace, config.Name = "tulle", installation.ConfigMap
+		if err := typed.Tracker().Add(config); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func (b *tapBed) podsOf(_ context.Context, namespace, _ string) (out []corev1.Pod, err error) {

@@ -11,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tulle-mesh/tulle/cli/cluster"
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/viz/objects"
 	"github.com/tulle-mesh/tulle/viz/resource"
@@ -24,8 +25,8 @@ type watch struct {
 	post   tapclient.Post
 	target tapclient.Target
 	query  tap.Request
-	// untapped are the pods of the target whose proxy runs without tap.
-	untapped int
+	// later counts the pods of the target that tap can watch after a restart, and off those for which it is turned off.
+	later, off int
 }
 
 // newWatch reads the arguments and flags, and looks for what they name.
@@ -44,21 +45,14 @@ func (c *commands) newWatch(ctx context.Context, args []string, f tapFlags) (*wa
 	}
 	w := &watch{c: c, post: cl.Post, target: tapclient.Target{Namespace: cl.Namespace, Kind: kind, Name: name},
 		query: query}
-	namespace := cl.Namespace
-	if kind.Name == resource.Namespace && name != "" {
-		namespace = name
-	}
+	namespace := w.target.InNamespace()
 	lister := objects.New(cl, c.ControlNamespace())
 	found, err := lookUp(ctx, lister, kind, name, namespace)
 	if err != nil {
 		return nil, err
 	}
-	for _, o := range found {
-		for _, p := range o.Pods {
-			if p.Meshed && p.Running && !p.Tapped && !p.Finished {
-				w.untapped++
-			}
-		}
+	if err := w.countUntapped(ctx, cl, lister, namespace, found); err != nil {
+		return nil, err
 	}
 	if f.to == "" && f.toNamespace != "" {
 		f.to = "ns/" + f.toNamespace
@@ -152,32 +146,57 @@ func (f *tapFlags) query() (tap.Request, error) {
 	}, nil
 }
 
-// run watches until ctx ends or the stream does. It says how to turn tap on for pods that have none.
+// run watches until ctx ends or the stream does. It says what to do about pods without tap.
 func (w *watch) run(ctx context.Context, emit func(tap.Message) error) error {
 	err := tapclient.Watch(ctx, w.post, w.target, w.query, func(m tap.Message) error {
-		if m.Watching != nil && w.untapped > 0 {
-			w.c.note([]string{w.tapHint()})
+		if hint := w.tapHint(); m.Watching != nil && hint != "" {
+			w.c.note([]string{hint})
 		}
 		return emit(m)
 	})
-	if apierrors.IsNotFound(err) && w.untapped > 0 {
-		return fmt.Errorf("%w. %s", err, w.tapHint())
+	if hint := w.tapHint(); apierrors.IsNotFound(err) && hint != "" {
+		return fmt.Errorf("%w. %s", err, hint)
 	}
 	return err
 }
 
-// tapHint says what to do about pods without tap.
+// countUntapped counts the pods of the objects whose proxy runs and that tap cannot watch.
+func (w *watch) countUntapped(ctx context.Context, cl *cluster.Client, l *objects.Cluster, namespace string,
+	found []resource.Object) error {
+	untapped := map[string]bool{}
+	for _, o := range found {
+		for _, p := range o.Pods {
+			if !p.Finished && heading(p) == tapDisabled {
+				untapped[namespace+"/"+p.Name] = true
+			}
+		}
+	}
+	if len(untapped) == 0 {
+		return nil
+	}
+	later, err := w.c.afterRestart(ctx, cl, l, namespace)
+	for name := range untapped {
+		if later[name] {
+			w.later++
+		} else {
+			w.off++
+		}
+	}
+	return err
+}
+
+// tapHint says what to do about pods that tap cannot watch; "" without any.
 func (w *watch) tapHint() string {
-	namespace := w.target.Namespace
-	if w.target.Kind.Name == resource.Namespace && w.target.Name != "" {
-		namespace = w.target.Name
+	var parts []string
+	if w.later > 0 {
+		parts = append(parts, fmt.Sprintf("Pods that tap can watch after a restart: %d. Restart them: "+
+			"`kubectl -n %s rollout restart deploy,sts,ds`.", w.later, w.target.InNamespace()))
 	}
-	pods := "pods have"
-	if w.untapped == 1 {
-		pods = "pod has"
+	if w.off > 0 {
+		parts = append(parts, fmt.Sprintf("Pods with tap turned off, by an annotation or the installation: %d. "+
+			"See docs/tap.md#who-may-watch.", w.off))
 	}
-	return fmt.Sprintf("%d %s tap turned off. To turn it on: `kubectl annotate namespace %s %s=true`, then "+
-		"`kubectl rollout restart deploy -n %s`.", w.untapped, pods, namespace, mesh.OwnConfigPrefix+"tap", namespace)
+	return strings.Join(parts, " ")
 }
 
 // runFor is run for a time that begins when the proxies are watched.
