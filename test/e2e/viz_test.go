@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -39,13 +40,48 @@ func TestViz(t *testing.T) {
 		}
 	})
 	t.Run("series have the labels of their pods", testPrometheusLabels)
+	t.Run("tap", testTap)
+	t.Run("idle memory", testVizMemory)
 	t.Run("Prometheus is for metrics-api alone", func(t *testing.T) {
 		const target = "http://prometheus." + vizNS + ":9090/api/v1/query?query=up"
 		for name, from := range map[string]client{"no proxy": unmeshed, "another identity": meshed} {
 			if got := from.http(t, "-url", target); got.Status != http.StatusForbidden {
 				t.Errorf("%s: got status %d (%s), want 403", name, got.Status, got.Error)
 			}
+			api := from.http(t, "-url", "http://metrics-api."+vizNS+":8085/api/v1/query", "-method", "POST", "-text", "{}")
+			if api.Status != http.StatusForbidden {
+				t.Errorf("%s: got status %d (%s) of metrics-api, want 403", name, api.Status, api.Error)
+			}
 		}
+	})
+}
+
+// maxIdle bounds what metrics-api and tap take while nobody uses them.
+const maxIdle = 40 << 20
+
+// testVizMemory reads the working sets as the kubelet does: what the cgroup has, without inactive pages of files.
+func testVizMemory(t *testing.T) {
+	node := strings.TrimSpace(mustKubectl(t, "-n", vizNS, "get", "pod", "-l", "component=tap", "-o",
+		"jsonpath={.items[0].spec.nodeName}"))
+	line := regexp.MustCompile(`(?m)^container_memory_working_set_bytes\{container="(metrics-api|tap)",namespace="` + vizNS +
+		`".*\} (\S+) `)
+	eventually(t, 2*time.Minute, func() error {
+		text, err := kubectl("get", "--raw", "/api/v1/nodes/"+node+"/proxy/metrics/resource")
+		if err != nil {
+			return err
+		}
+		found := line.FindAllSubmatch(text, -1)
+		if len(found) < 2 {
+			return fmt.Errorf("working sets of %d containers, want metrics-api and tap", len(found))
+		}
+		for _, f := range found {
+			size, err := strconv.ParseFloat(string(f[2]), 64)
+			if err != nil || size > maxIdle {
+				return fmt.Errorf("%s: %s bytes, want at most %d (%w)", f[1], f[2], maxIdle, err)
+			}
+			t.Logf("%s: %.1f MiB", f[1], size/(1<<20))
+		}
+		return nil
 	})
 }
 
@@ -117,7 +153,7 @@ func uninstallViz(t *testing.T) {
 	if _, err := kubectlIn(out, "delete", "-f", "-"); err != nil {
 		t.Error(err)
 	}
-	left, err := kubectl("get", "namespaces,clusterroles,clusterrolebindings", "-o", "name", "-l", "linkerd.io/extension")
+	left, err := kubectl("get", "namespaces,clusterroles,clusterrolebindings,apiservices", "-o", "name", "-l", "linkerd.io/extension")
 	if err != nil || len(left) > 0 {
 		t.Errorf("error %v, left: %s", err, left)
 	}

@@ -41,6 +41,7 @@ func httpCommand(args []string) error {
 	text := fs.String("text", "", "body text")
 	raw := fs.String("raw", "", "with -proto raw: the bytes to send; \\r and \\n are unescaped")
 	timeout := fs.Duration("timeout", 30*time.Second, "for the whole request")
+	insecure := fs.Bool("insecure", false, "accept any certificate of an https server")
 	expect := fs.Bool("expect-continue", false, "send Expect: 100-continue")
 	trailer := fs.String("trailer", "", "value of request trailer X-Request-Checksum")
 	var headers headerList
@@ -67,7 +68,9 @@ func httpCommand(args []string) error {
 	if *expect {
 		req.Header.Set("Expect", "100-continue")
 	}
-	return printJSON(roundTrip(transport(*proto), req))
+	t := transport(*proto)
+	t.TLSClientConfig = &tls.Config{InsecureSkipVerify: *insecure}
+	return printJSON(roundTrip(t, req))
 }
 
 func requestBody(n int64, text string) io.Reader {
