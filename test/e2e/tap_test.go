@@ -34,7 +34,7 @@ spec:
         image: docker.io/tulle-mesh/e2e-app:test
         imagePullPolicy: IfNotPresent
         args: [serve]
-        readinessProbe: {httpGet: {path: /status?code=200, port: 8080}, periodSeconds: 1}
+        readinessProbe: {httpGet: {path: "/status?code=200", port: 8080}, periodSeconds: 1}
 ---
 apiVersion: v1
 kind: Service
