@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -82,7 +81,7 @@ func testTapRights(t *testing.T) {
 	for name, test := range map[string]struct{ user, namespace, deployment string }{
 		"no right":                 {"bob", tappedNS, "web"},
 		"right in another one":     {"alice", appNS, "server"},
-		"right for the pods alone": {"system:serviceaccount:" + vizNS + ":metrics-api", tappedNS, "web"},
+		"right to list pods alone": {"system:serviceaccount:" + vizNS + ":metrics-api", tappedNS, "web"},
 	} {
 		out, err := kubectlIn([]byte("{}"), "--as="+test.user, "create", "--raw", tapPath(test.namespace, test.deployment),
 			"-f", "-")
@@ -122,7 +121,8 @@ func testTapPort(t *testing.T) {
 	for name, from := range map[string]client{"no proxy": unmeshed, "another identity": meshed} {
 		for _, scheme := range []string{"http://", "https://"} {
 			for _, port := range []string{":4190", ":4190/tulle.tap.v1.Tap/Watch"} {
-				if got := from.http(t, "-insecure", "-url", scheme+addr+port); got.Status/100 == 2 || got.Status == 404 {
+				// 502 is the answer of the caller's own proxy.
+				if got := from.http(t, "-insecure", "-url", scheme+addr+port); got.Status != 0 && got.Status != 502 {
 					t.Errorf("%s: %s%s answered %d %q, want nothing", name, scheme, port, got.Status, got.Body)
 				}
 			}
@@ -189,7 +189,7 @@ func testTapStream(t *testing.T) {
 	}
 	for _, secret := range []string{"secret-body", "secret-token", "secret-cookie"} {
 		if strings.Contains(text, secret) {
-			t.Error(fmt.Sprintf("the stream has %s:\n%s", secret, text))
+			t.Errorf("the stream has %s:\n%s", secret, text)
 		}
 	}
 }

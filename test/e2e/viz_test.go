@@ -63,7 +63,8 @@ const maxIdle = 40 << 20
 func testVizMemory(t *testing.T) {
 	node := strings.TrimSpace(mustKubectl(t, "-n", vizNS, "get", "pod", "-l", "component=tap", "-o",
 		"jsonpath={.items[0].spec.nodeName}"))
-	line := regexp.MustCompile(`(?m)^container_memory_working_set_bytes\{container="(metrics-api|tap)",namespace="` + vizNS +
+	line := regexp.MustCompile(`(?m)^container_memory_working_set_bytes\{container="(metrics-api|tap)",namespace="` +
+		vizNS +
 		`".*\} (\S+) `)
 	eventually(t, 2*time.Minute, func() error {
 		text, err := kubectl("get", "--raw", "/api/v1/nodes/"+node+"/proxy/metrics/resource")
@@ -153,7 +154,8 @@ func uninstallViz(t *testing.T) {
 	if _, err := kubectlIn(out, "delete", "-f", "-"); err != nil {
 		t.Error(err)
 	}
-	left, err := kubectl("get", "namespaces,clusterroles,clusterrolebindings,apiservices", "-o", "name", "-l", "linkerd.io/extension")
+	left, err := kubectl("get", "namespaces,clusterroles,clusterrolebindings,apiservices", "-o", "name", "-l",
+		"linkerd.io/extension")
 	if err != nil || len(left) > 0 {
 		t.Errorf("error %v, left: %s", err, left)
 	}
