@@ -247,6 +247,35 @@ func TestFiltersOfARoute(t *testing.T) {
 	}
 }
 
+// TestPageReadsResponsesOfTheProxy asks as a browser does: it follows a redirect and reads an error of another origin
+// only if the response says that the page may (Fetch, HTTP fetch, "CORS check").
+func TestPageReadsResponsesOfTheProxy(t *testing.T) {
+	cors := mesh.Filter{CORS: &mesh.CORS{AllowOrigins: []string{"https://shop.example"}}}
+	route := func(name string, filters ...mesh.Filter) mesh.InboundRoute {
+		r := routed(name, mesh.Match{Path: mesh.PrefixPath, Value: "/" + name}, authorize(mesh.AnyClients))
+		r.Route.Rules[0].Filters = filters
+		return r
+	}
+	pd, app := startPod(t, nil), unused(t).String()
+	pd.plane.SetInbound(&mesh.Inbound{Default: mesh.PortPolicy{Policy: mesh.Deny, Server: mesh.Ref{Kind: "Server", Name: "a"},
+		Routes: []mesh.InboundRoute{
+			route("moved", cors, mesh.Filter{Redirect: &mesh.Redirect{Status: 308,
+				Path: &mesh.PathModifier{Prefix: true, Value: "/new"}}}),
+			route("down", cors),
+		}}})
+	pd.awaitPolicy(t, pd.inForce("a"), app)
+	c := client(t, pd.inboundTo(app), false)
+	c.CheckRedirect = noRedirect
+	for path, status := range map[string]int{"/moved": 308, "/down": 502} {
+		for origin, want := range map[string]string{"https://shop.example": "https://shop.example", "https://evil.example": ""} {
+			got := do(t, c, "GET", "http://cart.shop"+path, http.Header{"Origin": {origin}})
+			if got.status != status || got.header.Get("Access-Control-Allow-Origin") != want || got.header.Get("Vary") != "Origin" {
+				t.Errorf("%s for %s: got %d %v, want %d that allows %q", path, origin, got.status, got.header, status, want)
+			}
+		}
+	}
+}
+
 // TestRouteLosesItsRightAlone takes the authorization of one of two routes: a stream of the other goes on.
 func TestRouteLosesItsRightAlone(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 1500*time.Millisecond) // past the look at those who linger

@@ -228,6 +228,7 @@ func TestCORSIsAnsweredByTheProxy(t *testing.T) {
 			"one of a stranger":            {"OPTIONS", "/", "https://evil.example", 403, "are not allowed", ""},
 			"a request":                    {"PUT", "/", "https://www.shop.example", 200, "a PUT", "https://www.shop.example"},
 			"one of a stranger is not cut": {"PUT", "/", "https://evil.example", 200, "a PUT", ""},
+			"one that cannot be served":    {"PUT", "/gone", "https://www.shop.example", 500, "cannot be used", "https://www.shop.example"},
 		} {
 			got := do(t, c, want.method, "http://cart.shop"+want.path, http.Header{"Origin": {want.origin}, "Access-Control-Request-Method": {"PUT"}})
 			if got.status != want.status || !strings.Contains(got.body, want.body) {

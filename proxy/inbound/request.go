@@ -92,11 +92,11 @@ func (in *Inbound) Route(x *exchange.Exchange) forward.Action {
 
 	// 5. Tell the application: apply the route's filters, set the deadline, and name the client.
 	if hit.Rule != nil {
-		answered, refused := applyFilters(x, hit)
+		responded, refusal := applyFilters(x, hit)
 		switch {
-		case refused != nil:
-			return in.refuseRequest(x, c, r, refused)
-		case answered:
+		case refusal != nil:
+			return in.refuseRequest(x, c, r, refusal)
+		case responded:
 			return forward.Reply(nil)
 		}
 	}
@@ -118,20 +118,18 @@ func (in *Inbound) Route(x *exchange.Exchange) forward.Action {
 
 // refuseRequest responds to a request that a rule refuses, and counts it under the rule's reason.
 func (in *Inbound) refuseRequest(x *exchange.Exchange, c *peerConn, r *request,
-	refused *response.Refusal) forward.Action {
-	in.env.Stats.RequestFailed(stats.Inbound, refused.Reason, "")
+	refusal *response.Refusal) forward.Action {
+	in.env.Stats.RequestFailed(stats.Inbound, refusal.Reason, "")
 	if r.trace != nil {
-		r.trace.Fail(refused.Reason)
+		r.trace.Fail(refusal.Reason)
 	}
 	e := c.errorResponse(r, r.decision.Route)
-	e.Status, e.Cause, e.Text = refused.Status, refused.Cause, refused.Text
+	e.Status, e.Cause, e.Text = refusal.Status, refusal.Cause, refusal.Text
 	if e.Detailed {
-		e.Text = cmp.Or(refused.Detail, e.Text)
+		e.Text = cmp.Or(refusal.Detail, e.Text)
 	}
 	action := forward.Reply(e.Write(x))
-	if cors := r.hit.Rule.CORS; cors != nil {
-		cors.Mark(&x.Request, &x.Response)
-	}
+	markCORS(x, r.hit.Rule)
 	return action
 }
 
@@ -154,10 +152,12 @@ func (in *Inbound) OnFault(x *exchange.Exchange, f exchange.Fault) forward.Actio
 	}
 	in.env.CountFault(stats.Inbound, f)
 	meshed := !c.peer.ID.IsZero()
-	return forward.Reply(response.Error{
+	action := forward.Reply(response.Error{
 		Fault: f, GRPC: r.grpc, Detailed: meshed, Object: c.origDst.String(), NextHop: c.origDst,
 		Unprocessed: f.SafeToResend && meshed,
 	}.Write(x))
+	markCORS(x, r.hit.Rule)
+	return action
 }
 
 // Response edits the application's response as the route says, and marks one that was retried further along. It
@@ -171,9 +171,7 @@ func (in *Inbound) Response(x *exchange.Exchange) exchange.Fault {
 	}
 	if rule := r.hit.Rule; rule != nil {
 		rule.EditResponse(&x.Response)
-		if rule.CORS != nil {
-			rule.CORS.Mark(&x.Request, &x.Response)
-		}
+		markCORS(x, rule)
 	}
 	if r.tap != nil {
 		r.tap.Response(x)

@@ -58,7 +58,7 @@ func (r *request) injectedRefusal(f injected) *response.Refusal {
 	if r.grpc {
 		e.Code = int(f.grpc)
 	}
-	return &response.Refusal{Error: e, Reason: errorInjected, Readable: true}
+	return &response.Refusal{Error: e, Reason: errorInjected}
 }
 
 // happens draws with this probability.

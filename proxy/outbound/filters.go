@@ -20,8 +20,8 @@ func (t *target) object(r *request) string {
 	return name
 }
 
-// filter applies the filters of the rule. They answer the request with x.Response, refuse it, or edit it.
-func (b *boundRule) filter(x *exchange.Exchange, hit route.Hit) (answered bool, refused *response.Refusal) {
+// filter applies the filters of the rule. They respond to the request with x.Response, refuse it, or edit it.
+func (b *boundRule) filter(x *exchange.Exchange, hit route.Hit) (responded bool, refusal *response.Refusal) {
 	if b.IsDefault() {
 		return false, nil
 	}
@@ -30,8 +30,8 @@ func (b *boundRule) filter(x *exchange.Exchange, hit route.Hit) (answered bool, 
 		return false, &response.Refusal{Error: e, Reason: errorBadRule}
 	}
 	if b.CORS != nil {
-		if answered, refused := response.Preflight(x, b.CORS); answered || refused != nil {
-			return answered, refused
+		if responded, refusal := response.Preflight(x, b.CORS); responded || refusal != nil {
+			return responded, refusal
 		}
 	}
 	if b.Redirect != nil {
@@ -66,8 +66,8 @@ func (b *boundRule) unservable(be *backend) *response.Refusal {
 	return &response.Refusal{Error: e, Reason: errorBadBackend}
 }
 
-// filter applies the filters of the backend. They answer the request with x.Response, or edit it.
-func (be *backend) filter(x *exchange.Exchange, hit route.Hit) (answered bool) {
+// filter applies the filters of the backend. They respond to the request with x.Response, or edit it.
+func (be *backend) filter(x *exchange.Exchange, hit route.Hit) (responded bool) {
 	if be.Redirect == nil {
 		be.EditRequest(&x.Request, hit)
 		return false

@@ -80,18 +80,18 @@ func (o *Outbound) Route(x *exchange.Exchange) forward.Action {
 		}.Write(x))
 	}
 
-	// Apply the filters of the rule, then those of the backend. They edit the request, or answer it.
-	answered, refused := rule.filter(x, hit)
-	if !answered && refused == nil {
-		refused = rule.unservable(be)
+	// Apply the filters of the rule, then those of the backend. They edit the request, or respond to it.
+	responded, refusal := rule.filter(x, hit)
+	if !responded && refusal == nil {
+		refusal = rule.unservable(be)
 	}
-	if !answered && refused == nil {
-		answered = be.filter(x, hit)
+	if !responded && refusal == nil {
+		responded = be.filter(x, hit)
 	}
 	switch {
-	case refused != nil:
-		return o.refuseRequest(x, r, t, refused)
-	case answered:
+	case refusal != nil:
+		return o.refuseRequest(x, r, t, refusal)
+	case responded:
 		return forward.Reply(nil)
 	}
 	r.backend, r.mirrored = be, len(be.mirrors) == 0
@@ -292,14 +292,12 @@ func (o *Outbound) End(x *exchange.Exchange) {
 
 // refuseRequest responds to a request that a rule refuses, and counts it under the rule's reason.
 func (o *Outbound) refuseRequest(x *exchange.Exchange, r *request, t *target,
-	refused *response.Refusal) forward.Action {
-	r.refusedReason = refused.Reason
-	o.env.Stats.RequestFailed(stats.Outbound, refused.Reason, "")
-	e := refused.Error
+	refusal *response.Refusal) forward.Action {
+	r.refusedReason = refusal.Reason
+	o.env.Stats.RequestFailed(stats.Outbound, refusal.Reason, "")
+	e := refusal.Error
 	e.GRPC, e.Detailed, e.Object = r.grpc, true, t.object(r)
 	action := forward.Reply(e.Write(x))
-	if refused.Readable {
-		r.markCORS(x)
-	}
+	r.markCORS(x)
 	return action
 }

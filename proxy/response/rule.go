@@ -15,20 +15,18 @@ type Refusal struct {
 	Reason string
 	// Detail, if set, replaces Text for clients that get details.
 	Detail string
-	// Readable says that the page which sent the request may read the response, if the rule has CORS.
-	Readable bool
 }
 
 // ReasonCORS is the Reason of a preflight request from an origin that is not allowed.
 const ReasonCORS = "cors"
 
-// Preflight responds to a CORS preflight, which is a browser's question whether a page may send a request. answered
-// says that x.Response is the response; refused is not nil if the origin is not allowed. Other requests get neither.
-func Preflight(x *exchange.Exchange, cors *route.CORS) (answered bool, refused *Refusal) {
+// Preflight responds to a CORS preflight request: a browser asks whether a page may send another request. responded says
+// that x.Response is the response; refusal is not nil if the origin is not allowed. Other requests get neither.
+func Preflight(x *exchange.Exchange, cors *route.CORS) (responded bool, refusal *Refusal) {
 	x.Response.Reset()
-	asked, allowed := cors.Preflight(&x.Request, &x.Response)
+	preflight, allowed := cors.Preflight(&x.Request, &x.Response)
 	switch {
-	case !asked:
+	case !preflight:
 		return false, nil
 	case allowed:
 		x.Response.Status = 204
@@ -37,7 +35,7 @@ func Preflight(x *exchange.Exchange, cors *route.CORS) (answered bool, refused *
 		origin, _ := x.Request.Get("origin")
 		text := fmt.Sprintf("CORS: requests from the origin %s are not allowed", origin)
 		e := Error{Status: 403, Cause: "http_request_denied", Text: text}
-		return false, &Refusal{Error: e, Reason: ReasonCORS, Readable: true}
+		return false, &Refusal{Error: e, Reason: ReasonCORS}
 	}
 }
 
