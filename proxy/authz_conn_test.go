@@ -257,7 +257,8 @@ func TestPageReadsResponsesOfTheProxy(t *testing.T) {
 		return r
 	}
 	pd, app := startPod(t, nil), unused(t).String()
-	pd.plane.SetInbound(&mesh.Inbound{Default: mesh.PortPolicy{Policy: mesh.Deny, Server: mesh.Ref{Kind: "Server", Name: "a"},
+	pd.plane.SetInbound(&mesh.Inbound{Default: mesh.PortPolicy{Policy: mesh.Deny,
+		Server: mesh.Ref{Kind: "Server", Name: "a"},
 		Routes: []mesh.InboundRoute{
 			route("moved", cors, mesh.Filter{Redirect: &mesh.Redirect{Status: 308,
 				Path: &mesh.PathModifier{Prefix: true, Value: "/new"}}}),
@@ -269,7 +270,8 @@ func TestPageReadsResponsesOfTheProxy(t *testing.T) {
 	for path, status := range map[string]int{"/moved": 308, "/down": 502} {
 		for origin, want := range map[string]string{"https://shop.example": "https://shop.example", "https://evil.example": ""} {
 			got := do(t, c, "GET", "http://cart.shop"+path, http.Header{"Origin": {origin}})
-			if got.status != status || got.header.Get("Access-Control-Allow-Origin") != want || got.header.Get("Vary") != "Origin" {
+			if got.status != status || got.header.Get("Access-Control-Allow-Origin") != want ||
+				got.header.Get("Vary") != "Origin" {
 				t.Errorf("%s for %s: got %d %v, want %d that allows %q", path, origin, got.status, got.header, status, want)
 			}
 		}

@@ -33,8 +33,8 @@ func applyFilters(x *exchange.Exchange, hit route.Hit) (responded bool, refusal 
 	return false, nil
 }
 
-// markCORS lets the page that sent the request read the response, where the rule says so. The rule is nil where no route
-// governs the request.
+// markCORS lets the page that sent the request read the response, where the rule says so. The rule is nil where no
+// route governs the request.
 func markCORS(x *exchange.Exchange, rule *route.Rule) {
 	if rule != nil && rule.CORS != nil {
 		rule.CORS.Mark(&x.Request, &x.Response)

@@ -20,8 +20,8 @@ type Refusal struct {
 // ReasonCORS is the Reason of a preflight request from an origin that is not allowed.
 const ReasonCORS = "cors"
 
-// Preflight responds to a CORS preflight request: a browser asks whether a page may send another request. responded says
-// that x.Response is the response; refusal is not nil if the origin is not allowed. Other requests get neither.
+// Preflight responds to a CORS preflight request: a browser asks whether a page may send another request. responded
+// says that x.Response is the response; refusal is not nil if the origin is not allowed. Other requests get neither.
 func Preflight(x *exchange.Exchange, cors *route.CORS) (responded bool, refusal *Refusal) {
 	x.Response.Reset()
 	preflight, allowed := cors.Preflight(&x.Request, &x.Response)
