@@ -95,7 +95,7 @@ func (s *Source) Ask(ctx context.Context, window time.Duration, queries []metric
 	defer r.close()
 	if !increases {
 		err = s.readAll(ctx, targets, r.now)
-		return s.answer(sums, targets, fmt.Sprintf("the numbers come from %s", proxies(len(targets)))), err
+		return s.answer(sums, targets, metrics.Origin+proxies(len(targets))), err
 	}
 
 	start := time.Now()
@@ -110,7 +110,7 @@ func (s *Source) Ask(ctx context.Context, window time.Duration, queries []metric
 		targets = merge(targets, later)
 	}
 	err = s.readAll(ctx, targets, r.second)
-	return s.answer(sums, targets, fmt.Sprintf("the numbers come from %s, read twice, %v apart",
+	return s.answer(sums, targets, fmt.Sprintf("%s%s, read twice, %v apart", metrics.Origin,
 		proxies(len(targets)), window)), err
 }
 

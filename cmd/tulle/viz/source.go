@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -112,10 +113,16 @@ type patient struct {
 
 // Ask implements metrics.Source.
 func (p patient) Ask(ctx context.Context, window time.Duration, queries []metrics.Query) (metrics.Answer, error) {
+	var said atomic.Bool
 	ctx = metrics.WithProgress(ctx, func(left time.Duration) {
+		said.Store(true)
 		p.c.note([]string{fmt.Sprintf("metrics-api gets no answer from a Prometheus. It reads the proxies for %v.", left)})
 	})
-	return p.Source.Ask(ctx, window, queries)
+	answer, err := p.Source.Ask(ctx, window, queries)
+	if said.Load() {
+		answer.Notes = metrics.WithoutOrigin(answer.Notes)
+	}
+	return answer, err
 }
 
 // announced says on stderr why an answer takes as long as the window.
@@ -132,5 +139,7 @@ func (a announced) Ask(ctx context.Context, window time.Duration, queries []metr
 		doing = "Reading the proxies."
 	}
 	a.c.note([]string{a.reason + " " + doing})
-	return a.Source.Ask(ctx, window, queries)
+	answer, err := a.Source.Ask(ctx, window, queries)
+	answer.Notes = metrics.WithoutOrigin(answer.Notes)
+	return answer, err
 }

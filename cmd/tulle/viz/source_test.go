@@ -98,7 +98,7 @@ func TestSource(t *testing.T) {
 	}{
 		{"the extension answers", "", answerAPI(t), nil, byAPI, nil},
 		{"without the extension", "", nil, nil, direct, []string{"The viz extension is not installed. `tulle viz install | " +
-			"kubectl apply -f -` installs it. Reading the proxies.", "the numbers come from"}},
+			"kubectl apply -f -` installs it. Reading the proxies."}},
 		{"the extension fails", "", broken, nil, direct, []string{"The viz extension does not answer. Reading the proxies.",
 			"out of order"}},
 		{"the Prometheus of the flag fails", "--prometheusURL http://" + closed, answerAPI(t), nil, direct,
@@ -115,6 +115,9 @@ func TestSource(t *testing.T) {
 				if !strings.Contains(r.err, want) {
 					t.Errorf("stderr %q, want %q", r.err, want)
 				}
+			}
+			if strings.Contains(r.err, metrics.Origin) {
+				t.Errorf("stderr %q says twice where the numbers come from", r.err)
 			}
 			if strings.Contains(r.err, "\x1b") || tt.err == nil && r.err != "" {
 				t.Errorf("stderr %q", r.err)
