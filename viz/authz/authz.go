@@ -12,7 +12,9 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strings"
 
+	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/viz/golden"
 	"github.com/tulle-mesh/tulle/viz/metrics"
 	"github.com/tulle-mesh/tulle/viz/resource"
@@ -42,8 +44,13 @@ var (
 	authzLabels = slices.Concat(placeLabels, []string{"authz_kind", "authz_name"})
 )
 
-// Rows answers the request. Requests to several workloads count together.
-func Rows(ctx context.Context, src metrics.Source, cluster resource.Lister, req subject.Request) (Result, error) {
+// Policy returns what the proxy of a pod receives about the pod; nil if that is not known.
+type Policy func(namespace, pod string) *mesh.Inbound
+
+// Rows answers the request. Requests to several workloads count together. Authorizations of the pods without requests
+// have rows too, as far as policy knows them.
+func Rows(ctx context.Context, src metrics.Source, cluster resource.Lister, req subject.Request, policy Policy) (Result,
+	error) {
 	if len(req.Targets) > 1 {
 		return Result{}, errors.New("name resources of one type: their requests count together, so none may count twice")
 	}
@@ -77,11 +84,53 @@ func Rows(ctx context.Context, src metrics.Source, cluster resource.Lister, req 
 		row.Denied = rate
 		result.Rows = append(result.Rows, row)
 	}
+	for row := range idle(subjects[0].Objects, policy) {
+		if !slices.ContainsFunc(result.Rows, func(r Row) bool { return row == r.named() }) {
+			result.Rows = append(result.Rows, row)
+		}
+	}
 	slices.SortFunc(result.Rows, func(a, b Row) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Server, b.Server),
 			cmp.Compare(a.Route, b.Route), cmp.Compare(a.Authorization, b.Authorization))
 	})
 	return result, nil
+}
+
+// named returns the names of the row alone.
+func (r Row) named() Row {
+	return Row{Namespace: r.Namespace, Route: r.Route, Server: r.Server, Authorization: r.Authorization}
+}
+
+// idle returns a row for each authorization of the objects' pods, without numbers.
+func idle(objects []resource.Object, policy Policy) map[Row]bool {
+	rows := map[Row]bool{}
+	for _, o := range objects {
+		for _, pod := range o.Pods {
+			in := policy(cmp.Or(o.Namespace, o.Name), pod.Name) // a namespace has its own name only
+			if !pod.Meshed || in == nil {
+				continue
+			}
+			for _, port := range in.Ports {
+				addIdle(rows, port)
+			}
+		}
+	}
+	return rows
+}
+
+func addIdle(rows map[Row]bool, port mesh.PortPolicy) {
+	add := func(route string, lists ...[]mesh.Authorization) {
+		for _, a := range slices.Concat(lists...) {
+			rows[Row{Namespace: port.Server.Namespace, Server: port.Server.Name, Route: route,
+				Authorization: strings.ToLower(a.Ref.Kind) + "/" + a.Ref.Name}] = true
+		}
+	}
+	if len(port.Routes) == 0 {
+		add("default", port.Authorizations)
+	}
+	for _, r := range port.Routes {
+		add(r.Route.Ref.Name, r.Authorizations, port.Authorizations)
+	}
 }
 
 func queries(s *subject.Subject) []metrics.Query {

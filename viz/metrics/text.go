@@ -9,7 +9,7 @@ import (
 // Origin begins the note that says where the numbers come from if not from a Prometheus.
 const Origin = "the numbers come from "
 
-// WithoutOrigin returns the notes without that, for a user who was told before.
+// WithoutOrigin returns the notes without that, for when it was said before.
 func WithoutOrigin(notes []string) []string {
 	return slices.DeleteFunc(slices.Clone(notes), func(n string) bool { return strings.HasPrefix(n, Origin) })
 }

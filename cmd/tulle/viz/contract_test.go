@@ -32,11 +32,12 @@ func TestColumnsAreLinkerds(t *testing.T) {
 		checkColumns(t, args, shop(t).run(t, "shop", strings.Fields(args)...), want)
 	}
 	for args, want := range map[string]string{
-		"stat-inbound deploy":                     "NAME SERVER ROUTE TYPE " + goldenColumns,
-		"stat-inbound deploy -A":                  "NAMESPACE NAME SERVER ROUTE TYPE " + goldenColumns,
-		"stat-outbound deploy":                    "NAME SERVICE ROUTE TYPE BACKEND " + goldenColumns + " TIMEOUTS RETRIES",
-		"stat-outbound deploy -A":                 "NAMESPACE NAME SERVICE ROUTE TYPE BACKEND " + goldenColumns + " TIMEOUTS RETRIES",
-		"routes svc/api":                          "ROUTE SERVICE " + goldenColumns,
+		"stat-inbound deploy":    "NAME SERVER ROUTE TYPE " + goldenColumns,
+		"stat-inbound deploy -A": "NAMESPACE NAME SERVER ROUTE TYPE " + goldenColumns,
+		"stat-outbound deploy":   "NAME SERVICE ROUTE TYPE BACKEND " + goldenColumns + " TIMEOUTS RETRIES",
+		"stat-outbound deploy -A": "NAMESPACE NAME SERVICE ROUTE TYPE BACKEND " + goldenColumns +
+			" TIMEOUTS RETRIES",
+		"routes svc/api": "ROUTE SERVICE " + goldenColumns,
 		"routes au/api.shop.svc.cluster.local:80": "ROUTE AUTHORITY " + goldenColumns,
 		"routes svc/api -o wide": "ROUTE SERVICE EFFECTIVE_SUCCESS EFFECTIVE_RPS ACTUAL_SUCCESS ACTUAL_RPS LATENCY_P50 " +
 			"LATENCY_P95 LATENCY_P99",

@@ -22,6 +22,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/cli/cluster"
 	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/viz/authz"
 	"github.com/tulle-mesh/tulle/viz/metrics"
 	"github.com/tulle-mesh/tulle/viz/metricstest"
 )
@@ -43,6 +44,9 @@ type bed struct {
 	stdout io.Writer
 	// post is the client's Post.
 	post func(ctx context.Context, path string, body []byte) (io.ReadCloser, error)
+	// policies are what the proxies of pods receive, by namespace/name. noPolicy is why they cannot be read.
+	policies map[string]*mesh.Inbound
+	noPolicy error
 	// react changes the clients.
 	react func(typed *fake.Clientset, untyped *metadatafake.FakeMetadataClient)
 }
@@ -116,6 +120,9 @@ func (b *bed) runIn(ctx context.Context, t *testing.T, namespace string, args ..
 		},
 		ControlNamespace:  func() string { return "tulle" },
 		PrometheusTimeout: b.prometheusTimeout,
+		Policy: func(context.Context, *cluster.Client) (authz.Policy, error) {
+			return func(namespace, pod string) *mesh.Inbound { return b.policies[namespace+"/"+pod] }, b.noPolicy
+		},
 	}
 	if b.stdout != nil {
 		env.Out = b.stdout

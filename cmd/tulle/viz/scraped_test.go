@@ -2,6 +2,7 @@ package viz
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/viz/metricsapi"
 	"github.com/tulle-mesh/tulle/viz/scrape"
 )
@@ -105,6 +107,45 @@ func TestScrapedCommands(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { golden(t, name+".txt", runProxies(t, "shop", args)) })
 	}
+}
+
+// TestAuthzShowsAuthorizationsWithoutRequests has a pod whose Server and routes admit more than was seen.
+func TestAuthzShowsAuthorizationsWithoutRequests(t *testing.T) {
+	allow := func(kind, name string) mesh.Authorization {
+		return mesh.Authorization{Ref: mesh.Ref{Kind: kind, Namespace: "shop", Name: name}}
+	}
+	route := func(name string, list ...mesh.Authorization) (r mesh.InboundRoute) {
+		r.Route.Ref, r.Authorizations = mesh.Ref{Kind: "HTTPRoute", Namespace: "shop", Name: name}, list
+		return r
+	}
+	policy := &mesh.Inbound{Ports: map[uint16]mesh.PortPolicy{
+		8080: {Server: mesh.Ref{Namespace: "shop", Name: "api-http"},
+			Authorizations: []mesh.Authorization{allow("ServerAuthorization", "old")},
+			Routes:         []mesh.InboundRoute{route("api-get", allow("AuthorizationPolicy", "web-only")), route("idle")}},
+		9090: {Server: mesh.Ref{Namespace: "shop", Name: "api-db"},
+			Authorizations: []mesh.Authorization{allow("AuthorizationPolicy", "clerks")}},
+	}}
+	for name, args := range map[string]string{"authz-idle": "authz deploy/api",
+		"authz-idle-json":      "authz deploy/api -o json",
+		"authz-idle-namespace": "authz ns/shop"} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := proxies(t)
+				b.policies = map[string]*mesh.Inbound{"shop/api-5d8f7c-a": policy}
+				golden(t, name+".txt", b.run(t, "shop", strings.Fields(args)...))
+			})
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		b := proxies(t)
+		b.noPolicy = errors.New("list servers: forbidden")
+		r := b.run(t, "shop", "authz", "deploy/api")
+		if r.fault != nil || !strings.Contains(r.err,
+			"authorizations without requests are not shown: list servers: forbidden") ||
+			!strings.Contains(r.out, "web-only") {
+			t.Errorf("without rights: stdout %q, stderr %q, error %v", r.out, r.err, r.fault)
+		}
+	})
 }
 
 func TestAuthzCountsNothingTwice(t *testing.T) {
