@@ -61,7 +61,7 @@ var linkerdOnly = map[string]string{
 	"proxy.runtime":                    "the proxy follows its CPU limit",
 	"proxy.saMountPath":                "the token's place is fixed",
 	"proxy.startupProbe":               "probe timings are fixed",
-	"proxy.tracing":                    "proxies pass trace context on and emit no spans",
+	"proxy.tracing.labels":             "spans name the pod, its workload, its namespace and its node",
 	"proxyContainerName":               "the container is called tulle-proxy",
 	"proxyInit.closeWaitTimeoutSecs":   "it needs a privileged init container",
 	"proxyInit.image":                  "the init container runs the proxy's image",

@@ -48,7 +48,7 @@ type Collector struct {
 }
 
 // WantCollector says what ParseCollector accepts, as the end of "want ...".
-const WantCollector = "host:port for OTLP over gRPC, or http://host:port for OTLP over HTTP"
+const WantCollector = "host:port for OTLP over gRPC, or http://host:port for OTLP over HTTP, which port 4318 speaks"
 
 // otlpHTTPPort is the port that IANA registered for OTLP over HTTP; 4317 is the one of gRPC.
 const otlpHTTPPort = 4318

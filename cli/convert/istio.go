@@ -166,7 +166,7 @@ func (o *object) rateLimit(bucket node) []map[string]any {
 func telemetry(o *object) []map[string]any {
 	o.spec().at("accessLogging").drop("annotate pods or namespaces: config.linkerd.io/access-log: json")
 	o.spec().at("metrics").drop("the metrics have fixed names and labels: docs/metrics.md")
-	o.spec().at("tracing").drop("trace context is passed on; spans are the applications'")
+	o.spec().at("tracing").drop("`tulle install --set proxy.tracing.enabled=true` (docs/tracing.md)")
 	return nil
 }
 

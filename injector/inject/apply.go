@@ -1,6 +1,7 @@
 package inject
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -32,7 +33,7 @@ func Apply(pod *corev1.Pod, s Settings, d Decision, ns string, owner Owner) (*co
 	if err != nil {
 		return nil, nil, err
 	}
-	b := builder{s: s}
+	b := builder{s: s, ns: ns, owner: owner, pod: cmp.Or(pod.Name, strings.TrimSuffix(pod.GenerateName, "-"))}
 	initContainer, err := b.initContainer(capture)
 	if err != nil {
 		return nil, nil, err

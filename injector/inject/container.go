@@ -28,7 +28,10 @@ const forever = mesh.Duration(365 * 24 * time.Hour)
 
 // builder makes the parts of an injected pod from the pod's settings.
 type builder struct {
-	s Settings
+	s     Settings
+	ns    string
+	owner Owner
+	pod   string // its name, as far as it is known
 }
 
 // initContainer programs capture and ends. Root with NET_ADMIN alone is the least it can run with: a capability reaches
@@ -162,6 +165,7 @@ func (b builder) proxyConfig() mesh.ProxyConfig {
 		TapID:                  b.s.TapID(),
 		TapRedactedHeaders:     listOf(p.Tap.RedactedHeaders),
 		TapRedactedParameters:  p.Tap.parameters(),
+		Tracing:                p.Tracing.config(b.s.TrustDomain, b.ns, b.owner, b.pod),
 		DefaultInboundPolicy:   p.DefaultInboundPolicy,
 		LogLevel:               p.LogLevel,
 		LogFormat:              p.LogFormat,

@@ -17,25 +17,22 @@ func meaningless() map[string]string {
 		debug = "a shell beside the application is `kubectl debug -it POD --image=... --target=CONTAINER`, at any time " +
 			"and without a restart"
 		init   = "capture is programmed by the proxy's own image; set proxy-image and proxy-version"
-		trace  = "spans are not exported by this version; trace headers pass through unchanged"
 		always = "mesh TLS and identity are always on; to let a port bypass the proxy use skip-inbound-ports or " +
 			"skip-outbound-ports"
 	)
 	return map[string]string{
-		"enable-debug-sidecar":            debug,
-		"debug-image":                     debug,
-		"debug-image-version":             debug,
-		"debug-image-pull-policy":         debug,
-		"init-image":                      init,
-		"init-image-version":              init,
-		"trace-collector":                 trace,
-		"trace-collector-service-account": trace,
-		"disable-identity":                always,
-		"proxy-disable-identity":          always,
-		"identity-mode":                   always,
-		"proxy-log-http-headers":          "header values are never logged; use access-log for one line a request",
-		"enable-external-profiles":        "names outside the cluster are forwarded as they are",
-		"enable-gateway":                  "multicluster gateways are not part of this version",
+		"enable-debug-sidecar":     debug,
+		"debug-image":              debug,
+		"debug-image-version":      debug,
+		"debug-image-pull-policy":  debug,
+		"init-image":               init,
+		"init-image-version":       init,
+		"disable-identity":         always,
+		"proxy-disable-identity":   always,
+		"identity-mode":            always,
+		"proxy-log-http-headers":   "header values are never logged; use access-log for one line a request",
+		"enable-external-profiles": "names outside the cluster are forwarded as they are",
+		"enable-gateway":           "multicluster gateways are not part of this version",
 		"close-wait-timeout": "it needs a privileged init container; set " +
 			"net.netfilter.nf_conntrack_tcp_timeout_close_wait on the node",
 		"pod-inbound-ports":             "one answer covers the policy of every port of a pod",

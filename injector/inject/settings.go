@@ -56,7 +56,7 @@ func (v Values) Validate() error {
 			errs = append(errs, fmt.Errorf("podMaySet: %q is not an annotation that is the administrator's", key))
 		}
 	}
-	return errors.Join(append(errs, v.Proxy.Ports.distinct())...)
+	return errors.Join(append(errs, v.Proxy.Ports.distinct(), v.Proxy.Tracing.validate())...)
 }
 
 // ParseSettings applies the annotations of a pod's namespace and then the pod's own to defaults. The error names every
@@ -71,7 +71,7 @@ func ParseSettings(defaults Values, namespace, pod map[string]string) (Settings,
 		s.refuseTap(pod)
 	}
 	if err == nil {
-		err = errors.Join(s.Proxy.Ports.distinct(), s.reconcileResources())
+		err = errors.Join(s.Proxy.Ports.distinct(), s.Proxy.Tracing.validate(), s.reconcileResources())
 	}
 	if err != nil {
 		return Settings{Warnings: s.Warnings}, err

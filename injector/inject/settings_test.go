@@ -67,6 +67,25 @@ func TestParseSettings(t *testing.T) {
 			map[string]string{mesh.DisableTapAnnotation: "false"},
 			want{func(s Settings) any { return append(s.Warnings, s.Proxy.Tap.id("cluster.local")) }, []string{
 				"annotation viz.linkerd.io/disable-tap of the pod has no effect: its namespace turns tap off", ""}}},
+		{"spans are off", nil, nil, want{tracingOf, (*mesh.Tracing)(nil)}},
+		{"a collector turns them on", nil, map[string]string{c + "trace-collector": "otel.tracing:4317"},
+			want{tracingOf, &mesh.Tracing{Collector: "otel.tracing:4317", SamplingRatio: 0.1, ServiceName: "web",
+				Workload: "deployment/web"}}},
+		{"a meshed collector, in the namespace of its name", map[string]string{
+			c + "trace-collector": "http://otel.tracing.svc.cluster.local:4318",
+			"config.alpha.linkerd.io/trace-collector-service-account": "collector",
+			mesh.OwnConfigPrefix + "trace-sampling-ratio":             "0",
+		}, nil, want{tracingOf, &mesh.Tracing{Collector: "http://otel.tracing.svc.cluster.local:4318", ServiceName: "web",
+			Workload: "deployment/web", CollectorID: "spiffe://cluster.local/ns/tracing/sa/collector"}}},
+		{"a meshed collector of another namespace", map[string]string{c + "trace-collector": "10.0.0.1:4317",
+			c + "trace-collector-service-account": "tools/collector"}, nil,
+			want{func(s Settings) any { return tracingOf(s).(*mesh.Tracing).CollectorID },
+				"spiffe://cluster.local/ns/tools/sa/collector"}},
+		{"a collector of one's own is not the namespace's", map[string]string{c + "trace-collector": "otel.tracing:4317",
+			c + "trace-collector-service-account": "collector"}, map[string]string{c + "trace-collector": "mine:4317"},
+			want{func(s Settings) any { return tracingOf(s).(*mesh.Tracing).CollectorID }, ""}},
+		{"a pod can turn spans off", map[string]string{c + "trace-collector": "otel.tracing:4317"},
+			map[string]string{mesh.OwnConfigPrefix + "tracing": "disabled"}, want{tracingOf, (*mesh.Tracing)(nil)}},
 		{"redacted headers add up", map[string]string{mesh.OwnConfigPrefix + "tap-redacted-headers": "x-a, x-b"},
 			map[string]string{mesh.OwnConfigPrefix + "tap-redacted-headers": "x-b,x-c"},
 			want{func(s Settings) any { return s.Proxy.Tap.RedactedHeaders }, "x-a,x-b,x-c"}},
@@ -96,6 +115,18 @@ func TestParseSettings(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// tracingOf is what the proxy of a Deployment's pod gets.
+func tracingOf(s Settings) any {
+	return s.Proxy.Tracing.config("cluster.local", "shop", Owner{Kind: "Deployment", Name: "web"}, "web-1")
+}
+
+func TestTracingNeedsACollector(t *testing.T) {
+	_, err := ParseSettings(Defaults(), nil, map[string]string{mesh.OwnConfigPrefix + "tracing": "true"})
+	if err == nil || !strings.Contains(err.Error(), "config.linkerd.io/trace-collector") {
+		t.Errorf("got %v, want an error that names the annotation", err)
 	}
 }
 

@@ -56,6 +56,7 @@ type field struct {
 // annotations returns the settings table in the order that documents show it. It is the one list of what can be set.
 func annotations() []annotation {
 	return slices.Concat(imageAnnotations(), resourceAnnotations(), trafficAnnotations(), observeAnnotations(),
+		tracingAnnotations(),
 		lifecycleAnnotations())
 }
 

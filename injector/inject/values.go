@@ -56,6 +56,9 @@ type ProxyValues struct {
 	// Tap says who may watch the requests of a proxy, through its control port.
 	Tap TapValues `json:"tap"`
 
+	// Tracing says where a proxy sends spans, and which traces it starts.
+	Tracing TracingValues `json:"tracing"`
+
 	LogLevel  string `json:"logLevel,omitempty"`
 	LogFormat string `json:"logFormat,omitempty"` // plain or json
 	AccessLog string `json:"accessLog,omitempty"` // "", apache or json
@@ -204,6 +207,7 @@ func Defaults() Values {
 			},
 			Tap: TapValues{Enabled: TapAuto, Namespace: mesh.VizNamespace, ServiceAccount: mesh.TapName,
 				RedactedParameters: "*"},
+			Tracing:              TracingValues{SamplingRatio: 0.1},
 			Resources:            Resources{CPU: CPU{Request: "10m"}, Memory: Bound{Request: "20Mi"}},
 			LogLevel:             "info",
 			LogFormat:            "plain",
