@@ -13,6 +13,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/cli/cluster"
 	"github.com/tulle-mesh/tulle/cli/installation"
+	"github.com/tulle-mesh/tulle/injector/inject"
 	"github.com/tulle-mesh/tulle/install/values"
 	viz "github.com/tulle-mesh/tulle/viz/install"
 )
@@ -76,7 +77,7 @@ func (o *Viz) Manifests(ctx context.Context) ([]byte, error) {
 	for _, w := range append(warnings, more...) {
 		fmt.Fprintln(o.Log, "warning:", w)
 	}
-	o.compareDomains(mesh, v)
+	o.compare(mesh, v)
 	o.noteInstalled(before, overrides)
 	return viz.Render(v, o.Target)
 }
@@ -124,15 +125,19 @@ func (o *Viz) checkCluster(ctx context.Context) (*corev1.ConfigMap, error) {
 	return config, nil
 }
 
-// compareDomains warns of names that the control plane does not have: tap would get no certificate.
-func (o *Viz) compareDomains(config *corev1.ConfigMap, v viz.Values) {
+// compare warns of settings of the control plane with which tap would not work.
+func (o *Viz) compare(config *corev1.ConfigMap, v viz.Values) {
 	if config == nil || !v.Tap.Enabled {
 		return
 	}
 	mesh, err := installation.Values(config)
 	if err != nil {
-		o.debugf("not known which domains the control plane has: %v", err)
+		o.debugf("not known what the control plane has: %v", err)
 		return
+	}
+	if mesh.Proxy.Tap.Enabled == inject.TapOff {
+		fmt.Fprintln(o.Log, "warning: proxy.tap.enabled of the control plane is false, so no proxy lets tap watch: set it to "+
+			"auto: tulle install --reuse-values --set proxy.tap.enabled=auto | kubectl apply -f -")
 	}
 	for _, d := range []struct{ key, got, want string }{
 		{"clusterDomain", v.ClusterDomain, mesh.ClusterDomain}, {"identityTrustDomain", v.TrustDomain(), mesh.TrustDomain()},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tulle-mesh/tulle/cli/injection"
 	"github.com/tulle-mesh/tulle/cli/installation"
@@ -72,5 +73,13 @@ func (c *cli) installedDefaults(ctx context.Context) (inject.Values, error) {
 	if err != nil {
 		return inject.Values{}, fmt.Errorf("read the installation's defaults: %w", err)
 	}
-	return inject.ParseValues([]byte(config.Data["values"]))
+	values, err := inject.ParseValues([]byte(config.Data["values"]))
+	if err != nil {
+		return values, err
+	}
+	// A user who may not read the namespace, or a cluster without it, gets proxies without tap.
+	if ns, err := cl.CoreV1().Namespaces().Get(ctx, values.Proxy.Tap.Namespace, metav1.GetOptions{}); err == nil {
+		values.Proxy.Tap.Offered = inject.Namespace{Labels: ns.Labels, Annotations: ns.Annotations}.OffersTap()
+	}
+	return values, nil
 }

@@ -333,3 +333,31 @@ func TestVizAllowScrapes(t *testing.T) {
 		t.Errorf("exit code %d, stderr %q; want a question for the namespace", r.code, r.err)
 	}
 }
+
+// TestVizInstallWarnsOfTheControlPlane installs over a control plane whose settings tap does not get on with.
+func TestVizInstallWarnsOfTheControlPlane(t *testing.T) {
+	f := healthyCluster(t)
+	config := find[*corev1.ConfigMap](t, f, "tulle-config")
+	var tree map[string]any
+	if err := yaml.Unmarshal([]byte(config.Data["install"]), &tree); err != nil {
+		t.Fatal(err)
+	}
+	tree["identityTrustDomain"] = "mesh.example"
+	tree["proxy"].(map[string]any)["tap"].(map[string]any)["enabled"] = false
+	data, err := yaml.Marshal(tree)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.Data["install"] = string(data)
+	r := runCLI(t, f.connect, "", "viz", "install")
+	for _, want := range []string{"proxy.tap.enabled of the control plane is false",
+		"identityTrustDomain is cluster.local, and mesh.example in the control plane"} {
+		if r.code != 0 || !strings.Contains(r.err, want) {
+			t.Errorf("exit code %d, stderr %q; want a warning with %q", r.code, r.err, want)
+		}
+	}
+	r = runCLI(t, f.connect, "", "viz", "install", "--set", "tap.enabled=false")
+	if r.code != 0 || r.err != "" || strings.Contains(r.out, "viz.tulle.dev/tap") {
+		t.Errorf("without tap: exit code %d, stderr %q; want no warning and no annotation", r.code, r.err)
+	}
+}
