@@ -136,8 +136,9 @@ func (o *Viz) compare(config *corev1.ConfigMap, v viz.Values) {
 		return
 	}
 	if mesh.Proxy.Tap.Enabled == inject.TapOff {
-		fmt.Fprintln(o.Log, "warning: proxy.tap.enabled of the control plane is false, so no proxy lets tap watch: set it to "+
-			"auto: tulle install --reuse-values --set proxy.tap.enabled=auto | kubectl apply -f -")
+		fmt.Fprintln(o.Log,
+			"warning: proxy.tap.enabled of the control plane is false, so no proxy lets tap watch: set it to "+
+				"auto: tulle install --reuse-values --set proxy.tap.enabled=auto | kubectl apply -f -")
 	}
 	for _, d := range []struct{ key, got, want string }{
 		{"clusterDomain", v.ClusterDomain, mesh.ClusterDomain}, {"identityTrustDomain", v.TrustDomain(), mesh.TrustDomain()},
