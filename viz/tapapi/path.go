@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/tulle-mesh/tulle/controller/compile"
+	"github.com/tulle-mesh/tulle/internal/podowner"
 	"github.com/tulle-mesh/tulle/internal/sidecar"
 	"github.com/tulle-mesh/tulle/internal/spelling"
 	"github.com/tulle-mesh/tulle/mesh"
@@ -98,7 +99,7 @@ func (s *Server) targets(what path, pods []corev1.Pod) (targets []tap.Target, sk
 		switch {
 		case kind == "pod" && pod.Name != what.name:
 			continue
-		case kind != "pod" && kind != "namespace" && (ref.OwnerKind != kind || ref.OwnerName != what.name):
+		case kind != "pod" && kind != "namespace" && podowner.All(pod)[kind] != what.name:
 			continue
 		case pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed:
 			continue

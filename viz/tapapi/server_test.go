@@ -382,6 +382,20 @@ func TestTargets(t *testing.T) {
 	}
 }
 
+// TestTargetsOfAReplicaSet: the ReplicaSet of a Deployment has the Deployment's pods too.
+func TestTargetsOfAReplicaSet(t *testing.T) {
+	s := New(Config{ID: self, Registry: prometheus.NewRegistry()})
+	pods := []corev1.Pod{webPod("web-1", self.String(), nil)}
+	for what, want := range map[path]int{
+		{"shop", "replicasets", "web-abc"}: 1, {"shop", "deployments", "web"}: 1, {"shop", "replicasets", "web"}: 0,
+		{"shop", "jobs", "web-abc"}: 0,
+	} {
+		if targets, _ := s.targets(what, pods); len(targets) != want {
+			t.Errorf("%s: got %d targets, want %d", what, len(targets), want)
+		}
+	}
+}
+
 // TestDiscovery shows the documents that the API server and kubectl ask for.
 func TestDiscovery(t *testing.T) {
 	r := startRig(t)

@@ -88,12 +88,13 @@ func TestTapRefuses(t *testing.T) {
 		edit func(*tapBed)
 		want []string
 	}{
-		"no resource":          {"tap", nil, []string{"name a resource, such as deploy"}},
-		"two resources":        {"tap deploy web api", nil, []string{"name one resource"}},
-		"a Service":            {"tap svc/api", nil, []string{"services have no proxies", "--to takes services"}},
-		"an unknown type":      {"tap deplyo/web", nil, []string{`did you mean "deploy"?`}},
-		"an unknown name":      {"tap deploy/wep", nil, []string{`deployment "wep": not found`, `did you mean "web"?`}},
-		"an unknown namespace": {"tap ns/shob", nil, []string{`namespace "shob": not found; did you mean "shop"?`}},
+		"no resource":                {"tap", nil, []string{"name a resource, such as deploy"}},
+		"two resources":              {"tap deploy web api", nil, []string{"name one resource"}},
+		"a Service":                  {"tap svc/api", nil, []string{"services have no proxies", "--to takes services"}},
+		"ReplicaSets without a name": {"tap rs", nil, []string{"name one of the replicasets, as in rs/NAME"}},
+		"an unknown type":            {"tap deplyo/web", nil, []string{`did you mean "deploy"?`}},
+		"an unknown name":            {"tap deploy/wep", nil, []string{`deployment "wep": not found`, `did you mean "web"?`}},
+		"an unknown namespace":       {"tap ns/shob", nil, []string{`namespace "shob": not found; did you mean "shop"?`}},
 		"an unknown peer": {"tap deploy/web --to deploy/apj", nil,
 			[]string{"--to: deployment", `did you mean "api"?`}},
 		"a peer without requests":  {"tap deploy/web --to srv/api-http", nil, []string{"servers receive no requests"}},

@@ -81,6 +81,8 @@ func tapTarget(args []string) (kind resource.Kind, name string, err error) {
 	}
 	if len(targets[0].Names) == 1 {
 		name = targets[0].Names[0]
+	} else if kind.Class == resource.ByPod {
+		return kind, "", fmt.Errorf("name one of the %s, as in %s/NAME", kind.Plural, kind.Prefix())
 	}
 	return kind, name, nil
 }
