@@ -3,7 +3,9 @@ package explain
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
+	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -33,4 +35,37 @@ func (m *Model) Outbound(authority string) (*mesh.Outbound, error) {
 func (m *Model) Inbound(pod *corev1.Pod) *mesh.Inbound {
 	q := model.QueryFor(m.store, m.snapshot, mesh.Target{}, mesh.Client{Namespace: pod.Namespace, Pod: pod.Name})
 	return model.Resolve(m.store, m.snapshot, q).Inbound
+}
+
+// ServiceRoute is a route of a port of a Service, and the authority under which clients call the port.
+type ServiceRoute struct {
+	Authority, Name string
+	Port            uint16
+}
+
+// Routes returns the routes of a Service: of its ServiceProfile, or its HTTPRoutes or GRPCRoutes.
+func (m *Model) Routes(namespace, service string) (routes []ServiceRoute) {
+	svc, _, err := m.service(service + "." + namespace)
+	if err != nil {
+		return nil
+	}
+	for _, port := range svc.Spec.Ports {
+		out, err := m.Outbound(net.JoinHostPort(service+"."+namespace, strconv.Itoa(int(port.Port))))
+		if err != nil {
+			continue
+		}
+		var names []string
+		for _, r := range out.Routes {
+			names = append(names, r.Ref.Name)
+		}
+		if out.Profile != nil {
+			for _, r := range out.Profile.Routes {
+				names = append(names, r.Name)
+			}
+		}
+		for _, name := range names {
+			routes = append(routes, ServiceRoute{out.Authority, name, uint16(port.Port)})
+		}
+	}
+	return routes
 }

@@ -1,9 +1,13 @@
 package main
 
 import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 )
@@ -79,6 +83,41 @@ func TestAuthz(t *testing.T) {
 	golden(t, "authz.txt", runCLI(t, f.connect, "", "-n", "shop", "authz", "deploy/web"))
 	golden(t, "authz_json.txt", runCLI(t, f.connect, "", "-n", "shop", "authz", "deploy", "web", "-o", "json"))
 	golden(t, "authz_none.txt", runCLI(t, shop(t).connect, "", "-n", "shop", "authz", "deploy/web"))
+}
+
+// TestVizRowsWithoutTraffic asks a Prometheus that saw nothing: the rows are those of the policies and routes that
+// exist.
+func TestVizRowsWithoutTraffic(t *testing.T) {
+	f := guardedShop(t, policies+`---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: items, namespace: shop}
+spec: {parentRefs: [{group: "", kind: Service, name: web, port: 80}], rules: [{matches: [{path: {value: /items}}]}]}
+`)
+	for _, of := range [][3]string{{"v1", "Namespace", "shop"}, {"apps/v1", "Deployment", "web"},
+		{"v1", "Service", "web"}} {
+		o := &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: of[0], Kind: of[1]}}
+		if o.Name = of[2]; of[1] != "Namespace" {
+			o.Namespace = "shop"
+		}
+		f.resources = append(f.resources, o)
+	}
+	empty := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, `{"status":"success","data":{"resultType":"vector","result":[]}}`)
+	}))
+	t.Cleanup(empty.Close)
+	for args, want := range map[string]string{
+		"authz deploy/web": "calls web serverauthorization/ops, reads web authorizationpolicy/readers",
+		"routes svc/web":   "items web -",
+	} {
+		r := runCLI(t, f.connect, "", append(strings.Fields("-n shop viz "+args), "--prometheusURL", empty.URL)...)
+		text := strings.Join(strings.Fields(r.out), " ")
+		for part := range strings.SplitSeq(want, ", ") {
+			if r.code != 0 || !strings.Contains(text, part) {
+				t.Errorf("%s: exit code %d, stdout %q, stderr %q; want %q", args, r.code, r.out, r.err, part)
+			}
+		}
+	}
 }
 
 func TestDiagnosticsPolicy(t *testing.T) {

@@ -21,21 +21,36 @@ func Sort(tables []Table, order string) {
 		slices.SortStableFunc(t.Rows, Row.compare)
 		switch order {
 		case "p99":
-			slices.SortStableFunc(t.Rows, func(a, b Row) int { return cmp.Compare(known(b.Stats.P99), known(a.Stats.P99)) })
+			slices.SortStableFunc(t.Rows, func(a, b Row) int { return cmp.Compare(b.p99(), a.p99()) })
 		case "rps":
-			slices.SortStableFunc(t.Rows, func(a, b Row) int { return cmp.Compare(b.Stats.RPS, a.Stats.RPS) })
+			slices.SortStableFunc(t.Rows, func(a, b Row) int { return cmp.Compare(b.rps(), a.rps()) })
 		case "success":
-			slices.SortStableFunc(t.Rows, func(a, b Row) int { return cmp.Compare(a.Stats.Success, b.Stats.Success) })
+			slices.SortStableFunc(t.Rows, func(a, b Row) int { return cmp.Compare(a.success(), b.success()) })
 		}
 	}
 }
 
-// known makes a latency that is not known the least.
-func known(ms float64) float64 {
-	if math.IsNaN(ms) {
+// p99 returns the latency, and the least for one that is not known.
+func (r Row) p99() float64 {
+	if r.Stats == nil || math.IsNaN(r.Stats.P99) {
 		return -1
 	}
-	return ms
+	return r.Stats.P99
+}
+
+func (r Row) rps() float64 {
+	if r.Stats == nil {
+		return 0
+	}
+	return r.Stats.RPS
+}
+
+// success returns the rate of success, and the greatest for a route without requests.
+func (r Row) success() float64 {
+	if r.Stats == nil {
+		return math.Inf(1)
+	}
+	return r.Stats.Success
 }
 
 func (r Row) compare(o Row) int {
@@ -147,15 +162,19 @@ func WriteJSON(w io.Writer, tables []Table, o Options) error {
 	for _, t := range tables {
 		rows := make([]jsonRow, len(t.Rows))
 		for i, r := range t.Rows {
-			s := &r.Stats
-			j := jsonRow{Route: r.Route, Authority: o.service(r, t), P50: golden.Milliseconds(s.P50),
-				P95: golden.Milliseconds(s.P95), P99: golden.Milliseconds(s.P99)}
-			if o.To {
+			j := jsonRow{Route: r.Route, Authority: o.service(r, t)}
+			s := r.Stats
+			if s != nil {
+				j.P50, j.P95, j.P99 = golden.Milliseconds(s.P50), golden.Milliseconds(s.P95), golden.Milliseconds(s.P99)
+			}
+			switch {
+			case s == nil:
+			case o.To:
 				j.EffectiveSuccess, j.EffectiveRPS = &s.Success, &s.RPS
 				if r.Actual != nil {
 					j.ActualSuccess, j.ActualRPS = &r.Actual.Success, &r.Actual.RPS
 				}
-			} else {
+			default:
 				j.Success, j.RPS = &s.Success, &s.RPS
 			}
 			rows[i] = j

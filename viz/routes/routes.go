@@ -30,6 +30,8 @@ type Request struct {
 	// Selector selects the targets by their labels; "" selects all.
 	Selector string
 	Window   time.Duration
+	// Existing returns the routes of a Service that have a row even without requests; nil returns none.
+	Existing func(namespace, service string) []Existing
 	// To asks for the requests that the targets sent there. Otherwise the question is about requests to the targets.
 	To *resource.Peer
 }
@@ -39,11 +41,14 @@ type Row struct {
 	Route string
 	// Service is what the clients asked for. It is zero for a route of a Server.
 	Service Service
-	// Stats are those of the application's requests.
-	Stats golden.Stats
+	// Stats are those of the application's requests; nil without any.
+	Stats *golden.Stats
 	// Actual are those of the requests with their retries; nil where there is nobody to retry.
 	Actual *Rates
 }
+
+// Existing is a route that a Service has.
+type Existing struct{ Authority, Route string }
 
 // Service is a port of a Service. Authority is how metrics write it.
 type Service struct{ Namespace, Name, Port, Authority string }
@@ -83,6 +88,9 @@ func Tables(ctx context.Context, src metrics.Source, cluster resource.Lister, re
 		return Result{}, fmt.Errorf("read numbers: %d answers to %d queries", len(answer.Samples), len(queries))
 	}
 	tables := p.tables(answer.Samples, cmp.Or(answer.Window, req.Window))
+	if req.Existing != nil {
+		p.addIdle(tables, req)
+	}
 	tables = slices.DeleteFunc(tables, func(t Table) bool { return len(t.Rows) == 0 })
 	return Result{tables, answer.Notes}, nil
 }
@@ -96,6 +104,8 @@ type plan struct {
 	// and services the Services. receivers and services are nil if that is not a workload, or not a Service.
 	senders, receivers *subject.Subject
 	services           func(Service) bool
+	// called are the Services that services accepts, if they are objects.
+	called []resource.Object
 }
 
 // newPlan returns nil if there is no object to ask for.
@@ -170,6 +180,7 @@ func (p *plan) to(ctx context.Context, cluster resource.Lister, target resource.
 			return nil, err
 		}
 		resource.Sort(objects)
+		p.called = objects
 		p.services = func(s Service) bool {
 			return slices.ContainsFunc(objects, func(o resource.Object) bool {
 				return o.Namespace == s.Namespace && o.Name == s.Name

@@ -94,6 +94,27 @@ func (p *plan) tables(samples [][]metrics.Sample, window time.Duration) (tables 
 	return tables
 }
 
+// addIdle adds a row for each route of a Service without requests: to the Service's own table, or to the table of each
+// sender that has others.
+func (p *plan) addIdle(tables []Table, req Request) {
+	for _, svc := range p.called {
+		for _, e := range req.Existing(svc.Namespace, svc.Name) {
+			service := parseAuthority(e.Authority)
+			service.Authority = e.Authority
+			for i := range tables {
+				t := &tables[i]
+				own := p.senders == nil && t.Namespace == svc.Namespace && t.Name == svc.Name
+				known := slices.ContainsFunc(t.Rows, func(r Row) bool {
+					return r.Route == e.Route && r.Service.key() == service.key()
+				})
+				if (own || p.senders != nil && len(t.Rows) > 0) && !known {
+					t.Rows = append(t.Rows, Row{Route: e.Route, Service: service})
+				}
+			}
+		}
+	}
+}
+
 func (p *plan) reachesAny(reaches func(resource.Object, Row) bool, r Row) bool {
 	return slices.ContainsFunc(p.receivers.Objects, func(o resource.Object) bool { return reaches(o, r) })
 }
@@ -162,7 +183,7 @@ func (p *plan) clientRows(samples [][]metrics.Sample, window time.Duration) (row
 		for _, r := range set.effective.Rows(set.responses, set.buckets, by, window) {
 			service := parseKey(r.Labels[serviceLabel])
 			service.Authority = authorities[r.Labels[serviceLabel]]
-			row := sentRow{Row: Row{Route: r.Labels[routeLabel], Service: service, Stats: r.Stats}}
+			row := sentRow{Row: Row{Route: r.Labels[routeLabel], Service: service, Stats: &r.Stats}}
 			if p.senders != nil {
 				row.sender = golden.Key(r.Labels, subject.By)
 			}
@@ -205,7 +226,7 @@ func (p *plan) serverRows(responses, buckets []metrics.Sample, window time.Durat
 	for _, r := range golden.Named.Rows(own(responses), own(buckets), slices.Concat(subject.By, []string{"rt_route"}),
 		window) {
 		key := golden.Key(r.Labels, subject.By)
-		rows[key] = append(rows[key], Row{Route: r.Labels["rt_route"], Stats: r.Stats})
+		rows[key] = append(rows[key], Row{Route: r.Labels["rt_route"], Stats: &r.Stats})
 	}
 	return rows
 }

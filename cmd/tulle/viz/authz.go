@@ -5,10 +5,7 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
-	corev1 "k8s.io/api/core/v1"
 
-	"github.com/tulle-mesh/tulle/cli/explain"
-	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/viz/authz"
 	"github.com/tulle-mesh/tulle/viz/metrics"
 	"github.com/tulle-mesh/tulle/viz/resource"
@@ -40,33 +37,10 @@ reads the cluster and runs the controller's code, as tulle authz does.
 // numbers; without, a note says so.
 func (c *commands) authzRows(ctx context.Context, src metrics.Source, lister resource.Lister, req subject.Request) (
 	authz.Result, error) {
-	policy, err := c.policy(ctx)
-	if err != nil {
-		policy = func(string, string) *mesh.Inbound { return nil }
-	}
-	result, failed := authz.Rows(ctx, src, lister, req, policy)
+	configured, err := c.configured(ctx)
+	result, failed := authz.Rows(ctx, src, lister, req, configured.Inbound)
 	if err != nil {
 		result.Notes = append(result.Notes, fmt.Sprintf("authorizations without requests are not shown: %v", err))
 	}
 	return result, failed
-}
-
-// policy reads the cluster, and returns what the proxies of its pods receive.
-func (c *commands) policy(ctx context.Context) (authz.Policy, error) {
-	cl, err := c.Connect()
-	if err != nil {
-		return nil, err
-	}
-	if c.Policy != nil {
-		return c.Policy(ctx, cl)
-	}
-	m, err := explain.Load(ctx, cl, c.ControlNamespace())
-	if err != nil {
-		return nil, err
-	}
-	return func(namespace, name string) *mesh.Inbound {
-		pod := &corev1.Pod{}
-		pod.Namespace, pod.Name = namespace, name
-		return m.Inbound(pod)
-	}, nil
 }

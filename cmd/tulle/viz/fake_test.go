@@ -22,9 +22,9 @@ import (
 
 	"github.com/tulle-mesh/tulle/cli/cluster"
 	"github.com/tulle-mesh/tulle/mesh"
-	"github.com/tulle-mesh/tulle/viz/authz"
 	"github.com/tulle-mesh/tulle/viz/metrics"
 	"github.com/tulle-mesh/tulle/viz/metricstest"
+	"github.com/tulle-mesh/tulle/viz/routes"
 )
 
 var update = flag.Bool("update", false, "write the golden files again")
@@ -44,9 +44,11 @@ type bed struct {
 	stdout io.Writer
 	// post is the client's Post.
 	post func(ctx context.Context, path string, body []byte) (io.ReadCloser, error)
-	// policies are what the proxies of pods receive, by namespace/name. noPolicy is why they cannot be read.
-	policies map[string]*mesh.Inbound
-	noPolicy error
+	// policies are what the proxies of pods receive, and routes those of Services, by namespace/name. notConfigured is why
+	// they cannot be read.
+	policies      map[string]*mesh.Inbound
+	routes        map[string][]routes.Existing
+	notConfigured error
 	// react changes the clients.
 	react func(typed *fake.Clientset, untyped *metadatafake.FakeMetadataClient)
 }
@@ -120,8 +122,11 @@ func (b *bed) runIn(ctx context.Context, t *testing.T, namespace string, args ..
 		},
 		ControlNamespace:  func() string { return "tulle" },
 		PrometheusTimeout: b.prometheusTimeout,
-		Policy: func(context.Context, *cluster.Client) (authz.Policy, error) {
-			return func(namespace, pod string) *mesh.Inbound { return b.policies[namespace+"/"+pod] }, b.noPolicy
+		Configured: func(context.Context, *cluster.Client) (Configured, error) {
+			return Configured{
+				Inbound: func(namespace, pod string) *mesh.Inbound { return b.policies[namespace+"/"+pod] },
+				Routes:  func(namespace, service string) []routes.Existing { return b.routes[namespace+"/"+service] },
+			}, b.notConfigured
 		},
 	}
 	if b.stdout != nil {

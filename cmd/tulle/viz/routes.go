@@ -69,9 +69,18 @@ func (c *commands) routes(ctx context.Context, args []string, f routesFlags) err
 	if err != nil {
 		return err
 	}
+	var configured Configured
+	var unread error
+	if callsService(req) {
+		configured, unread = c.configured(ctx)
+		req.Existing = configured.Routes
+	}
 	result, err := routes.Tables(ctx, src, objects.New(cl, c.ControlNamespace()), req)
 	if err != nil {
 		return err
+	}
+	if unread != nil {
+		result.Notes = append(result.Notes, fmt.Sprintf("routes without requests are not shown: %v", unread))
 	}
 	c.note(result.Notes)
 	routes.Sort(result.Tables, f.sort)
@@ -79,6 +88,11 @@ func (c *commands) routes(ctx context.Context, args []string, f routesFlags) err
 	return write(c, f.output, result.Tables,
 		func(w io.Writer, tables []routes.Table) error { return routes.WriteTables(w, tables, options) },
 		func(w io.Writer, tables []routes.Table) error { return routes.WriteJSON(w, tables, options) })
+}
+
+// callsService reports whether the request names a Service.
+func callsService(req routes.Request) bool {
+	return req.Targets[0].Kind.Name == "service" || req.To != nil && req.To.Kind.Name == "service"
 }
 
 // callsAuthority reports whether the request names an authority, and not a Service or a workload.

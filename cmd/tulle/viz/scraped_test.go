@@ -16,6 +16,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/viz/metricsapi"
+	"github.com/tulle-mesh/tulle/viz/routes"
 	"github.com/tulle-mesh/tulle/viz/scrape"
 )
 
@@ -138,11 +139,42 @@ func TestAuthzShowsAuthorizationsWithoutRequests(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		b := proxies(t)
-		b.noPolicy = errors.New("list servers: forbidden")
+		b.notConfigured = errors.New("list servers: forbidden")
 		r := b.run(t, "shop", "authz", "deploy/api")
 		if r.fault != nil || !strings.Contains(r.err,
 			"authorizations without requests are not shown: list servers: forbidden") ||
 			!strings.Contains(r.out, "web-only") {
+			t.Errorf("without rights: stdout %q, stderr %q, error %v", r.out, r.err, r.fault)
+		}
+	})
+}
+
+// TestRoutesWithoutRequests has Services with more routes than have requests.
+func TestRoutesWithoutRequests(t *testing.T) {
+	for name, args := range map[string]string{
+		"routes-idle":         "routes svc",
+		"routes-idle-json":    "routes svc/api -o json",
+		"routes-idle-success": "routes svc/books --sort success -o wide",
+		"routes-idle-to":      "routes deploy --to svc/api",
+		"routes-idle-to-json": "routes deploy/web --to svc/api -o json",
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := proxies(t)
+				const api, books = "api.shop.svc.cluster.local:80", "books.shop.svc.cluster.local:80"
+				b.routes = map[string][]routes.Existing{
+					"shop/api":   {{Authority: api, Route: "canary"}, {Authority: api, Route: "idle"}},
+					"shop/books": {{Authority: books, Route: "GET /books/{id}"}, {Authority: books, Route: "DELETE /books/{id}"}}}
+				golden(t, name+".txt", b.run(t, "shop", strings.Fields(args)...))
+			})
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		b := proxies(t)
+		b.notConfigured = errors.New("list services: forbidden")
+		r := b.run(t, "shop", "routes", "svc/api")
+		if r.fault != nil || !strings.Contains(r.err, "routes without requests are not shown: list services: forbidden") ||
+			!strings.Contains(r.out, "canary") {
 			t.Errorf("without rights: stdout %q, stderr %q, error %v", r.out, r.err, r.fault)
 		}
 	})

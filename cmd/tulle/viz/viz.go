@@ -16,7 +16,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tulle-mesh/tulle/cli/cluster"
-	"github.com/tulle-mesh/tulle/viz/authz"
 	"github.com/tulle-mesh/tulle/viz/metrics"
 	"github.com/tulle-mesh/tulle/viz/table"
 )
@@ -40,8 +39,8 @@ type Env struct {
 	Failed error
 	// PrometheusTimeout bounds the wait for the Prometheus of the flag; 0 means prometheus.Timeout.
 	PrometheusTimeout time.Duration
-	// Policy takes the place of reading the cluster for what the proxies receive; nil reads it.
-	Policy func(context.Context, *cluster.Client) (authz.Policy, error)
+	// Configured takes the place of reading the cluster for what has no traffic; nil reads it.
+	Configured func(context.Context, *cluster.Client) (Configured, error)
 	// Source takes the place of the choice of a source; nil chooses.
 	Source func(context.Context, *cluster.Client) (metrics.Source, error)
 }

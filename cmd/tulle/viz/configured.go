@@ -1,0 +1,58 @@
+package viz
+
+import (
+	"context"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/tulle-mesh/tulle/cli/cluster"
+	"github.com/tulle-mesh/tulle/cli/explain"
+	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/viz/authz"
+	"github.com/tulle-mesh/tulle/viz/routes"
+)
+
+// Configured is what the cluster's objects make of proxies, for rows without traffic.
+type Configured struct {
+	// Inbound is what the proxy of a pod receives about the pod.
+	Inbound authz.Policy
+	// Routes are those of a Service.
+	Routes func(namespace, service string) []routes.Existing
+}
+
+// configured reads the cluster. With an error, nothing is known.
+func (c *commands) configured(ctx context.Context) (Configured, error) {
+	none := Configured{func(string, string) *mesh.Inbound { return nil }, nil}
+	cl, err := c.Connect()
+	if err != nil {
+		return none, err
+	}
+	if c.Configured != nil {
+		found, err := c.Configured(ctx, cl)
+		if err != nil {
+			return none, err
+		}
+		return found, nil
+	}
+	return read(ctx, cl, c.ControlNamespace(), none)
+}
+
+func read(ctx context.Context, cl *cluster.Client, control string, none Configured) (Configured, error) {
+	m, err := explain.Load(ctx, cl, control)
+	if err != nil {
+		return none, err
+	}
+	return Configured{
+		Inbound: func(namespace, name string) *mesh.Inbound {
+			pod := &corev1.Pod{}
+			pod.Namespace, pod.Name = namespace, name
+			return m.Inbound(pod)
+		},
+		Routes: func(namespace, service string) (out []routes.Existing) {
+			for _, r := range m.Routes(namespace, service) {
+				out = append(out, routes.Existing{Authority: r.Authority, Route: r.Name})
+			}
+			return out
+		},
+	}, nil
+}
