@@ -54,7 +54,7 @@ func Rows(ctx context.Context, src metrics.Source, cluster resource.Lister, req 
 	if len(req.Targets) > 1 {
 		return Result{}, errors.New("name resources of one type: their requests count together, so none may count twice")
 	}
-	subjects, err := subject.Select(ctx, cluster, req)
+	subjects, notes, err := subject.Select(ctx, cluster, req)
 	if err != nil {
 		return Result{}, err
 	}
@@ -62,7 +62,7 @@ func Rows(ctx context.Context, src metrics.Source, cluster resource.Lister, req 
 	if err != nil {
 		return Result{}, err
 	}
-	result := Result{Notes: answers.Notes}
+	result := Result{Notes: slices.Concat(notes, answers.Notes)}
 	if len(subjects) == 0 {
 		return result, nil
 	}

@@ -195,7 +195,7 @@ func (p *plan) to(ctx context.Context, cluster resource.Lister, target resource.
 // one returns the workloads of one target; nil if there is none.
 func one(ctx context.Context, cluster resource.Lister, target resource.Target, namespace, selector string) (
 	*subject.Subject, error) {
-	subjects, err := subject.Select(ctx, cluster,
+	subjects, _, err := subject.Select(ctx, cluster,
 		subject.Request{Targets: []resource.Target{target}, Namespace: namespace, Selector: selector})
 	if err != nil || len(subjects) == 0 {
 		return nil, err

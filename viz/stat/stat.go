@@ -5,8 +5,6 @@ import (
 	"errors"
 	"slices"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-
 	"github.com/tulle-mesh/tulle/viz/golden"
 	"github.com/tulle-mesh/tulle/viz/metrics"
 	"github.com/tulle-mesh/tulle/viz/resource"
@@ -93,7 +91,7 @@ func newPlans(ctx context.Context, cluster resource.Lister, req Request, peer []
 			return nil, nil, err
 		}
 		s, err := subject.Find(ctx, cluster, target, req.Request)
-		if several && len(target.Names) == 0 && apierrors.IsForbidden(err) {
+		if req.LeavesOut(target, err) {
 			forbidden = append(forbidden, err.Error())
 			continue
 		}

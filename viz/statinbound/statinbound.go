@@ -37,7 +37,7 @@ var labels = []string{"srv_kind", "srv_name", "target_port", "route_kind", "rout
 
 // Rows answers the request.
 func Rows(ctx context.Context, src metrics.Source, cluster resource.Lister, req subject.Request) (Result, error) {
-	subjects, err := subject.Select(ctx, cluster, req)
+	subjects, notes, err := subject.Select(ctx, cluster, req)
 	if err != nil {
 		return Result{}, err
 	}
@@ -49,7 +49,7 @@ func Rows(ctx context.Context, src metrics.Source, cluster resource.Lister, req 
 	if err != nil {
 		return Result{}, err
 	}
-	result := Result{Notes: answers.Notes}
+	result := Result{Notes: slices.Concat(notes, answers.Notes)}
 	by := slices.Concat(subject.By, labels)
 	for i, s := range subjects {
 		samples := answers.Samples[i]

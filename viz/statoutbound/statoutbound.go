@@ -75,7 +75,7 @@ var (
 
 // Rows answers the request.
 func Rows(ctx context.Context, src metrics.Source, cluster resource.Lister, req subject.Request) (Result, error) {
-	subjects, err := subject.Select(ctx, cluster, req)
+	subjects, notes, err := subject.Select(ctx, cluster, req)
 	if err != nil {
 		return Result{}, err
 	}
@@ -83,7 +83,7 @@ func Rows(ctx context.Context, src metrics.Source, cluster resource.Lister, req 
 	if err != nil {
 		return Result{}, err
 	}
-	result := Result{Notes: answers.Notes}
+	result := Result{Notes: slices.Concat(notes, answers.Notes)}
 	for i, s := range subjects {
 		var rows []Row
 		for f, family := range families {

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
 	"github.com/tulle-mesh/tulle/viz/golden"
 	"github.com/tulle-mesh/tulle/viz/metrics"
 	"github.com/tulle-mesh/tulle/viz/resource"
@@ -66,28 +68,39 @@ type Side struct {
 	owners map[string]resource.Object
 }
 
-// Select returns the objects of the targets, which have proxies. A kind without an object has no Subject.
-func Select(ctx context.Context, cluster resource.Lister, req Request) ([]*Subject, error) {
-	var subjects []*Subject
+// Select returns the objects of the targets, which have proxies. A kind without an object has no Subject. Of several
+// targets, a note names each kind that the user may not list.
+func Select(ctx context.Context, cluster resource.Lister, req Request) (subjects []*Subject, notes []string,
+	err error) {
 	for _, target := range req.Targets {
 		if !target.Kind.HasPods() {
 			if len(req.Targets) > 1 && len(target.Names) == 0 { // one of `all`
 				continue
 			}
-			return nil, fmt.Errorf("%s have no proxies: name a workload, a pod or a namespace", target.Kind.Plural)
+			return nil, nil, fmt.Errorf("%s have no proxies: name a workload, a pod or a namespace", target.Kind.Plural)
 		}
 		s, err := Find(ctx, cluster, target, req)
+		if req.LeavesOut(target, err) {
+			notes = append(notes, err.Error())
+			continue
+		}
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if len(s.Objects) > 0 {
 			subjects = append(subjects, s)
 		}
 	}
 	if len(subjects) == 0 {
-		return nil, resource.CheckNamespace(ctx, cluster, req.Namespace)
+		return nil, notes, resource.CheckNamespace(ctx, cluster, req.Namespace)
 	}
-	return subjects, nil
+	return subjects, notes, nil
+}
+
+// LeavesOut reports whether err means that the user may not list the target's kind, and the request goes on without it,
+// because it asks for several kinds.
+func (r Request) LeavesOut(target resource.Target, err error) bool {
+	return len(r.Targets) > 1 && len(target.Names) == 0 && apierrors.IsForbidden(err)
 }
 
 // Find returns the objects of one target. It returns an error for a name that does not exist.

@@ -119,6 +119,12 @@ func TestStatNamesTheMissingVerb(t *testing.T) {
 		!strings.Contains(r.err, `you need the verb list on deployments.apps there`) {
 		t.Errorf("all without deployments: stdout %q, stderr %q, error %v", r.out, r.err, r.fault)
 	}
+	for _, command := range []string{"stat-inbound", "stat-outbound"} {
+		if r := b.run(t, "shop", command, "all"); r.fault != nil ||
+			!strings.Contains(r.err, `you need the verb list on deployments.apps there`) {
+			t.Errorf("%s all without deployments: stdout %q, stderr %q, error %v", command, r.out, r.err, r.fault)
+		}
+	}
 	b.react = func(typed *fake.Clientset, _ *metadatafake.FakeMetadataClient) {
 		forbid(&typed.Fake, "pods", denied("", "pods"))
 	}
