@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/tulle-mesh/tulle/internal/podowner"
 	"github.com/tulle-mesh/tulle/internal/sidecar"
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/viz/metrics"
@@ -17,15 +18,15 @@ import (
 // where the pod belongs, and its owner. None may be a label of the proxy's own series, because a label of the target
 // replaces it: the owner of a pod could invent its clients. A test of viz/install checks it.
 var podLabels = map[string]string{
-	"linkerd.io/proxy-deployment":            "deployment",
-	"linkerd.io/proxy-statefulset":           "statefulset",
-	"linkerd.io/proxy-daemonset":             "daemonset",
-	"linkerd.io/proxy-replicaset":            "replicaset",
-	"linkerd.io/proxy-job":                   "k8s_job",
-	"linkerd.io/proxy-cronjob":               "cronjob",
-	"linkerd.io/proxy-replicationcontroller": "replicationcontroller",
-	mesh.ControlPlaneNSLabel:                 "control_plane_ns",
-	mesh.WorkloadNSLabel:                     "workload_ns",
+	podowner.LabelPrefix + "deployment":            "deployment",
+	podowner.LabelPrefix + "statefulset":           "statefulset",
+	podowner.LabelPrefix + "daemonset":             "daemonset",
+	podowner.LabelPrefix + "replicaset":            "replicaset",
+	podowner.LabelPrefix + "job":                   "k8s_job",
+	podowner.LabelPrefix + "cronjob":               "cronjob",
+	podowner.LabelPrefix + "replicationcontroller": "replicationcontroller",
+	mesh.ControlPlaneNSLabel:                       "control_plane_ns",
+	mesh.WorkloadNSLabel:                           "workload_ns",
 }
 
 // targetLabels are the labels that come from the pod alone: a proxy never writes them.
