@@ -264,7 +264,7 @@ func TestPageReadsResponsesOfTheProxy(t *testing.T) {
 				Path: &mesh.PathModifier{Prefix: true, Value: "/new"}}}),
 			route("down", cors),
 		}}})
-	pd.awaitPolicy(t, pd.inForce("a"), app)
+	pd.awaitPolicy(t, pd.serverIs("a"), app)
 	c := client(t, pd.inboundTo(app), false)
 	c.CheckRedirect = noRedirect
 	for path, status := range map[string]int{"/moved": 308, "/down": 502} {
@@ -299,7 +299,7 @@ func TestRouteLosesItsRightAlone(t *testing.T) {
 			}}}
 	}
 	pd.plane.SetInbound(policy("a", authorize(mesh.AnyClients)))
-	pd.awaitPolicy(t, pd.inForce("a"), app)
+	pd.awaitPolicy(t, pd.serverIs("a"), app)
 	var bodies []io.ReadCloser
 	for _, path := range []string{"/kept", "/lost"} {
 		res, err := client(t, pd.inboundTo(app), false).Get("http://cart.shop" + path)
@@ -310,7 +310,7 @@ func TestRouteLosesItsRightAlone(t *testing.T) {
 		bodies = append(bodies, res.Body)
 	}
 	pd.plane.SetInbound(policy("b"))
-	pd.awaitPolicy(t, pd.inForce("b"), app)
+	pd.awaitPolicy(t, pd.serverIs("b"), app)
 	if _, err := io.ReadAll(bodies[1]); err == nil {
 		t.Error("the stream of the route that lost its authorization ended in order")
 	}
@@ -422,14 +422,14 @@ func TestStreamLosesItsRight(t *testing.T) {
 		return &mesh.Inbound{Default: p}
 	}
 	pd.plane.SetInbound(policy(authorize(mesh.AnyClients)))
-	pd.awaitPolicy(t, pd.inForce("1"), app)
+	pd.awaitPolicy(t, pd.serverIs("1"), app)
 	res, err := client(t, pd.inboundTo(app), true).Get("http://cart.shop/")
 	if err != nil || res.StatusCode != 200 {
 		t.Fatal(res, err)
 	}
 	defer res.Body.Close()
 	pd.plane.SetInbound(policy())
-	pd.awaitPolicy(t, pd.inForce("0"), app)
+	pd.awaitPolicy(t, pd.serverIs("0"), app)
 	if _, err := io.ReadAll(res.Body); err == nil {
 		t.Error("the stream ended in order")
 	}
@@ -453,14 +453,14 @@ func TestStreamThatKeepsItsRightGoesOn(t *testing.T) {
 		return &mesh.Inbound{Default: p}
 	}
 	pd.plane.SetInbound(policy("a", authorize(mesh.AnyClients)))
-	pd.awaitPolicy(t, pd.inForce("a"), app)
+	pd.awaitPolicy(t, pd.serverIs("a"), app)
 	res, err := client(t, pd.inboundTo(app), false).Get("http://cart.shop/")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer res.Body.Close()
 	pd.plane.SetInbound(policy("b", authorize(mesh.NamedClients, web), authorize(mesh.AnyClients)))
-	pd.awaitPolicy(t, pd.inForce("b"), app)
+	pd.awaitPolicy(t, pd.serverIs("b"), app)
 	if got, err := io.ReadAll(res.Body); string(got) != "12" || err != nil {
 		t.Errorf("got %q, %v", got, err)
 	}

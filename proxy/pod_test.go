@@ -87,8 +87,8 @@ func (pd *pod) awaitPolicy(t *testing.T, want func(netip.AddrPort) bool, app str
 	}
 }
 
-// inForce reports whether the Server of that name is the one in force.
-func (pd *pod) inForce(server string) func(netip.AddrPort) bool {
+// serverIs reports whether the active Server is the one of that name.
+func (pd *pod) serverIs(server string) func(netip.AddrPort) bool {
 	return func(a netip.AddrPort) bool {
 		return pd.Proxy.inbound.Policy().Port(a.Port()).Server().Name == server
 	}

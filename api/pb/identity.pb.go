@@ -83,7 +83,7 @@ type CertifyResponse struct {
 	Chain [][]byte `protobuf:"bytes,1,rep,name=chain,proto3" json:"chain,omitempty"`
 	// The end of the leaf's validity, in seconds since the Unix epoch.
 	NotAfter int64 `protobuf:"varint,2,opt,name=not_after,json=notAfter,proto3" json:"not_after,omitempty"`
-	// Every trust anchor in force, DER.
+	// Every active trust anchor, DER.
 	TrustAnchors  [][]byte `protobuf:"bytes,3,rep,name=trust_anchors,json=trustAnchors,proto3" json:"trust_anchors,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

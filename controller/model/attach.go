@@ -100,7 +100,7 @@ func (r *resolver) route(out *mesh.Outbound, svc *compile.Service, port compile.
 	out.Backends = r.backends(backends)
 }
 
-// namespaceOf returns the namespace whose clients the question is about: the Service's own stands for all without
+// namespaceOf returns the namespace whose clients the query is about: the Service's own stands for all without
 // routes of their own.
 func (r *resolver) namespaceOf(svc *compile.Service) string {
 	if r.q.Namespace == "" {

@@ -41,7 +41,7 @@ type Event struct {
 
 // Change says what an event may have changed.
 type Change struct {
-	// Snapshot asks for a new Snapshot, and for new answers to every question.
+	// Snapshot asks for a new Snapshot, and for new answers to every query.
 	Snapshot bool
 	// Addrs are the outbound addresses, on any port, whose answers may differ now.
 	Addrs []netip.Addr

@@ -28,7 +28,7 @@ func (m *Manager) renew(ctx context.Context) error {
 		return err
 	}
 	m.setCertificate(cert, trust)
-	m.log.Info("certificate in force", zap.Stringer("id", m.id), zap.Time("notAfter", cert.Leaf.NotAfter))
+	m.log.Info("certificate active", zap.Stringer("id", m.id), zap.Time("notAfter", cert.Leaf.NotAfter))
 	return nil
 }
 

@@ -73,11 +73,11 @@ func (k PeerKind) Budgets() (abuse, resets, control Budget) {
 // ResetCost is what a client's reset of a stream takes from its budget: always a token for a stranger. For other
 // clients it is less the older the stream is, and nothing once the response has begun, because the stream has then cost
 // the client as much as any other. age is that of the stream.
-func (k PeerKind) ResetCost(age time.Duration, answered bool) float64 {
+func (k PeerKind) ResetCost(age time.Duration, responseBegun bool) float64 {
 	switch {
 	case k == UnmeshedClient:
 		return 1
-	case answered:
+	case responseBegun:
 		return 0
 	}
 	return max(0, 1-float64(age)/float64(honestAge))

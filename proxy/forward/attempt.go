@@ -120,7 +120,7 @@ func (fl *flight) fault(f exchange.Fault) {
 	}
 	fl.x.Connecting = fl.connecting()
 	fl.leaveUpstream()
-	if fl.answered || fl.detached != nil {
+	if fl.responseBegun || fl.detached != nil {
 		fl.abandon(f)
 		return
 	}
@@ -151,7 +151,7 @@ func (fl *flight) fault(f exchange.Fault) {
 // overflow is fault for a head or trailers beyond Config.MaxHeadBytes. When the response has begun the client only sees
 // a reset, so overflow reports the fault too.
 func (fl *flight) overflow(f exchange.Fault) {
-	if fl.answered && !fl.ended && fl.detached == nil {
+	if fl.responseBegun && !fl.ended && fl.detached == nil {
 		fl.e.cfg.Report(fl.x.Conn, f)
 	}
 	fl.fault(f)

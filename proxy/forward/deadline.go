@@ -20,7 +20,7 @@ func (fl *flight) arm() {
 	case &fl.e.delayed:
 		at = fl.wakeAt
 	}
-	if !fl.answered {
+	if !fl.responseBegun {
 		earliest(fl.x.Begun, fl.x.Timeouts.Response)
 		if fl.attempting() {
 			earliest(fl.x.Sent, fl.x.Timeouts.Attempt)
@@ -57,11 +57,11 @@ func (fl *flight) expired() {
 		fl.fault(exchange.Fault{Side: exchange.Proxy, Kind: exchange.NoEndpoint, Reason: "fail_fast"})
 	case passed(fl.x.Begun, fl.x.Timeouts.Request):
 		timeout(exchange.RequestTimeout)
-	case !fl.answered && passed(fl.x.Begun, fl.x.Timeouts.Response):
+	case !fl.responseBegun && passed(fl.x.Begun, fl.x.Timeouts.Response):
 		timeout(exchange.ResponseTimeout)
 	case passed(fl.moved, fl.x.Timeouts.Idle):
 		timeout(exchange.IdleTimeout)
-	case !fl.answered && fl.attempting() && passed(fl.x.Sent, fl.x.Timeouts.Attempt):
+	case !fl.responseBegun && fl.attempting() && passed(fl.x.Sent, fl.x.Timeouts.Attempt):
 		// A request that still waits for its connection has not left, so nobody can have processed it.
 		fl.fault(exchange.Fault{
 			Side: exchange.Upstream, Kind: exchange.Timeout, Reason: exchange.AttemptTimeout, SafeToResend: fl.up == nil,

@@ -33,7 +33,7 @@ type upstreamConn interface {
 }
 
 // flight is an exchange on its way. It is in exactly one place: with the handler, waiting for an endpoint, delayed, in
-// an upstream's queue, waiting for a dial of its own, on a connection, or answered by the proxy alone.
+// an upstream's queue, waiting for a dial of its own, on a connection, or responded to by the proxy alone.
 type flight struct {
 	x    exchange.Exchange
 	e    *Engine
@@ -47,11 +47,11 @@ type flight struct {
 	trailers  message.Head // of the request
 	code      h2.Code      // that the server reset the stream with
 
-	wantsTunnel bool // asks for one: CONNECT or Upgrade
-	isTunnel    bool
-	answered    bool // the final response's head went downstream
-	ended       bool
-	seen        bool // by the handler
+	wantsTunnel   bool // asks for one: CONNECT or Upgrade
+	isTunnel      bool
+	responseBegun bool // the final response's head went downstream
+	ended         bool
+	seen          bool // by the handler
 
 	place      list.Element[*flight] // in the list that it waits in
 	waiting    *Upstream             // that it waits for
@@ -114,7 +114,7 @@ func (fl *flight) sendOn(up upstreamConn) {
 	up.request(fl)
 }
 
-// abandon ends a flight that cannot be answered any more.
+// abandon ends a flight that cannot be responded to any more.
 func (fl *flight) abandon(f exchange.Fault) {
 	if !fl.ended {
 		fl.x.Fault = f
@@ -142,7 +142,7 @@ func (fl *flight) reply(body []byte) {
 }
 
 func (fl *flight) beginResponse() {
-	fl.answered = true
+	fl.responseBegun = true
 	fl.x.Responded = fl.e.now
 	if fl.wantsTunnel && !fl.opens() {
 		fl.wantsTunnel = false

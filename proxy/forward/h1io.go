@@ -7,10 +7,9 @@ type h1Writer struct {
 	conn   *conn
 	coding h1.Coding
 	b      *body // that is being written
-	queued bool  // b.q holds bytes that wait for room
 }
 
-func (w *h1Writer) begin(b *body, c h1.Coding) { w.b, w.coding, w.queued = b, c, false }
+func (w *h1Writer) begin(b *body, c h1.Coding) { w.b, w.coding = b, c }
 
 // room is how many body bytes may go out now. A tunnel takes none before it is open: a server that refuses it would
 // read what the client sent by then as the next request.

@@ -24,7 +24,7 @@ type h1Server struct {
 	closeAfter bool
 	halfClosed bool      // the client sent FIN
 	expecting  bool      // the client waits for 100 before it sends the body
-	discarded  int       // body bytes of requests that were answered early
+	discarded  int       // body bytes of requests that were responded to early
 	pinned     *h1Client // the connection to a server that is authenticated as this client; nil without
 }
 
@@ -171,7 +171,7 @@ func (s *h1Server) body(in []byte) (used int) {
 		return used
 	}
 	if err != nil {
-		if fl.answered {
+		if fl.responseBegun {
 			fl.abandon(exchange.Fault{Side: exchange.Downstream, Kind: exchange.Malformed, Err: err})
 			s.conn.close(err)
 			return used
@@ -191,7 +191,7 @@ func (s *h1Server) body(in []byte) (used int) {
 	return used
 }
 
-// discard drops the body of a request that was answered already.
+// discard drops the body of a request that was responded to already.
 func (s *h1Server) discard(n int, last bool, err error) {
 	s.discarded += n
 	switch {
@@ -256,7 +256,7 @@ func (s *h1Server) leave(fl *flight) {
 		s.conn.closeSoon()
 	case s.closeAfter:
 		s.linger()
-	case s.state == h1Body: // answered early: the rest of the body is read and dropped
+	case s.state == h1Body: // responded to early: the rest of the body is read and dropped
 		s.discarded = 0
 		s.conn.unpause()
 	default:
@@ -268,7 +268,7 @@ func (s *h1Server) leave(fl *flight) {
 // marks the end of the body or of a tunnel, it must be a reset, behind what came of the response. A server that answers
 // early and ends the connection resets it too.
 func (s *h1Server) breakOff(fl *flight) {
-	if fl.answered && s.out.coding == h1.UntilClose && !fl.isTunnel {
+	if fl.responseBegun && s.out.coding == h1.UntilClose && !fl.isTunnel {
 		s.conn.reset = true
 		s.state = h1Linger
 		s.conn.closeSoon()

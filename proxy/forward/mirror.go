@@ -144,7 +144,7 @@ func (fl *flight) drainUnwanted() {
 	}
 	rest := fl.e.newFlight(nowhere{}, fl.x.Conn)
 	rest.detached = &fl.e.unwanted
-	rest.req.ended, rest.req.sentEnd, rest.answered = true, true, true
+	rest.req.ended, rest.req.sentEnd, rest.responseBegun = true, true, true
 	rest.up, fl.up = fl.up, nil
 	rest.x.Timeouts.Request = unwantedTime
 	rest.up.reassign(fl, rest)

@@ -22,7 +22,7 @@ func (c *h2Conn) resetCost(s *stream) float64 {
 	if s == nil {
 		return 1
 	}
-	return c.kind.ResetCost(c.conn.e.now.Sub(s.fl.x.Begun), s.fl.answered)
+	return c.kind.ResetCost(c.conn.e.now.Sub(s.fl.x.Begun), s.fl.responseBegun)
 }
 
 // throttles reports whether a new stream of a meshed client is refused because the client reset too many. Its

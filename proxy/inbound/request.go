@@ -253,17 +253,17 @@ func (d *cachedDecision) countAllowed() {
 // countEnd counts how a request ended.
 func (d *cachedDecision) countEnd(x *exchange.Exchange, r *request) {
 	d.inFlight.Add(-1)
-	result, latency := response.StatusOf(x, r.grpc), response.Latency(x)
-	d.http.Response(result, latency)
+	status, latency := response.StatusOf(x, r.grpc), response.Latency(x)
+	d.http.Response(status, latency)
 	if !r.allowed {
 		return
 	}
-	status := int16(cmp.Or(result.Status, -1))
+	code := int16(cmp.Or(status.Status, -1))
 	if d.Route.Kind == "GRPCRoute" {
-		status = result.GRPC
+		code = status.GRPC
 	}
-	d.served.End(status, response.Duration(x), response.ServerTime(x, x.Begun))
+	d.served.End(code, response.Duration(x), response.ServerTime(x, x.Begun))
 	if d.named != nil {
-		d.named.Response(result, latency)
+		d.named.Response(status, latency)
 	}
 }

@@ -99,43 +99,43 @@ func (r *request) endRejected(x *exchange.Exchange, now clock.Instant) {
 	took := max(time.Since(x.Sent), 0)
 	r.backend.service.pool.Done(r.slot, balance.Failed, now, took)
 	r.endpoint = nil
-	result := r.responseStatus(x)
-	r.countAttempt(r.status(x, result), result, attemptTimes{took, took})
+	status := r.responseStatus(x)
+	r.countAttempt(r.routeStatus(x, status), status, attemptTimes{took, took})
 	if r.trace != nil {
-		r.trace.EndAttempt(result)
+		r.trace.EndAttempt(status)
 	}
 }
 
 // endLastAttempt ends the attempt that the request ended with.
-func (r *request) endLastAttempt(x *exchange.Exchange, result stats.ResponseStatus, now clock.Instant) {
-	outcome, latency := balance.Abandoned, x.Responded.Sub(x.Sent)
+func (r *request) endLastAttempt(x *exchange.Exchange, status stats.ResponseStatus, now clock.Instant) {
+	result, latency := balance.Abandoned, x.Responded.Sub(x.Sent)
 	if !x.Responded.IsZero() {
-		outcome = balance.Responded
+		result = balance.Responded
 		switch {
-		case x.Fault.Side == exchange.Upstream || !x.Fault.Is() && result.Failure:
-			outcome = balance.Failed
-		case result.Status == 429 || result.GRPC == grpcResourceExhausted:
-			outcome = balance.Shed
+		case x.Fault.Side == exchange.Upstream || !x.Fault.Is() && status.Failure:
+			result = balance.Failed
+		case status.Status == 429 || status.GRPC == grpcResourceExhausted:
+			result = balance.Shed
 		case x.RequestBytes > bulkBytes:
-			outcome = balance.Connected
+			result = balance.Connected
 		}
 	}
-	r.backend.service.pool.Done(r.slot, outcome, now, max(latency, 0))
+	r.backend.service.pool.Done(r.slot, result, now, max(latency, 0))
 	r.endpoint = nil
 	took := attemptTimes{latency: max(x.Ended.Sub(x.Sent), 0), server: response.ServerTime(x, x.Sent)}
 	if !x.FirstByte.IsZero() {
 		took.latency = max(x.FirstByte.Sub(x.Sent), 0)
 	}
-	r.countAttempt(r.status(x, result), result, took)
+	r.countAttempt(r.routeStatus(x, status), status, took)
 }
 
 // countAttempt counts an attempt that ended.
-func (r *request) countAttempt(status stats.RouteStatus, result stats.ResponseStatus, took attemptTimes) {
+func (r *request) countAttempt(route stats.RouteStatus, status stats.ResponseStatus, took attemptTimes) {
 	if m := r.backend.metrics().requests; m != nil {
-		m.End(status, took.server)
+		m.End(route, took.server)
 	}
 	if a := r.rule.metrics().actual; a != nil {
-		a.Response(result, took.latency)
+		a.Response(status, took.latency)
 	}
 }
 
@@ -152,8 +152,8 @@ func (r *request) responseStatus(x *exchange.Exchange) stats.ResponseStatus {
 	return out
 }
 
-// status returns how the request ended, as the metrics of routes have it.
-func (r *request) status(x *exchange.Exchange, result stats.ResponseStatus) stats.RouteStatus {
+// routeStatus returns how the request ended, as the metrics of routes have it.
+func (r *request) routeStatus(x *exchange.Exchange, status stats.ResponseStatus) stats.RouteStatus {
 	reason := ""
 	if r.refusedReason == errorInjected {
 		reason = errorInjected
@@ -162,9 +162,9 @@ func (r *request) status(x *exchange.Exchange, result stats.ResponseStatus) stat
 	case x.Fault.Is():
 		return stats.RouteStatus{Code: -1, Error: routeError(x.Fault)}
 	case r.rule.GRPC:
-		return stats.RouteStatus{Code: result.GRPC, Error: reason}
+		return stats.RouteStatus{Code: status.GRPC, Error: reason}
 	default:
-		return stats.RouteStatus{Code: int16(result.Status), Error: reason}
+		return stats.RouteStatus{Code: int16(status.Status), Error: reason}
 	}
 }
 

@@ -250,19 +250,19 @@ func (o *Outbound) End(x *exchange.Exchange) {
 		return
 	}
 	t, now := x.Conn.Data.(*target), o.env.Now()
-	result := r.responseStatus(x)
+	status := r.responseStatus(x)
 	if r.tap != nil {
-		r.endTap(x, t, result)
+		r.endTap(x, t, status)
 	}
 	if r.trace != nil {
-		r.endTrace(x, t, result)
+		r.endTrace(x, t, status)
 	}
 	if r.queued {
 		r.dequeue(now)
 	}
-	r.endRetries(x, result)
+	r.endRetries(x, status)
 	if r.endpoint != nil {
-		r.endLastAttempt(x, result, now)
+		r.endLastAttempt(x, status, now)
 	}
 	counters := t.http
 	if r.lastEndpoint != nil {
@@ -273,15 +273,15 @@ func (o *Outbound) End(x *exchange.Exchange) {
 		h.Request()
 	}
 	latency := response.Latency(x)
-	h.Response(result, latency)
+	h.Response(status, latency)
 	if r.rule != nil {
 		m := r.rule.metrics()
 		if m.requests != nil {
-			m.requests.End(r.status(x, result), response.Duration(x))
+			m.requests.End(r.routeStatus(x, status), response.Duration(x))
 		}
 		if m.named != nil {
 			m.named.Request()
-			m.named.Response(result, latency)
+			m.named.Response(status, latency)
 		}
 	}
 	if r.acquired != nil {

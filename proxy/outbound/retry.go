@@ -183,8 +183,8 @@ func (r *request) beginRetry() (wait time.Duration) {
 }
 
 // endRetries counts how a request with a policy ended.
-func (r *request) endRetries(x *exchange.Exchange, result stats.ResponseStatus) {
-	if r.policy == nil || result.Failure {
+func (r *request) endRetries(x *exchange.Exchange, status stats.ResponseStatus) {
+	if r.policy == nil || status.Failure {
 		return
 	}
 	if r.retries > 0 {

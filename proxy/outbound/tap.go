@@ -20,7 +20,7 @@ func (r *request) tapEndpoint(x *exchange.Exchange) {
 }
 
 // endTap shows how the request ended. One that no endpoint got has the target as its destination.
-func (r *request) endTap(x *exchange.Exchange, t *target, result stats.ResponseStatus) {
+func (r *request) endTap(x *exchange.Exchange, t *target, status stats.ResponseStatus) {
 	if !r.tap.Shown() {
 		f := r.tap.Common()
 		f.Src.Addr = x.Conn.Remote
@@ -29,7 +29,7 @@ func (r *request) endTap(x *exchange.Exchange, t *target, result stats.ResponseS
 			f.Route = r.rule.Ref
 		}
 	}
-	r.tap.End(x, tap.Result{GRPC: result.GRPC, Error: result.Error})
+	r.tap.End(x, tap.Result{GRPC: status.GRPC, Error: status.Error})
 }
 
 // tapConnection shows an opaque connection to those who watch it; nil if nobody does. ep is nil if no endpoint

@@ -14,7 +14,7 @@ func (r *request) traceAttempt(x *exchange.Exchange) {
 }
 
 // endTrace says in the request's span which rule it matched, and how it ended.
-func (r *request) endTrace(x *exchange.Exchange, t *target, result stats.ResponseStatus) {
+func (r *request) endTrace(x *exchange.Exchange, t *target, status stats.ResponseStatus) {
 	if v := t.value.Load(); v != nil {
 		r.trace.String("tulle.authority", v.Authority)
 	}
@@ -24,5 +24,5 @@ func (r *request) endTrace(x *exchange.Exchange, t *target, result stats.Respons
 	if r.refusedReason == errorInjected {
 		r.trace.String("tulle.fault", errorInjected)
 	}
-	r.trace.End(x, result)
+	r.trace.End(x, status)
 }
