@@ -14,6 +14,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
+var secrets = schema.GroupVersionResource{Version: "v1", Resource: "secrets"}
+
 // Object is one that Announce writes.
 type Object struct {
 	Resource schema.GroupVersionResource
@@ -24,7 +26,7 @@ type Object struct {
 // ctx ends.
 func (m *Manager) Watch(ctx context.Context, client metadata.Interface, written ...Object) error {
 	group, ctx := errgroup.WithContext(ctx)
-	secret := Object{schema.GroupVersionResource{Version: "v1", Resource: "secrets"}, m.cfg.Secret}
+	secret := Object{secrets, m.cfg.Secret}
 	for _, o := range append([]Object{secret}, written...) {
 		namespace := metav1.NamespaceAll
 		if o == secret {
