@@ -259,9 +259,10 @@ func wrap(field protowire.Number, message []byte) []byte {
 }
 
 // request encodes an ExportTraceServiceRequest. spans are ScopeSpans.spans with their tags.
-func (e envelope) request(b, spans []byte) []byte {
+func (e envelope) request(spans []byte) []byte {
 	scope := len(e.scope) + len(spans)
 	resource := len(e.resource) + 1 + protowire.SizeBytes(scope)
+	b := make([]byte, 0, 1+protowire.SizeBytes(resource))
 	b = protowire.AppendTag(b, requestResourceSpans, protowire.BytesType)
 	b = append(protowire.AppendVarint(b, uint64(resource)), e.resource...)
 	b = protowire.AppendTag(b, resourceSpansScopes, protowire.BytesType)

@@ -60,7 +60,6 @@ type exporter struct {
 	envelope envelope
 	sender   sender        // Run makes it
 	wake     latest.Signal // there are enough spans to send
-	request  []byte        // memory of the last request; only Run uses it
 
 	exported, failures          atomic.Uint64
 	full, unavailable, rejected atomic.Uint64
@@ -140,13 +139,14 @@ func (e *exporter) Run(ctx context.Context) error {
 		case <-ticker.C:
 		case <-e.wake:
 		}
-		const retainBytes = 64 << 10 // a burst's memory is not retained for the next
-		if cap(spans) > retainBytes {
-			spans = nil
-		}
 		var n uint64
 		if spans, n = e.take(spans); n > 0 {
-			e.export(ctx, spans, n, &state)
+			request := e.envelope.request(spans)
+			const retainBytes = 64 << 10 // a burst's memory is not retained for the next
+			if cap(spans) > retainBytes {
+				spans = nil
+			}
+			e.export(ctx, request, n, &state)
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -154,12 +154,11 @@ func (e *exporter) Run(ctx context.Context) error {
 	}
 }
 
-// export sends a batch. It tries again what may succeed later, for maxAge at most.
-func (e *exporter) export(ctx context.Context, spans []byte, n uint64, state *collectorState) {
-	e.request = e.envelope.request(e.request[:0], spans)
+// export sends a batch of n spans. It tries again what may succeed later, for maxAge at most.
+func (e *exporter) export(ctx context.Context, request []byte, n uint64, state *collectorState) {
 	retry := backoff.Backoff{First: minBackoff, Max: maxBackoff}
 	for began := time.Now(); ; {
-		rejected, err := e.send(ctx, e.request)
+		rejected, err := e.send(ctx, request)
 		state.report(err)
 		if err == nil {
 			rejected = min(rejected, n)

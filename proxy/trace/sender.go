@@ -21,7 +21,7 @@ import (
 )
 
 // sender carries an ExportTraceServiceRequest to a collector and returns the response. A refusedError says that the
-// same request will never succeed.
+// same request will never succeed. The request's bytes must not be changed afterwards.
 type sender interface {
 	send(ctx context.Context, request []byte) (response []byte, err error)
 	close()
@@ -116,9 +116,10 @@ func (s *grpcSender) close() {
 // rawCodec passes messages that are encoded already.
 type rawCodec struct{}
 
-// Marshal implements encoding.CodecV2. The message is a copy: grpc may write it after the call has ended.
+// Marshal implements encoding.CodecV2. grpc may still write the message after the call has ended, so nobody may change
+// its bytes.
 func (rawCodec) Marshal(v any) (mem.BufferSlice, error) {
-	return mem.BufferSlice{mem.SliceBuffer(bytes.Clone(*v.(*[]byte)))}, nil
+	return mem.BufferSlice{mem.SliceBuffer(*v.(*[]byte))}, nil
 }
 
 // Unmarshal implements encoding.CodecV2.

@@ -276,6 +276,54 @@ func TestDenialHasASpan(t *testing.T) {
 	})
 }
 
+// TestSyntheticResponsesHaveSpans has the proxies answer requests themselves, each for another reason.
+func TestSyntheticResponsesHaveSpans(t *testing.T) {
+	ref := mesh.Ref{Group: "gateway.networking.k8s.io", Kind: "HTTPRoute", Namespace: "shop", Name: "cart"}
+	rule := func(change func(*mesh.Rule)) []mesh.Route {
+		r := mesh.Rule{Matches: []mesh.Match{{}}, Backends: []mesh.WeightedBackend{{Service: cartRef, Weight: 1}}}
+		change(&r)
+		return []mesh.Route{{Ref: ref, Rules: []mesh.Rule{r}}}
+	}
+	hang := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	abort := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+	for _, tt := range []struct {
+		name   string
+		hop    hop
+		status int
+		reason string // the client's error.type
+		route  any
+	}{
+		{"no route", hop{routes: rule(func(r *mesh.Rule) {
+			r.Matches[0] = mesh.Match{Path: mesh.ExactPath, Value: "/other"}
+		})},
+			404, "route_not_found", nil},
+		{"no backend", hop{routes: rule(func(r *mesh.Rule) { r.Backends = nil })}, 500, "no_backend", "HTTPRoute shop/cart"},
+		{"timeout", hop{app: hang, routes: rule(func(r *mesh.Rule) { r.Policy.Timeouts.Request = 20 * time.Millisecond })},
+			504, "timeout", "HTTPRoute shop/cart"},
+		{"the application aborts", hop{app: abort, routes: rule(func(*mesh.Rule) {})}, 502, "502", "HTTPRoute shop/cart"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := startCollector(t)
+			tt.hop.tracing.Collector = c.grpc
+			if tt.hop.app == nil {
+				tt.hop.app = http.NotFoundHandler()
+			}
+			if got := get(t, tt.hop.start(t), sampled); got != tt.status {
+				t.Errorf("got %d, want %d", got, tt.status)
+			}
+			n := 1
+			if tt.hop.routes[0].Rules[0].Backends != nil && tt.route != nil {
+				n = 2 // the server's too
+			}
+			s := c.await(t, n)[0]
+			wantLink(t, s, link{ptrace.SpanKindClient, "GET", callerID, true})
+			want(t, s, map[string]any{
+				"http.response.status_code": int64(tt.status), "error.type": tt.reason, "tulle.route": tt.route,
+			})
+		})
+	}
+}
+
 func TestInjectedFaultHasASpan(t *testing.T) {
 	c := startCollector(t)
 	h := hop{tracing: mesh.Tracing{Collector: c.grpc}, app: http.NotFoundHandler(), request: mesh.RequestPolicy{
