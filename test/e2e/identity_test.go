@@ -118,12 +118,18 @@ func TestTrustAnchorRotatesUnderLoad(t *testing.T) {
 
 func foreignIssuer(t *testing.T) (cert, key []byte) {
 	t.Helper()
+	return selfSigned(t, "identity.tulle.cluster.local")
+}
+
+// selfSigned returns the certificate of an authority that also serves the hosts, and its key.
+func selfSigned(t *testing.T, name string, hosts ...string) (cert, key []byte) {
+	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(7), Subject: pkix.Name{CommonName: "identity.tulle.cluster.local"},
+		SerialNumber: big.NewInt(7), Subject: pkix.Name{CommonName: name}, DNSNames: hosts,
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	}
