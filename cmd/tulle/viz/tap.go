@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os/signal"
 	"syscall"
 	"time"
 
@@ -79,6 +80,7 @@ func (c *commands) tap(ctx context.Context, args []string, f tapFlags, output st
 		return err
 	}
 	w.query.Headers = headers
+	signal.Ignore(syscall.SIGPIPE) // so that the end of a reader, such as head, is an error of the write
 	missed := tapclient.Missed{Say: tapclient.Lines(c.Err)}
 	defer missed.Flush()
 	err = w.run(ctx, func(m tap.Message) error {
