@@ -19,7 +19,7 @@ import (
 	"github.com/tulle-mesh/tulle/viz/metricsapi"
 )
 
-var queries = []metrics.Query{{Metric: "request_total", By: []string{"pod"},
+var queries = []metrics.Query{{Metric: "response_total", By: []string{"pod"},
 	Match: []metrics.Match{metrics.Is("authority", "a\"\n\u00e9"), metrics.Not("tls", "true")}}, {Metric: "m", Now: true}}
 
 // dial connects whatever name the source asks for.
