@@ -408,6 +408,12 @@ func TestDiscovery(t *testing.T) {
 			t.Errorf("%s: got %d %s", path, status, body)
 		}
 	}
+	for _, path := range []string{"/openapi/v2", "/openapi/v3"} {
+		status, body := r.call(t, r.frontCert(t), "GET", path, "", as("system:aggregator"))
+		if refused := r.logs.FilterMessage("request refused").Len(); status != 404 || refused > 0 {
+			t.Errorf("%s: got %d %s and %d lines in the log, want 404 and none", path, status, body, refused)
+		}
+	}
 	if status, _ := r.call(t, r.frontCert(t), "GET", webPath, "", as(allowed)); status != 405 {
 		t.Errorf("GET: got %d, want 405", status)
 	}
