@@ -42,6 +42,7 @@ func TestViz(t *testing.T) {
 	t.Run("series have the labels of their pods", testPrometheusLabels)
 	t.Run("tap", testTap)
 	t.Run("idle memory", testVizMemory)
+	t.Run("watching requests", testWatchCommands)
 	t.Run("Prometheus is for metrics-api alone", func(t *testing.T) {
 		const target = "http://prometheus." + vizNS + ":9090/api/v1/query?query=up"
 		for name, from := range map[string]client{"no proxy": unmeshed, "another identity": meshed} {
