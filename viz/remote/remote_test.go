@@ -20,7 +20,8 @@ import (
 )
 
 var queries = []metrics.Query{{Metric: "response_total", By: []string{"pod"},
-	Match: []metrics.Match{metrics.Is("authority", "a\"\n\u00e9"), metrics.Not("tls", "true")}}, {Metric: "m", Now: true}}
+	Match: []metrics.Match{metrics.Is("authority", "a\"\n\u00e9"), metrics.Not("tls", "true")}},
+	{Metric: "tcp_open_total", Now: true}}
 
 // dial connects whatever name the source asks for.
 func dial(addr string) func(context.Context, string, string) (net.Conn, error) {
