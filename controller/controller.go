@@ -136,7 +136,8 @@ func (c *Controller) apply(e model.Event) {
 
 var errEnded = errors.New("the controller has ended")
 
-// do has the loop run op and waits for it.
+// do has the loop run op and waits for it. Once op is queued, the end of ctx does not end the wait: the loop may run op
+// at any time, so its caller may neither lose what op acquires nor read what op writes.
 func (c *Controller) do(ctx context.Context, op func()) error {
 	done := make(chan struct{})
 	select {

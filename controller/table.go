@@ -47,6 +47,8 @@ func keyOf(t mesh.Target, client mesh.Client) topicKey {
 	return topicKey{target: t, node: client.Node, namespace: client.Namespace}
 }
 
+// topic is a target as the proxies of one node and namespace see it. Streams hold its cell until they release the
+// topic; all else belongs to the loop's goroutine.
 type topic struct {
 	key  topicKey
 	refs int // watches of it
@@ -57,7 +59,8 @@ type topic struct {
 	published *discovery.Value
 }
 
-// answer is shared by every topic with the same query.
+// answer is shared by every topic with the same query. It belongs to the loop's goroutine, but for value: streams read
+// that on goroutines of their own, so refresh replaces it and never changes it.
 type answer struct {
 	refs  int
 	value *discovery.Value // nil if there is none

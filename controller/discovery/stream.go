@@ -41,10 +41,11 @@ type stream struct {
 	closed  bool
 }
 
-// watch is one target of a stream.
+// watch is one target of a stream. The receiver's goroutine makes it; id, cell and stop never change after that.
 type watch struct {
 	id   uint64
 	cell *latest.Cell[*Value]
+	// stop is called once: by unwatch, by close, or by the receiver if the stream closed meanwhile.
 	stop func()
 	// sent is the sequence number of the value sent last, and due when the next may follow; resting says that the watch
 	// is marked then. Only the sender uses them.
@@ -148,7 +149,8 @@ func (st *stream) takeDirty() []*watch {
 	return out
 }
 
-// mark notes that w has something new. The goroutine that stores the value calls it; it never blocks.
+// mark notes that w has something new. The goroutine that stores the value calls it, or the timer of a watch that
+// rested, maybe after the end of either; it never blocks.
 func (st *stream) mark(w *watch) {
 	st.mu.Lock()
 	if !w.dirty && !w.ended {

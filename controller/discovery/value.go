@@ -16,6 +16,7 @@ import (
 )
 
 // Value is what a proxy gets about a target: one of the two. It is made once and shared by every stream that sends it.
+// Outbound and Inbound do not change once the Value is in a cell; the first stream that sends it encodes it.
 type Value struct {
 	Outbound *mesh.Outbound
 	Inbound  *mesh.Inbound

@@ -16,14 +16,16 @@ import (
 )
 
 // objects are those of one kind. A reflector keeps known up to date and never waits. Run emits what is new, in one
-// goroutine per kind, so that the model gets the states of an object in order, and only the latest.
+// goroutine per kind, so that the model gets the states of an object in order, and only the latest. source.follow calls
+// begin before a reflector starts, and end after it has ended.
 //
 // Deletions are emitted only while the CustomResourceDefinition exists. Deleting it deletes all its objects, usually by
 // accident, so their last state stays active. The API server marks the definition before it deletes the objects, so a
 // look at the definition after a deletion was seen cannot miss it.
 type objects struct {
 	kind kinds.Kind
-	// defined looks at the API server whether the kind is still defined; it tries until it knows or ctx ends.
+	// defined looks at the API server whether the kind is still defined; it tries until it knows or ctx ends. It and send
+	// are set before Run, and only Run calls them.
 	defined func(ctx context.Context) (bool, error)
 	send    func(ctx context.Context, e model.Event)
 	hooks   hooks
@@ -144,7 +146,7 @@ func (s *objects) note(name types.NamespacedName, now *object) {
 	s.wake.Notify()
 }
 
-// learn records the answer to a write, unless the watch has seen another state since the one that the write was made
+// learn records the response to a write, unless the watch has seen another state since the one that the write was made
 // from.
 func (s *objects) learn(name types.NamespacedName, base string, u *unstructured.Unstructured) {
 	s.mu.Lock()

@@ -188,11 +188,11 @@ func (w *Watcher) Observed(id ID) (Observed, bool) {
 	return Observed{s.kind.Resource(s.apiVersion), o.resourceVersion, o.GetGeneration(), o.status}, true
 }
 
-// Learn records the answer to a write that was made from the version base, unless the watch has seen another version
-// since.
-func (w *Watcher) Learn(id ID, base string, answer *unstructured.Unstructured) {
+// Learn records updated, the response to a write that was made from the version base, unless the watch has seen another
+// version since.
+func (w *Watcher) Learn(id ID, base string, updated *unstructured.Unstructured) {
 	if s := w.byKind[id.Kind]; s != nil {
-		s.learn(id.Name, base, answer)
+		s.learn(id.Name, base, updated)
 	}
 }
 

@@ -11,7 +11,8 @@ import (
 	"github.com/tulle-mesh/tulle/controller/compile"
 )
 
-// Outcome is what became of one object. Package status makes the conditions of its status from it.
+// Outcome is what became of one object. Package status makes the conditions of its status from it, on goroutines of its
+// own: nobody changes an Outcome that Outcomes has returned.
 type Outcome struct {
 	Object ObjectRef
 	// Generation of the object that the outcome is about.
@@ -70,8 +71,7 @@ type objectKey struct {
 	types.NamespacedName
 }
 
-// outcomes notes which outcomes may differ from the last ones, so that the cost of telling them is that of what has
-// changed.
+// outcomes notes which outcomes may differ from the last ones, so that Outcomes costs what has changed.
 type outcomes struct{ stale map[objectKey]struct{} }
 
 func (o *outcomes) touch(k objectKey) {

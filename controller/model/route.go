@@ -25,6 +25,7 @@ type route struct {
 	// mistakes and that had none.
 	latest, active *compile.Route
 	// resolved holds the rules with their references looked up, by parent Service; touching the route empties it.
+	// Published answers share the slices, and streams read those on other goroutines: a slice is never written again.
 	resolved map[types.NamespacedName][]mesh.Rule
 }
 

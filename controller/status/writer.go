@@ -198,7 +198,7 @@ func (w *Writer) writeOnce(ctx context.Context, limit *rate.Limiter, id kube.ID)
 	if err != nil {
 		return resultFailed, fmt.Errorf("encode status: %w", err)
 	}
-	answer, err := w.clients.Dynamic.Resource(observed.Resource).Namespace(id.Name.Namespace).
+	updated, err := w.clients.Dynamic.Resource(observed.Resource).Namespace(id.Name.Namespace).
 		Patch(ctx, id.Name.Name, types.MergePatchType, body, metav1.PatchOptions{FieldManager: mesh.DestinationName},
 			"status")
 	switch {
@@ -209,7 +209,7 @@ func (w *Writer) writeOnce(ctx context.Context, limit *rate.Limiter, id kube.ID)
 	case err != nil:
 		return resultFailed, err
 	}
-	w.watcher.Learn(id, observed.Version, answer)
+	w.watcher.Learn(id, observed.Version, updated)
 	if m.cut {
 		return resultCut, nil
 	}
@@ -225,17 +225,17 @@ func (w *Writer) compare(id kube.ID) (kube.Observed, merged, bool) {
 	if !ok {
 		return kube.Observed{}, merged{}, false
 	}
-	view, ok := w.watcher.Observed(id)
-	if !ok || view.Generation != want.Generation {
+	observed, ok := w.watcher.Observed(id)
+	if !ok || observed.Generation != want.Generation {
 		return kube.Observed{}, merged{}, false
 	}
-	m := merge(view.Status, want, metav1.NewTime(time.Now().Truncate(time.Second)))
-	return view, m, m.changed
+	m := merge(observed.Status, want, metav1.NewTime(time.Now().Truncate(time.Second)))
+	return observed, m, m.changed
 }
 
 // patch is a merge patch that applies to the very state it was made from: lists are replaced whole, and others write
 // there too.
-func patch(v kube.Observed, m merged) any {
+func patch(observed kube.Observed, m merged) any {
 	fields := map[string]any{}
 	if m.Parents != nil {
 		fields["parents"] = m.Parents
@@ -243,7 +243,7 @@ func patch(v kube.Observed, m merged) any {
 	if m.Conditions != nil {
 		fields["conditions"] = m.Conditions
 	}
-	return map[string]any{"metadata": map[string]any{"resourceVersion": v.Version}, "status": fields}
+	return map[string]any{"metadata": map[string]any{"resourceVersion": observed.Version}, "status": fields}
 }
 
 // metrics are of what is written.
