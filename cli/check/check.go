@@ -70,8 +70,9 @@ func Run(ctx context.Context, opts Options) Results {
 	defer deadline.Stop()
 	poll := time.NewTicker(pollInterval)
 	defer poll.Stop()
-	logged, times := "", regexp.MustCompile(`\b([0-9]+h)?([0-9]+m)?[0-9]+s\b`) // how long something lasts is not a change
-	var last Results                                                           // of the last round that nobody interrupted
+	durations := regexp.MustCompile(`\b([0-9]+h)?([0-9]+m)?[0-9]+s\b`) // how long something lasts is not a change
+	logged := ""
+	var last Results // of the last round that nobody interrupted
 	var known links
 	for {
 		f := gather(ctx, opts, known)
@@ -89,7 +90,7 @@ func Run(ctx context.Context, opts Options) Results {
 		if waitingFor == "" || opts.Wait <= 0 {
 			return results
 		}
-		if line := times.ReplaceAllString(waitingFor, ""); line != logged {
+		if line := durations.ReplaceAllString(waitingFor, ""); line != logged {
 			fmt.Fprintln(opts.Log, "waiting:", strings.ReplaceAll(waitingFor, "\n", "; "))
 			logged = line
 		}

@@ -104,7 +104,7 @@ func (c *commands) printStat(rows []stat.Row, req stat.Request, f statFlags) err
 		return stat.WriteJSON(c.Out, rows, options)
 	}
 	if len(rows) == 0 {
-		text := "No traffic found."
+		text := noTraffic
 		if req.NotVersion != "" {
 			text = "No proxy of another version than " + req.NotVersion + " found."
 		}
