@@ -47,7 +47,7 @@ var layers = []struct {
 		"cli/cluster", "cli/manifest",
 		"crds/crdtest", "injector/redirect/nft", "install", "internal/rbactest", "internal/servingcert",
 		"identity/workload", "internal/daemon",
-		"proxy/h2", "proxy/authz", "proxy/relay", "proxy/stats",
+		"proxy/h2", "proxy/authz", "proxy/relay", "proxy/replay", "proxy/stats",
 		"viz/metricsapi", "viz/prometheus", "viz/remote", "viz/scrape",
 		"viz/golden", "viz/metricstest",
 	}},

@@ -53,7 +53,7 @@ func (fl *flight) route() {
 	if fl.copies != nil {
 		fl.sendCopies()
 	}
-	if fl.x.BufferBody && !fl.req.buffered {
+	if fl.x.BufferBody && !fl.req.replay.Active() {
 		fl.req.startReplay()
 	}
 	fl.act(action)
@@ -167,8 +167,8 @@ func (fl *flight) cannotResend(f exchange.Fault) string {
 		return exchange.Final
 	case fl.x.Attempts >= maxAttempts:
 		return exchange.TooManyAttempts
-	case fl.req.moved > 0 && !fl.req.buffered:
-		return cmp.Or(fl.req.notBuffered, exchange.NotBuffered)
+	case fl.req.moved > 0 && !fl.req.replay.Active():
+		return cmp.Or(fl.req.replay.Dropped(), exchange.NotBuffered)
 	}
 	return ""
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/tulle-mesh/tulle/proxy/exchange"
+	"github.com/tulle-mesh/tulle/proxy/replay"
 )
 
 // rejected is the fault of an attempt whose response is not wanted.
@@ -76,7 +77,7 @@ func TestRejectedResponsesAreAskedForAgain(t *testing.T) {
 	bodies := map[string][]byte{
 		"no body":              nil,
 		"small":                []byte("hello"),
-		"largest that is kept": bytes.Repeat([]byte("x"), replayLimit),
+		"largest that is kept": bytes.Repeat([]byte("x"), replay.Limit),
 	}
 	for _, p := range pairs {
 		for name, sent := range bodies {
@@ -107,7 +108,7 @@ func (r *route) holdsNothing(t *testing.T) {
 		deadline := time.Now().Add(5 * time.Second)
 		for {
 			p.e.mu.Lock()
-			inFlight, queued, copied, delayed := p.e.inFlight, p.e.queued, p.e.replayBytes, p.e.delayed.Len()
+			inFlight, queued, copied, delayed := p.e.inFlight, p.e.queued, p.e.replays.Used, p.e.delayed.Len()
 			p.e.mu.Unlock()
 			if inFlight == 0 && queued == 0 && copied == 0 && delayed == 0 {
 				break
@@ -178,7 +179,7 @@ func TestBodyThatIsStillComing(t *testing.T) {
 }
 
 func TestWhatCannotBeSentAgain(t *testing.T) {
-	large := bytes.Repeat([]byte("x"), 3*replayLimit)
+	large := bytes.Repeat([]byte("x"), 3*replay.Limit)
 	for name, test := range map[string]struct {
 		sent   []byte
 		replay bool

@@ -6,6 +6,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/buffer"
 	"github.com/tulle-mesh/tulle/proxy/exchange"
 	"github.com/tulle-mesh/tulle/proxy/message"
+	"github.com/tulle-mesh/tulle/proxy/replay"
 )
 
 // A writer writes a body to a connection.
@@ -38,9 +39,7 @@ type body struct {
 	ended     bool          // the reader gave everything
 	sentEnd   bool          // the destination's connection has the end
 
-	replay      buffer.Queue // all bytes that the reader gave, while buffered
-	buffered    bool         // what the reader gives is copied for another attempt
-	notBuffered string       // why it is not
+	replay replay.Buffer // all bytes that the reader gave, for another attempt
 }
 
 // bodyLimit is how many bytes of an HTTP/1 body wait in q before its reader stops reading.
@@ -54,8 +53,8 @@ func (b *body) write(p []byte, last bool) {
 	b.total += int64(len(p))
 	b.ended = b.ended || last
 	b.fl.moved = b.fl.e.now
-	if b.buffered {
-		b.appendReplay(p)
+	if b.replay.Active() {
+		b.replay.Append(p, &b.fl.e.replays)
 	}
 	if b.fl.copies != nil && b == &b.fl.req {
 		b.fl.copyBody(p, last)
@@ -109,6 +108,6 @@ func (b *body) empty() bool { return b.ended && b.total == 0 && b.trailers == ni
 func (b *body) reset() {
 	b.fl.e.queued -= b.q.Memory()
 	b.q.Clear()
-	b.dropReplay("")
+	b.replay.Drop("", &b.fl.e.replays)
 	*b = body{fl: b.fl, q: b.q.Emptied(), replay: b.replay.Emptied()}
 }

@@ -84,10 +84,10 @@ func TestChaosOfAttempts(t *testing.T) {
 			}
 			first.e.mu.Lock()
 			defer first.e.mu.Unlock()
-			if e := first.e; e.replayBytes != 0 || e.queued != 0 || e.copies != 0 || e.delayed.Len() != 0 {
+			if e := first.e; e.replays.Used != 0 || e.queued != 0 || e.copies != 0 || e.delayed.Len() != 0 {
 				t.Errorf(
 					"left: %d bytes kept, %d queued, %d copies, %d delayed",
-					e.replayBytes,
+					e.replays.Used,
 					e.queued,
 					e.copies,
 					e.delayed.Len(),

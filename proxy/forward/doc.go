@@ -9,9 +9,9 @@
 // One lock, Engine.mu, guards all state: streams, queues, send buffers, upstreams, timers. A reader reads a batch from
 // its socket and decrypts it, takes the lock, parses and forwards everything in the batch, and gives the lock back
 // before anything is encrypted or written. So the engine is a single-threaded event loop that runs on the goroutine
-// which has something to do. There is no race between the two ends of an exchange and, on the one CPU that a
-// sidecar has, no contention. Handlers and timers run with the lock and must not block. Engine.mu comes before every
-// lock of a Handler; taskMu is the last of all.
+// which has something to do. There is no race between the two ends of an exchange and, on the one CPU that a sidecar
+// has, no contention. Handlers and timers run with the lock and must not block. Engine.mu comes before every lock of a
+// Handler; taskMu is the last of all.
 //
 // # From socket to socket
 //
@@ -57,8 +57,8 @@
 //
 // Everything that goes wrong is an exchange.Fault and goes through flight.fault. Before the response has begun,
 // Handler.OnFault chooses another upstream or a reply. Afterwards a reset tells the client. The engine says whether the
-// request can be sent again: its body has not begun to leave, or is in the replay buffer (replay.go). Whether it may be
-// sent again is policy, and the Handler's. flight.finish ends every exchange exactly once. Its memory is recycled at
+// request can be sent again: its body has not begun to leave, or is in the replay buffer (proxy/replay). Whether it may
+// be sent again is policy, and the Handler's. flight.finish ends every exchange exactly once. Its memory is recycled at
 // the end of the batch, because code up the stack may still look at it.
 //
 // A detached flight (mirror.go) has no client. It carries a copy of a request elsewhere, or receives the rest of a

@@ -11,6 +11,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/exchange"
 	"github.com/tulle-mesh/tulle/proxy/list"
 	"github.com/tulle-mesh/tulle/proxy/message"
+	"github.com/tulle-mesh/tulle/proxy/replay"
 	"github.com/tulle-mesh/tulle/proxy/sock"
 	"github.com/tulle-mesh/tulle/proxy/wheel"
 )
@@ -39,11 +40,11 @@ type Engine struct {
 	partialHeads       int // memory of header blocks that are not complete
 	waitingForEndpoint list.List[*flight]
 	delayed            list.List[*flight]
-	inRoute            *flight   // that Route is asked about
-	copies             int       // mirrored requests in flight
-	unwanted           detached  // of every flight that receives the rest of a response
-	replayBytes        int       // memory of all replay buffers
-	finished           []*flight // ended in this batch; recycled at its end
+	inRoute            *flight       // that Route is asked about
+	copies             int           // mirrored requests in flight
+	unwanted           detached      // of every flight that receives the rest of a response
+	replays            replay.Memory // of all replay buffers
+	finished           []*flight     // ended in this batch; recycled at its end
 	free               []*flight
 	conns              map[*conn]struct{}
 	allClosed          chan struct{} // closed when the last downstream connection ends; made by Drain
@@ -64,6 +65,7 @@ func New(cfg Config, h Handler) *Engine {
 		cfg: cfg.withDefaults(), handler: h, wake: latest.NewSignal(), conns: map[*conn]struct{}{},
 		now: time.Now(), clock: time.Now,
 	}
+	e.replays.Max = e.cfg.MaxReplayBytes
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.wheel = wheel.New(e.now, e.wake.Notify)
 	e.idler.timer.Fire = e.findIdle

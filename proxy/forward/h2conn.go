@@ -38,9 +38,7 @@ type stream struct {
 	id        uint32
 	fl        *flight
 	in, out   *body // what the peer sends us, what we send the peer
-	window    int   // how much the peer may have under way
-	recvLeft  int   // how much the peer may still send
-	credit    int   // what was consumed and is not granted again yet
+	recv      h2.ReceiveWindow
 	expect    int64 // body bytes that content-length still announces; -1 unknown
 	send      h2.Window
 	headed    bool                  // the peer's head is complete
@@ -67,9 +65,7 @@ type h2Conn struct {
 	lastID  uint32 // of the last stream that the peer opened
 
 	send       h2.Window
-	window     int // as the streams have it
-	recvLeft   int
-	recvCredit int
+	recv       h2.ReceiveWindow
 	withheld   bool               // in Engine.withheld
 	senders    list.List[*stream] // those that have something to send and a window for it
 	moved      int64              // bytes of bodies that were sent
@@ -96,7 +92,7 @@ func newH2Conn(conn *conn, mux bool, u *Upstream) *h2Conn {
 	c := &h2Conn{
 		conn: conn, u: u, mux: mux, enc: hpack.NewEncoder(), dec: hpack.NewDecoder(), peer: h2.PeerDefaults(),
 		streams: map[uint32]*stream{}, nextID: 1, send: h2.InitialWindow,
-		window: h2.InitialWindow, recvLeft: h2.InitialWindow, kind: flood.KindOf(u != nil, mux, conn.e.cfg.LocalClients),
+		recv: h2.NewReceiveWindow(h2.InitialWindow), kind: flood.KindOf(u != nil, mux, conn.e.cfg.LocalClients),
 	}
 	c.abuse, c.resets, c.control = c.kind.Budgets()
 	conn.timer.Fire = c.expired
@@ -141,7 +137,7 @@ func (c *h2Conn) takesStream() bool {
 func (c *h2Conn) open(fl *flight, id uint32) *stream {
 	s := c.streamOf(fl)
 	*s = stream{
-		id: id, fl: fl, window: streamWindow, recvLeft: streamWindow, expect: -1, send: h2.Window(c.peer.InitialWindow),
+		id: id, fl: fl, recv: h2.NewReceiveWindow(streamWindow), expect: -1, send: h2.Window(c.peer.InitialWindow),
 	}
 	s.in, s.out = &fl.req, &fl.resp
 	if c.client() {
@@ -322,16 +318,7 @@ func (s *stream) complete() bool { return s.remoteEnd && !s.fl.isTunnel }
 
 // idempotent reports whether a request has an idempotent method (RFC 9110 §9.2.2) and no body: it may be sent again
 // even if the server may have processed it.
-func idempotent(fl *flight) bool {
-	if !fl.req.empty() {
-		return false
-	}
-	switch string(fl.x.Request.Method()) {
-	case "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE":
-		return true
-	}
-	return false
-}
+func idempotent(fl *flight) bool { return fl.req.empty() && fl.x.Request.IsIdempotent() }
 
 func (c *h2Conn) onFIN() { c.conn.close(io.EOF) }
 

@@ -251,7 +251,7 @@ func (c *h2Conn) onResponse(s *stream, f h2.FrameHeader, block []byte) *h2.Error
 	}
 	s.headed, s.remoteEnd = true, end
 	c.onAccepted(s)
-	c.expectBody(s, fl)
+	s.expect = c.reader.BodyLength(fl.x.Request.Method())
 	if end && s.expect > 0 {
 		c.malformed(s, "content_length")
 		return nil
@@ -260,15 +260,6 @@ func (c *h2Conn) onResponse(s *stream, f h2.FrameHeader, block []byte) *h2.Error
 	h2.RestoreResponse(&fl.x.Response, c.mux && fl.wantsTunnel && len(fl.x.Request.Part(message.Protocol)) > 0)
 	fl.respond()
 	return nil
-}
-
-// expectBody notes the length of the body that the response's head announces. HEAD, 204 and 304 have no body: their
-// content-length is that of another response (RFC 9110 §6.4.1).
-func (c *h2Conn) expectBody(s *stream, fl *flight) {
-	s.expect = c.reader.Length
-	if status := fl.x.Response.Status; status == 204 || status == 304 || string(fl.x.Request.Method()) == "HEAD" {
-		s.expect = 0
-	}
 }
 
 func (c *h2Conn) requestBlock(dst []byte, fl *flight) []byte {

@@ -111,7 +111,7 @@ func (c *h2Conn) onData(f h2.FrameHeader, p []byte) *h2.Error {
 		return violation(h2.ProtocolError, "data_on_idle_stream")
 	}
 	size := len(p)
-	if c.recvLeft -= size; c.recvLeft < 0 {
+	if !c.recv.Receive(size) {
 		return violation(h2.FlowControlError, "connection_window")
 	}
 	c.grantConn(size)
@@ -132,7 +132,7 @@ func (c *h2Conn) onData(f h2.FrameHeader, p []byte) *h2.Error {
 	if s.remoteEnd {
 		return violation(h2.StreamClosed, "data_after_end")
 	}
-	if s.recvLeft -= size; s.recvLeft < 0 {
+	if !s.recv.Receive(size) {
 		return violation(h2.FlowControlError, "stream_window")
 	}
 	end := f.Has(h2.FlagEndStream)
@@ -147,7 +147,7 @@ func (c *h2Conn) onData(f h2.FrameHeader, p []byte) *h2.Error {
 		return nil
 	}
 	s.remoteEnd = end
-	s.credit += size - len(data)
+	s.recv.Consume(size - len(data))
 	s.in.write(data, end)
 	return nil
 }

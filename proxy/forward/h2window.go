@@ -9,9 +9,8 @@ import (
 // grantConn gives the connection's window back: at once while the engine has room for more, otherwise when it has
 // again.
 func (c *h2Conn) grantConn(n int) {
-	c.recvCredit += n
 	e := c.conn.e
-	if c.recvCredit < c.window/2 {
+	if !c.recv.Consume(n) {
 		return
 	}
 	if e.queued >= e.cfg.MaxQueuedBytes {
@@ -22,13 +21,10 @@ func (c *h2Conn) grantConn(n int) {
 		}
 		return
 	}
-	if c.window < maxConnWindow && e.queued < e.cfg.MaxQueuedBytes/2 {
-		c.recvCredit += c.window
-		c.window *= 2
+	if e.queued < e.cfg.MaxQueuedBytes/2 {
+		c.recv.Double(maxConnWindow)
 	}
-	c.write(h2.AppendWindowUpdate(c.conn.sendBuffer.Tail(16), 0, c.recvCredit))
-	c.recvLeft += c.recvCredit
-	c.recvCredit = 0
+	c.write(h2.AppendWindowUpdate(c.conn.sendBuffer.Tail(16), 0, c.recv.Grant()))
 }
 
 func (e *Engine) grantWithheld() {
@@ -51,19 +47,14 @@ func (c *h2Conn) consumed(b *body, n int) {
 	if s.in != b || s.remoteEnd || c.streams[s.id] != s || c.state == h2Failed {
 		return
 	}
-	s.credit += n
-	if s.credit < s.window/2 {
+	if !s.recv.Consume(n) {
 		return
 	}
 	e := c.conn.e
-	keepsUp := b.q.Size() == 0 && b.total > 4*int64(s.window)
-	if keepsUp && s.window < maxStreamWindow && e.queued < e.cfg.MaxQueuedBytes/2 {
-		s.credit += s.window
-		s.window *= 2
+	if keepsUp := b.q.Size() == 0 && b.total > 4*int64(s.recv.Size()); keepsUp && e.queued < e.cfg.MaxQueuedBytes/2 {
+		s.recv.Double(maxStreamWindow)
 	}
-	c.write(h2.AppendWindowUpdate(c.conn.sendBuffer.Tail(16), s.id, s.credit))
-	s.recvLeft += s.credit
-	s.credit = 0
+	c.write(h2.AppendWindowUpdate(c.conn.sendBuffer.Tail(16), s.id, s.recv.Grant()))
 }
 
 func (c *h2Conn) onWindowUpdate(f h2.FrameHeader, p []byte) *h2.Error {

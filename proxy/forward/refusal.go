@@ -92,7 +92,7 @@ func (u *Upstream) failWaiting() {
 // onAccepted follows the response's head: the server has taken the request.
 func (c *h2Conn) onAccepted(s *stream) {
 	if !s.fl.x.BufferBody {
-		s.fl.req.dropReplay("")
+		s.fl.req.replay.Drop("", &s.fl.e.replays)
 	}
 	if s.surplus {
 		s.surplus = false
@@ -119,7 +119,7 @@ func refused(reason string) exchange.Fault {
 // requeue lets a request that a server refused wait for another stream of u. It returns false if the request cannot be
 // sent again or was refused too often. Then the handler decides.
 func (fl *flight) requeue(u *Upstream) bool {
-	sent := fl.req.moved > 0 && !fl.req.buffered
+	sent := fl.req.moved > 0 && !fl.req.replay.Active()
 	own := fl.wantsTunnel && u.cfg.Protocol == Mux // it has a connection of its own
 	if sent || own || u.closed || fl.detached != nil || fl.refused >= maxRefusals {
 		return false

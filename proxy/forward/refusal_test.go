@@ -19,6 +19,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/internal/testapp"
 	"github.com/tulle-mesh/tulle/proxy/exchange"
+	"github.com/tulle-mesh/tulle/proxy/replay"
 )
 
 // burst sends requests over new connections, perConn at a time on each.
@@ -71,7 +72,7 @@ func TestBurstOnServersWithFewStreams(t *testing.T) {
 						clients = append(clients, testapp.Dial(t, r.first.addr))
 					}
 					requests, perConn := 2000, 100
-					if size > replayLimit {
+					if size > replay.Limit {
 						requests, perConn = 200, 10 // so many fit into what the engine queues
 					}
 					message := strings.Repeat("x", size)

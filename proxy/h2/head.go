@@ -182,6 +182,15 @@ func (r *HeadReader) End() (reason string) {
 	return reason
 }
 
+// BodyLength returns the length of the body that a response's list announces; -1 if it is not known. HEAD, 204 and 304
+// have no body: their content-length is that of another response (RFC 9110 §6.4.1).
+func (r *HeadReader) BodyLength(method []byte) int64 {
+	if status := r.h.Status; status == 204 || status == 304 || string(method) == "HEAD" {
+		return 0
+	}
+	return r.Length
+}
+
 func (r *HeadReader) request() (reason string) {
 	h := r.h
 	if r.hosts > 1 || r.hosts == 1 && !message.IsHost(h.Bytes(r.host)) {

@@ -98,6 +98,47 @@ func AppendSettingsAck(dst []byte) []byte {
 	return AppendHeader(dst, FrameHeader{Type: Settings, Flags: FlagAck})
 }
 
+// ReceiveWindow is what a peer may send, on a stream or on a connection (RFC 9113 §5.2). It is granted again by halves.
+type ReceiveWindow struct {
+	size     int // how much the peer may have under way
+	left     int // how much it may still send
+	consumed int // what is not granted again yet
+}
+
+// NewReceiveWindow returns a window of that size, all of which the peer may use.
+func NewReceiveWindow(size int) ReceiveWindow { return ReceiveWindow{size: size, left: size} }
+
+// Size returns how much the peer may have under way.
+func (w *ReceiveWindow) Size() int { return w.size }
+
+// Receive notes n bytes that came, and reports whether the window held them.
+func (w *ReceiveWindow) Receive(n int) bool {
+	w.left -= n
+	return w.left >= 0
+}
+
+// Consume notes that n bytes went on, and reports whether half of the window waits to be granted again.
+func (w *ReceiveWindow) Consume(n int) (due bool) {
+	w.consumed += n
+	return w.consumed >= w.size/2
+}
+
+// Double makes the window twice as large with the next Grant, if it is smaller than most.
+func (w *ReceiveWindow) Double(most int) {
+	if w.size < most {
+		w.consumed += w.size
+		w.size *= 2
+	}
+}
+
+// Grant returns the increment of a WINDOW_UPDATE that grants all that was consumed. The caller must send it.
+func (w *ReceiveWindow) Grant() (increment int) {
+	increment = w.consumed
+	w.left += increment
+	w.consumed = 0
+	return increment
+}
+
 // Window is a flow-control window, RFC 9113 §5.2. It may be negative after the initial size shrank.
 type Window int32
 

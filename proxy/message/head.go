@@ -118,6 +118,15 @@ func (h *Head) SetPart(p Part, value string) { h.parts[p] = h.StoreString(value)
 // Method returns the request method.
 func (h *Head) Method() []byte { return h.Part(Method) }
 
+// IsIdempotent reports whether the method of the request is idempotent, RFC 9110 §9.2.2.
+func (h *Head) IsIdempotent() bool {
+	switch string(h.Method()) {
+	case "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE":
+		return true
+	}
+	return false
+}
+
 // Authority returns the host and port of the request: HTTP/1's Host or the authority of an absolute target.
 func (h *Head) Authority() []byte { return h.Part(Authority) }
 
