@@ -105,7 +105,7 @@ type ReceiveWindow struct {
 	consumed int // what is not granted again yet
 }
 
-// NewReceiveWindow returns a window of that size, all of which the peer may use.
+// NewReceiveWindow returns a window of that size. The peer may use all of it at once.
 func NewReceiveWindow(size int) ReceiveWindow { return ReceiveWindow{size: size, left: size} }
 
 // Size returns how much the peer may have under way.
