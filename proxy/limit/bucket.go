@@ -18,7 +18,7 @@ type Bucket struct {
 	full clock.Instant // when the bucket is full again: the theoretical arrival time
 }
 
-// Wait returns how long it takes until one request fits; 0 or less means now. now is the time of a monotonic clock.
+// Wait returns how long it takes until one request fits; 0 or less means now.
 func (b *Bucket) Wait(now clock.Instant) time.Duration {
 	if b == nil || b.rate.Cost == 0 {
 		return 0 // also if now goes back: connections read the clock separately

@@ -1,8 +1,8 @@
 // Package limit bounds the rate of requests, for all clients together and for each of them.
 //
-// It owns the buckets of a mesh.RateLimit, and buckets for any other key. It imports mesh and the standard library
-// only. The one idea: a bucket is one number, the time at which it is full again (GCRA). A bucket whose time has passed
-// can be dropped without any effect, so that clients cannot fill the memory.
+// It owns the buckets of a mesh.RateLimit, and buckets for any other key. It imports mesh, proxy/clock and the standard
+// library only. The one idea: a bucket is one number, the time at which it is full again (GCRA). A bucket whose time
+// has passed can be dropped without any effect, so that clients cannot fill the memory.
 package limit
 
 import (
@@ -60,7 +60,7 @@ func (l *Limiter) Limit() mesh.RateLimit { return l.limit }
 // Keeps reports whether the limiter was made from an equal value.
 func (l *Limiter) Keeps(limit *mesh.RateLimit) bool { return reflect.DeepEqual(l.limit, *limit) }
 
-// Take takes one request for a client at the time now of a monotonic clock. The client's identity is zero without mesh
+// Take takes one request for a client at the Instant now. The client's identity is zero without mesh
 // TLS. If the request is refused, scope is the exhausted bound, and wait is how long until one more request fits. A
 // refused request takes nothing, so that a client which is too fast takes nothing from the others.
 func (l *Limiter) Take(id mesh.ID, now clock.Instant) (scope Scope, wait time.Duration) {
