@@ -23,7 +23,7 @@ type Config struct {
 }
 
 // Store holds one record of every object, and the indexes that make an answer cost only what the answer is about.
-// Records are never changed: Apply replaces them.
+// Apply replaces records and never changes them, but for what they cache (route.resolved, profile.resolved).
 type Store struct {
 	config Config
 

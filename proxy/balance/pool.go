@@ -1,9 +1,9 @@
 // Package balance chooses one of a target's endpoints for a request or a connection.
 //
 // It owns the choice, the back-off of endpoints after a failed connection, and the ejection of those that keep failing.
-// The choice is power of two choices by peak-EWMA latency and requests in flight. It imports mesh, internal/backoff and
-// the standard library only. It dials nothing and never reads a clock. The one idea: an endpoint is 64 bytes in a flat
-// slice. Ten thousand of them fit in a cache, and a choice reads two.
+// The choice is power of two choices by peak-EWMA latency and requests in flight. It imports mesh, internal/backoff,
+// proxy/clock and the standard library only. It dials nothing and never reads a clock. The one idea: an endpoint is 64
+// bytes in a flat slice. Ten thousand of them fit in a cache, and a choice reads two.
 package balance
 
 import (

@@ -2,9 +2,9 @@
 //
 // It owns the decision (Policy.Decide), the budgets that bound retries, the pauses after a refusal (WaitAfterRefusal),
 // and the memory that keeps the layers of a call chain from retrying what a lower one has retried already (Failures).
-// It imports mesh, internal/backoff and the standard library, knows nothing of connections and never asks for the time.
-// The one idea: a retry is a second request that somebody pays for, so each one needs a reason, time that is left, and
-// a token.
+// It imports mesh, internal/backoff, proxy/clock and the standard library, knows nothing of connections and never asks
+// for the time. The one idea: a retry is a second request that somebody pays for, so each one needs a reason, time that
+// is left, and a token.
 package retry
 
 import (

@@ -1,9 +1,9 @@
 // Package stats counts what the proxy does and writes it as Prometheus text.
 //
 // It owns the name, type and help of all metrics, the counters behind them and the exposition. It imports mesh,
-// proxy/exchange, proxy/limit and the standard library only. A client library would cost more memory than the rest of
-// an idle proxy, and more time than the rest of a request. The one idea: a connection resolves its group of series once
-// and then adds to plain atomics. Only a scrape joins names and labels with numbers.
+// proxy/clock, proxy/exchange, proxy/limit and the standard library only. A client library would cost more memory than
+// the rest of an idle proxy, and more time than the rest of a request. The one idea: a connection resolves its group of
+// series once and then adds to plain atomics. Only a scrape joins names and labels with numbers.
 package stats
 
 // Type is a metric's type as the text format names it.
