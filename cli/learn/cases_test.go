@@ -145,6 +145,70 @@ func TestLearnKeepsServersOfARouteApart(t *testing.T) {
 	}
 }
 
+// TestLearnKeepsServersOfAWorkloadApart has a workload whose pods have two Servers, by their roles, and one pod
+// without.
+func TestLearnKeepsServersOfAWorkloadApart(t *testing.T) {
+	var objects []metav1.Object
+	pods := map[string]*corev1.Pod{}
+	for i, role := range []string{"primary", "replica", "spare"} {
+		p := pod("shop", "db", "db-"+role, fmt.Sprint("10.0.0.", i+1))
+		p.Labels["role"] = role
+		pods[role], objects = p, append(objects, p)
+	}
+	live := events(t, server("primary", "app: db, role: primary", 8080, mesh.Audit)+
+		server("replica", "app: db, role: replica", 8080, mesh.Audit), append(objects, namespace("shop"))...)
+	w := NewWorld(config(mesh.AllUnauthenticated), live)
+	const lost = "deploy/db port 8080: 1 request of spiffe://cluster.local/ns/shop/sa/web: not allowed. Not all pods " +
+		"of it " +
+		"have the same Server, and it is not known which of them was called."
+	for name, c := range map[string]struct {
+		pod, kind, server string
+		want              []string // the roles of the pods that web may still call
+		notes             []string
+	}{
+		"the Server of the pod":                 {"db-replica", "server", "replica", []string{"replica"}, nil},
+		"the Server of another role, earlier":   {"db-replica", "server", "primary", []string{"primary"}, nil},
+		"a pod that is gone":                    {"db-5d8f-1", "server", "primary", []string{"primary"}, nil},
+		"a Server that is gone":                 {"db-primary", "server", "old", []string{"primary"}, nil},
+		"before the Server was made":            {"db-primary", "default", "deny", []string{"primary"}, nil},
+		"a pod without Server":                  {"db-spare", "default", "deny", []string{"spare"}, nil},
+		"a pod that is gone, and its Server":    {"db-5d8f-1", "server", "old", nil, []string{lost}},
+		"a pod that is gone, before the Server": {"db-5d8f-1", "default", "deny", nil, []string{lost}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			samples := make([][]metrics.Sample, len(Queries([]string{"shop"})))
+			labels := func(pod, kind, server, account string) map[string]string {
+				return map[string]string{"namespace": "shop", "deployment": "db", "pod": pod, "target_port": "8080",
+					"srv_kind": kind, "srv_name": server, "client_id": id("shop", account).String()}
+			}
+			samples[0] = []metrics.Sample{{Value: 1, Labels: labels(c.pod, c.kind, c.server, "web")},
+				{Value: 1, Labels: labels("db-primary", "server", "primary", "pay")},
+				{Value: 1, Labels: labels("db-replica", "server", "replica", "pay")},
+				{Value: 1, Labels: labels("db-spare", "default", "deny", "pay")}}
+			policies := Learn(w, "shop", Read(w, []string{"shop"}, samples))
+			if diff := cmp.Diff(c.notes, policies.Notes); diff != "" {
+				t.Errorf("notes (-want +got):\n%s", diff)
+			}
+			after, _, err := w.Apply(live, Manifests{"default", now, parse(t, written(t, policies))})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, role := range []string{"primary", "replica", "spare"} {
+				if allows(t, after, pods[role], 8080, mesh.Ref{}, id("shop", "web")) {
+					got = append(got, role)
+				}
+				if !allows(t, after, pods[role], 8080, mesh.Ref{}, id("shop", "pay")) {
+					t.Errorf("pay may not call %s any more", role)
+				}
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("web may call (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 // TestLearnDeclaresOpaquePorts makes a Server for a port without HTTP.
 func TestLearnDeclaresOpaquePorts(t *testing.T) {
 	connection := Observation{Workload: Workload{"shop", "deployment", "cart"}, Port: 9090, Client: id("shop", "web"),

@@ -151,32 +151,49 @@ func (l *learning) port(at place, seen []Observation) {
 		l.note("%s: nothing is learned, because no pod of it runs.", at)
 		return
 	}
-	for _, key := range l.serversAt(at, pods) {
+	for _, o := range known {
+		under := l.world.decidedBy(o, pods)
+		if l.apart(at, under) {
+			l.note("%s: %s of %s: not allowed. Not all pods of it have the same Server, and it is not known which of them "+
+				"was called.", at, plural(o.Count, o.what()), o.Client)
+			continue
+		}
+		key := l.keyOf(at, under[0])
 		if key.existing == (mesh.Ref{}) && at.workload.Kind == "pod" {
 			l.note("%s: nothing is learned, because no label selects this pod alone. Make a Server for it first.", at)
 			continue
 		}
-		server := l.serverOf(key, at, pods)
-		for _, o := range known {
-			l.observe(server, at, o, pods)
-		}
+		l.observe(l.serverOf(key, at, pods), at, o, pods)
 	}
 }
 
-// serversAt returns the Servers that decide about a port of the pods, each once. One that is to be made stands for all
-// pods that have none.
-func (l *learning) serversAt(at place, pods []*corev1.Pod) []serverKey {
-	var out []serverKey
+// decidedBy returns the pods about which the Server of an observation decides. These are all pods if the Server is not
+// known, or decides about none of them.
+func (w *World) decidedBy(o Observation, pods []*corev1.Pod) []*corev1.Pod {
+	var under []*corev1.Pod
 	for _, pod := range pods {
-		key := serverKey{existing: l.world.proxyOf(pod).inbound.Port(at.port).Server}
-		if key.existing == (mesh.Ref{}) {
-			key.made = at
-		}
-		if !slices.Contains(out, key) {
-			out = append(out, key)
+		if w.serverNow(pod, o.Port) == o.Server {
+			under = append(under, pod)
 		}
 	}
-	return out
+	if len(under) == 0 {
+		return pods
+	}
+	return under
+}
+
+// apart reports whether several Servers decide about a port of the pods, or one about some of them only.
+func (l *learning) apart(at place, pods []*corev1.Pod) bool {
+	return slices.ContainsFunc(pods, func(p *corev1.Pod) bool { return l.keyOf(at, p) != l.keyOf(at, pods[0]) })
+}
+
+// keyOf returns the Server that decides about a port of a pod. One that is to be made stands for all pods of the
+// workload that have none.
+func (l *learning) keyOf(at place, pod *corev1.Pod) serverKey {
+	if server := l.world.proxyOf(pod).inbound.Port(at.port).Server; server != (mesh.Ref{}) {
+		return serverKey{existing: server}
+	}
+	return serverKey{made: at}
 }
 
 // serverOf returns what is learned about the Server, which decides about the port of some of the pods.
@@ -185,6 +202,9 @@ func (l *learning) serverOf(key serverKey, at place, pods []*corev1.Pod) *learne
 	if s == nil {
 		s = &learned{server: key, callers: map[mesh.ID]*count{}, access: mesh.Deny}
 		l.servers[key] = s
+	}
+	if slices.Contains(s.places, at) {
+		return s
 	}
 	s.places = append(s.places, at)
 	if key.existing == (mesh.Ref{}) {
@@ -299,16 +319,12 @@ func (l *learning) noteEarlier(namespace string, t Traffic) {
 	}
 }
 
-// allows reports whether what was learned allows o at each pod of its workload.
+// allows reports whether what was learned allows o at each pod about which its Server decides.
 func (l *learning) allows(o Observation) bool {
-	at, pods := place{o.Workload, o.Port}, l.world.pods[o.Workload]
+	at, pods := place{o.Workload, o.Port}, l.world.decidedBy(o, l.world.pods[o.Workload])
 	for _, pod := range pods {
 		port := l.world.proxyOf(pod).inbound.Port(o.Port)
-		key := serverKey{existing: port.Server}
-		if key.existing == (mesh.Ref{}) {
-			key.made = at
-		}
-		who := l.servers[key]
+		who := l.servers[l.keyOf(at, pod)]
 		if !o.Opaque && len(port.Routes) > 0 {
 			i := routeIndex(port.Routes, o.Route)
 			if i < 0 {

@@ -23,7 +23,10 @@ type drawn struct {
 	routes  map[string][]string // of Servers
 }
 
-var drawnWorkloads = []string{"cart", "pay", "web"}
+var (
+	drawnWorkloads = []string{"cart", "pay", "web"}
+	drawnRoles     = []string{"primary", "replica"} // of the pods of one workload
+)
 
 func drawCluster(seed uint64) *drawn {
 	d := &drawn{Rand: rand.New(rand.NewPCG(seed, 11)), routes: map[string][]string{}}
@@ -31,14 +34,18 @@ func drawCluster(seed uint64) *drawn {
 	for i, workload := range drawnWorkloads {
 		for j := range 1 + d.IntN(2) {
 			p := pod("shop", workload, fmt.Sprintf("%s-%d", workload, j), fmt.Sprintf("10.0.%d.%d", i, j))
+			p.Labels["role"] = drawnRoles[j]
 			d.pods, d.objects = append(d.pods, p), append(d.objects, p)
 		}
 	}
 	var servers []string
 	for i := range d.IntN(4) {
 		name, labels := fmt.Sprint("server-", i), "app: "+drawnWorkloads[d.IntN(3)]
-		if d.IntN(4) == 0 {
+		switch d.IntN(4) {
+		case 0:
 			labels = "tier: all"
+		case 1, 2:
+			labels += ", role: " + drawnRoles[d.IntN(2)]
 		}
 		access := mesh.AccessPolicies[d.IntN(len(mesh.AccessPolicies))]
 		d.text += server(name, labels, []int{8080, 9090}[d.IntN(2)], access)
@@ -56,6 +63,16 @@ func drawCluster(seed uint64) *drawn {
 		}
 	}
 	return d
+}
+
+// series returns labels of a series, which say that its Server is a default or is gone.
+func (d *drawn) series(p *corev1.Pod, port uint16, route string, client mesh.ID) map[string]string {
+	labels := map[string]string{"namespace": "shop", "pod": p.Name, "target_port": fmt.Sprint(port),
+		"client_id": client.String(), "srv_kind": []string{"default", "server"}[d.IntN(2)], "srv_name": "gone"}
+	if ref := drawnRoute(route); route != "" {
+		labels["route_group"], labels["route_kind"], labels["route_name"] = ref.Group, ref.Kind, ref.Name
+	}
+	return labels
 }
 
 func drawnRoute(name string) mesh.Ref {
@@ -104,11 +121,15 @@ func TestLearnedPoliciesAllowWhatWasSeenAndNothingElse(t *testing.T) {
 				if d.IntN(4) > 0 {
 					continue
 				}
-				o := Observation{Workload: Workload{"shop", "deployment", p.Labels["app"]}, Port: port, Client: client,
-					Allowed: true, Count: 1 + float64(d.IntN(1000)), Opaque: route == "" && d.IntN(3) == 0}
-				if route != "" {
-					o.Route = drawnRoute(route)
+				labels := d.series(p, port, route, client)
+				if name := serverOf(p, port); d.routes[name] != nil || d.IntN(2) == 0 {
+					labels["srv_kind"], labels["srv_name"] = "server", name
 				}
+				o, why := before.observation(labels)
+				if why != "" {
+					t.Fatalf("seed %d: %s", seed, why)
+				}
+				o.Allowed, o.Count, o.Opaque = true, 1+float64(d.IntN(1000)), route == "" && d.IntN(3) == 0
 				traffic.Seen = append(traffic.Seen, o)
 				if client.IsZero() {
 					continue

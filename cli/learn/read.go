@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/tulle-mesh/tulle/mesh"
@@ -31,6 +32,9 @@ func (w Workload) String() string {
 type Observation struct {
 	Workload Workload
 	Port     uint16
+	// Server is the Server that decided. It has only the kind "default" for a port without one, and is zero if it is not
+	// known.
+	Server mesh.Ref
 	// Client is zero for clients without identity.
 	Client mesh.ID
 	// Route is the route that the requests matched, without its namespace, which metrics do not tell. It is zero for
@@ -49,6 +53,14 @@ func (o Observation) routeName() string {
 		return ""
 	}
 	return strings.ToLower(o.Route.Kind) + "/" + o.Route.Name
+}
+
+// what returns what Count counts.
+func (o Observation) what() string {
+	if o.Opaque {
+		return "connection"
+	}
+	return "request"
 }
 
 // Traffic is what was seen in a window.
@@ -86,8 +98,8 @@ const maxAsked = 8
 // Queries returns the questions whose answer Read understands. For each namespace, or for many namespaces at once, they
 // ask for the increase of every counter, and then for the values now.
 func Queries(namespaces []string) []metrics.Query {
-	by := []string{"namespace", "pod", "target_port", "client_id", "overflow", "route_group", "route_kind", "route_name",
-		"authz_kind", "authz_name"}
+	by := []string{"namespace", "pod", "target_port", "client_id", "overflow", "srv_kind", "srv_name", "route_group",
+		"route_kind", "route_name", "authz_kind", "authz_name"}
 	for _, o := range owners {
 		by = append(by, o.label)
 	}
@@ -170,6 +182,7 @@ func (w *World) observation(labels map[string]string) (o Observation, why string
 			labels["target_port"])
 	}
 	o.Port = uint16(port)
+	o.Server = w.decider(o.Workload, o.Port, labels)
 	if text := labels["client_id"]; text != "" {
 		if o.Client, err = mesh.ParseID(text); err != nil {
 			return o, fmt.Sprintf("client_id %q is not an identity", text)
@@ -183,6 +196,29 @@ func (w *World) observation(labels map[string]string) (o Observation, why string
 		o.Route = mesh.Ref{}
 	}
 	return o, ""
+}
+
+// decider returns the Server that decided about a port. It is the one that the labels name, if that decides about any
+// pod of the workload now. Otherwise it is the one that decides now about the pod. If the pod is gone, it is not known.
+func (w *World) decider(called Workload, port uint16, labels map[string]string) (server mesh.Ref) {
+	for _, pod := range w.pods[called] {
+		now := w.serverNow(pod, port)
+		if labels["srv_kind"] == "server" && now.Name != "" && now.Name == labels["srv_name"] {
+			return now
+		}
+		if pod.Name == labels["pod"] {
+			server = now
+		}
+	}
+	return server
+}
+
+// serverNow returns the Server that decides about a port of a pod, as an Observation names it.
+func (w *World) serverNow(pod *corev1.Pod, port uint16) mesh.Ref {
+	if server := w.proxyOf(pod).inbound.Port(port).Server; server != (mesh.Ref{}) {
+		return server
+	}
+	return mesh.Ref{Kind: "default"}
 }
 
 // isRoute reports whether r is of a kind that governs requests to Servers.
@@ -221,7 +257,7 @@ func madeBy(pod, workload string) bool {
 func compareObservations(a, b Observation) int {
 	return cmp.Or(compareWorkloads(a.Workload, b.Workload), cmp.Compare(a.Port, b.Port),
 		strings.Compare(a.Client.String(), b.Client.String()), compareRefs(a.Route, b.Route),
-		cmp.Compare(fmt.Sprint(a.Opaque, a.Allowed), fmt.Sprint(b.Opaque, b.Allowed)))
+		compareRefs(a.Server, b.Server), cmp.Compare(fmt.Sprint(a.Opaque, a.Allowed), fmt.Sprint(b.Opaque, b.Allowed)))
 }
 
 func compareWorkloads(a, b Workload) int {

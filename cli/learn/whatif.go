@@ -52,7 +52,7 @@ type Change struct {
 // Evaluation is what WhatIf found.
 type Evaluation struct {
 	Changes []Change
-	// Callers counts the callers that were looked at: by workload, port, route and identity.
+	// Callers counts the callers that were looked at: by workload, port, Server, route and identity.
 	Callers int
 	// Notes say which callers were not looked at.
 	Notes []string
@@ -110,7 +110,7 @@ func WhatIf(before, after *World, t Traffic, seconds float64) Evaluation {
 		if !affected[o.Workload] {
 			continue
 		}
-		effect, reason := evaluate(before, after, pods, o)
+		effect, reason := evaluate(before, after, before.decidedBy(o, pods), o)
 		if effect == "" || !o.Allowed && (effect == Denied || effect == MayDeny) {
 			continue // what was seen to be denied cannot be cut off
 		}
