@@ -240,6 +240,35 @@ func TestTapRedactsHeadersAndNeverShowsBodies(t *testing.T) {
 	}
 }
 
+// TestTapShowsTheClientsTraceHeaders shows that tap records a request before the proxy's span becomes its parent.
+func TestTapShowsTheClientsTraceHeaders(t *testing.T) {
+	ca := meshtest.NewCA(t)
+	p := start(t, Config{
+		Settings: mesh.ProxyConfig{
+			TapID:   watcher.String(),
+			Tracing: &mesh.Tracing{Collector: "127.0.0.1:1", SamplingRatio: 1},
+		},
+		Local: &Local{Certs: ca.Certs(cart), Tap: anyPort, Inbound: []LocalInbound{{
+			Listen: anyPort, AppAddr: netip.MustParseAddrPort(tapApp(t)),
+			Policy: mesh.PortPolicy{Policy: mesh.AllUnauthenticated},
+		}}},
+	})
+	in := (&tapRig{ca: ca}).mustWatch(t, p, mesh.TapQuery{Headers: true})
+	const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	sendTapped(t, "GET", "http://"+p.Addresses().Local.Inbound[0].String()+"/", func(r *http.Request) {
+		r.Header.Set("Traceparent", parent)
+	})
+	for _, h := range next(t, in, 1)[0].Headers {
+		if strings.EqualFold(h.Name, "traceparent") {
+			if h.Value != parent {
+				t.Errorf("got %s, want the client's %s", h.Value, parent)
+			}
+			return
+		}
+	}
+	t.Error("no traceparent")
+}
+
 // TestTapRefusesOthers shows that only the tap server's identity may watch, and only with a query that is understood.
 func TestTapRefusesOthers(t *testing.T) {
 	r := startTapped(t, tapApp(t), mesh.Detect, mesh.AllUnauthenticated)

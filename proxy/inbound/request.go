@@ -61,14 +61,14 @@ func (in *Inbound) Route(x *exchange.Exchange) forward.Action {
 	d := in.decide(c, port, part)
 	r.decision, r.hit = d, hit
 	d.countBegin()
+	if !in.env.Tap.Idle() { // before the span, which replaces the trace headers that the client sent
+		r.tap = in.tapRequest(x, c, r)
+	}
 	if in.env.Tracer != nil {
 		r.trace = in.beginTrace(x, c, r)
 	}
 	if in.accessLog != nil {
 		r.log = in.accessLog.begin(x)
-	}
-	if !in.env.Tap.Idle() {
-		r.tap = in.tapRequest(x, c, r)
 	}
 	if !d.Allow {
 		in.logDenied(c, r)
