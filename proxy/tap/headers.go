@@ -1,6 +1,7 @@
 package tap
 
 import (
+	"bytes"
 	"strings"
 
 	"github.com/tulle-mesh/tulle/mesh"
@@ -21,20 +22,24 @@ const Redacted = "[redacted]"
 // are separated by "-", "_" and ".". Sources: RFC 9110 §11, RFC 6265 §4, RFC 9449 §4, and the headers that cloud
 // providers, API gateways and web frameworks document.
 var secretWords = wordSet("authorization authentication auth oauth oidc saml bearer dpop jwt jws jwe assertion " +
-	"token cookie cookie2 session sessionid sid secret password passwd passphrase passcode pin otp totp mfa " +
-	"credential credentials apikey accesskey signature sig hmac csrf xsrf csrftoken xsrftoken accesstoken authtoken " +
-	"clientcert cert")
+	"session sid passphrase passcode pin otp totp mfa credential signature sig hmac csrf xsrf clientcert cert")
+
+// secretEnds end secret words: names are joined too, as in "apitoken" and "secretkey".
+var secretEnds = []string{"token", "cookie", "secret", "password", "passwd", "key", "credential", "sessionid"}
 
 // secretHeaders are further headers with secret values. Browsers send tokens to WebSocket servers as a subprotocol.
 var secretHeaders = wordSet("sec-websocket-protocol")
 
-// plainHeaders are headers with such a word, or whose last word is "key", that give access to nothing.
+// plainHeaders are headers with such a word that give access to nothing.
 var plainHeaders = wordSet("sec-websocket-key idempotency-key surrogate-key cache-key partition-key routing-key")
 
-// urlHeaders are headers with URLs, whose queries and fragments may have secrets.
+// urlHeaders are headers with a URL, whose query and fragment may have secrets.
 var urlHeaders = wordSet(
-	"referer location content-location link refresh x-original-url x-original-uri x-forwarded-uri " +
+	"referer location content-location x-original-url x-original-uri x-forwarded-uri " +
 		"x-rewrite-url x-envoy-original-path x-forwarded-path x-request-uri")
+
+// urlListHeaders are headers that may have several URLs, or a URL behind something else.
+var urlListHeaders = wordSet("link refresh")
 
 func wordSet(list string) map[string]bool {
 	set := map[string]bool{}
@@ -56,8 +61,9 @@ func (h *Hub) fields(head *message.Head) (out []mesh.TapHeader, omitted uint32) 
 	var all strings.Builder // of all names and plain values: one allocation instead of two a line
 	all.Grow(min(size, fieldsSize+2*maxText))
 	out = make([]mesh.TapHeader, 0, min(head.Len(), maxFields))
+	size = 0 // of out
 	for name, value := range head.All() {
-		if len(out) >= maxFields || all.Len() >= fieldsSize {
+		if len(out) >= maxFields || size >= fieldsSize {
 			omitted++
 			continue
 		}
@@ -67,9 +73,12 @@ func (h *Hub) fields(head *message.Head) (out []mesh.TapHeader, omitted uint32) 
 			f.Value = Redacted
 		case urlField:
 			f.Value = h.shownURL(value)
+		case urlListField:
+			f.Value = h.shownURLs(value)
 		case plainField:
 			f.Value = add(&all, value)
 		}
+		size += len(f.Name) + len(f.Value)
 		out = append(out, f)
 	}
 	return out, omitted
@@ -92,6 +101,7 @@ const (
 	plainField fieldKind = iota
 	secretField
 	urlField
+	urlListField
 )
 
 // maxName is the length of the longest name that is looked up. A longer one has no known meaning, so it is secret.
@@ -108,20 +118,35 @@ func (h *Hub) kindOf(name []byte) fieldKind {
 		case 'A' <= c && c <= 'Z':
 			c += 'a' - 'A'
 		case c == '-' || c == '_' || c == '.':
-			secret = secret || secretWords[string(lower[word:i])]
+			secret = secret || secretWord(lower[word:i])
 			word = i + 1
 		}
 		lower[i] = c
 	}
-	last := lower[word:]
-	secret = secret || string(last) == "key" || secretWords[string(last)] || secretHeaders[string(lower)]
+	secret = secret || secretWord(lower[word:]) || secretHeaders[string(lower)]
 	switch {
 	case h.redacted[string(lower)] || secret && !plainHeaders[string(lower)]:
 		return secretField
 	case urlHeaders[string(lower)]:
 		return urlField
+	case urlListHeaders[string(lower)]:
+		return urlListField
 	}
 	return plainField
+}
+
+// secretWord reports whether a word is secret, also as a plural or with a number, as in "cookie2".
+func secretWord(word []byte) bool {
+	if secretWords[string(word)] {
+		return true
+	}
+	word = bytes.TrimSuffix(bytes.TrimRight(word, "0123456789"), []byte("s"))
+	for _, end := range secretEnds {
+		if len(word) >= len(end) && string(word[len(word)-len(end):]) == end {
+			return true
+		}
+	}
+	return secretWords[string(word)]
 }
 
 // text copies bytes of a head. It cuts what is too long.

@@ -30,27 +30,47 @@ func (h *Hub) shownPath(path []byte) string {
 }
 
 // shownURL returns the value of a header with a URL as it is shown: without user information and fragment, and with its
-// query redacted.
+// query redacted. Only what is before the query has user information (RFC 3986 §3).
 func (h *Hub) shownURL(value []byte) string {
 	if !bytes.ContainsAny(value, "@?#") {
 		return text(value)
 	}
-	before, fragment, cut := bytes.Cut(value, []byte("#"))
+	value, fragment, _ := bytes.Cut(value, []byte("#"))
+	target := value
+	if i := bytes.IndexByte(value, '?'); i >= 0 {
+		target = value[:i]
+	}
 	prefix := ""
-	if scheme, rest, ok := bytes.Cut(before, []byte("//")); ok {
+	if scheme, rest, ok := bytes.Cut(target, twoSlashes); ok {
 		authority := rest
-		if i := bytes.IndexAny(rest, "/?"); i >= 0 {
+		if i := bytes.IndexByte(rest, '/'); i >= 0 {
 			authority = rest[:i]
 		}
 		if i := bytes.LastIndexByte(authority, '@'); i >= 0 {
-			prefix, before = text(scheme)+"//"+Redacted, rest[i:]
+			prefix = text(scheme) + "//" + Redacted
+			value = value[len(scheme)+len(twoSlashes)+i:]
 		}
 	}
-	out := prefix + h.join(before)
-	if cut && len(fragment) > 0 {
+	out := prefix + h.join(value)
+	if len(fragment) > 0 {
 		out += "#" + Redacted
 	}
+	if len(out) > maxText+len("…") {
+		out = out[:maxText] + "…"
+	}
 	return out
+}
+
+var twoSlashes = []byte("//")
+
+// shownURLs is shownURL for a header that may have several URLs. It hides the value if a second one might have user
+// information.
+func (h *Hub) shownURLs(value []byte) string {
+	target, query, _ := bytes.Cut(value, []byte("?"))
+	if bytes.Count(target, twoSlashes) > 1 || bytes.Contains(query, twoSlashes) {
+		return Redacted
+	}
+	return h.shownURL(value)
 }
 
 func (h *Hub) join(path []byte) string {

@@ -126,9 +126,11 @@ func TestSecretHeaders(t *testing.T) {
 			"X-Auth-Token X-Vault-Token X-Gitlab-Token X-Amz-Security-Token X-Goog-Iap-Jwt-Assertion X-Amzn-Oidc-Accesstoken " +
 			"X-Amzn-Oidc-Data X-Csrf-Token X-CSRFToken X-Xsrf-Token X-Hub-Signature-256 X-Shopify-Hmac-Sha256 DPoP " +
 			"X-Session-Id X-Client-Secret X-Password X-Forwarded-Client-Cert Sec-WebSocket-Protocol x-own " +
-			"X-Amz-Server-Side-Encryption-Customer-Key PHP-Auth-Pw " + strings.Repeat("n", maxName+1),
+			"X-Amz-Server-Side-Encryption-Customer-Key PHP-Auth-Pw X-ApiToken apitoken deploytoken X-IdToken X-RefreshToken " +
+			"X-UserToken X-Access-Tokens X-Api-Keys Cookies X-SecretKey X-Passkey X-Api-Key-Id X-Token2 JSessionId X-Jws " +
+			strings.Repeat("n", maxName+1),
 		"plain": "Content-Type X-Request-Id L5d-Client-Id L5d-Dst-Override Traceparent X-B3-TraceId Sec-WebSocket-Key " +
-			"Idempotency-Key X-Keyboard Monkey WWW-Authenticate User-Agent Etag X-Forwarded-For X-Author",
+			"Idempotency-Key X-Keyboard X-Tokenizer X-Forwarded-Host WWW-Authenticate User-Agent Etag X-Forwarded-For X-Author",
 	} {
 		for name := range strings.FieldsSeq(names) {
 			if got := shownField(h, name, "plain"); got != value {
@@ -141,14 +143,16 @@ func TestSecretHeaders(t *testing.T) {
 // TestURLsInHeaders shows that a header does not show what a path would not.
 func TestURLsInHeaders(t *testing.T) {
 	for value, want := range map[string]string{
-		"https://shop/a":                         "https://shop/a",
-		"https://shop/a?token=s3cret":            "https://shop/a?token=[redacted]",
-		"/callback?code=s3cret&state=s3cret#x":   "/callback?code=[redacted]&state=[redacted]#[redacted]",
-		"https://app/#access_token=s3cret":       "https://app/#[redacted]",
-		"https://user:s3cret@shop/a?x=s3cret":    "https://[redacted]@shop/a?x=[redacted]",
-		"https://shop/@user":                     "https://shop/@user",
-		"<https://shop/a?sig=s3cret>; rel=next":  "<https://shop/a?sig=[redacted]",
-		"0; url=https://shop/reset?token=s3cret": "0; url=https://shop/reset?token=[redacted]",
+		"https://shop/a":                             "https://shop/a",
+		"https://shop/a?token=s3cret":                "https://shop/a?token=[redacted]",
+		"/callback?code=s3cret&state=s3cret#x":       "/callback?code=[redacted]&state=[redacted]#[redacted]",
+		"https://app/#access_token=s3cret":           "https://app/#[redacted]",
+		"https://user:s3cret@shop/a?x=s3cret":        "https://[redacted]@shop/a?x=[redacted]",
+		"https://shop/@user":                         "https://shop/@user",
+		"<https://shop/a?sig=s3cret>; rel=next":      "<https://shop/a?sig=[redacted]",
+		"0; url=https://shop/reset?token=s3cret":     "0; url=https://shop/reset?token=[redacted]",
+		"/verify?token=s3cret&email=joe@example.com": "/verify?token=[redacted]&email=[redacted]",
+		"https://shop?x=s3cret@app":                  "https://shop?x=[redacted]",
 	} {
 		h := &Hub{}
 		for _, name := range []string{"Location", "referer", "Link", "Refresh"} {
@@ -157,6 +161,83 @@ func TestURLsInHeaders(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestSecondURLInAHeader shows that a query with a URL is hidden as any other, and that a header which may name several
+// URLs shows none of them if it does.
+func TestSecondURLInAHeader(t *testing.T) {
+	for name, test := range map[string]struct{ header, value, want string }{
+		"in the query": {"Referer", "/verify?token=s3cret&redirect=https://app.example.com&email=joe@example.com",
+			"/verify?token=[redacted]&redirect=[redacted]&email=[redacted]"},
+		"in the query of a URL": {"Location", "https://shop/?token=s3cret&to=https://joe:s3cret@app",
+			"https://shop/?token=[redacted]&to=[redacted]"},
+		"two links":        {"Link", "<https://a/b>, <https://user:s3cret@c/d>", Redacted},
+		"a second link":    {"Link", "</a?page=2>, <https://user:s3cret@c/d>", Redacted},
+		"a link, relative": {"Link", "</a>; rel=next, <//user:s3cret@c/d>", "</a>; rel=next, <//[redacted]@c/d>"},
+		"a refresh":        {"Refresh", "0; url=https://a/?to=https://user:s3cret@c/", Redacted},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := shownField(&Hub{}, test.header, test.value); got != test.want {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+// TestURLsInHeadersAreBounded shows that the bounds of the headers of an event hold for those with URLs.
+func TestURLsInHeadersAreBounded(t *testing.T) {
+	long := strings.Repeat("a", 2*maxText)
+	for _, value := range []string{"https://" + long, long + "//user@" + long + "#x", "/?" + strings.Repeat("a=&", maxText)} {
+		var head message.Head
+		for range maxFields {
+			head.Add("referer", value)
+		}
+		fields, omitted := (&Hub{}).fields(&head)
+		size := 0
+		for _, f := range fields {
+			size += len(f.Name) + len(f.Value)
+			if len(f.Value) > maxText+len("…") {
+				t.Errorf("%.20q: a value of %d bytes, want at most %d", value, len(f.Value), maxText)
+			}
+		}
+		if size > fieldsSize+2*maxText || len(fields)+int(omitted) != maxFields {
+			t.Errorf("%.20q: %d bytes in %d fields, %d omitted", value, size, len(fields), omitted)
+		}
+	}
+}
+
+// FuzzShownURLHasNoSecret puts a secret into the query and into the user information of a URL, with anything before and
+// behind it.
+func FuzzShownURLHasNoSecret(f *testing.F) {
+	f.Add("/verify", "&redirect=https://app.example.com&email=joe@example.com")
+	f.Add("<https://a/b>, <", ">")
+	f.Add("</a?page=2>, <", "/b?c=d@e//f")
+	f.Add("0; url=", "#a")
+	f.Add("//a@b", "=;/?@")
+	f.Fuzz(func(t *testing.T, before, behind string) {
+		const secret = "s3cret"
+		if strings.Contains(before+behind, secret) {
+			return
+		}
+		listed := &Hub{}
+		listed.Configure(mesh.PodRef{}, nil, []string{"card"})
+		for _, test := range []struct {
+			hub           *Hub
+			header, value string
+		}{
+			{&Hub{}, "Location", before + "?x=" + secret + behind},
+			{&Hub{}, "Link", before + "?x=" + secret + behind},
+			{listed, "Location", before + "?&token=" + secret + behind},
+			{&Hub{}, "Location", "https://joe:" + secret + "@shop" + behind},
+			{listed, "Referer", "https://joe:" + secret + "@shop" + behind},
+			{&Hub{}, "Link", before + "https://joe:" + secret + "@shop" + behind},
+			{listed, "Refresh", before + "https://joe:" + secret + "@shop" + behind},
+		} {
+			if got := shownField(test.hub, test.header, test.value); strings.Contains(got, secret) {
+				t.Errorf("%s: %q is shown as %q", test.header, test.value, got)
+			}
+		}
+	})
 }
 
 func FuzzShownPathHasNoValue(f *testing.F) {
