@@ -14,9 +14,10 @@ import (
 // Bounds are the numbers of connections that may be open at once.
 type Bounds struct {
 	Total, PerAddress int
-	// Evict makes room for a new connection if all together are too many. The oldest connection of the address with the
-	// most connections is closed. Evict is for servers of short requests: many addresses together must not keep out one
-	// that comes with a single connection. Without Evict the new connection is closed.
+	// Evict makes room for a new connection if there are too many: the oldest connection of its address is closed if the
+	// address has too many, otherwise the oldest of the address with the most. Evict is for servers of short requests:
+	// many addresses together must not keep out one that comes with a single connection, and connections that wait for
+	// nothing must not keep out others of their address. Without Evict the new connection is closed.
 	Evict bool
 	// Known is the number of connections that Admit may move out of Total. It is 0 for a server that never does.
 	Known int
@@ -67,14 +68,18 @@ func (l *bounded) Accept() (net.Conn, error) {
 func (l *bounded) admit(c *boundedConn) (evicted *boundedConn, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.byAddr[c.addr]) >= l.bounds.PerAddress {
+	own := l.byAddr[c.addr]
+	addressFull, full := len(own) >= l.bounds.PerAddress, l.total >= l.bounds.Total
+	switch {
+	case !addressFull && !full:
+	case !l.bounds.Evict:
 		return nil, false
-	}
-	if l.total >= l.bounds.Total {
-		if !l.bounds.Evict {
-			return nil, false
-		}
+	case addressFull:
+		evicted = own[0]
+	default:
 		evicted = l.oldestOfBusiest()
+	}
+	if evicted != nil {
 		l.remove(evicted)
 	}
 	l.total++

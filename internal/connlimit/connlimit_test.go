@@ -69,6 +69,7 @@ func TestEvictionKeepsRoomForAFewConnections(t *testing.T) {
 		{"the oldest of the busiest goes", []string{"2", "3", "3", "3", "4", "4"}, "5", 1},
 		{"of equals the oldest goes", []string{"2", "3", "4", "5", "6", "7"}, "8", 0},
 		{"an address may be its own busiest", []string{"2", "3", "3", "4", "5", "6"}, "3", 1},
+		{"a full address gives up its own oldest", []string{"2", "3", "3", "3"}, "3", 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			raw, err := net.Listen("tcp", "127.0.0.1:0")
@@ -76,7 +77,7 @@ func TestEvictionKeepsRoomForAFewConnections(t *testing.T) {
 				t.Fatal(err)
 			}
 			refused := 0
-			l := Bounded(raw, Bounds{Total: len(tt.crowd), PerAddress: 3, Evict: true}, func() { refused++ })
+			l := Bounded(raw, Bounds{Total: max(len(tt.crowd), 6), PerAddress: 3, Evict: true}, func() { refused++ })
 			defer l.Close()
 			connect := func(host string) (client, server net.Conn) {
 				t.Helper()

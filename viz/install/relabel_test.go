@@ -125,7 +125,8 @@ func prometheusRules(t *testing.T) []relabelling {
 	return nil
 }
 
-// TestPrometheusIsBounded wants a bound of each job that no pod can pass, above that of a proxy.
+// TestPrometheusIsBounded wants a bound of each job that no pod can pass, above that of a proxy, and no pod to say
+// where Prometheus reads.
 func TestPrometheusIsBounded(t *testing.T) {
 	v := Defaults()
 	c, err := newContext(v, Target{})
@@ -138,6 +139,7 @@ func TestPrometheusIsBounded(t *testing.T) {
 			Series int    `json:"sample_limit"`
 			Bytes  string `json:"body_size_limit"`
 			Labels int    `json:"label_limit"`
+			Follow *bool  `json:"follow_redirects"`
 		} `json:"scrape_configs"`
 	}
 	if err := yaml.Unmarshal([]byte(c.PrometheusConfig), &config); err != nil {
@@ -156,6 +158,9 @@ func TestPrometheusIsBounded(t *testing.T) {
 		t.Fatal("docs/metrics.md does not say how many series a proxy has")
 	}
 	for _, job := range config.Jobs {
+		if job.Follow == nil || *job.Follow {
+			t.Errorf("job %s follows redirects to wherever a pod says", job.Name)
+		}
 		if job.Name != "prometheus" && (job.Series <= own || job.Bytes == "") || job.Name == "linkerd-proxy" &&
 			job.Labels == 0 {
 			t.Errorf("job %s has the bounds %+v; a proxy has up to %d series", job.Name, job, own)
@@ -163,6 +168,30 @@ func TestPrometheusIsBounded(t *testing.T) {
 	}
 	if v.Prometheus.Resources.Memory.Limit == "" || v.Prometheus.Args["storage.tsdb.retention.size"] == "" {
 		t.Error("memory or storage has no bound")
+	}
+}
+
+// TestMonitorsFollowNoRedirect wants the same of the PodMonitors.
+func TestMonitorsFollowNoRedirect(t *testing.T) {
+	for _, text := range install.Documents(dashboards.PodMonitors(Namespace, "tulle", nil)) {
+		var monitor struct {
+			Spec struct {
+				Endpoints []struct {
+					Follow *bool `json:"followRedirects"`
+				} `json:"podMetricsEndpoints"`
+			} `json:"spec"`
+		}
+		if err := yaml.Unmarshal([]byte(text), &monitor); err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range monitor.Spec.Endpoints {
+			if e.Follow == nil || *e.Follow {
+				t.Errorf("follows redirects:\n%s", text)
+			}
+		}
+		if len(monitor.Spec.Endpoints) == 0 {
+			t.Errorf("no endpoint:\n%s", text)
+		}
 	}
 }
 

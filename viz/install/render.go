@@ -90,6 +90,7 @@ type component struct {
 	Live, Ready       string // paths
 	ProbePort         string
 	SkipOutboundPorts string
+	SkipInboundPorts  string // "" for none
 	Checksum          string // of the configuration that the pod reads when it starts
 	Resources         install.Resources
 	Volumes           []volume
@@ -216,7 +217,7 @@ func (c *context) components() []component {
 
 // tap describes the tap server. Its own certificate, not its sidecar's, is what proxies accept, so it needs what a
 // proxy needs: a token and the trust anchors. Its connections to proxies are mesh TLS already, so its sidecar leaves
-// them alone.
+// them alone. It bounds the connections of an address, so the sidecar leaves those of its clients alone too.
 func (c *context) tap() component {
 	return component{
 		context: c, Name: TapName, Image: c.Tap.Image, Replicas: c.Tap.Replicas, Spread: c.EnablePodAntiAffinity,
@@ -233,7 +234,8 @@ func (c *context) tap() component {
 		},
 		PortName: "https", Port: mesh.TapPort, ServicePort: 443, AdminPort: mesh.TapAdminPort,
 		Live: "/live", Ready: "/ready", ProbePort: "admin", SkipOutboundPorts: strconv.Itoa(mesh.ControlPort),
-		Resources: c.Tap.Resources,
+		SkipInboundPorts: strconv.Itoa(mesh.TapPort),
+		Resources:        c.Tap.Resources,
 		Volumes: []volume{
 			{Name: "tap-token", Path: path.Dir(mesh.TokenFile), Token: mesh.TokenAudience},
 			{Name: "tap-trust-roots", Path: mesh.TrustRootsDir, ConfigMap: mesh.TrustRootsConfigMap},

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -20,6 +21,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/crds/crdtest"
 	"github.com/tulle-mesh/tulle/install"
+	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/viz/dashboards"
 )
 
@@ -316,4 +318,20 @@ func TestMonitoringObjectsFollow(t *testing.T) {
 	if got := len(install.Documents(out)); got != len(plain)+2+1+len(dashboards.Names()) {
 		t.Errorf("got %d documents, and %d without the options", got, len(plain))
 	}
+}
+
+// TestTapSeesAddresses wants the tap pod's sidecar to leave its port alone: the server bounds connections by address.
+func TestTapSeesAddresses(t *testing.T) {
+	for _, object := range decodeStrict(t, render(t, build(t, variants["default"]))) {
+		d, ok := object.(*appsv1.Deployment)
+		if !ok || d.Name != TapName {
+			continue
+		}
+		const key = "config.linkerd.io/skip-inbound-ports"
+		if got := d.Spec.Template.Annotations[key]; got != strconv.Itoa(mesh.TapPort) {
+			t.Errorf("%s is %q", key, got)
+		}
+		return
+	}
+	t.Error("no tap")
 }

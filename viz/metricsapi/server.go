@@ -49,7 +49,8 @@ const (
 	drainTimeout = 5 * time.Second
 )
 
-// connections bounds the connections. Port-forwards and the sidecar all come from the loopback address.
+// connections bounds the connections. Port-forwards and the sidecar all come from the loopback address, so that one
+// address may have all.
 var connections = connlimit.Bounds{Total: 256, PerAddress: 256, Evict: true}
 
 // Config configures a Server.
@@ -110,6 +111,7 @@ func (s *Server) Run(ctx context.Context, lis net.Listener) error {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	request, refusal := s.read(w, r)
 	if refusal != nil {
+		connlimit.LeaveBody(w, r)
 		s.refuse(w, "invalid", refusal.status, refusal.err)
 		return
 	}

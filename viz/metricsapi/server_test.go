@@ -1,6 +1,7 @@
 package metricsapi
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -146,6 +147,43 @@ func TestRefusals(t *testing.T) {
 }
 
 // quoted is a text as encoding/json writes it.
+// TestABodyThatNeverComesKeepsNoConnection: a refusal that needs no body does not wait for it.
+func TestABodyThatNeverComesKeepsNoConnection(t *testing.T) {
+	s, _ := server(nil)
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx, lis) }()
+	defer func() { cancel(); <-done }()
+	for head, want := range map[string]int{
+		"POST / HTTP/1.1\r\nHost: evil.example":         421,
+		"POST / HTTP/1.1\r\nHost: localhost":            404,
+		"PUT " + Path + " HTTP/1.1\r\nHost: localhost":  405,
+		"POST " + Path + " HTTP/1.1\r\nHost: localhost": 415,
+	} {
+		conn, err := net.Dial("tcp", lis.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := io.WriteString(conn, head+"\r\nContent-Length: 1000\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		reader := bufio.NewReader(conn)
+		res, err := http.ReadResponse(reader, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, res.Body)
+		if _, err := reader.ReadByte(); res.StatusCode != want || !res.Close || err != io.EOF {
+			t.Errorf("%q: got %d, close %t, then %v; want %d and an end", head, res.StatusCode, res.Close, err, want)
+		}
+	}
+}
+
 func quoted(s string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(s) + `"`
 }

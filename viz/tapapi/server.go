@@ -54,7 +54,7 @@ const (
 )
 
 // connections bounds the connections. All requests come from the API servers, each over a few connections, which have
-// places of their own.
+// places of their own. The pod's sidecar does not capture the port: all addresses would be the sidecar's.
 var connections = connlimit.Bounds{Total: 256, PerAddress: 128, Evict: true, Known: 256}
 
 // Config configures a Server. Every field must be set, except where 0 has a meaning.
@@ -155,10 +155,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		connlimit.Admit(c) // without a free place it stays among those that may be evicted
 	}
 	if document := discovery(r.URL.Path); document != nil && r.Method == http.MethodGet {
+		connlimit.LeaveBody(w, r)
 		s.write(w, http.StatusOK, document)
 		return
 	}
 	if strings.HasPrefix(r.URL.Path, "/openapi/") {
+		connlimit.LeaveBody(w, r)
 		http.NotFound(w, r) // the API server asks all aggregated APIs for a schema, and goes on without
 		return
 	}
@@ -229,6 +231,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, user *user, no *
 		http.StatusMethodNotAllowed: metav1.StatusReasonMethodNotAllowed,
 		http.StatusTooManyRequests:  metav1.StatusReasonTooManyRequests,
 	}
+	connlimit.LeaveBody(w, r)
 	s.write(w, no.status, metav1.Status{
 		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusFailure, Message: no.text,
 		Reason: reasons[no.status], Code: int32(no.status),

@@ -220,6 +220,45 @@ func TestBodyIsReadAfterTheReview(t *testing.T) {
 	}
 }
 
+// TestABodyThatNeverComesKeepsNoConnection: an answer that needs no body does not wait for it.
+func TestABodyThatNeverComesKeepsNoConnection(t *testing.T) {
+	r := startRig(t)
+	roots := x509.NewCertPool()
+	roots.AddCert(r.serving.cert)
+	for name, c := range map[string]struct {
+		certs []tls.Certificate
+		line  string
+		want  int
+	}{
+		"a stranger":        {nil, "POST /", 401},
+		"an unknown path":   {[]tls.Certificate{*r.frontCert(t)}, "POST /", 404},
+		"discovery":         {[]tls.Certificate{*r.frontCert(t)}, "GET /apis/tap.linkerd.io/v1alpha1", 200},
+		"a schema":          {[]tls.Certificate{*r.frontCert(t)}, "GET /openapi/v2", 404},
+		"without the right": {[]tls.Certificate{*r.frontCert(t)}, "POST " + webPath, 403},
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn, err := tls.Dial("tcp", r.addr, &tls.Config{RootCAs: roots, ServerName: "localhost", Certificates: c.certs})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			request := c.line + " HTTP/1.1\r\nHost: tap\r\nX-Remote-User: mallory\r\nContent-Length: 1000\r\n\r\n"
+			if _, err := io.WriteString(conn, request); err != nil {
+				t.Fatal(err)
+			}
+			reader := bufio.NewReader(conn)
+			res, err := http.ReadResponse(reader, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = io.Copy(io.Discard, res.Body)
+			if _, err := reader.ReadByte(); res.StatusCode != c.want || !res.Close || err != io.EOF {
+				t.Errorf("got %d, close %t, then %v; want %d and an end", res.StatusCode, res.Close, err, c.want)
+			}
+		})
+	}
+}
+
 // TestRefusalsAreLogged shows who was refused what, on one line whatever the user's name has in it, and that nobody can
 // fill the log.
 func TestRefusalsAreLogged(t *testing.T) {
