@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
-	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -21,7 +20,6 @@ import (
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 
-	"github.com/tulle-mesh/tulle/controller/compile"
 	"github.com/tulle-mesh/tulle/identity/workload"
 	"github.com/tulle-mesh/tulle/internal/daemon"
 	"github.com/tulle-mesh/tulle/internal/servingcert"
@@ -161,14 +159,10 @@ func (f *tapFlags) config(
 	env *daemon.Env,
 ) tapapi.Config {
 	pods := func(ctx context.Context, namespace, selector string) ([]corev1.Pod, error) {
-		list, err := client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{
-			LabelSelector: selector, ResourceVersion: "0",
-		})
-		if err != nil {
-			return nil, err
-		}
-		return list.Items, nil
+		return tapPods(ctx, client, namespace, selector)
 	}
+	names := &podNames{client: client, log: env.Log}
+	watcher := &tap.Watcher{Certs: certs, PodAt: names.at}
 	return tapapi.Config{
 		FrontProxy: front.current.Load, ID: certs.ID(), Log: env.Log, Registry: env.Registry, Pods: pods,
 		TLS: &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: serving.Certificate},
@@ -183,37 +177,8 @@ func (f *tapFlags) config(
 			return review.Status, nil
 		},
 		Watch: func(ctx context.Context, targets []tap.Target, q tap.Query, emit func(tap.Message) error) error {
-			// Who has an address is read once: a watch is short, and a cache of all pods costs memory all the time.
-			watcher := &tap.Watcher{Certs: certs, PodAt: podAt(ctx, client, env.Log)}
-			return watcher.Watch(ctx, targets, q, emit)
+			return names.during(ctx, func() error { return watcher.Watch(ctx, targets, q, emit) })
 		},
-	}
-}
-
-// podAt returns which pod has an address, from one list of all pods; nil if they cannot be read.
-func podAt(ctx context.Context, client kubernetes.Interface, log *zap.Logger) func(netip.Addr) (mesh.PodRef, bool) {
-	list, err := client.CoreV1().Pods("").List(ctx, metav1.ListOptions{
-		FieldSelector: "status.phase!=Succeeded,status.phase!=Failed", ResourceVersion: "0",
-	})
-	if err != nil {
-		log.Warn("clients have no names in this watch", zap.Error(err))
-		return nil
-	}
-	byAddr := make(map[netip.Addr]mesh.PodRef, len(list.Items))
-	for i := range list.Items {
-		pod := &list.Items[i]
-		if pod.Spec.HostNetwork {
-			continue
-		}
-		for _, ip := range pod.Status.PodIPs {
-			if addr, err := netip.ParseAddr(ip.IP); err == nil {
-				byAddr[addr.Unmap()] = compile.PodRef(pod)
-			}
-		}
-	}
-	return func(a netip.Addr) (mesh.PodRef, bool) {
-		ref, ok := byAddr[a]
-		return ref, ok
 	}
 }
 
