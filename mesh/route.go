@@ -29,9 +29,9 @@ type Rule struct {
 	Matches []Match
 	// Filters are applied in this order.
 	Filters []Filter
-	// Backends share the requests by weight. None, or none with a weight, is answered with 500 unless a filter redirects.
-	// Source: Gateway API HTTPRouteRule.backendRefs. Always empty on an inbound route, which serves the pod's own
-	// application.
+	// Backends share the requests by weight. If there are some, but none has a weight, the response is 500 unless a filter
+	// redirects (Source: Gateway API HTTPRouteRule.backendRefs). If there are none, requests go to the Service and port
+	// that they are for, as in Linkerd. Always empty on an inbound route, which serves the pod's own application.
 	Backends []WeightedBackend
 	Policy   RequestPolicy
 	// Invalid is why the rule cannot be served, for people; then every request that matches it is answered with 500. "" is

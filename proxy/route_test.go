@@ -67,10 +67,12 @@ func TestRequestsGoByTheirRoute(t *testing.T) {
 	pd := startPod(t, nil)
 	broken := onPrefix("/broken", weighted("a", 1))
 	broken.Invalid = "it asks for the moon"
-	pd.plane.SetOutbound(pd.target(clusterIP), viaRoutes([]mesh.Rule{
+	routes := viaRoutes([]mesh.Rule{
 		onPrefix("/a", weighted("a", 1)), onPrefix("/b", weighted("b", 1)), onPrefix("/itself", weighted("cart", 1)),
 		onPrefix("/none"), onPrefix("/zero", weighted("a", 0)), onPrefix("/gone", unresolved(1)), broken,
-	}, backendOf("a", echoing(t, "a")), backendOf("b", echoing(t, "b"))))
+	}, backendOf("a", echoing(t, "a")), backendOf("b", echoing(t, "b")))
+	routes.Endpoints = toService(echoing(t, "cart")).Endpoints
+	pd.plane.SetOutbound(pd.target(clusterIP), routes)
 	entrance := pd.outboundTo(clusterIP)
 	bothVersions(t, func(t *testing.T, http2 bool) {
 		c := client(t, entrance, http2)
@@ -82,7 +84,7 @@ func TestRequestsGoByTheirRoute(t *testing.T) {
 			{"/a/x?y", 200, "a GET cart.shop/a/x?y"},
 			{"/b", 200, "b GET cart.shop/b"},
 			{"/c", 404, "no rule of the Service's routes matches the request"},
-			{"/none", 500, "the rule has no backend with a weight"},
+			{"/none", 200, "cart GET cart.shop/none"},
 			{"/zero", 500, "the rule has no backend with a weight"},
 			{"/gone", 500, "the backend Service shop/gone cannot be used: there is no such Service"},
 			{"/broken", 500, "the route cannot be served: it asks for the moon"},
@@ -100,7 +102,7 @@ func TestRequestsGoByTheirRoute(t *testing.T) {
 	text := pd.scrape(t)
 	for _, want := range []string{
 		`outbound_http_errors_total{direction="outbound",error="route_not_found"} 2`,
-		`outbound_http_errors_total{direction="outbound",error="no_backend"} 4`,
+		`outbound_http_errors_total{direction="outbound",error="no_backend"} 2`,
 		`outbound_http_errors_total{direction="outbound",error="invalid_backend"} 2`,
 		`outbound_http_errors_total{direction="outbound",error="invalid_rule"} 2`,
 	} {
@@ -108,6 +110,51 @@ func TestRequestsGoByTheirRoute(t *testing.T) {
 			t.Errorf("no %s", want)
 		}
 	}
+}
+
+// A rule without backends adds its filters, timeouts and retries to requests that go to the parent Service itself.
+func TestRuleWithoutBackendsSendsToTheParent(t *testing.T) {
+	bothVersions(t, func(t *testing.T, http2 bool) {
+		pd := startPod(t, nil)
+		var tries atomic.Int64
+		rule := onPrefix("/")
+		rule.Policy.Retry = serverErrors(2)
+		rule.Filters = []mesh.Filter{
+			{ResponseHeaders: &mesh.HeaderModifier{Set: []mesh.Header{{Name: "x-rule", Value: "applied"}}}}}
+		slow := onPrefix("/slow")
+		slow.Policy.Timeouts.Request = 50 * time.Millisecond
+		moved := onPrefix("/moved")
+		moved.Filters = []mesh.Filter{{Redirect: &mesh.Redirect{Host: "b.shop", Status: 302}}}
+		routes := viaRoutes([]mesh.Rule{rule, slow, moved})
+		routes.Endpoints = toService(serveHTTP(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/slow" {
+				<-r.Context().Done()
+			} else if tries.Add(1) <= 2 {
+				w.WriteHeader(503)
+			}
+		})).Endpoints
+		pd.plane.SetOutbound(pd.target(clusterIP), routes)
+		c := client(t, pd.outboundTo(clusterIP), http2)
+		c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+		got := do(t, c, "GET", "http://cart.shop/", nil)
+		if got.status != 200 || tries.Load() != 3 || got.header.Get("X-Rule") != "applied" {
+			t.Errorf("got %d after %d attempts, X-Rule %q; want 200 after 3, applied", got.status, tries.Load(),
+				got.header.Get("X-Rule"))
+		}
+		if got := do(t, c, "GET", "http://cart.shop/slow", nil); got.status != 504 {
+			t.Errorf("got %d from the rule with a timeout, want 504", got.status)
+		}
+		if got := do(t, c, "GET", "http://cart.shop/moved", nil); got.status != 302 {
+			t.Errorf("got %d from the rule that redirects, want 302", got.status)
+		}
+		const parent = `parent_name="cart",parent_port="80",route_group="gateway.networking.k8s.io",` +
+			`route_kind="HTTPRoute",route_namespace="shop",route_name="split",backend_group="core",` +
+			`backend_kind="Service",backend_namespace="shop",backend_name="cart",backend_port="80"`
+		text := pd.scrape(t)
+		if n := countLines(text, "outbound_http_route_backend_requests_total", parent+"} 4"); n != 1 {
+			t.Errorf("the 4 attempts are not counted with %s", parent)
+		}
+	})
 }
 
 // The draws of a rule are a sequence that is even at every moment, so the bounds are tight and hold from any seed.

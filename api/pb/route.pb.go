@@ -272,12 +272,13 @@ func (x *Route) GetRules() []*Rule {
 }
 
 type Rule struct {
-	state    protoimpl.MessageState `protogen:"open.v1"`
-	Name     string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Matches  []*Match               `protobuf:"bytes,2,rep,name=matches,proto3" json:"matches,omitempty"`
-	Filters  []*Filter              `protobuf:"bytes,3,rep,name=filters,proto3" json:"filters,omitempty"`
-	Backends []*WeightedBackend     `protobuf:"bytes,4,rep,name=backends,proto3" json:"backends,omitempty"`
-	Policy   *RequestPolicy         `protobuf:"bytes,5,opt,name=policy,proto3" json:"policy,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Name    string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Matches []*Match               `protobuf:"bytes,2,rep,name=matches,proto3" json:"matches,omitempty"`
+	Filters []*Filter              `protobuf:"bytes,3,rep,name=filters,proto3" json:"filters,omitempty"`
+	// None: the requests go to the Service and port that they are for.
+	Backends []*WeightedBackend `protobuf:"bytes,4,rep,name=backends,proto3" json:"backends,omitempty"`
+	Policy   *RequestPolicy     `protobuf:"bytes,5,opt,name=policy,proto3" json:"policy,omitempty"`
 	// Why the rule cannot be served; empty when it can.
 	Invalid       string `protobuf:"bytes,6,opt,name=invalid,proto3" json:"invalid,omitempty"`
 	unknownFields protoimpl.UnknownFields

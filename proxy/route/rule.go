@@ -22,8 +22,8 @@ type Rule struct {
 	Policy mesh.RequestPolicy
 	// Invalid is why the rule cannot be served, for people; "" when it can.
 	Invalid string
-	// OwnService says that requests go to the target's own Service. Otherwise they go to one of Backends, or nowhere if
-	// there is none.
+	// OwnService says that requests go to the target's own Service: those of the default rule, and of a rule without
+	// Backends that does not redirect. Otherwise they go to one of Backends, or nowhere if none has a weight.
 	OwnService bool
 	Backends   []Backend
 	// Classes are those of a ServiceProfile's route.
@@ -58,6 +58,7 @@ func newRule(r *mesh.Route, route, index int) *Rule {
 		out.Invalid = cmp.Or(out.Invalid, err.Error())
 	}
 	out.setBackends(in.Backends)
+	out.OwnService = len(in.Backends) == 0 && out.Redirect == nil
 	return out
 }
 

@@ -264,6 +264,29 @@ func TestWithoutRoutesEverythingFallsUnderThePolicy(t *testing.T) {
 	}
 }
 
+func TestOwnServiceTakesWhatARuleWithoutBackendsMatches(t *testing.T) {
+	redirect := []mesh.Filter{{Redirect: &mesh.Redirect{Status: 302}}}
+	backend := func(b mesh.WeightedBackend) mesh.Rule { return mesh.Rule{Backends: []mesh.WeightedBackend{b}} }
+	for name, c := range map[string]struct {
+		rule mesh.Rule
+		want bool
+	}{
+		"no backends":                      {mesh.Rule{}, true},
+		"no backends, but a redirect":      {mesh.Rule{Filters: redirect}, false},
+		"a backend without a weight":       {backend(mesh.WeightedBackend{}), false},
+		"a backend that cannot be used":    {backend(mesh.WeightedBackend{Weight: 1, Invalid: "gone"}), false},
+		"a backend that takes every share": {backend(mesh.WeightedBackend{Weight: 1}), false},
+	} {
+		c.rule.Matches = []mesh.Match{{}}
+		for _, grpc := range []bool{false, true} {
+			hit, ok := CompileRoutes([]mesh.Route{{GRPC: grpc, Rules: []mesh.Rule{c.rule}}}).Match(get("GET", "/"))
+			if !ok || hit.Rule.OwnService != c.want {
+				t.Errorf("%s, grpc %v: got %+v, %v; want OwnService %v", name, grpc, hit.Rule, ok, c.want)
+			}
+		}
+	}
+}
+
 func TestARouteWithoutRulesTakesNothing(t *testing.T) {
 	if hit, ok := Compile(&mesh.Outbound{Routes: []mesh.Route{{}}}).Match(get("GET", "/")); ok {
 		t.Errorf("got %+v", hit.Rule)

@@ -297,7 +297,8 @@ func TestSyntheticResponsesHaveSpans(t *testing.T) {
 			r.Matches[0] = mesh.Match{Path: mesh.ExactPath, Value: "/other"}
 		})},
 			404, "route_not_found", nil},
-		{"no backend", hop{routes: rule(func(r *mesh.Rule) { r.Backends = nil })}, 500, "no_backend", "HTTPRoute shop/cart"},
+		{"no backend with a weight", hop{routes: rule(func(r *mesh.Rule) { r.Backends[0].Weight = 0 })},
+			500, "no_backend", "HTTPRoute shop/cart"},
 		{"timeout", hop{app: hang, routes: rule(func(r *mesh.Rule) { r.Policy.Timeouts.Request = 20 * time.Millisecond })},
 			504, "timeout", "HTTPRoute shop/cart"},
 		{"the application aborts", hop{app: abort, routes: rule(func(*mesh.Rule) {})}, 502, "502", "HTTPRoute shop/cart"},
@@ -312,7 +313,7 @@ func TestSyntheticResponsesHaveSpans(t *testing.T) {
 				t.Errorf("got %d, want %d", got, tt.status)
 			}
 			n := 1
-			if tt.hop.routes[0].Rules[0].Backends != nil && tt.route != nil {
+			if tt.hop.routes[0].Rules[0].Backends[0].Weight > 0 && tt.route != nil {
 				n = 2 // the server's too
 			}
 			s := c.await(t, n)[0]

@@ -162,6 +162,11 @@ spec:
 				{request{url: "http://headless:8080/x"}, answer{200, "v2", "/x", ""}},
 			},
 		},
+		"a rule without backends sends to the parent itself": {
+			httpRoute("bare", "", `
+  - timeouts: {request: 10s}`),
+			[]exchange{{request{url: "http://echo/x"}, answer{200, "*", "/x", ""}}},
+		},
 		"no weight at all is 500": {
 			httpRoute("weightless", "", `
   - backendRefs: [{name: echo-v1, port: 80, weight: 0}]`),

@@ -21,7 +21,8 @@ func TestStatuses(t *testing.T) {
 	accepted, resolved := condition{"Accepted", "True", "Accepted"}, condition{"ResolvedRefs", "True", "ResolvedRefs"}
 	nowhere := condition{"Accepted", "False", "NoMatchingParent"}
 	cases := map[string]statusCase{
-		"a route that holds": {"", holds, [][]condition{{accepted, resolved}}},
+		"a route that holds":      {"", holds, [][]condition{{accepted, resolved}}},
+		"a rule without backends": {"", `[{timeouts: {request: 10s}}]`, [][]condition{{accepted, resolved}}},
 		"a backend that is not there": {
 			"", `[{backendRefs: [{name: nowhere, port: 80}]}]`,
 			[][]condition{{accepted, {"ResolvedRefs", "False", "BackendNotFound"}}},
