@@ -92,6 +92,7 @@ type entry struct {
 	seen     uint64        // activity at the last look
 	changed  clock.Instant // when the last look found a change
 	looks    int           // the number of looks that found a change
+	scraped  uint64        // activity at the last scrape that had the series
 	used     uint64        // Registry.uses at the last acquisition or release
 	// base is what the series counted when they were hidden; nil if they never were.
 	base map[uint64]float64
@@ -115,13 +116,17 @@ func (e *entry) recent(now clock.Instant) bool {
 	return e.group.activity() != e.seen || e.looks > 0 && e.changed == now
 }
 
-// evictable reports whether the label set may be evicted. One with open connections stays. One that is in use now and
-// was in use before stays too: a client that tries every label once must not evict returning clients.
+// evictable reports whether the label set may be evicted. One with open connections stays. So does one with a holder
+// and counts that no scrape has shown: when it is shown again, it starts at 0, and they would be lost. One that is in
+// use now and was in use before stays too: a client that tries every label once must not evict returning clients.
 func (e *entry) evictable(now clock.Instant) bool {
 	if !e.shown || e.key.overflow() {
 		return false
 	}
 	if o, ok := e.group.(interface{ open() bool }); ok && o.open() {
+		return false
+	}
+	if e.holders > 0 && e.group.activity() != e.scraped {
 		return false
 	}
 	return !e.recent(now) || e.acquired < 2 && e.looks == 0

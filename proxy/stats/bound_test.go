@@ -195,6 +195,7 @@ func TestHeldLabelSetIsHiddenWhileIdle(t *testing.T) {
 	r := NewRegistry()
 	h, release := r.HTTP(client(0))
 	h.Request()
+	text(t, r)
 	r.Sweep(clock.Instant(time.Minute))
 	r.Sweep(clock.Instant(2 * time.Minute))
 	r.Sweep(clock.Instant(3 * time.Minute))
@@ -213,6 +214,38 @@ func TestHeldLabelSetIsHiddenWhileIdle(t *testing.T) {
 	release()
 	if want := fmt.Sprintf("request_total{%s} 2\n", client(0)); !strings.Contains(text(t, r), want) {
 		t.Errorf("no %s: a label set in use made room for those that came once", want)
+	}
+}
+
+// Counts of a label set with a holder survive a flood before the first scrape that shows them.
+func TestHeldLabelSetKeepsCountsThatNoScrapeShowed(t *testing.T) {
+	for name, before := range map[string]int{"never scraped": 0, "scraped earlier": 7} {
+		t.Run(name, func(t *testing.T) {
+			r := NewRegistry()
+			h, release := r.HTTP(client(0))
+			defer release()
+			for range before {
+				h.Request()
+			}
+			text(t, r)
+			for range 1000 {
+				h.Request()
+				h.Response(ResponseStatus{Status: 500, GRPC: NotGRPC, Failure: true}, time.Millisecond)
+			}
+			flood(r, 1, 10_000)
+			for i := range 3 {
+				r.Sweep(clock.Instant(i+1) * clock.Instant(time.Minute))
+			}
+			flood(r, 10_001, 10_000)
+			h.Request()
+			got := r.checkBound(t)
+			for _, want := range []string{fmt.Sprintf("request_total{%s} %d\n", client(0), before+1001),
+				fmt.Sprintf("response_total{%s,status_code=\"500\",classification=\"failure\"} 1000\n", client(0))} {
+				if !strings.Contains(got, want) {
+					t.Errorf("no %s", want)
+				}
+			}
+		})
 	}
 }
 

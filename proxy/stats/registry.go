@@ -237,6 +237,7 @@ func (r *Registry) snapshot() snapshot {
 		if !e.shown {
 			continue
 		}
+		e.scraped = e.group.activity()
 		g := e.group
 		if e.base != nil {
 			g = rebased{g, e.base}
