@@ -53,6 +53,9 @@ type credentials struct {
 // below it follow after the overlap, and the old authority is removed after another overlap. Replicas and API servers
 // have that long to follow each step.
 func (c *credentials) renew(dnsName string, now time.Time) (*credentials, error) {
+	if c.early(dnsName, now) {
+		return c, nil // a clock is wrong: a write would only start a quarrel
+	}
 	if c == nil || c.check(dnsName, now) != nil {
 		fresh, err := (&credentials{}).withAuthority(dnsName, now)
 		if err != nil {
@@ -74,6 +77,29 @@ func (c *credentials) renew(dnsName string, now time.Time) (*credentials, error)
 		return &next, nil
 	}
 	return c, nil
+}
+
+// early reports whether the credentials are good, but not yet valid: replicas whose clocks may write differ by at most
+// twice maxSkew.
+func (c *credentials) early(dnsName string, now time.Time) bool {
+	if c == nil {
+		return false
+	}
+	begin := c.serving.Leaf.NotBefore
+	for _, a := range c.authorities {
+		if c.serving.Leaf.CheckSignatureFrom(a) == nil && a.NotBefore.After(begin) {
+			begin = a.NotBefore
+		}
+	}
+	return now.Before(begin) && begin.Sub(now) <= 2*maxSkew && c.check(dnsName, begin) == nil
+}
+
+// ours returns c if it is for dnsName, valid or not. Otherwise it returns nil.
+func (c *credentials) ours(dnsName string) *credentials {
+	if c == nil || c.check(dnsName, c.serving.Leaf.NotBefore) != nil {
+		return nil
+	}
+	return c
 }
 
 // due reports whether two thirds of a certificate's life are over.

@@ -57,10 +57,17 @@ type Manager struct {
 	cfg     Config
 	wake    latest.Signal // a pass is due
 	serving atomic.Pointer[tls.Certificate]
+	// serverTime returns the API server's time; the zero time if it does not tell.
+	serverTime func(context.Context) (time.Time, error)
+	replaced   time.Time // when this process last replaced all that a Secret held; only Reconcile uses it
 }
 
 // New returns a Manager that has no certificate yet.
-func New(cfg Config) *Manager { return &Manager{cfg: cfg, wake: latest.NewSignal()} }
+func New(cfg Config) *Manager {
+	return &Manager{cfg: cfg, wake: latest.NewSignal(), serverTime: func(ctx context.Context) (time.Time, error) {
+		return timeOf(ctx, cfg.Client)
+	}}
+}
 
 // DNSName is what API servers verify.
 func (m *Manager) DNSName() string { return m.cfg.Service + "." + m.cfg.Namespace + ".svc" }
@@ -112,21 +119,25 @@ func (m *Manager) Run(ctx context.Context, done func()) error {
 func (m *Manager) Reconcile(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, requestLimit)
 	defer cancel()
-	c, err := m.credentials(ctx)
-	if err != nil {
-		return fmt.Errorf("keep Secret %s: %w", m.cfg.Secret, err)
+	c, failed := m.credentials(ctx)
+	if failed != nil {
+		failed = fmt.Errorf("keep Secret %s: %w", m.cfg.Secret, failed)
 	}
-	err = m.cfg.Announce(ctx, c.bundle())
+	if c == nil {
+		return failed
+	}
+	err := m.cfg.Announce(ctx, c.bundle())
 	if err == nil || m.serving.Load() == nil {
 		if old := m.serving.Swap(&c.serving); old == nil || !old.Leaf.Equal(c.serving.Leaf) {
 			m.cfg.Log.Info("serving a new certificate", zap.Time("expires", c.serving.Leaf.NotAfter))
 		}
 		m.cfg.Serving(c.serving.Leaf.NotAfter)
 	}
-	return err
+	return errors.Join(failed, err)
 }
 
-// credentials reads the Secret and writes what is due. When another replica wrote first, its version counts.
+// credentials reads the Secret and writes what is due. When another replica wrote first, its version counts. With an
+// error it returns what the Secret holds, if that may be served.
 func (m *Manager) credentials(ctx context.Context) (*credentials, error) {
 	secrets := m.cfg.Client.CoreV1().Secrets(m.cfg.Namespace)
 	for {
@@ -141,14 +152,27 @@ func (m *Manager) credentials(ctx context.Context) (*credentials, error) {
 				m.cfg.Log.Error("the Secret's credentials are unusable and will be replaced", zap.Error(err))
 			}
 		}
-		next, err := current.renew(m.DNSName(), m.cfg.Now())
-		if err != nil || next == current {
-			return next, err
+		now := m.cfg.Now()
+		next, err := current.renew(m.DNSName(), now)
+		if err != nil {
+			return nil, err
+		}
+		if next == current {
+			if current.early(m.DNSName(), now) {
+				m.cfg.Log.Warn("the certificate is not valid yet by this node's clock: waiting. Set the clock right",
+					zap.Time("clock", now), zap.Time("valid", current.serving.Leaf.NotBefore))
+			}
+			return current, nil
+		}
+		if !missing {
+			if err := m.mayWrite(ctx, secret, current, now); err != nil {
+				return current.ours(m.DNSName()), err
+			}
 		}
 		if err := m.write(ctx, secret, missing, next); apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
 			continue // bounded by ctx
 		} else if err != nil {
-			return nil, err
+			return current.ours(m.DNSName()), err
 		}
 		m.cfg.Log.Info("renewed", zap.Int("authorities", len(next.authorities)),
 			zap.Time("expires", next.serving.Leaf.NotAfter))
@@ -164,9 +188,13 @@ func (m *Manager) write(ctx context.Context, secret *corev1.Secret, missing bool
 	if err != nil {
 		return err
 	}
+	kind := corev1.SecretTypeTLS
+	if !missing && secret.Type != "" {
+		kind = secret.Type // it cannot change: a Secret that was restored as Opaque stays so
+	}
 	apply := corev1apply.Secret(m.cfg.Secret, m.cfg.Namespace).WithLabels(m.cfg.SecretLabels).
 		WithAnnotations(map[string]string{mesh.CreatedByAnnotation: m.cfg.Owner}).
-		WithType(corev1.SecretTypeTLS).WithData(data)
+		WithType(kind).WithData(data)
 	if !missing {
 		apply = apply.WithResourceVersion(secret.ResourceVersion)
 	}
