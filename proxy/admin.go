@@ -123,9 +123,10 @@ func isLoopbackHost(host string) bool {
 	return err == nil && addr.IsLoopback()
 }
 
-func (a *admin) metrics(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", stats.ContentType)
-	if err := a.proxy.env.Stats.WriteText(w); err != nil {
+func (a *admin) metrics(w http.ResponseWriter, r *http.Request) {
+	format := stats.Negotiate(r.Header["Accept"])
+	w.Header().Set("Content-Type", format.ContentType())
+	if err := a.proxy.env.Stats.Write(w, format); err != nil {
 		a.log.Debug("scrape cut off", zap.Error(err))
 	}
 }

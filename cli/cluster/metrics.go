@@ -26,6 +26,7 @@ func OpenMetrics(ctx context.Context, cl *Client, pod *corev1.Pod, port int) (io
 	if err != nil {
 		return nil, err
 	}
+	req.Header.Set("Accept", "text/plain; version=0.0.4") // the readers know nothing else
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
 		return nil, fmt.Errorf("read metrics: %w", err)

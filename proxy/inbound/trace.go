@@ -28,7 +28,12 @@ func (in *Inbound) beginTrace(x *exchange.Exchange, c *peerConn, r *request) *tr
 	return s
 }
 
-// endTrace says in the request's span how it ended.
+// endTrace says in the request's span how it ended, and names the trace at the latencies that countEnd counted.
 func (r *request) endTrace(x *exchange.Exchange) {
-	r.trace.End(x, response.StatusOf(x, r.grpc))
+	d, status, latency := r.decision, response.StatusOf(x, r.grpc), response.Latency(x)
+	d.http.Exemplar(status, latency, r.trace.TraceID())
+	if r.allowed && d.named != nil {
+		d.named.Exemplar(status, latency, r.trace.TraceID())
+	}
+	r.trace.End(x, status)
 }

@@ -90,6 +90,7 @@ func (r *request) endAttempt(x *exchange.Exchange, f exchange.Fault, now clock.I
 	failure := stats.ResponseStatus{GRPC: stats.NotGRPC, Failure: true, Error: f.Kind.String()}
 	r.countAttempt(stats.RouteStatus{Code: -1, Error: routeError(f)}, failure, attemptTimes{took, took})
 	if r.trace != nil {
+		r.addAttemptExemplar(failure, took)
 		r.trace.EndAttempt(failure)
 	}
 }
@@ -102,12 +103,15 @@ func (r *request) endRejected(x *exchange.Exchange, now clock.Instant) {
 	status := r.responseStatus(x)
 	r.countAttempt(r.routeStatus(x, status), status, attemptTimes{took, took})
 	if r.trace != nil {
+		r.addAttemptExemplar(status, took)
 		r.trace.EndAttempt(status)
 	}
 }
 
-// endLastAttempt ends the attempt that the request ended with.
-func (r *request) endLastAttempt(x *exchange.Exchange, status stats.ResponseStatus, now clock.Instant) {
+// endLastAttempt ends the attempt that the request ended with, and returns its latency.
+func (r *request) endLastAttempt(
+	x *exchange.Exchange, status stats.ResponseStatus, now clock.Instant,
+) time.Duration {
 	result, latency := balance.Abandoned, x.Responded.Sub(x.Sent)
 	if !x.Responded.IsZero() {
 		result = balance.Responded
@@ -127,6 +131,7 @@ func (r *request) endLastAttempt(x *exchange.Exchange, status stats.ResponseStat
 		took.latency = max(x.FirstByte.Sub(x.Sent), 0)
 	}
 	r.countAttempt(r.routeStatus(x, status), status, took)
+	return took.latency
 }
 
 // countAttempt counts an attempt that ended.

@@ -254,15 +254,13 @@ func (o *Outbound) End(x *exchange.Exchange) {
 	if r.tap != nil {
 		r.endTap(x, t, status)
 	}
-	if r.trace != nil {
-		r.endTrace(x, t, status)
-	}
 	if r.queued {
 		r.dequeue(now)
 	}
 	r.endRetries(x, status)
+	attempt := time.Duration(-1) // its attempts have ended
 	if r.endpoint != nil {
-		r.endLastAttempt(x, status, now)
+		attempt = r.endLastAttempt(x, status, now)
 	}
 	counters := t.http
 	if r.lastEndpoint != nil {
@@ -283,6 +281,10 @@ func (o *Outbound) End(x *exchange.Exchange) {
 			m.named.Request()
 			m.named.Response(status, latency)
 		}
+	}
+	if r.trace != nil {
+		r.addExemplars(h, status, latency, attempt)
+		r.endTrace(x, t, status)
 	}
 	if r.acquired != nil {
 		t.releaseService(r.acquired)

@@ -36,6 +36,15 @@ tls is one of: true (mesh TLS, with server_id or client_id), no_identity (plaint
 TLS), loopback (within the pod). The series of a peer, an endpoint, a route or a balancer go ten minutes after their last use, the gauges of a
 balancer's endpoints at once. The counters of decisions, retries, copies and errors stay, so that rate() sees the first error in a week.
 
+## Formats
+
+The proxy answers in OpenMetrics 1.0 when the Accept header prefers ` + "`application/openmetrics-text`" + ` to ` + "`text/plain`" + `, as that of
+Prometheus does, and otherwise in Prometheus's text format 0.0.4. The numbers are the same. In OpenMetrics the bounds of buckets have a point:
+le="1.0" instead of le="1". Prometheus 3 stores both as le="1.0"; Prometheus 2 stores what it gets. Only a query that names a bound notices.
+
+With [tracing](tracing.md), each bucket of response_latency_ms, route_response_latency_ms and route_actual_response_latency_ms has in OpenMetrics
+the last sampled request that fell in it as an exemplar: its trace_id, its latency and when it ended.
+
 ## Bounds
 
 No label is taken from a request: not its authority, path, method, headers or server name. Every other value that
@@ -60,6 +69,9 @@ Label sets with open connections stay. So do those that were used more than once
 label set comes back, it starts at 0, which Prometheus takes for a restart of the counter. If nothing is idle, new label sets count under
 overflow="true", with peer and direction as their only other labels. tulle_metrics_evicted_total and tulle_metrics_overflow_total count both
 cases. Alert on the second.
+
+An exemplar's trace_id is 32 hexadecimal digits that a client may choose. It is not a label of a series. A histogram with exemplars takes less than
+1 KiB more, and counts as ` + fmt.Sprint(histogramSeries) + ` series. On the scrape, exemplars come on top of the bound: less than 100 bytes a bucket.
 
 ## Metrics
 

@@ -7,17 +7,17 @@ import (
 	"strconv"
 )
 
-// ContentType is the media type of WriteText's output.
-const ContentType = "text/plain; version=0.0.4; charset=utf-8"
-
 // flushBytes is how much text is formatted at once. So a scrape of thousands of series needs little memory, and
 // requests run in between.
 const flushBytes = 8 << 10
 
-// WriteText writes all series in Prometheus's text format 0.0.4. It omits families without series.
-func (r *Registry) WriteText(out io.Writer) error {
+// WriteText writes all series in Text. It omits families without series.
+func (r *Registry) WriteText(out io.Writer) error { return r.Write(out, Text) }
+
+// Write writes all series in a format. It omits families without series.
+func (r *Registry) Write(out io.Writer, format Format) error {
 	s := r.snapshot()
-	w := &writer{out: out, buf: make([]byte, 0, flushBytes+1024)}
+	w := &writer{out: out, buf: make([]byte, 0, flushBytes+1024), format: format}
 	for f := range families {
 		w.begin(id(f))
 		if id(f) < firstSingle {
@@ -36,6 +36,9 @@ func (r *Registry) WriteText(out io.Writer) error {
 			}
 		}
 	}
+	if format == OpenMetrics {
+		w.buf = append(w.buf, "# EOF\n"...)
+	}
 	w.flush()
 	return w.err
 }
@@ -46,6 +49,7 @@ type writer struct {
 	buf    []byte
 	err    error
 	headed bool // HELP and TYPE of the current family are written
+	format Format
 }
 
 func (w *writer) begin(id) { w.headed = false }
@@ -55,7 +59,10 @@ func (w *writer) head(f id) {
 		return
 	}
 	w.headed = true
-	family := &families[f]
+	family := families[f]
+	if w.format == OpenMetrics {
+		family = family.openMetrics()
+	}
 	w.buf = append(w.buf, "# HELP "...)
 	w.buf = append(w.buf, family.Name...)
 	w.buf = append(w.buf, ' ')
@@ -106,10 +113,15 @@ func (w *writer) histogram(f id, labels Labels, h *histogram) {
 	w.head(f)
 	var sum uint64
 	name, b := families[f].Name, w.buf
+	var examples exemplars
+	if w.format == OpenMetrics {
+		examples = h.examples()
+	}
 	for i := range h.buckets {
 		sum += h.buckets[i].Load()
-		b = appendSeries(b, name, "_bucket", labels, bucketLabels[i])
-		b = append(strconv.AppendUint(b, sum, 10), '\n')
+		b = appendSeries(b, name, "_bucket", labels, bucketLabels[i][w.format])
+		b = strconv.AppendUint(b, sum, 10)
+		b = append(examples[i].append(b), '\n')
 	}
 	b = appendSeries(b, name, "_sum", labels, "")
 	b = append(appendFloat(b, float64(h.micros.Load())/1000), '\n')
@@ -118,11 +130,11 @@ func (w *writer) histogram(f id, labels Labels, h *histogram) {
 }
 
 // bucketLabels are the le labels of a histogram's buckets.
-var bucketLabels = func() (out [len(bounds) + 1]Labels) {
+var bucketLabels = func() (out [len(bounds) + 1]boundLabel) {
 	for i, bound := range bounds {
-		out[i] = Labels(`le="` + strconv.Itoa(int(bound)) + `"`)
+		out[i] = newBoundLabel(float64(bound))
 	}
-	out[len(bounds)] = `le="+Inf"`
+	out[len(bounds)] = boundLabel{`le="+Inf"`, `le="+Inf"`}
 	return out
 }()
 

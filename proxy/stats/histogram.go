@@ -18,16 +18,25 @@ const histogramSeries = len(bounds) + 1 + 2
 type histogram struct {
 	buckets [len(bounds) + 1]atomic.Uint64
 	micros  atomic.Uint64
+	// exemplars is nil until a sampled request was counted.
+	exemplars atomic.Pointer[exemplarBox]
 }
 
 func (h *histogram) observe(d time.Duration) {
-	micros := uint64(max(d, 0) / time.Microsecond)
+	micros := microsOf(d)
 	h.micros.Add(micros)
+	h.buckets[bucketOf(micros)].Add(1)
+}
+
+func microsOf(d time.Duration) uint64 { return uint64(max(d, 0) / time.Microsecond) }
+
+// bucketOf returns the index of the bucket of a duration.
+func bucketOf(micros uint64) int {
 	i := 0
 	for i < len(bounds) && micros > uint64(bounds[i])*1000 {
 		i++
 	}
-	h.buckets[i].Add(1)
+	return i
 }
 
 func (h *histogram) count() uint64 {

@@ -44,14 +44,41 @@ func (r rebased) collect(f id, w *writer) {
 	lines := bytes.Clone(w.buf[begin:])
 	w.buf = w.buf[:begin]
 	for line := range bytes.Lines(lines) {
+		line, exemplar := splitExemplar(line)
 		series, value, ok := splitLine(line)
 		if !ok {
-			w.buf = append(w.buf, line...)
+			w.buf = append(append(w.buf, line...), '\n')
 			continue
 		}
-		w.buf = append(w.buf, series...)
-		w.buf = append(appendFloat(w.buf, max(value-r.base[maphash.Bytes(baseSeed, series)], 0)), '\n')
+		value = max(value-r.base[maphash.Bytes(baseSeed, textSeries(series))], 0)
+		w.buf = appendFloat(append(w.buf, series...), value)
+		if value > 0 {
+			w.buf = append(w.buf, exemplar...)
+		}
+		w.buf = append(w.buf, '\n')
 	}
+}
+
+// textSeries returns a name and labels in any format as Text has them: le="1.0" becomes le="1".
+func textSeries(series []byte) []byte {
+	bound, ok := bytes.CutSuffix(series, []byte(`.0"} `))
+	if !ok {
+		return series
+	}
+	label := bytes.LastIndexByte(bound, '"') + 1
+	if !bytes.HasSuffix(bound[:label], []byte(`{le="`)) && !bytes.HasSuffix(bound[:label], []byte(`,le="`)) {
+		return series
+	}
+	return append(bytes.Clone(bound), `"} `...)
+}
+
+// splitExemplar returns a line without its exemplar, and the exemplar with the space before it.
+func splitExemplar(line []byte) (rest, exemplar []byte) {
+	line = bytes.TrimSuffix(line, []byte("\n"))
+	if i := bytes.LastIndex(line, []byte(exemplarMark)); i >= 0 && line[0] != '#' {
+		return line[:i], line[i:]
+	}
+	return line, nil
 }
 
 // splitLine returns the name and labels of a line, with the space behind them, and its value.

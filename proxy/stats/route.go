@@ -261,7 +261,7 @@ func (h *durations) collect(f id, labels Labels, bounds []time.Duration, w *writ
 	name, b := families[f].Name, w.buf
 	for i := range bounds {
 		sum += h.buckets[i].Load()
-		b = appendSeries(b, name, "_bucket", labels, boundLabels[bounds[i]])
+		b = appendSeries(b, name, "_bucket", labels, boundLabels[bounds[i]][w.format])
 		b = append(strconv.AppendUint(b, sum, 10), '\n')
 	}
 	sum += h.buckets[len(bounds)].Load()
@@ -274,10 +274,10 @@ func (h *durations) collect(f id, labels Labels, bounds []time.Duration, w *writ
 }
 
 // boundLabels are the le labels of all bounds of durations.
-var boundLabels = func() map[time.Duration]Labels {
-	out := map[time.Duration]Labels{}
+var boundLabels = func() map[time.Duration]boundLabel {
+	out := map[time.Duration]boundLabel{}
 	for _, bound := range slices.Concat(requestBounds, responseBounds, queueBounds) {
-		out[bound] = Labels("").With("le", strconv.FormatFloat(bound.Seconds(), 'g', -1, 64))
+		out[bound] = newBoundLabel(bound.Seconds())
 	}
 	return out
 }()

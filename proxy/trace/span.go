@@ -160,6 +160,9 @@ func (s *Span) Deny(reason string) {
 	s.Fail(reason)
 }
 
+// TraceID returns the ID of the trace, for exemplars.
+func (s *Span) TraceID() stats.TraceID { return stats.TraceID(s.context.trace) }
+
 // Ref sets an attribute that names an object, unless it is none of the cluster's.
 func (s *Span) Ref(key string, r mesh.Ref) {
 	if r.Name != "" {

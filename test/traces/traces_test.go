@@ -50,6 +50,18 @@ type hop struct {
 // start runs the proxies and returns the client's URL of the application.
 func (h hop) start(t *testing.T) (url string) {
 	t.Helper()
+	client, _ := h.proxies(t)
+	return urlOf(client)
+}
+
+// urlOf returns the URL of the application behind a client's proxy.
+func urlOf(client *proxy.Proxy) string {
+	return "http://" + client.Addresses().Local.Outbound[0].String()
+}
+
+// proxies runs the proxies.
+func (h hop) proxies(t *testing.T) (client, server *proxy.Proxy) {
+	t.Helper()
 	app := httptest.NewUnstartedServer(h.app)
 	app.Config.Protocols = new(http.Protocols)
 	app.Config.Protocols.SetHTTP1(true)
@@ -62,23 +74,24 @@ func (h hop) start(t *testing.T) (url string) {
 	if h.policy == "" {
 		h.policy = mesh.AllUnauthenticated
 	}
-	server := run(t, proxy.Config{
+	server = run(t, proxy.Config{
 		Settings: mesh.ProxyConfig{Tracing: named(h.tracing, "cart")},
 		Pod:      proxy.Pod{Name: "cart-1", Namespace: "shop", Node: "n1"},
-		Local: &proxy.Local{Certs: h.ca.Certs(cart), Inbound: []proxy.LocalInbound{{
+		Local: &proxy.Local{Certs: h.ca.Certs(cart), Admin: anyPort, Inbound: []proxy.LocalInbound{{
 			Listen: anyPort, AppAddr: netip.MustParseAddrPort(app.Listener.Addr().String()),
 			Policy: mesh.PortPolicy{Policy: h.policy},
 		}}},
 	})
-	client := run(t, proxy.Config{
+	client = run(t, proxy.Config{
 		Settings: mesh.ProxyConfig{Tracing: named(h.tracing, "web")},
-		Local: &proxy.Local{Certs: h.ca.Certs(web), Outbound: []proxy.LocalOutbound{{Listen: anyPort, Value: mesh.Outbound{
-			Kind: mesh.ToService, Service: cartRef, Authority: "cart.shop.svc.cluster.local:80", Policy: h.request,
-			Routes:    h.routes,
-			Endpoints: []mesh.Endpoint{{Addr: server.Addresses().Local.Inbound[0], Identity: cart}},
-		}}}},
+		Local: &proxy.Local{Certs: h.ca.Certs(web), Admin: anyPort,
+			Outbound: []proxy.LocalOutbound{{Listen: anyPort, Value: mesh.Outbound{
+				Kind: mesh.ToService, Service: cartRef, Authority: "cart.shop.svc.cluster.local:80", Policy: h.request,
+				Routes:    h.routes,
+				Endpoints: []mesh.Endpoint{{Addr: server.Addresses().Local.Inbound[0], Identity: cart}},
+			}}}},
 	})
-	return "http://" + client.Addresses().Local.Outbound[0].String()
+	return client, server
 }
 
 func named(t mesh.Tracing, service string) *mesh.Tracing {

@@ -53,6 +53,7 @@ func OpenHTTP(client *http.Client) Opener {
 		if err != nil {
 			return nil, err
 		}
+		req.Header.Set("Accept", "text/plain; version=0.0.4") // parse reads nothing else
 		resp, err := client.Do(req)
 		if err != nil {
 			return nil, err
