@@ -232,6 +232,15 @@ func askTrustRoots(f *facts) error {
 	return errors.Join(errs...)
 }
 
+// mutable returns an error if nobody can renew the certificate of a Secret.
+func mutable(secret *corev1.Secret) error {
+	if secret == nil || secret.Immutable == nil || !*secret.Immutable {
+		return nil
+	}
+	return fmt.Errorf("Secret %s/%s is immutable, so its certificate cannot be renewed: kubectl delete secret -n %s %s",
+		secret.Namespace, secret.Name, secret.Namespace, secret.Name)
+}
+
 // askWebhookCertificate verifies the injector's certificate as the API server will.
 func askWebhookCertificate(f *facts) error {
 	if err := errors.Join(f.webhook.err, f.injectorTLS.err); err != nil {
@@ -245,7 +254,7 @@ func askWebhookCertificate(f *facts) error {
 	if err != nil {
 		return fmt.Errorf("Secret %s: %w", f.injectorTLS.value.Name, err)
 	}
-	var errs []error
+	errs := []error{mutable(f.injectorTLS.value)}
 	for _, hook := range f.webhook.value.Webhooks {
 		roots := x509.NewCertPool()
 		if !roots.AppendCertsFromPEM(hook.ClientConfig.CABundle) {

@@ -38,6 +38,7 @@ func tapChecks() []check {
 // tapFacts are what the checks of tap see.
 type tapFacts struct {
 	service fact[*unstructured.Unstructured] // the APIService
+	secret  fact[*corev1.Secret]             // with the certificate, which not everybody may read
 	served  fact[*x509.Certificate]          // what the API server would meet, verified as it does
 	// untapped are the pods that tap can watch after a restart, by namespace.
 	untapped fact[map[string]int]
@@ -50,6 +51,7 @@ const askTapServer = 10 * time.Second
 func gatherTap(ctx context.Context, cl *cluster.Client, t vizinstall.Target, pods []corev1.Pod) (f tapFacts) {
 	apiServices := schema.GroupVersionResource{Group: "apiregistration.k8s.io", Version: "v1", Resource: "apiservices"}
 	f.service = learn(cl.Dynamic.Resource(apiServices).Get(ctx, mesh.TapAPIService, metav1.GetOptions{}))
+	f.secret = learn(cl.CoreV1().Secrets(t.Namespace).Get(ctx, mesh.TapSecret, metav1.GetOptions{}))
 	if f.served.err = f.service.err; f.served.err == nil {
 		f.served = learn(tapCertificate(ctx, cl, f.service.value, t.Namespace, pods))
 	}
@@ -98,6 +100,9 @@ func withTap(f *facts) error {
 func askTapCertificate(f *facts) error {
 	if err := withTap(f); err != nil {
 		return err
+	}
+	if secret := f.viz.tap.secret; secret.err == nil {
+		return errors.Join(mutable(secret.value), f.viz.tap.served.err)
 	}
 	return f.viz.tap.served.err
 }

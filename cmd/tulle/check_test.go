@@ -126,6 +126,9 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 			find[*admissionv1.MutatingWebhookConfiguration](t, f,
 				mesh.WebhookConfiguration).Webhooks[0].ClientConfig.CABundle = nil
 		}, "×", "has no caBundle yet"},
+		"a certificate that nobody can renew": {func(t *testing.T, f *fakeCluster) {
+			find[*corev1.Secret](t, f, mesh.InjectorSecret).Immutable = new(true)
+		}, "×", "kubectl delete secret -n tulle " + mesh.InjectorSecret},
 		"a webhook with another CA": {func(t *testing.T, f *fakeCluster) {
 			find[*admissionv1.MutatingWebhookConfiguration](t, f,
 				mesh.WebhookConfiguration).Webhooks[0].ClientConfig.CABundle = webhookCertificate(t)

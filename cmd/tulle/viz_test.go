@@ -227,6 +227,10 @@ func TestVizCheckFindsWhatIsWrong(t *testing.T) {
 		"a tap whose authority nobody announced": {damage: func(_ *testing.T, f *fakeCluster) {
 			f.untyped[len(f.untyped)-1].Object["spec"] = map[string]any{}
 		}, want: "× tap API server has valid cert\n    APIService v1alpha1.tap.linkerd.io has no caBundle yet", code: 1},
+		"a tap whose certificate nobody can renew": {damage: func(_ *testing.T, f *fakeCluster) {
+			f.objects = append(f.objects, &corev1.Secret{Immutable: new(true),
+				ObjectMeta: metav1.ObjectMeta{Namespace: vizinstall.Namespace, Name: mesh.TapSecret}})
+		}, want: "kubectl delete secret -n tulle-viz tap-tls", code: 1},
 		"a tap with a certificate of somebody else": {damage: func(t *testing.T, f *fakeCluster) {
 			f.ports["tap-0:8089"] = newTLSServer(t)
 		}, want: "× tap API server has valid cert\n    tap-0: tls: failed to verify certificate", code: 1},
