@@ -82,68 +82,68 @@ func (t *table) apply(e model.Event) []model.Problem {
 	change := t.store.Apply(e)
 	t.rebuild = t.rebuild || change.Snapshot
 	for _, addr := range change.Addrs {
-		for p := range t.byAddr[addr] {
-			t.touch(p)
+		for tp := range t.byAddr[addr] {
+			t.touch(tp)
 		}
 	}
 	for _, pod := range change.Pods {
-		if p := t.byPod[pod]; p != nil {
-			t.touch(p)
+		if tp := t.byPod[pod]; tp != nil {
+			t.touch(tp)
 		}
 	}
 	return change.Problems
 }
 
-func (t *table) touch(p *topic) {
-	t.touched[p] = struct{}{}
-	if p.answered {
-		t.answers[p.query].stale = true
+func (t *table) touch(tp *topic) {
+	t.touched[tp] = struct{}{}
+	if tp.answered {
+		t.answers[tp.query].stale = true
 	}
 }
 
 // acquire returns the topic of the key for one more watch.
 func (t *table) acquire(key topicKey) *topic {
-	p := t.topics[key]
-	if p == nil {
-		p = &topic{key: key, cell: &latest.Cell[*discovery.Value]{}}
-		t.topics[key] = p
-		t.index(p)
-		t.touched[p] = struct{}{}
+	tp := t.topics[key]
+	if tp == nil {
+		tp = &topic{key: key, cell: &latest.Cell[*discovery.Value]{}}
+		t.topics[key] = tp
+		t.index(tp)
+		t.touched[tp] = struct{}{}
 		t.metrics.watches.Set(float64(len(t.topics)))
 	}
-	p.refs++
-	return p
+	tp.refs++
+	return tp
 }
 
-func (t *table) index(p *topic) {
-	if p.key.target.IsInbound() {
-		t.byPod[p.key.pod] = p
+func (t *table) index(tp *topic) {
+	if tp.key.target.IsInbound() {
+		t.byPod[tp.key.pod] = tp
 		return
 	}
-	addr := p.key.target.Addr.Addr()
+	addr := tp.key.target.Addr.Addr()
 	if t.byAddr[addr] == nil {
 		t.byAddr[addr] = map[*topic]struct{}{}
 	}
-	t.byAddr[addr][p] = struct{}{}
+	t.byAddr[addr][tp] = struct{}{}
 }
 
-// release ends a watch of p, and forgets p after the last.
-func (t *table) release(p *topic) {
-	if p.refs--; p.refs > 0 {
+// release ends a watch of a topic, and forgets the topic after the last.
+func (t *table) release(tp *topic) {
+	if tp.refs--; tp.refs > 0 {
 		return
 	}
-	delete(t.topics, p.key)
-	delete(t.touched, p)
+	delete(t.topics, tp.key)
+	delete(t.touched, tp)
 	t.metrics.watches.Set(float64(len(t.topics)))
-	if p.answered {
-		t.unref(p.query)
+	if tp.answered {
+		t.unref(tp.query)
 	}
-	if p.key.target.IsInbound() {
-		delete(t.byPod, p.key.pod)
+	if tp.key.target.IsInbound() {
+		delete(t.byPod, tp.key.pod)
 		return
 	}
-	addr := p.key.target.Addr.Addr()
-	if delete(t.byAddr[addr], p); len(t.byAddr[addr]) == 0 {
+	addr := tp.key.target.Addr.Addr()
+	if delete(t.byAddr[addr], tp); len(t.byAddr[addr]) == 0 {
 		delete(t.byAddr, addr)
 	}
 }
@@ -162,36 +162,36 @@ func (t *table) publish() {
 		t.rebuild = false
 		t.snap = model.BuildSnapshot(t.store)
 		t.metrics.rebuilds.Inc()
-		for _, p := range t.topics {
-			t.touch(p)
+		for _, tp := range t.topics {
+			t.touch(tp)
 		}
 	}
-	for p := range t.touched {
-		t.resolve(p)
-		t.publishTo(p)
+	for tp := range t.touched {
+		t.resolve(tp)
+		t.publishTo(tp)
 	}
 	clear(t.touched)
 	t.metrics.answers.Set(float64(len(t.answers)))
 }
 
-// resolve moves p to the answer of its present query, and brings that up to date.
-func (t *table) resolve(p *topic) {
-	client := mesh.Client{Namespace: p.key.namespace, Node: p.key.node}
-	if p.key.target.IsInbound() {
-		client = mesh.Client{Namespace: p.key.pod.Namespace, Pod: p.key.pod.Name}
+// resolve moves a topic to the answer of its present query, and brings that up to date.
+func (t *table) resolve(tp *topic) {
+	client := mesh.Client{Namespace: tp.key.namespace, Node: tp.key.node}
+	if tp.key.target.IsInbound() {
+		client = mesh.Client{Namespace: tp.key.pod.Namespace, Pod: tp.key.pod.Name}
 	}
-	q := model.QueryFor(t.store, t.snap, p.key.target, client)
-	if !p.answered || q != p.query {
+	q := model.QueryFor(t.store, t.snap, tp.key.target, client)
+	if !tp.answered || q != tp.query {
 		a := t.answers[q]
 		if a == nil {
 			a = &answer{stale: true}
 			t.answers[q] = a
 		}
 		a.refs++
-		if p.answered {
-			t.unref(p.query)
+		if tp.answered {
+			t.unref(tp.query)
 		}
-		p.query, p.answered = q, true
+		tp.query, tp.answered = q, true
 	}
 	if a := t.answers[q]; a.stale {
 		a.stale = false
@@ -210,19 +210,19 @@ func (t *table) refresh(q model.Query, a *answer) {
 	a.value = &discovery.Value{Outbound: now.Outbound, Inbound: now.Inbound}
 }
 
-// publishTo stores the answer in p's cell, unless it would not change what proxies do.
-func (t *table) publishTo(p *topic) {
-	value := t.answers[p.query].value
-	if value == nil || value == p.published {
+// publishTo stores the answer in the topic's cell, unless it would not change what proxies do.
+func (t *table) publishTo(tp *topic) {
+	value := t.answers[tp.query].value
+	if value == nil || value == tp.published {
 		return
 	}
-	last := p.published
-	p.published = value
+	last := tp.published
+	tp.published = value
 	if last != nil && answerIn(last).Equal(answerIn(value)) {
 		return
 	}
 	t.metrics.changes.Inc()
-	p.cell.Store(value)
+	tp.cell.Store(value)
 }
 
 func answerIn(v *discovery.Value) model.Answer {

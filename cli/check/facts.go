@@ -99,7 +99,7 @@ func gather(ctx context.Context, opts Options, known links) *facts {
 	}
 	if opts.Viz {
 		f.viz = gatherViz(ctx, cl, opts, own)
-		f.pods = learn(core.Pods(metav1.NamespaceAll).List(ctx, all))
+		f.pods = learn(listPods(ctx, core.Pods(metav1.NamespaceAll).List))
 		f.gatherUntapped(ctx, cl, opts, own)
 		return f
 	}
@@ -130,7 +130,7 @@ func gather(ctx context.Context, opts Options, known links) *facts {
 	f.trustRoots = learn(core.ConfigMaps(metav1.NamespaceAll).List(ctx,
 		metav1.ListOptions{FieldSelector: "metadata.name=" + mesh.TrustRootsConfigMap}))
 	f.namespaces = learn(core.Namespaces().List(ctx, all))
-	f.pods = learn(core.Pods(metav1.NamespaceAll).List(ctx, all))
+	f.pods = learn(listPods(ctx, core.Pods(metav1.NamespaceAll).List))
 	f.services = learn(core.Services(metav1.NamespaceAll).List(ctx, all))
 	if opts.Proxy && f.pods.err == nil {
 		f.rollouts = learn(listRollouts(ctx, cl, f.scope, f.pods.value.Items))
@@ -140,6 +140,26 @@ func gather(ctx context.Context, opts Options, known links) *facts {
 	f.viz = gatherViz(ctx, cl, opts, own)
 	f.gatherUntapped(ctx, cl, opts, own)
 	return f
+}
+
+// podPage is how many pods are asked for at once: the API server holds a whole page in memory.
+const podPage = 500
+
+// listPods reads all pods with list, page by page.
+func listPods(ctx context.Context, list func(context.Context, metav1.ListOptions) (*corev1.PodList, error)) (
+	*corev1.PodList, error) {
+	all := &corev1.PodList{}
+	options := metav1.ListOptions{Limit: podPage}
+	for {
+		page, err := list(ctx, options)
+		if err != nil {
+			return nil, err
+		}
+		all.Items = append(all.Items, page.Items...)
+		if options.Continue = page.Continue; options.Continue == "" {
+			return all, nil
+		}
+	}
 }
 
 // created lists what an installation creates.

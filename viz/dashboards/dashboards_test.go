@@ -152,10 +152,11 @@ func checkVariables(t *testing.T, board, expr string, defined map[string]bool) {
 	}
 }
 
-// TestMetricsExist checks that docs/metrics.md or docs/controller-metrics.md has each metric of a panel or an alert.
+// TestMetricsExist checks that docs/metrics.md, docs/controller-metrics.md or docs/tap.md has each metric of a panel or
+// an alert.
 func TestMetricsExist(t *testing.T) {
 	known := map[string]bool{"up": true, "go_goroutines": true}
-	for _, file := range []string{"../../docs/metrics.md", "../../docs/controller-metrics.md"} {
+	for _, file := range []string{"../../docs/metrics.md", "../../docs/controller-metrics.md", "../../docs/tap.md"} {
 		page, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

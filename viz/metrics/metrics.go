@@ -16,7 +16,8 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// MinWindow is the shortest window in which a Prometheus that scrapes every 10 s has two samples of each series.
+// MinWindow is the shortest window that users may ask for. A Prometheus that scrapes every 10 s may have only one
+// sample in it, and no increase: under about 25 s, it depends on when the scrapes are.
 const MinWindow = 15 * time.Second
 
 // Query asks for the sum of one metric.

@@ -113,6 +113,22 @@ func trust(file string) (*tls.Config, error) {
 	return &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, nil
 }
 
+// shortWindow is the window from which a Prometheus that scrapes every 10 s surely has two samples of each series. An
+// increase needs two, and a window under about 25 s may hold only one.
+const shortWindow = 30 * time.Second
+
+// nothingIncreased reports whether there are queries for an increase, and all of them have no samples.
+func nothingIncreased(queries []metrics.Query, samples [][]metrics.Sample) bool {
+	asked := false
+	for i, q := range queries {
+		if !q.Now && len(samples[i]) > 0 {
+			return false
+		}
+		asked = asked || !q.Now
+	}
+	return asked
+}
+
 // Ask implements metrics.Source. The time limit is for all queries together.
 func (s *Source) Ask(ctx context.Context, window time.Duration, queries []metrics.Query) (metrics.Answer, error) {
 	if err := metrics.Validate(window, queries); err != nil {
@@ -147,6 +163,10 @@ func (s *Source) Ask(ctx context.Context, window time.Duration, queries []metric
 	if !reaches.all {
 		answer.Notes = append(answer.Notes, reaches.note)
 		answer.Window = cmp.Or(reaches.window, window)
+	}
+	if window < shortWindow && nothingIncreased(queries, samples) {
+		answer.Notes = append(answer.Notes, fmt.Sprintf(
+			"Prometheus has no increase in the last %v: the time window may be too short, try 1m", window))
 	}
 	seen := map[string]bool{}
 	for _, list := range warnings {

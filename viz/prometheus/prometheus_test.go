@@ -86,6 +86,30 @@ func TestOnlyProxiesCount(t *testing.T) {
 	}
 }
 
+func TestSaysThatAWindowMayBeTooShort(t *testing.T) {
+	const nothing = `{"status":"success","data":{"resultType":"vector","result":[]}}`
+	const warning = "Prometheus warns: a\uFFFDb"
+	const note = "Prometheus has no increase in the last 20s: the time window may be too short, try 1m"
+	now := metrics.Query{Metric: "tcp_open_connections", Now: true}
+	for name, c := range map[string]struct {
+		result  string
+		window  time.Duration
+		queries []metrics.Query
+		notes   []string
+	}{
+		"nothing in a short window": {nothing, 20 * time.Second, []metrics.Query{query, now}, []string{note}},
+		"nothing in 30 seconds":     {nothing, 30 * time.Second, []metrics.Query{query}, nil},
+		"nothing now":               {nothing, 20 * time.Second, []metrics.Query{now}, nil},
+		"something":                 {vector, 20 * time.Second, []metrics.Query{query}, []string{warning}},
+	} {
+		url := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, c.result) })
+		answer, err := source(t, Config{URL: url}).Ask(t.Context(), c.window, c.queries)
+		if diff := cmp.Diff(c.notes, answer.Notes); err != nil || diff != "" {
+			t.Errorf("%s: error %v, notes (-want +got):\n%s", name, err, diff)
+		}
+	}
+}
+
 // TestSaysHowFarBackItsNumbersReach asks for 24 hours of a Prometheus that keeps less.
 func TestSaysHowFarBackItsNumbersReach(t *testing.T) {
 	const now = " or min(timestamp(proxy_build_info{job=\"linkerd-proxy\"}))"
