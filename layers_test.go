@@ -62,7 +62,8 @@ var layers = []struct {
 	}},
 	{"shared", []string{
 		"proxy/env",
-		"viz/authz", "viz/profile", "viz/routes", "viz/stat", "viz/statinbound", "viz/statoutbound", "viz/tapclient",
+		"viz/authz", "viz/policywarning", "viz/profile", "viz/routes", "viz/stat",
+		"viz/statinbound", "viz/statoutbound", "viz/tapclient",
 	}},
 	{"watchers", []string{
 		"proxy/reverify",

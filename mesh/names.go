@@ -41,6 +41,8 @@ const (
 	ProxyVersionAnnotation = "linkerd.io/proxy-version"
 	// CreatedByAnnotation records which tool made an object.
 	CreatedByAnnotation = "linkerd.io/created-by"
+	// PolicyWarnAnnotation on a namespace asks for warnings about changes of policy that cut callers off.
+	PolicyWarnAnnotation = "policy.tulle.dev/warn"
 )
 
 // Names of Tulle's own objects.
@@ -57,6 +59,13 @@ const (
 	// TapSecret holds the certificate that the tap server shows to the API server; TapAPIService is its aggregated API.
 	TapSecret     = "tap-tls"
 	TapAPIService = "v1alpha1.tap.linkerd.io"
+	// PolicyWarningsSecret holds the certificate that metrics-api shows to the API server; PolicyWarningsWebhook is the
+	// webhook configuration that names it.
+	PolicyWarningsSecret  = "metrics-api-tls"
+	PolicyWarningsWebhook = "tulle-viz-policy-warnings"
+
+	// InstallConfigMap holds the values of the installation, under the key install.
+	InstallConfigMap = "tulle-config"
 
 	ProxyContainer = "tulle-proxy"
 	InitContainer  = "tulle-init"
@@ -109,6 +118,7 @@ const (
 
 	MetricsAPIPort      = 8085
 	MetricsAPIAdminPort = 9995
+	PolicyWarningsPort  = 8443
 	TapPort             = 8089
 	TapAdminPort        = 9998
 )

@@ -10,7 +10,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/tulle-mesh/tulle/cli/cluster"
-	"github.com/tulle-mesh/tulle/cli/installation"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -202,7 +201,7 @@ func outside(f *facts, what string, each func(add func(name, network string))) e
 	if f.values.err != nil {
 		return f.values.err
 	}
-	networks, err := installation.Networks(f.values.value)
+	networks, err := f.values.value.Networks()
 	if err != nil {
 		return err
 	}

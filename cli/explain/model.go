@@ -72,7 +72,7 @@ func Read(ctx context.Context, cl *cluster.Client, control string) (model.Config
 	if err != nil {
 		return none, nil, fmt.Errorf("read the installation's values: %w", err)
 	}
-	networks, err := installation.Networks(v)
+	networks, err := v.Networks()
 	if err != nil {
 		return none, nil, err
 	}

@@ -8,19 +8,17 @@ package installation
 import (
 	"context"
 	"fmt"
-	"net/netip"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/yaml"
 
 	"github.com/tulle-mesh/tulle/cli/cluster"
 	"github.com/tulle-mesh/tulle/install"
+	"github.com/tulle-mesh/tulle/mesh"
 )
 
 // ConfigMap is the name of the ConfigMap that install writes.
-const ConfigMap = "tulle-config"
+const ConfigMap = mesh.InstallConfigMap
 
 // Config returns the ConfigMap of the installation in a namespace. Its errors are the API server's.
 func Config(ctx context.Context, cl *cluster.Client, namespace string) (*corev1.ConfigMap, error) {
@@ -29,8 +27,8 @@ func Config(ctx context.Context, cl *cluster.Client, namespace string) (*corev1.
 
 // Values returns the values that the installation was rendered with.
 func Values(config *corev1.ConfigMap) (install.Values, error) {
-	values := install.Defaults()
-	if err := yaml.Unmarshal([]byte(config.Data["install"]), &values); err != nil {
+	values, err := install.Installed(config.Data["install"])
+	if err != nil {
 		return values, fmt.Errorf("read ConfigMap %s: %w", ConfigMap, err)
 	}
 	return values, nil
@@ -44,17 +42,4 @@ func ClusterDomain(ctx context.Context, cl *cluster.Client, namespace string) (s
 	}
 	values, err := Values(config)
 	return values.ClusterDomain, err
-}
-
-// Networks returns the networks that the values call the cluster.
-func Networks(v install.Values) ([]netip.Prefix, error) {
-	var networks []netip.Prefix
-	for text := range strings.SplitSeq(v.ClusterNetworks, ",") {
-		prefix, err := netip.ParsePrefix(strings.TrimSpace(text))
-		if err != nil {
-			return nil, fmt.Errorf("clusterNetworks: %w", err)
-		}
-		networks = append(networks, prefix.Masked())
-	}
-	return networks, nil
 }

@@ -2,7 +2,6 @@ package installation
 
 import (
 	"bytes"
-	"net/netip"
 	"strings"
 	"testing"
 
@@ -24,18 +23,6 @@ func TestValues(t *testing.T) {
 	if _, err := Values(&corev1.ConfigMap{Data: map[string]string{"install": "["}}); err == nil ||
 		!strings.Contains(err.Error(), ConfigMap) {
 		t.Errorf("error %v, want one that names the ConfigMap", err)
-	}
-}
-
-func TestNetworks(t *testing.T) {
-	got, err := Networks(install.Values{ClusterNetworks: "10.1.2.3/8, fd00::/8"})
-	want := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}
-	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); err != nil ||
-		diff != "" {
-		t.Errorf("error %v, networks (-want +got):\n%s", err, diff)
-	}
-	if _, err := Networks(install.Values{ClusterNetworks: "10.0.0.0"}); err == nil {
-		t.Error("an address is a network, want an error")
 	}
 }
 

@@ -58,6 +58,24 @@ func (w *World) Apply(live []model.Event, m Manifests) (*World, []string, error)
 	return after, append(notes, after.mistakes(changes)...), nil
 }
 
+// Delete returns the world without the manifests' objects.
+func (w *World) Delete(live []model.Event, m Manifests) (*World, error) {
+	events := slices.Clone(live)
+	for _, o := range m.Objects {
+		k, known := kindOf(o)
+		if !known {
+			continue
+		}
+		typed, err := decode(o, k)
+		if err != nil {
+			return nil, err
+		}
+		w.complete(typed, k, m)
+		events = append(events, model.Event{Object: typed, Deleted: true})
+	}
+	return NewWorld(w.config, events), nil
+}
+
 // kindOf returns the kind of an object that has an effect on policy.
 func kindOf(o *manifest.Object) (kinds.Kind, bool) {
 	apiVersion, _ := o.Tree["apiVersion"].(string)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -36,6 +37,10 @@ type metricsAPIFlags struct {
 	proxyJobs       []string
 	bearerTokenFile string
 	caFile          string
+
+	policyWarnings     bool
+	policyWarningsAddr string
+	vizNamespace       string
 }
 
 func metricsAPICommand() *cobra.Command {
@@ -57,6 +62,11 @@ func metricsAPICommand() *cobra.Command {
 	flags.StringVar(&f.bearerTokenFile, "prometheus-bearer-token-file", "",
 		"file with a bearer token for the Prometheus; read again for each request")
 	flags.StringVar(&f.caFile, "prometheus-ca-file", "", "CA of the Prometheus, PEM (default the system's)")
+	flags.BoolVar(&f.policyWarnings, "policy-warnings", false,
+		"serve the admission webhook that warns of policies that cut callers off")
+	flags.StringVar(&f.policyWarningsAddr, "policy-warnings-addr", fmt.Sprintf(":%d", mesh.PolicyWarningsPort),
+		"address of that webhook")
+	flags.StringVar(&f.vizNamespace, "namespace", mesh.VizNamespace, "namespace of metrics-api itself")
 	return cmd
 }
 
@@ -81,7 +91,17 @@ func (f *metricsAPIFlags) run(ctx context.Context, env *daemon.Env) error {
 	}
 	env.Log.Info("serving", zap.Stringer("addr", lis.Addr()), zap.Bool("prometheus", f.prometheusURL != ""))
 	listening()
-	return server.Run(ctx, lis)
+	if !f.policyWarnings {
+		return server.Run(ctx, lis)
+	}
+	warnings, err := f.warnings(config, env)
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return server.Run(ctx, lis) })
+	group.Go(func() error { return warnings(ctx) })
+	return group.Wait()
 }
 
 // source returns the Prometheus of the flags, and the proxies for when it has no answer.
@@ -97,15 +117,24 @@ func (f *metricsAPIFlags) source(client kubernetes.Interface) (metrics.Source, e
 		}),
 		MaxWindow: maxScrapeWindow, MaxSeries: maxScrapeSeries,
 	})
-	if f.prometheusURL == "" {
-		return proxies, nil
+	first, err := f.prometheus()
+	if err != nil || first == nil {
+		return proxies, err
 	}
-	first, err := prometheus.New(prometheus.Config{URL: f.prometheusURL, BearerTokenFile: f.bearerTokenFile,
+	return metrics.Fallback{First: first, Second: proxies}, nil
+}
+
+// prometheus returns the Prometheus of the flags; nil without one.
+func (f *metricsAPIFlags) prometheus() (metrics.Source, error) {
+	if f.prometheusURL == "" {
+		return nil, nil
+	}
+	source, err := prometheus.New(prometheus.Config{URL: f.prometheusURL, BearerTokenFile: f.bearerTokenFile,
 		CAFile: f.caFile, Jobs: f.proxyJobs})
 	if err != nil {
 		return nil, fmt.Errorf("--prometheus-url, --prometheus-ca-file: %w", err)
 	}
-	return metrics.Fallback{First: first, Second: proxies}, nil
+	return source, nil
 }
 
 // listPods asks the API server when numbers are needed from the proxies. A watch of all pods would cost memory all the

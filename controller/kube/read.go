@@ -3,13 +3,9 @@ package kube
 import (
 	"context"
 	"errors"
-	"fmt"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 
@@ -65,21 +61,11 @@ func readCore(ctx context.Context, c kubernetes.Interface) ([]model.Event, error
 func readConfiguration(ctx context.Context, c dynamic.Interface) ([]model.Event, error) {
 	var out []model.Event
 	for _, k := range kinds.Configuration() {
-		for _, version := range k.Versions {
-			items, err := list(ctx, c, k.Resource(version))
-			if apierrors.IsNotFound(err) || apimeta.IsNoMatchError(err) {
-				continue
-			}
-			if err != nil {
-				return nil, fmt.Errorf("list %s: %w", k.Definition(), err)
-			}
-			for i := range items {
-				if o := decode(k, &items[i]); o.err == nil {
-					out = append(out, model.Event{Object: o.Object, Unknown: o.unknown})
-				}
-			}
-			break
+		events, err := readKind(ctx, Clients{Dynamic: c}, k, metav1.NamespaceAll)
+		if err != nil {
+			return nil, err
 		}
+		out = append(out, events...)
 	}
 	return out, nil
 }
@@ -87,12 +73,11 @@ func readConfiguration(ctx context.Context, c dynamic.Interface) ([]model.Event,
 // pageSize bounds one answer of the API server.
 const pageSize = 500
 
-func list(ctx context.Context, c dynamic.Interface, resource schema.GroupVersionResource) ([]unstructured.Unstructured,
-	error) {
+func list(ctx context.Context, c dynamic.ResourceInterface) ([]unstructured.Unstructured, error) {
 	var items []unstructured.Unstructured
 	opts := metav1.ListOptions{Limit: pageSize}
 	for {
-		page, err := c.Resource(resource).List(ctx, opts)
+		page, err := c.List(ctx, opts)
 		if err != nil {
 			return nil, err
 		}

@@ -44,6 +44,9 @@ only, unless ` + "`podMaySet`" + ` of the installation's values lists them.
 		fmt.Fprintf(&out, "| `%s` | %s | %s | %s |\n", a.name(), a.want, value, where)
 	}
 	fmt.Fprintf(&out, "\n`%s: \"true\"` on a pod or a namespace turns tap off too.\n", mesh.DisableTapAnnotation)
+	fmt.Fprintf(&out, "\n`%s: \"true\"` on a namespace asks for [warnings](authorization.md#policies-from-traffic) "+
+		"about policies that cut callers off.\n",
+		mesh.PolicyWarnAnnotation)
 	out.WriteString(
 		"\n## Known to Linkerd, without effect in Tulle\n\n| annotation | why, and what to do instead |\n|---|---|\n")
 	foreign := meaningless()

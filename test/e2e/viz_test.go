@@ -40,6 +40,7 @@ func TestViz(t *testing.T) {
 		}
 	})
 	t.Run("series have the labels of their pods", testPrometheusLabels)
+	t.Run("warnings of policies", testPolicyWarnings)
 	t.Run("tap", testTap)
 	t.Run("idle memory", testVizMemory)
 	t.Run("watching requests", testWatchCommands)

@@ -91,6 +91,7 @@ type component struct {
 	ProbePort         string
 	SkipOutboundPorts string
 	SkipInboundPorts  string // "" for none
+	Webhook           int    // port of a webhook for the API server; 0 for none
 	Checksum          string // of the configuration that the pod reads when it starts
 	Resources         install.Resources
 	Volumes           []volume
@@ -142,6 +143,11 @@ func Render(v Values, t Target) ([]byte, error) {
 			return nil, err
 		}
 	}
+	if c.PolicyWarnings.Enabled {
+		if err := out.Add("policy-warnings-webhook.yaml", c); err != nil {
+			return nil, err
+		}
+	}
 	return append(out.Bytes(), c.monitoring()...), nil
 }
 
@@ -170,6 +176,8 @@ func newContext(v Values, t Target) (*context, error) {
 	}
 	c := &context{Values: v, Namespace: t.Namespace, ControlNamespace: t.ControlNamespace, CLIVersion: t.Version,
 		InstallValues: string(values)}
+	// Without a Prometheus nobody has the numbers of the last hour.
+	c.PolicyWarnings.Enabled = v.PolicyWarnings.Enabled && (v.Prometheus.Enabled || v.PrometheusURL != "")
 	c.MetricsAPI.Image.Tag = cmp.Or(c.MetricsAPI.Image.Tag, v.Version, t.Version)
 	c.MetricsAPI.Image.PullPolicy = cmp.Or(c.MetricsAPI.Image.PullPolicy, v.PullPolicy)
 	c.Tap.Image.Tag = cmp.Or(c.Tap.Image.Tag, v.Version, t.Version)
@@ -196,6 +204,9 @@ func (c *context) components() []component {
 		Live: "/live", Ready: "/ready", ProbePort: "admin", SkipOutboundPorts: skip,
 		Resources: c.MetricsAPI.Resources, Volumes: c.secretVolumes(),
 	}}
+	if c.PolicyWarnings.Enabled { // the API server has no proxy
+		parts[0].Webhook, parts[0].SkipInboundPorts = mesh.PolicyWarningsPort, strconv.Itoa(mesh.PolicyWarningsPort)
+	}
 	if c.Tap.Enabled {
 		parts = append(parts, c.tap())
 	}
@@ -260,6 +271,9 @@ func (c *context) metricsAPIArgs() []string {
 		args = append(args, "--prometheus-url="+c.PrometheusURL, "--prometheus-jobs="+strings.Join(c.PrometheusJobs, ","))
 	case c.Prometheus.Enabled:
 		args = append(args, fmt.Sprintf("--prometheus-url=http://%s.%s.svc:%d", PrometheusName, c.Namespace, PrometheusPort))
+	}
+	if c.PolicyWarnings.Enabled {
+		args = append(args, "--policy-warnings", "--namespace="+c.Namespace)
 	}
 	if key := c.PrometheusSecret.TokenKey; key != "" {
 		args = append(args, "--prometheus-bearer-token-file="+secretDir+"/"+key)

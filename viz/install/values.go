@@ -51,6 +51,8 @@ type Values struct {
 	Tap        Tap        `json:"tap"`
 	Prometheus Prometheus `json:"prometheus"`
 
+	PolicyWarnings PolicyWarnings `json:"policyWarnings"`
+
 	PodMonitor     Monitoring `json:"podMonitor"`
 	PrometheusRule Monitoring `json:"prometheusRule"`
 	Grafana        Grafana    `json:"grafana"`
@@ -58,6 +60,11 @@ type Values struct {
 
 // TrustDomain returns the trust domain of the mesh.
 func (v *Values) TrustDomain() string { return cmp.Or(v.IdentityTrustDomain, v.ClusterDomain) }
+
+// PolicyWarnings says whether metrics-api serves the admission webhook that warns of policies.
+type PolicyWarnings struct {
+	Enabled bool `json:"enabled"`
+}
 
 // Monitoring says whether objects of the Prometheus Operator are printed, and the labels by which it selects them.
 type Monitoring struct {
