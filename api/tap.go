@@ -6,6 +6,9 @@ import (
 	"math"
 	"time"
 
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
 	"github.com/tulle-mesh/tulle/api/pb"
 	"github.com/tulle-mesh/tulle/mesh"
 )
@@ -83,8 +86,62 @@ func encodeTapPeer(p mesh.TapPeer) *pb.TapPeer {
 	return out
 }
 
+// UnmarshalTapEvents returns what a proxy sent. It counts events and headers before it decodes them: two bytes of a
+// message become hundreds in memory.
+func UnmarshalTapEvents(data []byte) (mesh.TapEvents, error) {
+	if len(data) > mesh.MaxTapMessage {
+		return mesh.TapEvents{}, fmt.Errorf("decode tap events: %d bytes: want at most %d", len(data), mesh.MaxTapMessage)
+	}
+	events := 0
+	err := eachMessage(data, fieldEvents, func(event []byte) error {
+		if events++; events > mesh.MaxTapEvents {
+			return fmt.Errorf("more than %d events", mesh.MaxTapEvents)
+		}
+		headers := 0
+		return eachMessage(event, fieldHeaders, func([]byte) error {
+			if headers++; headers > mesh.MaxTapHeaders {
+				return fmt.Errorf("more than %d headers", mesh.MaxTapHeaders)
+			}
+			return nil
+		})
+	})
+	var in pb.TapEvents
+	if err == nil {
+		err = proto.Unmarshal(data, &in)
+	}
+	if err != nil {
+		return mesh.TapEvents{}, fmt.Errorf("decode tap events: %w", err)
+	}
+	return DecodeTapEvents(&in)
+}
+
+// The numbers of the repeated fields of TapEvents and TapEvent.
+const (
+	fieldEvents  protowire.Number = 1
+	fieldHeaders protowire.Number = 15
+)
+
+// eachMessage calls do with each value of a field of a message.
+func eachMessage(data []byte, field protowire.Number, do func([]byte) error) error {
+	for len(data) > 0 {
+		number, kind, size := protowire.ConsumeField(data)
+		if size < 0 {
+			return protowire.ParseError(size)
+		}
+		if number == field && kind == protowire.BytesType {
+			_, _, head := protowire.ConsumeTag(data)
+			value, _ := protowire.ConsumeBytes(data[head:size])
+			if err := do(value); err != nil {
+				return err
+			}
+		}
+		data = data[size:]
+	}
+	return nil
+}
+
 // DecodeTapEvents returns what a proxy sent. A kind, direction, address or identity that this release does not know is
-// an error.
+// an error, and so is an event beyond the bounds of a proxy.
 func DecodeTapEvents(in *pb.TapEvents) (mesh.TapEvents, error) {
 	out := mesh.TapEvents{Lost: in.GetLost(), Skipped: in.GetSkipped()}
 	for i, e := range in.GetEvents() {
@@ -103,6 +160,9 @@ func decodeTapEvent(e *pb.TapEvent) (out mesh.TapEvent, err error) {
 	}
 	if e.GetStatus() > 999 || e.GetGrpcStatus() < math.MinInt16 || e.GetGrpcStatus() > math.MaxInt16 {
 		return out, fmt.Errorf("status %d, gRPC status %d: out of range", e.GetStatus(), e.GetGrpcStatus())
+	}
+	if err := checkTapBounds(e); err != nil {
+		return out, err
 	}
 	out = mesh.TapEvent{
 		Kind: mesh.TapKind(e.GetKind()), ID: e.GetId(), TLS: e.GetTls(),
@@ -129,6 +189,48 @@ func decodeTapEvent(e *pb.TapEvent) (out mesh.TapEvent, err error) {
 		return out, fmt.Errorf("dst: %w", err)
 	}
 	return out, nil
+}
+
+// maxTapName bounds a name or a word in an event. The names of Kubernetes have at most 253 bytes.
+const maxTapName = 512
+
+// checkTapBounds returns an error if an event has more than a proxy sends.
+func checkTapBounds(e *pb.TapEvent) error {
+	const maxText = mesh.MaxTapText + len("…")
+	for _, text := range [][]byte{e.GetMethod(), e.GetScheme(), e.GetAuthority(), e.GetPath()} {
+		if len(text) > maxText {
+			return fmt.Errorf("a text of %d bytes: want at most %d", len(text), maxText)
+		}
+	}
+	if n := len(e.GetHeaders()); n > mesh.MaxTapHeaders {
+		return fmt.Errorf("%d headers: want at most %d", n, mesh.MaxTapHeaders)
+	}
+	size := 0
+	for _, h := range e.GetHeaders() {
+		if size >= mesh.MaxTapHeaderBytes || len(h.GetName()) > maxText || len(h.GetValue()) > maxText {
+			return errors.New("the headers are too long")
+		}
+		size += len(h.GetName()) + len(h.GetValue())
+	}
+	names := []string{e.GetTls(), e.GetError()}
+	for _, r := range []*pb.Ref{e.GetRoute(), e.GetServer(), e.GetAuthorization()} {
+		names = append(names, r.GetGroup(), r.GetKind(), r.GetNamespace(), r.GetName())
+	}
+	for _, p := range []*pb.TapPeer{e.GetSrc(), e.GetDst()} {
+		pod, service := p.GetPod(), p.GetService()
+		names = append(names, service.GetNamespace(), service.GetName(), pod.GetNamespace(), pod.GetName(),
+			pod.GetServiceAccount(), pod.GetOwnerKind(), pod.GetOwnerName(), pod.GetPodTemplateHash(),
+			pod.GetControlPlaneNs())
+		if n := len(p.GetIdentity()); n > mesh.MaxTapText {
+			return fmt.Errorf("an identity of %d bytes: want at most %d", n, mesh.MaxTapText)
+		}
+	}
+	for _, name := range names {
+		if len(name) > maxTapName {
+			return fmt.Errorf("a name of %d bytes: want at most %d", len(name), maxTapName)
+		}
+	}
+	return nil
 }
 
 func decodeTapPeer(p *pb.TapPeer) (out mesh.TapPeer, err error) {

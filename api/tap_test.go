@@ -1,7 +1,9 @@
 package api
 
 import (
+	"bytes"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -82,7 +84,11 @@ func TestTapEventsRoundTrip(t *testing.T) {
 		sent.Events = append(sent.Events, EncodeTapEvent(&events.Events[i], true))
 	}
 	throughBytes(t, sent, &wire)
-	got, err := DecodeTapEvents(&wire)
+	data, err := proto.Marshal(&wire)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := UnmarshalTapEvents(data)
 	if diff := cmp.Diff(events, got, compareAddrs); err != nil || diff != "" {
 		t.Errorf("error %v (-want +got):\n%s", err, diff)
 	}
@@ -101,6 +107,43 @@ func TestTapEventsRefused(t *testing.T) {
 	} {
 		if got, err := DecodeTapEvents(&pb.TapEvents{Events: []*pb.TapEvent{e}}); err == nil {
 			t.Errorf("%s: got %v, want an error", name, got)
+		}
+	}
+}
+
+// TestTapEventsBeyondTheBounds shows that a message which no proxy of this project sends is refused, and that one with
+// many empty parts is refused before it is decoded.
+func TestTapEventsBeyondTheBounds(t *testing.T) {
+	long := []byte(strings.Repeat("a", mesh.MaxTapText+4))
+	header := func(n int) *pb.TapHeader { return &pb.TapHeader{Name: []byte("a"), Value: long[:n]} }
+	name := strings.Repeat("a", maxTapName+1)
+	for want, e := range map[string]*pb.TapEvent{
+		"a text of 2052 bytes":      {Path: long},
+		"more than 64 headers":      {Headers: slices.Repeat([]*pb.TapHeader{header(0)}, 65)},
+		"the headers are too long":  {Headers: slices.Repeat([]*pb.TapHeader{header(2048)}, 5)},
+		"the headers are too long ": {Headers: []*pb.TapHeader{header(2052)}},
+		"a name of 513 bytes":       {Dst: &pb.TapPeer{Pod: &pb.Pod{Name: name}}},
+		"a name of 513 bytes ":      {Error: name},
+		"a name of 513 bytes  ":     {Route: &pb.Ref{Name: name}},
+		"an identity of 2049 bytes": {Src: &pb.TapPeer{Identity: strings.Repeat("a", mesh.MaxTapText+1)}},
+	} {
+		data, err := proto.Marshal(&pb.TapEvents{Events: []*pb.TapEvent{e}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want = strings.TrimSpace(want)
+		if _, err := UnmarshalTapEvents(data); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+	empty := func(n int) []byte { return bytes.Repeat([]byte{0x0a, 0}, n) }
+	if _, err := UnmarshalTapEvents(empty(mesh.MaxTapEvents)); err != nil {
+		t.Errorf("64 events: %v", err)
+	}
+	for _, n := range []int{mesh.MaxTapEvents + 1, mesh.MaxTapMessage/2 + 1} {
+		data := empty(n)
+		if _, err := UnmarshalTapEvents(data); err == nil {
+			t.Errorf("%d events: no error", n)
 		}
 	}
 }

@@ -32,6 +32,19 @@ const (
 	MaxTapRate     = 1000
 )
 
+// Bounds of one message of a proxy. The tap server refuses a message beyond them: the proxy may be anybody's program.
+const (
+	// MaxTapMessage bounds the bytes of a message, MaxTapEvents its events.
+	MaxTapMessage = 64 << 10
+	MaxTapEvents  = 64
+	// MaxTapText bounds a text that a client chose: a method, a path, the name or the value of a header. The rest is
+	// cut, and "…" stands for it.
+	MaxTapText = 2048
+	// MaxTapHeaders bounds the headers of an event, MaxTapHeaderBytes the bytes of all before the last.
+	MaxTapHeaders     = 64
+	MaxTapHeaderBytes = 8 << 10
+)
+
 // TapQuery says which requests and connections of one proxy a subscriber wants to see. An empty field matches
 // everything. The proxy evaluates it.
 type TapQuery struct {

@@ -10,9 +10,9 @@ import (
 
 // Bounds of one event: a head may have a megabyte.
 const (
-	maxText    = 2048
-	maxFields  = 64
-	fieldsSize = 8 << 10
+	maxText    = mesh.MaxTapText
+	maxFields  = mesh.MaxTapHeaders
+	fieldsSize = mesh.MaxTapHeaderBytes
 )
 
 // Redacted is what a watcher sees in place of a secret value.

@@ -400,7 +400,7 @@ func TestMessagesAreBounded(t *testing.T) {
 		for rest := 100; rest > 0; {
 			var out pb.TapEvents
 			s.batch(<-s.queue, &out)
-			if n := proto.Size(&out); len(out.Events) > batchEvents || n > batchBytes+maxText+fieldsSize {
+			if n := proto.Size(&out); len(out.Events) > batchEvents || n > batchBytes+26<<10 || n > mesh.MaxTapMessage {
 				t.Errorf("%s: got %d events of %d bytes", name, len(out.Events), n)
 			}
 			rest -= len(out.Events)

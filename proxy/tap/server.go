@@ -19,6 +19,8 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/tulle-mesh/tulle/api"
 	"github.com/tulle-mesh/tulle/api/pb"
@@ -30,10 +32,11 @@ import (
 // ActiveHeader is in the header of a response to Watch once the subscription is active.
 const ActiveHeader = "tulle-tap-active"
 
-// Bounds of one message: its events, and their bytes before the last.
+// Bounds of one message: its events, and their bytes before the last. The largest event has about 26 KiB, so a message
+// stays below mesh.MaxTapMessage.
 const (
-	batchEvents = 64
-	batchBytes  = 48 << 10
+	batchEvents = mesh.MaxTapEvents
+	batchBytes  = 32 << 10
 )
 
 // flushAfter is how long an event waits for others to travel with. Otherwise each event costs the proxy a wake-up and
@@ -220,10 +223,11 @@ func (s *Server) stream(
 
 // batch encodes an event and those that wait behind it.
 func (s *subscription) batch(e *mesh.TapEvent, out *pb.TapEvents) {
-	for size := int64(0); ; {
+	for size := 0; ; {
 		s.received(e)
-		out.Events = append(out.Events, api.EncodeTapEvent(e, s.query.Headers))
-		if size += sizeOf(e); len(out.Events) == batchEvents || size > batchBytes {
+		event := api.EncodeTapEvent(e, s.query.Headers)
+		out.Events = append(out.Events, event)
+		if size += protowire.SizeBytes(proto.Size(event)) + 1; len(out.Events) == batchEvents || size > batchBytes {
 			return
 		}
 		select {

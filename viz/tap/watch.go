@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -14,7 +15,9 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/tulle-mesh/tulle/api"
 	"github.com/tulle-mesh/tulle/api/pb"
@@ -25,9 +28,12 @@ import (
 // MaxTargets bounds the proxies of one watch.
 const MaxTargets = 500
 
-// mergedParts is how many messages of all proxies wait for the caller; a message may have 64 KiB. Beyond it their
-// streams stop, so the proxies drop events and count them.
+// mergedParts is how many messages of all proxies wait for the caller, and how many are decoded at once. Beyond it
+// their streams stop, so the proxies drop events and count them.
 const mergedParts = 16
+
+// window is how many bytes a proxy may send before they are read; gRPC would let it grow to 16 MiB.
+const window = 64 << 10
 
 // maxOpen bounds the requests of one proxy whose end has not been seen.
 const maxOpen = 16 << 10
@@ -124,7 +130,8 @@ func (w *Watcher) Watch(ctx context.Context, targets []Target, q Query, emit fun
 	defer cancel()
 	m := &merger{
 		watcher: w, query: q, targets: targets, parts: make(chan part, mergedParts),
-		limit: newRate(q.MaxPerSecond), states: make([]state, len(targets)),
+		decoding: make(chan struct{}, mergedParts),
+		limit:    newRate(q.MaxPerSecond), states: make([]state, len(targets)),
 	}
 	for i := range targets {
 		wg.Go(func() { m.follow(ctx, i) })
@@ -147,6 +154,8 @@ type merger struct {
 	query   Query
 	targets []Target
 	parts   chan part // every follow sends; Watch closes it after the last
+	// decoding has a value for each message that is decoded and not sent yet.
+	decoding chan struct{}
 
 	// Only run uses the rest.
 	limit           *rate
@@ -184,7 +193,7 @@ func (m *merger) subscribe(ctx context.Context, i int) error {
 	defer cancel(nil)
 	late := time.AfterFunc(timeout, func() { cancel(errors.New("the proxy did not answer in time")) })
 	defer late.Stop()
-	stream, err := pb.NewTapClient(conn).Watch(ctx, api.EncodeTapQuery(m.query.TapQuery))
+	stream, err := open(ctx, conn, m.query.TapQuery)
 	if err != nil {
 		return reason(ctx, err)
 	}
@@ -200,16 +209,30 @@ func (m *merger) subscribe(ctx context.Context, i int) error {
 	}
 	m.send(ctx, part{target: i, active: true})
 	for {
-		in, err := stream.Recv()
-		if err != nil {
+		var data []byte
+		if err := stream.RecvMsg(&data); err != nil {
 			return reason(ctx, err)
 		}
-		events, err := api.DecodeTapEvents(in)
-		if err != nil {
+		if err := m.decode(ctx, i, data); err != nil {
 			return err
 		}
-		m.send(ctx, part{target: i, events: events})
 	}
+}
+
+// decode sends what is in a message. The messages that wait for it are as small as they came.
+func (m *merger) decode(ctx context.Context, i int, data []byte) error {
+	select {
+	case m.decoding <- struct{}{}:
+		defer func() { <-m.decoding }()
+	case <-ctx.Done():
+		return reason(ctx, ctx.Err())
+	}
+	events, err := api.UnmarshalTapEvents(data)
+	if err != nil {
+		return err
+	}
+	m.send(ctx, part{target: i, events: events})
+	return nil
 }
 
 // activeHeader is proxy/tap.ActiveHeader, which this package does not import: the CLI links it too.
@@ -237,6 +260,39 @@ func (m *merger) send(ctx context.Context, p part) {
 	}
 }
 
+// open sends the query. The stream's messages are bytes.
+func open(ctx context.Context, conn *grpc.ClientConn, q mesh.TapQuery) (grpc.ClientStream, error) {
+	query, err := proto.Marshal(api.EncodeTapQuery(q))
+	if err != nil {
+		return nil, err
+	}
+	stream, err := conn.NewStream(ctx, &pb.Tap_ServiceDesc.Streams[0], pb.Tap_Watch_FullMethodName)
+	if err != nil {
+		return nil, err
+	}
+	if err := stream.SendMsg(&query); err != nil && !errors.Is(err, io.EOF) { // RecvMsg says why the stream ended
+		return nil, err
+	}
+	return stream, stream.CloseSend()
+}
+
+// rawCodec passes encoded messages, so that nothing decodes one before its parts are counted.
+type rawCodec struct{}
+
+// Marshal implements encoding.CodecV2.
+func (rawCodec) Marshal(v any) (mem.BufferSlice, error) {
+	return mem.BufferSlice{mem.SliceBuffer(*v.(*[]byte))}, nil
+}
+
+// Unmarshal implements encoding.CodecV2.
+func (rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
+	*v.(*[]byte) = data.Materialize()
+	return nil
+}
+
+// Name implements encoding.CodecV2; it ends up in content-type.
+func (rawCodec) Name() string { return "proto" }
+
 // dial prepares the connection to a proxy, which must prove its identity.
 func (w *Watcher) dial(t *Target) (*grpc.ClientConn, error) {
 	return grpc.NewClient("passthrough:///"+t.Addr.String(),
@@ -244,7 +300,9 @@ func (w *Watcher) dial(t *Target) (*grpc.ClientConn, error) {
 		grpc.WithDisableServiceConfig(),
 		grpc.WithNoProxy(),
 		grpc.WithMaxHeaderListSize(16<<10),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(4<<20)),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(mesh.MaxTapMessage), grpc.ForceCodecV2(rawCodec{})),
+		grpc.WithStaticStreamWindowSize(window),
+		grpc.WithStaticConnWindowSize(window),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: 2 * time.Second}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 15 * time.Second, Timeout: 5 * time.Second}),
 	)
@@ -300,10 +358,10 @@ func (m *merger) messages(p part) (out []Message) {
 		m.watched++
 	case p.err != nil && was.open == nil:
 		m.failed++
-		out = append(out, Message{Notice: &Notice{Proxy: t.name(), Kind: Unreachable, Text: p.err.Error()}})
+		out = append(out, Message{Notice: &Notice{Proxy: t.name(), Kind: Unreachable, Text: sentence(p.err)}})
 	case p.err != nil:
 		out = append(out, m.missing(p.target)...)
-		return append(out, Message{Notice: &Notice{Proxy: t.name(), Kind: Ended, Text: p.err.Error()}})
+		return append(out, Message{Notice: &Notice{Proxy: t.name(), Kind: Ended, Text: sentence(p.err)}})
 	default:
 		return out
 	}
@@ -311,6 +369,18 @@ func (m *merger) messages(p part) (out []Message) {
 		out = append(out, Message{Watching: &watched})
 	}
 	return out
+}
+
+// maxSentence bounds the text of a notice, which a proxy may have chosen.
+const maxSentence = 512
+
+// sentence returns what an error says, up to its bound.
+func sentence(err error) string {
+	text := err.Error()
+	if len(text) > maxSentence {
+		return strings.ToValidUTF8(text[:maxSentence], "") + "…"
+	}
+	return text
 }
 
 // missing returns notices of what the reader missed of a proxy since the last.

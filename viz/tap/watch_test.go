@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"go.uber.org/zap/zaptest"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/tulle-mesh/tulle/api"
 	"github.com/tulle-mesh/tulle/api/pb"
@@ -343,20 +345,90 @@ func (hastyProxy) Watch(_ *pb.TapQuery, rpc grpc.ServerStreamingServer[pb.TapEve
 	return rpc.Send(&pb.TapEvents{Events: []*pb.TapEvent{api.EncodeTapEvent(&e, false)}})
 }
 
-// TestProxyThatDoesNotConfirm: such a proxy fails alone, whatever it sends.
-func TestProxyThatDoesNotConfirm(t *testing.T) {
-	ca := meshtest.NewCA(t)
+// serveTap is a program that poses as the proxy of cart.
+func serveTap(t *testing.T, ca *meshtest.CA, proxy pb.TapServer) Target {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	server := grpc.NewServer(grpc.Creds(credentials.NewTLS(ca.Certs(cart).ServerTLS("h2"))))
-	pb.RegisterTapServer(server, hastyProxy{})
+	pb.RegisterTapServer(server, proxy)
 	go func() { _ = server.Serve(l) }()
 	t.Cleanup(server.Stop)
 	addr := netip.MustParseAddrPort(l.Addr().String())
+	return Target{Namespace: "shop", Pod: "posing-1", Addr: addr, ID: cart}
+}
+
+// floodingProxy sends a message to everybody who subscribes.
+type floodingProxy struct {
+	pb.UnimplementedTapServer
+	message *pb.TapEvents
+}
+
+func (p floodingProxy) Watch(_ *pb.TapQuery, rpc grpc.ServerStreamingServer[pb.TapEvents]) error {
+	if err := rpc.SendHeader(metadata.Pairs(activeHeader, "true")); err != nil {
+		return err
+	}
+	if err := rpc.Send(p.message); err != nil {
+		return err
+	}
+	<-rpc.Context().Done()
+	return nil
+}
+
+// TestProxyThatSendsTooMuch shows that its stream ends with a notice, that none of its events are shown, and that the
+// others go on.
+func TestProxyThatSendsTooMuch(t *testing.T) {
+	request := func(path int) *pb.TapEvent {
+		return &pb.TapEvent{Id: 1, Path: []byte(strings.Repeat("a", path)), Direction: pb.TapDirection_INBOUND}
+	}
+	for name, test := range map[string]struct {
+		message *pb.TapEvents
+		want    string
+	}{
+		"empty events":   {&pb.TapEvents{Events: slices.Repeat([]*pb.TapEvent{{}}, 20_000)}, "more than 64 events"},
+		"a long message": {&pb.TapEvents{Events: slices.Repeat([]*pb.TapEvent{request(2000)}, 40)}, "larger than max"},
+		"a long path":    {&pb.TapEvents{Events: []*pb.TapEvent{request(3000)}}, "a text of 3000 bytes"},
+		"a long reason": {&pb.TapEvents{Events: []*pb.TapEvent{{Src: &pb.TapPeer{
+			Identity: strings.Repeat("\x01", 2000)}}}}, "identity"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := startShop(t)
+			posing := serveTap(t, s.ca, floodingProxy{message: test.message})
+			messages, _ := watch(t, s.watcher(), append(s.targets()[:1], posing), Query{})
+			for noticed, watching := false, false; !noticed || !watching; {
+				m := <-messages
+				switch {
+				case m.Watching != nil:
+					watching = true
+				case m.Notice == nil:
+					t.Fatalf("got %+v, want a notice", m)
+				default:
+					noticed = true
+					n := m.Notice
+					if n.Kind != Ended || n.Proxy != "shop/posing-1" || !strings.Contains(n.Text, test.want) {
+						t.Errorf("got %+v, want that shop/posing-1 has gone: %s", n, test.want)
+					}
+					if len(n.Text) > maxSentence+len("…") {
+						t.Errorf("a text of %d bytes", len(n.Text))
+					}
+				}
+			}
+			get(t, s.url+"/after")
+			if m := <-messages; m.Event == nil || m.Event.Proxy != "shop/web-1" {
+				t.Errorf("got %+v, want an event of the other proxy", m)
+			}
+		})
+	}
+}
+
+// TestProxyThatDoesNotConfirm: such a proxy fails alone, whatever it sends.
+func TestProxyThatDoesNotConfirm(t *testing.T) {
+	ca := meshtest.NewCA(t)
+	target := serveTap(t, ca, hastyProxy{})
 	messages, end := watch(t, &Watcher{Certs: ca.Certs(tapID)},
-		[]Target{{Namespace: "shop", Pod: "cart-1", Addr: addr, ID: cart}}, Query{MaxPerSecond: 100})
+		[]Target{target}, Query{MaxPerSecond: 100})
 	said := ""
 	for m := range messages {
 		if m.Event != nil {
