@@ -33,7 +33,8 @@ const (
 	reviewTimeout = 400 * time.Millisecond
 	// maxRunning bounds the evaluations at a time, late ones included: each has the objects of a namespace in memory.
 	maxRunning = 4
-	maxBody    = 3 << 20 // an object, twice
+	// maxBody is far above any policy, and keeps what all connections can hold well below the memory limit.
+	maxBody = 512 << 10
 	// askedFor is how long the answer of a namespace is kept, maxAsked bounds how many are.
 	askedFor = time.Second
 	maxAsked = 256
@@ -104,7 +105,10 @@ func New(cfg Config) *Server {
 
 // Run serves until ctx ends, and then waits a little for the reviews that run.
 func (s *Server) Run(ctx context.Context, lis net.Listener) error {
-	server := &http.Server{Handler: s, TLSConfig: s.cfg.TLS, MaxHeaderBytes: 16 << 10, ReadTimeout: 5 * time.Second,
+	// Without HTTP/2 a connection is one request, so that the bound of connections bounds those too.
+	server := &http.Server{Handler: s, TLSConfig: s.cfg.TLS,
+		TLSNextProto:   map[string]func(*http.Server, *tls.Conn, http.Handler){},
+		MaxHeaderBytes: 16 << 10, ReadTimeout: 5 * time.Second,
 		WriteTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute, ErrorLog: zap.NewStdLog(s.cfg.Log)}
 	done := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {
