@@ -67,16 +67,6 @@ func toNamespace(m *metav1.PartialObjectMetadata) inject.Namespace {
 	return inject.Namespace{Name: m.Name, Labels: m.Labels, Annotations: m.Annotations}
 }
 
-// offersTap implements namespaceGetter from memory alone: most clusters do not have the namespace, and each pod asks.
-func (x *namespaceIndex) offersTap(name string) bool {
-	o, ok, err := x.informer.GetStore().GetByKey(name)
-	if err != nil || !ok {
-		return false
-	}
-	m := o.(*metav1.PartialObjectMetadata)
-	return m.DeletionTimestamp == nil && toNamespace(m).OffersTap()
-}
-
 // optedIn lists the namespaces whose pods are to be injected unless they say otherwise, and the UID of the control
 // plane's own. Those where injection is mandatory have a webhook of their own.
 func (x *namespaceIndex) optedIn(controlPlane string) (names []string, own types.UID) {

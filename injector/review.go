@@ -19,8 +19,11 @@ import (
 // namespaceGetter finds what a decision needs to know of a namespace.
 type namespaceGetter interface {
 	namespace(ctx context.Context, name string) (inject.Namespace, error)
-	// offersTap reports whether the namespace's tap server may watch proxies that do not say otherwise.
-	offersTap(name string) bool
+}
+
+// tapOffers knows whether a namespace's tap server may watch proxies that do not say otherwise.
+type tapOffers interface {
+	offersTap(ctx context.Context, namespace string) bool
 }
 
 // ownerFinder finds the workload that a pod belongs to.
@@ -38,6 +41,7 @@ type reviewer struct {
 	controlPlaneNamespace string
 	values                func() inject.Values
 	namespaces            namespaceGetter
+	tap                   tapOffers
 	owners                ownerFinder
 	events                notifier
 	metrics               *metrics
@@ -123,7 +127,9 @@ func (r *reviewer) pod(ctx context.Context, req *admissionv1.AdmissionRequest) (
 		return resp, err
 	}
 	values := r.values()
-	values.Proxy.Tap.Offered = r.namespaces.offersTap(values.Proxy.Tap.Namespace)
+	if values.Proxy.Tap.Enabled == inject.TapAuto {
+		values.Proxy.Tap.Offered = r.tap.offersTap(ctx, values.Proxy.Tap.Namespace)
+	}
 	settings, err := inject.ParseSettings(values, ns.Annotations, pod.Annotations)
 	if err == nil {
 		_, err = inject.PodPorts(&pod).Opaque(pod.Annotations)

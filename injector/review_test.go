@@ -25,6 +25,7 @@ import (
 // cluster stands in for what a reviewer asks: namespaces by name, one owner, and the events that were sent.
 type cluster struct {
 	namespaces map[string]inject.Namespace
+	tap        string // the namespace that offers tap; "" if none
 
 	mu     sync.Mutex // guards the field below: reviews may come at the same time
 	events []event
@@ -37,7 +38,7 @@ func (c *cluster) namespace(_ context.Context, name string) (inject.Namespace, e
 	return inject.Namespace{}, errors.New("not found")
 }
 
-func (c *cluster) offersTap(name string) bool { return c.namespaces[name].OffersTap() }
+func (c *cluster) offersTap(_ context.Context, name string) bool { return c.tap != "" && c.tap == name }
 
 func (c *cluster) owner(_ context.Context, ns string, _ *corev1.Pod) (inject.Owner, corev1.ObjectReference) {
 	return inject.Owner{Kind: "Deployment", Name: "web"},
@@ -59,7 +60,7 @@ func newReviewer() (*reviewer, *cluster) {
 		"tulle":  {Name: "tulle", Annotations: map[string]string{mesh.InjectAnnotation: "enabled"}},
 	}}
 	return &reviewer{
-		controlPlaneNamespace: "tulle", values: inject.Defaults, namespaces: c, owners: c, events: c,
+		controlPlaneNamespace: "tulle", values: inject.Defaults, namespaces: c, tap: c, owners: c, events: c,
 		metrics: newMetrics(prometheus.NewRegistry()), log: zap.NewNop(),
 	}, c
 }
@@ -287,24 +288,23 @@ func TestARefusedListOfPortsCountsAsAnAnnotation(t *testing.T) {
 	}
 }
 
-// TestTapFollowsTheExtension wants the tap server to be named only where the installation of the extension says so.
+// TestTapFollowsTheExtension wants the tap server to be named only where the installation of the extension says so,
+// whatever a namespace says.
 func TestTapFollowsTheExtension(t *testing.T) {
-	label, enabled := map[string]string{mesh.ExtensionLabel: "viz"}, map[string]string{mesh.TapAnnotation: "enabled"}
 	for name, test := range map[string]struct {
-		extension *inject.Namespace
-		want      bool
+		offered string
+		want    bool
 	}{
-		"no namespace":            {nil, false},
-		"a namespace of its name": {&inject.Namespace{Annotations: enabled}, false},
-		"an extension without":    {&inject.Namespace{Labels: label}, false},
-		"another value": {&inject.Namespace{Labels: label,
-			Annotations: map[string]string{mesh.TapAnnotation: "no"}}, false},
-		"the extension": {&inject.Namespace{Labels: label, Annotations: enabled}, true},
+		"no extension":        {"", false},
+		"another namespace":   {"elsewhere", false},
+		"the tap's namespace": {mesh.VizNamespace, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, c := newReviewer()
-			if test.extension != nil {
-				c.namespaces[mesh.VizNamespace] = *test.extension
+			c.tap = test.offered
+			c.namespaces[mesh.VizNamespace] = inject.Namespace{
+				Labels:      map[string]string{mesh.ExtensionLabel: mesh.VizExtension},
+				Annotations: map[string]string{"viz.tulle.dev/tap": "enabled"}, // as anybody may write
 			}
 			answer := post(newHandler(r), request("shop", "pods", plainPod)).Body.String()
 			if got := strings.Contains(patchOf(t, answer), "/ns/tulle-viz/sa/tap"); got != test.want {

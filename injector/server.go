@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/tools/cache"
@@ -35,6 +36,7 @@ type Config struct {
 	Linger    time.Duration
 	Client    kubernetes.Interface
 	Metadata  metadata.Interface
+	Dynamic   dynamic.Interface
 	Log       *zap.Logger
 	Registry  prometheus.Registerer
 	Readiness Readiness
@@ -84,6 +86,7 @@ func New(cfg Config) (*Server, error) {
 	s.upkeep.optedIn = func() ([]string, types.UID) { return s.namespaces.optedIn(cfg.Namespace) }
 	s.handler = newHandler(&reviewer{
 		controlPlaneNamespace: cfg.Namespace, values: values, namespaces: s.namespaces,
+		tap:    &apiServiceOffers{client: cfg.Dynamic, log: cfg.Log},
 		owners: newOwnerLookup(cfg.Metadata, cfg.Log),
 		events: s.recorder, metrics: s.metrics, log: cfg.Log,
 	})

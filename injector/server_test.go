@@ -24,6 +24,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	dynamicfake "k8s.io/client-go/dynamic/fake"
 	"k8s.io/client-go/kubernetes/fake"
 	metadatafake "k8s.io/client-go/metadata/fake"
 
@@ -48,8 +49,8 @@ func TestServer(t *testing.T) {
 	announced := newSignal()
 	server, err := New(Config{
 		Listener: lis, Namespace: "tulle", ConfigFile: configFile, Linger: 2 * time.Second, Client: client,
-		Metadata: objects(t),
-		Log:      zap.NewNop(), Registry: prometheus.NewRegistry(), Readiness: ready,
+		Metadata: objects(t), Dynamic: dynamicfake.NewSimpleDynamicClient(runtime.NewScheme()),
+		Log: zap.NewNop(), Registry: prometheus.NewRegistry(), Readiness: ready,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -193,7 +194,8 @@ func TestBadConfigurationKeepsTheLast(t *testing.T) {
 	}
 	defer func() { _ = lis.Close() }()
 	cfg := Config{Listener: lis, Namespace: "tulle", ConfigFile: file, Client: fake.NewClientset(), Metadata: objects(t),
-		Log: zap.NewNop(), Registry: prometheus.NewRegistry()}
+		Dynamic: dynamicfake.NewSimpleDynamicClient(runtime.NewScheme()),
+		Log:     zap.NewNop(), Registry: prometheus.NewRegistry()}
 	if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), "shout") {
 		t.Errorf("error at the start is %v, want one that names the value", err)
 	}
@@ -224,8 +226,8 @@ func TestOneAddressCannotTakeEveryConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	server, err := New(Config{Listener: lis, Namespace: "tulle", ConfigFile: file, Client: fake.NewClientset(installed()),
-		Metadata: objects(t),
-		Log:      zap.NewNop(), Registry: prometheus.NewRegistry()})
+		Metadata: objects(t), Dynamic: dynamicfake.NewSimpleDynamicClient(runtime.NewScheme()),
+		Log: zap.NewNop(), Registry: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,10 +30,6 @@ const (
 	ControlPlaneComponentLabel = "linkerd.io/control-plane-component"
 	// DisableTapAnnotation with the value "true" on a namespace or a pod means that nobody may watch its requests.
 	DisableTapAnnotation = "viz.linkerd.io/disable-tap"
-	// TapAnnotation with the value TapEnabled, on a namespace whose ExtensionLabel is VizExtension, says that the
-	// namespace's tap server may watch: the installation of the extension writes it.
-	TapAnnotation = "viz.tulle.dev/tap"
-	TapEnabled    = "enabled"
 	// ExtensionLabel on a namespace names the extension that it is for, on other objects the one that they belong to.
 	ExtensionLabel = "linkerd.io/extension"
 	VizExtension   = "viz"

@@ -14,10 +14,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/tulle-mesh/tulle/cli/cluster"
 	"github.com/tulle-mesh/tulle/cli/extension"
+	"github.com/tulle-mesh/tulle/injector/inject"
 	"github.com/tulle-mesh/tulle/mesh"
 	vizinstall "github.com/tulle-mesh/tulle/viz/install"
 )
@@ -49,8 +49,7 @@ const askTapServer = 10 * time.Second
 
 // gatherTap reads what the checks of tap ask for.
 func gatherTap(ctx context.Context, cl *cluster.Client, t vizinstall.Target, pods []corev1.Pod) (f tapFacts) {
-	apiServices := schema.GroupVersionResource{Group: "apiregistration.k8s.io", Version: "v1", Resource: "apiservices"}
-	f.service = learn(cl.Dynamic.Resource(apiServices).Get(ctx, mesh.TapAPIService, metav1.GetOptions{}))
+	f.service = learn(cl.Dynamic.Resource(inject.APIServices).Get(ctx, mesh.TapAPIService, metav1.GetOptions{}))
 	f.secret = learn(cl.CoreV1().Secrets(t.Namespace).Get(ctx, mesh.TapSecret, metav1.GetOptions{}))
 	if f.served.err = f.service.err; f.served.err == nil {
 		f.served = learn(tapCertificate(ctx, cl, f.service.value, t.Namespace, pods))

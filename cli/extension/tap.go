@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tulle-mesh/tulle/cli/cluster"
@@ -20,7 +21,8 @@ type TapRule struct {
 	namespaces map[string]inject.Namespace
 }
 
-// ReadTapRule reads what the injector knows: the defaults of the installation and the annotations of namespaces.
+// ReadTapRule reads what the injector knows: the defaults of the installation, the annotations of namespaces, and who
+// serves tap.
 func ReadTapRule(ctx context.Context, cl *cluster.Client, controlNamespace string) (*TapRule, error) {
 	config, err := installation.Config(ctx, cl, controlNamespace)
 	if err != nil {
@@ -38,7 +40,13 @@ func ReadTapRule(ctx context.Context, cl *cluster.Client, controlNamespace strin
 	for _, ns := range list.Items {
 		r.namespaces[ns.Name] = inject.Namespace{Name: ns.Name, Labels: ns.Labels, Annotations: ns.Annotations}
 	}
-	r.defaults.Proxy.Tap.Offered = r.namespaces[r.defaults.Proxy.Tap.Namespace].OffersTap()
+	service, err := cl.Dynamic.Resource(inject.APIServices).Get(ctx, mesh.TapAPIService, metav1.GetOptions{})
+	switch {
+	case err == nil:
+		r.defaults.Proxy.Tap.Offered = inject.OffersTap(service, r.defaults.Proxy.Tap.Namespace)
+	case !apierrors.IsNotFound(err):
+		return nil, fmt.Errorf("read APIService %s: %w", mesh.TapAPIService, err)
+	}
 	return r, nil
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/metadata"
 
@@ -58,13 +59,17 @@ func (f *injectorFlags) run(ctx context.Context, env *daemon.Env) error {
 	if err != nil {
 		return fmt.Errorf("make metadata client: %w", err)
 	}
+	dyn, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("make dynamic client: %w", err)
+	}
 	lis, err := net.Listen("tcp", f.addr)
 	if err != nil {
 		return fmt.Errorf("listen for reviews: %w", err)
 	}
 	server, err := injector.New(injector.Config{
 		Listener: lis, Namespace: f.namespace, ConfigFile: f.configFile, Linger: injectorLinger, Client: client,
-		Metadata: meta,
+		Metadata: meta, Dynamic: dyn,
 		Log:      env.Log, Registry: env.Registry, Readiness: env.Ready,
 	})
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/tulle-mesh/tulle/cli/injection"
 	"github.com/tulle-mesh/tulle/cli/installation"
 	"github.com/tulle-mesh/tulle/injector/inject"
+	"github.com/tulle-mesh/tulle/mesh"
 )
 
 // injectOptions are the flags of inject.
@@ -77,9 +78,10 @@ func (c *cli) installedDefaults(ctx context.Context) (inject.Values, error) {
 	if err != nil {
 		return values, err
 	}
-	// A user who may not read the namespace, or a cluster without it, gets proxies without tap.
-	if ns, err := cl.CoreV1().Namespaces().Get(ctx, values.Proxy.Tap.Namespace, metav1.GetOptions{}); err == nil {
-		values.Proxy.Tap.Offered = inject.Namespace{Labels: ns.Labels, Annotations: ns.Annotations}.OffersTap()
+	// A user who may not read the APIService, or a cluster without it, gets proxies without tap.
+	service, err := cl.Dynamic.Resource(inject.APIServices).Get(ctx, mesh.TapAPIService, metav1.GetOptions{})
+	if err == nil {
+		values.Proxy.Tap.Offered = inject.OffersTap(service, values.Proxy.Tap.Namespace)
 	}
 	return values, nil
 }

@@ -93,8 +93,9 @@ func serveTap(t *testing.T, f *fakeCluster) {
 	f.untyped = append(f.untyped, &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService",
 		"metadata": map[string]any{"name": mesh.TapAPIService},
-		"spec":     map[string]any{"caBundle": base64.StdEncoding.EncodeToString(bundle)},
-		"status":   map[string]any{"conditions": []any{map[string]any{"type": "Available", "status": "True"}}},
+		"spec": map[string]any{"caBundle": base64.StdEncoding.EncodeToString(bundle),
+			"service": map[string]any{"name": mesh.TapName, "namespace": vizinstall.Namespace}},
+		"status": map[string]any{"conditions": []any{map[string]any{"type": "Available", "status": "True"}}},
 	}})
 }
 
@@ -361,7 +362,7 @@ func TestVizInstallWarnsOfTheControlPlane(t *testing.T) {
 		}
 	}
 	r = runCLI(t, f.connect, "", "viz", "install", "--set", "tap.enabled=false")
-	if r.code != 0 || r.err != "" || strings.Contains(r.out, "viz.tulle.dev/tap") {
-		t.Errorf("without tap: exit code %d, stderr %q; want no warning and no annotation", r.code, r.err)
+	if r.code != 0 || r.err != "" || strings.Contains(r.out, "kind: APIService") {
+		t.Errorf("without tap: exit code %d, stderr %q; want no warning and no APIService", r.code, r.err)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/tulle-mesh/tulle/mesh"
 )
@@ -17,9 +19,17 @@ type Namespace struct {
 	Annotations map[string]string
 }
 
-// OffersTap reports whether the namespace is the viz extension's, whose installation turned tap on.
-func (n Namespace) OffersTap() bool {
-	return n.Labels[mesh.ExtensionLabel] == mesh.VizExtension && n.Annotations[mesh.TapAnnotation] == mesh.TapEnabled
+// APIServices are the aggregated APIs of a cluster.
+var APIServices = schema.GroupVersionResource{Group: "apiregistration.k8s.io", Version: "v1", Resource: "apiservices"}
+
+// OffersTap reports whether the APIService of tap, mesh.TapAPIService, is served in the namespace: then the
+// installation of the viz extension turned tap on there. nil is an APIService that does not exist.
+func OffersTap(apiService *unstructured.Unstructured, namespace string) bool {
+	if apiService == nil || apiService.GetName() != mesh.TapAPIService || apiService.GetDeletionTimestamp() != nil {
+		return false
+	}
+	served, _, err := unstructured.NestedString(apiService.Object, "spec", "service", "namespace")
+	return err == nil && served != "" && served == namespace
 }
 
 // Action is what happens to a pod.

@@ -16,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	fakedynamic "k8s.io/client-go/dynamic/fake"
 	"k8s.io/client-go/kubernetes/fake"
 	metadatafake "k8s.io/client-go/metadata/fake"
 	clienttesting "k8s.io/client-go/testing"
@@ -50,7 +51,8 @@ type bed struct {
 	routes        map[string][]routes.Existing
 	notConfigured error
 	// react changes the clients.
-	react func(typed *fake.Clientset, untyped *metadatafake.FakeMetadataClient)
+	untyped []runtime.Object // of kinds that the typed client does not know
+	react   func(typed *fake.Clientset, untyped *metadatafake.FakeMetadataClient)
 }
 
 // object returns an object's metadata; labels are key, value pairs.
@@ -110,6 +112,7 @@ func (b *bed) runIn(ctx context.Context, t *testing.T, namespace string, args ..
 		typed = append(typed, p.DeepCopy())
 	}
 	client, untyped := fake.NewClientset(typed...), metadatafake.NewSimpleMetadataClient(known, metas...)
+	dyn := fakedynamic.NewSimpleDynamicClient(runtime.NewScheme(), b.untyped...)
 	if b.react != nil {
 		b.react(client, untyped)
 	}
@@ -117,8 +120,9 @@ func (b *bed) runIn(ctx context.Context, t *testing.T, namespace string, args ..
 	env := Env{
 		Out: &out, Err: &stderr,
 		Connect: func() (*cluster.Client, error) {
-			return &cluster.Client{Interface: client, Metadata: untyped, DialPod: b.dial, Post: b.post, Namespace: namespace},
-				nil
+			return &cluster.Client{
+				Interface: client, Metadata: untyped, Dynamic: dyn, DialPod: b.dial, Post: b.post, Namespace: namespace,
+			}, nil
 		},
 		ControlNamespace:  func() string { return "tulle" },
 		PrometheusTimeout: b.prometheusTimeout,

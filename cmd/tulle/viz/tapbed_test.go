@@ -19,6 +19,7 @@ import (
 	"go.uber.org/zap"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/kubernetes/fake"
 	metadatafake "k8s.io/client-go/metadata/fake"
 
@@ -132,9 +133,11 @@ func tapped(t *testing.T, p *corev1.Pod, id string) {
 // offerTap makes the injector turn tap on for pods from now on.
 func (b *tapBed) offerTap(t *testing.T) {
 	t.Helper()
-	offer := object("v1", "Namespace", "", "tulle-viz", mesh.ExtensionLabel, mesh.VizExtension)
-	offer.Annotations = map[string]string{mesh.TapAnnotation: mesh.TapEnabled}
-	b.objects = append(b.objects, offer)
+	b.untyped = append(b.untyped, &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService",
+		"metadata": map[string]any{"name": mesh.TapAPIService},
+		"spec":     map[string]any{"service": map[string]any{"name": mesh.TapName, "namespace": mesh.VizNamespace}},
+	}})
 	b.react = func(typed *fake.Clientset, _ *metadatafake.FakeMetadataClient) {
 		config := &corev1.ConfigMap{Data: map[string]string{"values": "proxy: {tap: {enabled: auto}}"}}
 		config.Namespace, config.Name = "tulle", installation.ConfigMap

@@ -1,0 +1,54 @@
+package injector
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/dynamic"
+
+	"github.com/tulle-mesh/tulle/injector/inject"
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+const (
+	// offerFresh is how long the answer of the API server holds.
+	offerFresh = 5 * time.Second
+	// offerTimeout bounds how long pods wait for it.
+	offerTimeout = 2 * time.Second
+)
+
+// apiServiceOffers implements tapOffers: it reads the APIService of tap, and remembers it for a moment. Only
+// administrators write APIServices, while users may make namespaces. Without an answer nobody is offered tap.
+type apiServiceOffers struct {
+	client dynamic.Interface
+	log    *zap.Logger
+
+	mu      sync.Mutex // held during a read, so that one reads for all; guards the fields below
+	read    time.Time
+	service *unstructured.Unstructured // nil if there is none
+}
+
+// offersTap implements tapOffers.
+func (o *apiServiceOffers) offersTap(ctx context.Context, namespace string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.read.IsZero() || time.Since(o.read) >= offerFresh {
+		// Others wait for this answer, so it does not end with the review that asked for it.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), offerTimeout)
+		defer cancel()
+		service, err := o.client.Resource(inject.APIServices).Get(ctx, mesh.TapAPIService, metav1.GetOptions{})
+		if err != nil {
+			service = nil
+		}
+		if err != nil && !apierrors.IsNotFound(err) {
+			o.log.Warn("proxies get no tap", zap.String("APIService", mesh.TapAPIService), zap.Error(err))
+		}
+		o.service, o.read = service, time.Now()
+	}
+	return inject.OffersTap(o.service, namespace)
+}
