@@ -70,7 +70,7 @@ func (f *injectorFlags) run(ctx context.Context, env *daemon.Env) error {
 	server, err := injector.New(injector.Config{
 		Listener: lis, Namespace: f.namespace, ConfigFile: f.configFile, Linger: injectorLinger, Client: client,
 		Metadata: meta, Dynamic: dyn,
-		Log:      env.Log, Registry: env.Registry, Readiness: env.Ready,
+		Log: env.Log, Registry: env.Registry, Readiness: env.Ready,
 	})
 	if err != nil {
 		return errors.Join(err, lis.Close())
