@@ -131,7 +131,7 @@ func (w *Watcher) Watch(ctx context.Context, targets []Target, q Query, emit fun
 	m := &merger{
 		watcher: w, query: q, targets: targets, parts: make(chan part, mergedParts),
 		decoding: make(chan struct{}, mergedParts),
-		limit:    newRate(q.MaxPerSecond), states: make([]state, len(targets)),
+		limit:    newRate(q.MaxPerSecond, len(targets)), states: make([]state, len(targets)),
 	}
 	for i := range targets {
 		wg.Go(func() { m.follow(ctx, i) })
@@ -406,7 +406,7 @@ func (m *merger) admit(target int, e *mesh.TapEvent) bool {
 	open := m.states[target].open
 	switch e.Kind {
 	case mesh.TapRequest, mesh.TapOpen:
-		if !m.limit.take(time.Now()) {
+		if !m.limit.take(time.Now(), target) {
 			return false
 		}
 		if len(open) >= maxOpen { // their ends were lost
@@ -437,28 +437,38 @@ func (m *merger) describe(t *Target, e *mesh.TapEvent) {
 	}
 }
 
-// rate lets through a number of requests a second. nil lets all through.
+// rate lets through a number of requests a second. Half of it is in equal shares, so that one busy or hostile proxy
+// cannot hide the others. Everybody may use the other half. nil lets all through.
 type rate struct {
 	perSecond int
 	second    time.Time
-	left      int
+	common    int
+	own       []int // what is left of each target's share
 }
 
-func newRate(perSecond int) *rate {
+func newRate(perSecond, targets int) *rate {
 	if perSecond <= 0 {
 		return nil
 	}
-	return &rate{perSecond: perSecond}
+	return &rate{perSecond: perSecond, own: make([]int, targets)}
 }
 
-// take reports whether there is room for one more in the second that began last.
-func (r *rate) take(now time.Time) bool {
+// take reports whether there is room for one more of a target in the second that began last.
+func (r *rate) take(now time.Time, target int) bool {
 	if now.Sub(r.second) >= time.Second {
-		r.second, r.left = now, r.perSecond
+		share := r.perSecond / 2 / len(r.own)
+		r.second, r.common = now, r.perSecond-share*len(r.own)
+		for i := range r.own {
+			r.own[i] = share
+		}
 	}
-	if r.left == 0 {
+	from := &r.common
+	if r.own[target] > 0 {
+		from = &r.own[target]
+	}
+	if *from == 0 {
 		return false
 	}
-	r.left--
+	*from--
 	return true
 }

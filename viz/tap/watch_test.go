@@ -279,7 +279,7 @@ func TestAnotherIdentityWatchesNothing(t *testing.T) {
 // TestRateOfTheWholeWatch shows that requests beyond the rate of all proxies are left out whole, and counted.
 func TestRateOfTheWholeWatch(t *testing.T) {
 	m := &merger{
-		watcher: &Watcher{}, targets: make([]Target, 2), states: make([]state, 2), limit: newRate(1),
+		watcher: &Watcher{}, targets: make([]Target, 2), states: make([]state, 2), limit: newRate(1, 2),
 	}
 	for i := range m.targets {
 		m.messages(part{target: i, active: true})
@@ -301,6 +301,28 @@ func TestRateOfTheWholeWatch(t *testing.T) {
 	}
 	if len(m.states[0].open) != 0 {
 		t.Errorf("requests that have ended stay: %v", m.states[0].open)
+	}
+}
+
+// TestOneProxyCannotTakeTheRate shows that the others are seen while one proxy sends more than the rate.
+func TestOneProxyCannotTakeTheRate(t *testing.T) {
+	r := newRate(100, 10)
+	now := time.Now()
+	taken := func(target int) (n int) {
+		for range 1000 {
+			if r.take(now, target) {
+				n++
+			}
+		}
+		return n
+	}
+	got := []int{taken(0), taken(1), taken(9)}
+	if want := []int{55, 5, 5}; !slices.Equal(got, want) { // shares of 5, and 50 for the first
+		t.Errorf("got %v, want %v", got, want)
+	}
+	now = now.Add(time.Second)
+	if got := taken(1); got != 55 {
+		t.Errorf("in the next second: got %d, want 55", got)
 	}
 }
 
