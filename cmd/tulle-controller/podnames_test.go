@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,42 +20,63 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// namedPods answers lists of pods with one pod a page, as a large cluster does, and counts the lists.
-func namedPods(t *testing.T, names *[]string, fail *error) (*fake.Clientset, *int) {
+// namedPods are the pods of a large cluster: a list has one pod a page.
+type namedPods struct {
+	mu    sync.Mutex
+	names []string
+	err   error // of each list, unless it is nil
+	lists int   // that were asked for
+}
+
+// set changes what lists answer.
+func (n *namedPods) set(err error, names ...string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.err, n.names = err, names
+}
+
+func (n *namedPods) asked() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.lists
+}
+
+func (n *namedPods) client(t *testing.T) *fake.Clientset {
 	t.Helper()
-	client, lists := fake.NewClientset(), 0
+	client := fake.NewClientset()
 	client.PrependReactor("list", "pods", func(a kubetesting.Action) (bool, runtime.Object, error) {
 		options := a.(kubetesting.ListActionImpl).ListOptions
 		if options.Limit == 0 || options.ResourceVersion == "0" {
 			t.Errorf("asked with %+v: not for a page", options)
 		}
-		if *fail != nil {
-			return true, nil, *fail
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if n.err != nil {
+			return true, nil, n.err
 		}
 		page := 0
 		if options.Continue == "" {
-			lists++
+			n.lists++
 		} else if _, err := fmt.Sscan(options.Continue, &page); err != nil {
 			t.Error(err)
 		}
-		pod := corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: (*names)[page]}}
+		pod := corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: n.names[page]}}
 		pod.Status.PodIPs = []corev1.PodIP{{IP: fmt.Sprintf("10.0.0.%d", page+1)}}
 		pod.Spec.Containers = []corev1.Container{{Name: "app"}, {Name: mesh.ProxyContainer}}
 		list := &corev1.PodList{Items: []corev1.Pod{pod}}
-		if page+1 < len(*names) {
+		if page+1 < len(n.names) {
 			list.Continue = fmt.Sprint(page + 1)
 		}
 		return true, list, nil
 	})
-	return client, &lists
+	return client
 }
 
 // TestWatchesShareTheNamesOfPods: one list is for all watches, is read again while they last, and goes with the last.
 func TestWatchesShareTheNamesOfPods(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		names, fail := []string{"web", "api"}, error(nil)
-		client, lists := namedPods(t, &names, &fail)
-		n := &podNames{client: client, log: zap.NewNop()}
+		pods := &namedPods{names: []string{"web", "api"}}
+		n := &podNames{client: pods.client(t), log: zap.NewNop()}
 		expect := func(want string) {
 			t.Helper()
 			if ref, ok := n.at(netip.MustParseAddr("10.0.0.2")); ref.Name != want || ok != (want != "") {
@@ -72,18 +94,18 @@ func TestWatchesShareTheNamesOfPods(t *testing.T) {
 			go func() { done <- n.during(context.Background(), func() error { <-end; return nil }) }()
 		}
 		synctest.Wait()
-		if expect("api"); *lists != 1 {
-			t.Errorf("8 watches read %d lists, want 1", *lists)
+		if expect("api"); pods.asked() != 1 {
+			t.Errorf("8 watches read %d lists, want 1", pods.asked())
 		}
-		names[1] = "another"
+		pods.set(nil, "web", "another")
 		wait(namesEvery)
-		if expect("another"); *lists != 2 {
-			t.Errorf("read %d lists, want 2", *lists)
+		if expect("another"); pods.asked() != 2 {
+			t.Errorf("read %d lists, want 2", pods.asked())
 		}
-		fail = errors.New("away")
+		pods.set(errors.New("away"))
 		wait(namesEvery)
 		expect("")
-		fail = nil
+		pods.set(nil, "web", "another")
 		wait(namesEvery)
 		expect("another")
 		close(end)
@@ -98,9 +120,8 @@ func TestWatchesShareTheNamesOfPods(t *testing.T) {
 
 // TestTapReadsPodsInPages wants all pods, without what no tap asks for.
 func TestTapReadsPodsInPages(t *testing.T) {
-	names, fail := []string{"web-1", "web-2"}, error(nil)
-	client, _ := namedPods(t, &names, &fail)
-	pods, err := tapPods(t.Context(), client, "shop", "")
+	named := &namedPods{names: []string{"web-1", "web-2"}}
+	pods, err := tapPods(t.Context(), named.client(t), "shop", "")
 	if err != nil || len(pods) != 2 || pods[1].Name != "web-2" || len(pods[1].Spec.Containers) != 1 {
 		t.Errorf("got %v, %v", pods, err)
 	}
