@@ -29,7 +29,8 @@ var layers = []struct {
 		"mesh", "crds/v1alpha1", "api/pb",
 		"internal/backoff", "internal/kubelet", "internal/latest", "internal/connlimit", "internal/leader",
 		"internal/podowner",
-		"internal/alloctest", "internal/netns", "internal/rawtcp", "internal/spelling", "internal/testapp",
+		"internal/alloctest", "internal/netns", "internal/prometheustest", "internal/rawtcp",
+		"internal/spelling", "internal/testapp",
 		"proxy/clock", "proxy/flood", "proxy/message", "proxy/sock", "proxy/idle", "proxy/wheel", "proxy/list",
 	}},
 	{"pure", []string{

@@ -5,29 +5,20 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"net"
 	"net/http"
 	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/tulle-mesh/tulle/internal/prometheustest"
 )
 
 // askPrometheus lets a Prometheus scrape the proxies under traffic, and runs every panel's expression.
 func (s *shop) askPrometheus(t *testing.T) {
-	path, err := exec.LookPath("prometheus")
-	if named := os.Getenv("PROMETHEUS"); named != "" {
-		path, err = named, nil
-	}
-	if err != nil {
-		t.Skip("there is no prometheus in the PATH")
-	}
 	s.openTroubles(t)
-	api := s.startPrometheus(t, path)
+	api := s.startPrometheus(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -49,10 +40,10 @@ func (s *shop) askPrometheus(t *testing.T) {
 	}
 }
 
-// prometheus is the address of one.
+// prometheus is the URL of one.
 type prometheus string
 
-func (s *shop) startPrometheus(t *testing.T, path string) prometheus {
+func (s *shop) startPrometheus(t *testing.T) prometheus {
 	t.Helper()
 	type target struct {
 		Targets []string          `json:"targets"`
@@ -70,34 +61,9 @@ func (s *shop) startPrometheus(t *testing.T, path string) prometheus {
 				Labels: map[string]string{"job": "linkerd-controller", "component": component}}},
 		})
 	}
-	config, err := json.Marshal(map[string]any{ // JSON is YAML
+	return prometheus(prometheustest.Start(t, map[string]any{
 		"global": map[string]any{"scrape_interval": "1s"}, "scrape_configs": jobs,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "prometheus.yml"), config, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
-	cmd := exec.Command(path, "--config.file="+filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path="+
-		filepath.Join(dir, "data"),
-		"--web.listen-address="+addr, "--log.level=error")
-	cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	return prometheus(addr)
+	}))
 }
 
 // await asks until there is an answer: at least one number, unless the panel is empty where all is well.
@@ -116,7 +82,7 @@ func (p prometheus) await(expr string, empty bool) error {
 
 // query returns how many numbers the answer has.
 func (p prometheus) query(expr string) (numbers int, err error) {
-	res, err := http.Get("http://" + string(p) + "/api/v1/query?query=" + url.QueryEscape(expr))
+	res, err := http.Get(string(p) + "/api/v1/query?query=" + url.QueryEscape(expr))
 	if err != nil {
 		return 0, err
 	}

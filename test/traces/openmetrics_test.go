@@ -6,13 +6,9 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,6 +21,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/textparse"
 
+	"github.com/tulle-mesh/tulle/internal/prometheustest"
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/proxy"
 )
@@ -246,15 +243,8 @@ func TestFormatsAgree(t *testing.T) {
 // TestPrometheusReadsBothFormats lets a Prometheus (PROMETHEUS, or in the PATH) scrape one proxy in both formats, and
 // compares the series that it has.
 func TestPrometheusReadsBothFormats(t *testing.T) {
-	path, err := exec.LookPath("prometheus")
-	if named := os.Getenv("PROMETHEUS"); named != "" {
-		path, err = named, nil
-	}
-	if err != nil {
-		t.Skip("there is no prometheus in the PATH")
-	}
 	client, _ := sampledHop(t)
-	prometheus := startPrometheus(t, path, map[string]string{
+	prometheus := startPrometheus(t, map[string]string{
 		"text": as(t, client, textType), "open": as(t, client, openType),
 	})
 	var text, open []string
@@ -281,7 +271,7 @@ func as(t *testing.T, p *proxy.Proxy, accept string) string {
 }
 
 // startPrometheus runs a Prometheus that scrapes each job's target, and returns its URL.
-func startPrometheus(t *testing.T, path string, jobs map[string]string) string {
+func startPrometheus(t *testing.T, jobs map[string]string) string {
 	t.Helper()
 	var scrapes []map[string]any
 	for name, target := range jobs {
@@ -290,33 +280,9 @@ func startPrometheus(t *testing.T, path string, jobs map[string]string) string {
 				map[string]any{"targets": []string{target}, "labels": map[string]string{"instance": "web"}},
 			}})
 	}
-	config, err := json.Marshal(map[string]any{ // JSON is YAML
+	return prometheustest.Start(t, map[string]any{
 		"global": map[string]any{"scrape_interval": "1s"}, "scrape_configs": scrapes,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "prometheus.yml"), config, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
-	cmd := exec.Command(path, "--config.file="+filepath.Join(dir, "prometheus.yml"), "--web.listen-address="+addr,
-		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--log.level=error")
-	cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	return "http://" + addr
 }
 
 // seriesOf returns the series of a job without its name; nothing while Prometheus does not answer.

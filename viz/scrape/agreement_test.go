@@ -2,16 +2,11 @@ package scrape_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"math"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tulle-mesh/tulle/internal/prometheustest"
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/viz/metrics"
 	"github.com/tulle-mesh/tulle/viz/prometheus"
@@ -43,13 +39,6 @@ var agreementQueries = []metrics.Query{
 // TestAgreesWithPrometheus lets a Prometheus (PROMETHEUS, or in the PATH) scrape two proxies under steady traffic,
 // reads them through a scrape too, and compares the answers to the same queries within 2 %.
 func TestAgreesWithPrometheus(t *testing.T) {
-	path, err := exec.LookPath("prometheus")
-	if named := os.Getenv("PROMETHEUS"); named != "" {
-		path, err = named, nil
-	}
-	if err != nil {
-		t.Skip("there is no prometheus in the PATH")
-	}
 	pods := []*corev1.Pod{proxied("web-1", "web", 40), proxied("cart-1", "cart", 900)}
 	pods[1].Labels["linkerd.io/proxy-job"] = "nightly"
 	addresses := map[string]string{}
@@ -62,7 +51,7 @@ func TestAgreesWithPrometheus(t *testing.T) {
 		t.Cleanup(server.Close)
 		addresses[pod.Name] = server.Listener.Addr().String()
 	}
-	reference, err := prometheus.New(prometheus.Config{URL: startPrometheus(t, path, pods, addresses)})
+	reference, err := prometheus.New(prometheus.Config{URL: startPrometheus(t, pods, addresses)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +135,7 @@ tcp_open_connections{peer="src"} %v
 }
 
 // startPrometheus returns the URL of a Prometheus that scrapes the pods' addresses.
-func startPrometheus(t *testing.T, path string, pods []*corev1.Pod, addresses map[string]string) string {
+func startPrometheus(t *testing.T, pods []*corev1.Pod, addresses map[string]string) string {
 	t.Helper()
 	var targets []map[string]any
 	for _, pod := range pods {
@@ -154,35 +143,11 @@ func startPrometheus(t *testing.T, path string, pods []*corev1.Pod, addresses ma
 		delete(labels, "job")
 		targets = append(targets, map[string]any{"targets": []string{addresses[pod.Name]}, "labels": labels})
 	}
-	config, err := json.Marshal(map[string]any{ // JSON is YAML
+	return prometheustest.Start(t, map[string]any{
 		"global": map[string]any{"scrape_interval": "500ms", "scrape_timeout": "500ms"},
 		"scrape_configs": []map[string]any{
 			{"job_name": "linkerd-proxy", "metrics_path": "/", "static_configs": targets}},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "prometheus.yml"), config, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := lis.Addr().String()
-	_ = lis.Close()
-	cmd := exec.Command(path, "--config.file="+filepath.Join(dir, "prometheus.yml"),
-		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+addr, "--log.level=error")
-	cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	return "http://" + addr
 }
 
 // await returns when Prometheus has scraped both pods.

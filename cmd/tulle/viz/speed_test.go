@@ -11,7 +11,6 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -28,6 +27,7 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 
 	"github.com/tulle-mesh/tulle/cli/cluster"
+	"github.com/tulle-mesh/tulle/internal/prometheustest"
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/viz/metrics"
 	"github.com/tulle-mesh/tulle/viz/metricsapi"
@@ -45,14 +45,7 @@ const (
 // a Prometheus (PROMETHEUS, or in the PATH). It reports the median time, that of the command's PromQL alone, and the
 // ratio of both.
 func BenchmarkStat(b *testing.B) {
-	path, err := exec.LookPath("prometheus")
-	if named := os.Getenv("PROMETHEUS"); named != "" {
-		path, err = named, nil
-	}
-	if err != nil {
-		b.Skip("there is no prometheus in the PATH")
-	}
-	address := startBenchPrometheus(b, path)
+	address := startBenchPrometheus(b)
 	source := &recorded{Source: benchSource(b, address)}
 	awaitBenchSeries(b, source.Source)
 	cl := benchCluster(b, serveMetricsAPI(b, source))
@@ -138,7 +131,7 @@ func benchSource(b *testing.B, address string) metrics.Source {
 }
 
 // startBenchPrometheus returns the URL of a Prometheus that scrapes the series of all pods from one target.
-func startBenchPrometheus(b *testing.B, path string) string {
+func startBenchPrometheus(b *testing.B) string {
 	b.Helper()
 	begun := time.Now()
 	target := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -146,35 +139,11 @@ func startBenchPrometheus(b *testing.B, path string) string {
 		_, _ = w.Write(benchExposition(time.Since(begun)))
 	}))
 	b.Cleanup(target.Close)
-	config, err := json.Marshal(map[string]any{ // JSON is YAML
+	return prometheustest.Start(b, map[string]any{
 		"global": map[string]any{"scrape_interval": "3s", "scrape_timeout": "3s"},
 		"scrape_configs": []map[string]any{{"job_name": "linkerd-proxy", "honor_labels": true,
 			"static_configs": []map[string]any{{"targets": []string{target.Listener.Addr().String()}}}}},
 	})
-	if err != nil {
-		b.Fatal(err)
-	}
-	dir := b.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "prometheus.yml"), config, 0o600); err != nil {
-		b.Fatal(err)
-	}
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	address := lis.Addr().String()
-	_ = lis.Close()
-	cmd := exec.Command(path, "--config.file="+filepath.Join(dir, "prometheus.yml"),
-		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address, "--log.level=error")
-	cmd.Stdout, cmd.Stderr = b.Output(), b.Output()
-	if err := cmd.Start(); err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	return "http://" + address
 }
 
 // benchExposition is the series of all pods, after some time of steady traffic.
