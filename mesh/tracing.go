@@ -54,8 +54,8 @@ const WantCollector = "host:port for OTLP over gRPC, or http://host:port for OTL
 const otlpHTTPPort = 4318
 
 // ParseCollector reads the address of a collector: host:port speaks OTLP over gRPC, http://host:port[/path] speaks OTLP
-// over HTTP with protobuf. The default path is /v1/traces. TLS of the collector's own is not supported: a meshed
-// collector has mesh TLS.
+// over HTTP with protobuf. The default path is /v1/traces. TLS of the collector's own is not supported, and neither are
+// credentials: a meshed collector has mesh TLS, and passes spans on to what needs more.
 func ParseCollector(s string) (Collector, error) {
 	scheme, _, isURL := strings.Cut(s, "://")
 	if !isURL {
@@ -68,8 +68,8 @@ func ParseCollector(s string) (Collector, error) {
 		return Collector{Addr: s}, nil
 	}
 	if scheme == "https" {
-		return Collector{}, errors.New("TLS of a collector's own is not supported: mesh the collector and name its " +
-			"ServiceAccount, or use http")
+		return Collector{}, errors.New("proxies do not speak a collector's own TLS: send to a meshed collector in the " +
+			"cluster, which passes the spans on by https (docs/tracing.md)")
 	}
 	if scheme != "http" {
 		return Collector{}, fmt.Errorf("scheme %q: want %s", scheme, WantCollector)

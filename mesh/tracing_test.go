@@ -22,7 +22,7 @@ func TestParseCollector(t *testing.T) {
 		{name: "a port that is none", in: "otel:70000", wantErr: "port"},
 		{name: "a path without HTTP", in: "otel/x:4317", wantErr: "host"},
 		{name: "the port of HTTP", in: "otel:4318", wantErr: "write http://otel:4318"},
-		{name: "TLS", in: "https://otel:4318", wantErr: "mesh the collector"},
+		{name: "TLS", in: "https://otel:4318", wantErr: "send to a meshed collector in the cluster"},
 		{name: "another scheme", in: "zipkin://otel:9411", wantErr: "scheme"},
 		{name: "a user", in: "http://a:b@otel:4318", wantErr: "user"},
 		{name: "empty", in: "", wantErr: "missing port"},

@@ -34,7 +34,7 @@ func (v Values) Validate() error {
 		if s := a.field.get(&v); s != "" {
 			scratch := v
 			if err := a.field.set(&scratch, s); err != nil {
-				errs = append(errs, fmt.Errorf("%s %q: want %s", a.key, s, a.want))
+				errs = append(errs, fmt.Errorf("%s %q: %s", a.key, s, a.wanted(err)))
 			}
 		}
 	}
@@ -147,7 +147,7 @@ func (s *Settings) set(a annotation, name, value string, where place) error {
 			name, a.key)
 	}
 	if err := a.field.set(&s.Values, value); err != nil {
-		return fmt.Errorf("annotation %s of the %s has the value %q: want %s", name, where, value, a.want)
+		return fmt.Errorf("annotation %s of the %s has the value %q: %s", name, where, value, a.wanted(err))
 	}
 	s.explicit[a.key] = true
 	return nil

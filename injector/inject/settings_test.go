@@ -130,6 +130,27 @@ func TestTracingNeedsACollector(t *testing.T) {
 	}
 }
 
+// TestRefusedCollectorsNameTheRemedy is for addresses that a backend's own documents give.
+func TestRefusedCollectorsNameTheRemedy(t *testing.T) {
+	for value, remedy := range map[string]string{
+		"https://api.example.com:443": "send to a meshed collector in the cluster, which passes the spans on by https",
+		"otel.tracing:4318":           "write http://otel.tracing:4318",
+		"http://otel.tracing":         "missing port",
+	} {
+		for where, written := range map[string][2]map[string]string{
+			"namespace": {{mesh.ConfigPrefix + "trace-collector": value}, nil},
+			"pod":       {nil, {mesh.ConfigPrefix + "trace-collector": value}},
+		} {
+			_, err := ParseSettings(Defaults(), written[0], written[1])
+			for _, part := range []string{"trace-collector of the " + where, value, "want " + mesh.WantCollector, remedy} {
+				if err == nil || !strings.Contains(err.Error(), part) {
+					t.Errorf("%s on a %s: error %q lacks %q", value, where, err, part)
+				}
+			}
+		}
+	}
+}
+
 // TestEveryAnnotationRefuses proves for each row of the table that a bad value is an error that names the annotation,
 // the value and what is accepted.
 func TestEveryAnnotationRefuses(t *testing.T) {

@@ -39,6 +39,17 @@ func (a annotation) name() string {
 	return mesh.ConfigPrefix + a.key
 }
 
+// wanted says what is accepted instead of a value that set refused, and the cause if it says more than that.
+func (a annotation) wanted(err error) string {
+	if explained := new(explainedError); errors.As(err, &explained) {
+		return "want " + a.want + ": " + explained.Error()
+	}
+	return "want " + a.want
+}
+
+// explainedError is a cause that a user needs beside "want ...".
+type explainedError struct{ error }
+
 // prefixes returns what the key may stand under, weakest first: where it is written under two, the last wins.
 func (a annotation) prefixes() []string {
 	if a.own {

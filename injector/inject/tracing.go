@@ -40,8 +40,10 @@ func tracingAnnotations() []annotation {
 			// The installation's identity is that of its own collector.
 			set: func(v *Values, s string) error {
 				v.Proxy.Tracing.Enabled, v.Proxy.Tracing.Collector = true, CollectorValues{Endpoint: s}
-				_, err := mesh.ParseCollector(s)
-				return err
+				if _, err := mesh.ParseCollector(s); err != nil {
+					return &explainedError{err}
+				}
+				return nil
 			},
 		}},
 		{key: "trace-collector-service-account", want: "the ServiceAccount of a meshed collector: name or namespace/name",

@@ -33,7 +33,7 @@ func TestParseValues(t *testing.T) {
 		{name: "tracing", in: "proxy: {tracing: {enabled: true, collector: {endpoint: 'otel.tracing:4317'}}}"},
 		{name: "tracing without a collector", in: "proxy: {tracing: {enabled: true}}", wantErr: "collector.endpoint"},
 		{name: "tracing with a bad collector", in: "proxy: {tracing: {collector: {endpoint: 'https://otel:4318'}}}",
-			wantErr: "trace-collector"},
+			wantErr: "send to a meshed collector in the cluster"},
 		{name: "tracing with a bad ratio", in: "proxy: {tracing: {samplingRatio: 10}}", wantErr: "a number from 0 to 1"},
 		{name: "root is refused", in: "proxy: {uid: 0}", wantErr: "never runs as root"},
 		{name: "two listeners on one port", in: "proxy: {ports: {admin: 4143}}", wantErr: "both 4143"},
