@@ -100,7 +100,7 @@ func gather(ctx context.Context, opts Options, known links) *facts {
 	if opts.Viz {
 		f.viz = gatherViz(ctx, cl, opts, own)
 		f.pods = learn(listPods(ctx, core.Pods(metav1.NamespaceAll).List))
-		f.gatherUntapped(ctx, cl, opts, own)
+		f.gatherTapRule(ctx, cl, opts, own)
 		return f
 	}
 	if f.definitions, err = install.Definitions(install.Target{Namespace: own, Version: opts.Version}); err != nil {
@@ -138,7 +138,7 @@ func gather(ctx context.Context, opts Options, known links) *facts {
 		f.probes = learn(refusedProbes(ctx, cl, f))
 	}
 	f.viz = gatherViz(ctx, cl, opts, own)
-	f.gatherUntapped(ctx, cl, opts, own)
+	f.gatherTapRule(ctx, cl, opts, own)
 	return f
 }
 

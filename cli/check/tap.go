@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -42,7 +43,12 @@ type tapFacts struct {
 	served  fact[*x509.Certificate]          // what the API server would meet, verified as it does
 	// untapped are the pods that tap can watch after a restart, by namespace.
 	untapped fact[map[string]int]
+	// outdated are the pods that somebody may watch who could not after a restart.
+	outdated fact[map[watcher][]string]
 }
+
+// watcher is an identity that may watch pods of a namespace.
+type watcher struct{ namespace, id string }
 
 // askTapServer bounds the handshake with the tap server.
 const askTapServer = 10 * time.Second
@@ -141,29 +147,30 @@ func askTapAPI(f *facts) error {
 	return errors.New("the API server does not say yet whether it is")
 }
 
-// gatherUntapped reads which pods tap cannot watch, where the user asks about proxies.
-func (f *facts) gatherUntapped(ctx context.Context, cl *cluster.Client, opts Options, own string) {
-	if opts.Proxy && withTap(f) == nil {
-		f.viz.tap.untapped = learn(untappedPods(ctx, cl, f, own))
+// gatherTapRule compares who may watch the proxies with whom the injector would let watch them now.
+func (f *facts) gatherTapRule(ctx context.Context, cl *cluster.Client, opts Options, own string) {
+	if !opts.Proxy && !opts.Viz {
+		return
 	}
-}
-
-// untappedPods counts the pods that tap can watch after a restart, by namespace.
-func untappedPods(ctx context.Context, cl *cluster.Client, f *facts, own string) (map[string]int, error) {
-	if f.pods.err != nil {
-		return nil, f.pods.err
-	}
+	tap := &f.viz.tap
 	rule, err := extension.ReadTapRule(ctx, cl, own)
-	if err != nil {
-		return nil, err
+	if f.pods.err != nil {
+		err = f.pods.err
 	}
-	counts := map[string]int{}
+	if err != nil {
+		tap.untapped.err, tap.outdated.err = err, err
+		return
+	}
+	tap.untapped.value, tap.outdated.value = map[string]int{}, map[watcher][]string{}
 	f.eachPod(func(pod *corev1.Pod) {
 		if rule.AfterRestart(pod) {
-			counts[pod.Namespace]++
+			tap.untapped.value[pod.Namespace]++
+		}
+		if id := rule.Outdated(pod); id != "" {
+			w := watcher{pod.Namespace, id}
+			tap.outdated.value[w] = append(tap.outdated.value[w], pod.Name)
 		}
 	})
-	return counts, nil
 }
 
 func askUntapped(f *facts) error {
@@ -179,4 +186,31 @@ func askUntapped(f *facts) error {
 			"deploy,sts,ds", ns, f.viz.tap.untapped.value[ns], ns))
 	}
 	return errors.Join(errs...)
+}
+
+// outdatedTap asks about proxies that let somebody watch who could not after a restart. The usual reason is that the
+// extension was removed, so it asks without the extension too. But then it is shown only if it warns.
+var outdatedTap = check{anchor: "l5d-viz-data-plane-tap-identity",
+	text: "data plane proxies accept tap from the installed extension only", warns: true, ask: askOutdatedTap}
+
+func askOutdatedTap(f *facts) error {
+	outdated := f.viz.tap.outdated
+	read, installed := outdated.value != nil || outdated.err != nil, len(f.viz.namespaces.value) > 0
+	if !read || !installed && len(outdated.value) == 0 {
+		return errNotAsked
+	}
+	if outdated.err != nil {
+		return outdated.err
+	}
+	var lines []string
+	for w, pods := range outdated.value {
+		slices.Sort(pods)
+		lines = append(lines, fmt.Sprintf("%s: until a restart %s may watch %s; kubectl -n %s rollout restart deploy,sts,ds",
+			w.namespace, w.id, cluster.Abbreviate(pods), w.namespace))
+	}
+	if lines == nil {
+		return nil
+	}
+	slices.Sort(lines)
+	return errors.New(strings.Join(lines, "\n"))
 }

@@ -55,7 +55,7 @@ func viz(proxy bool) category {
 			return ask(f)
 		}
 	}
-	return category{"tulle-viz", checks}
+	return category{"tulle-viz", append([]check{outdatedTap}, checks...)}
 }
 
 // vizFacts are what the checks of the viz extension see.

@@ -15,10 +15,11 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// TapRule says which pods the injector would let the tap server watch now.
+// TapRule says whom the injector would let watch a pod now.
 type TapRule struct {
-	defaults   inject.Values
-	namespaces map[string]inject.Namespace
+	controlNamespace string
+	defaults         inject.Values
+	namespaces       map[string]inject.Namespace
 }
 
 // ReadTapRule reads what the injector knows: the defaults of the installation, the annotations of namespaces, and who
@@ -28,7 +29,7 @@ func ReadTapRule(ctx context.Context, cl *cluster.Client, controlNamespace strin
 	if err != nil {
 		return nil, fmt.Errorf("read the installation's defaults: %w", err)
 	}
-	r := &TapRule{namespaces: map[string]inject.Namespace{}}
+	r := &TapRule{controlNamespace: controlNamespace, namespaces: map[string]inject.Namespace{}}
 	if r.defaults, err = inject.ParseValues([]byte(config.Data["values"])); err != nil {
 		return nil, fmt.Errorf("read the installation's defaults: %w", err)
 	}
@@ -52,9 +53,29 @@ func ReadTapRule(ctx context.Context, cl *cluster.Client, controlNamespace strin
 
 // AfterRestart reports whether the tap server cannot watch the pod's proxy, and could if the pod was injected now.
 func (r *TapRule) AfterRestart(pod *corev1.Pod) bool {
-	if sidecar.Of(pod) == nil || sidecar.TapID(pod) != "" || pod.Labels[mesh.ControlPlaneNSLabel] == "" {
-		return false
+	id, known := r.now(pod)
+	return known && id != "" && sidecar.TapID(pod) == ""
+}
+
+// Outdated returns the identity that may watch the pod's proxy and could not if the pod was injected now, for example
+// because the extension was removed. It returns "" if there is none.
+func (r *TapRule) Outdated(pod *corev1.Pod) string {
+	accepted := sidecar.TapID(pod)
+	if id, known := r.now(pod); known && id != accepted {
+		return accepted
+	}
+	return ""
+}
+
+// now returns the identity that could watch the pod's proxy if the pod was injected now; "" is nobody. It is not known
+// for a pod without a proxy of this control plane, and for one that the injector would refuse.
+func (r *TapRule) now(pod *corev1.Pod) (id string, known bool) {
+	if sidecar.Of(pod) == nil || pod.Labels[mesh.ControlPlaneNSLabel] != r.controlNamespace {
+		return "", false
 	}
 	settings, err := inject.ParseSettings(r.defaults, r.namespaces[pod.Namespace].Annotations, pod.Annotations)
-	return err == nil && settings.TapID() != ""
+	if err != nil {
+		return "", false
+	}
+	return settings.TapID(), true
 }

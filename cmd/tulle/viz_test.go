@@ -27,6 +27,7 @@ import (
 	"github.com/tulle-mesh/tulle/injector/inject"
 	"github.com/tulle-mesh/tulle/install"
 	"github.com/tulle-mesh/tulle/internal/servingcert"
+	"github.com/tulle-mesh/tulle/internal/sidecar"
 	"github.com/tulle-mesh/tulle/mesh"
 	vizinstall "github.com/tulle-mesh/tulle/viz/install"
 	"github.com/tulle-mesh/tulle/viz/metrics"
@@ -114,6 +115,28 @@ func injected(t *testing.T, bare *corev1.Pod) *corev1.Pod {
 	}
 	pod.Status.InitContainerStatuses = []corev1.ContainerStatus{{Name: mesh.ProxyContainer, Ready: true}}
 	return pod
+}
+
+// watchedBy lets the ServiceAccount tap of a namespace watch the pod web-1.
+func watchedBy(namespace string) func(*testing.T, *fakeCluster) {
+	return func(t *testing.T, f *fakeCluster) {
+		t.Helper()
+		for i, e := range sidecar.Of(find[*corev1.Pod](t, f, "web-1")).Env {
+			if e.Name != mesh.ProxyConfigEnv {
+				continue
+			}
+			var config map[string]any
+			if err := json.Unmarshal([]byte(e.Value), &config); err != nil {
+				t.Fatal(err)
+			}
+			config["tapID"] = "spiffe://cluster.local/ns/" + namespace + "/sa/tap"
+			data, err := json.Marshal(config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sidecar.Of(find[*corev1.Pod](t, f, "web-1")).Env[i].Value = string(data)
+		}
+	}
 }
 
 // newTLSServer serves a certificate that no APIService names; it returns the address.
@@ -243,6 +266,14 @@ func TestVizCheckFindsWhatIsWrong(t *testing.T) {
 		"no tap": {values: noTap, want: "√ viz extension self-check"},
 		"pods from before tap": {want: "‼ data plane proxies can be tapped\n    shop: 2 pods were injected before tap was " +
 			"turned on; kubectl -n shop rollout restart deploy,sts,ds"},
+		"a pod that the tap of a former extension may watch": {damage: watchedBy("former"),
+			want: "‼ data plane proxies accept tap from the installed extension only\n    shop: until a restart " +
+				"spiffe://cluster.local/ns/former/sa/tap may watch web-1; kubectl -n shop rollout restart deploy,sts,ds"},
+		"a pod that accepts tap after the extension was removed": {damage: func(t *testing.T, f *fakeCluster) {
+			watchedBy(vizinstall.Namespace)(t, f)
+			f.untyped = nil
+			find[*corev1.Namespace](t, f, vizinstall.Namespace).Labels = nil
+		}, want: "    shop: until a restart spiffe://cluster.local/ns/tulle-viz/sa/tap may watch web-1; ", code: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if test.values.LogLevel == "" {

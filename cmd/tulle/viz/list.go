@@ -38,6 +38,8 @@ with a proxy.`,
 // The headings of list, in their order.
 const (
 	tapEnabled  = "Pods with tap enabled:"
+	tapOutdated = "Pods that another identity than the extension's may watch until a restart " +
+		"(kubectl -n NAMESPACE rollout restart deploy,sts,ds):"
 	tapLater    = "Pods that tap can watch after a restart (kubectl -n NAMESPACE rollout restart deploy,sts,ds):"
 	tapDisabled = "Pods with tap disabled (by an annotation, or there is no tap in the installation):"
 	notRunning  = "Pods whose proxy does not run:"
@@ -64,18 +66,22 @@ func (c *commands) list(cmd *cobra.Command, all bool) error {
 		return err
 	}
 	resource.Sort(pods)
-	later, err := c.afterRestart(ctx, cl, lister, namespace)
+	restart, err := c.readRestart(ctx, cl, lister, namespace)
 	if err != nil {
 		return err
 	}
 	sections := map[string][]string{}
 	for _, o := range pods {
 		if p := o.Pods[0]; !p.Finished {
-			h := heading(p)
-			if h == tapDisabled && later[o.Namespace+"/"+o.Name] {
+			name, h := o.Namespace+"/"+o.Name, heading(p)
+			line := name
+			switch id := restart.outdated[name]; {
+			case h == tapDisabled && restart.tapped[name]:
 				h = tapLater
+			case h == tapEnabled && id != "":
+				h, line = tapOutdated, name+": "+id
 			}
-			sections[h] = append(sections[h], o.Namespace+"/"+o.Name)
+			sections[h] = append(sections[h], line)
 		}
 	}
 	if len(sections) == 0 {
@@ -86,11 +92,11 @@ func (c *commands) list(cmd *cobra.Command, all bool) error {
 		return nil
 	}
 	var parts []string
-	for _, h := range []string{tapEnabled, tapLater, tapDisabled, notRunning, noProxy} {
-		if names := sections[h]; len(names) > 0 {
+	for _, h := range []string{tapEnabled, tapOutdated, tapLater, tapDisabled, notRunning, noProxy} {
+		if lines := sections[h]; len(lines) > 0 {
 			part := h + "\n"
-			for _, name := range names {
-				part += "\t* " + table.Safe(name) + "\n"
+			for _, line := range lines {
+				part += "\t* " + table.Safe(line) + "\n"
 			}
 			parts = append(parts, part)
 		}
@@ -99,24 +105,33 @@ func (c *commands) list(cmd *cobra.Command, all bool) error {
 	return err
 }
 
-// afterRestart returns the pods that tap can watch after a restart, as namespace/name. A user who may not read what the
-// injector knows gets none.
-func (c *commands) afterRestart(ctx context.Context, cl *cluster.Client, lister *objects.Cluster, namespace string) (
-	map[string]bool, error,
+// restart is what a restart changes about pods, by namespace/name.
+type restart struct {
+	// tapped are those that tap can watch then, and not now.
+	tapped map[string]bool
+	// outdated are those that somebody may watch now and not then, with the identity.
+	outdated map[string]string
+}
+
+// readRestart compares the pods with what the injector would make of them now. A user who may not read what the
+// injector knows gets nothing.
+func (c *commands) readRestart(ctx context.Context, cl *cluster.Client, lister *objects.Cluster, namespace string) (
+	restart, error,
 ) {
 	rule, err := extension.ReadTapRule(ctx, cl, c.ControlNamespace())
 	if err != nil {
-		return nil, nil
+		return restart{}, nil
 	}
 	pods, err := lister.Pods(ctx, namespace)
 	if err != nil {
-		return nil, err
+		return restart{}, err
 	}
-	later := map[string]bool{}
+	r := restart{map[string]bool{}, map[string]string{}}
 	for i := range pods {
-		later[pods[i].Namespace+"/"+pods[i].Name] = rule.AfterRestart(&pods[i])
+		name := pods[i].Namespace + "/" + pods[i].Name
+		r.tapped[name], r.outdated[name] = rule.AfterRestart(&pods[i]), rule.Outdated(&pods[i])
 	}
-	return later, nil
+	return r, nil
 }
 
 func heading(p resource.Pod) string {

@@ -5,6 +5,10 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/kubernetes/fake"
+	metadatafake "k8s.io/client-go/metadata/fake"
+
+	"github.com/tulle-mesh/tulle/mesh"
 )
 
 func TestList(t *testing.T) {
@@ -29,4 +33,19 @@ func TestListOfNothing(t *testing.T) {
 		!strings.Contains(r.fault.Error(), "takes no arguments") {
 		t.Errorf("an argument: error %v", r.fault)
 	}
+}
+
+// TestListAfterTheExtensionWasRemoved lists pods of an installation that no tap serves: those that still let the former
+// one watch are named with its identity.
+func TestListAfterTheExtensionWasRemoved(t *testing.T) {
+	b := shop(t)
+	b.pods[0].Spec.InitContainers[0].Env = nil
+	b.react = func(typed *fake.Clientset, _ *metadatafake.FakeMetadataClient) {
+		config := &corev1.ConfigMap{Data: map[string]string{"values": ""}}
+		config.Namespace, config.Name = mesh.ControlPlaneNamespace, mesh.InstallConfigMap
+		if err := typed.Tracker().Add(config); err != nil {
+			t.Fatal(err)
+		}
+	}
+	golden(t, "list-outdated.txt", b.run(t, "shop", "list"))
 }

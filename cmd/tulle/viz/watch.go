@@ -176,9 +176,9 @@ func (w *watch) countUntapped(ctx context.Context, cl *cluster.Client, l *object
 	if len(untapped) == 0 {
 		return nil
 	}
-	later, err := w.c.afterRestart(ctx, cl, l, namespace)
+	restart, err := w.c.readRestart(ctx, cl, l, namespace)
 	for name := range untapped {
-		if later[name] {
+		if restart.tapped[name] {
 			w.later++
 		} else {
 			w.off++
