@@ -60,26 +60,35 @@ func (r *recorder) text() string {
 	return r.read.String()
 }
 
-// startImpatient runs a pair of proxies that wait for first bytes for as long as detect says, and returns the addresses
-// of the client's application and of the server's port as strangers reach it.
+// startImpatient runs startImpatientPair, and returns the addresses of the client's application and of the server's
+// port as strangers reach it.
 func startImpatient(t *testing.T, app string, policy mesh.PortPolicy, detect time.Duration) (meshed, plain string) {
+	t.Helper()
+	client, server := startImpatientPair(t, app, policy, detect)
+	return client.Addresses().Local.Outbound[0].String(), server.Addresses().Local.Inbound[0].String()
+}
+
+// startImpatientPair runs a pair of proxies that wait for first bytes for as long as detect says.
+func startImpatientPair(
+	t *testing.T, app string, policy mesh.PortPolicy, detect time.Duration,
+) (client, server *Proxy) {
 	t.Helper()
 	ca := meshtest.NewCA(t)
 	settings := mesh.ProxyConfig{InboundDetectTimeout: mesh.Duration(detect), OutboundDetectTimeout: mesh.Duration(detect)}
-	server := start(t, Config{Settings: settings, Local: &Local{
+	server = start(t, Config{Settings: settings, Local: &Local{
 		Certs: ca.Certs(cart), Inbound: []LocalInbound{{
 			Listen: anyPort, AppAddr: netip.MustParseAddrPort(app), Policy: policy,
 		}},
 	}})
 	entrance := server.Addresses().Local.Inbound[0]
-	client := start(t, Config{Settings: settings, Local: &Local{
+	client = start(t, Config{Settings: settings, Local: &Local{
 		Certs: ca.Certs(web),
 		Outbound: []LocalOutbound{{Listen: anyPort, Value: mesh.Outbound{
 			Kind: mesh.ToService, Authority: "cart.shop.svc.cluster.local:80",
 			Endpoints: []mesh.Endpoint{{Addr: entrance, Identity: cart}},
 		}}},
 	}})
-	return client.Addresses().Local.Outbound[0].String(), entrance.String()
+	return client, server
 }
 
 // detectSoon is the detect timeout of tests that stall, more than a busy machine takes between connecting and the first

@@ -26,6 +26,9 @@ func (c *Conn) Peeked() []byte { return c.prefix }
 // EndedEmpty reports whether the connection ended, or broke, without bytes that are still to be read.
 func (c *Conn) EndedEmpty() bool { return len(c.prefix) == 0 && c.err != nil }
 
+// Silent reports whether no byte has come, and the connection has not ended.
+func (c *Conn) Silent() bool { return len(c.prefix) == 0 && c.err == nil }
+
 // NetConn returns the underlying connection. A reader of it misses the bytes that Peeked returns.
 func (c *Conn) NetConn() net.Conn { return c.Conn }
 

@@ -1,9 +1,13 @@
 package env
 
 import (
+	"context"
+	"time"
+
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/proxy/detect"
 	"github.com/tulle-mesh/tulle/proxy/forward"
+	"github.com/tulle-mesh/tulle/proxy/relay"
 )
 
 // HTTPProtocol returns how the engine reads a connection: by kind, which its first bytes look like, and by the protocol
@@ -19,4 +23,20 @@ func HTTPProtocol(kind detect.Kind, declared mesh.Protocol) (p forward.Protocol,
 	default:
 		return 0, false
 	}
+}
+
+// LateHTTP waits for the first bytes of a client that was silent during detection, while its connection to the server
+// is open. If the client sends a request before the server sends anything, LateHTTP returns how the engine reads it.
+// Otherwise the connection is opaque. The bytes stay in client. timeout bounds the wait for the rest of the first line.
+func LateHTTP(
+	ctx context.Context, client *detect.Conn, server *relay.End, timeout time.Duration,
+) (p forward.Protocol, isHTTP bool) {
+	if !relay.ClientFirst(ctx, client.NetConn(), server) {
+		return 0, false
+	}
+	kind, err := client.Sniff(timeout)
+	if err != nil {
+		return 0, false // the relay meets the same error
+	}
+	return HTTPProtocol(kind, mesh.Detect)
 }

@@ -105,6 +105,10 @@ type peerConn struct {
 	// deniedSince is when a policy first denied what the connection carries; zero while it is allowed. Only Recheck uses
 	// it.
 	deniedSince time.Time
+	// silent is the connection of a client without mesh TLS for which detection waited in vain; nil for any other.
+	silent *detect.Conn
+	// counted counts the connection as open; nil until then.
+	counted *openConn
 
 	// The rest is set for connections with requests.
 	app       *app // nil for an opaque connection
@@ -159,11 +163,16 @@ func (in *Inbound) Serve(ctx context.Context, owner *idle.Owner, origDst netip.A
 	}
 	if meshTLS == nil {
 		c.client.OwnTLS = kind == detect.TLS
-		if protocol, isHTTP := protocolOf(kind, port, peek); isHTTP {
-			in.serveHTTP(ctx, sock.New(conn, peek.Peeked()), protocol, c)
-			return
+		protocol, isHTTP := protocolOf(kind, port, peek)
+		if !isHTTP {
+			if peek.Silent() && port.Protocol() != mesh.Opaque {
+				c.silent = peek
+			}
+			protocol, isHTTP = in.relay(ctx, relay.Plain(conn, peek.Peeked()), c)
 		}
-		in.relay(ctx, relay.Plain(conn, peek.Peeked()), c)
+		if isHTTP {
+			in.serveHTTP(ctx, sock.New(conn, peek.Peeked()), protocol, c)
+		}
 		return
 	}
 
@@ -266,18 +275,39 @@ func (in *Inbound) serveHTTP(ctx context.Context, conn net.Conn, protocol forwar
 	defer in.unregister(c)
 	defer c.releaseCounters()
 	port := in.policy.Load().Port(c.origDst.Port())
-	tcp, releaseTCP := in.env.Stats.TCP(stats.SrcLabels(c.labels(port)))
-	defer releaseTCP()
-	countClosed := in.env.CountOpen(tcp)
+	tcp := in.countOpen(c, c.labels(port))
 	err := in.engine.Serve(ctx, conn, protocol, &exchange.Conn{
 		Peer: c.peer.ID, Remote: c.remote, OrigDst: c.origDst, Traffic: &tcp.Traffic, Data: c,
 	})
-	countClosed(err)
+	c.counted.close(err)
+}
+
+// openConn counts a connection as open, under the labels of its client.
+type openConn struct {
+	tcp         *stats.TCP
+	release     func()
+	countClosed func(error)
+}
+
+// countOpen counts the client's connection as open, unless it is counted already. It returns the counters.
+func (in *Inbound) countOpen(c *peerConn, labels stats.Labels) *stats.TCP {
+	if c.counted == nil {
+		tcp, release := in.env.Stats.TCP(stats.SrcLabels(labels))
+		c.counted = &openConn{tcp, release, in.env.CountOpen(tcp)}
+	}
+	return c.counted.tcp
+}
+
+// close counts how the connection ended.
+func (o *openConn) close(err error) {
+	o.countClosed(err)
+	o.release()
 }
 
 // relay takes an opaque connection through the phases 4 to 7 of docs/request.md: it moves the bytes if the policy
-// allows the peer.
-func (in *Inbound) relay(ctx context.Context, client *relay.End, c *peerConn) {
+// allows the peer. If the first bytes of a silent client then are a request, relay leaves the connection to the caller:
+// isHTTP is true.
+func (in *Inbound) relay(ctx context.Context, client *relay.End, c *peerConn) (p forward.Protocol, isHTTP bool) {
 	ctx, c.cut = context.WithCancel(ctx)
 	defer c.cut()
 	// Register before the decision, so that a change of the policy in between rechecks the connection.
@@ -301,7 +331,7 @@ func (in *Inbound) relay(ctx context.Context, client *relay.End, c *peerConn) {
 			zap.Stringer("client_id", c.peer.ID), zap.String("reason", string(decision.Reason)))
 		tapped.Close(string(decision.Reason))
 		client.Abort()
-		return
+		return 0, false
 	}
 
 	// 6. Forward to the application.
@@ -310,24 +340,33 @@ func (in *Inbound) relay(ctx context.Context, client *relay.End, c *peerConn) {
 		in.env.Stats.ConnFailed(stats.Inbound, exchange.DialFault(err).Kind.String())
 		tapped.Close(exchange.DialFault(err).Kind.String())
 		client.Abort()
-		return
+		return 0, false
 	}
 	in.listening.add(c.origDst, in.env.Now())
 	server := relay.Plain(conn, nil)
-	src, releaseSrc := in.env.Stats.TCP(stats.SrcLabels(labels))
-	defer releaseSrc()
+	src := in.countOpen(c, labels)
 	dst, releaseDst := in.env.Stats.TCP(stats.AppLabels(app))
 	defer releaseDst()
+	countDstClosed := in.env.CountOpen(dst)
+	if c.silent != nil {
+		if p, isHTTP = env.LateHTTP(ctx, c.silent, server, in.env.Times.InboundDetect); isHTTP {
+			server.Close()
+			countDstClosed(nil)
+			tapped.Close("")
+			return p, true
+		}
+		client.Unread(c.silent.Peeked())
+	}
 	client.Read, client.Written = &src.ReadBytes, &src.WrittenBytes
 	tapped.Count(client)
 	server.Read, server.Written = &dst.ReadBytes, &dst.WrittenBytes
-	countSrcClosed, countDstClosed := in.env.CountOpen(src), in.env.CountOpen(dst)
 	result := relay.Run(ctx, client, server)
 
 	// 7. End.
-	countSrcClosed(result.A)
+	c.counted.close(result.A)
 	countDstClosed(result.B)
 	tapped.Close(result.Word())
+	return 0, false
 }
 
 // labels returns the labels of what the client does under the port's policy.

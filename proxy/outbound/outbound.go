@@ -124,7 +124,7 @@ func (o *Outbound) Serve(ctx context.Context, owner *idle.Owner, origDst netip.A
 	// 3. Detect what the application speaks, unless the port is declared opaque.
 	peek := detect.NewConn(conn)
 	if t.opaque(value) {
-		o.relay(ctx, conn, peek, t)
+		o.relay(ctx, conn, peek, t, false)
 		return
 	}
 	kind, err := peek.Sniff(o.env.DetectTime(value.Protocol, o.env.Times.OutboundDetect))
@@ -132,22 +132,27 @@ func (o *Outbound) Serve(ctx context.Context, owner *idle.Owner, origDst netip.A
 		o.refuse(conn, origDst, stats.ErrorDetect)
 		return
 	}
+	tcp := t.tcp()
+	var countClosed func(error)
 	protocol, isHTTP := env.HTTPProtocol(kind, value.Protocol)
-	if !isHTTP {
-		o.relay(ctx, conn, peek, t)
+	if isHTTP {
+		countClosed = o.env.CountOpen(tcp)
+	} else if protocol, countClosed = o.relay(ctx, conn, peek, t, peek.Silent()); countClosed == nil {
 		return
 	}
-	tcp := t.tcp()
 	h := &httpConn{
-		outbound: o, ctx: ctx, closed: o.env.CountOpen(tcp),
+		outbound: o, ctx: ctx, closed: countClosed,
 		record: &exchange.Conn{Remote: env.RemoteAddr(conn), OrigDst: origDst, Traffic: &tcp.Traffic, Data: t},
 	}
 	h.serve(owner, peek.Peeked(), protocol)
 }
 
 // relay takes an opaque connection through the phases 4 to 7 of docs/request.md. peek holds the bytes that detection
-// has read.
-func (o *Outbound) relay(ctx context.Context, conn *net.TCPConn, peek *detect.Conn, t *target) {
+// has read. silent means that detection waited for the client in vain. If its first bytes then are a request, relay
+// leaves the connection to the caller, and countClosed is not nil: relay has counted the connection as open.
+func (o *Outbound) relay(
+	ctx context.Context, conn *net.TCPConn, peek *detect.Conn, t *target, silent bool,
+) (protocol forward.Protocol, countClosed func(error)) {
 	// 4. Choose the rule and its service.
 	route, countEnd := o.routeOpaque(t, peek)
 	svc := route.service
@@ -155,7 +160,7 @@ func (o *Outbound) relay(ctx context.Context, conn *net.TCPConn, peek *detect.Co
 		countEnd(route.reason)
 		o.tapConnection(conn, t, route, nil).Close(route.reason)
 		o.refuse(conn, t.key.Addr, route.reason)
-		return
+		return 0, nil
 	}
 
 	// 5. Connect to an endpoint. The connection outlives the endpoint, so the service is needed no longer.
@@ -166,19 +171,29 @@ func (o *Outbound) relay(ctx context.Context, conn *net.TCPConn, peek *detect.Co
 		countEnd(fault.Kind.String())
 		tapped.Close(fault.Kind.String())
 		o.fail(conn, t, fault)
-		return
+		return 0, nil
 	}
 
-	// 6. Move the bytes.
-	client := relay.Plain(conn, peek.Peeked())
+	// 6. Move the bytes, unless they are those of a request.
 	src, dst := t.tcp(), ep.tcp()
-	client.Read, client.Written = &src.ReadBytes, &src.WrittenBytes
-	tapped.Count(client)
-	server.Read, server.Written = &dst.ReadBytes, &dst.WrittenBytes
 	countSrcClosed, countDstClosed := o.env.CountOpen(src), o.env.CountOpen(dst)
 	ctx, cut := context.WithCancel(ctx)
 	defer cut()
 	defer o.reviewer.Watch(server.Secured(), stats.Outbound, cut)()
+	if silent {
+		if protocol, isHTTP := env.LateHTTP(ctx, peek, server, o.env.Times.OutboundDetect); isHTTP {
+			server.Close()
+			countDstClosed(nil)
+			countEnd("")
+			tapped.Close("")
+			svc.pool.Done(slot, balance.Connected, o.env.Now(), 0)
+			return protocol, countSrcClosed
+		}
+	}
+	client := relay.Plain(conn, peek.Peeked())
+	client.Read, client.Written = &src.ReadBytes, &src.WrittenBytes
+	tapped.Count(client)
+	server.Read, server.Written = &dst.ReadBytes, &dst.WrittenBytes
 	result := relay.Run(ctx, client, server)
 
 	// 7. End.
@@ -187,6 +202,7 @@ func (o *Outbound) relay(ctx context.Context, conn *net.TCPConn, peek *detect.Co
 	countEnd(result.Word())
 	tapped.Close(result.Word())
 	svc.pool.Done(slot, balance.Connected, o.env.Now(), 0)
+	return 0, nil
 }
 
 // connect picks an endpoint and connects to it. If that fails, it tries other endpoints: no byte was sent yet, so no

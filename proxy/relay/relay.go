@@ -42,6 +42,9 @@ func Plain(c *net.TCPConn, prefix []byte) *End { return &End{tcp: c, prefix: pre
 // Secure returns the side that speaks TLS on c.
 func Secure(c *sock.Conn) *End { return &End{conn: c} }
 
+// Unread returns bytes that were read from a plaintext side: Run moves them first.
+func (e *End) Unread(b []byte) { e.prefix = b }
+
 // Secured returns the TLS connection of the side; nil if it speaks plaintext.
 func (e *End) Secured() *sock.Conn {
 	if e.conn == nil || !e.conn.Secure() {
@@ -222,6 +225,9 @@ func (e *End) Abort() {
 	e.fail()
 	e.close()
 }
+
+// Close closes a connection that no relay runs on.
+func (e *End) Close() { e.close() }
 
 func (e *End) close() { _ = e.socket().Close() }
 

@@ -91,6 +91,29 @@ func (c *Conn) AwaitHangup(done <-chan struct{}) error {
 	return broken
 }
 
+// AwaitBytes waits until the socket has bytes to read, and consumes none; with TLS they are ciphertext. It returns
+// io.EOF at the end of the stream, or the error that ended the stream. After os.ErrDeadlineExceeded the connection is
+// as before. It needs no buffer, so a connection may be silent for hours.
+func (c *Conn) AwaitBytes() error {
+	if c.rc == nil || c.ahead.len() > 0 {
+		return nil
+	}
+	var n int
+	var broken error
+	err := c.rc.Read(func(fd uintptr) bool {
+		n, broken = pending(fd)
+		return broken != syscall.EAGAIN && broken != syscall.EINTR
+	})
+	switch {
+	case err != nil:
+		return err
+	case broken == nil && n == 0:
+		return io.EOF
+	default:
+		return broken
+	}
+}
+
 func (p *pump) stop() {
 	p.c.ahead.bytes, p.plain.bytes = nil, nil
 	p.c.ahead.release()

@@ -38,6 +38,13 @@ func hangup(fd uintptr) (ended bool, broken error) {
 	return true, nil
 }
 
+// pending returns how many bytes a socket has to read, at most 1; 0 means the end of the stream. It consumes nothing.
+func pending(fd uintptr) (n int, err error) {
+	var b [1]byte
+	n, _, err = unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	return n, err
+}
+
 type recvState struct {
 	msg unix.Msghdr
 	iov unix.Iovec

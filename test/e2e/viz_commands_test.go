@@ -154,10 +154,9 @@ func serveProduction(t *testing.T) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		// Until it is ended, or its namespace is. A connection that a client keeps in reserve, without a byte for 10 s,
-		// counts as opaque from then on: so each request has its own.
+		// Until it is ended, or its namespace is.
 		_ = command(ctx, env.kubectl, "-n", tutorialNS, "exec", "deploy/orders", "-c", "app", "--", "/app", "load", "-url",
-			"http://payments."+tutorialNS+":8080/charge", "-fresh", "-rate", fmt.Sprint(vizRate), "-count",
+			"http://payments."+tutorialNS+":8080/charge", "-rate", fmt.Sprint(vizRate), "-count",
 			fmt.Sprint(600*vizRate)).Run()
 	})
 	return func() {

@@ -35,7 +35,7 @@ func TestVizReadsTheProxies(t *testing.T) {
 	before := sent()
 	done := make(chan []byte, 1)
 	go func() { // longer than the window, on both sides
-		out, _ := meshed.app("load", "-url", "http://server.e2e/", "-fresh", "-rate", "50", "-count", "2250")
+		out, _ := meshed.app("load", "-url", "http://server.e2e/", "-rate", "50", "-count", "2250")
 		done <- out
 	}()
 	eventually(t, 20*time.Second, func() error {
