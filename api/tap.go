@@ -55,37 +55,6 @@ func decodeDirection(d pb.TapDirection) (mesh.TapDirection, error) {
 	return mesh.TapDirection(d), nil
 }
 
-// EncodeTapEvent returns the wire form of an event, without its headers if they are not wanted.
-func EncodeTapEvent(e *mesh.TapEvent, headers bool) *pb.TapEvent {
-	out := &pb.TapEvent{
-		Kind: pb.TapEvent_Kind(e.Kind), Id: e.ID, Direction: pb.TapDirection(e.Direction),
-		Src: encodeTapPeer(e.Src), Dst: encodeTapPeer(e.Dst), Tls: e.TLS,
-		Route: encodeRef(e.Route), Server: encodeRef(e.Server), Authorization: encodeRef(e.Authorization),
-		Method: []byte(e.Method), Scheme: []byte(e.Scheme), Authority: []byte(e.Authority), Path: []byte(e.Path),
-		Status: uint32(e.Status), Since: int64(e.Since), SinceResponse: int64(e.SinceResponse),
-		RequestBytes: e.RequestBytes, ResponseBytes: e.ResponseBytes, GrpcStatus: int32(e.GRPCStatus), Error: e.Error,
-		Attempts: e.Attempts,
-	}
-	if !e.At.IsZero() {
-		out.At = e.At.UnixNano()
-	}
-	if headers {
-		out.HeadersOmitted = e.HeadersOmitted
-		out.Headers = mapped(e.Headers, func(h mesh.TapHeader) *pb.TapHeader {
-			return &pb.TapHeader{Name: []byte(h.Name), Value: []byte(h.Value)}
-		})
-	}
-	return out
-}
-
-func encodeTapPeer(p mesh.TapPeer) *pb.TapPeer {
-	out := &pb.TapPeer{Identity: p.ID.String(), Pod: encodePod(p.Pod), Service: encodeService(p.Service)}
-	if p.Addr.IsValid() {
-		out.Address = encodeAddr(p.Addr)
-	}
-	return out
-}
-
 // UnmarshalTapEvents returns what a proxy sent. It counts events and headers before it decodes them: two bytes of a
 // message become hundreds in memory.
 func UnmarshalTapEvents(data []byte) (mesh.TapEvents, error) {
@@ -93,12 +62,12 @@ func UnmarshalTapEvents(data []byte) (mesh.TapEvents, error) {
 		return mesh.TapEvents{}, fmt.Errorf("decode tap events: %d bytes: want at most %d", len(data), mesh.MaxTapMessage)
 	}
 	events := 0
-	err := eachMessage(data, fieldEvents, func(event []byte) error {
+	err := eachMessage(data, tapEvents, func(event []byte) error {
 		if events++; events > mesh.MaxTapEvents {
 			return fmt.Errorf("more than %d events", mesh.MaxTapEvents)
 		}
 		headers := 0
-		return eachMessage(event, fieldHeaders, func([]byte) error {
+		return eachMessage(event, tapHeaders, func([]byte) error {
 			if headers++; headers > mesh.MaxTapHeaders {
 				return fmt.Errorf("more than %d headers", mesh.MaxTapHeaders)
 			}
@@ -114,12 +83,6 @@ func UnmarshalTapEvents(data []byte) (mesh.TapEvents, error) {
 	}
 	return DecodeTapEvents(&in)
 }
-
-// The numbers of the repeated fields of TapEvents and TapEvent.
-const (
-	fieldEvents  protowire.Number = 1
-	fieldHeaders protowire.Number = 15
-)
 
 // eachMessage calls do with each value of a field of a message.
 func eachMessage(data []byte, field protowire.Number, do func([]byte) error) error {

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/tulle-mesh/tulle/api/pb"
+	"github.com/tulle-mesh/tulle/internal/alloctest"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -78,22 +79,78 @@ func TestTapEventsRoundTrip(t *testing.T) {
 			ResponseBytes: 4, GRPCStatus: 14, Error: "reset", Attempts: 2, HeadersOmitted: 9,
 		},
 	}}
-	var wire pb.TapEvents
-	sent := &pb.TapEvents{Lost: events.Lost, Skipped: events.Skipped}
-	for i := range events.Events {
-		sent.Events = append(sent.Events, EncodeTapEvent(&events.Events[i], true))
-	}
-	throughBytes(t, sent, &wire)
-	data, err := proto.Marshal(&wire)
+	data, err := proto.Marshal(&pb.TapEvents{Lost: events.Lost, Skipped: events.Skipped})
 	if err != nil {
 		t.Fatal(err)
+	}
+	for i := range events.Events {
+		data = AppendTapEvent(data, &events.Events[i], true)
 	}
 	got, err := UnmarshalTapEvents(data)
 	if diff := cmp.Diff(events, got, compareAddrs); err != nil || diff != "" {
 		t.Errorf("error %v (-want +got):\n%s", err, diff)
 	}
-	if bare := EncodeTapEvent(&events.Events[1], false); bare.Headers != nil {
-		t.Errorf("headers that are not wanted: got %v", bare.Headers)
+	bare, err := UnmarshalTapEvents(AppendTapEvent(nil, &events.Events[1], false))
+	if err != nil || bare.Events[0].Headers != nil || bare.Events[0].HeadersOmitted != 0 {
+		t.Errorf("headers that are not wanted: got %+v, error %v", bare, err)
+	}
+}
+
+// TestAppendTapEventHasAllFields shows that an event is encoded as package pb would encode it, and leaves out no field
+// of any message.
+func TestAppendTapEventHasAllFields(t *testing.T) {
+	peer := func(addr string) mesh.TapPeer {
+		return mesh.TapPeer{
+			Addr: netip.MustParseAddrPort(addr), ID: mesh.ID{TrustDomain: "t", Namespace: "n", ServiceAccount: "s"},
+			Pod: mesh.PodRef{
+				Namespace: "shop", Name: "cart-1", ServiceAccount: "cart", OwnerKind: "deployment", OwnerName: "cart",
+				PodTemplateHash: "5d8", ControlPlaneNS: "tulle",
+			},
+			Service: mesh.ServiceRef{Namespace: "shop", Name: "cart", Port: 80},
+		}
+	}
+	ref := func(kind string) mesh.Ref { return mesh.Ref{Group: "g", Kind: kind, Namespace: "shop", Name: "r"} }
+	e := &mesh.TapEvent{
+		Kind: mesh.TapEnd, ID: 1 << 40, At: time.Unix(5, 6), Direction: mesh.TapOutbound, TLS: "true",
+		Src: peer("10.0.0.1:80"), Dst: peer("[fd00::1]:80"),
+		Route: ref("HTTPRoute"), Server: ref("Server"), Authorization: ref("AuthorizationPolicy"),
+		Method: "GET", Scheme: "http", Authority: "cart", Path: strings.Repeat("a", 300),
+		Headers: []mesh.TapHeader{{Name: "a", Value: strings.Repeat("b", 200)}}, Status: 200, Since: -1, SinceResponse: 2,
+		RequestBytes: 3, ResponseBytes: 4, GRPCStatus: -1, Error: "reset", Attempts: 2, HeadersOmitted: 9,
+	}
+	encoded := AppendTapEvent(nil, e, true)
+	var wire pb.TapEvents
+	if err := proto.Unmarshal(encoded, &wire); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range []proto.Message{
+		wire.GetEvents()[0], wire.GetEvents()[0].GetHeaders()[0], wire.GetEvents()[0].GetRoute(),
+		wire.GetEvents()[0].GetDst(), wire.GetEvents()[0].GetDst().GetAddress(), wire.GetEvents()[0].GetDst().GetPod(),
+		wire.GetEvents()[0].GetDst().GetService(),
+	} {
+		fields := m.ProtoReflect().Descriptor().Fields()
+		for i := range fields.Len() {
+			if !m.ProtoReflect().Has(fields.Get(i)) {
+				t.Errorf("%s is not encoded", fields.Get(i).FullName())
+			}
+		}
+	}
+	again, err := proto.MarshalOptions{Deterministic: true}.Marshal(&wire)
+	if err != nil || len(again) != len(encoded) {
+		t.Errorf("got %d bytes, package pb encodes %d, error %v", len(encoded), len(again), err)
+	}
+}
+
+// TestAppendTapEventDoesNotAllocate shows that an event costs no memory if the buffer has room.
+func TestAppendTapEventDoesNotAllocate(t *testing.T) {
+	e := &mesh.TapEvent{
+		At: time.Unix(5, 6), Path: "/", Headers: []mesh.TapHeader{{Name: "a", Value: "b"}},
+		Src: mesh.TapPeer{Addr: netip.MustParseAddrPort("[fd00::1]:80"), ID: mesh.ID{TrustDomain: "cluster.local",
+			Namespace: "shop", ServiceAccount: "web"}, Pod: mesh.PodRef{Name: strings.Repeat("a", 200)}},
+	}
+	buf := make([]byte, 0, 1<<10)
+	if n := alloctest.Count(t, 100, func() { buf = AppendTapEvent(buf[:0], e, true) }); n != 0 {
+		t.Errorf("got %v allocations, want 0", n)
 	}
 }
 

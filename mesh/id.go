@@ -30,6 +30,16 @@ func (id ID) String() string {
 	return "spiffe://" + id.TrustDomain + "/ns/" + id.Namespace + "/sa/" + id.ServiceAccount
 }
 
+// AppendTo appends what String returns.
+func (id ID) AppendTo(b []byte) []byte {
+	if id.IsZero() {
+		return b
+	}
+	b = append(append(b, "spiffe://"...), id.TrustDomain...)
+	b = append(append(b, "/ns/"...), id.Namespace...)
+	return append(append(b, "/sa/"...), id.ServiceAccount...)
+}
+
 // URI returns the SPIFFE ID as the URL that an X.509 URI SAN holds. Source: SPIFFE X509-SVID §2.
 func (id ID) URI() *url.URL {
 	return &url.URL{Scheme: "spiffe", Host: id.TrustDomain, Path: "/ns/" + id.Namespace + "/sa/" + id.ServiceAccount}

@@ -18,6 +18,12 @@ func TestParseIDSpellings(t *testing.T) {
 			t.Errorf("ParseID(%q) = %v, %v; want %v", s, got, err, want)
 		}
 	}
+	if got := string(want.AppendTo([]byte("by "))); got != "by "+want.String() {
+		t.Errorf("AppendTo: got %q", got)
+	}
+	if got := (ID{}).AppendTo(nil); got != nil {
+		t.Errorf("AppendTo of the zero ID: got %q", got)
+	}
 }
 
 func TestParseIDRejects(t *testing.T) {

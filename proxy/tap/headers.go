@@ -156,3 +156,18 @@ func text(b []byte) string {
 	}
 	return string(b)
 }
+
+// word is text for a method or a scheme. It does not copy the usual ones.
+func word(b []byte) string {
+	switch string(b) {
+	case "GET":
+		return "GET"
+	case "POST":
+		return "POST"
+	case "http":
+		return "http"
+	case "https":
+		return "https"
+	}
+	return text(b)
+}

@@ -97,7 +97,7 @@ func (h *Hub) unsubscribe(s *subscription) {
 	h.subs.Store(&next)
 }
 
-// emit offers an event to the subscriptions that have not ended. The event must not be changed any more.
+// emit offers an event to the subscriptions that have not ended. They do not keep it.
 func (h *Hub) emit(to []*slot, e *mesh.TapEvent) {
 	for _, slot := range to {
 		if s := slot.Load(); s != nil && !s.offer(e) {

@@ -8,14 +8,32 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"google.golang.org/protobuf/proto"
-
-	"github.com/tulle-mesh/tulle/api/pb"
+	"github.com/tulle-mesh/tulle/api"
 	"github.com/tulle-mesh/tulle/internal/alloctest"
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/proxy/exchange"
 	"github.com/tulle-mesh/tulle/proxy/message"
 )
+
+// received takes the messages that wait for a subscriber, and returns their events as the subscriber reads them.
+func received(t testing.TB, s *subscription) (messages [][]mesh.TapEvent) {
+	t.Helper()
+	for taken := s.queue.take(backlog{}); ; {
+		encoded, n := taken.message()
+		if n == 0 {
+			return messages
+		}
+		m, err := api.UnmarshalTapEvents(encoded)
+		if err != nil || len(m.Events) != n {
+			t.Fatalf("got %d events, want %d, error %v", len(m.Events), n, err)
+		}
+		messages = append(messages, m.Events)
+		s.queue.sent(n, len(encoded))
+	}
+}
+
+// waiting returns how many events wait for a subscriber.
+func waiting(s *subscription) int { return len(s.queue.waiting.ends) }
 
 // charge is a request as the engine hands it over.
 func charge() *exchange.Exchange {
@@ -81,7 +99,7 @@ func TestFilters(t *testing.T) {
 					r.Common().Dst = cartPod
 					r.Show()
 				}
-				if got := len(s.queue) == 1; got != want {
+				if got := waiting(s) == 1; got != want {
 					t.Errorf("%v: got shown %v, want %v", direction, got, want)
 				}
 			}
@@ -110,7 +128,7 @@ func TestConnectionsHaveNoHead(t *testing.T) {
 		if test.shown {
 			want = 2
 		}
-		if got := len(s.queue); got != want {
+		if got := waiting(s); got != want {
 			t.Errorf("%s: got %d events, want %d", name, got, want)
 		}
 	}
@@ -129,20 +147,17 @@ func TestSlowSubscriberLosesEvents(t *testing.T) {
 		r.Show()
 		x.Response.Status = 200
 		r.End(x, Result{GRPC: -1})
-		for range 3 {
-			quick.received(<-quick.queue)
-		}
+		received(t, quick)
 	}
-	waiting := uint64(len(slow.queue))
-	if waiting > queueEvents || slow.bytes.Load() > queueBytes || waiting+slow.lost.Load() != 3*requests {
-		t.Errorf("got %d events, %d bytes waiting and %d lost of %d", waiting, slow.bytes.Load(), slow.lost.Load(),
-			3*requests)
+	events, size := uint64(waiting(slow)), len(slow.queue.waiting.encoded)
+	if events > queueEvents || size > queueBytes || events+slow.lost.Load() != 3*requests {
+		t.Errorf("got %d events, %d bytes waiting and %d lost of %d", events, size, slow.lost.Load(), 3*requests)
 	}
 	if slow.lost.Load() == 0 || quick.lost.Load() != 0 || h.Lost() != slow.lost.Load() {
 		t.Errorf("lost: slow %d, quick %d, all %d", slow.lost.Load(), quick.lost.Load(), h.Lost())
 	}
-	if quick.bytes.Load() != 0 {
-		t.Errorf("bytes that nobody waits for: %d", quick.bytes.Load())
+	if quick.queue.sending.events != 0 || quick.queue.sending.bytes != 0 {
+		t.Errorf("room that nothing takes: %+v", quick.queue.sending)
 	}
 }
 
@@ -163,7 +178,7 @@ func TestRate(t *testing.T) {
 		*subscription
 		want uint64
 	}{"1,000 a second": {all, 1000}, "the default": {usual, mesh.DefaultTapRate}, "2 a second": {few, 2}} {
-		if got := uint64(len(s.queue)) + s.lost.Load(); got != s.want || s.skipped.Load() != 1500-s.want {
+		if got := uint64(waiting(s.subscription)) + s.lost.Load(); got != s.want || s.skipped.Load() != 1500-s.want {
 			t.Errorf("%s: got %d requests, %d skipped", name, got, s.skipped.Load())
 		}
 	}
@@ -273,8 +288,10 @@ func TestEndOfARequestThatNoEndpointGot(t *testing.T) {
 	x.Fault = exchange.Fault{Kind: exchange.NoEndpoint}
 	r.End(x, Result{GRPC: -1, Error: "no_endpoint"})
 	var kinds []mesh.TapKind
-	for range len(s.queue) {
-		kinds = append(kinds, (<-s.queue).Kind)
+	for _, m := range received(t, s) {
+		for _, e := range m {
+			kinds = append(kinds, e.Kind)
+		}
 	}
 	if diff := cmp.Diff([]mesh.TapKind{mesh.TapRequest, mesh.TapResponse, mesh.TapEnd}, kinds); diff != "" {
 		t.Errorf("kinds (-want +got):\n%s", diff)
@@ -375,15 +392,15 @@ func BenchmarkRequest(b *testing.B) {
 	s := h.subscribe(mesh.TapQuery{PerSecond: mesh.MaxTapRate})
 	x := charge()
 	x.Response.Status = 200
+	var spare backlog
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		x.Begun = s.began.Add(time.Duration(i) * time.Millisecond)
 		r := h.Request(mesh.TapInbound, x)
 		r.Show()
 		r.End(x, Result{GRPC: -1})
-		for range len(s.queue) {
-			s.received(<-s.queue)
-		}
+		spare = s.queue.take(spare)
+		s.queue.sent(len(spare.ends), len(spare.encoded))
 	}
 }
 
@@ -397,13 +414,13 @@ func TestMessagesAreBounded(t *testing.T) {
 		for range 100 {
 			h.Request(mesh.TapInbound, x).Show()
 		}
-		for rest := 100; rest > 0; {
-			var out pb.TapEvents
-			s.batch(<-s.queue, &out)
-			if n := proto.Size(&out); len(out.Events) > batchEvents || n > batchBytes+26<<10 || n > mesh.MaxTapMessage {
-				t.Errorf("%s: got %d events of %d bytes", name, len(out.Events), n)
+		rest := 100
+		for taken := s.queue.take(backlog{}); rest > 0; {
+			encoded, events := taken.message()
+			if n := len(encoded); events == 0 || events > batchEvents || n > batchBytes+maxEvent || n > mesh.MaxTapMessage {
+				t.Fatalf("%s: got %d events of %d bytes", name, events, n)
 			}
-			rest -= len(out.Events)
+			rest -= events
 		}
 	}
 }

@@ -2,6 +2,7 @@ package tap
 
 import (
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/tulle-mesh/tulle/mesh"
@@ -10,7 +11,11 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/relay"
 )
 
-// Request is the record of one request that somebody watches. Only the goroutine that runs the handler may use it.
+// requests are records that have ended, to be used again.
+var requests = sync.Pool{New: func() any { return new(Request) }}
+
+// Request is the record of one request that somebody watches. Only the goroutine that runs the handler may use it, and
+// nobody after End.
 type Request struct {
 	hub *Hub
 	// subs are the subscriptions whose query matches. Until Show, those with a destination are candidates.
@@ -50,7 +55,8 @@ func (h *Hub) Request(d mesh.TapDirection, x *exchange.Exchange) *Request {
 			continue
 		}
 		if r == nil {
-			r = &Request{hub: h, common: h.event(d, x.Begun)}
+			r = requests.Get().(*Request)
+			r.hub, r.common = h, h.event(d, x.Begun)
 		}
 		r.subs = append(r.subs, s.slot)
 		r.headers = r.headers || s.query.Headers
@@ -75,7 +81,7 @@ func (h *Hub) event(d mesh.TapDirection, at time.Time) mesh.TapEvent {
 // copyHead copies what the request's event needs: the engine may change the head before Show.
 func (r *Request) copyHead(h *message.Head) {
 	r.head = head{
-		method: text(h.Method()), scheme: text(h.Part(message.Scheme)), authority: text(h.Authority()),
+		method: word(h.Method()), scheme: word(h.Part(message.Scheme)), authority: text(h.Authority()),
 		path: r.hub.shownPath(h.Path()),
 	}
 	if r.headers {
@@ -149,8 +155,16 @@ type Result struct {
 	Error string
 }
 
-// End emits the last event of the request, and those before it that are still missing.
+// End emits the last event of the request, and those before it that are still missing. The record must not be used any
+// more.
 func (r *Request) End(x *exchange.Exchange, result Result) {
+	r.end(x, result)
+	clear(r.subs)
+	*r = Request{subs: r.subs[:0]}
+	requests.Put(r)
+}
+
+func (r *Request) end(x *exchange.Exchange, result Result) {
 	if x.Response.Status != 0 {
 		r.Response(x)
 	}

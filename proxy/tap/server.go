@@ -19,8 +19,6 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/encoding/protowire"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/tulle-mesh/tulle/api"
 	"github.com/tulle-mesh/tulle/api/pb"
@@ -31,13 +29,6 @@ import (
 
 // ActiveHeader is in the header of a response to Watch once the subscription is active.
 const ActiveHeader = "tulle-tap-active"
-
-// Bounds of one message: its events, and their bytes before the last. The largest event has about 26 KiB, so a message
-// stays below mesh.MaxTapMessage.
-const (
-	batchEvents = mesh.MaxTapEvents
-	batchBytes  = 32 << 10
-)
 
 // flushAfter is how long an event waits for others to travel with. Otherwise each event costs the proxy a wake-up and
 // a write.
@@ -190,51 +181,44 @@ func (s *Server) stream(
 	ticker, flush := time.NewTicker(reportEvery), time.NewTimer(flushAfter)
 	defer ticker.Stop()
 	defer flush.Stop()
-	for behind := false; ; {
-		out := &pb.TapEvents{}
+	var spare backlog
+	for {
 		select {
 		case <-rpc.Context().Done():
 			return status.FromContextError(rpc.Context().Err()).Err()
-		case e := <-sub.queue:
-			if !behind {
-				flush.Reset(flushAfter)
-				select {
-				case <-flush.C:
-				case <-rpc.Context().Done():
-				}
+		case <-sub.queue.wake:
+			flush.Reset(flushAfter)
+			select {
+			case <-flush.C:
+			case <-rpc.Context().Done():
 			}
-			sub.batch(e, out)
-			behind = len(sub.queue) > 0
 		case now := <-ticker.C:
 			anchors, _ := s.cfg.Certs.Anchors()
 			if _, reason := anchors.Vouch(chain, x509.ExtKeyUsageClientAuth, now); reason != "" {
 				return status.Errorf(codes.Unauthenticated, "the certificate of the client is no longer accepted: %s", reason)
 			}
 		}
-		out.Lost, out.Skipped = sub.lost.Swap(0), sub.skipped.Swap(0)
-		if len(out.Events) == 0 && out.Lost == 0 && out.Skipped == 0 {
-			continue
-		}
-		if err := rpc.Send(out); err != nil {
+		spare = sub.queue.take(spare)
+		if err := sub.send(&spare, rpc); err != nil {
 			return err
 		}
 	}
 }
 
-// batch encodes an event and those that wait behind it.
-func (s *subscription) batch(e *mesh.TapEvent, out *pb.TapEvents) {
-	for size := 0; ; {
-		s.received(e)
-		event := api.EncodeTapEvent(e, s.query.Headers)
-		out.Events = append(out.Events, event)
-		if size += protowire.SizeBytes(proto.Size(event)) + 1; len(out.Events) == batchEvents || size > batchBytes {
-			return
+// send sends what was taken from the queue, and what the subscriber missed, if there is any of it.
+func (s *subscription) send(taken *backlog, rpc grpc.ServerStreamingServer[pb.TapEvents]) error {
+	for {
+		encoded, events := taken.message()
+		out := &pb.TapEvents{Lost: s.lost.Swap(0), Skipped: s.skipped.Swap(0)}
+		if events == 0 && out.Lost == 0 && out.Skipped == 0 {
+			return nil
 		}
-		select {
-		case e = <-s.queue:
-		default:
-			return
+		// Marshal appends the bytes of unknown fields as they are. Here these are the field events, which is encoded already.
+		out.ProtoReflect().SetUnknown(encoded)
+		if err := rpc.Send(out); err != nil {
+			return err
 		}
+		s.queue.sent(events, len(encoded))
 	}
 }
 

@@ -10,7 +10,9 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
+	"github.com/tulle-mesh/tulle/api"
 	"github.com/tulle-mesh/tulle/api/pb"
 	"github.com/tulle-mesh/tulle/mesh"
 )
@@ -25,8 +27,13 @@ type fakeStream struct {
 func (f *fakeStream) Context() context.Context { return f.ctx }
 
 func (f *fakeStream) Send(m *pb.TapEvents) error {
-	f.sent = append(f.sent, len(m.GetEvents()))
-	return nil
+	data, err := proto.Marshal(m)
+	if err != nil {
+		return err
+	}
+	events, err := api.UnmarshalTapEvents(data)
+	f.sent = append(f.sent, len(events.Events))
+	return err
 }
 
 // TestEventsTravelTogether shows that an event waits for those that soon follow, and that a subscriber that is behind

@@ -13,12 +13,6 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/message"
 )
 
-// Bounds of the events that wait for one subscriber.
-const (
-	queueEvents = 1024
-	queueBytes  = 1 << 20
-)
-
 // maxCandidates bounds the requests a second that are copied because their endpoint decides whether a query with a
 // destination matches. With headers a copy costs some times as much. Measured by BenchmarkCandidate.
 const (
@@ -40,10 +34,9 @@ type subscription struct {
 	late  bool
 	began time.Time
 
-	queue   chan *mesh.TapEvent // the Server receives; nobody closes it
-	bytes   atomic.Int64        // of the events in queue
-	lost    atomic.Uint64       // events that found no room
-	skipped atomic.Uint64       // requests and connections beyond the rate
+	queue   queue
+	lost    atomic.Uint64 // events that found no room
+	skipped atomic.Uint64 // requests and connections beyond the rate
 
 	mu         sync.Mutex // guards the fields below
 	rate       *limit.Bucket
@@ -53,7 +46,7 @@ type subscription struct {
 func newSubscription(q mesh.TapQuery) *subscription {
 	s := &subscription{
 		query: q, authority: strings.ToLower(q.Authority), began: time.Now(), slot: &slot{},
-		queue: make(chan *mesh.TapEvent, queueEvents),
+		queue: queue{headers: q.Headers, wake: make(chan struct{}, 1)},
 	}
 	s.late = q.To != mesh.TapDestination{}
 	if q.To.Kind == "authority" {
@@ -146,30 +139,9 @@ func (s *subscription) take(bucket *limit.Bucket, now time.Time) bool {
 
 // offer puts an event into the queue. If there is no room, it counts the event as lost and returns false.
 func (s *subscription) offer(e *mesh.TapEvent) bool {
-	size := sizeOf(e)
-	if s.bytes.Add(size) > queueBytes {
-		s.bytes.Add(-size)
+	if !s.queue.push(e) {
 		s.lost.Add(1)
 		return false
 	}
-	select {
-	case s.queue <- e:
-		return true
-	default:
-		s.bytes.Add(-size)
-		s.lost.Add(1)
-		return false
-	}
-}
-
-// received frees the room of an event that was taken from the queue.
-func (s *subscription) received(e *mesh.TapEvent) { s.bytes.Add(-sizeOf(e)) }
-
-// sizeOf estimates the memory of an event.
-func sizeOf(e *mesh.TapEvent) int64 {
-	n := 512 + len(e.Method) + len(e.Authority) + len(e.Path)
-	for _, h := range e.Headers {
-		n += len(h.Name) + len(h.Value) + 32
-	}
-	return int64(n)
+	return true
 }

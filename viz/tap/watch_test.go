@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/tulle-mesh/tulle/api"
 	"github.com/tulle-mesh/tulle/api/pb"
@@ -364,7 +365,11 @@ type hastyProxy struct{ pb.UnimplementedTapServer }
 
 func (hastyProxy) Watch(_ *pb.TapQuery, rpc grpc.ServerStreamingServer[pb.TapEvents]) error {
 	e := mesh.TapEvent{Kind: mesh.TapRequest, ID: 1}
-	return rpc.Send(&pb.TapEvents{Events: []*pb.TapEvent{api.EncodeTapEvent(&e, false)}})
+	var out pb.TapEvents
+	if err := proto.Unmarshal(api.AppendTapEvent(nil, &e, false), &out); err != nil {
+		return err
+	}
+	return rpc.Send(&out)
 }
 
 // serveTap is a program that poses as the proxy of cart.
