@@ -20,12 +20,18 @@ type Command struct {
 	Args []string
 	Env  []string // added to the environment
 	CPUs string   // as taskset reads it; empty: all
+	// Idle gives the program only what CPU time nothing else wants (SCHED_IDLE). It is for programs that stand for others
+	// on other machines.
+	Idle bool
 }
 
 func (c Command) build(ctx context.Context) *exec.Cmd {
 	path, args := c.Path, c.Args
+	if c.Idle {
+		path, args = "chrt", append([]string{"--idle", "0", path}, args...)
+	}
 	if c.CPUs != "" {
-		path, args = "taskset", append([]string{"-c", c.CPUs, c.Path}, c.Args...)
+		path, args = "taskset", append([]string{"-c", c.CPUs, path}, args...)
 	}
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Env = append(os.Environ(), c.Env...)

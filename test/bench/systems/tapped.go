@@ -27,7 +27,8 @@ var (
 
 // tapped is the Tulle pair while somebody watches as many requests as a proxy shows at most, 1,000 a second: of the
 // server's proxy, or of each. What tap costs is the ratio to Tulle in one run. The watcher is the tap server in a
-// cluster, on another node, so its CPU time is not the pair's.
+// cluster, on another node. So its CPU time is not the pair's, and it gets only what the others leave: otherwise it
+// would preempt the load generator and the pair, and its wake-ups would be measured as latency.
 func tapped(c Config) *System {
 	c.Profiles = ""
 	s := tulle(c)
@@ -47,7 +48,7 @@ func tapped(c Config) *System {
 	}
 	s.Plane = nil
 	s.Watcher = func(s Setup) lab.Command {
-		watcher := lab.Command{Name: "tapper", Path: filepath.Join(s.Bin, "tapper"), CPUs: s.Ends, Args: []string{
+		watcher := lab.Command{Name: "tapper", Path: filepath.Join(s.Bin, "tapper"), CPUs: s.Ends, Idle: true, Args: []string{
 			"-chain", s.PKI.Tap.Chain, "-key", s.PKI.Tap.Key, "-roots", s.PKI.Roots, "-out", filepath.Join(s.Dir, TapCounts),
 			tulleInTap.String() + "=" + s.PKI.Server.SPIFFE,
 		}}

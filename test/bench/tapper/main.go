@@ -24,6 +24,10 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
+// window is how many bytes a proxy may send before they are read. As with the tap server it is fixed: otherwise gRPC
+// would measure the connection with pings, which the proxy has to answer.
+const window = 64 << 10
+
 // counts are what all proxies together showed.
 type counts struct {
 	Requests uint64  `json:"requests"` // their heads
@@ -97,7 +101,8 @@ func (t *tapper) watch(ctx context.Context, target string) error {
 		return err
 	}
 	conn, err := grpc.NewClient("passthrough:///"+addr,
-		grpc.WithTransportCredentials(credentials.NewTLS(t.certs.ClientTLS(id, "h2"))))
+		grpc.WithTransportCredentials(credentials.NewTLS(t.certs.ClientTLS(id, "h2"))),
+		grpc.WithStaticStreamWindowSize(window), grpc.WithStaticConnWindowSize(window))
 	if err != nil {
 		return err
 	}
