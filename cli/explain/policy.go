@@ -40,7 +40,8 @@ func (m *Model) Inbound(pod *corev1.Pod) *mesh.Inbound {
 // ServiceRoute is a route of a port of a Service, and the authority under which clients call the port.
 type ServiceRoute struct {
 	Authority, Name string
-	Port            uint16
+	// Backends are the Services that requests of the route go to.
+	Backends []mesh.ServiceRef
 }
 
 // Routes returns the routes of a Service: of its ServiceProfile, or its HTTPRoutes or GRPCRoutes.
@@ -54,18 +55,36 @@ func (m *Model) Routes(namespace, service string) (routes []ServiceRoute) {
 		if err != nil {
 			continue
 		}
-		var names []string
 		for _, r := range out.Routes {
-			names = append(names, r.Ref.Name)
+			routes = append(routes, ServiceRoute{out.Authority, r.Ref.Name, backendsOf(r, out.Service)})
 		}
 		if out.Profile != nil {
+			backends := receiving(out.Profile.Overrides, out.Service)
 			for _, r := range out.Profile.Routes {
-				names = append(names, r.Name)
+				routes = append(routes, ServiceRoute{out.Authority, r.Name, backends})
 			}
-		}
-		for _, name := range names {
-			routes = append(routes, ServiceRoute{out.Authority, name, uint16(port.Port)})
 		}
 	}
 	return routes
+}
+
+// backendsOf returns the Services that requests of a route go to, where clients call service.
+func backendsOf(r mesh.Route, service mesh.ServiceRef) (backends []mesh.ServiceRef) {
+	for _, rule := range r.Rules {
+		backends = append(backends, receiving(rule.Backends, service)...)
+	}
+	return backends
+}
+
+// receiving returns the Services of the backends that get requests; without backends, all go to service.
+func receiving(backends []mesh.WeightedBackend, service mesh.ServiceRef) (services []mesh.ServiceRef) {
+	if len(backends) == 0 {
+		return []mesh.ServiceRef{service}
+	}
+	for _, b := range backends {
+		if b.Weight > 0 && b.Invalid == "" {
+			services = append(services, b.Service)
+		}
+	}
+	return services
 }

@@ -48,7 +48,11 @@ type Row struct {
 }
 
 // Existing is a route that a Service has.
-type Existing struct{ Authority, Route string }
+type Existing struct {
+	Authority, Route string
+	// Backends are the Services that its requests go to, without ports.
+	Backends []Service
+}
 
 // Service is a port of a Service. Authority is how metrics write it.
 type Service struct{ Namespace, Name, Port, Authority string }
@@ -88,8 +92,12 @@ func Tables(ctx context.Context, src metrics.Source, cluster resource.Lister, re
 		return Result{}, fmt.Errorf("read numbers: %d answers to %d queries", len(answer.Samples), len(queries))
 	}
 	tables := p.tables(answer.Samples, cmp.Or(answer.Window, req.Window))
-	if req.Existing != nil {
-		p.addIdle(tables, req)
+	switch {
+	case req.Existing == nil:
+	case p.receivers != nil:
+		p.addIdleTo(tables, p.reached(answer.Samples[6]), req.Existing)
+	default:
+		p.addIdle(tables, req.Existing)
 	}
 	tables = slices.DeleteFunc(tables, func(t Table) bool { return len(t.Rows) == 0 })
 	return Result{tables, answer.Notes}, nil

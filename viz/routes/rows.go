@@ -1,6 +1,7 @@
 package routes
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -96,22 +97,57 @@ func (p *plan) tables(samples [][]metrics.Sample, window time.Duration) (tables 
 
 // addIdle adds a row for each route of a Service without requests: to the Service's own table, or to the table of each
 // sender that has others.
-func (p *plan) addIdle(tables []Table, req Request) {
+func (p *plan) addIdle(tables []Table, existing func(namespace, service string) []Existing) {
 	for _, svc := range p.called {
-		for _, e := range req.Existing(svc.Namespace, svc.Name) {
-			service := parseAuthority(e.Authority)
-			service.Authority = e.Authority
+		for _, e := range existing(svc.Namespace, svc.Name) {
 			for i := range tables {
 				t := &tables[i]
 				own := p.senders == nil && t.Namespace == svc.Namespace && t.Name == svc.Name
-				known := slices.ContainsFunc(t.Rows, func(r Row) bool {
-					return r.Route == e.Route && r.Service.key() == service.key()
-				})
-				if (own || p.senders != nil && len(t.Rows) > 0) && !known {
-					t.Rows = append(t.Rows, Row{Route: e.Route, Service: service})
+				if own || p.senders != nil && len(t.Rows) > 0 {
+					t.add(e)
 				}
 			}
 		}
+	}
+}
+
+// addIdleTo adds a row for each route without requests that leads to a workload, to the workload's own table, or to the
+// table of each sender that has others. reached are the Services through which each workload got requests. It looks at
+// the routes of these Services, and of those with a row.
+func (p *plan) addIdleTo(tables []Table, reached map[string][]Service,
+	existing func(namespace, service string) []Existing) {
+	for i := range tables {
+		t := &tables[i]
+		through := reached[golden.KeyOf(t.Namespace, t.Name)]
+		if p.senders != nil {
+			through = slices.Concat(slices.Collect(maps.Values(reached))...)
+		}
+		if p.senders != nil && len(t.Rows) == 0 {
+			continue
+		}
+		called := slices.Clone(through)
+		for _, r := range t.Rows {
+			called = append(called, Service{Namespace: r.Service.Namespace, Name: r.Service.Name})
+		}
+		slices.SortFunc(called, func(a, b Service) int { return cmp.Compare(a.key(), b.key()) })
+		for _, svc := range slices.Compact(called) {
+			for _, e := range existing(svc.Namespace, svc.Name) {
+				if slices.ContainsFunc(e.Backends, func(b Service) bool { return slices.Contains(through, b) }) {
+					t.add(e)
+				}
+			}
+		}
+	}
+}
+
+// add adds a row for a route that has none.
+func (t *Table) add(e Existing) {
+	service := parseAuthority(e.Authority)
+	service.Authority = e.Authority
+	if !slices.ContainsFunc(t.Rows, func(r Row) bool {
+		return r.Route == e.Route && r.Service.key() == service.key()
+	}) {
+		t.Rows = append(t.Rows, Row{Route: e.Route, Service: service})
 	}
 }
 
@@ -255,6 +291,18 @@ func (p *plan) reaches(responses, backends []metrics.Sample) func(resource.Objec
 		// The metrics of a ServiceProfile's routes have no name of the route.
 		return found[golden.KeyOf(to, r.Route)] || found[golden.KeyOf(to, "")]
 	}
+}
+
+// reached returns the Services through which each workload got requests, without ports, by the Key of the workload.
+func (p *plan) reached(responses []metrics.Sample) map[string][]Service {
+	services := map[string][]Service{}
+	for _, s := range p.receivers.Destination.Own(responses) {
+		if s.Value > 0 && s.Labels["dst_service"] != "" {
+			key := golden.Key(s.Labels, subject.By)
+			services[key] = append(services[key], Service{Namespace: s.Labels["dst_namespace"], Name: s.Labels["dst_service"]})
+		}
+	}
+	return services
 }
 
 // parseAuthority reads <name>.<namespace>.svc.<cluster domain>:<port>.

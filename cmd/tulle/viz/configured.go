@@ -50,7 +50,11 @@ func read(ctx context.Context, cl *cluster.Client, control string, none Configur
 		},
 		Routes: func(namespace, service string) (out []routes.Existing) {
 			for _, r := range m.Routes(namespace, service) {
-				out = append(out, routes.Existing{Authority: r.Authority, Route: r.Name})
+				e := routes.Existing{Authority: r.Authority, Route: r.Name}
+				for _, b := range r.Backends {
+					e.Backends = append(e.Backends, routes.Service{Namespace: b.Namespace, Name: b.Name})
+				}
+				out = append(out, e)
 			}
 			return out
 		},

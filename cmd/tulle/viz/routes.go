@@ -71,7 +71,7 @@ func (c *commands) routes(ctx context.Context, args []string, f routesFlags) err
 	}
 	var configured Configured
 	var unread error
-	if callsService(req) {
+	if !callsAuthority(req) {
 		configured, unread = c.configured(ctx)
 		req.Existing = configured.Routes
 	}
@@ -88,11 +88,6 @@ func (c *commands) routes(ctx context.Context, args []string, f routesFlags) err
 	return write(c, f.output, result.Tables,
 		func(w io.Writer, tables []routes.Table) error { return routes.WriteTables(w, tables, options) },
 		func(w io.Writer, tables []routes.Table) error { return routes.WriteJSON(w, tables, options) })
-}
-
-// callsService reports whether the request names a Service.
-func callsService(req routes.Request) bool {
-	return req.Targets[0].Kind.Name == "service" || req.To != nil && req.To.Kind.Name == "service"
 }
 
 // callsAuthority reports whether the request names an authority, and not a Service or a workload.

@@ -157,14 +157,27 @@ func TestRoutesWithoutRequests(t *testing.T) {
 		"routes-idle-success": "routes svc/books --sort success -o wide",
 		"routes-idle-to":      "routes deploy --to svc/api",
 		"routes-idle-to-json": "routes deploy/web --to svc/api -o json",
+		// The route idle leads to api, and not to api-v2.
+		"routes-idle-deploys":    "routes deploy",
+		"routes-idle-to-deploy":  "routes deploy --to deploy/books",
+		"routes-idle-authority":  "routes au/books.shop.svc.cluster.local:80",
+		"routes-idle-namespaces": "routes ns/shop",
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := proxies(t)
 				const api, books = "api.shop.svc.cluster.local:80", "books.shop.svc.cluster.local:80"
+				to := func(names ...string) (backends []routes.Service) {
+					for _, name := range names {
+						backends = append(backends, routes.Service{Namespace: "shop", Name: name})
+					}
+					return backends
+				}
 				b.routes = map[string][]routes.Existing{
-					"shop/api":   {{Authority: api, Route: "canary"}, {Authority: api, Route: "idle"}},
-					"shop/books": {{Authority: books, Route: "GET /books/{id}"}, {Authority: books, Route: "DELETE /books/{id}"}}}
+					"shop/api": {{Authority: api, Route: "canary", Backends: to("api", "api-v2")},
+						{Authority: api, Route: "idle", Backends: to("api", "nowhere")}},
+					"shop/books": {{Authority: books, Route: "GET /books/{id}", Backends: to("books")},
+						{Authority: books, Route: "DELETE /books/{id}", Backends: to("books")}}}
 				golden(t, name+".txt", b.run(t, "shop", strings.Fields(args)...))
 			})
 		})
@@ -172,10 +185,11 @@ func TestRoutesWithoutRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := proxies(t)
 		b.notConfigured = errors.New("list services: forbidden")
-		r := b.run(t, "shop", "routes", "svc/api")
-		if r.fault != nil || !strings.Contains(r.err, "routes without requests are not shown: list services: forbidden") ||
-			!strings.Contains(r.out, "canary") {
-			t.Errorf("without rights: stdout %q, stderr %q, error %v", r.out, r.err, r.fault)
+		for _, resource := range []string{"svc/api", "deploy/api"} {
+			r := b.run(t, "shop", "routes", resource)
+			if r.fault != nil || !strings.Contains(r.err, "routes without requests are not shown: list services: forbidden") {
+				t.Errorf("%s without rights: stdout %q, stderr %q, error %v", resource, r.out, r.err, r.fault)
+			}
 		}
 	})
 }
