@@ -13,7 +13,8 @@ const AllParameters = "*"
 const maxParameter = 64
 
 // secretParameters are query parameters whose values are never shown. Sources: RFC 6749 §4.1 to 4.4, RFC 6750 §2.3,
-// OpenID Connect Core §3, and the signed URLs of Amazon S3, Google Cloud Storage and Azure Blob Storage.
+// OpenID Connect Core §3, and the signed URLs of Amazon S3, Google Cloud Storage and Azure Blob Storage. Joined names,
+// such as "user_token", are found by their words. So the list has what is secret only as a whole name, as "code" is.
 var secretParameters = wordSet("access_token refresh_token id_token id_token_hint token auth authorization code " +
 	"code_verifier state nonce assertion client_assertion client_secret secret password passwd pass pwd passcode pin " +
 	"otp " +
@@ -171,12 +172,14 @@ func (h *Hub) hides(parameter []byte) (name []byte, hide bool) {
 	return nil, false
 }
 
-// secretParameter reports whether a name, once it is decoded, is one of those that are not shown.
+// secretParameter reports whether a name, once it is decoded, is one of those that are not shown, or is joined with one
+// of them: it has a word that is secret in the name of a header too, or one that ends with a name of the user's list.
 func (h *Hub) secretParameter(name []byte) bool {
-	var buf [maxParameter]byte
-	n := 0
+	var lower [maxParameter]byte
+	var words [2 * maxParameter]byte // lower, with a "-" where a word begins in camel case
+	n, w, small := 0, 0, false
 	for i := 0; i < len(name); i++ {
-		if n == len(buf) {
+		if n == len(lower) {
 			return true
 		}
 		c := name[i]
@@ -186,14 +189,63 @@ func (h *Hub) secretParameter(name []byte) bool {
 				i += 2
 			}
 		}
-		if 'A' <= c && c <= 'Z' {
+		capital := 'A' <= c && c <= 'Z'
+		if capital {
 			c += 'a' - 'A'
+			if small {
+				words[w] = '-'
+				w++
+			}
 		}
-		buf[n] = c
-		n++
+		small = 'a' <= c && c <= 'z' && !capital
+		lower[n], words[w] = c, c
+		n, w = n+1, w+1
 	}
-	return secretParameters[string(buf[:n])] || h.parameters[string(buf[:n])]
+	whole := lower[:n]
+	if secretParameters[string(whole)] || h.parameters[string(whole)] {
+		return true
+	}
+	return h.joined(whole) || h.joined(words[:w]) || !plainHeaders[string(whole)] && hasSecretWord(words[:w])
 }
+
+// hasSecretWord reports whether a name in lower case has a secret word.
+func hasSecretWord(name []byte) bool {
+	for len(name) > 0 {
+		i := bytes.IndexFunc(name, separatesWords)
+		if i < 0 {
+			return secretWord(name)
+		}
+		if secretWord(name[:i]) {
+			return true
+		}
+		name = name[i+1:]
+	}
+	return false
+}
+
+// joined reports whether a name in lower case has a part that ends a word and is in the user's list, also as a plural
+// or with a number.
+func (h *Hub) joined(name []byte) bool {
+	for listed := range h.parameters {
+		for rest := name; ; {
+			i := bytes.Index(rest, []byte(listed))
+			if i < 0 {
+				break
+			}
+			after := bytes.TrimLeft(bytes.TrimPrefix(rest[i+len(listed):], plural), "0123456789")
+			if len(after) == 0 || separatesWords(rune(after[0])) {
+				return true
+			}
+			rest = rest[i+1:]
+		}
+	}
+	return false
+}
+
+var plural = []byte("s")
+
+// separatesWords reports whether a character separates the words of a parameter's name, as in "user[card_number]".
+func separatesWords(c rune) bool { return strings.ContainsRune("-_.[]~:$", c) }
 
 // unhex returns the value of a hexadecimal digit, or 16.
 func unhex(c byte) byte {

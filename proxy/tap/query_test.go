@@ -53,6 +53,30 @@ func TestQueriesAreRedacted(t *testing.T) {
 	}
 }
 
+// TestSecretParameters lists which names hide their value beside a list of the user's own.
+func TestSecretParameters(t *testing.T) {
+	h := &Hub{}
+	h.Configure(mesh.PodRef{}, nil, []string{"Card", "iban-no", "ssn"})
+	for value, names := range map[string]string{
+		Redacted: "token access_token user_token usertoken userToken tokenValue auth-token tokens token2 user[password] " +
+			"user%5Bpassword%5D password_confirm newPassword Password2 X-Api-Key sessionId SESSIONID my.secret csrfToken code " +
+			"card CARD cards card2 credit_card creditcard creditCard cardNumber card-number card_no user[card] user%5BCard%5D " +
+			"iban-no client_iban-no ssn user.ssn ssns ssn_last4 " + strings.Repeat("n", maxParameter+1),
+		"plain": "page q country_code order_state cardinal discarded idempotency-key tokenizer ssnx keyboard author " +
+			"ibanno sort",
+	} {
+		for name := range strings.FieldsSeq(names) {
+			want := "/a?" + name + "=" + value
+			if len(name) > maxParameter {
+				want = "/a?" + value
+			}
+			if got := h.shownPath([]byte("/a?" + name + "=plain")); got != want {
+				t.Errorf("%s: got %q, want %q", name, got, want)
+			}
+		}
+	}
+}
+
 // TestNobodyGuessesAValue shows that the filter of paths compares what is shown, so that no value can be guessed.
 func TestNobodyGuessesAValue(t *testing.T) {
 	for name, test := range map[string]struct {
