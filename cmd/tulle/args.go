@@ -41,8 +41,8 @@ func atLeastOne(what string) cobra.PositionalArgs {
 	}
 }
 
-// elsewhere answers a verb of linkerd that Tulle does not have: what to do instead. It is "" for every other command
-// line.
+// elsewhere returns what to do instead of an unknown verb: linkerd's verbs have an answer of their own, and for others
+// it names those that are nearly so. It is "" if the verb is known.
 func elsewhere(root *cobra.Command, args []string) string {
 	found, _, err := root.Find(args)
 	verb := firstWord(root, args)
@@ -53,14 +53,16 @@ func elsewhere(root *cobra.Command, args []string) string {
 	case "upgrade":
 		return "there is no upgrade: apply the newer version over the old, with its values, with `tulle install " +
 			"--reuse-values | kubectl apply -f -`"
-	case "stat", "stat-inbound", "stat-outbound", "routes", "edges", "list":
+	case "stat", "stat-inbound", "stat-outbound", "routes", "edges", "list", "tap", "top":
 		return "it is now `tulle viz " + name + "`"
-	case "top", "tap", "dashboard":
+	case "dashboard":
 		return "this version has no " + name + "; the figures of a workload: `tulle viz stat -n NAMESPACE deploy/NAME`"
-	case "multicluster", "jaeger":
+	case "jaeger":
+		return "proxies send spans to a collector of yours; see docs/tracing.md"
+	case "multicluster":
 		return "this version has no " + name
 	}
-	return ""
+	return noSuchCommand(root, args[verb:]).Error()
 }
 
 // exactlyOne refuses a command line with none or several arguments.

@@ -13,7 +13,7 @@ func (d *demo) hints() string {
 	}
 	end := "make cluster-down"
 	if d.own {
-		end = "kubectl delete namespace shop; tulle uninstall | kubectl delete -f -"
+		end = "kubectl delete ns shop; tulle viz uninstall | kubectl delete -f -; tulle uninstall | kubectl delete -f -"
 	}
 	return fmt.Sprintf(`
 Try next:
