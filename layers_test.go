@@ -49,7 +49,7 @@ var layers = []struct {
 		"crds/crdtest", "injector/redirect/nft", "install", "internal/rbactest", "internal/servingcert",
 		"identity/workload", "internal/daemon",
 		"proxy/h2", "proxy/authz", "proxy/relay", "proxy/replay", "proxy/stats",
-		"viz/metricsapi", "viz/prometheus", "viz/remote", "viz/scrape",
+		"viz/metricsapi", "viz/prometheus", "viz/metricsclient", "viz/scrape",
 		"viz/golden", "viz/metricstest",
 	}},
 	{"edges", []string{

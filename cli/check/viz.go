@@ -19,7 +19,7 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 	vizinstall "github.com/tulle-mesh/tulle/viz/install"
 	"github.com/tulle-mesh/tulle/viz/metrics"
-	"github.com/tulle-mesh/tulle/viz/remote"
+	"github.com/tulle-mesh/tulle/viz/metricsclient"
 )
 
 // viz asks about the viz extension. Where it is not installed, only `viz check` asks.
@@ -141,7 +141,7 @@ func askExtension(ctx context.Context, cl *cluster.Client, pods []corev1.Pod) (m
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return cl.DialPod(context.WithoutCancel(ctx), pods[i].Namespace, pods[i].Name, mesh.MetricsAPIPort)
 	}
-	return remote.New(remote.Config{Dial: dial}).Ask(ctx, vizWindow, []metrics.Query{
+	return metricsclient.New(metricsclient.Config{Dial: dial}).Ask(ctx, vizWindow, []metrics.Query{
 		{Metric: metrics.BuildInfo, By: []string{"namespace", "pod"}, Now: true}})
 }
 

@@ -24,7 +24,7 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/viz/metrics"
 	"github.com/tulle-mesh/tulle/viz/metricsapi"
-	"github.com/tulle-mesh/tulle/viz/remote"
+	"github.com/tulle-mesh/tulle/viz/metricsclient"
 )
 
 // TestMetricsAPIFallsBackToTheProxies goes the whole way: a client, the HTTP API, a Prometheus that is away, the API
@@ -60,7 +60,7 @@ func TestMetricsAPIFallsBackToTheProxies(t *testing.T) {
 			api := httptest.NewServer(metricsapi.New(metricsapi.Config{Source: source, Log: zap.NewNop(),
 				Registry: prometheus.NewRegistry()}))
 			defer api.Close()
-			got, err := remote.New(remote.Config{URL: api.URL}).Ask(t.Context(), time.Minute, []metrics.Query{
+			got, err := metricsclient.New(metricsclient.Config{URL: api.URL}).Ask(t.Context(), time.Minute, []metrics.Query{
 				{Metric: "tcp_open_connections", By: []string{"pod"}, Match: []metrics.Match{metrics.Is("namespace", "shop")},
 					Now: true}})
 			if err != nil {

@@ -19,7 +19,7 @@ import (
 // traffic is the flags about what was seen.
 type traffic struct {
 	window     time.Duration
-	prometheus viz.Prometheus
+	prometheus viz.PrometheusFlags
 }
 
 func (c *cli) policyCommand() *cobra.Command {

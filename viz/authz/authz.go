@@ -67,7 +67,7 @@ func Rows(ctx context.Context, src metrics.Source, cluster resource.Lister, req 
 		return result, nil
 	}
 	source, samples := subjects[0].Source, answers.Samples[0]
-	allowed, buckets, denied := source.Own(samples[0]), source.Own(samples[1]), source.Own(samples[2])
+	allowed, buckets, denied := source.Attribute(samples[0]), source.Attribute(samples[1]), source.Attribute(samples[2])
 	for _, r := range golden.Requests.Rows(allowed, buckets, authzLabels, answers.Window) {
 		row := place(r.Labels)
 		row.Authorization = r.Labels["authz_kind"] + "/" + r.Labels["authz_name"]

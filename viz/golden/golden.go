@@ -1,7 +1,7 @@
 // Package golden is the golden metrics of requests: success rate, rate and latencies.
 //
-// It owns which queries find them, how the samples become numbers, and how tables write the numbers. It reaches
-// nothing. The one idea: every command that shows a success rate shows the same one.
+// It owns which queries find them, how samples become Stats, and how tables write them. It sends no query itself. The
+// one idea: all commands compute the success rate in the same way.
 package golden
 
 import (
@@ -35,8 +35,7 @@ type Series struct {
 	Unit float64
 }
 
-// Queries returns the two queries that find the golden metrics of the series that match, one Stats for each set of
-// values of by.
+// Queries returns the two queries that find the golden metrics of the series that match, grouped by the labels in by.
 func (s Series) Queries(match []metrics.Match, by []string) []metrics.Query {
 	return []metrics.Query{
 		{Metric: s.Responses, Match: match, By: slices.Concat(by, s.StatusLabels)},
@@ -44,7 +43,8 @@ func (s Series) Queries(match []metrics.Match, by []string) []metrics.Query {
 	}
 }
 
-// Read returns the Stats of the two answers to Queries, by the Key of their labels. A set without a response has none.
+// Read returns the Stats that the answers to the two Queries hold, by the Key of their labels. A group without a
+// response has none.
 func (s Series) Read(responses, buckets []metrics.Sample, by []string, window time.Duration) map[string]Stats {
 	type counts struct{ all, failed float64 }
 	sums := map[string]counts{}
@@ -79,7 +79,7 @@ func (s Series) Read(responses, buckets []metrics.Sample, by []string, window ti
 	return out
 }
 
-// Key returns the values of the labels as one string; it differs if any value differs.
+// Key returns the values of the labels in by as one string, which differs if any value differs.
 func Key(labels map[string]string, by []string) string {
 	values := make([]string, len(by))
 	for i, l := range by {
@@ -88,11 +88,11 @@ func Key(labels map[string]string, by []string) string {
 	return KeyOf(values...)
 }
 
-// KeyOf returns the Key of the values themselves. No label's value has a NUL in it.
+// KeyOf returns the Key of the values themselves. None may contain a NUL; label values of the proxies never do.
 func KeyOf(values ...string) string { return strings.Join(values, "\x00") }
 
-// Split returns the two values of a Key of two.
-func Split(key string) (first, second string) {
+// SplitKey returns the values of a Key that was made of two.
+func SplitKey(key string) (first, second string) {
 	first, second, _ = strings.Cut(key, "\x00")
 	return first, second
 }
@@ -100,7 +100,7 @@ func Split(key string) (first, second string) {
 // Headings are the columns of Cells.
 var Headings = []string{"SUCCESS", "RPS", "LATENCY_P50", "LATENCY_P95", "LATENCY_P99"}
 
-// Cells returns how a table writes the numbers; nil, for a row without traffic, is a dash in each column.
+// Cells returns the cells of a table for Headings; nil, for a row without traffic, has a dash in each.
 func (s *Stats) Cells() []string {
 	if s == nil {
 		return []string{"-", "-", "-", "-", "-"}
@@ -108,10 +108,10 @@ func (s *Stats) Cells() []string {
 	return []string{Percent(s.Success), Rate(s.RPS), latency(s.P50), latency(s.P95), latency(s.P99)}
 }
 
-// Percent writes a share as in 100.00%.
+// Percent returns a share from 0 to 1 as text, as in 100.00%.
 func Percent(share float64) string { return fmt.Sprintf("%.2f%%", 100*share) }
 
-// Rate writes a rate of requests as in 2.0rps.
+// Rate returns a rate of requests as text, as in 2.0rps.
 func Rate(perSecond float64) string { return fmt.Sprintf("%.1frps", perSecond) }
 
 func latency(ms float64) string {

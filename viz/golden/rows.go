@@ -8,22 +8,6 @@ import (
 	"github.com/tulle-mesh/tulle/viz/metrics"
 )
 
-// HTTPBackends and GRPCBackends are the attempts that routes of Services sent to a backend, as the clients' proxies see
-// them.
-var (
-	HTTPBackends = Series{metrics.HTTPBackendStatuses,
-		metrics.HTTPBackendDuration, []string{"http_status", "error"}, failedHTTP, 1000}
-	GRPCBackends = Series{metrics.GRPCBackendStatuses,
-		metrics.GRPCBackendDuration, []string{"grpc_status", "error"}, failedGRPC, 1000}
-)
-
-// Named are the application's requests of named routes, and Attempts those with their retries.
-var (
-	Named    = Series{metrics.RouteResponseTotal, metrics.RouteResponseLatency, []string{"classification"}, notSuccess, 1}
-	Attempts = Series{metrics.RouteActualTotal, metrics.RouteActualLatency, []string{"classification"},
-		notSuccess, 1}
-)
-
 // Row is the Stats of the series that share the values of some labels.
 type Row struct {
 	// Labels are those of one of the series.
@@ -31,7 +15,7 @@ type Row struct {
 	Stats  Stats
 }
 
-// Rows returns what Read does, with the labels of each set, in the order of their Keys.
+// Rows returns what Read returns, with the labels of each group, ordered by their Keys.
 func (s Series) Rows(responses, buckets []metrics.Sample, by []string, window time.Duration) []Row {
 	labels := map[string]map[string]string{}
 	for _, sample := range responses {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Fallback is a Source that asks First, and Second if First has no answer. A note then says why.
+// Fallback is a Source that asks First, and Second if First returns an error. A note then has the error of First.
 type Fallback struct{ First, Second Source }
 
 // Ask implements Source.

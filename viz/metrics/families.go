@@ -2,8 +2,8 @@ package metrics
 
 import "slices"
 
-// These are the metrics that the commands ask for. metrics-api answers about no others: it asks Prometheus with rights
-// of its own, and a Prometheus may have numbers of more than the mesh.
+// These are the metrics that the commands ask for. metrics-api refuses all others: it asks Prometheus with rights of
+// its own, and a Prometheus may hold more than the numbers of the mesh.
 const (
 	ResponseTotal         = "response_total"
 	ResponseLatency       = "response_latency_ms"
@@ -37,10 +37,10 @@ const (
 // bucketSuffix ends the name of a histogram's buckets.
 const bucketSuffix = "_bucket"
 
-// BucketsOf returns the metric of a histogram's buckets.
+// BucketsOf returns the name of the metric with a histogram's buckets.
 func BucketsOf(histogram string) string { return histogram + bucketSuffix }
 
-var asked = []string{
+var allowed = []string{
 	ResponseTotal, BucketsOf(ResponseLatency), RouteResponseTotal, BucketsOf(RouteResponseLatency), RouteActualTotal,
 	BucketsOf(RouteActualLatency), HTTPRouteStatuses, BucketsOf(HTTPRouteDuration), HTTPRouteRetries,
 	HTTPBackendRequests, HTTPBackendStatuses, BucketsOf(HTTPBackendDuration), GRPCRouteStatuses,
@@ -49,5 +49,5 @@ var asked = []string{
 	InboundTCPDenyTotal, TCPOpenTotal, TCPOpenConnections, TCPReadBytes, TCPWriteBytes, BuildInfo,
 }
 
-// Asked reports whether a metric is one that the commands ask for.
-func Asked(metric string) bool { return slices.Contains(asked, metric) }
+// Allowed reports whether metrics-api may answer about a metric.
+func Allowed(metric string) bool { return slices.Contains(allowed, metric) }

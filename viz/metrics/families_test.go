@@ -43,7 +43,7 @@ func TestQueriesNameTheirMetricsByTheTable(t *testing.T) {
 	if queries < 10 {
 		t.Errorf("found %d queries only", queries)
 	}
-	if !Asked(BucketsOf(ResponseLatency)) || Asked("up") {
+	if !Allowed(BucketsOf(ResponseLatency)) || Allowed("up") {
 		t.Error("the table is not what Asked reads")
 	}
 }

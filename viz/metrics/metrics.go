@@ -1,8 +1,8 @@
 // Package metrics is how the viz commands ask for numbers of the mesh, wherever they come from.
 //
-// It owns the question (Query), the answer (Sample) and the arithmetic on answers (Quantile). It reaches nothing: a
-// Source does. The one idea: every number is the increase of a counter in a window, or a gauge now, summed by labels.
-// So a Prometheus and a scrape of the proxies answer the same question in the same way.
+// It owns the question (Query), the answer (Sample) and the arithmetic on answers (Quantile). It sends nothing itself:
+// a Source does. The one idea: every number is the increase of a counter in a window, or the value of a gauge now,
+// summed by labels. So a Prometheus and a scrape of the proxies answer the same question in the same way.
 package metrics
 
 import (
@@ -16,8 +16,8 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// MinWindow is the shortest window that users may ask for. A Prometheus that scrapes every 10 s may have only one
-// sample in it, and no increase: under about 25 s, it depends on when the scrapes are.
+// MinWindow is the shortest window that users may ask for. An increase needs two samples. With a scrape every 10 s, a
+// window under about 25 s may hold only one, and then shows no increase.
 const MinWindow = 15 * time.Second
 
 // Query asks for the sum of one metric.
@@ -28,7 +28,7 @@ type Query struct {
 	Match []Match `json:"match,omitempty"`
 	// By names the labels that the samples keep. None makes one sample of all.
 	By []string `json:"by,omitempty"`
-	// Now asks for the value now, of a gauge. Otherwise the query asks for the increase in the window.
+	// Now asks for the present value of a gauge. Otherwise the query asks for the increase of a counter in the window.
 	Now bool `json:"now,omitempty"`
 }
 
@@ -63,10 +63,13 @@ type Answer struct {
 	Notes []string `json:"notes,omitempty"`
 }
 
-// WaitHeader of an interim response of metrics-api has the seconds until it can answer.
+// QueryPath is where metrics-api takes a Request and returns an Answer.
+const QueryPath = "/api/v1/query"
+
+// WaitHeader is the field of an interim response of metrics-api with the seconds until it can answer.
 const WaitHeader = "Tulle-Wait"
 
-// Request is what Source.Ask takes, as JSON.
+// Request holds the arguments of Source.Ask, as the JSON body of a request to metrics-api.
 type Request struct {
 	Window  time.Duration `json:"window"` // in nanoseconds, as in Answer
 	Queries []Query       `json:"queries"`
@@ -74,19 +77,19 @@ type Request struct {
 
 // A Source answers queries: a Prometheus, the proxies themselves, or the metrics-api of the viz extension.
 type Source interface {
-	// Ask answers all queries for the same window, which ends now. It returns an error if any of them has no answer.
-	// A pod that cannot be asked is a note.
+	// Ask answers all queries for the same window, which ends now. It returns an error if it cannot answer one of them.
+	// A proxy that cannot be read becomes a note, not an error.
 	Ask(ctx context.Context, window time.Duration, queries []Query) (Answer, error)
 }
 
-// Is matches a label that has the value.
+// Is returns a Match for series whose label has the value.
 func Is(label, value string) Match { return Match{Label: label, Op: Equal, Value: value} }
 
-// Not matches a label that has another value, or none.
+// Not returns a Match for series whose label has another value, or that do not have the label.
 func Not(label, value string) Match { return Match{Label: label, Op: NotEqual, Value: value} }
 
-// Validate returns an error about the first part of q that is not the name of a metric or label, or not a comparison.
-// Values may be anything.
+// Validate returns an error about the first part of q that is not a valid name of a metric or label, or not an Op.
+// Label values may be any text.
 func (q Query) Validate() error {
 	if !model.LegacyValidation.IsValidMetricName(q.Metric) {
 		return fmt.Errorf("metric %q: not a name", q.Metric)
@@ -120,8 +123,8 @@ func Validate(window time.Duration, queries []Query) error {
 	return nil
 }
 
-// PromQL returns the query's text for Prometheus, about the series of the jobs, or of all without any. Values are
-// quoted, so that none can change the query. q must be valid.
+// PromQL returns the query in PromQL, for the series of the jobs, or of all jobs if none is given. Label values are
+// quoted, so none can change the query. q must be valid.
 func (q Query) PromQL(window time.Duration, jobs ...string) string {
 	selector := q.Selector(jobs...)
 	if !q.Now {
@@ -130,7 +133,7 @@ func (q Query) PromQL(window time.Duration, jobs ...string) string {
 	return fmt.Sprintf("sum by (%s) (%s)", strings.Join(q.By, ", "), selector)
 }
 
-// Selector returns the part of PromQL that selects the series.
+// Selector returns the instant vector selector of the query in PromQL; see PromQL for jobs.
 func (q Query) Selector(jobs ...string) string {
 	var matchers []string
 	switch len(jobs) {
@@ -154,7 +157,7 @@ func matcher(label, op, value string) string {
 	return fmt.Sprintf("%s%s%q", label, op, strings.ToValidUTF8(value, "\uFFFD"))
 }
 
-// Selects reports whether q asks for a series with these labels.
+// Selects reports whether q asks for a series whose labels the function returns. It returns "" for those not there.
 func (q Query) Selects(label func(name string) string) bool {
 	for _, m := range q.Match {
 		if (label(m.Label) == m.Value) != (m.Op == Equal) {

@@ -1,18 +1,9 @@
 package metrics
 
 import (
-	"slices"
 	"strings"
 	"unicode"
 )
-
-// Origin begins the note that says where the numbers come from if not from a Prometheus.
-const Origin = "the numbers come from "
-
-// WithoutOrigin returns the notes without that, for when it was said before.
-func WithoutOrigin(notes []string) []string {
-	return slices.DeleteFunc(slices.Clone(notes), func(n string) bool { return strings.HasPrefix(n, Origin) })
-}
 
 // Printable returns at most limit bytes of a text that came over the wire, on one line and without control characters,
 // so that it can go to a terminal. It ends a cut text with "...".

@@ -28,9 +28,6 @@ import (
 	"github.com/tulle-mesh/tulle/viz/metrics"
 )
 
-// Path is where the API takes queries.
-const Path = "/api/v1/query"
-
 // Bounds of a request.
 const (
 	MaxBody    = 1 << 20
@@ -183,8 +180,8 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request) (metrics.Request, 
 		return refuse(http.StatusMisdirectedRequest, "host %q: want metrics-api, localhost or an address",
 			metrics.Printable(r.Host, 100))
 	}
-	if r.URL.Path != Path {
-		return refuse(http.StatusNotFound, "path %q: want %s", metrics.Printable(r.URL.Path, 100), Path)
+	if r.URL.Path != metrics.QueryPath {
+		return refuse(http.StatusNotFound, "path %q: want %s", metrics.Printable(r.URL.Path, 100), metrics.QueryPath)
 	}
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
@@ -228,7 +225,7 @@ func validate(r metrics.Request) error {
 		if len(q.By) > maxLabels || len(q.Match) > maxLabels {
 			return fmt.Errorf("query %d: want at most %d labels in by and in match", i+1, maxLabels)
 		}
-		if !metrics.Asked(q.Metric) {
+		if !metrics.Allowed(q.Metric) {
 			return fmt.Errorf("query %d: metric %q: tulle viz asks for no such metric", i+1, q.Metric)
 		}
 		if !q.Now && r.Window < metrics.MinWindow {

@@ -37,7 +37,7 @@ func server(source metrics.Source) (*Server, *prometheus.Registry) {
 }
 
 func post(body string) *http.Request {
-	r := httptest.NewRequest(http.MethodPost, Path, strings.NewReader(body))
+	r := httptest.NewRequest(http.MethodPost, metrics.QueryPath, strings.NewReader(body))
 	r.Host = "metrics-api.tulle-viz.svc:8085"
 	r.Header.Set("Content-Type", "application/json")
 	return r
@@ -110,7 +110,7 @@ func TestRefusals(t *testing.T) {
 			`query 1: metric "container_memory_usage_bytes": tulle viz asks for no such metric`},
 		"another path": {to("[::1]:8085", httptest.NewRequest(http.MethodPost, "/api/v2%1b", nil)), 404,
 			`path "/api/v2` + "\uFFFD" + `": want /api/v1/query`},
-		"another method": {to("localhost", httptest.NewRequest(http.MethodGet, Path, nil)), 405,
+		"another method": {to("localhost", httptest.NewRequest(http.MethodGet, metrics.QueryPath, nil)), 405,
 			`method "GET": want POST`},
 		"what a page may send across origins": {form, 415, "content type: want application/json"},
 		"not JSON": {post("a"), 400,
@@ -159,10 +159,10 @@ func TestABodyThatNeverComesKeepsNoConnection(t *testing.T) {
 	go func() { done <- s.Run(ctx, lis) }()
 	defer func() { cancel(); <-done }()
 	for head, want := range map[string]int{
-		"POST / HTTP/1.1\r\nHost: evil.example":         421,
-		"POST / HTTP/1.1\r\nHost: localhost":            404,
-		"PUT " + Path + " HTTP/1.1\r\nHost: localhost":  405,
-		"POST " + Path + " HTTP/1.1\r\nHost: localhost": 415,
+		"POST / HTTP/1.1\r\nHost: evil.example":                      421,
+		"POST / HTTP/1.1\r\nHost: localhost":                         404,
+		"PUT " + metrics.QueryPath + " HTTP/1.1\r\nHost: localhost":  405,
+		"POST " + metrics.QueryPath + " HTTP/1.1\r\nHost: localhost": 415,
 	} {
 		conn, err := net.Dial("tcp", lis.Addr().String())
 		if err != nil {
@@ -219,7 +219,7 @@ func TestRunningRequestsAreBounded(t *testing.T) {
 	go func() { ended <- s.Run(ctx, lis) }()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	request := func(ctx context.Context) (*http.Response, error) {
-		r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+lis.Addr().String()+Path, strings.NewReader(good))
+		r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+lis.Addr().String()+metrics.QueryPath, strings.NewReader(good))
 		if err != nil {
 			return nil, err
 		}

@@ -1,7 +1,7 @@
 // Package objects reads the objects of a cluster for the viz commands, with the rights of the user who asks.
 //
-// It owns which API calls that takes, and which pods an object has. It knows nothing of metrics. The one idea: a pod
-// names what made it, so that one list of pods serves every kind.
+// It owns which API calls that takes, and which pods belong to an object. It knows nothing of metrics. The one idea: a
+// pod names its owners, so one list of pods serves every kind.
 package objects
 
 import (
@@ -20,11 +20,11 @@ import (
 	"github.com/tulle-mesh/tulle/viz/resource"
 )
 
-// page is how many objects one request asks for.
-const page = 500
+// pageSize is how many objects one request asks for.
+const pageSize = 500
 
-// Cluster implements resource.Lister. It reads the pods of a namespace once, and may be used by several goroutines.
-type Cluster struct {
+// Reader implements resource.Lister. It reads the pods of a namespace once. Several goroutines may use it.
+type Reader struct {
 	client           *cluster.Client
 	controlNamespace string
 
@@ -32,13 +32,13 @@ type Cluster struct {
 	pods map[string][]corev1.Pod
 }
 
-// New returns the objects of a cluster. A pod is meshed if its proxy is of the control plane in controlNamespace.
-func New(client *cluster.Client, controlNamespace string) *Cluster {
-	return &Cluster{client: client, controlNamespace: controlNamespace, pods: map[string][]corev1.Pod{}}
+// New returns a Reader. A pod counts as meshed if its proxy belongs to the control plane in controlNamespace.
+func New(client *cluster.Client, controlNamespace string) *Reader {
+	return &Reader{client: client, controlNamespace: controlNamespace, pods: map[string][]corev1.Pod{}}
 }
 
-// List implements resource.Lister. Of namespaces it returns all, and the pods of the one given.
-func (c *Cluster) List(ctx context.Context, k resource.Kind, namespace, selector string) ([]resource.Object, error) {
+// List implements resource.Lister.
+func (c *Reader) List(ctx context.Context, k resource.Kind, namespace, selector string) ([]resource.Object, error) {
 	if k.Name == "pod" {
 		return c.listPods(ctx, namespace, selector)
 	}
@@ -67,14 +67,14 @@ func (c *Cluster) List(ctx context.Context, k resource.Kind, namespace, selector
 	if !k.HasPods() || len(objects) == 0 {
 		return objects, nil
 	}
-	if err := c.givePods(ctx, k.Name, namespace, objects); err != nil {
+	if err := c.attachPods(ctx, k.Name, namespace, objects); err != nil {
 		return nil, err
 	}
 	return objects, nil
 }
 
-// Pods returns the pods of a namespace; "" is every namespace.
-func (c *Cluster) Pods(ctx context.Context, namespace string) ([]corev1.Pod, error) {
+// Pods returns the pods of a namespace, as of the first call for it; "" is every namespace.
+func (c *Reader) Pods(ctx context.Context, namespace string) ([]corev1.Pod, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if pods, ok := c.pods[namespace]; ok {
@@ -88,9 +88,9 @@ func (c *Cluster) Pods(ctx context.Context, namespace string) ([]corev1.Pod, err
 	return pods, nil
 }
 
-func (c *Cluster) readPods(ctx context.Context, namespace, selector string) ([]corev1.Pod, error) {
+func (c *Reader) readPods(ctx context.Context, namespace, selector string) ([]corev1.Pod, error) {
 	var pods []corev1.Pod
-	options := metav1.ListOptions{LabelSelector: selector, Limit: page}
+	options := metav1.ListOptions{LabelSelector: selector, Limit: pageSize}
 	for {
 		list, err := c.client.CoreV1().Pods(namespace).List(ctx, options)
 		if err != nil {
@@ -103,7 +103,7 @@ func (c *Cluster) readPods(ctx context.Context, namespace, selector string) ([]c
 	}
 }
 
-func (c *Cluster) listPods(ctx context.Context, namespace, selector string) ([]resource.Object, error) {
+func (c *Reader) listPods(ctx context.Context, namespace, selector string) ([]resource.Object, error) {
 	pods, err := c.readPods(ctx, namespace, selector)
 	if err != nil {
 		return nil, err
@@ -118,10 +118,10 @@ func (c *Cluster) listPods(ctx context.Context, namespace, selector string) ([]r
 }
 
 // list reads the metadata of every object of a resource, in the best version that the cluster serves.
-func (c *Cluster) list(ctx context.Context, plural, group, namespace, selector string) (
+func (c *Reader) list(ctx context.Context, plural, group, namespace, selector string) (
 	out []metav1.PartialObjectMetadata, err error) {
 	for _, version := range versions(plural, group) {
-		options := metav1.ListOptions{LabelSelector: selector, Limit: page}
+		options := metav1.ListOptions{LabelSelector: selector, Limit: pageSize}
 		r := c.client.Metadata.Resource(schema.GroupVersionResource{Group: group, Version: version, Resource: plural})
 		for {
 			list, err := r.Namespace(namespace).List(ctx, options)
@@ -140,7 +140,7 @@ func (c *Cluster) list(ctx context.Context, plural, group, namespace, selector s
 	return out, nil
 }
 
-// versions returns those in which a resource can be read, best first; none if it is not known.
+// versions returns the API versions in which a resource can be read, best first; none for an unknown resource.
 func versions(plural, group string) []string {
 	all := slices.Concat(kinds.Core(), kinds.Workloads(), kinds.Configuration())
 	i := slices.IndexFunc(all, func(k kinds.Kind) bool { return k.Plural == plural && k.Group == group })
@@ -150,7 +150,7 @@ func versions(plural, group string) []string {
 	return all[i].Versions
 }
 
-// explain says which right is missing if that is why a list failed.
+// explain returns the error of a list with its operation, and with the missing right if that is the cause.
 func explain(err error, plural, group, namespace string) error {
 	where := "all namespaces"
 	if namespace != "" {

@@ -14,8 +14,8 @@ import (
 	"github.com/tulle-mesh/tulle/viz/resource"
 )
 
-// PodsNow returns the pods of a namespace as they are now; "" is every namespace.
-func (c *Cluster) PodsNow(ctx context.Context, namespace string) ([]*corev1.Pod, error) {
+// FreshPods is Pods with a list that is read anew.
+func (c *Reader) FreshPods(ctx context.Context, namespace string) ([]*corev1.Pod, error) {
 	pods, err := c.readPods(ctx, namespace, "")
 	out := make([]*corev1.Pod, len(pods))
 	for i := range pods {
@@ -24,8 +24,8 @@ func (c *Cluster) PodsNow(ctx context.Context, namespace string) ([]*corev1.Pod,
 	return out, err
 }
 
-// givePods adds their pods to objects of a kind.
-func (c *Cluster) givePods(ctx context.Context, kind, namespace string, objects []resource.Object) error {
+// attachPods adds to each object of a kind the pods that belong to it.
+func (c *Reader) attachPods(ctx context.Context, kind, namespace string, objects []resource.Object) error {
 	pods, err := c.Pods(ctx, namespace)
 	if err != nil {
 		return err
@@ -48,14 +48,14 @@ func (c *Cluster) givePods(ctx context.Context, kind, namespace string, objects 
 	return nil
 }
 
-func (c *Cluster) pod(p *corev1.Pod) resource.Pod {
+func (c *Reader) pod(p *corev1.Pod) resource.Pod {
 	return resource.Pod{
 		Name:           p.Name,
 		ServiceAccount: cmp.Or(p.Spec.ServiceAccountName, "default"),
 		Meshed:         sidecar.Of(p) != nil && p.Labels[mesh.ControlPlaneNSLabel] == c.controlNamespace,
 		Version:        p.Annotations[mesh.ProxyVersionAnnotation],
 		Running:        sidecar.Running(p),
-		Tapped:         sidecar.TapID(p) != "",
+		TapEnabled:     sidecar.TapID(p) != "",
 		Finished:       cluster.Finished(p),
 	}
 }

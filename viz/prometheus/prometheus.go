@@ -1,4 +1,4 @@
-// Package prometheus asks a Prometheus for the numbers of the mesh, or what speaks its API, such as Thanos or Mimir.
+// Package prometheus asks a Prometheus for the numbers of the mesh, or a server with its API, such as Thanos or Mimir.
 //
 // It owns the connection, its credentials, the bounds of an answer and the texts of its errors. The one idea: an error
 // names the URL and what to do, because the user may have chosen the URL.
@@ -29,7 +29,7 @@ import (
 	"github.com/tulle-mesh/tulle/viz/metrics"
 )
 
-// Timeout bounds Ask where Config says nothing else.
+// Timeout bounds Ask if Config.Timeout is 0.
 const Timeout = 10 * time.Second
 
 // ProxyJob is the job of the proxies' series where Config says nothing else: Linkerd's, that of the viz extension's
@@ -55,7 +55,7 @@ type Config struct {
 	// Jobs are the jobs that read proxies; none means ProxyJob. Only their series count, because an application that the
 	// same Prometheus reads can write series with any other labels.
 	Jobs []string
-	// Dial replaces the way to the host, for port-forwards. nil dials it.
+	// Dial makes the connections, such as port-forwards; nil dials the host of the URL.
 	Dial    func(ctx context.Context, network, addr string) (net.Conn, error)
 	Timeout time.Duration // of Ask; 0 means Timeout
 }
@@ -69,7 +69,7 @@ type Source struct {
 	timeout time.Duration
 }
 
-// New returns a source. It sends nothing yet.
+// New returns a Source for the configuration, or an error about its URL or CA. It sends nothing.
 func New(c Config) (*Source, error) {
 	u, err := url.Parse(c.URL)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
@@ -81,7 +81,7 @@ func New(c Config) (*Source, error) {
 		transport.DialContext, transport.Proxy = c.Dial, nil
 	}
 	if c.CAFile != "" {
-		if transport.TLSClientConfig, err = trust(c.CAFile); err != nil {
+		if transport.TLSClientConfig, err = tlsConfig(c.CAFile); err != nil {
 			return nil, err
 		}
 	}
@@ -101,7 +101,8 @@ func New(c Config) (*Source, error) {
 	return s, nil
 }
 
-func trust(file string) (*tls.Config, error) {
+// tlsConfig returns a configuration that trusts the CAs of a PEM file only.
+func tlsConfig(file string) (*tls.Config, error) {
 	pem, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("read CA of Prometheus: %w", err)
@@ -113,8 +114,8 @@ func trust(file string) (*tls.Config, error) {
 	return &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, nil
 }
 
-// shortWindow is the window from which a Prometheus that scrapes every 10 s surely has two samples of each series. An
-// increase needs two, and a window under about 25 s may hold only one.
+// shortWindow is the shortest window that surely holds two samples of each series, as an increase needs, if Prometheus
+// scrapes every 10 s. A window under about 25 s may hold only one.
 const shortWindow = 30 * time.Second
 
 // nothingIncreased reports whether there are queries for an increase, and all of them have no samples.
@@ -146,10 +147,10 @@ func (s *Source) Ask(ctx context.Context, window time.Duration, queries []metric
 			return err
 		})
 	}
-	reaches := reach{all: true}
-	if window >= minReach && slices.ContainsFunc(queries, func(q metrics.Query) bool { return !q.Now }) {
+	covered := coverage{all: true}
+	if window >= minCoverageWindow && slices.ContainsFunc(queries, func(q metrics.Query) bool { return !q.Now }) {
 		group.Go(func() error {
-			reaches = s.reach(groupCtx, window)
+			covered = s.coverage(groupCtx, window)
 			return nil
 		})
 	}
@@ -160,9 +161,9 @@ func (s *Source) Ask(ctx context.Context, window time.Duration, queries []metric
 		return metrics.Answer{}, s.explain(err, limited.Err() != nil)
 	}
 	answer := metrics.Answer{Samples: samples, Window: window}
-	if !reaches.all {
-		answer.Notes = append(answer.Notes, reaches.note)
-		answer.Window = cmp.Or(reaches.window, window)
+	if !covered.all {
+		answer.Notes = append(answer.Notes, covered.note)
+		answer.Window = cmp.Or(covered.window, window)
 	}
 	if window < shortWindow && nothingIncreased(queries, samples) {
 		answer.Notes = append(answer.Notes, fmt.Sprintf(
@@ -182,7 +183,7 @@ func (s *Source) Ask(ctx context.Context, window time.Duration, queries []metric
 
 func (s *Source) ask(ctx context.Context, q metrics.Query, window time.Duration) ([]metrics.Sample, promv1.Warnings,
 	error) {
-	vector, warnings, err := s.vector(ctx, q.PromQL(window, s.jobs...))
+	vector, warnings, err := s.query(ctx, q.PromQL(window, s.jobs...))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -195,8 +196,8 @@ func (s *Source) ask(ctx context.Context, q metrics.Query, window time.Duration)
 	return samples, warnings, nil
 }
 
-// vector asks one query when fewer than maxRunning run.
-func (s *Source) vector(ctx context.Context, query string) (model.Vector, promv1.Warnings, error) {
+// query runs one query of PromQL. It waits while maxRunning others run.
+func (s *Source) query(ctx context.Context, promQL string) (model.Vector, promv1.Warnings, error) {
 	select {
 	case s.running <- struct{}{}:
 		defer func() { <-s.running }()
@@ -204,7 +205,7 @@ func (s *Source) vector(ctx context.Context, query string) (model.Vector, promv1
 		return nil, nil, ctx.Err()
 	}
 	// The zero time is Prometheus's own now: the clocks may differ.
-	value, warnings, _, err := s.api.Query(ctx, query, time.Time{}, promv1.WithTimeout(s.timeout))
+	value, warnings, _, err := s.api.Query(ctx, promQL, time.Time{}, promv1.WithTimeout(s.timeout))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -225,13 +226,13 @@ func labels(metric model.Metric, by []string) map[string]string {
 	return out
 }
 
-// explain turns a client's error into a sentence with the remedy. It repeats no more than the first bytes of what a
-// server sent. late says that the time is up.
-func (s *Source) explain(err error, late bool) error {
+// explain turns an error of the client library into a sentence with the remedy. It repeats only the first bytes of what
+// a server sent. timedOut says that the time limit has passed.
+func (s *Source) explain(err error, timedOut bool) error {
 	var netErr net.Error
-	var refusal *promv1.Error
-	switch isAPI := errors.As(err, &refusal); {
-	case late || isAPI && refusal.Type == promv1.ErrTimeout || errors.As(err, &netErr) && netErr.Timeout():
+	var apiErr *promv1.Error
+	switch isAPI := errors.As(err, &apiErr); {
+	case timedOut || isAPI && apiErr.Type == promv1.ErrTimeout || errors.As(err, &netErr) && netErr.Timeout():
 		return fmt.Errorf("Prometheus at %s gave no answer within %v: it is overloaded or cannot be reached; "+
 			"a shorter time window asks less of it", s.name, s.timeout)
 	case !isAPI:
@@ -244,11 +245,11 @@ func (s *Source) explain(err error, late bool) error {
 		}
 		return fmt.Errorf("reach Prometheus at %s: %w; check that it runs and that the URL is right", s.name, err)
 	}
-	text := metrics.Printable(refusal.Msg, maxText)
-	if detail := metrics.Printable(refusal.Detail, maxText); detail != "" {
+	text := metrics.Printable(apiErr.Msg, maxText)
+	if detail := metrics.Printable(apiErr.Detail, maxText); detail != "" {
 		text += ": " + detail
 	}
-	switch refusal.Type {
+	switch apiErr.Type {
 	case promv1.ErrBadResponse:
 		return fmt.Errorf("%s does not answer as Prometheus does (%s); check that the URL is Prometheus's", s.name, text)
 	case promv1.ErrServer, promv1.ErrCanceled:
@@ -257,10 +258,10 @@ func (s *Source) explain(err error, late bool) error {
 		return fmt.Errorf("Prometheus at %s refused the request: %s; check the URL's path and the bearer token", s.name,
 			text)
 	}
-	return fmt.Errorf("Prometheus at %s refused the query: %s: %s", s.name, refusal.Type, text)
+	return fmt.Errorf("Prometheus at %s refused the query: %s: %s", s.name, apiErr.Type, text)
 }
 
-// errOversized is the error of an answer beyond maxAnswer.
+// errOversized is the error about an answer of more than maxAnswer bytes.
 var errOversized = fmt.Errorf("more than %d MiB", maxAnswer>>20)
 
 // roundTripper adds the token and bounds the answer.
@@ -284,18 +285,18 @@ func (t *roundTripper) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	resp.Body = &bounded{ReadCloser: resp.Body, left: maxAnswer}
+	resp.Body = &boundedBody{ReadCloser: resp.Body, left: maxAnswer}
 	return resp, nil
 }
 
-// bounded is a body that fails beyond a number of bytes.
-type bounded struct {
+// boundedBody is a body whose Read fails after a number of bytes.
+type boundedBody struct {
 	io.ReadCloser
 	left int64
 }
 
 // Read implements io.Reader.
-func (b *bounded) Read(p []byte) (int, error) {
+func (b *boundedBody) Read(p []byte) (int, error) {
 	if b.left < 0 {
 		return 0, errOversized
 	}

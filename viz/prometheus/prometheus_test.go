@@ -129,9 +129,9 @@ func TestSaysHowFarBackItsNumbersReach(t *testing.T) {
 		"all of it": {map[string]string{then: sample("100000", "3")}, 24 * time.Hour, 24 * time.Hour, ""},
 		"six hours": {map[string]string{coarse: sample("100000", "78700"), fine: sample("100000", "78400")}, 24 * time.Hour,
 			6 * time.Hour,
-			"Prometheus at URL has numbers of the last 6h only, not of 1d: what was before is missing"},
+			"Prometheus at URL has numbers for only the last 6h of 1d: earlier requests are missing"},
 		"no proxies": {nil, 24 * time.Hour, 24 * time.Hour,
-			"Prometheus at URL has no numbers of proxies: no job linkerd-proxy reads one"},
+			"Prometheus at URL has no numbers of proxies: no job linkerd-proxy scrapes one"},
 		"a short window, for which nobody asks": {nil, time.Minute, time.Minute, ""},
 	} {
 		url := serve(t, func(w http.ResponseWriter, r *http.Request) {

@@ -9,36 +9,36 @@ import (
 	"github.com/tulle-mesh/tulle/internal/spelling"
 )
 
-// Lister knows the objects of the cluster.
+// Lister lists the objects of the cluster.
 type Lister interface {
-	// List returns the objects of a kind with the labels that selector selects; "" selects all, and the namespace "" is
-	// every namespace. A kind that the cluster does not know has no objects. For the kind Namespace it returns every
-	// namespace, and namespace says whose pods are wanted.
+	// List returns the objects of a kind that selector selects; "" selects all, and the namespace "" is every namespace. A
+	// kind that the cluster does not know has no objects. For the kind Namespace it returns every namespace, with pods for
+	// the one given only.
 	List(ctx context.Context, k Kind, namespace, selector string) ([]Object, error)
 }
 
 // Object is one object of the cluster.
 type Object struct {
 	Namespace, Name string
-	// Status is that of a pod, as kubectl shows it.
+	// Status is the status of a pod, as kubectl shows it; "" for other kinds.
 	Status string
-	// Pods are the object's pods, those that have ended too; a pod has itself.
+	// Pods are the object's pods, also those that have ended. A pod has itself.
 	Pods []Pod
 }
 
-// Pod is what the commands know of a pod.
+// Pod has the facts about a pod that the commands use.
 type Pod struct {
 	Name, ServiceAccount string
-	// Meshed means that the pod has a proxy of this control plane, of Version.
+	// Meshed means that the pod has a proxy of this control plane. Version is that of the proxy.
 	Meshed  bool
 	Version string
-	// Running means that its proxy runs, and Tapped that the proxy lets the tap server watch.
-	Running, Tapped bool
+	// Running means that its proxy runs, and TapEnabled that the tap server may watch it.
+	Running, TapEnabled bool
 	// Finished means that it has ended.
 	Finished bool
 }
 
-// Meshed returns how many of the object's living pods have a proxy, and how many there are.
+// Meshed returns how many of the pods that have not ended have a proxy, and how many there are.
 func (o Object) Meshed() (meshed, total int) {
 	for _, p := range o.Pods {
 		if p.Finished {

@@ -15,14 +15,15 @@ import (
 
 // Kind is one kind of object that metrics name.
 type Kind struct {
-	// Name is the singular in lower case, Plural the resource of the API, and Short what tables and people write.
+	// Name is the singular in lower case, Plural the resource in the API. Short are the short names; tables write the
+	// first.
 	Name, Plural string
 	Short        []string
-	// Group is the API group; "" for the core group and for what is no object.
+	// Group is the API group; "" for the core group, and for a kind that is not in the cluster.
 	Group string
-	// Source is the label that names the object on the series of its own pods; "" if there is none.
+	// Source is the label that names the object on the series of its own pods' proxies; "" if there is none.
 	Source string
-	// Destination is the label that names it on the series of those who call it; "" if there is none.
+	// Destination is the label that names it on the series of its clients' proxies; "" if there is none.
 	Destination string
 	// Class says which series count for the kind.
 	Class Class
@@ -33,15 +34,16 @@ type Class int
 
 // The classes of kinds.
 const (
-	// Workload: a pod, what has pods, or a namespace. The series of its pods' proxies carry its label.
+	// Workload is the class of pods, of workloads and of namespaces. The series of their proxies carry their label.
 	Workload Class = iota
-	// ByPod: what has pods, but the label names the owner above it. The numbers are those of its pods.
+	// ByPod is the class of workloads whose owner the label names instead, such as Jobs. Their numbers are those of their
+	// pods.
 	ByPod
-	// Called: a Service or an authority. Only the clients' series name it.
+	// Called is the class of Services and authorities. Only the series of clients name them.
 	Called
-	// Policy: an object that decides at a server. The servers' inbound series name it.
+	// Policy is the class of objects that decide at a server. The inbound series of servers name them.
 	Policy
-	// Route: an object that names requests, at the servers or at the clients.
+	// Route is the class of routes. The series of servers or of clients name them.
 	Route
 )
 
@@ -51,7 +53,7 @@ const (
 	GatewayGroup = "gateway.networking.k8s.io"
 )
 
-// Namespace is the name of the kind that is in no namespace.
+// Namespace is the name of the one kind whose objects are in no namespace.
 const Namespace = "namespace"
 
 // kinds is the table, in the order in which `all` lists them.
@@ -77,7 +79,7 @@ var kinds = []Kind{
 	{"grpcroute", "grpcroutes", []string{"grpcroute"}, GatewayGroup, "route_name", "route_name", Route},
 }
 
-// All is the argument that stands for every kind but namespaces and ReplicaSets, whose numbers are those of others.
+// All is the argument for every kind but namespaces and ReplicaSets, whose numbers are the sums of other kinds'.
 const All = "all"
 
 // Kinds returns every kind.
@@ -97,7 +99,7 @@ func (k Kind) HasPods() bool { return k.Class == Workload || k.Class == ByPod }
 // InCluster reports whether the cluster has objects of the kind. An authority is only a name in requests.
 func (k Kind) InCluster() bool { return k.Name != "authority" }
 
-// ParseKind returns the kind that s names: singular, plural, a short name, and with the group behind a dot if wanted.
+// ParseKind returns the kind that s names: by singular, plural or short name, with or without a dot and the group.
 func ParseKind(s string) (Kind, error) {
 	name, group, _ := strings.Cut(strings.ToLower(s), ".")
 	var names []string
@@ -121,7 +123,7 @@ func ParseKind(s string) (Kind, error) {
 	return Kind{}, fmt.Errorf("resource type %q: unknown; want one of %s", s, strings.Join(plurals, ", "))
 }
 
-// Target is what a command is asked about: one kind, and the objects of these names, or all of them.
+// Target is a kind and the names of its objects that a command is about; no names mean all.
 type Target struct {
 	Kind  Kind
 	Names []string
@@ -181,14 +183,14 @@ func parsePairs(args []string) (targets []Target, err error) {
 	return targets, nil
 }
 
-// Peer is the other end of the traffic that a command is asked about: kind/name, or a kind for any of its objects.
+// Peer is the other end of the traffic that a command is about. Name is "" for any object of the kind.
 type Peer struct {
 	Kind      Kind
 	Name      string
 	Namespace string
 }
 
-// ParsePeer reads the value of --to or --from.
+// ParsePeer reads the value of --to or --from, as in deploy/api or deploy. namespace is that of the result.
 func ParsePeer(flag, s, namespace string) (*Peer, error) {
 	kind, name, _ := strings.Cut(s, "/")
 	k, err := ParseKind(kind)

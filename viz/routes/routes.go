@@ -165,7 +165,8 @@ func (p *plan) to(ctx context.Context, cluster resource.Lister, target resource.
 		return s.Objects, nil
 	case k.Name == authority:
 		if selector != "" {
-			return nil, errors.New("--selector does not work for authorities: they are no objects and have no labels")
+			return nil, errors.New(
+				"--selector does not work for authorities: they are not objects of the cluster, so they have no labels")
 		}
 		p.services = func(s Service) bool {
 			return len(target.Names) == 0 || slices.ContainsFunc(target.Names, func(name string) bool {

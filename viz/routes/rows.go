@@ -32,9 +32,9 @@ func (p *plan) queries() []metrics.Query {
 	// Service's endpoints: the histogram of routes has buckets that are too wide.
 	unrouted := with(match, metrics.Is("route_kind", "default"), metrics.Is("parent_kind", "Service"))
 	byParent := slices.Concat(by, parentLabels, golden.HTTPRoutes.StatusLabels)
-	out := append(golden.Named.Queries(outbound, slices.Concat(by, []string{"dst", "rt_route"})),
-		metrics.Query{Metric: golden.Attempts.Responses, Match: outbound,
-			By: slices.Concat(by, []string{"dst", "rt_route"}, golden.Attempts.StatusLabels)},
+	out := append(golden.EffectiveRoutes.Queries(outbound, slices.Concat(by, []string{"dst", "rt_route"})),
+		metrics.Query{Metric: golden.ActualRoutes.Responses, Match: outbound,
+			By: slices.Concat(by, []string{"dst", "rt_route"}, golden.ActualRoutes.StatusLabels)},
 		metrics.Query{Metric: golden.HTTPRoutes.Responses, Match: unrouted, By: byParent},
 		metrics.Query{Metric: golden.HTTPBackends.Responses, Match: unrouted, By: byParent},
 		metrics.Query{Metric: metrics.BucketsOf(golden.Requests.Latency),
@@ -54,7 +54,8 @@ func (p *plan) queries() []metrics.Query {
 		metrics.Query{Metric: metrics.GRPCBackendRequests, Match: match, By: backendLabels})
 	if p.senders == nil {
 		inbound := with(p.receivers.Source.Match, metrics.Is("direction", "inbound"))
-		out = append(out, golden.Named.Queries(inbound, slices.Concat(p.receivers.Source.By, []string{"rt_route"}))...)
+		out = append(out, golden.EffectiveRoutes.Queries(inbound,
+			slices.Concat(p.receivers.Source.By, []string{"rt_route"}))...)
 	}
 	return out
 }
@@ -212,7 +213,7 @@ func (p *plan) clientRows(samples [][]metrics.Sample, window time.Duration) (row
 		responses, buckets []metrics.Sample
 		attempts           []metrics.Sample
 	}{
-		{golden.Named, golden.Attempts, named(samples[0]), named(samples[1]), named(samples[2])},
+		{golden.EffectiveRoutes, golden.ActualRoutes, named(samples[0]), named(samples[1]), named(samples[2])},
 		{inMilliseconds(golden.HTTPRoutes), golden.HTTPBackends, unrouted(samples[3]), latencies, unrouted(samples[4])},
 	} {
 		actual := set.actual.Read(set.attempts, nil, by, window)
@@ -241,7 +242,7 @@ func inMilliseconds(s golden.Series) golden.Series {
 func (p *plan) relabel(samples []metrics.Sample,
 	name func(map[string]string) (Service, string)) (out []metrics.Sample) {
 	if p.senders != nil {
-		samples = p.senders.Source.Own(samples)
+		samples = p.senders.Source.Attribute(samples)
 	}
 	for _, s := range samples {
 		service, route := name(s.Labels)
@@ -258,8 +259,9 @@ func (p *plan) relabel(samples []metrics.Sample,
 // serverRows reads the series of the workloads themselves, by the Key of the workload.
 func (p *plan) serverRows(responses, buckets []metrics.Sample, window time.Duration) map[string][]Row {
 	rows := map[string][]Row{}
-	own := p.receivers.Source.Own
-	for _, r := range golden.Named.Rows(own(responses), own(buckets), slices.Concat(subject.By, []string{"rt_route"}),
+	own := p.receivers.Source.Attribute
+	for _, r := range golden.EffectiveRoutes.Rows(own(responses), own(buckets),
+		slices.Concat(subject.By, []string{"rt_route"}),
 		window) {
 		key := golden.Key(r.Labels, subject.By)
 		rows[key] = append(rows[key], Row{Route: r.Labels["rt_route"], Stats: &r.Stats})
@@ -271,7 +273,7 @@ func (p *plan) serverRows(responses, buckets []metrics.Sample, window time.Durat
 // backends of routes, and the routes belong to the Services that clients ask for.
 func (p *plan) reaches(responses, backends []metrics.Sample) func(resource.Object, Row) bool {
 	found := map[string]bool{}
-	for _, s := range p.receivers.Destination.Own(responses) {
+	for _, s := range p.receivers.Destination.Attribute(responses) {
 		if !(s.Value > 0) {
 			continue
 		}
@@ -296,7 +298,7 @@ func (p *plan) reaches(responses, backends []metrics.Sample) func(resource.Objec
 // reached returns the Services through which each workload got requests, without ports, by the Key of the workload.
 func (p *plan) reached(responses []metrics.Sample) map[string][]Service {
 	services := map[string][]Service{}
-	for _, s := range p.receivers.Destination.Own(responses) {
+	for _, s := range p.receivers.Destination.Attribute(responses) {
 		if s.Value > 0 && s.Labels["dst_service"] != "" {
 			key := golden.Key(s.Labels, subject.By)
 			services[key] = append(services[key], Service{Namespace: s.Labels["dst_namespace"], Name: s.Labels["dst_service"]})
@@ -323,7 +325,7 @@ func parentOf(labels map[string]string) Service {
 func (s Service) key() string { return golden.KeyOf(s.Namespace, s.Name, s.Port) }
 
 func parseKey(key string) Service {
-	namespace, rest := golden.Split(key)
-	name, port := golden.Split(rest)
+	namespace, rest := golden.SplitKey(key)
+	name, port := golden.SplitKey(rest)
 	return Service{Namespace: namespace, Name: name, Port: port}
 }

@@ -86,13 +86,13 @@ func BenchmarkSums(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		s := newSums(busyQueries, time.Minute)
-		r := New(Config{}).newReader(s)
-		for at, begin := range []func(*target, time.Time) collector{r.first, r.second} {
+		r := New(Config{}).newCollectors(s)
+		for at, begin := range []func(*target, time.Time) collector{r.forFirst, r.forSecond} {
 			c := begin(t, time.Unix(int64(at)*60, 0))
 			for _, l := range lines {
-				_ = c.use(l.metric, l.series)
+				_ = c.add(l.metric, l.series)
 			}
-			c.done(true)
+			c.finish(true)
 		}
 		if got := s.samples(); len(got[0]) != 1 || len(got[1]) != 26 {
 			b.Fatalf("got %d and %d samples", len(got[0]), len(got[1]))

@@ -12,19 +12,18 @@ import (
 
 // series is one line of a scrape.
 type series struct {
-	text   string // the labels as they are written. A proxy writes those of one series always in the same order
-	labels []label
-	value  float64
+	labelText string // the labels as written; a proxy always writes those of one series in the same order
+	labels    []label
+	value     float64
 }
 
 type label struct{ name, value string }
 
-// parse calls use for each series of the wanted metrics, in Prometheus's text format 0.0.4. Buckets, sums and counts of
-// histograms are metrics of their own, so that types do not matter. It looks at other lines' first word only.
-// prometheus/common/expfmt would take ten times the CPU and fifty times the allocations, which counts where hundreds of
-// proxies are read.
+// parse reads Prometheus's text format 0.0.4 and calls use for each series of the wanted metrics. Buckets, sums and
+// counts of histograms are metrics of their own, so types do not matter. Of other lines it reads the first word only.
+// prometheus/common/expfmt would take ten times the CPU and fifty times the allocations, for hundreds of proxies.
 func parse(in io.Reader, wanted map[string]bool, maxBytes int64, use func(metric string, s series) error) error {
-	r := bufio.NewReaderSize(&limited{in, maxBytes, maxBytes}, 16<<10)
+	r := bufio.NewReaderSize(&limitedReader{in, maxBytes, maxBytes}, 16<<10)
 	var whole []byte // a line that is longer than the buffer of r
 	for n := 1; ; n++ {
 		line, err := r.ReadSlice('\n')
@@ -92,7 +91,7 @@ func parseSeries(text string) (s series, err error) {
 		if s.labels, rest, err = parseLabels(rest[1:]); err != nil {
 			return s, err
 		}
-		s.text = text[:len(text)-len(rest)]
+		s.labelText = text[:len(text)-len(rest)]
 	}
 	fields := strings.Fields(rest)
 	if len(fields) < 1 || len(fields) > 2 {
@@ -157,14 +156,14 @@ func parseValue(text string) (value, rest string, err error) {
 	return "", "", errors.New("its value does not end")
 }
 
-// limited is a reader that fails beyond a number of bytes. io.LimitReader would cut the text off silently.
-type limited struct {
+// limitedReader is a reader that fails after a number of bytes. io.LimitReader would cut the text off silently.
+type limitedReader struct {
 	in        io.Reader
 	left, max int64
 }
 
 // Read implements io.Reader.
-func (l *limited) Read(p []byte) (int, error) {
+func (l *limitedReader) Read(p []byte) (int, error) {
 	n, err := l.in.Read(p)
 	if l.left -= int64(n); l.left < 0 {
 		return 0, fmt.Errorf("more than %d bytes", l.max)

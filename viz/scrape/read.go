@@ -16,13 +16,13 @@ import (
 	"github.com/tulle-mesh/tulle/viz/metrics"
 )
 
-// read scrapes one pod, and hands over each series that matters as it comes.
+// read scrapes one pod into the collector that begin returns.
 func (s *Source) read(ctx context.Context, t *target, begin func(*target, time.Time) collector) (collector, error) {
 	ctx, cancel := context.WithTimeout(ctx, podTimeout)
 	defer cancel()
 	body, err := s.cfg.Open(ctx, t.pod, sidecar.AdminPort(t.pod))
 	if err != nil {
-		return collector{}, late(ctx, err)
+		return collector{}, timeoutError(ctx, err)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = body.Close() })
 	defer func() {
@@ -31,18 +31,18 @@ func (s *Source) read(ctx context.Context, t *target, begin func(*target, time.T
 		}
 	}()
 	c := begin(t, time.Now())
-	return c, late(ctx, parse(body, t.wanted, s.cfg.MaxBytes, c.use))
+	return c, timeoutError(ctx, parse(body, t.metrics, s.cfg.MaxBytes, c.add))
 }
 
-// late says that the time was up, if it was, instead of what that led to.
-func late(ctx context.Context, err error) error {
+// timeoutError replaces the error of a scrape by one that names podTimeout, if that has passed.
+func timeoutError(ctx context.Context, err error) error {
 	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return fmt.Errorf("it did not answer within %v", podTimeout)
 	}
 	return err
 }
 
-// OpenHTTP returns an Opener that asks the pod's address.
+// OpenHTTP returns an Opener that asks the address of the pod.
 func OpenHTTP(client *http.Client) Opener {
 	return func(ctx context.Context, pod *corev1.Pod, port int) (io.ReadCloser, error) {
 		if pod.Status.PodIP == "" {

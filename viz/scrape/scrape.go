@@ -1,8 +1,8 @@
 // Package scrape answers queries from the proxies themselves, without a Prometheus.
 //
-// It owns which pods are asked, what is kept of a scrape, and how two scrapes become an increase. It does not reach the
-// pods: an Opener does. The one idea: it gives each series the labels that Prometheus's relabelling gives it, and
-// counts as Prometheus's increase does, so that both sources agree.
+// It owns which pods are scraped, what is kept of a scrape, and how two scrapes become an increase. It does not reach
+// the pods: an Opener does. The one idea: it labels each series as Prometheus's relabelling does, and counts as
+// Prometheus's increase does, so that both sources agree.
 package scrape
 
 import (
@@ -32,9 +32,9 @@ const (
 	defaultMaxBytes = 32 << 20
 	// podTimeout bounds one scrape, so that a pod that hangs does not hold up the others.
 	podTimeout = 10 * time.Second
-	// defaultMaxPodSeries bounds the series of one pod that matter; the bounds of a proxy are below.
+	// defaultMaxPodSeries bounds the series that are kept of one pod. A proxy at its own bounds has fewer.
 	defaultMaxPodSeries = 60_000
-	// defaultMaxSeries bounds the series of all pods that are kept at once. Each takes about 40 bytes.
+	// defaultMaxSeries bounds the series that are kept of all pods at once. Each takes about 40 bytes.
 	defaultMaxSeries = 2_000_000
 	// maxPodNotes bounds how many pods the notes name.
 	maxPodNotes = 5
@@ -42,7 +42,7 @@ const (
 	maxText = 300
 )
 
-// Opener asks a port of a pod for metrics. The caller closes what it returns.
+// Opener opens the metrics that a port of a pod serves, in Prometheus's text format. The caller closes them.
 type Opener func(ctx context.Context, pod *corev1.Pod, port int) (io.ReadCloser, error)
 
 // Config says how the proxies are found and read.
@@ -62,17 +62,17 @@ type Config struct {
 // Source reads proxies. Its methods may be called by several goroutines if Config's functions may.
 type Source struct {
 	cfg  Config
-	room atomic.Int64 // for series, of all questions
+	free atomic.Int64 // how many more series may be kept, for all questions
 }
 
-// New returns a source.
+// New returns a Source, with the defaults for what is 0 in the configuration.
 func New(cfg Config) *Source {
 	cfg.Parallel = cmp.Or(cfg.Parallel, defaultParallel)
 	cfg.MaxBytes = cmp.Or(cfg.MaxBytes, defaultMaxBytes)
 	cfg.MaxPodSeries = cmp.Or(cfg.MaxPodSeries, defaultMaxPodSeries)
 	cfg.MaxSeries = cmp.Or(cfg.MaxSeries, defaultMaxSeries)
 	s := &Source{cfg: cfg}
-	s.room.Store(int64(cfg.MaxSeries))
+	s.free.Store(int64(cfg.MaxSeries))
 	return s
 }
 
@@ -91,30 +91,30 @@ func (s *Source) Ask(ctx context.Context, window time.Duration, queries []metric
 		return metrics.Answer{}, err
 	}
 	sums := newSums(queries, window)
-	r := s.newReader(sums)
-	defer r.close()
+	collect := s.newCollectors(sums)
+	defer collect.close()
 	if !increases {
-		err = s.readAll(ctx, targets, r.now)
-		return s.answer(sums, targets, metrics.Origin+proxies(len(targets))), err
+		err = s.readAll(ctx, targets, collect.forNow)
+		return s.answer(sums, targets, metrics.OriginPrefix+countProxies(len(targets))), err
 	}
 
 	start := time.Now()
-	if err := s.readAll(ctx, targets, r.first); err != nil {
+	if err := s.readAll(ctx, targets, collect.forFirst); err != nil {
 		return metrics.Answer{}, err
 	}
 	if err := wait(ctx, window-time.Since(start)); err != nil {
 		return metrics.Answer{}, fmt.Errorf("wait for the second scrape: %w", err)
 	}
-	// A pod that began within the window counts from 0. If it cannot be listed now, the others still count.
+	// A pod that started within the window counts from 0. If the pods cannot be listed now, the others still count.
 	if later, err := s.targets(ctx, queries); err == nil {
 		targets = merge(targets, later)
 	}
-	err = s.readAll(ctx, targets, r.second)
-	return s.answer(sums, targets, fmt.Sprintf("%s%s, read twice, %v apart", metrics.Origin,
-		proxies(len(targets)), window)), err
+	err = s.readAll(ctx, targets, collect.forSecond)
+	return s.answer(sums, targets, fmt.Sprintf("%s%s, read twice, %v apart", metrics.OriginPrefix,
+		countProxies(len(targets)), window)), err
 }
 
-func proxies(n int) string {
+func countProxies(n int) string {
 	if n == 1 {
 		return "1 proxy"
 	}
@@ -123,18 +123,18 @@ func proxies(n int) string {
 
 // target is a pod to read and what became of it.
 type target struct {
-	pod    *corev1.Pod
-	labels map[string]string
-	wanted map[string]bool // the metrics that may match
-	first  map[key]float64 // values of the first scrape
-	at     time.Time       // of the first scrape
-	late   bool            // the pod began within the window
-	err    error           // of the scrape that failed; a pod that failed is not read again
+	pod     *corev1.Pod
+	labels  map[string]string
+	metrics map[string]bool // names of the metrics that a query may ask of it
+	first   map[key]float64 // values of the first scrape
+	at      time.Time       // of the first scrape
+	isNew   bool            // the pod started within the window
+	err     error           // of the scrape that failed; a pod that failed is not read again
 }
 
 func (t *target) name() string { return t.pod.Namespace + "/" + t.pod.Name }
 
-// targets lists the pods with a proxy that runs and that can have series which match, ordered by name.
+// targets lists the pods whose proxy runs and may have series that a query selects, ordered by name.
 func (s *Source) targets(ctx context.Context, queries []metrics.Query) ([]*target, error) {
 	var targets []*target
 	for _, namespace := range namespaces(queries) {
@@ -143,13 +143,13 @@ func (s *Source) targets(ctx context.Context, queries []metrics.Query) ([]*targe
 			return nil, fmt.Errorf("list the pods to read: %w", err)
 		}
 		for _, pod := range pods {
-			t := &target{pod: pod, labels: Labels(pod), wanted: map[string]bool{}}
+			t := &target{pod: pod, labels: Labels(pod), metrics: map[string]bool{}}
 			for _, q := range queries {
 				if mayMatch(q, t.labels) {
-					t.wanted[q.Metric] = true
+					t.metrics[q.Metric] = true
 				}
 			}
-			if len(t.wanted) > 0 && sidecar.Running(pod) {
+			if len(t.metrics) > 0 && sidecar.Running(pod) {
 				targets = append(targets, t)
 			}
 		}
@@ -158,20 +158,20 @@ func (s *Source) targets(ctx context.Context, queries []metrics.Query) ([]*targe
 	return targets, nil
 }
 
-// merge adds to the targets the pods that are new, and marks those that went away.
+// merge returns the targets and the pods that are new. It marks those that went away as failed.
 func merge(targets, later []*target) []*target {
 	find := func(list []*target, t *target) bool {
 		return slices.ContainsFunc(list, func(o *target) bool { return o.name() == t.name() && o.pod.UID == t.pod.UID })
 	}
 	for _, t := range targets {
 		if t.err == nil && !find(later, t) {
-			t.err = errors.New("it went away within the time window")
+			t.err = errors.New("it ended within the time window")
 		}
 	}
 	all := slices.Clone(targets)
 	for _, t := range later {
 		if !find(targets, t) {
-			t.late = true
+			t.isNew = true
 			all = append(all, t)
 		}
 	}
@@ -213,8 +213,8 @@ func (s *Source) readAll(ctx context.Context, targets []*target, begin func(*tar
 			c, err := s.read(ctx, t, begin)
 			mu.Lock()
 			defer mu.Unlock()
-			if t.err = err; c.done != nil {
-				c.done(err == nil)
+			if t.err = err; c.finish != nil {
+				c.finish(err == nil)
 			}
 			return nil
 		})
@@ -226,13 +226,13 @@ func (s *Source) readAll(ctx context.Context, targets []*target, begin func(*tar
 	failed := slices.DeleteFunc(slices.Clone(targets), func(t *target) bool { return t.err == nil })
 	if len(failed) > 0 && len(failed) == len(targets) {
 		first := failed[0]
-		return fmt.Errorf("none of %s answered; pod %s: %w; see `kubectl logs -n %s %s -c %s`", proxies(len(failed)),
+		return fmt.Errorf("none of %s answered; pod %s: %w; see `kubectl logs -n %s %s -c %s`", countProxies(len(failed)),
 			first.name(), first.err, first.pod.Namespace, first.pod.Name, mesh.ProxyContainer)
 	}
 	return nil
 }
 
-// answer returns the sums with notes about where they come from and what is missing.
+// answer returns the sums, with notes that say where they come from and which pods are missing.
 func (s *Source) answer(sums *sums, targets []*target, origin string) metrics.Answer {
 	answer := metrics.Answer{Samples: sums.samples(), Window: sums.window, Notes: []string{origin}}
 	failed := 0

@@ -126,12 +126,12 @@ func TestAsk(t *testing.T) {
 			fleet{pods: []*corev1.Pod{web, cart}, later: []*corev1.Pod{cart}, answer: answers{"web-1": {requests(3)},
 				"cart-1": {requests(5), requests(6)}}},
 			[]metrics.Sample{deployment("cart", 1)},
-			[]string{origin, "pod shop/web-1 is missing: it went away within the time window"}, ""},
+			[]string{origin, "pod shop/web-1 is missing: it ended within the time window"}, ""},
 		"a pod of the same name replaces one": {
 			fleet{pods: []*corev1.Pod{web}, later: []*corev1.Pod{restarted}, answer: answers{
 				"web-1": {requests(50), requests(2)}}},
 			[]metrics.Sample{deployment("web", 2)},
-			[]string{origin, "pod shop/web-1 is missing: it went away within the time window"}, ""},
+			[]string{origin, "pod shop/web-1 is missing: it ended within the time window"}, ""},
 		"a pod that fails the second time is a note, without control characters": {
 			fleet{pods: []*corev1.Pod{web, cart}, answer: answers{
 				"web-1":  {requests(3), broken(errors.New("reset \x1b[31mby\npeer"))},
@@ -170,7 +170,7 @@ func TestAsk(t *testing.T) {
 	}
 }
 
-// TestSeriesAreBounded reads pods with more series than there is room for. They are notes; the others still count.
+// TestSeriesAreBounded reads pods with too many series. They become notes; the others still count.
 func TestSeriesAreBounded(t *testing.T) {
 	many := func(n int, value int) func(context.Context) (io.ReadCloser, error) {
 		var b strings.Builder
@@ -186,9 +186,9 @@ func TestSeriesAreBounded(t *testing.T) {
 		pod, all int
 		note     string
 	}{
-		"of one pod": {8, 100, "pod shop/web-1 is missing: it has more than 8 series that matter"},
+		"of one pod": {8, 100, "pod shop/web-1 is missing: it has more than 8 series that the query needs"},
 		"of all pods": {100, 30,
-			"pod shop/web-1 is missing: there is no room for its series: 30 of others are kept; ask for one namespace"},
+			"pod shop/web-1 is missing: all pods together have more than 30 series; ask for one namespace"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			f := fleet{pods: []*corev1.Pod{meshedPod("shop", "cart-1", "cart"), meshedPod("shop", "web-1", "web")},

@@ -23,8 +23,9 @@ func newSums(queries []metrics.Query, window time.Duration) *sums {
 	return s
 }
 
-// add adds a value to the sample of its labels. It returns false if that is a new one, and room has none left.
-func (s *sums) add(i int, l labelled, value float64, room func() bool) bool {
+// add adds a value to the sample of query i with the series' labels. It asks reserve before it makes a new sample, and
+// returns false if that refuses.
+func (s *sums) add(i int, l targetSeries, value float64, reserve func() bool) bool {
 	var values strings.Builder
 	for _, name := range s.queries[i].By {
 		values.WriteString(l.label(name))
@@ -32,7 +33,7 @@ func (s *sums) add(i int, l labelled, value float64, room func() bool) bool {
 	}
 	sample := s.groups[i][values.String()]
 	if sample == nil {
-		if !room() {
+		if !reserve() {
 			return false
 		}
 		sample = &metrics.Sample{Labels: map[string]string{}}
@@ -47,7 +48,7 @@ func (s *sums) add(i int, l labelled, value float64, room func() bool) bool {
 	return true
 }
 
-// merge adds the sums of one target. It returns how many of its samples were there already.
+// merge adds the sums of one target. It returns how many of its samples existed already.
 func (s *sums) merge(of *sums) (known int) {
 	for i, group := range of.groups {
 		for key, sample := range group {
@@ -82,15 +83,15 @@ func (s *sums) samples() [][]metrics.Sample {
 // separator ends values in keys: it is not in any UTF-8 text.
 const separator = 0xff
 
-// labelled is one series with the labels of its target.
-type labelled struct {
+// targetSeries is a series of a scrape together with the labels of its target.
+type targetSeries struct {
 	series
 	target map[string]string
 }
 
 // label returns the value of a label, or "". Where the proxy has a label of the target's name, it becomes exported_, as
 // in Prometheus.
-func (l labelled) label(name string) string {
+func (l targetSeries) label(name string) string {
 	if value, ok := l.target[name]; ok {
 		return value
 	}

@@ -1,7 +1,6 @@
 package stat
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 
@@ -11,37 +10,40 @@ import (
 	"github.com/tulle-mesh/tulle/viz/subject"
 )
 
-// errNotForKind means that a kind has no numbers of the asked sort. `all` leaves such kinds out.
-var errNotForKind = errors.New("no such numbers")
+// notForKindError is the error about a flag that does not work for a kind. `all` skips such kinds.
+type notForKindError struct{ flag, plural, reason string }
 
-// plan is how the numbers of one subject are found.
+// Error implements error.
+func (e *notForKindError) Error() string {
+	return fmt.Sprintf("--%s does not work for %s: %s", e.flag, e.plural, e.reason)
+}
+
+// plan says which queries find the numbers of one subject, and which of its objects get a row.
 type plan struct {
 	*subject.Subject
 	// objects are those of the subject that may have a row.
 	objects []resource.Object
-	// sets are the series to read; the first that has responses of a resource counts for it.
-	sets []set
-	// denied finds denials, with the names of the first set; nil if they do not name the kind.
+	// sets are the series to read. A resource has the numbers of the first set with responses of it.
+	sets []seriesSet
+	// denied asks for denials, named as in the first set; nil if the series of denials do not name the kind.
 	denied *metrics.Query
 }
 
-// set is one set of series and how they name a resource.
-type set struct {
+// seriesSet is the series of one set of requests, and the labels that name a resource on them.
+type seriesSet struct {
 	series golden.Series
 	match  []metrics.Match
-	side   subject.Side
-	// peer is the label peer of the connections that count; "" if none do.
+	naming subject.Naming
+	// peer is the value of the label peer on the connections that count; "" if none count.
 	peer string
 }
 
-// check returns an error if the kind has no numbers of the sort that is asked for.
+// check returns a notForKindError if a flag of the request does not work for the kind.
 func check(k resource.Kind, req Request) error {
-	refuse := func(flag, why string) error {
-		return fmt.Errorf("--%s does not work for %s: %s (%w)", flag, k.Plural, why, errNotForKind)
-	}
+	refuse := func(flag, reason string) error { return &notForKindError{flag, k.Plural, reason} }
 	switch {
 	case !k.InCluster() && req.Selector != "":
-		return refuse("selector", "they are no objects and have no labels")
+		return refuse("selector", "they are not objects of the cluster, so they have no labels")
 	case req.NotVersion != "" && !k.HasPods():
 		return refuse("proxy-version-mismatch", "they have no proxies")
 	case k.Class == resource.Called && req.To != nil:
@@ -52,7 +54,7 @@ func check(k resource.Kind, req Request) error {
 	return nil
 }
 
-// newPlan returns the plan for a subject whose kind is checked. peer selects the traffic with the other end.
+// newPlan returns the plan for a subject whose kind has passed check. peer selects the traffic with the other end.
 func newPlan(s *subject.Subject, req Request, peer []metrics.Match) *plan {
 	p := &plan{Subject: s, objects: s.Objects}
 	if req.NotVersion != "" {
@@ -62,11 +64,11 @@ func newPlan(s *subject.Subject, req Request, peer []metrics.Match) *plan {
 	}
 	switch s.Kind.Class {
 	case resource.Workload, resource.ByPod:
-		p.sets = []set{workloadSet(s, req, peer)}
+		p.sets = []seriesSet{workloadSet(s, req, peer)}
 	case resource.Called:
-		p.sets = []set{calledSet(s, peer)}
+		p.sets = []seriesSet{calledSet(s, peer)}
 	case resource.Policy:
-		p.sets = []set{policySet(s)}
+		p.sets = []seriesSet{policySet(s)}
 		if s.Kind.Name == "server" {
 			p.denied = denials(p.sets[0])
 		}
@@ -120,69 +122,70 @@ func peerMatch(req Request) ([]metrics.Match, error) {
 	return match, nil
 }
 
-func workloadSet(s *subject.Subject, req Request, peer []metrics.Match) set {
-	out := set{series: golden.Requests, side: s.Source, peer: "dst"}
+func workloadSet(s *subject.Subject, req Request, peer []metrics.Match) seriesSet {
+	out := seriesSet{series: golden.Requests, naming: s.Source, peer: "dst"}
 	if req.From != nil {
-		out.side = s.Destination
+		out.naming = s.Destination
 	}
 	direction := "outbound"
 	if peer == nil {
 		direction, out.peer = "inbound", "src"
 	}
-	out.match = slices.Concat([]metrics.Match{metrics.Is("direction", direction)}, out.side.Match, peer)
+	out.match = slices.Concat([]metrics.Match{metrics.Is("direction", direction)}, out.naming.Match, peer)
 	return out
 }
 
-func calledSet(s *subject.Subject, peer []metrics.Match) set {
-	out := set{series: golden.Requests, side: s.Destination}
+func calledSet(s *subject.Subject, peer []metrics.Match) seriesSet {
+	out := seriesSet{series: golden.Requests, naming: s.Destination}
 	if s.Kind.InCluster() {
 		out.peer = "dst"
 	}
-	out.match = slices.Concat([]metrics.Match{metrics.Is("direction", "outbound")}, out.side.Match, peer)
+	out.match = slices.Concat([]metrics.Match{metrics.Is("direction", "outbound")}, out.naming.Match, peer)
 	return out
 }
 
-func policySet(s *subject.Subject) set {
-	out := set{series: golden.Requests, side: s.Source}
+func policySet(s *subject.Subject) seriesSet {
+	out := seriesSet{series: golden.Requests, naming: s.Source}
 	kindLabel := "authz_kind"
 	if s.Kind.Name == "server" {
 		kindLabel, out.peer = "srv_kind", "src"
 	}
-	out.match = slices.Concat(out.side.Match,
+	out.match = slices.Concat(out.naming.Match,
 		[]metrics.Match{metrics.Is("direction", "inbound"), metrics.Is(kindLabel, s.Kind.Name)})
 	return out
 }
 
 // routeSets returns the series of a route at servers and at clients. It is attached to a Server or to a Service.
-func routeSets(s *subject.Subject) (inbound, outbound set) {
+func routeSets(s *subject.Subject) (inbound, outbound seriesSet) {
 	kind, series := "HTTPRoute", golden.HTTPRoutes
 	if s.Kind.Name == "grpcroute" {
 		kind, series = "GRPCRoute", golden.GRPCRoutes
 	}
-	inbound = set{series: golden.Requests, side: s.Source}
-	inbound.match = slices.Concat(inbound.side.Match,
+	inbound = seriesSet{series: golden.Requests, naming: s.Source}
+	inbound.match = slices.Concat(inbound.naming.Match,
 		[]metrics.Match{metrics.Is("direction", "inbound"), metrics.Is("route_kind", kind)})
-	outbound = set{series: series, side: s.Side("route_namespace", s.Kind.Destination)}
-	outbound.match = slices.Concat(outbound.side.Match, []metrics.Match{metrics.Is("route_kind", kind)})
+	outbound = seriesSet{series: series, naming: s.NamedBy("route_namespace", s.Kind.Destination)}
+	outbound.match = slices.Concat(outbound.naming.Match, []metrics.Match{metrics.Is("route_kind", kind)})
 	return inbound, outbound
 }
 
-func denials(s set) *metrics.Query {
-	return &metrics.Query{Metric: metrics.InboundHTTPDenyTotal, Match: s.match, By: s.side.By}
+// denials returns the query for denials that are named as the series of a set.
+func denials(s seriesSet) *metrics.Query {
+	return &metrics.Query{Metric: metrics.InboundHTTPDenyTotal, Match: s.match, By: s.naming.By}
 }
 
-// queries returns the plan's queries: two for each set and three if its connections count, then that for denials.
+// queries returns two queries for each set, three more if its connections count, and then the one for denials.
 func (p *plan) queries() (out []metrics.Query) {
 	for _, s := range p.sets {
-		out = append(out, s.series.Queries(s.match, s.side.By)...)
+		out = append(out, s.series.Queries(s.match, s.naming.By)...)
 		if s.peer == "" {
 			continue
 		}
 		match := append(slices.Clone(s.match), metrics.Is("peer", s.peer))
 		out = append(out,
-			metrics.Query{Metric: metrics.TCPOpenConnections, Match: match, By: s.side.By, Now: true},
-			metrics.Query{Metric: metrics.TCPReadBytes, Match: match, By: s.side.By},
-			metrics.Query{Metric: metrics.TCPWriteBytes, Match: match, By: s.side.By})
+			metrics.Query{Metric: metrics.TCPOpenConnections, Match: match, By: s.naming.By, Now: true},
+			metrics.Query{Metric: metrics.TCPReadBytes, Match: match, By: s.naming.By},
+			metrics.Query{Metric: metrics.TCPWriteBytes, Match: match, By: s.naming.By})
 	}
 	if p.denied != nil {
 		out = append(out, *p.denied)

@@ -12,9 +12,9 @@ import (
 	"github.com/tulle-mesh/tulle/viz/table"
 )
 
-// Options say how a table is written.
+// Options says which columns a table has.
 type Options struct {
-	// Wide adds the rates of bytes, Namespaces a column for the namespace, and Versions one for the proxies' versions.
+	// Wide adds the rates of bytes, Namespaces the namespace, and Versions the versions of the proxies.
 	Wide, Namespaces, Versions bool
 }
 
@@ -46,7 +46,7 @@ func countsConnections(k resource.Kind) bool {
 
 func isPolicy(k resource.Kind) bool { return k.Class == resource.Policy || k.Class == resource.Route }
 
-// tableOf writes rows of one kind, with the kind before each name if prefix.
+// tableOf returns the table of rows of one kind, with the kind before each name if prefix is set.
 func tableOf(rows []Row, o Options, prefix bool) *table.Table {
 	k := rows[0].Kind
 	namespaces := o.Namespaces && k.Name != resource.Namespace
@@ -114,7 +114,7 @@ func cells(r Row, o Options, namespaces, prefix bool) (out []string) {
 	return out
 }
 
-// meshed returns how many of the pods are meshed, as in 1/2, or "" for what has no pods.
+// meshed returns how many of the pods are meshed, as in 1/2, or "" for a kind without pods.
 func (r Row) meshed() string {
 	if !r.Kind.HasPods() {
 		return ""
@@ -124,7 +124,7 @@ func (r Row) meshed() string {
 
 func bytesRate(perSecond float64) string { return fmt.Sprintf("%.1fB/s", perSecond) }
 
-// jsonRow has the keys of `linkerd viz stat -o json`. What is null is not known.
+// jsonRow has the keys of `linkerd viz stat -o json`. A value of null is not known.
 type jsonRow struct {
 	Namespace     string   `json:"namespace"`
 	Kind          string   `json:"kind"`

@@ -12,17 +12,18 @@ import (
 	"github.com/tulle-mesh/tulle/viz/subject"
 )
 
-// numbers are what the samples say of one set, by the key of a resource.
-type numbers struct {
+// setNumbers holds the numbers of one set, by the golden.Key of a resource.
+type setNumbers struct {
 	stats map[string]golden.Stats
 	tcp   map[string]TCP
 }
 
-// rows makes the subject's rows of its objects and of the answers to its queries.
+// rows returns the rows of the subject, from its objects and the answers to its queries.
 func (p *plan) rows(samples [][]metrics.Sample, window time.Duration, req Request) []Row {
-	var sets []numbers
+	var sets []setNumbers
 	for _, s := range p.sets {
-		n := numbers{stats: s.series.Read(s.side.Own(samples[0]), s.side.Own(samples[1]), subject.By, window)}
+		n := setNumbers{stats: s.series.Read(s.naming.Attribute(samples[0]), s.naming.Attribute(samples[1]), subject.By,
+			window)}
 		samples = samples[2:]
 		if s.peer != "" {
 			n.tcp = map[string]TCP{}
@@ -33,7 +34,7 @@ func (p *plan) rows(samples [][]metrics.Sample, window time.Duration, req Reques
 	}
 	denied := map[string]float64{}
 	if p.denied != nil {
-		for _, s := range p.sets[0].side.Own(samples[0]) {
+		for _, s := range p.sets[0].naming.Attribute(samples[0]) {
 			denied[golden.Key(s.Labels, subject.By)] += s.Value / window.Seconds()
 		}
 	}
@@ -56,9 +57,9 @@ func (p *plan) rows(samples [][]metrics.Sample, window time.Duration, req Reques
 }
 
 // readTCP reads the answers for open connections, bytes read and bytes written.
-func (s set) readTCP(into map[string]TCP, samples [][]metrics.Sample, window time.Duration) {
+func (s seriesSet) readTCP(into map[string]TCP, samples [][]metrics.Sample, window time.Duration) {
 	add := func(samples []metrics.Sample, apply func(t *TCP, value float64)) {
-		for _, sample := range s.side.Own(samples) {
+		for _, sample := range s.naming.Attribute(samples) {
 			if !(sample.Value >= 0) || math.IsInf(sample.Value, 0) {
 				continue
 			}
@@ -78,13 +79,13 @@ func (s set) readTCP(into map[string]TCP, samples [][]metrics.Sample, window tim
 	}
 }
 
-// named returns the objects that the samples themselves name: of a kind that is not in the cluster.
-func named(sets []numbers, names []string) (objects []resource.Object) {
+// named returns the objects that the numbers name, for a kind that is not in the cluster.
+func named(sets []setNumbers, names []string) (objects []resource.Object) {
 	seen := map[string]bool{}
 	for _, n := range sets {
 		for _, key := range slices.Concat(slices.Collect(maps.Keys(n.stats)), slices.Collect(maps.Keys(n.tcp))) {
 			o := resource.Object{}
-			o.Namespace, o.Name = golden.Split(key)
+			o.Namespace, o.Name = golden.SplitKey(key)
 			if !seen[key] && (len(names) == 0 || slices.Contains(names, o.Name)) {
 				objects = append(objects, o)
 			}
@@ -96,7 +97,7 @@ func named(sets []numbers, names []string) (objects []resource.Object) {
 }
 
 // row joins an object with its numbers.
-func (p *plan) row(o resource.Object, sets []numbers) Row {
+func (p *plan) row(o resource.Object, sets []setNumbers) Row {
 	row := Row{Kind: p.Kind, Namespace: o.Namespace, Name: o.Name, Status: o.Status}
 	row.Meshed, row.Total = o.Meshed()
 	row.Versions = versions(o)
@@ -112,7 +113,7 @@ func (p *plan) row(o resource.Object, sets []numbers) Row {
 	return row
 }
 
-// versions returns those of the object's proxies, sorted.
+// versions returns the versions of the object's proxies, sorted.
 func versions(o resource.Object) (out []string) {
 	for _, pod := range o.Pods {
 		if pod.Meshed && !pod.Finished && !slices.Contains(out, pod.Version) {
@@ -123,10 +124,11 @@ func versions(o resource.Object) (out []string) {
 	return out
 }
 
-// shown reports whether the row answers the request.
+// shown reports whether the request wants the row: most resources without traffic have none.
 func (p *plan) shown(row Row, req Request) bool {
-	switch numbers := row.Stats != nil || row.TCP != nil; {
-	case numbers || req.NotVersion != "":
+	hasNumbers := row.Stats != nil || row.TCP != nil
+	switch {
+	case hasNumbers || req.NotVersion != "":
 		return true
 	case req.To != nil || req.From != nil:
 		return false

@@ -11,7 +11,7 @@ import (
 	"github.com/tulle-mesh/tulle/viz/subject"
 )
 
-// Request is one question.
+// Request says which rows the user wants.
 type Request struct {
 	subject.Request
 	// To and From narrow to the traffic with another resource. At most one of them is given.
@@ -22,23 +22,25 @@ type Request struct {
 	NotVersion string
 }
 
-// Row is what is known of one resource.
+// Row has the numbers of one resource.
 type Row struct {
 	Kind            resource.Kind
 	Namespace, Name string
-	Status          string
-	Meshed, Total   int
-	// Versions are those of its proxies, sorted.
+	// Status is the status of a pod; "" for other kinds.
+	Status string
+	// Meshed and Total count its pods that have not ended: those with a proxy, and all.
+	Meshed, Total int
+	// Versions are the versions of its proxies, sorted.
 	Versions []string
 	// Stats is nil without responses.
 	Stats *golden.Stats
-	// TCP is nil for what has no connections of its own, and for what had none.
+	// TCP is nil for a kind whose connections are not counted, and for a resource that had none.
 	TCP *TCP
-	// Denied is the rate of requests that policy denied; nil where denials do not name the resource.
+	// Denied is how many requests per second policy denied; nil for a kind that the series of denials do not name.
 	Denied *float64
 }
 
-// TCP is what is known of connections.
+// TCP has the numbers of connections.
 type TCP struct {
 	// Open is how many are open now.
 	Open uint64
@@ -52,7 +54,7 @@ type Result = subject.Result[Row]
 // Rows answers the request.
 func Rows(ctx context.Context, src metrics.Source, cluster resource.Lister, req Request) (Result, error) {
 	if req.To != nil && req.From != nil {
-		return Result{}, errors.New("--to and --from: give one of them")
+		return Result{}, errors.New("--to and --from exclude each other")
 	}
 	peer, err := peerMatch(req)
 	if err != nil {
@@ -77,21 +79,22 @@ func Rows(ctx context.Context, src metrics.Source, cluster resource.Lister, req 
 	return result, nil
 }
 
-// newPlans returns a plan for each target. Of `all` it leaves out kinds without such numbers, and returns a note about
-// each kind that the user may not list.
+// newPlans returns a plan for each target. If there are several, it skips kinds for which the flags do not work, and
+// returns a note about each kind that the user may not list.
 func newPlans(ctx context.Context, cluster resource.Lister, req Request, peer []metrics.Match) (plans []*plan,
 	forbidden []string, err error) {
 	several := len(req.Targets) > 1
 	for _, target := range req.Targets {
 		err := check(target.Kind, req)
-		if several && errors.Is(err, errNotForKind) {
+		var notForKind *notForKindError
+		if several && errors.As(err, &notForKind) {
 			continue
 		}
 		if err != nil {
 			return nil, nil, err
 		}
 		s, err := subject.Find(ctx, cluster, target, req.Request)
-		if req.LeavesOut(target, err) {
+		if req.Skips(target, err) {
 			forbidden = append(forbidden, err.Error())
 			continue
 		}
@@ -103,8 +106,8 @@ func newPlans(ctx context.Context, cluster resource.Lister, req Request, peer []
 	return plans, forbidden, nil
 }
 
-// checkNames returns an error for a namespace or another end that does not exist. It asks the cluster for namespaces
-// only if there is no object, because few users may list them.
+// checkNames returns an error for a namespace, or for a --to or --from, that does not exist. It lists namespaces only
+// if there is no object, because few users may do so.
 func checkNames(ctx context.Context, cluster resource.Lister, req Request, plans []*plan) error {
 	found := slices.ContainsFunc(plans, func(p *plan) bool { return len(p.objects) > 0 || !p.Kind.InCluster() })
 	if !found {

@@ -53,9 +53,9 @@ func Rows(ctx context.Context, src metrics.Source, cluster resource.Lister, req 
 	by := slices.Concat(subject.By, labels)
 	for i, s := range subjects {
 		samples := answers.Samples[i]
-		for _, r := range series.Rows(s.Source.Own(samples[0]), s.Source.Own(samples[1]), by, answers.Window) {
+		for _, r := range series.Rows(s.Source.Attribute(samples[0]), s.Source.Attribute(samples[1]), by, answers.Window) {
 			row := rowOf(r)
-			row.Name = s.Label(row.Name, len(subjects) > 1)
+			row.Name = s.DisplayName(row.Name, len(subjects) > 1)
 			result.Rows = append(result.Rows, row)
 		}
 	}

@@ -89,13 +89,13 @@ func Rows(ctx context.Context, src metrics.Source, cluster resource.Lister, req 
 		for f, family := range families {
 			var own [][]metrics.Sample
 			for _, samples := range answers.Samples[i][f*perFamily:][:perFamily] {
-				own = append(own, s.Source.Own(samples))
+				own = append(own, s.Source.Attribute(samples))
 			}
 			rows = append(rows, family.rows(own, answers.Window)...)
 		}
 		slices.SortStableFunc(rows, Row.compare)
 		for _, row := range rows {
-			row.Name = s.Label(row.Name, len(subjects) > 1)
+			row.Name = s.DisplayName(row.Name, len(subjects) > 1)
 			result.Rows = append(result.Rows, row)
 		}
 	}

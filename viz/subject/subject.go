@@ -1,8 +1,8 @@
 // Package subject is the objects that a viz command is asked about.
 //
 // It owns which objects they are, how the series of their proxies name them, and which sample belongs to which of them.
-// It reads the cluster through a resource.Lister. The one idea: after Own, a sample has the object's name in two
-// labels, whatever the kind, so that the commands do not know kinds.
+// It reads the cluster through a resource.Lister. The one idea: after Attribute, a sample has the object's name in two
+// labels, whatever the kind, so the commands need not know kinds.
 package subject
 
 import (
@@ -20,13 +20,13 @@ import (
 	"github.com/tulle-mesh/tulle/viz/resource"
 )
 
-// Namespace and Name are the labels that Own gives to a sample.
+// Namespace and Name are the labels that Attribute gives to a sample.
 const (
 	Namespace = "subject_namespace"
 	Name      = "subject_name"
 )
 
-// By are the labels that tell the objects of one kind apart after Own.
+// By are the labels that tell the objects of one kind apart after Attribute.
 var By = []string{Namespace, Name}
 
 // Result is the answer to a Request in the rows of one command.
@@ -36,7 +36,7 @@ type Result[R any] struct {
 	Notes []string
 }
 
-// Request is which objects, and how far back.
+// Request says which objects a command is about, and for which window.
 type Request struct {
 	Targets []resource.Target
 	// Namespace is that of the targets; "" is every namespace.
@@ -49,27 +49,27 @@ type Request struct {
 // Subject is the objects of one kind that a command is asked about.
 type Subject struct {
 	Kind resource.Kind
-	// Names are those that the user gave; none means every object.
+	// Names are the names that the user gave; none means every object.
 	Names []string
 	// Objects are sorted by namespace and name. A kind that is not in the cluster has none: only series name it.
 	Objects []resource.Object
 	// Source is how the series of the objects' own proxies name them, and Destination how those of their callers do.
-	Source, Destination Side
+	Source, Destination Naming
 
 	namespace string // the request's
 }
 
-// Side is how series name the objects of a Subject.
-type Side struct {
-	// Match selects series that may be theirs, and By are the labels that Own needs.
+// Naming says which labels of series name the objects of a Subject.
+type Naming struct {
+	// Match selects series that may be theirs, and By are the labels that Attribute needs.
 	Match []metrics.Match
 	By    []string
-	// owners are the objects by the values of By; nil for a kind that is not in the cluster.
+	// owners maps the values of By to their objects; nil for a kind that is not in the cluster.
 	owners map[string]resource.Object
 }
 
-// Select returns the objects of the targets, which have proxies. A kind without an object has no Subject. Of several
-// targets, a note names each kind that the user may not list.
+// Select returns a Subject for each target that has objects. It returns an error for a kind without proxies. If there
+// are several targets, it skips such kinds, and a note names each kind that the user may not list.
 func Select(ctx context.Context, cluster resource.Lister, req Request) (subjects []*Subject, notes []string,
 	err error) {
 	for _, target := range req.Targets {
@@ -80,7 +80,7 @@ func Select(ctx context.Context, cluster resource.Lister, req Request) (subjects
 			return nil, nil, fmt.Errorf("%s have no proxies: name a workload, a pod or a namespace", target.Kind.Plural)
 		}
 		s, err := Find(ctx, cluster, target, req)
-		if req.LeavesOut(target, err) {
+		if req.Skips(target, err) {
 			notes = append(notes, err.Error())
 			continue
 		}
@@ -97,13 +97,13 @@ func Select(ctx context.Context, cluster resource.Lister, req Request) (subjects
 	return subjects, notes, nil
 }
 
-// LeavesOut reports whether err means that the user may not list the target's kind, and the request goes on without it,
-// because it asks for several kinds.
-func (r Request) LeavesOut(target resource.Target, err error) bool {
+// Skips reports whether the request goes on without a target, whose listing returned err. It does if the user may not
+// list that kind, and the request asks for several kinds.
+func (r Request) Skips(target resource.Target, err error) bool {
 	return len(r.Targets) > 1 && len(target.Names) == 0 && apierrors.IsForbidden(err)
 }
 
-// Find returns the objects of one target. It returns an error for a name that does not exist.
+// Find returns the Subject of one target. It returns an error for a name that does not exist.
 func Find(ctx context.Context, cluster resource.Lister, target resource.Target, req Request) (*Subject, error) {
 	s := &Subject{Kind: target.Kind, Names: target.Names, namespace: req.Namespace}
 	if s.Kind.InCluster() {
@@ -112,8 +112,8 @@ func Find(ctx context.Context, cluster resource.Lister, target resource.Target, 
 			return nil, err
 		}
 	}
-	s.Source = s.Side("namespace", s.Kind.Source)
-	s.Destination = s.Side("dst_namespace", s.Kind.Destination)
+	s.Source = s.NamedBy("namespace", s.Kind.Source)
+	s.Destination = s.NamedBy("dst_namespace", s.Kind.Destination)
 	return s, nil
 }
 
@@ -142,53 +142,53 @@ func list(ctx context.Context, cluster resource.Lister, target resource.Target, 
 	return objects, nil
 }
 
-// Side returns how series name the objects whose labels for the namespace and the name of an object are these.
-func (s *Subject) Side(namespace, name string) Side {
-	v := Side{By: []string{namespace, name}}
+// NamedBy returns the Naming of series that name an object by these two labels: its namespace and its name.
+func (s *Subject) NamedBy(namespace, name string) Naming {
+	n := Naming{By: []string{namespace, name}}
 	if s.Kind.Name == resource.Namespace {
-		v.By = v.By[:1]
+		n.By = n.By[:1]
 	} else if s.namespace != "" {
-		v.Match = append(v.Match, metrics.Is(namespace, s.namespace))
+		n.Match = append(n.Match, metrics.Is(namespace, s.namespace))
 	}
 	if len(s.Names) == 1 && s.Kind.Class != resource.ByPod {
-		v.Match = append(v.Match, metrics.Is(name, s.Names[0]))
+		n.Match = append(n.Match, metrics.Is(name, s.Names[0]))
 	} else {
-		v.Match = append(v.Match, metrics.Not(name, ""))
+		n.Match = append(n.Match, metrics.Not(name, ""))
 	}
 	if !s.Kind.InCluster() {
-		return v
+		return n
 	}
-	v.owners = map[string]resource.Object{}
+	n.owners = map[string]resource.Object{}
 	for _, o := range s.Objects {
 		switch {
 		case s.Kind.Name == resource.Namespace:
-			v.owners[golden.KeyOf(o.Name)] = o
+			n.owners[golden.KeyOf(o.Name)] = o
 		case s.Kind.Class == resource.ByPod:
 			for _, pod := range o.Pods {
-				v.owners[golden.KeyOf(o.Namespace, pod.Name)] = o
+				n.owners[golden.KeyOf(o.Namespace, pod.Name)] = o
 			}
 		default:
-			v.owners[golden.KeyOf(o.Namespace, o.Name)] = o
+			n.owners[golden.KeyOf(o.Namespace, o.Name)] = o
 		}
 	}
-	return v
+	return n
 }
 
-// Own returns the samples that are of one of the objects, with the labels Namespace and Name. A kind that is not in the
-// cluster owns every sample of the series that name it.
-func (v Side) Own(samples []metrics.Sample) (own []metrics.Sample) {
+// Attribute returns the samples that belong to one of the objects, and adds the labels Namespace and Name. If the kind
+// is not in the cluster, every sample belongs to the object that its labels name.
+func (n Naming) Attribute(samples []metrics.Sample) (attributed []metrics.Sample) {
 	for _, sample := range samples {
-		o, ok := v.owners[golden.Key(sample.Labels, v.By)]
-		if v.owners == nil {
-			o, ok = resource.Object{Namespace: sample.Labels[v.By[0]], Name: sample.Labels[v.By[1]]}, true
+		o, ok := n.owners[golden.Key(sample.Labels, n.By)]
+		if n.owners == nil {
+			o, ok = resource.Object{Namespace: sample.Labels[n.By[0]], Name: sample.Labels[n.By[1]]}, true
 		}
 		if ok {
 			labels := maps.Clone(sample.Labels)
 			labels[Namespace], labels[Name] = o.Namespace, o.Name
-			own = append(own, metrics.Sample{Labels: labels, Value: sample.Value})
+			attributed = append(attributed, metrics.Sample{Labels: labels, Value: sample.Value})
 		}
 	}
-	return own
+	return attributed
 }
 
 // Answers are the samples of each Subject's queries.
@@ -199,7 +199,7 @@ type Answers struct {
 	Notes  []string
 }
 
-// Ask asks the queries of all subjects as one question, so that a source that reads the proxies waits once.
+// Ask asks the queries of all subjects as one question, so a source that reads the proxies waits only once.
 func Ask[S any](ctx context.Context, src metrics.Source, window time.Duration, subjects []S,
 	queries func(S) []metrics.Query) (Answers, error) {
 	var all []metrics.Query
@@ -209,7 +209,7 @@ func Ask[S any](ctx context.Context, src metrics.Source, window time.Duration, s
 		counts[i], all = len(some), append(all, some...)
 	}
 	if len(all) == 0 {
-		return Answers{Window: window}, nil // so nobody waits for a window
+		return Answers{Window: window}, nil // without a wait for the window to pass
 	}
 	answer, err := src.Ask(ctx, window, all)
 	if err != nil {
@@ -226,8 +226,8 @@ func Ask[S any](ctx context.Context, src metrics.Source, window time.Duration, s
 	return out, nil
 }
 
-// Label returns how a table names an object: with the kind before it if the table has several.
-func (s *Subject) Label(name string, several bool) string {
+// DisplayName returns the name of an object in a table, with the kind before it if the table has several kinds.
+func (s *Subject) DisplayName(name string, several bool) string {
 	if several {
 		return s.Kind.Prefix() + "/" + name
 	}

@@ -12,15 +12,15 @@ import (
 	"github.com/tulle-mesh/tulle/viz/routes"
 )
 
-// Configured is what the cluster's objects make of proxies, for rows without traffic.
+// Configured says which policies and routes exist, for rows without traffic.
 type Configured struct {
-	// Inbound is what the proxy of a pod receives about the pod.
+	// Inbound returns the inbound configuration of a pod's proxy; nil if it is not known.
 	Inbound authz.Policy
-	// Routes are those of a Service.
+	// Routes returns the routes of a Service.
 	Routes func(namespace, service string) []routes.Existing
 }
 
-// configured reads the cluster. With an error, nothing is known.
+// configured reads the cluster. Together with an error, it returns a Configured that knows nothing.
 func (c *commands) configured(ctx context.Context) (Configured, error) {
 	none := Configured{func(string, string) *mesh.Inbound { return nil }, nil}
 	cl, err := c.Connect()
@@ -34,10 +34,10 @@ func (c *commands) configured(ctx context.Context) (Configured, error) {
 		}
 		return found, nil
 	}
-	return read(ctx, cl, c.ControlNamespace(), none)
+	return readConfigured(ctx, cl, c.ControlNamespace(), none)
 }
 
-func read(ctx context.Context, cl *cluster.Client, control string, none Configured) (Configured, error) {
+func readConfigured(ctx context.Context, cl *cluster.Client, control string, none Configured) (Configured, error) {
 	m, err := explain.Load(ctx, cl, control)
 	if err != nil {
 		return none, err

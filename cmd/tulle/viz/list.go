@@ -115,7 +115,7 @@ type restart struct {
 
 // readRestart compares the pods with what the injector would make of them now. A user who may not read what the
 // injector knows gets nothing.
-func (c *commands) readRestart(ctx context.Context, cl *cluster.Client, lister *objects.Cluster, namespace string) (
+func (c *commands) readRestart(ctx context.Context, cl *cluster.Client, lister *objects.Reader, namespace string) (
 	restart, error,
 ) {
 	rule, err := extension.ReadTapRule(ctx, cl, c.ControlNamespace())
@@ -140,7 +140,7 @@ func heading(p resource.Pod) string {
 		return noProxy
 	case !p.Running:
 		return notRunning
-	case !p.Tapped:
+	case !p.TapEnabled:
 		return tapDisabled
 	}
 	return tapEnabled

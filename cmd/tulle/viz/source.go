@@ -18,35 +18,35 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/viz/install"
 	"github.com/tulle-mesh/tulle/viz/metrics"
+	"github.com/tulle-mesh/tulle/viz/metricsclient"
 	"github.com/tulle-mesh/tulle/viz/objects"
 	"github.com/tulle-mesh/tulle/viz/prometheus"
-	"github.com/tulle-mesh/tulle/viz/remote"
 	"github.com/tulle-mesh/tulle/viz/scrape"
 )
 
 // metricsAPISelector selects the pods of metrics-api.
 const metricsAPISelector = install.ExtensionLabel + "=" + install.Extension + ",component=" + install.MetricsAPIName
 
-// Prometheus is the flags about a Prometheus of the user.
-type Prometheus struct {
+// PrometheusFlags holds --prometheusURL and --prometheusJobs.
+type PrometheusFlags struct {
 	url  string
 	jobs []string
 }
 
 // Register adds the flags.
-func (p *Prometheus) Register(flags *pflag.FlagSet) {
+func (p *PrometheusFlags) Register(flags *pflag.FlagSet) {
 	flags.StringVar(&p.url, "prometheusURL", "", "address of the Prometheus to ask, instead of the viz extension")
 	flags.StringSliceVar(&p.jobs, "prometheusJobs", []string{prometheus.ProxyJob},
 		"jobs with which the Prometheus of --prometheusURL reads proxies")
 }
 
-// Source returns where the numbers of a command that is not below viz come from: as those of viz do.
-func Source(ctx context.Context, env Env, cl *cluster.Client, p Prometheus) (metrics.Source, error) {
+// Source returns the source of numbers for a command outside viz, such as `tulle policy learn`. It chooses as viz does.
+func Source(ctx context.Context, env Env, cl *cluster.Client, p PrometheusFlags) (metrics.Source, error) {
 	return (&commands{Env: env, prometheus: p}).source(ctx, cl)
 }
 
-// source returns where numbers come from: the Prometheus of the flag, otherwise the extension's metrics-api, otherwise
-// the proxies themselves. If the first has no answer, the proxies have.
+// source returns the source of the numbers: the Prometheus of --prometheusURL if given, otherwise the extension's
+// metrics-api, otherwise the proxies themselves. If one of the first two fails, the proxies are read after all.
 func (c *commands) source(ctx context.Context, cl *cluster.Client) (metrics.Source, error) {
 	switch {
 	case c.Env.Source != nil:
@@ -57,21 +57,23 @@ func (c *commands) source(ctx context.Context, cl *cluster.Client) (metrics.Sour
 		if err != nil {
 			return nil, fmt.Errorf("--prometheusURL: %w", err)
 		}
-		return metrics.Fallback{First: server, Second: c.proxies(cl, "Prometheus has no answer.")}, nil
+		return metrics.Fallback{First: server, Second: c.readProxies(cl, "Prometheus has no answer.")}, nil
 	}
 	installed, pod, err := metricsAPI(ctx, cl)
 	switch {
 	case err != nil:
-		return c.proxies(cl, fmt.Sprintf("Cannot look for the viz extension (%v).", err)), nil
+		return c.readProxies(cl, fmt.Sprintf("Cannot look for the viz extension (%v).", err)), nil
 	case !installed:
-		return c.proxies(cl, "The viz extension is not installed. `tulle viz install | kubectl apply -f -` installs it."), nil
+		return c.readProxies(cl,
+			"The viz extension is not installed. `tulle viz install | kubectl apply -f -` installs it."), nil
 	case pod == "":
-		return c.proxies(cl, fmt.Sprintf("No pod of metrics-api in namespace %s is ready.", install.Namespace)), nil
+		return c.readProxies(cl, fmt.Sprintf("No pod of metrics-api in namespace %s is ready.", install.Namespace)), nil
 	}
-	api := remote.New(remote.Config{Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	api := metricsclient.New(metricsclient.Config{Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return cl.DialPod(context.WithoutCancel(ctx), install.Namespace, pod, mesh.MetricsAPIPort)
 	}})
-	return metrics.Fallback{First: patient{c, api}, Second: c.proxies(cl, "The viz extension does not answer.")}, nil
+	return metrics.Fallback{First: metricsAPISource{c, api},
+		Second: c.readProxies(cl, "The viz extension does not answer.")}, nil
 }
 
 // metricsAPI returns whether the extension's metrics-api is installed, and one of its pods that is ready, if any.
@@ -95,51 +97,52 @@ func metricsAPI(ctx context.Context, cl *cluster.Client) (installed bool, pod st
 	return len(pods.Items) > 0, "", nil
 }
 
-// proxies reads the proxies through the API server, and says why.
-func (c *commands) proxies(cl *cluster.Client, reason string) metrics.Source {
-	return announced{c, reason, scrape.New(scrape.Config{
-		Pods: objects.New(cl, c.ControlNamespace()).PodsNow,
+// readProxies returns a source that reads the proxies through the API server, and prints the reason on stderr.
+func (c *commands) readProxies(cl *cluster.Client, reason string) metrics.Source {
+	return proxySource{c, reason, scrape.New(scrape.Config{
+		Pods: objects.New(cl, c.ControlNamespace()).FreshPods,
 		Open: func(ctx context.Context, pod *corev1.Pod, port int) (io.ReadCloser, error) {
 			return cluster.OpenMetrics(ctx, cl, pod, port)
 		},
 	})}
 }
 
-// patient says on stderr that an answer of metrics-api takes as long as the window.
-type patient struct {
+// metricsAPISource is metrics-api. It prints on stderr if the answer will take as long as the window.
+type metricsAPISource struct {
 	c *commands
 	metrics.Source
 }
 
 // Ask implements metrics.Source.
-func (p patient) Ask(ctx context.Context, window time.Duration, queries []metrics.Query) (metrics.Answer, error) {
-	var said atomic.Bool
+func (s metricsAPISource) Ask(ctx context.Context, window time.Duration, queries []metrics.Query) (metrics.Answer,
+	error) {
+	var announced atomic.Bool
 	ctx = metrics.WithProgress(ctx, func(left time.Duration) {
-		said.Store(true)
-		p.c.note([]string{fmt.Sprintf("metrics-api gets no answer from a Prometheus. It reads the proxies for %v.", left)})
+		announced.Store(true)
+		s.c.note([]string{fmt.Sprintf("metrics-api gets no answer from Prometheus. It reads the proxies for %v.", left)})
 	})
-	answer, err := p.Source.Ask(ctx, window, queries)
-	if said.Load() {
+	answer, err := s.Source.Ask(ctx, window, queries)
+	if announced.Load() {
 		answer.Notes = metrics.WithoutOrigin(answer.Notes)
 	}
 	return answer, err
 }
 
-// announced says on stderr why an answer takes as long as the window.
-type announced struct {
+// proxySource is the proxies. It prints on stderr why they are read, and for how long.
+type proxySource struct {
 	c      *commands
 	reason string
 	metrics.Source
 }
 
 // Ask implements metrics.Source.
-func (a announced) Ask(ctx context.Context, window time.Duration, queries []metrics.Query) (metrics.Answer, error) {
+func (s proxySource) Ask(ctx context.Context, window time.Duration, queries []metrics.Query) (metrics.Answer, error) {
 	doing := fmt.Sprintf("Reading the proxies for %v.", window)
 	if !slices.ContainsFunc(queries, func(q metrics.Query) bool { return !q.Now }) {
 		doing = "Reading the proxies."
 	}
-	a.c.note([]string{a.reason + " " + doing})
-	answer, err := a.Source.Ask(ctx, window, queries)
+	s.c.note([]string{s.reason + " " + doing})
+	answer, err := s.Source.Ask(ctx, window, queries)
 	answer.Notes = metrics.WithoutOrigin(answer.Notes)
 	return answer, err
 }

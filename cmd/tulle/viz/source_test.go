@@ -116,7 +116,7 @@ func TestSource(t *testing.T) {
 					t.Errorf("stderr %q, want %q", r.err, want)
 				}
 			}
-			if strings.Contains(r.err, metrics.Origin) {
+			if strings.Contains(r.err, metrics.OriginPrefix) {
 				t.Errorf("stderr %q says twice where the numbers come from", r.err)
 			}
 			if strings.Contains(r.err, "\x1b") || tt.err == nil && r.err != "" {

@@ -18,12 +18,12 @@ import (
 	"github.com/tulle-mesh/tulle/viz/stat"
 )
 
-// statFlags are the flags of `viz stat`.
+// statFlags holds the flags of `viz stat`.
 type statFlags struct {
 	workloadFlags
-	to, toNamespace         string
-	from, fromNamespace     string
-	unmeshed, otherVersions bool
+	to, toNamespace           string
+	from, fromNamespace       string
+	unmeshed, versionMismatch bool
 }
 
 func (c *commands) statCommand() *cobra.Command {
@@ -37,8 +37,8 @@ RESOURCE is a type such as deploy, a type and names such as deploy web api, one 
 deployments, statefulsets, daemonsets, replicasets, replicationcontrollers, jobs, cronjobs, pods, services, authorities, servers,
 serverauthorizations, authorizationpolicies, httproutes and grpcroutes, and their short names.
 
-The numbers of a workload are of the requests that it served. With --to or --from they are of the requests that the client sent, as
-its proxy saw them. Services and authorities are always seen by their clients.`,
+A workload has the numbers of the requests that it served. With --to or --from, the numbers are those of the requests that the client
+sent, as its proxy saw them. Services and authorities always have the numbers that the proxies of their clients saw.`,
 		Example: `  tulle viz stat deploy -n shop
   tulle viz stat deploy/web -n shop --to deploy/api
   tulle viz stat deploy -n shop --from deploy/web
@@ -54,7 +54,7 @@ its proxy saw them. Services and authorities are always seen by their clients.`,
 	flags.StringVar(&f.from, "from", "", "only requests that this resource sent to the resources")
 	flags.StringVar(&f.fromNamespace, "from-namespace", "", "namespace of --from (default: that of the resources)")
 	flags.BoolVar(&f.unmeshed, "unmeshed", false, "show resources without a proxy too")
-	flags.BoolVar(&f.otherVersions, "proxy-version-mismatch", false,
+	flags.BoolVar(&f.versionMismatch, "proxy-version-mismatch", false,
 		"only resources with a proxy of another version than the control plane; without RESOURCE, all pods")
 	outputFlag(cmd, &f.output, "table", "wide", "json")
 	return cmd
@@ -62,7 +62,7 @@ its proxy saw them. Services and authorities are always seen by their clients.`,
 
 func (c *commands) stat(cmd *cobra.Command, args []string, f statFlags) error {
 	ctx := cmd.Context()
-	if len(args) == 0 && f.otherVersions {
+	if len(args) == 0 && f.versionMismatch {
 		args = []string{"pods"}
 		f.allNamespaces = f.allNamespaces || !cmd.Flags().Changed("namespace")
 	}
@@ -81,7 +81,7 @@ func (c *commands) stat(cmd *cobra.Command, args []string, f statFlags) error {
 	if req.From, err = peer("from", f.from, f.fromNamespace, req.Namespace); err != nil {
 		return err
 	}
-	if f.otherVersions {
+	if f.versionMismatch {
 		if req.NotVersion, err = c.controlVersion(ctx, cl); err != nil {
 			return err
 		}
@@ -99,7 +99,7 @@ func (c *commands) stat(cmd *cobra.Command, args []string, f statFlags) error {
 }
 
 func (c *commands) printStat(rows []stat.Row, req stat.Request, f statFlags) error {
-	options := stat.Options{Wide: f.output == "wide", Namespaces: f.allNamespaces, Versions: f.otherVersions}
+	options := stat.Options{Wide: f.output == "wide", Namespaces: f.allNamespaces, Versions: f.versionMismatch}
 	if f.output == "json" {
 		return stat.WriteJSON(c.Out, rows, options)
 	}
@@ -114,7 +114,7 @@ func (c *commands) printStat(rows []stat.Row, req stat.Request, f statFlags) err
 	return stat.WriteTables(c.Out, rows, options)
 }
 
-// request reads the arguments and flags that need no cluster.
+// request returns the request that the arguments and flags make, as far as that needs no cluster.
 func (f *statFlags) request(args []string) (req stat.Request, err error) {
 	req.Unmeshed = f.unmeshed
 	if req.Request, err = f.workloadFlags.request(args); err != nil {
@@ -135,13 +135,14 @@ func (f *statFlags) request(args []string) (req stat.Request, err error) {
 	return req, nil
 }
 
-// peer reads --to or --from; nil if it is not given.
-func peer(flag, value, ownNamespace, namespace string) (*resource.Peer, error) {
+// peer reads --to or --from, with the value of its namespace flag and the namespace otherwise. It is nil without a
+// value.
+func peer(flag, value, flagNamespace, namespace string) (*resource.Peer, error) {
 	if value == "" {
 		return nil, nil
 	}
-	if ownNamespace != "" {
-		namespace = ownNamespace
+	if flagNamespace != "" {
+		namespace = flagNamespace
 	}
 	p, err := resource.ParsePeer(flag, value, namespace)
 	if err == nil && p.Name != "" && p.Namespace == "" && p.Kind.Name != resource.Namespace {
@@ -150,7 +151,7 @@ func peer(flag, value, ownNamespace, namespace string) (*resource.Peer, error) {
 	return p, err
 }
 
-// controlVersion returns the version that the control plane runs.
+// controlVersion returns the version that the control plane runs, or an error if its pods run several.
 func (c *commands) controlVersion(ctx context.Context, cl *cluster.Client) (string, error) {
 	namespace := c.ControlNamespace()
 	versions, err := cluster.Versions(ctx, cl, namespace, mesh.ControlPlaneComponentLabel,
@@ -165,6 +166,6 @@ func (c *commands) controlVersion(ctx context.Context, cl *cluster.Client) (stri
 	case 1:
 		return found[0], nil
 	}
-	return "", fmt.Errorf("read the control plane's version: it runs several: %s; finish its rollout first",
+	return "", fmt.Errorf("read the control plane's version: it runs several versions: %s; finish its rollout first",
 		strings.Join(found, ", "))
 }

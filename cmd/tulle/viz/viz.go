@@ -1,8 +1,8 @@
-// Package viz is the flags and the printing of `tulle viz ...`, one command a file.
+// Package viz holds the flags and the printing of `tulle viz ...`, one command a file.
 //
-// It owns what a person types and reads. What a command finds is in the packages below viz at the root. It decides one
-// thing: where the numbers come from (source.go). The one idea: objects are read with the rights of the user, and
-// numbers from the nearest place that has them.
+// It owns what a person types and reads. The packages in /viz compute the rows. It decides one thing: where the numbers
+// come from (source.go). The one idea: objects are read with the rights of the user, and numbers come from the first
+// source that answers.
 package viz
 
 import (
@@ -20,38 +20,39 @@ import (
 	"github.com/tulle-mesh/tulle/viz/table"
 )
 
-// Env is what the program gives to the commands.
+// Env is what the program provides to the commands. Its fields must be set, except those for which nil or 0 means
+// something.
 type Env struct {
 	Out, Err io.Writer
-	// Connect reaches the cluster that the flags name. It does not send a request yet.
+	// Connect returns a client of the cluster that the flags name. It sends no request.
 	Connect func() (*cluster.Client, error)
-	// ControlNamespace is that of the control plane, by the flags.
+	// ControlNamespace returns the namespace of the control plane that the flags name.
 	ControlNamespace func() string
-	// Namespace is that of -n, or "".
+	// Namespace returns the value of -n, or "".
 	Namespace func() string
-	// Verbose says whether to say on stderr what is being done.
+	// Verbose reports whether to log progress on stderr.
 	Verbose func() bool
 	// Read reads a file, a URL or, for "-", the standard input.
 	Read func(ctx context.Context, name string) ([]byte, error)
-	// Version is the program's.
+	// Version is the version of the program.
 	Version string
-	// Failed is what a command returns that has written what is wrong.
+	// Failed is the error that a command returns after it has printed the problem itself.
 	Failed error
-	// PrometheusTimeout bounds the wait for the Prometheus of the flag; 0 means prometheus.Timeout.
+	// PrometheusTimeout bounds the wait for the Prometheus of --prometheusURL; 0 means prometheus.Timeout.
 	PrometheusTimeout time.Duration
-	// Configured takes the place of reading the cluster for what has no traffic; nil reads it.
+	// Configured returns what is configured in the cluster, for tests; nil reads the cluster.
 	Configured func(context.Context, *cluster.Client) (Configured, error)
-	// Source takes the place of the choice of a source; nil chooses.
+	// Source returns where the numbers come from, for tests; nil chooses as the command's help says.
 	Source func(context.Context, *cluster.Client) (metrics.Source, error)
 }
 
-// commands is what all commands share.
+// commands holds what all commands share.
 type commands struct {
 	Env
-	prometheus Prometheus
+	prometheus PrometheusFlags
 }
 
-// New returns `viz` with its commands.
+// New returns the command viz with its subcommands.
 func New(env Env) *cobra.Command {
 	c := &commands{Env: env}
 	cmd := &cobra.Command{
@@ -75,7 +76,7 @@ proxies themselves, through the API server. It then waits for as long as -t says
 	return cmd
 }
 
-// scope is the flags that say which objects a command is about.
+// scope holds the flags that select the objects of a command.
 type scope struct {
 	allNamespaces bool
 	selector      string
@@ -98,7 +99,7 @@ func (s *scope) namespace(cl *cluster.Client) string {
 	return cl.Namespace
 }
 
-// windowFlag adds -t. checkWindow refuses a value that is too short.
+// windowFlag adds -t. checkWindow parses its value.
 func windowFlag(cmd *cobra.Command, window *string) {
 	cmd.Flags().StringVarP(window, "time-window", "t", "1m", "how far back to look, at least 15s, as in 30s, 10m or 1h")
 }
@@ -115,8 +116,7 @@ func checkWindow(text string) (time.Duration, error) {
 	return window, nil
 }
 
-// outputFlag adds -o, which takes one of the formats; the first is the default. The command refuses others before it
-// runs.
+// outputFlag adds -o with the formats; the first is the default. The command refuses other values before it runs.
 func outputFlag(cmd *cobra.Command, output *string, formats ...string) {
 	last := len(formats) - 1
 	text := strings.Join(formats[:last], ", ") + " or " + formats[last]
@@ -129,7 +129,7 @@ func outputFlag(cmd *cobra.Command, output *string, formats ...string) {
 	}
 }
 
-// note prints sentences for the user, on stderr.
+// note prints notes for the user on stderr, one a line.
 func (c *commands) note(notes []string) {
 	for _, n := range notes {
 		fmt.Fprintln(c.Err, table.Safe(n))

@@ -163,7 +163,7 @@ func (w *watch) run(ctx context.Context, emit func(tap.Message) error) error {
 }
 
 // countUntapped counts the pods of the objects whose proxy runs and that tap cannot watch.
-func (w *watch) countUntapped(ctx context.Context, cl *cluster.Client, l *objects.Cluster, namespace string,
+func (w *watch) countUntapped(ctx context.Context, cl *cluster.Client, l *objects.Reader, namespace string,
 	found []resource.Object) error {
 	untapped := map[string]bool{}
 	for _, o := range found {

@@ -17,7 +17,7 @@ import (
 	"github.com/tulle-mesh/tulle/viz/subject"
 )
 
-// These are parts of help texts, about the types of resources that have proxies.
+// Parts of help texts, about the types of resources that have proxies.
 const (
 	workloadTypes = `RESOURCE is a type such as deploy, a type and names such as deploy web api, one or more type/name, or all.
 ` + workloadKinds
@@ -27,7 +27,7 @@ const (
 their short names.`
 )
 
-// workloadFlags are the flags of the commands about the proxies of workloads.
+// workloadFlags holds the flags of the commands about workloads.
 type workloadFlags struct {
 	scope
 	window, output string
@@ -40,7 +40,7 @@ func (f *workloadFlags) register(cmd *cobra.Command) {
 	outputFlag(cmd, &f.output, "table", "json")
 }
 
-// request reads the arguments and flags that need no cluster.
+// request returns the request that the arguments and flags make, without the namespace.
 func (f *workloadFlags) request(args []string) (req subject.Request, err error) {
 	req = subject.Request{Selector: f.selector}
 	if req.Window, err = checkWindow(f.window); err != nil {
@@ -60,7 +60,7 @@ func (f *workloadFlags) request(args []string) (req subject.Request, err error) 
 	return req, nil
 }
 
-// connect reads the arguments and reaches the cluster. req is complete then.
+// connect returns the complete request, and the cluster that it is about.
 func (c *commands) connect(f *workloadFlags, args []string) (req subject.Request, cl *cluster.Client, err error) {
 	if req, err = f.request(args); err != nil {
 		return req, nil, err
@@ -72,14 +72,14 @@ func (c *commands) connect(f *workloadFlags, args []string) (req subject.Request
 	return req, cl, nil
 }
 
-// view is how a command about workloads gets its rows and writes them.
+// view says how a command about workloads finds its rows and writes them.
 type view[R any] struct {
 	rows    func(context.Context, metrics.Source, resource.Lister, subject.Request) (subject.Result[R], error)
 	asTable func(w io.Writer, rows []R, namespaces bool) error
 	asJSON  func(io.Writer, []R) error
 }
 
-// report asks for the rows of workloads and writes them.
+// report finds the rows of a command about workloads and writes them.
 func report[R any](ctx context.Context, c *commands, args []string, f workloadFlags, v view[R]) error {
 	req, cl, err := c.connect(&f, args)
 	if err != nil {
@@ -99,7 +99,7 @@ func report[R any](ctx context.Context, c *commands, args []string, f workloadFl
 	}, v.asJSON)
 }
 
-// write writes rows as a table or as JSON, or says that there are none.
+// write writes rows as a table or as JSON. Instead of an empty table it prints noTraffic.
 func write[R any](c *commands, output string, rows []R, asTable, asJSON func(io.Writer, []R) error) error {
 	switch {
 	case output == "json":
@@ -111,5 +111,5 @@ func write[R any](c *commands, output string, rows []R, asTable, asJSON func(io.
 	return asTable(c.Out, rows)
 }
 
-// noTraffic is what commands print on stderr instead of an empty table.
+// noTraffic is printed on stderr instead of an empty table.
 const noTraffic = "No traffic found."

@@ -1,8 +1,8 @@
-// Package remote asks the metrics-api of the viz extension.
+// Package metricsclient asks the metrics-api of the viz extension.
 //
-// It owns the client's side of the HTTP API: its time limit, the bounds of an answer and the texts of its errors. How
-// the API is reached, such as by a port-forward, is its caller's business.
-package remote
+// It owns the client's side of the HTTP API: the time limit, the bounds of an answer and the texts of errors. The
+// caller decides how to reach the API, such as by a port-forward.
+package metricsclient
 
 import (
 	"bytes"
@@ -22,20 +22,18 @@ import (
 )
 
 const (
-	// path is metricsapi.Path.
-	path = "/api/v1/query"
-	// patience is how long an answer may take in addition to the window, in which metrics-api may read the proxies.
-	patience = 45 * time.Second
+	// grace is how long an answer may take beyond the window, during which metrics-api may read the proxies.
+	grace = 45 * time.Second
 	// maxAnswer bounds the bytes of an answer.
 	maxAnswer = 64 << 20
 	// maxText bounds what an error repeats of an answer.
 	maxText = 500
 )
 
-// Config says how metrics-api is reached.
+// Config says how to reach metrics-api.
 type Config struct {
-	URL string // "" means http://metrics-api, which Dial connects
-	// Dial replaces the way to the host, for port-forwards. nil dials it.
+	URL string // without a path; "" means http://metrics-api, which Dial connects
+	// Dial makes the connections, such as port-forwards; nil dials the host of the URL.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
@@ -45,13 +43,13 @@ type Source struct {
 	client *http.Client
 }
 
-// New returns a source. It sends nothing yet.
+// New returns a Source. It sends nothing.
 func New(c Config) *Source {
 	transport := &http.Transport{DialContext: c.Dial, DisableKeepAlives: true}
 	if c.URL == "" {
 		c.URL = "http://metrics-api"
 	}
-	return &Source{url: c.URL + path, client: &http.Client{Transport: transport}}
+	return &Source{url: c.URL + metrics.QueryPath, client: &http.Client{Transport: transport}}
 }
 
 // Ask implements metrics.Source.
@@ -59,14 +57,14 @@ func (s *Source) Ask(ctx context.Context, window time.Duration, queries []metric
 	if err := metrics.Validate(window, queries); err != nil {
 		return metrics.Answer{}, err
 	}
-	limited, cancel := context.WithTimeout(ctx, window+patience)
+	limited, cancel := context.WithTimeout(ctx, window+grace)
 	defer cancel()
 	answer, err := s.ask(limited, metrics.Request{Window: window, Queries: queries})
 	switch {
 	case err == nil:
 		return answer, nil
 	case ctx.Err() == nil && limited.Err() != nil:
-		return metrics.Answer{}, fmt.Errorf("ask metrics-api: no answer within %v; see its log", window+patience)
+		return metrics.Answer{}, fmt.Errorf("ask metrics-api: no answer within %v; see its log", window+grace)
 	}
 	return metrics.Answer{}, fmt.Errorf("ask metrics-api: %w", err)
 }
@@ -94,7 +92,7 @@ func (s *Source) ask(ctx context.Context, request metrics.Request) (metrics.Answ
 		return metrics.Answer{}, fmt.Errorf("answer of more than %d MiB; ask for one namespace", maxAnswer>>20)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return metrics.Answer{}, refusal(resp.Status, text)
+		return metrics.Answer{}, errorFrom(resp.Status, text)
 	}
 	var answer metrics.Answer
 	if err := json.Unmarshal(text, &answer); err != nil {
@@ -110,7 +108,7 @@ func (s *Source) ask(ctx context.Context, request metrics.Request) (metrics.Answ
 	return answer, nil
 }
 
-// traceWait returns a context with which an interim response that announces a wait is progress.
+// traceWait returns a context with which an interim response that announces a wait calls metrics.Progress.
 func traceWait(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		Got1xxResponse: func(_ int, header textproto.MIMEHeader) error {
@@ -121,8 +119,8 @@ func traceWait(ctx context.Context) context.Context {
 		}})
 }
 
-// refusal returns the reason that metrics-api gave, or the status where something else answered.
-func refusal(status string, text []byte) error {
+// errorFrom returns the reason that metrics-api gave, or the status if another server answered.
+func errorFrom(status string, text []byte) error {
 	var reason struct{ Error string }
 	if json.Unmarshal(text, &reason) == nil && reason.Error != "" {
 		return errors.New(metrics.Printable(reason.Error, maxText))
