@@ -20,6 +20,7 @@ type honest struct {
 	sent, failed int
 	latencies    []time.Duration
 	firstError   error
+	sending      time.Duration // from the first request to the end of ctx, as the clients saw it
 }
 
 // p99 is the 99th percentile of the latencies from when each request was due.
@@ -60,6 +61,9 @@ func load(ctx context.Context, clients map[string]*http.Client) *honest {
 				due := began.Add(time.Duration(n) * time.Second / rate)
 				select {
 				case <-ctx.Done():
+					mu.Lock()
+					defer mu.Unlock()
+					h.sending = max(h.sending, time.Since(began))
 					return
 				case <-time.After(time.Until(due)):
 				}
