@@ -13,6 +13,13 @@ const (
 	queueBytes  = 1 << 20
 )
 
+// So many events, or bytes of them, are sent without waiting for more: a quarter of what may wait, so that a burst finds
+// room until they are sent.
+const (
+	fullEvents = queueEvents / 4
+	fullBytes  = queueBytes / 4
+)
+
 // Bounds of one message: its events, and their bytes before the last. The largest event has about 26 KiB, so a message
 // stays below mesh.MaxTapMessage.
 const (
@@ -28,8 +35,10 @@ const spareBytes = 64 << 10
 // garbage afterwards, and the proxy makes next to no other garbage, so that each collection would be the fault of tap.
 // The two backlogs change places, and their buffers are used again.
 type queue struct {
-	headers bool          // the subscriber wants headers
-	wake    chan struct{} // has a token once events wait; capacity 1, because one token is enough
+	headers bool // the subscriber wants headers
+	// wake has a token once events wait, and full once so many wait that they must be sent soon. Their capacity is 1,
+	// because one token is enough. One that is left over only sends a message early.
+	wake, full chan struct{}
 
 	mu      sync.Mutex // guards the fields below
 	waiting backlog
@@ -43,6 +52,11 @@ type backlog struct {
 	next    int    // how many events message has returned
 }
 
+// newQueue returns an empty queue.
+func newQueue(headers bool) *queue {
+	return &queue{headers: headers, wake: make(chan struct{}, 1), full: make(chan struct{}, 1)}
+}
+
 // push encodes an event behind the others. It returns false if there is no room. It never waits.
 func (q *queue) push(e *mesh.TapEvent) bool {
 	q.mu.Lock()
@@ -52,14 +66,23 @@ func (q *queue) push(e *mesh.TapEvent) bool {
 		q.waiting.encoded = api.AppendTapEvent(q.waiting.encoded, e, q.headers)
 		q.waiting.ends = append(q.waiting.ends, len(q.waiting.encoded))
 	}
+	full := len(q.waiting.ends) >= fullEvents || len(q.waiting.encoded) >= fullBytes
 	q.mu.Unlock()
 	if room {
-		select {
-		case q.wake <- struct{}{}:
-		default: // there is a token
-		}
+		signal(q.wake)
+	}
+	if full {
+		signal(q.full)
 	}
 	return room
+}
+
+// signal puts a token into a channel of capacity 1, unless there is one.
+func signal(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
 
 // take returns the events that wait, and makes spare the buffer of the next ones. Call sent for each message of them.

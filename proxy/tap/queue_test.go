@@ -13,7 +13,7 @@ func TestMessagesBeingSentTakeRoom(t *testing.T) {
 	for name, e := range map[string]mesh.TapEvent{
 		"small events": {Path: "/"}, "large events": {Path: strings.Repeat("a", maxText)},
 	} {
-		q := &queue{wake: make(chan struct{}, 1)}
+		q := newQueue(false)
 		pushed := 0
 		for q.push(&e) {
 			pushed++
@@ -35,7 +35,7 @@ func TestMessagesBeingSentTakeRoom(t *testing.T) {
 
 // TestBurstLeavesNoLargeBuffer shows that a subscription gives back the memory of a burst.
 func TestBurstLeavesNoLargeBuffer(t *testing.T) {
-	q, e := &queue{wake: make(chan struct{}, 1)}, mesh.TapEvent{Path: strings.Repeat("a", maxText)}
+	q, e := newQueue(false), mesh.TapEvent{Path: strings.Repeat("a", maxText)}
 	for q.push(&e) {
 		continue
 	}

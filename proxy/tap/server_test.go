@@ -36,8 +36,8 @@ func (f *fakeStream) Send(m *pb.TapEvents) error {
 	return err
 }
 
-// TestEventsTravelTogether shows that an event waits for those that soon follow, and that a subscriber that is behind
-// gets them without further waits.
+// TestEventsTravelTogether shows that an event waits for those that soon follow, that a subscriber that is behind gets
+// them without further waits, and that events of a burst do not wait.
 func TestEventsTravelTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &Hub{}
@@ -57,11 +57,13 @@ func TestEventsTravelTogether(t *testing.T) {
 		time.Sleep(flushAfter)
 		offer(2*batchEvents + 1)
 		time.Sleep(flushAfter + time.Nanosecond)
+		offer(fullEvents)
+		synctest.Wait() // no time passes
 		cancel()
 		if err := <-ended; status.Code(err) != codes.Canceled {
 			t.Errorf("got %v, want Canceled", err)
 		}
-		want := []int{3, batchEvents, batchEvents, 1}
+		want := append([]int{3, batchEvents, batchEvents, 1}, slices.Repeat([]int{batchEvents}, fullEvents/batchEvents)...)
 		if !slices.Equal(f.sent, want) {
 			t.Errorf("got messages of %v events, want %v", f.sent, want)
 		}

@@ -34,7 +34,7 @@ type subscription struct {
 	late  bool
 	began time.Time
 
-	queue   queue
+	queue   *queue
 	lost    atomic.Uint64 // events that found no room
 	skipped atomic.Uint64 // requests and connections beyond the rate
 
@@ -46,7 +46,7 @@ type subscription struct {
 func newSubscription(q mesh.TapQuery) *subscription {
 	s := &subscription{
 		query: q, authority: strings.ToLower(q.Authority), began: time.Now(), slot: &slot{},
-		queue: queue{headers: q.Headers, wake: make(chan struct{}, 1)},
+		queue: newQueue(q.Headers),
 	}
 	s.late = q.To != mesh.TapDestination{}
 	if q.To.Kind == "authority" {
