@@ -13,8 +13,8 @@ const (
 	queueBytes  = 1 << 20
 )
 
-// So many events, or bytes of them, are sent without waiting for more: a quarter of what may wait, so that a burst finds
-// room until they are sent.
+// So many events, or bytes of them, are sent without waiting for more: a quarter of what may wait, so that a burst
+// finds room until they are sent.
 const (
 	fullEvents = queueEvents / 4
 	fullBytes  = queueBytes / 4
