@@ -56,13 +56,29 @@ generate: ## write the generated code again
 	go generate ./...
 
 .PHONY: generated
-generated: generate ## check that the generated code is what generate writes
+generated: generate web ## check that the generated code and the dashboard's app are what their sources say
 	@git diff --exit-code -- '*.pb.go' crds || { echo "run make generate and commit the result" >&2; exit 1; }
+	@[ -z "$$(git status --porcelain viz/web/dist)" ] || { git status --short viz/web/dist >&2; \
+	  echo "viz/web/dist is not what viz/web/app builds: run make web and commit the result" >&2; exit 1; }
 
 .PHONY: attack
 attack: ## what attacks on the proxy cost honest traffic, and the bounds of it; needs root, for a network namespace
 	$(call need,ip,iproute2)
 	cd test && go test -count=1 -timeout 15m ./attack $(ATTACK_FLAGS)
+
+# --- the dashboard's app ---
+
+APP := viz/web/app
+
+.PHONY: web
+web: $(APP)/node_modules/.package-lock.json ## the dashboard's app: checks viz/web/app, tests it and builds viz/web/dist
+	cd $(APP) && npm run --silent check && npm test --silent && npm run --silent build
+
+$(APP)/node_modules/.package-lock.json: $(APP)/package-lock.json $(APP)/package.json
+	$(call need,npm,nodejs npm)
+	@node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || a == 20 && b >= 19 ? 0 : 1)' || \
+	  { echo "node $$(node --version) is too old: the app's tools need 20.19 or newer, such as that of Debian 13" >&2; exit 1; }
+	cd $(APP) && npm ci --silent
 
 # --- programs and images ---
 

@@ -1,0 +1,34 @@
+// What the app knows of its surroundings, read once, and the namespaces that the viewer may see.
+import { useEffect, useState } from 'preact/hooks';
+import type { Config, OverviewPage } from './api';
+import { searchOf } from './stream';
+
+let config: Promise<Config | null> | undefined;
+
+async function get<T>(address: string): Promise<T | null> {
+  try {
+    const answer = await fetch(address);
+    return answer.ok ? ((await answer.json()) as T) : null;
+  } catch {
+    return null;
+  }
+}
+
+// useConfig returns the configuration; null until it is known.
+export function useConfig(): Config | null {
+  const [now, set] = useState<Config | null>(null);
+  useEffect(() => {
+    config ??= get<Config>('/api/config');
+    void config.then((c) => {
+      if (c === null) config = undefined;
+      set(c);
+    });
+  }, []);
+  return now;
+}
+
+// listNamespaces returns the names of namespaces that the viewer may see: those of the overview.
+export async function listNamespaces(window: string | undefined): Promise<string[] | null> {
+  const page = await get<OverviewPage>(`/api/page?${searchOf('overview', { window })}`);
+  return page && page.namespaces.map((n) => n.name).sort();
+}

@@ -1,0 +1,50 @@
+// How numbers are written. The words and the units are those of the commands.
+
+export const none = '–';
+
+// percent writes a share as in 99.87%. Only a share of exactly 1 is 100.00%.
+export function percent(share: number | null): string {
+  if (share === null) return none;
+  return `${(share < 1 ? Math.min(share * 100, 99.99) : 100).toFixed(2)}%`;
+}
+
+// rate writes requests per second, without their unit.
+export function rate(rps: number): string {
+  if (rps === 0) return '0';
+  if (rps < 0.05) return '<0.1';
+  return rps < 1000 ? rps.toFixed(1) : Math.round(rps).toLocaleString('en-US');
+}
+
+// latency writes milliseconds with their unit.
+export function latency(ms: number | null): string {
+  if (ms === null) return none;
+  return ms < 10_000 ? `${Math.round(ms).toLocaleString('en-US')} ms` : `${(ms / 1000).toFixed(1)} s`;
+}
+
+// count writes a whole number.
+export function count(n: number): string {
+  return n.toLocaleString('en-US');
+}
+
+// plural writes a number with its noun.
+export function plural(n: number, one: string, many = `${one}s`): string {
+  return `${count(n)} ${n === 1 ? one : many}`;
+}
+
+// clock writes the time of day.
+export function clock(time: string | number | Date): string {
+  return new Date(time).toLocaleTimeString('en-GB');
+}
+
+// middle shortens a long name in its middle, where names of pods and identities differ least.
+export function middle(name: string, most = 40): string {
+  const letters = [...name];
+  if (letters.length <= most) return name;
+  const head = Math.ceil((most - 1) / 2);
+  return `${letters.slice(0, head).join('')}…${letters.slice(letters.length - (most - 1 - head)).join('')}`;
+}
+
+// sourceOf returns the command that a number comes from.
+export function sourceOf(what: string, namespace: string, window: string): string {
+  return `tulle viz stat ${what}${namespace === '' ? '' : ` -n ${namespace}`} -t ${window}`;
+}

@@ -1,0 +1,30 @@
+// The pages of the app. A page is a file in pages/ with a default export, and a line here.
+import type { ComponentType } from 'preact';
+
+// PageProps are what each page gets: the parameters of its path and of its query.
+export interface PageProps {
+  params: Record<string, string>;
+  query: Record<string, string>;
+}
+
+export interface Page {
+  path: string;
+  title: string;
+  nav?: boolean; // whether the navigation has it
+  load?: () => Promise<{ default: ComponentType<PageProps> }>; // missing if the page is not built yet
+}
+
+export const pages: Page[] = [
+  { path: '/', title: 'Overview', nav: true, load: () => import('./pages/Overview') },
+  { path: '/topology', title: 'Topology', nav: true },
+  { path: '/tap', title: 'Tap', nav: true },
+  { path: '/policies', title: 'Policies', nav: true },
+  { path: '/health', title: 'Health', nav: true },
+  { path: '/workload/:namespace/:kind/:name', title: 'Workload' },
+  { path: '/service/:namespace/:name', title: 'Service' },
+];
+
+// built reports whether people can open the page. In development all can be opened.
+export function built(page: Page): boolean {
+  return page.load !== undefined || import.meta.env.DEV;
+}

@@ -1,0 +1,43 @@
+import type { ComponentChildren } from 'preact';
+import type { Refusal } from '../api';
+import { Text } from './Command';
+import { Icon, type IconName } from './Icon';
+
+// Empty says why there is nothing to see, and what to do next.
+export function Empty(props: { icon?: IconName; title: string; children?: ComponentChildren }) {
+  return (
+    <div class="empty">
+      <Icon name={props.icon ?? 'info'} class="large" />
+      <h2>{props.title}</h2>
+      {props.children}
+    </div>
+  );
+}
+
+const titles: Record<Refusal['code'], string> = {
+  forbidden: 'You may not see this',
+  not_found: 'There is no such object',
+  unavailable: 'No numbers at the moment',
+  bad_request: 'This link cannot be shown',
+};
+
+// RefusalView takes the place of a page that has no value.
+export function RefusalView(props: { refusal: Refusal }) {
+  const { code, message, remedy } = props.refusal;
+  return (
+    <Empty icon={code === 'forbidden' ? 'lock' : 'warning'} title={titles[code] ?? titles.unavailable}>
+      <p class="message">{message}</p>
+      {remedy && <p><Text>{remedy}</Text></p>}
+    </Empty>
+  );
+}
+
+// Loading is the shape of a page whose first numbers are on their way.
+export function Loading() {
+  return (
+    <div class="loading" role="status">
+      <p class="faint">Reading the numbers. Without a Prometheus this takes as long as the window.</p>
+      {[0, 1, 2, 3, 4].map((i) => <div key={i} class="bar" />)}
+    </div>
+  );
+}

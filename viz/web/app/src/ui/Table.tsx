@@ -1,0 +1,78 @@
+import type { ComponentChildren } from 'preact';
+import { useState } from 'preact/hooks';
+import { Icon } from './Icon';
+
+// Column is a column of a Table. Rows with a small sort value come first.
+export interface Column<R> {
+  key: string;
+  title: string;
+  cell: (row: R) => ComponentChildren;
+  numeric?: boolean;
+  sort?: (row: R) => number | string;
+  help?: string; // what the heading means
+}
+
+export interface TableProps<R> {
+  caption: string; // for screen readers
+  columns: Column<R>[]; // the first is the row's heading
+  rows: R[];
+  rowKey: (row: R) => string;
+  rowClass?: (row: R) => string | undefined;
+  empty?: ComponentChildren;
+}
+
+interface Order {
+  key: string;
+  reversed: boolean;
+}
+
+// sorted returns the rows in the order of a column, or as they are. Rows that are equal stay as they are.
+export function sorted<R>(rows: R[], columns: Column<R>[], order: Order | null): R[] {
+  const by = columns.find((c) => c.key === order?.key)?.sort;
+  if (!by || !order) return rows;
+  const sign = order.reversed ? -1 : 1;
+  return [...rows].sort((a, b) => {
+    const x = by(a), y = by(b);
+    if (typeof x === 'string' || typeof y === 'string') return sign * String(x).localeCompare(String(y));
+    return sign * (x - y);
+  });
+}
+
+// Table is a table whose headings sort it. A third press on a heading brings the first order back.
+export function Table<R>(props: TableProps<R>) {
+  const [order, setOrder] = useState<Order | null>(null);
+  const press = (key: string) =>
+    setOrder(order?.key !== key ? { key, reversed: false } : order.reversed ? null : { key, reversed: true });
+  if (props.rows.length === 0 && props.empty) return <>{props.empty}</>;
+  return (
+    <div class="table-frame" tabIndex={0} role="region" aria-label={props.caption}>
+      <table>
+        <caption class="unseen">{props.caption}</caption>
+        <thead>
+          <tr>
+            {props.columns.map((c) => (
+              <th key={c.key} scope="col" class={c.numeric ? 'numeric' : undefined} title={c.help}
+                aria-sort={order?.key === c.key ? (order.reversed ? 'descending' : 'ascending') : undefined}>
+                {c.sort ? (
+                  <button type="button" onClick={() => press(c.key)}>
+                    {c.title}
+                    {order?.key === c.key && <Icon name={order.reversed ? 'up' : 'down'} />}
+                  </button>
+                ) : c.title}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {sorted(props.rows, props.columns, order).map((row) => (
+            <tr key={props.rowKey(row)} class={props.rowClass?.(row)}>
+              {props.columns.map((c, i) => i === 0
+                ? <th key={c.key} scope="row">{c.cell(row)}</th>
+                : <td key={c.key} class={c.numeric ? 'numeric' : undefined}>{c.cell(row)}</td>)}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
