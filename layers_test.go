@@ -28,7 +28,7 @@ var layers = []struct {
 	{"vocabulary", []string{
 		"mesh", "crds/v1alpha1", "api/pb",
 		"internal/backoff", "internal/kubelet", "internal/latest", "internal/connlimit", "internal/leader",
-		"internal/podowner",
+		"internal/httpserver", "internal/podowner",
 		"internal/alloctest", "internal/netns", "internal/prometheustest", "internal/rawtcp",
 		"internal/spelling", "internal/testapp",
 		"proxy/clock", "proxy/flood", "proxy/message", "proxy/sock", "proxy/idle", "proxy/wheel", "proxy/list",

@@ -22,15 +22,15 @@ import (
 	"github.com/tulle-mesh/tulle/controller/model"
 )
 
-// Manifests are the objects of files as they would be applied to a cluster.
+// Manifests holds the objects of files that would be applied to a cluster.
 type Manifests struct {
-	Namespace string // of objects that name none
-	Now       time.Time
+	Namespace string    // the namespace of objects that name none
+	Now       time.Time // the creation time of new objects
 	Objects   []*manifest.Object
 }
 
-// Apply returns the world after the manifests were applied, and notes about what is left out or not accepted.
-// Kubernetes replaces an object of the same name, which keeps its age, because the older of two Servers decides.
+// Apply returns the world after the manifests are applied, and notes about objects that are left out or not accepted.
+// An object that exists keeps its creation time, as in Kubernetes, because the older of two Servers decides.
 func (w *World) Apply(live []model.Event, m Manifests) (*World, []string, error) {
 	var notes []string
 	var errs []error
@@ -55,7 +55,7 @@ func (w *World) Apply(live []model.Event, m Manifests) (*World, []string, error)
 		return nil, nil, err
 	}
 	after := NewWorld(w.config, events)
-	return after, append(notes, after.mistakes(changes)...), nil
+	return after, append(notes, after.findings(changes)...), nil
 }
 
 // Delete returns the world without the manifests' objects.
@@ -108,7 +108,7 @@ func decode(o *manifest.Object, k kinds.Kind) (metav1.Object, error) {
 	return typed, nil
 }
 
-// complete gives an object what the API server would give it.
+// complete sets the fields that the API server would set.
 func (w *World) complete(o metav1.Object, k kinds.Kind, m Manifests) {
 	if k.Name != "Namespace" {
 		o.SetNamespace(cmp.Or(o.GetNamespace(), m.Namespace))
@@ -133,8 +133,8 @@ func (w *World) complete(o metav1.Object, k kinds.Kind, m Manifests) {
 	}
 }
 
-// mistakes returns what the status of the objects would say is wrong.
-func (w *World) mistakes(of map[model.ObjectRef]bool) (notes []string) {
+// findings returns the mistakes that the status of the objects would report.
+func (w *World) findings(of map[model.ObjectRef]bool) (notes []string) {
 	for _, out := range w.store.Outcomes() {
 		out.Object.UID = ""
 		if !of[out.Object] {

@@ -95,7 +95,7 @@ func TestLearnNamesEarlierCallersOfARoute(t *testing.T) {
 	opaque := earlier
 	opaque.Route, opaque.Opaque = mesh.Ref{}, true
 	const who = "deploy/cart port 8080: spiffe://cluster.local/ns/shop/sa/web"
-	const rest = ": not allowed. It called before the time window, or only once in it. -t looks further back."
+	const rest = ": not allowed. It called before the time window, or only once in it. A longer -t looks further back."
 	closed := server("cart", "app: cart", 8080, mesh.Deny)
 	for name, c := range map[string]struct {
 		live string

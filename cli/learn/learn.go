@@ -12,32 +12,33 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// Policies are what Learn found: the objects to print, and what to tell the user.
+// Policies is the result of Learn.
 type Policies struct {
+	// Documents are the objects to print.
 	Documents []Document
-	// Notes are about what the objects do not allow although it was seen, and about what admits more than they do.
+	// Notes say which traffic the objects do not allow although it was seen, and what else allows more than they do.
 	Notes []string
 }
 
 // Learn returns the Servers and policies that allow what was seen in a namespace, and nothing else. It uses Servers
 // that exist. It cannot allow clients without identity; the notes say so.
 func Learn(w *World, namespace string, t Traffic) Policies {
-	l := &learning{world: w, names: newNames(w), servers: map[serverKey]*learned{}, routes: map[mesh.Ref]*learned{},
-		requests: map[place]bool{}}
+	l := &learner{world: w, names: newNames(w), servers: map[serverKey]*grant{}, routes: map[mesh.Ref]*grant{},
+		requests: map[workloadPort]bool{}}
 	l.notes = append(l.notes, t.Notes...)
 	for _, o := range slices.Concat(t.Seen, t.Earlier) {
 		if !o.Opaque {
-			l.requests[place{o.Workload, o.Port}] = true
+			l.requests[workloadPort{o.Workload, o.Port}] = true
 		}
 	}
-	byPort := map[place][]Observation{}
+	byPort := map[workloadPort][]Observation{}
 	for _, o := range t.Seen {
 		if o.Allowed && o.Workload.Namespace == namespace {
-			at := place{o.Workload, o.Port}
+			at := workloadPort{o.Workload, o.Port}
 			byPort[at] = append(byPort[at], o)
 		}
 	}
-	for _, at := range slices.SortedFunc(maps.Keys(byPort), comparePlaces) {
+	for _, at := range slices.SortedFunc(maps.Keys(byPort), compareWorkloadPorts) {
 		l.port(at, byPort[at])
 	}
 	l.splitRoutes()
@@ -47,41 +48,41 @@ func Learn(w *World, namespace string, t Traffic) Policies {
 	return Policies{l.documents, l.notes}
 }
 
-// place is a port of a workload.
-type place struct {
+// workloadPort names a port of a workload.
+type workloadPort struct {
 	workload Workload
 	port     uint16
 }
 
-func (p place) String() string { return fmt.Sprintf("%s port %d", p.workload, p.port) }
+func (p workloadPort) String() string { return fmt.Sprintf("%s port %d", p.workload, p.port) }
 
-func comparePlaces(a, b place) int {
+func compareWorkloadPorts(a, b workloadPort) int {
 	return cmp.Or(compareWorkloads(a.workload, b.workload), cmp.Compare(a.port, b.port))
 }
 
-// serverKey names a Server: one that exists, or the one to be made of a place.
+// serverKey names a Server: one that exists, or the one to make for a port of a workload.
 type serverKey struct {
 	existing mesh.Ref
-	made     place
+	made     workloadPort
 }
 
-// learned is who is to be allowed at a Server or at a route.
-type learned struct {
+// grant says which callers to allow at a Server or at a route.
+type grant struct {
 	server  serverKey
 	route   mesh.Ref
-	places  []place
+	ports   []workloadPort
 	callers map[mesh.ID]*count
-	// at has the callers of a route by the Servers at which they were seen.
+	// at holds the callers of a route by the Server at which they were seen.
 	at map[mesh.Ref]map[mesh.ID]*count
-	// access is the policy of a Server that exists, for those whom nothing else allows.
+	// access is the accessPolicy of a Server that exists.
 	access mesh.AccessPolicy
-	// others are the authorizations that exist and admit clients here, too.
-	others []mesh.Ref
-	// name is that of the Server.
+	// existing are the authorizations that exist and admit clients here, too.
+	existing []mesh.Ref
+	// name is the name of the Server.
 	name string
 }
 
-// count is how much one caller did.
+// count is the traffic of one caller.
 type count struct{ requests, connections float64 }
 
 func (c *count) add(o Observation) {
@@ -111,25 +112,25 @@ func plural(n float64, what string) string {
 	return text
 }
 
-// learning is one run of Learn.
-type learning struct {
+// learner is one run of Learn.
+type learner struct {
 	world     *World
 	names     *names
-	servers   map[serverKey]*learned
-	routes    map[mesh.Ref]*learned
-	requests  map[place]bool // where HTTP was seen, allowed or not
+	servers   map[serverKey]*grant
+	routes    map[mesh.Ref]*grant
+	requests  map[workloadPort]bool // where HTTP was seen, allowed or not
 	documents []Document
 	notes     []string
 }
 
-func (l *learning) note(format string, args ...any) {
+func (l *learner) note(format string, args ...any) {
 	if text := fmt.Sprintf(format, args...); !slices.Contains(l.notes, text) {
 		l.notes = append(l.notes, text)
 	}
 }
 
-// port learns from what was seen at one port of a workload.
-func (l *learning) port(at place, seen []Observation) {
+// port adds what was seen at one port of a workload.
+func (l *learner) port(at workloadPort, seen []Observation) {
 	var unknown count
 	known := seen[:0:0]
 	for _, o := range seen {
@@ -152,10 +153,10 @@ func (l *learning) port(at place, seen []Observation) {
 		return
 	}
 	for _, o := range known {
-		under := l.world.decidedBy(o, pods)
-		if l.apart(at, under) {
-			l.note("%s: %s of %s: not allowed. Not all pods of it have the same Server, and it is not known which of them "+
-				"was called.", at, plural(o.Count, o.what()), o.Client)
+		under := l.world.podsOfServer(o, pods)
+		if l.differentServers(at, under) {
+			l.note("%s: %s of %s: not allowed. Its pods have different Servers, and it is not known which pod "+
+				"was called.", at, plural(o.Count, o.unit()), o.Client)
 			continue
 		}
 		key := l.keyOf(at, under[0])
@@ -167,12 +168,12 @@ func (l *learning) port(at place, seen []Observation) {
 	}
 }
 
-// decidedBy returns the pods about which the Server of an observation decides. These are all pods if the Server is not
-// known, or decides about none of them.
-func (w *World) decidedBy(o Observation, pods []*corev1.Pod) []*corev1.Pod {
+// podsOfServer returns the pods about which the Server of an observation decides. It returns all pods if the Server is
+// not known or decides about none of them.
+func (w *World) podsOfServer(o Observation, pods []*corev1.Pod) []*corev1.Pod {
 	var under []*corev1.Pod
 	for _, pod := range pods {
-		if w.serverNow(pod, o.Port) == o.Server {
+		if w.currentServer(pod, o.Port) == o.Server {
 			under = append(under, pod)
 		}
 	}
@@ -182,64 +183,63 @@ func (w *World) decidedBy(o Observation, pods []*corev1.Pod) []*corev1.Pod {
 	return under
 }
 
-// apart reports whether several Servers decide about a port of the pods, or one about some of them only.
-func (l *learning) apart(at place, pods []*corev1.Pod) bool {
+// differentServers reports whether several Servers decide about a port of the pods, or one about some of them only.
+func (l *learner) differentServers(at workloadPort, pods []*corev1.Pod) bool {
 	return slices.ContainsFunc(pods, func(p *corev1.Pod) bool { return l.keyOf(at, p) != l.keyOf(at, pods[0]) })
 }
 
-// keyOf returns the Server that decides about a port of a pod. One that is to be made stands for all pods of the
-// workload that have none.
-func (l *learning) keyOf(at place, pod *corev1.Pod) serverKey {
+// keyOf returns the key of the Server that decides about a port of a pod. All pods of a workload without a Server share
+// the key of the one to make.
+func (l *learner) keyOf(at workloadPort, pod *corev1.Pod) serverKey {
 	if server := l.world.proxyOf(pod).inbound.Port(at.port).Server; server != (mesh.Ref{}) {
 		return serverKey{existing: server}
 	}
 	return serverKey{made: at}
 }
 
-// serverOf returns what is learned about the Server, which decides about the port of some of the pods.
-func (l *learning) serverOf(key serverKey, at place, pods []*corev1.Pod) *learned {
+// serverOf returns the grant of a Server, which decides about the port of some of the pods.
+func (l *learner) serverOf(key serverKey, at workloadPort, pods []*corev1.Pod) *grant {
 	s := l.servers[key]
 	if s == nil {
-		s = &learned{server: key, callers: map[mesh.ID]*count{}, access: mesh.Deny}
+		s = &grant{server: key, callers: map[mesh.ID]*count{}, access: mesh.Deny}
 		l.servers[key] = s
 	}
-	if slices.Contains(s.places, at) {
+	if slices.Contains(s.ports, at) {
 		return s
 	}
-	s.places = append(s.places, at)
+	s.ports = append(s.ports, at)
 	if key.existing == (mesh.Ref{}) {
 		return s
 	}
 	for _, pod := range pods {
 		if port := l.world.proxyOf(pod).inbound.Port(at.port); port.Server == key.existing {
 			s.access = port.Policy
-			s.admitsAllOf(port)
+			s.addExistingOf(port)
 		}
 	}
 	return s
 }
 
-// admitsAllOf notes the authorizations of a port of a pod that the Server decides about.
-func (s *learned) admitsAllOf(port mesh.PortPolicy) {
+// addExistingOf adds the authorizations of a port of a pod about which the Server decides.
+func (s *grant) addExistingOf(port mesh.PortPolicy) {
 	for _, a := range port.Authorizations {
-		s.admits(a.Ref)
+		s.addExisting(a.Ref)
 	}
 	for _, r := range port.Routes {
 		for _, a := range r.Authorizations {
-			s.admits(a.Ref)
+			s.addExisting(a.Ref)
 		}
 	}
 }
 
-func (s *learned) admits(other mesh.Ref) {
-	if !slices.Contains(s.others, other) {
-		s.others = append(s.others, other)
+func (s *grant) addExisting(other mesh.Ref) {
+	if !slices.Contains(s.existing, other) {
+		s.existing = append(s.existing, other)
 	}
 }
 
-// observe allows what was seen at a Server of the port: at the route that the requests matched, if the Server has
-// routes.
-func (l *learning) observe(s *learned, at place, o Observation, pods []*corev1.Pod) {
+// observe allows an observed caller at a Server, or at the route that its requests matched if the Server has routes.
+func (l *learner) observe(s *grant, at workloadPort, o Observation, pods []*corev1.Pod) {
 	var routes []mesh.InboundRoute
 	var httpOnly bool
 	for _, pod := range pods {
@@ -254,14 +254,14 @@ func (l *learning) observe(s *learned, at place, o Observation, pods []*corev1.P
 		l.note("%s: %s of %s: not allowed. The port accepts only HTTP.", at,
 			plural(o.Count, "connection"), o.Client)
 	case o.Opaque || len(routes) == 0:
-		s.caller(o)
+		s.add(o)
 	case i < 0:
-		l.note("%s: %s of %s: not allowed. It is not known which of the routes that Server %s has now they match.", at,
+		l.note("%s: %s of %s: not allowed. It is not known which of the current routes of Server %s they match.", at,
 			plural(o.Count, "request"), o.Client, s.server.existing.Name)
 	default:
 		r := l.routeOf(routes[i].Route.Ref, at)
-		r.caller(o)
-		r.callerAt(s.server.existing, o)
+		r.add(o)
+		r.addAt(s.server.existing, o)
 	}
 }
 
@@ -273,21 +273,21 @@ func routeIndex(routes []mesh.InboundRoute, named mesh.Ref) int {
 	})
 }
 
-func (l *learning) routeOf(ref mesh.Ref, at place) *learned {
+func (l *learner) routeOf(ref mesh.Ref, at workloadPort) *grant {
 	r := l.routes[ref]
 	if r == nil {
-		r = &learned{route: ref, callers: map[mesh.ID]*count{}, at: map[mesh.Ref]map[mesh.ID]*count{}}
+		r = &grant{route: ref, callers: map[mesh.ID]*count{}, at: map[mesh.Ref]map[mesh.ID]*count{}}
 		l.routes[ref] = r
 	}
-	if !slices.Contains(r.places, at) {
-		r.places = append(r.places, at)
+	if !slices.Contains(r.ports, at) {
+		r.ports = append(r.ports, at)
 	}
 	return r
 }
 
-func (s *learned) caller(o Observation) { addTo(s.callers, o) }
+func (s *grant) add(o Observation) { addTo(s.callers, o) }
 
-func (s *learned) callerAt(server mesh.Ref, o Observation) {
+func (s *grant) addAt(server mesh.Ref, o Observation) {
 	if s.at[server] == nil {
 		s.at[server] = map[mesh.ID]*count{}
 	}
@@ -301,8 +301,8 @@ func addTo(callers map[mesh.ID]*count, o Observation) {
 	callers[o.Client].add(o)
 }
 
-// noteEarlier names clients that the window does not count, and that the policies therefore deny.
-func (l *learning) noteEarlier(namespace string, t Traffic) {
+// noteEarlier adds notes about clients that the window does not count, so the policies deny them.
+func (l *learner) noteEarlier(namespace string, t Traffic) {
 	for _, o := range t.Earlier {
 		if !o.Allowed || o.Workload.Namespace != namespace || o.Client.IsZero() || l.allows(o) {
 			continue
@@ -314,14 +314,14 @@ func (l *learning) noteEarlier(namespace string, t Traffic) {
 		case o.Route.Name != "":
 			who += ", " + o.routeName()
 		}
-		l.note("%s: %s: not allowed. It called before the time window, or only once in it. -t looks further back.",
-			place{o.Workload, o.Port}, who)
+		l.note("%s: %s: not allowed. It called before the time window, or only once in it. A longer -t looks further back.",
+			workloadPort{o.Workload, o.Port}, who)
 	}
 }
 
-// allows reports whether what was learned allows o at each pod about which its Server decides.
-func (l *learning) allows(o Observation) bool {
-	at, pods := place{o.Workload, o.Port}, l.world.decidedBy(o, l.world.pods[o.Workload])
+// allows reports whether the grants allow o at each pod about which its Server decides.
+func (l *learner) allows(o Observation) bool {
+	at, pods := workloadPort{o.Workload, o.Port}, l.world.podsOfServer(o, l.world.pods[o.Workload])
 	for _, pod := range pods {
 		port := l.world.proxyOf(pod).inbound.Port(o.Port)
 		who := l.servers[l.keyOf(at, pod)]
@@ -342,21 +342,21 @@ func (l *learning) allows(o Observation) bool {
 	return len(pods) > 0
 }
 
-func (s *learned) has(client mesh.ID) bool { return s != nil && s.callers[client] != nil }
+func (s *grant) has(client mesh.ID) bool { return s != nil && s.callers[client] != nil }
 
-// noteDenied names clients that policy denied: they stay denied.
-func (l *learning) noteDenied(namespace string, t Traffic) {
-	denied := map[place]*count{}
+// noteDenied adds notes about clients that policy denied. They stay denied.
+func (l *learner) noteDenied(namespace string, t Traffic) {
+	denied := map[workloadPort]*count{}
 	for _, o := range t.Seen {
 		if !o.Allowed && o.Workload.Namespace == namespace {
-			at := place{o.Workload, o.Port}
+			at := workloadPort{o.Workload, o.Port}
 			if denied[at] == nil {
 				denied[at] = &count{}
 			}
 			denied[at].add(o)
 		}
 	}
-	for _, at := range slices.SortedFunc(maps.Keys(denied), comparePlaces) {
+	for _, at := range slices.SortedFunc(maps.Keys(denied), compareWorkloadPorts) {
 		l.note("%s: %s denied by policy in the time window: not allowed.", at, denied[at])
 	}
 }

@@ -36,15 +36,15 @@ type Document struct {
 }
 
 // print makes the documents of what was learned, in the order of the ports, and then of the routes.
-func (l *learning) print() {
-	servers := slices.SortedFunc(maps.Values(l.servers), func(a, b *learned) int {
-		return cmp.Or(comparePlaces(a.places[0], b.places[0]), compareRefs(a.server.existing, b.server.existing))
+func (l *learner) print() {
+	servers := slices.SortedFunc(maps.Values(l.servers), func(a, b *grant) int {
+		return cmp.Or(compareWorkloadPorts(a.ports[0], b.ports[0]), compareRefs(a.server.existing, b.server.existing))
 	})
 	for _, s := range servers {
 		s.name = l.printServer(s)
-		l.printCallers(s, s.places[0].workload.Namespace, s.name, v1alpha1.PolicyGroup, "Server")
+		l.printCallers(s, s.ports[0].workload.Namespace, s.name, v1alpha1.PolicyGroup, "Server")
 	}
-	routes := slices.SortedFunc(maps.Values(l.routes), func(a, b *learned) int { return compareRefs(a.route, b.route) })
+	routes := slices.SortedFunc(maps.Values(l.routes), func(a, b *grant) int { return compareRefs(a.route, b.route) })
 	for _, r := range routes {
 		l.printCallers(r, r.route.Namespace, r.route.Name, r.route.Group, r.route.Kind)
 	}
@@ -54,7 +54,7 @@ func (l *learning) print() {
 
 // findOthers finds the authorizations that exist and admit clients at the Servers to be made, such as those of the
 // whole namespace.
-func (l *learning) findOthers(servers []*learned) {
+func (l *learner) findOthers(servers []*grant) {
 	var events []model.Event
 	for _, o := range l.world.objects {
 		events = append(events, model.Event{Object: o})
@@ -84,7 +84,7 @@ func (l *learning) findOthers(servers []*learned) {
 		for _, pod := range l.world.pods[s.server.made.workload] {
 			port := after.proxyOf(pod).inbound.Port(s.server.made.port)
 			if port.Server.Namespace == pod.Namespace && port.Server.Name == s.name {
-				s.admitsAllOf(port)
+				s.addExistingOf(port)
 			}
 		}
 	}
@@ -96,9 +96,9 @@ func selectorOf(w Workload) map[string]string {
 }
 
 // printServer prints the Server of a port unless it exists and denies, and returns its name.
-func (l *learning) printServer(s *learned) string {
-	places := make([]string, len(s.places))
-	for i, p := range s.places {
+func (l *learner) printServer(s *grant) string {
+	places := make([]string, len(s.ports))
+	for i, p := range s.ports {
 		places[i] = p.String()
 	}
 	comment := strings.Join(places, ", ")
@@ -133,17 +133,17 @@ func (l *learning) printServer(s *learned) string {
 }
 
 // opaque reports whether a port carries no HTTP, as far as is known: none was seen, and no probe asks for it.
-func (l *learning) opaque(at place) bool {
+func (l *learner) opaque(at workloadPort) bool {
 	return !l.requests[at] && !slices.ContainsFunc(l.world.pods[at.workload], func(pod *corev1.Pod) bool {
 		return len(l.world.proxyOf(pod).inbound.Port(at.port).ProbePaths) > 0
 	})
 }
 
 // noteWider names the pods of other workloads that the Server selects: who may call one of them may call all.
-func (l *learning) noteWider(s *learned) {
+func (l *learner) noteWider(s *grant) {
 	var others []string
 	for workload, pods := range l.world.pods {
-		if slices.ContainsFunc(s.places, func(p place) bool { return p.workload == workload }) {
+		if slices.ContainsFunc(s.ports, func(p workloadPort) bool { return p.workload == workload }) {
 			continue
 		}
 		if slices.ContainsFunc(pods, func(pod *corev1.Pod) bool {
@@ -158,7 +158,7 @@ func (l *learning) noteWider(s *learned) {
 		}
 	}
 	var own []string
-	for _, p := range s.places {
+	for _, p := range s.ports {
 		if !slices.Contains(own, p.workload.String()) {
 			own = append(own, p.workload.String())
 		}
@@ -171,7 +171,7 @@ func (l *learning) noteWider(s *learned) {
 }
 
 // denying returns an existing Server with the access policy deny.
-func (l *learning) denying(ref mesh.Ref) (map[string]any, error) {
+func (l *learner) denying(ref mesh.Ref) (map[string]any, error) {
 	for _, o := range slices.Backward(l.world.objects) {
 		server, ok := o.(*v1alpha1.Server)
 		if !ok || server.Namespace != ref.Namespace || server.Name != ref.Name {
@@ -204,7 +204,7 @@ func (l *learning) denying(ref mesh.Ref) (map[string]any, error) {
 }
 
 // printCallers prints who may call a Server or a route, in as many pairs of objects as their number needs.
-func (l *learning) printCallers(s *learned, namespace, target, group, kind string) {
+func (l *learner) printCallers(s *grant, namespace, target, group, kind string) {
 	ids := slices.SortedFunc(maps.Keys(s.callers), func(a, b mesh.ID) int {
 		return strings.Compare(a.String(), b.String())
 	})
@@ -226,10 +226,10 @@ func (l *learning) printCallers(s *learned, namespace, target, group, kind strin
 }
 
 // noteOthers names authorizations that exist and admit clients at the Servers, and that no document replaces.
-func (l *learning) noteOthers(servers []*learned) {
+func (l *learner) noteOthers(servers []*grant) {
 	for _, s := range servers {
-		slices.SortFunc(s.others, compareRefs)
-		for _, other := range s.others {
+		slices.SortFunc(s.existing, compareRefs)
+		for _, other := range s.existing {
 			if !l.names.made[other] {
 				l.note("%s %s exists and admits clients at Server %s, too. Delete it to have only what was seen.", other.Kind,
 					other.Name, s.name)
@@ -238,7 +238,7 @@ func (l *learning) noteOthers(servers []*learned) {
 	}
 }
 
-func (l *learning) document(tree map[string]any, comment ...string) {
+func (l *learner) document(tree map[string]any, comment ...string) {
 	l.documents = append(l.documents, Document{comment, tree})
 }
 

@@ -8,10 +8,10 @@ import (
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
-// splitRoutes looks at the routes that belong to several Servers. A policy for such a route allows a caller at all of
-// them. Where the caller was seen at some only, a policy for these Servers is exact if it used all routes of each.
-// Otherwise no policy is, and a note says so.
-func (l *learning) splitRoutes() {
+// splitRoutes handles routes that belong to several Servers. A policy for such a route allows a caller at all of them.
+// If the caller was seen at some of them only, policies for these Servers are exact if the caller used all their
+// routes. Otherwise no policy is exact, and a note says so.
+func (l *learner) splitRoutes() {
 	routesOf := l.routesOfServers()
 	for _, ref := range slices.SortedFunc(maps.Keys(l.routes), compareRefs) {
 		r := l.routes[ref]
@@ -45,7 +45,7 @@ func (l *learning) splitRoutes() {
 }
 
 // routesOfServers returns the routes of every Server that selects a pod.
-func (l *learning) routesOfServers() map[mesh.Ref]map[mesh.Ref]bool {
+func (l *learner) routesOfServers() map[mesh.Ref]map[mesh.Ref]bool {
 	out := map[mesh.Ref]map[mesh.Ref]bool{}
 	for _, pods := range l.world.pods {
 		for _, pod := range pods {
@@ -63,7 +63,7 @@ func (l *learning) routesOfServers() map[mesh.Ref]map[mesh.Ref]bool {
 }
 
 // usedAll reports whether a client was seen at all routes of a Server.
-func (l *learning) usedAll(client mesh.ID, server mesh.Ref, routes map[mesh.Ref]bool) bool {
+func (l *learner) usedAll(client mesh.ID, server mesh.Ref, routes map[mesh.Ref]bool) bool {
 	for route := range routes {
 		if r := l.routes[route]; r == nil || r.at[server][client] == nil {
 			return false
@@ -73,7 +73,7 @@ func (l *learning) usedAll(client mesh.ID, server mesh.Ref, routes map[mesh.Ref]
 }
 
 // moveToServers allows a client at Servers instead of at a route.
-func (l *learning) moveToServers(r *learned, client mesh.ID, servers []mesh.Ref) {
+func (l *learner) moveToServers(r *grant, client mesh.ID, servers []mesh.Ref) {
 	delete(r.callers, client)
 	for _, server := range servers {
 		s := l.servers[serverKey{existing: server}]

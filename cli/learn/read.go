@@ -16,7 +16,7 @@ import (
 	"github.com/tulle-mesh/tulle/viz/metrics"
 )
 
-// Workload is whom clients call: what the injector recorded as the owner of a pod, or the pod itself without one.
+// Workload is what clients call: the owner that the injector recorded for a pod, or a pod without an owner.
 type Workload struct{ Namespace, Kind, Name string }
 
 // String returns the workload as people write it, such as deploy/web.
@@ -28,21 +28,21 @@ func (w Workload) String() string {
 	return kind + "/" + w.Name
 }
 
-// Observation is what one client did at one port of a workload, under one route.
+// Observation is the traffic of one client at one port of a workload, under one route, with one decision.
 type Observation struct {
 	Workload Workload
 	Port     uint16
-	// Server is the Server that decided. It has only the kind "default" for a port without one, and is zero if it is not
-	// known.
+	// Server is the Server that decided. For a port without a Server it has only the kind "default". It is zero if it is
+	// not known.
 	Server mesh.Ref
-	// Client is zero for clients without identity.
+	// Client is the identity of the client; zero for clients without identity.
 	Client mesh.ID
-	// Route is the route that the requests matched, without its namespace, which metrics do not tell. It is zero for
+	// Route is the route that the requests matched, without its namespace, which metrics do not show. It is zero for
 	// connections that are not HTTP.
 	Route mesh.Ref
-	// Opaque says that connections are counted, which are not HTTP. Otherwise requests are.
+	// Opaque means that Count counts connections that are not HTTP. Otherwise it counts requests.
 	Opaque bool
-	// Allowed says that policy allowed them.
+	// Allowed means that policy allowed them.
 	Allowed bool
 	Count   float64
 }
@@ -55,23 +55,24 @@ func (o Observation) routeName() string {
 	return strings.ToLower(o.Route.Kind) + "/" + o.Route.Name
 }
 
-// what returns what Count counts.
-func (o Observation) what() string {
+// unit returns the singular of what Count counts.
+func (o Observation) unit() string {
 	if o.Opaque {
 		return "connection"
 	}
 	return "request"
 }
 
-// Traffic is what was seen in a window.
+// Traffic holds the observations of a time window.
 type Traffic struct {
+	// Seen holds what the window counts.
 	Seen []Observation
-	// Earlier are the clients that the proxies know and the window does not count. They called before, or once,
-	// because Prometheus does not count the first sample of a series.
+	// Earlier holds the clients that the proxies know, but the window does not count. They called before it, or only once:
+	// Prometheus does not count the first sample of a series.
 	Earlier []Observation
 	// Notes are sentences about traffic that cannot be attributed.
 	Notes []string
-	// Partial says that the source of the numbers did not answer in full.
+	// Partial means that the source of the numbers did not answer completely.
 	Partial bool
 }
 
@@ -81,7 +82,7 @@ var owners = []struct{ label, kind string }{
 	{"k8s_job", "job"}, {"replicaset", "replicaset"}, {"replicationcontroller", "replicationcontroller"},
 }
 
-// counters are the metrics of the decisions.
+// counters are the metrics that count decisions.
 var counters = []struct {
 	name            string
 	opaque, allowed bool
@@ -92,11 +93,11 @@ var counters = []struct {
 	{metrics.InboundTCPDenyTotal, true, false},
 }
 
-// maxAsked bounds the namespaces that are asked about one by one: metrics-api takes 128 queries at once.
-const maxAsked = 8
+// maxNamespaceQueries bounds the namespaces with queries of their own: metrics-api takes 128 queries at once.
+const maxNamespaceQueries = 8
 
-// Queries returns the questions whose answer Read understands. For each namespace, or for many namespaces at once, they
-// ask for the increase of every counter, and then for the values now.
+// Queries returns the queries whose answers Read reads. For each namespace they ask for the increase of each counter,
+// and then for its present value. For many namespaces they ask once about all.
 func Queries(namespaces []string) []metrics.Query {
 	by := []string{"namespace", "pod", "target_port", "client_id", "overflow", "srv_kind", "srv_name", "route_group",
 		"route_kind", "route_name", "authz_kind", "authz_name"}
@@ -107,7 +108,7 @@ func Queries(namespaces []string) []metrics.Query {
 	for _, namespace := range namespaces {
 		matches = append(matches, []metrics.Match{metrics.Is("namespace", namespace)})
 	}
-	if len(matches) > maxAsked {
+	if len(matches) > maxNamespaceQueries {
 		matches = [][]metrics.Match{nil}
 	}
 	var out []metrics.Query
@@ -121,12 +122,11 @@ func Queries(namespaces []string) []metrics.Query {
 	return out
 }
 
-// Read returns what the samples of Queries tell about the namespaces. w says to which workloads pods belong that
-// metrics know by name only. Names that no object can have are not attributed, so that what Read returns can go to a
-// terminal and into a manifest.
+// Read returns the traffic of the namespaces from the answers to Queries. w knows to which workload a pod belongs. Read
+// leaves out names that no object can have, so its result can go to a terminal and into a manifest.
 func Read(w *World, namespaces []string, samples [][]metrics.Sample) Traffic {
 	sums := [2]map[Observation]float64{{}, {}}
-	lost := map[string]float64{}
+	leftOut := map[string]float64{}
 	for i, list := range samples {
 		now := i / len(counters) % 2
 		c := counters[i%len(counters)]
@@ -143,7 +143,7 @@ func Read(w *World, namespaces []string, samples [][]metrics.Sample) Traffic {
 			case why == "":
 				sums[now][o] += s.Value
 			case now == 0:
-				lost[why] += s.Value
+				leftOut[why] += s.Value
 			}
 		}
 	}
@@ -159,18 +159,18 @@ func Read(w *World, namespaces []string, samples [][]metrics.Sample) Traffic {
 	}
 	slices.SortFunc(t.Seen, compareObservations)
 	slices.SortFunc(t.Earlier, compareObservations)
-	for _, why := range slices.Sorted(maps.Keys(lost)) {
-		t.Notes = append(t.Notes, fmt.Sprintf("Left out, seen %s: %s.", plural(lost[why], "time"), why))
+	for _, why := range slices.Sorted(maps.Keys(leftOut)) {
+		t.Notes = append(t.Notes, fmt.Sprintf("Left out, seen %s: %s.", plural(leftOut[why], "time"), why))
 	}
 	return t
 }
 
-// observation returns what the labels tell, or why they tell nothing.
+// observation returns the observation that the labels describe, or why they describe none.
 func (w *World) observation(labels map[string]string) (o Observation, why string) {
 	if labels["overflow"] == "true" {
-		return o, "callers that a proxy's metrics have no room for (overflow)"
+		return o, "callers beyond the bound of a proxy's metrics (overflow)"
 	}
-	if o.Workload, why = w.called(labels); why != "" {
+	if o.Workload, why = w.calledWorkload(labels); why != "" {
 		return o, why
 	}
 	if len(validation.IsDNS1123Subdomain(o.Workload.Name)) > 0 {
@@ -182,7 +182,7 @@ func (w *World) observation(labels map[string]string) (o Observation, why string
 			labels["target_port"])
 	}
 	o.Port = uint16(port)
-	o.Server = w.decider(o.Workload, o.Port, labels)
+	o.Server = w.decidingServer(o.Workload, o.Port, labels)
 	if text := labels["client_id"]; text != "" {
 		if o.Client, err = mesh.ParseID(text); err != nil {
 			return o, fmt.Sprintf("client_id %q is not an identity", text)
@@ -198,11 +198,11 @@ func (w *World) observation(labels map[string]string) (o Observation, why string
 	return o, ""
 }
 
-// decider returns the Server that decided about a port. It is the one that the labels name, if that decides about any
-// pod of the workload now. Otherwise it is the one that decides now about the pod. If the pod is gone, it is not known.
-func (w *World) decider(called Workload, port uint16, labels map[string]string) (server mesh.Ref) {
+// decidingServer returns the Server that decided about a port. It is the Server that the labels name, if that one
+// decides about any pod of the workload now; otherwise the current Server of the pod. It is zero if the pod is gone.
+func (w *World) decidingServer(called Workload, port uint16, labels map[string]string) (server mesh.Ref) {
 	for _, pod := range w.pods[called] {
-		now := w.serverNow(pod, port)
+		now := w.currentServer(pod, port)
 		if labels["srv_kind"] == "server" && now.Name != "" && now.Name == labels["srv_name"] {
 			return now
 		}
@@ -213,8 +213,8 @@ func (w *World) decider(called Workload, port uint16, labels map[string]string) 
 	return server
 }
 
-// serverNow returns the Server that decides about a port of a pod, as an Observation names it.
-func (w *World) serverNow(pod *corev1.Pod, port uint16) mesh.Ref {
+// currentServer returns the Server that decides now about a port of a pod, as Observation.Server has it.
+func (w *World) currentServer(pod *corev1.Pod, port uint16) mesh.Ref {
 	if server := w.proxyOf(pod).inbound.Port(port).Server; server != (mesh.Ref{}) {
 		return server
 	}
@@ -224,9 +224,9 @@ func (w *World) serverNow(pod *corev1.Pod, port uint16) mesh.Ref {
 // isRoute reports whether r is of a kind that governs requests to Servers.
 func isRoute(r mesh.Ref) bool { return r.Kind == "HTTPRoute" || r.Kind == "GRPCRoute" }
 
-// called returns the workload of the pod that the labels name: by the cluster's objects, because labels of series are
-// labels of the pod, which its owner can change. Only a pod that is gone belongs to whom its labels name.
-func (w *World) called(labels map[string]string) (called Workload, why string) {
+// calledWorkload returns the workload of the pod that the labels name. The cluster's objects decide, because the labels
+// of series come from the pod, and its owner can change them. They count only for a pod that is gone.
+func (w *World) calledWorkload(labels map[string]string) (calledWorkload Workload, why string) {
 	pod := Workload{labels["namespace"], "pod", labels["pod"]}
 	if owner, ok := w.ownerOf[pod]; ok {
 		if owner == (Workload{}) {
@@ -237,7 +237,7 @@ func (w *World) called(labels map[string]string) (called Workload, why string) {
 	for _, o := range owners {
 		if name := labels[o.label]; name != "" {
 			if !madeBy(pod.Name, name) {
-				return pod, "pods that are gone, with names that their workloads do not give"
+				return pod, "pods that are gone, whose names do not match their workloads"
 			}
 			return Workload{labels["namespace"], o.kind, name}, ""
 		}
@@ -270,5 +270,5 @@ func compareRefs(a, b mesh.Ref) int {
 		strings.Compare(a.Kind, b.Kind), strings.Compare(a.Group, b.Group))
 }
 
-// number writes a count, which a Prometheus may have estimated.
+// number returns a count as a whole number, at least 1. A Prometheus may have estimated it.
 func number(count float64) string { return strconv.FormatFloat(max(1, math.Round(count)), 'f', -1, 64) }

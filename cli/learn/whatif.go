@@ -18,8 +18,8 @@ import (
 // Effect is what a change of policy does to a caller.
 type Effect string
 
-// The effects, the worst first. It may be so where the answer depends on the caller's address, or on which route a
-// request matches: metrics tell neither.
+// The effects, the worst first. An effect is uncertain if it depends on the caller's address, or on which route a
+// request matches: metrics show neither.
 const (
 	Denied     Effect = "denied"
 	MayDeny    Effect = "may-be-denied"
@@ -29,7 +29,7 @@ const (
 
 var effects = []Effect{Denied, MayDeny, MayAllow, NewAllowed}
 
-// Change is a caller for whom a change of policy makes a difference.
+// Change is the effect of a change of policy on one caller of one port.
 type Change struct {
 	Effect    Effect `json:"effect"`
 	Namespace string `json:"namespace"`
@@ -39,30 +39,30 @@ type Change struct {
 	Route string `json:"route,omitempty"`
 	// Client is a SPIFFE ID; "" for clients without identity.
 	Client string `json:"client,omitempty"`
-	// Count is how many requests, or connections of those that are not HTTP, were seen in the time window.
+	// Count is how many requests were seen in the time window, or connections if Opaque. Rate is the count per second.
 	Count  float64 `json:"count"`
 	Opaque bool    `json:"opaque,omitempty"`
 	Rate   float64 `json:"perSecond"`
-	// Earlier says that the window does not count the caller: it called before, or only once. Count is 0.
+	// Earlier means that the caller called before the time window, or only once in it. Count is 0 then.
 	Earlier bool `json:"earlier,omitempty"`
-	// Reason says why: that of a denial as in metrics, or what allows the caller, or what the answer depends on.
+	// Reason is the reason of a denial as in metrics, or the object that allows the caller, or what the effect depends on.
 	Reason string `json:"reason"`
 }
 
 // Evaluation is what WhatIf found.
 type Evaluation struct {
 	Changes []Change
-	// Callers counts the callers that were looked at: by workload, port, Server, route and identity.
+	// Callers counts the callers that were evaluated, one for each workload, port, Server, route and identity.
 	Callers int
-	// Notes say which callers were not looked at.
+	// Notes say which callers were not evaluated.
 	Notes []string
-	// Partial says that there may be callers that were not looked at.
+	// Partial means that there may be callers that were not evaluated.
 	Partial bool
 }
 
 // CutOff returns how many of the changes deny a caller for certain, and how many may deny one.
-func (j Evaluation) CutOff() (certain, possible int) {
-	for _, c := range j.Changes {
+func (e Evaluation) CutOff() (certain, possible int) {
+	for _, c := range e.Changes {
 		switch c.Effect {
 		case Denied:
 			certain++
@@ -88,8 +88,8 @@ func differs(before, after *World, pod *corev1.Pod) bool {
 	return !before.proxyOf(pod).inbound.Equal(after.proxyOf(pod).inbound)
 }
 
-// WhatIf returns the callers that were seen, in the window or earlier, and that after would deny or allow although
-// before does not. The pods are those of before.
+// WhatIf returns the callers, seen in the window or earlier, about which before and after decide differently. It
+// evaluates the pods of before. seconds is the length of the window.
 func WhatIf(before, after *World, t Traffic, seconds float64) Evaluation {
 	out := Evaluation{Changes: []Change{}, Notes: slices.Clone(t.Notes)}
 	sums := map[Change]float64{}
@@ -100,7 +100,7 @@ func WhatIf(before, after *World, t Traffic, seconds float64) Evaluation {
 	for i, o := range slices.Concat(t.Seen, t.Earlier) {
 		pods := before.pods[o.Workload]
 		if len(pods) == 0 {
-			note := fmt.Sprintf("%s is not evaluated, because no pod of it runs.", place{o.Workload, o.Port})
+			note := fmt.Sprintf("%s is not evaluated, because no pod of it runs.", workloadPort{o.Workload, o.Port})
 			if !slices.Contains(out.Notes, note) {
 				out.Notes = append(out.Notes, note)
 			}
@@ -110,9 +110,9 @@ func WhatIf(before, after *World, t Traffic, seconds float64) Evaluation {
 		if !affected[o.Workload] {
 			continue
 		}
-		effect, reason := evaluate(before, after, before.decidedBy(o, pods), o)
+		effect, reason := evaluate(before, after, before.podsOfServer(o, pods), o)
 		if effect == "" || !o.Allowed && (effect == Denied || effect == MayDeny) {
-			continue // what was seen to be denied cannot be cut off
+			continue // a caller that is denied already cannot be cut off
 		}
 		c := Change{Effect: effect, Namespace: o.Workload.Namespace, Workload: o.Workload.String(), Port: o.Port,
 			Client: o.Client.String(), Opaque: o.Opaque, Reason: reason, Earlier: i >= len(t.Seen),
@@ -136,15 +136,15 @@ func compareChanges(a, b Change) int {
 		cmp.Compare(fmt.Sprint(a.Opaque, a.Earlier), fmt.Sprint(b.Opaque, b.Earlier)))
 }
 
-// possible is what proxies may decide, where not all is known that they decide by.
-type possible struct {
+// decisions is the set of decisions that are possible, where not all inputs of a decision are known.
+type decisions struct {
 	allow, deny bool
-	// by allowed, and reason denied, in the last of them.
+	// by is what allowed, and reason why it was denied, in the last such decision.
 	by     mesh.Ref
 	reason authz.Reason
 }
 
-func (p *possible) add(d authz.Decision) {
+func (p *decisions) add(d authz.Decision) {
 	if d.Allow {
 		p.allow, p.by = true, d.Authorization
 	} else {
@@ -152,7 +152,7 @@ func (p *possible) add(d authz.Decision) {
 	}
 }
 
-func (p *possible) join(q possible) {
+func (p *decisions) merge(q decisions) {
 	if q.allow {
 		p.allow, p.by = true, q.by
 	}
@@ -161,11 +161,10 @@ func (p *possible) join(q possible) {
 	}
 }
 
-// evaluate returns what becomes of what was seen; the effect is "" if it stays as it is. It asks about every pod, and
-// about every address that the caller may have. What policy allowed came from an address that it allows, if it still
-// allows one.
+// evaluate returns the effect on one caller; "" if nothing changes. It asks about each pod, and about each address that
+// the caller may have. It prefers the addresses about which before decides as was observed.
 func evaluate(before, after *World, pods []*corev1.Pod, o Observation) (Effect, string) {
-	type pair struct{ was, will possible }
+	type pair struct{ was, will decisions }
 	var all, likely []pair
 	for _, pod := range pods {
 		x, y := before.proxyOf(pod), after.proxyOf(pod)
@@ -182,17 +181,17 @@ func evaluate(before, after *World, pods []*corev1.Pod, o Observation) (Effect, 
 	if len(likely) == 0 {
 		likely = all
 	}
-	var was, will possible
+	var was, will decisions
 	for _, p := range likely {
-		was.join(p.was)
-		will.join(p.will)
+		was.merge(p.was)
+		will.merge(p.will)
 	}
-	return compare(was, will, o.Allowed)
+	return effectOf(was, will, o.Allowed)
 }
 
-// compare returns the effect of a change. A caller that was seen to be allowed, and that nothing allows afterwards, is
-// denied for certain.
-func compare(was, will possible, allowed bool) (Effect, string) {
+// effectOf compares the possible decisions before and after a change. A caller that was observed to be allowed, and
+// that nothing allows afterwards, is certainly denied.
+func effectOf(was, will decisions, allowed bool) (Effect, string) {
 	const unsure = "depends on the client's address, or on the route that its requests match"
 	switch sure := !(was.allow && was.deny); {
 	case was.allow && !will.allow && (sure || allowed):
@@ -214,14 +213,14 @@ func allowedBy(ref mesh.Ref) string {
 	return ref.Kind + "/" + ref.Name
 }
 
-// equalRoutes reports whether requests match the same routes of both lists.
+// equalRoutes reports whether each request matches the same route of both lists.
 func equalRoutes(a, b []mesh.InboundRoute) bool {
 	return slices.EqualFunc(a, b, func(x, y mesh.InboundRoute) bool { return reflect.DeepEqual(x.Route, y.Route) })
 }
 
-// decide returns what the proxy may decide. Where the route is not known, because known is false or because the metrics
-// name another one, it may be any.
-func (p *proxy) decide(peer authz.Peer, o Observation, known bool) (out possible) {
+// decide returns what the proxy may decide. If routeKnown is false, or the port does not have the observed route, it
+// considers all routes.
+func (p *proxy) decide(peer authz.Peer, o Observation, routeKnown bool) (out decisions) {
 	port := p.port(o.Port)
 	routes := p.inbound.Port(o.Port).Routes
 	i := routeIndex(routes, o.Route)
@@ -230,7 +229,7 @@ func (p *proxy) decide(peer authz.Peer, o Observation, known bool) (out possible
 		out.add(port.Decide(peer))
 	case len(routes) == 0:
 		out.add(port.DecidePart(peer, authz.Whole))
-	case known && i >= 0:
+	case routeKnown && i >= 0:
 		out.add(port.DecidePart(peer, authz.Part(i)))
 	default:
 		for i := range routes {
@@ -241,8 +240,8 @@ func (p *proxy) decide(peer authz.Peer, o Observation, known bool) (out possible
 	return out
 }
 
-// addressesOf returns addresses that stand for all that the client may have, as far as the policies of the port tell
-// addresses apart. The pods of an identity have theirs.
+// addressesOf returns one address for each set of client addresses that the policies of the port treat alike. For an
+// identity with pods, these are the addresses of its pods.
 func (w *World) addressesOf(id mesh.ID, port uint16, policies ...*mesh.Inbound) []netip.Addr {
 	var networks []netip.Prefix
 	for _, in := range policies {
@@ -266,12 +265,12 @@ func (w *World) addressesOf(id mesh.ID, port uint16, policies ...*mesh.Inbound) 
 	if ips := w.addresses[id]; len(ips) > 0 {
 		return ips
 	}
-	// Networks nest or are apart. So each part that they divide all addresses into begins where one of them begins, or
-	// behind the end of one.
+	// Two networks are nested or disjoint. So each of the ranges into which they divide all addresses begins at the start
+	// of a network, or just after the end of one.
 	out := []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()}
 	for _, n := range networks {
 		out = append(out, n.Masked().Addr())
-		if next := last(n).Next(); next.IsValid() {
+		if next := lastAddr(n).Next(); next.IsValid() {
 			out = append(out, next)
 		}
 	}
@@ -279,8 +278,8 @@ func (w *World) addressesOf(id mesh.ID, port uint16, policies ...*mesh.Inbound) 
 	return slices.Compact(out)
 }
 
-// last returns the last address of a network.
-func last(n netip.Prefix) netip.Addr {
+// lastAddr returns the last address of a network.
+func lastAddr(n netip.Prefix) netip.Addr {
 	bytes := n.Masked().Addr().AsSlice()
 	for bit := n.Bits(); bit < len(bytes)*8; bit++ {
 		bytes[bit/8] |= 0x80 >> (bit % 8)

@@ -14,7 +14,7 @@ import (
 	"github.com/tulle-mesh/tulle/proxy/authz"
 )
 
-// World is the objects of a cluster, and what the proxies of its pods would do.
+// World is the state of a cluster, as its objects define it, with the policy that each pod's proxy has in that state.
 type World struct {
 	config    model.Config
 	store     *model.Store
@@ -26,10 +26,10 @@ type World struct {
 	compiled  map[*corev1.Pod]*proxy
 }
 
-// proxy is the policy of one pod.
+// proxy is the inbound policy of one pod's proxy.
 type proxy struct {
 	inbound *mesh.Inbound
-	policy  *authz.Policy // once it was asked for
+	policy  *authz.Policy // inbound, compiled at the first use
 }
 
 // port returns the policy of a port.
@@ -40,7 +40,7 @@ func (p *proxy) port(number uint16) *authz.Port {
 	return p.policy.Port(number)
 }
 
-// NewWorld returns the world of the events, which are applied in their order.
+// NewWorld returns the World after the events, which it applies in order.
 func NewWorld(config model.Config, events []model.Event) *World {
 	w := &World{config: config, store: model.New(config), pods: map[Workload][]*corev1.Pod{},
 		ownerOf: map[Workload]Workload{}, addresses: map[mesh.ID][]netip.Addr{}, compiled: map[*corev1.Pod]*proxy{}}
@@ -85,8 +85,8 @@ func (w *World) addPod(pod *corev1.Pod) {
 	}
 }
 
-// workloadOf returns the workload of a pod, which the injector's label selects; ok is false for pods that another
-// control plane, or none, has injected.
+// workloadOf returns the workload that the injector recorded for a pod. ok is false for pods that this control plane
+// has not injected.
 func workloadOf(pod *corev1.Pod, controlPlane string) (w Workload, ok bool) {
 	w = Workload{pod.Namespace, "pod", pod.Name}
 	if kind, name := podowner.Labelled(pod); kind != "" {
@@ -103,7 +103,7 @@ func (w *World) HasNamespace(name string) bool {
 	})
 }
 
-// proxyOf returns the policy of a pod of this world, or of the same pod in another world.
+// proxyOf returns the proxy of a pod in this world. The pod may be an object of another world.
 func (w *World) proxyOf(pod *corev1.Pod) *proxy {
 	if p, ok := w.compiled[pod]; ok {
 		return p

@@ -51,7 +51,7 @@ func (f *metricsAPIFlags) warnings(config *rest.Config, env *daemon.Env) (func(c
 	serving := f.webhookCertificate(client, env)
 	cluster := policyReader{kube.Clients{Kubernetes: client, Dynamic: dyn}, f.namespace}
 	server := policywarning.New(policywarning.Config{
-		Asks: cluster.asks, Read: cluster.read, Source: source, Now: time.Now, Log: env.Log.Named("policy-warnings"),
+		OptedIn: cluster.asks, Read: cluster.read, Source: source, Now: time.Now, Log: env.Log.Named("policy-warnings"),
 		TLS:      &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: serving.Certificate},
 		Registry: env.Registry,
 	})

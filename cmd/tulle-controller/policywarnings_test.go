@@ -193,7 +193,7 @@ func TestPolicyWarnings(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			registry, cluster := prometheus.NewRegistry(), policyCluster(t, c.asks, c.policies...)
-			server := policywarning.New(policywarning.Config{Asks: cluster.asks, Read: cluster.read, Source: c.source,
+			server := policywarning.New(policywarning.Config{OptedIn: cluster.asks, Read: cluster.read, Source: c.source,
 				Now: time.Now, Log: zap.NewNop(), Registry: registry})
 			w := httptest.NewRecorder()
 			server.ServeHTTP(w, httptest.NewRequest(http.MethodPost, policywarning.Path, review(t, c.operation, c.object)))

@@ -16,14 +16,14 @@ import (
 	"github.com/tulle-mesh/tulle/viz/metrics"
 )
 
-// traffic is the flags about what was seen.
-type traffic struct {
+// trafficFlags holds the flags about the traffic that learn and what-if read.
+type trafficFlags struct {
 	window     time.Duration
 	prometheus viz.PrometheusFlags
 }
 
 func (c *cli) policyCommand() *cobra.Command {
-	var seen traffic
+	var seen trafficFlags
 	cmd := &cobra.Command{
 		Use:   "policy",
 		Short: "Make policies from traffic, and compare policies with it",
@@ -33,8 +33,8 @@ callers a change of policy would cut off.
 The numbers come from the Prometheus of --prometheusURL if given, otherwise from the viz extension. Without either, policy reads the
 proxies themselves, through the API server, and waits for as long as -t says.
 
-The numbers reach back only as far as the Prometheus keeps them: that of the viz extension keeps 6h. A longer -t does not find more;
-then policy says how far back they reach.`,
+The numbers reach back only as far as the Prometheus keeps them; the one of the viz extension keeps 6h. With a longer -t, stderr says
+how far back they reach.`,
 		Example: `  tulle policy learn -n shop -t 6h > policies.yaml
   tulle policy what-if -t 6h -f policies.yaml
   kubectl apply -f policies.yaml`,
@@ -48,7 +48,7 @@ then policy says how far back they reach.`,
 	return cmd
 }
 
-func (c *cli) learnCommand(seen *traffic) *cobra.Command {
+func (c *cli) learnCommand(seen *trafficFlags) *cobra.Command {
 	return &cobra.Command{
 		Use:   "learn",
 		Short: "Print the policies that allow what was seen, and nothing else",
@@ -58,8 +58,8 @@ that called in the time window to call the same port, and where a Server has rou
 learn uses Servers that exist. It changes their accessPolicy to deny. A Server that learn makes selects pods by the label that the
 injector gives to each pod of a workload. Comments say how often each identity called.
 
-Metrics do not tell who calls without identity. learn says on stderr and in comments how many such calls there were, and does not allow
-them. It also says what else it leaves out, and which policies exist that allow more.`,
+Metrics do not show who calls without an identity. learn does not allow such calls; it says on stderr and in comments how many there
+were. It also says what else it leaves out, and which existing policies allow more.`,
 		Example: `  tulle policy learn -n shop
   tulle policy learn -n shop -t 6h | tulle policy what-if -t 6h -f -`,
 		Args: cobra.NoArgs,
@@ -67,7 +67,7 @@ them. It also says what else it leaves out, and which policies exist that allow 
 	}
 }
 
-func (c *cli) learn(ctx context.Context, seen traffic) error {
+func (c *cli) learn(ctx context.Context, seen trafficFlags) error {
 	if err := seen.check(); err != nil {
 		return err
 	}
@@ -83,7 +83,7 @@ func (c *cli) learn(ctx context.Context, seen traffic) error {
 	if !world.HasNamespace(cl.Namespace) {
 		return fmt.Errorf("there is no namespace %s; -n names another", cl.Namespace)
 	}
-	found, window, err := c.traffic(ctx, cl, seen, world, []string{cl.Namespace})
+	found, window, err := c.observedTraffic(ctx, cl, seen, world, []string{cl.Namespace})
 	if err != nil {
 		return err
 	}
@@ -96,19 +96,19 @@ func (c *cli) learn(ctx context.Context, seen traffic) error {
 	return policies.Write(c.out, fmt.Sprintf(
 		"Policies that allow what was seen in namespace %s within %s, and nothing else.\n"+
 			"Ports without a Server stay as they are. To close them, annotate the namespace:\n"+
-			"config.linkerd.io/default-inbound-policy: deny", cl.Namespace, short(window)))
+			"config.linkerd.io/default-inbound-policy: deny", cl.Namespace, shortDuration(window)))
 }
 
-func (t traffic) check() error {
+func (t trafficFlags) check() error {
 	if t.window < metrics.MinWindow {
-		return fmt.Errorf("--time-window %s: want at least %s, because metrics are read every 10 s", short(t.window),
+		return fmt.Errorf("--time-window %s: want at least %s, because metrics are read every 10 s", shortDuration(t.window),
 			metrics.MinWindow)
 	}
 	return nil
 }
 
-// traffic asks what was seen in the namespaces, and returns the window that the answer covers.
-func (c *cli) traffic(ctx context.Context, cl *cluster.Client, seen traffic, world *learn.World,
+// observedTraffic returns the traffic of the namespaces, and the window that it covers.
+func (c *cli) observedTraffic(ctx context.Context, cl *cluster.Client, seen trafficFlags, world *learn.World,
 	namespaces []string) (learn.Traffic, time.Duration, error) {
 	source, err := viz.Source(ctx, c.vizEnv(), cl, seen.prometheus)
 	if err != nil {
@@ -128,15 +128,15 @@ func (c *cli) traffic(ctx context.Context, cl *cluster.Client, seen traffic, wor
 	return found, window, nil
 }
 
-// note prints sentences for the user, on stderr.
+// note prints notes for the user on stderr, one a line.
 func (c *cli) note(notes []string) {
 	for _, n := range notes {
 		fmt.Fprintln(c.err, metrics.Printable(n, 1000))
 	}
 }
 
-// short writes 1h instead of 1h0m0s.
-func short(d time.Duration) string {
+// shortDuration returns a duration as 1h instead of 1h0m0s.
+func shortDuration(d time.Duration) string {
 	text := d.Round(time.Second).String()
 	for _, zero := range []string{"m0s", "h0m"} {
 		if strings.HasSuffix(text, zero) {

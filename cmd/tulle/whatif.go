@@ -12,29 +12,29 @@ import (
 	"github.com/tulle-mesh/tulle/cli/learn"
 )
 
-// exitCutOff is the exit code of what-if if a caller would, or may, be cut off.
+// exitCutOff is the exit code of what-if if a caller would or may be cut off.
 const exitCutOff = exitError(3)
 
-func (c *cli) whatIfCommand(seen *traffic) *cobra.Command {
+func (c *cli) whatIfCommand(seen *trafficFlags) *cobra.Command {
 	var files []string
 	var output string
 	cmd := &cobra.Command{
 		Use:   "what-if -f FILE",
-		Short: "Say which callers a change of policy would cut off or let in",
-		Long: `what-if reads objects as kubectl apply does, and says which callers they would deny or allow, and at which rate these called in the
-time window. It evaluates Servers, authorizations, routes and namespaces; it changes nothing. The controller's and the proxy's own code
-decides. -n is the namespace of objects that name none.
+		Short: "Say which callers a change of policy would deny or allow",
+		Long: `what-if reads objects as kubectl apply does. It says which callers they would newly deny or allow, and at which rate these called in
+the time window. It evaluates Servers, authorizations, routes and namespaces, with the code of the controller and of the proxy. It
+changes nothing. -n is the namespace of objects that name none.
 
 EFFECT is one of
-  denied          policy allows the caller now, and would not any more
-  allowed         the caller was denied, and would be allowed
-  may-be-denied   the same, but it depends on the caller's address, or on which route its requests match; metrics tell neither
-  may-be-allowed
+  denied          policy allows the caller now, and would deny it
+  allowed         policy denies the caller now, and would allow it
+  may-be-denied   denied or not: that depends on the caller's address, or on which route its requests match; metrics show neither
+  may-be-allowed  allowed or not, for the same reasons
 
-SEEN is "earlier" for callers that the proxies know and the time window does not count: they called before, or only once.
+SEEN is "earlier" for callers that called before the time window, or only once in it.
 
-The exit code is 3 if a caller is denied or may-be-denied, and 0 otherwise. Callers that are missing from the numbers do not change it;
-stderr says which are.`,
+The exit code is 3 if a caller is denied or may-be-denied, and 0 otherwise. Callers that the numbers do not show cannot change it;
+stderr says what is missing.`,
 		Example: `  tulle policy what-if -f policies.yaml
   tulle policy what-if -n shop -t 6h -o json -f manifests/`,
 		Args: cobra.NoArgs,
@@ -46,7 +46,7 @@ stderr says which are.`,
 	return cmd
 }
 
-func (c *cli) whatIf(ctx context.Context, seen traffic, files []string, output string) error {
+func (c *cli) whatIf(ctx context.Context, seen trafficFlags, files []string, output string) error {
 	if len(files) == 0 {
 		return errors.New("name the files of the change with -f")
 	}
@@ -74,7 +74,7 @@ func (c *cli) whatIf(ctx context.Context, seen traffic, files []string, output s
 	evaluated := learn.Evaluation{Changes: []learn.Change{}}
 	affected := learn.Affected(before, after)
 	if len(affected) > 0 {
-		found, window, err := c.traffic(ctx, cl, seen, before, affected)
+		found, window, err := c.observedTraffic(ctx, cl, seen, before, affected)
 		if err != nil {
 			return err
 		}
@@ -90,19 +90,19 @@ func (c *cli) whatIf(ctx context.Context, seen traffic, files []string, output s
 		return err
 	}
 	if len(affected) == 0 {
-		c.note([]string{"No policy of a pod that runs would change."})
+		c.note([]string{"The change affects no pod that runs."})
 		return nil
 	}
-	text, harm := summary(evaluated)
+	text, cutOff := summary(evaluated)
 	c.note([]string{text})
-	if harm {
+	if cutOff {
 		return exitCutOff
 	}
 	return nil
 }
 
-// summary sums up an evaluation. It reports whether a caller would, or may, be cut off.
-func summary(e learn.Evaluation) (text string, harm bool) {
+// summary returns a sentence about an evaluation, and whether a caller would or may be cut off.
+func summary(e learn.Evaluation) (text string, cutOff bool) {
 	text = fmt.Sprintf("Of %d callers that were seen, ", e.Callers)
 	switch certain, possible := e.CutOff(); {
 	case possible > 0:
@@ -110,7 +110,8 @@ func summary(e learn.Evaluation) (text string, harm bool) {
 	case certain > 0:
 		return text + fmt.Sprintf("%d would be cut off.", certain), true
 	case e.Partial:
-		return fmt.Sprintf("The %d callers that were looked at stay allowed. But there may be others: see the notes above.",
+		return fmt.Sprintf(
+			"None of the %d callers that were evaluated would be cut off. There may be others: see the notes above.",
 			e.Callers), false
 	}
 	return text + "none would be cut off.", false

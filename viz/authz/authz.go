@@ -201,8 +201,7 @@ func WriteJSON(w io.Writer, rows []Row) error {
 			Unauthorized: r.Denied}
 		if s := r.Stats; s != nil {
 			out[i].Success, out[i].RPS = &s.Success, &s.RPS
-			out[i].P50, out[i].P95, out[i].P99 = golden.Milliseconds(s.P50), golden.Milliseconds(s.P95),
-				golden.Milliseconds(s.P99)
+			out[i].P50, out[i].P95, out[i].P99 = s.Latencies()
 		}
 	}
 	return table.WriteJSON(w, out)

@@ -121,6 +121,11 @@ func latency(ms float64) string {
 	return "-"
 }
 
+// Latencies returns the latencies as Milliseconds does.
+func (s Stats) Latencies() (p50, p95, p99 *uint64) {
+	return Milliseconds(s.P50), Milliseconds(s.P95), Milliseconds(s.P99)
+}
+
 // Milliseconds returns a latency as whole milliseconds, or nil if it is not known.
 func Milliseconds(ms float64) *uint64 {
 	if math.IsNaN(ms) || math.IsInf(ms, 0) || ms < 0 {

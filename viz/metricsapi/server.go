@@ -24,6 +24,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tulle-mesh/tulle/internal/connlimit"
+	"github.com/tulle-mesh/tulle/internal/httpserver"
 	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/viz/metrics"
 )
@@ -87,21 +88,13 @@ func New(cfg Config) *Server {
 func (s *Server) Run(ctx context.Context, lis net.Listener) error {
 	server := &http.Server{Handler: s, MaxHeaderBytes: 16 << 10, ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout: time.Minute, ErrorLog: zap.NewStdLog(s.cfg.Log)}
-	done := make(chan error, 1)
-	stop := context.AfterFunc(ctx, func() {
-		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
-		defer cancel()
-		err := server.Shutdown(drain)
-		if err != nil {
-			err = server.Close()
-		}
-		done <- err
+	err := httpserver.Run(ctx, server, drainTimeout, func() error {
+		return server.Serve(connlimit.Bounded(lis, connections, s.refused.Inc))
 	})
-	err := server.Serve(connlimit.Bounded(lis, connections, s.refused.Inc))
-	if stop() {
+	if err != nil {
 		return fmt.Errorf("serve queries: %w", err)
 	}
-	return <-done
+	return nil
 }
 
 // ServeHTTP implements http.Handler.

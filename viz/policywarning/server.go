@@ -1,8 +1,8 @@
-// Package policywarning warns who applies a policy about the callers that the policy would cut off.
+// Package policywarning warns users who apply a policy about the callers that it would cut off.
 //
 // It owns the admission webhook: its bounds, and the text of the warnings. The evaluation is that of `tulle policy
 // what-if` (cli/learn). It must not import a client: its Config reads the cluster. The one idea: it allows every
-// request, at once, and says something only where the namespace asks for it and numbers are there.
+// request, and soon. It warns only in namespaces with the annotation, and only if there are numbers.
 package policywarning
 
 import (
@@ -22,6 +22,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/controller/model"
 	"github.com/tulle-mesh/tulle/internal/connlimit"
+	"github.com/tulle-mesh/tulle/internal/httpserver"
 	"github.com/tulle-mesh/tulle/viz/metrics"
 )
 
@@ -29,15 +30,15 @@ import (
 const Path = "/policy-warnings"
 
 const (
-	// reviewTimeout leaves the API server time for the connection.
+	// reviewTimeout bounds one review. It is below the webhook's timeout of 500 ms, to leave time for the connection.
 	reviewTimeout = 400 * time.Millisecond
-	// maxRunning bounds the evaluations at a time, late ones included: each has the objects of a namespace in memory.
+	// maxRunning bounds the evaluations at once, also those past reviewTimeout: each holds the objects of a namespace.
 	maxRunning = 4
 	// maxBody is far above any policy, and keeps what all connections can hold well below the memory limit.
 	maxBody = 512 << 10
-	// askedFor is how long the answer of a namespace is kept, maxAsked bounds how many are.
-	askedFor = time.Second
-	maxAsked = 256
+	// optInTTL is how long the annotation of a namespace is cached, and maxOptIns how many are.
+	optInTTL  = time.Second
+	maxOptIns = 256
 	// drainTimeout bounds the wait for running reviews when the server ends.
 	drainTimeout = time.Second
 )
@@ -47,11 +48,11 @@ var connections = connlimit.Bounds{Total: 64, PerAddress: 32, Evict: true}
 
 // Config configures a Server.
 type Config struct {
-	// Asks reports whether a namespace asks for warnings.
-	Asks func(ctx context.Context, namespace string) (bool, error)
+	// OptedIn reports whether a namespace has the annotation that asks for warnings.
+	OptedIn func(ctx context.Context, namespace string) (bool, error)
 	// Read returns the objects of a namespace that policy depends on.
 	Read func(ctx context.Context, namespace string) (model.Config, []model.Event, error)
-	// Source has the numbers; nil without any.
+	// Source answers about the traffic; nil if there is no source, and then no warning.
 	Source   metrics.Source
 	TLS      *tls.Config
 	Now      func() time.Time
@@ -65,22 +66,22 @@ type Server struct {
 	running chan struct{} // holds one value for each evaluation that runs
 	reviews *prometheus.CounterVec
 
-	mu    sync.Mutex
-	asked map[string]asked
+	mu     sync.Mutex
+	optIns map[string]cachedOptIn
 }
 
-// asked is what a namespace said.
-type asked struct {
-	yes   bool
-	until time.Time
+// cachedOptIn is whether a namespace has opted in, as of the last look.
+type cachedOptIn struct {
+	optedIn bool
+	until   time.Time
 }
 
 // Results of reviews: label values.
 const (
 	resultWarned    = "warned"
-	resultQuiet     = "quiet"      // nobody is cut off
-	resultNotAsked  = "not_asked"  // by the namespace
-	resultNoNumbers = "no_numbers" // nobody is known to call
+	resultQuiet     = "quiet"      // no caller is cut off
+	resultNotAsked  = "not_asked"  // the namespace has not opted in
+	resultNoNumbers = "no_numbers" // no caller is known
 	resultLate      = "late"
 	resultBusy      = "busy"
 	resultFailed    = "failed"
@@ -89,7 +90,7 @@ const (
 
 // New returns a server.
 func New(cfg Config) *Server {
-	s := &Server{cfg: cfg, running: make(chan struct{}, maxRunning), asked: map[string]asked{},
+	s := &Server{cfg: cfg, running: make(chan struct{}, maxRunning), optIns: map[string]cachedOptIn{},
 		reviews: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tulle_metrics_api_policy_reviews_total",
 			Help: "Changes of policy that the API server showed, by result: warned, quiet, not_asked, no_numbers, late, " +
@@ -110,21 +111,13 @@ func (s *Server) Run(ctx context.Context, lis net.Listener) error {
 		TLSNextProto:   map[string]func(*http.Server, *tls.Conn, http.Handler){},
 		MaxHeaderBytes: 16 << 10, ReadTimeout: 5 * time.Second,
 		WriteTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute, ErrorLog: zap.NewStdLog(s.cfg.Log)}
-	done := make(chan error, 1)
-	stop := context.AfterFunc(ctx, func() {
-		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
-		defer cancel()
-		err := server.Shutdown(drain)
-		if err != nil {
-			err = server.Close()
-		}
-		done <- err
+	err := httpserver.Run(ctx, server, drainTimeout, func() error {
+		return server.ServeTLS(connlimit.Bounded(lis, connections, func() {}), "", "")
 	})
-	err := server.ServeTLS(connlimit.Bounded(lis, connections, func() {}), "", "")
-	if stop() {
+	if err != nil {
 		return fmt.Errorf("serve policy warnings: %w", err)
 	}
-	return <-done
+	return nil
 }
 
 // ServeHTTP implements http.Handler.
@@ -152,11 +145,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // review returns the warnings about a request, and the result for the metric. It returns when ctx ends.
 func (s *Server) review(ctx context.Context, req *admissionv1.AdmissionRequest) (string, []string, error) {
-	yes, err := s.asks(ctx, req.Namespace)
+	in, err := s.optedIn(ctx, req.Namespace)
 	if err != nil {
-		return failure(ctx), nil, err
+		return resultOfError(ctx), nil, err
 	}
-	if !yes {
+	if !in {
 		return resultNotAsked, nil, nil
 	}
 	select {
@@ -182,7 +175,7 @@ func (s *Server) review(ctx context.Context, req *admissionv1.AdmissionRequest) 
 		case errors.Is(o.err, errNoNumbers):
 			return resultNoNumbers, nil, nil
 		case o.err != nil:
-			return failure(ctx), nil, o.err
+			return resultOfError(ctx), nil, o.err
 		case len(o.warnings) == 0:
 			return resultQuiet, nil, nil
 		}
@@ -190,32 +183,32 @@ func (s *Server) review(ctx context.Context, req *admissionv1.AdmissionRequest) 
 	}
 }
 
-// failure returns the result for an error.
-func failure(ctx context.Context) string {
+// resultOfError returns the result of a review that failed.
+func resultOfError(ctx context.Context) string {
 	if ctx.Err() != nil {
 		return resultLate
 	}
 	return resultFailed
 }
 
-// asks reports whether a namespace asks for warnings. It keeps answers for a moment: a file has many policies.
-func (s *Server) asks(ctx context.Context, namespace string) (bool, error) {
+// optedIn reports whether a namespace has opted in. It caches the answer for a moment: a file has many policies.
+func (s *Server) optedIn(ctx context.Context, namespace string) (bool, error) {
 	now := s.cfg.Now()
 	s.mu.Lock()
-	known, ok := s.asked[namespace]
+	known, ok := s.optIns[namespace]
 	s.mu.Unlock()
 	if ok && now.Before(known.until) {
-		return known.yes, nil
+		return known.optedIn, nil
 	}
-	yes, err := s.cfg.Asks(ctx, namespace)
+	in, err := s.cfg.OptedIn(ctx, namespace)
 	if err != nil {
 		return false, fmt.Errorf("get namespace: %w", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.asked) >= maxAsked {
-		clear(s.asked)
+	if len(s.optIns) >= maxOptIns {
+		clear(s.optIns)
 	}
-	s.asked[namespace] = asked{yes, now.Add(askedFor)}
-	return yes, nil
+	s.optIns[namespace] = cachedOptIn{in, now.Add(optInTTL)}
+	return in, nil
 }

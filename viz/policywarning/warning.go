@@ -15,17 +15,17 @@ import (
 )
 
 const (
-	// Window is how far back callers count.
-	Window = time.Hour
+	// Lookback is the time window of the callers that count.
+	Lookback = time.Hour
 	// maxLines bounds the warnings of one request, and maxLine the bytes of each: kubectl cuts off what is longer.
 	maxLines = 4
 	maxLine  = 240
 )
 
-// errNoNumbers says that nobody knows who calls.
+// errNoNumbers means that no caller is known.
 var errNoNumbers = errors.New("no numbers")
 
-// warnings returns what the change of a request would do to the callers of its namespace.
+// warnings returns one line for each caller that the change in a request would cut off, up to a bound.
 func (s *Server) warnings(ctx context.Context, req *admissionv1.AdmissionRequest) ([]string, error) {
 	if s.cfg.Source == nil {
 		return nil, errNoNumbers
@@ -53,7 +53,7 @@ func (s *Server) warnings(ctx context.Context, req *admissionv1.AdmissionRequest
 		return nil, ctx.Err()
 	}
 	namespaces := []string{req.Namespace}
-	answer, err := s.cfg.Source.Ask(ctx, Window, learn.Queries(namespaces))
+	answer, err := s.cfg.Source.Ask(ctx, Lookback, learn.Queries(namespaces))
 	if err != nil {
 		return nil, fmt.Errorf("ask for the numbers: %w", err)
 	}
@@ -61,7 +61,7 @@ func (s *Server) warnings(ctx context.Context, req *admissionv1.AdmissionRequest
 	if len(seen.Seen) == 0 && len(seen.Earlier) == 0 {
 		return nil, errNoNumbers
 	}
-	window := Window
+	window := Lookback
 	if answer.Window > 0 {
 		window = answer.Window
 	}
@@ -81,7 +81,7 @@ func objectOf(req *admissionv1.AdmissionRequest) (*manifest.Object, error) {
 	return object, nil
 }
 
-// lines returns warnings about the callers that a change cuts off, which come first in changes.
+// lines returns warnings about the callers that are cut off. They come first in changes.
 func lines(changes []learn.Change) (out []string) {
 	more := 0
 	for _, c := range changes {
@@ -99,7 +99,7 @@ func lines(changes []learn.Change) (out []string) {
 	return out
 }
 
-// line returns a sentence about one caller. Each name is cut, so that the rate always has room.
+// line returns a sentence about one caller. It cuts long names, so the rate always fits.
 func line(c learn.Change) string {
 	effect := "would be denied"
 	if c.Effect == learn.MayDeny {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/crds/v1alpha1"
 	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/viz/table"
 	"github.com/tulle-mesh/tulle/viz/tap"
 )
 
@@ -61,7 +62,7 @@ func fits(r request) bool {
 	switch {
 	case !strings.HasPrefix(r.path, "/") || strings.HasSuffix(r.path, "…") || !utf8.ValidString(r.path):
 		return false
-	case r.method == "" || len(r.method) > maxMethod || tap.Printable(r.path+r.method) != r.path+r.method:
+	case r.method == "" || len(r.method) > maxMethod || table.Safe(r.path+r.method) != r.path+r.method:
 		return false
 	}
 	return utf8.RuneCountInString(name(r)) <= maxName && len(regexp.QuoteMeta(r.path)) <= mesh.MaxRegexBytes

@@ -165,7 +165,7 @@ func WriteJSON(w io.Writer, tables []Table, o Options) error {
 			j := jsonRow{Route: r.Route, Authority: o.service(r, t)}
 			s := r.Stats
 			if s != nil {
-				j.P50, j.P95, j.P99 = golden.Milliseconds(s.P50), golden.Milliseconds(s.P95), golden.Milliseconds(s.P99)
+				j.P50, j.P95, j.P99 = s.Latencies()
 			}
 			switch {
 			case s == nil:

@@ -151,7 +151,7 @@ func WriteJSON(w io.Writer, rows []Row, o Options) error {
 			Unauthorized: r.Denied}
 		if s := r.Stats; s != nil {
 			j.Success, j.RPS = &s.Success, &s.RPS
-			j.P50, j.P95, j.P99 = golden.Milliseconds(s.P50), golden.Milliseconds(s.P95), golden.Milliseconds(s.P99)
+			j.P50, j.P95, j.P99 = s.Latencies()
 		}
 		if t := r.TCP; t != nil {
 			j.Open, j.ReadRate, j.WriteRate = &t.Open, &t.ReadRate, &t.WriteRate

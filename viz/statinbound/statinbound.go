@@ -115,8 +115,9 @@ type jsonRow struct {
 func WriteJSON(w io.Writer, rows []Row) error {
 	out := make([]jsonRow, len(rows))
 	for i, r := range rows {
+		p50, p95, p99 := r.Stats.Latencies()
 		out[i] = jsonRow{r.Namespace, r.Name, r.Server, r.Port, r.Route, r.RouteType, r.Stats.Success, r.Stats.RPS,
-			golden.Milliseconds(r.Stats.P50), golden.Milliseconds(r.Stats.P95), golden.Milliseconds(r.Stats.P99)}
+			p50, p95, p99}
 	}
 	return table.WriteJSON(w, out)
 }

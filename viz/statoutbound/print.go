@@ -108,7 +108,6 @@ func WriteJSON(w io.Writer, rows []Row) error {
 
 func (j jsonRow) with(n Numbers) jsonRow {
 	j.SuccessRate, j.RPS, j.TimeoutRate = n.Stats.Success, n.Stats.RPS, n.Timeouts
-	j.P50, j.P95, j.P99 = golden.Milliseconds(n.Stats.P50), golden.Milliseconds(n.Stats.P95),
-		golden.Milliseconds(n.Stats.P99)
+	j.P50, j.P95, j.P99 = n.Stats.Latencies()
 	return j
 }

@@ -9,8 +9,8 @@ import (
 	"unicode/utf16"
 )
 
-// WriteJSON writes a value for people and for scripts. What does not print is escaped: JSON allows some control
-// characters and bidirectional marks as they are, but a terminal acts on them.
+// WriteJSON writes a value as indented JSON, and escapes what does not print. JSON allows some control characters and
+// marks of writing direction as they are, but a terminal obeys them.
 func WriteJSON(w io.Writer, v any) error {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)

@@ -1,12 +1,14 @@
 // Package table writes the tables of the viz commands.
 //
-// It owns alignment, and that no text from the cluster or the wire changes the terminal. It knows nothing of what the
-// columns mean. The one idea: a cell is made safe where it is written, so that no command can forget to.
+// It owns the alignment, and the escapes that keep text from the cluster or the wire from controlling the terminal. It
+// does not know what the columns mean. The one idea: a cell is escaped where it is written, so no command can forget
+// it.
 package table
 
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -15,13 +17,13 @@ import (
 // gap is the number of blanks between columns.
 const gap = 3
 
-// Column is the heading of one column. Left aligns it; numbers stand at the right.
+// Column is a heading and the alignment of its column: at the left for names, otherwise at the right for numbers.
 type Column struct {
 	Heading string
 	Left    bool
 }
 
-// Table is columns and rows of cells.
+// Table is a table of text. The zero value has no columns.
 type Table struct {
 	Columns []Column
 	Rows    [][]string
@@ -84,28 +86,25 @@ func (t *Table) Write(w io.Writer) error {
 	return err
 }
 
-// Safe returns s with every character that does not print written as an escape: control characters, bidirectional
-// marks, line breaks and bytes that are not UTF-8. A terminal shows it and does nothing else.
+// Safe returns s with every character that does not print written as an escape of Go: control characters, line breaks,
+// marks that change the direction of writing, and bytes that are not UTF-8. A terminal only shows the result.
 func Safe(s string) string {
 	if strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }) < 0 {
 		return s
 	}
 	var b strings.Builder
-	for i := 0; i < len(s); {
-		r, size := utf8.DecodeRuneInString(s[i:])
+	for len(s) > 0 {
+		r, size := utf8.DecodeRuneInString(s)
 		switch {
 		case r == utf8.RuneError && size == 1:
-			fmt.Fprintf(&b, `\x%02x`, s[i])
+			fmt.Fprintf(&b, `\x%02x`, s[0])
 		case unicode.IsPrint(r):
 			b.WriteRune(r)
-		case r < 0x80:
-			fmt.Fprintf(&b, `\x%02x`, r)
-		case r <= 0xffff:
-			fmt.Fprintf(&b, `\u%04x`, r)
 		default:
-			fmt.Fprintf(&b, `\U%08x`, r)
+			quoted := strconv.QuoteRuneToASCII(r)
+			b.WriteString(quoted[1 : len(quoted)-1])
 		}
-		i += size
+		s = s[size:]
 	}
 	return b.String()
 }

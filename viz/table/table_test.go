@@ -39,7 +39,7 @@ func TestSafe(t *testing.T) {
 		"plain √ ü":      "plain √ ü",
 		`quotes " ' \`:   `quotes " ' \`,
 		"\x1b[31mred":    `\x1b[31mred`,
-		"a\nb\tc\rd\x7f": `a\x0ab\x09c\x0dd\x7f`,
+		"a\nb\tc\rd\x7f": `a\nb\tc\rd\x7f`,
 		"\u009b2J":       `\u009b2J`,
 		"\u202eevil":     `\u202eevil`,
 		"\U000e0041":     `\U000e0041`,

@@ -1,18 +1,16 @@
 package tap
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"net"
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"google.golang.org/grpc/codes"
+
+	"github.com/tulle-mesh/tulle/viz/table"
 )
 
 // shortKinds are the names that Linkerd prints for kinds of workload.
@@ -65,7 +63,7 @@ func (e *Event) Text(kind string) string {
 			fmt.Fprintf(&b, " rt_%s=%s", label, e.RouteMeta[label])
 		}
 	}
-	return Printable(b.String())
+	return table.Safe(b.String())
 }
 
 // proxy returns the direction in three columns.
@@ -112,61 +110,11 @@ func (e *Endpoint) writeResource(b *strings.Builder, side, kind string) {
 	}
 }
 
-// JSON returns the event as indented JSON. What a terminal may interpret is escaped.
+// JSON returns the event as indented JSON without control characters.
 func (e *Event) JSON() (string, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	if err := enc.Encode(e); err != nil {
+	var b strings.Builder
+	if err := table.WriteJSON(&b, e); err != nil {
 		return "", fmt.Errorf("encode event: %w", err)
 	}
-	// JSON escapes C0 only. The others are valid in strings alone, where \u means the same.
-	var out strings.Builder
-	for _, r := range strings.TrimRight(b.String(), "\n") {
-		if r == '\n' || printable(r) {
-			out.WriteRune(r)
-			continue
-		}
-		for _, unit := range utf16Units(r) {
-			fmt.Fprintf(&out, `\u%04x`, unit)
-		}
-	}
-	return out.String(), nil
+	return strings.TrimRight(b.String(), "\n"), nil
 }
-
-// utf16Units returns the code units that JSON escapes a rune with.
-func utf16Units(r rune) []uint16 {
-	if r < 0x10000 {
-		return []uint16{uint16(r)}
-	}
-	r -= 0x10000
-	return []uint16{uint16(0xd800 + r>>10), uint16(0xdc00 + r&0x3ff)}
-}
-
-// Printable returns the text with everything that a terminal may interpret escaped as in Go: control characters, those
-// that change the direction of writing, and bytes that are not UTF-8.
-func Printable(text string) string {
-	if !strings.ContainsFunc(text, func(r rune) bool { return !printable(r) }) {
-		return text
-	}
-	var b strings.Builder
-	for len(text) > 0 {
-		r, n := utf8.DecodeRuneInString(text)
-		switch {
-		case r == utf8.RuneError && n == 1:
-			fmt.Fprintf(&b, `\x%02x`, text[0])
-		case printable(r):
-			b.WriteRune(r)
-		default:
-			quoted := strconv.QuoteRuneToASCII(r)
-			b.WriteString(quoted[1 : len(quoted)-1])
-		}
-		text = text[n:]
-	}
-	return b.String()
-}
-
-// printable reports whether a rune is a letter, a mark, a number, punctuation, a symbol or a space. unicode.IsPrint has
-// no control and no format characters.
-func printable(r rune) bool { return r != utf8.RuneError && unicode.IsPrint(r) }

@@ -139,14 +139,3 @@ func TestNoControlCharactersReachATerminal(t *testing.T) {
 		})
 	}
 }
-
-func TestPrintableKeepsText(t *testing.T) {
-	for _, text := range []string{"", "/plain?a=b", "/größe/ü/日本", "latency=5µs"} {
-		if got := Printable(text); got != text {
-			t.Errorf("got %q, want %q", got, text)
-		}
-	}
-	if got, want := Printable("a\x1bb\xffc"), `a\x1bb\xffc`; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
-}

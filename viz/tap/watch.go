@@ -23,6 +23,7 @@ import (
 	"github.com/tulle-mesh/tulle/api/pb"
 	"github.com/tulle-mesh/tulle/identity/workload"
 	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/viz/table"
 )
 
 // MaxTargets bounds the proxies of one watch.
@@ -32,8 +33,8 @@ const MaxTargets = 500
 // their streams stop, so the proxies drop events and count them.
 const mergedParts = 16
 
-// window is how many bytes a proxy may send before they are read; gRPC would let it grow to 16 MiB.
-const window = 64 << 10
+// flowWindow is how many bytes a proxy may send before they are read; gRPC would let it grow to 16 MiB.
+const flowWindow = 64 << 10
 
 // maxOpen bounds the requests of one proxy whose end has not been seen.
 const maxOpen = 16 << 10
@@ -95,7 +96,7 @@ func (n Notice) String() string {
 	case Revoked:
 		text = "the watch has ended: " + n.Text
 	}
-	return Printable(text)
+	return table.Safe(text)
 }
 
 // Message is one part of the stream: an event, or a notice, or neither when every proxy has answered.
@@ -134,7 +135,7 @@ func (w *Watcher) Watch(ctx context.Context, targets []Target, q Query, emit fun
 		limit:    newRate(q.MaxPerSecond, len(targets)), states: make([]state, len(targets)),
 	}
 	for i := range targets {
-		wg.Go(func() { m.follow(ctx, i) })
+		wg.Go(func() { m.watchOne(ctx, i) })
 	}
 	go func() { wg.Wait(); close(m.parts) }()
 	return m.run(ctx, emit)
@@ -169,8 +170,8 @@ type state struct {
 	lost, skipped uint64          // since the last notice
 }
 
-// follow sends what one proxy shows.
-func (m *merger) follow(ctx context.Context, i int) {
+// watchOne sends what one proxy shows.
+func (m *merger) watchOne(ctx context.Context, i int) {
 	err := m.subscribe(ctx, i)
 	if ctx.Err() == nil {
 		m.send(ctx, part{target: i, err: err})
@@ -301,8 +302,8 @@ func (w *Watcher) dial(t *Target) (*grpc.ClientConn, error) {
 		grpc.WithNoProxy(),
 		grpc.WithMaxHeaderListSize(16<<10),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(mesh.MaxTapMessage), grpc.ForceCodecV2(rawCodec{})),
-		grpc.WithStaticStreamWindowSize(window),
-		grpc.WithStaticConnWindowSize(window),
+		grpc.WithStaticStreamWindowSize(flowWindow),
+		grpc.WithStaticConnWindowSize(flowWindow),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: 2 * time.Second}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 15 * time.Second, Timeout: 5 * time.Second}),
 	)
@@ -358,10 +359,10 @@ func (m *merger) messages(p part) (out []Message) {
 		m.watched++
 	case p.err != nil && was.open == nil:
 		m.failed++
-		out = append(out, Message{Notice: &Notice{Proxy: t.name(), Kind: Unreachable, Text: sentence(p.err)}})
+		out = append(out, Message{Notice: &Notice{Proxy: t.name(), Kind: Unreachable, Text: errorText(p.err)}})
 	case p.err != nil:
 		out = append(out, m.missing(p.target)...)
-		return append(out, Message{Notice: &Notice{Proxy: t.name(), Kind: Ended, Text: sentence(p.err)}})
+		return append(out, Message{Notice: &Notice{Proxy: t.name(), Kind: Ended, Text: errorText(p.err)}})
 	default:
 		return out
 	}
@@ -371,14 +372,14 @@ func (m *merger) messages(p part) (out []Message) {
 	return out
 }
 
-// maxSentence bounds the text of a notice, which a proxy may have chosen.
-const maxSentence = 512
+// maxErrorText bounds the text of a notice, which a proxy may have chosen.
+const maxErrorText = 512
 
-// sentence returns what an error says, up to its bound.
-func sentence(err error) string {
+// errorText returns what an error says, up to its bound.
+func errorText(err error) string {
 	text := err.Error()
-	if len(text) > maxSentence {
-		return strings.ToValidUTF8(text[:maxSentence], "") + "…"
+	if len(text) > maxErrorText {
+		return strings.ToValidUTF8(text[:maxErrorText], "") + "…"
 	}
 	return text
 }
@@ -442,7 +443,7 @@ func (m *merger) describe(t *Target, e *mesh.TapEvent) {
 type rate struct {
 	perSecond int
 	second    time.Time
-	common    int
+	shared    int
 	own       []int // what is left of each target's share
 }
 
@@ -457,12 +458,12 @@ func newRate(perSecond, targets int) *rate {
 func (r *rate) take(now time.Time, target int) bool {
 	if now.Sub(r.second) >= time.Second {
 		share := r.perSecond / 2 / len(r.own)
-		r.second, r.common = now, r.perSecond-share*len(r.own)
+		r.second, r.shared = now, r.perSecond-share*len(r.own)
 		for i := range r.own {
 			r.own[i] = share
 		}
 	}
-	from := &r.common
+	from := &r.shared
 	if r.own[target] > 0 {
 		from = &r.own[target]
 	}

@@ -437,7 +437,7 @@ func TestProxyThatSendsTooMuch(t *testing.T) {
 					if n.Kind != Ended || n.Proxy != "shop/posing-1" || !strings.Contains(n.Text, test.want) {
 						t.Errorf("got %+v, want that shop/posing-1 has gone: %s", n, test.want)
 					}
-					if len(n.Text) > maxSentence+len("…") {
+					if len(n.Text) > maxErrorText+len("…") {
 						t.Errorf("a text of %d bytes", len(n.Text))
 					}
 				}

@@ -148,8 +148,8 @@ func (s *Server) target(pod *corev1.Pod, ref mesh.PodRef) (target tap.Target, wh
 	}, ""
 }
 
-// noTargets says why there is nothing to watch.
-func noTargets(what path, skipped []tap.Notice) string {
+// noTargetsText says why there is nothing to watch.
+func noTargetsText(what path, skipped []tap.Notice) string {
 	if len(skipped) == 0 {
 		return fmt.Sprintf("no pod of %s runs", what)
 	}

@@ -85,7 +85,7 @@ type Server struct {
 	cfg         Config
 	bodyTimeout time.Duration
 	users       users
-	logged      logBound
+	logged      logLimit
 	requests    *prometheus.CounterVec
 	refused     prometheus.Counter
 	revoked     *prometheus.CounterVec
@@ -253,8 +253,8 @@ func (s *Server) logRefusal(r *http.Request, user *user, no *refusal) {
 		zap.String("reason", no.text), zap.Int("unlogged", suppressed))
 }
 
-// logBound bounds how many lines a second are logged. Its methods may be called by several goroutines.
-type logBound struct {
+// logLimit bounds how many lines a second are logged. Its methods may be called by several goroutines.
+type logLimit struct {
 	mu         sync.Mutex // guards the fields below
 	second     time.Time
 	n          int
@@ -262,7 +262,7 @@ type logBound struct {
 }
 
 // take reports whether one more line may be logged, and how many were not since the last.
-func (l *logBound) take(now time.Time) (suppressed int, ok bool) {
+func (l *logLimit) take(now time.Time) (suppressed int, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if now.Sub(l.second) >= time.Second {

@@ -13,11 +13,11 @@ import (
 type users struct {
 	mu      sync.Mutex // guards the fields below
 	watches int
-	byName  map[string]*use // users with a watch
+	byName  map[string]*usage // users with a watch
 }
 
-// use is what one user watches.
-type use struct {
+// usage is what one user watches.
+type usage struct {
 	watches int
 	proxies map[string]int // subscriptions by namespace/name
 }
@@ -35,9 +35,9 @@ func (u *users) begin(name string) *refusal {
 			"all users together have %d watches already; try again later", maxWatches)}
 	case own == nil:
 		if u.byName == nil {
-			u.byName = map[string]*use{}
+			u.byName = map[string]*usage{}
 		}
-		u.byName[name] = &use{proxies: map[string]int{}}
+		u.byName[name] = &usage{proxies: map[string]int{}}
 	}
 	u.byName[name].watches++
 	u.watches++

@@ -30,7 +30,7 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request, user *user, q req
 	}
 	targets, notices := s.targets(q.path, pods)
 	if len(targets) == 0 {
-		return &refusal{"invalid", http.StatusNotFound, noTargets(q.path, notices)}
+		return &refusal{"invalid", http.StatusNotFound, noTargetsText(q.path, notices)}
 	}
 	if len(targets) > tap.MaxTargets {
 		return &refusal{"invalid", http.StatusBadRequest, fmt.Sprintf(

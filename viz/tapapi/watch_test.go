@@ -277,7 +277,7 @@ func TestRefusalsAreLogged(t *testing.T) {
 		got["result"] != "denied" || !strings.Contains(got["reason"].(string), `"mallory\u0085\u202eforged" needs the verb`) {
 		t.Errorf("got %v", got)
 	}
-	var l logBound
+	var l logLimit
 	begun := time.Now()
 	for range 3 * maxLogLines {
 		l.take(begun)

@@ -9,6 +9,7 @@ import (
 	"k8s.io/client-go/util/jsonpath"
 
 	"github.com/tulle-mesh/tulle/internal/spelling"
+	"github.com/tulle-mesh/tulle/viz/table"
 	"github.com/tulle-mesh/tulle/viz/tap"
 )
 
@@ -73,7 +74,7 @@ func templateFormat(template string) (Format, error) {
 func printable(value any) any {
 	switch v := value.(type) {
 	case string:
-		return tap.Printable(v)
+		return table.Safe(v)
 	case []any:
 		for i := range v {
 			v[i] = printable(v[i])
@@ -81,7 +82,7 @@ func printable(value any) any {
 	case map[string]any:
 		out := make(map[string]any, len(v))
 		for key, inner := range v {
-			out[tap.Printable(key)] = printable(inner)
+			out[table.Safe(key)] = printable(inner)
 		}
 		return out
 	}

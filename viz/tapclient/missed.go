@@ -6,23 +6,24 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tulle-mesh/tulle/viz/table"
 	"github.com/tulle-mesh/tulle/viz/tap"
 )
 
-// missedEvery is how long at least passes between two sentences about events that are missing.
-const missedEvery = 5 * time.Second
+// printInterval is how long at least passes between two sentences about events that are missing.
+const printInterval = 5 * time.Second
 
 // Missed says in plain sentences what a stream misses. It joins notices that say the same of several proxies, so a
 // large workload does not fill the terminal.
 type Missed struct {
-	Say func(sentence string)
+	Print func(sentence string)
 
 	unreachable map[string][]string // proxies, by why they cannot be watched; written at once
 	reasons     []string            // the keys of unreachable, in their order
 	watching    bool
 	skipped     missedCount
 	lost        missedCount
-	said        time.Time
+	printed     time.Time
 }
 
 // missedCount is how many events are missing, and the proxies that would have shown them.
@@ -42,7 +43,7 @@ func (t *missedCount) add(n *tap.Notice) {
 func (m *Missed) Add(message tap.Message, now time.Time) {
 	if message.Watching != nil {
 		m.watching = true
-		m.sayUnreachable()
+		m.printUnreachable()
 	}
 	n := message.Notice
 	if n == nil {
@@ -58,7 +59,7 @@ func (m *Missed) Add(message tap.Message, now time.Time) {
 		}
 		m.unreachable[n.Text] = append(m.unreachable[n.Text], n.Proxy)
 		if m.watching {
-			m.sayUnreachable()
+			m.printUnreachable()
 		}
 		return
 	case tap.Skipped:
@@ -66,42 +67,42 @@ func (m *Missed) Add(message tap.Message, now time.Time) {
 	case tap.Lost:
 		m.lost.add(n)
 	default:
-		m.Say(n.String())
+		m.Print(n.String())
 		return
 	}
-	if now.Sub(m.said) >= missedEvery {
-		m.said = now
-		m.sayCounts()
+	if now.Sub(m.printed) >= printInterval {
+		m.printed = now
+		m.printCounts()
 	}
 }
 
 // Flush says what has not been said yet.
 func (m *Missed) Flush() {
-	m.sayUnreachable()
-	m.sayCounts()
+	m.printUnreachable()
+	m.printCounts()
 }
 
-func (m *Missed) sayUnreachable() {
+func (m *Missed) printUnreachable() {
 	for _, reason := range m.reasons {
-		m.Say(tap.Printable(fmt.Sprintf("Cannot watch %s: %s.", all(m.unreachable[reason]), reason)))
+		m.Print(table.Safe(fmt.Sprintf("Cannot watch %s: %s.", firstOf(m.unreachable[reason]), reason)))
 	}
 	m.reasons, m.unreachable = nil, nil
 }
 
-func (m *Missed) sayCounts() {
+func (m *Missed) printCounts() {
 	if m.skipped.count > 0 {
-		m.Say(tap.Printable(fmt.Sprintf("Not shown: %d requests beyond --max-rps, of %s.", m.skipped.count,
-			all(m.skipped.proxies))))
+		m.Print(table.Safe(fmt.Sprintf("Not shown: %d requests beyond --max-rps, of %s.", m.skipped.count,
+			firstOf(m.skipped.proxies))))
 	}
 	if m.lost.count > 0 {
-		m.Say(tap.Printable(fmt.Sprintf("Lost: %d events that were not read in time, of %s.", m.lost.count,
-			all(m.lost.proxies))))
+		m.Print(table.Safe(fmt.Sprintf("Lost: %d events that were not read in time, of %s.", m.lost.count,
+			firstOf(m.lost.proxies))))
 	}
 	m.skipped, m.lost = missedCount{}, missedCount{}
 }
 
-// all names the first of several proxies.
-func all(proxies []string) string {
+// firstOf names the first of several proxies.
+func firstOf(proxies []string) string {
 	switch others := len(proxies) - 1; others {
 	case 0:
 		return proxies[0]
@@ -112,5 +113,5 @@ func all(proxies []string) string {
 	}
 }
 
-// Lines returns a Say that writes lines.
-func Lines(w io.Writer) func(string) { return func(sentence string) { fmt.Fprintln(w, sentence) } }
+// PrintLines returns a Say that writes lines.
+func PrintLines(w io.Writer) func(string) { return func(sentence string) { fmt.Fprintln(w, sentence) } }

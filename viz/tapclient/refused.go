@@ -12,15 +12,15 @@ import (
 // AdminRole is the ClusterRole of the viz extension that allows to watch everything; the name is Linkerd's.
 const AdminRole = "linkerd-linkerd-viz-tap-admin"
 
-// refused returns what a user can do about a request that the API refused.
-func refused(t Target, err error) error {
+// explainRefusal returns what a user can do about a request that the API refused.
+func explainRefusal(t Target, err error) error {
 	switch {
 	case apierrors.IsNotFound(err) && apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse):
 		return fmt.Errorf("watch %s: the cluster has no tap server: run `tulle viz install | kubectl apply -f -`", t)
 	case apierrors.IsServiceUnavailable(err):
 		return fmt.Errorf("watch %s: the tap server does not answer; `tulle viz check` says why: %w", t, err)
 	case apierrors.IsForbidden(err):
-		plural, name := t.reviewed()
+		plural, name := t.reviewedResource()
 		return fmt.Errorf("watch %s: you need the verb watch on %s/tap of the API group %s, for %q; "+
 			"`kubectl create rolebinding tap -n %s --clusterrole %s --user NAME` gives it: %w", t, plural, tap.Group, name,
 			t.InNamespace(), AdminRole, err)

@@ -50,8 +50,8 @@ func (t Target) InNamespace() string {
 	return t.Namespace
 }
 
-// reviewed returns the resource and the name that the user needs a right for.
-func (t Target) reviewed() (plural, name string) {
+// reviewedResource returns the resource and the name that the user needs a right for.
+func (t Target) reviewedResource() (plural, name string) {
 	if t.Name == "" || t.Kind.Name == resource.Namespace {
 		return "namespaces", t.InNamespace()
 	}
@@ -61,15 +61,15 @@ func (t Target) reviewed() (plural, name string) {
 // path returns that of the API.
 func (t Target) path() string {
 	path := "/apis/" + tap.Group + "/" + tap.Version + "/watch/namespaces/" + t.InNamespace()
-	if plural, name := t.reviewed(); plural != "namespaces" {
+	if plural, name := t.reviewedResource(); plural != "namespaces" {
 		path += "/" + plural + "/" + name
 	}
 	return path + "/tap"
 }
 
-// keeps reports whether the target has the pod whose proxy saw an event. The API watches one object or all pods of the
-// namespace, so it is asked of a kind without a name only.
-func (t Target) keeps(e *tap.Event) bool {
+// includes reports whether the target has the pod whose proxy saw an event. The API watches one object or all pods of
+// the namespace, so it is asked of a kind without a name only.
+func (t Target) includes(e *tap.Event) bool {
 	if t.Name != "" || t.Kind.Name == resource.Namespace {
 		return true
 	}
@@ -95,7 +95,7 @@ func Watch(ctx context.Context, post Post, target Target, query tap.Request, emi
 		return nil
 	}
 	if err != nil {
-		return refused(target, err)
+		return explainRefusal(target, err)
 	}
 	defer stream.Close()
 	watched := false
@@ -112,7 +112,7 @@ func Watch(ctx context.Context, post Post, target Target, query tap.Request, emi
 			}
 			break // the stream ended within a line
 		}
-		if m.Event != nil && !target.keeps(m.Event) {
+		if m.Event != nil && !target.includes(m.Event) {
 			continue
 		}
 		watched = watched || m.Event != nil || m.Watching != nil && *m.Watching > 0

@@ -81,7 +81,7 @@ func TestWatchEndsWithItsContext(t *testing.T) {
 // TestMissed: notices of many proxies become few sentences.
 func TestMissed(t *testing.T) {
 	var said []string
-	m := Missed{Say: func(s string) { said = append(said, s) }}
+	m := Missed{Print: func(s string) { said = append(said, s) }}
 	start := time.Unix(1000, 0)
 	notice := func(after time.Duration, kind tap.NoticeKind, proxy string, count uint64, text string) {
 		m.Add(tap.Message{Notice: &tap.Notice{Proxy: proxy, Kind: kind, Count: count, Text: text}}, start.Add(after))

@@ -10,6 +10,7 @@ import (
 	"github.com/gdamore/tcell/v2"
 	"github.com/rivo/uniseg"
 
+	"github.com/tulle-mesh/tulle/viz/table"
 	"github.com/tulle-mesh/tulle/viz/tap"
 	"github.com/tulle-mesh/tulle/viz/tapclient"
 )
@@ -49,7 +50,7 @@ func Show(ctx context.Context, open func() (tcell.Screen, error), title string, 
 		})
 		close(messages)
 	})
-	s.missed.Say = func(sentence string) { s.status = sentence }
+	s.missed.Print = func(sentence string) { s.status = sentence }
 	first, ok := <-messages
 	if !ok {
 		return s.ended
@@ -99,7 +100,7 @@ func (s *screen) run(ctx context.Context, keys <-chan tcell.Event, messages <-ch
 			messages, ended = nil, s.ended
 			s.status = "The stream has ended."
 			if ended != nil {
-				s.status = tap.Printable(ended.Error())
+				s.status = table.Safe(ended.Error())
 			}
 		case <-redraw.C:
 		case event, ok := <-keys:
@@ -172,7 +173,7 @@ func (s *screen) draw() {
 	widths, all := make([]int, len(columns)), -gap
 	for i, each := range rows {
 		for _, c := range columns {
-			cells[i] = append(cells[i], tap.Printable(c.cell(each)))
+			cells[i] = append(cells[i], table.Safe(c.cell(each)))
 		}
 	}
 	for i, c := range columns {

@@ -73,7 +73,7 @@ func (c *commands) profile(ctx context.Context, service string, f profileFlags) 
 	}
 	w.query.Direction = "inbound"
 	var recorder recording.Recorder
-	missed := tapclient.Missed{Say: tapclient.Lines(c.Err)}
+	missed := tapclient.Missed{Print: tapclient.PrintLines(c.Err)}
 	err = w.runFor(ctx, f.duration, func(m tap.Message) error {
 		missed.Add(m, time.Now())
 		if m.Event != nil {

@@ -81,7 +81,7 @@ func (c *commands) tap(ctx context.Context, args []string, f tapFlags, output st
 	}
 	w.query.Headers = headers
 	signal.Ignore(syscall.SIGPIPE) // so that the end of a reader, such as head, is an error of the write
-	missed := tapclient.Missed{Say: tapclient.Lines(c.Err)}
+	missed := tapclient.Missed{Print: tapclient.PrintLines(c.Err)}
 	defer missed.Flush()
 	err = w.run(ctx, func(m tap.Message) error {
 		missed.Add(m, time.Now())

@@ -18,6 +18,7 @@ import (
 	metadatafake "k8s.io/client-go/metadata/fake"
 
 	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/viz/table"
 	"github.com/tulle-mesh/tulle/viz/tap"
 )
 
@@ -216,7 +217,7 @@ func TestTapGoldenFilesHaveNoControlCharacters(t *testing.T) {
 				t.Fatal(err)
 			}
 			for line := range strings.SplitSeq(string(text), "\n") {
-				if tap.Printable(line) != line {
+				if table.Safe(line) != line {
 					t.Errorf("%s: %q", file, line)
 				}
 			}

@@ -54,7 +54,7 @@ func (c *commands) top(ctx context.Context, args []string, f tapFlags, rows *top
 	if file, ok := c.Out.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
 		return top.Show(ctx, openTerminal, w.target.String(), rows, w.run)
 	}
-	missed := tapclient.Missed{Say: tapclient.Lines(c.Err)}
+	missed := tapclient.Missed{Print: tapclient.PrintLines(c.Err)}
 	err = w.runFor(ctx, duration, func(m tap.Message) error {
 		missed.Add(m, time.Now())
 		if m.Event != nil {
