@@ -37,6 +37,14 @@ type counts struct {
 	Seconds  float64 `json:"seconds"` // since the first request
 }
 
+// add adds what another message or proxy showed.
+func (c *counts) add(more counts) {
+	c.Requests += more.Requests
+	c.Events += more.Events
+	c.Lost += more.Lost
+	c.Skipped += more.Skipped
+}
+
 // tapper counts. Its methods may be called by several goroutines.
 type tapper struct {
 	certs *workload.Manager
@@ -102,7 +110,8 @@ func (t *tapper) watch(ctx context.Context, target string) error {
 	}
 	conn, err := grpc.NewClient("passthrough:///"+addr,
 		grpc.WithTransportCredentials(credentials.NewTLS(t.certs.ClientTLS(id, "h2"))),
-		grpc.WithStaticStreamWindowSize(window), grpc.WithStaticConnWindowSize(window))
+		grpc.WithStaticStreamWindowSize(window), grpc.WithStaticConnWindowSize(window),
+		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(codec{})))
 	if err != nil {
 		return err
 	}
@@ -112,26 +121,19 @@ func (t *tapper) watch(ctx context.Context, target string) error {
 		return err
 	}
 	for {
-		m, err := stream.Recv()
-		if err != nil {
+		var m counts
+		if err := stream.RecvMsg(&m); err != nil {
 			return fmt.Errorf("watch %s: %w", addr, err)
 		}
 		t.count(m)
 	}
 }
 
-func (t *tapper) count(m *pb.TapEvents) {
+func (t *tapper) count(m counts) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, e := range m.GetEvents() {
-		if e.GetKind() == pb.TapEvent_REQUEST {
-			t.seen.Requests++
-		}
-	}
+	t.seen.add(m)
 	if t.begun.IsZero() && t.seen.Requests > 0 {
 		t.begun = time.Now()
 	}
-	t.seen.Events += uint64(len(m.GetEvents()))
-	t.seen.Lost += m.GetLost()
-	t.seen.Skipped += m.GetSkipped()
 }
