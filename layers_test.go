@@ -79,6 +79,12 @@ var layers = []struct {
 	{"checks", []string{
 		"cli/check",
 	}},
+	{"pages", []string{
+		"viz/board",
+	}},
+	{"servers", []string{
+		"viz/web",
+	}},
 	{"commands", []string{
 		"cmd/tulle/viz",
 	}},

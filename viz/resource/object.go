@@ -3,11 +3,15 @@ package resource
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/tulle-mesh/tulle/internal/spelling"
 )
+
+// ErrNotFound is wrapped by the error of Select about a name that no object has.
+var ErrNotFound = errors.New("not found")
 
 // Lister lists the objects of the cluster.
 type Lister interface {
@@ -93,7 +97,7 @@ func notFound(k Kind, name, namespace string, objects []Object) error {
 	if nearest, ok := spelling.Nearest(name, existing); ok {
 		hint = fmt.Sprintf("; did you mean %q?", nearest)
 	}
-	return fmt.Errorf("%s %q: not found%s%s", k.Name, name, where, hint)
+	return fmt.Errorf("%s %q: %w%s%s", k.Name, name, ErrNotFound, where, hint)
 }
 
 // CheckNamespace returns an error if the namespace does not exist. It returns nil if the user may not list

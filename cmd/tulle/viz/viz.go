@@ -72,7 +72,7 @@ proxies themselves, through the API server. It then waits for as long as -t says
 	c.prometheus.Register(cmd.PersistentFlags())
 	cmd.AddCommand(c.installCommand(), c.checkCommand(), c.uninstallCommand(), c.pruneCommand(), c.allowScrapesCommand(),
 		c.statCommand(), c.statInboundCommand(), c.statOutboundCommand(), c.routesCommand(), c.edgesCommand(),
-		c.authzCommand(), c.listCommand(), c.tapCommand(), c.topCommand(), c.profileCommand())
+		c.authzCommand(), c.listCommand(), c.tapCommand(), c.topCommand(), c.profileCommand(), c.dashboardCommand())
 	return cmd
 }
 

@@ -1,0 +1,47 @@
+package board
+
+import (
+	"errors"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/tulle-mesh/tulle/viz/resource"
+)
+
+// The codes of a Refusal.
+const (
+	Forbidden   = "forbidden"
+	NotFound    = "not_found"
+	Unavailable = "unavailable"
+	BadRequest  = "bad_request"
+)
+
+// Refusal is why a page has no value, and what the viewer can do.
+type Refusal struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+	// Remedy is a sentence, perhaps with a command; "" if the message says it.
+	Remedy string `json:"remedy"`
+}
+
+// Error implements error.
+func (r *Refusal) Error() string { return r.Message }
+
+// Refuse returns the Refusal that an error of a page means.
+func Refuse(err error) *Refusal {
+	var refusal *Refusal
+	switch {
+	case errors.As(err, &refusal):
+		return refusal
+	case apierrors.IsForbidden(err):
+		return &Refusal{Forbidden, err.Error(),
+			"Choose a namespace that you may read, or ask an administrator for the right."}
+	case errors.Is(err, resource.ErrNotFound), apierrors.IsNotFound(err):
+		return &Refusal{NotFound, err.Error(), "Check the name, or choose another namespace."}
+	case apierrors.IsUnauthorized(err):
+		return &Refusal{Forbidden, err.Error(),
+			"Log in to the cluster again, and then start `tulle viz dashboard` again."}
+	}
+	return &Refusal{Unavailable, err.Error(),
+		"The page goes on by itself once there is an answer. `tulle viz check` says more."}
+}

@@ -1,0 +1,44 @@
+package web
+
+import (
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/tulle-mesh/tulle/viz/board"
+)
+
+// writeTimeout bounds how long a browser may take to read one answer, or one event of a stream.
+const writeTimeout = 10 * time.Second
+
+// answer writes a value as JSON.
+func answer(w http.ResponseWriter, status int, value any) {
+	text, err := json.Marshal(value)
+	if err != nil {
+		panic(err) // values of this package and of board have only fields that JSON knows
+	}
+	answerText(w, status, text)
+}
+
+func answerText(w http.ResponseWriter, status int, text []byte) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout)) // httptest's recorder has none
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(text) // the browser went away
+}
+
+// refuse says why there is no answer.
+func refuse(w http.ResponseWriter, status int, why *board.Refusal) { answer(w, status, why) }
+
+// statusOf returns the status of an answer that is only a Refusal.
+func statusOf(r *board.Refusal) int {
+	switch r.Code {
+	case board.Forbidden:
+		return http.StatusForbidden
+	case board.NotFound:
+		return http.StatusNotFound
+	case board.BadRequest:
+		return http.StatusBadRequest
+	}
+	return http.StatusBadGateway
+}

@@ -1,0 +1,59 @@
+package web
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/tulle-mesh/tulle/viz/board"
+	"github.com/tulle-mesh/tulle/viz/metrics"
+)
+
+// pages are the pages that /api/page and /api/stream know, by name.
+var pages = map[string]build{
+	"overview": page(board.Overview),
+}
+
+// build returns the value of a page.
+type build func(context.Context, board.Sources, board.Query) (any, error)
+
+func page[P any](of func(context.Context, board.Sources, board.Query) (P, error)) build {
+	return func(ctx context.Context, s board.Sources, q board.Query) (any, error) { return of(ctx, s, q) }
+}
+
+const (
+	defaultWindow = time.Minute
+	// maxWindow is how long the extension's Prometheus keeps numbers.
+	maxWindow = 6 * time.Hour
+)
+
+// readQuery returns what the parameters of a request ask for.
+func readQuery(params url.Values) (build, board.Query, error) {
+	refuse := func(format string, args ...any) (build, board.Query, error) {
+		return nil, board.Query{}, &board.Refusal{Code: board.BadRequest, Message: fmt.Sprintf(format, args...)}
+	}
+	show, ok := pages[params.Get("page")]
+	if !ok {
+		return refuse("page %q: there is none of this name", metrics.Printable(params.Get("page"), 100))
+	}
+	q := board.Query{Namespace: params.Get("namespace"), Kind: params.Get("kind"), Name: params.Get("name"),
+		Window: defaultWindow, Params: params}
+	if text := params.Get("window"); text != "" {
+		window, err := time.ParseDuration(text)
+		if err != nil || window < metrics.MinWindow || window > maxWindow {
+			return refuse("window %q: want a time from %v to %s, such as 1m", metrics.Printable(text, 100), metrics.MinWindow,
+				board.Span(maxWindow))
+		}
+		q.Window = window
+	}
+	for name, values := range params {
+		for _, value := range values {
+			if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' }) {
+				return refuse("parameter %q: it has control characters", metrics.Printable(name, 100))
+			}
+		}
+	}
+	return show, q, nil
+}

@@ -1,0 +1,137 @@
+// Package web is the server of the dashboard.
+//
+// It owns the embedded app, the session, the checks of a request, and the streams that carry pages to browsers. What a
+// page shows is a function of viz/board; the table pages names it. The one idea: a page is built once for all streams
+// of it that have the same rights, and numbers are asked for once for all viewers.
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/tulle-mesh/tulle/viz/board"
+)
+
+const (
+	// maxHeaders bounds the head of a request; a deep link is in it.
+	maxHeaders = 16 << 10
+	// headerTimeout bounds the wait for it, and idleTimeout that between two requests of a connection.
+	headerTimeout = 5 * time.Second
+	idleTimeout   = time.Minute
+	// drainTimeout bounds the wait for running requests when the server ends.
+	drainTimeout = 2 * time.Second
+)
+
+// Config configures a Server.
+type Config struct {
+	// Hosts are what a request may name as its host, with the port: localhost:50750.
+	Hosts []string
+	// Viewer is who looks.
+	Viewer Viewer
+	// About is what /api/config answers.
+	About About
+	Log   *zap.Logger
+}
+
+// Viewer is somebody who looks at pages.
+type Viewer struct {
+	// Key differs between viewers who have different rights.
+	Key string
+	// Sources returns what a page is built from, with the viewer's rights. Each page is built from one of its own,
+	// because objects are read once.
+	Sources func() board.Sources
+}
+
+// About is what the app shows of its surroundings.
+type About struct {
+	Version string `json:"version"`
+	// Cluster is the name of the kubeconfig's context.
+	Cluster string `json:"cluster"`
+	// Namespace is the one that pages begin with; "" is every namespace.
+	Namespace string `json:"namespace"`
+	// Viewer is the viewer's name, "" if not known.
+	Viewer string `json:"viewer"`
+	// GrafanaURL and TraceURL begin links; "" if there are none.
+	GrafanaURL string `json:"grafanaURL"`
+	TraceURL   string `json:"traceURL"`
+}
+
+// Server serves the dashboard.
+type Server struct {
+	cfg       Config
+	mux       *http.ServeMux
+	session   session
+	snapshots snapshots
+}
+
+// New returns a server.
+func New(cfg Config) *Server {
+	s := &Server{cfg: cfg, mux: http.NewServeMux(), session: newSession()}
+	s.snapshots.log = cfg.Log
+	s.mux.HandleFunc("/api/config", only(http.MethodGet, s.serveConfig))
+	s.mux.HandleFunc("/api/page", only(http.MethodGet, s.servePage))
+	s.mux.HandleFunc("/api/stream", only(http.MethodGet, s.serveStream))
+	s.mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
+		refuse(w, http.StatusNotFound, &board.Refusal{Code: board.NotFound, Message: "no such address of the API"})
+	})
+	s.mux.HandleFunc("/", serveApp)
+	return s
+}
+
+// Token is what ?token= of the first address must have.
+func (s *Server) Token() string { return s.session.token }
+
+// Run serves until ctx ends.
+func (s *Server) Run(ctx context.Context, listeners ...net.Listener) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	server := &http.Server{Handler: s, MaxHeaderBytes: maxHeaders, ReadHeaderTimeout: headerTimeout,
+		IdleTimeout: idleTimeout, ErrorLog: zap.NewStdLog(s.cfg.Log),
+		BaseContext: func(net.Listener) context.Context { return ctx }}
+	failed := make(chan error, len(listeners))
+	var serving sync.WaitGroup
+	for _, l := range listeners {
+		serving.Go(func() {
+			if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				failed <- fmt.Errorf("serve the dashboard: %w", err)
+			}
+		})
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	cancel() // ends the streams, which otherwise never do
+	drain, stop := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer stop()
+	if server.Shutdown(drain) != nil {
+		_ = server.Close() // what is left is cut off
+	}
+	serving.Wait()
+	s.snapshots.wait()
+	return err
+}
+
+// only lets one method pass.
+func only(method string, next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != method {
+			w.Header().Set("Allow", method)
+			refuse(w, http.StatusMethodNotAllowed, &board.Refusal{Code: board.BadRequest, Message: "use " + method})
+			return
+		}
+		next(w, r)
+	}
+}
+
+func (s *Server) serveConfig(w http.ResponseWriter, _ *http.Request) {
+	answer(w, http.StatusOK, s.cfg.About)
+}

@@ -1,0 +1,110 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/tulle-mesh/tulle/internal/latest"
+	"github.com/tulle-mesh/tulle/viz/board"
+)
+
+// refresh is how often a page is built while somebody looks at it.
+const refresh = 5 * time.Second
+
+// snapshots are the pages that somebody looks at now. Each is built once for all its streams.
+type snapshots struct {
+	log *zap.Logger
+
+	mu      sync.Mutex // guards the field below
+	open    map[string]*snapshot
+	running sync.WaitGroup
+}
+
+// snapshot is one page of viewers with the same rights.
+type snapshot struct {
+	cell    latest.Cell[state]
+	viewers int // guarded by snapshots.mu
+	stop    context.CancelFunc
+}
+
+// state is what there is of a page: its JSON, or why there is none.
+type state struct {
+	page    []byte
+	refusal *board.Refusal
+}
+
+// watch returns the snapshot of a page. The caller calls leave when it is done.
+func (s *snapshots) watch(viewer Viewer, show build, q board.Query) (found *snapshot, leave func()) {
+	key := viewer.Key + "\x00" + keyOf(q.Params)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	found = s.open[key]
+	if found == nil {
+		ctx, cancel := context.WithCancel(context.Background())
+		found = &snapshot{stop: cancel}
+		if s.open == nil {
+			s.open = map[string]*snapshot{}
+		}
+		s.open[key] = found
+		s.running.Go(func() { s.run(ctx, found, viewer, show, q) })
+	}
+	found.viewers++
+	return found, sync.OnceFunc(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if found.viewers--; found.viewers == 0 {
+			delete(s.open, key)
+			found.stop()
+		}
+	})
+}
+
+// wait returns when nothing is built any more. No watch may begin or go on then.
+func (s *snapshots) wait() { s.running.Wait() }
+
+// keyOf is equal for parameters that mean the same.
+func keyOf(params url.Values) string { return params.Encode() }
+
+// run builds the page again and again until ctx ends.
+func (s *snapshots) run(ctx context.Context, into *snapshot, viewer Viewer, show build, q board.Query) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		began := time.Now()
+		if next := s.build(ctx, viewer, show, q); ctx.Err() == nil {
+			into.cell.Store(next)
+		}
+		timer.Reset(max(refresh-time.Since(began), time.Second))
+	}
+}
+
+// build builds the page once.
+func (s *snapshots) build(ctx context.Context, viewer Viewer, show build, q board.Query) (out state) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			s.log.Error("page panicked", zap.Any("panic", fault), zap.Stack("stack"))
+			out = state{refusal: &board.Refusal{Code: board.Unavailable, Message: "the dashboard made a mistake",
+				Remedy: "The output of `tulle viz dashboard` has it; please report it."}}
+		}
+	}()
+	value, err := show(ctx, viewer.Sources(), q)
+	if err != nil {
+		return state{refusal: board.Refuse(err)}
+	}
+	text, err := json.Marshal(value)
+	if err != nil {
+		panic(fmt.Sprintf("encode page %s: %v", q.Params.Get("page"), err))
+	}
+	return state{page: text}
+}
