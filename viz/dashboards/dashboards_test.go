@@ -192,6 +192,32 @@ func TestMetricsExist(t *testing.T) {
 	}
 }
 
+// TestQueriesSelectAJob wants every query to be about the proxies or the control plane. An application chooses the
+// names of its series, and may have the same.
+func TestQueriesSelectAJob(t *testing.T) {
+	selector := regexp.MustCompile(`\w+\{job="linkerd-(proxy|controller)"[^}]*\}`)
+	other := regexp.MustCompile(`"[^"]*"|\[[^]]*\]|\w+ by \([^)]*\)|\w+\(|\b(and|or|unless)\b`)
+	check := func(where, expr string) {
+		rest := other.ReplaceAllString(selector.ReplaceAllString(expr, ""), "")
+		if !selector.MatchString(expr) || regexp.MustCompile(`[a-z{]`).MatchString(rest) {
+			t.Errorf("%s: no job in a selector of %s", where, expr)
+		}
+	}
+	for _, b := range all(t) {
+		for _, p := range b.Panels {
+			for _, q := range p.Targets {
+				check(b.UID+": "+p.Title, q.Expr)
+			}
+		}
+		for _, v := range b.Templating.List {
+			if text, ok := v.Definition.(string); ok {
+				query := strings.TrimPrefix(text, "label_values(")
+				check(b.UID, query[:strings.LastIndex(query, ", ")])
+			}
+		}
+	}
+}
+
 // TestObjects reads the YAML back.
 func TestObjects(t *testing.T) {
 	type object struct {

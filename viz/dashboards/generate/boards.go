@@ -71,7 +71,7 @@ var topLine = board{
 			stat("Mesh TLS", percent, "Share of requests that came over mTLS, from a client with an identity.",
 				rate(`request_total{direction="inbound", tls="true"}`, "")+" / "+
 					rate(`request_total{direction="inbound"}`, "")),
-			stat("Proxies", count, "Proxies that Prometheus reaches.", `count(process_start_time_seconds{job="linkerd-proxy"})`),
+			stat("Proxies", count, "Proxies that Prometheus reaches.", `count(process_start_time_seconds)`),
 			stat("Namespaces", count, "Namespaces whose pods get requests.",
 				`count(count by (namespace) (request_total{direction="inbound"}))`),
 		}},
@@ -110,7 +110,7 @@ var namespace = board{
 			stat("Open connections", count, "Connections of clients to pods.",
 				`sum(tcp_open_connections{peer="src", `+inNamespace+`})`),
 			stat("Proxies", count, "Proxies that Prometheus reaches.",
-				`count(process_start_time_seconds{job="linkerd-proxy", namespace=~"$namespace"})`),
+				`count(process_start_time_seconds{namespace=~"$namespace"})`),
 		}},
 		{"Workloads", []panel{
 			graph("Success rate", percent, "Share of a workload's responses that were successful.",
@@ -150,7 +150,7 @@ var workload = board{
 	variables: []object{
 		anyNamespace,
 		oneOf("kind", "deployment", "statefulset", "daemonset", "replicaset", "k8s_job"),
-		choose("workload", "$kind", `process_start_time_seconds{job="linkerd-proxy", namespace=~"$namespace", $kind!=""}`),
+		choose("workload", "$kind", `process_start_time_seconds{namespace=~"$namespace", $kind!=""}`),
 	},
 	rows: []row{
 		{"Inbound: what it serves", []panel{
@@ -190,9 +190,9 @@ var workload = board{
 		}},
 		{"Proxies", []panel{
 			graph("CPU", "none", "Cores that the proxies use.",
-				q(rate(`process_cpu_seconds_total{job="linkerd-proxy", `+ofWorkload+`}`, "pod"), "{{pod}}")),
+				q(rate(`process_cpu_seconds_total{`+ofWorkload+`}`, "pod"), "{{pod}}")),
 			graph("Memory", "bytes", "Resident memory of the proxies.",
-				q(`sum by (pod) (process_resident_memory_bytes{job="linkerd-proxy", `+ofWorkload+`})`, "{{pod}}")),
+				q(`sum by (pod) (process_resident_memory_bytes{`+ofWorkload+`})`, "{{pod}}")),
 			graph("Certificate", seconds, "Time until the proxy's certificate ends. It is renewed after half of its life.",
 				q(`min by (pod) (control_identity_cert_expiration_timestamp_seconds{`+ofWorkload+`}) - time()`, "{{pod}}")),
 		}},

@@ -34,3 +34,21 @@ func TestFilesAreGenerated(t *testing.T) {
 		}
 	}
 }
+
+func TestQueriesSelectAJob(t *testing.T) {
+	for expr, want := range map[string]string{
+		`sum(rate(request_total[$__rate_interval]))`: `sum(rate(request_total{job="linkerd-proxy"}[$__rate_interval]))`,
+		`sum by (namespace) (up{direction="inbound"})`: `sum by (namespace) (up{job="linkerd-proxy", ` +
+			`direction="inbound"})`,
+		`1000 * max(tulle_kube_leading) - time()`: `1000 * max(tulle_kube_leading{job="linkerd-controller"}) - time()`,
+		`up{job="linkerd-controller"} / 2`:        `up{job="linkerd-controller"} / 2`,
+		`a_total or b_total{x="c_total y(z)"}`: `a_total{job="linkerd-proxy"} or b_total{job="linkerd-proxy", ` +
+			`x="c_total y(z)"}`,
+		`tulle_inject_failures_total{a=~"$b", $kind=~"$c"}`: `tulle_inject_failures_total{job="linkerd-controller", ` +
+			`a=~"$b", $kind=~"$c"}`,
+	} {
+		if got := withJobs(expr); got != want {
+			t.Errorf("%s:\n got %s\nwant %s", expr, got, want)
+		}
+	}
+}

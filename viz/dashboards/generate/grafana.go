@@ -59,7 +59,7 @@ var source = object{"type": "prometheus", "uid": "${datasource}"}
 
 // choose is a variable whose values are those of label in the series of selector; "All" matches each.
 func choose(name, label, selector string) object {
-	text := fmt.Sprintf("label_values(%s, %s)", selector, label)
+	text := fmt.Sprintf("label_values(%s, %s)", withJobs(selector), label)
 	return object{
 		"name": name, "type": "query", "datasource": source, "definition": text,
 		"query":   object{"query": text, "refId": "StandardVariableQuery"},
@@ -136,7 +136,7 @@ func (b board) panels() (out []object) {
 func (p panel) object() object {
 	var targets []object
 	for i, one := range p.queries {
-		t := object{"refId": string(rune('A' + i)), "datasource": source, "expr": one.expr, "editorMode": "code"}
+		t := object{"refId": string(rune('A' + i)), "datasource": source, "expr": withJobs(one.expr), "editorMode": "code"}
 		if one.legend != "" {
 			t["legendFormat"] = one.legend
 		}

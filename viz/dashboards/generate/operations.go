@@ -52,8 +52,6 @@ var authorization = board{
 	},
 }
 
-const controlJob = `job="linkerd-controller"`
-
 var health = board{
 	name: "mesh-health", title: "Mesh health",
 	description: "The control plane, certificates and the proxies. docs/alerts.md says what to do.",
@@ -127,9 +125,9 @@ var health = board{
 			graph("Versions", count, "Proxies by version: two during a rollout.",
 				q(`count by (version) (proxy_build_info)`, "{{version}}")),
 			graph("CPU by namespace", "none", "Cores that the proxies of a namespace use.",
-				q(rate(`process_cpu_seconds_total{job="linkerd-proxy"}`, "namespace"), "{{namespace}}")),
+				q(rate(`process_cpu_seconds_total`, "namespace"), "{{namespace}}")),
 			graph("Memory by namespace", "bytes", "Resident memory of the largest proxy of a namespace.",
-				q(`max by (namespace) (process_resident_memory_bytes{job="linkerd-proxy"})`, "{{namespace}}")),
+				q(`max by (namespace) (process_resident_memory_bytes)`, "{{namespace}}")),
 			graph("Failed requests by the proxy", rps, "Requests that proxies answered in an application's place, and why.",
 				q(rate(`inbound_http_errors_total`, "error, reason"), "inbound {{error}} {{reason}}"),
 				q(rate(`outbound_http_errors_total`, "error, reason"), "outbound {{error}} {{reason}}")),
