@@ -42,8 +42,8 @@ func (m IdentityMatch) Matches(id ID) bool {
 
 // ParseIdentityMatch reads a pattern of identities: what ParseID reads, where a whole part, or everything after one,
 // may be "*": "*", "spiffe://td/ns/prod/sa/*", "td/ns/prod/*", "*.prod.serviceaccount.identity.linkerd.td". A pattern
-// that means less than a whole part, such as "web*", could let in whom nobody meant; it is an error that wraps ErrNotID
-// and shows what can be said.
+// that means less than a whole part, such as "web*", could allow clients by accident; it is an error that wraps
+// ErrNotID and lists the accepted forms.
 func ParseIdentityMatch(s string) (IdentityMatch, error) {
 	switch {
 	case s == "*":

@@ -7,7 +7,7 @@ const (
 	InjectAnnotation = "linkerd.io/inject"
 	// ConfigPrefix begins every annotation that configures a proxy.
 	ConfigPrefix = "config.linkerd.io/"
-	// OwnConfigPrefix takes its place where Linkerd has no such annotation.
+	// OwnConfigPrefix begins the annotations that Linkerd does not have.
 	OwnConfigPrefix = "config.tulle.dev/"
 	// EnforceLabel with the value EnforceRequired on a namespace makes injection mandatory for its pods: opting out, the
 	// host's network and bypassed ports are refused there. A label, because webhooks and policies can select by it.

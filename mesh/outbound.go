@@ -51,7 +51,7 @@ type Outbound struct {
 	Kind OutboundKind
 	// Service is zero unless Kind is ToService or UndefinedPort.
 	Service ServiceRef
-	// Authority is <name>.<namespace>.svc.<cluster-domain>:<port> for ToService, else "".
+	// Authority is <name>.<namespace>.svc.<cluster-domain>:<port> for ToService, otherwise "".
 	Authority string
 	// Protocol that the port declares through appProtocol or opaque-ports; Detect when nothing does.
 	Protocol  Protocol

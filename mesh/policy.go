@@ -47,6 +47,7 @@ const (
 	Opaque
 )
 
+// String returns the name of the protocol, as in HTTP/2.
 func (p Protocol) String() string {
 	switch p {
 	case HTTP1:

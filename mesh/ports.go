@@ -17,6 +17,7 @@ type PortRange struct {
 // Contains reports whether port lies in the range.
 func (r PortRange) Contains(port uint16) bool { return r.First <= port && port <= r.Last }
 
+// String returns the range as ParsePortSet reads it: 80 or 80-90.
 func (r PortRange) String() string {
 	if r.First == r.Last {
 		return strconv.Itoa(int(r.First))
@@ -32,6 +33,7 @@ func (s PortSet) Contains(port uint16) bool {
 	return slices.ContainsFunc(s, func(r PortRange) bool { return r.Contains(port) })
 }
 
+// String returns the set as ParsePortSet reads it.
 func (s PortSet) String() string {
 	parts := make([]string, len(s))
 	for i, r := range s {
@@ -50,9 +52,9 @@ func NewPortSet(ports ...uint16) PortSet {
 }
 
 // ParsePortSet reads a comma-separated list of ports and ranges such as "25,6379,9000-9010", and names of ports if
-// named is not nil: it returns the ports of an object that have the name, nil for a name that none has. Space around a
-// part is ignored, an empty list gives a nil set. A part that is none of these is an error that quotes the part. What
-// looks half like a range, as "80-x" does, is what the object makes of it: 8080-tcp is a common name.
+// named is not nil: it returns the ports of an object with that name, nil for an unknown name. It ignores space around
+// a part. An empty list gives a nil set. The error for any other part quotes it. A part such as 8080-tcp is a name, not
+// a range.
 func ParsePortSet(s string, named func(name string) []uint16) (PortSet, error) {
 	var set PortSet
 	for part := range strings.SplitSeq(s, ",") {

@@ -21,7 +21,7 @@ type Route struct {
 	Rules []Rule
 }
 
-// Rule is one rule of a route. A request that none of its Matches matches is not its business.
+// Rule is one rule of a route. It applies to requests that one of its Matches matches.
 type Rule struct {
 	// Name is rules[].name; "" without.
 	Name string
@@ -34,13 +34,13 @@ type Rule struct {
 	// that they are for, as in Linkerd. Always empty on an inbound route, which serves the pod's own application.
 	Backends []WeightedBackend
 	Policy   RequestPolicy
-	// Invalid is why the rule cannot be served, for people; then every request that matches it is answered with 500. "" is
-	// none.
+	// Invalid says why the rule cannot be served, in words for a person; "" if it can. Requests that match an invalid rule
+	// get 500.
 	Invalid string
 }
 
-// RequestPolicy is how a request is tried. The zero RequestPolicy has no bounds and no retries, beyond sending a
-// request elsewhere that certainly was not processed.
+// RequestPolicy says how often and for how long a request is tried. The zero RequestPolicy has no bounds and no
+// retries, beyond sending a request elsewhere that certainly was not processed.
 type RequestPolicy struct {
 	Timeouts Timeouts
 	// Retry is nil where nothing is retried.
@@ -123,7 +123,7 @@ type Header struct{ Name, Value string }
 type Redirect struct {
 	Scheme string
 	Host   string
-	// Port 0 means the well-known port of Scheme if that is set, else the request's.
+	// Port 0 means the well-known port of Scheme if that is set, otherwise the port of the request.
 	Port uint16
 	Path *PathModifier
 	// Status is 301, 302, 303, 307 or 308.
@@ -167,7 +167,8 @@ type WeightedBackend struct {
 	Weight uint32
 	// Filters belong to this rule's use of the backend alone.
 	Filters []Filter
-	// Invalid is why there is nothing behind the reference, for people: its share of requests is answered with 500.
+	// Invalid says why the reference leads to no backend, in words for a person; "" if it does. Its share of requests gets
+	// 500.
 	Invalid string
 }
 
@@ -194,7 +195,7 @@ type Timeouts struct {
 	Idle time.Duration
 }
 
-// Retry says which answers are asked for again.
+// Retry says which responses make the proxy send a request again, and how often.
 type Retry struct {
 	// Statuses are ranges of HTTP statuses, inclusive.
 	Statuses []StatusRange
@@ -218,7 +219,7 @@ type Budget struct {
 	TTL          time.Duration
 }
 
-// DefaultBudget holds where nothing else is said. Source: Linkerd's default.
+// DefaultBudget is the Budget where none is configured. Source: Linkerd's default.
 var DefaultBudget = Budget{Ratio: 0.2, MinPerSecond: 10, TTL: 10 * time.Second}
 
 // FaultInjection makes a share of requests fail or wait, on purpose.
@@ -248,8 +249,8 @@ type Accrual struct {
 	Jitter                 float64
 }
 
-// Profile is a ServiceProfile. Where it has Routes, they stand in place of the Service's other routes; the first whose
-// condition holds counts, and a request that none matches goes on without a route.
+// Profile is a ServiceProfile. Its Routes, if it has any, replace the Service's other routes. The first route whose
+// condition holds applies; a request without one is forwarded without a route.
 type Profile struct {
 	Ref    Ref
 	Routes []ProfileRoute
@@ -264,7 +265,7 @@ type ProfileRoute struct {
 	Name      string
 	Condition Condition
 	Classes   []ResponseClass
-	// Retryable makes failures be retried, within the budget; Budget bounds this route's alone where it is set.
+	// Retryable means that failures are retried. Budget, if set, bounds the retries of this route alone.
 	Retryable bool
 	Budget    *Budget
 	Timeout   time.Duration

@@ -15,6 +15,7 @@ const (
 	TapOutbound
 )
 
+// String returns inbound, outbound or both.
 func (d TapDirection) String() string {
 	switch d {
 	case TapInbound:

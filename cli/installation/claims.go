@@ -30,6 +30,7 @@ type ElsewhereError struct {
 	Wanted    string // namespace
 }
 
+// Error implements error.
 func (e *ElsewhereError) Error() string {
 	return fmt.Sprintf("namespace %s has an installation of Tulle already (%s belongs to it), and a cluster can have one "+
 		"only: an installation in %s would take over its cluster-wide objects. To update it, add -L %s; to move it, "+

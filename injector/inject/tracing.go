@@ -67,6 +67,7 @@ func tracingAnnotations() []annotation {
 	}
 }
 
+// String returns namespace/account, or the account alone.
 func (m MeshIdentityValues) String() string {
 	if m.Namespace == "" || m.ServiceAccountName == "" {
 		return m.ServiceAccountName

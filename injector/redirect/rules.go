@@ -23,6 +23,7 @@ const (
 	Outbound
 )
 
+// String returns inbound or outbound.
 func (h Hook) String() string {
 	if h == Inbound {
 		return "inbound"

@@ -17,14 +17,14 @@ import (
 	"github.com/tulle-mesh/tulle/viz/resource"
 )
 
-// Request is one question.
+// Request says which edges the user wants: those from or to the targets.
 type Request struct {
 	Targets []resource.Target
 	// Namespace is that of the targets; "" is every namespace.
 	Namespace string
 }
 
-// Edge is traffic from one resource to another. An end that is not known is "".
+// Edge is the traffic from one resource to another. The name of an unknown end is "".
 type Edge struct {
 	Src, SrcNamespace, Dst, DstNamespace string
 	// ClientID and ServerID are the identities that were proved to the other end, or zero.

@@ -22,7 +22,7 @@ import (
 // Default is the name of the row for requests without a route of their own.
 const Default = "[DEFAULT]"
 
-// Request is one question.
+// Request says which routes the user wants.
 type Request struct {
 	Targets []resource.Target
 	// Namespace is that of the targets.

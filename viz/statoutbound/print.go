@@ -15,20 +15,20 @@ func (r Row) compare(o Row) int {
 		r.Service.compare(o.Service), cmp.Compare(r.Route, o.Route), cmp.Compare(r.RouteType, o.RouteType))
 }
 
-func (a Address) compare(o Address) int {
-	return cmp.Or(cmp.Compare(a.Name, o.Name), cmp.Compare(a.Namespace, o.Namespace), cmp.Compare(a.Port, o.Port))
+func (p ServicePort) compare(o ServicePort) int {
+	return cmp.Or(cmp.Compare(p.Name, o.Name), cmp.Compare(p.Namespace, o.Namespace), cmp.Compare(p.Port, o.Port))
 }
 
-// text returns how a row of a namespace writes the address: with its namespace if that is another one.
-func (a Address) text(namespace string) string {
-	name := a.Name
-	if a.Namespace != "" && namespace != "" && a.Namespace != namespace {
-		name += "." + a.Namespace
+// text returns the port as name.namespace:port, without the namespace if that is the given one.
+func (p ServicePort) text(namespace string) string {
+	name := p.Name
+	if p.Namespace != "" && namespace != "" && p.Namespace != namespace {
+		name += "." + p.Namespace
 	}
-	if a.Port == "" {
+	if p.Port == "" {
 		return name
 	}
-	return name + ":" + a.Port
+	return name + ":" + p.Port
 }
 
 // WriteTable writes the rows, each with a tree of its backends, and their namespaces if wanted.

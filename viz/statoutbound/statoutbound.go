@@ -21,7 +21,7 @@ import (
 type Row struct {
 	Namespace, Name string
 	// Service is what the application asked for: a Service or an EgressNetwork.
-	Service Address
+	Service ServicePort
 	// Route is the route's name, [default] for a Service without routes, or "" for the routes of a ServiceProfile, which
 	// the metrics do not tell apart. RouteType is its kind.
 	Route, RouteType string
@@ -33,12 +33,12 @@ type Row struct {
 
 // Backend is the attempts to one backend.
 type Backend struct {
-	Address
+	ServicePort
 	Numbers
 }
 
-// Address is a port of a Service.
-type Address struct{ Namespace, Name, Port string }
+// ServicePort is a port of a Service.
+type ServicePort struct{ Namespace, Name, Port string }
 
 // Numbers are the golden metrics, and the share of responses that a timeout of the route ended.
 type Numbers struct {
@@ -117,14 +117,14 @@ func (f family) rows(samples [][]metrics.Sample, window time.Duration) []Row {
 	backends := map[string][]Backend{}
 	for _, r := range f.read(f.backends, samples[2], samples[3], byBackend, window) {
 		key := golden.Key(r.labels, byRoute)
-		backends[key] = append(backends[key], Backend{address(r.labels, "backend"), r.Numbers})
+		backends[key] = append(backends[key], Backend{servicePort(r.labels, "backend"), r.Numbers})
 	}
 	retries := sums(samples[4], byRoute)
 	var rows []Row
 	for _, r := range f.read(f.routes, samples[0], samples[1], byRoute, window) {
 		key := golden.Key(r.labels, byRoute)
 		row := Row{Namespace: r.labels[subject.Namespace], Name: r.labels[subject.Name],
-			Service: address(r.labels, "parent"), Route: r.labels["route_name"], RouteType: r.labels["route_kind"],
+			Service: servicePort(r.labels, "parent"), Route: r.labels["route_name"], RouteType: r.labels["route_kind"],
 			Numbers: r.Numbers, Backends: backends[key]}
 		switch row.RouteType {
 		case "default":
@@ -166,6 +166,6 @@ func sums(samples []metrics.Sample, by []string) map[string]float64 {
 	return out
 }
 
-func address(labels map[string]string, prefix string) Address {
-	return Address{labels[prefix+"_namespace"], labels[prefix+"_name"], labels[prefix+"_port"]}
+func servicePort(labels map[string]string, prefix string) ServicePort {
+	return ServicePort{labels[prefix+"_namespace"], labels[prefix+"_name"], labels[prefix+"_port"]}
 }

@@ -1,8 +1,8 @@
 // Package tap watches the requests of many proxies at once, and prints what they show.
 //
-// It owns the connections to the proxies, the merged stream with its rate, and the forms of an event: Linkerd's lines
-// and JSON. It must not reach Kubernetes: the caller says which proxies to watch and who has an address. The one idea:
-// a proxy that goes away, loses events or cannot be reached is a Notice in the stream, and the others go on.
+// It owns the connections to the proxies, the merged stream with its rate, and the formats of an event: Linkerd's lines
+// and JSON. It must not reach Kubernetes: the caller says which proxies to watch and which pod has an address. The one
+// idea: if a proxy ends, loses events or cannot be reached, the stream has a Notice and the other proxies go on.
 package tap
 
 import (
@@ -103,12 +103,13 @@ type ResponseEnd struct {
 	Attempts       uint32 `json:"attempts,omitempty"`
 }
 
-// ConnectionOpen is the begin of a connection that is not HTTP.
+// ConnectionOpen is the start of a connection that is not HTTP.
 type ConnectionOpen struct {
 	ID StreamID `json:"id"`
 }
 
-// ConnectionClose is its end. The bytes are those that the client read and wrote.
+// ConnectionClose is the end of a connection that is not HTTP. ReadBytes and WriteBytes are what the client read and
+// wrote.
 type ConnectionClose struct {
 	ID         StreamID `json:"id"`
 	SinceOpen  Duration `json:"sinceOpen"`
@@ -194,7 +195,7 @@ func (e *Endpoint) set(label, value string) {
 	}
 }
 
-// routeMeta names a route; nil for the one that every Service has.
+// routeMeta returns the labels that name a route; nil for the default route of a Service.
 func routeMeta(r mesh.Ref) map[string]string {
 	if r.Name == "" || r.Kind == "default" {
 		return nil
@@ -208,7 +209,7 @@ func routeMeta(r mesh.Ref) map[string]string {
 	return meta
 }
 
-// name returns the name of an object with its kind; "" for the zero Ref.
+// name returns an object as kind/name; "" for the zero Ref.
 func name(r mesh.Ref) string {
 	if r == (mesh.Ref{}) {
 		return ""

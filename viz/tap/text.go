@@ -19,9 +19,9 @@ var shortKinds = map[string]string{
 	"replicationcontroller": "rc", "namespace": "ns", "service": "svc",
 }
 
-// Text returns the event as a line of Linkerd's. kind adds what both ends belong to, for the wide output: their object
-// of that kind, such as "deployment", otherwise their pod; "" adds nothing. The line has no control characters,
-// whatever a client sent.
+// Text returns the event as a line in Linkerd's format. For the wide output, kind adds to both ends their object of
+// that kind, such as "deployment", or their pod; "" adds nothing. The line has no control characters, whatever a client
+// sent.
 func (e *Event) Text(kind string) string {
 	var b strings.Builder
 	id := e.id()
@@ -66,7 +66,7 @@ func (e *Event) Text(kind string) string {
 	return table.Safe(b.String())
 }
 
-// proxy returns the direction in three columns.
+// proxy returns the direction, as three characters.
 func (e *Event) proxy() string {
 	if e.ProxyDirection == "INBOUND" {
 		return "in "
@@ -81,7 +81,7 @@ func (e *Event) tls() string {
 	return e.Destination.Metadata["tls"]
 }
 
-// identity returns what the other end proved, for the lines of connections; "" if it proved nothing.
+// identity returns the identity that the other end proved, as a part of a line; "" if it proved none.
 func (e *Event) identity() string {
 	if id := e.Source.Metadata["client_id"]; id != "" {
 		return " client_id=" + id
@@ -94,7 +94,7 @@ func (e *Event) identity() string {
 
 func (e *Endpoint) addr() string { return net.JoinHostPort(e.IP, strconv.Itoa(int(e.Port))) }
 
-// writeResource writes what the end belongs to.
+// writeResource writes the object or the pod, and the namespace, of one end.
 func (e *Endpoint) writeResource(b *strings.Builder, side, kind string) {
 	if object, ok := e.Metadata[kind]; ok {
 		short, known := shortKinds[kind]

@@ -29,14 +29,14 @@ import (
 // MaxTargets bounds the proxies of one watch.
 const MaxTargets = 500
 
-// mergedParts is how many messages of all proxies wait for the caller, and how many are decoded at once. Beyond it
-// their streams stop, so the proxies drop events and count them.
+// mergedParts bounds the messages of all proxies that wait for the caller, and those that are decoded at once. Beyond
+// it nothing is read, so the proxies drop events and count them.
 const mergedParts = 16
 
-// flowWindow is how many bytes a proxy may send before they are read; gRPC would let it grow to 16 MiB.
+// flowWindow bounds the bytes that a proxy may send before they are read. By default gRPC lets it grow to 16 MiB.
 const flowWindow = 64 << 10
 
-// maxOpen bounds the requests of one proxy whose end has not been seen.
+// maxOpen bounds the open requests and connections that are remembered of one proxy.
 const maxOpen = 16 << 10
 
 // Target is one proxy to watch.
@@ -58,7 +58,7 @@ type Query struct {
 	MaxPerSecond int
 }
 
-// Notice says that something is missing in the stream.
+// Notice says what is missing in the stream.
 type Notice struct {
 	// Proxy is the pod, as namespace/name. A Revoked watch has none.
 	Proxy string     `json:"proxy"`
@@ -69,19 +69,19 @@ type Notice struct {
 	Text string `json:"text,omitempty"`
 }
 
-// NoticeKind says what is missing.
+// NoticeKind is the reason of a Notice.
 type NoticeKind string
 
 // The kinds of notice.
 const (
 	Unreachable NoticeKind = "unreachable" // the proxy could not be watched at all
 	Ended       NoticeKind = "ended"       // the proxy went away
-	Lost        NoticeKind = "lost"        // events that nobody read in time
-	Skipped     NoticeKind = "skipped"     // requests and connections beyond the rate
+	Lost        NoticeKind = "lost"        // events were not read in time
+	Skipped     NoticeKind = "skipped"     // requests and connections were beyond the rate
 	Revoked     NoticeKind = "revoked"     // the user may no longer watch; it is the last of a stream
 )
 
-// String returns the notice as a line without control characters.
+// String returns the notice as one line without control characters.
 func (n Notice) String() string {
 	text := ""
 	switch n.Kind {
@@ -99,15 +99,15 @@ func (n Notice) String() string {
 	return table.Safe(text)
 }
 
-// Message is one part of the stream: an event, or a notice, or neither when every proxy has answered.
+// Message is one part of the stream. Exactly one field is set.
 type Message struct {
 	Event  *Event  `json:"event,omitempty"`
 	Notice *Notice `json:"notice,omitempty"`
-	// Watching is set once, when every proxy has answered or failed: how many are watched.
+	// Watching is how many proxies are watched. It comes once, when every proxy has answered or failed.
 	Watching *int `json:"watching,omitempty"`
 }
 
-// Watcher watches proxies with the identity that Certs proves.
+// Watcher watches proxies, and proves the identity of Certs to them.
 type Watcher struct {
 	Certs *workload.Manager
 	// PodAt describes the pod that has an address, for the sources of inbound requests; nil describes none.
@@ -141,7 +141,7 @@ func (w *Watcher) Watch(ctx context.Context, targets []Target, q Query, emit fun
 	return m.run(ctx, emit)
 }
 
-// part is what one proxy sent, or that it has gone.
+// part is a message of one proxy, or the end of its stream.
 type part struct {
 	target int
 	events mesh.TapEvents
@@ -149,12 +149,12 @@ type part struct {
 	err    error
 }
 
-// merger makes one stream of many.
+// merger joins the streams of many proxies into one.
 type merger struct {
 	watcher *Watcher
 	query   Query
 	targets []Target
-	parts   chan part // every follow sends; Watch closes it after the last
+	parts   chan part // each watchOne sends; Watch closes it after the last
 	// decoding has a value for each message that is decoded and not sent yet.
 	decoding chan struct{}
 
@@ -164,13 +164,13 @@ type merger struct {
 	watched, failed int     // targets that were watched, and that could not be
 }
 
-// state is what is known of one proxy.
+// state is the state of one proxy's stream.
 type state struct {
 	open          map[uint64]bool // requests that the rate let through; nil before the subscription is active
 	lost, skipped uint64          // since the last notice
 }
 
-// watchOne sends what one proxy shows.
+// watchOne sends the parts of one proxy, and its end.
 func (m *merger) watchOne(ctx context.Context, i int) {
 	err := m.subscribe(ctx, i)
 	if ctx.Err() == nil {
@@ -178,7 +178,7 @@ func (m *merger) watchOne(ctx context.Context, i int) {
 	}
 }
 
-// subscribe returns why the stream of a proxy ended.
+// subscribe opens the stream of a proxy and sends its parts. It returns why the stream ended.
 func (m *merger) subscribe(ctx context.Context, i int) error {
 	t := &m.targets[i]
 	conn, err := m.watcher.dial(t)
@@ -220,7 +220,7 @@ func (m *merger) subscribe(ctx context.Context, i int) error {
 	}
 }
 
-// decode sends what is in a message. The messages that wait for it are as small as they came.
+// decode decodes a message and sends its events. Messages that wait for it stay encoded, which takes less memory.
 func (m *merger) decode(ctx context.Context, i int, data []byte) error {
 	select {
 	case m.decoding <- struct{}{}:
@@ -309,7 +309,7 @@ func (w *Watcher) dial(t *Target) (*grpc.ClientConn, error) {
 	)
 }
 
-// run hands the parts of all proxies to emit. What was missed is said once a second.
+// run calls emit with the messages of all proxies. Once a second it adds notices about what was missed.
 func (m *merger) run(ctx context.Context, emit func(Message) error) error {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
@@ -337,27 +337,27 @@ func (m *merger) run(ctx context.Context, emit func(Message) error) error {
 	}
 }
 
-// messages returns what a part means for the reader of the stream.
+// messages returns the messages that a part of one proxy makes.
 func (m *merger) messages(p part) (out []Message) {
-	t, was := &m.targets[p.target], &m.states[p.target]
+	t, st := &m.targets[p.target], &m.states[p.target]
 	for i := range p.events.Events {
 		e := &p.events.Events[i]
 		if !m.admit(p.target, e) {
 			if e.Kind == mesh.TapRequest || e.Kind == mesh.TapOpen {
-				was.skipped++
+				st.skipped++
 			}
 			continue
 		}
 		m.describe(t, e)
 		out = append(out, Message{Event: newEvent(uint32(p.target), t, e)})
 	}
-	was.lost += p.events.Lost
-	was.skipped += p.events.Skipped
+	st.lost += p.events.Lost
+	st.skipped += p.events.Skipped
 	switch {
 	case p.active:
-		was.open = map[uint64]bool{}
+		st.open = map[uint64]bool{}
 		m.watched++
-	case p.err != nil && was.open == nil:
+	case p.err != nil && st.open == nil:
 		m.failed++
 		out = append(out, Message{Notice: &Notice{Proxy: t.name(), Kind: Unreachable, Text: errorText(p.err)}})
 	case p.err != nil:
@@ -375,7 +375,7 @@ func (m *merger) messages(p part) (out []Message) {
 // maxErrorText bounds the text of a notice, which a proxy may have chosen.
 const maxErrorText = 512
 
-// errorText returns what an error says, up to its bound.
+// errorText returns the text of an error, cut at maxErrorText.
 func errorText(err error) string {
 	text := err.Error()
 	if len(text) > maxErrorText {
@@ -384,16 +384,16 @@ func errorText(err error) string {
 	return text
 }
 
-// missing returns notices of what the reader missed of a proxy since the last.
+// missing returns notices about what was missed of a proxy since the last ones.
 func (m *merger) missing(target int) (out []Message) {
-	was, proxy := &m.states[target], m.targets[target].name()
-	if was.lost > 0 {
-		out = append(out, Message{Notice: &Notice{Proxy: proxy, Kind: Lost, Count: was.lost}})
+	st, proxy := &m.states[target], m.targets[target].name()
+	if st.lost > 0 {
+		out = append(out, Message{Notice: &Notice{Proxy: proxy, Kind: Lost, Count: st.lost}})
 	}
-	if was.skipped > 0 {
-		out = append(out, Message{Notice: &Notice{Proxy: proxy, Kind: Skipped, Count: was.skipped}})
+	if st.skipped > 0 {
+		out = append(out, Message{Notice: &Notice{Proxy: proxy, Kind: Skipped, Count: st.skipped}})
 	}
-	was.lost, was.skipped = 0, 0
+	st.lost, st.skipped = 0, 0
 	return out
 }
 
@@ -424,7 +424,8 @@ func (m *merger) admit(target int, e *mesh.TapEvent) bool {
 	}
 }
 
-// describe adds what the proxy cannot know: its own pod's owner, and who has the address of an inbound client.
+// describe adds what the proxy cannot know: the owner of its own pod, and the pod with the address of an inbound
+// client.
 func (m *merger) describe(t *Target, e *mesh.TapEvent) {
 	if e.Direction == mesh.TapOutbound {
 		e.Src.Pod = t.Ref
@@ -438,8 +439,8 @@ func (m *merger) describe(t *Target, e *mesh.TapEvent) {
 	}
 }
 
-// rate lets through a number of requests a second. Half of it is in equal shares, so that one busy or hostile proxy
-// cannot hide the others. Everybody may use the other half. nil lets all through.
+// rate limits the requests a second of a whole watch. Half of them are in equal shares of the proxies, so one busy or
+// hostile proxy cannot hide the others. All proxies share the other half. A nil rate has no limit.
 type rate struct {
 	perSecond int
 	second    time.Time
@@ -454,7 +455,7 @@ func newRate(perSecond, targets int) *rate {
 	return &rate{perSecond: perSecond, own: make([]int, targets)}
 }
 
-// take reports whether there is room for one more of a target in the second that began last.
+// take reports whether one more request of a target is within the limit, and counts it.
 func (r *rate) take(now time.Time, target int) bool {
 	if now.Sub(r.second) >= time.Second {
 		share := r.perSecond / 2 / len(r.own)

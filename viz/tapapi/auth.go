@@ -13,17 +13,18 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 )
 
-// FrontProxy is how to recognize the API server when it passes on a request of a user, and where it names the user.
-// Source: Kubernetes, "Configure the Aggregation Layer", ConfigMap kube-system/extension-apiserver-authentication.
+// FrontProxy holds the settings of the API server's aggregation layer: its client certificate, and the headers in which
+// it names the user. Source: Kubernetes, "Configure the Aggregation Layer", ConfigMap
+// kube-system/extension-apiserver-authentication.
 type FrontProxy struct {
 	roots *x509.CertPool
-	// names are the common names of its certificate; any if there is none.
+	// names are the accepted common names of its certificate; none accepts any.
 	names []string
-	// userHeaders and groupHeaders hold the user's name and groups; extraPrefixes begin the names of further headers.
+	// userHeaders and groupHeaders name the headers with the user's name and groups; extraPrefixes begin those of others.
 	userHeaders, groupHeaders, extraPrefixes []string
 }
 
-// ParseFrontProxy reads the data of the ConfigMap.
+// ParseFrontProxy reads the data of the ConfigMap. It returns an error if the CA or the names of headers are missing.
 func ParseFrontProxy(data map[string]string) (*FrontProxy, error) {
 	f := &FrontProxy{roots: x509.NewCertPool()}
 	if !f.roots.AppendCertsFromPEM([]byte(data["requestheader-client-ca-file"])) {
@@ -46,7 +47,7 @@ func ParseFrontProxy(data map[string]string) (*FrontProxy, error) {
 	return f, nil
 }
 
-// user is who asks.
+// user is the user who sends a request.
 type user struct {
 	name   string
 	groups []string

@@ -23,14 +23,14 @@ import (
 // root is where the API server forwards requests from.
 const root = "/apis/" + tap.Group + "/" + tap.Version
 
-// resources are what can be watched, by the kind that a pod's owner has.
+// resources maps the resources that can be watched to their kinds.
 var resources = map[string]string{
 	"namespaces": "namespace", "pods": "pod", "deployments": "deployment", "statefulsets": "statefulset",
 	"daemonsets": "daemonset", "replicasets": "replicaset", "jobs": "job", "cronjobs": "cronjob",
 	"replicationcontrollers": "replicationcontroller",
 }
 
-// path is what a request's path names. For a namespace, name is the namespace.
+// path is a request's path, parsed. For a namespace, name is the namespace.
 type path struct{ namespace, resource, name string }
 
 func (p path) String() string { return p.resource + "/" + p.name + " in " + p.namespace }
@@ -148,7 +148,7 @@ func (s *Server) target(pod *corev1.Pod, ref mesh.PodRef) (target tap.Target, wh
 	}, ""
 }
 
-// noTargetsText says why there is nothing to watch.
+// noTargetsText returns the reason why there is nothing to watch.
 func noTargetsText(what path, skipped []tap.Notice) string {
 	if len(skipped) == 0 {
 		return fmt.Sprintf("no pod of %s runs", what)

@@ -1,8 +1,8 @@
 // Package tapapi is the aggregated API through which users watch requests: v1alpha1.tap.linkerd.io.
 //
-// It owns who asks (the API server's front-proxy certificate), whether they may (a SubjectAccessReview), which proxies
-// that means, and the stream of the answer. It holds no client: its Config asks the cluster. The one idea: the path
-// alone names what is watched, so nothing else in a request can widen what was reviewed.
+// It owns authentication (the API server's front-proxy certificate), authorization (a SubjectAccessReview), the choice
+// of the proxies, and the stream of the answer. It holds no client: its Config asks the cluster. The one idea: the path
+// alone names what is watched, so nothing else in a request can exceed what was reviewed.
 package tapapi
 
 import (
@@ -47,7 +47,7 @@ const (
 	writeTimeout = time.Minute
 )
 
-// How often the right of a user is reviewed while a watch runs, and how long a watch goes on if nobody can say.
+// Defaults of Config.ReviewEvery and Config.ReviewGrace.
 const (
 	reviewEvery = time.Minute
 	reviewGrace = 5 * time.Minute
@@ -59,12 +59,12 @@ var connections = connlimit.Bounds{Total: 256, PerAddress: 128, Evict: true, Kno
 
 // Config configures a Server. Every field must be set, except where 0 has a meaning.
 type Config struct {
-	// FrontProxy returns how to recognize the API server now.
+	// FrontProxy returns the current settings by which to recognize the API server.
 	FrontProxy func() *FrontProxy
-	// Review asks the API server whether a user may do something.
+	// Review sends a SubjectAccessReview to the API server.
 	Review func(context.Context, authorizationv1.SubjectAccessReviewSpec) (
 		authorizationv1.SubjectAccessReviewStatus, error)
-	// Pods lists the pods of a namespace that have the labels of a selector.
+	// Pods lists the pods of a namespace that a label selector selects.
 	Pods func(ctx context.Context, namespace, selector string) ([]corev1.Pod, error)
 	// Watch watches proxies; see tap.Watcher.
 	Watch func(context.Context, []tap.Target, tap.Query, func(tap.Message) error) error
@@ -91,7 +91,7 @@ type Server struct {
 	revoked     *prometheus.CounterVec
 }
 
-// New returns a server.
+// New returns a Server, and registers its metrics.
 func New(cfg Config) *Server {
 	cfg.ReviewEvery, cfg.ReviewGrace = cmp.Or(cfg.ReviewEvery, reviewEvery), cmp.Or(cfg.ReviewGrace, reviewGrace)
 	s := &Server{
@@ -169,7 +169,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// serve lets a user watch, or returns why not.
+// serve serves a watch to an authenticated user, or returns why not.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, user *user) *refusal {
 	what, no := parsePath(r.URL.Path)
 	if no == nil && r.Method != http.MethodPost {
@@ -253,7 +253,7 @@ func (s *Server) logRefusal(r *http.Request, user *user, no *refusal) {
 		zap.String("reason", no.text), zap.Int("unlogged", suppressed))
 }
 
-// logLimit bounds how many lines a second are logged. Its methods may be called by several goroutines.
+// logLimit limits the lines that are logged in a second. Several goroutines may call its methods.
 type logLimit struct {
 	mu         sync.Mutex // guards the fields below
 	second     time.Time
@@ -261,7 +261,7 @@ type logLimit struct {
 	suppressed int
 }
 
-// take reports whether one more line may be logged, and how many were not since the last.
+// take reports whether one more line may be logged, and how many were suppressed since the last.
 func (l *logLimit) take(now time.Time) (suppressed int, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -8,21 +8,21 @@ import (
 	"github.com/tulle-mesh/tulle/viz/tap"
 )
 
-// users counts who watches what, so that one user cannot take every watch or all subscriptions of a proxy. The zero
-// value is ready to use. Its methods may be called by several goroutines.
+// users counts the watches of each user, so one user cannot take all watches, or all subscriptions of a proxy. The zero
+// value is ready to use. Several goroutines may call its methods.
 type users struct {
 	mu      sync.Mutex // guards the fields below
 	watches int
 	byName  map[string]*usage // users with a watch
 }
 
-// usage is what one user watches.
+// usage counts the watches of one user, and the subscriptions to each proxy.
 type usage struct {
 	watches int
 	proxies map[string]int // subscriptions by namespace/name
 }
 
-// begin counts one more watch of a user, or returns why there is no room. Call end once it has ended.
+// begin counts one more watch of a user, or returns why it would be one too many. Call end once it has ended.
 func (u *users) begin(name string) *refusal {
 	u.mu.Lock()
 	defer u.mu.Unlock()

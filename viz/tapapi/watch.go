@@ -22,7 +22,7 @@ type request struct {
 	query    tap.Query
 }
 
-// watch finds the proxies and streams what they show, or returns why not.
+// watch finds the proxies and streams their events, or returns why not.
 func (s *Server) watch(w http.ResponseWriter, r *http.Request, user *user, q request) *refusal {
 	pods, err := s.pods(r.Context(), q)
 	if err != nil {
@@ -70,8 +70,8 @@ func (s *Server) pods(ctx context.Context, q request) ([]corev1.Pod, error) {
 // runner emits messages until its context ends.
 type runner func(ctx context.Context, emit func(tap.Message) error) error
 
-// stream writes every message that run emits as one line, until the client goes or the user loses the right. If run
-// fails, the client has a notice of each proxy already.
+// stream writes each message that run emits as one line, until the client goes or the user loses the right. If run
+// fails, the client has already got a notice about each proxy.
 func (s *Server) stream(w http.ResponseWriter, r *http.Request, user *user, what path, run runner) {
 	ctx, end := context.WithCancelCause(r.Context())
 	var reviews sync.WaitGroup
@@ -111,8 +111,8 @@ type revocation struct{ refusal }
 
 func (r *revocation) Error() string { return r.text }
 
-// review asks again and again whether the user may watch. It returns a revocation once the user may not, or once nobody
-// could say for too long. It returns nil if ctx ended.
+// review reviews the user's right at each ReviewEvery. It returns a revocation once the user has lost the right, or
+// once no review has succeeded for ReviewGrace. It returns nil if ctx ended.
 func (s *Server) review(ctx context.Context, user *user, what path) error {
 	ticker := time.NewTicker(s.cfg.ReviewEvery)
 	defer ticker.Stop()

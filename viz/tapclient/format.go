@@ -13,14 +13,14 @@ import (
 	"github.com/tulle-mesh/tulle/viz/tap"
 )
 
-// Format returns an event as text without a line break at its end. "" is nothing to print.
+// Format returns an event as text, without a line break at its end; "" if there is nothing to print.
 type Format func(*tap.Event) (string, error)
 
 // jsonPath begins the output format that has a template.
 const jsonPath = "jsonpath="
 
-// NewFormat returns the format that -o names: "" is a line, and kind is what the wide line names. headers reports
-// whether it shows headers.
+// NewFormat returns the format that -o names: "" for a short line, wide, json or jsonpath. kind is the kind of objects
+// that the wide line names. headers reports whether the format shows headers.
 func NewFormat(output, kind string) (f Format, headers bool, err error) {
 	template, isPath := strings.CutPrefix(output, jsonPath)
 	switch {
@@ -41,7 +41,7 @@ func NewFormat(output, kind string) (f Format, headers bool, err error) {
 	return nil, false, fmt.Errorf("output %q: want wide, json or jsonpath=TEMPLATE%s", output, hint)
 }
 
-// templateFormat prints what a JSONPath finds in the JSON of an event. A path alone needs no braces.
+// templateFormat returns a Format that applies a JSONPath to the JSON of an event. A path alone needs no braces.
 func templateFormat(template string) (Format, error) {
 	if !strings.Contains(template, "{") {
 		template = "{." + strings.TrimPrefix(template, ".") + "}"
@@ -69,8 +69,7 @@ func templateFormat(template string) (Format, error) {
 	}, nil
 }
 
-// printable returns a JSON value whose texts a terminal can show. The template is the user's own, and may have control
-// characters.
+// printable escapes the texts of a JSON value for a terminal. It leaves the template alone, which is the user's own.
 func printable(value any) any {
 	switch v := value.(type) {
 	case string:

@@ -10,15 +10,15 @@ import (
 	"github.com/tulle-mesh/tulle/viz/tap"
 )
 
-// printInterval is how long at least passes between two sentences about events that are missing.
+// printInterval is the shortest time between two sentences about lost and skipped events.
 const printInterval = 5 * time.Second
 
-// Missed says in plain sentences what a stream misses. It joins notices that say the same of several proxies, so a
-// large workload does not fill the terminal.
+// Missed prints sentences about what is missing in a stream. It joins equal notices of several proxies, so a large
+// workload does not fill the terminal. Print must be set; the rest may be zero.
 type Missed struct {
 	Print func(sentence string)
 
-	unreachable map[string][]string // proxies, by why they cannot be watched; written at once
+	unreachable map[string][]string // proxies that cannot be watched, by the reason
 	reasons     []string            // the keys of unreachable, in their order
 	watching    bool
 	skipped     missedCount
@@ -32,14 +32,14 @@ type missedCount struct {
 	proxies []string
 }
 
-func (t *missedCount) add(n *tap.Notice) {
-	t.count += n.Count
-	if !slices.Contains(t.proxies, n.Proxy) {
-		t.proxies = append(t.proxies, n.Proxy)
+func (c *missedCount) add(n *tap.Notice) {
+	c.count += n.Count
+	if !slices.Contains(c.proxies, n.Proxy) {
+		c.proxies = append(c.proxies, n.Proxy)
 	}
 }
 
-// Add takes a message of the stream, and says what is due. Call Flush at the end.
+// Add takes a message of the stream, and prints sentences that are due. Call Flush at the end.
 func (m *Missed) Add(message tap.Message, now time.Time) {
 	if message.Watching != nil {
 		m.watching = true
@@ -76,7 +76,7 @@ func (m *Missed) Add(message tap.Message, now time.Time) {
 	}
 }
 
-// Flush says what has not been said yet.
+// Flush prints what is left.
 func (m *Missed) Flush() {
 	m.printUnreachable()
 	m.printCounts()
@@ -101,7 +101,7 @@ func (m *Missed) printCounts() {
 	m.skipped, m.lost = missedCount{}, missedCount{}
 }
 
-// firstOf names the first of several proxies.
+// firstOf returns the name of the first proxy, and how many others there are.
 func firstOf(proxies []string) string {
 	switch others := len(proxies) - 1; others {
 	case 0:
@@ -113,5 +113,5 @@ func firstOf(proxies []string) string {
 	}
 }
 
-// PrintLines returns a Say that writes lines.
+// PrintLines returns a Print that writes each sentence as a line.
 func PrintLines(w io.Writer) func(string) { return func(sentence string) { fmt.Fprintln(w, sentence) } }

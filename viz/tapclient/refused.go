@@ -9,10 +9,10 @@ import (
 	"github.com/tulle-mesh/tulle/viz/tap"
 )
 
-// AdminRole is the ClusterRole of the viz extension that allows to watch everything; the name is Linkerd's.
+// AdminRole is the ClusterRole of the viz extension whose users may watch everything. The name is Linkerd's.
 const AdminRole = "linkerd-linkerd-viz-tap-admin"
 
-// explainRefusal returns what a user can do about a request that the API refused.
+// explainRefusal returns the error of a request that the API refused, with what the user can do about it.
 func explainRefusal(t Target, err error) error {
 	switch {
 	case apierrors.IsNotFound(err) && apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse):

@@ -1,8 +1,8 @@
 // Package tapclient watches requests through the tap API, as a user does.
 //
-// It owns the path and the stream of a watch, what a refusal means for the user, the output formats of `tulle viz tap`,
-// and the sentences about what a stream misses. It reaches the API through a Post only, and writes to no terminal
-// itself. The one idea: a stream is a sequence of messages, and every command is what it does with one.
+// It owns the path and the stream of a watch, the errors about a refusal, the output formats of `tulle viz tap`, and
+// the sentences about what is missing in a stream. It reaches the API through a Post only, and does not write to the
+// terminal. The one idea: a stream is a sequence of messages, and commands differ in what they do with each.
 package tapclient
 
 import (
@@ -24,7 +24,7 @@ const maxLine = 1 << 20
 // Post sends JSON to a path of the Kubernetes API and returns the answer's body; see cluster.Client.
 type Post func(ctx context.Context, path string, body []byte) (io.ReadCloser, error)
 
-// Target is what to watch. Without a Name it is all objects of the kind in the namespace.
+// Target names what to watch. Without a Name, that is every object of the kind in the namespace.
 type Target struct {
 	Namespace string
 	Kind      resource.Kind
@@ -50,7 +50,7 @@ func (t Target) InNamespace() string {
 	return t.Namespace
 }
 
-// reviewedResource returns the resource and the name that the user needs a right for.
+// reviewedResource returns the resource and the name for which the user needs the right to watch.
 func (t Target) reviewedResource() (plural, name string) {
 	if t.Name == "" || t.Kind.Name == resource.Namespace {
 		return "namespaces", t.InNamespace()
@@ -58,7 +58,7 @@ func (t Target) reviewedResource() (plural, name string) {
 	return t.Kind.Plural, t.Name
 }
 
-// path returns that of the API.
+// path returns the path of the watch in the API.
 func (t Target) path() string {
 	path := "/apis/" + tap.Group + "/" + tap.Version + "/watch/namespaces/" + t.InNamespace()
 	if plural, name := t.reviewedResource(); plural != "namespaces" {
@@ -67,8 +67,8 @@ func (t Target) path() string {
 	return path + "/tap"
 }
 
-// includes reports whether the target has the pod whose proxy saw an event. The API watches one object or all pods of
-// the namespace, so it is asked of a kind without a name only.
+// includes reports whether the target includes the pod whose proxy saw an event. The API watches one object, or all
+// pods of a namespace, so it filters only for a kind without a name.
 func (t Target) includes(e *tap.Event) bool {
 	if t.Name != "" || t.Kind.Name == resource.Namespace {
 		return true
@@ -80,8 +80,7 @@ func (t Target) includes(e *tap.Event) bool {
 	return own.Metadata[t.Kind.Name] != ""
 }
 
-// Watch hands every message of a watch to emit, until ctx ends, emit fails, or the stream ends. The end of ctx
-// is not an error.
+// Watch calls emit for each message, until ctx ends, emit fails, or the stream ends. It returns nil if ctx ended.
 func Watch(ctx context.Context, post Post, target Target, query tap.Request, emit func(tap.Message) error) error {
 	body, err := json.Marshal(query)
 	if err != nil {

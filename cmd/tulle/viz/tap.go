@@ -53,7 +53,7 @@ Ctrl-C. It needs the viz extension, pods with tap turned on, and the verb watch 
 ` + tapTypes + `
 
 The lines are: req, rsp and end of a request, and open and close of a connection that is not HTTP. Headers are in -o json and jsonpath
-only; bodies are never shown. What is missing in the stream, such as requests beyond --max-rps, is said on stderr.`,
+only; bodies are never shown. stderr says what is missing, such as requests beyond --max-rps.`,
 		Example: `  tulle viz tap deploy/web -n shop
   tulle viz tap deploy/web -n shop --to deploy/api --path /charge
   tulle viz tap deploy/web -n shop | grep :status=500

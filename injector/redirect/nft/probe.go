@@ -30,6 +30,7 @@ const (
 	Occupied
 )
 
+// String returns the result in words.
 func (o ProbeResult) String() string {
 	return [...]string{"captured", "no route", "proxy is running already"}[o]
 }
