@@ -52,26 +52,15 @@ func Find(ctx context.Context, src metrics.Source, cluster resource.Lister, req 
 		}
 	}
 	for i, target := range req.Targets {
-		k := kinds[i]
 		if err := check(ctx, cluster, target, req.Namespace); err != nil {
 			return Result{}, err
 		}
-		queries := k.queries(req.Namespace)
-		// Values now: a series exists until ten minutes after its last use, so nobody waits for a window.
-		answer, err := src.Ask(ctx, metrics.MinWindow, queries)
+		edges, more, err := kinds[i].find(ctx, src, cluster, req.Namespace)
 		if err != nil {
 			return Result{}, err
 		}
-		if len(answer.Samples) != len(queries) {
-			return Result{}, fmt.Errorf("read numbers: %d answers to %d queries", len(answer.Samples), len(queries))
-		}
-		accounts := accountsOf(ctx, cluster, req.Namespace)
-		sent := k.outbound(slices.Concat(answer.Samples[:k.sent]...), accounts)
-		got, own := k.inbound(slices.Concat(answer.Samples[k.sent:k.got]...))
-		_, elsewhere := k.inbound(slices.Concat(answer.Samples[k.got:]...))
-		edges := join(sent, got, append(own, elsewhere...))
 		found = append(found, selected(edges, target, req.Namespace)...)
-		for _, n := range answer.Notes {
+		for _, n := range more {
 			if !slices.Contains(notes, n) {
 				notes = append(notes, n)
 			}
@@ -79,6 +68,25 @@ func Find(ctx context.Context, src metrics.Source, cluster resource.Lister, req 
 	}
 	slices.SortFunc(found, compare)
 	return Result{Edges: slices.Compact(found), Notes: notes}, nil
+}
+
+// find returns all edges of the namespace, in no order.
+func (e *ends) find(ctx context.Context, src metrics.Source, cluster resource.Lister, namespace string) (found []Edge,
+	notes []string, err error) {
+	queries := e.queries(namespace)
+	// Values now: a series exists until ten minutes after its last use, so nobody waits for a window.
+	answer, err := src.Ask(ctx, metrics.MinWindow, queries)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(answer.Samples) != len(queries) {
+		return nil, nil, fmt.Errorf("read numbers: %d answers to %d queries", len(answer.Samples), len(queries))
+	}
+	accounts := accountsOf(ctx, cluster, namespace)
+	sent := e.outbound(slices.Concat(answer.Samples[:e.sent]...), accounts)
+	got, own := e.inbound(slices.Concat(answer.Samples[e.sent:e.got]...))
+	_, elsewhere := e.inbound(slices.Concat(answer.Samples[e.got:]...))
+	return join(sent, got, append(own, elsewhere...)), answer.Notes, nil
 }
 
 func compare(a, b Edge) int {
@@ -155,8 +163,9 @@ func (o owner) destination() string {
 
 // ends is how the ends of an edge are named: all by one kind, and what is of another kind with its kind before it.
 type ends struct {
-	kind   owner
-	isPod  bool
+	kind   owner    // zero if every is set
+	isPod  bool     // the ends are pods
+	every  bool     // workloads of every kind are asked for
 	sent   int      // how many queries are about what the clients sent
 	got    int      // and how many, with those, about what the namespace's servers got
 	source []string // labels of the client
@@ -177,11 +186,19 @@ func newEnds(k resource.Kind) (*ends, error) {
 	if i < 0 {
 		return nil, fmt.Errorf("edges does not work for %s: want pods, or a kind of workload such as deployments", k.Plural)
 	}
-	e.kind = owners[i]
+	e = everyOwner()
+	e.kind, e.every = owners[i], false
+	return e, nil
+}
+
+// everyOwner returns the ends of edges between workloads of every kind.
+func everyOwner() *ends {
+	e := &ends{every: true, source: []string{"namespace", "pod"}, target: []string{"dst_namespace"},
+		own: []string{"namespace"}}
 	for _, o := range owners {
 		e.source, e.target, e.own = append(e.source, o.label), append(e.target, o.destination()), append(e.own, o.label)
 	}
-	return e, nil
+	return e
 }
 
 // queries returns those about what the clients of the namespace and of others sent, then those about what the
@@ -228,7 +245,7 @@ func (e *ends) name(labels map[string]string, label func(owner) string, pod stri
 	}
 	for _, o := range owners {
 		if name := labels[label(o)]; name != "" {
-			return o.prefix + "/" + name, false
+			return o.prefix + "/" + name, e.every
 		}
 	}
 	return "", false
