@@ -14,6 +14,7 @@ import (
 // pages are the pages that /api/page and /api/stream know, by name.
 var pages = map[string]build{
 	"overview": page(board.Overview),
+	"topology": page(board.Topology),
 }
 
 // build returns the value of a page.
