@@ -48,7 +48,7 @@ func (h *Hub) Request(d mesh.TapDirection, x *exchange.Exchange) *Request {
 			continue
 		}
 		bucket := s.rate
-		if s.late { // it takes from its rate once the endpoint is known
+		if s.needsEndpoint { // it takes from its rate once the endpoint is known
 			bucket = s.candidates
 		}
 		if !s.take(bucket, x.Begun) {
@@ -105,7 +105,7 @@ func (r *Request) Show() {
 	matching := r.subs[:0]
 	for _, slot := range r.subs {
 		s := slot.Load()
-		if s == nil || s.late &&
+		if s == nil || s.needsEndpoint &&
 			(!s.wantsDestination(&r.common.Dst, r.head.authority) || !s.take(s.rate, r.common.At)) {
 			continue
 		}

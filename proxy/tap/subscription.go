@@ -30,9 +30,9 @@ type subscription struct {
 	authority string // of the query, in lower case
 	// toAuthority is the name of the destination in lower case, if that is an authority.
 	toAuthority string
-	// late means that only the endpoint decides whether the query matches.
-	late  bool
-	began time.Time
+	// needsEndpoint means that whether the query matches depends on the endpoint.
+	needsEndpoint bool
+	began         time.Time
 
 	queue   *queue
 	lost    atomic.Uint64 // events that found no room
@@ -48,9 +48,9 @@ func newSubscription(q mesh.TapQuery) *subscription {
 		query: q, authority: strings.ToLower(q.Authority), began: time.Now(), slot: &slot{},
 		queue: newQueue(q.Headers),
 	}
-	s.late = q.To != mesh.TapDestination{}
+	s.needsEndpoint = q.To != mesh.TapDestination{}
 	if q.To.Kind == "authority" {
-		s.toAuthority, s.late = strings.ToLower(q.To.Name), q.To.Namespace != ""
+		s.toAuthority, s.needsEndpoint = strings.ToLower(q.To.Name), q.To.Namespace != ""
 	}
 	s.slot.Store(s)
 	s.rate = newBucket(time.Duration(cmp.Or(q.PerSecond, mesh.DefaultTapRate)))

@@ -30,7 +30,7 @@ import (
 const Path = "/policy-warnings"
 
 const (
-	// reviewTimeout bounds one review. It is below the webhook's timeout of 500 ms, to leave time for the connection.
+	// reviewTimeout bounds one review. The promised bound is 500 ms; the rest is for the connection.
 	reviewTimeout = 400 * time.Millisecond
 	// maxRunning bounds the evaluations at once, also those past reviewTimeout: each holds the objects of a namespace.
 	maxRunning = 4

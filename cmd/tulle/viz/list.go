@@ -18,9 +18,9 @@ func (c *commands) listCommand() *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "List the pods whose traffic can be watched, and those whose cannot",
-		Long: `list sorts the pods by whether tap can watch their requests, and says why it cannot. Numbers, as in stat, are known of all pods
-with a proxy.`,
+		Short: "List the pods that tap can watch, and those that it cannot",
+		Long: `list groups the pods by whether tap can watch their requests, and says why not. stat and the other commands with numbers work for
+all pods with a proxy.`,
 		Example: `  tulle viz list -n shop
   tulle viz list -A`,
 		Args: func(cmd *cobra.Command, args []string) error {
