@@ -32,8 +32,11 @@ func (in *Inbound) beginTrace(x *exchange.Exchange, c *peerConn, r *request) *tr
 func (r *request) endTrace(x *exchange.Exchange) {
 	d, status, latency := r.decision, response.StatusOf(x, r.grpc), response.Latency(x)
 	d.http.Exemplar(status, latency, r.trace.TraceID())
-	if r.allowed && d.named != nil {
-		d.named.Exemplar(status, latency, r.trace.TraceID())
+	if r.allowed {
+		d.served.Exemplar(response.Duration(x), response.ServerTime(x, x.Begun), r.trace.TraceID())
+		if d.named != nil {
+			d.named.Exemplar(status, latency, r.trace.TraceID())
+		}
 	}
 	r.trace.End(x, status)
 }

@@ -88,9 +88,10 @@ func (r *request) endAttempt(x *exchange.Exchange, f exchange.Fault, now clock.I
 	r.backend.service.pool.Done(r.slot, resultOf(f, x.Connecting, r.callerDeadline), now, took)
 	r.endpoint = nil
 	failure := stats.ResponseStatus{GRPC: stats.NotGRPC, Failure: true, Error: f.Kind.String()}
-	r.countAttempt(stats.RouteStatus{Code: -1, Error: routeError(f)}, failure, attemptTimes{took, took})
+	times := attemptTimes{took, took}
+	r.countAttempt(stats.RouteStatus{Code: -1, Error: routeError(f)}, failure, times)
 	if r.trace != nil {
-		r.addAttemptExemplar(failure, took)
+		r.addAttemptExemplars(failure, times)
 		r.trace.EndAttempt(failure)
 	}
 }
@@ -101,17 +102,18 @@ func (r *request) endRejected(x *exchange.Exchange, now clock.Instant) {
 	r.backend.service.pool.Done(r.slot, balance.Failed, now, took)
 	r.endpoint = nil
 	status := r.responseStatus(x)
-	r.countAttempt(r.routeStatus(x, status), status, attemptTimes{took, took})
+	times := attemptTimes{took, took}
+	r.countAttempt(r.routeStatus(x, status), status, times)
 	if r.trace != nil {
-		r.addAttemptExemplar(status, took)
+		r.addAttemptExemplars(status, times)
 		r.trace.EndAttempt(status)
 	}
 }
 
-// endLastAttempt ends the attempt that the request ended with, and returns its latency.
+// endLastAttempt ends the attempt that the request ended with, and returns its times.
 func (r *request) endLastAttempt(
 	x *exchange.Exchange, status stats.ResponseStatus, now clock.Instant,
-) time.Duration {
+) attemptTimes {
 	result, latency := balance.Abandoned, x.Responded.Sub(x.Sent)
 	if !x.Responded.IsZero() {
 		result = balance.Responded
@@ -131,7 +133,7 @@ func (r *request) endLastAttempt(
 		took.latency = max(x.FirstByte.Sub(x.Sent), 0)
 	}
 	r.countAttempt(r.routeStatus(x, status), status, took)
-	return took.latency
+	return took
 }
 
 // countAttempt counts an attempt that ended.

@@ -258,7 +258,7 @@ func (o *Outbound) End(x *exchange.Exchange) {
 		r.dequeue(now)
 	}
 	r.endRetries(x, status)
-	attempt := time.Duration(-1) // its attempts have ended
+	attempt := attemptTimes{latency: -1} // its attempts have ended
 	if r.endpoint != nil {
 		attempt = r.endLastAttempt(x, status, now)
 	}
@@ -283,7 +283,7 @@ func (o *Outbound) End(x *exchange.Exchange) {
 		}
 	}
 	if r.trace != nil {
-		r.addExemplars(h, status, latency, attempt)
+		r.addExemplars(x, h, status, attempt)
 		r.endTrace(x, t, status)
 	}
 	if r.acquired != nil {

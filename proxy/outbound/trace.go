@@ -1,9 +1,8 @@
 package outbound
 
 import (
-	"time"
-
 	"github.com/tulle-mesh/tulle/proxy/exchange"
+	"github.com/tulle-mesh/tulle/proxy/response"
 	"github.com/tulle-mesh/tulle/proxy/stats"
 )
 
@@ -15,25 +14,33 @@ func (r *request) traceAttempt(x *exchange.Exchange) {
 	}
 }
 
-// addExemplars names the request's trace at the latencies that its end counted. attempt is that of the attempt that it
-// ended with, or negative if there is none.
-func (r *request) addExemplars(h *stats.HTTP, status stats.ResponseStatus, latency, attempt time.Duration) {
-	h.Exemplar(status, latency, r.trace.TraceID())
+// addExemplars names the request's trace at the latencies and durations that its end counted. attempt is those of the
+// attempt that it ended with, or negative if there is none.
+func (r *request) addExemplars(x *exchange.Exchange, h *stats.HTTP, status stats.ResponseStatus, attempt attemptTimes) {
+	latency, id := response.Latency(x), r.trace.TraceID()
+	h.Exemplar(status, latency, id)
 	if r.rule == nil {
 		return
 	}
-	if named := r.rule.metrics().named; named != nil {
-		named.Exemplar(status, latency, r.trace.TraceID())
+	m := r.rule.metrics()
+	if m.requests != nil {
+		m.requests.Exemplar(response.Duration(x), id)
 	}
-	if attempt >= 0 {
-		r.addAttemptExemplar(status, attempt)
+	if m.named != nil {
+		m.named.Exemplar(status, latency, id)
+	}
+	if attempt.latency >= 0 {
+		r.addAttemptExemplars(status, attempt)
 	}
 }
 
-// addAttemptExemplar names the request's trace at the latency of an attempt.
-func (r *request) addAttemptExemplar(status stats.ResponseStatus, latency time.Duration) {
+// addAttemptExemplars names the request's trace at the times that countAttempt counted.
+func (r *request) addAttemptExemplars(status stats.ResponseStatus, took attemptTimes) {
+	if m := r.backend.metrics().requests; m != nil {
+		m.Exemplar(took.server, r.trace.TraceID())
+	}
 	if actual := r.rule.metrics().actual; actual != nil {
-		actual.Exemplar(status, latency, r.trace.TraceID())
+		actual.Exemplar(status, took.latency, r.trace.TraceID())
 	}
 }
 

@@ -42,8 +42,9 @@ The proxy answers in OpenMetrics 1.0 when the Accept header prefers ` + "`applic
 Prometheus does, and otherwise in Prometheus's text format 0.0.4. The numbers are the same. In OpenMetrics the bounds of buckets have a point:
 le="1.0" instead of le="1". Prometheus 3 stores both as le="1.0"; Prometheus 2 stores what it gets. Only a query that names a bound notices.
 
-With [tracing](tracing.md), each bucket of response_latency_ms, route_response_latency_ms and route_actual_response_latency_ms has in OpenMetrics
-the last sampled request that fell in it as an exemplar: its trace_id, its latency and when it ended.
+With [tracing](tracing.md), each bucket of response_latency_ms, route_response_latency_ms and route_actual_response_latency_ms, and of the
+duration_seconds of routes and backends, has in OpenMetrics the last sampled request that fell in it as an exemplar: its trace_id, its latency
+or duration and when it ended.
 
 ## Bounds
 

@@ -121,7 +121,7 @@ func (w *writer) histogram(f id, labels Labels, h *histogram) {
 		sum += h.buckets[i].Load()
 		b = appendSeries(b, name, "_bucket", labels, bucketLabels[i][w.format])
 		b = strconv.AppendUint(b, sum, 10)
-		b = append(examples[i].append(b), '\n')
+		b = append(examples[i].append(b, microsPerMilli), '\n')
 	}
 	b = appendSeries(b, name, "_sum", labels, "")
 	b = append(appendFloat(b, float64(h.micros.Load())/1000), '\n')

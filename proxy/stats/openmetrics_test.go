@@ -158,3 +158,36 @@ func TestExemplarsAllocateOnce(t *testing.T) {
 		t.Errorf("%v allocations of an exemplar", n)
 	}
 }
+
+// TestDurationsHaveExemplars checks the exemplars of histograms in seconds: of routes, of backends and at the server.
+func TestDurationsHaveExemplars(t *testing.T) {
+	r := NewRegistry()
+	labels := Labels("").With("route_name", "get")
+	route, release := r.Route(labels, false)
+	defer release()
+	backend, releaseBackend := r.RouteBackend(labels, true)
+	defer releaseBackend()
+	served, releaseServed := r.InboundRoute(labels, false)
+	defer releaseServed()
+	route.End(RouteStatus{Code: 200}, 700*time.Millisecond)
+	route.Exemplar(700*time.Millisecond, TraceID{15: 1})
+	backend.End(RouteStatus{}, 11*time.Second)
+	backend.Exemplar(11*time.Second, TraceID{15: 2})
+	served.End(200, 2*time.Millisecond, 60*time.Millisecond)
+	served.Exemplar(2*time.Millisecond, 60*time.Millisecond, TraceID{15: 3})
+	got := openMetrics(t, r)
+	const id = ` # {trace_id="0000000000000000000000000000000`
+	for _, want := range []string{
+		`outbound_http_route_request_duration_seconds_bucket{route_name="get",le="1.0"} 1` + id + `1"} 0.7 `,
+		`outbound_grpc_route_backend_response_duration_seconds_bucket{route_name="get",le="+Inf"} 1` + id + `2"} 11 `,
+		`inbound_http_request_duration_seconds_bucket{route_name="get",le="0.05"} 1` + id + `3"} 0.002 `,
+		`inbound_http_response_duration_seconds_bucket{route_name="get",le="0.1"} 1` + id + `3"} 0.06 `,
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %s in:\n%s", want, got)
+		}
+	}
+	if n := strings.Count(got, exemplarMark); n != 4 {
+		t.Errorf("%d exemplars, want 4:\n%s", n, got)
+	}
+}

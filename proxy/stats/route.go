@@ -228,9 +228,13 @@ func codeName(code int16) string {
 
 // durations is a histogram in seconds with few buckets.
 type durations struct {
-	buckets [8]atomic.Uint64 // one more than there are bounds; the rest is unused
+	buckets [durationBuckets]atomic.Uint64 // one more than there are bounds; the rest is unused
 	micros  atomic.Uint64
+	// exemplars is nil until a sampled request was counted.
+	exemplars atomic.Pointer[durationExemplars]
 }
+
+const durationBuckets = 8
 
 // durationSeries returns how many series a histogram with these bounds has.
 func durationSeries(bounds []time.Duration) int { return len(bounds) + 1 + 2 }
@@ -238,11 +242,16 @@ func durationSeries(bounds []time.Duration) int { return len(bounds) + 1 + 2 }
 func (h *durations) observe(bounds []time.Duration, d time.Duration) {
 	d = max(d, 0)
 	h.micros.Add(uint64(d / time.Microsecond))
+	h.buckets[durationBucket(bounds, d)].Add(1)
+}
+
+// durationBucket returns the index of the bucket of a duration.
+func durationBucket(bounds []time.Duration, d time.Duration) int {
 	i := 0
 	for i < len(bounds) && d > bounds[i] {
 		i++
 	}
-	h.buckets[i].Add(1)
+	return i
 }
 
 func (h *durations) count() (n uint64) {
@@ -259,14 +268,18 @@ func (h *durations) collect(f id, labels Labels, bounds []time.Duration, w *writ
 	w.head(f)
 	var sum uint64
 	name, b := families[f].Name, w.buf
+	var examples [durationBuckets]exemplar
+	if w.format == OpenMetrics {
+		examples = h.examples()
+	}
 	for i := range bounds {
 		sum += h.buckets[i].Load()
 		b = appendSeries(b, name, "_bucket", labels, boundLabels[bounds[i]][w.format])
-		b = append(strconv.AppendUint(b, sum, 10), '\n')
+		b = append(examples[i].append(strconv.AppendUint(b, sum, 10), microsPerSecond), '\n')
 	}
 	sum += h.buckets[len(bounds)].Load()
 	b = appendSeries(b, name, "_bucket", labels, `le="+Inf"`)
-	b = append(strconv.AppendUint(b, sum, 10), '\n')
+	b = append(examples[len(bounds)].append(strconv.AppendUint(b, sum, 10), microsPerSecond), '\n')
 	b = appendSeries(b, name, "_sum", labels, "")
 	b = append(appendFloat(b, float64(h.micros.Load())/1e6), '\n')
 	b = appendSeries(b, name, "_count", labels, "")

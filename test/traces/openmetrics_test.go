@@ -134,8 +134,11 @@ func TestExemplarsNameTheirTrace(t *testing.T) {
 		families []string
 	}{
 		{"client", client, []string{
+			"outbound_http_route_backend_response_duration_seconds_bucket",
+			"outbound_http_route_request_duration_seconds_bucket",
 			"response_latency_ms_bucket", "route_actual_response_latency_ms_bucket", "route_response_latency_ms_bucket"}},
-		{"server", server, []string{"response_latency_ms_bucket"}},
+		{"server", server, []string{"inbound_http_request_duration_seconds_bucket",
+			"inbound_http_response_duration_seconds_bucket", "response_latency_ms_bucket"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var got []string
