@@ -52,7 +52,7 @@ func Find(ctx context.Context, src metrics.Source, cluster resource.Lister, req 
 		}
 	}
 	for i, target := range req.Targets {
-		if err := check(ctx, cluster, target, req.Namespace); err != nil {
+		if _, err := resource.Find(ctx, cluster, target, req.Namespace, ""); err != nil {
 			return Result{}, err
 		}
 		edges, more, err := kinds[i].find(ctx, src, cluster, req.Namespace)
@@ -95,21 +95,6 @@ func compare(a, b Edge) int {
 		cmp.Compare(a.ClientID.String(), b.ClientID.String()), cmp.Compare(a.ServerID.String(), b.ServerID.String()))
 }
 
-// check returns an error for a name or a namespace that does not exist.
-func check(ctx context.Context, cluster resource.Lister, target resource.Target, namespace string) error {
-	objects, err := cluster.List(ctx, target.Kind, namespace, "")
-	if err != nil {
-		return err
-	}
-	if len(objects) == 0 {
-		if err := resource.CheckNamespace(ctx, cluster, namespace); err != nil {
-			return err
-		}
-	}
-	_, err = resource.Select(target.Kind, objects, target.Names, namespace)
-	return err
-}
-
 // selected returns the edges that have one of the target's names at an end in the namespace.
 func selected(edges []Edge, target resource.Target, namespace string) []Edge {
 	if len(target.Names) == 0 {
@@ -124,8 +109,8 @@ func selected(edges []Edge, target resource.Target, namespace string) []Edge {
 // pod names a pod.
 type pod struct{ namespace, name string }
 
-// accountsOf returns the ServiceAccounts of the pods, to find the identity that a server saw. Of pods that the user may
-// not list they are not known.
+// accountsOf returns the ServiceAccounts of the pods, to find the identity that a server saw. It returns none if the
+// user may not list pods.
 func accountsOf(ctx context.Context, cluster resource.Lister, namespace string) map[pod]string {
 	accounts := map[pod]string{}
 	kind, err := resource.ParseKind("pod")
@@ -161,7 +146,7 @@ func (o owner) destination() string {
 	return "dst_" + o.label
 }
 
-// ends is how the ends of an edge are named: all by one kind, and what is of another kind with its kind before it.
+// ends says how edges name their ends: by objects of one kind. An end of another kind has that kind before its name.
 type ends struct {
 	kind   owner    // zero if every is set
 	isPod  bool     // the ends are pods

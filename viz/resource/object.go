@@ -84,6 +84,21 @@ func Select(k Kind, objects []Object, names []string, namespace string) ([]Objec
 	return selected, nil
 }
 
+// Find lists the objects of a kind, and returns those with one of the names; no names mean all. It returns an error for
+// a name or a namespace that does not exist. For namespace and selector see Lister.
+func Find(ctx context.Context, l Lister, t Target, namespace, selector string) ([]Object, error) {
+	objects, err := l.List(ctx, t.Kind, namespace, selector)
+	if err != nil {
+		return nil, err
+	}
+	if len(objects) == 0 {
+		if err := CheckNamespace(ctx, l, namespace); err != nil {
+			return nil, err
+		}
+	}
+	return Select(t.Kind, objects, t.Names, namespace)
+}
+
 func notFound(k Kind, name, namespace string, objects []Object) error {
 	where := ""
 	if k.Name != Namespace {

@@ -176,16 +176,8 @@ func (p *plan) to(ctx context.Context, cluster resource.Lister, target resource.
 		}
 		return nil, nil
 	case k.Class == resource.Called:
-		objects, err := cluster.List(ctx, k, namespace, selector)
+		objects, err := resource.Find(ctx, cluster, target, namespace, selector)
 		if err != nil {
-			return nil, err
-		}
-		if len(objects) == 0 {
-			if err := resource.CheckNamespace(ctx, cluster, namespace); err != nil {
-				return nil, err
-			}
-		}
-		if objects, err = resource.Select(k, objects, target.Names, namespace); err != nil {
 			return nil, err
 		}
 		resource.Sort(objects)

@@ -133,15 +133,7 @@ func checkPeer(ctx context.Context, cluster resource.Lister, peer resource.Peer)
 	if peer.Kind.Name == resource.Namespace {
 		return resource.CheckNamespace(ctx, cluster, peer.Name)
 	}
-	objects, err := cluster.List(ctx, peer.Kind, peer.Namespace, "")
-	if err != nil {
-		return err
-	}
-	if len(objects) == 0 {
-		if err := resource.CheckNamespace(ctx, cluster, peer.Namespace); err != nil {
-			return err
-		}
-	}
-	_, err = resource.Select(peer.Kind, objects, []string{peer.Name}, peer.Namespace)
+	target := resource.Target{Kind: peer.Kind, Names: []string{peer.Name}}
+	_, err := resource.Find(ctx, cluster, target, peer.Namespace, "")
 	return err
 }

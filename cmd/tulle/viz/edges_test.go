@@ -60,8 +60,9 @@ func TestEdgesRefuses(t *testing.T) {
 
 func TestEdgesWritesHostileNames(t *testing.T) {
 	b := shop(t)
-	b.source = series(t, `tcp_open_total{direction="outbound",namespace="shop",deployment="web",peer="dst",tls="no_identity",`+
-		`dst_namespace="shop",dst_deployment="a\"b\n`+"\x1b[31m\u202e"+`",no_tls_reason="why\n`+"\x1b"+`"} 1`+"\n")
+	b.source = series(t,
+		`tcp_open_total{direction="outbound",namespace="shop",deployment="web",peer="dst",tls="no_identity",`+
+			`dst_namespace="shop",dst_deployment="a\"b\n`+"\x1b[31m\u202e"+`",no_tls_reason="why\n`+"\x1b"+`"} 1`+"\n")
 	golden(t, "edges-hostile.txt", b.run(t, "shop", "edges", "deploy"))
 	golden(t, "edges-hostile-json.txt", b.run(t, "shop", "edges", "deploy", "-o", "json"))
 }

@@ -105,16 +105,16 @@ func (c *commands) list(cmd *cobra.Command, all bool) error {
 	return err
 }
 
-// restart is what a restart changes about pods, by namespace/name.
+// restart says what a restart of pods would change. Keys are namespace/name.
 type restart struct {
-	// tapped are those that tap can watch then, and not now.
+	// tapped has the pods that tap can watch only after a restart.
 	tapped map[string]bool
-	// outdated are those that somebody may watch now and not then, with the identity.
+	// outdated has the identity that may watch a pod only until a restart.
 	outdated map[string]string
 }
 
-// readRestart compares the pods with what the injector would make of them now. A user who may not read what the
-// injector knows gets nothing.
+// readRestart compares the pods with what the injector would make of them now. It returns nothing if the user may not
+// read the injector's settings.
 func (c *commands) readRestart(ctx context.Context, cl *cluster.Client, lister *objects.Reader, namespace string) (
 	restart, error,
 ) {

@@ -19,7 +19,7 @@ import (
 	"github.com/tulle-mesh/tulle/viz/tapclient"
 )
 
-// watch is what a user wants to see.
+// watch is what `tulle viz tap` and the commands like it watch.
 type watch struct {
 	c      *commands
 	post   tapclient.Post
@@ -29,7 +29,7 @@ type watch struct {
 	later, off int
 }
 
-// newWatch reads the arguments and flags, and looks for what they name.
+// newWatch reads the arguments and flags. It returns an error if an object that they name does not exist.
 func (c *commands) newWatch(ctx context.Context, args []string, f tapFlags) (*watch, error) {
 	kind, name, err := tapTarget(args)
 	if err != nil {
@@ -111,7 +111,7 @@ func lookUp(ctx context.Context, l resource.Lister, kind resource.Kind, name, na
 	return resource.Select(kind, found, names, namespace)
 }
 
-// destination returns what --to means for the proxies.
+// destination returns the filter of proxies for --to.
 func destination(ctx context.Context, l resource.Lister, to *resource.Peer) (tap.Destination, error) {
 	switch {
 	case to.Kind.Name == "authority":
@@ -134,7 +134,7 @@ func destination(ctx context.Context, l resource.Lister, to *resource.Peer) (tap
 	return tap.Destination{Namespace: namespace, Kind: to.Kind.Name, Name: to.Name}, nil
 }
 
-// query returns the request without what it names.
+// query returns the request that the flags make, without --to.
 func (f *tapFlags) query() (tap.Request, error) {
 	if !(f.maxRPS > 0 && f.maxRPS <= mesh.MaxTapRate) {
 		return tap.Request{}, fmt.Errorf("--max-rps %v: want more than 0, and at most %d", f.maxRPS, mesh.MaxTapRate)
@@ -148,7 +148,7 @@ func (f *tapFlags) query() (tap.Request, error) {
 	}, nil
 }
 
-// run watches until ctx ends or the stream does. It says what to do about pods without tap.
+// run watches until ctx ends or the stream does. It prints what to do about pods without tap.
 func (w *watch) run(ctx context.Context, emit func(tap.Message) error) error {
 	err := tapclient.Watch(ctx, w.post, w.target, w.query, func(m tap.Message) error {
 		if hint := w.tapHint(); m.Watching != nil && hint != "" {
@@ -187,7 +187,7 @@ func (w *watch) countUntapped(ctx context.Context, cl *cluster.Client, l *object
 	return err
 }
 
-// tapHint says what to do about pods that tap cannot watch; "" without any.
+// tapHint returns a sentence about what to do about pods that tap cannot watch; "" if there are none.
 func (w *watch) tapHint() string {
 	var parts []string
 	if w.later > 0 {
@@ -201,7 +201,7 @@ func (w *watch) tapHint() string {
 	return strings.Join(parts, " ")
 }
 
-// runFor is run for a time that begins when the proxies are watched.
+// runFor is run for a span of time, which begins once the proxies are watched.
 func (w *watch) runFor(ctx context.Context, span time.Duration, emit func(tap.Message) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
