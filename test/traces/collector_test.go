@@ -8,71 +8,36 @@ import (
 	"sync"
 	"testing"
 
-	"go.opentelemetry.io/collector/component"
-	"go.opentelemetry.io/collector/confmap"
-	"go.opentelemetry.io/collector/consumer"
 	"go.opentelemetry.io/collector/pdata/ptrace"
-	"go.opentelemetry.io/collector/receiver"
-	"go.opentelemetry.io/collector/receiver/otlpreceiver"
-	"go.opentelemetry.io/otel/metric/noop"
-	tracenoop "go.opentelemetry.io/otel/trace/noop"
-	"go.uber.org/zap"
 
 	"github.com/tulle-mesh/tulle/internal/meshtest"
+	"github.com/tulle-mesh/tulle/test/collector"
 )
 
-// collector is the OTLP receiver of the OpenTelemetry collector, which keeps what it gets.
-type collector struct {
+// otlp is a collector that keeps what it gets.
+type otlp struct {
 	grpc, http string // addresses
 
 	mu    sync.Mutex // guards the field below
 	spans []span
 }
 
-// span is a span as the collector has it. Attributes of its resource begin with "resource.".
-type span struct {
-	ptrace.Span
-	attributes map[string]any
-}
+type span = collector.Span
 
-func startCollector(t *testing.T) *collector {
+func startCollector(t *testing.T) *otlp {
 	t.Helper()
-	c := &collector{grpc: freeAddr(t), http: freeAddr(t)}
-	factory := otlpreceiver.NewFactory()
-	cfg := factory.CreateDefaultConfig()
-	if err := confmap.NewFromStringMap(map[string]any{"protocols": map[string]any{
-		"grpc": map[string]any{"endpoint": c.grpc}, "http": map[string]any{"endpoint": c.http},
-	}}).Unmarshal(cfg); err != nil {
-		t.Fatal(err)
-	}
-	next, err := consumer.NewTraces(c.consume)
+	c := &otlp{grpc: freeAddr(t), http: freeAddr(t)}
+	stop, err := collector.Start(t.Context(), c.grpc, c.http, c.consume)
 	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := factory.CreateTraces(t.Context(), receiver.Settings{
-		ID: component.NewID(factory.Type()),
-		TelemetrySettings: component.TelemetrySettings{
-			Logger: zap.NewNop(), MeterProvider: noop.NewMeterProvider(), TracerProvider: tracenoop.NewTracerProvider(),
-		},
-	}, cfg, next)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := r.Start(t.Context(), host{}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := r.Shutdown(context.WithoutCancel(t.Context())); err != nil {
+		if err := stop(context.WithoutCancel(t.Context())); err != nil {
 			t.Error(err)
 		}
 	})
 	return c
 }
-
-// host is a collector without extensions.
-type host struct{}
-
-func (host) GetExtensions() map[component.ID]component.Component { return nil }
 
 func freeAddr(t *testing.T) string {
 	t.Helper()
@@ -84,26 +49,14 @@ func freeAddr(t *testing.T) string {
 	return l.Addr().String()
 }
 
-func (c *collector) consume(_ context.Context, traces ptrace.Traces) error {
+func (c *otlp) consume(traces ptrace.Traces) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, rs := range traces.ResourceSpans().All() {
-		for _, ss := range rs.ScopeSpans().All() {
-			for _, s := range ss.Spans().All() {
-				got := span{Span: s, attributes: s.Attributes().AsRaw()}
-				for k, v := range rs.Resource().Attributes().AsRaw() {
-					got.attributes["resource."+k] = v
-				}
-				got.attributes["scope"] = ss.Scope().Name()
-				c.spans = append(c.spans, got)
-			}
-		}
-	}
-	return nil
+	c.spans = append(c.spans, collector.Spans(traces)...)
 }
 
 // await returns the spans, in the order of their begin, when there are n of them.
-func (c *collector) await(t *testing.T, n int) []span {
+func (c *otlp) await(t *testing.T, n int) []span {
 	t.Helper()
 	var got []span
 	meshtest.Await(t, "the spans", func() bool {
@@ -114,7 +67,7 @@ func (c *collector) await(t *testing.T, n int) []span {
 	})
 	if len(got) > n {
 		for _, s := range got {
-			t.Logf("%s %s %v", s.Kind(), s.Name(), s.attributes)
+			t.Logf("%s %s %v", s.Kind(), s.Name(), s.Attributes)
 		}
 		t.Fatalf("got %d spans, want %d", len(got), n)
 	}

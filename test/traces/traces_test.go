@@ -153,7 +153,7 @@ func want(t *testing.T, s span, attributes map[string]any) {
 	t.Helper()
 	got := map[string]any{}
 	for k := range attributes {
-		got[k] = s.attributes[k]
+		got[k] = s.Attributes[k]
 	}
 	if diff := cmp.Diff(attributes, got); diff != "" {
 		t.Errorf("%s span %q (-want +got)\n%s", s.Kind(), s.Name(), diff)
@@ -180,8 +180,8 @@ func wantLink(t *testing.T, s span, w link) {
 }
 
 func TestOneTraceOverTwoProxies(t *testing.T) {
-	for name, address := range map[string]func(c *collector) string{
-		"gRPC": func(c *collector) string { return c.grpc }, "HTTP": func(c *collector) string { return "http://" + c.http },
+	for name, address := range map[string]func(c *otlp) string{
+		"gRPC": func(c *otlp) string { return c.grpc }, "HTTP": func(c *otlp) string { return "http://" + c.http },
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := startCollector(t)
@@ -208,7 +208,7 @@ func TestOneTraceOverTwoProxies(t *testing.T) {
 					"tulle.client.id": web.String(), "tulle.server.id": cart.String(), "scope": "tulle-proxy",
 					"http.request.resend_count": nil, "http.response.body.size": int64(0), "tulle.denied": nil,
 				})
-				for k, v := range s.attributes {
+				for k, v := range s.Attributes {
 					if text, ok := v.(string); ok && strings.Contains(text, "secret") {
 						t.Errorf("the query shows in %s: %s", k, text)
 					}
