@@ -126,16 +126,22 @@ OWN_CLUSTER := $(filter command\ line,$(origin KUBECONFIG))
 
 .PHONY: e2e
 e2e: build images ## the mesh on a real cluster under test (RUN=TestGRPC for a part; KEEP=1 leaves the cluster up; KUBECONFIG=…)
-	CGO_ENABLED=0 go build -C test -trimpath -buildvcs=false -ldflags '-s -w' -o ../bin/e2e-app ./e2e/app
-	app=docker.io/tulle-mesh/e2e-app:$$(sha256sum bin/e2e-app | cut -c1-12); \
-	go run -C tools ./image --name $$app --arch $(GOARCH) --output $(CURDIR)/dist/e2e-app.tar --file /app=$(CURDIR)/bin/e2e-app --entrypoint /app; \
+	for p in app collector; do \
+	  CGO_ENABLED=0 go build -C test -trimpath -buildvcs=false -ldflags '-s -w' -o ../bin/e2e-$$p ./e2e/$$p; \
+	done
+	image() { \
+	  local name=docker.io/tulle-mesh/e2e-$$1:$$(sha256sum bin/e2e-$$1 | cut -c1-12); echo $$name; \
+	  go run -C tools ./image --name $$name --arch $(GOARCH) --output $(CURDIR)/dist/e2e-$$1.tar \
+	    --file /$$1=$(CURDIR)/bin/e2e-$$1 --entrypoint /$$1 >&2; \
+	}; \
+	app=$$(image app); collector=$$(image collector); \
 	clients=$$(cd test && go run ./e2e/images $(CURDIR)/dist); \
 	$(if $(OWN_CLUSTER),export KUBECONFIG=$(abspath $(KUBECONFIG));, \
 	  export KUBECONFIG=; \
 	  $(if $(KEEP),,[ -e .cluster ] || trap '$(MAKE) --no-print-directory -C $(CURDIR) cluster-down' EXIT;) \
 	  $(MAKE) --no-print-directory cluster; \
 	  (cd test && go run ./cluster load $(CURDIR)/dist/controller.tar $(CURDIR)/dist/proxy.tar $(CURDIR)/dist/e2e-*.tar);) \
-	cd test && E2E_APP_IMAGE=$$app E2E_CLIENT_IMAGES="$$clients" go test -count=1 -timeout 30m -v $(if $(RUN),-run '$(RUN)') ./e2e
+	cd test && E2E_APP_IMAGE=$$app E2E_COLLECTOR_IMAGE=$$collector E2E_CLIENT_IMAGES="$$clients" go test -count=1 -timeout 30m -v $(if $(RUN),-run '$(RUN)') ./e2e
 
 # --- conformance ---
 

@@ -107,7 +107,7 @@ func (c client) metric(t *testing.T, name string, labels ...string) (sum float64
 	}
 	for line := range strings.Lines(string(out)) {
 		line = strings.TrimSpace(line)
-		if series, _, _ := strings.Cut(line, "{"); series != name ||
+		if series := line[:max(0, strings.IndexAny(line, "{ "))]; series != name ||
 			slices.ContainsFunc(labels, func(l string) bool { return !strings.Contains(line, l) }) {
 			continue
 		}

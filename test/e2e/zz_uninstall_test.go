@@ -13,7 +13,7 @@ func TestUninstallLeavesNothing(t *testing.T) {
 		t.Fatalf("with meshed pods: %v, printed %d bytes; want a refusal that names them", err, len(out))
 	}
 	quietCalls.Wait()
-	mustKubectl(t, "delete", "namespace", appNS, workNS, clientsNS, clientsBareNS, "--ignore-not-found")
+	mustKubectl(t, "delete", "namespace", appNS, workNS, clientsNS, clientsBareNS, tracesNS, "--ignore-not-found")
 	manifests, err := run(time.Minute, nil, env.tulle, "uninstall")
 	if err != nil {
 		t.Fatal(err)

@@ -99,12 +99,17 @@ func (w *worker) count(edit func(*worked)) {
 	edit(&w.counts)
 }
 
-// passOn calls the next link with nothing of what came but its life.
+// passOn calls the next link with nothing of what came but its life and its trace.
 func (w *worker) passOn(rw http.ResponseWriter, r *http.Request) {
 	req, err := http.NewRequestWithContext(r.Context(), http.MethodGet, w.next, http.NoBody)
 	if err != nil {
 		http.Error(rw, err.Error(), http.StatusInternalServerError)
 		return
+	}
+	for _, name := range []string{"Traceparent", "Tracestate"} {
+		if values := r.Header[name]; len(values) > 0 {
+			req.Header[name] = values
+		}
 	}
 	resp, err := w.client.Do(req)
 	if err != nil {
