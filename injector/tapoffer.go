@@ -16,8 +16,11 @@ import (
 )
 
 const (
-	// offerFresh is how long the answer of the API server holds.
+	// offerFresh is how long an APIService, or an error, holds.
 	offerFresh = 5 * time.Second
+	// absenceFresh is how long it holds that there is no APIService. It is short: the pods of the viz extension ask just
+	// before the APIService is written, and the pods that are created just after have to get tap.
+	absenceFresh = 100 * time.Millisecond
 	// offerTimeout bounds how long pods wait for it.
 	offerTimeout = 2 * time.Second
 )
@@ -29,7 +32,7 @@ type apiServiceOffers struct {
 	log    *zap.Logger
 
 	mu      sync.Mutex // held during a read, so that one reads for all; guards the fields below
-	read    time.Time
+	expires time.Time
 	service *unstructured.Unstructured // nil if there is none
 }
 
@@ -37,18 +40,20 @@ type apiServiceOffers struct {
 func (o *apiServiceOffers) offersTap(ctx context.Context, namespace string) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.read.IsZero() || time.Since(o.read) >= offerFresh {
+	if !time.Now().Before(o.expires) {
 		// Others wait for this answer, so it does not end with the review that asked for it.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), offerTimeout)
 		defer cancel()
 		service, err := o.client.Resource(inject.APIServices).Get(ctx, mesh.TapAPIService, metav1.GetOptions{})
-		if err != nil {
+		fresh := offerFresh
+		switch {
+		case apierrors.IsNotFound(err):
+			service, fresh = nil, absenceFresh
+		case err != nil:
+			o.log.Warn("proxies get no tap", zap.String("APIService", mesh.TapAPIService), zap.Error(err))
 			service = nil
 		}
-		if err != nil && !apierrors.IsNotFound(err) {
-			o.log.Warn("proxies get no tap", zap.String("APIService", mesh.TapAPIService), zap.Error(err))
-		}
-		o.service, o.read = service, time.Now()
+		o.service, o.expires = service, time.Now().Add(fresh)
 	}
 	return inject.OffersTap(o.service, namespace)
 }

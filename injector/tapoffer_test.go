@@ -26,8 +26,8 @@ func tapService(namespace string) *unstructured.Unstructured {
 	}}
 }
 
-// TestOffersComeFromTheAPIService: it names the namespace, an answer holds for a moment, and without one there is no
-// offer.
+// TestOffersComeFromTheAPIService: it names the namespace, an answer holds for a moment, its absence only for the
+// blink in which one `kubectl apply` cannot end and another begin, and without an answer there is no offer.
 func TestOffersComeFromTheAPIService(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client := dynamicfake.NewSimpleDynamicClient(runtime.NewScheme())
@@ -50,12 +50,14 @@ func TestOffersComeFromTheAPIService(t *testing.T) {
 			t.Fatal(err)
 		}
 		expect("tulle-viz", false, 1)
-		later()
+		<-time.After(absenceFresh)
 		expect("tulle-viz", true, 2)
 		expect("other", false, 2)
 		expect("", false, 2)
 		later()
 		fail = errors.New("away")
+		expect("tulle-viz", false, 3)
+		<-time.After(absenceFresh)
 		expect("tulle-viz", false, 3)
 		later()
 		fail = nil

@@ -11,7 +11,7 @@ func (d *demo) hints() string {
 	if !d.own {
 		path = filepath.Join(d.root, ".cluster", "bin") + ":" + path
 	}
-	end := "make cluster-down"
+	end := "make cluster-down                                       remove the cluster"
 	if d.own {
 		end = "kubectl delete ns shop; tulle viz uninstall | kubectl delete -f -; tulle uninstall | kubectl delete -f -"
 	}
@@ -28,5 +28,6 @@ Try next:
   kubectl -n shop rollout restart deploy/cart             nor this
   kubectl -n tulle delete pods --all                      nor this
   make demo                                               the numbers again
+  docs/guides/observability.md                            find why checkout fails; make guides runs all guides
   %s`, d.kubeconfig, path, end)
 }

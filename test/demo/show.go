@@ -61,9 +61,10 @@ func (d *demo) show(ctx context.Context) error {
 		d.progress.Say("\n$ tulle viz %s\n%s", strings.Join(args, " "), out)
 	}
 	d.progress.Say(
-		"\nThe customers count %s themselves, viz counts %s. Every edge between meshed pods is mutual TLS, the Job has "+
-			"ended, "+
-			"and the failures are the injected ones. (%s)", w.customers, w.seen, d.progress.Since())
+		"\nAn edge from - is a caller without a proxy (the kubelet probes redis, and the API server asks load for the "+
+			"customers' count), or one that has ended (the Job).\nThe customers count %s themselves, viz counts %s. Every "+
+			"edge between meshed pods is mutual TLS, the Job has ended, and the failures are the injected ones. (%s)",
+		w.customers, w.seen, d.progress.Since())
 	d.progress.Say("%s", d.hints())
 	return nil
 }

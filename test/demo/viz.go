@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/tulle-mesh/tulle/test/step"
@@ -33,6 +34,9 @@ func (d *demo) installViz(ctx context.Context) (string, error) {
 
 func (d *demo) checkViz(ctx context.Context) (string, error) {
 	out, err := d.viz(ctx, "check", "--wait", "3m", "--proxy", "-n", namespace)
+	if err == nil && !d.own && strings.Contains(out, "‼") { // a pod that cannot be watched is a warning
+		err = fmt.Errorf("warnings on a new cluster:\n%s", out)
+	}
 	return step.Tail(out, 1), err
 }
 

@@ -204,8 +204,9 @@ func (e *ends) queries(namespace string) (out []metrics.Query) {
 	}
 	e.sent = len(out)
 	by = slices.Concat(e.own, []string{"tls", "no_tls_reason", "client_id"})
+	// Requests, not responses: a WebSocket or a stream has no response until it ends.
 	servers := func(more ...metrics.Match) {
-		for _, metric := range []string{metrics.ResponseTotal, metrics.InboundTCPAllowTotal} {
+		for _, metric := range []string{metrics.RequestTotal, metrics.InboundTCPAllowTotal} {
 			out = append(out, metrics.Query{Metric: metric, Match: slices.Concat(got, more), By: by, Now: true})
 		}
 	}

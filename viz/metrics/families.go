@@ -5,6 +5,7 @@ import "slices"
 // These are the metrics that the commands ask for. metrics-api refuses all others: it asks Prometheus with rights of
 // its own, and a Prometheus may hold more than the numbers of the mesh.
 const (
+	RequestTotal          = "request_total"
 	ResponseTotal         = "response_total"
 	ResponseLatency       = "response_latency_ms"
 	RouteResponseTotal    = "route_response_total"
@@ -41,8 +42,8 @@ const bucketSuffix = "_bucket"
 func BucketsOf(histogram string) string { return histogram + bucketSuffix }
 
 var allowed = []string{
-	ResponseTotal, BucketsOf(ResponseLatency), RouteResponseTotal, BucketsOf(RouteResponseLatency), RouteActualTotal,
-	BucketsOf(RouteActualLatency), HTTPRouteStatuses, BucketsOf(HTTPRouteDuration), HTTPRouteRetries,
+	RequestTotal, ResponseTotal, BucketsOf(ResponseLatency), RouteResponseTotal, BucketsOf(RouteResponseLatency),
+	RouteActualTotal, BucketsOf(RouteActualLatency), HTTPRouteStatuses, BucketsOf(HTTPRouteDuration), HTTPRouteRetries,
 	HTTPBackendRequests, HTTPBackendStatuses, BucketsOf(HTTPBackendDuration), GRPCRouteStatuses,
 	BucketsOf(GRPCRouteDuration), GRPCRouteRetries, GRPCBackendRequests, GRPCBackendStatuses,
 	BucketsOf(GRPCBackendDuration), InboundHTTPAllowTotal, InboundHTTPDenyTotal, InboundTCPAllowTotal,

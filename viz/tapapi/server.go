@@ -82,20 +82,21 @@ type Config struct {
 
 // Server answers requests of the aggregated API. Make it with New.
 type Server struct {
-	cfg         Config
-	bodyTimeout time.Duration
-	users       users
-	logged      logLimit
-	requests    *prometheus.CounterVec
-	refused     prometheus.Counter
-	revoked     *prometheus.CounterVec
+	cfg          Config
+	bodyTimeout  time.Duration
+	writeTimeout time.Duration
+	users        users
+	logged       logLimit
+	requests     *prometheus.CounterVec
+	refused      prometheus.Counter
+	revoked      *prometheus.CounterVec
 }
 
 // New returns a Server, and registers its metrics.
 func New(cfg Config) *Server {
 	cfg.ReviewEvery, cfg.ReviewGrace = cmp.Or(cfg.ReviewEvery, reviewEvery), cmp.Or(cfg.ReviewGrace, reviewGrace)
 	s := &Server{
-		cfg: cfg, bodyTimeout: bodyTimeout,
+		cfg: cfg, bodyTimeout: bodyTimeout, writeTimeout: writeTimeout,
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tulle_tap_api_requests_total",
 			Help: "Requests to watch by result: ok, invalid, unauthenticated, denied, busy or failed.",

@@ -81,13 +81,17 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, user *user, what
 
 	control, enc := http.NewResponseController(w), json.NewEncoder(w)
 	write := func(m tap.Message) error {
-		if err := control.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		if err := control.SetWriteDeadline(time.Now().Add(s.writeTimeout)); err != nil {
 			return err
 		}
 		if err := enc.Encode(m); err != nil {
 			return err
 		}
-		return control.Flush()
+		if err := control.Flush(); err != nil {
+			return err
+		}
+		// HTTP/2 resets the stream at its deadline even if nothing waits to be written: a watch may be quiet for long.
+		return control.SetWriteDeadline(time.Time{})
 	}
 	err := run(ctx, func(m tap.Message) error {
 		if ctx.Err() != nil { // nothing is shown after a revocation

@@ -118,6 +118,39 @@ func TestWatchEndsWithTheRight(t *testing.T) {
 	}
 }
 
+// TestQuietWatchGoesOn shows that a watch in which nothing happens for longer than a client may take to read goes on. The
+// API server speaks HTTP/2, whose streams end at a write deadline even if nothing is written.
+func TestQuietWatchGoesOn(t *testing.T) {
+	r := startRig(t, webPod("web-1", self.String(), nil))
+	r.server.writeTimeout = time.Second
+	goOn := make(chan struct{})
+	r.watch = func(ctx context.Context, targets []tap.Target, _ tap.Query, emit func(tap.Message) error) error {
+		n := len(targets)
+		if err := emit(tap.Message{Watching: &n}); err != nil {
+			return err
+		}
+		select {
+		case <-goOn:
+		case <-ctx.Done():
+		}
+		return emit(tap.Message{Event: &tap.Event{Proxy: "shop/web-1"}})
+	}
+	client := r.client(t)
+	client.Transport.(*http.Transport).ForceAttemptHTTP2 = true
+	res := r.begin(t, client, allowed, webPath, nil)
+	if res.ProtoMajor != 2 {
+		t.Fatalf("got %s, want HTTP/2", res.Proto)
+	}
+	lines := bufio.NewScanner(res.Body)
+	if m := next(t, lines); m.Watching == nil {
+		t.Fatalf("got %+v, want that the watch begins", m)
+	}
+	time.AfterFunc(r.server.writeTimeout+200*time.Millisecond, func() { close(goOn) })
+	if m := next(t, lines); m.Event == nil {
+		t.Errorf("got %+v, want the event", m)
+	}
+}
+
 // TestOneUserCannotTakeAllWatches shows the share of one user, and that a watch that ends makes room.
 func TestOneUserCannotTakeAllWatches(t *testing.T) {
 	pods := []string{"web-1", "web-2", "web-3"}

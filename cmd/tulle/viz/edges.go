@@ -22,7 +22,8 @@ connection, SECURED says why.
 RESOURCE is a type such as deploy, a type and names, or type/name. The types are deployments, statefulsets, daemonsets, cronjobs,
 jobs, replicasets, replicationcontrollers and pods. The other end may be of another type: its type is before its name.
 
-SRC is - if the client's proxy is not among those asked, or if the client has no proxy. The kubelet's probes are left out.`,
+SRC is - if the client's proxy is not among those asked, or if the client has no proxy or has ended. DST is - for a server without a
+pod, such as the API server. The kubelet's HTTP and gRPC probes are left out.`,
 		Example: `  tulle viz edges deploy -n shop
   tulle viz edges deploy/web -n shop -o wide
   tulle viz edges po -A -o json`,

@@ -7,9 +7,9 @@ import (
 
 // unseen are clients whose proxies are not asked, or that have none, and what is not an edge.
 const unseen = `
-response_total{direction="inbound",namespace="shop",deployment="api",pod="api-5d8f7c-a",tls="true",client_id="spiffe://cluster.local/ns/far/sa/batch",classification="success"} 1
-response_total{direction="inbound",namespace="shop",deployment="web",pod="web-5d8f7c-a",tls="no_identity",no_tls_reason="no_tls_from_remote",classification="success"} 9
-response_total{direction="inbound",namespace="shop",deployment="api",pod="api-5d8f7c-a",tls="no_identity",no_tls_reason="no_tls_from_remote",authz_kind="default",authz_name="probe",classification="success"} 9
+request_total{direction="inbound",namespace="shop",deployment="api",pod="api-5d8f7c-a",tls="true",client_id="spiffe://cluster.local/ns/far/sa/batch"} 1
+request_total{direction="inbound",namespace="shop",deployment="web",pod="web-5d8f7c-a",tls="no_identity",no_tls_reason="no_tls_from_remote"} 9
+request_total{direction="inbound",namespace="shop",deployment="api",pod="api-5d8f7c-a",tls="no_identity",no_tls_reason="no_tls_from_remote",authz_kind="default",authz_name="probe"} 9
 inbound_tcp_authz_allow_total{direction="inbound",namespace="shop",deployment="api",pod="api-5d8f7c-a",tls="opaque",no_tls_reason="no_tls_from_remote"} 2
 tcp_open_total{direction="outbound",namespace="shop",deployment="web",pod="web-5d8f7c-a",peer="dst",dst_namespace="shop",dst_deployment="web",dst_pod="web-5d8f7c-a",tls="loopback",no_tls_reason="loopback"} 1
 tcp_open_total{direction="outbound",namespace="shop",deployment="web",pod="web-5d8f7c-a",peer="dst",tls="no_identity",no_tls_reason="not_provided_by_service_discovery"} 5
