@@ -56,8 +56,8 @@ func (c *cli) uninstall(ctx context.Context, opts uninstallOptions) error {
 		}
 		text := pods + " a proxy: " + cluster.Abbreviate(meshed)
 		if !opts.force {
-			return errors.New(text + "\nremove them with `tulle uninject`, or the annotation and a restart, first; --force " +
-				"uninstalls anyway")
+			return errors.New(text + "\nremove them with `tulle uninject`, or the annotation and a restart, and those of " +
+				"the viz extension with `tulle viz uninstall | kubectl delete -f -`, first; --force uninstalls anyway")
 		}
 		fmt.Fprintln(c.err, "warning:", text)
 	}

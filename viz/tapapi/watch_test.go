@@ -118,8 +118,8 @@ func TestWatchEndsWithTheRight(t *testing.T) {
 	}
 }
 
-// TestQuietWatchGoesOn shows that a watch in which nothing happens for longer than a client may take to read goes on. The
-// API server speaks HTTP/2, whose streams end at a write deadline even if nothing is written.
+// TestQuietWatchGoesOn shows that a watch goes on if nothing happens for longer than a client may take to read. The API
+// server speaks HTTP/2, whose streams end at a write deadline even if nothing is written.
 func TestQuietWatchGoesOn(t *testing.T) {
 	r := startRig(t, webPod("web-1", self.String(), nil))
 	r.server.writeTimeout = time.Second

@@ -1,8 +1,6 @@
 package viz
 
 import (
-	"fmt"
-
 	"github.com/spf13/cobra"
 
 	"github.com/tulle-mesh/tulle/viz/edges"
@@ -61,7 +59,7 @@ func (c *commands) edges(cmd *cobra.Command, args []string, all bool, output str
 	case output == "json":
 		return edges.WriteJSON(c.Out, result.Edges)
 	case len(result.Edges) == 0:
-		fmt.Fprintln(c.Err, "No edges found.")
+		c.nothing("No edges found.", req.Namespace, targets)
 		return nil
 	}
 	return edges.WriteTable(c.Out, result.Edges, output == "wide")

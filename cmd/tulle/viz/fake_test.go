@@ -41,6 +41,8 @@ type bed struct {
 	dial func(ctx context.Context, namespace, pod string, port int) (net.Conn, error)
 	// prometheusTimeout bounds the wait for the Prometheus of --prometheusURL.
 	prometheusTimeout time.Duration
+	// noFlag leaves the namespace to the kubeconfig's context.
+	noFlag bool
 	// stdout takes the place of the buffer that result has.
 	stdout io.Writer
 	// post is the client's Post.
@@ -124,7 +126,13 @@ func (b *bed) runIn(ctx context.Context, t *testing.T, namespace string, args ..
 				Interface: client, Metadata: untyped, Dynamic: dyn, DialPod: b.dial, Post: b.post, Namespace: namespace,
 			}, nil
 		},
-		ControlNamespace:  func() string { return "tulle" },
+		ControlNamespace: func() string { return "tulle" },
+		Namespace: func() string {
+			if b.noFlag {
+				return ""
+			}
+			return namespace
+		},
 		PrometheusTimeout: b.prometheusTimeout,
 		Configured: func(context.Context, *cluster.Client) (Configured, error) {
 			return Configured{

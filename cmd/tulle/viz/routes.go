@@ -12,6 +12,7 @@ import (
 	"github.com/tulle-mesh/tulle/viz/objects"
 	"github.com/tulle-mesh/tulle/viz/resource"
 	"github.com/tulle-mesh/tulle/viz/routes"
+	"github.com/tulle-mesh/tulle/viz/subject"
 )
 
 // routesFlags are the flags of `viz routes`.
@@ -85,7 +86,7 @@ func (c *commands) routes(ctx context.Context, args []string, f routesFlags) err
 	c.note(result.Notes)
 	routes.Sort(result.Tables, f.sort)
 	options := routes.Options{Wide: f.output == "wide", To: req.To != nil, Authorities: callsAuthority(req)}
-	return write(c, f.output, result.Tables,
+	return write(c, f.output, subject.Request{Targets: req.Targets, Namespace: req.Namespace}, result.Tables,
 		func(w io.Writer, tables []routes.Table) error { return routes.WriteTables(w, tables, options) },
 		func(w io.Writer, tables []routes.Table) error { return routes.WriteJSON(w, tables, options) })
 }

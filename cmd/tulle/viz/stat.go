@@ -108,7 +108,7 @@ func (c *commands) printStat(rows []stat.Row, req stat.Request, f statFlags) err
 		if req.NotVersion != "" {
 			text = "No proxy of another version than " + req.NotVersion + " found."
 		}
-		fmt.Fprintln(c.Err, text)
+		c.nothing(text, req.Namespace, req.Targets)
 		return nil
 	}
 	return stat.WriteTables(c.Out, rows, options)

@@ -65,6 +65,24 @@ func TestStatWithoutTraffic(t *testing.T) {
 	}
 }
 
+// TestEmptyAnswerNamesTheNamespace shows that who forgets -n learns it.
+func TestEmptyAnswerNamesTheNamespace(t *testing.T) {
+	const hint = "The namespace was \"empty\"; -n names another one.\n"
+	for _, tt := range []struct{ args, want string }{
+		{"stat deploy", "No traffic found.\n" + hint},
+		{"stat-inbound deploy", "No traffic found.\n" + hint},
+		{"routes deploy", "No traffic found.\n" + hint},
+		{"edges deploy", "No edges found.\n" + hint},
+		{"stat ns -l app=none", "No traffic found.\n"},
+	} {
+		b := shop(t)
+		b.noFlag = true
+		if r := b.run(t, "empty", strings.Fields(tt.args)...); r.fault != nil || r.err != tt.want {
+			t.Errorf("%s: stderr %q, error %v; want %q", tt.args, r.err, r.fault, tt.want)
+		}
+	}
+}
+
 func TestStatRefuses(t *testing.T) {
 	for _, tt := range []struct{ namespace, args, want string }{
 		{"shop", "", "name a resource"},

@@ -94,21 +94,33 @@ func report[R any](ctx context.Context, c *commands, args []string, f workloadFl
 		return err
 	}
 	c.note(result.Notes)
-	return write(c, f.output, result.Rows, func(w io.Writer, rows []R) error {
+	return write(c, f.output, req, result.Rows, func(w io.Writer, rows []R) error {
 		return v.asTable(w, rows, f.allNamespaces)
 	}, v.asJSON)
 }
 
 // write writes rows as a table or as JSON. Instead of an empty table it prints noTraffic.
-func write[R any](c *commands, output string, rows []R, asTable, asJSON func(io.Writer, []R) error) error {
+func write[R any](c *commands, output string, req subject.Request, rows []R, asTable,
+	asJSON func(io.Writer, []R) error,
+) error {
 	switch {
 	case output == "json":
 		return asJSON(c.Out, rows)
 	case len(rows) == 0:
-		fmt.Fprintln(c.Err, noTraffic)
+		c.nothing(noTraffic, req.Namespace, req.Targets)
 		return nil
 	}
 	return asTable(c.Out, rows)
+}
+
+// nothing prints text on stderr instead of an empty table. If the command line names no namespace, it adds which one
+// was asked.
+func (c *commands) nothing(text, namespace string, targets []resource.Target) {
+	fmt.Fprintln(c.Err, text)
+	namespaced := slices.ContainsFunc(targets, func(t resource.Target) bool { return t.Kind.Name != resource.Namespace })
+	if namespace != "" && namespaced && c.Namespace() == "" {
+		fmt.Fprintf(c.Err, "The namespace was %q; -n names another one.\n", namespace)
+	}
 }
 
 // noTraffic is printed on stderr instead of an empty table.
