@@ -83,9 +83,9 @@ func (e *ends) find(ctx context.Context, src metrics.Source, cluster resource.Li
 		return nil, nil, fmt.Errorf("read numbers: %d answers to %d queries", len(answer.Samples), len(queries))
 	}
 	accounts := accountsOf(ctx, cluster, namespace)
-	sent := e.outbound(slices.Concat(answer.Samples[:e.sent]...), accounts)
-	got, own := e.inbound(slices.Concat(answer.Samples[e.sent:e.got]...))
-	_, elsewhere := e.inbound(slices.Concat(answer.Samples[e.got:]...))
+	sent := e.outbound(slices.Concat(answer.Samples[:e.clientQueries]...), accounts)
+	got, own := e.inbound(slices.Concat(answer.Samples[e.clientQueries:e.serverQueries]...))
+	_, elsewhere := e.inbound(slices.Concat(answer.Samples[e.serverQueries:]...))
 	return join(sent, got, append(own, elsewhere...)), answer.Notes, nil
 }
 
@@ -148,11 +148,13 @@ func (o owner) destination() string {
 
 // ends says how edges name their ends: by objects of one kind. An end of another kind has that kind before its name.
 type ends struct {
-	kind   owner    // zero if every is set
-	isPod  bool     // the ends are pods
-	every  bool     // workloads of every kind are asked for
-	sent   int      // how many queries are about what the clients sent
-	got    int      // and how many, with those, about what the namespace's servers got
+	kind  owner // zero if every is set
+	isPod bool  // the ends are pods
+	every bool  // workloads of every kind are asked for
+	// The first clientQueries of the queries are about the series of clients, and those up to serverQueries about the
+	// series of the namespace's servers.
+	clientQueries, serverQueries int
+
 	source []string // labels of the client
 	target []string // labels of the server, on the client's series
 	own    []string // labels of the server, on its own series
@@ -202,7 +204,7 @@ func (e *ends) queries(namespace string) (out []metrics.Query) {
 		add(metrics.Is("namespace", namespace))
 		add(metrics.Is("dst_namespace", namespace), metrics.Not("namespace", namespace))
 	}
-	e.sent = len(out)
+	e.clientQueries = len(out)
 	by = slices.Concat(e.own, []string{"tls", "no_tls_reason", "client_id"})
 	// Requests, not responses: a WebSocket or a stream has no response until it ends.
 	servers := func(more ...metrics.Match) {
@@ -212,11 +214,11 @@ func (e *ends) queries(namespace string) (out []metrics.Query) {
 	}
 	if namespace == "" {
 		servers()
-		e.got = len(out)
+		e.serverQueries = len(out)
 		return out
 	}
 	servers(metrics.Is("namespace", namespace))
-	e.got = len(out)
+	e.serverQueries = len(out)
 	servers(metrics.Not("namespace", namespace), metrics.Not("client_id", ""))
 	return out
 }

@@ -10,14 +10,9 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	"github.com/tulle-mesh/tulle/viz/resource"
 	"github.com/tulle-mesh/tulle/viz/table"
 )
-
-// shortKinds are the names that Linkerd prints for kinds of workload.
-var shortKinds = map[string]string{
-	"deployment": "deploy", "statefulset": "sts", "daemonset": "ds", "replicaset": "rs", "cronjob": "cj", "pod": "po",
-	"replicationcontroller": "rc", "namespace": "ns", "service": "svc",
-}
 
 // Text returns the event as a line in Linkerd's format. For the wide output, kind adds to both ends their object of
 // that kind, such as "deployment", or their pod; "" adds nothing. The line has no control characters, whatever a client
@@ -97,11 +92,11 @@ func (e *Endpoint) addr() string { return net.JoinHostPort(e.IP, strconv.Itoa(in
 // writeResource writes the object or the pod, and the namespace, of one end.
 func (e *Endpoint) writeResource(b *strings.Builder, side, kind string) {
 	if object, ok := e.Metadata[kind]; ok {
-		short, known := shortKinds[kind]
-		if !known {
-			short = kind
+		prefix := kind
+		if k, err := resource.ParseKind(kind); err == nil {
+			prefix = k.Prefix()
 		}
-		fmt.Fprintf(b, " %s_res=%s/%s", side, short, object)
+		fmt.Fprintf(b, " %s_res=%s/%s", side, prefix, object)
 	} else if pod, ok := e.Metadata["pod"]; ok {
 		fmt.Fprintf(b, " %s_pod=%s", side, pod)
 	}
