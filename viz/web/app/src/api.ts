@@ -52,13 +52,23 @@ export interface Config {
 
 // --- overview ---
 
-export interface NamespaceRow extends Golden {
+// State is how an object is, worst first: as bad as its worst problem, or ok; quiet without traffic, and unmeshed
+// without a proxy.
+export type State = 'error' | 'warning' | 'ok' | 'quiet' | 'unmeshed';
+
+export interface OverviewRow extends Golden {
+  kind: string; // "namespace", or that of a workload
+  namespace: string; // "" for namespaces
   name: string;
-  meshed: number;
+  state: State;
+  meshed: number; // pods with a proxy, of pods
   pods: number;
+  open: number | null; // connections that are open now
+  denied: number | null; // HTTP requests per second that policy denied; null for workloads
 }
 
 export interface OverviewPage extends Head {
-  namespaces: NamespaceRow[];
-  problems: Problem[];
+  namespaces: OverviewRow[]; // worst first
+  workloads: OverviewRow[] | null; // those of the namespace, worst first; null for every namespace
+  problems: Problem[]; // worst first
 }

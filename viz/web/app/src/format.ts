@@ -48,3 +48,8 @@ export function middle(name: string, most = 40): string {
 export function sourceOf(what: string, namespace: string, window: string): string {
   return `tulle viz stat ${what}${namespace === '' ? '' : ` -n ${namespace}`} -t ${window}`;
 }
+
+// sentence ends a message of the server as a sentence.
+export function sentence(message: string): string {
+  return /[.!?]$/.test(message) ? message : `${message}.`;
+}

@@ -29,7 +29,7 @@ export function pathOf(ref: Ref): string | null {
   const part = encodeURIComponent;
   switch (ref.kind) {
     case 'namespace':
-      return `/topology?namespace=${part(ref.name)}`;
+      return `/?namespace=${part(ref.name)}`;
     case 'service':
       return `/service/${part(ref.namespace)}/${part(ref.name)}`;
     case 'deployment':

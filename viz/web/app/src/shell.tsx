@@ -1,7 +1,7 @@
 import { useEffect, useState } from 'preact/hooks';
 import { useLocation } from 'preact-iso/router';
 import { listNamespaces, useConfig } from './config';
-import { clock } from './format';
+import { clock, sentence } from './format';
 import { defaultWindow, linkTo, usePageQuery, windows } from './link';
 import { built, pages } from './pages';
 import { match, Router } from './router';
@@ -77,8 +77,9 @@ const words = { live: 'Live', stale: 'Not up to date', loading: 'Loading', none:
 
 // Indicator says whether the numbers are those of now.
 function Indicator() {
-  const { state, at } = useStatus();
+  const { state, at, refusal } = useStatus();
   if (state === 'none') return null;
+  if (state === 'loading' && refusal) return <p class="indicator stale"><Icon name="warning" />No numbers</p>;
   return (
     <p class={`indicator ${state}`} title={at && `The numbers are those of ${new Date(at).toLocaleString('en-GB')}.`}>
       {state === 'stale' ? <Icon name="warning" /> : <span class="dot" />}
@@ -98,7 +99,7 @@ function Banner() {
         <p>
           <Icon name="warning" />
           <span>
-            {refusal ? <>{refusal.message} <Text>{refusal.remedy}</Text></> : 'No answer for a while.'}
+            {refusal ? <>{sentence(refusal.message)} <Text>{refusal.remedy}</Text></> : 'No answer for a while.'}
             {' '}The numbers are those of {clock(at)}.
           </span>
         </p>

@@ -1,5 +1,6 @@
 import type { ComponentChildren } from 'preact';
 import type { Refusal } from '../api';
+import { sentence } from '../format';
 import { Text } from './Command';
 import { Icon, type IconName } from './Icon';
 
@@ -26,7 +27,7 @@ export function RefusalView(props: { refusal: Refusal }) {
   const { code, message, remedy } = props.refusal;
   return (
     <Empty icon={code === 'forbidden' ? 'lock' : 'warning'} title={titles[code] ?? titles.unavailable}>
-      <p class="message">{message}</p>
+      <p class="message">{sentence(message)}</p>
       {remedy && <p><Text>{remedy}</Text></p>}
     </Empty>
   );

@@ -1,26 +1,37 @@
+import { useState } from 'preact/hooks';
 import type { Problem } from '../api';
 import { linkTo, pathOf, usePageQuery } from '../link';
 import { Command } from './Command';
 import { Icon } from './Icon';
 
-// Problems is what is wrong now, worst first.
-export function Problems(props: { problems: Problem[] }) {
+// Problems is what is wrong now, worst first: the first ones, and the others on demand.
+export function Problems(props: { problems: Problem[]; most?: number }) {
   const [query] = usePageQuery();
+  const [all, setAll] = useState(false);
+  const most = props.most ?? 10;
+  const shown = all ? props.problems : props.problems.slice(0, most);
   return (
-    <ul class="problems">
-      {props.problems.map((p) => {
-        const path = p.ref && pathOf(p.ref);
-        return (
-          <li key={p.text} class={p.severity}>
-            <Icon name={p.severity} />
-            <div>
-              <span class="unseen">{p.severity}: </span>
-              {path ? <a href={linkTo(path, { window: query.window ?? '' })}>{p.text}</a> : p.text}
-              {p.command && <Command>{p.command}</Command>}
-            </div>
-          </li>
-        );
-      })}
-    </ul>
+    <>
+      <ul class="problems">
+        {shown.map((p) => {
+          const path = p.ref && pathOf(p.ref);
+          return (
+            <li key={p.text} class={p.severity}>
+              <Icon name={p.severity} />
+              <div>
+                <span class="unseen">{p.severity}: </span>
+                <bdi>{path ? <a href={linkTo(path, { window: query.window ?? '' })}>{p.text}</a> : p.text}</bdi>
+                {p.command && <Command>{p.command}</Command>}
+              </div>
+            </li>
+          );
+        })}
+      </ul>
+      {props.problems.length > most && (
+        <button type="button" class="more" aria-expanded={all} onClick={() => setAll(!all)}>
+          <Icon name={all ? 'up' : 'down'} />{all ? 'Show fewer' : `Show all ${props.problems.length}`}
+        </button>
+      )}
+    </>
   );
 }

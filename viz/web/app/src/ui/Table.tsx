@@ -19,6 +19,7 @@ export interface TableProps<R> {
   rowKey: (row: R) => string;
   rowClass?: (row: R) => string | undefined;
   empty?: ComponentChildren;
+  flat?: boolean; // whether it stays a table on narrow screens, where rows are cards otherwise
 }
 
 interface Order {
@@ -46,7 +47,7 @@ export function Table<R>(props: TableProps<R>) {
   if (props.rows.length === 0 && props.empty) return <>{props.empty}</>;
   return (
     <div class="table-frame" tabIndex={0} role="region" aria-label={props.caption}>
-      <table>
+      <table class={props.flat ? undefined : 'stacked'} role="table">
         <caption class="unseen">{props.caption}</caption>
         <thead>
           <tr>
@@ -63,12 +64,12 @@ export function Table<R>(props: TableProps<R>) {
             ))}
           </tr>
         </thead>
-        <tbody>
+        <tbody role="rowgroup">
           {sorted(props.rows, props.columns, order).map((row) => (
-            <tr key={props.rowKey(row)} class={props.rowClass?.(row)}>
+            <tr key={props.rowKey(row)} role="row" class={props.rowClass?.(row)}>
               {props.columns.map((c, i) => i === 0
-                ? <th key={c.key} scope="row">{c.cell(row)}</th>
-                : <td key={c.key} class={c.numeric ? 'numeric' : undefined}>{c.cell(row)}</td>)}
+                ? <th key={c.key} scope="row" role="rowheader">{c.cell(row)}</th>
+                : <td key={c.key} role="cell" class={c.numeric ? 'numeric' : undefined} data-title={c.title}>{c.cell(row)}</td>)}
             </tr>
           ))}
         </tbody>
