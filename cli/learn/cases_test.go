@@ -158,9 +158,8 @@ func TestLearnKeepsServersOfAWorkloadApart(t *testing.T) {
 	live := events(t, server("primary", "app: db, role: primary", 8080, mesh.Audit)+
 		server("replica", "app: db, role: replica", 8080, mesh.Audit), append(objects, namespace("shop"))...)
 	w := NewWorld(config(mesh.AllUnauthenticated), live)
-	const lost = "deploy/db port 8080: 1 request of spiffe://cluster.local/ns/shop/sa/web: not allowed. Not all pods " +
-		"of it " +
-		"have the same Server, and it is not known which of them was called."
+	const lost = "deploy/db port 8080: 1 request of spiffe://cluster.local/ns/shop/sa/web: not allowed. Its pods do " +
+		"not all have the same Server, and it is not known which pod was called."
 	for name, c := range map[string]struct {
 		pod, kind, server string
 		want              []string // the roles of the pods that web may still call

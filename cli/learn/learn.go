@@ -155,7 +155,7 @@ func (l *learner) port(at workloadPort, seen []Observation) {
 	for _, o := range known {
 		under := l.world.podsOfServer(o, pods)
 		if l.differentServers(at, under) {
-			l.note("%s: %s of %s: not allowed. Its pods have different Servers, and it is not known which pod "+
+			l.note("%s: %s of %s: not allowed. Its pods do not all have the same Server, and it is not known which pod "+
 				"was called.", at, plural(o.Count, o.unit()), o.Client)
 			continue
 		}
