@@ -6,6 +6,7 @@ export default defineConfig(({ command }) => ({
   plugins: command === 'serve' ? [fixtures()] : [],
   oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
   server: { host: '127.0.0.1', port: 5173 },
+  worker: { format: 'es', rolldownOptions: { output: { entryFileNames: 'assets/[name].js', chunkFileNames: 'assets/[name].js' } } },
   build: {
     outDir: '../dist',
     emptyOutDir: true,

@@ -72,3 +72,44 @@ export interface OverviewPage extends Head {
   workloads: OverviewRow[] | null; // those of the namespace, worst first; null for every namespace
   problems: Problem[]; // worst first
 }
+
+// --- topology ---
+
+// The kinds of nodes that are no objects.
+export type NodeKind = 'unmeshed' | 'external' | 'identity' | 'hidden' | 'pods';
+
+export interface TopologyNode extends Golden, Ref {
+  id: string;
+  counted: boolean; // whether the golden metrics are known
+  tcpOpen: number | null;
+  meshed: number;
+  pods: number; // 0 for what is no object
+  command: string; // "" if none shows the numbers
+}
+
+export interface TopologyLink {
+  clientID: string;
+  serverID: string;
+  reason: string; // why the traffic is not mesh TLS; "" if it is
+}
+
+export interface TopologyEdge extends Golden {
+  id: string;
+  from: string;
+  to: string;
+  tcpOpen: number | null;
+  readBytes: number; // per second
+  writeBytes: number;
+  security: 'mtls' | 'plaintext' | 'mixed' | 'external';
+  links: TopologyLink[];
+  command: string; // or PromQL; "" if none finds the numbers
+  securityCommand: string;
+}
+
+export interface TopologyPage extends Head {
+  group: 'workload' | 'namespace';
+  namespaces: string[]; // none means all
+  focus: Ref | null;
+  nodes: TopologyNode[];
+  edges: TopologyEdge[];
+}

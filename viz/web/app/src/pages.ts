@@ -16,7 +16,7 @@ export interface Page {
 
 export const pages: Page[] = [
   { path: '/', title: 'Overview', nav: true, load: () => import('./pages/Overview') },
-  { path: '/topology', title: 'Topology', nav: true },
+  { path: '/topology', title: 'Topology', nav: true, load: () => import('./pages/Topology') },
   { path: '/tap', title: 'Tap', nav: true },
   { path: '/policies', title: 'Policies', nav: true },
   { path: '/health', title: 'Health', nav: true },

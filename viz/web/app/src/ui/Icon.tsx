@@ -27,7 +27,7 @@ export type IconName = keyof typeof paths;
 // Icon says nothing to a screen reader: a word beside it does.
 export function Icon(props: { name: IconName; class?: string }) {
   return (
-    <svg class={`icon ${props.class ?? ''}`} viewBox="0 0 16 16" aria-hidden="true">
+    <svg class={`icon ${props.class ?? ''}`} viewBox="0 0 16 16" width="16" height="16" aria-hidden="true">
       <path d={paths[props.name]} />
     </svg>
   );
