@@ -93,7 +93,8 @@ GO_STATIC := CGO_ENABLED=0 GOARCH=$(GOARCH) go build -trimpath -tags grpcnotrace
 .PHONY: build
 build: ## the CLI, the controller and the proxy, static, into bin/
 	@mkdir -p bin
-	for p in $(PROGRAMS); do $(GO_STATIC) -o bin/$$p ./cmd/$$p; done
+	@echo "building $(PROGRAMS); the first time takes minutes"
+	@for p in $(PROGRAMS); do $(GO_STATIC) -o bin/$$p ./cmd/$$p; done
 
 .PHONY: images
 images: ## dist/proxy.tar and dist/controller.tar for docker load, kind load image-archive and ctr import
