@@ -85,7 +85,7 @@ func served(namespace, server, labels string, success, failure int) string {
 response_total{%[1]s,classification="failure"} %[3]d
 response_latency_ms_bucket{%[1]s,le="10"} %[4]d
 response_latency_ms_bucket{%[1]s,le="+Inf"} %[4]d
-inbound_http_authz_allow_total{%[1]s} %[4]d
+request_total{%[1]s} %[4]d
 tcp_open_connections{%[1]s,peer="src"} 3
 `, l, success, failure, success+failure)
 }
