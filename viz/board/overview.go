@@ -1,11 +1,16 @@
 package board
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 
-	"github.com/tulle-mesh/tulle/viz/golden"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/viz/authz"
 	"github.com/tulle-mesh/tulle/viz/resource"
 	"github.com/tulle-mesh/tulle/viz/stat"
 	"github.com/tulle-mesh/tulle/viz/subject"
@@ -14,70 +19,183 @@ import (
 // OverviewPage is what the page Overview shows.
 type OverviewPage struct {
 	Head
-	// Namespaces are in the order of their names. It is never null.
-	Namespaces []NamespaceRow `json:"namespaces"`
+	// Namespaces are those of the link, worst first. It is never null.
+	Namespaces []OverviewRow `json:"namespaces"`
+	// Workloads are those of the link's namespace, worst first; null for every namespace.
+	Workloads []OverviewRow `json:"workloads"`
 	// Problems are what is wrong now, worst first. It is never null.
 	Problems []Problem `json:"problems"`
 }
 
-// NamespaceRow is one namespace, as `tulle viz stat ns` has it.
-type NamespaceRow struct {
-	Name string `json:"name"`
+// OverviewRow is a namespace or a workload, as `tulle viz stat` has it.
+type OverviewRow struct {
+	Ref
 	Golden
+	// State is how the object is, in one word.
+	State string `json:"state"`
 	// Meshed are the pods with a proxy, of Pods that have not ended.
 	Meshed int `json:"meshed"`
 	Pods   int `json:"pods"`
+	// Open are the connections that are open now; nil if none is known.
+	Open *uint64 `json:"open"`
+	// Denied is the rate of HTTP requests that policy denied, as `tulle viz authz` has it; nil for workloads.
+	Denied *float64 `json:"denied"`
 }
 
-// Success rates below which a namespace is a Problem.
+// The states of an OverviewRow besides the severities of its worst Problem. No traffic is nothing wrong.
 const (
-	warnBelow  = 0.99
-	errorBelow = 0.95
+	StateOK       = "ok"
+	StateQuiet    = "quiet"
+	StateUnmeshed = "unmeshed"
 )
 
-// Overview returns the namespaces and what is wrong in them.
+var statesWorstFirst = []string{SeverityError, SeverityWarning, StateOK, StateQuiet, StateUnmeshed}
+
+// overview is what Overview reads, each part by a question of its own.
+type overview struct {
+	namespaces, workloads stat.Result
+	denials               authz.Result
+	objects               []resource.Object // the namespaces
+	version               string            // the control plane's
+	notes                 []string          // about what the viewer may not read
+}
+
+// Overview returns the namespaces and what is wrong in them; for one namespace also its workloads.
 func Overview(ctx context.Context, s Sources, q Query) (OverviewPage, error) {
+	o, err := readOverview(ctx, s, q)
+	if err != nil {
+		return OverviewPage{}, err
+	}
+	page := OverviewPage{Namespaces: []OverviewRow{}}
+	for _, row := range o.namespaces.Rows {
+		page.Namespaces = append(page.Namespaces, newOverviewRow(row))
+	}
+	if q.Namespace != "" {
+		page.Workloads = []OverviewRow{}
+		for _, row := range o.workloads.Rows {
+			page.Workloads = append(page.Workloads, newOverviewRow(row))
+		}
+	}
+	page.Problems = o.problems(page, q)
+	for i := range page.Namespaces {
+		page.Namespaces[i].Denied = o.denied(page.Namespaces[i].Name)
+	}
+	for _, rows := range [][]OverviewRow{page.Namespaces, page.Workloads} {
+		evaluate(rows, page.Problems)
+	}
+	notes := slices.Concat(o.notes, o.namespaces.Notes, o.workloads.Notes, o.denials.Notes)
+	slices.Sort(notes)
+	page.Head = newHead(q, slices.Compact(notes))
+	return page, nil
+}
+
+// readOverview asks the questions at the same time, because a source that reads the proxies takes the window for each.
+// Of one namespace it goes on with the workloads if the viewer may not list namespaces.
+func readOverview(ctx context.Context, s Sources, q Query) (*overview, error) {
+	o := &overview{}
+	of := subject.Request{Window: q.Window}
 	args := []string{resource.Namespace}
 	if q.Namespace != "" {
 		args = append(args, q.Namespace)
 	}
-	targets, err := resource.Parse(args)
-	if err != nil {
-		return OverviewPage{}, err
+	var err error
+	if of.Targets, err = resource.Parse(args); err != nil {
+		return nil, err
 	}
-	result, err := stat.Rows(ctx, s.Numbers, s.Objects, stat.Request{
-		Request: subject.Request{Targets: targets, Window: q.Window}, Unmeshed: true})
-	if err != nil {
-		return OverviewPage{}, err
+	var errs [4]error
+	var questions sync.WaitGroup
+	questions.Go(func() {
+		o.namespaces, errs[0] = stat.Rows(ctx, s.Numbers, s.Objects, stat.Request{Request: of, Unmeshed: true})
+	})
+	questions.Go(func() {
+		o.denials, errs[1] = authz.Rows(ctx, s.Numbers, s.Objects, of, func(string, string) *mesh.Inbound { return nil })
+	})
+	questions.Go(func() { o.objects, errs[2] = s.Objects.List(ctx, of.Targets[0].Kind, q.Namespace, "") })
+	if q.Namespace != "" {
+		questions.Go(func() { o.workloads, errs[3] = workloadsOf(ctx, s, q) })
 	}
-	page := OverviewPage{Head: newHead(q, result.Notes), Namespaces: []NamespaceRow{}, Problems: []Problem{}}
-	for _, row := range result.Rows {
-		page.Namespaces = append(page.Namespaces, NamespaceRow{Name: row.Name, Golden: newGolden(row.Stats),
-			Meshed: row.Meshed, Pods: row.Total})
+	questions.Wait()
+	if apierrors.IsForbidden(errs[0]) && errs[3] == nil && len(o.workloads.Rows) > 0 {
+		o.notes = append(o.notes, errs[0].Error()+". So the page has no numbers of the namespace as a whole.")
+		errs[0], errs[1], errs[2] = nil, nil, nil
 	}
-	page.Problems = append(page.Problems, failing(page.Namespaces, q)...)
-	return page, nil
+	for _, err := range errs {
+		if err != nil {
+			return nil, err
+		}
+	}
+	o.readVersion(ctx, s)
+	return o, nil
 }
 
-// failing returns the namespaces whose requests fail, worst first.
-func failing(rows []NamespaceRow, q Query) (out []Problem) {
-	worst := slices.Clone(rows)
-	worst = slices.DeleteFunc(worst, func(r NamespaceRow) bool { return r.Success == nil || *r.Success >= warnBelow })
-	slices.SortStableFunc(worst, func(a, b NamespaceRow) int {
-		if *a.Success < *b.Success {
-			return -1
+// workloadsOf returns the rows of the workloads of the link's namespace.
+func workloadsOf(ctx context.Context, s Sources, q Query) (stat.Result, error) {
+	of := subject.Request{Namespace: q.Namespace, Window: q.Window}
+	for _, name := range listedWorkloads {
+		kind, err := resource.ParseKind(name)
+		if err != nil {
+			return stat.Result{}, err
 		}
-		return 1
-	})
-	for _, r := range worst {
-		severity := SeverityWarning
-		if *r.Success < errorBelow {
-			severity = SeverityError
-		}
-		out = append(out, Problem{Severity: severity, Ref: &Ref{Kind: resource.Namespace, Name: r.Name},
-			Text: fmt.Sprintf("%s of the requests to namespace %s succeed, at %s.", golden.Percent(*r.Success), r.Name,
-				golden.Rate(r.RPS)),
-			Command: fmt.Sprintf("tulle viz stat deploy -n %s -t %s", r.Name, Span(q.Window))})
+		of.Targets = append(of.Targets, resource.Target{Kind: kind})
+	}
+	return stat.Rows(ctx, s.Numbers, s.Objects, stat.Request{Request: of, Unmeshed: true})
+}
+
+func newOverviewRow(row stat.Row) OverviewRow {
+	out := OverviewRow{Ref: Ref{Kind: row.Kind.Name, Namespace: row.Namespace, Name: row.Name},
+		Golden: newGolden(row.Stats), Meshed: row.Meshed, Pods: row.Total}
+	if row.TCP != nil {
+		out.Open = &row.TCP.Open
 	}
 	return out
+}
+
+// denied returns the rate of denials in a namespace.
+func (o *overview) denied(namespace string) *float64 {
+	rate := 0.0
+	for _, row := range o.denials.Rows {
+		if row.Namespace == namespace {
+			rate += row.Denied
+		}
+	}
+	return &rate
+}
+
+// evaluate gives the rows their states, and sorts them: worst first, those that are equally bad by success and name.
+func evaluate(rows []OverviewRow, problems []Problem) {
+	for i := range rows {
+		r := &rows[i]
+		switch {
+		case r.Success != nil:
+			r.State = cmp.Or(severity(*r.Success), StateOK)
+		case r.Meshed > 0:
+			r.State = StateQuiet
+		default:
+			r.State = StateUnmeshed
+		}
+		for _, p := range slices.Backward(problems) { // the worst one last
+			if p.Ref != nil && *p.Ref == r.Ref {
+				r.State = p.Severity
+			}
+		}
+	}
+	success := func(r OverviewRow) float64 {
+		if r.Success == nil || r.State == StateOK { // rows of a mesh that is well keep their places
+			return 1
+		}
+		return *r.Success
+	}
+	slices.SortFunc(rows, func(a, b OverviewRow) int {
+		return cmp.Or(cmp.Compare(slices.Index(statesWorstFirst, a.State), slices.Index(statesWorstFirst, b.State)),
+			cmp.Compare(success(a), success(b)), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Kind, b.Kind))
+	})
+}
+
+// readVersion reads the control plane's version, with which the proxies' are compared. A viewer who may not read the
+// control plane's pods gets a note.
+func (o *overview) readVersion(ctx context.Context, s Sources) {
+	var err error
+	if o.version, err = controlVersion(ctx, s); err != nil {
+		o.notes = append(o.notes, fmt.Sprintf("The versions of proxies are not compared: %v.", err))
+	}
 }

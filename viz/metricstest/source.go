@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	dto "github.com/prometheus/client_model/go"
@@ -26,6 +27,8 @@ type Source struct {
 	Notes []string
 	// Asked are the queries of the last question.
 	Asked []metrics.Query
+
+	mu sync.Mutex // guards Asked while questions run
 }
 
 // New returns a Source of the text.
@@ -37,7 +40,9 @@ func New(text string) (*Source, error) {
 
 // Ask implements metrics.Source.
 func (s *Source) Ask(_ context.Context, window time.Duration, queries []metrics.Query) (metrics.Answer, error) {
+	s.mu.Lock()
 	s.Asked = queries
+	s.mu.Unlock()
 	answer := metrics.Answer{Window: window, Notes: s.Notes}
 	for _, q := range queries {
 		if err := q.Validate(); err != nil {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/tulle-mesh/tulle/cli/cluster"
 	"github.com/tulle-mesh/tulle/controller/kinds"
+	"github.com/tulle-mesh/tulle/mesh"
 	"github.com/tulle-mesh/tulle/viz/resource"
 )
 
@@ -58,6 +59,9 @@ func (c *Reader) List(ctx context.Context, k resource.Kind, namespace, selector 
 		}
 		for _, o := range found {
 			object := resource.Object{Namespace: o.Namespace, Name: o.Name}
+			if k.Name == resource.Namespace {
+				object.Inject = o.Annotations[mesh.InjectAnnotation]
+			}
 			same := func(p resource.Object) bool { return p.Namespace == o.Namespace && p.Name == o.Name }
 			if !slices.ContainsFunc(objects, same) {
 				objects = append(objects, object)

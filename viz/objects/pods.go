@@ -57,7 +57,16 @@ func (c *Reader) pod(p *corev1.Pod) resource.Pod {
 		Running:        sidecar.Running(p),
 		TapEnabled:     sidecar.TapID(p) != "",
 		Finished:       cluster.Finished(p),
+		Inject:         inject(p),
 	}
+}
+
+// inject returns whether the pod asks for a proxy, as resource.Pod's Inject.
+func inject(p *corev1.Pod) string {
+	if p.Spec.HostNetwork {
+		return "disabled"
+	}
+	return p.Annotations[mesh.InjectAnnotation]
 }
 
 // status returns a pod's state in one word, as kubectl's column STATUS does in the common cases.

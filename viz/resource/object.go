@@ -26,6 +26,8 @@ type Object struct {
 	Namespace, Name string
 	// Status is the status of a pod, as kubectl shows it; "" for other kinds.
 	Status string
+	// Inject is a namespace's annotation that asks for proxies, or refuses them; "" without one.
+	Inject string
 	// Pods are the object's pods, also those that have ended. A pod has itself.
 	Pods []Pod
 }
@@ -40,6 +42,9 @@ type Pod struct {
 	Running, TapEnabled bool
 	// Finished means that it has ended.
 	Finished bool
+	// Inject is its annotation that asks for a proxy, or refuses one: "" without one, and "disabled" if its network is the
+	// host's, where no traffic can be captured.
+	Inject string
 }
 
 // Meshed returns how many of the pods that have not ended have a proxy, and how many there are.
