@@ -105,16 +105,13 @@ func (l *learner) printServer(s *grant) string {
 	if s.server.existing == (mesh.Ref{}) {
 		at := s.server.made
 		name := l.names.pick(at.workload.Namespace, fmt.Sprintf("%s-%d", at.workload.Name, at.port), "Server")
-		spec := map[string]any{
-			"podSelector": map[string]any{"matchLabels": selectorOf(at.workload)}, "port": int64(at.port),
-			"accessPolicy": string(mesh.Deny),
-		}
 		comments := []string{comment}
-		if l.opaque(at) {
-			spec["proxyProtocol"] = v1alpha1.ProtocolOpaque
+		opaque := l.opaque(at)
+		if opaque {
 			comments = append(comments, "Only connections that are not HTTP were seen.")
 		}
-		l.document(object("Server", "v1beta3", at.workload.Namespace, name, spec), comments...)
+		l.document(object("Server", "v1beta3", at.workload.Namespace, name, serverSpec(at.workload, at.port, opaque)),
+			comments...)
 		return name
 	}
 	name := s.server.existing.Name
@@ -217,11 +214,7 @@ func (l *learner) printCallers(s *grant, namespace, target, group, kind string) 
 		}
 		l.document(object("MeshTLSAuthentication", "v1alpha1", namespace, name, map[string]any{"identities": identities}),
 			comment...)
-		l.document(object("AuthorizationPolicy", "v1alpha1", namespace, name, map[string]any{
-			"targetRef": map[string]any{"group": group, "kind": kind, "name": target},
-			"requiredAuthenticationRefs": []any{
-				map[string]any{"group": v1alpha1.PolicyGroup, "kind": "MeshTLSAuthentication", "name": name}},
-		}))
+		l.document(object("AuthorizationPolicy", "v1alpha1", namespace, name, policySpec(group, kind, target, name)))
 	}
 }
 
@@ -242,13 +235,11 @@ func (l *learner) document(tree map[string]any, comment ...string) {
 	l.documents = append(l.documents, Document{comment, tree})
 }
 
+// object returns an object that learn may make again.
 func object(kind, version, namespace, name string, spec map[string]any) map[string]any {
-	return map[string]any{
-		"apiVersion": v1alpha1.PolicyGroup + "/" + version, "kind": kind,
-		"metadata": map[string]any{"name": name, "namespace": namespace,
-			"annotations": map[string]any{mesh.CreatedByAnnotation: createdBy}},
-		"spec": spec,
-	}
+	tree := plainObject(kind, version, namespace, name, spec)
+	tree["metadata"].(map[string]any)["annotations"] = map[string]any{mesh.CreatedByAnnotation: createdBy}
+	return tree
 }
 
 // names gives names to objects. It never takes that of an object that somebody else made.

@@ -15,6 +15,7 @@ import (
 var pages = map[string]build{
 	"overview": page(board.Overview),
 	"topology": page(board.Topology),
+	"policies": page(board.Policies),
 }
 
 // build returns the value of a page.

@@ -1,0 +1,139 @@
+package authz
+
+import (
+	"cmp"
+	"context"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/viz/metrics"
+	"github.com/tulle-mesh/tulle/viz/subject"
+)
+
+// Denial is what policy denied to one client at one port of a pod.
+type Denial struct {
+	Namespace, Pod, Port string
+	// Server is as in a Row.
+	Server string
+	// Route is the route that the requests matched, without its namespace, which metrics do not show. It is zero without.
+	Route mesh.Ref
+	// Client is a SPIFFE ID; "" for a client without identity.
+	Client string
+	// Overflow means clients beyond the bound of the proxy's metrics, whose identities are not known.
+	Overflow bool
+	// Reason is a word of proxy/authz.
+	Reason string
+	// Opaque means that Rate is about connections that are not HTTP, otherwise about requests. It is per second.
+	Opaque bool
+	Rate   float64
+}
+
+// Connections are those that are not HTTP and that one authorization allowed at one Server.
+type Connections struct {
+	Namespace string
+	// Server and Authorization are as in a Row.
+	Server, Authorization string
+	// Rate is that of new connections, per second.
+	Rate float64
+}
+
+// Clients are the numbers of policy that Rows does not have: whom it denied, and the connections that it allowed.
+type Clients struct {
+	Denials     []Denial
+	Connections []Connections
+	Notes       []string
+}
+
+var (
+	denialLabels = []string{"namespace", "pod", "target_port", "srv_kind", "srv_name", "route_group", "route_kind",
+		"route_name", "client_id", "overflow", "reason"}
+	connectionLabels = []string{"namespace", "srv_kind", "srv_name", "authz_kind", "authz_name"}
+)
+
+// ReadClients returns the clients in a namespace; "" is every namespace. It names pods as the metrics do: whether the
+// viewer may see them is the caller's to check.
+func ReadClients(ctx context.Context, src metrics.Source, namespace string, window time.Duration) (Clients, error) {
+	var match []metrics.Match
+	if namespace != "" {
+		match = append(match, metrics.Is("namespace", namespace))
+	}
+	answers, err := subject.Ask(ctx, src, window, []string{namespace}, func(string) []metrics.Query {
+		return []metrics.Query{
+			{Metric: metrics.InboundHTTPDenyTotal, Match: match, By: denialLabels},
+			{Metric: metrics.InboundTCPDenyTotal, Match: match, By: denialLabels},
+			{Metric: metrics.InboundTCPAllowTotal, Match: match, By: connectionLabels},
+		}
+	})
+	if err != nil {
+		return Clients{}, err
+	}
+	out := Clients{Notes: answers.Notes}
+	for i, opaque := range []bool{false, true} {
+		for _, s := range answers.Samples[0][i] {
+			if rate, ok := rateOf(s, answers.Window); ok {
+				out.Denials = append(out.Denials, denialOf(s.Labels, opaque, rate))
+			}
+		}
+	}
+	slices.SortFunc(out.Denials, func(a, b Denial) int {
+		return cmp.Or(cmp.Compare(b.Rate, a.Rate), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Pod, b.Pod),
+			cmp.Compare(a.Port, b.Port), cmp.Compare(a.Client, b.Client), cmp.Compare(a.Route.Name, b.Route.Name))
+	})
+	for _, s := range answers.Samples[0][2] {
+		rate, ok := rateOf(s, answers.Window)
+		if ok && (s.Labels["authz_kind"] != "default" || s.Labels["authz_name"] != "probe") {
+			out.Connections = append(out.Connections, Connections{Namespace: s.Labels["namespace"],
+				Server: place(s.Labels).Server, Authorization: s.Labels["authz_kind"] + "/" + s.Labels["authz_name"],
+				Rate: rate})
+		}
+	}
+	return out, nil
+}
+
+// rateOf returns the rate per second of a sample; false without any.
+func rateOf(s metrics.Sample, window time.Duration) (float64, bool) {
+	return s.Value / window.Seconds(), s.Value > 0 && !math.IsInf(s.Value, 0)
+}
+
+func denialOf(labels map[string]string, opaque bool, rate float64) Denial {
+	d := Denial{Namespace: labels["namespace"], Pod: labels["pod"], Port: labels["target_port"],
+		Server: place(labels).Server, Client: labels["client_id"], Overflow: labels["overflow"] == "true",
+		Reason: labels["reason"], Opaque: opaque, Rate: rate}
+	if labels["route_kind"] != "default" {
+		d.Route = mesh.Ref{Group: labels["route_group"], Kind: labels["route_kind"], Name: labels["route_name"]}
+	}
+	return d
+}
+
+// PromQL returns the query that finds the denials of this client in the namespace.
+func (d Denial) PromQL(window time.Duration) string {
+	q := d.query()
+	q.Match = append(q.Match, metrics.Is("client_id", d.Client))
+	return q.PromQL(window)
+}
+
+func (d Denial) query() metrics.Query {
+	q := metrics.Query{Metric: metrics.InboundHTTPDenyTotal, By: []string{"pod", "target_port", "reason"},
+		Match: []metrics.Match{metrics.Is("namespace", d.Namespace)}}
+	if d.Opaque {
+		q.Metric = metrics.InboundTCPDenyTotal
+	}
+	return q
+}
+
+// OfServer returns the query that finds the denials at the Server, in the unit of this one.
+func (d Denial) OfServer(window time.Duration) string {
+	q := d.query()
+	q.Match = append(q.Match, metrics.Is("srv_name", strings.TrimPrefix(d.Server, "default:")))
+	return q.PromQL(window)
+}
+
+// PromQL returns the query that finds these connections.
+func (c Connections) PromQL(window time.Duration) string {
+	return metrics.Query{Metric: metrics.InboundTCPAllowTotal, By: connectionLabels, Match: []metrics.Match{
+		metrics.Is("namespace", c.Namespace), metrics.Is("srv_name", strings.TrimPrefix(c.Server, "default:"))}}.
+		PromQL(window)
+}

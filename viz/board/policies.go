@@ -1,0 +1,286 @@
+package board
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/tulle-mesh/tulle/mesh"
+	"github.com/tulle-mesh/tulle/viz/authz"
+	"github.com/tulle-mesh/tulle/viz/objects"
+	"github.com/tulle-mesh/tulle/viz/resource"
+	"github.com/tulle-mesh/tulle/viz/routes"
+	"github.com/tulle-mesh/tulle/viz/subject"
+)
+
+// PoliciesPage is what the page Policies shows: the objects that route requests or decide about them, and the clients
+// that they deny.
+type PoliciesPage struct {
+	Head
+	// Objects are worst first. More counts those that are left out. Neither list is ever null.
+	Objects []PolicyObject `json:"objects"`
+	More    int            `json:"more"`
+	// Denials are the denied clients, the busiest first. MoreDenials counts those that are left out.
+	Denials     []PolicyDenial `json:"denials"`
+	MoreDenials int            `json:"moreDenials"`
+}
+
+// PolicyObject is one object of a kind that configures the mesh.
+type PolicyObject struct {
+	// ID names the object in links, as in servers.policy.linkerd.io/shop/web.
+	ID string `json:"id"`
+	// Ref's kind is as in HTTPRoute.
+	Ref
+	Group   string    `json:"group"`
+	Created time.Time `json:"created"`
+	// State is the worst of the conditions.
+	State      string            `json:"state"`
+	Conditions []PolicyCondition `json:"conditions"`
+	// Facts are what its spec says, and Links which objects it names, selects or serves.
+	Facts []PolicyFact `json:"facts"`
+	Links []PolicyLink `json:"links"`
+	// Traffic is what it did in the window; nil if no metrics are about its kind, or if they are not known.
+	Traffic []PolicyTraffic `json:"traffic"`
+	// Command shows the whole object.
+	Command string `json:"command"`
+}
+
+// The states of a PolicyObject besides the severities. An object is pending if the control plane has not evaluated its
+// latest generation. One without a status has the state StateNone: nobody reports on its kind.
+const (
+	StatePending = "pending"
+	StateNone    = "none"
+)
+
+// PolicyCondition is one condition of an object's status.
+type PolicyCondition struct {
+	// Parent is what a route is attached to, as in Service/web; "" for other kinds. Controller is who says so.
+	Parent     string `json:"parent"`
+	Controller string `json:"controller"`
+	Type       string `json:"type"`
+	Status     string `json:"status"`
+	Reason     string `json:"reason"`
+	Message    string `json:"message"`
+	// State is how good that is.
+	State string `json:"state"`
+}
+
+// PolicyFact is a part of an object's spec, for people.
+type PolicyFact struct {
+	Name string `json:"name"`
+	// Values are a few of them, and More counts the others.
+	Values []string `json:"values"`
+	More   int      `json:"more"`
+}
+
+// The roles of a PolicyLink: what the other object is to this one.
+const (
+	RoleParent   = "parent"   // a route is attached to it
+	RoleBackend  = "backend"  // a route sends requests to it
+	RolePods     = "pods"     // a Server selects pods of it
+	RoleTarget   = "target"   // a policy is about it
+	RoleRequires = "requires" // a policy requires that the client meets it
+	RoleBy       = "by"       // it names this object as parent, target or requirement
+)
+
+// PolicyLink is another object.
+type PolicyLink struct {
+	Role string `json:"role"`
+	Ref
+	// ID is that of a PolicyObject; "" for other kinds.
+	ID   string `json:"id"`
+	Port string `json:"port"`
+	// Detail says more, as in "2 of 3 pods".
+	Detail string `json:"detail"`
+	// Missing means that the object is not there, although the viewer may see its kind.
+	Missing bool `json:"missing"`
+}
+
+// The results of a PolicyTraffic.
+const (
+	ResultAllowed = "allowed"
+	ResultDenied  = "denied"
+	ResultRouted  = "routed"
+)
+
+// PolicyTraffic is requests or connections that met an object.
+type PolicyTraffic struct {
+	Result string `json:"result"`
+	// Unit is request or connection. The rate of Golden is in this unit.
+	Unit string `json:"unit"`
+	// Server, Route and Authorization are as in `tulle viz authz`; "" if the traffic met none. Service and Port are what
+	// the clients of a route asked for.
+	Server        string `json:"server"`
+	Route         string `json:"route"`
+	Authorization string `json:"authorization"`
+	Service       *Ref   `json:"service"`
+	Port          string `json:"port"`
+	Golden
+	// Actual are the requests of a route with their retries; nil if not known.
+	ActualSuccess *float64 `json:"actualSuccess"`
+	ActualRPS     *float64 `json:"actualRPS"`
+	// Command shows the same numbers; it may be PromQL.
+	Command string `json:"command"`
+}
+
+const (
+	// maxPolicyObjects and maxDenials bound the page.
+	maxPolicyObjects = 300
+	maxDenials       = 100
+)
+
+// policies is what Policies reads, each part by a question of its own.
+type policies struct {
+	query   Query
+	objects []policySource
+	// unread are the resources that the viewer may not list.
+	unread []string
+	pods   []corev1.Pod
+	// decided are the rows of `tulle viz authz`, which the command decidedWith shows, and routed those of
+	// `tulle viz routes svc`.
+	decided     []authz.Row
+	decidedWith string
+	routed      []routes.Table
+	clients     authz.Clients
+	// podsErr, decidedErr and routedErr are missing rights.
+	podsErr, decidedErr, routedErr error
+	notes                          []string
+}
+
+// Policies returns the objects of a namespace that route requests or decide about them, and whom they denied.
+func Policies(ctx context.Context, s Sources, q Query) (PoliciesPage, error) {
+	p := &policies{query: q}
+	if err := p.read(ctx, s); err != nil {
+		return PoliciesPage{}, err
+	}
+	page := PoliciesPage{Objects: p.build(), Denials: []PolicyDenial{}}
+	denials, err := p.denials(ctx, s, page.Objects)
+	if err != nil {
+		return PoliciesPage{}, err
+	}
+	page.Denials = append(page.Denials, denials[:min(len(denials), maxDenials)]...)
+	page.MoreDenials = len(denials) - len(page.Denials)
+	slices.SortStableFunc(page.Objects, func(a, b PolicyObject) int {
+		return cmp.Or(cmp.Compare(policyStateOrder(a.State), policyStateOrder(b.State)),
+			cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
+	if over := len(page.Objects) - maxPolicyObjects; over > 0 {
+		page.Objects, page.More = page.Objects[:maxPolicyObjects], over
+	}
+	notes := p.notes
+	slices.Sort(notes)
+	page.Head = newHead(q, slices.Compact(notes))
+	return page, nil
+}
+
+var policyStatesWorstFirst = []string{SeverityError, SeverityWarning, StatePending}
+
+// policyStateOrder is small for what needs a look. The other states are alike.
+func policyStateOrder(state string) int {
+	if i := slices.Index(policyStatesWorstFirst, state); i >= 0 {
+		return i
+	}
+	return len(policyStatesWorstFirst)
+}
+
+// read asks the questions at the same time, because a source that reads the proxies takes the window for each.
+func (p *policies) read(ctx context.Context, s Sources) error {
+	var listErr, clientsErr error
+	var decidedNotes, routedNotes []string
+	var questions sync.WaitGroup
+	if s.Client != nil {
+		questions.Go(func() { p.objects, p.unread, listErr = listPolicies(ctx, s.Client, p.query.Namespace) })
+		questions.Go(func() {
+			p.pods, p.podsErr = objects.New(s.Client, s.ControlNamespace).Pods(ctx, p.query.Namespace)
+		})
+	}
+	questions.Go(func() { decidedNotes, p.decidedErr = p.readDecided(ctx, s) })
+	questions.Go(func() { routedNotes, p.routedErr = p.readRouted(ctx, s) })
+	questions.Go(func() { p.clients, clientsErr = authz.ReadClients(ctx, s.Numbers, p.query.Namespace, p.query.Window) })
+	questions.Wait()
+	missing := 0
+	for _, part := range []struct {
+		err  error
+		what string
+	}{
+		{p.podsErr, "Which pods a Server selects, and which clients are denied, is not shown"},
+		{p.decidedErr, "What policy allowed and denied is not shown"},
+		{p.routedErr, "The requests of routes of Services are not shown"},
+	} {
+		switch {
+		case apierrors.IsForbidden(part.err):
+			missing++
+			p.notes = append(p.notes, fmt.Sprintf("%s: %v.", part.what, part.err))
+		case part.err != nil:
+			return part.err
+		}
+	}
+	switch {
+	case listErr != nil:
+		return listErr
+	case clientsErr != nil:
+		return clientsErr
+	case missing == 3 && len(p.objects) == 0 && len(p.unread) > 0:
+		return p.podsErr // nothing is left to show
+	}
+	p.notes = slices.Concat(p.notes, decidedNotes, routedNotes, p.clients.Notes)
+	if len(p.unread) > 0 {
+		p.notes = append(p.notes, unreadNote(p.unread, p.query.Namespace))
+	}
+	if len(p.objects) == 0 {
+		return resource.CheckNamespace(ctx, s.Objects, p.query.Namespace)
+	}
+	return nil
+}
+
+// readDecided reads the rows of `tulle viz authz ns/NAMESPACE`, or those of its pods if the viewer may not list
+// namespaces: the sums are the same.
+func (p *policies) readDecided(ctx context.Context, s Sources) ([]string, error) {
+	q := p.query
+	unknown := func(string, string) *mesh.Inbound { return nil }
+	args, with := []string{resource.Namespace}, "ns"
+	if q.Namespace != "" {
+		args, with = append(args, q.Namespace), "ns/"+q.Namespace
+	}
+	targets, err := resource.Parse(args)
+	if err != nil {
+		return nil, err
+	}
+	result, err := authz.Rows(ctx, s.Numbers, s.Objects, subject.Request{Targets: targets, Window: q.Window}, unknown)
+	if apierrors.IsForbidden(err) {
+		if targets, err = resource.Parse([]string{"pod"}); err != nil {
+			return nil, err
+		}
+		with = "po" + p.namespaceFlag()
+		result, err = authz.Rows(ctx, s.Numbers, s.Objects,
+			subject.Request{Targets: targets, Namespace: q.Namespace, Window: q.Window}, unknown)
+	}
+	p.decided, p.decidedWith = result.Rows, "tulle viz authz "+with+" -t "+Span(q.Window)
+	return result.Notes, err
+}
+
+// readRouted reads the rows of `tulle viz routes svc`.
+func (p *policies) readRouted(ctx context.Context, s Sources) ([]string, error) {
+	targets, err := resource.Parse([]string{"service"})
+	if err != nil {
+		return nil, err
+	}
+	result, err := routes.Tables(ctx, s.Numbers, s.Objects,
+		routes.Request{Targets: targets, Namespace: p.query.Namespace, Window: p.query.Window})
+	p.routed = result.Tables
+	return result.Notes, err
+}
+
+// namespaceFlag returns the flag that narrows a command to the page's namespaces, with a space before it.
+func (p *policies) namespaceFlag() string {
+	if p.query.Namespace == "" {
+		return " -A"
+	}
+	return " -n " + p.query.Namespace
+}

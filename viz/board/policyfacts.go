@@ -1,0 +1,245 @@
+package board
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/tulle-mesh/tulle/cli/cluster"
+	"github.com/tulle-mesh/tulle/controller/kinds"
+	"github.com/tulle-mesh/tulle/crds/v1alpha1"
+	"github.com/tulle-mesh/tulle/internal/podowner"
+	"github.com/tulle-mesh/tulle/mesh"
+)
+
+// maxFactValues bounds the values of one fact.
+const maxFactValues = 12
+
+func (o *PolicyObject) fact(name string, values ...string) {
+	values = slices.DeleteFunc(values, func(v string) bool { return v == "" })
+	if len(values) > 0 {
+		n := min(len(values), maxFactValues)
+		o.Facts = append(o.Facts, PolicyFact{Name: name, Values: values[:n], More: len(values) - n})
+	}
+}
+
+// describe adds the facts and the links of an object's spec.
+func (p *policies) describe(o *PolicyObject, typed metav1.Object) {
+	switch t := typed.(type) {
+	case *v1alpha1.Server:
+		p.describeServer(o, t)
+	case *v1alpha1.AuthorizationPolicy:
+		o.target(t.Spec.TargetRef)
+		if len(t.Spec.RequiredAuthenticationRefs) == 0 {
+			o.fact("Clients", "all, also those without identity")
+		}
+		for _, r := range t.Spec.RequiredAuthenticationRefs {
+			o.link(RoleRequires, r.Group, r.Kind, cmp.Or(r.Namespace, t.Namespace), r.Name)
+		}
+	case *v1alpha1.MeshTLSAuthentication:
+		identities := slices.Clone(t.Spec.Identities)
+		for _, r := range t.Spec.IdentityRefs {
+			identities = append(identities, identityRefText(r, t.Namespace))
+		}
+		o.fact("Identities", identities...)
+	case *v1alpha1.NetworkAuthentication:
+		o.fact("Networks", networkTexts(t.Spec.Networks)...)
+	case *v1alpha1.ServerAuthorization:
+		p.describeServerAuthorization(o, t)
+	case *v1alpha1.HTTPLocalRateLimitPolicy:
+		o.target(t.Spec.TargetRef)
+		o.fact("All clients together", limitText(t.Spec.Total))
+		o.fact("Each client", limitText(t.Spec.Identity))
+		for _, override := range t.Spec.Overrides {
+			for _, c := range override.ClientRefs {
+				o.fact(fmt.Sprintf("ServiceAccount %s.%s", c.Name, cmp.Or(c.Namespace, t.Namespace)),
+					limitText(&v1alpha1.RateLimit{RequestsPerSecond: override.RequestsPerSecond}))
+			}
+		}
+	case *v1alpha1.ServiceProfile:
+		describeProfile(o, t)
+	case *gatewayv1.ReferenceGrant:
+		describeGrant(o, t)
+	default:
+		describeRoute(o, typed)
+	}
+}
+
+// target adds the object that a policy is about.
+func (o *PolicyObject) target(r v1alpha1.LocalRef) {
+	namespace := o.Namespace
+	if r.Kind == "Namespace" {
+		namespace = ""
+	}
+	o.link(RoleTarget, r.Group, r.Kind, namespace, r.Name)
+}
+
+// link adds a link to an object that a spec names.
+func (o *PolicyObject) link(role, group, kind, namespace, name string) *PolicyLink {
+	l := PolicyLink{Role: role, Ref: Ref{Kind: kind, Namespace: namespace, Name: name}}
+	if k, ok := kinds.Find(kinds.Configuration(), group, kind); ok {
+		l.ID = policyID(k, namespace, name)
+	} else if kind == "Service" || kind == "Namespace" {
+		l.Kind = strings.ToLower(kind) // as pages are named
+	}
+	o.Links = append(o.Links, l)
+	return &o.Links[len(o.Links)-1]
+}
+
+func (p *policies) describeServer(o *PolicyObject, t *v1alpha1.Server) {
+	o.fact("Port", t.Spec.Port.String())
+	o.fact("Protocol", cmp.Or(t.Spec.ProxyProtocol, v1alpha1.ProtocolUnknown))
+	o.fact("Access policy", accessPolicyOf(t))
+	if t.Spec.PodSelector == nil {
+		return
+	}
+	o.fact("Selects pods with", selectorText(t.Spec.PodSelector))
+	selector, err := metav1.LabelSelectorAsSelector(t.Spec.PodSelector)
+	if err != nil {
+		return // the status says so
+	}
+	selected, all := map[Ref]int{}, map[Ref]int{}
+	for i := range p.pods {
+		pod := &p.pods[i]
+		if pod.Namespace != t.Namespace || cluster.Finished(pod) {
+			continue
+		}
+		workload := workloadOf(pod)
+		all[workload]++
+		if selector.Matches(labels.Set(pod.Labels)) {
+			selected[workload]++
+		}
+	}
+	for workload, n := range selected {
+		detail := pods(n)
+		if n < all[workload] {
+			detail = fmt.Sprintf("%d of %s", n, pods(all[workload]))
+		}
+		o.Links = append(o.Links, PolicyLink{Role: RolePods, Ref: workload, Detail: detail})
+	}
+	if len(selected) == 0 && p.podsErr == nil {
+		o.fact("Selected now", "no pod")
+	}
+}
+
+func accessPolicyOf(t *v1alpha1.Server) string { return cmp.Or(t.Spec.AccessPolicy, string(mesh.Deny)) }
+
+// workloadOf returns the workload of a pod as people name it, or the pod.
+func workloadOf(pod *corev1.Pod) Ref {
+	if kind, name := podowner.Of(pod); kind != "" {
+		return Ref{Kind: kind, Namespace: pod.Namespace, Name: name}
+	}
+	return Ref{Kind: "pod", Namespace: pod.Namespace, Name: pod.Name}
+}
+
+func selectorText(s *metav1.LabelSelector) string {
+	return cmp.Or(metav1.FormatLabelSelector(s), "any labels")
+}
+
+func (p *policies) describeServerAuthorization(o *PolicyObject, t *v1alpha1.ServerAuthorization) {
+	if t.Spec.Server.Name != "" {
+		o.link(RoleTarget, v1alpha1.PolicyGroup, "Server", t.Namespace, t.Spec.Server.Name)
+	} else if t.Spec.Server.Selector != nil {
+		o.fact("Servers with", selectorText(t.Spec.Server.Selector))
+		for _, s := range p.objects {
+			server, ok := s.typed.(*v1alpha1.Server)
+			selector, err := metav1.LabelSelectorAsSelector(t.Spec.Server.Selector)
+			if ok && err == nil && server.Namespace == t.Namespace && selector.Matches(labels.Set(server.Labels)) {
+				o.link(RoleTarget, v1alpha1.PolicyGroup, "Server", server.Namespace, server.Name)
+			}
+		}
+	}
+	client := t.Spec.Client
+	switch {
+	case client.Unauthenticated:
+		o.fact("Clients", "all, also those without identity")
+	case client.MeshTLS == nil:
+	case client.MeshTLS.UnauthenticatedTLS:
+		o.fact("Clients", "all with mesh TLS")
+	default:
+		identities := slices.Clone(client.MeshTLS.Identities)
+		for _, a := range client.MeshTLS.ServiceAccounts {
+			identities = append(identities, "ServiceAccount "+a.Name+"."+cmp.Or(a.Namespace, t.Namespace))
+		}
+		o.fact("Identities", identities...)
+	}
+	o.fact("Networks", networkTexts(client.Networks)...)
+}
+
+func describeProfile(o *PolicyObject, t *v1alpha1.ServiceProfile) {
+	if service, ok := profileService(t.Name); ok {
+		o.link(RoleParent, "", "Service", service.Namespace, service.Name)
+	}
+	names := make([]string, len(t.Spec.Routes))
+	for i, r := range t.Spec.Routes {
+		names[i] = r.Name
+	}
+	o.fact("Routes", names...)
+	for _, d := range t.Spec.DstOverrides {
+		if service, ok := profileService(d.Authority); ok {
+			o.link(RoleBackend, "", "Service", service.Namespace, service.Name).Detail = "weight " + d.Weight.String()
+		}
+	}
+	o.fact("Opaque ports", t.Spec.OpaquePorts...)
+}
+
+// profileService reads the Service of a full name such as web.shop.svc.cluster.local, with or without a port.
+func profileService(name string) (Ref, bool) {
+	host, _, _ := strings.Cut(name, ":")
+	parts := strings.SplitN(host, ".", 4)
+	if len(parts) < 3 || parts[2] != "svc" {
+		return Ref{}, false
+	}
+	return Ref{Kind: "service", Namespace: parts[1], Name: parts[0]}, true
+}
+
+func describeGrant(o *PolicyObject, t *gatewayv1.ReferenceGrant) {
+	var from, to []string
+	for _, f := range t.Spec.From {
+		from = append(from, fmt.Sprintf("%s of namespace %s", f.Kind, f.Namespace))
+	}
+	for _, r := range t.Spec.To {
+		name := "any"
+		if r.Name != nil {
+			name = string(*r.Name)
+		}
+		to = append(to, fmt.Sprintf("%s %s", r.Kind, name))
+	}
+	o.fact("From", from...)
+	o.fact("To", to...)
+}
+
+func identityRefText(r v1alpha1.IdentityRef, own string) string {
+	switch {
+	case r.Kind == "Namespace":
+		return "every ServiceAccount of namespace " + cmp.Or(r.Name, own)
+	case r.Name == "":
+		return "every ServiceAccount of namespace " + cmp.Or(r.Namespace, own)
+	}
+	return r.Kind + " " + r.Name + "." + cmp.Or(r.Namespace, own)
+}
+
+func networkTexts(networks []v1alpha1.Network) (out []string) {
+	for _, n := range networks {
+		text := n.CIDR
+		if len(n.Except) > 0 {
+			text += " without " + strings.Join(n.Except, ", ")
+		}
+		out = append(out, text)
+	}
+	return out
+}
+
+func limitText(l *v1alpha1.RateLimit) string {
+	if l == nil {
+		return ""
+	}
+	return strconv.FormatFloat(l.RequestsPerSecond, 'g', -1, 64) + " requests a second"
+}

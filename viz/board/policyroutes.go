@@ -1,0 +1,153 @@
+package board
+
+import (
+	"fmt"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/tulle-mesh/tulle/crds/v1alpha1"
+)
+
+// describeRoute adds the parents, the backends and the matches of a route of any kind.
+func describeRoute(o *PolicyObject, typed metav1.Object) {
+	switch t := typed.(type) {
+	case *gatewayv1.HTTPRoute:
+		o.describeHTTPRoute(gatewayv1.GroupName, "Gateway", t.Spec)
+	case *v1alpha1.HTTPRoute:
+		o.describeHTTPRoute(v1alpha1.PolicyGroup, "Server", t.Spec)
+	case *gatewayv1.GRPCRoute:
+		o.parents(gatewayv1.GroupName, "Gateway", t.Spec.ParentRefs)
+		o.hostnames(t.Spec.Hostnames)
+		var matches []string
+		for _, rule := range t.Spec.Rules {
+			for _, m := range rule.Matches {
+				matches = append(matches, grpcMatchText(m))
+			}
+			for _, b := range rule.BackendRefs {
+				o.backend(b.BackendRef)
+			}
+		}
+		o.rules(len(t.Spec.Rules), matches)
+	case *gatewayv1.TLSRoute:
+		o.parents(gatewayv1.GroupName, "Gateway", t.Spec.ParentRefs)
+		o.hostnames(t.Spec.Hostnames)
+		for _, rule := range t.Spec.Rules {
+			for _, b := range rule.BackendRefs {
+				o.backend(b)
+			}
+		}
+	case *gatewayv1.TCPRoute:
+		o.parents(gatewayv1.GroupName, "Gateway", t.Spec.ParentRefs)
+		for _, rule := range t.Spec.Rules {
+			for _, b := range rule.BackendRefs {
+				o.backend(b)
+			}
+		}
+	}
+}
+
+func (o *PolicyObject) describeHTTPRoute(group, kind string, spec gatewayv1.HTTPRouteSpec) {
+	o.parents(group, kind, spec.ParentRefs)
+	o.hostnames(spec.Hostnames)
+	var matches []string
+	for _, rule := range spec.Rules {
+		for _, m := range rule.Matches {
+			matches = append(matches, httpMatchText(m))
+		}
+		for _, b := range rule.BackendRefs {
+			o.backend(b.BackendRef)
+		}
+	}
+	o.rules(len(spec.Rules), matches)
+}
+
+// parents adds the links to what a route is attached to. group and kind are those of a reference without them.
+func (o *PolicyObject) parents(group, kind string, refs []gatewayv1.ParentReference) {
+	for _, r := range refs {
+		l := o.link(RoleParent, textOr(r.Group, group), textOr(r.Kind, kind), textOr(r.Namespace, o.Namespace),
+			string(r.Name))
+		if r.Port != nil {
+			l.Port = fmt.Sprint(*r.Port)
+		}
+	}
+}
+
+func (o *PolicyObject) backend(r gatewayv1.BackendRef) {
+	l := o.link(RoleBackend, textOr(r.Group, ""), textOr(r.Kind, "Service"), textOr(r.Namespace, o.Namespace),
+		string(r.Name))
+	if r.Port != nil {
+		l.Port = fmt.Sprint(*r.Port)
+	}
+	if r.Weight != nil {
+		l.Detail = fmt.Sprintf("weight %d", *r.Weight)
+	}
+}
+
+func (o *PolicyObject) hostnames(names []gatewayv1.Hostname) {
+	texts := make([]string, len(names))
+	for i, n := range names {
+		texts[i] = string(n)
+	}
+	o.fact("Hostnames", texts...)
+}
+
+func (o *PolicyObject) rules(n int, matches []string) {
+	o.fact("Rules", fmt.Sprint(n))
+	if len(matches) == 0 {
+		matches = []string{"every request"}
+	}
+	o.fact("Matches", matches...)
+}
+
+func textOr[T ~string](p *T, otherwise string) string {
+	if p == nil {
+		return otherwise
+	}
+	return string(*p)
+}
+
+// httpMatchText writes a match, as in GET /books* header x-test.
+func httpMatchText(m gatewayv1.HTTPRouteMatch) string {
+	var parts []string
+	if m.Method != nil {
+		parts = append(parts, string(*m.Method))
+	}
+	path, kind := "/", gatewayv1.PathMatchPathPrefix
+	if m.Path != nil {
+		path = textOr(m.Path.Value, path)
+		if m.Path.Type != nil {
+			kind = *m.Path.Type
+		}
+	}
+	switch kind {
+	case gatewayv1.PathMatchPathPrefix:
+		path = strings.TrimSuffix(path, "/") + "/*"
+	case gatewayv1.PathMatchRegularExpression:
+		path = "~ " + path
+	}
+	parts = append(parts, path)
+	for _, h := range m.Headers {
+		parts = append(parts, "header "+string(h.Name))
+	}
+	for _, q := range m.QueryParams {
+		parts = append(parts, "query "+string(q.Name))
+	}
+	return strings.Join(parts, " ")
+}
+
+// grpcMatchText writes a match, as in books.Catalog/List.
+func grpcMatchText(m gatewayv1.GRPCRouteMatch) string {
+	var parts []string
+	if m.Method != nil {
+		parts = append(parts, textOr(m.Method.Service, "*")+"/"+textOr(m.Method.Method, "*"))
+	}
+	for _, h := range m.Headers {
+		parts = append(parts, "header "+string(h.Name))
+	}
+	if len(parts) == 0 {
+		return "every call"
+	}
+	return strings.Join(parts, " ")
+}

@@ -1,0 +1,140 @@
+package board
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tulle-mesh/tulle/viz/authz"
+	"github.com/tulle-mesh/tulle/viz/routes"
+)
+
+// The units of a PolicyTraffic.
+const (
+	UnitRequest    = "request"
+	UnitConnection = "connection"
+)
+
+// count adds what the object did in the window.
+func (p *policies) count(o *PolicyObject) {
+	var isOwn func(authz.Row) bool
+	switch o.Kind {
+	case "Server":
+		isOwn = func(r authz.Row) bool { return r.Server == o.Name }
+	case "AuthorizationPolicy", "ServerAuthorization":
+		authorization := strings.ToLower(o.Kind) + "/" + o.Name
+		isOwn = func(r authz.Row) bool { return r.Authorization == authorization }
+	case "HTTPRoute", "GRPCRoute":
+		servers := o.linked(RoleParent, "Server")
+		isOwn = func(r authz.Row) bool {
+			return r.Route == o.Name && slices.ContainsFunc(servers, func(l PolicyLink) bool { return l.Name == r.Server })
+		}
+		p.countRouted(o, func(r routes.Row) bool { return r.Route == o.Name })
+	case "ServiceProfile":
+		names := o.valuesOf("Routes")
+		p.countRouted(o, func(r routes.Row) bool { return r.Route == routes.Default || slices.Contains(names, r.Route) })
+		return
+	default:
+		return
+	}
+	if p.decidedErr == nil {
+		o.Traffic = append([]PolicyTraffic{}, o.Traffic...)
+	}
+	for _, r := range p.decided {
+		if r.Namespace == o.Namespace && isOwn(r) {
+			o.Traffic = append(o.Traffic, p.decidedTraffic(r))
+		}
+	}
+	p.countConnections(o, isOwn)
+}
+
+func (p *policies) decidedTraffic(r authz.Row) PolicyTraffic {
+	t := PolicyTraffic{Result: ResultAllowed, Unit: UnitRequest, Server: r.Server, Route: ownRoute(r.Route),
+		Authorization: r.Authorization, Golden: newGolden(r.Stats), Command: p.decidedWith}
+	if r.Authorization == "" {
+		t.Result, t.RPS = ResultDenied, r.Denied
+	}
+	return t
+}
+
+// ownRoute returns the name of a route; "" for the one that stands for a Server without routes.
+func ownRoute(name string) string {
+	if name == "default" {
+		return ""
+	}
+	return name
+}
+
+// countConnections adds the connections that are not HTTP, which viz/authz has no rows of.
+func (p *policies) countConnections(o *PolicyObject, isOwn func(authz.Row) bool) {
+	if p.podsErr != nil {
+		return
+	}
+	for _, c := range p.clients.Connections {
+		if c.Namespace == o.Namespace && isOwn(authz.Row{Server: c.Server, Authorization: c.Authorization}) {
+			o.Traffic = append(o.Traffic, PolicyTraffic{Result: ResultAllowed, Unit: UnitConnection, Server: c.Server,
+				Authorization: c.Authorization, Golden: Golden{RPS: c.Rate}, Command: c.PromQL(p.query.Window)})
+		}
+	}
+	denied := PolicyTraffic{Result: ResultDenied, Unit: UnitConnection}
+	for _, d := range p.clients.Denials {
+		if d.Opaque && d.Namespace == o.Namespace && isOwn(authz.Row{Server: d.Server}) {
+			denied.Server, denied.RPS = d.Server, denied.RPS+d.Rate
+			denied.Command = d.OfServer(p.query.Window)
+		}
+	}
+	if denied.RPS > 0 {
+		o.Traffic = append(o.Traffic, denied)
+	}
+}
+
+// countRouted adds the rows of `tulle viz routes` for the Services that a route is attached to.
+func (p *policies) countRouted(o *PolicyObject, isOwn func(routes.Row) bool) {
+	if p.routedErr != nil {
+		return
+	}
+	for _, parent := range o.linked(RoleParent, "service") {
+		o.Traffic = append([]PolicyTraffic{}, o.Traffic...)
+		command := fmt.Sprintf("tulle viz routes svc/%s -n %s -o wide -t %s", parent.Name, parent.Namespace,
+			Span(p.query.Window))
+		for _, t := range p.routed {
+			if t.Namespace != parent.Namespace || t.Name != parent.Name {
+				continue
+			}
+			for _, r := range t.Rows {
+				if isOwn(r) && (parent.Port == "" || parent.Port == r.Service.Port) {
+					o.Traffic = append(o.Traffic, routedTraffic(r, parent.Ref, command))
+				}
+			}
+		}
+	}
+}
+
+func routedTraffic(r routes.Row, service Ref, command string) PolicyTraffic {
+	t := PolicyTraffic{Result: ResultRouted, Unit: UnitRequest, Route: r.Route, Service: &service, Port: r.Service.Port,
+		Golden: newGolden(r.Stats), Command: command}
+	if r.Actual != nil {
+		t.ActualSuccess, t.ActualRPS = &r.Actual.Success, &r.Actual.RPS
+	}
+	return t
+}
+
+// linked returns the links of a role to objects of a kind.
+func (o *PolicyObject) linked(role, kind string) (out []PolicyLink) {
+	for _, l := range o.Links {
+		if l.Role == role && l.Kind == kind {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+// valuesOf returns the values of a fact, as far as the page has them.
+func (o *PolicyObject) valuesOf(fact string) []string {
+	for _, f := range o.Facts {
+		if f.Name == fact {
+			return f.Values
+		}
+	}
+	return nil
+}
