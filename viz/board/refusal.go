@@ -43,5 +43,5 @@ func Refuse(err error) *Refusal {
 			"Log in to the cluster again, and then start `tulle viz dashboard` again."}
 	}
 	return &Refusal{Unavailable, err.Error(),
-		"The page goes on by itself once there is an answer. `tulle viz check` says more."}
+		"The page continues by itself once there is an answer. `tulle viz check` says more."}
 }

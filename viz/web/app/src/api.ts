@@ -113,3 +113,83 @@ export interface TopologyPage extends Head {
   nodes: TopologyNode[];
   edges: TopologyEdge[];
 }
+
+// --- policies ---
+
+// PolicyState is how an object is: as bad as its worst condition, or ok; pending if the control plane has not evaluated
+// its latest generation, and none if nobody reports on it.
+export type PolicyState = Severity | 'pending' | 'ok' | 'none';
+
+export interface PolicyCondition {
+  parent: string; // of a route, as in Service/web; "" for other kinds
+  controller: string;
+  type: string;
+  status: string;
+  reason: string;
+  message: string;
+  state: PolicyState;
+}
+
+export type PolicyRole = 'parent' | 'backend' | 'pods' | 'target' | 'requires' | 'by';
+
+// PolicyLink is another object, and what it is to this one.
+export interface PolicyLink extends Ref {
+  role: PolicyRole;
+  id: string; // of a PolicyObject; "" for other kinds
+  port: string;
+  detail: string; // as in 2 of 3 pods
+  missing: boolean;
+}
+
+// PolicyTraffic is requests or connections that met an object; rps is in the unit.
+export interface PolicyTraffic extends Golden {
+  result: 'allowed' | 'denied' | 'routed';
+  unit: 'request' | 'connection';
+  server: string;
+  route: string;
+  authorization: string; // kind/name
+  service: Ref | null; // what the clients of a route asked for
+  port: string;
+  actualSuccess: number | null; // with retries
+  actualRPS: number | null;
+  command: string; // or PromQL
+}
+
+export interface PolicyObject extends Ref {
+  id: string; // as in servers.policy.linkerd.io/shop/web
+  group: string;
+  created: string;
+  state: PolicyState;
+  conditions: PolicyCondition[];
+  facts: { name: string; values: string[]; more: number }[];
+  links: PolicyLink[];
+  traffic: PolicyTraffic[] | null; // null if not known
+  command: string;
+}
+
+// PolicyDenial is a denied client, why, and what would allow it.
+export interface PolicyDenial {
+  workload: Ref;
+  port: string;
+  client: string; // as in web.shop; "" if it is not named
+  clientKind: 'named' | 'none' | 'hidden' | 'overflow';
+  server: PolicyLink | null;
+  accessPolicy: string;
+  route: PolicyLink | null;
+  reason: string;
+  unit: 'request' | 'connection';
+  rps: number;
+  rule: string; // which rule decided
+  remedy: string;
+  others: PolicyLink[]; // authorizations that allow other clients there
+  try: string; // a command of several lines; "" if no objects would help
+  logs: string;
+  command: string; // PromQL; "" if it would name a client that the viewer may not see
+}
+
+export interface PoliciesPage extends Head {
+  objects: PolicyObject[]; // worst first
+  more: number;
+  denials: PolicyDenial[]; // the busiest first
+  moreDenials: number;
+}

@@ -1,4 +1,4 @@
-// The state of a page is its address, so that whoever gets the link sees the same.
+// The state of a page is its address, so that everybody with the link sees the same.
 import { useLocation } from 'preact-iso/router';
 import type { Ref } from './api';
 

@@ -18,7 +18,7 @@ export const pages: Page[] = [
   { path: '/', title: 'Overview', nav: true, load: () => import('./pages/Overview') },
   { path: '/topology', title: 'Topology', nav: true, load: () => import('./pages/Topology') },
   { path: '/tap', title: 'Tap', nav: true },
-  { path: '/policies', title: 'Policies', nav: true },
+  { path: '/policies', title: 'Policies', nav: true, load: () => import('./pages/Policies') },
   { path: '/health', title: 'Health', nav: true },
   { path: '/workload/:namespace/:kind/:name', title: 'Workload' },
   { path: '/service/:namespace/:name', title: 'Service' },

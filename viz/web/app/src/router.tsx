@@ -50,7 +50,7 @@ function Lazy(props: PageProps & { page: Page }) {
   if (!failed) return <Loading />;
   return (
     <Empty icon="warning" title="This page did not load">
-      <p>The dashboard has ended, or it has another version than this page.</p>
+      <p>The dashboard has ended, or it was started again in another version.</p>
       <p><button type="button" class="button" onClick={() => location.reload()}>Reload</button></p>
     </Empty>
   );
@@ -59,7 +59,7 @@ function Lazy(props: PageProps & { page: Page }) {
 function Missing() {
   return (
     <Empty icon="search" title="There is no such page">
-      <p>The link may be from another version. <a href="/">Go to the overview.</a></p>
+      <p>The link may be from another version of the dashboard. <a href="/">Go to the overview.</a></p>
     </Empty>
   );
 }

@@ -75,13 +75,13 @@ function Toolbar() {
 
 const words = { live: 'Live', stale: 'Not up to date', loading: 'Loading', none: '' };
 
-// Indicator says whether the numbers are those of now.
+// Indicator says whether the numbers are up to date.
 function Indicator() {
   const { state, at, refusal } = useStatus();
   if (state === 'none') return null;
   if (state === 'loading' && refusal) return <p class="indicator stale"><Icon name="warning" />No numbers</p>;
   return (
-    <p class={`indicator ${state}`} title={at && `The numbers are those of ${new Date(at).toLocaleString('en-GB')}.`}>
+    <p class={`indicator ${state}`} title={at && `The numbers are from ${new Date(at).toLocaleString('en-GB')}.`}>
       {state === 'stale' ? <Icon name="warning" /> : <span class="dot" />}
       {words[state]}
       {at && <time dateTime={at}>{clock(at)}</time>}
@@ -99,8 +99,8 @@ function Banner() {
         <p>
           <Icon name="warning" />
           <span>
-            {refusal ? <>{sentence(refusal.message)} <Text>{refusal.remedy}</Text></> : 'No answer for a while.'}
-            {' '}The numbers are those of {clock(at)}.
+            {refusal ? <>{sentence(refusal.message)} <Text>{refusal.remedy}</Text></> : 'The server has not answered for a while.'}
+            {' '}The numbers are from {clock(at)}.
           </span>
         </p>
       )}
@@ -108,7 +108,7 @@ function Banner() {
   );
 }
 
-// useKeys lets `/` go to the search of the page, or else to the namespaces.
+// useKeys makes `/` go to the search of the page; without one, to the namespaces.
 function useKeys() {
   useEffect(() => {
     const key = (e: KeyboardEvent) => {

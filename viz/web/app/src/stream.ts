@@ -134,7 +134,7 @@ function watch<P extends Head>(search: string, set: (live: Live<P>) => void): ()
 const away: Refusal = {
   code: 'unavailable',
   message: 'The dashboard does not answer.',
-  remedy: 'If `tulle viz dashboard` has ended, start it again. The page goes on by itself.',
+  remedy: 'If `tulle viz dashboard` has ended, start it again. This page then continues by itself.',
 };
 
 const noSession: Refusal = {

@@ -56,7 +56,7 @@ function Verdict({ page, rows }: { page: OverviewPage; rows: OverviewRow[] }) {
   const pods = rows.reduce((sum, r) => sum + r.pods, 0);
   const busy = rows.filter((r) => r.success !== null).length;
   const what = page.workloads ? 'workload' : 'namespace';
-  const title = errors > 0 ? 'Something fails' : warnings > 0 ? 'Some things need a look' : 'Nothing is wrong';
+  const title = errors > 0 ? 'Requests fail' : warnings > 0 ? 'Some things need attention' : 'Nothing is wrong';
   const tone: Tone = errors > 0 ? 'error' : warnings > 0 ? 'warning' : 'ok';
   return (
     <section class={`card verdict ${tone}`} aria-label="What is wrong now">
@@ -72,7 +72,7 @@ function Verdict({ page, rows }: { page: OverviewPage; rows: OverviewRow[] }) {
         </div>
         <dl class="facts">
           <div><dt>{page.workloads ? 'Workloads' : 'Namespaces'}</dt><dd>{count(rows.length)}</dd></div>
-          <div><dt>With traffic</dt><dd title={`Each ${what} that answered a request in the window`}>{count(busy)}</dd></div>
+          <div><dt>With traffic</dt><dd title={`Each ${what} that answered a request in the time window`}>{count(busy)}</dd></div>
           <div><dt>Pods meshed</dt><dd>{count(meshed)} <small>of {count(pods)}</small></dd></div>
         </dl>
       </div>
@@ -98,7 +98,7 @@ function Rows({ page, rows, query }: { page: OverviewPage; rows: OverviewRow[]; 
       </div>
       <Table caption={`The ${what}s and their numbers`} columns={columnsOf(page, query)} rows={shown}
         rowKey={(r) => `${r.kind}/${r.name}`} rowClass={(r) => r.state}
-        empty={<Empty icon="search" title={`No ${what} has this text in its name`}>
+        empty={<Empty icon="search" title={`No ${what} has a name with this text`}>
           <p><button type="button" class="button" onClick={() => change({ search: null })}>Clear the search</button></p>
         </Empty>} />
       {hidden > 0 && text === '' && (
@@ -148,7 +148,7 @@ function Unmeshed({ rows, query }: { rows: OverviewRow[]; query: Record<string, 
   const name = one || rows.find((r) => r.pods > 0 && !/^kube-|^tulle/.test(r.name))?.name || 'NAMESPACE';
   return (
     <Empty icon="unlocked" title={one ? 'No workload of this namespace has a proxy' : 'No workload has a proxy yet'}>
-      <p>Let the namespace ask for proxies, and restart its workloads:</p>
+      <p>Annotate the namespace, so that new pods get a proxy, and restart its workloads:</p>
       <Command>{`kubectl annotate namespace ${name} linkerd.io/inject=enabled`}</Command>
       <Command>{`kubectl rollout restart deploy,sts,ds -n ${name}`}</Command>
       <p class="faint">The numbers appear here by themselves.</p>

@@ -102,7 +102,7 @@ function Sub({ page, query }: { page: TopologyPage; query: Record<string, string
 function Nothing({ query }: { query: Record<string, string> }) {
   return (
     <Empty title="Nothing to draw">
-      <p>There is no workload here that has pods, and nobody called one in the last ten minutes.</p>
+      <p>No workload here has pods, and none was called in the last ten minutes.</p>
       <p><Command>{`tulle viz edges deploy ${query.namespace ? `-n ${query.namespace}` : '-A'}`}</Command></p>
     </Empty>
   );

@@ -1,15 +1,20 @@
 import { useEffect, useState } from 'preact/hooks';
 import { Icon } from './Icon';
 
-// Command is a command that people can copy.
-export function Command(props: { children: string }) {
+// useCopy copies a text to the clipboard, and returns whether it has just done so.
+function useCopy(text: string): [boolean, () => void] {
   const [copied, set] = useState(false);
   useEffect(() => {
     if (!copied) return;
     const timer = setTimeout(() => set(false), 2000);
     return () => clearTimeout(timer);
   }, [copied]);
-  const copy = () => void navigator.clipboard.writeText(props.children).then(() => set(true), () => set(false));
+  return [copied, () => void navigator.clipboard.writeText(text).then(() => set(true), () => set(false))];
+}
+
+// Command is a command that people can copy.
+export function Command(props: { children: string }) {
+  const [copied, copy] = useCopy(props.children);
   return (
     <span class="command">
       <code>{props.children}</code>
@@ -18,6 +23,19 @@ export function Command(props: { children: string }) {
         <Icon name={copied ? 'check' : 'copy'} />
       </button>
     </span>
+  );
+}
+
+// Script is a command of several lines that people can copy.
+export function Script(props: { label: string; children: string }) {
+  const [copied, copy] = useCopy(props.children);
+  return (
+    <div class="script">
+      <pre tabIndex={0} role="region" aria-label={props.label}><code>{props.children}</code></pre>
+      <button type="button" class="button" onClick={copy}>
+        <Icon name={copied ? 'check' : 'copy'} />{copied ? 'Copied' : 'Copy'}
+      </button>
+    </div>
   );
 }
 

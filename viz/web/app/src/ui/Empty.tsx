@@ -18,8 +18,8 @@ export function Empty(props: { icon?: IconName; title: string; children?: Compon
 const titles: Record<Refusal['code'], string> = {
   forbidden: 'You may not see this',
   not_found: 'There is no such object',
-  unavailable: 'No numbers at the moment',
-  bad_request: 'This link cannot be shown',
+  unavailable: 'There are no numbers at the moment',
+  bad_request: 'This link is not valid',
 };
 
 // RefusalView takes the place of a page that has no value.

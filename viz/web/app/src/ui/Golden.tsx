@@ -29,6 +29,11 @@ export function Rps(props: { value: number; title?: string }) {
   return <span class={props.value === 0 ? 'number faint' : 'number'} title={props.title}>{rate(props.value)} <small>rps</small></span>;
 }
 
+// Connections is a rate of new connections, with its unit.
+export function Connections(props: { value: number; title?: string }) {
+  return <span class="number" title={props.title}>{rate(props.value)} <small>conn/s</small></span>;
+}
+
 // Latency is a latency, with its unit.
 export function Latency(props: { value: number | null; title?: string }) {
   const text = latency(props.value);

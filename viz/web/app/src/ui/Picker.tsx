@@ -6,7 +6,7 @@ export interface PickerProps {
   label: string;
   value: string; // "" is all
   all: string; // what "" is called
-  load: () => Promise<string[] | null>; // null if the names are not to be had
+  load: () => Promise<string[] | null>; // null if the names cannot be read
   onPick: (value: string) => void;
 }
 
@@ -104,8 +104,8 @@ function List(props: PickerProps & { close: (focus: boolean) => void }) {
         ))}
       </ul>
       {names === undefined && <p class="hint" role="status">Reading the names…</p>}
-      {names === null && <p class="hint" role="status">The names are not to be had. Type one and press Enter.</p>}
-      {names && options.length === 0 && <p class="hint" role="status">No name has this text in it.</p>}
+      {names === null && <p class="hint" role="status">The names cannot be read. Type one and press Enter.</p>}
+      {names && options.length === 0 && <p class="hint" role="status">No name contains this text.</p>}
     </div>
   );
 }

@@ -1,4 +1,4 @@
-import type { ComponentChildren } from 'preact';
+import { Fragment, type ComponentChildren } from 'preact';
 import { useState } from 'preact/hooks';
 import { Icon } from './Icon';
 
@@ -18,6 +18,7 @@ export interface TableProps<R> {
   rows: R[];
   rowKey: (row: R) => string;
   rowClass?: (row: R) => string | undefined;
+  detail?: (row: R) => ComponentChildren; // what is shown below the row; null for nothing
   empty?: ComponentChildren;
   flat?: boolean; // whether it stays a table on narrow screens, where rows are cards otherwise
 }
@@ -65,13 +66,19 @@ export function Table<R>(props: TableProps<R>) {
           </tr>
         </thead>
         <tbody role="rowgroup">
-          {sorted(props.rows, props.columns, order).map((row) => (
-            <tr key={props.rowKey(row)} role="row" class={props.rowClass?.(row)}>
-              {props.columns.map((c, i) => i === 0
-                ? <th key={c.key} scope="row" role="rowheader">{c.cell(row)}</th>
-                : <td key={c.key} role="cell" class={c.numeric ? 'numeric' : undefined} data-title={c.title}>{c.cell(row)}</td>)}
-            </tr>
-          ))}
+          {sorted(props.rows, props.columns, order).map((row) => {
+            const detail = props.detail?.(row);
+            return (
+              <Fragment key={props.rowKey(row)}>
+                <tr role="row" class={props.rowClass?.(row)}>
+                  {props.columns.map((c, i) => i === 0
+                    ? <th key={c.key} scope="row" role="rowheader">{c.cell(row)}</th>
+                    : <td key={c.key} role="cell" class={c.numeric ? 'numeric' : undefined} data-title={c.title}>{c.cell(row)}</td>)}
+                </tr>
+                {detail && <tr role="row" class="detail"><td role="cell" colSpan={props.columns.length}>{detail}</td></tr>}
+              </Fragment>
+            );
+          })}
         </tbody>
       </table>
     </div>

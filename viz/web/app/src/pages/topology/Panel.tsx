@@ -53,9 +53,9 @@ function GoldenFacts(props: { of: TopologyNode | TopologyEdge }) {
 }
 
 const about: Record<string, string> = {
-  unmeshed: 'Without a proxy nobody can name them: they send no mesh TLS. TCP probes of the kubelet look the same.',
-  external: 'An address that no object of the cluster has. Its traffic has no identity in the mesh.',
-  identity: 'The server saw this identity, but no proxy says which workload it is: its numbers are not read, or are gone.',
+  unmeshed: 'Clients without a proxy. They send no mesh TLS, so nothing names them. TCP probes of the kubelet look the same.',
+  external: 'An address of no object of the cluster. Its traffic has no identity in the mesh.',
+  identity: 'The server saw this identity, but its own proxy has no numbers here, so its workload is not known.',
   hidden: 'Workloads in namespaces that you may not read. You need the verb list on their pods and workloads.',
   pods: 'Endpoints of Services in this namespace that belong to no workload, such as those of the API server.',
 };
@@ -77,8 +77,8 @@ function NodePanel({ page, node, onSelect }: PanelProps & { node: TopologyNode }
         </p>
       )}
       {about[node.kind] && <p class="about">{about[node.kind]}</p>}
-      {node.counted && node.meshed > 0 && <><h3>Requests that it served</h3><GoldenFacts of={node} /></>}
-      {outside && <p class="about">Its own numbers are on the page of its namespace.</p>}
+      {node.counted && node.meshed > 0 && <><h3>Requests served</h3><GoldenFacts of={node} /></>}
+      {outside && <p class="about">The topology of its namespace has its numbers.</p>}
       <p class="panel-links">
         {page_ && <a class="button" href={linkTo(page_, query, { namespace: null })}>Workload</a>}
         {isWorkload(node) && node.meshed > 0 && <a class="button" href={tapLink(query, node)}>Tap</a>}

@@ -22,19 +22,19 @@ export function Tables({ page, find }: { page: TopologyPage; find: string }) {
       <section aria-labelledby="nodes-title">
         <h2 id="nodes-title">Nodes <span class="faint">{rows.length}</span></h2>
         <Table caption="Nodes of the graph" columns={nodeColumns(query, several)} rows={rows} rowKey={(n) => n.id}
-          empty={<p class="soft">No name has “{find}” in it.</p>} />
+          empty={<p class="soft">No name contains “{find}”.</p>} />
       </section>
       <section aria-labelledby="edges-title">
         <h2 id="edges-title">Edges <span class="faint">{edges.length}</span></h2>
         <Table caption="Edges of the graph" columns={edgeColumns(query, nodes, several)} rows={edges} rowKey={(e) => e.id}
-          empty={<p class="soft">{find === '' ? 'Nobody called anybody in the last ten minutes.' : `No edge touches a name with “${find}” in it.`}</p>} />
+          empty={<p class="soft">{find === '' ? 'There was no traffic in the last ten minutes.' : `No edge has an end whose name contains “${find}”.`}</p>} />
       </section>
     </div>
   );
 }
 
 function nodeColumns(query: Record<string, string>, several: boolean): Column<TopologyNode>[] {
-  const unknown = <span class="number faint" title="It is known on the page of its namespace.">{none}</span>;
+  const unknown = <span class="number faint" title="The topology of its namespace has this number.">{none}</span>;
   const columns: Column<TopologyNode>[] = [
     { key: 'name', title: 'Name', sort: nameOf, cell: (n) => {
       const path = isWorkload(n) ? pathOf(n) : n.kind === 'namespace' ? '/topology' : null;

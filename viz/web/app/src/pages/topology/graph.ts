@@ -125,7 +125,7 @@ export function isIdle(edge: TopologyEdge): boolean {
   return edge.rps === 0 && !edge.tcpOpen && edge.readBytes + edge.writeBytes === 0;
 }
 
-// toneOfEdge says how the requests of an edge do.
+// toneOfEdge says how good the success rate of an edge is.
 export function toneOfEdge(edge: TopologyEdge): 'warning' | 'error' | 'ok' {
   const tone = toneOf(edge.success);
   return tone === 'neutral' ? 'ok' : tone;
@@ -171,7 +171,7 @@ export interface Selection {
   edges: Set<string>;
 }
 
-// select returns what an ID selects, or null if the page has it no more.
+// select returns what an ID selects, or null if the page no longer has it.
 export function select(page: TopologyPage, id: string | undefined): Selection | null {
   const node = page.nodes.find((n) => n.id === id);
   const edge = page.edges.find((e) => e.id === id);

@@ -52,7 +52,7 @@ export function useLayout(page: TopologyPage, scope: string, aspect: number): Ar
     forced.current = force;
     if (put) {
       const patched = page.nodes.some((n) => !old!.nodes[n.id]);
-      remember(scope, { ...put, nodes: { ...old!.nodes, ...put.nodes } }); // who comes back finds its place
+      remember(scope, { ...put, nodes: { ...old!.nodes, ...put.nodes } }); // a node that comes back gets its old place
       set((s) => ({ layout: put, scope, made: s.scope === scope ? s.made : s.made + 1, patched: s.scope === scope && s.patched || patched }));
       return;
     }
