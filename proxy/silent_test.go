@@ -2,13 +2,16 @@ package proxy
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/tulle-mesh/tulle/internal/meshtest"
 	"github.com/tulle-mesh/tulle/mesh"
 )
 
@@ -53,6 +56,15 @@ func TestALateRequestIsHTTP(t *testing.T) {
 	}
 	if got := app.text(); strings.Contains(got, "forged") {
 		t.Errorf("the application read a name that a client made up:\n%s", got)
+	}
+	// The connections that were made while the clients were silent have ended as others end.
+	meshtest.Await(t, "the connections of the silent seconds are closed", func() bool {
+		return sum(t, server, "tcp_close_total", `peer="src"`, `tls="true"`) == 1
+	})
+	for _, p := range []*Proxy{client, server} {
+		if got := sum(t, p, "tcp_close_total", `errno="`); got != 0 {
+			t.Errorf("%g connections are counted as broken, want 0", got)
+		}
 	}
 }
 
@@ -103,6 +115,31 @@ func TestALateClientOfAnotherProtocol(t *testing.T) {
 					t.Errorf("got %q, %v, want %q", got, err, tc.sent)
 				}
 			})
+		}
+	}
+}
+
+// TestALateBrokenClient resets its connection after a silence and a part of a request line. The application must not
+// take what it got for all.
+func TestALateBrokenClient(t *testing.T) {
+	t.Parallel()
+	ended := make(chan error, 1)
+	app := listen(t, func(c *net.TCPConn) {
+		_, err := io.Copy(io.Discard, c)
+		ended <- err
+	})
+	_, plain := startImpatient(t, app, mesh.PortPolicy{Policy: mesh.AllUnauthenticated}, detectSoon)
+	for _, sent := range []string{"", "GE", "\x16\x03"} {
+		c := dial(t, plain)
+		expectSilence(t, c)
+		if _, err := io.WriteString(c, sent); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(c.SetLinger(0), c.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-ended; !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("%q: the application got %v, want a reset", sent, err)
 		}
 	}
 }

@@ -138,6 +138,9 @@ func (c *Conn) peek(timeout time.Duration, done func() bool) (decided bool, err 
 			decided = done()
 		}
 	}
+	if len(c.prefix) == 0 {
+		c.prefix = nil // the connection may be silent for hours
+	}
 	if errors.Is(err, io.EOF) || errors.Is(err, os.ErrDeadlineExceeded) {
 		err = nil
 	}

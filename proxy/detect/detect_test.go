@@ -406,6 +406,9 @@ func TestSniffOfWhatStops(t *testing.T) {
 		if kind != tc.want || err != nil || string(server.Peeked()) != sent {
 			t.Errorf("%s: got %v, %v, peeked %q", name, kind, err, server.Peeked())
 		}
+		if sent == "" && cap(server.Peeked()) > 0 {
+			t.Errorf("%s: a buffer of %d bytes stays", name, cap(server.Peeked()))
+		}
 		go func() { _, _ = client.Write([]byte("later")); client.Close() }()
 		if got, err := io.ReadAll(server); string(got) != sent+"later" || err != nil {
 			t.Errorf("%s: then read %q, %v", name, got, err)

@@ -26,17 +26,22 @@ func HTTPProtocol(kind detect.Kind, declared mesh.Protocol) (p forward.Protocol,
 }
 
 // LateHTTP waits for the first bytes of a client that was silent during detection, while its connection to the server
-// is open. If the client sends a request before the server sends anything, LateHTTP returns how the engine reads it.
-// Otherwise the connection is opaque. The bytes stay in client. timeout bounds the wait for the rest of the first line.
+// is open. peek is the same connection as client. If the client sends a request before the server sends anything,
+// LateHTTP returns how the engine reads it, and its bytes stay in peek. Otherwise the connection is opaque, and
+// relay.Run may follow. timeout bounds the wait for the rest of the first line.
 func LateHTTP(
-	ctx context.Context, client *detect.Conn, server *relay.End, timeout time.Duration,
+	ctx context.Context, peek *detect.Conn, client, server *relay.End, timeout time.Duration,
 ) (p forward.Protocol, isHTTP bool) {
-	if !relay.ClientFirst(ctx, client.NetConn(), server) {
+	if !relay.ClientFirst(ctx, client, server) {
 		return 0, false
 	}
-	kind, err := client.Sniff(timeout)
-	if err != nil {
-		return 0, false // the relay meets the same error
+	kind, err := peek.Sniff(timeout)
+	if err == nil {
+		p, isHTTP = HTTPProtocol(kind, mesh.Detect)
 	}
-	return HTTPProtocol(kind, mesh.Detect)
+	if !isHTTP {
+		client.Unread(peek.Peeked())
+		client.Broke(err)
+	}
+	return p, isHTTP
 }

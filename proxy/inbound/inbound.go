@@ -349,13 +349,12 @@ func (in *Inbound) relay(ctx context.Context, client *relay.End, c *peerConn) (p
 	defer releaseDst()
 	countDstClosed := in.env.CountOpen(dst)
 	if c.silent != nil {
-		if p, isHTTP = env.LateHTTP(ctx, c.silent, server, in.env.Times.InboundDetect); isHTTP {
+		if p, isHTTP = env.LateHTTP(ctx, c.silent, client, server, in.env.Times.InboundDetect); isHTTP {
 			server.Close()
 			countDstClosed(nil)
 			tapped.Close("")
 			return p, true
 		}
-		client.Unread(c.silent.Peeked())
 	}
 	client.Read, client.Written = &src.ReadBytes, &src.WrittenBytes
 	tapped.Count(client)

@@ -180,8 +180,9 @@ func (o *Outbound) relay(
 	ctx, cut := context.WithCancel(ctx)
 	defer cut()
 	defer o.reviewer.Watch(server.Secured(), stats.Outbound, cut)()
+	client := relay.Plain(conn, peek.Peeked())
 	if silent {
-		if protocol, isHTTP := env.LateHTTP(ctx, peek, server, o.env.Times.OutboundDetect); isHTTP {
+		if protocol, isHTTP := env.LateHTTP(ctx, peek, client, server, o.env.Times.OutboundDetect); isHTTP {
 			server.Close()
 			countDstClosed(nil)
 			countEnd("")
@@ -190,7 +191,6 @@ func (o *Outbound) relay(
 			return protocol, countSrcClosed
 		}
 	}
-	client := relay.Plain(conn, peek.Peeked())
 	client.Read, client.Written = &src.ReadBytes, &src.WrittenBytes
 	tapped.Count(client)
 	server.Read, server.Written = &dst.ReadBytes, &dst.WrittenBytes

@@ -2,7 +2,10 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"io"
+	"net"
+	"syscall"
 	"testing"
 )
 
@@ -38,7 +41,7 @@ func TestClientFirst(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				got := make(chan bool, 1)
-				go func() { got <- ClientFirst(ctx, a.socket(), b) }()
+				go func() { got <- ClientFirst(ctx, a, b) }()
 				if err := tc.do(client, server, cancel); err != nil {
 					t.Fatal(err)
 				}
@@ -55,7 +58,7 @@ func TestClientFirstLosesNothing(t *testing.T) {
 	plainClients(t, func(t *testing.T, client, server half, a, b *End) {
 		go func() { _, _ = io.WriteString(client, "hello"); _ = client.CloseWrite() }()
 		go func() { _, _ = io.WriteString(server, "welcome"); _ = server.CloseWrite() }()
-		ClientFirst(t.Context(), a.socket(), b)
+		ClientFirst(t.Context(), a, b)
 		done := start(a, b)
 		for side, tc := range map[half]string{client: "welcome", server: "hello"} {
 			if got, err := io.ReadAll(side); err != nil || string(got) != tc {
@@ -66,4 +69,85 @@ func TestClientFirstLosesNothing(t *testing.T) {
 			t.Errorf("ended with %v and %v", r.A, r.B)
 		}
 	})
+}
+
+// reset resets the connection of a side.
+func reset(t *testing.T, h half) {
+	t.Helper()
+	c, ok := h.(*net.TCPConn)
+	if !ok {
+		c = h.(interface{ NetConn() net.Conn }).NetConn().(*net.TCPConn)
+	}
+	if err := errors.Join(c.SetLinger(0), c.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestClientFirstHearsBoth begins when the client has sent bytes and the server did something too. Only bytes of the
+// server mean that it speaks first: servers end idle connections at any time.
+func TestClientFirstHearsBoth(t *testing.T) {
+	for name, tc := range map[string]struct {
+		do   func(server half) error
+		want bool
+	}{
+		"the server sent": {func(server half) error {
+			_, err := io.WriteString(server, "welcome")
+			return err
+		}, false},
+		"the server ended": {func(server half) error {
+			if c, ok := server.(interface{ NetConn() net.Conn }); ok {
+				return c.NetConn().(*net.TCPConn).CloseWrite() // without the bytes that announce the end
+			}
+			return server.CloseWrite()
+		}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for range 20 { // the two sides race
+				plainClients(t, func(t *testing.T, client, server half, a, b *End) {
+					_, err := io.WriteString(client, "hello")
+					if err := errors.Join(err, tc.do(server)); err != nil {
+						t.Fatal(err)
+					}
+					if err := a.reader().AwaitBytes(); err != nil {
+						t.Fatal(err)
+					}
+					_ = b.reader().AwaitBytes() // bytes, or the end
+					if got := ClientFirst(t.Context(), a, b); got != tc.want {
+						t.Errorf("got %t, want %t", got, tc.want)
+					}
+				})
+			}
+		})
+	}
+}
+
+// TestClientFirstKeepsAReset wants a reset during the wait to reach the other side as a reset.
+func TestClientFirstKeepsAReset(t *testing.T) {
+	for name, swap := range map[string]bool{"of the client": false, "of the server": true} {
+		t.Run(name, func(t *testing.T) {
+			plainClients(t, func(t *testing.T, client, server half, a, b *End) {
+				broken, other := client, server
+				if swap {
+					broken, other = server, client
+				}
+				reset(t, broken)
+				if ClientFirst(t.Context(), a, b) {
+					t.Error("a reset is taken for bytes of the client")
+				}
+				done := start(a, b)
+				if _, err := io.ReadAll(other); !errors.Is(err, syscall.ECONNRESET) {
+					t.Errorf("the other side got %v, want a reset", err)
+				}
+				_ = other.Close()
+				result := <-done
+				got := result.A
+				if swap {
+					got = result.B
+				}
+				if got == nil {
+					t.Error("the end is counted as orderly")
+				}
+			})
+		})
+	}
 }

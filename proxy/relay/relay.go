@@ -24,6 +24,7 @@ type End struct {
 	conn   *sock.Conn
 	tcp    *net.TCPConn // nil with TLS
 	prefix []byte       // read from tcp already
+	broken error        // ended reading before Run; see Broke
 	// Read and Written count the bytes that came from and went to this side; nil counts nothing.
 	Read, Written *atomic.Uint64
 	// Totals counts the same for this side alone; nil counts nothing.
@@ -106,6 +107,9 @@ type way struct {
 // run moves bytes from src to dst until the stream ends. back is done when the other direction is.
 func (w way) run(ctx context.Context, move func(src, dst *End) error, back <-chan struct{}) error {
 	err := move(w.src, w.dst)
+	if err == nil {
+		err = w.src.broken
+	}
 	if err == nil && w.src.reset.Load() {
 		err = syscall.ECONNRESET
 	}
@@ -226,8 +230,11 @@ func (e *End) Abort() {
 	e.close()
 }
 
-// Close closes a connection that no relay runs on.
-func (e *End) Close() { e.close() }
+// Close ends a connection that no relay runs on in good order.
+func (e *End) Close() {
+	_ = e.closeWrite() // best effort: TLS announces the end, so that the peer does not take it for a break
+	e.close()
+}
 
 func (e *End) close() { _ = e.socket().Close() }
 

@@ -92,18 +92,25 @@ func (c *Conn) AwaitHangup(done <-chan struct{}) error {
 }
 
 // AwaitBytes waits until the socket has bytes to read, and consumes none; with TLS they are ciphertext. It returns
-// io.EOF at the end of the stream, or the error that ended the stream. After os.ErrDeadlineExceeded the connection is
-// as before. It needs no buffer, so a connection may be silent for hours.
+// io.EOF at the end of the stream, or the error that ended the stream, which the kernel reports once. It returns
+// os.ErrDeadlineExceeded only if the socket has no bytes and has not ended; then the connection is as before. It needs
+// no buffer, so a connection may be silent for hours.
 func (c *Conn) AwaitBytes() error {
 	if c.rc == nil || c.ahead.len() > 0 {
 		return nil
 	}
 	var n int
 	var broken error
-	err := c.rc.Read(func(fd uintptr) bool {
+	ready := func(fd uintptr) bool {
 		n, broken = pending(fd)
 		return broken != syscall.EAGAIN && broken != syscall.EINTR
-	})
+	}
+	err := c.rc.Read(ready)
+	if errors.Is(err, os.ErrDeadlineExceeded) { // the poller may not have looked at the socket
+		if last := c.rc.Control(func(fd uintptr) { ready(fd) }); last == nil && broken != syscall.EAGAIN {
+			err = nil
+		}
+	}
 	switch {
 	case err != nil:
 		return err
