@@ -139,6 +139,7 @@ func (e *exporter) Run(ctx context.Context) error {
 		case <-ticker.C:
 		case <-e.wake:
 		}
+		last := ctx.Err() != nil
 		var n uint64
 		if spans, n = e.take(spans); n > 0 {
 			request := e.envelope.request(spans)
@@ -148,7 +149,7 @@ func (e *exporter) Run(ctx context.Context) error {
 			}
 			e.export(ctx, request, n, &state)
 		}
-		if ctx.Err() != nil {
+		if last {
 			return ctx.Err()
 		}
 	}

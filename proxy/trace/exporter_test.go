@@ -112,6 +112,29 @@ func TestLastSpansAreSent(t *testing.T) {
 	})
 }
 
+// TestSpansThatEndDuringTheLastButOneExportAreSent ends the proxy and a request while a batch is on its way.
+func TestSpansThatEndDuringTheLastButOneExportAreSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeSender{}
+		tr, _ := withSender(f)
+		ctx, cancel := context.WithCancel(t.Context())
+		f.answer = func(try int) ([]byte, error) {
+			if try == 1 {
+				tr.span()
+				cancel()
+			}
+			return nil, nil
+		}
+		tr.span()
+		if err := tr.Run(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("run: %v", err)
+		}
+		if len(f.taken) != 2 || tr.Exported() != 2 {
+			t.Errorf("got %d batches, %d spans, want 2 of each", len(f.taken), tr.Exported())
+		}
+	})
+}
+
 func TestManySpansAreSentAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakeSender{}
