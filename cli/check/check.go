@@ -18,6 +18,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/tulle-mesh/tulle/cli/cluster"
+	"github.com/tulle-mesh/tulle/viz/table"
 )
 
 // check is one question about the cluster. It sees the facts alone: checks do not depend on each other, and a test can
@@ -91,7 +92,7 @@ func Run(ctx context.Context, opts Options) Results {
 			return results
 		}
 		if line := durations.ReplaceAllString(waitingFor, ""); line != logged {
-			fmt.Fprintln(opts.Log, "waiting:", strings.ReplaceAll(waitingFor, "\n", "; "))
+			fmt.Fprintln(opts.Log, "waiting:", table.Safe(strings.ReplaceAll(waitingFor, "\n", "; ")))
 			logged = line
 		}
 		select {

@@ -44,3 +44,21 @@ func TestEveryCheckIsDocumented(t *testing.T) {
 		}
 	}
 }
+
+// TestWriteShowsNoControlCharacters prints an error that quotes a pod: who may edit pods chooses such text.
+func TestWriteShowsNoControlCharacters(t *testing.T) {
+	f := &facts{}
+	f.viz.tap.outdated.value = map[watcher][]string{{"shop", "spiffe://a\x1b]0;x\a\n√ all is well\u202e"}: {"web"}}
+	err := askOutdatedTap(f)
+	if err == nil {
+		t.Fatal("the pod is not named")
+	}
+	var out strings.Builder
+	results := Results{{name: "tulle-viz", checks: []checkResult{{check: outdatedTap, err: err, result: warned}}}}
+	if err := results.Write(&out, "table"); err != nil {
+		t.Fatal(err)
+	}
+	if strings.ContainsAny(out.String(), "\x1b\a\u202e") || strings.Contains(out.String(), "\n    √") {
+		t.Errorf("got %q", out.String())
+	}
+}

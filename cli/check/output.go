@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/tulle-mesh/tulle/viz/table"
 )
 
-// Write writes the answers as a table, as its failures only (short), or as JSON. The layouts are Linkerd's.
+// Write writes the answers as a table, as its failures only (short), or as JSON. The layouts are Linkerd's. Errors may
+// quote what is in the cluster, so tables have no control characters of them.
 func (r Results) Write(w io.Writer, format string) error {
 	if format == "json" {
 		return r.writeJSON(w)
@@ -41,7 +44,7 @@ func categoryLines(cat categoryResult, failuresOnly bool) string {
 			symbol = "‼"
 		}
 		fmt.Fprintf(&b, "%s %s\n    %s\n    see %s%s for hints\n", symbol, r.title(),
-			strings.ReplaceAll(r.err.Error(), "\n", "\n    "), hintBase, r.anchor)
+			strings.ReplaceAll(table.SafeLines(r.err.Error()), "\n", "\n    "), hintBase, r.anchor)
 	}
 	return b.String()
 }

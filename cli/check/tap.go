@@ -21,6 +21,7 @@ import (
 	"github.com/tulle-mesh/tulle/injector/inject"
 	"github.com/tulle-mesh/tulle/mesh"
 	vizinstall "github.com/tulle-mesh/tulle/viz/install"
+	"github.com/tulle-mesh/tulle/viz/table"
 )
 
 // tapDaysLeft is how long the tap server's certificate must last: it lasts 30 days and is renewed after 20.
@@ -206,7 +207,7 @@ func askOutdatedTap(f *facts) error {
 	for w, pods := range outdated.value {
 		slices.Sort(pods)
 		lines = append(lines, fmt.Sprintf("%s: until a restart %s may watch %s; kubectl -n %s rollout restart deploy,sts,ds",
-			w.namespace, w.id, cluster.Abbreviate(pods), w.namespace))
+			w.namespace, table.Safe(w.id), cluster.Abbreviate(pods), w.namespace))
 	}
 	if lines == nil {
 		return nil

@@ -12,6 +12,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/tulle-mesh/tulle/viz/table"
 )
 
 //go:generate go test . -run ^TestReferenceIsCurrent$ -update
@@ -46,7 +48,7 @@ func run(ctx context.Context, args []string, std streams, connect connector) int
 	if code := exitError(0); errors.As(err, &code) {
 		return int(code)
 	}
-	fmt.Fprintf(std.err, "%s: %v\n", root.Name(), err)
+	fmt.Fprintf(std.err, "%s: %s\n", root.Name(), table.SafeLines(err.Error())) // it may quote what is in the cluster
 	return 1
 }
 

@@ -86,6 +86,24 @@ func (t *Table) Write(w io.Writer) error {
 	return err
 }
 
+// SafeLines is Safe for a text that may have several lines and tabs.
+func SafeLines(s string) string {
+	var b strings.Builder
+	for len(s) > 0 {
+		i := strings.IndexAny(s, "\n\t")
+		if i < 0 {
+			i = len(s)
+		}
+		b.WriteString(Safe(s[:i]))
+		if i < len(s) {
+			b.WriteByte(s[i])
+			i++
+		}
+		s = s[i:]
+	}
+	return b.String()
+}
+
 // Safe returns s with every character that does not print written as an escape of Go: control characters, line breaks,
 // marks that change the direction of writing, and bytes that are not UTF-8. A terminal only shows the result.
 func Safe(s string) string {

@@ -51,6 +51,18 @@ func TestSafe(t *testing.T) {
 	}
 }
 
+func TestSafeLines(t *testing.T) {
+	for in, want := range map[string]string{
+		"":                          "",
+		"plain\n\tindented\n":       "plain\n\tindented\n",
+		"a\x1b[2J\n\u202eb\r\xff\n": `a\x1b[2J` + "\n" + `\u202eb\r\xff` + "\n",
+	} {
+		if got := SafeLines(in); got != want {
+			t.Errorf("%q: got %q, want %q", in, got, want)
+		}
+	}
+}
+
 func TestWriteJSONEscapesWhatATerminalActsOn(t *testing.T) {
 	in := map[string]string{"name": "a\"<b>\n\x1b\x7f\u009b\u202e\U000e0041ü"}
 	var b bytes.Buffer
