@@ -51,7 +51,7 @@ const (
 type Config struct {
 	URL             string
 	BearerTokenFile string // sent to the URL's host; read for each request, because tokens rotate. "" sends none
-	CAFile          string // PEM; "" means the system's
+	CAFile          string // PEM; read for each connection, because CAs rotate too. "" means the system's
 	// Jobs are the jobs that read proxies; none means ProxyJob. Only their series count, because an application that the
 	// same Prometheus reads can write series with any other labels.
 	Jobs []string
@@ -84,6 +84,7 @@ func New(c Config) (*Source, error) {
 		if transport.TLSClientConfig, err = tlsConfig(c.CAFile); err != nil {
 			return nil, err
 		}
+		transport.DialTLSContext = tlsDialer(c.CAFile, transport.DialContext, transport.TLSHandshakeTimeout)
 	}
 	client, err := api.NewClient(api.Config{Address: c.URL,
 		RoundTripper: &roundTripper{next: transport, target: u, tokenFile: c.BearerTokenFile}})
@@ -112,6 +113,33 @@ func tlsConfig(file string) (*tls.Config, error) {
 		return nil, fmt.Errorf("CA of Prometheus: %s has no PEM certificate", file)
 	}
 	return &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, nil
+}
+
+// tlsDialer returns how connections are made that trust the CAs that file has at that time.
+func tlsDialer(
+	file string, dial func(ctx context.Context, network, addr string) (net.Conn, error), timeout time.Duration,
+) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		config, err := tlsConfig(file)
+		if err != nil {
+			return nil, err
+		}
+		if config.ServerName, _, err = net.SplitHostPort(addr); err != nil {
+			return nil, err
+		}
+		config.NextProtos = []string{"h2", "http/1.1"}
+		conn, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		ctx, cancel := context.WithTimeout(ctx, timeout)
+		defer cancel()
+		secured := tls.Client(conn, config)
+		if err := secured.HandshakeContext(ctx); err != nil {
+			return nil, errors.Join(err, conn.Close())
+		}
+		return secured, nil
+	}
 }
 
 // shortWindow is the shortest window that surely holds two samples of each series, as an increase needs, if Prometheus

@@ -21,6 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tulle-mesh/tulle/internal/meshtest"
 	"github.com/tulle-mesh/tulle/viz/metrics"
 )
 
@@ -337,6 +338,32 @@ func TestCA(t *testing.T) {
 	_, err := source(t, Config{URL: server.URL}).Ask(t.Context(), time.Minute, []metrics.Query{query})
 	if err == nil || !strings.Contains(err.Error(), "certificate signed by unknown authority") {
 		t.Errorf("without the CA: got %v", err)
+	}
+}
+
+// TestCARotates replaces the CA in its file, as a Secret's volume does.
+func TestCARotates(t *testing.T) {
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, vector)
+	}))
+	defer server.Close()
+	file := meshtest.NewCA(t).RootsFile()
+	s := source(t, Config{URL: server.URL, CAFile: file})
+	if _, err := s.Ask(t.Context(), time.Minute, []metrics.Query{query}); err == nil ||
+		!strings.Contains(err.Error(), "certificate signed by unknown authority") {
+		t.Errorf("with another CA: got %v", err)
+	}
+	block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	if err := os.WriteFile(file, block, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Ask(t.Context(), time.Minute, []metrics.Query{query}); err != nil {
+		t.Errorf("with the new CA: %v", err)
+	}
+	elsewhere := source(t, Config{URL: strings.Replace(server.URL, "127.0.0.1", "localhost", 1), CAFile: file})
+	if _, err := elsewhere.Ask(t.Context(), time.Minute, []metrics.Query{query}); err == nil ||
+		!strings.Contains(err.Error(), "certificate is valid for") {
+		t.Errorf("by a name that the certificate does not have: got %v", err)
 	}
 }
 
