@@ -56,6 +56,13 @@ type Config struct {
 // requestTimeout bounds one request to the Kubernetes API, so that a dead address is an error and not a wait.
 const requestTimeout = 30 * time.Second
 
+// These bound how many requests a client sends a second. The defaults of client-go, 5 and 10, delay a command or a page
+// that lists a dozen kinds by seconds. The API server protects itself (API Priority and Fairness).
+const (
+	requestRate  = 50
+	requestBurst = 100
+)
+
 // Connect returns a client of the cluster. It does not send a request yet.
 func Connect(c Config) (*Client, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
@@ -74,6 +81,7 @@ func Connect(c Config) (*Client, error) {
 		return nil, fmt.Errorf("load kubeconfig: %w", err)
 	}
 	config.Timeout = requestTimeout
+	config.QPS, config.Burst = requestRate, requestBurst
 	config.UserAgent = c.UserAgent
 	namespace := c.Namespace
 	if namespace == "" {
