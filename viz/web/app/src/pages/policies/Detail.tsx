@@ -30,7 +30,7 @@ export function Detail({ object, query }: { object: PolicyObject; query: Record<
         <dl class="spec">
           {object.facts.map((f) => (
             <div key={f.name}>
-              <dt>{f.name}</dt>
+              <dt><bdi>{f.name}</bdi></dt>
               <dd>
                 {f.values.map((v, i) => <bdi key={i}>{v}</bdi>)}
                 {f.more > 0 && <span class="faint">and {f.more} more</span>}
@@ -65,7 +65,7 @@ export function Detail({ object, query }: { object: PolicyObject; query: Record<
 function Condition({ condition: c }: { condition: PolicyCondition }) {
   return (
     <li>
-      <Badge tone={tones[c.state]}>{c.type}: {c.status}</Badge>
+      <Badge tone={tones[c.state]}><bdi>{c.type}</bdi>: {c.status}</Badge>
       <div>
         {c.parent && <p class="soft">at <bdi>{c.parent}</bdi>, says <bdi>{c.controller}</bdi></p>}
         {(c.message || c.reason !== c.type) && <p><bdi>{c.message || c.reason}</bdi></p>}
