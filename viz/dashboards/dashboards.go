@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -23,6 +24,9 @@ var alerts []byte
 
 //go:embed podmonitors.yaml
 var podMonitors string
+
+//go:embed podmonitor-viz.yaml
+var vizPodMonitor string
 
 // createdBy is on each object.
 const createdBy = "linkerd.io/created-by: tulle/viz"
@@ -89,13 +93,40 @@ spec:
 %s`, namespace, more(labels), createdBy, indent(alerts, 2))
 }
 
+// ForJobs returns rules or dashboards whose queries ask for jobs, with which a Prometheus reads proxies, in place of
+// linkerd-proxy. In the names of jobs, a character that means something in PromQL, YAML or JSON stands for any one.
+func ForJobs(text []byte, jobs []string) []byte {
+	if slices.Equal(jobs, []string{"linkerd-proxy"}) {
+		return text
+	}
+	var names []string
+	for _, job := range jobs {
+		names = append(names, regexp.MustCompile(`[^\pL\pN_/-]`).ReplaceAllString(job, "."))
+	}
+	matcher := strings.Join(names, "|")
+	return []byte(strings.NewReplacer(
+		`job="linkerd-proxy"`, `job=~"`+matcher+`"`, `job=\"linkerd-proxy\"`, `job=~\"`+matcher+`\"`,
+	).Replace(string(text)))
+}
+
 // PodMonitors returns YAML: what makes the Prometheus Operator scrape the proxies of the control plane in namespace
 // controlPlane, and that control plane itself. The objects are in namespace; the operator selects them by labels.
 func PodMonitors(namespace, controlPlane string, labels map[string]string) []byte {
+	return fill(podMonitors, namespace, controlPlane, labels)
+}
+
+// ExtensionPodMonitor returns YAML: what makes the Prometheus Operator scrape the extension itself, which is in
+// namespace.
+func ExtensionPodMonitor(namespace string, labels map[string]string) []byte {
+	return fill(vizPodMonitor, namespace, "", labels)
+}
+
+// fill replaces the placeholders of a PodMonitor.
+func fill(text, namespace, controlPlane string, labels map[string]string) []byte {
 	return []byte(strings.NewReplacer(
 		"NAMESPACE", namespace, "CONTROL_PLANE", controlPlane, "CREATED_BY", createdBy,
 		"linkerd.io/extension: viz", "linkerd.io/extension: viz"+more(labels),
-	).Replace(podMonitors))
+	).Replace(text))
 }
 
 // more returns labels as further lines of metadata.labels.

@@ -192,10 +192,10 @@ func TestMetricsExist(t *testing.T) {
 	}
 }
 
-// TestQueriesSelectAJob wants every query to be about the proxies or the control plane. An application chooses the
-// names of its series, and may have the same.
+// TestQueriesSelectAJob wants every query to be about the proxies or the control plane, or about recorded series, which
+// have no job. An application chooses the names of its series, and may have the same.
 func TestQueriesSelectAJob(t *testing.T) {
-	selector := regexp.MustCompile(`\w+\{job="linkerd-(proxy|controller)"[^}]*\}`)
+	selector := regexp.MustCompile(`\w+\{job="linkerd-(proxy|controller)"[^}]*\}|workload:[\w:]+\{job=""\}`)
 	other := regexp.MustCompile(`"[^"]*"|\[[^]]*\]|\w+ by \([^)]*\)|\w+\(|\b(and|or|unless)\b`)
 	check := func(where, expr string) {
 		rest := other.ReplaceAllString(selector.ReplaceAllString(expr, ""), "")
@@ -215,6 +215,9 @@ func TestQueriesSelectAJob(t *testing.T) {
 				check(b.UID, query[:strings.LastIndex(query, ", ")])
 			}
 		}
+	}
+	for _, r := range rules(t) {
+		check(r.Alert+r.Record, r.Expr)
 	}
 }
 
@@ -270,14 +273,16 @@ func TestObjects(t *testing.T) {
 	if diff := cmp.Diff(string(want), string(rule.Spec)); diff != "" || rule.Kind != "PrometheusRule" {
 		t.Errorf("%s (-rule file +spec):\n%s", rule.Kind, diff)
 	}
-	monitors := PodMonitors("monitoring", "mesh", map[string]string{"team": "true", "release": "stack"})
+	labels := map[string]string{"team": "true", "release": "stack"}
+	monitors := slices.Concat(PodMonitors("monitoring", "mesh", labels), ExtensionPodMonitor("monitoring", labels))
 	for _, o := range append(read(monitors), rule) {
 		if o.Metadata.Labels["release"] != "stack" || o.Metadata.Labels["linkerd.io/extension"] != "viz" {
 			t.Errorf("%s %s has the labels %v", o.Kind, o.Metadata.Name, o.Metadata.Labels)
 		}
 	}
-	if got := read(monitors); len(got) != 2 || got[0].Kind != "PodMonitor" || got[1].Kind != "PodMonitor" {
-		t.Errorf("got %v, want two PodMonitors", got)
+	other := func(o object) bool { return o.Kind != "PodMonitor" }
+	if got := read(monitors); len(got) != 3 || slices.ContainsFunc(got, other) {
+		t.Errorf("got %v, want three PodMonitors", got)
 	}
 	if regexp.MustCompile(`NAMESPACE|CONTROL_PLANE|CREATED_BY`).Match(monitors) {
 		t.Errorf("a placeholder is left in\n%s", monitors)

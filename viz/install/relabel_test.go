@@ -173,7 +173,9 @@ func TestPrometheusIsBounded(t *testing.T) {
 
 // TestMonitorsFollowNoRedirect wants the same of the PodMonitors.
 func TestMonitorsFollowNoRedirect(t *testing.T) {
-	for _, text := range install.Documents(dashboards.PodMonitors(Namespace, "tulle", nil)) {
+	monitors := slices.Concat(dashboards.PodMonitors(Namespace, "tulle", nil),
+		dashboards.ExtensionPodMonitor(Namespace, nil))
+	for _, text := range install.Documents(monitors) {
 		var monitor struct {
 			Spec struct {
 				Endpoints []struct {

@@ -155,14 +155,21 @@ func Render(v Values, t Target) ([]byte, error) {
 func (c *context) monitoring() (out []byte) {
 	if c.PodMonitor.Enabled {
 		out = append(out, dashboards.PodMonitors(c.Namespace, c.ControlNamespace, c.PodMonitor.Labels)...)
+		if !c.Prometheus.Enabled { // otherwise the policies let only the extension's own Prometheus in
+			out = append(out, dashboards.ExtensionPodMonitor(c.Namespace, c.PodMonitor.Labels)...)
+		}
 	}
+	var queries []byte
 	if c.PrometheusRule.Enabled {
-		out = append(out, dashboards.PrometheusRule(c.Namespace, c.PrometheusRule.Labels)...)
+		queries = append(queries, dashboards.PrometheusRule(c.Namespace, c.PrometheusRule.Labels)...)
 	}
 	if c.Grafana.Dashboards.Enabled {
-		out = append(out, dashboards.ConfigMaps(c.Namespace)...)
+		queries = append(queries, dashboards.ConfigMaps(c.Namespace)...)
 	}
-	return out
+	if c.PrometheusURL != "" {
+		queries = dashboards.ForJobs(queries, c.PrometheusJobs)
+	}
+	return append(out, queries...)
 }
 
 func newContext(v Values, t Target) (*context, error) {

@@ -320,6 +320,44 @@ func TestMonitoringObjectsFollow(t *testing.T) {
 	}
 }
 
+// TestMonitoringAsksForTheJobs wants alerts and dashboards to ask for the jobs with which the user's Prometheus reads
+// proxies.
+func TestMonitoringAsksForTheJobs(t *testing.T) {
+	const monitoring = "prometheusRule.enabled=true,grafana.dashboards.enabled=true,prometheus.enabled=false," +
+		"prometheusUrl=http://x"
+	usual := render(t, build(t, func(o *Overrides) error { return o.Set(monitoring) }))
+	if !bytes.Contains(usual, []byte(`{job="linkerd-proxy"`)) || !bytes.Contains(usual, []byte(`{job=\"linkerd-proxy\"`)) {
+		t.Error("alerts or dashboards do not ask for the usual job")
+	}
+	out := render(t, build(t, func(o *Overrides) error { return o.Set(monitoring + `,prometheusJobs={mesh,a: #c}`) }))
+	for _, want := range []string{`{job=~"mesh|a...c"`, `{job=~\"mesh|a...c\"`} {
+		if !bytes.Contains(out, []byte(want)) {
+			t.Errorf("no query has %s", want)
+		}
+	}
+	if bytes.Contains(out, []byte(`="linkerd-proxy"`)) || bytes.Contains(out, []byte(`=\"linkerd-proxy\"`)) {
+		t.Error("a query asks for the job linkerd-proxy")
+	}
+	for _, doc := range install.Documents(out) {
+		if err := yaml.Unmarshal([]byte(doc), new(any)); err != nil {
+			t.Errorf("%v in\n%.300s", err, doc)
+		}
+	}
+}
+
+// TestMonitorOfTheExtension wants the operator's Prometheus to read metrics-api and tap too, where the policies let it:
+// alerts are about them.
+func TestMonitorOfTheExtension(t *testing.T) {
+	for values, want := range map[string]bool{
+		"podMonitor.enabled=true": false, "podMonitor.enabled=true,prometheus.enabled=false": true,
+	} {
+		out := render(t, build(t, func(o *Overrides) error { return o.Set(values) }))
+		if got := bytes.HasSuffix(out, dashboards.ExtensionPodMonitor(Namespace, nil)); got != want {
+			t.Errorf("%s: has a PodMonitor of the extension: %v, want %v", values, got, want)
+		}
+	}
+}
+
 // TestTapSeesAddresses wants the tap pod's sidecar to leave its port alone: the server bounds connections by address.
 func TestTapSeesAddresses(t *testing.T) {
 	for _, object := range decodeStrict(t, render(t, build(t, variants["default"]))) {
