@@ -23,6 +23,7 @@ and authorities too.`
 // tapFlags are the filters that tap and top share.
 type tapFlags struct {
 	to, toNamespace                 string
+	direction                       string
 	selector                        string
 	maxRPS                          float64
 	scheme, method, authority, path string
@@ -33,6 +34,7 @@ func (f *tapFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&f.selector, "selector", "l", "", "labels that the pods have, as in app=web,tier!=db")
 	flags.StringVar(&f.to, "to", "", "only requests that the resource sent to this one, as in deploy/api or svc/api")
 	flags.StringVar(&f.toNamespace, "to-namespace", "", "namespace of --to (default: that of the resource)")
+	flags.StringVar(&f.direction, "direction", "", "only inbound or only outbound requests, as the resource sees them")
 	flags.Float64Var(&f.maxRPS, "max-rps", mesh.DefaultTapRate,
 		fmt.Sprintf("at most this many requests per second, up to %d", mesh.MaxTapRate))
 	flags.StringVar(&f.scheme, "scheme", "", "only requests with this scheme, http or https")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -142,8 +143,11 @@ func (f *tapFlags) query() (tap.Request, error) {
 	if _, err := metav1.ParseToLabelSelector(f.selector); err != nil {
 		return tap.Request{}, fmt.Errorf("--selector %q: %w", f.selector, err)
 	}
+	if !slices.Contains([]string{"", "inbound", "outbound"}, f.direction) {
+		return tap.Request{}, fmt.Errorf("--direction %q: want inbound or outbound", f.direction)
+	}
 	return tap.Request{
-		LabelSelector: f.selector, MaxRPS: int(math.Ceil(f.maxRPS)), Method: strings.ToUpper(f.method),
+		Direction: f.direction, LabelSelector: f.selector, MaxRPS: int(math.Ceil(f.maxRPS)), Method: strings.ToUpper(f.method),
 		Scheme: strings.ToLower(f.scheme), Authority: f.authority, PathPrefix: f.path,
 	}, nil
 }
