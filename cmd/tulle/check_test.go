@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -19,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/tulle-mesh/tulle/cli/check"
 	"github.com/tulle-mesh/tulle/cli/cluster"
 	"github.com/tulle-mesh/tulle/mesh"
 )
@@ -563,5 +565,43 @@ func TestCheckWithoutRights(t *testing.T) {
 				t.Errorf("exit code %d, stdout %q, stderr %q; want %q", r.code, r.out, r.err, test.want)
 			}
 		})
+	}
+}
+
+// TestCheckReport: the dashboard's values say what -o json says, and have the certificates of the same reading.
+func TestCheckReport(t *testing.T) {
+	f := healthyCluster(t)
+	report := check.Look(t.Context(), check.Options{Version: version, ControlNamespace: "tulle", Log: io.Discard,
+		Connect: func() (*cluster.Client, error) { return f.connect(globalFlags{}) }})
+	var doc struct {
+		Categories []struct {
+			CategoryName string
+			Checks       []struct{ Description, Hint, Error, Result string }
+		}
+	}
+	r := runCLI(t, f.connect, "", "check", "-o", "json", "--wait=0s")
+	if err := json.Unmarshal([]byte(r.out), &doc); err != nil {
+		t.Fatalf("%v in %s", err, r.out)
+	}
+	if len(doc.Categories) != len(report.Groups) {
+		t.Fatalf("%d groups, want %d", len(report.Groups), len(doc.Categories))
+	}
+	for i, cat := range doc.Categories {
+		for j, want := range cat.Checks {
+			got := report.Groups[i].Checks[j]
+			if got != (check.Answer{Text: want.Description, Result: want.Result, Message: want.Error, Hint: want.Hint}) {
+				t.Errorf("%s: got %+v, want %+v", cat.CategoryName, got, want)
+			}
+		}
+	}
+	var parts []string
+	for _, c := range report.Certificates {
+		parts = append(parts, c.Part)
+		if c.Err != nil || c.Name == "" || c.Serial == "" || !c.To.After(c.From) {
+			t.Errorf("got %+v", c)
+		}
+	}
+	if want := []string{check.TrustAnchor, check.Issuer, check.Injector}; !slices.Equal(parts, want) {
+		t.Errorf("certificates of %v, want %v", parts, want)
 	}
 }

@@ -24,6 +24,8 @@ type Sources struct {
 	ControlNamespace string
 	// Version is the program's.
 	Version string
+	// Checks are those that Health shows; nil shows none.
+	Checks *Checks
 }
 
 // Query is the state of a page, as its deep link has it.

@@ -33,6 +33,8 @@ const (
 	TCPReadBytes          = "tcp_read_bytes_total"
 	TCPWriteBytes         = "tcp_write_bytes_total"
 	BuildInfo             = "proxy_build_info"
+	ControlConnected      = "control_connected"
+	ControlStale          = "tulle_control_stale_seconds"
 )
 
 // bucketSuffix ends the name of a histogram's buckets.
@@ -48,6 +50,7 @@ var allowed = []string{
 	BucketsOf(GRPCRouteDuration), GRPCRouteRetries, GRPCBackendRequests, GRPCBackendStatuses,
 	BucketsOf(GRPCBackendDuration), InboundHTTPAllowTotal, InboundHTTPDenyTotal, InboundTCPAllowTotal,
 	InboundTCPDenyTotal, TCPOpenTotal, TCPOpenConnections, TCPReadBytes, TCPWriteBytes, BuildInfo,
+	ControlConnected, ControlStale,
 }
 
 // Allowed reports whether metrics-api may answer about a metric.

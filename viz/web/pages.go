@@ -16,6 +16,7 @@ var pages = map[string]build{
 	"overview": page(board.Overview),
 	"topology": page(board.Topology),
 	"policies": page(board.Policies),
+	"health":   page(board.Health),
 }
 
 // build returns the value of a page.

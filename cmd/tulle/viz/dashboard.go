@@ -109,11 +109,12 @@ func (c *commands) dashboard(ctx context.Context, f dashboardFlags) error {
 	}
 	log := zap.New(zapcore.NewCore(zapcore.NewConsoleEncoder(zap.NewDevelopmentEncoderConfig()),
 		zapcore.AddSync(c.Err), zap.WarnLevel))
+	checks := &board.Checks{}
 	server := web.New(web.Config{
 		Hosts: hosts(f.address, port),
 		Viewer: web.Viewer{Sources: func() board.Sources {
 			return board.Sources{Numbers: src, Objects: objects.New(cl, c.ControlNamespace()), Client: cl,
-				ControlNamespace: c.ControlNamespace(), Version: c.Version}
+				ControlNamespace: c.ControlNamespace(), Version: c.Version, Checks: checks}
 		}},
 		About: web.About{Version: c.Version, Namespace: c.Namespace(), GrafanaURL: f.grafanaURL},
 		Log:   log,

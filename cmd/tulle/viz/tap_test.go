@@ -102,7 +102,7 @@ func TestTapRefuses(t *testing.T) {
 			[]string{"--to: deployment", `did you mean "api"?`}},
 		"a peer without requests":  {"tap deploy/web --to srv/api-http", nil, []string{"servers receive no requests"}},
 		"a rate that is too large": {"tap deploy/api --max-rps 1001", nil, []string{"--max-rps 1001", "at most 1000"}},
-		"no direction":             {"tap deploy/api --direction in", nil, []string{`--direction "in": want inbound or outbound`}},
+		"no direction":             {"tap deploy/api --direction in", nil, []string{`"in": want inbound or outbound`}},
 		"no rate":                  {"tap deploy/api --max-rps 0", nil, []string{"--max-rps 0: want more than 0"}},
 		"labels that are none":     {"tap deploy/api -l a(", nil, []string{"--selector"}},
 		"another format": {"tap deploy/api -o jsn", nil,

@@ -147,7 +147,8 @@ func (f *tapFlags) query() (tap.Request, error) {
 		return tap.Request{}, fmt.Errorf("--direction %q: want inbound or outbound", f.direction)
 	}
 	return tap.Request{
-		Direction: f.direction, LabelSelector: f.selector, MaxRPS: int(math.Ceil(f.maxRPS)), Method: strings.ToUpper(f.method),
+		Direction: f.direction, LabelSelector: f.selector,
+		MaxRPS: int(math.Ceil(f.maxRPS)), Method: strings.ToUpper(f.method),
 		Scheme: strings.ToLower(f.scheme), Authority: f.authority, PathPrefix: f.path,
 	}, nil
 }

@@ -193,3 +193,164 @@ export interface PoliciesPage extends Head {
   denials: PolicyDenial[]; // the busiest first
   moreDenials: number;
 }
+
+// --- health ---
+
+export type CheckResult = 'success' | 'warning' | 'error';
+
+export interface CheckGroup {
+  name: string;
+  checks: { text: string; result: CheckResult; message: string; hint: string }[];
+}
+
+export interface HealthChecks {
+  at: string;
+  seconds: number; // how long it took to ask
+  errors: number;
+  warnings: number;
+  groups: CheckGroup[];
+}
+
+// HealthCertificate is one certificate; from and to are null if it is not known, and error says why.
+export interface HealthCertificate {
+  part: string;
+  name: string;
+  serial: string;
+  from: string | null;
+  to: string | null;
+  error: string;
+}
+
+export interface ControlPod {
+  namespace: string;
+  component: string;
+  name: string;
+  version: string;
+  ready: boolean;
+  status: string;
+  restarts: number;
+  started: string | null;
+}
+
+export interface ProxyPod {
+  namespace: string;
+  name: string;
+  version: string;
+  stale: number; // seconds
+}
+
+export interface HealthPage extends Head {
+  checks: HealthChecks | null; // null before the first answer
+  checking: string | null;
+  certificates: HealthCertificate[];
+  controlPlane: ControlPod[];
+  versions: { version: string; proxies: number; current: boolean }[];
+  outdated: ProxyPod[];
+  cutOff: ProxyPod[] | null; // null if metrics do not tell
+  more: number;
+}
+
+// --- tap ---
+
+// TapTarget is a workload whose requests can be watched, or a namespace.
+export interface TapTarget extends Ref {
+  pods: number; // that have not ended
+  watchable: number; // that tap can watch
+}
+
+export interface TapPage extends Head {
+  targets: TapTarget[];
+}
+
+// TapQuery is the body of POST /api/tap. Empty fields restrict nothing.
+export interface TapQuery {
+  target: Ref;
+  to: Ref; // its kind is "" for every destination
+  selector: string;
+  maxRps: number; // 0 is 100
+  direction: string; // inbound, outbound or ""
+  scheme: string;
+  method: string;
+  authority: string;
+  path: string; // what the path begins with
+}
+
+// TapMessage is one line of its answer; exactly one field is set.
+export interface TapMessage {
+  event?: TapEvent;
+  notice?: TapNotice;
+  watching?: number; // how many proxies are watched
+  problem?: Refusal; // why the stream ended; the last line
+}
+
+// TapNotice says what is missing in the stream.
+export interface TapNotice {
+  proxy: string; // as namespace/name
+  kind: 'unreachable' | 'ended' | 'lost' | 'skipped' | 'revoked';
+  count?: number;
+  text?: string;
+}
+
+// TapEvent is what `tulle viz tap -o json` prints. Texts are as a client sent them.
+export interface TapEvent {
+  source: TapPeer;
+  destination: TapPeer;
+  routeMeta: Record<string, string> | null;
+  proxyDirection: 'INBOUND' | 'OUTBOUND';
+  requestInitEvent?: {
+    id: TapID;
+    method: string;
+    scheme: string;
+    authority: string;
+    path: string;
+    headers: TapHeader[] | null;
+    headersOmitted?: number;
+  };
+  responseInitEvent?: {
+    id: TapID;
+    sinceRequestInit: TapDuration;
+    httpStatus: number;
+    headers: TapHeader[] | null;
+    headersOmitted?: number;
+  };
+  responseEndEvent?: {
+    id: TapID;
+    sinceRequestInit: TapDuration;
+    sinceResponseInit: TapDuration;
+    requestBytes: number;
+    responseBytes: number;
+    trailers: TapHeader[] | null;
+    grpcStatusCode: number;
+    grpc: boolean; // whether there is a gRPC status
+    error?: string;
+    attempts?: number;
+  };
+  connectionOpenEvent?: { id: TapID };
+  connectionCloseEvent?: { id: TapID; sinceOpen: TapDuration; readBytes: number; writeBytes: number; error?: string };
+  proxy: string; // namespace/name of the pod whose proxy saw it
+  timestamp: string;
+  server?: string;
+  authorization?: string;
+}
+
+export interface TapPeer {
+  ip: string;
+  port: number;
+  metadata: Record<string, string>; // namespace, pod, deployment, service, tls, client_id, server_id, ...
+}
+
+// TapID names a request or connection: the number of its proxy in the watch, and its number there.
+export interface TapID {
+  base: number;
+  stream: number;
+}
+
+export interface TapDuration {
+  seconds?: number;
+  nanos?: number;
+}
+
+export interface TapHeader {
+  name: string;
+  valueStr: string;
+}

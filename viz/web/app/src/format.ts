@@ -53,3 +53,20 @@ export function sourceOf(what: string, namespace: string, window: string): strin
 export function sentence(message: string): string {
   return /[.!?]$/.test(message) ? message : `${message}.`;
 }
+
+// seconds writes a time span in its largest unit, as in 3 d or 2 min.
+export function seconds(s: number): string {
+  const units: [number, string][] = [[86_400 * 365, 'y'], [86_400, 'd'], [3600, 'h'], [60, 'min'], [1, 's']];
+  for (const [size, unit] of units) if (s >= size * (unit === 'y' ? 2 : 1)) return `${Math.floor(s / size)} ${unit}`;
+  return '0 s';
+}
+
+// ago writes how long ago something was.
+export function ago(s: number): string {
+  return s < 1 ? 'just now' : `${seconds(s)} ago`;
+}
+
+// day writes a date as in 30 Nov 2026.
+export function day(time: string | number | Date): string {
+  return new Date(time).toLocaleDateString('en-GB', { day: 'numeric', month: 'short', year: 'numeric' });
+}

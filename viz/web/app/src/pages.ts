@@ -11,6 +11,8 @@ export interface Page {
   path: string;
   title: string;
   nav?: boolean; // whether the navigation has it
+  now?: boolean; // whether it is about now, so a time window has no meaning
+  local?: string[]; // parameters that name objects of the namespace
   load?: () => Promise<{ default: ComponentType<PageProps> }>; // missing if the page is not built yet
 }
 
@@ -19,7 +21,7 @@ export const pages: Page[] = [
   { path: '/topology', title: 'Topology', nav: true, load: () => import('./pages/Topology') },
   { path: '/tap', title: 'Tap', nav: true },
   { path: '/policies', title: 'Policies', nav: true, load: () => import('./pages/Policies') },
-  { path: '/health', title: 'Health', nav: true },
+  { path: '/health', title: 'Health', nav: true, now: true, load: () => import('./pages/Health') },
   { path: '/workload/:namespace/:kind/:name', title: 'Workload' },
   { path: '/service/:namespace/:name', title: 'Service' },
 ];

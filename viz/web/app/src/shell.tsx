@@ -64,10 +64,12 @@ function Toolbar() {
     <div class="toolbar">
       {found.params.namespace === undefined && (
         <Picker label="Namespace" all="All namespaces" value={query.namespace ?? ''} load={() => listNamespaces(query.window)}
-          onPick={(namespace) => change({ namespace })} />
+          onPick={(namespace) => change({ ...Object.fromEntries((found.page.local ?? []).map((p) => [p, null])), namespace })} />
       )}
-      <Choice label="Time window" options={windows.includes(window) ? windows : [...windows, window]} value={window}
-        onPick={(w) => change({ window: w })} />
+      {!found.page.now && (
+        <Choice label="Time window" options={windows.includes(window) ? windows : [...windows, window]} value={window}
+          onPick={(w) => change({ window: w })} />
+      )}
       <Indicator />
     </div>
   );
